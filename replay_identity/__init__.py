@@ -1,0 +1,1 @@
+"""Tell session-replay vendors who your users are."""
