@@ -1,0 +1,147 @@
+"""What every backend can do, and what only some can, as small protocols."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import attrs
+
+from .errors import printable
+from .exchange import Exchange, Request
+from .limits import Limits
+from .model import UserTraits, fingerprint
+from .outcome import Adjustment, Failure, Outcome, Violation
+
+
+@attrs.frozen
+class Plan:
+    """What a backend would send for one user: a dry run.
+
+    Attributes:
+        backend: Name of the backend.
+        request: The request, or None when there is nothing to send or something keeps the user from being sent.
+        adjustments: How what is sent differs from what was given.
+        violations: The rules broken; with any, nothing is sent.
+    """
+
+    backend: str
+    request: Request | None
+    adjustments: tuple[Adjustment, ...] = ()
+    violations: tuple[Violation, ...] = ()
+
+
+class IdentityBackend(Protocol):
+    """A vendor's words for identifying users; does no I/O."""
+
+    @property
+    def name(self) -> str:
+        """Return the name that outcomes and settings carry."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """Return the vendor's published limits."""
+        ...
+
+    def plan(self, user: UserTraits, /) -> Plan:
+        """Return what would be sent for *user*; pure and deterministic."""
+        ...
+
+    def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
+        """Send *user* unless a rule is broken."""
+        ...
+
+
+def _names(traits: Mapping[str, Any]) -> str:
+    return f"[{', '.join(printable(name) for name in traits)}]"
+
+
+@attrs.frozen(kw_only=True)
+class StoredUser:
+    """A user as a vendor holds them.
+
+    Attributes:
+        backend: Name of the backend.
+        vendor_id: The vendor's own id, a string however many digits it has.
+        user_id: The application's id, or None for an anonymous user.
+        name: The name shown.
+        email: The e-mail address.
+        traits: Trait names to values as the vendor's JSON has them.
+        types: Declared or inferred types by dotted path, where they were asked for.
+        type_conflicts: Types by dotted path of traits that were seen with several.
+        being_deleted: True while an asynchronous deletion runs.
+        url: Link to the user in the vendor's application.
+    """
+
+    backend: str
+    vendor_id: str = attrs.field(repr=fingerprint)
+    user_id: str | None = attrs.field(default=None, repr=fingerprint)
+    name: str | None = attrs.field(default=None, repr=False)
+    email: str | None = attrs.field(default=None, repr=False)
+    traits: Mapping[str, Any] = attrs.field(factory=dict[str, Any], repr=_names)
+    types: Mapping[str, Any] = attrs.field(factory=dict[str, Any], repr=False)
+    type_conflicts: Mapping[str, Any] = attrs.field(factory=dict[str, Any], repr=False)
+    being_deleted: bool = False
+    url: str | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class Page:
+    """Some of a vendor's users.
+
+    Attributes:
+        users: The users, in the vendor's order.
+        next_token: What to ask the next page with, or None on the last one.
+        total: How many users match on all pages, where the vendor says so.
+    """
+
+    users: tuple[StoredUser, ...]
+    next_token: str | None = attrs.field(default=None, repr=False)
+    total: int | None = None
+
+
+@attrs.frozen
+class Credentials:
+    """What a vendor says of the key it was asked with.
+
+    Attributes:
+        backend: Name of the backend.
+        region: Where the vendor keeps the data, where it has regions.
+        level: What the key may do, in the vendor's word.
+        organisation: The vendor's id of the organisation.
+    """
+
+    backend: str
+    region: str | None = None
+    level: str | None = None
+    organisation: str | None = None
+
+
+@runtime_checkable
+class SupportsRead(Protocol):
+    """A backend that shows users back."""
+
+    def get(self, user_id: str, /) -> Exchange[StoredUser | Failure | None]:
+        """Return the user of the application's id, or None if the vendor has none."""
+        ...
+
+    def pages(self) -> Iterator[Exchange[Page | Failure]]:
+        """Yield one exchange per page; run each before asking for the next. A Failure ends it."""
+        ...
+
+
+@runtime_checkable
+class SupportsDelete(Protocol):
+    """A backend that deletes users."""
+
+    def delete(self, user_id: str, /) -> Exchange[Outcome]:
+        """Ask the vendor to delete the user of the application's id, and all that was recorded of them."""
+        ...
+
+
+@runtime_checkable
+class SupportsVerify(Protocol):
+    """A backend that can tell whether its key is good."""
+
+    def verify(self) -> Exchange[Credentials | Failure]:
+        """Ask the vendor who the key belongs to and what it may do."""
+        ...

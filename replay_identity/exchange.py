@@ -1,0 +1,126 @@
+"""What an adapter and a transport say to each other: requests, replies and pauses, with no HTTP library in sight."""
+
+from collections.abc import Generator, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+import attrs
+import orjson
+
+T = TypeVar("T")
+
+# 408, 425 and 429 ask for another try; of the 5xx only these are about now and not about the request.
+RETRYABLE_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+# A gateway that lost the answer behind it cannot say whether the request was applied.
+UNCERTAIN_STATUSES: Final = frozenset({502, 504})
+
+
+@attrs.frozen
+class Request:
+    """One HTTP request, serialised once: every retry sends the same bytes.
+
+    Attributes:
+        operation: What it does, in the adapter's words, for logs: ``identify``, ``delete``.
+        method: HTTP method.
+        url: Absolute URL, already percent-encoded. May hold a user id.
+        headers: Header names, in lower case, to values. Hold the key.
+        body: The bytes to send, or None.
+        idempotency_header: Name of the header in which this vendor takes an idempotency key, or None. The transport
+            fills it with a random key, the same for every attempt, unless *headers* has one already.
+    """
+
+    operation: str
+    method: str
+    url: str = attrs.field(repr=False)
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
+    body: bytes | None = attrs.field(default=None, repr=False)
+    idempotency_header: str | None = None
+
+
+class Lost(Enum):
+    """Why there is no answer to a request."""
+
+    NOT_SENT = "the vendor could not be reached"
+    UNTRUSTED = "the server's TLS certificate is not trusted"
+    NO_ANSWER = "the connection was lost before the answer"
+    TIMED_OUT = "no answer in time"
+    TOO_LARGE = "the answer was larger than the cap"
+    STOPPED = "the transport was closed before the answer"
+
+
+@attrs.frozen
+class Reply:
+    """A vendor's answer, or the lack of one.
+
+    Attributes:
+        status: HTTP status; 0 when there was no answer.
+        headers: Header names, in lower case, to values.
+        body: The answer's bytes.
+        lost: Why there was no answer, or None.
+        uncertain: True when this request, or an earlier attempt of it, may have been applied unseen.
+    """
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
+    body: bytes = attrs.field(default=b"", repr=False)
+    lost: Lost | None = None
+    uncertain: bool = False
+
+    @property
+    def is_success(self) -> bool:
+        """Tell whether the vendor answered 2xx."""
+        return 200 <= self.status < 300  # noqa: PLR2004  # The definition of 2xx.
+
+    @property
+    def is_retryable(self) -> bool:
+        """Tell whether the same request may be answered otherwise later."""
+        if self.lost is None:
+            return self.status in RETRYABLE_STATUSES
+        return self.lost in {Lost.NOT_SENT, Lost.NO_ANSWER, Lost.TIMED_OUT}
+
+    @property
+    def may_have_applied(self) -> bool:
+        """Tell whether the vendor may have applied this very request without our knowing."""
+        if self.lost is None:
+            return self.status in UNCERTAIN_STATUSES
+        return self.lost not in {Lost.NOT_SENT, Lost.UNTRUSTED}
+
+    @property
+    def retry_after(self) -> float | None:
+        """Return the seconds the vendor asks us to wait, or None if it does not say or says nonsense."""
+        value = self.headers.get("retry-after", "").strip()
+        if value.isascii() and value.isdigit():
+            return float(value[:10])
+        # A date is read against the server's own clock, which its Date header shows.
+        moment, now = _http_date(value), _http_date(self.headers.get("date", ""))
+        return None if moment is None or now is None else max(0.0, (moment - now).total_seconds())
+
+    def json_object(self) -> dict[str, Any] | None:
+        """Return the body as a JSON object, or None if it is anything else."""
+        try:
+            content = orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
+        return cast("dict[str, Any]", content) if isinstance(content, dict) else None
+
+
+def _http_date(value: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+@attrs.frozen
+class Pause:
+    """A wish of the adapter's to go on only after so many *seconds*, for example between two polls of a job."""
+
+    seconds: float
+
+
+# Yields requests and pauses; is sent the reply to a request, and PAUSED after a pause; returns the result.
+Exchange: TypeAlias = Generator[Request | Pause, Reply, T]
+PAUSED: Final = Reply(204)

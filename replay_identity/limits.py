@@ -1,0 +1,120 @@
+"""A vendor's published limits as data that can be printed, checked and tested at the boundary."""
+
+import unicodedata
+from collections.abc import Iterator
+from datetime import date
+from enum import StrEnum
+from typing import Final
+
+import attrs
+
+
+class Unit(StrEnum):
+    """What a limit counts."""
+
+    CHARACTERS = "characters"
+    UTF16_UNITS = "UTF-16 units"
+    UTF8_BYTES = "UTF-8 bytes"
+    TRAITS = "traits"
+
+
+# The most units that one character takes; a text of no more characters than maximum // this needs no encoding.
+_MOST_UNITS: Final = {Unit.CHARACTERS: 1, Unit.UTF16_UNITS: 2, Unit.UTF8_BYTES: 4, Unit.TRAITS: 1}
+_ZERO_WIDTH_JOINER: Final = "\u200d"
+
+
+@attrs.frozen(kw_only=True)
+class Limit:
+    """One published limit of a vendor, and where we read it.
+
+    Attributes:
+        maximum: The largest measure that is allowed.
+        unit: What is counted.
+        source: Where it is written.
+        read_on: When it was read there.
+        rule: Name that violations and adjustments carry.
+        note: What a reader of the number should know: a contradiction, or that it is our policy.
+    """
+
+    maximum: int
+    unit: Unit
+    source: str
+    read_on: date
+    rule: str
+    note: str = ""
+
+    def measure(self, text: str) -> int:
+        """Return how long *text* is in this limit's unit."""
+        match self.unit:
+            case Unit.UTF16_UNITS:
+                return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
+            case Unit.UTF8_BYTES:
+                return len(text) if text.isascii() else len(text.encode())
+            case Unit.CHARACTERS | Unit.TRAITS:
+                return len(text)
+
+    def allows(self, text: str) -> bool:
+        """Tell whether *text* is within the limit."""
+        # Nearly every text is so short that no encoding of it could be too long.
+        return len(text) * _MOST_UNITS[self.unit] <= self.maximum or self.measure(text) <= self.maximum
+
+    def truncate(self, text: str) -> str:
+        """Return the longest beginning of *text* that is allowed and splits no character a reader sees."""
+        match self.unit:
+            case Unit.UTF16_UNITS:
+                kept = text.encode("utf-16-le")[: self.maximum * 2].decode("utf-16-le", "ignore")
+            case Unit.UTF8_BYTES:
+                kept = text.encode()[: self.maximum].decode("utf-8", "ignore")
+            case Unit.CHARACTERS | Unit.TRAITS:
+                kept = text[: self.maximum]
+        return _whole_characters(text, len(kept))
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """All that a vendor publishes about the size and the names of one user's fields.
+
+    Attributes:
+        user_id: Length of the application's own id.
+        name: Length of the name.
+        email: Length of the e-mail address.
+        trait_name: Length of a trait's name, dotted with its parents' names.
+        trait_value: Length of a trait's value as it is sent.
+        trait_count: Number of traits of one user.
+        trait_name_advised: Length of a trait's name above which the vendor may misbehave.
+        trait_name_pattern: Regular expression that each part of a trait's dotted name matches in full.
+    """
+
+    user_id: Limit
+    name: Limit
+    email: Limit
+    trait_name: Limit
+    trait_value: Limit
+    trait_count: Limit | None = None
+    trait_name_advised: Limit | None = None
+    trait_name_pattern: str | None = None
+
+    def __iter__(self) -> Iterator[tuple[str, Limit]]:
+        """Yield each limit that the vendor has, with the name of its field."""
+        for field in attrs.fields(type(self)):
+            limit = getattr(self, field.name)
+            if isinstance(limit, Limit):
+                yield field.name, limit
+
+
+def _whole_characters(text: str, length: int) -> str:
+    """Return text[:length], less what would split a character made of several code points."""
+    end = length
+    while 0 < end < len(text) and (_continues(text[end]) or text[end - 1] == _ZERO_WIDTH_JOINER):
+        end -= 1
+    # A text that is one single pile of marks has no boundary to respect.
+    return text[: end or length]
+
+
+def _continues(char: str) -> bool:
+    """Tell whether *char* belongs to the character before it: a mark, a joiner, a variation or a skin tone."""
+    return (
+        unicodedata.category(char) in {"Mn", "Me", "Mc"}
+        or char == _ZERO_WIDTH_JOINER
+        or "\U0001f3fb" <= char <= "\U0001f3ff"
+    )
