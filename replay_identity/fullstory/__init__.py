@@ -1,0 +1,6 @@
+"""Fullstory: typed JSON properties through the server API v2 (https://developer.fullstory.com/server/)."""
+
+from .adapter import Fullstory
+from .limits import LIMITS
+
+__all__ = ["LIMITS", "Fullstory"]

@@ -1,0 +1,226 @@
+"""Fullstory's Users API v2, for one user at a time."""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+from urllib.parse import quote, urlencode
+
+import attrs
+import orjson
+
+from ..backend import Credentials, Page, Plan, StoredUser
+from ..credentials import check_api_key, check_base_url
+from ..errors import InvalidTraitsError
+from ..exchange import Exchange, Reply, Request, T
+from ..fitting import Fitting, OnViolation
+from ..limits import Limits
+from ..model import UserTraits
+from ..outcome import Accepted, Failure, Outcome, Rejected, Skipped, Unknown
+from . import replies
+from .limits import LIMITS
+from .words import word_user
+
+# Keys start with the realm their data is in; keys from before August 2022 may not, and are of na1
+# (https://developer.fullstory.com/server/v1/getting-started, read 2026-11-21).
+_HOSTS: Final[Mapping[str, str]] = {"eu1": "https://api.eu1.fullstory.com"}
+_DEFAULT_HOST: Final = "https://api.fullstory.com"
+
+
+_USERS: Final = "/v2/users"
+
+
+@attrs.frozen(kw_only=True)
+class UserFilter:
+    """Which users to list; those that match every field given, and all users where none is.
+
+    Attributes:
+        uid: The application's id.
+        email: The e-mail address.
+        display_name: The name.
+        is_identified: Whether the user has a uid.
+    """
+
+    uid: str | None = attrs.field(default=None, repr=False)
+    email: str | None = attrs.field(default=None, repr=False)
+    display_name: str | None = attrs.field(default=None, repr=False)
+    is_identified: bool | None = None
+
+    def query(self) -> dict[str, str]:
+        """Return the query parameters that ask for these users."""
+        given = attrs.asdict(self, filter=lambda _, value: value is not None)
+        return {name: value if isinstance(value, str) else str(value).lower() for name, value in given.items()}
+
+
+EVERYONE: Final = UserFilter()
+
+
+def _check_key(_instance: object, _attribute: object, api_key: str) -> None:
+    check_api_key(api_key, hint="pass api_key or set FULLSTORY_API_KEY")
+
+
+def _api_url(backend: "Fullstory") -> str:
+    url = backend.base_url or _HOSTS.get(backend.region, _DEFAULT_HOST)
+    return check_base_url(url, allow_insecure=backend.allow_insecure)
+
+
+def _headers(backend: "Fullstory") -> Mapping[str, str]:
+    headers = {
+        "accept": "application/json",
+        "authorization": f"Basic {backend.api_key}",
+        "content-type": "application/json",
+    }
+    if backend.integration_source is not None:
+        headers["integration-source"] = backend.integration_source
+    return headers
+
+
+@attrs.frozen
+class Fullstory:
+    """Identify users at Fullstory.
+
+    Attributes:
+        api_key: The key as Fullstory shows it; it is sent verbatim, never base64-encoded.
+        base_url: Address of the API; by default that of the realm the key names.
+        on_violation: ``"reject"`` a user who breaks a limit, or ``"adapt"`` the traits with a recorded loss.
+        integration_source: Name of the integration to tell Fullstory, for its partners.
+        name: Name that outcomes and settings carry.
+        allow_insecure: Allow a plain http address off loopback.
+
+    Raises:
+        ConfigurationError: The key or the address cannot be used.
+    """
+
+    api_key: str = attrs.field(repr=False, validator=_check_key)
+    base_url: str | None = attrs.field(default=None, kw_only=True)
+    on_violation: OnViolation = attrs.field(
+        default="reject", kw_only=True, validator=attrs.validators.in_(("reject", "adapt"))
+    )
+    integration_source: str | None = attrs.field(default=None, kw_only=True)
+    name: str = attrs.field(default="fullstory", kw_only=True)
+    allow_insecure: bool = attrs.field(default=False, kw_only=True)
+    _api_url: str = attrs.field(init=False, repr=False, default=attrs.Factory(_api_url, takes_self=True))
+    _headers: Mapping[str, str] = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(_headers, takes_self=True)
+    )
+
+    @property
+    def limits(self) -> Limits:
+        """Return Fullstory's published limits."""
+        return LIMITS
+
+    @property
+    def region(self) -> str:
+        """Return the realm the key names: ``na1`` or ``eu1``."""
+        realm, _, rest = self.api_key.partition(".")
+        return realm if rest and realm in _HOSTS else "na1"
+
+    def plan(self, user: UserTraits, /) -> Plan:
+        """Return the upsert by uid, the update by Fullstory id, or the creation of an anonymous user."""
+        fitting = Fitting(adapt=self.on_violation == "adapt")
+        body = word_user(user, fitting)
+        vendor_id = user.vendor_ids.get(self.name)
+        if vendor_id in {".", ".."}:
+            fitting.refuse(f"vendor_ids.{self.name}", "dot-segment")
+        adjustments = tuple(fitting.adjustments)
+        if fitting.violations:
+            return Plan(self.name, None, adjustments, tuple(fitting.violations))
+
+        path = _USERS if vendor_id is None else _user_path(vendor_id)
+        return Plan(self.name, self._request("identify", "POST", path, orjson.dumps(body)), adjustments)
+
+    def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
+        """Send *user* unless a rule is broken."""
+        plan = self.plan(user)
+        if plan.request is None:
+            return Rejected(self.name, plan.violations)
+
+        reply = yield plan.request
+        vendor_id = replies.read_id(reply)
+        if vendor_id is not None:
+            return Accepted(self.name, vendor_id, plan.adjustments)
+        failure = self._failure(reply, user=user)
+        if isinstance(failure, Unknown) and user.user_id is None and self.name not in user.vendor_ids:
+            # Nothing to upsert by: the same call with a new idempotency key would make a second anonymous user.
+            return attrs.evolve(failure, retryable=False)
+        return failure
+
+    def get(self, user_id: str, /) -> Exchange[StoredUser | Failure | None]:
+        """Return the user of that uid, or None; needs an Architect or Admin key."""
+        page = yield from self.list_page(UserFilter(uid=user_id))
+        if not isinstance(page, Page):
+            return page
+        return next((user for user in page.users if user.user_id == user_id), None)
+
+    def get_by_id(self, vendor_id: str, /) -> Exchange[StoredUser | Failure | None]:
+        """Return the user of that Fullstory id, or None; needs an Architect or Admin key."""
+        reply = yield self._request("get", "GET", f"{_user_path(vendor_id)}?include_schema=true")
+        if reply.status == replies.NOT_FOUND:
+            return None
+        return replies.read_user(self.name, reply) or self._failure(reply, vendor_id)
+
+    def list_page(self, matching: UserFilter = EVERYONE, *, page_token: str | None = None) -> Exchange[Page | Failure]:
+        """Return one page of the users *matching*; needs an Architect or Admin key."""
+        query = {**matching.query(), "include_schema": "true"}
+        if page_token is not None:
+            query["page_token"] = page_token
+        reply = yield self._request("list", "GET", f"/v2/users?{urlencode(query, quote_via=quote)}")
+        return replies.read_page(self.name, reply) or self._failure(reply, *matching.query().values())
+
+    def pages(
+        self, matching: UserFilter = EVERYONE, *, page_token: str | None = None
+    ) -> Iterator[Exchange[Page | Failure]]:
+        """Yield one exchange per page of the users *matching*; run each before asking for the next.
+
+        A Failure is the last. To go on from there, pass the last good `Page.next_token` as *page_token*.
+        """
+        results: list[Page | Failure] = []
+        while True:
+            yield _kept(self.list_page(matching, page_token=page_token), results)
+            page = results.pop() if results else None
+            # A token that stays the same would have us read one page for ever.
+            if not isinstance(page, Page) or page.next_token in {None, page_token}:
+                return
+            page_token = page.next_token
+
+    def delete(self, user_id: str, /) -> Exchange[Outcome]:
+        """Ask to delete the user of that uid with all sessions; irreversible, needs Architect or Admin."""
+        if not user_id:
+            raise InvalidTraitsError("user_id", "is empty")
+        return (yield from self._delete(f"/v2/users?uid={quote(user_id, safe='')}", user_id))
+
+    def delete_by_id(self, vendor_id: str, /) -> Exchange[Outcome]:
+        """Ask to delete the user of that Fullstory id with all sessions; as `delete`."""
+        return (yield from self._delete(_user_path(vendor_id), vendor_id))
+
+    def verify(self) -> Exchange[Credentials | Failure]:
+        """Ask Fullstory whose the key is and what it may do (https://developer.fullstory.com/me/)."""
+        reply = yield self._request("verify", "GET", "/me")
+        return replies.read_credentials(self.name, self.region, reply) or self._failure(reply)
+
+    def _delete(self, path: str, said: str) -> Exchange[Outcome]:
+        reply = yield self._request("delete", "DELETE", path)
+        if reply.is_success:
+            return Accepted(self.name)
+        if reply.status == replies.NOT_FOUND:
+            return Skipped(self.name, "Fullstory has no such user")
+        return self._failure(reply, said)
+
+    def _request(self, operation: str, method: str, path: str, body: bytes | None = None) -> Request:
+        # The key is documented for the creation only: https://developer.fullstory.com/server/idempotent-requests.
+        idempotency_header = "idempotency-key" if path == _USERS and method == "POST" else None
+        return Request(operation, method, self._api_url + path, self._headers, body, idempotency_header)
+
+    def _failure(self, reply: Reply, *said: str, user: UserTraits | None = None) -> Failure:
+        return replies.read_refusal(self.name, reply, user, self.api_key, *said)
+
+
+def _user_path(vendor_id: str) -> str:
+    """Return the path of one user, or raise where a path cannot hold the id."""
+    if vendor_id in {"", ".", ".."}:
+        raise InvalidTraitsError("vendor_id", "cannot stand in a URL: HTTP libraries would drop the segment")
+    return f"{_USERS}/{quote(vendor_id, safe='')}"
+
+
+def _kept(exchange: Exchange[T], results: list[T]) -> Exchange[T]:
+    result = yield from exchange
+    results.append(result)
+    return result

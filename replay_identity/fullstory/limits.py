@@ -1,0 +1,40 @@
+"""What Fullstory publishes about the size and the names of a user's fields."""
+
+from datetime import date
+from functools import partial
+from typing import Final
+
+from ..limits import Limit, Limits, Unit
+
+_limit = partial(Limit, source="https://developer.fullstory.com/server/users/create-user", read_on=date(2026, 11, 21))
+
+MOST_PROPERTIES: Final = _limit(
+    maximum=500,
+    unit=Unit.TRAITS,
+    rule="property-count",
+    note="Nested values are counted one by one: our policy. The organisation as a whole has 500 too.",
+)
+
+LIMITS: Final = Limits(
+    user_id=_limit(maximum=256, unit=Unit.CHARACTERS, rule="uid-length"),
+    name=_limit(maximum=256, unit=Unit.CHARACTERS, rule="display-name-length"),
+    email=_limit(maximum=128, unit=Unit.CHARACTERS, rule="email-length"),
+    trait_name=_limit(
+        maximum=512,
+        unit=Unit.CHARACTERS,
+        rule="property-name-length",
+        note='Dotted with its parents\' names. "Maximum 512" and "under 512" are both written; we allow 512.',
+    ),
+    trait_value=_limit(
+        maximum=8192,
+        unit=Unit.UTF8_BYTES,
+        rule="property-value-size",
+        note="A list is measured as compact JSON, a nested object value by value: our policy.",
+    ),
+    trait_count=MOST_PROPERTIES,
+    trait_name_pattern="[A-Za-z][A-Za-z0-9_]*",
+)
+
+# Fullstory documents no range; beyond 64 bits an int would be stored as another number (our policy "int-range").
+SMALLEST_INT: Final = -(2**63)
+LARGEST_INT: Final = 2**63 - 1
