@@ -1,0 +1,154 @@
+"""LogRocket's User Identification API."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import attrs
+import orjson
+
+from ..backend import Plan
+from ..credentials import check_api_key, check_base_url
+from ..errors import ConfigurationError, InvalidTraitsError
+from ..exchange import Exchange, Request
+from ..fitting import Fitting, OnViolation
+from ..limits import Limits
+from ..model import UserTraits
+from ..outcome import Accepted, Outcome, Rejected, Skipped
+from . import replies
+from .limits import LIMITS
+from .words import word_user
+
+_HOST: Final = "https://api.logrocket.com"
+
+
+def _check_key(_instance: object, _attribute: object, api_key: str) -> None:
+    check_api_key(api_key, hint="pass api_key or set LOGROCKET_API_KEY")
+
+
+def _app_url(backend: "LogRocket") -> str:
+    org, app = _slugs(backend.api_key)
+    org, app = _slug("org", backend.org or org), _slug("app", backend.app or app)
+    url = check_base_url(backend.base_url, allow_insecure=backend.allow_insecure)
+    return f"{url}/v1/orgs/{org}/apps/{app}"
+
+
+def _slug(setting: str, slug: str | None) -> str:
+    if not slug or slug in {".", ".."}:
+        raise ConfigurationError(setting, "is not known", f"the key does not read org:app:secret, so pass {setting}")
+    return quote(slug, safe="")
+
+
+def _headers(backend: "LogRocket") -> Mapping[str, str]:
+    return {
+        "accept": "application/json",
+        "authorization": f"token {backend.api_key}",
+        "content-type": "application/json",
+    }
+
+
+def _slugs(api_key: str) -> tuple[str | None, str | None]:
+    """Return the organisation and the application that a key reading ``org:app:secret`` names."""
+    parts = api_key.split(":")
+    return (parts[0], parts[1]) if len(parts) == 3 else (None, None)  # noqa: PLR2004  # org, app, secret.
+
+
+@attrs.frozen
+class LogRocket:
+    """Identify users at LogRocket.
+
+    Attributes:
+        api_key: The whole key, ``org:app:secret``.
+        org: The organisation; by default the key's.
+        app: The application; by default the key's.
+        base_url: Address of the API, without ``/v1``.
+        on_violation: ``"reject"`` a user who breaks a limit, or ``"adapt"`` the traits with a recorded loss.
+        name: Name that outcomes and settings carry.
+        allow_insecure: Allow a plain http address off loopback.
+
+    Raises:
+        ConfigurationError: The key or the address cannot be used, or org and app are not known.
+    """
+
+    api_key: str = attrs.field(repr=False, validator=_check_key)
+    org: str | None = attrs.field(default=None, kw_only=True)
+    app: str | None = attrs.field(default=None, kw_only=True)
+    base_url: str = attrs.field(default=_HOST, kw_only=True)
+    on_violation: OnViolation = attrs.field(
+        default="reject", kw_only=True, validator=attrs.validators.in_(("reject", "adapt"))
+    )
+    name: str = attrs.field(default="logrocket", kw_only=True)
+    allow_insecure: bool = attrs.field(default=False, kw_only=True)
+    _app_url: str = attrs.field(init=False, repr=False, default=attrs.Factory(_app_url, takes_self=True))
+    _headers: Mapping[str, str] = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(_headers, takes_self=True)
+    )
+
+    @property
+    def limits(self) -> Limits:
+        """Return LogRocket's published limits."""
+        return LIMITS
+
+    def plan(self, user: UserTraits, /) -> Plan:
+        """Return the PUT that merges *user*; no request when there is nothing to say."""
+        fitting = Fitting(adapt=self.on_violation == "adapt")
+        _check_user_id(user.user_id, fitting)
+        body = word_user(user, fitting)
+        if not body and fitting.adjustments:
+            fitting.refuse("traits", "nothing-left")
+        adjustments = tuple(fitting.adjustments)
+        if fitting.violations:
+            return Plan(self.name, None, adjustments, tuple(fitting.violations))
+        if not body:
+            # What LogRocket makes of an empty object is not documented (our policy "empty-body").
+            return Plan(self.name, None)
+
+        url = f"{self._app_url}/users/{quote(user.user_id or '', safe='')}"
+        request = Request("identify", "PUT", url, self._headers, orjson.dumps(body))
+        return Plan(self.name, request, adjustments)
+
+    def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
+        """Send *user* unless a rule is broken."""
+        plan = self.plan(user)
+        if plan.violations:
+            return Rejected(self.name, plan.violations)
+        if plan.request is None:
+            return Skipped(self.name, "nothing to send: no name, e-mail, moment or traits")
+
+        reply = yield plan.request
+        if not reply.is_success or reply.json_object() is None:
+            return replies.read_refusal(self.name, reply, user, self.api_key)
+        sent: dict[str, Any] = orjson.loads(plan.request.body or b"")
+        verified = replies.shows(reply, user.user_id or "", sent)
+        return Accepted(self.name, adjustments=plan.adjustments, verified=verified)
+
+    def exclude(self, *, user_id: str | None = None, email: str | None = None) -> Exchange[Outcome]:
+        """Have LogRocket delete every session of one user **and never record them again**, until `include`.
+
+        Exactly one of *user_id* and *email* is given (https://docs.logrocket.com/docs/gdpr).
+        """
+        return (yield from self._gdpr("exclusion", user_id, email))
+
+    def include(self, *, user_id: str | None = None, email: str | None = None) -> Exchange[Outcome]:
+        """Have LogRocket record an excluded user again; what was deleted stays deleted."""
+        return (yield from self._gdpr("inclusion", user_id, email))
+
+    def _gdpr(self, action: str, user_id: str | None, email: str | None) -> Exchange[Outcome]:
+        named = {name: value for name, value in (("user_id", user_id), ("email", email)) if value}
+        if len(named) != 1:
+            raise InvalidTraitsError("user_id", "or email must be given, and not both")
+        # The slash at the end, and user_id for userID, are LogRocket's.
+        reply = yield Request(action, "POST", f"{self._app_url}/gdpr/{action}/", self._headers, orjson.dumps(named))
+        if reply.is_success:
+            return Accepted(self.name)
+        return replies.read_refusal(self.name, reply, None, self.api_key, *named.values())
+
+
+def _check_user_id(user_id: str | None, fitting: Fitting) -> None:
+    if user_id is None:
+        fitting.refuse("user_id", "anonymous-user")
+    elif user_id in {".", ".."}:
+        # Percent-encoding leaves dots alone, and HTTP libraries resolve the segment away.
+        fitting.refuse("user_id", "dot-segment")
+    else:
+        fitting.require("user_id", user_id, LIMITS.user_id)

@@ -1,0 +1,48 @@
+"""LogRocket's answers in our words (https://docs.logrocket.com/docs/user-identification-api, read 2026-11-21)."""
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+from ..exchange import Reply
+from ..masking import mask
+from ..model import UserTraits
+from ..outcome import Failure
+from ..reading import read_failure
+
+_HINTS: Final[Mapping[int, str]] = {
+    401: "Check the API key; it reads org:app:secret and is sent whole.",
+    403: "Check the API key, and that the plan includes the User Identification API (Pro or Enterprise).",
+    404: "Check org and app: a user is created where there is none, so it is not the user who is missing.",
+}
+
+
+def shows(reply: Reply, user_id: str, body: Mapping[str, Any]) -> bool:
+    """Tell whether *reply* shows *user_id* with every value of *body*; other traits it may have are none of ours."""
+    content = reply.json_object() or {}
+    traits = content.get("traits")
+    if content.get("userID") != user_id or not isinstance(traits, dict):
+        return False
+    found = cast("dict[str, Any]", traits)
+    sent: Mapping[str, str] = body.get("traits", {})
+    return (
+        # A trait that was removed is absent or blank.
+        all(found.get(name, "") == text for name, text in sent.items())
+        and all((content.get(name) or "") == body[name] for name in ("name", "email") if name in body)
+    )
+
+
+def read_refusal(backend: str, reply: Reply, user: UserTraits | None, *secrets: str) -> Failure:
+    """Return why LogRocket did not do as asked, with *user* and *secrets* masked in its words."""
+    message = _message(reply)
+    return read_failure(
+        backend, reply, hints=_HINTS, message=None if message is None else mask(message, user, *secrets)
+    )
+
+
+def _message(reply: Reply) -> str | None:
+    """Return LogRocket's words, whose envelope is not documented: error, message, detail or the text itself."""
+    content = reply.json_object()
+    if content is None:
+        return reply.body[:10_000].decode(errors="replace").strip() or None
+    words = (content.get(name) for name in ("error", "message", "detail"))
+    return next((word for word in words if isinstance(word, str) and word), None)

@@ -1,0 +1,69 @@
+"""The one coercion of a value to text: what JavaScript's ``String(value)`` and ``JSON.stringify`` would write.
+
+LogRocket keeps every trait as a string, and its own SDK writes them this way: ``true``, ``43``, ``9.99``, ``1``.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from ..model import is_list, is_nested, iso8601
+
+
+def text_of(value: Any) -> str:  # noqa: ANN401  # Any trait value but a mapping, None and REMOVE.
+    """Return *value* as the text LogRocket is sent."""
+    return _TEXTS[type(value)](value)
+
+
+def number_text(number: float) -> str:
+    """Return *number* as JavaScript writes it: ``9.99``, ``1``, ``0.00001``, ``1e+21``, ``1e-7``."""
+    text = repr(number)
+    if "e" not in text:
+        return text.removesuffix(".0") if number else "0"  # JavaScript writes -0 as 0.
+    if 1e-6 <= abs(number) < 1e21:  # noqa: PLR2004  # ECMAScript, Number::toString.
+        return f"{Decimal(text):f}"
+    return _LEADING_ZEROS.sub(r"\1", text)
+
+
+def _bool_text(value: bool) -> str:  # noqa: FBT001  # The value is the subject.
+    return "true" if value else "false"
+
+
+def _decimal_text(number: Decimal) -> str:
+    """Return the digits as they are, never with an exponent; 400 of them at the most, as the model sees to."""
+    return f"{number:f}"
+
+
+def _list_text(values: tuple[Any, ...]) -> str:
+    return orjson.dumps([_json(value) for value in values]).decode()
+
+
+def _json(value: Any) -> Any:  # noqa: ANN401  # As text_of, and mappings.
+    """Return *value* as orjson can write it, numbers by the same coercion."""
+    if is_nested(value):
+        return {name: _json(item) for name, item in value.items()}
+    if is_list(value):
+        return [_json(item) for item in value]
+    if isinstance(value, str | bool):
+        return value
+    text = text_of(value)
+    return orjson.Fragment(text) if isinstance(value, int | float | Decimal) else text
+
+
+_TEXTS: Final[Mapping[type, Callable[[Any], str]]] = {
+    str: str,
+    bool: _bool_text,
+    int: str,
+    float: number_text,
+    Decimal: _decimal_text,
+    datetime: iso8601,
+    date: iso8601,
+    UUID: str,
+    tuple: _list_text,
+}
+_LEADING_ZEROS: Final = re.compile(r"(e[+-])0+")

@@ -1,0 +1,118 @@
+"""A user in LogRocket's words: flat traits, every one a string, name and e-mail beside them."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import attrs
+
+from ..fitting import Fitting
+from ..model import REMOVE, UserTraits, is_nested
+from .limits import ADVISED_NAME, LIMITS
+from .text import text_of
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# The fields LogRocket has a place of its own for. Its SDK, too, lifts these out of the traits.
+_LIFTED: Final = {"name": LIMITS.name, "email": LIMITS.email}
+# A name that no unit can make longer than the advised length.
+_SHORT: Final = ADVISED_NAME.maximum // 4
+
+
+def word_user(user: UserTraits, fitting: Fitting) -> dict[str, Any]:
+    """Return the JSON object that merges *user*, and record in *fitting* what had to give."""
+    body: dict[str, Any] = {}
+    if user.name is not None:
+        _warn_if_blank("name", user.name, fitting)
+        body["name"] = fitting.shorten("name", user.name, LIMITS.name)
+    if user.email is not None:
+        _warn_if_blank("email", user.email, fitting)
+        email = fitting.keep("email", user.email, LIMITS.email)
+        if email is not None:
+            body["email"] = email
+    if user.observed_at is not None:
+        # Whole milliseconds, computed without floats.
+        body["timestamp"] = (user.observed_at - _EPOCH) // timedelta(milliseconds=1)
+    if user.traits:
+        traits = Traits(fitting, body)
+        traits.word(user.traits, "")
+        if traits.worded:
+            body["traits"] = traits.worded
+    return body
+
+
+def _warn_if_blank(name: str, value: str, fitting: Fitting) -> None:
+    """Warn that a blank name or e-mail is sent as it is, since what LogRocket makes of it is not documented."""
+    if not value:
+        fitting.adjust(name, "warned", "blank-name-or-email")
+
+
+@attrs.define
+class Traits:
+    """The traits of one user while they are being worded.
+
+    Attributes:
+        fitting: Where adjustments and violations go.
+        body: The JSON object of the user, into which ``name`` and ``email`` are lifted.
+        worded: Texts by dotted name.
+    """
+
+    fitting: Fitting
+    body: dict[str, Any]
+    worded: dict[str, str] = attrs.field(factory=dict[str, str])
+
+    def word(self, traits: Mapping[str, Any], parents: str) -> None:
+        """Word *traits*, whose dotted names begin with *parents*."""
+        for own_name, value in traits.items():
+            name = parents + own_name
+            if is_nested(value):
+                self.word(value, f"{name}.")
+            elif name in _LIFTED:
+                self._lift(name, value)
+            elif self._takes(name):
+                if parents:
+                    self.fitting.adjust(f"traits.{name}", "flattened", "flat-traits", name)
+                self._add(name, value)
+
+    def _takes(self, name: str) -> bool:
+        """Tell whether *name* can be a trait's name, and warn where LogRocket may drop it."""
+        path = f"traits.{name}"
+        if name in self.worded:
+            self.fitting.refuse(path, "name-collision")
+            return False
+        if name == "userID":
+            # LogRocket's own field for the id; its SDK lets such a trait through, to stand beside the real one.
+            self.fitting.drop(path, "reserved-name")
+            return False
+        if len(name) <= _SHORT:
+            return True
+        if not ADVISED_NAME.allows(name):
+            self.fitting.adjust(path, "warned", ADVISED_NAME.rule)
+        return self.fitting.keep(path, name, LIMITS.trait_name) is not None
+
+    def _add(self, name: str, value: Any) -> None:  # noqa: ANN401  # Any trait value but a mapping.
+        path = f"traits.{name}"
+        if value is REMOVE:
+            self.worded[name] = ""
+        elif type(value) is str:
+            if not value:
+                # "To remove a trait, the trait should be … set to a blank value" (user-identification-api).
+                self.fitting.adjust(path, "removed", "blank-removes")
+            self.worded[name] = self.fitting.shorten(path, value, LIMITS.trait_value)
+        else:
+            # Half a number, a date or a list would be another value, so these are whole or not sent.
+            text = self.fitting.keep(path, text_of(value), LIMITS.trait_value)
+            if text is not None:
+                self.fitting.adjust(path, "coerced", "strings-only")
+                self.worded[name] = text
+
+    def _lift(self, name: str, value: Any) -> None:  # noqa: ANN401  # As above.
+        """Send a trait called ``name`` or ``email`` as LogRocket's own field, if it says nothing else than that."""
+        path = f"traits.{name}"
+        if not isinstance(value, str):
+            # How to clear these is not documented, and LogRocket's SDK drops them when they are no strings.
+            self.fitting.drop(path, "name-and-email-are-strings")
+        elif self.body.get(name, value) != value:
+            self.fitting.refuse(path, "name-collision")
+        elif self.fitting.keep(path, value, _LIFTED[name]) is not None:
+            self.fitting.adjust(path, "lifted", "name-and-email", name)
+            self.body[name] = value
