@@ -47,7 +47,8 @@ class Lost(Enum):
     NO_ANSWER = "the connection was lost before the answer"
     TIMED_OUT = "no answer in time"
     TOO_LARGE = "the answer was larger than the cap"
-    STOPPED = "the transport was closed before the answer"
+    OUT_OF_TIME = "the deadline passed before it was sent"
+    STOPPED = "the transport was closed before it was sent"
 
 
 @attrs.frozen
@@ -85,7 +86,7 @@ class Reply:
         """Tell whether the vendor may have applied this very request without our knowing."""
         if self.lost is None:
             return self.status in UNCERTAIN_STATUSES
-        return self.lost not in {Lost.NOT_SENT, Lost.UNTRUSTED}
+        return self.lost not in {Lost.NOT_SENT, Lost.UNTRUSTED, Lost.OUT_OF_TIME, Lost.STOPPED}
 
     @property
     def retry_after(self) -> float | None:

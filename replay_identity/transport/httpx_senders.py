@@ -1,0 +1,195 @@
+"""httpx behind the seam: the module to leave out when another HTTP library takes its place."""
+
+import asyncio
+import os
+import ssl
+import time
+from contextlib import aclosing, closing
+from functools import cache
+from importlib.metadata import version
+from typing import Final
+
+import attrs
+import httpx
+
+from ..exchange import Lost, Reply, Request
+from .own_traffic import own_traffic
+
+# Enough for any page of users; a vendor that sends more is not answering what was asked.
+MAX_REPLY_BYTES: Final = 32 * 2**20
+# With more in flight on one client, httpx spends its time searching its own pool (encode/httpx#3215).
+MAX_PER_ASYNC_CLIENT: Final = 16
+
+_HEADERS: Final = {"accept-encoding": "gzip, deflate", "user-agent": f"replay-identity/{version('replay-identity')}"}
+
+
+class UnreadError(Exception):
+    """End the reading of an answer that is too large or too slow."""
+
+    def __init__(self, lost: Lost) -> None:
+        super().__init__(lost)
+        self.lost = lost
+
+
+# Most specific first. What is not here is a mistake of ours or of an adapter's, and is raised.
+LOST: Final[tuple[tuple[type[Exception], Lost], ...]] = (
+    (httpx.ConnectTimeout, Lost.NOT_SENT),
+    (httpx.PoolTimeout, Lost.NOT_SENT),
+    (httpx.ConnectError, Lost.NOT_SENT),
+    (httpx.ProxyError, Lost.NOT_SENT),
+    (httpx.TimeoutException, Lost.TIMED_OUT),
+    (TimeoutError, Lost.TIMED_OUT),
+    (httpx.NetworkError, Lost.NO_ANSWER),
+    (httpx.RemoteProtocolError, Lost.NO_ANSWER),
+    (httpx.DecodingError, Lost.NO_ANSWER),
+)
+
+
+def read_error(error: Exception) -> Reply:
+    """Return the Reply that says why there is no answer, or raise *error* if it is no matter of the network."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Reply(0, lost=Lost.UNTRUSTED)
+        cause = cause.__cause__ or cause.__context__
+    for kind, lost in LOST:
+        if isinstance(error, kind):
+            return Reply(0, lost=lost)
+    raise error
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Return one TLS context for all clients, since each takes tens of milliseconds to load the certificates."""
+    return httpx.create_ssl_context()
+
+
+@attrs.define
+class Body:
+    """An answer's bytes while they come in.
+
+    Attributes:
+        until: Moment on the monotonic clock by which they must all be here; httpx's own timeouts start anew with
+            each chunk, so that a trickle would never end.
+    """
+
+    until: float
+    content: bytearray = attrs.field(factory=bytearray)
+
+    def add(self, chunk: bytes) -> None:
+        """Take in *chunk*, or raise UnreadError if it is one too many."""
+        self.content += chunk
+        if len(self.content) > MAX_REPLY_BYTES:
+            raise UnreadError(Lost.TOO_LARGE)
+        if time.monotonic() > self.until:
+            raise UnreadError(Lost.TIMED_OUT)
+
+    def reply(self, response: httpx.Response) -> Reply:
+        """Return the whole answer."""
+        return Reply(response.status_code, dict(response.headers), bytes(self.content))
+
+
+@attrs.define(eq=False)
+class HttpxSender:
+    """Send over the caller's `httpx.Client`, or over one of ours per process."""
+
+    _given: httpx.Client | None = None
+    _own: httpx.Client | None = None
+    _pid: int = 0
+    _closed: bool = False
+
+    def send(self, request: Request, timeout: float) -> Reply:
+        """Send *request* and return the answer within *timeout* seconds, or a Reply that says why there is none."""
+        body = Body(time.monotonic() + timeout)
+        try:
+            with own_traffic():
+                client = self._client()
+                response = client.send(_build(client, request, timeout), stream=True, auth=None, follow_redirects=False)
+                with closing(response):
+                    for chunk in response.iter_bytes():
+                        body.add(chunk)
+        except UnreadError as error:
+            return Reply(0, lost=error.lost)
+        except (httpx.HTTPError, TimeoutError) as error:
+            return read_error(error)
+        return body.reply(response)
+
+    def _client(self) -> httpx.Client:
+        if self._given is not None:
+            return self._given
+        # A forked child must not speak on its parent's connections.
+        if self._own is None or self._pid != os.getpid():
+            self._own, self._pid = httpx.Client(headers=_HEADERS, verify=_tls()), os.getpid()
+        return self._own
+
+    def close(self) -> None:
+        """Free our own connections; the caller's client stays the caller's."""
+        if self._own is not None and self._pid == os.getpid():
+            self._own.close()
+
+
+def _build(client: httpx.Client | httpx.AsyncClient, request: Request, timeout: float) -> httpx.Request:
+    return client.build_request(
+        request.method, request.url, headers=request.headers, content=request.body, timeout=timeout
+    )
+
+
+@attrs.define(eq=False)
+class Shard:
+    """One client and how many requests are in flight on it."""
+
+    client: httpx.AsyncClient
+    in_flight: int = 0
+
+
+@attrs.define(eq=False)
+class AsyncHttpxSender:
+    """Send over the caller's `httpx.AsyncClient`, or over as many of ours as keep each one small."""
+
+    _given: httpx.AsyncClient | None = None
+    _shards: list[Shard] = attrs.field(factory=list[Shard])
+    _place: tuple[int, asyncio.AbstractEventLoop] | None = None
+
+    async def send(self, request: Request, timeout: float) -> Reply:  # noqa: ASYNC109  # One for the whole attempt.
+        """Send *request* and return the answer within *timeout* seconds, or a Reply that says why there is none."""
+        shard = self._shard()
+        shard.in_flight += 1
+        try:
+            async with asyncio.timeout(timeout):
+                return await _send(shard.client, request, timeout)
+        except UnreadError as error:
+            return Reply(0, lost=error.lost)
+        except (httpx.HTTPError, TimeoutError) as error:
+            return read_error(error)
+        finally:
+            shard.in_flight -= 1
+
+    def _shard(self) -> Shard:
+        if self._given is not None:
+            return Shard(self._given)
+        # Connections belong to one process and one event loop.
+        place = (os.getpid(), asyncio.get_running_loop())
+        if place != self._place:
+            self._place, self._shards = place, []
+        for shard in self._shards:
+            if shard.in_flight < MAX_PER_ASYNC_CLIENT:
+                return shard
+        self._shards.append(Shard(httpx.AsyncClient(headers=_HEADERS, verify=_tls())))
+        return self._shards[-1]
+
+    async def aclose(self) -> None:
+        """Free our own connections; the caller's client stays the caller's."""
+        if self._place == (os.getpid(), asyncio.get_running_loop()):
+            for shard in self._shards:
+                await shard.client.aclose()
+
+
+async def _send(client: httpx.AsyncClient, request: Request, timeout: float) -> Reply:  # noqa: ASYNC109  # As above.
+    body = Body(time.monotonic() + timeout)
+    with own_traffic():
+        built = _build(client, request, timeout)
+        response = await client.send(built, stream=True, auth=None, follow_redirects=False)
+        async with aclosing(response):
+            async for chunk in response.aiter_bytes():
+                body.add(chunk)
+    return body.reply(response)
