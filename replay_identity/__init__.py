@@ -1,1 +1,50 @@
-"""Tell session-replay vendors who your users are."""
+"""Tell session-replay vendors who your users are: one identify call, every vendor, nothing lost silently."""
+
+from .backend import IdentityBackend
+from .errors import ConfigurationError, IdentifyError, InvalidTraitsError, ReplayIdentityError
+from .fullstory import Fullstory
+from .logrocket import LogRocket
+from .model import REMOVE, UserTraits
+from .outcome import (
+    Accepted,
+    Adjustment,
+    Broken,
+    IdentifyReport,
+    Misconfigured,
+    Outcome,
+    Rejected,
+    Skipped,
+    Unavailable,
+    Unknown,
+    Violation,
+)
+from .retry import RetryPolicy
+from .route import Route
+from .router import AsyncRouter, Router
+
+__all__ = [
+    "REMOVE",
+    "Accepted",
+    "Adjustment",
+    "AsyncRouter",
+    "Broken",
+    "ConfigurationError",
+    "Fullstory",
+    "IdentifyError",
+    "IdentifyReport",
+    "IdentityBackend",
+    "InvalidTraitsError",
+    "LogRocket",
+    "Misconfigured",
+    "Outcome",
+    "Rejected",
+    "ReplayIdentityError",
+    "RetryPolicy",
+    "Route",
+    "Router",
+    "Skipped",
+    "Unavailable",
+    "Unknown",
+    "UserTraits",
+    "Violation",
+]

@@ -1,0 +1,112 @@
+"""Which users, and which of their traits, one backend gets."""
+
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+import attrs
+
+from .backend import IdentityBackend, Plan
+from .errors import ConfigurationError, printable
+from .exchange import Exchange
+from .model import UserTraits, is_nested
+from .outcome import Outcome, Rejected, Skipped, Violation
+
+
+class CollisionError(Exception):
+    """Two traits of one user would have the same name."""
+
+
+def _check_names(_instance: object, attribute: "attrs.Attribute[Any]", names: AbstractSet[str] | None) -> None:
+    if isinstance(names, str):
+        raise ConfigurationError(
+            attribute.name, "is one string", f'write {attribute.name}={{"..."}} for a set of names'
+        )
+
+
+@attrs.frozen
+class Route:
+    """A backend, and what it may see.
+
+    Names are a trait's, dotted with its parents' for a nested one; ``name`` and ``email`` are the user's own fields.
+
+    Attributes:
+        backend: The backend.
+        when: Tells whether this user goes to the backend at all.
+        only: The names that may be sent, with all that is nested in them; None for all.
+        exclude: The names that may not be sent, with all that is nested in them.
+        rename: New names by old name; a nested trait stays where it is nested.
+    """
+
+    backend: IdentityBackend
+    when: Callable[[UserTraits], bool] | None = attrs.field(default=None, kw_only=True)
+    only: AbstractSet[str] | None = attrs.field(default=None, kw_only=True, validator=_check_names)
+    exclude: AbstractSet[str] = attrs.field(default=frozenset[str](), kw_only=True, validator=_check_names)
+    rename: Mapping[str, str] = attrs.field(factory=dict[str, str], kw_only=True)
+
+    @property
+    def name(self) -> str:
+        """Return the name of the backend."""
+        return self.backend.name
+
+    def plan(self, user: UserTraits) -> Plan | Skipped:
+        """Return what the backend would send for *user*, or why it would not be asked."""
+        try:
+            seen = self._view(user)
+        except CollisionError as collision:
+            return Plan(self.name, None, violations=(_violation(collision),))
+        return Skipped(self.name, _FILTERED) if seen is None else self.backend.plan(seen)
+
+    def identify(self, user: UserTraits) -> Exchange[Outcome]:
+        """Send what the backend may see of *user*."""
+        try:
+            seen = self._view(user)
+        except CollisionError as collision:
+            return Rejected(self.name, (_violation(collision),))
+        if seen is None:
+            return Skipped(self.name, _FILTERED)
+        return (yield from self.backend.identify(seen))
+
+    def _view(self, user: UserTraits) -> UserTraits | None:
+        """Return what the backend may see of *user*, or None if it may not see them at all."""
+        if self.when is not None and not self.when(user):
+            return None
+        if self.only is None and not self.exclude and not self.rename:
+            return user
+        return attrs.evolve(
+            user,
+            name=user.name if self._sees("name") else None,
+            email=user.email if self._sees("email") else None,
+            traits=self._seen(user.traits, "", inside=self.only is None),
+            types={self._renamed(path): declared for path, declared in user.types.items()},
+        )
+
+    def _sees(self, name: str) -> bool:
+        return name not in self.exclude and (self.only is None or name in self.only)
+
+    def _seen(self, traits: Mapping[str, Any], parents: str, *, inside: bool) -> dict[str, Any]:
+        """Return the traits that may be sent; *inside* tells whether a parent of theirs was named by `only`."""
+        seen: dict[str, Any] = {}
+        for name, value in traits.items():
+            path = parents + name
+            named = inside or path in (self.only or ())
+            if path in self.exclude or not (named or is_nested(value)):
+                continue
+            new_name = self.rename.get(path, name)
+            if new_name in seen:
+                raise CollisionError(path)
+            seen[new_name] = self._seen(value, f"{path}.", inside=named) if is_nested(value) else value
+        return seen
+
+    def _renamed(self, path: str) -> str:
+        """Return the dotted *path* as it reads once every part of it is renamed."""
+        parts = path.split(".")
+        prefixes = (".".join(parts[: index + 1]) for index in range(len(parts)))
+        return ".".join(self.rename.get(prefix, part) for prefix, part in zip(prefixes, parts, strict=True))
+
+
+_FILTERED = "kept from this backend by its route"
+
+
+def _violation(collision: CollisionError) -> Violation:
+    return Violation(printable(f"traits.{collision}"), "name-collision")
