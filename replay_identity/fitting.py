@@ -12,6 +12,15 @@ from .outcome import Adjustment, AdjustmentKind, Violation
 OnViolation: TypeAlias = Literal["reject", "adapt"]
 
 
+# Named, since list[Adjustment]() costs five times as much as [].
+def _no_adjustments() -> list[Adjustment]:
+    return []
+
+
+def _no_violations() -> list[Violation]:
+    return []
+
+
 @attrs.define
 class Fitting:
     """Collect adjustments and violations of one user at one vendor.
@@ -23,13 +32,14 @@ class Fitting:
     """
 
     adapt: bool
-    adjustments: list[Adjustment] = attrs.field(factory=list[Adjustment])
-    violations: list[Violation] = attrs.field(factory=list[Violation])
+    adjustments: list[Adjustment] = attrs.field(factory=_no_adjustments)
+    violations: list[Violation] = attrs.field(factory=_no_violations)
 
     def adjust(self, path: str, kind: AdjustmentKind, rule: str, sent_as: str | None = None) -> None:
         """Record one difference between what was given and what is sent."""
-        make = _remembered if len(path) <= _MEMORABLE else _adjustment
-        self.adjustments.append(make(path, kind, rule, sent_as))
+        if len(path) > _MEMORABLE:
+            path, sent_as = printable(path), sent_as and printable(sent_as)
+        self.adjustments.append(_adjustment(path, kind, rule, sent_as))
 
     def refuse(self, path: str, rule: str) -> None:
         """Record a rule broken that nothing can mend, such as two names that become one."""
@@ -72,11 +82,11 @@ class Fitting:
         return limit.truncate(text)
 
 
+# Rows repeat their traits, so the same few adjustments are made for every user of a file.
+@lru_cache(maxsize=4096)
 def _adjustment(path: str, kind: AdjustmentKind, rule: str, sent_as: str | None) -> Adjustment:
     return Adjustment(printable(path), kind, rule, None if sent_as is None else printable(sent_as))
 
 
-# Rows repeat their traits, so the same few adjustments are made for every user of a file.
-_remembered = lru_cache(maxsize=4096)(_adjustment)
-# A path is the caller's input: long ones are not remembered.
-_MEMORABLE: Final = 128
+# A path is the caller's input: of a long one only what is shown is remembered.
+_MEMORABLE: Final = 100

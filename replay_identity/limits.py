@@ -18,9 +18,13 @@ class Unit(StrEnum):
     TRAITS = "traits"
 
 
-# The most units that one character takes; a text of no more characters than maximum // this needs no encoding.
+# The most units that one character takes.
 _MOST_UNITS: Final = {Unit.CHARACTERS: 1, Unit.UTF16_UNITS: 2, Unit.UTF8_BYTES: 4, Unit.TRAITS: 1}
 _ZERO_WIDTH_JOINER: Final = "\u200d"
+
+
+def _safe_length(limit: "Limit") -> int:
+    return limit.maximum // _MOST_UNITS[limit.unit]
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +46,8 @@ class Limit:
     read_on: date
     rule: str
     note: str = ""
+    # A text of so few characters is within the limit whatever they are.
+    _safe_length: int = attrs.field(init=False, repr=False, default=attrs.Factory(_safe_length, takes_self=True))
 
     def measure(self, text: str) -> int:
         """Return how long *text* is in this limit's unit."""
@@ -55,8 +61,7 @@ class Limit:
 
     def allows(self, text: str) -> bool:
         """Tell whether *text* is within the limit."""
-        # Nearly every text is so short that no encoding of it could be too long.
-        return len(text) * _MOST_UNITS[self.unit] <= self.maximum or self.measure(text) <= self.maximum
+        return len(text) <= self._safe_length or self.measure(text) <= self.maximum
 
     def truncate(self, text: str) -> str:
         """Return the longest beginning of *text* that is allowed and splits no character a reader sees."""

@@ -159,7 +159,7 @@ def fingerprint(user_id: str | None) -> str:
 def iso8601(moment: date) -> str:
     """Return a date as ``2026-11-21`` and an aware datetime in UTC as ``2026-11-21T08:30:00Z``."""
     if isinstance(moment, datetime):
-        return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat()}Z"
+        return f"{moment.astimezone(UTC).isoformat().removesuffix('+00:00')}Z"
     return moment.isoformat()
 
 

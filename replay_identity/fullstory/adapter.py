@@ -5,7 +5,6 @@ from typing import Final
 from urllib.parse import quote, urlencode
 
 import attrs
-import orjson
 
 from ..backend import Credentials, Page, Plan, StoredUser
 from ..credentials import check_api_key, check_base_url
@@ -17,6 +16,7 @@ from ..model import UserTraits
 from ..outcome import Accepted, Failure, Outcome, Rejected, Skipped, Unknown
 from . import replies
 from .limits import LIMITS
+from .values import dumps
 from .words import word_user
 
 # Keys start with the realm their data is in; keys from before August 2022 may not, and are of na1
@@ -125,7 +125,7 @@ class Fullstory:
             return Plan(self.name, None, adjustments, tuple(fitting.violations))
 
         path = _USERS if vendor_id is None else _user_path(vendor_id)
-        return Plan(self.name, self._request("identify", "POST", path, orjson.dumps(body)), adjustments)
+        return Plan(self.name, self._request("identify", "POST", path, dumps(body)), adjustments)
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
         """Send *user* unless a rule is broken."""

@@ -35,6 +35,8 @@ LIMITS: Final = Limits(
     trait_name_pattern="[A-Za-z][A-Za-z0-9_]*",
 )
 
+# A text of so few characters is within the limit of a value whatever they are: UTF-8 takes four bytes at the most.
+SAFE_LENGTH: Final = LIMITS.trait_value.maximum // 4
 # Fullstory documents no range; beyond 64 bits an int would be stored as another number (our policy "int-range").
 SMALLEST_INT: Final = -(2**63)
 LARGEST_INT: Final = 2**63 - 1

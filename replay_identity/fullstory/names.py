@@ -12,13 +12,18 @@ from .limits import LIMITS
 
 _LEGAL: Final = re.compile(LIMITS.trait_name_pattern or "")
 _ILLEGAL_CHARACTER: Final = re.compile("[^A-Za-z0-9_]")
-# Rows repeat their names, but a name is the caller's input: long ones are not remembered.
 _MEMORABLE: Final = 128
+
+
+@lru_cache(maxsize=4096)
+def _is_legal(name: str) -> bool:
+    return _LEGAL.fullmatch(name) is not None
 
 
 def is_legal(name: str) -> bool:
     """Tell whether Fullstory takes *name* as one part of a property's name."""
-    return _matches_remembered(name) if len(name) <= _MEMORABLE else _matches(name)
+    # Rows repeat their names, but a name is the caller's input: long ones are not remembered.
+    return _is_legal(name) if len(name) <= _MEMORABLE else _LEGAL.fullmatch(name) is not None
 
 
 def legal_name(name: str) -> str:
@@ -28,10 +33,3 @@ def legal_name(name: str) -> str:
     """
     legal = _ILLEGAL_CHARACTER.sub("_", name)
     return legal if _LEGAL.match(legal) else f"p_{legal}"
-
-
-def _matches(name: str) -> bool:
-    return _LEGAL.fullmatch(name) is not None
-
-
-_matches_remembered = lru_cache(maxsize=4096)(_matches)

@@ -4,32 +4,13 @@ The type names are ``str int real bool date`` and, for lists, their plurals
 (https://developer.fullstory.com/server/custom-properties, read 2026-11-21).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-import attrs
-
-from ..model import is_list, iso8601
-
-
-@attrs.frozen
-class Wording:
-    """How a value that JSON has no type for is written, and the rule its adjustment names."""
-
-    convert: Callable[[Any], str]
-    rule: str
-
-
-WORDING: Final[Mapping[type[object], Wording]] = {
-    datetime: Wording(iso8601, "date-as-iso8601"),
-    date: Wording(iso8601, "date-as-iso8601"),
-    UUID: Wording(str, "uuid-as-text"),
-}
-# What Fullstory would take for another type: every number for a real, a date for a string.
-_INFERRED_WRONGLY: Final = frozenset({"int", "ints", "date", "dates"})
+from ..model import is_list
 
 _TYPE_OF: Final[Mapping[type[object], str]] = {
     str: "str",
@@ -41,17 +22,27 @@ _TYPE_OF: Final[Mapping[type[object], str]] = {
     datetime: "date",
     date: "date",
 }
+# What Fullstory would take for another type: every number for a real, a date for a string.
+_WRONGLY_INFERRED: Final[Mapping[type[object], str]] = {int: "int", datetime: "date", date: "date"}
 
 
-def inferred_wrongly(value: object) -> str | None:
+def type_to_declare(value: object) -> str | None:
     """Return the type to declare for *value*, or None where Fullstory infers the right one."""
-    found = _TYPE_OF.get(type(value)) if not is_list(value) else _type_of_list(value)
-    return found if found in _INFERRED_WRONGLY else None
+    declared = _WRONGLY_INFERRED.get(type(value))
+    if declared is None and is_list(value):
+        found = type_of_list(value)
+        return found if found in {"ints", "dates"} else None
+    return declared
 
 
-def one_type(values: tuple[Any, ...]) -> bool:
-    """Tell whether *values* are all of one type, as a list must be: the list types are plurals of the others."""
-    return _type_of_list(values) is not None
+def type_of_list(values: tuple[Any, ...]) -> str | None:
+    """Return the plural type of a list of scalars, or None if they are of several types or no scalars."""
+    types = {_TYPE_OF.get(kind) for kind in _types_in(values)}
+    if len(types) == 1 and None not in types:
+        return f"{types.pop()}s"
+    if not types:
+        return "strs"
+    return "reals" if types == {"int", "real"} else None
 
 
 def fits(value: object, declared: str) -> bool:
@@ -66,14 +57,8 @@ def fits(value: object, declared: str) -> bool:
     return declared == "date" and isinstance(value, str) and _is_iso8601(value)
 
 
-def _type_of_list(values: tuple[Any, ...]) -> str | None:
-    kinds: set[type[object]] = {type(value) for value in values}
-    types = {_TYPE_OF.get(kind) for kind in kinds}
-    if types == {"int", "real"}:
-        return "reals"
-    if len(types) > 1 or None in types:
-        return None
-    return f"{types.pop()}s" if types else "strs"
+def _types_in(values: tuple[Any, ...]) -> set[type[object]]:
+    return {type(value) for value in values}
 
 
 def _is_iso8601(text: str) -> bool:

@@ -5,14 +5,14 @@ LogRocket keeps every trait as a string, and its own SDK writes them this way: `
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
 import orjson
 
-from ..model import is_list, is_nested, iso8601
+from ..model import is_list, is_nested
 
 
 def text_of(value: Any) -> str:  # noqa: ANN401  # Any trait value but a mapping, None and REMOVE.
@@ -39,6 +39,11 @@ def _decimal_text(number: Decimal) -> str:
     return f"{number:f}"
 
 
+def _datetime_text(moment: datetime) -> str:
+    """Return *moment* in UTC as ISO 8601, which orjson writes several times faster than datetime."""
+    return orjson.dumps(moment.astimezone(UTC), option=orjson.OPT_UTC_Z).decode()[1:-1]
+
+
 def _list_text(values: tuple[Any, ...]) -> str:
     return orjson.dumps([_json(value) for value in values]).decode()
 
@@ -61,8 +66,8 @@ _TEXTS: Final[Mapping[type, Callable[[Any], str]]] = {
     int: str,
     float: number_text,
     Decimal: _decimal_text,
-    datetime: iso8601,
-    date: iso8601,
+    datetime: _datetime_text,
+    date: date.isoformat,
     UUID: str,
     tuple: _list_text,
 }

@@ -14,8 +14,13 @@ from .text import text_of
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # The fields LogRocket has a place of its own for. Its SDK, too, lifts these out of the traits.
 _LIFTED: Final = {"name": LIMITS.name, "email": LIMITS.email}
+# LogRocket's own field for the id; its SDK lets a trait of this name through, to stand beside the real one.
+_RESERVED: Final = "userID"
+_SPECIAL: Final = frozenset({*_LIFTED, _RESERVED})
 # A name that no unit can make longer than the advised length.
 _SHORT: Final = ADVISED_NAME.maximum // 4
+# A text of so few characters is within the limit whatever they are.
+_SAFE_LENGTH: Final = LIMITS.trait_value.maximum // 2
 
 
 def word_user(user: UserTraits, fitting: Fitting) -> dict[str, Any]:
@@ -33,7 +38,7 @@ def word_user(user: UserTraits, fitting: Fitting) -> dict[str, Any]:
         # Whole milliseconds, computed without floats.
         body["timestamp"] = (user.observed_at - _EPOCH) // timedelta(milliseconds=1)
     if user.traits:
-        traits = Traits(fitting, body)
+        traits = Traits(fitting, body, {})
         traits.word(user.traits, "")
         if traits.worded:
             body["traits"] = traits.worded
@@ -58,7 +63,7 @@ class Traits:
 
     fitting: Fitting
     body: dict[str, Any]
-    worded: dict[str, str] = attrs.field(factory=dict[str, str])
+    worded: dict[str, str]
 
     def word(self, traits: Mapping[str, Any], parents: str) -> None:
         """Word *traits*, whose dotted names begin with *parents*."""
@@ -66,49 +71,51 @@ class Traits:
             name = parents + own_name
             if is_nested(value):
                 self.word(value, f"{name}.")
-            elif name in _LIFTED:
-                self._lift(name, value)
-            elif self._takes(name):
-                if parents:
-                    self.fitting.adjust(f"traits.{name}", "flattened", "flat-traits", name)
-                self._add(name, value)
+                continue
+            if name in _SPECIAL:
+                self._special(name, value)
+                continue
+            if (len(name) > _SHORT or name in self.worded) and not self._takes(name):
+                continue
+            if parents:
+                self.fitting.adjust(f"traits.{name}", "flattened", "flat-traits", name)
+            if type(value) is str and 0 < len(value) <= _SAFE_LENGTH:
+                self.worded[name] = value
+            else:
+                self._add(name, value, f"traits.{name}")
 
     def _takes(self, name: str) -> bool:
-        """Tell whether *name* can be a trait's name, and warn where LogRocket may drop it."""
-        path = f"traits.{name}"
+        """Tell whether *name*, long or met before, can be a trait's name, and warn where LogRocket may drop it."""
         if name in self.worded:
-            self.fitting.refuse(path, "name-collision")
+            self.fitting.refuse(f"traits.{name}", "name-collision")
             return False
-        if name == "userID":
-            # LogRocket's own field for the id; its SDK lets such a trait through, to stand beside the real one.
-            self.fitting.drop(path, "reserved-name")
+        if self.fitting.keep(f"traits.{name}", name, LIMITS.trait_name) is None:
             return False
-        if len(name) <= _SHORT:
-            return True
         if not ADVISED_NAME.allows(name):
-            self.fitting.adjust(path, "warned", ADVISED_NAME.rule)
-        return self.fitting.keep(path, name, LIMITS.trait_name) is not None
+            self.fitting.adjust(f"traits.{name}", "warned", ADVISED_NAME.rule)
+        return True
 
-    def _add(self, name: str, value: Any) -> None:  # noqa: ANN401  # Any trait value but a mapping.
-        path = f"traits.{name}"
-        if value is REMOVE:
-            self.worded[name] = ""
-        elif type(value) is str:
+    def _add(self, name: str, value: Any, path: str) -> None:  # noqa: ANN401  # Any trait value but a mapping.
+        if type(value) is str:
             if not value:
                 # "To remove a trait, the trait should be … set to a blank value" (user-identification-api).
                 self.fitting.adjust(path, "removed", "blank-removes")
             self.worded[name] = self.fitting.shorten(path, value, LIMITS.trait_value)
+        elif value is REMOVE:
+            self.worded[name] = ""
         else:
+            text = text_of(value)
             # Half a number, a date or a list would be another value, so these are whole or not sent.
-            text = self.fitting.keep(path, text_of(value), LIMITS.trait_value)
-            if text is not None:
+            if len(text) <= _SAFE_LENGTH or self.fitting.keep(path, text, LIMITS.trait_value) is not None:
                 self.fitting.adjust(path, "coerced", "strings-only")
                 self.worded[name] = text
 
-    def _lift(self, name: str, value: Any) -> None:  # noqa: ANN401  # As above.
-        """Send a trait called ``name`` or ``email`` as LogRocket's own field, if it says nothing else than that."""
+    def _special(self, name: str, value: Any) -> None:  # noqa: ANN401  # As above.
+        """Send ``name`` or ``email`` as LogRocket's own field, if it says nothing else than that; never ``userID``."""
         path = f"traits.{name}"
-        if not isinstance(value, str):
+        if name == _RESERVED:
+            self.fitting.drop(path, "reserved-name")
+        elif not isinstance(value, str):
             # How to clear these is not documented, and LogRocket's SDK drops them when they are no strings.
             self.fitting.drop(path, "name-and-email-are-strings")
         elif self.body.get(name, value) != value:

@@ -1,0 +1,100 @@
+"""One value in Fullstory's words, by its type."""
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from ..fitting import Fitting
+from ..model import Removal
+from .limits import LARGEST_INT, LIMITS, SMALLEST_INT
+from .types import type_of_list
+
+
+def dumps(content: Any) -> bytes:  # noqa: ANN401  # What the functions below make of trait values.
+    """Return *content* as the JSON that is sent: dates in UTC with a Z."""
+    return orjson.dumps(content, option=orjson.OPT_UTC_Z)
+
+
+def _same(value: float, _path: str, _fitting: Fitting) -> float:
+    return value
+
+
+def _text(value: str, path: str, fitting: Fitting) -> str:
+    return fitting.shorten(path, value, LIMITS.trait_value)
+
+
+def _int(value: int, path: str, fitting: Fitting) -> int | None:
+    if SMALLEST_INT <= value <= LARGEST_INT:
+        return value
+    fitting.drop(path, "int-range")
+    return None
+
+
+def _real(value: Decimal, path: str, fitting: Fitting) -> float | None:
+    """Return *value* as a 64-bit float, if that is the same number."""
+    real = float(value)
+    if not math.isfinite(real):
+        fitting.drop(path, "real-range")
+        return None
+    if Decimal(repr(real)) == value:
+        fitting.adjust(path, "coerced", "decimal-as-real")
+    elif fitting.adapt:
+        fitting.adjust(path, "truncated", "real-precision")
+    else:
+        fitting.refuse(path, "real-precision")
+    return real
+
+
+# orjson writes dates as ISO 8601 and UUIDs as text itself, several times faster than they do.
+
+
+def _datetime(value: datetime, path: str, fitting: Fitting) -> datetime:
+    fitting.adjust(path, "coerced", "date-as-iso8601")
+    return value.astimezone(UTC)
+
+
+def _date(value: date, path: str, fitting: Fitting) -> date:
+    fitting.adjust(path, "coerced", "date-as-iso8601")
+    return value
+
+
+def _uuid(value: UUID, path: str, fitting: Fitting) -> UUID:
+    fitting.adjust(path, "coerced", "uuid-as-text")
+    return value
+
+
+def _list(values: tuple[Any, ...], path: str, fitting: Fitting) -> list[Any] | None:
+    """Return a list of scalars of one type; "we don't currently support arrays of objects" (custom-properties)."""
+    if type_of_list(values) is None:
+        nested = any(type(value) in {dict, tuple} for value in values)
+        fitting.drop(path, "list-of-scalars" if nested else "list-of-one-type")
+        return None
+    words = [WORDING[type(value)](value, path, fitting) for value in values]
+    if None in words or fitting.keep(path, dumps(words).decode(), LIMITS.trait_value) is None:
+        return None
+    return words
+
+
+def _removal(_value: Removal, path: str, fitting: Fitting) -> None:
+    """Send nothing: "properties cannot be deleted via the API" (github.com/fullstorydev/fs-skills, 2026-11-21)."""
+    fitting.drop(path, "cannot-remove")
+
+
+# Each takes a value, its path and the books; it returns the value as JSON has it, or None if it cannot be sent.
+WORDING: Final[Mapping[type[object], Callable[[Any, str, Fitting], Any]]] = {
+    str: _text,
+    bool: _same,
+    int: _int,
+    float: _same,
+    Decimal: _real,
+    datetime: _datetime,
+    date: _date,
+    UUID: _uuid,
+    tuple: _list,
+    Removal: _removal,
+}
