@@ -1,0 +1,30 @@
+"""Fake vendors over real HTTP, for tests and for trying things out.
+
+They are written from the vendors' documents alone and share no code with the adapters, so that the two can
+disagree. Where a document is silent, a comment that starts with `Policy:` says what was chosen.
+"""
+
+from .faults import Drop, Fault, Faults, Garbage
+from .fullstory import FullstoryEmulator, FullstoryUser, Level
+from .journal import RecordedRequest
+from .logrocket import LogRocketEmulator, LogRocketUser
+from .rate_limit import RateLimit
+from .server import PortInUseError, RunningServer, running, serve
+
+__all__ = [
+    "Drop",
+    "Fault",
+    "Faults",
+    "FullstoryEmulator",
+    "FullstoryUser",
+    "Garbage",
+    "Level",
+    "LogRocketEmulator",
+    "LogRocketUser",
+    "PortInUseError",
+    "RateLimit",
+    "RecordedRequest",
+    "RunningServer",
+    "running",
+    "serve",
+]

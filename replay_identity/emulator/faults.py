@@ -1,0 +1,125 @@
+"""What may go wrong between a client and a fake vendor."""
+
+import random
+import threading
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias
+
+import attrs
+from attrs import validators
+
+Drop: TypeAlias = Literal["before", "after"]
+Garbage: TypeAlias = Literal["html", "empty", "broken", "huge", "drip"]
+
+
+def _is_probability(_: object, __: object, value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise ValueError("probability must be from 0 to 1")
+
+
+def _is_count(_: object, __: object, value: object) -> None:
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise ValueError("times must be a whole number from 1, or null")
+
+
+def _copy(headers: Mapping[str, str]) -> dict[str, str]:
+    return dict(headers)
+
+
+@attrs.frozen(kw_only=True)
+class Fault:
+    """One thing that goes wrong, and for which requests.
+
+    A fault without `status`, `drop="before"` or `hang` lets the vendor act on the request, so that `body`
+    and `garbage` make a success that cannot be read.
+
+    Attributes:
+        status: Answer this, and do not act on the request.
+        headers: Headers added to the answer.
+        body: Bytes answered instead of the vendor's.
+        latency: Seconds before the vendor acts. A client that leaves meanwhile does not stop it.
+        drop: Close the connection without an answer, before or after acting on the request.
+        hang: Never answer and never act, until the client leaves or the server stops.
+        garbage: Spoil the answer's body: an HTML page, nothing, JSON cut in half, the true body after
+            `size` bytes of blanks without a Content-Length, or that one byte at a time, `pause` apart.
+        size: Bytes of blanks for `huge` (64 MiB unless said) and `drip` (none unless said).
+        pause: Seconds between the bytes of a `drip`.
+        times: How many requests it hits; None is all of them.
+        method: Only requests with this method.
+        path: Only requests whose path, as sent, starts with this.
+        probability: How likely a matching request is hit; a miss uses up none of the `times`.
+    """
+
+    status: int | None = attrs.field(
+        default=None,
+        validator=validators.optional([validators.instance_of(int), validators.ge(200), validators.le(599)]),
+    )
+    headers: Mapping[str, str] = attrs.field(
+        factory=dict[str, str],
+        converter=_copy,
+        validator=validators.deep_mapping(validators.instance_of(str), validators.instance_of(str)),
+    )
+    body: bytes | None = attrs.field(
+        default=None, repr=False, validator=validators.optional(validators.instance_of(bytes))
+    )
+    latency: float = attrs.field(default=0.0, validator=validators.ge(0))
+    drop: Drop | None = attrs.field(default=None, validator=validators.in_((None, "before", "after")))
+    hang: bool = attrs.field(default=False, validator=validators.instance_of(bool))
+    garbage: Garbage | None = attrs.field(
+        default=None, validator=validators.in_((None, "html", "empty", "broken", "huge", "drip"))
+    )
+    size: int | None = attrs.field(
+        default=None, validator=validators.optional([validators.instance_of(int), validators.ge(0)])
+    )
+    pause: float = attrs.field(default=0.05, validator=validators.ge(0))
+    times: int | None = attrs.field(default=1, validator=_is_count)
+    method: str | None = attrs.field(default=None, validator=validators.optional(validators.instance_of(str)))
+    path: str | None = attrs.field(default=None, repr=False, validator=validators.optional(validators.instance_of(str)))
+    probability: float = attrs.field(default=1.0, validator=_is_probability)
+
+    def __attrs_post_init__(self) -> None:
+        if sum((self.status is not None, self.drop is not None, self.hang)) > 1:
+            raise ValueError("status, drop and hang exclude each other")
+
+    def matches(self, method: str, path: str) -> bool:
+        """Say whether the fault is meant for such a request."""
+        return self.method in {None, method} and path.startswith(self.path or "")
+
+
+@attrs.define(kw_only=True)
+class Faults:
+    """The faults that wait for requests, first added first taken; safe to use from any thread."""
+
+    draw: Callable[[], float] = attrs.field(default=random.random, repr=False)
+    """Gives a number in [0, 1) for every fault that is not certain."""
+
+    _waiting: list[tuple[Fault, int | None]] = attrs.field(init=False, factory=list[tuple[Fault, int | None]])
+    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock, repr=False)
+
+    def add(self, fault: Fault) -> None:
+        """Let *fault* happen to the next requests it matches."""
+        with self._lock:
+            self._waiting.append((fault, fault.times))
+
+    def clear(self) -> None:
+        """Let nothing go wrong any more."""
+        with self._lock:
+            self._waiting.clear()
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """Return the fault that hits this request, and use up one of its times."""
+        with self._lock:
+            for position, (fault, left) in enumerate(self._waiting):
+                if fault.matches(method, path) and self._strikes(fault):
+                    self._use_up(position, fault, left)
+                    return fault
+        return None
+
+    def _strikes(self, fault: Fault) -> bool:
+        return fault.probability >= 1.0 or self.draw() < fault.probability
+
+    def _use_up(self, position: int, fault: Fault, left: int | None) -> None:
+        if left == 1:
+            del self._waiting[position]
+        elif left is not None:
+            self._waiting[position] = (fault, left - 1)

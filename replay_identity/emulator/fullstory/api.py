@@ -1,0 +1,93 @@
+"""From a request to an endpoint: key, level, route, idempotency."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from ..answer import Answer, JsonValue, json_answer
+from ..received import Received
+from ..vendor import Think
+from .access import ROLES, Level, level_of, require
+from .idempotency import Replays
+from .listing import Listing
+from .refusal import RefusalError, failure
+from .routes import Route, find_route
+from .single import user_json
+from .users import Users
+
+
+@attrs.define(kw_only=True)
+class Api:
+    """Fullstory's rules and state, without any HTTP."""
+
+    api_keys: Mapping[str, Level] = attrs.field(repr=False)
+    users: Users
+    listing: Listing
+    replays: Replays
+    routes: Sequence[Route]
+    remembers_faults: bool
+
+    async def answer(self, received: Received, think: Think) -> Answer:
+        """Act on the request after *think*, and answer it."""
+        try:
+            level = level_of(received, self.api_keys)
+            route = find_route((*self.routes, _me(level)), received)
+            require(level, route.level)
+            replay = self.replays.claim(received) if route.is_idempotent else None
+        except RefusalError as refusal:
+            return refusal.answer
+
+        if replay is not None:
+            return replay
+
+        if route.is_idempotent:
+            return await self._answer_once(route, received, think)
+        await think()
+        return _call(route, received)
+
+    def failure(self, status: int) -> Answer:
+        """Return Fullstory's words for an error status."""
+        return failure(status)
+
+    def notice_failure(self, received: Received, answer: Answer) -> None:
+        """Keep the failure under its idempotency key, if told to."""
+        is_idempotent = any(route.is_idempotent and route.matches(received) for route in self.routes)
+        if self.remembers_faults and is_idempotent and not self.replays.knows(received):
+            self.replays.keep(received, answer)
+
+    def snapshot(self) -> JsonValue:
+        """Return all users as Fullstory would show them."""
+        return {"users": [user_json(user, with_schema=True) for user in self.users.all().values()]}
+
+    def forget(self) -> None:
+        """Forget users, page tokens and idempotency keys."""
+        self.users.clear()
+        self.listing.clear()
+        self.replays.clear()
+
+    async def _answer_once(self, route: Route, received: Received, think: Think) -> Answer:
+        try:
+            await think()
+        except asyncio.CancelledError:
+            # The server stops. Another one may serve this emulator.
+            self.replays.release(received)
+            raise
+        answer = _call(route, received)
+        self.replays.keep(received, answer)
+        return answer
+
+
+def _call(route: Route, received: Received) -> Answer:
+    try:
+        return route.endpoint(received)
+    except RefusalError as refusal:
+        return refusal.answer
+
+
+def _me(level: Level) -> Route:
+    def me(_: Received) -> Answer:
+        # 2026-11-21, https://developer.fullstory.com/me/.
+        return json_answer(200, {"email": "api@example.com", "orgId": "EMULATOR", "role": ROLES[level]})
+
+    return Route(method="GET", path=("me",), level=Level.STANDARD, endpoint=me)

@@ -1,0 +1,79 @@
+"""Answering a repeated request from memory (2026-11-21, https://developer.fullstory.com/server/idempotent-requests)."""
+
+import hashlib
+
+import attrs
+
+from ..answer import Answer
+from ..rate_limit import Clock
+from ..received import Received
+from .refusal import refusal
+
+HEADER = "idempotency-key"
+LIFETIME = 24 * 3600.0
+
+# "With the exception of 429 errors or server errors above 500, which can be retried."
+TOO_MANY = 429
+LAST_KEPT = 500
+
+
+@attrs.frozen
+class _Kept:
+    digest: bytes = attrs.field(repr=False)
+    since: float
+    answer: Answer | None = None
+    """None while the first request is under way."""
+
+
+@attrs.define
+class Replays:
+    """The first answers to keyed requests."""
+
+    clock: Clock = attrs.field(repr=False)
+    _kept: dict[str, _Kept] = attrs.field(init=False, factory=dict[str, _Kept], repr=False)
+
+    def claim(self, received: Received) -> Answer | None:
+        """Return the kept answer, or None for a request that is to be acted on; refuse a conflict."""
+        key = received.headers.get(HEADER)
+        if key is None:
+            return None
+
+        kept = self._kept.get(key)
+        digest = hashlib.sha256(received.body).digest()
+        if kept is None or self.clock() - kept.since >= LIFETIME:
+            self._kept[key] = _Kept(digest, self.clock())
+            return None
+
+        # Policy: 409 for both conflicts; the documents say that they are errors and no more.
+        if kept.digest != digest:
+            raise refusal(409, code="idempotency_mismatch", message="The Idempotency-Key was used with another body")
+        if kept.answer is None:
+            raise refusal(
+                409,
+                code="idempotency_conflict",
+                message="The request conflicted with a concurrent one",
+            )
+        return attrs.evolve(kept.answer, applied=False)
+
+    def keep(self, received: Received, answer: Answer) -> None:
+        """Keep the answer of a claimed request, unless it may be retried."""
+        key = received.headers.get(HEADER)
+        if key is None:
+            return
+
+        if answer.status == TOO_MANY or answer.status > LAST_KEPT:
+            self._kept.pop(key, None)
+            return
+        self._kept[key] = _Kept(hashlib.sha256(received.body).digest(), self.clock(), answer)
+
+    def release(self, received: Received) -> None:
+        """Forget a claimed request that came to nothing."""
+        self._kept.pop(received.headers.get(HEADER, ""), None)
+
+    def knows(self, received: Received) -> bool:
+        """Say whether the request's key was claimed before."""
+        return received.headers.get(HEADER) in self._kept
+
+    def clear(self) -> None:
+        """Forget all keys."""
+        self._kept.clear()

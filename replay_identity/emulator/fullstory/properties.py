@@ -1,0 +1,143 @@
+"""The rules for properties (2026-11-21, https://developer.fullstory.com/server/users/create-user/)."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Literal, TypeAlias
+
+import attrs
+import orjson
+
+from ..answer import JsonValue
+from .refusal import invalid
+from .value_types import INFERRED, convert, type_of
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+MAX_PATH = 512  # Characters of the dotted name. Policy: inclusive; "under the length limit of 512" is unclear.
+MAX_PROPERTIES = 500
+MAX_BYTES = 8192
+
+# Policy: objects are merged name by name at every depth; the documents only say that properties are merged.
+DEEP_MERGE = True
+
+# Policy: a value that is too large fails the request ("refuse"). The documents say "the property will be
+# rejected", which may also mean that only this property is lost, without a word ("drop").
+Oversized: TypeAlias = Literal["refuse", "drop"]
+
+Tree: TypeAlias = dict[str, JsonValue]
+
+
+@attrs.frozen
+class Properties:
+    """The properties of one request, and the type of each by dotted path."""
+
+    tree: Mapping[str, JsonValue] = attrs.field(factory=dict[str, JsonValue], repr=False)
+    types: Mapping[str, str] = attrs.field(factory=dict[str, str])
+
+
+def read_properties(value: JsonValue, *, declared: Mapping[str, str], oversized: Oversized) -> Properties:
+    """Return what Fullstory takes of *value*, or refuse it."""
+    if not isinstance(value, dict):
+        raise invalid("properties must be an object")
+
+    if len(value) > MAX_PROPERTIES:
+        raise too_many()
+
+    tree = _within_size(_clean(value), oversized)
+    require_room(tree)
+    types: dict[str, str] = {}
+    return Properties(_typed(tree, declared, types), types)
+
+
+def require_room(tree: Mapping[str, JsonValue]) -> None:
+    """Refuse more than 500 properties.
+
+    Policy: nested ones count each, and the limit holds for a request as well as for the user it makes.
+    """
+    if sum(1 for _ in leaves(tree)) > MAX_PROPERTIES:
+        raise too_many()
+
+
+def too_many() -> Exception:
+    """Return the refusal of more than 500 properties."""
+    return invalid(f"Up to {MAX_PROPERTIES} unique properties are allowed")
+
+
+def leaves(tree: Mapping[str, JsonValue], parent: str = "") -> Iterator[tuple[str, JsonValue]]:
+    """Give each value that is not an object with its dotted path."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{parent}{name}.")
+        else:
+            yield f"{parent}{name}", value
+
+
+def merge(old: Mapping[str, JsonValue], new: Mapping[str, JsonValue], *, deep: bool = DEEP_MERGE) -> Tree:
+    """Return *old* with the values of *new* over it."""
+    merged = dict(old)
+    for name, value in new.items():
+        former = old.get(name)
+        if deep and isinstance(former, dict) and isinstance(value, dict):
+            merged[name] = merge(former, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def _clean(tree: Tree, parent: str = "") -> Tree:
+    cleaned: Tree = {}
+    for name, value in tree.items():
+        path = f"{parent}{name}"
+        if not NAME.fullmatch(name) or len(path) > MAX_PATH:
+            raise invalid(f"The property name {path} is invalid")
+
+        if isinstance(value, dict):
+            cleaned[name] = _clean(value, f"{path}.")
+        elif isinstance(value, list):
+            cleaned[name] = _clean_list(value, path)
+        elif value is not None:
+            # Policy: null says nothing; the documents know no way to unset a property.
+            cleaned[name] = value
+    return cleaned
+
+
+def _clean_list(values: list[JsonValue], path: str) -> list[JsonValue]:
+    # "We don't currently support arrays of objects." Policy: nor of arrays, nulls or mixed types.
+    kinds = {INFERRED.get(type(value)) for value in values}
+    if None in kinds or len(kinds) > 1:
+        raise invalid(f"The array {path} must hold values of one type: string, number or boolean")
+    return values
+
+
+def _within_size(tree: Tree, oversized: Oversized, parent: str = "") -> Tree:
+    kept: Tree = {}
+    for name, value in tree.items():
+        path = f"{parent}{name}"
+        small = _within_size(value, oversized, f"{path}.") if isinstance(value, dict) else value
+        if _size(small) <= MAX_BYTES:
+            kept[name] = small
+        elif oversized == "refuse":
+            raise invalid(f"The value of {path} is larger than {MAX_BYTES} bytes")
+    return kept
+
+
+def _size(value: JsonValue) -> int:
+    # Policy: a string counts as its UTF-8, a list as its JSON, and so does a whole object, since it is the
+    # value of a property, too.
+    return len(value.encode()) if isinstance(value, str) else len(orjson.dumps(value))
+
+
+def _typed(tree: Tree, declared: Mapping[str, str], types: dict[str, str], parent: str = "") -> Tree:
+    typed: Tree = {}
+    for name, value in tree.items():
+        path = f"{parent}{name}"
+        if isinstance(value, dict):
+            if path in declared:
+                raise invalid(f"The value of {path} is an object and has no type")
+            typed[name] = _typed(value, declared, types, f"{path}.")
+            continue
+
+        type_name = type_of(path, value, declared)
+        if type_name is not None:
+            types[path] = type_name
+        typed[name] = convert(value, type_name)
+    return typed

@@ -1,0 +1,52 @@
+"""Which request does what, and the level it needs."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
+
+import attrs
+
+from ..answer import Answer
+from ..received import Received
+from .access import Level
+from .refusal import refusal
+
+Endpoint: TypeAlias = Callable[[Received], Answer]
+
+# "/v2beta" is the older name of every path (2026-11-21,
+# https://github.com/fullstorydev/fullstory-node-sdk/blob/main/specs/users.sdk.swagger.json).
+BETA = "v2beta"
+
+
+@attrs.frozen(kw_only=True)
+class Route:
+    """An endpoint, its method and its path; the path segment `*` is any one segment."""
+
+    method: str
+    path: Sequence[str]
+    level: Level
+    endpoint: Endpoint
+    is_idempotent: bool = False
+    """Whether the Idempotency-Key header means something to it."""
+
+    def matches(self, received: Received) -> bool:
+        """Say whether the request is for this endpoint."""
+        first, *rest = received.segments
+        segments = ["v2" if first == BETA else first, *rest]
+        return (
+            received.method == self.method
+            and len(segments) == len(self.path)
+            and all(map(_matches, self.path, segments))
+        )
+
+
+def find_route(routes: Iterable[Route], received: Received) -> Route:
+    """Return the first route that fits, or refuse with 404."""
+    # Policy: a known path with another method is 404, too; 405 is in no document.
+    for route in routes:
+        if route.matches(received):
+            return route
+    raise refusal(404)
+
+
+def _matches(known: str, given: str) -> bool:
+    return bool(given) if known == "*" else known == given

@@ -1,0 +1,94 @@
+"""From a request to an endpoint: key, organisation, app, route."""
+
+import attrs
+
+from ..answer import Answer, JsonValue, json_answer
+from ..received import Received
+from ..vendor import Think
+from .exclusion import Excluded, read_person
+from .fields import read_identity, require_short
+from .refusal import MESSAGES, Envelope, RefusalError, error_answer, failure
+from .users import Users
+
+# LogRocket writes both "token" and "Token" (2026-11-21, https://docs.logrocket.com/docs/gdpr).
+SCHEME = "token"
+
+# Policy: these are path segments that proxies resolve, encoded or not, so they never arrive as an id.
+DOTS = {".", ".."}
+
+
+@attrs.define(kw_only=True)
+class Api:
+    """LogRocket's rules and state, without any HTTP."""
+
+    api_key: str = attrs.field(repr=False)
+    users: Users
+    envelope: Envelope
+    accepts_empty: bool
+    excluded: set[Excluded] = attrs.field(init=False, factory=set[Excluded], repr=False)
+
+    async def answer(self, received: Received, think: Think) -> Answer:
+        """Act on the request after *think*, and answer it."""
+        await think()
+        try:
+            self._authorize(received)
+            return self._route(received)
+        except RefusalError as refusal:
+            return error_answer(refusal.status, refusal.message, self.envelope)
+
+    def failure(self, status: int) -> Answer:
+        """Return LogRocket's words for an error status."""
+        return failure(status, self.envelope)
+
+    def notice_failure(self, received: Received, answer: Answer) -> None:
+        """Do nothing: LogRocket remembers no answers."""
+
+    def snapshot(self) -> JsonValue:
+        """Return all users and everybody excluded."""
+        users: list[JsonValue] = [
+            {**user.as_json(), "first_seen": user.first_seen, "last_seen": user.last_seen}
+            for user in self.users.known.values()
+        ]
+        excluded: list[JsonValue] = [{kind: value} for kind, value in sorted(self.excluded)]
+        return {"users": users, "excluded": excluded}
+
+    def forget(self) -> None:
+        """Forget users and exclusions."""
+        self.users.known.clear()
+        self.excluded.clear()
+
+    def _authorize(self, received: Received) -> None:
+        scheme, _, key = received.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != SCHEME or key != self.api_key:
+            raise RefusalError(401, MESSAGES[401])
+
+    def _route(self, received: Received) -> Answer:
+        org, app, _ = self.api_key.split(":", 2)
+        match received.method, *received.segments:
+            case "PUT", "v1", "orgs", str(given_org), "apps", str(given_app), "users", str(user_id) if (
+                (given_org, given_app) == (org, app) and user_id and user_id not in DOTS
+            ):
+                return self._identify(user_id, received.body)
+            case "POST", "v1", "orgs", str(given_org), "apps", str(given_app), "gdpr", str(verb), "" if (
+                given_org,
+                given_app,
+            ) == (org, app) and verb in {"exclusion", "inclusion"}:
+                return self._exclude(received.body, is_excluded=verb == "exclusion")
+            case _:
+                # Policy: other methods, another slash at the end and reading a user are 404.
+                raise RefusalError(404, MESSAGES[404])
+
+    def _identify(self, user_id: str, body: bytes) -> Answer:
+        identity = read_identity(body, accepts_empty=self.accepts_empty)
+        require_short(user_id, "userID")
+        # Policy: an excluded user is still taken; the documents speak of recording alone.
+        return json_answer(200, self.users.put(user_id, identity).as_json(), applied=True)
+
+    def _exclude(self, body: bytes, *, is_excluded: bool) -> Answer:
+        person = read_person(body)
+        if is_excluded:
+            self.excluded.add(person)
+        else:
+            self.excluded.discard(person)
+        # Policy: the documents show no reply.
+        return json_answer(200, {}, applied=True)

@@ -1,0 +1,56 @@
+"""What a fake vendor is to the HTTP side in front of it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
+
+import attrs
+
+from .answer import Answer, JsonValue
+from .faults import Faults
+from .journal import Journal
+from .rate_limit import Limiter
+from .received import Received
+
+Think: TypeAlias = Callable[[], Awaitable[None]]
+"""Takes as long as the vendor's work is told to take."""
+
+
+class Vendor(Protocol):
+    """Rules and state of one vendor, without any HTTP."""
+
+    async def answer(self, received: Received, think: Think) -> Answer:
+        """Act on the request after *think*, and answer it."""
+        ...
+
+    def failure(self, status: int) -> Answer:
+        """Return the vendor's own words for an error status."""
+        ...
+
+    def notice_failure(self, received: Received, answer: Answer) -> None:
+        """Take note of a failure that a fault answered in the vendor's place."""
+        ...
+
+    def snapshot(self) -> JsonValue:
+        """Return the state for people to look at."""
+        ...
+
+    def forget(self) -> None:
+        """Return to the state of a new vendor."""
+        ...
+
+
+@attrs.define(kw_only=True)
+class Backstage:
+    """A vendor and everything that tests set and read around it."""
+
+    vendor: Vendor
+    faults: Faults
+    limiter: Limiter
+    journal: Journal = attrs.field(factory=Journal)
+
+    def reset(self) -> None:
+        """Forget users, requests, faults and counts."""
+        self.vendor.forget()
+        self.faults.clear()
+        self.limiter.clear()
+        self.journal.clear()

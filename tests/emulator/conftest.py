@@ -1,0 +1,110 @@
+"""One real server for all tests here; each test mounts an emulator of its own."""
+
+from collections.abc import Callable, Iterator
+
+import attrs
+import httpx
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator, running
+
+FULLSTORY_KEY = "na1.emulator"
+LOGROCKET_KEY = "acme:shop:emulator"
+
+
+@attrs.define
+class Switch:
+    """An app that is whatever was mounted last."""
+
+    app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand the request on."""
+        assert self.app is not None
+        await self.app(scope, receive, send)
+
+
+@attrs.define
+class Clock:
+    """A clock that goes when told to."""
+
+    now: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        """Return the time that was set."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give a clock that stands still."""
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def switch() -> Switch:
+    """Give the app that the server runs."""
+    return Switch()
+
+
+@pytest.fixture(scope="session")
+def fullstory_client(switch: Switch) -> Iterator[httpx.Client]:
+    """Give a client with Fullstory's key."""
+    headers = {"authorization": f"Basic {FULLSTORY_KEY}"}
+    with running(switch) as server, httpx.Client(base_url=server.url, headers=headers) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def logrocket_client(switch: Switch) -> Iterator[httpx.Client]:
+    """Give a client with LogRocket's key."""
+    headers = {"authorization": f"token {LOGROCKET_KEY}"}
+    with running(switch) as server, httpx.Client(base_url=server.url, headers=headers) as client:
+        yield client
+
+
+@pytest.fixture
+def mount_fullstory(switch: Switch, fullstory_client: httpx.Client) -> Callable[[FullstoryEmulator], httpx.Client]:
+    """Give a function that serves an emulator and returns a client for it."""
+
+    def mount(emulator: FullstoryEmulator) -> httpx.Client:
+        switch.app = emulator
+        return fullstory_client
+
+    return mount
+
+
+@pytest.fixture
+def mount_logrocket(switch: Switch, logrocket_client: httpx.Client) -> Callable[[LogRocketEmulator], httpx.Client]:
+    """Give a function that serves an emulator and returns a client for it."""
+
+    def mount(emulator: LogRocketEmulator) -> httpx.Client:
+        switch.app = emulator
+        return logrocket_client
+
+    return mount
+
+
+@pytest.fixture
+def fullstory(clock: Clock) -> FullstoryEmulator:
+    """Give a Fullstory without options."""
+    return FullstoryEmulator(clock=clock)
+
+
+@pytest.fixture
+def logrocket(clock: Clock) -> LogRocketEmulator:
+    """Give a LogRocket without options."""
+    return LogRocketEmulator(clock=clock)
+
+
+@pytest.fixture
+def fs(fullstory: FullstoryEmulator, mount_fullstory: Callable[[FullstoryEmulator], httpx.Client]) -> httpx.Client:
+    """Give a client of the Fullstory without options."""
+    return mount_fullstory(fullstory)
+
+
+@pytest.fixture
+def lr(logrocket: LogRocketEmulator, mount_logrocket: Callable[[LogRocketEmulator], httpx.Client]) -> httpx.Client:
+    """Give a client of the LogRocket without options."""
+    return mount_logrocket(logrocket)

@@ -1,0 +1,324 @@
+"""What can go wrong on the way to a fake vendor."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from replay_identity.emulator import Fault, Faults, FullstoryEmulator, LogRocketEmulator, RateLimit
+
+MountFullstory = Callable[[FullstoryEmulator], httpx.Client]
+MountLogRocket = Callable[[LogRocketEmulator], httpx.Client]
+
+U1 = "/v1/orgs/acme/apps/shop/users/u1"
+
+
+def test_a_status_is_answered_in_the_vendors_words(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """The vendor does not act on the request."""
+    fullstory.faults.add(Fault(status=503, headers={"Retry-After": "7"}))
+
+    reply = fs.post("/v2/users", json={"uid": "u1"})
+
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "7")
+    assert reply.json() == {"message": "Server error was encountered", "code": "server_error"}
+    assert not fullstory.users
+
+
+def test_a_logrocket_500_has_its_documented_message(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
+    """Each vendor has its own words."""
+    logrocket.faults.add(Fault(status=500))
+
+    assert lr.put(U1, json={}).json() == {"error": "Error processing user data"}
+
+
+def test_a_body_can_be_given(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """A fault may answer any bytes."""
+    fullstory.faults.add(Fault(status=502, body=b"nope"))
+
+    assert fs.get("/me").content == b"nope"
+
+
+def test_a_success_that_is_none_has_no_body(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """A status below 400 is answered and nothing done."""
+    fullstory.faults.add(Fault(status=204))
+
+    reply = fs.post("/v2/users", json={"uid": "u1"})
+
+    assert (reply.status_code, reply.content, fullstory.users) == (204, b"", {})
+
+
+@pytest.mark.parametrize(
+    ("garbage", "body"),
+    [
+        ("html", b"<!DOCTYPE html>"),
+        ("empty", b""),
+        ("broken", b'{"id":"7449164'),
+        ("drip", b'  {"id":"7449164135934483470"}'),
+    ],
+)
+def test_a_success_can_be_spoiled(fs: httpx.Client, fullstory: FullstoryEmulator, garbage: Any, body: bytes) -> None:
+    """The vendor acts, and its answer can not be read."""
+    fullstory.faults.add(Fault(garbage=garbage, size=2, pause=0))
+
+    reply = fs.post("/v2/users", json={"uid": "u1"})
+
+    assert reply.status_code == 200
+    assert reply.content[: len(body)] == body
+    assert (reply.content == b"") == (garbage == "empty")
+    assert fullstory.by_uid("u1") is not None
+
+
+def test_a_body_can_be_very_large(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """It is streamed, is valid JSON to the end, and says no length."""
+    fullstory.faults.add(Fault(garbage="huge", size=1_000_000))
+
+    reply = fs.get("/me")
+
+    assert len(reply.content) > 1_000_000
+    assert "content-length" not in reply.headers
+    assert reply.json()["role"] == "ADMIN"
+
+
+def test_a_client_may_leave_a_very_large_body(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """The server serves on when somebody has read enough."""
+    fullstory.faults.add(Fault(garbage="huge"))
+    with fs.stream("GET", "/me") as reply:
+        next(reply.iter_raw())
+
+    assert fs.get("/me").status_code == 200
+
+
+@pytest.mark.parametrize(("drop", "users"), [("before", 0), ("after", 1)])
+def test_a_connection_can_be_dropped(fs: httpx.Client, fullstory: FullstoryEmulator, drop: Any, users: int) -> None:
+    """The client gets no answer, whether or not the vendor acted."""
+    fullstory.faults.add(Fault(drop=drop))
+
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+        fs.post("/v2/users", json={"uid": "u1"})
+
+    assert len(fullstory.users) == users
+    assert [(request.status, request.applied) for request in fullstory.requests] == [(None, users == 1)]
+
+
+def test_a_hanging_request_is_never_answered(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """The client has to give up; nothing was done."""
+    fullstory.faults.add(Fault(hang=True))
+
+    with pytest.raises(httpx.ReadTimeout):
+        fs.post("/v2/users", json={"uid": "u1"}, timeout=0.1)
+
+    assert (fullstory.requests[0].status, fullstory.users) == (None, {})
+
+
+def test_latency_comes_before_the_work(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """A client that leaves meanwhile does not stop the vendor."""
+    fullstory.faults.add(Fault(latency=0.1))
+    with pytest.raises(httpx.ReadTimeout):
+        fs.post("/v2/users", json={"uid": "u1"}, timeout=0.03)
+    before = dict(fullstory.users)
+
+    time.sleep(0.2)
+
+    assert (len(before), len(fullstory.users)) == (0, 1)
+
+
+def test_latency_delays_a_staged_status(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
+    """A failure may be slow, too."""
+    logrocket.faults.add(Fault(status=500, latency=0.05))
+    start = time.monotonic()
+
+    lr.put(U1, json={})
+
+    assert time.monotonic() - start >= 0.05
+
+
+def test_a_slow_request_does_not_hold_up_others(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """Requests are served at the same time."""
+    fullstory.faults.add(Fault(latency=0.3, path="/v2"))
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(fs.get, "/v2/users")
+        while not fullstory.requests:
+            time.sleep(0.001)
+
+        fs.get("/me")
+
+        assert not slow.done()
+
+
+@pytest.mark.parametrize(("times", "hits"), [(1, 1), (2, 2), (None, 3)])
+def test_a_fault_hits_as_often_as_told(
+    fs: httpx.Client, fullstory: FullstoryEmulator, times: int | None, hits: int
+) -> None:
+    """None means always."""
+    fullstory.faults.add(Fault(status=500, times=times))
+
+    assert [fs.get("/me").status_code for _ in range(3)].count(500) == hits
+
+
+def test_faults_happen_in_the_order_they_were_added(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """A script of failures is played from its start."""
+    for status in (500, 429):
+        fullstory.faults.add(Fault(status=status))
+
+    assert [fs.get("/me").status_code for _ in range(3)] == [500, 429, 200]
+
+
+def test_clear_calls_faults_off(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """What waits does not happen."""
+    fullstory.faults.add(Fault(status=500, times=None))
+
+    fullstory.faults.clear()
+
+    assert fs.get("/me").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "matches"),
+    [
+        (None, None, True),
+        ("GET", None, True),
+        ("POST", None, False),
+        (None, "/v2", True),
+        (None, "/v1", False),
+        ("GET", "/v2/users", True),
+    ],
+)
+def test_a_fault_can_be_for_some_requests(method: str | None, path: str | None, *, matches: bool) -> None:
+    """The method and the beginning of the path choose."""
+    faults = Faults()
+    faults.add(Fault(hang=True, method=method, path=path))
+
+    assert (faults.take("GET", "/v2/users") is not None) is matches
+
+
+def test_a_miss_uses_up_nothing() -> None:
+    """A fault with a probability waits for the draw that hits."""
+    draws = iter([0.5, 0.9, 0.49])
+    faults = Faults(draw=lambda: next(draws))
+    faults.add(Fault(hang=True, probability=0.5))
+
+    hits = [faults.take("GET", "/") is not None for _ in range(4)]
+
+    assert hits == [False, False, True, False]
+
+
+def test_many_threads_take_each_fault_once() -> None:
+    """Faults can be taken from anywhere."""
+    faults = Faults()
+    faults.add(Fault(hang=True, times=1000))
+
+    with ThreadPoolExecutor(8) as pool:
+        taken = [pool.submit(faults.take, "GET", "/") for _ in range(2000)]
+
+    assert sum(fault.result() is not None for fault in taken) == 1000
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": 99},
+        {"status": 600},
+        {"status": 500, "drop": "before"},
+        {"hang": True, "drop": "after"},
+        {"status": 500, "hang": True},
+        {"drop": "during"},
+        {"garbage": "json"},
+        {"latency": -1},
+        {"pause": -1},
+        {"size": -1},
+        {"times": 0},
+        {"times": 1.5},
+        {"probability": 1.5},
+        {"probability": -0.1},
+    ],
+)
+def test_a_fault_that_makes_no_sense_can_not_be_made(fields: dict[str, Any]) -> None:
+    """Mistakes show where they are made."""
+    with pytest.raises(ValueError, match=next(iter(fields)).replace("hang", "drop and hang") + "|exclude"):
+        Fault(**fields)
+
+
+def test_too_many_requests_are_told_when_to_come_back(mount_fullstory: MountFullstory, clock: Any) -> None:
+    """The 429 says after how many seconds the next one is welcome."""
+    fs = mount_fullstory(FullstoryEmulator(rate_limit=RateLimit(requests=2, seconds=60), clock=clock))
+    fs.get("/me")
+    clock.now += 20.5
+    fs.get("/me")
+
+    reply = fs.get("/me")
+
+    assert (reply.status_code, reply.headers["retry-after"]) == (429, "40")
+    assert reply.json() == {
+        "message": "Too many requests. Client has exceeded the rate limit for this endpoint.",
+        "code": "too_many_requests",
+    }
+
+
+def test_coming_back_when_told_is_welcome(mount_fullstory: MountFullstory, clock: Any) -> None:
+    """The window slides, and a refused request does not count."""
+    fs = mount_fullstory(FullstoryEmulator(rate_limit=RateLimit(requests=1, seconds=60), clock=clock))
+    fs.get("/me")
+    clock.now += 59
+
+    early = fs.get("/me")
+    clock.now += int(early.headers["retry-after"])
+
+    assert (early.status_code, fs.get("/me").status_code) == (429, 200)
+
+
+def test_a_limited_logrocket_has_no_words(mount_logrocket: MountLogRocket) -> None:
+    """No body is documented; Retry-After may be left out as well."""
+    lr = mount_logrocket(LogRocketEmulator(rate_limit=RateLimit(requests=0, says_when=False)))
+
+    reply = lr.put(U1, json={})
+
+    assert (reply.status_code, reply.content, "retry-after" in reply.headers) == (429, b"", False)
+
+
+def test_reset_frees_the_rate_limit(mount_fullstory: MountFullstory, clock: Any) -> None:
+    """A reset emulator has counted nothing."""
+    emulator = FullstoryEmulator(rate_limit=RateLimit(requests=1), clock=clock)
+    fs = mount_fullstory(emulator)
+    fs.get("/me")
+
+    emulator.reset()
+
+    assert fs.get("/me").status_code == 200
+
+
+def test_a_body_over_the_limit_is_refused(mount_fullstory: MountFullstory) -> None:
+    """It is read to its end, so that the client sees the 413."""
+    emulator = FullstoryEmulator(max_body=1000)
+    fs = mount_fullstory(emulator)
+
+    fits = fs.post("/v2/users", content=b"{}".ljust(1000))
+    too_large = fs.post("/v2/users", content=b"{}".ljust(5_000_000))
+
+    assert (fits.status_code, too_large.status_code) == (200, 413)
+    assert len(emulator.users) == 1
+
+
+def test_a_client_that_leaves_while_sending_is_not_recorded(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """Half a request is none."""
+
+    def half() -> Any:
+        yield b"{"
+        raise KeyboardInterrupt
+
+    with contextlib.suppress(KeyboardInterrupt):
+        fs.post("/v2/users", content=half())
+
+    assert fs.get("/me").status_code == 200
+    assert [request.path for request in fullstory.requests] == ["/me"]
+
+
+def test_a_body_needs_no_content_type(fs: httpx.Client) -> None:
+    """Fullstory's own SDK sends none."""
+    reply = fs.post("/v2/users", content=b'{"uid": "u1"}')
+
+    assert "content-type" not in reply.request.headers
+    assert reply.status_code == 200

@@ -1,0 +1,140 @@
+"""The Idempotency-Key header."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from replay_identity.emulator import Fault, FullstoryEmulator, running
+
+MountFullstory = Callable[[FullstoryEmulator], httpx.Client]
+
+KEY = {"idempotency-key": "k1"}
+
+
+def test_a_repeated_key_is_answered_from_memory(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """The second anonymous create makes no second user."""
+    first = fs.post("/v2/users", json={}, headers=KEY)
+    second = fs.post("/v2/users", json={}, headers=KEY)
+
+    assert (second.status_code, second.content) == (200, first.content)
+    assert len(fullstory.users) == 1
+    assert [request.applied for request in fullstory.requests] == [True, False]
+
+
+def test_an_error_is_replayed_as_well(fs: httpx.Client) -> None:
+    """A refusal is the stored answer, too."""
+    first = fs.post("/v2/users", json={"uid": ""}, headers=KEY)
+    second = fs.post("/v2/users", json={"uid": ""}, headers=KEY)
+
+    assert (second.status_code, second.content) == (400, first.content)
+
+
+def test_a_key_with_another_body_is_a_conflict(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """Bodies are compared byte by byte."""
+    fs.post("/v2/users", content=b"{}", headers=KEY)
+
+    reply = fs.post("/v2/users", content=b"{ }", headers=KEY)
+
+    assert (reply.status_code, reply.json()["code"]) == (409, "idempotency_mismatch")
+    assert len(fullstory.users) == 1
+
+
+def test_a_key_is_free_again_after_24_hours(fs: httpx.Client, fullstory: FullstoryEmulator, clock: Any) -> None:
+    """What was stored a day ago is forgotten."""
+    fs.post("/v2/users", json={}, headers=KEY)
+    clock.now += 24 * 3600 - 1
+    fs.post("/v2/users", json={}, headers=KEY)
+    before = len(fullstory.users)
+    clock.now += 1
+
+    fs.post("/v2/users", json={}, headers=KEY)
+
+    assert (before, len(fullstory.users)) == (1, 2)
+
+
+def test_a_key_in_use_is_a_conflict(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """Two requests with one key at the same time do not both run."""
+    fullstory.faults.add(Fault(latency=0.2))
+
+    with ThreadPoolExecutor(2) as pool:
+        posts = [pool.submit(fs.post, "/v2/users", json={}, headers=KEY) for _ in range(2)]
+
+    assert sorted(post.result().status_code for post in posts) == [200, 409]
+    assert len(fullstory.users) == 1
+
+
+def test_a_key_means_nothing_to_an_update(fs: httpx.Client) -> None:
+    """Only creating is idempotent by key."""
+    user_id = fs.post("/v2/users", json={}).json()["id"]
+    fs.post(f"/v2/users/{user_id}", json={"email": "a@example.com"}, headers=KEY)
+
+    assert fs.post(f"/v2/users/{user_id}", json={"email": "b@example.com"}, headers=KEY).status_code == 200
+
+
+def test_a_dropped_answer_is_replayed(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """A create whose answer was lost can be sent again."""
+    fullstory.faults.add(Fault(drop="after"))
+    with pytest.raises(httpx.TransportError):
+        fs.post("/v2/users", json={}, headers=KEY)
+
+    reply = fs.post("/v2/users", json={}, headers=KEY)
+
+    assert list(fullstory.users) == [reply.json()["id"]]
+
+
+def test_a_staged_500_is_not_replayed(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """A fault stands for something in front of Fullstory."""
+    fullstory.faults.add(Fault(status=500))
+
+    replies = [fs.post("/v2/users", json={}, headers=KEY).status_code for _ in range(2)]
+
+    assert replies == [500, 200]
+
+
+@pytest.mark.parametrize(
+    ("status", "replies"), [(500, [500, 500]), (400, [400, 400]), (503, [503, 200]), (429, [429, 200])]
+)
+def test_a_staged_failure_is_replayed_when_told_to(
+    mount_fullstory: MountFullstory, status: int, replies: list[int]
+) -> None:
+    """With remembers_faults, only 429 and what is above 500 may be retried with the key."""
+    emulator = FullstoryEmulator(remembers_faults=True)
+    fs = mount_fullstory(emulator)
+    emulator.faults.add(Fault(status=status))
+
+    assert [fs.post("/v2/users", json={}, headers=KEY).status_code for _ in range(2)] == replies
+
+
+def test_a_500_does_not_displace_a_stored_answer(mount_fullstory: MountFullstory) -> None:
+    """The first answer stays the answer."""
+    emulator = FullstoryEmulator(remembers_faults=True)
+    fs = mount_fullstory(emulator)
+    fs.post("/v2/users", json={}, headers=KEY)
+    emulator.faults.add(Fault(status=500))
+
+    assert [fs.post("/v2/users", json={}, headers=KEY).status_code for _ in range(2)] == [500, 200]
+
+
+def test_a_500_without_a_key_is_not_remembered(mount_fullstory: MountFullstory) -> None:
+    """There is nothing to remember it by."""
+    emulator = FullstoryEmulator(remembers_faults=True)
+    fs = mount_fullstory(emulator)
+    emulator.faults.add(Fault(status=500))
+
+    assert [fs.post("/v2/users", json={}).status_code for _ in range(2)] == [500, 200]
+
+
+def test_a_request_that_a_stop_ended_frees_its_key(fullstory: FullstoryEmulator) -> None:
+    """The next server of the same emulator can act on it."""
+    headers = {"authorization": "Basic na1.emulator", **KEY}
+    fullstory.faults.add(Fault(latency=60))
+    with running(fullstory) as server, pytest.raises(httpx.TimeoutException):
+        httpx.post(f"{server.url}/v2/users", json={}, headers=headers, timeout=0.1)
+
+    with running(fullstory) as server:
+        reply = httpx.post(f"{server.url}/v2/users", json={}, headers=headers)
+
+    assert reply.status_code == 200

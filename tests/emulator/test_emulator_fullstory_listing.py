@@ -1,0 +1,131 @@
+"""Listing Fullstory users."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from replay_identity.emulator import FullstoryEmulator
+
+MountFullstory = Callable[[FullstoryEmulator], httpx.Client]
+
+
+@pytest.fixture
+def paged(mount_fullstory: MountFullstory, clock: Any) -> httpx.Client:
+    """Give a client of a Fullstory with two users on a page, and five users."""
+    client = mount_fullstory(FullstoryEmulator(page_size=2, clock=clock))
+    for number in range(5):
+        client.post("/v2/users", json={"uid": f"u{number}", "email": "a@example.com"})
+    return client
+
+
+def uids(reply: httpx.Response) -> list[str]:
+    """Return the uids on a page."""
+    return [user["uid"] for user in reply.raise_for_status().json()["results"]]
+
+
+def test_pages_hold_every_user_once(paged: httpx.Client) -> None:
+    """Following the token until it is null reads everybody, oldest first."""
+    seen: list[str] = []
+    token: dict[str, str] = {}
+    while True:
+        reply = paged.get("/v2/users", params={"email": "a@example.com", **token})
+        seen += uids(reply)
+        if reply.json()["next_page_token"] is None:
+            break
+        token = {"page_token": reply.json()["next_page_token"]}
+
+    assert seen == ["u0", "u1", "u2", "u3", "u4"]
+
+
+def test_total_records_is_a_string_and_counts_all_pages(paged: httpx.Client) -> None:
+    """The number of users is not a number."""
+    assert paged.get("/v2/users").json()["total_records"] == "5"
+
+
+def test_a_full_last_page_has_no_token(mount_fullstory: MountFullstory) -> None:
+    """No token leads to an empty page."""
+    fs = mount_fullstory(FullstoryEmulator(page_size=2))
+    for _ in range(2):
+        fs.post("/v2/users", json={})
+
+    shown = fs.get("/v2/users").json()
+
+    assert (len(shown["results"]), shown["next_page_token"]) == (2, None)
+
+
+def test_a_token_can_be_used_again(paged: httpx.Client) -> None:
+    """A retry of a page reads the same users."""
+    token = paged.get("/v2/users").json()["next_page_token"]
+
+    pages = [uids(paged.get("/v2/users", params={"page_token": token})) for _ in range(2)]
+
+    assert pages == [["u2", "u3"]] * 2
+
+
+def test_a_token_must_be_percent_encoded(paged: httpx.Client) -> None:
+    """A plus sign in a query is a blank."""
+    token = paged.get("/v2/users").json()["next_page_token"]
+
+    assert paged.get(f"/v2/users?page_token={token}").status_code == 400
+
+
+@pytest.mark.parametrize("token", ["", "made-up"])
+def test_an_unknown_token_is_refused(paged: httpx.Client, token: str) -> None:
+    """A token comes from a page before."""
+    assert paged.get("/v2/users", params={"page_token": token}).status_code == 400
+
+
+def test_a_token_is_bound_to_its_filter(paged: httpx.Client) -> None:
+    """The same filter must be supplied with it."""
+    token = paged.get("/v2/users").json()["next_page_token"]
+
+    params = {"page_token": token, "email": "a@example.com"}
+
+    assert paged.get("/v2/users", params=params).status_code == 400
+
+
+def test_a_token_expires(paged: httpx.Client, clock: Any) -> None:
+    """An hour later it is worth nothing."""
+    token = paged.get("/v2/users").json()["next_page_token"]
+    clock.now += 3600
+
+    assert paged.get("/v2/users", params={"page_token": token}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("params", "found"),
+    [
+        ({}, ["ann", "bob", None]),
+        ({"uid": "ann"}, ["ann"]),
+        ({"uid": "ANN"}, []),
+        ({"email": "x@example.com"}, ["ann", None]),
+        ({"display_name": "B"}, ["bob"]),
+        ({"is_identified": "true"}, ["ann", "bob"]),
+        ({"is_identified": "false"}, [None]),
+        ({"is_identified": "true", "email": "x@example.com"}, ["ann"]),
+    ],
+)
+def test_filters_are_exact_and_combined(fs: httpx.Client, params: dict[str, str], found: list[str | None]) -> None:
+    """A user must match every filter; no match is an empty list."""
+    fs.post("/v2/users", json={"uid": "ann", "email": "x@example.com"})
+    fs.post("/v2/users", json={"uid": "bob", "display_name": "B"})
+    fs.post("/v2/users", json={"email": "x@example.com"})
+
+    assert uids(fs.get("/v2/users", params=params)) == found
+
+
+@pytest.mark.parametrize("query", ["is_identified=1", "include_schema=", "limit=10", "cursor=x"])
+def test_other_parameters_and_values_are_refused(fs: httpx.Client, query: str) -> None:
+    """Parameters that others made up do not exist."""
+    assert fs.get(f"/v2/users?{query}").status_code == 400
+
+
+def test_a_list_can_include_schemas(fs: httpx.Client) -> None:
+    """The schema of each user is shown when asked for."""
+    fs.post("/v2/users", json={"properties": {"a": 1}})
+
+    shown = fs.get("/v2/users?include_schema=true").json()["results"]
+
+    assert shown[0]["schema"] == {"properties": {"a": "real"}}

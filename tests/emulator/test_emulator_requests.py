@@ -1,0 +1,184 @@
+"""What an emulator records, and the pages to control it by hand."""
+
+import logging
+
+import httpx
+import pytest
+
+from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator
+from replay_identity.emulator.journal import Journal
+from replay_identity.emulator.received import Received
+
+U1 = "/v1/orgs/acme/apps/shop/users/u%2F1"
+
+
+def test_a_request_is_recorded_as_sent(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """Method, path, query, headers and body are there for a test to look at."""
+    headers = {"Idempotency-Key": "k1", "Integration-Source": "tests"}
+
+    fs.post("/v2/users?a=b", content=b'{"uid": "u1"}', headers=headers)
+
+    (request,) = fullstory.requests
+    assert (request.method, request.path, request.query) == ("POST", "/v2/users", {"a": "b"})
+    assert (request.status, request.applied, request.body) == (200, True, b'{"uid": "u1"}')
+    assert (request.idempotency_key, request.integration_source) == ("k1", "tests")
+    assert request.headers["authorization"] == "Basic na1.emulator"
+
+
+def test_a_refused_request_was_not_applied(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
+    """Only a change of state counts as applied."""
+    lr.put(U1, json={"name": 1})
+
+    (request,) = logrocket.requests
+    assert (request.path, request.status, request.applied) == (U1, 400, False)
+
+
+def test_reprs_hold_no_person_and_no_key(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """What is printed by a failing test gives nobody away."""
+    fs.post("/v2/users", json={"uid": "secret", "email": "secret", "properties": {"a": "secret"}})
+
+    shown = repr([fullstory, fullstory.requests, fullstory.users, LogRocketEmulator()])
+
+    assert "secret" not in shown
+    assert "emulator'" not in shown
+
+
+def test_nothing_is_logged(fs: httpx.Client, fullstory: FullstoryEmulator, caplog: pytest.LogCaptureFixture) -> None:
+    """The server is quiet, whatever goes wrong."""
+    caplog.set_level(logging.INFO)
+    fullstory.faults.add(Fault(drop="after"))
+
+    with pytest.raises(httpx.TransportError):
+        fs.post("/v2/users", json={"uid": "u1"})
+
+    assert [record.name for record in caplog.records if record.name != "httpx"] == []
+
+
+def test_reset_forgets_everything(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """After a reset the emulator is as new."""
+    first = fs.post("/v2/users", json={"uid": "u1"}, headers={"idempotency-key": "k1"}).json()
+    fullstory.faults.add(Fault(status=500))
+
+    fullstory.reset()
+
+    assert (fullstory.users, fullstory.requests) == ({}, ())
+    assert fs.post("/v2/users", json={}, headers={"idempotency-key": "k1"}).json() == first
+
+
+def test_a_journal_keeps_the_last_requests() -> None:
+    """A long run does not fill the memory."""
+    journal = Journal(keep=2)
+
+    for number in range(3):
+        journal.arrive(Received(method="GET", path=f"/{number}", segments=()))
+
+    assert ([entry.path for entry in journal.entries], journal.total) == (["/1", "/2"], 3)
+
+
+def test_a_request_that_ends_after_a_reset_stays_away() -> None:
+    """It is not taken for one that came later."""
+    journal = Journal()
+    number = journal.arrive(Received(method="GET", path="/old", segments=()))
+    journal.clear()
+    journal.arrive(Received(method="GET", path="/new", segments=()))
+
+    journal.settle(number, status=200, applied=True)
+
+    assert [(entry.path, entry.status) for entry in journal.entries] == [("/new", None)]
+
+
+def test_fullstory_users_can_be_looked_at(fs: httpx.Client) -> None:
+    """GET /_emulator/users shows all users with their schema, without a key."""
+    fs.post("/v2/users", json={"uid": "u1", "properties": {"a": 1}})
+
+    (user,) = fs.get("/_emulator/users", headers={"authorization": ""}).json()["users"]
+
+    assert (user["uid"], user["schema"]) == ("u1", {"properties": {"a": "real"}})
+
+
+def test_logrocket_users_can_be_looked_at(lr: httpx.Client) -> None:
+    """GET /_emulator/users shows users and exclusions."""
+    lr.put(U1, json={"name": "Ann", "timestamp": 1})
+    lr.post("/v1/orgs/acme/apps/shop/gdpr/exclusion/", json={"email": "a@example.com"})
+
+    assert lr.get("/_emulator/users").json() == {
+        "users": [{"userID": "u/1", "name": "Ann", "traits": {}, "first_seen": 1, "last_seen": 1}],
+        "excluded": [{"email": "a@example.com"}],
+    }
+
+
+def test_requests_can_be_looked_at(fs: httpx.Client) -> None:
+    """GET /_emulator/requests shows method, path and status, and leaves itself out."""
+    fs.get("/me")
+    fs.get("/nowhere")
+
+    assert fs.get("/_emulator/requests").json() == {
+        "total": 2,
+        "by_status": {"200": 1, "404": 1},
+        "requests": [
+            {"method": "GET", "path": "/me", "status": 200},
+            {"method": "GET", "path": "/nowhere", "status": 404},
+        ],
+    }
+
+
+def test_a_fault_can_be_posted(fs: httpx.Client) -> None:
+    """POST /_emulator/faults takes the fields of a fault as JSON."""
+    posted = fs.post("/_emulator/faults", json={"status": 418, "body": "tea", "headers": {"X-Pot": "1"}, "times": 2})
+
+    replies = [fs.get("/me") for _ in range(3)]
+
+    assert posted.status_code == 204
+    assert [reply.status_code for reply in replies] == [418, 418, 200]
+    assert (replies[0].content, replies[0].headers["x-pot"]) == (b"tea", "1")
+
+
+def test_faults_can_be_called_off(fs: httpx.Client) -> None:
+    """DELETE /_emulator/faults clears them."""
+    fs.post("/_emulator/faults", json={"status": 500, "times": None})
+
+    assert fs.delete("/_emulator/faults").status_code == 204
+
+    assert fs.get("/me").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"{", "unexpected"),
+        (b"[]", "object"),
+        (b'{"state": 500, "a": 1}', "no a, state"),
+        (b'{"status": "500"}', "status"),
+        (b'{"status": 5}', "status"),
+        (b'{"latency": "1"}', "'>='"),
+        (b'{"headers": {"a": 1}}', "headers"),
+        (b'{"headers": null}', "not iterable"),
+        (b'{"body": 1}', "body"),
+        (b'{"drop": "before", "hang": true}', "exclude"),
+    ],
+)
+def test_a_fault_that_makes_no_sense_is_refused(fs: httpx.Client, body: bytes, said: str) -> None:
+    """The answer says what is wrong."""
+    reply = fs.post("/_emulator/faults", content=body)
+
+    assert reply.status_code == 400
+    assert said in reply.json()["error"]
+    assert fs.get("/me").status_code == 200
+
+
+def test_a_reset_can_be_posted(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """POST /_emulator/reset forgets users and requests."""
+    fs.post("/v2/users", json={"uid": "u1"})
+
+    assert fs.post("/_emulator/reset").status_code == 204
+
+    assert (fullstory.users, fullstory.requests) == ({}, ())
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/_emulator/users"), ("GET", "/_emulator/")])
+def test_other_control_pages_do_not_exist(fs: httpx.Client, method: str, path: str) -> None:
+    """The answer names those that do."""
+    reply = fs.request(method, path)
+
+    assert reply.status_code == 404
+    assert "POST reset" in reply.json()["error"]
