@@ -100,10 +100,10 @@ class IdentifyError(ReplayIdentityError, ExceptionGroup[NotAcceptedError]):
 
 def printable(name: str) -> str:
     """Return a trait *name* that is safe in any message: at most 100 characters, no control characters."""
-    shown = name if len(name) <= MAX_SHOWN else f"{name[: MAX_SHOWN - 1]}…"
-    if shown.isprintable():
-        return shown
-    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in shown)
+    shown = name[: MAX_SHOWN + 1]
+    if not shown.isprintable():
+        shown = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in shown)
+    return shown if len(shown) <= MAX_SHOWN else f"{shown[: MAX_SHOWN - 1]}…"
 
 
 MAX_SHOWN = 100

@@ -1,15 +1,21 @@
 """The books kept while one user is fitted to a vendor: what was adjusted, and what breaks a rule."""
 
 from functools import lru_cache
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import attrs
 
-from .errors import printable
+from .errors import ConfigurationError, printable
 from .limits import Limit
 from .outcome import Adjustment, AdjustmentKind, Violation
 
 OnViolation: TypeAlias = Literal["reject", "adapt"]
+
+
+def check_on_violation(_instance: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    """Raise ConfigurationError unless *value* is one of the two."""
+    if value not in get_args(OnViolation):
+        raise ConfigurationError(attribute.name, 'is neither "reject" nor "adapt"')
 
 
 # Named, since list[Adjustment]() costs five times as much as [].

@@ -41,15 +41,15 @@ EMAIL_NAMES: Final = ("email",)
 
 
 def _checked_user_id(user_id: str | None) -> str | None:
-    return None if user_id is None else _checked_id(user_id)
+    return None if user_id is None else checked_id(user_id)
 
 
 def _checked_name(name: str | None) -> str | None:
-    return None if name is None else _checked_string(name, "name")
+    return None if name is None else checked_string(name, "name")
 
 
 def _checked_email(email: str | None) -> str | None:
-    return None if email is None else _checked_string(email, "email")
+    return None if email is None else checked_string(email, "email")
 
 
 def _checked_observed_at(moment: datetime | None) -> datetime | None:
@@ -63,7 +63,7 @@ def _checked_traits(traits: Mapping[str, TraitValue]) -> dict[str, Any]:
 def _checked_types(types: Mapping[str, TraitType]) -> dict[str, TraitType]:
     for path, declared in _require_mapping(types, "types").items():
         name = _checked_key(path, "types")
-        if declared not in TRAIT_TYPES:
+        if not isinstance(declared, str) or declared not in TRAIT_TYPES:
             problem = f"is not a trait type; the types are {', '.join(sorted(TRAIT_TYPES))}"
             raise InvalidTraitsError(f"types.{printable(name)}", problem)
     return dict(types)
@@ -74,7 +74,7 @@ def _checked_vendor_ids(vendor_ids: Mapping[str, str]) -> dict[str, str]:
     for vendor, vendor_id in _require_mapping(vendor_ids, "vendor_ids").items():
         name = _checked_key(vendor, "vendor_ids")
         path = f"vendor_ids.{printable(name)}"
-        checked[name] = _checked_string(vendor_id, path)
+        checked[name] = checked_string(vendor_id, path)
         if not vendor_id:
             raise InvalidTraitsError(path, "is empty; leave it out")
     return checked
@@ -86,7 +86,8 @@ def _strict(value: object) -> Hashable:
         return frozenset((name, _strict(item)) for name, item in value.items())
     if _is_sequence(value):
         return tuple(_strict(item) for item in value)
-    return type(value), value
+    # 0.0 equals -0.0 and Decimal("1.0") equals Decimal("1.00"), but they are not sent alike.
+    return type(value), str(value) if isinstance(value, float | Decimal) else value
 
 
 @attrs.frozen(repr=False)
@@ -134,7 +135,7 @@ class UserTraits:
         Raises:
             InvalidTraitsError: A field cannot be used.
         """
-        traits = {_checked_key(key, "row"): value for key, value in row.items()}
+        traits = {_checked_key(key, "row"): value for key, value in _require_mapping(row, "row").items()}
         return cls(
             _lift(traits, USER_ID_NAMES),
             name=_lift(traits, NAME_NAMES),
@@ -194,7 +195,8 @@ def _require_mapping(given: object, path: str) -> Mapping[Any, Any]:
     return given
 
 
-def _checked_id(user_id: object) -> str:
+def checked_id(user_id: object) -> str:
+    """Return *user_id* as a plain string, or raise InvalidTraitsError."""
     if not isinstance(user_id, str):
         problem = f"is {_article(type(user_id).__name__)}; a user id is a string, so pass str(...)"
         raise InvalidTraitsError("user_id", problem)
@@ -251,7 +253,14 @@ def _checked_value(value: object, path: str, ancestors: tuple[object, ...]) -> A
 def _checked_item(item: object, path: str, ancestors: tuple[object, ...]) -> Any:  # noqa: ANN401
     if item is None or item is REMOVE:
         raise InvalidTraitsError(path, f"is {item!r}, which has no meaning inside a list")
-    return _checked_value(item, path, ancestors)
+    checked = _checked_value(item, path, ancestors)
+    if is_nested(checked) and _holds_removal(checked):
+        raise InvalidTraitsError(path, f"holds {REMOVE!r}, which has no meaning inside a list")
+    return checked
+
+
+def _holds_removal(traits: Mapping[str, Any]) -> bool:
+    return any(value is REMOVE or (is_nested(value) and _holds_removal(value)) for value in traits.values())
 
 
 def _checked_key(key: object, path: str) -> str:
@@ -260,7 +269,8 @@ def _checked_key(key: object, path: str) -> str:
     return _checked_text(key, f"{path}.{printable(key)}")
 
 
-def _checked_string(text: object, path: str) -> str:
+def checked_string(text: object, path: str) -> str:
+    """Return *text* as a plain string of valid Unicode, or raise InvalidTraitsError by *path*."""
     if not isinstance(text, str):
         raise InvalidTraitsError(path, f"is {_article(type(text).__name__)}, not a string")
     return _checked_text(text, path)
@@ -280,14 +290,19 @@ def _checked_datetime(moment: datetime, path: str) -> datetime:
     if moment.utcoffset() is None:
         raise InvalidTraitsError(path, "is a datetime without a time zone; use datetime.now(UTC)")
     try:
-        moment.astimezone(UTC)
+        utc = moment.astimezone(UTC)
     except OverflowError:
         raise InvalidTraitsError(path, "is outside the years 1 to 9999 in UTC") from None
-    return moment
+    # In UTC, since two moments of one zone are equal whatever their fold; without the class of a pandas Timestamp.
+    return utc if type(utc) is datetime else datetime(*utc.timetuple()[:6], utc.microsecond, tzinfo=UTC)
+
+
+def _checked_date(day: date, _path: str) -> date:
+    return date(day.year, day.month, day.day)
 
 
 def _checked_int(number: int, path: str) -> int:
-    if number.bit_length() > MAX_EXPONENT * 3.3:
+    if abs(number) >= _TOO_LARGE:
         raise InvalidTraitsError(path, f"is an integer of more than {MAX_EXPONENT} digits")
     return int(number)
 
@@ -304,22 +319,29 @@ def _checked_decimal(number: Decimal, path: str) -> Decimal:
     exponent = number.as_tuple().exponent
     if not (-MAX_EXPONENT <= number.adjusted() <= MAX_EXPONENT and int(exponent) >= -MAX_EXPONENT):
         raise InvalidTraitsError(path, f"has an exponent beyond {MAX_EXPONENT}")
-    return number
+    return Decimal(number)
 
 
-def _unchecked(value: Any, _path: str) -> Any:  # noqa: ANN401
+def _checked_bool(value: bool, _path: str) -> bool:  # noqa: FBT001  # The value is the subject.
     return value
+
+
+def _checked_uuid(value: UUID, _path: str) -> UUID:
+    return value if type(value) is UUID else UUID(int=value.int)
+
+
+_TOO_LARGE: Final = 10**MAX_EXPONENT
 
 
 _CHECKS: Final[Mapping[type[object], Callable[[Any, str], Any]]] = {
     str: _checked_text,
-    bool: _unchecked,
+    bool: _checked_bool,
     int: _checked_int,
     float: _checked_float,
     datetime: _checked_datetime,
-    date: _unchecked,
+    date: _checked_date,
     Decimal: _checked_decimal,
-    UUID: _unchecked,
+    UUID: _checked_uuid,
 }
 
 

@@ -1,18 +1,18 @@
 """Fullstory's Users API v2, for one user at a time."""
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import attrs
 
 from ..backend import Credentials, Page, Plan, StoredUser
-from ..credentials import check_api_key, check_base_url
+from ..credentials import check_api_key, check_base_url, check_header
 from ..errors import InvalidTraitsError
 from ..exchange import Exchange, Reply, Request, T
-from ..fitting import Fitting, OnViolation
+from ..fitting import Fitting, OnViolation, check_on_violation
 from ..limits import Limits
-from ..model import UserTraits
+from ..model import UserTraits, checked_id, checked_string
 from ..outcome import Accepted, Failure, Outcome, Rejected, Skipped, Unknown
 from . import replies
 from .limits import LIMITS
@@ -24,8 +24,12 @@ from .words import word_user
 _HOSTS: Final[Mapping[str, str]] = {"eu1": "https://api.eu1.fullstory.com"}
 _DEFAULT_HOST: Final = "https://api.fullstory.com"
 
-
 _USERS: Final = "/v2/users"
+
+
+def _check_text(_instance: object, attribute: "attrs.Attribute[Any]", text: str | None) -> None:
+    if text is not None:
+        checked_string(text, attribute.name)
 
 
 @attrs.frozen(kw_only=True)
@@ -39,9 +43,9 @@ class UserFilter:
         is_identified: Whether the user has a uid.
     """
 
-    uid: str | None = attrs.field(default=None, repr=False)
-    email: str | None = attrs.field(default=None, repr=False)
-    display_name: str | None = attrs.field(default=None, repr=False)
+    uid: str | None = attrs.field(default=None, repr=False, validator=_check_text)
+    email: str | None = attrs.field(default=None, repr=False, validator=_check_text)
+    display_name: str | None = attrs.field(default=None, repr=False, validator=_check_text)
     is_identified: bool | None = None
 
     def query(self) -> dict[str, str]:
@@ -55,6 +59,11 @@ EVERYONE: Final = UserFilter()
 
 def _check_key(_instance: object, _attribute: object, api_key: str) -> None:
     check_api_key(api_key, hint="pass api_key or set FULLSTORY_API_KEY")
+
+
+def _check_source(_instance: object, attribute: "attrs.Attribute[Any]", source: str | None) -> None:
+    if source is not None:
+        check_header(attribute.name, source)
 
 
 def _api_url(backend: "Fullstory") -> str:
@@ -91,10 +100,8 @@ class Fullstory:
 
     api_key: str = attrs.field(repr=False, validator=_check_key)
     base_url: str | None = attrs.field(default=None, kw_only=True)
-    on_violation: OnViolation = attrs.field(
-        default="reject", kw_only=True, validator=attrs.validators.in_(("reject", "adapt"))
-    )
-    integration_source: str | None = attrs.field(default=None, kw_only=True)
+    on_violation: OnViolation = attrs.field(default="reject", kw_only=True, validator=check_on_violation)
+    integration_source: str | None = attrs.field(default=None, kw_only=True, validator=_check_source)
     name: str = attrs.field(default="fullstory", kw_only=True)
     allow_insecure: bool = attrs.field(default=False, kw_only=True)
     _api_url: str = attrs.field(init=False, repr=False, default=attrs.Factory(_api_url, takes_self=True))
@@ -145,7 +152,7 @@ class Fullstory:
 
     def get(self, user_id: str, /) -> Exchange[StoredUser | Failure | None]:
         """Return the user of that uid, or None; needs an Architect or Admin key."""
-        page = yield from self.list_page(UserFilter(uid=user_id))
+        page = yield from self.list_page(UserFilter(uid=checked_id(user_id)))
         if not isinstance(page, Page):
             return page
         return next((user for user in page.users if user.user_id == user_id), None)
@@ -153,7 +160,7 @@ class Fullstory:
     def get_by_id(self, vendor_id: str, /) -> Exchange[StoredUser | Failure | None]:
         """Return the user of that Fullstory id, or None; needs an Architect or Admin key."""
         reply = yield self._request("get", "GET", f"{_user_path(vendor_id)}?include_schema=true")
-        if reply.status == replies.NOT_FOUND:
+        if replies.finds_none(reply):
             return None
         return replies.read_user(self.name, reply) or self._failure(reply, vendor_id)
 
@@ -163,6 +170,8 @@ class Fullstory:
         if page_token is not None:
             query["page_token"] = page_token
         reply = yield self._request("list", "GET", f"/v2/users?{urlencode(query, quote_via=quote)}")
+        if replies.finds_none(reply):
+            return Page(())
         return replies.read_page(self.name, reply) or self._failure(reply, *matching.query().values())
 
     def pages(
@@ -183,9 +192,7 @@ class Fullstory:
 
     def delete(self, user_id: str, /) -> Exchange[Outcome]:
         """Ask to delete the user of that uid with all sessions; irreversible, needs Architect or Admin."""
-        if not user_id:
-            raise InvalidTraitsError("user_id", "is empty")
-        return (yield from self._delete(f"/v2/users?uid={quote(user_id, safe='')}", user_id))
+        return (yield from self._delete(f"{_USERS}?uid={quote(checked_id(user_id), safe='')}", user_id))
 
     def delete_by_id(self, vendor_id: str, /) -> Exchange[Outcome]:
         """Ask to delete the user of that Fullstory id with all sessions; as `delete`."""
@@ -198,9 +205,9 @@ class Fullstory:
 
     def _delete(self, path: str, said: str) -> Exchange[Outcome]:
         reply = yield self._request("delete", "DELETE", path)
-        if reply.is_success:
+        if reply.is_success and reply.json_object() is not None:
             return Accepted(self.name)
-        if reply.status == replies.NOT_FOUND:
+        if replies.finds_none(reply):
             return Skipped(self.name, "Fullstory has no such user")
         return self._failure(reply, said)
 
@@ -215,7 +222,7 @@ class Fullstory:
 
 def _user_path(vendor_id: str) -> str:
     """Return the path of one user, or raise where a path cannot hold the id."""
-    if vendor_id in {"", ".", ".."}:
+    if checked_string(vendor_id, "vendor_id") in {"", ".", ".."}:
         raise InvalidTraitsError("vendor_id", "cannot stand in a URL: HTTP libraries would drop the segment")
     return f"{_USERS}/{quote(vendor_id, safe='')}"
 

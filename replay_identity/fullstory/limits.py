@@ -29,7 +29,7 @@ LIMITS: Final = Limits(
         maximum=8192,
         unit=Unit.UTF8_BYTES,
         rule="property-value-size",
-        note="A list is measured as compact JSON, a nested object value by value: our policy.",
+        note="A list and a nested object are measured as compact JSON: our policy.",
     ),
     trait_count=MOST_PROPERTIES,
     trait_name_pattern="[A-Za-z][A-Za-z0-9_]*",

@@ -12,6 +12,8 @@ from ..reading import read_failure
 
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
+# No organisation has more users than fit into so many digits.
+_MOST_DIGITS: Final = 18
 
 _HINTS: Final[Mapping[int, str]] = {
     401: "Check the API key and its realm; it is sent as it is, so pass it as Fullstory shows it.",
@@ -24,6 +26,12 @@ def read_id(reply: Reply) -> str | None:
     content = reply.json_object() if reply.is_success else None
     vendor_id = content.get("id") if content else None
     return vendor_id if isinstance(vendor_id, str) and vendor_id else None
+
+
+def finds_none(reply: Reply) -> bool:
+    """Tell whether Fullstory itself says that there is no such user; a proxy or a wrong address says 404 too."""
+    content = reply.json_object() if reply.status == NOT_FOUND else None
+    return content is not None and isinstance(content.get("code"), str)
 
 
 def read_user(backend: str, reply: Reply) -> StoredUser | None:
@@ -45,7 +53,7 @@ def read_page(backend: str, reply: Reply) -> Page | None:
         tuple(user for user in users if user),
         # Absent, null and "" have all been seen on a last page.
         next_token=_text(content.get("next_page_token")) or None,
-        total=int(total) if isinstance(total, str) and total.isdecimal() else None,
+        total=int(total) if isinstance(total, str) and total.isdecimal() and len(total) <= _MOST_DIGITS else None,
     )
 
 

@@ -15,7 +15,7 @@ from ..model import UserTraits, is_nested
 from .limits import LIMITS, MOST_PROPERTIES, SAFE_LENGTH
 from .names import is_legal, legal_name
 from .types import fits, type_to_declare
-from .values import WORDING
+from .values import WORDING, dumps
 
 
 def word_user(user: UserTraits, fitting: Fitting) -> dict[str, Any]:
@@ -107,8 +107,7 @@ class Properties:
     def _value(self, value: Any, path: str, dotted: str) -> Any:  # noqa: ANN401  # A trait value becomes JSON.
         """Return *value* as JSON has it, or None if it is not sent."""
         if is_nested(value):
-            self.count -= 1  # The mapping itself is no property.
-            return self.word(value, f"{path}.", f"{dotted}.") or None
+            return self._object(value, path, dotted)
         declared = self.declared.get(path.removeprefix("traits.")) if self.declared else None
         if declared and not fits(value, declared):
             self.fitting.drop(path, "declared-type")
@@ -117,3 +116,11 @@ class Properties:
         if word is not None and (declared := declared or type_to_declare(value)):
             self.schema[dotted] = declared
         return word
+
+    def _object(self, value: dict[str, Any], path: str, dotted: str) -> dict[str, Any] | None:
+        """Return a nested object, which as a whole is one property's value and as large as one may be."""
+        self.count -= 1  # Only what is in it is counted.
+        worded = self.word(value, f"{path}.", f"{dotted}.")
+        if not worded or self.fitting.keep(path, dumps(worded).decode(), LIMITS.trait_value) is None:
+            return None
+        return worded

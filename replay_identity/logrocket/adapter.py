@@ -11,9 +11,9 @@ from ..backend import Plan
 from ..credentials import check_api_key, check_base_url
 from ..errors import ConfigurationError, InvalidTraitsError
 from ..exchange import Exchange, Request
-from ..fitting import Fitting, OnViolation
+from ..fitting import Fitting, OnViolation, check_on_violation
 from ..limits import Limits
-from ..model import UserTraits
+from ..model import UserTraits, checked_string
 from ..outcome import Accepted, Outcome, Rejected, Skipped
 from . import replies
 from .limits import LIMITS
@@ -74,9 +74,7 @@ class LogRocket:
     org: str | None = attrs.field(default=None, kw_only=True)
     app: str | None = attrs.field(default=None, kw_only=True)
     base_url: str = attrs.field(default=_HOST, kw_only=True)
-    on_violation: OnViolation = attrs.field(
-        default="reject", kw_only=True, validator=attrs.validators.in_(("reject", "adapt"))
-    )
+    on_violation: OnViolation = attrs.field(default="reject", kw_only=True, validator=check_on_violation)
     name: str = attrs.field(default="logrocket", kw_only=True)
     allow_insecure: bool = attrs.field(default=False, kw_only=True)
     _app_url: str = attrs.field(init=False, repr=False, default=attrs.Factory(_app_url, takes_self=True))
@@ -134,7 +132,8 @@ class LogRocket:
         return (yield from self._gdpr("inclusion", user_id, email))
 
     def _gdpr(self, action: str, user_id: str | None, email: str | None) -> Exchange[Outcome]:
-        named = {name: value for name, value in (("user_id", user_id), ("email", email)) if value}
+        given = {"user_id": user_id, "email": email}
+        named = {name: checked_string(value, name) for name, value in given.items() if value}
         if len(named) != 1:
             raise InvalidTraitsError("user_id", "or email must be given, and not both")
         # The slash at the end, and user_id for userID, are LogRocket's.

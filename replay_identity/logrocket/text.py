@@ -15,11 +15,6 @@ import orjson
 from ..model import is_list, is_nested
 
 
-def text_of(value: Any) -> str:  # noqa: ANN401  # Any trait value but a mapping, None and REMOVE.
-    """Return *value* as the text LogRocket is sent."""
-    return _TEXTS[type(value)](value)
-
-
 def number_text(number: float) -> str:
     """Return *number* as JavaScript writes it: ``9.99``, ``1``, ``0.00001``, ``1e+21``, ``1e-7``."""
     text = repr(number)
@@ -48,7 +43,7 @@ def _list_text(values: tuple[Any, ...]) -> str:
     return orjson.dumps([_json(value) for value in values]).decode()
 
 
-def _json(value: Any) -> Any:  # noqa: ANN401  # As text_of, and mappings.
+def _json(value: Any) -> Any:  # noqa: ANN401  # A trait value becomes JSON.
     """Return *value* as orjson can write it, numbers by the same coercion."""
     if is_nested(value):
         return {name: _json(item) for name, item in value.items()}
@@ -56,11 +51,12 @@ def _json(value: Any) -> Any:  # noqa: ANN401  # As text_of, and mappings.
         return [_json(item) for item in value]
     if isinstance(value, str | bool):
         return value
-    text = text_of(value)
+    text = TEXT_OF[type(value)](value)
     return orjson.Fragment(text) if isinstance(value, int | float | Decimal) else text
 
 
-_TEXTS: Final[Mapping[type, Callable[[Any], str]]] = {
+# The text LogRocket is sent for a value of each type.
+TEXT_OF: Final[Mapping[type, Callable[[Any], str]]] = {
     str: str,
     bool: _bool_text,
     int: str,

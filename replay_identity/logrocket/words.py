@@ -9,7 +9,7 @@ import attrs
 from ..fitting import Fitting
 from ..model import REMOVE, UserTraits, is_nested
 from .limits import ADVISED_NAME, LIMITS
-from .text import text_of
+from .text import TEXT_OF
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # The fields LogRocket has a place of its own for. Its SDK, too, lifts these out of the traits.
@@ -104,7 +104,7 @@ class Traits:
         elif value is REMOVE:
             self.worded[name] = ""
         else:
-            text = text_of(value)
+            text = TEXT_OF[type(value)](value)
             # Half a number, a date or a list would be another value, so these are whole or not sent.
             if len(text) <= _SAFE_LENGTH or self.fitting.keep(path, text, LIMITS.trait_value) is not None:
                 self.fitting.adjust(path, "coerced", "strings-only")

@@ -28,6 +28,11 @@ Step: TypeAlias = Send | Pause
 STOPPED: Final = Reply(0, lost=Lost.STOPPED)
 
 
+# Fullstory keeps a 500 under the idempotency key and answers it again for 24 hours, so it ends the operation
+# (https://developer.fullstory.com/server/idempotent-requests, read 2026-11-21). Other failures keep their key.
+REPLAYED_STATUS: Final = 500
+
+
 def _random_key() -> str:
     return str(uuid.uuid4())
 
@@ -78,7 +83,7 @@ class Attempts:
 
     def _tries(self, request: Request, end: float) -> Generator[Step, Reply, Reply]:
         """Yield the attempts of one request and the waits between them; return the reply to settle for."""
-        request = self._with_key(request)
+        keyed = self._with_key(request)
         self.budget.pay_in()
         uncertain, attempt = False, 0
         while True:
@@ -86,7 +91,7 @@ class Attempts:
             left = end - self.clock()
             if left <= 0:
                 return Reply(0, lost=Lost.OUT_OF_TIME, uncertain=uncertain)
-            reply = yield Send(request, min(self.timeout, left))
+            reply = yield Send(keyed, min(self.timeout, left))
             uncertain = uncertain or reply.may_have_applied
             wait = self._wait(attempt, reply, end)
             if wait is None:
@@ -95,6 +100,8 @@ class Attempts:
             woken = yield Pause(wait)
             if woken is STOPPED:
                 break
+            if reply.status == REPLAYED_STATUS:
+                keyed = self._with_key(request)
         return attrs.evolve(reply, uncertain=True) if uncertain and not reply.is_success else reply
 
     def _wait(self, attempt: int, reply: Reply, end: float) -> float | None:
