@@ -91,12 +91,13 @@ class Body:
 
 @attrs.define(eq=False)
 class HttpxSender:
-    """Send over the caller's `httpx.Client`, or over one of ours per process."""
+    """Send over the caller's `httpx.Client`, or over one of ours per process.
+
+    A forked child must not speak on its parent's connections, so our clients are kept by process id.
+    """
 
     _given: httpx.Client | None = None
-    _own: httpx.Client | None = None
-    _pid: int = 0
-    _closed: bool = False
+    _own: dict[int, httpx.Client] = attrs.field(factory=dict[int, httpx.Client])
 
     def send(self, request: Request, timeout: float) -> Reply:
         """Send *request* and return the answer within *timeout* seconds, or a Reply that says why there is none."""
@@ -117,15 +118,17 @@ class HttpxSender:
     def _client(self) -> httpx.Client:
         if self._given is not None:
             return self._given
-        # A forked child must not speak on its parent's connections.
-        if self._own is None or self._pid != os.getpid():
-            self._own, self._pid = httpx.Client(headers=_HEADERS, verify=_tls()), os.getpid()
-        return self._own
+        client = self._own.get(os.getpid())
+        if client is None:
+            # Of two threads that come here at once, both get the client of the first.
+            client = self._own.setdefault(os.getpid(), httpx.Client(headers=_HEADERS, verify=_tls()))
+        return client
 
     def close(self) -> None:
         """Free our own connections; the caller's client stays the caller's."""
-        if self._own is not None and self._pid == os.getpid():
-            self._own.close()
+        client = self._own.get(os.getpid())
+        if client is not None:
+            client.close()
 
 
 def _build(client: httpx.Client | httpx.AsyncClient, request: Request, timeout: float) -> httpx.Request:

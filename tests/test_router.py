@@ -1,0 +1,484 @@
+"""One call to every backend, and their answers reconciled."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+import respx
+
+from replay_identity import (
+    Accepted,
+    AsyncRouter,
+    Broken,
+    ConfigurationError,
+    Fullstory,
+    IdentifyReport,
+    LogRocket,
+    Misconfigured,
+    Outcome,
+    Rejected,
+    RetryPolicy,
+    Route,
+    Router,
+    Skipped,
+    Unavailable,
+    Unknown,
+    UserTraits,
+)
+from replay_identity.backend import IdentityBackend, Plan
+from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator, running
+from replay_identity.exchange import Exchange
+from replay_identity.limits import Limits
+from replay_identity.logrocket import LIMITS
+
+ONCE = RetryPolicy(attempts=1)
+ANN = UserTraits("u1", name="Ann", traits={"plan": "pro"})
+Identify = Callable[..., IdentifyReport]
+
+
+@attrs.define
+class Vendors:
+    """Both fake vendors and the backends that speak to them."""
+
+    fullstory_emulator: FullstoryEmulator
+    logrocket_emulator: LogRocketEmulator
+    fullstory: Fullstory
+    logrocket: LogRocket
+
+    @property
+    def backends(self) -> tuple[Fullstory, LogRocket]:
+        """Return both backends."""
+        return self.fullstory, self.logrocket
+
+
+@pytest.fixture(scope="module")
+def running_vendors() -> Iterator[Vendors]:
+    """Run both fake vendors for the tests of this module."""
+    fullstory, logrocket = FullstoryEmulator(), LogRocketEmulator()
+    with running(fullstory) as one, running(logrocket) as other:
+        yield Vendors(
+            fullstory,
+            logrocket,
+            Fullstory("na1.emulator", base_url=one.url),
+            LogRocket("acme:shop:emulator", base_url=other.url),
+        )
+
+
+@pytest.fixture
+def vendors(running_vendors: Vendors) -> Vendors:
+    """Return both fake vendors as new."""
+    for emulator in (running_vendors.fullstory_emulator, running_vendors.logrocket_emulator):
+        emulator.reset()
+        emulator.faults.clear()
+    return running_vendors
+
+
+def identify_blocking(backends: Iterable[IdentityBackend | Route], user: UserTraits, **options: Any) -> IdentifyReport:
+    """Identify with a Router of its own."""
+    with Router(backends, **options) as router:
+        return router.identify(user)
+
+
+def identify_awaiting(backends: Iterable[IdentityBackend | Route], user: UserTraits, **options: Any) -> IdentifyReport:
+    """Identify with an AsyncRouter of its own."""
+
+    async def main() -> IdentifyReport:
+        async with AsyncRouter(backends, **options) as router:
+            return await router.identify(user)
+
+    return asyncio.run(main())
+
+
+@pytest.fixture(params=[identify_blocking, identify_awaiting], ids=["Router", "AsyncRouter"])
+def identify(request: pytest.FixtureRequest) -> Identify:
+    """Return each of the two routers as one call."""
+    way: Identify = request.param
+    return way
+
+
+@attrs.frozen
+class Acme:
+    """A backend made up for a test."""
+
+    name: str = "acme"
+    act: Callable[[], Outcome] = lambda: Accepted("acme")
+    limits: Limits = LIMITS
+
+    def plan(self, _user: UserTraits, /) -> Plan:
+        """Send nothing."""
+        return Plan(self.name, None)
+
+    def identify(self, _user: UserTraits, /) -> Exchange[Outcome]:
+        """Do what the test wants."""
+        return self.act()
+        yield  # Makes it a generator.
+
+
+def test_sends_one_user_to_both_vendors(identify: Identify, vendors: Vendors) -> None:
+    """One call, and both vendors hold the user."""
+    report = identify(vendors.backends, ANN)
+
+    stored = vendors.fullstory_emulator.by_uid("u1")
+    assert report.status == "ok"
+    assert stored is not None
+    assert stored.properties == {"plan": "pro"}
+    assert vendors.logrocket_emulator.users["u1"].traits == {"plan": "pro"}
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_answers_in_configured_order(identify: Identify, vendors: Vendors, turn: int) -> None:
+    """Outcomes come in the order of the backends, whoever was first."""
+    vendors.fullstory_emulator.faults.add(Fault(latency=0.2))
+
+    report = identify(vendors.backends[::turn], ANN)
+
+    assert [outcome.backend for outcome in report.outcomes] == ["fullstory", "logrocket"][::turn]
+
+
+def test_asks_the_vendors_at_the_same_time(identify: Identify, vendors: Vendors) -> None:
+    """Two slow vendors take as long as one."""
+    for emulator in (vendors.fullstory_emulator, vendors.logrocket_emulator):
+        emulator.faults.add(Fault(latency=0.5))
+    started = time.monotonic()
+
+    report = identify(vendors.backends, ANN)
+
+    assert report.status == "ok"
+    assert time.monotonic() - started < 0.95
+
+
+def test_one_vendors_bug_does_not_hide_anothers_answer(identify: Identify, vendors: Vendors) -> None:
+    """An exception in an adapter is that backend's outcome, named by type and place and never by its text."""
+
+    def fail() -> Outcome:
+        raise ValueError("canary")
+
+    report = identify([Acme(act=fail), vendors.logrocket], ANN)
+
+    broken = report["acme"]
+    assert isinstance(broken, Broken)
+    assert broken.error.startswith("ValueError at test_router.py:")
+    assert isinstance(report["logrocket"], Accepted)
+    assert report.status == "partial"
+
+
+def test_one_vendors_silence_does_not_hide_anothers_answer(identify: Identify, vendors: Vendors) -> None:
+    """A black hole costs the deadline, and the other vendor's answer is there."""
+    vendors.fullstory_emulator.faults.add(Fault(hang=True, times=None))
+    started = time.monotonic()
+
+    report = identify(vendors.backends, ANN, timeout=0.5)
+
+    assert isinstance(report["fullstory"], Unknown)
+    assert isinstance(report["logrocket"], Accepted)
+    assert report.retryable == {"fullstory"}
+    assert time.monotonic() - started < 3
+
+
+def test_answers_by_the_deadline_whatever_an_adapter_does(vendors: Vendors) -> None:
+    """An adapter that blocks for ever cannot hold up the blocking router."""
+    release = threading.Event()
+
+    def block() -> Outcome:
+        release.wait(20)
+        return Accepted("acme")
+
+    with Router([Acme(act=block), vendors.logrocket], timeout=0.2) as router:
+        report = router.identify(ANN)
+    release.set()
+
+    assert report["acme"] == Unknown("acme", "no answer before the deadline")
+    assert isinstance(report["logrocket"], Accepted)
+
+
+def test_answers_by_the_deadline_when_awaiting_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender that ignores its timeout cannot hold up the awaiting router."""
+    monkeypatch.setattr("replay_identity.router._GRACE", 0.05)
+
+    class Stuck:
+        async def send(self, _request: object, timeout: float) -> Any:  # noqa: ARG002, ASYNC109
+            await asyncio.sleep(20)
+
+        async def aclose(self) -> None:
+            pass
+
+    report = identify_awaiting([LogRocket("a:b:c")], ANN, client=Stuck(), timeout=0.1)
+
+    assert report["logrocket"] == Unknown("logrocket", "no answer before the deadline")
+
+
+def test_retries_only_what_is_worth_it(vendors: Vendors) -> None:
+    """After a fault ends, a retry asks that vendor alone, and the report is brought up to date."""
+    vendors.fullstory_emulator.faults.add(Fault(status=503))
+    with Router(vendors.backends, retry=ONCE) as router:
+        first = router.identify(ANN)
+        second = router.retry(first, ANN)
+
+    assert first.retryable == {"fullstory"}
+    assert isinstance(first["fullstory"], Unavailable)
+    assert second.status == "ok"
+    assert len(vendors.logrocket_emulator.requests) == 1
+
+
+def test_retries_on_asyncio_too(vendors: Vendors) -> None:
+    """As above, awaited."""
+    vendors.logrocket_emulator.faults.add(Fault(drop="after"))
+
+    async def main() -> tuple[IdentifyReport, IdentifyReport]:
+        async with AsyncRouter(vendors.backends, retry=ONCE) as router:
+            first = await router.identify(ANN)
+            return first, await router.retry(first, ANN)
+
+    first, second = asyncio.run(main())
+
+    assert isinstance(first["logrocket"], Unknown)
+    assert second.status == "ok"
+    assert len(vendors.fullstory_emulator.requests) == 1
+
+
+def test_recovers_by_itself_from_a_short_fault(identify: Identify, vendors: Vendors) -> None:
+    """A few failures of every kind are retried within one call."""
+    vendors.fullstory_emulator.faults.add(Fault(status=503))
+    vendors.fullstory_emulator.faults.add(Fault(drop="before"))
+    vendors.logrocket_emulator.faults.add(Fault(drop="after"))
+
+    report = identify(vendors.backends, ANN, retry=RetryPolicy(wait_initial=0.01))
+
+    assert report.status == "ok"
+
+
+def test_does_not_create_an_anonymous_user_twice(identify: Identify, vendors: Vendors) -> None:
+    """The idempotency key carries an anonymous creation over a lost answer."""
+    vendors.fullstory_emulator.faults.add(Fault(drop="after"))
+
+    report = identify([vendors.fullstory], UserTraits(name="someone"), retry=RetryPolicy(wait_initial=0.01))
+
+    assert isinstance(report["fullstory"], Accepted)
+    assert len(vendors.fullstory_emulator.users) == 1
+
+
+def test_says_that_a_lost_anonymous_creation_must_not_be_repeated(identify: Identify, vendors: Vendors) -> None:
+    """With the key gone, the same call would make a second user."""
+    vendors.fullstory_emulator.faults.add(Fault(drop="after", times=None))
+
+    report = identify([vendors.fullstory], UserTraits(name="someone"), retry=ONCE)
+
+    assert isinstance(report["fullstory"], Unknown)
+    assert report.retryable == frozenset()
+
+
+def test_tells_wrong_settings_from_weather(identify: Identify, vendors: Vendors) -> None:
+    """A wrong key, a wrong application and a wrong address each say which setting to look at."""
+    wrong_key = attrs.evolve(vendors.fullstory, api_key="na1.wrong")
+    wrong_app = attrs.evolve(vendors.logrocket, app="other")
+
+    report = identify([wrong_key, wrong_app], ANN)
+
+    assert all(isinstance(outcome, Misconfigured) for outcome in report.outcomes)
+    assert report.status == "failed"
+
+
+def test_sends_a_route_only_what_it_may_see(identify: Identify, vendors: Vendors) -> None:
+    """A trait kept from one vendor still reaches the other."""
+    user = UserTraits("u1", email="a@example.com", traits={"plan": "pro", "revenue": 12})
+    route = Route(vendors.logrocket, exclude={"revenue", "email"}, rename={"plan": "tier"})
+
+    report = identify([vendors.fullstory, route], user)
+
+    at_logrocket = vendors.logrocket_emulator.users["u1"]
+    at_fullstory = vendors.fullstory_emulator.by_uid("u1")
+    assert report.status == "ok"
+    assert at_logrocket.traits == {"tier": "pro"}
+    assert at_logrocket.email is None
+    assert at_fullstory is not None
+    assert at_fullstory.properties == {"plan": "pro", "revenue": 12}
+
+
+def test_skips_a_user_whom_a_route_keeps_back(identify: Identify, vendors: Vendors) -> None:
+    """A route that does not want the user sends nothing, which is not a failure."""
+    report = identify([Route(vendors.logrocket, when=lambda user: user.user_id != "u1")], ANN)
+
+    assert isinstance(report["logrocket"], Skipped)
+    assert report.status == "ok"
+    assert len(vendors.logrocket_emulator.requests) == 0
+
+
+def test_a_route_that_fails_is_that_backends_outcome(identify: Identify, vendors: Vendors) -> None:
+    """A bug in the application's own predicate is contained like an adapter's."""
+    report = identify([Route(vendors.fullstory, when=lambda _: 1 // 0 > 0), vendors.logrocket], ANN)
+
+    assert isinstance(report["fullstory"], Broken)
+    assert isinstance(report["logrocket"], Accepted)
+
+
+@pytest.mark.parametrize("router", [Router, AsyncRouter])
+def test_refuses_two_backends_of_one_name(router: type[Router] | type[AsyncRouter]) -> None:
+    """Outcomes are told apart by name."""
+    with pytest.raises(ConfigurationError, match="two of one name"):
+        router([LogRocket("a:b:c"), LogRocket("d:e:f")])
+
+
+@pytest.mark.parametrize("router", [Router, AsyncRouter])
+def test_refuses_to_route_nowhere(router: type[Router] | type[AsyncRouter]) -> None:
+    """A router without a backend would accept everything and send nothing."""
+    with pytest.raises(ConfigurationError, match="backends"):
+        router([])
+
+
+def test_shares_the_callers_client() -> None:
+    """An httpx client that was handed in sends for every backend."""
+    with respx.mock, httpx.Client() as client:
+        respx.post("https://api.fullstory.com/v2/users").respond(json={"id": "1"})
+        respx.put("https://api.logrocket.com/v1/orgs/a/apps/b/users/u1").respond(json={"userID": "u1", "traits": {}})
+
+        report = identify_blocking([Fullstory("key"), LogRocket("a:b:c")], ANN, client=client)
+
+    assert report.status == "ok"
+
+
+def test_is_safe_under_threads(vendors: Vendors) -> None:
+    """Many threads share one router, and every user arrives."""
+    users = [UserTraits(f"u{number}", traits={"number": number}) for number in range(60)]
+    statuses: list[str] = []
+
+    with Router(vendors.backends) as router:
+
+        def identify(user: UserTraits) -> None:
+            statuses.append(router.identify(user).status)
+
+        threads = [threading.Thread(target=identify, args=(user,)) for user in users]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+
+    assert statuses == ["ok"] * 60
+    assert {f"u{number}" for number in range(60)} == set(vendors.logrocket_emulator.users)
+
+
+def test_works_in_the_forked_workers_of_a_loaded_parent(vendors: Vendors) -> None:
+    """A router made and used before the fork, as under gunicorn's preload, works in every child and in the parent."""
+    with Router(vendors.backends) as router:
+        assert router.identify(ANN).status == "ok"
+
+        exits: list[int] = []
+        for number in range(3):
+            child = os.fork()
+            if child == 0:
+                report = router.identify(UserTraits(f"child-{number}"))
+                os._exit(0 if report["fullstory"] and report.status == "ok" else 1)
+            exits.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+        assert exits == [0, 0, 0]
+        assert router.identify(ANN).status == "ok"
+
+
+def test_closing_gives_whoever_waits_an_answer(vendors: Vendors) -> None:
+    """A call that waits for a retry ends when the router is closed."""
+    vendors.logrocket_emulator.faults.add(Fault(status=429, headers={"Retry-After": "20"}, times=None))
+    router = Router([vendors.logrocket])
+    threading.Timer(0.3, router.close).start()
+    started = time.monotonic()
+
+    report = router.identify(ANN)
+
+    assert isinstance(report["logrocket"], Unavailable)
+    assert time.monotonic() - started < 5
+
+
+def test_a_closed_router_says_so(vendors: Vendors) -> None:
+    """After close nothing is sent, and the outcome tells."""
+    router = Router([vendors.logrocket])
+    router.close()
+
+    report = router.identify(ANN)
+
+    assert report["logrocket"] == Unavailable("logrocket", "the transport was closed before it was sent")
+
+
+SCRIPT = """
+import sys, threading
+from replay_identity import LogRocket, Router, UserTraits
+router = Router([LogRocket("acme:shop:emulator", base_url=sys.argv[1])], timeout=60)
+threading.Thread(target=router.identify, args=(UserTraits("u1", name="x"),), daemon=True).start()
+import time; time.sleep(0.5)
+print("leaving", flush=True)
+"""
+
+
+def test_does_not_hold_up_the_exit_of_the_process(vendors: Vendors) -> None:
+    """A script that ends while a vendor does not answer ends."""
+    vendors.logrocket_emulator.faults.add(Fault(hang=True, times=None))
+    started = time.monotonic()
+
+    result = subprocess.run(  # noqa: S603  # Our own script.
+        [sys.executable, "-c", SCRIPT, vendors.logrocket.base_url], timeout=30, capture_output=True, check=False
+    )
+
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == b"leaving\n"
+    assert time.monotonic() - started < 15
+
+
+AT_EXIT = """
+import atexit, sys
+from replay_identity import LogRocket, Router, UserTraits
+router = Router([LogRocket("acme:shop:emulator", base_url=sys.argv[1])])
+atexit.register(lambda: print(router.identify(UserTraits("last", name="x")).status, flush=True))
+"""
+
+
+def test_identifies_even_while_the_process_exits(vendors: Vendors) -> None:
+    """A call from an atexit hook, when no thread can start any more, still goes out."""
+    result = subprocess.run(  # noqa: S603  # Our own script.
+        [sys.executable, "-c", AT_EXIT, vendors.logrocket.base_url], timeout=30, capture_output=True, check=False
+    )
+
+    assert result.stdout == b"ok\n", result.stderr
+    assert "last" in vendors.logrocket_emulator.users
+
+
+def test_survives_a_signal_while_it_waits(vendors: Vendors) -> None:
+    """Ctrl-C during a call interrupts the caller, and the router still works afterwards."""
+    vendors.logrocket_emulator.faults.add(Fault(hang=True))
+    with Router([vendors.logrocket], timeout=20) as router:
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            router.identify(ANN)
+
+        assert router.identify(ANN).status == "ok"
+
+
+def test_agrees_blocking_and_awaiting(vendors: Vendors) -> None:
+    """The same users get the same outcomes from both routers."""
+    users = [
+        ANN,
+        UserTraits("a/../b", traits={"n": 1}),
+        UserTraits(name="anonymous"),
+        UserTraits("x" * 300),
+        UserTraits("u2", traits={"bio": "é" * 5000}),
+    ]
+
+    def kinds(report: IdentifyReport) -> list[tuple[type[Outcome], Any]]:
+        return [(type(outcome), getattr(outcome, "violations", None)) for outcome in report.outcomes]
+
+    for user in users:
+        assert kinds(identify_blocking(vendors.backends, user)) == kinds(identify_awaiting(vendors.backends, user))
+
+
+def test_rejects_without_sending(identify: Identify, vendors: Vendors) -> None:
+    """A user over a vendor's limit is not sent there, and is sent to the other."""
+    report = identify(vendors.backends, UserTraits("u1", traits={"bio": "x" * 2000}))
+
+    assert isinstance(report["logrocket"], Rejected)
+    assert isinstance(report["fullstory"], Accepted)
+    assert len(vendors.logrocket_emulator.requests) == 0

@@ -1,0 +1,71 @@
+"""Threads that never stand in the way."""
+
+import threading
+
+import pytest
+
+from replay_identity.workers import Workers
+
+
+def test_returns_what_the_call_returns() -> None:
+    """A call's result comes back through its future."""
+    assert Workers[int]().submit(lambda: 42).result(5) == 42
+
+
+def test_raises_what_the_call_raises() -> None:
+    """A call's exception comes back through its future."""
+    future = Workers[int]().submit(lambda: 1 // 0)
+
+    with pytest.raises(ZeroDivisionError):
+        future.result(5)
+
+
+def test_never_makes_one_call_wait_for_another() -> None:
+    """As many calls run at once as are submitted, so one that hangs holds up nobody."""
+    workers = Workers[bool]()
+    together = threading.Barrier(20, timeout=5)
+
+    futures = [workers.submit(lambda: together.wait() >= 0) for _ in range(20)]
+
+    assert all(future.result(5) for future in futures)
+
+
+def test_uses_idle_threads_again() -> None:
+    """One call after another takes one thread."""
+    workers = Workers[int]()
+
+    threads: set[int] = set()
+    for _ in range(50):
+        threads.add(workers.submit(threading.get_ident).result(5))
+        while not workers._idle._value:  # type: ignore[attr-defined]  # noqa: SLF001  # Until it says it is idle.
+            pass
+
+    assert len(threads) == 1
+
+
+def test_ends_its_threads_when_closed() -> None:
+    """After close no thread stays behind."""
+    workers = Workers[threading.Thread]()
+    threads = [workers.submit(threading.current_thread).result(5) for _ in range(3)]
+
+    workers.close()
+
+    for thread in threads:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_does_not_keep_the_process_alive() -> None:
+    """Its threads are daemons."""
+    assert Workers[threading.Thread]().submit(threading.current_thread).result(5).daemon
+
+
+def test_has_the_caller_do_the_work_when_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the interpreter shuts down no thread starts, and the call is made all the same."""
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    assert Workers[int]().submit(threading.get_ident).result(0) == threading.get_ident()

@@ -1,0 +1,93 @@
+"""A transport's world, scripted: replies in order, a clock that only sleeping moves, dice that always show the same."""
+
+import attrs
+
+from replay_identity import RetryPolicy
+from replay_identity.exchange import Exchange, Pause, Reply, Request
+from replay_identity.transport import AsyncTransport, Attempts, Transport
+
+REQUEST = Request("identify", "POST", "https://vendor.example/users", {"a": "b"}, b"{}", "idempotency-key")
+
+
+def ask(request: Request = REQUEST) -> Exchange[Reply]:
+    """Send one request and return its reply."""
+    return (yield request)
+
+
+def ask_twice_with_a_pause(seconds: float) -> Exchange[list[int]]:
+    """Send two requests with a pause between them and return all that was sent back."""
+    first = yield REQUEST
+    paused = yield Pause(seconds)
+    second = yield REQUEST
+    return [first.status, paused.status, second.status]
+
+
+@attrs.define
+class Script:
+    """A sender that plays replies and a clock that moves by sleeping and by sending.
+
+    Attributes:
+        replies: What the vendor answers, in order; the last one for ever.
+        seconds_per_send: How long each answer takes.
+    """
+
+    replies: list[Reply]
+    seconds_per_send: float = 0.0
+    now: float = 1000.0
+    slept: list[float] = attrs.field(factory=list[float])
+    sent: list[Request] = attrs.field(factory=list[Request])
+    timeouts: list[float] = attrs.field(factory=list[float])
+    keys: int = 0
+    closed: bool = False
+
+    def send(self, request: Request, timeout: float) -> Reply:
+        """Play the next reply."""
+        self.sent.append(request)
+        self.timeouts.append(timeout)
+        self.now += self.seconds_per_send
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
+    def sleep(self, seconds: float) -> None:
+        """Move the clock."""
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def close(self) -> None:
+        """Remember it."""
+        self.closed = True
+
+    def key(self) -> str:
+        """Draw the next key."""
+        self.keys += 1
+        return f"key-{self.keys}"
+
+    def attempts(self, retry: RetryPolicy | None = None, timeout: float = 10.0) -> Attempts:
+        """Return the retry arithmetic in this world, with jitter 0.5."""
+        return Attempts(retry or RetryPolicy(), timeout, clock=lambda: self.now, jitter=lambda: 0.5, new_key=self.key)
+
+    def transport(self, retry: RetryPolicy | None = None, timeout: float = 10.0) -> Transport:
+        """Return a blocking transport in this world."""
+        return Transport(self, attempts=self.attempts(retry, timeout), sleep=self.sleep)
+
+    def async_transport(self, retry: RetryPolicy | None = None, timeout: float = 10.0) -> AsyncTransport:
+        """Return an asyncio transport in this world."""
+        return AsyncTransport(AsyncScript(self), attempts=self.attempts(retry, timeout), sleep=AsyncScript(self).sleep)
+
+
+@attrs.define
+class AsyncScript:
+    """The same script, awaited."""
+
+    script: Script
+
+    async def send(self, request: Request, timeout: float) -> Reply:  # noqa: ASYNC109  # As the protocol has it.
+        """Play the next reply."""
+        return self.script.send(request, timeout)
+
+    async def sleep(self, seconds: float) -> None:
+        """Move the clock."""
+        self.script.sleep(seconds)
+
+    async def aclose(self) -> None:
+        """Remember it."""
+        self.script.close()

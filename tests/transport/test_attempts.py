@@ -1,0 +1,321 @@
+"""The life of an exchange, in a scripted world and on both runners."""
+
+import asyncio
+import logging
+import threading
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted import REQUEST, Script, ask, ask_twice_with_a_pause
+
+from replay_identity import RetryPolicy
+from replay_identity.exchange import Lost, Reply
+from replay_identity.retry import RetryBudget
+from replay_identity.transport import Transport
+
+OK = Reply(200)
+DOWN = Reply(503)
+
+
+def test_answers_at_once_when_the_vendor_does() -> None:
+    """A success is returned without a wait."""
+    script = Script([OK])
+
+    reply = script.transport().run(ask())
+
+    assert reply == OK
+    assert script.slept == []
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_tries_again_where_later_may_be_better(status: int) -> None:
+    """The statuses that are about now are retried."""
+    script = Script([Reply(status), OK])
+
+    reply = script.transport().run(ask())
+
+    assert reply == OK
+    assert len(script.sent) == 2
+
+
+@pytest.mark.parametrize("status", [200, 301, 400, 401, 403, 404, 409, 413, 422, 501])
+def test_does_not_repeat_what_would_fail_again(status: int) -> None:
+    """The statuses that are about the request are final."""
+    script = Script([Reply(status)])
+
+    reply = script.transport().run(ask())
+
+    assert reply.status == status
+    assert len(script.sent) == 1
+
+
+@pytest.mark.parametrize("lost", [Lost.NOT_SENT, Lost.NO_ANSWER, Lost.TIMED_OUT])
+def test_tries_again_after_a_lost_connection(lost: Lost) -> None:
+    """A connection that broke, before or after sending, is retried."""
+    script = Script([Reply(0, lost=lost), OK])
+
+    assert script.transport().run(ask()) == OK
+
+
+@pytest.mark.parametrize("lost", [Lost.UNTRUSTED, Lost.TOO_LARGE])
+def test_does_not_try_again_what_cannot_change(lost: Lost) -> None:
+    """A certificate that is not trusted, or a giant answer, will be the same next time."""
+    script = Script([Reply(0, lost=lost)])
+
+    reply = script.transport().run(ask())
+
+    assert reply.lost is lost
+    assert len(script.sent) == 1
+
+
+def test_waits_longer_each_time() -> None:
+    """The bounds of the waits double, and jitter takes its part of them."""
+    script = Script([DOWN, DOWN, DOWN, DOWN, DOWN])
+
+    reply = script.transport().run(ask())
+
+    assert reply.status == 503
+    assert script.slept == [0.25, 0.5, 1.0, 2.0]
+
+
+def test_waits_as_long_as_the_vendor_asks() -> None:
+    """Retry-After is a minimum."""
+    script = Script([Reply(429, {"retry-after": "7"}), OK])
+
+    script.transport().run(ask())
+
+    assert script.slept == [7.0]
+
+
+def test_gives_up_when_the_vendor_asks_for_too_much() -> None:
+    """A Retry-After over the cap ends the exchange, so that the caller may come back then."""
+    script = Script([Reply(429, {"retry-after": "3600"}), OK])
+
+    reply = script.transport().run(ask())
+
+    assert reply.retry_after == 3600.0
+    assert script.slept == []
+
+
+def test_starts_no_attempt_after_the_total() -> None:
+    """The time for all attempts together is bounded."""
+    script = Script([DOWN], seconds_per_send=9.0)
+
+    script.transport(RetryPolicy(attempts=50, total=20.0)).run(ask())
+
+    assert script.now <= 1000.0 + 20.0 + 9.0
+    assert len(script.sent) == 3
+
+
+def test_keeps_the_deadline() -> None:
+    """No attempt starts after the caller's deadline, and none may last beyond it."""
+    script = Script([DOWN], seconds_per_send=2.0)
+
+    script.transport().run(ask(), deadline=1003.0)
+
+    assert script.timeouts == [3.0, 0.75]
+
+
+def test_sends_nothing_after_the_deadline() -> None:
+    """An exchange that starts too late says that nothing was sent."""
+    script = Script([OK])
+
+    reply = script.transport().run(ask(), deadline=999.0)
+
+    assert reply == Reply(0, lost=Lost.OUT_OF_TIME)
+    assert not reply.may_have_applied
+    assert script.sent == []
+
+
+def test_sends_the_same_bytes_and_the_same_key_again() -> None:
+    """Every attempt is the same request, under one random key."""
+    script = Script([Reply(0, lost=Lost.NO_ANSWER), DOWN, Reply(502), OK])
+
+    script.transport().run(ask())
+
+    assert {request.body for request in script.sent} == {b"{}"}
+    assert [request.headers["idempotency-key"] for request in script.sent] == ["key-1"] * 4
+
+
+def test_draws_a_new_key_after_an_internal_error() -> None:
+    """Fullstory stores a 500 under its key and would answer it for 24 hours."""
+    script = Script([Reply(500), DOWN, OK])
+
+    script.transport().run(ask())
+
+    assert [request.headers["idempotency-key"] for request in script.sent] == ["key-1", "key-2", "key-2"]
+
+
+def test_draws_a_key_per_operation_and_not_from_the_content() -> None:
+    """The same content sent twice is two operations: a, then b, then a again must not be answered from the first."""
+    script = Script([OK])
+
+    transport = script.transport()
+    transport.run(ask())
+    transport.run(ask())
+
+    assert [request.headers["idempotency-key"] for request in script.sent] == ["key-1", "key-2"]
+
+
+def test_keeps_a_key_that_was_stored_before() -> None:
+    """A caller who stored a key before sending keeps it."""
+    script = Script([OK])
+    request = type(REQUEST)("batch", "POST", REQUEST.url, {"idempotency-key": "stored"}, b"", "idempotency-key")
+
+    script.transport().run(ask(request))
+
+    assert script.sent[0].headers["idempotency-key"] == "stored"
+
+
+def test_adds_no_key_where_the_vendor_takes_none() -> None:
+    """A request without an idempotency header is sent as it is."""
+    script = Script([OK])
+    request = type(REQUEST)("get", "GET", REQUEST.url)
+
+    script.transport().run(ask(request))
+
+    assert script.sent == [request]
+
+
+def test_remembers_that_an_earlier_attempt_may_have_been_applied() -> None:
+    """Once an answer was lost, a later refusal to serve does not prove that nothing was applied."""
+    script = Script([Reply(0, lost=Lost.NO_ANSWER), DOWN])
+
+    reply = script.transport(RetryPolicy(attempts=2)).run(ask())
+
+    assert reply.status == 503
+    assert reply.uncertain
+
+
+def test_is_certain_when_nothing_was_ever_sent() -> None:
+    """A vendor that could never be reached has applied nothing."""
+    script = Script([Reply(0, lost=Lost.NOT_SENT)])
+
+    assert not script.transport().run(ask()).uncertain
+
+
+def test_spends_a_budget_of_retries() -> None:
+    """In an outage about one request in ten is retried, not every one."""
+    script = Script([DOWN])
+    transport = script.transport(RetryPolicy(attempts=2))
+
+    for _ in range(500):
+        transport.run(ask())
+
+    retries = len(script.sent) - 500
+    assert retries == pytest.approx(RetryBudget().size + 50, abs=2)
+
+
+def test_a_pause_is_not_charged_to_the_time_for_retries() -> None:
+    """An adapter that polls slowly still may retry afterwards."""
+    script = Script([OK, DOWN, OK])
+
+    statuses = script.transport(RetryPolicy(total=5.0)).run(ask_twice_with_a_pause(60.0))
+
+    assert statuses == [200, 204, 200]
+    assert script.slept[0] == 60.0
+
+
+def test_logs_what_was_done_and_nothing_that_was_sent(caplog: pytest.LogCaptureFixture) -> None:
+    """The log names the operation and the cause, never an address, a header or a body."""
+    script = Script([DOWN, OK])
+    secret = type(REQUEST)("identify", "PUT", "https://x.example/users/canary-id", {"k": "canary-key"}, b"canary-body")
+
+    with caplog.at_level(logging.DEBUG):
+        script.transport().run(ask(secret))
+
+    assert "identify: attempt 1: HTTP 503; next in 0.2 s" in caplog.text
+    assert "canary" not in caplog.text
+
+
+def test_names_a_lost_connection_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """A lost connection is logged in words."""
+    script = Script([Reply(0, lost=Lost.NOT_SENT), OK])
+
+    with caplog.at_level(logging.INFO):
+        script.transport().run(ask())
+
+    assert "the vendor could not be reached" in caplog.text
+
+
+def test_a_closed_transport_sends_nothing() -> None:
+    """After close every exchange ends with a reply that says so."""
+    script = Script([OK])
+    transport = script.transport()
+
+    transport.close()
+
+    assert transport.run(ask()) == Reply(0, lost=Lost.STOPPED)
+    assert script.closed
+
+
+def test_closing_ends_the_wait_for_a_retry() -> None:
+    """What was heard before the close is what is returned, and it is returned at once."""
+    script = Script([Reply(503, {"retry-after": "30"})])
+    transport = Transport(script)
+    threading.Timer(0.1, transport.close).start()
+    started = time.monotonic()
+
+    reply = transport.run(ask())
+
+    assert reply.status == 503
+    assert len(script.sent) == 1
+    assert time.monotonic() - started < 10
+
+
+REPLIES: st.SearchStrategy[Reply] = st.one_of(
+    st.builds(Reply, st.sampled_from([200, 400, 401, 408, 429, 500, 502, 503, 504])),
+    st.builds(
+        Reply, st.just(429), st.fixed_dictionaries({"retry-after": st.sampled_from(["0", "3", "31", "soon", ""])})
+    ),
+    st.sampled_from([Reply(0, lost=lost) for lost in Lost]),
+)
+POLICIES = st.builds(
+    RetryPolicy,
+    attempts=st.integers(1, 6),
+    wait_initial=st.floats(0.01, 10),
+    wait_max=st.floats(0.01, 40),
+    total=st.floats(0.1, 200),
+)
+
+
+@given(st.lists(REPLIES, min_size=1, max_size=8), POLICIES, st.floats(0, 20))
+def test_blocking_and_asyncio_agree(replies: list[Reply], policy: RetryPolicy, pace: float) -> None:
+    """Both runners send the same requests, sleep the same and return the same."""
+    one, other = Script(list(replies), pace), Script(list(replies), pace)
+
+    reply = one.transport(policy).run(ask())
+    async_reply = asyncio.run(other.async_transport(policy).run(ask()))
+
+    assert reply == async_reply
+    assert (one.sent, one.slept, one.timeouts) == (other.sent, other.slept, other.timeouts)
+
+
+@given(st.lists(REPLIES, min_size=1, max_size=8), POLICIES, st.floats(0, 20))
+def test_is_bounded_whatever_the_vendor_answers(replies: list[Reply], policy: RetryPolicy, pace: float) -> None:
+    """Attempts, waits and time never exceed the policy, and Retry-After is never undercut."""
+    script = Script(list(replies), pace)
+
+    script.transport(policy).run(ask())
+
+    assert 1 <= len(script.sent) <= policy.attempts
+    assert all(wait <= policy.wait_max for wait in script.slept)
+    assert sum(script.slept) <= policy.total
+    for reply, wait in zip(replies, script.slept, strict=False):
+        assert reply.retry_after is None or wait >= reply.retry_after
+
+
+def test_asyncio_pauses_and_closes_too() -> None:
+    """The awaiting runner passes pauses on and stops when closed."""
+    script = Script([OK])
+
+    async def main() -> list[Any]:
+        async with script.async_transport() as transport:
+            statuses = await transport.run(ask_twice_with_a_pause(1.0))
+        return [*statuses, await transport.run(ask())]
+
+    assert asyncio.run(main()) == [200, 204, 200, Reply(0, lost=Lost.STOPPED)]
+    assert script.closed
