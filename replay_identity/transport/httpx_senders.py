@@ -14,6 +14,7 @@ import httpx
 
 from ..exchange import Lost, Reply, Request
 from .own_traffic import own_traffic
+from .senders import AsyncSender, Sender
 
 # Enough for any page of users; a vendor that sends more is not answering what was asked.
 MAX_REPLY_BYTES: Final = 32 * 2**20
@@ -87,6 +88,16 @@ class Body:
     def reply(self, response: httpx.Response) -> Reply:
         """Return the whole answer."""
         return Reply(response.status_code, dict(response.headers), bytes(self.content))
+
+
+def sender_over(client: httpx.Client | Sender | None) -> Sender:
+    """Return *client* as a sender: an httpx client wrapped, any other sender as it is, ours for None."""
+    return HttpxSender(client) if client is None or isinstance(client, httpx.Client) else client
+
+
+def async_sender_over(client: httpx.AsyncClient | AsyncSender | None) -> AsyncSender:
+    """Return *client* as a sender on asyncio; as `sender_over`."""
+    return AsyncHttpxSender(client) if client is None or isinstance(client, httpx.AsyncClient) else client
 
 
 @attrs.define(eq=False)

@@ -4,38 +4,15 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
-from ..exchange import PAUSED, Exchange, Reply, Request, T
+from ..exchange import PAUSED, Exchange, Reply, T
 from ..retry import RetryPolicy
 from .attempts import STOPPED, Attempts, Send, Step
+from .senders import AsyncSender, Sender
 
 if TYPE_CHECKING:
     import httpx
-
-
-class Sender(Protocol):
-    """One HTTP library, blocking: what another one must do to take httpx's place."""
-
-    def send(self, request: Request, timeout: float) -> Reply:
-        """Send *request* and return the answer within *timeout* seconds, or a Reply that says why there is none."""
-        ...
-
-    def close(self) -> None:
-        """Free the connections."""
-        ...
-
-
-class AsyncSender(Protocol):
-    """One HTTP library on asyncio: what another one must do to take httpx's place."""
-
-    async def send(self, request: Request, timeout: float) -> Reply:  # noqa: ASYNC109  # The library's own timeout.
-        """Send *request* and return the answer, or a Reply that says why there is none."""
-        ...
-
-    async def aclose(self) -> None:
-        """Free the connections."""
-        ...
 
 
 class Transport:
@@ -170,16 +147,12 @@ class AsyncTransport:
 
 
 def _sender(client: "httpx.Client | Sender | None") -> Sender:
-    import httpx  # noqa: PLC0415
+    from .httpx_senders import sender_over  # noqa: PLC0415
 
-    from .httpx_senders import HttpxSender  # noqa: PLC0415
-
-    return HttpxSender(client) if client is None or isinstance(client, httpx.Client) else client
+    return sender_over(client)
 
 
 def _async_sender(client: "httpx.AsyncClient | AsyncSender | None") -> AsyncSender:
-    import httpx  # noqa: PLC0415
+    from .httpx_senders import async_sender_over  # noqa: PLC0415
 
-    from .httpx_senders import AsyncHttpxSender  # noqa: PLC0415
-
-    return AsyncHttpxSender(client) if client is None or isinstance(client, httpx.AsyncClient) else client
+    return async_sender_over(client)

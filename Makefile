@@ -1,0 +1,54 @@
+# `make demo` runs the main job, `make test` every check. Both make their own .venv; neither needs an account or a key.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := -m pip install --quiet --disable-pip-version-check
+
+.PHONY: test demo lint types pytest pythons docs bench clean
+.DEFAULT_GOAL := test
+
+test: lint types pytest pythons
+
+demo: .venv/ready
+	$(BIN)/replay-identity demo
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/ready
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+pytest: .venv/ready
+	$(BIN)/pytest --cov --cov-report=term
+
+# The same tests on every other Python from 3.11 on that this machine has.
+pythons: .venv/ready
+	@for python in $$($(BIN)/python .ci/other_pythons.py); do \
+		name=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+		echo "== $$python ($$name)"; \
+		test -f $$name/ready -a $$name/ready -nt pyproject.toml || { \
+			$$python -m venv $$name && \
+			$$name/bin/python $(PIP) --upgrade "pip>=25.1" && \
+			$$name/bin/python $(PIP) --editable ".[cli]" --group test && \
+			touch $$name/ready; } || exit 1; \
+		$$name/bin/pytest --quiet || exit 1; \
+	done
+
+# Bring the tables that the documentation takes from the code up to date.
+docs: .venv/ready
+	$(BIN)/python docs/_generate.py
+
+# Measurements, never run by the tests; they take a few minutes.
+bench: .venv/ready
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf .venv .venv-3.* .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.venv/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.13" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python $(PIP) --upgrade "pip>=25.1"
+	$(BIN)/python $(PIP) --editable ".[cli]" --group dev
+	@touch $@

@@ -1,0 +1,29 @@
+"""The seam behind which one HTTP library, or another, sends requests."""
+
+from typing import Protocol
+
+from ..exchange import Reply, Request
+
+
+class Sender(Protocol):
+    """One HTTP library, blocking: what another one must do to take httpx's place."""
+
+    def send(self, request: Request, timeout: float) -> Reply:
+        """Send *request* and return the answer within *timeout* seconds, or a Reply that says why there is none."""
+        ...
+
+    def close(self) -> None:
+        """Free the connections."""
+        ...
+
+
+class AsyncSender(Protocol):
+    """One HTTP library on asyncio: what another one must do to take httpx's place."""
+
+    async def send(self, request: Request, timeout: float) -> Reply:  # noqa: ASYNC109  # The library's own timeout.
+        """Send *request* and return the answer, or a Reply that says why there is none."""
+        ...
+
+    async def aclose(self) -> None:
+        """Free the connections."""
+        ...
