@@ -37,12 +37,13 @@ def type_to_declare(value: object) -> str | None:
 
 def type_of_list(values: tuple[Any, ...]) -> str | None:
     """Return the plural type of a list of scalars, or None if they are of several types or no scalars."""
-    types = {_TYPE_OF.get(kind) for kind in _types_in(values)}
-    if len(types) == 1 and None not in types:
-        return f"{types.pop()}s"
-    if not types:
+    if not values:
         return "strs"
-    return "reals" if types == {"int", "real"} else None
+    types = set(map(_TYPE_OF.get, map(type, values)))
+    if types == {"int", "real"}:
+        return "reals"
+    found = types.pop()
+    return f"{found}s" if found and not types else None
 
 
 def fits(value: object, declared: str) -> bool:
@@ -55,10 +56,6 @@ def fits(value: object, declared: str) -> bool:
     if declared == "real":
         return found == "int"
     return declared == "date" and isinstance(value, str) and _is_iso8601(value)
-
-
-def _types_in(values: tuple[Any, ...]) -> set[type[object]]:
-    return {type(value) for value in values}
 
 
 def _is_iso8601(text: str) -> bool:

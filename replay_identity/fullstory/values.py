@@ -74,7 +74,8 @@ def _list(values: tuple[Any, ...], path: str, fitting: Fitting) -> list[Any] | N
         nested = any(type(value) in {dict, tuple} for value in values)
         fitting.drop(path, "list-of-scalars" if nested else "list-of-one-type")
         return None
-    words = [WORDING[type(value)](value, path, fitting) for value in values]
+    # A text is as long as its list at the most, so the list's own limit covers it.
+    words = [value if type(value) is str else WORDING[type(value)](value, path, fitting) for value in values]
     if None in words or fitting.keep(path, dumps(words).decode(), LIMITS.trait_value) is None:
         return None
     return words

@@ -6,16 +6,19 @@ too (https://developer.fullstory.com/server/custom-properties, read 2026-11-21).
 
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from ..fitting import Fitting
-from ..model import UserTraits, is_nested
+from ..model import REMOVE, UserTraits, is_nested
 from .limits import LIMITS, MOST_PROPERTIES, SAFE_LENGTH
 from .names import is_legal, legal_name
 from .types import fits, type_to_declare
 from .values import WORDING, dumps
+
+# Types that JSON has, that Fullstory infers, and that no limit concerns.
+_AS_THEY_ARE: Final = frozenset({bool, float})
 
 
 def word_user(user: UserTraits, fitting: Fitting) -> dict[str, Any]:
@@ -78,7 +81,9 @@ class Properties:
             if name in worded:
                 self.fitting.refuse(path, "name-collision")
                 continue
-            if type(value) is str and len(value) <= SAFE_LENGTH and not self.declared:
+            if not self.declared and (
+                type(value) in _AS_THEY_ARE or (type(value) is str and len(value) <= SAFE_LENGTH)
+            ):
                 worded[name] = value
                 continue
             word = self._value(value, path, sent + name)
@@ -109,7 +114,7 @@ class Properties:
         if is_nested(value):
             return self._object(value, path, dotted)
         declared = self.declared.get(path.removeprefix("traits.")) if self.declared else None
-        if declared and not fits(value, declared):
+        if declared and value is not REMOVE and not fits(value, declared):
             self.fitting.drop(path, "declared-type")
             return None
         word = WORDING[type(value)](value, path, self.fitting)
@@ -121,6 +126,10 @@ class Properties:
         """Return a nested object, which as a whole is one property's value and as large as one may be."""
         self.count -= 1  # Only what is in it is counted.
         worded = self.word(value, f"{path}.", f"{dotted}.")
-        if not worded or self.fitting.keep(path, dumps(worded).decode(), LIMITS.trait_value) is None:
+        if not worded:
+            return None
+        if self.fitting.keep(path, dumps(worded).decode(), LIMITS.trait_value) is None:
+            for declared in [name for name in self.schema if name.startswith(f"{dotted}.")]:
+                del self.schema[declared]
             return None
         return worded

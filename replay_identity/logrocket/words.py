@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import attrs
 
+from ..errors import printable
 from ..fitting import Fitting
 from ..model import REMOVE, UserTraits, is_nested
+from ..outcome import Adjustment
 from .limits import ADVISED_NAME, LIMITS
 from .text import TEXT_OF
 
@@ -43,6 +46,12 @@ def word_user(user: UserTraits, fitting: Fitting) -> dict[str, Any]:
         if traits.worded:
             body["traits"] = traits.worded
     return body
+
+
+@lru_cache(maxsize=1024)
+def _coerced(name: str) -> Adjustment:
+    """Return the adjustment of nearly every trait, made once per name: a row repeats those of the row before."""
+    return Adjustment(printable(f"traits.{name}"), "coerced", "strings-only")
 
 
 def _warn_if_blank(name: str, value: str, fitting: Fitting) -> None:
@@ -81,8 +90,12 @@ class Traits:
                 self.fitting.adjust(f"traits.{name}", "flattened", "flat-traits", name)
             if type(value) is str and 0 < len(value) <= _SAFE_LENGTH:
                 self.worded[name] = value
+            elif value is REMOVE:
+                self.worded[name] = ""
+            elif type(value) is str:
+                self._add_text(name, value)
             else:
-                self._add(name, value, f"traits.{name}")
+                self._add_coerced(name, TEXT_OF[type(value)](value))
 
     def _takes(self, name: str) -> bool:
         """Tell whether *name*, long or met before, can be a trait's name, and warn where LogRocket may drop it."""
@@ -95,20 +108,18 @@ class Traits:
             self.fitting.adjust(f"traits.{name}", "warned", ADVISED_NAME.rule)
         return True
 
-    def _add(self, name: str, value: Any, path: str) -> None:  # noqa: ANN401  # Any trait value but a mapping.
-        if type(value) is str:
-            if not value:
-                # "To remove a trait, the trait should be … set to a blank value" (user-identification-api).
-                self.fitting.adjust(path, "removed", "blank-removes")
-            self.worded[name] = self.fitting.shorten(path, value, LIMITS.trait_value)
-        elif value is REMOVE:
-            self.worded[name] = ""
-        else:
-            text = TEXT_OF[type(value)](value)
-            # Half a number, a date or a list would be another value, so these are whole or not sent.
-            if len(text) <= _SAFE_LENGTH or self.fitting.keep(path, text, LIMITS.trait_value) is not None:
-                self.fitting.adjust(path, "coerced", "strings-only")
-                self.worded[name] = text
+    def _add_text(self, name: str, value: str) -> None:
+        if not value:
+            # "To remove a trait, the trait should be … set to a blank value" (user-identification-api).
+            self.fitting.adjust(f"traits.{name}", "removed", "blank-removes")
+        self.worded[name] = self.fitting.shorten(f"traits.{name}", value, LIMITS.trait_value)
+
+    def _add_coerced(self, name: str, text: str) -> None:
+        # Half a number, a date or a list would be another value, so these are whole or not sent.
+        if len(text) > _SAFE_LENGTH and self.fitting.keep(f"traits.{name}", text, LIMITS.trait_value) is None:
+            return
+        self.fitting.adjustments.append(_coerced(name))
+        self.worded[name] = text
 
     def _special(self, name: str, value: Any) -> None:  # noqa: ANN401  # As above.
         """Send ``name`` or ``email`` as LogRocket's own field, if it says nothing else than that; never ``userID``."""
