@@ -1,0 +1,187 @@
+"""Bad weather, end to end: each fault of a vendor ends in one clear outcome, quotes nothing, and loses nothing."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Iterator
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from replay_identity import (
+    Accepted,
+    AsyncRouter,
+    Fullstory,
+    IdentifyReport,
+    LogRocket,
+    Misconfigured,
+    Outcome,
+    Rejected,
+    RetryPolicy,
+    Router,
+    Unavailable,
+    Unknown,
+    UserTraits,
+)
+from replay_identity.emulator import Fault, FullstoryEmulator, Level, LogRocketEmulator, running
+from replay_identity.outcome import explain
+from replay_identity.transport import httpx_senders
+
+ID, NAME, EMAIL, VALUE = "canary-id-4711", "Canary Name", "canary@example.com", "canary value 0815"
+FULLSTORY_KEY, LOGROCKET_KEY = "na1.canarykeyfullstory", "acme:shop:canarykeylogrocket"
+CANARIES = [ID, NAME, EMAIL, VALUE, FULLSTORY_KEY, LOGROCKET_KEY, "canary"]
+USER = UserTraits(ID, name=NAME, email=EMAIL, traits={"note": VALUE, "deep": {"note": VALUE}})
+QUICK = RetryPolicy(attempts=2, wait_initial=0.001, wait_max=0.01)
+QUOTE = f'{{"message": "cannot take {VALUE} of {ID}", "error": "cannot take {VALUE} of {ID}", "code": "bad"}}'.encode()
+
+
+@attrs.define
+class World:
+    """Both vendors, running."""
+
+    fullstory: FullstoryEmulator
+    logrocket: LogRocketEmulator
+    backends: tuple[Fullstory, LogRocket]
+
+    def cast(self, fault: Fault) -> None:
+        """Put *fault* on both vendors until it is cleared."""
+        for emulator in (self.fullstory, self.logrocket):
+            emulator.faults.add(attrs.evolve(fault, times=None))
+
+    def clear(self) -> None:
+        """End all faults."""
+        for emulator in (self.fullstory, self.logrocket):
+            emulator.faults.clear()
+
+
+@pytest.fixture(scope="module")
+def running_world() -> Iterator[World]:
+    """Run both vendors for the tests of this module."""
+    fullstory = FullstoryEmulator(api_keys={FULLSTORY_KEY: Level.ADMIN})
+    logrocket = LogRocketEmulator(api_key=LOGROCKET_KEY)
+    with running(fullstory) as one, running(logrocket) as other:
+        backends = Fullstory(FULLSTORY_KEY, base_url=one.url), LogRocket(LOGROCKET_KEY, base_url=other.url)
+        yield World(fullstory, logrocket, backends)
+
+
+@pytest.fixture
+def world(running_world: World) -> World:
+    """Return both vendors as new."""
+    for emulator in (running_world.fullstory, running_world.logrocket):
+        emulator.reset()
+        emulator.faults.clear()
+    return running_world
+
+
+def identify_on_both(world: World, user: UserTraits = USER) -> list[IdentifyReport]:
+    """Identify blocking and on asyncio, and return both reports."""
+
+    async def main() -> IdentifyReport:
+        async with AsyncRouter(world.backends, retry=QUICK, timeout=1.0) as router:
+            return await router.identify(user)
+
+    with Router(world.backends, retry=QUICK, timeout=1.0) as router:
+        return [router.identify(user), asyncio.run(main())]
+
+
+WEATHER: dict[str, tuple[Fault, type[Outcome]]] = {
+    "HTML": (Fault(garbage="html"), Unknown),
+    "an empty body": (Fault(garbage="empty"), Unknown),
+    "broken JSON": (Fault(garbage="broken"), Unknown),
+    "100 MB": (Fault(garbage="huge", size=100 * 2**20), Unknown),
+    "a trickle": (Fault(garbage="drip", pause=0.3), Unknown),
+    "nothing": (Fault(hang=True), Unknown),
+    "a connection dropped before applying": (Fault(drop="before"), Unknown),
+    "a connection dropped after applying": (Fault(drop="after"), Unknown),
+    "a redirection": (Fault(status=302, headers={"location": f"https://other.example/{ID}"}), Misconfigured),
+    "too many requests": (Fault(status=429, headers={"Retry-After": "3600"}), Unavailable),
+    "an internal error": (Fault(status=500, body=QUOTE), Unavailable),
+    "maintenance in HTML": (Fault(status=503, body=b"<h1>" + ID.encode()), Unavailable),
+    "a gateway that lost the answer": (Fault(status=504), Unknown),
+    "a refusal that quotes": (Fault(status=400, body=QUOTE), Rejected),
+    "a refusal in HTML that quotes": (Fault(status=422, body=b"<p>" + VALUE.encode() + b"</p>"), Rejected),
+    "a key that is not good": (Fault(status=401, body=QUOTE), Misconfigured),
+    "a key that may not": (Fault(status=403, body=QUOTE), Misconfigured),
+}
+
+
+@pytest.mark.parametrize("weather", WEATHER)
+def test_ends_in_one_clear_outcome_that_quotes_nothing(
+    world: World, weather: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a vendor does, each backend has one outcome of the right kind, and no canary comes out anywhere."""
+    monkeypatch.setattr(httpx_senders, "MAX_REPLY_BYTES", 2**20)
+    fault, expected = WEATHER[weather]
+    world.cast(fault)
+
+    with caplog.at_level(logging.DEBUG):
+        reports = identify_on_both(world)
+
+    for report in reports:
+        assert [type(outcome) for outcome in report.outcomes] == [expected, expected]
+    said = [repr(reports), caplog.text, *(explain(outcome) for report in reports for outcome in report.outcomes)]
+    for report in reports:
+        try:
+            report.raise_for_status()
+        except ExceptionGroup as error:
+            said.append("".join(traceback.format_exception(error)))
+    assert len(said) == 8
+    assert not [canary for canary in CANARIES for text in said if canary in text]
+
+
+@pytest.mark.parametrize("weather", WEATHER)
+def test_loses_nothing_once_the_weather_is_over(world: World, weather: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the fault ends, asking again brings both vendors to the newest traits."""
+    monkeypatch.setattr(httpx_senders, "MAX_REPLY_BYTES", 2**20)
+    world.cast(WEATHER[weather][0])
+    newest = attrs.evolve(USER, traits={"plan": "new"})
+
+    with Router(world.backends, retry=QUICK, timeout=1.0) as router:
+        router.identify(attrs.evolve(USER, traits={"plan": "old"}))
+        report = router.identify(newest)
+        world.clear()
+        again = router.retry(report, newest) if report.retryable else router.identify(newest)
+
+    stored = world.fullstory.by_uid(ID)
+    assert again.status == "ok"
+    assert stored is not None
+    assert stored.properties == {"plan": "new"}
+    assert world.logrocket.users[ID].traits == {"plan": "new"}
+
+
+FAULTS = st.one_of(
+    st.builds(Fault, status=st.sampled_from([429, 500, 502, 503, 504])),
+    st.builds(Fault, drop=st.sampled_from(["before", "after"])),
+    st.builds(Fault, garbage=st.sampled_from(["html", "empty", "broken"])),
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    plans=st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.lists(FAULTS, max_size=2)), min_size=1, max_size=6)
+)
+def test_converges_on_the_newest_traits(world: World, plans: list[tuple[str, list[Fault]]]) -> None:
+    """Any sequence of updates under any passing faults ends with the newest value at both vendors, told as accepted."""
+    world.fullstory.reset()
+    world.logrocket.reset()
+    world.clear()
+
+    report, user = IdentifyReport(()), USER
+    with Router(world.backends, retry=QUICK) as router:
+        for plan, faults in plans:
+            for fault in faults:
+                world.fullstory.faults.add(fault)
+                world.logrocket.faults.add(fault)
+            user = UserTraits("u1", traits={"plan": plan})
+            report = router.identify(user)
+        world.clear()
+        for _ in range(3):
+            report = router.retry(report, user)
+
+    stored = world.fullstory.by_uid("u1")
+    assert stored is not None
+    assert all(isinstance(outcome, Accepted) for outcome in report.outcomes)
+    assert stored.properties == {"plan": plans[-1][0]}
+    assert world.logrocket.users["u1"].traits == {"plan": plans[-1][0]}
