@@ -29,10 +29,11 @@ def read_failure(
     if reply.is_success:
         # A proxy or a login page may have answered, so this is no confirmation.
         return Unknown(backend, f"{cause} with a body that is not the documented one")
+    coded = f"{cause} {code}" if code else cause
     if reply.status in hints:
-        return Misconfigured(backend, f"{cause} {code}" if code else cause, hints[reply.status])
+        return Misconfigured(backend, coded, hints[reply.status])
     if reply.is_retryable:
-        return _read_unavailable(backend, reply, cause)
+        return _read_unavailable(backend, reply, coded)
     if 300 <= reply.status < 400:  # noqa: PLR2004  # The definition of a redirection.
         return Misconfigured(backend, f"{cause}, a redirection, which is never followed", "Check base_url.")
     return Rejected(backend, code=code or cause, message=message)

@@ -1,0 +1,111 @@
+"""How the library is used, for the type checkers alone: mypy and pyright read this, nothing runs it."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import assert_never, assert_type
+from uuid import uuid4
+
+import httpx
+
+from replay_identity import (
+    REMOVE,
+    Accepted,
+    AsyncRouter,
+    Broken,
+    Fullstory,
+    IdentifyReport,
+    IdentityBackend,
+    LogRocket,
+    Misconfigured,
+    Outcome,
+    Rejected,
+    RetryPolicy,
+    Route,
+    Router,
+    Skipped,
+    Unavailable,
+    Unknown,
+    UserTraits,
+)
+from replay_identity.backend import (
+    Credentials,
+    Page,
+    Plan,
+    StoredUser,
+    SupportsDelete,
+    SupportsRead,
+    SupportsVerify,
+)
+from replay_identity.outcome import Failure
+from replay_identity.transport import AsyncTransport, Transport
+
+user = UserTraits(
+    "u1",
+    name="Ann",
+    email="ann@example.com",
+    traits={
+        "plan": "pro",
+        "seats": 3,
+        "rate": 9.5,
+        "admin": True,
+        "since": date(2026, 11, 21),
+        "seen": datetime.now(UTC),
+        "revenue": Decimal("9.99"),
+        "session": uuid4(),
+        "company": {"id": 3, "deep": {"er": [1, 2]}},
+        "tags": ["a", "b"],
+        "nothing": None,
+        "gone": REMOVE,
+    },
+    types={"seats": "int", "tags": "strs"},
+    observed_at=datetime.now(UTC),
+    vendor_ids={"fullstory": "7449164135934483470"},
+)
+UserTraits(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # A user id is a string.
+UserTraits("u1", types={"seats": "number"})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+
+fullstory = Fullstory("na1.key", on_violation="adapt")
+logrocket = LogRocket("org:app:secret")
+backends: list[IdentityBackend] = [fullstory, logrocket]
+reads: SupportsRead = fullstory
+deletes: SupportsDelete = fullstory
+verifies: SupportsVerify = fullstory
+assert_type(fullstory.plan(user), Plan)
+
+
+def blocking() -> None:
+    """Use the blocking half."""
+    with Router(
+        [fullstory, Route(logrocket, exclude={"revenue"})], client=httpx.Client(), retry=RetryPolicy()
+    ) as router:
+        report = router.identify(user)
+        assert_type(report, IdentifyReport)
+        assert_type(router.retry(report, user), IdentifyReport)
+    with Transport() as transport:
+        assert_type(transport.run(fullstory.identify(user)), Outcome)
+        assert_type(transport.run(fullstory.get("u1")), StoredUser | Failure | None)
+        assert_type(transport.run(fullstory.verify()), Credentials | Failure)
+        for exchange in fullstory.pages():
+            assert_type(transport.run(exchange), Page | Failure)
+        transport.run(logrocket.exclude(user_id="u1"))
+
+
+async def awaiting() -> None:
+    """Use the awaiting half."""
+    async with AsyncRouter(backends, client=httpx.AsyncClient()) as router:
+        assert_type(await router.identify(user), IdentifyReport)
+    async with AsyncTransport() as transport:
+        assert_type(await transport.run(fullstory.delete("u1")), Outcome)
+
+
+def exhaustive(outcome: Outcome) -> bool:
+    """Match every outcome there is."""
+    match outcome:
+        case Accepted() | Skipped():
+            return True
+        case Rejected(violations=violations):
+            return not violations
+        case Misconfigured() | Unavailable() | Unknown() | Broken():
+            return False
+        case _:
+            assert_never(outcome)
