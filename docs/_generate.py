@@ -1,0 +1,212 @@
+"""Write the generated tables of the docs, or with ``--check`` tell whether they are up to date.
+
+A page marks a table by ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->``; what stands between is replaced.
+"""
+
+# ruff: noqa: INP001  # A script, not a package.
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from typer.main import get_command
+
+from replay_identity import REMOVE, Accepted, Fullstory, LogRocket, Outcome, Rejected, UserTraits
+from replay_identity.cli.commands import app
+from replay_identity.exchange import Lost, Reply
+from replay_identity.limits import Limits
+
+DOCS: Final = Path(__file__).parent
+ROOT: Final = DOCS.parent
+
+FULLSTORY: Final = Fullstory("na1.documentation")
+LOGROCKET: Final = LogRocket("org:app:documentation")
+USER: Final = UserTraits("u1", traits={"plan": "pro"})
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
+
+def limits_table(limits: Limits) -> str:
+    """Return a vendor's limits, each with its source."""
+    rows = [
+        (
+            f"`{field}`",
+            f"{limit.maximum:,}",
+            limit.unit,
+            f"`{limit.rule}`",
+            f"<{limit.source}>" if limit.source.startswith("https://") else limit.source,
+            limit.read_on.isoformat(),
+            limit.note,
+        )
+        for field, limit in limits
+    ]
+    return table(("field", "at most", "unit", "rule", "source", "read on", "note"), rows)
+
+
+# Each value as it is written in Python, and as it is.
+VALUES: Final[Mapping[str, Any]] = {
+    '"pro"': "pro",
+    '""': "",
+    "True": True,
+    "43": 43,
+    "2**63": 2**63,
+    "9.99": 9.99,
+    "1.0": 1.0,
+    "1e21": 1e21,
+    'Decimal("19.90")': Decimal("19.90"),
+    'Decimal("0.1234567890123456789")': Decimal("0.1234567890123456789"),
+    "datetime(2026, 11, 21, 8, 30, tzinfo=UTC)": datetime(2026, 11, 21, 8, 30, tzinfo=UTC),
+    "date(2026, 11, 21)": date(2026, 11, 21),
+    "UUID(int=5)": UUID(int=5),
+    '["a", "b"]': ["a", "b"],
+    "[1, 2]": [1, 2],
+    "[1, 2.5]": [1, 2.5],
+    '["a", 1]': ["a", 1],
+    "[]": [],
+    '[{"a": 1}]': [{"a": 1}],
+    '{"id": 7}': {"id": 7},
+    "REMOVE": REMOVE,
+}
+
+
+def coercions_table() -> str:
+    """Return what each vendor is sent for a trait ``t`` of each value."""
+    rows = [(f"`{source}`", _fullstory_cell(value), _logrocket_cell(value)) for source, value in VALUES.items()]
+    return table(("`t` is", "Fullstory is sent", "LogRocket is sent"), rows)
+
+
+def _fullstory_cell(value: Any) -> str:  # noqa: ANN401  # A trait value.
+    plan = FULLSTORY.plan(UserTraits("u1", traits={"t": value}))
+    if plan.request is None:
+        return _refused([violation.rule for violation in plan.violations])
+    body = json.loads(plan.request.body or b"{}")
+    declared = body.get("schema", {}).get("properties", {})
+    types = "".join(f", `{path}` declared `{name}`" for path, name in declared.items())
+    return f"`{json.dumps(body['properties']['t'])}`{types}"
+
+
+def _logrocket_cell(value: Any) -> str:  # noqa: ANN401  # A trait value.
+    plan = LOGROCKET.plan(UserTraits("u1", traits={"t": value}))
+    if plan.request is None:
+        return _refused([violation.rule for violation in plan.violations])
+    traits = json.loads(plan.request.body or b"{}")["traits"]
+    named = {name: "" if name == "t" else f" as `{name}`" for name in traits}
+    sent = ", ".join(f"`{json.dumps(text)}`{named[name]}" for name, text in traits.items())
+    return f"{sent}, which removes it" if traits.get("t") == "" else sent
+
+
+def _refused(rules: Sequence[str]) -> str:
+    return f"refused: {', '.join(f'`{rule}`' for rule in rules)}"
+
+
+# The last of what a vendor may answer; the transport has retried what is worth it before.
+STATUSES: Final = (302, 400, 401, 403, 404, 408, 409, 413, 422, 425, 429, 500, 501, 502, 503, 504)
+ERROR: Final = b'{"code": "its_code", "error": "its words", "message": "its words"}'
+
+
+def replies_table() -> str:
+    """Return what becomes of each answer, by asking the adapters."""
+    rows = [
+        _reply_row("200 with the documented body", Reply(200, body=b'{"id": "1"}'), Reply(200, body=_SHOWN)),
+        _reply_row("200 with any other body", Reply(200, body=b"<html>")),
+        *(_reply_row(str(status), Reply(status, body=ERROR)) for status in STATUSES),
+        *(_reply_row(f"none: {lost.value}", Reply(0, lost=lost)) for lost in Lost),
+    ]
+    return table(("answer", "retried first", "Fullstory", "LogRocket"), rows)
+
+
+_SHOWN: Final = b'{"userID": "u1", "traits": {"plan": "pro"}}'
+
+
+def _reply_row(answer: str, reply: Reply, other: Reply | None = None) -> Sequence[str]:
+    retried = "yes" if reply.is_retryable else "no"
+    return answer, retried, _outcome(FULLSTORY, reply), _outcome(LOGROCKET, other or reply)
+
+
+def _outcome(backend: Fullstory | LogRocket, reply: Reply) -> str:
+    exchange = backend.identify(USER)
+    next(exchange)
+    try:
+        exchange.send(reply)
+    except StopIteration as stop:
+        return _outcome_cell(stop.value)
+    raise AssertionError("identify takes one reply")
+
+
+def _outcome_cell(outcome: Outcome) -> str:
+    name = f"`{type(outcome).__name__}`"
+    match outcome:
+        case Accepted(verified=True):
+            return f"{name}, verified"
+        case Rejected(code=code):
+            return f"{name}, code `{code}`"
+        case _:
+            return name
+
+
+def options_table(command: str) -> str:
+    """Return the arguments and options of one command."""
+    parameters: list[Any] = _commands()[command].params
+    rows = [(f"`{_spelling(parameter)}`", parameter.help) for parameter in parameters]
+    return table(("argument or option", "what it does"), rows)
+
+
+def _commands() -> Mapping[str, Any]:
+    group: Any = get_command(app)
+    commands: Mapping[str, Any] = group.commands
+    return commands
+
+
+def _spelling(parameter: Any) -> str:  # noqa: ANN401  # Typer's own, which it keeps private.
+    """Return a parameter as it is typed, with its default if that is a value."""
+    option = parameter.opts[0]
+    if not option.startswith("-"):
+        return parameter.name.upper() if parameter.required else f"[{parameter.name.upper()}]"
+    default = parameter.default
+    return option if default in (None, False) else f"{option} {default}"
+
+
+TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "limits of Fullstory": lambda: limits_table(FULLSTORY.limits),
+    "limits of LogRocket": lambda: limits_table(LOGROCKET.limits),
+    "coercions": coercions_table,
+    "replies": replies_table,
+    **{f"options of {command}": partial(options_table, command) for command in _commands()},
+}
+
+
+def regenerated(page: str) -> str:
+    """Return *page* with its generated tables as they ought to be."""
+    for name, generate in TABLES.items():
+        begin, end = f"<!-- generated: {name} -->\n", f"\n<!-- end of {name} -->"
+        if begin in page:
+            before, _, rest = page.partition(begin)
+            _, _, after = rest.partition(end)
+            page = f"{before}{begin}\n{generate()}\n{end}{after}"
+    return page
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the tables, or with ``--check`` name the pages that are out of date and return 1."""
+    pages = {path: path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
+    stale = {path: fresh for path, page in pages.items() if (fresh := regenerated(page)) != page}
+    for path, fresh in stale.items():
+        if arguments == ["--check"]:
+            sys.stderr.write(f"{path.relative_to(ROOT)} is out of date; run python docs/_generate.py\n")
+        else:
+            path.write_text(fresh, encoding="utf-8")
+    return int(bool(stale) and arguments == ["--check"])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
