@@ -1,0 +1,43 @@
+"""`replay-identity check`."""
+
+from collections.abc import Sequence
+
+import typer
+
+from ..check import check_user
+from ..outcome import Outcome
+from ..sources import BadRow, Row, read_users
+from . import options
+from .backends import chosen_settings
+from .output import data, print_json, talk
+from .progress import progress
+from .survey import Survey
+from .tables import print_survey
+
+
+def check(
+    file: options.FileArgument,
+    *,
+    to: options.ToOption = None,
+    adapt: options.AdaptOption = False,
+    settings: options.SettingsOption = None,
+    format: options.FormatOption = None,  # noqa: A002  # The option's name.
+    json: options.JsonOption = False,
+) -> None:
+    """Tell, without asking any vendor, what each one would accept, adjust and refuse of FILE. Needs no key."""
+    backends = chosen_settings(settings, to=to or (), adapt=adapt, offline=True).backends
+    survey = Survey()
+    with progress("checked") as advance:
+
+        def on_row(_row: Row | BadRow, _outcomes: Sequence[Outcome]) -> None:
+            advance()
+
+        rows = read_users(file, format=None if format is None else format.value)
+        survey.run(rows, lambda user: check_user(user, backends), on_row)
+    if json:
+        print_json(survey.as_dict())
+    else:
+        print_survey(data(), survey)
+    if survey.stopped is not None:
+        talk().print(f"Stopped: {survey.stopped}", style="red")
+    raise typer.Exit(survey.exit_code)

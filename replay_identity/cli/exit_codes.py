@@ -1,0 +1,39 @@
+"""What the command's exit code says."""
+
+from enum import IntEnum
+from typing import Final
+
+from ..outcome import Misconfigured
+from ..tally import Tally
+
+
+class ExitCode(IntEnum):
+    """An exit code; where several apply, settings come before pending users and these before refused ones."""
+
+    OK = 0
+    REFUSED = 1
+    USAGE = 2
+    BUG = 70
+    PENDING = 75
+    SETTINGS = 78
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+HELP: Final = (
+    "Exit codes: 0 all is well; 1 a user was refused or a row is bad; 2 wrong usage, or a file that cannot be read; "
+    "70 a bug of ours; 75 some users are pending, so run it again later; 78 the settings are wrong; 130 interrupted; "
+    "141 nobody reads the output."
+)
+
+
+def exit_code(tally: Tally, *, bad_rows: int = 0) -> ExitCode:
+    """Return the code that says what became of the users counted."""
+    backends = tally.backends.values()
+    if any(backend.outcomes[Misconfigured.__name__] for backend in backends):
+        return ExitCode.SETTINGS
+    if any(backend.pending for backend in backends):
+        return ExitCode.PENDING
+    if bad_rows or any(backend.refused for backend in backends):
+        return ExitCode.REFUSED
+    return ExitCode.OK

@@ -1,0 +1,52 @@
+"""The arguments and options that several commands have."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+
+class FileFormat(StrEnum):
+    """The formats that files of users come in."""
+
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+JsonLinesOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print JSON Lines: one object for each row, as it is done, and then a summary.")
+]
+SettingsOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--settings", help="The settings file; by default replay-identity.toml in this directory, if any."),
+]
+FormatOption: TypeAlias = Annotated[
+    FileFormat | None, typer.Option("--format", help="Format of FILE; by default what its suffix says, or jsonl.")
+]
+ToOption: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--to", metavar="NAME", help="Only this backend; may be repeated.")
+]
+AdaptOption: TypeAlias = Annotated[
+    bool, typer.Option("--adapt", help="Mend what breaks a limit, with a recorded loss, instead of refusing the user.")
+]
+FileArgument: TypeAlias = Annotated[Path, typer.Argument(help="A file of users: JSON Lines or CSV; - for stdin.")]
+OptionalFileArgument: TypeAlias = Annotated[
+    Path | None, typer.Argument(help="A file of users: JSON Lines or CSV; - for stdin.")
+]
+UserIdOption: TypeAlias = Annotated[str | None, typer.Option("--user-id", help="The application's own id of the user.")]
+NameOption: TypeAlias = Annotated[str | None, typer.Option("--name", help="The name to show.")]
+EmailOption: TypeAlias = Annotated[str | None, typer.Option("--email", help="The e-mail address.")]
+TraitOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trait",
+        metavar="NAME=VALUE",
+        help="A trait; may be repeated. A VALUE that is a JSON number, true, false, null or a text in JSON's quotes is "
+        "taken as that, any other one as text. A dotted NAME is nested.",
+    ),
+]
+RemoveOption: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--remove", metavar="NAME", help="A trait to clear; may be repeated.")
+]

@@ -1,0 +1,133 @@
+"""What became of users, as tables for a person."""
+
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import printable
+from ..outcome import LOSSY
+from ..tally import AdjustmentKey, BackendTally, Tally, most_frequent, worst_first
+from .survey import Survey
+
+# Of each kind and backend, the most frequent so many are shown.
+MOST_LINES: Final = 10
+
+_TOTALS: Final = ("Accepted", "adjusted", "with loss", "Refused", "Pending", "Skipped")
+_COUNTS: Final = frozenset({*_TOTALS, "Users", "At most", "Largest"})
+
+Cells: TypeAlias = Sequence[str | Text]
+
+
+def print_survey(console: Console, survey: Survey) -> None:
+    """Print what came of the rows of a file."""
+    print_tally(console, survey.tally)
+    if not survey.bad_row_count:
+        return
+    table = new_table(_bad_rows_title(survey.bad_row_count), "Line", "Problem")
+    for row in survey.bad_rows:
+        lines = f"{row.line}" if row.line == row.last_line else f"{row.line} to {row.last_line}"
+        table.add_row(lines, row.problem, style="yellow")
+    if survey.bad_row_count > len(survey.bad_rows):
+        table.add_row("…", f"and {survey.bad_row_count - len(survey.bad_rows):,} more", style="dim")
+    console.print(table)
+    console.print()
+
+
+def _bad_rows_title(count: int) -> str:
+    return "1 row is no user" if count == 1 else f"{count:,} rows are no users"
+
+
+def print_tally(console: Console, tally: Tally) -> None:
+    """Print the totals of each backend, then what was refused, not taken and adjusted there most often."""
+    console.print(_totals(tally))
+    console.print()
+    for name, backend in tally.backends.items():
+        for table, lines in (
+            (new_table(f"{name} refused", "Field", "Rule", "At most", "Largest", "Users"), _violations(backend)),
+            (new_table(f"{name} did not take", "Outcome", "Cause", "Users"), _causes(backend)),
+            (new_table(f"{name} adjusted", "Field", "Change", "Rule", "Users"), _adjustments(backend)),
+        ):
+            _print_lines(console, table, lines)
+
+
+def new_table(title: str, *headings: str) -> Table:
+    """Return an empty table in the style of this command; counts are flush right."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for heading in headings:
+        justify: JustifyMethod = "right" if heading in _COUNTS else "left"
+        table.add_column(heading, overflow="fold", justify=justify, no_wrap=heading == "Rule")
+    return table
+
+
+def _totals(tally: Tally) -> Table:
+    table = new_table(f"{tally.users:,} users", "Backend", *_TOTALS)
+    for name, backend in tally.backends.items():
+        table.add_row(
+            Text(name, style="cyan"),
+            _number(backend.accepted, "green"),
+            _number(backend.adjusted),
+            _number(backend.lossy, "yellow"),
+            _number(backend.refused, "red"),
+            _number(backend.pending, "magenta"),
+            _number(backend.skipped),
+        )
+    return table
+
+
+def _print_lines(console: Console, table: Table, lines: Sequence[Cells]) -> None:
+    """Print the first *lines* in *table*, if there are any."""
+    for cells in lines[:MOST_LINES]:
+        table.add_row(*cells)
+    if len(lines) > MOST_LINES:
+        table.add_row(f"… and {len(lines) - MOST_LINES:,} more", style="dim")
+    if lines:
+        console.print(table)
+        console.print()
+
+
+def _violations(backend: BackendTally) -> list[Cells]:
+    return [
+        (
+            key.path,
+            key.rule,
+            "" if key.limit is None else f"{key.limit:,} {key.unit}",
+            "" if breaches.largest is None else f"{breaches.largest:,}",
+            _number(breaches.count, "red"),
+        )
+        for key, breaches in worst_first(backend.violations)
+    ]
+
+
+def _causes(backend: BackendTally) -> list[Cells]:
+    return [
+        (key.outcome, printable(key.cause), _number(count, "magenta")) for key, count in most_frequent(backend.causes)
+    ]
+
+
+def _adjustments(backend: BackendTally) -> list[Cells]:
+    return [
+        (key.path, Text(key.kind, style="yellow" if key.kind in LOSSY else ""), key.rule, _number(count))
+        for key, count in sorted(most_frequent(backend.adjustments), key=_lossless)
+    ]
+
+
+def _lossless(counted: tuple[AdjustmentKey, int]) -> bool:
+    """Sort what was lost before what was not."""
+    return counted[0].kind not in LOSSY
+
+
+def _number(number: int, style: str = "") -> Text:
+    """Return *number* in *style*, and a zero so that it is not looked at."""
+    return Text(f"{number:,}", style=style if number else "dim")

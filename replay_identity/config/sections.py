@@ -1,0 +1,113 @@
+"""The settings of one backend, from the file and the environment, made into that backend."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import attrs
+
+from .. import plugins
+from ..backend import IdentityBackend
+from ..errors import ConfigurationError
+from .structuring import structure
+
+# What may stand in the environment, where keys are at home.
+_FROM_ENVIRONMENT: Final = ("api_key", "base_url")
+# Keys that are good for planning and for nothing else.
+PLACEHOLDERS: Final[Mapping[str, str]] = {"fullstory": "na1.offline", "logrocket": "offline:offline:offline"}
+_PLACEHOLDER: Final = "offline"
+
+
+@attrs.frozen
+class Section:
+    """The settings of one backend.
+
+    Attributes:
+        name: Name that outcomes carry.
+        vendor: Name of the plug-in.
+        settings: Values by parameter of the backend's class. May hold the key.
+        origins: Where each value comes from, for messages.
+        source: Where the section stands, or would stand, in the settings file.
+    """
+
+    name: str
+    vendor: str
+    settings: Mapping[str, Any] = attrs.field(repr=False)
+    origins: Mapping[str, str]
+    source: str
+
+    @property
+    def key_origin(self) -> str | None:
+        """Return where the key comes from, or None if there is none."""
+        return self.origins.get("api_key")
+
+    def build(self, *, offline: bool = False) -> IdentityBackend:
+        """Return the backend.
+
+        Args:
+            offline: Whether a missing key is made up, for a backend that only plans.
+
+        Raises:
+            ConfigurationError: A setting is missing or cannot be used.
+        """
+        cls = plugins.load(self.vendor)
+        if not attrs.has(cls):
+            raise ConfigurationError(self.vendor, "takes no settings from a file: its class is not an attrs class")
+        parameters = {field.alias for field in attrs.fields(cls) if field.init}
+        settings = {**({"name": self.name} if "name" in parameters else {}), **self.settings}
+        if "api_key" in parameters and "api_key" not in settings:
+            settings["api_key"] = self._placeholder(offline=offline)
+        try:
+            backend: IdentityBackend = structure(settings, cast("type[Any]", cls), self.source)
+        except ConfigurationError as error:
+            raise self._located(error) from None
+        return backend
+
+    def _placeholder(self, *, offline: bool) -> str:
+        if not offline:
+            hint = f"or {self.source}.api_key"
+            raise ConfigurationError(variable(self.name, "api_key"), "is not set", hint)
+        return PLACEHOLDERS.get(self.vendor, _PLACEHOLDER)
+
+    def _located(self, error: ConfigurationError) -> ConfigurationError:
+        """Name the variable where a wrong value does not come from the file."""
+        name = error.setting.removeprefix(f"{self.source}.")
+        return attrs.evolve(error, setting=self.origins.get(name, error.setting))
+
+
+def section_from_file(name: str, table: Mapping[str, Any], source: str, environ: Mapping[str, str]) -> Section:
+    """Return the section of the file's *table*; variables of the backend's own name win over it.
+
+    Variables of the vendor's name only fill in what is missing: with a production key in LOGROCKET_API_KEY, a
+    staging backend keeps the key its table has.
+    """
+    place = f"{source}: backends.{name}"
+    vendor = table.get("vendor", name)
+    if not isinstance(vendor, str):
+        raise ConfigurationError(f"{place}.vendor", "is not a string")
+    if vendor not in plugins.names():
+        setting = f"{place}.vendor" if "vendor" in table else place
+        raise ConfigurationError(setting, "is no vendor that is installed", f"there are {', '.join(plugins.names())}")
+    if "name" in table:
+        raise ConfigurationError(f"{place}.name", "is not a setting", "a backend is named by its table")
+    settings = {setting: value for setting, value in table.items() if setting != "vendor"}
+    origins = {setting: f"{place}.{setting}" for setting in settings}
+    for setting in _FROM_ENVIRONMENT:
+        candidates = (variable(name, setting), *([variable(vendor, setting)] if setting not in settings else []))
+        found = next((candidate for candidate in candidates if environ.get(candidate)), None)
+        if found is not None:
+            settings[setting], origins[setting] = environ[found], found
+    return Section(name, vendor, settings, origins, place)
+
+
+def sections_from_environment(source: str, environ: Mapping[str, str], *, offline: bool) -> list[Section]:
+    """Return a section for each vendor whose key is set; when *offline*, for the built-in ones in any case."""
+    wanted = [
+        name for name in plugins.names() if environ.get(variable(name, "api_key")) or (offline and name in PLACEHOLDERS)
+    ]
+    return [section_from_file(name, {}, source, environ) for name in wanted]
+
+
+def variable(name: str, setting: str) -> str:
+    """Return the environment variable for a *setting* of the backend or vendor *name*: LOGROCKET_STAGING_API_KEY."""
+    return f"{re.sub('[^A-Za-z0-9]', '_', name)}_{setting}".upper()

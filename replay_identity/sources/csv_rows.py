@@ -1,0 +1,136 @@
+"""CSV: commas, double quotes and a header, as RFC 4180 has it."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Final
+
+import attrs
+
+from ..errors import InvalidTraitsError, SourceError, printable
+from .lines import MAX_LINE, TOO_LONG, Line
+from .nesting import Place, places
+from .rows import BadRow, Row, to_row
+
+# Bytes that are not UTF-8 become these, so that they spoil the cell they are in and nothing else.
+_NOT_UTF8: Final = re.compile("[\udc80-\udcff]")
+# A line that ends inside a quoted cell: whole cells, each to its comma, and then a quote that is not closed.
+_ENDS_INSIDE: Final = re.compile(
+    r"""(?: "[^"]*+(?:""[^"]*+)*+" [^,]*+, | (?!")[^,]*+, )*+  "[^"]*+(?:""[^"]*+)*+""", re.VERBOSE
+)
+
+
+@attrs.define
+class Record:
+    """One row of CSV as it stands in the file, on one line or on several."""
+
+    line: int
+    last_line: int
+    text: str | None = attrs.field(repr=False)
+    closed: bool = True
+
+
+def csv_rows(lines: Iterator[Line], source: str) -> Iterator[Row | BadRow]:
+    """Yield one row for each record after the header.
+
+    Every cell is a string; an empty one says nothing. A dotted column name makes a nested trait.
+
+    Raises:
+        SourceError: The header cannot be used.
+    """
+    records = _records(lines)
+    header = next(records, None)
+    if header is None:
+        raise SourceError(source, "is empty; the first line of CSV names the columns")
+    columns = _columns(header, source)
+    for record in records:
+        yield _row(record, columns)
+
+
+def _records(lines: Iterator[Line]) -> Iterator[Record]:
+    """Yield the records that are not blank; where one ends does not depend on what is wrong inside it."""
+    for line in lines:
+        record = Record(line.number, line.number, None if line.content is None else _text(line.content))
+        if record.text is None or '"' in record.text:
+            _complete(record, lines)
+        if record.text is None or record.text.strip():
+            yield record
+
+
+def _complete(record: Record, lines: Iterator[Line]) -> None:
+    """Add to *record* the lines that its last cell goes on for."""
+    if record.text is None or not _ends_inside(record.text):
+        return
+    parts, size = [record.text], len(record.text)
+    record.closed = False
+    for line in lines:
+        record.last_line = line.number
+        # A line too long to look at neither closes the cell nor can be kept.
+        text = "" if line.content is None else _text(line.content)
+        size += MAX_LINE if line.content is None else len(text)
+        if size <= MAX_LINE:
+            parts.append(text)
+        if '"' in text and not _ends_inside(f'"{text}'):
+            record.closed = True
+            break
+    record.text = "".join(parts) if size <= MAX_LINE else None
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _ends_inside(text: str) -> bool:
+    return _ENDS_INSIDE.fullmatch(text) is not None
+
+
+def _columns(header: Record, source: str) -> tuple[Place, ...]:
+    """Return where the cells of each column go."""
+    cells = _cells(header)
+    if isinstance(cells, str):
+        raise SourceError(source, f"its header {cells}")
+    names = [cell.strip() for cell in cells]
+    if any(map(_NOT_UTF8.search, names)):
+        raise SourceError(source, "its header is not UTF-8")
+    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
+        raise SourceError(source, "separates its columns by semicolons or tabs; save it with commas")
+    if not all(names):
+        raise SourceError(source, f"column {names.index('') + 1} has no name")
+    twice = [printable(name) for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise SourceError(source, f"has the column {', '.join(twice)} more than once")
+    try:
+        return places(names)
+    except InvalidTraitsError as error:
+        raise SourceError(source, f"column {error}") from error
+
+
+def _row(record: Record, columns: tuple[Place, ...]) -> Row | BadRow:
+    cells = _cells(record)
+    if isinstance(cells, str):
+        return BadRow(record.line, record.last_line, cells)
+    if len(cells) != len(columns):
+        problem = f"has {len(cells)} cells, but the header has {len(columns)}"
+        return BadRow(record.line, record.last_line, problem)
+    row: dict[str, Any] = {}
+    for place, cell in zip(columns, cells, strict=True):
+        if cell:
+            if not cell.isascii() and _NOT_UTF8.search(cell):
+                return BadRow(record.line, record.last_line, f"{printable(place.name)}: is not UTF-8")
+            place.put(row, cell)
+    return to_row(row, record.line, record.last_line)
+
+
+def _cells(record: Record) -> list[str] | str:
+    """Return the cells of *record*, or what is wrong with it."""
+    if record.text is None:
+        return TOO_LONG
+    if not record.closed:
+        return "has a quote that is never closed"
+    try:
+        return next(csv.reader([record.text], strict=True))
+    except csv.Error as error:
+        if "field larger" in str(error):  # The limit is the process's own, and not ours to change.
+            return f"has a cell of more than {csv.field_size_limit():,} characters"
+        return "has a quote or a line break in a place where CSV has none"

@@ -1,0 +1,279 @@
+"""Settings from a file and the environment."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from replay_identity import ConfigurationError, Fullstory, LogRocket, plugins
+from replay_identity.config import Settings, load_settings, read_sections
+from replay_identity.limits import Unit
+
+CANARY = "canary-7Q"
+KEY = "org:app:secret"
+NO_ENVIRONMENT: Mapping[str, str] = {}
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def load(text: str, environ: Mapping[str, str] = NO_ENVIRONMENT, *, offline: bool = False) -> Settings:
+    """Return the settings of a file with *text*."""
+    Path("s.toml").write_text(text, encoding="utf-8")
+    return load_settings(Path("s.toml"), environ, offline=offline)
+
+
+def refusal(text: str, environ: Mapping[str, str] = NO_ENVIRONMENT) -> str:
+    """Return what is wrong with a file with *text*."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(text, environ)
+    assert caught.value.__cause__ is None
+    return str(caught.value)
+
+
+def returning(cls: type) -> Callable[[str], type]:
+    """Return a function of any name that returns *cls*."""
+
+    def load_class(_name: str) -> type:
+        return cls
+
+    return load_class
+
+
+def test_a_file_names_its_backends_in_order() -> None:
+    """A table's name is the backend's, and the vendor's too unless it says otherwise."""
+    settings = load(
+        f"""
+        timeout = 7
+        [retry]
+        attempts = 2
+        [backends.logrocket-staging]
+        vendor = "logrocket"
+        api_key = "{KEY}"
+        base_url = "https://staging.example"
+        [backends.fullstory]
+        on_violation = "adapt"
+        api_key = "eu1.key"
+        """
+    )
+
+    staging = LogRocket(KEY, base_url="https://staging.example", name="logrocket-staging")
+    assert settings == Settings((staging, Fullstory("eu1.key", on_violation="adapt")), timeout=7.0, attempts=2)
+    assert isinstance(settings.timeout, float)
+
+
+def test_the_default_file_is_read_where_there_is_one(directory: Path) -> None:
+    """It is the one in the working directory."""
+    environ = {"FULLSTORY_API_KEY": "na1.key"}
+    assert load_settings(environ=environ).timeout == 30.0
+
+    (directory / "replay-identity.toml").write_text("\ufefftimeout = 3", encoding="utf-8")
+
+    assert load_settings(environ=environ).timeout == 3.0
+
+
+def test_without_tables_every_vendor_with_a_key_is_a_backend() -> None:
+    """Two variables are all the settings that most need; an empty one is none."""
+    both = {"FULLSTORY_API_KEY": "na1.key", "LOGROCKET_API_KEY": KEY, "LOGROCKET_BASE_URL": "http://127.0.0.1:1"}
+
+    assert load_settings(environ=both) == Settings(
+        (Fullstory("na1.key"), LogRocket(KEY, base_url="http://127.0.0.1:1"))
+    )
+    assert load("timeout = 5", {**both, "FULLSTORY_API_KEY": ""}).backends == (
+        LogRocket(KEY, base_url="http://127.0.0.1:1"),
+    )
+
+
+def test_the_environment_wins_over_the_file() -> None:
+    """A key is better kept there; an empty variable is none."""
+    text = '[backends.fullstory]\napi_key = "na1.file"\nbase_url = "https://file.example"'
+
+    settings = load(text, {"FULLSTORY_API_KEY": "na1.environment"})
+
+    assert settings.backends == (Fullstory("na1.environment", base_url="https://file.example"),)
+    assert load(text, {"FULLSTORY_API_KEY": ""}).backends == (Fullstory("na1.file", base_url="https://file.example"),)
+
+
+def test_a_backends_own_variables_come_before_its_vendors() -> None:
+    """Those of the vendor fill in what is missing, and never replace what a table says of its own backend."""
+    text = '[backends.lr-eu-2]\nvendor = "logrocket"\n'
+    vendors = {"LOGROCKET_API_KEY": "a:b:vendor"}
+
+    assert load(text, vendors).backends == (LogRocket("a:b:vendor", name="lr-eu-2"),)
+    assert load(text, {**vendors, "LR_EU_2_API_KEY": "a:b:own"}).backends == (LogRocket("a:b:own", name="lr-eu-2"),)
+    assert load(f"{text}api_key = 'a:b:file'", vendors).backends == (LogRocket("a:b:file", name="lr-eu-2"),)
+
+
+def test_no_backend_at_all_is_told_with_what_to_set() -> None:
+    """The error is the newcomer's first instruction."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(environ={})
+
+    assert str(caught.value) == (
+        "backends: none is configured (set FULLSTORY_API_KEY or LOGROCKET_API_KEY, or write replay-identity.toml)"
+    )
+
+
+def test_offline_needs_no_key() -> None:
+    """Planning sends nothing."""
+    assert [backend.name for backend in load_settings(environ={}, offline=True).backends] == ["fullstory", "logrocket"]
+    assert load("[backends.fullstory]\non_violation = 'adapt'", offline=True).backends == (
+        Fullstory("na1.offline", on_violation="adapt"),
+    )
+
+
+def test_a_vendor_of_somebody_elses_gets_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever parameters its class has are settings; what is not there is told."""
+
+    @attrs.frozen
+    class Acme:
+        api_key: str
+        port: int
+        secure: bool = True
+
+    text = "[backends.acme]\nport = 1\n"
+    monkeypatch.setattr(plugins, "names", lambda: ["acme"])
+    monkeypatch.setattr(plugins, "load", returning(Acme))
+
+    expected: tuple[Any, ...] = (Acme("k", 1),)
+    assert load(text, {"ACME_API_KEY": "k"}).backends == expected
+    assert load(text, {"ACME_API_KEY": "k"}).adapting().backends == expected
+    assert load(text, offline=True).backends == (attrs.evolve(expected[0], api_key="offline"),)
+    assert refusal("[backends.acme]", {"ACME_API_KEY": "k"}) == "s.toml: backends.acme.port: is missing"
+
+
+@pytest.mark.parametrize("cls", [int, Exception])
+def test_a_vendor_that_takes_no_settings_is_told(monkeypatch: pytest.MonkeyPatch, cls: type) -> None:
+    """Its parameters could not be known."""
+    monkeypatch.setattr(plugins, "load", returning(cls))
+
+    assert "not an attrs class" in refusal("[backends.fullstory]\napi_key = 'k'")
+
+
+def test_a_vendor_that_refuses_its_settings_is_told_without_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They may quote the key; a choice is told by what there is to choose from."""
+
+    def refuse(_instance: object, _attribute: object, value: str) -> None:
+        raise ValueError(value)
+
+    @attrs.frozen
+    class Acme:
+        api_key: str = attrs.field(validator=refuse)
+        unit: Unit = Unit.TRAITS
+
+    monkeypatch.setattr(plugins, "load", returning(Acme))
+
+    assert refusal(f"[backends.fullstory]\napi_key = '{CANARY}'") == "s.toml: backends.fullstory: cannot be used"
+    assert refusal(f"[backends.fullstory]\napi_key = 'k'\nunit = '{CANARY}'") == (
+        "s.toml: backends.fullstory.unit: is none of characters, UTF-16 units, UTF-8 bytes, traits"
+    )
+
+
+UNUSABLE_KEY = (
+    "holds a space, a control character or a letter outside ASCII "
+    "(pass the key alone, without a scheme or a line break)"
+)
+PLAIN_HTTP = (
+    "is plain http, so the key and the users would travel in clear (use https, or allow_insecure=True if you must)"
+)
+NO_ORG = "is not known (the key does not read org:app:secret, so pass org)"
+NO_VENDOR = "is no vendor that is installed (there are fullstory, logrocket)"
+NO_NAME = "is not a setting (a backend is named by its table)"
+FULLSTORY = "[backends.fullstory]\napi_key = 'k'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"timeout = '{CANARY}'", "s.toml: timeout: is not a number"),
+        ("timeout = true", "s.toml: timeout: is not a number"),
+        ("timeout = 0", "s.toml: timeout: must be greater than 0"),
+        ("timeout = nan", "s.toml: timeout: must be greater than 0"),
+        ("retry = 7", "s.toml: retry: is not a table"),
+        ("backends = 7", "s.toml: backends: is not a table"),
+        (f"backends.fullstory = '{CANARY}'", "s.toml: backends.fullstory: is not a table"),
+        ("[retry]\nattempts = 1.5", "s.toml: retry.attempts: is not a whole number"),
+        ("[retry]\nattempts = 0", "s.toml: retry.attempts: must be greater than 0"),
+        (f"time-out = '{CANARY}'", "s.toml: time-out: is not a setting (there are timeout, retry, backends)"),
+        (f"{FULLSTORY}on_violation = '{CANARY}'", "s.toml: backends.fullstory.on_violation: is none of reject, adapt"),
+        (f"{FULLSTORY}allow_insecure = '{CANARY}'", "s.toml: backends.fullstory.allow_insecure: is not true or false"),
+        (f"{FULLSTORY}base_url = 7", "s.toml: backends.fullstory.base_url: is not a string"),
+        (f"{FULLSTORY}name = '{CANARY}'", f"s.toml: backends.fullstory.name: {NO_NAME}"),
+        (f"[backends.fullstory]\napi_key = '{CANARY} '", f"s.toml: backends.fullstory.api_key: {UNUSABLE_KEY}"),
+        (f'[backends.fullstory]\napi_key = "{CANARY}\\n"', f"s.toml: backends.fullstory.api_key: {UNUSABLE_KEY}"),
+        (f"{FULLSTORY}base_url = 'http://{CANARY}.example'", f"s.toml: backends.fullstory.base_url: {PLAIN_HTTP}"),
+        (f"[backends.logrocket]\napi_key = '{CANARY}'", f"s.toml: backends.logrocket.org: {NO_ORG}"),
+        ("[backends.fullstory]", "FULLSTORY_API_KEY: is not set (or s.toml: backends.fullstory.api_key)"),
+        ("[backends.fs]\nvendor = 7", "s.toml: backends.fs.vendor: is not a string"),
+        (f"[backends.fs]\nvendor = '{CANARY}'", f"s.toml: backends.fs.vendor: {NO_VENDOR}"),
+        ("[backends.fs]", f"s.toml: backends.fs: {NO_VENDOR}"),
+        (f"a = {CANARY}", "s.toml: is not TOML from line 1, column 5 on"),
+        (f"a = '{CANARY}", "s.toml: is not TOML: it is cut off"),
+        ("a = [1,", "s.toml: is not TOML: it is cut off"),
+        (f"a = {'[' * 5000}", "s.toml: is nested too deeply"),
+    ],
+)
+def test_a_wrong_setting_is_named_by_its_path_and_not_quoted(text: str, told: str) -> None:
+    """The message says where to look and what can stand there."""
+    assert refusal(text) == told
+
+
+def test_an_unknown_setting_of_a_backend_is_told_with_the_known_ones() -> None:
+    """Those that its class has, but for the name, which the table gives."""
+    assert refusal(f"{FULLSTORY}apikey = '{CANARY}'") == (
+        "s.toml: backends.fullstory.apikey: is not a setting "
+        "(there are api_key, base_url, on_violation, integration_source, allow_insecure)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("FULLSTORY_API_KEY", f"{CANARY}\n"), ("FULLSTORY_BASE_URL", f"http://{CANARY}.example")],
+)
+def test_a_wrong_value_in_the_environment_is_named_by_its_variable(variable: str, value: str) -> None:
+    """The file would be the wrong place to look."""
+    told = refusal("[backends.fullstory]", {"FULLSTORY_API_KEY": "k", variable: value})
+
+    assert told.startswith(f"{variable}: ")
+    assert CANARY not in told
+
+
+def test_a_file_that_cannot_be_read_is_told(directory: Path) -> None:
+    """One that was asked for must be there."""
+    (directory / "latin.toml").write_bytes(f"# {CANARY} \xff".encode("latin-1"))
+    told: dict[str, str] = {}
+    for name in ("missing.toml", ".", "latin.toml", "a\0b"):
+        with pytest.raises(ConfigurationError) as caught:
+            load_settings(Path(name), {})
+        told[name] = str(caught.value)
+
+    assert told == {
+        "missing.toml": "missing.toml: cannot be read: No such file or directory",
+        ".": ".: cannot be read: Is a directory",
+        "latin.toml": "latin.toml: is not UTF-8 (save it as UTF-8)",
+        "a\0b": "a\0b: cannot be read: ValueError",
+    }
+
+
+def test_adapting_changes_every_backend_and_nothing_else() -> None:
+    """It is the other policy, for all."""
+    settings = load(f"{FULLSTORY}[backends.logrocket]\napi_key = '{KEY}'")
+
+    adapting: Any = settings.adapting()
+
+    assert adapting.backends == (Fullstory("k", on_violation="adapt"), LogRocket(KEY, on_violation="adapt"))
+    assert attrs.evolve(adapting, backends=settings.backends) == settings
+
+
+def test_nothing_shows_a_key() -> None:
+    """Neither the settings nor what they are made of."""
+    text = f"[backends.fullstory]\napi_key = '{CANARY}'"
+    shown = [load(text), load(text).backends, *read_sections(Path("s.toml"), {"FULLSTORY_API_KEY": CANARY})]
+
+    assert CANARY not in repr(shown)

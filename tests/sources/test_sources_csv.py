@@ -1,0 +1,149 @@
+"""Users out of CSV."""
+
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replay_identity import UserTraits
+from replay_identity.errors import SourceError
+from replay_identity.sources import BadRow, Row, csv_rows, read_users
+
+CANARY = "canary-7Q"
+
+
+def read(content: bytes) -> list[Row | BadRow]:
+    """Return the rows of *content*."""
+    return list(read_users(io.BytesIO(content), format="csv"))
+
+
+def shown(content: bytes) -> list[str]:
+    """Return the ids of the good rows and the text of the bad ones."""
+    return [str(row) if isinstance(row, BadRow) else str(row.user.user_id) for row in read(content)]
+
+
+def test_every_cell_is_a_text_and_an_empty_one_says_nothing() -> None:
+    """CSV has no types, and guessing them would make a postcode a number."""
+    rows = read(b"id,name,seats,plan\r\nu1,Ada,043,\r\n")
+
+    assert rows == [Row(2, UserTraits("u1", name="Ada", traits={"seats": "043"}))]
+
+
+def test_a_dotted_column_is_a_nested_trait() -> None:
+    """As the exports of both vendors write it."""
+    rows = read(b"id,company.name,company.address.city,plan\nu1,Acme,Bern,pro\nu2,,Rome,\n")
+
+    assert rows == [
+        Row(2, UserTraits("u1", traits={"company": {"name": "Acme", "address": {"city": "Bern"}}, "plan": "pro"})),
+        Row(3, UserTraits("u2", traits={"company": {"address": {"city": "Rome"}}})),
+    ]
+
+
+def test_a_mark_spaces_around_names_and_blank_lines_mean_nothing() -> None:
+    """Spreadsheets write all of these."""
+    assert read(b"\xef\xbb\xbf\n id , plan\n\n \r\nu1,pro\n") == [Row(5, UserTraits("u1", traits={"plan": "pro"}))]
+
+
+def test_a_cell_may_hold_commas_quotes_and_line_breaks() -> None:
+    """The next row begins after them."""
+    rows = read(b'id,bio\nu1,"a, ""b""\r\n\nc"\nu2,"x"\n')
+
+    assert rows == [
+        Row(2, UserTraits("u1", traits={"bio": 'a, "b"\r\n\nc'})),
+        Row(5, UserTraits("u2", traits={"bio": "x"})),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"id,a\nu1,\xff\nu2,x\n", ["line 2: a: is not UTF-8", "u2"]),
+        (b'id,a\nu1,"x\n\xff"\nu2,x\n', ["lines 2 to 3: a: is not UTF-8", "u2"]),
+        (b"id,a\nu1\nu2,x\n", ["line 2: has 1 cells, but the header has 2", "u2"]),
+        (b"id,a\nu1,canary-7Q,x\nu2,x\n", ["line 2: has 3 cells, but the header has 2", "u2"]),
+        (b'id,a\nu1,"canary-7Q\nu2,x\n', ["lines 2 to 3: has a quote that is never closed"]),
+        (
+            b'id,a\nu1,"canary-7Q" x\nu2,x\n',
+            ["line 2: has a quote or a line break in a place where CSV has none", "u2"],
+        ),
+        (
+            b'id,a\nu1,"canary-7Q\nu2,x\nu3,"x"\nu4,x\n',
+            ["lines 2 to 4: has a quote or a line break in a place where CSV has none", "u4"],
+        ),
+        (b'id,a\nu1,5" screen\nu2,x\n', ["u1", "u2"]),
+        (b'id,a\nu1,"x\ny","z\n1"\nu2,x\n', ["lines 2 to 4: has 3 cells, but the header has 2", "u2"]),
+    ],
+)
+def test_a_bad_row_loses_itself_and_nothing_else(content: bytes, expected: list[str]) -> None:
+    """It is named by its lines, and its content is not quoted."""
+    assert shown(content) == expected
+    assert CANARY not in repr(read(content))
+
+
+def test_a_cell_beyond_the_limit_of_the_csv_module_is_one_bad_row() -> None:
+    """Its lines are not taken for rows, and the limit, which is the whole process's, stays as it was."""
+    limit = csv.field_size_limit()
+    text = b"u9,stolen\n" * 1_000_000
+
+    assert shown(b'id,bio\nu1,"' + text + b'"\nu2,x\n') == [
+        "lines 2 to 1000002: has a cell of more than 131,072 characters",
+        "u2",
+    ]
+    assert csv.field_size_limit() == limit
+
+
+def test_a_row_beyond_all_measure_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is skipped up to its end without being held in memory."""
+    monkeypatch.setattr(csv_rows, "MAX_LINE", 30)
+
+    assert shown(b'id,bio\nu1,"' + b"u9,stolen\n" * 9 + b'"\nu2,x\n') == ["lines 2 to 11: is longer than 32 MiB", "u2"]
+
+
+def test_a_line_beyond_all_measure_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is so on its own as inside a quoted cell."""
+    monkeypatch.setattr("replay_identity.sources.lines.MAX_LINE", 30)
+
+    assert shown(b"id,bio\nu1," + b"x" * 50 + b"\nu2,x\n") == ["line 2: is longer than 32 MiB", "u2"]
+    assert shown(b'id,bio\nu1,"x\n' + b"x" * 50 + b'\n"\nu2,x\n') == ["lines 2 to 4: is longer than 32 MiB", "u2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "is empty; the first line of CSV names the columns"),
+        (b"\n\n", "is empty; the first line of CSV names the columns"),
+        (b"id,plan,id,plan\n", "has the column id, plan more than once"),
+        (b"id,,plan\n", "column 2 has no name"),
+        (b"id;plan\nu1;pro\n", "separates its columns by semicolons or tabs; save it with commas"),
+        (b"id\tplan\n", "separates its columns by semicolons or tabs; save it with commas"),
+        (b"id,company,company.id\n", "column company.id: cannot be nested in company, which has a value of its own"),
+        (b"id,a.b.c,a.b\n", "column a.b.c: cannot be nested in a.b, which has a value of its own"),
+        (b"id,a..b\n", "column a..b: has a dot with nothing before or after it"),
+        (b"id,\xff\n", "its header is not UTF-8"),
+        (b'id,"plan\n', "its header has a quote that is never closed"),
+        (b"id\rplan\r", "its header has a quote or a line break in a place where CSV has none"),
+        ("id,plan\n".encode("utf-16"), "is UTF-16; save it as UTF-8"),
+    ],
+)
+def test_a_header_that_cannot_be_used_is_a_problem_of_the_file(content: bytes, problem: str) -> None:
+    """Every row would be bad."""
+    with pytest.raises(SourceError) as caught:
+        read(content)
+
+    assert str(caught.value) == f"stream: {problem}"
+
+
+@given(st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=2, max_size=2), max_size=6))
+def test_reads_what_the_csv_module_writes(cells: list[list[str]]) -> None:
+    """Whatever texts are written, the same ones are read."""
+    text = io.StringIO()
+    csv.writer(text).writerows([["id", "a", "b"], *([f"u{number}", *pair] for number, pair in enumerate(cells))])
+
+    rows = read(text.getvalue().encode())
+
+    assert [row.user for row in rows if isinstance(row, Row)] == [
+        UserTraits(f"u{number}", traits={name: cell for name, cell in zip("ab", pair, strict=True) if cell})
+        for number, pair in enumerate(cells)
+    ]

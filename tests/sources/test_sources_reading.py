@@ -1,0 +1,116 @@
+"""Opening files of users, in whatever way they come."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from replay_identity import InvalidTraitsError, UserTraits
+from replay_identity.errors import SourceError
+from replay_identity.sources import Row, nested, read_users
+
+JSON = b'{"id": "u1"}\n'
+CSV = b"id\nu1\n"
+USER = UserTraits("u1")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.jsonl", JSON), ("a.NDJSON", JSON), ("a.json", JSON), ("a.csv", CSV), ("a.CSV", CSV)],
+)
+@pytest.mark.parametrize("kind", [str, Path])
+def test_the_suffix_tells_the_format(tmp_path: Path, name: str, content: bytes, kind: type) -> None:
+    """In capital letters too."""
+    path = tmp_path / name
+    path.write_bytes(content)
+
+    assert [row.user for row in read_users(kind(path)) if isinstance(row, Row)] == [USER]
+
+
+def test_a_format_given_wins_over_the_suffix(tmp_path: Path) -> None:
+    """The caller knows better."""
+    path = tmp_path / "users.txt"
+    path.write_bytes(CSV)
+
+    assert list(read_users(path, format="csv")) == [Row(2, USER)]
+    with pytest.raises(SourceError, match=r"does not end in \.jsonl, \.ndjson, \.json, \.csv; say whether"):
+        list(read_users(path))
+
+
+def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is JSON Lines unless told otherwise."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(JSON + b"[]")))
+
+    rows = list(read_users("-"))
+
+    assert rows[0] == Row(1, USER)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    with pytest.raises(SourceError, match=r"^standard input: is empty"):
+        list(read_users(Path("-"), format="csv"))
+
+
+def test_a_stream_stays_open() -> None:
+    """Whoever opened it closes it."""
+    stream = io.BytesIO(JSON)
+
+    assert list(read_users(stream)) == [Row(1, USER)]
+    assert not stream.closed
+
+
+def test_rows_are_read_as_they_are_asked_for() -> None:
+    """A file of any size fits into memory."""
+    stream = io.BytesIO(JSON * 3)
+    rows = read_users(stream)
+
+    next(rows)
+
+    assert stream.tell() == len(JSON)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"), [("no.csv", "No such file"), ("", "Is a directory"), ("a\0.csv", "Value")]
+)
+def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path, name: str, problem: str) -> None:
+    """The error says why."""
+    with pytest.raises(SourceError, match=problem):
+        list(read_users(f"{tmp_path}/{name}"))
+
+
+def test_a_file_that_cannot_be_read_on_is_told() -> None:
+    """The error names its kind, for its text may quote the file."""
+
+    class Failing(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: object, /) -> int:
+            del buffer
+            raise OSError("canary-7Q")
+
+    with pytest.raises(SourceError) as caught:
+        list(read_users(io.BufferedReader(Failing())))
+
+    assert str(caught.value) == "stream: cannot be read: OSError"
+
+
+def test_a_stream_of_text_is_told(tmp_path: Path) -> None:
+    """It has lost the bytes, and with them what was not UTF-8."""
+    path = tmp_path / "users.jsonl"
+    path.write_bytes(JSON)
+
+    with path.open(encoding="utf-8") as stream, pytest.raises(SourceError) as caught:
+        list(read_users(stream))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    assert str(caught.value) == f"{path}: gives text; open it in binary mode"
+
+
+def test_nested_makes_mappings_of_dotted_names() -> None:
+    """As the columns of CSV."""
+    assert nested([("a.b", 1), ("a.c", None), ("d", "x")]) == {"a": {"b": 1, "c": None}, "d": "x"}
+
+
+def test_nested_refuses_a_name_given_twice() -> None:
+    """One of the two values would be lost."""
+    with pytest.raises(InvalidTraitsError, match=r"^a\.b: is there twice$"):
+        nested([("a.b", 1), ("a.b", 2)])
