@@ -81,7 +81,10 @@ class Router:
         )
 
     def close(self) -> None:
-        """End the threads and free the connections; whoever waits in `identify` gets an answer now."""
+        """End the threads and free the connections, without waiting.
+
+        Whoever waits for a retry in `identify` gets an answer now; a request under way is answered by its deadline.
+        """
         self._workers.close()
         for lane in self._lanes:
             lane.transport.close()

@@ -38,6 +38,7 @@ class Workers(Generic[T]):
     _tasks: "SimpleQueue[Task[T] | None]" = attrs.field(factory=SimpleQueue["Task[T] | None"])
     _idle: threading.Semaphore = attrs.field(factory=lambda: threading.Semaphore(0))
     _threads: int = 0
+    _closed: bool = False
     _pid: int = attrs.field(factory=os.getpid)
 
     def submit(self, call: Callable[[], T]) -> "Future[T]":
@@ -45,6 +46,9 @@ class Workers(Generic[T]):
         if self._pid != os.getpid():
             self._start_over()
         task = Task(Future[T](), call)
+        if self._closed:
+            task.run()
+            return task.future
         if self._idle.acquire(blocking=False):
             self._tasks.put(task)
             return task.future
@@ -58,7 +62,8 @@ class Workers(Generic[T]):
         return task.future
 
     def close(self) -> None:
-        """End the threads as they fall idle; do not wait for them."""
+        """End the threads as they fall idle; do not wait for them. Later calls are made by whoever submits them."""
+        self._closed = True
         for _ in range(self._threads):
             self._tasks.put(None)
         self._threads = 0

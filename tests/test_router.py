@@ -421,7 +421,7 @@ def test_does_not_hold_up_the_exit_of_the_process(vendors: Vendors) -> None:
     started = time.monotonic()
 
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, vendors.logrocket.base_url], timeout=30, capture_output=True, check=False
+        [sys.executable, "-c", SCRIPT, vendors.logrocket.base_url or ""], timeout=30, capture_output=True, check=False
     )
 
     assert result.returncode == 0, result.stderr
@@ -440,7 +440,7 @@ atexit.register(lambda: print(router.identify(UserTraits("last", name="x")).stat
 def test_identifies_even_while_the_process_exits(vendors: Vendors) -> None:
     """A call from an atexit hook, when no thread can start any more, still goes out."""
     result = subprocess.run(
-        [sys.executable, "-c", AT_EXIT, vendors.logrocket.base_url], timeout=30, capture_output=True, check=False
+        [sys.executable, "-c", AT_EXIT, vendors.logrocket.base_url or ""], timeout=30, capture_output=True, check=False
     )
 
     assert result.stdout == b"ok\n", result.stderr
@@ -482,3 +482,17 @@ def test_rejects_without_sending(identify: Identify, vendors: Vendors) -> None:
     assert isinstance(report["logrocket"], Rejected)
     assert isinstance(report["fullstory"], Accepted)
     assert len(vendors.logrocket_emulator.requests) == 0
+
+
+def test_a_router_closed_after_use_says_so_at_once(vendors: Vendors) -> None:
+    """Threads that ended with the close are not waited for."""
+    router = Router(vendors.backends, timeout=20)
+    router.identify(ANN)
+    time.sleep(0.05)  # Until the threads are idle.
+    router.close()
+    started = time.monotonic()
+
+    report = router.identify(ANN)
+
+    assert all(isinstance(outcome, Unavailable) for outcome in report.outcomes)
+    assert time.monotonic() - started < 5

@@ -60,6 +60,17 @@ def test_does_not_keep_the_process_alive() -> None:
     assert Workers[threading.Thread]().submit(threading.current_thread).result(5).daemon
 
 
+def test_starts_over_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that finds itself to be another one makes threads of its own, since its parent's did not come along."""
+    workers = Workers[int]()
+    parents = workers.submit(threading.get_ident).result(5)
+    time.sleep(0.05)  # Until that thread is idle, and would be used again.
+
+    monkeypatch.setattr("os.getpid", lambda: -1)
+
+    assert workers.submit(threading.get_ident).result(5) != parents
+
+
 def test_has_the_caller_do_the_work_when_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """While the interpreter shuts down no thread starts, and the call is made all the same."""
 

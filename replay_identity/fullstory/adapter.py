@@ -57,8 +57,10 @@ class UserFilter:
 EVERYONE: Final = UserFilter()
 
 
-def _check_key(_instance: object, _attribute: object, api_key: str) -> None:
+# A converter, since the other fields are made of a key that has been checked.
+def _checked_key(api_key: str) -> str:
     check_api_key(api_key, hint="pass api_key or set FULLSTORY_API_KEY")
+    return api_key
 
 
 def _check_source(_instance: object, attribute: "attrs.Attribute[Any]", source: str | None) -> None:
@@ -98,7 +100,7 @@ class Fullstory:
         ConfigurationError: The key or the address cannot be used.
     """
 
-    api_key: str = attrs.field(repr=False, validator=_check_key)
+    api_key: str = attrs.field(repr=False, converter=_checked_key)
     base_url: str | None = attrs.field(default=None, kw_only=True)
     on_violation: OnViolation = attrs.field(default="reject", kw_only=True, validator=check_on_violation)
     integration_source: str | None = attrs.field(default=None, kw_only=True, validator=_check_source)

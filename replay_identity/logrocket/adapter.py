@@ -22,14 +22,16 @@ from .words import word_user
 _HOST: Final = "https://api.logrocket.com"
 
 
-def _check_key(_instance: object, _attribute: object, api_key: str) -> None:
+# A converter, since the other fields are made of a key that has been checked.
+def _checked_key(api_key: str) -> str:
     check_api_key(api_key, hint="pass api_key or set LOGROCKET_API_KEY")
+    return api_key
 
 
 def _app_url(backend: "LogRocket") -> str:
     org, app = _slugs(backend.api_key)
     org, app = _slug("org", backend.org or org), _slug("app", backend.app or app)
-    url = check_base_url(backend.base_url, allow_insecure=backend.allow_insecure)
+    url = check_base_url(backend.base_url or _HOST, allow_insecure=backend.allow_insecure)
     return f"{url}/v1/orgs/{org}/apps/{app}"
 
 
@@ -61,7 +63,7 @@ class LogRocket:
         api_key: The whole key, ``org:app:secret``.
         org: The organisation; by default the key's.
         app: The application; by default the key's.
-        base_url: Address of the API, without ``/v1``.
+        base_url: Address of the API without ``/v1``; by default LogRocket's own.
         on_violation: ``"reject"`` a user who breaks a limit, or ``"adapt"`` the traits with a recorded loss.
         name: Name that outcomes and settings carry.
         allow_insecure: Allow a plain http address off loopback.
@@ -70,10 +72,10 @@ class LogRocket:
         ConfigurationError: The key or the address cannot be used, or org and app are not known.
     """
 
-    api_key: str = attrs.field(repr=False, validator=_check_key)
+    api_key: str = attrs.field(repr=False, converter=_checked_key)
     org: str | None = attrs.field(default=None, kw_only=True)
     app: str | None = attrs.field(default=None, kw_only=True)
-    base_url: str = attrs.field(default=_HOST, kw_only=True)
+    base_url: str | None = attrs.field(default=None, kw_only=True)
     on_violation: OnViolation = attrs.field(default="reject", kw_only=True, validator=check_on_violation)
     name: str = attrs.field(default="logrocket", kw_only=True)
     allow_insecure: bool = attrs.field(default=False, kw_only=True)

@@ -19,7 +19,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LIFTED: Final = {"name": LIMITS.name, "email": LIMITS.email}
 # LogRocket's own field for the id; its SDK lets a trait of this name through, to stand beside the real one.
 _RESERVED: Final = "userID"
-_SPECIAL: Final = frozenset({*_LIFTED, _RESERVED})
+_SPECIAL: Final = frozenset({*_LIFTED, _RESERVED, ""})
 # A name that no unit can make longer than the advised length.
 _SHORT: Final = ADVISED_NAME.maximum // 4
 # A text of so few characters is within the limit whatever they are.
@@ -54,10 +54,10 @@ def _coerced(name: str) -> Adjustment:
     return Adjustment(printable(f"traits.{name}"), "coerced", "strings-only")
 
 
-def _warn_if_blank(name: str, value: str, fitting: Fitting) -> None:
+def _warn_if_blank(path: str, value: str, fitting: Fitting) -> None:
     """Warn that a blank name or e-mail is sent as it is, since what LogRocket makes of it is not documented."""
     if not value:
-        fitting.adjust(name, "warned", "blank-name-or-email")
+        fitting.adjust(path, "warned", "blank-name-or-email")
 
 
 @attrs.define
@@ -122,15 +122,18 @@ class Traits:
         self.worded[name] = text
 
     def _special(self, name: str, value: Any) -> None:  # noqa: ANN401  # As above.
-        """Send ``name`` or ``email`` as LogRocket's own field, if it says nothing else than that; never ``userID``."""
+        """Send ``name`` or ``email`` as LogRocket's own field, unless it says another; the others never."""
         path = f"traits.{name}"
         if name == _RESERVED:
             self.fitting.drop(path, "reserved-name")
+        elif not name:
+            self.fitting.drop(path, "empty-name")  # What LogRocket makes of it is not documented.
         elif not isinstance(value, str):
             # How to clear these is not documented, and LogRocket's SDK drops them when they are no strings.
             self.fitting.drop(path, "name-and-email-are-strings")
         elif self.body.get(name, value) != value:
             self.fitting.refuse(path, "name-collision")
         elif self.fitting.keep(path, value, _LIFTED[name]) is not None:
+            _warn_if_blank(path, value, self.fitting)
             self.fitting.adjust(path, "lifted", "name-and-email", name)
             self.body[name] = value

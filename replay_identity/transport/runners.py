@@ -68,7 +68,7 @@ class Transport:
         return STOPPED if self._closed.wait(step.seconds) else PAUSED
 
     def close(self) -> None:
-        """Wake whoever waits for a retry, and free the connections; what is being sent gets a lost answer."""
+        """Wake whoever waits for a retry, and free the connections; a request under way is left to its timeout."""
         self._closed.set()
         self._sender.close()
 
@@ -130,7 +130,7 @@ class AsyncTransport:
         return self._closed
 
     async def aclose(self) -> None:
-        """Free the connections; what is being sent gets a lost answer."""
+        """Free the connections; a request under way is left to its timeout."""
         self._closed = True
         await self._sender.aclose()
 
