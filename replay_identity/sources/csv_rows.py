@@ -9,6 +9,7 @@ from typing import Any, Final
 import attrs
 
 from ..errors import InvalidTraitsError, SourceError, printable
+from ..model import USER_ID_NAMES
 from .lines import MAX_LINE, TOO_LONG, Line
 from .nesting import Place, places
 from .rows import BadRow, Row, to_row
@@ -34,7 +35,7 @@ class Record:
 def csv_rows(lines: Iterator[Line], source: str) -> Iterator[Row | BadRow]:
     """Yield one row for each record after the header.
 
-    Every cell is a string; an empty one says nothing. A dotted column name makes a nested trait.
+    Every cell is a string; an empty one says nothing, but for an id. A dotted column name makes a nested trait.
 
     Raises:
         SourceError: The header cannot be used.
@@ -115,7 +116,8 @@ def _row(record: Record, columns: tuple[Place, ...]) -> Row | BadRow:
         return BadRow(record.line, record.last_line, problem)
     row: dict[str, Any] = {}
     for place, cell in zip(columns, cells, strict=True):
-        if cell:
+        # An empty id is no anonymous user, whom every run would create anew, but a row to be told about.
+        if cell or place.name in USER_ID_NAMES:
             if not cell.isascii() and _NOT_UTF8.search(cell):
                 return BadRow(record.line, record.last_line, f"{printable(place.name)}: is not UTF-8")
             place.put(row, cell)

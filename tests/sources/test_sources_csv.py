@@ -31,6 +31,11 @@ def test_every_cell_is_a_text_and_an_empty_one_says_nothing() -> None:
     assert rows == [Row(2, UserTraits("u1", name="Ada", traits={"seats": "043"}))]
 
 
+def test_an_empty_id_is_no_anonymous_user() -> None:
+    """Every run would create another anonymous user at Fullstory, so the row is told about instead."""
+    assert shown(b"id,plan\n,pro\nu2,free\n") == ["line 2: user_id: is empty; an anonymous user has no id at all", "u2"]
+
+
 def test_a_dotted_column_is_a_nested_trait() -> None:
     """As the exports of both vendors write it."""
     rows = read(b"id,company.name,company.address.city,plan\nu1,Acme,Bern,pro\nu2,,Rome,\n")

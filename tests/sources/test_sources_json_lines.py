@@ -77,7 +77,7 @@ def test_an_integer_beyond_64_bits_stays_itself(number: int) -> None:
         (b'{"a": ' * 3000 + b"1" + b"}" * 3000, "line 1: is nested too deeply"),
         (b'{"id": 7}', "line 1: user_id: is an int; a user id is a string, so pass str(...)"),
         (b'{"id": true}', "line 1: user_id: is a bool; a user id is a string, so pass str(...)"),
-        (b'{"id": ""}', "line 1: user_id: is empty; pass None for an anonymous user"),
+        (b'{"id": ""}', "line 1: user_id: is empty; an anonymous user has no id at all"),
         (b'{"plan": "canary-7Q", "plan": "b"}', "line 1: plan: is there twice in one object"),
         (b'{"d" : 1, "d": 2}', "line 1: d: is there twice in one object"),
         (b'{"a": [{"b": {"c" : 1, "c" :2}}]}', "line 1: c: is there twice in one object"),
