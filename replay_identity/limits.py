@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterator
 from datetime import date
 from enum import StrEnum
-from typing import Final
+from typing import Final, assert_never
 
 import attrs
 
@@ -58,6 +58,8 @@ class Limit:
                 return len(text) if text.isascii() else len(text.encode())
             case Unit.CHARACTERS | Unit.TRAITS:
                 return len(text)
+            case _:
+                assert_never(self.unit)
 
     def allows(self, text: str) -> bool:
         """Tell whether *text* is within the limit."""
@@ -72,6 +74,8 @@ class Limit:
                 kept = text.encode()[: self.maximum].decode("utf-8", "ignore")
             case Unit.CHARACTERS | Unit.TRAITS:
                 kept = text[: self.maximum]
+            case _:
+                assert_never(self.unit)
         return _whole_characters(text, len(kept))
 
 
@@ -110,16 +114,34 @@ class Limits:
 def _whole_characters(text: str, length: int) -> str:
     """Return text[:length], less what would split a character made of several code points."""
     end = length
-    while 0 < end < len(text) and (_continues(text[end]) or text[end - 1] == _ZERO_WIDTH_JOINER):
+    while 0 < end < len(text) and _splits(text, end):
         end -= 1
     # A text that is one single pile of marks has no boundary to respect.
     return text[: end or length]
 
 
+def _splits(text: str, end: int) -> bool:
+    """Tell whether a cut before text[end] would go through a character."""
+    before, after = text[end - 1], text[end]
+    if _is_flag_letter(before) and _is_flag_letter(after):
+        # A flag is two letters: an odd number of them before the cut means that it goes through one.
+        start = end
+        while start and _is_flag_letter(text[start - 1]):
+            start -= 1
+        return (end - start) % 2 == 1
+    return _continues(after) or before == _ZERO_WIDTH_JOINER or before + after == "\r\n"
+
+
+def _is_flag_letter(char: str) -> bool:
+    return "\U0001f1e6" <= char <= "\U0001f1ff"
+
+
 def _continues(char: str) -> bool:
-    """Tell whether *char* belongs to the character before it: a mark, a joiner, a variation or a skin tone."""
+    """Tell whether *char* belongs to the character before it: a mark, a joiner, a variation, a skin tone, a tag."""
     return (
         unicodedata.category(char) in {"Mn", "Me", "Mc"}
         or char == _ZERO_WIDTH_JOINER
         or "\U0001f3fb" <= char <= "\U0001f3ff"
+        or "\U000e0020" <= char <= "\U000e007f"
+        or "\u1160" <= char <= "\u11ff"  # The later letters of a Hangul syllable.
     )

@@ -176,7 +176,7 @@ def is_list(value: object) -> TypeGuard[tuple[Any, ...]]:
 
 def _lift(traits: dict[str, Any], names: tuple[str, ...]) -> Any:  # noqa: ANN401  # Checked by the caller.
     for name in names:
-        if name in traits:
+        if traits.get(name) is not None:
             return traits.pop(name)
     return None
 
@@ -201,7 +201,7 @@ def checked_id(user_id: object) -> str:
         problem = f"is {_article(type(user_id).__name__)}; a user id is a string, so pass str(...)"
         raise InvalidTraitsError("user_id", problem)
     if not user_id:
-        raise InvalidTraitsError("user_id", "is empty; pass None for an anonymous user")
+        raise InvalidTraitsError("user_id", "is empty; an anonymous user has no id at all")
     return _checked_text(user_id, "user_id")
 
 
@@ -351,4 +351,4 @@ def _check_of(kind: type[object]) -> Callable[[Any, str], Any] | None:
 
 
 def _article(type_name: str) -> str:
-    return f"an {type_name}" if type_name[0] in "aeiou" else f"a {type_name}"
+    return f"an {type_name}" if type_name.lower().startswith(tuple("aeiou")) else f"a {type_name}"

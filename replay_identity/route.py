@@ -89,8 +89,9 @@ class Route:
         seen: dict[str, Any] = {}
         for name, value in traits.items():
             path = parents + name
-            named = inside or path in (self.only or ())
-            if path in self.exclude or not (named or is_nested(value)):
+            paths = frozenset(_prefixes(path))  # A name may have dots of its own, as a column of a file has.
+            named = inside or not paths.isdisjoint(self.only or ())
+            if not paths.isdisjoint(self.exclude) or not (named or is_nested(value)):
                 continue
             new_name = self.rename.get(path, name)
             if new_name in seen:
@@ -100,9 +101,15 @@ class Route:
 
     def _renamed(self, path: str) -> str:
         """Return the dotted *path* as it reads once every part of it is renamed."""
-        parts = path.split(".")
-        prefixes = (".".join(parts[: index + 1]) for index in range(len(parts)))
-        return ".".join(self.rename.get(prefix, part) for prefix, part in zip(prefixes, parts, strict=True))
+        return ".".join(
+            self.rename.get(prefix, part) for prefix, part in zip(_prefixes(path), path.split("."), strict=True)
+        )
+
+
+def _prefixes(path: str) -> list[str]:
+    """Return the dotted *path* and the paths of its parents, the outermost first."""
+    parts = path.split(".")
+    return [".".join(parts[: index + 1]) for index in range(len(parts))]
 
 
 _FILTERED = "kept from this backend by its route"
