@@ -59,7 +59,7 @@ def test_an_integer_beyond_64_bits_stays_itself(number: int) -> None:
         (b'{"id": "canary-7Q"', "line 1: is cut off: the file ends within it"),
         (b'{"id": "canary-7Q"\n', "line 1: is cut off; JSON Lines has one object a line"),
         (b'{"id": canary-7Q}', "line 1: is not JSON from column 8 on"),
-        (b'[{"id": "canary-7Q"},]', "line 1: is not JSON from column 22 on; JSON Lines has one object a line"),
+        (b'[{"id": "canary-7Q"} 7]', "line 1: is not JSON from column 22 on; JSON Lines has one object a line"),
         (b'["canary-7Q"]', "line 1: is an array, not an object; JSON Lines has one object a line"),
         (b'"canary-7Q"', "line 1: is a string, not an object; JSON Lines has one object a line"),
         (b"7.5", "line 1: is a number, not an object; JSON Lines has one object a line"),
