@@ -1,0 +1,630 @@
+from typing import Any
+
+import attrs
+import orjson
+import pytest
+from exchanges import run
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import replies, users
+
+from replay_identity import (
+    Accepted,
+    ConfigurationError,
+    Fullstory,
+    InvalidTraitsError,
+    Misconfigured,
+    Outcome,
+    Rejected,
+    Skipped,
+    Unavailable,
+    Unknown,
+    UserTraits,
+    Violation,
+)
+from replay_identity.backend import (
+    Credentials,
+    Page,
+    StoredUser,
+    SupportsDelete,
+    SupportsRead,
+    SupportsVerify,
+)
+from replay_identity.exchange import Lost, Reply, Request
+from replay_identity.fullstory.adapter import UserFilter
+from replay_identity.model import fingerprint
+from replay_identity.outcome import explain
+
+KEY = "na1.by11Qcanary/DEMO"
+BACKEND = Fullstory(KEY)
+BIG = "7449164135934483470"
+ANN = UserTraits("u1", name="Ann Canary", email="canary@example.com", traits={"plan": "canary-pro", "days": 43})
+CREATED = Reply(200, body=b'{"id": "987654321"}')
+ERROR_HINTS = {
+    401: "Check the API key and its realm; it is sent as it is, so pass it as Fullstory shows it.",
+    403: "Writing users needs a Standard key; reading and deleting them an Architect or Admin key.",
+}
+
+
+def error(code: str, message: str) -> bytes:
+    """Return the documented error body."""
+    return orjson.dumps({"message": message, "code": code})
+
+
+def asked(request: Request) -> tuple[str, str]:
+    """Return the method and the address without the host."""
+    return request.method, request.url.removeprefix("https://api.fullstory.com")
+
+
+def test_a_user_with_a_uid_is_upserted() -> None:
+    """POST to the collection, with a place for an idempotency key; the reply's id is kept."""
+    outcome, requests = run(BACKEND.identify(UserTraits("u1", name="Ann")), CREATED)
+
+    assert outcome == Accepted("fullstory", "987654321")
+    assert requests == [
+        Request(
+            "identify",
+            "POST",
+            "https://api.fullstory.com/v2/users",
+            {"accept": "application/json", "authorization": f"Basic {KEY}", "content-type": "application/json"},
+            b'{"uid":"u1","display_name":"Ann"}',
+            "idempotency-key",
+        )
+    ]
+
+
+def test_a_user_without_a_uid_is_created_anonymous() -> None:
+    """The id is the only way back to them."""
+    outcome, requests = run(
+        BACKEND.identify(UserTraits(traits={"plan": "pro"})), Reply(200, body=b'{"id": "%s"}' % BIG.encode())
+    )
+
+    assert outcome == Accepted("fullstory", BIG)
+    assert asked(requests[0]) == ("POST", "/v2/users")
+    assert requests[0].body == b'{"properties":{"plan":"pro"}}'
+    assert requests[0].idempotency_header == "idempotency-key"
+
+
+@pytest.mark.parametrize(
+    ("vendor_id", "segment"), [(BIG, BIG), ("a/b", "a%2Fb"), ("abd123=", "abd123%3D"), ("é?#", "%C3%A9%3F%23")]
+)
+def test_a_user_with_a_fullstory_id_is_updated_by_it(vendor_id: str, segment: str) -> None:
+    """POST to the user, for which no idempotency key is documented; a uid is sent along."""
+    user = UserTraits("u1", vendor_ids={"fullstory": vendor_id, "other": "8"})
+
+    outcome, requests = run(BACKEND.identify(user), Reply(200, body=b'{"id": "99"}'))
+
+    assert outcome == Accepted("fullstory", "99")
+    assert asked(requests[0]) == ("POST", f"/v2/users/{segment}")
+    assert requests[0].body == b'{"uid":"u1"}'
+    assert requests[0].idempotency_header is None
+
+
+def test_the_fullstory_id_is_found_by_the_backends_name() -> None:
+    """Two organisations have two ids."""
+    europe = Fullstory("eu1.key", name="fs-eu")
+    user = UserTraits("u1", vendor_ids={"fullstory": "1", "fs-eu": "2"})
+
+    plan = europe.plan(user)
+
+    assert plan.backend == "fs-eu"
+    assert plan.request is not None
+    assert plan.request.url == "https://api.eu1.fullstory.com/v2/users/2"
+
+
+@pytest.mark.parametrize("on_violation", ["reject", "adapt"])
+@pytest.mark.parametrize("vendor_id", [".", ".."])
+def test_an_id_that_http_would_resolve_away_is_refused(vendor_id: str, on_violation: Any) -> None:
+    """Percent-encoding leaves dots alone."""
+    backend = Fullstory(KEY, on_violation=on_violation)
+
+    outcome, requests = run(backend.identify(UserTraits("u1", vendor_ids={"fullstory": vendor_id})))
+
+    assert outcome == Rejected("fullstory", (Violation("vendor_ids.fullstory", "dot-segment"),))
+    assert requests == []
+
+
+def test_a_user_who_breaks_a_rule_is_not_sent() -> None:
+    """The outcome says which."""
+    outcome, requests = run(BACKEND.identify(UserTraits("u" * 257)))
+
+    assert outcome == Rejected("fullstory", (Violation("user_id", "uid-length", 256, 257, "characters"),))
+    assert requests == []
+
+
+def test_adjustments_are_on_the_outcome() -> None:
+    """As they are on the plan."""
+    backend = Fullstory(KEY, on_violation="adapt")
+    user = UserTraits("u1", traits={"a b": "x" * 9000})
+
+    outcome, _ = run(backend.identify(user), CREATED)
+
+    assert isinstance(outcome, Accepted)
+    assert [each.kind for each in outcome.adjustments] == ["renamed", "truncated"]
+    assert outcome.adjustments == backend.plan(user).adjustments
+
+
+@pytest.mark.parametrize(
+    ("key", "options", "url", "region"),
+    [
+        ("na1.key", {}, "https://api.fullstory.com", "na1"),
+        ("key-of-old", {}, "https://api.fullstory.com", "na1"),
+        ("eu1.key/DEMO", {}, "https://api.eu1.fullstory.com", "eu1"),
+        ("eu1", {}, "https://api.fullstory.com", "na1"),
+        ("eu1key.x", {}, "https://api.fullstory.com", "na1"),
+        ("eu1.key", {"base_url": "https://proxy.example.com/fs/"}, "https://proxy.example.com/fs", "eu1"),
+        ("na1.key", {"base_url": "http://127.0.0.1:8801"}, "http://127.0.0.1:8801", "na1"),
+        ("na1.key", {"base_url": "http://fs.internal", "allow_insecure": True}, "http://fs.internal", "na1"),
+    ],
+)
+def test_the_host_is_that_of_the_keys_realm(key: str, options: Any, url: str, region: str) -> None:
+    """Unless an address is given."""
+    backend = Fullstory(key, **options)
+
+    plan = backend.plan(UserTraits("u1"))
+
+    assert plan.request is not None
+    assert plan.request.url == f"{url}/v2/users"
+    assert backend.region == region
+
+
+def test_the_key_is_sent_verbatim() -> None:
+    """It is no user and password to be encoded."""
+    plan = Fullstory("na1.a:b/c==").plan(UserTraits("u1"))
+
+    assert plan.request is not None
+    assert plan.request.headers["authorization"] == "Basic na1.a:b/c=="
+
+
+def test_the_integration_can_be_named() -> None:
+    """In every request."""
+    backend = Fullstory(KEY, integration_source="acme-sync")
+
+    _, requests = run(backend.verify(), Reply(500))
+
+    assert requests[0].headers["integration-source"] == "acme-sync"
+    assert "integration-source" not in run(BACKEND.verify(), Reply(500))[1][0].headers
+
+
+@pytest.mark.parametrize(
+    ("options", "setting"),
+    [
+        ({"api_key": ""}, "api_key"),
+        ({"api_key": None}, "api_key"),
+        ({"api_key": "Basic key"}, "api_key"),
+        ({"api_key": "key\n"}, "api_key"),
+        ({"base_url": "http://api.fullstory.com"}, "base_url"),
+        ({"base_url": "api.fullstory.com"}, "base_url"),
+        ({"integration_source": "a\r\nx: y"}, "integration_source"),
+        ({"on_violation": "truncate"}, "on_violation"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(options: Any, setting: str) -> None:
+    """At once, and without its value."""
+    settings: dict[str, Any] = {"api_key": "k", **options}
+
+    with pytest.raises(ConfigurationError) as caught:
+        Fullstory(**settings)
+
+    assert caught.value.setting == setting
+
+
+def test_the_capabilities_are_those_of_the_protocols() -> None:
+    """Reading, deleting and verifying."""
+    assert isinstance(BACKEND, SupportsRead)
+    assert isinstance(BACKEND, SupportsDelete)
+    assert isinstance(BACKEND, SupportsVerify)
+    assert BACKEND.limits.user_id.maximum == 256
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (
+            Reply(400, body=error("required_field", "uid is required")),
+            Rejected("fullstory", code="required_field", message="uid is required"),
+        ),
+        (
+            Reply(400, body=error("invalid_argument", "events must have a non-empty name")),
+            Rejected("fullstory", code="invalid_argument", message="events must have a non-empty name"),
+        ),
+        (
+            Reply(400, body=error("invalid_parameter", "The provided uid parameter can not be empty")),
+            Rejected("fullstory", code="invalid_parameter", message="The provided uid parameter can not be empty"),
+        ),
+        (
+            Reply(401, body=error("unauthorized", "access is unauthorized")),
+            Misconfigured("fullstory", "HTTP 401 unauthorized", ERROR_HINTS[401]),
+        ),
+        (
+            Reply(403, body=error("forbidden", "insufficient permissions")),
+            Misconfigured("fullstory", "HTTP 403 forbidden", ERROR_HINTS[403]),
+        ),
+        (
+            Reply(404, body=error("resource_not_found", "Requested resource does not exist")),
+            Rejected("fullstory", code="resource_not_found", message="Requested resource does not exist"),
+        ),
+        (
+            Reply(404, body=error("user_not_found", "User with that ID does not exist")),
+            Rejected("fullstory", code="user_not_found", message="User with that ID does not exist"),
+        ),
+        (Reply(409), Unknown("fullstory", "HTTP 409, an earlier attempt may still be running")),
+        (Reply(413, body=b"<html>Too large</html>"), Rejected("fullstory", code="HTTP 413")),
+        (
+            Reply(429, {"retry-after": "30"}, error("too_many_requests", "Too many requests.")),
+            Unavailable("fullstory", "HTTP 429 too_many_requests", 30.0),
+        ),
+        (
+            Reply(429, {"retry-after": "Sat, 21 Nov 2026 08:01:00 GMT", "date": "Sat, 21 Nov 2026 08:00:00 GMT"}),
+            Unavailable("fullstory", "HTTP 429", 60.0),
+        ),
+        (
+            Reply(500, body=error("server_error", "Server error was encountered")),
+            Unavailable("fullstory", "HTTP 500 server_error"),
+        ),
+        (Reply(502), Unknown("fullstory", "HTTP 502")),
+        (Reply(503), Unavailable("fullstory", "HTTP 503")),
+        (Reply(504), Unknown("fullstory", "HTTP 504")),
+        (
+            Reply(302, {"location": "https://evil.example"}),
+            Misconfigured("fullstory", "HTTP 302, a redirection, which is never followed", "Check base_url."),
+        ),
+        (
+            Reply(200, body=b"<html>Log in</html>"),
+            Unknown("fullstory", "HTTP 200 with a body that is not the documented one"),
+        ),
+        (Reply(200, body=b""), Unknown("fullstory", "HTTP 200 with a body that is not the documented one")),
+        (Reply(200, body=b'{"id": "9876'), Unknown("fullstory", "HTTP 200 with a body that is not the documented one")),
+        (Reply(200, body=b'{"id": 7}'), Unknown("fullstory", "HTTP 200 with a body that is not the documented one")),
+        (Reply(200, body=b'{"id": ""}'), Unknown("fullstory", "HTTP 200 with a body that is not the documented one")),
+        (Reply(400, body=b'{"message": 7, "code": null}'), Rejected("fullstory", code="HTTP 400")),
+        (Reply(400, body=b'["no"]'), Rejected("fullstory", code="HTTP 400")),
+        (Reply(0, lost=Lost.NOT_SENT), Unavailable("fullstory", "the vendor could not be reached")),
+        (Reply(0, lost=Lost.NO_ANSWER), Unknown("fullstory", "the connection was lost before the answer")),
+        (Reply(0, lost=Lost.TOO_LARGE), Unknown("fullstory", "the answer was larger than the cap")),
+        (Reply(0, lost=Lost.OUT_OF_TIME), Unavailable("fullstory", "the deadline passed before it was sent")),
+    ],
+)
+def test_every_documented_answer_is_one_outcome(reply: Reply, outcome: Outcome) -> None:
+    """And every undocumented one, too."""
+    assert run(BACKEND.identify(UserTraits("u1")), reply)[0] == outcome
+
+
+def test_what_was_sent_is_masked_in_the_vendors_words() -> None:
+    """Vendors quote what they refuse; the code is kept, and the key is not."""
+    quoting = error("invalid", f"Ann Canary <canary@example.com> has CANARY-PRO and days 43, key {KEY}")
+
+    outcome, _ = run(BACKEND.identify(ANN), Reply(400, body=quoting))
+
+    assert outcome == Rejected("fullstory", code="invalid", message="••• <•••> has ••• and days •••, key •••")
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply(502), Reply(200), Reply(0, lost=Lost.TIMED_OUT), Reply(409), Reply(503, uncertain=True)]
+)
+def test_a_lost_answer_about_an_anonymous_user_is_not_retryable(reply: Reply) -> None:
+    """Sending again could make a second one; by uid or by id it could not."""
+    anonymous, _ = run(BACKEND.identify(UserTraits(traits={"plan": "pro"})), reply)
+    by_uid, _ = run(BACKEND.identify(UserTraits("u1")), reply)
+    by_id, _ = run(BACKEND.identify(UserTraits(vendor_ids={"fullstory": "7"})), reply)
+
+    assert isinstance(anonymous, Unknown)
+    assert [anonymous.retryable, by_uid.retryable, by_id.retryable] == [False, True, True]
+
+
+SHOWN = {
+    "id": BIG,
+    "uid": "u1",
+    "display_name": "Ann",
+    "email": "a@example.com",
+    "is_being_deleted": False,
+    "properties": {"plan": "pro", "days": 43},
+    "schema": {"properties": {"days": "int"}},
+    "type_conflicts": {"properties": {"plan": ["str", "int"]}},
+    "app_url": "https://app.fullstory.com/x?url_source=api",
+}
+STORED = StoredUser(
+    backend="fullstory",
+    vendor_id=BIG,
+    user_id="u1",
+    name="Ann",
+    email="a@example.com",
+    traits={"plan": "pro", "days": 43},
+    types={"days": "int"},
+    type_conflicts={"plan": ["str", "int"]},
+    url="https://app.fullstory.com/x?url_source=api",
+)
+
+
+def test_a_user_is_got_by_fullstory_id() -> None:
+    """With schema and conflicts, and an id of any number of digits as text."""
+    user, requests = run(BACKEND.get_by_id(BIG), Reply(200, body=orjson.dumps(SHOWN)))
+
+    assert user == STORED
+    assert asked(requests[0]) == ("GET", f"/v2/users/{BIG}?include_schema=true")
+    assert (requests[0].body, requests[0].idempotency_header) == (None, None)
+
+
+def test_an_anonymous_user_with_nulls_is_read() -> None:
+    """Properties, schema and conflicts may be null, and a uid may be null or blank."""
+    shown = {"id": "7", "uid": "", "properties": None, "schema": None, "type_conflicts": None, "is_being_deleted": True}
+
+    user, _ = run(BACKEND.get_by_id("7"), Reply(200, body=orjson.dumps(shown)))
+
+    assert user == StoredUser(backend="fullstory", vendor_id="7", being_deleted=True)
+
+
+def test_the_repr_of_a_stored_user_shows_no_value() -> None:
+    """Names of traits, and fingerprints."""
+    assert repr(STORED) == (
+        f"StoredUser(backend='fullstory', vendor_id={fingerprint(BIG)}, user_id={fingerprint('u1')}, "
+        "traits=[plan, days], being_deleted=False)"
+    )
+
+
+@pytest.mark.parametrize("code", ["resource_not_found", "user_not_found"])
+def test_a_user_who_does_not_exist_is_none(code: str) -> None:
+    """By id or by uid: 404, or an empty page."""
+    missing = Reply(404, body=error(code, "no"))
+
+    assert run(BACKEND.get_by_id("7"), missing)[0] is None
+    assert run(BACKEND.get("u1"), missing)[0] is None
+    assert run(BACKEND.get("u1"), Reply(200, body=b'{"results": [], "total_records": "0"}'))[0] is None
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>404</html>", b"{}", b'{"error": "not found"}'])
+def test_a_404_that_is_not_fullstorys_own_is_no_answer(body: bytes) -> None:
+    """A wrong address must not pass for a user who does not exist, least of all when deleting."""
+    reply = Reply(404, body=body)
+
+    outcomes = [
+        run(ask, reply)[0]
+        for ask in (BACKEND.get("u1"), BACKEND.get_by_id("7"), BACKEND.delete("u1"), BACKEND.list_page())
+    ]
+
+    assert outcomes == [Rejected("fullstory", code="HTTP 404")] * 4
+
+
+def test_a_user_is_got_by_uid_through_the_list() -> None:
+    """Only the one who has that very uid."""
+    other = {**SHOWN, "id": "8", "uid": "U1"}
+
+    user, requests = run(
+        BACKEND.get("u1"), Reply(200, body=orjson.dumps({"results": [other, SHOWN], "total_records": "2"}))
+    )
+
+    assert user == STORED
+    assert asked(requests[0]) == ("GET", "/v2/users?uid=u1&include_schema=true")
+
+
+def test_a_failure_to_get_is_told() -> None:
+    """With what may be wrong."""
+    forbidden = Reply(403, body=error("forbidden", "insufficient permissions"))
+
+    for ask in (BACKEND.get("u1"), BACKEND.get_by_id("7"), BACKEND.list_page()):
+        assert run(ask, forbidden)[0] == Misconfigured("fullstory", "HTTP 403 forbidden", ERROR_HINTS[403])
+
+
+@pytest.mark.parametrize(
+    ("matching", "token", "query"),
+    [
+        (UserFilter(), None, "include_schema=true"),
+        (UserFilter(uid="a/b c&d"), None, "uid=a%2Fb%20c%26d&include_schema=true"),
+        (UserFilter(email="a+b@example.com"), None, "email=a%2Bb%40example.com&include_schema=true"),
+        (UserFilter(display_name="Zoë"), None, "display_name=Zo%C3%AB&include_schema=true"),
+        (UserFilter(is_identified=True), None, "is_identified=true&include_schema=true"),
+        (UserFilter(is_identified=False), "asd543=", "is_identified=false&include_schema=true&page_token=asd543%3D"),
+        (
+            UserFilter(uid="u", email="e", display_name="d", is_identified=True),
+            "t",
+            "uid=u&email=e&display_name=d&is_identified=true&include_schema=true&page_token=t",
+        ),
+    ],
+)
+def test_users_are_listed_by_every_filter(matching: UserFilter, token: str | None, query: str) -> None:
+    """Only what is given is sent, percent-encoded."""
+    _, requests = run(BACKEND.list_page(matching, page_token=token), Reply(500))
+
+    assert asked(requests[0]) == ("GET", f"/v2/users?{query}")
+
+
+def test_a_filter_is_checked_and_shows_nothing() -> None:
+    """It holds a person's data."""
+    assert "canary" not in repr(UserFilter(uid="canary", email="canary", display_name="canary"))
+    with pytest.raises(InvalidTraitsError, match=r"^email: is not valid Unicode text"):
+        UserFilter(email="\ud800")
+
+
+@pytest.mark.parametrize(
+    ("page", "token", "total"),
+    [
+        ({"results": [], "total_records": "1200", "next_page_token": "asd543="}, "asd543=", 1200),
+        ({"results": [], "total_records": "0", "next_page_token": ""}, None, 0),
+        ({"results": [], "total_records": "1", "next_page_token": None}, None, 1),
+        ({"results": []}, None, None),
+        ({"results": [], "total_records": 7}, None, None),
+        ({"results": [], "total_records": "many"}, None, None),
+        ({"results": [], "total_records": "9" * 18}, None, 10**18 - 1),
+        ({"results": [], "total_records": "9" * 19}, None, None),
+        ({"results": [], "total_records": "9" * 5000}, None, None),
+    ],
+)
+def test_a_page_is_read(page: dict[str, Any], token: str | None, total: int | None) -> None:
+    """The total is a string; the token of a last page is blank, null or missing."""
+    assert run(BACKEND.list_page(), Reply(200, body=orjson.dumps(page)))[0] == Page((), token, total)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{"results": null}',
+        b'{"results": {}}',
+        b'{"results": [7]}',
+        b'{"results": [{"uid": "u1"}]}',
+        b"[]",
+        b"<html>",
+    ],
+)
+def test_a_page_that_is_no_page_is_unknown(body: bytes) -> None:
+    """No user is left out silently."""
+    assert isinstance(run(BACKEND.list_page(), Reply(200, body=body))[0], Unknown)
+
+
+def page_of(*ids: str, token: str | None) -> Reply:
+    """Return a page of users."""
+    return Reply(200, body=orjson.dumps({"results": [{"id": each} for each in ids], "next_page_token": token}))
+
+
+@pytest.mark.parametrize("last", ["", None, "t2"])
+def test_pages_follow_the_token_to_the_last(last: str | None) -> None:
+    """The end is a token that is blank, missing, or the same again; the filter stays."""
+    scripted = [page_of("1", token="t1"), page_of("2", token="t2"), page_of("3", token=last)]
+    asks: list[str] = []
+    ids: list[str] = []
+
+    for exchange, reply in zip(BACKEND.pages(UserFilter(is_identified=True)), scripted, strict=True):
+        page, requests = run(exchange, reply)
+        assert isinstance(page, Page)
+        ids += [user.vendor_id for user in page.users]
+        asks.append(asked(requests[0])[1])
+
+    assert ids == ["1", "2", "3"]
+    query = "/v2/users?is_identified=true&include_schema=true"
+    assert asks == [query, f"{query}&page_token=t1", f"{query}&page_token=t2"]
+
+
+def test_pages_end_with_a_failure() -> None:
+    """To be resumed from the last good token."""
+    pages = BACKEND.pages(page_token="t7")
+
+    failure, requests = run(next(pages), Reply(503))
+
+    assert failure == Unavailable("fullstory", "HTTP 503")
+    assert requests[0].url.endswith("page_token=t7")
+    assert next(pages, None) is None
+
+
+def test_pages_end_when_one_was_not_asked_for() -> None:
+    """There is no token to go on from."""
+    pages = BACKEND.pages()
+    next(pages).close()
+
+    assert next(pages, None) is None
+
+
+@pytest.mark.parametrize(
+    ("ask", "path"),
+    [
+        (BACKEND.delete("a/b&c"), "/v2/users?uid=a%2Fb%26c"),
+        (BACKEND.delete(".."), "/v2/users?uid=.."),
+        (BACKEND.delete_by_id("abd123="), "/v2/users/abd123%3D"),
+    ],
+)
+def test_a_user_is_deleted_by_uid_or_by_id(ask: Any, path: str) -> None:
+    """Never without either, which the address alone would allow."""
+    outcome, requests = run(ask, Reply(200, body=b"{}"))
+
+    assert outcome == Accepted("fullstory")
+    assert asked(requests[0]) == ("DELETE", path)
+    assert requests[0].body is None
+
+
+def test_deleting_who_does_not_exist_is_skipped() -> None:
+    """There is nothing to delete."""
+    missing = Reply(404, body=error("user_not_found", "User with that ID does not exist"))
+
+    assert run(BACKEND.delete("u1"), missing)[0] == Skipped("fullstory", "Fullstory has no such user")
+
+
+@pytest.mark.parametrize("body", [b"<html>Log in</html>", b"", b"{"])
+def test_a_deletion_that_fullstory_does_not_confirm_is_unknown(body: bytes) -> None:
+    """A login page is no confirmation, and asking again does no harm."""
+    outcome, _ = run(BACKEND.delete("u1"), Reply(200, body=body))
+
+    assert isinstance(outcome, Unknown)
+    assert outcome.retryable
+
+
+def test_a_refused_deletion_is_told_without_the_id() -> None:
+    """Which the vendor quotes."""
+    outcome, _ = run(BACKEND.delete("canary-id"), Reply(400, body=error("bad", "uid canary-id is bad")))
+
+    assert outcome == Rejected("fullstory", code="bad", message="uid ••• is bad")
+
+
+@pytest.mark.parametrize("bad", ["", 7, "\ud800"])
+def test_what_is_no_id_is_refused_before_anything_is_sent(bad: Any) -> None:
+    """Without being quoted."""
+    for ask in (BACKEND.get(bad), BACKEND.delete(bad), BACKEND.get_by_id(bad), BACKEND.delete_by_id(bad)):
+        with pytest.raises(InvalidTraitsError):
+            run(ask)
+
+
+@pytest.mark.parametrize("bad", [".", ".."])
+def test_a_fullstory_id_of_dots_is_refused(bad: str) -> None:
+    """HTTP libraries would ask for something else."""
+    for ask in (BACKEND.get_by_id(bad), BACKEND.delete_by_id(bad)):
+        with pytest.raises(InvalidTraitsError, match=r"^vendor_id: cannot stand in a URL"):
+            run(ask)
+
+
+@pytest.mark.parametrize("role", ["ADMIN", "USER", "VIEW_ONLY", "ARCHITECT", "SOMETHING_NEW"])
+def test_a_key_is_verified(role: str) -> None:
+    """GET /me tells the organisation and the role; the e-mail address is not kept."""
+    body = orjson.dumps({"email": "canary@example.com", "orgId": "o1", "role": role})
+
+    credentials, requests = run(Fullstory("eu1.k").verify(), Reply(200, body=body))
+
+    assert credentials == Credentials("fullstory", "eu1", role, "o1")
+    assert (requests[0].method, requests[0].url) == ("GET", "https://api.eu1.fullstory.com/me")
+    assert "canary" not in repr(credentials)
+
+
+def test_a_bad_key_is_told() -> None:
+    """With what to check."""
+    outcome, _ = run(BACKEND.verify(), Reply(401, body=error("unauthorized", "access is unauthorized")))
+
+    assert outcome == Misconfigured("fullstory", "HTTP 401 unauthorized", ERROR_HINTS[401])
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"role": 7}', b"<html>"])
+def test_an_answer_that_does_not_tell_the_role_is_unknown(body: bytes) -> None:
+    """It is no proof that the key is good."""
+    assert isinstance(run(BACKEND.verify(), Reply(200, body=body))[0], Unknown)
+
+
+OUTCOMES = (Accepted, Skipped, Rejected, Misconfigured, Unavailable, Unknown)
+
+
+@given(reply=replies(), user=users())
+def test_every_reply_is_one_outcome(reply: Reply, user: UserTraits) -> None:
+    """Whatever comes back, identify returns, and the outcome can be told."""
+    backend = Fullstory(KEY, on_violation="adapt")
+    sends = backend.plan(user).request is not None
+
+    outcome, requests = run(backend.identify(user), *[reply] * sends)
+
+    assert isinstance(outcome, OUTCOMES)
+    assert outcome.backend == "fullstory"
+    assert len(requests) == sends
+    assert explain(outcome)
+    assert KEY not in repr(outcome) + explain(outcome)
+
+
+@given(reply=replies(), which=st.sampled_from(["get", "get_by_id", "list_page", "delete", "delete_by_id", "verify"]))
+def test_every_reply_to_a_question_is_an_answer_or_a_failure(reply: Reply, which: str) -> None:
+    """Nothing is raised."""
+    ask = getattr(BACKEND, which)
+    exchange = ask() if which in {"list_page", "verify"} else ask("u1")
+
+    answer, _ = run(exchange, reply)
+
+    assert answer is None or isinstance(answer, (*OUTCOMES, StoredUser, Page, Credentials))
+    assert reply.is_success or not isinstance(answer, Accepted | StoredUser | Credentials)
+
+
+def test_the_repr_of_a_backend_shows_no_key() -> None:
+    """And backends of the same settings are equal."""
+    assert "canary" not in repr(BACKEND)
+    assert Fullstory(KEY) == BACKEND != attrs.evolve(BACKEND, on_violation="adapt")

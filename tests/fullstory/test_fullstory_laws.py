@@ -1,0 +1,199 @@
+"""What holds for every user that Fullstory is sent, read off the JSON alone."""
+
+import copy
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from hypothesis import given
+from strategies import modest_users, users
+
+from replay_identity import REMOVE, Adjustment, Fullstory, UserTraits
+from replay_identity.backend import Plan
+from replay_identity.errors import printable
+from replay_identity.model import is_nested
+
+STRICT = Fullstory("na1.key")
+LENIENT = Fullstory("na1.key", on_violation="adapt")
+NAME = re.compile(r"\A[A-Za-z][A-Za-z0-9_]*\Z")
+# What nothing can mend: another id is another user, and of two values for one name one would be lost.
+NEVER_MENDED = {"uid-length", "dot-segment", "name-collision"}
+LOSSLESS = {"coerced"}
+
+
+def body_of(plan: Plan) -> dict[str, Any]:
+    """Return the JSON that would be sent."""
+    assert plan.request is not None
+    content: dict[str, Any] = orjson.loads(plan.request.body or b"")
+    return content
+
+
+def leaves(properties: Mapping[str, Any], parents: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted names and values of what is not an object."""
+    for name, value in properties.items():
+        if is_nested(value):
+            yield from leaves(value, f"{parents}{name}.")
+        else:
+            yield parents + name, value
+
+
+def parts(properties: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield every name and value at every level."""
+    for name, value in properties.items():
+        yield name, value
+        if is_nested(value):
+            yield from parts(value)
+
+
+def assert_within_limits(body: dict[str, Any]) -> None:
+    """Check what Fullstory publishes (https://developer.fullstory.com/server/users/create-user)."""
+    assert body.keys() <= {"uid", "display_name", "email", "properties", "schema"}
+    assert 0 < len(body.get("uid", "x")) <= 256
+    assert len(body.get("display_name", "")) <= 256
+    assert len(body.get("email", "")) <= 128
+    properties = body.get("properties", {})
+    found = dict(leaves(properties))
+    assert len(found) <= 500
+    for name, value in parts(properties):
+        assert NAME.match(name)
+        assert value is not None
+        size = len(value.encode()) if isinstance(value, str) else len(orjson.dumps(value))
+        assert size <= 8192
+    for path, value in found.items():
+        assert len(path) <= 512
+        if isinstance(value, list):
+            assert {type(item) for item in value} & {dict, list} == set()  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    declared = body.get("schema", {}).get("properties", {})
+    assert declared.keys() <= found.keys()
+    assert set(declared.values()) <= {
+        f"{kind}{s}" for kind in ("str", "int", "real", "bool", "date") for s in ("", "s")
+    }
+
+
+@given(user=users())
+def test_nothing_over_a_limit_is_ever_sent(user: UserTraits) -> None:
+    """Whether we refuse or adapt."""
+    for plan in (STRICT.plan(user), LENIENT.plan(user)):
+        if plan.request is not None:
+            assert_within_limits(body_of(plan))
+        assert (plan.request is None) == bool(plan.violations)
+
+
+@given(user=users())
+def test_adapting_leaves_only_what_nothing_can_mend(user: UserTraits) -> None:
+    """And refusing records no loss."""
+    strict, lenient = STRICT.plan(user), LENIENT.plan(user)
+
+    assert {violation.rule for violation in lenient.violations} <= NEVER_MENDED
+    assert [adjustment for adjustment in strict.adjustments if adjustment.lossy] == []
+    assert bool(strict.violations) == (bool(lenient.violations) or any(each.lossy for each in lenient.adjustments))
+
+
+@given(user=modest_users())
+def test_what_is_within_all_limits_is_never_refused(user: UserTraits) -> None:
+    """Nor changed with a loss, and adapting makes no difference to it."""
+    plan = STRICT.plan(user)
+
+    assert plan.violations == ()
+    assert {adjustment.kind for adjustment in plan.adjustments} <= LOSSLESS
+    assert LENIENT.plan(user) == plan
+
+
+def recorded(plan: Plan) -> set[str]:
+    """Return the paths that the plan says differ with a loss."""
+    return {adjustment.path for adjustment in plan.adjustments if adjustment.lossy}
+
+
+def reads_as(word: Any, value: Any) -> bool:
+    """Tell whether *word* in the JSON says *value*, by its JSON type alone."""
+    if isinstance(value, bool):
+        return word is value
+    if isinstance(value, tuple):
+        return isinstance(word, list) and len(word) == len(value) and all(map(reads_as, word, value))  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(value, datetime):
+        return isinstance(word, str) and word.endswith("Z") and datetime.fromisoformat(word) == value
+    if isinstance(value, date):
+        return bool(word == value.isoformat())
+    if isinstance(value, Decimal):
+        return isinstance(word, float) and Decimal(repr(word)) == value
+    if isinstance(value, int | float | str):
+        return type(word) is type(value) and bool(word == value)
+    return bool(word == str(value))
+
+
+@given(user=users())
+def test_whatever_is_lost_is_on_record(user: UserTraits) -> None:
+    """Every field that is not named as lost can be read back from what is sent."""
+    plan = LENIENT.plan(user)
+    if plan.request is None:
+        return
+    body, lost = body_of(plan), recorded(plan)
+
+    assert body.get("uid") == user.user_id
+    assert body.get("display_name") == user.name or "name" in lost
+    assert body.get("email") == user.email or "email" in lost
+    sent = dict(leaves(body.get("properties", {})))
+    for path, value in leaves(user.traits):
+        names = path.split(".")
+        is_lost = {printable(f"traits.{'.'.join(names[: index + 1])}") for index in range(len(names))} & lost
+        assert is_lost or (value is not REMOVE and reads_as(sent[path], value))
+
+
+@given(user=users())
+def test_nothing_is_sent_that_was_not_given(user: UserTraits) -> None:
+    """There are no more properties than traits."""
+    plan = LENIENT.plan(user)
+    if plan.request is not None:
+        assert len(dict(leaves(body_of(plan).get("properties", {})))) <= len(list(leaves(user.traits)))
+
+
+@given(user=users())
+def test_a_plan_is_pure(user: UserTraits) -> None:
+    """The same user gives the same plan to the byte, and is not changed by it."""
+    before = copy.deepcopy(user)
+
+    plans = [LENIENT.plan(each) for each in (user, user, before, pickle.loads(pickle.dumps(user)))]  # noqa: S301
+
+    assert plans[1:] == plans[:1] * 3
+    assert user == before
+
+
+@given(user=users())
+def test_the_order_of_traits_does_not_matter_to_what_is_said(user: UserTraits) -> None:
+    """Equal users send equal JSON."""
+    turned = UserTraits(
+        user.user_id,
+        name=user.name,
+        email=user.email,
+        traits=dict(reversed(list(user.traits.items()))),
+        types=user.types,
+        vendor_ids=user.vendor_ids,
+        observed_at=user.observed_at,
+    )
+    one, other = STRICT.plan(user), STRICT.plan(turned)
+
+    assert user == turned
+    assert (one.request is None) == (other.request is None)
+    if one.request is not None:
+        assert body_of(one) == body_of(other)
+
+
+@given(user=users())
+def test_a_plan_shows_no_value(user: UserTraits) -> None:
+    """Its repr and its records hold names and rules only."""
+    texts = [text for text in (user.user_id, user.name, user.email) if text and len(text) > 30]
+
+    shown = repr(LENIENT.plan(user)) + repr(STRICT.plan(user))
+
+    names = "".join(f"{path}." for path, _ in parts(user.traits))
+    assert [text for text in texts if text in shown and text not in names] == []
+
+
+def test_an_adjustment_is_what_it_says() -> None:
+    """The laws above stand on this."""
+    assert Adjustment("a", "dropped", "r").lossy
+    assert not Adjustment("a", "coerced", "r").lossy

@@ -1,0 +1,371 @@
+from typing import Any
+
+import orjson
+import pytest
+from exchanges import run
+from hypothesis import given
+from strategies import replies, users
+
+from replay_identity import (
+    Accepted,
+    ConfigurationError,
+    InvalidTraitsError,
+    LogRocket,
+    Misconfigured,
+    Outcome,
+    Rejected,
+    Skipped,
+    Unavailable,
+    Unknown,
+    UserTraits,
+    Violation,
+)
+from replay_identity.backend import Plan, SupportsDelete, SupportsRead, SupportsVerify
+from replay_identity.exchange import Lost, Reply, Request
+from replay_identity.outcome import explain
+
+KEY = "acme:shop:canary"
+BACKEND = LogRocket(KEY)
+ANN = UserTraits("u1", name="Ann Canary", email="canary@example.com", traits={"plan": "canary-pro", "age": 43})
+HINTS = {
+    401: "Check the API key; it reads org:app:secret and is sent whole.",
+    403: "Check the API key, and that the plan includes the User Identification API (Pro or Enterprise).",
+    404: "Check org and app: a user is created where there is none, so it is not the user who is missing.",
+}
+
+
+def url_of(backend: LogRocket, user_id: str = "u1") -> str:
+    """Return the address that a user would be sent to."""
+    plan = backend.plan(UserTraits(user_id, name="Ann"))
+    assert plan.request is not None
+    return plan.request.url
+
+
+def shown(**changes: Any) -> Reply:
+    """Return the reply that shows ANN as sent, but for *changes*."""
+    user = {
+        "userID": "u1",
+        "name": "Ann Canary",
+        "email": "canary@example.com",
+        "traits": {"plan": "canary-pro", "age": "43", "favoriteColor": "blue"},
+    }
+    return Reply(200, body=orjson.dumps(user | changes))
+
+
+def test_a_user_is_put() -> None:
+    """With the whole key after the word token, without a slash at the end and without an idempotency key."""
+    _, requests = run(BACKEND.identify(UserTraits("u1", traits={"age": 43})), shown())
+
+    assert requests == [
+        Request(
+            "identify",
+            "PUT",
+            "https://api.logrocket.com/v1/orgs/acme/apps/shop/users/u1",
+            {"accept": "application/json", "authorization": f"token {KEY}", "content-type": "application/json"},
+            b'{"traits":{"age":"43"}}',
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("user_id", "segment"),
+    [
+        ("1234", "1234"),
+        ("a/b", "a%2Fb"),
+        ("google-oauth2|abc123", "google-oauth2%7Cabc123"),
+        ("ann@example.com", "ann%40example.com"),
+        ("%2F", "%252F"),
+        (" a b ", "%20a%20b%20"),
+        ("é日😀", "%C3%A9%E6%97%A5%F0%9F%98%80"),
+        ("?#;", "%3F%23%3B"),
+        ("...", "..."),
+        ("..a", "..a"),
+        ("a\nb", "a%0Ab"),
+    ],
+)
+def test_the_id_is_one_segment_of_the_address(user_id: str, segment: str) -> None:
+    """Exactly as the browser has it: nothing is trimmed, and nothing opens another path."""
+    assert url_of(BACKEND, user_id) == f"https://api.logrocket.com/v1/orgs/acme/apps/shop/users/{segment}"
+
+
+@pytest.mark.parametrize(
+    ("key", "options", "base"),
+    [
+        ("acme:shop:s", {}, "https://api.logrocket.com/v1/orgs/acme/apps/shop"),
+        ("acme:shop:s", {"app": "blog"}, "https://api.logrocket.com/v1/orgs/acme/apps/blog"),
+        ("acme:shop:s", {"org": "a b", "app": "c/d"}, "https://api.logrocket.com/v1/orgs/a%20b/apps/c%2Fd"),
+        ("s3cret", {"org": "acme", "app": "shop"}, "https://api.logrocket.com/v1/orgs/acme/apps/shop"),
+        ("a:b:c:d", {"org": "acme", "app": "shop"}, "https://api.logrocket.com/v1/orgs/acme/apps/shop"),
+        ("acme:shop:s", {"base_url": "http://localhost:8802/"}, "http://localhost:8802/v1/orgs/acme/apps/shop"),
+        (
+            "acme:shop:s",
+            {"base_url": "http://lr.internal", "allow_insecure": True},
+            "http://lr.internal/v1/orgs/acme/apps/shop",
+        ),
+    ],
+)
+def test_org_and_app_come_from_the_key_unless_given(key: str, options: Any, base: str) -> None:
+    """The key reads org:app:secret."""
+    assert url_of(LogRocket(key, **options)) == f"{base}/users/u1"
+
+
+@pytest.mark.parametrize(
+    ("key", "options", "setting"),
+    [
+        ("s3cret", {}, "org"),
+        ("s3cret", {"org": "acme"}, "app"),
+        ("acme:s3cret", {}, "org"),
+        ("a:b:c:d", {}, "org"),
+        (":shop:s", {}, "org"),
+        ("acme::s", {}, "app"),
+        ("..:shop:s", {}, "org"),
+        ("acme:.:s", {}, "app"),
+        ("acme:shop:s", {"org": ".."}, "org"),
+        ("", {}, "api_key"),
+        (None, {}, "api_key"),
+        (b"acme:shop:s", {}, "api_key"),
+        ("token acme:shop:s", {}, "api_key"),
+        ("acme:shop:s\n", {}, "api_key"),
+        ("acme:shop:s", {"base_url": "http://api.logrocket.com"}, "base_url"),
+        ("acme:shop:s", {"on_violation": "truncate"}, "on_violation"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(key: Any, options: Any, setting: str) -> None:
+    """At once, and without its value."""
+    with pytest.raises(ConfigurationError) as caught:
+        LogRocket(key, **options)
+
+    assert caught.value.setting == setting
+    assert "s3cret" not in str(caught.value)
+
+
+def test_logrocket_shows_no_users_back() -> None:
+    """No such endpoint is documented, and exclusion is no mere delete."""
+    assert not isinstance(BACKEND, SupportsRead | SupportsDelete | SupportsVerify)
+    assert BACKEND.limits.user_id.maximum == 1024
+
+
+@pytest.mark.parametrize("on_violation", ["reject", "adapt"])
+@pytest.mark.parametrize(
+    ("user_id", "violation"),
+    [
+        (None, Violation("user_id", "anonymous-user")),
+        (".", Violation("user_id", "dot-segment")),
+        ("..", Violation("user_id", "dot-segment")),
+        ("u" * 1025, Violation("user_id", "user-id-length", 1024, 1025, "UTF-16 units")),
+    ],
+)
+def test_an_id_that_cannot_be_a_segment_is_always_refused(
+    user_id: str | None, violation: Violation, on_violation: Any
+) -> None:
+    """Inventing another would make another user."""
+    backend = LogRocket(KEY, on_violation=on_violation)
+
+    outcome, requests = run(backend.identify(UserTraits(user_id, name="Ann")))
+
+    assert outcome == Rejected("logrocket", (violation,))
+    assert requests == []
+
+
+def test_a_user_of_whom_nothing_is_known_is_skipped() -> None:
+    """What LogRocket makes of an empty object is not documented."""
+    outcome, requests = run(BACKEND.identify(UserTraits("u1")))
+
+    assert outcome == Skipped("logrocket", "nothing to send: no name, e-mail, moment or traits")
+    assert BACKEND.plan(UserTraits("u1")) == Plan("logrocket", None)
+    assert requests == []
+
+
+def test_a_user_of_whom_nothing_is_left_is_refused() -> None:
+    """All was dropped, and skipping would hide it."""
+    backend = LogRocket(KEY, on_violation="adapt")
+
+    plan = backend.plan(UserTraits("u1", email="e" * 1025))
+
+    assert plan.violations == (Violation("traits", "nothing-left"),)
+    assert [each.kind for each in plan.adjustments] == ["dropped"]
+
+
+@pytest.mark.parametrize(
+    ("user", "reply", "verified"),
+    [
+        (ANN, shown(), True),
+        (ANN, shown(userID="other"), False),
+        (ANN, shown(userID=1), False),
+        (ANN, shown(name="Ann"), False),
+        (ANN, shown(name=None), False),
+        (ANN, shown(email=""), False),
+        (ANN, shown(traits={"plan": "canary-pro"}), False),
+        (ANN, shown(traits={"plan": "canary-pro", "age": 43}), False),
+        (ANN, shown(traits=None), False),
+        (ANN, Reply(200, body=b"{}"), False),
+        (UserTraits("u1", traits={"gone": ""}), shown(), True),
+        (UserTraits("u1", traits={"plan": ""}), shown(), False),
+        (UserTraits("u1", traits={"plan": ""}), shown(traits={"plan": ""}), True),
+        (UserTraits("u1", name=""), shown(), False),
+        (UserTraits("u1", name=""), shown(name=None), True),
+    ],
+)
+def test_a_reply_that_shows_what_was_sent_verifies_it(user: UserTraits, reply: Reply, verified: bool) -> None:  # noqa: FBT001
+    """Other traits that it shows are none of ours, and a removed one is absent or blank."""
+    outcome, _ = run(BACKEND.identify(user), reply)
+
+    assert isinstance(outcome, Accepted)
+    assert outcome.verified == verified
+    assert outcome.adjustments == BACKEND.plan(user).adjustments
+    assert outcome.vendor_id is None
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"error": "Malformed request", "message": "m", "detail": "d"}', "Malformed request"),
+        (b'{"message": "Malformed request", "detail": "d"}', "Malformed request"),
+        (b'{"detail": "token signature is invalid"}', "token signature is invalid"),
+        (b'{"error": "", "message": "m"}', "m"),
+        (b'{"error": {"message": "x"}, "detail": "d"}', "d"),
+        (b"{}", None),
+        (b'{"other": "x"}', None),
+        (b"Malformed request\n", "Malformed request"),
+        (b'"Malformed request"', '"Malformed request"'),
+        (b"<html>\n<h1>Bad</h1></html>", "<html> <h1>Bad</h1></html>"),
+        (b"\xff\xfeab", "\ufffd\ufffdab"),
+        (b"", None),
+        (b" \n", None),
+        (b"x" * 1_000_000, "x" * 499 + "…"),
+    ],
+)
+def test_the_words_are_found_in_any_envelope(body: bytes, message: str | None) -> None:
+    """Error, message, detail, or the text itself."""
+    outcome, _ = run(BACKEND.identify(UserTraits("u1", name="Ann")), Reply(400, body=body))
+
+    assert outcome == Rejected("logrocket", code="HTTP 400", message=message)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Missing request body",
+        "Malformed request",
+        "userID too large (max 1024 characters)",
+        "email too large (max 1024 characters)",
+        "name too large (max 1024 characters)",
+        "user trait value too large (max 1024 characters)",
+        "user trait key too large",
+    ],
+)
+def test_every_documented_refusal_is_kept_in_its_words(message: str) -> None:
+    """The same traits will fail again."""
+    outcome, _ = run(BACKEND.identify(ANN), Reply(400, body=orjson.dumps({"error": message})))
+
+    assert outcome == Rejected("logrocket", code="HTTP 400", message=message)
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (Reply(500, body=b'{"error": "Error processing user data"}'), Unavailable("logrocket", "HTTP 500")),
+        (Reply(401), Misconfigured("logrocket", "HTTP 401", HINTS[401])),
+        (Reply(403, body=b'{"detail": "no"}'), Misconfigured("logrocket", "HTTP 403", HINTS[403])),
+        (Reply(404), Misconfigured("logrocket", "HTTP 404", HINTS[404])),
+        (Reply(409), Rejected("logrocket", code="HTTP 409")),
+        (Reply(413, body=b"too large"), Rejected("logrocket", code="HTTP 413", message="too large")),
+        (Reply(429), Unavailable("logrocket", "HTTP 429")),
+        (Reply(429, {"retry-after": "12"}), Unavailable("logrocket", "HTTP 429", 12.0)),
+        (Reply(502), Unknown("logrocket", "HTTP 502")),
+        (Reply(503), Unavailable("logrocket", "HTTP 503")),
+        (Reply(504), Unknown("logrocket", "HTTP 504")),
+        (
+            Reply(301),
+            Misconfigured("logrocket", "HTTP 301, a redirection, which is never followed", "Check base_url."),
+        ),
+        (
+            Reply(200, body=b"<html>Log in</html>"),
+            Unknown("logrocket", "HTTP 200 with a body that is not the documented one"),
+        ),
+        (Reply(200), Unknown("logrocket", "HTTP 200 with a body that is not the documented one")),
+        (
+            Reply(200, body=b'{"userID": "u'),
+            Unknown("logrocket", "HTTP 200 with a body that is not the documented one"),
+        ),
+        (Reply(0, lost=Lost.NOT_SENT), Unavailable("logrocket", "the vendor could not be reached")),
+        (Reply(0, lost=Lost.TIMED_OUT), Unknown("logrocket", "no answer in time")),
+    ],
+)
+def test_every_answer_is_one_outcome(reply: Reply, outcome: Outcome) -> None:
+    """404 is the application, not the user, since PUT creates the user."""
+    assert run(BACKEND.identify(UserTraits("u1", name="Ann")), reply)[0] == outcome
+
+
+def test_what_was_sent_is_masked_in_the_vendors_words() -> None:
+    """Vendors quote what they refuse."""
+    quoting = f"Ann Canary canary@example.com canary-pro 43 {KEY} u1".encode()
+
+    outcome, _ = run(BACKEND.identify(ANN), Reply(400, body=quoting))
+
+    assert outcome == Rejected("logrocket", code="HTTP 400", message=" ".join(["•••"] * 6))
+
+
+@pytest.mark.parametrize(("method", "action"), [("exclude", "exclusion"), ("include", "inclusion")])
+@pytest.mark.parametrize("named", [{"user_id": "9387576103484576"}, {"email": "a@example.com"}])
+def test_a_user_is_excluded_and_included_by_id_or_email(method: str, action: str, named: dict[str, str]) -> None:
+    """Under user_id, not userID, as text, and with a slash at the end."""
+    outcome, requests = run(getattr(BACKEND, method)(**named), Reply(200, body=b"{}"))
+
+    assert outcome == Accepted("logrocket")
+    assert (requests[0].operation, requests[0].method) == (action, "POST")
+    assert requests[0].url == f"https://api.logrocket.com/v1/orgs/acme/apps/shop/gdpr/{action}/"
+    assert orjson.loads(requests[0].body or b"") == named
+    assert requests[0].headers["authorization"] == f"token {KEY}"
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {},
+        {"user_id": ""},
+        {"user_id": "u1", "email": "a@example.com"},
+        {"user_id": 9387576103484576},
+        {"email": "\ud800"},
+    ],
+)
+def test_exactly_one_text_names_who_is_excluded(named: Any) -> None:
+    """A number would lose its last digits on the way."""
+    with pytest.raises(InvalidTraitsError):
+        run(BACKEND.exclude(**named))
+
+
+def test_a_refused_exclusion_is_told_without_the_id() -> None:
+    """Which the vendor quotes."""
+    outcome, _ = run(BACKEND.exclude(user_id="canary-id"), Reply(400, body=b'{"error": "no user canary-id"}'))
+
+    assert outcome == Rejected("logrocket", code="HTTP 400", message="no user •••")
+
+
+@given(reply=replies(), user=users())
+def test_every_reply_is_one_outcome(reply: Reply, user: UserTraits) -> None:
+    """Whatever comes back, identify returns, and the outcome can be told."""
+    backend = LogRocket(KEY, on_violation="adapt")
+    sends = backend.plan(user).request is not None
+
+    outcome, requests = run(backend.identify(user), *[reply] * sends)
+
+    assert isinstance(outcome, Accepted | Skipped | Rejected | Misconfigured | Unavailable | Unknown)
+    assert outcome.backend == "logrocket"
+    assert len(requests) == sends
+    assert explain(outcome)
+    assert KEY not in repr(outcome) + explain(outcome)
+
+
+@given(reply=replies())
+def test_every_reply_to_an_exclusion_is_one_outcome(reply: Reply) -> None:
+    """Accepted only if LogRocket said so."""
+    outcome, _ = run(BACKEND.exclude(user_id="u1"), reply)
+
+    assert isinstance(outcome, Accepted) == reply.is_success
+
+
+def test_the_repr_of_a_backend_shows_no_key() -> None:
+    """Nor the organisation and the application that the key names."""
+    assert [word for word in KEY.split(":") if word in repr(BACKEND)] == []
+    assert LogRocket(KEY) == BACKEND

@@ -1,0 +1,305 @@
+"""No value, no id and no key gets out: not by an error, a repr, a traceback, a note, a pickle or a log."""
+
+import base64
+import html
+import json
+import logging
+import pickle
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+import orjson
+import pytest
+from exchanges import run
+
+from replay_identity import (
+    ConfigurationError,
+    Fullstory,
+    IdentifyError,
+    IdentifyReport,
+    InvalidTraitsError,
+    LogRocket,
+    Outcome,
+    ReplayIdentityError,
+    Route,
+    UserTraits,
+)
+from replay_identity.backend import IdentityBackend
+from replay_identity.exchange import Lost, Reply
+from replay_identity.fullstory.adapter import UserFilter
+from replay_identity.outcome import explain
+
+USER_ID, NAME, EMAIL = "canary-id-4711", "Canary O'Name <&>", "canary-mail@example.com"
+SECRET = "canarysecret"
+FULLSTORY_KEY, LOGROCKET_KEY = f"na1.{SECRET}", f"acme:shop:{SECRET}"
+TRAITS: dict[str, Any] = {
+    "plan": "canary-plan-größe",
+    "company": {"tax": "canary-tax", "seats": 918273},
+    "tags": ["canary-tag-1", "canary-tag-2"],
+    "spent": Decimal("77123.45"),
+    "rate": 0.0123456789,
+    "since": datetime(2019, 2, 3, 4, 5, 6, tzinfo=UTC),
+}
+VALUES = ("918273", "77123.45", "0.0123456789", "2019-02-03")
+VENDOR_ID = "canary-vendor-id-99"
+SURROGATE = "canary-broken-" + "\ud800"
+USER = UserTraits(USER_ID, name=NAME, email=EMAIL, traits=TRAITS, vendor_ids={"fullstory": VENDOR_ID})
+
+
+def assert_silent(*shown: str) -> None:
+    """Check that nothing of the user or of a key is in what is *shown*, in any case of letters or encoding."""
+    for text in shown:
+        assert "canary" not in text.lower()
+        assert [value for value in VALUES if value in text] == []
+
+
+def everything_told_by(error: BaseException) -> list[str]:
+    """Return all that an exception shows, and the exceptions that it names as its cause."""
+    told = [str(error), repr(error), "".join(traceback.format_exception(error)), *getattr(error, "__notes__", [])]
+    return [*told, pickle.dumps(error).decode("latin-1")]
+
+
+@pytest.fixture(autouse=True)
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Keep every record."""
+    caplog.set_level(logging.DEBUG)
+    return caplog
+
+
+def cyclic() -> dict[str, Any]:
+    """Return a mapping that contains itself."""
+    cycle: dict[str, Any] = {"plan": "canary"}
+    cycle["again"] = cycle
+    return cycle
+
+
+def deep() -> dict[str, Any]:
+    """Return a mapping nested too deep."""
+    nested: dict[str, Any] = {"plan": "canary"}
+    for _ in range(40):
+        nested = {"in": nested}
+    return nested
+
+
+BAD_USERS: dict[str, Callable[[], object]] = {
+    "an int id": lambda: UserTraits(918273),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    "a bytes id": lambda: UserTraits(USER_ID.encode()),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    "a broken id": lambda: UserTraits(SURROGATE),
+    "a broken name": lambda: UserTraits("u", name=SURROGATE),
+    "a broken address": lambda: UserTraits("u", email=SURROGATE),
+    "a list for a name": lambda: UserTraits("u", name=[NAME]),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    "a broken trait": lambda: UserTraits("u", traits={"plan": SURROGATE}),
+    "a broken trait in a list": lambda: UserTraits("u", traits={"plan": ["canary", {"deep": SURROGATE}]}),
+    "NaN": lambda: UserTraits("u", traits={"plan": "canary", "n": float("nan")}),
+    "a NaN with digits": lambda: UserTraits("u", traits={"n": Decimal("NaN918273")}),
+    "a huge int": lambda: UserTraits("u", traits={"n": 918273 * 10**400}),
+    "a huge decimal": lambda: UserTraits("u", traits={"n": Decimal("77123.45e500")}),
+    "a naive moment": lambda: UserTraits("u", traits={"n": TRAITS["since"].replace(tzinfo=None)}),
+    "a naive observation": lambda: UserTraits("u", observed_at=TRAITS["since"].replace(tzinfo=None)),
+    "a text for an observation": lambda: UserTraits("u", observed_at="canary"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    "a cycle": lambda: UserTraits("u", traits=cyclic()),
+    "a deep trait": lambda: UserTraits("u", traits=deep()),
+    "a set": lambda: UserTraits("u", traits={"plan": {"canary"}}),  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    "an object": lambda: UserTraits("u", traits={"plan": USER}),  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    "bytes": lambda: UserTraits("u", traits={"plan": b"canary"}),  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    "None in a list": lambda: UserTraits("u", traits={"plan": ["canary", None]}),
+    "a list for traits": lambda: UserTraits("u", traits=["canary"]),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    "an unknown type": lambda: UserTraits("u", types={"plan": "canary"}),  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    "a broken vendor id": lambda: UserTraits("u", vendor_ids={"fullstory": SURROGATE}),
+    "a number for a vendor id": lambda: UserTraits("u", vendor_ids={"fullstory": 918273}),  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+    "a row of an int id": lambda: UserTraits.from_mapping({"id": 918273, "email": EMAIL}),
+    "a row that is a list": lambda: UserTraits.from_mapping([EMAIL]),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+}
+
+
+@pytest.mark.parametrize("what", BAD_USERS)
+def test_an_error_about_a_user_quotes_nothing(what: str, log: pytest.LogCaptureFixture) -> None:
+    """It names the path, and no more."""
+    with pytest.raises(InvalidTraitsError) as caught:
+        BAD_USERS[what]()
+
+    # The test's own line stands in the traceback, so what is raised here has to come from a name.
+    told = [text for text in everything_told_by(caught.value.with_traceback(None)) if text]
+    assert_silent(*told, log.text)
+
+
+BAD_SETTINGS: dict[str, Callable[[], object]] = {
+    "a key with a newline": lambda: Fullstory(f"{FULLSTORY_KEY}\n"),
+    "a key with a scheme": lambda: Fullstory(f"Basic {FULLSTORY_KEY}"),
+    "a key with a surrogate": lambda: LogRocket(f"{LOGROCKET_KEY}\ud800"),
+    "a key of another shape": lambda: LogRocket(SECRET),
+    "a key of four parts": lambda: LogRocket(f"{LOGROCKET_KEY}:{SECRET}"),
+    "a key of bytes": lambda: Fullstory(FULLSTORY_KEY.encode()),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    "plain http": lambda: Fullstory(FULLSTORY_KEY, base_url="http://canary.example.com"),
+    "a password in the address": lambda: LogRocket(LOGROCKET_KEY, base_url=f"https://me:{SECRET}@example.com"),
+    "an address that cannot be read": lambda: LogRocket(LOGROCKET_KEY, base_url=f"https://[{SECRET}"),
+    "a port that is none": lambda: Fullstory(FULLSTORY_KEY, base_url=f"https://example.com:{SECRET}"),
+    "an odd source": lambda: Fullstory(FULLSTORY_KEY, integration_source=f"{SECRET}\r\n"),
+    "an odd way": lambda: Fullstory(FULLSTORY_KEY, on_violation=SECRET),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+}
+
+
+@pytest.mark.parametrize("what", BAD_SETTINGS)
+def test_an_error_about_a_setting_quotes_nothing(what: str, log: pytest.LogCaptureFixture) -> None:
+    """It names the setting, and no more."""
+    with pytest.raises(ConfigurationError) as caught:
+        BAD_SETTINGS[what]()
+
+    assert_silent(*everything_told_by(caught.value.with_traceback(None)), log.text)
+
+
+FULL, ROCKET = Fullstory(FULLSTORY_KEY), LogRocket(LOGROCKET_KEY)
+BAD_QUESTIONS: dict[str, Callable[[], Any]] = {
+    "get": lambda: FULL.get(SURROGATE),
+    "get by id": lambda: FULL.get_by_id(SURROGATE),
+    "delete": lambda: FULL.delete(SURROGATE),
+    "delete by id": lambda: FULL.delete_by_id(SURROGATE),
+    "exclude": lambda: ROCKET.exclude(user_id=SURROGATE),
+    "exclude by both": lambda: ROCKET.exclude(user_id=USER_ID, email=EMAIL),
+    "list": lambda: FULL.list_page(UserFilter(email=SURROGATE)),
+}
+
+
+@pytest.mark.parametrize("what", BAD_QUESTIONS)
+def test_an_error_about_a_question_quotes_nothing(what: str) -> None:
+    """Ids are checked before they are put into an address."""
+    with pytest.raises(InvalidTraitsError) as caught:
+        run(BAD_QUESTIONS[what]())
+
+    assert_silent(*everything_told_by(caught.value.with_traceback(None)))
+
+
+def quotes() -> list[str]:
+    """Return what a vendor may quote, in every way that it may write it."""
+    texts = [
+        USER_ID,
+        NAME,
+        EMAIL,
+        FULLSTORY_KEY,
+        LOGROCKET_KEY,
+        VENDOR_ID,
+        TRAITS["plan"],
+        "canary-tax",
+        "canary-tag-2",
+    ]
+    plain = [*texts, "918273", "77123.45", "0.0123456789", "2019-02-03T04:05:06Z"]
+    written = [quote(text, safe="") for text in plain] + [json.dumps(text) for text in plain]
+    cut = [f"{text[:14]}…" for text in plain if len(text) > 14]
+    return [*plain, *written, *cut, *map(str.upper, plain), *map(html.escape, plain)]
+
+
+def weather() -> list[Reply]:
+    """Return every kind of answer, each of them quoting whatever it can."""
+    said = " | ".join(quotes())
+    bodies = [
+        orjson.dumps({"code": said, "message": said, "error": said, "detail": said}),
+        orjson.dumps({"message": said}),
+        orjson.dumps({"id": 7, "name": said, "results": [said]}),
+        f"<html>{html.escape(said)}</html>".encode(),
+        said.encode(),
+        b'{"message": "' + said.encode(),
+        b"",
+    ]
+    statuses = [200, 302, 400, 401, 403, 404, 409, 413, 418, 429, 500, 502, 503, 504]
+    headers = {"location": f"https://evil.example/{USER_ID}", "retry-after": EMAIL, "x": FULLSTORY_KEY}
+    answers = [Reply(status, headers, body) for status in statuses for body in bodies]
+    return [*answers, *(Reply(0, lost=lost, uncertain=uncertain) for lost in Lost for uncertain in (False, True))]
+
+
+BACKENDS: list[IdentityBackend] = [
+    attrs.evolve(FULL, on_violation="adapt"),
+    attrs.evolve(ROCKET, on_violation="adapt"),
+    Route(attrs.evolve(FULL, name="routed", on_violation="adapt"), exclude={"spent"}).backend,
+]
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+def test_no_outcome_quotes_what_was_sent(backend: IdentityBackend, log: pytest.LogCaptureFixture) -> None:
+    """Whatever the vendor answers, the outcome, the report and its error are silent."""
+    key = FULLSTORY_KEY if isinstance(backend, Fullstory) else LOGROCKET_KEY
+    other = LOGROCKET_KEY if key == FULLSTORY_KEY else FULLSTORY_KEY
+    for reply in weather():
+        own = attrs.evolve(
+            reply, body=reply.body.replace(quote(other, safe="").encode(), b"").replace(other.encode(), b"")
+        )
+        own = attrs.evolve(own, body=own.body.replace(other.upper().encode(), b"").replace(other[:14].encode(), b""))
+
+        outcome, requests = run(backend.identify(USER), own)
+
+        assert_outcome_is_silent(outcome)
+        assert_silent(repr(own), *map(repr, requests), log.text)
+
+
+def assert_outcome_is_silent(outcome: Outcome) -> None:
+    """Check all that is shown of an outcome, the error it becomes included."""
+    report = IdentifyReport((outcome,))
+    assert_silent(repr(outcome), explain(outcome), repr(report), pickle.dumps(report).decode("latin-1"))
+    try:
+        report.raise_for_status()
+    except IdentifyError as error:
+        assert_silent(*everything_told_by(error))
+
+
+def test_no_other_question_quotes_what_was_asked() -> None:
+    """Reading, deleting, verifying and excluding say as little."""
+    for reply in weather():
+        about_user = (
+            attrs.evolve(reply, body=USER_ID.encode() + b" and " + FULLSTORY_KEY.encode())
+            if reply.lost is None
+            else reply
+        )
+        asks: list[Any] = [
+            FULL.get(USER_ID),
+            FULL.get_by_id(USER_ID),
+            FULL.delete(USER_ID),
+            FULL.delete_by_id(USER_ID),
+            FULL.verify(),
+        ]
+        for ask in asks:
+            answer, requests = run(ask, about_user)
+            assert_silent(repr(answer), *map(repr, requests))
+        excluded, _ = run(
+            ROCKET.exclude(email=EMAIL), Reply(reply.status, body=f"{EMAIL} {LOGROCKET_KEY}".encode(), lost=reply.lost)
+        )
+        assert_silent(repr(excluded))
+
+
+@pytest.mark.parametrize("user_id", ["..", f"{USER_ID}/../{SECRET}", "canary" * 50, "canary" * 200, USER_ID])
+@pytest.mark.parametrize("on_violation", ["reject", "adapt"])
+def test_no_plan_shows_what_it_would_send(user_id: str, on_violation: Any, log: pytest.LogCaptureFixture) -> None:
+    """Its repr, its violations and its adjustments name paths and rules."""
+    large: dict[str, Any] = {
+        "plan": "canary" * 2_000_000,
+        "tags": ["canary" * 5000],
+        "spent": Decimal("77123.45") ** 20,
+        "email": "canary" * 300,
+    }
+    user = UserTraits(user_id, name="canary" * 100, email="canary" * 100, traits={**TRAITS, **large, "a b": "canary"})
+
+    for backend in (attrs.evolve(FULL, on_violation=on_violation), attrs.evolve(ROCKET, on_violation=on_violation)):
+        plan = backend.plan(user)
+        assert_silent(repr(backend), repr(Route(backend, exclude={"spent"})), repr(user), repr(plan), log.text)
+        assert_silent(*map(str, plan.violations))
+        if plan.violations:
+            assert_outcome_is_silent(run(backend.identify(user))[0])
+
+
+def test_no_encoded_key_is_shown_either() -> None:
+    """It is not sent encoded, so nothing holds it encoded."""
+    encoded = base64.b64encode(FULLSTORY_KEY.encode()).decode()
+
+    plan = FULL.plan(USER)
+
+    assert plan.request is not None
+    assert encoded not in repr(plan) + repr(FULL) + str(plan.request.headers)
+
+
+def test_every_error_here_is_one_of_ours() -> None:
+    """So that one except clause is enough."""
+    assert issubclass(InvalidTraitsError, ReplayIdentityError)
+    assert issubclass(ConfigurationError, ReplayIdentityError)

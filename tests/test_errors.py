@@ -1,0 +1,130 @@
+import copy
+import pickle
+import traceback
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replay_identity import ConfigurationError, IdentifyError, InvalidTraitsError, ReplayIdentityError, UserTraits
+from replay_identity.errors import MAX_SHOWN, NotAcceptedError, SourceError, printable
+
+ALL: list[tuple[ReplayIdentityError, str]] = [
+    (ConfigurationError("api_key", "is missing", "set IT"), "api_key: is missing (set IT)"),
+    (ConfigurationError("api_key", "is missing"), "api_key: is missing"),
+    (InvalidTraitsError("traits.a", "is not a finite number"), "traits.a: is not a finite number"),
+    (SourceError("users.csv", "is not UTF-8"), "users.csv: is not UTF-8"),
+    (NotAcceptedError("fullstory", "Unavailable", "HTTP 503"), "fullstory: Unavailable: HTTP 503"),
+]
+
+
+@pytest.mark.parametrize(("error", "text"), ALL)
+def test_an_error_says_what_is_wrong_with_which_setting(error: ReplayIdentityError, text: str) -> None:
+    """The text begins with the name of what to change."""
+    assert str(error) == text
+
+
+@pytest.mark.parametrize(("error", "text"), ALL)
+def test_an_error_survives_pickling(error: ReplayIdentityError, text: str) -> None:
+    """A process pool gives the same error back, with its fields, though it was raised from another."""
+    with pytest.raises(ReplayIdentityError) as caught:
+        raise copy.copy(error) from ValueError("the cause")
+
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
+
+    assert type(again) is type(error)
+    assert repr(again) == repr(error)
+    assert str(again) == text
+
+
+@pytest.mark.parametrize(("error", "text"), ALL)
+def test_an_error_is_ours(error: ReplayIdentityError, text: str) -> None:
+    """One except clause catches all of them, and a note can be added."""
+    with pytest.raises(ReplayIdentityError) as caught:
+        raise error.with_traceback(None)
+    caught.value.add_note("seen")
+
+    assert text in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_error_of_a_value_has_no_cause_to_show() -> None:
+    """The cause would quote the value, so it is not shown."""
+    user_id = "can" + "ary\ud800"
+
+    with pytest.raises(InvalidTraitsError) as caught:
+        UserTraits(user_id)
+
+    assert caught.value.__cause__ is None
+    assert user_id[:-1] not in "".join(traceback.format_exception(caught.value))
+
+
+def group() -> IdentifyError:
+    """Return what two backends have not accepted."""
+    return IdentifyError(
+        "not every backend took the user",
+        [NotAcceptedError("fullstory", "Unavailable", "HTTP 503"), NotAcceptedError("logrocket", "Rejected", "no")],
+    )
+
+
+def test_a_group_is_caught_by_except_star() -> None:
+    """Each backend's part can be handled on its own."""
+    caught: list[str] = []
+
+    try:
+        raise group()
+    except* NotAcceptedError as part:
+        caught.extend(error.backend for error in part.exceptions if isinstance(error, NotAcceptedError))
+
+    assert caught == ["fullstory", "logrocket"]
+
+
+def test_a_group_splits_into_groups_like_it() -> None:
+    """What `except*` does not catch is raised on as an IdentifyError."""
+
+    def is_fullstory(error: Exception) -> bool:
+        return isinstance(error, NotAcceptedError) and error.backend == "fullstory"
+
+    caught, rest = group().split(is_fullstory)
+
+    assert rest is not None
+    assert type(caught) is type(rest) is IdentifyError
+    assert [str(error) for error in rest.exceptions] == ["logrocket: Rejected: no"]
+
+
+def test_a_group_is_one_of_our_errors() -> None:
+    """One except clause is enough for it, too."""
+    with pytest.raises(ReplayIdentityError):
+        raise group()
+
+
+def test_a_group_survives_pickling() -> None:
+    """With all that is in it."""
+    again: Any = pickle.loads(pickle.dumps(group()))  # noqa: S301
+
+    assert type(again) is IdentifyError
+    assert repr(again) == repr(group())
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("plan", "plan"),
+        ("größe", "größe"),
+        ("a\nb", "a\\u000ab"),
+        ("a" * MAX_SHOWN, "a" * MAX_SHOWN),
+        ("a" * (MAX_SHOWN + 1), "a" * (MAX_SHOWN - 1) + "…"),
+    ],
+)
+def test_names_are_shown_short_and_on_one_line(name: str, shown: str) -> None:
+    """A trait's name cannot forge a line of a log."""
+    assert printable(name) == shown
+
+
+@given(name=st.text())
+def test_any_name_can_be_shown(name: str) -> None:
+    """Whatever it holds, surrogates too."""
+    shown = printable(name)
+
+    assert len(shown) <= MAX_SHOWN
+    assert shown.isprintable()

@@ -1,0 +1,124 @@
+import pytest
+from hypothesis import given
+from strategies import replies
+
+from replay_identity.exchange import PAUSED, Lost, Reply, Request
+
+SENT = "Sat, 21 Nov 2026 08:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "30"}, 30.0),
+        ({"retry-after": " 0 "}, 0.0),
+        ({"retry-after": "9" * 400}, 9_999_999_999.0),
+        ({"retry-after": "Sat, 21 Nov 2026 08:00:30 GMT", "date": SENT}, 30.0),
+        ({"retry-after": "Sat, 21 Nov 2026 07:00:00 GMT", "date": SENT}, 0.0),
+        ({"retry-after": "Sat, 21 Nov 2026 08:00:30 GMT"}, None),
+        ({"retry-after": "Sat, 21 Nov 2026 08:00:30 GMT", "date": "today"}, None),
+        ({"retry-after": "Sat, 21 Nov 2026 08:00:30 -0000", "date": SENT}, None),
+        ({"retry-after": "Mon, 01 Jan 2024 00:00:00 +" + "9" * 20, "date": SENT}, None),
+        ({"retry-after": "1 Jan 99999999999999999999 00:00:00 GMT", "date": SENT}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "1.5"}, None),
+        ({"retry-after": "²"}, None),
+        ({"retry-after": ""}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_is_read_as_seconds_or_a_date(headers: dict[str, str], seconds: float | None) -> None:
+    """A date counts from the server's own clock, and nonsense is none."""
+    assert Reply(429, headers).retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "success", "retryable", "may_have_applied"),
+    [
+        (200, True, False, False),
+        (204, True, False, False),
+        (299, True, False, False),
+        (199, False, False, False),
+        (300, False, False, False),
+        (400, False, False, False),
+        (401, False, False, False),
+        (408, False, True, False),
+        (409, False, False, False),
+        (425, False, True, False),
+        (429, False, True, False),
+        (500, False, True, False),
+        (501, False, False, False),
+        (502, False, True, True),
+        (503, False, True, False),
+        (504, False, True, True),
+        (505, False, False, False),
+    ],
+)
+def test_what_a_status_means(status: int, success: bool, retryable: bool, may_have_applied: bool) -> None:  # noqa: FBT001
+    """Whether it worked, whether it may work later, and whether it may have worked unseen."""
+    reply = Reply(status)
+
+    assert (reply.is_success, reply.is_retryable, reply.may_have_applied) == (success, retryable, may_have_applied)
+
+
+@pytest.mark.parametrize(
+    ("lost", "retryable", "may_have_applied"),
+    [
+        (Lost.NOT_SENT, True, False),
+        (Lost.UNTRUSTED, False, False),
+        (Lost.NO_ANSWER, True, True),
+        (Lost.TIMED_OUT, True, True),
+        (Lost.TOO_LARGE, False, True),
+        (Lost.OUT_OF_TIME, False, False),
+        (Lost.STOPPED, False, False),
+    ],
+)
+def test_what_the_lack_of_an_answer_means(lost: Lost, retryable: bool, may_have_applied: bool) -> None:  # noqa: FBT001
+    """The same questions where nothing came back."""
+    reply = Reply(0, lost=lost)
+
+    assert (reply.is_success, reply.is_retryable, reply.may_have_applied) == (False, retryable, may_have_applied)
+
+
+@pytest.mark.parametrize(
+    ("body", "content"),
+    [
+        (b'{"id": "7"}', {"id": "7"}),
+        (b"{}", {}),
+        (b"[1]", None),
+        (b'"text"', None),
+        (b"null", None),
+        (b"", None),
+        (b'{"id": ', None),
+        (b"<html>", None),
+        (b"\xff\xfe", None),
+        (b'{"id": "\\ud800"}', None),
+        (b"[" * 5000, None),
+    ],
+)
+def test_a_body_is_a_json_object_or_nothing(body: bytes, content: object) -> None:
+    """Whatever a vendor answers, reading it does not fail."""
+    assert Reply(200, body=body).json_object() == content
+
+
+@given(reply=replies())
+def test_any_reply_can_be_asked_anything(reply: Reply) -> None:
+    """No header and no body makes a question fail."""
+    assert reply.retry_after is None or reply.retry_after >= 0
+    assert isinstance(reply.json_object(), dict | None)
+    assert not (reply.is_success and reply.is_retryable)
+
+
+def test_reprs_hold_no_key_no_id_and_no_body() -> None:
+    """What is sent and answered is a person's."""
+    request = Request("identify", "PUT", "https://api/users/canary", {"authorization": "canary"}, b"canary")
+    reply = Reply(400, {"x": "canary"}, b"canary")
+
+    assert repr(request) == "Request(operation='identify', method='PUT', idempotency_header=None)"
+    assert repr(reply) == "Reply(status=400, lost=None, uncertain=False)"
+
+
+def test_a_pause_is_answered_like_a_success() -> None:
+    """An exchange that pauses is sent something that is no failure."""
+    assert PAUSED.is_success

@@ -1,0 +1,551 @@
+import copy
+import inspect
+import pickle
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
+from enum import Enum, IntEnum, StrEnum
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import moments, numbers, scalars, trait_maps, users
+
+from replay_identity import REMOVE, InvalidTraitsError, UserTraits
+from replay_identity.model import (
+    MAX_DEPTH,
+    MAX_EXPONENT,
+    TRAIT_TYPES,
+    Removal,
+    checked_id,
+    checked_string,
+    fingerprint,
+    is_list,
+    is_nested,
+    iso8601,
+)
+
+SURROGATE = "ab\ud800"
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+ODD_UUID = UUID("12345678-1234-5678-1234-567812345678")
+
+
+class Plan(StrEnum):
+    """A text of one's own."""
+
+    PRO = "pro"
+
+
+class Level(IntEnum):
+    """A whole number of one's own."""
+
+    HIGH = 3
+
+
+class Stamp(datetime):
+    """A moment as pandas and others have it."""
+
+
+class Day(date):
+    """A day of one's own."""
+
+
+class Money(Decimal):
+    """A number of one's own."""
+
+
+class Key(UUID):
+    """An id of one's own."""
+
+
+class Falling(tzinfo):
+    """A zone in which the hour after midnight comes twice."""
+
+    def utcoffset(self, when: datetime | None) -> timedelta:
+        """Return one hour the first time and none the second."""
+        return timedelta(hours=0 if when is not None and when.fold else 1)
+
+    def dst(self, when: datetime | None) -> timedelta:
+        """Return what utcoffset does."""
+        return self.utcoffset(when)
+
+    def tzname(self, when: datetime | None) -> str:
+        """Return what the zone is called."""
+        return f"falling {self.utcoffset(when)}"
+
+
+def test_an_empty_user_is_anonymous_and_says_nothing() -> None:
+    """Every field may be left out."""
+    user = UserTraits()
+
+    assert (user.user_id, user.name, user.email, user.observed_at) == (None, None, None, None)
+    assert (user.traits, user.types, user.vendor_ids) == ({}, {}, {})
+
+
+@pytest.mark.parametrize("value", ["pro", 43, 9.99, True, NOON, date(2026, 11, 21), Decimal("9.99"), ODD_UUID, REMOVE])
+def test_every_scalar_is_kept_as_it_is(value: Any) -> None:
+    """A trait is what was given, of the same type."""
+    kept = UserTraits(traits={"t": value}).traits["t"]
+
+    assert kept == value
+    assert type(kept) is type(value)
+
+
+@pytest.mark.parametrize("value", ["pro", 43, 9.99, True, NOON, date(2026, 11, 21), Decimal("9.99"), ODD_UUID])
+def test_every_scalar_can_stand_in_a_list_and_under_any_name(value: Any) -> None:
+    """Wherever it stands, it is kept."""
+    assert UserTraits(traits={"größe": value, "t": [value]}).traits == {"größe": value, "t": (value,)}
+
+
+def test_only_the_id_is_given_by_position() -> None:
+    """The other fields are named."""
+    kinds = {name: each.kind for name, each in inspect.signature(UserTraits).parameters.items()}
+
+    assert [name for name, kind in kinds.items() if kind is not inspect.Parameter.KEYWORD_ONLY] == ["user_id"]
+
+
+def test_the_types_are_five_and_their_plurals() -> None:
+    """As Fullstory names them."""
+    assert {f"{name}{plural}" for name in ("str", "int", "real", "bool", "date") for plural in ("", "s")} == TRAIT_TYPES
+
+
+def test_lists_and_mappings_are_kept_nested() -> None:
+    """A list becomes a tuple, a mapping a dict."""
+    kept = UserTraits(traits={"t": {"a": [1, [2], {"b": "c"}]}}).traits
+
+    assert kept == {"t": {"a": (1, (2,), {"b": "c"})}}
+
+
+def test_none_and_what_says_nothing_are_left_out() -> None:
+    """None is no trait, and neither is a mapping with nothing in it."""
+    kept = UserTraits(traits={"a": None, "b": {}, "c": {"d": None, "e": {}}, "f": 0, "g": "", "h": []}).traits
+
+    assert kept == {"f": 0, "g": "", "h": ()}
+
+
+@pytest.mark.parametrize(
+    ("given_value", "kind"),
+    [
+        (Plan.PRO, str),
+        (Level.HIGH, int),
+        (Stamp(2026, 11, 21, 12, 30, 15, 7, tzinfo=UTC), datetime),
+        (Day(2026, 11, 21), date),
+        (Money("9.90"), Decimal),
+        (Key(ODD_UUID.hex), UUID),
+        (type("Real", (float,), {})(1.5), float),
+    ],
+)
+def test_a_value_of_a_derived_type_becomes_the_plain_one(given_value: Any, kind: type) -> None:
+    """Adapters look a type up, so an enum of strings is a string and a pandas Timestamp is a datetime."""
+    kept = UserTraits(traits={"t": given_value}).traits["t"]
+
+    assert type(kept) is kind
+    assert kept == given_value
+
+
+def test_names_ids_and_texts_of_a_derived_type_become_strings() -> None:
+    """The same goes for every text."""
+    user = UserTraits(Plan.PRO, name=Plan.PRO, email=Plan.PRO, traits={Plan.PRO: 1}, vendor_ids={Plan.PRO: Plan.PRO})
+
+    texts = [user.user_id, user.name, user.email, *user.traits, *user.vendor_ids, *user.vendor_ids.values()]
+    assert {type(text) for text in texts} == {str}
+
+
+@pytest.mark.parametrize(
+    ("user_id", "problem"),
+    [
+        (43, "is an int; a user id is a string, so pass str(...)"),
+        (True, "is a bool; a user id is a string, so pass str(...)"),
+        (b"u1", "is a bytes; a user id is a string, so pass str(...)"),
+        ("", "is empty; an anonymous user has no id at all"),
+        (SURROGATE, "is not valid Unicode text: a lone surrogate at character 2"),
+    ],
+)
+def test_what_is_no_user_id_is_refused(user_id: Any, problem: str) -> None:
+    """A user id is a string that is not empty."""
+    with pytest.raises(InvalidTraitsError) as caught:
+        UserTraits(user_id)
+
+    assert (caught.value.path, caught.value.problem) == ("user_id", problem)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"name": 1}, "name"),
+        ({"email": ["a@example.com"]}, "email"),
+        ({"name": SURROGATE}, "name"),
+        ({"email": SURROGATE}, "email"),
+        ({"observed_at": "2026-11-21"}, "observed_at"),
+        ({"observed_at": date(2026, 11, 21)}, "observed_at"),
+        ({"observed_at": datetime(2026, 11, 21)}, "observed_at"),  # noqa: DTZ001
+        ({"traits": [("a", 1)]}, "traits"),
+        ({"types": "int"}, "types"),
+        ({"types": {"a": "integer"}}, "types.a"),
+        ({"types": {"a": ["int"]}}, "types.a"),
+        ({"types": {1: "int"}}, "types"),
+        ({"vendor_ids": 7}, "vendor_ids"),
+        ({"vendor_ids": {"fullstory": 7}}, "vendor_ids.fullstory"),
+        ({"vendor_ids": {"fullstory": ""}}, "vendor_ids.fullstory"),
+        ({"vendor_ids": {"fullstory": SURROGATE}}, "vendor_ids.fullstory"),
+    ],
+)
+def test_what_is_no_field_is_refused_by_its_name(fields: dict[str, Any], path: str) -> None:
+    """Each of a user's own fields says what it can be."""
+    with pytest.raises(InvalidTraitsError) as caught:
+        UserTraits("u1", **fields)
+
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("traits", "path", "problem"),
+    [
+        ({"a": float("nan")}, "traits.a", "is not a finite number"),
+        ({"a": float("inf")}, "traits.a", "is not a finite number"),
+        ({"a": Decimal("NaN")}, "traits.a", "is not a finite number"),
+        ({"a": Decimal("sNaN")}, "traits.a", "is not a finite number"),
+        ({"a": Decimal("-Infinity")}, "traits.a", "is not a finite number"),
+        ({"a": Decimal("1e401")}, "traits.a", "has an exponent beyond 400"),
+        ({"a": Decimal("1e-401")}, "traits.a", "has an exponent beyond 400"),
+        ({"a": Decimal("0e-401")}, "traits.a", "has an exponent beyond 400"),
+        ({"a": 10**400}, "traits.a", "is an integer of more than 400 digits"),
+        ({"a": -(10**400)}, "traits.a", "is an integer of more than 400 digits"),
+        ({"a": SURROGATE}, "traits.a", "is not valid Unicode text: a lone surrogate at character 2"),
+        ({"a": datetime(2026, 1, 1)}, "traits.a", "is a datetime without a time zone; use datetime.now(UTC)"),  # noqa: DTZ001
+        (
+            {"a": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))},
+            "traits.a",
+            "is outside the years 1 to 9999 in UTC",
+        ),
+        ({"a": {1, 2}}, "traits.a", "is a set, which no trait can be; use a list"),
+        ({"a": b"x"}, "traits.a", "is a bytes, which no trait can be; convert it first"),
+        ({"a": object()}, "traits.a", "is an object, which no trait can be; convert it first"),
+        ({"a": 1j}, "traits.a", "is a complex, which no trait can be; convert it first"),
+        ({"a": Removal}, "traits.a", "is an EnumType, which no trait can be; convert it first"),
+        ({"a": [1, None]}, "traits.a[1]", "is None, which has no meaning inside a list"),
+        ({"a": [REMOVE]}, "traits.a[0]", "is REMOVE, which has no meaning inside a list"),
+        ({"a": [{"b": {"c": REMOVE}}]}, "traits.a[0]", "holds REMOVE, which has no meaning inside a list"),
+        ({"a": {"b": [{"c": float("nan")}]}}, "traits.a.b[0].c", "is not a finite number"),
+        ({1: "x"}, "traits", "has a name that is an int, not a string"),
+        ({None: "x"}, "traits", "has a name that is a NoneType, not a string"),
+        ({"a": {("b",): 1}}, "traits.a", "has a name that is a tuple, not a string"),
+        ({SURROGATE: 1}, "traits.ab\\ud800", "is not valid Unicode text: a lone surrogate at character 2"),
+    ],
+)
+def test_what_is_no_trait_is_refused_by_its_path(traits: Any, path: str, problem: str) -> None:
+    """The error names the path and says what to do, and quotes nothing."""
+    with pytest.raises(InvalidTraitsError) as caught:
+        UserTraits("u1", traits=traits)
+
+    assert (caught.value.path, caught.value.problem) == (path, problem)
+    assert str(caught.value) == f"{path}: {problem}"
+
+
+@pytest.mark.parametrize("number", [10**MAX_EXPONENT - 1, Decimal("1e400"), Decimal("1e-400"), Decimal("9" * 400)])
+def test_the_largest_numbers_are_taken(number: Any) -> None:
+    """Four hundred digits, and exponents up to 400, are allowed."""
+    assert UserTraits(traits={"a": number}).traits["a"] == number
+
+
+def test_a_mapping_in_itself_is_refused() -> None:
+    """A cycle is named where it closes."""
+    cycle: dict[str, Any] = {}
+    cycle["again"] = {"b": [cycle]}
+
+    with pytest.raises(InvalidTraitsError, match=r"^traits\.again\.b\[0\]: contains itself$"):
+        UserTraits(traits=cycle)
+
+
+def test_a_list_in_itself_is_refused() -> None:
+    """So is a list's."""
+    cycle: list[Any] = [1]
+    cycle.append(cycle)
+
+    with pytest.raises(InvalidTraitsError, match=r"^traits\.a\[1\]: contains itself$"):
+        UserTraits(traits={"a": cycle})
+
+
+def test_the_same_list_twice_is_no_cycle() -> None:
+    """What is shared is copied twice."""
+    shared = [1]
+
+    assert UserTraits(traits={"a": shared, "b": {"c": shared}}).traits == {"a": (1,), "b": {"c": (1,)}}
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """Return mappings nested so many *levels* deep."""
+    traits: dict[str, Any] = {"leaf": 1}
+    for _ in range(levels - 1):
+        traits = {"a": traits}
+    return traits
+
+
+def test_nesting_as_deep_as_allowed_is_taken() -> None:
+    """Thirty-two levels are fine, the traits themselves being the first."""
+    assert UserTraits(traits=nested(MAX_DEPTH)).traits == nested(MAX_DEPTH)
+
+
+def test_nesting_deeper_is_refused() -> None:
+    """Thirty-three are not."""
+    with pytest.raises(InvalidTraitsError, match="is nested deeper than 32 levels"):
+        UserTraits(traits=nested(MAX_DEPTH + 1))
+
+
+def test_any_mapping_will_do() -> None:
+    """Traits need not be a dict."""
+
+    class Row(Mapping[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            return {"plan": "pro"}[name]
+
+        def __iter__(self) -> Any:
+            return iter(["plan"])
+
+        def __len__(self) -> int:
+            return 1
+
+    assert UserTraits(traits=Row()).traits == {"plan": "pro"}
+
+
+def test_fields_cannot_be_set() -> None:
+    """A user is frozen."""
+    user = UserTraits("u1")
+
+    with pytest.raises(AttributeError):
+        user.user_id = "u2"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_later_change_of_what_was_given_changes_nothing() -> None:
+    """Mappings and lists are copied at every level."""
+    traits: dict[str, Any] = {"a": {"b": [1]}, "c": 1}
+    types: dict[str, Any] = {"c": "int"}
+    vendor_ids = {"fullstory": "7"}
+    user = UserTraits("u1", traits=traits, types=types, vendor_ids=vendor_ids)
+    before = copy.deepcopy(user)
+
+    traits["a"]["b"].append(2)
+    traits["a"]["d"] = 1
+    traits["c"] = 2
+    types["c"] = "real"
+    vendor_ids["fullstory"] = "8"
+
+    assert user == before
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, 1.0),
+        (1, True),
+        (0.0, False),
+        (0.0, -0.0),
+        (1, Decimal(1)),
+        (Decimal("1.0"), Decimal("1.00")),
+        ([1], [True]),
+        ([1], [1.0]),
+        ({"b": 1}, {"b": 1.0}),
+        ("12345678-1234-5678-1234-567812345678", ODD_UUID),
+    ],
+)
+def test_equality_is_strict_about_types(one: Any, other: Any) -> None:
+    """What a vendor would be sent differently is not the same trait."""
+    assert UserTraits(traits={"a": one}) != UserTraits(traits={"a": other})
+
+
+def test_equality_does_not_care_for_the_order_of_names() -> None:
+    """Traits are a mapping."""
+    one, other = UserTraits(traits={"a": 1, "b": {"c": 1, "d": 2}}), UserTraits(traits={"b": {"d": 2, "c": 1}, "a": 1})
+
+    assert one == other
+    assert hash(one) == hash(other)
+
+
+def test_a_moment_is_the_same_in_every_zone() -> None:
+    """Moments are kept in UTC, so that equal ones are sent alike."""
+    there = NOON.astimezone(timezone(timedelta(hours=5)))
+
+    kept = UserTraits(traits={"a": there}, observed_at=there)
+
+    assert kept == UserTraits(traits={"a": NOON}, observed_at=NOON)
+    assert str(kept.traits["a"]) == "2026-11-21 12:00:00+00:00"
+
+
+def test_an_hour_that_comes_twice_is_two_moments() -> None:
+    """Python holds the two equal within one zone, but they are an hour apart."""
+    first = datetime(2026, 11, 21, 0, 30, tzinfo=Falling())
+    assert first == first.replace(fold=1)
+
+    assert UserTraits(traits={"a": first}) != UserTraits(traits={"a": first.replace(fold=1)})
+
+
+@given(traits=trait_maps(), other=trait_maps())
+def test_equal_users_have_equal_hashes(traits: dict[str, Any], other: dict[str, Any]) -> None:
+    """Whether made twice of the same or of different traits."""
+    one, same, another = UserTraits(traits=traits), UserTraits(traits=copy.deepcopy(traits)), UserTraits(traits=other)
+
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != another or hash(one) == hash(another)
+
+
+@given(user=users())
+def test_a_user_survives_pickling_and_copying(user: UserTraits) -> None:
+    """A queue or a process pool gives the same user back."""
+    copies = [pickle.loads(pickle.dumps(user)), copy.deepcopy(user), copy.copy(user)]  # noqa: S301
+
+    assert copies == [user] * 3
+    assert {hash(each) for each in copies} == {hash(user)}
+    assert [repr(each) for each in copies] == [repr(user)] * 3
+
+
+anything: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(
+        scalars(),
+        st.floats(),
+        st.decimals(),
+        st.datetimes(),
+        st.text(),
+        st.binary(max_size=3),
+        st.sampled_from([None, REMOVE, object(), {1}, 1j, range(3), SURROGATE, Plan.PRO, Enum, 10**500]),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.tuples(inner),
+        st.dictionaries(st.one_of(st.text(), st.integers(), st.none()), inner, max_size=3),
+    ),
+    max_leaves=6,
+)
+
+
+@given(
+    fields=st.dictionaries(st.sampled_from(["name", "email", "traits", "types", "observed_at", "vendor_ids"]), anything)
+)
+def test_anything_at_all_makes_a_user_or_the_one_error(fields: dict[str, Any]) -> None:
+    """No other exception comes out of making a user."""
+    try:
+        user = UserTraits("u1", **fields)
+    except InvalidTraitsError:
+        return
+
+    assert UserTraits("u1", **fields) == user
+
+
+@given(row=st.one_of(anything, st.dictionaries(st.sampled_from(["user_id", "uid", "id", "name", "x"]), anything)))
+def test_any_row_makes_a_user_or_the_one_error(row: Any) -> None:
+    """A row that is no object is refused like any other bad input."""
+    try:
+        made = UserTraits.from_mapping(row)
+    except InvalidTraitsError:
+        return
+
+    assert isinstance(made, UserTraits)
+
+
+def test_a_row_is_lifted_into_a_users_own_fields() -> None:
+    """What is not the user's own becomes a trait, and the row stays whole."""
+    row = {"uid": "u1", "display_name": "Ann", "email": "a@example.com", "plan": "pro", "seats": 3}
+
+    user = UserTraits.from_mapping(row)
+
+    assert user == UserTraits("u1", name="Ann", email="a@example.com", traits={"plan": "pro", "seats": 3})
+    assert len(row) == 5
+
+
+def test_the_first_name_present_is_lifted() -> None:
+    """The others stay traits."""
+    user = UserTraits.from_mapping({"id": "3", "uid": "2", "user_id": "1", "display_name": "B", "name": "A"})
+
+    assert user == UserTraits("1", name="A", traits={"id": "3", "uid": "2", "display_name": "B"})
+
+
+def test_a_row_without_an_id_is_anonymous() -> None:
+    """An id of None is none."""
+    assert UserTraits.from_mapping({"id": None, "plan": "pro"}) == UserTraits(traits={"plan": "pro"})
+
+
+@pytest.mark.parametrize(
+    ("row", "path"), [({"id": 7}, "user_id"), ({1: 2}, "row"), ([1], "row"), ("row", "row"), ({"name": 7}, "name")]
+)
+def test_a_row_that_is_no_user_is_refused(row: Any, path: str) -> None:
+    """The error names the field as the user has it."""
+    with pytest.raises(InvalidTraitsError) as caught:
+        UserTraits.from_mapping(row)
+
+    assert caught.value.path == path
+
+
+def test_repr_shows_names_and_a_fingerprint() -> None:
+    """What is known of a user can be seen, and what it is cannot."""
+    user = UserTraits("canary-id", name="canary-name", email="canary@x", traits={"plan": "canary", "a\nb": 1})
+
+    assert repr(user) == f"UserTraits(user_id={fingerprint('canary-id')}, traits=[plan, a\\u000ab])"
+    assert repr(UserTraits()) == "UserTraits(user_id=anonymous, traits=[])"
+
+
+@given(value=st.one_of(scalars(), st.lists(scalars(), min_size=1)).filter(lambda value: len(str(value)) >= 4))
+def test_repr_shows_no_value(value: Any) -> None:
+    """Whatever the value, the repr is the same."""
+    assert repr(UserTraits(traits={"t": value})) == "UserTraits(user_id=anonymous, traits=[t])"
+
+
+def test_fingerprints_tell_users_apart() -> None:
+    """The same id has the same one, and it is not the id."""
+    assert fingerprint("u1") == fingerprint("u1") != fingerprint("u2")
+    assert len(fingerprint("u1")) == len("<01234567>")
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (date(2026, 11, 21), "2026-11-21"),
+        (date(1, 1, 1), "0001-01-01"),
+        (NOON, "2026-11-21T12:00:00Z"),
+        (NOON.replace(microsecond=250_000), "2026-11-21T12:00:00.250000Z"),
+        (NOON.astimezone(timezone(timedelta(hours=-8))), "2026-11-21T12:00:00Z"),
+    ],
+)
+def test_moments_are_written_in_utc(moment: date, text: str) -> None:
+    """ISO 8601 with a Z, and a date alone without."""
+    assert iso8601(moment) == text
+
+
+@given(moment=moments())
+def test_a_moment_can_be_read_back(moment: datetime) -> None:
+    """Nothing is lost in writing it."""
+    assert datetime.fromisoformat(iso8601(moment)) == moment
+
+
+@given(number=numbers())
+def test_a_number_stays_the_same_number(number: Any) -> None:
+    """Or is refused for being too large to be one."""
+    try:
+        kept = UserTraits(traits={"n": number}).traits["n"]
+    except InvalidTraitsError:
+        assert abs(Decimal(number).adjusted()) > MAX_EXPONENT or isinstance(number, Decimal)
+    else:
+        assert (kept, type(kept)) == (number, type(number))
+
+
+def test_remove_is_one_value_in_every_process() -> None:
+    """It can be told with `is` after pickling."""
+    assert pickle.loads(pickle.dumps(REMOVE)) is REMOVE  # noqa: S301
+    assert repr(REMOVE) == "REMOVE"
+
+
+def test_nested_values_and_lists_can_be_told_apart() -> None:
+    """Adapters ask the model, which knows how it keeps them."""
+    traits = UserTraits(traits={"a": {"b": 1}, "c": [1], "d": "x"}).traits
+
+    assert [is_nested(traits[name]) for name in "acd"] == [True, False, False]
+    assert [is_list(traits[name]) for name in "acd"] == [False, True, False]
+
+
+def test_ids_and_texts_can_be_checked_alone() -> None:
+    """For what is asked of a vendor without a user."""
+    assert checked_id(Plan.PRO) == "pro"
+    assert checked_string("", "email") == ""
+    with pytest.raises(InvalidTraitsError, match=r"^email: is an int, not a string$"):
+        checked_string(7, "email")
