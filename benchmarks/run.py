@@ -23,7 +23,7 @@ import httpx
 import orjson
 
 from replay_identity import AsyncRouter, Fullstory, LogRocket, Router, UserTraits
-from replay_identity.model import TraitValue
+from replay_identity.values import TraitValue
 
 ROUNDS = 15
 CALLS = 150

@@ -4,7 +4,7 @@ from .backend import IdentityBackend
 from .errors import ConfigurationError, IdentifyError, InvalidTraitsError, ReplayIdentityError
 from .fullstory import Fullstory
 from .logrocket import LogRocket
-from .model import REMOVE, UserTraits
+from .model import UserTraits
 from .outcome import (
     Accepted,
     Adjustment,
@@ -21,6 +21,7 @@ from .outcome import (
 from .retry import RetryPolicy
 from .route import Route
 from .router import AsyncRouter, Router
+from .values import REMOVE
 
 __all__ = [
     "REMOVE",

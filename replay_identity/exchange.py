@@ -29,6 +29,7 @@ class Request:
         body: The bytes to send, or None.
         idempotency_header: Name of the header in which this vendor takes an idempotency key, or None. The transport
             fills it with a random key, the same for every attempt, unless *headers* has one already.
+        creates: Whether the request applied twice makes two things, so that its key may never change.
     """
 
     operation: str
@@ -37,6 +38,7 @@ class Request:
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
     body: bytes | None = attrs.field(default=None, repr=False)
     idempotency_header: str | None = None
+    creates: bool = False
 
 
 class Lost(Enum):

@@ -13,7 +13,8 @@ from urllib.parse import quote, quote_plus
 
 import orjson
 
-from .model import REMOVE, UserTraits, is_list, is_nested, iso8601
+from .model import UserTraits
+from .values import REMOVE, is_list, is_nested, iso8601
 
 MASK: Final = "•••"
 MAX_MESSAGE: Final = 500

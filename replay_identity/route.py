@@ -9,8 +9,9 @@ import attrs
 from .backend import IdentityBackend, Plan
 from .errors import ConfigurationError, printable
 from .exchange import Exchange
-from .model import UserTraits, is_nested
+from .model import UserTraits
 from .outcome import Outcome, Rejected, Skipped, Violation
+from .values import is_nested
 
 
 class CollisionError(Exception):

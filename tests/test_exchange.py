@@ -115,7 +115,7 @@ def test_reprs_hold_no_key_no_id_and_no_body() -> None:
     request = Request("identify", "PUT", "https://api/users/canary", {"authorization": "canary"}, b"canary")
     reply = Reply(400, {"x": "canary"}, b"canary")
 
-    assert repr(request) == "Request(operation='identify', method='PUT', idempotency_header=None)"
+    assert repr(request) == "Request(operation='identify', method='PUT', idempotency_header=None, creates=False)"
     assert repr(reply) == "Reply(status=400, lost=None, uncertain=False)"
 
 

@@ -14,14 +14,13 @@ from hypothesis import strategies as st
 from strategies import moments, numbers, scalars, trait_maps, users
 
 from replay_identity import REMOVE, InvalidTraitsError, UserTraits
-from replay_identity.model import (
+from replay_identity.model import TRAIT_TYPES, fingerprint
+from replay_identity.values import (
     MAX_DEPTH,
     MAX_EXPONENT,
-    TRAIT_TYPES,
     Removal,
     checked_id,
     checked_string,
-    fingerprint,
     is_list,
     is_nested,
     iso8601,

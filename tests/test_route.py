@@ -22,7 +22,7 @@ from replay_identity import (
 )
 from replay_identity.backend import Plan
 from replay_identity.exchange import Reply
-from replay_identity.model import is_nested
+from replay_identity.values import is_nested
 
 FULLSTORY = Fullstory("na1.key")
 LOGROCKET = LogRocket("o:a:s")

@@ -7,8 +7,9 @@ import attrs
 import typer
 
 from ..errors import InvalidTraitsError
-from ..model import REMOVE, UserTraits
+from ..model import UserTraits
 from ..sources import nested
+from ..values import REMOVE
 
 
 @attrs.frozen

@@ -12,8 +12,9 @@ from ..errors import InvalidTraitsError
 from ..exchange import Exchange, Reply, Request, T
 from ..fitting import Fitting, OnViolation, check_on_violation
 from ..limits import Limits
-from ..model import UserTraits, checked_id, checked_string
+from ..model import UserTraits
 from ..outcome import Accepted, Failure, Outcome, Rejected, Skipped, Unknown
+from ..values import checked_id, checked_string
 from . import replies
 from .limits import LIMITS
 from .values import dumps
@@ -134,7 +135,8 @@ class Fullstory:
             return Plan(self.name, None, adjustments, tuple(fitting.violations))
 
         path = _USERS if vendor_id is None else _user_path(vendor_id)
-        return Plan(self.name, self._request("identify", "POST", path, dumps(body)), adjustments)
+        anonymous = user.user_id is None and vendor_id is None
+        return Plan(self.name, self._request("identify", "POST", path, dumps(body), creates=anonymous), adjustments)
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
         """Send *user* unless a rule is broken."""
@@ -147,7 +149,10 @@ class Fullstory:
         if vendor_id is not None:
             return Accepted(self.name, vendor_id, plan.adjustments)
         failure = self._failure(reply, user=user)
-        if isinstance(failure, Unknown) and user.user_id is None and self.name not in user.vendor_ids:
+        if reply.status == replies.CONFLICT and plan.request.idempotency_header:
+            # Only an earlier attempt of our own, still running, can hold the random key.
+            failure = Unknown(self.name, "HTTP 409, an earlier attempt may still be running")
+        if isinstance(failure, Unknown) and plan.request.creates:
             # Nothing to upsert by: the same call with a new idempotency key would make a second anonymous user.
             return attrs.evolve(failure, retryable=False)
         return failure
@@ -187,7 +192,7 @@ class Fullstory:
         while True:
             yield _kept(self.list_page(matching, page_token=page_token), results)
             page = results.pop() if results else None
-            # A token that stays the same would have us read one page for ever.
+            # A token that stays the same ends it, as in Fullstory's own SDK; we would read one page for ever.
             if not isinstance(page, Page) or page.next_token in {None, page_token}:
                 return
             page_token = page.next_token
@@ -213,10 +218,12 @@ class Fullstory:
             return Skipped(self.name, "Fullstory has no such user")
         return self._failure(reply, said)
 
-    def _request(self, operation: str, method: str, path: str, body: bytes | None = None) -> Request:
+    def _request(
+        self, operation: str, method: str, path: str, body: bytes | None = None, *, creates: bool = False
+    ) -> Request:
         # The key is documented for the creation only: https://developer.fullstory.com/server/idempotent-requests.
         idempotency_header = "idempotency-key" if path == _USERS and method == "POST" else None
-        return Request(operation, method, self._api_url + path, self._headers, body, idempotency_header)
+        return Request(operation, method, self._api_url + path, self._headers, body, idempotency_header, creates)
 
     def _failure(self, reply: Reply, *said: str, user: UserTraits | None = None) -> Failure:
         return replies.read_refusal(self.name, reply, user, self.api_key, *said)

@@ -7,7 +7,7 @@ from ..backend import Credentials, Page, StoredUser
 from ..exchange import Reply
 from ..masking import mask
 from ..model import UserTraits
-from ..outcome import Failure, Unknown
+from ..outcome import Failure
 from ..reading import read_failure
 
 NOT_FOUND: Final = 404
@@ -70,9 +70,6 @@ def read_refusal(backend: str, reply: Reply, user: UserTraits | None, *secrets: 
     """Return why Fullstory did not do as asked, with *user* and *secrets* masked in its words."""
     content = reply.json_object() or {}
     code, message = _text(content.get("code")), _text(content.get("message"))
-    if reply.status == CONFLICT:
-        # Only an earlier attempt of our own, still running, can hold the random idempotency key.
-        return Unknown(backend, "HTTP 409, an earlier attempt may still be running")
     return read_failure(
         backend,
         reply,

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from ..model import is_list
+from ..values import is_list
 
 _TYPE_OF: Final[Mapping[type[object], str]] = {
     str: "str",
@@ -22,6 +22,8 @@ _TYPE_OF: Final[Mapping[type[object], str]] = {
     datetime: "date",
     date: "date",
 }
+# Beyond it, not every integer has an equal among the reals.
+_LARGEST_EXACT: Final = 2**53
 # What Fullstory would take for another type: every number for a real, a date for a string.
 _WRONGLY_INFERRED: Final[Mapping[type[object], str]] = {int: "int", datetime: "date", date: "date"}
 
@@ -54,7 +56,7 @@ def fits(value: object, declared: str) -> bool:
     if found == declared:
         return True
     if declared == "real":
-        return found == "int"
+        return type(value) is int and abs(value) <= _LARGEST_EXACT
     return declared == "date" and isinstance(value, str) and _is_iso8601(value)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 import orjson
 
 from ..fitting import Fitting
-from ..model import Removal
+from ..values import Removal
 from .limits import LARGEST_INT, LIMITS, SMALLEST_INT
 from .types import type_of_list
 
@@ -53,11 +53,6 @@ def _real(value: Decimal, path: str, fitting: Fitting) -> float | None:
 # orjson writes dates as ISO 8601 and UUIDs as text itself, several times faster than they do.
 
 
-def _datetime(value: datetime, path: str, fitting: Fitting) -> datetime:
-    fitting.adjust(path, "coerced", "date-as-iso8601")
-    return value.astimezone(UTC)
-
-
 def _date(value: date, path: str, fitting: Fitting) -> date:
     fitting.adjust(path, "coerced", "date-as-iso8601")
     return value
@@ -75,7 +70,10 @@ def _list(values: tuple[Any, ...], path: str, fitting: Fitting) -> list[Any] | N
         fitting.drop(path, "list-of-scalars" if nested else "list-of-one-type")
         return None
     # A text is as long as its list at the most, so the list's own limit covers it.
+    before = len(fitting.adjustments)
     words = [value if type(value) is str else WORDING[type(value)](value, path, fitting) for value in values]
+    # One adjustment says it for the whole list.
+    fitting.adjustments[before:] = dict.fromkeys(fitting.adjustments[before:])
     if None in words or fitting.keep(path, dumps(words).decode(), LIMITS.trait_value) is None:
         return None
     return words
@@ -93,7 +91,7 @@ WORDING: Final[Mapping[type[object], Callable[[Any, str, Fitting], Any]]] = {
     int: _int,
     float: _same,
     Decimal: _real,
-    datetime: _datetime,
+    datetime: _date,
     date: _date,
     UUID: _uuid,
     tuple: _list,

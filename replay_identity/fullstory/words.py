@@ -11,7 +11,8 @@ from typing import Any, Final
 import attrs
 
 from ..fitting import Fitting
-from ..model import REMOVE, UserTraits, is_nested
+from ..model import UserTraits
+from ..values import REMOVE, is_nested
 from .limits import LIMITS, MOST_PROPERTIES, SAFE_LENGTH
 from .names import is_legal, legal_name
 from .types import fits, type_to_declare

@@ -13,8 +13,9 @@ from ..errors import ConfigurationError, InvalidTraitsError
 from ..exchange import Exchange, Request
 from ..fitting import Fitting, OnViolation, check_on_violation
 from ..limits import Limits
-from ..model import UserTraits, checked_string
+from ..model import UserTraits
 from ..outcome import Accepted, Outcome, Rejected, Skipped
+from ..values import checked_string
 from . import replies
 from .limits import LIMITS
 from .words import word_user
@@ -52,7 +53,7 @@ def _headers(backend: "LogRocket") -> Mapping[str, str]:
 def _slugs(api_key: str) -> tuple[str | None, str | None]:
     """Return the organisation and the application that a key reading ``org:app:secret`` names."""
     parts = api_key.split(":")
-    return (parts[0], parts[1]) if len(parts) == 3 else (None, None)  # noqa: PLR2004  # org, app, secret.
+    return (parts[0], parts[1]) if len(parts) == 3 and parts[2] else (None, None)  # noqa: PLR2004  # As above.
 
 
 @attrs.frozen
@@ -116,7 +117,7 @@ class LogRocket:
             return Skipped(self.name, "nothing to send: no name, e-mail, moment or traits")
 
         reply = yield plan.request
-        if not reply.is_success or reply.json_object() is None:
+        if not replies.shows_a_user(reply):
             return replies.read_refusal(self.name, reply, user, self.api_key)
         sent: dict[str, Any] = orjson.loads(plan.request.body or b"")
         verified = replies.shows(reply, user.user_id or "", sent)
@@ -140,7 +141,8 @@ class LogRocket:
             raise InvalidTraitsError("user_id", "or email must be given, and not both")
         # The slash at the end, and user_id for userID, are LogRocket's.
         reply = yield Request(action, "POST", f"{self._app_url}/gdpr/{action}/", self._headers, orjson.dumps(named))
-        if reply.is_success:
+        # What a success says is not documented; HTML would be somebody else's.
+        if reply.is_success and (not reply.body or reply.json_object() is not None):
             return Accepted(self.name)
         return replies.read_refusal(self.name, reply, None, self.api_key, *named.values())
 

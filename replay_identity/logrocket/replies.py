@@ -16,6 +16,12 @@ _HINTS: Final[Mapping[int, str]] = {
 }
 
 
+def shows_a_user(reply: Reply) -> bool:
+    """Tell whether *reply* is the user object that LogRocket answers a success with."""
+    content = reply.json_object() if reply.is_success else None
+    return content is not None and isinstance(content.get("userID"), str)
+
+
 def shows(reply: Reply, user_id: str, body: Mapping[str, Any]) -> bool:
     """Tell whether *reply* shows *user_id* with every value of *body*; other traits it may have are none of ours."""
     content = reply.json_object() or {}

@@ -9,17 +9,17 @@ import attrs
 
 from ..errors import printable
 from ..fitting import Fitting
-from ..model import REMOVE, UserTraits, is_nested
+from ..model import UserTraits
 from ..outcome import Adjustment
+from ..values import REMOVE, is_nested
 from .limits import ADVISED_NAME, LIMITS
 from .text import TEXT_OF
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# The fields LogRocket has a place of its own for. Its SDK, too, lifts these out of the traits.
-_LIFTED: Final = {"name": LIMITS.name, "email": LIMITS.email}
 # LogRocket's own field for the id; its SDK lets a trait of this name through, to stand beside the real one.
 _RESERVED: Final = "userID"
-_SPECIAL: Final = frozenset({*_LIFTED, _RESERVED, ""})
+# LogRocket has a place of its own for name and e-mail; its SDK, too, lifts these out of the traits.
+_SPECIAL: Final = frozenset({"name", "email", _RESERVED, ""})
 # A name that no unit can make longer than the advised length.
 _SHORT: Final = ADVISED_NAME.maximum // 4
 # A text of so few characters is within the limit whatever they are.
@@ -29,14 +29,9 @@ _SAFE_LENGTH: Final = LIMITS.trait_value.maximum // 2
 def word_user(user: UserTraits, fitting: Fitting) -> dict[str, Any]:
     """Return the JSON object that merges *user*, and record in *fitting* what had to give."""
     body: dict[str, Any] = {}
-    if user.name is not None:
-        _warn_if_blank("name", user.name, fitting)
-        body["name"] = fitting.shorten("name", user.name, LIMITS.name)
-    if user.email is not None:
-        _warn_if_blank("email", user.email, fitting)
-        email = fitting.keep("email", user.email, LIMITS.email)
-        if email is not None:
-            body["email"] = email
+    for name, value in (("name", user.name), ("email", user.email)):
+        if value is not None and (text := _own_field(name, value, name, fitting)) is not None:
+            body[name] = text
     if user.observed_at is not None:
         # Whole milliseconds, computed without floats.
         body["timestamp"] = (user.observed_at - _EPOCH) // timedelta(milliseconds=1)
@@ -54,10 +49,14 @@ def _coerced(name: str) -> Adjustment:
     return Adjustment(printable(f"traits.{name}"), "coerced", "strings-only")
 
 
-def _warn_if_blank(path: str, value: str, fitting: Fitting) -> None:
-    """Warn that a blank name or e-mail is sent as it is, since what LogRocket makes of it is not documented."""
+def _own_field(name: str, value: str, path: str, fitting: Fitting) -> str | None:
+    """Return *value* as LogRocket's own field ``name`` or ``email``, or None if it cannot be sent."""
     if not value:
+        # Sent as it is, since what LogRocket makes of it is not documented: only traits are removed by a blank.
         fitting.adjust(path, "warned", "blank-name-or-email")
+    if name == "name":
+        return fitting.shorten(path, value, LIMITS.name)
+    return fitting.keep(path, value, LIMITS.email)  # Half an address is another address.
 
 
 @attrs.define
@@ -122,7 +121,7 @@ class Traits:
         self.worded[name] = text
 
     def _special(self, name: str, value: Any) -> None:  # noqa: ANN401  # As above.
-        """Send ``name`` or ``email`` as LogRocket's own field, unless it says another; the others never."""
+        """Lift ``name`` and ``email`` out of the traits, and drop what must not stand among them."""
         path = f"traits.{name}"
         if name == _RESERVED:
             self.fitting.drop(path, "reserved-name")
@@ -131,9 +130,14 @@ class Traits:
         elif not isinstance(value, str):
             # How to clear these is not documented, and LogRocket's SDK drops them when they are no strings.
             self.fitting.drop(path, "name-and-email-are-strings")
-        elif self.body.get(name, value) != value:
+        else:
+            self._lift(name, value, path)
+
+    def _lift(self, name: str, value: str, path: str) -> None:
+        """Send a trait as LogRocket's own field of that *name*, unless that one says something else."""
+        text = _own_field(name, value, path, self.fitting)
+        if self.body.get(name, text) != text:
             self.fitting.refuse(path, "name-collision")
-        elif self.fitting.keep(path, value, _LIFTED[name]) is not None:
-            _warn_if_blank(path, value, self.fitting)
+        elif text is not None:
             self.fitting.adjust(path, "lifted", "name-and-email", name)
-            self.body[name] = value
+            self.body[name] = text

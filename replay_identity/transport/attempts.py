@@ -28,7 +28,7 @@ Step: TypeAlias = Send | Pause
 STOPPED: Final = Reply(0, lost=Lost.STOPPED)
 
 
-# Fullstory keeps a 500 under the idempotency key and answers it again for 24 hours, so it ends the operation
+# Fullstory keeps a 500 under the idempotency key and answers it again for 24 hours, so that key is spent
 # (https://developer.fullstory.com/server/idempotent-requests, read 2026-11-21). Other failures keep their key.
 REPLAYED_STATUS: Final = 500
 
@@ -100,7 +100,7 @@ class Attempts:
             woken = yield Pause(wait)
             if woken is STOPPED:
                 break
-            if reply.status == REPLAYED_STATUS:
+            if reply.status == REPLAYED_STATUS and not request.creates:
                 keyed = self._with_key(request)
         return attrs.evolve(reply, uncertain=True) if uncertain and not reply.is_success else reply
 

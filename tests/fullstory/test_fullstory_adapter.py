@@ -299,9 +299,7 @@ def test_what_was_sent_is_masked_in_the_vendors_words() -> None:
     assert outcome == Rejected("fullstory", code="invalid", message="••• <•••> has ••• and days •••, key •••")
 
 
-@pytest.mark.parametrize(
-    "reply", [Reply(502), Reply(200), Reply(0, lost=Lost.TIMED_OUT), Reply(409), Reply(503, uncertain=True)]
-)
+@pytest.mark.parametrize("reply", [Reply(502), Reply(200), Reply(0, lost=Lost.TIMED_OUT), Reply(503, uncertain=True)])
 def test_a_lost_answer_about_an_anonymous_user_is_not_retryable(reply: Reply) -> None:
     """Sending again could make a second one; by uid or by id it could not."""
     anonymous, _ = run(BACKEND.identify(UserTraits(traits={"plan": "pro"})), reply)
@@ -310,6 +308,15 @@ def test_a_lost_answer_about_an_anonymous_user_is_not_retryable(reply: Reply) ->
 
     assert isinstance(anonymous, Unknown)
     assert [anonymous.retryable, by_uid.retryable, by_id.retryable] == [False, True, True]
+
+
+def test_a_conflict_is_an_earlier_attempt_only_where_a_key_was_sent() -> None:
+    """An update by id carries no key, so a conflict there is a refusal."""
+    anonymous, _ = run(BACKEND.identify(UserTraits(name="x")), Reply(409))
+    by_id, _ = run(BACKEND.identify(UserTraits("u2", vendor_ids={"fullstory": "7"})), Reply(409))
+
+    assert anonymous == Unknown("fullstory", "HTTP 409, an earlier attempt may still be running", retryable=False)
+    assert by_id == Rejected("fullstory", code="HTTP 409")
 
 
 SHOWN = {

@@ -15,7 +15,7 @@ from strategies import modest_users, users
 from replay_identity import REMOVE, Adjustment, Fullstory, UserTraits
 from replay_identity.backend import Plan
 from replay_identity.errors import printable
-from replay_identity.model import is_nested
+from replay_identity.values import is_nested
 
 STRICT = Fullstory("na1.key")
 LENIENT = Fullstory("na1.key", on_violation="adapt")

@@ -16,7 +16,7 @@ from strategies import modest_users, users
 from replay_identity import REMOVE, LogRocket, UserTraits
 from replay_identity.backend import Plan
 from replay_identity.errors import printable
-from replay_identity.model import is_nested
+from replay_identity.values import is_nested
 
 STRICT = LogRocket("acme:shop:key")
 LENIENT = LogRocket("acme:shop:key", on_violation="adapt")

@@ -297,8 +297,8 @@ def test_adapting_cuts_texts_and_drops_what_must_be_whole() -> None:
     ]
 
 
-def test_a_long_name_among_the_traits_is_dropped() -> None:
-    """Where we adapt; it would be refused else."""
+def test_a_long_name_among_the_traits_is_cut_and_a_long_address_dropped() -> None:
+    """As the user's own are, where we adapt; both are refused else."""
     over = "a" * 1025
 
     refused = plan_of({"name": over, "email": over})
@@ -306,10 +306,11 @@ def test_a_long_name_among_the_traits_is_dropped() -> None:
 
     assert [violation.rule for violation in refused.violations] == ["name-length", "email-length"]
     assert [(each.path, each.kind) for each in dropped.adjustments] == [
-        ("traits.name", "dropped"),
+        ("traits.name", "truncated"),
+        ("traits.name", "lifted"),
         ("traits.email", "dropped"),
     ]
-    assert body_of(dropped) == {"traits": {"plan": "pro"}}
+    assert body_of(dropped) == {"name": "a" * 1024, "traits": {"plan": "pro"}}
 
 
 @BOTH

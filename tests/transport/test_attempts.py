@@ -6,6 +6,7 @@ import threading
 import time
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -147,6 +148,15 @@ def test_draws_a_new_key_after_an_internal_error() -> None:
     script.transport().run(ask())
 
     assert [request.headers["idempotency-key"] for request in script.sent] == ["key-1", "key-2", "key-2"]
+
+
+def test_keeps_the_key_of_what_would_be_made_twice() -> None:
+    """An anonymous creation keeps its key whatever happens: applied twice, it makes two users."""
+    script = Script([Reply(500), DOWN, OK])
+
+    script.transport().run(ask(attrs.evolve(REQUEST, creates=True)))
+
+    assert [request.headers["idempotency-key"] for request in script.sent] == ["key-1"] * 3
 
 
 def test_draws_a_key_per_operation_and_not_from_the_content() -> None:

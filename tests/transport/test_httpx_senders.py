@@ -281,7 +281,7 @@ def test_leaves_the_applications_own_requests_in_the_log(caplog: pytest.LogCaptu
     """What the application logs about its own use of httpx is none of our business."""
     logger = logging.getLogger("httpx")
 
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "httpx"):
         logger.info("theirs")
         with own_traffic():
             logger.info("ours")

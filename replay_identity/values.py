@@ -1,0 +1,242 @@
+"""What a trait's value can be: a few exact types, checked once and copied, so that adapters need not ask again."""
+
+import math
+from collections.abc import Callable, Hashable, Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias, TypeGuard
+from uuid import UUID
+
+from .errors import InvalidTraitsError, printable
+
+
+class Removal(Enum):
+    """The one value that is no value: clear this trait at the vendor."""
+
+    REMOVE = "REMOVE"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+REMOVE: Final = Removal.REMOVE
+
+Scalar: TypeAlias = str | int | float | bool | datetime | date | Decimal | UUID
+# Typed loosely below the first level: a recursive alias makes type checkers refuse plain dict literals.
+TraitValue: TypeAlias = Scalar | Mapping[str, Any] | list[Any] | tuple[Any, ...] | Literal[Removal.REMOVE] | None
+
+MAX_DEPTH: Final = 32
+# No vendor keeps a number beyond a 64-bit float's 1e308, and writing out 10**1_000_000 would be an attack on ourselves.
+MAX_EXPONENT: Final = 400
+_TOO_LARGE: Final = 10**MAX_EXPONENT
+
+
+def checked_traits(traits: object) -> dict[str, Any]:
+    """Return a copy of *traits* in which every value has one of the exact types, or raise InvalidTraitsError."""
+    return _checked_mapping(checked_mapping_type(traits, "traits"), "traits", (traits,))
+
+
+def checked_mapping_type(given: object, path: str) -> Mapping[Any, Any]:
+    """Return *given* if it is a mapping, or raise InvalidTraitsError by *path*."""
+    if not _is_mapping(given):
+        raise InvalidTraitsError(path, f"is {_article(type(given).__name__)}, not a mapping")
+    return given
+
+
+def checked_id(user_id: object) -> str:
+    """Return *user_id* as a plain string, or raise InvalidTraitsError."""
+    if not isinstance(user_id, str):
+        problem = f"is {_article(type(user_id).__name__)}; a user id is a string, so pass str(...)"
+        raise InvalidTraitsError("user_id", problem)
+    if not user_id:
+        raise InvalidTraitsError("user_id", "is empty; an anonymous user has no id at all")
+    return _checked_text(user_id, "user_id")
+
+
+def checked_moment(moment: object) -> datetime:
+    """Return *moment* in UTC, or raise InvalidTraitsError."""
+    if not isinstance(moment, datetime):
+        raise InvalidTraitsError("observed_at", f"is {_article(type(moment).__name__)}, not a datetime")
+    return _checked_datetime(moment, "observed_at")
+
+
+def strict(value: object) -> Hashable:
+    """Return a hashable stand-in for *value* in which 1, 1.0 and True differ."""
+    if _is_mapping(value):
+        return frozenset((name, strict(item)) for name, item in value.items())
+    if _is_sequence(value):
+        return tuple(strict(item) for item in value)
+    # 0.0 equals -0.0 and Decimal("1.0") equals Decimal("1.00"), but they are not sent alike.
+    return type(value), str(value) if isinstance(value, float | Decimal) else value
+
+
+def iso8601(moment: date) -> str:
+    """Return a date as ``2026-11-21`` and an aware datetime in UTC as ``2026-11-21T08:30:00Z``."""
+    if isinstance(moment, datetime):
+        return f"{moment.astimezone(UTC).isoformat().removesuffix('+00:00')}Z"
+    return moment.isoformat()
+
+
+def is_nested(value: object) -> TypeGuard[dict[str, Any]]:
+    """Tell whether a trait's value is a mapping of further traits."""
+    return type(value) is dict
+
+
+def is_list(value: object) -> TypeGuard[tuple[Any, ...]]:
+    """Tell whether a trait's value is a list, which `UserTraits` keeps as a tuple."""
+    return type(value) is tuple
+
+
+def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
+    return isinstance(value, Mapping)
+
+
+def _is_sequence(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    return isinstance(value, list | tuple)
+
+
+def _checked_mapping(mapping: Mapping[Any, Any], path: str, ancestors: tuple[object, ...]) -> dict[str, Any]:
+    """Copy *mapping* without what says nothing, or raise by path."""
+    copy: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if type(key) is str and key.isascii() and _is_usual(value):
+            copy[key] = value
+            continue
+        name = checked_key(key, path)
+        checked = _checked_value(value, f"{path}.{printable(name)}", ancestors)
+        if checked is not None and checked != {}:
+            copy[name] = checked
+    return copy
+
+
+def _is_usual(value: object) -> bool:
+    """Tell whether *value* is one of those that nearly every trait is, and nothing is wrong with it."""
+    if type(value) is str:
+        return value.isascii()
+    if type(value) is int:
+        return -_TOO_LARGE < value < _TOO_LARGE
+    return type(value) is bool or (type(value) is float and math.isfinite(value))
+
+
+def _checked_value(value: object, path: str, ancestors: tuple[object, ...]) -> Any:  # noqa: ANN401  # A TraitValue.
+    """Return *value* as one of the exact types that adapters know, or raise by *path*."""
+    if value is None or value is REMOVE:
+        return value
+    check = _check_of(type(value))
+    if check is not None:
+        return check(value, path)
+    if not (_is_mapping(value) or _is_sequence(value)):
+        hint = "use a list" if type(value) in {set, frozenset} else "convert it first"
+        raise InvalidTraitsError(path, f"is {_article(type(value).__name__)}, which no trait can be; {hint}")
+
+    if any(value is ancestor for ancestor in ancestors):
+        raise InvalidTraitsError(path, "contains itself")
+    if len(ancestors) >= MAX_DEPTH:
+        raise InvalidTraitsError(path, f"is nested deeper than {MAX_DEPTH} levels")
+    ancestors = (*ancestors, value)
+    if _is_mapping(value):
+        return _checked_mapping(value, path, ancestors)
+    return tuple(_checked_item(item, f"{path}[{index}]", ancestors) for index, item in enumerate(value))
+
+
+def _checked_item(item: object, path: str, ancestors: tuple[object, ...]) -> Any:  # noqa: ANN401
+    if item is None or item is REMOVE:
+        raise InvalidTraitsError(path, f"is {item!r}, which has no meaning inside a list")
+    checked = _checked_value(item, path, ancestors)
+    if is_nested(checked) and _holds_removal(checked):
+        raise InvalidTraitsError(path, f"holds {REMOVE!r}, which has no meaning inside a list")
+    return checked
+
+
+def _holds_removal(traits: Mapping[str, Any]) -> bool:
+    return any(value is REMOVE or (is_nested(value) and _holds_removal(value)) for value in traits.values())
+
+
+def checked_key(key: object, path: str) -> str:
+    """Return *key* as a plain string, or raise InvalidTraitsError by *path*."""
+    if not isinstance(key, str):
+        raise InvalidTraitsError(path, f"has a name that is {_article(type(key).__name__)}, not a string")
+    return _checked_text(key, f"{path}.{printable(key)}")
+
+
+def checked_string(text: object, path: str) -> str:
+    """Return *text* as a plain string of valid Unicode, or raise InvalidTraitsError by *path*."""
+    if not isinstance(text, str):
+        raise InvalidTraitsError(path, f"is {_article(type(text).__name__)}, not a string")
+    return _checked_text(text, path)
+
+
+def _checked_text(text: str, path: str) -> str:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            problem = f"is not valid Unicode text: a lone surrogate at character {error.start}"
+            raise InvalidTraitsError(path, problem) from None  # The cause quotes the text.
+    return text if type(text) is str else str.__str__(text)
+
+
+def _checked_datetime(moment: datetime, path: str) -> datetime:
+    if moment.utcoffset() is None:
+        raise InvalidTraitsError(path, "is a datetime without a time zone; use datetime.now(UTC)")
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidTraitsError(path, "is outside the years 1 to 9999 in UTC") from None
+    # In UTC, since two moments of one zone are equal whatever their fold; without the class of a pandas Timestamp.
+    return utc if type(utc) is datetime else datetime(*utc.timetuple()[:6], utc.microsecond, tzinfo=UTC)
+
+
+def _checked_date(day: date, _path: str) -> date:
+    return date(day.year, day.month, day.day)
+
+
+def _checked_int(number: int, path: str) -> int:
+    if abs(number) >= _TOO_LARGE:
+        raise InvalidTraitsError(path, f"is an integer of more than {MAX_EXPONENT} digits")
+    return int(number)
+
+
+def _checked_float(number: float, path: str) -> float:
+    if not math.isfinite(number):
+        raise InvalidTraitsError(path, "is not a finite number")
+    return float(number)
+
+
+def _checked_decimal(number: Decimal, path: str) -> Decimal:
+    if not number.is_finite():
+        raise InvalidTraitsError(path, "is not a finite number")
+    exponent = number.as_tuple().exponent
+    if not (-MAX_EXPONENT <= number.adjusted() <= MAX_EXPONENT and int(exponent) >= -MAX_EXPONENT):
+        raise InvalidTraitsError(path, f"has an exponent beyond {MAX_EXPONENT}")
+    return Decimal(number)
+
+
+def _checked_bool(value: bool, _path: str) -> bool:  # noqa: FBT001  # The value is the subject.
+    return value
+
+
+def _checked_uuid(value: UUID, _path: str) -> UUID:
+    return value if type(value) is UUID else UUID(int=value.int)
+
+
+_CHECKS: Final[Mapping[type[object], Callable[[Any, str], Any]]] = {
+    str: _checked_text,
+    bool: _checked_bool,
+    int: _checked_int,
+    float: _checked_float,
+    datetime: _checked_datetime,
+    date: _checked_date,
+    Decimal: _checked_decimal,
+    UUID: _checked_uuid,
+}
+
+
+def _check_of(kind: type[object]) -> Callable[[Any, str], Any] | None:
+    """Return the check of the nearest scalar type that *kind* is, so that an enum of strings is a string."""
+    return _CHECKS.get(kind) or next((_CHECKS[base] for base in kind.__mro__ if base in _CHECKS), None)
+
+
+def _article(type_name: str) -> str:
+    return f"an {type_name}" if type_name.lower().startswith(tuple("aeiou")) else f"a {type_name}"
