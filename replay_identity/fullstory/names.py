@@ -12,18 +12,17 @@ from .limits import LIMITS
 
 _LEGAL: Final = re.compile(LIMITS.trait_name_pattern or "")
 _ILLEGAL_CHARACTER: Final = re.compile("[^A-Za-z0-9_]")
-_MEMORABLE: Final = 128
-
-
-@lru_cache(maxsize=4096)
-def _is_legal(name: str) -> bool:
-    return _LEGAL.fullmatch(name) is not None
 
 
 def is_legal(name: str) -> bool:
     """Tell whether Fullstory takes *name* as one part of a property's name."""
-    # Rows repeat their names, but a name is the caller's input: long ones are not remembered.
-    return _is_legal(name) if len(name) <= _MEMORABLE else _LEGAL.fullmatch(name) is not None
+    return _LEGAL.fullmatch(name) is not None
+
+
+# Rows repeat their names. A name is the caller's input, though, so ask it for short ones only.
+is_legal_remembered: Final = lru_cache(maxsize=4096)(is_legal)
+# So long may a dotted name be to be remembered; it is far below Fullstory's limit.
+MEMORABLE: Final = 128
 
 
 def legal_name(name: str) -> str:

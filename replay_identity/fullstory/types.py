@@ -22,6 +22,7 @@ _TYPE_OF: Final[Mapping[type[object], str]] = {
     datetime: "date",
     date: "date",
 }
+_PLURAL_OF: Final[Mapping[type[object], str]] = {kind: f"{name}s" for kind, name in _TYPE_OF.items()}
 # Beyond it, not every integer has an equal among the reals.
 _LARGEST_EXACT: Final = 2**53
 # What Fullstory would take for another type: every number for a real, a date for a string.
@@ -31,9 +32,9 @@ _WRONGLY_INFERRED: Final[Mapping[type[object], str]] = {int: "int", datetime: "d
 def type_to_declare(value: object) -> str | None:
     """Return the type to declare for *value*, or None where Fullstory infers the right one."""
     declared = _WRONGLY_INFERRED.get(type(value))
-    if declared is None and is_list(value):
+    if declared is None and is_list(value) and value and type(value[0]) in _WRONGLY_INFERRED:
         found = type_of_list(value)
-        return found if found in {"ints", "dates"} else None
+        return None if found == "reals" else found
     return declared
 
 
@@ -41,11 +42,14 @@ def type_of_list(values: tuple[Any, ...]) -> str | None:
     """Return the plural type of a list of scalars, or None if they are of several types or no scalars."""
     if not values:
         return "strs"
-    types = set(map(_TYPE_OF.get, map(type, values)))
-    if types == {"int", "real"}:
+    kinds = set(map(type, values))
+    if len(kinds) == 1:
+        return _PLURAL_OF.get(kinds.pop())
+    plurals = set(map(_PLURAL_OF.get, kinds))
+    if plurals == {"ints", "reals"}:
         return "reals"
-    found = types.pop()
-    return f"{found}s" if found and not types else None
+    plural = plurals.pop()
+    return None if plurals else plural
 
 
 def fits(value: object, declared: str) -> bool:

@@ -20,6 +20,14 @@ def dumps(content: Any) -> bytes:  # noqa: ANN401  # What the functions below ma
     return orjson.dumps(content, option=orjson.OPT_UTC_Z)
 
 
+def fits_as_json(words: object, path: str, fitting: Fitting) -> bool:
+    """Tell whether a list or an object is as small, as JSON, as one property's value must be, or record that not."""
+    encoded = dumps(words)
+    if len(encoded) <= LIMITS.trait_value.maximum:
+        return True
+    return fitting.keep(path, encoded.decode(), LIMITS.trait_value) is not None
+
+
 def _same(value: float, _path: str, _fitting: Fitting) -> float:
     return value
 
@@ -72,11 +80,10 @@ def _list(values: tuple[Any, ...], path: str, fitting: Fitting) -> list[Any] | N
     # A text is as long as its list at the most, so the list's own limit covers it.
     before = len(fitting.adjustments)
     words = [value if type(value) is str else WORDING[type(value)](value, path, fitting) for value in values]
-    # One adjustment says it for the whole list.
-    fitting.adjustments[before:] = dict.fromkeys(fitting.adjustments[before:])
-    if None in words or fitting.keep(path, dumps(words).decode(), LIMITS.trait_value) is None:
-        return None
-    return words
+    if len(fitting.adjustments) > before + 1:
+        # What is said of one item need not be said of the next.
+        fitting.adjustments[before:] = dict.fromkeys(fitting.adjustments[before:])
+    return words if None not in words and fits_as_json(words, path, fitting) else None
 
 
 def _removal(_value: Removal, path: str, fitting: Fitting) -> None:

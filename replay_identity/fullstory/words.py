@@ -12,11 +12,11 @@ import attrs
 
 from ..fitting import Fitting
 from ..model import UserTraits
-from ..values import REMOVE, is_nested
+from ..values import REMOVE
 from .limits import LIMITS, MOST_PROPERTIES, SAFE_LENGTH
-from .names import is_legal, legal_name
+from .names import MEMORABLE, is_legal, is_legal_remembered, legal_name
 from .types import fits, type_to_declare
-from .values import WORDING, dumps
+from .values import WORDING, fits_as_json
 
 # Types that JSON has, that Fullstory infers, and that no limit concerns.
 _AS_THEY_ARE: Final = frozenset({bool, float})
@@ -74,9 +74,8 @@ class Properties:
         worded: dict[str, Any] = {}
         for given_name, value in traits.items():
             path = given + given_name
-            name: str | None = given_name
-            if not is_legal(given_name) or len(sent) + len(given_name) > LIMITS.trait_name.maximum:
-                name = self._legal_name(given_name, path, sent)
+            usual = len(path) <= MEMORABLE and is_legal_remembered(given_name)
+            name = given_name if usual else self._legal_name(given_name, path, sent)
             if name is None:
                 continue
             if name in worded:
@@ -112,8 +111,8 @@ class Properties:
 
     def _value(self, value: Any, path: str, dotted: str) -> Any:  # noqa: ANN401  # A trait value becomes JSON.
         """Return *value* as JSON has it, or None if it is not sent."""
-        if is_nested(value):
-            return self._object(value, path, dotted)
+        if type(value) is dict:
+            return self._object(value, path, dotted)  # pyright: ignore[reportUnknownArgumentType]  # Traits, as is_nested says.
         declared = self.declared.get(path.removeprefix("traits.")) if self.declared else None
         if declared and value is not REMOVE and not fits(value, declared):
             self.fitting.drop(path, "declared-type")
@@ -129,7 +128,7 @@ class Properties:
         worded = self.word(value, f"{path}.", f"{dotted}.")
         if not worded:
             return None
-        if self.fitting.keep(path, dumps(worded).decode(), LIMITS.trait_value) is None:
+        if not fits_as_json(worded, path, self.fitting):
             for declared in [name for name in self.schema if name.startswith(f"{dotted}.")]:
                 del self.schema[declared]
             return None

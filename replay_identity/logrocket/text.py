@@ -45,12 +45,12 @@ def _list_text(values: tuple[Any, ...]) -> str:
 
 def _json(value: Any) -> Any:  # noqa: ANN401  # A trait value becomes JSON.
     """Return *value* as orjson can write it, numbers by the same coercion."""
+    if isinstance(value, str | bool):
+        return value
     if is_nested(value):
         return {name: _json(item) for name, item in value.items()}
     if is_list(value):
         return [_json(item) for item in value]
-    if isinstance(value, str | bool):
-        return value
     text = TEXT_OF[type(value)](value)
     return orjson.Fragment(text) if isinstance(value, int | float | Decimal) else text
 

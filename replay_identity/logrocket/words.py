@@ -11,7 +11,7 @@ from ..errors import printable
 from ..fitting import Fitting
 from ..model import UserTraits
 from ..outcome import Adjustment
-from ..values import REMOVE, is_nested
+from ..values import REMOVE
 from .limits import ADVISED_NAME, LIMITS
 from .text import TEXT_OF
 
@@ -75,22 +75,24 @@ class Traits:
 
     def word(self, traits: Mapping[str, Any], parents: str) -> None:
         """Word *traits*, whose dotted names begin with *parents*."""
+        worded = self.worded
         for own_name, value in traits.items():
             name = parents + own_name
-            if is_nested(value):
-                self.word(value, f"{name}.")
+            # Spelled out, since a call for each value of each user shows.
+            if type(value) is dict:
+                self.word(value, f"{name}.")  # pyright: ignore[reportUnknownArgumentType]  # Traits, as is_nested says.
                 continue
             if name in _SPECIAL:
                 self._special(name, value)
                 continue
-            if (len(name) > _SHORT or name in self.worded) and not self._takes(name):
+            if (len(name) > _SHORT or name in worded) and not self._takes(name):
                 continue
             if parents:
                 self.fitting.adjust(f"traits.{name}", "flattened", "flat-traits", name)
             if type(value) is str and 0 < len(value) <= _SAFE_LENGTH:
-                self.worded[name] = value
+                worded[name] = value
             elif value is REMOVE:
-                self.worded[name] = ""
+                worded[name] = ""
             elif type(value) is str:
                 self._add_text(name, value)
             else:
