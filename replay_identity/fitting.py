@@ -1,5 +1,6 @@
 """The books kept while one user is fitted to a vendor: what was adjusted, and what breaks a rule."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -86,6 +87,16 @@ class Fitting:
             return text
         self.adjust(path, "truncated", limit.rule)
         return limit.truncate(text)
+
+
+def remembered(kind: AdjustmentKind, rule: str) -> Callable[[str], Adjustment]:
+    """Return what makes the adjustment of a path once, since rows repeat their traits; for paths of bounded length."""
+
+    @lru_cache(maxsize=1024)
+    def adjustment(path: str) -> Adjustment:
+        return Adjustment(printable(path), kind, rule)
+
+    return adjustment
 
 
 # Rows repeat their traits, so the same few adjustments are made for every user of a file.

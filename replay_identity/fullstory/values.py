@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 
-from ..fitting import Fitting
+from ..fitting import Fitting, remembered
 from ..values import Removal
 from .limits import LARGEST_INT, LIMITS, SMALLEST_INT
 from .types import type_of_list
@@ -58,11 +58,14 @@ def _real(value: Decimal, path: str, fitting: Fitting) -> float | None:
     return real
 
 
+_as_iso8601: Final = remembered("coerced", "date-as-iso8601")
+
+
 # orjson writes dates as ISO 8601 and UUIDs as text itself, several times faster than they do.
 
 
 def _date(value: date, path: str, fitting: Fitting) -> date:
-    fitting.adjust(path, "coerced", "date-as-iso8601")
+    fitting.adjustments.append(_as_iso8601(path))
     return value
 
 

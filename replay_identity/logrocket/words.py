@@ -49,6 +49,11 @@ def _coerced(name: str) -> Adjustment:
     return Adjustment(printable(f"traits.{name}"), "coerced", "strings-only")
 
 
+@lru_cache(maxsize=1024)
+def _flattened(name: str) -> Adjustment:
+    return Adjustment(printable(f"traits.{name}"), "flattened", "flat-traits", printable(name))
+
+
 def _own_field(name: str, value: str, path: str, fitting: Fitting) -> str | None:
     """Return *value* as LogRocket's own field ``name`` or ``email``, or None if it cannot be sent."""
     if not value:
@@ -88,7 +93,7 @@ class Traits:
             if (len(name) > _SHORT or name in worded) and not self._takes(name):
                 continue
             if parents:
-                self.fitting.adjust(f"traits.{name}", "flattened", "flat-traits", name)
+                self.fitting.adjustments.append(_flattened(name))
             if type(value) is str and 0 < len(value) <= _SAFE_LENGTH:
                 worded[name] = value
             elif value is REMOVE:
@@ -96,7 +101,10 @@ class Traits:
             elif type(value) is str:
                 self._add_text(name, value)
             else:
-                self._add_coerced(name, TEXT_OF[type(value)](value))
+                text = TEXT_OF[type(value)](value)
+                if len(text) <= _SAFE_LENGTH or self._fits(name, text):
+                    self.fitting.adjustments.append(_coerced(name))
+                    worded[name] = text
 
     def _takes(self, name: str) -> bool:
         """Tell whether *name*, long or met before, can be a trait's name, and warn where LogRocket may drop it."""
@@ -115,12 +123,9 @@ class Traits:
             self.fitting.adjust(f"traits.{name}", "removed", "blank-removes")
         self.worded[name] = self.fitting.shorten(f"traits.{name}", value, LIMITS.trait_value)
 
-    def _add_coerced(self, name: str, text: str) -> None:
-        # Half a number, a date or a list would be another value, so these are whole or not sent.
-        if len(text) > _SAFE_LENGTH and self.fitting.keep(f"traits.{name}", text, LIMITS.trait_value) is None:
-            return
-        self.fitting.adjustments.append(_coerced(name))
-        self.worded[name] = text
+    def _fits(self, name: str, text: str) -> bool:
+        """Tell whether *text* can be sent; half a number, date or list is another value, so it is whole or not sent."""
+        return self.fitting.keep(f"traits.{name}", text, LIMITS.trait_value) is not None
 
     def _special(self, name: str, value: Any) -> None:  # noqa: ANN401  # As above.
         """Lift ``name`` and ``email`` out of the traits, and drop what must not stand among them."""

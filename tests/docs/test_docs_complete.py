@@ -98,7 +98,7 @@ def rules(path: Path) -> Iterator[str]:
 
 
 # The place of the rule among the positional arguments of each function that takes one.
-PLACES: Final = {"adjust": 2, "drop": 1, "refuse": 1, "Adjustment": 2, "Violation": 1}
+PLACES: Final = {"adjust": 2, "remembered": 1, "drop": 1, "refuse": 1, "Adjustment": 2, "Violation": 1}
 
 
 def rule_arguments(call: ast.Call) -> list[ast.expr]:
