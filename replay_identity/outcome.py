@@ -172,7 +172,7 @@ def explain(outcome: Outcome) -> str:
     """Return *outcome* as one line for a person, without values."""
     match outcome:
         case Accepted(adjustments=adjustments):
-            return f"accepted, {len(adjustments)} adjusted" if adjustments else "accepted"
+            return f"accepted{_explain_adjustments(adjustments)}"
         case Skipped(reason=reason):
             return reason
         case Rejected(violations=(_, *_) as violations):
@@ -189,6 +189,11 @@ def explain(outcome: Outcome) -> str:
             return f"the adapter failed: {error}"
         case _:
             assert_never(outcome)
+
+
+def _explain_adjustments(adjustments: tuple[Adjustment, ...]) -> str:
+    lossy = sum(adjustment.lossy for adjustment in adjustments)
+    return (f", {len(adjustments)} adjusted" if adjustments else "") + (f", {lossy} with loss" if lossy else "")
 
 
 def is_settled(outcome: Outcome) -> bool:

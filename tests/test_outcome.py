@@ -51,6 +51,10 @@ def test_some_adjustments_lose_something(kind: Any) -> None:
     [
         (Accepted("a"), "accepted"),
         (Accepted("a", adjustments=(Adjustment("traits.x", "coerced", "r"),)), "accepted, 1 adjusted"),
+        (
+            Accepted("a", adjustments=(Adjustment("x", "coerced", "r"), Adjustment("y", "dropped", "r"))),
+            "accepted, 2 adjusted, 1 with loss",
+        ),
         (Skipped("a", "nothing to send"), "nothing to send"),
         (Rejected("a", (Violation("user_id", "dot-segment"),)), "user_id breaks dot-segment"),
         (

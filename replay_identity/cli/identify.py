@@ -65,6 +65,9 @@ def _table(report: IdentifyReport) -> object:
     for outcome in report.outcomes:
         style = "green" if is_settled(outcome) else "red"
         table.add_row(outcome.backend, type(outcome).__name__, explain(outcome), style=style)
+        for adjustment in getattr(outcome, "adjustments", ()):
+            if adjustment.lossy or adjustment.kind == "warned":
+                table.add_row("", "", f"{adjustment.path} {adjustment.kind}: {adjustment.rule}", style="yellow")
     return table
 
 

@@ -228,6 +228,15 @@ def test_adapting_mends_what_breaks_a_limit(run: Run, vendors: Vendors) -> None:
     assert '"kind":"renamed"' in ran.out
 
 
+@pytest.mark.usefixtures("vendors")
+def test_a_loss_is_named_in_the_table_of_one_user(run: Run) -> None:
+    """Whoever sends one user by hand sees at once what was given up."""
+    ran = run("identify", "--user-id", "u1", "--trait", "a-b=1", "--adapt", "--to", "fullstory")
+
+    assert "accepted, 1 adjusted, 1 with loss" in ran.out
+    assert "traits.a-b renamed: property-name" in ran.out
+
+
 def test_a_vendor_that_is_down_leaves_users_pending(run: Run, vendors: Vendors) -> None:
     """The other one has them, and the exit code asks to come back."""
     vendors.fullstory.faults.add(Fault(status=503))
