@@ -28,7 +28,7 @@ class Request:
         headers: Header names, in lower case, to values. Hold the key.
         body: The bytes to send, or None.
         idempotency_header: Name of the header in which this vendor takes an idempotency key, or None. The transport
-            fills it with a random key, the same for every attempt, unless *headers* has one already.
+            fills it with a random key, the same for every attempt up to an HTTP 500, unless *headers* has one.
         creates: Whether the request applied twice makes two things, so that its key may never change.
     """
 

@@ -7,10 +7,10 @@ import attrs
 from .errors import ConfigurationError
 
 
-def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+def _positive(_instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
     # Written so that NaN fails too.
     if not value > 0:
-        raise ConfigurationError(attribute.name, "must be greater than 0", f"{type(instance).__name__}(...)")
+        raise ConfigurationError(attribute.name, "must be greater than 0")
 
 
 @attrs.frozen

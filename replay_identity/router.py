@@ -60,11 +60,12 @@ class Router:
         timeout: float = 30.0,
     ) -> None:
         self._lanes = tuple(Lane(route, Transport(client, retry=retry, timeout=timeout)) for route in _routes(backends))
-        self._timeout = timeout
+        self._timeout = _checked_timeout(timeout)
         self._workers: Workers[Outcome] = Workers()
 
     def identify(self, user: UserTraits) -> IdentifyReport:
         """Send *user* to every backend at once and return one outcome each, in configured order."""
+        _check_user(user)
         return self._ask(user, self._lanes)
 
     def retry(self, report: IdentifyReport, user: UserTraits) -> IdentifyReport:
@@ -83,7 +84,8 @@ class Router:
     def close(self) -> None:
         """End the threads and free the connections, without waiting.
 
-        Whoever waits for a retry in `identify` gets an answer now; a request under way is answered by its deadline.
+        Whoever waits for a retry in `identify` gets an answer now. A request under way may lose its answer, which is
+        then Unknown, so close when your own work has ended.
         """
         self._workers.close()
         for lane in self._lanes:
@@ -112,10 +114,11 @@ class AsyncRouter:
         self._lanes = tuple(
             Lane(route, AsyncTransport(client, retry=retry, timeout=timeout)) for route in _routes(backends)
         )
-        self._timeout = timeout
+        self._timeout = _checked_timeout(timeout)
 
     async def identify(self, user: UserTraits) -> IdentifyReport:
         """Send *user* to every backend at once and return one outcome each, in configured order."""
+        _check_user(user)
         return await self._ask(user, self._lanes)
 
     async def retry(self, report: IdentifyReport, user: UserTraits) -> IdentifyReport:
@@ -141,9 +144,22 @@ class AsyncRouter:
         await self.aclose()
 
 
+def _checked_timeout(timeout: float) -> float:
+    if not 0 < timeout < float("inf"):  # Written so that NaN fails too.
+        raise ConfigurationError("timeout", "must be a number of seconds greater than 0")
+    return timeout
+
+
+def _check_user(user: object) -> None:
+    if not isinstance(user, UserTraits):
+        raise TypeError(f"identify takes a UserTraits, not {type(user).__name__}; see UserTraits.from_mapping")
+
+
 def _routes(backends: Iterable[IdentityBackend | Route]) -> list[Route]:
     routes = [backend if isinstance(backend, Route) else Route(backend) for backend in backends]
     names = [route.name for route in routes]
+    if not all(names):
+        raise ConfigurationError("name", "is empty", "a backend's name tells its outcomes from the others'")
     if not names:
         raise ConfigurationError("backends", "is empty", "pass at least one backend")
     if len(set(names)) < len(names):

@@ -7,7 +7,18 @@ from typing import Any, Final, TypeAlias, TypeVar, assert_never
 
 import attrs
 
-from .outcome import Accepted, Adjustment, Broken, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown
+from .outcome import (
+    Accepted,
+    Adjustment,
+    Broken,
+    Misconfigured,
+    Outcome,
+    Rejected,
+    Skipped,
+    Unavailable,
+    Unknown,
+    explain,
+)
 from .outcome import Violation as OneViolation
 
 # Users bring the names of traits, so there is no end to them: further ones are counted together.
@@ -85,6 +96,7 @@ class BackendTally:
     violations: dict[ViolationKey, Breaches] = attrs.field(factory=dict[ViolationKey, Breaches])
     causes: Counter[CauseKey] = attrs.field(factory=Counter[CauseKey])
     _paths: set[str] = attrs.field(init=False, factory=set[str])
+    _causes: set[str] = attrs.field(init=False, factory=set[str])
 
     @property
     def accepted(self) -> int:
@@ -119,7 +131,9 @@ class BackendTally:
                     self._breach(key, 1, actual)
                 if not violations:
                     self._cause(outcome, code or "no code")
-            case Unavailable(cause=cause) | Unknown(cause=cause) | Misconfigured(problem=cause) | Broken(error=cause):
+            case Misconfigured():
+                self._cause(outcome, explain(outcome))
+            case Unavailable(cause=cause) | Unknown(cause=cause) | Broken(error=cause):
                 self._cause(outcome, cause)
             case Skipped(reason=reason):
                 self._cause(outcome, reason)
@@ -132,11 +146,11 @@ class BackendTally:
         self.adjusted += other.adjusted
         self.lossy += other.lossy
         for adjusted, count in other.adjustments.items():
-            self.adjustments[attrs.evolve(adjusted, path=self._bounded(adjusted.path))] += count
+            self.adjustments[attrs.evolve(adjusted, path=self._path(adjusted.path))] += count
         for broken, breaches in other.violations.items():
             self._breach(broken, breaches.count, breaches.largest)
         for reason, count in other.causes.items():
-            self.causes[attrs.evolve(reason, cause=self._bounded(reason.cause))] += count
+            self.causes[attrs.evolve(reason, cause=self._bounded(reason.cause, self._causes))] += count
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts as JSON has them, the most frequent first."""
@@ -153,21 +167,24 @@ class BackendTally:
         }
 
     def _adjustment(self, adjustment: Adjustment) -> AdjustmentKey:
-        return AdjustmentKey(self._bounded(_without_indexes(adjustment.path)), adjustment.kind, adjustment.rule)
+        return AdjustmentKey(self._path(_without_indexes(adjustment.path)), adjustment.kind, adjustment.rule)
 
     def _breach(self, key: ViolationKey, count: int, actual: int | None) -> None:
-        key = attrs.evolve(key, path=self._bounded(key.path))
+        key = attrs.evolve(key, path=self._path(key.path))
         self.violations.setdefault(key, Breaches()).add(count, actual)
 
     def _cause(self, outcome: Outcome, cause: str) -> None:
-        self.causes[CauseKey(type(outcome).__name__, self._bounded(cause))] += 1
+        self.causes[CauseKey(type(outcome).__name__, self._bounded(cause, self._causes))] += 1
 
-    def _bounded(self, name: str) -> str:
-        """Return *name* while there is room for it, then `OTHER`."""
-        if name not in self._paths:
-            if len(self._paths) >= MOST_PATHS:
+    def _path(self, path: str) -> str:
+        return self._bounded(path, self._paths)
+
+    def _bounded(self, name: str, known: set[str]) -> str:
+        """Return *name* while there is room for it among those *known*, then `OTHER`."""
+        if name not in known:
+            if len(known) >= MOST_PATHS:
                 return OTHER
-            self._paths.add(name)
+            known.add(name)
         return name
 
 

@@ -33,7 +33,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "router": {"backend", "route", "transport", "outcome", "workers"},
     "sources": {"model", "errors"},
     "plugins": {"backend", "errors"},
-    "config": {"plugins", "errors"},
+    "config": {"plugins", "errors", "retry"},
     "tally": {"outcome"},
     "check": {"backend", "route", "tally", "sources"},
     # The front door, and the command line, which may use anything public.

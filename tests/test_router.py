@@ -496,3 +496,23 @@ def test_a_router_closed_after_use_says_so_at_once(vendors: Vendors) -> None:
 
     assert all(isinstance(outcome, Unavailable) for outcome in report.outcomes)
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("router", [Router, AsyncRouter])
+@pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan"), float("inf")])
+def test_refuses_a_deadline_that_is_none(router: type[Router] | type[AsyncRouter], timeout: float) -> None:
+    """A deadline in the past would have every call time out, and one in eternity would be no deadline."""
+    with pytest.raises(ConfigurationError, match="timeout"):
+        router([LogRocket("a:b:c")], timeout=timeout)
+
+
+def test_refuses_a_backend_without_a_name() -> None:
+    """Its outcomes could not be told from others'."""
+    with pytest.raises(ConfigurationError, match="name"):
+        Router([LogRocket("a:b:c", name="")])
+
+
+def test_raises_for_what_is_no_user(identify: Identify) -> None:
+    """A dict in place of a user is the caller's mistake, not a vendor's outcome."""
+    with pytest.raises(TypeError, match=r"UserTraits\.from_mapping"):
+        identify([LogRocket("a:b:c")], {"user_id": "u1"})

@@ -22,6 +22,7 @@ def check(
     adapt: options.AdaptOption = False,
     settings: options.SettingsOption = None,
     format: options.FormatOption = None,  # noqa: A002  # The option's name.
+    anonymous: options.AnonymousOption = False,
     json: options.JsonOption = False,
 ) -> None:
     """Tell, without asking any vendor, what each one would accept, adjust and refuse of FILE. Needs no key."""
@@ -32,7 +33,7 @@ def check(
         def on_row(_row: Row | BadRow, _outcomes: Sequence[Outcome]) -> None:
             advance()
 
-        rows = read_users(file, format=None if format is None else format.value)
+        rows = read_users(file, format=None if format is None else format.value, anonymous=anonymous)
         survey.run(rows, lambda user: check_user(user, backends), on_row)
     if json:
         print_json(survey.as_dict())

@@ -42,7 +42,7 @@ def demo(*, adapt: options.AdaptOption = False, json: options.JsonOption = False
     talk().print("Sending a messy file of users to emulators of Fullstory and LogRocket …", style="dim")
     survey = Survey()
     with _stage("adapt" if adapt else "reject") as stage, progress("identified") as advance:
-        rows = read_users(SAMPLE)
+        rows = read_users(SAMPLE, anonymous=True)
         survey.run(rows, lambda user: stage.router.identify(user).outcomes, lambda _row, _outcomes: advance())
         held = stage.held()
     if json:
@@ -68,7 +68,8 @@ def _stage(on_violation: OnViolation) -> Generator[Stage]:
 def _print_demo(survey: Survey, held: Mapping[str, int], *, adapt: bool) -> None:
     console = data()
     print_survey(console, survey)
-    console.print(f"Read back: {', '.join(f'{vendor} holds {users:,} users' for vendor, users in held.items())}.")
+    told = ", ".join(f"{vendor} holds {users:,} users" for vendor, users in held.items())
+    console.print(f"Read back: {told}, as some users stand in the file twice.")
     other = (
         "Without --adapt, whoever breaks a limit is refused."
         if adapt

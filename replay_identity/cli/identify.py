@@ -1,14 +1,12 @@
 """`replay-identity identify`."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import attrs
 import typer
 
 from ..model import UserTraits
 from ..outcome import IdentifyReport, Outcome, explain, is_settled
-from ..retry import RetryPolicy
 from ..router import Router
 from ..sources import BadRow, Row, read_users
 from ..tally import Tally
@@ -35,6 +33,7 @@ def identify(  # noqa: PLR0913  # One for each option.
     adapt: options.AdaptOption = False,
     settings: options.SettingsOption = None,
     format: options.FormatOption = None,  # noqa: A002  # The option's name.
+    anonymous: options.AnonymousOption = False,
     json: options.JsonLinesOption = False,
 ) -> None:
     """Send one user, or every user of FILE one after another, to every backend."""
@@ -44,9 +43,11 @@ def identify(  # noqa: PLR0913  # One for each option.
         raise typer.BadParameter(problem, param_hint="FILE")
     user = given.user()
     chosen = chosen_settings(settings, to=to or (), adapt=adapt)
-    retry = RetryPolicy(attempts=chosen.attempts)
-    with Router(chosen.backends, retry=retry, timeout=chosen.timeout) as router:
-        raise typer.Exit(_one(router, user, json=json) if file is None else _all(router, file, format, json=json))
+    with Router(chosen.backends, retry=chosen.retry, timeout=chosen.timeout) as router:
+        if file is None:
+            raise typer.Exit(_one(router, user, json=json))
+        rows = read_users(file, format=None if format is None else format.value, anonymous=anonymous)
+        raise typer.Exit(_all(router, rows, json=json))
 
 
 def _one(router: Router, user: UserTraits, *, json: bool) -> ExitCode:
@@ -71,9 +72,8 @@ def _table(report: IdentifyReport) -> object:
     return table
 
 
-def _all(router: Router, file: Path, file_format: options.FileFormat | None, *, json: bool) -> ExitCode:
+def _all(router: Router, rows: Iterable[Row | BadRow], *, json: bool) -> ExitCode:
     survey = Survey()
-    rows = read_users(file, format=None if file_format is None else file_format.value)
     with progress("identified") as advance:
 
         def on_row(row: Row | BadRow, outcomes: Sequence[Outcome]) -> None:

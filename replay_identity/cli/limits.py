@@ -13,7 +13,7 @@ from .tables import new_table
 
 
 def limits(
-    vendor: Annotated[str | None, typer.Argument(help="Name of one vendor or backend; by default all.")] = None,
+    vendor: Annotated[str | None, typer.Argument(help="Name of one configured backend; by default all.")] = None,
     *,
     settings: options.SettingsOption = None,
     json: options.JsonOption = False,

@@ -31,9 +31,14 @@ ToOption: TypeAlias = Annotated[
 AdaptOption: TypeAlias = Annotated[
     bool, typer.Option("--adapt", help="Mend what breaks a limit, with a recorded loss, instead of refusing the user.")
 ]
-FileArgument: TypeAlias = Annotated[Path, typer.Argument(help="A file of users: JSON Lines or CSV; - for stdin.")]
+AnonymousOption: TypeAlias = Annotated[
+    bool, typer.Option("--anonymous", help="Take a row without an id for an anonymous user instead of a bad row.")
+]
+FileArgument: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A file of users: JSON Lines or CSV; - for stdin.")
+]
 OptionalFileArgument: TypeAlias = Annotated[
-    Path | None, typer.Argument(help="A file of users: JSON Lines or CSV; - for stdin.")
+    Path | None, typer.Argument(metavar="[FILE]", help="A file of users: JSON Lines or CSV; - for stdin.")
 ]
 UserIdOption: TypeAlias = Annotated[str | None, typer.Option("--user-id", help="The application's own id of the user.")]
 NameOption: TypeAlias = Annotated[str | None, typer.Option("--name", help="The name to show.")]

@@ -72,7 +72,7 @@ def new_table(title: str, *headings: str) -> Table:
 
 
 def _totals(tally: Tally) -> Table:
-    table = new_table(f"{tally.users:,} users", "Backend", *_TOTALS)
+    table = new_table("1 user" if tally.users == 1 else f"{tally.users:,} users", "Backend", *_TOTALS)
     for name, backend in tally.backends.items():
         table.add_row(
             Text(name, style="cyan"),

@@ -9,6 +9,7 @@ from typing import Any, Final
 import attrs
 
 from ..errors import ConfigurationError
+from ..retry import RetryPolicy
 from .structuring import structure
 
 DEFAULT_FILE: Final = "replay-identity.toml"
@@ -23,24 +24,17 @@ def _positive(_instance: object, attribute: "attrs.Attribute[Any]", value: float
 
 
 @attrs.frozen
-class Retry:
-    """How often a request is sent again."""
-
-    attempts: int = attrs.field(default=5, validator=_positive)
-
-
-@attrs.frozen
 class Document:
     """A settings file.
 
     Attributes:
         timeout: Seconds after which an identify call answers.
-        retry: How often a request is sent again.
+        retry: How often and how soon a request is sent again.
         backends: Settings of each backend by its name. May hold keys.
     """
 
     timeout: float = attrs.field(default=30.0, validator=_positive)
-    retry: Retry = Retry()
+    retry: RetryPolicy = attrs.field(factory=RetryPolicy)
     backends: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict[str, Mapping[str, Any]], repr=False)
 
 

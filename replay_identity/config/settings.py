@@ -10,6 +10,7 @@ import attrs
 from .. import plugins
 from ..backend import IdentityBackend
 from ..errors import ConfigurationError
+from ..retry import RetryPolicy
 from .document import DEFAULT_FILE, Document, read_document
 from .sections import Section, section_from_file, sections_from_environment, variable
 
@@ -21,12 +22,12 @@ class Settings:
     Attributes:
         backends: The backends in the order of the file, or by name where there is none.
         timeout: Seconds after which an identify call answers.
-        attempts: Most attempts of one request, the first included.
+        retry: How often and how soon a request is sent again.
     """
 
     backends: tuple[IdentityBackend, ...]
     timeout: float = 30.0
-    attempts: int = 5
+    retry: RetryPolicy = attrs.field(factory=RetryPolicy)
 
     def adapting(self) -> Self:
         """Return these settings with every backend told to adapt traits to its vendor instead of rejecting users."""
@@ -48,7 +49,7 @@ def load_settings(
     """
     document, sections = read_sections(path, environ, offline=offline)
     backends = tuple(section.build(offline=offline) for section in sections)
-    return Settings(backends, document.timeout, document.retry.attempts)
+    return Settings(backends, document.timeout, document.retry)
 
 
 def read_sections(

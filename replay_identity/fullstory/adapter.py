@@ -70,7 +70,8 @@ def _check_source(_instance: object, attribute: "attrs.Attribute[Any]", source: 
 
 
 def _api_url(backend: "Fullstory") -> str:
-    url = backend.base_url or _HOSTS.get(backend.region, _DEFAULT_HOST)
+    # A blank address is a mistake to be told, not a wish for production.
+    url = _HOSTS.get(backend.region, _DEFAULT_HOST) if backend.base_url is None else backend.base_url
     return check_base_url(url, allow_insecure=backend.allow_insecure)
 
 
@@ -191,9 +192,14 @@ class Fullstory:
         results: list[Page | Failure] = []
         while True:
             yield _kept(self.list_page(matching, page_token=page_token), results)
-            page = results.pop() if results else None
-            # A token that stays the same ends it, as in Fullstory's own SDK; we would read one page for ever.
-            if not isinstance(page, Page) or page.next_token in {None, page_token}:
+            if not results:
+                raise RuntimeError("run the exchange of one page before asking for that of the next")
+            page = results.pop()
+            if not isinstance(page, Page) or page.next_token is None:
+                return
+            if page.next_token == page_token:
+                # We would read one page for ever.
+                yield _failed(Unknown(self.name, "the vendor names the same page as the next one"))
                 return
             page_token = page.next_token
 
@@ -234,6 +240,12 @@ def _user_path(vendor_id: str) -> str:
     if checked_string(vendor_id, "vendor_id") in {"", ".", ".."}:
         raise InvalidTraitsError("vendor_id", "cannot stand in a URL: HTTP libraries would drop the segment")
     return f"{_USERS}/{quote(vendor_id, safe='')}"
+
+
+def _failed(failure: Failure) -> Exchange[Page | Failure]:
+    """Return *failure* without asking anybody."""
+    yield from ()
+    return failure
 
 
 def _kept(exchange: Exchange[T], results: list[T]) -> Exchange[T]:

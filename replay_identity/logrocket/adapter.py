@@ -31,15 +31,18 @@ def _checked_key(api_key: str) -> str:
 
 def _app_url(backend: "LogRocket") -> str:
     org, app = _slugs(backend.api_key)
-    org, app = _slug("org", backend.org or org), _slug("app", backend.app or app)
-    url = check_base_url(backend.base_url or _HOST, allow_insecure=backend.allow_insecure)
+    org, app = _slug("org", backend.org, org), _slug("app", backend.app, app)
+    url = check_base_url(_HOST if backend.base_url is None else backend.base_url, allow_insecure=backend.allow_insecure)
     return f"{url}/v1/orgs/{org}/apps/{app}"
 
 
-def _slug(setting: str, slug: str | None) -> str:
-    if not slug or slug in {".", ".."}:
-        raise ConfigurationError(setting, "is not known", f"the key does not read org:app:secret, so pass {setting}")
-    return quote(slug, safe="")
+def _slug(setting: str, given: str | None, of_key: str | None) -> str:
+    slug = of_key if given is None else given
+    if slug and slug not in {".", ".."}:
+        return quote(slug, safe="")
+    if given is None:
+        raise ConfigurationError("api_key", "does not read org:app:secret", f"pass the whole key, or {setting} as well")
+    raise ConfigurationError(setting, "cannot stand in an address")
 
 
 def _headers(backend: "LogRocket") -> Mapping[str, str]:

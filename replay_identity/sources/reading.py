@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Final, Literal, TypeAlias
 
 from ..errors import SourceError
+from ..model import USER_ID_NAMES
 from .csv_rows import csv_rows
 from .json_lines import json_rows
 from .lines import Line, read_lines
@@ -15,6 +16,7 @@ from .rows import BadRow, Row
 Format: TypeAlias = Literal["jsonl", "csv"]
 
 STDIN: Final = "-"
+_NO_ID: Final = f"has none of {', '.join(USER_ID_NAMES)}, so it would be an anonymous user"
 
 _FORMATS: Final[Mapping[str, Format]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv"}
 _ROWS: Final[Mapping[Format, Callable[[Iterator[Line], str], Iterator[Row | BadRow]]]] = {
@@ -27,6 +29,7 @@ def read_users(
     path: str | Path | IO[bytes],
     *,
     format: Format | None = None,  # noqa: A002  # The word a caller looks for.
+    anonymous: bool = False,
 ) -> Iterator[Row | BadRow]:
     """Yield the users of a file one after another, in constant memory.
 
@@ -37,6 +40,8 @@ def read_users(
     Args:
         path: The file, ``-`` for standard input, or a binary stream, which stays the caller's to close.
         format: ``"jsonl"`` or ``"csv"``; by default what the suffix says, and JSON Lines where there is none to go by.
+        anonymous: Whether a row without an id is an anonymous user. By default it is a BadRow: nearly always the id
+            has another name in the file, and each run would create all users anew at Fullstory.
 
     Raises:
         SourceError: The file as a whole cannot be read, is not UTF-8, or has no usable header.
@@ -44,7 +49,11 @@ def read_users(
     source = _name(path)
     with _open(path, source) as stream:
         chosen = format or _format(path, source)
-        yield from _ROWS[chosen](read_lines(stream, source), source)
+        for row in _ROWS[chosen](read_lines(stream, source), source):
+            if isinstance(row, Row) and row.user.user_id is None and not anonymous:
+                yield BadRow(row.line, row.line, _NO_ID)
+            else:
+                yield row
 
 
 def _name(path: str | Path | IO[bytes]) -> str:

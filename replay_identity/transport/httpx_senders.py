@@ -112,10 +112,9 @@ class HttpxSender:
 
     def send(self, request: Request, timeout: float) -> Reply:
         """Send *request* and return the answer within *timeout* seconds, or a Reply that says why there is none."""
-        body = Body(time.monotonic() + timeout)
+        body, client = Body(time.monotonic() + timeout), self._client()
         try:
             with own_traffic():
-                client = self._client()
                 response = client.send(_build(client, request, timeout), stream=True, auth=None, follow_redirects=False)
                 with closing(response):
                     for chunk in response.iter_bytes():
@@ -124,6 +123,10 @@ class HttpxSender:
             return Reply(0, lost=error.lost)
         except (httpx.HTTPError, TimeoutError) as error:
             return read_error(error)
+        except RuntimeError:
+            if not client.is_closed:
+                raise
+            return Reply(0, lost=Lost.STOPPED)  # httpx refuses to send over a client that was closed meanwhile.
         return body.reply(response)
 
     def _client(self) -> httpx.Client:
@@ -161,8 +164,10 @@ class AsyncHttpxSender:
     """Send over the caller's `httpx.AsyncClient`, or over as many of ours as keep each one small."""
 
     _given: httpx.AsyncClient | None = None
-    _shards: list[Shard] = attrs.field(factory=list[Shard])
-    _place: tuple[int, asyncio.AbstractEventLoop] | None = None
+    # Connections belong to one event loop.
+    _shards: dict[asyncio.AbstractEventLoop, list[Shard]] = attrs.field(
+        factory=dict["asyncio.AbstractEventLoop", "list[Shard]"]
+    )
 
     async def send(self, request: Request, timeout: float) -> Reply:  # noqa: ASYNC109  # One for the whole attempt.
         """Send *request* and return the answer within *timeout* seconds, or a Reply that says why there is none."""
@@ -175,27 +180,31 @@ class AsyncHttpxSender:
             return Reply(0, lost=error.lost)
         except (httpx.HTTPError, TimeoutError) as error:
             return read_error(error)
+        except RuntimeError:
+            if not shard.client.is_closed:
+                raise
+            return Reply(0, lost=Lost.STOPPED)  # As above.
         finally:
             shard.in_flight -= 1
 
     def _shard(self) -> Shard:
         if self._given is not None:
             return Shard(self._given)
-        # Connections belong to one process and one event loop.
-        place = (os.getpid(), asyncio.get_running_loop())
-        if place != self._place:
-            self._place, self._shards = place, []
-        for shard in self._shards:
+        loop = asyncio.get_running_loop()
+        if loop not in self._shards:
+            # Of a loop that has ended nobody can close the connections any more; they go with the last reference.
+            self._shards = {other: shards for other, shards in self._shards.items() if not other.is_closed()}
+        shards = self._shards.setdefault(loop, [])
+        for shard in shards:
             if shard.in_flight < MAX_PER_ASYNC_CLIENT:
                 return shard
-        self._shards.append(Shard(httpx.AsyncClient(headers=_HEADERS, verify=_tls())))
-        return self._shards[-1]
+        shards.append(Shard(httpx.AsyncClient(headers=_HEADERS, verify=_tls())))
+        return shards[-1]
 
     async def aclose(self) -> None:
-        """Free our own connections; the caller's client stays the caller's."""
-        if self._place == (os.getpid(), asyncio.get_running_loop()):
-            for shard in self._shards:
-                await shard.client.aclose()
+        """Free our own connections of this event loop; the caller's client stays the caller's."""
+        for shard in self._shards.pop(asyncio.get_running_loop(), []):
+            await shard.client.aclose()
 
 
 async def _send(client: httpx.AsyncClient, request: Request, timeout: float) -> Reply:  # noqa: ASYNC109  # As above.

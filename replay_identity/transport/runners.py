@@ -68,7 +68,7 @@ class Transport:
         return STOPPED if self._closed.wait(step.seconds) else PAUSED
 
     def close(self) -> None:
-        """Wake whoever waits for a retry, and free the connections; a request under way is left to its timeout."""
+        """Wake whoever waits for a retry, and free the connections; a request under way may lose its answer."""
         self._closed.set()
         self._sender.close()
 
@@ -90,7 +90,7 @@ class AsyncTransport:
         retry: How often and how soon to try again.
         timeout: Seconds that one attempt may take.
         attempts: The retry arithmetic with its clock and its dice, in place of *retry* and *timeout*.
-        sleep: Waits so many seconds.
+        sleep: Waits so many seconds, in place of a wait that `aclose` ends.
     """
 
     def __init__(
@@ -100,11 +100,12 @@ class AsyncTransport:
         retry: RetryPolicy | None = None,
         timeout: float = 30.0,
         attempts: Attempts | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
         self.attempts = attempts or Attempts(retry or RetryPolicy(), timeout)
         self._sender = _async_sender(client)
         self._sleep = sleep
+        self._waiting: set[asyncio.Future[None]] = set()
         self._closed = False
 
     async def run(self, exchange: Exchange[T], *, deadline: float | None = None) -> T:
@@ -123,15 +124,29 @@ class AsyncTransport:
             return STOPPED
         if isinstance(step, Send):
             return await self._sender.send(step.request, step.timeout)
-        await self._sleep(step.seconds)
+        await self._pause(step.seconds)
         return STOPPED if self._is_closed() else PAUSED
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so many *seconds*, or until the transport is closed."""
+        if self._sleep is not None:
+            await self._sleep(seconds)
+            return
+        waiting = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiting)
+        try:
+            await asyncio.wait([waiting], timeout=seconds)
+        finally:
+            self._waiting.discard(waiting)
 
     def _is_closed(self) -> bool:
         return self._closed
 
     async def aclose(self) -> None:
-        """Free the connections; a request under way is left to its timeout."""
+        """Wake whoever waits for a retry, and free the connections; a request under way may lose its answer."""
         self._closed = True
+        for waiting in self._waiting:
+            waiting.cancel()
         await self._sender.aclose()
 
     async def __aenter__(self) -> Self:

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from replay_identity import ConfigurationError, Fullstory, LogRocket, plugins
+from replay_identity import ConfigurationError, Fullstory, LogRocket, RetryPolicy, plugins
 from replay_identity.config import Settings, load_settings, read_sections
 from replay_identity.limits import Unit
 
@@ -64,7 +64,9 @@ def test_a_file_names_its_backends_in_order() -> None:
     )
 
     staging = LogRocket(KEY, base_url="https://staging.example", name="logrocket-staging")
-    assert settings == Settings((staging, Fullstory("eu1.key", on_violation="adapt")), timeout=7.0, attempts=2)
+    assert settings == Settings(
+        (staging, Fullstory("eu1.key", on_violation="adapt")), timeout=7.0, retry=RetryPolicy(attempts=2)
+    )
     assert isinstance(settings.timeout, float)
 
 
@@ -182,7 +184,7 @@ UNUSABLE_KEY = (
 PLAIN_HTTP = (
     "is plain http, so the key and the users would travel in clear (use https, or allow_insecure=True if you must)"
 )
-NO_ORG = "is not known (the key does not read org:app:secret, so pass org)"
+NO_ORG = "does not read org:app:secret (pass the whole key, or org as well)"
 NO_VENDOR = "is no vendor that is installed (there are fullstory, logrocket)"
 NO_NAME = "is not a setting (a backend is named by its table)"
 FULLSTORY = "[backends.fullstory]\napi_key = 'k'\n"
@@ -208,7 +210,7 @@ FULLSTORY = "[backends.fullstory]\napi_key = 'k'\n"
         (f"[backends.fullstory]\napi_key = '{CANARY} '", f"s.toml: backends.fullstory.api_key: {UNUSABLE_KEY}"),
         (f'[backends.fullstory]\napi_key = "{CANARY}\\n"', f"s.toml: backends.fullstory.api_key: {UNUSABLE_KEY}"),
         (f"{FULLSTORY}base_url = 'http://{CANARY}.example'", f"s.toml: backends.fullstory.base_url: {PLAIN_HTTP}"),
-        (f"[backends.logrocket]\napi_key = '{CANARY}'", f"s.toml: backends.logrocket.org: {NO_ORG}"),
+        (f"[backends.logrocket]\napi_key = '{CANARY}'", f"s.toml: backends.logrocket.api_key: {NO_ORG}"),
         ("[backends.fullstory]", "FULLSTORY_API_KEY: is not set (or s.toml: backends.fullstory.api_key)"),
         ("[backends.fs]\nvendor = 7", "s.toml: backends.fs.vendor: is not a string"),
         (f"[backends.fs]\nvendor = '{CANARY}'", f"s.toml: backends.fs.vendor: {NO_VENDOR}"),

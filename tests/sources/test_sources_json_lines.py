@@ -39,9 +39,13 @@ def test_blank_lines_and_a_byte_order_mark_are_skipped() -> None:
     assert problems(b'\xef\xbb\xbf{"id": "u1"}') == []
 
 
-def test_a_row_without_an_id_is_an_anonymous_user() -> None:
-    """Whether that can be sent is the vendor's to say."""
-    assert read(b'{"plan": "pro"}') == [Row(1, UserTraits(traits={"plan": "pro"}))]
+@pytest.mark.parametrize("row", [b'{"plan": "pro"}', b'{"id": null, "plan": "pro"}'])
+def test_a_row_without_an_id_is_an_anonymous_user_only_where_that_is_said(row: bytes) -> None:
+    """The id may have another name, and each run would create every user anew."""
+    anonymous = list(read_users(io.BytesIO(row), format="jsonl", anonymous=True))
+
+    assert anonymous == [Row(1, UserTraits(traits={"plan": "pro"}))]
+    assert read(row) == [BadRow(1, 1, "has none of user_id, uid, id, so it would be an anonymous user")]
 
 
 @pytest.mark.parametrize("number", [2**63, 2**64 + 1, -(2**64), 10**300])

@@ -10,12 +10,12 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import REQUEST, Script, ask, ask_twice_with_a_pause
+from scripted import REQUEST, AsyncScript, Script, ask, ask_twice_with_a_pause
 
 from replay_identity import RetryPolicy
 from replay_identity.exchange import Lost, Reply
 from replay_identity.retry import RetryBudget
-from replay_identity.transport import Transport
+from replay_identity.transport import AsyncTransport, Transport
 
 OK = Reply(200)
 DOWN = Reply(503)
@@ -329,3 +329,21 @@ def test_asyncio_pauses_and_closes_too() -> None:
 
     assert asyncio.run(main()) == [200, 204, 200, Reply(0, lost=Lost.STOPPED)]
     assert script.closed
+
+
+def test_closing_ends_the_wait_for_a_retry_on_asyncio_too() -> None:
+    """As above, awaited."""
+    script = Script([Reply(503, {"retry-after": "30"})])
+    started = time.monotonic()
+
+    async def main() -> Reply:
+        transport = AsyncTransport(AsyncScript(script))
+        asyncio.get_running_loop().call_later(0.1, lambda: closing.append(asyncio.create_task(transport.aclose())))
+        closing: list[asyncio.Task[None]] = []
+        return await transport.run(ask())
+
+    reply = asyncio.run(main())
+
+    assert reply.status == 503
+    assert len(script.sent) == 1
+    assert time.monotonic() - started < 10

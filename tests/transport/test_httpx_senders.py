@@ -406,3 +406,40 @@ def test_does_not_let_the_callers_client_follow_or_authenticate() -> None:
         assert reply.status == 302
         assert not other.called
         assert first.calls.last.request.headers["authorization"] == "token k"
+
+
+def test_says_so_when_a_client_was_closed_meanwhile() -> None:
+    """A client that its owner closed sends nothing, and that is no bug of the adapter's."""
+    client = httpx.Client()
+    client.close()
+
+    reply = Transport(client).run(ask(Request("identify", "PUT", "https://vendor.example/")))
+
+    assert reply == Reply(0, lost=Lost.STOPPED)
+
+
+def test_says_so_when_an_async_client_was_closed_meanwhile() -> None:
+    """As above, on asyncio."""
+
+    async def main() -> Reply:
+        client = httpx.AsyncClient()
+        await client.aclose()
+        return await AsyncTransport(client).run(ask(Request("identify", "PUT", "https://vendor.example/")))
+
+    assert asyncio.run(main()) == Reply(0, lost=Lost.STOPPED)
+
+
+def test_raises_a_bug_of_the_clients_own() -> None:
+    """Another RuntimeError is not taken for a closed client."""
+
+    def fail(_request: httpx.Request) -> httpx.Response:
+        raise RuntimeError("a bug")
+
+    async def awaiting() -> Reply:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(fail)) as client:
+            return await AsyncTransport(client).run(ask(Request("identify", "PUT", "https://vendor.example/")))
+
+    with httpx.Client(transport=httpx.MockTransport(fail)) as client, pytest.raises(RuntimeError, match="a bug"):
+        Transport(client).run(ask(Request("identify", "PUT", "https://vendor.example/")))
+    with pytest.raises(RuntimeError, match="a bug"):
+        asyncio.run(awaiting())
