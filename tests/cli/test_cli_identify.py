@@ -260,7 +260,7 @@ def test_wrong_keys_end_the_run(run: Run, vendors: Vendors, write: Write, monkey
 
     assert both.code == alone.code == 78
     assert both.out.startswith("5 users")
-    assert alone.out.startswith("1 users")
+    assert alone.out.startswith("1 user")
     assert alone.err == "Stopped: no backend has good settings\n"
     assert "canary-7Q" not in both.out + both.err + alone.out + alone.err
     assert len(vendors.logrocket.requests) == 5
@@ -282,7 +282,7 @@ def test_a_file_that_cannot_be_read_on_says_what_was_done(
     ran = run("identify", "users.jsonl")
 
     assert ran.code == 2
-    assert ran.out.startswith("1 users")
+    assert ran.out.startswith("1 user")
     assert ran.err == "Stopped: users.jsonl: cannot be read: OSError\n"
 
 
