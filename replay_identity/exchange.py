@@ -1,7 +1,8 @@
 """What an adapter and a transport say to each other: requests, replies and pauses, with no HTTP library in sight."""
 
+import re
 from collections.abc import Generator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any, Final, TypeAlias, TypeVar, cast
@@ -94,11 +95,15 @@ class Reply:
     def retry_after(self) -> float | None:
         """Return the seconds the vendor asks us to wait, or None if it does not say or says nonsense."""
         value = self.headers.get("retry-after", "").strip()
-        if value.isascii() and value.isdigit():
-            return float(value[:10])
+        # Two headers come as one with a comma; the longer wait satisfies both.
+        if numbers := _SECONDS.fullmatch(value) and [float(part) for part in value.split(",")]:
+            return min(max(numbers), _FOR_EVER)
+        moment = _http_date(value)
+        if moment is None:
+            return None
         # A date is read against the server's own clock, which its Date header shows.
-        moment, now = _http_date(value), _http_date(self.headers.get("date", ""))
-        return None if moment is None or now is None else max(0.0, (moment - now).total_seconds())
+        now = _http_date(self.headers.get("date", "")) or datetime.now(UTC)
+        return max(0.0, (moment - now).total_seconds())
 
     def json_object(self) -> dict[str, Any] | None:
         """Return the body as a JSON object, or None if it is anything else."""
@@ -107,6 +112,10 @@ class Reply:
         except orjson.JSONDecodeError:
             return None
         return cast("dict[str, Any]", content) if isinstance(content, dict) else None
+
+
+_SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]+)?(\s*,\s*[0-9]+(\.[0-9]+)?)*")
+_FOR_EVER: Final = 1e10
 
 
 def _http_date(value: str) -> datetime | None:

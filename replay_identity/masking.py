@@ -24,6 +24,7 @@ _MOST_READ: Final = 10_000
 _TELLING: Final = 12
 # Shorter texts are masked as whole words only: a trait "a" is not quoted by every a.
 _SHORT: Final = 4
+_LARGE: Final = 10**300
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # What Go, the language of some vendors, escapes in JSON beside what everyone does.
 _GO_ESCAPES: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&"})
@@ -56,6 +57,8 @@ def _texts(user: UserTraits | None) -> Iterator[str]:
             yield iso8601(value)
         elif isinstance(value, float | Decimal):
             yield from _number_texts(value)
+        elif isinstance(value, int) and abs(value) < _LARGE:
+            yield from _number_texts(float(value))  # A vendor may take every number for a real.
     if user.observed_at is not None:
         yield str((user.observed_at - _EPOCH) // timedelta(milliseconds=1))
 
@@ -71,6 +74,9 @@ def _number_texts(number: float | Decimal) -> Iterator[str]:
             exponent = re.sub("e([+-])0*", r"e\1", text)
             yield exponent
             yield exponent.replace("e+", "e")
+            mantissa, _, power = f"{Decimal(text).normalize():e}".partition("e")
+            yield f"{mantissa}e{int(power):+d}"
+            yield f"{mantissa}e{int(power):+03d}"  # As Go writes it.
 
 
 def _scalars(values: Iterable[Any]) -> Iterator[Any]:

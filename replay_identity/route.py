@@ -9,7 +9,7 @@ import attrs
 from .backend import IdentityBackend, Plan
 from .errors import ConfigurationError, printable
 from .exchange import Exchange
-from .model import UserTraits
+from .model import TraitType, UserTraits
 from .outcome import Outcome, Rejected, Skipped, Violation
 from .values import is_nested
 
@@ -79,7 +79,7 @@ class Route:
             name=user.name if self._sees("name") else None,
             email=user.email if self._sees("email") else None,
             traits=self._seen(user.traits, "", inside=self.only is None),
-            types={self._renamed(path): declared for path, declared in user.types.items()},
+            types=self._renamed_types(user.types),
         )
 
     def _sees(self, name: str) -> bool:
@@ -99,6 +99,11 @@ class Route:
                 raise CollisionError(path)
             seen[new_name] = self._seen(value, f"{path}.", inside=named) if is_nested(value) else value
         return seen
+
+    def _renamed_types(self, types: Mapping[str, TraitType]) -> dict[str, TraitType]:
+        """Return the declared types by new path; that of a renamed trait wins over one declared for its new name."""
+        renamed = {path: self._renamed(path) for path in types}
+        return {renamed[path]: types[path] for path in sorted(types, key=lambda path: renamed[path] != path)}
 
     def _renamed(self, path: str) -> str:
         """Return the dotted *path* as it reads once every part of it is renamed."""

@@ -170,10 +170,13 @@ def _routes(backends: Iterable[IdentityBackend | Route]) -> list[Route]:
 
 
 def _identify(lane: Lane[Transport], user: UserTraits, deadline: float) -> Outcome:
+    name = lane.route.name
     try:
-        return lane.transport.run(lane.route.identify(user), deadline=deadline)
-    except Exception as error:  # noqa: BLE001  # One adapter's bug must not hide another's answer.
-        return _broken(lane.route.name, error)
+        return _own(name, lane.transport.run(lane.route.identify(user), deadline=deadline))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # One adapter's bug must not hide another's answer.
+        return _broken(name, error)
 
 
 async def _identify_async(lane: Lane[AsyncTransport], user: UserTraits, timeout: float) -> Outcome:  # noqa: ASYNC109
@@ -181,8 +184,13 @@ async def _identify_async(lane: Lane[AsyncTransport], user: UserTraits, timeout:
     limit = asyncio.timeout(timeout + _GRACE)
     try:
         async with limit:
-            return await lane.transport.run(lane.route.identify(user), deadline=deadline)
-    except Exception as error:  # noqa: BLE001  # As above.
+            return _own(lane.route.name, await lane.transport.run(lane.route.identify(user), deadline=deadline))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise  # The caller's wish, and no bug.
         return _late(lane.route.name) if limit.expired() else _broken(lane.route.name, error)
 
 
@@ -194,7 +202,14 @@ def _late(name: str) -> Unknown:
     return Unknown(name, "no answer before the deadline")
 
 
-def _broken(name: str, error: Exception) -> Broken:
+def _own(name: str, outcome: object) -> Outcome:
+    """Return *outcome* if it is one, and of the backend of that *name*; another one would hide somebody's answer."""
+    if isinstance(outcome, Outcome) and outcome.backend == name:
+        return outcome
+    return Broken(name, "the adapter answered no outcome of its own")
+
+
+def _broken(name: str, error: BaseException) -> Broken:
     """Name the exception's type and place; its text may quote what was sent."""
     frames = extract_tb(error.__traceback__)
     place = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

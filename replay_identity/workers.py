@@ -39,6 +39,7 @@ class Workers(Generic[T]):
     _idle: threading.Semaphore = attrs.field(factory=lambda: threading.Semaphore(0))
     _threads: int = 0
     _closed: bool = False
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
     _pid: int = attrs.field(factory=os.getpid)
 
     def submit(self, call: Callable[[], T]) -> "Future[T]":
@@ -46,11 +47,15 @@ class Workers(Generic[T]):
         if self._pid != os.getpid():
             self._start_over()
         task = Task(Future[T](), call)
+        with self._lock:
+            # Under one lock with close, or a task could be put behind the end of the last thread.
+            reused = not self._closed and self._idle.acquire(blocking=False)
+            if reused:
+                self._tasks.put(task)
+        if reused:
+            return task.future
         if self._closed:
             task.run()
-            return task.future
-        if self._idle.acquire(blocking=False):
-            self._tasks.put(task)
             return task.future
         try:
             threading.Thread(target=self._work, args=(task,), name="replay-identity", daemon=True).start()
@@ -63,14 +68,15 @@ class Workers(Generic[T]):
 
     def close(self) -> None:
         """End the threads as they fall idle; do not wait for them. Later calls are made by whoever submits them."""
-        self._closed = True
-        for _ in range(self._threads):
-            self._tasks.put(None)
-        self._threads = 0
+        with self._lock:
+            self._closed = True
+            for _ in range(self._threads):
+                self._tasks.put(None)
+            self._threads = 0
 
     def _start_over(self) -> None:
         """Forget the parent's threads, which did not come along in the fork."""
-        self._tasks, self._idle = SimpleQueue(), threading.Semaphore(0)
+        self._tasks, self._idle, self._lock = SimpleQueue(), threading.Semaphore(0), threading.Lock()
         self._threads, self._pid = 0, os.getpid()
 
     def _work(self, task: "Task[T] | None") -> None:

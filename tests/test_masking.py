@@ -191,3 +191,9 @@ def test_masking_a_large_user_takes_no_time() -> None:
     mask("é" * 1_000_000, user)
 
     assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize("quoted", ["12345678", "12345678.0", "1.2345678e+07", "1.2345678e+7"])
+def test_an_integer_is_masked_as_a_real_too(quoted: str) -> None:
+    """A vendor that takes every number for a real quotes it as one."""
+    assert mask(f"bad value {quoted}", UserTraits("u1", traits={"n": 12345678})) == f"bad value {MASK}"

@@ -233,3 +233,10 @@ def test_nothing_excluded_gets_through(traits: dict[str, Any], data: st.DataObje
     assert only is not None or seen.keys() == allowed
     assert (backend.user.name is None) == ("name" in exclude or (only is not None and "name" not in only))
     assert (backend.user.email is None) == ("email" in exclude or (only is not None and "email" not in only))
+
+
+def test_a_renamed_trait_keeps_its_own_type() -> None:
+    """And not that of one which is declared for its new name and is not there."""
+    user = UserTraits("u1", traits={"a": 1}, types={"a": "int", "b": "str"})
+
+    assert sent(Route(FULLSTORY, rename={"a": "b"}), user)["schema"] == {"properties": {"b": "int"}}

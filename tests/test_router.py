@@ -516,3 +516,52 @@ def test_raises_for_what_is_no_user(identify: Identify) -> None:
     """A dict in place of a user is the caller's mistake, not a vendor's outcome."""
     with pytest.raises(TypeError, match=r"UserTraits\.from_mapping"):
         identify([LogRocket("a:b:c")], {"user_id": "u1"})
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, asyncio.CancelledError, BaseException])
+def test_no_kind_of_exception_hides_anothers_answer(
+    identify: Identify, vendors: Vendors, error: type[BaseException]
+) -> None:
+    """Not even those that are no Exception, as a cancelled task of an adapter's own leaves behind."""
+
+    def fail() -> Outcome:
+        raise error
+
+    report = identify([Acme(act=fail), vendors.logrocket], ANN)
+
+    assert isinstance(report["acme"], Broken)
+    assert isinstance(report["logrocket"], Accepted)
+
+
+@pytest.mark.parametrize("answer", [None, "accepted", Rejected("logrocket")])
+def test_an_adapter_speaks_for_itself_only(identify: Identify, vendors: Vendors, answer: Any) -> None:
+    """What is no outcome, or another backend's, is a bug of the adapter and hides nobody's answer."""
+    report = identify([Acme(act=lambda: answer), vendors.logrocket], ANN)
+
+    assert report["acme"] == Broken("acme", "the adapter answered no outcome of its own")
+    assert isinstance(report["logrocket"], Accepted)
+
+
+def test_a_cancelled_caller_is_cancelled(vendors: Vendors) -> None:
+    """Who gives up on an identify call gets what asyncio promises, and not a report."""
+    vendors.logrocket_emulator.faults.add(Fault(latency=5))
+
+    async def main() -> None:
+        async with AsyncRouter([vendors.logrocket]) as router:
+            task = asyncio.create_task(router.identify(ANN))
+            await asyncio.sleep(0.2)
+            task.cancel()
+            await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(main())
+
+
+def test_ctrl_c_is_no_outcome(identify: Identify) -> None:
+    """Whoever interrupts the program means the program."""
+
+    def interrupt() -> Outcome:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        identify([Acme(act=interrupt)], ANN)

@@ -6,6 +6,7 @@ import ssl
 import time
 from contextlib import aclosing, closing
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Final
 
@@ -65,6 +66,15 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+# A proxy from the environment is for the way out: what is meant for this machine must not leave it.
+_NO_PROXY: Final = {"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None}
+
+
+def _no_cookies() -> CookieJar:
+    """Return a jar that takes none: what a vendor says with one user must not come back with the next."""
+    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+
+
 @attrs.define
 class Body:
     """An answer's bytes while they come in.
@@ -112,7 +122,11 @@ class HttpxSender:
 
     def send(self, request: Request, timeout: float) -> Reply:
         """Send *request* and return the answer within *timeout* seconds, or a Reply that says why there is none."""
-        body, client = Body(time.monotonic() + timeout), self._client()
+        body = Body(time.monotonic() + timeout)
+        try:
+            client = self._client()
+        except OSError:  # Certificates that cannot be read, as SSL_CERT_FILE names them.
+            return Reply(0, lost=Lost.UNTRUSTED)
         try:
             with own_traffic():
                 response = client.send(_build(client, request, timeout), stream=True, auth=None, follow_redirects=False)
@@ -135,7 +149,9 @@ class HttpxSender:
         client = self._own.get(os.getpid())
         if client is None:
             # Of two threads that come here at once, both get the client of the first.
-            client = self._own.setdefault(os.getpid(), httpx.Client(headers=_HEADERS, verify=_tls()))
+            client = self._own.setdefault(
+                os.getpid(), httpx.Client(headers=_HEADERS, verify=_tls(), cookies=_no_cookies(), mounts=_NO_PROXY)
+            )
         return client
 
     def close(self) -> None:
@@ -146,8 +162,10 @@ class HttpxSender:
 
 
 def _build(client: httpx.Client | httpx.AsyncClient, request: Request, timeout: float) -> httpx.Request:
+    # Connecting is given up on a little sooner than the whole attempt, so that it is known that nothing was sent.
+    limits = httpx.Timeout(timeout, connect=timeout * 0.95, pool=timeout * 0.95)
     return client.build_request(
-        request.method, request.url, headers=request.headers, content=request.body, timeout=timeout
+        request.method, request.url, headers=request.headers, content=request.body, timeout=limits
     )
 
 
@@ -171,7 +189,10 @@ class AsyncHttpxSender:
 
     async def send(self, request: Request, timeout: float) -> Reply:  # noqa: ASYNC109  # One for the whole attempt.
         """Send *request* and return the answer within *timeout* seconds, or a Reply that says why there is none."""
-        shard = self._shard()
+        try:
+            shard = self._shard()
+        except OSError:  # As above.
+            return Reply(0, lost=Lost.UNTRUSTED)
         shard.in_flight += 1
         try:
             async with asyncio.timeout(timeout):
@@ -198,7 +219,9 @@ class AsyncHttpxSender:
         for shard in shards:
             if shard.in_flight < MAX_PER_ASYNC_CLIENT:
                 return shard
-        shards.append(Shard(httpx.AsyncClient(headers=_HEADERS, verify=_tls())))
+        shards.append(
+            Shard(httpx.AsyncClient(headers=_HEADERS, verify=_tls(), cookies=_no_cookies(), mounts=_NO_PROXY))
+        )
         return shards[-1]
 
     async def aclose(self) -> None:

@@ -145,8 +145,9 @@ class AsyncTransport:
     async def aclose(self) -> None:
         """Wake whoever waits for a retry, and free the connections; a request under way may lose its answer."""
         self._closed = True
-        for waiting in self._waiting:
-            waiting.cancel()
+        for waiting in tuple(self._waiting):
+            # It may wait on another event loop than the one that closes.
+            waiting.get_loop().call_soon_threadsafe(waiting.cancel)
         await self._sender.aclose()
 
     async def __aenter__(self) -> Self:

@@ -77,7 +77,7 @@ def put(server: tuple[LogRocketEmulator, str]) -> Request:
 
 
 @contextmanager
-def answering(answer: bytes) -> Generator[str, None, None]:
+def answering(answer: bytes, seen: list[bytes] | None = None) -> Generator[str, None, None]:
     """Run a server that answers every connection with *answer*, whatever it is asked, and hangs up."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -88,7 +88,9 @@ def answering(answer: bytes) -> Generator[str, None, None]:
                 except OSError:
                     return
                 with connection:
-                    connection.recv(65536)
+                    received = connection.recv(65536)
+                    if seen is not None:
+                        seen.append(received)
                     connection.sendall(answer)
 
         thread = threading.Thread(target=serve, daemon=True)
@@ -443,3 +445,38 @@ def test_raises_a_bug_of_the_clients_own() -> None:
         Transport(client).run(ask(Request("identify", "PUT", "https://vendor.example/")))
     with pytest.raises(RuntimeError, match="a bug"):
         asyncio.run(awaiting())
+
+
+def test_carries_no_cookie_from_one_user_to_the_next(run: Run) -> None:
+    """What a vendor sets with one answer does not come back with another's request."""
+    seen: list[bytes] = []
+    answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nSet-Cookie: u=canary\r\nContent-Length: 0\r\n\r\n"
+
+    with answering(answer, seen) as url, Transport(retry=ONCE) as transport:
+        for _ in range(2):
+            transport.run(ask(Request("identify", "PUT", url)))
+        run(Request("identify", "PUT", url), 5.0)
+
+    assert len(seen) == 3
+    assert b"canary" not in b"".join(seen)
+
+
+@pytest.mark.usefixtures("vendor")
+def test_sends_nothing_for_this_machine_through_a_proxy(
+    run: Run, put: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain http is allowed on loopback only because it stays there."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+
+    assert run(put, 5.0).status == 200
+
+
+def test_takes_certificates_that_cannot_be_read_for_a_wrong_setting(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong SSL_CERT_FILE is no bug of an adapter's."""
+
+    def fail() -> ssl.SSLContext:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(httpx_senders, "_tls", fail)
+
+    assert run(Request("identify", "PUT", "https://vendor.example/"), 5.0).lost is Lost.UNTRUSTED
