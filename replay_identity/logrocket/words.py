@@ -75,8 +75,8 @@ class Traits:
     """
 
     fitting: Fitting
-    body: dict[str, Any]
-    worded: dict[str, str]
+    body: dict[str, Any] = attrs.field(repr=False)
+    worded: dict[str, str] = attrs.field(repr=False)
 
     def word(self, traits: Mapping[str, Any], parents: str) -> None:
         """Word *traits*, whose dotted names begin with *parents*."""

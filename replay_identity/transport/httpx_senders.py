@@ -85,7 +85,7 @@ class Body:
     """
 
     until: float
-    content: bytearray = attrs.field(factory=bytearray)
+    content: bytearray = attrs.field(factory=bytearray, repr=False)
 
     def add(self, chunk: bytes) -> None:
         """Take in *chunk*, or raise UnreadError if it is one too many."""
