@@ -1,13 +1,13 @@
 """What every backend can do, and what only some can, as small protocols."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
 from .errors import printable
 from .exchange import Exchange, Request
-from .limits import Limits
+from .limits import BatchLimits, Limits
 from .model import UserTraits, fingerprint
 from .outcome import Adjustment, Failure, Outcome, Violation
 
@@ -116,6 +116,60 @@ class Credentials:
     organisation: str | None = None
 
 
+@attrs.frozen
+class BatchItem:
+    """What a backend would put into a batch for one user.
+
+    Attributes:
+        backend: Name of the backend.
+        content: The user in the vendor's words, serialised once, or None when a rule keeps them from being sent.
+        adjustments: How what is sent differs from what was given.
+        violations: The rules broken.
+    """
+
+    backend: str
+    content: bytes | None = attrs.field(repr=False)
+    adjustments: tuple[Adjustment, ...] = ()
+    violations: tuple[Violation, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Member:
+    """One user of a batch, by all that the vendor's results may name them with.
+
+    Attributes:
+        user_id: The application's id.
+        vendor_id: The vendor's own id that the item was sent with.
+        content: The item as it was sent; needed only where there is no id at all.
+    """
+
+    user_id: str | None = attrs.field(default=None, repr=fingerprint)
+    vendor_id: str | None = attrs.field(default=None, repr=fingerprint)
+    content: bytes | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class JobProgress:
+    """How far a vendor is with a batch.
+
+    Attributes:
+        running: Whether it still works on it.
+        imported: Users it has taken so far.
+        refused: Users it has refused so far.
+    """
+
+    running: bool
+    imported: int = 0
+    refused: int = 0
+
+
+@attrs.frozen
+class TooLarge:
+    """The vendor takes no batch of so many bytes, at the backend of that name."""
+
+    backend: str
+
+
 @runtime_checkable
 class SupportsRead(Protocol):
     """A backend that shows users back."""
@@ -144,4 +198,38 @@ class SupportsVerify(Protocol):
 
     def verify(self) -> Exchange[Credentials | Failure]:
         """Ask the vendor who the key belongs to and what it may do."""
+        ...
+
+
+@runtime_checkable
+class SupportsBatch(Protocol):
+    """A backend that takes many users at once as a job, and tells later what became of each.
+
+    Creating, polling and collecting are three exchanges, so that a caller can store the idempotency key before the
+    first and the job's id after it, and go on after a crash.
+    """
+
+    @property
+    def batch_limits(self) -> BatchLimits:
+        """Return the vendor's published limits on batches."""
+        ...
+
+    def batch_item(self, user: UserTraits, /) -> BatchItem:
+        """Return what a batch would hold for *user*; pure and deterministic."""
+        ...
+
+    def batch_body(self, contents: Iterable[bytes], /) -> bytes:
+        """Return the body of the batch that holds the `BatchItem.content` of each user."""
+        ...
+
+    def create_job(self, body: bytes, /, *, idempotency_key: str) -> Exchange[str | TooLarge | Failure]:
+        """Send the batch and return the id of its job; the same *body* and key again return the same job."""
+        ...
+
+    def poll_job(self, job_id: str, /) -> Exchange[JobProgress | Failure]:
+        """Ask how far the job is."""
+        ...
+
+    def collect_job(self, job_id: str, members: Sequence[Member], /) -> Exchange[tuple[Outcome, ...] | Failure]:
+        """Return what became of each of the *members*, in their order, once the job no longer runs."""
         ...

@@ -16,15 +16,17 @@ class Unit(StrEnum):
     UTF16_UNITS = "UTF-16 units"
     UTF8_BYTES = "UTF-8 bytes"
     TRAITS = "traits"
+    USERS = "users"
+    JOBS = "jobs"
 
 
 # The most units that one character takes.
-_MOST_UNITS: Final = {Unit.CHARACTERS: 1, Unit.UTF16_UNITS: 2, Unit.UTF8_BYTES: 4, Unit.TRAITS: 1}
+_MOST_UNITS: Final = {Unit.UTF16_UNITS: 2, Unit.UTF8_BYTES: 4}
 _ZERO_WIDTH_JOINER: Final = "\u200d"
 
 
 def _safe_length(limit: "Limit") -> int:
-    return limit.maximum // _MOST_UNITS[limit.unit]
+    return limit.maximum // _MOST_UNITS.get(limit.unit, 1)
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +58,7 @@ class Limit:
                 return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
             case Unit.UTF8_BYTES:
                 return len(text) if text.isascii() else len(text.encode())
-            case Unit.CHARACTERS | Unit.TRAITS:
+            case Unit.CHARACTERS | Unit.TRAITS | Unit.USERS | Unit.JOBS:
                 return len(text)
             case _:
                 assert_never(self.unit)
@@ -72,7 +74,7 @@ class Limit:
                 kept = text.encode("utf-16-le")[: self.maximum * 2].decode("utf-16-le", "ignore")
             case Unit.UTF8_BYTES:
                 kept = text.encode()[: self.maximum].decode("utf-8", "ignore")
-            case Unit.CHARACTERS | Unit.TRAITS:
+            case Unit.CHARACTERS | Unit.TRAITS | Unit.USERS | Unit.JOBS:
                 kept = text[: self.maximum]
             case _:
                 assert_never(self.unit)
@@ -109,6 +111,23 @@ class Limits:
             limit = getattr(self, field.name)
             if isinstance(limit, Limit):
                 yield field.name, limit
+
+
+@attrs.frozen(kw_only=True)
+class BatchLimits:
+    """All that a vendor publishes about how much it takes at once in batches.
+
+    Attributes:
+        users: Users in one batch.
+        running_jobs: Jobs that run at the same time; further ones wait for their turn.
+        open_jobs: Jobs that run or wait; further ones are refused.
+        open_users: Users in all jobs that run or wait; more are refused.
+    """
+
+    users: Limit
+    running_jobs: Limit
+    open_jobs: Limit
+    open_users: Limit
 
 
 def _whole_characters(text: str, length: int) -> str:

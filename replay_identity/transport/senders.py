@@ -1,5 +1,6 @@
 """The seam behind which one HTTP library, or another, sends requests."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from ..exchange import Reply, Request
@@ -26,4 +27,20 @@ class AsyncSender(Protocol):
 
     async def aclose(self) -> None:
         """Free the connections."""
+        ...
+
+
+class ManySender(Protocol):
+    """One HTTP library with many requests in flight at once, driven from one thread."""
+
+    def start(self, ticket: int, request: Request, timeout: float) -> None:
+        """Begin to send *request*, whose reply comes back under *ticket* within *timeout* seconds."""
+        ...
+
+    def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
+        """Return the replies that are in, with their tickets; wait at most *timeout* seconds for the first one."""
+        ...
+
+    def close(self) -> None:
+        """Free the connections; requests under way lose their answers."""
         ...
