@@ -6,6 +6,7 @@
     ├── ConfigurationError      a setting is missing or cannot be used
     ├── InvalidTraitsError      a value cannot be a user's trait at any vendor
     ├── SourceError             a file of users cannot be read at all
+    ├── LedgerError             the ledger cannot be read or written
     ├── NotAcceptedError        one backend did not take the user (only inside an IdentifyError)
     └── IdentifyError           what `IdentifyReport.raise_for_status` raises: a group of NotAcceptedError
 
@@ -70,6 +71,24 @@ class SourceError(ReplayIdentityError):
 
     def __str__(self) -> str:
         return f"{self.source}: {self.problem}"
+
+
+@attrs.frozen
+class LedgerError(ReplayIdentityError):
+    """Say why the ledger cannot be used.
+
+    Attributes:
+        path: The file.
+        problem: What is wrong with it.
+        hint: What to do next.
+    """
+
+    path: str
+    problem: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}" + (f" ({self.hint})" if self.hint else "")
 
 
 @attrs.frozen

@@ -1,0 +1,74 @@
+"""Take out who has to be sent to one backend, and of them what the vendor does not hold yet."""
+
+import sqlite3
+from collections.abc import Container
+from itertools import islice
+
+import attrs
+
+from ..model import UserTraits
+from .digests import Digests, unpack
+from .encoding import decode, encoded_fields
+from .merging import without
+
+
+@attrs.frozen
+class Claim:
+    """One user to send to one backend.
+
+    Attributes:
+        place: Where the ledger keeps the user; claims come in the order of places.
+        version: The number of the transaction that put the user last.
+        user: What to send: all that the vendor has not confirmed, with the ids.
+        unchanged: Whether the vendor holds it all by now, so that nothing has to be sent.
+    """
+
+    place: int
+    version: int
+    user: UserTraits = attrs.field(repr=False)
+    unchanged: bool = False
+
+
+@attrs.define
+class Claiming:
+    """One transaction that takes claims out.
+
+    Attributes:
+        db: The connection, inside a transaction.
+        digests: The ledger's digests.
+        backend: Id of the backend in the ledger.
+    """
+
+    db: sqlite3.Connection
+    digests: Digests
+    backend: int
+
+    def claim(self, after: int, count: int, skip: Container[int]) -> list[Claim]:
+        """Return at most *count* claims beyond the place *after*, in order, but none to the places in *skip*."""
+        due = self.db.execute(
+            "SELECT user FROM due WHERE backend = ? AND user > ? ORDER BY user", [self.backend, after]
+        )
+        places = list(islice((place for (place,) in due if place not in skip), count))
+        due.close()
+        rows = self.db.execute(
+            "SELECT desired.user, version, traits, in_doubt IS 0 AND losses.user IS NULL, fields FROM desired"
+            " LEFT JOIN held ON held.backend = ? AND held.user = desired.user"
+            " LEFT JOIN losses ON losses.backend = ? AND losses.user = desired.user"
+            f" WHERE desired.user IN ({','.join('?' * len(places))}) ORDER BY desired.user",
+            [self.backend, self.backend, *places],
+        ).fetchall()
+        claims = [
+            self._filtered(place, version, traits, fields) if is_sure else Claim(place, version, decode(traits))
+            for place, version, traits, is_sure, fields in rows
+        ]
+        # From now on the vendor may hold something else than it confirmed, until it confirms again.
+        doubted = [(self.backend, place) for place, _, _, _, fields in rows if fields is not None]
+        self.db.executemany("UPDATE held SET in_doubt = 1 WHERE backend = ? AND user = ? AND in_doubt = 0", doubted)
+        return claims
+
+    def _filtered(self, place: int, version: int, encoded: bytes, held: bytes) -> Claim:
+        """Return the claim to what of a user differs from what the vendor holds."""
+        confirmed, digests = unpack(held), self.digests.of_fields(encoded)
+        fields = encoded_fields(encoded)
+        same = {field for field, name in zip(fields, digests, strict=True) if confirmed.get(name) == digests[name]}
+        return Claim(place, version, without(decode(encoded), same), unchanged=len(same) == len(fields))

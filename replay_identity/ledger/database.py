@@ -1,0 +1,197 @@
+"""One SQLite file: opened, migrated and locked, and its errors said in our words."""
+
+import os
+import random
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from ..errors import LedgerError
+from . import schema
+from .digests import KEY_BYTES
+
+MEMORY: Final = ":memory:"
+# So long a transaction waits for those of other processes.
+PATIENCE: Final = 60.0
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # What was put survives a power cut, not only a crash.
+    "PRAGMA secure_delete = ON",  # What was erased is overwritten.
+    "PRAGMA cache_size = -32768",
+    "PRAGMA wal_autocheckpoint = 4000",
+    "PRAGMA journal_size_limit = 67108864",
+)
+_PROBLEMS: Final[Mapping[str, tuple[str, str]]] = {
+    "SQLITE_FULL": ("the disk is full", "free some space and run again; nothing that was stored is lost"),
+    "SQLITE_CORRUPT": (
+        "is damaged",
+        "move it away and sync again from the source; what is unchanged is then sent anew",
+    ),
+    "SQLITE_NOTADB": ("is no ledger", "name another file"),
+    "SQLITE_BUSY": (f"is locked by another process for more than {PATIENCE:g} s", "end that process, or wait for it"),
+    "SQLITE_READONLY": ("cannot be written", "check its permissions and those of its folder"),
+    "SQLITE_CANTOPEN": ("cannot be opened", "check that its folder exists and can be written"),
+    "SQLITE_IOERR": ("cannot be read or written", "check the disk"),
+}
+
+
+@attrs.define(eq=False)
+class _Session:
+    """A connection, and who may use it."""
+
+    connection: sqlite3.Connection
+    lock: threading.RLock = attrs.field(factory=threading.RLock)
+    pid: int = attrs.field(factory=os.getpid)
+
+
+class Database:
+    """One SQLite file, safe under threads and after a fork.
+
+    Args:
+        path: The file, made if it does not exist, or ``:memory:``.
+
+    Raises:
+        LedgerError: It cannot be opened, is damaged, or is something else.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self._session: _Session | None = self._open()
+
+    @contextmanager
+    def transaction(self) -> Generator[sqlite3.Connection]:
+        """Lend the connection inside a transaction that writes: all of it is on disk afterwards, or nothing.
+
+        Raises:
+            LedgerError: The disk is full, the file is damaged, or another process keeps it locked.
+        """
+        with self._connection() as connection:
+            _begin(connection)
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # SQLite may have rolled back already.
+                    connection.execute("ROLLBACK")
+                raise
+
+    def rows(self, sql: str, *parameters: object) -> list[Any]:
+        """Return the rows that *sql* selects."""
+        with self._connection() as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    def close(self) -> None:
+        """Write the log back into the file, so that nothing erased is left in it, and close."""
+        session, self._session = self._session, None
+        if session is None or session.pid != os.getpid():
+            return
+        with session.lock:
+            with suppress(sqlite3.Error):  # Another process may be at it; then its close does so.
+                session.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            session.connection.close()
+
+    @contextmanager
+    def _connection(self) -> Generator[sqlite3.Connection]:
+        session = self._session
+        if session is None:
+            raise LedgerError(self.path, "is closed")
+        if session.pid != os.getpid():
+            # SQLite must not be carried across a fork; the parent's connection is left alone.
+            session = self._session = self._open()
+        with session.lock, self._problems():
+            yield session.connection
+
+    def _open(self) -> _Session:
+        with self._problems():
+            if self.path != MEMORY:
+                self._touch()
+            connection = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+        return _Session(connection)
+
+    def _touch(self) -> None:
+        """Make the file, for its owner alone: it holds traits until they are delivered."""
+        try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise LedgerError(self.path, f"cannot be opened: {error.strerror}") from None
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        self._check_owner(connection)
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+        if _number(connection, "PRAGMA user_version") != len(schema.MIGRATIONS):
+            self._migrate(connection)
+        connection.execute("PRAGMA busy_timeout = 1")  # From here on we wait in our own way.
+
+    def _check_owner(self, connection: sqlite3.Connection) -> None:
+        if _number(connection, "PRAGMA application_id") == schema.APPLICATION_ID:
+            return
+        if _number(connection, "SELECT count(*) FROM sqlite_master"):
+            raise LedgerError(self.path, "is a SQLite file of something else", "name another file")
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        """Bring the tables up to date, in one transaction; of two processes that come at once, one does it."""
+        connection.execute("BEGIN EXCLUSIVE")
+        version = _number(connection, "PRAGMA user_version")
+        if version > len(schema.MIGRATIONS):
+            raise LedgerError(self.path, "was made by a newer version of replay-identity", "update it")
+        for statements in schema.MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        if version == 0:
+            connection.execute("INSERT INTO ledger VALUES (?, 0)", [secrets.token_bytes(KEY_BYTES)])
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS)}")
+        connection.execute("COMMIT")
+
+    @contextmanager
+    def _problems(self) -> Generator[None]:
+        """Raise SQLite's errors as ours; the text of theirs is not passed on."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            problem, hint = _problem(error)
+            raise LedgerError(self.path, problem, hint) from None
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    """Begin to write, after those who are at it; SQLite's own wait lets the unlucky starve."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > until:
+                raise
+            time.sleep(random.random() / 1000)  # noqa: S311  # Only so that two do not stay in step.
+        else:
+            return
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+
+
+def _problem(error: sqlite3.Error) -> tuple[str, str]:
+    name: str = getattr(error, "sqlite_errorname", "")
+    for known, said in _PROBLEMS.items():
+        if name.startswith(known):
+            return said
+    return f"cannot be used: {name or type(error).__name__}", ""
+
+
+def _number(connection: sqlite3.Connection, sql: str) -> int:
+    row: Sequence[int] = connection.execute(sql).fetchone()
+    return row[0]

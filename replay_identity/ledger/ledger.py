@@ -1,0 +1,250 @@
+"""What every user should be, what each vendor holds, and what lies between: one SQLite file."""
+
+import sqlite3
+import time
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import attrs
+
+from ..model import UserTraits
+from ..outcome import Adjustment
+from .claiming import Claim, Claiming
+from .database import Database
+from .digests import Digests
+from .encoding import decode
+from .jobs import Job, insert_job, read_jobs
+from .putting import Given, Put, PutCounts, to_given
+from .reasons import Refusal, read_loss, read_refusal
+from .settling import Settle, Settlement
+from .turns import take_turn
+
+# Users in one statement, so that SQLite prepares few different ones.
+_GROUP: Final = 500
+
+
+@attrs.frozen
+class Standing:
+    """How many users stand where at one backend.
+
+    Attributes:
+        backend: Name of the backend.
+        due: Users to be sent, those of jobs under way among them.
+        held: Users whom the vendor has confirmed at least once.
+        refused: Users it refused as they are.
+        lossy: Users of whom the vendor did not get all.
+        jobs: Batches under way.
+    """
+
+    backend: str
+    due: int
+    held: int
+    refused: int
+    lossy: int
+    jobs: int
+
+
+@attrs.frozen
+class Refused:
+    """One user whom a backend refused, and why.
+
+    Attributes:
+        user: What was to be sent.
+        refusal: What the backend answered.
+        refused_at: When, in seconds since 1970.
+    """
+
+    user: UserTraits
+    refusal: Refusal
+    refused_at: int
+
+
+class Ledger:
+    """The desired state of every user and what each vendor confirmed of it. Safe under threads, processes and forks.
+
+    Args:
+        path: The file, made if it does not exist; ``:memory:`` for one that is forgotten.
+
+    Raises:
+        LedgerError: The file cannot be used, here and in every method.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._database = Database(path)
+        key: bytes = self._database.rows("SELECT key FROM ledger")[0][0]
+        self._digests = Digests(key)
+        self._backends: dict[str, int] = {}
+
+    @property
+    def path(self) -> str:
+        """Return the name of the file."""
+        return self._database.path
+
+    def put(self, users: Iterable[UserTraits], backends: Iterable[str]) -> Mapping[str, PutCounts]:
+        """Take in what *users* should be at the *backends* of these names; it is on disk when this returns.
+
+        Traits given now are merged into those given before. Of two that say when they were observed, the newer wins;
+        otherwise the later.
+
+        Raises:
+            InvalidTraitsError: A user has no id at all; then none of them is taken.
+        """
+        wanted = {name: self._backend(name) for name in backends}
+        given = [to_given(user, self._digests) for user in users]
+        with self._database.transaction() as db:
+            (version,) = db.execute("UPDATE ledger SET version = version + 1 RETURNING version").fetchone()
+            put = Put(db, self._digests, wanted, version)
+            for batch in _without_repetitions(given):
+                put.put(batch)
+        return put.counts
+
+    def claim(self, backend: str, *, after: int = 0, count: int = 500, skip: Container[int] = ()) -> list[Claim]:
+        """Return at most *count* users due at *backend*, in the order of their places.
+
+        Who is not settled is claimed again; so let one process at a time deliver to a backend (see `turn`).
+
+        Args:
+            backend: Name of the backend.
+            after: Only places beyond this one.
+            count: Most claims, below SQLite's 32,766 parameters.
+            skip: Places to pass over, such as those under way.
+        """
+        with self._database.transaction() as db:
+            return Claiming(db, self._digests, self._backend(backend)).claim(after, count, skip)
+
+    def settle(self, backend: str, settlements: Sequence[Settlement]) -> set[int]:
+        """Take note of what became of users at *backend*, in which nobody is twice.
+
+        Return the places of those who are due no more: they were accepted, skipped or refused, and nothing more was
+        put since the claim.
+        """
+        with self._database.transaction() as db:
+            return self._settle(db, backend, settlements)
+
+    def due(self, backend: str) -> int:
+        """Return how many users are due at *backend*."""
+        return int(self._database.rows("SELECT count(*) FROM due WHERE backend = ?", self._backend(backend))[0][0])
+
+    def turn(self, backend: str) -> AbstractContextManager[bool]:
+        """Hold the right to deliver to *backend*, which one process has at a time; False if another one has it.
+
+        It ends with the process, however that ends.
+        """
+        return take_turn(self.path, backend)
+
+    def start_job(self, backend: str, job: Job) -> Job:
+        """Store a batch before it is sent, and return it with its number."""
+        with self._database.transaction() as db:
+            return insert_job(db, self._backend(backend), attrs.evolve(job, created_at=_now()))
+
+    def name_job(self, job: Job, vendor_job: str) -> Job:
+        """Store the vendor's id of a batch; what was sent is erased, since it need not be sent again."""
+        with self._database.transaction() as db:
+            db.execute("UPDATE jobs SET vendor_job = ?, body = NULL WHERE id = ?", [vendor_job, job.id])
+        return attrs.evolve(job, vendor_job=vendor_job, body=None)
+
+    def end_job(self, backend: str, job: Job, settlements: Sequence[Settlement] = ()) -> set[int]:
+        """Forget a batch and take note of what became of its users, both or nothing; return as `settle`."""
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM jobs WHERE id = ?", [job.id])
+            return self._settle(db, backend, settlements)
+
+    def split_job(self, backend: str, job: Job, parts: Iterable[Job]) -> list[Job]:
+        """Store the *parts* of a batch that was never taken in place of it, both or nothing."""
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM jobs WHERE id = ?", [job.id])
+            return [insert_job(db, self._backend(backend), attrs.evolve(part, created_at=_now())) for part in parts]
+
+    def jobs(self, backend: str) -> list[Job]:
+        """Return the batches under way at *backend*, the oldest first."""
+        with self._database.transaction() as db:
+            return read_jobs(db, self._backend(backend))
+
+    def standings(self) -> list[Standing]:
+        """Return how many users stand where, for each backend that users were ever put for."""
+        return [
+            Standing(name, *self._database.rows(_STANDING, *[backend] * 5)[0])
+            for backend, name in self._database.rows("SELECT id, name FROM backends ORDER BY id")
+        ]
+
+    def refused(self, backend: str) -> Iterator[Refused]:
+        """Yield the users whom *backend* refused, and why."""
+        for encoded, text, moment in self._in_groups(_REFUSED, backend):
+            yield Refused(decode(encoded), read_refusal(backend, text), moment)
+
+    def losses(self, backend: str) -> Iterator[tuple[Adjustment, ...]]:
+        """Yield what *backend* did not get, for each user of whom it did not get all; their ids are no longer known."""
+        for (text,) in self._in_groups(_LOSSES, backend):
+            yield read_loss(text)
+
+    def retry(self, backend: str) -> int:
+        """Make everyone due again whom *backend* refused, and return how many they are."""
+        number = self._backend(backend)
+        with self._database.transaction() as db:
+            db.execute("INSERT OR IGNORE INTO due SELECT backend, user FROM refusals WHERE backend = ?", [number])
+            return db.execute("DELETE FROM refusals WHERE backend = ?", [number]).rowcount
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _settle(self, db: sqlite3.Connection, backend: str, settlements: Sequence[Settlement]) -> set[int]:
+        settle = Settle(db, self._digests, self._backend(backend), _now())
+        groups = (settlements[start : start + _GROUP] for start in range(0, len(settlements), _GROUP))
+        return {place for group in groups for place in settle.settle(group)}
+
+    def _backend(self, name: str) -> int:
+        """Return the ledger's id of the backend of that *name*."""
+        if name not in self._backends:
+            with self._database.transaction() as db:
+                db.execute("INSERT OR IGNORE INTO backends (name) VALUES (?)", [name])
+                (self._backends[name],) = db.execute("SELECT id FROM backends WHERE name = ?", [name]).fetchone()
+        return self._backends[name]
+
+    def _in_groups(self, sql: str, backend: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows that *sql* selects of *backend*, some at a time, so that others get their turn."""
+        after = 0
+        while rows := self._database.rows(sql, self._backend(backend), after, _GROUP):
+            yield from (row[1:] for row in rows)
+            after = rows[-1][0]
+
+
+_STANDING: Final = (
+    "SELECT (SELECT count(*) FROM due WHERE backend = ?), (SELECT count(*) FROM held WHERE backend = ?),"
+    " (SELECT count(*) FROM refusals WHERE backend = ?), (SELECT count(*) FROM losses WHERE backend = ?),"
+    " (SELECT count(*) FROM jobs WHERE backend = ?)"
+)
+_REFUSED: Final = (
+    "SELECT refusals.user, traits, text, refused_at FROM refusals JOIN desired ON desired.user = refusals.user"
+    " JOIN reasons ON id = reason WHERE backend = ? AND refusals.user > ? ORDER BY refusals.user LIMIT ?"
+)
+_LOSSES: Final = (
+    "SELECT user, text FROM losses JOIN reasons ON id = reason WHERE backend = ? AND user > ? ORDER BY user LIMIT ?"
+)
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+def _without_repetitions(given: Iterable[Given]) -> Iterator[list[Given]]:
+    """Yield *given* in groups in which nobody is twice, in order."""
+    group: dict[bytes, Given] = {}
+    for one in given:
+        if one.identity in group or len(group) == _GROUP:
+            yield list(group.values())
+            group = {}
+        group[one.identity] = one
+    if group:
+        yield list(group.values())

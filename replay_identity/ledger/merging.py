@@ -1,0 +1,47 @@
+"""What is known of one user, put together from what was said at different times."""
+
+from collections.abc import Container, Mapping
+from typing import Any
+
+import attrs
+
+from ..model import UserTraits
+from ..values import is_nested
+
+
+def merged(older: UserTraits, newer: UserTraits) -> UserTraits:
+    """Return *older* with all that *newer* says; nested traits are merged name by name."""
+    moments = [moment for moment in (older.observed_at, newer.observed_at) if moment is not None]
+    return UserTraits(
+        newer.user_id,
+        name=older.name if newer.name is None else newer.name,
+        email=older.email if newer.email is None else newer.email,
+        traits=_merged_traits(older.traits, newer.traits),
+        types={**older.types, **newer.types},
+        observed_at=max(moments, default=None),
+        vendor_ids={**older.vendor_ids, **newer.vendor_ids},
+    )
+
+
+def field_names(user: UserTraits) -> list[str]:
+    """Return the names of what *user* says: name, e-mail address and the outermost name of each trait."""
+    own = [name for name in ("name", "email") if getattr(user, name) is not None]
+    return [*own, *(f"traits.{name}" for name in user.traits)]
+
+
+def without(user: UserTraits, fields: Container[str]) -> UserTraits:
+    """Return *user* without the *fields* named as `field_names` names them."""
+    return attrs.evolve(
+        user,
+        name=None if "name" in fields else user.name,
+        email=None if "email" in fields else user.email,
+        traits={name: value for name, value in user.traits.items() if f"traits.{name}" not in fields},
+    )
+
+
+def _merged_traits(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:
+    traits = dict(older)
+    for name, value in newer.items():
+        known = traits.get(name)
+        traits[name] = _merged_traits(known, value) if is_nested(known) and is_nested(value) else value
+    return traits

@@ -1,0 +1,143 @@
+"""Many exchanges at once, run by one thread."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Generator
+from heapq import heappop, heappush
+from typing import Any, Final
+
+import attrs
+
+from ..exchange import PAUSED, Exchange, Reply, T
+from ..pacing import Pace
+from ..retry import RetryPolicy
+from .attempts import STOPPED, Attempts, Send, Step
+from .senders import ManySender
+
+# Every failure goes back to the caller, who knows what else there is to do meanwhile.
+ONE_ATTEMPT: Final = RetryPolicy(attempts=1, total=1e9)
+
+
+@attrs.frozen(eq=False)
+class _Flight:
+    """One exchange under way, and who is told its result."""
+
+    steps: Generator[Step, Reply, Any]
+    then: Callable[[Any], None]
+
+
+@attrs.define(order=True)
+class _Waiting:
+    """A flight that goes on at a moment: it sends, or it is told that its pause is over."""
+
+    moment: float
+    number: int
+    flight: _Flight = attrs.field(order=False)
+    send: Send | None = attrs.field(order=False)
+
+
+class ManyTransport:
+    """Run many exchanges at once from one thread, each attempt once, as fast as a pace allows.
+
+    Args:
+        sender: What sends.
+        pace: How fast, which learns from every reply.
+        timeout: Seconds that one attempt may take.
+        clock: Seconds since some fixed moment.
+    """
+
+    def __init__(
+        self,
+        sender: ManySender,
+        pace: Pace,
+        *,
+        timeout: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.pace = pace
+        self.in_flight = 0
+        self._sender = sender
+        self._attempts = Attempts(ONE_ATTEMPT, timeout, clock=clock)
+        self._clock = clock
+        self._tickets = 0
+        self._sent: dict[int, tuple[_Flight, float]] = {}
+        self._waiting: list[_Waiting] = []
+        self._woken = threading.Event()
+        self._stopped = False
+
+    def start(self, exchange: Exchange[T], then: Callable[[T], None]) -> None:
+        """Begin *exchange*; `advance` calls *then* with its result. Call from the thread that advances."""
+        self.in_flight += 1
+        self._go_on(_Flight(self._attempts.steps(exchange), then), None)
+
+    def advance(self, timeout: float) -> None:
+        """Take in replies and ended pauses; wait at most *timeout* seconds for the first one."""
+        self._send_due()
+        if self._waiting:
+            timeout = min(timeout, max(0.0, self._waiting[0].moment - self._clock()))
+        if not self._sent:
+            self._woken.wait(timeout)
+            self._woken.clear()
+            return
+        for ticket, reply in self._sender.replies(timeout):
+            flight, sent_at = self._sent.pop(ticket)
+            self.pace.answered(reply, sent_at=sent_at, now=self._clock(), jitter=random.random())  # noqa: S311
+            self._go_on(flight, reply)
+
+    def wake(self) -> None:
+        """Have `advance` return soon if nothing is under way; from any thread."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Send nothing more and cut every pause short; what was sent already is still waited for."""
+        self._stopped = True
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            self._go_on(one.flight, STOPPED)
+
+    def close(self) -> None:
+        """Free the connections; what is under way loses its answers."""
+        self._sender.close()
+
+    def _send_due(self) -> None:
+        while self._waiting and self._waiting[0].moment <= self._clock():
+            due = heappop(self._waiting)
+            if due.send is None:
+                self._go_on(due.flight, PAUSED)
+            elif self.pace.resume_at > self._clock():
+                # The vendor has asked for a break since: its slot is gone.
+                self._wait(self.pace.take_slot(self._clock()), due.flight, due.send)
+            else:
+                self._send(due.flight, due.send)
+
+    def _go_on(self, flight: _Flight, reply: Reply | None) -> None:
+        """Take *flight* as far as it goes without waiting."""
+        while True:
+            try:
+                step = next(flight.steps) if reply is None else flight.steps.send(reply)
+            except StopIteration as stop:
+                self.in_flight -= 1
+                flight.then(stop.value)
+                return
+            if not self._stopped:
+                break
+            reply = STOPPED
+        now = self._clock()
+        if not isinstance(step, Send):
+            self._wait(now + step.seconds, flight, None)
+            return
+        moment = self.pace.take_slot(now)
+        if moment > now:
+            self._wait(moment, flight, step)
+        else:
+            self._send(flight, step)
+
+    def _send(self, flight: _Flight, send: Send) -> None:
+        self._tickets += 1
+        self._sent[self._tickets] = flight, self._clock()
+        self._sender.start(self._tickets, send.request, send.timeout)
+
+    def _wait(self, moment: float, flight: _Flight, send: Send | None) -> None:
+        self._tickets += 1
+        heappush(self._waiting, _Waiting(moment, self._tickets, flight, send))
