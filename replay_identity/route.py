@@ -1,6 +1,6 @@
 """Which users, and which of their traits, one backend gets."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -50,37 +50,37 @@ class Route:
         """Return the name of the backend."""
         return self.backend.name
 
-    def plan(self, user: UserTraits) -> Plan | Skipped:
-        """Return what the backend would send for *user*, or why it would not be asked."""
-        try:
-            seen = self._view(user)
-        except CollisionError as collision:
-            return Plan(self.name, None, violations=(_violation(collision),))
-        return Skipped(self.name, _FILTERED) if seen is None else self.backend.plan(seen)
-
-    def identify(self, user: UserTraits) -> Exchange[Outcome]:
-        """Send what the backend may see of *user*."""
-        try:
-            seen = self._view(user)
-        except CollisionError as collision:
-            return Rejected(self.name, (_violation(collision),))
-        if seen is None:
-            return Skipped(self.name, _FILTERED)
-        return (yield from self.backend.identify(seen))
-
-    def _view(self, user: UserTraits) -> UserTraits | None:
-        """Return what the backend may see of *user*, or None if it may not see them at all."""
+    def see(self, user: UserTraits) -> UserTraits | Skipped | Rejected:
+        """Return what the backend may see of *user*, or why it sees nothing of them."""
         if self.when is not None and not self.when(user):
-            return None
+            return Skipped(self.name, _FILTERED)
         if self.only is None and not self.exclude and not self.rename:
             return user
+        try:
+            traits = self._seen(user.traits, "", inside=self.only is None)
+        except CollisionError as collision:
+            return Rejected(self.name, (_violation(collision),))
         return attrs.evolve(
             user,
             name=user.name if self._sees("name") else None,
             email=user.email if self._sees("email") else None,
-            traits=self._seen(user.traits, "", inside=self.only is None),
+            traits=traits,
             types=self._renamed_types(user.types),
         )
+
+    def plan(self, user: UserTraits) -> Plan | Skipped:
+        """Return what the backend would send for *user*, or why it would not be asked."""
+        seen = self.see(user)
+        if isinstance(seen, Rejected):
+            return Plan(self.name, None, violations=seen.violations)
+        return seen if isinstance(seen, Skipped) else self.backend.plan(seen)
+
+    def identify(self, user: UserTraits) -> Exchange[Outcome]:
+        """Send what the backend may see of *user*."""
+        seen = self.see(user)
+        if not isinstance(seen, UserTraits):
+            return seen
+        return (yield from self.backend.identify(seen))
 
     def _sees(self, name: str) -> bool:
         return name not in self.exclude and (self.only is None or name in self.only)
@@ -123,3 +123,22 @@ _FILTERED = "kept from this backend by its route"
 
 def _violation(collision: CollisionError) -> Violation:
     return Violation(printable(f"traits.{collision}"), "name-collision")
+
+
+def routes_to(backends: Iterable[IdentityBackend | Route]) -> list[Route]:
+    """Return a route to each of the *backends*.
+
+    Raises:
+        ConfigurationError: There is none, or two have one name.
+    """
+    routes = [backend if isinstance(backend, Route) else Route(backend) for backend in backends]
+    names = [route.name for route in routes]
+    if not all(names):
+        raise ConfigurationError("name", "is empty", "a backend's name tells its outcomes from the others'")
+    if not names:
+        raise ConfigurationError("backends", "is empty", "pass at least one backend")
+    if len(set(names)) < len(names):
+        raise ConfigurationError(
+            "backends", "holds two of one name", 'give one another, as in LogRocket(..., name="b")'
+        )
+    return routes

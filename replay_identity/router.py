@@ -5,8 +5,6 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import Future, wait
 from functools import partial
-from pathlib import PurePath
-from traceback import extract_tb
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar
 
@@ -14,10 +12,11 @@ import attrs
 
 from .backend import IdentityBackend
 from .errors import ConfigurationError
+from .guarding import broken, own
 from .model import UserTraits
-from .outcome import Broken, IdentifyReport, Outcome, Unknown
+from .outcome import IdentifyReport, Outcome, Unknown
 from .retry import RetryPolicy
-from .route import Route
+from .route import Route, routes_to
 from .transport import AsyncSender, AsyncTransport, Sender, Transport
 from .workers import Workers
 
@@ -59,7 +58,9 @@ class Router:
         retry: RetryPolicy | None = None,
         timeout: float = 30.0,
     ) -> None:
-        self._lanes = tuple(Lane(route, Transport(client, retry=retry, timeout=timeout)) for route in _routes(backends))
+        self._lanes = tuple(
+            Lane(route, Transport(client, retry=retry, timeout=timeout)) for route in routes_to(backends)
+        )
         self._timeout = _checked_timeout(timeout)
         self._workers: Workers[Outcome] = Workers()
 
@@ -112,7 +113,7 @@ class AsyncRouter:
         timeout: float = 30.0,
     ) -> None:
         self._lanes = tuple(
-            Lane(route, AsyncTransport(client, retry=retry, timeout=timeout)) for route in _routes(backends)
+            Lane(route, AsyncTransport(client, retry=retry, timeout=timeout)) for route in routes_to(backends)
         )
         self._timeout = _checked_timeout(timeout)
 
@@ -155,28 +156,14 @@ def _check_user(user: object) -> None:
         raise TypeError(f"identify takes a UserTraits, not {type(user).__name__}; see UserTraits.from_mapping")
 
 
-def _routes(backends: Iterable[IdentityBackend | Route]) -> list[Route]:
-    routes = [backend if isinstance(backend, Route) else Route(backend) for backend in backends]
-    names = [route.name for route in routes]
-    if not all(names):
-        raise ConfigurationError("name", "is empty", "a backend's name tells its outcomes from the others'")
-    if not names:
-        raise ConfigurationError("backends", "is empty", "pass at least one backend")
-    if len(set(names)) < len(names):
-        raise ConfigurationError(
-            "backends", "holds two of one name", 'give one another, as in LogRocket(..., name="b")'
-        )
-    return routes
-
-
 def _identify(lane: Lane[Transport], user: UserTraits, deadline: float) -> Outcome:
     name = lane.route.name
     try:
-        return _own(name, lane.transport.run(lane.route.identify(user), deadline=deadline))
+        return own(name, lane.transport.run(lane.route.identify(user), deadline=deadline))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  # One adapter's bug must not hide another's answer.
-        return _broken(name, error)
+        return broken(name, error)
 
 
 async def _identify_async(lane: Lane[AsyncTransport], user: UserTraits, timeout: float) -> Outcome:  # noqa: ASYNC109
@@ -184,14 +171,14 @@ async def _identify_async(lane: Lane[AsyncTransport], user: UserTraits, timeout:
     limit = asyncio.timeout(timeout + _GRACE)
     try:
         async with limit:
-            return _own(lane.route.name, await lane.transport.run(lane.route.identify(user), deadline=deadline))
+            return own(lane.route.name, await lane.transport.run(lane.route.identify(user), deadline=deadline))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
             raise  # The caller's wish, and no bug.
-        return _late(lane.route.name) if limit.expired() else _broken(lane.route.name, error)
+        return _late(lane.route.name) if limit.expired() else broken(lane.route.name, error)
 
 
 def _answer(name: str, future: Future[Outcome]) -> Outcome:
@@ -200,17 +187,3 @@ def _answer(name: str, future: Future[Outcome]) -> Outcome:
 
 def _late(name: str) -> Unknown:
     return Unknown(name, "no answer before the deadline")
-
-
-def _own(name: str, outcome: object) -> Outcome:
-    """Return *outcome* if it is one, and of the backend of that *name*; another one would hide somebody's answer."""
-    if isinstance(outcome, Outcome) and outcome.backend == name:
-        return outcome
-    return Broken(name, "the adapter answered no outcome of its own")
-
-
-def _broken(name: str, error: BaseException) -> Broken:
-    """Name the exception's type and place; its text may quote what was sent."""
-    frames = extract_tb(error.__traceback__)
-    place = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return Broken(name, f"{type(error).__name__}{place}")
