@@ -222,6 +222,10 @@ class SupportsBatch(Protocol):
         """Return the body of the batch that holds the `BatchItem.content` of each user."""
         ...
 
+    def batch_contents(self, body: bytes, /) -> Sequence[bytes]:
+        """Return the contents that `batch_body` was given, or others of the same meaning, in their order."""
+        ...
+
     def create_job(self, body: bytes, /, *, idempotency_key: str) -> Exchange[str | TooLarge | Failure]:
         """Send the batch and return the id of its job; the same *body* and key again return the same job."""
         ...

@@ -73,6 +73,11 @@ class Reply:
     uncertain: bool = False
 
     @property
+    def cause(self) -> str:
+        """Return the status, or why there is none, in a few words."""
+        return f"HTTP {self.status}" if self.lost is None else self.lost.value
+
+    @property
     def is_success(self) -> bool:
         """Tell whether the vendor answered 2xx."""
         return 200 <= self.status < 300  # noqa: PLR2004  # The definition of 2xx.

@@ -44,6 +44,8 @@ class Pace:
         window: How many requests may be in flight now.
         resume_at: Moment before which nothing may be sent.
         failures: Failures since the last success.
+        failing_since: Moment of the first failure since the last success, or None.
+        failure: The last failure, or None once there was a success.
     """
 
     connections: int = attrs.field(default=64, validator=_check_connections)
@@ -53,6 +55,8 @@ class Pace:
     window: float = attrs.field(init=False)
     resume_at: float = attrs.field(default=0.0, init=False)
     failures: int = attrs.field(default=0, init=False)
+    failing_since: float | None = attrs.field(default=None, init=False)
+    failure: Reply | None = attrs.field(default=None, init=False)
     _slot: float = attrs.field(default=0.0, init=False)
     _is_exploring: bool = attrs.field(default=True, init=False)
     _reduced_at: float = attrs.field(default=0.0, init=False)
@@ -90,6 +94,9 @@ class Pace:
             self._speed_up(sent_at, now)
 
     def _slow_down(self, reply: Reply, sent_at: float, now: float, jitter: float) -> None:
+        self.failure = reply
+        if self.failing_since is None:
+            self.failing_since = now
         # Requests that left before the last reduction say nothing about the window since.
         if sent_at >= self._reduced_at:
             self.failures += 1
@@ -98,7 +105,7 @@ class Pace:
         self.resume_at = max(self.resume_at, now + max(wait, reply.retry_after or 0.0))
 
     def _speed_up(self, sent_at: float, now: float) -> None:
-        self.failures = 0
+        self.failures, self.failing_since, self.failure = 0, None, None
         latency = now - sent_at
         self._best = min(self._best * _FORGETTING, latency)
         self._latency += (latency - self._latency) * (_WEIGHT if self._latency else 1.0)

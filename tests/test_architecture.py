@@ -31,9 +31,12 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "fullstory": {"backend", "fitting", "reading", "masking", "credentials"},
     "logrocket": {"backend", "fitting", "reading", "masking", "credentials"},
     "route": {"backend"},
-    "router": {"backend", "route", "transport", "outcome", "workers"},
+    "guarding": {"exchange", "outcome"},
+    "router": {"backend", "route", "guarding", "transport", "outcome", "workers"},
     "ledger": {"backend", "outcome"},
-    "sources": {"model", "errors"},
+    "mapping": {"config", "errors", "model"},
+    "sources": {"mapping", "model", "errors"},
+    "bulk": {"ledger", "route", "guarding", "transport", "sources", "tally"},
     "plugins": {"backend", "errors"},
     "config": {"plugins", "errors", "retry"},
     "tally": {"outcome"},
@@ -44,12 +47,13 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
 }
 MAY_USE: Final[Mapping[str, set[str]]] = {
     "exchange": {"attrs", "orjson"},
-    "transport": {"attrs", "httpx"},
+    "transport": {"attrs", "certifi", "httpx", "pycurl"},
     "fullstory": {"attrs", "orjson"},
     "logrocket": {"attrs", "orjson"},
     "masking": {"orjson"},
     "ledger": {"attrs", "orjson"},
-    "sources": {"attrs", "orjson"},
+    "mapping": {"attrs", "orjson"},
+    "sources": {"attrs", "duckdb"},
     "config": {"attrs", "cattrs"},
     "emulator": {"attrs", "orjson", "starlette", "uvicorn"},
     "cli": {"attrs", "click", "orjson", "rich", "typer"},
@@ -123,11 +127,12 @@ def test_uses_a_library_only_where_it_is_wrapped(path: Path) -> None:
     assert found - sys.stdlib_module_names - {PACKAGE.name} <= MAY_USE.get(mine, set()) | ANYWHERE
 
 
-def test_keeps_httpx_in_one_module() -> None:
-    """Another HTTP library takes httpx's place without touching an adapter."""
-    users = [path.name for path in modules() if any(module == "httpx" for _, module in imports(path))]
+@pytest.mark.parametrize(("library", "module"), [("httpx", "httpx_senders.py"), ("pycurl", "curl_sender.py")])
+def test_keeps_each_http_library_in_one_module(library: str, module: str) -> None:
+    """Another HTTP library takes its place without touching an adapter."""
+    users = [path.name for path in modules() if any(name == library for _, name in imports(path))]
 
-    assert users == ["httpx_senders.py"]
+    assert users == [module]
 
 
 def test_the_emulator_imports_nothing_of_ours() -> None:

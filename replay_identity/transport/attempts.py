@@ -96,7 +96,7 @@ class Attempts:
             wait = self._wait(attempt, reply, end)
             if wait is None:
                 break
-            _logger.info("%s: attempt %d: %s; next in %.1f s", request.operation, attempt, _cause(reply), wait)
+            _logger.info("%s: attempt %d: %s; next in %.1f s", request.operation, attempt, reply.cause, wait)
             woken = yield Pause(wait)
             if woken is STOPPED:
                 break
@@ -118,7 +118,3 @@ class Attempts:
         if header is None or header in request.headers:
             return request
         return attrs.evolve(request, headers={**request.headers, header: self.new_key()})
-
-
-def _cause(reply: Reply) -> str:
-    return f"HTTP {reply.status}" if reply.lost is None else reply.lost.value

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from heapq import heappop, heappush
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -14,9 +14,6 @@ from ..pacing import Pace
 from ..retry import RetryPolicy
 from .attempts import STOPPED, Attempts, Send, Step
 from .senders import ManySender
-
-# Every failure goes back to the caller, who knows what else there is to do meanwhile.
-ONE_ATTEMPT: Final = RetryPolicy(attempts=1, total=1e9)
 
 
 @attrs.frozen(eq=False)
@@ -38,11 +35,12 @@ class _Waiting:
 
 
 class ManyTransport:
-    """Run many exchanges at once from one thread, each attempt once, as fast as a pace allows.
+    """Run many exchanges at once from one thread, as fast as a pace allows.
 
     Args:
         sender: What sends.
         pace: How fast, which learns from every reply.
+        retry: How often and how soon to try again.
         timeout: Seconds that one attempt may take.
         clock: Seconds since some fixed moment.
     """
@@ -52,13 +50,14 @@ class ManyTransport:
         sender: ManySender,
         pace: Pace,
         *,
+        retry: RetryPolicy,
         timeout: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.pace = pace
         self.in_flight = 0
         self._sender = sender
-        self._attempts = Attempts(ONE_ATTEMPT, timeout, clock=clock)
+        self._attempts = Attempts(retry, timeout, clock=clock)
         self._clock = clock
         self._tickets = 0
         self._sent: dict[int, tuple[_Flight, float]] = {}

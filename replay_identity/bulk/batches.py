@@ -1,0 +1,268 @@
+"""Users in jobs of thousands, each stored before it is sent, so that a crash neither loses nor doubles one."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Final, assert_never
+
+import attrs
+
+from ..backend import BatchItem, JobProgress, SupportsBatch, TooLarge
+from ..errors import LedgerError
+from ..exchange import Exchange, Pause
+from ..guarding import broken
+from ..ledger import Claim, Job, JobMember, lossy
+from ..model import UserTraits
+from ..outcome import Accepted, Misconfigured, Outcome, Rejected, Unavailable, Unknown
+from ..route import Route
+from ..transport import ManyTransport
+from .options import DeliveryOptions
+from .outbox import LedgerOutbox
+
+# Seconds that a batch which is not full waits for more users.
+_LINGER: Final = 0.5
+# Fullstory forgets an idempotency key after 24 hours; from then on sending again could make a second, stale job
+# (https://developer.fullstory.com/server/idempotent-requests, read 2026-11-21). Seconds, an hour early.
+_KEY_LIFETIME: Final = 23 * 3600
+# So often a vendor may refuse to repeat its lost answer; then the key is given up.
+_MOST_REFUSALS: Final = 5
+
+
+@attrs.define
+class _Filling:
+    """A batch while it fills up."""
+
+    members: list[JobMember] = attrs.field(factory=list[JobMember])
+    contents: list[bytes] = attrs.field(factory=list[bytes])
+    size: int = 0
+    since: float = 0.0
+
+
+@attrs.define
+class Batches:
+    """Send users in batches, and see each batch through: create, poll, collect.
+
+    Attributes:
+        route: The backend, and what it may see.
+        backend: The same backend, as one that takes batches.
+        outbox: Who is to be sent.
+        transport: What sends.
+        on_misconfigured: Is told when the settings must change before anyone is taken.
+        options: How large batches are, and how soon they are asked after.
+        clock: Seconds since some fixed moment.
+        now: Seconds since 1970.
+    """
+
+    route: Route
+    backend: SupportsBatch
+    outbox: LedgerOutbox
+    transport: ManyTransport
+    on_misconfigured: Callable[[Misconfigured], None]
+    options: DeliveryOptions
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.time
+    _most_bytes: int = attrs.field(init=False)
+    _filling: _Filling = attrs.field(factory=_Filling, init=False)
+    _open: dict[int, int] = attrs.field(factory=dict[int, int], init=False)
+    _is_refused: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._most_bytes = self.options.batch_bytes
+        for job in self.outbox.jobs():
+            self._start(job, is_uncertain=True)
+
+    def launch(self, *, is_last: bool) -> None:
+        """Start as many batches as the vendor allows; one that is not full only if *is_last* or it waited a while."""
+        while self._has_room() and self._fill(is_last=is_last):
+            filling, self._filling = self._filling, _Filling()
+            self._start(self.outbox.start_job(self._job(filling.members, filling.contents)))
+
+    def waits_for(self) -> str:
+        """Say what is being waited for, if it is worth saying."""
+        if not self._open:
+            return ""
+        jobs = "1 job" if len(self._open) == 1 else f"{len(self._open)} jobs"
+        return f"{jobs} with {sum(self._open.values()):,} users"
+
+    def _has_room(self) -> bool:
+        """Tell whether the vendor takes another job; after it refused one, not before another one has ended."""
+        limits = self.backend.batch_limits
+        if self._is_refused and self._open:
+            return False
+        return (
+            len(self._open) < limits.running_jobs.maximum
+            and sum(self._open.values()) + self._most_users() <= limits.open_users.maximum
+            and self.transport.pace.has_room(self.transport.in_flight)
+        )
+
+    def _most_users(self) -> int:
+        most = self.backend.batch_limits.users.maximum
+        return most if self.options.batch_users is None else min(most, self.options.batch_users)
+
+    def _fill(self, *, is_last: bool) -> bool:
+        """Take users into the next batch, and tell whether it is to be sent now."""
+        filling = self._filling
+        while len(filling.members) < self._most_users() and filling.size < self._most_bytes:
+            claim = self.outbox.next()
+            if claim is None:
+                return bool(filling.members) and (is_last or self.clock() - filling.since >= _LINGER)
+            if not filling.members:
+                filling.since = self.clock()
+            self._add(claim, filling)
+        return True
+
+    def _add(self, claim: Claim, filling: _Filling) -> None:
+        """Add one user to a batch, unless it is known already what becomes of them."""
+        item = self._word(claim.user)
+        if not isinstance(item, BatchItem):
+            self.outbox.settle(claim, item)
+            return
+        if item.content is None:
+            self.outbox.settle(claim, Rejected(self.route.name, item.violations))
+            return
+        lost = lossy(Accepted(self.route.name, adjustments=item.adjustments))
+        vendor_id = claim.user.vendor_ids.get(self.route.name)
+        filling.members.append(JobMember(claim.place, claim.version, claim.user.user_id, vendor_id, lost))
+        filling.contents.append(item.content)
+        filling.size += len(item.content) + 1
+
+    def _word(self, user: UserTraits) -> BatchItem | Outcome:
+        """Return *user* in the vendor's words, or what becomes of them without being sent."""
+        try:
+            seen = self.route.see(user)
+            return self.backend.batch_item(seen) if isinstance(seen, UserTraits) else seen
+        except Exception as error:  # noqa: BLE001  # A bug of an adapter's, or of a route's, must not stop the run.
+            return broken(self.route.name, error)
+
+    def _job(self, members: Sequence[JobMember], contents: Sequence[bytes]) -> Job:
+        return Job(0, str(uuid.uuid4()), tuple(members), body=self.backend.batch_body(contents))
+
+    def _start(self, job: Job, *, is_uncertain: bool = False) -> None:
+        self._open[job.id] = len(job.members)
+        self.transport.start(self._guarded(job, is_uncertain=is_uncertain), partial(self._end, job))
+
+    def _end(self, job: Job, _result: None) -> None:
+        del self._open[job.id]
+
+    def _guarded(self, job: Job, *, is_uncertain: bool) -> Exchange[None]:
+        """See *job* through; an adapter that raises ends it, and everyone in it is on record."""
+        try:
+            yield from self._see_through(job, is_uncertain=is_uncertain)
+        except LedgerError:
+            raise
+        except Exception as error:  # noqa: BLE001  # One adapter's bug must not stop the run.
+            self.outbox.end_job(job, [broken(self.route.name, error)] * len(job.members))
+
+    def _see_through(self, job: Job, *, is_uncertain: bool) -> Exchange[None]:
+        """Create *job* unless it is named already, poll it until it ends, and take note of what became of its users."""
+        named = job if job.vendor_job else (yield from self._create(job, is_uncertain=is_uncertain))
+        if named is not None and (yield from self._poll(named)):
+            self._is_refused = False
+            yield from self._collect(named)
+
+    def _create(self, job: Job, *, is_uncertain: bool) -> Exchange[Job | None]:
+        """Send *job* and return it with the vendor's id, or None if it came to nothing or is left to a later run.
+
+        Once an answer was lost, the same bytes go out under the same key until the vendor tells what became of them:
+        whatever is sent later must not be overtaken.
+        """
+        refusals = 0
+        for wait in self._waits(self.options.wait_initial, self.options.wait_max):
+            if is_uncertain and self.now() - job.created_at > _KEY_LIFETIME:
+                self.outbox.end_job(job)
+                return None
+            created = yield from self.backend.create_job(job.body or b"", idempotency_key=job.idempotency_key)
+            match created:
+                case str():
+                    return self.outbox.name_job(job, created)
+                case TooLarge() | Rejected():
+                    self._take_apart(job, created)
+                    return None
+                case Misconfigured():
+                    self.on_misconfigured(created)
+                    return None
+                case Unavailable(retry_after=retry_after):
+                    refusals += retry_after is None
+                    if not is_uncertain or refusals >= _MOST_REFUSALS:
+                        self._is_refused = True
+                        self.outbox.end_job(job)
+                        return None
+                case Unknown():
+                    is_uncertain = True
+                case _:
+                    assert_never(created)
+            if (yield Pause(wait)).lost:
+                return None
+        return None  # pragma: no cover  # The waits never end.
+
+    def _take_apart(self, job: Job, refused: TooLarge | Rejected) -> None:
+        """Send the halves of a batch that was refused as a whole, so that one user does not fail the others."""
+        if isinstance(refused, TooLarge):
+            self._most_bytes = max(1, min(self._most_bytes, len(job.body or b"") // 2))
+            refused = Rejected(self.route.name, code="HTTP 413", message="this user alone is too large for a batch")
+        half = len(job.members) // 2
+        if not half:
+            self.outbox.end_job(job, [refused])
+            return
+        contents = self.backend.batch_contents(job.body or b"")
+        parts = [self._job(job.members[part], contents[part]) for part in (slice(half), slice(half, None))]
+        for part in self.outbox.split_job(job, parts):
+            self._start(part)
+
+    def _poll(self, job: Job) -> Exchange[bool]:
+        """Ask after *job* until it has ended; return False if the vendor lost it or it is left to a later run."""
+        for wait in self._waits(self.options.poll_initial, self.options.poll_max):
+            if (yield Pause(wait)).lost:
+                return False
+            progress = yield from self.backend.poll_job(job.vendor_job or "")
+            match progress:
+                case JobProgress(running=False):
+                    return True
+                case Rejected():
+                    self._send_again(job, "the vendor no longer knows the batch")
+                    return False
+                case Misconfigured():
+                    self.on_misconfigured(progress)
+                    return False
+                case JobProgress() | Unavailable() | Unknown():
+                    pass
+                case _:
+                    assert_never(progress)
+        return False  # pragma: no cover  # The waits never end.
+
+    def _collect(self, job: Job) -> Exchange[None]:
+        """Take note of what became of the users of *job*."""
+        members = [member.named() for member in job.members]
+        for wait in self._waits(self.options.wait_initial, self.options.wait_max):
+            collected = yield from self.backend.collect_job(job.vendor_job or "", members)
+            match collected:
+                case tuple():
+                    self.outbox.end_job(job, list(map(_with_losses, collected, job.members)))
+                    return
+                case Rejected():
+                    self._send_again(job, "the vendor does not show what became of the batch")
+                    return
+                case Misconfigured():
+                    self.on_misconfigured(collected)
+                    return
+                case Unavailable() | Unknown():
+                    pass
+                case _:
+                    assert_never(collected)
+            if (yield Pause(wait)).lost:
+                return
+
+    def _send_again(self, job: Job, cause: str) -> None:
+        """Have the newest of everyone in *job* sent again."""
+        self.outbox.end_job(job, [Unknown(self.route.name, cause)] * len(job.members))
+
+    def _waits(self, first: float, longest: float) -> Iterator[float]:
+        """Yield ever longer waits, in seconds, without end."""
+        while True:
+            yield first
+            first = min(2 * first, longest)
+
+
+def _with_losses(outcome: Outcome, member: JobMember) -> Outcome:
+    return attrs.evolve(outcome, adjustments=member.lost) if isinstance(outcome, Accepted) else outcome

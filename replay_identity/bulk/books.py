@@ -1,0 +1,89 @@
+"""The books of one run: what each backend was given, and what became of it."""
+
+from typing import Any
+
+import attrs
+
+from ..ledger import PutCounts
+from ..outcome import Accepted, Outcome
+from ..tally import BackendTally
+
+
+@attrs.define
+class Books:
+    """One backend's books of one run, counted in users. They close: given = accepted + unchanged + rejected + pending.
+
+    Attributes:
+        backend: Name of the backend.
+        carried: Users who were due before the run, or whom another process put meanwhile.
+        put: What the rows of this run meant.
+        tally: What became of those who were due, and why.
+        pending: Users who are still due.
+        problem: Why the backend was given up on, or None.
+    """
+
+    backend: str
+    carried: int = 0
+    put: PutCounts = attrs.field(factory=PutCounts)
+    tally: BackendTally = attrs.field(factory=BackendTally)
+    pending: int = 0
+    problem: str | None = None
+
+    @property
+    def given(self) -> int:
+        """Return how many users the backend had to be brought up to date with."""
+        return self.carried + self.put.due + self.put.unchanged + self.put.refused
+
+    @property
+    def accepted(self) -> int:
+        """Return how many users the vendor took."""
+        return self.tally.accepted
+
+    @property
+    def unchanged(self) -> int:
+        """Return how many users needed no request: the vendor holds them, or a route keeps them from it."""
+        return self.put.unchanged + self.tally.skipped
+
+    @property
+    def rejected(self) -> int:
+        """Return how many users are refused as they are, now or in an earlier run."""
+        return self.put.refused + self.tally.refused
+
+    @property
+    def settled(self) -> int:
+        """Return how many users are not pending."""
+        return self.accepted + self.unchanged + self.rejected
+
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether every user is accounted for."""
+        return self.given == self.settled + self.pending
+
+    def close(self, pending: int) -> None:
+        """Take note of how many users are left; whom the run did not know of, another process put meanwhile."""
+        self.pending = pending
+        self.carried += max(0, self.settled + pending - self.given)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one user who is due no more."""
+        if isinstance(outcome, Accepted) and outcome.adjustments:
+            # In bulk only losses are counted: nearly every user is adjusted without one.
+            lossy = tuple(adjustment for adjustment in outcome.adjustments if adjustment.lossy)
+            outcome = attrs.evolve(outcome, adjustments=lossy)
+        self.tally.add(outcome)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the books as JSON has them."""
+        counted = self.tally.as_dict()
+        return {
+            "given": self.given,
+            "carried": self.carried,
+            "accepted": self.accepted,
+            "unchanged": self.unchanged,
+            "rejected": self.rejected,
+            "pending": self.pending,
+            "coalesced": self.put.waiting,
+            "lossy": self.tally.lossy,
+            "problem": self.problem,
+            **{name: counted[name] for name in ("adjustments", "violations", "causes")},
+        }

@@ -1,0 +1,133 @@
+"""The loop that brings one vendor up to date, in a thread of its own, so that no vendor waits for another."""
+
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import attrs
+
+from ..backend import SupportsBatch
+from ..outcome import Misconfigured, explain
+from ..pacing import Pace
+from ..retry import RetryPolicy
+from ..route import Route
+from ..transport import ManySender, ManyTransport
+from .batches import Batches
+from .books import Books
+from .options import DeliveryOptions
+from .outbox import LedgerOutbox, Outbox
+from .singles import Singles
+
+# Seconds between two looks at what there is to do, when nothing happens.
+_TICK: Final = 0.05
+# A wait of fewer seconds is not worth telling.
+_WORTH_TELLING: Final = 0.5
+# Within a batch's life a failed request is worth another try at once; for single users there are others to send.
+_SINGLES_RETRY: Final = RetryPolicy(attempts=1, total=1e9)
+_BATCHES_RETRY: Final = RetryPolicy(attempts=4, total=1e9)
+
+
+class Signals(Protocol):
+    """What the run tells its deliveries."""
+
+    def is_complete(self) -> bool:
+        """Tell whether nobody else will be put."""
+        ...
+
+    def is_stopped(self) -> bool:
+        """Tell whether to come to an end soon."""
+        ...
+
+
+class Launcher(Protocol):
+    """A way to send users: one by one or in batches."""
+
+    @property
+    def transport(self) -> ManyTransport:
+        """Return what sends."""
+        ...
+
+    def launch(self, *, is_last: bool) -> None:
+        """Start what may be started now; *is_last* tells that nobody else will be put."""
+        ...
+
+    def waits_for(self) -> str:
+        """Say what is being waited for, if it is worth saying."""
+        ...
+
+
+@attrs.define
+class Delivery:
+    """Bring one vendor up to date.
+
+    Attributes:
+        route: The backend, and what it may see.
+        outbox: Who is to be sent.
+        books: What became of them.
+        options: How fast, and how patiently.
+        clock: Seconds since some fixed moment.
+    """
+
+    route: Route
+    outbox: Outbox
+    books: Books
+    options: DeliveryOptions
+    clock: Callable[[], float] = time.monotonic
+    _pace: Pace = attrs.field(init=False)
+    _launcher: Launcher | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._pace = Pace(
+            self.options.connections,
+            self.options.requests_per_minute,
+            wait_initial=self.options.wait_initial,
+            wait_max=self.options.wait_max,
+        )
+
+    def run(self, sender: ManySender, signals: Signals) -> None:
+        """Deliver until everyone put is settled, the signals say stop, or the backend is given up on.
+
+        Whoever is not settled then is pending. Requests under way are waited for in any case.
+        """
+        launcher = self._launcher = self._make_launcher(sender)
+        transport = launcher.transport
+        while not (signals.is_stopped() or self.books.problem):
+            is_complete = signals.is_complete()
+            launcher.launch(is_last=is_complete)
+            if not transport.in_flight:
+                self.outbox.flush()
+                if is_complete and self.outbox.is_empty():
+                    break
+            transport.advance(_TICK)
+            self._lose_patience()
+        transport.stop()
+        while transport.in_flight:
+            transport.advance(_TICK)
+        self.outbox.flush()
+        self.books.close(self.outbox.pending())
+
+    def waits_for(self) -> str:
+        """Say what is being waited for, if it is worth saying; from any thread."""
+        wait = self._pace.resume_at - self.clock()
+        failure = self._pace.failure
+        if wait > _WORTH_TELLING and failure is not None:
+            return f"{wait:.0f} s after {failure.cause}"
+        return self._launcher.waits_for() if self._launcher else ""
+
+    def _make_launcher(self, sender: ManySender) -> Launcher:
+        backend, outbox = self.route.backend, self.outbox
+        if isinstance(backend, SupportsBatch) and isinstance(outbox, LedgerOutbox):
+            transport = self._transport(sender, _BATCHES_RETRY)
+            return Batches(self.route, backend, outbox, transport, self._give_up, self.options)
+        return Singles(self.route, outbox, self._transport(sender, _SINGLES_RETRY), self._give_up)
+
+    def _transport(self, sender: ManySender, retry: RetryPolicy) -> ManyTransport:
+        return ManyTransport(sender, self._pace, retry=retry, timeout=self.options.timeout, clock=self.clock)
+
+    def _give_up(self, misconfigured: Misconfigured) -> None:
+        self.books.problem = explain(misconfigured)
+
+    def _lose_patience(self) -> None:
+        since, failure = self._pace.failing_since, self._pace.failure
+        if since is not None and failure is not None and self.clock() - since > self.options.patience:
+            self.books.problem = f"nothing but failures for {self.options.patience:g} s, the last one {failure.cause}"

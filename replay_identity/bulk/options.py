@@ -1,0 +1,43 @@
+"""How one backend is delivered to in bulk."""
+
+from typing import Any
+
+import attrs
+
+from ..errors import ConfigurationError
+
+MEBIBYTE = 2**20
+
+
+def _positive(_instance: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
+    if value is not None and not value > 0:  # Written so that NaN fails too.
+        raise ConfigurationError(attribute.name, "must be greater than 0")
+
+
+@attrs.frozen(kw_only=True)
+class DeliveryOptions:
+    """How one backend is delivered to in bulk.
+
+    Attributes:
+        connections: Most requests in flight.
+        requests_per_minute: Most requests in any minute, polls included; None where no quota is known.
+        batch_users: Most users in one batch; by default as many as the vendor allows.
+        batch_bytes: Most bytes in one batch; halved for the rest of a run where the vendor finds it too large.
+        timeout: Seconds that one request may take.
+        patience: Seconds of nothing but failures after which a backend is given up on for this run.
+        wait_initial: Seconds to wait after a first failure; it doubles with each.
+        wait_max: Most seconds to wait on our own accord; what a vendor asks for is waited for however long it is.
+        poll_initial: Seconds before a job is first asked after; they double up to *poll_max*.
+        poll_max: Most seconds between two polls of a job.
+    """
+
+    connections: int = attrs.field(default=64, validator=_positive)
+    requests_per_minute: float | None = attrs.field(default=None, validator=_positive)
+    batch_users: int | None = attrs.field(default=None, validator=_positive)
+    batch_bytes: int = attrs.field(default=8 * MEBIBYTE, validator=_positive)
+    timeout: float = attrs.field(default=60.0, validator=_positive)
+    patience: float = attrs.field(default=300.0, validator=_positive)
+    wait_initial: float = attrs.field(default=0.5, validator=_positive)
+    wait_max: float = attrs.field(default=30.0, validator=_positive)
+    poll_initial: float = attrs.field(default=0.5, validator=_positive)
+    poll_max: float = attrs.field(default=15.0, validator=_positive)

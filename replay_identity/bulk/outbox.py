@@ -1,0 +1,230 @@
+"""Who is to be sent to one backend, and what became of them: out of a ledger, or straight from the source."""
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Final, Protocol
+
+import attrs
+
+from ..ledger import Claim, Job, Ledger, Settlement
+from ..model import UserTraits
+from ..outcome import Accepted, Broken, Outcome, Rejected, Skipped, Unknown
+from .books import Books
+
+# Claims taken out at once, and outcomes written down at once.
+_GROUP: Final = 500
+# Seconds that an outcome may wait to be written down with others, and between two looks for new claims.
+_SOON: Final = 0.2
+# So often a user is sent in one run without an answer; then the run leaves them pending.
+_MOST_UNKNOWN: Final = 20
+
+_UNCHANGED: Final = "the vendor holds all of it"
+
+
+class Outbox(Protocol):
+    """Claims out, outcomes in; used by the one thread that delivers to its backend."""
+
+    def next(self) -> Claim | None:
+        """Return somebody to send who is not under way, or None if there is nobody just now."""
+        ...
+
+    def settle(self, claim: Claim, outcome: Outcome) -> None:
+        """Take note of what became of a claim."""
+        ...
+
+    def flush(self) -> None:
+        """Write down what was taken note of."""
+        ...
+
+    def is_empty(self) -> bool:
+        """Tell whether nobody is left to be sent, now and under way."""
+        ...
+
+    def pending(self) -> int:
+        """Return how many users are not settled."""
+        ...
+
+
+def is_settled(outcome: Outcome) -> bool:
+    """Tell whether the same traits need not be sent again."""
+    return isinstance(outcome, Accepted | Skipped | Rejected | Broken)
+
+
+@attrs.define
+class LedgerOutbox:
+    """Claims out of a ledger, which survive a crash.
+
+    Attributes:
+        ledger: The ledger.
+        backend: Name of the backend.
+        books: What is counted once it is on disk.
+        clock: Seconds since some fixed moment.
+    """
+
+    ledger: Ledger
+    backend: str
+    books: Books
+    clock: Callable[[], float] = time.monotonic
+    _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
+    _under_way: set[int] = attrs.field(factory=set[int], init=False)
+    _given_up: set[int] = attrs.field(factory=set[int], init=False)
+    _unknown: Counter[int] = attrs.field(factory=Counter[int], init=False)
+    _settlements: list[Settlement] = attrs.field(factory=list[Settlement], init=False)
+    _after: int = attrs.field(default=0, init=False)
+    _look_at: float = attrs.field(default=0.0, init=False)
+    _flush_at: float = attrs.field(default=0.0, init=False)
+
+    def next(self) -> Claim | None:
+        """Return somebody to send who is not under way, or None if there is nobody just now."""
+        if not self._ready:
+            self._claim()
+        if not self._ready:
+            return None
+        claim = self._ready.popleft()
+        self._under_way.add(claim.place)
+        return claim
+
+    def settle(self, claim: Claim, outcome: Outcome) -> None:
+        """Take note of what became of a claim; it is written down with others."""
+        if not self._settlements:
+            self._flush_at = self.clock() + _SOON
+        self._settlements.append(Settlement(claim.place, claim.version, outcome))
+        if len(self._settlements) >= _GROUP or self.clock() >= self._flush_at:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write down what was taken note of."""
+        settlements, self._settlements = self._settlements, []
+        if settlements:
+            self._count(settlements, self.ledger.settle(self.backend, settlements))
+
+    def is_empty(self) -> bool:
+        """Tell whether nobody is left to be sent, now and under way, but for those this run has given up on."""
+        return not (self._ready or self._under_way) and self.pending() <= len(self._given_up)
+
+    def pending(self) -> int:
+        """Return how many users are due."""
+        return self.ledger.due(self.backend)
+
+    def look_again(self) -> None:
+        """Look for new claims at once, since some have been put."""
+        self._look_at = 0.0
+
+    def jobs(self) -> Sequence[Job]:
+        """Return the batches under way since an earlier run, whose users `next` does not return."""
+        jobs = self.ledger.jobs(self.backend)
+        self._under_way.update(member.place for job in jobs for member in job.members)
+        return jobs
+
+    def start_job(self, job: Job) -> Job:
+        """Store a batch before it is sent."""
+        return self.ledger.start_job(self.backend, job)
+
+    def name_job(self, job: Job, vendor_job: str) -> Job:
+        """Store the vendor's id of a batch."""
+        return self.ledger.name_job(job, vendor_job)
+
+    def split_job(self, job: Job, parts: Iterable[Job]) -> Sequence[Job]:
+        """Store the parts of a batch in place of it."""
+        return self.ledger.split_job(self.backend, job, parts)
+
+    def end_job(self, job: Job, outcomes: Sequence[Outcome] = ()) -> None:
+        """Take note of what became of the members of a batch; without outcomes they are to be sent again."""
+        settlements = [
+            Settlement(member.place, member.version, outcome)
+            for member, outcome in zip(job.members, outcomes, strict=bool(outcomes))
+        ]
+        self._count(settlements, self.ledger.end_job(self.backend, job, settlements))
+        self._under_way.difference_update(member.place for member in job.members)
+
+    def _claim(self) -> None:
+        now = self.clock()
+        if now < self._look_at:
+            return
+        passed = self._under_way | self._given_up if self._given_up else self._under_way
+        claims = self.ledger.claim(self.backend, after=self._after, count=_GROUP, skip=passed)
+        if len(claims) < _GROUP:
+            # At the end: the next look starts over, after a while, for those who failed or were put meanwhile.
+            self._after, self._look_at = 0, now + _SOON
+        else:
+            self._after = claims[-1].place
+        for claim in claims:
+            if claim.unchanged:
+                self._under_way.add(claim.place)
+                self.settle(claim, Skipped(self.backend, _UNCHANGED))
+            else:
+                self._ready.append(claim)
+
+    def _count(self, settlements: Sequence[Settlement], settled: set[int]) -> None:
+        for settlement in settlements:
+            place = settlement.place
+            self._under_way.discard(place)
+            if place in settled:
+                self.books.add(settlement.outcome)
+                self._unknown.pop(place, None)
+            elif isinstance(settlement.outcome, Unknown):
+                self._unknown[place] += 1
+                if self._unknown[place] >= _MOST_UNKNOWN:
+                    self._given_up.add(place)
+
+
+@attrs.define
+class DirectOutbox:
+    """Claims straight from the source, which a crash loses: for runs without a ledger, which send no batches.
+
+    Attributes:
+        books: What is counted.
+    """
+
+    books: Books
+    _incoming: "SimpleQueue[Sequence[UserTraits]]" = attrs.field(
+        factory=SimpleQueue["Sequence[UserTraits]"], init=False
+    )
+    _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
+    _unknown: Counter[int] = attrs.field(factory=Counter[int], init=False)
+    _places: int = attrs.field(default=0, init=False)
+    _given_up: int = attrs.field(default=0, init=False)
+
+    def put(self, users: Sequence[UserTraits]) -> None:
+        """Take in *users*; from the thread that reads the source."""
+        self.books.put.due += len(users)
+        self._incoming.put(users)
+
+    def next(self) -> Claim | None:
+        """Return somebody to send who is not under way, or None if there is nobody just now."""
+        if not self._ready:
+            self._take_in()
+        return self._ready.popleft() if self._ready else None
+
+    def settle(self, claim: Claim, outcome: Outcome) -> None:
+        """Take note of what became of a claim."""
+        if is_settled(outcome):
+            self.books.add(outcome)
+            return
+        if isinstance(outcome, Unknown):
+            self._unknown[claim.place] += 1
+            if self._unknown[claim.place] >= _MOST_UNKNOWN:
+                self._given_up += 1
+                return
+        self._ready.append(claim)
+
+    def flush(self) -> None:
+        """Do nothing: nothing is kept."""
+
+    def is_empty(self) -> bool:
+        """Tell whether nobody is left to be sent, now and under way."""
+        return self.pending() <= self._given_up
+
+    def pending(self) -> int:
+        """Return how many users are not settled."""
+        return self.books.given - self.books.settled
+
+    def _take_in(self) -> None:
+        try:
+            users = self._incoming.get_nowait()
+        except Empty:
+            return
+        self._ready.extend(Claim(place, 0, user) for place, user in enumerate(users, self._places))
+        self._places += len(users)

@@ -1,0 +1,45 @@
+"""One request per user, many at once."""
+
+from collections.abc import Callable
+from functools import partial
+
+import attrs
+
+from ..guarding import guarded
+from ..ledger import Claim
+from ..outcome import Misconfigured, Outcome
+from ..route import Route
+from ..transport import ManyTransport
+from .outbox import Outbox
+
+
+@attrs.define
+class Singles:
+    """Send users one by one.
+
+    Attributes:
+        route: The backend, and what it may see.
+        outbox: Who is to be sent.
+        transport: What sends.
+        on_misconfigured: Is told when the settings must change before anyone is taken.
+    """
+
+    route: Route
+    outbox: Outbox
+    transport: ManyTransport
+    on_misconfigured: Callable[[Misconfigured], None]
+
+    def launch(self, *, is_last: bool) -> None:  # noqa: ARG002  # As `Batches`.
+        """Start as many requests as may be in flight."""
+        pace = self.transport.pace
+        while pace.has_room(self.transport.in_flight) and (claim := self.outbox.next()) is not None:
+            self.transport.start(guarded(self.route.name, self.route.identify(claim.user)), partial(self._land, claim))
+
+    def waits_for(self) -> str:
+        """Say what is being waited for, if it is worth saying."""
+        return ""
+
+    def _land(self, claim: Claim, outcome: Outcome) -> None:
+        self.outbox.settle(claim, outcome)
+        if isinstance(outcome, Misconfigured):
+            self.on_misconfigured(outcome)
