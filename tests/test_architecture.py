@@ -36,9 +36,10 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "ledger": {"backend", "outcome"},
     "mapping": {"config", "errors", "model"},
     "sources": {"mapping", "model", "errors"},
-    "bulk": {"ledger", "route", "guarding", "transport", "sources", "tally"},
+    "delivery_options": {"errors"},
+    "bulk": {"delivery_options", "ledger", "route", "guarding", "transport", "sources", "tally"},
     "plugins": {"backend", "errors"},
-    "config": {"plugins", "errors", "retry"},
+    "config": {"plugins", "delivery_options", "errors", "retry"},
     "tally": {"outcome"},
     "check": {"backend", "route", "tally", "sources"},
     # The front door, and the command line, which may use anything public.

@@ -9,6 +9,7 @@ from typing import Final, assert_never
 import attrs
 
 from ..backend import BatchItem, JobProgress, SupportsBatch, TooLarge
+from ..delivery_options import DeliveryOptions
 from ..errors import LedgerError
 from ..exchange import Exchange, Pause
 from ..guarding import broken
@@ -17,7 +18,6 @@ from ..model import UserTraits
 from ..outcome import Accepted, Misconfigured, Outcome, Rejected, Unavailable, Unknown
 from ..route import Route
 from ..transport import ManyTransport
-from .options import DeliveryOptions
 from .outbox import LedgerOutbox
 
 # Seconds that a batch which is not full waits for more users.

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import attrs
 
 from ..backend import SupportsBatch
+from ..delivery_options import DeliveryOptions
 from ..outcome import Misconfigured, explain
 from ..pacing import Pace
 from ..retry import RetryPolicy
@@ -14,7 +15,6 @@ from ..route import Route
 from ..transport import ManySender, ManyTransport
 from .batches import Batches
 from .books import Books
-from .options import DeliveryOptions
 from .outbox import LedgerOutbox, Outbox
 from .singles import Singles
 

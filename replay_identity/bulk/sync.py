@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from ..backend import IdentityBackend
+from ..delivery_options import DeliveryOptions
 from ..errors import ConfigurationError, SourceError
 from ..ledger import Ledger
 from ..model import UserTraits
@@ -18,7 +19,6 @@ from ..sources import BadRow, Row
 from ..transport import ManySender, many_sender
 from .books import Books
 from .delivery import Delivery
-from .options import DeliveryOptions
 from .outbox import DirectOutbox, LedgerOutbox
 from .report import Progress, SyncReport
 

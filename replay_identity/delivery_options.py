@@ -4,7 +4,7 @@ from typing import Any
 
 import attrs
 
-from ..errors import ConfigurationError
+from .errors import ConfigurationError
 
 MEBIBYTE = 2**20
 
