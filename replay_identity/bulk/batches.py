@@ -62,12 +62,14 @@ class Batches:
     options: DeliveryOptions
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
+    _most_users: int = attrs.field(init=False)
     _most_bytes: int = attrs.field(init=False)
     _filling: _Filling = attrs.field(factory=_Filling, init=False)
     _open: dict[int, int] = attrs.field(factory=dict[int, int], init=False)
     _is_refused: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._most_users = most_users(self.backend, self.options)
         self._most_bytes = self.options.batch_bytes
         for job in self.outbox.jobs():
             self._start(job, is_uncertain=True)
@@ -92,18 +94,14 @@ class Batches:
             return False
         return (
             len(self._open) < limits.running_jobs.maximum
-            and sum(self._open.values()) + self._most_users() <= limits.open_users.maximum
+            and sum(self._open.values()) + self._most_users <= limits.open_users.maximum
             and self.transport.pace.has_room(self.transport.in_flight)
         )
-
-    def _most_users(self) -> int:
-        most = self.backend.batch_limits.users.maximum
-        return most if self.options.batch_users is None else min(most, self.options.batch_users)
 
     def _fill(self, *, is_last: bool) -> bool:
         """Take users into the next batch, and tell whether it is to be sent now."""
         filling = self._filling
-        while len(filling.members) < self._most_users() and filling.size < self._most_bytes:
+        while len(filling.members) < self._most_users and filling.size < self._most_bytes:
             claim = self.outbox.next()
             if claim is None:
                 return bool(filling.members) and (is_last or self.clock() - filling.since >= _LINGER)
@@ -114,7 +112,7 @@ class Batches:
 
     def _add(self, claim: Claim, filling: _Filling) -> None:
         """Add one user to a batch, unless it is known already what becomes of them."""
-        item = self._word(claim.user)
+        item = word(self.route, self.backend, claim.user)
         if not isinstance(item, BatchItem):
             self.outbox.settle(claim, item)
             return
@@ -126,14 +124,6 @@ class Batches:
         filling.members.append(JobMember(claim.place, claim.version, claim.user.user_id, vendor_id, lost))
         filling.contents.append(item.content)
         filling.size += len(item.content) + 1
-
-    def _word(self, user: UserTraits) -> BatchItem | Outcome:
-        """Return *user* in the vendor's words, or what becomes of them without being sent."""
-        try:
-            seen = self.route.see(user)
-            return self.backend.batch_item(seen) if isinstance(seen, UserTraits) else seen
-        except Exception as error:  # noqa: BLE001  # A bug of an adapter's, or of a route's, must not stop the run.
-            return broken(self.route.name, error)
 
     def _job(self, members: Sequence[JobMember], contents: Sequence[bytes]) -> Job:
         return Job(0, str(uuid.uuid4()), tuple(members), body=self.backend.batch_body(contents))
@@ -262,6 +252,21 @@ class Batches:
         while True:
             yield first
             first = min(2 * first, longest)
+
+
+def word(route: Route, backend: SupportsBatch, user: UserTraits) -> BatchItem | Outcome:
+    """Return *user* in the vendor's words, or what becomes of them without being sent."""
+    try:
+        seen = route.see(user)
+        return backend.batch_item(seen) if isinstance(seen, UserTraits) else seen
+    except Exception as error:  # noqa: BLE001  # A bug of an adapter's, or of a route's, must not stop the run.
+        return broken(route.name, error)
+
+
+def most_users(backend: SupportsBatch, options: DeliveryOptions) -> int:
+    """Return how many users one batch has at most."""
+    most = backend.batch_limits.users.maximum
+    return most if options.batch_users is None else min(most, options.batch_users)
 
 
 def _with_losses(outcome: Outcome, member: JobMember) -> Outcome:

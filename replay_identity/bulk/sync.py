@@ -1,34 +1,23 @@
 """Bring every vendor to the state that a source of users describes."""
 
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from itertools import islice
-from threading import Event, Thread
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import Event
 from typing import Final, TypeAlias
 
 import attrs
 
 from ..backend import IdentityBackend
 from ..delivery_options import DeliveryOptions
-from ..errors import ConfigurationError, SourceError
 from ..ledger import Ledger
-from ..model import UserTraits
-from ..route import Route, routes_to
-from ..sources import BadRow, Row
-from ..transport import ManySender, many_sender
-from .books import Books
-from .delivery import Delivery
-from .outbox import DirectOutbox, LedgerOutbox
+from ..route import Route
+from ..transport import many_sender
+from .intake import Intake, User
+from .lanes import Lane, MakeSender, lanes_to
 from .report import Progress, SyncReport
 
-User: TypeAlias = UserTraits | Row | BadRow
 OnProgress: TypeAlias = Callable[[Sequence[Progress]], None]
 
-MOST_BAD_ROWS: Final = 20
-_NO_ID: Final = "is an anonymous user, whom a ledger could not find again"
-# Rows taken in at once.
-_GROUP: Final = 1000
 # Reading pauses while even the fastest vendor is so many users behind.
 _MOST_AHEAD: Final = 100_000
 _MOST_AHEAD_WITHOUT_LEDGER: Final = 5_000
@@ -45,7 +34,7 @@ def sync(
     options: Mapping[str, DeliveryOptions] | None = None,
     on_progress: OnProgress | None = None,
     stop: Event | None = None,
-    sender: Callable[[int], ManySender] = many_sender,
+    sender: MakeSender = many_sender,
 ) -> SyncReport:
     """Bring the vendors to the state that *users* describe, and return the closed books.
 
@@ -66,7 +55,7 @@ def sync(
         LedgerError: The ledger cannot be read or written.
         SourceError: Not even the first row can be read.
     """
-    run = _Run(_lanes(routes_to(backends), ledger, options or {}), ledger, on_progress, stop or Event(), sender)
+    run = _Run(lanes_to(backends, ledger, options), ledger, sender, on_progress, stop or Event())
     return run.run(users)
 
 
@@ -77,61 +66,21 @@ def deliver(
     options: Mapping[str, DeliveryOptions] | None = None,
     on_progress: OnProgress | None = None,
     stop: Event | None = None,
-    sender: Callable[[int], ManySender] = many_sender,
+    sender: MakeSender = many_sender,
 ) -> SyncReport:
     """Send what is due in *ledger* and return the closed books; as `sync` without any users."""
     return sync((), backends, ledger=ledger, options=options, on_progress=on_progress, stop=stop, sender=sender)
 
 
 @attrs.define(eq=False)
-class _Lane:
-    """The delivery to one backend, and the thread it runs in."""
-
-    delivery: Delivery
-    turn: Callable[[], AbstractContextManager[bool]]
-    thread: Thread | None = None
-    error: BaseException | None = None
-    is_waiting: bool = False
-
-    @property
-    def books(self) -> Books:
-        return self.delivery.books
-
-    @property
-    def is_alive(self) -> bool:
-        return self.thread is not None and self.thread.is_alive()
-
-    def progress(self) -> Progress:
-        waits_for = "another process that delivers to it" if self.is_waiting else self.delivery.waits_for()
-        books = self.books
-        return Progress(books.backend, books.given, books.settled, waits_for, books.problem)
-
-
-def _lanes(routes: Sequence[Route], ledger: Ledger | None, options: Mapping[str, DeliveryOptions]) -> list[_Lane]:
-    unknown = sorted(options.keys() - {route.name for route in routes})
-    if unknown:
-        raise ConfigurationError("options", f"no backend is named {', '.join(unknown)}")
-    return [_lane(route, ledger, options.get(route.name, DeliveryOptions())) for route in routes]
-
-
-def _lane(route: Route, ledger: Ledger | None, options: DeliveryOptions) -> _Lane:
-    name, books = route.name, Books(route.name)
-    if ledger is None:
-        return _Lane(Delivery(route, DirectOutbox(books), books, options), lambda: nullcontext(enter_result=True))
-    books.carried = ledger.due(name)
-    outbox = LedgerOutbox(ledger, name, books)
-    return _Lane(Delivery(route, outbox, books, options), lambda: ledger.turn(name))
-
-
-@attrs.define(eq=False)
 class _Run:
     """One run: the thread that reads, and one thread for each backend."""
 
-    lanes: Sequence[_Lane]
+    lanes: Sequence[Lane]
     ledger: Ledger | None
+    sender: MakeSender
     on_progress: OnProgress | None
     stop: Event
-    sender: Callable[[int], ManySender]
     report: SyncReport = attrs.field(factory=SyncReport)
     _is_complete: Event = attrs.field(factory=Event)
     _told_at: float = 0.0
@@ -140,8 +89,7 @@ class _Run:
         """Read, deliver, and close the books."""
         self.report.books = tuple(lane.books for lane in self.lanes)
         for lane in self.lanes:
-            lane.thread = Thread(target=self._deliver, args=(lane,), name=f"deliver {lane.books.backend}", daemon=True)
-            lane.thread.start()
+            lane.start(self, self.sender)
         try:
             self._read(users)
             self._is_complete.set()
@@ -151,8 +99,7 @@ class _Run:
         finally:
             self.stop.set()
             for lane in self.lanes:
-                if lane.thread is not None:
-                    lane.thread.join()
+                lane.join()
         self._raise_error()
         self._tell(at_once=True)
         return self.report
@@ -166,45 +113,11 @@ class _Run:
         return self.stop.is_set()
 
     def _read(self, users: Iterable[User]) -> None:
-        """Put *users*, some at a time, as long as somebody keeps up with them."""
-        rows = iter(users)
-        try:
-            while not self.stop.is_set() and (group := list(islice(rows, _GROUP))):
-                self._put(self._good(group))
-                self._wait_while(self._is_far_ahead)
-        except SourceError as error:
-            if not self.report.rows:
-                raise
-            self.report.stopped = str(error)
-
-    def _good(self, group: Sequence[User]) -> list[UserTraits]:
-        """Return the users among the rows, and count the others."""
-        users: list[UserTraits] = []
-        for number, row in enumerate(group, self.report.rows + 1):
-            user = row.user if isinstance(row, Row) else row
-            if isinstance(user, BadRow):
-                self._count_bad(user)
-            elif self.ledger is not None and user.user_id is None and not user.vendor_ids:
-                self._count_bad(BadRow(number, number, _NO_ID))
-            else:
-                users.append(user)
-        self.report.rows += len(group)
-        return users
-
-    def _count_bad(self, row: BadRow) -> None:
-        self.report.bad_row_count += 1
-        if len(self.report.bad_rows) < MOST_BAD_ROWS:
-            self.report.bad_rows.append(row)
-
-    def _put(self, users: Sequence[UserTraits]) -> None:
-        if self.ledger is not None:
-            counts = self.ledger.put(users, [lane.books.backend for lane in self.lanes])
-            for lane in self.lanes:
-                lane.books.put.add(counts[lane.books.backend])
-            return
-        for lane in self.lanes:
-            if isinstance(lane.delivery.outbox, DirectOutbox):
-                lane.delivery.outbox.put(users)
+        """Take *users* in as long as somebody keeps up with them."""
+        for _ in Intake(self.lanes, self.ledger, self.report).take(users):
+            self._wait_while(self._is_far_ahead)
+            if self.stop.is_set():
+                break
 
     def _is_far_ahead(self) -> bool:
         most = _MOST_AHEAD if self.ledger is not None else _MOST_AHEAD_WITHOUT_LEDGER
@@ -228,31 +141,3 @@ class _Run:
         for lane in self.lanes:
             if lane.error is not None:
                 raise lane.error
-
-    def _deliver(self, lane: _Lane) -> None:
-        """Be the thread of one lane."""
-        try:
-            with self._turn(lane) as is_ours:
-                if is_ours:
-                    sender = self.sender(lane.delivery.options.connections)
-                    try:
-                        lane.delivery.run(sender, self)
-                    finally:
-                        sender.close()
-                else:
-                    lane.books.close(lane.delivery.outbox.pending())
-        except BaseException as error:  # noqa: BLE001  # The thread that reads raises it.
-            lane.error = error
-
-    @contextmanager
-    def _turn(self, lane: _Lane) -> Generator[bool]:
-        """Hold the lane's turn, for which another process may have to be waited for; yield False if stopped before."""
-        while not self.stop.is_set():
-            with lane.turn() as is_ours:
-                if is_ours:
-                    lane.is_waiting = False
-                    yield True
-                    return
-            lane.is_waiting = True
-            self.stop.wait(_TELLING)
-        yield False
