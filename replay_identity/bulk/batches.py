@@ -13,7 +13,7 @@ from ..delivery_options import DeliveryOptions
 from ..errors import LedgerError
 from ..exchange import Exchange, Pause
 from ..guarding import broken
-from ..ledger import Claim, Job, JobMember, lossy
+from ..ledger import Batch, Claim, Job, JobMember, Ledger, lossy
 from ..model import UserTraits
 from ..outcome import Accepted, Misconfigured, Outcome, Rejected, Unavailable, Unknown
 from ..route import Route
@@ -25,6 +25,8 @@ _LINGER: Final = 0.5
 # Fullstory forgets an idempotency key after 24 hours; from then on sending again could make a second, stale job
 # (https://developer.fullstory.com/server/idempotent-requests, read 2026-11-21). Seconds, an hour early.
 _KEY_LIFETIME: Final = 23 * 3600
+# Batches sent at once; each is held in memory until the vendor has taken it.
+_MOST_CREATING: Final = 3
 # So often a vendor may refuse to repeat its lost answer; then the key is given up.
 _MOST_REFUSALS: Final = 5
 
@@ -65,7 +67,8 @@ class Batches:
     _most_users: int = attrs.field(init=False)
     _most_bytes: int = attrs.field(init=False)
     _filling: _Filling = attrs.field(factory=_Filling, init=False)
-    _open: dict[int, int] = attrs.field(factory=dict[int, int], init=False)
+    _open: dict[int, Job] = attrs.field(factory=dict[int, Job], init=False)
+    _creating: set[int] = attrs.field(factory=set[int], init=False)
     _is_refused: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -74,18 +77,28 @@ class Batches:
         for job in self.outbox.jobs():
             self._start(job, is_uncertain=True)
 
+    @property
+    def name(self) -> str:
+        """Return the name of the backend."""
+        return self.route.name
+
+    @property
+    def ledger(self) -> Ledger:
+        """Return where batches are stored before they are sent."""
+        return self.outbox.ledger
+
     def launch(self, *, is_last: bool) -> None:
         """Start as many batches as the vendor allows; one that is not full only if *is_last* or it waited a while."""
         while self._has_room() and self._fill(is_last=is_last):
             filling, self._filling = self._filling, _Filling()
-            self._start(self.outbox.start_job(self._job(filling.members, filling.contents)))
+            self._start(self.ledger.start_job(self.name, self._batch(filling.members, filling.contents)))
 
     def waits_for(self) -> str:
         """Say what is being waited for, if it is worth saying."""
         if not self._open:
             return ""
         jobs = "1 job" if len(self._open) == 1 else f"{len(self._open)} jobs"
-        return f"{jobs} with {sum(self._open.values()):,} users"
+        return f"{jobs} with {self._open_users():,} users"
 
     def _has_room(self) -> bool:
         """Tell whether the vendor takes another job; after it refused one, not before another one has ended."""
@@ -94,9 +107,12 @@ class Batches:
             return False
         return (
             len(self._open) < limits.running_jobs.maximum
-            and sum(self._open.values()) + self._most_users <= limits.open_users.maximum
-            and self.transport.pace.has_room(self.transport.in_flight)
+            and self._open_users() + self._most_users <= limits.open_users.maximum
+            and len(self._creating) < (1 if self.transport.pace.failure else _MOST_CREATING)
         )
+
+    def _open_users(self) -> int:
+        return sum(job.size for job in self._open.values())
 
     def _fill(self, *, is_last: bool) -> bool:
         """Take users into the next batch, and tell whether it is to be sent now."""
@@ -117,23 +133,24 @@ class Batches:
             self.outbox.settle(claim, item)
             return
         if item.content is None:
-            self.outbox.settle(claim, Rejected(self.route.name, item.violations))
+            self.outbox.settle(claim, Rejected(self.name, item.violations))
             return
-        lost = lossy(Accepted(self.route.name, adjustments=item.adjustments))
-        vendor_id = claim.user.vendor_ids.get(self.route.name)
+        lost = lossy(Accepted(self.name, adjustments=item.adjustments))
+        vendor_id = claim.user.vendor_ids.get(self.name)
         filling.members.append(JobMember(claim.place, claim.version, claim.user.user_id, vendor_id, lost))
         filling.contents.append(item.content)
         filling.size += len(item.content) + 1
 
-    def _job(self, members: Sequence[JobMember], contents: Sequence[bytes]) -> Job:
-        return Job(0, str(uuid.uuid4()), tuple(members), body=self.backend.batch_body(contents))
+    def _batch(self, members: Sequence[JobMember], contents: Sequence[bytes]) -> Batch:
+        return Batch(str(uuid.uuid4()), members, self.backend.batch_body(contents))
 
     def _start(self, job: Job, *, is_uncertain: bool = False) -> None:
-        self._open[job.id] = len(job.members)
+        self._open[job.id] = job
         self.transport.start(self._guarded(job, is_uncertain=is_uncertain), partial(self._end, job))
 
     def _end(self, job: Job, _result: None) -> None:
         del self._open[job.id]
+        self._creating.discard(job.id)
 
     def _guarded(self, job: Job, *, is_uncertain: bool) -> Exchange[None]:
         """See *job* through; an adapter that raises ends it, and everyone in it is on record."""
@@ -142,7 +159,7 @@ class Batches:
         except LedgerError:
             raise
         except Exception as error:  # noqa: BLE001  # One adapter's bug must not stop the run.
-            self.outbox.end_job(job, [broken(self.route.name, error)] * len(job.members))
+            self.outbox.end_job(job, [broken(self.name, error)] * job.size)
 
     def _see_through(self, job: Job, *, is_uncertain: bool) -> Exchange[None]:
         """Create *job* unless it is named already, poll it until it ends, and take note of what became of its users."""
@@ -158,16 +175,19 @@ class Batches:
         whatever is sent later must not be overtaken.
         """
         refusals = 0
+        self._creating.add(job.id)
         for wait in self._waits(self.options.wait_initial, self.options.wait_max):
             if is_uncertain and self.now() - job.created_at > _KEY_LIFETIME:
                 self.outbox.end_job(job)
                 return None
-            created = yield from self.backend.create_job(job.body or b"", idempotency_key=job.idempotency_key)
+            body = self.ledger.body(job)
+            created = yield from self.backend.create_job(body, idempotency_key=job.idempotency_key)
             match created:
                 case str():
-                    return self.outbox.name_job(job, created)
+                    self._creating.discard(job.id)
+                    return self.ledger.name_job(job, created)
                 case TooLarge() | Rejected():
-                    self._take_apart(job, created)
+                    self._take_apart(job, body, created)
                     return None
                 case Misconfigured():
                     self.on_misconfigured(created)
@@ -186,18 +206,18 @@ class Batches:
                 return None
         return None  # pragma: no cover  # The waits never end.
 
-    def _take_apart(self, job: Job, refused: TooLarge | Rejected) -> None:
+    def _take_apart(self, job: Job, body: bytes, refused: TooLarge | Rejected) -> None:
         """Send the halves of a batch that was refused as a whole, so that one user does not fail the others."""
         if isinstance(refused, TooLarge):
-            self._most_bytes = max(1, min(self._most_bytes, len(job.body or b"") // 2))
-            refused = Rejected(self.route.name, code="HTTP 413", message="this user alone is too large for a batch")
-        half = len(job.members) // 2
+            self._most_bytes = max(1, min(self._most_bytes, len(body) // 2))
+            refused = Rejected(self.name, code="HTTP 413", message="this user alone is too large for a batch")
+        half = job.size // 2
         if not half:
             self.outbox.end_job(job, [refused])
             return
-        contents = self.backend.batch_contents(job.body or b"")
-        parts = [self._job(job.members[part], contents[part]) for part in (slice(half), slice(half, None))]
-        for part in self.outbox.split_job(job, parts):
+        members, contents = self.ledger.members(job), self.backend.batch_contents(body)
+        parts = [self._batch(members[part], contents[part]) for part in (slice(half), slice(half, None))]
+        for part in self.ledger.split_job(self.name, job, parts):
             self._start(part)
 
     def _poll(self, job: Job) -> Exchange[bool]:
@@ -223,12 +243,13 @@ class Batches:
 
     def _collect(self, job: Job) -> Exchange[None]:
         """Take note of what became of the users of *job*."""
-        members = [member.named() for member in job.members]
+        members = self.ledger.members(job)
+        named = [member.named() for member in members]
         for wait in self._waits(self.options.wait_initial, self.options.wait_max):
-            collected = yield from self.backend.collect_job(job.vendor_job or "", members)
+            collected = yield from self.backend.collect_job(job.vendor_job or "", named)
             match collected:
                 case tuple():
-                    self.outbox.end_job(job, list(map(_with_losses, collected, job.members)))
+                    self.outbox.end_job(job, list(map(_with_losses, collected, members)))
                     return
                 case Rejected():
                     self._send_again(job, "the vendor does not show what became of the batch")
@@ -245,7 +266,7 @@ class Batches:
 
     def _send_again(self, job: Job, cause: str) -> None:
         """Have the newest of everyone in *job* sent again."""
-        self.outbox.end_job(job, [Unknown(self.route.name, cause)] * len(job.members))
+        self.outbox.end_job(job, [Unknown(self.name, cause)] * job.size)
 
     def _waits(self, first: float, longest: float) -> Iterator[float]:
         """Yield ever longer waits, in seconds, without end."""

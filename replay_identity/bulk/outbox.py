@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
@@ -115,29 +115,18 @@ class LedgerOutbox:
     def jobs(self) -> Sequence[Job]:
         """Return the batches under way since an earlier run, whose users `next` does not return."""
         jobs = self.ledger.jobs(self.backend)
-        self._under_way.update(member.place for job in jobs for member in job.members)
+        self._under_way.update(member.place for job in jobs for member in self.ledger.members(job))
         return jobs
-
-    def start_job(self, job: Job) -> Job:
-        """Store a batch before it is sent."""
-        return self.ledger.start_job(self.backend, job)
-
-    def name_job(self, job: Job, vendor_job: str) -> Job:
-        """Store the vendor's id of a batch."""
-        return self.ledger.name_job(job, vendor_job)
-
-    def split_job(self, job: Job, parts: Iterable[Job]) -> Sequence[Job]:
-        """Store the parts of a batch in place of it."""
-        return self.ledger.split_job(self.backend, job, parts)
 
     def end_job(self, job: Job, outcomes: Sequence[Outcome] = ()) -> None:
         """Take note of what became of the members of a batch; without outcomes they are to be sent again."""
+        members = self.ledger.members(job)
         settlements = [
             Settlement(member.place, member.version, outcome)
-            for member, outcome in zip(job.members, outcomes, strict=bool(outcomes))
+            for member, outcome in zip(members, outcomes, strict=bool(outcomes))
         ]
         self._count(settlements, self.ledger.end_job(self.backend, job, settlements))
-        self._under_way.difference_update(member.place for member in job.members)
+        self._under_way.difference_update(member.place for member in members)
 
     def _claim(self) -> None:
         now = self.clock()

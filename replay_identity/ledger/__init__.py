@@ -1,9 +1,9 @@
 """What every user should be and what each vendor confirmed of it, kept on disk."""
 
 from .claiming import Claim
-from .jobs import Job, JobMember
+from .jobs import Batch, Job, JobMember
 from .ledger import Ledger, Refused, Standing
 from .putting import PutCounts
 from .settling import Settlement, lossy
 
-__all__ = ["Claim", "Job", "JobMember", "Ledger", "PutCounts", "Refused", "Settlement", "Standing", "lossy"]
+__all__ = ["Batch", "Claim", "Job", "JobMember", "Ledger", "PutCounts", "Refused", "Settlement", "Standing", "lossy"]

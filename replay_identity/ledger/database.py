@@ -6,16 +6,18 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-import attrs
+import orjson
 
 from ..errors import LedgerError
-from . import schema
+from . import forks, schema
 from .digests import KEY_BYTES
+
+T = TypeVar("T")
 
 MEMORY: Final = ":memory:"
 # So long a transaction waits for those of other processes.
@@ -42,28 +44,25 @@ _PROBLEMS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-@attrs.define(eq=False)
-class _Session:
-    """A connection, and who may use it."""
-
-    connection: sqlite3.Connection
-    lock: threading.RLock = attrs.field(factory=threading.RLock)
-    pid: int = attrs.field(factory=os.getpid)
-
-
 class Database:
     """One SQLite file, safe under threads and after a fork.
 
     Args:
         path: The file, made if it does not exist, or ``:memory:``.
 
+    Attributes:
+        path: The file by its full name, since the working directory may change.
+
     Raises:
         LedgerError: It cannot be opened, is damaged, or is something else.
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = str(path)
-        self._session: _Session | None = self._open()
+        self.path = MEMORY if path == MEMORY else os.path.realpath(path)
+        self._lock = threading.RLock()
+        self._is_closed = False
+        self._connection: sqlite3.Connection | None = self._open()
+        forks.watch(self)
 
     @contextmanager
     def transaction(self) -> Generator[sqlite3.Connection]:
@@ -72,8 +71,9 @@ class Database:
         Raises:
             LedgerError: The disk is full, the file is damaged, or another process keeps it locked.
         """
-        with self._connection() as connection:
-            _begin(connection)
+        with self._lent() as connection:
+            # Our own way to wait: SQLite's lets the unlucky starve.
+            _patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -84,41 +84,66 @@ class Database:
 
     def rows(self, sql: str, *parameters: object) -> list[Any]:
         """Return the rows that *sql* selects."""
-        with self._connection() as connection:
-            return connection.execute(sql, parameters).fetchall()
+        with self._lent() as connection:
+            return _patiently(lambda: connection.execute(sql, parameters).fetchall())
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the file, as it is now, to *path*."""
+        with self._lent() as connection:
+            connection.execute("VACUUM INTO ?", [str(path)])
 
     def close(self) -> None:
         """Write the log back into the file, so that nothing erased is left in it, and close."""
-        session, self._session = self._session, None
-        if session is None or session.pid != os.getpid():
-            return
-        with session.lock:
+        with self._lock:
+            self._is_closed = True
+            if self._connection is None:
+                return
             with suppress(sqlite3.Error):  # Another process may be at it; then its close does so.
-                session.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            session.connection.close()
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._connection.close()
+            self._connection = None
+
+    def before_fork(self) -> None:
+        """Let go of the file, and keep everyone waiting until `after_fork`."""
+        self._lock.acquire()
+        if self._connection is not None and self.path != MEMORY:
+            self._connection.close()
+            self._connection = None
+
+    def after_fork(self) -> None:
+        """Let everyone go on; the file is opened again when it is needed."""
+        self._lock.release()
 
     @contextmanager
-    def _connection(self) -> Generator[sqlite3.Connection]:
-        session = self._session
-        if session is None:
-            raise LedgerError(self.path, "is closed")
-        if session.pid != os.getpid():
-            # SQLite must not be carried across a fork; the parent's connection is left alone.
-            session = self._session = self._open()
-        with session.lock, self._problems():
-            yield session.connection
+    def problems(self) -> Generator[None]:
+        """Raise errors of SQLite, and of reading what it stored, as ours; the text of theirs is not passed on."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise LedgerError(self.path, *_said_of(error)) from None
+        except orjson.JSONDecodeError:
+            raise LedgerError(self.path, *_PROBLEMS["SQLITE_CORRUPT"]) from None
 
-    def _open(self) -> _Session:
-        with self._problems():
+    @contextmanager
+    def _lent(self) -> Generator[sqlite3.Connection]:
+        with self._lock, self.problems():
+            if self._is_closed:
+                raise LedgerError(self.path, "is closed")
+            if self._connection is None:
+                self._connection = self._open()
+            yield self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        with self.problems():
             if self.path != MEMORY:
                 self._touch()
-            connection = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare(connection)
             except BaseException:
                 connection.close()
                 raise
-        return _Session(connection)
+        return connection
 
     def _touch(self) -> None:
         """Make the file, for its owner alone: it holds traits until they are delivered."""
@@ -136,9 +161,11 @@ class Database:
         connection.execute("PRAGMA busy_timeout = 1")  # From here on we wait in our own way.
 
     def _check_owner(self, connection: sqlite3.Connection) -> None:
-        if _number(connection, "PRAGMA application_id") == schema.APPLICATION_ID:
-            return
-        if _number(connection, "SELECT count(*) FROM sqlite_master"):
+        # In one look, since another process may be making the tables.
+        application, tables = connection.execute(
+            "SELECT application_id, (SELECT count(*) FROM sqlite_master) FROM pragma_application_id"
+        ).fetchone()
+        if application != schema.APPLICATION_ID and (application or tables):
             raise LedgerError(self.path, "is a SQLite file of something else", "name another file")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
@@ -156,35 +183,24 @@ class Database:
         connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS)}")
         connection.execute("COMMIT")
 
-    @contextmanager
-    def _problems(self) -> Generator[None]:
-        """Raise SQLite's errors as ours; the text of theirs is not passed on."""
-        try:
-            yield
-        except sqlite3.Error as error:
-            problem, hint = _problem(error)
-            raise LedgerError(self.path, problem, hint) from None
 
-
-def _begin(connection: sqlite3.Connection) -> None:
-    """Begin to write, after those who are at it; SQLite's own wait lets the unlucky starve."""
+def _patiently(act: Callable[[], T]) -> T:
+    """Return what *act* does, after those who keep the file locked."""
     until = time.monotonic() + PATIENCE
     while True:
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            return act()
         except sqlite3.OperationalError as error:
             if not _is_busy(error) or time.monotonic() > until:
                 raise
             time.sleep(random.random() / 1000)  # noqa: S311  # Only so that two do not stay in step.
-        else:
-            return
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
 
 
-def _problem(error: sqlite3.Error) -> tuple[str, str]:
+def _said_of(error: sqlite3.Error) -> tuple[str, str]:
     name: str = getattr(error, "sqlite_errorname", "")
     for known, said in _PROBLEMS.items():
         if name.startswith(known):

@@ -7,15 +7,34 @@ from typing import Final
 import attrs
 
 from ..model import UserTraits
-from .encoding import encoded_fields
+from .encoding import canonical, encoded_fields
 
 KEY_BYTES: Final = 32
 # Ids and whole users are told apart by the million; one field only from its own older values.
 _LONG: Final = 16
 _SHORT: Final = 8
 # Rows repeat the names of their fields and many of their values, so the digests of these are kept at hand.
-_MOST_REMEMBERED: Final = 4096
+_MOST_NAMES: Final = 1024
+_MOST_REMEMBERED: Final = 256
 _MEMORABLE: Final = 32
+
+
+@attrs.define
+class _Name:
+    """A field's name: its digest, and what its values are hashed with."""
+
+    digest: bytes
+    hasher: blake2b = attrs.field(repr=False)
+    remembered: dict[bytes, bytes] = attrs.field(factory=dict[bytes, bytes], repr=False)
+
+    def of_value(self, value: bytes) -> bytes:
+        """Return the digest of one of the field's values."""
+        hasher = self.hasher.copy()
+        hasher.update(value)
+        digest = hasher.digest()
+        if len(value) <= _MEMORABLE and len(self.remembered) < _MOST_REMEMBERED:
+            self.remembered[value] = digest
+        return digest
 
 
 @attrs.define
@@ -23,52 +42,57 @@ class Digests:
     """Digests of ids, of users and of fields under one key, each kind apart from the others."""
 
     _key: bytes = attrs.field(repr=False)
-    _names: dict[str, tuple[bytes, "blake2b"]] = attrs.field(factory=dict[str, tuple[bytes, "blake2b"]], repr=False)
-    _values: dict[tuple[str, bytes], bytes] = attrs.field(factory=dict[tuple[str, bytes], bytes], repr=False)
+    _names: dict[str, _Name] = attrs.field(factory=dict[str, _Name], repr=False)
+    _user_id: blake2b = attrs.field(init=False, repr=False)
+    _user: blake2b = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._user_id = self._hasher(b"user id", _LONG)
+        self._user = self._hasher(b"user", _LONG)
 
     def of_identity(self, user: UserTraits) -> bytes | None:
         """Return the digest by which the ledger finds *user* again, or None if they have no id at all."""
         if user.user_id is not None:
-            identity = user.user_id
-        elif user.vendor_ids:
-            identity = "\0".join(f"{vendor}={user.vendor_ids[vendor]}" for vendor in sorted(user.vendor_ids))
-        else:
-            return None
-        kind = b"user id" if user.user_id is not None else b"vendor ids"
-        return blake2b(identity.encode(), digest_size=_LONG, key=self._key, person=kind).digest()
+            return _digest(self._user_id, user.user_id.encode())
+        if user.vendor_ids:
+            return _digest(self._hasher(b"vendor ids", _LONG), canonical(user.vendor_ids))
+        return None
 
     def of_user(self, encoded: bytes) -> bytes:
         """Return the digest of all that an encoded user says."""
-        return blake2b(encoded, digest_size=_LONG, key=self._key, person=b"user").digest()
+        return _digest(self._user, encoded)
 
     def of_fields(self, encoded: bytes) -> dict[bytes, bytes]:
         """Return the digest of each field of an encoded user, by the digest of its name."""
-        return dict(self._of_field(name, value) for name, value in encoded_fields(encoded).items())
+        digests: dict[bytes, bytes] = {}
+        for field, value in encoded_fields(encoded).items():
+            name = self._names.get(field) or self._named(field)
+            digests[name.digest] = name.remembered.get(value) or name.of_value(value)
+        return digests
 
     def of_name(self, field: str) -> bytes:
         """Return the digest of a field's name."""
-        return self._named(field)[0]
+        return self._named(field).digest
 
-    def _of_field(self, name: str, value: bytes) -> tuple[bytes, bytes]:
-        name_digest, hasher = self._named(name)
-        known = self._values.get((name, value))
-        if known is None:
-            hasher = hasher.copy()
-            hasher.update(value)
-            known = hasher.digest()
-            if len(value) <= _MEMORABLE and len(self._values) < _MOST_REMEMBERED:
-                self._values[name, value] = known
-        return name_digest, known
+    def _named(self, field: str) -> _Name:
+        name = self._names.get(field)
+        if name is None:
+            digest = _digest(self._hasher(b"name", _SHORT), field.encode())
+            hasher = self._hasher(b"value", _SHORT)
+            hasher.update(digest)
+            name = _Name(digest, hasher)
+            if len(self._names) < _MOST_NAMES:
+                self._names[field] = name
+        return name
 
-    def _named(self, name: str) -> tuple[bytes, "blake2b"]:
-        """Return the digest of a field's *name*, and what its values are hashed with."""
-        known = self._names.get(name)
-        if known is None:
-            digest = blake2b(name.encode(), digest_size=_SHORT, key=self._key, person=b"name").digest()
-            known = digest, blake2b(digest, digest_size=_SHORT, key=self._key, person=b"value")
-            if len(self._names) < _MOST_REMEMBERED:
-                self._names[name] = known
-        return known
+    def _hasher(self, kind: bytes, size: int) -> blake2b:
+        return blake2b(digest_size=size, key=self._key, person=kind)
+
+
+def _digest(hasher: blake2b, content: bytes) -> bytes:
+    hasher = hasher.copy()
+    hasher.update(content)
+    return hasher.digest()
 
 
 def pack(digests: Mapping[bytes, bytes]) -> bytes:

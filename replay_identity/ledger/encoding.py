@@ -24,16 +24,17 @@ _VALUE: Final = "="
 
 
 def encode(user: UserTraits) -> bytes:
-    """Return *user* as bytes, the same for the same user."""
+    """Return *user* as bytes."""
     content: dict[str, Any] = {"user_id": user.user_id}
     if user.name is not None:
         content["name"] = user.name
     if user.email is not None:
         content["email"] = user.email
-    if _is_plain(user.traits):
-        content["traits"] = user.traits
-    else:
-        content["tagged"] = {name: _tagged(value) for name, value in user.traits.items()}
+    content["traits"] = user.traits
+    if not _is_plain(user.traits):
+        tagged = {name: _tagged(value) for name, value in user.traits.items() if not _is_plain_value(value)}
+        content["traits"] = {**user.traits, **tagged}
+        content["tagged"] = list(tagged)
     if user.types:
         content["types"] = user.types
     if user.observed_at is not None:
@@ -46,11 +47,31 @@ def encode(user: UserTraits) -> bytes:
 def decode(encoded: bytes) -> UserTraits:
     """Return the user that `encode` was given."""
     content: dict[str, Any] = orjson.loads(encoded)
-    if "tagged" in content:
-        content["traits"] = {name: _untagged(value) for name, value in content.pop("tagged").items()}
-    if "observed_at" in content:
-        content["observed_at"] = from_microseconds(content["observed_at"])
-    return UserTraits(**content)
+    traits: dict[str, Any] = content["traits"]
+    for name in content.get("tagged", ()):
+        traits[name] = _untagged(traits[name])
+    for name, value in traits.items():
+        if type(value) is list or type(value) is dict:
+            traits[name] = _with_tuples(value)
+    moment = content.get("observed_at")
+    return trusted(
+        content["user_id"],
+        name=content.get("name"),
+        email=content.get("email"),
+        traits=traits,
+        types=content.get("types", {}),
+        observed_at=None if moment is None else from_microseconds(moment),
+        vendor_ids=content.get("vendor_ids", {}),
+    )
+
+
+def trusted(user_id: str | None, **others: object) -> UserTraits:
+    """Return a user of all their fields without checking any, since they were checked when the user was made."""
+    user = object.__new__(UserTraits)
+    object.__setattr__(user, "user_id", user_id)
+    for field, value in others.items():
+        object.__setattr__(user, field, value)
+    return user
 
 
 def encoded_fields(encoded: bytes) -> dict[str, bytes]:
@@ -59,10 +80,13 @@ def encoded_fields(encoded: bytes) -> dict[str, bytes]:
     A nested trait is one field, since no vendor says how it merges one with what it has.
     """
     content: dict[str, Any] = orjson.loads(encoded)
-    fields: dict[str, bytes] = {name: orjson.dumps(content[name]) for name in ("name", "email") if name in content}
-    for name, value in content.get("traits", content.get("tagged", {})).items():
-        fields[f"traits.{name}"] = orjson.dumps(value)
-    for path, declared in content.get("types", {}).items():
+    fields = {f"traits.{name}": canonical(value) for name, value in content["traits"].items()}
+    for own in ("name", "email"):
+        if own in content:
+            fields[own] = canonical(content[own])
+    for name in content.get("tagged", ()):
+        fields[f"traits.{name}"] += b" tagged"
+    for path, declared in sorted(content.get("types", {}).items()):
         field = f"traits.{path}" if f"traits.{path}" in fields else f"traits.{path.partition('.')[0]}"
         if field in fields:
             fields[field] += f" {path}:{declared}".encode()
@@ -77,6 +101,11 @@ def to_microseconds(moment: datetime) -> int:
 def from_microseconds(microseconds: int) -> datetime:
     """Return the moment that `to_microseconds` was given."""
     return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def canonical(value: object) -> bytes:
+    """Return *value* as JSON, the same for the same value."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def _is_plain(traits: Mapping[str, Any]) -> bool:
@@ -94,6 +123,14 @@ def _is_plain_value(value: object) -> bool:
     return type(value) in _PLAIN
 
 
+def _with_tuples(value: object) -> object:
+    if isinstance(value, list):
+        return tuple([_with_tuples(item) for item in cast("list[object]", value)])
+    if isinstance(value, dict):
+        return {name: _with_tuples(item) for name, item in cast("dict[str, object]", value).items()}
+    return value
+
+
 def _tagged(value: object) -> object:
     if is_nested(value):
         return {_TAG: "map", _VALUE: {name: _tagged(item) for name, item in value.items()}}
@@ -106,7 +143,7 @@ def _tagged(value: object) -> object:
 
 def _untagged(value: object) -> object:
     if isinstance(value, list):
-        return [_untagged(item) for item in cast("list[object]", value)]
+        return tuple([_untagged(item) for item in cast("list[object]", value)])
     if not isinstance(value, dict):
         return value
     tagged = cast("dict[str, Any]", value)

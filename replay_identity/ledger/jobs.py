@@ -36,45 +36,51 @@ class JobMember:
 
 
 @attrs.frozen
+class Batch:
+    """What is to be sent as one job.
+
+    Attributes:
+        idempotency_key: The key to send it under, however often.
+        members: Who is in it, in the order of its items.
+        body: The bytes to send.
+    """
+
+    idempotency_key: str
+    members: Sequence[JobMember] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
 class Job:
-    """One batch under way.
+    """One batch under way; its members and its bytes stay in the ledger, since there may be many.
 
     Attributes:
         id: Its number in the ledger.
         idempotency_key: The key it is sent under, however often.
-        members: Who is in it, in the order of its items.
+        size: How many users are in it.
+        created_at: When it was stored, in seconds since 1970.
         vendor_job: The vendor's id of the job, once it is known.
-        body: The bytes to send, until the vendor's id is known.
-        created_at: When it was first sent, in seconds since 1970.
     """
 
     id: int
     idempotency_key: str
-    members: tuple[JobMember, ...]
+    size: int
+    created_at: int
     vendor_job: str | None = None
-    body: bytes | None = attrs.field(default=None, repr=False)
-    created_at: int = 0
 
 
-def insert_job(db: sqlite3.Connection, backend: int, job: Job) -> Job:
-    """Store *job* and return it with its number."""
+def insert_job(db: sqlite3.Connection, backend: int, batch: Batch, now: int) -> Job:
+    """Store *batch* and return its job."""
+    key, size = batch.idempotency_key, len(batch.members)
     cursor = db.execute(
-        "INSERT INTO jobs (backend, idempotency_key, created_at, members, body) VALUES (?, ?, ?, ?, ?)",
-        [backend, job.idempotency_key, job.created_at, _write_members(job.members), job.body],
+        "INSERT INTO jobs (backend, idempotency_key, size, created_at, members, body) VALUES (?, ?, ?, ?, ?, ?)",
+        [backend, key, size, now, write_members(batch.members), batch.body],
     )
-    return attrs.evolve(job, id=cursor.lastrowid or 0)
+    return Job(cursor.lastrowid or 0, key, size, now)
 
 
-def read_jobs(db: sqlite3.Connection, backend: int) -> list[Job]:
-    """Return the jobs of one backend that are under way, the oldest first."""
-    rows = db.execute(
-        "SELECT id, idempotency_key, members, vendor_job, body, created_at FROM jobs WHERE backend = ? ORDER BY id",
-        [backend],
-    )
-    return [Job(number, key, _read_members(members), *rest) for number, key, members, *rest in rows]
-
-
-def _write_members(members: Sequence[JobMember]) -> bytes:
+def write_members(members: Sequence[JobMember]) -> bytes:
+    """Return *members* as the JSON that `read_members` reads."""
     return orjson.dumps(
         [
             (one.place, one.version, one.user_id, one.vendor_id, [attrs.asdict(loss) for loss in one.lost])
@@ -83,9 +89,10 @@ def _write_members(members: Sequence[JobMember]) -> bytes:
     )
 
 
-def _read_members(written: bytes) -> tuple[JobMember, ...]:
+def read_members(written: bytes) -> list[JobMember]:
+    """Return the members that `write_members` was given."""
     rows: list[tuple[int, int, str | None, str | None, list[dict[str, Any]]]] = orjson.loads(written)
-    return tuple(
+    return [
         JobMember(place, version, user_id, vendor_id, tuple(Adjustment(**loss) for loss in losses))
         for place, version, user_id, vendor_id, losses in rows
-    )
+    ]

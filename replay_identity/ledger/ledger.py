@@ -2,9 +2,10 @@
 
 import sqlite3
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -16,7 +17,7 @@ from .claiming import Claim, Claiming
 from .database import Database
 from .digests import Digests
 from .encoding import decode
-from .jobs import Job, insert_job, read_jobs
+from .jobs import Batch, Job, JobMember, insert_job, read_members
 from .putting import Given, Put, PutCounts, to_given
 from .reasons import Refusal, read_loss, read_refusal
 from .settling import Settle, Settlement
@@ -74,7 +75,11 @@ class Ledger:
 
     def __init__(self, path: str | Path) -> None:
         self._database = Database(path)
-        key: bytes = self._database.rows("SELECT key FROM ledger")[0][0]
+        try:
+            key: bytes = self._database.rows("SELECT key FROM ledger")[0][0]
+        except BaseException:
+            self._database.close()
+            raise
         self._digests = Digests(key)
         self._backends: dict[str, int] = {}
 
@@ -82,6 +87,21 @@ class Ledger:
     def path(self) -> str:
         """Return the name of the file."""
         return self._database.path
+
+    @classmethod
+    @contextmanager
+    def scratch(cls, original: "Ledger | None") -> Generator["Ledger"]:
+        """Lend a copy of *original*, or an empty ledger, that is thrown away afterwards."""
+        with TemporaryDirectory(prefix="replay-identity-") as folder:
+            path = Path(folder) / "scratch.db"
+            if original is not None:
+                original.copy_to(path)
+            with cls(path) as copy:
+                yield copy
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the ledger, as it is now, to *path*."""
+        self._database.copy_to(path)
 
     def put(self, users: Iterable[UserTraits], backends: Iterable[str]) -> Mapping[str, PutCounts]:
         """Take in what *users* should be at the *backends* of these names; it is on disk when this returns.
@@ -112,8 +132,9 @@ class Ledger:
             count: Most claims, below SQLite's 32,766 parameters.
             skip: Places to pass over, such as those under way.
         """
+        number = self._backend(backend)
         with self._database.transaction() as db:
-            return Claiming(db, self._digests, self._backend(backend)).claim(after, count, skip)
+            return Claiming(db, self._digests, number).claim(after, count, skip)
 
     def settle(self, backend: str, settlements: Sequence[Settlement]) -> set[int]:
         """Take note of what became of users at *backend*, in which nobody is twice.
@@ -121,8 +142,9 @@ class Ledger:
         Return the places of those who are due no more: they were accepted, skipped or refused, and nothing more was
         put since the claim.
         """
+        number = self._backend(backend)
         with self._database.transaction() as db:
-            return self._settle(db, backend, settlements)
+            return self._settle(db, number, settlements)
 
     def due(self, backend: str) -> int:
         """Return how many users are due at *backend*."""
@@ -135,33 +157,45 @@ class Ledger:
         """
         return take_turn(self.path, backend)
 
-    def start_job(self, backend: str, job: Job) -> Job:
-        """Store a batch before it is sent, and return it with its number."""
+    def start_job(self, backend: str, batch: Batch) -> Job:
+        """Store a batch before it is sent."""
+        number = self._backend(backend)
         with self._database.transaction() as db:
-            return insert_job(db, self._backend(backend), attrs.evolve(job, created_at=_now()))
+            return insert_job(db, number, batch, _now())
 
     def name_job(self, job: Job, vendor_job: str) -> Job:
         """Store the vendor's id of a batch; what was sent is erased, since it need not be sent again."""
         with self._database.transaction() as db:
             db.execute("UPDATE jobs SET vendor_job = ?, body = NULL WHERE id = ?", [vendor_job, job.id])
-        return attrs.evolve(job, vendor_job=vendor_job, body=None)
+        return attrs.evolve(job, vendor_job=vendor_job)
+
+    def split_job(self, backend: str, job: Job, parts: Iterable[Batch]) -> list[Job]:
+        """Store the *parts* of a batch that was never taken in place of it, both or nothing."""
+        number = self._backend(backend)
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM jobs WHERE id = ?", [job.id])
+            return [insert_job(db, number, part, _now()) for part in parts]
 
     def end_job(self, backend: str, job: Job, settlements: Sequence[Settlement] = ()) -> set[int]:
         """Forget a batch and take note of what became of its users, both or nothing; return as `settle`."""
+        number = self._backend(backend)
         with self._database.transaction() as db:
             db.execute("DELETE FROM jobs WHERE id = ?", [job.id])
-            return self._settle(db, backend, settlements)
-
-    def split_job(self, backend: str, job: Job, parts: Iterable[Job]) -> list[Job]:
-        """Store the *parts* of a batch that was never taken in place of it, both or nothing."""
-        with self._database.transaction() as db:
-            db.execute("DELETE FROM jobs WHERE id = ?", [job.id])
-            return [insert_job(db, self._backend(backend), attrs.evolve(part, created_at=_now())) for part in parts]
+            return self._settle(db, number, settlements)
 
     def jobs(self, backend: str) -> list[Job]:
         """Return the batches under way at *backend*, the oldest first."""
-        with self._database.transaction() as db:
-            return read_jobs(db, self._backend(backend))
+        rows = self._database.rows(_JOBS, self._backend(backend))
+        return [Job(*row) for row in rows]
+
+    def members(self, job: Job) -> list[JobMember]:
+        """Return who is in a batch under way, in the order of its items."""
+        return read_members(self._database.rows("SELECT members FROM jobs WHERE id = ?", job.id)[0][0])
+
+    def body(self, job: Job) -> bytes:
+        """Return the bytes of a batch that the vendor has not taken yet."""
+        body: bytes = self._database.rows("SELECT body FROM jobs WHERE id = ?", job.id)[0][0]
+        return body
 
     def standings(self) -> list[Standing]:
         """Return how many users stand where, for each backend that users were ever put for."""
@@ -173,12 +207,16 @@ class Ledger:
     def refused(self, backend: str) -> Iterator[Refused]:
         """Yield the users whom *backend* refused, and why."""
         for encoded, text, moment in self._in_groups(_REFUSED, backend):
-            yield Refused(decode(encoded), read_refusal(backend, text), moment)
+            with self._database.problems():
+                refused = Refused(decode(encoded), read_refusal(backend, text), moment)
+            yield refused
 
     def losses(self, backend: str) -> Iterator[tuple[Adjustment, ...]]:
         """Yield what *backend* did not get, for each user of whom it did not get all; their ids are no longer known."""
         for (text,) in self._in_groups(_LOSSES, backend):
-            yield read_loss(text)
+            with self._database.problems():
+                loss = read_loss(text)
+            yield loss
 
     def retry(self, backend: str) -> int:
         """Make everyone due again whom *backend* refused, and return how many they are."""
@@ -199,8 +237,8 @@ class Ledger:
     ) -> None:
         self.close()
 
-    def _settle(self, db: sqlite3.Connection, backend: str, settlements: Sequence[Settlement]) -> set[int]:
-        settle = Settle(db, self._digests, self._backend(backend), _now())
+    def _settle(self, db: sqlite3.Connection, backend: int, settlements: Sequence[Settlement]) -> set[int]:
+        settle = Settle(db, self._digests, backend, _now())
         groups = (settlements[start : start + _GROUP] for start in range(0, len(settlements), _GROUP))
         return {place for group in groups for place in settle.settle(group)}
 
@@ -209,7 +247,8 @@ class Ledger:
         if name not in self._backends:
             with self._database.transaction() as db:
                 db.execute("INSERT OR IGNORE INTO backends (name) VALUES (?)", [name])
-                (self._backends[name],) = db.execute("SELECT id FROM backends WHERE name = ?", [name]).fetchone()
+                (number,) = db.execute("SELECT id FROM backends WHERE name = ?", [name]).fetchone()
+            self._backends[name] = number  # Only now is it on disk.
         return self._backends[name]
 
     def _in_groups(self, sql: str, backend: str) -> Iterator[tuple[Any, ...]]:
@@ -220,6 +259,7 @@ class Ledger:
             after = rows[-1][0]
 
 
+_JOBS: Final = "SELECT id, idempotency_key, size, created_at, vendor_job FROM jobs WHERE backend = ? ORDER BY id"
 _STANDING: Final = (
     "SELECT (SELECT count(*) FROM due WHERE backend = ?), (SELECT count(*) FROM held WHERE backend = ?),"
     " (SELECT count(*) FROM refusals WHERE backend = ?), (SELECT count(*) FROM losses WHERE backend = ?),"

@@ -105,6 +105,8 @@ class Put:
 
     def put(self, batch: Sequence[Given]) -> None:
         """Take in a *batch* in which nobody is twice."""
+        if not self.backends:
+            return
         known = self._known(batch)
         self._put_new([given for given in batch if given.identity not in known])
         met = [(known[given.identity], given) for given in batch if given.identity in known]
@@ -144,24 +146,27 @@ class Put:
             due = [
                 backend
                 for name, backend in self.backends.items()
-                if self._becomes_due(standings[name], self.counts[name], known.place, fresh, changed=changed)
+                if self._becomes_due(standings[name], self.counts[name], known, fresh, changed=changed)
             ]
-            if due or (changed and known.desired is not None):
+            if changed and (due or known.desired is not None):
                 self.db.execute("INSERT OR REPLACE INTO desired VALUES (?, ?, ?)", [known.place, self.version, desired])
             for backend in due:
                 self.db.execute("INSERT INTO due VALUES (?, ?)", [backend, known.place])
                 self.db.execute("DELETE FROM refusals WHERE backend = ? AND user = ?", [backend, known.place])
 
-    def _becomes_due(self, standing: "Standing", counts: PutCounts, place: int, given: Given, *, changed: bool) -> bool:
+    def _becomes_due(
+        self, standing: "Standing", counts: PutCounts, known: _Known, given: Given, *, changed: bool
+    ) -> bool:
         """Count what *given* means for one backend, and tell whether it makes the user due there."""
-        if place in standing.due:
+        if known.place in standing.due:
             counts.waiting += 1
             return False
-        if place in standing.refused and not changed:
+        refused = standing.refused.get(known.place)
+        if refused is not None and refused == known.version and not changed:
             counts.refused += 1
             return False
-        held = standing.held.get(place)
-        if place not in standing.refused and held is not None and self._says_nothing_new(given, held):
+        held = standing.held.get(known.place)
+        if refused is None and held is not None and self._says_nothing_new(given, held):
             counts.unchanged += 1
             return False
         counts.due += 1
@@ -199,10 +204,10 @@ class Put:
 
 @attrs.frozen
 class Standing:
-    """How some users stand at one backend."""
+    """How some users stand at one backend; refused: which version of them."""
 
     due: frozenset[int]
-    refused: frozenset[int]
+    refused: Mapping[int, int]
     held: Mapping[int, _Held]
 
     @classmethod
@@ -214,7 +219,7 @@ class Standing:
         held = db.execute(f"SELECT user, whole, fields, in_doubt FROM held WHERE {among}", parameters)  # Marks.
         return cls(
             frozenset(user for (user,) in db.execute(f"SELECT user FROM due WHERE {among}", parameters)),
-            frozenset(user for (user,) in db.execute(f"SELECT user FROM refusals WHERE {among}", parameters)),
+            dict(db.execute(f"SELECT user, version FROM refusals WHERE {among}", parameters).fetchall()),
             {user: _Held(*row) for user, *row in held},
         )
 

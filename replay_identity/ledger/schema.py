@@ -23,10 +23,10 @@ _VERSION_1: Final = (
         backend INTEGER, user INTEGER, whole BLOB NOT NULL, fields BLOB NOT NULL, in_doubt INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (backend, user)
     ) WITHOUT ROWID""",
-    # Few reasons, told of many users.
+    # Few reasons, told of many users. version: of what was refused.
     "CREATE TABLE reasons (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",
     """CREATE TABLE refusals (
-        backend INTEGER, user INTEGER, reason INTEGER NOT NULL, refused_at INTEGER NOT NULL,
+        backend INTEGER, user INTEGER, version INTEGER NOT NULL, reason INTEGER NOT NULL, refused_at INTEGER NOT NULL,
         PRIMARY KEY (backend, user)
     ) WITHOUT ROWID""",
     """CREATE TABLE losses (
@@ -36,7 +36,7 @@ _VERSION_1: Final = (
     # Batches under way: what to send again after a crash, under which key, and who is in them.
     """CREATE TABLE jobs (
         id INTEGER PRIMARY KEY, backend INTEGER NOT NULL, idempotency_key TEXT NOT NULL, vendor_job TEXT,
-        created_at INTEGER NOT NULL, members BLOB NOT NULL, body BLOB
+        size INTEGER NOT NULL, created_at INTEGER NOT NULL, members BLOB NOT NULL, body BLOB
     )""",
 )
 

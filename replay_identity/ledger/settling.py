@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import attrs
 
+from ..errors import printable
 from ..outcome import Accepted, Adjustment, Broken, Outcome, Rejected, Skipped
 from .digests import Digests, pack, unpack
 from .encoding import encoded_fields
@@ -48,21 +49,26 @@ class Settle:
 
     def settle(self, settlements: Sequence[Settlement]) -> list[int]:
         """Take note of *settlements*, in which nobody is twice, and return the places of who is due no more."""
-        desired = self._desired([settlement.place for settlement in settlements])
-        current = [
-            (settlement, desired[settlement.place][1])
-            for settlement in settlements
-            if desired.get(settlement.place, (None,))[0] == settlement.version
-        ]
-        held = [(one.place, encoded) for one, encoded in current if isinstance(one.outcome, Accepted | Skipped)]
-        refused = [(one.place, one.outcome) for one, _ in current if isinstance(one.outcome, Rejected | Broken)]
+        due = self._due([settlement.place for settlement in settlements])
+        current = [one for one in settlements if one.place in due and due[one.place][0] == one.version]
+        held = {one.place: due[one.place][1] for one in current if isinstance(one.outcome, Accepted | Skipped)}
+        refused = [one for one in current if isinstance(one.outcome, Rejected | Broken)]
         self._hold(held)
         self._refuse(refused)
-        self._lose(dict(held), {one.place: lost for one, _ in current if (lost := lossy(one.outcome))})
-        settled = [place for place, _ in held] + [place for place, _ in refused]
+        self._lose([one for one in current if isinstance(one.outcome, Accepted)], held)
+        settled = [*held, *(one.place for one in refused)]
         self._delete("due", settled)
         self._erase(settled)
         return settled
+
+    def _due(self, places: Sequence[int]) -> dict[int, tuple[int, bytes]]:
+        """Return what those of *places* who are due should be, and the version of it."""
+        rows = self.db.execute(
+            "SELECT desired.user, version, traits FROM desired JOIN due ON backend = ? AND due.user = desired.user"
+            f" WHERE desired.user IN ({_marks(places)})",
+            [self.backend, *places],
+        )
+        return {user: (version, traits) for user, version, traits in rows}
 
     def _erase(self, places: Sequence[int]) -> None:
         """Erase the values of the users whom no vendor needs them for any more."""
@@ -74,49 +80,49 @@ class Settle:
             places,
         )
 
-    def _desired(self, places: Sequence[int]) -> dict[int, tuple[int, bytes]]:
-        rows = self.db.execute(f"SELECT user, version, traits FROM desired WHERE user IN ({_marks(places)})", places)
-        return {user: (version, traits) for user, version, traits in rows}
-
-    def _hold(self, confirmed: Sequence[tuple[int, bytes]]) -> None:
+    def _hold(self, confirmed: Mapping[int, bytes]) -> None:
         """Move the mark of what the vendor holds."""
-        before = self._held_before([place for place, _ in confirmed])
+        before = self._held_before(confirmed)
         rows: list[tuple[int, int, bytes, bytes]] = []
-        for place, encoded in confirmed:
+        for place, encoded in confirmed.items():
             fields = self.digests.of_fields(encoded)
             if place in before:
                 fields = {**unpack(before[place]), **fields}
             rows.append((self.backend, place, self.digests.of_user(encoded), pack(fields)))
         self.db.executemany("INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, 0)", rows)
 
-    def _held_before(self, places: Sequence[int]) -> dict[int, bytes]:
+    def _held_before(self, places: Collection[int]) -> dict[int, bytes]:
         rows = self.db.execute(
             f"SELECT user, fields FROM held WHERE backend = ? AND user IN ({_marks(places)})", [self.backend, *places]
         )
         return dict(rows.fetchall())
 
-    def _refuse(self, refused: Iterable[tuple[int, Rejected | Broken]]) -> None:
-        self.db.executemany(
-            "INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?)",
-            [(self.backend, place, self._reasons.id_of(refusal_text(refusal)), self.now) for place, refusal in refused],
-        )
+    def _refuse(self, refused: Iterable[Settlement]) -> None:
+        rows: list[tuple[int, int, int, int, int]] = []
+        for one in refused:
+            if isinstance(one.outcome, Rejected | Broken):
+                reason = self._reasons.id_of(refusal_text(one.outcome))
+                rows.append((self.backend, one.place, one.version, reason, self.now))
+        self.db.executemany("INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?, ?)", rows)
 
-    def _lose(self, held: Mapping[int, bytes], lost: Mapping[int, tuple[Adjustment, ...]]) -> None:
+    def _lose(self, accepted: Sequence[Settlement], sent: Mapping[int, bytes]) -> None:
         """Put on record what the vendor did not get of whom; of fields that were not sent now, the record stays."""
-        earlier = self.db.execute(
-            f"SELECT user, text FROM losses JOIN reasons ON id = reason WHERE backend = ? AND user IN ({_marks(held)})",
-            [self.backend, *held],
-        )
-        losses = dict(lost)
-        for place, text in earlier.fetchall():
-            fields = encoded_fields(held[place])
-            stands = (loss for loss in read_loss(text) if not any(_is_about(loss, field) for field in fields))
-            losses[place] = (*stands, *losses.get(place, ()))
+        losses = {one.place: lost for one in accepted if (lost := lossy(one.outcome))}
+        for place, text in self._lost_before([one.place for one in accepted]):
+            fields = [printable(field) for field in encoded_fields(sent[place])]
+            stands = [loss for loss in read_loss(text) if not any(_is_about(loss, field) for field in fields)]
+            losses[place] = tuple(dict.fromkeys([*stands, *losses.get(place, ())]))
             self.db.execute("DELETE FROM losses WHERE backend = ? AND user = ?", [self.backend, place])
         self.db.executemany(
             "INSERT INTO losses VALUES (?, ?, ?)",
             [(self.backend, place, self._reasons.id_of(loss_text(losses[place]))) for place in losses if losses[place]],
         )
+
+    def _lost_before(self, places: Sequence[int]) -> list[tuple[int, str]]:
+        return self.db.execute(
+            f"SELECT user, text FROM losses JOIN reasons ON id = reason WHERE backend = ? AND user IN ({_marks(places)})",
+            [self.backend, *places],
+        ).fetchall()
 
     def _delete(self, table: str, places: Sequence[int]) -> None:
         among = f"backend = ? AND user IN ({_marks(places)})"

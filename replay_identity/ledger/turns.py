@@ -3,7 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Generator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from hashlib import blake2b
 from typing import Final
 
@@ -22,15 +22,17 @@ def take_turn(path: str, backend: str) -> Generator[bool]:
     if path == MEMORY:
         yield True
         return
-    with closing(sqlite3.connect(_lock_path(path, backend), timeout=0, isolation_level=None)) as lock:
+    with ExitStack() as stack:
         try:
+            lock = sqlite3.connect(_lock_path(path, backend), timeout=0, isolation_level=None)
+            stack.callback(lock.close)
             lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
+            is_ours = True
+        except sqlite3.Error as error:
             if error.sqlite_errorname != "SQLITE_BUSY":
                 raise LedgerError(path, "cannot be locked", "check the permissions of its folder") from None
-            yield False
-        else:
-            yield True
+            is_ours = False
+        yield is_ours
 
 
 def _lock_path(path: str, backend: str) -> str:
