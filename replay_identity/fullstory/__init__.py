@@ -1,6 +1,6 @@
 """Fullstory: typed JSON properties through the server API v2 (https://developer.fullstory.com/server/)."""
 
 from .adapter import Fullstory, UserFilter
-from .limits import LIMITS
+from .limits import BATCH_LIMITS, LIMITS
 
-__all__ = ["LIMITS", "Fullstory", "UserFilter"]
+__all__ = ["BATCH_LIMITS", "LIMITS", "Fullstory", "UserFilter"]

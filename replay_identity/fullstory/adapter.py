@@ -1,22 +1,24 @@
-"""Fullstory's Users API v2, for one user at a time."""
+"""Fullstory's Users API v2: one user at a time, and many at once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import attrs
+import orjson
 
-from ..backend import Credentials, Page, Plan, StoredUser
+from ..backend import BatchItem, Credentials, JobProgress, Member, Page, Plan, StoredUser, TooLarge
 from ..credentials import check_api_key, check_base_url, check_header
 from ..errors import InvalidTraitsError
 from ..exchange import Exchange, Reply, Request, T
 from ..fitting import Fitting, OnViolation, check_on_violation
-from ..limits import Limits
+from ..limits import BatchLimits, Limits
 from ..model import UserTraits
 from ..outcome import Accepted, Failure, Outcome, Rejected, Skipped, Unknown
 from ..values import checked_id, checked_string
 from . import replies
-from .limits import LIMITS
+from .batch import BATCH, Job
+from .limits import BATCH_LIMITS, LIMITS
 from .values import dumps
 from .words import word_user
 
@@ -26,6 +28,7 @@ _HOSTS: Final[Mapping[str, str]] = {"eu1": "https://api.eu1.fullstory.com"}
 _DEFAULT_HOST: Final = "https://api.fullstory.com"
 
 _USERS: Final = "/v2/users"
+_IDEMPOTENCY_KEY: Final = "idempotency-key"
 
 
 def _check_text(_instance: object, attribute: "attrs.Attribute[Any]", text: str | None) -> None:
@@ -126,11 +129,7 @@ class Fullstory:
 
     def plan(self, user: UserTraits, /) -> Plan:
         """Return the upsert by uid, the update by Fullstory id, or the creation of an anonymous user."""
-        fitting = Fitting(adapt=self.on_violation == "adapt")
-        body = word_user(user, fitting)
-        vendor_id = user.vendor_ids.get(self.name)
-        if vendor_id in {".", ".."}:
-            fitting.refuse(f"vendor_ids.{self.name}", "dot-segment")
+        body, vendor_id, fitting = self._word(user)
         adjustments = tuple(fitting.adjustments)
         if fitting.violations:
             return Plan(self.name, None, adjustments, tuple(fitting.violations))
@@ -152,11 +151,53 @@ class Fullstory:
         failure = self._failure(reply, user=user)
         if reply.status == replies.CONFLICT and plan.request.idempotency_header:
             # Only an earlier attempt of our own, still running, can hold the random key.
-            failure = Unknown(self.name, "HTTP 409, an earlier attempt may still be running")
+            failure = replies.conflict(self.name)
         if isinstance(failure, Unknown) and plan.request.creates:
             # Nothing to upsert by: the same call with a new idempotency key would make a second anonymous user.
             return attrs.evolve(failure, retryable=False)
         return failure
+
+    @property
+    def batch_limits(self) -> BatchLimits:
+        """Return Fullstory's published limits on batch imports."""
+        return BATCH_LIMITS
+
+    def batch_item(self, user: UserTraits, /) -> BatchItem:
+        """Return the item that upserts *user*, with the Fullstory id if there is one."""
+        item, vendor_id, fitting = self._word(user)
+        adjustments = tuple(fitting.adjustments)
+        if fitting.violations:
+            return BatchItem(self.name, None, adjustments, tuple(fitting.violations))
+        if vendor_id is not None:
+            item["id"] = vendor_id
+        return BatchItem(self.name, dumps(item), adjustments)
+
+    def batch_body(self, contents: Iterable[bytes], /) -> bytes:
+        """Return the body that holds *contents*, each of them JSON already."""
+        return b'{"requests":[' + b",".join(contents) + b"]}"
+
+    def batch_contents(self, body: bytes, /) -> Sequence[bytes]:
+        """Return the items that `batch_body` was given, with the same words in them."""
+        return [dumps(item) for item in orjson.loads(body)["requests"]]
+
+    def create_job(self, body: bytes, /, *, idempotency_key: str) -> Exchange[str | TooLarge | Failure]:
+        """Send the batch and return the id of its job; the same *body* and key again return the same job.
+
+        Fullstory keeps a key for 24 hours (https://developer.fullstory.com/server/idempotent-requests).
+        """
+        check_header("idempotency_key", idempotency_key)
+        headers = {**self._headers, _IDEMPOTENCY_KEY: idempotency_key}
+        url = self._api_url + BATCH
+        reply = yield Request("create_job", "POST", url, headers, body, _IDEMPOTENCY_KEY, creates=True)
+        return replies.read_job_id(self.name, reply, body, self.api_key, idempotency_key)
+
+    def poll_job(self, job_id: str, /) -> Exchange[JobProgress | Failure]:
+        """Ask how far the job is; a Standard key may."""
+        return self._job(job_id).poll()
+
+    def collect_job(self, job_id: str, members: Sequence[Member], /) -> Exchange[tuple[Outcome, ...] | Failure]:
+        """Return what became of each of the *members*; needs an Architect or Admin key if any was refused."""
+        return self._job(job_id).collect(members)
 
     def get(self, user_id: str, /) -> Exchange[StoredUser | Failure | None]:
         """Return the user of that uid, or None; needs an Architect or Admin key."""
@@ -216,6 +257,20 @@ class Fullstory:
         reply = yield self._request("verify", "GET", "/me")
         return replies.read_credentials(self.name, self.region, reply) or self._failure(reply)
 
+    def _word(self, user: UserTraits) -> tuple[dict[str, Any], str | None, Fitting]:
+        """Return *user* as JSON has them, their Fullstory id, and what had to give."""
+        fitting = Fitting(adapt=self.on_violation == "adapt")
+        body = word_user(user, fitting)
+        vendor_id = user.vendor_ids.get(self.name)
+        if vendor_id in {".", ".."}:
+            fitting.refuse(f"vendor_ids.{self.name}", "dot-segment")
+        return body, vendor_id, fitting
+
+    def _job(self, job_id: str) -> Job:
+        if not replies.is_segment(checked_string(job_id, "job_id")):
+            raise InvalidTraitsError("job_id", _NO_SEGMENT)
+        return Job(self.name, job_id, lambda operation, path: self._request(operation, "GET", path), self.api_key)
+
     def _delete(self, path: str, said: str) -> Exchange[Outcome]:
         reply = yield self._request("delete", "DELETE", path)
         if reply.is_success and reply.json_object() is not None:
@@ -228,17 +283,20 @@ class Fullstory:
         self, operation: str, method: str, path: str, body: bytes | None = None, *, creates: bool = False
     ) -> Request:
         # The key is documented for the creation only: https://developer.fullstory.com/server/idempotent-requests.
-        idempotency_header = "idempotency-key" if path == _USERS and method == "POST" else None
+        idempotency_header = _IDEMPOTENCY_KEY if path == _USERS and method == "POST" else None
         return Request(operation, method, self._api_url + path, self._headers, body, idempotency_header, creates)
 
     def _failure(self, reply: Reply, *said: str, user: UserTraits | None = None) -> Failure:
         return replies.read_refusal(self.name, reply, user, self.api_key, *said)
 
 
+_NO_SEGMENT: Final = "cannot stand in a URL: HTTP libraries would drop the segment"
+
+
 def _user_path(vendor_id: str) -> str:
     """Return the path of one user, or raise where a path cannot hold the id."""
-    if checked_string(vendor_id, "vendor_id") in {"", ".", ".."}:
-        raise InvalidTraitsError("vendor_id", "cannot stand in a URL: HTTP libraries would drop the segment")
+    if not replies.is_segment(checked_string(vendor_id, "vendor_id")):
+        raise InvalidTraitsError("vendor_id", _NO_SEGMENT)
     return f"{_USERS}/{quote(vendor_id, safe='')}"
 
 

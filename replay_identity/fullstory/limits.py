@@ -4,7 +4,7 @@ from datetime import date
 from functools import partial
 from typing import Final
 
-from ..limits import Limit, Limits, Unit
+from ..limits import BatchLimits, Limit, Limits, Unit
 
 _limit = partial(Limit, source="https://developer.fullstory.com/server/users/create-user", read_on=date(2026, 11, 21))
 
@@ -33,6 +33,39 @@ LIMITS: Final = Limits(
     ),
     trait_count=MOST_PROPERTIES,
     trait_name_pattern="[A-Za-z][A-Za-z0-9_]*",
+)
+
+_batch_limit = partial(
+    Limit,
+    source="https://developer.fullstory.com/server/users/create-batch-user-import-job",
+    read_on=date(2026, 11, 21),
+)
+
+BATCH_LIMITS: Final = BatchLimits(
+    users=_batch_limit(
+        maximum=50_000,
+        unit=Unit.USERS,
+        rule="batch-users",
+        note="Of one request. No limit in bytes is published; 413 is read as too large.",
+    ),
+    running_jobs=_batch_limit(
+        maximum=100,
+        unit=Unit.JOBS,
+        rule="running-jobs",
+        note="Of the organisation. Further jobs are taken and wait for one to complete.",
+    ),
+    open_jobs=_batch_limit(
+        maximum=200,
+        unit=Unit.JOBS,
+        rule="open-jobs",
+        note="Of the organisation. Further batches are answered 429 until some complete, however slowly they come.",
+    ),
+    open_users=_batch_limit(
+        maximum=500_000,
+        unit=Unit.USERS,
+        rule="open-users",
+        note="Of the organisation, in all open jobs. Further batches are answered 429 until some complete.",
+    ),
 )
 
 # A text of so few characters is within the limit of a value whatever they are: UTF-8 takes four bytes at the most.

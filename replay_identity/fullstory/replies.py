@@ -1,17 +1,29 @@
 """Fullstory's answers in our words (https://developer.fullstory.com/server/, read 2026-11-21)."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from ..backend import Credentials, Page, StoredUser
+import attrs
+import orjson
+
+from ..backend import Credentials, JobProgress, Page, StoredUser, TooLarge
+from ..errors import InvalidTraitsError
 from ..exchange import Reply
 from ..masking import mask
 from ..model import UserTraits
-from ..outcome import Failure
+from ..outcome import Failure, Rejected, Unknown
 from ..reading import read_failure
 
+NOT_YET: Final = 202
+FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
+PAYLOAD_TOO_LARGE: Final = 413
+# The code of a user whom a batch refused without a code that can be told.
+REFUSED: Final = "refused"
+# The longest body of a batch that is looked through for what an answer may quote.
+MOST_LOOKED_THROUGH: Final = 65_536
 # No organisation has more users than fit into so many digits.
 _MOST_DIGITS: Final = 18
 
@@ -51,8 +63,7 @@ def read_page(backend: str, reply: Reply) -> Page | None:
     total = content.get("total_records")
     return Page(
         tuple(user for user in users if user),
-        # Absent, null and "" have all been seen on a last page.
-        next_token=_text(content.get("next_page_token")) or None,
+        next_token=_next_token(content),
         total=int(total) if isinstance(total, str) and total.isdecimal() and len(total) <= _MOST_DIGITS else None,
     )
 
@@ -77,6 +88,133 @@ def read_refusal(backend: str, reply: Reply, user: UserTraits | None, *secrets: 
         code=None if code is None else mask(code, user, *secrets),
         message=None if message is None else mask(message, user, *secrets),
     )
+
+
+def conflict(backend: str) -> Unknown:
+    """Return what a 409 means where a key was sent that only an earlier attempt of our own can hold."""
+    return Unknown(backend, "HTTP 409, an earlier attempt may still be running")
+
+
+def read_job_id(backend: str, reply: Reply, body: bytes, *secrets: str) -> str | TooLarge | Failure:
+    """Return the id of the job that was made of the batch *body*, or why there is none."""
+    content = reply.json_object() if reply.is_success else None
+    job_id = _text(_object(content.get("job")).get("id")) if content else None
+    if job_id is not None and is_segment(job_id):
+        return job_id
+    if reply.status == PAYLOAD_TOO_LARGE:
+        return TooLarge(backend)
+    if reply.status == CONFLICT:
+        return conflict(backend)
+    user = _as_user(_items(body)) if len(body) <= MOST_LOOKED_THROUGH else None
+    if user is None:
+        return read_job_failure(backend, reply, *secrets, body=body)
+    return read_refusal(backend, reply, user, *secrets, *_days(user))
+
+
+def is_segment(text: str) -> bool:
+    """Tell whether *text* can stand in a path; HTTP libraries resolve dots away."""
+    return text not in {"", ".", ".."}
+
+
+def read_progress(reply: Reply) -> JobProgress | None:
+    """Return how far a job is, or None if *reply* does not say; whatever is not a final status means running."""
+    content = reply.json_object() if reply.is_success else None
+    job = content.get("job") if content else None
+    if content is None or not isinstance(job, dict):
+        return None
+    status = cast("dict[str, Any]", job).get("status")
+    return JobProgress(status not in _FINAL, _count(content.get("imports")), _count(content.get("errors")))
+
+
+# COMPLETED may come with errors and FAILED with imports: the documents contradict each other.
+_FINAL: Final = ("COMPLETED", "FAILED")
+
+
+@attrs.frozen
+class Rows:
+    """One page of what became of the users of a batch."""
+
+    rows: tuple[dict[str, Any], ...] = attrs.field(repr=False)
+    next_token: str | None = attrs.field(repr=False)
+
+
+def read_rows(reply: Reply) -> Rows | None:
+    """Return the rows shown, or None if *reply* shows no page of them."""
+    content = reply.json_object() if reply.is_success else None
+    # Results are not required on a page of errors, the total is.
+    if not content or not content.keys() & {"results", "total_records"}:
+        return None
+    results: object = content.get("results") or []
+    if not isinstance(results, list):
+        return None
+    rows = [_object(row) for row in cast("list[object]", results)]
+    # No row is left out silently, and one that says nothing is none.
+    return Rows(tuple(rows), _next_token(content)) if all(rows) else None
+
+
+def read_row_refusal(
+    backend: str, row: Mapping[str, Any], sent: Sequence[Mapping[str, Any]], *secrets: str
+) -> Rejected:
+    """Return why the user of an error *row* was refused, with the items *sent* and *secrets* masked in its words."""
+    code, message = _text(row.get("code")), _text(row.get("message"))
+    user = _as_user(sent)
+    if user is None:
+        # Without knowing what was sent, nothing can be masked.
+        return Rejected(backend, code=_bare(code, *secrets) or REFUSED)
+    said = (*secrets, *_days(user))
+    return Rejected(
+        backend,
+        code=mask(code or "", user, *said) or REFUSED,
+        message=None if message is None else mask(message, user, *said),
+    )
+
+
+def read_job_failure(backend: str, reply: Reply, *secrets: str, body: bytes = b"") -> Failure:
+    """Return why Fullstory did not do as asked about a job, without its words: they may quote any of the users."""
+    code = _bare(_text((reply.json_object() or {}).get("code")), *secrets)
+    if code is not None and orjson.dumps(code) in body:
+        code = None
+    return read_failure(backend, reply, hints=_HINTS, code=code)
+
+
+def _bare(code: str | None, *secrets: str) -> str | None:
+    """Return *code* if it looks like Fullstory's own and not like what somebody is called."""
+    return code if code and _CODE.fullmatch(code) and code not in secrets else None
+
+
+_CODE: Final = re.compile(r"[a-z]+(_[a-z]+){0,7}")
+
+
+def _items(body: bytes) -> Sequence[Mapping[str, Any]]:
+    """Return the items of a batch."""
+    items: Sequence[Mapping[str, Any]] = (Reply(0, body=body).json_object() or {}).get("requests", [])
+    return items
+
+
+def _as_user(sent: Sequence[Mapping[str, Any]]) -> UserTraits | None:
+    """Return a user who holds all that the items *sent* say, or None if they say nothing or cannot be sent."""
+    said = [{name: value for name, value in item.items() if name != "schema"} for item in sent if item]
+    try:
+        return UserTraits(traits={"sent": said}) if said else None
+    except InvalidTraitsError:
+        return None
+
+
+def _days(user: UserTraits) -> list[str]:
+    """Return the days that *user* holds: a moment may be quoted in another form, but not with another day."""
+    return [day.decode() for day in _DAY.findall(orjson.dumps(user.traits))]
+
+
+_DAY: Final = re.compile(rb'"(\d{4}-\d{2}-\d{2})')
+
+
+def _count(value: object) -> int:
+    return value if type(value) is int and value > 0 else 0
+
+
+def _next_token(content: Mapping[str, Any]) -> str | None:
+    # Absent, null and "" have all been seen on a last page.
+    return _text(content.get("next_page_token")) or None
 
 
 def _user(backend: str, content: object) -> StoredUser | None:

@@ -1,0 +1,859 @@
+"""Fullstory's batch imports: the items, the job, and which row of the results is about whom."""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, TypeVar
+
+import attrs
+import orjson
+import pytest
+from exchanges import run
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import bodies, replies, short_texts, users
+
+from replay_identity import (
+    Accepted,
+    ConfigurationError,
+    Fullstory,
+    InvalidTraitsError,
+    LogRocket,
+    Misconfigured,
+    Outcome,
+    Rejected,
+    Unavailable,
+    Unknown,
+    UserTraits,
+)
+from replay_identity.backend import BatchItem, JobProgress, Member, SupportsBatch, TooLarge
+from replay_identity.exchange import PAUSED, Exchange, Lost, Pause, Reply, Request
+from replay_identity.limits import Unit
+from replay_identity.outcome import explain
+from replay_identity.transport.attempts import Attempts, Send
+
+T = TypeVar("T")
+
+KEY = "na1.by11Qcanary/DEMO"
+BACKEND = Fullstory(KEY)
+LENIENT = Fullstory(KEY, on_violation="adapt")
+JOB = "abd123="
+JOB_URL = "https://api.fullstory.com/v2/users/batch/abd123%3D"
+OPERATION = "idem-key-canary"
+ANN = UserTraits("u1", name="Ann", traits={"days": 43})
+UNSHOWN = "the results of the job do not show this user"
+Row = dict[str, Any]
+
+
+def json_reply(content: object, status: int = 200) -> Reply:
+    """Return an answer of *content*."""
+    return Reply(status, body=orjson.dumps(content))
+
+
+def page(*rows: Row, token: str | None = None) -> Reply:
+    """Return one page of results."""
+    return json_reply({"results": rows, "total_records": str(len(rows)), "next_page_token": token})
+
+
+NO_ROWS = page()
+FORBIDDEN = json_reply({"code": "forbidden", "message": "insufficient permissions"}, 403)
+
+
+def status_of(status: object, **counts: object) -> Reply:
+    """Return the status of a job."""
+    return json_reply({"job": {"id": JOB, "status": status, "created": "2026-11-21T08:00:00.123Z"}, **counts})
+
+
+def serve(exchange: Exchange[T], answer: Callable[[Request], Reply]) -> tuple[T, list[Request], list[float]]:
+    """Answer every request of *exchange*; return its result, what it asked and how long it paused."""
+    requests: list[Request] = []
+    pauses: list[float] = []
+    reply: Reply | None = None
+    while True:
+        try:
+            wish = next(exchange) if reply is None else exchange.send(reply)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result, requests, pauses
+        if isinstance(wish, Pause):
+            pauses.append(wish.seconds)
+            reply = PAUSED
+        else:
+            requests.append(wish)
+            reply = answer(wish)
+
+
+def collect(members: Sequence[Member], *replies: Reply) -> tuple[Outcome, ...]:
+    """Return what became of *members*, when Fullstory answers with *replies* in turn."""
+    outcomes, _ = run(BACKEND.collect_job(JOB, members), *replies)
+    assert isinstance(outcomes, tuple)
+    return outcomes
+
+
+def content(**fields: Any) -> bytes:
+    """Return the content of an item."""
+    return orjson.dumps(fields)
+
+
+def refusal(code: str, message: str | None = None) -> Rejected:
+    """Return a refusal by the vendor."""
+    return Rejected("fullstory", code=code, message=message)
+
+
+# Items
+
+
+def test_only_fullstory_takes_batches() -> None:
+    """The capability is asked for with isinstance."""
+    assert isinstance(BACKEND, SupportsBatch)
+    assert not isinstance(LogRocket("acme:shop:key"), SupportsBatch)
+
+
+def test_the_limits_of_a_batch_are_those_published() -> None:
+    """Each with where and when it was read."""
+    limits = BACKEND.batch_limits
+
+    assert (limits.users.maximum, limits.users.unit, limits.users.rule) == (50_000, Unit.USERS, "batch-users")
+    assert (limits.running_jobs.maximum, limits.running_jobs.unit) == (100, Unit.JOBS)
+    assert limits.running_jobs.rule == "running-jobs"
+    assert (limits.open_jobs.maximum, limits.open_jobs.unit, limits.open_jobs.rule) == (200, Unit.JOBS, "open-jobs")
+    assert (limits.open_users.maximum, limits.open_users.unit) == (500_000, Unit.USERS)
+    assert limits.open_users.rule == "open-users"
+    assert {limit.read_on for limit in attrs.astuple(limits, recurse=False)} == {date(2026, 11, 21)}
+    assert all(
+        limit.source.startswith("https://developer.fullstory.com/") for limit in attrs.astuple(limits, recurse=False)
+    )
+
+
+def test_an_item_holds_the_fullstory_id_where_there_is_one() -> None:
+    """By the backend's own name; in a single request it stands in the address."""
+    europe = Fullstory("eu1.key", name="fs-eu")
+    user = UserTraits("u1", vendor_ids={"fullstory": "1", "fs-eu": "2"})
+
+    assert orjson.loads(BACKEND.batch_item(user).content or b"") == {"uid": "u1", "id": "1"}
+    assert europe.batch_item(user) == BatchItem("fs-eu", b'{"uid":"u1","id":"2"}')
+
+
+@given(user=users(), lenient=st.booleans())
+def test_an_item_is_what_a_single_request_sends(user: UserTraits, lenient: bool) -> None:  # noqa: FBT001
+    """The same words, adjustments and violations, and the id beside them."""
+    backend = LENIENT if lenient else BACKEND
+
+    item, plan = backend.batch_item(user), backend.plan(user)
+
+    assert (item.backend, item.adjustments, item.violations) == (plan.backend, plan.adjustments, plan.violations)
+    assert (item.content is None) == (plan.request is None)
+    if item.content is not None and plan.request is not None:
+        vendor_id = user.vendor_ids.get("fullstory")
+        id_field = {} if vendor_id is None else {"id": vendor_id}
+        assert orjson.loads(item.content) == orjson.loads(plan.request.body or b"") | id_field
+
+
+@given(batch=st.lists(users(), max_size=4))
+def test_a_body_is_its_items_in_order(batch: list[UserTraits]) -> None:
+    """Joined as they are, whatever is in them."""
+    contents = [item for user in batch if (item := LENIENT.batch_item(user).content) is not None]
+
+    body = BACKEND.batch_body(iter(contents))
+
+    assert orjson.loads(body) == {"requests": [orjson.loads(each) for each in contents]}
+    assert all(each in body for each in contents)
+
+
+@given(batch=st.lists(users(), max_size=4))
+def test_a_body_is_taken_apart_again(batch: list[UserTraits]) -> None:
+    """Into what it was joined from, to the byte, for a batch that was stored before it was sent."""
+    contents = [item for user in batch if (item := LENIENT.batch_item(user).content) is not None]
+
+    assert BACKEND.batch_contents(BACKEND.batch_body(contents)) == contents
+
+
+# Creating
+
+
+def create(reply: Reply, body: bytes = b'{"requests":[{"uid":"u1"}]}') -> Any:
+    """Return what becomes of a creation that is answered with *reply*."""
+    return run(BACKEND.create_job(body, idempotency_key=OPERATION), reply)[0]
+
+
+def test_a_job_is_created_under_the_callers_key() -> None:
+    """With the bytes as they are; the id is opaque."""
+    body = BACKEND.batch_body([BACKEND.batch_item(ANN).content or b""])
+    created = json_reply({"job": {"id": JOB, "status": "PROCESSING", "created": "2026-11-21T08:00:00.12Z"}})
+
+    job_id, requests = run(BACKEND.create_job(body, idempotency_key=OPERATION), created)
+
+    assert job_id == JOB
+    assert requests == [
+        Request(
+            "create_job",
+            "POST",
+            "https://api.fullstory.com/v2/users/batch",
+            {
+                "accept": "application/json",
+                "authorization": f"Basic {KEY}",
+                "content-type": "application/json",
+                "idempotency-key": OPERATION,
+            },
+            body,
+            "idempotency-key",
+            creates=True,
+        )
+    ]
+
+
+def test_every_retry_sends_the_callers_key() -> None:
+    """Even after a 500, which for other requests means a new one: this job may exist."""
+    steps = Attempts(new_key=lambda: "another").steps(BACKEND.create_job(b"{}", idempotency_key=OPERATION))
+    step = next(steps)
+    keys: list[str] = []
+    for reply in (Reply(500), PAUSED, Reply(502), PAUSED):
+        if isinstance(step, Send):
+            keys.append(step.request.headers["idempotency-key"])
+        step = steps.send(reply)
+    assert isinstance(step, Send)
+    keys.append(step.request.headers["idempotency-key"])
+
+    assert keys == [OPERATION] * 3
+
+
+def test_a_key_that_no_header_can_hold_is_refused() -> None:
+    """Before anything is sent, and without being quoted."""
+    with pytest.raises(ConfigurationError, match=r"^idempotency_key: ") as caught:
+        run(BACKEND.create_job(b"{}", idempotency_key="canary\r\nx: y"))
+
+    assert "canary" not in str(caught.value)
+
+
+DOCUMENTED = "HTTP 200 with a body that is not the documented one"
+
+
+@pytest.mark.parametrize(
+    ("reply", "result"),
+    [
+        (Reply(413, body=b"<html>Too large</html>"), TooLarge("fullstory")),
+        (Reply(409), Unknown("fullstory", "HTTP 409, an earlier attempt may still be running")),
+        (Reply(429, {"retry-after": "30"}), Unavailable("fullstory", "HTTP 429", 30.0)),
+        (Reply(503), Unavailable("fullstory", "HTTP 503")),
+        (Reply(504), Unknown("fullstory", "HTTP 504")),
+        (Reply(0, lost=Lost.NO_ANSWER), Unknown("fullstory", "the connection was lost before the answer")),
+        (json_reply({"job": {"id": ""}}), Unknown("fullstory", DOCUMENTED)),
+        (json_reply({"job": {"id": "."}}), Unknown("fullstory", DOCUMENTED)),
+        (json_reply({"job": {"id": ".."}}), Unknown("fullstory", DOCUMENTED)),
+        (json_reply({"job": {"id": 7}}), Unknown("fullstory", DOCUMENTED)),
+        (json_reply({"job": JOB}), Unknown("fullstory", DOCUMENTED)),
+        (json_reply({"id": JOB}), Unknown("fullstory", DOCUMENTED)),
+        (Reply(200, body=b"<html>Log in</html>"), Unknown("fullstory", DOCUMENTED)),
+        (json_reply({"job": {"id": JOB}}, 400), refusal("HTTP 400")),
+    ],
+)
+def test_every_answer_to_a_creation_is_one_result(reply: Reply, result: object) -> None:
+    """An id only where the vendor gave one."""
+    assert create(reply) == result
+
+
+def test_a_refused_batch_is_told_with_its_users_masked() -> None:
+    """As long as the batch is small enough to be looked through."""
+    user = UserTraits(
+        "canary-1", email="canary@example.com", traits={"days": 43, "since": datetime(2019, 2, 3, 4, 5, tzinfo=UTC)}
+    )
+    body = BACKEND.batch_body([BACKEND.batch_item(user).content or b""])
+    words = f"canary-1 <canary@example.com> since 2019-02-03 04:05:00: 43 is no int ({KEY}, {OPERATION})"
+
+    result = create(json_reply({"code": "invalid", "message": words}, 400), body)
+
+    assert result == refusal("invalid", "••• <•••> since ••• 04:05:00: ••• is no int (•••, •••)")
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("required_field", "required_field"),
+        ("canary", "HTTP 400"),
+        ("uid canary", "HTTP 400"),
+        (KEY, "HTTP 400"),
+        (OPERATION, "HTTP 400"),
+        (7, "HTTP 400"),
+    ],
+)
+def test_a_large_batch_is_refused_without_the_vendors_words(code: object, shown: str) -> None:
+    """They may quote any of its users; a code is kept that cannot be one of them."""
+    body = content(requests=[{"uid": "canary", "properties": {"long": "x" * 70_000}}])
+
+    assert create(json_reply({"code": code, "message": "canary"}, 400), body) == refusal(shown)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", content(requests=[]), content(requests=[{"properties": {"l": [None]}}])]
+)
+def test_a_batch_that_cannot_be_looked_through_is_refused_without_the_vendors_words(body: bytes) -> None:
+    """What was sent is not known, so it cannot be masked."""
+    assert create(json_reply({"code": "invalid", "message": "canary"}, 400), body) == refusal("invalid")
+
+
+# Polling
+
+
+@pytest.mark.parametrize(
+    ("status", "running"),
+    [
+        ("PROCESSING", True),
+        ("UNKNOWN", True),
+        ("PENDING", True),
+        (None, True),
+        (7, True),
+        ([], True),
+        ("COMPLETED", False),
+        ("FAILED", False),
+    ],
+)
+def test_a_job_runs_until_a_final_status(status: object, running: bool) -> None:  # noqa: FBT001
+    """Whatever is not documented as final is taken for running."""
+    progress, requests = run(BACKEND.poll_job(JOB), status_of(status, imports=42, errors=2))
+
+    assert progress == JobProgress(running, 42, 2)
+    assert [(request.method, request.url, request.body) for request in requests] == [("GET", JOB_URL, None)]
+    assert requests[0].idempotency_header is None
+
+
+@pytest.mark.parametrize("counts", [{}, {"imports": None, "errors": None}, {"imports": True, "errors": -1}])
+def test_counts_that_are_missing_are_zero(counts: Mapping[str, Any]) -> None:
+    """Errors are "only included for failed imports"."""
+    assert run(BACKEND.poll_job(JOB), status_of("COMPLETED", **counts))[0] == JobProgress(running=False)
+
+
+@pytest.mark.parametrize(
+    ("reply", "failure"),
+    [
+        (json_reply({"code": "resource_not_found", "message": f"no {JOB}"}, 404), refusal("resource_not_found")),
+        (json_reply({"code": "forbidden"}, 403), "HTTP 403 forbidden"),
+        (Reply(503), Unavailable("fullstory", "HTTP 503")),
+        (json_reply({}), Unknown("fullstory", DOCUMENTED)),
+        (json_reply({"imports": 1, "errors": 0, "job": "COMPLETED"}), Unknown("fullstory", DOCUMENTED)),
+    ],
+)
+def test_a_status_that_is_not_told_is_a_failure(reply: Reply, failure: object) -> None:
+    """A job of which nothing is known is not done."""
+    result, _ = run(BACKEND.poll_job(JOB), reply)
+
+    assert (result.problem if isinstance(result, Misconfigured) else result) == failure
+
+
+@pytest.mark.parametrize(("job_id", "segment"), [("0xo123", "0xo123"), ("a/b?c#d é", "a%2Fb%3Fc%23d%20%C3%A9")])
+def test_a_job_id_is_one_segment_of_the_address(job_id: str, segment: str) -> None:
+    """It is opaque, so it may hold anything."""
+    _, requests = run(BACKEND.poll_job(job_id), Reply(503))
+    _, pages = run(BACKEND.collect_job(job_id, []), Reply(503))
+
+    assert requests[0].url == f"https://api.fullstory.com/v2/users/batch/{segment}"
+    assert pages[0].url == f"https://api.fullstory.com/v2/users/batch/{segment}/imports"
+
+
+@pytest.mark.parametrize("bad", ["", ".", "..", "\ud800", 7])
+def test_a_job_id_that_cannot_stand_in_an_address_is_refused(bad: Any) -> None:
+    """HTTP libraries would ask for something else."""
+    with pytest.raises(InvalidTraitsError, match=r"^job_id: "):
+        run(BACKEND.poll_job(bad))
+    with pytest.raises(InvalidTraitsError, match=r"^job_id: "):
+        run(BACKEND.collect_job(bad, []))
+
+
+# The pages of results
+
+
+@pytest.mark.parametrize("last", ["", None])
+def test_all_pages_of_both_results_are_read(last: str | None) -> None:
+    """Whatever the final status: COMPLETED may hide errors and FAILED imports."""
+    members = [Member(user_id=f"u{number}") for number in range(4)]
+    replies = [
+        page({"id": "1", "uid": "u0"}, token="t=1"),
+        page({"id": "2", "uid": "u1"}, token=last),
+        page({"code": "bad", "message": "no", "user": {"uid": "u2"}}, token="t=1"),
+        page({"code": "bad", "message": "nay", "user": {"uid": "u3"}}),
+    ]
+
+    outcomes, requests = run(BACKEND.collect_job(JOB, members), *replies)
+
+    assert outcomes == (
+        Accepted("fullstory", "1"),
+        Accepted("fullstory", "2"),
+        refusal("bad", "no"),
+        refusal("bad", "nay"),
+    )
+    paths = ["/imports", "/imports?page_token=t%3D1", "/errors", "/errors?page_token=t%3D1"]
+    assert [(each.operation, each.method, each.url) for each in requests] == [
+        ("collect_job", "GET", JOB_URL + path) for path in paths
+    ]
+
+
+@pytest.mark.parametrize("empty", [{"total_records": "0"}, {"results": None, "total_records": "0"}, {"results": []}])
+def test_a_page_may_be_without_results(empty: Row) -> None:
+    """They are not required on a page of errors."""
+    assert collect([Member(user_id="u1")], page({"uid": "u1", "id": "1"}), json_reply(empty)) == (
+        Accepted("fullstory", "1"),
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"<html>",
+        b'{"results":{"uid":"u1"}}',
+        b'{"results":[7]}',
+        b'{"results":7}',
+        b'{"code":"x"}',
+        b'{"results":[{}]}',
+    ],
+)
+@pytest.mark.parametrize("kind", ["imports", "errors"])
+def test_a_page_that_is_not_the_documented_one_settles_nobody(body: bytes, kind: str) -> None:
+    """A row left out silently would be a user lost."""
+    exchange = BACKEND.collect_job(JOB, [Member(user_id="u1")])
+
+    result, _, _ = serve(exchange, lambda asked: Reply(200, body=body) if kind in asked.url else NO_ROWS)
+
+    assert result == Unknown("fullstory", DOCUMENTED)
+
+
+def test_a_page_that_cannot_be_had_is_told_without_the_vendors_words() -> None:
+    """They may quote any of the users."""
+    reply = json_reply({"code": "resource_not_found", "message": "canary"}, 404)
+
+    assert run(BACKEND.collect_job(JOB, []), reply)[0] == refusal("resource_not_found")
+    for secret in ("my_key", "my_job", JOB):
+        exchange = Fullstory("my_key").collect_job("my_job", [])
+        assert run(exchange, json_reply({"code": secret}, 404))[0] == refusal("HTTP 404")
+
+
+def test_results_that_are_not_there_yet_are_asked_for_again() -> None:
+    """202 means that the job still runs; the same page is asked, later and later."""
+    members = [Member(user_id="u1")]
+    replies = iter([*[Reply(202)] * 6, page({"uid": "u1"}, token="t"), Reply(202), NO_ROWS, Reply(202), NO_ROWS])
+
+    outcomes, requests, pauses = serve(BACKEND.collect_job(JOB, members), lambda _: next(replies))
+
+    assert outcomes == (Accepted("fullstory"),)
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0, 15.0]
+    assert [request.url.removeprefix(JOB_URL) for request in requests] == [
+        *["/imports"] * 7,
+        *["/imports?page_token=t"] * 2,
+        *["/errors"] * 2,
+    ]
+
+
+def test_patience_ends() -> None:
+    """After five minutes of pauses the caller may come back later."""
+    failure, _, pauses = serve(BACKEND.collect_job(JOB, []), lambda _: Reply(202))
+
+    assert failure == Unavailable("fullstory", "HTTP 202, the results of the job are not there yet")
+    assert sum(pauses) == 300.0
+    assert max(pauses) == 15.0
+
+
+@pytest.mark.parametrize("tokens", [["t", "t"], ["t", "u", "t"]])
+def test_a_token_that_comes_again_ends_the_reading(tokens: list[str]) -> None:
+    """We would read the same pages for ever."""
+    replies = [page({"uid": "u1"}, token=token) for token in tokens]
+
+    result, _ = run(BACKEND.collect_job(JOB, [Member(user_id="u1")]), *replies)
+
+    assert result == Unknown("fullstory", "the vendor names the same page as the next one")
+
+
+# A key that may not see the results
+
+
+@pytest.mark.parametrize("before", [[], [page({"uid": "u0", "id": "1"})]])
+def test_a_key_that_may_not_see_settles_by_the_counts(before: list[Reply]) -> None:
+    """A Standard key may create and poll; where nobody was refused, everybody is accepted."""
+    members = [Member(user_id="u0"), Member(user_id="u1")]
+
+    outcomes = collect(members, *before, FORBIDDEN, status_of("COMPLETED", imports=2, errors=0))
+
+    assert outcomes == (Accepted("fullstory"), Accepted("fullstory"))
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        status_of("COMPLETED", imports=1, errors=1),
+        status_of("COMPLETED", imports=2, errors=1),
+        status_of("COMPLETED", imports=1),
+        status_of("COMPLETED", imports=3),
+        status_of("PROCESSING", imports=2),
+    ],
+)
+def test_a_key_that_may_not_see_is_told_what_it_takes(status: Reply) -> None:
+    """Which users were refused cannot be learnt with it."""
+    members = [Member(user_id="u0"), Member(user_id="u1")]
+
+    result, _ = run(BACKEND.collect_job(JOB, members), FORBIDDEN, status)
+
+    assert result == Misconfigured(
+        "fullstory",
+        "HTTP 403, the key may not see the results of the job",
+        "Learning which users were refused needs an Architect or Admin key.",
+    )
+
+
+def test_counts_that_cannot_be_had_are_a_failure() -> None:
+    """The next collection may settle it."""
+    assert run(BACKEND.collect_job(JOB, []), FORBIDDEN, Reply(503))[0] == Unavailable("fullstory", "HTTP 503")
+
+
+# Who a row is about
+
+
+ANONYMOUS = Member(content=content(display_name="Ann", properties={"days": 43, "on": True}))
+SHOWN_ANONYMOUS = {"id": "9", "uid": None, "display_name": "Ann", "email": "", "properties": {"days": 43.0, "on": True}}
+
+
+@pytest.mark.parametrize(
+    ("member", "row", "vendor_id"),
+    [
+        (Member(user_id="u1"), {"uid": "u1", "id": "9"}, "9"),
+        (Member(user_id="u1"), {"uid": "u1"}, None),
+        (Member(user_id="u1"), {"uid": "u1", "id": ""}, None),
+        (Member(vendor_id="7"), {"id": "7"}, "7"),
+        (Member(vendor_id="7"), {"id": "7", "uid": "u1"}, "7"),
+        (Member(user_id="u1", vendor_id="7"), {"id": "9", "uid": "u1"}, "9"),
+        (Member(user_id="u1", vendor_id="7"), {"id": "7", "uid": None}, "7"),
+        (ANONYMOUS, SHOWN_ANONYMOUS, "9"),
+        (ANONYMOUS, {**SHOWN_ANONYMOUS, "uid": "", "schema": {"properties": {"days": "int"}}}, "9"),
+        (ANONYMOUS, {**SHOWN_ANONYMOUS, "properties": {"on": True, "days": 43, "other": None}}, "9"),
+        (Member(content=content(display_name="Ann")), {"id": "9", "display_name": "Ann", "properties": None}, "9"),
+        (Member(content=content(display_name="Ann")), {"id": "9", "display_name": "Ann", "properties": {}}, "9"),
+    ],
+)
+def test_an_import_is_matched_to_its_member(member: Member, row: Row, vendor_id: str | None) -> None:
+    """By uid, by Fullstory id, or by content; a stranger beside them keeps elimination out of it."""
+    outcomes = collect([member, Member(user_id="lost")], page(row), NO_ROWS)
+
+    assert outcomes == (Accepted("fullstory", vendor_id), Unknown("fullstory", UNSHOWN))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"uid": "u2", "id": "7"},
+        {"uid": "U1"},
+        {"uid": None, "id": "8"},
+        {"uid": 1},
+        {**SHOWN_ANONYMOUS, "uid": "u2"},
+        {**SHOWN_ANONYMOUS, "display_name": "Bob"},
+        {**SHOWN_ANONYMOUS, "properties": {"days": 44, "on": True}},
+        {**SHOWN_ANONYMOUS, "properties": {"days": 43, "on": 1}},
+        {**SHOWN_ANONYMOUS, "properties": [["days", 43]]},
+        {**SHOWN_ANONYMOUS, "properties": "days"},
+    ],
+)
+def test_another_user_is_not_taken_for_a_member(row: Row) -> None:
+    """Accepted by mistake would be lost."""
+    members = [Member(user_id="u1", vendor_id="7"), ANONYMOUS]
+
+    assert collect(members, page(row), NO_ROWS) == (
+        Unknown("fullstory", UNSHOWN),
+        Unknown("fullstory", UNSHOWN, retryable=False),
+    )
+
+
+DEEP = b'{"n":' * 900 + b"1" + b"}" * 900
+
+
+def test_properties_nested_too_deep_are_nobodys() -> None:
+    """Garbage ends no collection."""
+    deep = b'{"results":[{"id":"9","properties":%s}],"total_records":"1"}' % DEEP
+    error = b'{"results":[{"code":"bad","message":"canary","user":{"properties":%s,"schema":%s}}]}' % (
+        DEEP,
+        DEEP,
+    )
+
+    outcomes = collect([ANONYMOUS, ANONYMOUS], Reply(200, body=deep), Reply(200, body=error))
+
+    assert outcomes == (Unknown("fullstory", UNSHOWN, retryable=False),) * 2
+
+
+def test_members_of_one_id_share_the_answer() -> None:
+    """They are one user to Fullstory, by uid or by id."""
+    members = [Member(user_id="u1"), Member(vendor_id="7"), Member(user_id="u1", vendor_id="7"), Member(user_id="u2")]
+    imported = page({"uid": "u1", "id": "7"})
+
+    assert collect(members, imported, NO_ROWS)[:3] == (Accepted("fullstory", "7"),) * 3
+    error = page({"code": "bad", "message": "no", "user": {"uid": "u1", "id": "7"}})
+    assert collect(members, NO_ROWS, error)[:3] == (refusal("bad", "no"),) * 3
+
+
+def test_the_newest_row_tells_the_id() -> None:
+    """A user named twice may get another id once they are identified."""
+    rows = page({"uid": "u1", "id": "7"}, {"uid": "u1", "id": "8"})
+
+    assert collect([Member(user_id="u1")], rows, NO_ROWS) == (Accepted("fullstory", "8"),)
+
+
+@pytest.mark.parametrize(
+    ("member", "row", "item"),
+    [
+        (Member(user_id="u1"), {"uid": "u1", "id": "9"}, {"uid": "u1"}),
+        (ANONYMOUS, SHOWN_ANONYMOUS, {"display_name": "Ann", "properties": {"days": 43, "on": True}}),
+    ],
+)
+def test_refusal_wins_over_import(member: Member, row: Row, item: Row) -> None:
+    """A user may be taken and one of the properties refused: that must be on record."""
+    error = {"code": "invalid_parameter", "message": "one property is too large", "user": item}
+
+    assert collect([member], page(row), page(error)) == (refusal("invalid_parameter", "one property is too large"),)
+
+
+def test_anonymous_users_of_one_content_get_one_row_each() -> None:
+    """They are several users, each with an id of their own."""
+    again = {**SHOWN_ANONYMOUS, "id": "10"}
+    error = {"code": "bad", "message": "no", "user": {"display_name": "Ann", "properties": {"days": 43, "on": True}}}
+
+    outcomes = collect([ANONYMOUS] * 3, page(SHOWN_ANONYMOUS, SHOWN_ANONYMOUS, again), page(error))
+
+    assert Counter(outcomes) == Counter([Accepted("fullstory", "9"), Accepted("fullstory", "10"), refusal("bad", "no")])
+
+
+def test_an_anonymous_user_whom_no_row_shows_is_not_sent_again() -> None:
+    """They could become two; whoever has an id is upserted."""
+    outcomes = collect([ANONYMOUS, Member(user_id="u1"), Member(vendor_id="7")], NO_ROWS, NO_ROWS)
+
+    assert [outcome.retryable for outcome in outcomes] == [False, True, True]
+
+
+# Who is left over
+
+
+LOST = [Member(user_id="u1"), Member(content=content(display_name="Ann"))]
+ERROR_A = {"code": "bad", "message": "no", "user": {"uid": "x"}}
+ERROR_B = {"code": "worse", "message": "no", "user": {"uid": "y"}}
+UNSETTLED = (Unknown("fullstory", UNSHOWN), Unknown("fullstory", UNSHOWN, retryable=False))
+
+
+@pytest.mark.parametrize(
+    ("imports", "errors", "outcomes"),
+    [
+        ([{"id": "1"}, {"id": "2", "display_name": "User 2"}], [], (Accepted("fullstory"),) * 2),
+        ([{"uid": "x"}, {"uid": "y"}], [], (Accepted("fullstory"),) * 2),
+        ([], [ERROR_A, ERROR_A], (refusal("bad", "no"),) * 2),
+        ([], [ERROR_A, ERROR_B], (refusal("refused"),) * 2),
+        ([{"id": "1"}], [], UNSETTLED),
+        ([{"id": "1"}, {"id": "1"}], [], UNSETTLED),
+        ([{"id": "1"}, {"id": "2"}, {"id": "3"}], [], UNSETTLED),
+        ([{"id": "1"}], [ERROR_A], UNSETTLED),
+        ([{"id": "1"}, {"id": "2"}], [ERROR_A], UNSETTLED),
+        ([{"id": "1"}], [ERROR_A, ERROR_A], UNSETTLED),
+        ([], [ERROR_A], UNSETTLED),
+        ([], [], UNSETTLED),
+    ],
+)
+def test_who_is_left_is_settled_by_elimination(imports: list[Row], errors: list[Row], outcomes: Any) -> None:
+    """Only where as many rows are left, all of one kind; without an id, which could be another's."""
+    named = Member(user_id="u0")
+
+    found = collect([named, *LOST], page({"uid": "u0"}, *imports), page(*errors))
+
+    assert found == (Accepted("fullstory"), *outcomes)
+
+
+# The words of a refusal
+
+
+def test_what_was_sent_is_masked_in_the_refusal_of_a_row() -> None:
+    """The row's own item says what that was, and so does the member."""
+    item = {
+        "uid": "canary-1",
+        "email": "canary@example.com",
+        "properties": {"plan": "canary-pro", "days": 43, "since": "2019-02-03T04:05:06Z", "n": None},
+        "schema": {"properties": {"days": "int", "since": "date"}},
+    }
+    words = f"canary-1 canary@EXAMPLE.com canary-pro 43 int date 2019-02-03 04:05 canary-x canary-id {KEY} {JOB}"
+    member = Member(user_id="canary-1", vendor_id="canary-id", content=content(uid="canary-1", display_name="canary-x"))
+
+    outcomes = collect([member], NO_ROWS, page({"code": "bad_canary-1", "message": words, "user": item}))
+
+    assert outcomes == (refusal("bad_•••", "••• ••• ••• ••• int date ••• 04:05 ••• ••• ••• •••"),)
+
+
+@pytest.mark.parametrize(
+    ("row", "outcome"),
+    [
+        ({"user": {"uid": "u1"}}, refusal("refused")),
+        ({"user": {"uid": "u1"}, "code": None, "message": 7}, refusal("refused")),
+        ({"user": {"uid": "u1"}, "code": "u1", "message": ""}, refusal("•••", "")),
+        ({"user": {"uid": "u1"}, "code": " ", "message": "no"}, refusal("refused", "no")),
+        ({"user": {"uid": "u1", "properties": {"l": [None]}}, "code": "bad", "message": "canary"}, refusal("bad")),
+        ({"user": {"uid": "u1", "properties": {"l": [None]}}, "code": "u1", "message": "u1"}, refusal("refused")),
+        ({"user": None, "code": "bad", "message": "canary"}, refusal("bad")),
+        ({"user": "canary", "code": "bad canary", "message": "canary"}, refusal("refused")),
+        ({"code": "bad"}, refusal("bad")),
+    ],
+)
+def test_a_row_that_says_less_than_documented_is_a_refusal_all_the_same(row: Row, outcome: Outcome) -> None:
+    """Without its words where what was sent cannot be known."""
+    assert collect([Member(user_id="u1")], NO_ROWS, page({"x": 1, **row})) == (outcome,)
+
+
+# Laws
+
+
+FATES = st.sampled_from(["imported", "refused", "both"])
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> tuple[list[Member], list[str]]:
+    """Return members of every kind, no two of one id or content, and the fate of each."""
+    members: list[Member] = []
+    for number in range(draw(st.integers(0, 8))):
+        name = f"{number}{draw(short_texts())}"
+        members.append(
+            draw(
+                st.sampled_from(
+                    [
+                        Member(user_id=name),
+                        Member(vendor_id=name),
+                        Member(user_id=name, vendor_id=f"id {name}"),
+                        Member(content=content(display_name=name)),
+                        Member(content=content(email="a@example.com", properties={"n": {"l": [name, number, 1.5]}})),
+                    ]
+                )
+            )
+        )
+    return members, [draw(FATES) for _ in members]
+
+
+def item_of(member: Member) -> Row:
+    """Return the item that a member was sent as."""
+    fields = {"uid": member.user_id, "id": member.vendor_id}
+    sent: Row = orjson.loads(member.content or b"{}")
+    return sent | {name: text for name, text in fields.items() if text is not None}
+
+
+def paged(draw: Any, rows: list[Row]) -> dict[str | None, Reply]:
+    """Return *rows* in any order on pages of any size, by token."""
+    rows = draw(st.permutations(rows))
+    cuts = sorted(draw(st.lists(st.integers(0, len(rows)), max_size=3)))
+    parts = [rows[start:end] for start, end in itertools.pairwise([0, *cuts, len(rows)])]
+    tokens = [None, *(f"{number}&=" for number in range(1, len(parts))), draw(st.sampled_from(["", None]))]
+    return {
+        token: page(*part, token=following)
+        for part, (token, following) in zip(parts, itertools.pairwise(tokens), strict=True)
+    }
+
+
+@given(batch=batches(), data=st.data())
+def test_each_member_gets_the_outcome_that_is_theirs(
+    batch: tuple[list[Member], list[str]], data: st.DataObject
+) -> None:
+    """However imports and errors are ordered and cut into pages, and however long they take to be there."""
+    members, fates = batch
+    imports, errors, expected = list[Row](), list[Row](), list[Outcome]()
+    for number, (member, fate) in enumerate(zip(members, fates, strict=True)):
+        item = item_of(member)
+        vendor_id = member.vendor_id or f"new {number}"
+        if fate != "refused":
+            imports.append({**item, "id": vendor_id, "schema": None, "type_conflicts": None})
+        if fate != "imported":
+            errors.append({"code": f"c{number}", "message": f"m{number}", "user": {**item, "schema": None}})
+        expected.append(Accepted("fullstory", vendor_id) if fate == "imported" else refusal(f"c{number}", f"m{number}"))
+    pages = {"imports": paged(data.draw, imports), "errors": paged(data.draw, errors)}
+
+    not_yet = iter(data.draw(st.lists(st.booleans(), max_size=10)))
+
+    def answer(request: Request) -> Reply:
+        if next(not_yet, False):
+            return Reply(202)
+        kind, _, token = request.url.removeprefix(f"{JOB_URL}/").partition("?page_token=")
+        return pages[kind][token.replace("%26", "&").replace("%3D", "=") or None]
+
+    outcomes, _, _ = serve(BACKEND.collect_job(JOB, members), answer)
+
+    assert outcomes == tuple(expected)
+
+
+GARBAGE: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.sampled_from(["", "u1", "7", "Ann", "canary"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["id", "uid", "display_name", "properties", "user", "code", "message", "job", "status"]),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=8,
+)
+GARBAGE_REPLIES = st.one_of(
+    replies(),
+    st.fixed_dictionaries({"results": st.lists(GARBAGE), "next_page_token": GARBAGE}).map(json_reply),
+    st.builds(json_reply, GARBAGE, st.sampled_from([200, 202, 400, 403, 404])),
+    bodies().map(lambda body: Reply(200, body=body)),
+)
+FAILURES = (Rejected, Misconfigured, Unavailable, Unknown)
+
+
+@given(data=st.data())
+def test_garbage_is_never_raised(data: st.DataObject) -> None:
+    """Every answer is a result, and each member has one outcome, whatever comes back."""
+    members = [Member(user_id="u1"), Member(vendor_id="7"), ANONYMOUS, Member(content=content(display_name="Ann"))]
+
+    def answer(_request: Request) -> Reply:
+        return data.draw(GARBAGE_REPLIES)
+
+    created, _, _ = serve(BACKEND.create_job(b'{"requests":[{"uid":"u1"}]}', idempotency_key=OPERATION), answer)
+    progress, _, _ = serve(BACKEND.poll_job(JOB), answer)
+    outcomes, _, _ = serve(BACKEND.collect_job(JOB, members), answer)
+
+    assert isinstance(created, (str, TooLarge, *FAILURES))
+    assert isinstance(progress, (JobProgress, *FAILURES))
+    if isinstance(outcomes, tuple):
+        assert len(outcomes) == len(members)
+        assert all(isinstance(outcome, (Accepted, *FAILURES)) and explain(outcome) for outcome in outcomes)
+    else:
+        assert isinstance(outcomes, FAILURES)
+
+
+CANARIES = {
+    "uid": "canary-uid-4711",
+    "id": "canary-vendor-99",
+    "display_name": "Canary O'Name <&>",
+    "email": "canary-mail@example.com",
+    "properties": {"plan": "canary-plan-größe", "deep": {"tags": ["canary-tag-1"], "n": 918273, "x": 0.0123456789}},
+}
+QUOTED = " | ".join(
+    [
+        *("canary-uid-4711", "canary-vendor-99", "Canary O'Name <&>", "CANARY-MAIL@EXAMPLE.COM", "canary-plan-größe"),
+        *("canary-tag-1", "918273", "0.0123456789", KEY, "canary-plan-gr\\u00f6\\u00dfe"),
+    ]
+)
+
+
+@given(
+    user=st.sampled_from([CANARIES, {"uid": CANARIES["uid"]}, {"id": CANARIES["id"]}, {}, None, {"l": [None]}]),
+    code=st.sampled_from([QUOTED, "canary-uid-4711", "bad"]),
+    status=st.sampled_from([200, 202, 302, 400, 401, 403, 404, 409, 413, 429, 500, 503]),
+    known=st.booleans(),
+)
+def test_nothing_that_was_sent_gets_out(user: Any, code: str, status: int, known: bool) -> None:  # noqa: FBT001
+    """Neither a value nor an id nor a key is in an outcome, however the vendor quotes them."""
+    sent = orjson.dumps(CANARIES) if known or user is not CANARIES else None
+    member = Member(user_id="canary-uid-4711", vendor_id="canary-vendor-99", content=sent)
+    said = {"code": code, "message": f"{QUOTED} | {JOB}", "user": user}
+    creations = [
+        BACKEND.create_job(BACKEND.batch_body([orjson.dumps(CANARIES)] * size), idempotency_key=OPERATION)
+        for size in (1, 2000)
+    ]
+    questions: list[Exchange[Any]] = [BACKEND.poll_job(JOB), BACKEND.collect_job(JOB, [member])]
+
+    asked = {"code": code, "message": f"{QUOTED} | {OPERATION}"}
+    results: list[Any] = [serve(each, lambda _: json_reply(asked, status))[0] for each in creations]
+    results += [serve(each, lambda _: json_reply({**said, "results": [said]}, status))[0] for each in questions]
+    results.append(collect([member], NO_ROWS, page(said)))
+
+    shown = repr(results) + repr(member)
+    assert "canary" not in shown.lower()
+    assert not [secret for secret in ("918273", "0.0123456789", KEY, OPERATION, JOB) if secret in shown]
