@@ -1,7 +1,17 @@
 """Tell session-replay vendors who your users are: one identify call, every vendor, nothing lost silently."""
 
+from typing import TYPE_CHECKING, Any
+
 from .backend import IdentityBackend
-from .errors import ConfigurationError, IdentifyError, InvalidTraitsError, ReplayIdentityError
+from .delivery_options import DeliveryOptions
+from .errors import (
+    ConfigurationError,
+    IdentifyError,
+    InvalidTraitsError,
+    LedgerError,
+    ReplayIdentityError,
+    SourceError,
+)
 from .fullstory import Fullstory
 from .logrocket import LogRocket
 from .model import UserTraits
@@ -23,6 +33,11 @@ from .route import Route
 from .router import AsyncRouter, Router
 from .values import REMOVE
 
+if TYPE_CHECKING:
+    from .bulk import DurableRouter, SyncReport, deliver, rehearse, sync
+    from .ledger import Ledger
+    from .sources import read_users
+
 __all__ = [
     "REMOVE",
     "Accepted",
@@ -30,11 +45,15 @@ __all__ = [
     "AsyncRouter",
     "Broken",
     "ConfigurationError",
+    "DeliveryOptions",
+    "DurableRouter",
     "Fullstory",
     "IdentifyError",
     "IdentifyReport",
     "IdentityBackend",
     "InvalidTraitsError",
+    "Ledger",
+    "LedgerError",
     "LogRocket",
     "Misconfigured",
     "Outcome",
@@ -44,8 +63,33 @@ __all__ = [
     "Route",
     "Router",
     "Skipped",
+    "SourceError",
+    "SyncReport",
     "Unavailable",
     "Unknown",
     "UserTraits",
     "Violation",
+    "deliver",
+    "read_users",
+    "rehearse",
+    "sync",
 ]
+
+# Loaded by whoever uses them: an app that identifies one user at a time needs neither SQLite nor files.
+_LAZY = {
+    "DurableRouter": "bulk",
+    "Ledger": "ledger",
+    "SyncReport": "bulk",
+    "deliver": "bulk",
+    "read_users": "sources",
+    "rehearse": "bulk",
+    "sync": "bulk",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # Whatever the name stands for.
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415  # As above.
+
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)

@@ -37,14 +37,25 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "mapping": {"config", "errors", "model"},
     "sources": {"mapping", "model", "errors"},
     "delivery_options": {"errors"},
-    "bulk": {"delivery_options", "ledger", "route", "guarding", "transport", "sources", "tally"},
+    "bulk": {"check", "delivery_options", "ledger", "route", "guarding", "transport", "sources", "tally"},
     "plugins": {"backend", "errors"},
     "config": {"plugins", "delivery_options", "errors", "retry"},
     "tally": {"outcome"},
     "check": {"backend", "route", "tally", "sources"},
     # The front door, and the command line, which may use anything public.
-    "__init__": {"backend", "errors", "fullstory", "logrocket", "model", "outcome", "retry", "route", "router"},
-    "cli": {"__init__", "check", "config", "emulator", "plugins", "sources", "tally", "transport"},
+    "__init__": {
+        "backend",
+        "delivery_options",
+        "errors",
+        "fullstory",
+        "logrocket",
+        "model",
+        "outcome",
+        "retry",
+        "route",
+        "router",
+    },
+    "cli": {"__init__", "bulk", "check", "config", "emulator", "plugins", "sources", "tally", "transport"},
 }
 MAY_USE: Final[Mapping[str, set[str]]] = {
     "exchange": {"attrs", "orjson"},
@@ -57,7 +68,7 @@ MAY_USE: Final[Mapping[str, set[str]]] = {
     "sources": {"attrs", "duckdb"},
     "config": {"attrs", "cattrs"},
     "emulator": {"attrs", "orjson", "starlette", "uvicorn"},
-    "cli": {"attrs", "click", "orjson", "rich", "typer"},
+    "cli": {"attrs", "click", "orjson", "platformdirs", "rich", "typer"},
 }
 ANYWHERE: Final = {"attrs"}
 

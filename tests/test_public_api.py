@@ -4,6 +4,8 @@ import subprocess
 import sys
 import types
 
+import pytest
+
 import replay_identity
 
 
@@ -17,13 +19,21 @@ def test_lists_what_is_public_sorted() -> None:
 
 def test_lists_exactly_what_can_be_imported() -> None:
     """Every name in `__all__` exists, and no other public name does."""
+    names = set(replay_identity.__all__)
     public = {
         name
         for name, value in vars(replay_identity).items()
-        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+        if not (name.startswith("_") or isinstance(value, types.ModuleType) or name in {"Any", "TYPE_CHECKING"})
     }
 
-    assert public == set(replay_identity.__all__)
+    assert all(getattr(replay_identity, name) is not None for name in names)
+    assert public <= names
+
+
+def test_has_no_other_attribute() -> None:
+    """A name that is not there is told as Python tells it."""
+    with pytest.raises(AttributeError, match="no attribute 'synch'"):
+        replay_identity.__getattr__("synch")
 
 
 def test_has_the_names_of_the_contract() -> None:
@@ -31,7 +41,8 @@ def test_has_the_names_of_the_contract() -> None:
     contract = (
         "UserTraits REMOVE Fullstory LogRocket IdentityBackend Router AsyncRouter Route IdentifyReport Outcome "
         "Accepted Skipped Rejected Misconfigured Unavailable Unknown Broken Adjustment Violation RetryPolicy "
-        "ReplayIdentityError ConfigurationError InvalidTraitsError IdentifyError"
+        "ReplayIdentityError ConfigurationError InvalidTraitsError IdentifyError "
+        "sync deliver rehearse SyncReport DeliveryOptions Ledger LedgerError DurableRouter read_users SourceError"
     )
 
     assert set(contract.split()) == set(replay_identity.__all__)
@@ -43,6 +54,6 @@ def test_importing_it_loads_no_more_than_is_needed() -> None:
 
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout.split()
 
-    unwanted = {"cattrs", "httpx", "hypothesis", "pytest", "rich", "starlette", "typer", "uvicorn"}
+    unwanted = {"cattrs", "httpx", "pycurl", "sqlite3", "hypothesis", "pytest", "rich", "starlette", "typer", "uvicorn"}
     assert unwanted.isdisjoint(loaded)
     assert not [name for name in loaded if name.startswith(("replay_identity.cli", "replay_identity.emulator"))]
