@@ -31,6 +31,12 @@ _HINTS: Final[Mapping[int, str]] = {
     401: "Check the API key and its realm; it is sent as it is, so pass it as Fullstory shows it.",
     403: "Writing users needs a Standard key; reading and deleting them an Architect or Admin key.",
 }
+# Of these statuses Fullstory always says why; without its code somebody else has answered, who knows no such path.
+_HINTS_WITHOUT_CODE: Final[Mapping[int, str]] = {
+    **_HINTS,
+    404: "Check base_url: this answer is not Fullstory's own.",
+    405: "Check base_url: this answer is not Fullstory's own.",
+}
 
 
 def read_id(reply: Reply) -> str | None:
@@ -84,7 +90,7 @@ def read_refusal(backend: str, reply: Reply, user: UserTraits | None, *secrets: 
     return read_failure(
         backend,
         reply,
-        hints=_HINTS,
+        hints=_HINTS_WITHOUT_CODE if code is None else _HINTS,
         code=None if code is None else mask(code, user, *secrets),
         message=None if message is None else mask(message, user, *secrets),
     )
@@ -171,10 +177,11 @@ def read_row_refusal(
 
 def read_job_failure(backend: str, reply: Reply, *secrets: str, body: bytes = b"") -> Failure:
     """Return why Fullstory did not do as asked about a job, without its words: they may quote any of the users."""
-    code = _bare(_text((reply.json_object() or {}).get("code")), *secrets)
+    said = _text((reply.json_object() or {}).get("code"))
+    code = _bare(said, *secrets)
     if code is not None and orjson.dumps(code) in body:
         code = None
-    return read_failure(backend, reply, hints=_HINTS, code=code)
+    return read_failure(backend, reply, hints=_HINTS_WITHOUT_CODE if said is None else _HINTS, code=code)
 
 
 def _bare(code: str | None, *secrets: str) -> str | None:

@@ -381,15 +381,25 @@ def test_a_user_who_does_not_exist_is_none(code: str) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"<html>404</html>", b"{}", b'{"error": "not found"}'])
 def test_a_404_that_is_not_fullstorys_own_is_no_answer(body: bytes) -> None:
-    """A wrong address must not pass for a user who does not exist, least of all when deleting."""
+    """A wrong address must not pass for a user who is refused or does not exist: the settings are wrong."""
     reply = Reply(404, body=body)
 
     outcomes = [
         run(ask, reply)[0]
-        for ask in (BACKEND.get("u1"), BACKEND.get_by_id("7"), BACKEND.delete("u1"), BACKEND.list_page())
+        for ask in (
+            BACKEND.identify(ANN),
+            BACKEND.create_job(b'{"requests":[]}', idempotency_key="k"),
+            BACKEND.poll_job("j"),
+            BACKEND.get("u1"),
+            BACKEND.get_by_id("7"),
+            BACKEND.delete("u1"),
+            BACKEND.list_page(),
+        )
     ]
 
-    assert outcomes == [Rejected("fullstory", code="HTTP 404")] * 4
+    assert (
+        outcomes == [Misconfigured("fullstory", "HTTP 404", "Check base_url: this answer is not Fullstory's own.")] * 7
+    )
 
 
 def test_a_user_is_got_by_uid_through_the_list() -> None:
