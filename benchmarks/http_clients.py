@@ -1,0 +1,364 @@
+"""Compare HTTP clients at sending one user per request: `python benchmarks/http_clients.py`.
+
+Each run is a process of its own on the first core, with nginx on the last one, or a server that takes 50 ms; the
+contestants take turns, and the medians over the rounds are printed. What is not installed is left out and named.
+Needs nginx on the PATH. The README of this choice is docs/explanation/http-clients.md.
+"""
+
+import argparse
+import asyncio
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from replay_identity.exchange import Request
+from replay_identity.transport import ManySender
+
+BODY = json.dumps({"name": "Ann Example", "email": "ann@example.com", "traits": {"note": "x" * 230}}).encode()
+HEADERS = {"authorization": "token key", "content-type": "application/json"}
+ANSWER = '{"id":"7449164135934483470","userID":"u1","name":"Ann","traits":{}}'
+LATENCY = 0.05
+NGINX = """
+worker_processes 1; daemon off; pid nginx.pid; error_log stderr crit;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s;
+  client_body_temp_path t; proxy_temp_path t; fastcgi_temp_path t; uwsgi_temp_path t; scgi_temp_path t;
+  server {{
+    listen 127.0.0.1:{port} backlog=1024;
+    location / {{ default_type application/json; return 200 '{answer}'; }}
+  }}
+}}
+"""
+
+
+@attrs.define
+class Run:
+    """One run of one client: where to, over how many connections, until when, and how many were answered with 200."""
+
+    url: str
+    connections: int
+    until: float
+    answered: int = 0
+
+    def users(self, worker: int = 0) -> Generator[str, None, None]:
+        """Yield the address of one user after another while there is time."""
+        number = 0
+        while time.perf_counter() < self.until:
+            yield f"{self.url}/v1/orgs/org/apps/app/users/usr_{worker}_{number}"
+            number += 1
+
+    def in_threads(self, send: Callable[[str], int]) -> None:
+        """Call *send* from as many threads as there are connections; it returns the status."""
+        counts: list[int] = []
+
+        def work(worker: int) -> None:
+            counts.append(sum(send(url) == 200 for url in self.users(worker)))  # noqa: PLR2004  # OK.
+
+        threads = [threading.Thread(target=work, args=(worker,)) for worker in range(self.connections)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.answered = sum(counts)
+
+    async def in_tasks(self, send: Callable[[str], Awaitable[int]]) -> None:
+        """Await *send* from as many tasks as there are connections."""
+
+        async def work(worker: int) -> None:
+            for url in self.users(worker):
+                status = await send(url)
+                self.answered += status == 200  # noqa: PLR2004  # OK.
+
+        await asyncio.gather(*(work(worker) for worker in range(self.connections)))
+
+    def over(self, sender: ManySender) -> None:
+        """Keep as many requests in flight as there are connections."""
+        users, under_way = self.users(), 0
+        for url in users:
+            sender.start(under_way, Request("identify", "PUT", url, HEADERS, BODY), 30.0)
+            under_way += 1
+            if under_way == self.connections:
+                under_way -= self._take(sender)
+        while under_way:
+            under_way -= self._take(sender)
+        sender.close()
+
+    def _take(self, sender: ManySender) -> int:
+        replies = sender.replies(30.0)
+        self.answered += sum(reply.status == 200 for _, reply in replies)  # noqa: PLR2004  # OK.
+        return len(replies)
+
+
+def curl_sender(run: Run) -> None:
+    """Measure ours over libcurl."""
+    from replay_identity.transport.curl_sender import CurlSender  # noqa: PLC0415  # Loads what is measured alone.
+
+    run.over(CurlSender(run.connections))
+
+
+def thread_sender(run: Run) -> None:
+    """Measure ours over httpx in threads."""
+    from replay_identity.transport.thread_sender import ThreadSender  # noqa: PLC0415  # As above.
+
+    run.over(ThreadSender(run.connections))
+
+
+def _library(name: str) -> Any:  # noqa: ANN401  # Without types here.
+    """Return a candidate, which the project's own environment has not."""
+    return importlib.import_module(name)
+
+
+def httpx_async(run: Run) -> None:
+    """Measure httpx as its documentation has it: one client, many tasks."""
+    httpx = _library("httpx")
+
+    async def main() -> None:
+        limits = httpx.Limits(max_connections=run.connections, max_keepalive_connections=run.connections)
+        async with httpx.AsyncClient(limits=limits, timeout=30.0) as client:
+
+            async def send(url: str) -> int:
+                return int((await client.put(url, headers=HEADERS, content=BODY)).status_code)
+
+            await run.in_tasks(send)
+
+    asyncio.run(main())
+
+
+def aiohttp(run: Run) -> None:
+    """Measure aiohttp: one session, many tasks."""
+    library = _library("aiohttp")
+
+    async def main() -> None:
+        async with library.ClientSession(connector=library.TCPConnector(limit=run.connections)) as session:
+
+            async def send(url: str) -> int:
+                async with session.put(url, headers=HEADERS, data=BODY) as response:
+                    await response.read()
+                    return int(response.status)
+
+            await run.in_tasks(send)
+
+    asyncio.run(main())
+
+
+def pyreqwest(run: Run) -> None:
+    """Measure pyreqwest, blocking: one client, many threads."""
+    builder = _library("pyreqwest.client").SyncClientBuilder()
+    with builder.max_connections(run.connections).build() as client:
+
+        def send(url: str) -> int:
+            response = client.put(url).headers(HEADERS).body_bytes(BODY).build().send()
+            response.bytes()
+            return int(response.status)
+
+        run.in_threads(send)
+
+
+def niquests(run: Run) -> None:
+    """Measure niquests: one session per thread."""
+    library, local = _library("niquests"), threading.local()
+
+    def send(url: str) -> int:
+        if not hasattr(local, "session"):
+            local.session = library.Session()
+        return int(local.session.put(url, headers=HEADERS, data=BODY).status_code)
+
+    run.in_threads(send)
+
+
+def curl_cffi(run: Run) -> None:
+    """Measure curl_cffi, libcurl again: one session, many tasks."""
+    library = _library("curl_cffi.requests")
+
+    async def main() -> None:
+        async with library.AsyncSession(max_clients=run.connections) as session:
+
+            async def send(url: str) -> int:
+                return int((await session.put(url, headers=HEADERS, data=BODY)).status_code)
+
+            await run.in_tasks(send)
+
+    asyncio.run(main())
+
+
+# Its name, what it needs, and how it sends.
+CONTESTANTS: dict[str, tuple[str, Callable[[Run], None]]] = {
+    "CurlSender (pycurl)": ("pycurl", curl_sender),
+    "pyreqwest, threads": ("pyreqwest", pyreqwest),
+    "aiohttp": ("aiohttp", aiohttp),
+    "curl_cffi, asyncio": ("curl_cffi", curl_cffi),
+    "niquests, threads": ("niquests", niquests),
+    "ThreadSender (httpx)": ("httpx", thread_sender),
+    "httpx, asyncio": ("httpx", httpx_async),
+}
+BASE = "httpx, asyncio"
+
+
+def measure(name: str, url: str, connections: int, seconds: float) -> None:
+    """Run one contestant in this process and print its requests per second and its CPU time per request."""
+    _, send = CONTESTANTS[name]
+    send(Run(url, 1, time.perf_counter() + 0.2))  # Imports, certificates.
+    started, cpu = time.perf_counter(), time.process_time()
+    run = Run(url, connections, started + seconds)
+    send(run)
+    took, spent = time.perf_counter() - started, time.process_time() - cpu
+    print(json.dumps([run.answered / took, spent / max(run.answered, 1) * 1e6]))
+
+
+def pinned(core: int) -> list[str]:
+    """Return what to put before a command to keep it on one core, where that can be done."""
+    return ["taskset", "-c", str(core)] if shutil.which("taskset") else []
+
+
+def in_a_process(name: str, url: str, connections: int, seconds: float) -> tuple[float, float] | None:
+    """Return what `measure` prints in a process of its own, or None if it broke."""
+    command = [*pinned(0), sys.executable, __file__, "--one", name, url, str(connections), str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 60)
+    if done.returncode:
+        print(f"  {name} at {connections} broke: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+        return None
+    rate, cpu = json.loads(done.stdout)
+    return rate, cpu
+
+
+def free_port() -> int:
+    """Return a port of loopback where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@contextmanager
+def background(command: list[str], port: int) -> Generator[str, None, None]:
+    """Run a server on the last core until the end of the block; yield its URL."""
+    process = subprocess.Popen([*pinned((os.cpu_count() or 1) - 1), *command])
+    try:
+        for _ in range(100):
+            with socket.socket() as attempt:
+                if attempt.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def nginx() -> Generator[str, None, None]:
+    """Run nginx with a configuration of its own, answering at once."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "nginx.conf").write_text(NGINX.format(port=port, answer=ANSWER))
+        with background(["nginx", "-p", folder, "-c", "nginx.conf"], port) as url:
+            yield url
+
+
+async def answer_slowly(port: int) -> None:
+    """Serve for ever, answering each request after the latency of a distant vendor."""
+    answer = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(ANSWER)}\r\n\r\n{ANSWER}"
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
+                await reader.readexactly(length)
+                await asyncio.sleep(LATENCY)
+                writer.write(answer.encode())
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", port, backlog=1024)
+    await server.serve_forever()
+
+
+def slow() -> AbstractContextManager[str]:
+    """Run a server that takes its time."""
+    port = free_port()
+    return background([sys.executable, __file__, "--slow", str(port)], port)
+
+
+def installed() -> list[str]:
+    """Return the contestants that can run, and name the others."""
+    found: list[str] = []
+    for name, (library, _) in CONTESTANTS.items():
+        if importlib.util.find_spec(library):
+            found.append(name)
+        else:
+            print(f"{name}: {library} is not installed, so it is left out.")
+    return found
+
+
+def compare(rounds: int, seconds: float) -> None:
+    """Print a table per server: the median rate at each number of connections, CPU time and the ratio at the last."""
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {rounds} rounds of {seconds} s")
+    names = installed()
+    with nginx() as fast_url, slow() as slow_url:
+        for title, url, connections in [
+            ("nginx, at once", fast_url, [1, 10, 50]),
+            (f"{LATENCY * 1000:.0f} ms", slow_url, [10, 50]),
+        ]:
+            results: dict[tuple[str, int], list[tuple[float, float]]] = {}
+            for _ in range(rounds):
+                for width in connections:
+                    for name in names:
+                        if (result := in_a_process(name, url, width, seconds)) is not None:
+                            results.setdefault((name, width), []).append(result)
+            print(f"\n| {title} | " + " | ".join(f"req/s at {width}" for width in connections), end="")
+            print(f" | CPU µs at {connections[-1]} | times {BASE} |")
+            print("|---|" + "---|" * (len(connections) + 2))
+            for name in names:
+                print_row(name, connections, results)
+
+
+def print_row(name: str, connections: list[int], results: dict[tuple[str, int], list[tuple[float, float]]]) -> None:
+    """Print the medians of one contestant."""
+
+    def median(who: str, width: int, which: int) -> float:
+        found = [result[which] for result in results.get((who, width), [])]
+        return statistics.median(found) if found else float("nan")
+
+    rates = " | ".join(f"{median(name, width, 0):,.0f}" for width in connections)
+    last = connections[-1]
+    ratio = median(name, last, 0) / median(BASE, last, 0)
+    print(f"| {name} | {rates} | {median(name, last, 1):,.0f} | {ratio:.1f} |", flush=True)
+
+
+def main() -> None:
+    """Compare; or, in a process that `compare` started, be a contestant or the slow server."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--slow", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.slow:
+        asyncio.run(answer_slowly(arguments.slow))
+    elif arguments.one:
+        name, url, connections, seconds = arguments.one
+        measure(name, url, int(connections), float(seconds))
+    elif shutil.which("nginx") is None:
+        sys.exit("This needs nginx on the PATH.")
+    else:
+        compare(arguments.rounds, arguments.seconds)
+
+
+if __name__ == "__main__":
+    main()
