@@ -4,20 +4,26 @@ They are written from the vendors' documents alone and share no code with the ad
 disagree. Where a document is silent, a comment that starts with `Policy:` says what was chosen.
 """
 
+from .applied import HistoryNotKeptError
 from .faults import Drop, Fault, Faults, Garbage
-from .fullstory import FullstoryEmulator, FullstoryUser, Level
+from .fullstory import BatchJob, BatchRules, FullstoryEmulator, FullstoryUser, JobFault, JobFaults, Level
 from .journal import RecordedRequest
 from .logrocket import LogRocketEmulator, LogRocketUser
 from .rate_limit import RateLimit
 from .server import PortInUseError, RunningServer, running, serve
 
 __all__ = [
+    "BatchJob",
+    "BatchRules",
     "Drop",
     "Fault",
     "Faults",
     "FullstoryEmulator",
     "FullstoryUser",
     "Garbage",
+    "HistoryNotKeptError",
+    "JobFault",
+    "JobFaults",
     "Level",
     "LogRocketEmulator",
     "LogRocketUser",

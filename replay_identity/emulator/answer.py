@@ -7,6 +7,7 @@ import attrs
 import orjson
 
 JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
+JsonObject: TypeAlias = dict[str, JsonValue]
 
 JSON_TYPE = "application/json"
 

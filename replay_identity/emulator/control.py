@@ -19,9 +19,10 @@ def is_control(received: Received) -> bool:
 
 def answer_control(backstage: Backstage, received: Received) -> Answer:
     """Do what a `/_emulator/` request asks for."""
+    views = backstage.vendor.views()
     match received.method, "/".join(received.segments[1:]):
-        case "GET", "users":
-            return json_answer(200, backstage.vendor.snapshot())
+        case "GET", name if name in views:
+            return json_answer(200, views[name]())
         case "GET", "requests":
             return json_answer(200, _requests(backstage))
         case "POST", "faults":
@@ -33,7 +34,8 @@ def answer_control(backstage: Backstage, received: Received) -> Answer:
             backstage.reset()
             return Answer(status=204)
         case _:
-            return json_answer(404, {"error": "GET users, GET requests, POST/DELETE faults or POST reset."})
+            shown = ", ".join(f"GET {name}" for name in (*views, "requests"))
+            return json_answer(404, {"error": f"{shown}, POST/DELETE faults or POST reset."})
 
 
 def _requests(backstage: Backstage) -> JsonValue:

@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import attrs
@@ -44,9 +44,11 @@ class Fault:
             `size` bytes of blanks without a Content-Length, or that one byte at a time, `pause` apart.
         size: Bytes of blanks for `huge` (64 MiB unless said) and `drip` (none unless said).
         pause: Seconds between the bytes of a `drip`.
+        skip: How many matching requests are let through before it hits the first.
         times: How many requests it hits; None is all of them.
         method: Only requests with this method.
         path: Only requests whose path, as sent, starts with this.
+        route: Only requests whose path, as sent, is this, segment by segment; `*` is any one segment.
         probability: How likely a matching request is hit; a miss uses up none of the `times`.
     """
 
@@ -72,9 +74,13 @@ class Fault:
         default=None, validator=validators.optional([validators.instance_of(int), validators.ge(0)])
     )
     pause: float = attrs.field(default=0.05, validator=validators.ge(0))
+    skip: int = attrs.field(default=0, validator=[validators.instance_of(int), validators.ge(0)])
     times: int | None = attrs.field(default=1, validator=_is_count)
     method: str | None = attrs.field(default=None, validator=validators.optional(validators.instance_of(str)))
     path: str | None = attrs.field(default=None, repr=False, validator=validators.optional(validators.instance_of(str)))
+    route: str | None = attrs.field(
+        default=None, repr=False, validator=validators.optional(validators.instance_of(str))
+    )
     probability: float = attrs.field(default=1.0, validator=_is_probability)
 
     def __attrs_post_init__(self) -> None:
@@ -83,7 +89,24 @@ class Fault:
 
     def matches(self, method: str, path: str) -> bool:
         """Say whether the fault is meant for such a request."""
-        return self.method in {None, method} and path.startswith(self.path or "")
+        return (
+            self.method in {None, method}
+            and path.startswith(self.path or "")
+            and (self.route is None or _fits(self.route.split("/"), path.split("/")))
+        )
+
+
+def _fits(route: Sequence[str], segments: Sequence[str]) -> bool:
+    return len(route) == len(segments) and all(
+        wanted in {"*", given} for wanted, given in zip(route, segments, strict=True)
+    )
+
+
+@attrs.define(eq=False)
+class _Waiting:
+    fault: Fault
+    skips: int
+    left: int | None
 
 
 @attrs.define(kw_only=True)
@@ -93,13 +116,13 @@ class Faults:
     draw: Callable[[], float] = attrs.field(default=random.random, repr=False)
     """Gives a number in [0, 1) for every fault that is not certain."""
 
-    _waiting: list[tuple[Fault, int | None]] = attrs.field(init=False, factory=list[tuple[Fault, int | None]])
+    _waiting: list[_Waiting] = attrs.field(init=False, factory=list[_Waiting])
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock, repr=False)
 
     def add(self, fault: Fault) -> None:
         """Let *fault* happen to the next requests it matches."""
         with self._lock:
-            self._waiting.append((fault, fault.times))
+            self._waiting.append(_Waiting(fault, skips=fault.skip, left=fault.times))
 
     def clear(self) -> None:
         """Let nothing go wrong any more."""
@@ -109,17 +132,21 @@ class Faults:
     def take(self, method: str, path: str) -> Fault | None:
         """Return the fault that hits this request, and use up one of its times."""
         with self._lock:
-            for position, (fault, left) in enumerate(self._waiting):
-                if fault.matches(method, path) and self._strikes(fault):
-                    self._use_up(position, fault, left)
-                    return fault
+            for waiting in self._waiting:
+                if waiting.fault.matches(method, path) and self._strikes(waiting):
+                    self._use_up(waiting)
+                    return waiting.fault
         return None
 
-    def _strikes(self, fault: Fault) -> bool:
-        return fault.probability >= 1.0 or self.draw() < fault.probability
+    def _strikes(self, waiting: _Waiting) -> bool:
+        if waiting.skips:
+            waiting.skips -= 1
+            return False
+        return waiting.fault.probability >= 1.0 or self.draw() < waiting.fault.probability
 
-    def _use_up(self, position: int, fault: Fault, left: int | None) -> None:
-        if left == 1:
-            del self._waiting[position]
-        elif left is not None:
-            self._waiting[position] = (fault, left - 1)
+    def _use_up(self, waiting: _Waiting) -> None:
+        if waiting.left is None:
+            return
+        waiting.left -= 1
+        if not waiting.left:
+            self._waiting.remove(waiting)

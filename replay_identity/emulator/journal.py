@@ -1,5 +1,6 @@
 """What a fake vendor was asked, and what it answered."""
 
+import threading
 from collections import Counter
 from collections.abc import Mapping
 
@@ -7,16 +8,28 @@ import attrs
 
 from .received import Received
 
+KEEP_BYTES = 64 * 1024 * 1024
+
 
 @attrs.frozen(kw_only=True)
 class RecordedRequest:
-    """One request, for a test to look at; its `status` is None while, or because, it got no answer."""
+    """One request, for a test to look at; its `status` is None while, or because, it got no answer.
+
+    Bodies are heavy: when those of all requests are over the emulator's `journal_bytes`, the oldest are let go,
+    and `body` is empty from then on.
+    """
 
     method: str
     path: str = attrs.field(repr=False)
     query: Mapping[str, str] = attrs.field(repr=False)
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
+    body_size: int
+    """Bytes of the body as it was sent."""
+
+    is_body_kept: bool = True
+    """Whether `body` is still what was sent."""
+
     status: int | None = None
     applied: bool = False
     """Whether the vendor's state changed for it."""
@@ -34,12 +47,16 @@ class RecordedRequest:
 
 @attrs.define(kw_only=True)
 class Journal:
-    """The last `keep` requests in order of arrival, and counts of all."""
+    """The last `keep` requests in order of arrival, at most `keep_bytes` of their bodies, and counts of all."""
 
     keep: int = 100_000
+    keep_bytes: int = KEEP_BYTES
     total: int = attrs.field(init=False, default=0)
     by_status: Counter[int] = attrs.field(init=False, factory=Counter[int])
     _entries: dict[int, RecordedRequest] = attrs.field(init=False, factory=dict[int, RecordedRequest])
+    _bytes: int = attrs.field(init=False, default=0)
+    _without_body: int = attrs.field(init=False, default=0)
+    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock, repr=False)
 
     @property
     def entries(self) -> tuple[RecordedRequest, ...]:
@@ -48,27 +65,43 @@ class Journal:
 
     def arrive(self, received: Received) -> int:
         """Write down a request that has no answer yet, and return its number."""
-        self.total += 1
-        self._entries[self.total] = RecordedRequest(
+        entry = RecordedRequest(
             method=received.method,
             path=received.path,
             query=dict(received.query),
             headers=dict(received.headers),
             body=received.body,
+            body_size=len(received.body),
         )
-        self._entries.pop(self.total - self.keep, None)
-        return self.total
+        with self._lock:
+            self.total += 1
+            self._entries[self.total] = entry
+            gone = self._entries.pop(self.total - self.keep, None)
+            self._bytes += len(entry.body) - len(gone.body if gone else b"")
+            while self._bytes > self.keep_bytes:
+                self._let_go_of_oldest_body()
+            return self.total
 
     def settle(self, number: int, *, status: int | None, applied: bool) -> None:
         """Write down how request *number* ended; one that was cleared away stays away."""
-        if status is not None:
-            self.by_status[status] += 1
+        with self._lock:
+            if status is not None:
+                self.by_status[status] += 1
 
-        entry = self._entries.get(number)
-        if entry is not None:
-            self._entries[number] = attrs.evolve(entry, status=status, applied=applied)
+            entry = self._entries.get(number)
+            if entry is not None:
+                self._entries[number] = attrs.evolve(entry, status=status, applied=applied)
 
     def clear(self) -> None:
         """Forget all requests. Numbers go on, so that one still under way finds no stranger's entry."""
-        self._entries.clear()
-        self.by_status.clear()
+        with self._lock:
+            self._entries.clear()
+            self.by_status.clear()
+            self._bytes = 0
+
+    def _let_go_of_oldest_body(self) -> None:
+        self._without_body += 1
+        entry = self._entries.get(self._without_body)
+        if entry is not None and entry.body:
+            self._bytes -= len(entry.body)
+            self._entries[self._without_body] = attrs.evolve(entry, body=b"", is_body_kept=False)

@@ -1,6 +1,6 @@
 """What a fake vendor is to the HTTP side in front of it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeAlias
 
 import attrs
@@ -13,6 +13,9 @@ from .received import Received
 
 Think: TypeAlias = Callable[[], Awaitable[None]]
 """Takes as long as the vendor's work is told to take."""
+
+View: TypeAlias = Callable[[], JsonValue]
+"""Part of the state for people to look at."""
 
 
 class Vendor(Protocol):
@@ -30,8 +33,8 @@ class Vendor(Protocol):
         """Take note of a failure that a fault answered in the vendor's place."""
         ...
 
-    def snapshot(self) -> JsonValue:
-        """Return the state for people to look at."""
+    def views(self) -> Mapping[str, View]:
+        """Return what there is to look at, by name."""
         ...
 
     def forget(self) -> None:

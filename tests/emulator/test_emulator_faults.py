@@ -195,6 +195,31 @@ def test_a_fault_can_be_for_some_requests(method: str | None, path: str | None, 
     assert (faults.take("GET", "/v2/users") is not None) is matches
 
 
+@pytest.mark.parametrize(
+    ("route", "path", "matches"),
+    [
+        ("/v2/users/*", "/v2/users/1", True),
+        ("/v2/users/*", "/v2/users/1/2", False),
+        ("/v2/users/*", "/v2/users", False),
+        ("/v2/*/batch", "/v2/users/batch", True),
+        ("/v2/users/batch", "/v2/users/1", False),
+    ],
+)
+def test_a_fault_can_be_for_one_route(route: str, path: str, *, matches: bool) -> None:
+    """A star is any one segment."""
+    assert Fault(hang=True, route=route).matches("GET", path) is matches
+
+
+def test_a_fault_can_let_requests_through_first() -> None:
+    """Only those count that it is meant for."""
+    faults = Faults()
+    faults.add(Fault(hang=True, skip=2, times=2, method="POST"))
+
+    hits = [faults.take(method, "/") is not None for method in ("POST", "GET", "POST", "POST", "POST", "POST")]
+
+    assert hits == [False, False, False, True, True, False]
+
+
 def test_a_miss_uses_up_nothing() -> None:
     """A fault with a probability waits for the draw that hits."""
     draws = iter([0.5, 0.9, 0.49])
@@ -232,6 +257,7 @@ def test_many_threads_take_each_fault_once() -> None:
         {"size": -1},
         {"times": 0},
         {"times": 1.5},
+        {"skip": -1},
         {"probability": 1.5},
         {"probability": -0.1},
     ],

@@ -258,3 +258,15 @@ def test_an_integer_must_be_declared_each_time(fs: httpx.Client, fullstory: Full
     post(fs, {"a": 2})
 
     assert user(fullstory).type_conflicts == {"a": ("int", "real")}
+
+
+@pytest.mark.parametrize("depth", [248, 250, 252, 300])
+def test_what_is_taken_can_be_read_back_however_deep(fs: httpx.Client, depth: int) -> None:
+    """Deeper nesting than can be answered is refused."""
+    body = b'{"uid": "u1", "properties": ' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
+
+    posted = fs.post("/v2/users", content=body).status_code
+    listed = fs.get("/v2/users", params={"uid": "u1", "include_schema": "true"})
+
+    assert posted == (200 if depth <= 250 else 400)
+    assert len(listed.json()["results"]) == (1 if depth <= 250 else 0)

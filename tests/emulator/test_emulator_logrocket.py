@@ -7,7 +7,7 @@ import httpx
 import orjson
 import pytest
 
-from replay_identity.emulator import LogRocketEmulator
+from replay_identity.emulator import HistoryNotKeptError, LogRocketEmulator
 from replay_identity.emulator.logrocket.javascript import string_of
 from replay_identity.emulator.logrocket.refusal import Envelope
 
@@ -349,3 +349,42 @@ def test_reset_forgets_users_and_exclusions(lr: httpx.Client, logrocket: LogRock
     logrocket.reset()
 
     assert (logrocket.users, logrocket.excluded, logrocket.requests) == ({}, set(), ())
+
+
+def test_what_was_applied_is_counted(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
+    """By user and in all; what was refused is not counted, and neither is an exclusion."""
+    for body in ({}, {"name": "Ann"}, {"name": 1}):
+        lr.put(U1, json=body)
+    lr.put(f"{APP}/users/u%2F2", json={})
+    lr.post(f"{APP}/gdpr/exclusion/", json={"user_id": "u1"})
+
+    assert (logrocket.applied, logrocket.total_applied) == ({"u1": 2, "u/2": 1}, 3)
+    assert lr.get("/_emulator/applied").json() == {"total": 3, "users": {"u1": 2, "u/2": 1}}
+
+
+def test_a_history_holds_the_bodies_in_order(mount_logrocket: MountLogRocket) -> None:
+    """As they were sent, and only those that were applied."""
+    emulator = LogRocketEmulator(keeps_history=True)
+    lr = mount_logrocket(emulator)
+    bodies = [{"traits": {"a": 1}}, {"traits": {"a": None}}, {"traits": {"a": 2}}]
+    for body in bodies:
+        lr.put(U1, json=body)
+
+    assert emulator.history("u1") == (bodies[0], bodies[2])
+    assert emulator.history("nobody") == ()
+
+
+def test_a_reset_forgets_counts_and_history(mount_logrocket: MountLogRocket) -> None:
+    """After a reset the emulator is as new."""
+    emulator = LogRocketEmulator(keeps_history=True)
+    mount_logrocket(emulator).put(U1, json={})
+
+    emulator.reset()
+
+    assert (emulator.applied, emulator.total_applied, emulator.history("u1")) == ({}, 0, ())
+
+
+def test_a_history_is_kept_when_told_to(logrocket: LogRocketEmulator) -> None:
+    """A test that forgot to say so learns of it."""
+    with pytest.raises(HistoryNotKeptError, match="keeps_history=True"):
+        logrocket.history("u1")

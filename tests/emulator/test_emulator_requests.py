@@ -1,6 +1,8 @@
 """What an emulator records, and the pages to control it by hand."""
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -73,6 +75,54 @@ def test_a_journal_keeps_the_last_requests() -> None:
         journal.arrive(Received(method="GET", path=f"/{number}", segments=()))
 
     assert ([entry.path for entry in journal.entries], journal.total) == (["/1", "/2"], 3)
+
+
+def test_a_journal_lets_the_oldest_bodies_go() -> None:
+    """Everything but the body stays, and says so."""
+    journal = Journal(keep_bytes=10)
+
+    for body in (b"12345", b"", b"678", b"90123"):
+        journal.arrive(Received(method="POST", path="/", segments=(), body=body))
+
+    assert [entry.body for entry in journal.entries] == [b"", b"", b"678", b"90123"]
+    assert [entry.is_body_kept for entry in journal.entries] == [False, True, True, True]
+    assert [entry.body_size for entry in journal.entries] == [5, 0, 3, 5]
+
+
+def test_a_request_that_is_forgotten_takes_its_body_along() -> None:
+    """Its bytes do not count any more."""
+    journal = Journal(keep=2, keep_bytes=10)
+
+    for body in (b"12345", b"12345", b"12345", b"12345"):
+        journal.arrive(Received(method="POST", path="/", segments=(), body=body))
+
+    assert [entry.body for entry in journal.entries] == [b"12345", b"12345"]
+
+
+def test_a_body_that_is_let_go_late_is_found() -> None:
+    """Also where requests before it were forgotten, or all were cleared away."""
+    journal = Journal(keep=1, keep_bytes=5)
+    for _ in range(3):
+        journal.arrive(Received(method="POST", path="/", segments=(), body=b"123"))
+    journal.clear()
+
+    kept: list[bytes] = []
+    for body in (b"12345", b"123456"):
+        journal.arrive(Received(method="POST", path="/", segments=(), body=body))
+        kept += [entry.body for entry in journal.entries]
+
+    assert kept == [b"12345", b""]
+
+
+@pytest.mark.parametrize("make", [FullstoryEmulator, LogRocketEmulator])
+def test_the_bytes_of_bodies_can_be_limited(make: Callable[..., Any], switch: Any, fs: httpx.Client) -> None:
+    """Batches are heavy."""
+    switch.app = emulator = make(journal_bytes=0)
+
+    fs.post("/nowhere", content=b"body")
+
+    (request,) = emulator.requests
+    assert (request.body, request.body_size) == (b"", 4)
 
 
 def test_a_request_that_ends_after_a_reset_stays_away() -> None:

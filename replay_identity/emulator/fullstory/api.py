@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from ..answer import Answer, JsonValue, json_answer
+from ..applied import Applied
 from ..received import Received
-from ..vendor import Think
+from ..vendor import Think, View
 from .access import ROLES, Level, level_of, require
 from .idempotency import Replays
+from .job_pages import JobPages
+from .jobs import Jobs
 from .listing import Listing
 from .refusal import RefusalError, failure
 from .routes import Route, find_route
 from .single import user_json
 from .users import Users
+from .worker import Worker
 
 
 @attrs.define(kw_only=True)
@@ -23,7 +27,11 @@ class Api:
 
     api_keys: Mapping[str, Level] = attrs.field(repr=False)
     users: Users
+    applied: Applied
     listing: Listing
+    jobs: Jobs
+    job_pages: JobPages
+    worker: Worker
     replays: Replays
     routes: Sequence[Route]
     remembers_faults: bool
@@ -44,7 +52,7 @@ class Api:
         if route.is_idempotent:
             return await self._answer_once(route, received, think)
         await think()
-        return _call(route, received)
+        return self._call(route, received)
 
     def failure(self, status: int) -> Answer:
         """Return Fullstory's words for an error status."""
@@ -56,15 +64,24 @@ class Api:
         if self.remembers_faults and is_idempotent and not self.replays.knows(received):
             self.replays.keep(received, answer)
 
-    def snapshot(self) -> JsonValue:
-        """Return all users as Fullstory would show them."""
-        return {"users": [user_json(user, with_schema=True) for user in self.users.all().values()]}
+    def views(self) -> Mapping[str, View]:
+        """Return what there is to look at, by name."""
+        return {"users": self._everybody, "jobs": self._all_jobs, "applied": self.applied.as_json}
 
     def forget(self) -> None:
-        """Forget users, page tokens and idempotency keys."""
+        """Forget users, jobs, page tokens, idempotency keys and counts."""
+        self.jobs.clear()
+        self.job_pages.clear()
         self.users.clear()
         self.listing.clear()
         self.replays.clear()
+        self.applied.clear()
+
+    def _everybody(self) -> JsonValue:
+        return {"users": [user_json(user, with_schema=True) for user in self.users.all().values()]}
+
+    def _all_jobs(self) -> JsonValue:
+        return {"jobs": [attrs.asdict(job) for job in self.jobs.all()]}
 
     async def _answer_once(self, route: Route, received: Received, think: Think) -> Answer:
         try:
@@ -73,16 +90,16 @@ class Api:
             # The server stops. Another one may serve this emulator.
             self.replays.release(received)
             raise
-        answer = _call(route, received)
+        answer = self._call(route, received)
         self.replays.keep(received, answer)
         return answer
 
-
-def _call(route: Route, received: Received) -> Answer:
-    try:
-        return route.endpoint(received)
-    except RefusalError as refusal:
-        return refusal.answer
+    def _call(self, route: Route, received: Received) -> Answer:
+        self.worker.nudge()
+        try:
+            return route.endpoint(received)
+        except RefusalError as refusal:
+            return refusal.answer
 
 
 def _me(level: Level) -> Route:

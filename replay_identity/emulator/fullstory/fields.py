@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 import attrs
+import orjson
 
-from ..answer import JsonValue, parse_json
+from ..answer import JsonObject, JsonValue, parse_json
 from .properties import Oversized, Properties, read_properties
 from .refusal import invalid
 from .value_types import read_schema
@@ -25,12 +26,15 @@ class UserFields:
     properties: Properties = attrs.field(factory=Properties)
 
 
-def parse_object(body: bytes) -> Mapping[str, JsonValue]:
+def parse_object(body: bytes) -> JsonObject:
     """Return the JSON object in *body*, or refuse it."""
     try:
         value = parse_json(body)
-    except ValueError:
-        raise invalid("The body is not JSON") from None
+        # Parts of it are answered again, and orjson reads deeper nesting than it writes.
+        orjson.dumps([[[value]]])
+    except (ValueError, orjson.JSONEncodeError):
+        # Policy: nesting has no documented limit.
+        raise invalid("The body is not JSON, or nested too deeply") from None
 
     if not isinstance(value, dict):
         raise invalid("The body must be an object")

@@ -64,7 +64,9 @@ class Replays:
         if answer.status == TOO_MANY or answer.status > LAST_KEPT:
             self._kept.pop(key, None)
             return
-        self._kept[key] = _Kept(hashlib.sha256(received.body).digest(), self.clock(), answer)
+        claimed = self._kept.get(key)
+        digest = hashlib.sha256(received.body).digest() if claimed is None else claimed.digest
+        self._kept[key] = _Kept(digest, self.clock(), answer)
 
     def release(self, received: Received) -> None:
         """Forget a claimed request that came to nothing."""

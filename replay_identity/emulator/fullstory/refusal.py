@@ -1,5 +1,9 @@
 """How Fullstory says no."""
 
+from collections.abc import Mapping
+
+import attrs
+
 from ..answer import Answer, json_answer
 
 # Codes and messages read on 2026-11-21 at https://developer.fullstory.com/server/users/update-user/.
@@ -17,24 +21,38 @@ WORDS = {
 
 
 class RefusalError(Exception):
-    """A request that is answered with an error."""
+    """A request, or one item of a batch, that is answered with an error."""
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer)
-        self.answer = answer
+    def __init__(self, status: int, *, code: str, message: str, headers: Mapping[str, str]) -> None:
+        super().__init__(status, code, message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers
+
+    @property
+    def answer(self) -> Answer:
+        """The error response."""
+        answer = json_answer(self.status, {"message": self.message, "code": self.code})
+        return attrs.evolve(answer, headers={**answer.headers, **self.headers})
 
 
 def failure(status: int) -> Answer:
     """Return the error response for *status* in Fullstory's words."""
-    code, message = WORDS.get(status, WORDS[500])
-    return json_answer(status, {"message": message, "code": code})
+    return refusal(status).answer
 
 
-def refusal(status: int, *, code: str | None = None, message: str | None = None) -> RefusalError:
+def refusal(
+    status: int, *, code: str | None = None, message: str | None = None, headers: Mapping[str, str] | None = None
+) -> RefusalError:
     """Return the exception that answers *status*, with the usual words where none are given."""
-    usual_code, usual_message = WORDS[status]
-    body = json_answer(status, {"message": message or usual_message, "code": code or usual_code})
-    return RefusalError(body)
+    usual_code, usual_message = WORDS.get(status, WORDS[500])
+    return RefusalError(status, code=code or usual_code, message=message or usual_message, headers=headers or {})
+
+
+def too_many_requests(seconds: int) -> RefusalError:
+    """Return the exception that answers 429, and when to come back."""
+    return refusal(429, headers={"retry-after": str(seconds)})
 
 
 def invalid(message: str, *, code: str = "invalid_argument") -> RefusalError:

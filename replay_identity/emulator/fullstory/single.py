@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import attrs
 
-from ..answer import Answer, JsonValue, json_answer
+from ..answer import Answer, JsonObject, JsonValue, json_answer
 from ..received import Received
 from .access import Level
-from .fields import UserFields, parse_object, read_user
+from .fields import parse_object
 from .listing import Listing, read_bool
-from .properties import Oversized
 from .refusal import invalid, user_not_found
 from .routes import Route
 from .users import FullstoryUser, Users
+from .writer import Writer
 
 APP_URL = "https://app.fullstory.com/ui/EMULATOR/segments/everyone/people:search:emulator"
 
@@ -23,7 +23,7 @@ class SingleUsers:
 
     users: Users
     listing: Listing
-    oversized: Oversized
+    writer: Writer
 
     def routes(self) -> Sequence[Route]:
         """Return the endpoints with the level each needs."""
@@ -41,20 +41,20 @@ class SingleUsers:
 
     def create(self, received: Received) -> Answer:
         """Upsert by uid, or create an anonymous user."""
-        return _saved(self.users.upsert(self._read(received)))
+        return _saved(self.writer.upsert(parse_object(received.body)))
 
     def update(self, received: Received) -> Answer:
         """Update the user with the Fullstory id in the path."""
-        return _saved(self.users.update(received.segments[-1], self._read(received)))
+        return _saved(self.writer.update(received.segments[-1], parse_object(received.body)))
 
     def get(self, received: Received) -> Answer:
         """Return the user with the Fullstory id in the path."""
         user = self.users.get(received.segments[-1])
-        return json_answer(200, user_json(user, with_schema=_wants_schema(received)))
+        return json_answer(200, user_json(user, with_schema=wants_schema(received)))
 
     def list(self, received: Received) -> Answer:
         """Return one page of the users that match the filters."""
-        with_schema = _wants_schema(received)
+        with_schema = wants_schema(received)
         page = self.listing.page(received.query)
         results: list[JsonValue] = [user_json(user, with_schema=with_schema) for user in page.users]
         body: JsonValue = {
@@ -82,11 +82,8 @@ class SingleUsers:
         self.users.delete(user.id)
         return json_answer(200, {}, applied=True)
 
-    def _read(self, received: Received) -> UserFields:
-        return read_user(parse_object(received.body), oversized=self.oversized)
 
-
-def user_json(user: FullstoryUser, *, with_schema: bool) -> JsonValue:
+def user_json(user: FullstoryUser, *, with_schema: bool) -> JsonObject:
     """Return the user as Fullstory shows it.
 
     Policy: what was never set is null, and so are the properties of a user without any.
@@ -106,7 +103,8 @@ def user_json(user: FullstoryUser, *, with_schema: bool) -> JsonValue:
     }
 
 
-def _wants_schema(received: Received) -> bool:
+def wants_schema(received: Received) -> bool:
+    """Say whether the request asks for schemas, or refuse it."""
     return read_bool(received.query.get("include_schema", "false"), "include_schema")
 
 

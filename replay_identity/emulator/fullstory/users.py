@@ -1,5 +1,6 @@
 """The users of one Fullstory organisation."""
 
+import functools
 from collections.abc import Mapping
 
 import attrs
@@ -45,15 +46,19 @@ class FullstoryUser:
 
     def updated(self, fields: UserFields) -> "FullstoryUser":
         """Return the user with *fields* over it, or refuse them."""
-        properties = merge(self.properties, fields.properties.tree)
-        require_room(properties)
-        return attrs.evolve(
-            self,
+        properties: Mapping[str, JsonValue] = fields.properties.tree
+        if self.properties:
+            properties = merge(self.properties, properties)
+            require_room(properties)
+        # attrs.evolve would take as long as all the rest.
+        return FullstoryUser(
+            id=self.id,
             uid=fields.uid or self.uid,
             display_name=self.display_name if fields.display_name is None else fields.display_name,
             email=self.email if fields.email is None else fields.email,
             properties=properties,
             types=_seen(self.types, fields.properties.types),
+            gone_at=self.gone_at,
         )
 
 
@@ -79,10 +84,15 @@ class Users:
 
     def get(self, user_id: str) -> FullstoryUser:
         """Return the user with that Fullstory id, or refuse with 404."""
-        user = self._by_id.get(self._joined.get(user_id, user_id))
-        if user is None or not self._exists(user):
+        user = self.find(user_id)
+        if user is None:
             raise user_not_found()
         return user
+
+    def find(self, user_id: str) -> FullstoryUser | None:
+        """Return the user with that Fullstory id, unless it is gone."""
+        user = self._by_id.get(self._joined.get(user_id, user_id))
+        return user if user is not None and self._exists(user) else None
 
     def upsert(self, fields: UserFields) -> FullstoryUser:
         """Update the user with that uid, or make one; without a uid, make an anonymous one."""
@@ -157,7 +167,17 @@ class Users:
 
 
 def _seen(types: Mapping[str, tuple[str, ...]], new: Mapping[str, str]) -> Mapping[str, tuple[str, ...]]:
-    return _all_seen(types, {path: (name,) for path, name in new.items()})
+    if not types:
+        return _once(tuple(new.items()))
+
+    unseen = {path: (name,) for path, name in new.items() if name not in types.get(path, ())}
+    return _all_seen(types, unseen) if unseen else types
+
+
+@functools.lru_cache(maxsize=1000)
+def _once(types: tuple[tuple[str, str], ...]) -> Mapping[str, tuple[str, ...]]:
+    # Users of one shape share one mapping: there may be a million of them.
+    return {path: (name,) for path, name in types}
 
 
 def _all_seen(

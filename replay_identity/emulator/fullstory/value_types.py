@@ -25,11 +25,11 @@ def _is_bool(value: JsonValue) -> bool:
 
 
 def _is_number(value: JsonValue) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return INFERRED.get(type(value)) == "real"
 
 
 def _is_int(value: JsonValue) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     # JSON knows one kind of number, so 2.0 is an integer. Policy: of 64 bits.
     return float(value).is_integer() and int(value) in INT64

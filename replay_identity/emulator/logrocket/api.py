@@ -1,12 +1,15 @@
 """From a request to an endpoint: key, organisation, app, route."""
 
+from collections.abc import Mapping
+
 import attrs
 
 from ..answer import Answer, JsonValue, json_answer
+from ..applied import Applied
 from ..received import Received
-from ..vendor import Think
+from ..vendor import Think, View
 from .exclusion import Excluded, read_person
-from .fields import read_identity, require_short
+from .fields import parse_object, read_identity, require_short
 from .refusal import MESSAGES, Envelope, RefusalError, error_answer, failure
 from .users import Users
 
@@ -23,6 +26,7 @@ class Api:
 
     api_key: str = attrs.field(repr=False)
     users: Users
+    applied: Applied
     envelope: Envelope
     accepts_empty: bool
     excluded: set[Excluded] = attrs.field(init=False, factory=set[Excluded], repr=False)
@@ -43,19 +47,23 @@ class Api:
     def notice_failure(self, received: Received, answer: Answer) -> None:
         """Do nothing: LogRocket remembers no answers."""
 
-    def snapshot(self) -> JsonValue:
-        """Return all users and everybody excluded."""
+    def views(self) -> Mapping[str, View]:
+        """Return what there is to look at, by name."""
+        return {"users": self._everybody, "applied": self.applied.as_json}
+
+    def forget(self) -> None:
+        """Forget users, exclusions and counts."""
+        self.users.known.clear()
+        self.excluded.clear()
+        self.applied.clear()
+
+    def _everybody(self) -> JsonValue:
         users: list[JsonValue] = [
             {**user.as_json(), "first_seen": user.first_seen, "last_seen": user.last_seen}
             for user in self.users.known.values()
         ]
         excluded: list[JsonValue] = [{kind: value} for kind, value in sorted(self.excluded)]
         return {"users": users, "excluded": excluded}
-
-    def forget(self) -> None:
-        """Forget users and exclusions."""
-        self.users.known.clear()
-        self.excluded.clear()
 
     def _authorize(self, received: Received) -> None:
         scheme, _, key = received.headers.get("authorization", "").partition(" ")
@@ -79,10 +87,13 @@ class Api:
                 raise RefusalError(404, MESSAGES[404])
 
     def _identify(self, user_id: str, body: bytes) -> Answer:
-        identity = read_identity(body, accepts_empty=self.accepts_empty)
+        said = parse_object(body)
+        identity = read_identity(said, accepts_empty=self.accepts_empty)
         require_short(user_id, "userID")
         # Policy: an excluded user is still taken; the documents speak of recording alone.
-        return json_answer(200, self.users.put(user_id, identity).as_json(), applied=True)
+        user = self.users.put(user_id, identity)
+        self.applied.note(user_id, said)
+        return json_answer(200, user.as_json(), applied=True)
 
     def _exclude(self, body: bytes, *, is_excluded: bool) -> Answer:
         person = read_person(body)

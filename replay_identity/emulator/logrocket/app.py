@@ -8,9 +8,11 @@ from collections.abc import Set as AbstractSet
 import attrs
 from starlette.types import Receive, Scope, Send
 
+from ..answer import JsonValue
+from ..applied import Applied
 from ..faults import Faults
 from ..front import Front
-from ..journal import RecordedRequest
+from ..journal import KEEP_BYTES, Journal, RecordedRequest
 from ..rate_limit import Clock, Limiter, RateLimit
 from ..vendor import Backstage
 from .api import Api
@@ -38,6 +40,8 @@ class LogRocketEmulator:
         accepts_empty: Whether `{}` is a body; otherwise it is a malformed request.
         rate_limit: When to answer 429.
         max_body: Bytes of a request body, over which 413 is answered.
+        journal_bytes: Bytes of request bodies kept in `requests`; over it, the oldest are let go.
+        keeps_history: Whether `history` keeps what was applied to each user.
         draw: Gives a number in [0, 1) for faults with a probability.
         faults: What is to go wrong.
     """
@@ -49,6 +53,8 @@ class LogRocketEmulator:
     accepts_empty: bool = True
     rate_limit: RateLimit | None = None
     max_body: int = 50_000_000
+    journal_bytes: int = KEEP_BYTES
+    keeps_history: bool = False
     draw: Callable[[], float] = attrs.field(default=random.random, repr=False)
     faults: Faults = attrs.field(init=False)
     _api: Api = attrs.field(init=False, repr=False)
@@ -60,11 +66,13 @@ class LogRocketEmulator:
         self._api = Api(
             api_key=self.api_key,
             users=Users(clock=self.clock),
+            applied=Applied(keeps_history=self.keeps_history),
             envelope=self.envelope,
             accepts_empty=self.accepts_empty,
         )
         limiter = Limiter(limit=self.rate_limit, clock=self.clock)
-        self._backstage = Backstage(vendor=self._api, faults=self.faults, limiter=limiter)
+        journal = Journal(keep_bytes=self.journal_bytes)
+        self._backstage = Backstage(vendor=self._api, faults=self.faults, limiter=limiter, journal=journal)
         self._front = Front(backstage=self._backstage, max_body=self.max_body)
 
     @property
@@ -81,6 +89,24 @@ class LogRocketEmulator:
     def requests(self) -> Sequence[RecordedRequest]:
         """The requests in order of arrival, as they stand now."""
         return self._backstage.journal.entries
+
+    @property
+    def applied(self) -> Mapping[str, int]:
+        """How many PUTs were applied to each user, by the application's id, as it stands now."""
+        return self._api.applied.counts
+
+    @property
+    def total_applied(self) -> int:
+        """How many PUTs were applied to all users together."""
+        return self._api.applied.total
+
+    def history(self, user_id: str) -> Sequence[JsonValue]:
+        """Return the bodies that were applied to a user, oldest first.
+
+        Raises:
+            HistoryNotKeptError: The emulator was made without `keeps_history=True`.
+        """
+        return self._api.applied.history(user_id)
 
     def reset(self) -> None:
         """Forget users, exclusions, requests, faults and counts."""

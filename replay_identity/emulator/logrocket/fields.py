@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from ..answer import JsonValue, parse_json
+from ..answer import JsonObject, JsonValue, parse_json
 from .javascript import string_of, utf16_length
 from .refusal import MISSING_BODY, RefusalError, malformed, too_large
 
@@ -25,9 +25,8 @@ class Identity:
     traits: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
 
 
-def read_identity(body: bytes, *, accepts_empty: bool) -> Identity:
-    """Return what *body* says, or refuse it."""
-    value = parse_object(body)
+def read_identity(value: JsonObject, *, accepts_empty: bool) -> Identity:
+    """Return what *value* says about a user, or refuse it."""
     # Policy: unknown fields do not conform to the schema.
     if value.keys() - FIELDS or not (value or accepts_empty):
         raise malformed()
@@ -43,7 +42,7 @@ def read_identity(body: bytes, *, accepts_empty: bool) -> Identity:
     return identity
 
 
-def parse_object(body: bytes) -> Mapping[str, JsonValue]:
+def parse_object(body: bytes) -> JsonObject:
     """Return the JSON object in *body*, or refuse it."""
     if not body:
         raise RefusalError(400, MISSING_BODY)
