@@ -16,6 +16,7 @@ from .values import (
     checked_moment,
     checked_string,
     checked_traits,
+    is_nested,
     strict,
 )
 
@@ -28,6 +29,9 @@ TRAIT_TYPES: Final[frozenset[str]] = frozenset(get_args(TraitType))
 USER_ID_NAMES: Final = ("user_id", "uid", "id")
 NAME_NAMES: Final = ("name", "display_name")
 EMAIL_NAMES: Final = ("email",)
+
+
+_put: Final = object.__setattr__
 
 
 def _checked_user_id(user_id: str | None) -> str | None:
@@ -51,6 +55,8 @@ def _checked_traits(traits: Mapping[str, TraitValue]) -> dict[str, Any]:
 
 
 def _checked_types(types: Mapping[str, TraitType]) -> dict[str, TraitType]:
+    if is_nested(types) and _are_types(types):
+        return dict(types)
     for path, declared in checked_mapping_type(types, "types").items():
         name = checked_key(path, "types")
         if not isinstance(declared, str) or declared not in TRAIT_TYPES:
@@ -59,8 +65,18 @@ def _checked_types(types: Mapping[str, TraitType]) -> dict[str, TraitType]:
     return dict(types)
 
 
+def _are_types(types: Mapping[str, TraitType]) -> bool:
+    """Tell whether *types* are some, as they nearly always are; otherwise each is asked what is wrong with it."""
+    try:
+        return TRAIT_TYPES.issuperset(types.values()) and "".join(types).isascii()
+    except TypeError:
+        return False
+
+
 def _checked_vendor_ids(vendor_ids: Mapping[str, str]) -> dict[str, str]:
     checked: dict[str, str] = {}
+    if is_nested(vendor_ids) and not vendor_ids:
+        return checked
     for vendor, vendor_id in checked_mapping_type(vendor_ids, "vendor_ids").items():
         name = checked_key(vendor, "vendor_ids")
         path = f"vendor_ids.{printable(name)}"
@@ -115,13 +131,20 @@ class UserTraits:
         Raises:
             InvalidTraitsError: A field cannot be used.
         """
-        traits = {checked_key(key, "row"): value for key, value in checked_mapping_type(row, "row").items()}
-        return cls(
-            _lift(traits, USER_ID_NAMES),
-            name=_lift(traits, NAME_NAMES),
-            email=_lift(traits, EMAIL_NAMES),
-            traits=traits,
-        )
+        traits = _plain_copy(checked_mapping_type(row, "row"))
+        user_id, name, email = _lift(traits, USER_ID_NAMES), _lift(traits, NAME_NAMES), _lift(traits, EMAIL_NAMES)
+        if cls is not UserTraits:  # It may have fields of its own.
+            return cls(user_id, name=name, email=email, traits=traits)
+        # What the constructor does, without asking the fields that no row has: a bulk load makes millions of users.
+        user = cls.__new__(cls)
+        _put(user, "user_id", _checked_user_id(user_id))
+        _put(user, "name", _checked_name(name))
+        _put(user, "email", _checked_email(email))
+        _put(user, "traits", checked_traits(traits))
+        _put(user, "types", {})
+        _put(user, "observed_at", None)
+        _put(user, "vendor_ids", {})
+        return user
 
     def __repr__(self) -> str:
         """Show which user this is and what is known, by fingerprint and trait names, never by value."""
@@ -135,6 +158,15 @@ def fingerprint(user_id: str | None) -> str:
     Python's own string hash is keyed with a random secret per process, so an id cannot be found by trying ids.
     """
     return "anonymous" if user_id is None else f"<{hash(user_id) & 0xFFFFFFFF:08x}>"
+
+
+def _plain_copy(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a copy of *row* in which every name is a string of valid Unicode, or raise InvalidTraitsError."""
+    try:
+        plain = "".join(row).isascii()
+    except TypeError:
+        plain = False
+    return dict(row) if plain else {checked_key(key, "row"): value for key, value in row.items()}
 
 
 def _lift(traits: dict[str, Any], names: tuple[str, ...]) -> Any:  # noqa: ANN401  # Checked by the caller.

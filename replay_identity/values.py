@@ -39,13 +39,15 @@ def checked_traits(traits: object) -> dict[str, Any]:
 
 def checked_mapping_type(given: object, path: str) -> Mapping[Any, Any]:
     """Return *given* if it is a mapping, or raise InvalidTraitsError by *path*."""
-    if not _is_mapping(given):
-        raise InvalidTraitsError(path, f"is {_article(type(given).__name__)}, not a mapping")
-    return given
+    if is_nested(given) or _is_mapping(given):
+        return given
+    raise InvalidTraitsError(path, f"is {_article(type(given).__name__)}, not a mapping")
 
 
 def checked_id(user_id: object) -> str:
     """Return *user_id* as a plain string, or raise InvalidTraitsError."""
+    if type(user_id) is str and user_id and user_id.isascii():
+        return user_id
     if not isinstance(user_id, str):
         problem = f"is {_article(type(user_id).__name__)}; a user id is a string, so pass str(...)"
         raise InvalidTraitsError("user_id", problem)
@@ -100,7 +102,20 @@ def _checked_mapping(mapping: Mapping[Any, Any], path: str, ancestors: tuple[obj
     """Copy *mapping* without what says nothing, or raise by path."""
     copy: dict[str, Any] = {}
     for key, value in mapping.items():
-        if type(key) is str and key.isascii() and _is_usual(value):
+        # Most traits are plain texts and numbers, and most time would go into asking them more than this.
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType]
+        if (
+            type(key) is str
+            and key.isascii()
+            and (
+                (kind is str and (value.isascii() or _is_unicode(value)))
+                or kind is bool
+                or (kind is int and -_TOO_LARGE < value < _TOO_LARGE)
+                or (kind is float and -math.inf < value < math.inf)
+                or kind is date
+                or (kind is datetime and value.tzinfo is UTC)
+            )
+        ):
             copy[key] = value
             continue
         name = checked_key(key, path)
@@ -110,13 +125,12 @@ def _checked_mapping(mapping: Mapping[Any, Any], path: str, ancestors: tuple[obj
     return copy
 
 
-def _is_usual(value: object) -> bool:
-    """Tell whether *value* is one of those that nearly every trait is, and nothing is wrong with it."""
-    if type(value) is str:
-        return value.isascii()
-    if type(value) is int:
-        return -_TOO_LARGE < value < _TOO_LARGE
-    return type(value) is bool or (type(value) is float and math.isfinite(value))
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _checked_value(value: object, path: str, ancestors: tuple[object, ...]) -> Any:  # noqa: ANN401  # A TraitValue.
@@ -162,6 +176,8 @@ def checked_key(key: object, path: str) -> str:
 
 def checked_string(text: object, path: str) -> str:
     """Return *text* as a plain string of valid Unicode, or raise InvalidTraitsError by *path*."""
+    if type(text) is str and text.isascii():
+        return text
     if not isinstance(text, str):
         raise InvalidTraitsError(path, f"is {_article(type(text).__name__)}, not a string")
     return _checked_text(text, path)

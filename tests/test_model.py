@@ -8,6 +8,7 @@ from enum import Enum, IntEnum, StrEnum
 from typing import Any
 from uuid import UUID
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -466,7 +467,15 @@ def test_a_row_without_an_id_is_anonymous() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "path"), [({"id": 7}, "user_id"), ({1: 2}, "row"), ([1], "row"), ("row", "row"), ({"name": 7}, "name")]
+    ("row", "path"),
+    [
+        ({"id": 7}, "user_id"),
+        ({1: 2}, "row"),
+        ({SURROGATE: 1}, "row.ab\\ud800"),
+        ([1], "row"),
+        ("row", "row"),
+        ({"name": 7}, "name"),
+    ],
 )
 def test_a_row_that_is_no_user_is_refused(row: Any, path: str) -> None:
     """The error names the field as the user has it."""
@@ -548,3 +557,32 @@ def test_ids_and_texts_can_be_checked_alone() -> None:
     assert checked_string("", "email") == ""
     with pytest.raises(InvalidTraitsError, match=r"^email: is an int, not a string$"):
         checked_string(7, "email")
+
+
+def test_a_subclass_is_made_of_a_row_by_its_own_constructor() -> None:
+    """It may have fields of its own."""
+
+    @attrs.frozen(repr=False)
+    class Customer(UserTraits):
+        tier: str = attrs.field(default="basic", kw_only=True)
+
+    customer = Customer.from_mapping({"id": "u1", "plan": "pro"})
+
+    assert customer == Customer("u1", traits={"plan": "pro"})
+    assert customer.tier == "basic"
+
+
+@given(row=st.dictionaries(st.sampled_from(["id", "name", "email", "plan", "é"]), scalars() | st.none()))
+def test_a_row_makes_the_same_user_as_the_constructor(row: dict[str, Any]) -> None:
+    """However it is done."""
+    traits = {name: value for name, value in row.items() if name not in {"id", "name", "email"} or value is None}
+    try:
+        made: Any = UserTraits.from_mapping(row)
+    except InvalidTraitsError as error:
+        made = str(error)
+    try:
+        expected: Any = UserTraits(row.get("id"), name=row.get("name"), email=row.get("email"), traits=traits)
+    except InvalidTraitsError as error:
+        expected = str(error)
+
+    assert made == expected

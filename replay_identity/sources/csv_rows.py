@@ -3,16 +3,17 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 import attrs
 
 from ..errors import InvalidTraitsError, SourceError, printable
+from ..mapping import Plan
 from ..model import USER_ID_NAMES
 from .lines import MAX_LINE, TOO_LONG, Line
 from .nesting import Place, places
-from .rows import BadRow, Row, to_row
+from .rows import BadRow, Row, UserOf, maker, to_row
 
 # Bytes that are not UTF-8 become these, so that they spoil the cell they are in and nothing else.
 _NOT_UTF8: Final = re.compile("[\udc80-\udcff]")
@@ -32,10 +33,28 @@ class Record:
     closed: bool = True
 
 
-def csv_rows(lines: Iterator[Line], source: str) -> Iterator[Row | BadRow]:
+@attrs.frozen
+class Table:
+    """What the rows below a header have in common.
+
+    Attributes:
+        columns: Where the cells of each column go.
+        ids: Names of the columns in which an empty cell is not nothing.
+        nulls: Whether an empty cell is a null, and not absent.
+        user_of: What makes users of rows.
+    """
+
+    columns: tuple[Place, ...]
+    ids: Collection[str]
+    nulls: bool
+    user_of: UserOf
+
+
+def csv_rows(lines: Iterator[Line], source: str, plan: Plan | None) -> Iterator[Row | BadRow]:
     """Yield one row for each record after the header.
 
-    Every cell is a string; an empty one says nothing, but for an id. A dotted column name makes a nested trait.
+    Every cell is a string; an empty one says nothing, but for an id. For a *plan* it is a null. A dotted column name
+    makes a nested trait.
 
     Raises:
         SourceError: The header cannot be used.
@@ -44,15 +63,15 @@ def csv_rows(lines: Iterator[Line], source: str) -> Iterator[Row | BadRow]:
     header = next(records, None)
     if header is None:
         raise SourceError(source, "is empty; the first line of CSV names the columns")
-    columns = _columns(header, source)
+    table = Table(_columns(header, source), USER_ID_NAMES if plan is None else plan.ids, plan is not None, maker(plan))
     for record in records:
-        yield _row(record, columns)
+        yield _row(record, table)
 
 
 def _records(lines: Iterator[Line]) -> Iterator[Record]:
     """Yield the records that are not blank; where one ends does not depend on what is wrong inside it."""
-    for line in lines:
-        record = Record(line.number, line.number, None if line.content is None else _text(line.content))
+    for number, content in lines:
+        record = Record(number, number, None if content is None else _text(content))
         if record.text is None or '"' in record.text:
             _complete(record, lines)
         if record.text is None or record.text.strip():
@@ -65,11 +84,11 @@ def _complete(record: Record, lines: Iterator[Line]) -> None:
         return
     parts, size = [record.text], len(record.text)
     record.closed = False
-    for line in lines:
-        record.last_line = line.number
+    for number, content in lines:
+        record.last_line = number
         # A line too long to look at neither closes the cell nor can be kept.
-        text = "" if line.content is None else _text(line.content)
-        size += MAX_LINE if line.content is None else len(text)
+        text = "" if content is None else _text(content)
+        size += MAX_LINE if content is None else len(text)
         if size <= MAX_LINE:
             parts.append(text)
         if '"' in text and not _ends_inside(f'"{text}'):
@@ -107,21 +126,23 @@ def _columns(header: Record, source: str) -> tuple[Place, ...]:
         raise SourceError(source, f"column {error}") from error
 
 
-def _row(record: Record, columns: tuple[Place, ...]) -> Row | BadRow:
+def _row(record: Record, table: Table) -> Row | BadRow:
     cells = _cells(record)
     if isinstance(cells, str):
         return BadRow(record.line, record.last_line, cells)
-    if len(cells) != len(columns):
-        problem = f"has {len(cells)} cells, but the header has {len(columns)}"
+    if len(cells) != len(table.columns):
+        problem = f"has {len(cells)} cells, but the header has {len(table.columns)}"
         return BadRow(record.line, record.last_line, problem)
     row: dict[str, Any] = {}
-    for place, cell in zip(columns, cells, strict=True):
+    for place, cell in zip(table.columns, cells, strict=True):
         # An empty id is no anonymous user, whom every run would create anew, but a row to be told about.
-        if cell or place.name in USER_ID_NAMES:
+        if cell or place.name in table.ids:
             if not cell.isascii() and _NOT_UTF8.search(cell):
                 return BadRow(record.line, record.last_line, f"{printable(place.name)}: is not UTF-8")
             place.put(row, cell)
-    return to_row(row, record.line, record.last_line)
+        elif table.nulls:
+            place.put(row, None)
+    return to_row(row, record.line, record.last_line, table.user_of)
 
 
 def _cells(record: Record) -> list[str] | str:

@@ -1,12 +1,15 @@
 """What a row of a file turns out to be: a user, or a problem."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import attrs
 
 from ..errors import InvalidTraitsError
+from ..mapping import Plan
 from ..model import UserTraits
+
+UserOf: TypeAlias = Callable[[Any], UserTraits]
 
 
 @attrs.frozen
@@ -36,9 +39,14 @@ class BadRow:
         return f"{lines}: {self.problem}"
 
 
-def to_row(mapping: Mapping[str, Any], line: int, last_line: int) -> Row | BadRow:
-    """Return the user that *mapping* describes."""
+def to_row(content: Any, line: int, last_line: int, user_of: UserOf) -> Row | BadRow:  # noqa: ANN401
+    """Return the user that *user_of* makes of *content*, which is used up."""
     try:
-        return Row(line, UserTraits.from_mapping(mapping))
+        return Row(line, user_of(content))
     except InvalidTraitsError as error:
         return BadRow(line, last_line, str(error))
+
+
+def maker(plan: Plan | None) -> UserOf:
+    """Return what makes users of rows."""
+    return UserTraits.from_mapping if plan is None else plan.user

@@ -34,7 +34,9 @@ def test_a_format_given_wins_over_the_suffix(tmp_path: Path) -> None:
     path.write_bytes(CSV)
 
     assert list(read_users(path, format="csv")) == [Row(2, USER)]
-    with pytest.raises(SourceError, match=r"does not end in \.jsonl, \.ndjson, \.json, \.csv; say whether"):
+    with pytest.raises(
+        SourceError, match=r"does not end in \.jsonl, \.ndjson, \.json, \.csv, \.parquet, \.sql; say whether"
+    ):
         list(read_users(path))
 
 

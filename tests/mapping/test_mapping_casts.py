@@ -1,0 +1,270 @@
+"""Values made what a mapping says they are."""
+
+import math
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any, get_args
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import moments, scalars
+
+from replay_identity import InvalidTraitsError
+from replay_identity.mapping.casts import TYPE_OF, cast_to
+from replay_identity.mapping.rules import Cast
+from replay_identity.model import TRAIT_TYPES
+from replay_identity.values import iso8601
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+NAIVE = datetime(2026, 11, 21, 12)  # noqa: DTZ001
+CASTS = get_args(Cast)
+SOME_UUID = UUID("12345678-1234-5678-1234-567812345678")
+
+
+REFUSE_TRUTH = {
+    "int": "is not a whole number",
+    "real": "is not a number",
+    "date": "is not a date as ISO 8601 writes it",
+    "epoch": "is not a number of seconds",
+    "ints": "is not a list",
+}
+
+
+def each(cast: str, problem: str, /, *values: Any) -> list[tuple[str, Any, str]]:
+    """Return for each of *values* that *cast* finds *problem* in it."""
+    return [(cast, value, problem) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("cast", "value", "expected"),
+    [
+        ("any", "042", "042"),
+        ("str", "x", "x"),
+        ("str", 42, "42"),
+        ("str", True, "true"),
+        ("str", False, "false"),
+        ("str", 0.1, "0.1"),
+        ("str", Decimal("1.50"), "1.50"),
+        ("str", SOME_UUID, str(SOME_UUID)),
+        ("str", date(2026, 11, 21), "2026-11-21"),
+        ("str", NOON, "2026-11-21T12:00:00Z"),
+        ("int", "42", 42),
+        ("int", "-0", 0),
+        ("int", 42, 42),
+        ("int", 42.0, 42),
+        ("int", Decimal("42.00"), 42),
+        ("int", str(2**63 - 1), 2**63 - 1),
+        ("int", -(2**63), -(2**63)),
+        ("int", float(-(2**63)), -(2**63)),
+        ("real", "4.2", 4.2),
+        ("real", "-4", -4.0),
+        ("real", "1e3", 1000.0),
+        ("real", "1E-2", 0.01),
+        ("real", "3.141592653589793", math.pi),
+        ("real", 4.2, 4.2),
+        ("real", 42, 42.0),
+        ("real", 2**60, float(2**60)),
+        ("real", Decimal("0.1"), 0.1),
+        ("real", Decimal(0.1), 0.1),  # noqa: RUF032  # Its very digits.
+        ("bool", True, True),
+        ("bool", "TRUE", True),
+        ("bool", "Yes", True),
+        ("bool", "1", True),
+        ("bool", 1, True),
+        ("bool", "false", False),
+        ("bool", "No", False),
+        ("bool", "0", False),
+        ("bool", 0, False),
+        ("date", "2026-11-21", date(2026, 11, 21)),
+        ("date", "2026-11-21T12:00Z", NOON),
+        ("date", "2026-11-21 12:00:00.000000000Z", NOON),
+        ("date", "2026-11-21T14:00:00+02:00", NOON),
+        ("date", "2026-11-21T14:00:00+0200", NOON),
+        ("date", "2026-11-21T14:00:00+02", NOON),
+        ("date", "2026-11-21T12:00:00.5Z", NOON.replace(microsecond=500_000)),
+        ("date", date(2026, 11, 21), date(2026, 11, 21)),
+        ("date", NOON, NOON),
+        ("epoch", 0, datetime(1970, 1, 1, tzinfo=UTC)),
+        ("epoch", "1795262400", NOON),
+        ("epoch", 1795262400.25, NOON.replace(microsecond=250_000)),
+        ("epoch", "1795262400.000001", NOON.replace(microsecond=1)),
+        ("epoch", Decimal("1795262400.5"), NOON.replace(microsecond=500_000)),
+        ("epoch", "-1", datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        ("epoch-ms", 1795262400000, NOON),
+        ("epoch-ms", "1795262400000.5", NOON.replace(microsecond=500)),
+        ("json", '{"a": [1, {"b": null}]}', {"a": [1, {"b": None}]}),
+        ("json", "18446744073709551617", 2**64 + 1),
+        ("json", {"a": 1}, {"a": 1}),
+        ("strs", ["a", 1], ["a", "1"]),
+        ("strs", '["a"]', ["a"]),
+        ("ints", ["1", 2.0], [1, 2]),
+        ("ints", [], []),
+        ("reals", "[1, 2.5]", [1.0, 2.5]),
+        ("bools", ["yes", 0], [True, False]),
+        ("dates", ["2026-11-21"], [date(2026, 11, 21)]),
+    ],
+)
+def test_a_value_is_cast(cast: str, value: Any, expected: Any) -> None:
+    """Its type is exactly the one asked for."""
+    result = cast_to(cast, None)(value, "field")
+
+    assert result == expected
+    assert type(result) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("cast", "value", "problem"),
+    [
+        *each("str", "is neither a text nor one value that can be written as one", [], {}, b"x"),
+        *each("str", "is not a finite number", math.nan, math.inf, Decimal("sNaN")),
+        *[(cast, True, problem) for cast, problem in REFUSE_TRUTH.items()],
+        ("str", NAIVE, "has a time but no time zone; timezone in the mapping says which"),
+        *each(
+            "int",
+            "is not a whole number",
+            "4.2",
+            "042",
+            "",
+            " 42",
+            "+1",
+            "1e3",
+            "٤",
+            4.2,
+            math.nan,
+            math.inf,
+            None,
+            [],
+            NOON,
+        ),
+        *each("int", "is not a whole number", Decimal("4.2"), Decimal("NaN"), Decimal("sNaN")),
+        *each("int", "does not fit into 64 bits", 2**63, -(2**63) - 1, "9" * 19, "9" * 5000, 1e300, Decimal("1e300")),
+        *each("real", "is not a number", "", "nan", "inf", ".5", "5.", "007", "1_0", None, []),
+        *each("real", "is not a finite number", math.nan, math.inf, Decimal("NaN")),
+        *each("real", "is beyond any 64-bit real", "1e999", "-1e309", 10**309, Decimal("1e999")),
+        *each(
+            "real",
+            "has more digits than a 64-bit real",
+            "1e-999",
+            "0.12345678901234567890",
+            "0." + "1" * 400,
+            2**53 + 1,
+            Decimal("1." + "0" * 30 + "1"),
+        ),
+        *each("bool", "is none of true, false, yes, no, 1, 0", "", "on", "y", 2, 1.0, None, [], Decimal(1)),
+        *each(
+            "date",
+            "is not a date as ISO 8601 writes it",
+            "",
+            "21.11.2026",
+            "20261121",
+            "2026-W47-6",
+            "2026-11-21T",
+            1795262400,
+            "0045-01-01 (BC)",
+        ),
+        *each("date", "is a date that no calendar has", "2026-02-30", "2026-11-21T25:00Z"),
+        ("date", "2026-11-21T12:00:00.0000001Z", "is finer than a microsecond"),
+        ("date", "2026-11-21T12:00", "has a time but no time zone; timezone in the mapping says which"),
+        ("date", NAIVE, "has a time but no time zone; timezone in the mapping says which"),
+        *each(
+            "epoch",
+            "is not a number of seconds",
+            "",
+            "1e9",
+            "2026-11-21",
+            "1" * 400,
+            math.nan,
+            Decimal("NaN"),
+            Decimal("1e-999"),
+            None,
+        ),
+        ("epoch-ms", "", "is not a number of milliseconds"),
+        ("epoch", "0.0000001", "is finer than a microsecond"),
+        *each("epoch", "is outside the years 1 to 9999", 10**12, -(10**12), 10**30, "9" * 300),
+        *each("json", "is not JSON", "", "{", "\ud800", "[" * 100_000),
+        ("json", '{"a": 1, "a": 2}', "has a name twice in one object: a"),
+        *each("ints", "is not a list", "{}", "1", 1, {}),
+        ("ints", "1,2", "is not JSON"),
+    ],
+)
+def test_what_cannot_be_cast_exactly_is_refused(cast: str, value: Any, problem: str) -> None:
+    """The path is named, and the value is not."""
+    with pytest.raises(InvalidTraitsError) as caught:
+        cast_to(cast, None)(value, "field")
+
+    assert (caught.value.path, caught.value.problem) == ("field", problem)
+
+
+def test_an_item_of_a_list_is_named_by_its_place() -> None:
+    """A null in a list is no item, either."""
+    with pytest.raises(InvalidTraitsError, match=r"^field\[1\]: is not a whole number$"):
+        cast_to("ints", None)([1, None], "field")
+
+
+def test_a_time_zone_is_given_to_moments_that_have_none() -> None:
+    """In a list, too; those that have one keep it, and dates need none."""
+    there = timezone(timedelta(hours=2))
+    to_date, to_dates = cast_to("date", there), cast_to("dates", there)
+
+    assert to_date("2026-11-21T14:00", "field") == to_date("2026-11-21T12:00Z", "field") == NOON
+    assert to_dates(["2026-11-21 14:00", "2026-11-21"], "field") == [NOON, date(2026, 11, 21)]
+
+
+@pytest.mark.parametrize("text", ["2026-03-29T02:30:00", "2026-10-25T02:30:00"])
+def test_an_hour_that_is_skipped_or_comes_twice_is_refused(text: str) -> None:
+    """Nobody can tell which moment is meant."""
+    with pytest.raises(InvalidTraitsError, match="in an hour that the clocks of the time zone skip or have twice"):
+        cast_to("date", ZoneInfo("Europe/Berlin"))(text, "field")
+
+
+def test_every_cast_has_its_type_but_those_that_leave_it_open() -> None:
+    """And every type can be cast to."""
+    assert set(CASTS) - TYPE_OF.keys() == {"any", "json"}
+    assert set(TYPE_OF.values()) == TRAIT_TYPES
+    assert all(callable(cast_to(cast, None)) for cast in CASTS)
+
+
+@given(number=st.integers(-(2**63), 2**63 - 1))
+def test_an_integer_comes_back_from_its_text(number: int) -> None:
+    """From a text, and from a real or a decimal that is that number."""
+    to_int, to_str = cast_to("int", None), cast_to("str", None)
+
+    assert to_int(to_str(number, "f"), "f") == to_int(Decimal(number), "f") == number
+
+
+@given(number=st.floats(allow_nan=False, allow_infinity=False))
+def test_a_real_comes_back_from_its_text(number: float) -> None:
+    """Every one."""
+    back = cast_to("real", None)(cast_to("str", None)(number, "f"), "f")
+
+    assert repr(back) == repr(number)
+
+
+@given(moment=st.one_of(moments(), st.dates()))
+def test_a_date_comes_back_from_its_text(moment: date) -> None:
+    """With a time of day or without."""
+    assert cast_to("date", None)(iso8601(moment), "f") == moment
+
+
+@given(moment=moments())
+def test_a_moment_comes_back_from_its_seconds(moment: datetime) -> None:
+    """To the microsecond."""
+    seconds = Decimal((moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)).scaleb(-6)
+
+    assert cast_to("epoch", None)(f"{seconds:f}", "f") == moment
+
+
+@given(cast=st.sampled_from(CASTS), value=st.one_of(scalars(), st.text(), st.lists(scalars()), st.none(), st.floats()))
+def test_whatever_the_value_a_cast_gives_one_or_the_one_error(cast: str, value: Any) -> None:
+    """And casting twice changes nothing more, but that a number of seconds is none any more."""
+    to_it = cast_to(cast, UTC)
+    try:
+        once = to_it(value, "f")
+    except InvalidTraitsError:
+        return
+
+    if cast not in {"epoch", "epoch-ms", "json", "any"}:
+        assert repr(to_it(once, "f")) == repr(once)

@@ -1,0 +1,153 @@
+"""A mapping read from its file."""
+
+import pickle
+from datetime import UTC
+from pathlib import Path
+
+import pytest
+
+from replay_identity import ConfigurationError
+from replay_identity.mapping import FieldRule, RowMapping, load_mapping
+
+CANARY = "canary-7Q"
+
+
+def load(tmp_path: Path, text: str) -> RowMapping:
+    """Return the mapping that *text* is."""
+    path = tmp_path / "mapping.toml"
+    path.write_text(text, encoding="utf-8")
+    return load_mapping(path)
+
+
+def problem(tmp_path: Path, text: str) -> str:
+    """Return what is wrong with *text*, after the name of its file."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(tmp_path, text)
+    assert CANARY not in str(caught.value)
+    return str(caught.value).removeprefix(f"{tmp_path / 'mapping.toml'}: ")
+
+
+def test_every_setting_can_be_said(tmp_path: Path) -> None:
+    """As the how-to shows it."""
+    mapping = load(
+        tmp_path,
+        """
+        user_id = "account.id"
+        name = "full_name"
+        email = "contact.email"
+        observed_at = "updated_at"
+        null = "remove"
+        unlisted = "drop"
+        timezone = "UTC"
+        [fields."signupDate"]
+        rename = "signed_up"
+        cast = "date"
+        [fields."internal_score"]
+        drop = true
+        [fields."plan"]
+        default = "free"
+        null = "absent"
+        """,
+    )
+
+    assert mapping == RowMapping(
+        user_id="account.id",
+        name="full_name",
+        email="contact.email",
+        observed_at="updated_at",
+        null="remove",
+        unlisted="drop",
+        timezone="UTC",
+        fields={
+            "signupDate": FieldRule(rename="signed_up", cast="date"),
+            "internal_score": FieldRule(drop=True),
+            "plan": FieldRule(default="free", null="absent"),
+        },
+    )
+    assert mapping.zone is UTC
+    assert pickle.loads(pickle.dumps(mapping)) == mapping  # noqa: S301
+
+
+def test_an_empty_file_is_a_mapping_that_changes_nothing(tmp_path: Path) -> None:
+    """With or without a byte order mark."""
+    assert load(tmp_path, "\ufeff# nothing yet\n") == RowMapping()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "[fields.signup]\ncast = 'canary-7Q'",
+            "fields.signup.cast: is none of any, str, int, real, bool, date, epoch",
+        ),
+        ("null = 'canary-7Q'", "null: is none of absent, remove"),
+        ("[fields.a]\nnull = 'canary-7Q'", "fields.a.null: is none of inherit, absent, remove"),
+        ("unlisted = 7", "unlisted: is none of keep, drop"),
+        ("user = 'canary-7Q'", "user: is not a setting (there are user_id, "),
+        ("[fields.a]\ntype = 'int'", "fields.a.type: is not a setting (there are rename, cast, drop, default, null)"),
+        ("fields = 7", "fields: is not a table"),
+        ("[fields]\na = 7", "fields.a: is not a table"),
+        ("user_id = 7", "user_id: is not a string"),
+        ("user_id = ''", "user_id: is empty"),
+        ("email = 'a..b'", "email: has a dot with nothing before or after it"),
+        ("[fields.'.a']", "fields..a: has a dot with nothing before or after it"),
+        ("[fields.a]\nrename = 'b.'", "fields.a.rename: has a dot with nothing before or after it"),
+        ("[fields.a]\ndrop = 'yes'", "fields.a.drop: is not true or false"),
+        ("[fields.a]\ndrop = true\ncast = 'int'", "fields.a.drop: leaves the field out, so nothing else can be said"),
+        ("timezone = 'Mars/canary-7Q'", "timezone: is no time zone (there are UTC, Europe/Berlin and the like"),
+        ("timezone = '../canary-7Q'", "timezone: is no time zone"),
+        ("[fields.a]\ncast = 'int'\ndefault = 'canary-7Q'", "fields.a.default: is not a whole number"),
+        ("[fields.a]\ndefault = nan", "fields.a.default: is not a finite number"),
+        ("[fields.a]\ndefault = 2026-11-21T08:00:00", "fields.a.default: is a datetime without a time zone"),
+        ("[fields.a]\ndefault = 08:00:00", "fields.a.default: is a time, which no trait can be"),
+        ("[fields.id]\ndefault = 'canary-7Q'", "fields.id.default: would make one user of all who have no id"),
+        ("user_id = 'x'\n[fields.x]\ndefault = 'u'", "fields.x.default: would make one user of all who have no id"),
+        ("[fields.x]\nrename = 'uid'\ndefault = 'u'", "fields.x.default: would make one user of all who have no id"),
+        ("email = 'x'\n[fields.x]\nrename = 'y'", "fields.x.rename: cannot be said of what email is taken from"),
+        ("email = 'x'\n[fields.x]\ndrop = true", "fields.x.drop: cannot be said of what email is taken from"),
+        ("email = 'x'\n[fields.x]\nnull = 'remove'", "fields.x.null: cannot be remove: email is no trait"),
+        ("observed_at = 'x'\n[fields.x]\ncast = 'int'", "fields.x.cast: makes no moment, which observed_at must be"),
+        ("[fields.a]\nrename = 'c'\n[fields.b]\nrename = 'c'", "fields.b.rename: is the name of a too"),
+        ("[fields.a]\n[fields.b]\nrename = 'a'", "fields.b.rename: is the name of a too"),
+        (
+            "[fields.a]\ncast = 'int'\n[fields.b]\nrename = 'a.b'",
+            "fields.b: puts it into a, which has a value of its own",
+        ),
+        ("null = =", "is not TOML from line 1, column 8 on"),
+        ("[fields", "is not TOML"),
+        ("a = " + "[" * 5000, "is nested too deeply"),
+    ],
+)
+def test_a_mistake_is_named_by_its_path(tmp_path: Path, text: str, expected: str) -> None:
+    """And no value is quoted."""
+    assert problem(tmp_path, text).startswith(expected)
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """It is missing, a directory, not UTF-8, or has no name at all."""
+    (tmp_path / "latin.toml").write_bytes(b"# \xff")
+
+    for name, expected in [
+        ("no.toml", "No such file"),
+        ("", "Is a directory"),
+        ("latin.toml", "is not UTF-8"),
+        ("\0", "ValueError"),
+    ]:
+        with pytest.raises(ConfigurationError, match=expected):
+            load_mapping(tmp_path / name)
+
+
+def test_the_fields_of_a_mapping_are_copied() -> None:
+    """What is done to the dictionary later changes nothing."""
+    fields = {"a": FieldRule(drop=True)}
+    mapping = RowMapping(fields=fields)
+
+    fields.clear()
+
+    assert mapping.fields == {"a": FieldRule(drop=True)}
+
+
+def test_a_mapping_made_in_python_is_checked_as_well() -> None:
+    """By the same words."""
+    with pytest.raises(ConfigurationError, match=r"^null: is none of absent, remove$"):
+        RowMapping(null="gone")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

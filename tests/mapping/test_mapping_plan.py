@@ -1,0 +1,281 @@
+"""Rows made users as a mapping says."""
+
+import copy
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import names, short_texts, trait_maps
+
+from replay_identity import REMOVE, ConfigurationError, InvalidTraitsError, UserTraits
+from replay_identity.mapping import FieldRule, Plan, RowMapping
+
+CANARY = "canary-7Q"
+NAIVE = datetime(2026, 11, 21, 12)  # noqa: DTZ001
+NOON = NAIVE.replace(tzinfo=UTC)
+
+
+def user_of(row: dict[str, Any], mapping: RowMapping, *, typed: bool = False) -> UserTraits:
+    """Return the user that *mapping* makes of *row*."""
+    return Plan.of(mapping, typed=typed).user(copy.deepcopy(row))
+
+
+def mapped(row: dict[str, Any], **settings: Any) -> UserTraits:
+    """Return the user that a mapping with *settings* makes of *row*."""
+    return user_of(row, RowMapping(**settings))
+
+
+def rules(**fields: FieldRule) -> dict[str, FieldRule]:
+    """Return rules; a double underscore stands for a dot."""
+    return {name.replace("__", "."): rule for name, rule in fields.items()}
+
+
+def test_a_users_own_fields_are_taken_from_where_they_are() -> None:
+    """They are no traits then; what usually is an own field and was not asked for is one."""
+    row = {
+        "account": {"id": "u1", "seats": 3},
+        "mail": "a@b.c",
+        "who": "Ada",
+        "id": "7",
+        "updated": "2026-11-21T12:00Z",
+    }
+
+    user = mapped(row, user_id="account.id", name="who", email="mail", observed_at="updated")
+
+    assert user == UserTraits(
+        "u1", name="Ada", email="a@b.c", traits={"account": {"seats": 3}, "id": "7"}, observed_at=NOON
+    )
+
+
+def test_without_settings_of_their_own_they_are_found_by_name() -> None:
+    """After fields were renamed and cast."""
+    row = {"id": 7, "nick": "Ada", "email": "a@b.c"}
+
+    user = mapped(row, fields={"id": FieldRule(cast="str"), "nick": FieldRule(rename="name", cast="str")})
+
+    assert user == UserTraits("7", name="Ada", email="a@b.c")
+
+
+def test_one_field_may_be_two_of_a_users_own() -> None:
+    """In many files the address is the id."""
+    assert mapped({"mail": "a@b.c"}, user_id="mail", email="mail") == UserTraits("a@b.c", email="a@b.c")
+
+
+def test_fields_may_change_names() -> None:
+    """All of them at once, so nothing is overwritten in between."""
+    fields = {"a": FieldRule(rename="b"), "b": FieldRule(rename="a")}
+
+    assert mapped({"a": 1, "b": 2}, fields=fields) == UserTraits(traits={"a": 2, "b": 1})
+
+
+def test_a_dotted_path_reaches_into_objects_and_makes_them() -> None:
+    """Its name may also stand in the row as it is; what is left of an object goes where its own rule says."""
+    fields = rules(
+        a__b=FieldRule(rename="c.d", cast="int"),
+        a=FieldRule(rename="rest"),
+        e__f=FieldRule(cast="int"),
+        g__h=FieldRule(cast="int"),
+        i__j=FieldRule(cast="int"),
+    )
+    row: dict[str, Any] = {"a": {"b": "1", "x": 2}, "e.f": "3", "g": "no object", "i": {}}
+
+    expected = {"rest": {"x": 2}, "c": {"d": 1}, "e": {"f": 3}, "g": "no object"}
+    assert mapped(row, fields=fields).traits == expected
+
+
+def test_a_field_may_be_cast_inside_an_object_that_has_a_rule_of_its_own() -> None:
+    """It is put back where it was."""
+    fields = rules(a__b=FieldRule(cast="int"), a=FieldRule())
+
+    assert mapped({"a": {"b": "1", "x": 2}}, fields=fields, unlisted="drop").traits == {"a": {"b": 1, "x": 2}}
+
+
+def test_casts_declare_types() -> None:
+    """By the names that the traits have in the end; own fields have none, and open casts neither."""
+    fields = rules(
+        a=FieldRule(rename="x.y", cast="int"),
+        b=FieldRule(cast="epoch"),
+        c=FieldRule(cast="json"),
+        d=FieldRule(cast="strs"),
+        id=FieldRule(cast="str"),
+        mail=FieldRule(cast="str"),
+    )
+
+    user = mapped({"id": 1, "a": "1", "b": 0, "c": "[]", "d": [], "mail": "m"}, email="mail", fields=fields)
+
+    assert user.types == {"x.y": "int", "b": "date", "d": "strs"}
+    assert user.traits["c"] == user.traits["d"] == ()
+
+
+def test_a_default_stands_where_there_is_nothing() -> None:
+    """It is cast as well, and no two users share one."""
+    fields = rules(
+        a=FieldRule(default="5", cast="int"),
+        b=FieldRule(default="x"),
+        c=FieldRule(default={"d": 1}),
+        e=FieldRule(default="x", null="remove"),
+    )
+    plan = Plan.of(RowMapping(fields={**fields, "f": FieldRule(rename="c.f")}))
+    rows: list[dict[str, Any]] = [{}, {"a": None, "b": "y", "f": 2, "e": None}, {"c": {}, "e": 1}, {}]
+
+    users = [plan.user(row) for row in rows]
+
+    assert [user.traits for user in users] == [
+        {"a": 5, "b": "x", "c": {"d": 1}, "e": "x"},
+        {"a": 5, "b": "y", "c": {"d": 1, "f": 2}, "e": REMOVE},
+        {"a": 5, "b": "x", "e": 1},
+        {"a": 5, "b": "x", "c": {"d": 1}, "e": "x"},
+    ]
+
+
+def test_a_null_says_nothing_or_removes() -> None:
+    """At every depth; what a field says wins over what the file says; a user's own fields cannot be removed."""
+    row = {"id": "u1", "name": None, "uid": None, "mail": None, "a": None, "b": None, "c": {"d": None}, "e": None}
+    fields = {"b": FieldRule(null="absent"), "e": FieldRule(cast="int")}
+
+    removed = mapped(row, email="mail", null="remove", fields=fields)
+
+    assert removed == UserTraits("u1", traits={"a": REMOVE, "c": {"d": REMOVE}, "e": REMOVE}, types={"e": "int"})
+    assert mapped({"user_id": "u1", "id": None}, null="remove") == UserTraits("u1")
+    only_b = {"b": FieldRule(null="remove")}
+    assert mapped(row, fields=only_b) == UserTraits("u1", traits={"b": REMOVE})
+
+
+def test_a_renamed_own_field_cannot_be_removed_either() -> None:
+    """Its null says nothing, and another name for it is asked."""
+    fields = {"nick": FieldRule(rename="name", null="remove")}
+
+    assert mapped({"nick": None, "display_name": "Ada"}, fields=fields) == UserTraits(name="Ada")
+
+
+def test_what_is_not_listed_can_be_dropped() -> None:
+    """But not a user's own fields."""
+    row = {"id": "u1", "uid": None, "display_name": "Ada", "email": "e", "plan": "pro", "a": {"b": 1, "c": 2}, "x": 1}
+    fields = rules(plan=FieldRule(), a__b=FieldRule())
+
+    user = mapped(row, unlisted="drop", fields=fields)
+
+    assert user == UserTraits("u1", name="Ada", email="e", traits={"plan": "pro", "a": {"b": 1}})
+    assert mapped(row, unlisted="drop", user_id="x", fields={"x": FieldRule(cast="str")}).user_id == "1"
+
+
+def test_moments_of_a_warehouse_get_the_zone_of_the_mapping() -> None:
+    """Listed or not, at every depth; without a zone they are refused by their path."""
+    row = {"a": NAIVE, "b": {"c": NAIVE}, "d": NOON, "e": date(2026, 11, 21)}
+
+    user = user_of(row, RowMapping(timezone="UTC", fields={"a": FieldRule()}), typed=True)
+
+    assert user.traits == {"a": NOON, "b": {"c": NOON}, "d": NOON, "e": date(2026, 11, 21)}
+    with pytest.raises(InvalidTraitsError, match=r"^b\.c: has a time but no time zone"):
+        user_of({"b": {"c": NAIVE}}, RowMapping(), typed=True)
+
+
+@pytest.mark.parametrize(
+    ("row", "settings", "problem"),
+    [
+        ({"a": CANARY}, {"fields": {"a": FieldRule(cast="int")}}, "a: is not a whole number"),
+        ({"a": {"b": CANARY}}, {"fields": {"a.b": FieldRule(cast="int")}}, "a.b: is not a whole number"),
+        (
+            {"a": CANARY, "b": 1},
+            {"fields": {"a": FieldRule(rename="b")}},
+            "b: is there twice: another field is renamed to it",
+        ),
+        (
+            {"a": 1, "b": CANARY},
+            {"fields": {"a": FieldRule(rename="b.c")}},
+            "b.c: cannot be put into b, which has a value of its own",
+        ),
+        (
+            {"a": {"b": 1}, "a.b": CANARY},
+            {"fields": {"a.b": FieldRule()}},
+            "a.b: is there twice: as one name, and as a name inside another",
+        ),
+        (
+            {"a": "2026-11-21"},
+            {"observed_at": "a"},
+            "a: is a date without a time of day, which observed_at has to have",
+        ),
+        ({"a": CANARY}, {"observed_at": "a"}, "a: is not a date as ISO 8601 writes it"),
+        ({"a": 7}, {"user_id": "a"}, "user_id: is an int; a user id is a string, so pass str(...)"),
+        ({"a": [None]}, {"null": "remove"}, "traits.a[0]: is None, which has no meaning inside a list"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_refused_by_its_field(
+    row: dict[str, Any], settings: dict[str, Any], problem: str
+) -> None:
+    """The value is not quoted."""
+    with pytest.raises(InvalidTraitsError) as caught:
+        mapped(row, **settings)
+
+    assert str(caught.value) == problem
+
+
+def test_a_moment_of_observation_may_be_counted_in_seconds_or_be_absent() -> None:
+    """It need not be text."""
+    seconds = {"t": FieldRule(cast="epoch")}
+    there = NOON.astimezone(timezone(timedelta(hours=3)))
+
+    assert mapped({"t": NOON.timestamp()}, observed_at="t", fields=seconds).observed_at == NOON
+    assert mapped({"t": there}, observed_at="t").observed_at == NOON
+    assert mapped({}, observed_at="t").observed_at is None
+
+
+@given(
+    row=st.one_of(trait_maps(), st.dictionaries(st.sampled_from(["id", "uid", "name", "email", "a"]), short_texts()))
+)
+def test_a_mapping_with_nothing_in_it_changes_nothing(row: dict[str, Any]) -> None:
+    """The same user, or the same refusal."""
+
+    def made(user_of_row: Callable[[dict[str, Any]], UserTraits]) -> UserTraits | str:
+        try:
+            return user_of_row(copy.deepcopy(row))
+        except InvalidTraitsError as error:
+            return str(error)
+
+    assert made(Plan.of(RowMapping()).user) == made(UserTraits.from_mapping)
+
+
+@given(row=trait_maps(), name=names(), other=names())
+def test_renaming_and_renaming_back_changes_nothing(row: dict[str, Any], name: str, other: str) -> None:
+    """Wherever the new name is free."""
+    own = {"user_id", "uid", "id", "name", "display_name", "email"}
+    row = {key: value for key, value in row.items() if key not in own and "." not in key}
+    if "." in name or "." in other or not name or not other or other in row or {name, other} & own or name == other:
+        return
+    there = RowMapping(fields={name: FieldRule(rename=other)})
+    back = RowMapping(fields={other: FieldRule(rename=name)})
+
+    once = user_of(row, there).traits
+
+    assert user_of(dict(once), back) == UserTraits(traits=row)
+
+
+@given(
+    row=trait_maps(),
+    field=names(),
+    rule=st.builds(
+        FieldRule,
+        rename=st.none() | names().filter(lambda name: all(name.split("."))),
+        cast=st.sampled_from(["any", "str", "int", "real", "bool", "date", "epoch", "json", "ints", "dates"]),
+        default=st.none() | st.sampled_from(["1", 1, [1], {"a": 1}]),
+        null=st.sampled_from(["inherit", "absent", "remove"]),
+    ),
+    null=st.sampled_from(["absent", "remove"]),
+    unlisted=st.sampled_from(["keep", "drop"]),
+)
+def test_whatever_the_mapping_a_row_is_a_user_or_the_one_error(
+    row: dict[str, Any], field: str, rule: FieldRule, null: Any, unlisted: Any
+) -> None:
+    """And the error quotes no value."""
+    row = {**row, "canary": CANARY, "id": CANARY}
+    fields = {field: rule, "canary": FieldRule(cast="str")}
+    problem = ""
+    try:
+        user_of(row, RowMapping(null=null, unlisted=unlisted, fields=fields))
+    except (ConfigurationError, InvalidTraitsError) as error:
+        problem = str(error)
+
+    assert CANARY not in problem

@@ -1,0 +1,72 @@
+"""Rows of files made users by a mapping."""
+
+import io
+from typing import Any
+
+import pytest
+
+from replay_identity import REMOVE, UserTraits
+from replay_identity.mapping import FieldRule, RowMapping
+from replay_identity.sources import BadRow, Format, Row, read_users
+
+CANARY = "canary-7Q"
+
+
+def read(content: bytes, kind: Format, *, anonymous: bool = False, **settings: Any) -> list[Row | BadRow]:
+    """Return the rows of *content* as a mapping with *settings* makes them."""
+    return list(read_users(io.BytesIO(content), format=kind, anonymous=anonymous, mapping=RowMapping(**settings)))
+
+
+def test_a_line_of_json_is_mapped() -> None:
+    """And one that cannot be is a bad row, which names the field and quotes nothing."""
+    lines = b'{"key": "u1", "seats": "3"}\n{"key": "u2", "seats": "canary-7Q"}\n'
+
+    rows = read(lines, "jsonl", user_id="key", fields={"seats": FieldRule(cast="int")})
+
+    assert rows == [
+        Row(1, UserTraits("u1", traits={"seats": 3}, types={"seats": "int"})),
+        BadRow(2, 2, "seats: is not a whole number"),
+    ]
+
+
+def test_a_row_of_csv_is_mapped() -> None:
+    """A dotted column is reached by its dotted path."""
+    fields = {"company.size": FieldRule(rename="size", cast="int"), "vip": FieldRule(cast="bool")}
+
+    rows = read(b"id,company.size,vip\nu1,40,yes\n", "csv", fields=fields)
+
+    assert [row.user.traits for row in rows if isinstance(row, Row)] == [{"size": 40, "vip": True}]
+
+
+def test_an_empty_cell_is_a_null() -> None:
+    """It is absent, a default, or a removal, as the mapping says."""
+    content = b"id,a,b.c,d\nu1,,,\n"
+    fields = {"d": FieldRule(default="x", null="absent")}
+
+    assert read(content, "csv", fields=fields) == [Row(2, UserTraits("u1", traits={"d": "x"}))]
+    expected = UserTraits("u1", traits={"a": REMOVE, "b": {"c": REMOVE}, "d": "x"})
+    assert read(content, "csv", null="remove", fields=fields) == [Row(2, expected)]
+
+
+@pytest.mark.parametrize(
+    ("column", "settings"),
+    [
+        ("id", {}),
+        ("key", {"user_id": "key"}),
+        ("key", {"fields": {"key": FieldRule(rename="uid")}}),
+        ("a.key", {"user_id": "a.key"}),
+    ],
+)
+def test_an_empty_id_is_no_anonymous_user_under_whatever_name(column: str, settings: dict[str, Any]) -> None:
+    """Not even where anonymous users are wanted: every run would create another one."""
+    rows = read(f"{column},plan\n,pro\n".encode(), "csv", anonymous=True, **settings)
+
+    assert rows == [BadRow(2, 2, "user_id: is empty; an anonymous user has no id at all")]
+
+
+def test_a_row_without_an_id_is_told_by_the_name_that_the_id_has() -> None:
+    """The usual names do not count where another one was said."""
+    row = b'{"id": "u1"}'
+
+    assert read(row, "jsonl", user_id="a.key") == [BadRow(1, 1, "has no a.key, so it would be an anonymous user")]
+    assert read(row, "jsonl", user_id="a.key", anonymous=True) == [Row(1, UserTraits(traits={"id": "u1"}))]

@@ -1,0 +1,314 @@
+"""Users out of Parquet and SQL."""
+
+import builtins
+import io
+import sys
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import moments
+
+from replay_identity import ConfigurationError, UserTraits
+from replay_identity.errors import SourceError
+from replay_identity.mapping import FieldRule, RowMapping
+from replay_identity.sources import BadRow, Row, read_query, read_users
+
+CANARY = "canary-7Q"
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+SOME_UUID = "12345678-1234-5678-1234-567812345678"
+
+
+def query(sql: str, mapping: RowMapping | None = None) -> list[Row | BadRow]:
+    """Return the rows of a query."""
+    return list(read_query(sql, mapping=mapping))
+
+
+def traits(columns: str, mapping: RowMapping | None = None) -> Any:
+    """Return the traits, or the problem, of the one user who has *columns*."""
+    (row,) = query(f"SELECT 'u1' AS id, {columns}", mapping)
+    return dict(row.user.traits) if isinstance(row, Row) else row.problem
+
+
+def write(path: Path, sql: str) -> Path:
+    """Write the rows of a query to a Parquet file."""
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY ({sql}) TO '{str(path).replace(chr(39), chr(39) * 2)}' (FORMAT parquet)")
+    return path
+
+
+def refused(rows: Iterator[Row | BadRow]) -> str:
+    """Return why *rows* cannot be read at all."""
+    with pytest.raises(SourceError) as caught:
+        list(rows)
+    assert CANARY not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("'x' AS a", "x"),
+        ("true AS a", True),
+        ("42 AS a", 42),
+        ("170141183460469231731687303715884105727::HUGEINT AS a", 2**127 - 1),
+        ("4.5::DOUBLE AS a", 4.5),
+        ("1.50::DECIMAL(10, 2) AS a", Decimal("1.50")),
+        (f"'{SOME_UUID}'::UUID AS a", UUID(SOME_UUID)),
+        ("DATE '2026-11-21' AS a", date(2026, 11, 21)),
+        ("TIMESTAMPTZ '2026-11-21 14:00:00+02' AS a", NOON),
+        ("'b'::ENUM('a', 'b') AS a", "b"),
+        ("{'b': 1, 'size': {'c': 'x'}} AS a", {"b": 1, "size": {"c": "x"}}),
+        ("MAP {'b': 1} AS a", {"b": 1}),
+        ("[1, 2] AS a", (1, 2)),
+        ("array_value(1, 2) AS a", (1, 2)),
+        ("{'size': [TIMESTAMPTZ '2026-11-21 12:00:00Z'], 'n': NULL} AS a", {"size": (NOON,)}),
+        ("MAP {'k': TIMESTAMPTZ '2026-11-21 12:00:00Z'} AS a", {"k": NOON}),
+        ("array_value(DATE '2026-11-21', DATE '2026-11-22') AS a", (date(2026, 11, 21), date(2026, 11, 22))),
+        ("{'d': DATE '2026-11-21', 's': 'x'} AS a", {"d": date(2026, 11, 21), "s": "x"}),
+        ("union_value(d := DATE '2026-11-21') AS a", date(2026, 11, 21)),
+        ('1 AS "a.b"', {"b": 1}),
+    ],
+)
+def test_a_column_has_the_type_that_it_has(column: str, expected: Any) -> None:
+    """Nested, too; a dotted name is a nested trait, as in CSV."""
+    found = traits(column)["a"]
+
+    assert (found, type(found)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize(
+    ("column", "problem"),
+    [
+        ("'nan'::DOUBLE AS a", "traits.a: is not a finite number"),
+        ("'infinity'::DOUBLE AS a", "traits.a: is not a finite number"),
+        ("'canary-7Q'::BLOB AS a", "traits.a: is a bytes, which no trait can be; convert it first"),
+        ("INTERVAL 1 DAY AS a", "traits.a: is a timedelta, which no trait can be; convert it first"),
+        ("TIME '10:00' AS a", "traits.a: is a time, which no trait can be; convert it first"),
+        ("MAP {1: 2} AS a", "traits.a: has a name that is an int, not a string"),
+        ("[1, NULL] AS a", "traits.a[1]: is None, which has no meaning inside a list"),
+        ("DATE '0044-03-15 (BC)' AS a", "a: is before the year 1"),
+        ("TIMESTAMPTZ '0044-03-15 (BC) 00:00:00Z' AS a", "a: is before the year 1"),
+        ("{'b': [TIMESTAMP '0044-03-15 (BC) 00:00:00']} AS a", "a: is before the year 1"),
+        (
+            "TIMESTAMP '2026-11-21 12:00:00' AS a",
+            "a: has a time but no time zone; timezone in the mapping says which",
+        ),
+        (
+            "{'b': TIMESTAMP '2026-11-21 12:00:00'} AS a",
+            "a.b: has a time but no time zone; timezone in the mapping says which",
+        ),
+    ],
+)
+def test_what_no_trait_can_be_is_a_bad_row(column: str, problem: str) -> None:
+    """It names the field and quotes nothing."""
+    assert traits(column) == problem
+
+
+def test_a_mapping_gives_a_zone_to_timestamps_that_have_none() -> None:
+    """And casts columns as it does cells."""
+    mapping = RowMapping(timezone="UTC", fields={"b": FieldRule(cast="int")})
+
+    assert traits("TIMESTAMP '2026-11-21 12:00:00' AS a, 3.0::DOUBLE AS b", mapping) == {"a": NOON, "b": 3}
+
+
+def test_rows_are_numbered_from_one_and_need_an_id() -> None:
+    """A null id is none."""
+    rows = query("SELECT * FROM (VALUES ('u1'), (NULL), ('')) t(id)")
+
+    assert rows == [
+        Row(1, UserTraits("u1")),
+        BadRow(2, 2, "has none of user_id, uid, id, so it would be an anonymous user"),
+        BadRow(3, 3, "user_id: is empty; an anonymous user has no id at all"),
+    ]
+    assert [type(row) for row in read_query("SELECT 1 AS x", anonymous=True)] == [Row]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT 'u' || i AS id FROM range(2500) r(i) ORDER BY i DESC -- the last first",
+        "SELECT 'u' || i AS id, now() AS t FROM range(2500) r(i) ORDER BY i DESC -- the last first",
+    ],
+)
+def test_more_rows_than_a_batch_come_in_order(sql: str) -> None:
+    """Whether or not the columns have to be rewritten."""
+    rows = query(sql)
+
+    assert [row.line for row in rows] == list(range(1, 2501))
+    assert [row.user.user_id for row in rows if isinstance(row, Row)] == [f"u{i}" for i in reversed(range(2500))]
+
+
+def test_a_parquet_file_is_read(tmp_path: Path) -> None:
+    """Whatever is in its name, which is no pattern where there is such a file."""
+    path = write(tmp_path / "it's[1].parquet", "SELECT 'u1' AS id, 3 AS seats")
+    write(tmp_path / "it's1.parquet", "SELECT 'u2' AS id")
+
+    for given_path in (path, str(path)):
+        assert list(read_users(given_path)) == [Row(1, UserTraits("u1", traits={"seats": 3}))]
+
+
+def test_a_pattern_is_several_files(tmp_path: Path) -> None:
+    """In the order of their names, each with its own columns, numbered through; directories make no columns."""
+    (tmp_path / "country=DE").mkdir()
+    write(tmp_path / "country=DE" / "b.parquet", "SELECT 'u3' AS id, 1 AS seats")
+    write(tmp_path / "country=DE" / "a.parquet", "SELECT unnest(['u1', 'u2']) AS id")
+
+    rows = list(read_users(f"{tmp_path}/*/*.parquet"))
+
+    expected = [UserTraits("u1"), UserTraits("u2"), UserTraits("u3", traits={"seats": 1})]
+    assert rows == [Row(number, user) for number, user in enumerate(expected, 1)]
+
+
+def test_a_file_of_sql_is_one_query(tmp_path: Path) -> None:
+    """It may come from a stream, too."""
+    path = tmp_path / "users.sql"
+    path.write_text("-- all of them\nSELECT 'u1' AS id;\n", encoding="utf-8")
+
+    assert list(read_users(path)) == list(read_users(io.BytesIO(b"FROM (SELECT 'u1' AS id)"), format="sql"))
+    path.write_bytes(b"\xff")
+    assert refused(read_users(path)) == f"{path}: is not UTF-8"
+
+
+def test_a_database_is_read_and_not_written_to(tmp_path: Path) -> None:
+    """It need not be called by any suffix."""
+    path = tmp_path / "app.duckdb"
+    with duckdb.connect(path) as connection:
+        connection.execute("CREATE TABLE users AS SELECT 'u1' AS id")
+    before = path.read_bytes()
+
+    for database in (path, str(path)):
+        assert list(read_query("SELECT * FROM users", database)) == [Row(1, UserTraits("u1"))]
+    (row,) = read_query("SELECT 'u' AS id, readonly FROM duckdb_databases() WHERE NOT internal", path)
+    assert isinstance(row, Row)
+    assert row.user.traits == {"readonly": True}
+    assert path.read_bytes() == before
+    assert [child.name for child in tmp_path.iterdir()] == ["app.duckdb"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("", "is not one query: one SELECT, and nothing else"),
+        ("SELECT 'u' AS id; SELECT 'v' AS id", "is not one query: one SELECT, and nothing else"),
+        ("COPY (SELECT 'canary-7Q' AS id) TO 'x.csv'", "is not one query: one SELECT, and nothing else"),
+        ("INSTALL httpfs", "is not one query: one SELECT, and nothing else"),
+        ("SET threads = 9", "is not one query: one SELECT, and nothing else"),
+        ("SELCT 1", 'cannot be asked for: Parser Error: syntax error at or near "SELCT"'),
+        ("SELECT 1 'canary-7Q' 'canary-7Q'", "cannot be asked for: Parser Error: syntax error at or near …"),
+        ("SELECT * FROM userz", "cannot be asked for: Catalog Error: Table with name userz does not exist!"),
+        (
+            'SELECT "canary-7Q" FROM (SELECT 1 AS id) t',
+            "cannot be asked for: Binder Error: Referenced column … not found in FROM clause!",
+        ),
+        ("SELECT 'canary-7Q'::INT AS id", "cannot be read: ConversionException"),
+        ("SELECT x::INT AS id FROM (VALUES ('1'), ('canary-7Q')) t(x)", "cannot be read: ConversionException"),
+        ("SELECT * FROM 'no.parquet'", "cannot be read: IOException"),
+        ("SELECT * FROM 'https://example.com/x.parquet'", "cannot be read: Error"),
+        ("SELECT 1 AS a, 2 AS a", "has the column a more than once"),
+        ('SELECT 1 AS "a..b"', "column a..b: has a dot with nothing before or after it"),
+    ],
+)
+def test_a_query_that_cannot_be_used_is_told(sql: str, problem: str) -> None:
+    """What DuckDB says about the query itself is passed on without texts; nothing else is."""
+    assert refused(read_query(sql)) == f"the query: {problem}"
+
+
+def test_a_variable_is_no_table() -> None:
+    """DuckDB would look for one, the caller's or ours, wherever a table is missing."""
+    with duckdb.connect() as connection:
+        users = connection.sql("SELECT 'u1' AS id")
+
+        for name in ("users", "sql", "connection", "places"):
+            assert f"Table with name {name} does not exist" in refused(read_query(f"FROM {name}"))
+        assert users.columns == ["id"]
+
+
+def test_what_is_no_database_is_told(tmp_path: Path) -> None:
+    """It is missing, or something else."""
+    (tmp_path / "text.db").write_text("users" * 1000, encoding="utf-8")
+
+    assert "is no file" in refused(read_query("SELECT 1", tmp_path / "no.db"))
+    assert "cannot be opened as a database of DuckDB" in refused(read_query("SELECT 1", tmp_path / "text.db"))
+
+
+def test_what_is_no_parquet_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither is a stream, since Parquet is read from its end."""
+    (tmp_path / "text.parquet").write_text(CANARY, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    assert refused(read_users("text.parquet")) == "text.parquet: cannot be read: InvalidInputException"
+    assert refused(read_users("no.parquet")) == "no.parquet: cannot be read: No such file"
+    for source in ("-", io.BytesIO()):
+        assert "give the name of a file" in refused(read_users(source, format="parquet"))
+
+
+def test_without_duckdb_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And what else fails while it is imported is not hidden."""
+    monkeypatch.delitem(sys.modules, "replay_identity.sources.warehouse", raising=False)
+    monkeypatch.delattr("replay_identity.sources.warehouse", raising=False)
+    path = write(tmp_path / "users.parquet", "SELECT 'u1' AS id")
+    real = builtins.__import__
+
+    def failing(missing: str) -> Any:
+        def without(name: str, *args: Any) -> Any:
+            if name == "duckdb":
+                raise ImportError(name=missing)
+            return real(name, *args)
+
+        return without
+
+    monkeypatch.setattr(builtins, "__import__", failing("duckdb"))
+    for rows in (read_users(path), read_query("SELECT 1")):
+        with pytest.raises(ConfigurationError, match=r"pip install 'replay-identity\[warehouse\]'"):
+            list(rows)
+    monkeypatch.setattr(builtins, "__import__", failing("other"))
+    with pytest.raises(ImportError):
+        list(read_users(path))
+
+
+@settings(max_examples=25)  # Each writes a file.
+@given(
+    values=st.lists(
+        st.fixed_dictionaries(
+            {
+                "text": st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5),
+                "whole": st.none() | st.integers(-(2**63), 2**63 - 1),
+                "real": st.none() | st.floats(allow_nan=False, allow_infinity=False),
+                "truth": st.none() | st.booleans(),
+                "day": st.none() | st.dates(max_value=date(9999, 12, 30)),
+                "moment": st.none() | moments(),
+                "list": st.none() | st.lists(st.integers(0, 9), max_size=2),
+            }
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_what_duckdb_writes_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, values: list[dict[str, Any]]
+) -> None:
+    """Every type that both have, moments in UTC."""
+    path = tmp_path_factory.mktemp("written") / "users.parquet"
+    columns = (
+        "id VARCHAR, text VARCHAR, whole BIGINT, real DOUBLE, truth BOOLEAN, day DATE, moment TIMESTAMPTZ, list INT[]"
+    )
+    names = [column.split()[0] for column in columns.split(", ")]
+    rows = [{"id": f"u{number}", **row} for number, row in enumerate(values)]
+    with duckdb.connect() as connection:
+        connection.execute(f"SET TimeZone = 'UTC'; CREATE TABLE users ({columns})")
+        connection.executemany(
+            "INSERT INTO users VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [[row[name] for name in names] for row in rows]
+        )
+        connection.execute(f"COPY users TO '{path}' (FORMAT parquet)")
+
+    assert [row.user for row in read_users(path) if isinstance(row, Row)] == [
+        UserTraits.from_mapping(row) for row in rows
+    ]
