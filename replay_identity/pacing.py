@@ -10,8 +10,10 @@ from .exchange import Reply
 _MINUTE: Final = 60.0
 # Requests are spread a little wider than the quota asks, since the vendor counts when they arrive, not when they leave.
 _SPREAD: Final = 1.01
-# Seconds of the quota that may be caught up on at once after a delay of ours.
+# Seconds of the quota that may be caught up on at once after a delay of ours, and seconds that a request may leave
+# late; what passes in the meantime is lost, since requests that bunch up would exceed the quota of some minute.
 _CATCH_UP: Final = 0.3
+_LATE: Final = 0.2
 # A vendor this many times slower than it was at best is near its limit, if that is more than a moment.
 _SLOWER: Final = 3.0
 _MOMENT: Final = 0.25
@@ -45,6 +47,7 @@ class Pace:
         resume_at: Moment before which nothing may be sent.
         failures: Failures since the last success.
         failing_since: Moment of the first failure since the last success, or None.
+        failing_for: Seconds between the first and the last failure since the last success.
         failure: The last failure, or None once there was a success.
     """
 
@@ -56,8 +59,9 @@ class Pace:
     resume_at: float = attrs.field(default=0.0, init=False)
     failures: int = attrs.field(default=0, init=False)
     failing_since: float | None = attrs.field(default=None, init=False)
+    failing_for: float = attrs.field(default=0.0, init=False)
     failure: Reply | None = attrs.field(default=None, init=False)
-    _slot: float = attrs.field(default=0.0, init=False)
+    _slot: float = attrs.field(default=float("-inf"), init=False)
     _is_exploring: bool = attrs.field(default=True, init=False)
     _reduced_at: float = attrs.field(default=0.0, init=False)
     _latency: float = attrs.field(default=0.0, init=False)
@@ -79,6 +83,10 @@ class Pace:
         self._slot = max(self._slot + gap, moment - _CATCH_UP)
         return max(self._slot, moment)
 
+    def has_missed(self, slot: float, now: float) -> bool:
+        """Tell whether *slot* is gone: the vendor has asked for a break since, or we are too late for it."""
+        return self.resume_at > now or (self.requests_per_minute is not None and now > slot + _LATE)
+
     def answered(self, reply: Reply, *, sent_at: float, now: float, jitter: float) -> None:
         """Learn from *reply*.
 
@@ -97,6 +105,7 @@ class Pace:
         self.failure = reply
         if self.failing_since is None:
             self.failing_since = now
+        self.failing_for = now - self.failing_since
         # Requests that left before the last reduction say nothing about the window since.
         if sent_at >= self._reduced_at:
             self.failures += 1
@@ -105,7 +114,7 @@ class Pace:
         self.resume_at = max(self.resume_at, now + max(wait, reply.retry_after or 0.0))
 
     def _speed_up(self, sent_at: float, now: float) -> None:
-        self.failures, self.failing_since, self.failure = 0, None, None
+        self.failures, self.failing_since, self.failing_for, self.failure = 0, None, 0.0, None
         latency = now - sent_at
         self._best = min(self._best * _FORGETTING, latency)
         self._latency += (latency - self._latency) * (_WEIGHT if self._latency else 1.0)

@@ -12,7 +12,7 @@ from ..backend import BatchItem, JobProgress, SupportsBatch, TooLarge
 from ..delivery_options import DeliveryOptions
 from ..errors import LedgerError
 from ..exchange import Exchange, Pause
-from ..guarding import broken
+from ..guarding import broken, own
 from ..ledger import Batch, Claim, Job, JobMember, Ledger, lossy
 from ..model import UserTraits
 from ..outcome import Accepted, Misconfigured, Outcome, Rejected, Unavailable, Unknown
@@ -27,7 +27,9 @@ _LINGER: Final = 0.5
 _KEY_LIFETIME: Final = 23 * 3600
 # Batches sent at once; each is held in memory until the vendor has taken it.
 _MOST_CREATING: Final = 3
-# So often a vendor may refuse to repeat its lost answer; then the key is given up.
+# Fullstory repeats a 500 for as long as it keeps the key, where it repeats no other refusal. So often it may do so
+# after an answer was lost; then the key is given up.
+_REPLAYED: Final = "HTTP 500"
 _MOST_REFUSALS: Final = 5
 
 
@@ -36,7 +38,7 @@ class _Filling:
     """A batch while it fills up."""
 
     members: list[JobMember] = attrs.field(factory=list[JobMember])
-    contents: list[bytes] = attrs.field(factory=list[bytes])
+    contents: list[bytes] = attrs.field(factory=list[bytes], repr=False)
     size: int = 0
     since: float = 0.0
 
@@ -67,8 +69,9 @@ class Batches:
     _most_users: int = attrs.field(init=False)
     _most_bytes: int = attrs.field(init=False)
     _filling: _Filling = attrs.field(factory=_Filling, init=False)
-    _open: dict[int, Job] = attrs.field(factory=dict[int, Job], init=False)
-    _creating: set[int] = attrs.field(factory=set[int], init=False)
+    # By idempotency key, since the ledger gives the number of a job that is gone to the next one.
+    _open: dict[str, Job] = attrs.field(factory=dict[str, Job], init=False)
+    _creating: set[str] = attrs.field(factory=set[str], init=False)
     _is_refused: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -91,7 +94,12 @@ class Batches:
         """Start as many batches as the vendor allows; one that is not full only if *is_last* or it waited a while."""
         while self._has_room() and self._fill(is_last=is_last):
             filling, self._filling = self._filling, _Filling()
-            self._start(self.ledger.start_job(self.name, self._batch(filling.members, filling.contents)))
+            try:
+                batch = self._batch(filling.members, filling.contents)
+            except Exception as error:  # noqa: BLE001  # As in `_guarded`.
+                self.outbox.settle_members(filling.members, [broken(self.name, error)] * len(filling.members))
+                continue
+            self._start(self.ledger.start_job(self.name, batch))
 
     def waits_for(self) -> str:
         """Say what is being waited for, if it is worth saying."""
@@ -145,12 +153,12 @@ class Batches:
         return Batch(str(uuid.uuid4()), members, self.backend.batch_body(contents))
 
     def _start(self, job: Job, *, is_uncertain: bool = False) -> None:
-        self._open[job.id] = job
+        self._open[job.idempotency_key] = job
         self.transport.start(self._guarded(job, is_uncertain=is_uncertain), partial(self._end, job))
 
     def _end(self, job: Job, _result: None) -> None:
-        del self._open[job.id]
-        self._creating.discard(job.id)
+        del self._open[job.idempotency_key]
+        self._creating.discard(job.idempotency_key)
 
     def _guarded(self, job: Job, *, is_uncertain: bool) -> Exchange[None]:
         """See *job* through; an adapter that raises ends it, and everyone in it is on record."""
@@ -175,7 +183,7 @@ class Batches:
         whatever is sent later must not be overtaken.
         """
         refusals = 0
-        self._creating.add(job.id)
+        self._creating.add(job.idempotency_key)
         for wait in self._waits(self.options.wait_initial, self.options.wait_max):
             if is_uncertain and self.now() - job.created_at > _KEY_LIFETIME:
                 self.outbox.end_job(job)
@@ -184,7 +192,7 @@ class Batches:
             created = yield from self.backend.create_job(body, idempotency_key=job.idempotency_key)
             match created:
                 case str():
-                    self._creating.discard(job.id)
+                    self._creating.discard(job.idempotency_key)
                     return self.ledger.name_job(job, created)
                 case TooLarge() | Rejected():
                     self._take_apart(job, body, created)
@@ -192,8 +200,8 @@ class Batches:
                 case Misconfigured():
                     self.on_misconfigured(created)
                     return None
-                case Unavailable(retry_after=retry_after):
-                    refusals += retry_after is None
+                case Unavailable(cause=cause):
+                    refusals += cause.startswith(_REPLAYED)
                     if not is_uncertain or refusals >= _MOST_REFUSALS:
                         self._is_refused = True
                         self.outbox.end_job(job)
@@ -249,7 +257,7 @@ class Batches:
             collected = yield from self.backend.collect_job(job.vendor_job or "", named)
             match collected:
                 case tuple():
-                    self.outbox.end_job(job, list(map(_with_losses, collected, members)))
+                    self.outbox.end_job(job, [self._own(*each) for each in zip(collected, members, strict=True)])
                     return
                 case Rejected():
                     self._send_again(job, "the vendor does not show what became of the batch")
@@ -263,6 +271,11 @@ class Batches:
                     assert_never(collected)
             if (yield Pause(wait)).lost:
                 return
+
+    def _own(self, outcome: Outcome, member: JobMember) -> Outcome:
+        """Return *outcome*, if it is one, with what was lost of *member*."""
+        outcome = own(self.name, outcome)
+        return attrs.evolve(outcome, adjustments=member.lost) if isinstance(outcome, Accepted) else outcome
 
     def _send_again(self, job: Job, cause: str) -> None:
         """Have the newest of everyone in *job* sent again."""
@@ -279,7 +292,10 @@ def word(route: Route, backend: SupportsBatch, user: UserTraits) -> BatchItem | 
     """Return *user* in the vendor's words, or what becomes of them without being sent."""
     try:
         seen = route.see(user)
-        return backend.batch_item(seen) if isinstance(seen, UserTraits) else seen
+        item = backend.batch_item(seen) if isinstance(seen, UserTraits) else seen
+        if isinstance(item, BatchItem) and isinstance(item.content, bytes | None):
+            return item
+        return own(route.name, item)
     except Exception as error:  # noqa: BLE001  # A bug of an adapter's, or of a route's, must not stop the run.
         return broken(route.name, error)
 
@@ -290,5 +306,3 @@ def most_users(backend: SupportsBatch, options: DeliveryOptions) -> int:
     return most if options.batch_users is None else min(most, options.batch_users)
 
 
-def _with_losses(outcome: Outcome, member: JobMember) -> Outcome:
-    return attrs.evolve(outcome, adjustments=member.lost) if isinstance(outcome, Accepted) else outcome

@@ -16,6 +16,7 @@ class Books:
     Attributes:
         backend: Name of the backend.
         carried: Users who were due before the run, or whom another process put meanwhile.
+        elsewhere: Users of those whom another process settled meanwhile.
         put: What the rows of this run meant.
         tally: What became of those who were due, and why.
         pending: Users who are still due.
@@ -24,6 +25,7 @@ class Books:
 
     backend: str
     carried: int = 0
+    elsewhere: int = 0
     put: PutCounts = attrs.field(factory=PutCounts)
     tally: BackendTally = attrs.field(factory=BackendTally)
     pending: int = 0
@@ -31,8 +33,8 @@ class Books:
 
     @property
     def given(self) -> int:
-        """Return how many users the backend had to be brought up to date with."""
-        return self.carried + self.put.due + self.put.unchanged + self.put.refused
+        """Return how many users the backend had to be brought up to date with by this run."""
+        return self.carried - self.elsewhere + self.put.due + self.put.unchanged + self.put.refused
 
     @property
     def accepted(self) -> int:
@@ -60,9 +62,11 @@ class Books:
         return self.given == self.settled + self.pending
 
     def close(self, pending: int) -> None:
-        """Take note of how many users are left; whom the run did not know of, another process put meanwhile."""
+        """Take note of how many users are left; what the run does not know of, another process did meanwhile."""
         self.pending = pending
-        self.carried += max(0, self.settled + pending - self.given)
+        more = self.settled + pending - self.given
+        self.carried += max(0, more)
+        self.elsewhere += max(0, -more)
 
     def add(self, outcome: Outcome) -> None:
         """Count one user who is due no more."""
@@ -78,6 +82,7 @@ class Books:
         return {
             "given": self.given,
             "carried": self.carried,
+            "elsewhere": self.elsewhere,
             "accepted": self.accepted,
             "unchanged": self.unchanged,
             "rejected": self.rejected,

@@ -24,7 +24,7 @@ _TICK: Final = 0.05
 _WORTH_TELLING: Final = 0.5
 # Within a batch's life a failed request is worth another try at once; for single users there are others to send.
 _SINGLES_RETRY: Final = RetryPolicy(attempts=1, total=1e9)
-_BATCHES_RETRY: Final = RetryPolicy(attempts=4, total=1e9)
+_BATCHES_ATTEMPTS: Final = 4
 
 
 class Signals(Protocol):
@@ -104,20 +104,21 @@ class Delivery:
         while transport.in_flight:
             transport.advance(_TICK)
         self.outbox.flush()
-        self.books.close(self.outbox.pending())
 
     def waits_for(self) -> str:
         """Say what is being waited for, if it is worth saying; from any thread."""
         wait = self._pace.resume_at - self.clock()
         failure = self._pace.failure
-        if wait > _WORTH_TELLING and failure is not None:
-            return f"{wait:.0f} s after {failure.cause}"
+        if wait > _WORTH_TELLING:
+            return f"{wait:.0f} s after {failure.cause}" if failure else f"{wait:.0f} s"
         return self._launcher.waits_for() if self._launcher else ""
 
     def _make_launcher(self, sender: ManySender) -> Launcher:
         backend, outbox = self.route.backend, self.outbox
         if isinstance(backend, SupportsBatch) and isinstance(outbox, LedgerOutbox):
-            transport = self._transport(sender, _BATCHES_RETRY)
+            first, longest = self.options.wait_initial, self.options.wait_max
+            retry = RetryPolicy(_BATCHES_ATTEMPTS, wait_initial=first, wait_max=longest, total=1e9)
+            transport = self._transport(sender, retry)
             return Batches(self.route, backend, outbox, transport, self._give_up, self.options)
         return Singles(self.route, outbox, self._transport(sender, _SINGLES_RETRY), self._give_up)
 
@@ -126,8 +127,9 @@ class Delivery:
 
     def _give_up(self, misconfigured: Misconfigured) -> None:
         self.books.problem = explain(misconfigured)
+        self.books.add(misconfigured)
 
     def _lose_patience(self) -> None:
-        since, failure = self._pace.failing_since, self._pace.failure
-        if since is not None and failure is not None and self.clock() - since > self.options.patience:
+        failure = self._pace.failure
+        if failure is not None and self._pace.failing_for > self.options.patience:
             self.books.problem = f"nothing but failures for {self.options.patience:g} s, the last one {failure.cause}"

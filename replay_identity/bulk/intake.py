@@ -42,24 +42,31 @@ class Intake:
             SourceError: Not even the first row can be read; a later end is told in the report.
         """
         rows = iter(users)
-        try:
-            while group := list(islice(rows, _GROUP)):
+        failure: SourceError | None = None
+        while failure is None:
+            group: list[User] = []
+            try:
+                group.extend(islice(rows, _GROUP))
+            except SourceError as error:
+                failure = error  # The rows before it are in the group.
+            if group:
                 self._put(self._good(group))
                 yield
-        except SourceError as error:
-            if not self.report.rows:
-                raise
-            self.report.stopped = str(error)
+            elif failure is None:
+                return
+        if not self.report.rows:
+            raise failure
+        self.report.stopped = str(failure)
 
     def _good(self, group: Sequence[User]) -> list[UserTraits]:
         """Return the users among the rows, and count the others."""
         users: list[UserTraits] = []
         for number, row in enumerate(group, self.report.rows + 1):
-            user = row.user if isinstance(row, Row) else row
+            user, line = (row.user, row.line) if isinstance(row, Row) else (row, number)
             if isinstance(user, BadRow):
                 self._count_bad(user)
             elif self.ledger is not None and user.user_id is None and not user.vendor_ids:
-                self._count_bad(BadRow(number, number, _NO_ID))
+                self._count_bad(BadRow(line, line, _NO_ID))
             else:
                 users.append(user)
         self.report.rows += len(group)

@@ -68,13 +68,15 @@ class Lane:
         with self._turn(signals) as is_ours:
             if is_ours:
                 self._deliver(signals, make_sender)
-            else:
-                self.books.close(self.outbox.pending())
 
     def join(self) -> None:
         """Wait until the thread has ended."""
         if self._thread is not None:
             self._thread.join()
+
+    def close_books(self) -> None:
+        """Take note of who is left, once nobody else will be put and nobody else be delivered."""
+        self.books.close(self.outbox.pending())
 
     def progress(self) -> Progress:
         """Return how far the backend is."""
@@ -144,5 +146,6 @@ def lane_to(route: Route, ledger: Ledger | None, options: DeliveryOptions) -> La
         outbox: DirectOutbox | LedgerOutbox = DirectOutbox(books)
     else:
         books.carried = ledger.due(route.name)
-        outbox = LedgerOutbox(ledger, route.name, books)
+        # What was put last is what a route judges by, so it has to be whole.
+        outbox = LedgerOutbox(ledger, route.name, books, whole=route.when is not None)
     return Lane(Delivery(route, outbox, books, options), books, outbox, ledger)

@@ -8,9 +8,9 @@ from typing import Final, Protocol
 
 import attrs
 
-from ..ledger import Claim, Job, Ledger, Settlement
+from ..ledger import Claim, Job, JobMember, Ledger, Settlement
 from ..model import UserTraits
-from ..outcome import Accepted, Broken, Outcome, Rejected, Skipped, Unknown
+from ..outcome import Accepted, Broken, Outcome, Rejected, Skipped, Unknown, Violation
 from .books import Books
 
 # Claims taken out at once, and outcomes written down at once.
@@ -21,6 +21,7 @@ _SOON: Final = 0.2
 _MOST_UNKNOWN: Final = 20
 
 _UNCHANGED: Final = "the vendor holds all of it"
+_ANONYMOUS: Final = Violation("user_id", "anonymous-user")
 
 
 class Outbox(Protocol):
@@ -47,6 +48,11 @@ class Outbox(Protocol):
         ...
 
 
+def _settlements(members: Sequence[JobMember], outcomes: Sequence[Outcome]) -> list[Settlement]:
+    pairs = zip(members, outcomes, strict=bool(outcomes))
+    return [Settlement(member.place, member.version, outcome) for member, outcome in pairs]
+
+
 def is_settled(outcome: Outcome) -> bool:
     """Tell whether the same traits need not be sent again."""
     return isinstance(outcome, Accepted | Skipped | Rejected | Broken)
@@ -60,12 +66,14 @@ class LedgerOutbox:
         ledger: The ledger.
         backend: Name of the backend.
         books: What is counted once it is on disk.
+        whole: Whether claims are to all of a user, and not only to what the vendor does not hold yet.
         clock: Seconds since some fixed moment.
     """
 
     ledger: Ledger
     backend: str
     books: Books
+    whole: bool = False
     clock: Callable[[], float] = time.monotonic
     _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
     _under_way: set[int] = attrs.field(factory=set[int], init=False)
@@ -78,10 +86,9 @@ class LedgerOutbox:
 
     def next(self) -> Claim | None:
         """Return somebody to send who is not under way, or None if there is nobody just now."""
-        if not self._ready:
-            self._claim()
-        if not self._ready:
-            return None
+        while not self._ready:
+            if not self._claim():
+                return None
         claim = self._ready.popleft()
         self._under_way.add(claim.place)
         return claim
@@ -121,30 +128,44 @@ class LedgerOutbox:
     def end_job(self, job: Job, outcomes: Sequence[Outcome] = ()) -> None:
         """Take note of what became of the members of a batch; without outcomes they are to be sent again."""
         members = self.ledger.members(job)
-        settlements = [
-            Settlement(member.place, member.version, outcome)
-            for member, outcome in zip(members, outcomes, strict=bool(outcomes))
-        ]
+        settlements = _settlements(members, outcomes)
         self._count(settlements, self.ledger.end_job(self.backend, job, settlements))
         self._under_way.difference_update(member.place for member in members)
 
-    def _claim(self) -> None:
+    def settle_members(self, members: Sequence[JobMember], outcomes: Sequence[Outcome]) -> None:
+        """Take note of what became of users who were to be a batch and are none."""
+        settlements = _settlements(members, outcomes)
+        self._count(settlements, self.ledger.settle(self.backend, settlements))
+
+    def _claim(self) -> bool:
+        """Take out some who are due, and tell whether there were any; not all of them have to be sent."""
         now = self.clock()
         if now < self._look_at:
-            return
+            return False
         passed = self._under_way | self._given_up if self._given_up else self._under_way
-        claims = self.ledger.claim(self.backend, after=self._after, count=_GROUP, skip=passed)
+        claims = self.ledger.claim(self.backend, after=self._after, count=_GROUP, skip=passed, whole=self.whole)
         if len(claims) < _GROUP:
             # At the end: the next look starts over, after a while, for those who failed or were put meanwhile.
             self._after, self._look_at = 0, now + _SOON
         else:
             self._after = claims[-1].place
         for claim in claims:
-            if claim.unchanged:
-                self._under_way.add(claim.place)
-                self.settle(claim, Skipped(self.backend, _UNCHANGED))
-            else:
+            known = self._known(claim)
+            if known is None:
                 self._ready.append(claim)
+            else:
+                self._under_way.add(claim.place)
+                self.settle(claim, known)
+        return bool(claims)
+
+    def _known(self, claim: Claim) -> Outcome | None:
+        """Return what becomes of a claim where that is known without the adapter."""
+        if claim.unchanged:
+            return Skipped(self.backend, _UNCHANGED)
+        if claim.user.user_id is None and self.backend not in claim.user.vendor_ids:
+            # The vendor could not find them again: each update would make another one.
+            return Rejected(self.backend, (_ANONYMOUS,))
+        return None
 
     def _count(self, settlements: Sequence[Settlement], settled: set[int]) -> None:
         for settlement in settlements:
@@ -194,7 +215,8 @@ class DirectOutbox:
             return
         if isinstance(outcome, Unknown):
             self._unknown[claim.place] += 1
-            if self._unknown[claim.place] >= _MOST_UNKNOWN:
+            # Sent again, an anonymous user could become two.
+            if not outcome.retryable or self._unknown[claim.place] >= _MOST_UNKNOWN:
                 self._given_up += 1
                 return
         self._ready.append(claim)

@@ -88,7 +88,7 @@ def _rehearse(lane: Lane) -> Effort:
     else:
         jobs, requests = 0, _count_users(lane)
     lane.outbox.flush()
-    lane.books.close(lane.outbox.pending())
+    lane.close_books()
     quota = options.requests_per_minute
     return Effort(requests, jobs, None if quota is None else requests / quota * 60)
 

@@ -83,6 +83,7 @@ class _Run:
     stop: Event
     report: SyncReport = attrs.field(factory=SyncReport)
     _is_complete: Event = attrs.field(factory=Event)
+    _is_over: Event = attrs.field(factory=Event)
     _told_at: float = 0.0
 
     def run(self, users: Iterable[User]) -> SyncReport:
@@ -94,13 +95,17 @@ class _Run:
             self._read(users)
             self._is_complete.set()
             self._wait_while(lambda: any(lane.is_alive for lane in self.lanes))
+            if self.stop.is_set():
+                self.report.stopped = self.report.stopped or "stopped"
         except KeyboardInterrupt:
             self.report.stopped = "interrupted"
         finally:
-            self.stop.set()
+            self._is_over.set()
             for lane in self.lanes:
                 lane.join()
         self._raise_error()
+        for lane in self.lanes:
+            lane.close_books()
         self._tell(at_once=True)
         return self.report
 
@@ -110,7 +115,7 @@ class _Run:
 
     def is_stopped(self) -> bool:
         """Tell whether to come to an end soon."""
-        return self.stop.is_set()
+        return self.stop.is_set() or self._is_over.is_set()
 
     def _read(self, users: Iterable[User]) -> None:
         """Take *users* in as long as somebody keeps up with them."""
@@ -126,10 +131,11 @@ class _Run:
 
     def _wait_while(self, condition: Callable[[], bool]) -> None:
         self._tell()
+        self._raise_error()
         while condition():
-            self._raise_error()
             time.sleep(_TICK)
             self._tell()
+            self._raise_error()
 
     def _tell(self, *, at_once: bool = False) -> None:
         now = time.monotonic()

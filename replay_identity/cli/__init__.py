@@ -15,7 +15,7 @@ def main() -> int:
     try:
         from .commands import app  # noqa: PLC0415  # Without the extra this module must still be importable.
     except ModuleNotFoundError as error:
-        if error.name not in {"typer", "rich"}:
+        if error.name not in {"typer", "rich", "platformdirs"}:
             raise
         sys.stderr.write("The command needs more packages: pip install 'replay-identity[cli]'\n")
         return ExitCode.USAGE

@@ -18,6 +18,8 @@ def chosen_settings(path: Path | None, *, to: Collection[str], adapt: bool, offl
         raise typer.BadParameter(f"no backend has that name; there are {', '.join(known)}")
     if to:
         settings = attrs.evolve(
-            settings, backends=tuple(backend for backend in settings.backends if backend.name in to)
+            settings,
+            backends=tuple(backend for backend in settings.backends if backend.name in to),
+            delivery={name: options for name, options in settings.delivery.items() if name in to},
         )
     return settings.adapting() if adapt else settings

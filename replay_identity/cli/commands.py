@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from ..errors import ConfigurationError, ReplayIdentityError
 from .check import check
+from .deliver import deliver
 from .demo import demo
 from .doctor import doctor
 from .emulate import emulate
@@ -16,6 +17,10 @@ from .exit_codes import HELP, ExitCode
 from .identify import identify
 from .limits import limits
 from .output import talk
+from .rejected import rejected
+from .retry import retry
+from .status import status
+from .sync import sync
 
 
 class Commands(TyperGroup):
@@ -54,6 +59,11 @@ _WITH_EXTRA_ARGUMENTS: Final = {"allow_extra_args": True}  # Typer's own message
 
 app.command(epilog=HELP, context_settings=_WITH_EXTRA_ARGUMENTS)(identify)
 app.command(epilog=HELP)(check)
+app.command(epilog=HELP)(sync)
+app.command(epilog=HELP)(status)
+app.command(epilog=HELP)(rejected)
+app.command(epilog=HELP)(retry)
+app.command(epilog=HELP)(deliver)
 app.command(epilog=HELP)(limits)
 app.command(epilog=HELP)(doctor)
 app.command(epilog=HELP)(emulate)

@@ -3,6 +3,7 @@
 from enum import IntEnum
 from typing import Final
 
+from ..bulk import SyncReport
 from ..outcome import Misconfigured
 from ..tally import Tally
 
@@ -18,12 +19,13 @@ class ExitCode(IntEnum):
     SETTINGS = 78
     INTERRUPTED = 130
     BROKEN_PIPE = 141
+    TERMINATED = 143
 
 
 HELP: Final = (
     "Exit codes: 0 all is well; 1 a user was refused or a row is bad; 2 wrong usage, or a file that cannot be read; "
     "70 a bug of ours; 75 some users are pending, so run it again later; 78 the settings are wrong; 130 interrupted; "
-    "141 nobody reads the output."
+    "141 nobody reads the output; 143 ended by SIGTERM."
 )
 
 
@@ -37,3 +39,14 @@ def exit_code(tally: Tally, *, bad_rows: int = 0) -> ExitCode:
     if bad_rows or any(backend.refused for backend in backends):
         return ExitCode.REFUSED
     return ExitCode.OK
+
+
+def books_exit_code(report: SyncReport) -> ExitCode:
+    """Return the code that says what became of the users in the books."""
+    if report.stopped is not None:
+        return ExitCode.USAGE
+    if any(books.tally.outcomes[Misconfigured.__name__] for books in report.books):
+        return ExitCode.SETTINGS
+    if report.pending:
+        return ExitCode.PENDING
+    return ExitCode.REFUSED if report.bad_row_count or report.rejected else ExitCode.OK

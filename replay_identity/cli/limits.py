@@ -1,11 +1,13 @@
 """`replay-identity limits`."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import attrs
 import typer
 
-from ..backend import IdentityBackend
+from ..backend import IdentityBackend, SupportsBatch
+from ..limits import BatchLimits, Limit
 from . import options
 from .backends import chosen_settings
 from .output import data, print_json
@@ -18,7 +20,7 @@ def limits(
     settings: options.SettingsOption = None,
     json: options.JsonOption = False,
 ) -> None:
-    """Print what each vendor publishes about the size and the names of a user's fields, and where."""
+    """Print what each vendor publishes about the size and the names of a user's fields, about batches, and where."""
     backends = chosen_settings(settings, to=[vendor] if vendor else [], adapt=False, offline=True).backends
     if json:
         print_json({backend.name: _as_dict(backend) for backend in backends})
@@ -28,24 +30,40 @@ def limits(
 
 
 def _as_dict(backend: IdentityBackend) -> dict[str, Any]:
-    return {
-        "limits": {name: attrs.asdict(limit, filter=lambda field, _: field.init) for name, limit in backend.limits},
-        "trait_name_pattern": backend.limits.trait_name_pattern,
-    }
+    document = {"limits": _all_told(backend.limits), "trait_name_pattern": backend.limits.trait_name_pattern}
+    if isinstance(backend, SupportsBatch):
+        document["batch_limits"] = _all_told(_named(backend.batch_limits))
+    return document
+
+
+def _all_told(limits: Iterable[tuple[str, Limit]]) -> dict[str, Any]:
+    return {name: attrs.asdict(limit, filter=lambda field, _: field.init) for name, limit in limits}
+
+
+def _named(limits: BatchLimits) -> list[tuple[str, Limit]]:
+    return [(field.name, getattr(limits, field.name)) for field in attrs.fields(BatchLimits)]
 
 
 def _print_limits(backend: IdentityBackend) -> None:
     remarks: dict[str, int] = {}
-    table = new_table(backend.name, "Field", "At most", "Unit", "Rule", "See")
-    for name, limit in backend.limits:
+    _print_table(backend.name, "Field", backend.limits, remarks)
+    if isinstance(backend, SupportsBatch):
+        _print_table(f"{backend.name} batches", "Of a batch", _named(backend.batch_limits), remarks)
+    console = data()
+    for remark, number in remarks.items():
+        console.print(f"{number}  {remark}", soft_wrap=True)
+    if backend.limits.trait_name_pattern is not None:
+        console.print(f"Each part of a trait's dotted name matches {backend.limits.trait_name_pattern}", soft_wrap=True)
+    console.print()
+
+
+def _print_table(title: str, heading: str, limits: Iterable[tuple[str, Limit]], remarks: dict[str, int]) -> None:
+    """Print *limits*; what is remarked on them is numbered on in *remarks*."""
+    table = new_table(title, heading, "At most", "Unit", "Rule", "See")
+    for name, limit in limits:
         said = [f"{limit.source} (read {limit.read_on})", *([limit.note] if limit.note else [])]
         numbers = [f"{remarks.setdefault(remark, len(remarks) + 1)}" for remark in said]
         table.add_row(name, f"{limit.maximum:,}", limit.unit, limit.rule, ", ".join(numbers))
     console = data()
     console.print(table)
-    console.print()
-    for remark, number in remarks.items():
-        console.print(f"{number}  {remark}", soft_wrap=True)
-    if backend.limits.trait_name_pattern is not None:
-        console.print(f"Each part of a trait's dotted name matches {backend.limits.trait_name_pattern}", soft_wrap=True)
     console.print()

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import typer
 
@@ -12,6 +12,8 @@ class FileFormat(StrEnum):
 
     jsonl = "jsonl"
     csv = "csv"
+    parquet = "parquet"
+    sql = "sql"
 
 
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
@@ -34,11 +36,11 @@ AdaptOption: TypeAlias = Annotated[
 AnonymousOption: TypeAlias = Annotated[
     bool, typer.Option("--anonymous", help="Take a row without an id for an anonymous user instead of a bad row.")
 ]
-FileArgument: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A file of users: JSON Lines or CSV; - for stdin.")
-]
-OptionalFileArgument: TypeAlias = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help="A file of users: JSON Lines or CSV; - for stdin.")
+_FILE: Final = "A file of users: JSON Lines, CSV, Parquet, or a query in SQL; - for stdin."
+FileArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="FILE", help=_FILE)]
+OptionalFileArgument: TypeAlias = Annotated[Path | None, typer.Argument(metavar="[FILE]", help=_FILE)]
+SourceArgument: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="FILE", help=f"{_FILE} With --sql a database of DuckDB; - for none.")
 ]
 UserIdOption: TypeAlias = Annotated[str | None, typer.Option("--user-id", help="The application's own id of the user.")]
 NameOption: TypeAlias = Annotated[str | None, typer.Option("--name", help="The name to show.")]
@@ -55,3 +57,22 @@ TraitOption: TypeAlias = Annotated[
 RemoveOption: TypeAlias = Annotated[
     list[str] | None, typer.Option("--remove", metavar="NAME", help="A trait to clear; may be repeated.")
 ]
+LedgerOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--ledger",
+        envvar="REPLAY_IDENTITY_LEDGER",
+        help="The ledger's file; by default what the settings file says, or replay-identity.db in the user's state "
+        "folder.",
+    ),
+]
+MappingOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--mapping", help="A TOML file that says how the fields of a row become a user's.")
+]
+SqlOption: TypeAlias = Annotated[
+    str | None, typer.Option("--sql", metavar="QUERY", help="A query in DuckDB's SQL that gives the users.")
+]
+DryRunOption: TypeAlias = Annotated[
+    bool, typer.Option("--dry-run", help="Send nothing; tell what would be sent, and how long it would take.")
+]
+LinesOption: TypeAlias = Annotated[int, typer.Option("--limit", min=1, help="Most lines of one table.")]

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ..errors import printable
 from ..outcome import LOSSY
+from ..sources import BadRow
 from ..tally import AdjustmentKey, BackendTally, Tally, most_frequent, worst_first
 from .survey import Survey
 
@@ -17,7 +18,9 @@ from .survey import Survey
 MOST_LINES: Final = 10
 
 _TOTALS: Final = ("Accepted", "adjusted", "with loss", "Refused", "Pending", "Skipped")
-_COUNTS: Final = frozenset({*_TOTALS, "Users", "At most", "Largest"})
+_OF_A_RUN: Final = ("Given", "Unchanged", "Rejected", "Requests", "Jobs")
+_OF_A_LEDGER: Final = ("Due", "Held")
+_COUNTS: Final = frozenset({*_TOTALS, *_OF_A_RUN, *_OF_A_LEDGER, "Users", "At most", "Largest"})
 
 Cells: TypeAlias = Sequence[str | Text]
 
@@ -25,14 +28,19 @@ Cells: TypeAlias = Sequence[str | Text]
 def print_survey(console: Console, survey: Survey) -> None:
     """Print what came of the rows of a file."""
     print_tally(console, survey.tally)
-    if not survey.bad_row_count:
+    print_bad_rows(console, survey.bad_rows, survey.bad_row_count)
+
+
+def print_bad_rows(console: Console, rows: Sequence[BadRow], count: int) -> None:
+    """Print the first *rows* that are no users, of so many."""
+    if not count:
         return
-    table = new_table(_bad_rows_title(survey.bad_row_count), "Line", "Problem")
-    for row in survey.bad_rows:
+    table = new_table(_bad_rows_title(count), "Line", "Problem")
+    for row in rows:
         lines = f"{row.line}" if row.line == row.last_line else f"{row.line} to {row.last_line}"
         table.add_row(lines, row.problem, style="yellow")
-    if survey.bad_row_count > len(survey.bad_rows):
-        table.add_row("…", f"and {survey.bad_row_count - len(survey.bad_rows):,} more", style="dim")
+    if count > len(rows):
+        table.add_row("…", f"and {count - len(rows):,} more", style="dim")
     console.print(table)
     console.print()
 
@@ -46,12 +54,19 @@ def print_tally(console: Console, tally: Tally) -> None:
     console.print(_totals(tally))
     console.print()
     for name, backend in tally.backends.items():
-        for table, lines in (
-            (new_table(f"{name} refused", "Field", "Rule", "At most", "Largest", "Users"), _violations(backend)),
-            (new_table(f"{name} did not take", "Outcome", "Cause", "Users"), _causes(backend)),
-            (new_table(f"{name} adjusted", "Field", "Change", "Rule", "Users"), _adjustments(backend)),
-        ):
-            _print_lines(console, table, lines)
+        print_reasons(console, name, backend)
+
+
+def print_reasons(
+    console: Console, name: str, backend: BackendTally, *, adjusted: str = "adjusted", most: int = MOST_LINES
+) -> None:
+    """Print what was refused, not taken and *adjusted* at one backend, the *most* frequent of each."""
+    for table, lines in (
+        (new_table(f"{name} refused", "Field", "Rule", "At most", "Largest", "Users"), _violations(backend)),
+        (new_table(f"{name} did not take", "Outcome", "Cause", "Users"), _causes(backend)),
+        (new_table(f"{name} {adjusted}", "Field", "Change", "Rule", "Users"), _adjustments(backend)),
+    ):
+        _print_lines(console, table, lines, most)
 
 
 def new_table(title: str, *headings: str) -> Table:
@@ -72,26 +87,26 @@ def new_table(title: str, *headings: str) -> Table:
 
 
 def _totals(tally: Tally) -> Table:
-    table = new_table("1 user" if tally.users == 1 else f"{tally.users:,} users", "Backend", *_TOTALS)
+    table = new_table(users(tally.users), "Backend", *_TOTALS)
     for name, backend in tally.backends.items():
         table.add_row(
             Text(name, style="cyan"),
-            _number(backend.accepted, "green"),
-            _number(backend.adjusted),
-            _number(backend.lossy, "yellow"),
-            _number(backend.refused, "red"),
-            _number(backend.pending, "magenta"),
-            _number(backend.skipped),
+            number(backend.accepted, "green"),
+            number(backend.adjusted),
+            number(backend.lossy, "yellow"),
+            number(backend.refused, "red"),
+            number(backend.pending, "magenta"),
+            number(backend.skipped),
         )
     return table
 
 
-def _print_lines(console: Console, table: Table, lines: Sequence[Cells]) -> None:
+def _print_lines(console: Console, table: Table, lines: Sequence[Cells], most: int) -> None:
     """Print the first *lines* in *table*, if there are any."""
-    for cells in lines[:MOST_LINES]:
+    for cells in lines[:most]:
         table.add_row(*cells)
-    if len(lines) > MOST_LINES:
-        table.add_row(f"… and {len(lines) - MOST_LINES:,} more", style="dim")
+    if len(lines) > most:
+        table.add_row(f"… and {len(lines) - most:,} more", style="dim")
     if lines:
         console.print(table)
         console.print()
@@ -104,7 +119,7 @@ def _violations(backend: BackendTally) -> list[Cells]:
             key.rule,
             "" if key.limit is None else f"{key.limit:,} {key.unit}",
             "" if breaches.largest is None else f"{breaches.largest:,}",
-            _number(breaches.count, "red"),
+            number(breaches.count, "red"),
         )
         for key, breaches in worst_first(backend.violations)
     ]
@@ -112,13 +127,13 @@ def _violations(backend: BackendTally) -> list[Cells]:
 
 def _causes(backend: BackendTally) -> list[Cells]:
     return [
-        (key.outcome, printable(key.cause), _number(count, "magenta")) for key, count in most_frequent(backend.causes)
+        (key.outcome, printable(key.cause), number(count, "magenta")) for key, count in most_frequent(backend.causes)
     ]
 
 
 def _adjustments(backend: BackendTally) -> list[Cells]:
     return [
-        (key.path, Text(key.kind, style="yellow" if key.kind in LOSSY else ""), key.rule, _number(count))
+        (key.path, Text(key.kind, style="yellow" if key.kind in LOSSY else ""), key.rule, number(count))
         for key, count in sorted(most_frequent(backend.adjustments), key=_lossless)
     ]
 
@@ -128,6 +143,16 @@ def _lossless(counted: tuple[AdjustmentKey, int]) -> bool:
     return counted[0].kind not in LOSSY
 
 
-def _number(number: int, style: str = "") -> Text:
-    """Return *number* in *style*, and a zero so that it is not looked at."""
-    return Text(f"{number:,}", style=style if number else "dim")
+def rows(count: int) -> str:
+    """Return *count* with its noun."""
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
+def users(count: int) -> str:
+    """Return *count* with its noun."""
+    return "1 user" if count == 1 else f"{count:,} users"
+
+
+def number(count: int, style: str = "") -> Text:
+    """Return *count* in *style*, and a zero so that it is not looked at."""
+    return Text(f"{count:,}", style=style if count else "dim")

@@ -1,7 +1,7 @@
 """Everything a program needs to make a router."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -9,7 +9,8 @@ import attrs
 
 from .. import plugins
 from ..backend import IdentityBackend
-from ..errors import ConfigurationError
+from ..delivery_options import DeliveryOptions
+from ..errors import ConfigurationError, printable
 from ..retry import RetryPolicy
 from .document import DEFAULT_FILE, Document, read_document
 from .sections import Section, section_from_file, sections_from_environment, variable
@@ -17,17 +18,21 @@ from .sections import Section, section_from_file, sections_from_environment, var
 
 @attrs.frozen
 class Settings:
-    """Backends, and how patiently to ask them.
+    """Backends, and how patiently to ask them; in bulk, out of which ledger and how fast.
 
     Attributes:
         backends: The backends in the order of the file, or by name where there is none.
         timeout: Seconds after which an identify call answers.
         retry: How often and how soon a request is sent again.
+        delivery: How a backend is delivered to in bulk, by its name, where the file says so.
+        ledger: The ledger's file, where the settings file says so.
     """
 
     backends: tuple[IdentityBackend, ...]
     timeout: float = 30.0
     retry: RetryPolicy = attrs.field(factory=RetryPolicy)
+    delivery: Mapping[str, DeliveryOptions] = attrs.field(factory=dict[str, DeliveryOptions])
+    ledger: Path | None = None
 
     def adapting(self) -> Self:
         """Return these settings with every backend told to adapt traits to its vendor instead of rejecting users."""
@@ -49,7 +54,19 @@ def load_settings(
     """
     document, sections = read_sections(path, environ, offline=offline)
     backends = tuple(section.build(offline=offline) for section in sections)
-    return Settings(backends, document.timeout, document.retry)
+    by_table = {section.name: backend for section, backend in zip(sections, backends, strict=True)}
+    # A class of somebody else's may have a name of its own and none to be given.
+    delivery = {by_table[name].name: options for name, options in document.delivery.items()}
+    return Settings(backends, document.timeout, document.retry, delivery, _ledger_path(document, path))
+
+
+def load_ledger_path(path: Path | None = None) -> Path | None:
+    """Return the ledger's file as a settings file names it, which need not name any backend.
+
+    Raises:
+        ConfigurationError: The settings file cannot be used.
+    """
+    return _ledger_path(read_document(path)[0], path)
 
 
 def read_sections(
@@ -66,7 +83,24 @@ def read_sections(
     if not sections:
         variables = " or ".join(variable(name, "api_key") for name in plugins.names())
         raise ConfigurationError("backends", "none is configured", f"set {variables}, or write {DEFAULT_FILE}")
+    _check_delivery(document, [section.name for section in sections], source)
     return document, tuple(sections)
+
+
+def _check_delivery(document: Document, names: Iterable[str], source: str) -> None:
+    known = list(names)
+    for name in document.delivery:
+        if name not in known:
+            setting = f"{source}: delivery.{printable(name)}"
+            raise ConfigurationError(setting, "is no backend", f"there are {', '.join(known)}")
+
+
+def _ledger_path(document: Document, path: Path | None) -> Path | None:
+    """Return the ledger's file; a relative one is beside the settings file, wherever the command is run."""
+    if document.ledger is None:
+        return None
+    folder = Path() if path is None else path.parent
+    return folder / os.path.expanduser(document.ledger)  # noqa: PTH111  # Path's own raises where there is no home.
 
 
 def _adapting(backend: IdentityBackend) -> IdentityBackend:

@@ -43,7 +43,7 @@ class Claiming:
     digests: Digests
     backend: int
 
-    def claim(self, after: int, count: int, skip: Container[int]) -> list[Claim]:
+    def claim(self, after: int, count: int, skip: Container[int], *, whole: bool = False) -> list[Claim]:
         """Return at most *count* claims beyond the place *after*, in order, but none to the places in *skip*."""
         due = self.db.execute(
             "SELECT user FROM due WHERE backend = ? AND user > ? ORDER BY user", [self.backend, after]
@@ -58,17 +58,24 @@ class Claiming:
             [self.backend, self.backend, *places],
         ).fetchall()
         claims = [
-            self._filtered(place, version, traits, fields) if is_sure else Claim(place, version, decode(traits))
+            self._filtered(place, version, traits, fields, whole=whole)
+            if is_sure
+            else Claim(place, version, decode(traits))
             for place, version, traits, is_sure, fields in rows
         ]
         # From now on the vendor may hold something else than it confirmed, until it confirms again.
-        doubted = [(self.backend, place) for place, _, _, _, fields in rows if fields is not None]
+        doubted = [
+            (self.backend, claim.place)
+            for claim, (*_, fields) in zip(claims, rows, strict=True)
+            if fields is not None and not claim.unchanged
+        ]
         self.db.executemany("UPDATE held SET in_doubt = 1 WHERE backend = ? AND user = ? AND in_doubt = 0", doubted)
         return claims
 
-    def _filtered(self, place: int, version: int, encoded: bytes, held: bytes) -> Claim:
+    def _filtered(self, place: int, version: int, encoded: bytes, held: bytes, *, whole: bool) -> Claim:
         """Return the claim to what of a user differs from what the vendor holds."""
         confirmed, digests = unpack(held), self.digests.of_fields(encoded)
         fields = encoded_fields(encoded)
         same = {field for field, name in zip(fields, digests, strict=True) if confirmed.get(name) == digests[name]}
-        return Claim(place, version, without(decode(encoded), same), unchanged=len(same) == len(fields))
+        user = decode(encoded)
+        return Claim(place, version, user if whole else without(user, same), unchanged=len(same) == len(fields))

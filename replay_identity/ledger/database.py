@@ -72,7 +72,6 @@ class Database:
             LedgerError: The disk is full, the file is damaged, or another process keeps it locked.
         """
         with self._lent() as connection:
-            # Our own way to wait: SQLite's lets the unlucky starve.
             _patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
             try:
                 yield connection
@@ -137,9 +136,9 @@ class Database:
         with self.problems():
             if self.path != MEMORY:
                 self._touch()
-            connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(self.path, timeout=0.001, isolation_level=None, check_same_thread=False)
             try:
-                self._prepare(connection)
+                _patiently(lambda: self._prepare(connection))
             except BaseException:
                 connection.close()
                 raise
@@ -158,7 +157,6 @@ class Database:
             connection.execute(pragma)
         if _number(connection, "PRAGMA user_version") != len(schema.MIGRATIONS):
             self._migrate(connection)
-        connection.execute("PRAGMA busy_timeout = 1")  # From here on we wait in our own way.
 
     def _check_owner(self, connection: sqlite3.Connection) -> None:
         # In one look, since another process may be making the tables.
@@ -178,14 +176,17 @@ class Database:
             for statement in statements:
                 connection.execute(statement)
         if version == 0:
-            connection.execute("INSERT INTO ledger VALUES (?, 0)", [secrets.token_bytes(KEY_BYTES)])
+            connection.execute("INSERT INTO ledger VALUES (?, 0, 0)", [secrets.token_bytes(KEY_BYTES)])
         connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS)}")
         connection.execute("COMMIT")
 
 
 def _patiently(act: Callable[[], T]) -> T:
-    """Return what *act* does, after those who keep the file locked."""
+    """Return what *act* does, after those who keep the file locked.
+
+    SQLite's own wait lets the unlucky starve, and some statements do not wait at all.
+    """
     until = time.monotonic() + PATIENCE
     while True:
         try:

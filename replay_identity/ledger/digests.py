@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from hashlib import blake2b
+from itertools import chain
 from typing import Final
 
 import attrs
@@ -97,7 +98,7 @@ def _digest(hasher: blake2b, content: bytes) -> bytes:
 
 def pack(digests: Mapping[bytes, bytes]) -> bytes:
     """Return *digests* as one string of bytes."""
-    return b"".join([part for pair in digests.items() for part in pair])
+    return b"".join(chain.from_iterable(digests.items()))
 
 
 def unpack(packed: bytes) -> dict[bytes, bytes]:

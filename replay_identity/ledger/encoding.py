@@ -1,6 +1,6 @@
 """Users as the ledger keeps them until they are delivered: JSON, with a tag on each value that JSON has no type for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, cast
@@ -17,6 +17,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _SMALLEST: Final = -(2**63)
 _LARGEST: Final = 2**64 - 1
 _PLAIN: Final = frozenset[type[object]]({str, bool, float})
+_CONTAINERS: Final = frozenset[type[object]]({list, dict})
 
 # A tagged value is an object of these two; a mapping is tagged too, so that none can be mistaken for one.
 _TAG: Final = "$"
@@ -31,10 +32,10 @@ def encode(user: UserTraits) -> bytes:
     if user.email is not None:
         content["email"] = user.email
     content["traits"] = user.traits
-    if not _is_plain(user.traits):
-        tagged = {name: _tagged(value) for name, value in user.traits.items() if not _is_plain_value(value)}
-        content["traits"] = {**user.traits, **tagged}
-        content["tagged"] = list(tagged)
+    odd = [name for name, value in user.traits.items() if type(value) not in _PLAIN and not _is_plain(value)]
+    if odd:
+        content["traits"] = {**user.traits, **{name: _tagged(user.traits[name]) for name in odd}}
+        content["tagged"] = odd
     if user.types:
         content["types"] = user.types
     if user.observed_at is not None:
@@ -51,7 +52,7 @@ def decode(encoded: bytes) -> UserTraits:
     for name in content.get("tagged", ()):
         traits[name] = _untagged(traits[name])
     for name, value in traits.items():
-        if type(value) is list or type(value) is dict:
+        if type(value) in _CONTAINERS:
             traits[name] = _with_tuples(value)
     moment = content.get("observed_at")
     return trusted(
@@ -87,10 +88,15 @@ def encoded_fields(encoded: bytes) -> dict[str, bytes]:
     for name in content.get("tagged", ()):
         fields[f"traits.{name}"] += b" tagged"
     for path, declared in sorted(content.get("types", {}).items()):
-        field = f"traits.{path}" if f"traits.{path}" in fields else f"traits.{path.partition('.')[0]}"
+        field = typed_field(path, content["traits"])
         if field in fields:
             fields[field] += f" {path}:{declared}".encode()
     return fields
+
+
+def typed_field(path: str, traits: Container[str]) -> str:
+    """Return the field whose type, or the type of a part of which, stands under *path*."""
+    return f"traits.{path if path in traits else path.partition('.')[0]}"
 
 
 def to_microseconds(moment: datetime) -> int:
@@ -105,27 +111,24 @@ def from_microseconds(microseconds: int) -> datetime:
 
 def canonical(value: object) -> bytes:
     """Return *value* as JSON, the same for the same value."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    return orjson.dumps(value, None, orjson.OPT_SORT_KEYS)
 
 
-def _is_plain(traits: Mapping[str, Any]) -> bool:
-    """Tell whether JSON has a type for each of the *traits*."""
-    return all(type(value) in _PLAIN or _is_plain_value(value) for value in traits.values())
-
-
-def _is_plain_value(value: object) -> bool:
+def _is_plain(value: object) -> bool:
+    """Tell whether JSON has a type for *value*."""
     if type(value) is int:
         return _SMALLEST <= value <= _LARGEST
     if is_nested(value):
-        return _is_plain(value)
+        return all(map(_is_plain, value.values()))
     if is_list(value):
-        return all(type(item) in _PLAIN or _is_plain_value(item) for item in value)
+        return all(map(_is_plain, value))
     return type(value) in _PLAIN
 
 
 def _with_tuples(value: object) -> object:
     if isinstance(value, list):
-        return tuple([_with_tuples(item) for item in cast("list[object]", value)])
+        items = cast("list[object]", value)
+        return tuple([_with_tuples(item) if type(item) in _CONTAINERS else item for item in items])
     if isinstance(value, dict):
         return {name: _with_tuples(item) for name, item in cast("dict[str, object]", value).items()}
     return value
@@ -136,7 +139,7 @@ def _tagged(value: object) -> object:
         return {_TAG: "map", _VALUE: {name: _tagged(item) for name, item in value.items()}}
     if is_list(value):
         return [_tagged(item) for item in value]
-    if _is_plain_value(value):
+    if _is_plain(value):
         return value
     return {_TAG: _TAG_OF[type(value)], _VALUE: value.isoformat() if isinstance(value, date) else str(value)}
 

@@ -121,7 +121,9 @@ class Ledger:
                 put.put(batch)
         return put.counts
 
-    def claim(self, backend: str, *, after: int = 0, count: int = 500, skip: Container[int] = ()) -> list[Claim]:
+    def claim(
+        self, backend: str, *, after: int = 0, count: int = 500, skip: Container[int] = (), whole: bool = False
+    ) -> list[Claim]:
         """Return at most *count* users due at *backend*, in the order of their places.
 
         Who is not settled is claimed again; so let one process at a time deliver to a backend (see `turn`).
@@ -131,10 +133,11 @@ class Ledger:
             after: Only places beyond this one.
             count: Most claims, below SQLite's 32,766 parameters.
             skip: Places to pass over, such as those under way.
+            whole: Whether to claim all of a user, and not only what the backend has not confirmed.
         """
         number = self._backend(backend)
         with self._database.transaction() as db:
-            return Claiming(db, self._digests, number).claim(after, count, skip)
+            return Claiming(db, self._digests, number).claim(after, count, skip, whole=whole)
 
     def settle(self, backend: str, settlements: Sequence[Settlement]) -> set[int]:
         """Take note of what became of users at *backend*, in which nobody is twice.
@@ -190,7 +193,9 @@ class Ledger:
 
     def members(self, job: Job) -> list[JobMember]:
         """Return who is in a batch under way, in the order of its items."""
-        return read_members(self._database.rows("SELECT members FROM jobs WHERE id = ?", job.id)[0][0])
+        (row,) = self._database.rows("SELECT members FROM jobs WHERE id = ?", job.id)
+        with self._database.problems():
+            return read_members(row[0])
 
     def body(self, job: Job) -> bytes:
         """Return the bytes of a batch that the vendor has not taken yet."""

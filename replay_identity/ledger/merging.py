@@ -3,16 +3,15 @@
 from collections.abc import Container, Mapping
 from typing import Any
 
-import attrs
-
 from ..model import UserTraits
 from ..values import is_nested
+from .encoding import trusted, typed_field
 
 
 def merged(older: UserTraits, newer: UserTraits) -> UserTraits:
     """Return *older* with all that *newer* says; nested traits are merged name by name."""
     moments = [moment for moment in (older.observed_at, newer.observed_at) if moment is not None]
-    return UserTraits(
+    return trusted(
         newer.user_id,
         name=older.name if newer.name is None else newer.name,
         email=older.email if newer.email is None else newer.email,
@@ -30,12 +29,17 @@ def field_names(user: UserTraits) -> list[str]:
 
 
 def without(user: UserTraits, fields: Container[str]) -> UserTraits:
-    """Return *user* without the *fields* named as `field_names` names them."""
-    return attrs.evolve(
-        user,
+    """Return *user* without the *fields* named as `field_names` names them, and their types."""
+    traits = {name: value for name, value in user.traits.items() if f"traits.{name}" not in fields}
+    types = {path: declared for path, declared in user.types.items() if typed_field(path, user.traits) not in fields}
+    return trusted(
+        user.user_id,
         name=None if "name" in fields else user.name,
         email=None if "email" in fields else user.email,
-        traits={name: value for name, value in user.traits.items() if f"traits.{name}" not in fields},
+        traits=traits,
+        types=types,
+        observed_at=user.observed_at,
+        vendor_ids=user.vendor_ids,
     )
 
 

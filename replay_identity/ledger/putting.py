@@ -123,12 +123,12 @@ class Put:
 
     def _put_new(self, batch: Sequence[Given]) -> None:
         """Take in users whom the ledger has never met: they are due everywhere."""
-        (last,) = self.db.execute("SELECT coalesce(max(id), 0) FROM users").fetchone()
-        places = range(last + 1, last + 1 + len(batch))
+        (last,) = self.db.execute("UPDATE ledger SET users = users + ? RETURNING users", [len(batch)]).fetchone()
+        places = range(last + 1 - len(batch), last + 1)
         placed = list(zip(places, batch, strict=True))
         self.db.executemany(
             "INSERT INTO users VALUES (?, ?, ?)",
-            [(place, given.identity, self._moments(given.user, {})) for place, given in placed],
+            [(given.identity, place, self._moments(given.user, {})) for place, given in placed],
         )
         self.db.executemany(
             "INSERT INTO desired VALUES (?, ?, ?)", [(place, self.version, given.encoded) for place, given in placed]
@@ -173,11 +173,10 @@ class Put:
         return True
 
     def _says_nothing_new(self, given: Given, held: _Held) -> bool:
-        if held.in_doubt:
-            return False
-        if self.digests.of_user(given.encoded) == held.whole:
-            return True
-        return self.digests.of_fields(given.encoded).items() <= unpack(held.fields).items()
+        return not held.in_doubt and (
+            self.digests.of_user(given.encoded) == held.whole
+            or self.digests.of_fields(given.encoded).items() <= unpack(held.fields).items()
+        )
 
     def _take_moments(self, known: _Known, given: Given) -> Given:
         """Return what of *given* is not older than what is known already, and store since when it is known."""
@@ -189,7 +188,9 @@ class Put:
             now = _packed(user.observed_at)
             older = {field for field in field_names(user) if moments.get(self.digests.of_name(field), b"") > now}
             user = without(user, older) if older else user
-        self.db.execute("UPDATE users SET moments = ? WHERE id = ?", [self._moments(user, moments), known.place])
+        self.db.execute(
+            "UPDATE users SET moments = ? WHERE identity = ?", [self._moments(user, moments), given.identity]
+        )
         return given if user is given.user else attrs.evolve(given, user=user, encoded=encode(user))
 
     def _moments(self, user: UserTraits, known: Mapping[bytes, bytes]) -> bytes | None:

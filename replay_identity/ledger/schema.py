@@ -9,11 +9,11 @@ from typing import Final
 APPLICATION_ID: Final = 0x52704964
 
 _VERSION_1: Final = (
-    # One row: the secret of the digests, and the number of the last transaction that put something.
-    "CREATE TABLE ledger (key BLOB NOT NULL, version INTEGER NOT NULL)",
+    # One row: the secret of the digests, the number of the last transaction that put something, and how many users.
+    "CREATE TABLE ledger (key BLOB NOT NULL, version INTEGER NOT NULL, users INTEGER NOT NULL)",
     "CREATE TABLE backends (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
     # Everyone ever put, by the digest of their id. moments: since when each field is known, by digest of its name.
-    "CREATE TABLE users (id INTEGER PRIMARY KEY, identity BLOB NOT NULL UNIQUE, moments BLOB)",
+    "CREATE TABLE users (identity BLOB PRIMARY KEY, id INTEGER NOT NULL, moments BLOB) WITHOUT ROWID",
     # What those should be at the vendors who are due somewhere or refused; erased once nobody needs it.
     "CREATE TABLE desired (user INTEGER PRIMARY KEY, version INTEGER NOT NULL, traits BLOB NOT NULL)",
     # Who has to be sent where.

@@ -51,12 +51,15 @@ class Settle:
         """Take note of *settlements*, in which nobody is twice, and return the places of who is due no more."""
         due = self._due([settlement.place for settlement in settlements])
         current = [one for one in settlements if one.place in due and due[one.place][0] == one.version]
-        held = {one.place: due[one.place][1] for one in current if isinstance(one.outcome, Accepted | Skipped)}
+        held = {one.place: due[one.place][1] for one in current if isinstance(one.outcome, Accepted)}
+        # A route may let them through later; then the vendor holds nothing of what it was not sent now.
+        skipped = {one.place: due[one.place][1] for one in current if isinstance(one.outcome, Skipped)}
         refused = [one for one in current if isinstance(one.outcome, Rejected | Broken)]
         self._hold(held)
+        self._forget(skipped)
         self._refuse(refused)
         self._lose([one for one in current if isinstance(one.outcome, Accepted)], held)
-        settled = [*held, *(one.place for one in refused)]
+        settled = [*held, *skipped, *(one.place for one in refused)]
         self._delete("due", settled)
         self._erase(settled)
         return settled
@@ -97,12 +100,28 @@ class Settle:
         )
         return dict(rows.fetchall())
 
+    def _forget(self, skipped: Mapping[int, bytes]) -> None:
+        """Hold nothing for confirmed of what is in doubt: an earlier request without an answer may have been about it.
+
+        Others of the fields stand, and nothing is in doubt any more.
+        """
+        among = f"backend = ? AND in_doubt AND user IN ({_marks(skipped)})"
+        doubted = self.db.execute(f"SELECT user, fields FROM held WHERE {among}", [self.backend, *skipped]).fetchall()
+        rows: list[tuple[bytes, int, int]] = []
+        for place, fields in doubted:
+            names = self.digests.of_fields(skipped[place])
+            stands = {name: value for name, value in unpack(fields).items() if name not in names}
+            rows.append((pack(stands), self.backend, place))
+        self.db.executemany(
+            "UPDATE held SET whole = x'', fields = ?, in_doubt = 0 WHERE backend = ? AND user = ?", rows
+        )
+
     def _refuse(self, refused: Iterable[Settlement]) -> None:
-        rows: list[tuple[int, int, int, int, int]] = []
-        for one in refused:
-            if isinstance(one.outcome, Rejected | Broken):
-                reason = self._reasons.id_of(refusal_text(one.outcome))
-                rows.append((self.backend, one.place, one.version, reason, self.now))
+        rows = [
+            (self.backend, one.place, one.version, self._reasons.id_of(refusal_text(one.outcome)), self.now)
+            for one in refused
+            if isinstance(one.outcome, Rejected | Broken)
+        ]
         self.db.executemany("INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?, ?)", rows)
 
     def _lose(self, accepted: Sequence[Settlement], sent: Mapping[int, bytes]) -> None:
@@ -120,7 +139,8 @@ class Settle:
 
     def _lost_before(self, places: Sequence[int]) -> list[tuple[int, str]]:
         return self.db.execute(
-            f"SELECT user, text FROM losses JOIN reasons ON id = reason WHERE backend = ? AND user IN ({_marks(places)})",
+            "SELECT user, text FROM losses JOIN reasons ON id = reason"
+            f" WHERE backend = ? AND user IN ({_marks(places)})",
             [self.backend, *places],
         ).fetchall()
 

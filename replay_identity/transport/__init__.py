@@ -1,7 +1,29 @@
 """Run exchanges over HTTP: retries, pacing, deadlines and secrets, once for every adapter."""
 
 from .attempts import Attempts
+from .many import ManyTransport
 from .runners import AsyncTransport, Transport
-from .senders import AsyncSender, Sender
+from .senders import AsyncSender, ManySender, Sender
 
-__all__ = ["AsyncSender", "AsyncTransport", "Attempts", "Sender", "Transport"]
+__all__ = [
+    "AsyncSender",
+    "AsyncTransport",
+    "Attempts",
+    "ManySender",
+    "ManyTransport",
+    "Sender",
+    "Transport",
+    "many_sender",
+]
+
+
+def many_sender(connections: int = 64) -> ManySender:
+    """Return what sends many requests at once: over libcurl where pycurl is installed, else over httpx in threads."""
+    # Loaded by whoever sends, not by whoever imports.
+    try:
+        from .curl_sender import CurlSender  # noqa: PLC0415
+    except ImportError:
+        from .thread_sender import ThreadSender  # noqa: PLC0415
+
+        return ThreadSender(connections)
+    return CurlSender(connections)

@@ -71,6 +71,9 @@ class Attempts:
         while True:
             try:
                 wish = next(exchange) if reply is None else exchange.send(reply)
+                if not isinstance(wish, Request | Pause):  # pyright: ignore[reportUnnecessaryIsInstance]
+                    # The adapter's mistake is raised where whoever guards the exchange catches it.
+                    wish = exchange.throw(TypeError("an exchange yields requests and pauses"))
             except StopIteration as stop:
                 result: T = stop.value
                 return result

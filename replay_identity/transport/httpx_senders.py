@@ -7,7 +7,6 @@ import time
 from contextlib import aclosing, closing
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from importlib.metadata import version
 from typing import Final
 
 import attrs
@@ -16,13 +15,10 @@ import httpx
 from ..exchange import Lost, Reply, Request
 from .own_traffic import own_traffic
 from .senders import AsyncSender, Sender
+from .wire import HEADERS, LOOPBACK, MAX_REPLY_BYTES
 
-# Enough for any page of users; a vendor that sends more is not answering what was asked.
-MAX_REPLY_BYTES: Final = 32 * 2**20
 # With more in flight on one client, httpx spends its time searching its own pool (encode/httpx#3215).
 MAX_PER_ASYNC_CLIENT: Final = 16
-
-_HEADERS: Final = {"accept-encoding": "gzip, deflate", "user-agent": f"replay-identity/{version('replay-identity')}"}
 
 
 class UnreadError(Exception):
@@ -66,8 +62,7 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-# A proxy from the environment is for the way out: what is meant for this machine must not leave it.
-_NO_PROXY: Final = {"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None}
+_NO_PROXY: Final = {f"all://[{host}]" if ":" in host else f"all://{host}": None for host in LOOPBACK}
 
 
 def _no_cookies() -> CookieJar:
@@ -150,7 +145,7 @@ class HttpxSender:
         if client is None:
             # Of two threads that come here at once, both get the client of the first.
             client = self._own.setdefault(
-                os.getpid(), httpx.Client(headers=_HEADERS, verify=_tls(), cookies=_no_cookies(), mounts=_NO_PROXY)
+                os.getpid(), httpx.Client(headers=HEADERS, verify=_tls(), cookies=_no_cookies(), mounts=_NO_PROXY)
             )
         return client
 
@@ -219,9 +214,7 @@ class AsyncHttpxSender:
         for shard in shards:
             if shard.in_flight < MAX_PER_ASYNC_CLIENT:
                 return shard
-        shards.append(
-            Shard(httpx.AsyncClient(headers=_HEADERS, verify=_tls(), cookies=_no_cookies(), mounts=_NO_PROXY))
-        )
+        shards.append(Shard(httpx.AsyncClient(headers=HEADERS, verify=_tls(), cookies=_no_cookies(), mounts=_NO_PROXY)))
         return shards[-1]
 
     async def aclose(self) -> None:

@@ -104,9 +104,8 @@ class ManyTransport:
             due = heappop(self._waiting)
             if due.send is None:
                 self._go_on(due.flight, PAUSED)
-            elif self.pace.resume_at > self._clock():
-                # The vendor has asked for a break since: its slot is gone.
-                self._wait(self.pace.take_slot(self._clock()), due.flight, due.send)
+            elif self.pace.has_missed(due.moment, self._clock()):
+                self._send_or_wait(due.flight, due.send)
             else:
                 self._send(due.flight, due.send)
 
@@ -122,15 +121,18 @@ class ManyTransport:
             if not self._stopped:
                 break
             reply = STOPPED
-        now = self._clock()
         if not isinstance(step, Send):
-            self._wait(now + step.seconds, flight, None)
+            self._wait(self._clock() + step.seconds, flight, None)
             return
+        self._send_or_wait(flight, step)
+
+    def _send_or_wait(self, flight: _Flight, send: Send) -> None:
+        now = self._clock()
         moment = self.pace.take_slot(now)
         if moment > now:
-            self._wait(moment, flight, step)
+            self._wait(moment, flight, send)
         else:
-            self._send(flight, step)
+            self._send(flight, send)
 
     def _send(self, flight: _Flight, send: Send) -> None:
         self._tickets += 1

@@ -30,8 +30,10 @@ def _served() -> Iterator[Vendors]:
 
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in an empty directory, with no settings."""
+    """Work in an empty directory, with no settings and a state folder of its own."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("REPLAY_IDENTITY_LEDGER", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
     for vendor in ("FULLSTORY", "LOGROCKET"):
         for setting in ("API_KEY", "BASE_URL"):

@@ -19,6 +19,20 @@ from replay_identity.cli.exit_codes import ExitCode
 from replay_identity.cli.output import data
 from replay_identity.emulator import Fault, PortInUseError
 
+COMMANDS = (
+    "identify",
+    "check",
+    "sync",
+    "status",
+    "rejected",
+    "retry",
+    "deliver",
+    "limits",
+    "doctor",
+    "emulate",
+    "demo",
+)
+
 
 def words(text: str) -> list[str]:
     """Return the lines of *text* with single spaces."""
@@ -102,6 +116,33 @@ def test_limits_of_one_vendor_as_json(run: Run) -> None:
         "rule": "trait-name-advised",
         "note": "The SDK drops longer names; what the server does is not documented, so we warn.",
     }
+
+
+def test_limits_on_batches_are_told_where_a_vendor_takes_them(run: Run) -> None:
+    """In a table of their own, with remarks numbered on."""
+    ran = run("limits", "fullstory")
+
+    assert ran.code == 0
+    assert "fullstory batches" in ran.lines
+    assert "users 50,000 users batch-users 5, 6" in ran.lines
+    assert "open_users 500,000 users open-users 5, 9" in ran.lines
+    assert "batches" not in run("limits", "logrocket").out
+
+
+def test_limits_on_batches_are_in_the_json(run: Run) -> None:
+    """Only of those vendors that take any."""
+    document = run("limits", "--json").document
+
+    assert list(document["fullstory"]["batch_limits"]) == ["users", "running_jobs", "open_jobs", "open_users"]
+    assert document["fullstory"]["batch_limits"]["running_jobs"] == {
+        "maximum": 100,
+        "unit": "jobs",
+        "source": "https://developer.fullstory.com/server/users/create-batch-user-import-job",
+        "read_on": "2026-11-21",
+        "rule": "running-jobs",
+        "note": "Of the organisation. Further jobs are taken and wait for one to complete.",
+    }
+    assert "batch_limits" not in document["logrocket"]
 
 
 def test_limits_of_an_unknown_vendor_is_wrong_usage(run: Run) -> None:
@@ -282,7 +323,7 @@ def test_the_sample_is_what_its_script_writes() -> None:
 # All of them
 
 
-@pytest.mark.parametrize("command", ["identify", "check", "limits", "doctor", "emulate", "demo"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_each_command_has_the_exit_codes_and_json(run: Run, command: str) -> None:
     """They are documented in one place, and shown in every one."""
     ran = run(command, "--help")
@@ -416,7 +457,7 @@ BAD_CSV: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("command", ["identify", "check"])
+@pytest.mark.parametrize("command", ["identify", "check", "sync"])
 @pytest.mark.parametrize("option", ["--json", "--adapt"])
 @pytest.mark.parametrize(
     ("file_format", "content"),
@@ -447,7 +488,7 @@ def test_no_bad_file_is_quoted(
     assert unreadable or command == "check" or vendors.fullstory.by_uid("ok") is not None
 
 
-@pytest.mark.parametrize("command", ["identify", "check", "limits", "doctor"])
+@pytest.mark.parametrize("command", ["identify", "check", "limits", "doctor", "sync", "deliver"])
 @pytest.mark.parametrize(
     "environment",
     [
@@ -460,7 +501,7 @@ def test_no_bad_file_is_quoted(
 )
 def test_no_wrong_setting_is_quoted(run: Run, write: Write, command: str, environment: dict[str, str]) -> None:
     """It is named instead, by its variable or by what is missing."""
-    file = [write([{"id": "u1"}])] if command in {"identify", "check"} else []
+    file = [write([{"id": "u1"}])] if command in {"identify", "check", "sync"} else []
 
     ran = run(command, *file, env=environment)
 

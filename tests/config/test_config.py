@@ -8,7 +8,8 @@ import attrs
 import pytest
 
 from replay_identity import ConfigurationError, Fullstory, LogRocket, RetryPolicy, plugins
-from replay_identity.config import Settings, load_settings, read_sections
+from replay_identity.config import Settings, load_ledger_path, load_settings, read_sections
+from replay_identity.delivery_options import DeliveryOptions
 from replay_identity.limits import Unit
 
 CANARY = "canary-7Q"
@@ -173,7 +174,7 @@ def test_a_vendor_that_refuses_its_settings_is_told_without_its_words(monkeypatc
 
     assert refusal(f"[backends.fullstory]\napi_key = '{CANARY}'") == "s.toml: backends.fullstory: cannot be used"
     assert refusal(f"[backends.fullstory]\napi_key = 'k'\nunit = '{CANARY}'") == (
-        "s.toml: backends.fullstory.unit: is none of characters, UTF-16 units, UTF-8 bytes, traits"
+        f"s.toml: backends.fullstory.unit: is none of {', '.join(Unit)}"
     )
 
 
@@ -187,6 +188,11 @@ PLAIN_HTTP = (
 NO_ORG = "does not read org:app:secret (pass the whole key, or org as well)"
 NO_VENDOR = "is no vendor that is installed (there are fullstory, logrocket)"
 NO_NAME = "is not a setting (a backend is named by its table)"
+DELIVERY = "s.toml: delivery.fullstory"
+OPTIONS = (
+    "there are connections, requests_per_minute, batch_users, batch_bytes, timeout, patience, wait_initial, "
+    "wait_max, poll_initial, poll_max"
+)
 FULLSTORY = "[backends.fullstory]\napi_key = 'k'\n"
 
 
@@ -202,7 +208,19 @@ FULLSTORY = "[backends.fullstory]\napi_key = 'k'\n"
         (f"backends.fullstory = '{CANARY}'", "s.toml: backends.fullstory: is not a table"),
         ("[retry]\nattempts = 1.5", "s.toml: retry.attempts: is not a whole number"),
         ("[retry]\nattempts = 0", "s.toml: retry.attempts: must be greater than 0"),
-        (f"time-out = '{CANARY}'", "s.toml: time-out: is not a setting (there are timeout, retry, backends)"),
+        (
+            f"time-out = '{CANARY}'",
+            "s.toml: time-out: is not a setting (there are timeout, retry, ledger, backends, delivery)",
+        ),
+        ("ledger = 7", "s.toml: ledger: is not a string"),
+        ("ledger = ''", "s.toml: ledger: is empty"),
+        ("delivery = 7", "s.toml: delivery: is not a table"),
+        ("delivery.fullstory = 7", "s.toml: delivery.fullstory: is not a table"),
+        ("[delivery.fullstory]\nconnections = 1.5", "s.toml: delivery.fullstory.connections: is not a whole number"),
+        ("[delivery.fullstory]\npatience = 0", "s.toml: delivery.fullstory.patience: must be greater than 0"),
+        (f"[delivery.fullstory]\nbatch_users = '{CANARY}'", f"{DELIVERY}.batch_users: is not a whole number"),
+        (f"[delivery.fullstory]\nbatch = '{CANARY}'", f"{DELIVERY}.batch: is not a setting ({OPTIONS})"),
+        (f"{FULLSTORY}[delivery.acme]", "s.toml: delivery.acme: is no backend (there are fullstory)"),
         (f"{FULLSTORY}on_violation = '{CANARY}'", "s.toml: backends.fullstory.on_violation: is none of reject, adapt"),
         (f"{FULLSTORY}allow_insecure = '{CANARY}'", "s.toml: backends.fullstory.allow_insecure: is not true or false"),
         (f"{FULLSTORY}base_url = 7", "s.toml: backends.fullstory.base_url: is not a string"),
@@ -261,6 +279,60 @@ def test_a_file_that_cannot_be_read_is_told(directory: Path) -> None:
         "latin.toml": "latin.toml: is not UTF-8 (save it as UTF-8)",
         "a\0b": "a\0b: cannot be read: ValueError",
     }
+
+
+def test_each_backend_may_say_how_it_is_delivered_to_in_bulk() -> None:
+    """By the name of the backend, and only what differs from the defaults."""
+    text = """
+        [backends.fs]
+        vendor = "fullstory"
+        [delivery.fs]
+        requests_per_minute = 600
+        batch_users = 100
+    """
+
+    settings = load(text, {"FS_API_KEY": "k"})
+
+    assert settings.delivery == {"fs": DeliveryOptions(requests_per_minute=600.0, batch_users=100)}
+    assert load("timeout = 5", {"FULLSTORY_API_KEY": "k"}).delivery == {}
+
+
+def test_delivery_goes_by_the_name_that_a_backend_has_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class that takes no name is found by its table all the same."""
+
+    @attrs.frozen
+    class Acme:
+        name: str = attrs.field(default="acme-replay", init=False)
+
+    monkeypatch.setattr(plugins, "names", lambda: ["acme"])
+    monkeypatch.setattr(plugins, "load", returning(Acme))
+
+    settings = load("[backends.acme]\n[delivery.acme]\nconnections = 2")
+
+    assert settings.delivery == {"acme-replay": DeliveryOptions(connections=2)}
+
+
+def test_the_ledger_is_beside_the_file_that_names_it(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the command is run; one in the home directory and an absolute one stay where they are."""
+    monkeypatch.setenv("HOME", str(directory / "home"))
+    (directory / "deep").mkdir()
+    file = directory / "deep" / "s.toml"
+    expected = {"ours.db": "deep/ours.db", "~/ours.db": "home/ours.db", str(directory / "ours.db"): "ours.db"}
+
+    for written, meant in expected.items():
+        file.write_text(f"ledger = '{written}'", encoding="utf-8")
+
+        assert load_ledger_path(file) == directory / meant
+        assert load_settings(file, {"FULLSTORY_API_KEY": "k"}).ledger == directory / meant
+
+
+def test_no_file_names_no_ledger(directory: Path) -> None:
+    """Nor does one that says nothing of it; no backend has to be configured to ask."""
+    assert load_ledger_path() is None
+
+    (directory / "replay-identity.toml").write_text("ledger = 'ours.db'", encoding="utf-8")
+
+    assert load_ledger_path() == Path("ours.db")
 
 
 def test_adapting_changes_every_backend_and_nothing_else() -> None:

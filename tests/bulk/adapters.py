@@ -1,0 +1,92 @@
+"""Backends made up for tests: each does what the test wants."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
+from typing import Any
+
+import attrs
+
+from replay_identity import Accepted, Outcome, UserTraits
+from replay_identity.backend import BatchItem, JobProgress, Member, Plan
+from replay_identity.exchange import Exchange
+from replay_identity.limits import BatchLimits, Limit, Limits, Unit
+from replay_identity.logrocket import LIMITS
+
+
+def _limit(maximum: int, unit: Unit) -> Limit:
+    return Limit(maximum=maximum, unit=unit, source="a test", read_on=date(2026, 11, 21), rule="a-test")
+
+
+def batch_limits(users: int = 50, jobs: int = 100, open_users: int = 10_000) -> BatchLimits:
+    """Return limits on batches."""
+    return BatchLimits(
+        users=_limit(users, Unit.USERS),
+        running_jobs=_limit(jobs, Unit.JOBS),
+        open_jobs=_limit(jobs, Unit.JOBS),
+        open_users=_limit(open_users, Unit.USERS),
+    )
+
+
+
+@attrs.define
+class Acme:
+    """A vendor without a wire, one user at a time."""
+
+    name: str = "acme"
+    act: Callable[[UserTraits], Any] = lambda _: Accepted("acme")
+    limits: Limits = LIMITS
+    asked: list[UserTraits] = attrs.field(factory=list[UserTraits])
+
+    def plan(self, _user: UserTraits, /) -> Plan:
+        """Send nothing."""
+        return Plan(self.name, None)
+
+    def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
+        """Do what the test wants."""
+        self.asked.append(user)
+        outcome: Outcome = self.act(user)
+        return outcome
+        yield  # Makes it a generator.
+
+
+@attrs.define
+class AcmeBatch(Acme):
+    """A vendor without a wire that takes batches; each part of it can be made to fail."""
+
+    batch_limits: BatchLimits = attrs.field(factory=batch_limits)
+    item: Callable[[UserTraits], Any] = lambda user: BatchItem("acme", (user.user_id or "").encode())
+    body: Callable[[Iterable[bytes]], Any] = b",".join
+    contents: Callable[[bytes], Any] = lambda body: body.split(b",")
+    create: Callable[[bytes, str], Any] = lambda _body, key: f"job-{key}"
+    poll: Callable[[str], Any] = lambda _: JobProgress(running=False)
+    collect: Callable[[Sequence[Member]], Any] = lambda members: (Accepted("acme"),) * len(members)
+
+    def batch_item(self, user: UserTraits, /) -> BatchItem:
+        """Word one user."""
+        item: BatchItem = self.item(user)
+        return item
+
+    def batch_body(self, contents: Iterable[bytes], /) -> bytes:
+        """Join."""
+        body: bytes = self.body(contents)
+        return body
+
+    def batch_contents(self, body: bytes, /) -> Sequence[bytes]:
+        """Split."""
+        contents: Sequence[bytes] = self.contents(body)
+        return contents
+
+    def create_job(self, body: bytes, /, *, idempotency_key: str) -> Exchange[Any]:
+        """Create."""
+        return self.create(body, idempotency_key)
+        yield
+
+    def poll_job(self, job_id: str, /) -> Exchange[Any]:
+        """Poll."""
+        return self.poll(job_id)
+        yield
+
+    def collect_job(self, _job_id: str, members: Sequence[Member], /) -> Exchange[Any]:
+        """Collect."""
+        return self.collect(members)
+        yield

@@ -1,0 +1,295 @@
+"""Both vendors over real HTTP, and what goes wrong on the way."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from bulk.worlds import FULLSTORY_KEY, LOGROCKET_KEY, QUICK, assert_closed, users
+
+from replay_identity import Fullstory, LogRocket
+from replay_identity.backend import IdentityBackend
+from replay_identity.bulk import SyncReport, sync
+from replay_identity.emulator import (
+    BatchRules,
+    Fault,
+    FullstoryEmulator,
+    JobFault,
+    LogRocketEmulator,
+    RateLimit,
+    running,
+)
+from replay_identity.ledger import Ledger
+
+BATCH = "/v2/users/batch"
+
+
+@attrs.define(eq=False)
+class Vendors:
+    """Both fake vendors, running, and a ledger."""
+
+    fullstory: FullstoryEmulator
+    logrocket: LogRocketEmulator
+    backends: list[IdentityBackend]
+    ledger: Ledger
+
+    def sync(self, count: int, **options: Any) -> SyncReport:
+        """Deliver so many users."""
+        report = sync(
+            users(count, plan="pro"),
+            self.backends,
+            ledger=self.ledger,
+            options={
+                "fullstory": attrs.evolve(QUICK, **options.get("fullstory", {})),
+                "logrocket": attrs.evolve(QUICK, **options.get("logrocket", {})),
+            },
+        )
+        assert_closed(report)
+        return report
+
+    def hold(self, count: int) -> None:
+        """Check that both vendors hold exactly so many users as they should be."""
+        wanted = {f"u{number}": {"plan": "pro"} for number in range(count)}
+        assert {user.uid: user.properties for user in self.fullstory.users.values()} == wanted
+        assert {user.user_id: user.traits for user in self.logrocket.users.values()} == wanted
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Any]:
+    """Return what runs both vendors."""
+    contexts: list[Any] = []
+
+    def make_vendors(
+        fullstory: FullstoryEmulator | None = None, logrocket: LogRocketEmulator | None = None
+    ) -> Vendors:
+        emulators = fullstory or FullstoryEmulator(), logrocket or LogRocketEmulator()
+        contexts.extend((running(emulators[0]), running(emulators[1])))
+        one, other = (context.__enter__() for context in contexts)
+        ledger = Ledger(tmp_path / "ledger.db")
+        contexts.append(ledger)
+        backends: list[IdentityBackend] = [
+            Fullstory(FULLSTORY_KEY, base_url=one.url),
+            LogRocket(LOGROCKET_KEY, base_url=other.url),
+        ]
+        return Vendors(*emulators, backends, ledger)
+
+    yield make_vendors
+    for context in contexts:
+        context.__exit__(None, None, None)
+
+
+def test_survives_every_fault_at_once(make: Any) -> None:
+    """Both vendors come to hold everyone, and Fullstory is told once."""
+    vendors = make(FullstoryEmulator(batch=BatchRules(job_polls=2, page_size=100)))
+    for emulator in (vendors.fullstory, vendors.logrocket):
+        for fault in (
+            Fault(status=429, headers={"retry-after": "0.1"}, times=2),
+            Fault(status=503, times=2),
+            Fault(drop="before", times=2),
+            Fault(drop="after", times=2),
+            Fault(garbage="html"),
+            Fault(garbage="broken"),
+        ):
+            emulator.faults.add(fault)
+
+    report = vendors.sync(2000, fullstory={"batch_users": 300})
+
+    vendors.hold(2000)
+    assert report.pending == 0
+    assert set(vendors.fullstory.applied.values()) == {1}
+
+
+def test_a_dead_vendor_does_not_slow_the_other(make: Any) -> None:
+    """One refuses connections; the other is done long before patience ends."""
+    vendors = make()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    vendors.backends[0] = Fullstory(FULLSTORY_KEY, base_url=f"http://127.0.0.1:{port}")
+    done: list[float] = []
+    watch = threading.Thread(target=lambda: done.append(until(lambda: len(vendors.logrocket.users) == 1000)))
+    watch.start()
+
+    report = vendors.sync(1000, fullstory={"patience": 3.0})
+
+    watch.join()
+    assert (report["fullstory"].pending, report["logrocket"].accepted) == (1000, 1000)
+    assert "nothing but failures" in (report["fullstory"].problem or "")
+    assert done[0] < 2.5
+
+
+def test_a_vendor_that_never_answers_does_not_slow_the_other(make: Any) -> None:
+    """As a dead one."""
+    vendors = make()
+    vendors.logrocket.faults.add(Fault(hang=True, times=None))
+
+    report = vendors.sync(1000, logrocket={"patience": 0.5, "timeout": 0.4})
+
+    assert (report["logrocket"].pending, report["fullstory"].accepted) == (1000, 1000)
+    assert "no answer in time" in (report["logrocket"].problem or "")
+
+
+def until(condition: Any, timeout: float = 20.0) -> float:
+    """Return the seconds until *condition* holds."""
+    started = time.monotonic()
+    while not condition() and time.monotonic() - started < timeout:
+        time.sleep(0.01)
+    return time.monotonic() - started
+
+
+def test_keeps_within_the_quotas_of_jobs(make: Any) -> None:
+    """A vendor with lower quotas than it publishes says 429, and is asked again when a job has ended."""
+    vendors = make(FullstoryEmulator(batch=BatchRules(max_jobs=2, max_operations=250, job_seconds=0.1)))
+
+    vendors.sync(1000, fullstory={"batch_users": 100})
+
+    vendors.hold(1000)
+    statuses = [request.status for request in vendors.fullstory.requests if request.method == "POST"]
+    assert statuses.count(429) < statuses.count(200)
+    assert set(vendors.fullstory.applied.values()) == {1}
+
+
+@pytest.mark.parametrize("quota", [200, 600])
+def test_keeps_within_a_quota_of_requests(make: Any, quota: int) -> None:
+    """The vendor's own count never exceeds it, and it is well used."""
+    # The vendor counts in a tenth of a minute, so that the test need not last one.
+    vendors = make(logrocket=LogRocketEmulator(rate_limit=RateLimit(requests=quota // 10, seconds=6.0)))
+    count = int(quota / 60 * 3)
+    started = time.monotonic()
+
+    vendors.sync(count, logrocket={"requests_per_minute": quota})
+
+    took = time.monotonic() - started
+    assert {request.status for request in vendors.logrocket.requests} == {200}
+    assert 2.0 < took < 4.5
+
+
+def test_waits_as_long_as_the_vendor_asks(make: Any) -> None:
+    """Retry-After is a minimum, for everything that is sent to that vendor."""
+    vendors = make()
+    vendors.fullstory.faults.add(Fault(status=503, headers={"retry-after": "0.5"}, path=BATCH))
+    started = time.monotonic()
+
+    vendors.sync(10)
+
+    assert time.monotonic() - started >= 0.5
+    vendors.hold(10)
+
+
+def test_one_odd_row_does_not_fail_its_batch(make: Any) -> None:
+    """The vendor refuses the row; everybody else is taken."""
+    vendors = make()
+    odd = users(1, plan="x" * 8000)[0]
+
+    report = sync(
+        [*users(500, plan="pro")[1:], odd], [vendors.backends[0]], ledger=vendors.ledger, options={"fullstory": QUICK}
+    )
+
+    assert_closed(report)
+    assert (report["fullstory"].accepted, report["fullstory"].rejected) == (500, 0)
+
+
+def test_finds_the_row_for_which_a_batch_is_refused(make: Any) -> None:
+    """By halving: it alone is refused, and nobody is applied twice."""
+    vendors = make(FullstoryEmulator(batch=BatchRules(max_items=1)))
+
+    report = vendors.sync(60, fullstory={"batch_users": 60})
+
+    vendors.hold(60)
+    assert report["fullstory"].accepted == 60
+    assert set(vendors.fullstory.applied.values()) == {1}
+
+
+def test_a_batch_that_is_too_large_is_halved(make: Any) -> None:
+    """And the batches after it are as small."""
+    vendors = make(FullstoryEmulator(batch=BatchRules(max_bytes=20_000)))
+
+    vendors.sync(4000)
+
+    vendors.hold(4000)
+    sizes = [(request.status, request.body_size) for request in vendors.fullstory.requests if request.method == "POST"]
+    assert sum(status == 413 for status, _ in sizes) < sum(status == 200 for status, _ in sizes) / 2
+    assert set(vendors.fullstory.applied.values()) == {1}
+
+
+def test_an_outage_after_a_lost_answer_makes_no_second_job(make: Any) -> None:
+    """However long the vendor refuses to say, the batch goes out under its first key."""
+    vendors = make()
+    vendors.fullstory.faults.add(Fault(drop="after", method="POST", path=BATCH))
+    vendors.fullstory.faults.add(Fault(status=503, times=40, method="POST", path=BATCH))
+
+    vendors.sync(50)
+
+    vendors.hold(50)
+    assert (len(vendors.fullstory.jobs), set(vendors.fullstory.applied.values())) == (1, {1})
+
+
+def test_a_key_that_is_spent_is_given_up(make: Any) -> None:
+    """Fullstory repeats a 500 for a day, so after a while the batch goes out under another key."""
+    vendors = make(FullstoryEmulator(remembers_faults=True))
+    vendors.fullstory.faults.add(Fault(drop="before", method="POST", path=BATCH))
+    vendors.fullstory.faults.add(Fault(status=500, method="POST", path=BATCH))
+
+    vendors.sync(50)
+
+    vendors.hold(50)
+    keys = {request.idempotency_key for request in vendors.fullstory.requests if request.method == "POST"}
+    assert len(keys) == 2
+
+
+def test_a_batch_whose_key_the_vendor_has_forgotten_is_not_sent_again(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a day the same bytes could make a second job, so everyone is sent anew as they are by now."""
+    vendors = make()
+    with monkeypatch.context() as patch:
+        patch.setattr("replay_identity.ledger.ledger._now", lambda: 1)
+        vendors.fullstory.faults.add(Fault(drop="before", times=None, method="POST", path=BATCH))
+        vendors.sync(50, fullstory={"patience": 0.05})
+    vendors.fullstory.faults.clear()
+    before = {request.idempotency_key for request in vendors.fullstory.requests}
+
+    vendors.sync(0)
+
+    after = {request.idempotency_key for request in vendors.fullstory.requests if request.status == 200}
+    vendors.hold(50)
+    assert not before & after - {None}
+
+
+@pytest.mark.parametrize(
+    ("fault", "most"),
+    [
+        (JobFault(vanishes=True), 2),
+        (JobFault(applies=0), 2),
+        (JobFault(applies=7), 2),
+        (JobFault(says="UNKNOWN", polls=3), 1),
+        (JobFault(seconds=0.5), 1),
+    ],
+    ids=["vanishes", "fails", "fails in part", "is unknown", "is slow"],
+)
+def test_a_job_that_goes_wrong_loses_nobody(make: Any, fault: JobFault, most: int) -> None:
+    """Who is not in its results is sent again."""
+    vendors = make()
+    vendors.fullstory.job_faults.add(fault)
+
+    report = vendors.sync(50)
+
+    vendors.hold(50)
+    assert report["fullstory"].accepted == 50
+    assert max(vendors.fullstory.applied.values()) <= most
+
+
+def test_the_answers_of_a_job_may_fail_for_a_while(make: Any) -> None:
+    """Neither polls nor results that fail make a second job."""
+    vendors = make()
+    for route in ("/v2/users/batch/*", "/v2/users/batch/*/imports", "/v2/users/batch/*/errors"):
+        for fault in (Fault(status=503, times=6), Fault(drop="after"), Fault(hang=True), Fault(garbage="html")):
+            vendors.fullstory.faults.add(attrs.evolve(fault, route=route))
+
+    vendors.sync(50, fullstory={"timeout": 0.3})
+
+    vendors.hold(50)
+    assert len(vendors.fullstory.jobs) == 1

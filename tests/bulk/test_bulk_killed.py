@@ -1,0 +1,63 @@
+"""A run of 20,000 users that is killed ten times over, while both vendors fail now and then."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from replay_identity.emulator import BatchRules, Fault, FullstoryEmulator, LogRocketEmulator, running
+
+USERS = 20_000
+KILLS = 10
+CHILD = Path(__file__).with_name("deliver_in_child.py")
+
+
+def weather(emulator: FullstoryEmulator | LogRocketEmulator, probability: float) -> None:
+    """Let one request in so many fail, in every way that does not take long."""
+    for fault in (
+        Fault(status=429, headers={"retry-after": "0.05"}, times=None, probability=probability),
+        Fault(status=503, times=None, probability=probability),
+        Fault(drop="before", times=None, probability=probability),
+        Fault(drop="after", times=None, probability=probability),
+    ):
+        emulator.faults.add(fault)
+
+
+@contextmanager
+def child(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the delivery in a process of its own."""
+    with subprocess.Popen([sys.executable, str(CHILD), *arguments]) as process:
+        yield process
+
+
+def test_holds_the_right_state_after_ten_kills(tmp_path: Path) -> None:
+    """Nobody is lost, nobody is stale, and nobody is at Fullstory twice by the same job."""
+    seed = random.randrange(10**6)
+    dice = random.Random(seed)  # noqa: S311  # Moments of death.
+    source = tmp_path / "users.jsonl"
+    rows = [{"id": f"u{number}", "plan": f"p{number % 7}"} for number in range(USERS)]
+    source.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    fullstory, logrocket = FullstoryEmulator(batch=BatchRules(job_seconds=0.3)), LogRocketEmulator()
+    weather(fullstory, 0.05)
+    weather(logrocket, 0.0005)
+    kills = 0
+    with running(fullstory) as one, running(logrocket) as other:
+        arguments = [str(tmp_path / "ledger.db"), str(source), one.url, other.url]
+        for _ in range(KILLS):
+            with child(*arguments) as process:
+                time.sleep(dice.uniform(0.3, 2.0))
+                kills += process.poll() is None
+                process.kill()
+        with child(*arguments) as process:
+            ended = process.wait(120)
+
+    wanted = {f"u{number}": {"plan": f"p{number % 7}"} for number in range(USERS)}
+    assert ended == 0, seed
+    assert {user.uid: user.properties for user in fullstory.users.values()} == wanted, seed
+    assert {user.user_id: user.traits for user in logrocket.users.values()} == wanted, seed
+    assert set(fullstory.applied.values()) == {1}, seed
+    assert kills >= KILLS // 2, seed

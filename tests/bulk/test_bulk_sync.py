@@ -1,0 +1,532 @@
+"""Users from a source to both vendors, and the books of it."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from bulk.adapters import Acme
+from bulk.worlds import FAST, World, assert_closed, user, users
+
+from replay_identity import Accepted, ConfigurationError, Rejected, Route, Skipped, Unavailable, UserTraits
+from replay_identity.bulk import DeliveryOptions, Progress, deliver, sync
+from replay_identity.emulator import Fault
+from replay_identity.errors import SourceError
+from replay_identity.ledger import Ledger
+from replay_identity.sources import BadRow, Row
+
+BOTH = ("fullstory", "logrocket")
+
+
+def pro(count: int) -> dict[str, dict[str, str]]:
+    """Return what vendors hold of so many users of one plan."""
+    return {f"u{number}": {"plan": "pro"} for number in range(count)}
+
+
+def test_brings_both_vendors_to_the_state_of_the_source(world: World) -> None:
+    """Everyone is at both vendors, once, and the books say so."""
+    report = world.sync(users(1234, plan="pro"))
+
+    world.hold(pro(1234))
+    assert_closed(report)
+    assert [books.accepted for books in report.books] == [1234, 1234]
+    assert (world.fullstory.total_applied, world.logrocket.total_applied) == (1234, 1234)
+
+
+def test_sends_nothing_that_is_unchanged(world: World) -> None:
+    """The same source again makes no request."""
+    world.sync(users(50, plan="pro"))
+
+    report = world.sync(users(50, plan="pro"))
+
+    assert_closed(report)
+    assert [books.unchanged for books in report.books] == [50, 50]
+    assert (world.fullstory.total_applied, world.logrocket.total_applied) == (50, 50)
+
+
+def test_makes_one_request_of_many_updates(world: World) -> None:
+    """What waits is merged, and counted as one user."""
+    world.ledger.put([user("u0", plan="free")], BOTH)
+
+    report = world.sync([user("u0", plan="pro"), user("u0", role="admin")])
+
+    assert_closed(report)
+    world.hold({"u0": {"plan": "pro", "role": "admin"}})
+    assert [(books.carried, books.given, books.put.waiting) for books in report.books] == [(1, 1, 2), (1, 1, 2)]
+
+
+def test_closes_the_books_of_a_backend_that_was_given_up_on_early(world: World) -> None:
+    """Rows that are read after it was given up on are pending there."""
+    world.logrocket.faults.add(Fault(status=401, times=None))
+
+    report = world.sync(users(5000, plan="pro"))
+
+    assert_closed(report)
+    assert (report["logrocket"].pending, report["fullstory"].accepted) == (5000, 5000)
+    assert (report["logrocket"].problem or "").startswith("HTTP 401")
+    assert (report.pending, report.rejected) == (5000, 0)
+
+
+def test_takes_in_what_was_read_before_a_source_failed(world: World) -> None:
+    """A source that breaks after some rows loses none of them."""
+
+    def source() -> Iterator[UserTraits]:
+        yield from users(1007, plan="pro")
+        raise SourceError("export.csv", "cannot be read")
+
+    report = world.sync(source())
+
+    assert report.stopped == "export.csv: cannot be read"
+    assert (report.rows, report["fullstory"].accepted) == (1007, 1007)
+    assert_closed(report)
+
+
+def test_raises_when_not_even_the_first_row_can_be_read(world: World) -> None:
+    """There is nothing to report."""
+
+    def source() -> Iterator[UserTraits]:
+        yield from ()
+        raise SourceError("export.csv", "cannot be read")
+
+    with pytest.raises(SourceError, match="cannot be read"):
+        world.sync(source())
+
+
+def test_tells_of_rows_that_are_no_users(world: World) -> None:
+    """The first of them by line, all of them by number."""
+    bad = [BadRow(line, line, "is no JSON") for line in range(2, 40)]
+    rows = [Row(1, user("u0", plan="pro")), *bad, Row(77, UserTraits(name="Ann")), UserTraits(name="Bob")]
+
+    report = world.sync([*rows[:1], *rows[-2:], *bad])
+
+    assert (report.rows, report.bad_row_count, len(report.bad_rows)) == (41, 40, 20)
+    assert [row.line for row in report.bad_rows[:3]] == [77, 3, 2]
+    assert_closed(report)
+    assert report.as_dict()["bad_rows"][0]["problem"] == "is an anonymous user, whom a ledger could not find again"
+
+
+def test_does_without_a_ledger(world: World) -> None:
+    """Every user is sent one by one, anonymous ones among them, and what fails is tried again."""
+    for status in (503, 429, 500):
+        world.fullstory.faults.add(Fault(status=status, times=3))
+        world.logrocket.faults.add(Fault(status=status, times=3))
+
+    report = world.sync([*users(100, plan="pro"), UserTraits(name="Ann")], ledger=None)
+
+    assert_closed(report)
+    assert (report["fullstory"].accepted, report["logrocket"].accepted, report["logrocket"].rejected) == (101, 100, 1)
+    assert world.fullstory.jobs == ()
+
+
+def test_what_is_not_delivered_without_a_ledger_is_pending(world: World) -> None:
+    """The books close all the same."""
+    world.fullstory.faults.add(Fault(status=401, times=None))
+
+    report = world.sync(users(20, plan="pro"), ledger=None)
+
+    assert_closed(report)
+    assert (report["fullstory"].pending, report["logrocket"].accepted) == (20, 20)
+
+
+def test_carries_over_who_was_due_before(world: World) -> None:
+    """`deliver` sends what an earlier run, or another process, has put."""
+    world.ledger.put(users(30, plan="pro"), BOTH)
+
+    report = deliver(world.backends, ledger=world.ledger, options=world.options, sender=world.sender)
+
+    world.hold(pro(30))
+    assert_closed(report)
+    assert [(books.carried, books.accepted) for books in report.books] == [(30, 30), (30, 30)]
+
+
+def test_stops_when_told_to_and_goes_on_later(world: World) -> None:
+    """Nothing more is sent, the report says so, and the next run goes on."""
+    report = world.sync_until(5, users(3000, plan="pro"))
+
+    assert report.stopped == "stopped"
+    assert_closed(report)
+    assert report["logrocket"].pending > 900
+    assert_closed(world.sync(users(3000, plan="pro")))
+    world.hold(pro(3000))
+
+
+def test_leaves_the_event_that_could_have_stopped_it_alone(world: World) -> None:
+    """It is the caller's, who may use it for many runs."""
+    stop = threading.Event()
+
+    report = world.sync(users(3), stop=stop)
+
+    assert (stop.is_set(), report.stopped) == (False, None)
+
+
+def test_is_stopped_before_it_begins(world: World) -> None:
+    """Nothing is sent, and whoever was read is due."""
+    stop = threading.Event()
+    stop.set()
+
+    report = world.sync(users(3, plan="pro"), stop=stop)
+
+    assert_closed(report)
+    assert report.stopped == "stopped"
+    assert not world.fullstory.requests
+
+
+def test_ends_on_control_c(world: World) -> None:
+    """The report says so, the books close, and the next run goes on."""
+
+    def source() -> Iterator[UserTraits]:
+        yield from users(1000, plan="pro")
+        raise KeyboardInterrupt
+
+    report = world.sync(source())
+
+    assert report.stopped == "interrupted"
+    assert_closed(report)
+    world.sync(users(1000, plan="pro"))
+    world.hold(pro(1000))
+
+
+def test_ends_on_control_c_while_it_waits(world: World) -> None:
+    """The signal comes while everything is read and a vendor asks for patience."""
+    world.logrocket.faults.add(Fault(status=429, headers={"retry-after": "60"}))
+    started = time.monotonic()
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    report = world.sync(users(3, plan="pro"))
+
+    assert (report.stopped, report["logrocket"].pending > 0) == ("interrupted", True)
+    assert time.monotonic() - started < 10
+    assert_closed(report)
+
+
+def test_tells_how_far_it_is(world: World) -> None:
+    """A few times a second and at the end, what each backend waits for included."""
+    told: list[Sequence[Progress]] = []
+    world.logrocket.faults.add(Fault(status=429, headers={"retry-after": "0.9"}))
+
+    world.sync(users(30, plan="pro"), on_progress=told.append)
+
+    assert [(one.backend, one.given, one.settled, one.problem) for one in told[-1]] == [
+        ("fullstory", 30, 30, None),
+        ("logrocket", 30, 30, None),
+    ]
+    assert any(one.waits_for == "1 s" for each in told for one in each)
+
+
+def test_tells_of_jobs_that_run(world: World) -> None:
+    """So many, with so many users."""
+    waits: set[str] = set()
+    world.backends = world.backends[:1]
+    world.options = {"fullstory": attrs.evolve(FAST, batch_users=40, poll_initial=0.3, poll_max=0.3)}
+
+    def tell(told: Sequence[Progress]) -> None:
+        waits.update(one.waits_for for one in told)
+
+    world.sync(users(100, plan="pro"), on_progress=tell)
+    world.sync([user("u0", plan="free")], on_progress=tell)
+
+    assert waits >= {"3 jobs with 100 users", "1 job with 1 users"} or waits >= {"3 jobs with 100 users"}
+
+
+def test_an_unknown_name_among_the_options_is_a_mistake(world: World) -> None:
+    """It would have no effect."""
+    with pytest.raises(ConfigurationError, match="no backend is named fullstry"):
+        world.sync([], options={"fullstry": FAST})
+
+
+@pytest.mark.parametrize("field", [field.name for field in attrs.fields(DeliveryOptions)])
+@pytest.mark.parametrize("value", [0, -1, float("nan")])
+def test_options_are_positive(field: str, value: float) -> None:
+    """Nothing can be had of none."""
+    with pytest.raises(ConfigurationError, match="must be greater than 0"):
+        DeliveryOptions(**{field: value})
+
+
+# Routes
+
+
+def test_a_route_holds_in_bulk(world: World) -> None:
+    """Who and what a backend may see, under which name."""
+    fullstory, logrocket = world.backends
+    assert not isinstance(fullstory, Route)
+    assert not isinstance(logrocket, Route)
+    world.backends = [
+        Route(fullstory, exclude={"secret"}, rename={"plan": "tier"}),
+        Route(logrocket, when=lambda one: one.traits.get("plan") == "pro", only={"plan"}),
+    ]
+
+    report = world.sync([user("u0", plan="pro", secret="x"), user("u1", plan="free", secret="y")])
+
+    assert_closed(report)
+    assert (world.properties("u0"), world.properties("u1")) == ({"tier": "pro"}, {"tier": "free"})
+    assert (world.traits("u0"), world.traits("u1")) == ({"plan": "pro"}, None)
+    assert report["logrocket"].unchanged == 1
+
+
+def routed(world: World) -> None:
+    """Let only users of one plan through to LogRocket and Fullstory."""
+    world.backends = [
+        Route(backend, when=lambda one: one.traits.get("plan") == "pro")
+        for backend in world.backends
+        if not isinstance(backend, Route)
+    ]
+
+
+def test_a_route_judges_by_the_whole_row(world: World) -> None:
+    """Not only by what has changed since the vendor was told."""
+    routed(world)
+    world.sync([user("u0", plan="pro", city="Rome")])
+
+    report = world.sync([user("u0", plan="pro", city="Oslo")])
+
+    assert [books.accepted for books in report.books] == [1, 1]
+    world.hold({"u0": {"plan": "pro", "city": "Oslo"}})
+
+
+def test_whom_a_route_kept_back_is_sent_whole_once_it_lets_them_through(world: World) -> None:
+    """The vendor holds nothing of what it was not sent."""
+    routed(world)
+    first = world.sync([user("u0", plan="free", city="Rome")])
+
+    world.sync([user("u0", plan="pro", city="Rome")])
+
+    assert [books.unchanged for books in first.books] == [1, 1]
+    world.hold({"u0": {"plan": "pro", "city": "Rome"}})
+
+
+def test_what_is_back_to_what_it_was_is_not_sent(world: World) -> None:
+    """Changed and changed back before anything was sent."""
+    world.sync(users(600, plan="pro"))
+    world.ledger.put(users(600, plan="free"), BOTH)
+    world.ledger.put(users(600, plan="pro"), BOTH)
+
+    report = world.sync()
+
+    assert_closed(report)
+    assert [books.unchanged for books in report.books] == [600, 600]
+    assert [books.unchanged for books in world.sync(users(600, plan="pro")).books] == [600, 600]
+    assert world.fullstory.total_applied == 600
+
+
+# One row, one vendor, no other
+
+
+def test_one_refused_user_fails_nobody_else(world: World) -> None:
+    """Who breaks a limit of one vendor is at the other one, and with a reason on record."""
+    report = world.sync([*users(20, plan="pro"), user("long", plan="x" * 2000)])
+
+    assert_closed(report)
+    assert (report["logrocket"].rejected, report["fullstory"].rejected) == (1, 0)
+    assert [one.user.user_id for one in world.ledger.refused("logrocket")] == ["long"]
+    again = world.sync([*users(20, plan="pro"), user("long", plan="x" * 2000)])
+    assert (again["logrocket"].rejected, again["logrocket"].unchanged) == (1, 20)
+
+
+def test_a_user_whom_the_vendor_always_fails_holds_nobody_up(world: World) -> None:
+    """The others are settled; that one is pending when patience ends."""
+    world.logrocket.faults.add(Fault(status=500, route="/v1/orgs/acme/apps/shop/users/u7", times=None))
+    options = {"fullstory": FAST, "logrocket": attrs.evolve(FAST, patience=0.2)}
+
+    report = world.sync(users(500, plan="pro"), options=options)
+
+    assert_closed(report)
+    assert (report["logrocket"].accepted, report["logrocket"].pending) == (499, 1)
+    assert report["logrocket"].problem == "nothing but failures for 0.2 s, the last one HTTP 500"
+
+
+def test_a_long_break_that_a_vendor_asks_for_is_no_failure(world: World) -> None:
+    """Waiting for as long as was asked does not cost patience."""
+    world.logrocket.faults.add(Fault(status=429, headers={"retry-after": "0.6"}))
+    options = {"fullstory": FAST, "logrocket": attrs.evolve(FAST, patience=0.1)}
+    started = time.monotonic()
+
+    report = world.sync(users(5, plan="pro"), options=options)
+
+    assert (report["logrocket"].accepted, report["logrocket"].problem) == (5, None)
+    assert time.monotonic() - started >= 0.6
+
+
+# Newer while older is under way
+
+
+class Slow(Acme):
+    """Answers a while after it acted."""
+
+    def identify(self, one: UserTraits, /) -> Any:
+        """Act, and let the test put something before the answer is there."""
+        self.asked.append(one)
+        outcome = self.act(one)
+        yield from ()
+        return outcome
+
+
+def test_what_is_put_while_older_is_under_way_is_sent_afterwards(tmp_path: Path) -> None:
+    """The older answer confirms nothing of the newer."""
+    with Ledger(tmp_path / "ledger.db") as ledger:
+
+        def act(one: UserTraits) -> Accepted:
+            if one.traits["plan"] == "free":
+                ledger.put([user("u0", plan="pro")], ["acme"])
+            return Accepted("acme")
+
+        backend = Acme(act=act)
+        report = sync([user("u0", plan="free")], [backend], ledger=ledger, options={"acme": FAST})
+
+        assert [one.traits for one in backend.asked] == [{"plan": "free"}, {"plan": "pro"}]
+        assert_closed(report)
+        assert ledger.put([user("u0", plan="pro")], ["acme"])["acme"].unchanged == 1
+        assert ledger.put([user("u0", plan="free")], ["acme"])["acme"].due == 1
+
+
+def test_what_is_put_while_a_batch_is_under_way_is_sent_afterwards(world: World) -> None:
+    """In another batch, and in the right order."""
+    put: list[int] = []
+
+    def put_newer(_: int) -> None:
+        if not put and world.fullstory.jobs:
+            put.append(1)
+            world.ledger.put([user("u0", plan="pro")], ["fullstory"])
+
+    world.backends = world.backends[:1]
+    world.options = {"fullstory": FAST}
+    world.fullstory_line.before = put_newer
+
+    report = world.sync([user("u0", plan="free"), user("u1", plan="free")])
+
+    assert_closed(report)
+    assert [said["properties"] for said in world.fullstory.history("u0") if isinstance(said, dict)] == [
+        {"plan": "free"},
+        {"plan": "pro"},
+    ]
+    assert world.ledger.put([user("u0", plan="pro")], ["fullstory"])["fullstory"].unchanged == 1
+
+
+def test_a_change_whose_answer_was_lost_is_undone(world: World) -> None:
+    """From a to b, unheard, and back to a: the vendor is told a again."""
+    world.sync([user("u0", plan="a")])
+    for emulator in (world.fullstory, world.logrocket):
+        emulator.faults.add(Fault(drop="after"))
+    world.sync_until(1, [user("u0", plan="b")])
+
+    world.sync([user("u0", plan="a")])
+
+    world.hold({"u0": {"plan": "a"}})
+
+
+# More than one process
+
+
+def test_takes_turns_with_another_process(world: World, tmp_path: Path) -> None:
+    """Two runs on one ledger at once: each user is sent once, and both books close."""
+    child = textwrap.dedent("""
+        import sys
+        from replay_identity.ledger import Ledger
+        with Ledger(sys.argv[1]) as ledger, ledger.turn("fullstory") as one, ledger.turn("logrocket") as other:
+            assert one and other
+            print("ready", flush=True)
+            sys.stdin.readline()
+    """)
+    told: list[Sequence[Progress]] = []
+    command = [sys.executable, "-c", child, str(world.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        threading.Timer(0.5, process.stdin.close).start()
+        report = world.sync(users(20, plan="pro"), on_progress=told.append)
+
+    assert {one.waits_for for one in told[1]} == {"another process that delivers to it"}
+    world.hold(pro(20))
+    assert_closed(report)
+
+
+def test_two_runs_at_once_do_no_work_twice(world: World) -> None:
+    """They share one ledger and deliver in turns; what the other one settled is in neither's pending."""
+    other = Ledger(world.path)
+    reports: list[Any] = []
+    rows = users(400, plan="pro")
+    thread = threading.Thread(target=lambda: reports.append(world.sync(rows[:250], ledger=other)))
+
+    thread.start()
+    reports.append(world.sync(rows[150:]))
+    thread.join()
+    other.close()
+
+    world.hold(pro(400))
+    for report in reports:
+        assert_closed(report)
+        assert report.pending == 0
+    assert (world.fullstory.total_applied, world.logrocket.total_applied) == (400, 400)
+    for name in BOTH:
+        assert sum(report[name].accepted for report in reports) == 400
+
+
+def test_is_stopped_while_another_process_delivers(world: World) -> None:
+    """Whoever was put is due, and the books close."""
+    other = Ledger(world.path)
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+
+    with other.turn("fullstory") as one, other.turn("logrocket") as two:
+        assert one
+        assert two
+        report = world.sync(users(20, plan="pro"), stop=stop)
+    other.close()
+
+    assert_closed(report)
+    assert (report.pending, report.stopped) == (40, "stopped")
+
+
+def test_reads_no_further_than_somebody_keeps_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While all vendors are far behind, the source waits."""
+    module = sys.modules["replay_identity.bulk.sync"]
+    monkeypatch.setattr(module, "_MOST_AHEAD", 1000)
+    behind: list[int] = []
+
+    def source() -> Iterator[UserTraits]:
+        for number, one in enumerate(users(6000, plan="pro")):
+            if number % 1000 == 0:
+                behind.append(min(world.ledger.due(name) for name in BOTH))
+            yield one
+
+    report = world.sync(source())
+
+    assert_closed(report)
+    assert max(behind) <= 1000 + 500
+
+
+def test_a_quiet_run_logs_nothing_at_all(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """There is nothing to say."""
+    caplog.set_level(logging.INFO)
+
+    world.sync(users(3, plan="pro"))
+
+    assert [record for record in caplog.records if record.name.startswith("replay_identity")] == []
+
+
+def test_outcomes_of_every_kind_are_in_the_books(tmp_path: Path) -> None:
+    """Taken, skipped, refused; unavailable ones are tried again."""
+    answers: dict[str, list[Any]] = {
+        "u0": [Accepted("acme")],
+        "u1": [Skipped("acme", "nothing to send")],
+        "u2": [Rejected("acme", code="HTTP 400")],
+        "u3": [Unavailable("acme", "HTTP 503"), Unavailable("acme", "HTTP 503"), Accepted("acme")],
+    }
+    backend = Acme(act=lambda one: answers[one.user_id or ""].pop(0))
+
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        report = sync(users(4), [backend], ledger=ledger, options={"acme": FAST})
+
+    assert_closed(report)
+    books = report["acme"].as_dict()
+    assert [books[name] for name in ("given", "accepted", "unchanged", "rejected", "pending")] == [4, 2, 1, 1, 0]
+    assert report.as_dict()["backends"] == {"acme": books}

@@ -1,0 +1,267 @@
+"""A small world for deliveries: both fake vendors in this process, asked without a socket, and a ledger on disk.
+
+The emulators' faults work as over HTTP. Beside them a run can be stopped, or end as if the process was killed, at any
+request, before or after the vendor has acted on it.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+import attrs
+from starlette.types import ASGIApp, Message
+
+from replay_identity import Fullstory, LogRocket, Route, UserTraits
+from replay_identity.backend import IdentityBackend
+from replay_identity.bulk import DeliveryOptions, SyncReport, sync
+from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator
+from replay_identity.exchange import Lost, Reply, Request
+from replay_identity.ledger import Ledger
+
+FULLSTORY_KEY: Final = "na1.emulator"
+LOGROCKET_KEY: Final = "acme:shop:emulator"
+# Nobody listens there; the sender finds the vendor by the port.
+FULLSTORY_URL: Final = "http://127.0.0.1:1"
+LOGROCKET_URL: Final = "http://127.0.0.1:2"
+
+FAST: Final = DeliveryOptions(wait_initial=0.001, wait_max=0.004, poll_initial=0.001, poll_max=0.002, timeout=5.0)
+# The same for vendors over HTTP.
+QUICK: Final = DeliveryOptions(wait_initial=0.01, wait_max=0.05, poll_initial=0.02, poll_max=0.05, timeout=5.0)
+
+
+class CrashError(BaseException):
+    """The process is dead."""
+
+
+@attrs.define
+class Clock:
+    """A clock that goes when told to."""
+
+    now: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        """Return the time that was set."""
+        return self.now
+
+
+@attrs.define(eq=False)
+class Line:
+    """The way to one vendor.
+
+    Attributes:
+        app: The vendor.
+        loop: Where it runs; it has tasks of its own.
+        count: Requests so far.
+        before: Is called with the number of each request before the vendor acts on it.
+        after: The same, after it acted and before the answer is there.
+    """
+
+    app: ASGIApp
+    loop: asyncio.AbstractEventLoop = attrs.field(factory=asyncio.new_event_loop)
+    count: int = 0
+    before: Callable[[int], None] = lambda _: None
+    after: Callable[[int], None] = lambda _: None
+
+    def ask(self, request: Request) -> Reply:
+        """Return what the vendor answers."""
+        self.count += 1
+        number = self.count
+        self.before(number)
+        reply = self.loop.run_until_complete(_call(self.app, request))
+        self.after(number)
+        return reply
+
+    def calm(self) -> None:
+        """Let nothing happen at any request."""
+        self.count, self.before, self.after = 0, lambda _: None, lambda _: None
+
+
+@attrs.define(eq=False)
+class InProcessSender:
+    """A `ManySender` whose vendors live in this process."""
+
+    lines: Mapping[int, Line]
+    answers: list[tuple[int, Reply]] = attrs.field(factory=list[tuple[int, Reply]])
+
+    def start(self, ticket: int, request: Request, timeout: float) -> None:
+        """Ask at once."""
+        assert timeout > 0
+        self.answers.append((ticket, self.lines[urlsplit(request.url).port or 0].ask(request)))
+
+    def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
+        """Return the answers."""
+        answers, self.answers = self.answers, []
+        if not answers:
+            time.sleep(min(timeout, 0.001))
+        return answers
+
+    def close(self) -> None:
+        """Free nothing."""
+
+
+async def _call(app: ASGIApp, request: Request) -> Reply:
+    url = urlsplit(request.url)
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": "http",
+        "root_path": "",
+        "path": unquote(url.path),
+        "raw_path": url.path.encode(),
+        "query_string": url.query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in request.headers.items()],
+    }
+    received = [{"type": "http.request", "body": request.body or b"", "more_body": False}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return received.pop() if received else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    try:
+        await app(scope, receive, send)
+    except ConnectionAbortedError:
+        return Reply(0, lost=Lost.NO_ANSWER)
+    if not sent:
+        return Reply(0, lost=Lost.TIMED_OUT)
+    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return Reply(sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:]))
+
+
+@attrs.define(eq=False)
+class World:
+    """Both vendors, the backends that speak to them, and a ledger.
+
+    Attributes:
+        path: The ledger's file.
+        fullstory: The fake Fullstory.
+        logrocket: The fake LogRocket.
+        backends: What runs deliver to.
+        options: How, by name of the backend.
+    """
+
+    path: Path
+    fullstory: FullstoryEmulator = attrs.field(factory=lambda: FullstoryEmulator(keeps_history=True))
+    logrocket: LogRocketEmulator = attrs.field(factory=lambda: LogRocketEmulator(keeps_history=True))
+    backends: Sequence[IdentityBackend | Route] = (
+        Fullstory(FULLSTORY_KEY, base_url=FULLSTORY_URL),
+        LogRocket(LOGROCKET_KEY, base_url=LOGROCKET_URL),
+    )
+    options: Mapping[str, DeliveryOptions] = attrs.field(factory=lambda: {"fullstory": FAST, "logrocket": FAST})
+    ledger: Ledger = attrs.field(init=False)
+    fullstory_line: Line = attrs.field(init=False)
+    logrocket_line: Line = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.ledger = Ledger(self.path)
+        self.fullstory_line, self.logrocket_line = Line(self.fullstory), Line(self.logrocket)
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """Return the ways to both vendors."""
+        return self.fullstory_line, self.logrocket_line
+
+    def sender(self, _connections: int) -> InProcessSender:
+        """Make a sender."""
+        return InProcessSender({1: self.fullstory_line, 2: self.logrocket_line})
+
+    def sync(self, users: Iterable[Any] = (), **options: Any) -> SyncReport:
+        """Bring both vendors up to date."""
+        defaults = {"ledger": self.ledger, "options": self.options, "sender": self.sender}
+        return sync(users, self.backends, **{**defaults, **options})
+
+    def sync_until(self, number: int, users: Iterable[Any] = (), **options: Any) -> SyncReport:
+        """Bring both vendors up to date, but stop at the request of that *number* to either of them."""
+        stop = threading.Event()
+        for line in self.lines:
+            line.calm()
+            line.before = lambda count: stop.set() if count >= number else None
+        try:
+            return self.sync(users, stop=stop, **options)
+        finally:
+            self.calm()
+
+    def crash_at(self, number: int, line: Line, *, acted: bool, users: Iterable[Any] = ()) -> bool:
+        """Run, and die at the request of that *number*; return False if there are not so many."""
+        stop = threading.Event()
+
+        def die(count: int) -> None:
+            if count == number:
+                raise CrashError
+
+        for each in self.lines:
+            each.calm()
+            # A slow job would keep the run alive for ever.
+            each.before = lambda count: stop.set() if count > number + 20 else None
+        if acted:
+            line.after = die
+        else:
+            line.before = die
+        try:
+            self.sync(users, stop=stop)
+        except CrashError:
+            return True
+        finally:
+            self.calm()
+            self.restart()
+        return False
+
+    def calm(self) -> None:
+        """Let no run end before its end."""
+        for line in self.lines:
+            line.calm()
+
+    def restart(self) -> None:
+        """Be the next process."""
+        self.ledger.close()
+        self.ledger = Ledger(self.path)
+
+    def close(self) -> None:
+        """Free files and loops."""
+        self.ledger.close()
+        for line in self.lines:
+            for task in asyncio.all_tasks(line.loop):
+                task.cancel()
+            line.loop.run_until_complete(asyncio.sleep(0))
+            line.loop.close()
+
+    def properties(self, uid: str) -> Mapping[str, Any] | None:
+        """Return what Fullstory holds of a user."""
+        user = self.fullstory.by_uid(uid)
+        return None if user is None else user.properties
+
+    def traits(self, user_id: str) -> Mapping[str, str] | None:
+        """Return what LogRocket holds of a user."""
+        user = self.logrocket.users.get(user_id)
+        return None if user is None else user.traits
+
+    def hold(self, users: Mapping[str, Mapping[str, str]]) -> None:
+        """Check that both vendors hold exactly these *users* with these traits, all of them texts."""
+        assert {user.uid: dict(user.properties) for user in self.fullstory.users.values()} == users
+        assert {user.user_id: dict(user.traits) for user in self.logrocket.users.values()} == users
+
+
+def user(user_id: str, **traits: Any) -> UserTraits:
+    """Return a user."""
+    return UserTraits(user_id, traits=traits)
+
+
+def users(count: int, **traits: Any) -> list[UserTraits]:
+    """Return so many users."""
+    return [user(f"u{number}", **traits) for number in range(count)]
+
+
+def assert_closed(report: SyncReport) -> None:
+    """Check that the books close, and that nobody was counted who was not known."""
+    for books in report.books:
+        assert books.is_closed, books
+        told = books.as_dict()
+        assert told["given"] == told["accepted"] + told["unchanged"] + told["rejected"] + told["pending"]

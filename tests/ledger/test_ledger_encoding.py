@@ -1,0 +1,297 @@
+"""What is written of users is read as it was, and tells what changed."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ledger.delivering import user
+from strategies import trait_maps, users
+
+from replay_identity import REMOVE, UserTraits
+from replay_identity.ledger.digests import Digests, pack, unpack
+from replay_identity.ledger.encoding import decode, encode, encoded_fields, from_microseconds, to_microseconds
+from replay_identity.ledger.merging import field_names, merged, without
+from replay_identity.values import is_list, is_nested
+
+DIGESTS = Digests(b"k" * 32)
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def reversed_mapping(value: Any) -> Any:
+    """Return *value* with the names of each mapping in it in the opposite order."""
+    if is_nested(value):
+        return {name: reversed_mapping(value[name]) for name in reversed(value)}
+    if is_list(value):
+        return tuple(reversed_mapping(item) for item in value)
+    return value
+
+
+def types_in(value: Any) -> Any:
+    """Return the types in *value*, in its shape."""
+    if is_nested(value):
+        return {name: types_in(item) for name, item in value.items()}
+    if is_list(value):
+        return tuple(types_in(item) for item in value)
+    return value.__class__
+
+
+def content_of(user: UserTraits, field: str) -> Any:
+    """Return what *user* says of a field."""
+    return user.traits[field.removeprefix("traits.")] if field.startswith("traits.") else getattr(user, field)
+
+
+@given(users())
+def test_a_user_is_read_as_written(user: UserTraits) -> None:
+    """Every value, of its exact type and in its order, whatever stands beside it."""
+    read = decode(encode(user))
+
+    assert read == user
+    assert list(read.traits) == list(user.traits)
+    assert types_in(read.traits) == types_in(user.traits)
+    assert (read.types, read.vendor_ids, read.observed_at) == (user.types, user.vendor_ids, user.observed_at)
+
+
+@given(users())
+def test_what_is_read_is_as_good_as_new(user: UserTraits) -> None:
+    """It is not checked again, so it must be exactly what checking would make of it."""
+    read = decode(encode(user))
+
+    checked = UserTraits(
+        read.user_id,
+        name=read.name,
+        email=read.email,
+        traits=read.traits,
+        types=read.types,
+        observed_at=read.observed_at,
+        vendor_ids=read.vendor_ids,
+    )
+
+    assert read == checked
+    assert hash(read) == hash(checked)
+    assert types_in(read.traits) == types_in(checked.traits)
+
+
+@given(users())
+def test_equal_users_have_equal_digests(user: UserTraits) -> None:
+    """The order of names says nothing, at any depth."""
+    turned = UserTraits(user.user_id, traits=reversed_mapping(user.traits), types=reversed_mapping(user.types))
+    plain = UserTraits(user.user_id, traits=user.traits, types=user.types)
+
+    assert DIGESTS.of_fields(encode(turned)) == DIGESTS.of_fields(encode(plain))
+
+
+@given(trait_maps(), st.data())
+def test_the_digest_of_a_field_depends_on_nothing_else(traits: dict[str, Any], data: st.DataObject) -> None:
+    """A trait beside it may come and go, of whatever type."""
+    whole = UserTraits("u1", traits=traits)
+    kept = data.draw(st.sets(st.sampled_from(field_names(whole)))) if whole.traits else set[str]()
+    part = without(whole, set(field_names(whole)) - kept)
+
+    assert encoded_fields(encode(part)).items() <= encoded_fields(encode(whole)).items()
+    assert encoded_fields(encode(part)).keys() == kept
+
+
+@given(users(), users())
+def test_a_field_changes_its_bytes_when_its_value_changes(one: UserTraits, other: UserTraits) -> None:
+    """And only then."""
+    mine, theirs = encoded_fields(encode(untyped(one))), encoded_fields(encode(untyped(other)))
+
+    for field in mine.keys() & theirs.keys():
+        is_same = user(t=content_of(one, field)) == user(t=content_of(other, field))
+        assert (mine[field] == theirs[field]) == is_same
+
+
+def untyped(user: UserTraits) -> UserTraits:
+    """Return *user* without declared types."""
+    return UserTraits(user.user_id, name=user.name, email=user.email, traits=user.traits)
+
+
+LOOKALIKES: list[Any] = [
+    1,
+    1.0,
+    True,
+    "1",
+    "true",
+    Decimal(1),
+    Decimal("1.0"),
+    [1],
+    ["1"],
+    {"$": "int", "=": "1"},
+    2**64,
+    float(2**64),
+    str(2**64),
+    {"$": "int", "=": str(2**64)},
+    0.0,
+    -0.0,
+    0,
+    date(2026, 11, 21),
+    "2026-11-21",
+    {"$": "date", "=": "2026-11-21"},
+    {"$": "map", "=": {"a": 1}},
+    {"a": 1},
+    {"a": 1, "b": date(2026, 11, 21)},
+    NOON,
+    "2026-11-21T12:00:00+00:00",
+    UUID(int=1),
+    str(UUID(int=1)),
+    REMOVE,
+    "REMOVE",
+    "",
+    [],
+    [[]],
+    [{}],
+]
+
+
+def test_values_that_look_alike_are_told_apart() -> None:
+    """No two of these are the same to a vendor, so none may pass for another."""
+    digests = [DIGESTS.of_fields(encode(user(t=value)))[DIGESTS.of_name("traits.t")] for value in LOOKALIKES]
+
+    assert len(set(digests)) == len(LOOKALIKES)
+
+
+@pytest.mark.parametrize("value", LOOKALIKES, ids=repr)
+def test_values_that_look_alike_are_read_as_written(value: Any) -> None:
+    """The tags of the ledger cannot be forged."""
+    given_user = user(t=value, other=value)
+
+    assert decode(encode(given_user)) == given_user
+
+
+def test_a_declared_type_belongs_to_its_field() -> None:
+    """A vendor keeps the type with the value, so a new type is news; the order of types is not."""
+    one = encode(UserTraits("u", traits={"a": {"b": 1, "c": 2}, "d.e": 3, "f": 4}, types={"a.b": "int", "a.c": "int"}))
+    two = encode(UserTraits("u", traits={"a": {"b": 1, "c": 2}, "d.e": 3, "f": 4}, types={"a.c": "int", "a.b": "int"}))
+    other = encode(
+        UserTraits("u", traits={"a": {"b": 1, "c": 2}, "d.e": 3, "f": 4}, types={"a.b": "int", "d.e": "str"})
+    )
+    unrelated = encode(UserTraits("u", traits={"f": 4}, types={"x": "int", "f.y": "int"}))
+
+    assert encoded_fields(one) == encoded_fields(two)
+    assert {f for f in encoded_fields(one) if encoded_fields(one)[f] != encoded_fields(other)[f]} == {
+        "traits.a",
+        "traits.d.e",
+    }
+    assert encoded_fields(unrelated).keys() == {"traits.f"}
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_moments_are_kept_to_the_microsecond(moment: datetime) -> None:
+    """From the year 1 to 9999."""
+    assert from_microseconds(to_microseconds(moment)) == moment
+
+
+@given(st.dictionaries(st.binary(min_size=8, max_size=8), st.binary(min_size=8, max_size=8), max_size=4))
+def test_digests_are_packed_and_unpacked(digests: dict[bytes, bytes]) -> None:
+    """As one string of bytes."""
+    assert unpack(pack(digests)) == digests
+
+
+@given(users(), users())
+def test_digests_need_the_key(one: UserTraits, other: UserTraits) -> None:
+    """Without it nobody can try values until one fits."""
+    stranger = Digests(b"x" * 32)
+
+    assert DIGESTS.of_user(encode(one)) != stranger.of_user(encode(one))
+    assert not DIGESTS.of_fields(encode(one)).items() & stranger.of_fields(encode(other)).items()
+
+
+@given(users(), users())
+def test_an_identity_is_the_id_or_else_all_vendor_ids(one: UserTraits, other: UserTraits) -> None:
+    """Two users are one exactly if these are."""
+
+    def name(user: UserTraits) -> Any:
+        return user.user_id or dict(user.vendor_ids) or None
+
+    assert (DIGESTS.of_identity(one) is None) == (name(one) is None)
+    assert (DIGESTS.of_identity(one) == DIGESTS.of_identity(other)) == (name(one) == name(other))
+
+
+def test_an_identity_cannot_be_forged() -> None:
+    """Whatever stands in the names and the ids of vendors."""
+    ids = [{"a": "b=c"}, {"a=b": "c"}, {"a": "x\0b=y"}, {"a": "x", "b": "y"}, {"b": "x", "a": "y"}]
+    users = [*(UserTraits(vendor_ids=each) for each in ids), UserTraits("a=b=c"), UserTraits('{"a":"b=c"}')]
+
+    assert len({DIGESTS.of_identity(each) for each in users}) == len(users)
+
+
+def test_a_thousand_names_and_values_are_digested_as_one() -> None:
+    """However many are kept at hand."""
+    many = user(**{f"t{number}": "same" for number in range(1100)})
+    values = {DIGESTS.of_fields(encode(user(t=f"v{number}")))[DIGESTS.of_name("traits.t")] for number in range(400)}
+
+    assert DIGESTS.of_fields(encode(many)) == Digests(b"k" * 32).of_fields(encode(many))
+    assert len(values) == 400
+
+
+# Merging.
+
+
+@given(users(), users())
+def test_merging_says_what_both_said_and_the_newer_wins(older: UserTraits, newer: UserTraits) -> None:
+    """Field by field, as a vendor does that is sent one after the other."""
+    both = merged(older, newer)
+
+    assert {*field_names(both)} == {*field_names(older)} | {*field_names(newer)}
+    for field in field_names(both):
+        wins = newer if field in field_names(newer) else older
+        found, given_value = content_of(both, field), content_of(wins, field)
+        if isinstance(found, dict):
+            assert found.keys() >= given_value.keys()
+        else:
+            assert user(t=found) == user(t=given_value)
+    assert both.types == {**older.types, **newer.types}
+    assert both.vendor_ids == {**older.vendor_ids, **newer.vendor_ids}
+
+
+@given(users(), users(), users())
+def test_merging_may_be_done_in_any_grouping(one: UserTraits, two: UserTraits, three: UserTraits) -> None:
+    """So it does not matter when the ledger had to wait; the id is the same in all."""
+    trait = [UserTraits("u", name=each.name, email=each.email, traits=flat(each)) for each in (one, two, three)]
+
+    assert merged(merged(trait[0], trait[1]), trait[2]) == merged(trait[0], merged(trait[1], trait[2]))
+
+
+def flat(user: UserTraits) -> dict[str, Any]:
+    """Return the traits that are no mappings."""
+    return {name: value for name, value in user.traits.items() if not isinstance(value, dict)}
+
+
+@given(users())
+def test_merging_a_user_with_themselves_changes_nothing(user: UserTraits) -> None:
+    """Twice the same news is one."""
+    assert merged(user, user) == user
+
+
+def test_nested_traits_are_merged_name_by_name() -> None:
+    """At any depth; a mapping replaces a scalar, and a scalar a mapping."""
+    older = user(a={"b": {"c": 1, "d": 2}, "e": 3}, f={"g": 1}, h=1)
+
+    both = merged(older, user(a={"b": {"d": 4}}, f=2, h={"i": 1}))
+
+    assert both.traits == {"a": {"b": {"c": 1, "d": 4}, "e": 3}, "f": 2, "h": {"i": 1}}
+    assert older.traits == {"a": {"b": {"c": 1, "d": 2}, "e": 3}, "f": {"g": 1}, "h": 1}
+
+
+def test_the_newest_moment_is_kept() -> None:
+    """Whichever came later."""
+    early, late = UserTraits("u", observed_at=NOON.replace(hour=9)), UserTraits("u", observed_at=NOON)
+
+    assert merged(early, late).observed_at == merged(late, early).observed_at == NOON
+    assert merged(UserTraits("u"), early).observed_at == early.observed_at
+
+
+def test_what_is_taken_out_goes_with_its_type() -> None:
+    """A type alone says nothing."""
+    whole = UserTraits(
+        "u", name="Ann", email="a@b", traits={"a": {"b": 1}, "c": 2}, types={"a.b": "int", "c": "str", "x": "int"}
+    )
+
+    assert without(whole, {"name", "traits.a"}) == UserTraits(
+        "u", email="a@b", traits={"c": 2}, types={"c": "str", "x": "int"}
+    )
+    assert without(whole, {"email"}).email is None

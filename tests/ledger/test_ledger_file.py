@@ -1,0 +1,489 @@
+"""What can be wrong with the file: each is one clear error, without values, after which nothing stored is lost."""
+
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from ledger.delivering import A, B, deliver, dropped, settle, user
+
+from replay_identity import Accepted, Rejected
+from replay_identity.errors import LedgerError
+from replay_identity.ledger import Ledger, schema
+from replay_identity.ledger import database as opening
+from replay_identity.ledger.jobs import Batch, JobMember
+
+CANARIES = [user(f"canary-{number}", plan="canary" * 200, n=number) for number in range(300)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where the ledger is."""
+    return tmp_path / "ledger.db"
+
+
+def problem_of(act: Callable[[], object]) -> str:
+    """Return what is said of a ledger that cannot be used, which is no value."""
+    with pytest.raises(LedgerError) as caught:
+        act()
+    assert "canary" not in str(caught.value)
+    assert "canary" not in repr(caught.value)
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+    return caught.value.problem
+
+
+def filled(path: Path) -> Path:
+    """Make a ledger of some users, half of them delivered."""
+    with Ledger(path) as ledger:
+        ledger.put(CANARIES[:150], [A])
+        deliver(ledger)
+        ledger.put(CANARIES[150:], [A])
+    return path
+
+
+# Another file.
+
+
+@pytest.mark.parametrize("content", [b"user_id,plan\nu1,pro\n", b"xy", b"\0" * 5000, os.urandom(10_000)])
+def test_a_file_of_something_else_is_left_alone(path: Path, content: bytes) -> None:
+    """Not a byte of it changes."""
+    path.write_bytes(content)
+
+    assert problem_of(lambda: Ledger(path)) == "is no ledger"
+
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("statement", ["CREATE TABLE t (x)", "PRAGMA application_id = 7"])
+def test_a_sqlite_file_of_something_else_is_left_alone(path: Path, statement: str) -> None:
+    """Whether it has tables already or only a mark."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement)
+    content = path.read_bytes()
+
+    assert problem_of(lambda: Ledger(path)) == "is a SQLite file of something else"
+
+    assert path.read_bytes() == content
+
+
+def test_an_empty_file_becomes_a_ledger(path: Path) -> None:
+    """As one that `mktemp` made."""
+    path.touch()
+
+    with Ledger(path) as ledger:
+        assert ledger.standings() == []
+
+
+def test_a_folder_is_no_ledger(tmp_path: Path) -> None:
+    """Nor is a file in no folder."""
+    assert problem_of(lambda: Ledger(tmp_path)).startswith("cannot be opened: ")
+    assert (
+        problem_of(lambda: Ledger(tmp_path / "missing" / "ledger.db")) == "cannot be opened: No such file or directory"
+    )
+    assert problem_of(lambda: Ledger("")).startswith("cannot be opened: ")
+
+
+def test_a_ledger_is_found_wherever_one_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name is completed when it is opened."""
+    monkeypatch.chdir(tmp_path)
+    with Ledger("ledger.db") as ledger:
+        monkeypatch.chdir("/")
+
+        assert ledger.path == str(tmp_path.resolve() / "ledger.db")
+
+
+# Versions.
+
+
+def test_an_older_ledger_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all that is in it, once."""
+    filled(path)
+    newer = (*schema.MIGRATIONS, ("CREATE TABLE later (x)", "INSERT INTO later VALUES (7)"))
+    monkeypatch.setattr(schema, "MIGRATIONS", newer)
+
+    for _ in range(2):
+        with Ledger(path) as ledger:
+            assert ledger.due(A) == 150
+
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT x FROM later").fetchall() == [(7,)]
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(newer),)
+
+
+def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one transaction."""
+    filled(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("CREATE TABLE later (x)", "INSERT INTO none (x)")))
+        assert problem_of(lambda: Ledger(path)) == "cannot be used: SQLITE_ERROR"
+
+    with Ledger(path) as ledger:
+        assert ledger.due(A) == 150
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'later'").fetchall() == []
+
+
+def test_a_newer_ledger_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """We do not know what it means."""
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ()))
+        filled(path)
+        with Ledger(path) as ledger:
+            assert ledger.due(A) == 150
+
+    assert problem_of(lambda: Ledger(path)) == "was made by a newer version of replay-identity"
+
+
+# A full disk.
+
+
+def grow(ledger: Ledger) -> None:
+    """Put users until there is no room."""
+    for number in range(10_000):
+        ledger.put([user(f"canary-new-{number}", plan="canary" * 500)], [A, B])
+
+
+def test_a_rehearsal_works_on_a_copy_that_is_thrown_away(path: Path) -> None:
+    """Or on an empty ledger; the original stays as it is."""
+    with Ledger(filled(path)) as ledger:
+        with Ledger.scratch(ledger) as copy:
+            assert copy.put(CANARIES[:150], [A])[A].unchanged == 150
+            assert len(deliver(copy)) == 150
+            assert copy.due(A) == 0
+        assert ledger.due(A) == 150
+    with Ledger.scratch(None) as empty:
+        assert empty.standings() == []
+
+    assert not Path(copy.path).exists()
+
+
+def assert_intact(ledger: Ledger) -> None:
+    """Check that what was stored before is all there, and that the ledger goes on."""
+    due = {one.user.user_id for one in ledger.claim(A, count=20_000)}
+    assert due >= {one.user_id for one in CANARIES[150:]}
+    assert ledger.due(B) == len(due) - 150
+    assert ledger.put(CANARIES[:150], [A])[A].unchanged == 150
+    assert len(deliver(ledger, B)) == len(due) - 150
+    deliver(ledger)
+    assert (ledger.due(A), ledger.due(B)) == (0, 0)
+
+
+def test_a_full_file_loses_nothing(path: Path) -> None:
+    """Here by SQLite's own limit of pages; with more room it goes on, with the same backends."""
+    filled(path)
+    with Ledger(path) as ledger:
+        database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        (pages,) = database.rows("PRAGMA page_count")[0]
+        database.rows(f"PRAGMA max_page_count = {pages}")
+        assert problem_of(lambda: grow(ledger)) == "the disk is full"
+        assert problem_of(lambda: grow(ledger)) == "the disk is full"
+
+        database.rows("PRAGMA max_page_count = 1000000")
+        grow_a_little(ledger)
+        assert_intact(ledger)
+
+
+def grow_a_little(ledger: Ledger) -> None:
+    """Put one user more."""
+    ledger.put([user("canary-last")], [A, B])
+
+
+def test_a_backend_that_could_not_be_stored_is_not_remembered(path: Path) -> None:
+    """Or users would be due at a backend that is not on record."""
+    with Ledger(path) as ledger:
+        database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        (pages,) = database.rows("PRAGMA page_count")[0]
+        database.rows(f"PRAGMA max_page_count = {pages}")
+        assert problem_of(lambda: ledger.put([user()], ["long" * 5000])) == "the disk is full"
+
+        database.rows("PRAGMA max_page_count = 1000000")
+        assert ledger.put([user()], ["long" * 5000])["long" * 5000].due == 1
+        assert ledger.standings()[0].due == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder on a disk of two megabytes, where one may make such."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)]
+    if os.geteuid() != 0 or shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
+        pytest.skip("may not mount a disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)  # noqa: S607  # The system's.
+
+
+def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
+    """A real one; with space freed the same ledger goes on, and so does the next run."""
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(b"x" * 600_000)
+    path = filled(small_disk / "ledger.db")
+    with Ledger(path) as ledger:
+        assert problem_of(lambda: grow(ledger)) == "the disk is full"
+        ballast.unlink()
+        grow_a_little(ledger)
+
+    with Ledger(path) as ledger:
+        assert_intact(ledger)
+
+
+def test_no_room_for_a_new_ledger(small_disk: Path) -> None:
+    """Nothing is left behind that could not be used later."""
+    with (small_disk / "ballast").open("wb", buffering=0) as ballast:
+        assert ballast.write(b"x" * 4_000_000) < 4_000_000
+
+    assert problem_of(lambda: Ledger(small_disk / "ledger.db")) == "the disk is full"
+
+    (small_disk / "ballast").unlink()
+    with Ledger(small_disk / "ledger.db") as ledger:
+        grow_a_little(ledger)
+
+
+def test_a_file_that_may_not_grow_loses_nothing(path: Path) -> None:
+    """As under a quota: the system refuses to write, and says something else than that the disk is full."""
+    filled(path)
+    script = """
+        import resource, sys
+        from ledger.test_ledger_file import grow, problem_of
+        from replay_identity.ledger import Ledger
+
+        with Ledger(sys.argv[1]) as ledger:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+            print(problem_of(lambda: grow(ledger)))
+        """
+
+    assert run(script, path) == "cannot be read or written\n"
+
+    with Ledger(path) as ledger:
+        assert_intact(ledger)
+
+
+def run(script: str, path: Path) -> str:
+    """Run *script* in another Python that finds what this one finds, and return what it prints."""
+    lines = script.strip().split("\n        ")
+    command = [sys.executable, "-c", "\n".join(lines), str(path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+# A damaged file.
+
+
+def damaged(path: Path, harm: Callable[[bytearray], None]) -> None:
+    """Change the bytes of the file."""
+    content = bytearray(path.read_bytes())
+    harm(content)
+    path.write_bytes(content)
+
+
+def use(path: Path) -> None:
+    """Read and write all that there is."""
+    with Ledger(path) as ledger:
+        ledger.put(CANARIES, [A, B])
+        ledger.standings()
+        for claim in ledger.claim(A, count=1000):
+            settle(ledger, claim, Accepted(A))
+        list(ledger.refused(A))
+        list(ledger.losses(A))
+
+
+def overwrite_the_middle(content: bytearray) -> None:
+    """Put other bytes where tables are."""
+    content[4096:-4096] = random.Random(7).randbytes(len(content) - 8192)  # noqa: S311  # The same on every run.
+
+
+def zero_the_middle(content: bytearray) -> None:
+    """Lose pages, as disks do."""
+    content[4096:-4096] = bytes(len(content) - 8192)
+
+
+def cut_short(content: bytearray) -> None:
+    """Lose the end."""
+    del content[len(content) // 2 :]
+
+
+def spoil_values(content: bytearray) -> None:
+    """Change a few bytes of what users should be, which SQLite cannot notice."""
+    content[:] = content.replace(b'"traits"', b'"traits\x01')
+
+
+def cut_texts(content: bytearray) -> None:
+    """Make texts that are none."""
+    content[:] = content.replace(b"canarycanary", b"canary\xff\xfe\xfdnary")
+
+
+@pytest.mark.parametrize("harm", [overwrite_the_middle, zero_the_middle, cut_short, spoil_values, cut_texts])
+def test_a_damaged_file_is_said_to_be_damaged(path: Path, harm: Callable[[bytearray], None]) -> None:
+    """By whatever reads it first."""
+    damaged(filled(path), harm)
+
+    assert problem_of(lambda: use(path)) == "is damaged"
+
+
+def test_a_damaged_refusal_or_loss_or_batch_is_said_to_be_damaged(path: Path) -> None:
+    """They are JSON too."""
+    with Ledger(path) as ledger:
+        ledger.put([user(), user("u2")], [A])
+        one, two = ledger.claim(A)
+        settle(ledger, one, Rejected(A, code="canary"))
+        settle(ledger, two, Accepted(A, adjustments=(dropped("traits.canary"),)))
+        ledger.start_job(A, Batch("key", [JobMember(1, 1, "canary")], b""))
+    damaged(path, lambda content: content.__setitem__(slice(None), content.replace(b'canary"', b"canary\x01")))
+
+    with Ledger(path) as ledger:
+        (job,) = ledger.jobs(A)
+        assert problem_of(lambda: list(ledger.refused(A))) == "is damaged"
+        assert problem_of(lambda: list(ledger.losses(A))) == "is damaged"
+        assert problem_of(lambda: ledger.members(job)) == "is damaged"
+
+
+def test_no_damage_is_anything_else_than_a_ledger_error(path: Path) -> None:
+    """Wherever a page of it is overwritten."""
+    whole = filled(path).read_bytes()
+    for start in range(0, len(whole), 4096):
+        content = bytearray(whole)
+        content[start : start + 4096] = random.Random(start).randbytes(4096)  # noqa: S311  # The same on every run.
+        for beside in path.parent.iterdir():
+            beside.unlink()
+        path.write_bytes(content)
+        with suppress(LedgerError):
+            use(path)
+
+
+# Permissions and locks.
+
+
+def test_a_ledger_that_may_not_be_written_is_said_so(path: Path) -> None:
+    """A read-only folder or file, for somebody who is not root."""
+    filled(path)
+    script = """
+        import os, sys
+        from ledger.test_ledger_file import problem_of, grow_a_little
+        from replay_identity.ledger import Ledger
+        from replay_identity.ledger.turns import take_turn
+
+        path = sys.argv[1]
+        if os.geteuid() == 0:
+            os.seteuid(65534)
+        print(problem_of(lambda: Ledger(path)))
+        print(problem_of(lambda: Ledger(path + ".new")))
+        print(problem_of(lambda: take_turn(path, "acme").__enter__()))
+        """
+    path.chmod(0o666)
+    path.parent.chmod(0o555)
+    for folder in path.parents:
+        if folder.stat().st_uid == os.geteuid() and folder != path.parent:
+            folder.chmod(folder.stat().st_mode | 0o011)
+    try:
+        said = run(script, path).splitlines()
+    finally:
+        path.parent.chmod(0o755)
+
+    assert said == ["cannot be written", "cannot be opened: Permission denied", "cannot be locked"]
+
+
+def test_a_file_that_may_only_be_read_is_said_so(path: Path) -> None:
+    """Also when it becomes so while it is in use."""
+    with Ledger(path) as ledger:
+        ledger.put([user()], [A])
+        database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        database.rows("PRAGMA query_only = ON")
+
+        assert problem_of(lambda: ledger.put([user("u2")], [A])) == "cannot be written"
+
+        database.rows("PRAGMA query_only = OFF")
+        assert ledger.due(A) == 1
+
+
+def test_a_ledger_that_stays_locked_is_said_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And goes on afterwards."""
+    monkeypatch.setattr(opening, "PATIENCE", 0.05)
+    with Ledger(path) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        ledger.put([user("canary")], [A])
+        other.execute("BEGIN IMMEDIATE")
+        assert problem_of(lambda: ledger.put([user("canary-2")], [A])).startswith("is locked by another process")
+        assert ledger.due(A) == 1
+        other.execute("ROLLBACK")
+        ledger.put([user("canary-2")], [A])
+        assert ledger.due(A) == 2
+
+
+def test_a_ledger_that_is_locked_altogether_cannot_even_be_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor read."""
+    monkeypatch.setattr(opening, "PATIENCE", 0.05)
+    filled(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        assert problem_of(lambda: Ledger(path)).startswith("is locked by another process")
+
+
+def test_reading_waits_for_who_has_locked_it(path: Path) -> None:
+    """SQLite locks readers out too while it recovers from a crash."""
+    filled(path)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdin is not None
+    assert holder.stdout.readline() == "locked\n"
+    with closing(holder.stdin), closing(holder.stdout):
+        holder.stdin.write("go\n")
+        holder.stdin.flush()
+        with Ledger(path) as ledger:
+            assert ledger.due(A) == 150
+    assert holder.wait(10) == 0
+
+
+HOLD = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+connection.execute("BEGIN EXCLUSIVE")
+connection.execute("UPDATE ledger SET version = version + 1")
+connection.execute("COMMIT")
+print("locked", flush=True)
+sys.stdin.readline()
+time.sleep(0.2)
+"""
+
+
+def test_a_ledger_that_is_closed_says_so(path: Path) -> None:
+    """Closing twice does no harm."""
+    ledger = Ledger(path)
+    ledger.close()
+    ledger.close()
+
+    assert problem_of(lambda: ledger.put([user("canary")], [A])) == "is closed"
+
+
+def test_an_error_of_an_unknown_kind_is_named(path: Path) -> None:
+    """By the name that SQLite or Python has for it, never by its text."""
+    with Ledger(path) as ledger:
+        database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        assert problem_of(lambda: database.rows("SELECT canary")) == "cannot be used: SQLITE_ERROR"
+        assert problem_of(lambda: database.rows("SELECT ?", object())).startswith("cannot be used: ")
+
+
+def test_a_transaction_is_all_or_nothing(path: Path) -> None:
+    """Whatever ends it."""
+    with Ledger(path) as ledger:
+        ledger.put([user()], [A])
+        with pytest.raises(ZeroDivisionError):
+            fail_inside(ledger)
+        assert ledger.due(A) == 1
+        ledger.put([user("u2")], [A])
+        assert ledger.due(A) == 2
+
+
+def fail_inside(ledger: Ledger) -> None:
+    """Begin something and fail."""
+    with ledger._database.transaction() as db:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        db.execute("DELETE FROM due")
+        raise ZeroDivisionError

@@ -1,0 +1,384 @@
+"""Several processes, forks and threads on one ledger."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from ledger.delivering import A, B, deliver, settle, user
+
+from replay_identity import Accepted
+from replay_identity.errors import LedgerError
+from replay_identity.ledger import Ledger
+from replay_identity.ledger.turns import take_turn
+
+# Python warns of forks beside threads, and other tests may have left some.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where the ledger is."""
+    return tmp_path / "ledger.db"
+
+
+@contextmanager
+def process(script: str, *arguments: object) -> Generator["subprocess.Popen[str]"]:
+    """Run *script* in another Python that finds what this one finds, and kill it in the end."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def line_of(running: "subprocess.Popen[str]") -> str:
+    """Return the next line that a process prints."""
+    assert running.stdout is not None
+    return running.stdout.readline().strip()
+
+
+def tell(running: "subprocess.Popen[str]") -> None:
+    """Let a process go on that reads a line."""
+    assert running.stdin is not None
+    running.stdin.write("\n")
+    running.stdin.flush()
+
+
+# Several processes.
+
+PUT_MANY = """
+import sys
+from ledger.delivering import A, user
+from replay_identity.ledger import Ledger
+
+path, mine = sys.argv[1:]
+print("ready", flush=True)
+sys.stdin.readline()
+with Ledger(path) as ledger:
+    for number in range(40):
+        ledger.put([user(f"{mine}-{number}"), user("shared", **{f"by_{mine}": number})], [A])
+print("done", flush=True)
+"""
+
+
+def test_processes_that_put_at_once_lose_nothing(path: Path) -> None:
+    """Not even when they all make the file; and what they say of one user comes together."""
+    with process(PUT_MANY, path, 1) as one, process(PUT_MANY, path, 2) as two, process(PUT_MANY, path, 3) as three:
+        everyone = (one, two, three)
+        assert [line_of(each) for each in everyone] == ["ready"] * 3
+        for each in everyone:
+            tell(each)
+        assert [line_of(each) for each in everyone] == ["done"] * 3
+
+    with Ledger(path) as ledger:
+        users = {claim.user.user_id: claim.user for claim in ledger.claim(A)}
+    assert len(users) == 121
+    assert users["shared"] == user("shared", by_1=39, by_2=39, by_3=39)
+
+
+OPEN_MANY = """
+import sys, time
+from pathlib import Path
+from ledger.delivering import A, user
+from replay_identity.ledger import Ledger
+
+path, mine = sys.argv[1:]
+print("ready", flush=True)
+for number in range(25):
+    while not Path(f"{path}.{number}.go").exists():
+        time.sleep(0.0002)
+    with Ledger(f"{path}.{number}") as ledger:
+        ledger.put([user(mine)], [A])
+    print("done", flush=True)
+"""
+
+
+def test_processes_may_make_the_same_ledger_at_once(path: Path) -> None:
+    """One makes the tables, the other finds them; neither takes a half-made file for somebody else's."""
+    with process(OPEN_MANY, path, 1) as one, process(OPEN_MANY, path, 2) as two:
+        assert line_of(one) == line_of(two) == "ready"
+        for number in range(25):
+            Path(f"{path}.{number}.go").touch()
+            assert line_of(one) == line_of(two) == "done"
+            with Ledger(f"{path}.{number}") as ledger:
+                assert ledger.due(A) == 2
+
+
+KILLED = """
+import os, signal, sys
+from ledger.delivering import A, user
+from replay_identity.ledger import Ledger
+
+ledger = Ledger(sys.argv[1])
+ledger.put([user("stored")], [A])
+with ledger._database.transaction() as db:
+    db.execute("DELETE FROM due")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@needs_fork
+def test_a_process_that_is_killed_loses_only_what_it_had_not_stored(path: Path) -> None:
+    """And keeps nobody waiting."""
+    with process(KILLED, path) as killed:
+        assert killed.wait(30) != 0
+
+    with Ledger(path) as ledger:
+        assert [one.user_id for one in deliver(ledger)] == ["stored"]
+
+
+# Turns.
+
+TAKE_TURN = """
+import sys
+from replay_identity.ledger import Ledger
+
+with Ledger(sys.argv[1]) as ledger, ledger.turn("acme") as is_ours:
+    print(is_ours, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def has_turn(ledger: Ledger, backend: str = A) -> bool:
+    """Tell whether this process gets the turn."""
+    with ledger.turn(backend) as is_ours:
+        return is_ours
+
+
+def test_one_process_at_a_time_delivers_to_a_backend(path: Path) -> None:
+    """Others are told so; another backend has its own turn."""
+    with Ledger(path) as ledger, process(TAKE_TURN, path) as other:
+        assert line_of(other) == "True"
+        assert (has_turn(ledger), has_turn(ledger, B)) == (False, True)
+        tell(other)
+        assert other.wait(10) == 0
+
+        assert has_turn(ledger)
+
+
+def test_a_killed_process_frees_its_turn(path: Path) -> None:
+    """Nobody has to clean up."""
+    with Ledger(path) as ledger:
+        with process(TAKE_TURN, path) as other:
+            assert line_of(other) == "True"
+            other.kill()
+            other.wait(10)
+
+        assert has_turn(ledger)
+
+
+def test_one_thread_at_a_time_has_the_turn(path: Path) -> None:
+    """A second one in the same process is as dangerous."""
+    with Ledger(path) as ledger:
+        with ledger.turn(A) as mine:
+            assert (mine, has_turn(ledger)) == (True, False)
+
+        assert has_turn(ledger)
+
+
+def test_a_turn_ends_with_an_error_too(path: Path) -> None:
+    """Whatever happens in it."""
+    with Ledger(path) as ledger:
+        with pytest.raises(ZeroDivisionError), ledger.turn(A):
+            raise ZeroDivisionError
+
+        assert has_turn(ledger)
+
+
+def test_every_backend_has_a_lock_of_its_own_whatever_its_name(path: Path) -> None:
+    """Names that no file can have, and names that differ only in such characters."""
+    names = ["acme", "a/b", "ab", "a b", "..", "ä", "x" * 300, "x" * 301, ""]
+    with Ledger(path) as ledger:
+        turns = [ledger.turn(name) for name in names]
+        assert [turn.__enter__() for turn in turns] == [True] * len(names)
+        assert [has_turn(ledger, name) for name in names] == [False] * len(names)
+        for turn in turns:
+            turn.__exit__(None, None, None)
+
+    assert all(file.parent == path.parent for file in path.parent.rglob("*"))
+
+
+def test_a_lock_in_no_folder_is_said_so(tmp_path: Path) -> None:
+    """As any other problem of a ledger, and so is a lock that is something else."""
+    (tmp_path / "ledger.db-acme.lock").write_bytes(b"something else" * 1000)
+    for path in (tmp_path / "missing" / "ledger.db", tmp_path / "ledger.db"):
+        with pytest.raises(LedgerError, match="cannot be locked"), take_turn(str(path), A):
+            pass
+
+
+def test_two_names_of_one_ledger_have_one_turn(path: Path) -> None:
+    """A link is the file it leads to."""
+    path.with_name("link.db").symlink_to(path)
+    with Ledger(path) as ledger, Ledger(path.with_name("link.db")) as link, ledger.turn(A):
+        assert not has_turn(link)
+
+
+# Forks.
+
+
+def fork(act: Callable[[], object]) -> int:
+    """Return the id of a child that does *act* and ends with 7, as suddenly as if it were killed."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            act()
+            code = 7
+        finally:
+            os._exit(code)
+    return child
+
+
+def exit_code(child: int) -> int:
+    """Wait for a child, and return its exit code."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@needs_fork
+def test_a_forked_child_loses_nothing_when_its_parent_goes_first(path: Path) -> None:
+    """Carried across a fork, SQLite believes in locks that the child does not have, and the parent deletes its log."""
+    ledger = Ledger(path)
+    ledger.put([user("before")], [A])
+    from_child, to_parent = os.pipe()
+    from_parent, to_child = os.pipe()
+
+    def put_before_and_after_the_parent_goes() -> None:
+        ledger.put([user("child")], [A])
+        os.write(to_parent, b".")
+        os.read(from_parent, 1)
+        ledger.put([user("late child")], [A])
+
+    child = fork(put_before_and_after_the_parent_goes)
+    os.read(from_child, 1)
+    ledger.put([user("parent")], [A])
+    ledger.close()
+    os.write(to_child, b".")
+
+    assert exit_code(child) == 7
+    with Ledger(path) as ledger:
+        assert {one.user_id for one in deliver(ledger)} == {"before", "child", "parent", "late child"}
+    for pipe in (from_child, to_parent, from_parent, to_child):
+        os.close(pipe)
+
+
+@needs_fork
+def test_forks_in_the_middle_of_the_work_of_threads_are_safe(path: Path) -> None:
+    """No child finds a lock that nobody will ever open."""
+    with Ledger(path) as ledger, ThreadPoolExecutor(2) as threads:
+        stop = threading.Event()
+        working = [threads.submit(put_until, ledger, stop, name) for name in ("x", "y")]
+        children = [fork(partial(ledger.put, [user(f"child-{number}")], [A])) for number in range(8)]
+        assert [exit_code(child) for child in children] == [7] * 8
+        stop.set()
+        put = sum(each.result() for each in working)
+
+        assert ledger.due(A) == put + 8
+
+
+def put_until(ledger: Ledger, stop: threading.Event, name: str) -> int:
+    """Put users until told to stop, and return how many."""
+    number = 0
+    while not stop.is_set():
+        ledger.put([user(f"{name}-{number}")], [A])
+        number += 1
+    return number
+
+
+@needs_fork
+def test_a_ledger_in_memory_is_copied_by_a_fork() -> None:
+    """Each goes on with its own."""
+    with Ledger(":memory:") as ledger:
+        ledger.put([user("before")], [A])
+
+        def put_and_count() -> None:
+            ledger.put([user("child")], [A])
+            assert ledger.due(A) == 2
+
+        assert exit_code(fork(put_and_count)) == 7
+        assert ledger.due(A) == 1
+
+
+@needs_fork
+def test_a_closed_ledger_stays_closed_after_a_fork(path: Path) -> None:
+    """In the parent and in the child."""
+    ledger = Ledger(path)
+    ledger.close()
+
+    def check() -> None:
+        assert is_closed(ledger)
+
+    assert exit_code(fork(check)) == 7
+    assert is_closed(ledger)
+
+
+def is_closed(ledger: Ledger) -> bool:
+    """Tell whether the ledger says so."""
+    try:
+        ledger.due(A)
+    except LedgerError as error:
+        return error.problem == "is closed"
+    return False
+
+
+@needs_fork
+def test_a_ledger_may_be_closed_right_after_a_fork(path: Path) -> None:
+    """Though nobody has opened it again."""
+    ledger = Ledger(path)
+    ledger.put([user()], [A])
+
+    assert exit_code(fork(ledger.close)) == 7
+    ledger.close()
+
+    with Ledger(path) as ledger:
+        assert ledger.due(A) == 1
+
+
+def test_values_are_erased_though_other_processes_had_the_ledger_open(path: Path) -> None:
+    """Whoever closes last leaves nothing behind."""
+    one, other = Ledger(path), Ledger(path)
+    one.put([user("canary")], [A])
+    deliver(other)
+    one.close()
+    other.close()
+
+    assert not any(b"canary" in file.read_bytes() for file in path.parent.iterdir())
+
+
+# Threads.
+
+
+def test_threads_that_put_claim_and_settle_at_once_lose_nothing(path: Path) -> None:
+    """One ledger for all of them."""
+    with Ledger(path) as ledger, ThreadPoolExecutor(4) as threads:
+        for put in [threads.submit(ledger.put, [user(f"u{n}", n=n), user("all")], [A, B]) for n in range(60)]:
+            put.result()
+        sent = [len(each.result()) for each in [threads.submit(deliver, ledger, B) for _ in range(3)]]
+        assert ledger.due(A) == 61
+        assert (ledger.due(B), max(sent)) == (0, 61)
+
+        claims = ledger.claim(A)
+        settled = [threads.submit(settle, ledger, claim, Accepted(A)) for claim in claims]
+        assert [each.result() for each in settled] == [True] * 61
+        assert ledger.due(A) == 0
+
+
+def test_several_ledgers_of_one_process_share_a_file(path: Path) -> None:
+    """As several routers in one worker."""
+    with Ledger(path) as one, Ledger(path) as other:
+        with ThreadPoolExecutor(2) as threads:
+            puts = [threads.submit(each.put, [user(f"u{n}")], [A]) for n in range(40) for each in (one, other)]
+        assert sum(put.result()[A].due for put in puts) == 40
+
+        assert one.due(A) == other.due(A) == 40

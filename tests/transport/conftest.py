@@ -1,0 +1,32 @@
+"""A fake LogRocket for all tests of senders."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from replay_identity.emulator import LogRocketEmulator, running
+from replay_identity.exchange import Request
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[LogRocketEmulator, str]]:
+    """Run a fake LogRocket for the tests of one module."""
+    emulator = LogRocketEmulator()
+    with running(emulator) as running_server:
+        yield emulator, running_server.url
+
+
+@pytest.fixture
+def vendor(server: tuple[LogRocketEmulator, str]) -> LogRocketEmulator:
+    """Return the fake LogRocket as new."""
+    emulator, _ = server
+    emulator.reset()
+    emulator.faults.clear()
+    return emulator
+
+
+@pytest.fixture
+def put(server: tuple[LogRocketEmulator, str]) -> Request:
+    """Return a request that the fake LogRocket applies."""
+    url = f"{server[1]}/v1/orgs/acme/apps/shop/users/u1"
+    return Request("identify", "PUT", url, {"authorization": "token acme:shop:emulator"}, b'{"name":"Ann"}')

@@ -1,0 +1,259 @@
+"""What is particular to libcurl behind the seam."""
+
+import os
+import resource
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from children import in_children
+from servers import OK, serving, tls_for
+
+from replay_identity.exchange import Lost, Reply, Request
+from replay_identity.transport import curl_sender
+from replay_identity.transport.curl_sender import CurlSender, Line, header_lines, pycurl, read_headers
+
+
+@pytest.fixture
+def sender() -> Iterator[CurlSender]:
+    """Return a sender with one connection."""
+    sender = CurlSender(1)
+    yield sender
+    sender.close()
+
+
+def ask(sender: CurlSender, request: Request) -> Reply:
+    """Send *request* and return its reply."""
+    sender.start(0, request, 5.0)
+    ((_, reply),) = sender.replies(10.0)
+    return reply
+
+
+def test_sends_nothing_twice_by_itself(sender: CurlSender) -> None:
+    """A kept connection that closes without an answer may have applied the request: libcurl may not repeat it."""
+    with serving(lambda request: None if b"second" in request else OK) as served:
+        first = ask(sender, Request("identify", "POST", f"{served.url}/first"))
+        second = ask(sender, Request("identify", "POST", f"{served.url}/second"))
+
+    assert (first.status, second.lost) == (200, Lost.NO_ANSWER)
+    assert served.first_lines == ["POST /first HTTP/1.1", "POST /second HTTP/1.1"]
+
+
+def test_sends_after_the_server_has_closed_a_kept_connection(sender: CurlSender) -> None:
+    """A connection that the server closed meanwhile costs no request."""
+    with serving(lambda _: OK.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)) as served:
+        replies = [ask(sender, Request("identify", "PUT", served.url)) for _ in range(3)]
+
+    assert [reply.status for reply in replies] == [200, 200, 200]
+
+
+def test_leaves_nothing_of_one_request_in_the_next(sender: CurlSender) -> None:
+    """A handle that is used again sends what the next request says and no more."""
+    requests = [
+        Request("identify", "PUT", "/1", {"x-one": "canary", "content-type": "a/b"}, b"canary-body"),
+        Request("ask", "GET", "/2"),
+        Request("ask", "HEAD", "/3"),
+        Request("identify", "POST", "/4", {"x-two": "2"}, b"{}"),
+        Request("delete", "DELETE", "/5", {}, b"[1]"),
+        Request("delete", "DELETE", "/6"),
+        Request("identify", "PUT", "/7"),
+    ]
+
+    def answer(request: bytes) -> bytes:
+        return OK[:-2] if request.startswith(b"HEAD") else OK
+
+    with serving(answer) as served:
+        replies = [
+            ask(sender, Request(each.operation, each.method, served.url + each.url, each.headers, each.body))
+            for each in requests
+        ]
+
+    assert [reply.body for reply in replies] == [b"{}", b"{}", b"", b"{}", b"{}", b"{}", b"{}"]
+    assert served.connections == 1
+    assert served.first_lines == [f"{each.method} {each.url} HTTP/1.1" for each in requests]
+    bodies = [request.partition(b"\r\n\r\n")[2] for request in served.requests]
+    assert bodies == [b"canary-body", b"", b"", b"{}", b"[1]", b"", b""]
+    later = b"".join(served.requests[1:]).lower()
+    assert b"x-one" not in later
+    assert b"canary" not in later
+    assert b"content-type" not in later
+
+
+def test_sends_the_same_headers_again(sender: CurlSender) -> None:
+    """Requests that share their headers all carry them."""
+    headers = {"authorization": "token k"}
+
+    with serving() as served:
+        for _ in range(3):
+            ask(sender, Request("identify", "PUT", served.url, headers))
+
+    assert [b"\r\nauthorization: token k\r\n" in request for request in served.requests] == [True, True, True]
+
+
+def test_reads_one_answer_at_a_time(sender: CurlSender) -> None:
+    """What came with a lost answer does not come with the next one."""
+    lost = b"HTTP/1.1 200 OK\r\nX-Lost: 1\r\nContent-Length: 9\r\n\r\nhalf"
+
+    with serving(lambda request: lost if b"/lost" in request else OK) as served:
+        sender.start(0, Request("identify", "PUT", f"{served.url}/lost"), 0.3)
+        ((_, first),) = sender.replies(5.0)
+        second = ask(sender, Request("identify", "PUT", served.url))
+
+    assert first.lost is Lost.TIMED_OUT
+    assert (dict(second.headers), second.body) == ({"content-length": "2"}, b"{}")
+
+
+def test_forgets_a_giant_answer(sender: CurlSender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an answer over the cap the next loss is told for what it is."""
+    monkeypatch.setattr(curl_sender, "MAX_REPLY_BYTES", 1)
+
+    with serving(lambda request: OK if b"/giant" in request else None) as served:
+        first = ask(sender, Request("identify", "PUT", f"{served.url}/giant"))
+        second = ask(sender, Request("identify", "PUT", served.url))
+
+    assert (first.lost, second.lost) == (Lost.TOO_LARGE, Lost.NO_ANSWER)
+
+
+def test_keeps_nothing_that_it_has_read() -> None:
+    """What was read for one request is let go with its reply."""
+    line = Line(head=[b"HTTP/1.1 200 OK\r\n"], body=bytearray(b"{}"))
+
+    line.unload(pycurl.E_RECV_ERROR)
+
+    assert not line.head
+    assert not line.body
+
+
+def test_takes_the_timeout_of_each_request(sender: CurlSender) -> None:
+    """A long timeout is not that of the next request, nor a short one."""
+
+    def answer(request: bytes) -> bytes:
+        time.sleep(0.6 if b"slow" in request else 0.0)
+        return OK
+
+    with serving(answer) as served:
+        lost: list[Lost | None] = []
+        for timeout in (5.0, 0.2, 5.0):
+            sender.start(0, Request("identify", "PUT", f"{served.url}/slow"), timeout)
+            ((_, reply),) = sender.replies(10.0)
+            lost.append(reply.lost)
+
+    assert lost == [None, Lost.TIMED_OUT, None]
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_verifies_a_proxy_over_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, trusted: bool) -> None:
+    """The certificates that the environment names count for a proxy as well."""
+    authority = trustme.CA()
+    (authority if trusted else trustme.CA()).cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+
+    with serving(tls=tls_for(authority)) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        sender = CurlSender(1)
+        reply = ask(sender, Request("identify", "PUT", "http://vendor.invalid/u1"))
+        sender.close()
+
+    assert (reply.status, reply.lost) == ((200, None) if trusted else (0, Lost.UNTRUSTED))
+
+
+def test_a_child_takes_no_leave_on_its_parents_connections(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Freeing a TLS connection says good-bye on it, which would end it for the parent too."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    sender = CurlSender(1)
+
+    with serving(tls=tls_for(authority)) as served:
+        request = Request("identify", "PUT", served.url)
+        statuses = [ask(sender, request).status]
+        statuses += in_children(lambda: ask(sender, request).status, count=1)
+        statuses += [ask(sender, request).status]
+        sender.close()
+
+    assert statuses == [200, 200, 200]
+    assert served.connections == 2
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request("identify", "PUT", "http://127.0.0.1/canary space"),
+        Request("identify", "PUT", "http://127.0.0.1/canary\n"),
+        Request("identify", "PUT", "http://127.0.0.1/canaryé"),
+        Request("identify", "PUT", "http://127.0.0.1/canary", {"x": "canary\r\nhost: other"}),
+        Request("identify", "PUT", "http://127.0.0.1/canary", {"x": "canaryé"}),
+        Request("identify", "PUT", "http://127.0.0.1/canary", {"x: y\r\nz": "canary"}),
+        Request("identify", "PUT / HTTP/1.1\r\nx", "http://127.0.0.1/canary"),
+    ],
+    ids=["a space", "a new line", "not ASCII", "two headers", "a value not ASCII", "a name", "a method"],
+)
+def test_refuses_what_would_break_out_of_its_place(sender: CurlSender, request_: Request) -> None:
+    """A line break in a header would be a header of its own; the refusal quotes nothing."""
+    with pytest.raises(ValueError, match=r"URL|character") as caught:
+        sender.start(0, request_, 5.0)
+
+    assert "canary" not in repr(caught.value)
+    assert list(sender.replies(0.0)) == []
+
+
+def test_sends_after_a_refusal(sender: CurlSender) -> None:
+    """A refused request takes no connection with it and leaves nothing for the next."""
+    with serving() as served:
+        for _ in range(3):
+            with pytest.raises(ValueError, match="character"):
+                sender.start(0, Request("identify", "PUT", served.url, {"x-bad": "\n"}, b"canary"), 5.0)
+
+        assert ask(sender, Request("identify", "PUT", served.url)).status == 200
+    assert b"canary" not in served.requests[0]
+
+
+def test_raises_a_mistake_that_had_to_wait(sender: CurlSender) -> None:
+    """A request that was queued is looked at when its turn comes."""
+    with serving() as served:
+        sender.start(0, Request("identify", "PUT", served.url), 5.0)
+        sender.start(1, Request("identify", "PUT", "gopher://127.0.0.1/"), 5.0)
+
+        with pytest.raises(ValueError, match="URL"):
+            sender.replies(5.0)
+
+        assert [ticket for ticket, _ in sender.replies(5.0)] == [0]
+
+
+def test_works_in_a_process_with_many_open_files(sender: CurlSender) -> None:
+    """select() sees no socket numbered above 1,023, and yet the answer comes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        with serving() as served:
+            assert ask(sender, Request("identify", "PUT", served.url)).status == 200
+    finally:
+        for number in opened:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_keeps_no_body_type_of_its_own() -> None:
+    """To libcurl every body is a form's; here what an adapter says about its body stands."""
+    assert "content-type:" in header_lines({})
+    assert "content-type: application/json" in header_lines({"content-type": "application/json"})
+    assert "content-type:" not in header_lines({"content-type": "application/json"})
+
+
+def test_reads_the_headers_of_the_last_answer() -> None:
+    """A proxy's own answer and interim ones come first, trailers last; none of them counts."""
+    lines = [
+        b"HTTP/1.1 200 Connection established\r\n",
+        b"Via: proxy\r\n",
+        b"\r\n",
+        b"HTTP/1.1 200 OK\r\n",
+        b"X-Real: a:b\r\n",
+        b"no colon\r\n",
+        b"\r\n",
+        b"X-Late: 1\r\n",
+    ]
+
+    assert read_headers(lines) == {"x-real": "a:b"}

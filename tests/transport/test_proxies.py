@@ -1,0 +1,108 @@
+"""The environment's proxies, against what httpx makes of the same environment."""
+
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from replay_identity.exchange import Request
+from replay_identity.transport.httpx_senders import HttpxSender
+from replay_identity.transport.proxies import Proxies
+
+NAMES = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+URLS = ["", "http://one.proxy:3128", "two.proxy", "http://me:secret@three.proxy:8080"]
+EXCEPTED = [
+    "",
+    "*",
+    "a.b",
+    ".a.b",
+    "b",
+    "A.B",
+    "localhost",
+    "LOCALHOST",
+    "10.0.0.1",
+    "10.0.0.0/8",
+    "::1",
+    "fe80::1",
+    "a.b:8080",
+    ".b:443",
+    "https://a.b",
+    "https://*.b",
+    "https://a.b:443",
+    "http://a.b:8080",
+]
+HOSTS = ["a.b", "x.a.b", "xa.b", "b", "c", "localhost", "x.localhost", "127.0.0.1", "10.0.0.1", "[::1]", "[fe80::1]"]
+
+
+class Way(httpx.BaseTransport):
+    """A transport of httpx's that answers with the proxy it was made for."""
+
+    def __init__(self, *, proxy: httpx.Proxy | None = None, **_: Any) -> None:
+        self.proxy = proxy
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002  # It goes nowhere.
+        """Name the proxy."""
+        if self.proxy is None:
+            return httpx.Response(200)
+        user, password = self.proxy.auth or ("", "")
+        url = str(self.proxy.url)
+        return httpx.Response(200, text=url.replace("://", f"://{user}:{password}@") if user else url)
+
+
+@example({"http_proxy": URLS[1]}, ["*"], "http", "a.b", "")
+@example({"all_proxy": URLS[1]}, ["https://a.b:443"], "https", "a.b", ":443")
+@example({"all_proxy": URLS[1]}, ["https://a.b:443"], "https", "a.b", "")
+@example({"all_proxy": URLS[1]}, ["https://a.b"], "http", "a.b", "")
+@example({"all_proxy": URLS[1]}, ["10.0.0.0/8", "::1"], "http", "10.0.0.1", "")
+@example({"all_proxy": URLS[1]}, ["fe80::1"], "http", "[fe80::1]", "")
+@example({"all_proxy": URLS[1]}, ["localhost"], "http", "x.localhost", "")
+@example({"all_proxy": URLS[1]}, ["b"], "http", "xa.b", "")
+@example({"all_proxy": URLS[1]}, [".a.b"], "http", "x.a.b", "")
+@example({"all_proxy": URLS[1]}, ["a.b"], "http", "xa.b", "")
+@example({"all_proxy": URLS[1]}, ["a.b:8080"], "http", "a.b", "")
+@example({"http_proxy": URLS[2]}, [], "http", "a.b", "")
+@given(
+    st.dictionaries(st.sampled_from(NAMES), st.sampled_from(URLS)),
+    st.lists(st.sampled_from(EXCEPTED), max_size=3),
+    st.sampled_from(["http", "https"]),
+    st.sampled_from(HOSTS),
+    st.sampled_from(["", ":80", ":443", ":8080"]),
+)
+def test_takes_the_same_way_as_httpx(
+    proxies: dict[str, str], excepted: list[str], scheme: str, host: str, port: str
+) -> None:
+    """Whatever the environment says, both clients take the same way to the same server."""
+    server = f"{scheme}://{host}{port}"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [*NAMES, "no_proxy", "NO_PROXY", "REQUEST_METHOD"]:
+            patch.delenv(name, raising=False)
+        for name, url in proxies.items():
+            patch.setenv(name, url)
+        patch.setenv("no_proxy", ", ".join(excepted))
+        patch.setattr("httpx._client.HTTPTransport", Way)
+
+        reply = HttpxSender().send(Request("ask", "GET", f"{server}/"), 1.0)
+
+        assert Proxies.from_environment().before(server) == reply.body.decode()
+
+
+@pytest.mark.parametrize("server", ["gopher://a.b", "a.b", "http://", "https:///x", "http://a.b:x"])
+def test_refuses_what_is_no_server(server: str) -> None:
+    """A request without an absolute URL over HTTP is an adapter's mistake."""
+    with pytest.raises(ValueError, match=r"absolute|[Pp]ort"):
+        Proxies({}).before(server)
+
+
+def test_takes_a_network_in_ipv6_for_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks are not understood, by httpx neither, and are no reason to fail."""
+    monkeypatch.setenv("http_proxy", URLS[1])
+    monkeypatch.setenv("no_proxy", "fe80::/10")
+
+    assert Proxies.from_environment().before("http://[fe80::1]") == URLS[1]
+
+
+def test_keeps_a_proxys_password_out_of_its_repr() -> None:
+    """A proxy's URL may hold a password."""
+    assert "secret" not in repr(Proxies({"http": "http://me:secret@proxy"}))
