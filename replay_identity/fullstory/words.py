@@ -13,7 +13,7 @@ import attrs
 from ..fitting import Fitting
 from ..model import UserTraits
 from ..values import REMOVE
-from .limits import LIMITS, MOST_PROPERTIES, SAFE_LENGTH
+from .limits import LARGEST_INT, LIMITS, MOST_PROPERTIES, SAFE_LENGTH, SMALLEST_INT
 from .names import MEMORABLE, is_legal, is_legal_remembered, legal_name
 from .types import fits, type_to_declare
 from .values import WORDING, fits_as_json
@@ -85,6 +85,10 @@ class Properties:
                 type(value) in _AS_THEY_ARE or (type(value) is str and len(value) <= SAFE_LENGTH)
             ):
                 worded[name] = value
+                continue
+            if type(value) is int and not self.declared and SMALLEST_INT <= value <= LARGEST_INT:
+                worded[name] = value
+                self.schema[sent + name] = "int"
                 continue
             word = self._value(value, path, sent + name)
             if word is not None:
