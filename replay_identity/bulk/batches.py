@@ -253,7 +253,9 @@ class Batches:
         """Take note of what became of the users of *job*."""
         members = self.ledger.members(job)
         named = [member.named() for member in members]
-        for wait in self._waits(self.options.wait_initial, self.options.wait_max):
+        for wait in self._waits(  # pragma: no branch  # The waits never end.
+            self.options.wait_initial, self.options.wait_max
+        ):
             collected = yield from self.backend.collect_job(job.vendor_job or "", named)
             match collected:
                 case tuple():
@@ -304,5 +306,3 @@ def most_users(backend: SupportsBatch, options: DeliveryOptions) -> int:
     """Return how many users one batch has at most."""
     most = backend.batch_limits.users.maximum
     return most if options.batch_users is None else min(most, options.batch_users)
-
-

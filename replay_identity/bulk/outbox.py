@@ -115,10 +115,6 @@ class LedgerOutbox:
         """Return how many users are due."""
         return self.ledger.due(self.backend)
 
-    def look_again(self) -> None:
-        """Look for new claims at once, since some have been put."""
-        self._look_at = 0.0
-
     def jobs(self) -> Sequence[Job]:
         """Return the batches under way since an earlier run, whose users `next` does not return."""
         jobs = self.ledger.jobs(self.backend)

@@ -90,7 +90,7 @@ def _rehearse(lane: Lane) -> Effort:
     lane.outbox.flush()
     lane.close_books()
     quota = options.requests_per_minute
-    return Effort(requests, jobs, None if quota is None else requests / quota * 60)
+    return Effort(requests, jobs, None if quota is None else requests * 60 / quota)
 
 
 def _count_users(lane: Lane) -> int:

@@ -12,6 +12,9 @@ import attrs
 import certifi
 import pycurl as _untyped  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 
+# Not in pycurl before 7.45.7, nor over a libcurl before 7.80: an ImportError then, as where there is no pycurl at all.
+from pycurl import PREREQFUNCTION as _BEFORE_SENDING  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
+
 from ..exchange import Lost, Reply, Request
 from .proxies import Proxies
 from .wire import HEADERS, MAX_REPLY_BYTES
@@ -95,7 +98,7 @@ class Line:
                 self.easy.unsetopt(option)
             else:
                 self.easy.setopt(option, value)
-        self.easy.setopt(pycurl.PREREQFUNCTION, self._before_sending)
+        self.easy.setopt(_BEFORE_SENDING, self._before_sending)
         self.easy.setopt(pycurl.HEADERFUNCTION, self.head.append)
         self.easy.setopt(pycurl.WRITEFUNCTION, self._take)
 

@@ -118,6 +118,9 @@ class ManyTransport:
                 self.in_flight -= 1
                 flight.then(stop.value)
                 return
+            except BaseException:
+                self.in_flight -= 1
+                raise
             if not self._stopped:
                 break
             reply = STOPPED

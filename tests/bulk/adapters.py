@@ -27,7 +27,6 @@ def batch_limits(users: int = 50, jobs: int = 100, open_users: int = 10_000) -> 
     )
 
 
-
 @attrs.define
 class Acme:
     """A vendor without a wire, one user at a time."""

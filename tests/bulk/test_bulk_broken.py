@@ -8,9 +8,20 @@ import pytest
 from bulk.adapters import Acme, AcmeBatch, batch_limits
 from bulk.worlds import FAST, World, assert_closed, user, users
 
-from replay_identity import Accepted, Broken, Misconfigured, Rejected, Route, Unavailable, Unknown, UserTraits
+from replay_identity import (
+    Accepted,
+    Adjustment,
+    Broken,
+    Misconfigured,
+    Rejected,
+    Route,
+    Unavailable,
+    Unknown,
+    UserTraits,
+)
 from replay_identity.backend import BatchItem, JobProgress, TooLarge
 from replay_identity.bulk import SyncReport, sync
+from replay_identity.bulk.lanes import lane_to
 from replay_identity.errors import LedgerError
 from replay_identity.ledger import Ledger
 
@@ -37,7 +48,7 @@ BROKEN: dict[str, Acme] = {
     "batch_item raises": AcmeBatch(item=fail),
     "batch_item answers nothing": AcmeBatch(item=lambda _: None),
     "batch_item answers an outcome of another": AcmeBatch(item=lambda _: Accepted("logrocket")),
-    "batch_item holds no bytes": AcmeBatch(item=lambda _: BatchItem("acme", 5)),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    "batch_item holds no bytes": AcmeBatch(item=lambda _: BatchItem("acme", 5)),  # type: ignore[arg-type]  # pyright: ignore
     "batch_body raises": AcmeBatch(body=fail),
     "create_job raises": AcmeBatch(create=fail),
     "create_job answers nothing": AcmeBatch(create=lambda *_: None),
@@ -83,9 +94,9 @@ def test_an_exchange_that_yields_no_request_is_broken(world: World) -> None:
     report = run(world, Odd(), users(3))
 
     assert report["acme"].rejected == 3
-    assert {one.refusal.error.split()[0] for one in world.ledger.refused("acme") if isinstance(one.refusal, Broken)} == {
-        "TypeError"
-    }
+    assert {
+        one.refusal.error.split()[0] for one in world.ledger.refused("acme") if isinstance(one.refusal, Broken)
+    } == {"TypeError"}
 
 
 def test_a_condition_of_a_route_that_raises_is_broken(world: World) -> None:
@@ -163,25 +174,22 @@ def test_wrong_settings_stop_a_backend_and_lose_nobody(world: World, backend: Ac
 
 def test_an_answer_that_is_lost_for_good_has_the_users_sent_again(world: World) -> None:
     """A vendor that forgets a job is sent its users in another one."""
-    forgotten: list[str] = []
+    asked: list[str] = []
+    answers: list[Any] = [Rejected("acme", code="HTTP 404"), Unavailable("acme", "HTTP 503"), Unknown("acme", "lost")]
 
     def poll(job: str) -> Any:
-        if not forgotten:
-            forgotten.append(job)
-            return Rejected("acme", code="HTTP 404")
-        return Unavailable("acme", "HTTP 503") if len(forgotten) < 3 and not forgotten.append(job) else JobProgress(running=False)
+        asked.append(job)
+        return answers.pop(0) if answers else JobProgress(running=False)
 
     report = run(world, AcmeBatch(poll=poll), users(20))
 
-    assert (report["acme"].accepted, len(set(forgotten))) == (20, 2)
+    assert (report["acme"].accepted, len(asked), len(set(asked))) == (20, 4, 2)
 
 
 def test_results_that_cannot_be_had_are_asked_for_again_or_sent_again(world: World) -> None:
     """An answer that was lost is asked for again; one that is refused has the users sent again."""
     answers: list[Any] = [Unavailable("acme", "HTTP 503"), Unknown("acme", "lost"), Rejected("acme", code="HTTP 404")]
-    backend = AcmeBatch(
-        collect=lambda members: answers.pop(0) if answers else (Accepted("acme"),) * len(members)
-    )
+    backend = AcmeBatch(collect=lambda members: answers.pop(0) if answers else (Accepted("acme"),) * len(members))
 
     report = run(world, backend, users(20))
 
@@ -239,6 +247,30 @@ def test_an_error_of_the_source_is_raised_as_it_is(world: World) -> None:
     report = world.sync()
     assert_closed(report)
     assert len(world.logrocket.users) >= 2000
+
+
+def test_only_what_is_lost_is_counted_of_what_is_adjusted(world: World) -> None:
+    """Nearly every user is adjusted without a loss."""
+    cut, turned = Adjustment("traits.long", "truncated", "too-long"), Adjustment("traits.n", "coerced", "strings-only")
+    single = Acme(act=lambda _: Accepted("acme", adjustments=(cut, turned)))
+    batch = AcmeBatch(item=lambda _: BatchItem("acme", b"x", (cut, turned)))
+
+    for backend in (single, batch):
+        report = run(world, backend, users(2, kind=type(backend).__name__))
+
+        assert (report["acme"].accepted, report["acme"].tally.lossy, report["acme"].tally.adjusted) == (2, 2, 2)
+        assert [one["path"] for one in report["acme"].as_dict()["adjustments"]] == ["traits.long"]
+        assert list(world.ledger.losses("acme")) == [(cut,), (cut,)]
+
+
+def test_a_lane_of_a_ledger_takes_users_from_it_alone(world: World) -> None:
+    """And one that was never started need not be waited for."""
+    lane = lane_to(Route(Acme()), world.ledger, FAST)
+
+    lane.put(users(3))
+    lane.join()
+
+    assert (lane.books.given, lane.is_alive) == (0, False)
 
 
 def test_gives_the_quota_of_users_its_due(tmp_path: Path) -> None:

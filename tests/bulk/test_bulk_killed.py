@@ -5,7 +5,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def weather(emulator: FullstoryEmulator | LogRocketEmulator, probability: float)
 
 
 @contextmanager
-def child(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def child(*arguments: str) -> Generator[subprocess.Popen[bytes]]:
     """Run the delivery in a process of its own."""
     with subprocess.Popen([sys.executable, str(CHILD), *arguments]) as process:
         yield process
@@ -36,7 +36,7 @@ def child(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def test_holds_the_right_state_after_ten_kills(tmp_path: Path) -> None:
     """Nobody is lost, nobody is stale, and nobody is at Fullstory twice by the same job."""
-    seed = random.randrange(10**6)
+    seed = random.SystemRandom().randrange(10**6)
     dice = random.Random(seed)  # noqa: S311  # Moments of death.
     source = tmp_path / "users.jsonl"
     rows = [{"id": f"u{number}", "plan": f"p{number % 7}"} for number in range(USERS)]

@@ -199,7 +199,7 @@ TestDeliveries.settings = settings(
     max_examples=60,
     stateful_step_count=25,
     deadline=None,
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=[HealthCheck.too_slow],
     # Threads make a failure hard to repeat, so that shrinking would only take long.
     phases=[Phase.explicit, Phase.generate],
     database=None,

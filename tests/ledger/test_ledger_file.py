@@ -233,6 +233,18 @@ def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
         assert_intact(ledger)
 
 
+def test_a_backend_for_which_there_was_no_room_is_not_remembered(small_disk: Path) -> None:
+    """Its number was never stored, and another one may get it."""
+    with Ledger(filled(small_disk / "ledger.db")) as ledger:
+        with (small_disk / "ballast").open("wb", buffering=0) as ballast:
+            assert ballast.write(b"x" * 4_000_000) < 4_000_000
+        assert problem_of(lambda: ledger.put([user("u1")], ["new"])) == "the disk is full"
+        (small_disk / "ballast").unlink()
+
+        assert ledger.put([user("u1")], ["new"])["new"].due == 1
+        assert [standing.backend for standing in ledger.standings()] == [A, "new"]
+
+
 def test_no_room_for_a_new_ledger(small_disk: Path) -> None:
     """Nothing is left behind that could not be used later."""
     with (small_disk / "ballast").open("wb", buffering=0) as ballast:

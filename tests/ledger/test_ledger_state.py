@@ -383,14 +383,17 @@ def test_what_was_lost_is_on_record_until_it_is_sent_again(ledger: Ledger) -> No
     assert list(ledger.losses(A)) == []
 
 
-def test_a_loss_under_a_shortened_name_is_told_once(ledger: Ledger) -> None:
+def test_a_loss_under_a_shortened_name_is_told_once_and_ends(ledger: Ledger) -> None:
     """Names in adjustments are made fit to print."""
     lost = (dropped("traits." + "x" * 92 + "…"), dropped("traits.a\\u000ab"))
     for number in range(3):
         ledger.put([user("u1", **{"x" * 300: number, "a\nb": number})], [A])
         assert settle(ledger, claim_one(ledger), Accepted(A, adjustments=lost))
-
     assert list(ledger.losses(A)) == [lost]
+
+    ledger.put([user("u1", **{"x" * 300: "fits", "a\nb": "fits"})], [A])
+    assert settle(ledger, claim_one(ledger), Accepted(A))
+    assert list(ledger.losses(A)) == []
 
 
 def test_a_loss_that_is_no_fields_is_told_once(ledger: Ledger) -> None:

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import ModuleType
 
 import pytest
 from children import in_children
@@ -350,10 +351,11 @@ def test_prefers_libcurl() -> None:
     assert sender.connections == 3
 
 
-def test_does_without_libcurl(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where pycurl is not installed, bulk goes over httpx."""
+@pytest.mark.parametrize("pycurl", [None, ModuleType("pycurl")], ids=["none", "too old"])
+def test_does_without_libcurl(monkeypatch: pytest.MonkeyPatch, pycurl: ModuleType | None) -> None:
+    """Where pycurl is not installed, or one that cannot keep libcurl from sending twice, bulk goes over httpx."""
     monkeypatch.delitem(sys.modules, "replay_identity.transport.curl_sender")
-    monkeypatch.setitem(sys.modules, "pycurl", None)
+    monkeypatch.setitem(sys.modules, "pycurl", pycurl)
 
     sender = many_sender(3)
 

@@ -1,0 +1,266 @@
+"""A router that returns once a user is on disk, and delivers in the background."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from bulk.adapters import Acme
+from bulk.worlds import FAST, World, user, users
+from children import in_children
+
+from replay_identity import Accepted, ConfigurationError, InvalidTraitsError, Misconfigured, Unavailable, UserTraits
+from replay_identity.bulk import DurableRouter
+from replay_identity.emulator import Fault
+from replay_identity.errors import LedgerError
+from replay_identity.ledger import Ledger
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Try again sooner than a real router does."""
+    monkeypatch.setattr("replay_identity.bulk.durable._AFTER_TROUBLE", 0.05)
+
+
+def durable(world: World, **options: Any) -> DurableRouter:
+    """Return a router to both vendors."""
+    return DurableRouter(
+        world.backends, **{"ledger": world.ledger, "options": world.options, "sender": world.sender, **options}
+    )
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until *condition* holds."""
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def test_delivers_what_it_took_in(world: World) -> None:
+    """To both vendors, without being asked to."""
+    with durable(world) as router:
+        for one in users(50, plan="pro"):
+            router.identify(one)
+        assert router.flush(10.0)
+
+    world.hold({f"u{number}": {"plan": "pro"} for number in range(50)})
+
+
+def test_returns_while_a_vendor_is_down(world: World) -> None:
+    """Flushing tells that somebody is not settled; once the vendor is back, everybody is."""
+    world.logrocket.faults.add(Fault(status=503, times=None))
+
+    with durable(world) as router:
+        router.identify(user("u0", plan="pro"))
+        late = router.flush(0.05)
+        world.logrocket.faults.clear()
+
+        assert (late, router.flush(10.0)) == (False, True)
+
+
+def test_goes_on_where_an_earlier_process_ended(world: World) -> None:
+    """Before anybody is identified."""
+    world.ledger.put(users(5, plan="pro"), ["fullstory", "logrocket"])
+
+    with durable(world) as router:
+        assert router.flush(10.0)
+
+
+def test_takes_in_without_delivering(world: World) -> None:
+    """For another process."""
+    with durable(world, deliver=False) as router:
+        router.identify(user("u0", plan="pro"))
+        assert not router.flush(0.0)
+
+    assert world.sync()["fullstory"].accepted == 1
+
+
+def test_opens_a_ledger_of_its_own_by_path(world: World, tmp_path: Path) -> None:
+    """And closes it; one that was given stays open."""
+    path = tmp_path / "own.db"
+    with durable(world, ledger=path) as router:
+        router.identify(user("u0", plan="pro"))
+        router.flush(10.0)
+
+    with pytest.raises(LedgerError, match="is closed"):
+        router.identify(user("u1"))
+    with Ledger(path) as ledger:
+        assert ledger.due("fullstory") == 0
+    with durable(world):
+        pass
+    assert world.ledger.due("fullstory") == 0
+
+
+def test_starts_over_now_and_then(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that users who were given up on are tried again."""
+    monkeypatch.setattr("replay_identity.bulk.durable._SHIFT", 0.01)
+    with durable(world) as router:
+        for one in users(5, plan="pro"):
+            router.identify(one)
+            time.sleep(0.02)
+        assert router.flush(10.0)
+
+
+def test_tries_again_after_wrong_settings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It says so in the log, and goes on once they are right."""
+    answers = [Misconfigured("acme", "HTTP 401", "Check the API key."), Accepted("acme")]
+    backend = Acme(act=lambda _: answers.pop(0))
+
+    with DurableRouter([backend], ledger=tmp_path / "ledger.db", options={"acme": FAST}) as router:
+        router.identify(user("canary", plan="canary"))
+        assert router.flush(10.0)
+
+    assert "acme: HTTP 401. Check the API key.; trying again in 0.05 s" in caplog.text
+    assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(LedgerError("x.db", "the disk is full"), "x.db: the disk is full"), (ValueError("canary"), "ValueError")],
+)
+def test_tries_again_after_an_error(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, said: str
+) -> None:
+    """Of the ledger, or a bug; its text is shown only if it is ours."""
+    caplog.set_level(logging.ERROR)
+    claim = Ledger.claim
+    errors = [error]
+
+    def fail_once(self: Ledger, *args: Any, **options: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return claim(self, *args, **options)
+
+    monkeypatch.setattr(Ledger, "claim", fail_once)
+    with durable(world) as router:
+        router.identify(user("u0", plan="pro"))
+        assert router.flush(10.0)
+
+    assert said in caplog.text
+    assert "canary" not in caplog.text
+
+
+def test_refuses_what_it_cannot_keep(world: World) -> None:
+    """As a ledger does, and as other routers do."""
+    with durable(world) as router, pytest.raises(InvalidTraitsError):
+        router.identify(UserTraits(name="Ann"))
+    with pytest.raises(ConfigurationError):
+        DurableRouter([], ledger=world.ledger)
+    with pytest.raises(ConfigurationError):
+        durable(world, options={"fullstry": FAST})
+
+
+def test_many_threads_may_identify(world: World) -> None:
+    """At once; the newest of each user is delivered."""
+    with durable(world) as router:
+        threads = [
+            threading.Thread(
+                target=lambda number=number: [router.identify(one) for one in users(10, number=str(number))]
+            )
+            for number in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        router.identify(user("u0", number="last"))
+        assert router.flush(10.0)
+
+    assert world.properties("u0") == {"number": "last"}
+    assert {one.user_id for one in world.logrocket.users.values()} == {f"u{number}" for number in range(10)}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+def test_delivers_in_a_forked_child(tmp_path: Path) -> None:
+    """A child has threads of its own, as soon as it identifies; the parent's go on."""
+    told = tmp_path / "told"
+
+    def act(one: UserTraits) -> Accepted:
+        with told.open("a", encoding="utf-8") as file:
+            file.write(f"{one.user_id} {os.getpid()}\n")
+        return Accepted("acme")
+
+    router = DurableRouter([Acme(act=act)], ledger=tmp_path / "ledger.db", options={"acme": FAST}, deliver=True)
+    router.identify(user("before"))
+    assert router.flush(10.0)
+
+    def identify_and_close() -> int:
+        router.identify(user("child"))
+        flushed = router.flush(8.0)
+        router.close()
+        return int(flushed)
+
+    flushed = in_children(identify_and_close, count=1)
+    router.identify(user("after"))
+    assert router.flush(10.0)
+    router.close()
+
+    lines = [line.split() for line in told.read_text(encoding="utf-8").splitlines()]
+    assert flushed == [1]
+    assert [who for who, _ in lines] == ["before", "child", "after"]
+
+
+def test_closing_in_a_child_does_not_wait_for_threads_it_does_not_have(tmp_path: Path) -> None:
+    """They are the parent's."""
+    with DurableRouter([Acme()], ledger=tmp_path / "ledger.db", options={"acme": FAST}) as router:
+        router.identify(user("u0"))
+        assert router.flush(10.0)
+
+        def close() -> int:
+            router.close()
+            return 7
+
+        assert in_children(close, count=1) == [7]
+
+
+def test_a_backend_that_is_down_for_long_is_not_given_up_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Patience does not end here."""
+    options = {"acme": attrs.evolve(FAST, patience=0.001)}
+    answers: list[Any] = [Unavailable("acme", "HTTP 503")] * 20
+
+    with DurableRouter(
+        [Acme(act=lambda _: answers.pop() if answers else Accepted("acme"))],
+        ledger=tmp_path / "ledger.db",
+        options=options,
+    ) as router:
+        router.identify(user("u0"))
+        assert router.flush(10.0)
+
+    assert caplog.text == ""
+
+
+def test_starts_anew_in_what_looks_like_a_child(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process number means that the threads are another process's."""
+    with durable(world) as router:
+        router.identify(user("u0", plan="pro"))
+        assert router.flush(10.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: 4711)
+            router.close()
+            router.identify(user("u1", plan="pro"))
+
+
+def test_threads_are_started_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two calls that come at once, one does it."""
+    router = durable(world, deliver=False)
+
+    class Overtaken:
+        """Another call was here while this one waited for the lock."""
+
+        def __enter__(self) -> None:
+            monkeypatch.setattr(router, "_pid", os.getpid())
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(router, "_lock", Overtaken())
+    monkeypatch.setattr(router, "_delivers", True)
+    router.identify(user("u0"))
+
+    assert router._threads == []  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

@@ -1,0 +1,61 @@
+"""One adapter's bug is told by type and place, and hides nobody's answer."""
+
+from typing import Any
+
+import pytest
+from exchanges import run
+
+from replay_identity import Accepted, Broken
+from replay_identity.exchange import Exchange, Reply, Request
+from replay_identity.guarding import broken, guarded, own
+
+REQUEST = Request("identify", "PUT", "https://vendor.example/")
+
+
+def asking(outcome: Any) -> Exchange[Any]:
+    """Ask once and answer *outcome*."""
+    yield REQUEST
+    return outcome
+
+
+def failing() -> Exchange[Any]:
+    """Ask once and have a bug."""
+    yield REQUEST
+    raise ValueError("canary")
+
+
+def test_an_outcome_of_its_own_is_passed_on() -> None:
+    """And so are its requests and the replies to them."""
+    assert run(guarded("acme", asking(Accepted("acme"))), Reply(200)) == (Accepted("acme"), [REQUEST])
+
+
+@pytest.mark.parametrize("answer", [None, "yes", Accepted("other"), Accepted, 7])
+def test_what_is_no_outcome_of_its_own_is_broken(answer: Any) -> None:
+    """It would hide somebody's answer."""
+    outcome, _ = run(guarded("acme", asking(answer)), Reply(200))
+
+    assert outcome == own("acme", answer) == Broken("acme", "the adapter answered no outcome of its own")
+
+
+def test_an_exception_is_told_by_type_and_place() -> None:
+    """Its text may quote what was sent."""
+    outcome, _ = run(guarded("acme", failing()), Reply(200))
+
+    assert isinstance(outcome, Broken)
+    assert outcome.error.startswith("ValueError at test_guarding.py:")
+
+
+def test_an_exception_that_was_never_raised_has_no_place() -> None:
+    """Its type is enough."""
+    assert broken("acme", ValueError("canary")) == Broken("acme", "ValueError")
+
+
+def test_what_ends_the_process_is_not_caught() -> None:
+    """Ctrl-C is nobody's bug."""
+
+    def interrupted() -> Exchange[Any]:
+        yield REQUEST
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(guarded("acme", interrupted()), Reply(200))

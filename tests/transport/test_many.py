@@ -1,0 +1,293 @@
+"""Many exchanges at once, from one thread, in a scripted world."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scripted import REQUEST, Script, ask, ask_twice_with_a_pause
+
+from replay_identity import RetryPolicy
+from replay_identity.exchange import Exchange, Lost, Pause, Reply, Request
+from replay_identity.pacing import Pace
+from replay_identity.transport import ManyTransport
+
+OK = Reply(200)
+ONCE = RetryPolicy(attempts=1, total=1e9)
+
+
+@attrs.define
+class World:
+    """A clock that only waiting moves, and a vendor that answers when told to.
+
+    Attributes:
+        answer: What the vendor says to a request.
+        latency: Seconds until it says so.
+    """
+
+    answer: Callable[[Request], Reply] = lambda _: OK
+    latency: float = 0.0
+    now: float = 0.0
+    sent: list[float] = attrs.field(factory=list[float])
+    most: int = 0
+    under_way: list[tuple[float, int, Reply]] = attrs.field(factory=list[tuple[float, int, Reply]])
+    results: list[Any] = attrs.field(factory=list[Any])
+    closed: bool = False
+
+    def start(self, ticket: int, request: Request, timeout: float) -> None:
+        """Answer later."""
+        assert timeout > 0
+        self.sent.append(self.now)
+        self.under_way.append((self.now + self.latency, ticket, self.answer(request)))
+        self.most = max(self.most, len(self.under_way))
+
+    def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
+        """Move the clock to the first answer, or by *timeout*."""
+        self.under_way.sort(key=lambda each: each[:2])
+        self.now = min(self.now + timeout, max(self.now, self.under_way[0][0]))
+        done = [(ticket, reply) for moment, ticket, reply in self.under_way if moment <= self.now]
+        self.under_way = [each for each in self.under_way if each[0] > self.now]
+        return done
+
+    def close(self) -> None:
+        """Remember it."""
+        self.closed = True
+
+    def transport(self, pace: Pace | None = None, retry: RetryPolicy = ONCE) -> ManyTransport:
+        """Return a transport in this world, whose waits only move the clock."""
+        transport = ManyTransport(self, pace or Pace(), retry=retry, timeout=10.0, clock=lambda: self.now)
+        transport._woken = Sleeper(self)  # type: ignore[assignment]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+        return transport
+
+    def run(self, transport: ManyTransport, *exchanges: Exchange[Any], until: float = 1e6) -> list[Any]:
+        """Run *exchanges* to their ends and return their results in the order of these."""
+        for exchange in exchanges:
+            transport.start(exchange, self.results.append)
+        while transport.in_flight and self.now < until:
+            transport.advance(1.0)
+        return self.results
+
+
+@attrs.define
+class Sleeper:
+    """An event that is never set and moves the clock."""
+
+    world: World
+
+    def wait(self, timeout: float) -> None:
+        """Move the clock."""
+        self.world.now += timeout
+
+    def clear(self) -> None:
+        """Nothing was set."""
+
+
+def test_runs_exchanges_at_the_same_time() -> None:
+    """A hundred slow answers take as long as one."""
+    world = World(latency=2.0)
+
+    results = world.run(world.transport(), *(ask() for _ in range(100)))
+
+    assert results == [OK] * 100
+    assert (world.most, world.now) == (100, 2.0)
+
+
+def test_pauses_do_not_hold_up_others() -> None:
+    """While one exchange pauses, the others go on; each goes on in time."""
+    world = World()
+
+    results = world.run(world.transport(), *(ask_twice_with_a_pause(seconds) for seconds in (30.0, 10.0, 20.0)))
+
+    assert results == [[200, 204, 200]] * 3
+    assert world.sent == [0.0, 0.0, 0.0, 10.0, 20.0, 30.0]
+
+
+def test_of_two_that_wait_for_the_same_moment_the_first_goes_first() -> None:
+    """Nobody is overtaken without a reason."""
+    world, order = World(), list[int]()
+
+    def remember(number: int) -> Exchange[None]:
+        yield Pause(5.0)
+        order.append(number)
+
+    world.run(world.transport(), *map(remember, range(20)))
+
+    assert order == list(range(20))
+
+
+def test_tries_again_without_holding_up_others() -> None:
+    """A failure costs its own exchange a wait."""
+    answers = iter([Reply(503), OK, OK])
+    world = World(answer=lambda _: next(answers))
+
+    results = world.run(world.transport(retry=RetryPolicy(attempts=2, wait_initial=8.0)), ask(), ask())
+
+    assert results == [OK, OK]
+    assert len(world.sent) == 3
+
+
+def test_nothing_is_sent_while_the_vendor_asks_for_a_break() -> None:
+    """Neither what is new nor what has waited for its slot."""
+    answers = iter([Reply(429, {"retry-after": "40"})])
+    world = World(answer=lambda _: next(answers, OK))
+    transport = world.transport(Pace(requests_per_minute=60))
+
+    world.run(transport, *(ask() for _ in range(5)))
+
+    assert world.sent[0] == 0.0
+    assert world.sent[1] >= 40.0
+    assert world.results.count(OK) == 4
+
+
+@given(
+    st.integers(1, 600),
+    st.lists(st.tuples(st.integers(1, 30), st.sampled_from([0.0, 0.05, 0.25, 3.0, 45.0])), max_size=12),
+)
+def test_no_minute_has_more_requests_than_the_quota(quota: int, steps: list[tuple[int, float]]) -> None:
+    """Even if the process is suspended now and then."""
+    world = World()
+    transport = world.transport(Pace(requests_per_minute=quota))
+    for count, suspended in steps:
+        for _ in range(count):
+            transport.start(ask(), world.results.append)
+        transport.advance(0.05)
+        world.now += suspended
+    world.run(transport)
+
+    assert len(world.results) == sum(count for count, _ in steps)
+    assert all(later - one >= 60 for one, later in zip(world.sent, world.sent[quota:], strict=False))
+
+
+def test_stopping_cuts_every_pause_short_and_sends_nothing_more() -> None:
+    """What was sent is waited for; what was not is told so."""
+    world = World(latency=5.0)
+    transport = world.transport(Pace(requests_per_minute=1))
+    paused: list[Reply] = []
+
+    def pause() -> Exchange[None]:
+        paused.append((yield Pause(1000.0)))
+        paused.append((yield REQUEST))
+        paused.append((yield Pause(1000.0)))
+
+    for exchange in (ask(), ask(), pause()):
+        transport.start(exchange, world.results.append)
+    transport.stop()
+    world.run(transport, ask())
+
+    assert [reply.lost for reply in paused] == [Lost.STOPPED] * 3
+    assert [reply if reply is None else reply.lost for reply in world.results] == [
+        Lost.STOPPED,
+        None,
+        Lost.STOPPED,
+        None,
+    ]
+    assert (len(world.sent), world.now, transport.in_flight) == (1, 5.0, 0)
+
+
+def test_an_exchange_that_raises_raises_for_whoever_runs_it() -> None:
+    """And is under way no more; the others are."""
+    world = World()
+    transport = world.transport()
+
+    def fail() -> Exchange[None]:
+        yield Pause(1.0)
+        raise ValueError("a bug")
+
+    transport.start(fail(), world.results.append)
+    with pytest.raises(ValueError, match="a bug"):
+        world.run(transport, ask())
+
+    assert world.run(transport) == [OK]
+    assert transport.in_flight == 0
+
+
+def test_an_exchange_that_yields_something_else_is_told() -> None:
+    """Where it stands, so that whoever guards it can say whose mistake it is."""
+
+    def odd() -> Any:
+        try:
+            yield "GET /"
+        except TypeError:
+            return "told"
+
+    world = World()
+
+    assert world.run(world.transport(), odd()) == ["told"]
+
+
+def test_an_exchange_may_start_another_when_it_ends() -> None:
+    """From the call that tells its result."""
+    world = World()
+    transport = world.transport()
+
+    transport.start(ask(), lambda _: transport.start(ask(), world.results.append))
+    world.run(transport)
+
+    assert world.results == [OK]
+
+
+def test_wakes_whoever_waits_for_nothing() -> None:
+    """From any thread."""
+    transport = ManyTransport(World(), Pace(), retry=ONCE)
+    started = time.monotonic()
+    threading.Timer(0.05, transport.wake).start()
+
+    transport.advance(20.0)
+
+    assert time.monotonic() - started < 5
+
+
+def test_closing_frees_the_sender() -> None:
+    """It is the transport's."""
+    world = World()
+
+    world.transport().close()
+
+    assert world.closed
+
+
+def test_shows_nothing_of_what_is_under_way() -> None:
+    """No request is in the repr of what waits."""
+    world = World()
+    transport = world.transport(Pace(requests_per_minute=1))
+    secret = Request("identify", "PUT", "https://vendor.example/canary", {"key": "canary"}, b"canary")
+    for _ in range(3):
+        transport.start(ask(secret), world.results.append)
+
+    assert "canary" not in repr(vars(transport))
+
+
+def talk(pauses: Sequence[float | None]) -> Exchange[list[tuple[int, Lost | None]]]:
+    """Send a request for each None and pause for each number, and return all that was sent back."""
+    heard: list[tuple[int, Lost | None]] = []
+    for seconds in pauses:
+        reply = yield REQUEST if seconds is None else Pause(seconds)
+        heard.append((reply.status, reply.lost))
+    return heard
+
+
+@given(
+    st.lists(st.none() | st.floats(0, 5), max_size=6),
+    st.lists(
+        st.sampled_from([OK, Reply(400), Reply(429), Reply(503), Reply(500), Reply(0, lost=Lost.NO_ANSWER)]),
+        min_size=1,
+        max_size=8,
+    ),
+    st.integers(1, 4),
+)
+def test_agrees_with_the_other_transports(pauses: list[float | None], replies: list[Reply], attempts: int) -> None:
+    """The same exchange and the same replies have the same result, blocking, awaiting and among many."""
+    retry = RetryPolicy(attempts=attempts, total=1e9)
+    left = list(replies)
+    world = World(answer=lambda _: left.pop(0) if len(left) > 1 else left[0])
+
+    blocking = Script(list(replies)).transport(retry).run(talk(pauses))
+    awaiting = asyncio.run(Script(list(replies)).async_transport(retry).run(talk(pauses)))
+    (among_many,) = world.run(world.transport(retry=retry), talk(pauses))
+
+    assert blocking == awaiting == among_many
