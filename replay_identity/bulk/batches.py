@@ -295,11 +295,15 @@ def word(route: Route, backend: SupportsBatch, user: UserTraits) -> BatchItem | 
     try:
         seen = route.see(user)
         item = backend.batch_item(seen) if isinstance(seen, UserTraits) else seen
-        if isinstance(item, BatchItem) and isinstance(item.content, bytes | None):
+        if isinstance(item, BatchItem) and _is_content(item.content):
             return item
         return own(route.name, item)
     except Exception as error:  # noqa: BLE001  # A bug of an adapter's, or of a route's, must not stop the run.
         return broken(route.name, error)
+
+
+def _is_content(content: object) -> bool:
+    return content is None or isinstance(content, bytes)
 
 
 def most_users(backend: SupportsBatch, options: DeliveryOptions) -> int:

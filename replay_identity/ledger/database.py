@@ -87,9 +87,18 @@ class Database:
             return _patiently(lambda: connection.execute(sql, parameters).fetchall())
 
     def copy_to(self, path: Path) -> None:
-        """Write a copy of the file, as it is now, to *path*."""
+        """Write a copy of the file, as it is now, to *path*, where there must be none."""
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except OSError as error:
+            raise LedgerError(str(path), f"cannot be made: {error.strerror}") from None
         with self._lent() as connection:
             connection.execute("VACUUM INTO ?", [str(path)])
+
+    def empty_log(self) -> None:
+        """Write the log back into the file; where another process is at it, its own turn does so."""
+        with self._lent() as connection, suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Write the log back into the file, so that nothing erased is left in it, and close."""

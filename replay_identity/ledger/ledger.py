@@ -112,7 +112,7 @@ class Ledger:
         Raises:
             InvalidTraitsError: A user has no id at all; then none of them is taken.
         """
-        wanted = {name: self._backend(name) for name in backends}
+        wanted = {name: self._register(name) for name in backends}
         given = [to_given(user, self._digests) for user in users]
         with self._database.transaction() as db:
             (version,) = db.execute("UPDATE ledger SET version = version + 1 RETURNING version").fetchone()
@@ -162,7 +162,7 @@ class Ledger:
 
     def start_job(self, backend: str, batch: Batch) -> Job:
         """Store a batch before it is sent."""
-        number = self._backend(backend)
+        number = self._register(backend)
         with self._database.transaction() as db:
             return insert_job(db, number, batch, _now())
 
@@ -223,6 +223,19 @@ class Ledger:
                 loss = read_loss(text)
             yield loss
 
+    def distrust(self, backend: str) -> None:
+        """Have whoever is put from now on sent to *backend* in full, whatever it confirmed.
+
+        For when it no longer holds what it confirmed: another account, a route that shows more, other limits.
+        """
+        number = self._backend(backend)
+        with self._database.transaction() as db:
+            db.execute("UPDATE held SET in_doubt = 1 WHERE backend = ?", [number])
+
+    def tidy(self) -> None:
+        """Empty SQLite's log into the file, so that no erased value is left in it."""
+        self._database.empty_log()
+
     def retry(self, backend: str) -> int:
         """Make everyone due again whom *backend* refused, and return how many they are."""
         number = self._backend(backend)
@@ -247,13 +260,20 @@ class Ledger:
         groups = (settlements[start : start + _GROUP] for start in range(0, len(settlements), _GROUP))
         return {place for group in groups for place in settle.settle(group)}
 
-    def _backend(self, name: str) -> int:
-        """Return the ledger's id of the backend of that *name*."""
-        if name not in self._backends:
+    def _register(self, name: str) -> int:
+        """Return the ledger's id of the backend of that *name*, which is given one if it is new."""
+        if not self._backend(name):
             with self._database.transaction() as db:
                 db.execute("INSERT OR IGNORE INTO backends (name) VALUES (?)", [name])
-                (number,) = db.execute("SELECT id FROM backends WHERE name = ?", [name]).fetchone()
-            self._backends[name] = number  # Only now is it on disk.
+        return self._backend(name)
+
+    def _backend(self, name: str) -> int:
+        """Return the ledger's id of the backend of that *name*; 0 if nobody was ever put for it."""
+        if name not in self._backends:
+            rows = self._database.rows("SELECT id FROM backends WHERE name = ?", name)
+            if not rows:
+                return 0
+            self._backends[name] = rows[0][0]
         return self._backends[name]
 
     def _in_groups(self, sql: str, backend: str) -> Iterator[tuple[Any, ...]]:

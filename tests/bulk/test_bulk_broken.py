@@ -1,5 +1,6 @@
 """Adapters with bugs: who met one is on record, and nobody else is held up."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,16 @@ from replay_identity.bulk.lanes import lane_to
 from replay_identity.errors import LedgerError
 from replay_identity.ledger import Ledger
 
+
+def say(answer: Any) -> Callable[..., Any]:
+    """Return what answers this to everything."""
+
+    def answer_it(*_: Any) -> Any:
+        return answer
+
+    return answer_it
+
+
 PATIENT = {"acme": FAST}
 
 
@@ -41,6 +52,7 @@ def run(world: World, backend: Acme, rows: list[UserTraits], **options: Any) -> 
     return report
 
 
+odd: Any = 5
 BROKEN: dict[str, Acme] = {
     "identify raises": Acme(act=fail),
     "identify answers nothing": Acme(act=lambda _: None),
@@ -48,17 +60,17 @@ BROKEN: dict[str, Acme] = {
     "batch_item raises": AcmeBatch(item=fail),
     "batch_item answers nothing": AcmeBatch(item=lambda _: None),
     "batch_item answers an outcome of another": AcmeBatch(item=lambda _: Accepted("logrocket")),
-    "batch_item holds no bytes": AcmeBatch(item=lambda _: BatchItem("acme", 5)),  # type: ignore[arg-type]  # pyright: ignore
+    "batch_item holds no bytes": AcmeBatch(item=lambda _: BatchItem("acme", odd)),
     "batch_body raises": AcmeBatch(body=fail),
     "create_job raises": AcmeBatch(create=fail),
-    "create_job answers nothing": AcmeBatch(create=lambda *_: None),
+    "create_job answers nothing": AcmeBatch(create=say(None)),
     "poll_job raises": AcmeBatch(poll=fail),
     "poll_job answers nothing": AcmeBatch(poll=lambda _: None),
     "collect_job raises": AcmeBatch(collect=fail),
     "collect_job answers nothing": AcmeBatch(collect=lambda _: None),
     "collect_job answers too few": AcmeBatch(collect=lambda _: (Accepted("acme"),)),
     "collect_job answers no outcomes": AcmeBatch(collect=lambda members: ("yes",) * len(members)),
-    "batch_contents raises": AcmeBatch(create=lambda *_: Rejected("acme", code="bad"), contents=fail),
+    "batch_contents raises": AcmeBatch(create=say(Rejected("acme", code="bad")), contents=fail),
 }
 
 
@@ -77,7 +89,7 @@ def test_a_bug_met_by_one_user_fails_nobody_else(world: World) -> None:
     """The others are taken, one by one and in batches."""
 
     def word(one: UserTraits) -> BatchItem:
-        return fail() if one.user_id == "u7" else BatchItem("acme", b"x")  # type: ignore[no-any-return]
+        return fail() if one.user_id == "u7" else BatchItem("acme", b"x")
 
     report = run(world, AcmeBatch(item=word), users(120))
 
@@ -155,7 +167,7 @@ def test_who_cannot_be_found_again_is_refused(world: World) -> None:
     "backend",
     [
         Acme(act=lambda _: Misconfigured("acme", "HTTP 401", "Check the key.")),
-        AcmeBatch(create=lambda *_: Misconfigured("acme", "HTTP 401", "Check the key.")),
+        AcmeBatch(create=say(Misconfigured("acme", "HTTP 401", "Check the key."))),
         AcmeBatch(poll=lambda _: Misconfigured("acme", "HTTP 401", "Check the key.")),
         AcmeBatch(collect=lambda _: Misconfigured("acme", "HTTP 401", "Check the key.")),
     ],
@@ -230,8 +242,8 @@ def test_an_error_of_the_ledger_while_settling_ends_the_run(world: World, monkey
 
 def test_a_bug_of_ours_ends_the_run_with_it(world: World) -> None:
     """It is not swallowed with its thread."""
-    with pytest.raises(ZeroDivisionError):
-        world.sync(users(3), sender=lambda connections: 1 // (connections * 0))
+    with pytest.raises(ValueError, match="canary"):
+        world.sync(users(3), sender=fail)
 
 
 def test_an_error_of_the_source_is_raised_as_it_is(world: World) -> None:

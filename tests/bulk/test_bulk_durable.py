@@ -29,9 +29,8 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def durable(world: World, **options: Any) -> DurableRouter:
     """Return a router to both vendors."""
-    return DurableRouter(
-        world.backends, **{"ledger": world.ledger, "options": world.options, "sender": world.sender, **options}
-    )
+    given: dict[str, Any] = {"ledger": world.ledger, "options": world.options, "sender": world.sender}
+    return DurableRouter(world.backends, **{**given, **options})
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -159,12 +158,12 @@ def test_refuses_what_it_cannot_keep(world: World) -> None:
 def test_many_threads_may_identify(world: World) -> None:
     """At once; the newest of each user is delivered."""
     with durable(world) as router:
-        threads = [
-            threading.Thread(
-                target=lambda number=number: [router.identify(one) for one in users(10, number=str(number))]
-            )
-            for number in range(8)
-        ]
+
+        def identify(number: str) -> None:
+            for one in users(10, number=number):
+                router.identify(one)
+
+        threads = [threading.Thread(target=identify, args=(str(number),)) for number in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -177,17 +177,20 @@ def test_waits_as_long_as_the_vendor_asks(make: Any) -> None:
     vendors.hold(10)
 
 
-def test_one_odd_row_does_not_fail_its_batch(make: Any) -> None:
-    """The vendor refuses the row; everybody else is taken."""
+def test_rows_that_the_vendor_refuses_fail_nobody_else(make: Any) -> None:
+    """They are on record, and taken when they are sent again on request."""
     vendors = make()
-    odd = users(1, plan="x" * 8000)[0]
+    vendors.fullstory.job_faults.add(JobFault(applies=30, lists_items=True))
 
-    report = sync(
-        [*users(500, plan="pro")[1:], odd], [vendors.backends[0]], ledger=vendors.ledger, options={"fullstory": QUICK}
-    )
+    report = vendors.sync(50)
 
-    assert_closed(report)
-    assert (report["fullstory"].accepted, report["fullstory"].rejected) == (500, 0)
+    refusals = {one.refusal for one in vendors.ledger.refused("fullstory")}
+    assert (report["fullstory"].accepted, report["fullstory"].rejected) == (30, 20)
+    assert {(type(refusal).__name__, refusal.code) for refusal in refusals} == {("Rejected", "server_error")}
+    vendors.ledger.retry("fullstory")
+    vendors.sync(0)
+    vendors.hold(50)
+    assert set(vendors.fullstory.applied.values()) == {1}
 
 
 def test_finds_the_row_for_which_a_batch_is_refused(make: Any) -> None:

@@ -1,7 +1,5 @@
 """A run without the vendors: what it would come to."""
 
-from collections.abc import Sequence
-
 import attrs
 import pytest
 from bulk.adapters import Acme, AcmeBatch, batch_limits
@@ -9,7 +7,7 @@ from bulk.worlds import FAST, World, assert_closed, user, users
 
 from replay_identity import Accepted, Route, UserTraits
 from replay_identity.backend import BatchItem, Plan
-from replay_identity.bulk import Effort, Progress, rehearse
+from replay_identity.bulk import Effort, rehearse
 from replay_identity.exchange import Request
 from replay_identity.outcome import Violation
 
@@ -21,7 +19,7 @@ def test_tells_what_a_run_would_do_and_does_nothing(world: World) -> None:
     world.sync(users(20, plan="pro"))
     rows = [*users(20, plan="pro"), *users(10, plan="free"), user("new", plan="x" * 2000), UserTraits(name="Ann")]
     applied = world.fullstory.total_applied
-    told: list[Sequence[Progress]] = []
+    told: list[object] = []
 
     rehearsed = rehearse(rows, world.backends, ledger=world.ledger, options=world.options, on_progress=told.append)
 

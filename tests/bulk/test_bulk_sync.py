@@ -425,7 +425,7 @@ def test_a_change_whose_answer_was_lost_is_undone(world: World) -> None:
 # More than one process
 
 
-def test_takes_turns_with_another_process(world: World, tmp_path: Path) -> None:
+def test_takes_turns_with_another_process(world: World) -> None:
     """Two runs on one ledger at once: each user is sent once, and both books close."""
     child = textwrap.dedent("""
         import sys
