@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, Self, TypeAlias, get_args
+from typing import Any, Final, Literal, Self, TypeAlias, cast, get_args
 
 import attrs
 
@@ -29,9 +29,6 @@ TRAIT_TYPES: Final[frozenset[str]] = frozenset(get_args(TraitType))
 USER_ID_NAMES: Final = ("user_id", "uid", "id")
 NAME_NAMES: Final = ("name", "display_name")
 EMAIL_NAMES: Final = ("email",)
-
-
-_put: Final = object.__setattr__
 
 
 def _checked_user_id(user_id: str | None) -> str | None:
@@ -135,21 +132,38 @@ class UserTraits:
         user_id, name, email = _lift(traits, USER_ID_NAMES), _lift(traits, NAME_NAMES), _lift(traits, EMAIL_NAMES)
         if cls is not UserTraits:  # It may have fields of its own.
             return cls(user_id, name=name, email=email, traits=traits)
-        # What the constructor does, without asking the fields that no row has: a bulk load makes millions of users.
-        user = cls.__new__(cls)
-        _put(user, "user_id", _checked_user_id(user_id))
-        _put(user, "name", _checked_name(name))
-        _put(user, "email", _checked_email(email))
-        _put(user, "traits", checked_traits(traits))
-        _put(user, "types", {})
-        _put(user, "observed_at", None)
-        _put(user, "vendor_ids", {})
-        return user
+        # Without asking the fields that no row has: a bulk load makes millions of users.
+        return cast(
+            "Self",
+            unchecked(_checked_user_id(user_id), _checked_name(name), _checked_email(email), checked_traits(traits)),
+        )
 
     def __repr__(self) -> str:
         """Show which user this is and what is known, by fingerprint and trait names, never by value."""
         names = ", ".join(printable(name) for name in self.traits)
         return f"UserTraits(user_id={fingerprint(self.user_id)}, traits=[{names}])"
+
+
+def unchecked(  # The fields, in their order.
+    user_id: str | None,
+    name: str | None,
+    email: str | None,
+    traits: Mapping[str, Any],
+    types: Mapping[str, TraitType] | None = None,
+    observed_at: datetime | None = None,
+    vendor_ids: Mapping[str, str] | None = None,
+) -> UserTraits:
+    """Return a user whose fields have all been checked before, several times as fast as the constructor does."""
+    user = object.__new__(UserTraits)
+    put = object.__setattr__
+    put(user, "user_id", user_id)
+    put(user, "name", name)
+    put(user, "email", email)
+    put(user, "traits", traits)
+    put(user, "types", {} if types is None else types)
+    put(user, "observed_at", observed_at)
+    put(user, "vendor_ids", {} if vendor_ids is None else vendor_ids)
+    return user
 
 
 def fingerprint(user_id: str | None) -> str:

@@ -29,6 +29,7 @@ TraitValue: TypeAlias = Scalar | Mapping[str, Any] | list[Any] | tuple[Any, ...]
 MAX_DEPTH: Final = 32
 # No vendor keeps a number beyond a 64-bit float's 1e308, and writing out 10**1_000_000 would be an attack on ourselves.
 MAX_EXPONENT: Final = 400
+_TEXTS: Final = frozenset({str})
 _TOO_LARGE: Final = 10**MAX_EXPONENT
 
 
@@ -137,11 +138,11 @@ def _checked_value(value: object, path: str, ancestors: tuple[object, ...]) -> A
     """Return *value* as one of the exact types that adapters know, or raise by *path*."""
     if value is None or value is REMOVE:
         return value
-    check = _check_of(type(value))
-    if check is not None:
+    kind: type[object] = type(value)
+    if kind is not dict and kind is not list and (check := _check_of(kind)) is not None:
         return check(value, path)
     if not (_is_mapping(value) or _is_sequence(value)):
-        hint = "use a list" if type(value) in {set, frozenset} else "convert it first"
+        hint = "use a list" if kind in {set, frozenset} else "convert it first"
         raise InvalidTraitsError(path, f"is {_article(type(value).__name__)}, which no trait can be; {hint}")
 
     if any(value is ancestor for ancestor in ancestors):
@@ -151,6 +152,8 @@ def _checked_value(value: object, path: str, ancestors: tuple[object, ...]) -> A
     ancestors = (*ancestors, value)
     if _is_mapping(value):
         return _checked_mapping(value, path, ancestors)
+    if set(map(type, value)) <= _TEXTS and "".join(value).isascii():
+        return tuple(value)  # As most lists are, and nothing is wrong with it.
     return tuple(_checked_item(item, f"{path}[{index}]", ancestors) for index, item in enumerate(value))
 
 

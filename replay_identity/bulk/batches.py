@@ -25,6 +25,8 @@ _LINGER: Final = 0.5
 # Fullstory forgets an idempotency key after 24 hours; from then on sending again could make a second, stale job
 # (https://developer.fullstory.com/server/idempotent-requests, read 2026-11-21). Seconds, an hour early.
 _KEY_LIFETIME: Final = 23 * 3600
+# A job of more users is first asked after so many times later.
+_POLLED_AT_ONCE: Final = 2500
 # Batches sent at once; each is held in memory until the vendor has taken it.
 _MOST_CREATING: Final = 3
 # Fullstory repeats a 500 for as long as it keeps the key, where it repeats no other refusal. So often it may do so
@@ -230,7 +232,9 @@ class Batches:
 
     def _poll(self, job: Job) -> Exchange[bool]:
         """Ask after *job* until it has ended; return False if the vendor lost it or it is left to a later run."""
-        for wait in self._waits(self.options.poll_initial, self.options.poll_max):
+        # A vendor takes longer over more users, and there are others to send meanwhile.
+        first = min(self.options.poll_max, self.options.poll_initial * max(1.0, job.size / _POLLED_AT_ONCE))
+        for wait in self._waits(first, self.options.poll_max):
             if (yield Pause(wait)).lost:
                 return False
             progress = yield from self.backend.poll_job(job.vendor_job or "")

@@ -10,6 +10,7 @@ from ..model import UserTraits
 from .digests import Digests, unpack
 from .encoding import decode, encoded_fields
 from .merging import without
+from .places import among
 
 
 @attrs.frozen
@@ -50,12 +51,13 @@ class Claiming:
         )
         places = list(islice((place for (place,) in due if place not in skip), count))
         due.close()
+        these, parameters = among(places)
         rows = self.db.execute(
             "SELECT desired.user, version, traits, in_doubt IS 0 AND losses.user IS NULL, fields FROM desired"
             " LEFT JOIN held ON held.backend = ? AND held.user = desired.user"
             " LEFT JOIN losses ON losses.backend = ? AND losses.user = desired.user"
-            f" WHERE desired.user IN ({','.join('?' * len(places))}) ORDER BY desired.user",
-            [self.backend, self.backend, *places],
+            f" WHERE desired.user {these} ORDER BY desired.user",
+            [self.backend, self.backend, *parameters],
         ).fetchall()
         claims = [
             self._filtered(place, version, traits, fields, whole=whole)

@@ -8,16 +8,18 @@ from uuid import UUID
 
 import orjson
 
-from ..model import UserTraits
+from ..model import UserTraits, unchecked
 from ..values import REMOVE, Removal, is_list, is_nested
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-# orjson takes integers from here to there; and a text, a boolean and a float come back as they went.
+# orjson takes integers from here to there; a text, a boolean and a float come back as they went.
 _SMALLEST: Final = -(2**63)
 _LARGEST: Final = 2**64 - 1
 _PLAIN: Final = frozenset[type[object]]({str, bool, float})
 _CONTAINERS: Final = frozenset[type[object]]({list, dict})
+
+_SORTED: Final = orjson.OPT_SORT_KEYS
 
 # A tagged value is an object of these two; a mapping is tagged too, so that none can be mistaken for one.
 _TAG: Final = "$"
@@ -54,25 +56,17 @@ def decode(encoded: bytes) -> UserTraits:
     for name, value in traits.items():
         if type(value) in _CONTAINERS:
             traits[name] = _with_tuples(value)
-    moment = content.get("observed_at")
-    return trusted(
+    get = content.get
+    moment = get("observed_at")
+    return unchecked(
         content["user_id"],
-        name=content.get("name"),
-        email=content.get("email"),
-        traits=traits,
-        types=content.get("types", {}),
-        observed_at=None if moment is None else from_microseconds(moment),
-        vendor_ids=content.get("vendor_ids", {}),
+        get("name"),
+        get("email"),
+        traits,
+        get("types"),
+        None if moment is None else from_microseconds(moment),
+        get("vendor_ids"),
     )
-
-
-def trusted(user_id: str | None, **others: object) -> UserTraits:
-    """Return a user of all their fields without checking any, since they were checked when the user was made."""
-    user = object.__new__(UserTraits)
-    object.__setattr__(user, "user_id", user_id)
-    for field, value in others.items():
-        object.__setattr__(user, field, value)
-    return user
 
 
 def encoded_fields(encoded: bytes) -> dict[str, bytes]:
@@ -81,7 +75,8 @@ def encoded_fields(encoded: bytes) -> dict[str, bytes]:
     A nested trait is one field, since no vendor says how it merges one with what it has.
     """
     content: dict[str, Any] = orjson.loads(encoded)
-    fields = {f"traits.{name}": canonical(value) for name, value in content["traits"].items()}
+    # As `canonical` says it, but for the call.
+    fields = {f"traits.{name}": orjson.dumps(value, None, _SORTED) for name, value in content["traits"].items()}
     for own in ("name", "email"):
         if own in content:
             fields[own] = canonical(content[own])
@@ -111,7 +106,7 @@ def from_microseconds(microseconds: int) -> datetime:
 
 def canonical(value: object) -> bytes:
     """Return *value* as JSON, the same for the same value."""
-    return orjson.dumps(value, None, orjson.OPT_SORT_KEYS)
+    return orjson.dumps(value, None, _SORTED)
 
 
 def _is_plain(value: object) -> bool:

@@ -3,22 +3,22 @@
 from collections.abc import Container, Mapping
 from typing import Any
 
-from ..model import UserTraits
+from ..model import UserTraits, unchecked
 from ..values import is_nested
-from .encoding import trusted, typed_field
+from .encoding import typed_field
 
 
 def merged(older: UserTraits, newer: UserTraits) -> UserTraits:
     """Return *older* with all that *newer* says; nested traits are merged name by name."""
     moments = [moment for moment in (older.observed_at, newer.observed_at) if moment is not None]
-    return trusted(
+    return unchecked(
         newer.user_id,
-        name=older.name if newer.name is None else newer.name,
-        email=older.email if newer.email is None else newer.email,
-        traits=_merged_traits(older.traits, newer.traits),
-        types={**older.types, **newer.types},
-        observed_at=max(moments, default=None),
-        vendor_ids={**older.vendor_ids, **newer.vendor_ids},
+        older.name if newer.name is None else newer.name,
+        older.email if newer.email is None else newer.email,
+        _merged_traits(older.traits, newer.traits),
+        {**older.types, **newer.types},
+        max(moments, default=None),
+        {**older.vendor_ids, **newer.vendor_ids},
     )
 
 
@@ -32,14 +32,14 @@ def without(user: UserTraits, fields: Container[str]) -> UserTraits:
     """Return *user* without the *fields* named as `field_names` names them, and their types."""
     traits = {name: value for name, value in user.traits.items() if f"traits.{name}" not in fields}
     types = {path: declared for path, declared in user.types.items() if typed_field(path, user.traits) not in fields}
-    return trusted(
+    return unchecked(
         user.user_id,
-        name=None if "name" in fields else user.name,
-        email=None if "email" in fields else user.email,
-        traits=traits,
-        types=types,
-        observed_at=user.observed_at,
-        vendor_ids=user.vendor_ids,
+        None if "name" in fields else user.name,
+        None if "email" in fields else user.email,
+        traits,
+        types,
+        user.observed_at,
+        user.vendor_ids,
     )
 
 

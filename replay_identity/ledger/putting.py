@@ -12,6 +12,7 @@ from ..model import UserTraits
 from .digests import Digests, pack, unpack
 from .encoding import decode, encode, to_microseconds
 from .merging import field_names, merged, without
+from .places import among
 
 # How a moment is kept beside the digest of its field's name.
 _MOMENT_BYTES: Final = 8
@@ -134,7 +135,10 @@ class Put:
             "INSERT INTO desired VALUES (?, ?, ?)", [(place, self.version, given.encoded) for place, given in placed]
         )
         for name, backend in self.backends.items():
-            self.db.executemany("INSERT INTO due VALUES (?, ?)", [(backend, place) for place in places])
+            self.db.execute(
+                "INSERT INTO due SELECT ?, user FROM desired WHERE user BETWEEN ? AND ?",
+                [backend, last + 1 - len(batch), last],
+            )
             self.counts[name].due += len(batch)
 
     def _put_known(self, met: Sequence[tuple[_Known, Given]]) -> None:
@@ -215,12 +219,12 @@ class Standing:
     def read(cls, db: sqlite3.Connection, backend: int, met: Iterable[tuple[_Known, Given]]) -> "Standing":
         """Return how the users *met* stand at the backend of that id."""
         places = [known.place for known, _ in met]
-        among = f"backend = ? AND user IN ({','.join('?' * len(places))})"
-        parameters = [backend, *places]
-        held = db.execute(f"SELECT user, whole, fields, in_doubt FROM held WHERE {among}", parameters)  # Marks.
+        these, parameters = among(places)
+        where = f"WHERE backend = {backend:d} AND user {these}"
+        held = db.execute(f"SELECT user, whole, fields, in_doubt FROM held {where}", parameters)
         return cls(
-            frozenset(user for (user,) in db.execute(f"SELECT user FROM due WHERE {among}", parameters)),
-            dict(db.execute(f"SELECT user, version FROM refusals WHERE {among}", parameters).fetchall()),
+            frozenset(user for (user,) in db.execute(f"SELECT user FROM due {where}", parameters)),
+            dict(db.execute(f"SELECT user, version FROM refusals {where}", parameters).fetchall()),
             {user: _Held(*row) for user, *row in held},
         )
 

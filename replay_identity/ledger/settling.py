@@ -9,6 +9,7 @@ from ..errors import printable
 from ..outcome import Accepted, Adjustment, Broken, Outcome, Rejected, Skipped
 from .digests import Digests, pack, unpack
 from .encoding import encoded_fields
+from .places import among
 from .reasons import Reasons, loss_text, read_loss, refusal_text
 
 
@@ -66,21 +67,23 @@ class Settle:
 
     def _due(self, places: Sequence[int]) -> dict[int, tuple[int, bytes]]:
         """Return what those of *places* who are due should be, and the version of it."""
+        these, parameters = among(places)
         rows = self.db.execute(
             "SELECT desired.user, version, traits FROM desired JOIN due ON backend = ? AND due.user = desired.user"
-            f" WHERE desired.user IN ({_marks(places)})",
-            [self.backend, *places],
+            f" WHERE desired.user {these}",
+            [self.backend, *parameters],
         )
         return {user: (version, traits) for user, version, traits in rows}
 
     def _erase(self, places: Sequence[int]) -> None:
         """Erase the values of the users whom no vendor needs them for any more."""
+        these, parameters = among(places)
         self.db.execute(
-            f"DELETE FROM desired WHERE user IN ({_marks(places)})"
+            f"DELETE FROM desired WHERE user {these}"
             " AND NOT EXISTS (SELECT 1 FROM due WHERE backend IN (SELECT id FROM backends) AND due.user = desired.user)"
             " AND NOT EXISTS"
             " (SELECT 1 FROM refusals WHERE backend IN (SELECT id FROM backends) AND refusals.user = desired.user)",
-            places,
+            parameters,
         )
 
     def _hold(self, confirmed: Mapping[int, bytes]) -> None:
@@ -95,8 +98,9 @@ class Settle:
         self.db.executemany("INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, 0)", rows)
 
     def _held_before(self, places: Collection[int]) -> dict[int, bytes]:
+        these, parameters = among(places)
         rows = self.db.execute(
-            f"SELECT user, fields FROM held WHERE backend = ? AND user IN ({_marks(places)})", [self.backend, *places]
+            f"SELECT user, fields FROM held WHERE backend = ? AND user {these}", [self.backend, *parameters]
         )
         return dict(rows.fetchall())
 
@@ -105,8 +109,11 @@ class Settle:
 
         Others of the fields stand, and nothing is in doubt any more.
         """
-        among = f"backend = ? AND in_doubt AND user IN ({_marks(skipped)})"
-        doubted = self.db.execute(f"SELECT user, fields FROM held WHERE {among}", [self.backend, *skipped]).fetchall()
+        these, parameters = among(skipped)
+        doubted = self.db.execute(
+            f"SELECT user, fields FROM held WHERE backend = ? AND in_doubt AND user {these}",
+            [self.backend, *parameters],
+        ).fetchall()
         rows: list[tuple[bytes, int, int]] = []
         for place, fields in doubted:
             names = self.digests.of_fields(skipped[place])
@@ -138,15 +145,15 @@ class Settle:
         )
 
     def _lost_before(self, places: Sequence[int]) -> list[tuple[int, str]]:
+        these, parameters = among(places)
         return self.db.execute(
-            "SELECT user, text FROM losses JOIN reasons ON id = reason"
-            f" WHERE backend = ? AND user IN ({_marks(places)})",
-            [self.backend, *places],
+            f"SELECT user, text FROM losses JOIN reasons ON id = reason WHERE backend = ? AND user {these}",
+            [self.backend, *parameters],
         ).fetchall()
 
     def _delete(self, table: str, places: Sequence[int]) -> None:
-        among = f"backend = ? AND user IN ({_marks(places)})"
-        self.db.execute(f"DELETE FROM {table} WHERE {among}", [self.backend, *places])  # Ours.
+        these, parameters = among(places)
+        self.db.execute(f"DELETE FROM {table} WHERE backend = ? AND user {these}", [self.backend, *parameters])
 
 
 def lossy(outcome: Outcome) -> tuple[Adjustment, ...]:
@@ -158,7 +165,3 @@ def lossy(outcome: Outcome) -> tuple[Adjustment, ...]:
 
 def _is_about(loss: Adjustment, field: str) -> bool:
     return loss.path == field or loss.path.startswith((f"{field}.", f"{field}["))
-
-
-def _marks(values: Collection[object]) -> str:
-    return ",".join("?" * len(values))

@@ -239,10 +239,11 @@ def test_starts_anew_in_what_looks_like_a_child(world: World, monkeypatch: pytes
     with durable(world) as router:
         router.identify(user("u0", plan="pro"))
         assert router.flush(10.0)
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "getpid", lambda: 4711)
-            router.close()
-            router.identify(user("u1", plan="pro"))
+        earlier = router._closing  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        monkeypatch.setattr(os, "getpid", lambda: 4711)
+        router.identify(user("u1", plan="pro"))
+        earlier.set()
+        assert router.flush(10.0)
 
 
 def test_threads_are_started_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,15 +39,9 @@ class Vendors:
 
     def sync(self, count: int, **options: Any) -> SyncReport:
         """Deliver so many users."""
-        report = sync(
-            users(count, plan="pro"),
-            self.backends,
-            ledger=self.ledger,
-            options={
-                "fullstory": attrs.evolve(QUICK, **options.get("fullstory", {})),
-                "logrocket": attrs.evolve(QUICK, **options.get("logrocket", {})),
-            },
-        )
+        names = [backend.name for backend in self.backends]
+        chosen = {name: attrs.evolve(QUICK, **options.get(name, {})) for name in names}
+        report = sync(users(count, plan="pro"), self.backends, ledger=self.ledger, options=chosen)
         assert_closed(report)
         return report
 

@@ -200,7 +200,7 @@ class World:
         for each in self.lines:
             each.calm()
             # A slow job would keep the run alive for ever.
-            each.before = lambda count: stop.set() if count > number + 20 else None
+            each.before = lambda count: stop.set() if count > number + 150 else None
         if acted:
             line.after = die
         else:

@@ -6,14 +6,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from children import in_children
 from servers import OK, serving, silent
 
 from replay_identity.exchange import Lost, Reply, Request
-from replay_identity.transport import ManySender, many_sender
+from replay_identity.transport import ManySender, curl_sender, many_sender, thread_sender
 from replay_identity.transport.curl_sender import CurlSender
 from replay_identity.transport.thread_sender import ThreadSender
 
@@ -304,7 +304,8 @@ def test_begins_anew_under_another_process_id(make: Make, monkeypatch: pytest.Mo
         sender.start(0, put(served.url), 10.0)
         all_replies(sender, 1)
         sender.start(1, put(f"http://127.0.0.1:{port}/"), 10.0)
-        monkeypatch.setattr(os, "getpid", lambda: -1)
+        for module in (curl_sender, thread_sender):
+            monkeypatch.setattr(module, "os", SimpleNamespace(getpid=lambda: -1, environ=os.environ))
         sender.start(2, put(served.url), 10.0)
 
         assert all_replies(sender, 1)[2].status == 200
