@@ -17,7 +17,7 @@ User: TypeAlias = UserTraits | Row | BadRow
 
 MOST_BAD_ROWS: Final = 20
 # Rows taken in at once.
-_GROUP: Final = 1000
+_GROUP: Final = 2000
 _NO_ID: Final = "is an anonymous user, whom a ledger could not find again"
 
 

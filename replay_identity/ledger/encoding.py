@@ -1,6 +1,6 @@
 """Users as the ledger keeps them until they are delivered: JSON, with a tag on each value that JSON has no type for."""
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, cast
@@ -17,6 +17,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _SMALLEST: Final = -(2**63)
 _LARGEST: Final = 2**64 - 1
 _PLAIN: Final = frozenset[type[object]]({str, bool, float})
+_USUALLY_PLAIN: Final = _PLAIN | {int}
 _CONTAINERS: Final = frozenset[type[object]]({list, dict})
 
 _SORTED: Final = orjson.OPT_SORT_KEYS
@@ -28,13 +29,22 @@ _VALUE: Final = "="
 
 def encode(user: UserTraits) -> bytes:
     """Return *user* as bytes."""
+    traits = user.traits.items()
+    odd = [name for name, value in traits if type(value) not in _USUALLY_PLAIN and not _is_plain(value)]
+    try:
+        return _encode(user, odd)
+    except TypeError:  # An integer of more than 64 bits.
+        return _encode(user, [name for name, value in traits if not _is_plain(value)])
+
+
+def _encode(user: UserTraits, odd: Sequence[str]) -> bytes:
+    """Return *user* as bytes, with the traits tagged whose names are *odd*."""
     content: dict[str, Any] = {"user_id": user.user_id}
     if user.name is not None:
         content["name"] = user.name
     if user.email is not None:
         content["email"] = user.email
     content["traits"] = user.traits
-    odd = [name for name, value in user.traits.items() if type(value) not in _PLAIN and not _is_plain(value)]
     if odd:
         content["traits"] = {**user.traits, **{name: _tagged(user.traits[name]) for name in odd}}
         content["tagged"] = odd
@@ -113,10 +123,10 @@ def _is_plain(value: object) -> bool:
     """Tell whether JSON has a type for *value*."""
     if type(value) is int:
         return _SMALLEST <= value <= _LARGEST
-    if is_nested(value):
-        return all(map(_is_plain, value.values()))
     if is_list(value):
-        return all(map(_is_plain, value))
+        return set(map(type, value)) <= _PLAIN or all(map(_is_plain, value))
+    if is_nested(value):
+        return set(map(type, value.values())) <= _PLAIN or all(map(_is_plain, value.values()))
     return type(value) in _PLAIN
 
 
