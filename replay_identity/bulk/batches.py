@@ -54,7 +54,7 @@ class Batches:
         backend: The same backend, as one that takes batches.
         outbox: Who is to be sent.
         transport: What sends.
-        on_misconfigured: Is told when the settings must change before anyone is taken.
+        on_problem: Is told the answer that leaves no hope for this run: the settings are wrong, or nothing else comes.
         options: How large batches are, and how soon they are asked after.
         clock: Seconds since some fixed moment.
         now: Seconds since 1970.
@@ -64,7 +64,7 @@ class Batches:
     backend: SupportsBatch
     outbox: LedgerOutbox
     transport: ManyTransport
-    on_misconfigured: Callable[[Misconfigured], None]
+    on_problem: Callable[[Outcome], None]
     options: DeliveryOptions
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
@@ -173,6 +173,9 @@ class Batches:
 
     def _see_through(self, job: Job, *, is_uncertain: bool) -> Exchange[None]:
         """Create *job* unless it is named already, poll it until it ends, and take note of what became of its users."""
+        if is_uncertain and not job.vendor_job and self._is_key_forgotten(job):
+            self.outbox.end_job(job)
+            return
         named = job if job.vendor_job else (yield from self._create(job, is_uncertain=is_uncertain))
         if named is not None and (yield from self._poll(named)):
             self._is_refused = False
@@ -184,12 +187,9 @@ class Batches:
         Once an answer was lost, the same bytes go out under the same key until the vendor tells what became of them:
         whatever is sent later must not be overtaken.
         """
-        refusals = 0
+        refusals, patience = 0, self.options.patience
         self._creating.add(job.idempotency_key)
         for wait in self._waits(self.options.wait_initial, self.options.wait_max):
-            if is_uncertain and self.now() - job.created_at > _KEY_LIFETIME:
-                self.outbox.end_job(job)
-                return None
             body = self.ledger.body(job)
             created = yield from self.backend.create_job(body, idempotency_key=job.idempotency_key)
             match created:
@@ -200,7 +200,7 @@ class Batches:
                     self._take_apart(job, body, created)
                     return None
                 case Misconfigured():
-                    self.on_misconfigured(created)
+                    self.on_problem(created)
                     return None
                 case Unavailable(cause=cause):
                     refusals += cause.startswith(_REPLAYED)
@@ -212,9 +212,16 @@ class Batches:
                     is_uncertain = True
                 case _:
                     assert_never(created)
-            if (yield Pause(wait)).lost:
+            patience -= wait
+            if patience <= 0:
+                self.on_problem(created)
+                return None
+            if (yield Pause(wait)).lost or self._is_key_forgotten(job):
                 return None
         return None  # pragma: no cover  # The waits never end.
+
+    def _is_key_forgotten(self, job: Job) -> bool:
+        return self.now() - job.created_at > _KEY_LIFETIME
 
     def _take_apart(self, job: Job, body: bytes, refused: TooLarge | Rejected) -> None:
         """Send the halves of a batch that was refused as a whole, so that one user does not fail the others."""
@@ -233,6 +240,7 @@ class Batches:
     def _poll(self, job: Job) -> Exchange[bool]:
         """Ask after *job* until it has ended; return False if the vendor lost it or it is left to a later run."""
         # A vendor takes longer over more users, and there are others to send meanwhile.
+        patience = self.options.patience
         first = min(self.options.poll_max, self.options.poll_initial * max(1.0, job.size / _POLLED_AT_ONCE))
         for wait in self._waits(first, self.options.poll_max):
             if (yield Pause(wait)).lost:
@@ -245,10 +253,15 @@ class Batches:
                     self._send_again(job, "the vendor no longer knows the batch")
                     return False
                 case Misconfigured():
-                    self.on_misconfigured(progress)
+                    self.on_problem(progress)
                     return False
-                case JobProgress() | Unavailable() | Unknown():
-                    pass
+                case JobProgress():
+                    patience = self.options.patience
+                case Unavailable() | Unknown():
+                    patience -= wait
+                    if patience <= 0:
+                        self.on_problem(progress)
+                        return False
                 case _:
                     assert_never(progress)
         return False  # pragma: no cover  # The waits never end.
@@ -257,6 +270,7 @@ class Batches:
         """Take note of what became of the users of *job*."""
         members = self.ledger.members(job)
         named = [member.named() for member in members]
+        patience = self.options.patience
         for wait in self._waits(  # pragma: no branch  # The waits never end.
             self.options.wait_initial, self.options.wait_max
         ):
@@ -269,10 +283,13 @@ class Batches:
                     self._send_again(job, "the vendor does not show what became of the batch")
                     return
                 case Misconfigured():
-                    self.on_misconfigured(collected)
+                    self.on_problem(collected)
                     return
                 case Unavailable() | Unknown():
-                    pass
+                    patience -= wait
+                    if patience <= 0:
+                        self.on_problem(collected)
+                        return
                 case _:
                     assert_never(collected)
             if (yield Pause(wait)).lost:

@@ -8,7 +8,7 @@ import attrs
 
 from ..backend import SupportsBatch
 from ..delivery_options import DeliveryOptions
-from ..outcome import Misconfigured, explain
+from ..outcome import Outcome, explain
 from ..pacing import Pace
 from ..retry import RetryPolicy
 from ..route import Route
@@ -99,6 +99,7 @@ class Delivery:
                 if is_complete and self.outbox.is_empty():
                     break
             transport.advance(_TICK)
+            self.outbox.tick()
             self._lose_patience()
         transport.stop()
         while transport.in_flight:
@@ -125,9 +126,9 @@ class Delivery:
     def _transport(self, sender: ManySender, retry: RetryPolicy) -> ManyTransport:
         return ManyTransport(sender, self._pace, retry=retry, timeout=self.options.timeout, clock=self.clock)
 
-    def _give_up(self, misconfigured: Misconfigured) -> None:
-        self.books.problem = explain(misconfigured)
-        self.books.add(misconfigured)
+    def _give_up(self, outcome: Outcome) -> None:
+        self.books.problem = explain(outcome)
+        self.books.add(outcome)
 
     def _lose_patience(self) -> None:
         failure = self._pace.failure

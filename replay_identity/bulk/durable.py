@@ -18,12 +18,12 @@ from ..ledger import Ledger
 from ..model import UserTraits
 from ..route import Route, routes_to
 from ..transport import many_sender
-from .lanes import MakeSender, lane_to, options_by_name
+from .lanes import NEXT_TRY, MakeSender, lane_to, options_by_name
 
 _logger = logging.getLogger("replay_identity.durable")
 
 # Seconds after which a delivery starts over, and with it the count of users whom it could not settle.
-_SHIFT: Final = 600.0
+_SHIFT: Final = 60.0
 # Seconds before a backend with wrong settings, or a ledger that cannot be written, is tried again.
 _AFTER_TROUBLE: Final = 30.0
 _TICK: Final = 0.02
@@ -48,7 +48,7 @@ class _Shift:
 class DurableRouter:
     """Tell every backend who a user is, at latest when it can be reached again. Safe under threads and after a fork.
 
-    `identify` returns once the user is on disk, in a fraction of a millisecond; one thread for each backend delivers.
+    `identify` returns once the user is on disk; one thread for each backend delivers.
     Several updates of one user may become one request. Whatever ends the process, the next one goes on; so does
     ``replay-identity deliver``.
 
@@ -149,6 +149,8 @@ class DurableRouter:
         """Deliver until there is nothing to do after a while; return what is wrong, if anything is."""
         lane = lane_to(route, self._ledger, self._options[route.name])
         lane.run(_Shift(self._closing, time.monotonic() + _SHIFT), self._sender)
+        # Another process that has rows of its own to deliver gets its turn.
+        self._closing.wait(3 * NEXT_TRY)
         return lane.books.problem
 
     def __enter__(self) -> Self:

@@ -82,6 +82,6 @@ class Intake:
             for lane in self.lanes:
                 lane.put(users)
             return
-        counts = self.ledger.put(users, [lane.books.backend for lane in self.lanes])
+        counts = self.ledger.put(users, [lane.books.backend for lane in self.lanes], whole=True)
         for lane in self.lanes:
             lane.books.put.add(counts[lane.books.backend])

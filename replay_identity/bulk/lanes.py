@@ -24,7 +24,7 @@ from .report import Progress
 MakeSender: TypeAlias = Callable[[int], ManySender]
 
 # Seconds between two tries to get the right to deliver.
-_NEXT_TRY: Final = 0.1
+NEXT_TRY: Final = 0.1
 
 
 @attrs.define(eq=False)
@@ -51,6 +51,11 @@ class Lane:
     def is_alive(self) -> bool:
         """Tell whether the thread still runs."""
         return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def is_keeping_up(self) -> bool:
+        """Tell whether the thread delivers, and neither has ended nor waits for another process."""
+        return self.is_alive and not self._is_waiting
 
     def put(self, users: Sequence[UserTraits]) -> None:
         """Hand *users* over where there is no ledger to take them from."""
@@ -99,7 +104,10 @@ class Lane:
 
     @contextmanager
     def _turn(self, signals: Signals) -> Generator[bool]:
-        """Hold the right to deliver, for which another process may have to be waited for; False if stopped before."""
+        """Hold the right to deliver, for which another process may have to be waited for.
+
+        Yield False if stopped before, or if that process has sent everyone.
+        """
         if self.ledger is None:
             yield True
             return
@@ -109,7 +117,9 @@ class Lane:
                 if is_ours:
                     yield True
                     return
-            sleep(_NEXT_TRY)
+            if signals.is_complete() and not self.outbox.pending():
+                break
+            sleep(NEXT_TRY)
         yield False
 
 

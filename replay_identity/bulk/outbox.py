@@ -39,6 +39,10 @@ class Outbox(Protocol):
         """Write down what was taken note of."""
         ...
 
+    def tick(self) -> None:
+        """Write down what has waited for long enough."""
+        ...
+
     def is_empty(self) -> bool:
         """Tell whether nobody is left to be sent, now and under way."""
         ...
@@ -83,6 +87,7 @@ class LedgerOutbox:
     _after: int = attrs.field(default=0, init=False)
     _look_at: float = attrs.field(default=0.0, init=False)
     _flush_at: float = attrs.field(default=0.0, init=False)
+    _is_untidy: bool = attrs.field(default=False, init=False)
 
     def next(self) -> Claim | None:
         """Return somebody to send who is not under way, or None if there is nobody just now."""
@@ -98,7 +103,7 @@ class LedgerOutbox:
         if not self._settlements:
             self._flush_at = self.clock() + _SOON
         self._settlements.append(Settlement(claim.place, claim.version, outcome))
-        if len(self._settlements) >= _GROUP or self.clock() >= self._flush_at:
+        if len(self._settlements) >= _GROUP:
             self.flush()
 
     def flush(self) -> None:
@@ -106,6 +111,11 @@ class LedgerOutbox:
         settlements, self._settlements = self._settlements, []
         if settlements:
             self._count(settlements, self.ledger.settle(self.backend, settlements))
+
+    def tick(self) -> None:
+        """Write down what has waited for long enough."""
+        if self._settlements and self.clock() >= self._flush_at:
+            self.flush()
 
     def is_empty(self) -> bool:
         """Tell whether nobody is left to be sent, now and under way, but for those this run has given up on."""
@@ -143,6 +153,7 @@ class LedgerOutbox:
         if len(claims) < _GROUP:
             # At the end: the next look starts over, after a while, for those who failed or were put meanwhile.
             self._after, self._look_at = 0, now + _SOON
+            self._tidy()
         else:
             self._after = claims[-1].place
         for claim in claims:
@@ -154,6 +165,12 @@ class LedgerOutbox:
                 self.settle(claim, known)
         return bool(claims)
 
+    def _tidy(self) -> None:
+        """When everyone is settled, have SQLite forget what was erased."""
+        if self._is_untidy and not self._under_way:
+            self.ledger.tidy()
+            self._is_untidy = False
+
     def _known(self, claim: Claim) -> Outcome | None:
         """Return what becomes of a claim where that is known without the adapter."""
         if claim.unchanged:
@@ -164,6 +181,7 @@ class LedgerOutbox:
         return None
 
     def _count(self, settlements: Sequence[Settlement], settled: set[int]) -> None:
+        self._is_untidy = self._is_untidy or bool(settled)
         for settlement in settlements:
             place = settlement.place
             self._under_way.discard(place)
@@ -219,6 +237,9 @@ class DirectOutbox:
 
     def flush(self) -> None:
         """Do nothing: nothing is kept."""
+
+    def tick(self) -> None:
+        """Do nothing, as `flush`."""
 
     def is_empty(self) -> bool:
         """Tell whether nobody is left to be sent, now and under way."""

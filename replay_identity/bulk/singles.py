@@ -21,13 +21,13 @@ class Singles:
         route: The backend, and what it may see.
         outbox: Who is to be sent.
         transport: What sends.
-        on_misconfigured: Is told when the settings must change before anyone is taken.
+        on_problem: Is told the answer that leaves no hope for this run: the settings are wrong.
     """
 
     route: Route
     outbox: Outbox
     transport: ManyTransport
-    on_misconfigured: Callable[[Misconfigured], None]
+    on_problem: Callable[[Outcome], None]
 
     def launch(self, *, is_last: bool) -> None:  # noqa: ARG002  # As `Batches`.
         """Start as many requests as may be in flight."""
@@ -42,4 +42,4 @@ class Singles:
     def _land(self, claim: Claim, outcome: Outcome) -> None:
         self.outbox.settle(claim, outcome)
         if isinstance(outcome, Misconfigured):
-            self.on_misconfigured(outcome)
+            self.on_problem(outcome)

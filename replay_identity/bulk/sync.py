@@ -33,6 +33,7 @@ def sync(
     ledger: Ledger | None,
     options: Mapping[str, DeliveryOptions] | None = None,
     on_progress: OnProgress | None = None,
+    resend: bool = False,
     stop: Event | None = None,
     sender: MakeSender = many_sender,
 ) -> SyncReport:
@@ -47,6 +48,8 @@ def sync(
             settled when the run ends is lost to later ones.
         options: How fast and how patiently, by name of the backend.
         on_progress: Is told a few times a second how far each backend is.
+        resend: Whether to send also what the vendors confirmed before, for when they no longer hold it: another
+            account, a route that shows more, other limits.
         stop: Set it to have the run come to an end: nothing more is sent, requests under way are waited for.
         sender: Makes what sends so many requests at once.
 
@@ -55,7 +58,11 @@ def sync(
         LedgerError: The ledger cannot be read or written.
         SourceError: Not even the first row can be read.
     """
-    run = _Run(lanes_to(backends, ledger, options), ledger, sender, on_progress, stop or Event())
+    lanes = lanes_to(backends, ledger, options)
+    if resend and ledger is not None:
+        for lane in lanes:
+            ledger.distrust(lane.books.backend)
+    run = _Run(lanes, ledger, sender, on_progress, stop or Event())
     return run.run(users)
 
 
@@ -126,7 +133,7 @@ class _Run:
 
     def _is_far_ahead(self) -> bool:
         most = _MOST_AHEAD if self.ledger is not None else _MOST_AHEAD_WITHOUT_LEDGER
-        behind = [lane.books.given - lane.books.settled for lane in self.lanes if lane.is_alive]
+        behind = [lane.books.given - lane.books.settled for lane in self.lanes if lane.is_keeping_up]
         return bool(behind) and min(behind) > most and not self.stop.is_set()
 
     def _wait_while(self, condition: Callable[[], bool]) -> None:

@@ -103,11 +103,19 @@ class Ledger:
         """Write a copy of the ledger, as it is now, to *path*."""
         self._database.copy_to(path)
 
-    def put(self, users: Iterable[UserTraits], backends: Iterable[str]) -> Mapping[str, PutCounts]:
+    def put(
+        self, users: Iterable[UserTraits], backends: Iterable[str], *, whole: bool = False
+    ) -> Mapping[str, PutCounts]:
         """Take in what *users* should be at the *backends* of these names; it is on disk when this returns.
 
         Traits given now are merged into those given before. Of two that say when they were observed, the newer wins;
         otherwise the later.
+
+        Args:
+            users: Users, of whom nobody is anonymous.
+            backends: Names of the backends.
+            whole: Whether each user says all that is wanted of them, as a row of a source does. Then what was refused
+                and is not said again is wanted no more, instead of being refused for ever.
 
         Raises:
             InvalidTraitsError: A user has no id at all; then none of them is taken.
@@ -116,7 +124,7 @@ class Ledger:
         given = [to_given(user, self._digests) for user in users]
         with self._database.transaction() as db:
             (version,) = db.execute("UPDATE ledger SET version = version + 1 RETURNING version").fetchone()
-            put = Put(db, self._digests, wanted, version)
+            put = Put(db, self._digests, wanted, version, whole)
             for batch in _without_repetitions(given):
                 put.put(batch)
         return put.counts

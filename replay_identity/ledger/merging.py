@@ -3,8 +3,8 @@
 from collections.abc import Container, Mapping
 from typing import Any
 
-from ..model import UserTraits, unchecked
-from ..values import is_nested
+from ..model import TraitType, UserTraits, unchecked
+from ..values import REMOVE, is_nested
 from .encoding import typed_field
 
 
@@ -22,6 +22,20 @@ def merged(older: UserTraits, newer: UserTraits) -> UserTraits:
     )
 
 
+def replaced(older: UserTraits, newer: UserTraits) -> UserTraits:
+    """Return *newer*, with what only *older* tells and no row can: the vendors' ids, types, and traits to clear."""
+    removals = {name: value for name, value in older.traits.items() if value is REMOVE}
+    return unchecked(
+        newer.user_id,
+        newer.name,
+        newer.email,
+        {**removals, **newer.traits},
+        {**older.types, **newer.types},
+        newer.observed_at,
+        {**older.vendor_ids, **newer.vendor_ids},
+    )
+
+
 def field_names(user: UserTraits) -> list[str]:
     """Return the names of what *user* says: name, e-mail address and the outermost name of each trait."""
     own = [name for name in ("name", "email") if getattr(user, name) is not None]
@@ -31,7 +45,9 @@ def field_names(user: UserTraits) -> list[str]:
 def without(user: UserTraits, fields: Container[str]) -> UserTraits:
     """Return *user* without the *fields* named as `field_names` names them, and their types."""
     traits = {name: value for name, value in user.traits.items() if f"traits.{name}" not in fields}
-    types = {path: declared for path, declared in user.types.items() if typed_field(path, user.traits) not in fields}
+    types: dict[str, TraitType] = {
+        path: declared for path, declared in user.types.items() if typed_field(path, user.traits) not in fields
+    }
     return unchecked(
         user.user_id,
         None if "name" in fields else user.name,

@@ -11,7 +11,7 @@ from ..errors import InvalidTraitsError
 from ..model import UserTraits
 from .digests import Digests, pack, unpack
 from .encoding import decode, encode, to_microseconds
-from .merging import field_names, merged, without
+from .merging import field_names, merged, replaced, without
 from .places import among
 
 # How a moment is kept beside the digest of its field's name.
@@ -93,12 +93,14 @@ class Put:
         digests: The ledger's digests.
         backends: Ids in the ledger by name of the backends that the users are for.
         version: Number of this transaction, above all earlier ones.
+        whole: Whether each user says all that is wanted of them, as a row of a source does and an event does not.
     """
 
     db: sqlite3.Connection
     digests: Digests
     backends: Mapping[str, int]
     version: int
+    whole: bool = False
     counts: dict[str, PutCounts] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -143,9 +145,11 @@ class Put:
 
     def _put_known(self, met: Sequence[tuple[_Known, Given]]) -> None:
         standings = {name: Standing.read(self.db, backend, met) for name, backend in self.backends.items()}
+        due_somewhere = self._due_somewhere(met) if self.whole else frozenset[int]()
         for known, given in met:
             fresh = self._take_moments(known, given)
-            desired = fresh.encoded if known.desired is None else encode(merged(decode(known.desired), fresh.user))
+            is_mended = self.whole and fresh is given and known.place not in due_somewhere
+            desired = _desired(known, fresh, is_mended=is_mended)
             changed = desired != known.desired
             due = [
                 backend
@@ -157,6 +161,11 @@ class Put:
             for backend in due:
                 self.db.execute("INSERT INTO due VALUES (?, ?)", [backend, known.place])
                 self.db.execute("DELETE FROM refusals WHERE backend = ? AND user = ?", [backend, known.place])
+
+    def _due_somewhere(self, met: Sequence[tuple[_Known, Given]]) -> frozenset[int]:
+        these, parameters = among([known.place for known, _ in met])
+        rows = self.db.execute(f"SELECT user FROM backends JOIN due ON backend = id WHERE user {these}", parameters)
+        return frozenset(place for (place,) in rows)
 
     def _becomes_due(
         self, standing: "Standing", counts: PutCounts, known: _Known, given: Given, *, changed: bool
@@ -205,6 +214,14 @@ class Put:
         if user.observed_at is None:
             return pack({name: moment for name, moment in known.items() if name not in names})
         return pack({**known, **dict.fromkeys(names, _packed(user.observed_at))})
+
+
+def _desired(known: _Known, given: Given, *, is_mended: bool) -> bytes:
+    """Return what a user should be from now on; of one who is *mended* after a refusal, only what is said now."""
+    if known.desired is None:
+        return given.encoded
+    older = decode(known.desired)
+    return encode(replaced(older, given.user) if is_mended else merged(older, given.user))
 
 
 @attrs.frozen

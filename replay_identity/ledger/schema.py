@@ -35,7 +35,7 @@ _VERSION_1: Final = (
     ) WITHOUT ROWID""",
     # Batches under way: what to send again after a crash, under which key, and who is in them.
     """CREATE TABLE jobs (
-        id INTEGER PRIMARY KEY, backend INTEGER NOT NULL, idempotency_key TEXT NOT NULL, vendor_job TEXT,
+        id INTEGER PRIMARY KEY AUTOINCREMENT, backend INTEGER NOT NULL, idempotency_key TEXT NOT NULL, vendor_job TEXT,
         size INTEGER NOT NULL, created_at INTEGER NOT NULL, members BLOB NOT NULL, body BLOB
     )""",
 )

@@ -66,7 +66,9 @@ class Deliveries(RuleBasedStateMachine):
         for user_id in ids:
             texts = st.sampled_from(["free", "pro", "free", "pro", LONG, REMOVE])
             traits = data.draw(st.dictionaries(st.sampled_from(["plan", "role"]), texts, max_size=2))
-            rows.append(self.row(user_id, traits))
+            # A row of a source says all that is wanted of a user.
+            known = self.desired.get(user_id, {}) if through_sync else {}
+            rows.append(self.row(user_id, {**known, **traits}))
         if through_sync:
             assert_closed(self.world.sync_until(data.draw(st.integers(1, 8)), rows))
         else:
