@@ -12,6 +12,7 @@ from ..delivery_options import DeliveryOptions
 from ..ledger import Ledger
 from ..route import Route
 from ..transport import many_sender
+from .collecting import rare_collections
 from .intake import Intake, User
 from .lanes import Lane, MakeSender, lanes_to
 from .report import Progress, SyncReport
@@ -63,7 +64,8 @@ def sync(
         for lane in lanes:
             ledger.distrust(lane.books.backend)
     run = _Run(lanes, ledger, sender, on_progress, stop or Event())
-    return run.run(users)
+    with rare_collections():
+        return run.run(users)
 
 
 def deliver(

@@ -34,7 +34,8 @@ class _Name:
         hasher.update(value)
         digest = hasher.digest()
         if len(value) <= _MEMORABLE and len(self.remembered) < _MOST_REMEMBERED:
-            self.remembered[value] = digest
+            # A copy, since what orjson returns takes up 4 KiB however short it is.
+            self.remembered[memoryview(value).tobytes()] = digest
         return digest
 
 
