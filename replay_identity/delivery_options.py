@@ -27,7 +27,7 @@ class DeliveryOptions:
         patience: Seconds of nothing but failures after which a backend is given up on for this run.
         wait_initial: Seconds to wait after a first failure; it doubles with each.
         wait_max: Most seconds to wait on our own accord; what a vendor asks for is waited for however long it is.
-        poll_initial: Seconds before a job of up to 2,500 users is first asked after, and so many times more for so
+        poll_initial: Seconds before a job of up to 1,000 users is first asked after, and so many times more for so
             many times more users; they double up to *poll_max*.
         poll_max: Most seconds between two polls of a job.
     """

@@ -26,7 +26,7 @@ _LINGER: Final = 0.5
 # (https://developer.fullstory.com/server/idempotent-requests, read 2026-11-21). Seconds, an hour early.
 _KEY_LIFETIME: Final = 23 * 3600
 # A job of more users is first asked after so many times later.
-_POLLED_AT_ONCE: Final = 2500
+_POLLED_AT_ONCE: Final = 1000
 # Batches sent at once; each is held in memory until the vendor has taken it.
 _MOST_CREATING: Final = 3
 # Fullstory repeats a 500 for as long as it keeps the key, where it repeats no other refusal. So often it may do so

@@ -1,26 +1,33 @@
 """How a run in bulk ends: the closed books, what to do next, and the exit code."""
 
-from typing import NoReturn
+from collections import Counter
+from typing import Final, NoReturn
 
+import attrs
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from ..bulk import Books, Rehearsal, SyncReport
+from ..outcome import Misconfigured
+from ..tally import BackendTally, CauseKey
 from .durations import duration
 from .exit_codes import ExitCode, books_exit_code
 from .ledgers import LedgerFile
 from .output import data, print_json, talk
-from .tables import new_table, number, print_bad_rows, print_reasons, rows
+from .tables import new_table, number, print_bad_rows, print_reasons, print_table, rows, users
+
+# Why most users are unchanged; the books have a column for that.
+_UNCHANGED: Final = CauseKey("Skipped", "the vendor holds all of it")
 
 
-def close(report: SyncReport, ledger: LedgerFile, *, json: bool, interrupted: ExitCode | None) -> NoReturn:
+def close(report: SyncReport, ledger: LedgerFile, *, title: str, json: bool, interrupted: ExitCode | None) -> NoReturn:
     """Print the books of a run and what to do next, and end with the code that says what became of it."""
     code = interrupted or books_exit_code(report)
     if json:
         print_json({**report.as_dict(), "ledger": str(ledger.path), "exit_code": code})
     else:
-        print_books(data(), report, rows_read(report) if report.rows else str(ledger.path))
+        print_books(data(), report, title)
     _print_problems(talk(), report)
     if interrupted is None:
         _print_advice(talk(), report, ledger)
@@ -31,7 +38,7 @@ def close(report: SyncReport, ledger: LedgerFile, *, json: bool, interrupted: Ex
 
 def how_to_go_on(ledger: LedgerFile) -> str:
     """Return what to do after an interruption."""
-    return f"Interrupted. Nothing is lost: run the same command again, or `{ledger.command('deliver')}`."
+    return f"Interrupted. Nothing is lost: run the same command again, or `{ledger.deliver_command()}`."
 
 
 def close_rehearsal(rehearsal: Rehearsal, *, json: bool) -> NoReturn:
@@ -63,12 +70,14 @@ def print_books(console: Console, report: SyncReport, title: str) -> None:
             number(books.rejected, "red"),
             number(books.pending, "magenta"),
         )
-    console.print(table)
+    print_table(console, table)
     for books in report.books:
         console.print(_beside_the_rows(books), style="dim", soft_wrap=True, end="")
     console.print()
     for books in report.books:
-        print_reasons(console, books.backend, books.tally, adjusted="did not get")
+        print_reasons(
+            console, books.backend, _reasons(books.tally), refused="refused in this run", adjusted="did not get"
+        )
     print_bad_rows(console, report.bad_rows, report.bad_row_count)
 
 
@@ -83,9 +92,18 @@ def _beside_the_rows(books: Books) -> str:
     parts = [
         *([f"{books.carried:,} carried over from earlier runs"] if books.carried else []),
         *([f"{books.elsewhere:,} settled by another process meanwhile"] if books.elsewhere else []),
-        *([f"{rows(books.put.waiting)} coalesced with others of the same user"] if books.put.waiting else []),
+        *([f"{rows(books.put.waiting)} about users who were due already"] if books.put.waiting else []),
+        *([f"{users(books.put.refused)} refused before and the same since"] if books.put.refused else []),
     ]
     return f"{books.backend}: {', '.join(parts)}\n" if parts else ""
+
+
+def _reasons(tally: BackendTally) -> BackendTally:
+    """Return *tally* without the causes that are told elsewhere: why it ended early, and who is unchanged."""
+    causes = {
+        key: count for key, count in tally.causes.items() if key != _UNCHANGED and key.outcome != Misconfigured.__name__
+    }
+    return attrs.evolve(tally, causes=Counter(causes))
 
 
 def _print_effort(console: Console, rehearsal: Rehearsal) -> None:
@@ -93,7 +111,7 @@ def _print_effort(console: Console, rehearsal: Rehearsal) -> None:
     for name, effort in rehearsal.effort.items():
         time = "no quota is set" if effort.seconds is None else duration(effort.seconds)
         table.add_row(Text(name, style="cyan"), number(effort.requests), number(effort.jobs), time)
-    console.print(table)
+    print_table(console, table)
     console.print()
 
 
@@ -107,6 +125,7 @@ def _print_advice(console: Console, report: SyncReport, ledger: LedgerFile) -> N
     if report.stopped is not None:
         console.print(f"Stopped: {report.stopped}", style="red", soft_wrap=True)
     if report.pending:
-        console.print(f"To send who is pending: {ledger.command('deliver')}", soft_wrap=True)
+        first = "Mend the settings. " if books_exit_code(report) is ExitCode.SETTINGS else ""
+        console.print(f"{first}To send who is pending: {ledger.deliver_command()}", soft_wrap=True)
     if report.rejected:
         console.print(f"To see why users were rejected, and to mend them: {ledger.command('rejected')}", soft_wrap=True)

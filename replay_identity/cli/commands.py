@@ -57,14 +57,16 @@ app: Final = typer.Typer(
 )
 _WITH_EXTRA_ARGUMENTS: Final = {"allow_extra_args": True}  # Typer's own message would quote them.
 
-app.command(epilog=HELP, context_settings=_WITH_EXTRA_ARGUMENTS)(identify)
-app.command(epilog=HELP)(check)
-app.command(epilog=HELP)(sync)
-app.command(epilog=HELP)(status)
-app.command(epilog=HELP)(rejected)
-app.command(epilog=HELP)(retry)
-app.command(epilog=HELP)(deliver)
-app.command(epilog=HELP)(limits)
-app.command(epilog=HELP)(doctor)
-app.command(epilog=HELP)(emulate)
-app.command(epilog=HELP)(demo)
+app.command(short_help="Send a user, or a file row by row.", epilog=HELP, context_settings=_WITH_EXTRA_ARGUMENTS)(
+    identify
+)
+app.command(short_help="Tell offline what each vendor would refuse of a file.", epilog=HELP)(check)
+app.command(short_help="Bring every vendor to the state of a file.", epilog=HELP)(sync)
+app.command(short_help="Count who is due, held and refused.", epilog=HELP)(status)
+app.command(short_help="Tell why users were refused; write them out.", epilog=HELP)(rejected)
+app.command(short_help="Make refused users due again.", epilog=HELP)(retry)
+app.command(short_help="Send what is due.", epilog=HELP)(deliver)
+app.command(short_help="Print what the vendors publish.", epilog=HELP)(limits)
+app.command(short_help="Tell whether the settings are good.", epilog=HELP)(doctor)
+app.command(short_help="Run fake vendors on this machine.", epilog=HELP)(emulate)
+app.command(short_help="Send sample users to fake vendors.", epilog=HELP)(demo)

@@ -16,7 +16,7 @@ from .exit_codes import ExitCode
 from .interruption import interruptible
 from .ledgers import LedgerFile, chosen_ledger
 from .output import data, print_json, talk
-from .standing import standings_as_dict, standings_table
+from .standing import print_standings, standings_as_dict
 from .watching import EVERY, watching
 
 
@@ -33,7 +33,7 @@ def deliver(
 ) -> None:
     """Send what is due in the ledger: after a crash, an outage or `retry`, or what an app has put there."""
     chosen = chosen_settings(settings, to=to or (), adapt=adapt)
-    file = chosen_ledger(ledger, settings)
+    file = chosen_ledger(ledger, settings, to=to or (), adapt=adapt)
     if watch:
         _watch(chosen, file, json=json)
     with (
@@ -42,12 +42,12 @@ def deliver(
         watching(talk()) as watched,
     ):
         report = bulk.deliver(chosen.backends, ledger=opened, options=chosen.delivery, on_progress=watched.tell)
-    close(report, file, json=json, interrupted=interruption.code)
+    close(report, file, title=str(file.path), json=json, interrupted=interruption.code)
 
 
 def _watch(chosen: Settings, file: LedgerFile, *, json: bool) -> NoReturn:
     """Deliver until a signal ends it, and print how the users stand then."""
-    how_to_go_on = f"Stopped. Nothing is lost; to go on: {file.command('deliver', '--watch')}"
+    how_to_go_on = f"Stopped. Nothing is lost; to go on: {file.deliver_command('--watch')}"
     with file.open() as opened, interruptible(talk(), how_to_go_on) as interruption:
         talk().print(f"Delivering what is due in {file.path}, until Ctrl-C.", soft_wrap=True)
         with (
@@ -59,7 +59,7 @@ def _watch(chosen: Settings, file: LedgerFile, *, json: bool) -> NoReturn:
     if json:
         print_json({"ledger": str(file.path), "backends": standings_as_dict(standings)})
     else:
-        data().print(standings_table(str(file.path), standings))
+        print_standings(data(), str(file.path), standings)
     talk().print(how_to_go_on, soft_wrap=True)
     raise typer.Exit(interruption.code or ExitCode.INTERRUPTED)
 

@@ -97,7 +97,7 @@ def _print_diagnoses(found: list[Diagnosis]) -> None:
     console = data()
     console.print(table)
     for diagnosis in found:
-        console.print(f"{diagnosis.backend}: {diagnosis.detail}")
+        console.print(f"{diagnosis.backend}: {diagnosis.detail}", soft_wrap=True)
 
 
 def _code(healths: set[Health]) -> ExitCode:

@@ -23,10 +23,12 @@ class LedgerFile:
     Attributes:
         path: The file.
         options: What a command needs to be told to find it, and the backends, again.
+        delivery: What `deliver` needs to be told besides, to do as this command did.
     """
 
     path: Path
     options: Sequence[str] = ()
+    delivery: Sequence[str] = ()
 
     def open(self) -> Ledger:
         """Open the ledger, which is made if it does not exist; so is the default's folder, for its owner alone."""
@@ -49,13 +51,20 @@ class LedgerFile:
         """Return a command on this ledger, as it can be pasted into a shell."""
         return shlex.join(["replay-identity", name, *self.options, *options])
 
+    def deliver_command(self, *options: str) -> str:
+        """Return the command that sends what is due, as it can be pasted into a shell."""
+        return self.command("deliver", *self.delivery, *options)
 
-def chosen_ledger(ledger: Path | None, settings: Path | None) -> LedgerFile:
+
+def chosen_ledger(
+    ledger: Path | None, settings: Path | None, *, to: Collection[str] = (), adapt: bool = False
+) -> LedgerFile:
     """Return the ledger's file: what the option or the environment says, else the settings file, else the default."""
     options = () if settings is None else ("--settings", str(settings))
+    delivery = (*(word for name in to for word in ("--to", name)), *(("--adapt",) if adapt else ()))
     if ledger is not None:
-        return LedgerFile(ledger, (*options, "--ledger", str(ledger)))
-    return LedgerFile(load_ledger_path(settings) or default_path(), options)
+        return LedgerFile(ledger, (*options, "--ledger", str(ledger)), delivery)
+    return LedgerFile(load_ledger_path(settings) or default_path(), options, delivery)
 
 
 def default_path() -> Path:

@@ -11,7 +11,7 @@ from ..limits import BatchLimits, Limit
 from . import options
 from .backends import chosen_settings
 from .output import data, print_json
-from .tables import new_table
+from .tables import new_table, print_table
 
 
 def limits(
@@ -65,5 +65,5 @@ def _print_table(title: str, heading: str, limits: Iterable[tuple[str, Limit]], 
         numbers = [f"{remarks.setdefault(remark, len(remarks) + 1)}" for remark in said]
         table.add_row(name, f"{limit.maximum:,}", limit.unit, limit.rule, ", ".join(numbers))
     console = data()
-    console.print(table)
+    print_table(console, table)
     console.print()

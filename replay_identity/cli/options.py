@@ -25,7 +25,8 @@ SettingsOption: TypeAlias = Annotated[
     typer.Option("--settings", help="The settings file; by default replay-identity.toml in this directory, if any."),
 ]
 FormatOption: TypeAlias = Annotated[
-    FileFormat | None, typer.Option("--format", help="Format of FILE; by default what its suffix says, or jsonl.")
+    FileFormat | None,
+    typer.Option("--format", help="Format of FILE; by default as its suffix says, jsonl for stdin."),
 ]
 ToOption: TypeAlias = Annotated[
     list[str] | None, typer.Option("--to", metavar="NAME", help="Only this backend; may be repeated.")
@@ -38,7 +39,7 @@ AnonymousOption: TypeAlias = Annotated[
 ]
 _FILE: Final = "A file of users: JSON Lines, CSV, Parquet, or a query in SQL; - for stdin."
 FileArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="FILE", help=_FILE)]
-OptionalFileArgument: TypeAlias = Annotated[Path | None, typer.Argument(metavar="[FILE]", help=_FILE)]
+OptionalFileArgument: TypeAlias = Annotated[Path | None, typer.Argument(metavar="FILE", help=_FILE)]
 SourceArgument: TypeAlias = Annotated[
     Path, typer.Argument(metavar="FILE", help=f"{_FILE} With --sql a database of DuckDB; - for none.")
 ]

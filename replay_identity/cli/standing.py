@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from ..ledger import Standing
-from .tables import new_table, number
+from .tables import new_table, number, print_table
 
 
 def standings_as_dict(standings: Sequence[Standing]) -> dict[str, Any]:
@@ -19,8 +19,8 @@ def standings_as_dict(standings: Sequence[Standing]) -> dict[str, Any]:
     }
 
 
-def standings_table(title: str, standings: Sequence[Standing]) -> Table:
-    """Return *standings* as a table."""
+def print_standings(console: Console, title: str, standings: Sequence[Standing]) -> None:
+    """Print *standings* as a table."""
     table = new_table(title, "Backend", "Due", "Held", "Refused", "with loss", "Jobs")
     for standing in standings:
         table.add_row(
@@ -31,4 +31,4 @@ def standings_table(title: str, standings: Sequence[Standing]) -> Table:
             number(standing.lossy, "yellow"),
             number(standing.jobs),
         )
-    return table
+    print_table(console, table)

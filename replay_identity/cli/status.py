@@ -3,7 +3,7 @@
 from . import options
 from .ledgers import chosen_ledger
 from .output import data, print_json
-from .standing import standings_as_dict, standings_table
+from .standing import print_standings, standings_as_dict
 
 
 def status(
@@ -19,4 +19,4 @@ def status(
     if json:
         print_json({"ledger": str(file.path), "backends": standings_as_dict(standings)})
     else:
-        data().print(standings_table(str(file.path), standings))
+        print_standings(data(), str(file.path), standings)

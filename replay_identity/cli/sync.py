@@ -14,7 +14,7 @@ from ..mapping import load_mapping
 from ..sources import BadRow, Row, read_query, read_users
 from . import options
 from .backends import chosen_settings
-from .closing import close, close_rehearsal, how_to_go_on
+from .closing import close, close_rehearsal, how_to_go_on, rows_read
 from .interruption import interruptible
 from .ledgers import chosen_ledger
 from .output import talk
@@ -40,7 +40,7 @@ def sync(  # noqa: PLR0913  # One for each option.
 ) -> None:
     """Bring every backend to the state that FILE describes; what is unchanged since the last run is not sent."""
     chosen = chosen_settings(settings, to=to or (), adapt=adapt)
-    chosen_file = chosen_ledger(ledger, settings)
+    chosen_file = chosen_ledger(ledger, settings, to=to or (), adapt=adapt)
     rows = _rows(file, format, mapping, sql)
     if dry_run:
         _rehearse(rows, chosen, chosen_file.path, json=json)
@@ -52,7 +52,7 @@ def sync(  # noqa: PLR0913  # One for each option.
         report = bulk.sync(
             watch.counted(rows), chosen.backends, ledger=opened, options=chosen.delivery, on_progress=watch.tell
         )
-    close(report, chosen_file, json=json, interrupted=interruption.code)
+    close(report, chosen_file, title=rows_read(report), json=json, interrupted=interruption.code)
 
 
 def _rehearse(rows: Iterator[Row | BadRow], chosen: Settings, path: Path, *, json: bool) -> NoReturn:

@@ -41,7 +41,7 @@ def print_bad_rows(console: Console, rows: Sequence[BadRow], count: int) -> None
         table.add_row(lines, row.problem, style="yellow")
     if count > len(rows):
         table.add_row("…", f"and {count - len(rows):,} more", style="dim")
-    console.print(table)
+    print_table(console, table)
     console.print()
 
 
@@ -51,18 +51,24 @@ def _bad_rows_title(count: int) -> str:
 
 def print_tally(console: Console, tally: Tally) -> None:
     """Print the totals of each backend, then what was refused, not taken and adjusted there most often."""
-    console.print(_totals(tally))
+    print_table(console, _totals(tally))
     console.print()
     for name, backend in tally.backends.items():
         print_reasons(console, name, backend)
 
 
 def print_reasons(
-    console: Console, name: str, backend: BackendTally, *, adjusted: str = "adjusted", most: int = MOST_LINES
+    console: Console,
+    name: str,
+    backend: BackendTally,
+    *,
+    refused: str = "refused",
+    adjusted: str = "adjusted",
+    most: int = MOST_LINES,
 ) -> None:
-    """Print what was refused, not taken and *adjusted* at one backend, the *most* frequent of each."""
+    """Print what was *refused*, not taken and *adjusted* at one backend, the *most* frequent of each."""
     for table, lines in (
-        (new_table(f"{name} refused", "Field", "Rule", "At most", "Largest", "Users"), _violations(backend)),
+        (new_table(f"{name} {refused}", "Field", "Rule", "At most", "Largest", "Users"), _violations(backend)),
         (new_table(f"{name} did not take", "Outcome", "Cause", "Users"), _causes(backend)),
         (new_table(f"{name} {adjusted}", "Field", "Change", "Rule", "Users"), _adjustments(backend)),
     ):
@@ -84,6 +90,14 @@ def new_table(title: str, *headings: str) -> Table:
         justify: JustifyMethod = "right" if heading in _COUNTS else "left"
         table.add_column(heading, overflow="fold", justify=justify, no_wrap=heading == "Rule")
     return table
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print *table* under its title, which may be the path of a file and is not broken into lines."""
+    title, table.title = table.title, None
+    if title:
+        console.print(Text(str(title), style="bold"), soft_wrap=True)
+    console.print(table)
 
 
 def _totals(tally: Tally) -> Table:
@@ -108,7 +122,7 @@ def _print_lines(console: Console, table: Table, lines: Sequence[Cells], most: i
     if len(lines) > most:
         table.add_row(f"… and {len(lines) - most:,} more", style="dim")
     if lines:
-        console.print(table)
+        print_table(console, table)
         console.print()
 
 

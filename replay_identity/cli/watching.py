@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import attrs
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -39,6 +39,11 @@ class Line:
     per_second: float | None
 
     @property
+    def is_done(self) -> bool:
+        """Return whether all are settled and no more will come."""
+        return self.total is not None and self.total <= self.progress.settled
+
+    @property
     def count(self) -> str:
         """Return how many users are settled, and of how many."""
         of_all = "" if self.total is None else f" of {self.total:,}"
@@ -46,13 +51,13 @@ class Line:
 
     @property
     def speed(self) -> str:
-        """Return how fast it goes, if that can be told."""
-        return "" if self.per_second is None else f"{self.per_second:,.0f} users/s"
+        """Return how fast it goes, if that can be told and does not stand still for good."""
+        return "" if self.per_second is None or self.is_done else f"{self.per_second:,.0f} users/s"
 
     @property
     def left(self) -> str:
         """Return how long it will take, if that can be told."""
-        if self.total is None or not self.per_second or self.total <= self.progress.settled:
+        if self.total is None or not self.per_second or self.is_done:
             return ""
         return f"{duration((self.total - self.progress.settled) / self.per_second)} left"
 
@@ -104,14 +109,14 @@ class Watch:
         now = self.clock()
         self._lines = [self._line(one, now) for one in progress]
         if self.live is not None:
-            self.live.update(self._table(), refresh=True)
+            self.live.update(Group(self._table(), *self._notes()), refresh=True)
         elif now - self._told_at >= EVERY:
             self._told_at = now
             self.print_lines()
 
     def print_lines(self) -> None:
-        """Print how far it is as plain lines."""
-        if self.rows is not None:
+        """Print how far it is as plain lines, if it has begun."""
+        if self._lines and self.rows is not None:
             self.console.print(self._rows_read(), soft_wrap=True)
         for line in self._lines:
             self.console.print(str(line), soft_wrap=True)
@@ -128,7 +133,6 @@ class Watch:
         table = Table.grid(padding=(0, 2, 0, 0))
         for _ in range(5):
             table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
         if self.rows is not None:
             table.add_row("", "", Text(self._rows_read(), style="dim"))
         for line in self._lines:
@@ -138,9 +142,15 @@ class Watch:
                 line.count,
                 line.speed,
                 line.left,
-                Text(line.note, style="red" if line.progress.problem else "yellow"),
             )
         return table
+
+    def _notes(self) -> Iterator[Text]:
+        """Yield what is to be said of each backend, on lines of their own: they are long, and come and go."""
+        for line in self._lines:
+            if line.note:
+                style = "red" if line.progress.problem else "yellow"
+                yield Text(f"{line.progress.backend} {line.note}", style=style)
 
 
 @contextmanager

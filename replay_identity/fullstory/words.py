@@ -72,23 +72,25 @@ class Properties:
         if self.count > MOST_PROPERTIES.maximum and self.fitting.adapt:
             traits = self._without_surplus(traits, given)
         worded: dict[str, Any] = {}
+        room = MEMORABLE - len(given)
         for given_name, value in traits.items():
+            is_usual = len(given_name) <= room and is_legal_remembered(given_name) and given_name not in worded
+            # Most traits are short texts and plain numbers under legal names, and ask for nothing more.
+            if is_usual and not self.declared:
+                kind = type(value)
+                if kind in _AS_THEY_ARE or (kind is str and len(value) <= SAFE_LENGTH):
+                    worded[given_name] = value
+                    continue
+                if kind is int and SMALLEST_INT <= value <= LARGEST_INT:
+                    worded[given_name] = value
+                    self.schema[sent + given_name] = "int"
+                    continue
             path = given + given_name
-            usual = len(path) <= MEMORABLE and is_legal_remembered(given_name)
-            name = given_name if usual else self._legal_name(given_name, path, sent)
+            name = given_name if is_usual else self._legal_name(given_name, path, sent)
             if name is None:
                 continue
             if name in worded:
                 self.fitting.refuse(path, "name-collision")
-                continue
-            if not self.declared and (
-                type(value) in _AS_THEY_ARE or (type(value) is str and len(value) <= SAFE_LENGTH)
-            ):
-                worded[name] = value
-                continue
-            if type(value) is int and not self.declared and SMALLEST_INT <= value <= LARGEST_INT:
-                worded[name] = value
-                self.schema[sent + name] = "int"
                 continue
             word = self._value(value, path, sent + name)
             if word is not None:
