@@ -75,6 +75,7 @@ class Batches:
     _open: dict[str, Job] = attrs.field(factory=dict[str, Job], init=False)
     _creating: set[str] = attrs.field(factory=set[str], init=False)
     _is_refused: bool = attrs.field(default=False, init=False)
+    _has_more_to_send: bool = attrs.field(default=True, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._most_users = most_users(self.backend, self.options)
@@ -94,6 +95,7 @@ class Batches:
 
     def launch(self, *, is_last: bool) -> None:
         """Start as many batches as the vendor allows; one that is not full only if *is_last* or it waited a while."""
+        self._has_more_to_send = not is_last
         while self._has_room() and self._fill(is_last=is_last):
             filling, self._filling = self._filling, _Filling()
             try:
@@ -240,12 +242,10 @@ class Batches:
 
     def _poll(self, job: Job) -> Exchange[bool]:
         """Ask after *job* until it has ended; return False if the vendor lost it or it is left to a later run."""
-        # A vendor takes longer over more users, and there are others to send meanwhile.
         patience = self.options.patience
-        first = min(self.options.poll_max, self.options.poll_initial * max(1.0, job.size / _POLLED_AT_ONCE))
-        for wait in self._waits(first, self.options.poll_max):
-            if (yield Pause(wait)).lost:
-                return False
+        if not (yield from self._let_others_go_first(job)):
+            return False
+        for wait in self._waits(self.options.poll_initial, self.options.poll_max):
             progress = yield from self.backend.poll_job(job.vendor_job or "")
             match progress:
                 case JobProgress(running=False):
@@ -265,7 +265,19 @@ class Batches:
                         return False
                 case _:
                     assert_never(progress)
+            if (yield Pause(wait)).lost:
+                return False
         return False  # pragma: no cover  # The waits never end.
+
+    def _let_others_go_first(self, job: Job) -> Exchange[bool]:
+        """Wait as long as a vendor takes at least, and longer while there are others to send; False if stopped."""
+        least = min(self.options.poll_max, self.options.poll_initial * max(1.0, job.size / _POLLED_AT_ONCE))
+        waited = 0.0
+        while waited < least or (self._has_more_to_send and waited < self.options.poll_max):
+            if (yield Pause(self.options.poll_initial)).lost:
+                return False
+            waited += self.options.poll_initial
+        return True
 
     def _collect(self, job: Job) -> Exchange[None]:
         """Take note of what became of the users of *job*."""

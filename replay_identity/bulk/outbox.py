@@ -43,6 +43,10 @@ class Outbox(Protocol):
         """Write down what has waited for long enough."""
         ...
 
+    def backlog(self) -> int:
+        """Return about how many users are not even under way, from any thread."""
+        ...
+
     def is_empty(self) -> bool:
         """Tell whether nobody is left to be sent, now and under way."""
         ...
@@ -112,6 +116,10 @@ class LedgerOutbox:
         if settlements:
             self._count(settlements, self.ledger.settle(self.backend, settlements))
 
+    def backlog(self) -> int:
+        """Return about how many users are not even under way, from any thread."""
+        return self.books.given - self.books.settled - len(self._under_way)
+
     def tick(self) -> None:
         """Write down what has waited for long enough."""
         if self._settlements and self.clock() >= self._flush_at:
@@ -150,12 +158,10 @@ class LedgerOutbox:
             return False
         passed = self._under_way | self._given_up if self._given_up else self._under_way
         claims = self.ledger.claim(self.backend, after=self._after, count=_GROUP, skip=passed, whole=self.whole)
-        if len(claims) < _GROUP:
-            # At the end: the next look starts over, after a while, for those who failed or were put meanwhile.
-            self._after, self._look_at = 0, now + _SOON
-            self._tidy()
-        else:
+        if claims:
             self._after = claims[-1].place
+        if len(claims) < _GROUP:
+            self._look_at = now + _SOON
         for claim in claims:
             known = self._known(claim)
             if known is None:
@@ -163,7 +169,15 @@ class LedgerOutbox:
             else:
                 self._under_way.add(claim.place)
                 self.settle(claim, known)
+        if len(claims) < _GROUP:
+            self._start_over_if_needed()
+            self._tidy()
         return bool(claims)
+
+    def _start_over_if_needed(self) -> None:
+        """Look from the beginning next time if somebody is due there: those who failed, or who were put once more."""
+        if self.pending() > len(self._ready) + len(self._under_way) + len(self._given_up):
+            self._after = 0
 
     def _tidy(self) -> None:
         """When everyone is settled, have SQLite forget what was erased."""
@@ -240,6 +254,10 @@ class DirectOutbox:
 
     def tick(self) -> None:
         """Do nothing, as `flush`."""
+
+    def backlog(self) -> int:
+        """Return how many users are not settled."""
+        return self.pending()
 
     def is_empty(self) -> bool:
         """Tell whether nobody is left to be sent, now and under way."""

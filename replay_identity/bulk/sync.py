@@ -135,7 +135,7 @@ class _Run:
 
     def _is_far_ahead(self) -> bool:
         most = _MOST_AHEAD if self.ledger is not None else _MOST_AHEAD_WITHOUT_LEDGER
-        behind = [lane.books.given - lane.books.settled for lane in self.lanes if lane.is_keeping_up]
+        behind = [lane.outbox.backlog() for lane in self.lanes if lane.is_keeping_up]
         return bool(behind) and min(behind) > most and not self.stop.is_set()
 
     def _wait_while(self, condition: Callable[[], bool]) -> None:

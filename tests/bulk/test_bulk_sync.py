@@ -19,6 +19,7 @@ from bulk.worlds import FAST, World, assert_closed, user, users
 
 from replay_identity import Accepted, ConfigurationError, Rejected, Route, Skipped, Unavailable, UserTraits
 from replay_identity.bulk import DeliveryOptions, Progress, deliver, sync
+from replay_identity.bulk.outbox import LedgerOutbox
 from replay_identity.emulator import Fault
 from replay_identity.errors import SourceError
 from replay_identity.ledger import Ledger
@@ -498,21 +499,29 @@ def test_is_stopped_while_another_process_delivers(world: World) -> None:
 
 
 def test_reads_no_further_than_somebody_keeps_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While all vendors are far behind, the source waits."""
+    """While nobody takes any of the users who were read, the source waits."""
     module = sys.modules["replay_identity.bulk.sync"]
     monkeypatch.setattr(module, "_MOST_AHEAD", 1000)
-    behind: list[int] = []
+    take, gate = LedgerOutbox.next, threading.Event()
+    monkeypatch.setattr(LedgerOutbox, "next", lambda outbox: take(outbox) if gate.is_set() else None)
+    read, read_before: list[UserTraits] = [], list[int]()
 
     def source() -> Iterator[UserTraits]:
-        for number, one in enumerate(users(6000, plan="pro")):
-            if number % 1000 == 0:
-                behind.append(min(world.ledger.due(name) for name in BOTH))
+        for one in users(9000, plan="pro"):
+            read.append(one)
             yield one
+
+    def open_the_gate() -> None:
+        read_before.append(len(read))
+        gate.set()
+
+    threading.Timer(1.0, open_the_gate).start()
 
     report = world.sync(source())
 
     assert_closed(report)
-    assert max(behind) <= 1000 + 500
+    assert read_before[0] < 5000
+    assert len(read) == 9000
 
 
 def test_a_quiet_run_logs_nothing_at_all(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -323,6 +323,14 @@ def test_the_sample_is_what_its_script_writes() -> None:
 # All of them
 
 
+def test_the_commands_are_listed_with_whole_sentences(run: Run) -> None:
+    """Click cuts off what is too long for one line."""
+    told = run("--help").out.partition("Commands:")[2]
+
+    assert "..." not in told
+    assert "sync      Bring every vendor to the state of a file.\n" in told
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_each_command_has_the_exit_codes_and_json(run: Run, command: str) -> None:
     """They are documented in one place, and shown in every one."""

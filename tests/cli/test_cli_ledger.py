@@ -91,6 +91,16 @@ def test_status_tells_how_users_stand(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("refused")
+def test_a_long_path_is_not_broken_into_lines(run: Run) -> None:
+    """So that it can be copied."""
+    path = Path("deep" * 30, "our.db")
+    path.parent.mkdir()
+    Path("our.db").rename(path)
+
+    assert run("status", "--ledger", str(path)).lines[0] == str(path)
+
+
+@pytest.mark.usefixtures("refused")
 def test_status_as_json(run: Run) -> None:
     """By backend."""
     ran = run("status", "--json")

@@ -114,11 +114,15 @@ def test_a_key_that_a_vendor_does_not_know_exits_with_78(run: Run, vendors: Vend
     """Its users are pending too, but settings come first."""
     del vendors
 
-    ran = run("sync", write(USERS), "--to", "fullstory", env={"FULLSTORY_API_KEY": "na1.canary"})
+    ran = run("sync", write(USERS), "--to", "fullstory", "--adapt", env={"FULLSTORY_API_KEY": "na1.canary"})
 
     assert ran.code == 78
     assert "fullstory 2 0 0 0 0 2" in ran.lines
+    assert "did not take" not in ran.out
     assert "fullstory was given up on: HTTP 401" in ran.err
+    assert ran.err.endswith(
+        "Mend the settings. To send who is pending: replay-identity deliver --to fullstory --adapt\n"
+    )
     assert "canary" not in ran.out + ran.err
 
 
@@ -151,18 +155,34 @@ def test_json_is_one_document_with_the_closed_books(run: Run, vendors: Vendors, 
     assert "4 rows read\nfullstory: 3 of 3 users" in ran.err
 
 
+def test_who_is_unchanged_is_counted_and_not_explained(
+    run: Run, vendors: Vendors, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that contradict each other may make a user due who needs no request in the end."""
+    del vendors
+    monkeypatch.setattr("replay_identity.bulk.intake._GROUP", 1)
+    file = write([{"id": "u1", "plan": "free"}, {"id": "u1", "plan": "pro"}, {"id": "u2", "a-b": 1}])
+
+    runs = [run("sync", file, "--to", "fullstory") for _ in range(2)]
+
+    assert not [line for ran in runs for line in ran.lines if line.startswith(("fullstory did not", "Skipped"))]
+    assert "fullstory refused in this run" in runs[0].lines
+    assert "fullstory refused in this run" not in runs[1].lines
+    assert any(line.endswith("1 user refused before and the same since") for line in runs[1].lines)
+
+
 def test_the_books_say_why_users_and_rows_differ(capsys: pytest.CaptureFixture[str]) -> None:
     """Rows of one user are sent as one, and earlier runs left some."""
     books = Books("acme", carried=5, elsewhere=1)
-    books.put.due, books.put.waiting = 1, 2
+    books.put.due, books.put.waiting, books.put.refused = 1, 2, 3
 
     print_books(Console(width=120), SyncReport(books=(books, Books("other"))), "our.db")
 
     told = capsys.readouterr().out
-    assert told.startswith("our.db ")
+    assert told.startswith("our.db\n")
     assert (
         "acme: 5 carried over from earlier runs, 1 settled by another process meanwhile, "
-        "2 rows coalesced with others of the same user\n\n"
+        "2 rows about users who were due already, 3 users refused before and the same since\n\n"
     ) in told
 
 
@@ -193,7 +213,16 @@ def test_a_file_that_is_not_there_is_wrong_usage(run: Run, vendors: Vendors) -> 
 
     ran = run("sync", "missing.jsonl")
 
-    assert (ran.code, ran.err.splitlines()[-1]) == (2, "missing.jsonl: cannot be read: No such file or directory")
+    assert (ran.code, ran.err) == (2, "missing.jsonl: cannot be read: No such file or directory\n")
+
+
+def test_an_empty_file_is_a_run_too(run: Run, vendors: Vendors, write: Write) -> None:
+    """As an export of an empty day."""
+    del vendors
+
+    ran = run("sync", write([]))
+
+    assert (ran.code, ran.lines[0]) == (0, "0 rows read")
 
 
 @pytest.mark.parametrize(
@@ -383,7 +412,8 @@ def test_a_signal_ends_a_run_in_good_order(
     assert f'"exit_code":{code}' in out
     assert err.splitlines()[0] == "Stopping: waiting for the answers under way; once more stops at once."
     assert err.splitlines()[-1] == (
-        "Interrupted. Nothing is lost: run the same command again, or `replay-identity deliver --ledger our.db`."
+        "Interrupted. Nothing is lost: run the same command again, "
+        "or `replay-identity deliver --ledger our.db --to logrocket`."
     )
     assert "canary" not in out + err
     assert run("sync", file, "--ledger", "our.db", "--to", "logrocket").code == 0

@@ -55,7 +55,7 @@ def test_a_length_of_time_is_rounded_up(seconds: float, told: str) -> None:
         (Line(Progress("a", 2000, 1000), 2000, 10.0), "a: 1,000 of 2,000 users, 10 users/s, 0:01:40 left"),
         (Line(Progress("a", 7, 5), 7, 0.0), "a: 5 of 7 users, 0 users/s"),
         (Line(Progress("a", 7, 5), 7, None), "a: 5 of 7 users"),
-        (Line(Progress("a", 7, 7), 7, 2.0), "a: 7 of 7 users, 2 users/s"),
+        (Line(Progress("a", 7, 7), 7, 2.0), "a: 7 of 7 users"),
         (
             Line(Progress("a", 7, 5, "9 s after HTTP 429"), None, 0.0),
             "a: 5 users, 0 users/s, waits for 9 s after HTTP 429",
@@ -103,6 +103,26 @@ def test_a_terminal_gets_a_display_that_goes_away() -> None:
     for word in ("1 row read", "acme", "1 of 4 users", "waits for 1 job", "━", "other", "HTTP 401"):
         assert word in shown
     assert stream.getvalue().endswith("\x1b[2K")
+
+
+def test_what_is_waited_for_is_whole_on_a_narrow_terminal() -> None:
+    """It has a line of its own."""
+    stream = Terminal()
+
+    with watching(Console(file=stream, width=60, force_terminal=True)) as watch:
+        watch.tell([Progress("acme", 2_000_000, 1_000_000, waits_for="9 s after the vendor could not be reached")])
+
+        assert "acme waits for 9 s after the vendor could not be reached" in stream.getvalue()
+
+
+def test_nothing_is_told_of_a_run_that_has_not_begun() -> None:
+    """As where there is no such file."""
+    stream = io.StringIO()
+
+    with watching(Console(file=stream, width=80)) as watch:
+        watch.counted(["r1"])
+
+    assert not stream.getvalue()
 
 
 def test_a_terminal_is_not_told_of_rows_where_none_are_read() -> None:

@@ -1,0 +1,253 @@
+"""Batches whose vendor talks nonsense, forgets, or takes its time: the run ends, and the job goes on in the next one."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from bulk.adapters import AcmeBatch
+from bulk.worlds import FAST, World, assert_closed, user, users
+
+from replay_identity import Route, Unavailable, Unknown, UserTraits
+from replay_identity.backend import JobProgress
+from replay_identity.bulk import DurableRouter, SyncReport, sync
+from replay_identity.bulk.batches import Batches
+from replay_identity.bulk.lanes import lane_to
+from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator
+from replay_identity.exchange import PAUSED, Pause
+from replay_identity.ledger import Batch, Job, JobMember, Ledger
+from replay_identity.pacing import Pace
+from replay_identity.retry import RetryPolicy
+from replay_identity.transport import ManyTransport
+
+IMPATIENT = {"acme": attrs.evolve(FAST, patience=0.03), "fullstory": attrs.evolve(FAST, patience=0.03)}
+GARBAGE = Unknown("acme", "HTTP 200 with a body that is not the documented one")
+DAY = 24 * 3600
+
+
+def run(ledger: Ledger, backend: AcmeBatch, rows: list[UserTraits], **options: Any) -> SyncReport:
+    """Deliver to Acme alone."""
+    report = sync(rows, [backend], ledger=ledger, options=IMPATIENT, **options)
+    assert_closed(report)
+    return report
+
+
+def garbage(*_: Any) -> Unknown:
+    """Answer as a captive portal does."""
+    return GARBAGE
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Any:
+    """Give a ledger."""
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        yield ledger
+
+
+@pytest.mark.parametrize("part", ["create", "poll", "collect"])
+@pytest.mark.parametrize("answer", [GARBAGE, Unavailable("acme", "HTTP 202")], ids=["garbage", "not yet"])
+def test_a_vendor_that_never_makes_sense_ends_the_run(ledger: Ledger, part: str, answer: Any) -> None:
+    """The users are pending under one job, which the next run sees through."""
+    keys: list[str] = []
+
+    def create(_body: bytes, key: str) -> Any:
+        keys.append(key)
+        return key if part != "create" else answer if isinstance(answer, Unknown) else GARBAGE
+
+    spoilt = {"create": create} if part == "create" else {"create": create, part: lambda _: answer}
+    report = run(ledger, AcmeBatch(**spoilt), users(30))
+
+    assert report["acme"].problem in {GARBAGE.cause, answer.cause}
+    assert (report["acme"].pending, report["acme"].accepted, len(ledger.jobs("acme"))) == (30, 0, 1)
+    again = run(ledger, AcmeBatch(create=lambda _, key: keys.append(key) or key), [])
+    assert (again["acme"].accepted, again["acme"].problem, ledger.jobs("acme")) == (30, None, [])
+    assert len(set(keys)) == 1
+
+
+def test_a_captive_portal_in_front_of_a_vendor_ends_the_run(world: World) -> None:
+    """Over the real adapter: whatever is asked, the answer is 200 and a login page."""
+    world.options = {"fullstory": IMPATIENT["fullstory"]}
+    world.backends = world.backends[:1]
+    world.fullstory.faults.add(Fault(status=200, body=b"<html>Log in</html>", times=None))
+
+    report = world.sync(users(5, plan="pro"))
+
+    assert_closed(report)
+    assert report["fullstory"].problem == GARBAGE.cause
+    assert report["fullstory"].pending == 5
+    world.fullstory.faults.clear()
+    assert world.sync()["fullstory"].accepted == 5
+    assert world.fullstory.total_applied == 5
+
+
+def test_patience_with_a_job_starts_anew_when_it_makes_sense(ledger: Ledger) -> None:
+    """A job may run for as long as it takes."""
+    answers = [JobProgress(running=True), GARBAGE] * 60
+
+    report = run(ledger, AcmeBatch(poll=lambda _: answers.pop() if answers else JobProgress(running=False)), users(3))
+
+    assert (report["acme"].accepted, report["acme"].problem) == (3, None)
+
+
+# Keys that are forgotten.
+
+
+def stale_job(ledger: Ledger) -> None:
+    """Leave a batch that was sent, perhaps, under a key of yesterday."""
+    ledger.put(users(3), ["acme"])
+    members = [JobMember(claim.place, claim.version, claim.user.user_id) for claim in ledger.claim("acme")]
+    ledger.start_job("acme", Batch("stale", members, b"stale"))
+
+
+@pytest.mark.parametrize(("hours", "bodies"), [(22, [b"stale"]), (23.1, [b"u0,u1,u2"])])
+def test_a_batch_is_sent_again_for_as_long_as_its_key_is_good(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, hours: float, bodies: list[bytes]
+) -> None:
+    """After that its users go into a new one, as they are now."""
+    monkeypatch.setattr("replay_identity.ledger.ledger._now", lambda: int(time.time() - hours * 3600))
+    stale_job(ledger)
+    sent: list[bytes] = []
+
+    report = run(ledger, AcmeBatch(create=lambda body, key: sent.append(body) or key), [])
+
+    assert (sent, report["acme"].accepted) == (bodies, 3)
+
+
+@attrs.define
+class Later:
+    """A clock that is set to tomorrow."""
+
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        """Return the time there."""
+        return time.time() + self.ahead
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Later:
+    """Give all batches such a clock."""
+    clock = Later()
+    made = Batches.__init__
+
+    def make(self: Batches, *given: Any, **options: Any) -> None:
+        made(self, *given, **{**options, "now": clock})
+
+    monkeypatch.setattr(Batches, "__init__", make)
+    return clock
+
+
+def test_a_key_that_is_forgotten_while_it_is_tried_is_given_up(ledger: Ledger, later: Later) -> None:
+    """In the same run; nobody in the batch waits for the next one."""
+    keys: list[str] = []
+
+    def create(_body: bytes, key: str) -> Any:
+        keys.append(key)
+        later.ahead += DAY
+        return GARBAGE if len(keys) == 1 else key
+
+    report = run(ledger, AcmeBatch(create=create), users(3))
+
+    assert (report["acme"].accepted, report["acme"].pending, len(set(keys)), len(keys)) == (3, 0, 2, 2)
+    assert ledger.jobs("acme") == []
+
+
+def test_a_job_with_an_id_needs_no_key(ledger: Ledger, later: Later) -> None:
+    """It is asked after, however long ago it was made."""
+    ledger.put(users(3), ["acme"])
+    members = [JobMember(claim.place, claim.version, claim.user.user_id) for claim in ledger.claim("acme")]
+    ledger.name_job(ledger.start_job("acme", Batch("key", members, b"x")), "7")
+    later.ahead = 10 * DAY
+    polled: list[str] = []
+
+    backend = AcmeBatch(create=garbage, poll=lambda job: polled.append(job) or JobProgress(running=False))
+    report = run(ledger, backend, [])
+
+    assert (polled, report["acme"].accepted) == (["7"], 3)
+
+
+# Asking after jobs.
+
+
+class NoSender:
+    """Sends nothing."""
+
+    def start(self, *_: Any) -> None:
+        """Do nothing."""
+
+    def replies(self, _timeout: float) -> Any:
+        """Return none."""
+        return []
+
+    def close(self) -> None:
+        """Free nothing."""
+
+
+@pytest.mark.parametrize(
+    ("size", "waits"),
+    [
+        (1, [0.5, 1.0, 2.0]),
+        (1_000, [0.5, 1.0, 2.0]),
+        (4_000, [2.0, 4.0, 8.0]),
+        (50_000, [15.0, 15.0, 15.0]),
+    ],
+)
+def test_a_large_job_is_first_asked_after_later(ledger: Ledger, size: int, waits: list[float]) -> None:
+    """A vendor takes longer over it; no wait is longer than the longest."""
+    options = attrs.evolve(FAST, poll_initial=0.5, poll_max=15.0)
+    backend = AcmeBatch(poll=lambda _: JobProgress(running=True))
+    outbox: Any = lane_to(Route(backend), ledger, options).outbox
+    transport = ManyTransport(NoSender(), Pace(), retry=RetryPolicy())
+    problems: list[Any] = []
+    batches = Batches(Route(backend), backend, outbox, transport, problems.append, options)
+
+    steps: Any = batches._poll(Job(1, "key", size, 0, "7"))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    first = next(steps)
+    paused = [first, *(steps.send(PAUSED) for _ in range(2))]
+
+    assert paused == [Pause(seconds) for seconds in waits]
+
+
+# What a row says about who was refused before.
+
+
+def test_a_row_without_the_bad_trait_is_taken(world: World) -> None:
+    """Sync again, and the refusal is gone; an event leaves it as it was."""
+    world.sync([user("u0", plan="pro", bad="x" * 2000)])
+    assert [one.user.user_id for one in world.ledger.refused("logrocket")] == ["u0"]
+    with DurableRouter(world.backends, ledger=world.ledger, options=world.options, sender=world.sender) as router:
+        router.identify(user("u0", plan="free"))
+        assert router.flush(10.0)
+    assert [dict(one.user.traits)["plan"] for one in world.ledger.refused("logrocket")] == ["free"]
+
+    report = world.sync([user("u0", plan="pro")])
+
+    assert_closed(report)
+    assert (report["logrocket"].accepted, list(world.ledger.refused("logrocket"))) == (1, [])
+    assert world.traits("u0") == {"plan": "pro"}
+
+
+def test_a_vendor_that_holds_nothing_any_more_is_sent_everything(world: World) -> None:
+    """With `resend`, in full and to all; without it nobody is sent anything."""
+    rows = [user(f"u{number}", plan="pro", size=str(number)) for number in range(30)]
+    world.sync(rows)
+    changed = [*rows[1:], user("u0", plan="free", size="0")]
+    world.fullstory_line.app = world.fullstory = FullstoryEmulator()
+    world.logrocket_line.app = world.logrocket = LogRocketEmulator()
+    assert [books.unchanged for books in world.sync(changed[:-1]).books] == [29, 29]
+    world.hold({})
+
+    report = world.sync(changed, resend=True)
+
+    assert_closed(report)
+    assert [books.accepted for books in report.books] == [30, 30]
+    world.hold({one.user_id or "": {name: str(value) for name, value in one.traits.items()} for one in changed})
+    assert [books.unchanged for books in world.sync(changed).books] == [30, 30]
+
+
+def test_sending_again_needs_no_ledger(world: World) -> None:
+    """Everyone is sent anyway."""
+    assert world.sync(users(3, plan="pro"), ledger=None, resend=True)["logrocket"].accepted == 3
+
+
