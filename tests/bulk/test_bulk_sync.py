@@ -504,7 +504,8 @@ def test_reads_no_further_than_somebody_keeps_up(world: World, monkeypatch: pyte
     monkeypatch.setattr(module, "_MOST_AHEAD", 1000)
     take, gate = LedgerOutbox.next, threading.Event()
     monkeypatch.setattr(LedgerOutbox, "next", lambda outbox: take(outbox) if gate.is_set() else None)
-    read, read_before: list[UserTraits] = [], list[int]()
+    read: list[UserTraits] = []
+    read_before: list[int] = []
 
     def source() -> Iterator[UserTraits]:
         for one in users(9000, plan="pro"):
