@@ -12,7 +12,7 @@ import attrs
 import pytest
 from bulk.adapters import Acme
 from bulk.worlds import FAST, World, user, users
-from children import in_children
+from transport.children import in_children
 
 from replay_identity import Accepted, ConfigurationError, InvalidTraitsError, Misconfigured, Unavailable, UserTraits
 from replay_identity.bulk import DurableRouter

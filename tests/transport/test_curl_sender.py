@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from children import in_children
-from servers import OK, serving, tls_for
+from transport.children import in_children
+from transport.servers import OK, serving, tls_for
 
 from replay_identity.exchange import Lost, Reply, Request
 from replay_identity.transport import curl_sender

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 import respx
-from children import in_children
-from scripted import ask
+from transport.children import in_children
+from transport.scripted import ask
 
 from replay_identity import RetryPolicy
 from replay_identity.exchange import Lost, Reply, Request

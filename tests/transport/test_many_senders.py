@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from children import in_children
-from servers import OK, serving, silent
+from transport.children import in_children
+from transport.servers import OK, serving, silent
 
 from replay_identity.exchange import Lost, Reply, Request
 from replay_identity.transport import ManySender, curl_sender, many_sender, thread_sender

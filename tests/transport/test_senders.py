@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 import trustme
-from scripted import ask
-from servers import answering, serving, silent, tls_for
+from transport.scripted import ask
+from transport.servers import answering, serving, silent, tls_for
 
 from replay_identity import RetryPolicy
 from replay_identity.emulator import Fault, LogRocketEmulator
