@@ -12,7 +12,7 @@ _MINUTE: Final = 60.0
 _SPREAD: Final = 1.01
 # Seconds of the quota that may be caught up on at once after a delay of ours, and seconds that a request may leave
 # late; what passes in the meantime is lost, since requests that bunch up would exceed the quota of some minute.
-_CATCH_UP: Final = 0.3
+_CATCH_UP: Final = 0.1
 _LATE: Final = 0.2
 # A vendor this many times slower than it was at best is near its limit, if that is more than a moment.
 _SLOWER: Final = 3.0

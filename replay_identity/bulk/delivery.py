@@ -111,7 +111,7 @@ class Delivery:
         wait = self._pace.resume_at - self.clock()
         failure = self._pace.failure
         if wait > _WORTH_TELLING:
-            return f"{wait:.0f} s after {failure.cause}" if failure else f"{wait:.0f} s"
+            return f"{wait:.0f} s after {failure.cause}" if failure else f"a break of {wait:.0f} s"
         return self._launcher.waits_for() if self._launcher else ""
 
     def _make_launcher(self, sender: ManySender) -> Launcher:

@@ -142,7 +142,7 @@ class DurableRouter:
             except Exception as error:  # noqa: BLE001  # Its text may quote a value.
                 problem = type(error).__name__
             if problem is not None:
-                _logger.error("%s: %s; trying again in %g s", route.name, problem, _AFTER_TROUBLE)
+                _logger.error("%s: %s; trying again in %g s", route.name, problem.rstrip("."), _AFTER_TROUBLE)
                 self._closing.wait(_AFTER_TROUBLE)
 
     def _deliver_for_a_while(self, route: Route) -> str | None:

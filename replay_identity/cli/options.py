@@ -73,6 +73,12 @@ MappingOption: TypeAlias = Annotated[
 SqlOption: TypeAlias = Annotated[
     str | None, typer.Option("--sql", metavar="QUERY", help="A query in DuckDB's SQL that gives the users.")
 ]
+ResendOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--resend", help="Send also what the backends confirmed before: after a change of account, route or limits."
+    ),
+]
 DryRunOption: TypeAlias = Annotated[
     bool, typer.Option("--dry-run", help="Send nothing; tell what would be sent, and how long it would take.")
 ]

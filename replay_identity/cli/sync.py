@@ -35,6 +35,7 @@ def sync(  # noqa: PLR0913  # One for each option.
     format: options.FormatOption = None,  # noqa: A002  # The option's name.
     mapping: options.MappingOption = None,
     sql: options.SqlOption = None,
+    resend: options.ResendOption = False,
     dry_run: options.DryRunOption = False,
     json: options.JsonOption = False,
 ) -> None:
@@ -50,7 +51,12 @@ def sync(  # noqa: PLR0913  # One for each option.
         watching(talk()) as watch,
     ):
         report = bulk.sync(
-            watch.counted(rows), chosen.backends, ledger=opened, options=chosen.delivery, on_progress=watch.tell
+            watch.counted(rows),
+            chosen.backends,
+            ledger=opened,
+            options=chosen.delivery,
+            on_progress=watch.tell,
+            resend=resend,
         )
     close(report, chosen_file, title=rows_read(report), json=json, interrupted=interruption.code)
 
