@@ -26,6 +26,9 @@ pycurl: Any = _untyped
 # after at least this often, in seconds.
 LONGEST_WAIT: Final = 0.05
 
+# Bytes of a request that are not worth keeping for the next one.
+_MUCH: Final = 65_536
+
 _UNTRUSTED: Final = {pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_ISSUER_ERROR}
 # Methods that say "content-length: 0" where there is no body, as httpx has it.
 _ALWAYS_WITH_BODY: Final = {"POST", "PUT", "PATCH"}
@@ -89,6 +92,7 @@ class Line:
     milliseconds: int = 0
     times_sent: int = 0
     is_too_large: bool = False
+    holds_much: bool = False
     head: list[bytes] = attrs.field(factory=list[bytes], repr=False)
     body: bytearray = attrs.field(factory=bytearray, repr=False)
 
@@ -132,6 +136,7 @@ class Line:
         easy.setopt(pycurl.URL, request.url)
         if request.body or request.method in _ALWAYS_WITH_BODY:
             easy.setopt(pycurl.POSTFIELDS, request.body or b"")
+            self.holds_much = len(request.body or b"") > _MUCH
         else:
             easy.setopt(pycurl.HTTPGET, 1)
         easy.setopt(pycurl.NOBODY, request.method == "HEAD")
@@ -143,6 +148,10 @@ class Line:
         else:
             status = self.easy.getinfo(pycurl.RESPONSE_CODE)
             reply = Reply(status, read_headers(self.head), bytes(self.body))
+        if self.holds_much:
+            # libcurl's handle would keep the batch until it sends another body.
+            self.easy.setopt(pycurl.POSTFIELDS, b"")
+            self.holds_much = False
         self.head.clear()
         self.body.clear()
         self.times_sent, self.is_too_large = 0, False

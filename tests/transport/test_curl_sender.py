@@ -2,6 +2,7 @@
 
 import os
 import resource
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,17 @@ def test_leaves_nothing_of_one_request_in_the_next(sender: CurlSender) -> None:
     assert b"x-one" not in later
     assert b"canary" not in later
     assert b"content-type" not in later
+
+
+def test_lets_go_of_a_batch_once_it_is_answered(sender: CurlSender) -> None:
+    """Sixty handles that each keep the last batch they sent would fill the memory."""
+    body = b"x" * 1_000_000
+    before = sys.getrefcount(body)
+    with serving(lambda _: OK) as served:
+        reply = ask(sender, Request("create_job", "POST", served.url, {}, body))
+
+    assert reply.status == 200
+    assert sys.getrefcount(body) == before
 
 
 def test_sends_the_same_headers_again(sender: CurlSender) -> None:
