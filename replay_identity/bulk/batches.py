@@ -176,8 +176,7 @@ class Batches:
 
     def _see_through(self, job: Job, *, is_uncertain: bool) -> Exchange[None]:
         """Create *job* unless it is named already, poll it until it ends, and take note of what became of its users."""
-        if is_uncertain and not job.vendor_job and self._is_key_forgotten(job):
-            self.outbox.end_job(job)
+        if is_uncertain and not job.vendor_job and self._is_dropped(job):
             return
         named = job if job.vendor_job else (yield from self._create(job, is_uncertain=is_uncertain))
         if named is not None and (yield from self._poll(named)):
@@ -219,12 +218,16 @@ class Batches:
             if patience <= 0:
                 self.on_problem(created)
                 return None
-            if (yield Pause(wait)).lost or self._is_key_forgotten(job):
+            if (yield Pause(wait)).lost or self._is_dropped(job):
                 return None
         return None  # pragma: no cover  # The waits never end.
 
-    def _is_key_forgotten(self, job: Job) -> bool:
-        return self.now() - job.created_at > _KEY_LIFETIME
+    def _is_dropped(self, job: Job) -> bool:
+        """Drop *job* if the vendor has forgotten its key, and tell whether it had to be: its users are sent anew."""
+        if self.now() - job.created_at <= _KEY_LIFETIME:
+            return False
+        self.outbox.end_job(job)
+        return True
 
     def _take_apart(self, job: Job, body: bytes, refused: TooLarge | Rejected) -> None:
         """Send the halves of a batch that was refused as a whole, so that one user does not fail the others."""

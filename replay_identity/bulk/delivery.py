@@ -104,7 +104,9 @@ class Delivery:
         transport.stop()
         while transport.in_flight:
             transport.advance(_TICK)
+            self.outbox.tick()
         self.outbox.flush()
+        self.outbox.tidy()
 
     def waits_for(self) -> str:
         """Say what is being waited for, if it is worth saying; from any thread."""

@@ -24,6 +24,8 @@ _logger = logging.getLogger("replay_identity.durable")
 
 # Seconds after which a delivery starts over, and with it the count of users whom it could not settle.
 _SHIFT: Final = 60.0
+# Seconds after which it starts over even if there was always somebody else to send.
+_OVERTIME: Final = 60.0
 # Seconds before a backend with wrong settings, or a ledger that cannot be written, is tried again.
 _AFTER_TROUBLE: Final = 30.0
 _TICK: Final = 0.02
@@ -42,7 +44,7 @@ class _Shift:
 
     def is_stopped(self) -> bool:
         """Tell whether to come to an end soon."""
-        return self.closing.is_set()
+        return self.closing.is_set() or time.monotonic() >= self.until + _OVERTIME
 
 
 class DurableRouter:

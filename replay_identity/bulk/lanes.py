@@ -58,15 +58,19 @@ class Lane:
         return self.is_alive and not self._is_waiting
 
     def put(self, users: Sequence[UserTraits]) -> None:
-        """Hand *users* over where there is no ledger to take them from."""
+        """Hand *users* over where there is no ledger to take them from; once nobody takes them, count them."""
         if isinstance(self.outbox, DirectOutbox):
-            self.outbox.put(users)
+            if self.is_alive:
+                self.outbox.put(users)
+            else:
+                self.books.put.due += len(users)
 
     def start(self, signals: Signals, make_sender: MakeSender) -> None:
         """Deliver in a thread until the *signals* end it; what it raises is kept in `error`."""
         name = f"replay-identity to {self.books.backend}"
-        self._thread = Thread(target=self._run_in_thread, args=(signals, make_sender), name=name, daemon=True)
-        self._thread.start()
+        thread = Thread(target=self._run_in_thread, args=(signals, make_sender), name=name, daemon=True)
+        thread.start()
+        self._thread = thread
 
     def run(self, signals: Signals, make_sender: MakeSender) -> None:
         """Deliver until the *signals* end it, once it is this process's turn."""
@@ -120,6 +124,7 @@ class Lane:
             if signals.is_complete() and not self.outbox.pending():
                 break
             sleep(NEXT_TRY)
+        self._is_waiting = False
         yield False
 
 

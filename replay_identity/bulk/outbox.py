@@ -43,6 +43,10 @@ class Outbox(Protocol):
         """Write down what has waited for long enough."""
         ...
 
+    def tidy(self) -> None:
+        """Have what was erased forgotten, unless somebody is under way."""
+        ...
+
     def backlog(self) -> int:
         """Return about how many users are not even under way, from any thread."""
         ...
@@ -125,6 +129,11 @@ class LedgerOutbox:
         if self._settlements and self.clock() >= self._flush_at:
             self.flush()
 
+    def tidy(self) -> None:
+        """Have SQLite forget what was erased, unless somebody is under way."""
+        if self._is_untidy and not self._under_way:
+            self._is_untidy = not self.ledger.tidy()
+
     def is_empty(self) -> bool:
         """Tell whether nobody is left to be sent, now and under way, but for those this run has given up on."""
         return not (self._ready or self._under_way) and self.pending() <= len(self._given_up)
@@ -171,19 +180,13 @@ class LedgerOutbox:
                 self.settle(claim, known)
         if len(claims) < _GROUP:
             self._start_over_if_needed()
-            self._tidy()
+            self.tidy()
         return bool(claims)
 
     def _start_over_if_needed(self) -> None:
         """Look from the beginning next time if somebody is due there: those who failed, or who were put once more."""
         if self.pending() > len(self._ready) + len(self._under_way) + len(self._given_up):
             self._after = 0
-
-    def _tidy(self) -> None:
-        """When everyone is settled, have SQLite forget what was erased."""
-        if self._is_untidy and not self._under_way:
-            self.ledger.tidy()
-            self._is_untidy = False
 
     def _known(self, claim: Claim) -> Outcome | None:
         """Return what becomes of a claim where that is known without the adapter."""
@@ -240,6 +243,7 @@ class DirectOutbox:
         """Take note of what became of a claim."""
         if is_settled(outcome):
             self.books.add(outcome)
+            self._unknown.pop(claim.place, None)
             return
         if isinstance(outcome, Unknown):
             self._unknown[claim.place] += 1
@@ -253,6 +257,9 @@ class DirectOutbox:
         """Do nothing: nothing is kept."""
 
     def tick(self) -> None:
+        """Do nothing, as `flush`."""
+
+    def tidy(self) -> None:
         """Do nothing, as `flush`."""
 
     def backlog(self) -> int:

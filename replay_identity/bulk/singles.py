@@ -28,11 +28,16 @@ class Singles:
     outbox: Outbox
     transport: ManyTransport
     on_problem: Callable[[Outcome], None]
+    _is_hopeless: bool = attrs.field(default=False, init=False)
 
     def launch(self, *, is_last: bool) -> None:  # noqa: ARG002  # As `Batches`.
         """Start as many requests as may be in flight."""
         pace = self.transport.pace
-        while pace.has_room(self.transport.in_flight) and (claim := self.outbox.next()) is not None:
+        while (
+            not self._is_hopeless
+            and pace.has_room(self.transport.in_flight)
+            and (claim := self.outbox.next()) is not None
+        ):
             self.transport.start(guarded(self.route.name, self.route.identify(claim.user)), partial(self._land, claim))
 
     def waits_for(self) -> str:
@@ -42,4 +47,5 @@ class Singles:
     def _land(self, claim: Claim, outcome: Outcome) -> None:
         self.outbox.settle(claim, outcome)
         if isinstance(outcome, Misconfigured):
+            self._is_hopeless = True
             self.on_problem(outcome)

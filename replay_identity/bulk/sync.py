@@ -98,9 +98,9 @@ class _Run:
     def run(self, users: Iterable[User]) -> SyncReport:
         """Read, deliver, and close the books."""
         self.report.books = tuple(lane.books for lane in self.lanes)
-        for lane in self.lanes:
-            lane.start(self, self.sender)
         try:
+            for lane in self.lanes:
+                lane.start(self, self.sender)
             self._read(users)
             self._is_complete.set()
             self._wait_while(lambda: any(lane.is_alive for lane in self.lanes))

@@ -14,6 +14,10 @@ from ..backend import Member
 from ..outcome import Accepted, Outcome, Rejected, Unknown
 from .replies import REFUSED, read_row_refusal
 
+# Policy "vendor-trouble-in-a-row": codes that say nothing against the user.
+_TROUBLE: Final = frozenset({"server_error", "too_many_requests"})
+_TROUBLED: Final = "the vendor had trouble of its own with this user"
+_UNSHOWN: Final = "the results of the job do not show this user"
 # Traits nest no deeper than 32; what does is no content of ours.
 _MOST_NESTED: Final = 40
 
@@ -39,6 +43,7 @@ class Results:
     _new_ids: set[str] = attrs.field(init=False, factory=set[str])
     _stray_imports: int = attrs.field(init=False, default=0)
     _stray_refusals: Counter[Rejected] = attrs.field(init=False, factory=Counter[Rejected])
+    _stray_trouble: int = attrs.field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         self._outcomes = [None] * len(self.members)
@@ -63,13 +68,21 @@ class Results:
             self._outcomes[place] = Accepted(self.backend, vendor_id)
 
     def take_error(self, row: Mapping[str, Any]) -> None:
-        """Settle the members whom *row* says are refused, even those who are imported as well."""
+        """Settle the members whom *row* says are refused, even those who are imported as well.
+
+        Where the vendor had trouble of its own, nobody knows how far it got with them.
+        """
         user = row.get("user")
         item = cast("dict[str, Any]", user) if isinstance(user, dict) else {}
         places = self._named_by(item)
         if not places:
             alike = self._alike(item)
             places = alike.take_refused() if alike else []
+        if row.get("code") in _TROUBLE:
+            self._stray_trouble += not places
+            for place in places:
+                self._outcomes[place] = _unknown(self.backend, self.members[place], _TROUBLED)
+            return
         refusal = self._refusal(row, item, places)
         self._stray_refusals[refusal] += not places
         for place in places:
@@ -80,11 +93,13 @@ class Results:
         """Return what became of each member, in their order."""
         eliminated = self._by_elimination()
         found = zip(self._outcomes, self.members, strict=True)
-        return tuple(outcome or eliminated or _lost(self.backend, member) for outcome, member in found)
+        return tuple(outcome or eliminated or _unknown(self.backend, member, _UNSHOWN) for outcome, member in found)
 
     def _by_elimination(self) -> Outcome | None:
         """Return what became of the members whom no row names, if the rows that name no member leave one reading."""
         unsettled, refused = self._outcomes.count(None), self._stray_refusals.total()
+        if self._stray_trouble:
+            return None
         if self._stray_imports == unsettled and not refused:
             # Without the row's id: it might be that of another user, whom a later update would then overwrite.
             return Accepted(self.backend)
@@ -139,9 +154,9 @@ class _Alike:
         return [left.pop()] if left else []
 
 
-def _lost(backend: str, member: Member) -> Unknown:
+def _unknown(backend: str, member: Member, cause: str) -> Unknown:
     # There is nothing to upsert an anonymous user by: sent again, they could become two.
-    return Unknown(backend, "the results of the job do not show this user", retryable=not _is_anonymous(member))
+    return Unknown(backend, cause, retryable=not _is_anonymous(member))
 
 
 def _is_anonymous(member: Member) -> bool:

@@ -61,8 +61,10 @@ class Database:
         self.path = MEMORY if path == MEMORY else os.path.realpath(path)
         self._lock = threading.RLock()
         self._is_closed = False
-        self._connection: sqlite3.Connection | None = self._open()
+        self._connection: sqlite3.Connection | None = None
         forks.watch(self)
+        with self._lock:  # No fork while SQLite is at work.
+            self._connection = self._open()
 
     @contextmanager
     def transaction(self) -> Generator[sqlite3.Connection]:
@@ -72,8 +74,10 @@ class Database:
             LedgerError: The disk is full, the file is damaged, or another process keeps it locked.
         """
         with self._lent() as connection:
-            _patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
+            if connection.in_transaction:
+                raise LedgerError(self.path, "is at work already", "use no ledger in a signal handler")
             try:
+                _patiently(lambda: connection.execute("BEGIN IMMEDIATE"))
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
@@ -92,13 +96,19 @@ class Database:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except OSError as error:
             raise LedgerError(str(path), f"cannot be made: {error.strerror}") from None
-        with self._lent() as connection:
-            connection.execute("VACUUM INTO ?", [str(path)])
+        try:
+            with self._lent() as connection:
+                _patiently(lambda: connection.execute("VACUUM INTO ?", [str(path)]))
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
-    def empty_log(self) -> None:
-        """Write the log back into the file; where another process is at it, its own turn does so."""
+    def empty_log(self) -> bool:
+        """Write the log back into the file; return False where another process is at it, so that it cannot be done."""
         with self._lent() as connection, suppress(sqlite3.OperationalError):
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not is_busy
+        return False
 
     def close(self) -> None:
         """Write the log back into the file, so that nothing erased is left in it, and close."""

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import AbstractContextManager
 from typing import Final, Protocol
 from weakref import WeakSet
 
@@ -21,6 +22,11 @@ class Forkable(Protocol):
 _watched: Final[WeakSet[Forkable]] = WeakSet()
 _letting_go: Final[list[Forkable]] = []
 _lock: Final = threading.RLock()
+
+
+def hold_off() -> AbstractContextManager[object]:
+    """Let no fork happen meanwhile; for work that is done in a moment."""
+    return _lock
 
 
 def watch(one: Forkable) -> None:

@@ -238,11 +238,12 @@ class Ledger:
         """
         number = self._backend(backend)
         with self._database.transaction() as db:
-            db.execute("UPDATE held SET in_doubt = 1 WHERE backend = ?", [number])
+            # Without the digests: once one field is confirmed again, the others are not.
+            db.execute("UPDATE held SET whole = x'', fields = x'', in_doubt = 1 WHERE backend = ?", [number])
 
-    def tidy(self) -> None:
-        """Empty SQLite's log into the file, so that no erased value is left in it."""
-        self._database.empty_log()
+    def tidy(self) -> bool:
+        """Empty SQLite's log into the file, so that no erased value is left in it; False if others are at it."""
+        return self._database.empty_log()
 
     def retry(self, backend: str) -> int:
         """Make everyone due again whom *backend* refused, and return how many they are."""

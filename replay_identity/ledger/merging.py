@@ -24,12 +24,11 @@ def merged(older: UserTraits, newer: UserTraits) -> UserTraits:
 
 def replaced(older: UserTraits, newer: UserTraits) -> UserTraits:
     """Return *newer*, with what only *older* tells and no row can: the vendors' ids, types, and traits to clear."""
-    removals = {name: value for name, value in older.traits.items() if value is REMOVE}
     return unchecked(
         newer.user_id,
         newer.name,
         newer.email,
-        {**removals, **newer.traits},
+        _merged_traits(_removals(older.traits), newer.traits),
         {**older.types, **newer.types},
         newer.observed_at,
         {**older.vendor_ids, **newer.vendor_ids},
@@ -57,6 +56,12 @@ def without(user: UserTraits, fields: Container[str]) -> UserTraits:
         user.observed_at,
         user.vendor_ids,
     )
+
+
+def _removals(traits: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is to be cleared of *traits*, nested or not."""
+    found = {name: _removals(value) if is_nested(value) else value for name, value in traits.items()}
+    return {name: value for name, value in found.items() if value is REMOVE or (is_nested(value) and value)}
 
 
 def _merged_traits(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:

@@ -221,7 +221,16 @@ def _desired(known: _Known, given: Given, *, is_mended: bool) -> bytes:
     if known.desired is None:
         return given.encoded
     older = decode(known.desired)
-    return encode(replaced(older, given.user) if is_mended else merged(older, given.user))
+    if is_mended and not _is_older(given.user, older):
+        return encode(replaced(older, given.user))
+    return encode(merged(older, given.user))
+
+
+def _is_older(user: UserTraits, other: UserTraits) -> bool:
+    """Tell whether *user* was observed before *other*; what has no moment is not compared."""
+    if user.observed_at is None or other.observed_at is None:
+        return False
+    return user.observed_at < other.observed_at
 
 
 @attrs.frozen

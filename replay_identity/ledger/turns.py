@@ -1,13 +1,15 @@
 """One process at a time delivers to a backend: two could overtake each other on the way to the vendor."""
 
+import os
 import re
 import sqlite3
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Final
 
 from ..errors import LedgerError
+from . import forks
 from .database import MEMORY
 
 _UNSAFE: Final = re.compile("[^A-Za-z0-9_-]")
@@ -22,17 +24,50 @@ def take_turn(path: str, backend: str) -> Generator[bool]:
     if path == MEMORY:
         yield True
         return
-    with ExitStack() as stack:
-        try:
-            lock = sqlite3.connect(_lock_path(path, backend), timeout=0, isolation_level=None)
-            stack.callback(lock.close)
-            lock.execute("BEGIN EXCLUSIVE")
-            is_ours = True
-        except sqlite3.Error as error:
-            if error.sqlite_errorname != "SQLITE_BUSY":
-                raise LedgerError(path, "cannot be locked", "check the permissions of its folder") from None
-            is_ours = False
-        yield is_ours
+    turn = _Turn(path, backend)
+    try:
+        yield turn.is_ours
+    finally:
+        turn.end()
+
+
+class _Turn:
+    """The lock, if nobody else has it; a forked child lets go of it, for it is the parent's."""
+
+    def __init__(self, path: str, backend: str) -> None:
+        self._pid = os.getpid()
+        self._lock: sqlite3.Connection | None = None
+        with forks.hold_off():
+            try:
+                self._lock = sqlite3.connect(
+                    _lock_path(path, backend), timeout=0, isolation_level=None, check_same_thread=False
+                )
+                self._lock.execute("BEGIN EXCLUSIVE")
+            except sqlite3.Error as error:
+                self.end()
+                if error.sqlite_errorname != "SQLITE_BUSY":
+                    raise LedgerError(path, "cannot be locked", "check the permissions of its folder") from None
+            forks.watch(self)
+
+    @property
+    def is_ours(self) -> bool:
+        """Tell whether this process has the lock."""
+        return self._lock is not None
+
+    def end(self) -> None:
+        """Let go."""
+        with forks.hold_off():
+            if self._lock is not None:
+                self._lock.close()
+                self._lock = None
+
+    def before_fork(self) -> None:
+        """Do nothing: the parent keeps its turn."""
+
+    def after_fork(self) -> None:
+        """Let go in the child; SQLite there would take the lock of the parent for its own, even after its end."""
+        if os.getpid() != self._pid:
+            self.end()
 
 
 def _lock_path(path: str, backend: str) -> str:

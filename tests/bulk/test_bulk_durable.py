@@ -115,7 +115,7 @@ def test_tries_again_after_wrong_settings(tmp_path: Path, caplog: pytest.LogCapt
         router.identify(user("canary", plan="canary"))
         assert router.flush(10.0)
 
-    assert "acme: HTTP 401. Check the API key.; trying again in 0.05 s" in caplog.text
+    assert "acme: HTTP 401. Check the API key; trying again in 0.05 s" in caplog.text
     assert "canary" not in caplog.text
 
 

@@ -110,7 +110,7 @@ def test_a_dead_vendor_does_not_slow_the_other(make: Any) -> None:
     watch.join()
     assert (report["fullstory"].pending, report["logrocket"].accepted) == (1000, 1000)
     assert "nothing but failures" in (report["fullstory"].problem or "")
-    assert done[0] < 2.5
+    assert done[0] < 10
 
 
 def test_a_vendor_that_never_answers_does_not_slow_the_other(make: Any) -> None:
@@ -171,18 +171,14 @@ def test_waits_as_long_as_the_vendor_asks(make: Any) -> None:
     vendors.hold(10)
 
 
-def test_rows_that_the_vendor_refuses_fail_nobody_else(make: Any) -> None:
-    """They are on record, and taken when they are sent again on request."""
+def test_rows_that_the_vendor_had_trouble_with_are_sent_again(make: Any) -> None:
+    """In the same run; the others are not."""
     vendors = make()
     vendors.fullstory.job_faults.add(JobFault(applies=30, lists_items=True))
 
     report = vendors.sync(50)
 
-    refusals = {one.refusal for one in vendors.ledger.refused("fullstory")}
-    assert (report["fullstory"].accepted, report["fullstory"].rejected) == (30, 20)
-    assert {(type(refusal).__name__, refusal.code) for refusal in refusals} == {("Rejected", "server_error")}
-    vendors.ledger.retry("fullstory")
-    vendors.sync(0)
+    assert (report["fullstory"].accepted, report["fullstory"].rejected) == (50, 0)
     vendors.hold(50)
     assert set(vendors.fullstory.applied.values()) == {1}
 

@@ -22,7 +22,7 @@ from replay_identity.bulk import DeliveryOptions, Progress, deliver, sync
 from replay_identity.bulk.outbox import LedgerOutbox
 from replay_identity.emulator import Fault
 from replay_identity.errors import SourceError
-from replay_identity.ledger import Ledger
+from replay_identity.ledger import Claim, Ledger
 from replay_identity.sources import BadRow, Row
 
 BOTH = ("fullstory", "logrocket")
@@ -219,7 +219,7 @@ def test_tells_how_far_it_is(world: World) -> None:
         ("fullstory", 30, 30, None),
         ("logrocket", 30, 30, None),
     ]
-    assert any(one.waits_for == "1 s" for each in told for one in each)
+    assert any(one.waits_for == "a break of 1 s" for each in told for one in each)
 
 
 def test_tells_of_jobs_that_run(world: World) -> None:
@@ -441,7 +441,7 @@ def test_takes_turns_with_another_process(world: World) -> None:
     """Two runs on one ledger at once: each user is sent once, and both books close."""
     child = textwrap.dedent("""
         import sys
-        from replay_identity.ledger import Ledger
+        from replay_identity.ledger import Claim, Ledger
         with Ledger(sys.argv[1]) as ledger, ledger.turn("fullstory") as one, ledger.turn("logrocket") as other:
             assert one and other
             print("ready", flush=True)
@@ -503,7 +503,11 @@ def test_reads_no_further_than_somebody_keeps_up(world: World, monkeypatch: pyte
     module = sys.modules["replay_identity.bulk.sync"]
     monkeypatch.setattr(module, "_MOST_AHEAD", 1000)
     take, gate = LedgerOutbox.next, threading.Event()
-    monkeypatch.setattr(LedgerOutbox, "next", lambda outbox: take(outbox) if gate.is_set() else None)
+
+    def take_once_open(outbox: LedgerOutbox) -> Claim | None:
+        return take(outbox) if gate.is_set() else None
+
+    monkeypatch.setattr(LedgerOutbox, "next", take_once_open)
     read: list[UserTraits] = []
     read_before: list[int] = []
 

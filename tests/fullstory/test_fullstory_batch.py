@@ -660,6 +660,40 @@ def test_who_is_left_is_settled_by_elimination(imports: list[Row], errors: list[
     assert found == (Accepted("fullstory"), *outcomes)
 
 
+# Trouble of the vendor's own
+
+TROUBLED = "the vendor had trouble of its own with this user"
+
+
+@pytest.mark.parametrize("code", ["server_error", "too_many_requests"])
+def test_trouble_of_the_vendors_own_is_no_refusal(code: str) -> None:
+    """It says nothing against the user, who is sent again; but an anonymous one could become two."""
+    members = [Member(user_id="u1"), Member(vendor_id="7"), ANONYMOUS, Member(user_id="u2")]
+    items = [{"uid": "u1"}, {"id": "7"}, {"display_name": "Ann", "properties": {"days": 43, "on": True}}]
+    errors = [{"code": code, "message": "canary", "user": item} for item in items]
+
+    outcomes = collect(members, page({"uid": "u2", "id": "9"}), page(*errors))
+
+    again = Unknown("fullstory", TROUBLED)
+    assert outcomes == (again, again, attrs.evolve(again, retryable=False), Accepted("fullstory", "9"))
+
+
+def test_trouble_with_a_user_who_is_imported_is_not_their_import() -> None:
+    """Something of theirs may be lost."""
+    error = {"code": "server_error", "user": {"uid": "u1"}}
+
+    assert collect([Member(user_id="u1")], page({"uid": "u1"}), page(error)) == (Unknown("fullstory", TROUBLED),)
+
+
+@pytest.mark.parametrize("imports", [[], [{"id": "1"}, {"id": "2"}]])
+@pytest.mark.parametrize("errors", [[], [ERROR_A], [ERROR_A, ERROR_A]])
+def test_trouble_with_nobody_in_particular_settles_nobody(imports: list[Row], errors: list[Row]) -> None:
+    """It may have been any of them."""
+    trouble = {"code": "server_error", "user": {"uid": "x"}}
+
+    assert collect(LOST, page(*imports), page(trouble, *errors)) == UNSETTLED
+
+
 # The words of a refusal
 
 

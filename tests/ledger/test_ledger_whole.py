@@ -83,7 +83,7 @@ def test_what_a_mended_row_changes_nothing_about_is_not_sent(ledger: Ledger) -> 
 
 def test_a_mended_row_keeps_what_no_row_can_say(ledger: Ledger) -> None:
     """Ids that vendors gave, types, and what is to be cleared, nested or not."""
-    cleared = {"old": REMOVE, "company": {"tax": REMOVE, "bad": "x"}, "team": {"bad": "x"}}
+    cleared: dict[str, Any] = {"old": REMOVE, "company": {"tax": REMOVE, "bad": "x"}, "team": {"bad": "x"}}
     first = UserTraits("u1", traits={**cleared, "n": 1}, types={"n": "real"}, vendor_ids={A: "7"})
     refuse(ledger, first)
 

@@ -1,0 +1,49 @@
+"""How often Python looks for garbage while a run is under way."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from replay_identity.bulk.collecting import rare_collections
+
+
+@pytest.fixture(autouse=True)
+def usual() -> Iterator[None]:
+    """Leave the interpreter as it was."""
+    before = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)
+    yield
+    gc.set_threshold(*before)
+
+
+def test_looks_rarely_and_then_as_before() -> None:
+    """What an application has set comes back."""
+    with rare_collections():
+        during = gc.get_threshold()
+
+    assert during[0] > 700
+    assert gc.get_threshold() == (700, 10, 10)
+
+
+def test_overlapping_runs_leave_it_as_before() -> None:
+    """The first to begin may be the first to end."""
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(rare_collections())
+    second.enter_context(rare_collections())
+
+    first.close()
+    between = gc.get_threshold()
+    second.close()
+
+    assert between[0] > 700
+    assert gc.get_threshold() == (700, 10, 10)
+
+
+def test_leaves_it_off_where_it_is_off() -> None:
+    """An application that switched it off had its reasons."""
+    gc.set_threshold(0, 10, 10)
+
+    with rare_collections():
+        assert gc.get_threshold()[0] == 0

@@ -1,0 +1,331 @@
+"""Lanes that wait for another process, and outcomes that wait for others: nobody waits for what does not come."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+from bulk.adapters import Acme, AcmeBatch
+from bulk.worlds import FAST, assert_closed, user, users
+
+from replay_identity import Accepted, Misconfigured, Unknown, UserTraits
+from replay_identity.bulk import Books, DurableRouter, Progress, sync
+from replay_identity.bulk.outbox import DirectOutbox
+from replay_identity.exchange import Exchange, Reply, Request
+from replay_identity.ledger import Ledger, Settlement
+
+if TYPE_CHECKING:
+    from replay_identity.backend import IdentityBackend
+
+OPTIONS = {"acme": FAST}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """Give a ledger."""
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def other(ledger: Ledger) -> Iterator[Ledger]:
+    """Give the same ledger, as another process has it."""
+    with Ledger(ledger.path) as other:
+        yield other
+
+
+# Turns.
+
+
+def test_a_run_that_has_nothing_to_send_waits_for_nobody(ledger: Ledger, other: Ledger) -> None:
+    """Another process delivers, and goes on doing so."""
+    with other.turn("acme") as ours:
+        assert ours
+        report = sync([], [Acme()], ledger=ledger, options=OPTIONS)
+
+    assert_closed(report)
+    assert (report["acme"].given, report["acme"].pending) == (0, 0)
+
+
+def test_a_run_whose_users_another_process_has_sent_waits_for_nobody(ledger: Ledger, other: Ledger) -> None:
+    """The books tell that it was elsewhere."""
+    with other.turn("acme") as ours:
+        assert ours
+        ledger.put(users(3), ["acme"])
+        told: list[str] = []
+
+        def settle(progress: Sequence[Progress]) -> None:
+            told.append(progress[0].waits_for)
+            taken = [Settlement(claim.place, claim.version, Accepted("acme")) for claim in other.claim("acme")]
+            other.settle("acme", taken)
+
+        report = sync([user("u3")], [Acme()], ledger=ledger, options=OPTIONS, on_progress=settle)
+
+    assert_closed(report)
+    assert (report["acme"].elsewhere, report["acme"].pending, report["acme"].accepted) == (4, 0, 0)
+    assert told[-1] == ""
+
+
+def test_reading_does_not_wait_for_who_waits(ledger: Ledger, other: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither where all lanes wait for another process, nor where the others are fast."""
+    monkeypatch.setattr(sys.modules["replay_identity.bulk.sync"], "_MOST_AHEAD", 100)
+    backends: list[IdentityBackend] = [Acme(), Acme("bolt", act=lambda _: Accepted("bolt"))]
+    read: list[int] = []
+
+    def source(count: int) -> Iterator[UserTraits]:
+        for number, one in enumerate(users(count)):
+            read.append(number)
+            yield one
+        stop.set()
+
+    for names in (["acme", "bolt"], ["acme"]):
+        stop = threading.Event()
+        read.clear()
+        turns = [other.turn(name) for name in names]
+        assert all(turn.__enter__() for turn in turns)
+        report = sync(source(5000), backends, ledger=ledger, options={"acme": FAST, "bolt": FAST}, stop=stop)
+        for turn in turns:
+            turn.__exit__(None, None, None)
+        assert_closed(report)
+        assert len(read) == 5000
+        assert report["acme"].pending == 5000
+
+
+def test_a_router_lets_a_run_beside_it_have_its_turn(
+    ledger: Ledger, other: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while, though it has always somebody to send."""
+    monkeypatch.setattr("replay_identity.bulk.durable._SHIFT", 0.05)
+    over = threading.Event()
+
+    def identify() -> None:
+        number = 0
+        while not over.is_set():
+            router.identify(user(f"r{number % 200}", number=number))
+            number += 1
+
+    monkeypatch.setattr("replay_identity.bulk.durable._OVERTIME", 0.05)
+    with DurableRouter([Wired()], ledger=other, options=OPTIONS, sender=lambda _: Late()) as router:
+        thread = threading.Thread(target=identify)
+        thread.start()
+        limit = threading.Timer(10, over.set)
+        limit.start()
+        report = sync(users(50), [Acme()], ledger=ledger, options=OPTIONS)
+        in_time = not over.is_set()
+        over.set()
+        limit.cancel()
+        thread.join()
+        assert router.flush(10.0)
+
+    assert_closed(report)
+    assert in_time
+
+
+class Late:
+    """A sender that answers each request only once the next one is under way."""
+
+    def __init__(self) -> None:
+        """Have nothing under way."""
+        self.waiting: list[int] = []
+        self.since = 0.0
+
+    def start(self, ticket: int, request: Request, timeout: float) -> None:
+        """Let it wait."""
+        assert request.url
+        assert timeout > 0
+        self.waiting.append(ticket)
+
+    def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
+        """Return all answers but the last; that one, too, if nothing follows for a while."""
+        time.sleep(min(timeout, 0.001))
+        if len(self.waiting) > 1:
+            self.since = time.monotonic()
+            answered, self.waiting = self.waiting[:-1], self.waiting[-1:]
+        elif time.monotonic() - self.since > 1.0:
+            answered, self.waiting = self.waiting, []
+        else:
+            answered = []
+        return [(ticket, Reply(200)) for ticket in answered]
+
+    def close(self) -> None:
+        """Free nothing."""
+
+
+# Outcomes.
+
+
+class Hanging:
+    """A sender whose vendor answers everyone at once, but for one user."""
+
+    def __init__(self, until: threading.Event, started: Callable[[], None]) -> None:
+        """Answer that one once *until* is set; *started* is told when all are under way."""
+        self.until = until
+        self.started = started
+        self.answers: list[tuple[int, Reply]] = []
+        self.held: list[int] = []
+
+    def start(self, ticket: int, request: Request, timeout: float) -> None:
+        """Answer, or hold the answer back."""
+        assert timeout > 0
+        if request.url.endswith("u0"):
+            self.held.append(ticket)
+        else:
+            if request.url.endswith("u4"):
+                self.started()
+            self.answers.append((ticket, Reply(200)))
+
+    def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
+        """Return the answers."""
+        if self.until.is_set():
+            self.answers += [(ticket, Reply(200)) for ticket in self.held]
+            self.held = []
+        if not self.answers:
+            time.sleep(min(timeout, 0.001))
+        answers, self.answers = self.answers, []
+        return answers
+
+    def close(self) -> None:
+        """Free nothing."""
+
+
+class Wired(Acme):
+    """A vendor that is asked over a wire."""
+
+    def identify(self, one: UserTraits, /) -> Exchange[Any]:
+        """Ask."""
+        yield Request("identify", "GET", f"http://acme.example/{one.user_id}")
+        return Accepted("acme")
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_outcomes_are_written_down_while_another_request_hangs(ledger: Ledger, *, stopped: bool) -> None:
+    """A process that is killed meanwhile need not send them again; also while a run comes to its end."""
+    until, stop = threading.Event(), threading.Event()
+    due: list[int] = []
+
+    def look(_: object) -> None:
+        due.append(ledger.due("acme"))
+        if due[-1] == 1:
+            until.set()
+
+    threading.Timer(10, until.set).start()
+    options = {"acme": attrs.evolve(FAST, timeout=60.0)}
+    sender = Hanging(until, stop.set if stopped else lambda: None)
+    report = sync(
+        users(5), [Wired()], ledger=ledger, options=options, on_progress=look, stop=stop, sender=lambda _: sender
+    )
+
+    assert_closed(report)
+    assert 1 in due
+
+
+def on_disk(ledger: Ledger) -> bytes:
+    """Return what SQLite keeps in the file and in its log."""
+    return Path(ledger.path).read_bytes() + Path(f"{ledger.path}-wal").read_bytes()
+
+
+CANARIES = [UserTraits(f"canary-{number}", traits={"plan": f"canary-{number}"}) for number in range(700)]
+
+
+@pytest.mark.parametrize("backend", [Acme(), AcmeBatch()], ids=["singles", "batches"])
+def test_no_value_is_left_in_the_log_after_a_run(ledger: Ledger, backend: Acme) -> None:
+    """Though the process lives, and the ledger stays open."""
+    ledger.put(CANARIES, ["acme"])
+    assert b"canary" in on_disk(ledger)
+
+    assert_closed(sync([], [backend], ledger=ledger, options=OPTIONS))
+
+    assert b"canary" not in on_disk(ledger)
+
+
+def test_no_value_is_left_in_the_log_of_a_router(ledger: Ledger) -> None:
+    """Once everyone is settled, while it lives."""
+    with DurableRouter([Acme()], ledger=ledger, options=OPTIONS) as router:
+        for one in CANARIES[:50]:
+            router.identify(one)
+        assert router.flush(10.0)
+        until = time.monotonic() + 5
+        while b"canary" in on_disk(ledger) and time.monotonic() < until:
+            time.sleep(0.005)
+        assert b"canary" not in on_disk(ledger)
+
+
+def test_the_log_is_emptied_once_nobody_else_reads_it(ledger: Ledger, other: Ledger) -> None:
+    """Another process that reads just then is tried again after."""
+    reading = other._database._connection  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    assert reading is not None
+    with DurableRouter([Acme()], ledger=ledger, options=OPTIONS) as router:
+        reading.execute("BEGIN")
+        reading.execute("SELECT count(*) FROM users").fetchall()
+        router.identify(CANARIES[0])
+        assert router.flush(10.0)
+        time.sleep(0.1)
+        assert b"canary" in on_disk(ledger)
+        reading.execute("COMMIT")
+        until = time.monotonic() + 5
+        while b"canary" in on_disk(ledger) and time.monotonic() < until:
+            time.sleep(0.005)
+
+        assert b"canary" not in on_disk(ledger)
+
+
+def test_nobody_is_kept_in_memory_whom_nobody_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a ledger, a backend that was given up on is not handed the rest of the source."""
+    monkeypatch.setattr("replay_identity.bulk.intake._GROUP", 10)
+    handed: list[int] = []
+    put = DirectOutbox.put
+
+    def look(outbox: DirectOutbox, rows: Sequence[UserTraits]) -> None:
+        handed.append(len(rows))
+        put(outbox, rows)
+
+    monkeypatch.setattr(DirectOutbox, "put", look)
+
+    def source() -> Iterator[UserTraits]:
+        for number, one in enumerate(users(1000)):
+            if number == 100:
+                time.sleep(0.3)
+            yield one
+
+    backend = Acme(act=lambda _: Misconfigured("acme", "HTTP 401"))
+    report = sync(source(), [backend], ledger=None, options=OPTIONS)
+
+    assert_closed(report)
+    assert (report["acme"].pending, sum(handed) <= 110) == (1000, True)
+
+
+def test_no_thread_is_left_behind_when_another_cannot_start(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run ends with the error, and so do the threads that did start."""
+    start = threading.Thread.start
+
+    def start_all_but_bolt(self: threading.Thread) -> None:
+        if "bolt" in self.name:
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start_all_but_bolt)
+    with pytest.raises(RuntimeError):
+        sync(users(3), [Acme(), Acme("bolt")], ledger=ledger, options=OPTIONS)
+
+    assert [thread for thread in threading.enumerate() if "acme" in thread.name] == []
+
+
+def test_a_lost_answer_is_not_remembered_for_ever() -> None:
+    """Of users who were settled after all, nothing is kept."""
+    outbox = DirectOutbox(Books("acme"))
+    outbox.put(users(100))
+    while (claim := outbox.next()) is not None:
+        outbox.settle(claim, Unknown("acme", "lost"))
+        again = outbox.next()
+        while again is not None and again.place != claim.place:
+            outbox.settle(again, Accepted("acme"))
+            again = outbox.next()
+        if again is not None:
+            outbox.settle(again, Accepted("acme"))
+
+    assert outbox._unknown == {}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    assert outbox.is_empty()

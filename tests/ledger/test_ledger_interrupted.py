@@ -1,0 +1,167 @@
+"""What comes in between: Ctrl-C, a signal handler, a fork while a turn is held, a copy for which there is no room."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ledger.delivering import A, deliver, user
+from transport.children import in_children
+
+from replay_identity.errors import LedgerError
+from replay_identity.ledger import Ledger, database, turns
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where the ledger is."""
+    return tmp_path / "ledger.db"
+
+
+def test_an_interrupt_right_after_the_beginning_leaves_nothing_open(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither this ledger nor another process is locked out."""
+    with Ledger(path) as ledger, Ledger(path) as other:
+        ledger.put([user()], [A])
+        patiently = database._patiently  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+        def interrupted(act: Any) -> None:
+            patiently(act)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(database, "_patiently", interrupted)
+            patch.setattr(database, "PATIENCE", 0.1)
+            with pytest.raises(KeyboardInterrupt):
+                ledger.put([user("u2")], [A])
+
+        other.put([user("u3")], [A])
+        assert [one.user_id for one in deliver(ledger)] == ["u1", "u3"]
+
+
+def test_a_signal_handler_cannot_end_the_transaction_that_it_interrupts(path: Path) -> None:
+    """What it wants to put is refused, and what was being put is put."""
+    with Ledger(path) as ledger:
+        ledger.put([user()], [A])
+        inner = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        with inner.transaction() as db:
+            db.execute("UPDATE ledger SET users = users + 5")
+            with pytest.raises(LedgerError, match="is at work already"):
+                ledger.put([user("u2")], [A])
+            db.execute("UPDATE ledger SET users = users + 5")
+
+        assert inner.rows("SELECT users FROM ledger") == [(11,)]
+
+
+def test_a_log_that_is_being_written_is_emptied_another_time(path: Path) -> None:
+    """It is told that it was not."""
+    with Ledger(path) as ledger:
+        with ledger._database.transaction():  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            assert not ledger.tidy()
+
+        assert ledger.tidy()
+
+
+# Copies.
+
+
+def test_a_copy_is_for_its_owner_alone_and_overwrites_nothing(path: Path) -> None:
+    """It holds traits, too."""
+    copy = path.with_name("copy.db")
+    with Ledger(path) as ledger:
+        ledger.put([user(plan="pro")], [A])
+        ledger.copy_to(copy)
+
+        assert copy.stat().st_mode & 0o777 == 0o600
+        with Ledger(copy) as copied:
+            assert deliver(copied) == [user(plan="pro")]
+        before = copy.read_bytes()
+        with pytest.raises(LedgerError, match=r"copy\.db: cannot be made: File exists"):
+            ledger.copy_to(copy)
+        assert copy.read_bytes() == before
+        assert ledger.due(A) == 1
+
+
+def test_a_copy_that_fails_leaves_no_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next try would find it in its way."""
+    copy = path.with_name("copy.db")
+
+    def full(_: object) -> None:
+        raise sqlite3.OperationalError
+
+    with Ledger(path) as ledger:
+        with monkeypatch.context() as patch:
+            patch.setattr(database, "_patiently", full)
+            with pytest.raises(LedgerError):
+                ledger.copy_to(copy)
+        assert not copy.exists()
+        ledger.copy_to(copy)
+        with pytest.raises(LedgerError, match="No such file"):
+            ledger.copy_to(path.parent / "none" / "copy.db")
+
+
+# Forks.
+
+needs_forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+
+
+@needs_forks
+def test_a_child_does_not_have_the_turn_of_its_parent(path: Path) -> None:
+    """Nor does it take it away."""
+    with Ledger(path) as ledger:
+        with ledger.turn(A) as ours:
+
+            def ask() -> int:
+                with ledger.turn(A) as mine:
+                    return int(mine)
+
+            assert (ours, in_children(ask, count=2)) == (True, [0, 0])
+            with Ledger(path) as other, other.turn(A) as theirs:
+                assert not theirs
+        with ledger.turn(A) as again:
+            assert again
+
+
+def test_what_looks_like_a_child_lets_go_of_the_turn(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process number means that the lock is another process's."""
+    with Ledger(path) as ledger:
+        turn = turns._Turn(ledger.path, A)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        turn.after_fork()
+        assert turn.is_ours
+        monkeypatch.setattr(os, "getpid", lambda: 4711)
+        turn.after_fork()
+
+        assert not turn.is_ours
+        with ledger.turn(A) as ours:
+            assert ours
+
+
+@needs_forks
+def test_a_child_gets_its_turn_when_its_parent_is_gone(path: Path) -> None:
+    """As a daemon does that was forked while its parent delivered."""
+    daemon = textwrap.dedent("""
+        import os, sys
+        from replay_identity.ledger import Ledger
+        ledger = Ledger(sys.argv[1])
+        turn = ledger.turn("acme")
+        assert turn.__enter__()
+        read, write = os.pipe()
+        if os.fork():
+            os.close(read)
+            os._exit(0)
+        os.close(write)
+        os.read(read, 1)  # Until the parent is gone.
+        with ledger.turn("acme") as ours:
+            print(ours)
+    """)
+
+    done = subprocess.run(
+        [sys.executable, "-c", daemon, str(path)], stdout=subprocess.PIPE, check=True, timeout=20, text=True
+    )
+
+    assert done.stdout == "True\n"

@@ -1,0 +1,126 @@
+"""The quick ways through the ledger and the model give what the slow ones give."""
+
+import sqlite3
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from strategies import users
+
+from replay_identity import InvalidTraitsError, UserTraits
+from replay_identity.ledger.encoding import decode, encode, encoded_fields
+from replay_identity.ledger.places import among
+from replay_identity.model import unchecked
+
+
+class Word(str):
+    """A text of a class of its own."""
+
+    __slots__ = ()
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=5)
+ODD_TEXTS = TEXTS | st.text(st.characters(codec="ascii"), max_size=5) | TEXTS.map(Word)
+
+
+@given(st.lists(ODD_TEXTS) | st.lists(ODD_TEXTS).map(tuple))
+def test_a_list_of_texts_is_kept_as_it_is(texts: Any) -> None:
+    """In its order, as plain texts, and whatever else is in it."""
+    (kept,) = UserTraits("u1", traits={"tags": texts}).traits.values()
+    (beside,) = UserTraits("u1", traits={"tags": [*texts, 1]}).traits.values()
+
+    assert isinstance(kept, tuple)
+    assert isinstance(beside, tuple)
+    assert kept == tuple(texts) == beside[:-1]
+    assert {type(text) for text in kept} <= {str}
+
+
+@given(st.lists(ODD_TEXTS), st.sampled_from([None, "\ud800", b"x", object()]), st.integers(0, 5))
+def test_a_list_of_texts_is_searched_for_what_is_none(texts: list[Any], odd: Any, at: int) -> None:
+    """However many good ones stand around it."""
+    with pytest.raises(InvalidTraitsError, match=r"traits\.tags\["):
+        UserTraits("u1", traits={"tags": [*texts[:at], odd, *texts[at:]]})
+
+
+@given(users())
+def test_a_user_made_without_a_check_is_the_same_user(one: UserTraits) -> None:
+    """By every field, and in a set."""
+    copy = unchecked(one.user_id, one.name, one.email, one.traits, one.types, one.observed_at, one.vendor_ids)
+
+    assert copy == one
+    assert (hash(copy), repr(copy), type(copy)) == (hash(one), repr(one), type(one))
+    assert unchecked(one.user_id, one.name, one.email, one.traits) == UserTraits(
+        one.user_id, name=one.name, email=one.email, traits=one.traits
+    )
+
+
+def runs_of_places(start: int, size: int) -> list[int]:
+    """Return places without a gap."""
+    return list(range(start, start + size))
+
+
+PLACES = st.lists(st.integers(1, 40)) | st.builds(runs_of_places, st.integers(1, 20), st.integers(0, 20))
+
+
+@given(PLACES)
+@example([1, 1, 3])
+@example([3, 2, 1])
+@example([])
+def test_a_statement_is_about_exactly_those_places(places: list[int]) -> None:
+    """In any order, with gaps or without, and with some of them twice."""
+    db = sqlite3.connect(":memory:")
+    db.execute("CREATE TABLE users (user INTEGER PRIMARY KEY)")
+    db.executemany("INSERT INTO users VALUES (?)", [(place,) for place in range(45)])
+
+    these, parameters = among(places)
+    found = db.execute(f"SELECT user FROM users WHERE user {these}", parameters).fetchall()  # noqa: S608  # As the ledger does.
+    db.close()
+
+    assert [place for (place,) in found] == sorted(set(places))
+
+
+def test_a_range_needs_two_parameters_however_long_it_is() -> None:
+    """SQLite takes only so many."""
+    assert among(range(100_000)) == ("BETWEEN ? AND ?", [0, 99_999])
+
+
+LARGE = st.integers(-(10**60), 10**60) | st.sampled_from([2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1])
+PLAIN = st.none() | TEXTS | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.dictionaries(TEXTS, LARGE | PLAIN | st.lists(LARGE) | st.dictionaries(TEXTS, LARGE)), TEXTS, LARGE)
+def test_integers_of_any_size_come_back_among_others(traits: dict[str, Any], name: str, number: int) -> None:
+    """Also where only one of them is beyond 64 bits."""
+    one = UserTraits("u1", traits={**traits, name: number})
+
+    assert decode(encode(one)) == one
+
+
+@given(LARGE)
+def test_the_bytes_of_an_integer_are_its_own(number: int) -> None:
+    """Alone or beside one that needs the long way, and not those of its text."""
+    alone = encoded_fields(encode(UserTraits("u1", traits={"n": number})))
+    beside = encoded_fields(encode(UserTraits("u1", traits={"n": number, "large": 10**60})))
+    text = encoded_fields(encode(UserTraits("u1", traits={"n": str(number)})))
+
+    assert alone["traits.n"] == beside["traits.n"] != text["traits.n"]
+
+
+@pytest.mark.parametrize("values", [(1, True, 1.0, "1"), (0, False, 0.0, -0.0, ""), (10**20, 1e20, str(10**20))])
+def test_values_that_are_equal_to_python_are_different_fields(values: Any) -> None:
+    """A vendor tells them apart, alone, in a list and in a mapping."""
+    for inside in ([*values], [[value] for value in values], [{"n": value} for value in values]):
+        fields = {encoded_fields(encode(UserTraits("u1", traits={"x": value})))["traits.x"] for value in inside}
+
+        assert len(fields) == len(values)
+
+
+def test_own_fields_and_traits_of_their_names_are_different_fields() -> None:
+    """And so are a dotted name and a nested one."""
+    one = UserTraits("u1", name="Ann", traits={"name": "Bob", "a.b": 1, "a": {"b": 1}, "traits.name": 2})
+
+    fields = encoded_fields(encode(one))
+
+    assert set(fields) == {"name", "traits.name", "traits.a.b", "traits.a", "traits.traits.name"}
+    assert fields["traits.a"] != fields["traits.a.b"]
