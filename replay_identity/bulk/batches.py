@@ -275,8 +275,8 @@ class Batches:
     def _let_others_go_first(self, job: Job) -> Exchange[bool]:
         """Wait as long as a vendor takes at least, and longer while there are others to send; False if stopped."""
         least = min(self.options.poll_max, self.options.poll_initial * max(1.0, job.size / _POLLED_AT_ONCE))
-        waited = 0.0
-        while waited < least or (self._has_more_to_send and waited < self.options.poll_max):
+        is_large, waited = job.size > _POLLED_AT_ONCE, 0.0
+        while waited < least or (is_large and self._has_more_to_send and waited < self.options.poll_max):
             if (yield Pause(self.options.poll_initial)).lost:
                 return False
             waited += self.options.poll_initial

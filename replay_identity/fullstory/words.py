@@ -77,7 +77,7 @@ class Properties:
             is_usual = len(given_name) <= room and is_legal_remembered(given_name) and given_name not in worded
             # Most traits are short texts and plain numbers under legal names, and ask for nothing more.
             if is_usual and not self.declared:
-                kind: type[object] = type(value)
+                kind = type(value)  # pyright: ignore[reportUnknownVariableType]  # As `is_nested` says.
                 if kind in _AS_THEY_ARE or (kind is str and len(value) <= SAFE_LENGTH):
                     worded[given_name] = value
                     continue
