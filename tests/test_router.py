@@ -359,7 +359,7 @@ def test_is_safe_under_threads(vendors: Vendors) -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(20)
+            thread.join(60)
 
     assert statuses == ["ok"] * 60
     assert {f"u{number}" for number in range(60)} == set(vendors.logrocket_emulator.users)
