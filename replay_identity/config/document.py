@@ -1,7 +1,5 @@
 """The settings file as it is written, before any backend is made of it."""
 
-import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,10 +10,9 @@ from ..delivery_options import DeliveryOptions
 from ..errors import ConfigurationError
 from ..retry import RetryPolicy
 from .structuring import structure
+from .toml_file import read_toml
 
 DEFAULT_FILE: Final = "replay-identity.toml"
-
-_PLACE: Final = re.compile(r"at (line \d+, column \d+)")
 
 
 def _positive(_instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
@@ -57,26 +54,5 @@ def read_document(path: Path | None) -> tuple[Document, str]:
     place = Path(DEFAULT_FILE) if path is None else path
     if path is None and not place.exists():
         return Document(), str(place)
-    content = _parse(_read(place), str(place))
+    content = read_toml(place)
     return structure(content, Document, f"{place}: "), str(place)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigurationError(str(path), "is not UTF-8", "save it as UTF-8") from None  # The cause quotes the file.
-    except (OSError, ValueError) as error:
-        problem = error.strerror if isinstance(error, OSError) else None
-        raise ConfigurationError(str(path), f"cannot be read: {problem or type(error).__name__}") from None
-
-
-def _parse(text: str, source: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        place = _PLACE.search(str(error))
-        where = f"is not TOML from {place[1]} on" if place else "is not TOML: it is cut off"
-        raise ConfigurationError(source, where) from None  # The cause may quote the file.
-    except RecursionError:
-        raise ConfigurationError(source, "is nested too deeply") from None

@@ -1,15 +1,10 @@
 """A mapping as its file has it."""
 
-import re
-import tomllib
 from pathlib import Path
-from typing import Any, Final
 
 from ..config.structuring import structure
-from ..errors import ConfigurationError
+from ..config.toml_file import read_toml
 from .rules import RowMapping
-
-_PLACE: Final = re.compile(r"at (line \d+, column \d+)")
 
 
 def load_mapping(path: Path) -> RowMapping:
@@ -18,25 +13,4 @@ def load_mapping(path: Path) -> RowMapping:
     Raises:
         ConfigurationError: The file cannot be read, is not TOML, or has a setting that cannot be used.
     """
-    return structure(_parse(_read(path), str(path)), RowMapping, f"{path}: ")
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigurationError(str(path), "is not UTF-8", "save it as UTF-8") from None  # The cause quotes the file.
-    except (OSError, ValueError) as error:
-        problem = error.strerror if isinstance(error, OSError) else None
-        raise ConfigurationError(str(path), f"cannot be read: {problem or type(error).__name__}") from None
-
-
-def _parse(text: str, source: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        place = _PLACE.search(str(error))
-        problem = f"is not TOML from {place[1]} on" if place else "is not TOML: it is cut off"
-        raise ConfigurationError(source, problem) from None  # The cause may quote the file.
-    except RecursionError:
-        raise ConfigurationError(source, "is nested too deeply") from None
+    return structure(read_toml(path), RowMapping, f"{path}: ")
