@@ -28,7 +28,7 @@ class DeliveryOptions:
         wait_initial: Seconds to wait after a first failure; it doubles with each.
         wait_max: Most seconds to wait on our own accord; what a vendor asks for is waited for however long it is.
         poll_initial: Seconds before a job of up to 1,000 users is first asked after, and so many times more for so
-            many times more users; they double up to *poll_max*.
+            many times more users; it waits up to *poll_max* while there are others to send. Then the waits double.
         poll_max: Most seconds between two polls of a job.
     """
 

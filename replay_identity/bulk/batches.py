@@ -71,7 +71,7 @@ class Batches:
     _most_users: int = attrs.field(init=False)
     _most_bytes: int = attrs.field(init=False)
     _filling: _Filling = attrs.field(factory=_Filling, init=False)
-    # By idempotency key, since the ledger gives the number of a job that is gone to the next one.
+    # By idempotency key.
     _open: dict[str, Job] = attrs.field(factory=dict[str, Job], init=False)
     _creating: set[str] = attrs.field(factory=set[str], init=False)
     _is_refused: bool = attrs.field(default=False, init=False)

@@ -65,7 +65,7 @@ def _settlements(members: Sequence[JobMember], outcomes: Sequence[Outcome]) -> l
     return [Settlement(member.place, member.version, outcome) for member, outcome in pairs]
 
 
-def is_settled(outcome: Outcome) -> bool:
+def _is_final(outcome: Outcome) -> bool:
     """Tell whether the same traits need not be sent again."""
     return isinstance(outcome, Accepted | Skipped | Rejected | Broken)
 
@@ -241,7 +241,7 @@ class DirectOutbox:
 
     def settle(self, claim: Claim, outcome: Outcome) -> None:
         """Take note of what became of a claim."""
-        if is_settled(outcome):
+        if _is_final(outcome):
             self.books.add(outcome)
             self._unknown.pop(claim.place, None)
             return
