@@ -50,7 +50,7 @@ class Given:
 
     identity: bytes
     user: UserTraits
-    encoded: bytes
+    encoded: bytes = attrs.field(repr=False)
 
 
 def to_given(user: UserTraits, digests: Digests) -> Given:
@@ -72,7 +72,7 @@ class _Known:
     place: int
     moments: bytes | None
     version: int | None
-    desired: bytes | None
+    desired: bytes | None = attrs.field(repr=False)
 
 
 @attrs.frozen

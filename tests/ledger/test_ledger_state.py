@@ -23,6 +23,8 @@ from replay_identity import (
     UserTraits,
 )
 from replay_identity.ledger import Ledger, PutCounts, Settlement, Standing, lossy
+from replay_identity.ledger.digests import Digests
+from replay_identity.ledger.putting import to_given
 from replay_identity.outcome import Adjustment, Violation
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -480,3 +482,10 @@ def test_a_ledger_in_memory_is_forgotten(tmp_path: Path, monkeypatch: pytest.Mon
             assert sent(ledger) == [{"plan": "a"}]
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_repr_shows_what_is_being_put() -> None:
+    """Not even inside the ledger is a user shown by what is stored of them."""
+    given = to_given(UserTraits("canary-id", email="canary@example.com", traits={"plan": "canary"}), Digests(b"k" * 32))
+
+    assert "canary" not in repr(given)
