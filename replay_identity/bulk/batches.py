@@ -29,6 +29,9 @@ _KEY_LIFETIME: Final = 23 * 3600
 _POLLED_AT_ONCE: Final = 1000
 # Batches sent at once; each is held in memory until the vendor has taken it.
 _MOST_CREATING: Final = 3
+# Batches whose results are read at once, for the same reason, and seconds between two looks whether it is one's turn.
+_MOST_COLLECTING: Final = 2
+_TURN: Final = 0.05
 # Fullstory repeats a 500 for as long as it keeps the key, where it repeats no other refusal. So often it may do so
 # after an answer was lost; then the key is given up.
 _REPLAYED: Final = "HTTP 500"
@@ -74,6 +77,7 @@ class Batches:
     # By idempotency key.
     _open: dict[str, Job] = attrs.field(factory=dict[str, Job], init=False)
     _creating: set[str] = attrs.field(factory=set[str], init=False)
+    _collecting: int = attrs.field(default=0, init=False)
     _is_refused: bool = attrs.field(default=False, init=False)
     _has_more_to_send: bool = attrs.field(default=True, init=False)
 
@@ -147,9 +151,10 @@ class Batches:
         if item.content is None:
             self.outbox.settle(claim, Rejected(self.name, item.violations))
             return
-        lost = lossy(Accepted(self.name, adjustments=item.adjustments))
-        vendor_id = claim.user.vendor_ids.get(self.name)
-        filling.members.append(JobMember(claim.place, claim.version, claim.user.user_id, vendor_id, lost))
+        user = claim.user
+        vendor_id = user.vendor_ids.get(self.name)
+        lost = lossy(item.adjustments)
+        filling.members.append(JobMember(claim.place, claim.version, user.user_id, vendor_id, lost))
         # What orjson returns takes up 4 KiB however short it is; a copy does not.
         filling.contents.append(memoryview(item.content).tobytes())
         filling.size += len(item.content) + 1
@@ -181,7 +186,7 @@ class Batches:
         named = job if job.vendor_job else (yield from self._create(job, is_uncertain=is_uncertain))
         if named is not None and (yield from self._poll(named)):
             self._is_refused = False
-            yield from self._collect(named)
+            yield from self._collect_in_turn(named)
 
     def _create(self, job: Job, *, is_uncertain: bool) -> Exchange[Job | None]:
         """Send *job* and return it with the vendor's id, or None if it came to nothing or is left to a later run.
@@ -282,6 +287,17 @@ class Batches:
             waited += self.options.poll_initial
         return True
 
+    def _collect_in_turn(self, job: Job) -> Exchange[None]:
+        """Collect *job* after others, whose members and results fill the memory."""
+        while self._collecting >= _MOST_COLLECTING:
+            if (yield Pause(_TURN)).lost:
+                return
+        self._collecting += 1
+        try:
+            yield from self._collect(job)
+        finally:
+            self._collecting -= 1
+
     def _collect(self, job: Job) -> Exchange[None]:
         """Take note of what became of the users of *job*."""
         members = self.ledger.members(job)
@@ -314,7 +330,9 @@ class Batches:
     def _own(self, outcome: Outcome, member: JobMember) -> Outcome:
         """Return *outcome*, if it is one, with what was lost of *member*."""
         outcome = own(self.name, outcome)
-        return attrs.evolve(outcome, adjustments=member.lost) if isinstance(outcome, Accepted) else outcome
+        if isinstance(outcome, Accepted) and member.lost:
+            return attrs.evolve(outcome, adjustments=member.lost)
+        return outcome
 
     def _send_again(self, job: Job, cause: str) -> None:
         """Have the newest of everyone in *job* sent again."""

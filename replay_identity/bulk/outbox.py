@@ -12,6 +12,7 @@ from ..ledger import Claim, Job, JobMember, Ledger, Settlement
 from ..model import UserTraits
 from ..outcome import Accepted, Broken, Outcome, Rejected, Skipped, Unknown, Violation
 from .books import Books
+from .place_set import PlaceSet
 
 # Claims taken out at once, and outcomes written down at once.
 _GROUP: Final = 500
@@ -19,6 +20,9 @@ _GROUP: Final = 500
 _SOON: Final = 0.2
 # So often a user is sent in one run without an answer; then the run leaves them pending.
 _MOST_UNKNOWN: Final = 20
+
+# After these the same traits need not be sent again.
+_FINAL: Final = (Accepted, Skipped, Rejected, Broken)
 
 _UNCHANGED: Final = "the vendor holds all of it"
 _ANONYMOUS: Final = Violation("user_id", "anonymous-user")
@@ -65,11 +69,6 @@ def _settlements(members: Sequence[JobMember], outcomes: Sequence[Outcome]) -> l
     return [Settlement(member.place, member.version, outcome) for member, outcome in pairs]
 
 
-def _is_final(outcome: Outcome) -> bool:
-    """Tell whether the same traits need not be sent again."""
-    return isinstance(outcome, Accepted | Skipped | Rejected | Broken)
-
-
 @attrs.define
 class LedgerOutbox:
     """Claims out of a ledger, which survive a crash.
@@ -88,8 +87,9 @@ class LedgerOutbox:
     whole: bool = False
     clock: Callable[[], float] = time.monotonic
     _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
-    _under_way: set[int] = attrs.field(factory=set[int], init=False)
-    _given_up: set[int] = attrs.field(factory=set[int], init=False)
+    # Whom not to claim: those under way, and those this run has given up on.
+    _passed: PlaceSet = attrs.field(factory=PlaceSet, init=False)
+    _given_up: int = attrs.field(default=0, init=False)
     _unknown: Counter[int] = attrs.field(factory=Counter[int], init=False)
     _settlements: list[Settlement] = attrs.field(factory=list[Settlement], init=False)
     _after: int = attrs.field(default=0, init=False)
@@ -103,7 +103,7 @@ class LedgerOutbox:
             if not self._claim():
                 return None
         claim = self._ready.popleft()
-        self._under_way.add(claim.place)
+        self._passed.add(claim.place)
         return claim
 
     def settle(self, claim: Claim, outcome: Outcome) -> None:
@@ -122,7 +122,7 @@ class LedgerOutbox:
 
     def backlog(self) -> int:
         """Return about how many users are not even under way, from any thread."""
-        return self.books.given - self.books.settled - len(self._under_way)
+        return self.books.given - self.books.settled - self._under_way()
 
     def tick(self) -> None:
         """Write down what has waited for long enough."""
@@ -131,12 +131,12 @@ class LedgerOutbox:
 
     def tidy(self) -> None:
         """Have SQLite forget what was erased, unless somebody is under way."""
-        if self._is_untidy and not self._under_way:
+        if self._is_untidy and not self._under_way():
             self._is_untidy = not self.ledger.tidy()
 
     def is_empty(self) -> bool:
         """Tell whether nobody is left to be sent, now and under way, but for those this run has given up on."""
-        return not (self._ready or self._under_way) and self.pending() <= len(self._given_up)
+        return not (self._ready or self._under_way()) and self.pending() <= self._given_up
 
     def pending(self) -> int:
         """Return how many users are due."""
@@ -145,7 +145,7 @@ class LedgerOutbox:
     def jobs(self) -> Sequence[Job]:
         """Return the batches under way since an earlier run, whose users `next` does not return."""
         jobs = self.ledger.jobs(self.backend)
-        self._under_way.update(member.place for job in jobs for member in self.ledger.members(job))
+        self._passed.update(member.place for job in jobs for member in self.ledger.members(job))
         return jobs
 
     def end_job(self, job: Job, outcomes: Sequence[Outcome] = ()) -> None:
@@ -153,7 +153,8 @@ class LedgerOutbox:
         members = self.ledger.members(job)
         settlements = _settlements(members, outcomes)
         self._count(settlements, self.ledger.end_job(self.backend, job, settlements))
-        self._under_way.difference_update(member.place for member in members)
+        if not outcomes:
+            self._passed.difference_update(member.place for member in members)
 
     def settle_members(self, members: Sequence[JobMember], outcomes: Sequence[Outcome]) -> None:
         """Take note of what became of users who were to be a batch and are none."""
@@ -165,8 +166,7 @@ class LedgerOutbox:
         now = self.clock()
         if now < self._look_at:
             return False
-        passed = self._under_way | self._given_up if self._given_up else self._under_way
-        claims = self.ledger.claim(self.backend, after=self._after, count=_GROUP, skip=passed, whole=self.whole)
+        claims = self.ledger.claim(self.backend, after=self._after, count=_GROUP, skip=self._passed, whole=self.whole)
         if claims:
             self._after = claims[-1].place
         if len(claims) < _GROUP:
@@ -176,7 +176,7 @@ class LedgerOutbox:
             if known is None:
                 self._ready.append(claim)
             else:
-                self._under_way.add(claim.place)
+                self._passed.add(claim.place)
                 self.settle(claim, known)
         if len(claims) < _GROUP:
             self._start_over_if_needed()
@@ -185,8 +185,11 @@ class LedgerOutbox:
 
     def _start_over_if_needed(self) -> None:
         """Look from the beginning next time if somebody is due there: those who failed, or who were put once more."""
-        if self.pending() > len(self._ready) + len(self._under_way) + len(self._given_up):
+        if self.pending() > len(self._ready) + len(self._passed):
             self._after = 0
+
+    def _under_way(self) -> int:
+        return len(self._passed) - self._given_up
 
     def _known(self, claim: Claim) -> Outcome | None:
         """Return what becomes of a claim where that is known without the adapter."""
@@ -201,14 +204,20 @@ class LedgerOutbox:
         self._is_untidy = self._is_untidy or bool(settled)
         for settlement in settlements:
             place = settlement.place
-            self._under_way.discard(place)
             if place in settled:
                 self.books.add(settlement.outcome)
                 self._unknown.pop(place, None)
-            elif isinstance(settlement.outcome, Unknown):
-                self._unknown[place] += 1
-                if self._unknown[place] >= _MOST_UNKNOWN:
-                    self._given_up.add(place)
+            elif self._is_given_up(settlement):
+                self._given_up += 1
+                continue
+            self._passed.discard(place)
+
+    def _is_given_up(self, settlement: Settlement) -> bool:
+        """Tell whether the vendor has left a user without an answer too often."""
+        if not isinstance(settlement.outcome, Unknown):
+            return False
+        self._unknown[settlement.place] += 1
+        return self._unknown[settlement.place] >= _MOST_UNKNOWN
 
 
 @attrs.define
@@ -241,7 +250,7 @@ class DirectOutbox:
 
     def settle(self, claim: Claim, outcome: Outcome) -> None:
         """Take note of what became of a claim."""
-        if _is_final(outcome):
+        if isinstance(outcome, _FINAL):
             self.books.add(outcome)
             self._unknown.pop(claim.place, None)
             return

@@ -1,8 +1,8 @@
 """Take out who has to be sent to one backend, and of them what the vendor does not hold yet."""
 
 import sqlite3
-from collections.abc import Container
 from itertools import islice
+from typing import Protocol
 
 import attrs
 
@@ -11,6 +11,14 @@ from .digests import Digests, unpack
 from .encoding import decode, encoded_fields
 from .merging import without
 from .places import among
+
+
+class Places(Protocol):
+    """Places of users in the ledger, of which only that is asked."""
+
+    def __contains__(self, place: int, /) -> bool:
+        """Tell whether *place* is one of them."""
+        ...
 
 
 @attrs.frozen
@@ -44,7 +52,7 @@ class Claiming:
     digests: Digests
     backend: int
 
-    def claim(self, after: int, count: int, skip: Container[int], *, whole: bool = False) -> list[Claim]:
+    def claim(self, after: int, count: int, skip: Places, *, whole: bool = False) -> list[Claim]:
         """Return at most *count* claims beyond the place *after*, in order, but none to the places in *skip*."""
         due = self.db.execute(
             "SELECT user FROM due WHERE backend = ? AND user > ? ORDER BY user", [self.backend, after]

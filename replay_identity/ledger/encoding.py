@@ -16,9 +16,7 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 # orjson takes integers from here to there; a text, a boolean and a float come back as they went.
 _SMALLEST: Final = -(2**63)
 _LARGEST: Final = 2**64 - 1
-_PLAIN: Final = frozenset[type[object]]({str, bool, float})
-_USUALLY_PLAIN: Final = _PLAIN | {int}
-_CONTAINERS: Final = frozenset[type[object]]({list, dict})
+_PLAIN: Final = frozenset[type[object]]({str, bool, int, float})
 
 _SORTED: Final = orjson.OPT_SORT_KEYS
 
@@ -29,15 +27,17 @@ _VALUE: Final = "="
 
 def encode(user: UserTraits) -> bytes:
     """Return *user* as bytes."""
-    traits = user.traits.items()
-    odd = [name for name, value in traits if type(value) not in _USUALLY_PLAIN and not _is_plain(value)]
+    traits = user.traits
+    unusual = [name for name, value in traits.items() if type(value) not in _PLAIN]
+    odd = [name for name in unusual if not _is_plain(traits[name])]
     try:
-        return _encode(user, odd)
+        return _encode(user, unusual, odd)
     except TypeError:  # An integer of more than 64 bits.
-        return _encode(user, [name for name, value in traits if not _is_plain(value)])
+        odd = [name for name, value in traits.items() if not (_is_plain(value) and _is_small(value))]
+        return _encode(user, [name for name in traits if name in unusual or name in odd], odd)
 
 
-def _encode(user: UserTraits, odd: Sequence[str]) -> bytes:
+def _encode(user: UserTraits, unusual: Sequence[str], odd: Sequence[str]) -> bytes:
     """Return *user* as bytes, with the traits tagged whose names are *odd*."""
     content: dict[str, Any] = {"user_id": user.user_id}
     if user.name is not None:
@@ -48,25 +48,27 @@ def _encode(user: UserTraits, odd: Sequence[str]) -> bytes:
     if odd:
         content["traits"] = {**user.traits, **{name: _tagged(user.traits[name]) for name in odd}}
         content["tagged"] = odd
+    if len(unusual) > len(odd):
+        content["nested"] = [name for name in unusual if name not in odd]
     if user.types:
         content["types"] = user.types
     if user.observed_at is not None:
         content["observed_at"] = to_microseconds(user.observed_at)
     if user.vendor_ids:
         content["vendor_ids"] = user.vendor_ids
-    return orjson.dumps(content)
+    # A copy, since what orjson returns takes up 4 KiB however short it is.
+    return memoryview(orjson.dumps(content)).tobytes()
 
 
 def decode(encoded: bytes) -> UserTraits:
     """Return the user that `encode` was given."""
     content: dict[str, Any] = orjson.loads(encoded)
-    traits: dict[str, Any] = content["traits"]
-    for name in content.get("tagged", ()):
-        traits[name] = _untagged(traits[name])
-    for name, value in traits.items():
-        if type(value) in _CONTAINERS:
-            traits[name] = _with_tuples(value)
     get = content.get
+    traits: dict[str, Any] = content["traits"]
+    for name in get("tagged", ()):
+        traits[name] = _untagged(traits[name])
+    for name in get("nested", ()):
+        traits[name] = _with_tuples(traits[name])
     moment = get("observed_at")
     return unchecked(
         content["user_id"],
@@ -120,22 +122,32 @@ def canonical(value: object) -> bytes:
 
 
 def _is_plain(value: object) -> bool:
-    """Tell whether JSON has a type for *value*."""
-    if type(value) is int:
-        return _SMALLEST <= value <= _LARGEST
+    """Tell whether JSON has a type for *value*, if its integers are small."""
     if is_list(value):
-        return set(map(type, value)) <= _PLAIN or all(map(_is_plain, value))
+        return _PLAIN.issuperset(map(type, value)) or all(map(_is_plain, value))
     if is_nested(value):
-        return set(map(type, value.values())) <= _PLAIN or all(map(_is_plain, value.values()))
+        return _PLAIN.issuperset(map(type, value.values())) or all(map(_is_plain, value.values()))
     return type(value) in _PLAIN
+
+
+def _is_small(value: object) -> bool:
+    """Tell whether orjson takes the integers of *value*."""
+    if is_list(value):
+        return all(map(_is_small, value))
+    if is_nested(value):
+        return all(map(_is_small, value.values()))
+    return type(value) is not int or _SMALLEST <= value <= _LARGEST
 
 
 def _with_tuples(value: object) -> object:
     if isinstance(value, list):
         items = cast("list[object]", value)
-        return tuple([_with_tuples(item) if type(item) in _CONTAINERS else item for item in items])
+        return tuple(items) if _PLAIN.issuperset(map(type, items)) else tuple(map(_with_tuples, items))
     if isinstance(value, dict):
-        return {name: _with_tuples(item) for name, item in cast("dict[str, object]", value).items()}
+        nested = cast("dict[str, object]", value)
+        if _PLAIN.issuperset(map(type, nested.values())):
+            return nested
+        return {name: _with_tuples(item) for name, item in nested.items()}
     return value
 
 
@@ -144,7 +156,7 @@ def _tagged(value: object) -> object:
         return {_TAG: "map", _VALUE: {name: _tagged(item) for name, item in value.items()}}
     if is_list(value):
         return [_tagged(item) for item in value]
-    if _is_plain(value):
+    if type(value) in _PLAIN and _is_small(value):
         return value
     return {_TAG: _TAG_OF[type(value)], _VALUE: value.isoformat() if isinstance(value, date) else str(value)}
 

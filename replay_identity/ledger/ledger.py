@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,7 @@ import attrs
 
 from ..model import UserTraits
 from ..outcome import Adjustment
-from .claiming import Claim, Claiming
+from .claiming import Claim, Claiming, Places
 from .database import Database
 from .digests import Digests
 from .encoding import decode
@@ -130,7 +130,7 @@ class Ledger:
         return put.counts
 
     def claim(
-        self, backend: str, *, after: int = 0, count: int = 500, skip: Container[int] = (), whole: bool = False
+        self, backend: str, *, after: int = 0, count: int = 500, skip: Places = (), whole: bool = False
     ) -> list[Claim]:
         """Return at most *count* users due at *backend*, in the order of their places.
 

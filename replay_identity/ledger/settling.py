@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import attrs
 
 from ..errors import printable
-from ..outcome import Accepted, Adjustment, Broken, Outcome, Rejected, Skipped
+from ..outcome import LOSSY, Accepted, Adjustment, Broken, Outcome, Rejected, Skipped
 from .digests import Digests, pack, unpack
 from .encoding import encoded_fields
 from .places import among
@@ -133,7 +133,11 @@ class Settle:
 
     def _lose(self, accepted: Sequence[Settlement], sent: Mapping[int, bytes]) -> None:
         """Put on record what the vendor did not get of whom; of fields that were not sent now, the record stays."""
-        losses = {one.place: lost for one in accepted if (lost := lossy(one.outcome))}
+        losses = {
+            one.place: lost
+            for one in accepted
+            if isinstance(one.outcome, Accepted) and (lost := lossy(one.outcome.adjustments))
+        }
         for place, text in self._lost_before([one.place for one in accepted]):
             fields = [printable(field) for field in encoded_fields(sent[place])]
             stands = [loss for loss in read_loss(text) if not any(_is_about(loss, field) for field in fields)]
@@ -156,11 +160,11 @@ class Settle:
         self.db.execute(f"DELETE FROM {table} WHERE backend = ? AND user {these}", [self.backend, *parameters])
 
 
-def lossy(outcome: Outcome) -> tuple[Adjustment, ...]:
-    """Return what the vendor did not get of what it accepted."""
-    if not isinstance(outcome, Accepted):
-        return ()
-    return tuple(adjustment for adjustment in outcome.adjustments if adjustment.lossy)
+def lossy(adjustments: Sequence[Adjustment]) -> tuple[Adjustment, ...]:
+    """Return those of *adjustments* by which the vendor did not get what was given."""
+    if LOSSY.isdisjoint([adjustment.kind for adjustment in adjustments]):
+        return ()  # As nearly always.
+    return tuple(adjustment for adjustment in adjustments if adjustment.lossy)
 
 
 def _is_about(loss: Adjustment, field: str) -> bool:

@@ -451,12 +451,12 @@ def test_who_is_skipped_is_not_held_for_sure(ledger: Ledger) -> None:
     assert claim_one(ledger).user == user(plan="a")
 
 
-def test_only_what_was_accepted_can_have_losses() -> None:
-    """Only it has adjustments."""
-    lost = dropped("name")
+def test_not_every_adjustment_is_a_loss() -> None:
+    """Only the lossy ones go on record."""
+    lost, coerced = dropped("name"), Adjustment("name", "coerced", "strings")
 
-    assert lossy(Accepted(A, adjustments=(lost, Adjustment("name", "coerced", "strings")))) == (lost,)
-    assert lossy(Skipped(A, "unchanged")) == ()
+    assert lossy((lost, coerced)) == (lost,)
+    assert lossy((coerced,)) == ()
 
 
 def test_the_standings_count_users(ledger: Ledger) -> None:
