@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from ..errors import SourceError
-from ..ledger import Ledger
+from ..ledger import Claim, Ledger
 from ..model import UserTraits
 from ..sources import BadRow, Row
 from .lanes import Lane
@@ -82,6 +82,11 @@ class Intake:
             for lane in self.lanes:
                 lane.put(users)
             return
-        counts = self.ledger.put(users, [lane.books.backend for lane in self.lanes], whole=True)
+        names = [lane.books.backend for lane in self.lanes]
+        counts = self.ledger.put(users, names, whole=True, on_new=self._hand_over)
         for lane in self.lanes:
             lane.books.put.add(counts[lane.books.backend])
+
+    def _hand_over(self, claims: Sequence[Claim]) -> None:
+        for lane in self.lanes:
+            lane.hand_over(claims)

@@ -11,7 +11,7 @@ import attrs
 from ..backend import IdentityBackend
 from ..delivery_options import DeliveryOptions
 from ..errors import ConfigurationError
-from ..ledger import Ledger
+from ..ledger import Claim, Ledger
 from ..model import UserTraits
 from ..route import Route, routes_to
 from ..transport import ManySender
@@ -46,6 +46,7 @@ class Lane:
     error: BaseException | None = None
     _thread: Thread | None = None
     _is_waiting: bool = False
+    _is_delivering: bool = False
 
     @property
     def is_alive(self) -> bool:
@@ -64,6 +65,11 @@ class Lane:
                 self.outbox.put(users)
             else:
                 self.books.put.due += len(users)
+
+    def hand_over(self, claims: Sequence[Claim]) -> None:
+        """Hand *claims* to users over who were just put into the ledger, unless another process may deliver them."""
+        if isinstance(self.outbox, LedgerOutbox) and self._is_delivering:
+            self.outbox.hand_over(claims)
 
     def start(self, signals: Signals, make_sender: MakeSender) -> None:
         """Deliver in a thread until the *signals* end it; what it raises is kept in `error`."""
@@ -101,9 +107,11 @@ class Lane:
 
     def _deliver(self, signals: Signals, make_sender: MakeSender) -> None:
         sender = make_sender(self.delivery.options.connections)
+        self._is_delivering = True
         try:
             self.delivery.run(sender, signals)
         finally:
+            self._is_delivering = False
             sender.close()
 
     @contextmanager

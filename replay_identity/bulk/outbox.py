@@ -18,6 +18,8 @@ from .place_set import PlaceSet
 _GROUP: Final = 500
 # Seconds that an outcome may wait to be written down with others, and between two looks for new claims.
 _SOON: Final = 0.2
+# So many claims that were handed over are kept in memory, of about 2 KB each.
+_MOST_HANDED_OVER: Final = 10_000
 # So often a user is sent in one run without an answer; then the run leaves them pending.
 _MOST_UNKNOWN: Final = 20
 
@@ -87,15 +89,25 @@ class LedgerOutbox:
     whole: bool = False
     clock: Callable[[], float] = time.monotonic
     _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
+    _handed_over: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
     # Whom not to claim: those under way, and those this run has given up on.
     _passed: PlaceSet = attrs.field(factory=PlaceSet, init=False)
     _given_up: int = attrs.field(default=0, init=False)
     _unknown: Counter[int] = attrs.field(factory=Counter[int], init=False)
     _settlements: list[Settlement] = attrs.field(factory=list[Settlement], init=False)
     _after: int = attrs.field(default=0, init=False)
+    _highest: int = attrs.field(default=0, init=False)
     _look_at: float = attrs.field(default=0.0, init=False)
     _flush_at: float = attrs.field(default=0.0, init=False)
     _is_untidy: bool = attrs.field(default=False, init=False)
+
+    def hand_over(self, claims: Sequence[Claim]) -> None:
+        """Take *claims* to users who were just put and are new, so that they need not be read again; from any thread.
+
+        Of many only some are taken: they are due all the same.
+        """
+        if len(self._handed_over) < _MOST_HANDED_OVER:
+            self._handed_over.extend(claims)
 
     def next(self) -> Claim | None:
         """Return somebody to send who is not under way, or None if there is nobody just now."""
@@ -163,14 +175,7 @@ class LedgerOutbox:
 
     def _claim(self) -> bool:
         """Take out some who are due, and tell whether there were any; not all of them have to be sent."""
-        now = self.clock()
-        if now < self._look_at:
-            return False
-        claims = self.ledger.claim(self.backend, after=self._after, count=_GROUP, skip=self._passed, whole=self.whole)
-        if claims:
-            self._after = claims[-1].place
-        if len(claims) < _GROUP:
-            self._look_at = now + _SOON
+        claims = self._claim_due() or self._claim_handed_over()
         for claim in claims:
             known = self._known(claim)
             if known is None:
@@ -178,14 +183,42 @@ class LedgerOutbox:
             else:
                 self._passed.add(claim.place)
                 self.settle(claim, known)
-        if len(claims) < _GROUP:
-            self._start_over_if_needed()
-            self.tidy()
         return bool(claims)
 
-    def _start_over_if_needed(self) -> None:
+    def _claim_due(self) -> Sequence[Claim]:
+        """Return claims out of the ledger, to users before those who were handed over."""
+        now = self.clock()
+        if now < self._look_at:
+            return ()
+        before = self._handed_over[0].place if self._handed_over else None
+        claims = self.ledger.claim(
+            self.backend, after=self._after, before=before, count=_GROUP, skip=self._passed, whole=self.whole
+        )
+        self._go_beyond(claims)
+        if len(claims) < _GROUP:
+            self._look_at = now + _SOON
+            if before is None:
+                self._start_over_if_needed(len(claims))
+                self.tidy()
+        return claims
+
+    def _claim_handed_over(self) -> Sequence[Claim]:
+        """Return claims that were handed over, but none that has been taken out of the ledger meanwhile."""
+        count = min(_GROUP, len(self._handed_over))
+        claims = [self._handed_over.popleft() for _ in range(count)]
+        if claims and claims[0].place <= self._highest:
+            claims = [claim for claim in claims if claim.place > self._highest]
+        self._go_beyond(claims)
+        return claims
+
+    def _go_beyond(self, claims: Sequence[Claim]) -> None:
+        if claims:
+            self._after = claims[-1].place
+            self._highest = max(self._highest, self._after)
+
+    def _start_over_if_needed(self, claimed: int) -> None:
         """Look from the beginning next time if somebody is due there: those who failed, or who were put once more."""
-        if self.pending() > len(self._ready) + len(self._passed):
+        if self.pending() > claimed + len(self._passed):
             self._after = 0
 
     def _under_way(self) -> int:

@@ -20,7 +20,7 @@ from .report import Progress, SyncReport
 OnProgress: TypeAlias = Callable[[Sequence[Progress]], None]
 
 # Reading pauses while even the fastest vendor is so many users behind.
-_MOST_AHEAD: Final = 100_000
+_MOST_AHEAD: Final = 10_000
 _MOST_AHEAD_WITHOUT_LEDGER: Final = 5_000
 # Seconds between two looks at the deliveries, and two tellings of how far they are.
 _TICK: Final = 0.02

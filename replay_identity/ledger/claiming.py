@@ -2,7 +2,7 @@
 
 import sqlite3
 from itertools import islice
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
@@ -11,6 +11,10 @@ from .digests import Digests, unpack
 from .encoding import decode, encoded_fields
 from .merging import without
 from .places import among
+
+
+# A place that no user has.
+_BEYOND_ALL: Final = 2**63 - 1
 
 
 class Places(Protocol):
@@ -52,10 +56,12 @@ class Claiming:
     digests: Digests
     backend: int
 
-    def claim(self, after: int, count: int, skip: Places, *, whole: bool = False) -> list[Claim]:
-        """Return at most *count* claims beyond the place *after*, in order, but none to the places in *skip*."""
+    def claim(self, between: tuple[int, int | None], count: int, skip: Places, *, whole: bool = False) -> list[Claim]:
+        """Return at most *count* claims *between* two places, in order, but none to the places in *skip*."""
+        after, before = between
         due = self.db.execute(
-            "SELECT user FROM due WHERE backend = ? AND user > ? ORDER BY user", [self.backend, after]
+            "SELECT user FROM due WHERE backend = ? AND user > ? AND user < ? ORDER BY user",
+            [self.backend, after, _BEYOND_ALL if before is None else before],
         )
         places = list(islice((place for (place,) in due if place not in skip), count))
         due.close()

@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -104,7 +104,12 @@ class Ledger:
         self._database.copy_to(path)
 
     def put(
-        self, users: Iterable[UserTraits], backends: Iterable[str], *, whole: bool = False
+        self,
+        users: Iterable[UserTraits],
+        backends: Iterable[str],
+        *,
+        whole: bool = False,
+        on_new: Callable[[Sequence[Claim]], None] | None = None,
     ) -> Mapping[str, PutCounts]:
         """Take in what *users* should be at the *backends* of these names; it is on disk when this returns.
 
@@ -116,6 +121,8 @@ class Ledger:
             backends: Names of the backends.
             whole: Whether each user says all that is wanted of them, as a row of a source does. Then what was refused
                 and is not said again is wanted no more, instead of being refused for ever.
+            on_new: Is given claims to those whom the ledger meets for the first time, once they are on disk; good for
+                whoever has the turn at a backend, as if they came from `claim`.
 
         Raises:
             InvalidTraitsError: A user has no id at all; then none of them is taken.
@@ -127,10 +134,19 @@ class Ledger:
             put = Put(db, self._digests, wanted, version, whole)
             for batch in _without_repetitions(given):
                 put.put(batch)
+        if on_new is not None:
+            on_new([Claim(place, version, user) for place, user in put.new.items()])
         return put.counts
 
     def claim(
-        self, backend: str, *, after: int = 0, count: int = 500, skip: Places = (), whole: bool = False
+        self,
+        backend: str,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        count: int = 500,
+        skip: Places = (),
+        whole: bool = False,
     ) -> list[Claim]:
         """Return at most *count* users due at *backend*, in the order of their places.
 
@@ -139,13 +155,14 @@ class Ledger:
         Args:
             backend: Name of the backend.
             after: Only places beyond this one.
+            before: Only places below this one.
             count: Most claims, below SQLite's 32,766 parameters.
             skip: Places to pass over, such as those under way.
             whole: Whether to claim all of a user, and not only what the backend has not confirmed.
         """
         number = self._backend(backend)
         with self._database.transaction() as db:
-            return Claiming(db, self._digests, number).claim(after, count, skip, whole=whole)
+            return Claiming(db, self._digests, number).claim((after, before), count, skip, whole=whole)
 
     def settle(self, backend: str, settlements: Sequence[Settlement]) -> set[int]:
         """Take note of what became of users at *backend*, in which nobody is twice.

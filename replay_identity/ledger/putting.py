@@ -94,6 +94,8 @@ class Put:
         backends: Ids in the ledger by name of the backends that the users are for.
         version: Number of this transaction, above all earlier ones.
         whole: Whether each user says all that is wanted of them, as a row of a source does and an event does not.
+        counts: What it meant for each backend.
+        new: Users met for the first time, by their places.
     """
 
     db: sqlite3.Connection
@@ -102,6 +104,7 @@ class Put:
     version: int
     whole: bool = False
     counts: dict[str, PutCounts] = attrs.field(init=False)
+    new: dict[int, UserTraits] = attrs.field(factory=dict[int, UserTraits], init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.counts = {name: PutCounts() for name in self.backends}
@@ -111,10 +114,11 @@ class Put:
         if not self.backends:
             return
         known = self._known(batch)
-        self._put_new([given for given in batch if given.identity not in known])
-        met = [(known[given.identity], given) for given in batch if given.identity in known]
-        if met:
-            self._put_known(met)
+        new = [given for given in batch if given.identity not in known] if known else batch
+        if new:
+            self._put_new(new)
+        if known:
+            self._put_known([(known[given.identity], given) for given in batch if given.identity in known])
 
     def _known(self, batch: Sequence[Given]) -> dict[bytes, _Known]:
         rows = self.db.execute(
@@ -127,21 +131,21 @@ class Put:
     def _put_new(self, batch: Sequence[Given]) -> None:
         """Take in users whom the ledger has never met: they are due everywhere."""
         (last,) = self.db.execute("UPDATE ledger SET users = users + ? RETURNING users", [len(batch)]).fetchone()
-        places = range(last + 1 - len(batch), last + 1)
-        placed = list(zip(places, batch, strict=True))
+        first = last + 1 - len(batch)
         self.db.executemany(
             "INSERT INTO users VALUES (?, ?, ?)",
-            [(given.identity, place, self._moments(given.user, {})) for place, given in placed],
+            [(given.identity, place, self._moments(given.user, {})) for place, given in enumerate(batch, first)],
         )
         self.db.executemany(
-            "INSERT INTO desired VALUES (?, ?, ?)", [(place, self.version, given.encoded) for place, given in placed]
+            "INSERT INTO desired VALUES (?, ?, ?)",
+            [(place, self.version, given.encoded) for place, given in enumerate(batch, first)],
         )
         for name, backend in self.backends.items():
             self.db.execute(
-                "INSERT INTO due SELECT ?, user FROM desired WHERE user BETWEEN ? AND ?",
-                [backend, last + 1 - len(batch), last],
+                "INSERT INTO due SELECT ?, user FROM desired WHERE user BETWEEN ? AND ?", [backend, first, last]
             )
             self.counts[name].due += len(batch)
+        self.new.update((place, given.user) for place, given in enumerate(batch, first))
 
     def _put_known(self, met: Sequence[tuple[_Known, Given]]) -> None:
         standings = {name: Standing.read(self.db, backend, met) for name, backend in self.backends.items()}
@@ -158,6 +162,7 @@ class Put:
             ]
             if changed and (due or known.desired is not None):
                 self.db.execute("INSERT OR REPLACE INTO desired VALUES (?, ?, ?)", [known.place, self.version, desired])
+                self.new.pop(known.place, None)  # They were given twice, and should be neither as they were first.
             for backend in due:
                 self.db.execute("INSERT INTO due VALUES (?, ?)", [backend, known.place])
                 self.db.execute("DELETE FROM refusals WHERE backend = ? AND user = ?", [backend, known.place])
