@@ -12,7 +12,6 @@ from .encoding import decode, encoded_fields
 from .merging import without
 from .places import among
 
-
 # A place that no user has.
 _BEYOND_ALL: Final = 2**63 - 1
 
