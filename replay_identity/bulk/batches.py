@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, assert_never
 
@@ -15,7 +15,7 @@ from ..exchange import Exchange, Pause
 from ..guarding import broken, own
 from ..ledger import Batch, Claim, Job, JobMember, Ledger, lossy
 from ..model import UserTraits
-from ..outcome import Accepted, Misconfigured, Outcome, Rejected, Unavailable, Unknown
+from ..outcome import Accepted, Failure, Misconfigured, Outcome, Rejected, Unavailable, Unknown
 from ..route import Route
 from ..transport import ManyTransport
 from .outbox import LedgerOutbox
@@ -46,6 +46,27 @@ class _Filling:
     contents: list[bytes] = attrs.field(factory=list[bytes], repr=False)
     size: int = 0
     since: float = 0.0
+
+
+@attrs.define
+class _Waits:
+    """The waits between the requests about one job, in seconds.
+
+    Attributes:
+        wait: The next one; each is twice as long as the one before.
+        longest: The longest.
+        failing_for: How long it has been nothing but failures.
+    """
+
+    wait: float
+    longest: float
+    failing_for: float = attrs.field(default=0.0, init=False)
+
+    def next(self, *, failed: bool) -> float:
+        """Return how long to wait now that a request has *failed* or not."""
+        wait, self.wait = self.wait, min(2 * self.wait, self.longest)
+        self.failing_for = self.failing_for + wait if failed else 0.0
+        return wait
 
 
 @attrs.define
@@ -194,9 +215,9 @@ class Batches:
         Once an answer was lost, the same bytes go out under the same key until the vendor tells what became of them:
         whatever is sent later must not be overtaken.
         """
-        refusals, patience = 0, self.options.patience
+        refusals, waits = 0, _Waits(self.options.wait_initial, self.options.wait_max)
         self._creating.add(job.idempotency_key)
-        for wait in self._waits(self.options.wait_initial, self.options.wait_max):
+        while True:
             body = self.ledger.body(job)
             created = yield from self.backend.create_job(body, idempotency_key=job.idempotency_key)
             match created:
@@ -219,13 +240,8 @@ class Batches:
                     is_uncertain = True
                 case _:
                     assert_never(created)
-            patience -= wait
-            if patience <= 0:
-                self.on_problem(created)
+            if not (yield from self._wait(waits, created)) or self._is_dropped(job):
                 return None
-            if (yield Pause(wait)).lost or self._is_dropped(job):
-                return None
-        return None  # pragma: no cover  # The waits never end.
 
     def _is_dropped(self, job: Job) -> bool:
         """Drop *job* if the vendor has forgotten its key, and tell whether it had to be: its users are sent anew."""
@@ -250,10 +266,10 @@ class Batches:
 
     def _poll(self, job: Job) -> Exchange[bool]:
         """Ask after *job* until it has ended; return False if the vendor lost it or it is left to a later run."""
-        patience = self.options.patience
+        waits = _Waits(self.options.poll_initial, self.options.poll_max)
         if not (yield from self._let_others_go_first(job)):
             return False
-        for wait in self._waits(self.options.poll_initial, self.options.poll_max):
+        while True:
             progress = yield from self.backend.poll_job(job.vendor_job or "")
             match progress:
                 case JobProgress(running=False):
@@ -264,18 +280,12 @@ class Batches:
                 case Misconfigured():
                     self.on_problem(progress)
                     return False
-                case JobProgress():
-                    patience = self.options.patience
-                case Unavailable() | Unknown():
-                    patience -= wait
-                    if patience <= 0:
-                        self.on_problem(progress)
-                        return False
+                case JobProgress() | Unavailable() | Unknown():
+                    pass
                 case _:
                     assert_never(progress)
-            if (yield Pause(wait)).lost:
+            if not (yield from self._wait(waits, None if isinstance(progress, JobProgress) else progress)):
                 return False
-        return False  # pragma: no cover  # The waits never end.
 
     def _let_others_go_first(self, job: Job) -> Exchange[bool]:
         """Wait as long as a vendor takes at least, and longer while there are others to send; False if stopped."""
@@ -302,10 +312,8 @@ class Batches:
         """Take note of what became of the users of *job*."""
         members = self.ledger.members(job)
         named = [member.named() for member in members]
-        patience = self.options.patience
-        for wait in self._waits(  # pragma: no branch  # The waits never end.
-            self.options.wait_initial, self.options.wait_max
-        ):
+        waits = _Waits(self.options.wait_initial, self.options.wait_max)
+        while True:
             collected = yield from self.backend.collect_job(job.vendor_job or "", named)
             match collected:
                 case tuple():
@@ -318,13 +326,10 @@ class Batches:
                     self.on_problem(collected)
                     return
                 case Unavailable() | Unknown():
-                    patience -= wait
-                    if patience <= 0:
-                        self.on_problem(collected)
-                        return
+                    pass
                 case _:
                     assert_never(collected)
-            if (yield Pause(wait)).lost:
+            if not (yield from self._wait(waits, collected)):
                 return
 
     def _own(self, outcome: Outcome, member: JobMember) -> Outcome:
@@ -338,11 +343,13 @@ class Batches:
         """Have the newest of everyone in *job* sent again."""
         self.outbox.end_job(job, [Unknown(self.name, cause)] * job.size)
 
-    def _waits(self, first: float, longest: float) -> Iterator[float]:
-        """Yield ever longer waits, in seconds, without end."""
-        while True:
-            yield first
-            first = min(2 * first, longest)
+    def _wait(self, waits: _Waits, failure: Failure | None) -> Exchange[bool]:
+        """Wait before the next request; False if there should be none: stopped, or failures for too long."""
+        wait = waits.next(failed=failure is not None)
+        if failure is not None and waits.failing_for >= self.options.patience:
+            self.on_problem(failure)
+            return False
+        return not (yield Pause(wait)).lost
 
 
 def word(route: Route, backend: SupportsBatch, user: UserTraits) -> BatchItem | Outcome:

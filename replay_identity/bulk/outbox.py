@@ -14,8 +14,9 @@ from ..outcome import Accepted, Broken, Outcome, Rejected, Skipped, Unknown, Vio
 from .books import Books
 from .place_set import PlaceSet
 
-# Claims taken out at once, and outcomes written down at once.
+# Claims taken out at once, and outcomes written down at once, for each of which the disk is waited for.
 _GROUP: Final = 500
+_MOST_UNWRITTEN: Final = 2000
 # Seconds that an outcome may wait to be written down with others, and between two looks for new claims.
 _SOON: Final = 0.2
 # So many claims that were handed over are kept in memory, of about 2 KB each.
@@ -123,7 +124,7 @@ class LedgerOutbox:
         if not self._settlements:
             self._flush_at = self.clock() + _SOON
         self._settlements.append(Settlement(claim.place, claim.version, outcome))
-        if len(self._settlements) >= _GROUP:
+        if len(self._settlements) >= _MOST_UNWRITTEN:
             self.flush()
 
     def flush(self) -> None:

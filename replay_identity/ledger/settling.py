@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
 
 import attrs
 
@@ -11,6 +12,8 @@ from .digests import Digests, pack, unpack
 from .encoding import encoded_fields
 from .places import among
 from .reasons import Reasons, loss_text, read_loss, refusal_text
+
+_REFUSED: Final = (Rejected, Broken)
 
 
 @attrs.frozen
@@ -55,7 +58,7 @@ class Settle:
         held = {one.place: due[one.place][1] for one in current if isinstance(one.outcome, Accepted)}
         # A route may let them through later; then the vendor holds nothing of what it was not sent now.
         skipped = {one.place: due[one.place][1] for one in current if isinstance(one.outcome, Skipped)}
-        refused = [one for one in current if isinstance(one.outcome, Rejected | Broken)]
+        refused = [one for one in current if isinstance(one.outcome, _REFUSED)]
         self._hold(held)
         self._forget(skipped)
         self._refuse(refused)
@@ -127,7 +130,7 @@ class Settle:
         rows = [
             (self.backend, one.place, one.version, self._reasons.id_of(refusal_text(one.outcome)), self.now)
             for one in refused
-            if isinstance(one.outcome, Rejected | Broken)
+            if isinstance(one.outcome, _REFUSED)
         ]
         self.db.executemany("INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?, ?)", rows)
 
