@@ -32,7 +32,8 @@ def _check_connections(_instance: object, attribute: "attrs.Attribute[int]", val
         raise ConfigurationError(attribute.name, "must be greater than 0")
 
 
-@attrs.define
+# Only the settings are checked, when they are given; the rest changes with every answer.
+@attrs.define(on_setattr=attrs.setters.NO_OP)
 class Pace:
     """How fast one vendor is asked: additive increase, multiplicative decrease, and never more than a quota.
 

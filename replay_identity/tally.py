@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar, assert_never
 
 import attrs
@@ -120,12 +120,11 @@ class BackendTally:
 
     def add(self, outcome: Outcome) -> None:
         """Count *outcome*."""
+        if isinstance(outcome, Accepted):
+            self.accept(outcome.adjustments)
+            return
         self.outcomes[type(outcome).__name__] += 1
         match outcome:
-            case Accepted(adjustments=adjustments):
-                self.adjusted += bool(adjustments)
-                self.lossy += any(adjustment.lossy for adjustment in adjustments)
-                self.adjustments.update({self._adjustment(adjustment) for adjustment in adjustments})
             case Rejected(violations=violations, code=code):
                 for key, actual in _worst(violations):
                     self._breach(key, 1, actual)
@@ -139,6 +138,14 @@ class BackendTally:
                 self._cause(outcome, reason)
             case _:
                 assert_never(outcome)
+
+    def accept(self, adjustments: Sequence[Adjustment]) -> None:
+        """Count one user whom the vendor took with these *adjustments*."""
+        self.outcomes[Accepted.__name__] += 1
+        if adjustments:
+            self.adjusted += 1
+            self.lossy += any(adjustment.lossy for adjustment in adjustments)
+            self.adjustments.update({self._adjustment(adjustment) for adjustment in adjustments})
 
     def merge(self, other: "BackendTally") -> None:
         """Count all that *other* counted."""

@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 
 from ..ledger import PutCounts
-from ..outcome import Accepted, Outcome
+from ..outcome import LOSSY, Accepted, Outcome
 from ..tally import BackendTally
 
 
@@ -70,11 +70,11 @@ class Books:
 
     def add(self, outcome: Outcome) -> None:
         """Count one user who is due no more."""
-        if isinstance(outcome, Accepted) and outcome.adjustments:
+        if isinstance(outcome, Accepted):
             # In bulk only losses are counted: nearly every user is adjusted without one.
-            lossy = tuple(adjustment for adjustment in outcome.adjustments if adjustment.lossy)
-            outcome = attrs.evolve(outcome, adjustments=lossy)
-        self.tally.add(outcome)
+            self.tally.accept([adjustment for adjustment in outcome.adjustments if adjustment.kind in LOSSY])
+        else:
+            self.tally.add(outcome)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the books as JSON has them."""

@@ -1,7 +1,7 @@
 """LogRocket's User Identification API."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import attrs
@@ -120,10 +120,10 @@ class LogRocket:
             return Skipped(self.name, "nothing to send: no name, e-mail, moment or traits")
 
         reply = yield plan.request
-        if not replies.shows_a_user(reply):
+        found = replies.read_user(reply)
+        if found is None:
             return replies.read_refusal(self.name, reply, user, self.api_key)
-        sent: dict[str, Any] = orjson.loads(plan.request.body or b"")
-        verified = replies.shows(reply, user.user_id or "", sent)
+        verified = replies.shows(found, user.user_id, plan.request.body)
         return Accepted(self.name, adjustments=plan.adjustments, verified=verified)
 
     def exclude(self, *, user_id: str | None = None, email: str | None = None) -> Exchange[Outcome]:

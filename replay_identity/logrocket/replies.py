@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+import orjson
+
 from ..exchange import Reply
 from ..masking import mask
 from ..model import UserTraits
@@ -16,24 +18,23 @@ _HINTS: Final[Mapping[int, str]] = {
 }
 
 
-def shows_a_user(reply: Reply) -> bool:
-    """Tell whether *reply* is the user object that LogRocket answers a success with."""
-    content = reply.json_object() if reply.is_success else None
-    return content is not None and isinstance(content.get("userID"), str)
+def read_user(reply: Reply) -> Mapping[str, Any] | None:
+    """Return the user object that LogRocket answers a success with, or None if *reply* is anything else."""
+    user = reply.json_object() if reply.is_success else None
+    return user if user is not None and isinstance(user.get("userID"), str) else None
 
 
-def shows(reply: Reply, user_id: str, body: Mapping[str, Any]) -> bool:
-    """Tell whether *reply* shows *user_id* with every value of *body*; other traits it may have are none of ours."""
-    content = reply.json_object() or {}
-    traits = content.get("traits")
-    if content.get("userID") != user_id or not isinstance(traits, dict):
+def shows(user: Mapping[str, Any], user_id: str | None, body: bytes | None) -> bool:
+    """Tell whether *user* has *user_id* and every value of *body*; other traits they may have are none of ours."""
+    traits = user.get("traits")
+    if user["userID"] != user_id or not isinstance(traits, dict):
         return False
     found = cast("dict[str, Any]", traits)
-    sent: Mapping[str, str] = body.get("traits", {})
+    sent: dict[str, Any] = orjson.loads(body or b"{}")
     return (
         # A trait that was removed is absent or blank.
-        all(found.get(name, "") == text for name, text in sent.items())
-        and all((content.get(name) or "") == body[name] for name in ("name", "email") if name in body)
+        all(found.get(name, "") == text for name, text in sent.get("traits", {}).items())
+        and all((user.get(name) or "") == sent[name] for name in ("name", "email") if name in sent)
     )
 
 

@@ -26,7 +26,7 @@ class Send:
 # What a runner is asked to do; it answers with the reply, or after a pause with PAUSED, or STOPPED once closed.
 Step: TypeAlias = Send | Pause
 STOPPED: Final = Reply(0, lost=Lost.STOPPED)
-
+_WISHES: Final = (Request, Pause)
 
 # Fullstory keeps a 500 under the idempotency key and answers it again for 24 hours, so that key is spent
 # (https://developer.fullstory.com/server/idempotent-requests, read 2026-11-21). Other failures keep their key.
@@ -71,7 +71,7 @@ class Attempts:
         while True:
             try:
                 wish = next(exchange) if reply is None else exchange.send(reply)
-                if not isinstance(wish, Request | Pause):  # pyright: ignore[reportUnnecessaryIsInstance]
+                if not isinstance(wish, _WISHES):  # pyright: ignore[reportUnnecessaryIsInstance]
                     # The adapter's mistake is raised where whoever guards the exchange catches it.
                     wish = exchange.throw(TypeError("an exchange yields requests and pauses"))
             except StopIteration as stop:
@@ -95,6 +95,8 @@ class Attempts:
             if left <= 0:
                 return Reply(0, lost=Lost.OUT_OF_TIME, uncertain=uncertain)
             reply = yield Send(keyed, min(self.timeout, left))
+            if reply.is_success:
+                return reply
             uncertain = uncertain or reply.may_have_applied
             wait = self._wait(attempt, reply, end)
             if wait is None:
@@ -105,7 +107,7 @@ class Attempts:
                 break
             if reply.status == REPLAYED_STATUS and not request.creates:
                 keyed = self._with_key(request)
-        return attrs.evolve(reply, uncertain=True) if uncertain and not reply.is_success else reply
+        return attrs.evolve(reply, uncertain=True) if uncertain else reply
 
     def _wait(self, attempt: int, reply: Reply, end: float) -> float | None:
         """Return the seconds to wait before the next attempt, or None to settle for *reply*."""

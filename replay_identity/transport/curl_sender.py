@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
 from typing import Any, Final, Protocol
@@ -89,7 +89,7 @@ class Line:
     headers: Mapping[str, str] | None = attrs.field(default=None, repr=False)
     method: str = ""
     proxy: str = attrs.field(default="", repr=False)
-    milliseconds: int = 0
+    timeout: float | None = None
     times_sent: int = 0
     is_too_large: bool = False
     holds_much: bool = False
@@ -118,8 +118,8 @@ class Line:
         self.is_too_large = len(self.body) > MAX_REPLY_BYTES
         return 0 if self.is_too_large else None
 
-    def load(self, request: Request, *, proxy: str, milliseconds: int) -> None:
-        """Prepare to send *request*."""
+    def load(self, request: Request, *, proxy: str, timeout: float) -> None:
+        """Prepare to send *request*, whose answer may take *timeout* seconds."""
         easy = self.easy
         if request.headers is not self.headers:
             easy.setopt(pycurl.HTTPHEADER, header_lines(request.headers))
@@ -130,13 +130,15 @@ class Line:
         if proxy != self.proxy:
             easy.setopt(pycurl.PROXY, proxy)
             self.proxy = proxy
-        if milliseconds != self.milliseconds:
-            easy.setopt(pycurl.TIMEOUT_MS, milliseconds)
-            self.milliseconds = milliseconds
+        if timeout != self.timeout:
+            # To libcurl 0 is for ever.
+            easy.setopt(pycurl.TIMEOUT_MS, max(1, int(timeout * 1000)))
+            self.timeout = timeout
         easy.setopt(pycurl.URL, request.url)
-        if request.body or request.method in _ALWAYS_WITH_BODY:
-            easy.setopt(pycurl.POSTFIELDS, request.body or b"")
-            self.holds_much = len(request.body or b"") > _MUCH
+        body = request.body or b""
+        if body or request.method in _ALWAYS_WITH_BODY:
+            easy.setopt(pycurl.POSTFIELDS, body)
+            self.holds_much = len(body) > _MUCH
         else:
             easy.setopt(pycurl.HTTPGET, 1)
         easy.setopt(pycurl.NOBODY, request.method == "HEAD")
@@ -146,8 +148,7 @@ class Line:
         if error:
             reply = Reply(0, lost=self._lost(error))
         else:
-            status = self.easy.getinfo(pycurl.RESPONSE_CODE)
-            reply = Reply(status, read_headers(self.head), bytes(self.body))
+            reply = Reply(self.easy.getinfo(pycurl.RESPONSE_CODE), Headers(tuple(self.head)), bytes(self.body))
         if self.holds_much:
             # libcurl's handle would keep the batch until it sends another body.
             self.easy.setopt(pycurl.POSTFIELDS, b"")
@@ -206,6 +207,31 @@ def _checked(form: re.Pattern[str], text: str) -> str:
     if form.fullmatch(text) is None:
         raise ValueError("a method, a header name or a header value has a character that HTTP does not allow there")
     return text
+
+
+@attrs.define(eq=False)
+class Headers(Mapping[str, str]):
+    """The headers of an answer, read when somebody asks for one: of a success nobody does."""
+
+    _lines: Sequence[bytes] = attrs.field(repr=False)
+    _read: dict[str, str] | None = attrs.field(default=None, init=False, repr=False)
+
+    def _all(self) -> dict[str, str]:
+        if self._read is None:
+            self._read = read_headers(self._lines)
+        return self._read
+
+    def __getitem__(self, name: str) -> str:
+        """Return the value of one header."""
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._all())
 
 
 def read_headers(lines: Sequence[bytes]) -> dict[str, str]:
@@ -293,7 +319,7 @@ class CurlSender:
             raise ValueError("a URL must be percent-encoded")
         scheme, _, rest = url.partition("://")
         proxy = self._proxy_before(f"{scheme}://{rest.partition('/')[0]}")
-        line.load(request, proxy=proxy, milliseconds=max(1, int(timeout * 1000)))
+        line.load(request, proxy=proxy, timeout=timeout)
         line.ticket = ticket
         self._free.pop()
         self._multi.add_handle(line.easy)

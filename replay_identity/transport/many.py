@@ -16,12 +16,13 @@ from .attempts import STOPPED, Attempts, Send, Step
 from .senders import ManySender
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Flight:
-    """One exchange under way, and who is told its result."""
+    """One exchange under way, who is told its result, and when its last request was sent."""
 
     steps: Generator[Step, Reply, Any]
     then: Callable[[Any], None]
+    sent_at: float = 0.0
 
 
 @attrs.define(order=True)
@@ -60,7 +61,7 @@ class ManyTransport:
         self._attempts = Attempts(retry, timeout, clock=clock)
         self._clock = clock
         self._tickets = 0
-        self._sent: dict[int, tuple[_Flight, float]] = {}
+        self._sent: dict[int, _Flight] = {}
         self._waiting: list[_Waiting] = []
         self._woken = threading.Event()
         self._stopped = False
@@ -79,9 +80,11 @@ class ManyTransport:
             self._woken.wait(timeout)
             self._woken.clear()
             return
-        for ticket, reply in self._sender.replies(timeout):
-            flight, sent_at = self._sent.pop(ticket)
-            self.pace.answered(reply, sent_at=sent_at, now=self._clock(), jitter=random.random())  # noqa: S311
+        replies = self._sender.replies(timeout)
+        now = self._clock()
+        for ticket, reply in replies:
+            flight = self._sent.pop(ticket)
+            self.pace.answered(reply, sent_at=flight.sent_at, now=now, jitter=random.random())  # noqa: S311
             self._go_on(flight, reply)
 
     def wake(self) -> None:
@@ -100,14 +103,14 @@ class ManyTransport:
         self._sender.close()
 
     def _send_due(self) -> None:
-        while self._waiting and self._waiting[0].moment <= self._clock():
+        while self._waiting and self._waiting[0].moment <= (now := self._clock()):
             due = heappop(self._waiting)
             if due.send is None:
                 self._go_on(due.flight, PAUSED)
-            elif self.pace.has_missed(due.moment, self._clock()):
+            elif self.pace.has_missed(due.moment, now):
                 self._send_or_wait(due.flight, due.send)
             else:
-                self._send(due.flight, due.send)
+                self._send(due.flight, due.send, now)
 
     def _go_on(self, flight: _Flight, reply: Reply | None) -> None:
         """Take *flight* as far as it goes without waiting."""
@@ -135,11 +138,12 @@ class ManyTransport:
         if moment > now:
             self._wait(moment, flight, send)
         else:
-            self._send(flight, send)
+            self._send(flight, send, now)
 
-    def _send(self, flight: _Flight, send: Send) -> None:
+    def _send(self, flight: _Flight, send: Send, now: float) -> None:
         self._tickets += 1
-        self._sent[self._tickets] = flight, self._clock()
+        flight.sent_at = now
+        self._sent[self._tickets] = flight
         self._sender.start(self._tickets, send.request, send.timeout)
 
     def _wait(self, moment: float, flight: _Flight, send: Send | None) -> None:

@@ -190,14 +190,21 @@ def test_adds_no_key_where_the_vendor_takes_none() -> None:
     assert script.sent == [request]
 
 
-def test_remembers_that_an_earlier_attempt_may_have_been_applied() -> None:
+@pytest.mark.parametrize("refusal", [DOWN, Reply(400)])
+def test_remembers_that_an_earlier_attempt_may_have_been_applied(refusal: Reply) -> None:
     """Once an answer was lost, a later refusal to serve does not prove that nothing was applied."""
-    script = Script([Reply(0, lost=Lost.NO_ANSWER), DOWN])
+    script = Script([Reply(0, lost=Lost.NO_ANSWER), refusal])
 
     reply = script.transport(RetryPolicy(attempts=2)).run(ask())
 
-    assert reply.status == 503
-    assert reply.uncertain
+    assert reply == attrs.evolve(refusal, uncertain=True)
+
+
+def test_a_success_is_certain() -> None:
+    """Whatever became of an earlier attempt, this one was applied."""
+    script = Script([Reply(0, lost=Lost.NO_ANSWER), OK])
+
+    assert script.transport().run(ask()) == OK
 
 
 def test_is_certain_when_nothing_was_ever_sent() -> None:

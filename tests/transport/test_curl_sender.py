@@ -14,7 +14,7 @@ from transport.servers import OK, serving, tls_for
 
 from replay_identity.exchange import Lost, Reply, Request
 from replay_identity.transport import curl_sender
-from replay_identity.transport.curl_sender import CurlSender, Line, header_lines, pycurl, read_headers
+from replay_identity.transport.curl_sender import CurlSender, Headers, Line, header_lines, pycurl, read_headers
 
 
 @pytest.fixture
@@ -269,3 +269,13 @@ def test_reads_the_headers_of_the_last_answer() -> None:
     ]
 
     assert read_headers(lines) == {"x-real": "a:b"}
+
+
+def test_headers_are_read_when_somebody_asks() -> None:
+    """They are like those that were read at once; a repr shows none."""
+    headers = Headers([b"HTTP/1.1 429 \r\n", b"Retry-After: 7\r\n", b"X-Of: canary\r\n", b"\r\n"])
+
+    assert "canary" not in repr(headers)
+    assert headers == {"retry-after": "7", "x-of": "canary"}
+    assert (len(headers), headers["x-of"], headers.get("date")) == (2, "canary", None)
+    assert Reply(429, headers).retry_after == 7.0

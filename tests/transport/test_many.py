@@ -231,6 +231,21 @@ def test_an_exchange_may_start_another_when_it_ends() -> None:
     assert world.results == [OK]
 
 
+def test_taking_note_of_an_answer_does_not_make_the_vendor_look_slow() -> None:
+    """Answers that came together were equally fast, however long it takes to write the first one down."""
+    world, pace = World(latency=1.0), Pace()
+    transport = world.transport(pace)
+
+    def write_down(_: Reply) -> None:
+        world.now += 50.0
+
+    for _ in range(2):
+        transport.start(ask(), write_down)
+    transport.advance(1.0)
+
+    assert (transport.in_flight, pace.window) == (0, 10)
+
+
 def test_wakes_whoever_waits_for_nothing() -> None:
     """From any thread."""
     transport = ManyTransport(World(), Pace(), retry=ONCE)
