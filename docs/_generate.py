@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-import attrs
 from typer.main import get_command
 
 from replay_identity import REMOVE, Accepted, Fullstory, LogRocket, Outcome, Rejected, UserTraits
 from replay_identity.cli.commands import app
 from replay_identity.exchange import Lost, Reply
-from replay_identity.limits import BatchLimits, Limit
+from replay_identity.limits import Limit
 
 DOCS: Final = Path(__file__).parent
 ROOT: Final = DOCS.parent
@@ -52,11 +51,6 @@ def limits_table(limits: Iterable[tuple[str, Limit]]) -> str:
         for field, limit in limits
     ]
     return table(("field", "at most", "unit", "rule", "source", "read on", "note"), rows)
-
-
-def batch_limits_table(limits: BatchLimits) -> str:
-    """Return a vendor's limits on batches, each with its source."""
-    return limits_table((field.name, getattr(limits, field.name)) for field in attrs.fields(BatchLimits))
 
 
 # Each value as it is written in Python, and as it is.
@@ -184,7 +178,7 @@ def _spelling(parameter: Any) -> str:  # noqa: ANN401  # Typer's own, which it k
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "limits of Fullstory": lambda: limits_table(FULLSTORY.limits),
-    "limits on batches of Fullstory": lambda: batch_limits_table(FULLSTORY.batch_limits),
+    "limits on batches of Fullstory": lambda: limits_table(FULLSTORY.batch_limits),
     "limits of LogRocket": lambda: limits_table(LOGROCKET.limits),
     "coercions": coercions_table,
     "replies": replies_table,

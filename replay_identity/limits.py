@@ -18,6 +18,7 @@ class Unit(StrEnum):
     TRAITS = "traits"
     USERS = "users"
     JOBS = "jobs"
+    HOURS = "hours"
 
 
 # The most units that one character takes.
@@ -58,7 +59,7 @@ class Limit:
                 return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
             case Unit.UTF8_BYTES:
                 return len(text) if text.isascii() else len(text.encode())
-            case Unit.CHARACTERS | Unit.TRAITS | Unit.USERS | Unit.JOBS:
+            case Unit.CHARACTERS | Unit.TRAITS | Unit.USERS | Unit.JOBS | Unit.HOURS:
                 return len(text)
             case _:
                 assert_never(self.unit)
@@ -74,15 +75,27 @@ class Limit:
                 kept = text.encode("utf-16-le")[: self.maximum * 2].decode("utf-16-le", "ignore")
             case Unit.UTF8_BYTES:
                 kept = text.encode()[: self.maximum].decode("utf-8", "ignore")
-            case Unit.CHARACTERS | Unit.TRAITS | Unit.USERS | Unit.JOBS:
+            case Unit.CHARACTERS | Unit.TRAITS | Unit.USERS | Unit.JOBS | Unit.HOURS:
                 kept = text[: self.maximum]
             case _:
                 assert_never(self.unit)
         return _whole_characters(text, len(kept))
 
 
+@attrs.frozen
+class _Named:
+    """Limits as fields of a class, each of which can be met in turn."""
+
+    def __iter__(self) -> Iterator[tuple[str, Limit]]:
+        """Yield each limit that the vendor has, with the name of its field."""
+        for field in attrs.fields(type(self)):
+            limit = getattr(self, field.name)
+            if isinstance(limit, Limit):
+                yield field.name, limit
+
+
 @attrs.frozen(kw_only=True)
-class Limits:
+class Limits(_Named):
     """All that a vendor publishes about the size and the names of one user's fields.
 
     Attributes:
@@ -105,16 +118,9 @@ class Limits:
     trait_name_advised: Limit | None = None
     trait_name_pattern: str | None = None
 
-    def __iter__(self) -> Iterator[tuple[str, Limit]]:
-        """Yield each limit that the vendor has, with the name of its field."""
-        for field in attrs.fields(type(self)):
-            limit = getattr(self, field.name)
-            if isinstance(limit, Limit):
-                yield field.name, limit
-
 
 @attrs.frozen(kw_only=True)
-class BatchLimits:
+class BatchLimits(_Named):
     """All that a vendor publishes about how much it takes at once in batches.
 
     Attributes:
@@ -122,12 +128,14 @@ class BatchLimits:
         running_jobs: Jobs that run at the same time; further ones wait for their turn.
         open_jobs: Jobs that run or wait; further ones are refused.
         open_users: Users in all jobs that run or wait; more are refused.
+        key_lifetime: How long the vendor knows an idempotency key; later the same batch again would be another one.
     """
 
     users: Limit
     running_jobs: Limit
     open_jobs: Limit
     open_users: Limit
+    key_lifetime: Limit
 
 
 def _whole_characters(text: str, length: int) -> str:

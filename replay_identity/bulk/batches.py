@@ -22,9 +22,10 @@ from .outbox import LedgerOutbox
 
 # Seconds that a batch which is not full waits for more users.
 _LINGER: Final = 0.5
-# Fullstory forgets an idempotency key after 24 hours; from then on sending again could make a second, stale job
-# (https://developer.fullstory.com/server/idempotent-requests, read 2026-11-21). Seconds, an hour early.
-_KEY_LIFETIME: Final = 23 * 3600
+# Once the vendor has forgotten an idempotency key, sending again could make a second, stale job. So many hours early
+# a key is counted for forgotten.
+_EARLY: Final = 1
+_HOUR: Final = 3600
 # A job of more users is first asked after so many times later.
 _POLLED_AT_ONCE: Final = 1000
 # Batches sent at once; each is held in memory until the vendor has taken it.
@@ -245,7 +246,8 @@ class Batches:
 
     def _is_dropped(self, job: Job) -> bool:
         """Drop *job* if the vendor has forgotten its key, and tell whether it had to be: its users are sent anew."""
-        if self.now() - job.created_at <= _KEY_LIFETIME:
+        lifetime = self.backend.batch_limits.key_lifetime.maximum - _EARLY
+        if self.now() - job.created_at <= lifetime * _HOUR:
             return False
         self.outbox.end_job(job)
         return True

@@ -7,7 +7,7 @@ import attrs
 import typer
 
 from ..backend import IdentityBackend, SupportsBatch
-from ..limits import BatchLimits, Limit
+from ..limits import Limit
 from . import options
 from .backends import chosen_settings
 from .output import data, print_json
@@ -32,7 +32,7 @@ def limits(
 def _as_dict(backend: IdentityBackend) -> dict[str, Any]:
     document = {"limits": _all_told(backend.limits), "trait_name_pattern": backend.limits.trait_name_pattern}
     if isinstance(backend, SupportsBatch):
-        document["batch_limits"] = _all_told(_named(backend.batch_limits))
+        document["batch_limits"] = _all_told(backend.batch_limits)
     return document
 
 
@@ -40,15 +40,11 @@ def _all_told(limits: Iterable[tuple[str, Limit]]) -> dict[str, Any]:
     return {name: attrs.asdict(limit, filter=lambda field, _: field.init) for name, limit in limits}
 
 
-def _named(limits: BatchLimits) -> list[tuple[str, Limit]]:
-    return [(field.name, getattr(limits, field.name)) for field in attrs.fields(BatchLimits)]
-
-
 def _print_limits(backend: IdentityBackend) -> None:
     remarks: dict[str, int] = {}
     _print_table(backend.name, "Field", backend.limits, remarks)
     if isinstance(backend, SupportsBatch):
-        _print_table(f"{backend.name} batches", "Of a batch", _named(backend.batch_limits), remarks)
+        _print_table(f"{backend.name} batches", "Of a batch", backend.batch_limits, remarks)
     console = data()
     for remark, number in remarks.items():
         console.print(f"{number}  {remark}", soft_wrap=True)

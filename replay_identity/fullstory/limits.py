@@ -66,6 +66,14 @@ BATCH_LIMITS: Final = BatchLimits(
         rule="open-users",
         note="Of the organisation, in all open jobs. Further batches are answered 429 until some complete.",
     ),
+    key_lifetime=Limit(
+        maximum=24,
+        unit=Unit.HOURS,
+        rule="key-lifetime",
+        source="https://developer.fullstory.com/server/idempotent-requests",
+        read_on=date(2026, 11, 21),
+        note="We count on an hour less.",
+    ),
 )
 
 # A text of so few characters is within the limit of a value whatever they are: UTF-8 takes four bytes at the most.

@@ -24,6 +24,7 @@ def batch_limits(users: int = 50, jobs: int = 100, open_users: int = 10_000) -> 
         running_jobs=_limit(jobs, Unit.JOBS),
         open_jobs=_limit(jobs, Unit.JOBS),
         open_users=_limit(open_users, Unit.USERS),
+        key_lifetime=_limit(24, Unit.HOURS),
     )
 
 

@@ -133,7 +133,13 @@ def test_limits_on_batches_are_in_the_json(run: Run) -> None:
     """Only of those vendors that take any."""
     document = run("limits", "--json").document
 
-    assert list(document["fullstory"]["batch_limits"]) == ["users", "running_jobs", "open_jobs", "open_users"]
+    assert list(document["fullstory"]["batch_limits"]) == [
+        "users",
+        "running_jobs",
+        "open_jobs",
+        "open_users",
+        "key_lifetime",
+    ]
     assert document["fullstory"]["batch_limits"]["running_jobs"] == {
         "maximum": 100,
         "unit": "jobs",

@@ -120,10 +120,13 @@ def test_the_limits_of_a_batch_are_those_published() -> None:
     assert (limits.open_jobs.maximum, limits.open_jobs.unit, limits.open_jobs.rule) == (200, Unit.JOBS, "open-jobs")
     assert (limits.open_users.maximum, limits.open_users.unit) == (500_000, Unit.USERS)
     assert limits.open_users.rule == "open-users"
-    assert {limit.read_on for limit in attrs.astuple(limits, recurse=False)} == {date(2026, 11, 21)}
-    assert all(
-        limit.source.startswith("https://developer.fullstory.com/") for limit in attrs.astuple(limits, recurse=False)
+    assert (limits.key_lifetime.maximum, limits.key_lifetime.unit, limits.key_lifetime.rule) == (
+        24,
+        Unit.HOURS,
+        "key-lifetime",
     )
+    assert {limit.read_on for _, limit in limits} == {date(2026, 11, 21)}
+    assert all(limit.source.startswith("https://developer.fullstory.com/") for _, limit in limits)
 
 
 def test_an_item_holds_the_fullstory_id_where_there_is_one() -> None:
