@@ -39,8 +39,8 @@ class Fitting:
     """
 
     adapt: bool
-    adjustments: list[Adjustment] = attrs.field(factory=_no_adjustments)
-    violations: list[Violation] = attrs.field(factory=_no_violations)
+    adjustments: list[Adjustment] = attrs.field(init=False, factory=_no_adjustments)
+    violations: list[Violation] = attrs.field(init=False, factory=_no_violations)
 
     def adjust(self, path: str, kind: AdjustmentKind, rule: str, sent_as: str | None = None) -> None:
         """Record one difference between what was given and what is sent."""

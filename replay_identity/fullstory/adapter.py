@@ -136,7 +136,7 @@ class Fullstory:
 
         path = _USERS if vendor_id is None else _user_path(vendor_id)
         anonymous = user.user_id is None and vendor_id is None
-        return Plan(self.name, self._request("identify", "POST", path, dumps(body), creates=anonymous), adjustments)
+        return Plan(self.name, self._request("identify", "POST", path, body, creates=anonymous), adjustments)
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
         """Send *user* unless a rule is broken."""
@@ -164,13 +164,11 @@ class Fullstory:
 
     def batch_item(self, user: UserTraits, /) -> BatchItem:
         """Return the item that upserts *user*, with the Fullstory id if there is one."""
-        item, vendor_id, fitting = self._word(user)
+        content, _, fitting = self._word(user, batched=True)
         adjustments = tuple(fitting.adjustments)
         if fitting.violations:
             return BatchItem(self.name, None, adjustments, tuple(fitting.violations))
-        if vendor_id is not None:
-            item["id"] = vendor_id
-        return BatchItem(self.name, dumps(item), adjustments)
+        return BatchItem(self.name, content, adjustments)
 
     def batch_body(self, contents: Iterable[bytes], /) -> bytes:
         """Return the body that holds *contents*, each of them JSON already."""
@@ -257,14 +255,14 @@ class Fullstory:
         reply = yield self._request("verify", "GET", "/me")
         return replies.read_credentials(self.name, self.region, reply) or self._failure(reply)
 
-    def _word(self, user: UserTraits) -> tuple[dict[str, Any], str | None, Fitting]:
-        """Return *user* as JSON has them, their Fullstory id, and what had to give."""
-        fitting = Fitting(adapt=self.on_violation == "adapt")
-        body = word_user(user, fitting)
+    def _word(self, user: UserTraits, *, batched: bool = False) -> tuple[bytes, str | None, Fitting]:
+        """Return *user* as JSON, with their Fullstory id in it if *batched*, that id, and what had to give."""
         vendor_id = user.vendor_ids.get(self.name)
+        adapt = self.on_violation == "adapt"
+        content, fitting = word_user(user, adapt=adapt, vendor_id=vendor_id if batched else None)
         if vendor_id in {".", ".."}:
             fitting.refuse(f"vendor_ids.{self.name}", "dot-segment")
-        return body, vendor_id, fitting
+        return content, vendor_id, fitting
 
     def _job(self, job_id: str) -> Job:
         if not replies.is_segment(checked_string(job_id, "job_id")):

@@ -5,7 +5,7 @@ alphabetic character" (https://developer.fullstory.com/server/users/create-user,
 """
 
 import re
-from functools import lru_cache
+from collections.abc import Collection
 from typing import Final
 
 from .limits import LIMITS
@@ -14,15 +14,30 @@ _LEGAL: Final = re.compile(LIMITS.trait_name_pattern or "")
 _ILLEGAL_CHARACTER: Final = re.compile("[^A-Za-z0-9_]")
 
 
+# So long may a name be to be remembered, being the caller's input; it is far below Fullstory's limit.
+MEMORABLE: Final = 128
+_MOST_REMEMBERED: Final = 4096
+_remembered: Final[set[str]] = set()  # Legal names, of rows before.
+
+
 def is_legal(name: str) -> bool:
     """Tell whether Fullstory takes *name* as one part of a property's name."""
-    return _LEGAL.fullmatch(name) is not None
+    return name in _remembered or _LEGAL.fullmatch(name) is not None
 
 
-# Rows repeat their names. A name is the caller's input, though, so ask it for short ones only.
-is_legal_remembered: Final = lru_cache(maxsize=4096)(is_legal)
-# So long may a dotted name be to be remembered; it is far below Fullstory's limit.
-MEMORABLE: Final = 128
+def are_legal(names: Collection[str]) -> bool:
+    """Tell whether all *names* are legal and none is longer than `MEMORABLE`; of very many names, say no."""
+    # Rows repeat their names, and asking for all of a row at once takes a fraction of asking for one after another.
+    if _remembered.issuperset(names):
+        return True
+    if len(names) > _MOST_REMEMBERED:
+        return False
+    if len(_remembered) > _MOST_REMEMBERED:
+        _remembered.clear()
+    _remembered.update(
+        [name for name in names if name not in _remembered and len(name) <= MEMORABLE and is_legal(name)]
+    )
+    return _remembered.issuperset(names)
 
 
 def legal_name(name: str) -> str:

@@ -31,11 +31,12 @@ _WRONGLY_INFERRED: Final[Mapping[type[object], str]] = {int: "int", datetime: "d
 
 def type_to_declare(value: object) -> str | None:
     """Return the type to declare for *value*, or None where Fullstory infers the right one."""
-    declared = _WRONGLY_INFERRED.get(type(value))
-    if declared is None and is_list(value) and value and type(value[0]) in _WRONGLY_INFERRED:
-        found = type_of_list(value)
-        return None if found == "reals" else found
-    return declared
+    if not is_list(value):
+        return _WRONGLY_INFERRED.get(type(value))
+    if not value or type(value[0]) not in _WRONGLY_INFERRED:
+        return None
+    found = type_of_list(value)
+    return None if found == "reals" else found
 
 
 def type_of_list(values: tuple[Any, ...]) -> str | None:

@@ -86,7 +86,7 @@ def _list(values: tuple[Any, ...], path: str, fitting: Fitting) -> list[Any] | N
     if len(fitting.adjustments) > before + 1:
         # What is said of one item need not be said of the next.
         fitting.adjustments[before:] = dict.fromkeys(fitting.adjustments[before:])
-    return words if None not in words and fits_as_json(words, path, fitting) else None
+    return None if None in words else words
 
 
 def _removal(_value: Removal, path: str, fitting: Fitting) -> None:

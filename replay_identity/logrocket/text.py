@@ -14,6 +14,8 @@ import orjson
 
 from ..values import is_list, is_nested
 
+_TEXTS: Final = frozenset({str})
+
 
 def number_text(number: float) -> str:
     """Return *number* as JavaScript writes it: ``9.99``, ``1``, ``0.00001``, ``1e+21``, ``1e-7``."""
@@ -40,7 +42,8 @@ def _datetime_text(moment: datetime) -> str:
 
 
 def _list_text(values: tuple[Any, ...]) -> str:
-    return orjson.dumps([_json(value) for value in values]).decode()
+    words = values if {*map(type, values)} <= _TEXTS else [_json(value) for value in values]
+    return orjson.dumps(words).decode()
 
 
 def _json(value: Any) -> Any:  # noqa: ANN401  # A trait value becomes JSON.

@@ -10,11 +10,13 @@ from typing import Any
 
 import orjson
 from hypothesis import given
-from strategies import modest_users, users
+from hypothesis import strategies as st
+from strategies import modest_users, names, scalars, trait_maps, users
 
 from replay_identity import REMOVE, Adjustment, Fullstory, UserTraits
 from replay_identity.backend import Plan
 from replay_identity.errors import printable
+from replay_identity.fullstory.words import word_user
 from replay_identity.values import is_nested
 
 STRICT = Fullstory("na1.key")
@@ -191,6 +193,34 @@ def test_a_plan_shows_no_value(user: UserTraits) -> None:
 
     names = "".join(f"{path}." for path, _ in parts(user.traits))
     assert [text for text in texts if text in shown and text not in names] == []
+
+
+def nearly_too_large() -> st.SearchStrategy[Any]:
+    """Return lists and objects that are a little smaller and a little larger, as JSON, than one may be."""
+    text = st.builds(str.__mul__, st.just("x"), st.integers(8150, 8200))
+    quoted = st.builds(str.__mul__, st.just('"'), st.integers(4070, 4100))
+    accented = st.builds(str.__mul__, st.just("é"), st.integers(4070, 4100))
+    one_of_them = st.one_of(text, quoted, accented)
+    return st.one_of(
+        one_of_them.map(lambda text: [text]),
+        one_of_them.map(lambda text: {"text": text, "number": 1}),
+        one_of_them.map(lambda text: {"a": {"list": [text], "number": 1}, "é": [1]}),
+    )
+
+
+@given(
+    user=users(traits=st.dictionaries(names(), st.one_of(nearly_too_large(), scalars(), trait_maps()), max_size=4)),
+    adapt=st.booleans(),
+)
+def test_measuring_only_large_users_changes_nothing(user: UserTraits, adapt: bool) -> None:  # noqa: FBT001
+    """Every list and object of a user with an endless id is measured, and the same is said of them."""
+    padding = "x" * 8192
+
+    content, fitting = word_user(user, adapt=adapt, vendor_id="")
+    padded, measured = word_user(user, adapt=adapt, vendor_id=padding)
+
+    assert padded.replace(padding.encode() + b'"}', b'"}') == content
+    assert measured == fitting
 
 
 def test_an_adjustment_is_what_it_says() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from replay_identity import REMOVE, Adjustment, Fullstory, UserTraits, Violation
 from replay_identity.backend import Plan
+from replay_identity.fullstory.names import are_legal, is_legal
 
 STRICT = Fullstory("na1.key")
 LENIENT = Fullstory("na1.key", on_violation="adapt")
@@ -399,3 +400,44 @@ def test_every_broken_rule_is_reported_at_once() -> None:
     rules = [violation.rule for violation in STRICT.plan(user).violations]
 
     assert rules == ["uid-length", "email-length", "property-name", "property-value-size", "cannot-remove"]
+
+
+@pytest.mark.parametrize(
+    "parents",
+    [("p" * 128, "p" * 128, "p" * 125), ("p" * 128, "p" * 128, "p" * 126), ("p" * 128, "p" * 128, "p" * 127)],
+)
+@pytest.mark.parametrize("name", ["n" * 127, "n" * 128, "n" * 129])
+def test_a_dotted_name_may_be_as_long_as_one_alone(parents: tuple[str, ...], name: str) -> None:
+    """However its parts, each of them legal, share the length."""
+    traits: dict[str, Any] = {name: 1}
+    for parent in reversed(parents):
+        traits = {parent: traits}
+    path = ".".join([*parents, name])
+
+    plan = plan_of(traits)
+
+    assert bool(plan.violations) == (len(path) > 512)
+    if not plan.violations:
+        assert body_of(plan)["schema"] == {"properties": {path: "int"}}
+
+
+def test_what_is_legal_stays_so_however_many_names_are_seen() -> None:
+    """Names are forgotten when they are many, and read again."""
+    for start in range(0, 12_000, 3_000):
+        names = [f"t{number}" for number in range(start, start + 3_000)]
+        assert are_legal(names)
+        assert not are_legal([*names, "a-b"])
+    assert not are_legal([f"t{number}" for number in range(5_000)])
+    assert is_legal("t1")
+    assert not is_legal("a-b")
+    assert are_legal(["a" * 128])
+    assert not are_legal(["a" * 129])
+
+
+def test_a_user_of_more_names_than_are_remembered_is_worded_all_the_same() -> None:
+    """It takes longer, and that is all."""
+    traits = {f"n{number}": number for number in range(5_000)}
+
+    plan = plan_of(traits)
+
+    assert plan.violations == (Violation("traits", "property-count", 500, 5000, "traits"),)
