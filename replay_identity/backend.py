@@ -10,9 +10,10 @@ from .exchange import Exchange, Request
 from .limits import BatchLimits, Limits
 from .model import UserTraits, fingerprint
 from .outcome import Adjustment, Failure, Outcome, Violation
+from .records import record
 
 
-@attrs.frozen
+@record
 class Plan:
     """What a backend would send for one user: a dry run.
 
@@ -116,7 +117,7 @@ class Credentials:
     organisation: str | None = None
 
 
-@attrs.frozen
+@record
 class BatchItem:
     """What a backend would put into a batch for one user.
 
@@ -133,7 +134,7 @@ class BatchItem:
     violations: tuple[Violation, ...] = ()
 
 
-@attrs.frozen(kw_only=True)
+@record(kw_only=True)
 class Member:
     """One user of a batch, by all that the vendor's results may name them with.
 

@@ -10,6 +10,8 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 import attrs
 import orjson
 
+from .records import record
+
 T = TypeVar("T")
 
 # 408, 425 and 429 ask for another try; of the 5xx only these are about now and not about the request.
@@ -18,7 +20,7 @@ RETRYABLE_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 UNCERTAIN_STATUSES: Final = frozenset({502, 504})
 
 
-@attrs.frozen
+@record
 class Request:
     """One HTTP request, serialised once: every retry sends the same bytes.
 
@@ -54,7 +56,7 @@ class Lost(Enum):
     STOPPED = "the transport was closed before it was sent"
 
 
-@attrs.frozen
+@record
 class Reply:
     """A vendor's answer, or the lack of one.
 

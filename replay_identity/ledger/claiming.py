@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import attrs
 
 from ..model import UserTraits
+from ..records import record
 from .digests import Digests, unpack
 from .encoding import decode, encoded_fields
 from .merging import without
@@ -24,7 +25,7 @@ class Places(Protocol):
         ...
 
 
-@attrs.frozen
+@record
 class Claim:
     """One user to send to one backend.
 

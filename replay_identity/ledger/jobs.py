@@ -10,9 +10,10 @@ import orjson
 from ..backend import Member
 from ..model import fingerprint
 from ..outcome import Adjustment
+from ..records import record
 
 
-@attrs.frozen
+@record
 class JobMember:
     """One user in a batch.
 

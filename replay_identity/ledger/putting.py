@@ -9,6 +9,7 @@ import attrs
 
 from ..errors import InvalidTraitsError
 from ..model import UserTraits
+from ..records import record
 from .digests import Digests, pack, unpack
 from .encoding import decode, encode, to_microseconds
 from .merging import field_names, merged, replaced, without
@@ -44,7 +45,7 @@ class PutCounts:
         self.refused += other.refused
 
 
-@attrs.frozen
+@record
 class Given:
     """One user as given, with what the ledger finds and compares them by."""
 
@@ -65,7 +66,7 @@ def to_given(user: UserTraits, digests: Digests) -> Given:
     return Given(identity, user, encode(user))
 
 
-@attrs.frozen
+@record
 class _Known:
     """A user the ledger has met, and what it knows of them."""
 
@@ -75,7 +76,7 @@ class _Known:
     desired: bytes | None = attrs.field(repr=False)
 
 
-@attrs.frozen
+@record
 class _Held:
     """What a vendor last confirmed of one user."""
 

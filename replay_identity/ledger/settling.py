@@ -8,6 +8,7 @@ import attrs
 
 from ..errors import printable
 from ..outcome import LOSSY, Accepted, Adjustment, Broken, Outcome, Rejected, Skipped
+from ..records import record
 from .digests import Digests, pack, unpack
 from .encoding import encoded_fields
 from .places import among
@@ -16,7 +17,7 @@ from .reasons import Reasons, loss_text, read_loss, refusal_text
 _REFUSED: Final = (Rejected, Broken)
 
 
-@attrs.frozen
+@record
 class Settlement:
     """What became of one user at one backend.
 

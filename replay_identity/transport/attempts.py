@@ -10,12 +10,13 @@ from typing import Final, TypeAlias
 import attrs
 
 from ..exchange import Exchange, Lost, Pause, Reply, Request, T
+from ..records import record
 from ..retry import RetryBudget, RetryPolicy
 
 _logger = logging.getLogger("replay_identity.transport")
 
 
-@attrs.frozen
+@record
 class Send:
     """One attempt to make: the *request*, and the seconds its answer may take."""
 

@@ -1,0 +1,12 @@
+"""Records that are made by the million."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from attrs import frozen as record
+else:
+    # Frozen for the type checkers alone: that nothing can be assigned makes a record three times as slow to make
+    # (https://www.attrs.org/en/stable/how-does-it-work.html#immutability).
+    from attrs import define as record
+
+__all__ = ["record"]
