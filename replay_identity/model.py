@@ -129,7 +129,7 @@ class UserTraits:
             InvalidTraitsError: A field cannot be used.
         """
         traits = _plain_copy(checked_mapping_type(row, "row"))
-        user_id, name, email = _lift(traits, USER_ID_NAMES), _lift(traits, NAME_NAMES), _lift(traits, EMAIL_NAMES)
+        user_id, name, email = _lift_own(traits)
         if cls is not UserTraits:  # It may have fields of its own.
             return cls(user_id, name=name, email=email, traits=traits)
         # Without asking the fields that no row has: a bulk load makes millions of users.
@@ -144,6 +144,12 @@ class UserTraits:
         return f"UserTraits(user_id={fingerprint(self.user_id)}, traits=[{names}])"
 
 
+# What sets a field of a frozen class, looked up once: a bulk load sets millions.
+_put_user_id, _put_name, _put_email, _put_traits, _put_types, _put_observed_at, _put_vendor_ids = (
+    vars(UserTraits)[field.name].__set__ for field in attrs.fields(UserTraits)
+)
+
+
 def unchecked(  # The fields, in their order.
     user_id: str | None,
     name: str | None,
@@ -155,15 +161,24 @@ def unchecked(  # The fields, in their order.
 ) -> UserTraits:
     """Return a user whose fields have all been checked before, several times as fast as the constructor does."""
     user = object.__new__(UserTraits)
-    put = object.__setattr__
-    put(user, "user_id", user_id)
-    put(user, "name", name)
-    put(user, "email", email)
-    put(user, "traits", traits)
-    put(user, "types", {} if types is None else types)
-    put(user, "observed_at", observed_at)
-    put(user, "vendor_ids", {} if vendor_ids is None else vendor_ids)
+    _put_user_id(user, user_id)
+    _put_name(user, name)
+    _put_email(user, email)
+    _put_traits(user, traits)
+    _put_types(user, {} if types is None else types)
+    _put_observed_at(user, observed_at)
+    _put_vendor_ids(user, {} if vendor_ids is None else vendor_ids)
     return user
+
+
+def user_of_checked(row: dict[str, Any]) -> UserTraits:
+    """Return the user that `UserTraits.from_mapping` makes of *row*, which is checked already, and used up.
+
+    Raises:
+        InvalidTraitsError: One of the user's own fields cannot be used.
+    """
+    user_id, name, email = _lift_own(row)
+    return unchecked(_checked_user_id(user_id), _checked_name(name), _checked_email(email), row)
 
 
 def fingerprint(user_id: str | None) -> str:
@@ -181,6 +196,11 @@ def _plain_copy(row: Mapping[Any, Any]) -> dict[str, Any]:
     except TypeError:
         plain = False
     return dict(row) if plain else {checked_key(key, "row"): value for key, value in row.items()}
+
+
+def _lift_own(traits: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Remove from *traits* what is the user's own, the id, the name and the e-mail address, and return it."""
+    return _lift(traits, USER_ID_NAMES), _lift(traits, NAME_NAMES), _lift(traits, EMAIL_NAMES)
 
 
 def _lift(traits: dict[str, Any], names: tuple[str, ...]) -> Any:  # noqa: ANN401  # Checked by the caller.

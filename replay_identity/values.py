@@ -1,7 +1,7 @@
 """What a trait's value can be: a few exact types, checked once and copied, so that adapters need not ask again."""
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -96,7 +96,7 @@ def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
 
 
 def _is_sequence(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
-    return isinstance(value, list | tuple)
+    return isinstance(value, (list, tuple))
 
 
 def _checked_mapping(mapping: Mapping[Any, Any], path: str, ancestors: tuple[object, ...]) -> dict[str, Any]:
@@ -105,24 +105,20 @@ def _checked_mapping(mapping: Mapping[Any, Any], path: str, ancestors: tuple[obj
     for key, value in mapping.items():
         # Most traits are plain texts and numbers, and most time would go into asking them more than this.
         kind = type(value)  # pyright: ignore[reportUnknownVariableType]
+        name = key if type(key) is str and key.isascii() else checked_key(key, path)
         if (
-            type(key) is str
-            and key.isascii()
-            and (
-                (kind is str and (value.isascii() or _is_unicode(value)))
-                or kind is bool
-                or (kind is int and -_TOO_LARGE < value < _TOO_LARGE)
-                or (kind is float and -math.inf < value < math.inf)
-                or kind is date
-                or (kind is datetime and value.tzinfo is UTC)
-            )
+            (kind is str and (value.isascii() or _is_unicode(value)))
+            or kind is bool
+            or (kind is int and -_TOO_LARGE < value < _TOO_LARGE)
+            or (kind is float and -math.inf < value < math.inf)
+            or kind is date
+            or (kind is datetime and value.tzinfo is UTC)
         ):
-            copy[key] = value
-            continue
-        name = checked_key(key, path)
-        checked = _checked_value(value, f"{path}.{printable(name)}", ancestors)
-        if checked is not None and checked != {}:
-            copy[name] = checked
+            copy[name] = value
+        elif value is not None:
+            checked = _checked_value(value, f"{path}.{printable(name)}", ancestors)
+            if checked != {}:
+                copy[name] = checked
     return copy
 
 
@@ -135,26 +131,35 @@ def _is_unicode(text: str) -> bool:
 
 
 def _checked_value(value: object, path: str, ancestors: tuple[object, ...]) -> Any:  # noqa: ANN401  # A TraitValue.
-    """Return *value* as one of the exact types that adapters know, or raise by *path*."""
-    if value is None or value is REMOVE:
+    """Return *value*, which is not None, as one of the exact types that adapters know, or raise by *path*."""
+    if value is REMOVE:
         return value
     kind: type[object] = type(value)
     if kind is not dict and kind is not list and (check := _check_of(kind)) is not None:
         return check(value, path)
-    if not (_is_mapping(value) or _is_sequence(value)):
-        hint = "use a list" if kind in {set, frozenset} else "convert it first"
-        raise InvalidTraitsError(path, f"is {_article(type(value).__name__)}, which no trait can be; {hint}")
+    # To ask what is plainly a list whether it is a Mapping would take longer than to copy it.
+    if is_nested(value) or (kind is not list and _is_mapping(value)):
+        return _checked_mapping(value, path, _entered(value, path, ancestors))
+    if _is_sequence(value):
+        return _checked_list(value, path, _entered(value, path, ancestors))
+    hint = "use a list" if kind in {set, frozenset} else "convert it first"
+    raise InvalidTraitsError(path, f"is {_article(kind.__name__)}, which no trait can be; {hint}")
 
-    if any(value is ancestor for ancestor in ancestors):
-        raise InvalidTraitsError(path, "contains itself")
+
+def _entered(value: object, path: str, ancestors: tuple[object, ...]) -> tuple[object, ...]:
+    """Return the ancestors of what is in *value*, or raise by *path*."""
+    for ancestor in ancestors:
+        if value is ancestor:
+            raise InvalidTraitsError(path, "contains itself")
     if len(ancestors) >= MAX_DEPTH:
         raise InvalidTraitsError(path, f"is nested deeper than {MAX_DEPTH} levels")
-    ancestors = (*ancestors, value)
-    if _is_mapping(value):
-        return _checked_mapping(value, path, ancestors)
-    if set(map(type, value)) <= _TEXTS and "".join(value).isascii():
-        return tuple(value)  # As most lists are, and nothing is wrong with it.
-    return tuple(_checked_item(item, f"{path}[{index}]", ancestors) for index, item in enumerate(value))
+    return (*ancestors, value)
+
+
+def _checked_list(items: Sequence[Any], path: str, ancestors: tuple[object, ...]) -> tuple[Any, ...]:
+    if _TEXTS.issuperset(map(type, items)) and "".join(items).isascii():
+        return tuple(items)  # As most lists are, and nothing is wrong with it.
+    return tuple(_checked_item(item, f"{path}[{index}]", ancestors) for index, item in enumerate(items))
 
 
 def _checked_item(item: object, path: str, ancestors: tuple[object, ...]) -> Any:  # noqa: ANN401

@@ -8,12 +8,12 @@ from typing import Any, Final
 import orjson
 
 from ..errors import InvalidTraitsError, printable
+from ..values import MAX_DEPTH, is_nested
 
 # orjson makes an integer beyond 64 bits a float without a word; none of these is nearer to 0.
 _WIDE: Final = float(2**63)
-# Every name of an object is a text followed by a colon; so is the like of it inside a text.
-_NAME_END: Final = b'":'
-_SPACE: Final = b" \t\r\n"
+_BACKSLASH: Final = ord("\\")
+_SCALARS: Final = frozenset({str, int, float, bool})
 
 
 def parse_json(content: bytes) -> object:
@@ -30,9 +30,21 @@ def parse_json(content: bytes) -> object:
     except orjson.JSONDecodeError:
         # The other parser takes lone surrogates, NaN and numbers beyond any float, which the model then names by path.
         return _parse_whole(content)
-    # Fewer names than there are ends of names: perhaps one is there twice, and only the last was kept.
-    name_ends = content.translate(None, _SPACE).count(_NAME_END)
-    return value if _count_names((value,)) == name_ends else _parse_whole(content)
+    # Fewer texts than were given: a name is there twice, and only the last was kept.
+    return value if _count_kept((value,)) == _count_given(content) else _parse_whole(content)
+
+
+def parse_traits(content: bytes) -> dict[str, Any] | None:
+    """Return the object that *content* is, as `UserTraits` keeps traits, or None where it takes a closer look.
+
+    What it returns needs no more checks: the fast parser gives nothing but valid Unicode, integers of 64 bits and
+    finite numbers. Most lines of a file are like that.
+    """
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+    return value if is_nested(value) and _shape(value, 1) == _count_given(content) else None
 
 
 def _parse_whole(content: bytes) -> object:
@@ -48,17 +60,51 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return mapping
 
 
-def _count_names(items: Iterable[Any]) -> float:
-    """Return how many names the objects in *items* have together, or NaN if a number may not be the one given."""
+def _count_given(content: bytes) -> float:
+    """Return how many texts are in *content*, names among them: each stands between two quotes."""
+    quotes = content.count(b'"')
+    if _BACKSLASH in content:
+        # Inside a text, a quote has a backslash before it, and so has a backslash.
+        quotes -= content.replace(rb"\\", b"").count(rb"\"")
+    return quotes / 2
+
+
+def _count_kept(items: Iterable[Any]) -> float:
+    """Return how many texts are in *items*, names among them, or NaN if a number may not be the one given."""
     count: float = 0
     for item in items:
         kind = type(item)  # pyright: ignore[reportUnknownVariableType]
-        if kind is str or kind is int:
-            continue
-        if kind is dict:
-            count += len(item) + _count_names(item.values())
+        if kind is str:
+            count += 1
+        elif kind is dict:
+            count += len(item) + _count_kept(item.values())
         elif kind is list:
-            count += _count_names(item)
+            count += _count_kept(item)
         elif kind is float and not -_WIDE < item < _WIDE:
             return math.nan
     return count
+
+
+def _shape(traits: dict[str, Any], level: int) -> float:
+    """Make of *traits* what `UserTraits` keeps of them, and count as `_count_kept` does; NaN if they take a closer look."""
+    count: float = len(traits)
+    nulls: list[str] = []
+    for name, value in traits.items():
+        kind = type(value)  # pyright: ignore[reportUnknownVariableType]
+        if kind is str:
+            count += 1
+        elif kind is int or kind is bool:
+            continue
+        elif value is None:
+            nulls.append(name)
+        elif kind is dict and level < MAX_DEPTH:
+            count += _shape(value, level + 1)
+        elif kind is list and level < MAX_DEPTH and _SCALARS.issuperset(map(type, value)):
+            count += _count_kept(value)
+            traits[name] = tuple(value)
+        elif kind is not float or not -_WIDE < value < _WIDE:
+            return math.nan
+    for name in nulls:
+        del traits[name]
+    # An object that says nothing is no trait, and would have to go from the one it is in.
+    return count if traits or level == 1 else math.nan

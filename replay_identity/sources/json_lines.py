@@ -6,7 +6,8 @@ from typing import Any, Final, TypeGuard
 
 from ..errors import InvalidTraitsError
 from ..mapping import Plan
-from ..mapping.json_texts import parse_json
+from ..mapping.json_texts import parse_json, parse_traits
+from ..model import UserTraits, user_of_checked
 from .lines import TOO_LONG, Line
 from .rows import BadRow, Row, maker, to_row
 
@@ -27,9 +28,20 @@ def json_rows(lines: Iterator[Line], plan: Plan | None) -> Iterator[Row | BadRow
     for number, content in lines:
         if content is None:
             yield BadRow(number, number, TOO_LONG)
+        elif plan is None and (user := _plain_user(content)) is not None:
+            yield Row(number, user)
         elif not content.isspace():
             value = _value(number, content)
             yield value if isinstance(value, BadRow) else to_row(value, number, number, user_of)
+
+
+def _plain_user(content: bytes) -> UserTraits | None:
+    """Return the user that most lines are, or None for a line that takes a closer look, or is wrong."""
+    try:
+        row = parse_traits(content)
+        return None if row is None else user_of_checked(row)
+    except InvalidTraitsError:
+        return None
 
 
 def _value(number: int, content: bytes) -> dict[str, Any] | BadRow:
