@@ -117,7 +117,7 @@ class Ledger:
         otherwise the later.
 
         Args:
-            users: Users, of whom nobody is anonymous.
+            users: Users, of whom nobody is anonymous. All are read before others are kept from writing.
             backends: Names of the backends.
             whole: Whether each user says all that is wanted of them, as a row of a source does. Then what was refused
                 and is not said again is wanted no more, instead of being refused for ever.
