@@ -80,12 +80,13 @@ class Traits:
 
     def word(self, traits: Mapping[str, Any], parents: str) -> None:
         """Word *traits*, whose dotted names begin with *parents*."""
-        worded = self.worded
+        worded, adjust = self.worded, self.fitting.adjustments.append
         for own_name, value in traits.items():
             name = parents + own_name
             # Spelled out, since a call for each value of each user shows.
-            if type(value) is dict:
-                self.word(value, f"{name}.")  # pyright: ignore[reportUnknownArgumentType]  # Traits, as is_nested says.
+            kind = type(value)  # pyright: ignore[reportUnknownVariableType]  # As `is_nested` says.
+            if kind is dict:
+                self.word(value, f"{name}.")
                 continue
             if name in _SPECIAL:
                 self._special(name, value)
@@ -93,17 +94,15 @@ class Traits:
             if (len(name) > _SHORT or name in worded) and not self._takes(name):
                 continue
             if parents:
-                self.fitting.adjustments.append(_flattened(name))
-            if type(value) is str and 0 < len(value) <= _SAFE_LENGTH:
-                worded[name] = value
+                adjust(_flattened(name))
+            if kind is str:
+                worded[name] = value if 0 < len(value) <= _SAFE_LENGTH else self._text(name, value)
             elif value is REMOVE:
                 worded[name] = ""
-            elif type(value) is str:
-                self._add_text(name, value)
             else:
-                text = TEXT_OF[type(value)](value)
+                text = TEXT_OF[kind](value)
                 if len(text) <= _SAFE_LENGTH or self._fits(name, text):
-                    self.fitting.adjustments.append(_coerced(name))
+                    adjust(_coerced(name))
                     worded[name] = text
 
     def _takes(self, name: str) -> bool:
@@ -117,11 +116,11 @@ class Traits:
             self.fitting.adjust(f"traits.{name}", "warned", ADVISED_NAME.rule)
         return True
 
-    def _add_text(self, name: str, value: str) -> None:
+    def _text(self, name: str, value: str) -> str:
         if not value:
             # "To remove a trait, the trait should be … set to a blank value" (user-identification-api).
             self.fitting.adjust(f"traits.{name}", "removed", "blank-removes")
-        self.worded[name] = self.fitting.shorten(f"traits.{name}", value, LIMITS.trait_value)
+        return self.fitting.shorten(f"traits.{name}", value, LIMITS.trait_value)
 
     def _fits(self, name: str, text: str) -> bool:
         """Tell whether *text* can be sent; half a number, date or list is another value, so it is whole or not sent."""

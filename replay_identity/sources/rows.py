@@ -8,11 +8,12 @@ import attrs
 from ..errors import InvalidTraitsError
 from ..mapping import Plan
 from ..model import UserTraits
+from ..records import record
 
 UserOf: TypeAlias = Callable[[Any], UserTraits]
 
 
-@attrs.frozen
+@record
 class Row:
     """A user, and the number of the line they begin on, counted from 1."""
 
