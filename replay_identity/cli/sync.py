@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -42,7 +43,7 @@ def sync(  # noqa: PLR0913  # One for each option.
     """Bring every backend to the state that FILE describes; what is unchanged since the last run is not sent."""
     chosen = chosen_settings(settings, to=to or (), adapt=adapt)
     chosen_file = chosen_ledger(ledger, settings, to=to or (), adapt=adapt)
-    rows = _rows(file, format, mapping, sql)
+    rows = _begun(_rows(file, format, mapping, sql))
     if dry_run:
         _rehearse(rows, chosen, chosen_file.path, json=json)
     with (
@@ -59,6 +60,11 @@ def sync(  # noqa: PLR0913  # One for each option.
             resend=resend,
         )
     close(report, chosen_file, title=rows_read(report), json=json, interrupted=interruption.code)
+
+
+def _begun(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+    """Return *rows* once the first is read: a file that is not there must not leave a ledger behind."""
+    return chain(list(islice(rows, 1)), rows)
 
 
 def _rehearse(rows: Iterator[Row | BadRow], chosen: Settings, path: Path, *, json: bool) -> NoReturn:

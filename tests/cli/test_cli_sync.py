@@ -207,13 +207,15 @@ def test_a_file_that_breaks_off_is_told_with_the_books(
     assert "Stopped: users.csv: breaks off\n" in dry.err
 
 
-def test_a_file_that_is_not_there_is_wrong_usage(run: Run, vendors: Vendors) -> None:
-    """As for every other command."""
+def test_a_file_that_is_not_there_is_wrong_usage(run: Run, vendors: Vendors, tmp_path: Path) -> None:
+    """As for every other command; and no ledger is made for it."""
     del vendors
+    ledger = tmp_path / "new.db"
 
-    ran = run("sync", "missing.jsonl")
+    ran = run("sync", "missing.jsonl", "--ledger", str(ledger))
 
     assert (ran.code, ran.err) == (2, "missing.jsonl: cannot be read: No such file or directory\n")
+    assert not ledger.exists()
 
 
 def test_an_empty_file_is_a_run_too(run: Run, vendors: Vendors, write: Write) -> None:
