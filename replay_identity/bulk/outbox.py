@@ -204,13 +204,15 @@ class LedgerOutbox:
         return claims
 
     def _claim_handed_over(self) -> Sequence[Claim]:
-        """Return claims that were handed over, but none that has been taken out of the ledger meanwhile."""
-        count = min(_GROUP, len(self._handed_over))
-        claims = [self._handed_over.popleft() for _ in range(count)]
-        if claims and claims[0].place <= self._highest:
+        """Return claims that were handed over, but none that was taken out of the ledger or overtaken meanwhile."""
+        while self._handed_over:
+            count = min(_GROUP, len(self._handed_over))
+            claims = self.ledger.newest([self._handed_over.popleft() for _ in range(count)])
             claims = [claim for claim in claims if claim.place > self._highest]
-        self._go_beyond(claims)
-        return claims
+            self._go_beyond(claims)
+            if claims:
+                return claims
+        return ()
 
     def _go_beyond(self, claims: Sequence[Claim]) -> None:
         if claims:

@@ -18,6 +18,7 @@ from .database import Database
 from .digests import Digests
 from .encoding import decode
 from .jobs import Batch, Job, JobMember, insert_job, read_members
+from .places import among
 from .putting import Given, Put, PutCounts, to_given
 from .reasons import Refusal, read_loss, read_refusal
 from .settling import Settle, Settlement
@@ -121,8 +122,8 @@ class Ledger:
             backends: Names of the backends.
             whole: Whether each user says all that is wanted of them, as a row of a source does. Then what was refused
                 and is not said again is wanted no more, instead of being refused for ever.
-            on_new: Is given claims to those whom the ledger meets for the first time, once they are on disk; good for
-                whoever has the turn at a backend, as if they came from `claim`.
+            on_new: Is given claims to those whom the ledger meets for the first time, once they are on disk. As long as
+                they are the `newest`, they are as good as from `claim` for whoever has the turn at a backend.
 
         Raises:
             InvalidTraitsError: A user has no id at all; then none of them is taken.
@@ -163,6 +164,13 @@ class Ledger:
         number = self._backend(backend)
         with self._database.transaction() as db:
             return Claiming(db, self._digests, number).claim((after, before), count, skip, whole=whole)
+
+    def newest(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Return those of *claims* to users of whom nothing more was put since."""
+        these, parameters = among([claim.place for claim in claims])
+        rows = self._database.rows(f"SELECT user, version FROM desired WHERE user {these}", *parameters)
+        versions: dict[int, int] = dict(rows)
+        return [claim for claim in claims if versions.get(claim.place) == claim.version]
 
     def settle(self, backend: str, settlements: Sequence[Settlement]) -> set[int]:
         """Take note of what became of users at *backend*, in which nobody is twice.

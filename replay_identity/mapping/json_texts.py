@@ -86,7 +86,7 @@ def _count_kept(items: Iterable[Any]) -> float:
 
 
 def _shape(traits: dict[str, Any], level: int) -> float:
-    """Make of *traits* what `UserTraits` keeps of them, and count as `_count_kept` does; NaN if they take a closer look."""
+    """Make of *traits* what `UserTraits` keeps, and count as `_count_kept` does; NaN if they take a closer look."""
     count: float = len(traits)
     nulls: list[str] = []
     for name, value in traits.items():

@@ -112,6 +112,19 @@ def test_claims_handed_over_are_not_read_out_of_the_ledger(read: Sequence[str | 
         assert read == ["a"]
 
 
+def test_a_claim_that_is_overtaken_before_its_turn_is_not_sent(read: Sequence[str | None]) -> None:
+    """The newest is, out of the ledger."""
+    with Ledger(":memory:") as ledger:
+        outbox = outbox_of(ledger)
+        ledger.put([user("a", plan="old"), user("b")], [A], on_new=outbox.hand_over)
+        ledger.put([user("a", plan="new")], [A])
+
+        claims = [outbox.next() for _ in range(3)]
+
+        assert [claim.user for claim in claims if claim] == [user("b"), user("a", plan="new")]
+        assert read == ["a"]
+
+
 def test_of_many_claims_handed_over_only_some_are_kept(
     read: Sequence[str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
