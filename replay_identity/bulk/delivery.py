@@ -15,6 +15,7 @@ from ..route import Route
 from ..transport import ManySender, ManyTransport
 from .batches import Batches
 from .books import Books
+from .jobs import Jobs
 from .outbox import LedgerOutbox, Outbox
 from .singles import Singles
 
@@ -122,7 +123,8 @@ class Delivery:
             first, longest = self.options.wait_initial, self.options.wait_max
             retry = RetryPolicy(_BATCHES_ATTEMPTS, wait_initial=first, wait_max=longest, total=1e9)
             transport = self._transport(sender, retry)
-            return Batches(self.route, backend, outbox, transport, self._give_up, self.options)
+            jobs = Jobs(self.route.name, backend, outbox, transport, self._give_up, self.options)
+            return Batches(self.route, backend, outbox, jobs, self.options)
         return Singles(self.route, outbox, self._transport(sender, _SINGLES_RETRY), self._give_up)
 
     def _transport(self, sender: ManySender, retry: RetryPolicy) -> ManyTransport:

@@ -14,7 +14,7 @@ from bulk.worlds import FAST, InProcessSender, World, assert_closed, user, users
 from replay_identity import Route, Unavailable, Unknown, UserTraits
 from replay_identity.backend import JobProgress
 from replay_identity.bulk import DurableRouter, SyncReport, sync
-from replay_identity.bulk.batches import Batches
+from replay_identity.bulk.jobs import Jobs
 from replay_identity.bulk.lanes import lane_to
 from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator
 from replay_identity.exchange import PAUSED, Reply, Request
@@ -154,12 +154,12 @@ class Later:
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
     """Give all batches such a clock."""
     clock = Later()
-    made = Batches.__init__
+    made = Jobs.__init__
 
-    def make(self: Batches, *given: Any, **options: Any) -> None:
+    def make(self: Jobs, *given: Any, **options: Any) -> None:
         made(self, *given, **{**options, "now": clock})
 
-    monkeypatch.setattr(Batches, "__init__", make)
+    monkeypatch.setattr(Jobs, "__init__", make)
     return clock
 
 
@@ -220,10 +220,10 @@ def test_a_large_job_is_first_asked_after_later(ledger: Ledger, size: int, least
     outbox: Any = lane_to(Route(backend), ledger, options).outbox
     sender: Any = NoSender()
     transport = ManyTransport(sender, Pace(), retry=RetryPolicy())
-    batches = Batches(Route(backend), backend, outbox, transport, lambda _: None, options)
-    batches.launch(is_last=True)
+    jobs = Jobs("acme", backend, outbox, transport, lambda _: None, options)
+    jobs.has_more_to_send = False
 
-    steps: Any = batches._poll(Job(1, "key", size, 0, "7"))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    steps: Any = jobs._poll(Job(1, "key", size, 0, "7"))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     waited, reply = 0.0, None
     for _ in range(100):
         try:
