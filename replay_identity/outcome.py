@@ -1,6 +1,6 @@
 """What became of one user at each backend: a closed vocabulary, and the report that gathers it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import ClassVar, Final, Literal, TypeAlias, assert_never
 
@@ -42,6 +42,13 @@ class Adjustment:
     def lossy(self) -> bool:
         """Tell whether the vendor cannot know what was given."""
         return self.kind in LOSSY
+
+
+def lossy(adjustments: Sequence[Adjustment]) -> tuple[Adjustment, ...]:
+    """Return those of *adjustments* by which the vendor cannot know what was given."""
+    if LOSSY.isdisjoint([adjustment.kind for adjustment in adjustments]):
+        return ()  # As nearly always.
+    return tuple(adjustment for adjustment in adjustments if adjustment.lossy)
 
 
 @attrs.frozen

@@ -21,7 +21,7 @@ from replay_identity import (
     Violation,
 )
 from replay_identity.errors import NotAcceptedError
-from replay_identity.outcome import LOSSY, AdjustmentKind, explain, is_settled
+from replay_identity.outcome import LOSSY, AdjustmentKind, explain, is_settled, lossy
 
 ONE_OF_EACH: list[Outcome] = [
     Accepted("a"),
@@ -208,3 +208,9 @@ def test_raise_for_status_agrees_with_the_status(first: Outcome, second: Outcome
         assert report.status != "ok"
     else:
         assert report.status == "ok"
+
+
+@given(st.lists(st.builds(Adjustment, st.just("name"), st.sampled_from(get_args(AdjustmentKind)), st.just("rule"))))
+def test_the_lossy_adjustments_are_those_that_say_so(adjustments: list[Adjustment]) -> None:
+    """In their order, and no others."""
+    assert lossy(adjustments) == tuple(one for one in adjustments if one.lossy)

@@ -9,9 +9,9 @@ import attrs
 from ..backend import BatchItem, SupportsBatch
 from ..delivery_options import DeliveryOptions
 from ..guarding import broken, own
-from ..ledger import Claim, JobMember, lossy
+from ..ledger import Claim, JobMember
 from ..model import UserTraits
-from ..outcome import Outcome, Rejected
+from ..outcome import Outcome, Rejected, lossy
 from ..route import Route
 from ..transport import ManyTransport
 from .jobs import Jobs

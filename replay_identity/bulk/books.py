@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 
 from ..ledger import PutCounts
-from ..outcome import LOSSY, Accepted, Outcome
+from ..outcome import Accepted, Outcome, lossy
 from ..tally import BackendTally
 
 
@@ -72,7 +72,7 @@ class Books:
         """Count one user who is due no more."""
         if isinstance(outcome, Accepted):
             # In bulk only losses are counted: nearly every user is adjusted without one.
-            self.tally.accept([adjustment for adjustment in outcome.adjustments if adjustment.kind in LOSSY])
+            self.tally.accept(lossy(outcome.adjustments))
         else:
             self.tally.add(outcome)
 

@@ -4,6 +4,6 @@ from .claiming import Claim
 from .jobs import Batch, Job, JobMember
 from .ledger import Ledger, Refused, Standing
 from .putting import PutCounts
-from .settling import Settlement, lossy
+from .settling import Settlement
 
-__all__ = ["Batch", "Claim", "Job", "JobMember", "Ledger", "PutCounts", "Refused", "Settlement", "Standing", "lossy"]
+__all__ = ["Batch", "Claim", "Job", "JobMember", "Ledger", "PutCounts", "Refused", "Settlement", "Standing"]

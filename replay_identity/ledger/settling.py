@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from ..errors import printable
-from ..outcome import LOSSY, Accepted, Adjustment, Broken, Outcome, Rejected, Skipped
+from ..outcome import Accepted, Adjustment, Broken, Outcome, Rejected, Skipped, lossy
 from ..records import record
 from .digests import Digests, pack, unpack
 from .encoding import encoded_fields
@@ -162,13 +162,6 @@ class Settle:
     def _delete(self, table: str, places: Sequence[int]) -> None:
         these, parameters = among(places)
         self.db.execute(f"DELETE FROM {table} WHERE backend = ? AND user {these}", [self.backend, *parameters])
-
-
-def lossy(adjustments: Sequence[Adjustment]) -> tuple[Adjustment, ...]:
-    """Return those of *adjustments* by which the vendor did not get what was given."""
-    if LOSSY.isdisjoint([adjustment.kind for adjustment in adjustments]):
-        return ()  # As nearly always.
-    return tuple(adjustment for adjustment in adjustments if adjustment.lossy)
 
 
 def _is_about(loss: Adjustment, field: str) -> bool:

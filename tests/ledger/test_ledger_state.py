@@ -22,7 +22,7 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.ledger import Ledger, PutCounts, Settlement, Standing, lossy
+from replay_identity.ledger import Ledger, PutCounts, Settlement, Standing
 from replay_identity.ledger.digests import Digests
 from replay_identity.ledger.putting import to_given
 from replay_identity.outcome import Adjustment, Violation
@@ -449,14 +449,6 @@ def test_who_is_skipped_is_not_held_for_sure(ledger: Ledger) -> None:
     assert ledger.put([user(seats=1)], [A])[A] == PutCounts(unchanged=1)
     assert ledger.put([user(plan="a", seats=1)], [A])[A] == PutCounts(due=1)
     assert claim_one(ledger).user == user(plan="a")
-
-
-def test_not_every_adjustment_is_a_loss() -> None:
-    """Only the lossy ones go on record."""
-    lost, coerced = dropped("name"), Adjustment("name", "coerced", "strings")
-
-    assert lossy((lost, coerced)) == (lost,)
-    assert lossy((coerced,)) == ()
 
 
 def test_the_standings_count_users(ledger: Ledger) -> None:
