@@ -1,17 +1,10 @@
 """How one backend is delivered to in bulk."""
 
-from typing import Any
-
 import attrs
 
-from .errors import ConfigurationError
+from .errors import check_positive
 
 MEBIBYTE = 2**20
-
-
-def _positive(_instance: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
-    if value is not None and not value > 0:  # Written so that NaN fails too.
-        raise ConfigurationError(attribute.name, "must be greater than 0")
 
 
 @attrs.frozen(kw_only=True)
@@ -32,13 +25,13 @@ class DeliveryOptions:
         poll_max: Most seconds between two polls of a job.
     """
 
-    connections: int = attrs.field(default=64, validator=_positive)
-    requests_per_minute: float | None = attrs.field(default=None, validator=_positive)
-    batch_users: int | None = attrs.field(default=None, validator=_positive)
-    batch_bytes: int = attrs.field(default=8 * MEBIBYTE, validator=_positive)
-    timeout: float = attrs.field(default=60.0, validator=_positive)
-    patience: float = attrs.field(default=300.0, validator=_positive)
-    wait_initial: float = attrs.field(default=0.5, validator=_positive)
-    wait_max: float = attrs.field(default=30.0, validator=_positive)
-    poll_initial: float = attrs.field(default=0.5, validator=_positive)
-    poll_max: float = attrs.field(default=15.0, validator=_positive)
+    connections: int = attrs.field(default=64, validator=check_positive)
+    requests_per_minute: float | None = attrs.field(default=None, validator=check_positive)
+    batch_users: int | None = attrs.field(default=None, validator=check_positive)
+    batch_bytes: int = attrs.field(default=8 * MEBIBYTE, validator=check_positive)
+    timeout: float = attrs.field(default=60.0, validator=check_positive)
+    patience: float = attrs.field(default=300.0, validator=check_positive)
+    wait_initial: float = attrs.field(default=0.5, validator=check_positive)
+    wait_max: float = attrs.field(default=30.0, validator=check_positive)
+    poll_initial: float = attrs.field(default=0.5, validator=check_positive)
+    poll_max: float = attrs.field(default=15.0, validator=check_positive)

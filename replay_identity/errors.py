@@ -14,7 +14,7 @@ No message quotes a trait value, a user id or a key: they name the field or the 
 """
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import attrs
 
@@ -39,6 +39,12 @@ class ConfigurationError(ReplayIdentityError):
 
     def __str__(self) -> str:
         return f"{self.setting}: {self.problem}" + (f" ({self.hint})" if self.hint else "")
+
+
+def check_positive(_instance: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
+    """Raise ConfigurationError unless *value* is greater than 0 or None, as a validator of attrs."""
+    if value is not None and not value > 0:  # Written so that NaN fails too.
+        raise ConfigurationError(attribute.name, "must be greater than 0")
 
 
 @attrs.frozen

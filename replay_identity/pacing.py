@@ -4,7 +4,7 @@ from typing import Final
 
 import attrs
 
-from .errors import ConfigurationError
+from .errors import check_positive
 from .exchange import Reply
 
 _MINUTE: Final = 60.0
@@ -20,16 +20,6 @@ _MOMENT: Final = 0.25
 # How much one answer counts in the average latency, and how fast the best one is forgotten.
 _WEIGHT: Final = 0.1
 _FORGETTING: Final = 1.001
-
-
-def _check_rate(_instance: object, attribute: "attrs.Attribute[float | None]", value: float | None) -> None:
-    if value is not None and not value > 0:
-        raise ConfigurationError(attribute.name, "must be greater than 0")
-
-
-def _check_connections(_instance: object, attribute: "attrs.Attribute[int]", value: int) -> None:
-    if not value > 0:
-        raise ConfigurationError(attribute.name, "must be greater than 0")
 
 
 # Only the settings are checked, when they are given; the rest changes with every answer.
@@ -52,8 +42,8 @@ class Pace:
         failure: The last failure, or None once there was a success.
     """
 
-    connections: int = attrs.field(default=64, validator=_check_connections)
-    requests_per_minute: float | None = attrs.field(default=None, validator=_check_rate)
+    connections: int = attrs.field(default=64, validator=check_positive)
+    requests_per_minute: float | None = attrs.field(default=None, validator=check_positive)
     wait_initial: float = 0.5
     wait_max: float = 30.0
     window: float = attrs.field(init=False)

@@ -1,16 +1,8 @@
 """When to try again: pure arithmetic, without a clock, a sleep or a die of its own."""
 
-from typing import Any
-
 import attrs
 
-from .errors import ConfigurationError
-
-
-def _positive(_instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
-    # Written so that NaN fails too.
-    if not value > 0:
-        raise ConfigurationError(attribute.name, "must be greater than 0")
+from .errors import check_positive
 
 
 @attrs.frozen
@@ -24,10 +16,10 @@ class RetryPolicy:
         total: Seconds after which no new attempt of the same exchange starts.
     """
 
-    attempts: int = attrs.field(default=5, validator=_positive)
-    wait_initial: float = attrs.field(default=0.5, validator=_positive)
-    wait_max: float = attrs.field(default=30.0, validator=_positive)
-    total: float = attrs.field(default=120.0, validator=_positive)
+    attempts: int = attrs.field(default=5, validator=check_positive)
+    wait_initial: float = attrs.field(default=0.5, validator=check_positive)
+    wait_max: float = attrs.field(default=30.0, validator=check_positive)
+    total: float = attrs.field(default=120.0, validator=check_positive)
 
     def delay(self, attempt: int, *, retry_after: float | None, jitter: float) -> float | None:
         """Return the seconds to wait after failed *attempt*, or None to give up.
