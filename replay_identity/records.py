@@ -1,12 +1,15 @@
 """Records that are made by the million."""
 
+from functools import partial
 from typing import TYPE_CHECKING
+
+import attrs
 
 if TYPE_CHECKING:
     from attrs import frozen as record
 else:
     # Frozen for the type checkers alone: that nothing can be assigned makes a record three times as slow to make
     # (https://www.attrs.org/en/stable/how-does-it-work.html#immutability).
-    from attrs import define as record
+    record = partial(attrs.define, unsafe_hash=True)
 
 __all__ = ["record"]

@@ -34,7 +34,10 @@ class Intake:
     lanes: Sequence[Lane]
     ledger: Ledger | None
     report: SyncReport
-    _failure: Exception | None = attrs.field(default=None, init=False)
+    _failure: Exception | None = attrs.field(default=None, init=False, repr=False)
+    # Of the rows that are being put, which count once they are.
+    _read: int = attrs.field(default=0, init=False)
+    _bad: list[BadRow] = attrs.field(factory=list[BadRow], init=False, repr=False)
 
     def take(self, users: Iterable[User]) -> Iterator[None]:
         """Take *users* in, some at a time, and yield after each time.
@@ -43,37 +46,37 @@ class Intake:
             SourceError: Not even the first row can be read; a later end is told in the report. Any other error of
                 the source is raised as it is, once the rows before it are taken in.
         """
-        rows, taken = iter(users), -1
-        while self._failure is None and taken < self.report.rows:
-            taken = self.report.rows
-            self._put(self._good(islice(rows, _GROUP)))
-            if taken < self.report.rows:
-                yield
+        rows = iter(users)
+        while self._take_some(islice(rows, _GROUP)) and self._failure is None:
+            yield
         if isinstance(self._failure, SourceError) and self.report.rows:
             self.report.stopped = str(self._failure)
         elif self._failure is not None:
             raise self._failure
 
+    def _take_some(self, rows: Iterable[User]) -> bool:
+        """Take *rows* in, count them, and tell whether there were any."""
+        self._read, self._bad = 0, []
+        self._put(self._good(rows))
+        self.report.rows += self._read
+        self.report.bad_row_count += len(self._bad)
+        self.report.bad_rows.extend(self._bad[: MOST_BAD_ROWS - len(self.report.bad_rows)])
+        return self._read > 0
+
     def _good(self, rows: Iterable[User]) -> Iterator[UserTraits]:
-        """Yield the users among the *rows*, and count the others, until the source ends or fails."""
-        report = self.report
+        """Yield the users among the *rows* until the source ends or fails."""
         try:
             for row in rows:
-                report.rows += 1
-                user, line = (row.user, row.line) if isinstance(row, Row) else (row, report.rows)
+                self._read += 1
+                user, line = (row.user, row.line) if isinstance(row, Row) else (row, self.report.rows + self._read)
                 if isinstance(user, BadRow):
-                    self._count_bad(user)
+                    self._bad.append(user)
                 elif self.ledger is not None and user.user_id is None and not user.vendor_ids:
-                    self._count_bad(BadRow(line, line, _NO_ID))
+                    self._bad.append(BadRow(line, line, _NO_ID))
                 else:
                     yield user
         except Exception as error:  # noqa: BLE001  # The source's own, which is raised later.
             self._failure = error
-
-    def _count_bad(self, row: BadRow) -> None:
-        self.report.bad_row_count += 1
-        if len(self.report.bad_rows) < MOST_BAD_ROWS:
-            self.report.bad_rows.append(row)
 
     def _put(self, users: Iterable[UserTraits]) -> None:
         if self.ledger is None:

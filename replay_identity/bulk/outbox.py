@@ -207,8 +207,9 @@ class LedgerOutbox:
         """Return claims that were handed over, but none that was taken out of the ledger or overtaken meanwhile."""
         while self._handed_over:
             count = min(_GROUP, len(self._handed_over))
-            claims = self.ledger.newest([self._handed_over.popleft() for _ in range(count)])
-            claims = [claim for claim in claims if claim.place > self._highest]
+            claims = [self._handed_over.popleft() for _ in range(count)]
+            claims = [one for one in claims if one.place > self._highest and one.place not in self._passed]
+            claims = self.ledger.newest(self.backend, claims)
             self._go_beyond(claims)
             if claims:
                 return claims

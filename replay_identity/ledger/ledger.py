@@ -165,11 +165,11 @@ class Ledger:
         with self._database.transaction() as db:
             return Claiming(db, self._digests, number).claim((after, before), count, skip, whole=whole)
 
-    def newest(self, claims: Sequence[Claim]) -> list[Claim]:
-        """Return those of *claims* to users of whom nothing more was put since."""
+    def newest(self, backend: str, claims: Sequence[Claim]) -> list[Claim]:
+        """Return those of *claims* to users who are due at *backend*, and of whom nothing more was put since."""
         these, parameters = among([claim.place for claim in claims])
-        rows = self._database.rows(f"SELECT user, version FROM desired WHERE user {these}", *parameters)
-        versions: dict[int, int] = dict(rows)
+        sql = f"SELECT desired.user, version FROM {_DUE} WHERE desired.user {these}"
+        versions: dict[int, int] = dict(self._database.rows(sql, self._backend(backend), *parameters))
         return [claim for claim in claims if versions.get(claim.place) == claim.version]
 
     def settle(self, backend: str, settlements: Sequence[Settlement]) -> set[int]:
@@ -318,6 +318,7 @@ class Ledger:
             after = rows[-1][0]
 
 
+_DUE: Final = "desired JOIN due ON backend = ? AND due.user = desired.user"
 _JOBS: Final = "SELECT id, idempotency_key, size, created_at, vendor_job FROM jobs WHERE backend = ? ORDER BY id"
 _STANDING: Final = (
     "SELECT (SELECT count(*) FROM due WHERE backend = ?), (SELECT count(*) FROM held WHERE backend = ?),"

@@ -1,5 +1,6 @@
 """Adapters with bugs: who met one is on record, and nobody else is held up."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from replay_identity.bulk import SyncReport, sync
 from replay_identity.bulk.lanes import lane_to
 from replay_identity.errors import LedgerError
 from replay_identity.ledger import Ledger
+from replay_identity.sources import BadRow
 
 
 def say(answer: Any) -> Callable[..., Any]:
@@ -259,6 +261,33 @@ def test_an_error_of_the_source_is_raised_as_it_is(world: World) -> None:
     report = world.sync()
     assert_closed(report)
     assert len(world.logrocket.users) == 250
+
+
+def test_an_error_of_the_source_is_raised_though_the_run_is_stopped(world: World) -> None:
+    """At once, however far the vendors are behind."""
+    stop = threading.Event()
+
+    def source() -> Any:
+        yield from users(3)
+        stop.set()
+        raise ValueError("not ours")
+
+    with pytest.raises(ValueError, match="not ours"):
+        world.sync(source(), stop=stop)
+
+
+def test_rows_that_were_read_and_not_put_are_not_counted(world: World) -> None:
+    """An interruption while the source is read loses them, and the next run reads them again."""
+
+    def source() -> Any:
+        yield from users(10)
+        yield BadRow(11, 11, "is no user")
+        raise KeyboardInterrupt
+
+    report = world.sync(source())
+
+    assert (report.stopped, report.rows, report.bad_row_count, report.bad_rows) == ("interrupted", 0, 0, [])
+    assert_closed(report)
 
 
 def test_only_what_is_lost_is_counted_of_what_is_adjusted(world: World) -> None:

@@ -8,12 +8,12 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ledger.delivering import A, user
+from ledger.delivering import A, B, settle, user
 
 from replay_identity import Accepted
 from replay_identity.bulk.books import Books
 from replay_identity.bulk.outbox import LedgerOutbox
-from replay_identity.ledger import Claim, Ledger
+from replay_identity.ledger import Batch, Claim, JobMember, Ledger
 
 IDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6)
 PUTS = st.sampled_from(["put", "put and hand over", "put and hand over late"])
@@ -123,6 +123,31 @@ def test_a_claim_that_is_overtaken_before_its_turn_is_not_sent(read: Sequence[st
 
         assert [claim.user for claim in claims if claim] == [user("b"), user("a", plan="new")]
         assert read == ["a"]
+
+
+def test_a_claim_that_another_process_settled_meanwhile_is_not_sent() -> None:
+    """Though the user is due elsewhere, so that the ledger still knows them."""
+    with Ledger(":memory:") as ledger:
+        claims: list[Claim] = []
+        ledger.put([user("a"), user("b")], [A, B], on_new=claims.extend)
+        settle(ledger, claims[0], Accepted(A))
+        outbox = LedgerOutbox(ledger, A, Books(A), clock=lambda: 0.0)
+        outbox.hand_over(claims)
+
+        assert [claim.user.user_id for claim in (outbox.next(), outbox.next()) if claim] == ["b"]
+
+
+def test_a_claim_to_who_is_under_way_is_not_sent() -> None:
+    """As in a job that an earlier run has left."""
+    with Ledger(":memory:") as ledger:
+        claims: list[Claim] = []
+        ledger.put([user("a"), user("b")], [A], on_new=claims.extend)
+        ledger.start_job(A, Batch("key", [JobMember(claims[0].place, claims[0].version, "a")], b""))
+        outbox = outbox_of(ledger)
+        outbox.jobs()
+        outbox.hand_over(claims)
+
+        assert [claim.user.user_id for claim in (outbox.next(), outbox.next()) if claim] == ["b"]
 
 
 def test_of_many_claims_handed_over_only_some_are_kept(
