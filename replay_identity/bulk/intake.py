@@ -16,7 +16,8 @@ from .report import SyncReport
 User: TypeAlias = UserTraits | Row | BadRow
 
 MOST_BAD_ROWS: Final = 20
-# Rows taken in at once.
+# Rows taken in at once: few at first, so that sending begins soon, and twice as many each time.
+_FIRST_GROUP: Final = 250
 _GROUP: Final = 4000
 _NO_ID: Final = "is an anonymous user, whom a ledger could not find again"
 
@@ -46,8 +47,9 @@ class Intake:
             SourceError: Not even the first row can be read; a later end is told in the report. Any other error of
                 the source is raised as it is, once the rows before it are taken in.
         """
-        rows = iter(users)
-        while self._take_some(islice(rows, _GROUP)) and self._failure is None:
+        rows, size = iter(users), min(_FIRST_GROUP, _GROUP)
+        while self._take_some(islice(rows, size)) and self._failure is None:
+            size = min(2 * size, _GROUP)
             yield
         if isinstance(self._failure, SourceError) and self.report.rows:
             self.report.stopped = str(self._failure)

@@ -498,6 +498,24 @@ def test_is_stopped_while_another_process_delivers(world: World) -> None:
     assert (report.pending, report.stopped) == (40, "stopped")
 
 
+def test_few_users_are_taken_in_at_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that sending begins soon; then more at once, which takes less time for each."""
+    sizes: list[int] = []
+    put = Ledger.put
+
+    def count(ledger: Ledger, given: Any, *args: Any, **options: Any) -> Any:
+        group = list(given)
+        sizes.append(len(group))
+        return put(ledger, group, *args, **options)
+
+    monkeypatch.setattr(Ledger, "put", count)
+    monkeypatch.setattr("replay_identity.bulk.intake._FIRST_GROUP", 2)
+    monkeypatch.setattr("replay_identity.bulk.intake._GROUP", 5)
+
+    assert_closed(world.sync(users(20)))
+    assert sizes == [2, 4, 5, 5, 4, 0]
+
+
 def test_reads_no_further_than_somebody_keeps_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nobody takes any of the users who were read, the source waits."""
     module = sys.modules["replay_identity.bulk.sync"]
