@@ -1,18 +1,19 @@
 """Batches whose vendor talks nonsense, forgets, or takes its time: a run ends, and the job goes on in the next one."""
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 import orjson
 import pytest
-from bulk.adapters import AcmeBatch
+from bulk.adapters import AcmeBatch, batch_limits
 from bulk.worlds import FAST, InProcessSender, World, assert_closed, user, users
 
-from replay_identity import Route, Unavailable, Unknown, UserTraits
-from replay_identity.backend import JobProgress
+from replay_identity import Accepted, Route, Unavailable, Unknown, UserTraits
+from replay_identity.backend import JobProgress, Member
 from replay_identity.bulk import DurableRouter, SyncReport, sync
 from replay_identity.bulk.jobs import Jobs
 from replay_identity.bulk.lanes import lane_to
@@ -84,6 +85,32 @@ def test_a_vendor_that_never_makes_sense_ends_the_run(ledger: Ledger, part: str,
     again = run(ledger, AcmeBatch(create=remembering(keys)), [])
     assert (again["acme"].accepted, again["acme"].problem, ledger.jobs("acme")) == (30, None, [])
     assert len(set(keys)) == 1
+
+
+def test_the_results_of_few_jobs_are_read_at_once(ledger: Ledger) -> None:
+    """They fill the memory. The others wait for their turn, also when the run is stopped meanwhile."""
+    keys: list[str] = []
+    ended, read = set[str](), set[str | None]()
+    stop = threading.Event()
+
+    def poll(job: str) -> JobProgress:
+        ended.add(job)
+        return JobProgress(running=False)
+
+    def collect(members: Sequence[Member]) -> Any:
+        read.add(members[0].user_id)
+        if len(ended) == 6:
+            stop.set()
+        return Unavailable("acme", "HTTP 503")
+
+    backend = AcmeBatch(create=remembering(keys), poll=poll, collect=collect, batch_limits=batch_limits(5))
+    stopped = sync(users(30), [backend], ledger=ledger, options={"acme": FAST}, stop=stop)
+
+    assert_closed(stopped)
+    assert (len(read), stopped["acme"].pending, len(ledger.jobs("acme"))) == (2, 30, 6)
+    backend.collect = lambda members: (Accepted("acme"),) * len(members)
+    assert run(ledger, backend, [])["acme"].accepted == 30
+    assert len(keys) == 6
 
 
 def test_a_captive_portal_in_front_of_a_vendor_ends_the_run(world: World) -> None:
