@@ -108,7 +108,9 @@ def test_the_results_of_few_jobs_are_read_at_once(ledger: Ledger) -> None:
 
     assert_closed(stopped)
     assert (len(read), stopped["acme"].pending, len(ledger.jobs("acme"))) == (2, 30, 6)
-    backend.collect = lambda members: (Accepted("acme"),) * len(members)
+
+    answers: list[Any] = [Unavailable("acme", "HTTP 503")] * 2
+    backend.collect = lambda members: answers.pop() if answers else (Accepted("acme"),) * len(members)
     assert run(ledger, backend, [])["acme"].accepted == 30
     assert len(keys) == 6
 
