@@ -17,7 +17,8 @@ from ..route import Route, routes_to
 from ..transport import ManySender
 from .books import Books
 from .delivery import Delivery, Signals
-from .outbox import DirectOutbox, LedgerOutbox
+from .direct_outbox import DirectOutbox
+from .outbox import LedgerOutbox
 from .report import Progress
 
 # Makes what sends so many requests at once.

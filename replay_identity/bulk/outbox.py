@@ -1,16 +1,14 @@
-"""Who is to be sent to one backend, and what became of them: out of a ledger, or straight from the source."""
+"""Who is to be sent to one backend, and what became of them: as protocol, and out of a ledger."""
 
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
 from typing import Final, Protocol
 
 import attrs
 
 from ..ledger import Claim, Job, JobMember, Ledger, Settlement
-from ..model import UserTraits
-from ..outcome import Accepted, Broken, Outcome, Rejected, Skipped, Unknown, Violation
+from ..outcome import Outcome, Rejected, Skipped, Unknown, Violation
 from .books import Books
 from .place_set import PlaceSet
 
@@ -22,10 +20,7 @@ _SOON: Final = 0.2
 # So many claims that were handed over are kept in memory, of about 2 KB each.
 _MOST_HANDED_OVER: Final = 10_000
 # So often a user is sent in one run without an answer; then the run leaves them pending.
-_MOST_UNKNOWN: Final = 20
-
-# After these the same traits need not be sent again.
-_FINAL: Final = (Accepted, Skipped, Rejected, Broken)
+MOST_UNKNOWN: Final = 20
 
 _UNCHANGED: Final = "the vendor holds all of it"
 _ANONYMOUS: Final = Violation("user_id", "anonymous-user")
@@ -254,76 +249,4 @@ class LedgerOutbox:
         if not isinstance(settlement.outcome, Unknown):
             return False
         self._unknown[settlement.place] += 1
-        return self._unknown[settlement.place] >= _MOST_UNKNOWN
-
-
-@attrs.define
-class DirectOutbox:
-    """Claims straight from the source, which a crash loses: for runs without a ledger, which send no batches.
-
-    Attributes:
-        books: What is counted.
-    """
-
-    books: Books
-    _incoming: "SimpleQueue[Sequence[UserTraits]]" = attrs.field(
-        factory=SimpleQueue["Sequence[UserTraits]"], init=False
-    )
-    _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
-    _unknown: Counter[int] = attrs.field(factory=Counter[int], init=False)
-    _places: int = attrs.field(default=0, init=False)
-    _given_up: int = attrs.field(default=0, init=False)
-
-    def put(self, users: Sequence[UserTraits]) -> None:
-        """Take in *users*; from the thread that reads the source."""
-        self.books.put.due += len(users)
-        self._incoming.put(users)
-
-    def next(self) -> Claim | None:
-        """Return somebody to send who is not under way, or None if there is nobody just now."""
-        if not self._ready:
-            self._take_in()
-        return self._ready.popleft() if self._ready else None
-
-    def settle(self, claim: Claim, outcome: Outcome) -> None:
-        """Take note of what became of a claim."""
-        if isinstance(outcome, _FINAL):
-            self.books.add(outcome)
-            self._unknown.pop(claim.place, None)
-            return
-        if isinstance(outcome, Unknown):
-            self._unknown[claim.place] += 1
-            # Sent again, an anonymous user could become two.
-            if not outcome.retryable or self._unknown[claim.place] >= _MOST_UNKNOWN:
-                self._given_up += 1
-                return
-        self._ready.append(claim)
-
-    def flush(self) -> None:
-        """Do nothing: nothing is kept."""
-
-    def tick(self) -> None:
-        """Do nothing, as `flush`."""
-
-    def tidy(self) -> None:
-        """Do nothing, as `flush`."""
-
-    def backlog(self) -> int:
-        """Return how many users are not settled."""
-        return self.pending()
-
-    def is_empty(self) -> bool:
-        """Tell whether nobody is left to be sent, now and under way."""
-        return self.pending() <= self._given_up
-
-    def pending(self) -> int:
-        """Return how many users are not settled."""
-        return self.books.given - self.books.settled
-
-    def _take_in(self) -> None:
-        try:
-            users = self._incoming.get_nowait()
-        except Empty:
-            return
-        self._ready.extend(Claim(place, 0, user) for place, user in enumerate(users, self._places))
-        self._places += len(users)
+        return self._unknown[settlement.place] >= MOST_UNKNOWN

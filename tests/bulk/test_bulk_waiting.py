@@ -14,7 +14,7 @@ from bulk.worlds import FAST, assert_closed, user, users
 
 from replay_identity import Accepted, Misconfigured, Unknown, UserTraits
 from replay_identity.bulk import Books, DurableRouter, Progress, sync
-from replay_identity.bulk.outbox import DirectOutbox
+from replay_identity.bulk.direct_outbox import DirectOutbox
 from replay_identity.exchange import Exchange, Reply, Request
 from replay_identity.ledger import Ledger, Settlement
 
