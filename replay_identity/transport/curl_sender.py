@@ -1,9 +1,8 @@
 """libcurl behind the seam, for bulk: many requests in flight, driven from one thread."""
 
 import os
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from heapq import heappop, heappush
 from typing import Any, Final, Protocol
@@ -16,6 +15,7 @@ import pycurl as _untyped  # type: ignore[import-untyped]  # pyright: ignore[rep
 from pycurl import PREREQFUNCTION as _BEFORE_SENDING  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from ..exchange import Lost, Reply, Request
+from .curl_headers import Headers, checked_token, header_lines
 from .proxies import Proxies
 from .wire import HEADERS, MAX_REPLY_BYTES
 
@@ -32,8 +32,6 @@ _MUCH: Final = 65_536
 _UNTRUSTED: Final = {pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_ISSUER_ERROR}
 # Methods that say "content-length: 0" where there is no body, as httpx has it.
 _ALWAYS_WITH_BODY: Final = {"POST", "PUT", "PATCH"}
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE: Final = re.compile(r"[\t -~]*")
 
 
 class Easy(Protocol):
@@ -125,7 +123,7 @@ class Line:
             easy.setopt(pycurl.HTTPHEADER, header_lines(request.headers))
             self.headers = request.headers
         if request.method != self.method:
-            easy.setopt(pycurl.CUSTOMREQUEST, _checked(_TOKEN, request.method))
+            easy.setopt(pycurl.CUSTOMREQUEST, checked_token(request.method))
             self.method = request.method
         if proxy != self.proxy:
             easy.setopt(pycurl.PROXY, proxy)
@@ -186,73 +184,6 @@ def _settings() -> Iterable[tuple[int, object]]:
     yield pycurl.PROXY_CAINFO, file
     yield pycurl.CAPATH, None if file else folder
     yield pycurl.PROXY_CAPATH, None if file else folder
-
-
-def header_lines(headers: Mapping[str, str]) -> list[str]:
-    """Return *headers* as libcurl takes them.
-
-    Raises:
-        ValueError: A name or a value has a character that would end the line or that HTTP does not know.
-    """
-    # A name with nothing after the colon is a header that libcurl would add and must not.
-    lines = ["expect:"]
-    if "content-type" not in headers:
-        lines.append("content-type:")
-    for name, value in ({"user-agent": HEADERS["user-agent"]} | dict(headers)).items():
-        lines.append(f"{_checked(_TOKEN, name)}: {_checked(_VALUE, value)}" if value else f"{_checked(_TOKEN, name)};")
-    return lines
-
-
-def _checked(form: re.Pattern[str], text: str) -> str:
-    if form.fullmatch(text) is None:
-        raise ValueError("a method, a header name or a header value has a character that HTTP does not allow there")
-    return text
-
-
-@attrs.define(eq=False)
-class Headers(Mapping[str, str]):
-    """The headers of an answer, read when somebody asks for one: of a success nobody does."""
-
-    _lines: Sequence[bytes] = attrs.field(repr=False)
-    _read: dict[str, str] | None = attrs.field(default=None, init=False, repr=False)
-
-    def _all(self) -> dict[str, str]:
-        if self._read is None:
-            self._read = read_headers(self._lines)
-        return self._read
-
-    def __getitem__(self, name: str) -> str:
-        """Return the value of one header."""
-        return self._all()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        """Iterate over the names."""
-        return iter(self._all())
-
-    def __len__(self) -> int:
-        """Return how many there are."""
-        return len(self._all())
-
-
-def read_headers(lines: Sequence[bytes]) -> dict[str, str]:
-    """Return the headers of the answer among *lines*, in lower case, those that repeat joined with commas.
-
-    Before it may stand interim answers and a proxy's own, each from a status line to an empty line; after it trailers.
-    """
-    headers: dict[str, str] = {}
-    is_open = False
-    for line in lines:
-        if line.startswith(b"HTTP/"):
-            headers, is_open = {}, True
-            continue
-        name, colon, value = line.decode("latin-1").partition(":")
-        if not colon:
-            is_open = False
-        elif is_open:
-            name = name.lower()
-            value = value.strip()
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
 
 
 # A forked child must neither speak on its parent's connections nor take leave on them, which is what freeing does.

@@ -14,7 +14,8 @@ from transport.servers import OK, serving, tls_for
 
 from replay_identity.exchange import Lost, Reply, Request
 from replay_identity.transport import curl_sender
-from replay_identity.transport.curl_sender import CurlSender, Headers, Line, header_lines, pycurl, read_headers
+from replay_identity.transport.curl_headers import Headers, header_lines, read_headers
+from replay_identity.transport.curl_sender import CurlSender, Line, pycurl
 
 
 @pytest.fixture
