@@ -154,7 +154,8 @@ def test_stops_when_told_to_and_goes_on_later(world: World) -> None:
 
     assert report.stopped == "stopped"
     assert_closed(report)
-    assert report["logrocket"].pending > 900
+    # At the least the first 250 rows were read, and a few requests were under way.
+    assert report["logrocket"].pending > 200
     assert_closed(world.sync(users(3000, plan="pro")))
     world.hold(pro(3000))
 
