@@ -99,13 +99,11 @@ class Delivery:
                 self.outbox.flush()
                 if is_complete and self.outbox.is_empty():
                     break
-            transport.advance(_TICK)
-            self.outbox.tick()
+            self._advance(transport)
             self._lose_patience()
         transport.stop()
         while transport.in_flight:
-            transport.advance(_TICK)
-            self.outbox.tick()
+            self._advance(transport)
         self.outbox.flush()
         self.outbox.tidy()
 
@@ -116,6 +114,12 @@ class Delivery:
         if wait > _WORTH_TELLING:
             return f"{wait:.0f} s after {failure.cause}" if failure else f"a break of {wait:.0f} s"
         return self._launcher.waits_for() if self._launcher else ""
+
+    def _advance(self, transport: ManyTransport) -> None:
+        """Send what was started and take in the answers; write down outcomes while the vendor is being waited for."""
+        if not transport.advance(0.0):
+            self.outbox.tick()
+            transport.advance(_TICK)
 
     def _make_launcher(self, sender: ManySender) -> Launcher:
         backend, outbox = self.route.backend, self.outbox

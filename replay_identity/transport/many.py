@@ -71,21 +71,22 @@ class ManyTransport:
         self.in_flight += 1
         self._go_on(_Flight(self._attempts.steps(exchange), then), None)
 
-    def advance(self, timeout: float) -> None:
-        """Take in replies and ended pauses; wait at most *timeout* seconds for the first one."""
+    def advance(self, timeout: float) -> int:
+        """Take in replies and ended pauses, wait at most *timeout* seconds for the first one, and count the replies."""
         self._send_due()
         if self._waiting:
             timeout = min(timeout, max(0.0, self._waiting[0].moment - self._clock()))
         if not self._sent:
             self._woken.wait(timeout)
             self._woken.clear()
-            return
+            return 0
         replies = self._sender.replies(timeout)
         now = self._clock()
         for ticket, reply in replies:
             flight = self._sent.pop(ticket)
             self.pace.answered(reply, sent_at=flight.sent_at, now=now, jitter=random.random())  # noqa: S311
             self._go_on(flight, reply)
+        return len(replies)
 
     def wake(self) -> None:
         """Have `advance` return soon if nothing is under way; from any thread."""
