@@ -1,5 +1,6 @@
 """LogRocket's User Identification API."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
@@ -21,6 +22,8 @@ from .limits import LIMITS
 from .words import word_user
 
 _HOST: Final = "https://api.logrocket.com"
+# What percent-encoding leaves as it is, which is nearly every id.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]*")
 
 
 # A converter, since the other fields are made of a key that has been checked.
@@ -107,7 +110,7 @@ class LogRocket:
             # What LogRocket makes of an empty object is not documented (our policy "empty-body").
             return Plan(self.name, None)
 
-        url = f"{self._app_url}/users/{quote(user.user_id or '', safe='')}"
+        url = f"{self._app_url}/users/{_segment(user.user_id or '')}"
         request = Request("identify", "PUT", url, self._headers, orjson.dumps(body))
         return Plan(self.name, request, adjustments)
 
@@ -148,6 +151,11 @@ class LogRocket:
         if reply.is_success and (not reply.body or reply.json_object() is not None):
             return Accepted(self.name)
         return replies.read_refusal(self.name, reply, None, self.api_key, *named.values())
+
+
+def _segment(text: str) -> str:
+    """Return *text* percent-encoded, as one segment of a path."""
+    return text if _PLAIN.fullmatch(text) else quote(text, safe="")
 
 
 def _check_user_id(user_id: str | None, fitting: Fitting) -> None:

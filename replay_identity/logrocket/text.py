@@ -27,10 +27,6 @@ def number_text(number: float) -> str:
     return _LEADING_ZEROS.sub(r"\1", text)
 
 
-def _bool_text(value: bool) -> str:  # noqa: FBT001  # The value is the subject.
-    return "true" if value else "false"
-
-
 def _decimal_text(number: Decimal) -> str:
     """Return the digits as they are, never with an exponent; 400 of them at the most, as the model sees to."""
     return f"{number:f}"
@@ -61,7 +57,7 @@ def _json(value: Any) -> Any:  # noqa: ANN401  # A trait value becomes JSON.
 # The text LogRocket is sent for a value of each type.
 TEXT_OF: Final[Mapping[type, Callable[[Any], str]]] = {
     str: str,
-    bool: _bool_text,
+    bool: {True: "true", False: "false"}.__getitem__,
     int: str,
     float: number_text,
     Decimal: _decimal_text,

@@ -2,8 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from typing import Any, Final, Protocol
 
@@ -30,6 +29,8 @@ LONGEST_WAIT: Final = 0.05
 _MUCH: Final = 65_536
 
 _UNTRUSTED: Final = {pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_ISSUER_ERROR}
+# No URL begins like this.
+_NOBODY: Final = " "
 # Methods that say "content-length: 0" where there is no body, as httpx has it.
 _ALWAYS_WITH_BODY: Final = {"POST", "PUT", "PATCH"}
 
@@ -124,6 +125,7 @@ class Line:
             self.headers = request.headers
         if request.method != self.method:
             easy.setopt(pycurl.CUSTOMREQUEST, checked_token(request.method))
+            easy.setopt(pycurl.NOBODY, 0)
             self.method = request.method
         if proxy != self.proxy:
             easy.setopt(pycurl.PROXY, proxy)
@@ -139,7 +141,8 @@ class Line:
             self.holds_much = len(body) > _MUCH
         else:
             easy.setopt(pycurl.HTTPGET, 1)
-        easy.setopt(pycurl.NOBODY, request.method == "HEAD")
+        if request.method == "HEAD":
+            easy.setopt(pycurl.NOBODY, 1)
 
     def unload(self, error: int) -> Reply:
         """Return the answer, or a Reply that says why there is none, and forget it."""
@@ -205,7 +208,10 @@ class CurlSender:
     # By the end of their time, the soonest first.
     _waiting: list[tuple[float, int, Request]] = attrs.field(init=False, repr=False)
     _done: list[tuple[int, Reply]] = attrs.field(init=False, repr=False)
-    _proxy_before: Callable[[str], str] = attrs.field(init=False, repr=False)
+    _proxies: Proxies = attrs.field(init=False, repr=False)
+    # The server that was asked last, and the proxy before it.
+    _server: str = attrs.field(init=False, repr=False)
+    _proxy: str = attrs.field(init=False, repr=False)
     _process: int = attrs.field(init=False, repr=False)
     _is_closed: bool = attrs.field(default=False, init=False, repr=False)
 
@@ -216,7 +222,7 @@ class CurlSender:
         self._process = os.getpid()
         self._multi = pycurl.CurlMulti()
         self._lines, self._free, self._waiting, self._done = {}, [], [], []
-        self._proxy_before = lru_cache(maxsize=256)(Proxies.from_environment().before)
+        self._proxies, self._server, self._proxy = Proxies.from_environment(), _NOBODY, ""
 
     def _be_in_this_process(self) -> None:
         if self._process != os.getpid():
@@ -248,12 +254,18 @@ class CurlSender:
         line, url = self._free[-1], request.url
         if not (url.isascii() and url.isprintable()) or " " in url:
             raise ValueError("a URL must be percent-encoded")
-        scheme, _, rest = url.partition("://")
-        proxy = self._proxy_before(f"{scheme}://{rest.partition('/')[0]}")
-        line.load(request, proxy=proxy, timeout=timeout)
+        line.load(request, proxy=self._proxy_before(url), timeout=timeout)
         line.ticket = ticket
         self._free.pop()
         self._multi.add_handle(line.easy)
+
+    def _proxy_before(self, url: str) -> str:
+        if not url.startswith(self._server):  # As nearly every URL does.
+            scheme, _, rest = url.partition("://")
+            server = f"{scheme}://{rest.partition('/')[0]}"
+            self._proxy = self._proxies.before(server)
+            self._server = f"{server}/"
+        return self._proxy
 
     def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
         """Return the replies that are in, with their tickets; wait at most *timeout* seconds for the first one.
