@@ -7,6 +7,7 @@ from typing import ClassVar, Final, Literal, TypeAlias, assert_never
 import attrs
 
 from .errors import ConfigurationError, IdentifyError, NotAcceptedError
+from .records import record
 
 # Lossless kinds always happen; lossy ones only where the backend was told to adapt.
 AdjustmentKind: TypeAlias = Literal[
@@ -74,7 +75,7 @@ class Violation:
         return f"{self.path} breaks {self.rule}{measure}"
 
 
-@attrs.frozen
+@record
 class Accepted:
     """The vendor took it.
 

@@ -105,7 +105,8 @@ class Pace:
         self.resume_at = max(self.resume_at, now + max(wait, reply.retry_after or 0.0))
 
     def _speed_up(self, sent_at: float, now: float) -> None:
-        self.failures, self.failing_since, self.failing_for, self.failure = 0, None, 0.0, None
+        if self.failure is not None:
+            self.failures, self.failing_since, self.failing_for, self.failure = 0, None, 0.0, None
         latency = now - sent_at
         self._best = min(self._best * _FORGETTING, latency)
         self._latency += (latency - self._latency) * (_WEIGHT if self._latency else 1.0)
@@ -113,8 +114,9 @@ class Pace:
             if sent_at >= self._reduced_at:
                 self._reduce(0.9, now)
             return
-        step = 1.0 if self._is_exploring else 1.0 / self.window
-        self.window = min(float(self.connections), self.window + step)
+        if self.window < self.connections:
+            step = 1.0 if self._is_exploring else 1.0 / self.window
+            self.window = min(float(self.connections), self.window + step)
 
     def _reduce(self, factor: float, now: float) -> None:
         self.window = max(1.0, self.window * factor)

@@ -63,7 +63,8 @@ class RetryBudget:
 
     def pay_in(self) -> None:
         """Count one new request."""
-        self._left = min(self.size, self._left + self.deposit)
+        if self._left < self.size:
+            self._left = min(self.size, self._left + self.deposit)
 
     def take(self) -> bool:
         """Take one retry out and return True, or return False when the purse is empty."""

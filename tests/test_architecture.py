@@ -19,7 +19,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "values": {"errors"},
     "model": {"errors", "values"},
     "limits": {"model"},
-    "outcome": {"model", "errors"},
+    "outcome": {"model", "errors", "records"},
     "retry": {"exchange", "errors"},
     "backend": {"errors", "model", "outcome", "limits", "exchange", "records"},
     "fitting": {"errors", "limits", "outcome"},
