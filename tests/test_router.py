@@ -147,13 +147,13 @@ def test_answers_in_configured_order(identify: Identify, vendors: Vendors, turn:
 def test_asks_the_vendors_at_the_same_time(identify: Identify, vendors: Vendors) -> None:
     """Two slow vendors take as long as one."""
     for emulator in (vendors.fullstory_emulator, vendors.logrocket_emulator):
-        emulator.faults.add(Fault(latency=0.5))
+        emulator.faults.add(Fault(latency=1.0))
     started = time.monotonic()
 
     report = identify(vendors.backends, ANN)
 
     assert report.status == "ok"
-    assert time.monotonic() - started < 0.95
+    assert time.monotonic() - started < 1.9
 
 
 def test_one_vendors_bug_does_not_hide_anothers_answer(identify: Identify, vendors: Vendors) -> None:
