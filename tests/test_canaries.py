@@ -31,7 +31,7 @@ from replay_identity import (
 )
 from replay_identity.backend import IdentityBackend
 from replay_identity.exchange import Lost, Reply
-from replay_identity.fullstory.adapter import UserFilter
+from replay_identity.fullstory.user_filter import UserFilter
 from replay_identity.outcome import explain
 
 USER_ID, NAME, EMAIL = "canary-id-4711", "Canary O'Name <&>", "canary-mail@example.com"

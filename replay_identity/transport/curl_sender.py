@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import attrs
 import certifi
@@ -14,11 +14,12 @@ import pycurl as _untyped  # type: ignore[import-untyped]  # pyright: ignore[rep
 from pycurl import PREREQFUNCTION as _BEFORE_SENDING  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from ..exchange import Lost, Reply, Request
+from .curl_handles import Easy, Multi
 from .curl_headers import Headers, checked_token, header_lines
 from .proxies import Proxies
 from .wire import HEADERS, MAX_REPLY_BYTES
 
-# pycurl has no type hints; the two classes that we use are described below.
+# pycurl has no type hints; the two classes that we use are described in curl_handles.py.
 pycurl: Any = _untyped
 
 # select() does not see sockets numbered above 1,023 and knows nothing of libcurl's own timers, so both are looked
@@ -33,50 +34,6 @@ _UNTRUSTED: Final = {pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADF
 _NOBODY: Final = " "
 # Methods that say "content-length: 0" where there is no body, as httpx has it.
 _ALWAYS_WITH_BODY: Final = {"POST", "PUT", "PATCH"}
-
-
-class Easy(Protocol):
-    """`pycurl.Curl`, in part."""
-
-    def setopt(self, option: int, value: object, /) -> None:
-        """Tell it one thing; it remembers."""
-        ...
-
-    def unsetopt(self, option: int, /) -> None:
-        """Forget one thing, a built-in default among them."""
-        ...
-
-    def getinfo(self, info: int, /) -> int:
-        """Ask about the last answer."""
-        ...
-
-
-class Multi(Protocol):
-    """`pycurl.CurlMulti`, in part."""
-
-    def add_handle(self, easy: Easy, /) -> None:
-        """Begin a request."""
-        ...
-
-    def remove_handle(self, easy: Easy, /) -> None:
-        """End a request."""
-        ...
-
-    def perform(self) -> object:
-        """Send and read what can be without waiting."""
-        ...
-
-    def select(self, timeout: float, /) -> object:
-        """Wait for a socket."""
-        ...
-
-    def info_read(self) -> tuple[int, Sequence[Easy], Sequence[tuple[Easy, int, str]]]:
-        """Return what has ended: well, and otherwise with an error's number and its text."""
-        ...
-
-    def close(self) -> None:
-        """Free it and its connections."""
-        ...
 
 
 @attrs.define(eq=False)

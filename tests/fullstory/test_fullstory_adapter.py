@@ -31,7 +31,7 @@ from replay_identity.backend import (
     SupportsVerify,
 )
 from replay_identity.exchange import Lost, Reply, Request
-from replay_identity.fullstory.adapter import UserFilter
+from replay_identity.fullstory.user_filter import UserFilter
 from replay_identity.model import fingerprint
 from replay_identity.outcome import explain
 
