@@ -116,9 +116,10 @@ class Delivery:
         return self._launcher.waits_for() if self._launcher else ""
 
     def _advance(self, transport: ManyTransport) -> None:
-        """Send what was started and take in the answers; write down outcomes while the vendor is being waited for."""
-        if not transport.advance(0.0):
-            self.outbox.tick()
+        """Send what was started and take in the answers; outcomes are written down while the vendor is waited for."""
+        is_idle = not transport.advance(0.0)
+        self.outbox.tick(is_idle=is_idle)
+        if is_idle:
             transport.advance(_TICK)
 
     def _make_launcher(self, sender: ManySender) -> Launcher:

@@ -62,7 +62,7 @@ class DirectOutbox:
     def flush(self) -> None:
         """Do nothing: nothing is kept."""
 
-    def tick(self) -> None:
+    def tick(self, *, is_idle: bool) -> None:
         """Do nothing, as `flush`."""
 
     def tidy(self) -> None:

@@ -17,6 +17,8 @@ _GROUP: Final = 500
 _MOST_UNWRITTEN: Final = 2000
 # Seconds that an outcome may wait to be written down with others, and between two looks for new claims.
 _SOON: Final = 0.2
+# Seconds that it may wait for a moment in which there is nothing else to do.
+_LATEST: Final = 1.0
 # So many claims that were handed over are kept in memory, of about 2 KB each.
 _MOST_HANDED_OVER: Final = 10_000
 # So often a user is sent in one run without an answer; then the run leaves them pending.
@@ -41,8 +43,8 @@ class Outbox(Protocol):
         """Write down what was taken note of."""
         ...
 
-    def tick(self) -> None:
-        """Write down what has waited for long enough."""
+    def tick(self, *, is_idle: bool) -> None:
+        """Write down what has waited for long enough; *is_idle* tells that there is nothing else to do."""
         ...
 
     def tidy(self) -> None:
@@ -94,7 +96,7 @@ class LedgerOutbox:
     _after: int = attrs.field(default=0, init=False)
     _highest: int = attrs.field(default=0, init=False)
     _look_at: float = attrs.field(default=0.0, init=False)
-    _flush_at: float = attrs.field(default=0.0, init=False)
+    _unwritten_since: float = attrs.field(default=0.0, init=False)
     _is_untidy: bool = attrs.field(default=False, init=False)
 
     def hand_over(self, claims: Sequence[Claim]) -> None:
@@ -117,7 +119,7 @@ class LedgerOutbox:
     def settle(self, claim: Claim, outcome: Outcome) -> None:
         """Take note of what became of a claim; it is written down with others."""
         if not self._settlements:
-            self._flush_at = self.clock() + _SOON
+            self._unwritten_since = self.clock()
         self._settlements.append(Settlement(claim.place, claim.version, outcome))
         if len(self._settlements) >= _MOST_UNWRITTEN:
             self.flush()
@@ -132,9 +134,9 @@ class LedgerOutbox:
         """Return about how many users are not even under way, from any thread."""
         return self.books.given - self.books.settled - self._under_way()
 
-    def tick(self) -> None:
-        """Write down what has waited for long enough."""
-        if self._settlements and self.clock() >= self._flush_at:
+    def tick(self, *, is_idle: bool) -> None:
+        """Write down what has waited for long enough; *is_idle* tells that there is nothing else to do."""
+        if self._settlements and self.clock() - self._unwritten_since >= (_SOON if is_idle else _LATEST):
             self.flush()
 
     def tidy(self) -> None:

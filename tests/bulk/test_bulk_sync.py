@@ -15,13 +15,14 @@ from typing import Any
 import attrs
 import pytest
 from bulk.adapters import Acme
-from bulk.worlds import FAST, World, assert_closed, user, users
+from bulk.worlds import FAST, InProcessSender, World, assert_closed, user, users
 
 from replay_identity import Accepted, ConfigurationError, Rejected, Route, Skipped, Unavailable, UserTraits
 from replay_identity.bulk import DeliveryOptions, Progress, deliver, sync
 from replay_identity.bulk.outbox import LedgerOutbox
 from replay_identity.emulator import Fault
 from replay_identity.errors import SourceError
+from replay_identity.exchange import Reply
 from replay_identity.ledger import Claim, Ledger
 from replay_identity.sources import BadRow, Row
 
@@ -574,3 +575,37 @@ def test_outcomes_of_every_kind_are_in_the_books(tmp_path: Path) -> None:
     books = report["acme"].as_dict()
     assert [books[name] for name in ("given", "accepted", "unchanged", "rejected", "pending")] == [4, 2, 1, 1, 0]
     assert report.as_dict()["backends"] == {"acme": books}
+
+
+class SlowSender(InProcessSender):
+    """One whose vendors have answered only once they were waited for."""
+
+    def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
+        """Return the answers, but none at once."""
+        return super().replies(timeout) if timeout else ()
+
+
+@pytest.mark.parametrize("kind", [InProcessSender, SlowSender])
+def test_writes_down_outcomes_while_the_vendor_is_waited_for(
+    kind: type[InProcessSender], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers that are in go first: their connections have nothing to do until they are read."""
+    waits: list[bool] = []
+
+    def tick(_: LedgerOutbox, *, is_idle: bool) -> None:
+        waits.append(is_idle)
+
+    monkeypatch.setattr(LedgerOutbox, "tick", tick)
+    logrocket = world.backends[1]
+
+    report = sync(
+        users(100, plan="pro"),
+        [logrocket],
+        ledger=world.ledger,
+        sender=lambda _: kind({2: world.logrocket_line}),
+        options=None,
+    )
+
+    assert report["logrocket"].accepted == 100
+    busy = waits.count(False)
+    assert busy > 3 if kind is InProcessSender else busy == 0
