@@ -1,6 +1,7 @@
 """What all tests share: one Hypothesis profile, the same examples on every run in CI."""
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -9,3 +10,6 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("all"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "all")
+
+# Run in the background of a shell, the tests would have to ignore Ctrl-C, and so would the commands that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
