@@ -31,7 +31,7 @@ _MUCH: Final = 65_536
 
 _UNTRUSTED: Final = {pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_ISSUER_ERROR}
 # No URL begins like this.
-_NOBODY: Final = " "
+_NO_SERVER: Final = " "
 # Methods that say "content-length: 0" where there is no body, as httpx has it.
 _ALWAYS_WITH_BODY: Final = {"POST", "PUT", "PATCH"}
 
@@ -179,7 +179,7 @@ class CurlSender:
         self._process = os.getpid()
         self._multi = pycurl.CurlMulti()
         self._lines, self._free, self._waiting, self._done = {}, [], [], []
-        self._proxies, self._server, self._proxy = Proxies.from_environment(), _NOBODY, ""
+        self._proxies, self._server, self._proxy = Proxies.from_environment(), _NO_SERVER, ""
 
     def _be_in_this_process(self) -> None:
         if self._process != os.getpid():
