@@ -205,6 +205,7 @@ def _lift_own(traits: dict[str, Any]) -> tuple[Any, Any, Any]:
 
 def _lift(traits: dict[str, Any], names: tuple[str, ...]) -> Any:  # noqa: ANN401  # Checked by the caller.
     for name in names:
-        if traits.get(name) is not None:
-            return traits.pop(name)
+        value = traits.pop(name, None)
+        if value is not None:
+            return value
     return None

@@ -49,7 +49,8 @@ class DirectOutbox:
         """Take note of what became of a claim."""
         if isinstance(outcome, _FINAL):
             self.books.add(outcome)
-            self._unknown.pop(claim.place, None)
+            if self._unknown:
+                self._unknown.pop(claim.place, None)
             return
         if isinstance(outcome, Unknown):
             self._unknown[claim.place] += 1

@@ -14,7 +14,8 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from ..errors import LedgerError
-from . import forks, schema
+from ..forks import tell_of_forks
+from . import schema
 from .digests import KEY_BYTES
 
 T = TypeVar("T")
@@ -62,7 +63,7 @@ class Database:
         self._lock = threading.RLock()
         self._is_closed = False
         self._connection: sqlite3.Connection | None = None
-        forks.watch(self)
+        tell_of_forks(self)
         with self._lock:  # No fork while SQLite is at work.
             self._connection = self._open()
 

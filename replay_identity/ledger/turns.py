@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Final
 
 from ..errors import LedgerError
-from . import forks
+from ..forks import hold_off_forks, tell_of_forks
 from .database import MEMORY
 
 _UNSAFE: Final = re.compile("[^A-Za-z0-9_-]")
@@ -37,7 +37,7 @@ class _Turn:
     def __init__(self, path: str, backend: str) -> None:
         self._pid = os.getpid()
         self._lock: sqlite3.Connection | None = None
-        with forks.hold_off():
+        with hold_off_forks():
             try:
                 self._lock = sqlite3.connect(
                     _lock_path(path, backend), timeout=0, isolation_level=None, check_same_thread=False
@@ -47,7 +47,7 @@ class _Turn:
                 self.end()
                 if error.sqlite_errorname != "SQLITE_BUSY":
                     raise LedgerError(path, "cannot be locked", "check the permissions of its folder") from None
-            forks.watch(self)
+            tell_of_forks(self)
 
     @property
     def is_ours(self) -> bool:
@@ -56,7 +56,7 @@ class _Turn:
 
     def end(self) -> None:
         """Let go."""
-        with forks.hold_off():
+        with hold_off_forks():
             if self._lock is not None:
                 self._lock.close()
                 self._lock = None

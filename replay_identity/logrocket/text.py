@@ -38,7 +38,7 @@ def _datetime_text(moment: datetime) -> str:
 
 
 def _list_text(values: tuple[Any, ...]) -> str:
-    words = values if {*map(type, values)} <= _TEXTS else [_json(value) for value in values]
+    words = values if _TEXTS.issuperset(map(type, values)) else [_json(value) for value in values]
     return orjson.dumps(words).decode()
 
 

@@ -14,6 +14,7 @@ import pycurl as _untyped  # type: ignore[import-untyped]  # pyright: ignore[rep
 from pycurl import PREREQFUNCTION as _BEFORE_SENDING  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from ..exchange import Lost, Reply, Request
+from ..forks import tell_of_forks
 from .curl_handles import Easy, Multi
 from .curl_headers import Headers, checked_token, header_lines
 from .proxies import Proxies
@@ -174,6 +175,7 @@ class CurlSender:
 
     def __attrs_post_init__(self) -> None:
         self._open()
+        tell_of_forks(self)
 
     def _open(self) -> None:
         self._process = os.getpid()
@@ -181,7 +183,11 @@ class CurlSender:
         self._lines, self._free, self._waiting, self._done = {}, [], [], []
         self._proxies, self._server, self._proxy = Proxies.from_environment(), _NO_SERVER, ""
 
-    def _be_in_this_process(self) -> None:
+    def before_fork(self) -> None:
+        """Do nothing: the parent goes on."""
+
+    def after_fork(self) -> None:
+        """Begin anew in the child."""
         if self._process != os.getpid():
             _LEFT_TO_THE_PARENT.append((self._multi, self._lines))
             self._open()
@@ -192,7 +198,6 @@ class CurlSender:
         Raises:
             ValueError: No server could be asked this.
         """
-        self._be_in_this_process()
         if self._is_closed:
             self._done.append((ticket, Reply(0, lost=Lost.STOPPED)))
         elif self._has_free_line():
@@ -229,7 +234,6 @@ class CurlSender:
 
         Requests are sent and answers read while this waits. With no request under way it returns at once.
         """
-        self._be_in_this_process()
         until = time.monotonic() + timeout
         while not self._is_closed:
             self._multi.perform()
@@ -266,6 +270,5 @@ class CurlSender:
 
     def close(self) -> None:
         """Free the connections; requests under way lose their answers."""
-        self._be_in_this_process()
         self._is_closed = True
         self._multi.close()

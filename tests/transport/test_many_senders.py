@@ -306,6 +306,8 @@ def test_begins_anew_under_another_process_id(make: Make, monkeypatch: pytest.Mo
         sender.start(1, put(f"http://127.0.0.1:{port}/"), 10.0)
         for module in (curl_sender, thread_sender):
             monkeypatch.setattr(module, "os", SimpleNamespace(getpid=lambda: -1, environ=os.environ))
+        if isinstance(sender, curl_sender.CurlSender):
+            sender.after_fork()
         sender.start(2, put(served.url), 10.0)
 
         assert all_replies(sender, 1)[2].status == 200

@@ -1,4 +1,8 @@
-"""Nothing of SQLite may cross a fork: the child would take the locks of its parent for its own, and lose data."""
+"""Some things may not cross a fork.
+
+Of SQLite a child would take the locks of its parent for its own, and lose data; on connections it would speak between
+its parent's requests.
+"""
 
 import os
 import threading
@@ -8,7 +12,7 @@ from weakref import WeakSet
 
 
 class Forkable(Protocol):
-    """What lets go of its files before a fork."""
+    """What lets go of something at a fork."""
 
     def before_fork(self) -> None:
         """Let go, and keep everyone waiting until `after_fork`."""
@@ -24,12 +28,12 @@ _letting_go: Final[list[Forkable]] = []
 _lock: Final = threading.RLock()
 
 
-def hold_off() -> AbstractContextManager[object]:
+def hold_off_forks() -> AbstractContextManager[object]:
     """Let no fork happen meanwhile; for work that is done in a moment."""
     return _lock
 
 
-def watch(one: Forkable) -> None:
+def tell_of_forks(one: Forkable) -> None:
     """Tell *one* of every fork, for as long as it lives."""
     with _lock:
         _watched.add(one)
