@@ -259,13 +259,15 @@ class Jobs:
     def _collect(self, job: Job) -> Exchange[None]:
         """Take note of what became of the users of *job*."""
         members = self.ledger.members(job)
-        named = [member.named() for member in members]
         waits = _Waits(self.options.wait_initial, self.options.wait_max)
         while True:
-            collected = yield from self.backend.collect_job(job.vendor_job or "", named)
+            # Named anew for each try, so that nobody holds the names while the results are stored.
+            named = (member.named() for member in members)
+            collected = yield from self.backend.collect_job(job.vendor_job or "", [*named])
             match collected:
                 case tuple():
-                    self.outbox.end_job(job, [self._own(*each) for each in zip(collected, members, strict=True)])
+                    outcomes = [self._own(*each) for each in zip(collected, members, strict=True)]
+                    self.outbox.end_job(job, outcomes, members=members)
                     return
                 case Rejected():
                     self._send_again(job, "the vendor does not show what became of the batch")

@@ -158,9 +158,18 @@ class LedgerOutbox:
         self._passed.update(member.place for job in jobs for member in self.ledger.members(job))
         return jobs
 
-    def end_job(self, job: Job, outcomes: Sequence[Outcome] = ()) -> None:
-        """Take note of what became of the members of a batch; without outcomes they are to be sent again."""
-        members = self.ledger.members(job)
+    def end_job(
+        self, job: Job, outcomes: Sequence[Outcome] = (), *, members: Sequence[JobMember] | None = None
+    ) -> None:
+        """Take note of what became of the members of a batch; without outcomes they are to be sent again.
+
+        Args:
+            job: The batch.
+            outcomes: What became of each of its members.
+            members: These, where they are at hand and need not be read.
+        """
+        if members is None:
+            members = self.ledger.members(job)
         settlements = _settlements(members, outcomes)
         self._count(settlements, self.ledger.end_job(self.backend, job, settlements))
         if not outcomes:
