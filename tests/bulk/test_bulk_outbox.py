@@ -169,19 +169,20 @@ def test_of_many_claims_handed_over_only_some_are_kept(
 def test_outcomes_are_written_down_together_and_rather_in_a_quiet_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sooner while there is nothing else to do, but late enough that the disk is waited for once for many."""
     monkeypatch.setattr("replay_identity.bulk.outbox._SOON", 0.2)
-    moment, ledger = 0.0, Ledger(":memory:")
-    outbox = LedgerOutbox(ledger, A, Books(A), clock=lambda: moment)
-    ledger.put([user("a"), user("b"), user("c")], [A])
+    moment = 0.0
+    with Ledger(":memory:") as ledger:
+        outbox = LedgerOutbox(ledger, A, Books(A), clock=lambda: moment)
+        ledger.put([user("a"), user("b"), user("c")], [A])
 
-    def accepted_after(seconds: float, *, is_idle: bool) -> int:
-        nonlocal moment
-        outbox.settle(outbox.next() or pytest.fail("nobody is due"), Accepted(A))
-        moment += seconds
-        outbox.tick(is_idle=is_idle)
-        return outbox.books.accepted
+        def accepted_after(seconds: float, *, is_idle: bool) -> int:
+            nonlocal moment
+            outbox.settle(outbox.next() or pytest.fail("nobody is due"), Accepted(A))
+            moment += seconds
+            outbox.tick(is_idle=is_idle)
+            return outbox.books.accepted
 
-    assert accepted_after(0.1, is_idle=True) == 0
-    assert accepted_after(0.15, is_idle=False) == 0
-    outbox.tick(is_idle=True)
-    assert outbox.books.accepted == 2
-    assert accepted_after(1.1, is_idle=False) == 3
+        assert accepted_after(0.1, is_idle=True) == 0
+        assert accepted_after(0.15, is_idle=False) == 0
+        outbox.tick(is_idle=True)
+        assert outbox.books.accepted == 2
+        assert accepted_after(1.1, is_idle=False) == 3
