@@ -262,8 +262,7 @@ class Jobs:
         waits = _Waits(self.options.wait_initial, self.options.wait_max)
         while True:
             # Named anew for each try, so that nobody holds the names while the results are stored.
-            named = (member.named() for member in members)
-            collected = yield from self.backend.collect_job(job.vendor_job or "", [*named])
+            collected = yield from self.backend.collect_job(job.vendor_job or "", [one.named() for one in members])
             match collected:
                 case tuple():
                     outcomes = [self._own(*each) for each in zip(collected, members, strict=True)]
