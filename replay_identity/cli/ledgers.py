@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -65,6 +66,11 @@ def chosen_ledger(
     if ledger is not None:
         return LedgerFile(ledger, (*options, "--ledger", str(ledger)), delivery)
     return LedgerFile(load_ledger_path(settings) or default_path(), options, delivery)
+
+
+def existing_ledger(path: Path) -> AbstractContextManager[Ledger | None]:
+    """Return the ledger, or None where there is none: a dry run makes no file."""
+    return Ledger(path) if path.exists() else nullcontext()
 
 
 def default_path() -> Path:

@@ -1,29 +1,21 @@
 """`replay-identity sync`."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from itertools import chain, islice
 from pathlib import Path
-from typing import Final, NoReturn
-
-import typer
+from typing import NoReturn
 
 from .. import bulk
 from ..config import Settings
-from ..ledger import Ledger
-from ..mapping import load_mapping
-from ..sources import BadRow, Row, read_query, read_users
+from ..sources import BadRow, Row
 from . import options
 from .backends import chosen_settings
 from .closing import close, close_rehearsal, how_to_go_on, rows_read
+from .file_rows import begun, file_rows
 from .interruption import interruptible
-from .ledgers import chosen_ledger
+from .ledgers import chosen_ledger, existing_ledger
 from .output import talk
 from .progress import progress
 from .watching import watching
-
-# What FILE is where a query needs no database.
-_NO_DATABASE: Final = frozenset({"-", ":memory:"})
 
 
 def sync(  # noqa: PLR0913  # One for each option.
@@ -43,7 +35,7 @@ def sync(  # noqa: PLR0913  # One for each option.
     """Bring every backend to the state that FILE describes; what is unchanged since the last run is not sent."""
     chosen = chosen_settings(settings, to=to or (), adapt=adapt)
     chosen_file = chosen_ledger(ledger, settings, to=to or (), adapt=adapt)
-    rows = _begun(_rows(file, format, mapping, sql))
+    rows = begun(file_rows(file, format, mapping, sql))
     if dry_run:
         _rehearse(rows, chosen, chosen_file.path, json=json)
     with (
@@ -62,14 +54,9 @@ def sync(  # noqa: PLR0913  # One for each option.
     close(report, chosen_file, title=rows_read(report), json=json, interrupted=interruption.code)
 
 
-def _begun(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
-    """Return *rows* once the first is read: a file that is not there must not leave a ledger behind."""
-    return chain(list(islice(rows, 1)), rows)
-
-
 def _rehearse(rows: Iterator[Row | BadRow], chosen: Settings, path: Path, *, json: bool) -> NoReturn:
     with (
-        _existing(path) as opened,
+        existing_ledger(path) as opened,
         interruptible(talk(), "Interrupted. Nothing was sent."),
         progress("read") as advance,
     ):
@@ -81,19 +68,3 @@ def _counted(rows: Iterator[Row | BadRow], advance: Callable[[], None]) -> Itera
     for row in rows:
         advance()
         yield row
-
-
-def _existing(path: Path) -> AbstractContextManager[Ledger | None]:
-    """Return the ledger, or None where there is none: a dry run makes no file."""
-    return Ledger(path) if path.exists() else nullcontext()
-
-
-def _rows(
-    file: Path, file_format: options.FileFormat | None, mapping: Path | None, sql: str | None
-) -> Iterator[Row | BadRow]:
-    row_mapping = None if mapping is None else load_mapping(mapping)
-    if sql is None:
-        return read_users(file, format=None if file_format is None else file_format.value, mapping=row_mapping)
-    if file_format is not None:
-        raise typer.BadParameter("a query needs no format", param_hint="--format, --sql")
-    return read_query(sql, None if str(file) in _NO_DATABASE else file, mapping=row_mapping)

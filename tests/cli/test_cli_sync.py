@@ -197,7 +197,7 @@ def test_a_file_that_breaks_off_is_told_with_the_books(
         raise SourceError("users.csv", "breaks off")
 
     monkeypatch.setattr("replay_identity.bulk.intake._GROUP", 1)
-    monkeypatch.setattr("replay_identity.cli.sync.read_users", break_off)
+    monkeypatch.setattr("replay_identity.cli.file_rows.read_users", break_off)
 
     ran, dry = run("sync", write([])), run("sync", write([]), "--dry-run")
 
