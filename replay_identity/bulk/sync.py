@@ -18,6 +18,7 @@ from .lanes import Lane, MakeSender, lanes_to
 from .report import Progress, SyncReport
 
 OnProgress: TypeAlias = Callable[[Sequence[Progress]], None]
+OnTaken: TypeAlias = Callable[[int], None]
 
 # Reading pauses while even the fastest vendor is so many users behind.
 _MOST_AHEAD: Final = 10_000
@@ -27,13 +28,14 @@ _TICK: Final = 0.02
 _TELLING: Final = 0.2
 
 
-def sync(
+def sync(  # noqa: PLR0913  # Two to give, and one for each thing that may be set or listened to.
     users: Iterable[User],
     backends: Iterable[IdentityBackend | Route],
     *,
     ledger: Ledger | None,
     options: Mapping[str, DeliveryOptions] | None = None,
     on_progress: OnProgress | None = None,
+    on_taken: OnTaken | None = None,
     resend: bool = False,
     stop: Event | None = None,
     sender: MakeSender = many_sender,
@@ -49,6 +51,8 @@ def sync(
             settled when the run ends is lost to later ones.
         options: How fast and how patiently, by name of the backend.
         on_progress: Is told a few times a second how far each backend is.
+        on_taken: Is told how many rows are taken in, now and then and at the end: with a ledger they are on disk, so
+            that a source need not give them again.
         resend: Whether to send also what the vendors confirmed before, for when they no longer hold it: another
             account, a route that shows more, other limits.
         stop: Set it to have the run come to an end: nothing more is sent, requests under way are waited for.
@@ -63,7 +67,7 @@ def sync(
     if resend and ledger is not None:
         for lane in lanes:
             ledger.distrust(lane.books.backend)
-    run = _Run(lanes, ledger, sender, on_progress, stop or Event())
+    run = _Run(lanes, ledger, sender, on_progress, on_taken, stop or Event())
     with rare_collections():
         return run.run(users)
 
@@ -89,6 +93,7 @@ class _Run:
     ledger: Ledger | None
     sender: MakeSender
     on_progress: OnProgress | None
+    on_taken: OnTaken | None
     stop: Event
     report: SyncReport = attrs.field(factory=SyncReport)
     _is_complete: Event = attrs.field(factory=Event)
@@ -129,9 +134,15 @@ class _Run:
     def _read(self, users: Iterable[User]) -> None:
         """Take *users* in as long as somebody keeps up with them."""
         for _ in Intake(self.lanes, self.ledger, self.report).take(users):
+            self._tell_taken()
             self._wait_while(self._is_far_ahead)
             if self.stop.is_set():
                 break
+        self._tell_taken()
+
+    def _tell_taken(self) -> None:
+        if self.on_taken is not None:
+            self.on_taken(self.report.rows)
 
     def _is_far_ahead(self) -> bool:
         most = _MOST_AHEAD if self.ledger is not None else _MOST_AHEAD_WITHOUT_LEDGER
