@@ -188,7 +188,8 @@ class Fullstory:
         if page_token is not None:
             query["page_token"] = page_token
         reply = yield self._request("list", "GET", f"/v2/users?{urlencode(query, quote_via=quote)}")
-        if replies.finds_none(reply):
+        # An unknown token is no end: behind it there may be a million users.
+        if page_token is None and replies.finds_none(reply):
             return Page(())
         return replies.read_page(self.name, reply) or self._failure(reply, *matching.query().values())
 
