@@ -12,6 +12,7 @@ from .errors import (
     ReplayIdentityError,
     SourceError,
 )
+from .forget import Receipt, forget
 from .fullstory import Fullstory
 from .logrocket import LogRocket
 from .model import UserTraits
@@ -57,6 +58,7 @@ __all__ = [
     "LogRocket",
     "Misconfigured",
     "Outcome",
+    "Receipt",
     "Rejected",
     "ReplayIdentityError",
     "RetryPolicy",
@@ -70,6 +72,7 @@ __all__ = [
     "UserTraits",
     "Violation",
     "deliver",
+    "forget",
     "read_users",
     "rehearse",
     "sync",

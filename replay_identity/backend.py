@@ -194,6 +194,15 @@ class SupportsDelete(Protocol):
 
 
 @runtime_checkable
+class SupportsExclude(Protocol):
+    """A backend that deletes what it recorded of a user and never records them again."""
+
+    def exclude(self, *, user_id: str | None = None, email: str | None = None) -> Exchange[Outcome]:
+        """Have the vendor delete all that it recorded of the user, and record no more of them."""
+        ...
+
+
+@runtime_checkable
 class SupportsVerify(Protocol):
     """A backend that can tell whether its key is good."""
 

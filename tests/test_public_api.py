@@ -42,7 +42,8 @@ def test_has_the_names_of_the_contract() -> None:
         "UserTraits REMOVE Fullstory LogRocket IdentityBackend Router AsyncRouter Route IdentifyReport Outcome "
         "Accepted Skipped Rejected Misconfigured Unavailable Unknown Broken Adjustment Violation RetryPolicy "
         "ReplayIdentityError ConfigurationError InvalidTraitsError IdentifyError "
-        "sync deliver rehearse SyncReport DeliveryOptions Ledger LedgerError DurableRouter read_users SourceError"
+        "sync deliver rehearse SyncReport DeliveryOptions Ledger LedgerError DurableRouter read_users SourceError "
+        "forget Receipt"
     )
 
     assert set(contract.split()) == set(replay_identity.__all__)

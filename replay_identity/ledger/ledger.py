@@ -11,12 +11,14 @@ from typing import Any, Final, Self
 
 import attrs
 
+from ..errors import LedgerError
 from ..model import UserTraits
 from ..outcome import Adjustment
 from .claiming import Claim, Claiming, Places
 from .database import Database
 from .digests import Digests
 from .encoding import decode
+from .forgetting import forget_user, is_under_way
 from .jobs import Batch, Job, JobMember, insert_job, read_members
 from .places import among
 from .putting import Given, Put, PutCounts, to_given
@@ -276,6 +278,24 @@ class Ledger:
         with self._database.transaction() as db:
             db.execute("INSERT OR IGNORE INTO due SELECT backend, user FROM refusals WHERE backend = ?", [number])
             return db.execute("DELETE FROM refusals WHERE backend = ?", [number]).rowcount
+
+    def is_under_way(self, user_id: str) -> bool:
+        """Tell whether a batch under way holds the user of that id."""
+        with self._database.transaction() as db:
+            return is_under_way(db, user_id)
+
+    def forget(self, user_id: str) -> bool:
+        """Erase all that is kept of the user of that id, and tell whether there was anything.
+
+        Raises:
+            LedgerError: A batch under way holds the user, and could bring them back.
+        """
+        with self._database.transaction() as db:
+            if is_under_way(db, user_id):
+                raise LedgerError(self.path, "has a batch under way that holds the user", "deliver first")
+            was_known = forget_user(db, self._digests, user_id)
+        self.tidy()
+        return was_known
 
     def close(self) -> None:
         """Close the file."""

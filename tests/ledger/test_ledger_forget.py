@@ -1,0 +1,264 @@
+"""One user is taken out of a ledger, and nobody else is."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, TypeAlias
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ledger.delivering import A, B, bytes_on_disk, deliver, dropped, user
+
+from replay_identity import Accepted, Outcome, Rejected, Skipped, Unavailable, UserTraits
+from replay_identity.errors import InvalidTraitsError, LedgerError
+from replay_identity.ledger import Batch, Claim, JobMember, Ledger
+
+CANARY: Final = UserTraits(
+    "canary-id",
+    name="canary-name",
+    email="canary-mail",
+    traits={"plan": "canary-plan", "long": "canary" * 5000},
+    vendor_ids={A: "canary-vendor"},
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where the ledger is."""
+    return tmp_path / "ledger.db"
+
+
+def refused(_: Claim) -> Outcome:
+    """Return that the vendor refused, in words that name the user."""
+    return Rejected(A, code="400", message="canary-words")
+
+
+def taken_with_loss(_: Claim) -> Outcome:
+    """Return that the vendor took all but a trait whose name tells who it is."""
+    return Accepted(A, adjustments=(dropped("traits.canary-trait"),))
+
+
+ANSWERS: Final[Sequence[Callable[[Claim], Outcome]]] = (
+    lambda _: Accepted(A),
+    taken_with_loss,
+    refused,
+    lambda _: Unavailable(A, "503"),
+    lambda _: Skipped(A, "filtered"),
+)
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_nothing_of_them_is_left_on_disk(path: Path, answer: Callable[[Claim], Outcome]) -> None:
+    """However they stood, and while the ledger is still open."""
+    with Ledger(path) as ledger:
+        ledger.put([CANARY, user("u2")], [A, B])
+        deliver(ledger, A, lambda claim: answer(claim) if claim.user.user_id == "canary-id" else Accepted(A))
+        assert b"canary" in bytes_on_disk(path)
+
+        assert ledger.forget("canary-id") is True
+
+        assert b"canary" not in bytes_on_disk(path)
+        assert [standing.due for standing in ledger.standings()] == [0, 1]
+
+
+def test_every_table_has_one_user_less(path: Path) -> None:
+    """Their digests are gone, too."""
+    with Ledger(path) as ledger:
+        ledger.put([CANARY, user("u2")], [A])
+        deliver(ledger, A, taken_with_loss)
+        ledger.put([attrs.evolve(one, name="x") for one in (CANARY, user("u2"))], [A])
+        deliver(ledger, A, refused)
+        ledger.put([CANARY, user("u2")], [B])
+
+        ledger.forget("canary-id")
+
+        tables = ("users", "desired", "due", "held", "refusals", "losses")
+        sizes = [ledger._database.rows(f"SELECT count(*) FROM {table}")[0][0] for table in tables]  # noqa: S608, SLF001  # pyright: ignore[reportPrivateUsage]
+    assert sizes == [1] * len(tables)
+
+
+def test_a_reason_that_is_told_of_others_stays(path: Path) -> None:
+    """Until the last of them is forgotten."""
+    with Ledger(path) as ledger:
+        ledger.put([user("u1"), user("u2")], [A])
+        deliver(ledger, A, refused)
+
+        ledger.forget("u1")
+        assert [one.refusal for one in ledger.refused(A)] == [Rejected(A, code="400", message="canary-words")]
+
+        ledger.forget("u2")
+        assert b"canary-words" not in bytes_on_disk(path)
+
+
+def test_a_reason_that_was_told_of_them_once_is_gone(path: Path) -> None:
+    """However long ago: a vendor's words may be about nobody else."""
+    with Ledger(path) as ledger:
+        ledger.put([user("u1")], [A])
+        deliver(ledger, A, refused)
+        ledger.retry(A)
+        deliver(ledger)
+
+        ledger.forget("u1")
+
+        assert b"canary-words" not in bytes_on_disk(path)
+
+
+def test_whom_it_does_not_know_it_need_not_forget(path: Path) -> None:
+    """A second time is safe."""
+    with Ledger(path) as ledger:
+        ledger.put([user("u1")], [A])
+
+        assert [ledger.forget("u1"), ledger.forget("u1"), ledger.forget("u2")] == [True, False, False]
+
+
+def test_an_id_that_cannot_be_one_is_told(path: Path) -> None:
+    """As where a user is made."""
+    with Ledger(path) as ledger, pytest.raises(InvalidTraitsError):
+        ledger.forget("")
+
+
+def test_who_comes_back_is_new(path: Path) -> None:
+    """All is sent, since the vendor holds nothing any more."""
+    with Ledger(path) as ledger:
+        ledger.put([user("u1", plan="pro"), user("u2", plan="pro")], [A])
+        deliver(ledger)
+        ledger.forget("u1")
+
+        counts = ledger.put([user("u1", plan="pro"), user("u2", plan="pro")], [A])
+
+        assert (counts[A].due, counts[A].unchanged) == (1, 1)
+        assert deliver(ledger) == [user("u1", plan="pro")]
+
+
+def test_a_claim_to_who_is_forgotten_brings_nothing_back(path: Path) -> None:
+    """A delivery that was killed may still settle it, or an app hand it over."""
+    with Ledger(path) as ledger:
+        ledger.put([CANARY], [A])
+        claims = ledger.claim(A)
+        ledger.forget("canary-id")
+
+        assert ledger.newest(A, claims) == []
+        assert deliver(ledger) == []
+        assert b"canary" not in bytes_on_disk(path)
+
+
+# Batches under way
+
+
+def start_job(ledger: Ledger, *members: JobMember) -> None:
+    """Put a batch under way."""
+    ledger.start_job(A, Batch("key", members, b"body"))
+
+
+def test_who_is_in_a_batch_under_way_is_told(path: Path) -> None:
+    """By their own id, whoever else has it as another vendor's."""
+    with Ledger(path) as ledger:
+        start_job(ledger, JobMember(1, 1, "u1"), JobMember(2, 1, None, "u3"))
+        start_job(ledger, JobMember(3, 1, "ü2"), JobMember(4, 1, "u4", "u5"))
+
+        under_way = [name for name in ("u1", "ü2", "u3", "u4", "u5", "u") if ledger.is_under_way(name)]
+
+    assert under_way == ["u1", "ü2", "u4"]
+
+
+def test_who_is_in_a_batch_under_way_is_not_forgotten(path: Path) -> None:
+    """Its results would bring them back, or the bytes that are sent again after a crash."""
+    with Ledger(path) as ledger:
+        ledger.put([user("canary-id")], [A])
+        start_job(ledger, JobMember(1, 1, "canary-id"))
+
+        with pytest.raises(LedgerError, match="deliver first") as caught:
+            ledger.forget("canary-id")
+
+        assert "canary" not in str(caught.value)
+        assert ledger.due(A) == 1
+        ledger.end_job(A, ledger.jobs(A)[0])
+        assert ledger.forget("canary-id")
+
+
+# Laws
+
+Step: TypeAlias = Callable[[Ledger, frozenset[str]], None]
+IDS: Final = ("canary", "u1", "u2")
+
+
+def putting(user_id: str, traits: dict[str, Any], backends: list[str]) -> Step:
+    """Return a step that puts a user, unless they are left out."""
+
+    def put(ledger: Ledger, left_out: frozenset[str]) -> None:
+        if user_id not in left_out:
+            ledger.put([user(user_id, **traits)], backends)
+
+    return put
+
+
+def delivering(backend: str, answer: Callable[[Claim], Outcome]) -> Step:
+    """Return a step that delivers to one backend."""
+
+    def deliver_all(ledger: Ledger, _: frozenset[str]) -> None:
+        deliver(ledger, backend, lambda claim: attrs.evolve(answer(claim), backend=backend))
+
+    return deliver_all
+
+
+def retrying(backend: str) -> Step:
+    """Return a step that makes everyone due again who was refused."""
+
+    def retry(ledger: Ledger, _: frozenset[str]) -> None:
+        ledger.retry(backend)
+
+    return retry
+
+
+TRAITS: Final = st.dictionaries(st.sampled_from(["plan", "seats"]), st.sampled_from(["canary-a", "canary-b"]))
+BACKENDS: Final = st.sampled_from([A, B])
+STEPS: Final = st.lists(
+    st.one_of(
+        st.builds(putting, st.sampled_from(IDS), TRAITS, st.lists(BACKENDS, unique=True)),
+        st.builds(delivering, BACKENDS, st.sampled_from(ANSWERS)),
+        st.builds(retrying, BACKENDS),
+    ),
+    max_size=12,
+)
+
+
+def seen(ledger: Ledger) -> Any:
+    """Return all that a ledger says of its users, and what it sends now and once they are put again."""
+    stands = [
+        (ledger.standings(), [(one.user, one.refusal) for one in ledger.refused(name)], list(ledger.losses(name)))
+        for name in (A, B)
+    ]
+    sent = [[deliver(ledger, name), ledger.put([user("u1", plan="canary-a"), user("u2")], [name])] for name in (A, B)]
+    return stands, sent, [deliver(ledger, name) for name in (A, B)]
+
+
+@given(STEPS)
+def test_nobody_else_is_any_different(steps: list[Step]) -> None:
+    """It is as if the one who was forgotten had never been there."""
+    with Ledger(":memory:") as ledger, Ledger(":memory:") as without:
+        for one in (ledger, without):
+            one.put([user("u2", plan="first")], [A, B])
+        for step in steps:
+            step(ledger, frozenset())
+            step(without, frozenset({"canary"}))
+
+        ledger.forget("canary")
+
+        assert seen(ledger) == seen(without)
+
+
+@settings(max_examples=25)
+@given(STEPS)
+def test_whatever_came_before_nothing_is_left(steps: list[Step]) -> None:
+    """Of a ledger that knew nobody else, in the file and beside it."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.db"
+        with Ledger(path) as ledger:
+            for step in [putting("canary", {"plan": "canary-a"}, [A, B]), *steps]:
+                step(ledger, frozenset({"u1", "u2"}))
+
+            ledger.forget("canary")
+
+            assert b"canary" not in bytes_on_disk(path)
