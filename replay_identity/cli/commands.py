@@ -14,6 +14,7 @@ from .demo import demo
 from .doctor import doctor
 from .emulate import emulate
 from .exit_codes import HELP, ExitCode
+from .forget import forget
 from .identify import identify
 from .limits import limits
 from .output import talk
@@ -66,6 +67,7 @@ app.command(short_help="Count who is due, held and refused.", epilog=HELP)(statu
 app.command(short_help="Tell why users were refused; write them out.", epilog=HELP)(rejected)
 app.command(short_help="Make refused users due again.", epilog=HELP)(retry)
 app.command(short_help="Send what is due.", epilog=HELP)(deliver)
+app.command(short_help="Have every vendor delete a user.", epilog=HELP, context_settings=_WITH_EXTRA_ARGUMENTS)(forget)
 app.command(short_help="Print what the vendors publish.", epilog=HELP)(limits)
 app.command(short_help="Tell whether the settings are good.", epilog=HELP)(doctor)
 app.command(short_help="Run fake vendors on this machine.", epilog=HELP)(emulate)

@@ -27,6 +27,7 @@ COMMANDS = (
     "rejected",
     "retry",
     "deliver",
+    "forget",
     "limits",
     "doctor",
     "emulate",

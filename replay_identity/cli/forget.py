@@ -1,0 +1,138 @@
+"""`replay-identity forget`."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import typer
+
+from ..backend import IdentityBackend, SupportsDelete, SupportsExclude
+from ..config import Settings
+from ..forget import PATIENCE, Receipt, ReceiptStatus
+from ..forget import forget as forget_everywhere
+from ..ledger import Ledger
+from ..outcome import Misconfigured
+from . import options
+from .backends import chosen_settings
+from .exit_codes import ExitCode
+from .interruption import interruptible
+from .ledgers import LedgerFile, chosen_ledger, existing_ledger
+from .output import data, print_json, talk
+from .tables import new_table
+
+_STYLES: Final[dict[ReceiptStatus, str]] = {
+    "requested": "green",
+    "confirmed": "green",
+    "unsupported": "yellow",
+    "postponed": "magenta",
+    "unknown": "magenta",
+    "failed": "red",
+}
+_INTERRUPTED: Final = "Interrupted. Some vendors may not have been asked; run it again, which is always safe."
+
+
+def forget(
+    ctx: typer.Context,
+    user_id: Annotated[str, typer.Argument(metavar="USER_ID", help="The application's own id of the user.")],
+    *,
+    to: options.ToOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first, as where nobody is there to be asked.")] = False,
+    settings: options.SettingsOption = None,
+    ledger: options.LedgerOption = None,
+    json: options.JsonOption = False,
+) -> None:
+    """Have the ledger forget one user and every vendor delete them, with a receipt from each; it asks first."""
+    if ctx.args:
+        raise typer.BadParameter("give one; quote an id that holds spaces", param_hint="USER_ID")
+    chosen = chosen_settings(settings, to=to or (), adapt=False)
+    file = chosen_ledger(ledger, settings, to=to or ())
+    with existing_ledger(file.path) as opened, interruptible(talk(), _INTERRUPTED):
+        if not yes:
+            _ask_first(chosen, opened, file)
+        receipts = forget_everywhere(
+            user_id,
+            chosen.backends,
+            ledger=opened,
+            retry=chosen.retry,
+            timeout=chosen.timeout,
+            on_wait=_tell_wait,
+        )
+    if json:
+        path = None if opened is None else opened.path
+        print_json({"ledger": path, "receipts": [_as_dict(receipt) for receipt in receipts]})
+    else:
+        _print_receipts(receipts)
+    _tell_what_follows(receipts, file)
+    raise typer.Exit(_code(receipts))
+
+
+def _ask_first(chosen: Settings, ledger: Ledger | None, file: LedgerFile) -> None:
+    """Tell what will be done, and go on only with a yes from a person."""
+    if not _somebody_is_there():
+        raise typer.BadParameter("nobody is there to be asked; --yes says that you are sure", param_hint="--yes")
+    console = talk()
+    what = "does not exist, so it has nothing to forget" if ledger is None else "forgets all about the user"
+    console.print(f"{file.path}: {what}", soft_wrap=True)
+    for backend in chosen.backends:
+        console.print(f"{backend.name}: {_what_will_be_done(backend)}", soft_wrap=True)
+    if not _is_confirmed():
+        console.print("Nothing was done.")
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def _what_will_be_done(backend: IdentityBackend) -> str:
+    if isinstance(backend, SupportsDelete):
+        return "deletes the user with all sessions, irreversibly"
+    if isinstance(backend, SupportsExclude):
+        return "deletes all sessions of the user, irreversibly, and stops recording them until they are included again"
+    return "has no way to delete a user; nothing is sent"
+
+
+def _somebody_is_there() -> bool:
+    return sys.stdin.isatty()
+
+
+def _is_confirmed() -> bool:
+    try:
+        answer = talk().input("Go on? [y/N] ", markup=False)
+    except EOFError:
+        return False
+    return answer.strip().lower() in {"y", "yes"}
+
+
+def _tell_wait(backend: str) -> None:
+    talk().print(f"Waiting for another process that delivers to {backend}, for {PATIENCE:g} s at most.", soft_wrap=True)
+
+
+def _print_receipts(receipts: Sequence[Receipt]) -> None:
+    table = new_table("", "Backend", "Receipt", "What it means")
+    for receipt in receipts:
+        table.add_row(receipt.backend, receipt.status, receipt.detail, style=_STYLES[receipt.status])
+    data().print(table)
+
+
+def _as_dict(receipt: Receipt) -> dict[str, object]:
+    return {
+        "backend": receipt.backend,
+        "status": receipt.status,
+        "detail": receipt.detail,
+        "retryable": receipt.is_worth_repeating,
+    }
+
+
+def _tell_what_follows(receipts: Sequence[Receipt], file: LedgerFile) -> None:
+    console = talk()
+    if any(receipt.status == "postponed" for receipt in receipts):
+        console.print(f"Nothing was sent. Run it again after this: {file.deliver_command()}", soft_wrap=True)
+        return
+    if any(receipt.is_worth_repeating for receipt in receipts):
+        console.print("Not every vendor is known to have it. Run it again, which is always safe.", soft_wrap=True)
+    console.print("A source that still has the user brings them back at the next sync.", soft_wrap=True)
+
+
+def _code(receipts: Sequence[Receipt]) -> ExitCode:
+    if any(isinstance(receipt.outcome, Misconfigured) for receipt in receipts):
+        return ExitCode.SETTINGS
+    if any(receipt.is_worth_repeating for receipt in receipts):
+        return ExitCode.PENDING
+    return ExitCode.OK if all(receipt.is_done for receipt in receipts) else ExitCode.REFUSED
