@@ -63,6 +63,17 @@ def test_nothing_of_them_is_left_on_disk(path: Path, answer: Callable[[Claim], O
         assert [standing.due for standing in ledger.standings()] == [0, 1]
 
 
+def test_nothing_is_left_while_another_process_has_the_ledger_open(path: Path) -> None:
+    """It need not close: an app may run for weeks."""
+    with Ledger(path) as app, Ledger(path) as ledger:
+        app.put([CANARY], [A])
+
+        ledger.forget("canary-id")
+
+        assert app.due(A) == 0
+        assert b"canary" not in bytes_on_disk(path)
+
+
 def test_every_table_has_one_user_less(path: Path) -> None:
     """Their digests are gone, too."""
     with Ledger(path) as ledger:
