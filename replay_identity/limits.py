@@ -106,6 +106,7 @@ class Limits(_Named):
         trait_value: Length of a trait's value as it is sent.
         trait_count: Number of traits of one user.
         trait_name_advised: Length of a trait's name above which the vendor may misbehave.
+        unique_traits: Number of different traits that all users of the organisation together may have.
         trait_name_pattern: Regular expression that each part of a trait's dotted name matches in full.
     """
 
@@ -116,6 +117,7 @@ class Limits(_Named):
     trait_value: Limit
     trait_count: Limit | None = None
     trait_name_advised: Limit | None = None
+    unique_traits: Limit | None = None
     trait_name_pattern: str | None = None
 
 

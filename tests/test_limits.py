@@ -118,7 +118,17 @@ def test_the_limits_of_fullstory() -> None:
         "trait_name": (512, "characters"),
         "trait_value": (8192, "UTF-8 bytes"),
         "trait_count": (500, "traits"),
+        "unique_traits": (500, "traits"),
     }
+
+
+def test_fullstory_limits_the_properties_of_the_organisation() -> None:
+    """All users together may have so many different ones, which no single user can break."""
+    limit = FULLSTORY.unique_traits
+
+    assert limit is not None
+    assert (limit.maximum, limit.rule) == (500, "organisation-properties")
+    assert LOGROCKET.unique_traits is None
 
 
 def test_the_limits_of_logrocket() -> None:

@@ -32,6 +32,14 @@ LIMITS: Final = Limits(
         note="A list and a nested object are measured as compact JSON: our policy.",
     ),
     trait_count=MOST_PROPERTIES,
+    unique_traits=Limit(
+        maximum=500,
+        unit=Unit.TRAITS,
+        rule="organisation-properties",
+        source="https://help.fullstory.com/hc/en-us/articles/5079576446871",
+        read_on=date(2026, 11, 21),
+        note='"You can configure up to 500 unique user properties".',
+    ),
     trait_name_pattern="[A-Za-z][A-Za-z0-9_]*",
 )
 
