@@ -179,8 +179,11 @@ class SupportsRead(Protocol):
         """Return the user of the application's id, or None if the vendor has none."""
         ...
 
-    def pages(self) -> Iterator[Exchange[Page | Failure]]:
-        """Yield one exchange per page; run each before asking for the next. A Failure ends it."""
+    def pages(self, *, page_token: str | None = None) -> Iterator[Exchange[Page | Failure]]:
+        """Yield one exchange per page, from that of *page_token* on; run each before asking for the next.
+
+        A Failure ends it.
+        """
         ...
 
 
