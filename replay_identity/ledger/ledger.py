@@ -14,6 +14,7 @@ import attrs
 from ..errors import LedgerError
 from ..model import UserTraits
 from ..outcome import Adjustment
+from .bookmarks import Bookmark, read_bookmark, write_bookmark
 from .claiming import Claim, Claiming, Places
 from .database import Database
 from .digests import Digests
@@ -236,6 +237,14 @@ class Ledger:
         """Return the bytes of a batch that the vendor has not taken yet."""
         body: bytes = self._database.rows("SELECT body FROM jobs WHERE id = ?", job.id)[0][0]
         return body
+
+    def bookmark(self, reading: str) -> Bookmark | None:
+        """Return where the *reading* of that name goes on, or None if it was not begun, or finished."""
+        return read_bookmark(self._database, reading)
+
+    def set_bookmark(self, reading: str, bookmark: Bookmark | None) -> None:
+        """Store where a *reading* goes on; None once it is finished."""
+        write_bookmark(self._database, reading, bookmark)
 
     def standings(self) -> list[Standing]:
         """Return how many users stand where, for each backend that users were ever put for."""

@@ -40,5 +40,12 @@ _VERSION_1: Final = (
     )""",
 )
 
+_VERSION_2: Final = (
+    # Readings of another vendor that are not finished, by a name that says from where to where: the page to go on with.
+    """CREATE TABLE bookmarks (
+        reading TEXT PRIMARY KEY, token TEXT NOT NULL, moment INTEGER NOT NULL, record BLOB NOT NULL
+    )""",
+)
+
 # The statements that bring a ledger from one version to the next; the first make a new one.
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1,)
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1, _VERSION_2)

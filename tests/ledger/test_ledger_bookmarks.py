@@ -1,0 +1,54 @@
+"""Where a long reading goes on is kept beside the users it has read."""
+
+import sqlite3
+from pathlib import Path
+
+from replay_identity.ledger import Bookmark, Ledger
+from replay_identity.ledger.schema import APPLICATION_ID, MIGRATIONS
+
+
+def test_a_bookmark_outlives_the_process(tmp_path: Path) -> None:
+    """The newest is the one that counts, for each reading apart."""
+    with Ledger(tmp_path / "l.db") as ledger:
+        ledger.set_bookmark("a to b", Bookmark("first", 1, b"{}"))
+        ledger.set_bookmark("a to b", Bookmark("second", 2, b"[]"))
+        ledger.set_bookmark("a to c", Bookmark("other", 3, b""))
+
+    with Ledger(tmp_path / "l.db") as ledger:
+        assert ledger.bookmark("a to b") == Bookmark("second", 2, b"[]")
+        assert ledger.bookmark("a to c") == Bookmark("other", 3, b"")
+
+
+def test_a_finished_reading_has_none() -> None:
+    """The next one begins at the beginning."""
+    with Ledger(":memory:") as ledger:
+        ledger.set_bookmark("a to b", Bookmark("first", 1, b"{}"))
+        ledger.set_bookmark("a to b", None)
+
+        assert ledger.bookmark("a to b") is None
+        assert ledger.bookmark("never begun") is None
+
+
+def test_a_bookmark_shows_neither_token_nor_record() -> None:
+    """Both are the vendor's and the user's affair."""
+    assert repr(Bookmark("tok", 1, b"names")) == "Bookmark(moment=1)"
+
+
+def test_a_ledger_of_before_is_brought_up_to_date(tmp_path: Path) -> None:
+    """One that was made without bookmarks takes them, and keeps its users."""
+    path = tmp_path / "l.db"
+    old = sqlite3.connect(path)
+    for statement in MIGRATIONS[0]:
+        old.execute(statement)
+    old.execute("INSERT INTO ledger VALUES (?, 0, 0)", [b"k" * 32])
+    old.execute("INSERT INTO backends (name) VALUES ('fullstory')")
+    old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    old.execute("PRAGMA user_version = 1")
+    old.commit()
+    old.close()
+
+    with Ledger(path) as ledger:
+        ledger.set_bookmark("a to b", Bookmark("first", 1, b"{}"))
+
+        assert [standing.backend for standing in ledger.standings()] == ["fullstory"]
+        assert ledger.bookmark("a to b") is not None
