@@ -41,6 +41,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "sources": {"mapping", "model", "errors", "records"},
     "delivery_options": {"errors"},
     "bulk": {"check", "delivery_options", "ledger", "route", "guarding", "transport", "sources", "tally"},
+    "migration": {"backend", "bulk", "ledger", "mapping", "retry", "route", "sources", "transport"},
     "plugins": {"backend", "errors"},
     "config": {"plugins", "delivery_options", "errors", "retry"},
     "tally": {"outcome"},
@@ -59,7 +60,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
         "route",
         "router",
     },
-    "cli": {"__init__", "bulk", "check", "config", "emulator", "plugins", "sources", "tally", "transport"},
+    "cli": {"__init__", "bulk", "check", "config", "emulator", "migration", "plugins", "sources", "tally", "transport"},
 }
 MAY_USE: Final[Mapping[str, set[str]]] = {
     "exchange": {"attrs", "orjson"},
@@ -69,6 +70,7 @@ MAY_USE: Final[Mapping[str, set[str]]] = {
     "masking": {"orjson"},
     "ledger": {"attrs", "orjson"},
     "mapping": {"attrs", "orjson"},
+    "migration": {"attrs", "orjson"},
     "sources": {"attrs", "duckdb"},
     "config": {"attrs", "cattrs"},
     "emulator": {"attrs", "orjson", "starlette", "uvicorn"},

@@ -1,6 +1,7 @@
 """How a run in bulk ends: the closed books, what to do next, and the exit code."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final, NoReturn
 
 import attrs
@@ -8,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..bulk import Books, Rehearsal, SyncReport
+from ..bulk import Books, Effort, Rehearsal, SyncReport
 from ..outcome import Misconfigured
 from ..tally import BackendTally, CauseKey
 from .durations import duration
@@ -28,9 +29,9 @@ def close(report: SyncReport, ledger: LedgerFile, *, title: str, json: bool, int
         print_json({**report.as_dict(), "ledger": str(ledger.path), "exit_code": code})
     else:
         print_books(data(), report, title)
-    _print_problems(talk(), report)
+    print_problems(talk(), report)
     if interrupted is None:
-        _print_advice(talk(), report, ledger)
+        print_advice(talk(), report, ledger)
     else:
         talk().print(how_to_go_on(ledger), soft_wrap=True)
     raise typer.Exit(code)
@@ -50,9 +51,8 @@ def close_rehearsal(rehearsal: Rehearsal, *, json: bool) -> NoReturn:
     else:
         console = data()
         print_books(console, report, rows_read(report))
-        _print_effort(console, rehearsal)
-    if report.stopped is not None:
-        talk().print(f"Stopped: {report.stopped}", style="red", soft_wrap=True)
+        print_effort(console, rehearsal.effort)
+    print_stop(talk(), report)
     talk().print("Nothing was sent: this was a dry run.", style="dim")
     raise typer.Exit(code)
 
@@ -106,24 +106,32 @@ def _reasons(tally: BackendTally) -> BackendTally:
     return attrs.evolve(tally, causes=Counter(causes))
 
 
-def _print_effort(console: Console, rehearsal: Rehearsal) -> None:
+def print_effort(console: Console, efforts: Mapping[str, Effort]) -> None:
+    """Print what a run would take at each backend."""
     table = new_table("What it would take at least", "Backend", "Requests", "Jobs", "Time at the quota")
-    for name, effort in rehearsal.effort.items():
+    for name, effort in efforts.items():
         time = "no quota is set" if effort.seconds is None else duration(effort.seconds)
         table.add_row(Text(name, style="cyan"), number(effort.requests), number(effort.jobs), time)
     print_table(console, table)
     console.print()
 
 
-def _print_problems(console: Console, report: SyncReport) -> None:
+def print_problems(console: Console, report: SyncReport) -> None:
+    """Print which backends were given up on, and why."""
     for books in report.books:
         if books.problem is not None:
             console.print(f"{books.backend} was given up on: {books.problem}", style="red", soft_wrap=True)
 
 
-def _print_advice(console: Console, report: SyncReport, ledger: LedgerFile) -> None:
+def print_stop(console: Console, report: SyncReport) -> None:
+    """Print why a run ended before its end, if it did."""
     if report.stopped is not None:
         console.print(f"Stopped: {report.stopped}", style="red", soft_wrap=True)
+
+
+def print_advice(console: Console, report: SyncReport, ledger: LedgerFile) -> None:
+    """Print why a run ended, and what to do about who is pending or rejected."""
+    print_stop(console, report)
     if report.pending:
         first = "Mend the settings. " if books_exit_code(report) is ExitCode.SETTINGS else ""
         console.print(f"{first}To send who is pending: {ledger.deliver_command()}", soft_wrap=True)

@@ -17,6 +17,7 @@ from .exit_codes import HELP, ExitCode
 from .forget import forget
 from .identify import identify
 from .limits import limits
+from .migrate import migrate
 from .output import talk
 from .rejected import rejected
 from .retry import retry
@@ -63,6 +64,7 @@ app.command(short_help="Send a user, or a file row by row.", epilog=HELP, contex
 )
 app.command(short_help="Tell offline what each vendor would refuse of a file.", epilog=HELP)(check)
 app.command(short_help="Bring every vendor to the state of a file.", epilog=HELP)(sync)
+app.command(short_help="Move users from a vendor or a file to others.", epilog=HELP)(migrate)
 app.command(short_help="Count who is due, held and refused.", epilog=HELP)(status)
 app.command(short_help="Tell why users were refused; write them out.", epilog=HELP)(rejected)
 app.command(short_help="Make refused users due again.", epilog=HELP)(retry)

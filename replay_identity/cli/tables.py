@@ -20,7 +20,11 @@ MOST_LINES: Final = 10
 _TOTALS: Final = ("Accepted", "adjusted", "with loss", "Refused", "Pending", "Skipped")
 _OF_A_RUN: Final = ("Given", "Unchanged", "Rejected", "Requests", "Jobs")
 _OF_A_LEDGER: Final = ("Due", "Held")
-_COUNTS: Final = frozenset({*_TOTALS, *_OF_A_RUN, *_OF_A_LEDGER, "Users", "At most", "Largest"})
+_OF_A_PROPERTY: Final = (
+    *("As is", "Coerced", "Flattened", "Lifted", "Removed", "Warned"),
+    *("Renamed", "Truncated", "Dropped", "Held back"),
+)
+_COUNTS: Final = frozenset({*_TOTALS, *_OF_A_RUN, *_OF_A_LEDGER, *_OF_A_PROPERTY, "Users", "At most", "Largest"})
 
 Cells: TypeAlias = Sequence[str | Text]
 

@@ -1,0 +1,99 @@
+"""Thousands of users moved out of Fullstory by processes that are killed, while both vendors fail now and then."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from replay_identity.emulator import BatchRules, Fault, FullstoryEmulator, LogRocketEmulator, running
+
+# How it was shown on 100,000: REPLAY_IDENTITY_MIGRATION_USERS=100000 pytest tests/migration/test_migration_killed.py
+USERS: Final = int(os.environ.get("REPLAY_IDENTITY_MIGRATION_USERS", "12000"))
+KILLS: Final = 2
+CHILD: Final = Path(__file__).with_name("migrate_in_child.py")
+HEADERS: Final = {"authorization": "Basic na1.emulator"}
+
+
+def item(number: int) -> dict[str, Any]:
+    """Return the user of that *number*: some are anonymous, some have no properties, the others nested ones."""
+    body: dict[str, Any] = {} if number % 50 == 7 else {"uid": f"u{number}"}
+    if number % 10 == 3:
+        return {**body, "display_name": f"User {number}"}
+    company = {"size": number, "since": "2026-11-21", "public": number % 2 == 0}
+    schema = {"properties": {"company.size": "int", "company.since": "date"}}
+    return {**body, "properties": {"plan": f"p{number % 7}", "score": number / 4, "company": company}, "schema": schema}
+
+
+def traits(number: int) -> dict[str, str]:
+    """Return what LogRocket is to hold of the user of that *number*."""
+    if number % 10 == 3:
+        return {}
+    score = f"{number / 4:g}" if number < 1000 else repr(number / 4).removesuffix(".0")
+    company = {"size": str(number), "since": "2026-11-21", "public": "true" if number % 2 == 0 else "false"}
+    plan = "7" if number % 100 == 1 else f"p{number % 7}"
+    return {"plan": plan, "score": score, **{f"company.{name}": value for name, value in company.items()}}
+
+
+def populate(url: str) -> None:
+    """Give Fullstory all users; with every hundredth, a plan was once a text and is a number now."""
+    with httpx.Client(base_url=url, headers=HEADERS, timeout=120.0) as client:
+        for start in range(0, USERS, 10_000):
+            items = [item(number) for number in range(start, min(start + 10_000, USERS))]
+            job = client.post("/v2/users/batch", json={"requests": items}).raise_for_status().json()["job"]["id"]
+            job = quote(job, safe="")
+            while client.get(f"/v2/users/batch/{job}").json()["job"]["status"] == "PROCESSING":
+                time.sleep(0.05)
+        for number in range(1, USERS, 100):
+            body = {"uid": f"u{number}", "properties": {"plan": 7}, "schema": {"properties": {"plan": "int"}}}
+            client.post("/v2/users", json=body).raise_for_status()
+
+
+def run(arguments: list[str], *, seconds: float) -> tuple[bool, bytes]:
+    """Migrate in a process of its own, which is killed after so many *seconds*; tell whether it was, and its output."""
+    with subprocess.Popen([sys.executable, str(CHILD), *arguments], stdout=subprocess.PIPE) as process:
+        try:
+            out, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return True, process.communicate()[0]
+        assert process.returncode == 0
+        return False, out
+
+
+def test_loses_nobody_and_doubles_nobody_though_it_is_killed_twice(tmp_path: Path) -> None:
+    """LogRocket holds exactly the users that Fullstory showed, and the record counts each of them once."""
+    seed = random.SystemRandom().randrange(10**6)
+    dice = random.Random(seed)  # noqa: S311  # Moments of death.
+    fullstory = FullstoryEmulator(page_size=500, batch=BatchRules(job_seconds=0.0))
+    logrocket = LogRocketEmulator()
+    with running(fullstory) as one, running(logrocket) as other:
+        populate(one.url)
+        fullstory.faults.add(Fault(status=429, headers={"retry-after": "0.05"}, times=None, probability=0.05))
+        fullstory.faults.add(Fault(drop="after", times=None, probability=0.02))
+        logrocket.faults.add(Fault(status=503, times=None, probability=0.001))
+        arguments = [str(tmp_path / "ledger.db"), one.url, other.url]
+        kills = sum(run(arguments, seconds=_moment(dice))[0] for _ in range(KILLS))
+        _, out = run(arguments, seconds=600)
+
+    known = [number for number in range(USERS) if number % 50 != 7]
+    report = orjson.loads(out)
+    assert {user.user_id: user.traits for user in logrocket.users.values()} == {f"u{n}": traits(n) for n in known}, seed
+    listed = report["listed"]
+    assert (listed["users"], listed["given"], listed["anonymous"]) == (USERS, len(known), USERS - len(known)), seed
+    assert listed["type_conflicts"] == {"plan": len(range(1, USERS, 100))}, seed
+    assert (report["backends"]["logrocket"]["pending"], report["backends"]["logrocket"]["rejected"]) == (0, 0), seed
+    # Whose answer was not yet written down at a death is sent again: the same PUT, which makes no other user.
+    assert max(logrocket.applied.values()) <= 1 + KILLS, seed
+    assert kills == KILLS, seed
+
+
+def _moment(dice: random.Random) -> float:
+    """Return when to kill a run, in seconds: after it has begun to send, and before it can be done."""
+    return dice.uniform(0.9, 1.5) * max(1.0, USERS / 30_000)
