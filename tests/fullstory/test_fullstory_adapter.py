@@ -379,6 +379,15 @@ def test_a_user_who_does_not_exist_is_none(code: str) -> None:
     assert run(BACKEND.get("u1"), Reply(200, body=b'{"results": [], "total_records": "0"}'))[0] is None
 
 
+def test_an_unknown_page_token_is_not_the_end_of_the_list() -> None:
+    """There may be a million users behind it."""
+    missing = Reply(404, body=error("resource_not_found", "Requested resource does not exist"))
+
+    answer, _ = run(BACKEND.list_page(page_token="old"), missing)
+
+    assert answer == Rejected("fullstory", code="resource_not_found", message="Requested resource does not exist")
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>404</html>", b"{}", b'{"error": "not found"}'])
 def test_a_404_that_is_not_fullstorys_own_is_no_answer(body: bytes) -> None:
     """A wrong address must not pass for a user who is refused or does not exist: the settings are wrong."""
