@@ -1,5 +1,6 @@
 """`replay-identity migrate`: from a vendor or a file to others, with a report."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def test_interrupted_it_says_how_to_go_on(
     put("u1")
 
     def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr("replay_identity.migration.page_reader.PageReader._ask", interrupt)
 
