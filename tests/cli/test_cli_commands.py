@@ -126,7 +126,7 @@ def test_limits_on_batches_are_told_where_a_vendor_takes_them(run: Run) -> None:
     assert ran.code == 0
     assert "fullstory batches" in ran.lines
     assert "users 50,000 users batch-users 7, 8" in ran.lines
-    assert "open_users 500,000 users open-users 5, 9" in ran.lines
+    assert "open_users 500,000 users open-users 7, 11" in ran.lines
     assert "batches" not in run("limits", "logrocket").out
 
 
