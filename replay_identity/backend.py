@@ -171,6 +171,30 @@ class TooLarge:
     backend: str
 
 
+@attrs.frozen
+class Comparison:
+    """How what a vendor holds of one user differs from what it would be sent, by dotted paths and never by values.
+
+    Attributes:
+        backend: Name of the backend.
+        missing: Whether the vendor has no such user.
+        differing: Paths at which the vendor holds another value.
+        absent: Paths at which it holds none.
+        extra: Paths at which it holds a value that the user does not have.
+    """
+
+    backend: str
+    missing: bool = False
+    differing: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+
+    @property
+    def is_same(self) -> bool:
+        """Tell whether the vendor holds the user, and nothing else of them."""
+        return not (self.missing or self.differing or self.absent or self.extra)
+
+
 @runtime_checkable
 class SupportsRead(Protocol):
     """A backend that shows users back."""
@@ -202,6 +226,20 @@ class SupportsExclude(Protocol):
 
     def exclude(self, *, user_id: str | None = None, email: str | None = None) -> Exchange[Outcome]:
         """Have the vendor delete all that it recorded of the user, and record no more of them."""
+        ...
+
+
+@runtime_checkable
+class SupportsCompare(Protocol):
+    """A backend that can tell how what its vendor holds of a user differs from what it would send."""
+
+    @property
+    def compares_by_writing(self) -> bool:
+        """Tell whether the vendor shows a user only in reply to a write, which may create them."""
+        ...
+
+    def compare(self, user: UserTraits, /) -> Exchange[Comparison | Failure]:
+        """Compare what the vendor holds with what `identify` would send for *user*."""
         ...
 
 

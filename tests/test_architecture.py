@@ -30,8 +30,9 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "pacing": {"exchange", "errors"},
     "transport": {"exchange", "forks", "retry", "pacing", "errors", "records"},
     "workers": {"exchange"},
-    "fullstory": {"backend", "fitting", "reading", "masking", "credentials"},
-    "logrocket": {"backend", "fitting", "reading", "masking", "credentials"},
+    "differences": {"backend", "errors", "values"},
+    "fullstory": {"backend", "differences", "fitting", "reading", "masking", "credentials"},
+    "logrocket": {"backend", "differences", "fitting", "reading", "masking", "credentials"},
     "route": {"backend"},
     "guarding": {"exchange", "outcome"},
     "router": {"backend", "route", "guarding", "transport", "outcome", "workers"},
@@ -46,6 +47,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "config": {"plugins", "delivery_options", "errors", "retry"},
     "tally": {"outcome"},
     "check": {"backend", "route", "tally", "sources"},
+    "compare": {"check", "delivery_options", "guarding", "retry", "tally", "transport"},
     # The front door, and the command line, which may use anything public.
     "__init__": {
         "backend",
@@ -60,7 +62,19 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
         "route",
         "router",
     },
-    "cli": {"__init__", "bulk", "check", "config", "emulator", "migration", "plugins", "sources", "tally", "transport"},
+    "cli": {
+        "__init__",
+        "bulk",
+        "check",
+        "compare",
+        "config",
+        "emulator",
+        "migration",
+        "plugins",
+        "sources",
+        "tally",
+        "transport",
+    },
 }
 MAY_USE: Final[Mapping[str, set[str]]] = {
     "exchange": {"attrs", "orjson"},

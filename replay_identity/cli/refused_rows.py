@@ -56,7 +56,7 @@ def writing(path: Path | None) -> Generator[RowsFile]:
         yield RowsFile(sys.stdout.buffer)
         sys.stdout.buffer.flush()
     else:
-        with _new_file(path) as stream:
+        with new_file(path) as stream:
             yield RowsFile(stream)
 
 
@@ -82,7 +82,7 @@ def _plain(value: object) -> Any:  # noqa: ANN401  # What JSON has a type for.
             return None
 
 
-def _new_file(path: Path) -> IO[bytes]:
+def new_file(path: Path) -> IO[bytes]:
     """Open a file that does not exist yet, so that nothing half mended is written over."""
     try:
         return os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")

@@ -7,17 +7,18 @@ from urllib.parse import quote, urlencode
 import attrs
 import orjson
 
-from ..backend import BatchItem, Credentials, JobProgress, Member, Page, Plan, StoredUser, TooLarge
+from ..backend import BatchItem, Comparison, Credentials, JobProgress, Member, Page, Plan, StoredUser, TooLarge
 from ..credentials import check_api_key, check_base_url, check_header
 from ..errors import InvalidTraitsError
 from ..exchange import Exchange, Reply, Request, T
 from ..fitting import Fitting, OnViolation, check_on_violation
 from ..limits import BatchLimits, Limits
 from ..model import UserTraits
-from ..outcome import Accepted, Failure, Outcome, Rejected, Skipped, Unknown
+from ..outcome import Accepted, Failure, Outcome, Rejected, Skipped, Unknown, Violation
 from ..values import checked_id, checked_string
 from . import replies
 from .batch import BATCH, Job
+from .comparing import compared
 from .limits import BATCH_LIMITS, LIMITS
 from .user_filter import EVERYONE, UserFilter
 from .values import dumps
@@ -221,6 +222,26 @@ class Fullstory:
     def delete_by_id(self, vendor_id: str, /) -> Exchange[Outcome]:
         """Ask to delete the user of that Fullstory id with all sessions; as `delete`."""
         return (yield from self._delete(_user_path(vendor_id), vendor_id))
+
+    @property
+    def compares_by_writing(self) -> bool:
+        """Return False: Fullstory shows users without being told anything."""
+        return False
+
+    def compare(self, user: UserTraits, /) -> Exchange[Comparison | Failure]:
+        """Compare the user of that uid with what would be sent; needs an Architect or Admin key."""
+        content, _, fitting = self._word(user)
+        if fitting.violations:
+            return Rejected(self.name, tuple(fitting.violations))
+        if user.user_id is None:
+            return Rejected(self.name, (Violation("user_id", "anonymous-user"),))
+
+        stored = yield from self.get(user.user_id)
+        if stored is None:
+            return Comparison(self.name, missing=True)
+        if not isinstance(stored, StoredUser):
+            return stored
+        return Comparison(self.name, missing=True) if stored.being_deleted else compared(self.name, content, stored)
 
     def verify(self) -> Exchange[Credentials | Failure]:
         """Ask Fullstory whose the key is and what it may do (https://developer.fullstory.com/me/)."""

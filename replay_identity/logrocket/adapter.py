@@ -8,16 +8,17 @@ from urllib.parse import quote
 import attrs
 import orjson
 
-from ..backend import Plan
+from ..backend import Comparison, Plan
 from ..credentials import check_api_key, check_base_url
 from ..errors import ConfigurationError, InvalidTraitsError
 from ..exchange import Exchange, Request
 from ..fitting import Fitting, OnViolation, check_on_violation
 from ..limits import Limits
 from ..model import UserTraits
-from ..outcome import Accepted, Outcome, Rejected, Skipped
+from ..outcome import Accepted, Failure, Outcome, Rejected, Skipped, Unknown
 from ..values import checked_string
 from . import replies
+from .comparing import NOTHING, compared
 from .limits import LIMITS
 from .words import word_user
 
@@ -110,9 +111,7 @@ class LogRocket:
             # What LogRocket makes of an empty object is not documented (our policy "empty-body").
             return Plan(self.name, None)
 
-        url = f"{self._app_url}/users/{_segment(user.user_id or '')}"
-        request = Request("identify", "PUT", url, self._headers, orjson.dumps(body))
-        return Plan(self.name, request, adjustments)
+        return Plan(self.name, self._put("identify", user.user_id or "", orjson.dumps(body)), adjustments)
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
         """Send *user* unless a rule is broken."""
@@ -129,6 +128,28 @@ class LogRocket:
         verified = replies.shows(found, user.user_id, plan.request.body)
         return Accepted(self.name, adjustments=plan.adjustments, verified=verified)
 
+    @property
+    def compares_by_writing(self) -> bool:
+        """Return True: LogRocket shows a user only in reply to a PUT."""
+        return True
+
+    def compare(self, user: UserTraits, /) -> Exchange[Comparison | Failure]:
+        """Compare the user with what would be sent, by a PUT that names no trait.
+
+        It changes none, but a user whom LogRocket does not know may be created, and last seen may move.
+        """
+        plan = self.plan(user)
+        if plan.violations:
+            return Rejected(self.name, plan.violations)
+
+        reply = yield self._put("compare", user.user_id or "", NOTHING)
+        shown = replies.read_user(reply)
+        if shown is None:
+            return replies.read_refusal(self.name, reply, user, self.api_key)
+        if shown["userID"] != user.user_id:
+            return Unknown(self.name, "the vendor shows another user")
+        return compared(self.name, None if plan.request is None else plan.request.body, shown)
+
     def exclude(self, *, user_id: str | None = None, email: str | None = None) -> Exchange[Outcome]:
         """Have LogRocket delete every session of one user **and never record them again**, until `include`.
 
@@ -139,6 +160,9 @@ class LogRocket:
     def include(self, *, user_id: str | None = None, email: str | None = None) -> Exchange[Outcome]:
         """Have LogRocket record an excluded user again; what was deleted stays deleted."""
         return (yield from self._gdpr("inclusion", user_id, email))
+
+    def _put(self, operation: str, user_id: str, body: bytes) -> Request:
+        return Request(operation, "PUT", f"{self._app_url}/users/{_segment(user_id)}", self._headers, body)
 
     def _gdpr(self, action: str, user_id: str | None, email: str | None) -> Exchange[Outcome]:
         given = {"user_id": user_id, "email": email}

@@ -1,0 +1,132 @@
+"""`replay-identity compare`: what differs, without ids and values, and what is asked first."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import pytest
+from cli.running_commands import Run, Vendors, Write
+
+from replay_identity.cli import comparison_tables
+from replay_identity.cli.output import data
+from replay_identity.compare import BackendComparison, ComparisonReport
+
+USERS: Final[list[dict[str, Any]]] = [{"id": "canary-u1", "plan": "canary-pro"}, {"id": "u2", "plan": "canary-pro"}]
+
+
+@pytest.fixture
+def told(run: Run, vendors: Vendors, write: Write) -> Vendors:
+    """Give both vendors, who know two users."""
+    assert run("identify", write(USERS)).code == 0
+    return vendors
+
+
+@pytest.mark.usefixtures("told")
+def test_the_same_is_told_with_0(run: Run, write: Write) -> None:
+    """After stderr says what LogRocket is sent."""
+    ran = run("compare", write(USERS), "--yes")
+
+    assert ran.code == 0
+    assert "fullstory 2 2 0 0 0" in ran.lines
+    assert "logrocket 2 2 0 0 0" in ran.lines
+    assert "empty PUT for each of 2 sampled users" in ran.err
+
+
+@pytest.mark.usefixtures("told")
+def test_differences_are_told_by_path_and_written_with_ids(run: Run, write: Write) -> None:
+    """No value and no id is printed; the file is the owner's alone."""
+    changed = [{"id": "canary-u1", "plan": "canary-team"}, {"id": "canary-u3", "plan": "canary-pro"}, "no user"]
+
+    ran = run("compare", write(changed), "--yes", "--output", "differences.jsonl")
+
+    assert ran.code == 1
+    assert "traits.plan 1 0 0" in ran.lines
+    assert "Not compared, since they are no users: 1 row." in ran.err
+    assert "canary" not in ran.out + ran.err
+    written = Path("differences.jsonl")
+    assert written.stat().st_mode & 0o777 == 0o600
+    lines = sorted((orjson.loads(line) for line in written.read_bytes().splitlines()), key=str)
+    assert {line["user_id"] for line in lines} == {"canary-u1", "canary-u3"}
+    assert b"canary-team" not in written.read_bytes()
+
+
+@pytest.mark.usefixtures("told")
+def test_a_file_that_exists_is_not_written_over(run: Run, write: Write) -> None:
+    """It is wrong usage."""
+    Path("there.jsonl").touch()
+
+    assert run("compare", write(USERS), "--to", "fullstory", "--output", "there.jsonl").code == 2
+
+
+@pytest.mark.usefixtures("told")
+def test_json_is_one_document(run: Run, write: Write) -> None:
+    """Of a sample, which is as large as was asked for."""
+    ran = run("compare", write(USERS), "--to", "fullstory", "--sample", "1", "--seed", "7", "--json")
+
+    assert ran.code == 0
+    assert ran.document["users"] == 1
+    assert ran.document["backends"]["fullstory"]["same"] == 1
+
+
+def test_nobody_there_is_wrong_usage(run: Run, told: Vendors, write: Write) -> None:
+    """The message names both ways out, and nothing is sent."""
+    before = len(told.logrocket.requests), len(told.fullstory.requests)
+
+    ran = run("compare", write(USERS))
+
+    assert ran.code == 2
+    assert "--yes" in ran.err
+    assert "--to" in ran.err
+    assert (len(told.logrocket.requests), len(told.fullstory.requests)) == before
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 1), (b"", 1)])
+def test_a_person_is_asked(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch, answer: bytes, code: int) -> None:
+    """Only a yes goes on."""
+    monkeypatch.setattr("replay_identity.cli.compare._somebody_is_there", lambda: True)
+
+    ran = run("compare", write(USERS), stdin=answer)
+
+    assert ran.code == code
+    assert ("Nothing was sent." in ran.err) == bool(code)
+
+
+@pytest.mark.usefixtures("told")
+def test_a_wrong_key_is_told_with_78(run: Run, write: Write) -> None:
+    """The vendor is not asked about the rest."""
+    ran = run("compare", write(USERS), "--to", "fullstory", env={"FULLSTORY_API_KEY": "na1.wrong"})
+
+    assert ran.code == 78
+    assert "fullstory was not asked about the rest" in ran.out
+
+
+@pytest.mark.usefixtures("vendors")
+def test_a_vendor_that_cannot_be_read_is_told_with_75(run: Run, write: Write) -> None:
+    """Nobody listens there."""
+    settings = "[backends.fullstory]\n[delivery.fullstory]\nwait_initial = 0.001\nwait_max = 0.002\n"
+    Path("replay-identity.toml").write_text(settings, encoding="utf-8")
+    ran = run("compare", write(USERS), env={"FULLSTORY_BASE_URL": "http://127.0.0.1:9"})
+
+    assert ran.code == 75
+
+
+def test_only_the_most_frequent_paths_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The others are counted, and backends that cannot be compared are named."""
+    counts = BackendComparison()
+    counts.extra.update(f"traits.t{number}" for number in range(12))
+
+    comparison_tables.print_comparison(data(), ComparisonReport({"fullstory": counts}, ("acme",)), 1)
+
+    out = capsys.readouterr().out
+    assert "… and 2 more" in out
+    assert "acme has no way to be compared." in out
+
+
+@pytest.mark.usefixtures("vendors")
+def test_differences_need_not_be_written(run: Run, write: Write) -> None:
+    """They are counted all the same."""
+    ran = run("compare", write(USERS), "--to", "fullstory")
+
+    assert ran.code == 1
+    assert "fullstory 2 0 2 0 0" in ran.lines

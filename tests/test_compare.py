@@ -1,0 +1,247 @@
+"""Whether the vendors hold what they should, asked over real HTTP."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from strategies import modest_users, safe_names
+
+from replay_identity import Accepted, DeliveryOptions, Fullstory, LogRocket, Route, UserTraits
+from replay_identity.backend import Comparison, Plan
+from replay_identity.compare import BackendComparison, compare, sample
+from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator, running
+from replay_identity.exchange import Exchange
+from replay_identity.limits import Limits
+from replay_identity.logrocket.limits import LIMITS
+from replay_identity.outcome import Outcome
+from replay_identity.tally import MOST_PATHS, OTHER
+from replay_identity.transport import Transport
+
+HURRIED = DeliveryOptions(connections=4, wait_initial=0.001, wait_max=0.002)
+OPTIONS = {"fullstory": HURRIED, "logrocket": HURRIED}
+
+
+@attrs.frozen
+class Vendors:
+    """Both emulators, and the backends that talk to them."""
+
+    fullstory_emulator: FullstoryEmulator
+    logrocket_emulator: LogRocketEmulator
+    fullstory: Fullstory
+    logrocket: LogRocket
+
+    @property
+    def backends(self) -> tuple[Fullstory, LogRocket]:
+        """Return both backends."""
+        return self.fullstory, self.logrocket
+
+    def identify(self, user: UserTraits) -> None:
+        """Tell both vendors of *user*."""
+        with Transport() as transport:
+            for backend in self.backends:
+                assert isinstance(transport.run(backend.identify(user)), Accepted)
+
+
+@pytest.fixture(scope="module")
+def _served() -> Iterator[Vendors]:
+    fullstory, logrocket = FullstoryEmulator(), LogRocketEmulator()
+    with running(fullstory) as first, running(logrocket) as second:
+        yield Vendors(
+            fullstory,
+            logrocket,
+            Fullstory("na1.emulator", base_url=first.url),
+            LogRocket("acme:shop:emulator", base_url=second.url),
+        )
+
+
+@pytest.fixture
+def vendors(_served: Vendors) -> Vendors:
+    """Give both vendors without users."""
+    _served.fullstory_emulator.reset()
+    _served.logrocket_emulator.reset()
+    return _served
+
+
+@attrs.frozen
+class Faulty:
+    """A backend that cannot be compared, or fails when it is."""
+
+    name: str = "faulty"
+
+    @property
+    def limits(self) -> Limits:
+        """Return any limits."""
+        return LIMITS
+
+    def plan(self, user: UserTraits, /) -> Plan:
+        """Fail."""
+        raise NotImplementedError(user)
+
+    def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
+        """Fail."""
+        raise NotImplementedError(user)
+
+
+@attrs.frozen
+class Raising(Faulty):
+    """A backend whose comparison fails."""
+
+    @property
+    def compares_by_writing(self) -> bool:
+        """Return False."""
+        return False
+
+    def compare(self, user: UserTraits, /) -> Exchange[Comparison]:
+        """Fail, and quote the user."""
+        raise KeyError(user.user_id)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(user=modest_users())
+def test_who_was_identified_is_the_same_and_stays_so(vendors: Vendors, user: UserTraits) -> None:
+    """Nothing differs, nothing is written to Fullstory, and no trait changes at LogRocket."""
+    vendors.fullstory_emulator.reset()
+    vendors.logrocket_emulator.reset()
+    vendors.identify(user)
+    told = len(vendors.fullstory_emulator.requests)
+    before = {name: held.as_json() for name, held in vendors.logrocket_emulator.users.items()}
+
+    reports = [compare([user], vendors.backends, options=OPTIONS) for _ in range(2)]
+
+    for report in reports:
+        assert report.is_same
+        assert [(backend.compared, backend.same) for backend in report.backends.values()] == [(1, 1), (1, 1)]
+    assert {request.method for request in vendors.fullstory_emulator.requests[told:]} == {"GET"}
+    assert {name: held.as_json() for name, held in vendors.logrocket_emulator.users.items()} == before
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(user=modest_users(), name=safe_names())
+def test_one_changed_trait_is_told_as_that(vendors: Vendors, user: UserTraits, name: str) -> None:
+    """At both vendors, and by its path alone."""
+    vendors.fullstory_emulator.reset()
+    vendors.logrocket_emulator.reset()
+    vendors.identify(attrs.evolve(user, traits={**user.traits, name: "as it was"}))
+    found: list[Comparison] = []
+
+    compare(
+        [attrs.evolve(user, traits={**user.traits, name: "as it is"})],
+        vendors.backends,
+        options=OPTIONS,
+        on_difference=lambda _, comparison: found.append(comparison),
+    )
+
+    assert sorted(found, key=lambda comparison: comparison.backend) == [
+        Comparison("fullstory", differing=(f"traits.{name}",)),
+        Comparison("logrocket", differing=(f"traits.{name}",)),
+    ]
+
+
+def test_many_users_are_counted(vendors: Vendors) -> None:
+    """By what is wrong with them, and by path; each answer is told."""
+    users = [UserTraits(f"u{number}", traits={"plan": "pro"}) for number in range(20)]
+    for user in users[:10]:
+        vendors.identify(user)
+    answers: list[None] = []
+    changed = [attrs.evolve(users[0], traits={"plan": "free", "seats": 1}), *users[1:]]
+
+    report = compare(changed, vendors.backends, options=OPTIONS, on_answer=lambda: answers.append(None))
+
+    assert not report.is_same
+    assert len(answers) == 40
+    for backend in report.backends.values():
+        assert (backend.compared, backend.same, backend.missing, backend.different) == (20, 9, 10, 1)
+        assert backend.differing == {"traits.plan": 1}
+        assert backend.absent == {"traits.seats": 1}
+    assert report.as_dict()["backends"]["fullstory"]["differing"] == {"traits.plan": 1}
+
+
+def test_what_a_route_keeps_away_is_not_compared(vendors: Vendors) -> None:
+    """A user whom it keeps away is skipped."""
+    user = UserTraits("u1", traits={"plan": "pro", "secret": "x"})
+    vendors.identify(UserTraits("u1", traits={"plan": "pro"}))
+    routes = [Route(vendors.fullstory, exclude={"secret"}), Route(vendors.logrocket, when=lambda _: False)]
+
+    report = compare([user], routes)
+
+    assert report.backends["fullstory"].same == 1
+    assert report.backends["logrocket"].unanswered.skipped == 1
+
+
+def test_one_backends_failure_hides_no_answer_of_another(vendors: Vendors) -> None:
+    """A wrong key ends the asking there; a bug is counted."""
+    users = [UserTraits(f"u{number}") for number in range(30)]
+    wrong = Fullstory("na1.wrong", base_url=vendors.fullstory.base_url)
+
+    report = compare(users, [wrong, vendors.logrocket, Raising("raising"), Faulty()], options=OPTIONS)
+
+    assert report.backends["fullstory"].problem is not None
+    assert 1 <= report.backends["fullstory"].unanswered.outcomes["Misconfigured"] < 30
+    assert report.backends["logrocket"].compared == 30
+    assert report.backends["raising"].unanswered.outcomes == {"Broken": 30}
+    assert report.unsupported == ("faulty",)
+
+
+def test_a_passing_failure_is_tried_again(vendors: Vendors) -> None:
+    """A user is compared once the vendor answers."""
+    vendors.identify(UserTraits("u1", name="Ada"))
+    vendors.fullstory_emulator.faults.add(Fault(status=503, times=2))
+
+    report = compare([UserTraits("u1", name="Ada")], [vendors.fullstory], options={"fullstory": HURRIED})
+
+    assert report.backends["fullstory"].same == 1
+
+
+def test_a_vendor_that_only_fails_is_given_up_on(vendors: Vendors) -> None:
+    """After the patience that was asked for."""
+    vendors.fullstory_emulator.faults.add(Fault(status=503, times=100_000))
+    options = attrs.evolve(HURRIED, patience=0.05)
+    users = (UserTraits(f"u{number}") for number in range(2_000))
+
+    report = compare(users, [vendors.fullstory], options={"fullstory": options})
+
+    assert (report.backends["fullstory"].problem or "").startswith("nothing but failures for 0.05 s")
+
+
+def test_a_path_is_counted_once_for_each_user() -> None:
+    """However often it has been met."""
+    counts = BackendComparison()
+
+    for _ in range(2):
+        counts.add(Comparison("b", absent=("traits.plan",)))
+
+    assert counts.absent == {"traits.plan": 2}
+
+
+def test_paths_without_end_are_counted_together() -> None:
+    """Users bring the names of traits."""
+    counts = BackendComparison()
+
+    counts.add(Comparison("b", extra=tuple(f"traits.t{number}" for number in range(MOST_PATHS + 5))))
+
+    assert len(counts.extra) == MOST_PATHS + 1
+    assert counts.extra[OTHER] == 1
+
+
+@given(st.integers(0, 30), st.integers(1, 10), st.integers())
+def test_a_sample_is_of_the_users_and_the_same_for_one_seed(size: int, count: int, seed: int) -> None:
+    """Each user at most once, as many as asked for if there are so many."""
+    users = [UserTraits(f"u{number}") for number in range(size)]
+
+    chosen = sample(users, count, seed=seed)
+
+    assert len(chosen) == len({user.user_id for user in chosen}) == min(size, count)
+    assert chosen == sample(iter(users), count, seed=seed)
+
+
+def test_a_sample_is_uniform() -> None:
+    """Each of ten users is in about half of the samples of five."""
+    users = [UserTraits(f"u{number}") for number in range(10)]
+
+    counts = Counter(user.user_id for seed in range(1000) for user in sample(users, 5, seed=seed))
+
+    assert len(counts) == 10
+    assert all(400 < count < 600 for count in counts.values())
