@@ -17,6 +17,7 @@ from .emulate import emulate
 from .exit_codes import HELP, ExitCode
 from .forget import forget
 from .identify import identify
+from .infer import infer
 from .limits import limits
 from .migrate import migrate
 from .output import talk
@@ -65,6 +66,7 @@ app.command(short_help="Send a user, or a file row by row.", epilog=HELP, contex
 )
 app.command(short_help="Tell offline what each vendor would refuse of a file.", epilog=HELP)(check)
 app.command(short_help="Compare what the vendors hold with a file.", epilog=HELP)(compare)
+app.command(short_help="Find the types in a file; write a mapping.", epilog=HELP)(infer)
 app.command(short_help="Bring every vendor to the state of a file.", epilog=HELP)(sync)
 app.command(short_help="Move users from a vendor or a file to others.", epilog=HELP)(migrate)
 app.command(short_help="Count who is due, held and refused.", epilog=HELP)(status)

@@ -16,15 +16,20 @@ _NO_DATABASE: Final = frozenset({"-", ":memory:"})
 
 
 def file_rows(
-    file: Path, file_format: FileFormat | None, mapping: Path | None, sql: str | None
+    file: Path, file_format: FileFormat | None, mapping: Path | None, sql: str | None, *, anonymous: bool = False
 ) -> Iterator[Row | BadRow]:
-    """Return the rows of *file*, or of the query *sql* on it."""
+    """Return the rows of *file*, or of the query *sql* on it, with *anonymous* users if these are wanted."""
     row_mapping = None if mapping is None else load_mapping(mapping)
     if sql is None:
-        return read_users(file, format=None if file_format is None else file_format.value, mapping=row_mapping)
+        return read_users(
+            file,
+            format=None if file_format is None else file_format.value,
+            anonymous=anonymous,
+            mapping=row_mapping,
+        )
     if file_format is not None:
         raise typer.BadParameter("a query needs no format", param_hint="--format, --sql")
-    return read_query(sql, None if str(file) in _NO_DATABASE else file, mapping=row_mapping)
+    return read_query(sql, None if str(file) in _NO_DATABASE else file, anonymous=anonymous, mapping=row_mapping)
 
 
 def begun(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:

@@ -1,0 +1,95 @@
+"""`replay-identity infer`."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import attrs
+import typer
+from rich.console import Console
+
+from ..errors import printable
+from ..mapping import Inference, mapping_text
+from ..sources import BadRow, Row, infer_mapping
+from . import options
+from .exit_codes import ExitCode
+from .file_rows import file_rows
+from .output import print_json, talk
+from .progress import progress
+from .refused_rows import new_file
+from .survey import MOST_BAD_ROWS
+from .tables import new_table, print_bad_rows, print_table
+
+_STDOUT: Final = Path("-")
+
+
+@attrs.define
+class _BadRows:
+    count: int = 0
+    first: list[BadRow] = attrs.field(factory=list[BadRow])
+
+    def add(self, row: BadRow) -> None:
+        self.count += 1
+        if self.count <= MOST_BAD_ROWS:
+            self.first.append(row)
+
+
+def infer(
+    file: options.SourceArgument,
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", help="Write the mapping to a new file instead of stdout.", show_default=False)
+    ] = _STDOUT,
+    format: options.FormatOption = None,  # noqa: A002  # The option's name.
+    sql: options.SqlOption = None,
+    json: options.JsonOption = False,
+) -> None:
+    """Find the types of the traits in FILE, where all are texts, and write the mapping that gives them back."""
+    if output != _STDOUT and output.exists():
+        raise typer.BadParameter("the file exists; name a new one", param_hint="--output")
+    bad_rows = _BadRows()
+    with progress("read") as advance:
+        rows = file_rows(file, format, None, sql, anonymous=True)
+        inference = infer_mapping(_watched(rows, bad_rows, advance))
+    notes = {path: str(found) for path, found in inference.properties.items()}
+    text = mapping_text(inference.mapping(), notes)
+    if output != _STDOUT:
+        with new_file(output) as stream:
+            stream.write(text.encode())
+    elif not json:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    if json:
+        print_json(_as_dict(inference, bad_rows, text))
+    else:
+        _print_findings(talk(), inference)
+        print_bad_rows(talk(), bad_rows.first, bad_rows.count)
+    raise typer.Exit(ExitCode.REFUSED if bad_rows.count else ExitCode.OK)
+
+
+def _watched(rows: Iterable[Row | BadRow], bad_rows: _BadRows, advance: Callable[[], None]) -> Iterator[Row | BadRow]:
+    for row in rows:
+        advance()
+        if isinstance(row, BadRow):
+            bad_rows.add(row)
+        yield row
+
+
+def _print_findings(console: Console, inference: Inference) -> None:
+    table = new_table("", "Field", "Users", "Cast", "Not taken")
+    for path, found in inference.properties.items():
+        table.add_row(printable(path), f"{found.users:,}", found.cast, found.doubts)
+    print_table(console, table)
+    if inference.unknown:
+        console.print(f"{inference.unknown:,} values of further fields were not looked at.")
+
+
+def _as_dict(inference: Inference, bad_rows: _BadRows, text: str) -> dict[str, Any]:
+    return {
+        "fields": [{"path": printable(path), **attrs.asdict(found)} for path, found in inference.properties.items()],
+        "unknown": inference.unknown,
+        "mapping": text,
+        "bad_row_count": bad_rows.count,
+        "bad_rows": [attrs.asdict(row) for row in bad_rows.first],
+    }

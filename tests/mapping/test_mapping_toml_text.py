@@ -1,0 +1,86 @@
+"""A mapping written as TOML."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import get_args
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from replay_identity import ConfigurationError
+from replay_identity.mapping import Cast, FieldRule, RowMapping, load_mapping, mapping_text
+from replay_identity.mapping.rules import Null
+
+SCALARS = (
+    st.text()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.dates()
+    | st.datetimes(timezones=st.just(UTC))
+)
+DEFAULTS = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(), SCALARS, max_size=3)
+PATHS = st.text(min_size=1).filter(lambda path: all(path.split(".")))
+RULES = st.one_of(
+    st.just(FieldRule(drop=True)),
+    st.builds(FieldRule, cast=st.sampled_from(get_args(Cast)), null=st.sampled_from(["inherit", "absent", "remove"])),
+    st.builds(FieldRule, default=DEFAULTS),
+    st.builds(FieldRule, rename=PATHS),
+)
+
+
+def read_back(text: str) -> RowMapping:
+    """Return the mapping that *text* in a file is."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "mapping.toml"
+        path.write_text(text, encoding="utf-8", newline="")
+        return load_mapping(path)
+
+
+@given(
+    fields=st.dictionaries(PATHS, RULES, max_size=4),
+    user_id=st.none() | PATHS,
+    null=st.sampled_from(["absent", "remove"]),
+    timezone=st.sampled_from([None, "UTC", "Europe/Berlin"]),
+)
+def test_is_read_back_as_it_was(
+    fields: dict[str, FieldRule], user_id: str | None, null: Null, timezone: str | None
+) -> None:
+    """Whatever the names and the defaults are, the file says the same mapping."""
+    try:
+        mapping = RowMapping(user_id=user_id, null=null, timezone=timezone, fields=fields)
+    except ConfigurationError:
+        assume(False)  # noqa: FBT003  # A contradiction is no mapping.
+        raise
+
+    assert read_back(mapping_text(mapping, dict.fromkeys(fields, "1 user"))) == mapping
+
+
+def test_reads_well() -> None:
+    """Only what is said stands there, and a note above its field."""
+    mapping = RowMapping(user_id="id", fields={"seats": FieldRule(cast="int"), "a.b": FieldRule()})
+
+    assert mapping_text(mapping, {"seats": "2 users"}) == (
+        'user_id = "id"\n\n# 2 users\n[fields."seats"]\ncast = "int"\n\n[fields."a.b"]\n'
+    )
+
+
+def test_writes_moments_and_days() -> None:
+    """TOML has both; what has no zone stays without one."""
+    default = [date(2026, 11, 21), datetime(2026, 11, 21, 8)]  # noqa: DTZ001
+    mapping = RowMapping(timezone="UTC", fields={"seen": FieldRule(cast="dates", default=default)})
+
+    assert read_back(mapping_text(mapping)) == mapping
+
+
+def test_refuses_a_default_that_toml_does_not_have() -> None:
+    """A decimal would come back as another number."""
+    mapping = RowMapping(fields={"price": FieldRule(default=Decimal("1.10"))})
+
+    with pytest.raises(ConfigurationError) as caught:
+        mapping_text(mapping)
+
+    assert str(caught.value) == "fields.price.default: is of a type that TOML does not have"
