@@ -90,9 +90,7 @@ def test_nobody_to_move_is_told(vendors: Vendors, run: Run) -> None:
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, 78), (400, 2)])
-def test_what_cannot_be_read_has_an_exit_code(
-    vendors: Vendors, put: Any, run: Run, status: int, code: int
-) -> None:
+def test_what_cannot_be_read_has_an_exit_code(vendors: Vendors, put: Any, run: Run, status: int, code: int) -> None:
     """Wrong settings, and what is no trouble of ours or of the weather."""
     put("u1", properties={"plan": "pro"})
     vendors.fullstory.faults.add(Fault(status=status, method="GET"))
