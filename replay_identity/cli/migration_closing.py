@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from ..migration import Listed, MigrationReport
+from ..migration.html_page import html_page
 from ..outcome import Misconfigured
 from .closing import print_advice, print_books, print_effort, print_problems, print_stop, rows_read
 from .exit_codes import ExitCode, books_exit_code
@@ -99,8 +100,6 @@ def _print_conflicts(console: Console, source: str, conflicts: Mapping[str, int]
 
 
 def _write_page(report: MigrationReport, path: Path) -> None:
-    from ..migration.html_page import html_page  # noqa: PLC0415
-
     try:
         path.write_text(html_page(report), encoding="utf-8")
     except OSError as error:

@@ -1,0 +1,55 @@
+"""Reports of migrations, built by hand."""
+
+from collections import Counter
+from datetime import date
+from typing import Any
+
+from replay_identity import Fullstory, LogRocket, Route
+from replay_identity.bulk import Effort, SyncReport
+from replay_identity.bulk.books import Books
+from replay_identity.ledger import PutCounts
+from replay_identity.limits import Limit, Unit
+from replay_identity.migration import Listed, MigrationReport
+from replay_identity.migration.fidelity import BackendFidelity, Fidelity, PropertyFidelity
+from replay_identity.tally import BackendTally
+
+MOST_NAMES = Limit(
+    maximum=500, unit=Unit.TRAITS, source="https://acme.example/limits", read_on=date(2026, 11, 21), rule="names"
+)
+EFFORT = {"acme": Effort(1200, 30, 7300.0)}
+SCRIPT = "<script>alert(1)</script>"
+
+
+def counted(**changes: Any) -> BackendFidelity:
+    """Return what becomes of properties at one vendor."""
+    properties = {
+        "traits.plan": PropertyFidelity(users=99_000, as_is=98_412, held_back=588),
+        "traits.bio": PropertyFidelity(users=5000, as_is=4000, lossy=412, refused=588, truncated=412, coerced=3),
+        "traits.company.size": PropertyFidelity(users=9000, lossless=9000, flattened=9000, coerced=9000),
+        f"traits.{SCRIPT}": PropertyFidelity(users=7, lossy=7, dropped=7),
+    }
+    defaults: dict[str, Any] = {
+        "users": 99_000,
+        "sent": 98_412,
+        "refused": 588,
+        "properties": properties,
+        "collisions": Counter({"traits.size_int": 4, "traits.b": 9}),
+        "sent_names": {f"n{number}" for number in range(450)},
+        "most_unique": MOST_NAMES,
+    }
+    return BackendFidelity(**{**defaults, **changes})
+
+
+def report(fidelity: BackendFidelity | None = None, **changes: Any) -> MigrationReport:
+    """Return the report of a migration to acme."""
+    fidelity = fidelity or counted()
+    is_limited = fidelity.most_unique is not None
+    acme = Fullstory("na1.test", name="acme") if is_limited else LogRocket("a:b:c", name="acme")
+    record = Fidelity.from_dict({"acme": fidelity.as_dict()}, [Route(acme)])
+    tally = BackendTally(outcomes=Counter(Accepted=98_000, Rejected=500))
+    books = Books("acme", put=PutCounts(due=98_600, unchanged=312, refused=88), tally=tally, pending=100)
+    listed = Listed(
+        users=100_000, given=99_000, anonymous=700, being_deleted=200, unusable=100, type_conflicts={"a": 2}
+    )
+    defaults: dict[str, Any] = {"listed": listed, "run": SyncReport(rows=99_000, books=(books,))}
+    return MigrationReport("old", fidelity=record, **{**defaults, **changes})

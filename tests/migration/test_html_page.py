@@ -1,0 +1,249 @@
+"""The page of a migration, as text."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from migration.pages import EFFORT, SCRIPT, counted, report
+
+from replay_identity.bulk import Effort, SyncReport
+from replay_identity.bulk.books import Books
+from replay_identity.migration import Listed, MigrationReport
+from replay_identity.migration.fidelity import PropertyFidelity
+from replay_identity.migration.html_markup import element
+from replay_identity.migration.html_page import html_page
+from replay_identity.migration.html_properties import MOST_PROPERTIES, counts_table
+from replay_identity.outcome import Unavailable
+from replay_identity.tally import MOST_PATHS
+
+
+class Words(HTMLParser):
+    """The text of a page, and its tags."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take note of a tag."""
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        """Take note of a text."""
+        self.text.append(data)
+
+
+def parsed(page: str) -> Words:
+    """Return the page as a reader of HTML has it."""
+    words = Words()
+    words.feed(page)
+    words.close()
+    return words
+
+
+def text(page: MigrationReport) -> str:
+    """Return what a reader sees of a report."""
+    return re.sub(r"\s+", " ", " ".join(parsed(html_page(page)).text))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, "acme is up to date with 98,312 of 99,000 users, 100 are still to be sent; 2 properties lose something."),
+        ({"effort": EFFORT}, "acme would get 98,412 of 99,000 users; 2 properties would lose something."),
+        ({"run": SyncReport()}, "acme was sent nothing."),
+    ],
+)
+def test_says_in_one_sentence_what_became_of_a_vendor(changes: dict[str, Any], sentence: str) -> None:
+    """Of a rehearsal by the limits, of a run by the books."""
+    assert sentence in text(report(**changes))
+
+
+@pytest.mark.parametrize(
+    ("lossy", "effort", "words"),
+    [
+        (0, None, "no property loses anything"),
+        (1, None, "1 property loses something"),
+        (0, EFFORT, "no property would lose anything"),
+        (1, EFFORT, "1 property would lose something"),
+    ],
+)
+def test_counts_the_properties_that_lose_something(lossy: int, effort: dict[str, Effort] | None, words: str) -> None:
+    """In grammatical sentences."""
+    fidelity = counted(properties={"traits.a": PropertyFidelity(users=1, lossy=lossy, as_is=1 - lossy)})
+
+    assert words in text(report(fidelity, effort=effort))
+
+
+def test_is_up_to_date_with_one_user() -> None:
+    """Nothing is pending."""
+    run = SyncReport(books=(Books("acme", carried=1),))
+
+    assert "acme is up to date with 0 of 1 user;" in text(report(run=run))
+
+
+def test_tells_a_rehearsal_from_what_happened() -> None:
+    """In the first line after the day."""
+    assert "This is what happened." in text(report())
+    assert "This is a rehearsal: nothing was sent" in text(report(effort=EFFORT))
+
+
+def test_keeps_the_words_of_a_vendor_out() -> None:
+    """They may quote a user; the page only says that something went wrong."""
+    run = SyncReport(stopped="secret", books=(Books("acme", problem="secret"),))
+
+    page = html_page(report(run=run, failure=Unavailable("old", "secret")))
+
+    assert "secret" not in page
+    assert "not all users were read" in page
+    assert "The vendor was given up on." in page
+
+
+@pytest.mark.parametrize(
+    ("effort", "sentence"),
+    [
+        (Effort(1200, 30, 7300.0), "at least 1,200 requests for 30 batches: about 2 hours at the quota."),
+        (Effort(12, 0, None), "at least 12 requests."),
+        (Effort(12, 0, 0.1), "at least 12 requests: about 1 s at the quota."),
+    ],
+)
+def test_says_how_long_it_would_take(effort: Effort, sentence: str) -> None:
+    """As far as it is known."""
+    assert sentence in text(report(effort={"acme": effort}))
+
+
+def test_counts_who_was_read() -> None:
+    """Each kind that there is."""
+    seen = text(report())
+
+    assert "old showed 100,000 users." in seen
+    assert "99,000 taken in" in seen
+    assert "700 anonymous (without an id" in seen
+    assert "Properties that old has seen with several types" in seen
+
+
+@pytest.mark.parametrize(("restarts", "times"), [(1, "once"), (2, "2 times")])
+def test_tells_that_the_reading_began_anew(restarts: int, times: str) -> None:
+    """And what earlier runs have read."""
+    seen = text(report(listed=Listed(users=3, given=3, earlier=2, restarts=restarts)))
+
+    assert f"began anew {times}" in seen
+    assert "3 users, 2 of them to earlier runs." in seen
+
+
+@pytest.mark.parametrize(("rows", "words"), [(1, "old has 1 row."), (2000, "old has 2,000 rows.")])
+def test_counts_the_rows_of_a_file(rows: int, words: str) -> None:
+    """Where the source is no vendor."""
+    assert words in text(report(listed=None, run=SyncReport(rows=rows, bad_row_count=1)))
+
+
+def test_shows_the_worst_property_first() -> None:
+    """What does not arrive comes before what is changed, and that before what passes as it is."""
+    page = html_page(report())
+
+    found = re.findall(r'<th scope="row">(traits\.[^<]*)</th><td class="count">', page)
+
+    assert found[:4] == [
+        "traits.bio",
+        "traits.&lt;script&gt;alert(1)&lt;/script&gt;",
+        "traits.company.size",
+        "traits.plan",
+    ]
+
+
+def test_tells_how_values_are_changed() -> None:
+    """By the words that are explained at the end."""
+    assert "Changes: 3 coerced, 412 truncated" in text(report())
+
+
+def test_leaves_out_the_least_bad_of_many_properties() -> None:
+    """And says how many."""
+    many = {f"traits.p{number}": PropertyFidelity(users=1, as_is=1) for number in range(MOST_PROPERTIES + 3)}
+
+    page = html_page(report(counted(properties=many, collisions={})))
+
+    assert page.count('<th scope="row">traits.p') == MOST_PROPERTIES
+    assert "… and 3 more" in page
+
+
+def test_one_property_and_none() -> None:
+    """Are told in words."""
+    assert "1 property 1" not in text(report(counted(properties={}, collisions={})))
+    assert "No user had any." in text(report(counted(properties={}, collisions={})))
+
+
+def test_shows_the_most_frequent_collision_first() -> None:
+    """Under a title, and nothing at all where there is none."""
+    seen = text(report())
+
+    assert seen.index("traits.b") < seen.index("traits.size_int")
+    assert list(counts_table({}, "title")) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence", "level"),
+    [
+        (400, "400 of at most 500 names.", "as-is"),
+        (450, "450 of at most 500 names.", "lossy"),
+        (501, "501 of at most 500 names. That is too many.", "refused"),
+        (MOST_PATHS, "at least 1,000 of at most 500 names.", "refused"),
+    ],
+)
+def test_measures_the_names_against_the_limit(names: int, sentence: str, level: str) -> None:
+    """The gauge warns before it is full, and is never more than full."""
+    page = html_page(report(counted(sent_names={f"{number}" for number in range(names)})))
+
+    width = min(100, names / 5)
+    assert sentence in page
+    assert f'aria-label="names of properties"><span class="piece {level}" style="width:{width:.3f}%">' in page
+
+
+def test_without_a_limit_there_is_no_gauge() -> None:
+    """The vendor does not say."""
+    page = html_page(report(counted(most_unique=None)))
+
+    assert "We know of no limit." in page
+    assert 'role="meter"' not in page
+
+
+def test_carries_the_day_in_utc() -> None:
+    """Of the clock that is handed in."""
+    assert "Report of 1970-01-02 (UTC)" in html_page(report(), clock=lambda: 86_400.0)
+
+
+@given(st.text(), st.text())
+def test_no_name_breaks_out_of_the_page(path: str, source: str) -> None:
+    """Whatever properties and files are called, the tags are the same, and there is no script."""
+    harmless = report(counted(properties={"a": PropertyFidelity(users=1, lossy=1)}, collisions={"a": 1}))
+    harmful = report(counted(properties={path: PropertyFidelity(users=1, lossy=1)}, collisions={path: 1}))
+
+    page = html_page(attrs.evolve(harmful, source=source))
+
+    assert parsed(page).tags == parsed(html_page(harmless)).tags
+    assert page.encode()
+
+
+@given(st.text(st.characters(exclude_characters="\r\0", exclude_categories=["Cs"])))
+def test_text_comes_back_as_it_was(content: str) -> None:
+    """In an element and in an attribute."""
+    words = parsed(element("p", content, title=content))
+
+    assert "".join(words.text) == content
+    assert words.attributes == [("title", content)]
+
+
+def test_asks_nobody_for_anything() -> None:
+    """No script, no address, and a policy that would forbid both."""
+    page = html_page(report())
+
+    assert "script" not in parsed(page).tags
+    assert not re.search(r"(?:src|href)=|url\(|@import|https?:", page)
+    assert "default-src &#x27;none&#x27;" in page
+    assert SCRIPT not in page
