@@ -224,11 +224,6 @@ class Fidelity:
         self._shapes = {route.name: Counter() for route in self.routes}
 
     @classmethod
-    def to(cls, routes: Sequence[Route]) -> Self:
-        """Return an empty count for these *routes*."""
-        return cls(routes)
-
-    @classmethod
     def from_dict(cls, document: Mapping[str, Any], routes: Sequence[Route]) -> Self:
         """Return the count that `as_dict` was asked for, of those of its vendors to whom there are *routes*."""
         fidelity = cls(routes)

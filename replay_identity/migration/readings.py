@@ -85,7 +85,7 @@ class FileSource:
 
     def open(self, routes: Sequence[Route], ledger: Ledger | None) -> "FileReading":  # noqa: ARG002  # As `Source`.
         """Begin to read."""
-        return FileReading(self.users, Fidelity.to(routes))
+        return FileReading(self.users, Fidelity(routes))
 
 
 @attrs.define(eq=False)

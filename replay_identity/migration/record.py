@@ -59,7 +59,7 @@ class Record:
     @classmethod
     def to(cls, routes: Sequence[Route]) -> Self:
         """Return an empty record of users for these *routes*."""
-        return cls(Fidelity.to(routes))
+        return cls(Fidelity(routes))
 
     @classmethod
     def of_json(cls, content: bytes, routes: Sequence[Route]) -> Self:

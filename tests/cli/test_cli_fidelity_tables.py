@@ -14,7 +14,7 @@ ROUTES = [Route(Fullstory("na1.test", on_violation="adapt")), Route(LogRocket("a
 
 def printed(*traits: dict[str, Any], most: int = 10) -> list[str]:
     """Return the lines printed about users with these *traits*."""
-    fidelity = Fidelity.to(ROUTES)
+    fidelity = Fidelity(ROUTES)
     for number, one in enumerate(traits):
         fidelity.add(UserTraits(f"u{number}", traits=one))
     console = Console(file=io.StringIO(), width=80)

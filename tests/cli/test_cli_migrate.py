@@ -1,6 +1,7 @@
 """`replay-identity migrate`: from a vendor or a file to others, with a report."""
 
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,10 @@ import httpx
 import pytest
 from cli.running_commands import Run, Vendors, Write
 
+from replay_identity.bulk import SyncReport
 from replay_identity.emulator import Fault
+from replay_identity.migration import MigrationReport
+from replay_identity.migration.fidelity import Fidelity
 
 
 @pytest.fixture
@@ -79,6 +83,17 @@ def test_tells_conflicts_and_unusable_users(put: Any, run: Run) -> None:
     assert "fullstory showed 1 user: 1 unusable." in ran.lines
     assert "fullstory has seen with several types" in ran.lines
     assert "… and 2 more" in ran.lines
+
+
+def test_the_properties_with_several_types_are_few(put: Any, run: Run) -> None:
+    """All of them are named."""
+    put("u1", properties={"seats": 3})
+    put("u1", properties={"seats": "many"})
+
+    ran = run("migrate", "--from", "fullstory", "--ledger", "l.db")
+
+    assert "seats 1" in ran.lines
+    assert "more" not in ran.out
 
 
 def test_nobody_to_move_is_told(vendors: Vendors, run: Run) -> None:
@@ -177,7 +192,26 @@ def test_wrong_usage_is_told(run: Run, arguments: tuple[str, ...], said: str) ->
     assert not Path("l.db").exists()
 
 
-def test_interrupted_it_says_how_to_go_on(
+@pytest.mark.usefixtures("vendors")
+def test_interrupted_while_it_sends_it_prints_the_books(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run comes to its end in good order, and returns."""
+
+    def interrupted(*_: Any, **__: Any) -> MigrationReport:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        return MigrationReport("users.jsonl", None, Fidelity(()), SyncReport())
+
+    monkeypatch.setattr("replay_identity.migration.migrate", interrupted)
+
+    ran = run("migrate", "--from", write([{"id": "u1"}]), "--ledger", "l.db")
+
+    assert ran.code == 143
+    assert "Interrupted. Nothing is lost: run the same command again." in ran.err
+
+
+def test_interrupted_while_it_reads_it_says_how_to_go_on(
     vendors: Vendors, put: Any, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ctrl-C ends it in good order."""
