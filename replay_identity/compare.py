@@ -130,6 +130,7 @@ def compare(  # Two to give, and one for each thing that may be set or listened 
     targets: Iterable[Target],
     *,
     options: Mapping[str, DeliveryOptions] | None = None,
+    ignore_extra: bool = False,
     on_difference: OnDifference | None = None,
     on_answer: OnAnswer | None = None,
     sender: Callable[[int], ManySender] = many_sender,
@@ -140,6 +141,7 @@ def compare(  # Two to give, and one for each thing that may be set or listened 
         users: What the vendors should hold.
         targets: Backends, or routes to them; their names must differ. What a route keeps away is not compared.
         options: How fast and how patiently, by name of the backend.
+        ignore_extra: Whether what a vendor holds beyond what it should is no difference.
         on_difference: Is told each user who differs at a vendor, and how.
         on_answer: Is called once for each user and backend.
         sender: Makes what sends so many requests at once.
@@ -156,7 +158,8 @@ def compare(  # Two to give, and one for each thing that may be set or listened 
             chosen = (options or {}).get(route.name) or DeliveryOptions()
             transport = _transport(sender(chosen.connections), chosen)
             stack.callback(transport.close)
-            readings.append(_Reading(route, own_users, transport, chosen.patience, on_difference, on_answer))
+            reading = _Reading(route, own_users, transport, chosen.patience, ignore_extra, on_difference, on_answer)
+            readings.append(reading)
         while busy := [reading for reading in readings if reading.go_on()]:
             for reading in busy:
                 reading.transport.advance(_TICK)
@@ -178,6 +181,7 @@ class _Reading:
     users: Iterator[UserTraits]
     transport: ManyTransport
     patience: float
+    ignore_extra: bool
     on_difference: OnDifference | None
     on_answer: OnAnswer | None
     counts: BackendComparison = attrs.field(init=False, factory=BackendComparison)
@@ -199,6 +203,8 @@ class _Reading:
             if isinstance(answer, Misconfigured):
                 self._give_up(explain(answer))
             return
+        if self.ignore_extra:
+            answer = attrs.evolve(answer, extra=())
         self.counts.add(answer)
         if self.on_difference is not None and not answer.is_same:
             self.on_difference(user, answer)

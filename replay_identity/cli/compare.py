@@ -1,8 +1,7 @@
 """`replay-identity compare`."""
 
-import sys
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Annotated, Final
 
@@ -10,32 +9,46 @@ import attrs
 import orjson
 import typer
 
-from ..backend import Comparison, SupportsCompare
+from ..backend import Comparison, SupportsCompare, SupportsRead
 from ..compare import ComparisonReport
 from ..compare import compare as compare_everywhere
 from ..compare import sample as sample_of
 from ..config import Settings
+from ..errors import SourceError
+from ..migration import Source
 from ..model import UserTraits
 from ..outcome import Misconfigured
-from ..sources import BadRow, Row
+from ..sources import Row
 from . import options
+from .asking import go_on_only_with_a_yes
 from .backends import chosen_settings
 from .comparison_tables import print_comparison
-from .exit_codes import ExitCode
-from .file_rows import file_rows
+from .exit_codes import ExitCode, reading_exit_code
 from .output import data, print_json, talk
 from .progress import progress
 from .refused_rows import new_file
 from .tables import rows as rows_of
+from .tables import users as users_of
+from .user_sources import FileOptions, chosen_source, other_backends
 
 _SAMPLE: Final = 1000
 
 
 def compare(  # noqa: PLR0913  # One for each option.
-    file: options.SourceArgument,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME|FILE",
+            help="Who tells what the vendors should hold: a backend that shows its users, by default the one that "
+            "does, or a file of users; - for stdin.",
+        ),
+    ] = None,
     *,
     sample: Annotated[int, typer.Option("--sample", min=1, help="Most users to compare, drawn at random.")] = _SAMPLE,
     seed: Annotated[int | None, typer.Option("--seed", help="Draw the same users as before with this number.")] = None,
+    ignore_extra: Annotated[
+        bool, typer.Option("--ignore-extra", help="What a vendor holds beyond the source is no difference.")
+    ] = False,
     to: options.ToOption = None,
     adapt: options.AdaptOption = False,
     settings: options.SettingsOption = None,
@@ -46,47 +59,84 @@ def compare(  # noqa: PLR0913  # One for each option.
         Path | None,
         typer.Option("--output", metavar="FILE", help="Write who differs, and where, to a new file; it holds ids."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first, as where nobody is there to be asked.")] = False,
+    yes: options.YesOption = False,
     json: options.JsonOption = False,
 ) -> None:
-    """Ask the vendors about a sample of FILE, and tell which properties they hold otherwise; no id and no value."""
-    chosen = chosen_settings(settings, to=to or (), adapt=adapt)
-    source = _Users(file_rows(file, format, mapping, sql))
-    users = source.sample(sample, seed)
-    _ask_first(chosen, len(users), yes=yes)
+    """Ask the vendors about a sample of users, and tell which properties they hold otherwise; no id and no value."""
+    everything = chosen_settings(settings, to=(), adapt=adapt)
+    name = source or _backend_that_shows(everything)
+    chosen = other_backends(name, everything, to)
+    drawn = _draw(chosen_source(name, everything, FileOptions(format, mapping, sql)), sample, seed)
+    _ask_first(chosen, len(drawn.users), yes=yes)
     with _writing(output) as differences, progress("asked") as advance:
         report = compare_everywhere(
-            users,
+            drawn.users,
             chosen.backends,
             options=chosen.delivery,
+            ignore_extra=ignore_extra,
             on_difference=differences.write,
             on_answer=advance,
         )
     if json:
-        print_json({"users": len(users), "bad_row_count": source.bad_rows, **report.as_dict()})
+        counts = {"users": len(drawn.users), "bad_row_count": drawn.bad_rows, "anonymous": drawn.anonymous}
+        print_json({"source": name, **counts, **report.as_dict()})
     else:
-        print_comparison(data(), report, len(users))
-    if source.bad_rows:
-        talk().print(f"Not compared, since they are no users: {rows_of(source.bad_rows)}.", style="yellow")
-    raise typer.Exit(_code(report, source.bad_rows))
+        print_comparison(data(), report, len(drawn.users))
+    drawn.tell_of_others()
+    raise typer.Exit(_code(report, drawn.bad_rows))
 
 
-@attrs.define
-class _Users:
-    """The users whom the vendors should hold, and how many rows were none."""
+def _backend_that_shows(settings: Settings) -> str:
+    names = [backend.name for backend in settings.backends if isinstance(backend, SupportsRead)]
+    if len(names) != 1:
+        problem = "name the backend that tells what the others should hold, or a file"
+        raise typer.BadParameter(problem, param_hint="NAME|FILE")
+    return names[0]
 
-    rows: Iterator[Row | BadRow]
-    bad_rows: int = 0
 
-    def sample(self, count: int, seed: int | None) -> list[UserTraits]:
-        return sample_of(self._all(), count, seed=seed)
+@attrs.frozen
+class _Drawn:
+    """The users who were drawn, and how many could not have been."""
 
-    def _all(self) -> Iterator[UserTraits]:
-        for row in self.rows:
-            if isinstance(row, Row):
-                yield row.user
-            else:
-                self.bad_rows += 1
+    users: list[UserTraits]
+    bad_rows: int
+    anonymous: int
+
+    def tell_of_others(self) -> None:
+        """Say whom nobody was asked about."""
+        for problem, count in (
+            ("they are no users", rows_of(self.bad_rows) if self.bad_rows else ""),
+            ("they have no id", users_of(self.anonymous) if self.anonymous else ""),
+        ):
+            if count:
+                talk().print(f"Not compared, since {problem}: {count}.", style="yellow")
+
+
+def _draw(source: Source, count: int, seed: int | None) -> _Drawn:
+    """Read all of *source*, and return so many of its users."""
+    with closing(source.open((), None)) as reading, progress("read") as advance:
+        rows = bad_rows = 0
+
+        def users() -> Iterator[UserTraits]:
+            nonlocal rows, bad_rows
+            for row in reading.rows():
+                advance()
+                rows += 1
+                if isinstance(row, Row):
+                    yield row.user
+                else:
+                    bad_rows += 1
+
+        try:
+            drawn = sample_of(users(), count, seed=seed)
+        except SourceError as error:
+            code = reading_exit_code(reading.failure)
+            if code is None:
+                raise
+            talk().print(str(error), style="red", soft_wrap=True)
+            raise typer.Exit(code) from None
+        reading.taken(rows)
+        return _Drawn(drawn, bad_rows, 0 if reading.listed is None else reading.listed.anonymous)
 
 
 @attrs.frozen
@@ -110,7 +160,7 @@ def _writing(path: Path | None) -> Generator[_Differences]:
 
 
 def _ask_first(chosen: Settings, count: int, *, yes: bool) -> None:
-    """Tell which backends are written to, and go on only with a yes."""
+    """Tell which backends are written to, and go on only with a yes if there are any."""
     written = [
         backend.name
         for backend in chosen.backends
@@ -125,26 +175,8 @@ def _ask_first(chosen: Settings, count: int, *, yes: bool) -> None:
             "a user that is missing and move last seen.",
             soft_wrap=True,
         )
-    if yes:
-        return
-    if not _somebody_is_there():
-        problem = "nobody is there to be asked; --yes says that you are sure, --to names other backends"
-        raise typer.BadParameter(problem, param_hint="--yes")
-    if not _is_confirmed():
-        console.print("Nothing was sent.")
-        raise typer.Exit(ExitCode.REFUSED)
-
-
-def _somebody_is_there() -> bool:
-    return sys.stdin.isatty()
-
-
-def _is_confirmed() -> bool:
-    try:
-        answer = talk().input("Go on? [y/N] ", markup=False)
-    except EOFError:
-        return False
-    return answer.strip().lower() in {"y", "yes"}
+    if not yes:
+        go_on_only_with_a_yes()
 
 
 def _code(report: ComparisonReport, bad_rows: int) -> ExitCode:

@@ -4,7 +4,7 @@ from enum import IntEnum
 from typing import Final
 
 from ..bulk import SyncReport
-from ..outcome import Misconfigured
+from ..outcome import Failure, Misconfigured
 from ..tally import Tally
 
 
@@ -39,6 +39,13 @@ def exit_code(tally: Tally, *, bad_rows: int = 0) -> ExitCode:
     if bad_rows or any(backend.refused for backend in backends):
         return ExitCode.REFUSED
     return ExitCode.OK
+
+
+def reading_exit_code(failure: Failure | None) -> ExitCode | None:
+    """Return the code that says why a vendor's users cannot be read, if it says more than that."""
+    if isinstance(failure, Misconfigured):
+        return ExitCode.SETTINGS
+    return ExitCode.PENDING if failure is not None and failure.retryable else None
 
 
 def books_exit_code(report: SyncReport) -> ExitCode:

@@ -1,6 +1,5 @@
 """`replay-identity forget`."""
 
-import sys
 from collections.abc import Sequence
 from typing import Annotated, Final
 
@@ -13,6 +12,7 @@ from ..forget import forget as forget_everywhere
 from ..ledger import Ledger
 from ..outcome import Misconfigured
 from . import options
+from .asking import go_on_only_with_a_yes
 from .backends import chosen_settings
 from .exit_codes import ExitCode
 from .interruption import interruptible
@@ -36,7 +36,7 @@ def forget(
     user_id: Annotated[str, typer.Argument(metavar="USER_ID", help="The application's own id of the user.")],
     *,
     to: options.ToOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first, as where nobody is there to be asked.")] = False,
+    yes: options.YesOption = False,
     settings: options.SettingsOption = None,
     ledger: options.LedgerOption = None,
     json: options.JsonOption = False,
@@ -68,16 +68,12 @@ def forget(
 
 def _ask_first(chosen: Settings, ledger: Ledger | None, file: LedgerFile) -> None:
     """Tell what will be done, and go on only with a yes from a person."""
-    if not _somebody_is_there():
-        raise typer.BadParameter("nobody is there to be asked; --yes says that you are sure", param_hint="--yes")
     console = talk()
     what = "does not exist, so it has nothing to forget" if ledger is None else "forgets all about the user"
     console.print(f"{file.path}: {what}", soft_wrap=True)
     for backend in chosen.backends:
         console.print(f"{backend.name}: {_what_will_be_done(backend)}", soft_wrap=True)
-    if not _is_confirmed():
-        console.print("Nothing was done.")
-        raise typer.Exit(ExitCode.REFUSED)
+    go_on_only_with_a_yes()
 
 
 def _what_will_be_done(backend: IdentityBackend) -> str:
@@ -86,18 +82,6 @@ def _what_will_be_done(backend: IdentityBackend) -> str:
     if isinstance(backend, SupportsExclude):
         return "deletes all sessions of the user, irreversibly, and stops recording them until they are included again"
     return "has no way to delete a user; nothing is sent"
-
-
-def _somebody_is_there() -> bool:
-    return sys.stdin.isatty()
-
-
-def _is_confirmed() -> bool:
-    try:
-        answer = talk().input("Go on? [y/N] ", markup=False)
-    except EOFError:
-        return False
-    return answer.strip().lower() in {"y", "yes"}
 
 
 def _tell_wait(backend: str) -> None:

@@ -18,7 +18,7 @@ from .ledgers import LedgerFile, chosen_ledger, existing_ledger
 from .migration_closing import close_migration
 from .output import talk
 from .progress import progress
-from .user_sources import FileOptions, chosen_source, without_source
+from .user_sources import FileOptions, chosen_source, other_backends
 from .watching import watching
 
 _HOW_TO_GO_ON: Final = "Interrupted. Nothing is lost: run the same command again."
@@ -54,10 +54,7 @@ def migrate(  # noqa: PLR0913  # One for each option.
 ) -> None:
     """Move every user of a backend, or of a file, to other backends, and tell what their limits made of each trait."""
     everything = chosen_settings(settings, to=(), adapt=adapt)
-    others = without_source(everything, source)
-    chosen = chosen_settings(settings, to=to, adapt=adapt) if to else others
-    if any(backend.name == source for backend in chosen.backends):
-        raise typer.BadParameter("is the backend that users are read from", param_hint="--to")
+    chosen = other_backends(source, everything, to)
     file = chosen_ledger(ledger, settings, to=[backend.name for backend in chosen.backends], adapt=adapt)
     users = chosen_source(source, everything, FileOptions(format, mapping, sql, restart))
     if dry_run:

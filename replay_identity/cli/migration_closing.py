@@ -9,9 +9,8 @@ from rich.console import Console
 
 from ..migration import Listed, MigrationReport
 from ..migration.html_page import html_page
-from ..outcome import Misconfigured
 from .closing import print_advice, print_books, print_effort, print_problems, print_stop, rows_read
-from .exit_codes import ExitCode, books_exit_code
+from .exit_codes import ExitCode, books_exit_code, reading_exit_code
 from .fidelity_tables import print_fidelity
 from .ledgers import LedgerFile
 from .output import data, print_json, talk
@@ -45,11 +44,7 @@ def close_migration(
 
 def exit_code(report: MigrationReport) -> ExitCode:
     """Return the code that says what became of a migration, the reading included."""
-    if isinstance(report.failure, Misconfigured):
-        return ExitCode.SETTINGS
-    if report.failure is not None and report.failure.retryable:
-        return ExitCode.PENDING
-    code = books_exit_code(report.run)
+    code = reading_exit_code(report.failure) or books_exit_code(report.run)
     if code is ExitCode.OK and report.listed is not None and report.listed.unusable:
         return ExitCode.REFUSED
     return code

@@ -82,4 +82,7 @@ ResendOption: TypeAlias = Annotated[
 DryRunOption: TypeAlias = Annotated[
     bool, typer.Option("--dry-run", help="Send nothing; tell what would be sent, and how long it would take.")
 ]
+YesOption: TypeAlias = Annotated[
+    bool, typer.Option("--yes", help="Do not ask first, as where nobody is there to be asked.")
+]
 LinesOption: TypeAlias = Annotated[int, typer.Option("--limit", min=1, help="Most lines of one table.")]

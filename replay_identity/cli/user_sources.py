@@ -1,5 +1,6 @@
 """Where users are read from: a backend that shows them, or a file."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import attrs
@@ -10,6 +11,7 @@ from ..config import Settings
 from ..delivery_options import DeliveryOptions
 from ..mapping import load_mapping
 from ..migration import FileSource, Source, VendorSource
+from .backends import with_only
 from .durations import duration
 from .file_rows import begun, file_rows
 from .options import FileFormat
@@ -39,8 +41,7 @@ def chosen_source(name: str, settings: Settings, chosen: FileOptions) -> Source:
     if backend is None:
         return FileSource(name, begun(file_rows(Path(name), chosen.format, chosen.mapping, chosen.sql)))
     if not isinstance(backend, SupportsRead):
-        hint = "has no way to show its users; export them, and name the file"
-        raise typer.BadParameter(f"{name} {hint}", param_hint="--from")
+        raise typer.BadParameter(f"{name} has no way to show its users; export them, and name the file")
     if chosen.format is not None or chosen.sql is not None:
         raise typer.BadParameter("is for files, not for backends", param_hint="--format, --sql")
     return VendorSource(
@@ -52,13 +53,11 @@ def chosen_source(name: str, settings: Settings, chosen: FileOptions) -> Source:
     )
 
 
-def without_source(settings: Settings, name: str) -> Settings:
-    """Return the *settings* without the backend of that *name*, which users are read from and not sent to."""
-    return attrs.evolve(
-        settings,
-        backends=tuple(backend for backend in settings.backends if backend.name != name),
-        delivery={other: options for other, options in settings.delivery.items() if other != name},
-    )
+def other_backends(name: str, settings: Settings, to: Collection[str] | None) -> Settings:
+    """Return *settings* with only the backends named in *to*, or all but the source of that *name*."""
+    if to and name in to:
+        raise typer.BadParameter("is the backend that users are read from", param_hint="--to")
+    return with_only(settings, to or [backend.name for backend in settings.backends if backend.name != name])
 
 
 def _tell_of_wait(name: str, seconds: float, cause: str) -> None:

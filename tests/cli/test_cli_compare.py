@@ -10,6 +10,7 @@ from cli.running_commands import Run, Vendors, Write
 from replay_identity.cli import comparison_tables
 from replay_identity.cli.output import data
 from replay_identity.compare import BackendComparison, ComparisonReport
+from replay_identity.emulator import Fault
 
 USERS: Final[list[dict[str, Any]]] = [{"id": "canary-u1", "plan": "canary-pro"}, {"id": "u2", "plan": "canary-pro"}]
 
@@ -69,14 +70,13 @@ def test_json_is_one_document(run: Run, write: Write) -> None:
 
 
 def test_nobody_there_is_wrong_usage(run: Run, told: Vendors, write: Write) -> None:
-    """The message names both ways out, and nothing is sent."""
+    """The message names the way out, and nothing is sent."""
     before = len(told.logrocket.requests), len(told.fullstory.requests)
 
     ran = run("compare", write(USERS))
 
     assert ran.code == 2
     assert "--yes" in ran.err
-    assert "--to" in ran.err
     assert (len(told.logrocket.requests), len(told.fullstory.requests)) == before
 
 
@@ -84,12 +84,12 @@ def test_nobody_there_is_wrong_usage(run: Run, told: Vendors, write: Write) -> N
 @pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 1), (b"", 1)])
 def test_a_person_is_asked(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch, answer: bytes, code: int) -> None:
     """Only a yes goes on."""
-    monkeypatch.setattr("replay_identity.cli.compare._somebody_is_there", lambda: True)
+    monkeypatch.setattr("replay_identity.cli.asking._somebody_is_there", lambda: True)
 
     ran = run("compare", write(USERS), stdin=answer)
 
     assert ran.code == code
-    assert ("Nothing was sent." in ran.err) == bool(code)
+    assert ("Nothing was done." in ran.err) == bool(code)
 
 
 @pytest.mark.usefixtures("told")
@@ -109,6 +109,52 @@ def test_a_vendor_that_cannot_be_read_is_told_with_75(run: Run, write: Write) ->
     ran = run("compare", write(USERS), env={"FULLSTORY_BASE_URL": "http://127.0.0.1:9"})
 
     assert ran.code == 75
+
+
+@pytest.mark.usefixtures("told")
+def test_without_a_source_the_vendor_that_shows_its_users_tells_what_others_should_hold(run: Run) -> None:
+    """It is not asked about itself; who is anonymous there is nobody elsewhere."""
+    assert run("identify", "--to", "fullstory", "--user-id", "u2", "--trait", "plan=canary-team").code == 0
+    assert run("identify", "--to", "fullstory", "--email", "canary@example.com").code == 0
+
+    ran = run("compare", "--sample", "1000", "--yes")
+
+    assert ran.code == 1
+    assert "logrocket 2 1 0 1 0" in ran.lines
+    assert "traits.plan 1 0 0" in ran.lines
+    assert "fullstory" not in ran.out
+    assert "Not compared, since they have no id: 1 user." in ran.err
+    assert "canary" not in ran.out + ran.err
+
+
+@pytest.mark.usefixtures("told")
+def test_what_a_vendor_holds_beyond_the_source_may_be_no_difference(run: Run, write: Write) -> None:
+    """For a file that has only some of the properties."""
+    file = write([{"id": "canary-u1"}])
+
+    assert run("compare", file, "--to", "fullstory").code == 1
+    assert run("compare", file, "--to", "fullstory", "--ignore-extra").code == 0
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize(("status", "code"), [(403, 78), (400, 2)])
+def test_a_source_that_cannot_be_read_has_an_exit_code(run: Run, told: Vendors, status: int, code: int) -> None:
+    """Nobody is compared."""
+    told.fullstory.faults.add(Fault(status=status, method="GET"))
+
+    ran = run("compare", "--yes")
+
+    assert ran.code == code
+    assert "fullstory: cannot be read" in ran.err
+
+
+@pytest.mark.usefixtures("vendors")
+def test_without_a_source_one_vendor_has_to_show_its_users(run: Run) -> None:
+    """It is wrong usage, and the message says what to name."""
+    ran = run("compare", "--yes", env={"FULLSTORY_API_KEY": "", "FULLSTORY_BASE_URL": ""})
+
+    assert ran.code == 2
+    assert "NAME|FILE" in ran.err
 
 
 def test_only_the_most_frequent_paths_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
