@@ -7,6 +7,7 @@ import typer
 from .exit_codes import ExitCode
 from .output import talk
 
+
 def go_on_only_with_a_yes() -> None:
     """Ask whether to go on, and end the command unless the answer is yes."""
     if not _somebody_is_there():
