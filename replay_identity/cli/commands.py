@@ -65,8 +65,8 @@ app.command(short_help="Send a user, or a file row by row.", epilog=HELP, contex
     identify
 )
 app.command(short_help="Tell offline what each vendor would refuse of a file.", epilog=HELP)(check)
-app.command(short_help="Find the types in a file; write a mapping.", epilog=HELP)(infer)
-app.command(short_help="Compare what the vendors hold with a file.", epilog=HELP)(compare)
+app.command(short_help="Find the types of traits; write a mapping.", epilog=HELP)(infer)
+app.command(short_help="Compare vendors with one another, or with a file.", epilog=HELP)(compare)
 app.command(short_help="Bring every vendor to the state of a file.", epilog=HELP)(sync)
 app.command(short_help="Move users from a vendor or a file to others.", epilog=HELP)(migrate)
 app.command(short_help="Count who is due, held and refused.", epilog=HELP)(status)

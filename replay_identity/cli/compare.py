@@ -1,7 +1,7 @@
 """`replay-identity compare`."""
 
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Annotated, Final
 
@@ -14,7 +14,6 @@ from ..compare import ComparisonReport
 from ..compare import compare as compare_everywhere
 from ..compare import sample as sample_of
 from ..config import Settings
-from ..errors import SourceError
 from ..migration import Source
 from ..model import UserTraits
 from ..outcome import Misconfigured
@@ -23,13 +22,13 @@ from . import options
 from .asking import go_on_only_with_a_yes
 from .backends import chosen_settings
 from .comparison_tables import print_comparison
-from .exit_codes import ExitCode, reading_exit_code
+from .exit_codes import ExitCode
 from .output import data, print_json, talk
 from .progress import progress
 from .refused_rows import new_file
 from .tables import rows as rows_of
 from .tables import users as users_of
-from .user_sources import FileOptions, chosen_source, other_backends
+from .user_sources import FileOptions, chosen_source, other_backends, reading_of
 
 _SAMPLE: Final = 1000
 
@@ -114,7 +113,7 @@ class _Drawn:
 
 def _draw(source: Source, count: int, seed: int | None) -> _Drawn:
     """Read all of *source*, and return so many of its users."""
-    with closing(source.open((), None)) as reading, progress("read") as advance:
+    with reading_of(source) as reading, progress("read") as advance:
         rows = bad_rows = 0
 
         def users() -> Iterator[UserTraits]:
@@ -127,14 +126,7 @@ def _draw(source: Source, count: int, seed: int | None) -> _Drawn:
                 else:
                     bad_rows += 1
 
-        try:
-            drawn = sample_of(users(), count, seed=seed)
-        except SourceError as error:
-            code = reading_exit_code(reading.failure)
-            if code is None:
-                raise
-            talk().print(str(error), style="red", soft_wrap=True)
-            raise typer.Exit(code) from None
+        drawn = sample_of(users(), count, seed=seed)
         reading.taken(rows)
         return _Drawn(drawn, bad_rows, 0 if reading.listed is None else reading.listed.anonymous)
 

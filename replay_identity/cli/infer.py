@@ -11,15 +11,17 @@ from rich.console import Console
 
 from ..errors import printable
 from ..mapping import Inference, mapping_text
+from ..migration import Source
 from ..sources import BadRow, Row, infer_mapping
 from . import options
+from .backends import chosen_settings
 from .exit_codes import ExitCode
-from .file_rows import file_rows
 from .output import print_json, talk
 from .progress import progress
 from .refused_rows import new_file
 from .survey import MOST_BAD_ROWS
 from .tables import new_table, print_bad_rows, print_table
+from .user_sources import FileOptions, chosen_source, file_source, is_surely_a_file, reading_of
 
 _STDOUT: Final = Path("-")
 
@@ -36,22 +38,29 @@ class _BadRows:
 
 
 def infer(
-    file: options.SourceArgument,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FILE",
+            help="A file of users, or a backend that shows its users and their types, such as fullstory; - for stdin.",
+        ),
+    ],
     *,
     output: Annotated[
         Path, typer.Option("--output", help="Write the mapping to a new file instead of stdout.", show_default=False)
     ] = _STDOUT,
     format: options.FormatOption = None,  # noqa: A002  # The option's name.
     sql: options.SqlOption = None,
+    settings: options.SettingsOption = None,
     json: options.JsonOption = False,
 ) -> None:
-    """Find the types of the traits in FILE, where all are texts, and write the mapping that gives them back."""
+    """Find the types of the traits of a file, where all are texts, and write the mapping that gives them back."""
     if output != _STDOUT and output.exists():
         raise typer.BadParameter("the file exists; name a new one", param_hint="--output")
     bad_rows = _BadRows()
-    with progress("read") as advance:
-        rows = file_rows(file, format, None, sql, anonymous=True)
-        inference = infer_mapping(_watched(rows, bad_rows, advance))
+    chosen = _source(source, FileOptions(format, None, sql, anonymous=True), settings)
+    with reading_of(chosen) as reading, progress("read") as advance:
+        inference = infer_mapping(_watched(reading.rows(), bad_rows, advance))
     notes = {path: str(found) for path, found in inference.properties.items()}
     text = mapping_text(inference.mapping(), notes)
     if output != _STDOUT:
@@ -66,6 +75,12 @@ def infer(
         _print_findings(talk(), inference)
         print_bad_rows(talk(), bad_rows.first, bad_rows.count)
     raise typer.Exit(ExitCode.REFUSED if bad_rows.count else ExitCode.OK)
+
+
+def _source(name: str, chosen: FileOptions, settings: Path | None) -> Source:
+    if is_surely_a_file(name, chosen):
+        return file_source(name, chosen)
+    return chosen_source(name, chosen_settings(settings, to=(), adapt=False), chosen)
 
 
 def _watched(rows: Iterable[Row | BadRow], bad_rows: _BadRows, advance: Callable[[], None]) -> Iterator[Row | BadRow]:

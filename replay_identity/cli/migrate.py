@@ -56,7 +56,7 @@ def migrate(  # noqa: PLR0913  # One for each option.
     everything = chosen_settings(settings, to=(), adapt=adapt)
     chosen = other_backends(source, everything, to)
     file = chosen_ledger(ledger, settings, to=[backend.name for backend in chosen.backends], adapt=adapt)
-    users = chosen_source(source, everything, FileOptions(format, mapping, sql, restart))
+    users = chosen_source(source, everything, FileOptions(format, mapping, sql, restart=restart))
     if dry_run:
         close_migration(_rehearse(users, chosen, file.path), file, html=html, json=json, interrupted=None)
     report, code = _run(users, chosen, file)

@@ -1,6 +1,7 @@
 """Where users are read from: a backend that shows them, or a file."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import attrs
@@ -9,10 +10,12 @@ import typer
 from ..backend import SupportsRead
 from ..config import Settings
 from ..delivery_options import DeliveryOptions
+from ..errors import SourceError
 from ..mapping import load_mapping
-from ..migration import FileSource, Source, VendorSource
+from ..migration import FileSource, Reading, Source, VendorSource
 from .backends import with_only
 from .durations import duration
+from .exit_codes import reading_exit_code
 from .file_rows import begun, file_rows
 from .options import FileFormat
 from .output import talk
@@ -26,20 +29,22 @@ class FileOptions:
         format: Format of a file, where its suffix does not say.
         mapping: The mapping's file, or None.
         sql: A query, or None.
+        anonymous: Whether the rows of a file without an id are users, too.
         restart: Whether a backend is read from its first user on.
     """
 
     format: FileFormat | None = None
     mapping: Path | None = None
     sql: str | None = None
-    restart: bool = False
+    anonymous: bool = attrs.field(default=False, kw_only=True)
+    restart: bool = attrs.field(default=False, kw_only=True)
 
 
 def chosen_source(name: str, settings: Settings, chosen: FileOptions) -> Source:
     """Return the users of the backend of that *name* in the *settings*, or else of the file."""
     backend = next((one for one in settings.backends if one.name == name), None)
     if backend is None:
-        return FileSource(name, begun(file_rows(Path(name), chosen.format, chosen.mapping, chosen.sql)))
+        return file_source(name, chosen)
     if not isinstance(backend, SupportsRead):
         raise typer.BadParameter(f"{name} has no way to show its users; export them, and name the file")
     if chosen.format is not None or chosen.sql is not None:
@@ -51,6 +56,32 @@ def chosen_source(name: str, settings: Settings, chosen: FileOptions) -> Source:
         begins_anew=chosen.restart,
         on_wait=lambda seconds, cause: _tell_of_wait(name, seconds, cause),
     )
+
+
+def file_source(name: str, chosen: FileOptions) -> FileSource:
+    """Return the users of the file, or of a query on it."""
+    rows = file_rows(Path(name), chosen.format, chosen.mapping, chosen.sql, anonymous=chosen.anonymous)
+    return FileSource(name, begun(rows))
+
+
+def is_surely_a_file(name: str, chosen: FileOptions) -> bool:
+    """Tell whether *name* can only be a file, so that no settings are needed to read it."""
+    path = Path(name)
+    return chosen.format is not None or chosen.sql is not None or name == "-" or bool(path.suffix) or path.exists()
+
+
+@contextmanager
+def reading_of(source: Source) -> Generator[Reading]:
+    """Yield what reads *source* as a whole; if a vendor cannot be read, end the command with the code that says why."""
+    with closing(source.open((), None)) as reading:
+        try:
+            yield reading
+        except SourceError as error:
+            code = reading_exit_code(reading.failure)
+            if code is None:
+                raise
+            talk().print(str(error), style="red", soft_wrap=True)
+            raise typer.Exit(code) from None
 
 
 def other_backends(name: str, settings: Settings, to: Collection[str] | None) -> Settings:

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from cli.running_commands import Run
+from cli.running_commands import Run, Vendors
 
 from replay_identity.cli.survey import MOST_BAD_ROWS
+from replay_identity.emulator import Fault
 from replay_identity.mapping import inference as inference_module
 from replay_identity.mapping import load_mapping
 from replay_identity.sources import BadRow, infer_mapping, read_users
@@ -101,3 +102,42 @@ def test_a_row_needs_no_id(run: Run) -> None:
     ran = run("infer", "-", stdin=b'{"seats": "3"}\n')
 
     assert (ran.code, ran.out) == (0, '# 1 user\n[fields."seats"]\ncast = "int"\n')
+
+
+@pytest.mark.usefixtures("vendors")
+def test_a_vendor_that_shows_its_users_has_the_types(run: Run) -> None:
+    """A text of digits that Fullstory has as a text stays one."""
+    assert run("identify", "--to", "fullstory", "--user-id", "u1", "--trait", 'ref="12"', "--trait", "a.n=3").code == 0
+
+    ran = run("infer", "fullstory")
+
+    assert ran.code == 0
+    assert ran.out == '# 1 user\n[fields."ref"]\ncast = "str"\n\n# 1 user\n[fields."a.n"]\ncast = "int"\n'
+
+
+def test_a_vendor_that_cannot_be_read_is_told(vendors: Vendors, run: Run) -> None:
+    """Nothing is written."""
+    vendors.fullstory.faults.add(Fault(status=403, method="GET"))
+
+    ran = run("infer", "fullstory", "--output", "mapping.toml")
+
+    assert ran.code == 78
+    assert "fullstory: cannot be read" in ran.err
+    assert not Path("mapping.toml").exists()
+
+
+@pytest.mark.usefixtures("vendors")
+def test_a_vendor_that_shows_no_users_is_wrong_usage(run: Run) -> None:
+    """A file of its export is what there is."""
+    ran = run("infer", "logrocket")
+
+    assert ran.code == 2
+    assert "no way to show its users" in ran.err
+
+
+def test_a_file_that_is_not_there_is_told_without_any_settings(run: Run) -> None:
+    """There is no backend of that name."""
+    ran = run("infer", "nowhere.jsonl")
+
+    assert ran.code == 2
+    assert "nowhere.jsonl" in ran.err
