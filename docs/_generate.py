@@ -171,7 +171,8 @@ def _spelling(parameter: Any) -> str:  # noqa: ANN401  # Typer's own, which it k
     """Return a parameter as it is typed, with its default if that is a value."""
     option = parameter.opts[0]
     if not option.startswith("-"):
-        return parameter.name.upper() if parameter.required else f"[{parameter.name.upper()}]"
+        name = (parameter.metavar or parameter.name.upper()).replace("|", " or ")
+        return name if parameter.required else f"[{name}]"
     default = parameter.default
     return option if default in (None, False) else f"{option} {default}"
 

@@ -263,6 +263,7 @@ TEXTS = (
     | st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat)
     | st.dates().map(date.isoformat)
     | st.lists(st.integers() | st.text(max_size=2) | st.booleans() | st.floats(), max_size=3).map(json.dumps)
+    | st.lists(st.dates().map(date.isoformat), max_size=3).map(json.dumps)
 )
 ROWS = st.dictionaries(
     DOTTED, st.recursive(TEXTS, lambda inner: st.dictionaries(DOTTED, inner, min_size=1)), max_size=4
@@ -321,8 +322,12 @@ def same(cast: str, before: str, after: str) -> bool:
         case "reals":
             # Whole numbers stand for reals here, and the nearest real is the same.
             return bool(json.loads(before, parse_int=float) == json.loads(after, parse_int=float))
+        case "dates":
+            return [*map(datetime.fromisoformat, json.loads(before))] == [
+                *map(datetime.fromisoformat, json.loads(after))
+            ]
         case _:
-            return bool(json.loads(before) == json.loads(after) or cast == "dates")
+            return bool(json.loads(before) == json.loads(after))
 
 
 def sent(backend: Fullstory | LogRocket, user: UserTraits) -> dict[str, Any]:
