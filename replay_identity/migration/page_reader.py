@@ -42,6 +42,8 @@ class PageReader:
         on_wait: Is told before each wait how many seconds it is, and why.
         clock: Seconds since some fixed moment.
         sleep: Waits so many seconds.
+        now: Seconds since 1970.
+        asked_at: When the last page was asked for, in seconds since 1970.
         restarts: How often the reading began anew.
         failure: What ended it before its end, or None.
     """
@@ -52,6 +54,8 @@ class PageReader:
     on_wait: OnWait = tell_nobody
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], float] = time.time
+    asked_at: float = attrs.field(default=0.0, init=False)
     restarts: int = attrs.field(default=0, init=False)
     failure: Failure | None = attrs.field(default=None, init=False)
     _next_at: float = attrs.field(default=0.0, init=False)
@@ -101,6 +105,7 @@ class PageReader:
         if quota is not None:
             self.sleep(max(0.0, self._next_at - self.clock()))
             self._next_at = self.clock() + 60 / quota
+        self.asked_at = self.now()
         answer = self.transport.run(next(self.backend.pages(page_token=token)))
         if isinstance(answer, Page) and token is not None and answer.next_token == token:
             # We would read one page for ever.

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final, Protocol
 
@@ -143,7 +144,7 @@ class VendorSource:
     def open(self, routes: Sequence[Route], ledger: Ledger | None) -> "VendorReading":
         """Begin to read, or go on where an earlier run to the same backends by the same mapping has come to."""
         transport = Transport(self.sender, retry=_ONE_TRY, timeout=self.options.timeout)
-        reader = PageReader(self.backend, transport, self.options, self.on_wait, sleep=self.sleep)
+        reader = PageReader(self.backend, transport, self.options, self.on_wait, sleep=self.sleep, now=self.clock)
         reading = VendorReading(self._title(routes), reader, Conversion(self.mapping), routes, ledger, self.clock)
         if not self.begins_anew:
             reading.go_on()
@@ -242,9 +243,11 @@ class VendorReading:
 
     def _rows_of(self, page: Page) -> Iterator[Row | BadRow]:
         record = Record.to(self.routes)
+        # Older than what an app says meanwhile of the same users, so that nothing newer is undone.
+        moment = datetime.fromtimestamp(self.reader.asked_at, UTC)
         for stored in page.users:
             self._seen += 1
-            row = self.conversion.row(stored, self._seen)
+            row = self.conversion.row(stored, self._seen, moment)
             if isinstance(row, Row) and row.user.user_id is None:
                 record.count(stored, None)
                 continue

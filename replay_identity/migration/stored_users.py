@@ -1,6 +1,7 @@
 """Users as a vendor shows them, made into users as every vendor can be told of them."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, cast, get_args
 
 import attrs
@@ -46,18 +47,25 @@ class Conversion:
         init=False, repr=False, default=attrs.Factory(_names_after, takes_self=True)
     )
 
-    def row(self, stored: StoredUser, number: int) -> Row | BadRow:
-        """Return *stored*, who was shown as the user of that *number*; who has no id stays anonymous."""
+    def row(self, stored: StoredUser, number: int, moment: datetime | None = None) -> Row | BadRow:
+        """Return *stored*, who was asked for at that *moment*, as row *number*; who has no id stays anonymous."""
         try:
-            return Row(number, self._user(stored))
+            return Row(number, self._user(stored, moment))
         except InvalidTraitsError as error:
             return BadRow(number, number, str(error))
 
-    def _user(self, stored: StoredUser) -> UserTraits:
+    def _user(self, stored: StoredUser, moment: datetime | None) -> UserTraits:
         types = _types(stored)
         traits = _typed(stored.traits, types, "")
         if self._plan is None:
-            return UserTraits(stored.user_id, name=stored.name, email=stored.email, traits=traits, types=types)
+            return UserTraits(
+                stored.user_id,
+                name=stored.name,
+                email=stored.email,
+                traits=traits,
+                types=types,
+                observed_at=moment,
+            )
         aside = {name: f"{_ASIDE}{name}" for name in traits if name in _TAKEN}
         row = {aside.get(name, name): value for name, value in traits.items()}
         user = self._plan.user({**row, **self._own(stored)})
@@ -66,6 +74,7 @@ class Conversion:
             user,
             traits={names.get(name, name): value for name, value in user.traits.items()},
             types={**{self._path(path): declared for path, declared in types.items()}, **user.types},
+            observed_at=user.observed_at or moment,
         )
 
     def _own(self, stored: StoredUser) -> dict[str, Any]:

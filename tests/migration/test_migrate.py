@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,20 @@ def test_a_second_run_reads_all_and_sends_nothing(move: Move) -> None:
     assert report.run["logrocket"].unchanged == USERS
     assert move.tokens == [False, True, True] * 2
     assert set(move.world.logrocket.applied.values()) == {1}
+
+
+@pytest.mark.parametrize(("seconds", "plan"), [(1, "newer"), (-1, "p0")])
+def test_what_the_app_says_of_a_later_moment_is_not_undone(move: Move, seconds: int, plan: str) -> None:
+    """During the weeks of a migration the app writes to both; a page that was asked for before is older."""
+    move.add(1)
+    said_at = datetime.fromtimestamp(move.clock() + seconds, UTC)
+    said = UserTraits("u0", traits={"plan": "newer", "seats": 3}, observed_at=said_at)
+    move.run(FileSource("app", [Row(1, said)]))
+
+    report = move.run()
+
+    assert held(move) == {"u0": {"plan": plan, "seats": "3"}}
+    assert_closed(report.run)
 
 
 def test_who_cannot_be_moved_is_counted(move: Move) -> None:

@@ -21,7 +21,7 @@ def reader(answers: dict[str | None, Sequence[Any]], time: Time, **options: Any)
     vendor = ScriptedVendor(answers)
     transport = Transport(Nobody(), retry=RetryPolicy(attempts=1))
     delivery = DeliveryOptions(wait_initial=1.0, wait_max=4.0, patience=20.0, **options)
-    return PageReader(vendor, transport, delivery, clock=time, sleep=time.sleep), vendor
+    return PageReader(vendor, transport, delivery, clock=time, sleep=time.sleep, now=time), vendor
 
 
 def ids(pages: Sequence[Any]) -> list[str | None]:
@@ -73,6 +73,20 @@ def test_tells_of_each_wait() -> None:
     list(pages.pages(None))
 
     assert told == [(7.0, "HTTP 429; try again after 7 s")]
+
+
+def test_says_when_a_page_was_asked_for() -> None:
+    """The last time it was, where a failure had to be waited out; not when its users are looked at."""
+    time = Time(now=100.0)
+    pages, _ = reader({None: [Unavailable("acme", "HTTP 429", 7.0), FIRST], "two": [SECOND]}, time)
+    found = pages.pages(None)
+
+    next(found)
+    first = pages.asked_at
+    time.now += 50.0
+    next(found)
+
+    assert (first, pages.asked_at) == (107.0, 157.0)
 
 
 def test_patience_ends() -> None:

@@ -1,5 +1,6 @@
 """What a vendor shows of a user, as a user for other vendors."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -99,6 +100,21 @@ def test_a_mapping_renames_and_casts() -> None:
 
     assert user.traits == {"tier": "pro", "seats": 43, "company": {"since": "2026-11-21"}, "rest": True}
     assert user.types == {"tier": "str", "company.since": "date", "rest": "bool", "seats": "int"}
+
+
+def test_a_user_is_as_of_the_moment_of_asking_unless_the_mapping_says_another() -> None:
+    """What is said later of the same user is newer."""
+    asked, said = datetime(2026, 11, 21, 12, tzinfo=UTC), datetime(2026, 11, 20, 8, tzinfo=UTC)
+    fields: dict[str, Any] = {"traits": {"changed": said.isoformat()}}
+
+    for mapping, moment in (
+        (None, asked),
+        (RowMapping(), asked),
+        (RowMapping(observed_at="changed"), said),
+    ):
+        row = Conversion(mapping).row(stored(1, **fields), 1, asked)
+        assert isinstance(row, Row)
+        assert row.user.observed_at == moment
 
 
 def test_a_mapping_finds_the_own_fields_under_our_names() -> None:
