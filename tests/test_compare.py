@@ -180,6 +180,7 @@ def test_one_backends_failure_hides_no_answer_of_another(vendors: Vendors) -> No
 
     assert report.backends["fullstory"].problem is not None
     assert 1 <= report.backends["fullstory"].unanswered.outcomes["Misconfigured"] < 30
+    assert report.backends["fullstory"].unanswered.outcomes.total() < 30
     assert report.backends["logrocket"].compared == 30
     assert report.backends["raising"].unanswered.outcomes == {"Broken": 30}
     assert report.unsupported == ("faulty",)
@@ -244,4 +245,4 @@ def test_a_sample_is_uniform() -> None:
     counts = Counter(user.user_id for seed in range(1000) for user in sample(users, 5, seed=seed))
 
     assert len(counts) == 10
-    assert all(400 < count < 600 for count in counts.values())
+    assert all(455 < count < 545 for count in counts.values())

@@ -67,7 +67,7 @@ def _notices(report: MigrationReport) -> Iterable[Markup]:
         yield element("p", "This is what happened.", class_="notice")
     else:
         yield element("p", "This is a rehearsal: nothing was sent, and this is what would happen.", class_="notice")
-    if report.failure is not None or report.run.stopped is not None:
+    if report.run.stopped is not None:
         said = "It ended before its end: not all users were read. The output of the command says why."
         yield element("p", said, class_="notice trouble")
 

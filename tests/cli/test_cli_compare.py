@@ -148,6 +148,27 @@ def test_a_source_that_cannot_be_read_has_an_exit_code(run: Run, told: Vendors, 
     assert "fullstory: cannot be read" in ran.err
 
 
+@pytest.mark.usefixtures("told")
+def test_who_is_no_user_or_cannot_be_one_is_told_with_1(run: Run, write: Write) -> None:
+    """Although all others are the same."""
+    file = write([*USERS, "no user"])
+    assert run("compare", file, "--to", "fullstory").code == 1
+
+    file = write([*USERS, {"id": "u3", "bio": "b" * 2000}])
+    assert run("compare", file, "--to", "logrocket", "--yes").code == 1
+
+
+@pytest.mark.usefixtures("vendors")
+def test_two_vendors_that_show_their_users_are_told_apart_by_name(run: Run) -> None:
+    """Without one it is wrong usage."""
+    settings = '[backends.fullstory]\n[backends.new]\nvendor = "fullstory"\n[backends.logrocket]\n'
+    Path("replay-identity.toml").write_text(settings, encoding="utf-8")
+    keys = {"NEW_API_KEY": "na1.emulator"}
+
+    assert "NAME|FILE" in run("compare", "--yes", env=keys).err
+    assert run("compare", "fullstory", "--to", "logrocket", "--yes", env=keys).code == 0
+
+
 @pytest.mark.usefixtures("vendors")
 def test_without_a_source_one_vendor_has_to_show_its_users(run: Run) -> None:
     """It is wrong usage, and the message says what to name."""

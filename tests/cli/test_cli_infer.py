@@ -44,12 +44,13 @@ def test_writes_a_new_file(run: Run, file: str, tmp_path: Path) -> None:
 
 
 def test_writes_over_no_file(run: Run, file: str, tmp_path: Path) -> None:
-    """A mapping that somebody has worked on is not lost."""
+    """A mapping that somebody has worked on is not lost; it is told before a long file is read."""
     (tmp_path / "mapping.toml").write_text("mine")
 
     ran = run("infer", file, "--output", "mapping.toml")
 
     assert ran.code == 2
+    assert "--output" in run("infer", "nowhere.jsonl", "--output", "mapping.toml").err
     assert (tmp_path / "mapping.toml").read_text() == "mine"
 
 

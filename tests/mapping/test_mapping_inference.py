@@ -17,7 +17,7 @@ from replay_identity.mapping import evidence as evidence_module
 from replay_identity.mapping import inference as inference_module
 from replay_identity.mapping.shapes import MOST_SHAPE, shape
 from replay_identity.model import TraitType
-from replay_identity.values import iso8601
+from replay_identity.values import MAX_DEPTH, iso8601
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MANY = 20
@@ -117,7 +117,14 @@ def test_declared_types_are_believed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "types"), [(["x"], ["int"]), (["x", "7", "8"], ["int"] * 3), (["a", "b"], ["int", None])]
+    ("values", "types"),
+    [
+        (["x"], ["int"]),
+        (["x", "7", "8"], ["int"] * 3),
+        (["a", "b"], ["int", None]),
+        (["7", "x"], ["int", None]),
+        (["7", "8", "x"], ["int", "real", "str"]),
+    ],
 )
 def test_declared_types_that_cannot_be_are_not(values: list[Any], types: list[Any]) -> None:
     """A type that not all values have declared, or some cannot be, is not taken."""
@@ -166,6 +173,19 @@ def test_counts_one_user() -> None:
 def test_the_note_names_the_policy() -> None:
     """It is seen why a column of digits is no number."""
     assert str(of_values(["1234567890"])) == "1 user; long-digits"
+
+
+def test_does_not_give_up_on_a_type_at_once() -> None:
+    """The first value may be the odd one."""
+    assert of_values(["x", *map(str, range(MANY))]).doubts == "int but for 1 (line 1: a)"
+
+
+@pytest.mark.parametrize(("parts", "cast"), [(MAX_DEPTH - 2, "int"), (MAX_DEPTH - 1, "any")])
+def test_a_path_can_have_a_rule_as_far_as_values_may_be_nested(parts: int, cast: str) -> None:
+    """A list in the last object needs one more level."""
+    path = ".".join(["a"] * parts)
+
+    assert inferred([UserTraits(traits={path: "1"})]).properties[path].cast == cast
 
 
 def test_gives_up_on_a_type_that_hardly_anything_fits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,6 +249,7 @@ def test_the_users_own_fields_and_removals_are_no_traits() -> None:
     [
         ("Ada-42", "a-9"),
         ("+49 (30) 123", "+9 (9) 9"),
+        ("a--b__", "a-a_"),
         ("Zürich\n", "a·a·"),
         ("a1" * 99, "a9" * 8),
         ("", "(empty)"),

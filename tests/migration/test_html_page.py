@@ -76,10 +76,12 @@ def test_says_in_one_sentence_what_became_of_a_vendor(changes: dict[str, Any], s
     ],
 )
 def test_counts_the_properties_that_lose_something(lossy: int, effort: dict[str, Effort] | None, words: str) -> None:
-    """In grammatical sentences."""
-    fidelity = counted(properties={"traits.a": PropertyFidelity(users=1, lossy=lossy, as_is=1 - lossy)})
+    """In grammatical sentences; what is refused does not arrive either."""
+    lost = {"lossy": lossy}, {"refused": lossy}
+    for numbers in lost:
+        fidelity = counted(properties={"traits.a": PropertyFidelity(users=1, as_is=1 - lossy, **numbers)})
 
-    assert words in text(report(fidelity, effort=effort))
+        assert words in text(report(fidelity, effort=effort))
 
 
 def test_is_up_to_date_with_one_user() -> None:
@@ -112,6 +114,8 @@ def test_keeps_the_words_of_a_vendor_out() -> None:
         (Effort(1200, 30, 7300.0), "at least 1,200 requests for 30 batches: about 2 hours at the quota."),
         (Effort(12, 0, None), "at least 12 requests."),
         (Effort(12, 0, 0.1), "at least 12 requests: about 1 s at the quota."),
+        (Effort(12, 0, 119.0), "about 119 s at the quota."),
+        (Effort(12, 0, 7199.0), "about 120 minutes at the quota."),
     ],
 )
 def test_says_how_long_it_would_take(effort: Effort, sentence: str) -> None:
@@ -141,7 +145,21 @@ def test_tells_that_the_reading_began_anew(restarts: int, times: str) -> None:
 @pytest.mark.parametrize(("rows", "words"), [(1, "old has 1 row."), (2000, "old has 2,000 rows.")])
 def test_counts_the_rows_of_a_file(rows: int, words: str) -> None:
     """Where the source is no vendor."""
-    assert words in text(report(listed=None, run=SyncReport(rows=rows, bad_row_count=1)))
+    seen = text(report(listed=None, run=SyncReport(rows=rows, bad_row_count=1)))
+
+    assert words in seen
+    assert (f"{rows - 1:,} are users" in seen) == (rows > 1)
+    assert "1 are no users" in seen
+
+
+def test_a_bar_is_filled_in_proportion() -> None:
+    """And says aloud what it shows."""
+    page = html_page(report(listed=Listed(users=8, given=6, anonymous=2)))
+
+    assert (
+        'aria-label="6 taken in, 2 anonymous"><span class="piece as-is" style="width:75.000%"></span>'
+        '<span class="piece held-back" style="width:25.000%"></span>'
+    ) in page
 
 
 def test_shows_the_worst_property_first() -> None:
@@ -164,13 +182,14 @@ def test_tells_how_values_are_changed() -> None:
 
 
 def test_leaves_out_the_least_bad_of_many_properties() -> None:
-    """And says how many."""
-    many = {f"traits.p{number}": PropertyFidelity(users=1, as_is=1) for number in range(MOST_PROPERTIES + 3)}
+    """And says how many, if there are any."""
+    for more in (0, 3):
+        many = {f"traits.p{number}": PropertyFidelity(users=1, as_is=1) for number in range(MOST_PROPERTIES + more)}
 
-    page = html_page(report(counted(properties=many, collisions={})))
+        page = html_page(report(counted(properties=many, collisions={})))
 
-    assert page.count('<th scope="row">traits.p') == MOST_PROPERTIES
-    assert "… and 3 more" in page
+        assert page.count('<th scope="row">traits.p') == MOST_PROPERTIES
+        assert (f"… and {more} more" in page) == (more > 0)
 
 
 def test_one_property_and_none() -> None:
@@ -181,9 +200,9 @@ def test_one_property_and_none() -> None:
 
 def test_shows_the_most_frequent_collision_first() -> None:
     """Under a title, and nothing at all where there is none."""
-    seen = text(report())
+    page = html_page(report())
 
-    assert seen.index("traits.b") < seen.index("traits.size_int")
+    assert page.index(">traits.b<") < page.index(">traits.size_int<")
     assert list(counts_table({}, "title")) == []
 
 
@@ -191,9 +210,10 @@ def test_shows_the_most_frequent_collision_first() -> None:
     ("names", "sentence", "level"),
     [
         (400, "400 of at most 500 names.", "as-is"),
+        (500, "500 of at most 500 names.", "lossy"),
         (450, "450 of at most 500 names.", "lossy"),
         (501, "501 of at most 500 names. That is too many.", "refused"),
-        (MOST_PATHS, "at least 1,000 of at most 500 names.", "refused"),
+        (MOST_PATHS, "at least 1,000 of at most 500 names. That is too many.", "refused"),
     ],
 )
 def test_measures_the_names_against_the_limit(names: int, sentence: str, level: str) -> None:
@@ -201,7 +221,7 @@ def test_measures_the_names_against_the_limit(names: int, sentence: str, level: 
     page = html_page(report(counted(sent_names={f"{number}" for number in range(names)})))
 
     width = min(100, names / 5)
-    assert sentence in page
+    assert f"{sentence}</p>" in page
     assert f'aria-label="names of properties"><span class="piece {level}" style="width:{width:.3f}%">' in page
 
 
