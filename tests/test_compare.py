@@ -146,12 +146,20 @@ def test_many_users_are_counted(vendors: Vendors) -> None:
     for user in users[:10]:
         vendors.identify(user)
     answers: list[None] = []
+    differing = set[str | None]()
     changed = [attrs.evolve(users[0], traits={"plan": "free", "seats": 1}), *users[1:]]
 
-    report = compare(changed, vendors.backends, options=OPTIONS, on_answer=lambda: answers.append(None))
+    report = compare(
+        changed,
+        vendors.backends,
+        options=OPTIONS,
+        on_difference=lambda user, _: differing.add(user.user_id),
+        on_answer=lambda: answers.append(None),
+    )
 
     assert not report.is_same
     assert len(answers) == 40
+    assert differing == {user.user_id for user in (users[0], *users[10:])}
     for backend in report.backends.values():
         assert (backend.compared, backend.same, backend.missing, backend.different) == (20, 9, 10, 1)
         assert backend.differing == {"traits.plan": 1}

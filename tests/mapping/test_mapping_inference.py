@@ -237,6 +237,15 @@ def test_leaves_alone_what_no_rule_can_be_made_for(traits: dict[str, Any]) -> No
     assert {found.policy for found in inference.properties.values()} == {"left-as-it-is"}
 
 
+def test_a_null_beside_its_own_dotted_name_is_not_seen() -> None:
+    """Policy `null-beside`: the row was a user without the mapping, and the mapping names the problem."""
+    row = {"user_id": "u1", "a": None, "a.b": "1"}
+    plan = Plan.of(inferred([UserTraits.from_mapping(row)]).mapping())
+
+    with pytest.raises(InvalidTraitsError, match="a.b: cannot be put into a, which has a value of its own"):
+        plan.user(row)
+
+
 def test_the_users_own_fields_and_removals_are_no_traits() -> None:
     """Ids and names are texts in any case."""
     user = UserTraits("u1", traits={"id": "7", "name": "8", "email": "9", "gone": REMOVE})
