@@ -242,7 +242,7 @@ def test_a_null_beside_its_own_dotted_name_is_not_seen() -> None:
     row = {"user_id": "u1", "a": None, "a.b": "1"}
     plan = Plan.of(inferred([UserTraits.from_mapping(row)]).mapping())
 
-    with pytest.raises(InvalidTraitsError, match="a.b: cannot be put into a, which has a value of its own"):
+    with pytest.raises(InvalidTraitsError, match=r"^a\.b: cannot be put into a, which has a value of its own"):
         plan.user(row)
 
 
