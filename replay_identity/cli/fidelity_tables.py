@@ -5,7 +5,8 @@ from typing import Final
 
 from rich.console import Console
 
-from ..migration.fidelity import BackendFidelity, Fidelity, PropertyFidelity
+from ..migration.backend_fidelity import BackendFidelity, PropertyFidelity
+from ..migration.fidelity import Fidelity
 from .tables import MOST_LINES, new_table, number, print_table, users
 
 # The columns and their numbers; one that is zero everywhere is left out.

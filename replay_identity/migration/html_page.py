@@ -9,7 +9,7 @@ from ..bulk import Effort
 from ..bulk.books import Books
 from ..errors import printable
 from ..tally import MOST_PATHS
-from .fidelity import BackendFidelity
+from .backend_fidelity import BackendFidelity
 from .html_bars import Share, bar, gauge, legend
 from .html_markup import Markup, element, joined
 from .html_properties import GLOSSARY, MEANINGS, counts_table, loses_something, properties_table

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from ..errors import printable
-from .fidelity import PropertyFidelity
+from .backend_fidelity import PropertyFidelity
 from .html_bars import Share, bar
 from .html_markup import Markup, element
 

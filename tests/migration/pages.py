@@ -10,7 +10,8 @@ from replay_identity.bulk.books import Books
 from replay_identity.ledger import PutCounts
 from replay_identity.limits import Limit, Unit
 from replay_identity.migration import Listed, MigrationReport
-from replay_identity.migration.fidelity import BackendFidelity, Fidelity, PropertyFidelity
+from replay_identity.migration.backend_fidelity import BackendFidelity, PropertyFidelity
+from replay_identity.migration.fidelity import Fidelity
 from replay_identity.tally import BackendTally
 
 MOST_NAMES = Limit(
