@@ -54,7 +54,7 @@ def infer(
     settings: options.SettingsOption = None,
     json: options.JsonOption = False,
 ) -> None:
-    """Find the types of the traits of a file, where all are texts, and write the mapping that gives them back."""
+    """Find the types in a file that is all texts, or those that a vendor has, and write the mapping that gives them."""
     if output != _STDOUT and output.exists():
         raise typer.BadParameter("the file exists; name a new one", param_hint="--output")
     bad_rows = _BadRows()

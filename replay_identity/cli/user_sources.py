@@ -88,7 +88,10 @@ def other_backends(name: str, settings: Settings, to: Collection[str] | None) ->
     """Return *settings* with only the backends named in *to*, or all but the source of that *name*."""
     if to and name in to:
         raise typer.BadParameter("is the backend that users are read from", param_hint="--to")
-    return with_only(settings, to or [backend.name for backend in settings.backends if backend.name != name])
+    others = [backend.name for backend in settings.backends if backend.name != name]
+    if not others:
+        raise typer.BadParameter("the settings name no backend but the one that users are read from")
+    return with_only(settings, to or others)
 
 
 def _tell_of_wait(name: str, seconds: float, cause: str) -> None:

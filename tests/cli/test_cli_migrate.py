@@ -201,6 +201,16 @@ def test_wrong_usage_is_told(run: Run, arguments: tuple[str, ...], said: str) ->
     assert not Path("l.db").exists()
 
 
+@pytest.mark.parametrize("command", [("migrate", "--from", "fullstory"), ("compare", "fullstory")])
+def test_without_another_backend_nobody_is_read(vendors: Vendors, run: Run, command: tuple[str, ...]) -> None:
+    """It is told before a long reading, not after it."""
+    ran = run(*command, env={"LOGROCKET_API_KEY": "", "LOGROCKET_BASE_URL": ""})
+
+    assert ran.code == 2
+    assert "no backend but the one" in " ".join(ran.err.split())
+    assert not vendors.fullstory.requests
+
+
 @pytest.mark.usefixtures("vendors")
 def test_interrupted_while_it_sends_it_prints_the_books(
     run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
