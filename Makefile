@@ -23,8 +23,8 @@ pytest: .venv/ready
 	$(BIN)/pytest --cov --cov-report=term
 
 # The tests on every other Python from 3.11 on that this machine has, with few examples and but for the slowest: what
-# these run as processes of
-# their own (pages of the docs, long commands, a run killed ten times) takes minutes and hangs on no version of Python.
+# these run as processes of their own (pages of the docs, long commands, a run killed ten times) takes minutes and hangs on
+# no version of Python.
 SLOW := tests/docs tests/cli/test_cli_sync.py tests/cli/test_cli_ledger.py tests/cli/test_cli_watching.py \
 	tests/bulk/test_bulk_killed.py tests/bulk/test_bulk_http.py tests/migration/test_migration_killed.py
 pythons: .venv/ready
