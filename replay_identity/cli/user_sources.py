@@ -66,8 +66,7 @@ def file_source(name: str, chosen: FileOptions) -> FileSource:
 
 def is_surely_a_file(name: str, chosen: FileOptions) -> bool:
     """Tell whether *name* can only be a file, so that no settings are needed to read it."""
-    path = Path(name)
-    return chosen.format is not None or chosen.sql is not None or name == "-" or bool(path.suffix) or path.exists()
+    return chosen.format is not None or chosen.sql is not None or name == "-" or bool(Path(name).suffix)
 
 
 @contextmanager

@@ -107,7 +107,8 @@ def test_a_row_needs_no_id(run: Run) -> None:
 
 @pytest.mark.usefixtures("vendors")
 def test_a_vendor_that_shows_its_users_has_the_types(run: Run) -> None:
-    """A text of digits that Fullstory has as a text stays one."""
+    """A text of digits that Fullstory has as a text stays one; a folder of that name is nobody's file."""
+    Path("fullstory").mkdir()
     assert run("identify", "--to", "fullstory", "--user-id", "u1", "--trait", 'ref="12"', "--trait", "a.n=3").code == 0
 
     ran = run("infer", "fullstory")
