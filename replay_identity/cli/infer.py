@@ -61,20 +61,24 @@ def infer(
     chosen = _source(source, FileOptions(format, None, sql, anonymous=True), settings)
     with reading_of(chosen) as reading, progress("read") as advance:
         inference = infer_mapping(_watched(reading.rows(), bad_rows, advance))
-    notes = {path: str(found) for path, found in inference.properties.items()}
-    text = mapping_text(inference.mapping(), notes)
-    if output != _STDOUT:
-        with new_file(output) as stream:
-            stream.write(text.encode())
-    elif not json:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+    text = mapping_text(inference.mapping(), {path: str(found) for path, found in inference.properties.items()})
+    if output != _STDOUT or not json:
+        _write(text, output)
     if json:
         print_json(_as_dict(inference, bad_rows, text))
     else:
         _print_findings(talk(), inference)
         print_bad_rows(talk(), bad_rows.first, bad_rows.count)
     raise typer.Exit(ExitCode.REFUSED if bad_rows.count else ExitCode.OK)
+
+
+def _write(text: str, output: Path) -> None:
+    if output == _STDOUT:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        with new_file(output) as stream:
+            stream.write(text.encode())
 
 
 def _source(name: str, chosen: FileOptions, settings: Path | None) -> Source:
