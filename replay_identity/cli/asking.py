@@ -1,4 +1,4 @@
-"""A person is asked before something is done that cannot be undone."""
+"""A person is asked before a vendor is told what nobody may expect."""
 
 import sys
 

@@ -53,7 +53,7 @@ class PropertyFidelity:
     truncated: int = 0
     dropped: int = 0
 
-    def count(self, names: Iterator[str] | Sequence[str], users: int) -> None:
+    def count(self, names: Sequence[str], users: int) -> None:
         """Add so many *users* to each of the numbers of these *names*."""
         for name in names:
             setattr(self, name, getattr(self, name) + users)
