@@ -1,7 +1,7 @@
 """What an adapter and a transport say to each other: requests, replies and pauses, with no HTTP library in sight."""
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -33,6 +33,8 @@ class Request:
         idempotency_header: Name of the header in which this vendor takes an idempotency key, or None. The transport
             fills it with a random key, the same for every attempt up to an HTTP 500, unless *headers* has one.
         creates: Whether the request applied twice makes two things, so that its key may never change.
+        retry_on: Tells whether another try may be answered otherwise, where the vendor means something else by a status
+            than others do; by default `Reply.is_retryable` tells.
     """
 
     operation: str
@@ -42,6 +44,11 @@ class Request:
     body: bytes | None = attrs.field(default=None, repr=False)
     idempotency_header: str | None = None
     creates: bool = False
+    retry_on: "Callable[[Reply], bool] | None" = attrs.field(default=None, repr=False)
+
+    def is_worth_retrying(self, reply: "Reply") -> bool:
+        """Tell whether another try of this request may be answered otherwise than by *reply*."""
+        return reply.is_retryable if self.retry_on is None else self.retry_on(reply)
 
 
 class Lost(Enum):

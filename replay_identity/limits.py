@@ -96,9 +96,10 @@ class _Named:
 
 @attrs.frozen(kw_only=True)
 class Limits(_Named):
-    """All that a vendor publishes about the size and the names of one user's fields.
+    """All that a vendor publishes about the size and the names of one user's fields; None where it is silent.
 
     Attributes:
+        user: Size of all that is sent for one user, as JSON.
         user_id: Length of the application's own id.
         name: Length of the name.
         email: Length of the e-mail address.
@@ -110,11 +111,12 @@ class Limits(_Named):
         trait_name_pattern: Regular expression that each part of a trait's dotted name matches in full.
     """
 
-    user_id: Limit
-    name: Limit
-    email: Limit
-    trait_name: Limit
-    trait_value: Limit
+    user: Limit | None = None
+    user_id: Limit | None = None
+    name: Limit | None = None
+    email: Limit | None = None
+    trait_name: Limit | None = None
+    trait_value: Limit | None = None
     trait_count: Limit | None = None
     trait_name_advised: Limit | None = None
     unique_traits: Limit | None = None

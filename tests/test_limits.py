@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from strategies import CHARACTERS, WIDTHS, long_texts
 
 from replay_identity.fullstory import LIMITS as FULLSTORY
+from replay_identity.fullstory.limits import PROPERTY_VALUE
 from replay_identity.limits import Limit, Limits, Unit
 from replay_identity.logrocket import LIMITS as LOGROCKET
 
@@ -154,6 +155,6 @@ def test_no_two_limits_of_a_vendor_have_one_rule(vendor: Limits) -> None:
 @given(text=long_texts(8192), width=st.sampled_from(WIDTHS))
 def test_a_long_text_is_cut_to_the_byte(text: str, width: str) -> None:
     """As much as fits is kept: less than one character more would be left."""
-    kept = FULLSTORY.trait_value.truncate(text + width)
+    kept = PROPERTY_VALUE.truncate(text + width)
 
     assert 8192 - 4 < len(kept.encode()) <= 8192 or kept == text + width

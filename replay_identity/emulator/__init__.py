@@ -5,6 +5,7 @@ disagree. Where a document is silent, a comment that starts with `Policy:` says 
 """
 
 from .applied import HistoryNotKeptError
+from .emulator import Emulator
 from .faults import Drop, Fault, Faults, Garbage
 from .fullstory import BatchJob, BatchRules, FullstoryEmulator, FullstoryUser, JobFault, JobFaults, Level
 from .journal import RecordedRequest
@@ -16,6 +17,7 @@ __all__ = [
     "BatchJob",
     "BatchRules",
     "Drop",
+    "Emulator",
     "Fault",
     "Faults",
     "FullstoryEmulator",

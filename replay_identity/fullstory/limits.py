@@ -8,6 +8,22 @@ from ..limits import BatchLimits, Limit, Limits, Unit
 
 _limit = partial(Limit, source="https://developer.fullstory.com/server/users/create-user", read_on=date(2026, 11, 21))
 
+USER_ID: Final = _limit(maximum=256, unit=Unit.CHARACTERS, rule="uid-length")
+NAME: Final = _limit(maximum=256, unit=Unit.CHARACTERS, rule="display-name-length")
+EMAIL: Final = _limit(maximum=128, unit=Unit.CHARACTERS, rule="email-length")
+PROPERTY_NAME: Final = _limit(
+    maximum=512,
+    unit=Unit.CHARACTERS,
+    rule="property-name-length",
+    note='Dotted with its parents\' names. "Maximum 512" and "under 512" are both written; we allow 512.',
+)
+PROPERTY_NAME_PATTERN: Final = "[A-Za-z][A-Za-z0-9_]*"
+PROPERTY_VALUE: Final = _limit(
+    maximum=8192,
+    unit=Unit.UTF8_BYTES,
+    rule="property-value-size",
+    note="A list and a nested object are measured as compact JSON: our policy.",
+)
 MOST_PROPERTIES: Final = _limit(
     maximum=500,
     unit=Unit.TRAITS,
@@ -16,21 +32,11 @@ MOST_PROPERTIES: Final = _limit(
 )
 
 LIMITS: Final = Limits(
-    user_id=_limit(maximum=256, unit=Unit.CHARACTERS, rule="uid-length"),
-    name=_limit(maximum=256, unit=Unit.CHARACTERS, rule="display-name-length"),
-    email=_limit(maximum=128, unit=Unit.CHARACTERS, rule="email-length"),
-    trait_name=_limit(
-        maximum=512,
-        unit=Unit.CHARACTERS,
-        rule="property-name-length",
-        note='Dotted with its parents\' names. "Maximum 512" and "under 512" are both written; we allow 512.',
-    ),
-    trait_value=_limit(
-        maximum=8192,
-        unit=Unit.UTF8_BYTES,
-        rule="property-value-size",
-        note="A list and a nested object are measured as compact JSON: our policy.",
-    ),
+    user_id=USER_ID,
+    name=NAME,
+    email=EMAIL,
+    trait_name=PROPERTY_NAME,
+    trait_value=PROPERTY_VALUE,
     trait_count=MOST_PROPERTIES,
     unique_traits=Limit(
         maximum=500,
@@ -40,7 +46,7 @@ LIMITS: Final = Limits(
         read_on=date(2026, 11, 21),
         note='"You can configure up to 500 unique user properties".',
     ),
-    trait_name_pattern="[A-Za-z][A-Za-z0-9_]*",
+    trait_name_pattern=PROPERTY_NAME_PATTERN,
 )
 
 _batch_limit = partial(
@@ -85,7 +91,7 @@ BATCH_LIMITS: Final = BatchLimits(
 )
 
 # A text of so few characters is within the limit of a value whatever they are: UTF-8 takes four bytes at the most.
-SAFE_LENGTH: Final = LIMITS.trait_value.maximum // 4
+SAFE_LENGTH: Final = PROPERTY_VALUE.maximum // 4
 # Fullstory documents no range; beyond 64 bits an int would be stored as another number (our policy "int-range").
 SMALLEST_INT: Final = -(2**63)
 LARGEST_INT: Final = 2**63 - 1

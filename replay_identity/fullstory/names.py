@@ -8,9 +8,9 @@ import re
 from collections.abc import Collection
 from typing import Final
 
-from .limits import LIMITS
+from .limits import PROPERTY_NAME_PATTERN
 
-_LEGAL: Final = re.compile(LIMITS.trait_name_pattern or "")
+_LEGAL: Final = re.compile(PROPERTY_NAME_PATTERN)
 _ILLEGAL_CHARACTER: Final = re.compile("[^A-Za-z0-9_]")
 
 

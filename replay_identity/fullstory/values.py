@@ -11,7 +11,7 @@ import orjson
 
 from ..fitting import Fitting, remembered
 from ..values import Removal
-from .limits import LARGEST_INT, LIMITS, SMALLEST_INT
+from .limits import LARGEST_INT, PROPERTY_VALUE, SMALLEST_INT
 from .types import type_of_list
 
 
@@ -23,9 +23,9 @@ def dumps(content: Any) -> bytes:  # noqa: ANN401  # What the functions below ma
 def fits_as_json(words: object, path: str, fitting: Fitting) -> bool:
     """Tell whether a list or an object is as small, as JSON, as one property's value must be, or record that not."""
     encoded = dumps(words)
-    if len(encoded) <= LIMITS.trait_value.maximum:
+    if len(encoded) <= PROPERTY_VALUE.maximum:
         return True
-    return fitting.keep(path, encoded.decode(), LIMITS.trait_value) is not None
+    return fitting.keep(path, encoded.decode(), PROPERTY_VALUE) is not None
 
 
 def _same(value: float, _path: str, _fitting: Fitting) -> float:
@@ -33,7 +33,7 @@ def _same(value: float, _path: str, _fitting: Fitting) -> float:
 
 
 def _text(value: str, path: str, fitting: Fitting) -> str:
-    return fitting.shorten(path, value, LIMITS.trait_value)
+    return fitting.shorten(path, value, PROPERTY_VALUE)
 
 
 def _int(value: int, path: str, fitting: Fitting) -> int | None:

@@ -13,7 +13,17 @@ import attrs
 from ..fitting import Fitting
 from ..model import UserTraits
 from ..values import REMOVE, is_list
-from .limits import LARGEST_INT, LIMITS, MOST_PROPERTIES, SAFE_LENGTH, SMALLEST_INT
+from .limits import (
+    EMAIL,
+    LARGEST_INT,
+    MOST_PROPERTIES,
+    NAME,
+    PROPERTY_NAME,
+    PROPERTY_VALUE,
+    SAFE_LENGTH,
+    SMALLEST_INT,
+    USER_ID,
+)
 from .names import MEMORABLE, are_legal, is_legal, legal_name
 from .types import fits, type_to_declare
 from .values import WORDING, dumps, fits_as_json
@@ -21,7 +31,7 @@ from .values import WORDING, dumps, fits_as_json
 # Types that JSON has, that Fullstory infers, and that no limit concerns.
 _AS_THEY_ARE: Final = frozenset({bool, float})
 # Under parents whose dotted names are so long, no memorable name is too long.
-_SHALLOW: Final = LIMITS.trait_name.maximum - MEMORABLE
+_SHALLOW: Final = PROPERTY_NAME.maximum - MEMORABLE
 _TEXTS: Final = frozenset({str})
 
 
@@ -30,7 +40,7 @@ def word_user(user: UserTraits, *, adapt: bool, vendor_id: str | None = None) ->
     properties = Properties(Fitting(adapt), user.types, {}, measured=False)
     content = dumps(_word(user, vendor_id, properties))
     # A list or an object is no longer than the JSON it is in, so that those of most users need not be measured.
-    if len(content) > LIMITS.trait_value.maximum:
+    if len(content) > PROPERTY_VALUE.maximum:
         properties = Properties(Fitting(adapt), user.types, {}, measured=True)
         content = dumps(_word(user, vendor_id, properties))
     return content, properties.fitting
@@ -41,12 +51,12 @@ def _word(user: UserTraits, vendor_id: str | None, properties: "Properties") -> 
     body: dict[str, Any] = {}
     fitting = properties.fitting
     if user.user_id is not None:
-        fitting.require("user_id", user.user_id, LIMITS.user_id)
+        fitting.require("user_id", user.user_id, USER_ID)
         body["uid"] = user.user_id
     if user.name is not None:
-        body["display_name"] = fitting.shorten("name", user.name, LIMITS.name)
+        body["display_name"] = fitting.shorten("name", user.name, NAME)
     if user.email is not None:
-        email = fitting.keep("email", user.email, LIMITS.email)
+        email = fitting.keep("email", user.email, EMAIL)
         if email is not None:
             body["email"] = email
     if user.traits:
@@ -134,7 +144,7 @@ class Properties:
                 return None
             name = legal_name(name)
             self.fitting.adjust(path, "renamed", "property-name", sent + name)
-        if self.fitting.keep(path, sent + name, LIMITS.trait_name) is None:
+        if self.fitting.keep(path, sent + name, PROPERTY_NAME) is None:
             return None
         if name in taken:
             self.fitting.refuse(path, "name-collision")

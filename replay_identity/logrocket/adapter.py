@@ -19,7 +19,7 @@ from ..outcome import Accepted, Failure, Outcome, Rejected, Skipped, Unknown
 from ..values import checked_string
 from . import replies
 from .comparing import NOTHING, compared
-from .limits import LIMITS
+from .limits import LIMITS, USER_ID
 from .words import word_user
 
 _HOST: Final = "https://api.logrocket.com"
@@ -189,4 +189,4 @@ def _check_user_id(user_id: str | None, fitting: Fitting) -> None:
         # Percent-encoding leaves dots alone, and HTTP libraries resolve the segment away.
         fitting.refuse("user_id", "dot-segment")
     else:
-        fitting.require("user_id", user_id, LIMITS.user_id)
+        fitting.require("user_id", user_id, USER_ID)

@@ -17,6 +17,11 @@ _limit = partial(
     note="The unit, and that 1,024 itself is allowed, as in @logrocket/react-native 3.4.0.",
 )
 
+USER_ID: Final = _limit(rule="user-id-length")
+NAME: Final = _limit(rule="name-length")
+EMAIL: Final = _limit(rule="email-length")
+TRAIT_NAME: Final = _limit(rule="trait-name-length")
+TRAIT_VALUE: Final = _limit(rule="trait-value-length")
 ADVISED_NAME: Final = Limit(
     maximum=128,
     unit=Unit.UTF8_BYTES,
@@ -27,10 +32,10 @@ ADVISED_NAME: Final = Limit(
 )
 
 LIMITS: Final = Limits(
-    user_id=_limit(rule="user-id-length"),
-    name=_limit(rule="name-length"),
-    email=_limit(rule="email-length"),
-    trait_name=_limit(rule="trait-name-length"),
-    trait_value=_limit(rule="trait-value-length"),
+    user_id=USER_ID,
+    name=NAME,
+    email=EMAIL,
+    trait_name=TRAIT_NAME,
+    trait_value=TRAIT_VALUE,
     trait_name_advised=ADVISED_NAME,
 )

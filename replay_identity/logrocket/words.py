@@ -12,7 +12,7 @@ from ..fitting import Fitting
 from ..model import UserTraits
 from ..outcome import Adjustment
 from ..values import REMOVE
-from .limits import ADVISED_NAME, LIMITS
+from .limits import ADVISED_NAME, EMAIL, NAME, TRAIT_NAME, TRAIT_VALUE
 from .text import TEXT_OF
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,7 +23,7 @@ _SPECIAL: Final = frozenset({"name", "email", _RESERVED, ""})
 # A name that no unit can make longer than the advised length.
 _SHORT: Final = ADVISED_NAME.maximum // 4
 # A text of so few characters is within the limit whatever they are.
-_SAFE_LENGTH: Final = LIMITS.trait_value.maximum // 2
+_SAFE_LENGTH: Final = TRAIT_VALUE.maximum // 2
 
 
 def word_user(user: UserTraits, fitting: Fitting) -> dict[str, Any]:
@@ -60,8 +60,8 @@ def _own_field(name: str, value: str, path: str, fitting: Fitting) -> str | None
         # Sent as it is, since what LogRocket makes of it is not documented: only traits are removed by a blank.
         fitting.adjust(path, "warned", "blank-name-or-email")
     if name == "name":
-        return fitting.shorten(path, value, LIMITS.name)
-    return fitting.keep(path, value, LIMITS.email)  # Half an address is another address.
+        return fitting.shorten(path, value, NAME)
+    return fitting.keep(path, value, EMAIL)  # Half an address is another address.
 
 
 @attrs.define
@@ -110,7 +110,7 @@ class Traits:
         if name in self.worded:
             self.fitting.refuse(f"traits.{name}", "name-collision")
             return False
-        if self.fitting.keep(f"traits.{name}", name, LIMITS.trait_name) is None:
+        if self.fitting.keep(f"traits.{name}", name, TRAIT_NAME) is None:
             return False
         if not ADVISED_NAME.allows(name):
             self.fitting.adjust(f"traits.{name}", "warned", ADVISED_NAME.rule)
@@ -120,11 +120,11 @@ class Traits:
         if not value:
             # "To remove a trait, the trait should be … set to a blank value" (user-identification-api).
             self.fitting.adjust(f"traits.{name}", "removed", "blank-removes")
-        return self.fitting.shorten(f"traits.{name}", value, LIMITS.trait_value)
+        return self.fitting.shorten(f"traits.{name}", value, TRAIT_VALUE)
 
     def _fits(self, name: str, text: str) -> bool:
         """Tell whether *text* can be sent; half a number, date or list is another value, so it is whole or not sent."""
-        return self.fitting.keep(f"traits.{name}", text, LIMITS.trait_value) is not None
+        return self.fitting.keep(f"traits.{name}", text, TRAIT_VALUE) is not None
 
     def _special(self, name: str, value: Any) -> None:  # noqa: ANN401  # As above.
         """Lift ``name`` and ``email`` out of the traits, and drop what must not stand among them."""

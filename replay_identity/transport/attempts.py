@@ -99,7 +99,7 @@ class Attempts:
             if reply.is_success:
                 return reply
             uncertain = uncertain or reply.may_have_applied
-            wait = self._wait(attempt, reply, end)
+            wait = self._wait(attempt, keyed, reply, end)
             if wait is None:
                 break
             _logger.info("%s: attempt %d: %s; next in %.1f s", request.operation, attempt, reply.cause, wait)
@@ -110,9 +110,9 @@ class Attempts:
                 keyed = self._with_key(request)
         return attrs.evolve(reply, uncertain=True) if uncertain else reply
 
-    def _wait(self, attempt: int, reply: Reply, end: float) -> float | None:
+    def _wait(self, attempt: int, request: Request, reply: Reply, end: float) -> float | None:
         """Return the seconds to wait before the next attempt, or None to settle for *reply*."""
-        if not reply.is_retryable:
+        if not request.is_worth_retrying(reply):
             return None
         wait = self.retry.delay(attempt, retry_after=reply.retry_after, jitter=self.jitter())
         if wait is None or self.clock() + wait >= end or not self.budget.take():

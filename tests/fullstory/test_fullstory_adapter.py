@@ -214,6 +214,7 @@ def test_the_capabilities_are_those_of_the_protocols() -> None:
     assert isinstance(BACKEND, SupportsRead)
     assert isinstance(BACKEND, SupportsDelete)
     assert isinstance(BACKEND, SupportsVerify)
+    assert BACKEND.limits.user_id is not None
     assert BACKEND.limits.user_id.maximum == 256
 
 

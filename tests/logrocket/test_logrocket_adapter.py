@@ -142,6 +142,7 @@ def test_a_setting_that_cannot_be_used_is_named(key: Any, options: Any, setting:
 def test_logrocket_shows_no_users_back() -> None:
     """No such endpoint is documented, and exclusion is no mere delete."""
     assert not isinstance(BACKEND, SupportsRead | SupportsDelete | SupportsVerify)
+    assert BACKEND.limits.user_id is not None
     assert BACKEND.limits.user_id.maximum == 1024
 
 

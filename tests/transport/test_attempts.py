@@ -53,6 +53,17 @@ def test_does_not_repeat_what_would_fail_again(status: int) -> None:
     assert len(script.sent) == 1
 
 
+@pytest.mark.parametrize(("status", "sent"), [(404, 2), (500, 1), (200, 1)])
+def test_a_request_may_say_what_is_worth_another_try(status: int, sent: int) -> None:
+    """One vendor answers 404 while it starts, another 500 to what would fail again."""
+    script = Script([Reply(status), OK])
+    request = attrs.evolve(REQUEST, retry_on=lambda reply: reply.status == 404)
+
+    script.transport().run(ask(request))
+
+    assert len(script.sent) == sent
+
+
 @pytest.mark.parametrize("lost", [Lost.NOT_SENT, Lost.NO_ANSWER, Lost.TIMED_OUT])
 def test_tries_again_after_a_lost_connection(lost: Lost) -> None:
     """A connection that broke, before or after sending, is retried."""
