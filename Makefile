@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := -m pip install --quiet --disable-pip-version-check
 
-.PHONY: test demo lint types pytest pythons docs bench clean
+.PHONY: test demo lint types pytest pythons contrib docs bench clean
 .DEFAULT_GOAL := test
 
-test: lint types pytest pythons
+test: lint types pytest contrib pythons
 
 demo: .venv/ready
 	$(BIN)/replay-identity demo
@@ -39,6 +39,15 @@ pythons: .venv/ready
 		$$name/bin/pytest --quiet --hypothesis-profile=few $(SLOW:%=--ignore=%) || exit 1; \
 	done
 
+# The contributed adapters, in an environment of their own: the library's tests find none of them.
+CONTRIB := ../../.venv-contrib/bin
+contrib: .venv-contrib/ready
+	@for folder in adapters_contrib/*/; do \
+		echo "== $$folder"; \
+		(cd $$folder && $(CONTRIB)/mypy --config-file ../pyproject.toml . && $(CONTRIB)/pyright . && \
+			$(CONTRIB)/pytest --quiet .) || exit 1; \
+	done
+
 # Bring the tables that the documentation takes from the code up to date.
 docs: .venv/ready
 	$(BIN)/python docs/_generate.py
@@ -48,11 +57,17 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/run.py
 
 clean:
-	rm -rf .venv .venv-3.* .venv-bench .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-3.* .venv-contrib .venv-bench .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.13" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP) --upgrade "pip>=25.1"
 	$(BIN)/python $(PIP) --editable ".[cli]" --group dev
+	@touch $@
+
+.venv-contrib/ready: pyproject.toml $(wildcard adapters_contrib/*/pyproject.toml)
+	$(PYTHON) -m venv .venv-contrib
+	.venv-contrib/bin/python $(PIP) --upgrade "pip>=25.1"
+	.venv-contrib/bin/python $(PIP) --editable ".[testing]" --group types --group test $(addprefix --editable ./,$(wildcard adapters_contrib/*/))
 	@touch $@

@@ -57,9 +57,11 @@ def test_does_not_repeat_what_would_fail_again(status: int) -> None:
 def test_a_request_may_say_what_is_worth_another_try(status: int, sent: int) -> None:
     """One vendor answers 404 while it starts, another 500 to what would fail again."""
     script = Script([Reply(status), OK])
-    request = attrs.evolve(REQUEST, retry_on=lambda reply: reply.status == 404)
 
-    script.transport().run(ask(request))
+    def is_starting(reply: Reply) -> bool:
+        return reply.status == 404
+
+    script.transport().run(ask(attrs.evolve(REQUEST, retry_on=is_starting)))
 
     assert len(script.sent) == sent
 
