@@ -6,7 +6,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 .PHONY: test demo lint types pytest pythons contrib docs bench clean
 .DEFAULT_GOAL := test
 
-test: lint types pytest contrib pythons
+test: lint types pytest pythons
 
 demo: .venv/ready
 	$(BIN)/replay-identity demo

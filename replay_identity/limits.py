@@ -41,6 +41,7 @@ class Limit:
         read_on: When it was read there.
         rule: Name that violations and adjustments carry.
         note: What a reader of the number should know: a contradiction, or that it is our policy.
+        safe_length: A text of so few characters is within the limit whatever they are.
     """
 
     maximum: int
@@ -49,8 +50,7 @@ class Limit:
     read_on: date
     rule: str
     note: str = ""
-    # A text of so few characters is within the limit whatever they are.
-    _safe_length: int = attrs.field(init=False, repr=False, default=attrs.Factory(_safe_length, takes_self=True))
+    safe_length: int = attrs.field(init=False, repr=False, default=attrs.Factory(_safe_length, takes_self=True))
 
     def measure(self, text: str) -> int:
         """Return how long *text* is in this limit's unit."""
@@ -66,7 +66,7 @@ class Limit:
 
     def allows(self, text: str) -> bool:
         """Tell whether *text* is within the limit."""
-        return len(text) <= self._safe_length or self.measure(text) <= self.maximum
+        return len(text) <= self.safe_length or self.measure(text) <= self.maximum
 
     def truncate(self, text: str) -> str:
         """Return the longest beginning of *text* that is allowed and splits no character a reader sees."""

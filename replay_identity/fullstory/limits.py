@@ -90,8 +90,6 @@ BATCH_LIMITS: Final = BatchLimits(
     ),
 )
 
-# A text of so few characters is within the limit of a value whatever they are: UTF-8 takes four bytes at the most.
-SAFE_LENGTH: Final = PROPERTY_VALUE.maximum // 4
 # Fullstory documents no range; beyond 64 bits an int would be stored as another number (our policy "int-range").
 SMALLEST_INT: Final = -(2**63)
 LARGEST_INT: Final = 2**63 - 1

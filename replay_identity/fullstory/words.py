@@ -20,7 +20,6 @@ from .limits import (
     NAME,
     PROPERTY_NAME,
     PROPERTY_VALUE,
-    SAFE_LENGTH,
     SMALLEST_INT,
     USER_ID,
 )
@@ -33,6 +32,8 @@ _AS_THEY_ARE: Final = frozenset({bool, float})
 # Under parents whose dotted names are so long, no memorable name is too long.
 _SHALLOW: Final = PROPERTY_NAME.maximum - MEMORABLE
 _TEXTS: Final = frozenset({str})
+# Looked up once, since it is asked for each value of each user.
+_SAFE_LENGTH: Final = PROPERTY_VALUE.safe_length
 
 
 def word_user(user: UserTraits, *, adapt: bool, vendor_id: str | None = None) -> tuple[bytes, Fitting]:
@@ -110,7 +111,7 @@ class Properties:
             if is_plain:
                 # Most traits are short texts, plain numbers and lists of texts, and ask for nothing more.
                 if (
-                    (kind is str and len(value) <= SAFE_LENGTH)
+                    (kind is str and len(value) <= _SAFE_LENGTH)
                     or kind in _AS_THEY_ARE
                     or (kind is tuple and is_small and {*map(type, value)} <= _TEXTS)
                 ):

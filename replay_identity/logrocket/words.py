@@ -20,10 +20,9 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _RESERVED: Final = "userID"
 # LogRocket has a place of its own for name and e-mail; its SDK, too, lifts these out of the traits.
 _SPECIAL: Final = frozenset({"name", "email", _RESERVED, ""})
-# A name that no unit can make longer than the advised length.
-_SHORT: Final = ADVISED_NAME.maximum // 4
-# A text of so few characters is within the limit whatever they are.
-_SAFE_LENGTH: Final = TRAIT_VALUE.maximum // 2
+# Looked up once, since they are asked for each trait of each user.
+_SHORT: Final = ADVISED_NAME.safe_length
+_SAFE_LENGTH: Final = TRAIT_VALUE.safe_length
 
 
 def word_user(user: UserTraits, fitting: Fitting) -> dict[str, Any]:

@@ -1,0 +1,100 @@
+"""Users who are exactly on a vendor's limits, and users who break exactly one of them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeAlias
+
+import attrs
+from hypothesis import strategies as st
+
+from ..limits import Limit, Limits
+from ..model import UserTraits
+from .texts import CHARACTERS, text_at, text_over
+
+Make: TypeAlias = Callable[[str], UserTraits]
+
+
+@attrs.frozen
+class Boundary:
+    """A user on or over one limit.
+
+    Attributes:
+        user: The user, who is well within every other limit.
+        field: Name of the limit's field in `Limits`, for example ``trait_value``.
+        limit: The limit.
+        path: Dotted path of the user's field, for example ``traits.t``.
+        text: The text that is as long as the limit allows, or longer; None where the limit counts traits.
+    """
+
+    user: UserTraits
+    field: str
+    limit: Limit
+    path: str
+    text: str | None = attrs.field(repr=False)
+
+
+def users_at(limits: Limits) -> st.SearchStrategy[Boundary]:
+    """Return users who are exactly on one of *limits* each, in its unit, down to the last character that fits.
+
+    The size of a user as a whole is not among them, since each vendor's words for the rest differ.
+    """
+    return st.one_of([_at(field, limit, characters) for field, limit, characters in _measured(limits)])
+
+
+def users_over(limits: Limits) -> st.SearchStrategy[Boundary]:
+    """Return users who break exactly one of *limits* each, most of them by a single character, and say which."""
+    over = [_over(field, limit, characters) for field, limit, characters in _measured(limits)]
+    # Only what no smaller limit catches before can break that of the whole.
+    if limits.user is not None and limits.trait_value is None:
+        over.append(st.just(_boundary("user", limits.user, text_over(limits.user, "a"))))
+    return st.one_of(over)
+
+
+def _measured(limits: Limits) -> Iterable[tuple[str, Limit, tuple[str, ...]]]:
+    """Yield the limits that a user can be exactly on, and the characters that may stand there."""
+    for field, limit in limits:
+        if field in _USERS or field == "trait_count":
+            is_plain = field == "email" or (field == "trait_name" and limits.trait_name_pattern is not None)
+            yield field, limit, _PLAIN if is_plain else CHARACTERS
+
+
+def _at(field: str, limit: Limit, characters: tuple[str, ...]) -> st.SearchStrategy[Boundary]:
+    if field == "trait_count":
+        return st.just(_counted(limit, limit.maximum))
+    ending = _ENDINGS.get(field, "")
+    return st.sampled_from(characters).map(lambda character: _boundary(field, limit, text_at(limit, character, ending)))
+
+
+def _over(field: str, limit: Limit, characters: tuple[str, ...]) -> st.SearchStrategy[Boundary]:
+    if field == "trait_count":
+        return st.just(_counted(limit, limit.maximum + 1))
+    ending = _ENDINGS.get(field, "")
+    return st.builds(
+        lambda character, more: _boundary(field, limit, character * more + text_over(limit, character, ending)),
+        st.sampled_from(characters),
+        st.sampled_from((0, 1, limit.maximum)),
+    )
+
+
+def _boundary(field: str, limit: Limit, text: str) -> Boundary:
+    path = f"traits.{text}" if field == "trait_name" else _PATHS.get(field, field)
+    return Boundary(_USERS[field](text), field, limit, path, text)
+
+
+def _counted(limit: Limit, count: int) -> Boundary:
+    user = UserTraits("u1", traits={f"t{number}": number for number in range(count)})
+    return Boundary(user, "trait_count", limit, "traits", None)
+
+
+# A user who holds a text at the place that each limit is about.
+_USERS: Final[Mapping[str, Make]] = {
+    "user_id": UserTraits,
+    "name": lambda text: UserTraits("u1", name=text),
+    "email": lambda text: UserTraits("u1", email=text),
+    "trait_name": lambda text: UserTraits("u1", traits={text: "v"}),
+    "trait_value": lambda text: UserTraits("u1", traits={"t": text}),
+    "user": lambda text: UserTraits("u1", traits={"t": text}),
+}
+_PATHS: Final = {"trait_value": "traits.t", "user": "traits.t"}
+# What a strict vendor wants an address to look like.
+_ENDINGS: Final = {"email": "@example.com"}
+_PLAIN: Final = ("a", "z")
