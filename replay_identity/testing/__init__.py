@@ -1,0 +1,1 @@
+"""For tests: users of every kind, and what vendors may answer."""
