@@ -68,11 +68,11 @@ def _over(field: str, limit: Limit, characters: tuple[str, ...]) -> st.SearchStr
     if field == "trait_count":
         return st.just(_counted(limit, limit.maximum + 1))
     ending = _ENDINGS.get(field, "")
-    return st.builds(
-        lambda character, more: _boundary(field, limit, character * more + text_over(limit, character, ending)),
-        st.sampled_from(characters),
-        st.sampled_from((0, 1, limit.maximum)),
-    )
+
+    def over(character: str, more: int) -> Boundary:
+        return _boundary(field, limit, character * more + text_over(limit, character, ending))
+
+    return st.builds(over, st.sampled_from(characters), st.sampled_from((0, 1, limit.maximum)))
 
 
 def _boundary(field: str, limit: Limit, text: str) -> Boundary:

@@ -32,12 +32,21 @@ def replies() -> st.SearchStrategy[Reply]:
 
 def bodies() -> st.SearchStrategy[bytes]:
     """Return the bodies of answers: nearly documented, those of somebody else, and garbage."""
-    scalar = st.one_of(st.text(max_size=8), st.integers(), st.sampled_from((None, True, "ok", "retry", "drop", [], {})))
-    value = st.one_of(scalar, scalar.map(lambda value: [value]), scalar.map(lambda value: {"code": value, "id": value}))
+    word: st.SearchStrategy[object] = st.one_of(st.text(max_size=8), st.integers(), st.sampled_from(_WORDS))
+    value = st.one_of(word, word.map(_in_list), word.map(_in_object))
     objects = st.dictionaries(st.sampled_from(_NAMES), value, max_size=2)
     return st.one_of(objects.map(_json), st.sampled_from(_GARBAGE), st.binary(max_size=40))
 
 
+def _in_list(word: object) -> object:
+    return [word]
+
+
+def _in_object(word: object) -> object:
+    return {"code": word, "id": word}
+
+
+_WORDS: Final[tuple[object, ...]] = (None, True, "ok", "retry", "drop", [], {})
 _GARBAGE: Final = (
     *(b"", b"<html>Log in</html>", b"1", b'"ok"', b"null", b"[]", b"[[]]", b"[{}]", b'{"id"', b"\xff", b"[" * 500),
     b'{"a":' * 500,

@@ -48,7 +48,7 @@ def modest_texts(*, min_size: int = 0, max_size: int = 20) -> st.SearchStrategy[
 
 
 _SENDABLE: Final = st.characters(codec="utf-8")
-_VISIBLE: Final = st.characters(codec="utf-8", exclude_categories=("Cc",))
+_VISIBLE: Final = st.characters(codec="utf-8", exclude_categories=["Cc"])
 
 
 def around(maximum: int, width: str) -> st.SearchStrategy[str]:

@@ -10,7 +10,7 @@ from ..limits import Limit, Limits
 from ..model import TRAIT_TYPES, UserTraits
 from ..values import REMOVE
 from .texts import WIDTHS, long_texts, modest_texts, texts
-from .values import lately, lists, modest_values, moments, names_in_use, nested_traits, safe_names, scalars
+from .values import lately, lists, modest_values, moments, names_in_use, nested_traits, one_trait, safe_names, scalars
 
 _TRICKY_IDS: Final = ("u1", "a/b", "..", ".", "google-oauth2|abc", "%2F", "é", "a b?c#d", " u1 ", "null")
 _VENDOR_IDS: Final = ({"fullstory": "7449164135934483470"}, {"fullstory": ".."}, {"other": "a/b"})
@@ -37,7 +37,7 @@ class _Said:
     """One thing said of a user who has more to them than traits."""
 
     field: str
-    value: Any
+    value: Any = attrs.field(repr=False)
 
 
 def user_traits(**fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[UserTraits]:
@@ -91,7 +91,7 @@ def users_within(limits: Limits, *, values: st.SearchStrategy[Any] | None = None
     value = modest_values() if values is None else values
     said: list[st.SearchStrategy[_Said | tuple[str, Any]]] = [
         st.tuples(safe_names(), value),
-        st.tuples(safe_names(), st.builds(lambda name, value: {name: value}, safe_names(), value)),
+        st.tuples(safe_names(), one_trait(safe_names(), value)),
         _modest_email(limits.email).map(partial(_Said, "email")),
         lately().map(partial(_Said, "observed_at")),
     ]
