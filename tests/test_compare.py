@@ -7,17 +7,18 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import modest_users, safe_names
 
 from replay_identity import Accepted, DeliveryOptions, Fullstory, LogRocket, Route, UserTraits
 from replay_identity.backend import Comparison, Plan
 from replay_identity.compare import BackendComparison, compare, sample
 from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator, running
 from replay_identity.exchange import Exchange
+from replay_identity.fullstory import LIMITS as FULLSTORY_LIMITS
 from replay_identity.limits import Limits
 from replay_identity.logrocket.limits import LIMITS
 from replay_identity.outcome import Outcome
 from replay_identity.tally import MOST_PATHS, OTHER
+from replay_identity.testing import safe_names, users_within
 from replay_identity.transport import Transport
 
 HURRIED = DeliveryOptions(connections=4, wait_initial=0.001, wait_max=0.002)
@@ -100,7 +101,7 @@ class Raising(Faulty):
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(user=modest_users())
+@given(user=users_within(FULLSTORY_LIMITS))
 def test_who_was_identified_is_the_same_and_stays_so(vendors: Vendors, user: UserTraits) -> None:
     """Nothing differs, nothing is written to Fullstory, and no trait changes at LogRocket."""
     vendors.fullstory_emulator.reset()
@@ -119,7 +120,7 @@ def test_who_was_identified_is_the_same_and_stays_so(vendors: Vendors, user: Use
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(user=modest_users(), name=safe_names())
+@given(user=users_within(FULLSTORY_LIMITS), name=safe_names())
 def test_one_changed_trait_is_told_as_that(vendors: Vendors, user: UserTraits, name: str) -> None:
     """At both vendors, and by its path alone."""
     vendors.fullstory_emulator.reset()

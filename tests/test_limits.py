@@ -3,12 +3,12 @@ from datetime import date
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import CHARACTERS, WIDTHS, long_texts
 
 from replay_identity.fullstory import LIMITS as FULLSTORY
 from replay_identity.fullstory.limits import PROPERTY_VALUE
 from replay_identity.limits import Limit, Limits, Unit
 from replay_identity.logrocket import LIMITS as LOGROCKET
+from replay_identity.testing import CHARACTERS, WIDTHS, long_texts
 
 TEXT_UNITS = [Unit.CHARACTERS, Unit.UTF16_UNITS, Unit.UTF8_BYTES]
 

@@ -12,10 +12,10 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import numbers, users
 
 from replay_identity import Fullstory, InvalidTraitsError, LogRocket, UserTraits
 from replay_identity.masking import MASK, MAX_MESSAGE, mask
+from replay_identity.testing import numbers, user_traits
 
 NOON = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
 # What a text may be made of that keeps its length in any case of letters, and is no mask.
@@ -76,7 +76,7 @@ def test_a_value_cut_off_is_masked(text: str, cut: int, rest: str) -> None:
     assert text[:12] not in masked
 
 
-@given(user=users(), secret=texts, message=st.text(max_size=30))
+@given(user=user_traits(), secret=texts, message=st.text(max_size=30))
 def test_nothing_known_of_a_user_is_left(user: UserTraits, secret: str, message: str) -> None:
     """Whatever the user and wherever the vendor quotes it."""
     own = [user.user_id, user.name, user.email, *user.vendor_ids.values(), secret]

@@ -12,10 +12,10 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import moments, numbers, scalars, trait_maps, users
 
 from replay_identity import REMOVE, InvalidTraitsError, UserTraits
 from replay_identity.model import TRAIT_TYPES, fingerprint
+from replay_identity.testing import moments, numbers, scalars, trait_maps, user_traits
 from replay_identity.values import (
     MAX_DEPTH,
     MAX_EXPONENT,
@@ -391,7 +391,7 @@ def test_equal_users_have_equal_hashes(traits: dict[str, Any], other: dict[str, 
     assert one != another or hash(one) == hash(another)
 
 
-@given(user=users())
+@given(user=user_traits())
 def test_a_user_survives_pickling_and_copying(user: UserTraits) -> None:
     """A queue or a process pool gives the same user back."""
     copies = [pickle.loads(pickle.dumps(user)), copy.deepcopy(user), copy.copy(user)]  # noqa: S301

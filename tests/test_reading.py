@@ -2,12 +2,12 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from strategies import replies
 
 from replay_identity import Misconfigured, Rejected, Unavailable, Unknown
 from replay_identity.exchange import Lost, Reply
 from replay_identity.outcome import explain
 from replay_identity.reading import read_failure
+from replay_identity.testing import replies
 
 HINTS = {401: "Check the key."}
 

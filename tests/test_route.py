@@ -6,7 +6,6 @@ import pytest
 from exchanges import run
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import names, trait_maps
 
 from replay_identity import (
     Accepted,
@@ -22,6 +21,7 @@ from replay_identity import (
 )
 from replay_identity.backend import Plan
 from replay_identity.exchange import Reply
+from replay_identity.testing import trait_maps, trait_names
 from replay_identity.values import is_nested
 
 FULLSTORY = Fullstory("na1.key")
@@ -218,7 +218,9 @@ def test_nothing_excluded_gets_through(traits: dict[str, Any], data: st.DataObje
         given_paths = paths(UserTraits("u1", traits=traits).traits)
     except InvalidTraitsError:
         return
-    known = st.one_of(st.sampled_from(sorted(given_paths) or ["a"]), st.sampled_from(sorted(traits) or ["a"]), names())
+    known = st.one_of(
+        st.sampled_from(sorted(given_paths) or ["a"]), st.sampled_from(sorted(traits) or ["a"]), trait_names()
+    )
     exclude = data.draw(st.frozensets(known, max_size=3))
     only = data.draw(st.one_of(st.none(), st.frozensets(known, max_size=3)))
     backend = Seen()

@@ -1,1 +1,28 @@
-"""For tests: users of every kind, and what vendors may answer."""
+"""For tests: users of every kind, users at and over each limit of a vendor, and whatever a vendor may answer."""
+
+from .boundaries import Boundary, users_at, users_over
+from .replies import bodies, replies
+from .texts import CHARACTERS, WIDTHS, long_texts, texts
+from .users import user_traits, users_within
+from .values import moments, numbers, safe_names, scalars, trait_maps, trait_names, trait_values
+
+__all__ = [
+    "CHARACTERS",
+    "WIDTHS",
+    "Boundary",
+    "bodies",
+    "long_texts",
+    "moments",
+    "numbers",
+    "replies",
+    "safe_names",
+    "scalars",
+    "texts",
+    "trait_maps",
+    "trait_names",
+    "trait_values",
+    "user_traits",
+    "users_at",
+    "users_over",
+    "users_within",
+]

@@ -52,7 +52,7 @@ def users_over(limits: Limits) -> st.SearchStrategy[Boundary]:
 def _measured(limits: Limits) -> Iterable[tuple[str, Limit, tuple[str, ...]]]:
     """Yield the limits that a user can be exactly on, and the characters that may stand there."""
     for field, limit in limits:
-        if field in _USERS or field == "trait_count":
+        if field != "user" and (field in _USERS or field == "trait_count"):
             is_plain = field == "email" or (field == "trait_name" and limits.trait_name_pattern is not None)
             yield field, limit, _PLAIN if is_plain else CHARACTERS
 

@@ -10,7 +10,7 @@ from ..limits import Limit, Limits
 from ..model import TRAIT_TYPES, UserTraits
 from ..values import REMOVE
 from .texts import WIDTHS, long_texts, modest_texts, texts
-from .values import lately, lists, modest_values, moments, names_in_use, nested_traits, one_trait, safe_names, scalars
+from .values import lately, lists, modest_values, moments, names_in_use, one_trait, safe_names, scalars, trait_maps
 
 _TRICKY_IDS: Final = ("u1", "a/b", "..", ".", "google-oauth2|abc", "%2F", "é", "a b?c#d", " u1 ", "null")
 _VENDOR_IDS: Final = ({"fullstory": "7449164135934483470"}, {"fullstory": ".."}, {"other": "a/b"})
@@ -56,7 +56,7 @@ def _any_traits() -> list[st.SearchStrategy[tuple[str, Any]]]:
     """Return strategies of a trait's name and value."""
     # Each kind of value by itself, since every choice that is not made saves a tenth of the time.
     named = [st.tuples(names_in_use(), kind) for kind in (scalars(), lists(), st.sampled_from([REMOVE, None, ""]))]
-    return [*named, st.tuples(texts(), texts()), st.tuples(names_in_use(), nested_traits())]
+    return [*named, st.tuples(texts(), texts()), st.tuples(names_in_use(), trait_maps(max_size=2))]
 
 
 def _anything() -> dict[str, st.SearchStrategy[Any]]:

@@ -102,10 +102,10 @@ _SHORT_LISTS: Final[tuple[list[Any], ...]] = (
 )
 
 
-def nested_traits() -> st.SearchStrategy[dict[str, Any]]:
-    """Return traits in a trait, up to two deep."""
+def trait_maps(*, max_size: int = 4) -> st.SearchStrategy[dict[str, Any]]:
+    """Return traits, some of which hold others."""
     names, values = trait_names(), trait_values()
-    return st.dictionaries(names, st.one_of(values, one_trait(names, values)), max_size=2)
+    return st.dictionaries(names, st.one_of(values, one_trait(names, values)), max_size=max_size)
 
 
 def one_trait(names: st.SearchStrategy[str], values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:

@@ -6,7 +6,6 @@ import pytest
 from exchanges import run
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import replies, users
 
 from replay_identity import (
     Accepted,
@@ -34,6 +33,7 @@ from replay_identity.exchange import Lost, Reply, Request
 from replay_identity.fullstory.user_filter import UserFilter
 from replay_identity.model import fingerprint
 from replay_identity.outcome import explain
+from replay_identity.testing import replies, user_traits
 
 KEY = "na1.by11Qcanary/DEMO"
 BACKEND = Fullstory(KEY)
@@ -641,7 +641,7 @@ def test_an_answer_that_does_not_tell_the_role_is_unknown(body: bytes) -> None:
 OUTCOMES = (Accepted, Skipped, Rejected, Misconfigured, Unavailable, Unknown)
 
 
-@given(reply=replies(), user=users())
+@given(reply=replies(), user=user_traits())
 def test_every_reply_is_one_outcome(reply: Reply, user: UserTraits) -> None:
     """Whatever comes back, identify returns, and the outcome can be told."""
     backend = Fullstory(KEY, on_violation="adapt")

@@ -12,7 +12,6 @@ import pytest
 from exchanges import run
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import bodies, replies, short_texts, users
 
 from replay_identity import (
     Accepted,
@@ -31,6 +30,7 @@ from replay_identity.backend import BatchItem, JobProgress, Member, SupportsBatc
 from replay_identity.exchange import PAUSED, Exchange, Lost, Pause, Reply, Request
 from replay_identity.limits import Unit
 from replay_identity.outcome import explain
+from replay_identity.testing import bodies, replies, texts, user_traits
 from replay_identity.transport.attempts import Attempts, Send
 
 T = TypeVar("T")
@@ -138,7 +138,7 @@ def test_an_item_holds_the_fullstory_id_where_there_is_one() -> None:
     assert europe.batch_item(user) == BatchItem("fs-eu", b'{"uid":"u1","id":"2"}')
 
 
-@given(user=users(), lenient=st.booleans())
+@given(user=user_traits(), lenient=st.booleans())
 def test_an_item_is_what_a_single_request_sends(user: UserTraits, lenient: bool) -> None:  # noqa: FBT001
     """The same words, adjustments and violations, and the id beside them."""
     backend = LENIENT if lenient else BACKEND
@@ -153,7 +153,7 @@ def test_an_item_is_what_a_single_request_sends(user: UserTraits, lenient: bool)
         assert orjson.loads(item.content) == orjson.loads(plan.request.body or b"") | id_field
 
 
-@given(batch=st.lists(users(), max_size=4))
+@given(batch=st.lists(user_traits(), max_size=4))
 def test_a_body_is_its_items_in_order(batch: list[UserTraits]) -> None:
     """Joined as they are, whatever is in them."""
     contents = [item for user in batch if (item := LENIENT.batch_item(user).content) is not None]
@@ -164,7 +164,7 @@ def test_a_body_is_its_items_in_order(batch: list[UserTraits]) -> None:
     assert all(each in body for each in contents)
 
 
-@given(batch=st.lists(users(), max_size=4))
+@given(batch=st.lists(user_traits(), max_size=4))
 def test_a_body_is_taken_apart_again(batch: list[UserTraits]) -> None:
     """Into what it was joined from, to the byte, for a batch that was stored before it was sent."""
     contents = [item for user in batch if (item := LENIENT.batch_item(user).content) is not None]
@@ -746,7 +746,7 @@ def batches(draw: st.DrawFn) -> tuple[list[Member], list[str]]:
     """Return members of every kind, no two of one id or content, and the fate of each."""
     members: list[Member] = []
     for number in range(draw(st.integers(0, 8))):
-        name = f"{number}{draw(short_texts())}"
+        name = f"{number}{draw(texts())}"
         members.append(
             draw(
                 st.sampled_from(

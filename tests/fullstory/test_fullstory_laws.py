@@ -11,12 +11,12 @@ from typing import Any
 import orjson
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import modest_users, names, scalars, trait_maps, users
 
 from replay_identity import REMOVE, Adjustment, Fullstory, UserTraits
 from replay_identity.backend import Plan
 from replay_identity.errors import printable
 from replay_identity.fullstory.words import word_user
+from replay_identity.testing import scalars, trait_maps, trait_names, user_traits, users_within
 from replay_identity.values import is_nested
 
 STRICT = Fullstory("na1.key")
@@ -76,7 +76,7 @@ def assert_within_limits(body: dict[str, Any]) -> None:
     }
 
 
-@given(user=users())
+@given(user=user_traits())
 def test_nothing_over_a_limit_is_ever_sent(user: UserTraits) -> None:
     """Whether we refuse or adapt."""
     for plan in (STRICT.plan(user), LENIENT.plan(user)):
@@ -85,7 +85,7 @@ def test_nothing_over_a_limit_is_ever_sent(user: UserTraits) -> None:
         assert (plan.request is None) == bool(plan.violations)
 
 
-@given(user=users())
+@given(user=user_traits())
 def test_adapting_leaves_only_what_nothing_can_mend(user: UserTraits) -> None:
     """And refusing records no loss."""
     strict, lenient = STRICT.plan(user), LENIENT.plan(user)
@@ -95,7 +95,7 @@ def test_adapting_leaves_only_what_nothing_can_mend(user: UserTraits) -> None:
     assert bool(strict.violations) == (bool(lenient.violations) or any(each.lossy for each in lenient.adjustments))
 
 
-@given(user=modest_users())
+@given(user=users_within(STRICT.limits))
 def test_what_is_within_all_limits_is_never_refused(user: UserTraits) -> None:
     """Nor changed with a loss, and adapting makes no difference to it."""
     plan = STRICT.plan(user)
@@ -127,7 +127,7 @@ def reads_as(word: Any, value: Any) -> bool:
     return bool(word == str(value))
 
 
-@given(user=users())
+@given(user=user_traits())
 def test_whatever_is_lost_is_on_record(user: UserTraits) -> None:
     """Every field that is not named as lost can be read back from what is sent."""
     plan = LENIENT.plan(user)
@@ -145,7 +145,7 @@ def test_whatever_is_lost_is_on_record(user: UserTraits) -> None:
         assert is_lost or (value is not REMOVE and reads_as(sent[path], value))
 
 
-@given(user=users())
+@given(user=user_traits())
 def test_nothing_is_sent_that_was_not_given(user: UserTraits) -> None:
     """There are no more properties than traits."""
     plan = LENIENT.plan(user)
@@ -153,7 +153,7 @@ def test_nothing_is_sent_that_was_not_given(user: UserTraits) -> None:
         assert len(dict(leaves(body_of(plan).get("properties", {})))) <= len(list(leaves(user.traits)))
 
 
-@given(user=users())
+@given(user=user_traits())
 def test_a_plan_is_pure(user: UserTraits) -> None:
     """The same user gives the same plan to the byte, and is not changed by it."""
     before = copy.deepcopy(user)
@@ -164,7 +164,7 @@ def test_a_plan_is_pure(user: UserTraits) -> None:
     assert user == before
 
 
-@given(user=users())
+@given(user=user_traits())
 def test_the_order_of_traits_does_not_matter_to_what_is_said(user: UserTraits) -> None:
     """Equal users send equal JSON."""
     turned = UserTraits(
@@ -184,7 +184,7 @@ def test_the_order_of_traits_does_not_matter_to_what_is_said(user: UserTraits) -
         assert body_of(one) == body_of(other)
 
 
-@given(user=users())
+@given(user=user_traits())
 def test_a_plan_shows_no_value(user: UserTraits) -> None:
     """Its repr and its records hold names and rules only."""
     texts = [text for text in (user.user_id, user.name, user.email) if text and len(text) > 30]
@@ -209,7 +209,9 @@ def nearly_too_large() -> st.SearchStrategy[Any]:
 
 
 @given(
-    user=users(traits=st.dictionaries(names(), st.one_of(nearly_too_large(), scalars(), trait_maps()), max_size=4)),
+    user=user_traits(
+        traits=st.dictionaries(trait_names(), st.one_of(nearly_too_large(), scalars(), trait_maps()), max_size=4)
+    ),
     adapt=st.booleans(),
 )
 def test_measuring_only_large_users_changes_nothing(user: UserTraits, adapt: bool) -> None:  # noqa: FBT001

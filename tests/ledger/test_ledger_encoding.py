@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ledger.delivering import user
-from strategies import trait_maps, users
 
 from replay_identity import REMOVE, UserTraits
 from replay_identity.ledger.digests import Digests, pack, unpack
 from replay_identity.ledger.encoding import decode, encode, encoded_fields, from_microseconds, to_microseconds
 from replay_identity.ledger.merging import field_names, merged, without
+from replay_identity.testing import trait_maps, user_traits
 from replay_identity.values import is_list, is_nested
 
 DIGESTS = Digests(b"k" * 32)
@@ -44,7 +44,7 @@ def content_of(user: UserTraits, field: str) -> Any:
     return user.traits[field.removeprefix("traits.")] if field.startswith("traits.") else getattr(user, field)
 
 
-@given(users())
+@given(user_traits())
 def test_a_user_is_read_as_written(user: UserTraits) -> None:
     """Every value, of its exact type and in its order, whatever stands beside it."""
     read = decode(encode(user))
@@ -55,7 +55,7 @@ def test_a_user_is_read_as_written(user: UserTraits) -> None:
     assert (read.types, read.vendor_ids, read.observed_at) == (user.types, user.vendor_ids, user.observed_at)
 
 
-@given(users())
+@given(user_traits())
 def test_what_is_read_is_as_good_as_new(user: UserTraits) -> None:
     """It is not checked again, so it must be exactly what checking would make of it."""
     read = decode(encode(user))
@@ -75,7 +75,7 @@ def test_what_is_read_is_as_good_as_new(user: UserTraits) -> None:
     assert types_in(read.traits) == types_in(checked.traits)
 
 
-@given(users())
+@given(user_traits())
 def test_equal_users_have_equal_digests(user: UserTraits) -> None:
     """The order of names says nothing, at any depth."""
     turned = UserTraits(user.user_id, traits=reversed_mapping(user.traits), types=reversed_mapping(user.types))
@@ -95,7 +95,7 @@ def test_the_digest_of_a_field_depends_on_nothing_else(traits: dict[str, Any], d
     assert encoded_fields(encode(part)).keys() == kept
 
 
-@given(users(), users())
+@given(user_traits(), user_traits())
 def test_a_field_changes_its_bytes_when_its_value_changes(one: UserTraits, other: UserTraits) -> None:
     """And only then."""
     mine, theirs = encoded_fields(encode(untyped(one))), encoded_fields(encode(untyped(other)))
@@ -191,7 +191,7 @@ def test_digests_are_packed_and_unpacked(digests: dict[bytes, bytes]) -> None:
     assert unpack(pack(digests)) == digests
 
 
-@given(users(), users())
+@given(user_traits(), user_traits())
 def test_digests_need_the_key(one: UserTraits, other: UserTraits) -> None:
     """Without it nobody can try values until one fits."""
     stranger = Digests(b"x" * 32)
@@ -200,7 +200,7 @@ def test_digests_need_the_key(one: UserTraits, other: UserTraits) -> None:
     assert not DIGESTS.of_fields(encode(one)).items() & stranger.of_fields(encode(other)).items()
 
 
-@given(users(), users())
+@given(user_traits(), user_traits())
 def test_an_identity_is_the_id_or_else_all_vendor_ids(one: UserTraits, other: UserTraits) -> None:
     """Two users are one exactly if these are."""
 
@@ -231,7 +231,7 @@ def test_a_thousand_names_and_values_are_digested_as_one() -> None:
 # Merging.
 
 
-@given(users(), users())
+@given(user_traits(), user_traits())
 def test_merging_says_what_both_said_and_the_newer_wins(older: UserTraits, newer: UserTraits) -> None:
     """Field by field, as a vendor does that is sent one after the other."""
     both = merged(older, newer)
@@ -248,7 +248,7 @@ def test_merging_says_what_both_said_and_the_newer_wins(older: UserTraits, newer
     assert both.vendor_ids == {**older.vendor_ids, **newer.vendor_ids}
 
 
-@given(users(), users(), users())
+@given(user_traits(), user_traits(), user_traits())
 def test_merging_may_be_done_in_any_grouping(one: UserTraits, two: UserTraits, three: UserTraits) -> None:
     """So it does not matter when the ledger had to wait; the id is the same in all."""
     trait = [UserTraits("u", name=each.name, email=each.email, traits=flat(each)) for each in (one, two, three)]
@@ -261,7 +261,7 @@ def flat(user: UserTraits) -> dict[str, Any]:
     return {name: value for name, value in user.traits.items() if not isinstance(value, dict)}
 
 
-@given(users())
+@given(user_traits())
 def test_merging_a_user_with_themselves_changes_nothing(user: UserTraits) -> None:
     """Twice the same news is one."""
     assert merged(user, user) == user

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from strategies import users
 
 from replay_identity import InvalidTraitsError, UserTraits
 from replay_identity.ledger.encoding import decode, encode, encoded_fields
 from replay_identity.ledger.places import among
 from replay_identity.model import unchecked
+from replay_identity.testing import user_traits
 
 
 class Word(str):
@@ -43,7 +43,7 @@ def test_a_list_of_texts_is_searched_for_what_is_none(texts: list[Any], odd: Any
         UserTraits("u1", traits={"tags": [*texts[:at], odd, *texts[at:]]})
 
 
-@given(users())
+@given(user_traits())
 def test_a_user_made_without_a_check_is_the_same_user(one: UserTraits) -> None:
     """By every field, and in a set."""
     copy = unchecked(one.user_id, one.name, one.email, one.traits, one.types, one.observed_at, one.vendor_ids)

@@ -4,7 +4,6 @@ import orjson
 import pytest
 from exchanges import run
 from hypothesis import given
-from strategies import replies, users
 
 from replay_identity import (
     Accepted,
@@ -23,6 +22,7 @@ from replay_identity import (
 from replay_identity.backend import Plan, SupportsDelete, SupportsRead, SupportsVerify
 from replay_identity.exchange import Lost, Reply, Request
 from replay_identity.outcome import explain
+from replay_identity.testing import replies, user_traits
 
 KEY = "acme:shop:canary"
 BACKEND = LogRocket(KEY)
@@ -349,7 +349,7 @@ def test_a_refused_exclusion_is_told_without_the_id() -> None:
     assert outcome == Rejected("logrocket", code="HTTP 400", message="no user •••")
 
 
-@given(reply=replies(), user=users())
+@given(reply=replies(), user=user_traits())
 def test_every_reply_is_one_outcome(reply: Reply, user: UserTraits) -> None:
     """Whatever comes back, identify returns, and the outcome can be told."""
     backend = LogRocket(KEY, on_violation="adapt")

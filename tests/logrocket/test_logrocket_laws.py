@@ -11,11 +11,11 @@ from urllib.parse import unquote, urlsplit
 
 import orjson
 from hypothesis import given
-from strategies import modest_users, users
 
 from replay_identity import REMOVE, LogRocket, UserTraits
 from replay_identity.backend import Plan
 from replay_identity.errors import printable
+from replay_identity.testing import user_traits, users_within
 from replay_identity.values import is_nested
 
 STRICT = LogRocket("acme:shop:key")
@@ -65,7 +65,7 @@ def assert_within_limits(plan: Plan, user: UserTraits) -> None:
     assert not {"name", "email", "userID"} & body.get("traits", {}).keys()
 
 
-@given(user=users())
+@given(user=user_traits())
 def test_nothing_over_a_limit_is_ever_sent(user: UserTraits) -> None:
     """Whether we refuse or adapt; and only texts are."""
     for plan in (STRICT.plan(user), LENIENT.plan(user)):
@@ -74,7 +74,7 @@ def test_nothing_over_a_limit_is_ever_sent(user: UserTraits) -> None:
             assert plan.violations == ()
 
 
-@given(user=users())
+@given(user=user_traits())
 def test_adapting_leaves_only_what_nothing_can_mend(user: UserTraits) -> None:
     """And refusing records no loss."""
     strict, lenient = STRICT.plan(user), LENIENT.plan(user)
@@ -84,7 +84,7 @@ def test_adapting_leaves_only_what_nothing_can_mend(user: UserTraits) -> None:
     assert bool(strict.violations) == (bool(lenient.violations) or any(each.lossy for each in lenient.adjustments))
 
 
-@given(user=modest_users())
+@given(user=users_within(STRICT.limits))
 def test_what_is_within_all_limits_is_never_refused(user: UserTraits) -> None:
     """Nor changed with a loss, and adapting makes no difference to it."""
     plan = STRICT.plan(user)
@@ -123,7 +123,7 @@ def same_json(content: Any, value: Any) -> bool:
     return content is value if isinstance(value, bool) else reads_as(content, value)
 
 
-@given(user=users())
+@given(user=user_traits())
 def test_whatever_is_lost_is_on_record(user: UserTraits) -> None:
     """Every field that is not named as lost can be read back from what is sent."""
     plan = LENIENT.plan(user)
@@ -145,7 +145,7 @@ def test_whatever_is_lost_is_on_record(user: UserTraits) -> None:
         assert text == "" if value is REMOVE else reads_as(text, value)
 
 
-@given(user=users())
+@given(user=user_traits())
 def test_nothing_is_sent_that_was_not_given(user: UserTraits) -> None:
     """Every name is that of a trait."""
     plan = LENIENT.plan(user)
@@ -153,7 +153,7 @@ def test_nothing_is_sent_that_was_not_given(user: UserTraits) -> None:
         assert body_of(plan).get("traits", {}).keys() <= dict(leaves(user.traits)).keys()
 
 
-@given(user=users())
+@given(user=user_traits())
 def test_everything_that_is_not_text_is_on_record(user: UserTraits) -> None:
     """Lossless or not, a value that changes its type or its name has an entry."""
     plan = LENIENT.plan(user)
@@ -169,7 +169,7 @@ def test_everything_that_is_not_text_is_on_record(user: UserTraits) -> None:
     assert {printable(f"traits.{path}") for path in changed | nested} <= paths
 
 
-@given(user=users())
+@given(user=user_traits())
 def test_a_plan_is_pure(user: UserTraits) -> None:
     """The same user gives the same plan to the byte, and is not changed by it."""
     before = copy.deepcopy(user)
@@ -180,7 +180,7 @@ def test_a_plan_is_pure(user: UserTraits) -> None:
     assert user == before
 
 
-@given(user=users())
+@given(user=user_traits())
 def test_the_order_of_traits_does_not_matter_to_what_is_said(user: UserTraits) -> None:
     """Equal users send equal JSON."""
     turned = UserTraits(

@@ -10,12 +10,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import moments, scalars
 
 from replay_identity import InvalidTraitsError
 from replay_identity.mapping.casts import TYPE_OF, cast_to
 from replay_identity.mapping.rules import Cast
 from replay_identity.model import TRAIT_TYPES
+from replay_identity.testing import moments, scalars
 from replay_identity.values import iso8601
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

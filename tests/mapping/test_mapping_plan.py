@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import names, short_texts, trait_maps
 
 from replay_identity import REMOVE, ConfigurationError, InvalidTraitsError, UserTraits
 from replay_identity.mapping import FieldRule, Plan, RowMapping
+from replay_identity.testing import texts, trait_maps, trait_names
 
 CANARY = "canary-7Q"
 NAIVE = datetime(2026, 11, 21, 12)  # noqa: DTZ001
@@ -223,9 +223,7 @@ def test_a_moment_of_observation_may_be_counted_in_seconds_or_be_absent() -> Non
     assert mapped({}, observed_at="t").observed_at is None
 
 
-@given(
-    row=st.one_of(trait_maps(), st.dictionaries(st.sampled_from(["id", "uid", "name", "email", "a"]), short_texts()))
-)
+@given(row=st.one_of(trait_maps(), st.dictionaries(st.sampled_from(["id", "uid", "name", "email", "a"]), texts())))
 def test_a_mapping_with_nothing_in_it_changes_nothing(row: dict[str, Any]) -> None:
     """The same user, or the same refusal."""
 
@@ -238,7 +236,7 @@ def test_a_mapping_with_nothing_in_it_changes_nothing(row: dict[str, Any]) -> No
     assert made(Plan.of(RowMapping()).user) == made(UserTraits.from_mapping)
 
 
-@given(row=trait_maps(), name=names(), other=names())
+@given(row=trait_maps(), name=trait_names(), other=trait_names())
 def test_renaming_and_renaming_back_changes_nothing(row: dict[str, Any], name: str, other: str) -> None:
     """Wherever the new name is free."""
     own = {"user_id", "uid", "id", "name", "display_name", "email"}
@@ -255,10 +253,10 @@ def test_renaming_and_renaming_back_changes_nothing(row: dict[str, Any], name: s
 
 @given(
     row=trait_maps(),
-    field=names(),
+    field=trait_names(),
     rule=st.builds(
         FieldRule,
-        rename=st.none() | names().filter(lambda name: all(name.split("."))),
+        rename=st.none() | trait_names().filter(lambda name: all(name.split("."))),
         cast=st.sampled_from(["any", "str", "int", "real", "bool", "date", "epoch", "json", "ints", "dates"]),
         default=st.none() | st.sampled_from(["1", 1, [1], {"a": 1}]),
         null=st.sampled_from(["inherit", "absent", "remove"]),

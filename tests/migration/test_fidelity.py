@@ -7,12 +7,12 @@ import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from strategies import users
 
 from replay_identity import Fullstory, LogRocket, Route, UserTraits
 from replay_identity.migration.backend_fidelity import BackendFidelity, PropertyFidelity
 from replay_identity.migration.fidelity import Fidelity
 from replay_identity.outcome import LOSSY
+from replay_identity.testing import user_traits
 
 FULLSTORY = Route(Fullstory("na1.test"))
 LOGROCKET = Route(LogRocket("a:b:c"))
@@ -164,7 +164,7 @@ def test_a_count_knows_no_vendor_that_it_has_no_route_to() -> None:
 
 
 @settings(max_examples=200)
-@given(st.lists(users(), max_size=4), st.sampled_from([(FULLSTORY, LOGROCKET), ADAPTING]))
+@given(st.lists(user_traits(), max_size=4), st.sampled_from([(FULLSTORY, LOGROCKET), ADAPTING]))
 def test_the_numbers_add_up(some: list[UserTraits], routes: tuple[Route, ...]) -> None:
     """Every user and every value has one fate, and each way of changing it is told."""
     fidelity = Fidelity(routes)
@@ -181,7 +181,7 @@ def test_the_numbers_add_up(some: list[UserTraits], routes: tuple[Route, ...]) -
 
 
 @example([user(plan="pro")], [user(**{"a-b": 1.5, "a_b": 2.5})])
-@given(st.lists(users(), max_size=3), st.lists(users(), max_size=3))
+@given(st.lists(user_traits(), max_size=3), st.lists(user_traits(), max_size=3))
 def test_two_counts_are_merged_and_stored_without_a_loss(some: list[UserTraits], more: list[UserTraits]) -> None:
     """A run that goes on counts on."""
     whole, first, second = (Fidelity(ADAPTING) for _ in range(3))

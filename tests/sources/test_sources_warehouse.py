@@ -14,12 +14,12 @@ import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import moments
 
 from replay_identity import ConfigurationError, UserTraits
 from replay_identity.errors import SourceError
 from replay_identity.mapping import FieldRule, RowMapping
 from replay_identity.sources import BadRow, Row, read_query, read_users
+from replay_identity.testing import moments
 
 CANARY = "canary-7Q"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
