@@ -7,7 +7,7 @@ import attrs
 
 from .errors import printable
 from .exchange import Exchange, Request
-from .limits import BatchLimits, Limit, Limits
+from .limits import BatchLimits, Limits
 from .model import UserTraits, fingerprint
 from .outcome import Adjustment, Failure, Outcome, Violation
 from .records import record
@@ -249,20 +249,6 @@ class SupportsVerify(Protocol):
 
     def verify(self) -> Exchange[Credentials | Failure]:
         """Ask the vendor who the key belongs to and what it may do."""
-        ...
-
-
-@runtime_checkable
-class SupportsMany(Protocol):
-    """A backend that takes many users in one request, and tells in its reply what became of each."""
-
-    @property
-    def most_users(self) -> Limit:
-        """Return how many users one request may hold."""
-        ...
-
-    def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
-        """Send *users*, in as few requests as the vendor's limits allow; return what became of each, in their order."""
         ...
 
 
