@@ -41,8 +41,9 @@ pythons: .venv/ready
 
 # The contributed adapters, in an environment of their own: the library's tests find none of them.
 CONTRIB := ../../.venv-contrib/bin
+CONTRIBUTED := $(dir $(wildcard adapters_contrib/*/pyproject.toml))
 contrib: .venv-contrib/ready
-	@for folder in adapters_contrib/*/; do \
+	@for folder in $(CONTRIBUTED); do \
 		echo "== $$folder"; \
 		(cd $$folder && $(CONTRIB)/mypy --config-file ../pyproject.toml . && $(CONTRIB)/pyright . && \
 			$(CONTRIB)/pytest --quiet .) || exit 1; \
@@ -69,5 +70,5 @@ clean:
 .venv-contrib/ready: pyproject.toml $(wildcard adapters_contrib/*/pyproject.toml)
 	$(PYTHON) -m venv .venv-contrib
 	.venv-contrib/bin/python $(PIP) --upgrade "pip>=25.1"
-	.venv-contrib/bin/python $(PIP) --editable ".[testing]" --group types --group test $(addprefix --editable ./,$(wildcard adapters_contrib/*/))
+	.venv-contrib/bin/python $(PIP) --editable ".[testing]" --group types --group test $(addprefix --editable ./,$(CONTRIBUTED))
 	@touch $@
