@@ -129,7 +129,7 @@ def test_a_vendor_that_is_down_is_worth_another_run(vendors: Vendors, put: Any, 
     """Each wait is told, and the exit code says: later."""
     settings = Path("s.toml")
     settings.write_text(
-        "[backends.fullstory]\n[backends.logrocket]\n[delivery.fullstory]\nwait_initial = 0.01\npatience = 0.02\n",
+        "[backends.fullstory]\n[backends.logrocket]\n[delivery.fullstory]\nwait_initial = 0.01\npatience = 0.5\n",
         encoding="utf-8",
     )
     put("u1", properties={"plan": "pro"})
