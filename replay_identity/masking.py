@@ -66,7 +66,7 @@ def _texts(user: UserTraits | None) -> Iterator[str]:
 def _number_texts(number: float | Decimal) -> Iterator[str]:
     """Yield *number* as it may be sent: in full, with an exponent as JavaScript writes it, as a 64-bit float."""
     for text in (str(number), str(float(number))):
-        if text != "inf":
+        if not text.endswith("inf"):  # A float has no such number, of either sign.
             yield text
             full = f"{Decimal(text):f}"
             yield full

@@ -119,6 +119,7 @@ def _value(body: bytes) -> str | None:
         (1.5e22, "1.5e22"),
         (Decimal("1E+5"), "100000"),
         (Decimal("1E+400"), "1E+400"),
+        (Decimal("-1E+400"), "-1E+400"),
         (Decimal("9.990"), "9.99"),
         (Decimal("0.1"), "0.1"),
         (NOON, "2026-11-21T12:30:00Z"),
