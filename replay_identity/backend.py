@@ -7,7 +7,7 @@ import attrs
 
 from .errors import printable
 from .exchange import Exchange, Request
-from .limits import BatchLimits, Limits
+from .limits import BatchLimits, Limit, Limits
 from .model import UserTraits, fingerprint
 from .outcome import Adjustment, Failure, Outcome, Violation
 from .records import record
@@ -249,6 +249,20 @@ class SupportsVerify(Protocol):
 
     def verify(self) -> Exchange[Credentials | Failure]:
         """Ask the vendor who the key belongs to and what it may do."""
+        ...
+
+
+@runtime_checkable
+class SupportsMany(Protocol):
+    """A backend that takes several users in one request and answers at once what became of each."""
+
+    @property
+    def most_users(self) -> Limit:
+        """Return how many users one request takes."""
+        ...
+
+    def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
+        """Send *users*, at most `most_users` of them, and return what became of each, in their order."""
         ...
 
 
