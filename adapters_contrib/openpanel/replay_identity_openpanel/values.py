@@ -1,0 +1,77 @@
+"""One value as OpenPanel's JSON has it, by its type."""
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from replay_identity.fitting import Fitting
+from replay_identity.values import iso8601
+
+from .limits import LARGEST_INT, RESERVED_EVERYWHERE
+
+
+def json_of(value: Any, path: str, fitting: Fitting) -> Any:  # noqa: ANN401  # A trait value becomes JSON.
+    """Return *value*, at *path*, as it is sent, and record in *fitting* what changes its type."""
+    return _WORDING[type(value)](value, path, fitting)
+
+
+def _same(value: object, _path: str, _fitting: Fitting) -> object:
+    return value
+
+
+def _int(value: int, path: str, fitting: Fitting) -> int | str:
+    if -LARGEST_INT <= value <= LARGEST_INT:
+        return value
+    fitting.adjust(path, "coerced", "large-int-as-text")
+    return str(value)
+
+
+def _decimal(value: Decimal, path: str, fitting: Fitting) -> str:
+    # Always, so that a trait does not change its type from one value to the next.
+    fitting.adjust(path, "coerced", "decimal-as-text")
+    return f"{value:f}"
+
+
+def _date(value: date, path: str, fitting: Fitting) -> str:
+    fitting.adjust(path, "coerced", "date-as-iso8601")
+    return iso8601(value)
+
+
+def _uuid(value: UUID, path: str, fitting: Fitting) -> str:
+    fitting.adjust(path, "coerced", "uuid-as-text")
+    return str(value)
+
+
+def _list(values: tuple[Any, ...], path: str, fitting: Fitting) -> list[Any]:
+    """Return a list, which takes the place of the one before, so that all that is in it arrives, blanks too."""
+    before = len(fitting.adjustments)
+    words = [json_of(value, path, fitting) for value in values]
+    # What is said of one item need not be said of the next.
+    fitting.adjustments[before:] = dict.fromkeys(fitting.adjustments[before:])
+    return words
+
+
+def _object_in_list(values: Mapping[str, Any], path: str, fitting: Fitting) -> dict[str, Any]:
+    words: dict[str, Any] = {}
+    for name, value in values.items():
+        if name == RESERVED_EVERYWHERE:
+            fitting.drop(path, "reserved-name")
+        else:
+            words[name] = json_of(value, path, fitting)
+    return words
+
+
+_WORDING: Final[Mapping[type[object], Callable[[Any, str, Fitting], Any]]] = {
+    str: _same,
+    bool: _same,
+    int: _int,
+    float: _same,
+    Decimal: _decimal,
+    datetime: _date,
+    date: _date,
+    UUID: _uuid,
+    tuple: _list,
+    dict: _object_in_list,
+}
