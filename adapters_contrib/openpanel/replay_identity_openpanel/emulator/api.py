@@ -1,0 +1,131 @@
+"""From a request to a profile: route, duplicate, schema, client, bot, merge."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+import attrs
+
+from replay_identity.emulator.answer import Answer, JsonObject, JsonValue, json_answer
+from replay_identity.emulator.applied import Applied
+from replay_identity.emulator.rate_limit import Clock
+from replay_identity.emulator.received import Received
+from replay_identity.emulator.vendor import Think, View
+
+from .device import device_of, is_bot
+from .payload import Identity, read_body, read_identity
+from .profiles import Profiles
+from .refusal import SECRET, RefusalError, bad_request, error_answer, failure, text_answer, unauthorized
+
+UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+# Seconds in which the same bytes from the same origin are a duplicate.
+DUPLICATE_WINDOW = 0.1
+
+
+@attrs.define(kw_only=True)
+class Api:
+    """OpenPanel's rules and state, without any HTTP."""
+
+    client_id: str
+    secret: str = attrs.field(repr=False)
+    ignores_secret: bool
+    blocked_profiles: AbstractSet[str] = attrs.field(repr=False)
+    geo: Mapping[str, JsonValue] = attrs.field(repr=False)
+    clock: Clock = attrs.field(repr=False)
+    profiles: Profiles
+    applied: Applied
+    _arrivals: dict[tuple[str, bytes], float] = attrs.field(
+        init=False, factory=dict[tuple[str, bytes], float], repr=False
+    )
+
+    async def answer(self, received: Received, think: Think) -> Answer:
+        """Act on the request after *think*, and answer it."""
+        await think()
+        if (received.method, received.segments) != ("POST", ("track",)):
+            # Policy: the other endpoints are not here.
+            return error_answer(404, f"Route {received.method}:{received.path} not found")
+        try:
+            return self._track(received)
+        except RefusalError as refusal:
+            return refusal.answer
+
+    def failure(self, status: int) -> Answer:
+        """Return OpenPanel's words for an error status."""
+        return failure(status)
+
+    def notice_failure(self, received: Received, answer: Answer) -> None:
+        """Do nothing: OpenPanel remembers no answers."""
+
+    def views(self) -> Mapping[str, View]:
+        """Return what there is to look at, by name."""
+        return {"profiles": self._everybody, "applied": self.applied.as_json}
+
+    def forget(self) -> None:
+        """Forget profiles, arrivals and counts."""
+        self.profiles.known.clear()
+        self._arrivals.clear()
+        self.applied.clear()
+
+    def _everybody(self) -> JsonValue:
+        return {profile_id: profile.as_json() for profile_id, profile in self.profiles.known.items()}
+
+    def _track(self, received: Received) -> Answer:
+        if self._is_duplicate(received):
+            return text_answer(200, "Duplicate event")
+        body = read_body(received.body)
+        identity = _identity(body)
+        self._authorize(received, body, identity.profile_id)
+        user_agent = received.headers.get("user-agent", "")
+        if not self._secret_of(received, body) and is_bot(user_agent):
+            return json_answer(202, {"bot": {"name": "A bot", "type": "Service Agent"}})
+
+        self.profiles.put(identity, {**self.geo, **device_of(user_agent)})
+        self.applied.note(identity.profile_id, body)
+        device_id = hashlib.sha256(f"{self.client_id} {user_agent}".encode()).hexdigest()
+        return json_answer(200, {"deviceId": device_id[:32], "sessionId": device_id[32:]}, applied=True)
+
+    def _is_duplicate(self, received: Received) -> bool:
+        origin = received.headers.get("origin")
+        if origin is None:
+            return False
+        now, key = self.clock(), (origin, received.body)
+        if now - self._arrivals.get(key, now - DUPLICATE_WINDOW) < DUPLICATE_WINDOW:
+            return True
+        self._arrivals[key] = now
+        return False
+
+    def _authorize(self, received: Received, body: JsonObject, profile_id: str) -> None:
+        client_id = received.headers.get("openpanel-client-id") or body.get("clientId")
+        if not client_id:
+            raise unauthorized("Missing client id")
+        if not isinstance(client_id, str) or not UUID.fullmatch(client_id):
+            raise unauthorized("Client ID must be a valid UUIDv4")
+        if client_id != self.client_id:
+            raise unauthorized("Invalid client id")
+        if profile_id in self.blocked_profiles:
+            raise unauthorized("Profile id is blocked by project filter")
+        if not self.ignores_secret and self._secret_of(received, body) != self.secret:
+            raise unauthorized(SECRET)
+
+    def _secret_of(self, received: Received, body: JsonObject) -> JsonValue:
+        return received.headers.get("openpanel-client-secret") or body.get("clientSecret")
+
+
+def _identity(body: JsonObject) -> Identity:
+    """Return what the body's `identify` says, or refuse a body of another type."""
+    match body.get("type"):
+        case "identify":
+            identity = read_identity(body.get("payload"))
+        case "alias":
+            raise bad_request("Alias is not supported")
+        case _:
+            # Policy: events, counters and groups are not here.
+            raise bad_request("Invalid type")
+    match identity.properties.get("__identify"):
+        case {"profileId": str(profile_id)}:
+            # A property that is a word to the server: all goes to another profile.
+            return attrs.evolve(identity, profile_id=profile_id)
+        case _:
+            return identity

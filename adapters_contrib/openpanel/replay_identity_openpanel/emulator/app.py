@@ -1,0 +1,60 @@
+"""OpenPanel as an ASGI app."""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+import attrs
+
+from replay_identity.emulator import Emulator
+from replay_identity.emulator.answer import JsonValue
+from replay_identity.emulator.applied import Applied
+
+from .api import Api
+from .profiles import Profile, Profiles
+
+# Policy: where the address of every request is.
+STOCKHOLM: Mapping[str, JsonValue] = {
+    "country": "SE",
+    "city": "Stockholm",
+    "region": "AB",
+    "longitude": 18.07,
+    "latitude": 59.33,
+}
+
+
+@attrs.define(kw_only=True, eq=False)
+class OpenPanelEmulator(Emulator):
+    """A fake OpenPanel with one project and one client; see `Emulator` for what it shares.
+
+    Attributes:
+        client_id: The client it knows.
+        api_key: The client's secret.
+        ignores_secret: Whether the client is set to "ignore CORS and secret"; then a bot's User-Agent counts.
+        blocked_profiles: Ids that the project's filters keep out.
+        geo: What is found out by the address of a request, whoever sends it.
+    """
+
+    client_id: str = "3f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a90"
+    api_key: str = attrs.field(default="sec_emulator", repr=False)
+    ignores_secret: bool = False
+    blocked_profiles: AbstractSet[str] = attrs.field(factory=frozenset[str], repr=False)
+    geo: Mapping[str, JsonValue] = attrs.field(factory=lambda: dict(STOCKHOLM), repr=False)
+    _api: Api = attrs.field(init=False, repr=False)
+
+    @property
+    def profiles(self) -> Mapping[str, Profile]:
+        """The profiles by id, as they stand now."""
+        return dict(self._api.profiles.known)
+
+    def _make_vendor(self, applied: Applied) -> Api:
+        self._api = Api(
+            client_id=self.client_id,
+            secret=self.api_key,
+            ignores_secret=self.ignores_secret,
+            blocked_profiles=self.blocked_profiles,
+            geo=self.geo,
+            clock=self.clock,
+            profiles=Profiles(),
+            applied=applied,
+        )
+        return self._api

@@ -1,0 +1,101 @@
+"""The schema of an `identify`: what zod lets through and what it drops (packages/validation/src/track.validation.ts)."""
+
+import string
+from typing import cast
+
+import attrs
+
+from replay_identity.emulator.answer import JsonObject, JsonValue, parse_json
+
+from .refusal import bad_request
+
+LETTERS = frozenset(string.ascii_letters)
+ALPHANUMERIC = LETTERS | frozenset(string.digits)
+LOCAL = ALPHANUMERIC | frozenset("_'+-.")
+
+# Beyond this, the floats that JavaScript has for numbers skip whole ones.
+EXACT = 2**53
+
+
+@attrs.frozen(kw_only=True)
+class Identity:
+    """What an `identify` says; an empty text is what it does not mention."""
+
+    profile_id: str = attrs.field(repr=False)
+    first_name: str = attrs.field(repr=False)
+    last_name: str = attrs.field(repr=False)
+    email: str = attrs.field(repr=False)
+    properties: JsonObject = attrs.field(repr=False)
+
+
+def read_body(body: bytes) -> JsonObject:
+    """Return the JSON object in *body* as JavaScript has it, or refuse it."""
+    try:
+        value = parse_json(body)
+    except ValueError:
+        raise bad_request("Unexpected token in JSON") from None
+    if not isinstance(value, dict):
+        raise bad_request("body must be object")
+    return cast("JsonObject", _in_javascript(value))
+
+
+def _in_javascript(value: JsonValue) -> JsonValue:
+    """Return *value* as `JSON.parse` would, with Fastify's guard before it."""
+    if isinstance(value, dict):
+        if "__proto__" in value:
+            raise bad_request("Object contains forbidden prototype property")
+        return {name: _in_javascript(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_in_javascript(item) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > EXACT:
+        return int(float(value))
+    return value
+
+
+def read_identity(payload: JsonValue) -> Identity:
+    """Return what *payload* says, or refuse it; keys that are not in the schema are dropped without a word."""
+    if not isinstance(payload, dict):
+        raise bad_request("body/payload must be object")
+    properties = payload.get("properties", {})
+    if not isinstance(properties, dict):
+        raise bad_request("body/payload/properties Invalid input: expected record")
+    email = _text(payload, "email")
+    if "email" in payload and not is_email(email):
+        raise bad_request("body/payload/email Invalid email address")
+    return Identity(
+        profile_id=_profile_id(payload.get("profileId")),
+        first_name=_text(payload, "firstName"),
+        last_name=_text(payload, "lastName"),
+        email=email,
+        properties=properties,
+    )
+
+
+def _profile_id(value: JsonValue) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
+        raise bad_request("body/payload/profileId Invalid input")
+    return str(value)
+
+
+def _text(payload: JsonObject, name: str) -> str:
+    value = payload.get(name, "")
+    if not isinstance(value, str):
+        raise bad_request(f"body/payload/{name} Invalid input: expected string")
+    return value
+
+
+def is_email(text: str) -> bool:
+    """Say whether zod takes *text* for an address."""
+    local, _, domain = text.rpartition("@")
+    labels = domain.split(".")
+    return (
+        local != ""
+        and LOCAL.issuperset(local)
+        and not local.startswith(".")
+        and not local.endswith((".", "'"))
+        and ".." not in local
+        and len(labels) > 1
+        and all(label[:1] in ALPHANUMERIC and (ALPHANUMERIC | {"-"}).issuperset(label) for label in labels[:-1])
+        and len(labels[-1]) > 1
+        and LETTERS.issuperset(labels[-1])
+    )
