@@ -46,7 +46,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "plugins": {"backend", "errors"},
     "config": {"plugins", "delivery_options", "errors", "retry"},
     "tally": {"outcome"},
-    "testing": {"backend", "emulator"},
+    "testing": {"backend", "emulator", "fitting", "transport"},
     "check": {"backend", "route", "tally", "sources"},
     "compare": {"check", "delivery_options", "guarding", "retry", "tally", "transport"},
     # The front door, and the command line, which may use anything public.
@@ -89,7 +89,7 @@ MAY_USE: Final[Mapping[str, set[str]]] = {
     "sources": {"attrs", "duckdb"},
     "config": {"attrs", "cattrs"},
     "emulator": {"attrs", "orjson", "starlette", "uvicorn"},
-    "testing": {"attrs", "hypothesis"},
+    "testing": {"attrs", "hypothesis", "pytest"},
     "cli": {"attrs", "click", "orjson", "platformdirs", "rich", "typer"},
 }
 ANYWHERE: Final = {"attrs"}

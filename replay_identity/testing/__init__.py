@@ -1,7 +1,9 @@
 """For tests: users of every kind, users at and over each limit of a vendor, and whatever a vendor may answer."""
 
 from .boundaries import Boundary, users_at, users_over
+from .conformance import BackendConformance, Said
 from .replies import bodies, replies
+from .scripted import ScriptedTransport
 from .texts import CHARACTERS, WIDTHS, long_texts, texts
 from .users import user_traits, users_within
 from .values import moments, numbers, safe_names, scalars, trait_maps, trait_names, trait_values
@@ -9,7 +11,10 @@ from .values import moments, numbers, safe_names, scalars, trait_maps, trait_nam
 __all__ = [
     "CHARACTERS",
     "WIDTHS",
+    "BackendConformance",
     "Boundary",
+    "Said",
+    "ScriptedTransport",
     "bodies",
     "long_texts",
     "moments",

@@ -87,7 +87,8 @@ def _counted(limit: Limit, count: int) -> Boundary:
 
 # A user who holds a text at the place that each limit is about.
 _USERS: Final[Mapping[str, Make]] = {
-    "user_id": UserTraits,
+    # Of somebody of whom nothing is said there may be nothing to send.
+    "user_id": lambda text: UserTraits(text, name="Ada"),
     "name": lambda text: UserTraits("u1", name=text),
     "email": lambda text: UserTraits("u1", email=text),
     "trait_name": lambda text: UserTraits("u1", traits={text: "v"}),

@@ -1,0 +1,128 @@
+"""What holds for all that only some backends can do: no reply makes them raise, and they answer of their own."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ...backend import (
+    Comparison,
+    Credentials,
+    IdentityBackend,
+    JobProgress,
+    Member,
+    Page,
+    StoredUser,
+    SupportsBatch,
+    SupportsCompare,
+    SupportsDelete,
+    SupportsExclude,
+    SupportsMany,
+    SupportsRead,
+    SupportsVerify,
+    TooLarge,
+)
+from ...exchange import Exchange, Reply
+from ...model import UserTraits
+from ...outcome import Accepted, Broken, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown
+from ..replies import replies
+from ..users import user_traits
+from .author import Author
+from .canary import USER, shown_in
+from .playing import one_after_another, play
+
+_FAILURES = (Rejected, Misconfigured, Unavailable, Unknown)
+_MEMBERS = (Member(user_id="u1", content=b"{}"), Member(vendor_id="1", content=b"{}"), Member(content=b"{}"))
+# What each exchange may answer, by its name.
+_ANSWERS: Mapping[str, tuple[type, ...]] = {
+    "get": (StoredUser, type(None), *_FAILURES),
+    "pages": (Page, *_FAILURES),
+    "delete": (Accepted, Skipped, *_FAILURES),
+    "exclude": (Accepted, Skipped, *_FAILURES),
+    "compare": (Comparison, *_FAILURES),
+    "verify": (Credentials, *_FAILURES),
+    "create_job": (str, TooLarge, *_FAILURES),
+    "poll_job": (JobProgress, *_FAILURES),
+    "collect_job": (tuple, *_FAILURES),
+}
+
+
+class CapabilityCases(Author):
+    """Cases about the protocols beside `IdentityBackend`."""
+
+    def test_every_reply_has_one_answer(self) -> None:
+        """One that the protocol knows, whatever the vendor answers; nothing raises, and nothing is told of anybody."""
+        backend = self.make_backend()
+        operations = [operation for operation, _ in _exchanges(backend)]
+        if not operations:
+            pytest.skip(f"{backend.name} only identifies")
+
+        @given(st.sampled_from(operations), st.lists(replies(), min_size=1, max_size=3))
+        def law(operation: str, answers: list[Reply]) -> None:
+            exchange = dict(_exchanges(backend))[operation]
+            answer = play(exchange, one_after_another(answers, answers[-1]))
+            assert isinstance(answer, _ANSWERS[operation])
+            if not isinstance(answer, str):  # A job's id, which nobody shows.
+                assert getattr(answer, "backend", backend.name) == backend.name
+                assert shown_in(repr(answer), self.key) == []
+
+        law()
+
+    def test_of_many_users_each_has_an_outcome(self) -> None:
+        """In their order, whatever the vendor answers; who breaks a rule is not sent."""
+        backend = self.make_backend()
+        if not isinstance(backend, SupportsMany):
+            pytest.skip(f"{backend.name} takes one user a request")
+
+        @given(st.lists(user_traits(), max_size=4), st.lists(replies(), min_size=1, max_size=3))
+        def law(users: list[UserTraits], answers: list[Reply]) -> None:
+            outcomes = play(backend.identify_many(users), one_after_another(answers, answers[-1]))
+            assert len(outcomes) == len(users)
+            for user, outcome in zip(users, outcomes, strict=True):
+                assert isinstance(outcome, Outcome)
+                assert not isinstance(outcome, Broken)
+                assert outcome.backend == backend.name
+                if violations := backend.plan(user).violations:
+                    assert outcome == Rejected(backend.name, violations)
+
+        law()
+
+    def test_a_batch_holds_what_a_plan_sends(self) -> None:
+        """It refuses and adjusts the same, and its contents can be read from its body again."""
+        backend = self.make_backend()
+        if not isinstance(backend, SupportsBatch):
+            pytest.skip(f"{backend.name} takes no batches")
+
+        @given(st.lists(user_traits(), max_size=3))
+        def law(users: list[UserTraits]) -> None:
+            items = [backend.batch_item(user) for user in users]
+            for user, item in zip(users, items, strict=True):
+                plan = backend.plan(user)
+                assert item == backend.batch_item(user)
+                assert (item.violations, item.adjustments) == (plan.violations, plan.adjustments)
+                assert (item.content is None) == bool(plan.violations)
+            contents = [item.content for item in items if item.content is not None]
+            assert len(backend.batch_contents(backend.batch_body(contents))) == len(contents)
+
+        law()
+
+
+def _exchanges(backend: IdentityBackend) -> Iterator[tuple[str, Exchange[Any]]]:
+    """Yield an exchange of everything that *backend* can do, by its name."""
+    if isinstance(backend, SupportsRead):
+        yield "get", backend.get("u1")
+        yield "pages", next(backend.pages())
+    if isinstance(backend, SupportsDelete):
+        yield "delete", backend.delete("u1")
+    if isinstance(backend, SupportsExclude):
+        yield "exclude", backend.exclude(user_id="u1")
+    if isinstance(backend, SupportsCompare):
+        yield "compare", backend.compare(USER)
+    if isinstance(backend, SupportsVerify):
+        yield "verify", backend.verify()
+    if isinstance(backend, SupportsBatch):
+        yield "create_job", backend.create_job(b"{}", idempotency_key="key-1")
+        yield "poll_job", backend.poll_job("job-1")
+        yield "collect_job", backend.collect_job("job-1", _MEMBERS)

@@ -1,0 +1,158 @@
+"""What holds for every plan: it is pure, it is what is sent, and whatever it loses is on record."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hypothesis import assume, given
+
+from ...backend import IdentityBackend, Plan
+from ...errors import printable
+from ...exchange import Request
+from ...model import UserTraits
+from ...outcome import Rejected, Skipped
+from ...values import REMOVE, is_nested
+from ..users import user_traits, users_within
+from .author import Author
+from .canary import USER, shown_in
+from .playing import first_request
+from .said import Said, said_by
+
+
+class PlanCases(Author):
+    """Cases about `plan`, and about what `identify` sends."""
+
+    def test_a_plan_is_pure_and_deterministic(self) -> None:
+        """The same user gives the same plan to the byte, also from another object, and is not changed by it."""
+        backends = (self.make_backend(), self.make_backend(on_violation="adapt"))
+        twins = (self.make_backend(), self.make_backend(on_violation="adapt"))
+
+        @given(user_traits())
+        def law(user: UserTraits) -> None:
+            before = copy.deepcopy(user)
+            for backend, twin in zip(backends, twins, strict=True):
+                assert backend.plan(user) == backend.plan(user) == twin.plan(before)
+            assert user == before
+
+        law()
+
+    def test_identify_sends_what_the_plan_shows(self) -> None:
+        """That request and no other; nothing at all of a user who breaks a rule or of whom there is nothing to say."""
+
+        @given(user_traits())
+        def law(user: UserTraits) -> None:
+            for backend in self._both():
+                plan, first = backend.plan(user), first_request(backend.identify(user))
+                if plan.violations:
+                    assert plan.request is None
+                    assert first == Rejected(backend.name, plan.violations)
+                elif plan.request is None:
+                    assert isinstance(first, Skipped)
+                else:
+                    assert isinstance(first, Request)
+                    assert self.comparable(first) == self.comparable(plan.request)
+
+        law()
+
+    def test_what_is_within_all_limits_is_never_refused(self) -> None:
+        """Nor changed with a loss; adapting makes no difference to it."""
+
+        @given(users_within(self.limits))
+        def law(user: UserTraits) -> None:
+            assume(self.keeps_other_rules(user))
+            strict, lenient = (backend.plan(user) for backend in self._both())
+            assert strict.violations == ()
+            assert strict.request is not None
+            assert _lost(strict) == set()
+            assert strict == lenient
+
+        law()
+
+    def test_whatever_is_lost_is_on_record(self) -> None:
+        """Every value that is not recorded as lost can be read from the request."""
+
+        @given(user_traits())
+        def law(user: UserTraits) -> None:
+            for backend in self._both():
+                plan = backend.plan(user)
+                if plan.violations:
+                    continue
+                lost, said = _lost(plan), _said(plan)
+                missing = {path for path, value in _given(user) if not self._is_kept(path, value, said, lost)}
+                # Of somebody of whom nothing is said, nothing need be sent.
+                assert missing == set() or (plan.request is None and missing == {"user_id"})
+
+        law()
+
+    def test_refusing_loses_nothing(self) -> None:
+        """A backend that rejects what breaks a rule sends the rest whole, and one that adapts sends no less."""
+
+        @given(user_traits())
+        def law(user: UserTraits) -> None:
+            strict, lenient = (backend.plan(user) for backend in self._both())
+            assert _lost(strict) == set()
+            assert bool(strict.violations) == (bool(lenient.violations) or bool(_lost(lenient)))
+
+        law()
+
+    def test_a_removal_is_sent_or_on_record(self) -> None:
+        """It makes a difference to what is sent; where the vendor cannot clear a trait, that is refused or recorded."""
+        for backend in self._both():
+            without, removing = (
+                backend.plan(UserTraits("u1", name="Ada", traits={"seats": 7, **traits}))
+                for traits in ({}, {"plan": REMOVE})
+            )
+            is_on_record = bool(removing.violations) or "traits.plan" in _lost(removing)
+            assert is_on_record or _said(removing) != _said(without)
+            assert is_on_record or "plan" in _said(removing).texts
+
+    def test_a_removal_is_no_word(self) -> None:
+        """No vendor holds the text ``None`` or ``REMOVE`` for a trait that was to be cleared."""
+        for backend in self._both():
+            user = UserTraits("u1", name="Ada", traits={"plan": REMOVE, "seats": None, "old": {"plan": REMOVE}})
+            said = {text.lower() for text in _said(backend.plan(user)).texts}
+            assert said.isdisjoint({"none", "null", "undefined", "remove", "removal.remove"})
+
+    def test_no_plan_shows_a_value_or_the_key(self) -> None:
+        """Nor does the backend itself, nor the request."""
+        for backend in self._both():
+            plan = backend.plan(USER)
+            for shown in (backend, plan, plan.request, plan.adjustments):
+                assert shown_in(f"{shown!r} {shown!s}", self.key) == []
+
+    def _both(self) -> tuple[IdentityBackend, IdentityBackend]:
+        """Return the backend that refuses and the one that adapts."""
+        return self.make_backend(), self.make_backend(on_violation="adapt")
+
+    def _is_kept(self, path: str, value: Any, said: Said, lost: set[str]) -> bool:  # noqa: ANN401  # As `UserTraits` has it.
+        parts = path.split(".")
+        paths = {printable(".".join(parts[: index + 1])) for index in range(len(parts))}
+        return not paths.isdisjoint(lost) or self.is_said(path, value, said)
+
+
+def _lost(plan: Plan) -> set[str]:
+    """Return the paths that the plan says differ with a loss."""
+    return {adjustment.path for adjustment in plan.adjustments if adjustment.lossy}
+
+
+def _said(plan: Plan) -> Said:
+    return said_by(plan.request or Request("nothing", "GET", ""))
+
+
+def _given(user: UserTraits) -> Iterator[tuple[str, Any]]:
+    """Yield every value of *user*, by its path; a blank and a removal have cases of their own."""
+    own = (("user_id", user.user_id), ("name", user.name), ("email", user.email))
+    yield from ((path, value) for path, value in (*own, *_values(user.traits, "traits")) if not _is_blank(value))
+
+
+def _values(traits: Mapping[str, Any], parent: str) -> Iterator[tuple[str, Any]]:
+    for name, value in traits.items():
+        path = f"{parent}.{name}"
+        if is_nested(value):
+            yield from _values(value, path)
+        else:
+            yield path, value
+
+
+def _is_blank(value: object) -> bool:
+    return value is None or value is REMOVE or value in ("", ())
