@@ -1,0 +1,6 @@
+"""Mixpanel: profile updates, up to 2,000 in a request (https://docs.mixpanel.com/reference/profile-set)."""
+
+from .adapter import Mixpanel
+from .limits import LIMITS
+
+__all__ = ["LIMITS", "Mixpanel"]

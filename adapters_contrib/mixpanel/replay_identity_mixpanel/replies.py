@@ -1,0 +1,113 @@
+"""Mixpanel's answers in our words (https://docs.mixpanel.com/reference/profile-set, read 2026-11-21)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+import orjson
+
+from replay_identity.exchange import Reply
+from replay_identity.masking import mask
+from replay_identity.outcome import Accepted, Failure, Outcome, Rejected, Unavailable, Unknown
+from replay_identity.reading import read_failure
+
+from .words import Updates
+
+_HINTS: Final[Mapping[int, str]] = {
+    401: "Check api_key: it is the token of a project.",
+    403: "Check api_key, and base_url: projects kept in the EU and in India have hosts of their own.",
+}
+_PLAIN: Final = {b"1": 1, b"0": 0}
+_STATUSES: Final = frozenset(_PLAIN.values())
+
+
+@attrs.frozen
+class Verdict:
+    """What Mixpanel says of the records of one request in a 200.
+
+    Attributes:
+        status: 1 where at least one record is valid, else 0.
+        error: What is wrong with the others, in whatever shape; None where nothing is.
+        is_verbose: Whether it would have told an error, as it was asked to.
+        valid: How many records it took, where it says so.
+    """
+
+    status: int
+    error: object = attrs.field(default=None, repr=False)
+    is_verbose: bool = False
+    valid: int | None = None
+
+    def covers(self, records: int) -> bool:
+        """Tell whether each of so many *records* is valid, and not perhaps one of them alone."""
+        if self.status != 1 or self.error:
+            return False
+        # "1: one or more objects provided are valid"; with strict=1 a JSON answer names those that are not.
+        return records == 1 or (self.is_verbose and (self.valid is None or self.valid >= records))
+
+
+def is_worth_retrying(reply: Reply) -> bool:
+    """Tell whether another try may be answered otherwise: after any 5xx, as Mixpanel's own Python SDK 5.4.1 has it."""
+    return reply.is_retryable or _is_server_error(reply)
+
+
+def tells_of_each(reply: Reply, records: int) -> bool:
+    """Tell whether *reply* to so many *records* holds for each of them; if not, asking in parts will tell more."""
+    verdict = read_verdict(reply)
+    if verdict is not None:
+        return verdict.covers(records)
+    return not isinstance(_read_failure("", reply, None), Rejected)
+
+
+def read_reply(backend: str, reply: Reply, updates: Updates, token: str) -> Outcome:
+    """Return what became of the user of *updates*, who was the only one in the request unless it tells of each."""
+    verdict = read_verdict(reply)
+    if verdict is None:
+        return _read_failure(backend, reply, _masked(_words(reply), updates, token))
+    if verdict.covers(len(updates.records)):
+        return Accepted(backend, adjustments=updates.adjustments)
+    if verdict.status == 1 and not verdict.is_verbose:
+        return Unknown(backend, f"{reply.cause} that tells of one valid record and not of each")
+    return Rejected(backend, code=f"status {verdict.status}", message=_masked(_text(verdict.error), updates, token))
+
+
+def read_verdict(reply: Reply) -> Verdict | None:
+    """Return what Mixpanel says in a success, as JSON or as a plain 1 or 0; None if *reply* is anything else."""
+    if not reply.is_success:
+        return None
+    plain = _PLAIN.get(reply.body.strip())
+    if plain is not None:
+        return Verdict(plain)
+    content = reply.json_object() or {}
+    status, valid = content.get("status"), content.get("num_good_events")
+    if type(status) is not int or status not in _STATUSES:
+        return None
+    # The count is not documented, but importers have been answered one (github.com/ak--47/mixpanel-import, 2026-11-29).
+    return Verdict(status, content.get("error"), is_verbose=True, valid=valid if type(valid) is int else None)
+
+
+def _read_failure(backend: str, reply: Reply, message: str | None) -> Failure:
+    if _is_server_error(reply) and not reply.is_retryable:
+        if reply.uncertain:
+            return Unknown(backend, reply.cause)
+        return Unavailable(backend, reply.cause, reply.retry_after)
+    return read_failure(backend, reply, hints=_HINTS, message=message)
+
+
+def _is_server_error(reply: Reply) -> bool:
+    return 500 <= reply.status < 600  # noqa: PLR2004  # The definition of 5xx.
+
+
+def _words(reply: Reply) -> str | None:
+    """Return the words of an error, which stand under ``error`` where Mixpanel itself answers."""
+    content = reply.json_object()
+    if content is not None and (text := _text(content.get("error"))) is not None:
+        return text
+    return reply.body[:10_000].decode(errors="replace").strip() or None
+
+
+def _text(error: Any) -> str | None:  # noqa: ANN401  # Whatever JSON stands there.
+    return error if isinstance(error, str) else orjson.dumps(error).decode() if error else None
+
+
+def _masked(words: str | None, updates: Updates, token: str) -> str | None:
+    return None if words is None else mask(words, updates.user, token) or None

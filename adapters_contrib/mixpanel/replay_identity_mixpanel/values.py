@@ -1,0 +1,99 @@
+"""One value as Mixpanel's JSON has it, by its type."""
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from replay_identity.fitting import Fitting
+from replay_identity.values import Removal
+
+from .limits import LARGEST_EXACT_INT
+
+
+def dumps(content: object) -> bytes:
+    """Return *content* as the JSON that is sent."""
+    return orjson.dumps(content)
+
+
+def word(value: Any, path: str, fitting: Fitting) -> Any:  # noqa: ANN401  # A trait's value becomes JSON.
+    """Return *value* as JSON has it, or None if nothing of it can be sent."""
+    return _WORDING[type(value)](value, path, fitting)
+
+
+def _same(value: object, _path: str, _fitting: Fitting) -> object:
+    return value
+
+
+def _int(number: int, path: str, fitting: Fitting) -> int | str:
+    if abs(number) <= LARGEST_EXACT_INT:
+        return number
+    fitting.adjust(path, "coerced", "int-beyond-53-bits")
+    return str(number)
+
+
+def _decimal(number: Decimal, path: str, fitting: Fitting) -> float | str:
+    """Return *number* as JSON's number if its digits stay the same, else as text."""
+    real = float(number)
+    if math.isfinite(real) and Decimal(repr(real)) == number:
+        fitting.adjust(path, "coerced", "decimal-as-number")
+        return real
+    fitting.adjust(path, "coerced", "decimal-as-text")
+    return f"{number:f}"
+
+
+def _moment(moment: datetime, path: str, fitting: Fitting) -> str:
+    """Return *moment*, which is in UTC, without a zone.
+
+    "An ISO formatted date YYYY-MM-DDTHH:MM:SS in UTC" is what Mixpanel takes for a date
+    (https://docs.mixpanel.com/docs/data-structure/property-reference/data-type, read 2026-11-29).
+    """
+    fitting.adjust(path, "coerced", "date-as-iso8601")
+    return moment.replace(tzinfo=None).isoformat()
+
+
+def _day(day: date, path: str, fitting: Fitting) -> str:
+    fitting.adjust(path, "coerced", "date-as-iso8601")
+    return day.isoformat()
+
+
+def _uuid(value: UUID, path: str, fitting: Fitting) -> str:
+    fitting.adjust(path, "coerced", "uuid-as-text")
+    return str(value)
+
+
+def _list(values: tuple[Any, ...], path: str, fitting: Fitting) -> list[Any]:
+    before = len(fitting.adjustments)
+    words = [word(value, path, fitting) for value in values]
+    # What is said of one item need not be said of the next.
+    fitting.adjustments[before:] = dict.fromkeys(fitting.adjustments[before:])
+    return words
+
+
+def _object(traits: dict[str, Any], path: str, fitting: Fitting) -> dict[str, Any] | None:
+    worded = {name: word(value, f"{path}.{name}", fitting) for name, value in traits.items()}
+    return {name: value for name, value in worded.items() if value is not None} or None
+
+
+def _nested_removal(_value: Removal, path: str, fitting: Fitting) -> None:
+    """Send nothing: `$unset` takes names of properties, and `$set` replaces an object as a whole."""
+    fitting.drop(path, "nested-removal")
+
+
+_WORDING: Final[Mapping[type[object], Callable[[Any, str, Fitting], Any]]] = {
+    str: _same,
+    bool: _same,
+    float: _same,
+    int: _int,
+    Decimal: _decimal,
+    datetime: _moment,
+    date: _day,
+    UUID: _uuid,
+    tuple: _list,
+    dict: _object,
+    Removal: _nested_removal,
+}
