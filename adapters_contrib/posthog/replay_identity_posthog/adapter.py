@@ -1,0 +1,201 @@
+"""PostHog's capture endpoint, version 1."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Final, TypeVar
+from uuid import UUID, uuid4
+
+import attrs
+
+from replay_identity import Adjustment, ConfigurationError, Outcome, Rejected, Skipped, UserTraits
+from replay_identity.backend import Plan
+from replay_identity.credentials import check_api_key, check_base_url
+from replay_identity.exchange import Exchange, Request
+from replay_identity.fitting import Fitting, OnViolation, check_on_violation
+from replay_identity.limits import Limit, Limits
+
+from . import replies
+from .distinct_ids import check_distinct_id
+from .events import PLACEHOLDER_ID, PLACEHOLDER_TIME, Event, Opening, body_of, event_json, in_requests, timestamp
+from .limits import EVENT, LIMITS, MOST_USERS
+from .words import Words, properties_of, without_largest, word_user
+
+T = TypeVar("T")
+
+_HOST: Final = "https://us.i.posthog.com"
+_PATH: Final = "/i/v1/analytics/events"
+# As often as the SDK asks at the most by itself (PyPI posthog 7.91.1, capture_v1.py).
+_MOST_ATTEMPTS: Final = 4
+# PostHog shows them as the event's library and version.
+_SDK: Final = f"replay-identity-posthog/{version('replay-identity-posthog')}"
+_LONGEST_KEY: Final = 64
+
+
+def _checked_key(api_key: str) -> str:
+    check_api_key(api_key, hint="pass api_key or set POSTHOG_API_KEY")
+    if api_key.startswith("phx_"):
+        raise ConfigurationError("api_key", "is a personal key", "pass the project's own, which begins with phc_")
+    if len(api_key) > _LONGEST_KEY:
+        raise ConfigurationError("api_key", f"is longer than the {_LONGEST_KEY} characters that PostHog takes")
+    return api_key
+
+
+def _url(backend: "PostHog") -> str:
+    base_url = _HOST if backend.base_url is None else backend.base_url
+    return check_base_url(base_url, allow_insecure=backend.allow_insecure) + _PATH
+
+
+def _headers(backend: "PostHog") -> Mapping[str, str]:
+    return {
+        "accept": "application/json",
+        "authorization": f"Bearer {backend.api_key}",
+        "content-type": "application/json",
+        "posthog-sdk-info": _SDK,
+    }
+
+
+# A converter rather than a validator, so that cattrs leaves the two functions alone when it reads settings from a file.
+def _checked_function(given: Callable[[], T]) -> Callable[[], T]:
+    if not callable(given):
+        raise ConfigurationError("now or new_id", "is no function, so it cannot come from a file of settings")
+    return given
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@attrs.frozen
+class PostHog:
+    """Identify users at PostHog.
+
+    Attributes:
+        api_key: The project's key, ``phc_…``.
+        base_url: Where events are sent to: by default the US region; ``https://eu.i.posthog.com`` is the EU's.
+        on_violation: ``"reject"`` a user who breaks a limit, or ``"adapt"`` the traits with a recorded loss.
+        name: Name that outcomes and settings carry.
+        allow_insecure: Allow a plain http address off loopback.
+        now: Tells the time.
+        new_id: Draws the ids of events and requests. Never made of the content: PostHog drops an event whose id it has
+            seen, so that a plan that goes from a to b and back to a would stay b.
+
+    Raises:
+        ConfigurationError: The key or the address cannot be used.
+    """
+
+    api_key: str = attrs.field(repr=False, converter=_checked_key)
+    base_url: str | None = attrs.field(default=None, kw_only=True)
+    on_violation: OnViolation = attrs.field(default="reject", kw_only=True, validator=check_on_violation)
+    name: str = attrs.field(default="posthog", kw_only=True)
+    allow_insecure: bool = attrs.field(default=False, kw_only=True)
+    now: Callable[[], datetime] = attrs.field(
+        default=_utc_now, kw_only=True, repr=False, eq=False, converter=_checked_function
+    )
+    new_id: Callable[[], UUID] = attrs.field(
+        default=uuid4, kw_only=True, repr=False, eq=False, converter=_checked_function
+    )
+    _url: str = attrs.field(init=False, repr=False, default=attrs.Factory(_url, takes_self=True))
+    _headers: Mapping[str, str] = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(_headers, takes_self=True)
+    )
+
+    @property
+    def limits(self) -> Limits:
+        """Return PostHog's published limits."""
+        return LIMITS
+
+    @property
+    def most_users(self) -> Limit:
+        """Return how many users one request takes."""
+        return MOST_USERS
+
+    def plan(self, user: UserTraits, /) -> Plan:
+        """Return the request that sets *user*'s properties, with an id and times that are drawn when it is sent."""
+        words, fitting = self._word(user)
+        adjustments = tuple(fitting.adjustments)
+        if fitting.violations:
+            return Plan(self.name, None, adjustments, tuple(fitting.violations))
+        if not words:
+            return Plan(self.name, None)
+
+        event = _event(user, words, adjustments, uuid=PLACEHOLDER_ID, now=PLACEHOLDER_TIME)
+        opening = Opening(str(PLACEHOLDER_ID), timestamp(PLACEHOLDER_TIME))
+        return Plan(self.name, self._request(opening, [event], attempt=1, now=PLACEHOLDER_TIME), adjustments)
+
+    def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
+        """Send *user* unless a rule is broken; an accepted one is never verified, since PostHog only queues events."""
+        (outcome,) = yield from self.identify_many((user,))
+        return outcome
+
+    def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
+        """Send *users* in as few requests as may be, and return what became of each, in their order."""
+        asked = [self._event_or_outcome(user) for user in users]
+        outcomes: dict[str, Outcome] = {}
+        for events in in_requests(each for each in asked if isinstance(each, Event)):
+            outcomes |= yield from self._send(events)
+        return tuple(outcomes[each.uuid] if isinstance(each, Event) else each for each in asked)
+
+    def _word(self, user: UserTraits) -> tuple[Words, Fitting]:
+        """Return what is said of *user*, small enough for one event, and what had to give."""
+        fitting = Fitting(adapt=self.on_violation == "adapt")
+        check_distinct_id(user.user_id, fitting)
+        words = word_user(user, fitting)
+        size = len(event_json(user, properties_of(words), uuid=PLACEHOLDER_ID, now=PLACEHOLDER_TIME))
+        if size > EVENT.maximum:
+            words = without_largest(words, size, user, fitting)
+        if not words and fitting.adjustments:
+            fitting.refuse("traits", "nothing-left")
+        return words, fitting
+
+    def _event_or_outcome(self, user: UserTraits) -> Event | Outcome:
+        """Return the event to send for *user*, or what became of them without one."""
+        words, fitting = self._word(user)
+        if fitting.violations:
+            return Rejected(self.name, tuple(fitting.violations))
+        if not words:
+            return Skipped(self.name, "nothing to send: no name, e-mail or traits")
+        return _event(user, words, tuple(fitting.adjustments), uuid=self.new_id(), now=self.now())
+
+    def _send(self, events: Sequence[Event]) -> Exchange[dict[str, Outcome]]:
+        """Send *events* together, again those that PostHog asks for again; return what became of each by its id."""
+        opening = Opening(str(self.new_id()), timestamp(self.now()))
+        outcomes: dict[str, Outcome] = {}
+        for attempt in range(1, _MOST_ATTEMPTS + 1):
+            reply = yield self._request(opening, events, attempt=attempt, now=self.now())
+            results = replies.read_results(reply)
+            if results is None:
+                refusal = replies.read_refusal(self.name, reply, events, self.api_key)
+                return outcomes | (yield from self._refused(events, refusal))
+
+            for event in events:
+                outcomes[event.uuid] = replies.read_result(self.name, reply, results, event, self.api_key)
+            events = [event for event in events if replies.asks_again(results, event)]
+            if not events or attempt == _MOST_ATTEMPTS:
+                break
+            yield replies.pause_after(attempt, reply)
+        return outcomes
+
+    def _refused(self, events: Sequence[Event], refusal: Outcome) -> Exchange[dict[str, Outcome]]:
+        """Return the *refusal* of all *events*; if one of them may be the reason, send them in halves to find it."""
+        if len(events) == 1 or not isinstance(refusal, Rejected):
+            return dict.fromkeys((event.uuid for event in events), refusal)
+        middle = len(events) // 2
+        first = yield from self._send(events[:middle])
+        return first | (yield from self._send(events[middle:]))
+
+    def _request(self, opening: Opening, events: Sequence[Event], *, attempt: int, now: datetime) -> Request:
+        # The transport's own retries repeat the bytes, so that only what is made here counts as another attempt.
+        headers = {
+            **self._headers,
+            "posthog-attempt": str(attempt),
+            "posthog-request-id": opening.request_id,
+            "posthog-request-timestamp": timestamp(now),
+        }
+        body = body_of(opening, events)
+        return Request("identify", "POST", self._url, headers, body, retry_on=replies.is_worth_retrying)
+
+
+def _event(user: UserTraits, words: Words, adjustments: tuple[Adjustment, ...], *, uuid: UUID, now: datetime) -> Event:
+    content = event_json(user, properties_of(words), uuid=uuid, now=now)
+    return Event(str(uuid), user, content, adjustments)
