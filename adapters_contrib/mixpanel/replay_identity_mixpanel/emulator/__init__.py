@@ -1,0 +1,5 @@
+"""A fake Mixpanel, its profile updates."""
+
+from .app import MixpanelEmulator
+
+__all__ = ["MixpanelEmulator"]

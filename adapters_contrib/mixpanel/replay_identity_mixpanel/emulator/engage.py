@@ -1,0 +1,119 @@
+"""From a request to the profiles (2026-11-21, https://docs.mixpanel.com/reference/profile-set)."""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Literal, TypeAlias
+
+import attrs
+
+from replay_identity.emulator.answer import Answer, JsonValue, json_answer, parse_json
+from replay_identity.emulator.applied import Applied
+from replay_identity.emulator.received import Received
+from replay_identity.emulator.vendor import Think, View
+
+from .profiles import HOME, Profiles
+from .updates import InvalidError, Update, read_update
+
+Refuses: TypeAlias = Literal["batch", "record"]
+
+# 2026-11-21, https://docs.mixpanel.com/reference/user-profile-limits.
+MOST_UPDATES = 2000
+
+# Policy: the documents show the envelope of 401 and 403 alone, and no words.
+WORDS = {
+    400: "Bad request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not found",
+    413: "Request entity too large",
+    429: "Too many requests",
+}
+
+
+@attrs.define(kw_only=True)
+class Engage:
+    """Mixpanel's rules and state, without any HTTP."""
+
+    api_key: str = attrs.field(repr=False)
+    refuses: Refuses
+    invalid_ids: AbstractSet[str] = attrs.field(repr=False)
+    profiles: Profiles
+    applied: Applied
+
+    async def answer(self, received: Received, think: Think) -> Answer:
+        """Act on the request after *think*, and answer it."""
+        await think()
+        if (received.method, received.segments) != ("POST", ("engage",)):
+            return self.failure(404)
+        if "content-encoding" in received.headers:
+            # "This API does not support gzip encoding." Policy: and says so.
+            return self.failure(400)
+        return self._engage(received)
+
+    def failure(self, status: int) -> Answer:
+        """Return Mixpanel's words for an error status."""
+        return json_answer(status, {"error": WORDS.get(status, "Internal server error"), "status": "error"})
+
+    def notice_failure(self, received: Received, answer: Answer) -> None:
+        """Do nothing: Mixpanel remembers no answers."""
+
+    def views(self) -> Mapping[str, View]:
+        """Return what there is to look at, by name."""
+        return {"profiles": lambda: dict(self.profiles.known), "applied": self.applied.as_json}
+
+    def forget(self) -> None:
+        """Forget profiles and counts."""
+        self.profiles.known.clear()
+        self.applied.clear()
+
+    def _engage(self, received: Received) -> Answer:
+        try:
+            values = parse_json(received.body)
+        except ValueError:
+            values = None
+        if not isinstance(values, list) or not values:
+            # Policy: what is no array of updates is like an array without a valid one.
+            return _verdict(received, 0, {0: "data, missing or empty"})
+        if len(values) > MOST_UPDATES:
+            # Policy: the documents have no answer to that.
+            return self.failure(413)
+
+        updates, errors = self._read(values)
+        if errors and self.refuses == "batch":
+            return _verdict(received, 0, errors)
+        is_applied = self._apply(updates, is_located=received.query.get("ip") != "0")
+        return _verdict(received, int(bool(updates)), errors, applied=is_applied)
+
+    def _read(self, values: Sequence[JsonValue]) -> tuple[list[Update], dict[int, str]]:
+        """Return the valid updates among *values*, and what is wrong with the others by their index."""
+        updates: list[Update] = []
+        errors: dict[int, str] = {}
+        for index, value in enumerate(values):
+            try:
+                updates.append(read_update(value, self.invalid_ids))
+            except InvalidError as error:
+                errors[index] = error.message
+        return updates, errors
+
+    def _apply(self, updates: Sequence[Update], *, is_located: bool) -> bool:
+        """Apply the updates of the project there is, and tell whether that was any; others are lost without a word."""
+        ours = [update for update in updates if update.token == self.api_key]
+        for update in ours:
+            # "Defaults to 1 which would use the IP address of the request to update profile geolocation."
+            self.profiles.apply(update, HOME if is_located else {})
+            self.applied.note(update.distinct_id, dict(update.said))
+        return bool(ours)
+
+
+def _verdict(received: Received, status: int, errors: Mapping[int, str], *, applied: bool = False) -> Answer:
+    """Return the answer: JSON where the query asks for it, or else a plain 1 or 0."""
+    is_strict = received.query.get("strict") == "1"
+    if received.query.get("verbose") != "1":
+        return Answer(status=200, body=str(status).encode(), headers={"content-type": "text/plain"}, applied=applied)
+    # Policy: without strict=1, a request of which one update is valid was successful, and has no error.
+    error = next(iter(errors.values()), None) if is_strict or not status else None
+    content: dict[str, JsonValue] = {"status": status, "error": error}
+    if is_strict and errors:
+        # Policy: "per-record error messages" have no documented shape here; this is the one of /import.
+        content["failed_records"] = [{"index": index, "message": message} for index, message in errors.items()]
+    return json_answer(200, content, applied=applied)
