@@ -1,0 +1,82 @@
+"""From a request to what became of each of its events."""
+
+from collections.abc import Mapping
+
+import attrs
+
+from replay_identity.emulator.answer import Answer, JsonObject, JsonValue, json_answer
+from replay_identity.emulator.applied import Applied
+from replay_identity.emulator.received import Received
+from replay_identity.emulator.vendor import Think, View
+
+from .batch import Event, read_batch
+from .event_faults import EventFaults
+from .persons import Persons
+from .refusal import RefusalError, failure
+from .request_headers import read_key
+from .verdict import Verdict, judge
+
+PATHS = {"/i/v1/analytics/events", "/i/v1/analytics/events/"}
+
+
+@attrs.define(kw_only=True)
+class Api:
+    """PostHog's rules and state, without any HTTP."""
+
+    api_key: str = attrs.field(repr=False)
+    persons: Persons
+    applied: Applied
+    faults: EventFaults
+
+    async def answer(self, received: Received, think: Think) -> Answer:
+        """Act on the request after *think*, and answer it."""
+        await think()
+        if received.path not in PATHS:
+            return Answer(status=404)
+        if received.method != "POST":
+            return Answer(status=405)
+        try:
+            key = read_key(received.headers)
+            events = read_batch(received.body)
+        except RefusalError as refusal:
+            return refusal.as_answer()
+
+        before = self.applied.total
+        results: JsonObject = {str(event.uuid): self._take(event, key).as_json() for event in events}
+        asks_again = any(isinstance(result, dict) and result["result"] == "retry" for result in results.values())
+        answer = json_answer(200, {"results": results}, applied=self.applied.total > before)
+        return attrs.evolve(answer, headers={**answer.headers, "retry-after": "1"}) if asks_again else answer
+
+    def failure(self, status: int) -> Answer:
+        """Return PostHog's own words for an error status."""
+        return failure(status)
+
+    def notice_failure(self, received: Received, answer: Answer) -> None:
+        """Do nothing: PostHog remembers no answers."""
+
+    def views(self) -> Mapping[str, View]:
+        """Return what there is to look at, by name."""
+        return {"persons": self._everybody, "applied": self.applied.as_json}
+
+    def forget(self) -> None:
+        """Forget persons, events, counts and what was to go wrong with events."""
+        self.persons.clear()
+        self.applied.clear()
+        self.faults.clear()
+
+    def _everybody(self) -> JsonValue:
+        return [
+            {"distinct_id": person.distinct_id, "properties": dict(person.properties)}
+            for person in self.persons.known.values()
+        ]
+
+    def _take(self, event: Event, key: str) -> Verdict:
+        """Keep *event* if it is good, and change its person if it is a new one."""
+        verdict = judge(event)
+        if verdict.result == "ok":
+            verdict = self.faults.take(event.distinct_id) or verdict
+        if verdict.result in {"drop", "retry"} or key != self.api_key or not self.persons.keep(event.uuid):
+            return verdict
+        if verdict.reaches_the_person and self.persons.update(event):
+            self.applied.note(event.distinct_id, event.properties)
+        return verdict
