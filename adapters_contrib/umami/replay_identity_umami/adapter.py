@@ -1,0 +1,176 @@
+"""Umami's collection endpoint, told of users instead of page views."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+import orjson
+
+from replay_identity.backend import Plan
+from replay_identity.credentials import check_api_key, check_base_url
+from replay_identity.errors import ConfigurationError
+from replay_identity.exchange import Exchange, Request
+from replay_identity.fitting import Fitting, OnViolation, check_on_violation
+from replay_identity.limits import Limit, Limits
+from replay_identity.model import UserTraits
+from replay_identity.outcome import Accepted, Adjustment, Outcome, Rejected, Skipped
+
+from . import replies
+from .limits import LIMITS, MOST_USERS, USER_ID
+from .words import word_moment, word_user
+
+# One that names this library and is no bot's: Umami answers bots with 200 and stores nothing.
+_USER_AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64) replay-identity/0.1"
+_HEADERS: Final[Mapping[str, str]] = {
+    "accept": "application/json",
+    "content-type": "application/json",
+    "user-agent": _USER_AGENT,
+}
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def _checked_website(api_key: str) -> str:
+    check_api_key(api_key, hint="pass the website's id as api_key or set UMAMI_API_KEY")
+    if not _UUID.fullmatch(api_key):
+        hint = "the website's id stands in its settings in Umami, and in the data-website-id of its script"
+        raise ConfigurationError("api_key", "is not a website's id, which is a UUID", hint)
+    return api_key
+
+
+def _api_url(backend: "Umami") -> str:
+    if not backend.base_url:
+        hint = "the address of your Umami, for example https://umami.example.com, also as UMAMI_BASE_URL"
+        raise ConfigurationError("base_url", "is missing", hint)
+    return f"{check_base_url(backend.base_url, allow_insecure=backend.allow_insecure)}/api"
+
+
+@attrs.frozen
+class Umami:
+    """Identify users at an Umami of 3.1 or newer.
+
+    Attributes:
+        api_key: The website's id, a UUID. Umami has no other credential, and this one is public.
+        base_url: Address of that Umami without ``/api``; there is no default.
+        on_violation: ``"reject"`` a user who breaks a limit, or ``"adapt"`` the traits with a recorded loss.
+        name: Name that outcomes and settings carry.
+        allow_insecure: Allow a plain http address off loopback.
+
+    Raises:
+        ConfigurationError: The website's id or the address is missing or cannot be used.
+    """
+
+    api_key: str = attrs.field(repr=False, converter=_checked_website)
+    base_url: str | None = attrs.field(default=None, kw_only=True)
+    on_violation: OnViolation = attrs.field(default="reject", kw_only=True, validator=check_on_violation)
+    name: str = attrs.field(default="umami", kw_only=True)
+    allow_insecure: bool = attrs.field(default=False, kw_only=True)
+    _api_url: str = attrs.field(init=False, repr=False, default=attrs.Factory(_api_url, takes_self=True))
+
+    @property
+    def limits(self) -> Limits:
+        """Return how much Umami's database holds."""
+        return LIMITS
+
+    @property
+    def most_users(self) -> Limit:
+        """Return how many users one request takes, by our policy."""
+        return MOST_USERS
+
+    def plan(self, user: UserTraits, /) -> Plan:
+        """Return the request that merges *user*; none when there is nothing to say."""
+        fitting = Fitting(adapt=self.on_violation == "adapt")
+        _check_user_id(user.user_id, fitting)
+        data = word_user(user, fitting)
+        moment = {} if user.observed_at is None else {"timestamp": word_moment(user.observed_at, fitting)}
+        if not data and any(adjustment.lossy for adjustment in fitting.adjustments):
+            fitting.refuse("traits", "nothing-left")
+        adjustments = tuple(fitting.adjustments)
+        if fitting.violations:
+            return Plan(self.name, None, adjustments, tuple(fitting.violations))
+        if not data:
+            return Plan(self.name, None)  # Umami would answer as if it had stored something.
+
+        # The User-Agent a second time, since what stands between may replace the header, and this one wins.
+        payload = {"website": self.api_key, "id": user.user_id, "data": data, "userAgent": _USER_AGENT, **moment}
+        return Plan(self.name, self._send(payload), adjustments)
+
+    def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
+        """Send *user* unless a rule is broken."""
+        plan = self.plan(user)
+        if plan.request is None:
+            return _unsent(plan)
+
+        reply = yield plan.request
+        session_id = replies.read_session_id(reply)
+        if session_id is not None:
+            return Accepted(self.name, session_id, plan.adjustments)
+        if replies.takes_us_for_bot(reply):
+            return replies.taken_for_bot(self.name)
+        return replies.read_refusal(self.name, reply, user, self.api_key)
+
+    def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
+        """Send *users* in one request, or in more where a server in between finds it too large.
+
+        Umami writes one user after another, so that of the same user the last word counts.
+        """
+        plans = [self.plan(user) for user in users]
+        items = [
+            _Item(user, plan.request.body or b"", plan.adjustments)
+            for user, plan in zip(users, plans, strict=True)
+            if plan.request is not None
+        ]
+        outcomes = iter((yield from self._send_items(items)))
+        return tuple(_unsent(plan) if plan.request is None else next(outcomes) for plan in plans)
+
+    def _send_items(self, items: Sequence["_Item"]) -> Exchange[tuple[Outcome, ...]]:
+        if not items:
+            return ()
+        body = b",".join(item.body for item in items)
+        reply = yield Request("identify_many", "POST", f"{self._api_url}/batch", _HEADERS, b"[%b]" % body)
+        if reply.status == replies.TOO_LARGE and len(items) > 1:
+            middle = len(items) // 2
+            first = yield from self._send_items(items[:middle])
+            return first + (yield from self._send_items(items[middle:]))
+
+        result = replies.read_batch(reply, len(items))
+        if result is None:
+            return (replies.read_lost_batch(self.name, reply),) * len(items)
+        return tuple(self._read_item(place, item, result) for place, item in enumerate(items))
+
+    def _read_item(self, place: int, item: "_Item", result: replies.BatchResult) -> Outcome:
+        if place in result.errors:
+            return replies.read_item(self.name, result.errors[place], item.user, self.api_key)
+        if not result.took_somebody:
+            return replies.taken_for_bot(self.name)
+        return Accepted(self.name, adjustments=item.adjustments)
+
+    def _send(self, payload: Mapping[str, Any]) -> Request:
+        body = orjson.dumps({"type": "identify", "payload": payload})
+        url = f"{self._api_url}/send"
+        return Request("identify", "POST", url, _HEADERS, body, retry_on=replies.is_worth_retrying)
+
+
+@attrs.frozen
+class _Item:
+    """One user of a batch, as they are sent."""
+
+    user: UserTraits
+    body: bytes = attrs.field(repr=False)
+    adjustments: tuple[Adjustment, ...]
+
+
+def _unsent(plan: Plan) -> Rejected | Skipped:
+    if plan.violations:
+        return Rejected(plan.backend, plan.violations)
+    return Skipped(plan.backend, "nothing to send: no name, e-mail or traits")
+
+
+def _check_user_id(user_id: str | None, fitting: Fitting) -> None:
+    if user_id is None:
+        # Umami would take all such users for one, who has our address and User-Agent.
+        fitting.refuse("user_id", "anonymous-user")
+    elif "\0" in user_id:
+        fitting.refuse("user_id", "nul-byte")
+    else:
+        fitting.require("user_id", user_id, USER_ID)

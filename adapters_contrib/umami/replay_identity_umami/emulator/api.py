@@ -1,0 +1,108 @@
+"""From a request to an endpoint: schema, website, bots, the caller's address, and only then the user."""
+
+from collections.abc import Mapping
+
+import attrs
+
+from replay_identity.emulator.answer import Answer, JsonObject, JsonValue, json_answer, parse_json
+from replay_identity.emulator.applied import Applied
+from replay_identity.emulator.received import Received
+from replay_identity.emulator.vendor import Think, View
+
+from .agents import is_bot
+from .identification import read_identification
+from .refusal import RefusalError, misfit, refusal
+from .sessions import Sessions
+
+
+@attrs.define(kw_only=True)
+class Api:
+    """Umami's rules and state, without any HTTP."""
+
+    website: str
+    ignores_caller: bool
+    applied: Applied
+    sessions: Sessions = attrs.field(factory=Sessions)
+
+    async def answer(self, received: Received, think: Think) -> Answer:
+        """Act on the request after *think*, and answer it."""
+        await think()
+        before = self.sessions.writes
+        try:
+            status, content = 200, self._route(received)
+        except RefusalError as error:
+            status, content = error.status, error.content
+        return json_answer(status, content, applied=self.sessions.writes > before)
+
+    def failure(self, status: int) -> Answer:
+        """Return Umami's words for an error status."""
+        return json_answer(status, refusal(status).content)
+
+    def notice_failure(self, received: Received, answer: Answer) -> None:
+        """Do nothing: Umami remembers no answers."""
+
+    def views(self) -> Mapping[str, View]:
+        """Return what there is to look at, by name."""
+        return {"sessions": self._all_sessions, "applied": self.applied.as_json}
+
+    def forget(self) -> None:
+        """Forget sessions and counts."""
+        self.sessions.known.clear()
+        self.applied.clear()
+
+    def _all_sessions(self) -> JsonValue:
+        return [session.as_json() for session in self.sessions.known.values()]
+
+    def _route(self, received: Received) -> JsonObject:
+        match received.method, *received.segments:
+            case "POST", "api", "send":
+                return self._send(_parse(received.body), received)
+            case "POST", "api", "batch":
+                return self._batch(_parse(received.body), received)
+            case _:
+                # Policy: other methods are 404 as well, and nothing can be read.
+                raise refusal(404)
+
+    def _send(self, value: JsonValue, received: Received) -> JsonObject:
+        said = read_identification(value)
+        if said.website != self.website:
+            raise refusal(400, "Website not found.")
+        user_agent = said.user_agent or received.headers.get("user-agent", "")
+        if is_bot(user_agent):
+            return {"beep": "boop"}
+        if self.ignores_caller:
+            raise refusal(403)
+        session_id = self.sessions.write(said, caller=user_agent)
+        if said.data:
+            self.applied.note(said.user_id or session_id, value)
+        # Policy: the cache is a token that is not read, and a visit is not told from a session.
+        return {"cache": f"cache-of-{session_id}", "sessionId": session_id, "visitId": session_id}
+
+    def _batch(self, value: JsonValue, received: Received) -> JsonObject:
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise misfit((), "Invalid input: expected array")
+        details: list[JsonValue] = []
+        cache: JsonValue = None
+        for index, item in enumerate(value):
+            try:
+                answered = self._send(item, received)
+            except RefusalError as error:
+                details.append({"index": index, "response": error.content})
+            else:
+                cache = cache or answered.get("cache")
+        processed = len(value) - len(details)
+        return {
+            "size": len(value),
+            "processed": processed,
+            "errors": len(details),
+            "details": details,
+            "cache": cache,
+        }
+
+
+def _parse(body: bytes) -> JsonValue:
+    # Umami takes what is not JSON for nothing at all.
+    try:
+        return parse_json(body)
+    except ValueError:
+        return None

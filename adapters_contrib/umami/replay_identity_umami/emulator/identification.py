@@ -1,0 +1,85 @@
+"""The body of a request, and what does not fit its schema."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from replay_identity.emulator.answer import JsonObject, JsonValue
+
+from .refusal import misfit
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_TYPES: Final[Mapping[type, str]] = {
+    bool: "boolean",
+    int: "number",
+    float: "number",
+    str: "string",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Identification:
+    """What one request, or one item of a batch, says of a user."""
+
+    website: str
+    user_id: str | None = attrs.field(repr=False)
+    data: JsonObject = attrs.field(repr=False)
+    user_agent: str = attrs.field(repr=False)
+    timestamp: int | None
+
+
+def read_identification(value: JsonValue) -> Identification:
+    """Return what *value* says, or refuse it."""
+    if not isinstance(value, dict):
+        raise misfit((), _expected("object", value))
+    if value.get("type") != "identify":
+        # Policy: page views and everything else that is no identification are refused.
+        raise misfit(("type",), "Invalid input")
+    payload = value.get("payload")
+    if not isinstance(payload, dict):
+        raise misfit(("payload",), _expected("object", payload))
+    website = _text(payload, "website")
+    if website is None or not _UUID.fullmatch(website):
+        raise misfit(("payload", "website"), "Invalid UUID")
+    return Identification(
+        website=website.lower(),
+        user_id=_text(payload, "id"),
+        data=_data(payload),
+        user_agent=_text(payload, "userAgent") or "",
+        timestamp=_timestamp(payload),
+    )
+
+
+def _text(payload: JsonObject, name: str) -> str | None:
+    if name not in payload:
+        return None
+    text = payload[name]
+    if not isinstance(text, str):
+        raise misfit(("payload", name), _expected("string", text))
+    return text
+
+
+def _data(payload: JsonObject) -> JsonObject:
+    data = payload.get("data", {})
+    if not isinstance(data, dict):
+        raise misfit(("payload", "data"), _expected("object", data))
+    return data
+
+
+def _timestamp(payload: JsonObject) -> int | None:
+    if "timestamp" not in payload:
+        return None
+    # "Coerced", so that a text of digits is a number too.
+    try:
+        return int(str(payload["timestamp"]))
+    except ValueError:
+        raise misfit(("payload", "timestamp"), "Invalid input: expected int, received number") from None
+
+
+def _expected(kind: str, value: JsonValue) -> str:
+    return f"Invalid input: expected {kind}, received {_TYPES[type(value)]}"

@@ -1,0 +1,35 @@
+"""What every adapter keeps, asked of this one."""
+
+import orjson
+from replay_identity_umami import Umami
+from replay_identity_umami.emulator import UmamiEmulator
+
+from replay_identity.exchange import Reply, Request
+from replay_identity.fitting import OnViolation
+from replay_identity.testing import BackendConformance
+
+WEBSITE = "0c0ffee0-ca9a-4b1e-9e57-5ec4e7c0de00"
+
+
+class TestUmami(BackendConformance):
+    """Umami, and the emulator of it."""
+
+    key = WEBSITE
+
+    def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> Umami:
+        """Return the adapter."""
+        return Umami(WEBSITE, base_url=base_url or "https://umami.example.com", on_violation=on_violation)
+
+    def accepted(self, request: Request) -> Reply:  # noqa: ARG002  # Umami's answer is the same to all.
+        """Return a session, as Umami answers."""
+        session = {"cache": "ey.a.token", "sessionId": "f0e1", "visitId": "a9b8"}
+        return Reply(200, body=orjson.dumps(session))
+
+    def make_emulator(self) -> UmamiEmulator:
+        """Return a fake Umami that has the website."""
+        return UmamiEmulator(api_key=WEBSITE)
+
+    def held(self, emulator: UmamiEmulator, user_id: str) -> object:
+        """Return the user's properties."""
+        session = emulator.users.get(user_id)
+        return None if session is None else session.as_json()
