@@ -1,4 +1,4 @@
-"""The schema of an `identify`: what zod lets through and what it drops (packages/validation/src/track.validation.ts)."""
+"""The schema of an `identify`: what zod lets through, what it drops (packages/validation/src/track.validation.ts)."""
 
 import string
 from typing import cast
