@@ -1,0 +1,48 @@
+"""A SCIM service's refusals in our words (RFC 7644, section 3.12)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from replay_identity.exchange import Reply
+from replay_identity.masking import mask
+from replay_identity.outcome import Failure, Unavailable, Unknown
+from replay_identity.reading import read_failure
+
+from .scim import RefusedError
+
+_ERROR_SCHEMA: Final = "urn:ietf:params:scim:api:messages:2.0:Error"
+_NOT_FOUND: Final = 404
+_CHANGED: Final = 412
+_HINTS: Final[Mapping[int, str]] = {
+    401: "Check the SCIM token: Settings > Account Management > SSO shows it once. It is no API key.",
+    403: "Check that the plan includes SCIM, and that SAML SSO is set up: SCIM needs it.",
+}
+_ADDRESS: Final = "Check base_url: Settings > Account Management > SSO shows the SCIM connector base URL."
+
+
+def read_refusal(backend: str, refused: RefusedError) -> Failure:
+    """Return why a service did not do as asked."""
+    reply = refused.reply
+    if reply.status == _CHANGED:
+        # Of two tries the second is refused because of the first.
+        if reply.uncertain:
+            return Unknown(backend, "HTTP 412 after an answer was lost")
+        return Unavailable(backend, "HTTP 412: changed by somebody else at the same time")
+    error = _scim_error(reply)
+    # Only a SCIM service can know that it has no such seat; anything else is at the wrong address.
+    is_missing = refused.names_one and error is not None
+    hints = _HINTS if is_missing else {**_HINTS, _NOT_FOUND: _ADDRESS}
+    code, message = (_masked(error, name, refused.secrets) for name in ("scimType", "detail"))
+    return read_failure(backend, reply, hints=hints, code=code, message=message)
+
+
+def _scim_error(reply: Reply) -> Mapping[str, Any] | None:
+    """Return the error that a SCIM service explains itself with, or None if something else answered."""
+    content = reply.json_object()
+    schemas = None if content is None else content.get("schemas")
+    return content if isinstance(schemas, list) and _ERROR_SCHEMA in schemas else None
+
+
+def _masked(error: Mapping[str, Any] | None, name: str, secrets: tuple[str, ...]) -> str | None:
+    words = None if error is None else error.get(name)
+    return mask(words, None, *secrets) if isinstance(words, str) and words else None

@@ -1,0 +1,75 @@
+"""The parts of SCIM's users and groups that we read and write (RFC 7643, sections 4.1 and 4.2).
+
+scim2-models has whole ones, but validates e-mail addresses: one colleague at ``.local`` would make a list unreadable.
+What these do not name is kept as it came (`_KEEP_THE_REST`), and so goes back in a PUT.
+"""
+
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+from scim2_models import (
+    URN,
+    ComplexAttribute,
+    Mutability,
+    Required,
+    Resource,
+    ScimPolicy,
+    ScimProvider,
+    ServiceProviderConfig,
+)
+
+
+class Name(ComplexAttribute):
+    """The parts of a name."""
+
+    given_name: str | None = None
+    family_name: str | None = None
+
+
+class Email(ComplexAttribute):
+    """One e-mail address."""
+
+    value: str | None = None
+    primary: bool | None = None
+
+
+class Membership(ComplexAttribute):
+    """A group that a user is in."""
+
+    value: Annotated[str | None, Mutability.read_only] = None
+
+
+class UserResource(Resource[Any]):
+    """A user, as SCIM calls a seat."""
+
+    __schema__ = URN("urn:ietf:params:scim:schemas:core:2.0:User")
+
+    user_name: Annotated[str | None, Required.true, Field(min_length=1)] = None
+    name: Name | None = None
+    emails: list[Email] | None = None
+    active: bool | None = None
+    groups: Annotated[list[Membership] | None, Mutability.read_only] = None
+
+
+class Member(ComplexAttribute):
+    """A user, or a group, that is in a group."""
+
+    value: str | None = None
+    type: str | None = None
+
+
+class GroupResource(Resource[Any]):
+    """A group."""
+
+    __schema__ = URN("urn:ietf:params:scim:schemas:core:2.0:Group")
+
+    display_name: Annotated[str | None, Required.true] = None
+    members: list[Member] | None = None
+
+
+_KEEP_THE_REST: Final = ScimPolicy(unknown=ScimPolicy.Unknown.keep)
+
+
+def provider_of(config: ServiceProviderConfig | None) -> ScimProvider:
+    """Return a service with SCIM's own endpoints, ``/Users`` and ``/Groups``, that says *config* of itself."""
+    return ScimProvider(models=[UserResource, GroupResource], config=config, policy=_KEEP_THE_REST)
