@@ -20,7 +20,8 @@ types: .venv/ready
 	$(BIN)/pyright
 
 pytest: .venv/ready
-	$(BIN)/pytest --cov --cov-report=term
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report
 
 # The tests on every other Python from 3.11 on that this machine has, with few examples and but for the slowest: what
 # these run as processes of their own (pages of the docs, long commands, a run killed ten times) takes minutes and hangs on

@@ -46,7 +46,8 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "plugins": {"backend", "errors"},
     "config": {"plugins", "delivery_options", "errors", "retry"},
     "tally": {"outcome"},
-    "testing": {"backend", "emulator", "fitting", "transport"},
+    "testing": {"backend", "emulator", "fitting", "logrocket", "transport"},
+    "pytest_plugin": {"testing"},
     "check": {"backend", "route", "tally", "sources"},
     "compare": {"check", "delivery_options", "guarding", "retry", "tally", "transport"},
     # The front door, and the command line, which may use anything public.
@@ -89,7 +90,8 @@ MAY_USE: Final[Mapping[str, set[str]]] = {
     "sources": {"attrs", "duckdb"},
     "config": {"attrs", "cattrs"},
     "emulator": {"attrs", "orjson", "starlette", "uvicorn"},
-    "testing": {"attrs", "hypothesis", "pytest"},
+    "testing": {"attrs", "hypothesis", "orjson", "pytest"},
+    "pytest_plugin": {"pytest"},
     "cli": {"attrs", "click", "orjson", "platformdirs", "rich", "typer"},
 }
 ANYWHERE: Final = {"attrs"}

@@ -2,6 +2,7 @@
 
 from .boundaries import Boundary, users_at, users_over
 from .conformance import BackendConformance, Said
+from .reconciling import half_reconciled
 from .replies import bodies, replies
 from .scripted import ScriptedTransport
 from .texts import CHARACTERS, WIDTHS, long_texts, texts
@@ -16,6 +17,7 @@ __all__ = [
     "Said",
     "ScriptedTransport",
     "bodies",
+    "half_reconciled",
     "long_texts",
     "moments",
     "numbers",

@@ -1,0 +1,107 @@
+"""Fixtures for pytest: the fake vendors over real HTTP, and a transport that plays a script.
+
+It is found by its entry point; what it needs is loaded by the tests that use it, and by no others.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .emulator import FullstoryEmulator, LogRocketEmulator
+    from .emulator.emulator import Emulator
+    from .testing import ScriptedTransport
+
+pytest.register_assert_rewrite("replay_identity.testing.conformance")
+
+_MARK = "reconciled"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known."""
+    config.addinivalue_line(
+        "markers", f"{_MARK}: fail the test if fullstory_emulator and logrocket_emulator hold different users after it"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Fail a test that asks for it and leaves the vendors' users half reconciled."""
+    result = yield
+    if pyfuncitem.get_closest_marker(_MARK) is not None:
+        _check_reconciled(pyfuncitem)
+    return result
+
+
+@pytest.fixture(scope="session")
+def _fullstory_server() -> Iterator["tuple[FullstoryEmulator, str]"]:
+    from .emulator import FullstoryEmulator  # noqa: PLC0415  # As above.
+
+    with _served(emulator := FullstoryEmulator()) as url:
+        yield emulator, url
+
+
+@pytest.fixture(scope="session")
+def _logrocket_server() -> Iterator["tuple[LogRocketEmulator, str]"]:
+    from .emulator import LogRocketEmulator  # noqa: PLC0415  # As above.
+
+    with _served(emulator := LogRocketEmulator()) as url:
+        yield emulator, url
+
+
+@pytest.fixture
+def fullstory_emulator(_fullstory_server: "tuple[FullstoryEmulator, str]") -> "FullstoryEmulator":
+    """Return a Fullstory without users, which listens at `fullstory_url` and knows the key ``na1.emulator``."""
+    emulator, _ = _fullstory_server
+    emulator.reset()
+    return emulator
+
+
+@pytest.fixture
+def logrocket_emulator(_logrocket_server: "tuple[LogRocketEmulator, str]") -> "LogRocketEmulator":
+    """Return a LogRocket without users, which listens at `logrocket_url` and knows the key ``acme:shop:emulator``."""
+    emulator, _ = _logrocket_server
+    emulator.reset()
+    return emulator
+
+
+@pytest.fixture
+def fullstory_url(_fullstory_server: "tuple[FullstoryEmulator, str]") -> str:
+    """Return the ``base_url`` of `fullstory_emulator`."""
+    return _fullstory_server[1]
+
+
+@pytest.fixture
+def logrocket_url(_logrocket_server: "tuple[LogRocketEmulator, str]") -> str:
+    """Return the ``base_url`` of `logrocket_emulator`."""
+    return _logrocket_server[1]
+
+
+@pytest.fixture
+def scripted_transport() -> "ScriptedTransport":
+    """Return a `ScriptedTransport` that plays what its `answer` is told."""
+    from .testing import ScriptedTransport  # noqa: PLC0415  # As above.
+
+    return ScriptedTransport()
+
+
+@contextmanager
+def _served(emulator: "Emulator") -> Generator[str]:
+    from .emulator import running  # noqa: PLC0415  # As above.
+
+    with running(emulator) as server:
+        yield server.url
+
+
+def _check_reconciled(test: pytest.Function) -> None:
+    from .testing import half_reconciled  # noqa: PLC0415  # As above.
+
+    fixtures: dict[str, Any] = test.funcargs
+    missing = [name for name in ("fullstory_emulator", "logrocket_emulator") if name not in fixtures]
+    if missing:
+        pytest.fail(f"a test marked {_MARK} needs {' and '.join(missing)}", pytrace=False)
+    differences = half_reconciled(fixtures["fullstory_emulator"], fixtures["logrocket_emulator"])
+    if differences:
+        pytest.fail("\n".join(["the vendors are half reconciled:", *differences]), pytrace=False)

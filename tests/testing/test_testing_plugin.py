@@ -1,0 +1,119 @@
+"""The pytest plugin: fixtures that listen, a script, and a test that fails when vendors are half reconciled."""
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+HEAD = """
+import pytest
+from replay_identity import REMOVE, Fullstory, LogRocket, Router, UserTraits
+from replay_identity.exchange import Reply
+
+def backends(fullstory_url, logrocket_url):
+    return (Fullstory("na1.emulator", base_url=fullstory_url), LogRocket("acme:shop:emulator", base_url=logrocket_url))
+
+def send(user, *backends):
+    with Router(backends) as router:
+        assert router.identify(user).status == "ok"
+
+ADA = UserTraits("u1", name="Ada", traits={"plan": "pro", "seats": 7, "rate": 0.5, "tags": ["a", "b"]})
+"""
+
+
+def run(pytester: pytest.Pytester, *lines: str) -> pytest.RunResult:
+    """Run a module of tests."""
+    pytester.makepyfile("\n".join((HEAD, *lines)))
+    return pytester.runpytest_inprocess("-p", "no:randomly", "-p", "no:cacheprovider")
+
+
+BOTH = "fullstory_emulator, logrocket_emulator, fullstory_url, logrocket_url"
+
+
+def test_the_emulators_listen_and_begin_each_test_without_users(pytester: pytest.Pytester) -> None:
+    """Whatever the test before left there."""
+    test = """
+        both = backends(fullstory_url, logrocket_url)
+        assert fullstory_emulator.users == {}
+        assert logrocket_emulator.users == {}
+        send(ADA, *both)
+        assert fullstory_emulator.by_uid("u1").properties["plan"] == "pro"
+        assert logrocket_emulator.users["u1"].traits["seats"] == "7"
+    """
+    result = run(pytester, *(f"def test_{number}({BOTH}):{test}" for number in (1, 2)))
+
+    result.assert_outcomes(passed=2)
+
+
+def test_a_script_is_played(pytester: pytest.Pytester) -> None:
+    """By the transport itself, and under a router."""
+    result = run(
+        pytester,
+        """
+def test_script(scripted_transport):
+    scripted_transport.answer(Reply(429, {"retry-after": "3"}), Reply(400))
+    outcome = scripted_transport.run(LogRocket("acme:shop:emulator").identify(ADA))
+    assert type(outcome).__name__ == "Rejected"
+    assert scripted_transport.waits == [3.0]
+    assert len(scripted_transport.requests) == 2
+
+def test_router(scripted_transport):
+    scripted_transport.answer(Reply(401))
+    with Router([LogRocket("acme:shop:emulator")], client=scripted_transport.sender) as router:
+        assert type(router.identify(ADA)["logrocket"]).__name__ == "Misconfigured"
+""",
+    )
+
+    result.assert_outcomes(passed=2)
+
+
+def test_vendors_that_hold_the_same_are_reconciled(pytester: pytest.Pytester) -> None:
+    """A number as a text is the same number, and a list as a text the same list."""
+    result = run(
+        pytester,
+        f"""
+@pytest.mark.reconciled
+def test_it({BOTH}):
+    both = backends(fullstory_url, logrocket_url)
+    send(ADA, *both)
+    send(UserTraits("u1", traits={{"plan": "free", "tags": ["b"], "company": {{"size": 12}}}}), *both)
+""",
+    )
+
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("later", "told"),
+    [
+        ('send(UserTraits("u2", name="Grace"), both[0])', "only Fullstory has this user"),
+        ('send(UserTraits("u2", name="Grace"), both[1])', "only LogRocket has this user"),
+        ('send(UserTraits("u1", traits={"plan": "free"}), both[1])', "traits.plan differs"),
+        ('send(UserTraits("u1", traits={"old": True}), both[0])', "only Fullstory has traits.old"),
+        ('send(UserTraits("u1", traits={"old": True}), both[1])', "only LogRocket has traits.old"),
+        ('send(UserTraits("u1", traits={"plan": REMOVE}), both[1])', "only Fullstory has traits.plan"),
+    ],
+)
+def test_vendors_that_differ_fail_the_test_that_asks(pytester: pytest.Pytester, later: str, told: str) -> None:
+    """With the path and without a value; a test that does not ask passes."""
+    body = f"({BOTH}):\n    both = backends(fullstory_url, logrocket_url)\n    send(ADA, *both)\n    {later}\n"
+    result = run(pytester, f"@pytest.mark.reconciled\ndef test_asks{body}", f"def test_does_not{body}")
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["the vendors are half reconciled:", f"<*>: {told}"])
+    result.stdout.no_fnmatch_line("*<*: *free*")
+
+
+def test_a_test_that_asks_has_to_use_both_vendors(pytester: pytest.Pytester) -> None:
+    """Otherwise there would be nothing to compare, and it would pass."""
+    result = run(pytester, "@pytest.mark.reconciled\ndef test_it(fullstory_emulator): pass")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["a test marked reconciled needs logrocket_emulator"])
+
+
+def test_a_test_that_fails_of_itself_tells_why(pytester: pytest.Pytester) -> None:
+    """The comparison does not hide it."""
+    result = run(pytester, f"@pytest.mark.reconciled\ndef test_it({BOTH}): assert 1 == 2")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*assert 1 == 2"])

@@ -1,0 +1,102 @@
+"""Two vendors hold the same user when their words mean the same."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from replay_identity import Fullstory, LogRocket, UserTraits
+from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator
+from replay_identity.outcome import Accepted
+from replay_identity.testing import half_reconciled, users_within
+from replay_identity.transport import Transport
+
+Send = Callable[[UserTraits], None]
+
+
+@pytest.fixture
+def to_fullstory(fullstory_url: str) -> Send:
+    """Return what sends a user there."""
+    return sender(Fullstory("na1.emulator", base_url=fullstory_url))
+
+
+@pytest.fixture
+def to_logrocket(logrocket_url: str) -> Send:
+    """Return what sends a user there."""
+    return sender(LogRocket("acme:shop:emulator", base_url=logrocket_url, on_violation="adapt"))
+
+
+def sender(backend: Fullstory | LogRocket) -> Send:
+    """Return what sends a user to *backend*, which takes them."""
+
+    def send(user: UserTraits) -> None:
+        with Transport() as transport:
+            assert isinstance(transport.run(backend.identify(user)), Accepted)
+
+    return send
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(user=users_within(LogRocket("a:b:c").limits))
+def test_a_user_sent_to_both_is_reconciled(
+    fullstory_emulator: FullstoryEmulator,
+    logrocket_emulator: LogRocketEmulator,
+    to_fullstory: Send,
+    to_logrocket: Send,
+    user: UserTraits,
+) -> None:
+    """Whatever the types of their traits are, and whatever else is there."""
+    to_fullstory(user)
+    to_logrocket(user)
+
+    assert half_reconciled(fullstory_emulator, logrocket_emulator) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("pro", "free"),
+        (7, 8),
+        (7, "7.5"),
+        (Decimal("9.90"), Decimal("9.91")),
+        (date(2026, 11, 21), date(2026, 11, 22)),
+        (datetime(2026, 11, 21, 8, 30, tzinfo=UTC), datetime(2026, 11, 21, 8, 31, tzinfo=UTC)),
+        ("2026-99-99", "2026-99-98"),
+        (["a", "b"], ["b", "a"]),
+        ([1.5, 2.5], [1.5, 3.5]),
+        ("[not json", "[nor this"),
+        (True, False),
+    ],
+)
+def test_another_value_is_a_difference(
+    fullstory_emulator: FullstoryEmulator,
+    logrocket_emulator: LogRocketEmulator,
+    to_fullstory: Send,
+    to_logrocket: Send,
+    one: Any,
+    other: Any,
+) -> None:
+    """And the same value is none."""
+    for value, differences in ((one, 0), (other, 1)):
+        to_fullstory(UserTraits("u1", traits={"t": one}))
+        to_logrocket(UserTraits("u1", traits={"t": value}))
+        found = half_reconciled(fullstory_emulator, logrocket_emulator)
+        assert [line.partition(": ")[2] for line in found] == ["traits.t differs"] * differences
+
+
+def test_what_a_limit_asks_for_is_no_difference(
+    fullstory_emulator: FullstoryEmulator,
+    logrocket_emulator: LogRocketEmulator,
+    to_fullstory: Send,
+    to_logrocket: Send,
+) -> None:
+    """A text that LogRocket has cut is the same text, as is the absence of an anonymous user."""
+    user = UserTraits("u1", name="Ada", traits={"note": "x" * 3000})
+    for send in (to_fullstory, to_logrocket):
+        send(user)
+    to_fullstory(UserTraits(None, name="somebody"))
+
+    assert half_reconciled(fullstory_emulator, logrocket_emulator) == []
