@@ -21,6 +21,8 @@ _FINAL: Final = (Accepted, Skipped, Rejected, Broken)
 class DirectOutbox:
     """Claims straight from the source, which a crash loses: for runs without a ledger, which send no batches.
 
+    Of several claims to one user, the next is handed out once the one before is done with, so that none is overtaken.
+
     Attributes:
         books: What is counted.
     """
@@ -30,6 +32,8 @@ class DirectOutbox:
         factory=SimpleQueue["Sequence[UserTraits]"], init=False
     )
     _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
+    # Further claims to each user who has one, by id.
+    _further: dict[str, list[Claim]] = attrs.field(factory=dict[str, list[Claim]], init=False)
     _unknown: Counter[int] = attrs.field(factory=Counter[int], init=False)
     _places: int = attrs.field(default=0, init=False)
     _given_up: int = attrs.field(default=0, init=False)
@@ -51,12 +55,14 @@ class DirectOutbox:
             self.books.add(outcome)
             if self._unknown:
                 self._unknown.pop(claim.place, None)
+            self._let_next(claim)
             return
         if isinstance(outcome, Unknown):
             self._unknown[claim.place] += 1
             # Sent again, an anonymous user could become two.
             if not outcome.retryable or self._unknown[claim.place] >= MOST_UNKNOWN:
                 self._given_up += 1
+                self._let_next(claim)
                 return
         self._ready.append(claim)
 
@@ -86,5 +92,34 @@ class DirectOutbox:
             users = self._incoming.get_nowait()
         except Empty:
             return
-        self._ready.extend(Claim(place, 0, user) for place, user in enumerate(users, self._places))
+        for place, user in enumerate(users, self._places):
+            claim = Claim(place, 0, user)
+            if self._is_next(claim):
+                self._ready.append(claim)
         self._places += len(users)
+
+    def _is_next(self, claim: Claim) -> bool:
+        """Tell whether *claim* may be handed out; a further one to the same user waits."""
+        who = self._who(claim)
+        if who is None:
+            return True
+        if who in self._further:
+            self._further[who].append(claim)
+            return False
+        self._further[who] = []
+        return True
+
+    def _let_next(self, claim: Claim) -> None:
+        """Let the next claim to the same user go."""
+        who = self._who(claim)
+        if who is None:
+            return
+        if further := self._further[who]:
+            self._ready.append(further.pop(0))
+        else:
+            del self._further[who]
+
+    def _who(self, claim: Claim) -> str | None:
+        """Return the id that the backend knows the user by, or None for an anonymous one."""
+        user = claim.user
+        return user.vendor_ids.get(self.books.backend) if user.user_id is None else user.user_id

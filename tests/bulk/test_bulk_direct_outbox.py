@@ -1,0 +1,94 @@
+"""Users straight from the source: whoever is told of twice is sent in that order, and never twice at once."""
+
+from collections import defaultdict
+from random import Random
+from typing import Final
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replay_identity import Accepted, Broken, Outcome, Rejected, Skipped, Unavailable, Unknown, UserTraits
+from replay_identity.bulk import Books
+from replay_identity.bulk.direct_outbox import DirectOutbox
+from replay_identity.ledger import Claim
+
+AGAIN: Final[list[Outcome]] = [Unavailable("acme", "HTTP 503"), Unknown("acme", "lost")]
+OUTCOMES: Final[list[Outcome]] = [
+    *AGAIN,
+    Accepted("acme"),
+    Skipped("acme", "nothing to send"),
+    Rejected("acme", code="HTTP 400"),
+    Broken("acme", "ValueError"),
+    Unknown("acme", "lost", retryable=False),
+]
+ANN: Final = UserTraits(name="Ann")
+WHO: Final = [UserTraits("u0"), UserTraits("u1"), UserTraits(vendor_ids={"acme": "7"}), ANN]
+CHANCE: Final = 0.6
+MORE_THAN_ENOUGH: Final = 400
+
+
+def outbox_of(*users: UserTraits) -> DirectOutbox:
+    """Return an outbox of these users."""
+    outbox = DirectOutbox(Books("acme"))
+    outbox.put(users)
+    return outbox
+
+
+def places(outbox: DirectOutbox) -> list[int]:
+    """Take out all that can be had now."""
+    taken: list[int] = []
+    while (claim := outbox.next()) is not None:
+        taken.append(claim.place)
+    return taken
+
+
+def test_a_row_waits_for_the_one_before_about_the_same_user() -> None:
+    """Else the vendor could be left with the older of the two."""
+    outbox = outbox_of(UserTraits("u0"), UserTraits("u0"), UserTraits("u1"))
+
+    assert places(outbox) == [0, 2]
+    outbox.settle(Claim(2, 0, UserTraits("u1")), Accepted("acme"))
+    assert places(outbox) == []
+    outbox.settle(Claim(0, 0, UserTraits("u0")), Accepted("acme"))
+    assert places(outbox) == [1]
+
+
+def test_anonymous_users_wait_for_nobody() -> None:
+    """Each is somebody else."""
+    assert places(outbox_of(UserTraits(name="Ann"), UserTraits(name="Ann"))) == [0, 1]
+
+
+def test_users_of_another_vendors_ids_wait_for_nobody() -> None:
+    """This one's vendor cannot know them for the same."""
+    other = UserTraits(vendor_ids={"other": "7"})
+
+    assert places(outbox_of(other, other)) == [0, 1]
+
+
+@given(rows=st.lists(st.lists(st.sampled_from(WHO), max_size=6), max_size=3), seed=st.integers(0, 2**32))
+def test_rows_about_one_user_are_sent_in_order_whatever_becomes_of_them(
+    rows: list[list[UserTraits]], seed: int
+) -> None:
+    """One at a time; a row that fails goes before those after it, and all of them are sent."""
+    dice = Random(seed)  # noqa: S311  # No secret.
+    outbox = DirectOutbox(Books("acme"))
+    done: dict[UserTraits, list[int]] = defaultdict(list)
+    under_way: list[Claim] = []
+    incoming = list(rows)
+    for _ in range(MORE_THAN_ENOUGH):
+        if incoming and dice.random() < CHANCE:
+            outbox.put(incoming.pop(0))
+        if dice.random() < CHANCE and (claim := outbox.next()) is not None:
+            assert claim.user is ANN or all(other.user is not claim.user for other in under_way)
+            under_way.append(claim)
+        elif under_way:
+            claim = under_way.pop(dice.randrange(len(under_way)))
+            outcome = dice.choice(OUTCOMES)
+            if outcome not in AGAIN:
+                done[claim.user].append(claim.place)
+            outbox.settle(claim, outcome)
+
+    assert outbox.is_empty()
+    assert sorted(place for taken in done.values() for place in taken) == list(range(sum(map(len, rows))))
+    assert all(taken == sorted(taken) for user, taken in done.items() if user is not ANN)
+    assert outbox._further == {}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
