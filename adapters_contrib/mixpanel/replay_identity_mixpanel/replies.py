@@ -41,8 +41,10 @@ class Verdict:
         """Tell whether each of so many *records* is valid, and not perhaps one of them alone."""
         if self.status != 1 or self.error:
             return False
+        if self.valid is not None:
+            return self.valid >= records
         # "1: one or more objects provided are valid"; with strict=1 a JSON answer names those that are not.
-        return records == 1 or (self.is_verbose and (self.valid is None or self.valid >= records))
+        return records == 1 or self.is_verbose
 
 
 def is_worth_retrying(reply: Reply) -> bool:

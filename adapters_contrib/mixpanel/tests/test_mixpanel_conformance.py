@@ -1,0 +1,30 @@
+"""Mixpanel passes the suite that is there for every adapter."""
+
+from replay_identity_mixpanel import Mixpanel
+from replay_identity_mixpanel.emulator import MixpanelEmulator
+
+from replay_identity.exchange import Reply, Request
+from replay_identity.fitting import OnViolation
+from replay_identity.testing import BackendConformance
+
+
+class TestMixpanel(BackendConformance):
+    """Mixpanel passes."""
+
+    key = "canary-token-0123456789abcdef"
+
+    def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> Mixpanel:
+        """Return the backend."""
+        return Mixpanel(self.key, base_url=base_url, on_violation=on_violation)
+
+    def accepted(self, request: Request) -> Reply:  # noqa: ARG002  # It says the same to every request.
+        """Return the verbose success."""
+        return Reply(200, body=b'{"status": 1, "error": null}')
+
+    def make_emulator(self) -> MixpanelEmulator:
+        """Return one whose project has the token."""
+        return MixpanelEmulator(api_key=self.key)
+
+    def held(self, emulator: MixpanelEmulator, user_id: str) -> object:
+        """Return the profile."""
+        return emulator.profiles.get(user_id)

@@ -1,0 +1,189 @@
+import orjson
+import pytest
+from hypothesis import given
+from replay_identity_mixpanel import Mixpanel
+
+from replay_identity import (
+    REMOVE,
+    Accepted,
+    Misconfigured,
+    Outcome,
+    Rejected,
+    RetryPolicy,
+    Unavailable,
+    Unknown,
+    UserTraits,
+)
+from replay_identity.exchange import Lost, Reply
+from replay_identity.testing import ScriptedTransport, replies
+
+KEY = "canary-token"
+BACKEND = Mixpanel(KEY)
+ANN = UserTraits("canary-id", name="Ann Canary", email="canary@example.com", traits={"plan": "canary-pro", "age": 43})
+TWO_UPDATES = UserTraits("u1", traits={"plan": "pro", "old": REMOVE})
+NOT_DOCUMENTED = Unknown("mixpanel", "HTTP 200 with a body that is not the documented one")
+
+
+def outcome_of(reply: Reply, user: UserTraits = ANN) -> Outcome:
+    """Return what becomes of *user* when Mixpanel answers *reply*, asked once."""
+    return ScriptedTransport(reply, retry=RetryPolicy(attempts=1)).run(BACKEND.identify(user))
+
+
+def said(content: object) -> Reply:
+    """Return a 200 with that JSON."""
+    return Reply(200, body=orjson.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        said({"status": 1, "error": None}),
+        said({"status": 1, "error": ""}),
+        said({"status": 1}),
+        said({"status": 1, "error": None, "num_good_events": 1}),
+        Reply(200, body=b"1"),
+        Reply(200, body=b"1\n"),
+    ],
+)
+def test_a_one_is_accepted_and_never_verified(reply: Reply) -> None:
+    """It says that the update is valid, and nothing of the token."""
+    assert outcome_of(reply) == Accepted("mixpanel", adjustments=BACKEND.plan(ANN).adjustments, verified=False)
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "message"),
+    [
+        (said({"status": 0, "error": "bad record"}), "status 0", "bad record"),
+        (said({"status": 0, "error": None}), "status 0", None),
+        (said({"status": 0}), "status 0", None),
+        (Reply(200, body=b"0"), "status 0", None),
+        (said({"status": 1, "error": "bad record"}), "status 1", "bad record"),
+        (said({"status": 1, "error": {"0": "bad"}}), "status 1", '{"0":"bad"}'),
+        (said({"status": 1, "error": None, "num_good_events": 0}), "status 1", None),
+    ],
+)
+def test_a_200_can_be_a_refusal(reply: Reply, code: str, message: str | None) -> None:
+    """Of all, or of some of it, in whatever shape the errors are."""
+    assert outcome_of(reply) == Rejected("mixpanel", code=code, message=message)
+
+
+def test_a_plain_one_tells_of_one_update_and_not_of_two() -> None:
+    """One or more of them are valid: the other may be lost, so it is no success."""
+    cause = "HTTP 200 that tells of one valid record and not of each"
+
+    assert outcome_of(Reply(200, body=b"1"), TWO_UPDATES) == Unknown("mixpanel", cause)
+    assert outcome_of(said({"status": 1, "error": None}), TWO_UPDATES) == Accepted("mixpanel")
+    assert isinstance(outcome_of(said({"status": 1, "num_good_events": 1}), TWO_UPDATES), Rejected)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"2",
+        b"11",
+        b"true",
+        b"[1]",
+        b'"1"',
+        b"{}",
+        b'{"status": true}',
+        b'{"status": "1"}',
+        b'{"status": 1.0}',
+        b'{"status": 2}',
+        b'{"status": "error", "error": "x"}',
+        b'{"status": 1',
+        b"<html>Log in</html>",
+    ],
+)
+def test_any_other_200_is_unknown(body: bytes) -> None:
+    """A proxy may have answered."""
+    assert outcome_of(Reply(200, body=body)) == NOT_DOCUMENTED
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_token_is_misconfigured(status: int) -> None:
+    """Where Mixpanel does notice."""
+    outcome = outcome_of(Reply(status, body=b'{"error": "canary-token is unknown", "status": "error"}'))
+
+    assert isinstance(outcome, Misconfigured)
+    assert outcome.problem == f"HTTP {status}"
+    assert outcome.hint.startswith("Check api_key")
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (Reply(400, body=b'{"error": "bad", "status": "error"}'), Rejected("mixpanel", code="HTTP 400", message="bad")),
+        (Reply(400, body=b"bad\n"), Rejected("mixpanel", code="HTTP 400", message="bad")),
+        (Reply(400), Rejected("mixpanel", code="HTTP 400")),
+        (Reply(400, body=b'{"status": 0}'), Rejected("mixpanel", code="HTTP 400", message='{"status": 0}')),
+        (Reply(413), Rejected("mixpanel", code="HTTP 413")),
+        (Reply(429), Unavailable("mixpanel", "HTTP 429")),
+        (Reply(429, {"retry-after": "12"}), Unavailable("mixpanel", "HTTP 429", 12.0)),
+        (Reply(500), Unavailable("mixpanel", "HTTP 500")),
+        (Reply(501), Unavailable("mixpanel", "HTTP 501")),
+        (Reply(502), Unknown("mixpanel", "HTTP 502")),
+        (Reply(520, {"retry-after": "3"}), Unavailable("mixpanel", "HTTP 520", 3.0)),
+        (Reply(520, uncertain=True), Unknown("mixpanel", "HTTP 520")),
+        (Reply(599), Unavailable("mixpanel", "HTTP 599")),
+        (Reply(600), Rejected("mixpanel", code="HTTP 600")),
+        (Reply(0, lost=Lost.NOT_SENT), Unavailable("mixpanel", "the vendor could not be reached")),
+        (Reply(0, lost=Lost.TIMED_OUT), Unknown("mixpanel", "no answer in time")),
+    ],
+)
+def test_every_failure_is_one_outcome(reply: Reply, outcome: Outcome) -> None:
+    """Every 5xx is about now and not about the user."""
+    assert outcome_of(reply) == outcome
+
+
+@pytest.mark.parametrize(
+    ("reply", "is_retried"),
+    [
+        (Reply(429), True),
+        (Reply(500), True),
+        (Reply(507), True),
+        (Reply(599), True),
+        (Reply(0, lost=Lost.NO_ANSWER), True),
+        (Reply(400), False),
+        (Reply(401), False),
+        (Reply(200, body=b"0"), False),
+        (Reply(0, lost=Lost.UNTRUSTED), False),
+    ],
+)
+def test_what_may_pass_is_tried_again(reply: Reply, is_retried: bool) -> None:  # noqa: FBT001  # As pytest gives it.
+    """To set and to unset twice is to do it once."""
+    transport = ScriptedTransport(reply, Reply(200, body=b"1"))
+
+    outcome = transport.run(BACKEND.identify(ANN))
+
+    assert (len(transport.requests), isinstance(outcome, Accepted)) == ((2, True) if is_retried else (1, False))
+
+
+WORDS = f"Ann Canary canary@example.com canary-pro 43 {KEY} canary-id"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        said({"status": 0, "error": WORDS}),
+        said({"status": 1, "error": [WORDS]}),
+        Reply(400, body=orjson.dumps({"error": WORDS})),
+        Reply(400, body=WORDS.encode()),
+    ],
+)
+def test_what_was_sent_is_masked_in_mixpanels_words(reply: Reply) -> None:
+    """Vendors quote what they refuse."""
+    outcome = outcome_of(reply)
+
+    assert isinstance(outcome, Rejected)
+    assert (outcome.message or "").strip('[]"') == " ".join(["•••"] * 6)
+
+
+@given(reply=replies())
+def test_only_a_success_with_a_one_is_accepted(reply: Reply) -> None:
+    """Whatever else comes back."""
+    outcome = outcome_of(reply)
+
+    content = reply.json_object() or {}
+    is_one = reply.body.strip() == b"1" or (content.get("status") == 1 and not content.get("error"))
+    assert not isinstance(outcome, Accepted) or (reply.is_success and is_one)
