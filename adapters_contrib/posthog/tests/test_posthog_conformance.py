@@ -1,0 +1,54 @@
+"""The suite that every adapter passes."""
+
+from typing import Any
+
+import attrs
+import orjson
+from replay_identity_posthog import PostHog
+from replay_identity_posthog.emulator import PostHogEmulator
+
+from replay_identity import UserTraits
+from replay_identity.exchange import Reply, Request
+from replay_identity.fitting import OnViolation
+from replay_identity.testing import BackendConformance
+
+DRAWN = {"posthog-request-id", "posthog-request-timestamp"}
+
+
+class TestPostHog(BackendConformance):
+    """PostHog keeps what every backend keeps."""
+
+    key = "phc_secret"
+
+    def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> PostHog:
+        """Return the backend."""
+        return PostHog(self.key, base_url=base_url, on_violation=on_violation)
+
+    def accepted(self, request: Request) -> Reply:
+        """Say ok of each event."""
+        events = orjson.loads(request.body or b"")["batch"]
+        return Reply(200, body=orjson.dumps({"results": {event["uuid"]: {"result": "ok"} for event in events}}))
+
+    def make_emulator(self) -> PostHogEmulator:
+        """Return an emulator that knows the key."""
+        return PostHogEmulator(api_key=self.key)
+
+    def held(self, emulator: Any, user_id: str) -> object:
+        """Return the person's properties."""
+        person = emulator.persons.get(user_id)
+        return None if person is None else dict(person.properties)
+
+    def comparable(self, request: Request) -> Request:
+        """Leave out the ids and the times of sending."""
+        body = orjson.loads(request.body or b"")
+        body["created_at"] = "drawn"
+        for event in body["batch"]:
+            event["uuid"] = "drawn"
+            # The moment of sending stands there if none was observed.
+            event["timestamp"] = "drawn"
+        headers = {name: "drawn" if name in DRAWN else value for name, value in request.headers.items()}
+        return attrs.evolve(request, headers=headers, body=orjson.dumps(body))
+
+    def keeps_other_rules(self, user: UserTraits) -> bool:
+        """Leave out ids with blanks around them."""
+        return user.user_id is None or user.user_id == user.user_id.strip()

@@ -1,0 +1,219 @@
+"""Settings, and the request that they and a user make."""
+
+import pickle
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import orjson
+import pytest
+from replay_identity_posthog import PostHog
+
+from replay_identity import REMOVE, ConfigurationError, Skipped, UserTraits
+from replay_identity.backend import Plan, SupportsDelete, SupportsMany, SupportsRead
+from replay_identity.config import load_settings
+from replay_identity.exchange import Request
+from replay_identity.testing import ScriptedTransport
+
+KEY = "phc_canary"
+ANN = UserTraits("u1", name="Ann", email="ann@example.com", traits={"plan": "pro", "old": REMOVE})
+NOON = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def numbered() -> Callable[[], UUID]:
+    """Return what draws the ids 1, 2, 3."""
+    numbers = count(1)
+    return lambda: UUID(int=next(numbers))
+
+
+def sent(backend: PostHog, user: UserTraits) -> Request:
+    """Return what is sent for a user."""
+    transport = ScriptedTransport()
+    transport.run(backend.identify(user))
+    return transport.requests[0]
+
+
+def planned(backend: PostHog, user: UserTraits) -> Request:
+    """Return what would be sent for a user."""
+    request = backend.plan(user).request
+    assert request is not None
+    return request
+
+
+def test_a_user_is_one_set_event() -> None:
+    """With the project's key, and ids and times that are drawn when it is sent."""
+    backend = PostHog(KEY, now=lambda: NOON, new_id=numbered())
+
+    request = sent(backend, ANN)
+
+    assert (request.operation, request.method) == ("identify", "POST")
+    assert request.url == "https://us.i.posthog.com/i/v1/analytics/events"
+    assert request.idempotency_header is None
+    assert request.headers == {
+        "accept": "application/json",
+        "authorization": f"Bearer {KEY}",
+        "content-type": "application/json",
+        "posthog-attempt": "1",
+        "posthog-request-id": "00000000-0000-0000-0000-000000000002",
+        "posthog-request-timestamp": "2026-11-21T12:00:00.123Z",
+        "posthog-sdk-info": "replay-identity-posthog/0.1.0",
+    }
+    assert orjson.loads(request.body or b"") == {
+        "created_at": "2026-11-21T12:00:00.123Z",
+        "batch": [
+            {
+                "event": "$set",
+                "uuid": "00000000-0000-0000-0000-000000000001",
+                "distinct_id": "u1",
+                "timestamp": "2026-11-21T12:00:00.123Z",
+                "options": {},
+                "properties": {
+                    "$set": {"name": "Ann", "email": "ann@example.com", "plan": "pro"},
+                    "$unset": ["old"],
+                },
+            }
+        ],
+    }
+
+
+def test_a_plan_draws_nothing() -> None:
+    """It shows the nil UUID and the beginning of 1970 in every place where something is drawn."""
+
+    def refuse() -> Any:
+        raise AssertionError("a plan is pure")
+
+    request = planned(PostHog(KEY, now=refuse, new_id=refuse), ANN)
+
+    body = orjson.loads(request.body or b"")
+    nil, epoch = "00000000-0000-0000-0000-000000000000", "1970-01-01T00:00:00.000Z"
+    assert body["created_at"] == body["batch"][0]["timestamp"] == epoch
+    assert body["batch"][0]["uuid"] == request.headers["posthog-request-id"] == nil
+    assert request.headers["posthog-request-timestamp"] == epoch
+
+
+def test_a_plan_is_as_large_as_what_is_sent() -> None:
+    """So that a size that is within the limit stays within it."""
+    backend = PostHog(KEY, now=lambda: NOON.replace(microsecond=0))
+
+    assert len(sent(backend, ANN).body or b"") == len(planned(backend, ANN).body or b"")
+
+
+@pytest.mark.parametrize(
+    ("moment", "written"),
+    [
+        (NOON, "2026-11-21T12:00:00.123Z"),
+        (NOON.replace(microsecond=0), "2026-11-21T12:00:00.000Z"),
+        (datetime(2026, 11, 21, 1, tzinfo=timezone(timedelta(hours=5, minutes=45))), "2026-11-20T19:15:00.000Z"),
+        (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00.000Z"),
+    ],
+)
+def test_the_moment_that_was_observed_is_the_events(moment: datetime, written: str) -> None:
+    """In UTC, to the millisecond; the time of sending stands elsewhere."""
+    request = sent(PostHog(KEY, now=lambda: NOON), UserTraits("u1", name="Ann", observed_at=moment))
+
+    body = orjson.loads(request.body or b"")
+    assert body["batch"][0]["timestamp"] == written
+    assert body["created_at"] == "2026-11-21T12:00:00.123Z"
+
+
+def test_the_same_user_again_is_another_event() -> None:
+    """Of random ids: PostHog drops what it has seen, so a, b and a again would stay b."""
+    backend = PostHog(KEY)
+
+    uuids = [orjson.loads(sent(backend, ANN).body or b"")["batch"][0]["uuid"] for _ in range(2)]
+
+    assert uuids[0] != uuids[1]
+    assert {UUID(uuid).version for uuid in uuids} == {4}
+
+
+@pytest.mark.parametrize(
+    "user",
+    [UserTraits("u1"), UserTraits("u1", observed_at=NOON), UserTraits("u1", traits={"plan": None, "company": {}})],
+)
+def test_a_user_of_whom_nothing_is_known_is_skipped(user: UserTraits) -> None:
+    """As PostHog's own SDK does."""
+    transport = ScriptedTransport()
+
+    outcome = transport.run(PostHog(KEY).identify(user))
+
+    assert outcome == Skipped("posthog", "nothing to send: no name, e-mail or traits")
+    assert PostHog(KEY).plan(user) == Plan("posthog", None)
+    assert transport.requests == []
+
+
+@pytest.mark.parametrize(
+    ("base_url", "url"),
+    [
+        (None, "https://us.i.posthog.com/i/v1/analytics/events"),
+        ("https://eu.i.posthog.com/", "https://eu.i.posthog.com/i/v1/analytics/events"),
+        ("http://localhost:8000/ph", "http://localhost:8000/ph/i/v1/analytics/events"),
+    ],
+)
+def test_the_address_is_that_of_the_region(base_url: str | None, url: str) -> None:
+    """Or of one's own server."""
+    assert planned(PostHog(KEY, base_url=base_url), ANN).url == url
+
+
+@pytest.mark.parametrize(
+    ("key", "options", "setting"),
+    [
+        ("", {}, "api_key"),
+        (None, {}, "api_key"),
+        ("phc_s3cret\n", {}, "api_key"),
+        ("phx_s3cret", {}, "api_key"),
+        ("phc_s3cret" + "x" * 55, {}, "api_key"),
+        ("phc_s3cret", {"base_url": "http://ph.example.com"}, "base_url"),
+        ("phc_s3cret", {"on_violation": "truncate"}, "on_violation"),
+        ("phc_s3cret", {"now": "noon"}, "now or new_id"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(key: Any, options: Any, setting: str) -> None:
+    """At once, and without its value; a personal key among them, which PostHog refuses."""
+    with pytest.raises(ConfigurationError) as caught:
+        PostHog(key, **options)
+
+    assert caught.value.setting == setting
+    assert "s3cret" not in str(caught.value)
+
+
+def test_the_longest_key_is_taken() -> None:
+    """Of 64 characters, as PostHog takes it."""
+    assert PostHog("phc_" + "x" * 60).api_key.endswith("x")
+
+
+def test_a_file_of_settings_makes_a_backend(tmp_path: Path) -> None:
+    """Of everything but the two functions."""
+    path = tmp_path / "replay-identity.toml"
+    path.write_text('[backends.posthog]\nbase_url = "https://eu.i.posthog.com"\non_violation = "adapt"\n')
+
+    settings = load_settings(path, {"POSTHOG_API_KEY": KEY})
+
+    assert settings.backends == (PostHog(KEY, base_url="https://eu.i.posthog.com", on_violation="adapt"),)
+
+
+def test_a_file_of_settings_cannot_give_a_function(tmp_path: Path) -> None:
+    """And says so by its path."""
+    path = tmp_path / "replay-identity.toml"
+    path.write_text(f'[backends.posthog]\napi_key = "{KEY}"\nnow = "noon"\n')
+
+    with pytest.raises(ConfigurationError, match=r"backends\.posthog"):
+        load_settings(path, {})
+
+
+def test_a_backend_is_a_value() -> None:
+    """Equal to one of the same settings, whatever draws its ids, and it can be pickled."""
+    assert PostHog(KEY, new_id=numbered()) == PostHog(KEY)
+    assert pickle.loads(pickle.dumps(PostHog(KEY))) == PostHog(KEY)  # noqa: S301  # Our own.
+    assert KEY not in repr(PostHog(KEY))
+
+
+def test_posthog_takes_many_users_and_shows_none() -> None:
+    """Reading and deleting ask for a personal key."""
+    backend = PostHog(KEY)
+
+    assert isinstance(backend, SupportsMany)
+    assert not isinstance(backend, SupportsRead | SupportsDelete)
+    assert backend.most_users.maximum == 100
