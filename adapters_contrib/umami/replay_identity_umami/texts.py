@@ -42,8 +42,10 @@ def is_kept_exactly(number: float | Decimal) -> bool:
 
 def number_text(number: float | Decimal) -> str:
     """Return the digits of *number* as they are, without an exponent."""
-    # The digits that a float is written with are the fewest that read back as the same float.
-    return f"{Decimal(repr(number) if isinstance(number, float) else number):f}"
+    if isinstance(number, float):
+        # The digits that a float is written with are the fewest that read back as the same float.
+        return f"{Decimal(repr(number)):f}".removesuffix(".0")
+    return f"{Decimal(number):f}"
 
 
 def moment_text(moment: date) -> str:

@@ -1,0 +1,191 @@
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from replay_identity_umami import Umami
+
+from replay_identity import Accepted, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown, UserTraits
+from replay_identity.exchange import Lost, Reply, Request
+from replay_identity.outcome import Adjustment, Violation
+from replay_identity.testing import ScriptedTransport
+
+WEBSITE = "a2c1f0de-5b7e-4c7f-9d0a-3f1e2b4c5d6e"
+BACKEND = Umami(WEBSITE, base_url="https://umami.example.com")
+USERS = [UserTraits(f"canary-{number}", traits={"plan": f"secret-{number}"}) for number in range(4)]
+NOT_DOCUMENTED = "HTTP 200 with a body that is not the documented one"
+
+
+def result(size: int, *details: Any, **changes: Any) -> Reply:
+    """Return what Umami says of a batch of *size* users, but for *changes*."""
+    counts = {"size": size, "processed": size - len(details), "errors": len(details)}
+    return Reply(200, body=orjson.dumps({**counts, "details": details, "cache": "ey.a.token", **changes}))
+
+
+def detail(index: Any, status: Any, message: str = "Server error", **more: Any) -> dict[str, Any]:
+    """Return what Umami says of one user whom it did not take."""
+    return {"index": index, "response": {"error": {"message": message, "status": status, **more}}}
+
+
+def outcomes_of(*replies: Reply, users: list[UserTraits] = USERS) -> tuple[tuple[Outcome, ...], list[Request]]:
+    """Return what becomes of *users*, and what was sent."""
+    transport = ScriptedTransport(*replies)
+    return transport.run(BACKEND.identify_many(users)), transport.requests
+
+
+def ids_in(request: Request) -> list[str]:
+    """Return whom the request is about."""
+    return [item["payload"]["id"] for item in orjson.loads(request.body or b"")]
+
+
+def test_many_users_are_one_request() -> None:
+    """An array of what each alone would be sent as."""
+    _, requests = outcomes_of(result(4))
+
+    alone = [BACKEND.plan(user).request for user in USERS]
+    assert [(request.method, request.url) for request in requests] == [("POST", "https://umami.example.com/api/batch")]
+    assert orjson.loads(requests[0].body or b"") == [orjson.loads(one.body or b"") for one in alone if one]
+    assert [requests[0].headers] == [one.headers for one in alone[:1] if one]
+
+
+def test_a_batch_without_errors_is_accepted_for_each() -> None:
+    """With their own adjustments; it shows no session ids."""
+    users = [UserTraits("u1", traits={"plan": "pro"}), UserTraits("u2", traits={"tags": ["a"]})]
+
+    outcomes, _ = outcomes_of(result(2), users=users)
+
+    tags = Adjustment("traits.tags", "coerced", "list-as-json")
+    assert outcomes == (Accepted("umami"), Accepted("umami", adjustments=(tags,)))
+
+
+def test_each_error_is_that_of_its_user() -> None:
+    """By its index, and in their order."""
+    outcomes, requests = outcomes_of(
+        result(
+            4,
+            detail(3, 400, "Website not found."),
+            detail(0, 500, errorObject={"code": "P2000"}),
+            detail(2, 500, errorObject={"code": "P2024"}),
+        )
+    )
+
+    assert outcomes == (
+        Rejected("umami", code="P2000", message="Server error"),
+        Accepted("umami"),
+        Unknown("umami", "HTTP 500 P2024, and a part of the user may be stored"),
+        Misconfigured("umami", "HTTP 400", "Check api_key: there is no website of that id at base_url."),
+    )
+    assert len(requests) == 1
+
+
+def test_whoever_breaks_a_rule_is_not_among_them() -> None:
+    """And shifts nobody's index."""
+    broken, silent = UserTraits("u" * 51, name="Ada"), UserTraits("u1")
+
+    outcomes, requests = outcomes_of(result(2, detail(1, 403, "Forbidden")), users=[broken, USERS[0], silent, USERS[1]])
+
+    assert ids_in(requests[0]) == ["canary-0", "canary-1"]
+    assert [type(outcome) for outcome in outcomes] == [Rejected, Accepted, Skipped, Misconfigured]
+    assert outcomes[0] == Rejected("umami", (Violation("user_id", "user-id-length", 50, 51, "characters"),))
+
+
+@pytest.mark.parametrize("users", [[], [UserTraits("u1"), UserTraits(None, name="Ada")]])
+def test_without_anybody_to_send_nothing_is_sent(users: list[UserTraits]) -> None:
+    """Umami would answer an empty array with zeros."""
+    outcomes, requests = outcomes_of(users=users)
+
+    assert requests == []
+    assert [type(outcome) for outcome in outcomes] == [Skipped, Rejected][: len(users)]
+
+
+def test_bots_are_counted_as_processed_but_not_believed() -> None:
+    """All items have one User-Agent, so that if any was stored there is a cache token; with none nobody was."""
+    outcomes, _ = outcomes_of(result(4, detail(1, 403, "Forbidden"), cache=None))
+
+    assert [type(outcome) for outcome in outcomes] == [Misconfigured] * 4
+    assert [getattr(outcome, "problem", "") for outcome in outcomes].count("HTTP 403") == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(200, body=b"<html>Log in</html>"),
+        Reply(200, body=b"{}"),
+        Reply(200, body=b'{"beep":"boop"}'),
+        result(3),
+        result(4, details=None),
+        result(4, processed=3),
+        result(4, errors=1),
+        result(4, detail(4, 400)),
+        result(4, detail(-1, 400)),
+        result(4, detail("0", 400)),
+        result(4, detail(True, 400)),  # noqa: FBT003  # Which Python takes for 1.
+        result(4, detail(0, 400), detail(0, 400)),
+        result(4, "no"),
+    ],
+)
+def test_an_answer_that_does_not_tell_of_each_tells_of_none(reply: Reply) -> None:
+    """Nobody is accepted by a count that does not add up."""
+    assert outcomes_of(reply)[0] == (Unknown("umami", NOT_DOCUMENTED),) * 4
+
+
+@pytest.mark.parametrize("answer", [{"index": 0}, {"index": 0, "response": "no"}, detail(0, "400"), detail(0, None)])
+def test_an_error_without_a_status_is_unknown(answer: Any) -> None:
+    """The others are as they are told."""
+    outcomes, _ = outcomes_of(result(4, answer))
+
+    assert [type(outcome) for outcome in outcomes] == [Unknown, Accepted, Accepted, Accepted]
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome", "sent"),
+    [
+        (Reply(500), Unknown("umami", "HTTP 500, and a part of the user may be stored"), 5),
+        (Reply(503), Unavailable("umami", "HTTP 503"), 5),
+        (Reply(0, lost=Lost.TIMED_OUT), Unknown("umami", "no answer in time"), 5),
+        (Reply(400, body=b'{"error":{"message":"canary-0 and secret-1"}}'), Rejected("umami", code="HTTP 400"), 1),
+    ],
+)
+def test_what_happens_to_the_request_happens_to_each(reply: Reply, outcome: Outcome, sent: int) -> None:
+    """Without Umami's words, which may quote anybody."""
+    outcomes, requests = outcomes_of(reply)
+
+    assert outcomes == (outcome,) * 4
+    assert len(requests) == sent
+
+
+def test_a_batch_that_is_too_large_is_sent_in_halves() -> None:
+    """A server in front of an Umami takes so many bytes; a user who is too large alone is refused alone."""
+    outcomes, requests = outcomes_of(
+        Reply(413), Reply(413), Reply(413), result(1), result(2, detail(1, 400, "Bad request"))
+    )
+
+    assert [ids_in(request) for request in requests] == [
+        ["canary-0", "canary-1", "canary-2", "canary-3"],
+        ["canary-0", "canary-1"],
+        ["canary-0"],
+        ["canary-1"],
+        ["canary-2", "canary-3"],
+    ]
+    assert outcomes == (
+        Rejected("umami", code="HTTP 413"),
+        Accepted("umami"),
+        Accepted("umami"),
+        Rejected("umami", code="HTTP 400", message="Bad request"),
+    )
+
+
+@given(st.sets(st.integers(0, 3)))
+def test_exactly_those_with_an_error_are_not_accepted(failed: set[int]) -> None:
+    """Whoever they are."""
+    outcomes, _ = outcomes_of(result(4, *(detail(index, 400, "no") for index in failed)))
+
+    assert {place for place, outcome in enumerate(outcomes) if not isinstance(outcome, Accepted)} == failed
+
+
+def test_what_was_sent_is_masked_in_the_words_about_a_user() -> None:
+    """Each in their own."""
+    outcomes, _ = outcomes_of(result(4, detail(2, 400, f"canary-2 secret-2 {WEBSITE}")))
+
+    assert outcomes[2] == Rejected("umami", code="HTTP 400", message="••• ••• •••")

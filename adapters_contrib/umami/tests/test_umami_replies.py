@@ -1,0 +1,152 @@
+from typing import Any
+
+import orjson
+import pytest
+from replay_identity_umami import Umami
+
+from replay_identity import Accepted, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown, UserTraits
+from replay_identity.exchange import Lost, Reply
+from replay_identity.testing import ScriptedTransport
+
+WEBSITE = "a2c1f0de-5b7e-4c7f-9d0a-3f1e2b4c5d6e"
+BACKEND = Umami(WEBSITE, base_url="https://umami.example.com")
+ADA = UserTraits("canary-id", name="Canary Finch", traits={"plan": "canary-plan"})
+SESSION = Reply(200, body=b'{"cache":"ey.a.token","sessionId":"f0e1","visitId":"a9b8"}')
+BOT = Reply(200, body=b'{"beep":"boop"}')
+HALF = "and a part of the user may be stored"
+
+
+def error(status: int, message: str = "Server error", **more: Any) -> Reply:
+    """Return an error as Umami tells it."""
+    return Reply(status, body=orjson.dumps({"error": {"message": message, "status": status, "code": "x", **more}}))
+
+
+def identified(reply: Reply) -> Outcome:
+    """Return what becomes of a user to whom Umami answers *reply* for ever."""
+    return ScriptedTransport(reply).run(BACKEND.identify(ADA))
+
+
+def tries(reply: Reply) -> int:
+    """Return how often a user is sent to an Umami that answers *reply* for ever."""
+    transport = ScriptedTransport(reply)
+    transport.run(BACKEND.identify(ADA))
+    return len(transport.requests)
+
+
+def test_a_session_is_a_success() -> None:
+    """Its id is Umami's own for the user; it shows no values."""
+    assert identified(SESSION) == Accepted("umami", "f0e1")
+
+
+def test_a_user_who_breaks_a_rule_is_not_sent() -> None:
+    """Nor is one of whom there is nothing to say."""
+    transport = ScriptedTransport(SESSION)
+
+    outcomes = [transport.run(BACKEND.identify(UserTraits(user_id))) for user_id in ("u" * 51, "u1")]
+
+    assert [type(outcome) for outcome in outcomes] == [Rejected, Skipped]
+    assert transport.requests == []
+
+
+def test_being_taken_for_a_bot_is_no_success() -> None:
+    """Umami answers 200 and stores nothing."""
+    outcome = identified(BOT)
+
+    assert isinstance(outcome, Misconfigured)
+    assert "replace the User-Agent" in outcome.hint
+
+
+@pytest.mark.parametrize(
+    "body", [b"{}", b'{"sessionId":null}', b'{"sessionId":7}', b'{"sessionId":""}', b'{"beep":"bop"}', b"<html>", b"[]"]
+)
+def test_any_other_200_is_not_believed(body: bytes) -> None:
+    """Somebody else may have answered."""
+    assert identified(Reply(200, body=body)) == Unknown("umami", "HTTP 200 with a body that is not the documented one")
+
+
+@pytest.mark.parametrize(
+    ("error_object", "code"),
+    [
+        ({"code": "P2000"}, "P2000"),
+        ({"code": "P2020"}, "P2020"),
+        ({"code": "P2039"}, "P2039"),
+        ({"code": "P2010", "meta": {"code": "22001"}}, "P2010"),
+        ({"code": "P2010", "meta": {"driverAdapterError": {"cause": {"originalCode": "22001"}}}}, "P2010"),
+        ({"code": "P2010", "meta": [{"code": "22001"}]}, "P2010"),
+        ({"code": "P2010", "message": "Raw query failed. Code: `22001`. Message: `too long`"}, "P2010"),
+    ],
+)
+def test_a_500_about_the_user_is_a_refusal_and_sent_once(error_object: dict[str, Any], code: str) -> None:
+    """A client's error dressed as a server's: the same traits will fail again."""
+    reply = error(500, errorObject=error_object)
+
+    assert identified(reply) == Rejected("umami", code=code, message="Server error")
+    assert tries(reply) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "cause"),
+    [
+        (Reply(500), "HTTP 500"),
+        (error(500), "HTTP 500"),
+        (error(500, errorObject={"code": "P2024"}), "HTTP 500 P2024"),
+        (error(500, errorObject={"code": "P1001"}), "HTTP 500 P1001"),
+        (error(500, errorObject={"code": "P2010", "meta": {"code": "40P01"}}), "HTTP 500 P2010"),
+        (error(500, errorObject={"code": "P2010", "meta": {"value": "22001"}}), "HTTP 500 P2010"),
+        (error(500, errorObject={"code": 2000}), "HTTP 500"),
+        (error(500, errorObject={"code": "P2000 canary-id"}), "HTTP 500"),
+        (error(500, errorObject="P2000"), "HTTP 500"),
+        (error(500, errorObject={"name": "RangeError"}), "HTTP 500"),
+    ],
+)
+def test_any_other_500_is_retried_and_may_have_stored_a_part(reply: Reply, cause: str) -> None:
+    """Umami writes one property after another, so a failure does not mean that nothing was stored."""
+    assert identified(reply) == Unknown("umami", f"{cause}, {HALF}")
+    assert tries(reply) == 5
+
+
+def test_a_500_with_the_code_of_a_refusal_is_none_at_another_status() -> None:
+    """The codes are those of a 500."""
+    assert tries(error(503, errorObject={"code": "P2000"})) == 5
+
+
+def test_an_unknown_website_is_misconfigured() -> None:
+    """Umami says it with 400, as it does of users."""
+    assert identified(error(400, "Website not found.")) == Misconfigured(
+        "umami", "HTTP 400", "Check api_key: there is no website of that id at base_url."
+    )
+    assert identified(error(400, "Bad request")) == Rejected("umami", code="HTTP 400", message="Bad request")
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"), [(401, "credentials"), (403, "IGNORE_IP"), (404, "base_url"), (405, "base_url")]
+)
+def test_what_only_settings_can_mend_is_misconfigured(status: int, hint: str) -> None:
+    """With what to do."""
+    outcome = identified(error(status, "no"))
+
+    assert isinstance(outcome, Misconfigured)
+    assert hint in outcome.hint
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (Reply(503, {"retry-after": "600"}), Unavailable("umami", "HTTP 503", 600.0)),
+        (Reply(429), Unavailable("umami", "HTTP 429")),
+        (Reply(502), Unknown("umami", "HTTP 502")),
+        (Reply(413), Rejected("umami", code="HTTP 413")),
+        (Reply(0, lost=Lost.NOT_SENT), Unavailable("umami", "the vendor could not be reached")),
+        (Reply(0, lost=Lost.TIMED_OUT), Unknown("umami", "no answer in time")),
+    ],
+)
+def test_everything_else_is_as_with_every_vendor(reply: Reply, outcome: Outcome) -> None:
+    """What stands in front of an Umami answers like what stands in front of any."""
+    assert identified(reply) == outcome
+
+
+def test_what_was_sent_is_masked_in_umamis_words() -> None:
+    """The website's id as well."""
+    reply = error(400, f"canary-id Canary Finch canary-plan {WEBSITE}")
+
+    assert identified(reply) == Rejected("umami", code="HTTP 400", message=" ".join(["•••"] * 4))
