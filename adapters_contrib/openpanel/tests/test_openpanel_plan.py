@@ -2,6 +2,7 @@ from typing import Any
 
 import orjson
 import pytest
+from replay_identity_openpanel import OpenPanel
 
 from replay_identity import Accepted, ConfigurationError, Rejected, Skipped, UserTraits, Violation
 from replay_identity.backend import (
@@ -17,7 +18,6 @@ from replay_identity.backend import (
 from replay_identity.config import load_settings
 from replay_identity.exchange import Reply, Request
 from replay_identity.testing import ScriptedTransport
-from replay_identity_openpanel import OpenPanel
 
 KEY = "sec_canary"
 CLIENT_ID = "3f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a90"
@@ -149,8 +149,9 @@ def test_what_was_taken_is_accepted_and_never_verified() -> None:
 )
 def test_a_setting_that_cannot_be_used_is_named(key: Any, options: dict[str, Any], setting: str) -> None:
     """At once, and without its value."""
+    given: Any = {"client_id": CLIENT_ID, **options}
     with pytest.raises(ConfigurationError) as caught:
-        OpenPanel(key, **{"client_id": CLIENT_ID, **options})
+        OpenPanel(key, **given)
 
     assert caught.value.setting == setting
     assert "sec_hidden" not in str(caught.value)

@@ -32,7 +32,7 @@ class Api:
     secret: str = attrs.field(repr=False)
     ignores_secret: bool
     blocked_profiles: AbstractSet[str] = attrs.field(repr=False)
-    geo: Mapping[str, JsonValue] = attrs.field(repr=False)
+    geo: JsonObject = attrs.field(repr=False)
     clock: Clock = attrs.field(repr=False)
     profiles: Profiles
     applied: Applied
@@ -91,7 +91,8 @@ class Api:
         if origin is None:
             return False
         now, key = self.clock(), (origin, received.body)
-        if now - self._arrivals.get(key, now - DUPLICATE_WINDOW) < DUPLICATE_WINDOW:
+        first = self._arrivals.get(key)
+        if first is not None and now < first + DUPLICATE_WINDOW:
             return True
         self._arrivals[key] = now
         return False

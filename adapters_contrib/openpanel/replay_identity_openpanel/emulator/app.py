@@ -6,14 +6,14 @@ from collections.abc import Set as AbstractSet
 import attrs
 
 from replay_identity.emulator import Emulator
-from replay_identity.emulator.answer import JsonValue
+from replay_identity.emulator.answer import JsonObject
 from replay_identity.emulator.applied import Applied
 
 from .api import Api
 from .profiles import Profile, Profiles
 
 # Policy: where the address of every request is.
-STOCKHOLM: Mapping[str, JsonValue] = {
+STOCKHOLM: JsonObject = {
     "country": "SE",
     "city": "Stockholm",
     "region": "AB",
@@ -31,14 +31,14 @@ class OpenPanelEmulator(Emulator):
         api_key: The client's secret.
         ignores_secret: Whether the client is set to "ignore CORS and secret"; then a bot's User-Agent counts.
         blocked_profiles: Ids that the project's filters keep out.
-        geo: What is found out by the address of a request, whoever sends it.
+        geo: What is found out by the address of a request, whoever sends it; change it in place.
     """
 
     client_id: str = "3f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a90"
     api_key: str = attrs.field(default="sec_emulator", repr=False)
     ignores_secret: bool = False
     blocked_profiles: AbstractSet[str] = attrs.field(factory=frozenset[str], repr=False)
-    geo: Mapping[str, JsonValue] = attrs.field(factory=lambda: dict(STOCKHOLM), repr=False)
+    geo: JsonObject = attrs.field(factory=STOCKHOLM.copy, repr=False)
     _api: Api = attrs.field(init=False, repr=False)
 
     @property

@@ -1,0 +1,47 @@
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from replay_identity_openpanel import OpenPanel
+from replay_identity_openpanel.emulator import OpenPanelEmulator, Profile
+
+from replay_identity.exchange import Reply, Request
+from replay_identity.fitting import OnViolation
+from replay_identity.testing import BackendConformance, Said
+
+CLIENT_ID = "3f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a90"
+
+
+class TestOpenPanel(BackendConformance):
+    """OpenPanel keeps what every backend has to keep."""
+
+    key: ClassVar[str] = "sec_hidden"
+    not_applicable: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        (
+            "test_whatever_is_over_a_limit_is_refused",
+            "test_what_is_over_a_limit_is_mended_on_record",
+            "test_what_is_exactly_on_a_limit_is_sent_whole",
+            "test_the_emulator_takes_what_is_on_a_limit",
+        ),
+        "OpenPanel limits no length and no count, so that no user is on or over a limit",
+    )
+
+    def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> OpenPanel:
+        """Return the backend of one client."""
+        return OpenPanel(self.key, client_id=CLIENT_ID, base_url=base_url, on_violation=on_violation)
+
+    def accepted(self, request: Request) -> Reply:  # noqa: ARG002  # Whatever was sent, the answer is the same.
+        """Return what OpenPanel answers when the profile waits in its buffer."""
+        return Reply(200, body=b'{"deviceId":"d1","sessionId":"s1"}')
+
+    def make_emulator(self) -> OpenPanelEmulator:
+        """Return an OpenPanel that knows the client."""
+        return OpenPanelEmulator(api_key=self.key, client_id=CLIENT_ID)
+
+    def held(self, emulator: OpenPanelEmulator, user_id: str) -> Profile | None:
+        """Return the profile."""
+        return emulator.profiles.get(user_id)
+
+    def is_said(self, path: str, value: Any, said: Said) -> bool:
+        """Tell whether a name is said, whole or as first and last name, and anything else as it is."""
+        first, _, last = value.rpartition(" ") if path == "name" else ("", "", "")
+        return said.says(value) or (bool(first and last) and said.says(first) and said.says(last))

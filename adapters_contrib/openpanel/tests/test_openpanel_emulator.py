@@ -1,0 +1,348 @@
+from typing import Any
+
+import httpx
+import pytest
+from replay_identity_openpanel.emulator import OpenPanelEmulator
+
+from replay_identity.emulator import Fault, RateLimit, running
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Safari/604.1"
+SERVER = {"device": "server", "isServer": True}
+STOCKHOLM = {"country": "SE", "city": "Stockholm", "region": "AB", "longitude": 18.07, "latitude": 59.33}
+
+
+def identify(client: httpx.Client, payload: object, **headers: str) -> httpx.Response:
+    """Send one identify."""
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return client.post("/track", json={"type": "identify", "payload": payload}, headers=sent)
+
+
+def own_properties(emulator: OpenPanelEmulator, profile_id: str = "u1") -> dict[str, Any]:
+    """Return the properties of a profile but for what the server found out by itself."""
+    found_out = {*SERVER, *STOCKHOLM}
+    return {name: value for name, value in emulator.profiles[profile_id].properties.items() if name not in found_out}
+
+
+def test_an_identify_answers_a_device_and_a_session(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """And nothing of the profile, which stands under its id."""
+    payload = {"profileId": "u1", "firstName": "Ada", "lastName": "Lovelace", "email": "ada@example.com"}
+
+    reply = identify(client, payload)
+
+    assert reply.status_code == 200
+    assert reply.json().keys() == {"deviceId", "sessionId"}
+    profile = openpanel.profiles["u1"]
+    assert (profile.first_name, profile.last_name, profile.email) == ("Ada", "Lovelace", "ada@example.com")
+    assert openpanel.applied == {"u1": 1}
+    assert openpanel.requests[0].applied
+
+
+def test_what_is_not_mentioned_stays(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """And an empty text mentions nothing."""
+    identify(client, {"profileId": "u1", "firstName": "Ada", "lastName": "Lovelace", "email": "ada@example.com"})
+
+    identify(client, {"profileId": "u1", "firstName": "", "lastName": "King"})
+
+    profile = openpanel.profiles["u1"]
+    assert (profile.first_name, profile.last_name, profile.email) == ("Ada", "King", "ada@example.com")
+
+
+def test_properties_are_merged_object_by_object(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """A list takes the place of the one before, and so does anything of another type."""
+    old = {"a": {"b": 1, "c": {"d": 1}}, "tags": ["x", "y"], "plan": "free", "size": {"x": 1}, "kept": 1}
+    identify(client, {"profileId": "u1", "properties": old})
+
+    identify(client, {"profileId": "u1", "properties": {"a": {"c": {"e": 2}}, "tags": ["z"], "plan": 5, "size": "s"}})
+
+    assert own_properties(openpanel) == {
+        "a": {"b": 1, "c": {"d": 1, "e": 2}},
+        "tags": ["z"],
+        "plan": 5,
+        "size": "s",
+        "kept": 1,
+    }
+
+
+@pytest.mark.parametrize("blank", ["", None, [], {}])
+def test_a_blank_at_the_first_level_is_left_out(
+    client: httpx.Client, openpanel: OpenPanelEmulator, blank: object
+) -> None:
+    """So that nothing can be cleared; 0 and false are no blanks."""
+    identify(client, {"profileId": "u1", "properties": {"a": "old", "zero": 1, "no": True}})
+
+    identify(client, {"profileId": "u1", "properties": {"a": blank, "b": blank, "zero": 0, "no": False}})
+
+    assert own_properties(openpanel) == {"a": "old", "zero": 0, "no": False}
+
+
+def test_below_the_first_level_a_blank_goes_through_where_there_is_no_text(
+    client: httpx.Client, openpanel: OpenPanelEmulator
+) -> None:
+    """It does not take the place of a text, and null takes that of nothing; an empty list does."""
+    identify(client, {"profileId": "u1", "properties": {"a": {"text": "x", "number": 1, "list": [1], "null": 1}}})
+
+    new: dict[str, Any] = {"text": "", "number": "", "list": [], "null": None, "new": ""}
+    identify(client, {"profileId": "u1", "properties": {"a": new}})
+
+    assert own_properties(openpanel) == {"a": {"text": "x", "number": "", "list": [], "null": 1, "new": ""}}
+
+
+def test_whole_numbers_are_read_as_javascript_does(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """Beyond 2**53 it has not every one of them."""
+    identify(client, {"profileId": "u1", "properties": {"a": 2**53 - 1, "b": 2**53 + 1, "c": [{"d": -(2**53) - 1}]}})
+
+    assert own_properties(openpanel) == {"a": 2**53 - 1, "b": 2**53, "c": [{"d": -(2**53)}]}
+
+
+def test_a_server_makes_a_profile_of_a_server(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """Where the request came from, over what the caller said of the same name."""
+    identify(client, {"profileId": "u1", "properties": {"country": "NO", "os": "BeOS", "plan": "pro"}})
+
+    assert openpanel.profiles["u1"].properties == {"plan": "pro", **SERVER, **STOCKHOLM}
+
+
+def test_a_server_says_nothing_about_somebody_elses_device(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """And so the caller's own values of such names are lost as well."""
+    identify(client, {"profileId": "u1"}, user_agent=FIREFOX)
+    before = dict(openpanel.profiles["u1"].properties)
+    openpanel.geo["country"] = "US"
+
+    identify(client, {"profileId": "u1", "properties": {"country": "NO", "os_version": "9", "plan": "pro"}})
+
+    assert before == {**STOCKHOLM, **LINUX}
+    assert openpanel.profiles["u1"].properties == {**before, "plan": "pro"}
+
+
+LINUX = {"device": "desktop", "isServer": False, "os": "Linux", "browser": "Firefox", "browser_version": "145.0"}
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "device"),
+    [
+        (FIREFOX, "desktop"),
+        (IPHONE, "mobile"),
+        ("backend/1.0", "server"),
+        ("Firefox/1.0", "server"),
+        ("some backend", "server"),
+        ("", "server"),
+    ],
+)
+def test_the_user_agent_of_the_request_is_taken_for_the_users(
+    client: httpx.Client, openpanel: OpenPanelEmulator, user_agent: str, device: str
+) -> None:
+    """Unless it is a server's: one name and one version, or no browser's at all."""
+    identify(client, {"profileId": "u1"}, user_agent=user_agent)
+
+    assert openpanel.profiles["u1"].properties["device"] == device
+
+
+@pytest.mark.parametrize(
+    ("payload", "field"),
+    [
+        ({}, "profileId"),
+        ({"profileId": ""}, "profileId"),
+        ({"profileId": None}, "profileId"),
+        ({"profileId": True}, "profileId"),
+        ({"profileId": "u1", "email": ""}, "email"),
+        ({"profileId": "u1", "email": None}, "email"),
+        ({"profileId": "u1", "email": "ada"}, "email"),
+        ({"profileId": "u1", "firstName": None}, "firstName"),
+        ({"profileId": "u1", "lastName": 5}, "lastName"),
+        ({"profileId": "u1", "properties": []}, "properties"),
+        ({"profileId": "u1", "properties": {"a": [{"__proto__": 1}]}}, "prototype"),
+        ([], "payload"),
+    ],
+)
+def test_what_is_not_in_the_schema_is_a_bad_request(
+    client: httpx.Client, openpanel: OpenPanelEmulator, payload: object, field: str
+) -> None:
+    """One bad field costs the whole call."""
+    reply = identify(client, payload)
+
+    assert reply.status_code == 400
+    assert (reply.json()["status"], reply.json()["error"]) == (400, "Bad Request")
+    assert field in reply.json()["message"]
+    assert openpanel.profiles == {}
+
+
+def test_keys_that_the_schema_does_not_know_are_dropped(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """Without a word."""
+    reply = identify(client, {"profileId": "u1", "name": "Ada", "traits": {"plan": "pro"}})
+
+    assert reply.status_code == 200
+    assert own_properties(openpanel) == {}
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"identify"'])
+def test_a_body_that_is_no_object_is_a_bad_request(client: httpx.Client, body: bytes) -> None:
+    """In JSON, too."""
+    reply = client.post("/track", content=body)
+
+    assert (reply.status_code, reply.json()["status"]) == (400, 400)
+
+
+@pytest.mark.parametrize(("kind", "message"), [("alias", "Alias is not supported"), ("page", "Invalid type")])
+def test_another_type_is_a_bad_request(client: httpx.Client, kind: str, message: str) -> None:
+    """An alias is known and refused."""
+    reply = client.post("/track", json={"type": kind, "payload": {"profileId": "u1", "alias": "u2"}})
+
+    assert reply.status_code == 400
+    assert reply.json() == {"status": 400, "error": "Bad Request", "message": message}
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({"openpanel_client_id": ""}, "Missing client id"),
+        ({"openpanel_client_id": "3F2C9A10-1B7E-4C55-8A43-0D6F7B1E2A90"}, "Client ID must be a valid UUIDv4"),
+        ({"openpanel_client_id": "3f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a91"}, "Invalid client id"),
+        ({"openpanel_client_secret": "wrong"}, "Invalid cors or secret"),
+        ({"openpanel_client_secret": ""}, "Invalid cors or secret"),
+    ],
+)
+def test_a_client_that_is_not_known_is_told_so_in_plain_text(
+    client: httpx.Client, openpanel: OpenPanelEmulator, headers: dict[str, str], reason: str
+) -> None:
+    """With the word Ingestion before it."""
+    reply = identify(client, {"profileId": "u1"}, **headers)
+
+    assert (reply.status_code, reply.text) == (401, f"Ingestion: {reason}")
+    assert reply.headers["content-type"].startswith("text/plain")
+    assert openpanel.profiles == {}
+
+
+def test_client_and_secret_may_stand_in_the_body(openpanel: OpenPanelEmulator) -> None:
+    """As the SDK of the browser sends them."""
+    body = {
+        "type": "identify",
+        "payload": {"profileId": "u1"},
+        "clientId": openpanel.client_id,
+        "clientSecret": openpanel.api_key,
+    }
+    with running(openpanel) as server:
+        assert httpx.post(f"{server.url}/track", json=body).status_code == 200
+
+
+def test_a_blocked_profile_is_kept_out() -> None:
+    """By a 401, though the client is good, and nobody else is."""
+    emulator = OpenPanelEmulator(blocked_profiles={"u1"})
+    headers = {"openpanel-client-id": emulator.client_id, "openpanel-client-secret": emulator.api_key}
+    with running(emulator) as server, httpx.Client(base_url=server.url, headers=headers) as client:
+        blocked, other = (identify(client, {"profileId": profile_id}) for profile_id in ("u1", "u2"))
+
+    assert (blocked.status_code, blocked.text) == (401, "Ingestion: Profile id is blocked by project filter")
+    assert other.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"user-agent": "curl/8.5.0"}, 202),
+        ({"user-agent": "python-httpx/0.28.1"}, 202),
+        ({"user-agent": "curl/8.5.0", "openpanel-client-secret": "any"}, 200),
+        ({"user-agent": FIREFOX}, 200),
+        ({"user-agent": "backend/1.0"}, 200),
+    ],
+)
+def test_without_a_secret_a_bot_is_thanked_and_forgotten(headers: dict[str, str], status: int) -> None:
+    """If the client may do without one; with one, nobody is a bot."""
+    emulator = OpenPanelEmulator(ignores_secret=True)
+    with running(emulator) as server:
+        body = {"type": "identify", "payload": {"profileId": "u1"}}
+        sent = {"openpanel-client-id": emulator.client_id, **headers}
+        reply = httpx.post(f"{server.url}/track", json=body, headers=sent)
+
+    assert reply.status_code == status
+    assert ("bot" in reply.json()) == (status == 202)
+    assert (emulator.profiles == {}) == (status == 202)
+
+
+def test_the_same_bytes_from_the_same_origin_are_a_duplicate_for_a_moment(
+    client: httpx.Client, openpanel: OpenPanelEmulator, clock: Any
+) -> None:
+    """They are counted before anybody looks at them, so that the first may have been refused."""
+    first = identify(client, {"profileId": "u1"}, origin="https://a.example", openpanel_client_secret="wrong")
+    second = identify(client, {"profileId": "u1"}, origin="https://a.example")
+    elsewhere = identify(client, {"profileId": "u1"}, origin="https://b.example")
+    clock.now += 0.2
+    later = identify(client, {"profileId": "u1"}, origin="https://a.example")
+
+    assert first.status_code == 401
+    assert (second.status_code, second.text) == (200, "Duplicate event")
+    assert elsewhere.json().keys() == later.json().keys() == {"deviceId", "sessionId"}
+    assert openpanel.applied == {"u1": 2}
+
+
+def test_without_an_origin_nothing_is_a_duplicate(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """However soon."""
+    for _ in range(3):
+        identify(client, {"profileId": "u1"})
+
+    assert openpanel.applied == {"u1": 3}
+
+
+def test_a_property_that_is_a_word_to_the_server_sends_all_to_another_profile(
+    client: httpx.Client, openpanel: OpenPanelEmulator
+) -> None:
+    """Who is not asked."""
+    identify(client, {"profileId": "u1", "firstName": "Ada", "properties": {"__identify": {"profileId": "u2"}}})
+
+    assert list(openpanel.profiles) == ["u2"]
+    assert openpanel.profiles["u2"].first_name == "Ada"
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "Ingestion: Invalid cors or secret"),
+        (
+            429,
+            """{"status":429,"error":"Too Many Requests","message":"You have exceeded the rate limit for this endpoint."}""",
+        ),
+        (413, '{"status":413,"error":"Request Entity Too Large","message":"Request Entity Too Large"}'),
+        (499, ""),
+        (500, "Internal server error"),
+        (503, "Internal server error"),
+    ],
+)
+def test_a_failure_on_demand_has_openpanels_words(
+    client: httpx.Client, openpanel: OpenPanelEmulator, status: int, words: str
+) -> None:
+    """JSON or plain text, as its code has it."""
+    openpanel.faults.add(Fault(status=status))
+
+    reply = identify(client, {"profileId": "u1"})
+
+    assert (reply.status_code, reply.text) == (status, words)
+    assert openpanel.profiles == {}
+
+
+def test_a_rate_limit_answers_429(clock: Any) -> None:
+    """With the seconds to wait."""
+    emulator = OpenPanelEmulator(rate_limit=RateLimit(requests=1, seconds=10), clock=clock)
+    headers = {"openpanel-client-id": emulator.client_id, "openpanel-client-secret": emulator.api_key}
+    with running(emulator) as server, httpx.Client(base_url=server.url, headers=headers) as client:
+        replies = [identify(client, {"profileId": "u1"}) for _ in range(2)]
+
+    assert [reply.status_code for reply in replies] == [200, 429]
+    assert replies[1].headers["retry-after"] == "10"
+
+
+def test_the_profiles_can_be_looked_at_and_forgotten(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """With a browser, too."""
+    identify(client, {"profileId": "u1", "firstName": "Ada"}, origin="https://a.example")
+
+    shown = client.get("/_emulator/profiles").json()
+    openpanel.reset()
+
+    assert shown["u1"]["firstName"] == "Ada"
+    assert (openpanel.profiles, openpanel.applied) == ({}, {})
+    # Nor is the same again a duplicate.
+    assert identify(client, {"profileId": "u1", "firstName": "Ada"}, origin="https://a.example").json()
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/track"), ("POST", "/track/"), ("POST", "/profile")])
+def test_there_is_nothing_else(client: httpx.Client, method: str, path: str) -> None:
+    """Whatever OpenPanel has beside it."""
+    assert client.request(method, path).status_code == 404
