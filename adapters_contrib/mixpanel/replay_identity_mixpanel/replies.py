@@ -16,6 +16,9 @@ from .words import Updates
 _HINTS: Final[Mapping[int, str]] = {
     401: "Check api_key: it is the token of a project.",
     403: "Check api_key, and base_url: projects kept in the EU and in India have hosts of their own.",
+    # An update creates the profile that it is about, so it is no user who is missing (our policy "no-such-address").
+    404: "Check base_url: there is no /engage below it.",
+    405: "Check base_url: there is no /engage below it.",
 }
 _PLAIN: Final = {b"1": 1, b"0": 0}
 _STATUSES: Final = frozenset(_PLAIN.values())

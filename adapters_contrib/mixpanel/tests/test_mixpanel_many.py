@@ -221,6 +221,7 @@ def test_if_one_half_is_unavailable_the_other_keeps_its_own_outcome() -> None:
     [
         (Reply(401), Misconfigured),
         (Reply(403), Misconfigured),
+        (Reply(404), Misconfigured),
         (Reply(302), Misconfigured),
         (Reply(429), Unavailable),
         (Reply(500), Unavailable),

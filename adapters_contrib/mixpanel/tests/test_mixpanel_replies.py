@@ -110,6 +110,14 @@ def test_a_refused_token_is_misconfigured(status: int) -> None:
     assert outcome.hint.startswith("Check api_key")
 
 
+@pytest.mark.parametrize("status", [404, 405])
+def test_an_address_without_mixpanel_is_misconfigured(status: int) -> None:
+    """An update creates the profile that it is about, so it is no user who is missing."""
+    outcome = outcome_of(Reply(status))
+
+    assert outcome == Misconfigured("mixpanel", f"HTTP {status}", "Check base_url: there is no /engage below it.")
+
+
 @pytest.mark.parametrize(
     ("reply", "outcome"),
     [

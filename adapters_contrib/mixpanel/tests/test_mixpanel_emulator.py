@@ -1,0 +1,235 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from replay_identity_mixpanel.emulator import MixpanelEmulator
+from starlette.types import ASGIApp
+
+from replay_identity.emulator import Fault
+
+QUERY = {"ip": "0", "verbose": "1", "strict": "1"}
+
+Serve = Callable[[MixpanelEmulator], httpx.Client]
+
+
+@pytest.fixture
+def serve(mount: Callable[[ASGIApp], str]) -> Iterator[Serve]:
+    """Give a function that serves an emulator and returns a client for it."""
+    with httpx.Client() as client:
+
+        def served(emulator: MixpanelEmulator) -> httpx.Client:
+            client.base_url = mount(emulator)
+            return client
+
+        yield served
+
+
+def update(distinct_id: object = "u1", project: object = "emulator", **operation: Any) -> dict[str, Any]:
+    """Return an update that sets or unsets."""
+    operations = {f"${name}": content for name, content in (operation or {"set": {"plan": "pro"}}).items()}
+    return {"$token": project, "$distinct_id": distinct_id, **operations}
+
+
+def post(client: httpx.Client, *updates: object, **query: str) -> httpx.Response:
+    """Send *updates* as the adapter would, but for what *query* says."""
+    return client.post("/engage", params={**QUERY, **query}, json=list(updates))
+
+
+def test_set_overwrites_and_unset_removes(serve: Serve) -> None:
+    """Other properties stay; an object is replaced as a whole."""
+    emulator = MixpanelEmulator()
+    client = serve(emulator)
+    post(client, update(set={"$name": "Ann", "a": 1, "b": 1, "o": {"x": 1, "y": 1}}))
+
+    reply = post(client, update(set={"a": 2, "o": {"x": 2}}), update(unset=["b", "never"]))
+
+    assert reply.json() == {"status": 1, "error": None}
+    assert emulator.profiles == {"u1": {"$name": "Ann", "a": 2, "o": {"x": 2}}}
+
+
+@pytest.mark.parametrize(
+    ("updates", "body"),
+    [
+        ([update()], b"1"),
+        ([update(""), update()], b"0"),
+    ],
+)
+def test_without_verbose_the_answer_is_a_digit(serve: Serve, updates: list[object], body: bytes) -> None:
+    """As plain text."""
+    reply = post(serve(MixpanelEmulator()), *updates, verbose="0")
+
+    assert (reply.status_code, reply.headers["content-type"], reply.content) == (200, "text/plain", body)
+
+
+@pytest.mark.parametrize("ip", ["1", ""])
+def test_without_ip_0_the_profile_is_placed_where_the_request_came_from(serve: Serve, ip: str) -> None:
+    """Over whatever stood there."""
+    emulator = MixpanelEmulator()
+    client = serve(emulator)
+
+    post(client, update(), ip=ip)
+
+    assert emulator.profiles["u1"] == {
+        "plan": "pro",
+        "$city": "Ashburn",
+        "$region": "Virginia",
+        "$country_code": "US",
+    }
+
+
+def test_an_unknown_token_is_answered_alike_and_nothing_is_stored(serve: Serve) -> None:
+    """A 1 does not signify a valid project token."""
+    emulator = MixpanelEmulator(api_key="known")
+    client = serve(emulator)
+
+    reply = post(client, update(project="unknown"))
+
+    assert reply.json() == {"status": 1, "error": None}
+    assert (emulator.profiles, emulator.total_applied, emulator.requests[0].applied) == ({}, 0, False)
+    assert post(client, update(project="known")).json() == reply.json()
+    assert emulator.profiles.keys() == {"u1"}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "text",
+        None,
+        {},
+        update(project=""),
+        update(project=7),
+        update(""),
+        update(7),
+        update("strange"),
+        update(set={}, unset=["a"]),
+        update(add={"a": 1}),
+        {**update(), "more": 1},
+        update(set=["a"]),
+        update(set={"": 1}),
+        update(set={"n" * 256: 1}),
+        update(set={"$city": "Rome"}),
+        update(set={"l": ["x" * 256_000]}),
+        update(set={"o": {"x": "x" * 256_000}}),
+        update(set={str(index): 1 for index in range(2001)}),
+        update(set={"t": "x" * 1_000_000}),
+        update(unset="a"),
+        update(unset=[1]),
+        update(unset=[""]),
+        update(unset=["n" * 256]),
+    ],
+)
+def test_one_bad_update_spoils_its_batch(serve: Serve, bad: object) -> None:
+    """None of it is stored."""
+    emulator = MixpanelEmulator(invalid_ids={"strange"})
+
+    reply = post(serve(emulator), update("good"), bad)
+
+    assert reply.status_code == 200
+    assert reply.json()["status"] == 0
+    assert isinstance(reply.json()["error"], str)
+    assert [failed["index"] for failed in reply.json()["failed_records"]] == [1]
+    assert emulator.profiles == {}
+
+
+def test_a_bad_update_can_spoil_itself_alone(serve: Serve) -> None:
+    """Then a 1 says that one or more were valid, and only strict names the others."""
+    emulator = MixpanelEmulator(refuses="record")
+    client = serve(emulator)
+
+    strict = post(client, update("good"), update(""))
+    lax = post(client, update("better"), update(""), strict="0")
+    none = post(client, update(""))
+
+    assert (strict.json()["status"], [failed["index"] for failed in strict.json()["failed_records"]]) == (1, [1])
+    assert strict.json()["error"]
+    assert lax.json() == {"status": 1, "error": None}
+    assert none.json()["status"] == 0
+    assert emulator.profiles.keys() == {"good", "better"}
+
+
+def test_what_is_on_every_limit_is_taken(serve: Serve) -> None:
+    """The last byte, character and property count."""
+    emulator = MixpanelEmulator()
+    client = serve(emulator)
+    many = {f"{index}": 1 for index in range(1999)}
+
+    replies = [
+        post(client, update(set={**many, "😀" * 255: 1})),
+        post(client, update(set={"l": ["x" * 255_996]})),
+        post(client, *([update()] * 2000)),
+    ]
+
+    assert [reply.json() for reply in replies] == [{"status": 1, "error": None}] * 3
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"data=%5B%5D", b"null"])
+def test_what_is_no_array_of_updates_is_a_zero(serve: Serve, content: bytes) -> None:
+    """Though the status is 200."""
+    reply = serve(MixpanelEmulator()).post("/engage", params=QUERY, content=content)
+
+    assert (reply.status_code, reply.json()["status"]) == (200, 0)
+
+
+def test_more_than_2000_updates_are_too_many(serve: Serve) -> None:
+    """None of them is stored."""
+    emulator = MixpanelEmulator()
+
+    reply = post(serve(emulator), *([update()] * 2001))
+
+    assert (reply.status_code, emulator.profiles) == (413, {})
+
+
+def test_gzip_is_refused(serve: Serve) -> None:
+    """Whatever is in it."""
+    emulator = MixpanelEmulator()
+
+    reply = serve(emulator).post("/engage", params=QUERY, json=[update()], headers={"content-encoding": "gzip"})
+
+    assert (reply.status_code, emulator.profiles) == (400, {})
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/engage"), ("POST", "/engage/"), ("POST", "/track")])
+def test_there_is_nothing_else(serve: Serve, method: str, path: str) -> None:
+    """Profiles are updated, and that is all."""
+    assert serve(MixpanelEmulator()).request(method, path, params=QUERY, json=[update()]).status_code == 404
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+def test_a_failure_has_the_documented_envelope(serve: Serve, status: int) -> None:
+    """On demand."""
+    emulator = MixpanelEmulator()
+    client = serve(emulator)
+    emulator.faults.add(Fault(status=status))
+
+    reply = post(client, update())
+
+    assert (reply.status_code, reply.json()["status"]) == (status, "error")
+    assert reply.json().keys() == {"error", "status"}
+    assert emulator.profiles == {}
+
+
+def test_what_was_applied_is_counted_and_kept(serve: Serve) -> None:
+    """Update by update, without the token; to remove from nobody makes no profile."""
+    emulator = MixpanelEmulator(keeps_history=True)
+    client = serve(emulator)
+    post(client, update(), update(unset=["plan"]), update("u2", unset=["plan"]))
+
+    assert emulator.applied == {"u1": 2, "u2": 1}
+    assert emulator.history("u1") == (
+        {"$distinct_id": "u1", "$set": {"plan": "pro"}},
+        {"$distinct_id": "u1", "$unset": ["plan"]},
+    )
+    assert emulator.profiles == {"u1": {}}
+    assert client.get("/_emulator/profiles").json() == {"u1": {}}
+    assert client.get("/_emulator/applied").json()["total"] == 3
+
+
+def test_a_reset_forgets_everything(serve: Serve) -> None:
+    """After it the emulator is as new."""
+    emulator = MixpanelEmulator()
+    post(serve(emulator), update())
+
+    emulator.reset()
+
+    assert (emulator.profiles, emulator.total_applied, emulator.requests) == ({}, 0, ())

@@ -1,0 +1,153 @@
+"""What surprises about Mixpanel, and what we do about it, over real HTTP."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from replay_identity_mixpanel import Mixpanel
+from replay_identity_mixpanel.emulator import MixpanelEmulator
+from replay_identity_mixpanel.emulator.engage import Refuses
+from starlette.types import ASGIApp
+
+from replay_identity import REMOVE, Accepted, Misconfigured, Rejected, RetryPolicy, Router, Unavailable, UserTraits
+from replay_identity.emulator import Fault
+from replay_identity.transport import Attempts, Transport
+
+KEY = "canary-token"
+Serve = Callable[[MixpanelEmulator], Mixpanel]
+
+
+@pytest.fixture
+def serve(mount: Callable[[ASGIApp], str]) -> Serve:
+    """Give a function that serves an emulator and returns a backend that talks to it."""
+    return lambda emulator: Mixpanel(KEY, base_url=mount(emulator))
+
+
+@pytest.fixture
+def transport() -> Iterator[Transport]:
+    """Give a transport that waits no time between two tries, of which it makes three."""
+    attempts = Attempts(RetryPolicy(attempts=3, wait_initial=0.001))
+    with Transport(attempts=attempts, sleep=lambda _: None) as made:
+        yield made
+
+
+def people(count: int) -> list[UserTraits]:
+    """Return so many users."""
+    return [UserTraits(f"u{index}", traits={"seats": index}) for index in range(count)]
+
+
+def test_the_profile_does_not_move_to_our_server(serve: Serve, transport: Transport) -> None:
+    """We send ip=0; without it, Mixpanel would write our city over the user's."""
+    emulator = MixpanelEmulator(api_key=KEY)
+
+    transport.run(serve(emulator).identify(UserTraits("u1", name="Ann")))
+
+    assert emulator.profiles == {"u1": {"$name": "Ann"}}
+
+
+def test_a_wrong_token_cannot_be_told_from_a_good_one(serve: Serve, transport: Transport) -> None:
+    """Nothing arrives, and Mixpanel says that all is well: so it is accepted and never verified."""
+    emulator = MixpanelEmulator(api_key="another-token")
+
+    outcome = transport.run(serve(emulator).identify(UserTraits("u1", name="Ann")))
+
+    assert outcome == Accepted("mixpanel", verified=False)
+    assert emulator.profiles == {}
+
+
+def test_a_refusal_comes_as_a_200(serve: Serve, transport: Transport) -> None:
+    """And quotes the id, which is masked."""
+    emulator = MixpanelEmulator(api_key=KEY, invalid_ids={"canary-id"})
+
+    outcome = transport.run(serve(emulator).identify(UserTraits("canary-id", name="Ann")))
+
+    assert outcome == Rejected("mixpanel", code="status 0", message="'$distinct_id' is invalid: •••")
+
+
+@pytest.mark.parametrize("refuses", ["batch", "record"])
+def test_one_bad_user_spoils_no_other(serve: Serve, transport: Transport, refuses: Refuses) -> None:
+    """Whether Mixpanel refuses a batch for one bad update, or takes the rest and says 1 all the same."""
+    bad = {"u3", "u40"}
+    emulator = MixpanelEmulator(api_key=KEY, refuses=refuses, invalid_ids=bad)
+
+    outcomes = transport.run(serve(emulator).identify_many(people(100)))
+
+    assert {f"u{index}" for index, outcome in enumerate(outcomes) if isinstance(outcome, Rejected)} == bad
+    assert sum(isinstance(outcome, Accepted) for outcome in outcomes) == 98
+    assert emulator.profiles == {f"u{index}": {"seats": index} for index in range(100) if f"u{index}" not in bad}
+
+
+def test_a_removal_arrives_after_what_is_set(serve: Serve, transport: Transport) -> None:
+    """In one request."""
+    emulator = MixpanelEmulator(api_key=KEY)
+    backend = serve(emulator)
+    transport.run(backend.identify(UserTraits("u1", traits={"plan": "free", "trial": True})))
+
+    outcome = transport.run(backend.identify(UserTraits("u1", traits={"trial": REMOVE, "plan": "pro"})))
+
+    assert outcome == Accepted("mixpanel")
+    assert emulator.profiles == {"u1": {"plan": "pro"}}
+    assert len(emulator.requests) == 2
+
+
+def test_a_lost_answer_is_asked_for_again(serve: Serve, transport: Transport) -> None:
+    """To set twice is to set once."""
+    emulator = MixpanelEmulator(api_key=KEY)
+    backend = serve(emulator)
+    emulator.faults.add(Fault(drop="after"))
+    emulator.faults.add(Fault(status=507))
+
+    outcome = transport.run(backend.identify(UserTraits("u1", name="Ann")))
+
+    assert outcome == Accepted("mixpanel")
+    assert [request.status for request in emulator.requests] == [None, 507, 200]
+    assert len({request.body for request in emulator.requests}) == 1
+
+
+def test_an_outage_of_one_half_leaves_the_other(serve: Serve, transport: Transport) -> None:
+    """Each user has their own outcome, and those who are unavailable can be sent again."""
+    emulator = MixpanelEmulator(api_key=KEY, invalid_ids={"u0"})
+    backend = serve(emulator)
+    # All four are refused, then two, one and one; then comes the outage.
+    emulator.faults.add(Fault(status=503, skip=4, times=None))
+
+    outcomes = transport.run(backend.identify_many(people(4)))
+
+    assert [type(outcome) for outcome in outcomes] == [Rejected, Accepted, Unavailable, Unavailable]
+    assert emulator.profiles == {"u1": {"seats": 1}}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_token_is_told_of_all(serve: Serve, transport: Transport, status: int) -> None:
+    """By one request."""
+    emulator = MixpanelEmulator(api_key=KEY)
+    backend = serve(emulator)
+    emulator.faults.add(Fault(status=status, times=None))
+
+    outcomes = transport.run(backend.identify_many(people(3)))
+
+    assert [type(outcome) for outcome in outcomes] == [Misconfigured] * 3
+    assert len(emulator.requests) == 1
+
+
+def test_the_token_stands_in_the_body_alone(serve: Serve, transport: Transport) -> None:
+    """Addresses and headers are logged on the way."""
+    emulator = MixpanelEmulator(api_key=KEY)
+
+    transport.run(serve(emulator).identify(UserTraits("canary-id", name="Ann")))
+
+    (request,) = emulator.requests
+    seen = f"{request.path} {dict(request.query)} {dict(request.headers)}"
+    assert request.query == {"ip": "0", "verbose": "1", "strict": "1"}
+    assert KEY not in seen
+    assert "canary-id" not in seen
+
+
+def test_a_router_sends_to_mixpanel(serve: Serve) -> None:
+    """As to any other vendor."""
+    emulator = MixpanelEmulator(api_key=KEY)
+
+    with Router([serve(emulator)]) as router:
+        report = router.identify(UserTraits("u1", name="Ann"))
+
+    assert report.status == "ok"
+    assert emulator.profiles == {"u1": {"$name": "Ann"}}
