@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID, uuid4
 
 import attrs
@@ -20,8 +20,6 @@ from .distinct_ids import check_distinct_id
 from .events import PLACEHOLDER_ID, PLACEHOLDER_TIME, Event, Opening, body_of, event_json, in_requests, timestamp
 from .limits import EVENT, LIMITS, MOST_USERS
 from .words import Words, properties_of, without_largest, word_user
-
-T = TypeVar("T")
 
 _HOST: Final = "https://us.i.posthog.com"
 _PATH: Final = "/i/v1/analytics/events"
@@ -55,11 +53,20 @@ def _headers(backend: "PostHog") -> Mapping[str, str]:
     }
 
 
-# A converter rather than a validator, so that cattrs leaves the two functions alone when it reads settings from a file.
-def _checked_function(given: Callable[[], T]) -> Callable[[], T]:
+# Converters rather than validators, so that cattrs leaves both alone when it reads settings from a file.
+def _checked_now(now: Callable[[], datetime]) -> Callable[[], datetime]:
+    _check_function("now", now)
+    return now
+
+
+def _checked_new_id(new_id: Callable[[], UUID]) -> Callable[[], UUID]:
+    _check_function("new_id", new_id)
+    return new_id
+
+
+def _check_function(setting: str, given: object) -> None:
     if not callable(given):
-        raise ConfigurationError("now or new_id", "is no function, so it cannot come from a file of settings")
-    return given
+        raise ConfigurationError(setting, "is no function, so it cannot come from a file of settings")
 
 
 def _utc_now() -> datetime:
@@ -90,10 +97,10 @@ class PostHog:
     name: str = attrs.field(default="posthog", kw_only=True)
     allow_insecure: bool = attrs.field(default=False, kw_only=True)
     now: Callable[[], datetime] = attrs.field(
-        default=_utc_now, kw_only=True, repr=False, eq=False, converter=_checked_function
+        default=_utc_now, kw_only=True, repr=False, eq=False, converter=_checked_now
     )
     new_id: Callable[[], UUID] = attrs.field(
-        default=uuid4, kw_only=True, repr=False, eq=False, converter=_checked_function
+        default=uuid4, kw_only=True, repr=False, eq=False, converter=_checked_new_id
     )
     _url: str = attrs.field(init=False, repr=False, default=attrs.Factory(_url, takes_self=True))
     _headers: Mapping[str, str] = attrs.field(
@@ -168,8 +175,7 @@ class PostHog:
                 refusal = replies.read_refusal(self.name, reply, events, self.api_key)
                 return outcomes | (yield from self._refused(events, refusal))
 
-            for event in events:
-                outcomes[event.uuid] = replies.read_result(self.name, reply, results, event, self.api_key)
+            outcomes |= replies.read_outcomes(self.name, reply, results, events, self.api_key)
             events = [event for event in events if replies.asks_again(results, event)]
             if not events or attempt == _MOST_ATTEMPTS:
                 break

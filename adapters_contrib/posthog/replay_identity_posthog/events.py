@@ -98,4 +98,5 @@ def in_requests(events: Iterable[Event]) -> Iterator[list[Event]]:
         yield together
 
 
-_ROOM: Final = BODY.maximum - len(body_of(Opening("", timestamp(PLACEHOLDER_TIME)), ()))
+# For events, each with a comma before it; the first has none.
+_ROOM: Final = BODY.maximum - len(body_of(Opening("", timestamp(PLACEHOLDER_TIME)), ())) + 1

@@ -4,10 +4,11 @@ As rust/capture/src/v1/error.rs and rust/capture/src/v1/analytics/{types,respons
 github.com/PostHog/posthog write them, and capture_v1.py in PyPI posthog 7.91.1 reads them (2026-11-21).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final, cast
 
-from replay_identity import Accepted, Misconfigured, Outcome, Rejected, Unavailable, Unknown, UserTraits
+from replay_identity import Accepted, Misconfigured, Outcome, Rejected, Unavailable, Unknown
 from replay_identity.exchange import Pause, Reply
 from replay_identity.masking import mask
 from replay_identity.outcome import Failure
@@ -17,6 +18,9 @@ from .events import Event
 
 _NOT_FOUND: Final = 404
 _OVER_QUOTA: Final = "billing_limit_exceeded"
+_NO_PERSON: Final = "person_processing_disabled"
+# How PostHog's own SDKs read an event that no result is told of.
+_TAKEN: Final = {"result": "ok"}
 _QUOTA_HINT: Final = "Raise the billing limit of the PostHog project, or wait for its next billing period."
 _HINTS: Final[Mapping[int, str]] = {
     401: "Check the API key: it is the project's own (phc_…), of the region that base_url is in.",
@@ -31,7 +35,7 @@ _LONGEST_WAIT: Final = 30.0
 
 def is_worth_retrying(reply: Reply) -> bool:
     """Tell whether another try may be answered otherwise: 404 is a proxy's, and a quota lasts for weeks."""
-    return (reply.is_retryable or reply.status == _NOT_FOUND) and _code(reply) != _OVER_QUOTA
+    return (reply.is_retryable or reply.status == _NOT_FOUND) and _tag(reply) != _OVER_QUOTA
 
 
 def read_results(reply: Reply) -> Mapping[str, Any] | None:
@@ -43,34 +47,49 @@ def read_results(reply: Reply) -> Mapping[str, Any] | None:
 
 def asks_again(results: Mapping[str, Any], event: Event) -> bool:
     """Tell whether PostHog did not keep *event* and wants it again."""
-    match results.get(event.uuid):
-        case {"result": "retry"}:
-            return True
-        case _:
-            return False
+    return _verdict(results, event)[0] == "retry"
 
 
-def read_result(backend: str, reply: Reply, results: Mapping[str, Any], event: Event, api_key: str) -> Outcome:
-    """Return what became of *event*; one that is asked for again is Unavailable until it is sent again."""
-    if event.uuid not in results:
-        return Accepted(backend, adjustments=event.adjustments)  # As PostHog's own SDKs read it.
-    match results[event.uuid]:
-        case {"result": "ok", "details": "person_processing_disabled"}:
-            # It kept the event and made no person of this id.
-            return Rejected(backend, code="person_processing_disabled")
-        case {"result": "ok"}:
+def read_outcomes(
+    backend: str, reply: Reply, results: Mapping[str, Any], events: Sequence[Event], api_key: str
+) -> dict[str, Outcome]:
+    """Return what became of each of *events* by its id; one that is asked for again is Unavailable for now."""
+
+    # Once for all events that it is said of, since there may be a hundred of each.
+    @cache
+    def masked(words: str) -> str:
+        return _masked(words, events, api_key)
+
+    return {event.uuid: _read_outcome(backend, reply, results, event, masked) for event in events}
+
+
+def _read_outcome(
+    backend: str, reply: Reply, results: Mapping[str, Any], event: Event, masked: Callable[[str], str]
+) -> Outcome:
+    result, details = _verdict(results, event)
+    why = None if details is None else masked(details)
+    match result:
+        case "ok" if details == _NO_PERSON:
+            return Rejected(backend, code=_NO_PERSON)  # It kept the event and makes no person of this id.
+        case "ok":
             return Accepted(backend, adjustments=event.adjustments)
-        case {"result": "drop", "details": "billing_limit_exceeded"}:
+        case "drop" if details == _OVER_QUOTA:
             return Misconfigured(backend, _OVER_QUOTA, _QUOTA_HINT)
-        case {"result": "drop"}:
-            return Rejected(backend, code="drop", message=_details(results, event, api_key))
-        case {"result": "warning" | "retry" as word}:
+        case "drop":
+            return Rejected(backend, code="drop", message=why)
+        case "warning" | "retry":
             # A warning is "accepted with person processing disabled": the event is kept and the person is not touched,
             # since there were too many events of this one of late.
-            details = _details(results, event, api_key)
-            return Unavailable(backend, f"{word} {details}" if details else word, reply.retry_after)
+            return Unavailable(backend, f"{result} {why}" if why else result, reply.retry_after)
         case _:
             return Unknown(backend, f"{reply.cause} with a result that is not documented")
+
+
+def _verdict(results: Mapping[str, Any], event: Event) -> tuple[str | None, str | None]:
+    """Return the result of *event* and its details, each None if it is no text."""
+    said: object = results.get(event.uuid, _TAKEN)
+    verdict = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
+    return _text(verdict, "result"), _text(verdict, "details")
 
 
 def pause_after(attempt: int, reply: Reply) -> Pause:
@@ -78,34 +97,37 @@ def pause_after(attempt: int, reply: Reply) -> Pause:
     return Pause(max(min(2.0 ** (attempt - 1), _LONGEST_WAIT), min(reply.retry_after or 0.0, _LONGEST_WAIT)))
 
 
-def read_refusal(backend: str, reply: Reply, events: Iterable[Event], api_key: str) -> Failure:
+def read_refusal(backend: str, reply: Reply, events: Sequence[Event], api_key: str) -> Failure:
     """Return why PostHog took none of *events*, with their users and the key masked in its words."""
-    content = reply.json_object() or {}
-    users = [event.user for event in events]
-    code = _masked(content.get("error"), users, api_key)
-    if _code(reply) == _OVER_QUOTA:
-        return Misconfigured(backend, f"{reply.cause} {_OVER_QUOTA}", _QUOTA_HINT)
+    tag = _tag(reply)
+    if tag == _OVER_QUOTA:
+        return Misconfigured(backend, f"{reply.cause} {tag}", _QUOTA_HINT)
     if reply.status == _NOT_FOUND:
         # PostHog has the endpoint, so a proxy has lost it for now; or base_url is wrong, which looks the same.
         cause = f"{reply.cause}: is it PostHog's address that base_url says?"
         return Unknown(backend, cause) if reply.uncertain else Unavailable(backend, cause, reply.retry_after)
-    hints = {**_HINTS, 400: _HEADERS_HINT} if _code(reply) in _ABOUT_HEADERS else _HINTS
-    message = _masked(content.get("error_description"), users, api_key)
+    hints = {**_HINTS, 400: _HEADERS_HINT} if tag in _ABOUT_HEADERS else _HINTS
+    code, message = (
+        None if words is None else _masked(words, events, api_key) for words in (tag, _said(reply, "error_description"))
+    )
     return read_failure(backend, reply, hints=hints, code=code, message=message)
 
 
-def _code(reply: Reply) -> object:
-    return (reply.json_object() or {}).get("error")
+def _tag(reply: Reply) -> str | None:
+    return _said(reply, "error")
 
 
-def _details(results: Mapping[str, Any], event: Event, api_key: str) -> str | None:
-    return _masked(results[event.uuid].get("details"), [event.user], api_key)
+def _said(reply: Reply, name: str) -> str | None:
+    return _text(reply.json_object() or {}, name)
 
 
-def _masked(words: object, users: Iterable[UserTraits], api_key: str) -> str | None:
-    """Return PostHog's *words*, if they are some, without anything that *users* or the key hold."""
-    if not isinstance(words, str) or not words:
-        return None
-    for user in users:
-        words = mask(words, user, api_key)
+def _text(content: Mapping[str, Any], name: str) -> str | None:
+    words = content.get(name)
+    return words if isinstance(words, str) and words else None
+
+
+def _masked(words: str, events: Iterable[Event], api_key: str) -> str:
+    """Return PostHog's *words* without anything that the users of *events*, or the key, hold."""
+    for event in events:
+        words = mask(words, event.user, api_key)
     return words
