@@ -298,7 +298,7 @@ def test_a_property_that_is_a_word_to_the_server_sends_all_to_another_profile(
         (401, "Ingestion: Invalid cors or secret"),
         (
             429,
-            """{"status":429,"error":"Too Many Requests","message":"You have exceeded the rate limit for this endpoint."}""",
+            '{"status":429,"error":"Too Many Requests","message":"You have exceeded the rate limit for this endpoint."}',
         ),
         (413, '{"status":413,"error":"Request Entity Too Large","message":"Request Entity Too Large"}'),
         (499, ""),

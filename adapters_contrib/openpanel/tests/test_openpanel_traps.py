@@ -20,12 +20,9 @@ def identify(openpanel: OpenPanelEmulator) -> Iterator[Identify]:
     with running(openpanel) as server, Transport() as transport:
 
         def send(user: UserTraits, **settings: Any) -> Outcome:
-            given: dict[str, Any] = {
-                "api_key": openpanel.api_key,
-                "client_id": openpanel.client_id,
-                "on_violation": "adapt",
-            }
-            return transport.run(OpenPanel(**given | settings, base_url=server.url).identify(user))
+            given: dict[str, Any] = {"api_key": openpanel.api_key, "client_id": openpanel.client_id} | settings
+            backend = OpenPanel(**given, base_url=server.url, on_violation="adapt")
+            return transport.run(backend.identify(user))
 
         yield send
 
