@@ -17,6 +17,7 @@ from replay_identity.reading import read_failure
 from .events import Event
 
 _NOT_FOUND: Final = 404
+_TOO_MANY: Final = 429
 _OVER_QUOTA: Final = "billing_limit_exceeded"
 _NO_PERSON: Final = "person_processing_disabled"
 # How PostHog's own SDKs read an event that no result is told of.
@@ -35,7 +36,7 @@ _LONGEST_WAIT: Final = 30.0
 
 def is_worth_retrying(reply: Reply) -> bool:
     """Tell whether another try may be answered otherwise: 404 is a proxy's, and a quota lasts for weeks."""
-    return (reply.is_retryable or reply.status == _NOT_FOUND) and _tag(reply) != _OVER_QUOTA
+    return (reply.is_retryable or reply.status == _NOT_FOUND) and not _is_over_quota(reply)
 
 
 def read_results(reply: Reply) -> Mapping[str, Any] | None:
@@ -99,26 +100,25 @@ def pause_after(attempt: int, reply: Reply) -> Pause:
 
 def read_refusal(backend: str, reply: Reply, events: Sequence[Event], api_key: str) -> Failure:
     """Return why PostHog took none of *events*, with their users and the key masked in its words."""
-    tag = _tag(reply)
-    if tag == _OVER_QUOTA:
-        return Misconfigured(backend, f"{reply.cause} {tag}", _QUOTA_HINT)
+    if _is_over_quota(reply):
+        return Misconfigured(backend, f"{reply.cause} {_OVER_QUOTA}", _QUOTA_HINT)
     if reply.status == _NOT_FOUND:
         # PostHog has the endpoint, so a proxy has lost it for now; or base_url is wrong, which looks the same.
         cause = f"{reply.cause}: is it PostHog's address that base_url says?"
         return Unknown(backend, cause) if reply.uncertain else Unavailable(backend, cause, reply.retry_after)
-    hints = {**_HINTS, 400: _HEADERS_HINT} if tag in _ABOUT_HEADERS else _HINTS
-    code, message = (
-        None if words is None else _masked(words, events, api_key) for words in (tag, _said(reply, "error_description"))
+    content = reply.json_object() or {}
+    tag, description = _text(content, "error"), _text(content, "error_description")
+    return read_failure(
+        backend,
+        reply,
+        hints={**_HINTS, 400: _HEADERS_HINT} if tag in _ABOUT_HEADERS else _HINTS,
+        code=None if tag is None else _masked(tag, events, api_key),
+        message=None if description is None else _masked(description, events, api_key),
     )
-    return read_failure(backend, reply, hints=hints, code=code, message=message)
 
 
-def _tag(reply: Reply) -> str | None:
-    return _said(reply, "error")
-
-
-def _said(reply: Reply, name: str) -> str | None:
-    return _text(reply.json_object() or {}, name)
+def _is_over_quota(reply: Reply) -> bool:
+    return reply.status == _TOO_MANY and (reply.json_object() or {}).get("error") == _OVER_QUOTA
 
 
 def _text(content: Mapping[str, Any], name: str) -> str | None:
