@@ -9,6 +9,7 @@ from replay_identity.emulator import Fault, RateLimit, running
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Safari/604.1"
 SERVER = {"device": "server", "isServer": True}
+TOO_OFTEN = "You have exceeded the rate limit for this endpoint."
 STOCKHOLM = {"country": "SE", "city": "Stockholm", "region": "AB", "longitude": 18.07, "latitude": 59.33}
 
 
@@ -296,10 +297,7 @@ def test_a_property_that_is_a_word_to_the_server_sends_all_to_another_profile(
     ("status", "words"),
     [
         (401, "Ingestion: Invalid cors or secret"),
-        (
-            429,
-            '{"status":429,"error":"Too Many Requests","message":"You have exceeded the rate limit for this endpoint."}',
-        ),
+        (429, f'{{"status":429,"error":"Too Many Requests","message":"{TOO_OFTEN}"}}'),
         (413, '{"status":413,"error":"Request Entity Too Large","message":"Request Entity Too Large"}'),
         (499, ""),
         (500, "Internal server error"),
