@@ -30,6 +30,7 @@ class Engine(BaseSyncSCIMClient):
     Attributes:
         reply: The answer, or why there is none.
         secrets: The texts that the request held.
+        is_read: Whether the request was to change nothing.
         names_one: Whether the request named one resource by its id.
     """
 
@@ -38,13 +39,13 @@ class Engine(BaseSyncSCIMClient):
         self._send_on = send
         self.reply = Reply(0, lost=Lost.NOT_SENT)
         self.secrets: tuple[str, ...] = ()
-        self.names_one = False
+        self.is_read = self.names_one = False
 
     def request(self, method: str, url: str, **kwargs: Any) -> RawResponse:  # noqa: ANN401  # As in the base class.
         """Send one request, as scim2-client asks of its engine."""
         params, body = kwargs.get("params"), kwargs.get("json")
         _, _, *vendor_ids = url.split("/")
-        self.names_one = bool(vendor_ids)
+        self.is_read, self.names_one = method == "GET", bool(vendor_ids)
         self.secrets = (*map(unquote, vendor_ids), *_texts(body))
         address = f"{url}?{urlencode(params, quote_via=quote)}" if params else url
         content = None if body is None else orjson.dumps(body)

@@ -33,7 +33,9 @@ def read_refusal(backend: str, refused: RefusedError) -> Failure:
     is_missing = refused.names_one and error is not None
     hints = _HINTS if is_missing else {**_HINTS, _NOT_FOUND: _ADDRESS}
     code, message = (_masked(error, name, refused.secrets) for name in ("scimType", "detail"))
-    return read_failure(backend, reply, hints=hints, code=code, message=message)
+    failure = read_failure(backend, reply, hints=hints, code=code, message=message)
+    # However the answer to a question was lost, nothing has changed by it.
+    return Unavailable(backend, failure.cause) if refused.is_read and isinstance(failure, Unknown) else failure
 
 
 def _scim_error(reply: Reply) -> Mapping[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from unicodedata import normalize
 
 import attrs
@@ -25,20 +25,21 @@ _MEDIA_TYPE: Final = "application/scim+json"
 _INTERNAL_ERROR: Final = 500
 
 
+@attrs.frozen
 class RefusedError(Exception):
     """Say that a request was not answered as hoped for.
 
     Attributes:
         reply: The answer, or why there is none.
         secrets: The texts that the request held, to be masked in the vendor's words.
-        names_one: Whether the request named one seat or group by its id.
+        is_read: Whether nothing was to be changed.
+        names_one: Whether one seat or group was named by its id.
     """
 
-    def __init__(self, reply: Reply, secrets: tuple[str, ...], *, names_one: bool) -> None:
-        super().__init__()
-        self.reply = reply
-        self.secrets = secrets
-        self.names_one = names_one
+    reply: Reply
+    secrets: tuple[str, ...] = attrs.field(repr=False)
+    is_read: bool
+    names_one: bool
 
 
 @attrs.define(eq=False)
@@ -108,9 +109,9 @@ class Scim:
             total, ids = page.total_results, {resource.id for resource in page.resources or []}
             return total is not None and (total < query["startIndex"] or not ids <= seen)
 
-        page = self._ask(
-            _list_of(kind), lambda engine: engine.query(kind, query_parameters={**query}), is_usable, secrets
-        )
+        # Made at run time, ListResponse takes no type variable.
+        pages = cast("type[ListResponse[AnyResource]]", ListResponse)
+        page = self._ask(pages, lambda engine: engine.query(kind, query_parameters={**query}), is_usable, secrets)
         return page.resources or [], page.total_results or 0
 
     def _describe(self) -> ServiceProviderConfig:
@@ -144,7 +145,9 @@ class Scim:
             answer = _NOTHING
         if isinstance(answer, kind) and is_usable(answer):
             return answer
-        raise RefusedError(engine.reply, (self.token, *engine.secrets, *secrets), names_one=engine.names_one)
+        raise RefusedError(
+            engine.reply, (self.token, *engine.secrets, *secrets), is_read=engine.is_read, names_one=engine.names_one
+        )
 
     def _send(self, method: str, address: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
         request = Request(
@@ -164,10 +167,6 @@ _NOTHING: Final = object()
 
 def _exchange(request: Request) -> Exchange[Reply]:
     return (yield request)
-
-
-def _list_of(kind: type[AnyResource]) -> "type[ListResponse[AnyResource]]":  # noqa: ARG001  # Its type tells.
-    return ListResponse
 
 
 def _is_named(resource: UserResource | GroupResource, user_name: str) -> bool:

@@ -1,0 +1,97 @@
+"""No key and no value gets out: not by an outcome, a repr, an error, a traceback or a log."""
+
+import json
+import logging
+import traceback
+from collections.abc import Callable
+
+import attrs
+import httpx
+import pytest
+from replay_identity_scim import FullstorySeats, Group, ListingError, Seat
+
+from replay_identity import InvalidTraitsError
+
+from .answers import ERROR_SCHEMA, TOKEN, Answer, page, scim, seats_answered, user
+
+CANARY = Seat("canary-name", given_name="Canarygiven", family_name="Canaryfamily", email="canary-mail@example.com")
+CANARIES = (CANARY.user_name, "Canarygiven", "Canaryfamily", "canary-mail", "canary-id", "canary-group", TOKEN)
+HELD = user(given_name="Canaryheld", roles=[{"value": "canary-role"}])
+
+
+def echo(request: httpx.Request) -> httpx.Response:
+    """Refuse a request with everything that it holds, decoded and as it came."""
+    held = [str(request.url), request.url.path, str(request.url.params), request.headers["authorization"]]
+    body = json.loads(request.content) if request.content else None
+    return scim(
+        400,
+        {
+            "schemas": [ERROR_SCHEMA],
+            "status": "400",
+            "detail": f"{' '.join(held)} {body} {json.dumps(body)}",
+            "scimType": request.url.path.rpartition("/")[2],
+        },
+    )
+
+
+ACTS: dict[str, Callable[[FullstorySeats], object]] = {
+    "create": lambda seats: seats.create(CANARY),
+    "create a group": lambda seats: seats.create(Group(CANARIES[5], members=[CANARIES[4]])),
+    "replace": lambda seats: seats.replace(attrs.evolve(CANARY, vendor_id=CANARIES[4])),
+    "replace by name": lambda seats: seats.replace(CANARY),
+    "replace a group": lambda seats: seats.replace(Group(CANARIES[5], vendor_id=CANARIES[4])),
+    "deactivate": lambda seats: seats.deactivate(CANARIES[4]),
+    "deactivate by name": lambda seats: seats.deactivate(user_name=CANARY.user_name),
+    "users": lambda seats: list(seats.users(user_name=CANARY.user_name)),
+    "groups": lambda seats: list(seats.groups()),
+}
+FIRST: dict[str, tuple[Answer, ...]] = {
+    "at once": (),
+    "after the seat was read": (scim(200, HELD), httpx.Response(404)),
+    "after the seat was found": (page(HELD, total=1), httpx.Response(404)),
+    "after a connection was lost": (httpx.ReadError(CANARY.user_name),),
+    "after an answer that is no SCIM": (scim(200, {"schemas": [CANARY.user_name], "id": [CANARY.user_name]}),),
+}
+
+
+@pytest.mark.parametrize("first", FIRST.values(), ids=FIRST)
+@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
+def test_a_service_that_quotes_everything(
+    act: Callable[[FullstorySeats], object], first: tuple[Answer, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it was sent is masked in its words, and no exception of another library shows it."""
+    caplog.set_level(logging.DEBUG)
+    seats = seats_answered(*first, echo)
+
+    try:
+        shown = repr(act(seats))
+    except ListingError as listing_error:
+        shown = "".join(traceback.format_exception(listing_error)) + repr(listing_error)
+
+    shown += repr(seats) + caplog.text
+    assert not [canary for canary in (*CANARIES, "Canaryheld", "canary-role") if canary in shown]
+
+
+MAKERS: list[Callable[[str], Seat | Group]] = [
+    Seat,
+    lambda text: Seat("ada", given_name=text),
+    lambda text: Seat("ada", family_name=text),
+    lambda text: Seat("ada", email=text),
+    lambda text: Seat("ada", vendor_id=text),
+    lambda text: Seat("ada", groups=[text]),
+    Group,
+    lambda text: Group("Admins", members=[text]),
+    lambda text: Group("Admins", vendor_id=text),
+]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_value_shows_neither_in_a_repr_nor_in_the_error_that_refuses_it(make: Callable[[str], Seat | Group]) -> None:
+    """Both name the field instead."""
+    text = "can" + "ary"
+    assert text not in repr(make(text))
+
+    with pytest.raises(InvalidTraitsError) as caught:
+        make(f"{text}\ud800")
+
+    assert text not in "".join(traceback.format_exception(caught.value))
