@@ -1,21 +1,13 @@
-"""A clock that goes when told to, an OpenPanel that is really asked, and examples that may be thrown away."""
+"""A clock that goes when told to, and an OpenPanel that is really asked."""
 
 from collections.abc import Iterator
 
 import attrs
 import httpx
 import pytest
-from hypothesis import HealthCheck, settings
 from replay_identity_openpanel.emulator import OpenPanelEmulator
 
 from replay_identity.emulator import running
-
-# Of users who are anything at all, most have an address that is none, or a blank, and are refused: cases of the
-# conformance suite that ask who is sent throw many away.
-settings.register_profile(
-    "openpanel", settings.default, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
-settings.load_profile("openpanel")
 
 
 @attrs.define
