@@ -1,0 +1,178 @@
+"""What goes wrong with PostHog in practice, from the adapter to a fake PostHog over real HTTP."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+from replay_identity_posthog import PostHog
+from replay_identity_posthog.emulator import EventFault, PostHogEmulator
+
+from replay_identity import REMOVE, Accepted, Outcome, Rejected, RetryPolicy, Unavailable, UserTraits
+from replay_identity.emulator import Fault, running
+from replay_identity.transport import Attempts, Transport
+
+KEY = "phc_secret"
+OK = Accepted("posthog")
+
+
+class World:
+    """A fake PostHog and a backend that talks to it; waits are written down instead of waited for."""
+
+    def __init__(self, emulator: PostHogEmulator, url: str) -> None:
+        self.emulator = emulator
+        self.backend = PostHog(KEY, base_url=url)
+        self.waits: list[float] = []
+        self.transport = Transport(attempts=Attempts(RetryPolicy(), jitter=lambda: 0.0), sleep=self.waits.append)
+
+    def identify(self, user_id: str, **traits: object) -> Outcome:
+        """Send a user of these traits."""
+        return self.transport.run(self.backend.identify(user_of(user_id, **traits)))
+
+    def identify_many(self, *users: UserTraits) -> tuple[Outcome, ...]:
+        """Send users together."""
+        return self.transport.run(self.backend.identify_many(users))
+
+    def held(self, user_id: str) -> dict[str, object] | None:
+        """Return the properties of a person."""
+        person = self.emulator.persons.get(user_id)
+        return None if person is None else dict(person.properties)
+
+    @property
+    def attempts(self) -> list[str]:
+        """Return the attempt that each request said it was."""
+        return [request.headers["posthog-attempt"] for request in self.emulator.requests]
+
+
+def user_of(user_id: str, **traits: object) -> UserTraits:
+    """Return a user of these traits."""
+    return UserTraits(user_id, traits=traits)  # type: ignore[arg-type]  # Values of traits.
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """Give a PostHog that takes 10,000 bytes at once."""
+    emulator = PostHogEmulator(api_key=KEY, max_body=10_000)
+    with running(emulator) as server:
+        world = World(emulator, server.url)
+        with world.transport:
+            yield world
+
+
+def test_a_value_can_come_back(world: World) -> None:
+    """From a to b and to a again: an event that is a copy of the first would be dropped."""
+    for plan in ("a", "b", "a"):
+        assert world.identify("u1", plan=plan) == OK
+
+    assert world.held("u1") == {"plan": "a"}
+
+
+def test_an_answer_that_is_lost_costs_nothing(world: World) -> None:
+    """The event comes again with its id, and is applied once; an older one cannot come after a newer one."""
+    world.emulator.faults.add(Fault(drop="after"))
+
+    assert world.identify("u1", plan="a") == OK
+
+    assert len(world.emulator.requests) == 2
+    assert world.emulator.applied == {"u1": 1}
+    assert world.attempts == ["1", "1"]
+
+
+def test_only_those_that_were_not_kept_come_again(world: World) -> None:
+    """Twice here, as the second and the third attempt of one request."""
+    world.emulator.event_faults.add(EventFault(result="retry", distinct_ids={"u2"}, times=2))
+
+    outcomes = world.identify_many(*(user_of(f"u{number}", n=number) for number in range(4)))
+
+    assert outcomes == (OK,) * 4
+    assert world.emulator.applied == {"u0": 1, "u1": 1, "u2": 1, "u3": 1}
+    assert world.attempts == ["1", "2", "3"]
+    assert len({request.headers["posthog-request-id"] for request in world.emulator.requests}) == 1
+    assert world.waits == [1.0, 2.0]
+
+
+def test_one_that_is_dropped_touches_no_other(world: World) -> None:
+    """Though the request is answered 200."""
+    world.emulator.event_faults.add(EventFault(result="drop", details="rejected", distinct_ids={"u1"}))
+
+    outcomes = world.identify_many(user_of("u0", n=0), user_of("u1", n=1))
+
+    assert outcomes == (OK, Rejected("posthog", code="drop", message="rejected"))
+    assert (world.held("u0"), world.held("u1")) == ({"n": 0}, None)
+
+
+def test_a_warning_is_told_as_not_applied(world: World) -> None:
+    """PostHog keeps the event and leaves the person as they were; later it will not."""
+    world.identify("u1", plan="a")
+    world.emulator.event_faults.add(EventFault(result="warning", details="person_processing_disabled"))
+
+    outcome = world.identify("u1", plan="b")
+
+    assert outcome == Unavailable("posthog", "warning person_processing_disabled")
+    assert world.held("u1") == {"plan": "a"}
+    assert world.identify("u1", plan="b") == OK
+    assert world.held("u1") == {"plan": "b"}
+
+
+def test_a_proxy_that_takes_less_than_posthog(world: World) -> None:
+    """Refuses the request as a whole; all who fit alone arrive."""
+    users = [user_of("u0", t="x" * 6_000), user_of("u1", t="y" * 9_900), *(user_of(f"v{n}", n=n) for n in range(3))]
+
+    outcomes = world.identify_many(*users)
+
+    refused = Rejected("posthog", code="payload_too_large", message="payload too large")
+    assert outcomes == (OK, refused, OK, OK, OK)
+    assert set(world.emulator.persons) == {"u0", "v0", "v1", "v2"}
+
+
+def test_the_newest_of_one_user_wins(world: World) -> None:
+    """Even if PostHog asks for the older one again."""
+    world.emulator.event_faults.add(EventFault(result="retry"))
+
+    outcomes = world.identify_many(user_of("u1", plan="a"), user_of("u2", plan="a"), user_of("u1", plan="b"))
+
+    assert outcomes == (OK,) * 3
+    assert world.held("u1") == {"plan": "b"}
+
+
+def test_numbers_arrive_with_every_digit(world: World) -> None:
+    """Those that JavaScript would round are text."""
+    assert isinstance(world.identify("u1", account=2**53 + 1, price=Decimal("9.99"), seats=3), Accepted)
+
+    assert world.held("u1") == {"account": "9007199254740993", "price": 9.99, "seats": 3}
+
+
+def test_a_property_is_unset(world: World) -> None:
+    """And the others stay."""
+    world.identify("u1", plan="a", seats=3)
+
+    assert world.identify("u1", plan=REMOVE) == OK
+
+    assert world.held("u1") == {"seats": 3}
+
+
+def test_a_key_of_nobodys_is_not_noticed(world: World) -> None:
+    """PostHog tells nobody, so an accepted user is never verified."""
+    backend = PostHog("phc_other", base_url=world.backend.base_url)
+
+    outcome = world.transport.run(backend.identify(user_of("u1", plan="a")))
+
+    assert outcome == Accepted("posthog", verified=False)
+    assert world.held("u1") is None
+
+
+def test_a_quota_is_not_waited_for(world: World) -> None:
+    """Though PostHog asks to come back in a second."""
+    body = b'{"error": "billing_limit_exceeded", "error_description": "billing limit exceeded"}'
+    world.emulator.faults.add(Fault(status=429, body=body, times=None))
+
+    outcome = world.identify("u1", plan="a")
+
+    assert not outcome.retryable
+    assert len(world.emulator.requests) == 1
+
+
+def test_a_passing_404_is_got_over(world: World) -> None:
+    """It is a proxy's whose PostHog is being replaced."""
+    world.emulator.faults.add(Fault(status=404))
+
+    assert world.identify("u1", plan="a") == OK
