@@ -52,7 +52,13 @@ def properties_of(words: Words) -> Mapping[str, Any]:
     """Return the properties of the event that says *words*."""
     to_set = {name: word for name, word in words.items() if word is not REMOVE}
     to_unset = [name for name, word in words.items() if word is REMOVE]
-    return ({"$set": to_set} if to_set else {}) | ({"$unset": to_unset} if to_unset else {})
+    return {
+        # Else PostHog takes the place where this request comes from for the place where the user is
+        # (https://posthog.com/docs/cdp/geoip-enrichment, and PyPI posthog 7.91.1, client.py, read 2026-11-21).
+        "$geoip_disable": True,
+        **({"$set": to_set} if to_set else {}),
+        **({"$unset": to_unset} if to_unset else {}),
+    }
 
 
 def without_largest(words: Words, size: int, user: UserTraits, fitting: Fitting) -> Words:

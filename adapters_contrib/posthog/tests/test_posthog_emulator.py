@@ -58,7 +58,7 @@ def event(distinct_id: str = "u1", to_set: Any = None, **fields: Any) -> dict[st
         "distinct_id": distinct_id,
         "timestamp": "2026-11-21T12:00:00Z",
         "options": {},
-        "properties": {"$set": {"plan": "pro"} if to_set is None else to_set},
+        "properties": {"$geoip_disable": True, "$set": {"plan": "pro"} if to_set is None else to_set},
         **fields,
     }
 
@@ -77,6 +77,7 @@ def test_properties_are_merged_into_the_person(emulator: PostHogEmulator, post: 
     second = event(
         "u1",
         properties={
+            "$geoip_disable": True,
             "$set": {"plan": "pro", "company": {"size": 4}},
             "$set_once": {"plan": "x", "a": 1},
             "$unset": ["old"],
@@ -92,7 +93,7 @@ def test_properties_are_merged_into_the_person(emulator: PostHogEmulator, post: 
         "u2": Person(distinct_id="u2", properties={"plan": "free"}),
     }
     assert emulator.applied == {"u1": 2, "u2": 1}
-    assert emulator.history("u2") == ({"$set": {"plan": "free"}},)
+    assert emulator.history("u2") == ({"$geoip_disable": True, "$set": {"plan": "free"}},)
 
 
 def test_values_are_kept_as_javascript_and_postgresql_keep_them(emulator: PostHogEmulator, post: Post) -> None:
@@ -107,6 +108,18 @@ def test_values_are_kept_as_javascript_and_postgresql_keep_them(emulator: PostHo
         "b": True,
         "z": 2**53,
     }
+
+
+def test_the_place_of_the_sender_becomes_the_persons(emulator: PostHogEmulator, post: Post) -> None:
+    """Unless the event says that it must not."""
+    post(event("u1", properties={"$set": {"plan": "pro"}}), event("u2"))
+
+    assert emulator.persons["u1"].properties == {
+        "plan": "pro",
+        "$geoip_country_code": "IE",
+        "$geoip_city_name": "Dublin",
+    }
+    assert emulator.persons["u2"].properties == {"plan": "pro"}
 
 
 def test_a_copy_of_an_event_changes_nobody(emulator: PostHogEmulator, post: Post) -> None:

@@ -71,6 +71,7 @@ def test_a_user_is_one_set_event() -> None:
                 "timestamp": "2026-11-21T12:00:00.123Z",
                 "options": {},
                 "properties": {
+                    "$geoip_disable": True,
                     "$set": {"name": "Ann", "email": "ann@example.com", "plan": "pro"},
                     "$unset": ["old"],
                 },

@@ -141,6 +141,13 @@ def test_numbers_arrive_with_every_digit(world: World) -> None:
     assert world.held("u1") == {"account": "9007199254740993", "price": 9.99, "seats": 3}
 
 
+def test_a_user_is_not_where_our_server_is(world: World) -> None:
+    """PostHog would take the place that the request comes from for theirs."""
+    world.identify("u1", plan="a")
+
+    assert world.held("u1") == {"plan": "a"}
+
+
 def test_a_property_is_unset(world: World) -> None:
     """And the others stay."""
     world.identify("u1", plan="a", seats=3)
