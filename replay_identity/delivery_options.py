@@ -14,7 +14,7 @@ class DeliveryOptions:
     Attributes:
         connections: Most requests in flight.
         requests_per_minute: Most requests in any minute, polls included; None where no quota is known.
-        batch_users: Most users in one batch; by default as many as the vendor allows.
+        batch_users: Most users in one batch, or in one request; by default as many as the vendor allows.
         batch_bytes: Most bytes in one batch; halved for the rest of a run where the vendor finds it too large.
         timeout: Seconds that one request may take.
         patience: Seconds of nothing but failures after which a backend is given up on for this run.
@@ -35,3 +35,7 @@ class DeliveryOptions:
     wait_max: float = attrs.field(default=30.0, validator=check_positive)
     poll_initial: float = attrs.field(default=0.5, validator=check_positive)
     poll_max: float = attrs.field(default=15.0, validator=check_positive)
+
+    def users_at_once(self, allowed: int) -> int:
+        """Return how many users go into one batch, or one request, where the vendor takes so many."""
+        return allowed if self.batch_users is None else min(allowed, self.batch_users)

@@ -54,7 +54,7 @@ class Batches:
     _filling: _Filling = attrs.field(factory=_Filling, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._most_users = most_users(self.backend, self.options)
+        self._most_users = self.options.users_at_once(self.backend.batch_limits.users.maximum)
 
     @property
     def transport(self) -> ManyTransport:
@@ -118,9 +118,3 @@ def word(route: Route, backend: SupportsBatch, user: UserTraits) -> BatchItem | 
 
 def _is_content(content: object) -> bool:
     return content is None or isinstance(content, bytes)
-
-
-def most_users(backend: SupportsBatch, options: DeliveryOptions) -> int:
-    """Return how many users one batch has at most."""
-    most = backend.batch_limits.users.maximum
-    return most if options.batch_users is None else min(most, options.batch_users)

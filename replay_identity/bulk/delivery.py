@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from ..backend import SupportsBatch
+from ..backend import SupportsBatch, SupportsMany
 from ..delivery_options import DeliveryOptions
 from ..outcome import Outcome, explain
 from ..pacing import Pace
@@ -15,7 +15,9 @@ from ..route import Route
 from ..transport import ManySender, ManyTransport
 from .batches import Batches
 from .books import Books
+from .groups import Groups
 from .jobs import Jobs
+from .landing import Landing
 from .outbox import LedgerOutbox, Outbox
 from .singles import Singles
 
@@ -23,8 +25,8 @@ from .singles import Singles
 _TICK: Final = 0.05
 # A wait of fewer seconds is not worth telling.
 _WORTH_TELLING: Final = 0.5
-# Within a batch's life a failed request is worth another try at once; for single users there are others to send.
-_SINGLES_RETRY: Final = RetryPolicy(attempts=1, total=1e9)
+# Within a batch's life a failed request is worth another try at once; otherwise there are others to send.
+_ONE_TRY: Final = RetryPolicy(attempts=1, total=1e9)
 _BATCHES_ATTEMPTS: Final = 4
 
 
@@ -41,7 +43,7 @@ class Signals(Protocol):
 
 
 class Launcher(Protocol):
-    """A way to send users: one by one or in batches."""
+    """A way to send users: one by one, several in a request, or in batches."""
 
     @property
     def transport(self) -> ManyTransport:
@@ -130,7 +132,10 @@ class Delivery:
             transport = self._transport(sender, retry)
             jobs = Jobs(self.route.name, backend, outbox, transport, self._give_up, self.options)
             return Batches(self.route, backend, outbox, jobs, self.options)
-        return Singles(self.route, outbox, self._transport(sender, _SINGLES_RETRY), self._give_up)
+        landing = Landing(outbox, self._transport(sender, _ONE_TRY), self._give_up, self.options.wait_initial)
+        if isinstance(backend, SupportsMany):
+            return Groups(self.route, backend, outbox, landing, self.options)
+        return Singles(self.route, outbox, landing)
 
     def _transport(self, sender: ManySender, retry: RetryPolicy) -> ManyTransport:
         return ManyTransport(sender, self._pace, retry=retry, timeout=self.options.timeout, clock=self.clock)

@@ -1,17 +1,18 @@
 """A run without the vendors: what it would send, refuse and lose, and how long a quota would make it take."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import attrs
 
-from ..backend import BatchItem, IdentityBackend, SupportsBatch
+from ..backend import BatchItem, IdentityBackend, SupportsBatch, SupportsMany
 from ..check import check_user
 from ..delivery_options import DeliveryOptions
 from ..ledger import Ledger
 from ..outcome import Accepted, Rejected
 from ..route import Route
-from .batches import most_users, word
+from .batches import word
 from .intake import Intake, User
 from .lanes import Lane, lanes_to
 from .report import SyncReport
@@ -26,8 +27,8 @@ class Effort:
     """What a run would take at one backend.
 
     Attributes:
-        requests: Requests; with batches at least so many, since how often a job is asked after and how long the
-            vendor's pages are is not known beforehand.
+        requests: Requests; where several users share one, or with batches, at least so many, since how full each is,
+            how often a job is asked after and how long the vendor's pages are is not known beforehand.
         jobs: Batches.
         seconds: How long the requests take at the quota of requests per minute, or None where none is set.
     """
@@ -86,7 +87,8 @@ def _rehearse(lane: Lane) -> Effort:
         jobs = _count_jobs(lane, backend)
         requests = jobs * _REQUESTS_PER_JOB
     else:
-        jobs, requests = 0, _count_users(lane)
+        at_once = options.users_at_once(backend.most_users.maximum) if isinstance(backend, SupportsMany) else 1
+        jobs, requests = 0, math.ceil(_count_users(lane) / at_once)
     lane.outbox.flush()
     lane.close_books()
     quota = options.requests_per_minute
@@ -94,7 +96,7 @@ def _rehearse(lane: Lane) -> Effort:
 
 
 def _count_users(lane: Lane) -> int:
-    """Return how many users would be sent one by one."""
+    """Return how many users would be sent without a batch."""
     count = 0
     while (claim := lane.outbox.next()) is not None:
         (outcome,) = check_user(claim.user, [lane.delivery.route])
@@ -106,7 +108,7 @@ def _count_users(lane: Lane) -> int:
 def _count_jobs(lane: Lane, backend: SupportsBatch) -> int:
     """Return how many batches would be sent."""
     route, options = lane.delivery.route, lane.delivery.options
-    most, jobs, users, size = most_users(backend, options), 0, 0, 0
+    most, jobs, users, size = options.users_at_once(backend.batch_limits.users.maximum), 0, 0, 0
     while (claim := lane.outbox.next()) is not None:
         item = word(route, backend, claim.user)
         if not isinstance(item, BatchItem):

@@ -1,15 +1,16 @@
 """One request per user, many at once."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
 
 import attrs
 
 from ..guarding import guarded
 from ..ledger import Claim
-from ..outcome import Misconfigured, Outcome
+from ..outcome import Outcome
 from ..route import Route
 from ..transport import ManyTransport
+from .landing import Landing
 from .outbox import Outbox
 
 
@@ -20,32 +21,31 @@ class Singles:
     Attributes:
         route: The backend, and what it may see.
         outbox: Who is to be sent.
-        transport: What sends.
-        on_problem: Is told the answer that leaves no hope for this run: the settings are wrong.
+        landing: What becomes of them then.
     """
 
     route: Route
     outbox: Outbox
-    transport: ManyTransport
-    on_problem: Callable[[Outcome], None]
-    _is_hopeless: bool = attrs.field(default=False, init=False)
+    landing: Landing
+
+    @property
+    def transport(self) -> ManyTransport:
+        """Return what sends."""
+        return self.landing.transport
 
     def launch(self, *, is_last: bool) -> None:  # noqa: ARG002  # As `Batches`.
         """Start as many requests as may be in flight."""
-        pace = self.transport.pace
+        transport = self.transport
         while (
-            not self._is_hopeless
-            and pace.has_room(self.transport.in_flight)
+            not self.landing.is_hopeless
+            and transport.pace.has_room(transport.in_flight)
             and (claim := self.outbox.next()) is not None
         ):
-            self.transport.start(guarded(self.route.name, self.route.identify(claim.user)), partial(self._land, claim))
+            transport.start(guarded(self.route.name, self.route.identify(claim.user)), partial(self._land, (claim,)))
 
     def waits_for(self) -> str:
         """Say what is being waited for, if it is worth saying."""
-        return ""
+        return self.landing.waits_for()
 
-    def _land(self, claim: Claim, outcome: Outcome) -> None:
-        self.outbox.settle(claim, outcome)
-        if isinstance(outcome, Misconfigured):
-            self._is_hopeless = True
-            self.on_problem(outcome)
+    def _land(self, claims: Sequence[Claim], outcome: Outcome) -> None:
+        self.landing.land(claims, (outcome,))

@@ -17,6 +17,7 @@ def short_waits() -> Iterator[None]:
         # The module has the name of the function that stands in its place.
         patch.setattr(sys.modules["replay_identity.bulk.sync"], "_TICK", 0.002)
         patch.setattr("replay_identity.bulk.batches._LINGER", 0.02)
+        patch.setattr("replay_identity.bulk.groups._LINGER", 0.02)
         patch.setattr("replay_identity.bulk.lanes.NEXT_TRY", 0.005)
         yield
 

@@ -14,7 +14,7 @@ from bulk.adapters import Acme
 from bulk.worlds import FAST, World, user, users
 from transport.children import in_children
 
-from replay_identity import Accepted, ConfigurationError, InvalidTraitsError, Misconfigured, Unavailable, UserTraits
+from replay_identity import Accepted, ConfigurationError, InvalidTraitsError, Misconfigured, UserTraits
 from replay_identity.bulk import DurableRouter
 from replay_identity.emulator import Fault
 from replay_identity.errors import LedgerError
@@ -218,17 +218,12 @@ def test_closing_in_a_child_does_not_wait_for_threads_it_does_not_have(tmp_path:
         assert in_children(close, count=1) == [7]
 
 
-def test_a_backend_that_is_down_for_long_is_not_given_up_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_backend_that_is_down_for_long_is_not_given_up_on(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Patience does not end here."""
-    options = {"acme": attrs.evolve(FAST, patience=0.001)}
-    answers: list[Any] = [Unavailable("acme", "HTTP 503")] * 20
+    world.logrocket.faults.add(Fault(status=503, times=30))
 
-    with DurableRouter(
-        [Acme(act=lambda _: answers.pop() if answers else Accepted("acme"))],
-        ledger=tmp_path / "ledger.db",
-        options=options,
-    ) as router:
-        router.identify(user("u0"))
+    with durable(world, options={"logrocket": attrs.evolve(FAST, patience=0.001)}) as router:
+        router.identify(user("u0", plan="pro"))
         assert router.flush(10.0)
 
     assert caplog.text == ""

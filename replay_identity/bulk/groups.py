@@ -1,0 +1,149 @@
+"""Several users in one request, many requests at once."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+import attrs
+
+from ..backend import SupportsMany
+from ..delivery_options import DeliveryOptions
+from ..exchange import Exchange
+from ..guarding import broken, own
+from ..ledger import Claim
+from ..model import UserTraits
+from ..outcome import Broken, Outcome, Rejected, Skipped
+from ..route import Route
+from ..transport import ManyTransport
+from .landing import Landing
+from .outbox import Outbox
+
+# Seconds that a group which is not full waits for more users.
+_LINGER: Final = 0.5
+# Users under way at once, each of whom is held in memory until the answer.
+_MOST_UNDER_WAY: Final = 10_000
+
+
+@attrs.define
+class _Group:
+    """Users who share a request: the claims, and what the backend may see of each."""
+
+    claims: list[Claim] = attrs.field(factory=list[Claim])
+    users: list[UserTraits] = attrs.field(factory=list[UserTraits], repr=False)
+    since: float = 0.0
+
+    def halves(self) -> Sequence["_Group"]:
+        """Return two groups of half as many."""
+        half = len(self.claims) // 2
+        return [_Group(self.claims[part], self.users[part]) for part in (slice(half), slice(half, None))]
+
+
+@attrs.define
+class Groups:
+    """Send users in groups, of whom each has an outcome of their own.
+
+    Nobody is in two groups under way: an outbox hands out one claim to a user at a time.
+
+    Attributes:
+        route: The backend, and what it may see.
+        backend: The same backend, as one that takes several users in one request.
+        outbox: Who is to be sent.
+        landing: What becomes of them then.
+        options: How large groups are.
+        clock: Seconds since some fixed moment.
+    """
+
+    route: Route
+    backend: SupportsMany
+    outbox: Outbox
+    landing: Landing
+    options: DeliveryOptions
+    clock: Callable[[], float] = time.monotonic
+    _most_users: int = attrs.field(init=False)
+    _filling: _Group = attrs.field(factory=_Group, init=False)
+    _under_way: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._most_users = self.options.users_at_once(self.backend.most_users.maximum)
+
+    @property
+    def transport(self) -> ManyTransport:
+        """Return what sends."""
+        return self.landing.transport
+
+    def launch(self, *, is_last: bool) -> None:
+        """Start as many groups as may be in flight; one that is not full only if *is_last* or it waited a while."""
+        while self._has_room() and self._fill(is_last=is_last):
+            filling, self._filling = self._filling, _Group()
+            self._start(filling)
+
+    def waits_for(self) -> str:
+        """Say what is being waited for, if it is worth saying."""
+        return self.landing.waits_for()
+
+    def _has_room(self) -> bool:
+        return (
+            not self.landing.is_hopeless
+            and self._under_way < _MOST_UNDER_WAY
+            and self.transport.pace.has_room(self.transport.in_flight)
+        )
+
+    def _fill(self, *, is_last: bool) -> bool:
+        """Take users into the next group, and tell whether it is to be sent now."""
+        filling = self._filling
+        while len(filling.claims) < self._most_users:
+            claim = self.outbox.next()
+            if claim is None:
+                return bool(filling.claims) and (is_last or self.clock() - filling.since >= _LINGER)
+            if not filling.claims:
+                filling.since = self.clock()
+            self._add(claim, filling)
+        return True
+
+    def _add(self, claim: Claim, filling: _Group) -> None:
+        """Add one user to a group, unless the route keeps them from being sent."""
+        seen: UserTraits | Outcome
+        try:
+            seen = self.route.see(claim.user)
+        except Exception as error:  # noqa: BLE001  # A bug of a route's must not stop the run.
+            seen = broken(self.route.name, error)
+        if isinstance(seen, UserTraits):
+            filling.claims.append(claim)
+            filling.users.append(seen)
+        else:
+            self.outbox.settle(claim, seen)
+
+    def _start(self, group: _Group) -> None:
+        self._under_way += len(group.claims)
+        self.transport.start(self._identify(group.users), partial(self._land, group))
+
+    def _identify(self, users: Sequence[UserTraits]) -> Exchange[tuple[Outcome, ...]]:
+        """Send *users*; what an adapter raises, or answers for somebody else, is `Broken` for whom it may concern."""
+        try:
+            outcomes = tuple((yield from self.backend.identify_many(users)))
+        except Exception as error:  # noqa: BLE001  # An adapter's bug must not stop the run.
+            return (broken(self.route.name, error),) * len(users)
+        if len(outcomes) != len(users):
+            problem = f"the adapter answered {len(outcomes)} outcomes for {len(users)} users"
+            return (Broken(self.route.name, problem),) * len(users)
+        return tuple(own(self.route.name, outcome) for outcome in outcomes)
+
+    def _land(self, group: _Group, outcomes: Sequence[Outcome]) -> None:
+        self._under_way -= len(group.claims)
+        if not _is_refused_as_a_whole(outcomes):
+            self.landing.land(group.claims, outcomes)
+            return
+        for half in group.halves():
+            self._start(half)
+
+
+def _is_refused_as_a_whole(outcomes: Sequence[Outcome]) -> bool:
+    """Tell whether the vendor refused all who were sent, of whom one may have spoilt the request for the others."""
+    sent = [outcome for outcome in outcomes if not _was_kept_back(outcome)]
+    return len(sent) > 1 and all(isinstance(outcome, Rejected) for outcome in sent)
+
+
+def _was_kept_back(outcome: Outcome) -> bool:
+    """Tell whether the adapter did not even send the user."""
+    return isinstance(outcome, Skipped) or (isinstance(outcome, Rejected) and bool(outcome.violations))

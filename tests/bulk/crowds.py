@@ -1,0 +1,170 @@
+"""A vendor that takes several users in one request and tells what became of each, asked without a socket."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date
+from typing import Any, Final
+
+import attrs
+import orjson
+from bulk.worlds import FAST, assert_closed
+
+from replay_identity import Accepted, Outcome, Rejected, Route, Skipped, Unavailable, Unknown, UserTraits
+from replay_identity.backend import IdentityBackend, Plan
+from replay_identity.bulk import SyncReport, sync
+from replay_identity.exchange import Exchange, Reply, Request
+from replay_identity.ledger import Ledger
+from replay_identity.limits import Limit, Limits, Unit
+from replay_identity.outcome import Violation
+from replay_identity.reading import read_failure
+
+URL: Final = "http://crowd.example/users"
+# What the vendor may say of one user; what it says of the others is "ok".
+SAID: Final[dict[str, Outcome]] = {
+    "ok": Accepted("crowd"),
+    "bad": Rejected("crowd", code="bad"),
+    "later": Unavailable("crowd", "busy"),
+    "lost": Unknown("crowd", "lost"),
+}
+TOO_LONG: Final = (Violation("traits.note", "too-long"),)
+
+
+@attrs.define
+class Crowd:
+    """The adapter: who has a note is refused without being sent, who is called Nobody is skipped."""
+
+    name: str = "crowd"
+    most: int = 10
+    limits: Limits = attrs.field(factory=Limits)
+    identified: list[str | None] = attrs.field(factory=list[str | None])
+
+    @property
+    def most_users(self) -> Limit:
+        """Return how many users one request takes."""
+        return Limit(maximum=self.most, unit=Unit.USERS, source="a test", read_on=date(2026, 11, 21), rule="most-users")
+
+    def plan(self, user: UserTraits, /) -> Plan:
+        """Return what would be sent for one user."""
+        if "note" in user.traits:
+            return Plan(self.name, None, violations=TOO_LONG)
+        return Plan(self.name, None if user.name == "Nobody" else _request([user]))
+
+    def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
+        """Send one user."""
+        self.identified.append(user.user_id)
+        (outcome,) = yield from self.identify_many([user])
+        return outcome
+
+    def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
+        """Send all who may be sent in one request."""
+        plans = [self.plan(user) for user in users]
+        sent = [user for user, plan in zip(users, plans, strict=True) if plan.request]
+        said = iter((yield from self._send(sent)) if sent else ())
+        return tuple(self._outcome(plan, said) for plan in plans)
+
+    def _send(self, users: Sequence[UserTraits]) -> Exchange[Sequence[Outcome]]:
+        reply = yield _request(users)
+        if not reply.is_success:
+            return [read_failure(self.name, reply, hints={401: "Check the key."})] * len(users)
+        return [_read(word, reply) for word in orjson.loads(reply.body)]
+
+    def _outcome(self, plan: Plan, said: Iterable[Outcome]) -> Outcome:
+        if plan.violations:
+            return Rejected(self.name, plan.violations)
+        return next(iter(said)) if plan.request else Skipped(self.name, "nothing to send")
+
+
+def _request(users: Sequence[UserTraits]) -> Request:
+    return Request("identify", "POST", URL, body=orjson.dumps([(user.user_id, dict(user.traits)) for user in users]))
+
+
+def _read(word: str, reply: Reply) -> Outcome:
+    return Unavailable("crowd", "busy", reply.retry_after) if word == "later" else SAID[word]
+
+
+@attrs.define(eq=False)
+class Vendor:
+    """The vendor, as a `ManySender`.
+
+    Attributes:
+        says: Tells what it says of a user.
+        replies_to: Tells its reply to a request about these users, or None for what it says of each.
+        acts_on_failure: Whether it takes the users all the same where the reply is another.
+        after: Is called after it acted on the request of that number, before the answer is there.
+        groups: The ids of the users in each request.
+        held: What it was told of each user, in order.
+        most_at_once: Most requests under way.
+    """
+
+    says: Callable[[str], str] = lambda _: "ok"
+    replies_to: Callable[[list[str]], Reply | None] = lambda _: None
+    acts_on_failure: bool = False
+    headers: dict[str, str] = attrs.field(factory=dict[str, str])
+    after: Callable[[int], None] = lambda _: None
+    groups: list[list[str]] = attrs.field(factory=list[list[str]])
+    held: dict[str, list[dict[str, Any]]] = attrs.field(factory=dict[str, list[dict[str, Any]]])
+    most_at_once: int = 0
+    _under_way: dict[int, list[str]] = attrs.field(factory=dict[int, list[str]])
+    _answers: list[tuple[int, Reply]] = attrs.field(factory=list[tuple[int, Reply]])
+
+    def start(self, ticket: int, request: Request, timeout: float) -> None:
+        """Act at once; nobody may be under way twice."""
+        assert timeout > 0
+        users: list[tuple[str, dict[str, Any]]] = orjson.loads(request.body or b"")
+        ids = [user_id for user_id, _ in users]
+        others = [user_id for group in self._under_way.values() for user_id in group]
+        assert len(set(ids + others)) == len(ids + others)
+        self.groups.append(ids)
+        self._under_way[ticket] = ids
+        self.most_at_once = max(self.most_at_once, len(self._under_way))
+        reply = self.replies_to(ids)
+        words = [self.says(user_id) for user_id in ids] if reply is None else ["ok"] * len(ids)
+        if reply is None or self.acts_on_failure:
+            for word, (user_id, traits) in zip(words, users, strict=True):
+                if word == "ok":
+                    self.held.setdefault(user_id, []).append(traits)
+        self._answers.append((ticket, reply or Reply(200, self.headers, orjson.dumps(words))))
+        self.after(len(self.groups))
+
+    def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
+        """Return the answers."""
+        answers, self._answers = self._answers, []
+        for ticket, _ in answers:
+            del self._under_way[ticket]
+        if not answers:
+            time.sleep(min(timeout, 0.001))
+        return answers
+
+    def close(self) -> None:
+        """Have nothing under way."""
+        self._under_way.clear()
+        self._answers.clear()
+
+
+def deliver_to(
+    vendor: Vendor,
+    users: Iterable[UserTraits],
+    *,
+    ledger: Ledger | None,
+    backend: IdentityBackend | Route | None = None,
+    **options: Any,
+) -> SyncReport:
+    """Bring the vendor up to date, and check that the books close."""
+    name = options.pop("name", "crowd")
+    settings = {name: options.pop("options", FAST)}
+    report = sync(users, [backend or Crowd()], ledger=ledger, options=settings, sender=lambda _: vendor, **options)
+    assert_closed(report)
+    return report
+
+
+def first_time(word: str, *user_ids: str) -> Callable[[str], str]:
+    """Return what says that *word* once of each of these users."""
+    left = set(user_ids)
+
+    def say(user_id: str) -> str:
+        if user_id not in left:
+            return "ok"
+        left.remove(user_id)
+        return word
+
+    return say
