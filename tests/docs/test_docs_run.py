@@ -6,7 +6,7 @@ By the language of a fenced block:
 * ``text output``: what the block before printed, to the letter;
 * ``console``: each ``$ replay-identity ...`` is run; it prints the lines that follow, if there are any, and exits with
   what a following ``$ echo $?`` tells, else with 0;
-* ``json``, ``jsonl``, ``csv``, ``toml`` and others with a file name after the language: written to that file.
+* any with a file name after the language: written to that file.
 
 Other blocks are only shown. The environment holds keys and addresses of both emulators, as `replay-identity demo`
 would have them: FULLSTORY_API_KEY, FULLSTORY_BASE_URL, LOGROCKET_API_KEY and LOGROCKET_BASE_URL.
@@ -20,38 +20,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
 import pytest
+from pages import ROOT, Block, blocks, write
 from typer.testing import CliRunner
 
 from replay_identity.cli.commands import app
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator, running
 
-ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "adapters_contrib" / "README.md"]
 PROMPT: Final = "$ replay-identity "
 ECHO: Final = "$ echo $?"
 MOST_EXAMPLE_LINES: Final = 12
-
-_BLOCK: Final = re.compile(r"^```(?P<info>[^\n`]+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-@attrs.frozen
-class Block:
-    """A fenced block of a page."""
-
-    language: str
-    argument: str
-    text: str
-    line: int
-
-
-def blocks(page: Path) -> Iterator[Block]:
-    """Yield the fenced blocks of *page* in order."""
-    content = page.read_text(encoding="utf-8")
-    for match in _BLOCK.finditer(content):
-        language, _, argument = match["info"].partition(" ")
-        yield Block(language, argument, match["text"], content.count("\n", 0, match.start("text")) + 1)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +80,7 @@ def test_what_a_page_shows_runs(page: Path, place: Path) -> None:
             case Block("console", ""):
                 run_commands(block, where)
             case Block(argument=name) if name:
-                (place / name).write_text(block.text, encoding="utf-8")
+                write(block, place)
             case _:
                 pass
 
@@ -129,7 +108,7 @@ def program(page: Path) -> str:
     """Return all Python of *page* as one program, every line on its own line of the page."""
     lines = [""] * len(page.read_text(encoding="utf-8").splitlines())
     for block in blocks(page):
-        if block.language == "python":
+        if block.language == "python" and not block.argument:
             code = block.text.splitlines()
             lines[block.line - 1 : block.line - 1 + len(code)] = code
     return "\n".join(lines)

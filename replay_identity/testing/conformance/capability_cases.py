@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from ...backend import (
@@ -31,6 +30,7 @@ from ..replies import replies
 from ..users import user_traits
 from .author import Author
 from .canary import USER, shown_in
+from .laws import for_all
 from .playing import one_after_another, play
 
 _FAILURES = (Rejected, Misconfigured, Unavailable, Unknown)
@@ -59,7 +59,7 @@ class CapabilityCases(Author):
         if not operations:
             pytest.skip(f"{backend.name} only identifies")
 
-        @given(st.sampled_from(operations), st.lists(replies(), min_size=1, max_size=3))
+        @for_all(st.sampled_from(operations), st.lists(replies(), min_size=1, max_size=3))
         def law(operation: str, answers: list[Reply]) -> None:
             exchange = dict(_exchanges(backend))[operation]
             answer = play(exchange, one_after_another(answers, answers[-1]))
@@ -76,7 +76,7 @@ class CapabilityCases(Author):
         if not isinstance(backend, SupportsMany):
             pytest.skip(f"{backend.name} takes one user a request")
 
-        @given(st.lists(user_traits(), max_size=4), st.lists(replies(), min_size=1, max_size=3))
+        @for_all(st.lists(user_traits(), max_size=4), st.lists(replies(), min_size=1, max_size=3))
         def law(users: list[UserTraits], answers: list[Reply]) -> None:
             outcomes = play(backend.identify_many(users), one_after_another(answers, answers[-1]))
             assert len(outcomes) == len(users)
@@ -95,7 +95,7 @@ class CapabilityCases(Author):
         if not isinstance(backend, SupportsBatch):
             pytest.skip(f"{backend.name} takes no batches")
 
-        @given(st.lists(user_traits(), max_size=3))
+        @for_all(st.lists(user_traits(), max_size=3))
         def law(users: list[UserTraits]) -> None:
             items = [backend.batch_item(user) for user in users]
             for user, item in zip(users, items, strict=True):

@@ -1,10 +1,9 @@
 """What holds at each of a vendor's limits: nothing over it is sent, and everything on it is."""
 
-from hypothesis import assume, given
-
 from ...outcome import Violation
 from ..boundaries import Boundary, users_at, users_over
 from .author import Author
+from .laws import for_all
 from .said import said_by
 
 
@@ -15,9 +14,10 @@ class LimitCases(Author):
         """By the name of the limit's rule, with the limit and its unit."""
         backend = self.make_backend()
 
-        @given(users_over(backend.limits))
+        @for_all(users_over(backend.limits))
         def law(boundary: Boundary) -> None:
-            assume(self.keeps_other_rules(boundary.user))
+            if not self.keeps_other_rules(boundary.user):
+                return
             plan = backend.plan(boundary.user)
             assert plan.request is None
             assert _measures(boundary) in {_named(violation) for violation in plan.violations}
@@ -28,7 +28,7 @@ class LimitCases(Author):
         """A backend that adapts sends less and says so, or refuses what nothing can mend; never more than the limit."""
         backend = self.make_backend(on_violation="adapt")
 
-        @given(users_over(backend.limits))
+        @for_all(users_over(backend.limits))
         def law(boundary: Boundary) -> None:
             plan = backend.plan(boundary.user)
             if plan.request is None:
@@ -43,9 +43,10 @@ class LimitCases(Author):
         """Down to the last character that fits, in the limit's unit."""
         backend = self.make_backend()
 
-        @given(users_at(backend.limits))
+        @for_all(users_at(backend.limits))
         def law(boundary: Boundary) -> None:
-            assume(self.keeps_other_rules(boundary.user))
+            if not self.keeps_other_rules(boundary.user):
+                return
             plan = backend.plan(boundary.user)
             assert plan.violations == ()
             assert [adjustment for adjustment in plan.adjustments if adjustment.lossy] == []

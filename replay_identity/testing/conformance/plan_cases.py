@@ -4,8 +4,6 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hypothesis import assume, given
-
 from ...backend import IdentityBackend, Plan
 from ...errors import printable
 from ...exchange import Request
@@ -15,6 +13,7 @@ from ...values import REMOVE, is_nested
 from ..users import user_traits, users_within
 from .author import Author
 from .canary import USER, shown_in
+from .laws import for_all
 from .playing import first_request
 from .said import Said, said_by
 
@@ -27,7 +26,7 @@ class PlanCases(Author):
         backends = (self.make_backend(), self.make_backend(on_violation="adapt"))
         twins = (self.make_backend(), self.make_backend(on_violation="adapt"))
 
-        @given(user_traits())
+        @for_all(user_traits())
         def law(user: UserTraits) -> None:
             before = copy.deepcopy(user)
             for backend, twin in zip(backends, twins, strict=True):
@@ -39,7 +38,7 @@ class PlanCases(Author):
     def test_identify_sends_what_the_plan_shows(self) -> None:
         """That request and no other; nothing at all of a user who breaks a rule or of whom there is nothing to say."""
 
-        @given(user_traits())
+        @for_all(user_traits())
         def law(user: UserTraits) -> None:
             for backend in self._both():
                 plan, first = backend.plan(user), first_request(backend.identify(user))
@@ -57,9 +56,10 @@ class PlanCases(Author):
     def test_what_is_within_all_limits_is_never_refused(self) -> None:
         """Nor changed with a loss; adapting makes no difference to it."""
 
-        @given(users_within(self.limits))
+        @for_all(users_within(self.limits))
         def law(user: UserTraits) -> None:
-            assume(self.keeps_other_rules(user))
+            if not self.keeps_other_rules(user):
+                return
             strict, lenient = (backend.plan(user) for backend in self._both())
             assert strict.violations == ()
             assert strict.request is not None
@@ -71,7 +71,7 @@ class PlanCases(Author):
     def test_whatever_is_lost_is_on_record(self) -> None:
         """Every value that is not recorded as lost can be read from the request."""
 
-        @given(user_traits())
+        @for_all(user_traits())
         def law(user: UserTraits) -> None:
             for backend in self._both():
                 plan = backend.plan(user)
@@ -87,7 +87,7 @@ class PlanCases(Author):
     def test_refusing_loses_nothing(self) -> None:
         """A backend that rejects what breaks a rule sends the rest whole, and one that adapts sends no less."""
 
-        @given(user_traits())
+        @for_all(user_traits())
         def law(user: UserTraits) -> None:
             strict, lenient = (backend.plan(user) for backend in self._both())
             assert _lost(strict) == set()

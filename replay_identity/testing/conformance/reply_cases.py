@@ -4,7 +4,6 @@ import logging
 from typing import Final
 
 import pytest
-from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ...exchange import Lost, Reply
@@ -12,9 +11,10 @@ from ...model import UserTraits
 from ...outcome import Accepted, Broken, Misconfigured, Outcome, Rejected, Unavailable, Unknown, explain
 from ..replies import replies
 from ..scripted import ScriptedTransport
-from ..users import user_traits
+from ..users import user_traits, users_within
 from .author import Author
 from .canary import USER, echoes, shown_in
+from .laws import for_all
 from .playing import one_after_another, play
 
 _NOT_BELIEVED: Final = (b"", b"<html>Log in</html>", b"[]", b"null", b'"ok"', b'{"id"', b"{}", b"\xff")
@@ -34,7 +34,7 @@ class ReplyCases(Author):
         """Of the backend's own, whatever the vendor, or whoever stands between, answers; nothing raises."""
         backend = self.make_backend(on_violation="adapt")
 
-        @given(user_traits(), st.lists(replies(), min_size=1, max_size=3))
+        @for_all(user_traits(), st.lists(replies(), min_size=1, max_size=3))
         def law(user: UserTraits, answers: list[Reply]) -> None:
             outcome = play(backend.identify(user), one_after_another(answers, answers[-1]))
             assert isinstance(outcome, Outcome)
@@ -46,12 +46,13 @@ class ReplyCases(Author):
 
     def test_the_documented_success_is_accepted(self) -> None:
         """With what was adjusted."""
-        backend = self.make_backend()
+        backend = self.make_backend(on_violation="adapt")
 
-        @given(user_traits())
+        @for_all(user_traits() | users_within(self.limits))
         def law(user: UserTraits) -> None:
             plan = backend.plan(user)
-            assume(plan.request is not None)
+            if plan.request is None:
+                return
             outcome = play(backend.identify(user), self.accepted)
             assert isinstance(outcome, Accepted)
             assert outcome.adjustments == plan.adjustments
