@@ -14,7 +14,7 @@ _ERROR_SCHEMA: Final = "urn:ietf:params:scim:api:messages:2.0:Error"
 _NOT_FOUND: Final = 404
 _CHANGED: Final = 412
 _HINTS: Final[Mapping[int, str]] = {
-    401: "Check the SCIM token: Settings > Account Management > SSO shows it once. It is no API key.",
+    401: "Check the SCIM token: Settings > Account Management > SSO generates it. It is no API key.",
     403: "Check that the plan includes SCIM, and that SAML SSO is set up: SCIM needs it.",
 }
 _ADDRESS: Final = "Check base_url: Settings > Account Management > SSO shows the SCIM connector base URL."

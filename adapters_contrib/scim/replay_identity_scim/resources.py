@@ -44,7 +44,7 @@ class UserResource(Resource[Any]):
 
     __schema__ = URN("urn:ietf:params:scim:schemas:core:2.0:User")
 
-    user_name: Annotated[str | None, Required.true, Field(min_length=1)] = None
+    user_name: Annotated[str, Required.true, Field(min_length=1)]
     name: Name | None = None
     emails: list[Email] | None = None
     active: bool | None = None
@@ -63,7 +63,7 @@ class GroupResource(Resource[Any]):
 
     __schema__ = URN("urn:ietf:params:scim:schemas:core:2.0:Group")
 
-    display_name: Annotated[str | None, Required.true] = None
+    display_name: Annotated[str, Required.true]
     members: list[Member] | None = None
 
 

@@ -1,7 +1,6 @@
 """A SCIM service over scim2-client, which words the requests and reads the answers; no exception of its gets out."""
 
 from collections.abc import Callable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from typing import Any, Final, TypeVar, cast
 from unicodedata import normalize
 
@@ -59,16 +58,16 @@ class Scim:
 
     def create(self, resource: AnyResource) -> AnyResource:
         """Create *resource* and return it as the service shows it."""
-        return self._ask(type(resource), lambda engine: engine.create(resource))
+        return self._ask(type(resource), lambda engine: engine.create(resource), _has_id)
 
     def read(self, kind: type[AnyResource], vendor_id: str) -> AnyResource:
         """Return one resource."""
-        return self._ask(kind, lambda engine: engine.query(kind, vendor_id))
+        return self._ask(kind, lambda engine: engine.query(kind, vendor_id), _has_id)
 
     def replace(self, resource: AnyResource) -> AnyResource:
         """Put *resource* in place of what it was read from: of no later version, if the service has versions."""
         self._describe()
-        return self._ask(type(resource), lambda engine: engine.replace(resource))
+        return self._ask(type(resource), lambda engine: engine.replace(resource), _has_id)
 
     def takes_patch(self) -> bool:
         """Tell whether the service says that it takes PATCH."""
@@ -100,14 +99,15 @@ class Scim:
                         yield resource
 
     def _page(
-        self, kind: type[AnyResource], query: Mapping[str, Any], seen: AbstractSet[str | None], secrets: tuple[str, ...]
+        self, kind: type[AnyResource], query: Mapping[str, Any], seen: set[str | None], secrets: tuple[str, ...]
     ) -> tuple[list[AnyResource], int]:
         """Return some resources, and how many there are in all."""
 
         def is_usable(page: "ListResponse[AnyResource]") -> bool:
             # A page of nothing new would be followed by another, for ever, and an empty one would hide the rest.
-            total, ids = page.total_results, {resource.id for resource in page.resources or []}
-            return total is not None and (total < query["startIndex"] or not ids <= seen)
+            total, resources = page.total_results, page.resources or []
+            is_progress = not seen.issuperset(resource.id for resource in resources)
+            return total is not None and all(map(_has_id, resources)) and (total < query["startIndex"] or is_progress)
 
         # Made at run time, ListResponse takes no type variable.
         pages = cast("type[ListResponse[AnyResource]]", ListResponse)
@@ -169,9 +169,13 @@ def _exchange(request: Request) -> Exchange[Reply]:
     return (yield request)
 
 
+def _has_id(resource: UserResource | GroupResource) -> bool:
+    return bool(resource.id)
+
+
 def _is_named(resource: UserResource | GroupResource, user_name: str) -> bool:
     """Tell whether *resource* has that user name, which SCIM compares in one case of letters (RFC 7643, 4.1.1)."""
-    return isinstance(resource, UserResource) and _compared(resource.user_name or "") == _compared(user_name)
+    return isinstance(resource, UserResource) and _compared(resource.user_name) == _compared(user_name)
 
 
 def _compared(user_name: str) -> str:

@@ -70,9 +70,9 @@ class FullstorySeats:
             return Rejected(self.name, violations)
         try:
             if isinstance(new, Seat):
-                user = self._scim.create(lay_seat(new, UserResource()))
+                user = self._scim.create(lay_seat(new, UserResource(user_name=new.user_name)))
                 return Accepted(self.name, user.id, verified=shows_seat(user, new))
-            group = self._scim.create(lay_group(new, GroupResource()))
+            group = self._scim.create(lay_group(new, GroupResource(display_name=new.display_name)))
             return Accepted(self.name, group.id, verified=shows_group(group, new))
         except RefusedError as refused:
             return read_refusal(self.name, refused)
@@ -171,7 +171,11 @@ class FullstorySeats:
         try:
             yield from found
         except RefusedError as refused:
-            raise ListingError(read_refusal(self.name, refused)) from None
+            failure = read_refusal(self.name, refused)
+        else:
+            return
+        # Raised out here, since a context would hold what was sent.
+        raise ListingError(failure)
 
 
 def _violations_of_new(new: Seat | Group) -> tuple[Violation, ...]:

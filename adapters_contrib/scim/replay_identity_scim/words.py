@@ -16,7 +16,7 @@ def seat_of(user: UserResource) -> Seat:
     name = user.name or Name()
     email = _primary(user.emails or [])
     return Seat(
-        user.user_name or "",
+        user.user_name,
         given_name=name.given_name,
         family_name=name.family_name,
         email=None if email is None else email.value,
@@ -29,7 +29,7 @@ def seat_of(user: UserResource) -> Seat:
 
 def group_of(group: GroupResource) -> Group:
     """Return *group* as one of ours."""
-    return Group(group.display_name or "", members=_ids(group.members or []), vendor_id=group.id)
+    return Group(group.display_name, members=_ids(group.members or []), vendor_id=group.id)
 
 
 def lay_seat(seat: Seat, user: UserResource) -> UserResource:

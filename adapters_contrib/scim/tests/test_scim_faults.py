@@ -17,7 +17,19 @@ from replay_identity.outcome import (
     explain,
 )
 
-from .answers import CONFIG_SCHEMA, LIST_SCHEMA, ONCE, THRICE, Answer, error, page, scim, seats_answered, user
+from .answers import (
+    CONFIG_SCHEMA,
+    LIST_SCHEMA,
+    ONCE,
+    THRICE,
+    USER_SCHEMA,
+    Answer,
+    error,
+    page,
+    scim,
+    seats_answered,
+    user,
+)
 
 CANARY = Seat("canary-name", given_name="Ada", email="ada@example.com")
 
@@ -50,6 +62,17 @@ FAULTS: list[tuple[Answer, type[Outcome], type[Outcome]]] = [
     (HTML, Unknown, Unavailable),
     (httpx.Response(201, html="<html>"), Unknown, Unavailable),
     (scim(201, {"ok": True}), Unknown, Unavailable),
+    (
+        httpx.Response(
+            201,
+            content=f'{{"schemas": ["{USER_SCHEMA}"], "id": "1", "userName": "\\ud800"}}'.encode(),
+            headers={"content-type": "application/scim+json"},
+        ),
+        Unknown,
+        Unavailable,
+    ),
+    (scim(201, user(vendor_id="")), Unknown, Unavailable),
+    (scim(201, {"schemas": [USER_SCHEMA], "id": "1"}), Unknown, Unavailable),
     (scim(201, ["no", "object"]), Unknown, Unavailable),
     (scim(201, {"schemas": "no list"}), Unknown, Unavailable),
     (scim(200, {"schemas": ["urn:else"], "id": "1"}), Unknown, Unavailable),
@@ -149,6 +172,8 @@ def test_what_was_read_before_a_fault_is_yielded_before_the_error() -> None:
         pytest.param([page(user(), total=3), page(total=3)], id="an empty page before the end"),
         pytest.param([page(total=3)], id="nothing of what is promised"),
         pytest.param([scim(200, {"schemas": [LIST_SCHEMA], "Resources": [user()]})], id="no total"),
+        pytest.param([page(user("a", "1"), user("b", ""), total=2)], id="a seat without an id"),
+        pytest.param([page({"schemas": [USER_SCHEMA], "id": "1"}, total=1)], id="a seat without a user name"),
     ],
 )
 def test_a_service_that_pages_in_circles_or_hides_some_is_found_out(pages: list[httpx.Response]) -> None:
@@ -163,6 +188,14 @@ def test_a_seat_that_slips_to_the_next_page_is_yielded_once() -> None:
     assert [seat.vendor_id for seat in seats_answered(*pages).users()] == ["1", "2", "3"]
 
 
+@pytest.mark.parametrize("email", ["ada@corp.local", "ada@localhost", "no address"])
+def test_a_service_may_hold_any_address(email: str) -> None:
+    """One odd address of one colleague must not make the whole list unreadable."""
+    seats = seats_answered(page(user(emails=[{"value": email}]), user("bob", "2"), total=2))
+
+    assert [seat.email for seat in seats.users()] == [email, None]
+
+
 def test_a_service_that_knows_no_filter_cannot_have_the_wrong_colleague_deactivated() -> None:
     """It sends everybody; only whom we asked for is taken."""
     everybody = page(user("bob", "1"), user("ada", "2"), user("eve", "3"), total=3)
@@ -172,6 +205,14 @@ def test_a_service_that_knows_no_filter_cannot_have_the_wrong_colleague_deactiva
     assert isinstance(seats.deactivate(user_name="ada"), Accepted)
 
     assert asked[-1] == "PUT /scim/v2/Users/2"
+
+
+def test_a_seat_is_active_unless_the_service_says_otherwise() -> None:
+    """One who can log in must not be overlooked."""
+    silent = {name: value for name, value in user("a", "1").items() if name != "active"}
+    seats = seats_answered(page(silent, user("b", "2", active=False), user("c", "3", active=True), total=3))
+
+    assert [seat.is_active for seat in seats.users()] == [True, False, True]
 
 
 def test_two_seats_of_one_user_name_are_both_left_alone() -> None:

@@ -88,6 +88,7 @@ def test_whatever_is_answered_is_told_and_never_raised(act: str, answers: list[h
     assert isinstance(result, list | Accepted | Rejected | Misconfigured | Unavailable | Unknown)
 
 
+TAKEN = "somebody"
 SEATS = st.builds(
     Seat,
     TEXT.filter(bool),
@@ -101,13 +102,13 @@ SEATS = st.builds(
 @given(seat=SEATS)
 def test_a_new_seat_is_read_back_as_it_was_said(seat: Seat) -> None:
     """Nothing is lost in SCIM's words."""
-    assert seat_of(lay_seat(seat, UserResource())) == seat
+    assert seat_of(lay_seat(seat, UserResource(user_name=TAKEN))) == seat
 
 
 @given(held=SEATS, wanted=SEATS)
 def test_a_seat_laid_over_another_shows_all_that_it_says(held: Seat, wanted: Seat) -> None:
     """And what it does not say is as it was."""
-    user = lay_seat(wanted, lay_seat(held, UserResource()))
+    user = lay_seat(wanted, lay_seat(held, UserResource(user_name=TAKEN)))
 
     assert shows_seat(user, wanted)
     shown = seat_of(user)
