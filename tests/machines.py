@@ -11,8 +11,11 @@ from replay_identity.emulator import Fault
 from replay_identity.retry import RetryBudget, RetryPolicy
 from replay_identity.transport import Attempts, Transport
 
-# Whatever is worth another try: the vendor did not act, or it did and the answer was lost, once or several times over.
+# Nothing, or what is worth another try: the vendor did not act, or it did and its answer was lost, once or thrice.
 MISHAPS: Final = (
+    None,
+    None,
+    None,
     Fault(drop="after"),
     Fault(drop="after", times=3),
     Fault(drop="before"),
@@ -41,7 +44,7 @@ def stubborn_transport() -> Transport:
 
 
 def run_machine(make: Callable[[], RuleBasedStateMachine]) -> None:
-    """Run machines that *make* returns, as many as 40 unless the profile says fewer, each for 15 steps."""
-    few = settings(max_examples=min(40, settings().max_examples), stateful_step_count=15)
+    """Run machines that *make* returns, as many as 60 unless the profile says fewer, each for 15 steps."""
+    few = settings(max_examples=min(60, settings().max_examples), stateful_step_count=15)
     # Its docstring says that a function will do, too.
     run_state_machine_as_test(make, settings=few)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

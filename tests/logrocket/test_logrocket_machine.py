@@ -15,6 +15,7 @@ from machines import MISHAPS, Clock, run_machine, stubborn_transport
 from replay_identity import REMOVE, Accepted, LogRocket, Rejected, Skipped, UserTraits
 from replay_identity.backend import Comparison
 from replay_identity.emulator import Fault, LogRocketEmulator, running
+from replay_identity.exchange import Exchange, T
 from replay_identity.outcome import Outcome, lossy
 from replay_identity.testing import long_texts, texts
 from replay_identity.transport import Transport
@@ -129,11 +130,6 @@ class Said:
     long: frozenset[str]
     moment: int | None
 
-    @property
-    def wanted(self) -> Texts:
-        """What LogRocket should hold, by path."""
-        return leaves(self.own, self.traits)
-
 
 def leaves(own: Texts, traits: Texts) -> Texts:
     """Return everything that is not blank, by path."""
@@ -184,11 +180,21 @@ class LogRocketMachine(RuleBasedStateMachine):
         self.model = Model()
         world.emulator.reset()
 
-    @rule(said=anything_said(), adapt=st.booleans())
-    def identify(self, said: Said, *, adapt: bool) -> None:
+    def ask(self, exchange: Exchange[T], mishap: Fault | None) -> T:
+        """Run an exchange, a second after the one before, while something goes wrong on the way."""
+        self.world.clock.now += 1
+        if mishap is not None:
+            self.world.emulator.faults.add(mishap)
+        try:
+            return self.world.transport.run(exchange)
+        finally:
+            self.world.emulator.faults.clear()
+
+    @rule(said=anything_said(), adapt=st.booleans(), mishap=st.sampled_from(MISHAPS))
+    def identify(self, said: Said, *, adapt: bool, mishap: Fault | None) -> None:
         """Say something of somebody."""
         asked = len(self.world.emulator.requests)
-        outcome = self.world.transport.run(self.world.backend(adapt=adapt).identify(said.user))
+        outcome = self.ask(self.world.backend(adapt=adapt).identify(said.user), mishap)
 
         if said.user.user_id in NO_IDS or (said.long and not adapt):
             assert isinstance(outcome, Rejected)
@@ -214,37 +220,29 @@ class LogRocketMachine(RuleBasedStateMachine):
         assert outcome.verified == all(held["own"].get(name, "") == text for name, text in said.own.items())
 
     @precondition(lambda self: self.held_traits())
-    @rule(data=st.data(), removal=st.sampled_from(REMOVALS))
-    def remove(self, data: st.DataObject, removal: tuple[Any, str]) -> None:
-        """Remove a trait that somebody has."""
+    @rule(data=st.data(), value=st.sampled_from([*WRITTEN, *REMOVALS]), mishap=st.sampled_from(MISHAPS))
+    def retype_or_remove(self, data: st.DataObject, value: tuple[Any, str], mishap: Fault | None) -> None:
+        """Say a trait that somebody has as another type, all of which are texts to LogRocket, or remove it."""
         user_id, name = data.draw(st.sampled_from(self.held_traits()))
-        self.identify(say(user_id, {}, {name: removal}), adapt=False)
+        self.identify(say(user_id, {}, {name: value}), adapt=False, mishap=mishap)
 
-        assert name not in self.model.users[user_id]["traits"]
-
-    @precondition(lambda self: self.held_traits())
-    @rule(data=st.data(), value=st.sampled_from(WRITTEN))
-    def retype(self, data: st.DataObject, value: tuple[Any, str]) -> None:
-        """Say a trait that somebody has as a value of another type; to LogRocket they are all strings."""
-        user_id, name = data.draw(st.sampled_from(self.held_traits()))
-        self.identify(say(user_id, {}, {name: value}), adapt=False)
-
-        assert self.model.users[user_id]["traits"][name] == value[1]
+        assert self.model.users[user_id]["traits"].get(name, "") == value[1]
 
     def held_traits(self) -> list[tuple[str, str]]:
         """Return whose traits there are."""
         return [(user_id, name) for user_id, user in self.model.users.items() for name in user["traits"]]
 
-    @rule(said=anything_said(), adapt=st.booleans())
-    def compare(self, said: Said, *, adapt: bool) -> None:
+    @precondition(lambda self: self.model.users)
+    @rule(said=anything_said(), adapt=st.booleans(), mishap=st.sampled_from(MISHAPS))
+    def compare(self, said: Said, *, adapt: bool, mishap: Fault | None) -> None:
         """Ask how what LogRocket holds of somebody differs; it creates whoever is unknown, and says no more."""
-        found = self.world.transport.run(self.world.backend(adapt=adapt).compare(said.user))
+        found = self.ask(self.world.backend(adapt=adapt).compare(said.user), mishap)
 
         if said.user.user_id in NO_IDS or (said.long and not adapt):
             assert isinstance(found, Rejected)
             return
         user = self.put(attrs.evolve(said, own={}, traits={}, moment=None))
-        held, wanted = leaves(user["own"], user["traits"]), said.wanted
+        held, wanted = leaves(user["own"], user["traits"]), leaves(said.own, said.traits)
         assert found == Comparison(
             "logrocket",
             missing=bool(wanted) and not held,
@@ -253,31 +251,18 @@ class LogRocketMachine(RuleBasedStateMachine):
             extra=tuple(sorted(held.keys() - wanted.keys())),
         )
 
-    @rule(person=PEOPLE)
-    def exclude(self, person: tuple[str, str]) -> None:
-        """Put somebody on the list of those who are never recorded; their traits stay."""
-        outcome = self.world.transport.run(self.world.backend(adapt=False).exclude(**dict([person])))
-        self.model.excluded.add(person)
+    @precondition(lambda self: self.model.users)
+    @rule(person=PEOPLE, excluded=st.booleans(), mishap=st.sampled_from(MISHAPS))
+    def exclude_or_include(self, person: tuple[str, str], *, excluded: bool, mishap: Fault | None) -> None:
+        """Have somebody never recorded, or recorded again; their traits stay."""
+        backend, named = self.world.backend(adapt=False), dict([person])
+        outcome = self.ask(backend.exclude(**named) if excluded else backend.include(**named), mishap)
+        if excluded:
+            self.model.excluded.add(person)
+        else:
+            self.model.excluded.discard(person)
 
         assert outcome == Accepted("logrocket")
-
-    @rule(person=PEOPLE)
-    def include(self, person: tuple[str, str]) -> None:
-        """Take somebody off the list, on which they need not be."""
-        outcome = self.world.transport.run(self.world.backend(adapt=False).include(**dict([person])))
-        self.model.excluded.discard(person)
-
-        assert outcome == Accepted("logrocket")
-
-    @rule(mishap=st.sampled_from(MISHAPS))
-    def let_it_go_wrong(self, mishap: Fault) -> None:
-        """Let the next request fail, or lose its answer after it was applied; the transport tries again."""
-        self.world.emulator.faults.add(mishap)
-
-    @rule(seconds=st.integers(1, 1000))
-    def let_time_pass(self, seconds: int) -> None:
-        """Let the next arrive later."""
-        self.world.clock.now += seconds
 
     @invariant()
     def logrocket_holds_what_the_model_holds(self) -> None:
