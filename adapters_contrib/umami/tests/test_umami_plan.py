@@ -90,6 +90,7 @@ def test_an_umami_may_be_anywhere(given: str, base: str) -> None:
         ("s3cret", {"base_url": "https://umami.example.com"}, "api_key"),
         (WEBSITE.replace("-", ""), {"base_url": "https://umami.example.com"}, "api_key"),
         (f"{{{WEBSITE}}}", {"base_url": "https://umami.example.com"}, "api_key"),
+        (f"{WEBSITE}0", {"base_url": "https://umami.example.com"}, "api_key"),
         (f"{WEBSITE}\n", {"base_url": "https://umami.example.com"}, "api_key"),
     ],
 )
@@ -107,6 +108,13 @@ def test_a_missing_address_tells_what_to_do() -> None:
     """There is no Umami that everybody uses."""
     with pytest.raises(ConfigurationError, match="UMAMI_BASE_URL"):
         Umami(WEBSITE)
+
+
+def test_a_websites_id_may_be_in_capitals() -> None:
+    """It is sent as it is given."""
+    backend = Umami(WEBSITE.upper(), base_url="https://umami.example.com")
+
+    assert payload_of(backend.plan(UserTraits("u1", name="Ada")))["website"] == WEBSITE.upper()
 
 
 def test_plain_http_can_be_allowed() -> None:
@@ -194,6 +202,7 @@ def test_an_empty_object_never_gets_as_far() -> None:
         (0, 0),
         (-7, -7),
         (999_999_999_999_999, 999_999_999_999_999),
+        (-999_999_999_999_999, -999_999_999_999_999),
         (9.99, 9.99),
         (0.0001, 0.0001),
         (1e14, 1e14),
