@@ -1,6 +1,5 @@
 """One value as Mixpanel's JSON has it, by its type."""
 
-import math
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -39,7 +38,7 @@ def _int(number: int, path: str, fitting: Fitting) -> int | str:
 def _decimal(number: Decimal, path: str, fitting: Fitting) -> float | str:
     """Return *number* as JSON's number if its digits stay the same, else as text."""
     real = float(number)
-    if math.isfinite(real) and Decimal(repr(real)) == number:
+    if Decimal(repr(real)) == number:
         fitting.adjust(path, "coerced", "decimal-as-number")
         return real
     fitting.adjust(path, "coerced", "decimal-as-text")

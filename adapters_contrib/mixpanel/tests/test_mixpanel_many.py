@@ -195,12 +195,12 @@ def test_a_plain_one_tells_of_one_user_only() -> None:
 
 def test_a_shortfall_is_looked_into() -> None:
     """Where Mixpanel counts fewer updates than were sent, one of them was lost."""
-    short = Reply(200, body=b'{"status": 1, "error": null, "num_good_events": 1}')
+    two = Reply(200, body=b'{"status": 1, "error": null, "num_good_events": 2}')
 
-    outcomes, requests = send(people(2), short)
+    outcomes, requests = send([user("u0", plan="pro", old=REMOVE), user("u1")], two, two, GOOD)
 
     assert outcomes == [Accepted("mixpanel")] * 2
-    assert [ids_in(request) for request in requests] == [["u0", "u1"], ["u0"], ["u1"]]
+    assert [ids_in(request) for request in requests] == [["u0", "u0", "u1"], ["u0", "u0"], ["u1"]]
 
 
 def test_if_one_half_is_unavailable_the_other_keeps_its_own_outcome() -> None:

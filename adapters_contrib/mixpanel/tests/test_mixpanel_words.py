@@ -219,6 +219,14 @@ def test_removals_of_more_than_a_megabyte_are_dropped() -> None:
     assert len(plan.adjustments) + len(updates_of(plan)[0]["$unset"]) == 1201
 
 
+def test_beside_a_long_id_there_may_be_room_for_nothing() -> None:
+    """All is dropped, and that is said."""
+    plan = LENIENT.plan(UserTraits("u" * (MB - 1000), traits={"t": "x" * 2000}))
+
+    assert plan.adjustments == (Adjustment("traits.t", "dropped", "update-size"),)
+    assert plan.violations == (Violation("traits", "nothing-left"),)
+
+
 @pytest.mark.parametrize("backend", [STRICT, LENIENT], ids=["reject", "adapt"])
 @pytest.mark.parametrize("value", ["v", REMOVE])
 def test_an_id_that_fills_an_update_is_refused(backend: Mixpanel, value: Any) -> None:
