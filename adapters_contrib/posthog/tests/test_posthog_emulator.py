@@ -73,13 +73,13 @@ def results(response: httpx.Response, *events: dict[str, Any]) -> list[Any]:
 
 def test_properties_are_merged_into_the_person(emulator: PostHogEmulator, post: Post) -> None:
     """Set, set once and unset, each for its user; objects are replaced as a whole."""
-    first = event("u1", {"plan": "free", "company": {"name": "Acme", "size": 3}, "old": 1})
+    first = event("u1", {"plan": "free", "company": {"name": "Acme", "size": 3}, "old": 1, "first": 1})
     second = event(
         "u1",
         properties={
             "$geoip_disable": True,
             "$set": {"plan": "pro", "company": {"size": 4}},
-            "$set_once": {"plan": "x", "a": 1},
+            "$set_once": {"first": 2, "a": 1},
             "$unset": ["old"],
         },
     )
@@ -89,7 +89,7 @@ def test_properties_are_merged_into_the_person(emulator: PostHogEmulator, post: 
 
     assert told == [{"result": "ok"}] * 3
     assert emulator.persons == {
-        "u1": Person(distinct_id="u1", properties={"plan": "pro", "company": {"size": 4}, "a": 1}),
+        "u1": Person(distinct_id="u1", properties={"plan": "pro", "company": {"size": 4}, "first": 1, "a": 1}),
         "u2": Person(distinct_id="u2", properties={"plan": "free"}),
     }
     assert emulator.applied == {"u1": 2, "u2": 1}
@@ -194,6 +194,7 @@ def test_the_longest_id_is_taken(emulator: PostHogEmulator, post: Post, distinct
         (EventFault(result="retry", details="not_persisted", distinct_ids={"u1"}), ["u2"], "1"),
         (EventFault(result="drop", details="rejected", distinct_ids={"u1"}), ["u2"], None),
         (EventFault(result="warning", details="person_processing_disabled", distinct_ids={"u1"}), ["u2"], None),
+        (EventFault(result="warning", details="another", distinct_ids={"u1"}), ["u2"], None),
         (EventFault(result="retry", details="not_persisted", times=2), [], "1"),
     ],
 )

@@ -14,9 +14,10 @@ LARGEST_SAFE = 2**53
 # PostgreSQL writes out numbers in full; what is larger is clamped.
 LARGEST = 1e307
 
-# What the GeoIP transformation finds out about whoever sends, unless the event has `$geoip_disable`; the persons are set
-# to be there (https://posthog.com/docs/cdp/geoip-enrichment). Policy: everybody sends from here.
-PLACE: Mapping[str, JsonValue] = {"$geoip_country_code": "IE", "$geoip_city_name": "Dublin"}
+# The place that a request comes from becomes the person's, unless the event has `$geoip_disable`
+# (https://posthog.com/docs/cdp/geoip-enrichment). Policy: everybody sends from here.
+PLACE: JsonObject = {"$geoip_country_code": "IE", "$geoip_city_name": "Dublin"}
+NO_PLACE: JsonObject = {}
 
 
 @attrs.frozen(kw_only=True)
@@ -52,7 +53,7 @@ class Persons:
         to_unset = [*unset] if isinstance(unset, dict | list) else []
 
         person = self.known.get(event.distinct_id) or Person(distinct_id=event.distinct_id)
-        place = {} if said.get("$geoip_disable") is True else PLACE
+        place = NO_PLACE if said.get("$geoip_disable") is True else PLACE
         merged = {**_kept_object(once), **person.properties, **place, **_kept_object(to_set)}
         properties = {name: value for name, value in merged.items() if name not in to_unset}
         self.known[event.distinct_id] = attrs.evolve(person, properties=properties)
