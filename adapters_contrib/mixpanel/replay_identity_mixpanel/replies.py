@@ -86,7 +86,7 @@ def read_verdict(reply: Reply) -> Verdict | None:
     status, valid = content.get("status"), content.get("num_good_events")
     if type(status) is not int or status not in _STATUSES:
         return None
-    # The count is not documented, but importers have been answered one (github.com/ak--47/mixpanel-import, 2026-11-29).
+    # The count is not documented, but an importer reads one (https://github.com/ak--47/mixpanel-import, 2026-11-29).
     return Verdict(status, content.get("error"), is_verbose=True, valid=valid if type(valid) is int else None)
 
 

@@ -14,8 +14,8 @@ from replay_identity.values import REMOVE, is_list, is_nested
 from .limits import MOST_PROPERTIES, PROPERTY_NAME, PROPERTY_VALUE, UPDATE
 from .values import dumps, word
 
-# Mixpanel shows these as the person's name, address and so on; an application may set them as traits
-# (https://docs.mixpanel.com/reference/profile-batch-update, read 2026-11-21). The others it computes, or they are ours.
+# Mixpanel shows these of a person, and they are for applications to set; the others are its own
+# (https://help.mixpanel.com/hc/en-us/articles/115004708186-Profile-Properties, read 2026-11-29).
 _OPEN: Final = frozenset({"$first_name", "$last_name", "$phone", "$avatar"})
 _NAME: Final = "$name"
 _EMAIL: Final = "$email"
@@ -52,7 +52,7 @@ def word_user(user: UserTraits, token: str, *, adapt: bool) -> Updates:
         for operation, members in (("$set", properties), ("$unset", removals))
         if (record := _record(envelope, operation, members, fitting)) is not None
     ]
-    if not records and fitting.adjustments:
+    if not records and fitting.adjustments and not fitting.violations:
         fitting.refuse("traits", "nothing-left")
     if fitting.violations:
         records.clear()

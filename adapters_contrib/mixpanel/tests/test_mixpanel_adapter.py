@@ -6,8 +6,8 @@ from replay_identity_mixpanel import Mixpanel
 
 from replay_identity import REMOVE, ConfigurationError, Rejected, Skipped, UserTraits, Violation
 from replay_identity.backend import Plan, SupportsMany, SupportsVerify
+from replay_identity.config import load_settings
 from replay_identity.exchange import Reply
-from replay_identity.plugins import load
 from replay_identity.testing import ScriptedTransport
 
 BACKEND = Mixpanel("token-1")
@@ -134,9 +134,13 @@ def test_mixpanel_takes_many_users_and_verifies_no_token() -> None:
     assert BACKEND.most_users.maximum == 2000
 
 
-def test_the_class_is_found_by_the_name_of_the_vendor() -> None:
-    """Through its entry point, as the configuration finds it."""
-    assert load("mixpanel") is Mixpanel
+def test_the_environment_is_enough() -> None:
+    """The class is found through its entry point, and the token and the region by the name of the vendor."""
+    environment = {"MIXPANEL_API_KEY": "token-1", "MIXPANEL_BASE_URL": "https://api-eu.mixpanel.com"}
+
+    settings = load_settings(environ=environment)
+
+    assert settings.backends == (Mixpanel("token-1", base_url="https://api-eu.mixpanel.com"),)
 
 
 def test_outcomes_carry_the_name_given() -> None:

@@ -195,6 +195,13 @@ def test_an_update_of_a_megabyte_is_sent() -> None:
     assert set_by(LENIENT.plan(over)).keys() == set("dcbz")
 
 
+def test_what_is_too_large_breaks_one_rule() -> None:
+    """Nothing was dropped, so that there is no talk of what would be left."""
+    user = UserTraits("u1", traits={**padded(MB + 1).traits, "day": date(2026, 11, 21)})
+
+    assert [violation.rule for violation in STRICT.plan(user).violations] == ["update-size"]
+
+
 def test_the_largest_properties_of_too_large_an_update_are_dropped() -> None:
     """As few as are enough, the name among them if it must be."""
     traits = {name: name * 1000 * size for name, size in zip("abcde", (200, 250, 251, 252, 10), strict=True)}
