@@ -10,6 +10,8 @@ from uuid import UUID
 from replay_identity.fitting import Fitting
 from replay_identity.values import Removal, iso8601
 
+from .names import rule_against
+
 # PostHog reads JSON with JavaScript, whose numbers are 64-bit floats, and keeps it in PostgreSQL, where it clamps what
 # is larger than this (github.com/PostHog/posthog, personhog_common::properties, read 2026-11-21).
 _LARGEST_INT: Final = 2**53 - 1
@@ -23,7 +25,7 @@ def word_value(value: object, path: str, fitting: Fitting) -> Any:  # noqa: ANN4
 
 def _text(value: str, path: str, fitting: Fitting) -> str | None:
     if "\0" in value:
-        # PostgreSQL cannot hold it, so PostHog would put U+FFFD there without a word.
+        # As in a name.
         fitting.drop(path, "nul-character")
         return None
     return value
@@ -77,8 +79,8 @@ def _object(values: dict[str, Any], path: str, fitting: Fitting) -> dict[str, An
     """Return what can be sent of a nested object; None if nothing can, unless it was empty in a list."""
     words: dict[str, Any] = {}
     for name, value in values.items():
-        if "\0" in name:
-            fitting.drop(f"{path}.{name}", "nul-character")
+        if (rule := rule_against(name)) is not None:
+            fitting.drop(f"{path}.{name}", rule)
         elif (word := word_value(value, f"{path}.{name}", fitting)) is not None:
             words[name] = word
     return words if words or not values else None

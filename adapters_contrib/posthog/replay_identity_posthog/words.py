@@ -9,6 +9,7 @@ from replay_identity import REMOVE, UserTraits
 from replay_identity.fitting import Fitting
 
 from .limits import EVENT
+from .names import rule_against_property
 from .values import word_value
 
 # Names to values as JSON has them, and to REMOVE where the property is to go.
@@ -25,7 +26,7 @@ def word_user(user: UserTraits, fitting: Fitting) -> Words:
     words = {name: word_value(text, name, fitting) for name, text in own.items()}
     for name, value in user.traits.items():
         path = f"traits.{name}"
-        if (rule := _broken_by(name)) is not None:
+        if (rule := rule_against_property(name)) is not None:
             fitting.drop(path, rule)
         elif name in own:
             # Said twice is no collision.
@@ -37,15 +38,6 @@ def word_user(user: UserTraits, fitting: Fitting) -> Words:
     fitting.adjustments[:] = dict.fromkeys(fitting.adjustments)
     fitting.violations[:] = dict.fromkeys(fitting.violations)
     return {name: word for name, word in words.items() if word is not None}
-
-
-def _broken_by(name: str) -> str | None:
-    """Return the rule that the *name* of a property breaks, or None."""
-    if not name:
-        return "empty-name"  # What PostHog makes of it is not documented.
-    if name.startswith("$"):
-        return "reserved-name"  # PostHog's own properties, which mean something to it.
-    return "nul-character" if "\0" in name else None
 
 
 def properties_of(words: Words) -> Mapping[str, Any]:

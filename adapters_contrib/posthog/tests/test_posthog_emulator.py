@@ -98,7 +98,12 @@ def test_properties_are_merged_into_the_person(emulator: PostHogEmulator, post: 
 
 def test_values_are_kept_as_javascript_and_postgresql_keep_them(emulator: PostHogEmulator, post: Post) -> None:
     """Large numbers lose digits or are clamped, and NUL becomes another character."""
-    post(event("u1", {"i": 2**53 + 1, "f": 1.7e308, "t": ["a\0"], "o": {"n\0": None}, "b": True, "z": 2**53}))
+    post(
+        event(
+            "u1",
+            {"i": 2**53 + 1, "f": 1.7e308, "t": ["a\0"], "o": {"n\0": None}, "b": True, "z": 2**53, "__proto__": 1},
+        )
+    )
 
     assert emulator.persons["u1"].properties == {
         "i": 2**53,

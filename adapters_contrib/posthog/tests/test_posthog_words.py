@@ -114,6 +114,8 @@ def test_nothing_is_removed_from_within_a_property() -> None:
         ({"$email": "x"}, "traits.$email", "reserved-name"),
         ({"$set": {"a": 1}}, "traits.$set", "reserved-name"),
         ({"$geoip_city_name": REMOVE}, "traits.$geoip_city_name", "reserved-name"),
+        ({"__proto__": "x"}, "traits.__proto__", "reserved-name"),
+        ({"a": {"__proto__": {"c": 1}}}, "traits.a.__proto__", "reserved-name"),
         ({"": 1}, "traits.", "empty-name"),
         ({"a\0": 1}, "traits.a\\u0000", "nul-character"),
         ({"a": "x\0"}, "traits.a", "nul-character"),

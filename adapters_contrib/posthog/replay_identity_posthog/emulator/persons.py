@@ -70,7 +70,8 @@ def _object(value: JsonValue) -> JsonObject:
 
 
 def _kept_object(values: JsonObject) -> JsonObject:
-    return {_kept_text(name): _kept(value) for name, value in values.items()}
+    # JavaScript loses what is put under that name.
+    return {_kept_text(name): _kept(value) for name, value in values.items() if name != "__proto__"}
 
 
 def _kept(value: JsonValue) -> JsonValue:
