@@ -67,7 +67,7 @@ def _read_discarded(backend: str, content: Mapping[str, object]) -> Failure | No
 
 
 def _read_unauthorized(backend: str, reply: Reply) -> Failure:
-    reason = reply.body[:200].decode(errors="replace").strip().removeprefix("Ingestion: ")
+    reason = reply.body.decode(errors="replace").strip().removeprefix("Ingestion: ")
     if reason == _BLOCKED_PROFILE:
         return Rejected(backend, code="HTTP 401", message=reason)
     if reason in _REASONS:

@@ -3,6 +3,7 @@ from typing import Any
 import httpx
 import pytest
 from replay_identity_openpanel.emulator import OpenPanelEmulator
+from replay_identity_openpanel.emulator.payload import is_email
 
 from replay_identity.emulator import Fault, RateLimit, running
 
@@ -115,6 +116,16 @@ def test_a_server_says_nothing_about_somebody_elses_device(client: httpx.Client,
     assert openpanel.profiles["u1"].properties == {**before, "plan": "pro"}
 
 
+def test_a_server_moves_a_profile_that_a_server_made(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """It is where the last of them was."""
+    identify(client, {"profileId": "u1"})
+    openpanel.geo["country"] = "US"
+
+    identify(client, {"profileId": "u1", "properties": {"plan": "pro"}})
+
+    assert openpanel.profiles["u1"].properties == {**SERVER, **STOCKHOLM, "country": "US", "plan": "pro"}
+
+
 LINUX = {"device": "desktop", "isServer": False, "os": "Linux", "browser": "Firefox", "browser_version": "145.0"}
 
 
@@ -165,6 +176,19 @@ def test_what_is_not_in_the_schema_is_a_bad_request(
     assert (reply.json()["status"], reply.json()["error"]) == (400, "Bad Request")
     assert field in reply.json()["message"]
     assert openpanel.profiles == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        *((text, True) for text in ("a@b.cd", "a.b'c@d-.e0.fg", "-+_@0.AA")),
+        *((text, False) for text in ("a@b", "a@b.c", "a@b.c0", "a@-b.cd", "a@b..cd", "a@b_c.de", "@b.cd", "a b@c.de")),
+        *((text, False) for text in (".a@b.cd", "a.@b.cd", "a..b@c.de", "a'@b.cd", "é@b.cd", "a@é.cd", "a@b.cd\n", "")),
+    ],
+)
+def test_an_address_is_read_as_zod_reads_it(text: str, expected: bool) -> None:  # noqa: FBT001  # The claim.
+    """Strictly."""
+    assert is_email(text) == expected
 
 
 def test_keys_that_the_schema_does_not_know_are_dropped(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
