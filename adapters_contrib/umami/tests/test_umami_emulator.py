@@ -125,6 +125,7 @@ def test_without_data_it_answers_as_if_it_had_stored_some(world: World, data: An
     """With a session, of which nothing is known."""
     assert "sessionId" in world.send(data=data).json()
     assert world.emulator.users == {}
+    assert world.emulator.applied == {}
     assert [request.applied for request in world.emulator.requests] == [False]
 
 
@@ -293,6 +294,13 @@ def test_a_batch_tells_of_each_by_index(world: World) -> None:
     assert [each["response"]["error"]["status"] for each in answer["details"]] == [400, 500]
     assert world.stored("u1") == {"plan": ("string", "pro")}
     assert world.stored("u2") == {"a": ("string", "ok")}
+
+
+def test_the_cache_of_a_batch_is_that_of_the_first_who_was_taken(world: World) -> None:
+    """Bots and failures have none."""
+    answer = world.batch(identify(userAgent="curl/8.5.0"), identify(id=7), identify(id="u1"), identify(id="u2"))
+
+    assert answer["cache"] == world.send(id="u1").json()["cache"] != world.send(id="u2").json()["cache"]
 
 
 def test_an_empty_batch_is_all_zeros(world: World) -> None:

@@ -122,6 +122,8 @@ def test_bots_are_counted_as_processed_but_not_believed() -> None:
         result(4, detail("0", 400)),
         result(4, detail(True, 400)),  # noqa: FBT003  # Which Python takes for 1.
         result(4, detail(0, 400), detail(0, 400)),
+        result(4, detail(0, 400), detail(0, 400), errors=1, processed=3),
+        result(4, detail(4, 400), errors=0, processed=4),
         result(4, "no"),
     ],
 )

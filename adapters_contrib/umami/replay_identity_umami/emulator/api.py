@@ -72,8 +72,9 @@ class Api:
             return {"beep": "boop"}
         if self.ignores_caller:
             raise refusal(403)
+        before = self.sessions.writes
         session_id = self.sessions.write(said, caller=user_agent)
-        if said.data:
+        if self.sessions.writes > before:
             self.applied.note(said.user_id or session_id, value)
         # Policy: the cache is a token that is not read, and a visit is not told from a session.
         return {"cache": f"cache-of-{session_id}", "sessionId": session_id, "visitId": session_id}
