@@ -1,13 +1,19 @@
 """The built-in adapters pass the suite that is there for everybody's."""
 
 import json
+from collections.abc import Sequence
+from datetime import date
 
+import attrs
 import orjson
 
-from replay_identity import Fullstory, LogRocket
-from replay_identity.emulator import FullstoryEmulator, Level, LogRocketEmulator
-from replay_identity.exchange import Reply, Request
+from replay_identity import Fullstory, LogRocket, Outcome, Rejected, UserTraits
+from replay_identity.backend import IdentityBackend, Plan
+from replay_identity.emulator import BatchRules, FullstoryEmulator, Level, LogRocketEmulator
+from replay_identity.exchange import Exchange, Pause, Reply, Request
 from replay_identity.fitting import OnViolation
+from replay_identity.limits import Limit, Limits, Unit
+from replay_identity.outcome import Violation
 from replay_identity.testing import BackendConformance
 
 
@@ -16,7 +22,7 @@ class TestLogRocket(BackendConformance):
 
     key = "acme:shop:canary-key"
 
-    def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> LogRocket:
+    def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> IdentityBackend:
         """Return the backend."""
         return LogRocket(self.key, base_url=base_url, on_violation=on_violation)
 
@@ -51,9 +57,62 @@ class TestFullstory(BackendConformance):
 
     def make_emulator(self) -> FullstoryEmulator:
         """Return one that knows the key."""
-        return FullstoryEmulator(api_keys={self.key: Level.ADMIN})
+        return FullstoryEmulator(api_keys={self.key: Level.ADMIN}, batch=BatchRules(job_polls=1))
 
     def held(self, emulator: FullstoryEmulator, user_id: str) -> object:
         """Return the user."""
         user = emulator.by_uid(user_id)
         return None if user is None else (user.uid, user.display_name, user.email, dict(user.properties))
+
+
+@attrs.frozen
+class Together:
+    """A LogRocket that takes several users, as if in one request, and can do nothing else."""
+
+    logrocket: LogRocket
+    name: str = "logrocket"
+
+    @property
+    def limits(self) -> Limits:
+        """Return LogRocket's."""
+        return self.logrocket.limits
+
+    @property
+    def most_users(self) -> Limit:
+        """Return how many."""
+        return Limit(maximum=100, unit=Unit.USERS, source="made up", read_on=date(2026, 11, 29), rule="users")
+
+    def plan(self, user: UserTraits, /) -> Plan:
+        """Return what LogRocket would be sent, but for somebody whom this one never takes."""
+        plan = self.logrocket.plan(user)
+        return Plan(self.name, None, (), (Violation("user_id", "no-e"),)) if _is_refused(user) else plan
+
+    def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
+        """Send the user after a moment."""
+        if _is_refused(user):
+            return Rejected(self.name, self.plan(user).violations)
+        yield Pause(0.0)
+        return (yield from self.logrocket.identify(user))
+
+    def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
+        """Send one after another."""
+        if not users:
+            return ()
+        first = yield from self.identify(users[0])
+        return (first, *(yield from self.identify_many(users[1:])))
+
+
+def _is_refused(user: UserTraits) -> bool:
+    return "e" in (user.user_id or "")
+
+
+class TestTogether(TestLogRocket):
+    """And so does a vendor who takes several users at once, and who has a rule that is no limit."""
+
+    def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> IdentityBackend:
+        """Return the backend."""
+        return Together(LogRocket(self.key, base_url=base_url, on_violation=on_violation))
+
+    def keeps_other_rules(self, user: UserTraits) -> bool:
+        """Tell so."""
+        return not _is_refused(user)

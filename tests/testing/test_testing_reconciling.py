@@ -49,6 +49,8 @@ def test_a_user_sent_to_both_is_reconciled(
     user: UserTraits,
 ) -> None:
     """Whatever the types of their traits are, and whatever else is there."""
+    fullstory_emulator.reset()
+    logrocket_emulator.reset()
     to_fullstory(user)
     to_logrocket(user)
 

@@ -49,7 +49,7 @@ class Author:
         pytest.skip(self._why_no_emulator())
 
     def held(self, emulator: Any, user_id: str) -> object:  # noqa: ANN401  # Each author's own.
-        """Return what the *emulator* holds of the user, comparable by ``==``, or None if it has none."""
+        """Return what the *emulator* holds of the user, to compare by ``==``; None if it has none or deletes them."""
         raise NotImplementedError
 
     def comparable(self, request: Request) -> Request:

@@ -71,7 +71,7 @@ class PlanCases(Author):
     def test_whatever_is_lost_is_on_record(self) -> None:
         """Every value that is not recorded as lost can be read from the request."""
 
-        @for_all(user_traits())
+        @for_all(user_traits() | users_within(self.limits))
         def law(user: UserTraits) -> None:
             for backend in self._both():
                 plan = backend.plan(user)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ...exchange import Lost, Reply
 from ...model import UserTraits
 from ...outcome import Accepted, Broken, Misconfigured, Outcome, Rejected, Unavailable, Unknown, explain
+from ...retry import RetryPolicy
 from ..replies import replies
 from ..scripted import ScriptedTransport
 from ..users import user_traits, users_within
@@ -25,6 +26,10 @@ _FAILURES: Final = (
     Reply(0, lost=Lost.NO_ANSWER),
     Reply(0, lost=Lost.TIMED_OUT),
 )
+
+
+def _cause(reply: Reply) -> str:
+    return reply.cause
 
 
 class ReplyCases(Author):
@@ -86,7 +91,9 @@ class ReplyCases(Author):
         assert outcome.retry_after == 7  # noqa: PLR2004  # As above.
 
     @pytest.mark.parametrize(
-        "reply", [Reply(502), Reply(504), *(Reply(0, lost=lost) for lost in (Lost.NO_ANSWER, Lost.TIMED_OUT))], ids=str
+        "reply",
+        [Reply(502), Reply(504), *(Reply(0, lost=lost) for lost in (Lost.NO_ANSWER, Lost.TIMED_OUT))],
+        ids=_cause,
     )
     def test_a_lost_answer_is_unknown(self, reply: Reply) -> None:
         """It may have been applied, and is worth another try."""
@@ -101,7 +108,13 @@ class ReplyCases(Author):
         transport.run(self.make_backend().identify(USER))
         assert len(transport.requests) == 1
 
-    @pytest.mark.parametrize("failure", _FAILURES, ids=str)
+    def test_retries_are_left_to_the_transport(self) -> None:
+        """Which knows the caller's patience, and keeps the vendor's."""
+        transport = ScriptedTransport(Reply(503), retry=RetryPolicy(attempts=1))
+        transport.run(self.make_backend().identify(USER))
+        assert len(transport.requests) == 1
+
+    @pytest.mark.parametrize("failure", _FAILURES, ids=_cause)
     def test_a_retry_sends_the_same_bytes(self, failure: Reply) -> None:
         """To the same address with the same headers, the idempotency key among them; then it is accepted."""
         backend = self.make_backend()

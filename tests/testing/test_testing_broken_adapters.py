@@ -1,0 +1,209 @@
+"""Every way in which an adapter can be broken is caught by the case that is there for it."""
+
+from typing import Final
+
+import attrs
+import pytest
+from pages import ROOT, blocks
+
+pytest_plugins = ["pytester"]
+
+PAGE: Final = ROOT / "docs" / "howto" / "add-a-vendor.md"
+FILES: Final = {block.argument: block.text for block in blocks(PAGE) if block.argument.endswith(".py")}
+ADAPTER: Final = FILES["replay_identity_acme/__init__.py"]
+SUITE: Final = FILES["tests/test_acme.py"]
+# As many examples as find each fault at every run.
+PROFILE: Final = """
+from hypothesis import settings
+
+settings.register_profile("broken", max_examples=300, derandomize=True, database=None)
+settings.load_profile("broken")
+"""
+
+
+@attrs.frozen
+class Fault:
+    """One way to break Acme's adapter, and the case that catches it."""
+
+    caught_by: str
+    right: str
+    wrong: str
+
+
+SEND: Final = "        reply = yield plan.request\n"
+POST: Final = "json.dumps(body).encode())"
+ACCEPTED: Final = 'if reply.is_success and content.get("ok") is True:'
+FAULTS: Final = {
+    "a limit that is one too high": Fault(
+        "test_whatever_is_over_a_limit_is_refused",
+        "user.user_id, USER_ID)",
+        "user.user_id, attrs.evolve(USER_ID, maximum=65))",
+    ),
+    "a limit that is one too low": Fault(
+        "test_what_is_exactly_on_a_limit_is_sent_whole",
+        "user.user_id, USER_ID)",
+        "user.user_id, attrs.evolve(USER_ID, maximum=63))",
+    ),
+    "bytes counted as characters": Fault(
+        "test_whatever_is_over_a_limit_is_refused",
+        "value, TRAIT_VALUE)",
+        "value, attrs.evolve(TRAIT_VALUE, unit=Unit.CHARACTERS))",
+    ),
+    "characters counted as bytes": Fault(
+        "test_what_is_exactly_on_a_limit_is_sent_whole",
+        "user.name, NAME)",
+        "user.name, attrs.evolve(NAME, unit=Unit.UTF8_BYTES))",
+    ),
+    "a cut of which nothing is recorded": Fault(
+        "test_what_is_over_a_limit_is_mended_on_record",
+        "return fitting.shorten(path, value, TRAIT_VALUE)",
+        "return TRAIT_VALUE.truncate(value)",
+    ),
+    "a cut that is one too long": Fault(
+        "test_what_is_over_a_limit_is_mended_on_record",
+        "return fitting.shorten(path, value, TRAIT_VALUE)",
+        "return value[: len(fitting.shorten(path, value, TRAIT_VALUE)) + 1]",
+    ),
+    "an id that is cut": Fault(
+        "test_whatever_is_over_a_limit_is_refused",
+        'fitting.require("user_id", user.user_id, USER_ID)',
+        "user = attrs.evolve(user, user_id=USER_ID.truncate(user.user_id))",
+    ),
+    "a trait that is forgotten": Fault(
+        "test_whatever_is_lost_is_on_record",
+        "for name, value in traits.items()",
+        "for name, value in list(traits.items())[:1]",
+    ),
+    "the end of a list that is forgotten": Fault(
+        "test_whatever_is_lost_is_on_record", "for item in value]", "for item in value[:1]]"
+    ),
+    "a number that is rounded": Fault(
+        "test_whatever_is_lost_is_on_record",
+        "        return value\n",
+        "        return round(value) if isinstance(value, float) else value\n",
+    ),
+    "a loss for a backend that was to refuse": Fault(
+        "test_refusing_loses_nothing", 'Fitting(adapt=self.on_violation == "adapt")', "Fitting(adapt=True)"
+    ),
+    "a list refused that could be sent": Fault(
+        "test_what_is_within_all_limits_is_never_refused",
+        "    if is_list(value):\n",
+        '    if is_list(value):\n        fitting.refuse(path, "no-lists")\n',
+    ),
+    "a removal that is forgotten": Fault(
+        "test_a_removal_is_sent_or_on_record",
+        "for name, value in traits.items()\n",
+        "for name, value in traits.items() if value is not REMOVE\n",
+    ),
+    "a removal sent as a word": Fault("test_a_removal_is_no_word", "return None  #", 'return "None"  #'),
+    "a plan that depends on the time": Fault(
+        "test_a_plan_is_pure_and_deterministic", POST, 'json.dumps({**body, "at": id(fitting)}).encode())'
+    ),
+    "a plan that changes the user": Fault(
+        "test_a_plan_is_pure_and_deterministic",
+        "    return body\n",
+        "    user.traits.clear()\n    return body\n",
+    ),
+    "something sent that the plan does not show": Fault(
+        "test_identify_sends_what_the_plan_shows", SEND, '        reply = yield self._post({"id": user.user_id})\n'
+    ),
+    "a user skipped who breaks a rule": Fault(
+        "test_identify_sends_what_the_plan_shows",
+        "return Rejected(self.name, plan.violations)",
+        'return Skipped(self.name, "it breaks a rule")',
+    ),
+    "a key in the repr": Fault(
+        "test_no_plan_shows_a_value_or_the_key",
+        "api_key: str = attrs.field(repr=False)",
+        "api_key: str = attrs.field()",
+    ),
+    "a value in the vendor's words": Fault(
+        "test_no_outcome_shows_a_value_or_the_key", "mask(words, user, self.api_key)", "words"
+    ),
+    "a reply that raises": Fault(
+        "test_every_reply_has_one_outcome", "reply.json_object() or {}", "json.loads(reply.body)"
+    ),
+    "an exchange that asks for ever": Fault(
+        "test_every_reply_has_one_outcome", SEND, f"{SEND}        while not reply.is_success:\n    {SEND}"
+    ),
+    "a success that nobody confirmed": Fault(
+        "test_a_success_of_somebody_else_is_not_believed", ACCEPTED, "if reply.is_success:"
+    ),
+    "a success that is not recognised": Fault(
+        "test_the_documented_success_is_accepted", ACCEPTED, 'if reply.is_success and content.get("status") == "ok":'
+    ),
+    "adjustments that are not told": Fault(
+        "test_the_documented_success_is_accepted", ", adjustments=plan.adjustments)", ")"
+    ),
+    "a wrong key taken for a bad user": Fault("test_a_key_that_is_refused_is_misconfigured", "hints=HINTS", "hints={}"),
+    "a redirection taken for a bad user": Fault(
+        "test_a_redirection_is_misconfigured",
+        ACCEPTED,
+        'if reply.status == 302:\n            return Rejected(self.name, code="302")\n        ' + ACCEPTED,
+    ),
+    "a bad user taken for an outage": Fault(
+        "test_a_refused_user_is_rejected",
+        ACCEPTED,
+        'if reply.status == 400:\n            return Unavailable(self.name, "400")\n        ' + ACCEPTED,
+    ),
+    "a wait that is forgotten": Fault(
+        "test_a_busy_vendor_is_unavailable",
+        ACCEPTED,
+        'if reply.status in {429, 503}:\n            return Unavailable(self.name, "busy")\n        ' + ACCEPTED,
+    ),
+    "a lost answer taken for none": Fault(
+        "test_a_lost_answer_is_unknown",
+        ACCEPTED,
+        'if reply.lost is not None or reply.status > 500:\n            return Unavailable(self.name, "lost")\n        '
+        + ACCEPTED,
+    ),
+    "a retry of what was refused": Fault(
+        "test_a_refusal_is_sent_once", POST, f"{POST[:-1]}, retry_on=lambda reply: not reply.is_success)"
+    ),
+    "no retry of what may be taken later": Fault(
+        "test_a_retry_sends_the_same_bytes", POST, f"{POST[:-1]}, retry_on=lambda reply: False)"
+    ),
+    "other bytes in a retry": Fault(
+        "test_retries_are_left_to_the_transport",
+        SEND,
+        f"{SEND}        if reply.is_retryable:\n            reply = yield self._post({{'id': user.user_id}})\n",
+    ),
+}
+
+
+@pytest.fixture
+def folder(pytester: pytest.Pytester) -> pytest.Pytester:
+    """Go to an empty folder that holds Acme's suite, where each run finds the same examples."""
+    pytester.makeconftest(PROFILE)
+    pytester.makepyfile(test_acme=SUITE)
+    return pytester
+
+
+def run(folder: pytest.Pytester, adapter: str, *options: str) -> pytest.RunResult:
+    """Run the suite against *adapter*."""
+    # Not as a package, so that no installed one is met.
+    folder.makepyfile(replay_identity_acme=adapter)
+    folder.syspathinsert()
+    return folder.runpytest_inprocess("-q", "-p", "no:randomly", "-p", "no:cacheprovider", *options)
+
+
+def test_the_adapter_is_not_broken(folder: pytest.Pytester) -> None:
+    """It passes every case before it is broken."""
+    result = run(folder, ADAPTER)
+
+    assert result.ret == 0
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_broken_adapter_is_caught(folder: pytest.Pytester, fault: Fault) -> None:
+    """By the case that is there for it, which fails and does not err."""
+    assert ADAPTER.count(fault.right) == 1
+    broken = ADAPTER.replace(fault.right, fault.wrong).replace(
+        "import Accepted, Outcome", "import Accepted, Unavailable, Outcome"
+    )
+
+    result = run(folder, broken, "-k", fault.caught_by)
+
+    outcomes = result.parseoutcomes()
+    assert outcomes.get("failed", 0) > 0, outcomes
+    assert "errors" not in outcomes

@@ -1,0 +1,255 @@
+"""What an adapter does wrong at its vendor, or with what only some can do, is caught by the case there for it."""
+
+from pathlib import Path
+from typing import Final
+
+import attrs
+import pytest
+
+pytest_plugins = ["pytester"]
+
+SUITE: Final = (Path(__file__).parent / "test_testing_conformance.py").read_text()
+
+
+@attrs.frozen
+class Fault:
+    """One way to break an adapter: methods of a subclass that takes its place."""
+
+    adapter: str
+    caught_by: str
+    methods: str
+
+
+HEAD: Final = """
+
+import itertools
+from replay_identity import Accepted, Unknown
+from replay_identity.backend import BatchItem, Comparison
+from replay_identity.limits import Limits
+
+NUMBERS = itertools.count()
+"""
+FAULTS: Final = {
+    "what the vendor refuses": Fault(
+        "LogRocket",
+        "test_the_emulator_takes_whatever_is_sent",
+        """
+def _put(self, operation, user_id, body):
+    return super()._put(operation, user_id, body[:-1] + b', "plan": 1}' if len(body) > 2 else body)
+""",
+    ),
+    "what is longer than the vendor takes": Fault(
+        "LogRocket",
+        "test_the_emulator_takes_what_is_on_a_limit",
+        """
+def _put(self, operation, user_id, body):
+    return super()._put(operation, user_id, body.replace(b'"t":"', b'"t":"x'))
+""",
+    ),
+    "another thing each time": Fault(
+        "LogRocket",
+        "test_sending_twice_changes_nothing",
+        """
+def _put(self, operation, user_id, body):
+    return super()._put(operation, user_id, body.replace(b'"name":"', b'"name":"%d' % next(NUMBERS)))
+""",
+    ),
+    "everybody under one id": Fault(
+        "LogRocket",
+        "test_one_user_is_not_another",
+        """
+def _put(self, operation, user_id, body):
+    return super()._put(operation, "u1", body)
+""",
+    ),
+    "a removal that is not sent": Fault(
+        "LogRocket",
+        "test_a_removal_removes",
+        """
+def _put(self, operation, user_id, body):
+    return super()._put(operation, user_id, body.replace(b'"plan":""', b'"old":""'))
+""",
+    ),
+    "an outage taken for a bad user": Fault(
+        "LogRocket",
+        "test_after_a_fault_the_vendor_holds_the_newest",
+        """
+def identify(self, user):
+    outcome = yield from super().identify(user)
+    return outcome if isinstance(outcome, Accepted) else Rejected(self.name)
+""",
+    ),
+    "a comparison that finds nothing": Fault(
+        "LogRocket",
+        "test_comparing_finds_the_difference",
+        """
+def compare(self, user):
+    yield from super().compare(user)
+    return Comparison(self.name)
+""",
+    ),
+    "an exclusion that is not understood": Fault(
+        "LogRocket",
+        "test_excluding_is_accepted",
+        """
+def exclude(self, *, user_id=None, email=None):
+    yield from super().exclude(user_id=user_id, email=email)
+    return Unknown(self.name, "what it said")
+""",
+    ),
+    "a user who is not found": Fault(
+        "Fullstory",
+        "test_reading_shows_what_was_sent",
+        """
+def get(self, user_id):
+    return (yield from super().get(f"{user_id} "))
+""",
+    ),
+    "a deletion of somebody else": Fault(
+        "Fullstory",
+        "test_deleting_deletes_one_user",
+        """
+def delete(self, user_id):
+    return (yield from super().delete("u2"))
+""",
+    ),
+    "a good key that is not believed": Fault(
+        "Fullstory",
+        "test_a_good_key_is_verified",
+        """
+def verify(self):
+    yield from super().verify()
+    return Unknown(self.name, "what it said")
+""",
+    ),
+    "a garbled answer that raises": Fault(
+        "Fullstory",
+        "test_every_reply_has_one_answer",
+        """
+def poll_job(self, job_id):
+    reply = yield next(super().poll_job(job_id))
+    return json.loads(reply.body)["job"]
+""",
+    ),
+    "a batch that holds less": Fault(
+        "Fullstory",
+        "test_a_batch_holds_what_a_plan_sends",
+        """
+def batch_item(self, user):
+    item = super().batch_item(user)
+    return BatchItem(self.name, None, item.adjustments, item.violations)
+""",
+    ),
+    "a batch of which nothing is heard": Fault(
+        "Fullstory",
+        "test_a_batch_arrives_as_each_alone_would",
+        """
+def collect_job(self, job_id, members):
+    yield from super().collect_job(job_id, members)
+    return tuple(Unknown(self.name, "what it said") for _ in members)
+""",
+    ),
+    "a user of many who is forgotten": Fault(
+        "Together",
+        "test_of_many_users_each_has_an_outcome",
+        """
+def identify_many(self, users):
+    return (yield from Together.identify_many(self, users[:1]))
+""",
+    ),
+    "users who share one outcome": Fault(
+        "Together",
+        "test_many_users_arrive_as_each_alone_would",
+        """
+def identify_many(self, users):
+    outcome = yield from self.identify(users[0])
+    return (outcome,) * len(users)
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_broken_adapter_is_caught(pytester: pytest.Pytester, fault: Fault) -> None:
+    """By the case that is there for it, which fails and does not err."""
+    methods = fault.methods.replace("\n", "\n    ")
+    broken = f"class Broken({fault.adapter}):{methods}\n\n{fault.adapter} = Broken\n"
+    pytester.makeconftest("")
+    pytester.makepyfile(test_broken=SUITE + HEAD + broken)
+
+    result = pytester.runpytest_inprocess(
+        *("-q", "-p", "no:randomly", "-p", "no:cacheprovider"),
+        *("-k", f"Test{fault.adapter} and {fault.caught_by}"),
+    )
+
+    outcomes = result.parseoutcomes()
+    assert outcomes.get("failed", 0) > 0, outcomes
+    assert "errors" not in outcomes
+
+
+@pytest.mark.parametrize(
+    ("told", "complaint"),
+    [
+        (
+            'not_applicable = {"test_nothing": "why"}',
+            "*not_applicable names test_nothing, which is no case of the suite",
+        ),
+        ('not_applicable = {"key": "why"}', "*not_applicable names key, which is no case of the suite"),
+        (
+            'not_applicable = {"test_a_removal_removes": " "}',
+            "*not_applicable gives no reason for test_a_removal_removes",
+        ),
+    ],
+)
+def test_a_case_is_skipped_with_a_reason_or_not_at_all(pytester: pytest.Pytester, told: str, complaint: str) -> None:
+    """And only if there is such a case."""
+    pytester.makepyfile(
+        f"from replay_identity.testing import BackendConformance\n\nclass TestIt(BackendConformance):\n    {told}"
+    )
+
+    result = pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([complaint])
+
+
+def test_a_reason_is_shown(pytester: pytest.Pytester) -> None:
+    """And the case is not run."""
+    case = "test_a_busy_vendor_is_unavailable"
+    pytester.makepyfile(
+        "from replay_identity.testing import BackendConformance\n\nclass TestIt(BackendConformance):\n"
+        f"    not_applicable = {{'{case}': 'it is never busy'}}"
+    )
+
+    result = pytester.runpytest_inprocess("-q", "-rs", "-p", "no:cacheprovider", "-k", case)
+
+    assert "it is never busy" in result.stdout.str()
+    assert result.parseoutcomes().keys() <= {"skipped", "deselected"}
+
+
+@pytest.mark.parametrize(
+    ("methods", "case", "told"),
+    [
+        ("", "test_a_redirection_is_misconfigured", "*NotImplementedError*"),
+        ("", "test_one_user_is_not_another", "*give make_emulator, or without_emulator with a reason*"),
+        (
+            "def make_backend(self, **settings): return LogRocket(self.key, **settings)",
+            "test_the_documented",
+            "*NotImpl*",
+        ),
+        (
+            "make_backend, make_emulator = TestLogRocket.make_backend, TestLogRocket.make_emulator",
+            "test_one_user_is_not_another",
+            "*NotImplementedError*",
+        ),
+    ],
+)
+def test_what_must_be_told_is_asked_for(pytester: pytest.Pytester, methods: str, case: str, told: str) -> None:
+    """Whoever has no emulator says why; otherwise half of the suite would be skipped unseen."""
+    head = "\n\nclass TestIt(BackendConformance):\n    key = 'acme:shop:canary-key'\n"
+    pytester.makepyfile(SUITE + head + f"    {methods}\n")
+
+    result = pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider", "-k", f"TestIt and {case}")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([told])
