@@ -13,8 +13,9 @@ from .structuring import structure
 
 # What may stand in the environment, where keys are at home.
 _FROM_ENVIRONMENT: Final = ("api_key", "base_url")
-# Keys that are good for planning and for nothing else.
-PLACEHOLDERS: Final[Mapping[str, str]] = {"fullstory": "na1.offline", "logrocket": "offline:offline:offline"}
+# The vendors who are planned for where nothing is set.
+BUILT_IN: Final = ("fullstory", "logrocket")
+# A key that is good for planning and for nothing else, unless the backend's class names another one.
 _PLACEHOLDER: Final = "offline"
 
 
@@ -56,18 +57,19 @@ class Section:
         parameters = {field.alias for field in attrs.fields(cls) if field.init}
         settings = {**({"name": self.name} if "name" in parameters else {}), **self.settings}
         if "api_key" in parameters and "api_key" not in settings:
-            settings["api_key"] = self._placeholder(offline=offline)
+            settings["api_key"] = self._placeholder(cls, offline=offline)
         try:
             backend: IdentityBackend = structure(settings, cast("type[Any]", cls), self.source)
         except ConfigurationError as error:
             raise self._located(error) from None
         return backend
 
-    def _placeholder(self, *, offline: bool) -> str:
+    def _placeholder(self, cls: type, *, offline: bool) -> str:
         if not offline:
             hint = f"or {self.source}.api_key"
             raise ConfigurationError(variable(self.name, "api_key"), "is not set", hint)
-        return PLACEHOLDERS.get(self.vendor, _PLACEHOLDER)
+        placeholder: str = getattr(cls, "PLACEHOLDER_KEY", _PLACEHOLDER)
+        return placeholder
 
     def _located(self, error: ConfigurationError) -> ConfigurationError:
         """Name the variable where a wrong value does not come from the file."""
@@ -103,7 +105,7 @@ def section_from_file(name: str, table: Mapping[str, Any], source: str, environ:
 def sections_from_environment(source: str, environ: Mapping[str, str], *, offline: bool) -> list[Section]:
     """Return a section for each vendor whose key is set; when *offline*, for the built-in ones in any case."""
     wanted = [
-        name for name in plugins.names() if environ.get(variable(name, "api_key")) or (offline and name in PLACEHOLDERS)
+        name for name in plugins.names() if environ.get(variable(name, "api_key")) or (offline and name in BUILT_IN)
     ]
     return [section_from_file(name, {}, source, environ) for name in wanted]
 

@@ -1,7 +1,7 @@
 """Fullstory's Users API v2: one user at a time, and many at once."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlencode
 
 import attrs
@@ -76,6 +76,9 @@ class Fullstory:
     Raises:
         ConfigurationError: The key or the address cannot be used.
     """
+
+    # For planning without a key.
+    PLACEHOLDER_KEY: ClassVar[str] = "na1.offline"
 
     api_key: str = attrs.field(repr=False, converter=_checked_key)
     base_url: str | None = attrs.field(default=None, kw_only=True)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import ClassVar, Final
 from urllib.parse import quote
 
 import attrs
@@ -79,6 +79,9 @@ class LogRocket:
     Raises:
         ConfigurationError: The key or the address cannot be used, or org and app are not known.
     """
+
+    # For planning without a key.
+    PLACEHOLDER_KEY: ClassVar[str] = "offline:offline:offline"
 
     api_key: str = attrs.field(repr=False, converter=_checked_key)
     org: str | None = attrs.field(default=None, kw_only=True)

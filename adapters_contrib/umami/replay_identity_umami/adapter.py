@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import attrs
 import orjson
@@ -59,6 +59,9 @@ class Umami:
     Raises:
         ConfigurationError: The website's id or the address is missing or cannot be used.
     """
+
+    # For planning without a website.
+    PLACEHOLDER_KEY: ClassVar[str] = "00000000-0000-0000-0000-000000000000"
 
     api_key: str = attrs.field(repr=False, converter=_checked_website)
     base_url: str | None = attrs.field(default=None, kw_only=True)
