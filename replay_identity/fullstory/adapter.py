@@ -177,7 +177,9 @@ class Fullstory:
         page = yield from self.list_page(UserFilter(uid=checked_id(user_id)))
         if not isinstance(page, Page):
             return page
-        return next((user for user in page.users if user.user_id == user_id), None)
+        found = [user for user in page.users if user.user_id == user_id]
+        # Whoever was deleted and came back is shown twice, as long as the deletion takes.
+        return min(found, key=lambda user: user.being_deleted, default=None)
 
     def get_by_id(self, vendor_id: str, /) -> Exchange[StoredUser | Failure | None]:
         """Return the user of that Fullstory id, or None; needs an Architect or Admin key."""

@@ -22,6 +22,7 @@ from replay_identity import (
     Violation,
 )
 from replay_identity.backend import (
+    Comparison,
     Credentials,
     Page,
     StoredUser,
@@ -422,6 +423,19 @@ def test_a_user_is_got_by_uid_through_the_list() -> None:
 
     assert user == STORED
     assert asked(requests[0]) == ("GET", "/v2/users?uid=u1&include_schema=true")
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_who_came_back_after_a_deletion_is_got_and_not_who_is_being_deleted(*, is_first: bool) -> None:
+    """A deletion takes a while, in which both are shown under one uid; whoever reads means the living one."""
+    deleted = {**SHOWN, "id": "8", "is_being_deleted": True}
+    results = [deleted, SHOWN] if is_first else [SHOWN, deleted]
+    shown = Reply(200, body=orjson.dumps({"results": results, "total_records": "2"}))
+
+    assert run(BACKEND.get("u1"), shown)[0] == STORED
+    assert run(BACKEND.compare(UserTraits("u1", name="Bob")), shown)[0] == Comparison(
+        "fullstory", differing=("name",), extra=("email", "traits.days", "traits.plan")
+    )
 
 
 def test_a_failure_to_get_is_told() -> None:
