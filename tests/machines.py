@@ -1,29 +1,36 @@
 """What the stateful tests of the adapters against their emulators share."""
 
-from collections.abc import Callable
-from typing import Final
+import contextlib
+from collections.abc import Callable, Generator, Mapping
+from typing import Final, Generic, TypeVar
 
 import attrs
 from hypothesis import settings
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
-from replay_identity.emulator import Fault
+from replay_identity.emulator import Emulator, Fault, running
+from replay_identity.exchange import Exchange, T
 from replay_identity.retry import RetryBudget, RetryPolicy
 from replay_identity.transport import Attempts, Transport
 
-# Nothing, or what is worth another try: the vendor did not act, or it did and its answer was lost, once or thrice.
-MISHAPS: Final = (
-    None,
-    None,
-    None,
-    Fault(drop="after"),
-    Fault(drop="after", times=3),
-    Fault(drop="before"),
-    Fault(status=429, headers={"retry-after": "1"}),
-    Fault(status=500),
-    Fault(status=502),
-    Fault(status=503, times=2),
-)
+# What is worth another try: the vendor did not act, or it did and its answer was lost.
+MISHAPS: Final[Mapping[str, Fault]] = {
+    "answer lost": Fault(drop="after"),
+    "answer lost thrice": Fault(drop="after", times=3),
+    "request lost": Fault(drop="before"),
+    "too many": Fault(status=429, headers={"retry-after": "1"}),
+    "500": Fault(status=500),
+    "502": Fault(status=502),
+    "503 twice": Fault(status=503, times=2),
+}
+
+AnEmulator = TypeVar("AnEmulator", bound=Emulator)
+
+
+def mishaps() -> st.SearchStrategy[str | None]:
+    """Return what goes wrong on the way, mostly nothing."""
+    return st.none() | st.sampled_from(sorted(MISHAPS))
 
 
 @attrs.define
@@ -37,10 +44,34 @@ class Clock:
         return self.now
 
 
-def stubborn_transport() -> Transport:
-    """Return a transport that tries until it is answered, and never waits."""
+@attrs.frozen
+class World(Generic[AnEmulator]):
+    """One vendor for all examples, and a way to ask it that tries until it is answered, and never waits."""
+
+    emulator: AnEmulator
+    clock: Clock
+    url: str
+    _transport: Transport
+
+    def ask(self, exchange: Exchange[T], mishap: str | None = None) -> T:
+        """Run an exchange, a second after the one before, while something goes wrong on the way."""
+        self.clock.now += 1
+        if mishap is not None:
+            self.emulator.faults.add(MISHAPS[mishap])
+        try:
+            return self._transport.run(exchange)
+        finally:
+            self.emulator.faults.clear()
+
+
+@contextlib.contextmanager
+def serving(make: Callable[[Clock], AnEmulator]) -> Generator[World[AnEmulator], None, None]:
+    """Serve the vendor that *make* makes with a clock."""
+    clock = Clock()
+    emulator = make(clock)
     attempts = Attempts(RetryPolicy(attempts=1000), budget=RetryBudget(size=1e9), jitter=lambda: 0.0)
-    return Transport(attempts=attempts, sleep=lambda _: None)
+    with running(emulator) as server, Transport(attempts=attempts, sleep=lambda _: None) as transport:
+        yield World(emulator, clock, server.url, transport)
 
 
 def run_machine(make: Callable[[], RuleBasedStateMachine]) -> None:

@@ -10,15 +10,13 @@ import attrs
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from machines import MISHAPS, Clock, run_machine, stubborn_transport
+from machines import World, mishaps, run_machine, serving
 
 from replay_identity import REMOVE, Accepted, LogRocket, Rejected, Skipped, UserTraits
 from replay_identity.backend import Comparison
-from replay_identity.emulator import Fault, LogRocketEmulator, running
-from replay_identity.exchange import Exchange, T
+from replay_identity.emulator import LogRocketEmulator
 from replay_identity.outcome import Outcome, lossy
 from replay_identity.testing import long_texts, texts
-from replay_identity.transport import Transport
 
 Texts = Mapping[str, str]
 
@@ -99,20 +97,6 @@ ADDRESSES: Final = ["ada@example.com", "grace@example.com"]
 
 
 @attrs.frozen
-class World:
-    """One LogRocket for all examples, and a way to ask it."""
-
-    emulator: LogRocketEmulator
-    clock: Clock
-    transport: Transport
-    url: str
-
-    def backend(self, *, adapt: bool) -> LogRocket:
-        """Return an adapter that mends what breaks a limit, or refuses it."""
-        return LogRocket("acme:shop:emulator", base_url=self.url, on_violation="adapt" if adapt else "reject")
-
-
-@attrs.frozen
 class Said:
     """A user, and what LogRocket should make of what is said of them.
 
@@ -174,27 +158,23 @@ PEOPLE: Final = st.one_of(
 class LogRocketMachine(RuleBasedStateMachine):
     """Calls of the adapter, each done to the model as well."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World[LogRocketEmulator]) -> None:
         super().__init__()
         self.world = world
         self.model = Model()
         world.emulator.reset()
 
-    def ask(self, exchange: Exchange[T], mishap: Fault | None) -> T:
-        """Run an exchange, a second after the one before, while something goes wrong on the way."""
-        self.world.clock.now += 1
-        if mishap is not None:
-            self.world.emulator.faults.add(mishap)
-        try:
-            return self.world.transport.run(exchange)
-        finally:
-            self.world.emulator.faults.clear()
+    def backend(self, *, adapt: bool = False) -> LogRocket:
+        """Return an adapter that mends what breaks a limit, or refuses it."""
+        return LogRocket(
+            self.world.emulator.api_key, base_url=self.world.url, on_violation="adapt" if adapt else "reject"
+        )
 
-    @rule(said=anything_said(), adapt=st.booleans(), mishap=st.sampled_from(MISHAPS))
-    def identify(self, said: Said, *, adapt: bool, mishap: Fault | None) -> None:
+    @rule(said=anything_said(), adapt=st.booleans(), mishap=mishaps())
+    def identify(self, said: Said, *, adapt: bool, mishap: str | None) -> None:
         """Say something of somebody."""
         asked = len(self.world.emulator.requests)
-        outcome = self.ask(self.world.backend(adapt=adapt).identify(said.user), mishap)
+        outcome = self.world.ask(self.backend(adapt=adapt).identify(said.user), mishap)
 
         if said.user.user_id in NO_IDS or (said.long and not adapt):
             assert isinstance(outcome, Rejected)
@@ -220,8 +200,8 @@ class LogRocketMachine(RuleBasedStateMachine):
         assert outcome.verified == all(held["own"].get(name, "") == text for name, text in said.own.items())
 
     @precondition(lambda self: self.held_traits())
-    @rule(data=st.data(), value=st.sampled_from([*WRITTEN, *REMOVALS]), mishap=st.sampled_from(MISHAPS))
-    def retype_or_remove(self, data: st.DataObject, value: tuple[Any, str], mishap: Fault | None) -> None:
+    @rule(data=st.data(), value=st.sampled_from([*WRITTEN, *REMOVALS]), mishap=mishaps())
+    def retype_or_remove(self, data: st.DataObject, value: tuple[Any, str], mishap: str | None) -> None:
         """Say a trait that somebody has as another type, all of which are texts to LogRocket, or remove it."""
         user_id, name = data.draw(st.sampled_from(self.held_traits()))
         self.identify(say(user_id, {}, {name: value}), adapt=False, mishap=mishap)
@@ -233,10 +213,10 @@ class LogRocketMachine(RuleBasedStateMachine):
         return [(user_id, name) for user_id, user in self.model.users.items() for name in user["traits"]]
 
     @precondition(lambda self: self.model.users)
-    @rule(said=anything_said(), adapt=st.booleans(), mishap=st.sampled_from(MISHAPS))
-    def compare(self, said: Said, *, adapt: bool, mishap: Fault | None) -> None:
+    @rule(said=anything_said(), adapt=st.booleans(), mishap=mishaps())
+    def compare(self, said: Said, *, adapt: bool, mishap: str | None) -> None:
         """Ask how what LogRocket holds of somebody differs; it creates whoever is unknown, and says no more."""
-        found = self.ask(self.world.backend(adapt=adapt).compare(said.user), mishap)
+        found = self.world.ask(self.backend(adapt=adapt).compare(said.user), mishap)
 
         if said.user.user_id in NO_IDS or (said.long and not adapt):
             assert isinstance(found, Rejected)
@@ -252,11 +232,11 @@ class LogRocketMachine(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.model.users)
-    @rule(person=PEOPLE, excluded=st.booleans(), mishap=st.sampled_from(MISHAPS))
-    def exclude_or_include(self, person: tuple[str, str], *, excluded: bool, mishap: Fault | None) -> None:
+    @rule(person=PEOPLE, excluded=st.booleans(), mishap=mishaps())
+    def exclude_or_include(self, person: tuple[str, str], *, excluded: bool, mishap: str | None) -> None:
         """Have somebody never recorded, or recorded again; their traits stay."""
-        backend, named = self.world.backend(adapt=False), dict([person])
-        outcome = self.ask(backend.exclude(**named) if excluded else backend.include(**named), mishap)
+        backend, named = self.backend(), dict([person])
+        outcome = self.world.ask(backend.exclude(**named) if excluded else backend.include(**named), mishap)
         if excluded:
             self.model.excluded.add(person)
         else:
@@ -282,14 +262,12 @@ class LogRocketMachine(RuleBasedStateMachine):
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
+def world() -> Iterator[World[LogRocketEmulator]]:
     """Serve one LogRocket."""
-    clock = Clock()
-    emulator = LogRocketEmulator(clock=clock)
-    with running(emulator) as server, stubborn_transport() as transport:
-        yield World(emulator, clock, transport, server.url)
+    with serving(lambda clock: LogRocketEmulator(clock=clock)) as world:
+        yield world
 
 
-def test_logrocket_does_as_documented_whatever_is_called(world: World) -> None:
+def test_logrocket_does_as_documented_whatever_is_called(world: World[LogRocketEmulator]) -> None:
     """In any order of calls, with answers lost on the way, it holds what the model holds."""
     run_machine(lambda: LogRocketMachine(world))
