@@ -1,6 +1,8 @@
 """What a service, or whoever answers in its place, may do to us."""
 
+import json
 import socket
+import ssl
 
 import httpx
 import pytest
@@ -43,6 +45,9 @@ def listing(seats: FullstorySeats) -> Failure:
 
 HTML = httpx.Response(200, html="<html>Log in</html>")
 
+UNTRUSTED = httpx.ConnectError("untrusted")
+UNTRUSTED.__cause__ = ssl.SSLCertVerificationError()
+
 FAULTS: list[tuple[Answer, type[Outcome], type[Outcome]]] = [
     (error(401), Misconfigured, Misconfigured),
     (httpx.Response(401), Misconfigured, Misconfigured),
@@ -62,15 +67,6 @@ FAULTS: list[tuple[Answer, type[Outcome], type[Outcome]]] = [
     (HTML, Unknown, Unavailable),
     (httpx.Response(201, html="<html>"), Unknown, Unavailable),
     (scim(201, {"ok": True}), Unknown, Unavailable),
-    (
-        httpx.Response(
-            201,
-            content=f'{{"schemas": ["{USER_SCHEMA}"], "id": "1", "userName": "\\ud800"}}'.encode(),
-            headers={"content-type": "application/scim+json"},
-        ),
-        Unknown,
-        Unavailable,
-    ),
     (scim(201, user(vendor_id="")), Unknown, Unavailable),
     (scim(201, {"schemas": [USER_SCHEMA], "id": "1"}), Unknown, Unavailable),
     (scim(201, ["no", "object"]), Unknown, Unavailable),
@@ -172,6 +168,10 @@ def test_what_was_read_before_a_fault_is_yielded_before_the_error() -> None:
         pytest.param([page(user(), total=3), page(total=3)], id="an empty page before the end"),
         pytest.param([page(total=3)], id="nothing of what is promised"),
         pytest.param([scim(200, {"schemas": [LIST_SCHEMA], "Resources": [user()]})], id="no total"),
+        pytest.param(
+            [scim(200, {"schemas": [LIST_SCHEMA], "Resources": [user()], "nextCursor": "a"})], id="cursors alone"
+        ),
+        pytest.param([page(user(""), total=1)], id="an empty user name"),
         pytest.param([page(user("a", "1"), user("b", ""), total=2)], id="a seat without an id"),
         pytest.param([page({"schemas": [USER_SCHEMA], "id": "1"}, total=1)], id="a seat without a user name"),
     ],
@@ -205,6 +205,18 @@ def test_a_service_that_knows_no_filter_cannot_have_the_wrong_colleague_deactiva
     assert isinstance(seats.deactivate(user_name="ada"), Accepted)
 
     assert asked[-1] == "PUT /scim/v2/Users/2"
+
+
+def test_text_that_is_no_unicode_is_refused_where_it_is_read() -> None:
+    """A lone surrogate in what we only keep could not be put back."""
+    body = json.dumps(user(nickName="\ud800")).encode()
+    held = httpx.Response(200, content=body, headers={"content-type": "application/scim+json"})
+    asked: list[str] = []
+
+    outcome = seats_answered(held, asked=asked).deactivate("canary-id")
+
+    assert outcome == Unavailable("fullstory-seats", "HTTP 200 with a body that is not the documented one")
+    assert asked == ["GET /scim/v2/Users/canary-id"]
 
 
 def test_a_seat_is_active_unless_the_service_says_otherwise() -> None:
@@ -242,7 +254,13 @@ def test_a_service_that_does_not_describe_itself_is_put_to(description: httpx.Re
 
 @pytest.mark.parametrize(
     ("answer", "kind"),
-    [(error(401), Misconfigured), (httpx.Response(503), Unavailable), (httpx.ReadTimeout("slow"), Unavailable)],
+    [
+        (error(401), Misconfigured),
+        (error(403), Misconfigured),
+        (httpx.Response(503), Unavailable),
+        (httpx.ReadTimeout("slow"), Unavailable),
+        (UNTRUSTED, Misconfigured),
+    ],
 )
 def test_nothing_is_written_while_the_description_cannot_be_had(answer: Answer, kind: type[Outcome]) -> None:
     """That a service is down says nothing about what it takes."""

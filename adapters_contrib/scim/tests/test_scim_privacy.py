@@ -15,7 +15,7 @@ from replay_identity import InvalidTraitsError
 from .answers import ERROR_SCHEMA, TOKEN, Answer, page, scim, seats_answered, user
 
 CANARY = Seat("canary-name", given_name="Canarygiven", family_name="Canaryfamily", email="canary-mail@example.com")
-CANARIES = (CANARY.user_name, "Canarygiven", "Canaryfamily", "canary-mail", "canary-id", "canary-group", TOKEN)
+CANARIES = (CANARY.user_name, "Canarygiven", "Canaryfamily", "canary-mail", "canary/id", "canary-group", TOKEN)
 HELD = user(given_name="Canaryheld", roles=[{"value": "canary-role"}])
 
 
@@ -29,7 +29,7 @@ def echo(request: httpx.Request) -> httpx.Response:
             "schemas": [ERROR_SCHEMA],
             "status": "400",
             "detail": f"{' '.join(held)} {body} {json.dumps(body)}",
-            "scimType": request.url.path.rpartition("/")[2],
+            "scimType": request.url.path.removeprefix("/scim/v2/Users/"),
         },
     )
 

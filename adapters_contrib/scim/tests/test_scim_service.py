@@ -16,6 +16,7 @@ from replay_identity.outcome import Accepted, Misconfigured, Rejected, Unavailab
 
 ADA = Seat("ada@example.com", given_name="Ada", family_name="Lovelace", email="ada@example.com")
 BOB = Seat("bob@example.com", given_name="Bob")
+GROUP_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:Group"
 USER_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:User"
 HEADERS = {"authorization": "Bearer scim-token-of-the-tests", "content-type": "application/scim+json"}
 
@@ -66,6 +67,29 @@ def test_groups_and_their_members(seats: FullstorySeats) -> None:
     assert seats.replace(renamed) == Accepted("fullstory-seats", admins, verified=True)
 
     assert list(seats.groups()) == [renamed]
+
+
+def test_a_member_who_stays_in_a_group_keeps_their_entry(service: Any) -> None:
+    """What the identity provider wrote beside the id is not for us to lose."""
+    with service.seats() as seats:
+        ada, bob = created(seats, ADA), created(seats, BOB)
+        entry = {"value": ada, "display": "Ada", "type": "User"}
+        group = {"schemas": [GROUP_SCHEMA], "displayName": "Admins", "members": [entry]}
+        held = httpx.post(f"{service.url}/Groups", json=group, headers=HEADERS).json()
+
+        seats.replace(Group("Admins", members=[bob, ada], vendor_id=held["id"]))
+
+    members = httpx.get(f"{service.url}/Groups/{held['id']}", headers=HEADERS).json()["members"]
+    assert members == [{"value": bob}, entry]
+
+
+def test_the_only_address_of_a_new_seat_is_its_primary_one(service: Any) -> None:
+    """A service may take no notice of any other."""
+    with service.seats() as seats:
+        vendor_id = created(seats, ADA)
+
+    held = httpx.get(f"{service.url}/Users/{vendor_id}", headers=HEADERS).json()
+    assert held["emails"] == [{"value": "ada@example.com", "primary": True}]
 
 
 def test_a_seat_is_replaced_by_its_user_name_and_keeps_what_is_not_said(seats: FullstorySeats) -> None:
@@ -217,6 +241,14 @@ def test_any_text_is_created_found_by_its_name_and_deactivated(
 
     assert (found.user_name, found.given_name) == (seat.user_name, given_name)
     assert isinstance(seats.deactivate(user_name=seat.user_name), Accepted)
+
+
+def test_a_user_name_of_characters_that_address_lines_use_is_found(seats: FullstorySeats) -> None:
+    """They are percent-encoded in the query, and so is the percent sign."""
+    seat = Seat('"\\a+b&count=0#c%26d?e/f;g@example.com')
+    vendor_id = created(seats, seat)
+
+    assert list(seats.users(user_name=seat.user_name)) == [attrs.evolve(seat, vendor_id=vendor_id)]
 
 
 def test_nobody_of_that_name_is_deactivated_or_replaced(seats: FullstorySeats) -> None:
