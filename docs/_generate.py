@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+from _features import Column, columns, feature_rows, limit_rows
 from typer.main import get_command
 
 from replay_identity import REMOVE, Accepted, Fullstory, LogRocket, Outcome, Rejected, UserTraits
@@ -177,11 +178,28 @@ def _spelling(parameter: Any) -> str:  # noqa: ANN401  # Typer's own, which it k
     return option if default in (None, False) else f"{option} {default}"
 
 
+def features_table() -> str:
+    """Return what each backend can do, by asking it."""
+    return _matrix("can", feature_rows)
+
+
+def all_limits_table() -> str:
+    """Return every backend's limits side by side."""
+    return _matrix("at most", limit_rows)
+
+
+def _matrix(corner: str, rows: Callable[[Sequence[Column]], Iterable[Sequence[str]]]) -> str:
+    vendors = columns()
+    return table((corner, *(vendor.title for vendor in vendors)), rows(vendors))
+
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "limits of Fullstory": lambda: limits_table(FULLSTORY.limits),
     "limits on batches of Fullstory": lambda: limits_table(FULLSTORY.batch_limits),
     "limits of LogRocket": lambda: limits_table(LOGROCKET.limits),
     "coercions": coercions_table,
+    "features": features_table,
+    "all limits": all_limits_table,
     "replies": replies_table,
     **{f"options of {command}": partial(options_table, command) for command in _commands()},
 }

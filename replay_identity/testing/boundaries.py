@@ -52,7 +52,7 @@ def users_over(limits: Limits) -> st.SearchStrategy[Boundary]:
 def _measured(limits: Limits) -> Iterable[tuple[str, Limit, tuple[str, ...]]]:
     """Yield the limits that a user can be exactly on, and the characters that may stand there."""
     for field, limit in limits:
-        if field != "user" and (field in _USERS or field == "trait_count"):
+        if field in MEASURED:
             is_plain = field == "email" or (field == "trait_name" and limits.trait_name_pattern is not None)
             yield field, limit, _PLAIN if is_plain else CHARACTERS
 
@@ -95,6 +95,8 @@ _USERS: Final[Mapping[str, Make]] = {
     "trait_value": lambda text: UserTraits("u1", traits={"t": text}),
     "user": lambda text: UserTraits("u1", traits={"t": text}),
 }
+# The limits, by their fields, that a user can be exactly on.
+MEASURED: Final = frozenset(_USERS.keys() - {"user"} | {"trait_count"})
 _PATHS: Final = {"trait_value": "traits.t", "user": "traits.t"}
 # What a strict vendor wants an address to look like.
 _ENDINGS: Final = {"email": "@example.com"}

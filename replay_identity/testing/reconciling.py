@@ -13,7 +13,7 @@ from ..emulator import FullstoryEmulator, FullstoryUser, LogRocketEmulator, LogR
 from ..logrocket import LogRocket
 from ..model import UserTraits, fingerprint
 
-_NUMBER: Final = re.compile(r"-?\d{1,400}(\.\d{1,400})?([eE][+-]?\d{1,3})?")
+_NUMBER: Final = re.compile(r"-?\d{1,500}(\.\d{1,500})?([eE][+-]?\d{1,3})?")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d(T.{5,30})?")
 # Plans in LogRocket's words; its key is never sent.
 _WORDS: Final = LogRocket("org:app:none", on_violation="adapt")

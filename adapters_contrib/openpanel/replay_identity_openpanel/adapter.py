@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any, Final
 
 import attrs
@@ -24,7 +23,7 @@ from .words import word_user
 _HOST: Final = "https://api.openpanel.dev"
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # One name and one version are a server's to OpenPanel. Taken for a browser's, they would give the user a device.
-_USER_AGENT: Final = f"replay-identity-openpanel/{version('replay-identity-openpanel')}"
+_USER_AGENT: Final = "replay-identity-openpanel/0.1.0"
 
 
 def _check_api_key(_instance: object, _attribute: "attrs.Attribute[str]", value: str) -> None:

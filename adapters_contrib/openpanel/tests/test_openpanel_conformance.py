@@ -17,16 +17,6 @@ class TestOpenPanel(BackendConformance):
     """OpenPanel keeps what every backend has to keep."""
 
     key: ClassVar[str] = "sec_hidden"
-    not_applicable: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        (
-            "test_whatever_is_over_a_limit_is_refused",
-            "test_what_is_over_a_limit_is_mended_on_record",
-            "test_what_is_exactly_on_a_limit_is_sent_whole",
-            "test_the_emulator_takes_what_is_on_a_limit",
-        ),
-        "OpenPanel limits no length and no count, so that no user is on or over a limit",
-    )
-
     def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> OpenPanel:
         """Return the backend of one client."""
         return OpenPanel(self.key, client_id=CLIENT_ID, base_url=base_url, on_violation=on_violation)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -26,7 +25,7 @@ _PATH: Final = "/i/v1/analytics/events"
 # As often as the SDK asks at the most by itself (PyPI posthog 7.91.1, capture_v1.py).
 _MOST_ATTEMPTS: Final = 4
 # PostHog shows them as the event's library and version.
-_SDK: Final = f"replay-identity-posthog/{version('replay-identity-posthog')}"
+_SDK: Final = "replay-identity-posthog/0.1.0"
 _LONGEST_KEY: Final = 64
 
 

@@ -96,7 +96,7 @@ class EmulatorCases(Author):
         """And what was cut to a limit."""
         with self._world("adapt") as world:
 
-            @for_all(users_at(self.limits) | users_over(self.limits))
+            @for_all(users_at(self.some_limits()) | users_over(self.some_limits()))
             def law(boundary: Boundary) -> None:
                 world.emulator.reset()
                 if world.backend.plan(boundary.user).request is None:

@@ -14,7 +14,7 @@ class LimitCases(Author):
         """By the name of the limit's rule, with the limit and its unit."""
         backend = self.make_backend()
 
-        @for_all(users_over(backend.limits))
+        @for_all(users_over(self.some_limits()))
         def law(boundary: Boundary) -> None:
             if not self.keeps_other_rules(boundary.user):
                 return
@@ -28,7 +28,7 @@ class LimitCases(Author):
         """A backend that adapts sends less and says so, or refuses what nothing can mend; never more than the limit."""
         backend = self.make_backend(on_violation="adapt")
 
-        @for_all(users_over(backend.limits))
+        @for_all(users_over(self.some_limits()))
         def law(boundary: Boundary) -> None:
             plan = backend.plan(boundary.user)
             if plan.request is None:
@@ -43,7 +43,7 @@ class LimitCases(Author):
         """Down to the last character that fits, in the limit's unit."""
         backend = self.make_backend()
 
-        @for_all(users_at(backend.limits))
+        @for_all(users_at(self.some_limits()))
         def law(boundary: Boundary) -> None:
             if not self.keeps_other_rules(boundary.user):
                 return

@@ -14,7 +14,7 @@ from ...exchange import Request
 from ...values import is_list, is_nested
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NUMBER: Final = re.compile(r"[+-]?\d{1,400}(\.\d{1,400})?([eE][+-]?\d{1,3})?")
+_NUMBER: Final = re.compile(r"[+-]?\d{1,500}(\.\d{1,500})?([eE][+-]?\d{1,3})?")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d([T ][0-9:.]{5,}(Z|[+-]\d\d:?\d\d)?)?")
 
 
