@@ -33,7 +33,7 @@ class DirectOutbox:
     )
     _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
     # Further claims to each user who has one, by id.
-    _further: dict[str, list[Claim]] = attrs.field(factory=dict[str, list[Claim]], init=False)
+    _further: dict[str, tuple[Claim, ...]] = attrs.field(factory=dict[str, tuple[Claim, ...]], init=False)
     _unknown: Counter[int] = attrs.field(factory=Counter[int], init=False)
     _places: int = attrs.field(default=0, init=False)
     _given_up: int = attrs.field(default=0, init=False)
@@ -100,26 +100,24 @@ class DirectOutbox:
 
     def _is_next(self, claim: Claim) -> bool:
         """Tell whether *claim* may be handed out; a further one to the same user waits."""
-        who = self._who(claim)
+        who = self._who(claim.user)
         if who is None:
             return True
-        if who in self._further:
-            self._further[who].append(claim)
-            return False
-        self._further[who] = []
-        return True
+        if who not in self._further:
+            self._further[who] = ()
+            return True
+        self._further[who] += (claim,)
+        return False
 
     def _let_next(self, claim: Claim) -> None:
         """Let the next claim to the same user go."""
-        who = self._who(claim)
+        who = self._who(claim.user)
         if who is None:
             return
-        if further := self._further[who]:
-            self._ready.append(further.pop(0))
-        else:
-            del self._further[who]
+        if further := self._further.pop(who):
+            self._ready.append(further[0])
+            self._further[who] = further[1:]
 
-    def _who(self, claim: Claim) -> str | None:
-        """Return the id that the backend knows the user by, or None for an anonymous one."""
-        user = claim.user
+    def _who(self, user: UserTraits) -> str | None:
+        """Return the id that the backend knows *user* by, or None for an anonymous one."""
         return user.vendor_ids.get(self.books.backend) if user.user_id is None else user.user_id
