@@ -6,7 +6,7 @@ PIP := -m pip install --quiet --disable-pip-version-check
 .PHONY: test demo lint types pytest pythons contrib docs bench clean
 .DEFAULT_GOAL := test
 
-test: lint types pytest pythons
+test: lint types pytest contrib pythons
 
 demo: .venv/ready
 	$(BIN)/replay-identity demo
@@ -71,5 +71,6 @@ clean:
 .venv-contrib/ready: pyproject.toml $(wildcard adapters_contrib/*/pyproject.toml)
 	$(PYTHON) -m venv .venv-contrib
 	.venv-contrib/bin/python $(PIP) --upgrade "pip>=25.1"
-	.venv-contrib/bin/python $(PIP) --editable ".[testing]" --group types --group test $(addprefix --editable ./,$(CONTRIBUTED))
+	.venv-contrib/bin/python $(PIP) --editable ".[testing]" --group types --group test \
+		$(foreach folder,$(CONTRIBUTED),--editable "./$(folder)[testing]")
 	@touch $@

@@ -34,6 +34,7 @@ def test_a_folder_is_a_distribution_named_for_its_vendor(folder: Path) -> None:
 
     assert project["name"] == f"replay-identity-{folder.name}"
     assert "replay-identity" in {re.split(r"[\[><= ]", need)[0] for need in project["dependencies"]}
+    assert "testing" in project["optional-dependencies"]  # As `make contrib` installs it.
     assert (package / "__init__.py").is_file()
     assert (package / "py.typed").is_file()
     assert (folder / "README.md").is_file()

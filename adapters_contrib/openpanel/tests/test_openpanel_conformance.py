@@ -1,4 +1,3 @@
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -17,6 +16,7 @@ class TestOpenPanel(BackendConformance):
     """OpenPanel keeps what every backend has to keep."""
 
     key: ClassVar[str] = "sec_hidden"
+
     def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> OpenPanel:
         """Return the backend of one client."""
         return OpenPanel(self.key, client_id=CLIENT_ID, base_url=base_url, on_violation=on_violation)
