@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import attrs
 import typer
 
-from ..backend import IdentityBackend, SupportsBatch
+from ..backend import IdentityBackend, SupportsBatch, SupportsMany
 from ..limits import Limit
 from . import options
 from .backends import chosen_settings
@@ -20,7 +20,7 @@ def limits(
     settings: options.SettingsOption = None,
     json: options.JsonOption = False,
 ) -> None:
-    """Print what each vendor publishes about the size and the names of a user's fields, about batches, and where."""
+    """Print what each vendor publishes about the size and names of fields, about requests and batches, and where."""
     backends = chosen_settings(settings, to=[vendor] if vendor else [], adapt=False, offline=True).backends
     if json:
         print_json({backend.name: _as_dict(backend) for backend in backends})
@@ -31,9 +31,15 @@ def limits(
 
 def _as_dict(backend: IdentityBackend) -> dict[str, Any]:
     document = {"limits": _all_told(backend.limits), "trait_name_pattern": backend.limits.trait_name_pattern}
+    if isinstance(backend, SupportsMany):
+        document |= _all_told(_of_request(backend))
     if isinstance(backend, SupportsBatch):
         document["batch_limits"] = _all_told(backend.batch_limits)
     return document
+
+
+def _of_request(backend: SupportsMany) -> Iterable[tuple[str, Limit]]:
+    return [("most_users", backend.most_users)]
 
 
 def _all_told(limits: Iterable[tuple[str, Limit]]) -> dict[str, Any]:
@@ -43,6 +49,8 @@ def _all_told(limits: Iterable[tuple[str, Limit]]) -> dict[str, Any]:
 def _print_limits(backend: IdentityBackend) -> None:
     remarks: dict[str, int] = {}
     _print_table(backend.name, "Field", backend.limits, remarks)
+    if isinstance(backend, SupportsMany):
+        _print_table(f"{backend.name} requests", "Of a request", _of_request(backend), remarks)
     if isinstance(backend, SupportsBatch):
         _print_table(f"{backend.name} batches", "Of a batch", backend.batch_limits, remarks)
     console = data()

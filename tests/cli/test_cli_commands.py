@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import pytest
 from cli import sample_users
 from cli.running_commands import Run, Vendors, Write
 
-from replay_identity import cli
+from replay_identity import LogRocket, cli
 from replay_identity.cli import commands, demo, emulate
 from replay_identity.cli.exit_codes import ExitCode
 from replay_identity.cli.output import data
 from replay_identity.emulator import Fault, PortInUseError
+from replay_identity.limits import Limit, Unit
 
 COMMANDS = (
     "identify",
@@ -150,6 +152,41 @@ def test_limits_on_batches_are_in_the_json(run: Run) -> None:
         "note": "Of the organisation. Further jobs are taken and wait for one to complete.",
     }
     assert "batch_limits" not in document["logrocket"]
+
+
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let LogRocket take several users in one request."""
+    most = Limit(maximum=100, unit=Unit.USERS, source="a test", read_on=date(2026, 11, 21), rule="request-users")
+    monkeypatch.setattr(LogRocket, "most_users", most, raising=False)
+    monkeypatch.setattr(LogRocket, "identify_many", None, raising=False)
+
+
+@pytest.mark.usefixtures("many")
+def test_the_limit_on_a_request_is_told_where_a_vendor_takes_several_users_in_one(run: Run) -> None:
+    """In a table of its own."""
+    ran = run("limits", "logrocket")
+
+    assert "logrocket requests" in ran.lines
+    assert "most_users 100 users request-users 4" in ran.lines
+    assert "4 a test (read 2026-11-21)" in ran.lines
+    assert "requests" not in run("limits", "fullstory").out.replace("idempotent-requests", "")
+
+
+@pytest.mark.usefixtures("many")
+def test_the_limit_on_a_request_is_in_the_json(run: Run) -> None:
+    """Only of those vendors that take several users in one."""
+    document = run("limits", "--json").document
+
+    assert document["logrocket"]["most_users"] == {
+        "maximum": 100,
+        "unit": "users",
+        "source": "a test",
+        "read_on": "2026-11-21",
+        "rule": "request-users",
+        "note": "",
+    }
+    assert "most_users" not in document["fullstory"]
 
 
 def test_limits_of_an_unknown_vendor_is_wrong_usage(run: Run) -> None:
