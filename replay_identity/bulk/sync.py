@@ -47,8 +47,8 @@ def sync(  # noqa: PLR0913  # Two to give, and one for each thing that may be se
     Args:
         users: Users, or rows as `read_users` yields them. Of a row that is no user, only the report tells.
         backends: Backends, or routes to them; their names must differ.
-        ledger: Where the desired state is kept; without one (None) every user is sent one by one, and what is not
-            settled when the run ends is lost to later ones.
+        ledger: Where the desired state is kept; without one (None) there are no batches, and what is not settled
+            when the run ends is lost to later ones.
         options: How fast and how patiently, by name of the backend.
         on_progress: Is told a few times a second how far each backend is.
         on_taken: Is told how many rows are taken in, now and then and at the end: with a ledger they are on disk, so
