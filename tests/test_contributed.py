@@ -1,13 +1,22 @@
 """Every folder of adapters_contrib is a distribution of its own, which the library does not know."""
 
+import importlib
 import re
+import sys
 import tomllib
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from pages import ROOT, blocks
 
-ROOT: Final = Path(__file__).parents[1]
+from replay_identity.backend import IdentityBackend
+from replay_identity.emulator import running
+from replay_identity.testing import BackendConformance
+
+MOST_EXAMPLE_LINES: Final = 18
 FOLDERS: Final = sorted(path.parent for path in (ROOT / "adapters_contrib").glob("*/pyproject.toml"))
 
 
@@ -16,9 +25,17 @@ def name_of(folder: Path) -> str:
     return folder.name
 
 
+def is_backend(folder: Path) -> bool:
+    """Tell whether the folder is an adapter."""
+    return "replay_identity.backends" in document(folder)["project"].get("entry-points", {})
+
+
 def document(folder: Path) -> dict[str, Any]:
     """Return the folder's pyproject.toml."""
     return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+BACKENDS: Final = [folder for folder in FOLDERS if is_backend(folder)]
 
 
 def test_there_are_some() -> None:
@@ -41,12 +58,10 @@ def test_a_folder_is_a_distribution_named_for_its_vendor(folder: Path) -> None:
     assert list(folder.glob("tests/test_*.py"))
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
+@pytest.mark.parametrize("folder", BACKENDS, ids=name_of)
 def test_a_vendor_is_found_by_its_entry_point(folder: Path) -> None:
     """Under the folder's name, with settings that the feature matrix makes it with, and a test that it conforms."""
-    entry_points = document(folder)["project"].get("entry-points", {}).get("replay_identity.backends", {})
-    if not entry_points:
-        pytest.skip(f"{folder.name} is no backend")
+    entry_points = document(folder)["project"]["entry-points"]["replay_identity.backends"]
 
     assert entry_points.keys() == {folder.name}
     assert entry_points[folder.name].startswith(f"replay_identity_{folder.name}:")
@@ -83,3 +98,45 @@ def test_a_fake_vendor_shares_no_code_with_its_adapter(folder: Path) -> None:
             imported = line.split()[1]
             assert not imported.startswith(".." if inside else "."), f"{module}: {line}"
             assert not imported.startswith("replay_identity") or imported.startswith("replay_identity.emulator"), line
+
+
+@pytest.fixture
+def suite(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[BackendConformance]:
+    """Give the conformance suite of an adapter, imported from its folder and forgotten afterwards."""
+    folder: Path = request.param
+    monkeypatch.setattr(sys, "path", [str(folder), str(folder / "tests"), *sys.path])
+    known = set(sys.modules)
+    module = importlib.import_module(f"test_{folder.name}_conformance")
+    suites = [value for name, value in vars(module).items() if name.startswith("Test")]
+    yield suites[0]()
+    for name in set(sys.modules) - known:
+        del sys.modules[name]
+
+
+def _always(backend: IdentityBackend, *_settings: object, **_more: object) -> IdentityBackend:
+    return backend
+
+
+@pytest.mark.parametrize(
+    ("suite", "folder"), [(each, each) for each in BACKENDS], indirect=["suite"], ids=map(name_of, BACKENDS)
+)
+def test_the_example_of_its_page_runs(
+    suite: BackendConformance, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first example a visitor sees, with the fake vendor in the place of the vendor; it is short."""
+    example = next(block for block in blocks(folder / "README.md") if block.language == "python")
+    place = document(folder)["project"]["entry-points"]["replay_identity.backends"][folder.name]
+    module, _, name = place.partition(":")
+    monkeypatch.setenv(f"{folder.name.upper()}_API_KEY", suite.key)
+    emulator = suite.make_emulator()
+
+    with running(emulator) as server:
+        backend = suite.make_backend(base_url=server.url, on_violation="adapt")
+        monkeypatch.setattr(sys.modules[module], name, partial(_always, backend))
+        namespace: dict[str, Any] = {"__name__": "__main__"}
+        exec(compile(example.text, "README.md", "exec"), namespace)  # noqa: S102  # That is what the test is for.
+
+    assert namespace["report"].status == "ok"
+    assert emulator.total_applied > 0
+    assert len(example.text.splitlines()) <= MOST_EXAMPLE_LINES
+    assert "Error" not in capsys.readouterr().out
