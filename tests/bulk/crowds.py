@@ -88,8 +88,9 @@ class Vendor:
 
     Attributes:
         says: Tells what it says of a user.
-        replies_to: Tells its reply to a request about these users, or None for what it says of each.
-        acts_on_failure: Whether it takes the users all the same where the reply is another.
+        replies_to: Tells its reply to a request about these users, or None for what it says of each; it takes all of
+            them where the reply leaves that open.
+        headers: Of its own replies.
         after: Is called after it acted on the request of that number, before the answer is there.
         groups: The ids of the users in each request.
         held: What it was told of each user, in order.
@@ -98,7 +99,6 @@ class Vendor:
 
     says: Callable[[str], str] = lambda _: "ok"
     replies_to: Callable[[list[str]], Reply | None] = lambda _: None
-    acts_on_failure: bool = False
     headers: dict[str, str] = attrs.field(factory=dict[str, str])
     after: Callable[[int], None] = lambda _: None
     groups: list[list[str]] = attrs.field(factory=list[list[str]])
@@ -119,7 +119,7 @@ class Vendor:
         self.most_at_once = max(self.most_at_once, len(self._under_way))
         reply = self.replies_to(ids)
         words = [self.says(user_id) for user_id in ids] if reply is None else ["ok"] * len(ids)
-        if reply is None or self.acts_on_failure:
+        if reply is None or reply.may_have_applied:
             for word, (user_id, traits) in zip(words, users, strict=True):
                 if word == "ok":
                     self.held.setdefault(user_id, []).append(traits)
@@ -140,6 +140,16 @@ class Vendor:
         self._under_way.clear()
         self._answers.clear()
 
+    def start_over(
+        self,
+        *,
+        after: Callable[[int], None] = lambda _: None,
+        replies_to: Callable[[list[str]], Reply | None] = lambda _: None,
+    ) -> None:
+        """Count requests anew, and let this happen at them."""
+        self.groups.clear()
+        self.after, self.replies_to = after, replies_to
+
 
 def deliver_to(
     vendor: Vendor,
@@ -155,6 +165,12 @@ def deliver_to(
     report = sync(users, [backend or Crowd()], ledger=ledger, options=settings, sender=lambda _: vendor, **options)
     assert_closed(report)
     return report
+
+
+def one_after_another(replies: Iterable[Reply | None]) -> Callable[[list[str]], Reply | None]:
+    """Return what gives each of the *replies* to one request, and then none."""
+    left = iter(replies)
+    return lambda _: next(left, None)
 
 
 def first_time(word: str, *user_ids: str) -> Callable[[str], str]:

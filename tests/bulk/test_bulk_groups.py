@@ -1,23 +1,24 @@
 """Several users in one request: each has an outcome of their own, and none is lost, doubled or overtaken."""
 
+import contextlib
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import pytest
 from bulk.adapters import AcmeBatch
-from bulk.crowds import SAID, Crowd, Vendor, deliver_to, first_time
+from bulk.crowds import SAID, Crowd, Vendor, deliver_to, first_time, one_after_another
 from bulk.worlds import FAST, Clock, CrashError, user, users
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from replay_identity import Accepted, Broken, Misconfigured, Outcome, Rejected, Route, UserTraits
 from replay_identity.backend import IdentityBackend, Plan
-from replay_identity.bulk import Books, DurableRouter, Effort, rehearse
+from replay_identity.bulk import Books, DurableRouter, Effort, Progress, rehearse
 from replay_identity.bulk.direct_outbox import DirectOutbox
 from replay_identity.bulk.groups import Groups
 from replay_identity.bulk.landing import Landing
@@ -42,7 +43,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 @pytest.fixture(params=["ledger", "no ledger"])
 def any_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger | None]:
     """Give a ledger, or none."""
-    with Ledger(tmp_path / "any.db") if request.param == "ledger" else nullcontext() as ledger:
+    with Ledger(tmp_path / "any.db") if request.param == "ledger" else contextlib.nullcontext() as ledger:
         yield ledger
 
 
@@ -76,8 +77,7 @@ def test_a_refusal_is_on_record_with_whom_it_is_about(ledger: Ledger) -> None:
 @pytest.mark.parametrize("reply", [Reply(0, lost=Lost.NO_ANSWER), Reply(502), Reply(503)], ids=["lost", "502", "503"])
 def test_a_request_without_an_answer_has_everyone_sent_again(any_ledger: Ledger | None, reply: Reply) -> None:
     """Whether the vendor acted on it or not."""
-    replies = [reply]
-    vendor = Vendor(replies_to=lambda _: replies.pop() if replies else None, acts_on_failure=reply.may_have_applied)
+    vendor = Vendor(replies_to=one_after_another([reply]))
 
     report = deliver_to(vendor, users(10, plan="pro"), ledger=any_ledger)
 
@@ -397,8 +397,7 @@ def test_who_is_put_off_is_sent_again_after_a_while(headers: dict[str, str], sec
 
 def test_after_a_failed_request_only_the_pace_makes_users_wait() -> None:
     """Who was in it is to be had at once, for when the pace lets somebody go."""
-    replies = [Reply(503)]
-    hand = Hand(vendor=Vendor(replies_to=lambda _: replies.pop() if replies else None))
+    hand = Hand(vendor=Vendor(replies_to=one_after_another([Reply(503)])))
     hand.outbox.put(users(3))
     hand.launch(is_last=True)
     hand.advance()
@@ -438,13 +437,16 @@ def test_who_is_put_off_for_ever_is_left_pending(
 
     told: list[str] = []
 
+    def listen(progress: Sequence[Progress]) -> None:
+        told.extend(one.waits_for for one in progress)
+
     report = deliver_to(
         vendor,
         users(3),
         ledger=any_ledger,
         backend=backend,
         options=attrs.evolve(FAST, wait_initial=0.02),
-        on_progress=lambda progress: told.append(progress[0].waits_for),
+        on_progress=listen,
     )
 
     assert (report["crowd"].accepted, report["crowd"].pending) == (2, 1)
@@ -613,13 +615,14 @@ class Fates:
 FATES: Final = st.lists(st.sampled_from(["later", "lost"]), max_size=3).flatmap(
     lambda trouble: st.sampled_from(["ok", "ok", "bad"]).map(lambda end: [*trouble, end])
 )
-REPLIES: Final = st.sampled_from([None, None, Reply(503), Reply(0, lost=Lost.NO_ANSWER)])
+NOT_TAKEN: Final = st.sampled_from([None, None, Reply(503), Reply(0, lost=Lost.NOT_SENT)])
+REPLIES: Final = NOT_TAKEN | st.sampled_from([Reply(502), Reply(0, lost=Lost.NO_ANSWER)])
 
 
 @given(
     fates=st.lists(FATES, max_size=40),
     most=st.integers(1, 12),
-    replies=st.lists(REPLIES, max_size=12),
+    replies=st.lists(NOT_TAKEN, max_size=12),
     with_ledger=st.booleans(),
 )
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -629,10 +632,13 @@ def test_everybody_is_settled_once_and_nobody_is_lost(
     """However many they are, and whatever becomes of requests and of users; with a ledger and without."""
     ends = {f"u{number}": fate[-1] for number, fate in enumerate(fates)}
     told = Fates({f"u{number}": list(fate) for number, fate in enumerate(fates)})
-    vendor = Vendor(says=told.say, replies_to=lambda _: replies.pop() if replies else None)
+    vendor = Vendor(says=told.say, replies_to=one_after_another(replies))
     settled: list[tuple[str | None, str]] = []
 
-    with pytest.MonkeyPatch.context() as patch, Ledger(":memory:") if with_ledger else nullcontext() as ledger:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        Ledger(":memory:") if with_ledger else contextlib.nullcontext() as ledger,
+    ):
         note_settlements(patch, settled)
         report = deliver_to(vendor, users(len(fates)), ledger=ledger, backend=Crowd(most=most))
 
@@ -640,6 +646,54 @@ def test_everybody_is_settled_once_and_nobody_is_lost(
     assert {user_id: len(told) for user_id, told in vendor.held.items()} == dict.fromkeys(told.taken, 1)
     assert (report["crowd"].given, report["crowd"].pending) == (len(fates), 0)
     assert all(len(group) <= most for group in vendor.groups)
+
+
+@attrs.define
+class Story:
+    """What is put, step by step: each row has a number of its own, and later ones are newer."""
+
+    wanted: dict[str, int] = attrs.field(factory=dict[str, int])
+    count: int = 0
+
+    def row(self, user_id: str) -> UserTraits:
+        """Return the next row about a user."""
+        self.count += 1
+        self.wanted[user_id] = self.count
+        return user(user_id, number=self.count)
+
+
+IDS: Final = st.lists(st.sampled_from(["u0", "u1", "u2", "u3"]), max_size=5)
+STEPS: Final = st.lists(st.tuples(IDS, IDS, st.lists(REPLIES, max_size=4), st.integers(1, 4)), max_size=6)
+
+
+@given(steps=STEPS, most=st.integers(1, 5))
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_nothing_older_is_told_after_something_newer(
+    steps: list[tuple[list[str], list[str], list[Reply | None], int]], most: int
+) -> None:
+    """Whatever is put before and under way, whatever fails, and though each run dies at some request."""
+    story, vendor, backend = Story(), Vendor(), Crowd(most=most)
+    with tempfile.TemporaryDirectory(prefix="replay-identity-groups-") as folder:
+        for before, meanwhile, replies, end in steps:
+            with Ledger(Path(folder) / "ledger.db") as ledger, contextlib.suppress(CrashError):
+
+                def go_on(number: int, rows: list[str] = meanwhile, end: int = end, ledger: Ledger = ledger) -> None:
+                    if number == 1:
+                        ledger.put([story.row(user_id) for user_id in rows], ["crowd"])
+                    if number == end:
+                        raise CrashError
+
+                ledger.put([story.row(user_id) for user_id in before], ["crowd"])
+                vendor.start_over(after=go_on, replies_to=one_after_another(replies))
+                deliver_to(vendor, [], ledger=ledger, backend=backend)
+        vendor.start_over()
+        with Ledger(Path(folder) / "ledger.db") as ledger:
+            report = deliver_to(vendor, [], ledger=ledger, backend=backend)
+
+    numbers = {user_id: [told["number"] for told in held if told] for user_id, held in vendor.held.items()}
+    assert all(each == sorted(each) for each in numbers.values())
+    assert {user_id: each[-1] for user_id, each in numbers.items()} == story.wanted
+    assert report["crowd"].pending == 0
 
 
 SETTLED: Final = {"ok": "Accepted", "bad": "Rejected"}
