@@ -2,9 +2,10 @@
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import attrs
+import orjson
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
@@ -25,6 +26,8 @@ MISHAPS: Final[Mapping[str, Fault]] = {
     "503 twice": Fault(status=503, times=2),
 }
 
+# Fields of users by their ids.
+Users: TypeAlias = Mapping[str, Mapping[str, Any]]
 AnEmulator = TypeVar("AnEmulator", bound=Emulator)
 
 
@@ -72,6 +75,22 @@ def serving(make: Callable[[Clock], AnEmulator]) -> Generator[World[AnEmulator],
     attempts = Attempts(RetryPolicy(attempts=1000), budget=RetryBudget(size=1e9), jitter=lambda: 0.0)
     with running(emulator) as server, Transport(attempts=attempts, sleep=lambda _: None) as transport:
         yield World(emulator, clock, server.url, transport)
+
+
+def differences(held: Users, wanted: Users) -> list[str]:
+    """Return which fields of which users differ, and how; as JSON, in which 43 is not 43.0."""
+    fields = sorted({(key, field) for users in (held, wanted) for key, user in users.items() for field in user})
+    found = [(key, field, _json(held, key, field), _json(wanted, key, field)) for key, field in fields]
+    # Cut, since pytest would compare long texts for minutes.
+    return [
+        f"{key[:20]} {field}: {ours[:200]} is not {theirs[:200]}"
+        for key, field, ours, theirs in found
+        if ours != theirs
+    ]
+
+
+def _json(users: Users, key: str, field: str) -> str:
+    return orjson.dumps(users.get(key, {}).get(field), option=orjson.OPT_SORT_KEYS).decode()
 
 
 def run_machine(make: Callable[[], RuleBasedStateMachine]) -> None:
