@@ -262,7 +262,10 @@ class SupportsMany(Protocol):
         ...
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
-        """Send *users*, at most `most_users` of them, and return what became of each, in their order."""
+        """Send *users*, at most `most_users` of them, and return what became of each, in their order.
+
+        Nobody is refused for another's sake: what one of them spoils is sent again in parts.
+        """
         ...
 
 

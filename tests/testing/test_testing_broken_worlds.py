@@ -157,6 +157,16 @@ def identify_many(self, users):
     return (yield from Together.identify_many(self, users[:1]))
 """,
     ),
+    "a user refused for another's sake": Fault(
+        "Together",
+        "test_a_refused_user_costs_no_other",
+        """
+def identify_many(self, users):
+    outcomes = yield from Together.identify_many(self, users)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
+    return tuple(refused[0] for _ in users) if refused else outcomes
+""",
+    ),
     "users who share one outcome": Fault(
         "Together",
         "test_many_users_arrive_as_each_alone_would",

@@ -113,7 +113,7 @@ class Umami:
         return replies.read_refusal(self.name, reply, user, self.api_key)
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
-        """Send *users* in one request, or in more where a server in between finds it too large.
+        """Send *users* in one request, or in more where it is refused as a whole.
 
         Umami writes one user after another, so that of the same user the last word counts.
         """
@@ -131,14 +131,15 @@ class Umami:
             return ()
         body = b",".join(item.body for item in items)
         reply = yield Request("identify_many", "POST", f"{self._api_url}/batch", _HEADERS, b"[%b]" % body)
-        if reply.status == replies.TOO_LARGE and len(items) > 1:
+        result = replies.read_batch(reply, len(items))
+        if result is None:
+            failure = replies.read_lost_batch(self.name, reply)
+            if len(items) == 1 or not isinstance(failure, Rejected):
+                return (failure,) * len(items)
+            # Umami itself tells of each; a server in front may find it too large, or take offence at one of them.
             middle = len(items) // 2
             first = yield from self._send_items(items[:middle])
             return first + (yield from self._send_items(items[middle:]))
-
-        result = replies.read_batch(reply, len(items))
-        if result is None:
-            return (replies.read_lost_batch(self.name, reply),) * len(items)
         return tuple(self._read_item(place, item, result) for place, item in enumerate(items))
 
     def _read_item(self, place: int, item: "_Item", result: replies.BatchResult) -> Outcome:

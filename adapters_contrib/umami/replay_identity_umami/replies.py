@@ -12,7 +12,6 @@ from replay_identity.model import UserTraits
 from replay_identity.outcome import Failure, Misconfigured, Rejected, Unknown
 from replay_identity.reading import read_failure
 
-TOO_LARGE: Final = 413
 _SERVER_ERROR: Final = 500
 _HINTS: Final[Mapping[int, str]] = {
     401: "Something before Umami asks for credentials: Umami itself takes users without any.",

@@ -20,8 +20,13 @@ class TestUmami(BackendConformance):
         """Return the adapter."""
         return Umami(WEBSITE, base_url=base_url or "https://umami.example.com", on_violation=on_violation)
 
-    def accepted(self, request: Request) -> Reply:  # noqa: ARG002  # Umami's answer is the same to all.
-        """Return a session, as Umami answers."""
+    def accepted(self, request: Request) -> Reply:
+        """Return a session, or the counts of a batch, as Umami answers."""
+        sent = orjson.loads(request.body or b"")
+        if request.url.endswith("/batch"):
+            size = len(sent)
+            counts = {"size": size, "processed": size, "errors": 0, "details": [], "cache": "ey.a.token"}
+            return Reply(200, body=orjson.dumps(counts))
         session = {"cache": "ey.a.token", "sessionId": "f0e1", "visitId": "a9b8"}
         return Reply(200, body=orjson.dumps(session))
 

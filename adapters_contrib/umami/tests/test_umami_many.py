@@ -146,7 +146,7 @@ def test_an_error_without_a_status_is_unknown(answer: Any) -> None:
         (Reply(500), Unknown("umami", "HTTP 500, and a part of the user may be stored"), 5),
         (Reply(503), Unavailable("umami", "HTTP 503"), 5),
         (Reply(0, lost=Lost.TIMED_OUT), Unknown("umami", "no answer in time"), 5),
-        (Reply(400, body=b'{"error":{"message":"canary-0 and secret-1"}}'), Rejected("umami", code="HTTP 400"), 1),
+        (Reply(400, body=b'{"error":{"message":"canary-0 and secret-1"}}'), Rejected("umami", code="HTTP 400"), 7),
     ],
 )
 def test_what_happens_to_the_request_happens_to_each(reply: Reply, outcome: Outcome, sent: int) -> None:

@@ -42,7 +42,7 @@ class Author:
         raise NotImplementedError
 
     def accepted(self, request: Request) -> Reply:
-        """Return the documented success of *request*, which is one that `identify` sends."""
+        """Return the documented success of *request*, which `identify` sends, or `identify_many` if there is one."""
         raise NotImplementedError
 
     def make_emulator(self) -> Emulator:

@@ -23,7 +23,7 @@ from ...backend import (
     SupportsVerify,
     TooLarge,
 )
-from ...exchange import Exchange, Reply
+from ...exchange import Exchange, Reply, Request
 from ...model import UserTraits
 from ...outcome import Accepted, Broken, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown
 from ..replies import replies
@@ -32,6 +32,7 @@ from .author import Author
 from .canary import USER, shown_in
 from .laws import for_all
 from .playing import one_after_another, play
+from .said import said_by
 
 _FAILURES = (Rejected, Misconfigured, Unavailable, Unknown)
 _MEMBERS = (Member(user_id="u1", content=b"{}"), Member(vendor_id="1", content=b"{}"), Member(content=b"{}"))
@@ -87,6 +88,20 @@ class CapabilityCases(Author):
                     assert outcome == Rejected(backend.name, violations)
 
         law()
+
+    @pytest.mark.parametrize("status", [400, 413])
+    def test_a_refused_user_costs_no_other(self, status: int) -> None:
+        """A request that one user spoils is sent again in parts, until they are refused alone."""
+        backend = self.make_backend()
+        if not isinstance(backend, SupportsMany):
+            pytest.skip(f"{backend.name} takes one user a request")
+        users = (UserTraits("u1", name="Ada"), USER, UserTraits("u2", name="Grace"), UserTraits("u3", name="Joan"))
+
+        def answer(request: Request) -> Reply:
+            return Reply(status) if said_by(request).says(USER.user_id) else self.accepted(request)
+
+        outcomes = play(backend.identify_many(users), answer)
+        assert [type(outcome) for outcome in outcomes] == [Accepted, Rejected, Accepted, Accepted]
 
     def test_a_batch_holds_what_a_plan_sends(self) -> None:
         """It refuses and adjusts the same, and its contents can be read from its body again."""
