@@ -18,13 +18,14 @@ from typing import Final
 import attrs
 from rich.console import Console
 
-from benchmarks import bulk, calls, peers
+from benchmarks import bulk, calls, peers, strategies
 from benchmarks.bulk import QUICK, Bench, Sizes
 from benchmarks.processes import FailedError
 from benchmarks.tables import Table, show
 
 ALL: Final[Mapping[str, Callable[[Bench], Table]]] = {
     "calls": lambda _: calls.calls(),
+    "strategies": lambda _: strategies.strategies(),
     **bulk.MEASUREMENTS,
     **peers.MEASUREMENTS,
 }
