@@ -13,7 +13,7 @@ from ..exchange import Exchange
 from ..guarding import broken, own
 from ..ledger import Claim
 from ..model import UserTraits
-from ..outcome import Broken, Outcome, Rejected, Skipped
+from ..outcome import Broken, Outcome
 from ..route import Route
 from ..transport import ManyTransport
 from .landing import Landing
@@ -32,11 +32,6 @@ class _Group:
     claims: list[Claim] = attrs.field(factory=list[Claim])
     users: list[UserTraits] = attrs.field(factory=list[UserTraits], repr=False)
     since: float = 0.0
-
-    def halves(self) -> Sequence["_Group"]:
-        """Return two groups of half as many."""
-        half = len(self.claims) // 2
-        return [_Group(self.claims[part], self.users[part]) for part in (slice(half), slice(half, None))]
 
 
 @attrs.define
@@ -76,7 +71,8 @@ class Groups:
         """Start as many groups as may be in flight; one that is not full only if *is_last* or it waited a while."""
         while self._has_room() and self._fill(is_last=is_last):
             filling, self._filling = self._filling, _Group()
-            self._start(filling)
+            self._under_way += len(filling.claims)
+            self.transport.start(self._identify(filling.users), partial(self._land, filling))
 
     def waits_for(self) -> str:
         """Say what is being waited for, if it is worth saying."""
@@ -114,10 +110,6 @@ class Groups:
         else:
             self.outbox.settle(claim, seen)
 
-    def _start(self, group: _Group) -> None:
-        self._under_way += len(group.claims)
-        self.transport.start(self._identify(group.users), partial(self._land, group))
-
     def _identify(self, users: Sequence[UserTraits]) -> Exchange[tuple[Outcome, ...]]:
         """Send *users*; what an adapter raises, or answers for somebody else, is `Broken` for whom it may concern."""
         try:
@@ -131,19 +123,4 @@ class Groups:
 
     def _land(self, group: _Group, outcomes: Sequence[Outcome]) -> None:
         self._under_way -= len(group.claims)
-        if not _is_refused_as_a_whole(outcomes):
-            self.landing.land(group.claims, outcomes)
-            return
-        for half in group.halves():
-            self._start(half)
-
-
-def _is_refused_as_a_whole(outcomes: Sequence[Outcome]) -> bool:
-    """Tell whether the vendor refused all who were sent, of whom one may have spoilt the request for the others."""
-    sent = [outcome for outcome in outcomes if not _was_kept_back(outcome)]
-    return len(sent) > 1 and all(isinstance(outcome, Rejected) for outcome in sent)
-
-
-def _was_kept_back(outcome: Outcome) -> bool:
-    """Tell whether the adapter did not even send the user."""
-    return isinstance(outcome, Skipped) or (isinstance(outcome, Rejected) and bool(outcome.violations))
+        self.landing.land(group.claims, outcomes)

@@ -16,7 +16,7 @@ from bulk.worlds import FAST, Clock, CrashError, user, users
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from replay_identity import Accepted, Broken, Misconfigured, Outcome, Rejected, Route, UserTraits
+from replay_identity import Accepted, Broken, Misconfigured, Outcome, Route, UserTraits
 from replay_identity.backend import IdentityBackend, Plan
 from replay_identity.bulk import Books, DurableRouter, Effort, Progress, rehearse
 from replay_identity.bulk.direct_outbox import DirectOutbox
@@ -313,62 +313,6 @@ def test_the_router_of_an_app_groups_what_it_delivers(ledger: Ledger) -> None:
 
     assert sorted(vendor.held) == sorted(f"u{number}" for number in range(30))
     assert len(vendor.groups) < 30
-
-
-# Requests that are refused as a whole.
-
-
-@pytest.mark.parametrize("odd", ["u0", "u6", "u9"])
-def test_one_odd_user_does_not_have_the_others_refused(any_ledger: Ledger | None, odd: str) -> None:
-    """A request that is refused for all is halved until the one who spoils it is alone."""
-    vendor = Vendor(replies_to=lambda ids: Reply(400) if odd in ids else None)
-    rows = [user("note", note="too long"), *users(9), UserTraits("nobody", name="Nobody"), user("u9")]
-
-    report = deliver_to(vendor, rows, ledger=any_ledger, backend=Crowd(most=12))
-
-    assert sorted(vendor.held) == sorted(set(TENS[0]) - {odd})
-    assert (report["crowd"].accepted, report["crowd"].rejected, report["crowd"].unchanged) == (9, 2, 1)
-    assert len(vendor.groups) <= 1 + 2 * 4
-
-
-def test_a_request_that_is_too_large_is_halved(any_ledger: Ledger | None) -> None:
-    """Until the vendor takes it."""
-    vendor = Vendor(replies_to=lambda ids: Reply(413) if len(ids) > 3 else None)
-
-    report = deliver_to(vendor, users(30), ledger=any_ledger)
-
-    assert (report["crowd"].accepted, report["crowd"].rejected) == (30, 0)
-
-
-def test_whom_the_vendor_refuses_alone_is_refused(ledger: Ledger) -> None:
-    """With its own words, and after a request that held nobody else."""
-    vendor = Vendor(replies_to=lambda _: Reply(400))
-
-    report = deliver_to(vendor, users(4), ledger=ledger)
-
-    assert report["crowd"].rejected == 4
-    assert sorted(map(len, vendor.groups)) == [1, 1, 1, 1, 2, 2, 4]
-    assert {one.refusal for one in ledger.refused("crowd")} == {Rejected("crowd", code="HTTP 400")}
-
-
-def test_refusals_of_some_are_believed_at_once(any_ledger: Ledger | None) -> None:
-    """The vendor took others of the same request, so it was not refused as a whole."""
-    vendor = Vendor(says=lambda user_id: "ok" if user_id == "u0" else "bad")
-
-    report = deliver_to(vendor, users(10), ledger=any_ledger)
-
-    assert (report["crowd"].rejected, vendor.groups) == (9, [TENS[0]])
-
-
-def test_whom_the_adapter_keeps_back_is_asked_about_once() -> None:
-    """A group of whom all but one break a rule is not halved."""
-    backend = Crowd()
-    vendor = Vendor(says=lambda _: "bad")
-    rows = [user("u0"), *(user(f"n{number}", note="too long") for number in range(9))]
-
-    report = deliver_to(vendor, rows, ledger=None, backend=backend)
-
-    assert (report["crowd"].rejected, vendor.groups) == (10, [["u0"]])
 
 
 # Users whom the vendor puts off in an answer that is no failure.
