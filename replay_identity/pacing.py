@@ -78,16 +78,17 @@ class Pace:
         """Tell whether *slot* is gone: the vendor has asked for a break since, or we are too late for it."""
         return self.resume_at > now or (self.requests_per_minute is not None and now > slot + _LATE)
 
-    def answered(self, reply: Reply, *, sent_at: float, now: float, jitter: float) -> None:
+    def answered(self, reply: Reply, *, is_failure: bool, sent_at: float, now: float, jitter: float) -> None:
         """Learn from *reply*.
 
         Args:
             reply: What the vendor answered, or the lack of it.
+            is_failure: Whether it may be answered otherwise later; see `Request.is_worth_retrying`.
             sent_at: When the request was sent.
             now: When the reply came.
             jitter: A number in [0, 1) drawn by the caller.
         """
-        if reply.is_retryable:
+        if is_failure:
             self._slow_down(reply, sent_at, now, jitter)
         else:
             self._speed_up(sent_at, now)

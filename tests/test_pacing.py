@@ -18,7 +18,7 @@ replies = st.sampled_from(
 
 def answered(pace: Pace, reply: Reply, *, sent_at: float, now: float, jitter: float = 0.5) -> None:
     """Answer one request."""
-    pace.answered(reply, sent_at=sent_at, now=now, jitter=jitter)
+    pace.answered(reply, is_failure=reply.is_retryable, sent_at=sent_at, now=now, jitter=jitter)
 
 
 def test_begins_with_a_few_requests() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from ..exchange import PAUSED, Exchange, Reply, T
+from ..exchange import PAUSED, Exchange, Reply, Request, T
 from ..pacing import Pace
 from ..retry import RetryPolicy
 from .attempts import STOPPED, Attempts, Send, Step
@@ -18,11 +18,12 @@ from .senders import ManySender
 
 @attrs.define(eq=False)
 class _Flight:
-    """One exchange under way, who is told its result, and when its last request was sent."""
+    """One exchange under way, who is told its result, and its last request with the moment at which it was sent."""
 
     steps: Generator[Step, Reply, Any]
     then: Callable[[Any], None]
-    sent_at: float = 0.0
+    request: Request = attrs.field(init=False)
+    sent_at: float = attrs.field(init=False)
 
 
 @attrs.define(order=True)
@@ -84,7 +85,8 @@ class ManyTransport:
         now = self._clock()
         for ticket, reply in replies:
             flight = self._sent.pop(ticket)
-            self.pace.answered(reply, sent_at=flight.sent_at, now=now, jitter=random.random())  # noqa: S311
+            failed, jitter = flight.request.is_worth_retrying(reply), random.random()  # noqa: S311  # Nobody's secret.
+            self.pace.answered(reply, is_failure=failed, sent_at=flight.sent_at, now=now, jitter=jitter)
             self._go_on(flight, reply)
         return len(replies)
 
@@ -143,7 +145,7 @@ class ManyTransport:
 
     def _send(self, flight: _Flight, send: Send, now: float) -> None:
         self._tickets += 1
-        flight.sent_at = now
+        flight.request, flight.sent_at = send.request, now
         self._sent[self._tickets] = flight
         self._sender.start(self._tickets, send.request, send.timeout)
 

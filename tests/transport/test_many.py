@@ -97,6 +97,21 @@ def test_runs_exchanges_at_the_same_time() -> None:
     assert (world.most, world.now) == (100, 2.0)
 
 
+@pytest.mark.parametrize(("status", "is_failure"), [(404, True), (500, False), (503, True)])
+def test_what_a_vendor_means_by_a_status_sets_the_pace(status: int, is_failure: bool) -> None:  # noqa: FBT001
+    """One that retries a 404 slows down after it, and one whose 500 is about the user does not."""
+    world, pace = World(lambda _: Reply(status)), Pace()
+
+    def is_worth_retrying(reply: Reply) -> bool:
+        return reply.status in {404, 503}
+
+    request = attrs.evolve(REQUEST, retry_on=is_worth_retrying)
+
+    world.run(world.transport(pace), ask(request))
+
+    assert (pace.failure is not None) == is_failure
+
+
 def test_pauses_do_not_hold_up_others() -> None:
     """While one exchange pauses, the others go on; each goes on in time."""
     world = World()
