@@ -362,12 +362,13 @@ class FullstoryMachine(RuleBasedStateMachine):
             return
         held = leaves(self.model.users[known]["own"], self.model.users[known]["properties"])
         wanted = leaves(said.own, {path: value for path, (value, _) in said.properties.items()})
-        assert found == Comparison(
+        expected = Comparison(
             "fullstory",
             differing=tuple(sorted(path for path in wanted.keys() & held.keys() if wanted[path] != held[path])),
             absent=tuple(sorted(wanted.keys() - held.keys())),
             extra=tuple(sorted(held.keys() - wanted.keys())),
         )
+        assert found == expected
 
     @invariant()
     def fullstory_holds_what_the_model_holds(self) -> None:

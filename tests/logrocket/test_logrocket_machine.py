@@ -224,13 +224,14 @@ class LogRocketMachine(RuleBasedStateMachine):
             return
         user = self.put(attrs.evolve(said, own={}, traits={}, moment=None))
         held, wanted = leaves(user["own"], user["traits"]), leaves(said.own, said.traits)
-        assert found == Comparison(
+        expected = Comparison(
             "logrocket",
             missing=bool(wanted) and not held,
             differing=tuple(sorted(path for path in wanted.keys() & held.keys() if wanted[path] != held[path])),
             absent=tuple(sorted(wanted.keys() - held.keys())) if held else (),
             extra=tuple(sorted(held.keys() - wanted.keys())),
         )
+        assert found == expected
 
     @precondition(lambda self: self.model.users)
     @rule(person=PEOPLE, excluded=st.booleans(), mishap=mishaps())
