@@ -110,8 +110,8 @@ IMPOSSIBLE: Final = [
 ]
 
 
-# What is said of a property that somebody has already.
-CHANGES: Final = [*WRITTEN, *LOOK_ALIKES, *LOOK_ALIKES, REMOVAL, REMOVAL]
+# The types of a property that somebody has already change to these, mostly to one that looks like the one before.
+CHANGES: Final = st.sampled_from([*WRITTEN, *LOOK_ALIKES, *LOOK_ALIKES])
 
 
 def text_value(text: str) -> Value:
@@ -278,16 +278,25 @@ class FullstoryMachine(RuleBasedStateMachine):
         self.write(vendor_id, said)
 
     @precondition(lambda self: self.held_properties())
-    @rule(data=st.data(), value=st.sampled_from(CHANGES), adapt=st.booleans(), mishap=mishaps())
-    def retype_or_remove(self, data: st.DataObject, value: Value, *, adapt: bool, mishap: str | None) -> None:
-        """Say a property that somebody has as a value of another type, or try to remove it."""
+    @rule(data=st.data(), values=st.tuples(CHANGES, CHANGES), mishap=mishaps())
+    def retype(self, data: st.DataObject, values: tuple[Value, Value], mishap: str | None) -> None:
+        """Say a property that somebody has as a value of another type, and of yet another."""
         uid, path = data.draw(st.sampled_from(self.held_properties()))
-        said = say(uid, {}, {path: value})
-        self.compare(said, adapt=adapt, mishap=mishap)
-        self.identify(said, adapt=adapt, mishap=mishap)
+        for value in values:
+            said = say(uid, {}, {path: value})
+            self.compare(said, adapt=False, mishap=mishap)
+            self.identify(said, adapt=False, mishap=mishap)
 
-        user = self.model.users[self.model.find(uid) or ""]
-        assert value.kind is None or value.kind in user["types"][path]
+            assert value.kind in self.model.users[self.model.find(uid) or ""]["types"][path]
+
+    @precondition(lambda self: self.held_properties())
+    @rule(data=st.data(), adapt=st.booleans(), mishap=mishaps())
+    def remove(self, data: st.DataObject, *, adapt: bool, mishap: str | None) -> None:
+        """Try to remove a property that somebody has, which is refused, or told to be lost."""
+        uid, path = data.draw(st.sampled_from(self.held_properties()))
+        self.identify(say(uid, {}, {path: REMOVAL}), adapt=adapt, mishap=mishap)
+
+        assert path in self.model.users[self.model.find(uid) or ""]["properties"]
 
     def held_properties(self) -> list[tuple[str, str]]:
         """Return whose properties there are, by uid and path."""
@@ -295,9 +304,9 @@ class FullstoryMachine(RuleBasedStateMachine):
         return [(uid, path) for uid, key in known.items() if key for path in self.model.users[key]["properties"]]
 
     @precondition(lambda self: self.ids)
-    @rule(data=st.data(), by_id=st.booleans(), at_once=st.booleans(), mishap=mishaps())
-    def delete(self, data: st.DataObject, *, by_id: bool, at_once: bool, mishap: str | None) -> None:
-        """Delete somebody, who may be unknown or deleted already; it is done at once, or takes a while."""
+    @rule(data=st.data(), by_id=st.booleans(), at_once=st.booleans(), returns=st.booleans(), mishap=mishaps())
+    def delete(self, data: st.DataObject, *, by_id: bool, at_once: bool, returns: bool, mishap: str | None) -> None:
+        """Delete somebody, who may be unknown or deleted already, at once or not, and who may return."""
         known = [user["uid"] for user in self.model.users.values() if user["uid"]]
         named = data.draw(st.sampled_from(self.ids if by_id else [*known, *UIDS]))
         user = self.model.users.get(named if by_id else self.model.find(named) or "")
@@ -314,6 +323,8 @@ class FullstoryMachine(RuleBasedStateMachine):
         if at_once or (user and known.count(user["uid"]) > 1):
             self.world.clock.now += DELETION
             self.model.finish_deletions()
+        if returns and user and user["uid"] and not self.model.find(user["uid"]):
+            self.identify(say(user["uid"], {"name": "Ada"}, {}), adapt=False, mishap=mishap)
 
     @precondition(lambda self: self.ids)
     @rule(data=st.data(), uid=st.sampled_from(UIDS), mishap=mishaps())
