@@ -37,6 +37,8 @@ def read_lines(stream: IO[bytes], source: str) -> Iterator[Line]:
             number += 1
             if number == 1:
                 chunk = _without_mark(chunk, source)
+                if not chunk:  # The file is a mark and nothing else.
+                    return
             if len(chunk) < MAX_LINE or chunk.endswith(b"\n"):
                 yield number, chunk
             else:

@@ -39,6 +39,12 @@ def test_blank_lines_and_a_byte_order_mark_are_skipped() -> None:
     assert problems(b'\xef\xbb\xbf{"id": "u1"}') == []
 
 
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"])
+def test_a_file_without_rows_holds_nobody(content: bytes) -> None:
+    """An export of nobody may be a byte order mark alone, which is no bad row."""
+    assert read(content) == []
+
+
 @pytest.mark.parametrize("row", [b'{"plan": "pro"}', b'{"id": null, "plan": "pro"}'])
 def test_a_row_without_an_id_is_an_anonymous_user_only_where_that_is_said(row: bytes) -> None:
     """The id may have another name, and each run would create every user anew."""
