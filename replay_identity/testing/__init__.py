@@ -1,7 +1,8 @@
-"""For tests: users of every kind, users at and over each limit of a vendor, and whatever a vendor may answer."""
+"""For tests: users of every kind, users at and over each limit of a vendor, messy files, whatever a vendor may answer."""
 
 from .boundaries import Boundary, users_at, users_over
 from .conformance import BackendConformance, Said
+from .files import IdentityFile, identity_files
 from .reconciling import half_reconciled
 from .replies import bodies, replies
 from .scripted import ScriptedTransport
@@ -14,10 +15,12 @@ __all__ = [
     "WIDTHS",
     "BackendConformance",
     "Boundary",
+    "IdentityFile",
     "Said",
     "ScriptedTransport",
     "bodies",
     "half_reconciled",
+    "identity_files",
     "long_texts",
     "moments",
     "numbers",

@@ -1,0 +1,141 @@
+"""Files of users, and what is to be read in them."""
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import pytest
+from hypothesis import example, find, given, settings
+
+from replay_identity import UserTraits
+from replay_identity.sources import BadRow, Row, read_users
+from replay_identity.testing import IdentityFile, identity_files
+
+MARK: Final = b"\xef\xbb\xbf"
+
+
+@given(identity_files())
+@example(IdentityFile("users.jsonl", MARK, users=(), bad_lines=()))
+def test_our_reader_finds_the_users_and_reports_the_bad_lines(file: IdentityFile) -> None:
+    """All of them, in their order, and nobody else."""
+    rows = list(read_users(io.BytesIO(file.content), format="csv" if file.name == "users.csv" else "jsonl"))
+
+    assert tuple(row.user for row in rows if isinstance(row, Row)) == file.users
+    assert tuple(row.line for row in rows if isinstance(row, BadRow)) == file.bad_lines
+
+
+def is_csv(file: IdentityFile) -> bool:
+    """Tell whether it is CSV."""
+    return file.name == "users.csv"
+
+
+def lines(file: IdentityFile) -> list[bytes]:
+    """Return its lines, of which one row may take several."""
+    return file.content.removeprefix(MARK).split(b"\n")
+
+
+def bad_lines(file: IdentityFile) -> list[bytes]:
+    """Return the lines on which bad rows begin."""
+    return [lines(file)[number - 1].rstrip(b"\r") for number in file.bad_lines]
+
+
+def has_cells(file: IdentityFile, more: int) -> bool:
+    """Tell whether a bad row of CSV has so many cells more than the header, as far as commas tell."""
+    commas = lines(file)[0].count(b",")
+    return is_csv(file) and any(line.count(b",") == commas + more for line in bad_lines(file) if b'"' not in line)
+
+
+def is_json(line: bytes) -> bool:
+    """Tell whether the line is JSON of any kind."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+KINDS: Final[Mapping[str, Callable[[IdentityFile], bool]]] = {
+    "CSV": is_csv,
+    "JSON Lines": lambda file: not is_csv(file),
+    "a mark": lambda file: file.content.startswith(MARK),
+    "no mark": lambda file: not file.content.startswith(MARK),
+    "LF": lambda file: b"\n" in file.content and b"\r" not in file.content,
+    "CRLF": lambda file: b"\r\n" in file.content,
+    "a line break at the end": lambda file: file.content.endswith(b"\n"),
+    "no line break at the end": lambda file: bool(file.users) and not file.content.endswith(b"\n"),
+    "blank lines": lambda file: any(not line.strip() for line in lines(file)[1:-1]),
+    "nobody": lambda file: not file.users,
+    "an id twice": lambda file: len({user.user_id for user in file.users}) < len(file.users),
+    "unicode": lambda file: not file.content.removeprefix(MARK).isascii(),
+    "nested columns": lambda file: is_csv(file) and b"company.address.city" in lines(file)[0],
+    "columns missing": lambda file: is_csv(file) and lines(file)[0].strip() == b"id,plan",
+    "quoted headers": lambda file: is_csv(file) and lines(file)[0].startswith(b'"'),
+    "line breaks in cells": lambda file: (
+        is_csv(file) and any("\n" in str(user.traits.get("bio")) for user in file.users)
+    ),
+    "commas in cells": lambda file: is_csv(file) and any("," in (user.user_id or "") for user in file.users),
+    "empty cells": lambda file: is_csv(file) and any(not user.traits for user in file.users),
+    "CSV without an id": lambda file: is_csv(file) and any(line.startswith(b",") for line in bad_lines(file)),
+    "a cell too few": lambda file: has_cells(file, -1),
+    "a cell too many": lambda file: has_cells(file, 1),
+    "JSON cut in half": lambda file: (
+        not is_csv(file) and any(line.startswith(b"{") and not line.endswith(b"}") for line in bad_lines(file))
+    ),
+    "JSON that is no object": lambda file: (
+        not is_csv(file) and any(is_json(line) and not line.startswith(b"{") for line in bad_lines(file))
+    ),
+    "JSON without an id": lambda file: (
+        not is_csv(file) and any(is_json(line) and line.startswith(b"{") for line in bad_lines(file))
+    ),
+}
+
+
+def test_every_kind_of_mess_comes() -> None:
+    """In a few hundred files there is one of each."""
+    missing = set(KINDS)
+
+    @settings(max_examples=300, derandomize=True, database=None)
+    @given(identity_files())
+    def note(file: IdentityFile) -> None:
+        missing.difference_update([kind for kind in missing if KINDS[kind](file)])
+
+    note()
+
+    assert not missing
+
+
+@pytest.mark.parametrize("kind", ["blank lines", "an id twice", "a cell too many", "JSON cut in half"])
+def test_a_file_shrinks_to_its_mess(kind: str) -> None:
+    """To a handful of short lines."""
+    file = find(identity_files(), KINDS[kind], settings=settings(database=None))
+
+    assert len(lines(file)) <= 5
+    assert len(file.content) <= 60
+
+
+def split_by_unicode(content: bytes) -> list[UserTraits]:
+    """Read JSON Lines as many do: `splitlines` takes more for line breaks than there are."""
+    rows = [json.loads(line) for line in content.decode().splitlines() if line.strip()]
+    return [UserTraits.from_mapping(row) for row in rows if "id" in row]
+
+
+def test_a_careless_reader_is_found_out() -> None:
+    """Even among files without a bad row."""
+
+    @settings(max_examples=1000, database=None)
+    @given(identity_files())
+    def reads(file: IdentityFile) -> None:
+        if not (is_csv(file) or file.bad_lines or file.content.startswith(MARK)):
+            assert tuple(split_by_unicode(file.content)) == file.users
+
+    with pytest.raises(ValueError, match="Unterminated string"):
+        reads()
+
+
+def test_the_repr_shows_nobody() -> None:
+    """It is what a failing test prints."""
+    file = find(identity_files(), lambda file: bool(file.users), settings=settings(database=None))
+
+    assert "u1" in file.content.decode()
+    assert "u1" not in repr(file)
