@@ -1,4 +1,4 @@
-"""For tests: users of every kind, users at and over each limit of a vendor, messy files, whatever a vendor may answer."""
+"""For tests: users of every kind, at and over each limit of a vendor, messy files, and whatever a vendor may answer."""
 
 from .boundaries import Boundary, users_at, users_over
 from .conformance import BackendConformance, Said
