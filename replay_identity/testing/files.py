@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from typing import Any, Final
 
@@ -94,8 +94,9 @@ def _bad_lines(pieces: Iterable[_Piece]) -> Iterator[int]:
         line += 1 + piece.text.count("\n")
 
 
+@cache
 def _layouts() -> tuple[_Layout, ...]:
-    """Return the layouts, each made once."""
+    """Return the layouts, made when they are first asked for."""
     return (_json_lines(), *(_csv(columns, quoting) for columns, quoting in _HEADERS))
 
 
