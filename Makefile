@@ -24,10 +24,11 @@ pytest: .venv/ready
 	$(BIN)/coverage report
 
 # The tests on every other Python from 3.11 on that this machine has, with few examples and but for the slowest: what
-# these run as processes of their own (pages of the docs, long commands, a run killed ten times) takes minutes and hangs on
-# no version of Python.
+# these run (pages of the docs, long commands, a run killed ten times, suites in suites) takes minutes and hangs on no
+# version of Python.
 SLOW := tests/docs tests/cli/test_cli_sync.py tests/cli/test_cli_ledger.py tests/cli/test_cli_watching.py \
-	tests/bulk/test_bulk_killed.py tests/bulk/test_bulk_http.py tests/migration/test_migration_killed.py
+	tests/bulk/test_bulk_killed.py tests/bulk/test_bulk_http.py tests/migration/test_migration_killed.py \
+	tests/testing/test_testing_broken_adapters.py tests/testing/test_testing_broken_worlds.py
 pythons: .venv/ready
 	@for python in $$($(BIN)/python .ci/other_pythons.py); do \
 		name=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \

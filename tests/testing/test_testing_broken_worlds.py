@@ -223,6 +223,18 @@ def test_a_case_is_skipped_with_a_reason_or_not_at_all(pytester: pytest.Pytester
     result.stdout.fnmatch_lines([complaint])
 
 
+def test_a_vendor_without_limits_is_not_asked_about_them(pytester: pytest.Pytester) -> None:
+    """There is nobody to be on or over one."""
+    methods = "\n    limits = property(lambda self: Limits())"
+    pytester.makepyfile(test_broken=f"{SUITE}{HEAD}class Broken(Together):{methods}\n\nTogether = Broken\n")
+
+    result = pytester.runpytest_inprocess("-q", "-rs", "-p", "no:cacheprovider", "-k", "TestTogether and limit")
+
+    assert result.parseoutcomes().get("skipped") == 4
+    assert "the vendor publishes no limit of a user's fields" in result.stdout.str()
+    assert "failed" not in result.parseoutcomes()
+
+
 def test_a_reason_is_shown(pytester: pytest.Pytester) -> None:
     """And the case is not run."""
     case = "test_a_busy_vendor_is_unavailable"
