@@ -46,7 +46,7 @@ class Emulator(ABC):
         self.faults = Faults(draw=self.draw)
         self._applied = Applied(keeps_history=self.keeps_history)
         self._backstage = Backstage(
-            vendor=self._make_vendor(self._applied),
+            vendor=self.make_vendor(self._applied),
             faults=self.faults,
             limiter=Limiter(limit=self.rate_limit, clock=self.clock),
             journal=Journal(keep_bytes=self.journal_bytes),
@@ -54,7 +54,7 @@ class Emulator(ABC):
         self._front = Front(backstage=self._backstage, max_body=self.max_body)
 
     @abstractmethod
-    def _make_vendor(self, applied: Applied) -> Vendor:
+    def make_vendor(self, applied: Applied) -> Vendor:
         """Return the vendor's rules and state, who notes in *applied* what was applied to whom."""
 
     @property

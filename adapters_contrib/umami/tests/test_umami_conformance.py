@@ -25,7 +25,13 @@ class TestUmami(BackendConformance):
         sent = orjson.loads(request.body or b"")
         if request.url.endswith("/batch"):
             size = len(sent)
-            counts: dict[str, object] = {"size": size, "processed": size, "errors": 0, "details": [], "cache": "ey.a.token"}
+            counts: dict[str, object] = {
+                "size": size,
+                "processed": size,
+                "errors": 0,
+                "details": [],
+                "cache": "ey.a.token",
+            }
             return Reply(200, body=orjson.dumps(counts))
         session = {"cache": "ey.a.token", "sessionId": "f0e1", "visitId": "a9b8"}
         return Reply(200, body=orjson.dumps(session))

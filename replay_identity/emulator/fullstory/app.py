@@ -68,7 +68,8 @@ class FullstoryEmulator(Emulator):
         """Return the user with that uid, unless it is being deleted."""
         return self._users.by_uid(uid)
 
-    def _make_vendor(self, applied: Applied) -> Api:
+    def make_vendor(self, applied: Applied) -> Api:
+        """Return Fullstory's rules and state."""
         self._users = Users(clock=self.clock, deletion_seconds=self.deletion_seconds)
         writer = Writer(users=self._users, applied=applied, oversized=self.oversized)
         self._jobs = Jobs(rules=self.batch, clock=self.clock, write=writer.write_item, faults=self.job_faults)

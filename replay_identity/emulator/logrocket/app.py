@@ -47,7 +47,8 @@ class LogRocketEmulator(Emulator):
         """Everybody on the do-not-record list, as ("email" or "user_id", value), as it stands now."""
         return set(self._api.excluded)
 
-    def _make_vendor(self, applied: Applied) -> Api:
+    def make_vendor(self, applied: Applied) -> Api:
+        """Return LogRocket's rules and state."""
         self._api = Api(
             api_key=self.api_key,
             users=Users(clock=self.clock),

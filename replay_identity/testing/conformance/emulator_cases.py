@@ -4,6 +4,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
+import attrs
 import pytest
 from hypothesis import strategies as st
 
@@ -55,13 +56,13 @@ _FAULTS: Final[Mapping[str, Fault]] = {
 _ENOUGH: Final = 5
 
 
+@attrs.frozen
 class World:
     """A backend, the emulator it talks to, and what carries their words."""
 
-    def __init__(self, backend: IdentityBackend, emulator: Emulator, transport: Transport) -> None:
-        self.backend = backend
-        self.emulator = emulator
-        self.transport = transport
+    backend: IdentityBackend
+    emulator: Emulator
+    transport: Transport
 
     def run(self, exchange: Exchange[T]) -> T:
         """Return what comes of *exchange*."""

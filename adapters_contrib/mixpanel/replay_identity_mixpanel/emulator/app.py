@@ -34,7 +34,8 @@ class MixpanelEmulator(Emulator):
         """The properties of each profile by its id, as they stand now."""
         return {distinct_id: dict(properties) for distinct_id, properties in self._engage.profiles.known.items()}
 
-    def _make_vendor(self, applied: Applied) -> Engage:
+    def make_vendor(self, applied: Applied) -> Engage:
+        """Return Mixpanel's rules and state."""
         self._engage = Engage(
             api_key=self.api_key,
             refuses=self.refuses,

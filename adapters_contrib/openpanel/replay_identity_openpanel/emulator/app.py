@@ -46,7 +46,8 @@ class OpenPanelEmulator(Emulator):
         """The profiles by id, as they stand now."""
         return dict(self._api.profiles.known)
 
-    def _make_vendor(self, applied: Applied) -> Api:
+    def make_vendor(self, applied: Applied) -> Api:
+        """Return OpenPanel's rules and state."""
         self._api = Api(
             client_id=self.client_id,
             secret=self.api_key,

@@ -32,5 +32,6 @@ class PostHogEmulator(Emulator):
         """The persons by distinct id, as they stand now."""
         return dict(self._persons.known)
 
-    def _make_vendor(self, applied: Applied) -> Api:
+    def make_vendor(self, applied: Applied) -> Api:
+        """Return PostHog's rules and state."""
         return Api(api_key=self.api_key, persons=self._persons, applied=applied, faults=self.event_faults)

@@ -39,6 +39,7 @@ class UmamiEmulator(Emulator):
         """All sessions by Umami's id, those of callers without an id among them, as they stand now."""
         return dict(self._api.sessions.known)
 
-    def _make_vendor(self, applied: Applied) -> Api:
+    def make_vendor(self, applied: Applied) -> Api:
+        """Return Umami's rules and state."""
         self._api = Api(website=self.api_key, ignores_caller=self.ignores_caller, applied=applied)
         return self._api
