@@ -85,7 +85,7 @@ class Together:
     def plan(self, user: UserTraits, /) -> Plan:
         """Return what LogRocket would be sent, but for somebody whom this one never takes."""
         plan = self.logrocket.plan(user)
-        return Plan(self.name, None, (), (Violation("user_id", "no-e"),)) if _is_refused(user) else plan
+        return Plan(self.name, None, (), (Violation("user_id", "no-e-or-long-address"),)) if _is_refused(user) else plan
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
         """Send the user after a moment."""
@@ -103,7 +103,7 @@ class Together:
 
 
 def _is_refused(user: UserTraits) -> bool:
-    return "e" in (user.user_id or "")
+    return "e" in (user.user_id or "") or len(user.email or "") > 100
 
 
 class TestTogether(TestLogRocket):
