@@ -120,23 +120,27 @@ def _always(backend: IdentityBackend, *_settings: object, **_more: object) -> Id
 @pytest.mark.parametrize(
     ("suite", "folder"), [(each, each) for each in BACKENDS], indirect=["suite"], ids=map(name_of, BACKENDS)
 )
-def test_the_example_of_its_page_runs(
+def test_the_examples_of_its_page_run(
     suite: BackendConformance, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first example a visitor sees, with the fake vendor in the place of the vendor; it is short."""
-    example = next(block for block in blocks(folder / "README.md") if block.language == "python")
+    """The first one with the fake vendor in the place of the vendor; it is short. The others use it themselves."""
+    example, *others = [block.text for block in blocks(folder / "README.md") if block.language == "python"]
     place = document(folder)["project"]["entry-points"]["replay_identity.backends"][folder.name]
     module, _, name = place.partition(":")
-    monkeypatch.setenv(f"{folder.name.upper()}_API_KEY", suite.key)
+    namespace: dict[str, Any] = {"__name__": "__main__"}
     emulator = suite.make_emulator()
 
-    with running(emulator) as server:
+    with running(emulator) as server, monkeypatch.context() as patched:
         backend = suite.make_backend(base_url=server.url, on_violation="adapt")
-        monkeypatch.setattr(sys.modules[module], name, partial(_always, backend))
-        namespace: dict[str, Any] = {"__name__": "__main__"}
-        exec(compile(example.text, "README.md", "exec"), namespace)  # noqa: S102  # That is what the test is for.
+        patched.setenv(f"{folder.name.upper()}_API_KEY", suite.key)
+        patched.setattr(sys.modules[module], name, partial(_always, backend))
+        exec(compile(example, "README.md", "exec"), namespace)  # noqa: S102  # That is what the test is for.
+    namespace[name] = getattr(sys.modules[module], name)
+    for other in others:
+        exec(compile(other, "README.md", "exec"), namespace)  # noqa: S102  # As above.
 
     assert namespace["report"].status == "ok"
     assert emulator.total_applied > 0
-    assert len(example.text.splitlines()) <= MOST_EXAMPLE_LINES
+    assert len(example.splitlines()) <= MOST_EXAMPLE_LINES
+    assert others
     assert "Error" not in capsys.readouterr().out

@@ -17,7 +17,11 @@ from replay_identity.cli.commands import app
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "replay_identity"
 REFERENCE: Final = ROOT / "docs" / "reference"
-PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "adapters_contrib" / "README.md"]
+PAGES: Final = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "adapters_contrib").glob("**/README.md")),
+]
 # Where the rules are named that adjustments and violations carry.
 RULED: Final = [*(PACKAGE / "fullstory").glob("*.py"), *(PACKAGE / "logrocket").glob("*.py"), PACKAGE / "route.py"]
 
