@@ -32,8 +32,8 @@ class DirectOutbox:
         factory=SimpleQueue["Sequence[UserTraits]"], init=False
     )
     _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
-    # Further claims to each user who has one, by id.
-    _further: dict[str, tuple[Claim, ...]] = attrs.field(factory=dict[str, tuple[Claim, ...]], init=False)
+    # Further claims to each user who has one handed out, by id; None for nearly all.
+    _further: dict[str, deque[Claim] | None] = attrs.field(factory=dict[str, deque[Claim] | None], init=False)
     _unknown: Counter[int] = attrs.field(factory=Counter[int], init=False)
     _places: int = attrs.field(default=0, init=False)
     _given_up: int = attrs.field(default=0, init=False)
@@ -104,9 +104,12 @@ class DirectOutbox:
         if who is None:
             return True
         if who not in self._further:
-            self._further[who] = ()
+            self._further[who] = None
             return True
-        self._further[who] += (claim,)
+        further = self._further[who]
+        if further is None:
+            further = self._further[who] = deque()
+        further.append(claim)
         return False
 
     def _let_next(self, claim: Claim) -> None:
@@ -114,9 +117,10 @@ class DirectOutbox:
         who = self._who(claim.user)
         if who is None:
             return
-        if further := self._further.pop(who):
-            self._ready.append(further[0])
-            self._further[who] = further[1:]
+        if further := self._further[who]:
+            self._ready.append(further.popleft())
+        else:
+            del self._further[who]
 
     def _who(self, user: UserTraits) -> str | None:
         """Return the id that the backend knows *user* by, or None for an anonymous one."""
