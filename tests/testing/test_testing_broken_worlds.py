@@ -26,6 +26,7 @@ import itertools
 from replay_identity import Accepted, Unknown
 from replay_identity.backend import BatchItem, Comparison
 from replay_identity.limits import Limits
+from replay_identity.masking import mask
 
 NUMBERS = itertools.count()
 """
@@ -129,6 +130,24 @@ def verify(self):
 def poll_job(self, job_id):
     reply = yield next(super().poll_job(job_id))
     return json.loads(reply.body)["job"]
+""",
+    ),
+    "a value in the vendor's words about a deletion": Fault(
+        "Fullstory",
+        "test_no_answer_shows_a_value_or_the_key",
+        """
+def delete(self, user_id):
+    reply = yield next(super().delete(user_id))
+    return Rejected(self.name, message=reply.body.decode())
+""",
+    ),
+    "words about one user told to another": Fault(
+        "Together",
+        "test_no_answer_shows_a_value_or_the_key",
+        """
+def identify_many(self, users):
+    reply = yield self.plan(users[0]).request
+    return tuple(Rejected(self.name, message=mask(reply.body.decode(), user)) for user in users)
 """,
     ),
     "a batch that holds less": Fault(

@@ -1,4 +1,3 @@
-from decimal import Decimal
 from typing import Any, ClassVar
 
 from replay_identity_openpanel import OpenPanel
@@ -7,7 +6,6 @@ from replay_identity_openpanel.emulator import OpenPanelEmulator, Profile
 from replay_identity.exchange import Reply, Request
 from replay_identity.fitting import OnViolation
 from replay_identity.testing import BackendConformance, Said
-from replay_identity.values import is_list
 
 CLIENT_ID = "3f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a90"
 
@@ -35,10 +33,5 @@ class TestOpenPanel(BackendConformance):
 
     def is_said(self, path: str, value: Any, said: Said) -> bool:
         """Tell whether a name is said, whole or as first and last name, and anything else as it is."""
-        if isinstance(value, Decimal):
-            # Always a text, of up to 401 digits; the suite looks for numbers of no more than 400.
-            return f"{value:f}" in said.texts
-        if is_list(value):
-            return all(self.is_said(path, item, said) for item in value)
         first, _, last = value.rpartition(" ") if path == "name" else ("", "", "")
         return said.says(value) or (bool(first and last) and said.says(first) and said.says(last))

@@ -1,6 +1,8 @@
 """What holds for all that only some backends can do: no reply makes them raise, and they answer of their own."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import product
 from typing import Any
 
 import pytest
@@ -29,13 +31,14 @@ from ...outcome import Accepted, Broken, Misconfigured, Outcome, Rejected, Skipp
 from ..replies import replies
 from ..users import user_traits
 from .author import Author
-from .canary import USER, shown_in
+from .canary import ECHOES, USER, USER_ID, WORDS, echoes, shown_in
 from .laws import for_all
 from .playing import one_after_another, play
 from .said import said_by
 
 _FAILURES = (Rejected, Misconfigured, Unavailable, Unknown)
-_MEMBERS = (Member(user_id="u1", content=b"{}"), Member(vendor_id="1", content=b"{}"), Member(content=b"{}"))
+_MEMBERS = (Member(user_id=USER_ID, content=b"{}"), Member(vendor_id="1", content=b"{}"), Member(content=b"{}"))
+_STATUSES = (200, 202, 400, 401, 403, 404, 409, 413, 429, 500)
 # What each exchange may answer, by its name.
 _ANSWERS: Mapping[str, tuple[type, ...]] = {
     "get": (StoredUser, type(None), *_FAILURES),
@@ -44,6 +47,7 @@ _ANSWERS: Mapping[str, tuple[type, ...]] = {
     "exclude": (Accepted, Skipped, *_FAILURES),
     "compare": (Comparison, *_FAILURES),
     "verify": (Credentials, *_FAILURES),
+    "identify_many": (tuple,),
     "create_job": (str, TooLarge, *_FAILURES),
     "poll_job": (JobProgress, *_FAILURES),
     "collect_job": (tuple, *_FAILURES),
@@ -54,7 +58,7 @@ class CapabilityCases(Author):
     """Cases about the protocols beside `IdentityBackend`."""
 
     def test_every_reply_has_one_answer(self) -> None:
-        """One that the protocol knows, whatever the vendor answers; nothing raises, and nothing is told of anybody."""
+        """One that the protocol knows, whatever the vendor answers; nothing raises."""
         backend = self.make_backend()
         operations = [operation for operation, _ in _exchanges(backend)]
         if not operations:
@@ -66,9 +70,18 @@ class CapabilityCases(Author):
             answer = play(exchange, one_after_another(answers, answers[-1]))
             assert isinstance(answer, _ANSWERS[operation])
             assert getattr(answer, "backend", backend.name) == backend.name
-            assert shown_in(repr(answer), self.key) == []
 
         law()
+
+    def test_no_answer_shows_a_value_or_the_key(self) -> None:
+        """Whatever the vendor quotes of what it was sent, of this user or of another one of the same request."""
+        backend = self.make_backend()
+        operations = [operation for operation, _ in _exchanges(backend)]
+        if not operations:
+            pytest.skip(f"{backend.name} only identifies")
+        for operation, status, number in product(operations, _STATUSES, range(ECHOES)):
+            answer = play(dict(_exchanges(backend))[operation], partial(_echo, self.key, status, number))
+            assert shown_in(repr(answer), self.key) == []
 
     def test_of_many_users_each_has_an_outcome(self) -> None:
         """In their order, whatever the vendor answers; who breaks a rule is not sent."""
@@ -98,7 +111,7 @@ class CapabilityCases(Author):
         users = (UserTraits("u1", name="Ada"), USER, UserTraits("u2", name="Grace"), UserTraits("u3", name="Joan"))
 
         def answer(request: Request) -> Reply:
-            return Reply(status) if said_by(request).says(USER.user_id) else self.accepted(request)
+            return Reply(status) if said_by(request).says(USER_ID) else self.accepted(request)
 
         outcomes = play(backend.identify_many(users), answer)
         assert [type(outcome) for outcome in outcomes] == [Accepted, Rejected, Accepted, Accepted]
@@ -126,17 +139,25 @@ class CapabilityCases(Author):
 def _exchanges(backend: IdentityBackend) -> Iterator[tuple[str, Exchange[Any]]]:
     """Yield an exchange of everything that *backend* can do, by its name."""
     if isinstance(backend, SupportsRead):
-        yield "get", backend.get("u1")
+        yield "get", backend.get(USER_ID)
         yield "pages", next(backend.pages())
     if isinstance(backend, SupportsDelete):
-        yield "delete", backend.delete("u1")
+        yield "delete", backend.delete(USER_ID)
     if isinstance(backend, SupportsExclude):
-        yield "exclude", backend.exclude(user_id="u1")
+        yield "exclude", backend.exclude(user_id=USER_ID)
     if isinstance(backend, SupportsCompare):
         yield "compare", backend.compare(USER)
     if isinstance(backend, SupportsVerify):
         yield "verify", backend.verify()
+    if isinstance(backend, SupportsMany):
+        yield "identify_many", backend.identify_many((USER, UserTraits("u2", name="Grace")))
     if isinstance(backend, SupportsBatch):
-        yield "create_job", backend.create_job(b"{}", idempotency_key="key-1")
+        body = backend.batch_body([backend.batch_item(USER).content or b""])
+        yield "create_job", backend.create_job(body, idempotency_key="key-1")
         yield "poll_job", backend.poll_job("job-1")
         yield "collect_job", backend.collect_job("job-1", _MEMBERS)
+
+
+def _echo(key: str, status: int, number: int, request: Request) -> Reply:
+    """Return one of the replies that quote *request*, with all that it says of the user."""
+    return Reply(status, body=echoes(request, key, filter(said_by(request).says, WORDS))[number])
