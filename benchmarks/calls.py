@@ -22,7 +22,7 @@ import orjson
 
 from benchmarks.tables import Cell, Table
 from replay_identity import AsyncRouter, Fullstory, LogRocket, Router, UserTraits
-from replay_identity.values import TraitValue
+from replay_identity._values import TraitValue
 
 ROUNDS = 15
 CALLS = 150

@@ -12,7 +12,8 @@ from typing import Any, Final
 import attrs
 
 from replay_identity import REMOVE, Fullstory, LogRocket, UserTraits
-from replay_identity.backend import (
+from replay_identity.adapters.limits import Limit
+from replay_identity.adapters.protocols import (
     IdentityBackend,
     SupportsBatch,
     SupportsCompare,
@@ -22,7 +23,6 @@ from replay_identity.backend import (
     SupportsRead,
     SupportsVerify,
 )
-from replay_identity.limits import Limit
 
 CONTRIBUTED: Final = Path(__file__).parents[1] / "adapters_contrib"
 ENTRY_POINTS: Final = "replay_identity.backends"

@@ -19,9 +19,9 @@ from _features import Column, columns, feature_rows, limit_rows
 from typer.main import get_command
 
 from replay_identity import REMOVE, Accepted, Fullstory, LogRocket, Outcome, Rejected, UserTraits
-from replay_identity.cli.commands import app
-from replay_identity.exchange import Lost, Reply
-from replay_identity.limits import Limit
+from replay_identity.adapters.exchange import Lost, Reply
+from replay_identity.adapters.limits import Limit
+from replay_identity.cli.app import app
 
 DOCS: Final = Path(__file__).parent
 ROOT: Final = DOCS.parent

@@ -2,21 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .backend import IdentityBackend
-from .delivery_options import DeliveryOptions
-from .errors import (
-    ConfigurationError,
-    IdentifyError,
-    InvalidTraitsError,
-    LedgerError,
-    ReplayIdentityError,
-    SourceError,
-)
-from .forget import Receipt, forget
+from ._values import REMOVE
+from .adapters.protocols import IdentityBackend
+from .bulk.options import DeliveryOptions
+from .deletion import Receipt, forget
+from .errors import ConfigurationError, IdentifyError, InvalidTraitsError, LedgerError, ReplayIdentityError, SourceError
 from .fullstory import Fullstory
 from .logrocket import LogRocket
-from .model import UserTraits
-from .outcome import (
+from .outcomes import (
     Accepted,
     Adjustment,
     Broken,
@@ -30,9 +23,8 @@ from .outcome import (
     Violation,
 )
 from .retry import RetryPolicy
-from .route import Route
-from .router import AsyncRouter, Router
-from .values import REMOVE
+from .router import AsyncRouter, Route, Router
+from .traits import UserTraits
 
 if TYPE_CHECKING:
     from .bulk import DurableRouter, SyncReport, deliver, rehearse, sync

@@ -11,7 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from .emulator import FullstoryEmulator, LogRocketEmulator
-    from .emulator.emulator import Emulator
+    from .emulator.base import Emulator
     from .testing import ScriptedTransport
 
 pytest.register_assert_rewrite("replay_identity.testing.conformance")

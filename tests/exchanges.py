@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from replay_identity.exchange import Exchange, Pause, Reply, Request
+from replay_identity.adapters.exchange import Exchange, Pause, Reply, Request
 
 T = TypeVar("T")
 

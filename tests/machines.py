@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
+from replay_identity.adapters.exchange import Exchange, T
 from replay_identity.emulator import Emulator, Fault, running
-from replay_identity.exchange import Exchange, T
 from replay_identity.retry import RetryBudget, RetryPolicy
 from replay_identity.transport import Attempts, Transport
 

@@ -29,10 +29,10 @@ from replay_identity import (
     Route,
     UserTraits,
 )
-from replay_identity.backend import IdentityBackend
-from replay_identity.exchange import Lost, Reply
-from replay_identity.fullstory.user_filter import UserFilter
-from replay_identity.outcome import explain
+from replay_identity.adapters.exchange import Lost, Reply
+from replay_identity.adapters.protocols import IdentityBackend
+from replay_identity.fullstory.adapter import UserFilter
+from replay_identity.outcomes import explain
 
 USER_ID, NAME, EMAIL = "canary-id-4711", "Canary O'Name <&>", "canary-mail@example.com"
 SECRET = "canarysecret"

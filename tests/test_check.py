@@ -14,12 +14,12 @@ from replay_identity import (
     UserTraits,
     Violation,
 )
-from replay_identity.backend import Plan
-from replay_identity.check import check, check_user
-from replay_identity.exchange import Exchange
-from replay_identity.limits import Limits
+from replay_identity.adapters.exchange import Exchange
+from replay_identity.adapters.limits import Limits
+from replay_identity.adapters.protocols import Plan
+from replay_identity.bulk.dry_runs import check, check_user
 from replay_identity.logrocket.limits import LIMITS
-from replay_identity.outcome import Outcome
+from replay_identity.outcomes import Outcome
 
 BACKENDS = (Fullstory("na1.key"), LogRocket("org:app:secret"))
 

@@ -9,15 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from replay_identity import Accepted, DeliveryOptions, Fullstory, LogRocket, Route, UserTraits
-from replay_identity.backend import Comparison, Plan
-from replay_identity.compare import BackendComparison, compare, sample
+from replay_identity.adapters.exchange import Exchange
+from replay_identity.adapters.limits import Limits
+from replay_identity.adapters.protocols import Comparison, Plan
+from replay_identity.bulk.comparison import BackendComparison, compare, sample
+from replay_identity.bulk.stats import MOST_PATHS, OTHER
 from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator, running
-from replay_identity.exchange import Exchange
 from replay_identity.fullstory import LIMITS as FULLSTORY_LIMITS
-from replay_identity.limits import Limits
 from replay_identity.logrocket.limits import LIMITS
-from replay_identity.outcome import Outcome
-from replay_identity.tally import MOST_PATHS, OTHER
+from replay_identity.outcomes import Outcome
 from replay_identity.testing import safe_names, users_within
 from replay_identity.transport import Transport
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 from pages import ROOT, blocks
 
-from replay_identity.backend import IdentityBackend
+from replay_identity.adapters.protocols import IdentityBackend
 from replay_identity.emulator import running
 from replay_identity.testing import BackendConformance
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from replay_identity import ConfigurationError
-from replay_identity.credentials import check_api_key, check_base_url, check_header
+from replay_identity.adapters.credentials import check_api_key, check_base_url, check_header
 
 
 @pytest.mark.parametrize("key", ["na1.by11Q/DEMO", "org:app:secret", "!~"])

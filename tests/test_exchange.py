@@ -4,7 +4,7 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given
 
-from replay_identity.exchange import PAUSED, Lost, Reply, Request
+from replay_identity.adapters.exchange import PAUSED, Lost, Reply, Request
 from replay_identity.testing import replies
 
 SENT = "Sat, 21 Nov 2026 08:00:00 GMT"

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from replay_identity import Adjustment, ConfigurationError, Fullstory, LogRocket, Violation
-from replay_identity.fitting import Fitting
-from replay_identity.limits import Limit, Unit
+from replay_identity.adapters.adaptation import Fitting
+from replay_identity.adapters.limits import Limit, Unit
 
 LIMIT = Limit(maximum=3, unit=Unit.UTF8_BYTES, source="here", read_on=date(2026, 11, 21), rule="size")
 LONG = "n" * 200

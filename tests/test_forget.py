@@ -27,10 +27,10 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.backend import StoredUser, SupportsDelete, SupportsExclude
+from replay_identity.adapters.exchange import Exchange
+from replay_identity.adapters.protocols import StoredUser, SupportsDelete, SupportsExclude
+from replay_identity.deletion import Receipt, forget
 from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator, running
-from replay_identity.exchange import Exchange
-from replay_identity.forget import Receipt, forget
 from replay_identity.ledger import Batch, JobMember, Ledger
 
 ID: Final = "canary-id"

@@ -6,8 +6,8 @@ import pytest
 from exchanges import run
 
 from replay_identity import Accepted, Broken
-from replay_identity.exchange import Exchange, Reply, Request
-from replay_identity.guarding import broken, guarded, own
+from replay_identity.adapters.exchange import Exchange, Reply, Request
+from replay_identity.adapters.responses import broken, guarded, own
 
 REQUEST = Request("identify", "PUT", "https://vendor.example/")
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from replay_identity.adapters.limits import Limit, Limits, Unit
 from replay_identity.fullstory import LIMITS as FULLSTORY
 from replay_identity.fullstory.limits import PROPERTY_VALUE
-from replay_identity.limits import Limit, Limits, Unit
 from replay_identity.logrocket import LIMITS as LOGROCKET
 from replay_identity.testing import CHARACTERS, WIDTHS, long_texts
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay_identity import Fullstory, InvalidTraitsError, LogRocket, UserTraits
-from replay_identity.masking import MASK, MAX_MESSAGE, mask
+from replay_identity.adapters.redaction import MASK, MAX_MESSAGE, mask
 from replay_identity.testing import numbers, user_traits
 
 NOON = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)

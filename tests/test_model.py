@@ -14,9 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay_identity import REMOVE, InvalidTraitsError, UserTraits
-from replay_identity.model import TRAIT_TYPES, fingerprint
-from replay_identity.testing import moments, numbers, scalars, trait_maps, user_traits
-from replay_identity.values import (
+from replay_identity._values import (
     MAX_DEPTH,
     MAX_EXPONENT,
     Removal,
@@ -26,6 +24,8 @@ from replay_identity.values import (
     is_nested,
     iso8601,
 )
+from replay_identity.testing import moments, numbers, scalars, trait_maps, user_traits
+from replay_identity.traits import TRAIT_TYPES, fingerprint
 
 SURROGATE = "ab\ud800"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

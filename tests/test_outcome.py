@@ -21,7 +21,7 @@ from replay_identity import (
     Violation,
 )
 from replay_identity.errors import NotAcceptedError
-from replay_identity.outcome import LOSSY, AdjustmentKind, explain, is_settled, lossy
+from replay_identity.outcomes import LOSSY, AdjustmentKind, explain, is_settled, lossy
 
 ONE_OF_EACH: list[Outcome] = [
     Accepted("a"),

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from replay_identity.adapters.exchange import Lost, Reply
 from replay_identity.errors import ConfigurationError
-from replay_identity.exchange import Lost, Reply
-from replay_identity.pacing import Pace
+from replay_identity.transport.rate_limiter import Pace
 
 OK = Reply(200)
 BUSY = Reply(429)

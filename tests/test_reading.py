@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 
 from replay_identity import Misconfigured, Rejected, Unavailable, Unknown
-from replay_identity.exchange import Lost, Reply
-from replay_identity.outcome import explain
-from replay_identity.reading import read_failure
+from replay_identity.adapters.exchange import Lost, Reply
+from replay_identity.adapters.responses import read_failure
+from replay_identity.outcomes import explain
 from replay_identity.testing import replies
 
 HINTS = {401: "Check the key."}

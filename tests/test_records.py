@@ -1,7 +1,7 @@
 """Records are values, though they are quick to make."""
 
-from replay_identity.backend import BatchItem, Member, Plan
-from replay_identity.exchange import Reply
+from replay_identity.adapters.exchange import Reply
+from replay_identity.adapters.protocols import BatchItem, Member, Plan
 
 
 def test_records_are_values() -> None:

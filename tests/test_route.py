@@ -19,10 +19,10 @@ from replay_identity import (
     UserTraits,
     Violation,
 )
-from replay_identity.backend import Plan
-from replay_identity.exchange import Reply
+from replay_identity._values import is_nested
+from replay_identity.adapters.exchange import Reply
+from replay_identity.adapters.protocols import Plan
 from replay_identity.testing import trait_maps, trait_names
-from replay_identity.values import is_nested
 
 FULLSTORY = Fullstory("na1.key")
 LOGROCKET = LogRocket("o:a:s")

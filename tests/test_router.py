@@ -34,10 +34,10 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.backend import IdentityBackend, Plan
+from replay_identity.adapters.exchange import Exchange
+from replay_identity.adapters.limits import Limits
+from replay_identity.adapters.protocols import IdentityBackend, Plan
 from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator, running
-from replay_identity.exchange import Exchange
-from replay_identity.limits import Limits
 from replay_identity.logrocket import LIMITS
 
 ONCE = RetryPolicy(attempts=1)

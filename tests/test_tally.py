@@ -16,8 +16,8 @@ from replay_identity import (
     Unknown,
     Violation,
 )
-from replay_identity import tally as tallying
-from replay_identity.tally import OTHER, AdjustmentKey, CauseKey, Tally, ViolationKey, most_frequent
+from replay_identity.bulk import stats as tallying
+from replay_identity.bulk.stats import OTHER, AdjustmentKey, CauseKey, Tally, ViolationKey, most_frequent
 
 
 def test_every_outcome_is_counted_by_its_name_and_its_sort() -> None:

@@ -26,8 +26,8 @@ from replay_identity import (
     UserTraits,
 )
 from replay_identity.emulator import Fault, FullstoryEmulator, Level, LogRocketEmulator, running
-from replay_identity.outcome import explain
-from replay_identity.transport import httpx_senders
+from replay_identity.outcomes import explain
+from replay_identity.transport import httpx_sender
 
 ID, NAME, EMAIL, VALUE = "canary-id-4711", "Canary Name", "canary@example.com", "canary value 0815"
 FULLSTORY_KEY, LOGROCKET_KEY = "na1.canarykeyfullstory", "acme:shop:canarykeylogrocket"
@@ -112,7 +112,7 @@ def test_ends_in_one_clear_outcome_that_quotes_nothing(
     world: World, weather: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a vendor does, each backend has one outcome of the right kind, and no canary comes out anywhere."""
-    monkeypatch.setattr(httpx_senders, "MAX_REPLY_BYTES", 2**20)
+    monkeypatch.setattr(httpx_sender, "MAX_REPLY_BYTES", 2**20)
     fault, expected = WEATHER[weather]
     world.cast(fault)
 
@@ -134,7 +134,7 @@ def test_ends_in_one_clear_outcome_that_quotes_nothing(
 @pytest.mark.parametrize("weather", WEATHER)
 def test_loses_nothing_once_the_weather_is_over(world: World, weather: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the fault ends, asking again brings both vendors to the newest traits."""
-    monkeypatch.setattr(httpx_senders, "MAX_REPLY_BYTES", 2**20)
+    monkeypatch.setattr(httpx_sender, "MAX_REPLY_BYTES", 2**20)
     world.cast(WEATHER[weather][0])
     newest = attrs.evolve(USER, traits={"plan": "new"})
 

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 USE = """
 import replay_identity as ri
-from replay_identity.exchange import Reply
+from replay_identity.adapters.exchange import Reply
 user = ri.UserTraits("u1", name="Ann", traits={"plan": "pro"})
 answers = {ri.Fullstory("key"): b'{"id": "7"}', ri.LogRocket("a:b:c"): b'{"userID": "u1", "traits": {}}'}
 for backend, body in answers.items():

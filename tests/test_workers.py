@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from replay_identity.workers import Workers
+from replay_identity._threads import Workers
 
 
 def test_returns_what_the_call_returns() -> None:

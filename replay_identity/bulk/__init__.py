@@ -1,11 +1,10 @@
 """Users in bulk: from a source into a ledger, and from there to every vendor, each in a loop of its own."""
 
-from ..delivery_options import DeliveryOptions
-from .books import Books
+from .dry_runs import Effort, Rehearsal, rehearse
 from .durable import DurableRouter
-from .rehearsal import Effort, Rehearsal, rehearse
-from .report import Progress, SyncReport
-from .sync import deliver, sync
+from .options import DeliveryOptions
+from .report import Books, Progress, SyncReport
+from .run import deliver, sync
 
 __all__ = [
     "Books",

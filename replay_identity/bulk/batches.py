@@ -6,15 +6,15 @@ from typing import Final
 
 import attrs
 
-from ..backend import BatchItem, SupportsBatch
-from ..delivery_options import DeliveryOptions
-from ..guarding import broken, own
+from ..adapters.protocols import BatchItem, SupportsBatch
+from ..adapters.responses import broken, own
 from ..ledger import Claim, JobMember
-from ..model import UserTraits
-from ..outcome import Outcome, Rejected, lossy
-from ..route import Route
+from ..outcomes import Outcome, Rejected, lossy
+from ..router import Route
+from ..traits import UserTraits
 from ..transport import ManyTransport
 from .jobs import Jobs
+from .options import DeliveryOptions
 from .outbox import LedgerOutbox
 
 # Seconds that a batch which is not full waits for more users.

@@ -11,14 +11,14 @@ from typing import Final, Self
 
 import attrs
 
-from ..backend import IdentityBackend
-from ..delivery_options import DeliveryOptions
+from ..adapters.protocols import IdentityBackend
 from ..errors import LedgerError
 from ..ledger import Ledger
-from ..model import UserTraits
-from ..route import Route, routes_to
+from ..router import Route, routes_to
+from ..traits import UserTraits
 from ..transport import many_sender
-from .lanes import NEXT_TRY, MakeSender, lane_to, options_by_name
+from .options import DeliveryOptions
+from .worker import NEXT_TRY, MakeSender, lane_to, options_by_name
 
 _logger = logging.getLogger("replay_identity.durable")
 

@@ -8,14 +8,14 @@ from typing import Final, assert_never
 
 import attrs
 
-from ..backend import JobProgress, SupportsBatch, TooLarge
-from ..delivery_options import DeliveryOptions
+from ..adapters.exchange import Exchange, Pause
+from ..adapters.protocols import JobProgress, SupportsBatch, TooLarge
+from ..adapters.responses import broken, own
 from ..errors import LedgerError
-from ..exchange import Exchange, Pause
-from ..guarding import broken, own
 from ..ledger import Batch, Job, JobMember, Ledger
-from ..outcome import Accepted, Failure, Misconfigured, Outcome, Rejected, Unavailable, Unknown
+from ..outcomes import Accepted, Failure, Misconfigured, Outcome, Rejected, Unavailable, Unknown
 from ..transport import ManyTransport
+from .options import DeliveryOptions
 from .outbox import LedgerOutbox
 
 # Once the vendor has forgotten an idempotency key, sending again could make a second, stale job. So many hours early

@@ -4,8 +4,95 @@ from typing import Any
 
 import attrs
 
+from ..ledger import PutCounts
+from ..outcomes import Accepted, Outcome, lossy
 from ..sources import BadRow
-from .books import Books
+from .stats import BackendTally
+
+
+@attrs.define
+class Books:
+    """One backend's books of one run, counted in users. They close: given = accepted + unchanged + rejected + pending.
+
+    Attributes:
+        backend: Name of the backend.
+        carried: Users who were due before the run, or whom another process put meanwhile.
+        elsewhere: Users of those whom another process settled meanwhile.
+        put: What the rows of this run meant.
+        tally: What became of those who were due, and why.
+        pending: Users who are still due.
+        problem: Why the backend was given up on, or None.
+    """
+
+    backend: str
+    carried: int = 0
+    elsewhere: int = 0
+    put: PutCounts = attrs.field(factory=PutCounts)
+    tally: BackendTally = attrs.field(factory=BackendTally)
+    pending: int = 0
+    problem: str | None = None
+
+    @property
+    def given(self) -> int:
+        """Return how many users the backend had to be brought up to date with by this run."""
+        return self.carried - self.elsewhere + self.put.due + self.put.unchanged + self.put.refused
+
+    @property
+    def accepted(self) -> int:
+        """Return how many users the vendor took."""
+        return self.tally.accepted
+
+    @property
+    def unchanged(self) -> int:
+        """Return how many users needed no request: the vendor holds them, or a route keeps them from it."""
+        return self.put.unchanged + self.tally.skipped
+
+    @property
+    def rejected(self) -> int:
+        """Return how many users are refused as they are, now or in an earlier run."""
+        return self.put.refused + self.tally.refused
+
+    @property
+    def settled(self) -> int:
+        """Return how many users are not pending."""
+        return self.accepted + self.unchanged + self.rejected
+
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether every user is accounted for."""
+        return self.given == self.settled + self.pending
+
+    def close(self, pending: int) -> None:
+        """Take note of how many users are left; what the run does not know of, another process did meanwhile."""
+        self.pending = pending
+        more = self.settled + pending - self.given
+        self.carried += max(0, more)
+        self.elsewhere += max(0, -more)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one user who is due no more."""
+        if isinstance(outcome, Accepted):
+            # In bulk only losses are counted: nearly every user is adjusted without one.
+            self.tally.accept(lossy(outcome.adjustments))
+        else:
+            self.tally.add(outcome)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the books as JSON has them."""
+        counted = self.tally.as_dict()
+        return {
+            "given": self.given,
+            "carried": self.carried,
+            "elsewhere": self.elsewhere,
+            "accepted": self.accepted,
+            "unchanged": self.unchanged,
+            "rejected": self.rejected,
+            "pending": self.pending,
+            "coalesced": self.put.waiting,
+            "lossy": self.tally.lossy,
+            "problem": self.problem,
+            **{name: counted[name] for name in ("adjustments", "violations", "causes")},
+        }
 
 
 @attrs.frozen

@@ -5,7 +5,7 @@ import sys
 from pathlib import PurePath
 from traceback import extract_tb
 
-from .exit_codes import ExitCode
+from .terminal import ExitCode
 
 
 def main() -> int:
@@ -13,7 +13,7 @@ def main() -> int:
     # httpx logs URLs at INFO, and LogRocket's hold user ids.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        from .commands import app  # noqa: PLC0415  # Without the extra this module must still be importable.
+        from .app import app  # noqa: PLC0415  # Without the extra this module must still be importable.
     except ModuleNotFoundError as error:
         if error.name not in {"typer", "rich", "platformdirs"}:
             raise

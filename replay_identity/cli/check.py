@@ -4,15 +4,15 @@ from collections.abc import Sequence
 
 import typer
 
-from ..check import check_user
-from ..outcome import Outcome
+from ..bulk.dry_runs import check_user
+from ..outcomes import Outcome
 from ..sources import BadRow, Row, read_users
 from . import options
-from .backends import chosen_settings
-from .output import data, print_json, talk
+from .inputs import chosen_settings
 from .progress import progress
-from .survey import Survey
+from .row_report import Survey
 from .tables import print_survey
+from .terminal import data, print_json, talk
 
 
 def check(

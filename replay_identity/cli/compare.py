@@ -9,26 +9,23 @@ import attrs
 import orjson
 import typer
 
-from ..backend import Comparison, SupportsCompare, SupportsRead
-from ..compare import ComparisonReport
-from ..compare import compare as compare_everywhere
-from ..compare import sample as sample_of
+from ..adapters.protocols import Comparison, SupportsCompare, SupportsRead
+from ..bulk.comparison import ComparisonReport
+from ..bulk.comparison import compare as compare_everywhere
+from ..bulk.comparison import sample as sample_of
 from ..config import Settings
 from ..migration import Source
-from ..model import UserTraits
-from ..outcome import Misconfigured
+from ..outcomes import Misconfigured
 from ..sources import Row
+from ..traits import UserTraits
 from . import options
-from .asking import go_on_only_with_a_yes
-from .backends import chosen_settings
-from .comparison_tables import print_comparison
-from .exit_codes import ExitCode
-from .output import data, print_json, talk
+from .inputs import FileOptions, chosen_settings, chosen_source, other_backends, reading_of
+from .ledger import new_file
 from .progress import progress
-from .refused_rows import new_file
+from .tables import print_comparison
 from .tables import rows as rows_of
 from .tables import users as users_of
-from .user_sources import FileOptions, chosen_source, other_backends, reading_of
+from .terminal import ExitCode, data, go_on_only_with_a_yes, print_json, talk
 
 _SAMPLE: Final = 1000
 

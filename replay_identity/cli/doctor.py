@@ -5,17 +5,16 @@ from typing import Final, Literal, TypeAlias
 import attrs
 import typer
 
-from ..backend import Credentials, SupportsVerify
+from ..adapters.protocols import Credentials, SupportsVerify
 from ..config import Section, read_sections
 from ..errors import ConfigurationError
 from ..logrocket import LogRocket
-from ..outcome import Misconfigured, Rejected, explain
+from ..outcomes import Misconfigured, Rejected, explain
 from ..retry import RetryPolicy
 from ..transport import Transport
 from . import options
-from .exit_codes import ExitCode
-from .output import data, print_json
 from .tables import new_table
+from .terminal import ExitCode, data, print_json
 
 Health: TypeAlias = Literal["good", "unchecked", "wrong", "unavailable"]
 

@@ -5,20 +5,16 @@ from typing import Annotated, Final
 
 import typer
 
-from ..backend import IdentityBackend, SupportsDelete, SupportsExclude
+from ..adapters.protocols import IdentityBackend, SupportsDelete, SupportsExclude
 from ..config import Settings
-from ..forget import PATIENCE, Receipt, ReceiptStatus
-from ..forget import forget as forget_everywhere
+from ..deletion import PATIENCE, Receipt, ReceiptStatus
+from ..deletion import forget as forget_everywhere
 from ..ledger import Ledger
-from ..outcome import Misconfigured
+from ..outcomes import Misconfigured
 from . import options
-from .asking import go_on_only_with_a_yes
-from .backends import chosen_settings
-from .exit_codes import ExitCode
-from .interruption import interruptible
-from .ledgers import LedgerFile, chosen_ledger, existing_ledger
-from .output import data, print_json, talk
+from .inputs import LedgerFile, chosen_ledger, chosen_settings, existing_ledger
 from .tables import new_table
+from .terminal import ExitCode, data, go_on_only_with_a_yes, interruptible, print_json, talk
 
 _STYLES: Final[dict[ReceiptStatus, str]] = {
     "requested": "green",

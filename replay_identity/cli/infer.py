@@ -14,14 +14,12 @@ from ..mapping import Inference, mapping_text
 from ..migration import Source
 from ..sources import BadRow, Row, infer_mapping
 from . import options
-from .backends import chosen_settings
-from .exit_codes import ExitCode
-from .output import print_json, talk
+from .inputs import FileOptions, chosen_settings, chosen_source, file_source, is_surely_a_file, reading_of
+from .ledger import new_file
 from .progress import progress
-from .refused_rows import new_file
-from .survey import MOST_BAD_ROWS
+from .row_report import MOST_BAD_ROWS
 from .tables import new_table, print_bad_rows, print_table
-from .user_sources import FileOptions, chosen_source, file_source, is_surely_a_file, reading_of
+from .terminal import ExitCode, print_json, talk
 
 _STDOUT: Final = Path("-")
 

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 import attrs
 import typer
 
-from ..backend import IdentityBackend, SupportsBatch, SupportsMany
-from ..limits import Limit
+from ..adapters.limits import Limit
+from ..adapters.protocols import IdentityBackend, SupportsBatch, SupportsMany
 from . import options
-from .backends import chosen_settings
-from .output import data, print_json
+from .inputs import chosen_settings
 from .tables import new_table, print_table
+from .terminal import data, print_json
 
 
 def limits(

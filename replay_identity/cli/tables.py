@@ -1,18 +1,22 @@
 """What became of users, as tables for a person."""
 
-from collections.abc import Sequence
-from typing import Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
+import attrs
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from ..bulk.comparison import BackendComparison, ComparisonReport
+from ..bulk.stats import AdjustmentKey, BackendTally, Tally, most_frequent, worst_first
 from ..errors import printable
-from ..outcome import LOSSY
+from ..ledger import Standing
+from ..migration.fidelity import BackendFidelity, Fidelity, PropertyFidelity
+from ..outcomes import LOSSY
 from ..sources import BadRow
-from ..tally import AdjustmentKey, BackendTally, Tally, most_frequent, worst_first
-from .survey import Survey
+from .row_report import Survey
 
 # Of each kind and backend, the most frequent so many are shown.
 MOST_LINES: Final = 10
@@ -174,3 +178,147 @@ def users(count: int) -> str:
 def number(count: int, style: str = "") -> Text:
     """Return *count* in *style*, and a zero so that it is not looked at."""
     return Text(f"{count:,}", style=style if count else "dim")
+
+
+def standings_as_dict(standings: Sequence[Standing]) -> dict[str, Any]:
+    """Return *standings* as JSON has them, by backend."""
+    return {
+        standing.backend: attrs.asdict(standing, filter=lambda field, _: field.name != "backend")
+        for standing in standings
+    }
+
+
+def print_standings(console: Console, title: str, standings: Sequence[Standing]) -> None:
+    """Print *standings* as a table."""
+    table = new_table(title, "Backend", "Due", "Held", "Refused", "with loss", "Jobs")
+    for standing in standings:
+        table.add_row(
+            Text(standing.backend, style="cyan"),
+            number(standing.due, "magenta"),
+            number(standing.held, "green"),
+            number(standing.refused, "red"),
+            number(standing.lossy, "yellow"),
+            number(standing.jobs),
+        )
+    print_table(console, table)
+
+
+def print_comparison(console: Console, report: ComparisonReport, count: int) -> None:
+    """Print the totals of each backend, then the paths that differ most, and why some users could not be read."""
+    table = new_table(users(count), "Backend")
+    for heading in ("Compared", "Same", "Missing", "Different", "No answer"):
+        table.add_column(heading, justify="right")
+    for name, backend in report.backends.items():
+        table.add_row(
+            Text(name, style="cyan"),
+            number(backend.compared),
+            number(backend.same, "green"),
+            number(backend.missing, "red"),
+            number(backend.different, "red"),
+            number(backend.unanswered.outcomes.total(), "magenta"),
+        )
+    print_table(console, table)
+    console.print()
+    for name, backend in report.backends.items():
+        _print_paths(console, name, backend)
+        print_reasons(console, name, backend.unanswered)
+        if backend.problem is not None:
+            console.print(f"{name} was not asked about the rest: {backend.problem}", soft_wrap=True)
+    for name in report.unsupported:
+        console.print(f"{name} has no way to be compared.", soft_wrap=True)
+
+
+def _print_paths(console: Console, name: str, backend: BackendComparison) -> None:
+    counts = backend.differing + backend.absent + backend.extra
+    if not counts:
+        return
+    table = new_table(f"{name} differs", "Field")
+    for heading in ("Differing", "Absent", "Extra"):
+        table.add_column(heading, justify="right")
+    paths = sorted(counts, key=lambda path: (-counts[path], path))
+    for path in paths[:MOST_LINES]:
+        table.add_row(path, number(backend.differing[path]), number(backend.absent[path]), number(backend.extra[path]))
+    if len(paths) > MOST_LINES:
+        table.add_row(f"… and {len(paths) - MOST_LINES:,} more", style="dim")
+    print_table(console, table)
+    console.print()
+
+
+# The columns and their numbers; one that is zero everywhere is left out.
+_COLUMNS: Final[Mapping[str, str]] = {
+    "As is": "as_is",
+    "Coerced": "coerced",
+    "Flattened": "flattened",
+    "Lifted": "lifted",
+    "Removed": "removed",
+    "Warned": "warned",
+    "Renamed": "renamed",
+    "Truncated": "truncated",
+    "Dropped": "dropped",
+    "Refused": "refused",
+    "Held back": "held_back",
+}
+_STYLES: Final[Mapping[str, str]] = {
+    "renamed": "yellow",
+    "truncated": "yellow",
+    "dropped": "yellow",
+    "refused": "red",
+    "held_back": "magenta",
+}
+
+
+def print_fidelity(console: Console, fidelity: Fidelity, *, most: int = MOST_LINES) -> None:
+    """Print what becomes of properties at each backend, the *most* troubled first."""
+    for name, backend in fidelity.backends.items():
+        _print_properties(console, name, backend, most)
+        _print_collisions(console, name, backend)
+        _print_unique(console, name, backend)
+
+
+def worst_properties_first(backend: BackendFidelity) -> list[tuple[str, PropertyFidelity]]:
+    """Return the properties, those first that are refused or lose most often, then the most frequent."""
+    return sorted(backend.properties.items(), key=_trouble)
+
+
+def _trouble(item: tuple[str, PropertyFidelity]) -> tuple[int, int, int, str]:
+    path, counted = item
+    return -counted.refused, -counted.lossy, -counted.users, path
+
+
+def _print_properties(console: Console, name: str, backend: BackendFidelity, most: int) -> None:
+    properties = worst_properties_first(backend)
+    if not properties:
+        return
+    columns = {
+        heading: field
+        for heading, field in _COLUMNS.items()
+        if any(getattr(counted, field) for _, counted in properties)
+    }
+    table = new_table(f"What becomes of properties at {name}", "Property", "Users", *columns)
+    for path, counted in properties[:most]:
+        table.add_row(
+            path,
+            number(counted.users),
+            *(number(getattr(counted, field), _STYLES.get(field, "")) for field in columns.values()),
+        )
+    if len(properties) > most:
+        table.add_row(f"… and {len(properties) - most:,} more", style="dim")
+    print_table(console, table)
+    console.print()
+
+
+def _print_collisions(console: Console, name: str, backend: BackendFidelity) -> None:
+    if not backend.collisions:
+        return
+    for path, count in backend.collisions.most_common(MOST_LINES):
+        console.print(f"{name}: {path} would have the name of another property, for {users(count)}", soft_wrap=True)
+    console.print()
+
+
+def _print_unique(console: Console, name: str, backend: BackendFidelity) -> None:
+    limit = backend.most_unique
+    if limit is None:
+        return
+    said = f"{name}: {backend.unique:,} different properties; an organisation may have {limit.maximum:,}"
+    console.print(said, style="red" if backend.unique > limit.maximum else "", soft_wrap=True)
+    console.print()

@@ -3,17 +3,62 @@
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Final, Self, cast
 
 import attrs
 
-from .. import plugins
-from ..backend import IdentityBackend
-from ..delivery_options import DeliveryOptions
+from .._toml import read_toml, structure
+from ..adapters.protocols import IdentityBackend
+from ..bulk.options import DeliveryOptions
 from ..errors import ConfigurationError, printable
 from ..retry import RetryPolicy
-from .document import DEFAULT_FILE, Document, read_document
-from .sections import Section, section_from_file, sections_from_environment, variable
+from . import backends
+from .backends import Section, section_from_file, sections_from_environment, variable
+
+DEFAULT_FILE: Final = "replay-identity.toml"
+
+
+def _positive(_instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    # Written so that NaN fails too.
+    if not 0 < value < float("inf"):
+        raise ConfigurationError(attribute.name, "must be greater than 0")
+
+
+def _not_empty(_instance: object, attribute: "attrs.Attribute[Any]", value: str | None) -> None:
+    if value == "":
+        raise ConfigurationError(attribute.name, "is empty")
+
+
+@attrs.frozen
+class Document:
+    """A settings file.
+
+    Attributes:
+        timeout: Seconds after which an identify call answers.
+        retry: How often and how soon a request is sent again.
+        ledger: The ledger's file, beside the settings file unless it says where, or None.
+        backends: Settings of each backend by its name. May hold keys.
+        delivery: How each backend is delivered to in bulk, by its name.
+    """
+
+    timeout: float = attrs.field(default=30.0, validator=_positive)
+    retry: RetryPolicy = attrs.field(factory=RetryPolicy)
+    ledger: str | None = attrs.field(default=None, validator=_not_empty)
+    backends: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict[str, Mapping[str, Any]], repr=False)
+    delivery: Mapping[str, DeliveryOptions] = attrs.field(factory=dict[str, DeliveryOptions])
+
+
+def read_document(path: Path | None) -> tuple[Document, str]:
+    """Return the settings file and its name; without a *path*, the default one, which need not exist.
+
+    Raises:
+        ConfigurationError: The file is missing, is not TOML, or has a setting that cannot be used.
+    """
+    place = Path(DEFAULT_FILE) if path is None else path
+    if path is None and not place.exists():
+        return Document(), str(place)
+    content = read_toml(place)
+    return structure(content, Document, f"{place}: "), str(place)
 
 
 @attrs.frozen
@@ -81,7 +126,7 @@ def read_sections(
     sections = [section_from_file(name, table, source, environ) for name, table in document.backends.items()]
     sections = sections or sections_from_environment(source, environ, offline=offline)
     if not sections:
-        variables = " or ".join(variable(name, "api_key") for name in plugins.names())
+        variables = " or ".join(variable(name, "api_key") for name in backends.names())
         raise ConfigurationError("backends", "none is configured", f"set {variables}, or write {DEFAULT_FILE}")
     _check_delivery(document, [section.name for section in sections], source)
     return document, tuple(sections)

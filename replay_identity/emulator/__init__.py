@@ -4,11 +4,10 @@ They are written from the vendors' documents alone and share no code with the ad
 disagree. Where a document is silent, a comment that starts with `Policy:` says what was chosen.
 """
 
-from .applied import HistoryNotKeptError
-from .emulator import Emulator
+from .base import Emulator
 from .faults import Drop, Fault, Faults, Garbage
 from .fullstory import BatchJob, BatchRules, FullstoryEmulator, FullstoryUser, JobFault, JobFaults, Level
-from .journal import RecordedRequest
+from .journal import HistoryNotKeptError, RecordedRequest
 from .logrocket import LogRocketEmulator, LogRocketUser
 from .rate_limit import RateLimit
 from .server import PortInUseError, RunningServer, running, serve

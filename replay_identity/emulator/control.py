@@ -4,9 +4,8 @@ from typing import Any
 
 import attrs
 
-from .answer import Answer, JsonValue, json_answer, parse_json
 from .faults import Fault
-from .received import Received
+from .http import Answer, JsonValue, Received, json_answer, parse_json
 from .vendor import Backstage
 
 PREFIX = "_emulator"

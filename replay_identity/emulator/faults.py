@@ -1,12 +1,17 @@
 """What may go wrong between a client and a fake vendor."""
 
+import asyncio
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 from attrs import validators
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Send
+
+from .http import Answer
 
 Drop: TypeAlias = Literal["before", "after"]
 Garbage: TypeAlias = Literal["html", "empty", "broken", "huge", "drip"]
@@ -150,3 +155,83 @@ class Faults:
         waiting.left -= 1
         if not waiting.left:
             self._waiting.remove(waiting)
+
+
+HUGE = 64 * 1024 * 1024
+CHUNK = 64 * 1024
+
+HTML = b"<!DOCTYPE html><html><head><title>Bad gateway</title></head><body>Bad gateway</body></html>"
+
+
+def spoil(answer: Answer, fault: Fault) -> Response:
+    """Return the response for *answer* with the body that *fault* wants."""
+    match fault.garbage:
+        case "html":
+            html = {**answer.headers, "content-type": "text/html"}
+            return _whole(attrs.evolve(answer, body=HTML, headers=html))
+        case "empty":
+            return _whole(attrs.evolve(answer, body=b""))
+        case "broken":
+            return _whole(attrs.evolve(answer, body=answer.body[: len(answer.body) // 2]))
+        case "huge":
+            return _streamed(answer, _huge(answer.body, HUGE if fault.size is None else fault.size))
+        case "drip":
+            return _streamed(answer, _drip(b" " * (fault.size or 0) + answer.body, fault.pause))
+        case _:
+            return _whole(answer)
+
+
+def _whole(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, dict(answer.headers))
+
+
+def _streamed(answer: Answer, chunks: AsyncIterator[bytes]) -> Response:
+    return StreamingResponse(chunks, answer.status, dict(answer.headers))
+
+
+async def _huge(body: bytes, size: int) -> AsyncIterator[bytes]:
+    # Blanks before JSON are JSON: only a client that caps what it reads is safe.
+    for start in range(0, size, CHUNK):
+        yield b" " * min(CHUNK, size - start)
+        # uvicorn does not wait for a client that has left; give it a chance to notice.
+        await asyncio.sleep(0)
+    yield body
+
+
+async def _drip(body: bytes, pause: float) -> AsyncIterator[bytes]:
+    for position in range(len(body)):
+        yield body[position : position + 1]
+        await asyncio.sleep(pause)
+
+
+@runtime_checkable
+class Abortable(Protocol):
+    """The part of an asyncio transport that is needed here."""
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        ...
+
+
+async def wait_until_client_leaves(receive: Receive) -> None:
+    """Return when the connection is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def drop_connection(receive: Receive, send: Send) -> None:
+    """Close the TCP connection without an HTTP answer.
+
+    Raises:
+        ConnectionAbortedError: The app is not served by uvicorn, so there is no connection to close.
+    """
+    # ASGI has no message for this. The `send` that uvicorn hands to the outermost app is a bound method
+    # of the object that owns the connection (uvicorn 0.54, read on 2026-11-21,
+    # https://github.com/encode/uvicorn/blob/main/uvicorn/protocols/http/h11_impl.py).
+    transport: object = getattr(getattr(send, "__self__", None), "transport", None)
+    if not isinstance(transport, Abortable):
+        raise ConnectionAbortedError("The emulator dropped the connection.")
+
+    transport.abort()
+    # uvicorn reports an app that returns unanswered, unless it has seen the connection go.
+    await wait_until_client_leaves(receive)

@@ -5,11 +5,10 @@ from typing import Protocol, TypeAlias
 
 import attrs
 
-from .answer import Answer, JsonValue
 from .faults import Faults
+from .http import Answer, JsonValue, Received
 from .journal import Journal
 from .rate_limit import Limiter
-from .received import Received
 
 Think: TypeAlias = Callable[[], Awaitable[None]]
 """Takes as long as the vendor's work is told to take."""

@@ -7,22 +7,61 @@ from urllib.parse import quote, urlencode
 import attrs
 import orjson
 
-from ..backend import BatchItem, Comparison, Credentials, JobProgress, Member, Page, Plan, StoredUser, TooLarge
-from ..credentials import check_api_key, check_base_url, check_header
+from .._values import checked_id, checked_string
+from ..adapters.adaptation import Fitting, OnViolation, check_on_violation
+from ..adapters.credentials import check_api_key, check_base_url, check_header
+from ..adapters.exchange import Exchange, Reply, Request, T
+from ..adapters.limits import BatchLimits, Limits
+from ..adapters.protocols import (
+    BatchItem,
+    Comparison,
+    Credentials,
+    JobProgress,
+    Member,
+    Page,
+    Plan,
+    StoredUser,
+    TooLarge,
+)
 from ..errors import InvalidTraitsError
-from ..exchange import Exchange, Reply, Request, T
-from ..fitting import Fitting, OnViolation, check_on_violation
-from ..limits import BatchLimits, Limits
-from ..model import UserTraits
-from ..outcome import Accepted, Failure, Outcome, Rejected, Skipped, Unknown, Violation
-from ..values import checked_id, checked_string
-from . import replies
+from ..outcomes import Accepted, Failure, Outcome, Rejected, Skipped, Unknown, Violation
+from ..traits import UserTraits
+from . import responses
 from .batch import BATCH, Job
-from .comparing import compared
 from .limits import BATCH_LIMITS, LIMITS
-from .user_filter import EVERYONE, UserFilter
-from .values import dumps
-from .words import word_user
+from .payload import dumps, word_user
+from .responses import compared
+
+
+def _check_text(_instance: object, attribute: "attrs.Attribute[Any]", text: str | None) -> None:
+    if text is not None:
+        checked_string(text, attribute.name)
+
+
+@attrs.frozen(kw_only=True)
+class UserFilter:
+    """Which users to list; those that match every field given, and all users where none is.
+
+    Attributes:
+        uid: The application's id.
+        email: The e-mail address.
+        display_name: The name.
+        is_identified: Whether the user has a uid.
+    """
+
+    uid: str | None = attrs.field(default=None, repr=False, validator=_check_text)
+    email: str | None = attrs.field(default=None, repr=False, validator=_check_text)
+    display_name: str | None = attrs.field(default=None, repr=False, validator=_check_text)
+    is_identified: bool | None = None
+
+    def query(self) -> dict[str, str]:
+        """Return the query parameters that ask for these users."""
+        given = attrs.asdict(self, filter=lambda _, value: value is not None)
+        return {name: value if isinstance(value, str) else str(value).lower() for name, value in given.items()}
+
+
+EVERYONE: Final = UserFilter()
+
 
 # Keys start with the realm their data is in; keys from before August 2022 may not, and are of na1
 # (https://developer.fullstory.com/server/v1/getting-started, read 2026-11-21).
@@ -120,13 +159,13 @@ class Fullstory:
             return Rejected(self.name, plan.violations)
 
         reply = yield plan.request
-        vendor_id = replies.read_id(reply)
+        vendor_id = responses.read_id(reply)
         if vendor_id is not None:
             return Accepted(self.name, vendor_id, plan.adjustments)
         failure = self._failure(reply, user=user)
-        if reply.status == replies.CONFLICT and plan.request.idempotency_header:
+        if reply.status == responses.CONFLICT and plan.request.idempotency_header:
             # Only an earlier attempt of our own, still running, can hold the random key.
-            failure = replies.conflict(self.name)
+            failure = responses.conflict(self.name)
         if isinstance(failure, Unknown) and plan.request.creates:
             # Nothing to upsert by: the same call with a new idempotency key would make a second anonymous user.
             return attrs.evolve(failure, retryable=False)
@@ -162,7 +201,7 @@ class Fullstory:
         headers = {**self._headers, _IDEMPOTENCY_KEY: idempotency_key}
         url = self._api_url + BATCH
         reply = yield Request("create_job", "POST", url, headers, body, _IDEMPOTENCY_KEY, creates=True)
-        return replies.read_job_id(self.name, reply, body, self.api_key, idempotency_key)
+        return responses.read_job_id(self.name, reply, body, self.api_key, idempotency_key)
 
     def poll_job(self, job_id: str, /) -> Exchange[JobProgress | Failure]:
         """Ask how far the job is; a Standard key may."""
@@ -184,9 +223,9 @@ class Fullstory:
     def get_by_id(self, vendor_id: str, /) -> Exchange[StoredUser | Failure | None]:
         """Return the user of that Fullstory id, or None; needs an Architect or Admin key."""
         reply = yield self._request("get", "GET", f"{_user_path(vendor_id)}?include_schema=true")
-        if replies.finds_none(reply):
+        if responses.finds_none(reply):
             return None
-        return replies.read_user(self.name, reply) or self._failure(reply, vendor_id)
+        return responses.read_user(self.name, reply) or self._failure(reply, vendor_id)
 
     def list_page(self, matching: UserFilter = EVERYONE, *, page_token: str | None = None) -> Exchange[Page | Failure]:
         """Return one page of the users *matching*; needs an Architect or Admin key."""
@@ -195,9 +234,9 @@ class Fullstory:
             query["page_token"] = page_token
         reply = yield self._request("list", "GET", f"/v2/users?{urlencode(query, quote_via=quote)}")
         # An unknown token is no end: behind it there may be a million users.
-        if page_token is None and replies.finds_none(reply):
+        if page_token is None and responses.finds_none(reply):
             return Page(())
-        return replies.read_page(self.name, reply) or self._failure(reply, *matching.query().values())
+        return responses.read_page(self.name, reply) or self._failure(reply, *matching.query().values())
 
     def pages(
         self, matching: UserFilter = EVERYONE, *, page_token: str | None = None
@@ -251,7 +290,7 @@ class Fullstory:
     def verify(self) -> Exchange[Credentials | Failure]:
         """Ask Fullstory whose the key is and what it may do (https://developer.fullstory.com/me/)."""
         reply = yield self._request("verify", "GET", "/me")
-        return replies.read_credentials(self.name, self.region, reply) or self._failure(reply)
+        return responses.read_credentials(self.name, self.region, reply) or self._failure(reply)
 
     def _word(self, user: UserTraits, *, batched: bool = False) -> tuple[bytes, str | None, Fitting]:
         """Return *user* as JSON, with their Fullstory id in it if *batched*, that id, and what had to give."""
@@ -263,7 +302,7 @@ class Fullstory:
         return content, vendor_id, fitting
 
     def _job(self, job_id: str) -> Job:
-        if not replies.is_segment(checked_string(job_id, "job_id")):
+        if not responses.is_segment(checked_string(job_id, "job_id")):
             raise InvalidTraitsError("job_id", _NO_SEGMENT)
         return Job(self.name, job_id, lambda operation, path: self._request(operation, "GET", path), self.api_key)
 
@@ -271,7 +310,7 @@ class Fullstory:
         reply = yield self._request("delete", "DELETE", path)
         if reply.is_success and reply.json_object() is not None:
             return Accepted(self.name)
-        if replies.finds_none(reply):
+        if responses.finds_none(reply):
             return Skipped(self.name, "Fullstory has no such user")
         return self._failure(reply, said)
 
@@ -283,7 +322,7 @@ class Fullstory:
         return Request(operation, method, self._api_url + path, self._headers, body, idempotency_header, creates)
 
     def _failure(self, reply: Reply, *said: str, user: UserTraits | None = None) -> Failure:
-        return replies.read_refusal(self.name, reply, user, self.api_key, *said)
+        return responses.read_refusal(self.name, reply, user, self.api_key, *said)
 
 
 _NO_SEGMENT: Final = "cannot stand in a URL: HTTP libraries would drop the segment"
@@ -291,7 +330,7 @@ _NO_SEGMENT: Final = "cannot stand in a URL: HTTP libraries would drop the segme
 
 def _user_path(vendor_id: str) -> str:
     """Return the path of one user, or raise where a path cannot hold the id."""
-    if not replies.is_segment(checked_string(vendor_id, "vendor_id")):
+    if not responses.is_segment(checked_string(vendor_id, "vendor_id")):
         raise InvalidTraitsError("vendor_id", _NO_SEGMENT)
     return f"{_USERS}/{quote(vendor_id, safe='')}"
 

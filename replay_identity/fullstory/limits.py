@@ -4,7 +4,7 @@ from datetime import date
 from functools import partial
 from typing import Final
 
-from ..limits import BatchLimits, Limit, Limits, Unit
+from ..adapters.limits import BatchLimits, Limit, Limits, Unit
 
 _limit = partial(Limit, source="https://developer.fullstory.com/server/users/create-user", read_on=date(2026, 11, 21))
 

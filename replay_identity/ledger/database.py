@@ -6,17 +6,62 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import orjson
 
+from .._forks import tell_of_forks
 from ..errors import LedgerError
-from ..forks import tell_of_forks
-from . import schema
-from .digests import KEY_BYTES
+from .codec import KEY_BYTES
+
+# "RpId": tells SQLite files of ours from anybody else's.
+APPLICATION_ID: Final = 0x52704964
+
+_VERSION_1: Final = (
+    # One row: the secret of the digests, the number of the last transaction that put something, and how many users.
+    "CREATE TABLE ledger (key BLOB NOT NULL, version INTEGER NOT NULL, users INTEGER NOT NULL)",
+    "CREATE TABLE backends (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    # Everyone ever put, by the digest of their id. moments: since when each field is known, by digest of its name.
+    "CREATE TABLE users (identity BLOB PRIMARY KEY, id INTEGER NOT NULL, moments BLOB) WITHOUT ROWID",
+    # What those should be at the vendors who are due somewhere or refused; erased once nobody needs it.
+    "CREATE TABLE desired (user INTEGER PRIMARY KEY, version INTEGER NOT NULL, traits BLOB NOT NULL)",
+    # Who has to be sent where.
+    "CREATE TABLE due (backend INTEGER, user INTEGER, PRIMARY KEY (backend, user)) WITHOUT ROWID",
+    # What each vendor last confirmed, as digests; in_doubt while something is under way that may change it.
+    """CREATE TABLE held (
+        backend INTEGER, user INTEGER, whole BLOB NOT NULL, fields BLOB NOT NULL, in_doubt INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (backend, user)
+    ) WITHOUT ROWID""",
+    # Few reasons, told of many users. version: of what was refused.
+    "CREATE TABLE reasons (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",
+    """CREATE TABLE refusals (
+        backend INTEGER, user INTEGER, version INTEGER NOT NULL, reason INTEGER NOT NULL, refused_at INTEGER NOT NULL,
+        PRIMARY KEY (backend, user)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE losses (
+        backend INTEGER, user INTEGER, reason INTEGER NOT NULL,
+        PRIMARY KEY (backend, user)
+    ) WITHOUT ROWID""",
+    # Batches under way: what to send again after a crash, under which key, and who is in them.
+    """CREATE TABLE jobs (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, backend INTEGER NOT NULL, idempotency_key TEXT NOT NULL, vendor_job TEXT,
+        size INTEGER NOT NULL, created_at INTEGER NOT NULL, members BLOB NOT NULL, body BLOB
+    )""",
+)
+
+_VERSION_2: Final = (
+    # Readings of another vendor that are not finished, by a name that says from where to where: the page to go on with.
+    """CREATE TABLE bookmarks (
+        reading TEXT PRIMARY KEY, token TEXT NOT NULL, moment INTEGER NOT NULL, record BLOB NOT NULL
+    )""",
+)
+
+# The statements that bring a ledger from one version to the next; the first make a new one.
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1, _VERSION_2)
+
 
 T = TypeVar("T")
 
@@ -175,7 +220,7 @@ class Database:
         self._check_owner(connection)
         for pragma in _PRAGMAS:
             connection.execute(pragma)
-        if _number(connection, "PRAGMA user_version") != len(schema.MIGRATIONS):
+        if _number(connection, "PRAGMA user_version") != len(MIGRATIONS):
             self._migrate(connection)
 
     def _check_owner(self, connection: sqlite3.Connection) -> None:
@@ -183,22 +228,22 @@ class Database:
         application, tables = connection.execute(
             "SELECT application_id, (SELECT count(*) FROM sqlite_master) FROM pragma_application_id"
         ).fetchone()
-        if application != schema.APPLICATION_ID and (application or tables):
+        if application != APPLICATION_ID and (application or tables):
             raise LedgerError(self.path, "is a SQLite file of something else", "name another file")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         """Bring the tables up to date, in one transaction; of two processes that come at once, one does it."""
         connection.execute("BEGIN EXCLUSIVE")
         version = _number(connection, "PRAGMA user_version")
-        if version > len(schema.MIGRATIONS):
+        if version > len(MIGRATIONS):
             raise LedgerError(self.path, "was made by a newer version of replay-identity", "update it")
-        for statements in schema.MIGRATIONS[version:]:
+        for statements in MIGRATIONS[version:]:
             for statement in statements:
                 connection.execute(statement)
         if version == 0:
             connection.execute("INSERT INTO ledger VALUES (?, 0, 0)", [secrets.token_bytes(KEY_BYTES)])
-        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS)}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")
 
 
@@ -232,3 +277,11 @@ def _said_of(error: sqlite3.Error) -> tuple[str, str]:
 def _number(connection: sqlite3.Connection, sql: str) -> int:
     row: Sequence[int] = connection.execute(sql).fetchone()
     return row[0]
+
+
+def among(places: Collection[int]) -> tuple[str, list[int]]:
+    """Return what a statement says after ``user``, and its parameters: a range where the places have no gap."""
+    ordered = sorted(set(places))
+    if ordered and ordered[-1] - ordered[0] == len(ordered) - 1:
+        return "BETWEEN ? AND ?", [ordered[0], ordered[-1]]
+    return f"IN ({','.join('?' * len(ordered))})", ordered

@@ -7,10 +7,10 @@ from typing import Any
 import attrs
 import orjson
 
-from ..backend import Member
-from ..model import fingerprint
-from ..outcome import Adjustment
-from ..records import record
+from .._records import record
+from ..adapters.protocols import Member
+from ..outcomes import Adjustment
+from ..traits import fingerprint
 
 
 @record

@@ -12,20 +12,48 @@ from typing import Any, Final, Self
 import attrs
 
 from ..errors import LedgerError
-from ..model import UserTraits
-from ..outcome import Adjustment
-from .bookmarks import Bookmark, read_bookmark, write_bookmark
-from .claiming import Claim, Claiming, Places
-from .database import Database
-from .digests import Digests
-from .encoding import decode
-from .forgetting import forget_user, is_under_way
+from ..outcomes import Adjustment
+from ..traits import UserTraits
+from .claims import Claim, Claiming, Places
+from .codec import Digests, decode
+from .database import Database, among
 from .jobs import Batch, Job, JobMember, insert_job, read_members
-from .places import among
-from .putting import Given, Put, PutCounts, to_given
-from .reasons import Refusal, read_loss, read_refusal
-from .settling import Settle, Settlement
-from .turns import take_turn
+from .lease import take_turn
+from .settlements import Refusal, Settle, Settlement, forget_user, is_under_way, read_loss, read_refusal
+from .upserts import Given, Put, PutCounts, to_given
+
+
+@attrs.frozen
+class Bookmark:
+    """Where a reading goes on.
+
+    Attributes:
+        token: What the next page is asked for with.
+        moment: When it was stored, in seconds since 1970.
+        record: What was counted so far, as JSON.
+    """
+
+    token: str = attrs.field(repr=False)
+    moment: int
+    record: bytes = attrs.field(repr=False)
+
+
+def read_bookmark(database: Database, reading: str) -> Bookmark | None:
+    """Return the bookmark of the *reading* of that name, or None."""
+    rows = database.rows("SELECT token, moment, record FROM bookmarks WHERE reading = ?", reading)
+    return Bookmark(*rows[0]) if rows else None
+
+
+def write_bookmark(database: Database, reading: str, bookmark: Bookmark | None) -> None:
+    """Store the *bookmark* of a reading in place of any other, or take it out where it is None."""
+    with database.transaction() as db:
+        db.execute("DELETE FROM bookmarks WHERE reading = ?", [reading])
+        if bookmark is not None:
+            db.execute(
+                "INSERT INTO bookmarks VALUES (?, ?, ?, ?)",
+                [reading, bookmark.token, bookmark.moment, bookmark.record],
+            )
+
 
 # Users in one statement, so that SQLite prepares few different ones.
 _GROUP: Final = 500

@@ -3,9 +3,9 @@
 from collections.abc import Container, Mapping
 from typing import Any
 
-from ..model import TraitType, UserTraits, unchecked
-from ..values import REMOVE, is_nested
-from .encoding import typed_field
+from .._values import REMOVE, is_nested
+from ..traits import TraitType, UserTraits, unchecked
+from .codec import typed_field
 
 
 def merged(older: UserTraits, newer: UserTraits) -> UserTraits:

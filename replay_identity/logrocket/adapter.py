@@ -8,19 +8,19 @@ from urllib.parse import quote
 import attrs
 import orjson
 
-from ..backend import Comparison, Plan
-from ..credentials import check_api_key, check_base_url
+from .._values import checked_string
+from ..adapters.adaptation import Fitting, OnViolation, check_on_violation
+from ..adapters.credentials import check_api_key, check_base_url
+from ..adapters.exchange import Exchange, Request
+from ..adapters.limits import Limits
+from ..adapters.protocols import Comparison, Plan
 from ..errors import ConfigurationError, InvalidTraitsError
-from ..exchange import Exchange, Request
-from ..fitting import Fitting, OnViolation, check_on_violation
-from ..limits import Limits
-from ..model import UserTraits
-from ..outcome import Accepted, Failure, Outcome, Rejected, Skipped, Unknown
-from ..values import checked_string
-from . import replies
-from .comparing import NOTHING, compared
+from ..outcomes import Accepted, Failure, Outcome, Rejected, Skipped, Unknown
+from ..traits import UserTraits
+from . import responses
 from .limits import LIMITS, USER_ID
-from .words import word_user
+from .payload import word_user
+from .responses import NOTHING, compared
 
 _HOST: Final = "https://api.logrocket.com"
 # What percent-encoding leaves as it is, which is nearly every id.
@@ -125,10 +125,10 @@ class LogRocket:
             return Skipped(self.name, "nothing to send: no name, e-mail, moment or traits")
 
         reply = yield plan.request
-        found = replies.read_user(reply)
+        found = responses.read_user(reply)
         if found is None:
-            return replies.read_refusal(self.name, reply, user, self.api_key)
-        verified = replies.shows(found, user.user_id, plan.request.body)
+            return responses.read_refusal(self.name, reply, user, self.api_key)
+        verified = responses.shows(found, user.user_id, plan.request.body)
         return Accepted(self.name, adjustments=plan.adjustments, verified=verified)
 
     @property
@@ -146,9 +146,9 @@ class LogRocket:
             return Rejected(self.name, plan.violations)
 
         reply = yield self._put("compare", user.user_id or "", NOTHING)
-        shown = replies.read_user(reply)
+        shown = responses.read_user(reply)
         if shown is None:
-            return replies.read_refusal(self.name, reply, user, self.api_key)
+            return responses.read_refusal(self.name, reply, user, self.api_key)
         if shown["userID"] != user.user_id:
             return Unknown(self.name, "the vendor shows another user")
         return compared(self.name, None if plan.request is None else plan.request.body, shown)
@@ -177,7 +177,7 @@ class LogRocket:
         # What a success says is not documented; HTML would be somebody else's.
         if reply.is_success and (not reply.body or reply.json_object() is not None):
             return Accepted(self.name)
-        return replies.read_refusal(self.name, reply, None, self.api_key, *named.values())
+        return responses.read_refusal(self.name, reply, None, self.api_key, *named.values())
 
 
 def _segment(text: str) -> str:

@@ -4,7 +4,7 @@ from datetime import date
 from functools import partial
 from typing import Final
 
-from ..limits import Limit, Limits, Unit
+from ..adapters.limits import Limit, Limits, Unit
 
 _READ_ON: Final = date(2026, 11, 21)
 # "Max: 1024 characters" twice, "less than 1024" once; LogRocket's own SDK allows 1024 and counts UTF-16 units.

@@ -1,11 +1,9 @@
 """How the fields of a row become those of a user: renamed, cast, dropped, or filled in, as a file in TOML says."""
 
-from .document import load_mapping
-from .evidence import Against, Sample
-from .inference import Inference, PropertyInference
-from .plan import Plan
+from .compiled import Plan
+from .inference import Against, Inference, PropertyInference, Sample
 from .rules import Cast, FieldRule, RowMapping
-from .toml_text import mapping_text
+from .toml import load_mapping, mapping_text
 
 __all__ = [
     "Against",

@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any, Final, NoReturn, TypeAlias, TypeGuard
 from uuid import UUID
 
+from .._json import parse_json
+from .._values import iso8601
 from ..errors import InvalidTraitsError
-from ..model import TraitType
-from ..values import iso8601
-from .json_texts import parse_json
+from ..traits import TraitType
 
 CastFunction: TypeAlias = Callable[[Any, str], Any]
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from ..errors import ConfigurationError, InvalidTraitsError, printable
-from ..model import USER_ID_NAMES, UserTraits
+from ..traits import USER_ID_NAMES, UserTraits
 from .casts import cast_to
 
 Cast: TypeAlias = Literal[

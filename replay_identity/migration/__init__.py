@@ -1,9 +1,8 @@
 """From one vendor, or a file, to others, with a record of what their limits made of every property."""
 
-from .migrate import migrate, rehearse_migration
-from .readings import FileSource, Reading, Source, VendorSource
-from .record import Listed
-from .report import MigrationReport
+from .migration import migrate, rehearse_migration
+from .readers import FileSource, Reading, Source, VendorSource
+from .report import Listed, MigrationReport
 
 __all__ = [
     "FileSource",

@@ -1,14 +1,14 @@
 """What a row of a file turns out to be: a user, or a problem."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import attrs
 
-from ..errors import InvalidTraitsError
+from .._records import record
+from ..errors import InvalidTraitsError, printable
 from ..mapping import Plan
-from ..model import UserTraits
-from ..records import record
+from ..traits import UserTraits
 
 UserOf: TypeAlias = Callable[[Any], UserTraits]
 
@@ -51,3 +51,63 @@ def to_row(content: Any, line: int, last_line: int, user_of: UserOf) -> Row | Ba
 def maker(plan: Plan | None) -> UserOf:
     """Return what makes users of rows."""
     return UserTraits.from_mapping if plan is None else plan.user
+
+
+def nested(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the mapping in which ``company.id`` is the ``id`` inside ``company``.
+
+    Raises:
+        InvalidTraitsError: A name comes twice, has an empty part, or is another one's parent.
+    """
+    given = dict[str, Any]()
+    for name, value in pairs:
+        if name in given:
+            raise InvalidTraitsError(printable(name), "is there twice")
+        given[name] = value
+    row: dict[str, Any] = {}
+    for place in places(given):
+        place.put(row, given[place.name])
+    return row
+
+
+@attrs.frozen
+class Place:
+    """Where the value of a dotted name goes.
+
+    Attributes:
+        name: The dotted name.
+        parents: Names of the mappings it is nested in, the outermost first.
+        key: Its name inside the innermost one.
+    """
+
+    name: str
+    parents: tuple[str, ...]
+    key: str
+
+    def put(self, row: dict[str, Any], value: object) -> None:
+        """Put *value* into *row*."""
+        for parent in self.parents:
+            row = row.setdefault(parent, {})
+        row[self.key] = value
+
+
+def places(names: Iterable[str]) -> tuple[Place, ...]:
+    """Return where the values of *names*, which differ, go.
+
+    Raises:
+        InvalidTraitsError: One has an empty part, or is another one's parent.
+    """
+    known = set(names)
+    return tuple(_place(name, known) for name in names)
+
+
+def _place(name: str, known: set[str]) -> Place:
+    *parents, key = name.split(".")
+    if not (key and all(parents)):
+        raise InvalidTraitsError(printable(name), "has a dot with nothing before or after it")
+    for end in range(1, len(parents) + 1):
+        parent = ".".join(parents[:end])
+        if parent in known:
+            problem = f"cannot be nested in {printable(parent)}, which has a value of its own"
+            raise InvalidTraitsError(printable(name), problem)
+    return Place(name, tuple(parents), key)

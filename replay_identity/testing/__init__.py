@@ -3,12 +3,23 @@
 from .boundaries import Boundary, users_at, users_over
 from .conformance import BackendConformance, Said
 from .files import IdentityFile, identity_files
-from .reconciling import half_reconciled
-from .replies import bodies, replies
+from .reconciliation import half_reconciled
+from .responses import bodies, replies
 from .scripted import ScriptedTransport
-from .texts import CHARACTERS, WIDTHS, long_texts, texts
-from .users import user_traits, users_within
-from .values import moments, numbers, safe_names, scalars, trait_maps, trait_names, trait_values
+from .strategies import user_traits, users_within
+from .values import (
+    CHARACTERS,
+    WIDTHS,
+    long_texts,
+    moments,
+    numbers,
+    safe_names,
+    scalars,
+    texts,
+    trait_maps,
+    trait_names,
+    trait_values,
+)
 
 __all__ = [
     "CHARACTERS",

@@ -6,9 +6,9 @@ from typing import Final, TypeAlias
 import attrs
 from hypothesis import strategies as st
 
-from ..limits import Limit, Limits
-from ..model import UserTraits
-from .texts import CHARACTERS, text_at, text_over
+from ..adapters.limits import Limit, Limits
+from ..traits import UserTraits
+from .values import CHARACTERS, text_at, text_over
 
 Make: TypeAlias = Callable[[str], UserTraits]
 

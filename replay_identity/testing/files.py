@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 from hypothesis import strategies as st
 
-from ..model import UserTraits
+from ..traits import UserTraits
 
 
 @attrs.frozen

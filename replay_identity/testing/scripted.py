@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from itertools import count
 
-from ..exchange import Lost, Reply, Request
+from ..adapters.exchange import Lost, Reply, Request
 from ..retry import RetryBudget, RetryPolicy
 from ..transport import Attempts, Transport
 

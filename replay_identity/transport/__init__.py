@@ -1,7 +1,7 @@
 """Run exchanges over HTTP: retries, pacing, deadlines and secrets, once for every adapter."""
 
 from .attempts import Attempts
-from .many import ManyTransport
+from .concurrent import ManyTransport
 from .runners import AsyncTransport, Transport
 from .senders import AsyncSender, ManySender, Sender
 

@@ -9,8 +9,8 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from ..exchange import Exchange, Lost, Pause, Reply, Request, T
-from ..records import record
+from .._records import record
+from ..adapters.exchange import Exchange, Lost, Pause, Reply, Request, T
 from ..retry import RetryBudget, RetryPolicy
 
 _logger = logging.getLogger("replay_identity.transport")

@@ -9,7 +9,7 @@ from urllib.request import getproxies
 
 import attrs
 
-from .wire import LOOPBACK
+from .senders import LOOPBACK
 
 _USUAL_PORTS: Final = {"http": 80, "https": 443}
 

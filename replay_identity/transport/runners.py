@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ..exchange import PAUSED, Exchange, Reply, T
+from ..adapters.exchange import PAUSED, Exchange, Reply, T
 from ..retry import RetryPolicy
 from .attempts import STOPPED, Attempts, Send, Step
 from .senders import AsyncSender, Sender
@@ -163,12 +163,12 @@ class AsyncTransport:
 
 
 def _sender(client: "httpx.Client | Sender | None") -> Sender:
-    from .httpx_senders import sender_over  # noqa: PLC0415
+    from .httpx_sender import sender_over  # noqa: PLC0415
 
     return sender_over(client)
 
 
 def _async_sender(client: "httpx.AsyncClient | AsyncSender | None") -> AsyncSender:
-    from .httpx_senders import async_sender_over  # noqa: PLC0415
+    from .httpx_sender import async_sender_over  # noqa: PLC0415
 
     return async_sender_over(client)

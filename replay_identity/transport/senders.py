@@ -1,9 +1,10 @@
 """The seam behind which one HTTP library, or another, sends requests."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from importlib.metadata import version
+from typing import Final, Protocol
 
-from ..exchange import Reply, Request
+from ..adapters.exchange import Reply, Request
 
 
 class Sender(Protocol):
@@ -44,3 +45,10 @@ class ManySender(Protocol):
     def close(self) -> None:
         """Free the connections; requests under way lose their answers."""
         ...
+
+
+# Enough for any page of users; a vendor that sends more is not answering what was asked.
+MAX_REPLY_BYTES: Final = 32 * 2**20
+HEADERS: Final = {"accept-encoding": "gzip, deflate", "user-agent": f"replay-identity/{version('replay-identity')}"}
+# A proxy from the environment is for the way out: what is meant for this machine must not leave it.
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import attrs
 
-from ..exchange import Lost, Reply, Request
+from ..adapters.exchange import Lost, Reply, Request
 from .senders import Sender
 
 # A request with its ticket and the moment its time is over; None sends the thread home.
@@ -18,7 +18,7 @@ Answer: TypeAlias = tuple[int, Reply | Exception]
 
 
 def _own_sender() -> Sender:
-    from .httpx_senders import HttpxSender  # noqa: PLC0415  # As in runners.py.
+    from .httpx_sender import HttpxSender  # noqa: PLC0415  # As in runners.py.
 
     return HttpxSender()
 

@@ -7,9 +7,9 @@ from typing import Any
 import attrs
 
 from replay_identity import Accepted, Outcome, UserTraits
-from replay_identity.backend import BatchItem, JobProgress, Member, Plan
-from replay_identity.exchange import Exchange
-from replay_identity.limits import BatchLimits, Limit, Limits, Unit
+from replay_identity.adapters.exchange import Exchange
+from replay_identity.adapters.limits import BatchLimits, Limit, Limits, Unit
+from replay_identity.adapters.protocols import BatchItem, JobProgress, Member, Plan
 from replay_identity.logrocket import LIMITS
 
 

@@ -10,13 +10,13 @@ import orjson
 from bulk.worlds import FAST, assert_closed
 
 from replay_identity import Accepted, Outcome, Rejected, Route, Skipped, Unavailable, Unknown, UserTraits
-from replay_identity.backend import IdentityBackend, Plan
+from replay_identity.adapters.exchange import Exchange, Reply, Request
+from replay_identity.adapters.limits import Limit, Limits, Unit
+from replay_identity.adapters.protocols import IdentityBackend, Plan
+from replay_identity.adapters.responses import read_failure
 from replay_identity.bulk import SyncReport, sync
-from replay_identity.exchange import Exchange, Reply, Request
 from replay_identity.ledger import Ledger
-from replay_identity.limits import Limit, Limits, Unit
-from replay_identity.outcome import Violation
-from replay_identity.reading import read_failure
+from replay_identity.outcomes import Violation
 
 URL: Final = "http://crowd.example/users"
 # What the vendor may say of one user; what it says of the others is "ok".

@@ -21,9 +21,9 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.backend import BatchItem, JobProgress, TooLarge
+from replay_identity.adapters.protocols import BatchItem, JobProgress, TooLarge
 from replay_identity.bulk import SyncReport, sync
-from replay_identity.bulk.lanes import lane_to
+from replay_identity.bulk.worker import lane_to
 from replay_identity.errors import LedgerError
 from replay_identity.ledger import Ledger
 from replay_identity.sources import BadRow

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from replay_identity.bulk.collecting import rare_collections
+from replay_identity.bulk.run import rare_collections
 
 
 @pytest.fixture(autouse=True)

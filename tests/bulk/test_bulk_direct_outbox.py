@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from replay_identity import Accepted, Broken, Outcome, Rejected, Skipped, Unavailable, Unknown, UserTraits
 from replay_identity.bulk import Books
-from replay_identity.bulk.direct_outbox import DirectOutbox
+from replay_identity.bulk.memory_outbox import DirectOutbox
 from replay_identity.ledger import Claim
 
 AGAIN: Final[list[Outcome]] = [Unavailable("acme", "HTTP 503"), Unknown("acme", "lost")]

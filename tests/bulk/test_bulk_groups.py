@@ -17,18 +17,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from replay_identity import Accepted, Broken, Misconfigured, Outcome, Route, UserTraits
-from replay_identity.backend import IdentityBackend, Plan
+from replay_identity.adapters.exchange import Exchange, Lost, Reply
+from replay_identity.adapters.limits import Limits
+from replay_identity.adapters.protocols import IdentityBackend, Plan
 from replay_identity.bulk import Books, DurableRouter, Effort, Progress, rehearse
-from replay_identity.bulk.direct_outbox import DirectOutbox
-from replay_identity.bulk.groups import Groups
-from replay_identity.bulk.landing import Landing
+from replay_identity.bulk.dispatch import Groups, Landing
+from replay_identity.bulk.memory_outbox import DirectOutbox
 from replay_identity.bulk.outbox import LedgerOutbox
-from replay_identity.exchange import Exchange, Lost, Reply
 from replay_identity.ledger import Claim, Ledger
-from replay_identity.limits import Limits
-from replay_identity.pacing import Pace
 from replay_identity.retry import RetryPolicy
 from replay_identity.transport import ManyTransport
+from replay_identity.transport.rate_limiter import Pace
 
 TENS: Final = [[f"u{number}" for number in range(start, start + 10)] for start in range(0, 30, 10)]
 
@@ -215,7 +214,7 @@ class Hand:
 
 def test_a_group_that_is_not_full_waits_a_little_for_more_users(monkeypatch: pytest.MonkeyPatch) -> None:
     """From when its first one was taken; one that is full does not wait."""
-    monkeypatch.setattr("replay_identity.bulk.groups._LINGER", 0.5)
+    monkeypatch.setattr("replay_identity.bulk.dispatch._LINGER", 0.5)
     hand = Hand()
     hand.outbox.put(users(14))
     assert hand.launch() == 1
@@ -241,7 +240,7 @@ def test_the_last_group_waits_for_nobody() -> None:
 
 def test_no_more_users_are_under_way_than_memory_is_good_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many connections there are; and one group at the least."""
-    monkeypatch.setattr("replay_identity.bulk.groups._MOST_UNDER_WAY", 25)
+    monkeypatch.setattr("replay_identity.bulk.dispatch._MOST_UNDER_WAY", 25)
     hand = Hand()
     hand.outbox.put(users(100))
     assert [hand.launch(), hand.vendor.most_at_once] == [3, 3]
@@ -376,7 +375,7 @@ def test_who_is_put_off_for_ever_is_left_pending(
     any_ledger: Ledger | None, backend: IdentityBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one without an answer is: after so many times the run goes on without them, and meanwhile it says so."""
-    monkeypatch.setattr(sys.modules["replay_identity.bulk.sync"], "_TELLING", 0.0)
+    monkeypatch.setattr(sys.modules["replay_identity.bulk.run"], "_TELLING", 0.0)
     vendor = Vendor(says=lambda user_id: "later" if user_id == "u0" else "ok")
 
     told: list[str] = []

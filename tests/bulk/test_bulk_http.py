@@ -12,7 +12,7 @@ import pytest
 from bulk.worlds import FULLSTORY_KEY, LOGROCKET_KEY, QUICK, assert_closed, users
 
 from replay_identity import Fullstory, LogRocket
-from replay_identity.backend import IdentityBackend
+from replay_identity.adapters.protocols import IdentityBackend
 from replay_identity.bulk import SyncReport, sync
 from replay_identity.emulator import (
     BatchRules,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from ledger.delivering import A, B, settle, user
 
 from replay_identity import Accepted
-from replay_identity.bulk.books import Books
 from replay_identity.bulk.outbox import LedgerOutbox
+from replay_identity.bulk.report import Books
 from replay_identity.ledger import Batch, Claim, JobMember, Ledger
 
 IDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6)

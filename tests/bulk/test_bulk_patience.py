@@ -13,16 +13,16 @@ from bulk.adapters import AcmeBatch, batch_limits
 from bulk.worlds import FAST, InProcessSender, World, assert_closed, user, users
 
 from replay_identity import Accepted, Route, Unavailable, Unknown, UserTraits
-from replay_identity.backend import JobProgress, Member
+from replay_identity.adapters.exchange import PAUSED, Reply, Request
+from replay_identity.adapters.protocols import JobProgress, Member
 from replay_identity.bulk import DurableRouter, SyncReport, sync
 from replay_identity.bulk.jobs import Jobs
-from replay_identity.bulk.lanes import lane_to
+from replay_identity.bulk.worker import lane_to
 from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator
-from replay_identity.exchange import PAUSED, Reply, Request
 from replay_identity.ledger import Batch, Job, JobMember, Ledger
-from replay_identity.pacing import Pace
 from replay_identity.retry import RetryPolicy
 from replay_identity.transport import ManyTransport
+from replay_identity.transport.rate_limiter import Pace
 
 IMPATIENT = attrs.evolve(FAST, patience=0.03)
 GARBAGE = Unknown("acme", "HTTP 200 with a body that is not the documented one")

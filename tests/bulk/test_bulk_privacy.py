@@ -10,7 +10,7 @@ from bulk.worlds import FAST, CrashError, World
 
 from replay_identity import Fullstory, LogRocket, UserTraits
 from replay_identity.bulk.batches import Batches
-from replay_identity.bulk.delivery import Delivery
+from replay_identity.bulk.worker import Delivery
 from replay_identity.emulator import Fault, FullstoryEmulator, JobFault, Level, LogRocketEmulator
 from replay_identity.sources import BadRow
 

@@ -6,10 +6,10 @@ from bulk.adapters import Acme, AcmeBatch, batch_limits
 from bulk.worlds import FAST, World, assert_closed, user, users
 
 from replay_identity import Accepted, Route, UserTraits
-from replay_identity.backend import BatchItem, Plan
+from replay_identity.adapters.exchange import Request
+from replay_identity.adapters.protocols import BatchItem, Plan
 from replay_identity.bulk import Effort, rehearse
-from replay_identity.exchange import Request
-from replay_identity.outcome import Violation
+from replay_identity.outcomes import Violation
 
 REQUEST = Request("identify", "PUT", "https://vendor.example/")
 

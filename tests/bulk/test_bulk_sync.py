@@ -18,11 +18,11 @@ from bulk.adapters import Acme
 from bulk.worlds import FAST, InProcessSender, World, assert_closed, user, users
 
 from replay_identity import Accepted, ConfigurationError, Rejected, Route, Skipped, Unavailable, UserTraits
+from replay_identity.adapters.exchange import Reply
 from replay_identity.bulk import DeliveryOptions, Progress, deliver, sync
 from replay_identity.bulk.outbox import LedgerOutbox
 from replay_identity.emulator import Fault
 from replay_identity.errors import SourceError
-from replay_identity.exchange import Reply
 from replay_identity.ledger import Claim, Ledger
 from replay_identity.sources import BadRow, Row
 
@@ -511,8 +511,8 @@ def test_few_users_are_taken_in_at_first(world: World, monkeypatch: pytest.Monke
         return put(ledger, group, *args, **options)
 
     monkeypatch.setattr(Ledger, "put", count)
-    monkeypatch.setattr("replay_identity.bulk.intake._FIRST_GROUP", 2)
-    monkeypatch.setattr("replay_identity.bulk.intake._GROUP", 5)
+    monkeypatch.setattr("replay_identity.bulk.run._FIRST_GROUP", 2)
+    monkeypatch.setattr("replay_identity.bulk.run._GROUP", 5)
 
     assert_closed(world.sync(users(20)))
     assert sizes == [2, 4, 5, 5, 4, 0]
@@ -520,7 +520,7 @@ def test_few_users_are_taken_in_at_first(world: World, monkeypatch: pytest.Monke
 
 def test_reads_no_further_than_somebody_keeps_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nobody takes any of the users who were read, the source waits."""
-    module = sys.modules["replay_identity.bulk.sync"]
+    module = sys.modules["replay_identity.bulk.run"]
     monkeypatch.setattr(module, "_MOST_AHEAD", 1000)
     take, gate = LedgerOutbox.next, threading.Event()
 

@@ -13,13 +13,13 @@ from bulk.adapters import Acme, AcmeBatch
 from bulk.worlds import FAST, assert_closed, user, users
 
 from replay_identity import Accepted, Misconfigured, Unknown, UserTraits
+from replay_identity.adapters.exchange import Exchange, Reply, Request
 from replay_identity.bulk import Books, DurableRouter, Progress, sync
-from replay_identity.bulk.direct_outbox import DirectOutbox
-from replay_identity.exchange import Exchange, Reply, Request
+from replay_identity.bulk.memory_outbox import DirectOutbox
 from replay_identity.ledger import Ledger, Settlement
 
 if TYPE_CHECKING:
-    from replay_identity.backend import IdentityBackend
+    from replay_identity.adapters.protocols import IdentityBackend
 
 OPTIONS = {"acme": FAST}
 
@@ -72,7 +72,7 @@ def test_a_run_whose_users_another_process_has_sent_waits_for_nobody(ledger: Led
 
 def test_reading_does_not_wait_for_who_waits(ledger: Ledger, other: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither where all lanes wait for another process, nor where the others are fast."""
-    monkeypatch.setattr(sys.modules["replay_identity.bulk.sync"], "_MOST_AHEAD", 100)
+    monkeypatch.setattr(sys.modules["replay_identity.bulk.run"], "_MOST_AHEAD", 100)
     backends: list[IdentityBackend] = [Acme(), Acme("bolt", act=lambda _: Accepted("bolt"))]
     read: list[int] = []
 
@@ -275,7 +275,7 @@ def test_the_log_is_emptied_once_nobody_else_reads_it(ledger: Ledger, other: Led
 
 def test_nobody_is_kept_in_memory_whom_nobody_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a ledger, a backend that was given up on is not handed the rest of the source."""
-    monkeypatch.setattr("replay_identity.bulk.intake._GROUP", 10)
+    monkeypatch.setattr("replay_identity.bulk.run._GROUP", 10)
     handed: list[int] = []
     put = DirectOutbox.put
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay_identity.bulk.place_set import PlaceSet
+from replay_identity.bulk.outbox import PlaceSet
 
 PLACES = st.integers(1, 70) | st.integers(1, 5000)
 

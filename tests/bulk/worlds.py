@@ -16,10 +16,10 @@ import attrs
 from starlette.types import ASGIApp, Message
 
 from replay_identity import Fullstory, LogRocket, Route, UserTraits
-from replay_identity.backend import IdentityBackend
+from replay_identity.adapters.exchange import Lost, Reply, Request
+from replay_identity.adapters.protocols import IdentityBackend
 from replay_identity.bulk import DeliveryOptions, SyncReport, sync
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator
-from replay_identity.exchange import Lost, Reply, Request
 from replay_identity.ledger import Ledger
 
 FULLSTORY_KEY: Final = "na1.emulator"

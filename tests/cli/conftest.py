@@ -8,7 +8,7 @@ import pytest
 from cli.running_commands import Ran, Run, Vendors, Write
 from typer.testing import CliRunner
 
-from replay_identity.cli.commands import app
+from replay_identity.cli.app import app
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator, running
 
 

@@ -14,12 +14,12 @@ import pytest
 from cli import sample_users
 from cli.running_commands import Run, Vendors, Write
 
-from replay_identity import Fullstory, LogRocket, cli, plugins
-from replay_identity.cli import commands, demo, emulate
-from replay_identity.cli.exit_codes import ExitCode
-from replay_identity.cli.output import data
+from replay_identity import Fullstory, LogRocket, cli
+from replay_identity.adapters.limits import Limit, Unit
+from replay_identity.cli import app, emulate
+from replay_identity.cli.terminal import ExitCode, data
+from replay_identity.config import backends
 from replay_identity.emulator import Fault, PortInUseError
-from replay_identity.limits import Limit, Unit
 
 COMMANDS = (
     "identify",
@@ -167,7 +167,7 @@ class Many(LogRocket):
 def many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let LogRocket take several users in one request."""
     classes = {"fullstory": Fullstory, "logrocket": Many}
-    monkeypatch.setattr(plugins, "load", classes.__getitem__)
+    monkeypatch.setattr(backends, "load", classes.__getitem__)
 
 
 @pytest.mark.usefixtures("many")
@@ -369,7 +369,7 @@ def test_demo_says_how_to_see_the_other_policy(run: Run) -> None:
 
 def test_the_sample_is_what_its_script_writes() -> None:
     """So that it can be changed by changing the script."""
-    assert demo.SAMPLE.read_text(encoding="utf-8").splitlines() == sample_users.lines()
+    assert emulate.SAMPLE.read_text(encoding="utf-8").splitlines() == sample_users.lines()
 
 
 # All of them
@@ -421,7 +421,7 @@ def test_a_broken_pipe_anywhere_is_quiet(run: Run, monkeypatch: pytest.MonkeyPat
 
     left: list[bool] = []
     monkeypatch.setattr("replay_identity.cli.doctor.read_sections", leave)
-    monkeypatch.setattr(commands, "_leave_stdout", lambda: left.append(True))
+    monkeypatch.setattr(app, "_leave_stdout", lambda: left.append(True))
 
     ran = run("doctor")
 
@@ -446,7 +446,7 @@ def test_without_the_extra_the_command_says_how_to_get_it(
 ) -> None:
     """The library itself needs neither Typer nor Rich."""
     monkeypatch.setitem(sys.modules, "typer", None)
-    monkeypatch.delitem(sys.modules, "replay_identity.cli.commands")
+    monkeypatch.delitem(sys.modules, "replay_identity.cli.app")
 
     assert cli.main() == 2
     assert capsys.readouterr().err == "The command needs more packages: pip install 'replay-identity[cli]'\n"
@@ -454,7 +454,7 @@ def test_without_the_extra_the_command_says_how_to_get_it(
 
 def test_another_module_that_is_missing_is_no_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a broken installation, and must be seen."""
-    monkeypatch.setitem(sys.modules, "replay_identity.cli.commands", None)
+    monkeypatch.setitem(sys.modules, "replay_identity.cli.app", None)
 
     with pytest.raises(ModuleNotFoundError):
         cli.main()
@@ -468,7 +468,7 @@ def test_a_bug_of_ours_is_told_without_its_words(
     def fail(**_: object) -> None:
         raise KeyError("canary-7Q")
 
-    monkeypatch.setattr(commands, "app", fail)
+    monkeypatch.setattr(app, "app", fail)
 
     assert cli.main() == 70
     told = capsys.readouterr().err

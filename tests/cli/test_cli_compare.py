@@ -7,9 +7,9 @@ import orjson
 import pytest
 from cli.running_commands import Run, Vendors, Write
 
-from replay_identity.cli import comparison_tables
-from replay_identity.cli.output import data
-from replay_identity.compare import BackendComparison, ComparisonReport
+from replay_identity.bulk.comparison import BackendComparison, ComparisonReport
+from replay_identity.cli import tables
+from replay_identity.cli.terminal import data
 from replay_identity.emulator import Fault
 
 USERS: Final[list[dict[str, Any]]] = [{"id": "canary-u1", "plan": "canary-pro"}, {"id": "u2", "plan": "canary-pro"}]
@@ -84,7 +84,7 @@ def test_nobody_there_is_wrong_usage(run: Run, told: Vendors, write: Write) -> N
 @pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 1), (b"", 1)])
 def test_a_person_is_asked(run: Run, write: Write, monkeypatch: pytest.MonkeyPatch, answer: bytes, code: int) -> None:
     """Only a yes goes on."""
-    monkeypatch.setattr("replay_identity.cli.asking._somebody_is_there", lambda: True)
+    monkeypatch.setattr("replay_identity.cli.terminal._somebody_is_there", lambda: True)
 
     ran = run("compare", write(USERS), stdin=answer)
 
@@ -183,7 +183,7 @@ def test_only_the_most_frequent_paths_are_printed(capsys: pytest.CaptureFixture[
     counts = BackendComparison()
     counts.extra.update(f"traits.t{number}" for number in range(12))
 
-    comparison_tables.print_comparison(data(), ComparisonReport({"fullstory": counts}, ("acme",)), 1)
+    tables.print_comparison(data(), ComparisonReport({"fullstory": counts}, ("acme",)), 1)
 
     out = capsys.readouterr().out
     assert "… and 2 more" in out

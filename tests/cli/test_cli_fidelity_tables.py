@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from replay_identity import Fullstory, LogRocket, Route, UserTraits
-from replay_identity.cli.fidelity_tables import print_fidelity
+from replay_identity.cli.tables import print_fidelity
 from replay_identity.migration.fidelity import Fidelity
 
 ROUTES = [Route(Fullstory("na1.test", on_violation="adapt")), Route(LogRocket("a:b:c"))]

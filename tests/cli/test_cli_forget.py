@@ -49,7 +49,7 @@ def forget(run: Run) -> Callable[..., Ran]:
 
 @pytest.fixture
 def _attended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("replay_identity.cli.asking._somebody_is_there", lambda: True)
+    monkeypatch.setattr("replay_identity.cli.terminal._somebody_is_there", lambda: True)
 
 
 def assert_nothing_was_done(vendors: Vendors) -> None:

@@ -12,8 +12,8 @@ import pytest
 from cli.running_commands import Run, Vendors, Write
 
 from replay_identity import Broken, IdentifyReport, Misconfigured, Router, UserTraits
-from replay_identity.cli.one_user import value_of
-from replay_identity.cli.survey import Survey
+from replay_identity.cli.identify import value_of
+from replay_identity.cli.row_report import Survey
 from replay_identity.emulator import Fault
 from replay_identity.errors import SourceError
 from replay_identity.sources import BadRow, Row

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cli.running_commands import Run, Vendors
 
-from replay_identity.cli.survey import MOST_BAD_ROWS
+from replay_identity.cli.row_report import MOST_BAD_ROWS
 from replay_identity.emulator import Fault
 from replay_identity.mapping import inference as inference_module
 from replay_identity.mapping import load_mapping

@@ -18,10 +18,10 @@ import pytest
 from cli.running_commands import Run, Vendors, Write
 
 from replay_identity import REMOVE, UserTraits
-from replay_identity.cli.refused_rows import RowsFile, row_line
+from replay_identity.cli.ledger import RowsFile, row_line
 from replay_identity.emulator import Fault
 from replay_identity.ledger import Ledger, Settlement
-from replay_identity.outcome import Broken, Rejected
+from replay_identity.outcomes import Broken, Rejected
 
 MAIN = "import sys; from replay_identity.cli import main; sys.exit(main())"
 IMPATIENT = "patience = 0.3\nwait_initial = 0.05\nwait_max = 0.1\n"
@@ -331,7 +331,7 @@ def test_watch_goes_on_until_a_signal(
     run: Run, vendors: Vendors, option: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It sends what another process puts meanwhile, and says so when that changes how users stand."""
-    monkeypatch.setattr("replay_identity.cli.deliver.EVERY", 0.05)
+    monkeypatch.setattr("replay_identity.cli.sync.EVERY", 0.05)
 
     def put() -> None:
         try:

@@ -10,7 +10,7 @@ import pytest
 from cli.running_commands import Run, Vendors, Write
 
 from replay_identity.bulk import SyncReport
-from replay_identity.cli.migration_closing import exit_code
+from replay_identity.cli.migrate import exit_code
 from replay_identity.emulator import Fault
 from replay_identity.migration import Listed, MigrationReport
 from replay_identity.migration.fidelity import Fidelity
@@ -145,7 +145,7 @@ def test_tells_of_earlier_runs_and_of_readings_begun_anew(
     vendors: Vendors, put: Any, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was read before is counted, and a page that is no longer known is no loss."""
-    monkeypatch.setattr("replay_identity.bulk.intake._GROUP", 100)
+    monkeypatch.setattr("replay_identity.bulk.run._GROUP", 100)
     for number in range(150):
         put(f"u{number}")
     vendors.fullstory.faults.add(Fault(status=403, method="GET", skip=1))
@@ -239,7 +239,7 @@ def test_interrupted_while_it_reads_it_says_how_to_go_on(
     def interrupt(*_: Any) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("replay_identity.migration.page_reader.PageReader._ask", interrupt)
+    monkeypatch.setattr("replay_identity.migration.pager.PageReader._ask", interrupt)
 
     ran = run("migrate", "--from", "fullstory", "--ledger", "l.db")
 

@@ -18,17 +18,16 @@ from cli.running_commands import Run, Vendors, Write
 from rich.console import Console
 
 from replay_identity.bulk import Books, SyncReport
-from replay_identity.cli import interruption
-from replay_identity.cli.closing import print_books
-from replay_identity.cli.exit_codes import ExitCode, books_exit_code
-from replay_identity.cli.interruption import interruptible
+from replay_identity.cli import terminal
 from replay_identity.cli.options import FileFormat
+from replay_identity.cli.summary import print_books
+from replay_identity.cli.terminal import ExitCode, books_exit_code, interruptible
 from replay_identity.emulator import Fault
 from replay_identity.errors import SourceError
-from replay_identity.model import UserTraits
-from replay_identity.outcome import Misconfigured, Rejected
+from replay_identity.outcomes import Misconfigured, Rejected
 from replay_identity.sources import BadRow, Row
-from replay_identity.sources.reading import Format
+from replay_identity.sources.readers import Format
+from replay_identity.traits import UserTraits
 
 MAIN = "import sys; from replay_identity.cli import main; sys.exit(main())"
 IMPATIENT = "patience = 0.3\nwait_initial = 0.05\nwait_max = 0.1\n"
@@ -160,7 +159,7 @@ def test_who_is_unchanged_is_counted_and_not_explained(
 ) -> None:
     """Rows that contradict each other may make a user due who needs no request in the end."""
     del vendors
-    monkeypatch.setattr("replay_identity.bulk.intake._GROUP", 1)
+    monkeypatch.setattr("replay_identity.bulk.run._GROUP", 1)
     file = write([{"id": "u1", "plan": "free"}, {"id": "u1", "plan": "pro"}, {"id": "u2", "a-b": 1}])
 
     runs = [run("sync", file, "--to", "fullstory") for _ in range(2)]
@@ -196,8 +195,8 @@ def test_a_file_that_breaks_off_is_told_with_the_books(
         yield Row(1, UserTraits("u1"))
         raise SourceError("users.csv", "breaks off")
 
-    monkeypatch.setattr("replay_identity.bulk.intake._GROUP", 1)
-    monkeypatch.setattr("replay_identity.cli.file_rows.read_users", break_off)
+    monkeypatch.setattr("replay_identity.bulk.run._GROUP", 1)
+    monkeypatch.setattr("replay_identity.cli.inputs.read_users", break_off)
 
     ran, dry = run("sync", write([])), run("sync", write([]), "--dry-run")
 
@@ -500,7 +499,7 @@ def test_a_signal_in_the_middle_of_a_word_still_interrupts(monkeypatch: pytest.M
     monkeypatch.setattr(console, "print", refuse)
 
     with pytest.raises(KeyboardInterrupt):
-        interruption.Interruption(console).on_signal(signal.SIGINT, None)
+        terminal.Interruption(console).on_signal(signal.SIGINT, None)
 
 
 # Progress

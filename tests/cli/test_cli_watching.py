@@ -6,9 +6,7 @@ import pytest
 from rich.console import Console
 
 from replay_identity.bulk import Progress
-from replay_identity.cli.durations import duration
-from replay_identity.cli.speed import Speed
-from replay_identity.cli.watching import Line, Watch, watching
+from replay_identity.cli.progress import Line, Speed, Watch, duration, watching
 
 
 class Terminal(io.StringIO):

@@ -7,10 +7,10 @@ from typing import Any
 import attrs
 import pytest
 
-from replay_identity import ConfigurationError, Fullstory, LogRocket, RetryPolicy, plugins
-from replay_identity.config import Settings, load_ledger_path, load_settings, read_sections
-from replay_identity.delivery_options import DeliveryOptions
-from replay_identity.limits import Unit
+from replay_identity import ConfigurationError, Fullstory, LogRocket, RetryPolicy
+from replay_identity.adapters.limits import Unit
+from replay_identity.bulk.options import DeliveryOptions
+from replay_identity.config import Settings, backends, load_ledger_path, load_settings, read_sections
 
 CANARY = "canary-7Q"
 KEY = "org:app:secret"
@@ -141,8 +141,8 @@ def test_a_vendor_of_somebody_elses_gets_its_settings(monkeypatch: pytest.Monkey
         secure: bool = True
 
     text = "[backends.acme]\nport = 1\n"
-    monkeypatch.setattr(plugins, "names", lambda: ["acme"])
-    monkeypatch.setattr(plugins, "load", returning(Acme))
+    monkeypatch.setattr(backends, "names", lambda: ["acme"])
+    monkeypatch.setattr(backends, "load", returning(Acme))
 
     expected: tuple[Any, ...] = (Acme("k", 1),)
     assert load(text, {"ACME_API_KEY": "k"}).backends == expected
@@ -154,7 +154,7 @@ def test_a_vendor_of_somebody_elses_gets_its_settings(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("cls", [int, Exception])
 def test_a_vendor_that_takes_no_settings_is_told(monkeypatch: pytest.MonkeyPatch, cls: type) -> None:
     """Its parameters could not be known."""
-    monkeypatch.setattr(plugins, "load", returning(cls))
+    monkeypatch.setattr(backends, "load", returning(cls))
 
     assert "not an attrs class" in refusal("[backends.fullstory]\napi_key = 'k'")
 
@@ -170,7 +170,7 @@ def test_a_vendor_that_refuses_its_settings_is_told_without_its_words(monkeypatc
         api_key: str = attrs.field(validator=refuse)
         unit: Unit = Unit.TRAITS
 
-    monkeypatch.setattr(plugins, "load", returning(Acme))
+    monkeypatch.setattr(backends, "load", returning(Acme))
 
     assert refusal(f"[backends.fullstory]\napi_key = '{CANARY}'") == "s.toml: backends.fullstory: cannot be used"
     assert refusal(f"[backends.fullstory]\napi_key = 'k'\nunit = '{CANARY}'") == (
@@ -304,8 +304,8 @@ def test_delivery_goes_by_the_name_that_a_backend_has_itself(monkeypatch: pytest
     class Acme:
         name: str = attrs.field(default="acme-replay", init=False)
 
-    monkeypatch.setattr(plugins, "names", lambda: ["acme"])
-    monkeypatch.setattr(plugins, "load", returning(Acme))
+    monkeypatch.setattr(backends, "names", lambda: ["acme"])
+    monkeypatch.setattr(backends, "load", returning(Acme))
 
     settings = load("[backends.acme]\n[delivery.acme]\nconnections = 2")
 

@@ -12,7 +12,7 @@ import pytest
 from typer.main import get_command
 
 import replay_identity
-from replay_identity.cli.commands import app
+from replay_identity.cli.app import app
 
 ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "replay_identity"

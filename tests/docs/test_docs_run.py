@@ -24,7 +24,7 @@ import pytest
 from pages import ROOT, Block, blocks, write
 from typer.testing import CliRunner
 
-from replay_identity.cli.commands import app
+from replay_identity.cli.app import app
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator, running
 
 PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "adapters_contrib" / "README.md"]

@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from replay_identity.emulator import HistoryNotKeptError, LogRocketEmulator
-from replay_identity.emulator.logrocket.javascript import string_of
-from replay_identity.emulator.logrocket.refusal import Envelope
+from replay_identity.emulator.logrocket.errors import Envelope
+from replay_identity.emulator.logrocket.users import string_of
 
 MountLogRocket = Callable[[LogRocketEmulator], httpx.Client]
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator
+from replay_identity.emulator.http import Received
 from replay_identity.emulator.journal import Journal
-from replay_identity.emulator.received import Received
 
 U1 = "/v1/orgs/acme/apps/shop/users/u%2F1"
 

@@ -16,15 +16,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from replay_identity.emulator import (
-    Fault,
-    FullstoryEmulator,
-    LogRocketEmulator,
-    PortInUseError,
-    running,
-    serve,
-)
-from replay_identity.emulator.connection import wait_until_client_leaves
+from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator, PortInUseError, running, serve
+from replay_identity.emulator.faults import wait_until_client_leaves
 
 HEADERS = {"authorization": "Basic na1.emulator"}
 

@@ -21,7 +21,8 @@ from replay_identity import (
     UserTraits,
     Violation,
 )
-from replay_identity.backend import (
+from replay_identity.adapters.exchange import Lost, Reply, Request
+from replay_identity.adapters.protocols import (
     Comparison,
     Credentials,
     Page,
@@ -30,11 +31,10 @@ from replay_identity.backend import (
     SupportsRead,
     SupportsVerify,
 )
-from replay_identity.exchange import Lost, Reply, Request
-from replay_identity.fullstory.user_filter import UserFilter
-from replay_identity.model import fingerprint
-from replay_identity.outcome import explain
+from replay_identity.fullstory.adapter import UserFilter
+from replay_identity.outcomes import explain
 from replay_identity.testing import replies, user_traits
+from replay_identity.traits import fingerprint
 
 KEY = "na1.by11Qcanary/DEMO"
 BACKEND = Fullstory(KEY)

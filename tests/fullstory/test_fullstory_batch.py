@@ -26,10 +26,10 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.backend import BatchItem, JobProgress, Member, SupportsBatch, TooLarge
-from replay_identity.exchange import PAUSED, Exchange, Lost, Pause, Reply, Request
-from replay_identity.limits import Unit
-from replay_identity.outcome import explain
+from replay_identity.adapters.exchange import PAUSED, Exchange, Lost, Pause, Reply, Request
+from replay_identity.adapters.limits import Unit
+from replay_identity.adapters.protocols import BatchItem, JobProgress, Member, SupportsBatch, TooLarge
+from replay_identity.outcomes import explain
 from replay_identity.testing import bodies, replies, texts, user_traits
 from replay_identity.transport.attempts import Attempts, Send
 

@@ -8,9 +8,9 @@ import pytest
 from exchanges import run
 
 from replay_identity import Fullstory, Misconfigured, Rejected, UserTraits, Violation
-from replay_identity.backend import Comparison, SupportsCompare
-from replay_identity.exchange import Reply
-from replay_identity.outcome import Failure
+from replay_identity.adapters.exchange import Reply
+from replay_identity.adapters.protocols import Comparison, SupportsCompare
+from replay_identity.outcomes import Failure
 
 BACKEND = Fullstory("na1.key")
 MOMENT = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)

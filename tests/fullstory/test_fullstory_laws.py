@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay_identity import REMOVE, Adjustment, Fullstory, UserTraits
-from replay_identity.backend import Plan
+from replay_identity._values import is_nested
+from replay_identity.adapters.protocols import Plan
 from replay_identity.errors import printable
-from replay_identity.fullstory.words import word_user
+from replay_identity.fullstory.payload import word_user
 from replay_identity.testing import scalars, trait_maps, trait_names, user_traits, users_within
-from replay_identity.values import is_nested
 
 STRICT = Fullstory("na1.key")
 LENIENT = Fullstory("na1.key", on_violation="adapt")

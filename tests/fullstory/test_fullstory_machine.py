@@ -13,11 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from machines import World, differences, mishaps, run_machine, serving
 
 from replay_identity import REMOVE, Accepted, Fullstory, Rejected, Skipped, UserTraits
-from replay_identity.backend import Comparison, Page, StoredUser
+from replay_identity.adapters.protocols import Comparison, Page, StoredUser
 from replay_identity.emulator import FullstoryEmulator
-from replay_identity.model import TraitType
-from replay_identity.outcome import Outcome, lossy
+from replay_identity.outcomes import Outcome, lossy
 from replay_identity.testing import long_texts, texts
+from replay_identity.traits import TraitType
 
 
 class Model:

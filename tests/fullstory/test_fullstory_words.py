@@ -7,8 +7,8 @@ import orjson
 import pytest
 
 from replay_identity import REMOVE, Adjustment, Fullstory, UserTraits, Violation
-from replay_identity.backend import Plan
-from replay_identity.fullstory.names import are_legal, is_legal
+from replay_identity.adapters.protocols import Plan
+from replay_identity.fullstory.properties import are_legal, is_legal
 
 STRICT = Fullstory("na1.key")
 LENIENT = Fullstory("na1.key", on_violation="adapt")

@@ -6,7 +6,7 @@ from typing import Any
 
 from replay_identity import Accepted, Outcome, UserTraits
 from replay_identity.ledger import Claim, Ledger, Settlement
-from replay_identity.outcome import Adjustment
+from replay_identity.outcomes import Adjustment
 
 A, B = "acme", "bolt"
 

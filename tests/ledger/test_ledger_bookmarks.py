@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from replay_identity.ledger import Bookmark, Ledger
-from replay_identity.ledger.schema import APPLICATION_ID, MIGRATIONS
+from replay_identity.ledger.database import APPLICATION_ID, MIGRATIONS
 
 
 def test_a_bookmark_outlives_the_process(tmp_path: Path) -> None:

@@ -11,11 +11,19 @@ from hypothesis import strategies as st
 from ledger.delivering import user
 
 from replay_identity import REMOVE, UserTraits
-from replay_identity.ledger.digests import Digests, pack, unpack
-from replay_identity.ledger.encoding import decode, encode, encoded_fields, from_microseconds, to_microseconds
+from replay_identity._values import is_list, is_nested
+from replay_identity.ledger.codec import (
+    Digests,
+    decode,
+    encode,
+    encoded_fields,
+    from_microseconds,
+    pack,
+    to_microseconds,
+    unpack,
+)
 from replay_identity.ledger.merging import field_names, merged, without
 from replay_identity.testing import trait_maps, user_traits
-from replay_identity.values import is_list, is_nested
 
 DIGESTS = Digests(b"k" * 32)
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

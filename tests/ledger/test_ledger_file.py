@@ -15,7 +15,7 @@ from ledger.delivering import A, B, deliver, dropped, settle, user
 
 from replay_identity import Accepted, Rejected
 from replay_identity.errors import LedgerError
-from replay_identity.ledger import Ledger, schema
+from replay_identity.ledger import Ledger, database
 from replay_identity.ledger import database as opening
 from replay_identity.ledger.jobs import Batch, JobMember
 
@@ -104,8 +104,8 @@ def test_a_ledger_is_found_wherever_one_goes(tmp_path: Path, monkeypatch: pytest
 def test_an_older_ledger_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all that is in it, once."""
     filled(path)
-    newer = (*schema.MIGRATIONS, ("CREATE TABLE later (x)", "INSERT INTO later VALUES (7)"))
-    monkeypatch.setattr(schema, "MIGRATIONS", newer)
+    newer = (*database.MIGRATIONS, ("CREATE TABLE later (x)", "INSERT INTO later VALUES (7)"))
+    monkeypatch.setattr(database, "MIGRATIONS", newer)
 
     for _ in range(2):
         with Ledger(path) as ledger:
@@ -120,7 +120,9 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
     """It is one transaction."""
     filled(path)
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("CREATE TABLE later (x)", "INSERT INTO none (x)")))
+        patch.setattr(
+            database, "MIGRATIONS", (*database.MIGRATIONS, ("CREATE TABLE later (x)", "INSERT INTO none (x)"))
+        )
         assert problem_of(lambda: Ledger(path)) == "cannot be used: SQLITE_ERROR"
 
     with Ledger(path) as ledger:
@@ -132,7 +134,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
 def test_a_newer_ledger_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """We do not know what it means."""
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ()))
+        patch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, ()))
         filled(path)
         with Ledger(path) as ledger:
             assert ledger.due(A) == 150
@@ -378,7 +380,7 @@ def test_a_ledger_that_may_not_be_written_is_said_so(path: Path) -> None:
         import os, sys
         from ledger.test_ledger_file import problem_of, grow_a_little
         from replay_identity.ledger import Ledger
-        from replay_identity.ledger.turns import take_turn
+        from replay_identity.ledger.lease import take_turn
 
         path = sys.argv[1]
         if os.geteuid() == 0:

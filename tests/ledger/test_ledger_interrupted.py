@@ -13,7 +13,7 @@ from ledger.delivering import A, deliver, user
 from transport.children import in_children
 
 from replay_identity.errors import LedgerError
-from replay_identity.ledger import Ledger, database, turns
+from replay_identity.ledger import Ledger, database, lease
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_a_child_does_not_have_the_turn_of_its_parent(path: Path) -> None:
 def test_what_looks_like_a_child_lets_go_of_the_turn(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process number means that the lock is another process's."""
     with Ledger(path) as ledger:
-        turn = turns._Turn(ledger.path, A)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        turn = lease._Turn(ledger.path, A)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         turn.after_fork()
         assert turn.is_ours
         monkeypatch.setattr(os, "getpid", lambda: 4711)

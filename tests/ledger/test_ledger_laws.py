@@ -8,10 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from replay_identity import InvalidTraitsError, UserTraits
-from replay_identity.ledger.encoding import decode, encode, encoded_fields
-from replay_identity.ledger.places import among
-from replay_identity.model import unchecked
+from replay_identity.ledger.codec import decode, encode, encoded_fields
+from replay_identity.ledger.database import among
 from replay_identity.testing import user_traits
+from replay_identity.traits import unchecked
 
 
 class Word(str):

@@ -16,7 +16,7 @@ from ledger.delivering import A, B, deliver, settle, user
 from replay_identity import Accepted
 from replay_identity.errors import LedgerError
 from replay_identity.ledger import Ledger
-from replay_identity.ledger.turns import take_turn
+from replay_identity.ledger.lease import take_turn
 
 # Python warns of forks beside threads, and other tests may have left some.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")

@@ -23,9 +23,9 @@ from replay_identity import (
     UserTraits,
 )
 from replay_identity.ledger import Ledger, PutCounts, Settlement, Standing
-from replay_identity.ledger.digests import Digests
-from replay_identity.ledger.putting import to_given
-from replay_identity.outcome import Adjustment, Violation
+from replay_identity.ledger.codec import Digests
+from replay_identity.ledger.upserts import to_given
+from replay_identity.outcomes import Adjustment, Violation
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 REFUSAL = Rejected(A, code="400", message="no")

@@ -19,9 +19,9 @@ from replay_identity import (
     UserTraits,
     Violation,
 )
-from replay_identity.backend import Plan, SupportsDelete, SupportsRead, SupportsVerify
-from replay_identity.exchange import Lost, Reply, Request
-from replay_identity.outcome import explain
+from replay_identity.adapters.exchange import Lost, Reply, Request
+from replay_identity.adapters.protocols import Plan, SupportsDelete, SupportsRead, SupportsVerify
+from replay_identity.outcomes import explain
 from replay_identity.testing import replies, user_traits
 
 KEY = "acme:shop:canary"

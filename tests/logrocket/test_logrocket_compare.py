@@ -6,9 +6,9 @@ import orjson
 from exchanges import run
 
 from replay_identity import REMOVE, LogRocket, Misconfigured, Rejected, Unknown, UserTraits, Violation
-from replay_identity.backend import Comparison, SupportsCompare
-from replay_identity.exchange import Reply
-from replay_identity.outcome import Failure
+from replay_identity.adapters.exchange import Reply
+from replay_identity.adapters.protocols import Comparison, SupportsCompare
+from replay_identity.outcomes import Failure
 
 BACKEND = LogRocket("org:app:secret")
 

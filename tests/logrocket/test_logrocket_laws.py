@@ -13,10 +13,10 @@ import orjson
 from hypothesis import given
 
 from replay_identity import REMOVE, LogRocket, UserTraits
-from replay_identity.backend import Plan
+from replay_identity._values import is_nested
+from replay_identity.adapters.protocols import Plan
 from replay_identity.errors import printable
 from replay_identity.testing import user_traits, users_within
-from replay_identity.values import is_nested
 
 STRICT = LogRocket("acme:shop:key")
 LENIENT = LogRocket("acme:shop:key", on_violation="adapt")

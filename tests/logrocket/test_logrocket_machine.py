@@ -13,9 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from machines import World, differences, mishaps, run_machine, serving
 
 from replay_identity import REMOVE, Accepted, LogRocket, Rejected, Skipped, UserTraits
-from replay_identity.backend import Comparison
+from replay_identity.adapters.protocols import Comparison
 from replay_identity.emulator import LogRocketEmulator
-from replay_identity.outcome import Outcome, lossy
+from replay_identity.outcomes import Outcome, lossy
 from replay_identity.testing import long_texts, texts
 
 Texts = Mapping[str, str]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay_identity import REMOVE, Adjustment, LogRocket, UserTraits, Violation
-from replay_identity.backend import Plan
-from replay_identity.logrocket.text import number_text
+from replay_identity.adapters.protocols import Plan
+from replay_identity.logrocket.payload import number_text
 
 STRICT = LogRocket("acme:shop:s3cret")
 LENIENT = LogRocket("acme:shop:s3cret", on_violation="adapt")

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay_identity import InvalidTraitsError
+from replay_identity._values import iso8601
 from replay_identity.mapping.casts import TYPE_OF, cast_to
 from replay_identity.mapping.rules import Cast
-from replay_identity.model import TRAIT_TYPES
 from replay_identity.testing import moments, scalars
-from replay_identity.values import iso8601
+from replay_identity.traits import TRAIT_TYPES
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NAIVE = datetime(2026, 11, 21, 12)  # noqa: DTZ001

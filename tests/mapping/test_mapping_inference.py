@@ -12,12 +12,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from replay_identity import REMOVE, Fullstory, InvalidTraitsError, LogRocket, UserTraits
+from replay_identity._values import MAX_DEPTH, iso8601
 from replay_identity.mapping import Against, Inference, Plan, PropertyInference, Sample
-from replay_identity.mapping import evidence as evidence_module
+from replay_identity.mapping import inference as evidence_module
 from replay_identity.mapping import inference as inference_module
-from replay_identity.mapping.shapes import MOST_SHAPE, shape
-from replay_identity.model import TraitType
-from replay_identity.values import MAX_DEPTH, iso8601
+from replay_identity.mapping.inference import MOST_SHAPE, shape
+from replay_identity.traits import TraitType
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MANY = 20

@@ -5,14 +5,13 @@ from datetime import date
 from typing import Any
 
 from replay_identity import Fullstory, LogRocket, Route
+from replay_identity.adapters.limits import Limit, Unit
 from replay_identity.bulk import Effort, SyncReport
-from replay_identity.bulk.books import Books
+from replay_identity.bulk.report import Books
+from replay_identity.bulk.stats import BackendTally
 from replay_identity.ledger import PutCounts
-from replay_identity.limits import Limit, Unit
 from replay_identity.migration import Listed, MigrationReport
-from replay_identity.migration.backend_fidelity import BackendFidelity, PropertyFidelity
-from replay_identity.migration.fidelity import Fidelity
-from replay_identity.tally import BackendTally
+from replay_identity.migration.fidelity import BackendFidelity, Fidelity, PropertyFidelity
 
 MOST_NAMES = Limit(
     maximum=500, unit=Unit.TRAITS, source="https://acme.example/limits", read_on=date(2026, 11, 21), rule="names"

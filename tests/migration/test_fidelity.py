@@ -9,9 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from replay_identity import Fullstory, LogRocket, Route, UserTraits
-from replay_identity.migration.backend_fidelity import BackendFidelity, PropertyFidelity
-from replay_identity.migration.fidelity import Fidelity
-from replay_identity.outcome import LOSSY
+from replay_identity.migration.fidelity import BackendFidelity, Fidelity, PropertyFidelity
+from replay_identity.outcomes import LOSSY
 from replay_identity.testing import user_traits
 
 FULLSTORY = Route(Fullstory("na1.test"))
@@ -143,7 +142,7 @@ def test_a_bug_of_an_adapter_is_counted() -> None:
 
 def test_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Users bring them, so there is no end to them."""
-    monkeypatch.setattr("replay_identity.migration.backend_fidelity.MOST_PATHS", 3)
+    monkeypatch.setattr("replay_identity.migration.fidelity.MOST_PATHS", 3)
     monkeypatch.setattr("replay_identity.migration.fidelity._MOST_SHAPES", 2)
 
     found = counted(LOGROCKET, *(user(**{f"t{number}": "x"}) for number in range(9)))

@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 from migration.pages import EFFORT, SCRIPT, counted, report
 
 from replay_identity.bulk import Effort, SyncReport
-from replay_identity.bulk.books import Books
+from replay_identity.bulk.report import Books
+from replay_identity.bulk.stats import MOST_PATHS
 from replay_identity.migration import Listed, MigrationReport
-from replay_identity.migration.backend_fidelity import PropertyFidelity
-from replay_identity.migration.html_markup import element
-from replay_identity.migration.html_page import html_page
-from replay_identity.migration.html_properties import MOST_PROPERTIES, counts_table
-from replay_identity.outcome import Unavailable
-from replay_identity.tally import MOST_PATHS
+from replay_identity.migration.fidelity import PropertyFidelity
+from replay_identity.migration.html_report import MOST_PROPERTIES, counts_table, element, html_page
+from replay_identity.outcomes import Unavailable
 
 
 class Words(HTMLParser):

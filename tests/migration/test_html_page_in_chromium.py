@@ -10,7 +10,7 @@ import orjson
 import pytest
 from migration.pages import EFFORT, report
 
-from replay_identity.migration.html_page import html_page
+from replay_identity.migration.html_report import html_page
 
 CHROMIUM = next(
     filter(None, map(shutil.which, (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"))),

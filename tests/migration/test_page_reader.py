@@ -7,7 +7,7 @@ import pytest
 from migration.vendors import Nobody, ScriptedVendor, Time, page, stored
 
 from replay_identity import DeliveryOptions, Misconfigured, Rejected, SourceError, Unavailable, Unknown
-from replay_identity.migration.page_reader import MOST_RESTARTS, PageReader
+from replay_identity.migration.pager import MOST_RESTARTS, PageReader
 from replay_identity.retry import RetryPolicy
 from replay_identity.transport import Transport
 

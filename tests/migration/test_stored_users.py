@@ -10,7 +10,7 @@ from migration.vendors import stored
 
 from replay_identity import UserTraits
 from replay_identity.mapping import FieldRule, RowMapping
-from replay_identity.migration.stored_users import Conversion
+from replay_identity.migration.conversion import Conversion
 from replay_identity.sources import BadRow, Row
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import attrs
 
-from replay_identity.backend import Page, StoredUser
-from replay_identity.exchange import Exchange, Reply, Request
-from replay_identity.outcome import Failure
+from replay_identity.adapters.exchange import Exchange, Reply, Request
+from replay_identity.adapters.protocols import Page, StoredUser
+from replay_identity.outcomes import Failure
 
 Answer = Page | Failure
 

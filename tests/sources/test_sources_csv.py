@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from replay_identity import UserTraits
 from replay_identity.errors import SourceError
-from replay_identity.sources import BadRow, Row, csv_rows, read_users
+from replay_identity.sources import BadRow, Row, csv_reader, read_users
 
 CANARY = "canary-7Q"
 
@@ -101,14 +101,14 @@ def test_a_cell_beyond_the_limit_of_the_csv_module_is_one_bad_row() -> None:
 
 def test_a_row_beyond_all_measure_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is skipped up to its end without being held in memory."""
-    monkeypatch.setattr(csv_rows, "MAX_LINE", 30)
+    monkeypatch.setattr(csv_reader, "MAX_LINE", 30)
 
     assert shown(b'id,bio\nu1,"' + b"u9,stolen\n" * 9 + b'"\nu2,x\n') == ["lines 2 to 11: is longer than 32 MiB", "u2"]
 
 
 def test_a_line_beyond_all_measure_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is so on its own as inside a quoted cell."""
-    monkeypatch.setattr("replay_identity.sources.lines.MAX_LINE", 30)
+    monkeypatch.setattr("replay_identity.sources.csv_reader.MAX_LINE", 30)
 
     assert shown(b"id,bio\nu1," + b"x" * 50 + b"\nu2,x\n") == ["line 2: is longer than 32 MiB", "u2"]
     assert shown(b'id,bio\nu1,"x\n' + b"x" * 50 + b'\n"\nu2,x\n') == ["lines 2 to 4: is longer than 32 MiB", "u2"]

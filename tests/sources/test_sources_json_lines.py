@@ -9,7 +9,7 @@ import pytest
 from replay_identity import UserTraits
 from replay_identity.errors import SourceError
 from replay_identity.sources import BadRow, Row, read_users
-from replay_identity.sources import lines as line_reading
+from replay_identity.sources import csv_reader as line_reading
 
 CANARY = "canary-7Q"
 

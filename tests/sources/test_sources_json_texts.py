@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from replay_identity import InvalidTraitsError
-from replay_identity.mapping.json_texts import parse_json, parse_traits
-from replay_identity.sources import BadRow, Row, json_lines, read_users
-from replay_identity.values import MAX_DEPTH
+from replay_identity._json import parse_json, parse_traits
+from replay_identity._values import MAX_DEPTH
+from replay_identity.sources import BadRow, Row, jsonl_reader, read_users
 
 TEXTS = ["", "u1", "a", "é", "\ud800", '"', "\\", '\\"', '":', '" :', '\\\\"', "{", "\\u0022", "\x7f", "😀"]
 RAW = [r'"\u0022:"', r'"\u0061"', r'"\/"', r'"\ud83d\ude00"', r'"\\\u0022"']
@@ -120,7 +120,7 @@ def test_a_line_makes_the_same_row_with_and_without_the_closer_look(text: str) -
     fast = read(content)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_lines, "parse_traits", no_traits)
+        patch.setattr(jsonl_reader, "parse_traits", no_traits)
         exact = read(content)
 
     assert said(fast) == said(exact)

@@ -252,8 +252,8 @@ def test_what_is_no_parquet_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_without_duckdb_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """And what else fails while it is imported is not hidden."""
-    monkeypatch.delitem(sys.modules, "replay_identity.sources.warehouse", raising=False)
-    monkeypatch.delattr("replay_identity.sources.warehouse", raising=False)
+    monkeypatch.delitem(sys.modules, "replay_identity.sources.duckdb_reader", raising=False)
+    monkeypatch.delattr("replay_identity.sources.duckdb_reader", raising=False)
     path = write(tmp_path / "users.parquet", "SELECT 'u1' AS id")
     real = builtins.__import__
 

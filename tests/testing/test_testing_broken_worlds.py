@@ -24,9 +24,9 @@ HEAD: Final = """
 
 import itertools
 from replay_identity import Accepted, Unknown
-from replay_identity.backend import BatchItem, Comparison
-from replay_identity.limits import Limits
-from replay_identity.masking import mask
+from replay_identity.adapters.protocols import BatchItem, Comparison
+from replay_identity.adapters.limits import Limits
+from replay_identity.adapters.redaction import mask
 
 NUMBERS = itertools.count()
 """

@@ -8,12 +8,12 @@ import attrs
 import orjson
 
 from replay_identity import Fullstory, LogRocket, Outcome, Rejected, UserTraits
-from replay_identity.backend import IdentityBackend, Plan
+from replay_identity.adapters.adaptation import OnViolation
+from replay_identity.adapters.exchange import Exchange, Pause, Reply, Request
+from replay_identity.adapters.limits import Limit, Limits, Unit
+from replay_identity.adapters.protocols import IdentityBackend, Plan
 from replay_identity.emulator import BatchRules, FullstoryEmulator, Level, LogRocketEmulator
-from replay_identity.exchange import Exchange, Pause, Reply, Request
-from replay_identity.fitting import OnViolation
-from replay_identity.limits import Limit, Limits, Unit
-from replay_identity.outcome import Violation
+from replay_identity.outcomes import Violation
 from replay_identity.testing import BackendConformance
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 from replay_identity import Fullstory, LogRocket, UserTraits
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator
-from replay_identity.outcome import Accepted
+from replay_identity.outcomes import Accepted
 from replay_identity.testing import half_reconciled, users_within
 from replay_identity.transport import Transport
 

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from replay_identity import Fullstory, LogRocket, UserTraits
+from replay_identity._values import is_nested
+from replay_identity.adapters.limits import Limit, Limits, Unit
 from replay_identity.errors import printable
-from replay_identity.limits import Limit, Limits, Unit
 from replay_identity.testing import CHARACTERS, Boundary, replies, user_traits, users_at, users_over, users_within
-from replay_identity.testing.texts import text_at, text_over
-from replay_identity.values import is_nested
+from replay_identity.testing.values import text_at, text_over
 
 BACKENDS: Final = (Fullstory("na1.key"), LogRocket("acme:shop:key"))
 _SLOW: Final = (HealthCheck.too_slow, HealthCheck.data_too_large)

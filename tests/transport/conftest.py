@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from replay_identity.adapters.exchange import Request
 from replay_identity.emulator import LogRocketEmulator, running
-from replay_identity.exchange import Request
 
 
 @pytest.fixture(scope="module")

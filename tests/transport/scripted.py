@@ -3,7 +3,7 @@
 import attrs
 
 from replay_identity import RetryPolicy
-from replay_identity.exchange import Exchange, Pause, Reply, Request
+from replay_identity.adapters.exchange import Exchange, Pause, Reply, Request
 from replay_identity.transport import AsyncTransport, Attempts, Transport
 
 REQUEST = Request("identify", "POST", "https://vendor.example/users", {"a": "b"}, b"{}", "idempotency-key")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from transport.scripted import REQUEST, AsyncScript, Script, ask, ask_twice_with_a_pause
 
 from replay_identity import RetryPolicy
-from replay_identity.exchange import Lost, Reply
+from replay_identity.adapters.exchange import Lost, Reply
 from replay_identity.retry import RetryBudget
 from replay_identity.transport import AsyncTransport, Transport
 

@@ -12,10 +12,9 @@ import trustme
 from transport.children import in_children
 from transport.servers import OK, serving, tls_for
 
-from replay_identity.exchange import Lost, Reply, Request
+from replay_identity.adapters.exchange import Lost, Reply, Request
 from replay_identity.transport import curl_sender
-from replay_identity.transport.curl_headers import Headers, header_lines, read_headers
-from replay_identity.transport.curl_sender import CurlSender, Line, pycurl
+from replay_identity.transport.curl_sender import CurlSender, Headers, Line, header_lines, pycurl, read_headers
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from transport.children import in_children
 from transport.scripted import ask
 
 from replay_identity import RetryPolicy
-from replay_identity.exchange import Lost, Reply, Request
-from replay_identity.transport import AsyncTransport, Transport, httpx_senders
-from replay_identity.transport.own_traffic import own_traffic
+from replay_identity.adapters.exchange import Lost, Reply, Request
+from replay_identity.transport import AsyncTransport, Transport, httpx_sender
+from replay_identity.transport.httpx_sender import own_traffic
 
 ONCE = RetryPolicy(attempts=1)
 
@@ -24,9 +24,7 @@ def test_knows_every_network_error_of_httpx() -> None:
     mistakes = {httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.TooManyRedirects, httpx.HTTPStatusError}
     leaves = {kind for kind in _below(httpx.HTTPError) if not kind.__subclasses__()}
 
-    unknown = [
-        kind for kind in leaves - mistakes if not any(issubclass(kind, known) for known, _ in httpx_senders.LOST)
-    ]
+    unknown = [kind for kind in leaves - mistakes if not any(issubclass(kind, known) for known, _ in httpx_sender.LOST)]
 
     assert unknown == []
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from transport.scripted import REQUEST, Script, ask, ask_twice_with_a_pause
 
 from replay_identity import RetryPolicy
-from replay_identity.exchange import Exchange, Lost, Pause, Reply, Request
-from replay_identity.pacing import Pace
+from replay_identity.adapters.exchange import Exchange, Lost, Pause, Reply, Request
 from replay_identity.transport import ManyTransport
+from replay_identity.transport.rate_limiter import Pace
 
 OK = Reply(200)
 ONCE = RetryPolicy(attempts=1, total=1e9)

@@ -12,7 +12,7 @@ import pytest
 from transport.children import in_children
 from transport.servers import OK, serving, silent
 
-from replay_identity.exchange import Lost, Reply, Request
+from replay_identity.adapters.exchange import Lost, Reply, Request
 from replay_identity.transport import ManySender, curl_sender, many_sender, thread_sender
 from replay_identity.transport.curl_sender import CurlSender
 from replay_identity.transport.thread_sender import ThreadSender

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from replay_identity.exchange import Request
-from replay_identity.transport.httpx_senders import HttpxSender
+from replay_identity.adapters.exchange import Request
+from replay_identity.transport.httpx_sender import HttpxSender
 from replay_identity.transport.proxies import Proxies
 
 NAMES = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]

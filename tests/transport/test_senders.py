@@ -19,9 +19,9 @@ from transport.scripted import ask
 from transport.servers import answering, serving, silent, tls_for
 
 from replay_identity import RetryPolicy
+from replay_identity.adapters.exchange import Lost, Reply, Request
 from replay_identity.emulator import Fault, LogRocketEmulator
-from replay_identity.exchange import Lost, Reply, Request
-from replay_identity.transport import AsyncTransport, ManySender, Transport, curl_sender, httpx_senders
+from replay_identity.transport import AsyncTransport, ManySender, Transport, curl_sender, httpx_sender
 from replay_identity.transport.curl_sender import CurlSender
 from replay_identity.transport.thread_sender import ThreadSender
 
@@ -84,12 +84,12 @@ def fresh_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the certificates read anew; httpx's are kept for the process."""
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
-    monkeypatch.setattr(httpx_senders, "_tls", httpx.create_ssl_context)
+    monkeypatch.setattr(httpx_sender, "_tls", httpx.create_ssl_context)
 
 
 def cap(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Lower the cap on answers."""
-    for module in (httpx_senders, curl_sender):
+    for module in (httpx_sender, curl_sender):
         monkeypatch.setattr(module, "MAX_REPLY_BYTES", size)
 
 

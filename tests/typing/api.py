@@ -27,7 +27,7 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.backend import (
+from replay_identity.adapters.protocols import (
     Credentials,
     Page,
     Plan,
@@ -36,7 +36,7 @@ from replay_identity.backend import (
     SupportsRead,
     SupportsVerify,
 )
-from replay_identity.outcome import Failure
+from replay_identity.outcomes import Failure
 from replay_identity.transport import AsyncTransport, Transport
 
 user = UserTraits(

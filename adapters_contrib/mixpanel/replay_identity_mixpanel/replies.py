@@ -6,10 +6,10 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from replay_identity.exchange import Reply
-from replay_identity.masking import mask
-from replay_identity.outcome import Accepted, Failure, Outcome, Rejected, Unavailable, Unknown
-from replay_identity.reading import read_failure
+from replay_identity.adapters.exchange import Reply
+from replay_identity.adapters.redaction import mask
+from replay_identity.adapters.responses import read_failure
+from replay_identity.outcomes import Accepted, Failure, Outcome, Rejected, Unavailable, Unknown
 
 from .words import Updates
 

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import orjson
 
-from replay_identity.fitting import Fitting
-from replay_identity.values import Removal
+from replay_identity._values import Removal
+from replay_identity.adapters.adaptation import Fitting
 
 from .limits import LARGEST_EXACT_INT
 

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import attrs
 
-from replay_identity.fitting import Fitting
-from replay_identity.model import UserTraits
-from replay_identity.outcome import Adjustment, Violation
-from replay_identity.values import REMOVE, is_list, is_nested
+from replay_identity._values import REMOVE, is_list, is_nested
+from replay_identity.adapters.adaptation import Fitting
+from replay_identity.outcomes import Adjustment, Violation
+from replay_identity.traits import UserTraits
 
 from .limits import MOST_PROPERTIES, PROPERTY_NAME, PROPERTY_VALUE, UPDATE
 from .values import dumps, word

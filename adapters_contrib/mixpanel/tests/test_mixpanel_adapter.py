@@ -5,9 +5,9 @@ import pytest
 from replay_identity_mixpanel import Mixpanel
 
 from replay_identity import REMOVE, ConfigurationError, Rejected, Skipped, UserTraits, Violation
-from replay_identity.backend import Plan, SupportsMany, SupportsVerify
+from replay_identity.adapters.exchange import Reply
+from replay_identity.adapters.protocols import Plan, SupportsMany, SupportsVerify
 from replay_identity.config import load_settings
-from replay_identity.exchange import Reply
 from replay_identity.testing import ScriptedTransport
 
 BACKEND = Mixpanel("token-1")

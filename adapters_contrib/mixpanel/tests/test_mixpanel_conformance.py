@@ -3,8 +3,8 @@
 from replay_identity_mixpanel import Mixpanel
 from replay_identity_mixpanel.emulator import MixpanelEmulator
 
-from replay_identity.exchange import Reply, Request
-from replay_identity.fitting import OnViolation
+from replay_identity.adapters.adaptation import OnViolation
+from replay_identity.adapters.exchange import Reply, Request
 from replay_identity.testing import BackendConformance
 
 

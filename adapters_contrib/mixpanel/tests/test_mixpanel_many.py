@@ -20,7 +20,7 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.exchange import Lost, Reply, Request
+from replay_identity.adapters.exchange import Lost, Reply, Request
 from replay_identity.testing import ScriptedTransport
 
 BACKEND = Mixpanel("token-1")

@@ -14,7 +14,7 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.exchange import Lost, Reply
+from replay_identity.adapters.exchange import Lost, Reply
 from replay_identity.testing import ScriptedTransport, replies
 
 KEY = "canary-token"

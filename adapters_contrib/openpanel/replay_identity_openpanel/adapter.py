@@ -7,14 +7,14 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from replay_identity.backend import Plan
-from replay_identity.credentials import check_api_key, check_base_url
+from replay_identity.adapters.adaptation import Fitting, OnViolation, check_on_violation
+from replay_identity.adapters.credentials import check_api_key, check_base_url
+from replay_identity.adapters.exchange import Exchange, Request
+from replay_identity.adapters.limits import Limits
+from replay_identity.adapters.protocols import Plan
 from replay_identity.errors import ConfigurationError
-from replay_identity.exchange import Exchange, Request
-from replay_identity.fitting import Fitting, OnViolation, check_on_violation
-from replay_identity.limits import Limits
-from replay_identity.model import UserTraits
-from replay_identity.outcome import Outcome, Rejected, Skipped
+from replay_identity.outcomes import Outcome, Rejected, Skipped
+from replay_identity.traits import UserTraits
 
 from .limits import LIMITS
 from .replies import read_reply

@@ -7,11 +7,11 @@ says why in plain text.
 from collections.abc import Mapping
 from typing import Final
 
-from replay_identity.exchange import Reply
-from replay_identity.masking import mask
-from replay_identity.model import UserTraits
-from replay_identity.outcome import Accepted, Adjustment, Failure, Misconfigured, Outcome, Rejected, Unknown
-from replay_identity.reading import read_failure
+from replay_identity.adapters.exchange import Reply
+from replay_identity.adapters.redaction import mask
+from replay_identity.adapters.responses import read_failure
+from replay_identity.outcomes import Accepted, Adjustment, Failure, Misconfigured, Outcome, Rejected, Unknown
+from replay_identity.traits import UserTraits
 
 _ACCEPTED: Final = 200
 _STORED_NOTHING: Final = 202

@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from replay_identity.fitting import Fitting
-from replay_identity.values import iso8601
+from replay_identity._values import iso8601
+from replay_identity.adapters.adaptation import Fitting
 
 from .limits import LARGEST_INT, RESERVED_EVERYWHERE
 

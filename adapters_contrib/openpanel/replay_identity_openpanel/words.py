@@ -9,9 +9,9 @@ from typing import Any
 
 import attrs
 
-from replay_identity.fitting import Fitting
-from replay_identity.model import UserTraits
-from replay_identity.values import REMOVE, is_nested
+from replay_identity._values import REMOVE, is_nested
+from replay_identity.adapters.adaptation import Fitting
+from replay_identity.traits import UserTraits
 
 from .limits import EMAIL, RESERVED_EVERYWHERE, RESERVED_PREFIX, SET_BY_SERVER
 from .values import json_of

@@ -5,7 +5,8 @@ import pytest
 from replay_identity_openpanel import OpenPanel
 
 from replay_identity import Accepted, ConfigurationError, Rejected, Skipped, UserTraits, Violation
-from replay_identity.backend import (
+from replay_identity.adapters.exchange import Reply, Request
+from replay_identity.adapters.protocols import (
     Plan,
     SupportsBatch,
     SupportsCompare,
@@ -16,7 +17,6 @@ from replay_identity.backend import (
     SupportsVerify,
 )
 from replay_identity.config import load_settings
-from replay_identity.exchange import Reply, Request
 from replay_identity.testing import ScriptedTransport
 
 KEY = "sec_canary"

@@ -4,8 +4,8 @@ from hypothesis import given
 from replay_identity_openpanel.replies import read_reply
 
 from replay_identity import Accepted, Misconfigured, Outcome, Rejected, Unavailable, Unknown, UserTraits
-from replay_identity.exchange import Lost, Reply
-from replay_identity.outcome import explain
+from replay_identity.adapters.exchange import Lost, Reply
+from replay_identity.outcomes import explain
 from replay_identity.testing import replies
 
 KEY = "sec_canary"

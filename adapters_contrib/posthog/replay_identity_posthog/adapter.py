@@ -8,11 +8,11 @@ from uuid import UUID, uuid4
 import attrs
 
 from replay_identity import Adjustment, ConfigurationError, Outcome, Rejected, Skipped, UserTraits
-from replay_identity.backend import Plan
-from replay_identity.credentials import check_api_key, check_base_url
-from replay_identity.exchange import Exchange, Request
-from replay_identity.fitting import Fitting, OnViolation, check_on_violation
-from replay_identity.limits import Limit, Limits
+from replay_identity.adapters.adaptation import Fitting, OnViolation, check_on_violation
+from replay_identity.adapters.credentials import check_api_key, check_base_url
+from replay_identity.adapters.exchange import Exchange, Request
+from replay_identity.adapters.limits import Limit, Limits
+from replay_identity.adapters.protocols import Plan
 
 from . import replies
 from .distinct_ids import check_distinct_id

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from replay_identity.fitting import Fitting
+from replay_identity.adapters.adaptation import Fitting
 
 from .limits import DISTINCT_ID
 

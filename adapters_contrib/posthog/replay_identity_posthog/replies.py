@@ -9,10 +9,10 @@ from functools import cache
 from typing import Any, Final, cast
 
 from replay_identity import Accepted, Misconfigured, Outcome, Rejected, Unavailable, Unknown
-from replay_identity.exchange import Pause, Reply
-from replay_identity.masking import mask
-from replay_identity.outcome import Failure
-from replay_identity.reading import read_failure
+from replay_identity.adapters.exchange import Pause, Reply
+from replay_identity.adapters.redaction import mask
+from replay_identity.adapters.responses import read_failure
+from replay_identity.outcomes import Failure
 
 from .events import Event
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from replay_identity.fitting import Fitting
-from replay_identity.values import Removal, iso8601
+from replay_identity._values import Removal, iso8601
+from replay_identity.adapters.adaptation import Fitting
 
 from .names import rule_against
 

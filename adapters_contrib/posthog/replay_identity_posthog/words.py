@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from replay_identity import REMOVE, UserTraits
-from replay_identity.fitting import Fitting
+from replay_identity.adapters.adaptation import Fitting
 
 from .limits import EVENT
 from .names import rule_against_property

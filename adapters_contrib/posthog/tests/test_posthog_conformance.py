@@ -8,8 +8,8 @@ from replay_identity_posthog import PostHog
 from replay_identity_posthog.emulator import PostHogEmulator
 
 from replay_identity import UserTraits
-from replay_identity.exchange import Reply, Request
-from replay_identity.fitting import OnViolation
+from replay_identity.adapters.adaptation import OnViolation
+from replay_identity.adapters.exchange import Reply, Request
 from replay_identity.testing import BackendConformance
 
 DRAWN = {"posthog-request-id", "posthog-request-timestamp"}

@@ -13,9 +13,9 @@ import pytest
 from replay_identity_posthog import PostHog
 
 from replay_identity import REMOVE, ConfigurationError, Skipped, UserTraits
-from replay_identity.backend import Plan, SupportsDelete, SupportsMany, SupportsRead
+from replay_identity.adapters.exchange import Request
+from replay_identity.adapters.protocols import Plan, SupportsDelete, SupportsMany, SupportsRead
 from replay_identity.config import load_settings
-from replay_identity.exchange import Request
 from replay_identity.testing import ScriptedTransport
 
 KEY = "phc_canary"

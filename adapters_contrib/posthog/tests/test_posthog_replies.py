@@ -22,8 +22,8 @@ from replay_identity import (
     UserTraits,
     Violation,
 )
-from replay_identity.exchange import Lost, Reply, Request
-from replay_identity.outcome import explain
+from replay_identity.adapters.exchange import Lost, Reply, Request
+from replay_identity.outcomes import explain
 from replay_identity.testing import ScriptedTransport, replies
 
 KEY = "phc_canary"

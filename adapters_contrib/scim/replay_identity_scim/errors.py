@@ -3,7 +3,7 @@
 import attrs
 
 from replay_identity import ReplayIdentityError
-from replay_identity.outcome import Failure, explain
+from replay_identity.outcomes import Failure, explain
 
 
 @attrs.frozen

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import attrs
 
 from replay_identity import InvalidTraitsError
-from replay_identity.model import fingerprint
-from replay_identity.values import checked_string
+from replay_identity._values import checked_string
+from replay_identity.traits import fingerprint
 
 
 def checked_user_name(user_name: str) -> str:

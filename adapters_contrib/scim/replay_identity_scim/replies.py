@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from replay_identity.exchange import Reply
-from replay_identity.masking import mask
-from replay_identity.outcome import Failure, Unavailable, Unknown
-from replay_identity.reading import read_failure
+from replay_identity.adapters.exchange import Reply
+from replay_identity.adapters.redaction import mask
+from replay_identity.adapters.responses import read_failure
+from replay_identity.outcomes import Failure, Unavailable, Unknown
 
 from .scim import RefusedError
 

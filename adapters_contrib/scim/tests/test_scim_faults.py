@@ -8,16 +8,7 @@ import httpx
 import pytest
 from replay_identity_scim import FullstorySeats, Group, ListingError, Seat
 
-from replay_identity.outcome import (
-    Accepted,
-    Failure,
-    Misconfigured,
-    Outcome,
-    Rejected,
-    Unavailable,
-    Unknown,
-    explain,
-)
+from replay_identity.outcomes import Accepted, Failure, Misconfigured, Outcome, Rejected, Unavailable, Unknown, explain
 
 from .answers import (
     CONFIG_SCHEMA,

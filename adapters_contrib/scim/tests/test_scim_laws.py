@@ -10,7 +10,7 @@ from replay_identity_scim import FullstorySeats, Group, ListingError, Seat
 from replay_identity_scim.resources import UserResource
 from replay_identity_scim.words import lay_seat, seat_of, shows_seat
 
-from replay_identity.outcome import Accepted, Misconfigured, Rejected, Unavailable, Unknown
+from replay_identity.outcomes import Accepted, Misconfigured, Rejected, Unavailable, Unknown
 
 from .answers import CONFIG_SCHEMA, ERROR_SCHEMA, GROUP_SCHEMA, LIST_SCHEMA, USER_SCHEMA, scim, seats_answered
 

@@ -8,7 +8,7 @@ import pytest
 from replay_identity_scim import FullstorySeats, Group, ListingError, Seat
 
 from replay_identity import ConfigurationError, InvalidTraitsError
-from replay_identity.outcome import Unavailable
+from replay_identity.outcomes import Unavailable
 
 
 def test_a_seat_needs_a_user_name() -> None:

@@ -12,7 +12,7 @@ from replay_identity_scim import FullstorySeats, Group, ListingError, Seat
 from scim2_models import ServiceProviderConfig
 from scim2_server.utils import load_default_service_provider_config
 
-from replay_identity.outcome import Accepted, Misconfigured, Rejected, Unavailable, Violation
+from replay_identity.outcomes import Accepted, Misconfigured, Rejected, Unavailable, Violation
 
 ADA = Seat("ada@example.com", given_name="Ada", family_name="Lovelace", email="ada@example.com")
 BOB = Seat("bob@example.com", given_name="Bob")

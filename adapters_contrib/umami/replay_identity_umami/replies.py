@@ -6,11 +6,11 @@ from typing import Any, Final, cast
 
 import attrs
 
-from replay_identity.exchange import Reply
-from replay_identity.masking import mask
-from replay_identity.model import UserTraits
-from replay_identity.outcome import Failure, Misconfigured, Rejected, Unknown
-from replay_identity.reading import read_failure
+from replay_identity.adapters.exchange import Reply
+from replay_identity.adapters.redaction import mask
+from replay_identity.adapters.responses import read_failure
+from replay_identity.outcomes import Failure, Misconfigured, Rejected, Unknown
+from replay_identity.traits import UserTraits
 
 _SERVER_ERROR: Final = 500
 _HINTS: Final[Mapping[int, str]] = {

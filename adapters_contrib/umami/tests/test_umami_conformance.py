@@ -4,8 +4,8 @@ import orjson
 from replay_identity_umami import Umami
 from replay_identity_umami.emulator import UmamiEmulator
 
-from replay_identity.exchange import Reply, Request
-from replay_identity.fitting import OnViolation
+from replay_identity.adapters.adaptation import OnViolation
+from replay_identity.adapters.exchange import Reply, Request
 from replay_identity.testing import BackendConformance
 
 WEBSITE = "0c0ffee0-ca9a-4b1e-9e57-5ec4e7c0de00"

@@ -12,10 +12,10 @@ from replay_identity_umami import Umami
 from replay_identity_umami.emulator.properties import read_property
 
 from replay_identity import UserTraits
-from replay_identity.backend import Plan
+from replay_identity._values import is_nested
+from replay_identity.adapters.protocols import Plan
 from replay_identity.errors import printable
 from replay_identity.testing import moments, numbers, scalars, user_traits
-from replay_identity.values import is_nested
 
 WEBSITE = "a2c1f0de-5b7e-4c7f-9d0a-3f1e2b4c5d6e"
 STRICT = Umami(WEBSITE, base_url="https://umami.example.com")

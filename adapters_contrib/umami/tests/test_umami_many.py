@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from replay_identity_umami import Umami
 
 from replay_identity import Accepted, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown, UserTraits
-from replay_identity.exchange import Lost, Reply, Request
-from replay_identity.outcome import Adjustment, Violation
+from replay_identity.adapters.exchange import Lost, Reply, Request
+from replay_identity.outcomes import Adjustment, Violation
 from replay_identity.testing import ScriptedTransport
 
 WEBSITE = "a2c1f0de-5b7e-4c7f-9d0a-3f1e2b4c5d6e"

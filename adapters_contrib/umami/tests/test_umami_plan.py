@@ -8,9 +8,9 @@ import pytest
 from replay_identity_umami import Umami
 
 from replay_identity import REMOVE, ConfigurationError, UserTraits
-from replay_identity.backend import Plan, SupportsMany
-from replay_identity.fitting import OnViolation
-from replay_identity.outcome import Adjustment, Violation
+from replay_identity.adapters.adaptation import OnViolation
+from replay_identity.adapters.protocols import Plan, SupportsMany
+from replay_identity.outcomes import Adjustment, Violation
 
 WEBSITE = "a2c1f0de-5b7e-4c7f-9d0a-3f1e2b4c5d6e"
 STRICT = Umami(WEBSITE, base_url="https://umami.example.com")

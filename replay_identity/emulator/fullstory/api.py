@@ -5,20 +5,15 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from ..answer import Answer, JsonValue, json_answer
-from ..applied import Applied
-from ..received import Received
+from ..http import Answer, JsonValue, Received, json_answer
+from ..journal import Applied
 from ..vendor import Think, View
-from .access import ROLES, Level, level_of, require
+from .errors import RefusalError, failure
 from .idempotency import Replays
-from .job_pages import JobPages
-from .jobs import Jobs
-from .listing import Listing
-from .refusal import RefusalError, failure
-from .routes import Route, find_route
-from .single import user_json
+from .jobs import JobPages, Jobs, Worker
+from .routes import ROLES, Level, Route, find_route, level_of, require
+from .single import Listing, user_json
 from .users import Users
-from .worker import Worker
 
 
 @attrs.define(kw_only=True)

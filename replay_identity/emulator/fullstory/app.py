@@ -4,23 +4,17 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from ..applied import Applied
-from ..emulator import Emulator
-from .access import Level
+from ..base import Emulator
+from ..journal import Applied
 from .api import Api
 from .batch import BatchImports
-from .batch_rules import BatchRules
+from .batch_rules import BatchRules, JobFaults
 from .idempotency import Replays
-from .job import BatchJob
-from .job_faults import JobFaults
-from .job_pages import JobPages
-from .jobs import Jobs
-from .listing import Listing
+from .jobs import BatchJob, JobPages, Jobs, Worker
 from .properties import Oversized
-from .single import SingleUsers
-from .users import FullstoryUser, Users
-from .worker import Worker
-from .writer import Writer
+from .routes import Level
+from .single import Listing, SingleUsers
+from .users import FullstoryUser, Users, Writer
 
 
 def _default_keys() -> Mapping[str, Level]:

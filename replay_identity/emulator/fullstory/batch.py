@@ -4,19 +4,14 @@ from collections.abc import Sequence
 
 import attrs
 
-from ..answer import Answer, JsonObject, JsonValue, json_answer
-from ..received import Received
-from .access import Level
+from ..http import Answer, JsonObject, JsonValue, Received, json_answer
 from .batch_rules import BatchRules
-from .fields import parse_object
-from .job import Job
-from .job_pages import JobPage, JobPages, Kind
-from .jobs import Jobs
-from .refusal import invalid, refusal
-from .routes import Route
+from .errors import invalid, refusal
+from .jobs import Job, JobPage, JobPages, Jobs, Kind, Worker
+from .properties import parse_object
+from .routes import Level, Route
 from .single import user_json, wants_schema
 from .users import Users
-from .worker import Worker
 
 PROCESSING = 202
 

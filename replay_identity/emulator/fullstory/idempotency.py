@@ -4,10 +4,9 @@ import hashlib
 
 import attrs
 
-from ..answer import Answer
+from ..http import Answer, Received
 from ..rate_limit import Clock
-from ..received import Received
-from .refusal import refusal
+from .errors import refusal
 
 HEADER = "idempotency-key"
 LIFETIME = 24 * 3600.0

@@ -1,20 +1,104 @@
 """Batch imports: how many there may be, and whose turn it is."""
 
+import asyncio
 import base64
 import hashlib
+import itertools
 import math
 import threading
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Literal, TypeAlias
 
 import attrs
 
-from ..answer import JsonObject
+from ..http import JsonObject, JsonValue
 from ..rate_limit import Clock
-from .batch_rules import BatchRules
-from .job import BatchJob, Job, JobStatus
-from .job_faults import JobFaults
-from .refusal import RefusalError, refusal, too_many_requests
+from .batch_rules import BatchRules, JobFault, JobFaults, LastPage
+from .errors import RefusalError, invalid, refusal, too_many_requests
+
+JobStatus: TypeAlias = Literal["PROCESSING", "COMPLETED", "FAILED"]
+
+
+@attrs.frozen(kw_only=True)
+class BatchJob:
+    """A batch import as it stands: its items, and how many of them were imported or failed."""
+
+    id: str
+    status: JobStatus
+    items: int
+    imports: int
+    errors: int
+    polls: int
+    """How often its status was asked for."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class Job:
+    """A batch import on its way."""
+
+    id: str
+    size: int
+    seconds: float
+    fault: JobFault
+    items: Sequence[JsonObject] = attrs.field(repr=False)
+    created: float
+    started: float = math.inf
+    finished: float | None = None
+    status: JobStatus = "PROCESSING"
+    polls: int = 0
+    position: int = 0
+    imports: list[str] = attrs.field(factory=list[str], repr=False)
+    errors: list[JsonValue] = attrs.field(factory=list[JsonValue], repr=False)
+
+    @property
+    def due(self) -> float:
+        """When its items are applied, as far as that is a matter of time."""
+        return self.started + self.seconds
+
+    @property
+    def end(self) -> int:
+        """How many of its items will be handled."""
+        return self.size if self.fault.applies is None else min(self.size, self.fault.applies)
+
+    @property
+    def told_status(self) -> str:
+        """The status that the next poll is told."""
+        says, polls = self.fault.says, self.fault.polls
+        if says is None or (polls is not None and self.polls >= polls):
+            return self.status
+        return says
+
+    def fail(self, items: Sequence[JsonObject], error: RefusalError) -> None:
+        """List *items* as failed."""
+        # The one documented code of an item is invalid_parameter (2026-11-21,
+        # https://developer.fullstory.com/server/asynchronous-workflows/). Policy: it stands for every value refused.
+        code = "invalid_parameter" if error.code == "invalid_argument" else error.code
+        self.errors.extend({"message": error.message, "code": code, "user": item} for item in items)
+
+    def metadata(self, status: str) -> JsonObject:
+        """Return the job as Fullstory shows it."""
+        shown: JsonObject = {"id": self.id, "status": status, "created": rfc3339(self.created)}
+        return shown if self.finished is None else {**shown, "finished": rfc3339(self.finished)}
+
+    def snapshot(self) -> BatchJob:
+        """Return the job as it stands."""
+        return BatchJob(
+            id=self.id,
+            status=self.status,
+            items=self.size,
+            imports=len(self.imports),
+            errors=len(self.errors),
+            polls=self.polls,
+        )
+
+
+def rfc3339(seconds: float) -> str:
+    """Return a time as Fullstory writes it: milliseconds without the zeros at their end."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    fraction = f".{moment.microsecond // 1000:03}".rstrip("0").rstrip(".")
+    return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
+
 
 Write: TypeAlias = Callable[[JsonObject], str]
 """Applies an item and returns the user's Fullstory id, or refuses it."""
@@ -160,3 +244,95 @@ def _job_id(number: int) -> str:
     # The examples end in "=" ("abd123="); a slash and a plus sign have to be percent-encoded for sure.
     digest = hashlib.sha256(f"job {number}".encode()).digest()
     return f"j/+{base64.b64encode(digest[:10]).decode()}"
+
+
+Kind: TypeAlias = Literal["imports", "errors"]
+
+LAST: Mapping[LastPage, JsonObject] = {
+    "null": {"next_page_token": None},
+    "empty": {"next_page_token": ""},
+    "absent": {},
+}
+
+
+@attrs.frozen(kw_only=True)
+class JobPage:
+    """Which of the results are on a page, and the fields beside them."""
+
+    shown: slice
+    fields: JsonObject = attrs.field(repr=False)
+
+
+@attrs.define(kw_only=True)
+class JobPages:
+    """Pages through results; remembers its tokens."""
+
+    page_size: int
+    last_page: LastPage
+    _starts: dict[tuple[str, Kind, str], int] = attrs.field(init=False, factory=dict[tuple[str, Kind, str], int])
+    _turns: Iterator[JsonObject] = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._turns = itertools.cycle(LAST.values())
+
+    def page(self, job_id: str, kind: Kind, *, total: int, token: str | None) -> JobPage:
+        """Return the page that *token* leads to, the first one without it, or refuse the token."""
+        # Policy: 400 for a token of another job or of another list; no status is documented.
+        start = 0 if token is None else self._starts.get((job_id, kind, token))
+        if start is None:
+            raise invalid("The page_token is invalid")
+
+        end = start + self.page_size
+        following = self._next(job_id, kind, end) if end < total else self._last()
+        # Policy: the total is that of the list; for imports the schema says "records in this batch import".
+        return JobPage(shown=slice(start, end), fields={"total_records": str(total), **following})
+
+    def clear(self) -> None:
+        """Forget all tokens."""
+        self._starts.clear()
+
+    def _next(self, job_id: str, kind: Kind, start: int) -> JsonObject:
+        digest = hashlib.sha256(f"{job_id} {kind} {start}".encode()).digest()
+        # As for lists: it has to be percent-encoded.
+        token = f"+/{base64.b64encode(digest[:10]).decode()}"
+        self._starts[job_id, kind, token] = start
+        return {"next_page_token": token}
+
+    def _last(self) -> JsonObject:
+        return next(self._turns) if self.last_page == "vary" else LAST[self.last_page]
+
+
+# Items applied in one go, during which no request is served: a few milliseconds.
+SLICE = 100
+
+# Items that a request may wait for. So few are there as soon as they are due, which spares tests the waiting.
+AT_ONCE = 500
+
+
+@attrs.define
+class Worker:
+    """Applies what is due, in the server's own thread."""
+
+    jobs: Jobs
+    _task: asyncio.Task[None] | None = attrs.field(init=False, default=None, repr=False)
+    _is_asleep: bool = attrs.field(init=False, default=False)
+
+    def nudge(self) -> None:
+        """Apply what is due now if it is little, and see to everything else in the background."""
+        wait = self.jobs.work(AT_ONCE if self.jobs.due_items() <= AT_ONCE else 0)
+        if wait is None or self._is_at_work():
+            return
+
+        if self._task is not None:
+            self._task.cancel()
+        self._is_asleep = False
+        self._task = asyncio.create_task(self._keep_up())
+
+    def _is_at_work(self) -> bool:
+        return self._task is not None and not self._task.done() and not self._is_asleep
+
+    async def _keep_up(self) -> None:
+        while (wait := self.jobs.work(SLICE)) is not None:
+            self._is_asleep = wait > 0
+            await asyncio.sleep(wait)
+            self._is_asleep = False

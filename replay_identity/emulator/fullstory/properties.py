@@ -2,15 +2,111 @@
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Literal, TypeAlias
 
 import attrs
 import orjson
 
-from ..answer import JsonValue
-from .refusal import invalid
-from .value_types import INFERRED, convert, type_of
+from ..http import JsonObject, JsonValue, parse_json
+from .errors import invalid
+
+# All numbers are inferred as real, also those without a fraction.
+# Policy: a string that looks like a date is inferred as str; the documents do not say.
+INFERRED: Mapping[type, str] = {bool: "bool", int: "real", float: "real", str: "str"}
+
+INT64 = range(-(2**63), 2**63)
+
+Fits: TypeAlias = Callable[[JsonValue], bool]
+
+
+def _is_string(value: JsonValue) -> bool:
+    return isinstance(value, str)
+
+
+def _is_bool(value: JsonValue) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_number(value: JsonValue) -> bool:
+    return INFERRED.get(type(value)) == "real"
+
+
+def _is_int(value: JsonValue) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    # JSON knows one kind of number, so 2.0 is an integer. Policy: of 64 bits.
+    return float(value).is_integer() and int(value) in INT64
+
+
+def _is_date(value: JsonValue) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
+FITS: Mapping[str, Fits] = {
+    "str": _is_string,
+    "int": _is_int,
+    "real": _is_number,
+    "bool": _is_bool,
+    "date": _is_date,
+}
+
+
+def read_schema(value: JsonValue) -> Mapping[str, str]:
+    """Return the declared type of each dotted path, or refuse the schema."""
+    properties = value.get("properties") if isinstance(value, dict) and len(value) == 1 else None
+    if not isinstance(properties, dict):
+        raise invalid("schema must hold properties")
+
+    declared: dict[str, str] = {}
+    for path, name in properties.items():
+        # A nested object here is how the browser API says it; the server API wants dotted paths.
+        if not isinstance(name, str) or name.removesuffix("s") not in FITS:
+            raise invalid(f"The schema type of {path} is unknown")
+        declared[path] = name
+    return declared
+
+
+def type_of(path: str, value: JsonValue, declared: Mapping[str, str]) -> str | None:
+    """Return the type of a leaf, declared or inferred; an undeclared empty list has none."""
+    name = declared.get(path)
+    if name is None:
+        return _infer(value)
+
+    # Policy: a value that does not fit its declared type fails the request; the documents do not say.
+    if not _fits(value, name):
+        raise invalid(f"The value of {path} is not of type {name}")
+    return name
+
+
+def convert(value: JsonValue, name: str | None) -> JsonValue:
+    """Return the value as a property of that type holds it: reals are doubles."""
+    if name == "real" and isinstance(value, int):
+        return float(value)
+    if name == "reals" and isinstance(value, list):
+        return [convert(item, "real") for item in value]
+    return value
+
+
+def _infer(value: JsonValue) -> str | None:
+    if not isinstance(value, list):
+        return INFERRED[type(value)]
+    return f"{INFERRED[type(value[0])]}s" if value else None
+
+
+def _fits(value: JsonValue, name: str) -> bool:
+    fits = FITS[name.removesuffix("s")]
+    if isinstance(value, list):
+        return name.endswith("s") and all(fits(item) for item in value)
+    return not name.endswith("s") and fits(value)
+
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 MAX_PATH = 512  # Characters of the dotted name. Policy: inclusive; "under the length limit of 512" is unclear.
@@ -152,3 +248,60 @@ def _typed(tree: Tree, declared: Mapping[str, str], types: dict[str, str], paren
             types[path] = type_name
         typed[name] = convert(value, type_name)
     return typed
+
+
+# Policy: a character is a Unicode code point, as in the JSON Schema that states these limits.
+MAX_CHARACTERS = {"uid": 256, "display_name": 256, "email": 128}
+
+FIELDS = {*MAX_CHARACTERS, "properties", "schema"}
+
+
+@attrs.frozen(kw_only=True)
+class UserFields:
+    """What a request says about a user; None is a field it does not mention."""
+
+    uid: str | None = attrs.field(default=None, repr=False)
+    display_name: str | None = attrs.field(default=None, repr=False)
+    email: str | None = attrs.field(default=None, repr=False)
+    properties: Properties = attrs.field(factory=Properties)
+
+
+def parse_object(body: bytes) -> JsonObject:
+    """Return the JSON object in *body*, or refuse it."""
+    try:
+        value = parse_json(body)
+        # Parts of it are answered again, and orjson reads deeper nesting than it writes.
+        orjson.dumps([[[value]]])
+    except (ValueError, orjson.JSONEncodeError):
+        # Policy: nesting has no documented limit.
+        raise invalid("The body is not JSON, or nested too deeply") from None
+
+    if not isinstance(value, dict):
+        raise invalid("The body must be an object")
+    return value
+
+
+def read_user(value: Mapping[str, JsonValue], *, oversized: Oversized) -> UserFields:
+    """Return what *value* says about a user, or refuse it."""
+    # Policy: unknown fields are refused; the documents do not say.
+    unknown = value.keys() - FIELDS
+    if unknown:
+        raise invalid(f"Unknown field {min(unknown)}")
+
+    strings = {name: _read_string(value[name], name) for name in MAX_CHARACTERS if name in value}
+    if strings.get("uid") == "":
+        raise invalid("The provided uid parameter can not be empty", code="invalid_parameter")
+
+    declared = read_schema(value.get("schema", {"properties": {}}))
+    properties = read_properties(value.get("properties", {}), declared=declared, oversized=oversized)
+    return UserFields(**strings, properties=properties)
+
+
+def _read_string(value: JsonValue, name: str) -> str:
+    # Policy: null is a wrong type here; the documents do not say.
+    if not isinstance(value, str):
+        raise invalid(f"{name} must be a string")
+
+    if len(value) > MAX_CHARACTERS[name]:
+        raise invalid(f"{name} must have at most {MAX_CHARACTERS[name]} characters")
+    return value

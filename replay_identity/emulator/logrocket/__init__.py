@@ -1,6 +1,6 @@
 """A fake LogRocket, the User Identification API."""
 
-from .app import LogRocketEmulator
+from .api import LogRocketEmulator
 from .users import LogRocketUser
 
 __all__ = ["LogRocketEmulator", "LogRocketUser"]

@@ -1,17 +1,36 @@
 """From a request to an endpoint: key, organisation, app, route."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Literal, TypeAlias
 
 import attrs
 
-from ..answer import Answer, JsonValue, json_answer
-from ..applied import Applied
-from ..received import Received
+from ..base import Emulator
+from ..http import Answer, JsonValue, Received, json_answer
+from ..journal import Applied
 from ..vendor import Think, View
-from .exclusion import Excluded, read_person
-from .fields import parse_object, read_identity, require_short
-from .refusal import MESSAGES, Envelope, RefusalError, error_answer, failure
-from .users import Users
+from .errors import MESSAGES, Envelope, RefusalError, error_answer, failure, malformed
+from .users import LogRocketUser, Users, parse_object, read_identity, require_short, string_of
+
+ExclusionKind: TypeAlias = Literal["email", "user_id"]
+Excluded: TypeAlias = tuple[ExclusionKind, str]
+
+
+def read_person(body: bytes) -> Excluded:
+    """Return whom *body* names, by e-mail or by id, or refuse it."""
+    value = parse_object(body)
+    match value:
+        case {"email": str(email), **rest} if email and not rest:
+            return "email", email
+        case {"user_id": str(user_id), **rest} if user_id and not rest:
+            return "user_id", user_id
+        case {"user_id": int(number), **rest} if not isinstance(number, bool) and not rest:
+            # The documents' own example sends a number, which loses digits beyond 2**53.
+            return "user_id", string_of(number)
+        case _:
+            raise malformed()
+
 
 # LogRocket writes both "token" and "Token" (2026-11-21, https://docs.logrocket.com/docs/gdpr).
 SCHEME = "token"
@@ -103,3 +122,50 @@ class Api:
             self.excluded.discard(person)
         # Policy: the documents show no reply.
         return json_answer(200, {}, applied=True)
+
+
+KEY_PARTS = 3
+
+
+def _has_three_parts(_: object, __: object, key: str) -> None:
+    parts = key.split(":", KEY_PARTS - 1)
+    if len(parts) != KEY_PARTS or not all(parts):
+        raise ValueError("api_key must read org:app:secret")
+
+
+@attrs.define(kw_only=True, eq=False)
+class LogRocketEmulator(Emulator):
+    """A fake LogRocket, the User Identification API and the exclusion list; see `Emulator` for what it shares.
+
+    Attributes:
+        api_key: The key it knows; its organisation and app come from it.
+        envelope: The JSON key that an error message stands under, or `text` for no JSON.
+        accepts_empty: Whether `{}` is a body; otherwise it is a malformed request.
+    """
+
+    api_key: str = attrs.field(default="acme:shop:emulator", repr=False, validator=_has_three_parts)
+    envelope: Envelope = "error"
+    # Policy: every field is optional, so an object without any conforms.
+    accepts_empty: bool = True
+    _api: Api = attrs.field(init=False, repr=False)
+
+    @property
+    def users(self) -> Mapping[str, LogRocketUser]:
+        """The users by the application's id, as they stand now."""
+        return dict(self._api.users.known)
+
+    @property
+    def excluded(self) -> AbstractSet[Excluded]:
+        """Everybody on the do-not-record list, as ("email" or "user_id", value), as it stands now."""
+        return set(self._api.excluded)
+
+    def make_vendor(self, applied: Applied) -> Api:
+        """Return LogRocket's rules and state."""
+        self._api = Api(
+            api_key=self.api_key,
+            users=Users(clock=self.clock),
+            applied=applied,
+            envelope=self.envelope,
+            accepts_empty=self.accepts_empty,
+        )
+        return self._api

@@ -1,12 +1,11 @@
 """A suite that every adapter passes: subclass `BackendConformance` in a test module, and pytest runs its cases."""
 
-from .author import Author
+from .base import Author
 from .capability_cases import CapabilityCases
 from .emulator_cases import EmulatorCases
-from .limit_cases import LimitCases
-from .plan_cases import PlanCases
-from .reply_cases import ReplyCases
-from .said import Said, said_by
+from .plan_cases import LimitCases, PlanCases
+from .request_content import Said, said_by
+from .response_cases import ReplyCases
 
 __all__ = ["Author", "BackendConformance", "Said", "said_by"]
 

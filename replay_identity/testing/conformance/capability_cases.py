@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from ...backend import (
+from ...adapters.exchange import Exchange, Reply, Request
+from ...adapters.protocols import (
     Comparison,
     Credentials,
     IdentityBackend,
@@ -25,16 +26,13 @@ from ...backend import (
     SupportsVerify,
     TooLarge,
 )
-from ...exchange import Exchange, Reply, Request
-from ...model import UserTraits
-from ...outcome import Accepted, Broken, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown
-from ..replies import replies
-from ..users import user_traits
-from .author import Author
-from .canary import ECHOES, USER, USER_ID, WORDS, echoes, shown_in
-from .laws import for_all
-from .playing import one_after_another, play
-from .said import said_by
+from ...outcomes import Accepted, Broken, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown
+from ...traits import UserTraits
+from ..responses import replies
+from ..strategies import user_traits
+from .base import Author
+from .request_content import said_by
+from .support import ECHOES, USER, USER_ID, WORDS, echoes, for_all, one_after_another, play, shown_in
 
 _FAILURES = (Rejected, Misconfigured, Unavailable, Unknown)
 _MEMBERS = (Member(user_id=USER_ID, content=b"{}"), Member(vendor_id="1", content=b"{}"), Member(content=b"{}"))

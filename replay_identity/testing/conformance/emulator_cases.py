@@ -8,7 +8,10 @@ import attrs
 import pytest
 from hypothesis import strategies as st
 
-from ...backend import (
+from ..._values import REMOVE
+from ...adapters.adaptation import OnViolation
+from ...adapters.exchange import Exchange, T
+from ...adapters.protocols import (
     Comparison,
     Credentials,
     IdentityBackend,
@@ -25,19 +28,16 @@ from ...backend import (
     SupportsVerify,
 )
 from ...emulator import running
-from ...emulator.emulator import Emulator
+from ...emulator.base import Emulator
 from ...emulator.faults import Fault
-from ...exchange import Exchange, T
-from ...fitting import OnViolation
-from ...model import UserTraits
-from ...outcome import Accepted, Outcome
+from ...outcomes import Accepted, Outcome
 from ...retry import RetryBudget, RetryPolicy
+from ...traits import UserTraits
 from ...transport import Attempts, Transport
-from ...values import REMOVE
 from ..boundaries import Boundary, users_at, users_over
-from ..users import user_traits, users_within
-from .author import Author
-from .laws import for_all
+from ..strategies import user_traits, users_within
+from .base import Author
+from .support import for_all
 
 _ADA: Final = UserTraits("u1", name="Ada", email="ada@example.com", traits={"plan": "pro", "seats": 7})
 _OLD: Final = UserTraits("u1", name="Ada", traits={"plan": "free", "seats": 1})

@@ -4,18 +4,17 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...backend import IdentityBackend, Plan
+from ..._values import REMOVE, is_nested
+from ...adapters.exchange import Request
+from ...adapters.protocols import IdentityBackend, Plan
 from ...errors import printable
-from ...exchange import Request
-from ...model import UserTraits
-from ...outcome import Rejected, Skipped
-from ...values import REMOVE, is_nested
-from ..users import user_traits, users_within
-from .author import Author
-from .canary import USER, shown_in
-from .laws import for_all
-from .playing import first_request
-from .said import Said, said_by
+from ...outcomes import Rejected, Skipped, Violation
+from ...traits import UserTraits
+from ..boundaries import Boundary, users_at, users_over
+from ..strategies import user_traits, users_within
+from .base import Author
+from .request_content import Said, said_by
+from .support import USER, first_request, for_all, shown_in
 
 
 class PlanCases(Author):
@@ -156,3 +155,65 @@ def _values(traits: Mapping[str, Any], parent: str) -> Iterator[tuple[str, Any]]
 
 def _is_blank(value: object) -> bool:
     return value is None or value is REMOVE or value in ("", ())
+
+
+class LimitCases(Author):
+    """Cases about the backend's `limits`."""
+
+    def test_whatever_is_over_a_limit_is_refused(self) -> None:
+        """By the name of the limit's rule, with the limit and its unit."""
+        backend = self.make_backend()
+
+        @for_all(users_over(self.some_limits()))
+        def law(boundary: Boundary) -> None:
+            if not self.keeps_other_rules(boundary.user):
+                return
+            plan = backend.plan(boundary.user)
+            assert plan.request is None
+            assert _measures(boundary) in {_named(violation) for violation in plan.violations}
+
+        law()
+
+    def test_what_is_over_a_limit_is_mended_on_record(self) -> None:
+        """A backend that adapts sends less and says so, or refuses what nothing can mend; never more than the limit."""
+        backend = self.make_backend(on_violation="adapt")
+
+        @for_all(users_over(self.some_limits()))
+        def law(boundary: Boundary) -> None:
+            plan = backend.plan(boundary.user)
+            if plan.request is None:
+                assert plan.violations
+                return
+            assert [adjustment for adjustment in plan.adjustments if adjustment.lossy]
+            assert [text for text in said_by(plan.request).texts if _is_too_much(text, boundary)] == []
+
+        law()
+
+    def test_what_is_exactly_on_a_limit_is_sent_whole(self) -> None:
+        """Down to the last character that fits, in the limit's unit."""
+        backend = self.make_backend()
+
+        @for_all(users_at(self.some_limits()))
+        def law(boundary: Boundary) -> None:
+            if not self.keeps_other_rules(boundary.user):
+                return
+            plan = backend.plan(boundary.user)
+            assert plan.violations == ()
+            assert [adjustment for adjustment in plan.adjustments if adjustment.lossy] == []
+            assert plan.request is not None
+            assert boundary.text is None or self.is_said(boundary.path, boundary.text, said_by(plan.request))
+
+        law()
+
+
+def _measures(boundary: Boundary) -> tuple[str, int | None, str | None]:
+    return boundary.limit.rule, boundary.limit.maximum, boundary.limit.unit
+
+
+def _named(violation: Violation) -> tuple[str, int | None, str | None]:
+    return violation.rule, violation.limit, violation.unit
+
+
+def _is_too_much(text: str, boundary: Boundary) -> bool:
+    """Tell whether *text* is the boundary's, or a beginning of it, and over the limit."""
+    return (boundary.text or "").startswith(text) and not boundary.limit.allows(text)

@@ -6,8 +6,8 @@ from collections.abc import Set as AbstractSet
 import attrs
 
 from replay_identity.emulator import Emulator
-from replay_identity.emulator.answer import JsonObject
-from replay_identity.emulator.applied import Applied
+from replay_identity.emulator.http import JsonObject
+from replay_identity.emulator.journal import Applied
 
 from .engage import Engage, Refuses
 from .profiles import Profiles

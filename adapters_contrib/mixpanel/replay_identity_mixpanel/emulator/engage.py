@@ -6,9 +6,8 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from replay_identity.emulator.answer import Answer, JsonValue, json_answer, parse_json
-from replay_identity.emulator.applied import Applied
-from replay_identity.emulator.received import Received
+from replay_identity.emulator.http import Answer, JsonValue, Received, json_answer, parse_json
+from replay_identity.emulator.journal import Applied
 from replay_identity.emulator.vendor import Think, View
 
 from .profiles import HOME, Profiles

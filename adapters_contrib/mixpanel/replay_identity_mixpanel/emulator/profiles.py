@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from replay_identity.emulator.answer import JsonObject, JsonValue
+from replay_identity.emulator.http import JsonObject, JsonValue
 
 from .updates import Update
 

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 import attrs
 import orjson
 
-from replay_identity.emulator.answer import JsonObject, JsonValue
+from replay_identity.emulator.http import JsonObject, JsonValue
 
 # "Limit each individual update in the request to a maximum of 1 MB" (user-profile-limits). Policy: 1,000,000 bytes.
 MAX_UPDATE = 1_000_000

@@ -7,10 +7,9 @@ from collections.abc import Set as AbstractSet
 
 import attrs
 
-from replay_identity.emulator.answer import Answer, JsonObject, JsonValue, json_answer
-from replay_identity.emulator.applied import Applied
+from replay_identity.emulator.http import Answer, JsonObject, JsonValue, Received, json_answer
+from replay_identity.emulator.journal import Applied
 from replay_identity.emulator.rate_limit import Clock
-from replay_identity.emulator.received import Received
 from replay_identity.emulator.vendor import Think, View
 
 from .device import device_of, is_bot

@@ -6,8 +6,8 @@ from collections.abc import Set as AbstractSet
 import attrs
 
 from replay_identity.emulator import Emulator
-from replay_identity.emulator.answer import JsonObject
-from replay_identity.emulator.applied import Applied
+from replay_identity.emulator.http import JsonObject
+from replay_identity.emulator.journal import Applied
 
 from .api import Api
 from .profiles import Profile, Profiles

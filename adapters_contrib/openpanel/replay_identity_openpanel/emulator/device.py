@@ -2,7 +2,7 @@
 
 import re
 
-from replay_identity.emulator.answer import JsonObject
+from replay_identity.emulator.http import JsonObject
 
 # One name and one version, such as Go-http-client/1.1 (packages/common/server/parser-user-agent.ts).
 NAME_AND_VERSION = re.compile(r"[^/]+/[\d.]+")

@@ -5,7 +5,7 @@ from typing import cast
 
 import attrs
 
-from replay_identity.emulator.answer import JsonObject, JsonValue, parse_json
+from replay_identity.emulator.http import JsonObject, JsonValue, parse_json
 
 from .refusal import bad_request
 

@@ -2,7 +2,7 @@
 
 import attrs
 
-from replay_identity.emulator.answer import JsonObject, JsonValue
+from replay_identity.emulator.http import JsonObject, JsonValue
 
 from .payload import Identity
 

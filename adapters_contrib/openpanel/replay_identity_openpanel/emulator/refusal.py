@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from replay_identity.emulator.answer import Answer, json_answer
+from replay_identity.emulator.http import Answer, json_answer
 
 SECRET = "Invalid cors or secret"  # noqa: S105  # The vendor's words.
 MESSAGES = {429: "You have exceeded the rate limit for this endpoint."}

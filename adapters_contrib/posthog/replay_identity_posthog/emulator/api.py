@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from replay_identity.emulator.answer import Answer, JsonObject, JsonValue, json_answer
-from replay_identity.emulator.applied import Applied
-from replay_identity.emulator.received import Received
+from replay_identity.emulator.http import Answer, JsonObject, JsonValue, Received, json_answer
+from replay_identity.emulator.journal import Applied
 from replay_identity.emulator.vendor import Think, View
 
 from .batch import Event, read_batch

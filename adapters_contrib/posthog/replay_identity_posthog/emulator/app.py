@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import attrs
 
 from replay_identity.emulator import Emulator
-from replay_identity.emulator.applied import Applied
+from replay_identity.emulator.journal import Applied
 
 from .api import Api
 from .event_faults import EventFaults

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import attrs
 
-from replay_identity.emulator.answer import JsonObject, JsonValue, parse_json
+from replay_identity.emulator.http import JsonObject, JsonValue, parse_json
 
 from .refusal import WORDS, RefusalError
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import attrs
 
-from replay_identity.emulator.answer import JsonObject, JsonValue
+from replay_identity.emulator.http import JsonObject, JsonValue
 
 from .batch import Event
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from replay_identity.emulator.answer import Answer, json_answer
+from replay_identity.emulator.http import Answer, json_answer
 
 # The tag and the words for each status that a fault or the HTTP side may ask for.
 WORDS: Mapping[int, tuple[str, str]] = {

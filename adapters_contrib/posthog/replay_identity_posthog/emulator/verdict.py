@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 import attrs
 import orjson
 
-from replay_identity.emulator.answer import JsonObject
+from replay_identity.emulator.http import JsonObject
 
 from .batch import Event, is_moment
 

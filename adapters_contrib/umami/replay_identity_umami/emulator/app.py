@@ -6,7 +6,7 @@ from uuid import UUID
 import attrs
 
 from replay_identity.emulator import Emulator
-from replay_identity.emulator.applied import Applied
+from replay_identity.emulator.journal import Applied
 
 from .api import Api
 from .sessions import Session

@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from replay_identity.emulator.answer import JsonObject, JsonValue
+from replay_identity.emulator.http import JsonObject, JsonValue
 
 from .refusal import misfit
 

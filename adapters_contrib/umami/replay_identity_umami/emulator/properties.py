@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 import orjson
 
-from replay_identity.emulator.answer import JsonObject, JsonValue
+from replay_identity.emulator.http import JsonObject, JsonValue
 
 from .refusal import database_error, refusal
 

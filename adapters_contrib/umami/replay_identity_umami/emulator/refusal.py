@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from replay_identity.emulator.answer import JsonObject, JsonValue
+from replay_identity.emulator.http import JsonObject, JsonValue
 
 # Policy: Umami's words for other statuses are not known; a fault's are in the same form.
 _WORDS: Final = {

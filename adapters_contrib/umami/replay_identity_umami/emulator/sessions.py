@@ -5,7 +5,7 @@ from uuid import UUID, uuid5
 
 import attrs
 
-from replay_identity.emulator.answer import JsonObject
+from replay_identity.emulator.http import JsonObject
 
 from .identification import Identification
 from .properties import Property, check_name, flatten, read_property

@@ -1,0 +1,1 @@
+"""What an adapter author imports, from one place."""

@@ -1,0 +1,152 @@
+"""What an adapter and a transport say to each other: requests, replies and pauses, with no HTTP library in sight."""
+
+import re
+from collections.abc import Callable, Generator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+import attrs
+import orjson
+
+from .._records import record
+
+T = TypeVar("T")
+
+# 408, 425 and 429 ask for another try; of the 5xx only these are about now and not about the request.
+RETRYABLE_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+# A gateway that lost the answer behind it cannot say whether the request was applied.
+UNCERTAIN_STATUSES: Final = frozenset({502, 504})
+
+
+@record
+class Request:
+    """One HTTP request, serialised once: every retry sends the same bytes.
+
+    Attributes:
+        operation: What it does, in the adapter's words, for logs: ``identify``, ``delete``.
+        method: HTTP method.
+        url: Absolute URL, already percent-encoded. May hold a user id.
+        headers: Header names, in lower case, to values. Hold the key.
+        body: The bytes to send, or None.
+        idempotency_header: Name of the header in which this vendor takes an idempotency key, or None. The transport
+            fills it with a random key, the same for every attempt up to an HTTP 500, unless *headers* has one.
+        creates: Whether the request applied twice makes two things, so that its key may never change.
+        retry_on: Tells whether another try may be answered otherwise, where the vendor means something else by a status
+            than others do; by default `Reply.is_retryable` tells.
+    """
+
+    operation: str
+    method: str
+    url: str = attrs.field(repr=False)
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
+    body: bytes | None = attrs.field(default=None, repr=False)
+    idempotency_header: str | None = None
+    creates: bool = False
+    retry_on: "Callable[[Reply], bool] | None" = attrs.field(default=None, repr=False)
+
+    def is_worth_retrying(self, reply: "Reply") -> bool:
+        """Tell whether another try of this request may be answered otherwise than by *reply*."""
+        return reply.is_retryable if self.retry_on is None else self.retry_on(reply)
+
+
+class Lost(Enum):
+    """Why there is no answer to a request."""
+
+    NOT_SENT = "the vendor could not be reached"
+    UNTRUSTED = "the server's TLS certificate is not trusted"
+    NO_ANSWER = "the connection was lost before the answer"
+    TIMED_OUT = "no answer in time"
+    TOO_LARGE = "the answer was larger than the cap"
+    OUT_OF_TIME = "the deadline passed before it was sent"
+    STOPPED = "the transport was closed before it was sent"
+
+
+@record
+class Reply:
+    """A vendor's answer, or the lack of one.
+
+    Attributes:
+        status: HTTP status; 0 when there was no answer.
+        headers: Header names, in lower case, to values.
+        body: The answer's bytes.
+        lost: Why there was no answer, or None.
+        uncertain: True when this request, or an earlier attempt of it, may have been applied unseen.
+    """
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
+    body: bytes = attrs.field(default=b"", repr=False)
+    lost: Lost | None = None
+    uncertain: bool = False
+
+    @property
+    def cause(self) -> str:
+        """Return the status, or why there is none, in a few words."""
+        return f"HTTP {self.status}" if self.lost is None else self.lost.value
+
+    @property
+    def is_success(self) -> bool:
+        """Tell whether the vendor answered 2xx."""
+        return 200 <= self.status < 300  # noqa: PLR2004  # The definition of 2xx.
+
+    @property
+    def is_retryable(self) -> bool:
+        """Tell whether the same request may be answered otherwise later."""
+        if self.lost is None:
+            return self.status in RETRYABLE_STATUSES
+        return self.lost in {Lost.NOT_SENT, Lost.NO_ANSWER, Lost.TIMED_OUT}
+
+    @property
+    def may_have_applied(self) -> bool:
+        """Tell whether the vendor may have applied this very request without our knowing."""
+        if self.lost is None:
+            return self.status in UNCERTAIN_STATUSES
+        return self.lost not in {Lost.NOT_SENT, Lost.UNTRUSTED, Lost.OUT_OF_TIME, Lost.STOPPED}
+
+    @property
+    def retry_after(self) -> float | None:
+        """Return the seconds the vendor asks us to wait, or None if it does not say or says nonsense."""
+        value = self.headers.get("retry-after", "").strip()
+        # Two headers come as one with a comma; the longer wait satisfies both.
+        if numbers := _SECONDS.fullmatch(value) and [float(part) for part in value.split(",")]:
+            return min(max(numbers), _FOR_EVER)
+        moment = _http_date(value)
+        if moment is None:
+            return None
+        # A date is read against the server's own clock, which its Date header shows.
+        now = _http_date(self.headers.get("date", "")) or datetime.now(UTC)
+        return max(0.0, (moment - now).total_seconds())
+
+    def json_object(self) -> dict[str, Any] | None:
+        """Return the body as a JSON object, or None if it is anything else."""
+        try:
+            content = orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return None
+        return cast("dict[str, Any]", content) if isinstance(content, dict) else None
+
+
+_SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]+)?(\s*,\s*[0-9]+(\.[0-9]+)?)*")
+_FOR_EVER: Final = 1e10
+
+
+def _http_date(value: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    return moment if moment.tzinfo else None
+
+
+@attrs.frozen
+class Pause:
+    """A wish of the adapter's to go on only after so many *seconds*, for example between two polls of a job."""
+
+    seconds: float
+
+
+# Yields requests and pauses; is sent the reply to a request, and PAUSED after a pause; returns the result.
+Exchange: TypeAlias = Generator[Request | Pause, Reply, T]
+PAUSED: Final = Reply(204)

@@ -1,0 +1,75 @@
+"""What every vendor's failures have in common, said in our words."""
+
+from collections.abc import Mapping
+from pathlib import PurePath
+from traceback import extract_tb
+
+from ..outcomes import Broken, Failure, Misconfigured, Outcome, Rejected, Unavailable, Unknown
+from .exchange import Exchange, Lost, Reply
+
+
+def read_failure(
+    backend: str,
+    reply: Reply,
+    *,
+    hints: Mapping[int, str],
+    code: str | None = None,
+    message: str | None = None,
+) -> Failure:
+    """Return why a vendor did not give the answer that was hoped for.
+
+    Args:
+        backend: Name of the backend.
+        reply: A reply that is not a success, or a success whose body could not be read.
+        hints: What to do about a status that means the settings are wrong.
+        code: The vendor's code, or None if its body has none.
+        message: The vendor's words with what was sent masked in them, or None.
+    """
+    if reply.lost is not None:
+        return _read_lost(backend, reply, reply.lost)
+    cause = f"HTTP {reply.status}"
+    if reply.is_success:
+        # A proxy or a login page may have answered, so this is no confirmation.
+        return Unknown(backend, f"{cause} with a body that is not the documented one")
+    coded = f"{cause} {code}" if code else cause
+    if reply.status in hints:
+        return Misconfigured(backend, coded, hints[reply.status])
+    if reply.is_retryable:
+        return _read_unavailable(backend, reply, coded)
+    if 300 <= reply.status < 400:  # noqa: PLR2004  # The definition of a redirection.
+        return Misconfigured(backend, f"{cause}, a redirection, which is never followed", "Check base_url.")
+    return Rejected(backend, code=code or cause, message=message)
+
+
+def _read_lost(backend: str, reply: Reply, lost: Lost) -> Failure:
+    if lost is Lost.UNTRUSTED:
+        return Misconfigured(backend, lost.value, "Check base_url, or point SSL_CERT_FILE at your certificates.")
+    return _read_unavailable(backend, reply, lost.value)
+
+
+def _read_unavailable(backend: str, reply: Reply, cause: str) -> Unavailable | Unknown:
+    if reply.uncertain or reply.may_have_applied:
+        return Unknown(backend, cause)
+    return Unavailable(backend, cause, reply.retry_after)
+
+
+def guarded(backend: str, exchange: Exchange[Outcome]) -> Exchange[Outcome]:
+    """Run *exchange* and return its outcome, or `Broken` where it raises or answers none of its own."""
+    try:
+        return own(backend, (yield from exchange))
+    except Exception as error:  # noqa: BLE001  # One adapter's bug must not hide another's answer.
+        return broken(backend, error)
+
+
+def own(backend: str, outcome: object) -> Outcome:
+    """Return *outcome* if it is one, and of that *backend*; another one would hide somebody's answer."""
+    if isinstance(outcome, Outcome) and outcome.backend == backend:
+        return outcome
+    return Broken(backend, "the adapter answered no outcome of its own")
+
+
+def broken(backend: str, error: BaseException) -> Broken:
+    """Name the exception's type and place; its text may quote what was sent."""
+    frames = extract_tb(error.__traceback__)
+    place = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return Broken(backend, f"{type(error).__name__}{place}")

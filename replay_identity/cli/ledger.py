@@ -1,0 +1,206 @@
+"""`replay-identity status`."""
+
+import json
+import os
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Annotated, Any, Final
+from uuid import UUID
+
+import attrs
+import typer
+
+from .._values import iso8601
+from ..bulk.stats import BackendTally
+from ..ledger import Ledger
+from ..outcomes import Broken, Rejected, explain
+from ..traits import UserTraits
+from . import options
+from .inputs import chosen_ledger, chosen_standings
+from .tables import MOST_LINES, print_reasons, print_standings, standings_as_dict, users
+from .terminal import data, print_json, talk
+
+
+def status(
+    *,
+    ledger: options.LedgerOption = None,
+    settings: options.SettingsOption = None,
+    json: options.JsonOption = False,
+) -> None:
+    """Tell of each backend how many users are due, held and refused in the ledger. Asks no vendor."""
+    file = chosen_ledger(ledger, settings)
+    with file.open_existing() as opened:
+        standings = opened.standings()
+    if json:
+        print_json({"ledger": str(file.path), "backends": standings_as_dict(standings)})
+    else:
+        print_standings(data(), str(file.path), standings)
+
+
+def retry(
+    *,
+    to: options.ToOption = None,
+    ledger: options.LedgerOption = None,
+    settings: options.SettingsOption = None,
+    json: options.JsonOption = False,
+) -> None:
+    """Make the users whom a backend refused due again as they are, as after a change at the vendor."""
+    file = chosen_ledger(ledger, settings)
+    with file.open_existing() as opened:
+        retried = {standing.backend: opened.retry(standing.backend) for standing in chosen_standings(opened, to or ())}
+    if json:
+        print_json({"ledger": str(file.path), "retried": retried})
+    else:
+        for name, count in retried.items():
+            data().print(f"{name}: {users(count)} due again")
+    if any(retried.values()):
+        talk().print(f"To send them: {file.command('deliver')}", soft_wrap=True)
+
+
+_STDOUT: Final = Path("-")
+
+
+@attrs.define
+class RowsFile:
+    """Where users are written, each once however many backends refused them.
+
+    Attributes:
+        stream: Where to, or None to only count.
+        count: Users written.
+        nameless: Users without an id of the application's own, of whom no row can be made.
+    """
+
+    stream: IO[bytes] | None
+    count: int = 0
+    nameless: int = 0
+    _written: set[str] = attrs.field(factory=set[str], repr=False)
+
+    def write(self, user: UserTraits) -> None:
+        """Write *user*, unless that is done already."""
+        if self.stream is None:
+            return
+        if user.user_id is None:
+            self.nameless += 1
+        elif user.user_id not in self._written:
+            self._written.add(user.user_id)
+            self.stream.write(row_line(user))
+            self.count += 1
+
+
+@contextmanager
+def writing(path: Path | None) -> Generator[RowsFile]:
+    """Yield what writes users to a new file at *path*, for its owner alone; ``-`` is stdout, None nowhere."""
+    if path is None:
+        yield RowsFile(None)
+    elif path == _STDOUT:
+        yield RowsFile(sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+    else:
+        with new_file(path) as stream:
+            yield RowsFile(stream)
+
+
+def row_line(user: UserTraits) -> bytes:
+    """Return *user* as a line that `UserTraits.from_mapping` reads back, as far as JSON has types for the values."""
+    own = {"user_id": user.user_id, "name": user.name, "email": user.email}
+    said = {field: value for field, value in own.items() if value is not None}
+    row = {**said, **user.traits, **said}
+    return f"{json.dumps(row, ensure_ascii=False, default=_plain)}\n".encode()
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401  # What JSON has a type for.
+    """Return a trait's value that JSON has no type for as one that it has."""
+    match value:
+        case date():
+            return iso8601(value)
+        case Decimal():
+            number = float(value)
+            return number if Decimal(repr(number)) == value else str(value)
+        case UUID():
+            return str(value)
+        case _:  # REMOVE: the ledger still has it, and a null says nothing against it.
+            return None
+
+
+def new_file(path: Path) -> IO[bytes]:
+    """Open a file that does not exist yet, so that nothing half mended is written over."""
+    try:
+        return os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
+    except FileExistsError:
+        raise typer.BadParameter("the file exists; name a new one", param_hint="--output") from None
+    except OSError as error:
+        raise typer.BadParameter(f"cannot be written: {error.strerror}", param_hint="--output") from None
+
+
+def rejected(
+    *,
+    to: options.ToOption = None,
+    ledger: options.LedgerOption = None,
+    settings: options.SettingsOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            metavar="FILE",
+            help="Write the users to a new file, to be mended and synced again; - for stdout. It holds their values.",
+        ),
+    ] = None,
+    limit: options.LinesOption = MOST_LINES,
+    json: options.JsonOption = False,
+) -> None:
+    """Tell what each backend refused and why, the most frequent first; no id and no value, but in the file."""
+    if json and output == _STDOUT:
+        raise typer.BadParameter("stdout is taken by --json", param_hint="--output")
+    chosen = chosen_ledger(ledger, settings)
+    with chosen.open_existing() as opened, writing(output) as file:
+        refused = {
+            standing.backend: _counted(opened, standing.backend, file)
+            for standing in chosen_standings(opened, to or ())
+        }
+    if json:
+        print_json({"ledger": str(chosen.path), "backends": {name: _as_dict(tally) for name, tally in refused.items()}})
+    elif output != _STDOUT:
+        _print_refused(refused, limit)
+    if output is not None:
+        _say_what_was_written(file, output)
+
+
+def _counted(ledger: Ledger, backend: str, file: RowsFile) -> BackendTally:
+    """Return why *backend* refused users, who are written to *file*."""
+    tally = BackendTally()
+    for refused in ledger.refused(backend):
+        tally.add(_with_words(refused.refusal))
+        file.write(refused.user)
+    return tally
+
+
+def _with_words(refusal: Rejected | Broken) -> Rejected | Broken:
+    """Return *refusal* with the vendor's words, in which what was sent is masked, beside its code."""
+    return attrs.evolve(refusal, code=explain(refusal)) if isinstance(refusal, Rejected) else refusal
+
+
+def _as_dict(tally: BackendTally) -> Mapping[str, object]:
+    counted = tally.as_dict()
+    return {"refused": tally.refused, "violations": counted["violations"], "causes": counted["causes"]}
+
+
+def _print_refused(refused: Mapping[str, BackendTally], limit: int) -> None:
+    console = data()
+    for name, tally in refused.items():
+        console.print(f"{name} refused {users(tally.refused)}")
+    console.print()
+    for name, tally in refused.items():
+        print_reasons(console, name, tally, most=limit)
+
+
+def _say_what_was_written(file: RowsFile, output: Path) -> None:
+    console = talk()
+    where = "" if output == _STDOUT else f" to {output}"
+    console.print(f"{users(file.count)} written{where}. Mend the file, and sync it.", soft_wrap=True)
+    if file.nameless:
+        left_out = f"Left out, since they have no id of the application's own: {users(file.nameless)}."
+        console.print(left_out, style="yellow", soft_wrap=True)

@@ -1,0 +1,138 @@
+"""How a run in bulk ends: the closed books, what to do next, and the exit code."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final, NoReturn
+
+import attrs
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from ..bulk import Books, Effort, Rehearsal, SyncReport
+from ..bulk.stats import BackendTally, CauseKey
+from ..outcomes import Misconfigured
+from .inputs import LedgerFile
+from .progress import duration
+from .tables import new_table, number, print_bad_rows, print_reasons, print_table, rows, users
+from .terminal import ExitCode, books_exit_code, data, print_json, talk
+
+# Why most users are unchanged; the books have a column for that.
+_UNCHANGED: Final = CauseKey("Skipped", "the vendor holds all of it")
+
+
+def close(report: SyncReport, ledger: LedgerFile, *, title: str, json: bool, interrupted: ExitCode | None) -> NoReturn:
+    """Print the books of a run and what to do next, and end with the code that says what became of it."""
+    code = interrupted or books_exit_code(report)
+    if json:
+        print_json({**report.as_dict(), "ledger": str(ledger.path), "exit_code": code})
+    else:
+        print_books(data(), report, title)
+    print_problems(talk(), report)
+    if interrupted is None:
+        print_advice(talk(), report, ledger)
+    else:
+        talk().print(how_to_go_on(ledger), soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def how_to_go_on(ledger: LedgerFile) -> str:
+    """Return what to do after an interruption."""
+    return f"Interrupted. Nothing is lost: run the same command again, or `{ledger.deliver_command()}`."
+
+
+def close_rehearsal(rehearsal: Rehearsal, *, json: bool) -> NoReturn:
+    """Print what a run would come to, and end with the code it would have."""
+    report = rehearsal.report
+    code = books_exit_code(report)
+    if json:
+        print_json({**rehearsal.as_dict(), "exit_code": code})
+    else:
+        console = data()
+        print_books(console, report, rows_read(report))
+        print_effort(console, rehearsal.effort)
+    print_stop(talk(), report)
+    talk().print("Nothing was sent: this was a dry run.", style="dim")
+    raise typer.Exit(code)
+
+
+def print_books(console: Console, report: SyncReport, title: str) -> None:
+    """Print the books of each backend, then what was refused, not taken and lost there most often."""
+    table = new_table(title, "Backend", "Given", "Accepted", "with loss", "Unchanged", "Rejected", "Pending")
+    for books in report.books:
+        table.add_row(
+            Text(books.backend, style="cyan"),
+            number(books.given),
+            number(books.accepted, "green"),
+            number(books.tally.lossy, "yellow"),
+            number(books.unchanged),
+            number(books.rejected, "red"),
+            number(books.pending, "magenta"),
+        )
+    print_table(console, table)
+    for books in report.books:
+        console.print(_beside_the_rows(books), style="dim", soft_wrap=True, end="")
+    console.print()
+    for books in report.books:
+        print_reasons(
+            console, books.backend, _reasons(books.tally), refused="refused in this run", adjusted="did not get"
+        )
+    print_bad_rows(console, report.bad_rows, report.bad_row_count)
+
+
+def rows_read(report: SyncReport) -> str:
+    """Return how many rows were read, and how many of them are no users."""
+    bad = f", {report.bad_row_count:,} of them no users" if report.bad_row_count else ""
+    return f"{rows(report.rows)} read{bad}"
+
+
+def _beside_the_rows(books: Books) -> str:
+    """Tell why a backend was given more or fewer users than there were rows."""
+    parts = [
+        *([f"{books.carried:,} carried over from earlier runs"] if books.carried else []),
+        *([f"{books.elsewhere:,} settled by another process meanwhile"] if books.elsewhere else []),
+        *([f"{rows(books.put.waiting)} about users who were due already"] if books.put.waiting else []),
+        *([f"{users(books.put.refused)} refused before and the same since"] if books.put.refused else []),
+    ]
+    return f"{books.backend}: {', '.join(parts)}\n" if parts else ""
+
+
+def _reasons(tally: BackendTally) -> BackendTally:
+    """Return *tally* without the causes that are told elsewhere: why it ended early, and who is unchanged."""
+    causes = {
+        key: count for key, count in tally.causes.items() if key != _UNCHANGED and key.outcome != Misconfigured.__name__
+    }
+    return attrs.evolve(tally, causes=Counter(causes))
+
+
+def print_effort(console: Console, efforts: Mapping[str, Effort]) -> None:
+    """Print what a run would take at each backend."""
+    table = new_table("What it would take at least", "Backend", "Requests", "Jobs", "Time at the quota")
+    for name, effort in efforts.items():
+        time = "no quota is set" if effort.seconds is None else duration(effort.seconds)
+        table.add_row(Text(name, style="cyan"), number(effort.requests), number(effort.jobs), time)
+    print_table(console, table)
+    console.print()
+
+
+def print_problems(console: Console, report: SyncReport) -> None:
+    """Print which backends were given up on, and why."""
+    for books in report.books:
+        if books.problem is not None:
+            console.print(f"{books.backend} was given up on: {books.problem}", style="red", soft_wrap=True)
+
+
+def print_stop(console: Console, report: SyncReport) -> None:
+    """Print why a run ended before its end, if it did."""
+    if report.stopped is not None:
+        console.print(f"Stopped: {report.stopped}", style="red", soft_wrap=True)
+
+
+def print_advice(console: Console, report: SyncReport, ledger: LedgerFile) -> None:
+    """Print why a run ended, and what to do about who is pending or rejected."""
+    print_stop(console, report)
+    if report.pending:
+        first = "Mend the settings. " if books_exit_code(report) is ExitCode.SETTINGS else ""
+        console.print(f"{first}To send who is pending: {ledger.deliver_command()}", soft_wrap=True)
+    if report.rejected:
+        console.print(f"To see why users were rejected, and to mend them: {ledger.command('rejected')}", soft_wrap=True)

@@ -1,0 +1,67 @@
+"""How Fullstory says no."""
+
+from collections.abc import Mapping
+
+import attrs
+
+from ..http import Answer, json_answer
+
+# Codes and messages read on 2026-11-21 at https://developer.fullstory.com/server/users/update-user/.
+# Policy: 400, 409 and 413 have no documented words for these cases; ours are made up.
+WORDS = {
+    400: ("invalid_argument", "The request is invalid."),
+    401: ("unauthorized", "access is unauthorized"),
+    403: ("forbidden", "insufficient permissions"),
+    404: ("resource_not_found", "Requested resource does not exist"),
+    409: ("conflict", "The request conflicts with another one."),
+    413: ("payload_too_large", "The request is too large."),
+    429: ("too_many_requests", "Too many requests. Client has exceeded the rate limit for this endpoint."),
+    500: ("server_error", "Server error was encountered"),
+}
+
+
+class RefusalError(Exception):
+    """A request, or one item of a batch, that is answered with an error."""
+
+    def __init__(self, status: int, *, code: str, message: str, headers: Mapping[str, str]) -> None:
+        super().__init__(status, code, message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers
+
+    @property
+    def answer(self) -> Answer:
+        """The error response."""
+        answer = json_answer(self.status, {"message": self.message, "code": self.code})
+        return attrs.evolve(answer, headers={**answer.headers, **self.headers})
+
+
+def failure(status: int) -> Answer:
+    """Return the error response for *status* in Fullstory's words."""
+    return refusal(status).answer
+
+
+def refusal(
+    status: int, *, code: str | None = None, message: str | None = None, headers: Mapping[str, str] | None = None
+) -> RefusalError:
+    """Return the exception that answers *status*, with the usual words where none are given."""
+    usual_code, usual_message = WORDS.get(status, WORDS[500])
+    return RefusalError(status, code=code or usual_code, message=message or usual_message, headers=headers or {})
+
+
+def too_many_requests(seconds: int) -> RefusalError:
+    """Return the exception that answers 429, and when to come back."""
+    return refusal(429, headers={"retry-after": str(seconds)})
+
+
+def invalid(message: str, *, code: str = "invalid_argument") -> RefusalError:
+    """Return the exception that answers 400."""
+    # The code invalid_argument was seen in Fullstory's own live test, 2026-11-21,
+    # https://github.com/fullstorydev/fullstory-node-sdk/blob/main/src/__tests__/events.smoke.test.ts.
+    return refusal(400, code=code, message=message)
+
+
+def user_not_found() -> RefusalError:
+    """Return the exception that answers 404 for a user."""
+    return refusal(404, code="user_not_found", message="User with that ID does not exist")

@@ -1,0 +1,57 @@
+"""How LogRocket says no (2026-11-21, https://docs.logrocket.com/docs/user-identification-api)."""
+
+from typing import Literal, TypeAlias
+
+from ..http import Answer, json_answer
+
+# "An error status code and, if possible, a message": the envelope is not documented. Policy: LogRocket's own
+# command line reads `error` first (2026-11-21, https://github.com/LogRocket/logrocket-cli).
+Envelope: TypeAlias = Literal["error", "message", "detail", "text"]
+
+MISSING_BODY = "Missing request body"
+MALFORMED = "Malformed request"
+
+# Policy: the documents have no words for 401, 404 and 413.
+MESSAGES = {
+    400: MALFORMED,
+    401: "Missing or invalid API key",
+    403: "Forbidden",
+    404: "Not found",
+    413: "Request too large",
+    500: "Error processing user data",
+}
+
+TOO_MANY = 429
+
+
+class RefusalError(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(status, message)
+        self.status = status
+        self.message = message
+
+
+def malformed() -> RefusalError:
+    """Return the refusal of a body that does not conform to the schema."""
+    return RefusalError(400, MALFORMED)
+
+
+def too_large(field: str) -> RefusalError:
+    """Return the refusal of a string over 1024 characters."""
+    return RefusalError(400, f"{field} too large (max 1024 characters)")
+
+
+def error_answer(status: int, message: str, envelope: Envelope) -> Answer:
+    """Return an error response with *message* in the envelope."""
+    if envelope == "text":
+        return Answer(status=status, body=message.encode(), headers={"content-type": "text/plain"})
+    return json_answer(status, {envelope: message})
+
+
+def failure(status: int, envelope: Envelope) -> Answer:
+    """Return LogRocket's words for an error status; it has none for 429."""
+    if status == TOO_MANY:
+        return Answer(status=status)
+    return error_answer(status, MESSAGES.get(status, MESSAGES[500]), envelope)

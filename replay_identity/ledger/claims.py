@@ -1,0 +1,96 @@
+"""Take out who has to be sent to one backend, and of them what the vendor does not hold yet."""
+
+import sqlite3
+from itertools import islice
+from typing import Final, Protocol
+
+import attrs
+
+from .._records import record
+from ..traits import UserTraits
+from .codec import Digests, decode, encoded_fields, unpack
+from .database import among
+from .merging import without
+
+# A place that no user has.
+_BEYOND_ALL: Final = 2**63 - 1
+
+
+class Places(Protocol):
+    """Places of users in the ledger, of which only that is asked."""
+
+    def __contains__(self, place: int, /) -> bool:
+        """Tell whether *place* is one of them."""
+        ...
+
+
+@record
+class Claim:
+    """One user to send to one backend.
+
+    Attributes:
+        place: Where the ledger keeps the user; claims come in the order of places.
+        version: The number of the transaction that put the user last.
+        user: What to send: all that the vendor has not confirmed, with the ids.
+        unchanged: Whether the vendor holds it all by now, so that nothing has to be sent.
+    """
+
+    place: int
+    version: int
+    user: UserTraits = attrs.field(repr=False)
+    unchanged: bool = False
+
+
+@attrs.define
+class Claiming:
+    """One transaction that takes claims out.
+
+    Attributes:
+        db: The connection, inside a transaction.
+        digests: The ledger's digests.
+        backend: Id of the backend in the ledger.
+    """
+
+    db: sqlite3.Connection
+    digests: Digests
+    backend: int
+
+    def claim(self, between: tuple[int, int | None], count: int, skip: Places, *, whole: bool = False) -> list[Claim]:
+        """Return at most *count* claims *between* two places, in order, but none to the places in *skip*."""
+        after, before = between
+        due = self.db.execute(
+            "SELECT user FROM due WHERE backend = ? AND user > ? AND user < ? ORDER BY user",
+            [self.backend, after, _BEYOND_ALL if before is None else before],
+        )
+        places = list(islice((place for (place,) in due if place not in skip), count))
+        due.close()
+        these, parameters = among(places)
+        rows = self.db.execute(
+            "SELECT desired.user, version, traits, in_doubt IS 0 AND losses.user IS NULL, fields FROM desired"
+            " LEFT JOIN held ON held.backend = ? AND held.user = desired.user"
+            " LEFT JOIN losses ON losses.backend = ? AND losses.user = desired.user"
+            f" WHERE desired.user {these} ORDER BY desired.user",
+            [self.backend, self.backend, *parameters],
+        ).fetchall()
+        claims = [
+            self._filtered(place, version, traits, fields, whole=whole)
+            if is_sure
+            else Claim(place, version, decode(traits))
+            for place, version, traits, is_sure, fields in rows
+        ]
+        # From now on the vendor may hold something else than it confirmed, until it confirms again.
+        doubted = [
+            (self.backend, claim.place)
+            for claim, (*_, fields) in zip(claims, rows, strict=True)
+            if fields is not None and not claim.unchanged
+        ]
+        self.db.executemany("UPDATE held SET in_doubt = 1 WHERE backend = ? AND user = ? AND in_doubt = 0", doubted)
+        return claims
+
+    def _filtered(self, place: int, version: int, encoded: bytes, held: bytes, *, whole: bool) -> Claim:
+        """Return the claim to what of a user differs from what the vendor holds."""
+        confirmed, digests = unpack(held), self.digests.of_fields(encoded)
+        fields = encoded_fields(encoded)
+        same = {field for field, name in zip(fields, digests, strict=True) if confirmed.get(name) == digests[name]}
+        user = decode(encoded)
+        return Claim(place, version, user if whole else without(user, same), unchanged=len(same) == len(fields))

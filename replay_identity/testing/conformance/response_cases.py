@@ -1,0 +1,139 @@
+"""What holds for every reply: it has one meaning, nothing raises, and nobody's values are told."""
+
+import logging
+from typing import Final
+
+import pytest
+from hypothesis import strategies as st
+
+from ...adapters.exchange import Lost, Reply
+from ...outcomes import Accepted, Broken, Misconfigured, Outcome, Rejected, Unavailable, Unknown, explain
+from ...retry import RetryPolicy
+from ...traits import UserTraits
+from ..responses import replies
+from ..scripted import ScriptedTransport
+from ..strategies import user_traits, users_within
+from .base import Author
+from .support import USER, echoes, for_all, one_after_another, play, shown_in
+
+_NOT_BELIEVED: Final = (b"", b"<html>Log in</html>", b"[]", b"null", b'"ok"', b'{"id"', b"{}", b"\xff")
+_FAILURES: Final = (
+    Reply(503),
+    Reply(429, {"retry-after": "0"}),
+    Reply(0, lost=Lost.NOT_SENT),
+    Reply(0, lost=Lost.NO_ANSWER),
+    Reply(0, lost=Lost.TIMED_OUT),
+)
+
+
+def _cause(reply: Reply) -> str:
+    return reply.cause
+
+
+class ReplyCases(Author):
+    """Cases about what `identify` makes of replies."""
+
+    def test_every_reply_has_one_outcome(self) -> None:
+        """Of the backend's own, whatever the vendor, or whoever stands between, answers; nothing raises."""
+        backend = self.make_backend(on_violation="adapt")
+
+        @for_all(user_traits(), st.lists(replies(), min_size=1, max_size=3))
+        def law(user: UserTraits, answers: list[Reply]) -> None:
+            outcome = play(backend.identify(user), one_after_another(answers, answers[-1]))
+            assert isinstance(outcome, Outcome)
+            assert not isinstance(outcome, Broken)
+            assert outcome.backend == backend.name
+            assert explain(outcome)
+
+        law()
+
+    def test_the_documented_success_is_accepted(self) -> None:
+        """With what was adjusted."""
+        backend = self.make_backend(on_violation="adapt")
+
+        @for_all(user_traits() | users_within(self.limits))
+        def law(user: UserTraits) -> None:
+            plan = backend.plan(user)
+            if plan.request is None:
+                return
+            outcome = play(backend.identify(user), self.accepted)
+            assert isinstance(outcome, Accepted)
+            assert outcome.adjustments == plan.adjustments
+
+        law()
+
+    @pytest.mark.parametrize("body", _NOT_BELIEVED)
+    def test_a_success_of_somebody_else_is_not_believed(self, body: bytes) -> None:
+        """A proxy or a login page answers 200 as well."""
+        assert not isinstance(self._identify(Reply(200, body=body)), Accepted)
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_a_key_that_is_refused_is_misconfigured(self, status: int) -> None:
+        """Nobody can be sent until the settings change."""
+        assert isinstance(self._identify(Reply(status)), Misconfigured)
+
+    def test_a_redirection_is_misconfigured(self) -> None:
+        """It is never followed, since it would take the key elsewhere."""
+        reply = Reply(302, {"location": "https://elsewhere.example/"})
+        assert isinstance(self._identify(reply), Misconfigured)
+
+    def test_a_refused_user_is_rejected(self) -> None:
+        """The same traits would fail again."""
+        assert isinstance(self._identify(Reply(400)), Rejected)
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_a_busy_vendor_is_unavailable(self, status: int) -> None:
+        """For as long as it says."""
+        outcome = self._identify(Reply(status, {"retry-after": "7"}))
+        assert isinstance(outcome, Unavailable)
+        assert outcome.retry_after == 7  # noqa: PLR2004  # As above.
+
+    @pytest.mark.parametrize(
+        "reply",
+        [Reply(502), Reply(504), *(Reply(0, lost=lost) for lost in (Lost.NO_ANSWER, Lost.TIMED_OUT))],
+        ids=_cause,
+    )
+    def test_a_lost_answer_is_unknown(self, reply: Reply) -> None:
+        """It may have been applied, and is worth another try."""
+        outcome = self._identify(reply)
+        assert isinstance(outcome, Unknown)
+        assert outcome.retryable
+
+    @pytest.mark.parametrize("status", [400, 401, 403])
+    def test_a_refusal_is_sent_once(self, status: int) -> None:
+        """The answer to a second try would be the same."""
+        transport = ScriptedTransport(Reply(status))
+        transport.run(self.make_backend().identify(USER))
+        assert len(transport.requests) == 1
+
+    def test_retries_are_left_to_the_transport(self) -> None:
+        """Which knows the caller's patience, and keeps the vendor's."""
+        transport = ScriptedTransport(Reply(503), retry=RetryPolicy(attempts=1))
+        transport.run(self.make_backend().identify(USER))
+        assert len(transport.requests) == 1
+
+    @pytest.mark.parametrize("failure", _FAILURES, ids=_cause)
+    def test_a_retry_sends_the_same_bytes(self, failure: Reply) -> None:
+        """To the same address with the same headers, the idempotency key among them; then it is accepted."""
+        backend = self.make_backend()
+        transport = ScriptedTransport(failure, failure, answer=self.accepted)
+        outcome = transport.run(backend.identify(USER))
+        assert isinstance(outcome, Accepted)
+        assert len(transport.requests) == 3  # noqa: PLR2004  # The first and two retries.
+        assert transport.requests[1:] == transport.requests[:1] * 2
+
+    def test_no_outcome_shows_a_value_or_the_key(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Whatever the vendor quotes, and at any level of the log."""
+        caplog.set_level(logging.DEBUG)
+        backend = self.make_backend()
+        request = backend.plan(USER).request
+        assert request is not None
+        for status in (200, 400, 401, 403, 404, 409, 429, 500):
+            for body in echoes(request, self.key):
+                outcome = ScriptedTransport(Reply(status, body=body)).run(backend.identify(USER))
+                assert shown_in(f"{outcome!r} {outcome!s} {explain(outcome)}", self.key) == []
+        assert shown_in(caplog.text, self.key) == []
+
+    def _identify(self, reply: Reply) -> Outcome:
+        """Return what becomes of a user to whom the vendor answers *reply* for ever."""
+        return play(self.make_backend().identify(USER), lambda _: reply)

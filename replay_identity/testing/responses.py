@@ -1,0 +1,64 @@
+"""Everything that a vendor, or whoever stands between, may answer."""
+
+import json
+from typing import Final
+
+from hypothesis import strategies as st
+
+from ..adapters.exchange import Lost, Reply
+
+# Names that stand in vendors' answers.
+_NAMES: Final = (
+    *("id", "uid", "user_id", "userID", "name", "traits", "properties", "schema", "role", "orgId", "sessionId"),
+    *("status", "code", "error", "errors", "message", "detail", "details", "results", "result", "retry"),
+    *("total_records", "next_page_token", "processed", "size", "index", "response", "errorObject"),
+)
+_STATUSES: Final = (
+    *(200, 202, 204, 301, 302, 400, 401, 402, 403, 404, 408, 409, 413, 422, 425, 429),
+    *(500, 501, 502, 503, 504, 100, 599, 999),
+)
+_DATES: Final = (
+    *("Sat, 21 Nov 2026 08:00:00 GMT", "Sat, 21 Nov 2026 08:00:30 GMT", "", "soon"),
+    "Mon, 01 Jan 2024 00:00:00 +" + "9" * 20,
+)
+
+
+def replies() -> st.SearchStrategy[Reply]:
+    """Return every answer, well-formed or garbage, and every way in which there is none."""
+    answered = st.builds(Reply, st.sampled_from(_STATUSES), headers(), bodies(), uncertain=st.booleans())
+    lost = st.builds(Reply, st.just(0), lost=st.sampled_from(Lost), uncertain=st.booleans())
+    return st.one_of(answered, answered, answered, lost)
+
+
+def bodies() -> st.SearchStrategy[bytes]:
+    """Return the bodies of answers: nearly documented, those of somebody else, and garbage."""
+    word: st.SearchStrategy[object] = st.one_of(st.text(max_size=8), st.integers(), st.sampled_from(_WORDS))
+    value = st.one_of(word, word.map(_in_list), word.map(_in_object))
+    objects = st.dictionaries(st.sampled_from(_NAMES), value, max_size=2)
+    return st.one_of(objects.map(_json), st.sampled_from(_GARBAGE), st.binary(max_size=40))
+
+
+def _in_list(word: object) -> object:
+    return [word]
+
+
+def _in_object(word: object) -> object:
+    return {"code": word, "id": word}
+
+
+_WORDS: Final[tuple[object, ...]] = (None, True, "ok", "retry", "drop", [], {})
+_GARBAGE: Final = (
+    *(b"", b"<html>Log in</html>", b"1", b'"ok"', b"null", b"[]", b"[[]]", b"[{}]", b'{"id"', b"\xff", b"[" * 500),
+    b'{"a":' * 500,
+    b'{"id": ' + b"9" * 5000 + b"}",
+)
+
+
+def _json(content: object) -> bytes:
+    return json.dumps(content).encode()
+
+
+def headers() -> st.SearchStrategy[dict[str, str]]:
+    """Return the headers of answers that are read."""
+    waits = st.one_of(st.integers(-5, 10**30).map(str), st.sampled_from(_DATES), st.text(max_size=8))
+    return st.one_of(st.just(dict[str, str]()), waits.map(lambda wait: {"retry-after": wait, "date": _DATES[0]}))
