@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 import attrs
 import orjson
 
-from benchmarks.serving import Asked, Quota, Server, Tally, serve
+from benchmarks.serving import Asked, Quota, Server, Stats, serve
 
 _CREATED: Final = "2026-11-21T08:30:00.000Z"
 # Anything but a quotation mark, or an escaped character. The benchmarks' users have no trait of this name.
@@ -34,12 +34,12 @@ class Job:
     body: bytes | None = attrs.field(repr=False)
     uids: list[bytes] = attrs.field(factory=list[bytes], repr=False)
 
-    def read(self, tally: Tally) -> list[bytes]:
+    def read(self, stats: Stats) -> list[bytes]:
         """Return the ids, and count them the first time."""
         if self.body is not None:
             self.uids = _UID.findall(self.body)
             self.body = None
-            tally.note(self.uids)
+            stats.note(self.uids)
         return self.uids
 
 
@@ -47,7 +47,7 @@ class Job:
 class Fullstory:
     """Takes batches at once and tells afterwards what became of each user: all are imported."""
 
-    tally: Tally
+    stats: Stats
     page_size: int
     _jobs: dict[str, Job] = attrs.field(init=False, factory=dict[str, Job])
     _numbers: Any = attrs.field(init=False, factory=lambda: count(1))
@@ -61,7 +61,7 @@ class Fullstory:
     def one(self, asked: Asked) -> bytes:
         """Take a single user."""
         uids = _UID.findall(asked.body)
-        self.tally.note(uids)
+        self.stats.note(uids)
         return b'{"id":"7449164135934483470","uid":"%b"}' % (uids[0] if uids else b"")
 
     def look(self, asked: Asked) -> bytes | None:
@@ -70,7 +70,7 @@ class Fullstory:
         job = self._jobs.get(found[1]) if found else None
         if found is None or job is None:
             return None
-        uids = job.read(self.tally)
+        uids = job.read(self.stats)
         if found[2] == "errors":
             return _EMPTY
         if found[2] == "imports":
@@ -81,7 +81,7 @@ class Fullstory:
     def settle(self) -> None:
         """Count the users of the jobs that nobody asked about."""
         for job in self._jobs.values():
-            job.read(self.tally)
+            job.read(self.stats)
 
     def _page(self, job: Job, start: int) -> bytes:
         uids, end = job.uids, start + self.page_size
@@ -115,7 +115,7 @@ def _engaged(body: bytes) -> list[bytes]:
 class Vendors:
     """All endpoints, by method and path."""
 
-    tally: Tally
+    stats: Stats
     fullstory: Fullstory
     _posts: Mapping[str, Callable[[Asked], bytes]] = attrs.field(init=False)
 
@@ -137,7 +137,7 @@ class Vendors:
         if found is None:
             return None
         user_id = found[1].encode()
-        self.tally.note([user_id])
+        self.stats.note([user_id])
         return b'{"userID":"%b"}' % user_id
 
     def _endpoints(self) -> Mapping[str, Callable[[Asked], bytes]]:
@@ -150,7 +150,7 @@ class Vendors:
         }
 
     def _noted(self, user_ids: list[bytes]) -> bytes:
-        self.tally.note(user_ids)
+        self.stats.note(user_ids)
         return b'{"status":1,"error":null}'
 
 
@@ -164,9 +164,9 @@ def main() -> None:
     parser.add_argument("--page-size", type=int, default=1000)
     parser.add_argument("--port", type=int, default=0)
     given = parser.parse_args()
-    tally = Tally()
-    fullstory = Fullstory(tally, given.page_size)
-    server = Server(Vendors(tally, fullstory).answer, tally, given.latency, settle=fullstory.settle)
+    stats = Stats()
+    fullstory = Fullstory(stats, given.page_size)
+    server = Server(Vendors(stats, fullstory).answer, stats, given.latency, settle=fullstory.settle)
     server.quota = Quota(given.quota, given.window) if given.quota else None
     serve(server, core=given.core, port=given.port)
 

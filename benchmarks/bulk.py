@@ -100,17 +100,17 @@ def _row(taken: Run, count: int, **cells: Cell) -> Row:
 
 def _sent(taken: Run, target: Sink, count: int) -> Row:
     """Return what a contestant took until the last byte reached the sink, and which users the sink lacks."""
-    tally = target.tally()
-    until_sent = (tally["last"] or taken.ended) - taken.started
+    stats = target.stats()
+    until_sent = (stats["last"] or taken.ended) - taken.started
     return _row(
         taken,
         count,
         **{
             "users/s to last byte": count / until_sent,
-            "lost": count - tally["distinct"],
-            "twice": tally["users"] - tally["distinct"],
-            "requests": sum(tally["requests"].values()),
-            "429s": tally["refused"],
+            "lost": count - stats["distinct"],
+            "twice": stats["users"] - stats["distinct"],
+            "requests": sum(stats["requests"].values()),
+            "429s": stats["refused"],
         },
     )
 
@@ -169,7 +169,7 @@ def logrocket(bench: Bench) -> Table:
             taken = run(contestant, path=path, url=server.url, ledger=ledger, connections=CONNECTIONS)
             paths, _ = server.stop()
         distinct = len(set(paths))
-        return _row(taken, count, lost=count - distinct, twice=len(paths) - distinct)
+        return _row(taken, count, no_response=count - distinct, twice=len(paths) - distinct)
 
     def measure() -> Mapping[str, Row]:
         rows = {"ready requests, bare libcurl": one("bare_puts"), "ours, no ledger": one("ours_logrocket")}
@@ -229,8 +229,8 @@ def again(bench: Bench) -> Table:
                 # A sink of its own, so that its requests are those of one run.
                 with sink(port=port) as target:
                     taken = run("ours_fullstory", path=path, url=target.url, ledger=ledger)
-                    tally: Mapping[str, Any] = target.tally()
-                rows[name] = _row(taken, count, requests=sum(tally["requests"].values()), refused=tally["refused"])
+                    stats: Mapping[str, Any] = target.stats()
+                rows[name] = _row(taken, count, requests=sum(stats["requests"].values()), refused=stats["refused"])
         return _shares(rows, "first run", "times as fast as the first")
 
     # A ledger may tell vendors apart by their address.
@@ -251,14 +251,14 @@ def quota(bench: Bench) -> Table:
             taken = run(
                 "ours_logrocket", path=path, url=target.url, ledger=ledger, connections=CONNECTIONS, per_minute=told
             )
-            tally = target.tally()
-            minutes = (tally["last"] - tally["first"]) / 60
+            stats = target.stats()
+            minutes = (stats["last"] - stats["first"]) / 60
             rows.append(
                 {
                     "contestant": name,
                     **_sent(taken, target, count),
                     "minutes": minutes,
-                    "share of quota": tally["users"] / (minutes * most),
+                    "share of quota": stats["users"] / (minutes * most),
                 }
             )
     return Table(

@@ -27,7 +27,7 @@ from typing import Any
 import attrs
 
 from replay_identity.adapters.exchange import Request
-from replay_identity.transport import ManySender
+from replay_identity.transport import ConcurrentSender
 
 BODY = json.dumps({"name": "Ann Example", "email": "ann@example.com", "traits": {"note": "x" * 230}}).encode()
 HEADERS = {"authorization": "token key", "content-type": "application/json"}
@@ -87,7 +87,7 @@ class Run:
 
         await asyncio.gather(*(work(worker) for worker in range(self.connections)))
 
-    def over(self, sender: ManySender) -> None:
+    def over(self, sender: ConcurrentSender) -> None:
         """Keep as many requests in flight as there are connections."""
         users, under_way = self.users(), 0
         for url in users:
@@ -99,10 +99,10 @@ class Run:
             under_way -= self._take(sender)
         sender.close()
 
-    def _take(self, sender: ManySender) -> int:
-        replies = sender.replies(30.0)
-        self.answered += sum(reply.status == 200 for _, reply in replies)  # noqa: PLR2004  # OK.
-        return len(replies)
+    def _take(self, sender: ConcurrentSender) -> int:
+        responses = sender.completed(30.0)
+        self.answered += sum(response.status == 200 for _, response in responses)  # noqa: PLR2004  # OK.
+        return len(responses)
 
 
 def curl_sender(run: Run) -> None:

@@ -167,14 +167,14 @@ def _peer(case: Case, path: str, count: int, latency: float) -> Row:
 
 
 def _result(name: str, target: Sink, count: int, started: float) -> Row:
-    tally = target.tally()
+    stats = target.stats()
     return {
         "contestant": name,
-        "users/s": tally["distinct"] / ((tally["last"] or started) - started) if tally["distinct"] else 0.0,
+        "users/s": stats["distinct"] / ((stats["last"] or started) - started) if stats["distinct"] else 0.0,
         "users": count,
-        "lost": count - tally["distinct"],
-        "lost %": (count - tally["distinct"]) / count * 100,
-        "twice": tally["users"] - tally["distinct"],
+        "lost": count - stats["distinct"],
+        "lost %": (count - stats["distinct"]) / count * 100,
+        "twice": stats["users"] - stats["distinct"],
     }
 
 

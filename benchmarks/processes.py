@@ -98,10 +98,10 @@ class Sink:
 
     url: str
 
-    def tally(self) -> Mapping[str, Any]:
+    def stats(self) -> Mapping[str, Any]:
         """Return which users it acknowledged and when."""
-        tally: Mapping[str, Any] = httpx.get(f"{self.url}/_tally", timeout=60).json()
-        return tally
+        stats: Mapping[str, Any] = httpx.get(f"{self.url}/_tally", timeout=60).json()
+        return stats
 
 
 @contextmanager

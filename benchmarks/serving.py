@@ -38,7 +38,7 @@ class Asked:
 
 
 @attrs.define
-class Tally:
+class Stats:
     """Which users arrived, when the first and the last byte about any of them did, and how many requests there were.
 
     Attributes:
@@ -98,22 +98,22 @@ class Server:
     """What all connections share."""
 
     answer: Answer
-    tally: Tally
+    stats: Stats
     latency: float = 0.0
     quota: Quota | None = None
     settle: Callable[[], None] = lambda: None
     """Finishes what an answer has left to be done; called before anything is counted."""
 
-    def reply(self, asked: Asked, begun: float) -> bytes:
+    def response(self, asked: Asked, begun: float) -> bytes:
         """Act on a request and return the whole response."""
         if asked.target == "/_tally":
             self.settle()
-            return response(200, self.tally.as_json())
+            return response(200, self.stats.as_json())
         if asked.target == "/_machine":
             return response(200, orjson.dumps({"pid": os.getpid(), "loop": loop_name()}))
         now = time.monotonic()
         if wait := self.quota.wait(now) if self.quota and asked.method != "GET" else 0.0:
-            self.tally.refused += 1
+            self.stats.refused += 1
             return response(429, b'{"message":"slow down"}', f"retry-after: {int(wait) + 1}\r\n")
         return self._acknowledge(asked, begun, now)
 
@@ -122,10 +122,10 @@ class Server:
         if content is None:
             return response(404, b'{"message":"no such endpoint"}')
         if asked.method != "GET":
-            self.tally.first = self.tally.first or begun
-            self.tally.last = now
+            self.stats.first = self.stats.first or begun
+            self.stats.last = now
         kind = f"{asked.method} {'/'.join(asked.target.partition('?')[0].split('/')[:4])}"
-        self.tally.requests[kind] = self.tally.requests.get(kind, 0) + 1
+        self.stats.requests[kind] = self.stats.requests.get(kind, 0) + 1
         return response(200, content)
 
 
@@ -181,15 +181,15 @@ class Connection(asyncio.Protocol):
         if b"content-encoding: gzip" in head.lower():
             body = gzip.decompress(body)
         method, target, _ = head.split(b" ", 2)
-        reply = self.server.reply(Asked(method.decode(), target.decode(), body), self.begun)
+        response = self.server.response(Asked(method.decode(), target.decode(), body), self.begun)
         if self.server.latency and not target.startswith(b"/_"):
-            asyncio.get_running_loop().call_later(self.server.latency, self._send, reply)
+            asyncio.get_running_loop().call_later(self.server.latency, self._send, response)
         else:
-            self.transport.write(reply)
+            self.transport.write(response)
 
-    def _send(self, reply: bytes) -> None:
+    def _send(self, response: bytes) -> None:
         if not self.transport.is_closing():
-            self.transport.write(reply)
+            self.transport.write(response)
 
 
 def loop_name() -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.tables import Cell, Table, spread
 from replay_identity import Fullstory, LogRocket
-from replay_identity.testing import identity_files, replies, user_traits, users_at, users_over, users_within
+from replay_identity.testing import identity_files, responses, user_traits, users_at, users_over, valid_users
 
 ROUNDS: Final = 5
 EXAMPLES: Final = 1000
@@ -19,11 +19,11 @@ FULLSTORY: Final = Fullstory("na1.benchmark").limits
 LOGROCKET: Final = LogRocket("org:app:benchmark").limits
 STRATEGIES: Final[Mapping[str, st.SearchStrategy[Any]]] = {
     "user_traits()": user_traits(),
-    "users_within(Fullstory's)": users_within(FULLSTORY),
-    "users_within(LogRocket's)": users_within(LOGROCKET),
+    "valid_users(Fullstory's)": valid_users(FULLSTORY),
+    "valid_users(LogRocket's)": valid_users(LOGROCKET),
     "users_at(Fullstory's)": users_at(FULLSTORY),
     "users_over(LogRocket's)": users_over(LOGROCKET),
-    "replies()": replies(),
+    "replies()": responses(),
     "identity_files()": identity_files(),
 }
 

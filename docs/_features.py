@@ -19,7 +19,7 @@ from replay_identity.adapters.protocols import (
     SupportsCompare,
     SupportsDelete,
     SupportsExclude,
-    SupportsMany,
+    SupportsMultiIdentify,
     SupportsRead,
     SupportsVerify,
 )
@@ -89,7 +89,7 @@ def _anonymous(backend: IdentityBackend) -> str:
 
 
 def _many(backend: IdentityBackend) -> str:
-    return f"{backend.most_users.maximum:,}" if isinstance(backend, SupportsMany) else "no"
+    return f"{backend.max_users.maximum:,}" if isinstance(backend, SupportsMultiIdentify) else "no"
 
 
 def _batch(backend: IdentityBackend) -> str:
@@ -99,7 +99,7 @@ def _batch(backend: IdentityBackend) -> str:
 def _compare(backend: IdentityBackend) -> str:
     if not isinstance(backend, SupportsCompare):
         return "no"
-    return "by writing" if backend.compares_by_writing else "yes"
+    return "by writing" if backend.compare_writes else "yes"
 
 
 def _supports(protocol: type) -> Callable[[IdentityBackend], str]:

@@ -19,7 +19,7 @@ from _features import Column, columns, feature_rows, limit_rows
 from typer.main import get_command
 
 from replay_identity import REMOVE, Accepted, Fullstory, LogRocket, Outcome, Rejected, UserTraits
-from replay_identity.adapters.exchange import Lost, Reply
+from replay_identity.adapters.exchange import NoResponse, Response
 from replay_identity.adapters.limits import Limit
 from replay_identity.cli.app import app
 
@@ -118,10 +118,10 @@ ERROR: Final = b'{"code": "its_code", "error": "its words", "message": "its word
 def replies_table() -> str:
     """Return what becomes of each answer, by asking the adapters."""
     rows = [
-        _reply_row("200 with the documented body", Reply(200, body=b'{"id": "1"}'), Reply(200, body=_SHOWN)),
-        _reply_row("200 with any other body", Reply(200, body=b"<html>")),
-        *(_reply_row(str(status), Reply(status, body=ERROR)) for status in STATUSES),
-        *(_reply_row(f"none: {lost.value}", Reply(0, lost=lost)) for lost in Lost),
+        _reply_row("200 with the documented body", Response(200, body=b'{"id": "1"}'), Response(200, body=_SHOWN)),
+        _reply_row("200 with any other body", Response(200, body=b"<html>")),
+        *(_reply_row(str(status), Response(status, body=ERROR)) for status in STATUSES),
+        *(_reply_row(f"none: {lost.value}", Response(0, no_response=lost)) for lost in NoResponse),
     ]
     return table(("answer", "retried first", "Fullstory", "LogRocket"), rows)
 
@@ -129,16 +129,16 @@ def replies_table() -> str:
 _SHOWN: Final = b'{"userID": "u1", "traits": {"plan": "pro"}}'
 
 
-def _reply_row(answer: str, reply: Reply, other: Reply | None = None) -> Sequence[str]:
-    retried = "yes" if reply.is_retryable else "no"
-    return answer, retried, _outcome(FULLSTORY, reply), _outcome(LOGROCKET, other or reply)
+def _reply_row(answer: str, response: Response, other: Response | None = None) -> Sequence[str]:
+    retried = "yes" if response.is_retryable else "no"
+    return answer, retried, _outcome(FULLSTORY, response), _outcome(LOGROCKET, other or response)
 
 
-def _outcome(backend: Fullstory | LogRocket, reply: Reply) -> str:
+def _outcome(backend: Fullstory | LogRocket, response: Response) -> str:
     exchange = backend.identify(USER)
     next(exchange)
     try:
-        exchange.send(reply)
+        exchange.send(response)
     except StopIteration as stop:
         return _outcome_cell(stop.value)
     raise AssertionError("identify takes one reply")

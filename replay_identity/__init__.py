@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._values import REMOVE
 from .adapters.protocols import IdentityBackend
-from .bulk.options import DeliveryOptions
-from .deletion import Receipt, forget
+from .deletion import DeletionReceipt, forget
 from .errors import ConfigurationError, IdentifyError, InvalidTraitsError, LedgerError, ReplayIdentityError, SourceError
 from .fullstory import Fullstory
 from .logrocket import LogRocket
@@ -27,7 +26,7 @@ from .router import AsyncRouter, Route, Router
 from .traits import UserTraits
 
 if TYPE_CHECKING:
-    from .bulk import DurableRouter, SyncReport, deliver, rehearse, sync
+    from .bulk import DeliveryOptions, DurableRouter, SyncReport, deliver, dry_run, sync
     from .ledger import Ledger
     from .sources import read_users
 
@@ -38,6 +37,7 @@ __all__ = [
     "AsyncRouter",
     "Broken",
     "ConfigurationError",
+    "DeletionReceipt",
     "DeliveryOptions",
     "DurableRouter",
     "Fullstory",
@@ -50,7 +50,6 @@ __all__ = [
     "LogRocket",
     "Misconfigured",
     "Outcome",
-    "Receipt",
     "Rejected",
     "ReplayIdentityError",
     "RetryPolicy",
@@ -64,20 +63,21 @@ __all__ = [
     "UserTraits",
     "Violation",
     "deliver",
+    "dry_run",
     "forget",
     "read_users",
-    "rehearse",
     "sync",
 ]
 
 # Loaded by whoever uses them: an app that identifies one user at a time needs neither SQLite nor files.
 _LAZY = {
+    "DeliveryOptions": "bulk",
     "DurableRouter": "bulk",
     "Ledger": "ledger",
     "SyncReport": "bulk",
     "deliver": "bulk",
     "read_users": "sources",
-    "rehearse": "bulk",
+    "dry_run": "bulk",
     "sync": "bulk",
 }
 

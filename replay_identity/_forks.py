@@ -28,12 +28,12 @@ _letting_go: Final[list[Forkable]] = []
 _lock: Final = threading.RLock()
 
 
-def hold_off_forks() -> AbstractContextManager[object]:
+def fork_lock() -> AbstractContextManager[object]:
     """Let no fork happen meanwhile; for work that is done in a moment."""
     return _lock
 
 
-def tell_of_forks(one: Forkable) -> None:
+def register_fork_hooks(one: Forkable) -> None:
     """Tell *one* of every fork, for as long as it lives."""
     with _lock:
         _watched.add(one)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from attrs import frozen as record
+    from attrs import frozen as fast_frozen
 else:
     # Frozen for the type checkers alone: that nothing can be assigned makes a record three times as slow to make
     # (https://www.attrs.org/en/stable/how-does-it-work.html#immutability).
-    record = partial(attrs.define, unsafe_hash=True)
+    fast_frozen = partial(attrs.define, unsafe_hash=True)
 
-__all__ = ["record"]
+__all__ = ["fast_frozen"]

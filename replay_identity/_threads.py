@@ -13,7 +13,7 @@ from .adapters.exchange import T
 
 
 @attrs.frozen(eq=False)
-class Task(Generic[T]):
+class _Call(Generic[T]):
     """One call, and the future that tells its result."""
 
     future: Future[T]
@@ -28,14 +28,14 @@ class Task(Generic[T]):
 
 
 @attrs.define(eq=False)
-class Workers(Generic[T]):
+class DaemonPool(Generic[T]):
     """Run calls on daemon threads.
 
     A `concurrent.futures.ThreadPoolExecutor` would have the process wait at its exit for a vendor that never answers,
     has a fixed number of threads that one dead vendor could fill, and is dead itself after a fork.
     """
 
-    _tasks: "SimpleQueue[Task[T] | None]" = attrs.field(factory=SimpleQueue["Task[T] | None"])
+    _tasks: "SimpleQueue[_Call[T] | None]" = attrs.field(factory=SimpleQueue["_Call[T] | None"])
     _idle: threading.Semaphore = attrs.field(factory=lambda: threading.Semaphore(0))
     _threads: int = 0
     _closed: bool = False
@@ -46,7 +46,7 @@ class Workers(Generic[T]):
         """Have *call* run on a thread of its own and return its future."""
         if self._pid != os.getpid():
             self._start_over()
-        task = Task(Future[T](), call)
+        task = _Call(Future[T](), call)
         with self._lock:
             # Under one lock with close, or a task could be put behind the end of the last thread.
             reused = not self._closed and self._idle.acquire(blocking=False)
@@ -79,7 +79,7 @@ class Workers(Generic[T]):
         self._tasks, self._idle, self._lock = SimpleQueue(), threading.Semaphore(0), threading.Lock()
         self._threads, self._pid = 0, os.getpid()
 
-    def _work(self, task: "Task[T] | None") -> None:
+    def _work(self, task: "_Call[T] | None") -> None:
         while task is not None:
             task.run()
             del task  # An idle thread holds no user.

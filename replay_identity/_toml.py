@@ -103,7 +103,7 @@ def _choices(kind: object) -> list[str]:
     if get_origin(kind) is Literal:
         return [str(choice) for choice in get_args(kind)]
     cls = _class(kind)
-    return [str(member.value) for member in cls] if issubclass(cls, Enum) else []
+    return [str(entry.value) for entry in cls] if issubclass(cls, Enum) else []
 
 
 def _class(kind: object) -> type:

@@ -10,10 +10,10 @@ import attrs
 from ._values import checked_id
 from .adapters.exchange import Exchange
 from .adapters.protocols import IdentityBackend, StoredUser, SupportsDelete, SupportsExclude, SupportsRead
-from .adapters.responses import broken, guarded, own
+from .adapters.responses import adapter_error, checked_outcome, isolate_errors
 from .outcomes import Accepted, Broken, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown, explain
 from .retry import RetryPolicy
-from .router import Route, routes_to
+from .router import Route, as_routes
 from .transport import Sender, Transport
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .ledger import Ledger
 
-ReceiptStatus: TypeAlias = Literal[
+DeletionStatus: TypeAlias = Literal[
     "requested",  # the vendor took the request, and deletes later or does not say when it is done
     "confirmed",  # the vendor shows that it has no such user
     "unsupported",  # the vendor has no way to delete anybody
@@ -39,18 +39,18 @@ _BATCH: Final = "a batch under way holds the user: deliver first, then forget"
 
 
 @attrs.frozen
-class Receipt:
+class DeletionReceipt:
     """What became of one user's deletion at one backend.
 
     Attributes:
         backend: Name of the backend.
-        status: How far it is; see `ReceiptStatus`.
+        status: How far it is; see `DeletionStatus`.
         detail: Why, in a sentence without values.
         outcome: What the vendor answered, or None if it was not asked.
     """
 
     backend: str
-    status: ReceiptStatus
+    status: DeletionStatus
     detail: str
     outcome: Outcome | None = None
 
@@ -75,7 +75,7 @@ def forget(
     timeout: float = 30.0,
     patience: float = PATIENCE,
     on_wait: Callable[[str], None] | None = None,
-) -> tuple[Receipt, ...]:
+) -> tuple[DeletionReceipt, ...]:
     """Have the *ledger* forget one user, then ask every backend to delete them; return one receipt each, in order.
 
     Calling it again is safe, and tells how far each vendor is. What a route keeps from a backend is of no concern: the
@@ -96,12 +96,12 @@ def forget(
         ConfigurationError: There is no backend, or two have one name.
         LedgerError: The ledger cannot be read or written; then no vendor was asked.
     """
-    user_id, routes = checked_id(user_id), routes_to(backends)
+    user_id, routes = checked_id(user_id), as_routes(backends)
     names = [route.name for route in routes]
     with _turns(ledger, names, patience, on_wait) as busy:
         problem = busy or _forget_in(ledger, user_id)
         if problem is not None:
-            return tuple(Receipt(name, "postponed", problem) for name in names)
+            return tuple(DeletionReceipt(name, "postponed", problem) for name in names)
         return tuple(_ask(route.backend, user_id, Transport(client, retry=retry, timeout=timeout)) for route in routes)
 
 
@@ -128,7 +128,7 @@ def _take_turn(
     is_told = False
     while True:
         with ExitStack() as turn:
-            if turn.enter_context(ledger.turn(name)):
+            if turn.enter_context(ledger.lease(name)):
                 turns.push(turn.pop_all())
                 return True
         if time.monotonic() >= until:
@@ -143,49 +143,49 @@ def _forget_in(ledger: "Ledger | None", user_id: str) -> str | None:
     """Have the *ledger* forget the user, before any vendor is asked; return why it must not, or None."""
     if ledger is None:
         return None
-    if ledger.is_under_way(user_id):
+    if ledger.is_in_flight(user_id):
         return _BATCH
     ledger.forget(user_id)
     return None
 
 
-def _ask(backend: IdentityBackend, user_id: str, transport: Transport) -> Receipt:
+def _ask(backend: IdentityBackend, user_id: str, transport: Transport) -> DeletionReceipt:
     """Ask one vendor to delete the user; a bug of its adapter is a receipt, too."""
     with transport:
         try:
             return transport.run(_deleted(backend, user_id))
         except Exception as error:  # noqa: BLE001  # One adapter's bug must not hide another's receipt.
-            return _receipt(broken(backend.name, error))
+            return _receipt(adapter_error(backend.name, error))
 
 
-def _deleted(backend: IdentityBackend, user_id: str) -> Exchange[Receipt]:
+def _deleted(backend: IdentityBackend, user_id: str) -> Exchange[DeletionReceipt]:
     if isinstance(backend, SupportsDelete):
-        receipt = _receipt((yield from guarded(backend.name, backend.delete(user_id))))
+        receipt = _receipt((yield from isolate_errors(backend.name, backend.delete(user_id))))
         if receipt.is_done and isinstance(backend, SupportsRead):
             # The vendor may know nobody of that id any more, and yet be at the deletion.
             return (yield from _read_back(backend, user_id, receipt))
         return receipt
     if isinstance(backend, SupportsExclude):
-        return _receipt((yield from guarded(backend.name, backend.exclude(user_id=user_id))))
-    return Receipt(backend.name, "unsupported", _NO_WAY)
+        return _receipt((yield from isolate_errors(backend.name, backend.exclude(user_id=user_id))))
+    return DeletionReceipt(backend.name, "unsupported", _NO_WAY)
 
 
-def _receipt(outcome: Outcome) -> Receipt:
+def _receipt(outcome: Outcome) -> DeletionReceipt:
     """Return the receipt for what a vendor answered."""
     match outcome:
         case Accepted():
-            return Receipt(outcome.backend, "requested", "the vendor took the request", outcome)
+            return DeletionReceipt(outcome.backend, "requested", "the vendor took the request", outcome)
         case Skipped():
-            return Receipt(outcome.backend, "confirmed", explain(outcome), outcome)
+            return DeletionReceipt(outcome.backend, "confirmed", explain(outcome), outcome)
         case Unknown() | Broken():
-            return Receipt(outcome.backend, "unknown", explain(outcome), outcome)
+            return DeletionReceipt(outcome.backend, "unknown", explain(outcome), outcome)
         case Rejected() | Misconfigured() | Unavailable():
-            return Receipt(outcome.backend, "failed", explain(outcome), outcome)
+            return DeletionReceipt(outcome.backend, "failed", explain(outcome), outcome)
         case _:
             assert_never(outcome)
 
 
-def _read_back(backend: SupportsRead, user_id: str, receipt: Receipt) -> Exchange[Receipt]:
+def _read_back(backend: SupportsRead, user_id: str, receipt: DeletionReceipt) -> Exchange[DeletionReceipt]:
     """Return *receipt* as it is once the vendor was asked whether it still shows the user."""
     shown = yield from _shown(backend, user_id, name=receipt.backend)
     match shown:
@@ -203,5 +203,5 @@ def _shown(backend: SupportsRead, user_id: str, *, name: str) -> Exchange[Stored
     try:
         shown = yield from backend.get(user_id)
     except Exception as error:  # noqa: BLE001  # What the deletion came to stands.
-        return broken(name, error)
-    return shown if shown is None or isinstance(shown, StoredUser) else own(name, shown)
+        return adapter_error(name, error)
+    return shown if shown is None or isinstance(shown, StoredUser) else checked_outcome(name, shown)

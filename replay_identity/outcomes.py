@@ -6,7 +6,7 @@ from typing import ClassVar, Final, Literal, TypeAlias, assert_never
 
 import attrs
 
-from ._records import record
+from ._records import fast_frozen
 from .errors import ConfigurationError, IdentifyError, NotAcceptedError
 
 # Lossless kinds always happen; lossy ones only where the backend was told to adapt.
@@ -75,7 +75,7 @@ class Violation:
         return f"{self.path} breaks {self.rule}{measure}"
 
 
-@record
+@fast_frozen
 class Accepted:
     """The vendor took it.
 

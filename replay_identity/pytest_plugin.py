@@ -96,12 +96,12 @@ def _served(emulator: "Emulator") -> Generator[str]:
 
 
 def _check_reconciled(test: pytest.Function) -> None:
-    from .testing import half_reconciled  # noqa: PLC0415  # As above.
+    from .testing import find_differences  # noqa: PLC0415  # As above.
 
     fixtures: dict[str, Any] = test.funcargs
     missing = [name for name in ("fullstory_emulator", "logrocket_emulator") if name not in fixtures]
     if missing:
         pytest.fail(f"a test marked {_MARK} needs {' and '.join(missing)}", pytrace=False)
-    differences = half_reconciled(fixtures["fullstory_emulator"], fixtures["logrocket_emulator"])
+    differences = find_differences(fixtures["fullstory_emulator"], fixtures["logrocket_emulator"])
     if differences:
         pytest.fail("\n".join(["the vendors are half reconciled:", *differences]), pytrace=False)

@@ -61,7 +61,7 @@ class RetryBudget:
     def __attrs_post_init__(self) -> None:
         self._left = self.size
 
-    def pay_in(self) -> None:
+    def refill(self) -> None:
         """Count one new request."""
         if self._left < self.size:
             self._left = min(self.size, self._left + self.deposit)

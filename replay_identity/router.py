@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
 
 import attrs
 
-from ._threads import Workers
+from ._threads import DaemonPool
 from ._values import is_nested
 from .adapters.exchange import Exchange
 from .adapters.protocols import IdentityBackend, Plan
-from .adapters.responses import broken, own
+from .adapters.responses import adapter_error, checked_outcome
 from .errors import ConfigurationError, printable
 from .outcomes import IdentifyReport, Outcome, Rejected, Skipped, Unknown, Violation
 from .retry import RetryPolicy
@@ -59,42 +59,42 @@ class Route:
         """Return the name of the backend."""
         return self.backend.name
 
-    def see(self, user: UserTraits) -> UserTraits | Skipped | Rejected:
+    def apply(self, user: UserTraits) -> UserTraits | Skipped | Rejected:
         """Return what the backend may see of *user*, or why it sees nothing of them."""
         if self.when is not None and not self.when(user):
             return Skipped(self.name, _FILTERED)
         if self.only is None and not self.exclude and not self.rename:
             return user
         try:
-            traits = self._seen(user.traits, "", inside=self.only is None)
+            traits = self._filter(user.traits, "", inside=self.only is None)
         except CollisionError as collision:
             return Rejected(self.name, (_violation(collision),))
         return attrs.evolve(
             user,
-            name=user.name if self._sees("name") else None,
-            email=user.email if self._sees("email") else None,
+            name=user.name if self._allows("name") else None,
+            email=user.email if self._allows("email") else None,
             traits=traits,
             types=self._renamed_types(user.types),
         )
 
     def plan(self, user: UserTraits) -> Plan | Skipped:
         """Return what the backend would send for *user*, or why it would not be asked."""
-        seen = self.see(user)
+        seen = self.apply(user)
         if isinstance(seen, Rejected):
             return Plan(self.name, None, violations=seen.violations)
         return seen if isinstance(seen, Skipped) else self.backend.plan(seen)
 
     def identify(self, user: UserTraits) -> Exchange[Outcome]:
         """Send what the backend may see of *user*."""
-        seen = self.see(user)
+        seen = self.apply(user)
         if not isinstance(seen, UserTraits):
             return seen
         return (yield from self.backend.identify(seen))
 
-    def _sees(self, name: str) -> bool:
+    def _allows(self, name: str) -> bool:
         return name not in self.exclude and (self.only is None or name in self.only)
 
-    def _seen(self, traits: Mapping[str, Any], parents: str, *, inside: bool) -> dict[str, Any]:
+    def _filter(self, traits: Mapping[str, Any], parents: str, *, inside: bool) -> dict[str, Any]:
         """Return the traits that may be sent; *inside* tells whether a parent of theirs was named by `only`."""
         seen: dict[str, Any] = {}
         for name, value in traits.items():
@@ -106,7 +106,7 @@ class Route:
             new_name = self.rename.get(path, name)
             if new_name in seen:
                 raise CollisionError(path)
-            seen[new_name] = self._seen(value, f"{path}.", inside=named) if is_nested(value) else value
+            seen[new_name] = self._filter(value, f"{path}.", inside=named) if is_nested(value) else value
         return seen
 
     def _renamed_types(self, types: Mapping[str, TraitType]) -> dict[str, TraitType]:
@@ -134,7 +134,7 @@ def _violation(collision: CollisionError) -> Violation:
     return Violation(printable(f"traits.{collision}"), "name-collision")
 
 
-def routes_to(backends: Iterable[IdentityBackend | Route]) -> list[Route]:
+def as_routes(backends: Iterable[IdentityBackend | Route]) -> list[Route]:
     """Return a route to each of the *backends*.
 
     Raises:
@@ -163,7 +163,7 @@ AnyTransport = TypeVar("AnyTransport", Transport, AsyncTransport)
 
 
 @attrs.frozen
-class Lane(Generic[AnyTransport]):
+class _Target(Generic[AnyTransport]):
     """One backend of a router, with a transport of its own, so that no vendor waits for another."""
 
     route: Route
@@ -192,10 +192,10 @@ class Router:
         timeout: float = 30.0,
     ) -> None:
         self._lanes = tuple(
-            Lane(route, Transport(client, retry=retry, timeout=timeout)) for route in routes_to(backends)
+            _Target(route, Transport(client, retry=retry, timeout=timeout)) for route in as_routes(backends)
         )
         self._timeout = _checked_timeout(timeout)
-        self._workers: Workers[Outcome] = Workers()
+        self._workers: DaemonPool[Outcome] = DaemonPool()
 
     def identify(self, user: UserTraits) -> IdentifyReport:
         """Send *user* to every backend at once and return one outcome each, in configured order."""
@@ -204,15 +204,15 @@ class Router:
 
     def retry(self, report: IdentifyReport, user: UserTraits) -> IdentifyReport:
         """Send *user* again to the backends that *report* says are worth it, and return the newer report."""
-        again = tuple(lane for lane in self._lanes if lane.route.name in report.retryable)
+        again = tuple(target for target in self._lanes if target.route.name in report.retryable)
         return report.merge(self._ask(user, again))
 
-    def _ask(self, user: UserTraits, lanes: tuple[Lane[Transport], ...]) -> IdentifyReport:
+    def _ask(self, user: UserTraits, targets: tuple[_Target[Transport], ...]) -> IdentifyReport:
         deadline = time.monotonic() + self._timeout
-        futures = [self._workers.submit(partial(_identify, lane, user, deadline)) for lane in lanes]
+        futures = [self._workers.submit(partial(_identify, target, user, deadline)) for target in targets]
         wait(futures, timeout=self._timeout + _GRACE)
         return IdentifyReport(
-            tuple(_answer(lane.route.name, future) for lane, future in zip(lanes, futures, strict=True))
+            tuple(_answer(target.route.name, future) for target, future in zip(targets, futures, strict=True))
         )
 
     def close(self) -> None:
@@ -222,8 +222,8 @@ class Router:
         then Unknown, so close when your own work has ended.
         """
         self._workers.close()
-        for lane in self._lanes:
-            lane.transport.close()
+        for target in self._lanes:
+            target.transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -246,7 +246,7 @@ class AsyncRouter:
         timeout: float = 30.0,
     ) -> None:
         self._lanes = tuple(
-            Lane(route, AsyncTransport(client, retry=retry, timeout=timeout)) for route in routes_to(backends)
+            _Target(route, AsyncTransport(client, retry=retry, timeout=timeout)) for route in as_routes(backends)
         )
         self._timeout = _checked_timeout(timeout)
 
@@ -257,17 +257,17 @@ class AsyncRouter:
 
     async def retry(self, report: IdentifyReport, user: UserTraits) -> IdentifyReport:
         """Send *user* again to the backends that *report* says are worth it, and return the newer report."""
-        again = tuple(lane for lane in self._lanes if lane.route.name in report.retryable)
+        again = tuple(target for target in self._lanes if target.route.name in report.retryable)
         return report.merge(await self._ask(user, again))
 
-    async def _ask(self, user: UserTraits, lanes: tuple[Lane[AsyncTransport], ...]) -> IdentifyReport:
-        outcomes = await asyncio.gather(*(_identify_async(lane, user, self._timeout) for lane in lanes))
+    async def _ask(self, user: UserTraits, targets: tuple[_Target[AsyncTransport], ...]) -> IdentifyReport:
+        outcomes = await asyncio.gather(*(_identify_async(target, user, self._timeout) for target in targets))
         return IdentifyReport(tuple(outcomes))
 
     async def aclose(self) -> None:
         """Free the connections."""
-        for lane in self._lanes:
-            await lane.transport.aclose()
+        for target in self._lanes:
+            await target.transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -289,29 +289,31 @@ def _check_user(user: object) -> None:
         raise TypeError(f"identify takes a UserTraits, not {type(user).__name__}; see UserTraits.from_mapping")
 
 
-def _identify(lane: Lane[Transport], user: UserTraits, deadline: float) -> Outcome:
-    name = lane.route.name
+def _identify(target: _Target[Transport], user: UserTraits, deadline: float) -> Outcome:
+    name = target.route.name
     try:
-        return own(name, lane.transport.run(lane.route.identify(user), deadline=deadline))
+        return checked_outcome(name, target.transport.run(target.route.identify(user), deadline=deadline))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001  # One adapter's bug must not hide another's answer.
-        return broken(name, error)
+        return adapter_error(name, error)
 
 
-async def _identify_async(lane: Lane[AsyncTransport], user: UserTraits, timeout: float) -> Outcome:  # noqa: ASYNC109
+async def _identify_async(target: _Target[AsyncTransport], user: UserTraits, timeout: float) -> Outcome:  # noqa: ASYNC109
     deadline = time.monotonic() + timeout
     limit = asyncio.timeout(timeout + _GRACE)
     try:
         async with limit:
-            return own(lane.route.name, await lane.transport.run(lane.route.identify(user), deadline=deadline))
+            return checked_outcome(
+                target.route.name, await target.transport.run(target.route.identify(user), deadline=deadline)
+            )
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
             raise  # The caller's wish, and no bug.
-        return _late(lane.route.name) if limit.expired() else broken(lane.route.name, error)
+        return _late(target.route.name) if limit.expired() else adapter_error(target.route.name, error)
 
 
 def _answer(name: str, future: Future[Outcome]) -> Outcome:

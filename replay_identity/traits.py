@@ -135,7 +135,9 @@ class UserTraits:
         # Without asking the fields that no row has: a bulk load makes millions of users.
         return cast(
             "Self",
-            unchecked(_checked_user_id(user_id), _checked_name(name), _checked_email(email), checked_traits(traits)),
+            new_unchecked(
+                _checked_user_id(user_id), _checked_name(name), _checked_email(email), checked_traits(traits)
+            ),
         )
 
     def __repr__(self) -> str:
@@ -150,7 +152,7 @@ _put_user_id, _put_name, _put_email, _put_traits, _put_types, _put_observed_at, 
 )
 
 
-def unchecked(  # The fields, in their order.
+def new_unchecked(  # The fields, in their order.
     user_id: str | None,
     name: str | None,
     email: str | None,
@@ -171,14 +173,14 @@ def unchecked(  # The fields, in their order.
     return user
 
 
-def user_of_checked(row: dict[str, Any]) -> UserTraits:
+def from_validated_row(row: dict[str, Any]) -> UserTraits:
     """Return the user that `UserTraits.from_mapping` makes of *row*, which is checked already, and used up.
 
     Raises:
         InvalidTraitsError: One of the user's own fields cannot be used.
     """
     user_id, name, email = _lift_own(row)
-    return unchecked(_checked_user_id(user_id), _checked_name(name), _checked_email(email), row)
+    return new_unchecked(_checked_user_id(user_id), _checked_name(name), _checked_email(email), row)
 
 
 def fingerprint(user_id: str | None) -> str:

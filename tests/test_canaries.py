@@ -29,7 +29,7 @@ from replay_identity import (
     Route,
     UserTraits,
 )
-from replay_identity.adapters.exchange import Lost, Reply
+from replay_identity.adapters.exchange import NoResponse, Response
 from replay_identity.adapters.protocols import IdentityBackend
 from replay_identity.fullstory.adapter import UserFilter
 from replay_identity.outcomes import explain
@@ -193,7 +193,7 @@ def quotes() -> list[str]:
     return [*plain, *written, *cut, *map(str.upper, plain), *map(html.escape, plain)]
 
 
-def weather() -> list[Reply]:
+def weather() -> list[Response]:
     """Return every kind of answer, each of them quoting whatever it can."""
     said = " | ".join(quotes())
     bodies = [
@@ -207,8 +207,15 @@ def weather() -> list[Reply]:
     ]
     statuses = [200, 302, 400, 401, 403, 404, 409, 413, 418, 429, 500, 502, 503, 504]
     headers = {"location": f"https://evil.example/{USER_ID}", "retry-after": EMAIL, "x": FULLSTORY_KEY}
-    answers = [Reply(status, headers, body) for status in statuses for body in bodies]
-    return [*answers, *(Reply(0, lost=lost, uncertain=uncertain) for lost in Lost for uncertain in (False, True))]
+    answers = [Response(status, headers, body) for status in statuses for body in bodies]
+    return [
+        *answers,
+        *(
+            Response(0, no_response=no_response, uncertain=uncertain)
+            for no_response in NoResponse
+            for uncertain in (False, True)
+        ),
+    ]
 
 
 BACKENDS: list[IdentityBackend] = [
@@ -223,9 +230,9 @@ def test_no_outcome_quotes_what_was_sent(backend: IdentityBackend, log: pytest.L
     """Whatever the vendor answers, the outcome, the report and its error are silent."""
     key = FULLSTORY_KEY if isinstance(backend, Fullstory) else LOGROCKET_KEY
     other = LOGROCKET_KEY if key == FULLSTORY_KEY else FULLSTORY_KEY
-    for reply in weather():
+    for response in weather():
         own = attrs.evolve(
-            reply, body=reply.body.replace(quote(other, safe="").encode(), b"").replace(other.encode(), b"")
+            response, body=response.body.replace(quote(other, safe="").encode(), b"").replace(other.encode(), b"")
         )
         own = attrs.evolve(own, body=own.body.replace(other.upper().encode(), b"").replace(other[:14].encode(), b""))
 
@@ -247,11 +254,11 @@ def assert_outcome_is_silent(outcome: Outcome) -> None:
 
 def test_no_other_question_quotes_what_was_asked() -> None:
     """Reading, deleting, verifying and excluding say as little."""
-    for reply in weather():
+    for response in weather():
         about_user = (
-            attrs.evolve(reply, body=USER_ID.encode() + b" and " + FULLSTORY_KEY.encode())
-            if reply.lost is None
-            else reply
+            attrs.evolve(response, body=USER_ID.encode() + b" and " + FULLSTORY_KEY.encode())
+            if response.no_response is None
+            else response
         )
         asks: list[Any] = [
             FULL.get(USER_ID),
@@ -264,7 +271,8 @@ def test_no_other_question_quotes_what_was_asked() -> None:
             answer, requests = run(ask, about_user)
             assert_silent(repr(answer), *map(repr, requests))
         excluded, _ = run(
-            ROCKET.exclude(email=EMAIL), Reply(reply.status, body=f"{EMAIL} {LOGROCKET_KEY}".encode(), lost=reply.lost)
+            ROCKET.exclude(email=EMAIL),
+            Response(response.status, body=f"{EMAIL} {LOGROCKET_KEY}".encode(), no_response=response.no_response),
         )
         assert_silent(repr(excluded))
 

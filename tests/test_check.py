@@ -79,10 +79,10 @@ def test_one_adapters_bug_does_not_hide_anothers_answer() -> None:
 
 def test_users_are_counted() -> None:
     """As many as there are, and as they come."""
-    tally = check((UserTraits("u" * length) for length in (1, 256, 257, 1025)), BACKENDS)
+    stats = check((UserTraits("u" * length) for length in (1, 256, 257, 1025)), BACKENDS)
 
-    assert tally.users == 4
-    assert [(backend.accepted, backend.refused, backend.skipped) for backend in tally.backends.values()] == [
+    assert stats.users == 4
+    assert [(backend.accepted, backend.refused, backend.skipped) for backend in stats.backends.values()] == [
         (2, 2, 0),
         (0, 1, 3),
     ]

@@ -18,7 +18,7 @@ from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator
 from replay_identity.fullstory import LIMITS as FULLSTORY_LIMITS
 from replay_identity.logrocket.limits import LIMITS
 from replay_identity.outcomes import Outcome
-from replay_identity.testing import safe_names, users_within
+from replay_identity.testing import safe_names, valid_users
 from replay_identity.transport import Transport
 
 HURRIED = DeliveryOptions(connections=4, wait_initial=0.001, wait_max=0.002)
@@ -91,7 +91,7 @@ class Raising(Faulty):
     """A backend whose comparison fails."""
 
     @property
-    def compares_by_writing(self) -> bool:
+    def compare_writes(self) -> bool:
         """Return False."""
         return False
 
@@ -101,7 +101,7 @@ class Raising(Faulty):
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(user=users_within(FULLSTORY_LIMITS))
+@given(user=valid_users(FULLSTORY_LIMITS))
 def test_who_was_identified_is_the_same_and_stays_so(vendors: Vendors, user: UserTraits) -> None:
     """Nothing differs, nothing is written to Fullstory, and no trait changes at LogRocket."""
     vendors.fullstory_emulator.reset()
@@ -120,7 +120,7 @@ def test_who_was_identified_is_the_same_and_stays_so(vendors: Vendors, user: Use
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(user=users_within(FULLSTORY_LIMITS), name=safe_names())
+@given(user=valid_users(FULLSTORY_LIMITS), name=safe_names())
 def test_one_changed_trait_is_told_as_that(vendors: Vendors, user: UserTraits, name: str) -> None:
     """At both vendors, and by its path alone."""
     vendors.fullstory_emulator.reset()

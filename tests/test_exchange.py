@@ -4,8 +4,8 @@ from email.utils import format_datetime
 import pytest
 from hypothesis import given
 
-from replay_identity.adapters.exchange import PAUSED, Lost, Reply, Request
-from replay_identity.testing import replies
+from replay_identity.adapters.exchange import AFTER_SLEEP, NoResponse, Request, Response
+from replay_identity.testing import responses
 
 SENT = "Sat, 21 Nov 2026 08:00:00 GMT"
 
@@ -32,7 +32,7 @@ SENT = "Sat, 21 Nov 2026 08:00:00 GMT"
 )
 def test_retry_after_is_read_as_seconds_or_a_date(headers: dict[str, str], seconds: float | None) -> None:
     """A date counts from the server's own clock, and nonsense is none."""
-    assert Reply(429, headers).retry_after == seconds
+    assert Response(429, headers).retry_after == seconds
 
 
 @pytest.mark.parametrize("headers", [{}, {"date": "today"}])
@@ -40,7 +40,7 @@ def test_a_date_counts_from_our_own_clock_where_the_server_shows_none(headers: d
     """To ignore it would be to come back early."""
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
 
-    wait = Reply(429, {"retry-after": later, **headers}).retry_after
+    wait = Response(429, {"retry-after": later, **headers}).retry_after
 
     assert wait is not None
     assert 90 < wait <= 100
@@ -70,28 +70,36 @@ def test_a_date_counts_from_our_own_clock_where_the_server_shows_none(headers: d
 )
 def test_what_a_status_means(status: int, success: bool, retryable: bool, may_have_applied: bool) -> None:  # noqa: FBT001
     """Whether it worked, whether it may work later, and whether it may have worked unseen."""
-    reply = Reply(status)
+    response = Response(status)
 
-    assert (reply.is_success, reply.is_retryable, reply.may_have_applied) == (success, retryable, may_have_applied)
+    assert (response.is_success, response.is_retryable, response.may_have_applied) == (
+        success,
+        retryable,
+        may_have_applied,
+    )
 
 
 @pytest.mark.parametrize(
     ("lost", "retryable", "may_have_applied"),
     [
-        (Lost.NOT_SENT, True, False),
-        (Lost.UNTRUSTED, False, False),
-        (Lost.NO_ANSWER, True, True),
-        (Lost.TIMED_OUT, True, True),
-        (Lost.TOO_LARGE, False, True),
-        (Lost.OUT_OF_TIME, False, False),
-        (Lost.STOPPED, False, False),
+        (NoResponse.NOT_SENT, True, False),
+        (NoResponse.UNTRUSTED, False, False),
+        (NoResponse.NO_ANSWER, True, True),
+        (NoResponse.TIMED_OUT, True, True),
+        (NoResponse.TOO_LARGE, False, True),
+        (NoResponse.OUT_OF_TIME, False, False),
+        (NoResponse.STOPPED, False, False),
     ],
 )
-def test_what_the_lack_of_an_answer_means(lost: Lost, retryable: bool, may_have_applied: bool) -> None:  # noqa: FBT001
+def test_what_the_lack_of_an_answer_means(no_response: NoResponse, retryable: bool, may_have_applied: bool) -> None:  # noqa: FBT001
     """The same questions where nothing came back."""
-    reply = Reply(0, lost=lost)
+    response = Response(0, no_response=no_response)
 
-    assert (reply.is_success, reply.is_retryable, reply.may_have_applied) == (False, retryable, may_have_applied)
+    assert (response.is_success, response.is_retryable, response.may_have_applied) == (
+        False,
+        retryable,
+        may_have_applied,
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,26 +120,26 @@ def test_what_the_lack_of_an_answer_means(lost: Lost, retryable: bool, may_have_
 )
 def test_a_body_is_a_json_object_or_nothing(body: bytes, content: object) -> None:
     """Whatever a vendor answers, reading it does not fail."""
-    assert Reply(200, body=body).json_object() == content
+    assert Response(200, body=body).json_object() == content
 
 
-@given(reply=replies())
-def test_any_reply_can_be_asked_anything(reply: Reply) -> None:
+@given(response=responses())
+def test_any_reply_can_be_asked_anything(response: Response) -> None:
     """No header and no body makes a question fail."""
-    assert reply.retry_after is None or reply.retry_after >= 0
-    assert isinstance(reply.json_object(), dict | None)
-    assert not (reply.is_success and reply.is_retryable)
+    assert response.retry_after is None or response.retry_after >= 0
+    assert isinstance(response.json_object(), dict | None)
+    assert not (response.is_success and response.is_retryable)
 
 
 def test_reprs_hold_no_key_no_id_and_no_body() -> None:
     """What is sent and answered is a person's."""
     request = Request("identify", "PUT", "https://api/users/canary", {"authorization": "canary"}, b"canary")
-    reply = Reply(400, {"x": "canary"}, b"canary")
+    response = Response(400, {"x": "canary"}, b"canary")
 
     assert repr(request) == "Request(operation='identify', method='PUT', idempotency_header=None, creates=False)"
-    assert repr(reply) == "Reply(status=400, lost=None, uncertain=False)"
+    assert repr(response) == "Reply(status=400, lost=None, uncertain=False)"
 
 
 def test_a_pause_is_answered_like_a_success() -> None:
     """An exchange that pauses is sent something that is no failure."""
-    assert PAUSED.is_success
+    assert AFTER_SLEEP.is_success

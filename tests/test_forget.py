@@ -29,9 +29,9 @@ from replay_identity import (
 )
 from replay_identity.adapters.exchange import Exchange
 from replay_identity.adapters.protocols import StoredUser, SupportsDelete, SupportsExclude
-from replay_identity.deletion import Receipt, forget
+from replay_identity.deletion import DeletionReceipt, forget
 from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator, running
-from replay_identity.ledger import Batch, JobMember, Ledger
+from replay_identity.ledger import Batch, JobEntry, Ledger
 
 ID: Final = "canary-id"
 QUICK: Final = RetryPolicy(attempts=2, wait_initial=0.001, wait_max=0.01)
@@ -47,7 +47,7 @@ class Vendors:
     backends: tuple[Fullstory, LogRocket]
     now: list[float]
 
-    def forget(self, **options: Any) -> tuple[Receipt, Receipt]:
+    def forget(self, **options: Any) -> tuple[DeletionReceipt, DeletionReceipt]:
         """Have both forget the user."""
         one, other = forget(ID, self.backends, retry=QUICK, **options)
         return one, other
@@ -97,8 +97,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 def test_every_vendor_is_asked_and_says_that_it_took_the_request(vendors: Vendors) -> None:
     """Fullstory shows the deletion under way, LogRocket shows nobody; nobody else is touched."""
     assert vendors.forget() == (
-        Receipt("fullstory", "requested", "the vendor is deleting the user", Accepted("fullstory")),
-        Receipt("logrocket", "requested", "the vendor took the request", Accepted("logrocket")),
+        DeletionReceipt("fullstory", "requested", "the vendor is deleting the user", Accepted("fullstory")),
+        DeletionReceipt("logrocket", "requested", "the vendor took the request", Accepted("logrocket")),
     )
 
     assert vendors.fullstory.by_uid(ID) is None
@@ -115,8 +115,8 @@ def test_the_same_call_later_tells_that_it_is_done(vendors: Vendors) -> None:
     afterwards, _ = vendors.forget()
 
     outcome = Skipped("fullstory", "Fullstory has no such user")
-    assert meanwhile == Receipt("fullstory", "requested", "the vendor is deleting the user", outcome)
-    assert afterwards == Receipt("fullstory", "confirmed", "the vendor shows no such user", outcome)
+    assert meanwhile == DeletionReceipt("fullstory", "requested", "the vendor is deleting the user", outcome)
+    assert afterwards == DeletionReceipt("fullstory", "confirmed", "the vendor shows no such user", outcome)
 
 
 def test_whom_a_vendor_never_had_is_confirmed_at_once(vendors: Vendors) -> None:
@@ -241,7 +241,7 @@ def stored(*, being_deleted: bool = False) -> StoredUser:
     return StoredUser(backend="acme", vendor_id="1", user_id=ID, being_deleted=being_deleted)
 
 
-def receipt_from(backend: Acme) -> Receipt:
+def receipt_from(backend: Acme) -> DeletionReceipt:
     """Return what one made-up vendor answers."""
     (receipt,) = forget(ID, [backend])
     return receipt
@@ -259,7 +259,7 @@ def test_a_vendor_that_deletes_nobody_is_told() -> None:
     """It is not asked, and asking later would not help."""
     receipt = receipt_from(Acme())
 
-    assert receipt == Receipt("acme", "unsupported", "the vendor has no way to delete a user")
+    assert receipt == DeletionReceipt("acme", "unsupported", "the vendor has no way to delete a user")
     assert (receipt.is_done, receipt.is_worth_repeating) == (False, False)
 
 
@@ -323,25 +323,25 @@ def test_what_cannot_be_asked_for_is_told_before_anybody_is_asked(vendors: Vendo
 
 def test_the_ledger_forgets_first_and_nobody_delivers_meanwhile(ledger: Ledger) -> None:
     """So nothing that is due brings the user back, from this process or another."""
-    ledger.put([UserTraits(ID), UserTraits("u2")], ["acme", "bolt"])
+    ledger.upsert([UserTraits(ID), UserTraits("u2")], ["acme", "bolt"])
     seen: list[Any] = []
 
     def look() -> Accepted:
         for name in ("acme", "bolt"):
-            with ledger.turn(name) as is_ours:
-                seen.append((ledger.due(name), is_ours))
+            with ledger.lease(name) as is_ours:
+                seen.append((ledger.pending_count(name), is_ours))
         return Accepted("acme")
 
     forget(ID, [Deleting(on_delete=look)], ledger=ledger)
 
     assert seen == [(1, False), (1, False)]
-    with ledger.turn("acme") as is_ours:
+    with ledger.lease("acme") as is_ours:
         assert is_ours
 
 
 def test_who_is_forgotten_is_not_delivered_afterwards(vendors: Vendors, ledger: Ledger) -> None:
     """Everyone else is."""
-    ledger.put([UserTraits(ID, name="again"), UserTraits("u2", name="newer")], ["fullstory", "logrocket"])
+    ledger.upsert([UserTraits(ID, name="again"), UserTraits("u2", name="newer")], ["fullstory", "logrocket"])
 
     vendors.forget(ledger=ledger)
 
@@ -361,16 +361,19 @@ def test_a_ledger_that_cannot_be_written_ends_it_before_anybody_is_asked(vendors
 @pytest.mark.parametrize("holder", ["fullstory", "acme"])
 def test_a_batch_under_way_is_to_be_delivered_first(vendors: Vendors, ledger: Ledger, holder: str) -> None:
     """At any vendor; nothing is sent and nothing forgotten."""
-    ledger.put([UserTraits(ID)], ["fullstory"])
-    job = ledger.start_job(holder, Batch("key", [JobMember(1, 1, ID)], b"body"))
+    ledger.upsert([UserTraits(ID)], ["fullstory"])
+    job = ledger.start_job(holder, Batch("key", [JobEntry(1, 1, ID)], b"body"))
 
     receipts = vendors.forget(ledger=ledger)
 
     detail = "a batch under way holds the user: deliver first, then forget"
-    assert receipts == (Receipt("fullstory", "postponed", detail), Receipt("logrocket", "postponed", detail))
+    assert receipts == (
+        DeletionReceipt("fullstory", "postponed", detail),
+        DeletionReceipt("logrocket", "postponed", detail),
+    )
     assert all(receipt.is_worth_repeating and not receipt.is_done for receipt in receipts)
     assert vendors.asked() == []
-    assert ledger.due("fullstory") == 1
+    assert ledger.pending_count("fullstory") == 1
     ledger.end_job(holder, job)
     assert vendors.forget(ledger=ledger)[0].status == "requested"
 
@@ -378,18 +381,18 @@ def test_a_batch_under_way_is_to_be_delivered_first(vendors: Vendors, ledger: Le
 @pytest.mark.parametrize("busy", ["fullstory", "logrocket", "acme"])
 def test_another_process_that_delivers_is_waited_for_only_so_long(vendors: Vendors, ledger: Ledger, busy: str) -> None:
     """Then nothing is sent, whichever backend it delivers to."""
-    ledger.put([UserTraits(ID)], ["acme"])
+    ledger.upsert([UserTraits(ID)], ["acme"])
     waited: list[str] = []
 
-    with ledger.turn(busy):
+    with ledger.lease(busy):
         receipts = vendors.forget(ledger=ledger, patience=0.15, on_wait=waited.append)
 
     assert [receipt.status for receipt in receipts] == ["postponed", "postponed"]
     assert receipts[0].detail == f"another process delivers to {busy}: try again later"
     assert waited == [busy]
     assert vendors.asked() == []
-    assert ledger.due("acme") == 1
-    with ledger.turn("acme" if busy != "acme" else "fullstory") as is_ours:
+    assert ledger.pending_count("acme") == 1
+    with ledger.lease("acme" if busy != "acme" else "fullstory") as is_ours:
         assert is_ours
 
 
@@ -398,7 +401,7 @@ def test_another_process_that_ends_its_turn_lets_us_go_on(vendors: Vendors, ledg
     is_held, may_end = threading.Event(), threading.Event()
 
     def deliver() -> None:
-        with ledger.turn("fullstory"):
+        with ledger.lease("fullstory"):
             is_held.set()
             may_end.wait()
 

@@ -70,8 +70,8 @@ def test_truncating_splits_no_character_that_a_reader_sees(limit: Limit, parts: 
     """Families, flags, skin tones, accents and Hangul letters stay whole, and as many as fit are kept."""
     kept = limit.truncate("".join(parts))
 
-    fitting = ["".join(parts[:count]) for count in range(len(parts) + 1) if limit.allows("".join(parts[:count]))]
-    assert kept == fitting[-1] or not fitting[-1]
+    adaptation = ["".join(parts[:count]) for count in range(len(parts) + 1) if limit.allows("".join(parts[:count]))]
+    assert kept == adaptation[-1] or not adaptation[-1]
 
 
 @pytest.mark.parametrize("character", [character for character in CHARACTERS if len(character) > 1])

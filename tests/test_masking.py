@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay_identity import Fullstory, InvalidTraitsError, LogRocket, UserTraits
-from replay_identity.adapters.redaction import MASK, MAX_MESSAGE, mask
+from replay_identity.adapters.redaction import MAX_MESSAGE, REDACTED, redact
 from replay_identity.testing import numbers, user_traits
 
 NOON = datetime(2026, 11, 21, 12, 30, tzinfo=UTC)
@@ -57,10 +57,10 @@ def test_a_value_is_masked_however_it_is_written(writing: str, text: str, before
     written = WRITINGS[writing](text)
     shown = " ".join(written.splitlines()) if "\n" in written else written
 
-    masked = mask(f"{before}{written}{after}", said(text))
+    masked = redact(f"{before}{written}{after}", said(text))
 
     assert shown.lower() not in masked.lower()
-    assert MASK in masked
+    assert REDACTED in masked
 
 
 @given(
@@ -70,9 +70,9 @@ def test_a_value_is_masked_however_it_is_written(writing: str, text: str, before
 )
 def test_a_value_cut_off_is_masked(text: str, cut: int, rest: str) -> None:
     """Twelve characters give it away."""
-    masked = mask(f"value {text[:cut]}{rest}", said(text))
+    masked = redact(f"value {text[:cut]}{rest}", said(text))
 
-    assert masked.startswith(f"value {MASK}")
+    assert masked.startswith(f"value {REDACTED}")
     assert text[:12] not in masked
 
 
@@ -80,9 +80,11 @@ def test_a_value_cut_off_is_masked(text: str, cut: int, rest: str) -> None:
 def test_nothing_known_of_a_user_is_left(user: UserTraits, secret: str, message: str) -> None:
     """Whatever the user and wherever the vendor quotes it."""
     own = [user.user_id, user.name, user.email, *user.vendor_ids.values(), secret]
-    quoted = [text for text in own if text and len(text) >= 4 and MASK[0] not in text and "".join(text.split()) == text]
+    quoted = [
+        text for text in own if text and len(text) >= 4 and REDACTED[0] not in text and "".join(text.split()) == text
+    ]
 
-    masked = mask(message + " ; ".join(quoted), user, secret)
+    masked = redact(message + " ; ".join(quoted), user, secret)
 
     assert [text for text in quoted if len(text) <= MAX_MESSAGE and text.isprintable() and text in masked] == []
 
@@ -99,7 +101,7 @@ def test_numbers_are_masked_as_they_are_sent(number: Any) -> None:
 
     for text in sent:
         if text and 4 <= len(text) <= 400:
-            assert text not in mask(f"value {text} is bad", user)
+            assert text not in redact(f"value {text} is bad", user)
 
 
 def _value(body: bytes) -> str | None:
@@ -132,7 +134,7 @@ def _value(body: bytes) -> str | None:
 )
 def test_a_value_is_masked_in_every_text_it_is_sent_as(value: Any, written: str) -> None:
     """Its type does not matter."""
-    assert mask(f"value {written} is bad", UserTraits(traits={"t": value})) == f"value {MASK} is bad"
+    assert redact(f"value {written} is bad", UserTraits(traits={"t": value})) == f"value {REDACTED} is bad"
 
 
 def test_the_users_own_fields_and_the_key_are_masked() -> None:
@@ -141,46 +143,49 @@ def test_the_users_own_fields_and_the_key_are_masked() -> None:
         "u-4711", name="Ann Lee", email="a@x.org", observed_at=NOON, vendor_ids={"fullstory": "7449164135"}
     )
 
-    masked = mask(
+    masked = redact(
         f"u-4711, Ann Lee, a@x.org, {int(NOON.timestamp() * 1000)}, 7449164135, o:a:s3cret", user, "o:a:s3cret"
     )
 
-    assert masked == ", ".join([MASK] * 6)
+    assert masked == ", ".join([REDACTED] * 6)
 
 
 def test_a_short_value_is_masked_as_a_whole_word() -> None:
     """Else a trait of one letter would make every message unreadable."""
     user = UserTraits(traits={"grade": "a", "n": 5})
 
-    assert mask("a value of 5 is bad: a, 55, _a_", user) == f"{MASK} value of {MASK} is bad: {MASK}, 55, _{MASK}_"
+    assert (
+        redact("a value of 5 is bad: a, 55, _a_", user)
+        == f"{REDACTED} value of {REDACTED} is bad: {REDACTED}, 55, _{REDACTED}_"
+    )
 
 
 def test_a_value_inside_another_does_not_save_the_rest() -> None:
     """The longer is masked whole."""
-    assert mask("Ann-Marie Lee", UserTraits(name="Ann-Marie Lee", traits={"first": "Marie"})) == MASK
+    assert redact("Ann-Marie Lee", UserTraits(name="Ann-Marie Lee", traits={"first": "Marie"})) == REDACTED
 
 
 def test_a_space_that_is_no_space_hides_nothing() -> None:
     """A vendor's page may write a name with a no-break space, which we show as a space."""
-    assert mask("Ann\u00a0Marie Lee", UserTraits(name="Ann Marie Lee")) == MASK
+    assert redact("Ann\u00a0Marie Lee", UserTraits(name="Ann Marie Lee")) == REDACTED
 
 
 def test_a_message_that_says_nothing_of_the_user_stays() -> None:
     """Word for word."""
-    assert mask("uid is required", UserTraits("u1", traits={"plan": "pro"})) == "uid is required"
-    assert mask("uid is required", None) == "uid is required"
+    assert redact("uid is required", UserTraits("u1", traits={"plan": "pro"})) == "uid is required"
+    assert redact("uid is required", None) == "uid is required"
 
 
 def test_a_message_is_shown_on_one_line() -> None:
     """It cannot forge a line of a log."""
-    assert mask("\tbad\r\nvalue\x1b[31m\n", None) == "bad  value [31m"
+    assert redact("\tbad\r\nvalue\x1b[31m\n", None) == "bad  value [31m"
 
 
 def test_a_long_message_is_cut() -> None:
     """Five hundred characters tell enough."""
-    assert mask("b" * 501, None) == "b" * 499 + "…"
-    assert mask("b" * 500, None) == "b" * 500
-    assert len(mask("b" * 10_000_000, None)) == MAX_MESSAGE == 500
+    assert redact("b" * 501, None) == "b" * 499 + "…"
+    assert redact("b" * 500, None) == "b" * 500
+    assert len(redact("b" * 10_000_000, None)) == MAX_MESSAGE == 500
 
 
 def test_masking_a_large_user_takes_no_time() -> None:
@@ -189,7 +194,7 @@ def test_masking_a_large_user_takes_no_time() -> None:
     user = UserTraits("u1", traits={**traits, "large": "é" * 5_000_000})
 
     began = time.perf_counter()
-    mask("é" * 1_000_000, user)
+    redact("é" * 1_000_000, user)
 
     assert time.perf_counter() - began < 5
 
@@ -197,4 +202,4 @@ def test_masking_a_large_user_takes_no_time() -> None:
 @pytest.mark.parametrize("quoted", ["12345678", "12345678.0", "1.2345678e+07", "1.2345678e+7"])
 def test_an_integer_is_masked_as_a_real_too(quoted: str) -> None:
     """A vendor that takes every number for a real quotes it as one."""
-    assert mask(f"bad value {quoted}", UserTraits("u1", traits={"n": 12345678})) == f"bad value {MASK}"
+    assert redact(f"bad value {quoted}", UserTraits("u1", traits={"n": 12345678})) == f"bad value {REDACTED}"

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 
 from replay_identity import Misconfigured, Rejected, Unavailable, Unknown
-from replay_identity.adapters.exchange import Lost, Reply
-from replay_identity.adapters.responses import read_failure
+from replay_identity.adapters.exchange import NoResponse, Response
+from replay_identity.adapters.responses import failure_outcome
 from replay_identity.outcomes import explain
-from replay_identity.testing import replies
+from replay_identity.testing import responses
 
 HINTS = {401: "Check the key."}
 
@@ -15,29 +15,38 @@ HINTS = {401: "Check the key."}
 @pytest.mark.parametrize(
     ("reply", "outcome"),
     [
-        (Reply(200), Unknown("acme", "HTTP 200 with a body that is not the documented one")),
-        (Reply(400), Rejected("acme", code="HTTP 400")),
-        (Reply(401), Misconfigured("acme", "HTTP 401", "Check the key.")),
-        (Reply(404), Rejected("acme", code="HTTP 404")),
-        (Reply(413), Rejected("acme", code="HTTP 413")),
-        (Reply(429, {"retry-after": "7"}), Unavailable("acme", "HTTP 429", 7.0)),
-        (Reply(503), Unavailable("acme", "HTTP 503")),
-        (Reply(503, uncertain=True), Unknown("acme", "HTTP 503")),
-        (Reply(502), Unknown("acme", "HTTP 502")),
-        (Reply(504), Unknown("acme", "HTTP 504")),
+        (Response(200), Unknown("acme", "HTTP 200 with a body that is not the documented one")),
+        (Response(400), Rejected("acme", code="HTTP 400")),
+        (Response(401), Misconfigured("acme", "HTTP 401", "Check the key.")),
+        (Response(404), Rejected("acme", code="HTTP 404")),
+        (Response(413), Rejected("acme", code="HTTP 413")),
+        (Response(429, {"retry-after": "7"}), Unavailable("acme", "HTTP 429", 7.0)),
+        (Response(503), Unavailable("acme", "HTTP 503")),
+        (Response(503, uncertain=True), Unknown("acme", "HTTP 503")),
+        (Response(502), Unknown("acme", "HTTP 502")),
+        (Response(504), Unknown("acme", "HTTP 504")),
         (
-            Reply(302),
+            Response(302),
             Misconfigured("acme", "HTTP 302, a redirection, which is never followed", "Check base_url."),
         ),
-        (Reply(0, lost=Lost.NOT_SENT), Unavailable("acme", "the vendor could not be reached")),
-        (Reply(0, lost=Lost.NOT_SENT, uncertain=True), Unknown("acme", "the vendor could not be reached")),
-        (Reply(0, lost=Lost.NO_ANSWER), Unknown("acme", "the connection was lost before the answer")),
-        (Reply(0, lost=Lost.TIMED_OUT), Unknown("acme", "no answer in time")),
-        (Reply(0, lost=Lost.TOO_LARGE), Unknown("acme", "the answer was larger than the cap")),
-        (Reply(0, lost=Lost.OUT_OF_TIME), Unavailable("acme", "the deadline passed before it was sent")),
-        (Reply(0, lost=Lost.STOPPED), Unavailable("acme", "the transport was closed before it was sent")),
+        (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("acme", "the vendor could not be reached")),
         (
-            Reply(0, lost=Lost.UNTRUSTED),
+            Response(0, no_response=NoResponse.NOT_SENT, uncertain=True),
+            Unknown("acme", "the vendor could not be reached"),
+        ),
+        (Response(0, no_response=NoResponse.NO_ANSWER), Unknown("acme", "the connection was lost before the answer")),
+        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("acme", "no answer in time")),
+        (Response(0, no_response=NoResponse.TOO_LARGE), Unknown("acme", "the answer was larger than the cap")),
+        (
+            Response(0, no_response=NoResponse.OUT_OF_TIME),
+            Unavailable("acme", "the deadline passed before it was sent"),
+        ),
+        (
+            Response(0, no_response=NoResponse.STOPPED),
+            Unavailable("acme", "the transport was closed before it was sent"),
+        ),
+        (
+            Response(0, no_response=NoResponse.UNTRUSTED),
             Misconfigured(
                 "acme",
                 "the server's TLS certificate is not trusted",
@@ -46,28 +55,28 @@ HINTS = {401: "Check the key."}
         ),
     ],
 )
-def test_a_failure_is_told_in_our_words(reply: Reply, outcome: object) -> None:
+def test_a_failure_is_told_in_our_words(response: Response, outcome: object) -> None:
     """What no vendor says differently."""
-    assert read_failure("acme", reply, hints=HINTS) == outcome
+    assert failure_outcome("acme", response, hints=HINTS) == outcome
 
 
 def test_a_vendors_words_are_kept() -> None:
     """Where the user was refused."""
-    outcome = read_failure("acme", Reply(400), hints=HINTS, code="required_field", message="uid is required")
+    outcome = failure_outcome("acme", Response(400), hints=HINTS, code="required_field", message="uid is required")
 
     assert outcome == Rejected("acme", code="required_field", message="uid is required")
 
 
 def test_a_vendors_code_is_kept_where_the_settings_are_wrong() -> None:
     """Beside the status and the hint."""
-    outcome = read_failure("acme", Reply(401), hints=HINTS, code="unauthorized")
+    outcome = failure_outcome("acme", Response(401), hints=HINTS, code="unauthorized")
 
     assert outcome == Misconfigured("acme", "HTTP 401 unauthorized", "Check the key.")
 
 
 def test_a_vendors_code_is_kept_where_later_may_work() -> None:
     """Beside the status."""
-    outcome = read_failure("acme", Reply(429), hints=HINTS, code="too_many_requests")
+    outcome = failure_outcome("acme", Response(429), hints=HINTS, code="too_many_requests")
 
     assert outcome == Unavailable("acme", "HTTP 429 too_many_requests")
 
@@ -77,23 +86,23 @@ def test_a_vendors_code_is_kept_where_later_may_work() -> None:
 )
 def test_a_redirection_is_a_matter_of_the_settings(status: int, kind: type[object]) -> None:
     """Every 3xx, and nothing else."""
-    assert type(read_failure("acme", Reply(status), hints=HINTS)) is kind
+    assert type(failure_outcome("acme", Response(status), hints=HINTS)) is kind
 
 
-@given(reply=replies())
-def test_every_reply_is_one_failure(reply: Reply) -> None:
+@given(response=responses())
+def test_every_reply_is_one_failure(response: Response) -> None:
     """That can be told in one line."""
-    outcome: Any = read_failure("acme", reply, hints=HINTS)
+    outcome: Any = failure_outcome("acme", response, hints=HINTS)
 
     assert isinstance(outcome, Rejected | Misconfigured | Unavailable | Unknown)
     assert outcome.retryable == isinstance(outcome, Unavailable | Unknown)
     assert explain(outcome)
 
 
-@given(reply=replies())
-def test_what_may_have_been_applied_is_never_called_not_applied(reply: Reply) -> None:
+@given(response=responses())
+def test_what_may_have_been_applied_is_never_called_not_applied(response: Response) -> None:
     """Unavailable promises that the vendor does not have it."""
-    outcome = read_failure("acme", reply, hints=HINTS)
+    outcome = failure_outcome("acme", response, hints=HINTS)
 
-    if reply.uncertain or reply.may_have_applied:
+    if response.uncertain or response.may_have_applied:
         assert not isinstance(outcome, Unavailable)

@@ -87,7 +87,7 @@ def test_ten_requests_pay_for_one_retry() -> None:
 
     paid: list[bool] = []
     for _ in range(17):
-        budget.pay_in()
+        budget.refill()
         paid.append(budget.take())
 
     assert paid.count(True) == 2
@@ -101,7 +101,7 @@ def test_retries_never_exceed_the_purse_and_its_deposits(steps: list[bool]) -> N
 
     for is_request in steps:
         if is_request:
-            budget.pay_in()
+            budget.refill()
             requests += 1
         else:
             retries += budget.take()
@@ -113,6 +113,6 @@ def test_a_purse_does_not_grow_beyond_its_size() -> None:
     """A quiet year does not pay for a storm."""
     budget = RetryBudget(size=2)
     for _ in range(1000):
-        budget.pay_in()
+        budget.refill()
 
     assert [budget.take() for _ in range(3)] == [True, True, False]

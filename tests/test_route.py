@@ -20,7 +20,7 @@ from replay_identity import (
     Violation,
 )
 from replay_identity._values import is_nested
-from replay_identity.adapters.exchange import Reply
+from replay_identity.adapters.exchange import Response
 from replay_identity.adapters.protocols import Plan
 from replay_identity.testing import trait_maps, trait_names
 
@@ -57,7 +57,7 @@ def test_identify_sends_what_the_plan_shows() -> None:
     """The outcome is the backend's."""
     route = Route(FULLSTORY, exclude={"ssn"})
 
-    outcome, requests = run(route.identify(ANN), Reply(200, body=b'{"id": "7"}'))
+    outcome, requests = run(route.identify(ANN), Response(200, body=b'{"id": "7"}'))
 
     assert isinstance(outcome, Accepted)
     assert orjson.loads(requests[0].body or b"") == sent(route)

@@ -17,12 +17,12 @@ from replay_identity import (
     Violation,
 )
 from replay_identity.bulk import stats as tallying
-from replay_identity.bulk.stats import OTHER, AdjustmentKey, CauseKey, Tally, ViolationKey, most_frequent
+from replay_identity.bulk.stats import OTHER, AdjustmentKey, Cause, Stats, ViolationKey, most_frequent
 
 
 def test_every_outcome_is_counted_by_its_name_and_its_sort() -> None:
     """A person asks four things: taken, refused, to be tried again, nothing to do."""
-    tally = Tally()
+    stats = Stats()
     for outcome in (
         Accepted("acme"),
         Skipped("acme", "nothing to send"),
@@ -32,10 +32,10 @@ def test_every_outcome_is_counted_by_its_name_and_its_sort() -> None:
         Unavailable("acme", "HTTP 503"),
         Unknown("acme", "no answer in time"),
     ):
-        tally.add([outcome])
+        stats.add([outcome])
 
-    backend = tally.backends["acme"]
-    assert tally.users == 7
+    backend = stats.backends["acme"]
+    assert stats.users == 7
     assert (backend.accepted, backend.skipped, backend.refused, backend.pending) == (1, 1, 2, 3)
     assert backend.as_dict()["outcomes"] == dict.fromkeys(
         ("Accepted", "Broken", "Misconfigured", "Rejected", "Skipped", "Unavailable", "Unknown"), 1
@@ -44,22 +44,22 @@ def test_every_outcome_is_counted_by_its_name_and_its_sort() -> None:
 
 def test_backends_are_counted_apart() -> None:
     """One user has one outcome at each."""
-    tally = Tally()
-    tally.add([Accepted("acme"), Rejected("other", code="x")])
+    stats = Stats()
+    stats.add([Accepted("acme"), Rejected("other", code="x")])
 
-    assert tally.users == 1
-    assert [(name, backend.accepted) for name, backend in tally.backends.items()] == [("acme", 1), ("other", 0)]
+    assert stats.users == 1
+    assert [(name, backend.accepted) for name, backend in stats.backends.items()] == [("acme", 1), ("other", 0)]
 
 
 def test_adjusted_users_are_counted_once_and_losses_apart() -> None:
     """Several adjustments of one field of one user are one."""
     lossless = Adjustment("traits.seats[3]", "coerced", "strings-only")
     lossy = Adjustment("traits.bio", "truncated", "value-length")
-    tally = Tally()
-    tally.add([Accepted("acme", adjustments=(lossless, attrs.evolve(lossless, path="traits.seats[4]")))])
-    tally.add([Accepted("acme", adjustments=(lossless, lossy))])
+    stats = Stats()
+    stats.add([Accepted("acme", adjustments=(lossless, attrs.evolve(lossless, path="traits.seats[4]")))])
+    stats.add([Accepted("acme", adjustments=(lossless, lossy))])
 
-    backend = tally.backends["acme"]
+    backend = stats.backends["acme"]
     assert (backend.adjusted, backend.lossy) == (2, 1)
     assert most_frequent(backend.adjustments) == [
         (AdjustmentKey("traits.seats[]", "coerced", "strings-only"), 2),
@@ -69,11 +69,11 @@ def test_adjusted_users_are_counted_once_and_losses_apart() -> None:
 
 def test_violations_are_counted_by_user_with_the_largest_measure() -> None:
     """A list is one field, however many of its items are too long."""
-    tally = Tally()
-    tally.add([Rejected("acme", (too_long("traits.tags[0]", 12), too_long("traits.tags[7]", 30)))])
-    tally.add([Rejected("acme", (too_long("traits.tags[1]", 20), Violation("user_id", "dot-segment")))])
+    stats = Stats()
+    stats.add([Rejected("acme", (too_long("traits.tags[0]", 12), too_long("traits.tags[7]", 30)))])
+    stats.add([Rejected("acme", (too_long("traits.tags[1]", 20), Violation("user_id", "dot-segment")))])
 
-    violations = tally.backends["acme"].violations
+    violations = stats.backends["acme"].violations
     assert {key: (found.count, found.largest) for key, found in violations.items()} == {
         ViolationKey("traits.tags[]", "length", 10, "characters"): (2, 30),
         ViolationKey("user_id", "dot-segment", None, None): (1, None),
@@ -88,31 +88,31 @@ def too_long(path: str, actual: int) -> Violation:
 @pytest.mark.parametrize(
     ("outcome", "key"),
     [
-        (Rejected("acme", code="invalid_email", message="canary-7Q"), CauseKey("Rejected", "invalid_email")),
-        (Rejected("acme"), CauseKey("Rejected", "no code")),
-        (Unavailable("acme", "HTTP 503", 9.0), CauseKey("Unavailable", "HTTP 503")),
-        (Skipped("acme", "filtered"), CauseKey("Skipped", "filtered")),
+        (Rejected("acme", code="invalid_email", message="canary-7Q"), Cause("Rejected", "invalid_email")),
+        (Rejected("acme"), Cause("Rejected", "no code")),
+        (Unavailable("acme", "HTTP 503", 9.0), Cause("Unavailable", "HTTP 503")),
+        (Skipped("acme", "filtered"), Cause("Skipped", "filtered")),
     ],
 )
-def test_causes_are_counted_without_a_vendors_words(outcome: Outcome, key: CauseKey) -> None:
+def test_causes_are_counted_without_a_vendors_words(outcome: Outcome, key: Cause) -> None:
     """The words of a vendor differ from user to user, and may quote them."""
-    tally = Tally()
+    stats = Stats()
 
-    tally.add([outcome])
+    stats.add([outcome])
 
-    assert dict(tally.backends["acme"].causes) == {key: 1}
-    assert "canary-7Q" not in repr(tally)
+    assert dict(stats.backends["acme"].causes) == {key: 1}
+    assert "canary-7Q" not in repr(stats)
 
 
 def test_paths_without_end_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Users bring the names of traits, and must not fill the memory with them."""
     monkeypatch.setattr(tallying, "MOST_PATHS", 3)
-    tally = Tally()
+    stats = Stats()
     for number in range(10):
-        tally.add([Rejected("acme", (too_long(f"traits.t{number}", number),))])
-        tally.add([Accepted("acme", adjustments=(Adjustment("traits.t1", "dropped", "x"),))])
+        stats.add([Rejected("acme", (too_long(f"traits.t{number}", number),))])
+        stats.add([Accepted("acme", adjustments=(Adjustment("traits.t1", "dropped", "x"),))])
 
-    backend = tally.backends["acme"]
+    backend = stats.backends["acme"]
     assert sorted((key.path, found.count) for key, found in backend.violations.items()) == [
         ("traits.t0", 1),
         ("traits.t1", 1),
@@ -131,7 +131,7 @@ def test_merging_is_as_counting_in_one() -> None:
         Accepted("acme", adjustments=(Adjustment("traits.a", "coerced", "x"),)),
         Unavailable("other", "HTTP 503"),
     ]
-    whole, first, second = Tally(), Tally(), Tally()
+    whole, first, second = Stats(), Stats(), Stats()
     for index, outcome in enumerate(outcomes):
         whole.add([outcome])
         (first if index % 2 else second).add([outcome])
@@ -144,12 +144,12 @@ def test_merging_is_as_counting_in_one() -> None:
 
 def test_the_counts_are_json_with_the_most_frequent_first() -> None:
     """Equal ones are in the order of their names, so that two runs print the same."""
-    tally = Tally()
-    tally.add([Rejected("acme", (too_long("traits.z", 11),))])
+    stats = Stats()
+    stats.add([Rejected("acme", (too_long("traits.z", 11),))])
     for path in ("traits.b", "traits.a"):
-        tally.add([Rejected("acme", (Violation("traits.m", "r"), Violation(path, "r")))])
+        stats.add([Rejected("acme", (Violation("traits.m", "r"), Violation(path, "r")))])
 
-    counted = orjson.loads(orjson.dumps(tally.as_dict()))
+    counted = orjson.loads(orjson.dumps(stats.as_dict()))
 
     assert [(item["path"], item["count"]) for item in counted["backends"]["acme"]["violations"]] == [
         ("traits.m", 2),

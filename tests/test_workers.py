@@ -5,17 +5,17 @@ import time
 
 import pytest
 
-from replay_identity._threads import Workers
+from replay_identity._threads import DaemonPool
 
 
 def test_returns_what_the_call_returns() -> None:
     """A call's result comes back through its future."""
-    assert Workers[int]().submit(lambda: 42).result(5) == 42
+    assert DaemonPool[int]().submit(lambda: 42).result(5) == 42
 
 
 def test_raises_what_the_call_raises() -> None:
     """A call's exception comes back through its future."""
-    future = Workers[int]().submit(lambda: 1 // 0)
+    future = DaemonPool[int]().submit(lambda: 1 // 0)
 
     with pytest.raises(ZeroDivisionError):
         future.result(5)
@@ -23,7 +23,7 @@ def test_raises_what_the_call_raises() -> None:
 
 def test_never_makes_one_call_wait_for_another() -> None:
     """As many calls run at once as are submitted, so one that hangs holds up nobody."""
-    workers = Workers[bool]()
+    workers = DaemonPool[bool]()
     together = threading.Barrier(20, timeout=5)
 
     futures = [workers.submit(lambda: together.wait() >= 0) for _ in range(20)]
@@ -33,7 +33,7 @@ def test_never_makes_one_call_wait_for_another() -> None:
 
 def test_uses_idle_threads_again() -> None:
     """One call after another takes one thread."""
-    workers = Workers[int]()
+    workers = DaemonPool[int]()
 
     threads: set[int] = set()
     for _ in range(20):
@@ -45,7 +45,7 @@ def test_uses_idle_threads_again() -> None:
 
 def test_ends_its_threads_when_closed() -> None:
     """After close no thread stays behind."""
-    workers = Workers[threading.Thread]()
+    workers = DaemonPool[threading.Thread]()
     threads = [workers.submit(threading.current_thread).result(5) for _ in range(3)]
 
     workers.close()
@@ -57,12 +57,12 @@ def test_ends_its_threads_when_closed() -> None:
 
 def test_does_not_keep_the_process_alive() -> None:
     """Its threads are daemons."""
-    assert Workers[threading.Thread]().submit(threading.current_thread).result(5).daemon
+    assert DaemonPool[threading.Thread]().submit(threading.current_thread).result(5).daemon
 
 
 def test_starts_over_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that finds itself to be another one makes threads of its own, since its parent's did not come along."""
-    workers = Workers[int]()
+    workers = DaemonPool[int]()
     parents = workers.submit(threading.get_ident).result(5)
     time.sleep(0.05)  # Until that thread is idle, and would be used again.
 
@@ -79,4 +79,4 @@ def test_has_the_caller_do_the_work_when_no_thread_can_start(monkeypatch: pytest
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
 
-    assert Workers[int]().submit(threading.get_ident).result(0) == threading.get_ident()
+    assert DaemonPool[int]().submit(threading.get_ident).result(0) == threading.get_ident()

@@ -29,7 +29,7 @@ def _no_violations() -> list[Violation]:
 
 
 @attrs.define
-class Fitting:
+class Adaptation:
     """Collect adjustments and violations of one user at one vendor.
 
     Attributes:
@@ -42,54 +42,54 @@ class Fitting:
     adjustments: list[Adjustment] = attrs.field(init=False, factory=_no_adjustments)
     violations: list[Violation] = attrs.field(init=False, factory=_no_violations)
 
-    def adjust(self, path: str, kind: AdjustmentKind, rule: str, sent_as: str | None = None) -> None:
+    def record(self, path: str, kind: AdjustmentKind, rule: str, sent_as: str | None = None) -> None:
         """Record one difference between what was given and what is sent."""
-        if len(path) > _MEMORABLE:
+        if len(path) > _MAX_CACHED_LEN:
             path, sent_as = printable(path), sent_as and printable(sent_as)
         self.adjustments.append(_adjustment(path, kind, rule, sent_as))
 
-    def refuse(self, path: str, rule: str) -> None:
+    def reject(self, path: str, rule: str) -> None:
         """Record a rule broken that nothing can mend, such as two names that become one."""
         self.violations.append(Violation(printable(path), rule))
 
     def drop(self, path: str, rule: str) -> None:
         """Record that the field at *path* cannot be sent: dropped if we adapt, a violation if not."""
         if self.adapt:
-            self.adjust(path, "dropped", rule)
+            self.record(path, "dropped", rule)
         else:
-            self.refuse(path, rule)
+            self.reject(path, rule)
 
-    def exceed(self, path: str, limit: Limit, actual: int) -> None:
+    def reject_over(self, path: str, limit: Limit, actual: int) -> None:
         """Record that *actual* is over *limit*."""
         self.violations.append(Violation(printable(path), limit.rule, limit.maximum, actual, limit.unit))
 
-    def require(self, path: str, text: str, limit: Limit) -> None:
+    def check(self, path: str, text: str, limit: Limit) -> None:
         """Record a violation unless *text* is within *limit*, which may never be mended: an id cut is another id."""
         if not limit.allows(text):
-            self.exceed(path, limit, limit.measure(text))
+            self.reject_over(path, limit, limit.measure(text))
 
-    def keep(self, path: str, text: str, limit: Limit) -> str | None:
+    def fit_or_drop(self, path: str, text: str, limit: Limit) -> str | None:
         """Return *text* if it is within *limit*, else None: a text that must be whole or not be sent."""
         if limit.allows(text):
             return text
         if self.adapt:
-            self.adjust(path, "dropped", limit.rule)
+            self.record(path, "dropped", limit.rule)
         else:
-            self.exceed(path, limit, limit.measure(text))
+            self.reject_over(path, limit, limit.measure(text))
         return None
 
-    def shorten(self, path: str, text: str, limit: Limit) -> str:
+    def truncate(self, path: str, text: str, limit: Limit) -> str:
         """Return *text*, cut to *limit* if it is longer and we adapt."""
         if limit.allows(text):
             return text
         if not self.adapt:
-            self.exceed(path, limit, limit.measure(text))
+            self.reject_over(path, limit, limit.measure(text))
             return text
-        self.adjust(path, "truncated", limit.rule)
+        self.record(path, "truncated", limit.rule)
         return limit.truncate(text)
 
 
-def remembered(kind: AdjustmentKind, rule: str) -> Callable[[str], Adjustment]:
+def cached_adjustment(kind: AdjustmentKind, rule: str) -> Callable[[str], Adjustment]:
     """Return what makes the adjustment of a path once, since rows repeat their traits; for paths of bounded length."""
 
     @lru_cache(maxsize=1024)
@@ -106,4 +106,4 @@ def _adjustment(path: str, kind: AdjustmentKind, rule: str, sent_as: str | None)
 
 
 # A path is the caller's input: of a long one only what is shown is remembered.
-_MEMORABLE: Final = 100
+_MAX_CACHED_LEN: Final = 100

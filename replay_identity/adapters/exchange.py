@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 import attrs
 import orjson
 
-from .._records import record
+from .._records import fast_frozen
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ RETRYABLE_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 UNCERTAIN_STATUSES: Final = frozenset({502, 504})
 
 
-@record
+@fast_frozen
 class Request:
     """One HTTP request, serialised once: every retry sends the same bytes.
 
@@ -34,7 +34,7 @@ class Request:
             fills it with a random key, the same for every attempt up to an HTTP 500, unless *headers* has one.
         creates: Whether the request applied twice makes two things, so that its key may never change.
         retry_on: Tells whether another try may be answered otherwise, where the vendor means something else by a status
-            than others do; by default `Reply.is_retryable` tells.
+            than others do; by default `Response.is_retryable` tells.
     """
 
     operation: str
@@ -44,14 +44,14 @@ class Request:
     body: bytes | None = attrs.field(default=None, repr=False)
     idempotency_header: str | None = None
     creates: bool = False
-    retry_on: "Callable[[Reply], bool] | None" = attrs.field(default=None, repr=False)
+    retry_on: "Callable[[Response], bool] | None" = attrs.field(default=None, repr=False)
 
-    def is_worth_retrying(self, reply: "Reply") -> bool:
-        """Tell whether another try of this request may be answered otherwise than by *reply*."""
-        return reply.is_retryable if self.retry_on is None else self.retry_on(reply)
+    def is_retryable(self, response: "Response") -> bool:
+        """Tell whether another try of this request may be answered otherwise than by *response*."""
+        return response.is_retryable if self.retry_on is None else self.retry_on(response)
 
 
-class Lost(Enum):
+class NoResponse(Enum):
     """Why there is no answer to a request."""
 
     NOT_SENT = "the vendor could not be reached"
@@ -63,28 +63,28 @@ class Lost(Enum):
     STOPPED = "the transport was closed before it was sent"
 
 
-@record
-class Reply:
+@fast_frozen
+class Response:
     """A vendor's answer, or the lack of one.
 
     Attributes:
         status: HTTP status; 0 when there was no answer.
         headers: Header names, in lower case, to values.
         body: The answer's bytes.
-        lost: Why there was no answer, or None.
+        no_response: Why there was no answer, or None.
         uncertain: True when this request, or an earlier attempt of it, may have been applied unseen.
     """
 
     status: int
     headers: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
-    lost: Lost | None = None
+    no_response: NoResponse | None = None
     uncertain: bool = False
 
     @property
     def cause(self) -> str:
         """Return the status, or why there is none, in a few words."""
-        return f"HTTP {self.status}" if self.lost is None else self.lost.value
+        return f"HTTP {self.status}" if self.no_response is None else self.no_response.value
 
     @property
     def is_success(self) -> bool:
@@ -94,16 +94,21 @@ class Reply:
     @property
     def is_retryable(self) -> bool:
         """Tell whether the same request may be answered otherwise later."""
-        if self.lost is None:
+        if self.no_response is None:
             return self.status in RETRYABLE_STATUSES
-        return self.lost in {Lost.NOT_SENT, Lost.NO_ANSWER, Lost.TIMED_OUT}
+        return self.no_response in {NoResponse.NOT_SENT, NoResponse.NO_ANSWER, NoResponse.TIMED_OUT}
 
     @property
     def may_have_applied(self) -> bool:
         """Tell whether the vendor may have applied this very request without our knowing."""
-        if self.lost is None:
+        if self.no_response is None:
             return self.status in UNCERTAIN_STATUSES
-        return self.lost not in {Lost.NOT_SENT, Lost.UNTRUSTED, Lost.OUT_OF_TIME, Lost.STOPPED}
+        return self.no_response not in {
+            NoResponse.NOT_SENT,
+            NoResponse.UNTRUSTED,
+            NoResponse.OUT_OF_TIME,
+            NoResponse.STOPPED,
+        }
 
     @property
     def retry_after(self) -> float | None:
@@ -141,12 +146,12 @@ def _http_date(value: str) -> datetime | None:
 
 
 @attrs.frozen
-class Pause:
+class Sleep:
     """A wish of the adapter's to go on only after so many *seconds*, for example between two polls of a job."""
 
     seconds: float
 
 
 # Yields requests and pauses; is sent the reply to a request, and PAUSED after a pause; returns the result.
-Exchange: TypeAlias = Generator[Request | Pause, Reply, T]
-PAUSED: Final = Reply(204)
+Exchange: TypeAlias = Generator[Request | Sleep, Response, T]
+AFTER_SLEEP: Final = Response(204)

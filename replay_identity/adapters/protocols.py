@@ -5,7 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
-from .._records import record
+from .._records import fast_frozen
 from ..errors import printable
 from ..outcomes import Adjustment, Failure, Outcome, Violation
 from ..traits import UserTraits, fingerprint
@@ -13,7 +13,7 @@ from .exchange import Exchange, Request
 from .limits import BatchLimits, Limit, Limits
 
 
-@record
+@fast_frozen
 class Plan:
     """What a backend would send for one user: a dry run.
 
@@ -101,7 +101,7 @@ class Page:
 
 
 @attrs.frozen
-class Credentials:
+class KeyInfo:
     """What a vendor says of the key it was asked with.
 
     Attributes:
@@ -117,8 +117,8 @@ class Credentials:
     organisation: str | None = None
 
 
-@record
-class BatchItem:
+@fast_frozen
+class EncodedUser:
     """What a backend would put into a batch for one user.
 
     Attributes:
@@ -134,8 +134,8 @@ class BatchItem:
     violations: tuple[Violation, ...] = ()
 
 
-@record(kw_only=True)
-class Member:
+@fast_frozen(kw_only=True)
+class BatchEntry:
     """One user of a batch, by all that the vendor's results may name them with.
 
     Attributes:
@@ -165,7 +165,7 @@ class JobProgress:
 
 
 @attrs.frozen
-class TooLarge:
+class BatchTooLarge:
     """The vendor takes no batch of so many bytes, at the backend of that name."""
 
     backend: str
@@ -234,7 +234,7 @@ class SupportsCompare(Protocol):
     """A backend that can tell how what its vendor holds of a user differs from what it would send."""
 
     @property
-    def compares_by_writing(self) -> bool:
+    def compare_writes(self) -> bool:
         """Tell whether the vendor shows a user only in reply to a write, which may create them."""
         ...
 
@@ -247,22 +247,22 @@ class SupportsCompare(Protocol):
 class SupportsVerify(Protocol):
     """A backend that can tell whether its key is good."""
 
-    def verify(self) -> Exchange[Credentials | Failure]:
+    def verify(self) -> Exchange[KeyInfo | Failure]:
         """Ask the vendor who the key belongs to and what it may do."""
         ...
 
 
 @runtime_checkable
-class SupportsMany(Protocol):
+class SupportsMultiIdentify(Protocol):
     """A backend that takes several users in one request and answers at once what became of each."""
 
     @property
-    def most_users(self) -> Limit:
+    def max_users(self) -> Limit:
         """Return how many users one request takes."""
         ...
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
-        """Send *users*, at most `most_users` of them, and return what became of each, in their order.
+        """Send *users*, at most `max_users` of them, and return what became of each, in their order.
 
         Nobody is refused for another's sake: what one of them spoils is sent again in parts.
         """
@@ -282,19 +282,19 @@ class SupportsBatch(Protocol):
         """Return the vendor's published limits on batches."""
         ...
 
-    def batch_item(self, user: UserTraits, /) -> BatchItem:
+    def encode_for_batch(self, user: UserTraits, /) -> EncodedUser:
         """Return what a batch would hold for *user*; pure and deterministic."""
         ...
 
     def batch_body(self, contents: Iterable[bytes], /) -> bytes:
-        """Return the body of the batch that holds the `BatchItem.content` of each user."""
+        """Return the body of the batch that holds the `EncodedUser.content` of each user."""
         ...
 
     def batch_contents(self, body: bytes, /) -> Sequence[bytes]:
         """Return the contents that `batch_body` was given, or others of the same meaning, in their order."""
         ...
 
-    def create_job(self, body: bytes, /, *, idempotency_key: str) -> Exchange[str | TooLarge | Failure]:
+    def create_job(self, body: bytes, /, *, idempotency_key: str) -> Exchange[str | BatchTooLarge | Failure]:
         """Send the batch and return the id of its job; the same *body* and key again return the same job."""
         ...
 
@@ -302,6 +302,6 @@ class SupportsBatch(Protocol):
         """Ask how far the job is."""
         ...
 
-    def collect_job(self, job_id: str, members: Sequence[Member], /) -> Exchange[tuple[Outcome, ...] | Failure]:
-        """Return what became of each of the *members*, in their order, once the job no longer runs."""
+    def collect_job(self, job_id: str, entries: Sequence[BatchEntry], /) -> Exchange[tuple[Outcome, ...] | Failure]:
+        """Return what became of each of the *entries*, in their order, once the job no longer runs."""
         ...

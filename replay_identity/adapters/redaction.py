@@ -16,7 +16,7 @@ import orjson
 from .._values import REMOVE, is_list, is_nested, iso8601
 from ..traits import UserTraits
 
-MASK: Final = "•••"
+REDACTED: Final = "•••"
 MAX_MESSAGE: Final = 500
 # What comes later in a message is not even looked at.
 _MOST_READ: Final = 10_000
@@ -30,7 +30,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _GO_ESCAPES: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&"})
 
 
-def mask(message: str, user: UserTraits | None, *secrets: str) -> str:
+def redact(message: str, user: UserTraits | None, *secrets: str) -> str:
     """Return a vendor's *message* without anything that *user* or *secrets* hold, at most 500 characters long."""
     shown = _on_one_line(message[:_MOST_READ])
     folded = _folded(shown)
@@ -40,7 +40,7 @@ def mask(message: str, user: UserTraits | None, *secrets: str) -> str:
             for start, end in _found(folded, _folded(form)):
                 hidden[start:end] = b"\1" * (end - start)
     runs = groupby(zip(shown, hidden, strict=True), key=itemgetter(1))
-    masked = "".join(MASK if is_hidden else "".join(char for char, _ in run) for is_hidden, run in runs).strip()
+    masked = "".join(REDACTED if is_hidden else "".join(char for char, _ in run) for is_hidden, run in runs).strip()
     return masked if len(masked) <= MAX_MESSAGE else f"{masked[: MAX_MESSAGE - 1]}…"
 
 

@@ -5,12 +5,12 @@ from pathlib import PurePath
 from traceback import extract_tb
 
 from ..outcomes import Broken, Failure, Misconfigured, Outcome, Rejected, Unavailable, Unknown
-from .exchange import Exchange, Lost, Reply
+from .exchange import Exchange, NoResponse, Response
 
 
-def read_failure(
+def failure_outcome(
     backend: str,
-    reply: Reply,
+    response: Response,
     *,
     hints: Mapping[int, str],
     code: str | None = None,
@@ -20,55 +20,55 @@ def read_failure(
 
     Args:
         backend: Name of the backend.
-        reply: A reply that is not a success, or a success whose body could not be read.
+        response: A reply that is not a success, or a success whose body could not be read.
         hints: What to do about a status that means the settings are wrong.
         code: The vendor's code, or None if its body has none.
         message: The vendor's words with what was sent masked in them, or None.
     """
-    if reply.lost is not None:
-        return _read_lost(backend, reply, reply.lost)
-    cause = f"HTTP {reply.status}"
-    if reply.is_success:
+    if response.no_response is not None:
+        return _read_lost(backend, response, response.no_response)
+    cause = f"HTTP {response.status}"
+    if response.is_success:
         # A proxy or a login page may have answered, so this is no confirmation.
         return Unknown(backend, f"{cause} with a body that is not the documented one")
     coded = f"{cause} {code}" if code else cause
-    if reply.status in hints:
-        return Misconfigured(backend, coded, hints[reply.status])
-    if reply.is_retryable:
-        return _read_unavailable(backend, reply, coded)
-    if 300 <= reply.status < 400:  # noqa: PLR2004  # The definition of a redirection.
+    if response.status in hints:
+        return Misconfigured(backend, coded, hints[response.status])
+    if response.is_retryable:
+        return _read_unavailable(backend, response, coded)
+    if 300 <= response.status < 400:  # noqa: PLR2004  # The definition of a redirection.
         return Misconfigured(backend, f"{cause}, a redirection, which is never followed", "Check base_url.")
     return Rejected(backend, code=code or cause, message=message)
 
 
-def _read_lost(backend: str, reply: Reply, lost: Lost) -> Failure:
-    if lost is Lost.UNTRUSTED:
-        return Misconfigured(backend, lost.value, "Check base_url, or point SSL_CERT_FILE at your certificates.")
-    return _read_unavailable(backend, reply, lost.value)
+def _read_lost(backend: str, response: Response, no_response: NoResponse) -> Failure:
+    if no_response is NoResponse.UNTRUSTED:
+        return Misconfigured(backend, no_response.value, "Check base_url, or point SSL_CERT_FILE at your certificates.")
+    return _read_unavailable(backend, response, no_response.value)
 
 
-def _read_unavailable(backend: str, reply: Reply, cause: str) -> Unavailable | Unknown:
-    if reply.uncertain or reply.may_have_applied:
+def _read_unavailable(backend: str, response: Response, cause: str) -> Unavailable | Unknown:
+    if response.uncertain or response.may_have_applied:
         return Unknown(backend, cause)
-    return Unavailable(backend, cause, reply.retry_after)
+    return Unavailable(backend, cause, response.retry_after)
 
 
-def guarded(backend: str, exchange: Exchange[Outcome]) -> Exchange[Outcome]:
+def isolate_errors(backend: str, exchange: Exchange[Outcome]) -> Exchange[Outcome]:
     """Run *exchange* and return its outcome, or `Broken` where it raises or answers none of its own."""
     try:
-        return own(backend, (yield from exchange))
+        return checked_outcome(backend, (yield from exchange))
     except Exception as error:  # noqa: BLE001  # One adapter's bug must not hide another's answer.
-        return broken(backend, error)
+        return adapter_error(backend, error)
 
 
-def own(backend: str, outcome: object) -> Outcome:
+def checked_outcome(backend: str, outcome: object) -> Outcome:
     """Return *outcome* if it is one, and of that *backend*; another one would hide somebody's answer."""
     if isinstance(outcome, Outcome) and outcome.backend == backend:
         return outcome
     return Broken(backend, "the adapter answered no outcome of its own")
 
 
-def broken(backend: str, error: BaseException) -> Broken:
+def adapter_error(backend: str, error: BaseException) -> Broken:
     """Name the exception's type and place; its text may quote what was sent."""
     frames = extract_tb(error.__traceback__)
     place = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

@@ -1,20 +1,20 @@
 """Users in bulk: from a source into a ledger, and from there to every vendor, each in a loop of its own."""
 
-from .dry_runs import Effort, Rehearsal, rehearse
+from .dry_runs import DryRunReport, Estimate, dry_run
 from .durable import DurableRouter
 from .options import DeliveryOptions
-from .report import Books, Progress, SyncReport
+from .report import BackendReport, Progress, SyncReport
 from .run import deliver, sync
 
 __all__ = [
-    "Books",
+    "BackendReport",
     "DeliveryOptions",
+    "DryRunReport",
     "DurableRouter",
-    "Effort",
+    "Estimate",
     "Progress",
-    "Rehearsal",
     "SyncReport",
     "deliver",
-    "rehearse",
+    "dry_run",
     "sync",
 ]

@@ -12,16 +12,16 @@ import attrs
 
 from ..adapters.exchange import Exchange
 from ..adapters.protocols import Comparison, SupportsCompare
-from ..adapters.responses import broken, own
+from ..adapters.responses import adapter_error, checked_outcome
 from ..outcomes import Misconfigured, Outcome, explain
 from ..retry import RetryPolicy
-from ..router import Route, routes_to
+from ..router import Route, as_routes
 from ..traits import UserTraits
-from ..transport import ManySender, ManyTransport, many_sender
-from ..transport.rate_limiter import Pace
-from .dry_runs import Target
+from ..transport import ConcurrentSender, ConcurrentTransport, concurrent_sender
+from ..transport.rate_limiter import AdaptiveLimiter
+from .dry_runs import BackendOrRoute
 from .options import DeliveryOptions
-from .stats import MOST_PATHS, OTHER, BackendTally, most_frequent
+from .stats import MOST_PATHS, OTHER, BackendStats, most_frequent
 
 OnDifference: TypeAlias = Callable[[UserTraits, Comparison], None]
 OnAnswer: TypeAlias = Callable[[], None]
@@ -54,7 +54,7 @@ class BackendComparison:
     differing: Counter[str] = attrs.field(factory=Counter[str])
     absent: Counter[str] = attrs.field(factory=Counter[str])
     extra: Counter[str] = attrs.field(factory=Counter[str])
-    unanswered: BackendTally = attrs.field(factory=BackendTally)
+    unanswered: BackendStats = attrs.field(factory=BackendStats)
     problem: str | None = None
     _paths: set[str] = attrs.field(init=False, factory=set[str])
 
@@ -120,20 +120,20 @@ def sample(users: Iterable[UserTraits], count: int, *, seed: int | None = None) 
     for index, user in enumerate(users):
         if index < count:
             chosen.append(user)
-        elif (place := dice.randrange(index + 1)) < count:
-            chosen[place] = user
+        elif (row_id := dice.randrange(index + 1)) < count:
+            chosen[row_id] = user
     return chosen
 
 
 def compare(  # Two to give, and one for each thing that may be set or listened to.
     users: Iterable[UserTraits],
-    targets: Iterable[Target],
+    targets: Iterable[BackendOrRoute],
     *,
     options: Mapping[str, DeliveryOptions] | None = None,
     ignore_extra: bool = False,
     on_difference: OnDifference | None = None,
     on_answer: OnAnswer | None = None,
-    sender: Callable[[int], ManySender] = many_sender,
+    sender: Callable[[int], ConcurrentSender] = concurrent_sender,
 ) -> ComparisonReport:
     """Ask every backend that can tell what its vendor holds of *users*, and count what differs.
 
@@ -149,37 +149,39 @@ def compare(  # Two to give, and one for each thing that may be set or listened 
     Raises:
         ConfigurationError: There is no backend, or two have one name.
     """
-    routes = routes_to(targets)
+    routes = as_routes(targets)
     asked = [route for route in routes if isinstance(route.backend, SupportsCompare)]
     unsupported = tuple(route.name for route in routes if route not in asked)
     with ExitStack() as stack:
-        readings: list[_Reading] = []
+        readings: list[_BackendComparer] = []
         for route, own_users in zip(asked, tee(users, len(asked)), strict=True):
             chosen = (options or {}).get(route.name) or DeliveryOptions()
             transport = _transport(sender(chosen.connections), chosen)
             stack.callback(transport.close)
-            reading = _Reading(route, own_users, transport, chosen.patience, ignore_extra, on_difference, on_answer)
+            reading = _BackendComparer(
+                route, own_users, transport, chosen.patience, ignore_extra, on_difference, on_answer
+            )
             readings.append(reading)
         while busy := [reading for reading in readings if reading.go_on()]:
             for reading in busy:
-                reading.transport.advance(_TICK)
+                reading.transport.poll(_TICK)
     return ComparisonReport({reading.route.name: reading.counts for reading in readings}, unsupported)
 
 
-def _transport(sender: ManySender, options: DeliveryOptions) -> ManyTransport:
+def _transport(sender: ConcurrentSender, options: DeliveryOptions) -> ConcurrentTransport:
     first, longest = options.wait_initial, options.wait_max
-    pace = Pace(options.connections, options.requests_per_minute, wait_initial=first, wait_max=longest)
+    limiter = AdaptiveLimiter(options.connections, options.requests_per_minute, wait_initial=first, wait_max=longest)
     retry = RetryPolicy(_ATTEMPTS, wait_initial=first, wait_max=longest, total=1e9)
-    return ManyTransport(sender, pace, retry=retry, timeout=options.timeout)
+    return ConcurrentTransport(sender, limiter, retry=retry, timeout=options.timeout)
 
 
 @attrs.define
-class _Reading:
+class _BackendComparer:
     """One vendor that is asked about users, many at once."""
 
     route: Route
     users: Iterator[UserTraits]
-    transport: ManyTransport
+    transport: ConcurrentTransport
     patience: float
     ignore_extra: bool
     on_difference: OnDifference | None
@@ -188,14 +190,14 @@ class _Reading:
 
     def go_on(self) -> bool:
         """Ask about as many users as may be in flight, and tell whether any answer is still to come."""
-        pace = self.transport.pace
-        if pace.failure is not None and pace.failing_for > self.patience:
-            self._give_up(f"nothing but failures for {self.patience:g} s, the last one {pace.failure.cause}")
-        while pace.has_room(self.transport.in_flight) and (user := next(self.users, None)) is not None:
-            self.transport.start(_compared(self.route, user), partial(self._land, user))
+        limiter = self.transport.limiter
+        if limiter.failure is not None and limiter.failing_for > self.patience:
+            self._give_up(f"nothing but failures for {self.patience:g} s, the last one {limiter.failure.cause}")
+        while limiter.allows(self.transport.in_flight) and (user := next(self.users, None)) is not None:
+            self.transport.start(_compared(self.route, user), partial(self._handle, user))
         return self.transport.in_flight > 0
 
-    def _land(self, user: UserTraits, answer: Comparison | Outcome) -> None:
+    def _handle(self, user: UserTraits, answer: Comparison | Outcome) -> None:
         if self.on_answer is not None:
             self.on_answer()
         if not isinstance(answer, Comparison):
@@ -220,12 +222,16 @@ class _Reading:
 def _compared(route: Route, user: UserTraits) -> Exchange[Comparison | Outcome]:
     """Compare what the backend may see of *user*; one adapter's bug must not hide another's answer."""
     try:
-        seen = route.see(user)
+        seen = route.apply(user)
         if not isinstance(seen, UserTraits):
             return seen
         backend: Any = route.backend
         exchange: Exchange[object] = backend.compare(seen)
         answer = yield from exchange
     except Exception as error:  # noqa: BLE001  # As above.
-        return broken(route.name, error)
-    return answer if isinstance(answer, Comparison) and answer.backend == route.name else own(route.name, answer)
+        return adapter_error(route.name, error)
+    return (
+        answer
+        if isinstance(answer, Comparison) and answer.backend == route.name
+        else checked_outcome(route.name, answer)
+    )

@@ -7,20 +7,20 @@ from typing import Final
 
 import attrs
 
-from ..adapters.exchange import Exchange, Pause
-from ..adapters.protocols import SupportsMany
-from ..adapters.responses import broken, guarded, own
+from ..adapters.exchange import Exchange, Sleep
+from ..adapters.protocols import SupportsMultiIdentify
+from ..adapters.responses import adapter_error, checked_outcome, isolate_errors
 from ..ledger import Claim
 from ..outcomes import Broken, Misconfigured, Outcome, Unavailable, Unknown
 from ..router import Route
 from ..traits import UserTraits
-from ..transport import ManyTransport
+from ..transport import ConcurrentTransport
 from .options import DeliveryOptions
 from .outbox import Outbox
 
 
 @attrs.define
-class Landing:
+class OutcomeHandler:
     """Settle users who were sent.
 
     Attributes:
@@ -32,16 +32,16 @@ class Landing:
     """
 
     outbox: Outbox
-    transport: ManyTransport
+    transport: ConcurrentTransport
     on_problem: Callable[[Outcome], None]
     wait: float
     is_hopeless: bool = attrs.field(default=False, init=False)
     _put_off_now: int = attrs.field(default=0, init=False)
 
-    def land(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> None:
+    def handle(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> None:
         """Settle *claims*, which one exchange was about, each with its own outcome."""
         # After a failed request the pace waits before the next one, but not after one that answered.
-        has_answered = self.transport.pace.failure is None
+        has_answered = self.transport.limiter.failure is None
         put_off: list[tuple[Claim, Unavailable]] = []
         problem: Misconfigured | None = None
         for claim, outcome in zip(claims, outcomes, strict=True):
@@ -52,31 +52,31 @@ class Landing:
             if isinstance(outcome, Misconfigured):
                 problem = outcome
         if put_off:
-            self._put_off(put_off)
+            self._defer(put_off)
         if problem is not None:
             self.is_hopeless = True
             self.on_problem(problem)
 
-    def waits_for(self) -> str:
+    def status_text(self) -> str:
         """Say what is being waited for, if it is worth saying."""
         count = self._put_off_now
         users = "1 user" if count == 1 else f"{count:,} users"
         return f"{users} whom the vendor put off" if count else ""
 
-    def _put_off(self, users: Sequence[tuple[Claim, Unavailable]]) -> None:
+    def _defer(self, users: Sequence[tuple[Claim, Unavailable]]) -> None:
         """Settle *users* after a while; they count as without an answer, so that no run sends them for ever."""
         seconds = max(self.wait, *(outcome.retry_after or 0.0 for _, outcome in users))
         self._put_off_now += len(users)
-        self.transport.start(_pause(seconds), partial(self._let_go, users))
+        self.transport.start(_pause(seconds), partial(self._release, users))
 
-    def _let_go(self, users: Sequence[tuple[Claim, Unavailable]], _result: None) -> None:
+    def _release(self, users: Sequence[tuple[Claim, Unavailable]], _result: None) -> None:
         self._put_off_now -= len(users)
         for claim, outcome in users:
             self.outbox.settle(claim, Unknown(outcome.backend, outcome.cause))
 
 
 def _pause(seconds: float) -> Exchange[None]:
-    yield Pause(seconds)
+    yield Sleep(seconds)
 
 
 # Seconds that a group which is not full waits for more users.
@@ -86,7 +86,7 @@ _MOST_UNDER_WAY: Final = 10_000
 
 
 @attrs.define
-class _Group:
+class _OpenRequest:
     """Users who share a request: the claims, and what the backend may see of each."""
 
     claims: list[Claim] = attrs.field(factory=list[Claim])
@@ -95,7 +95,7 @@ class _Group:
 
 
 @attrs.define
-class Groups:
+class MultiDispatcher:
     """Send users in groups, of whom each has an outcome of their own.
 
     Nobody is in two groups under way: an outbox hands out one claim to a user at a time.
@@ -104,51 +104,51 @@ class Groups:
         route: The backend, and what it may see.
         backend: The same backend, as one that takes several users in one request.
         outbox: Who is to be sent.
-        landing: What becomes of them then.
+        handler: What becomes of them then.
         options: How large groups are.
         clock: Seconds since some fixed moment.
     """
 
     route: Route
-    backend: SupportsMany
+    backend: SupportsMultiIdentify
     outbox: Outbox
-    landing: Landing
+    handler: OutcomeHandler
     options: DeliveryOptions
     clock: Callable[[], float] = time.monotonic
-    _most_users: int = attrs.field(init=False)
-    _filling: _Group = attrs.field(factory=_Group, init=False)
-    _under_way: int = attrs.field(default=0, init=False)
+    _max_users: int = attrs.field(init=False)
+    _open: _OpenRequest = attrs.field(factory=_OpenRequest, init=False)
+    _in_flight_count: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._most_users = self.options.users_at_once(self.backend.most_users.maximum)
+        self._max_users = self.options.users_at_once(self.backend.max_users.maximum)
 
     @property
-    def transport(self) -> ManyTransport:
+    def transport(self) -> ConcurrentTransport:
         """Return what sends."""
-        return self.landing.transport
+        return self.handler.transport
 
-    def launch(self, *, is_last: bool) -> None:
+    def dispatch(self, *, is_last: bool) -> None:
         """Start as many groups as may be in flight; one that is not full only if *is_last* or it waited a while."""
         while self._has_room() and self._fill(is_last=is_last):
-            filling, self._filling = self._filling, _Group()
-            self._under_way += len(filling.claims)
-            self.transport.start(self._identify(filling.users), partial(self._land, filling))
+            filling, self._open = self._open, _OpenRequest()
+            self._in_flight_count += len(filling.claims)
+            self.transport.start(self._identify(filling.users), partial(self._handle, filling))
 
-    def waits_for(self) -> str:
+    def status_text(self) -> str:
         """Say what is being waited for, if it is worth saying."""
-        return self.landing.waits_for()
+        return self.handler.status_text()
 
     def _has_room(self) -> bool:
         return (
-            not self.landing.is_hopeless
-            and self._under_way < _MOST_UNDER_WAY
-            and self.transport.pace.has_room(self.transport.in_flight)
+            not self.handler.is_hopeless
+            and self._in_flight_count < _MOST_UNDER_WAY
+            and self.transport.limiter.allows(self.transport.in_flight)
         )
 
     def _fill(self, *, is_last: bool) -> bool:
         """Take users into the next group, and tell whether it is to be sent now."""
-        filling = self._filling
-        while len(filling.claims) < self._most_users:
+        filling = self._open
+        while len(filling.claims) < self._max_users:
             claim = self.outbox.next()
             if claim is None:
                 return bool(filling.claims) and (is_last or self.clock() - filling.since >= _LINGER)
@@ -157,13 +157,13 @@ class Groups:
             self._add(claim, filling)
         return True
 
-    def _add(self, claim: Claim, filling: _Group) -> None:
+    def _add(self, claim: Claim, filling: _OpenRequest) -> None:
         """Add one user to a group, unless the route keeps them from being sent."""
         seen: UserTraits | Outcome
         try:
-            seen = self.route.see(claim.user)
+            seen = self.route.apply(claim.user)
         except Exception as error:  # noqa: BLE001  # A bug of a route's must not stop the run.
-            seen = broken(self.route.name, error)
+            seen = adapter_error(self.route.name, error)
         if isinstance(seen, UserTraits):
             filling.claims.append(claim)
             filling.users.append(seen)
@@ -175,49 +175,51 @@ class Groups:
         try:
             outcomes = tuple((yield from self.backend.identify_many(users)))
         except Exception as error:  # noqa: BLE001  # An adapter's bug must not stop the run.
-            return (broken(self.route.name, error),) * len(users)
+            return (adapter_error(self.route.name, error),) * len(users)
         if len(outcomes) != len(users):
             problem = f"the adapter answered {len(outcomes)} outcomes for {len(users)} users"
             return (Broken(self.route.name, problem),) * len(users)
-        return tuple(own(self.route.name, outcome) for outcome in outcomes)
+        return tuple(checked_outcome(self.route.name, outcome) for outcome in outcomes)
 
-    def _land(self, group: _Group, outcomes: Sequence[Outcome]) -> None:
-        self._under_way -= len(group.claims)
-        self.landing.land(group.claims, outcomes)
+    def _handle(self, group: _OpenRequest, outcomes: Sequence[Outcome]) -> None:
+        self._in_flight_count -= len(group.claims)
+        self.handler.handle(group.claims, outcomes)
 
 
 @attrs.define
-class Singles:
+class SingleDispatcher:
     """Send users one by one.
 
     Attributes:
         route: The backend, and what it may see.
         outbox: Who is to be sent.
-        landing: What becomes of them then.
+        handler: What becomes of them then.
     """
 
     route: Route
     outbox: Outbox
-    landing: Landing
+    handler: OutcomeHandler
 
     @property
-    def transport(self) -> ManyTransport:
+    def transport(self) -> ConcurrentTransport:
         """Return what sends."""
-        return self.landing.transport
+        return self.handler.transport
 
-    def launch(self, *, is_last: bool) -> None:  # noqa: ARG002  # As `Batches`.
+    def dispatch(self, *, is_last: bool) -> None:  # noqa: ARG002  # As `BatchDispatcher`.
         """Start as many requests as may be in flight."""
         transport = self.transport
         while (
-            not self.landing.is_hopeless
-            and transport.pace.has_room(transport.in_flight)
+            not self.handler.is_hopeless
+            and transport.limiter.allows(transport.in_flight)
             and (claim := self.outbox.next()) is not None
         ):
-            transport.start(guarded(self.route.name, self.route.identify(claim.user)), partial(self._land, (claim,)))
+            transport.start(
+                isolate_errors(self.route.name, self.route.identify(claim.user)), partial(self._handle, (claim,))
+            )
 
-    def waits_for(self) -> str:
+    def status_text(self) -> str:
         """Say what is being waited for, if it is worth saying."""
-        return self.landing.waits_for()
+        return self.handler.status_text()
 
-    def _land(self, claims: Sequence[Claim], outcome: Outcome) -> None:
-        self.landing.land(claims, (outcome,))
+    def _handle(self, claims: Sequence[Claim], outcome: Outcome) -> None:
+        self.handler.handle(claims, (outcome,))

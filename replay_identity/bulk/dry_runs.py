@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from ..adapters.protocols import BatchItem, IdentityBackend, Plan, SupportsBatch, SupportsMany
+from ..adapters.protocols import EncodedUser, IdentityBackend, Plan, SupportsBatch, SupportsMultiIdentify
 from ..ledger import Ledger
 from ..outcomes import Accepted, Broken, Outcome, Rejected, Skipped
 from ..router import Route
@@ -14,14 +14,14 @@ from ..traits import UserTraits
 from .batches import word
 from .options import DeliveryOptions
 from .report import SyncReport
-from .run import Intake, OnProgress, User
-from .stats import Tally
-from .worker import Lane, lanes_to
+from .run import Ingest, OnProgress, User
+from .stats import Stats
+from .worker import BackendWorker, make_workers
 
-Target: TypeAlias = IdentityBackend | Route
+BackendOrRoute: TypeAlias = IdentityBackend | Route
 
 
-def check_user(user: UserTraits, targets: Iterable[Target]) -> tuple[Outcome, ...]:
+def check_user(user: UserTraits, targets: Iterable[BackendOrRoute]) -> tuple[Outcome, ...]:
     """Return what would become of *user* at each backend if the vendor only kept to its published limits.
 
     An `Accepted` carries what would be adjusted, a `Rejected` the violations; nothing is sent.
@@ -29,16 +29,16 @@ def check_user(user: UserTraits, targets: Iterable[Target]) -> tuple[Outcome, ..
     return tuple(_check(user, target) for target in targets)
 
 
-def check(users: Iterable[UserTraits], targets: Iterable[Target]) -> Tally:
+def check(users: Iterable[UserTraits], targets: Iterable[BackendOrRoute]) -> Stats:
     """Return what would become of *users* at each backend; see `check_user`."""
     asked = tuple(targets)
-    tally = Tally()
+    stats = Stats()
     for user in users:
-        tally.add(check_user(user, asked))
-    return tally
+        stats.add(check_user(user, asked))
+    return stats
 
 
-def _check(user: UserTraits, target: Target) -> Outcome:
+def _check(user: UserTraits, target: BackendOrRoute) -> Outcome:
     try:
         plan = target.plan(user)
     except Exception as error:  # noqa: BLE001  # One adapter's bug must not hide another's answer.
@@ -59,7 +59,7 @@ _REQUESTS_PER_JOB: Final = 4
 
 
 @attrs.frozen
-class Effort:
+class Estimate:
     """What a run would take at one backend.
 
     Attributes:
@@ -75,30 +75,33 @@ class Effort:
 
 
 @attrs.frozen
-class Rehearsal:
+class DryRunReport:
     """What a run would come to if every vendor kept to its published limits and took everything at once.
 
     Attributes:
         report: The books.
-        effort: What it would take, by name of the backend.
+        estimate: What it would take, by name of the backend.
     """
 
     report: SyncReport
-    effort: Mapping[str, Effort]
+    estimate: Mapping[str, Estimate]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the rehearsal as JSON has it."""
-        return {**self.report.as_dict(), "effort": {name: attrs.asdict(effort) for name, effort in self.effort.items()}}
+        return {
+            **self.report.as_dict(),
+            "effort": {name: attrs.asdict(estimate) for name, estimate in self.estimate.items()},
+        }
 
 
-def rehearse(
+def dry_run(
     users: Iterable[User],
     backends: Iterable[IdentityBackend | Route],
     *,
     ledger: Ledger | None,
     options: Mapping[str, DeliveryOptions] | None = None,
     on_progress: OnProgress | None = None,
-) -> Rehearsal:
+) -> DryRunReport:
     """Return what `sync` would do, and do it to a copy of the *ledger*, which is thrown away.
 
     Raises:
@@ -106,53 +109,53 @@ def rehearse(
         LedgerError: The ledger cannot be read, or there is no room for its copy.
         SourceError: Not even the first row can be read.
     """
-    with Ledger.scratch(ledger) as scratch:
-        lanes = lanes_to(backends, scratch, options)
-        report = SyncReport(books=tuple(lane.books for lane in lanes))
-        for _ in Intake(lanes, scratch, report).take(users):
+    with Ledger.temporary_copy(ledger) as scratch:
+        workers = make_workers(backends, scratch, options)
+        report = SyncReport(books=tuple(worker.books for worker in workers))
+        for _ in Ingest(workers, scratch, report).take(users):
             if on_progress is not None:
-                on_progress([lane.progress() for lane in lanes])
-        effort = {lane.books.backend: _rehearse(lane) for lane in lanes}
-    return Rehearsal(report, effort)
+                on_progress([worker.progress() for worker in workers])
+        estimate = {worker.books.backend: _dry_run(worker) for worker in workers}
+    return DryRunReport(report, estimate)
 
 
-def _rehearse(lane: Lane) -> Effort:
+def _dry_run(worker: BackendWorker) -> Estimate:
     """Settle everyone due at one backend as if it took all that its limits allow."""
-    backend, options = lane.delivery.route.backend, lane.delivery.options
+    backend, options = worker.delivery.route.backend, worker.delivery.options
     if isinstance(backend, SupportsBatch):
-        jobs = _count_jobs(lane, backend)
+        jobs = _count_jobs(worker, backend)
         requests = jobs * _REQUESTS_PER_JOB
     else:
-        at_once = options.users_at_once(backend.most_users.maximum) if isinstance(backend, SupportsMany) else 1
-        jobs, requests = 0, math.ceil(_count_users(lane) / at_once)
-    lane.outbox.flush()
-    lane.close_books()
+        at_once = options.users_at_once(backend.max_users.maximum) if isinstance(backend, SupportsMultiIdentify) else 1
+        jobs, requests = 0, math.ceil(_count_users(worker) / at_once)
+    worker.outbox.flush()
+    worker.close_report()
     quota = options.requests_per_minute
-    return Effort(requests, jobs, None if quota is None else requests * 60 / quota)
+    return Estimate(requests, jobs, None if quota is None else requests * 60 / quota)
 
 
-def _count_users(lane: Lane) -> int:
+def _count_users(worker: BackendWorker) -> int:
     """Return how many users would be sent without a batch."""
     count = 0
-    while (claim := lane.outbox.next()) is not None:
-        (outcome,) = check_user(claim.user, [lane.delivery.route])
-        lane.outbox.settle(claim, outcome)
+    while (claim := worker.outbox.next()) is not None:
+        (outcome,) = check_user(claim.user, [worker.delivery.route])
+        worker.outbox.settle(claim, outcome)
         count += isinstance(outcome, Accepted)
     return count
 
 
-def _count_jobs(lane: Lane, backend: SupportsBatch) -> int:
+def _count_jobs(worker: BackendWorker, backend: SupportsBatch) -> int:
     """Return how many batches would be sent."""
-    route, options = lane.delivery.route, lane.delivery.options
+    route, options = worker.delivery.route, worker.delivery.options
     most, jobs, users, size = options.users_at_once(backend.batch_limits.users.maximum), 0, 0, 0
-    while (claim := lane.outbox.next()) is not None:
+    while (claim := worker.outbox.next()) is not None:
         item = word(route, backend, claim.user)
-        if not isinstance(item, BatchItem):
-            lane.outbox.settle(claim, item)
+        if not isinstance(item, EncodedUser):
+            worker.outbox.settle(claim, item)
         elif item.content is None:
-            lane.outbox.settle(claim, Rejected(route.name, item.violations))
+            worker.outbox.settle(claim, Rejected(route.name, item.violations))
         else:
-            lane.outbox.settle(claim, Accepted(route.name, adjustments=item.adjustments))
+            worker.outbox.settle(claim, Accepted(route.name, adjustments=item.adjustments))
             users, size = users + 1, size + len(item.content) + 1
             if users >= most or size >= options.batch_bytes:
                 jobs, users, size = jobs + 1, 0, 0

@@ -14,16 +14,16 @@ import attrs
 from ..adapters.protocols import IdentityBackend
 from ..errors import LedgerError
 from ..ledger import Ledger
-from ..router import Route, routes_to
+from ..router import Route, as_routes
 from ..traits import UserTraits
-from ..transport import many_sender
+from ..transport import concurrent_sender
 from .options import DeliveryOptions
-from .worker import NEXT_TRY, MakeSender, lane_to, options_by_name
+from .worker import NEXT_TRY, MakeSender, make_worker, options_by_name
 
 _logger = logging.getLogger("replay_identity.durable")
 
 # Seconds after which a delivery starts over, and with it the count of users whom it could not settle.
-_SHIFT: Final = 60.0
+_SLICE: Final = 60.0
 # Seconds after which it starts over even if there was always somebody else to send.
 _OVERTIME: Final = 60.0
 # Seconds before a backend with wrong settings, or a ledger that cannot be written, is tried again.
@@ -32,7 +32,7 @@ _TICK: Final = 0.02
 
 
 @attrs.frozen
-class _Shift:
+class _Slice:
     """The signals of one stretch of delivery."""
 
     closing: Event
@@ -73,9 +73,9 @@ class DurableRouter:
         ledger: Ledger | str | Path,
         options: Mapping[str, DeliveryOptions] | None = None,
         deliver: bool = True,
-        sender: MakeSender = many_sender,
+        sender: MakeSender = concurrent_sender,
     ) -> None:
-        self._routes = routes_to(backends)
+        self._routes = as_routes(backends)
         self._names = [route.name for route in self._routes]
         by_name = options_by_name(self._names, options)
         self._options = {name: attrs.evolve(chosen, patience=float("inf")) for name, chosen in by_name.items()}
@@ -96,13 +96,13 @@ class DurableRouter:
             InvalidTraitsError: The user has no id at all.
             LedgerError: The disk is full, or the ledger cannot be written.
         """
-        self._ledger.put([user], self._names)
+        self._ledger.upsert([user], self._names)
         self._ensure_delivery()
 
     def flush(self, timeout: float) -> bool:
         """Wait at most *timeout* seconds until every user is settled, and tell whether they are."""
         until = time.monotonic() + timeout
-        while any(self._ledger.due(name) for name in self._names):
+        while any(self._ledger.pending_count(name) for name in self._names):
             if time.monotonic() >= until:
                 return False
             time.sleep(_TICK)
@@ -149,11 +149,11 @@ class DurableRouter:
 
     def _deliver_for_a_while(self, route: Route) -> str | None:
         """Deliver until there is nothing to do after a while; return what is wrong, if anything is."""
-        lane = lane_to(route, self._ledger, self._options[route.name])
-        lane.run(_Shift(self._closing, time.monotonic() + _SHIFT), self._sender)
+        worker = make_worker(route, self._ledger, self._options[route.name])
+        worker.run(_Slice(self._closing, time.monotonic() + _SLICE), self._sender)
         # Another process that has rows of its own to deliver gets its turn.
         self._closing.wait(3 * NEXT_TRY)
-        return lane.books.problem
+        return worker.books.problem
 
     def __enter__(self) -> Self:
         return self

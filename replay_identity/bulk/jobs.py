@@ -8,13 +8,13 @@ from typing import Final, assert_never
 
 import attrs
 
-from ..adapters.exchange import Exchange, Pause
-from ..adapters.protocols import JobProgress, SupportsBatch, TooLarge
-from ..adapters.responses import broken, own
+from ..adapters.exchange import Exchange, Sleep
+from ..adapters.protocols import BatchTooLarge, JobProgress, SupportsBatch
+from ..adapters.responses import adapter_error, checked_outcome
 from ..errors import LedgerError
-from ..ledger import Batch, Job, JobMember, Ledger
+from ..ledger import Batch, Job, JobEntry, Ledger
 from ..outcomes import Accepted, Failure, Misconfigured, Outcome, Rejected, Unavailable, Unknown
-from ..transport import ManyTransport
+from ..transport import ConcurrentTransport
 from .options import DeliveryOptions
 from .outbox import LedgerOutbox
 
@@ -36,7 +36,7 @@ _MOST_REFUSALS: Final = 5
 
 
 @attrs.define
-class _Waits:
+class Backoff:
     """The waits between the requests about one job, in seconds.
 
     Attributes:
@@ -57,7 +57,7 @@ class _Waits:
 
 
 @attrs.define
-class Jobs:
+class ImportJobs:
     """The batches under way at one vendor, each stored before it is sent.
 
     Attributes:
@@ -75,7 +75,7 @@ class Jobs:
     name: str
     backend: SupportsBatch
     outbox: LedgerOutbox
-    transport: ManyTransport
+    transport: ConcurrentTransport
     on_problem: Callable[[Outcome], None]
     options: DeliveryOptions
     now: Callable[[], float] = time.time
@@ -90,7 +90,7 @@ class Jobs:
     def __attrs_post_init__(self) -> None:
         self.most_bytes = self.options.batch_bytes
         for job in self.outbox.jobs():
-            self._see(job, is_uncertain=True)
+            self._track(job, is_uncertain=True)
 
     @property
     def ledger(self) -> Ledger:
@@ -115,22 +115,22 @@ class Jobs:
         return (
             self.count < limits.running_jobs.maximum
             and self.users + users <= limits.open_users.maximum
-            and len(self._creating) < (1 if self.transport.pace.failure else _MOST_CREATING)
+            and len(self._creating) < (1 if self.transport.limiter.failure else _MOST_CREATING)
         )
 
-    def start(self, members: Sequence[JobMember], contents: Sequence[bytes]) -> None:
-        """Send *members* as a batch of their *contents*."""
+    def start(self, entries: Sequence[JobEntry], contents: Sequence[bytes]) -> None:
+        """Send *entries* as a batch of their *contents*."""
         try:
-            batch = self._batch(members, contents)
+            batch = self._batch(entries, contents)
         except Exception as error:  # noqa: BLE001  # As in `_guarded`.
-            self.outbox.settle_members(members, [broken(self.name, error)] * len(members))
+            self.outbox.settle_members(entries, [adapter_error(self.name, error)] * len(entries))
             return
-        self._see(self.ledger.start_job(self.name, batch))
+        self._track(self.ledger.start_job(self.name, batch))
 
-    def _batch(self, members: Sequence[JobMember], contents: Sequence[bytes]) -> Batch:
-        return Batch(str(uuid.uuid4()), members, self.backend.batch_body(contents))
+    def _batch(self, entries: Sequence[JobEntry], contents: Sequence[bytes]) -> Batch:
+        return Batch(str(uuid.uuid4()), entries, self.backend.batch_body(contents))
 
-    def _see(self, job: Job, *, is_uncertain: bool = False) -> None:
+    def _track(self, job: Job, *, is_uncertain: bool = False) -> None:
         self._open[job.idempotency_key] = job
         self.transport.start(self._guarded(job, is_uncertain=is_uncertain), partial(self._end, job))
 
@@ -141,13 +141,13 @@ class Jobs:
     def _guarded(self, job: Job, *, is_uncertain: bool) -> Exchange[None]:
         """See *job* through; an adapter that raises ends it, and everyone in it is on record."""
         try:
-            yield from self._see_through(job, is_uncertain=is_uncertain)
+            yield from self._run_job(job, is_uncertain=is_uncertain)
         except LedgerError:
             raise
         except Exception as error:  # noqa: BLE001  # One adapter's bug must not stop the run.
-            self.outbox.end_job(job, [broken(self.name, error)] * job.size)
+            self.outbox.end_job(job, [adapter_error(self.name, error)] * job.size)
 
-    def _see_through(self, job: Job, *, is_uncertain: bool) -> Exchange[None]:
+    def _run_job(self, job: Job, *, is_uncertain: bool) -> Exchange[None]:
         """Create *job* unless it is named already, poll it until it ends, and take note of what became of its users."""
         if is_uncertain and not job.vendor_job and self._is_dropped(job):
             return
@@ -162,7 +162,7 @@ class Jobs:
         Once an answer was lost, the same bytes go out under the same key until the vendor tells what became of them:
         whatever is sent later must not be overtaken.
         """
-        refusals, waits = 0, _Waits(self.options.wait_initial, self.options.wait_max)
+        refusals, waits = 0, Backoff(self.options.wait_initial, self.options.wait_max)
         self._creating.add(job.idempotency_key)
         while True:
             body = self.ledger.body(job)
@@ -171,8 +171,8 @@ class Jobs:
                 case str():
                     self._creating.discard(job.idempotency_key)
                     return self.ledger.name_job(job, created)
-                case TooLarge() | Rejected():
-                    self._take_apart(job, body, created)
+                case BatchTooLarge() | Rejected():
+                    self._split(job, body, created)
                     return None
                 case Misconfigured():
                     self.on_problem(created)
@@ -198,24 +198,24 @@ class Jobs:
         self.outbox.end_job(job)
         return True
 
-    def _take_apart(self, job: Job, body: bytes, refused: TooLarge | Rejected) -> None:
+    def _split(self, job: Job, body: bytes, refused: BatchTooLarge | Rejected) -> None:
         """Send the halves of a batch that was refused as a whole, so that one user does not fail the others."""
-        if isinstance(refused, TooLarge):
+        if isinstance(refused, BatchTooLarge):
             self.most_bytes = max(1, min(self.most_bytes, len(body) // 2))
             refused = Rejected(self.name, code="HTTP 413", message="this user alone is too large for a batch")
         half = job.size // 2
         if not half:
             self.outbox.end_job(job, [refused])
             return
-        members, contents = self.ledger.members(job), self.backend.batch_contents(body)
-        parts = [self._batch(members[part], contents[part]) for part in (slice(half), slice(half, None))]
+        entries, contents = self.ledger.entries(job), self.backend.batch_contents(body)
+        parts = [self._batch(entries[part], contents[part]) for part in (slice(half), slice(half, None))]
         for part in self.ledger.split_job(self.name, job, parts):
-            self._see(part)
+            self._track(part)
 
     def _poll(self, job: Job) -> Exchange[bool]:
         """Ask after *job* until it has ended; return False if the vendor lost it or it is left to a later run."""
-        waits = _Waits(self.options.poll_initial, self.options.poll_max)
-        if not (yield from self._let_others_go_first(job)):
+        waits = Backoff(self.options.poll_initial, self.options.poll_max)
+        if not (yield from self._initial_delay(job)):
             return False
         while True:
             progress = yield from self.backend.poll_job(job.vendor_job or "")
@@ -235,12 +235,12 @@ class Jobs:
             if not (yield from self._wait(waits, None if isinstance(progress, JobProgress) else progress)):
                 return False
 
-    def _let_others_go_first(self, job: Job) -> Exchange[bool]:
+    def _initial_delay(self, job: Job) -> Exchange[bool]:
         """Wait as long as a vendor takes at least, and longer while there are others to send; False if stopped."""
         least = min(self.options.poll_max, self.options.poll_initial * max(1.0, job.size / _POLLED_AT_ONCE))
         is_large, waited = job.size > _POLLED_AT_ONCE, 0.0
         while waited < least or (is_large and self.has_more_to_send and waited < self.options.poll_max):
-            if (yield Pause(self.options.poll_initial)).lost:
+            if (yield Sleep(self.options.poll_initial)).no_response:
                 return False
             waited += self.options.poll_initial
         return True
@@ -248,7 +248,7 @@ class Jobs:
     def _collect_in_turn(self, job: Job) -> Exchange[None]:
         """Collect *job* after others, whose members and results fill the memory."""
         while self._collecting >= _MOST_COLLECTING:
-            if (yield Pause(_TURN)).lost:
+            if (yield Sleep(_TURN)).no_response:
                 return
         self._collecting += 1
         try:
@@ -258,15 +258,15 @@ class Jobs:
 
     def _collect(self, job: Job) -> Exchange[None]:
         """Take note of what became of the users of *job*."""
-        members = self.ledger.members(job)
-        waits = _Waits(self.options.wait_initial, self.options.wait_max)
+        entries = self.ledger.entries(job)
+        waits = Backoff(self.options.wait_initial, self.options.wait_max)
         while True:
             # Named anew for each try, so that nobody holds the names while the results are stored.
-            collected = yield from self.backend.collect_job(job.vendor_job or "", [one.named() for one in members])
+            collected = yield from self.backend.collect_job(job.vendor_job or "", [one.named() for one in entries])
             match collected:
                 case tuple():
-                    outcomes = [self._own(*each) for each in zip(collected, members, strict=True)]
-                    self.outbox.end_job(job, outcomes, members=members)
+                    outcomes = [self._own(*each) for each in zip(collected, entries, strict=True)]
+                    self.outbox.end_job(job, outcomes, entries=entries)
                     return
                 case Rejected():
                     self._send_again(job, "the vendor does not show what became of the batch")
@@ -281,21 +281,21 @@ class Jobs:
             if not (yield from self._wait(waits, collected)):
                 return
 
-    def _own(self, outcome: Outcome, member: JobMember) -> Outcome:
-        """Return *outcome*, if it is one, with what was lost of *member*."""
-        outcome = own(self.name, outcome)
-        if isinstance(outcome, Accepted) and member.lost:
-            return attrs.evolve(outcome, adjustments=member.lost)
+    def _own(self, outcome: Outcome, entry: JobEntry) -> Outcome:
+        """Return *outcome*, if it is one, with what was lost of *entry*."""
+        outcome = checked_outcome(self.name, outcome)
+        if isinstance(outcome, Accepted) and entry.lost:
+            return attrs.evolve(outcome, adjustments=entry.lost)
         return outcome
 
     def _send_again(self, job: Job, cause: str) -> None:
         """Have the newest of everyone in *job* sent again."""
         self.outbox.end_job(job, [Unknown(self.name, cause)] * job.size)
 
-    def _wait(self, waits: _Waits, failure: Failure | None) -> Exchange[bool]:
+    def _wait(self, waits: Backoff, failure: Failure | None) -> Exchange[bool]:
         """Wait before the next request; False if there should be none: stopped, or failures for too long."""
         wait = waits.next(failed=failure is not None)
         if failure is not None and waits.failing_for >= self.options.patience:
             self.on_problem(failure)
             return False
-        return not (yield Pause(wait)).lost
+        return not (yield Sleep(wait)).no_response

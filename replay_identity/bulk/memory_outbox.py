@@ -11,14 +11,14 @@ from ..ledger import Claim
 from ..outcomes import Accepted, Broken, Outcome, Rejected, Skipped, Unknown
 from ..traits import UserTraits
 from .outbox import MOST_UNKNOWN
-from .report import Books
+from .report import BackendReport
 
 # After these the same traits need not be sent again.
 _FINAL: Final = (Accepted, Skipped, Rejected, Broken)
 
 
 @attrs.define
-class DirectOutbox:
+class MemoryOutbox:
     """Claims straight from the source, which a crash loses: for runs without a ledger, which send no batches.
 
     Of several claims to one user, the next is handed out once the one before is done with, so that none is overtaken.
@@ -27,7 +27,7 @@ class DirectOutbox:
         books: What is counted.
     """
 
-    books: Books
+    books: BackendReport
     _incoming: "SimpleQueue[Sequence[UserTraits]]" = attrs.field(
         factory=SimpleQueue["Sequence[UserTraits]"], init=False
     )
@@ -35,8 +35,8 @@ class DirectOutbox:
     # Further claims to each user who has one handed out, by id; None for nearly all.
     _further: dict[str, deque[Claim] | None] = attrs.field(factory=dict[str, deque[Claim] | None], init=False)
     _unknown: Counter[int] = attrs.field(factory=Counter[int], init=False)
-    _places: int = attrs.field(default=0, init=False)
-    _given_up: int = attrs.field(default=0, init=False)
+    _row_ids: int = attrs.field(default=0, init=False)
+    _abandoned: int = attrs.field(default=0, init=False)
 
     def put(self, users: Sequence[UserTraits]) -> None:
         """Take in *users*; from the thread that reads the source."""
@@ -54,14 +54,14 @@ class DirectOutbox:
         if isinstance(outcome, _FINAL):
             self.books.add(outcome)
             if self._unknown:
-                self._unknown.pop(claim.place, None)
+                self._unknown.pop(claim.row_id, None)
             self._let_next(claim)
             return
         if isinstance(outcome, Unknown):
-            self._unknown[claim.place] += 1
+            self._unknown[claim.row_id] += 1
             # Sent again, an anonymous user could become two.
-            if not outcome.retryable or self._unknown[claim.place] >= MOST_UNKNOWN:
-                self._given_up += 1
+            if not outcome.retryable or self._unknown[claim.row_id] >= MOST_UNKNOWN:
+                self._abandoned += 1
                 self._let_next(claim)
                 return
         self._ready.append(claim)
@@ -81,7 +81,7 @@ class DirectOutbox:
 
     def is_empty(self) -> bool:
         """Tell whether nobody is left to be sent, now and under way."""
-        return self.pending() <= self._given_up
+        return self.pending() <= self._abandoned
 
     def pending(self) -> int:
         """Return how many users are not settled."""
@@ -92,11 +92,11 @@ class DirectOutbox:
             users = self._incoming.get_nowait()
         except Empty:
             return
-        for place, user in enumerate(users, self._places):
-            claim = Claim(place, 0, user)
+        for row_id, user in enumerate(users, self._row_ids):
+            claim = Claim(row_id, 0, user)
             if self._is_next(claim):
                 self._ready.append(claim)
-        self._places += len(users)
+        self._row_ids += len(users)
 
     def _is_next(self, claim: Claim) -> bool:
         """Tell whether *claim* may be handed out; a further one to the same user waits."""

@@ -7,50 +7,50 @@ from typing import Final, Protocol
 
 import attrs
 
-from ..ledger import Claim, Job, JobMember, Ledger, Settlement
+from ..ledger import Claim, Job, JobEntry, Ledger, Settlement
 from ..outcomes import Outcome, Rejected, Skipped, Unknown, Violation
-from .report import Books
+from .report import BackendReport
 
 
 @attrs.define
-class PlaceSet:
+class BitSet:
     """A set of places, which count up from 1."""
 
     _bits: bytearray = attrs.field(factory=bytearray, init=False, repr=False)
     _count: int = attrs.field(default=0, init=False)
 
-    def __contains__(self, place: int) -> bool:
-        byte = place >> 3
-        return byte < len(self._bits) and bool(self._bits[byte] & 1 << (place & 7))
+    def __contains__(self, row_id: int) -> bool:
+        byte = row_id >> 3
+        return byte < len(self._bits) and bool(self._bits[byte] & 1 << (row_id & 7))
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, place: int) -> None:
-        """Take *place* in."""
-        byte, bit = place >> 3, 1 << (place & 7)
+    def add(self, row_id: int) -> None:
+        """Take *row_id* in."""
+        byte, bit = row_id >> 3, 1 << (row_id & 7)
         if byte >= len(self._bits):
             self._bits.extend(bytes(byte + 1))  # At least twice as long, so that this happens rarely.
         if not self._bits[byte] & bit:
             self._bits[byte] |= bit
             self._count += 1
 
-    def discard(self, place: int) -> None:
-        """Take *place* out, if it is in."""
-        byte, bit = place >> 3, 1 << (place & 7)
+    def discard(self, row_id: int) -> None:
+        """Take *row_id* out, if it is in."""
+        byte, bit = row_id >> 3, 1 << (row_id & 7)
         if byte < len(self._bits) and self._bits[byte] & bit:
             self._bits[byte] ^= bit
             self._count -= 1
 
-    def update(self, places: Iterable[int]) -> None:
-        """Take all *places* in."""
-        for place in places:
-            self.add(place)
+    def update(self, row_ids: Iterable[int]) -> None:
+        """Take all *row_ids* in."""
+        for row_id in row_ids:
+            self.add(row_id)
 
-    def difference_update(self, places: Iterable[int]) -> None:
-        """Take all *places* out, if they are in."""
-        for place in places:
-            self.discard(place)
+    def difference_update(self, row_ids: Iterable[int]) -> None:
+        """Take all *row_ids* out, if they are in."""
+        for row_id in row_ids:
+            self.discard(row_id)
 
 
 # Claims taken out at once, and outcomes written down at once, for each of which the disk is waited for.
@@ -105,9 +105,9 @@ class Outbox(Protocol):
         ...
 
 
-def _settlements(members: Sequence[JobMember], outcomes: Sequence[Outcome]) -> list[Settlement]:
-    pairs = zip(members, outcomes, strict=bool(outcomes))
-    return [Settlement(member.place, member.version, outcome) for member, outcome in pairs]
+def _settlements(entries: Sequence[JobEntry], outcomes: Sequence[Outcome]) -> list[Settlement]:
+    pairs = zip(entries, outcomes, strict=bool(outcomes))
+    return [Settlement(entry.row_id, entry.version, outcome) for entry, outcome in pairs]
 
 
 @attrs.define
@@ -124,23 +124,23 @@ class LedgerOutbox:
 
     ledger: Ledger
     backend: str
-    books: Books
+    books: BackendReport
     whole: bool = False
     clock: Callable[[], float] = time.monotonic
     _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
     _handed_over: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
     # Whom not to claim: those under way, and those this run has given up on.
-    _passed: PlaceSet = attrs.field(factory=PlaceSet, init=False)
-    _given_up: int = attrs.field(default=0, init=False)
+    _in_flight: BitSet = attrs.field(factory=BitSet, init=False)
+    _abandoned: int = attrs.field(default=0, init=False)
     _unknown: Counter[int] = attrs.field(factory=Counter[int], init=False)
     _settlements: list[Settlement] = attrs.field(factory=list[Settlement], init=False)
     _after: int = attrs.field(default=0, init=False)
     _highest: int = attrs.field(default=0, init=False)
-    _look_at: float = attrs.field(default=0.0, init=False)
+    _next_poll: float = attrs.field(default=0.0, init=False)
     _unwritten_since: float = attrs.field(default=0.0, init=False)
     _is_untidy: bool = attrs.field(default=False, init=False)
 
-    def hand_over(self, claims: Sequence[Claim]) -> None:
+    def offer(self, claims: Sequence[Claim]) -> None:
         """Take *claims* to users who were just put and are new, so that they need not be read again; from any thread.
 
         Of many only some are taken: they are due all the same.
@@ -154,14 +154,14 @@ class LedgerOutbox:
             if not self._claim():
                 return None
         claim = self._ready.popleft()
-        self._passed.add(claim.place)
+        self._in_flight.add(claim.row_id)
         return claim
 
     def settle(self, claim: Claim, outcome: Outcome) -> None:
         """Take note of what became of a claim; it is written down with others."""
         if not self._settlements:
             self._unwritten_since = self.clock()
-        self._settlements.append(Settlement(claim.place, claim.version, outcome))
+        self._settlements.append(Settlement(claim.row_id, claim.version, outcome))
         if len(self._settlements) >= _MOST_UNWRITTEN:
             self.flush()
 
@@ -173,7 +173,7 @@ class LedgerOutbox:
 
     def backlog(self) -> int:
         """Return about how many users are not even under way, from any thread."""
-        return self.books.given - self.books.settled - self._under_way()
+        return self.books.given - self.books.settled - self._in_flight_count()
 
     def tick(self, *, is_idle: bool) -> None:
         """Write down what has waited for long enough; *is_idle* tells that there is nothing else to do."""
@@ -182,43 +182,41 @@ class LedgerOutbox:
 
     def tidy(self) -> None:
         """Have SQLite forget what was erased, unless somebody is under way."""
-        if self._is_untidy and not self._under_way():
+        if self._is_untidy and not self._in_flight_count():
             self._is_untidy = not self.ledger.tidy()
 
     def is_empty(self) -> bool:
         """Tell whether nobody is left to be sent, now and under way, but for those this run has given up on."""
-        return not (self._ready or self._under_way()) and self.pending() <= self._given_up
+        return not (self._ready or self._in_flight_count()) and self.pending() <= self._abandoned
 
     def pending(self) -> int:
         """Return how many users are due."""
-        return self.ledger.due(self.backend)
+        return self.ledger.pending_count(self.backend)
 
     def jobs(self) -> Sequence[Job]:
         """Return the batches under way since an earlier run, whose users `next` does not return."""
         jobs = self.ledger.jobs(self.backend)
-        self._passed.update(member.place for job in jobs for member in self.ledger.members(job))
+        self._in_flight.update(entry.row_id for job in jobs for entry in self.ledger.entries(job))
         return jobs
 
-    def end_job(
-        self, job: Job, outcomes: Sequence[Outcome] = (), *, members: Sequence[JobMember] | None = None
-    ) -> None:
+    def end_job(self, job: Job, outcomes: Sequence[Outcome] = (), *, entries: Sequence[JobEntry] | None = None) -> None:
         """Take note of what became of the members of a batch; without outcomes they are to be sent again.
 
         Args:
             job: The batch.
             outcomes: What became of each of its members.
-            members: These, where they are at hand and need not be read.
+            entries: These, where they are at hand and need not be read.
         """
-        if members is None:
-            members = self.ledger.members(job)
-        settlements = _settlements(members, outcomes)
+        if entries is None:
+            entries = self.ledger.entries(job)
+        settlements = _settlements(entries, outcomes)
         self._count(settlements, self.ledger.end_job(self.backend, job, settlements))
         if not outcomes:
-            self._passed.difference_update(member.place for member in members)
+            self._in_flight.difference_update(entry.row_id for entry in entries)
 
-    def settle_members(self, members: Sequence[JobMember], outcomes: Sequence[Outcome]) -> None:
+    def settle_members(self, entries: Sequence[JobEntry], outcomes: Sequence[Outcome]) -> None:
         """Take note of what became of users who were to be a batch and are none."""
-        settlements = _settlements(members, outcomes)
+        settlements = _settlements(entries, outcomes)
         self._count(settlements, self.ledger.settle(self.backend, settlements))
 
     def _claim(self) -> bool:
@@ -229,22 +227,22 @@ class LedgerOutbox:
             if known is None:
                 self._ready.append(claim)
             else:
-                self._passed.add(claim.place)
+                self._in_flight.add(claim.row_id)
                 self.settle(claim, known)
         return bool(claims)
 
     def _claim_due(self) -> Sequence[Claim]:
         """Return claims out of the ledger, to users before those who were handed over."""
         now = self.clock()
-        if now < self._look_at:
+        if now < self._next_poll:
             return ()
-        before = self._handed_over[0].place if self._handed_over else None
+        before = self._handed_over[0].row_id if self._handed_over else None
         claims = self.ledger.claim(
-            self.backend, after=self._after, before=before, count=_GROUP, skip=self._passed, whole=self.whole
+            self.backend, after=self._after, before=before, count=_GROUP, skip=self._in_flight, whole=self.whole
         )
-        self._go_beyond(claims)
+        self._advance_cursor(claims)
         if len(claims) < _GROUP:
-            self._look_at = now + _SOON
+            self._next_poll = now + _SOON
             if before is None:
                 self._start_over_if_needed(len(claims))
                 self.tidy()
@@ -255,25 +253,25 @@ class LedgerOutbox:
         while self._handed_over:
             count = min(_GROUP, len(self._handed_over))
             claims = [self._handed_over.popleft() for _ in range(count)]
-            claims = [one for one in claims if one.place > self._highest and one.place not in self._passed]
-            claims = self.ledger.newest(self.backend, claims)
-            self._go_beyond(claims)
+            claims = [one for one in claims if one.row_id > self._highest and one.row_id not in self._in_flight]
+            claims = self.ledger.still_current(self.backend, claims)
+            self._advance_cursor(claims)
             if claims:
                 return claims
         return ()
 
-    def _go_beyond(self, claims: Sequence[Claim]) -> None:
+    def _advance_cursor(self, claims: Sequence[Claim]) -> None:
         if claims:
-            self._after = claims[-1].place
+            self._after = claims[-1].row_id
             self._highest = max(self._highest, self._after)
 
     def _start_over_if_needed(self, claimed: int) -> None:
         """Look from the beginning next time if somebody is due there: those who failed, or who were put once more."""
-        if self.pending() > claimed + len(self._passed):
+        if self.pending() > claimed + len(self._in_flight):
             self._after = 0
 
-    def _under_way(self) -> int:
-        return len(self._passed) - self._given_up
+    def _in_flight_count(self) -> int:
+        return len(self._in_flight) - self._abandoned
 
     def _known(self, claim: Claim) -> Outcome | None:
         """Return what becomes of a claim where that is known without the adapter."""
@@ -287,18 +285,18 @@ class LedgerOutbox:
     def _count(self, settlements: Sequence[Settlement], settled: set[int]) -> None:
         self._is_untidy = self._is_untidy or bool(settled)
         for settlement in settlements:
-            place = settlement.place
-            if place in settled:
+            row_id = settlement.row_id
+            if row_id in settled:
                 self.books.add(settlement.outcome)
-                self._unknown.pop(place, None)
+                self._unknown.pop(row_id, None)
             elif self._is_given_up(settlement):
-                self._given_up += 1
+                self._abandoned += 1
                 continue
-            self._passed.discard(place)
+            self._in_flight.discard(row_id)
 
     def _is_given_up(self, settlement: Settlement) -> bool:
         """Tell whether the vendor has left a user without an answer too often."""
         if not isinstance(settlement.outcome, Unknown):
             return False
-        self._unknown[settlement.place] += 1
-        return self._unknown[settlement.place] >= MOST_UNKNOWN
+        self._unknown[settlement.row_id] += 1
+        return self._unknown[settlement.row_id] >= MOST_UNKNOWN

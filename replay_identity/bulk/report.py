@@ -4,14 +4,14 @@ from typing import Any
 
 import attrs
 
-from ..ledger import PutCounts
+from ..ledger import UpsertCounts
 from ..outcomes import Accepted, Outcome, lossy
 from ..sources import BadRow
-from .stats import BackendTally
+from .stats import BackendStats
 
 
 @attrs.define
-class Books:
+class BackendReport:
     """One backend's books of one run, counted in users. They close: given = accepted + unchanged + rejected + pending.
 
     Attributes:
@@ -19,7 +19,7 @@ class Books:
         carried: Users who were due before the run, or whom another process put meanwhile.
         elsewhere: Users of those whom another process settled meanwhile.
         put: What the rows of this run meant.
-        tally: What became of those who were due, and why.
+        stats: What became of those who were due, and why.
         pending: Users who are still due.
         problem: Why the backend was given up on, or None.
     """
@@ -27,8 +27,8 @@ class Books:
     backend: str
     carried: int = 0
     elsewhere: int = 0
-    put: PutCounts = attrs.field(factory=PutCounts)
-    tally: BackendTally = attrs.field(factory=BackendTally)
+    put: UpsertCounts = attrs.field(factory=UpsertCounts)
+    stats: BackendStats = attrs.field(factory=BackendStats)
     pending: int = 0
     problem: str | None = None
 
@@ -40,17 +40,17 @@ class Books:
     @property
     def accepted(self) -> int:
         """Return how many users the vendor took."""
-        return self.tally.accepted
+        return self.stats.accepted
 
     @property
     def unchanged(self) -> int:
         """Return how many users needed no request: the vendor holds them, or a route keeps them from it."""
-        return self.put.unchanged + self.tally.skipped
+        return self.put.unchanged + self.stats.skipped
 
     @property
     def rejected(self) -> int:
         """Return how many users are refused as they are, now or in an earlier run."""
-        return self.put.refused + self.tally.refused
+        return self.put.refused + self.stats.refused
 
     @property
     def settled(self) -> int:
@@ -73,13 +73,13 @@ class Books:
         """Count one user who is due no more."""
         if isinstance(outcome, Accepted):
             # In bulk only losses are counted: nearly every user is adjusted without one.
-            self.tally.accept(lossy(outcome.adjustments))
+            self.stats.accept(lossy(outcome.adjustments))
         else:
-            self.tally.add(outcome)
+            self.stats.add(outcome)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the books as JSON has them."""
-        counted = self.tally.as_dict()
+        counted = self.stats.as_dict()
         return {
             "given": self.given,
             "carried": self.carried,
@@ -89,7 +89,7 @@ class Books:
             "rejected": self.rejected,
             "pending": self.pending,
             "coalesced": self.put.waiting,
-            "lossy": self.tally.lossy,
+            "lossy": self.stats.lossy,
             "problem": self.problem,
             **{name: counted[name] for name in ("adjustments", "violations", "causes")},
         }
@@ -103,14 +103,14 @@ class Progress:
         backend: Name of the backend.
         given: Users known so far who have to be brought up to date.
         settled: Users who are.
-        waits_for: What is being waited for, or an empty text.
+        status_text: What is being waited for, or an empty text.
         problem: Why the backend was given up on, or None.
     """
 
     backend: str
     given: int
     settled: int
-    waits_for: str = ""
+    status_text: str = ""
     problem: str | None = None
 
 
@@ -129,10 +129,10 @@ class SyncReport:
     rows: int = 0
     bad_rows: list[BadRow] = attrs.field(factory=list[BadRow])
     bad_row_count: int = 0
-    books: tuple[Books, ...] = ()
+    books: tuple[BackendReport, ...] = ()
     stopped: str | None = None
 
-    def __getitem__(self, backend: str) -> Books:
+    def __getitem__(self, backend: str) -> BackendReport:
         """Return the books of the backend of that name, or raise KeyError."""
         return {books.backend: books for books in self.books}[backend]
 

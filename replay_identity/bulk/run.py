@@ -16,10 +16,10 @@ from ..ledger import Claim, Ledger
 from ..router import Route
 from ..sources import BadRow, Row
 from ..traits import UserTraits
-from ..transport import many_sender
+from ..transport import concurrent_sender
 from .options import DeliveryOptions
 from .report import Progress, SyncReport
-from .worker import Lane, MakeSender, lanes_to
+from .worker import BackendWorker, MakeSender, make_workers
 
 User: TypeAlias = UserTraits | Row | BadRow
 
@@ -31,16 +31,16 @@ _NO_ID: Final = "is an anonymous user, whom a ledger could not find again"
 
 
 @attrs.define
-class Intake:
+class Ingest:
     """Take users in.
 
     Attributes:
-        lanes: Whom they are for.
+        workers: Whom they are for.
         ledger: Where they are put, or None.
         report: Where rows are counted.
     """
 
-    lanes: Sequence[Lane]
+    workers: Sequence[BackendWorker]
     ledger: Ledger | None
     report: SyncReport
     _failure: Exception | None = attrs.field(default=None, init=False, repr=False)
@@ -91,17 +91,17 @@ class Intake:
     def _put(self, users: Iterable[UserTraits]) -> None:
         if self.ledger is None:
             group = list(users)
-            for lane in self.lanes:
-                lane.put(group)
+            for worker in self.workers:
+                worker.put(group)
             return
-        names = [lane.books.backend for lane in self.lanes]
-        counts = self.ledger.put(users, names, whole=True, on_new=self._hand_over)
-        for lane in self.lanes:
-            lane.books.put.add(counts[lane.books.backend])
+        names = [worker.books.backend for worker in self.workers]
+        counts = self.ledger.upsert(users, names, whole=True, on_inserted=self._hand_over)
+        for worker in self.workers:
+            worker.books.put.add(counts[worker.books.backend])
 
     def _hand_over(self, claims: Sequence[Claim]) -> None:
-        for lane in self.lanes:
-            lane.hand_over(claims)
+        for worker in self.workers:
+            worker.offer(claims)
 
 
 # New objects between two searches, and of how many searches one goes further and one all the way.
@@ -113,7 +113,7 @@ _before: Final[list[tuple[int, int, int]]] = []
 
 
 @contextmanager
-def rare_collections() -> Generator[None]:
+def relaxed_gc() -> Generator[None]:
     """Search for garbage rarely: users come and go by the million, and none of them is part of a circle."""
     with _lock:
         _before.append(_before[0] if _before else gc.get_threshold())
@@ -129,7 +129,7 @@ def rare_collections() -> Generator[None]:
 
 
 OnProgress: TypeAlias = Callable[[Sequence[Progress]], None]
-OnTaken: TypeAlias = Callable[[int], None]
+OnCommitted: TypeAlias = Callable[[int], None]
 
 # Reading pauses while even the fastest vendor is so many users behind.
 _MOST_AHEAD: Final = 10_000
@@ -146,10 +146,10 @@ def sync(  # noqa: PLR0913  # Two to give, and one for each thing that may be se
     ledger: Ledger | None,
     options: Mapping[str, DeliveryOptions] | None = None,
     on_progress: OnProgress | None = None,
-    on_taken: OnTaken | None = None,
+    on_committed: OnCommitted | None = None,
     resend: bool = False,
     stop: Event | None = None,
-    sender: MakeSender = many_sender,
+    sender: MakeSender = concurrent_sender,
 ) -> SyncReport:
     """Bring the vendors to the state that *users* describe, and return the closed books.
 
@@ -162,7 +162,7 @@ def sync(  # noqa: PLR0913  # Two to give, and one for each thing that may be se
             when the run ends is lost to later ones.
         options: How fast and how patiently, by name of the backend.
         on_progress: Is told a few times a second how far each backend is.
-        on_taken: Is told how many rows are taken in, now and then and at the end: with a ledger they are on disk, so
+        on_committed: Is told how many rows are taken in, now and then and at the end: with a ledger they are on disk, so
             that a source need not give them again.
         resend: Whether to send also what the vendors confirmed before, for when they no longer hold it: another
             account, a route that shows more, other limits.
@@ -174,12 +174,12 @@ def sync(  # noqa: PLR0913  # Two to give, and one for each thing that may be se
         LedgerError: The ledger cannot be read or written.
         SourceError: Not even the first row can be read.
     """
-    lanes = lanes_to(backends, ledger, options)
+    workers = make_workers(backends, ledger, options)
     if resend and ledger is not None:
-        for lane in lanes:
-            ledger.distrust(lane.books.backend)
-    run = _Run(lanes, ledger, sender, on_progress, on_taken, stop or Event())
-    with rare_collections():
+        for worker in workers:
+            ledger.invalidate(worker.books.backend)
+    run = _Run(workers, ledger, sender, on_progress, on_committed, stop or Event())
+    with relaxed_gc():
         return run.run(users)
 
 
@@ -190,7 +190,7 @@ def deliver(
     options: Mapping[str, DeliveryOptions] | None = None,
     on_progress: OnProgress | None = None,
     stop: Event | None = None,
-    sender: MakeSender = many_sender,
+    sender: MakeSender = concurrent_sender,
 ) -> SyncReport:
     """Send what is due in *ledger* and return the closed books; as `sync` without any users."""
     return sync((), backends, ledger=ledger, options=options, on_progress=on_progress, stop=stop, sender=sender)
@@ -200,11 +200,11 @@ def deliver(
 class _Run:
     """One run: the thread that reads, and one thread for each backend."""
 
-    lanes: Sequence[Lane]
+    workers: Sequence[BackendWorker]
     ledger: Ledger | None
     sender: MakeSender
     on_progress: OnProgress | None
-    on_taken: OnTaken | None
+    on_committed: OnCommitted | None
     stop: Event
     report: SyncReport = attrs.field(factory=SyncReport)
     _is_complete: Event = attrs.field(factory=Event)
@@ -213,24 +213,24 @@ class _Run:
 
     def run(self, users: Iterable[User]) -> SyncReport:
         """Read, deliver, and close the books."""
-        self.report.books = tuple(lane.books for lane in self.lanes)
+        self.report.books = tuple(worker.books for worker in self.workers)
         try:
-            for lane in self.lanes:
-                lane.start(self, self.sender)
+            for worker in self.workers:
+                worker.start(self, self.sender)
             self._read(users)
             self._is_complete.set()
-            self._wait_while(lambda: any(lane.is_alive for lane in self.lanes))
+            self._wait_while(lambda: any(worker.is_alive for worker in self.workers))
             if self.stop.is_set():
                 self.report.stopped = self.report.stopped or "stopped"
         except KeyboardInterrupt:
             self.report.stopped = "interrupted"
         finally:
             self._is_over.set()
-            for lane in self.lanes:
-                lane.join()
+            for worker in self.workers:
+                worker.join()
         self._raise_error()
-        for lane in self.lanes:
-            lane.close_books()
+        for worker in self.workers:
+            worker.close_report()
         self._tell(at_once=True)
         return self.report
 
@@ -244,7 +244,7 @@ class _Run:
 
     def _read(self, users: Iterable[User]) -> None:
         """Take *users* in as long as somebody keeps up with them."""
-        for _ in Intake(self.lanes, self.ledger, self.report).take(users):
+        for _ in Ingest(self.workers, self.ledger, self.report).take(users):
             self._tell_taken()
             self._wait_while(self._is_far_ahead)
             if self.stop.is_set():
@@ -252,12 +252,12 @@ class _Run:
         self._tell_taken()
 
     def _tell_taken(self) -> None:
-        if self.on_taken is not None:
-            self.on_taken(self.report.rows)
+        if self.on_committed is not None:
+            self.on_committed(self.report.rows)
 
     def _is_far_ahead(self) -> bool:
         most = _MOST_AHEAD if self.ledger is not None else _MOST_AHEAD_WITHOUT_LEDGER
-        behind = [lane.outbox.backlog() for lane in self.lanes if lane.is_keeping_up]
+        behind = [worker.outbox.backlog() for worker in self.workers if worker.is_delivering]
         return bool(behind) and min(behind) > most and not self.stop.is_set()
 
     def _wait_while(self, condition: Callable[[], bool]) -> None:
@@ -272,9 +272,9 @@ class _Run:
         now = time.monotonic()
         if self.on_progress is not None and (at_once or now - self._told_at >= _TELLING):
             self._told_at = now
-            self.on_progress([lane.progress() for lane in self.lanes])
+            self.on_progress([worker.progress() for worker in self.workers])
 
     def _raise_error(self) -> None:
-        for lane in self.lanes:
-            if lane.error is not None:
-                raise lane.error
+        for worker in self.workers:
+            if worker.error is not None:
+                raise worker.error

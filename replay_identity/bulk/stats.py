@@ -50,7 +50,7 @@ class ViolationKey:
 
 
 @attrs.frozen
-class CauseKey:
+class Cause:
     """One reason for which a vendor did not take a user: its code or ours, never its words.
 
     Attributes:
@@ -63,7 +63,7 @@ class CauseKey:
 
 
 @attrs.define
-class Breaches:
+class ViolationCount:
     """How often a rule was broken, and how far it was at most."""
 
     count: int = 0
@@ -77,7 +77,7 @@ class Breaches:
 
 
 @attrs.define
-class BackendTally:
+class BackendStats:
     """What became of users at one backend.
 
     Attributes:
@@ -93,8 +93,8 @@ class BackendTally:
     adjusted: int = 0
     lossy: int = 0
     adjustments: Counter[AdjustmentKey] = attrs.field(factory=Counter[AdjustmentKey])
-    violations: dict[ViolationKey, Breaches] = attrs.field(factory=dict[ViolationKey, Breaches])
-    causes: Counter[CauseKey] = attrs.field(factory=Counter[CauseKey])
+    violations: dict[ViolationKey, ViolationCount] = attrs.field(factory=dict[ViolationKey, ViolationCount])
+    causes: Counter[Cause] = attrs.field(factory=Counter[Cause])
     _paths: set[str] = attrs.field(init=False, factory=set[str])
     _causes: set[str] = attrs.field(init=False, factory=set[str])
 
@@ -147,15 +147,15 @@ class BackendTally:
             self.lossy += any(adjustment.lossy for adjustment in adjustments)
             self.adjustments.update({self._adjustment(adjustment) for adjustment in adjustments})
 
-    def merge(self, other: "BackendTally") -> None:
+    def merge(self, other: "BackendStats") -> None:
         """Count all that *other* counted."""
         self.outcomes.update(other.outcomes)
         self.adjusted += other.adjusted
         self.lossy += other.lossy
         for adjusted, count in other.adjustments.items():
             self.adjustments[attrs.evolve(adjusted, path=self._path(adjusted.path))] += count
-        for broken, breaches in other.violations.items():
-            self._breach(broken, breaches.count, breaches.largest)
+        for broken, violation_count in other.violations.items():
+            self._breach(broken, violation_count.count, violation_count.largest)
         for reason, count in other.causes.items():
             self.causes[attrs.evolve(reason, cause=self._bounded(reason.cause, self._causes))] += count
 
@@ -167,8 +167,8 @@ class BackendTally:
             "lossy": self.lossy,
             "adjustments": [{**attrs.asdict(key), "count": count} for key, count in most_frequent(self.adjustments)],
             "violations": [
-                {**attrs.asdict(key), "largest": breaches.largest, "count": breaches.count}
-                for key, breaches in worst_first(self.violations)
+                {**attrs.asdict(key), "largest": violation_count.largest, "count": violation_count.count}
+                for key, violation_count in worst_first(self.violations)
             ],
             "causes": [{**attrs.asdict(key), "count": count} for key, count in most_frequent(self.causes)],
         }
@@ -178,10 +178,10 @@ class BackendTally:
 
     def _breach(self, key: ViolationKey, count: int, actual: int | None) -> None:
         key = attrs.evolve(key, path=self._path(key.path))
-        self.violations.setdefault(key, Breaches()).add(count, actual)
+        self.violations.setdefault(key, ViolationCount()).add(count, actual)
 
     def _cause(self, outcome: Outcome, cause: str) -> None:
-        self.causes[CauseKey(type(outcome).__name__, self._bounded(cause, self._causes))] += 1
+        self.causes[Cause(type(outcome).__name__, self._bounded(cause, self._causes))] += 1
 
     def _path(self, path: str) -> str:
         return self._bounded(path, self._paths)
@@ -196,7 +196,7 @@ class BackendTally:
 
 
 @attrs.define
-class Tally:
+class Stats:
     """What became of users at every backend.
 
     Attributes:
@@ -205,23 +205,23 @@ class Tally:
     """
 
     users: int = 0
-    backends: dict[str, BackendTally] = attrs.field(factory=dict[str, BackendTally])
+    backends: dict[str, BackendStats] = attrs.field(factory=dict[str, BackendStats])
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Count one more user, and what became of them."""
         self.users += 1
         for outcome in outcomes:
-            self.backends.setdefault(outcome.backend, BackendTally()).add(outcome)
+            self.backends.setdefault(outcome.backend, BackendStats()).add(outcome)
 
-    def merge(self, other: "Tally") -> None:
+    def merge(self, other: "Stats") -> None:
         """Count all that *other* counted."""
         self.users += other.users
         for name, backend in other.backends.items():
-            self.backends.setdefault(name, BackendTally()).merge(backend)
+            self.backends.setdefault(name, BackendStats()).merge(backend)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the counts as JSON has them."""
-        return {"users": self.users, "backends": {name: tally.as_dict() for name, tally in self.backends.items()}}
+        return {"users": self.users, "backends": {name: stats.as_dict() for name, stats in self.backends.items()}}
 
 
 def most_frequent(counts: Counter[K]) -> list[tuple[K, int]]:
@@ -229,7 +229,7 @@ def most_frequent(counts: Counter[K]) -> list[tuple[K, int]]:
     return sorted(counts.items(), key=_by_count)
 
 
-def worst_first(violations: Mapping[ViolationKey, Breaches]) -> list[tuple[ViolationKey, Breaches]]:
+def worst_first(violations: Mapping[ViolationKey, ViolationCount]) -> list[tuple[ViolationKey, ViolationCount]]:
     """Return *violations*, the most frequent first and by name where they are equal."""
     return sorted(violations.items(), key=lambda item: _by_count((item[0], item[1].count)))
 

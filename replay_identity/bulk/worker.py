@@ -9,22 +9,22 @@ from typing import Final, Protocol, TypeAlias
 
 import attrs
 
-from ..adapters.protocols import IdentityBackend, SupportsBatch, SupportsMany
+from ..adapters.protocols import IdentityBackend, SupportsBatch, SupportsMultiIdentify
 from ..errors import ConfigurationError
 from ..ledger import Claim, Ledger
 from ..outcomes import Outcome, explain
 from ..retry import RetryPolicy
-from ..router import Route, routes_to
+from ..router import Route, as_routes
 from ..traits import UserTraits
-from ..transport import ManySender, ManyTransport
-from ..transport.rate_limiter import Pace
-from .batches import Batches
-from .dispatch import Groups, Landing, Singles
-from .jobs import Jobs
-from .memory_outbox import DirectOutbox
+from ..transport import ConcurrentSender, ConcurrentTransport
+from ..transport.rate_limiter import AdaptiveLimiter
+from .batches import BatchDispatcher
+from .dispatch import MultiDispatcher, OutcomeHandler, SingleDispatcher
+from .jobs import ImportJobs
+from .memory_outbox import MemoryOutbox
 from .options import DeliveryOptions
 from .outbox import LedgerOutbox, Outbox
-from .report import Books, Progress
+from .report import BackendReport, Progress
 
 # Seconds between two looks at what there is to do, when nothing happens.
 _TICK: Final = 0.05
@@ -35,7 +35,7 @@ _ONE_TRY: Final = RetryPolicy(attempts=1, total=1e9)
 _BATCHES_ATTEMPTS: Final = 4
 
 
-class Signals(Protocol):
+class StopSignal(Protocol):
     """What the run tells its deliveries."""
 
     def is_complete(self) -> bool:
@@ -47,25 +47,25 @@ class Signals(Protocol):
         ...
 
 
-class Launcher(Protocol):
+class Dispatcher(Protocol):
     """A way to send users: one by one, several in a request, or in batches."""
 
     @property
-    def transport(self) -> ManyTransport:
+    def transport(self) -> ConcurrentTransport:
         """Return what sends."""
         ...
 
-    def launch(self, *, is_last: bool) -> None:
+    def dispatch(self, *, is_last: bool) -> None:
         """Start what may be started now; *is_last* tells that nobody else will be put."""
         ...
 
-    def waits_for(self) -> str:
+    def status_text(self) -> str:
         """Say what is being waited for, if it is worth saying."""
         ...
 
 
 @attrs.define
-class Delivery:
+class DeliveryLoop:
     """Bring one vendor up to date.
 
     Attributes:
@@ -78,30 +78,30 @@ class Delivery:
 
     route: Route
     outbox: Outbox
-    books: Books
+    books: BackendReport
     options: DeliveryOptions
     clock: Callable[[], float] = time.monotonic
-    _pace: Pace = attrs.field(init=False)
-    _launcher: Launcher | None = attrs.field(default=None, init=False)
+    _limiter: AdaptiveLimiter = attrs.field(init=False)
+    _dispatcher: Dispatcher | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._pace = Pace(
+        self._limiter = AdaptiveLimiter(
             self.options.connections,
             self.options.requests_per_minute,
             wait_initial=self.options.wait_initial,
             wait_max=self.options.wait_max,
         )
 
-    def run(self, sender: ManySender, signals: Signals) -> None:
+    def run(self, sender: ConcurrentSender, signal: StopSignal) -> None:
         """Deliver until everyone put is settled, the signals say stop, or the backend is given up on.
 
         Whoever is not settled then is pending. Requests under way are waited for in any case.
         """
-        launcher = self._launcher = self._make_launcher(sender)
-        transport = launcher.transport
-        while not (signals.is_stopped() or self.books.problem):
-            is_complete = signals.is_complete()
-            launcher.launch(is_last=is_complete)
+        dispatcher = self._dispatcher = self._make_dispatcher(sender)
+        transport = dispatcher.transport
+        while not (signal.is_stopped() or self.books.problem):
+            is_complete = signal.is_complete()
+            dispatcher.dispatch(is_last=is_complete)
             if not transport.in_flight:
                 self.outbox.flush()
                 if is_complete and self.outbox.is_empty():
@@ -114,56 +114,56 @@ class Delivery:
         self.outbox.flush()
         self.outbox.tidy()
 
-    def waits_for(self) -> str:
+    def status_text(self) -> str:
         """Say what is being waited for, if it is worth saying; from any thread."""
-        wait = self._pace.resume_at - self.clock()
-        failure = self._pace.failure
+        wait = self._limiter.resume_at - self.clock()
+        failure = self._limiter.failure
         if wait > _WORTH_TELLING:
             return f"{wait:.0f} s after {failure.cause}" if failure else f"a break of {wait:.0f} s"
-        return self._launcher.waits_for() if self._launcher else ""
+        return self._dispatcher.status_text() if self._dispatcher else ""
 
-    def _advance(self, transport: ManyTransport) -> None:
+    def _advance(self, transport: ConcurrentTransport) -> None:
         """Send what was started and take in the answers; outcomes are written down while the vendor is waited for."""
-        is_idle = not transport.advance(0.0)
+        is_idle = not transport.poll(0.0)
         self.outbox.tick(is_idle=is_idle)
         if is_idle:
-            transport.advance(_TICK)
+            transport.poll(_TICK)
 
-    def _make_launcher(self, sender: ManySender) -> Launcher:
+    def _make_dispatcher(self, sender: ConcurrentSender) -> Dispatcher:
         backend, outbox = self.route.backend, self.outbox
         if isinstance(backend, SupportsBatch) and isinstance(outbox, LedgerOutbox):
             first, longest = self.options.wait_initial, self.options.wait_max
             retry = RetryPolicy(_BATCHES_ATTEMPTS, wait_initial=first, wait_max=longest, total=1e9)
             transport = self._transport(sender, retry)
-            jobs = Jobs(self.route.name, backend, outbox, transport, self._give_up, self.options)
-            return Batches(self.route, backend, outbox, jobs, self.options)
-        landing = Landing(outbox, self._transport(sender, _ONE_TRY), self._give_up, self.options.wait_initial)
-        if isinstance(backend, SupportsMany):
-            return Groups(self.route, backend, outbox, landing, self.options)
-        return Singles(self.route, outbox, landing)
+            jobs = ImportJobs(self.route.name, backend, outbox, transport, self._give_up, self.options)
+            return BatchDispatcher(self.route, backend, outbox, jobs, self.options)
+        handler = OutcomeHandler(outbox, self._transport(sender, _ONE_TRY), self._give_up, self.options.wait_initial)
+        if isinstance(backend, SupportsMultiIdentify):
+            return MultiDispatcher(self.route, backend, outbox, handler, self.options)
+        return SingleDispatcher(self.route, outbox, handler)
 
-    def _transport(self, sender: ManySender, retry: RetryPolicy) -> ManyTransport:
-        return ManyTransport(sender, self._pace, retry=retry, timeout=self.options.timeout, clock=self.clock)
+    def _transport(self, sender: ConcurrentSender, retry: RetryPolicy) -> ConcurrentTransport:
+        return ConcurrentTransport(sender, self._limiter, retry=retry, timeout=self.options.timeout, clock=self.clock)
 
     def _give_up(self, outcome: Outcome) -> None:
         self.books.problem = explain(outcome)
         self.books.add(outcome)
 
     def _lose_patience(self) -> None:
-        failure = self._pace.failure
-        if failure is not None and self._pace.failing_for > self.options.patience:
+        failure = self._limiter.failure
+        if failure is not None and self._limiter.failing_for > self.options.patience:
             self.books.problem = f"nothing but failures for {self.options.patience:g} s, the last one {failure.cause}"
 
 
 # Makes what sends so many requests at once.
-MakeSender: TypeAlias = Callable[[int], ManySender]
+MakeSender: TypeAlias = Callable[[int], ConcurrentSender]
 
 # Seconds between two tries to get the right to deliver.
 NEXT_TRY: Final = 0.1
 
 
 @attrs.define(eq=False)
-class Lane:
+class BackendWorker:
     """The delivery to one backend, and the thread it runs in.
 
     Attributes:
@@ -174,9 +174,9 @@ class Lane:
         error: What ended the thread, or None.
     """
 
-    delivery: Delivery
-    books: Books
-    outbox: DirectOutbox | LedgerOutbox
+    delivery: DeliveryLoop
+    books: BackendReport
+    outbox: MemoryOutbox | LedgerOutbox
     ledger: Ledger | None
     error: BaseException | None = None
     _thread: Thread | None = None
@@ -189,68 +189,68 @@ class Lane:
         return self._thread is not None and self._thread.is_alive()
 
     @property
-    def is_keeping_up(self) -> bool:
+    def is_delivering(self) -> bool:
         """Tell whether the thread delivers, and neither has ended nor waits for another process."""
         return self.is_alive and not self._is_waiting
 
     def put(self, users: Sequence[UserTraits]) -> None:
         """Hand *users* over where there is no ledger to take them from; once nobody takes them, count them."""
-        if isinstance(self.outbox, DirectOutbox):
+        if isinstance(self.outbox, MemoryOutbox):
             if self.is_alive:
                 self.outbox.put(users)
             else:
                 self.books.put.due += len(users)
 
-    def hand_over(self, claims: Sequence[Claim]) -> None:
+    def offer(self, claims: Sequence[Claim]) -> None:
         """Hand *claims* to users over who were just put into the ledger, unless another process may deliver them."""
         if isinstance(self.outbox, LedgerOutbox) and self._is_delivering:
-            self.outbox.hand_over(claims)
+            self.outbox.offer(claims)
 
-    def start(self, signals: Signals, make_sender: MakeSender) -> None:
-        """Deliver in a thread until the *signals* end it; what it raises is kept in `error`."""
+    def start(self, signal: StopSignal, make_sender: MakeSender) -> None:
+        """Deliver in a thread until the *signal* end it; what it raises is kept in `error`."""
         name = f"replay-identity to {self.books.backend}"
-        thread = Thread(target=self._run_in_thread, args=(signals, make_sender), name=name, daemon=True)
+        thread = Thread(target=self._run_in_thread, args=(signal, make_sender), name=name, daemon=True)
         thread.start()
         self._thread = thread
 
-    def run(self, signals: Signals, make_sender: MakeSender) -> None:
-        """Deliver until the *signals* end it, once it is this process's turn."""
-        with self._turn(signals) as is_ours:
+    def run(self, signal: StopSignal, make_sender: MakeSender) -> None:
+        """Deliver until the *signal* end it, once it is this process's turn."""
+        with self._lease(signal) as is_ours:
             if is_ours:
-                self._deliver(signals, make_sender)
+                self._deliver(signal, make_sender)
 
     def join(self) -> None:
         """Wait until the thread has ended."""
         if self._thread is not None:
             self._thread.join()
 
-    def close_books(self) -> None:
+    def close_report(self) -> None:
         """Take note of who is left, once nobody else will be put and nobody else be delivered."""
         self.books.close(self.outbox.pending())
 
     def progress(self) -> Progress:
         """Return how far the backend is."""
-        waits_for = "another process that delivers to it" if self._is_waiting else self.delivery.waits_for()
+        status_text = "another process that delivers to it" if self._is_waiting else self.delivery.status_text()
         books = self.books
-        return Progress(books.backend, books.given, books.settled, waits_for, books.problem)
+        return Progress(books.backend, books.given, books.settled, status_text, books.problem)
 
-    def _run_in_thread(self, signals: Signals, make_sender: MakeSender) -> None:
+    def _run_in_thread(self, signal: StopSignal, make_sender: MakeSender) -> None:
         try:
-            self.run(signals, make_sender)
+            self.run(signal, make_sender)
         except BaseException as error:  # noqa: BLE001  # Whoever waits for the thread raises it.
             self.error = error
 
-    def _deliver(self, signals: Signals, make_sender: MakeSender) -> None:
+    def _deliver(self, signal: StopSignal, make_sender: MakeSender) -> None:
         sender = make_sender(self.delivery.options.connections)
         self._is_delivering = True
         try:
-            self.delivery.run(sender, signals)
+            self.delivery.run(sender, signal)
         finally:
             self._is_delivering = False
             sender.close()
 
     @contextmanager
-    def _turn(self, signals: Signals) -> Generator[bool]:
+    def _lease(self, signal: StopSignal) -> Generator[bool]:
         """Hold the right to deliver, for which another process may have to be waited for.
 
         Yield False if stopped before, or if that process has sent everyone.
@@ -258,32 +258,32 @@ class Lane:
         if self.ledger is None:
             yield True
             return
-        while not signals.is_stopped():
-            with self.ledger.turn(self.books.backend) as is_ours:
+        while not signal.is_stopped():
+            with self.ledger.lease(self.books.backend) as is_ours:
                 self._is_waiting = not is_ours
                 if is_ours:
                     yield True
                     return
-            if signals.is_complete() and not self.outbox.pending():
+            if signal.is_complete() and not self.outbox.pending():
                 break
             sleep(NEXT_TRY)
         self._is_waiting = False
         yield False
 
 
-def lanes_to(
+def make_workers(
     backends: Iterable[IdentityBackend | Route],
     ledger: Ledger | None,
     options: Mapping[str, DeliveryOptions] | None,
-) -> list[Lane]:
+) -> list[BackendWorker]:
     """Return one lane for each of the *backends*.
 
     Raises:
         ConfigurationError: There is no backend, two have one name, or *options* names another.
     """
-    routes = routes_to(backends)
+    routes = as_routes(backends)
     by_name = options_by_name([route.name for route in routes], options)
-    return [lane_to(route, ledger, by_name[route.name]) for route in routes]
+    return [make_worker(route, ledger, by_name[route.name]) for route in routes]
 
 
 def options_by_name(
@@ -297,13 +297,13 @@ def options_by_name(
     return {name: given.get(name, DeliveryOptions()) for name in names}
 
 
-def lane_to(route: Route, ledger: Ledger | None, options: DeliveryOptions) -> Lane:
+def make_worker(route: Route, ledger: Ledger | None, options: DeliveryOptions) -> BackendWorker:
     """Return the lane to one backend."""
-    books = Books(route.name)
+    books = BackendReport(route.name)
     if ledger is None:
-        outbox: DirectOutbox | LedgerOutbox = DirectOutbox(books)
+        outbox: MemoryOutbox | LedgerOutbox = MemoryOutbox(books)
     else:
-        books.carried = ledger.due(route.name)
+        books.carried = ledger.pending_count(route.name)
         # What was put last is what a route judges by, so it has to be whole.
         outbox = LedgerOutbox(ledger, route.name, books, whole=route.when is not None)
-    return Lane(Delivery(route, outbox, books, options), books, outbox, ledger)
+    return BackendWorker(DeliveryLoop(route, outbox, books, options), books, outbox, ledger)

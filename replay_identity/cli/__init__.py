@@ -5,7 +5,7 @@ import sys
 from pathlib import PurePath
 from traceback import extract_tb
 
-from .terminal import ExitCode
+from .exit_codes import ExitCode
 
 
 def main() -> int:

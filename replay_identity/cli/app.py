@@ -12,6 +12,7 @@ from .check import check
 from .compare import compare
 from .doctor import doctor
 from .emulate import demo, emulate
+from .exit_codes import HELP, ExitCode
 from .forget import forget
 from .identify import identify
 from .infer import infer
@@ -19,7 +20,7 @@ from .ledger import rejected, retry, status
 from .limits import limits
 from .migrate import migrate
 from .sync import deliver, sync
-from .terminal import HELP, ExitCode, talk
+from .terminal import stderr_console
 
 
 class Commands(TyperGroup):
@@ -30,7 +31,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except ReplayIdentityError as error:
-            talk().print(str(error), style="red", soft_wrap=True)
+            stderr_console().print(str(error), style="red", soft_wrap=True)
             wrong_settings = isinstance(error, ConfigurationError)
             raise typer.Exit(ExitCode.SETTINGS if wrong_settings else ExitCode.USAGE) from None
         except KeyboardInterrupt:

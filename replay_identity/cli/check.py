@@ -8,11 +8,11 @@ from ..bulk.dry_runs import check_user
 from ..outcomes import Outcome
 from ..sources import BadRow, Row, read_users
 from . import options
-from .inputs import chosen_settings
+from .inputs import resolve_settings
 from .progress import progress
-from .row_report import Survey
-from .tables import print_survey
-from .terminal import data, print_json, talk
+from .row_report import RowReport
+from .tables import print_row_report
+from .terminal import print_json, stderr_console, stdout_console
 
 
 def check(
@@ -26,19 +26,19 @@ def check(
     json: options.JsonOption = False,
 ) -> None:
     """Tell, without asking any vendor, what each one would accept, adjust and refuse of FILE. Needs no key."""
-    backends = chosen_settings(settings, to=to or (), adapt=adapt, offline=True).backends
-    survey = Survey()
+    backends = resolve_settings(settings, to=to or (), adapt=adapt, offline=True).backends
+    row_report = RowReport()
     with progress("checked") as advance:
 
         def on_row(_row: Row | BadRow, _outcomes: Sequence[Outcome]) -> None:
             advance()
 
         rows = read_users(file, format=None if format is None else format.value, anonymous=anonymous)
-        survey.run(rows, lambda user: check_user(user, backends), on_row)
+        row_report.run(rows, lambda user: check_user(user, backends), on_row)
     if json:
-        print_json(survey.as_dict())
+        print_json(row_report.as_dict())
     else:
-        print_survey(data(), survey)
-    if survey.stopped is not None:
-        talk().print(f"Stopped: {survey.stopped}", style="red")
-    raise typer.Exit(survey.exit_code)
+        print_row_report(stdout_console(), row_report)
+    if row_report.stopped is not None:
+        stderr_console().print(f"Stopped: {row_report.stopped}", style="red")
+    raise typer.Exit(row_report.exit_code)

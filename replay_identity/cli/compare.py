@@ -14,18 +14,19 @@ from ..bulk.comparison import ComparisonReport
 from ..bulk.comparison import compare as compare_everywhere
 from ..bulk.comparison import sample as sample_of
 from ..config import Settings
-from ..migration import Source
+from ..migration import MigrationSource
 from ..outcomes import Misconfigured
 from ..sources import Row
 from ..traits import UserTraits
 from . import options
-from .inputs import FileOptions, chosen_settings, chosen_source, other_backends, reading_of
+from .exit_codes import ExitCode
+from .inputs import FileOptions, chosen_source, other_backends, reading_of, resolve_settings
 from .ledger import new_file
 from .progress import progress
 from .tables import print_comparison
 from .tables import rows as rows_of
 from .tables import users as users_of
-from .terminal import ExitCode, data, go_on_only_with_a_yes, print_json, talk
+from .terminal import confirm_or_exit, print_json, stderr_console, stdout_console
 
 _SAMPLE: Final = 1000
 
@@ -59,7 +60,7 @@ def compare(  # noqa: PLR0913  # One for each option.
     json: options.JsonOption = False,
 ) -> None:
     """Ask the vendors about a sample of users, and tell which properties they hold otherwise; no id and no value."""
-    everything = chosen_settings(settings, to=(), adapt=adapt)
+    everything = resolve_settings(settings, to=(), adapt=adapt)
     name = source or _backend_that_shows(everything)
     chosen = other_backends(name, everything, to)
     drawn = _draw(chosen_source(name, everything, FileOptions(format, mapping, sql)), sample, seed)
@@ -77,7 +78,7 @@ def compare(  # noqa: PLR0913  # One for each option.
         counts = {"users": len(drawn.users), "bad_row_count": drawn.bad_rows, "anonymous": drawn.anonymous}
         print_json({"source": name, **counts, **report.as_dict()})
     else:
-        print_comparison(data(), report, len(drawn.users))
+        print_comparison(stdout_console(), report, len(drawn.users))
     drawn.tell_of_others()
     raise typer.Exit(_code(report, drawn.bad_rows))
 
@@ -91,7 +92,7 @@ def _backend_that_shows(settings: Settings) -> str:
 
 
 @attrs.frozen
-class _Drawn:
+class _UserSample:
     """The users who were drawn, and how many could not have been."""
 
     users: list[UserTraits]
@@ -105,10 +106,10 @@ class _Drawn:
             ("they have no id", users_of(self.anonymous) if self.anonymous else ""),
         ):
             if count:
-                talk().print(f"Not compared, since {problem}: {count}.", style="yellow")
+                stderr_console().print(f"Not compared, since {problem}: {count}.", style="yellow")
 
 
-def _draw(source: Source, count: int, seed: int | None) -> _Drawn:
+def _draw(source: MigrationSource, count: int, seed: int | None) -> _UserSample:
     """Read all of *source*, and return so many of its users."""
     with reading_of(source) as reading, progress("read") as advance:
         rows = bad_rows = 0
@@ -125,11 +126,11 @@ def _draw(source: Source, count: int, seed: int | None) -> _Drawn:
 
         drawn = sample_of(users(), count, seed=seed)
         reading.taken(rows)
-        return _Drawn(drawn, bad_rows, 0 if reading.listed is None else reading.listed.anonymous)
+        return _UserSample(drawn, bad_rows, 0 if reading.listing is None else reading.listing.anonymous)
 
 
 @attrs.frozen
-class _Differences:
+class _DifferencesWriter:
     """Where differences are written, if anywhere."""
 
     stream: IO[bytes] | None
@@ -140,24 +141,22 @@ class _Differences:
 
 
 @contextmanager
-def _writing(path: Path | None) -> Generator[_Differences]:
+def _writing(path: Path | None) -> Generator[_DifferencesWriter]:
     if path is None:
-        yield _Differences(None)
+        yield _DifferencesWriter(None)
         return
     with new_file(path) as stream:
-        yield _Differences(stream)
+        yield _DifferencesWriter(stream)
 
 
 def _ask_first(chosen: Settings, count: int, *, yes: bool) -> None:
     """Tell which backends are written to, and go on only with a yes if there are any."""
     written = [
-        backend.name
-        for backend in chosen.backends
-        if isinstance(backend, SupportsCompare) and backend.compares_by_writing
+        backend.name for backend in chosen.backends if isinstance(backend, SupportsCompare) and backend.compare_writes
     ]
     if not written:
         return
-    console = talk()
+    console = stderr_console()
     for name in written:
         console.print(
             f"{name} is read by an empty PUT for each of {count:,} sampled users: it changes no trait, but may create "
@@ -165,14 +164,14 @@ def _ask_first(chosen: Settings, count: int, *, yes: bool) -> None:
             soft_wrap=True,
         )
     if not yes:
-        go_on_only_with_a_yes()
+        confirm_or_exit()
 
 
 def _code(report: ComparisonReport, bad_rows: int) -> ExitCode:
     unanswered = [backend.unanswered for backend in report.backends.values()]
-    if any(tally.outcomes[Misconfigured.__name__] for tally in unanswered):
+    if any(stats.outcomes[Misconfigured.__name__] for stats in unanswered):
         return ExitCode.SETTINGS
-    if any(tally.pending for tally in unanswered) or any(backend.problem for backend in report.backends.values()):
+    if any(stats.pending for stats in unanswered) or any(backend.problem for backend in report.backends.values()):
         return ExitCode.PENDING
-    is_fine = report.is_same and not bad_rows and not any(tally.refused for tally in unanswered)
+    is_fine = report.is_same and not bad_rows and not any(stats.refused for stats in unanswered)
     return ExitCode.OK if is_fine else ExitCode.REFUSED

@@ -5,16 +5,17 @@ from typing import Final, Literal, TypeAlias
 import attrs
 import typer
 
-from ..adapters.protocols import Credentials, SupportsVerify
-from ..config import Section, read_sections
+from ..adapters.protocols import KeyInfo, SupportsVerify
+from ..config import BackendSettings, read_sections
 from ..errors import ConfigurationError
 from ..logrocket import LogRocket
 from ..outcomes import Misconfigured, Rejected, explain
 from ..retry import RetryPolicy
 from ..transport import Transport
 from . import options
+from .exit_codes import ExitCode
 from .tables import new_table
-from .terminal import ExitCode, data, print_json
+from .terminal import print_json, stdout_console
 
 Health: TypeAlias = Literal["good", "unchecked", "wrong", "unavailable"]
 
@@ -60,7 +61,7 @@ def doctor(*, settings: options.SettingsOption = None, json: options.JsonOption 
     raise typer.Exit(_code({diagnosis.health for diagnosis in found}))
 
 
-def diagnose(section: Section, transport: Transport) -> Diagnosis:
+def diagnose(section: BackendSettings, transport: Transport) -> Diagnosis:
     """Return how the backend of *section* is."""
     try:
         backend = section.build()
@@ -70,18 +71,18 @@ def diagnose(section: Section, transport: Transport) -> Diagnosis:
         where = _whereabouts(section) if isinstance(backend, LogRocket) else ""
         return _diagnosis(section, "unchecked", f"{where}the vendor has no way to check a key")
     answer = transport.run(backend.verify())
-    if isinstance(answer, Credentials):
+    if isinstance(answer, KeyInfo):
         good = _diagnosis(section, "good", "the vendor knows the key")
         return attrs.evolve(good, region=answer.region, level=answer.level, organisation=answer.organisation)
     health: Health = "wrong" if isinstance(answer, Misconfigured | Rejected) else "unavailable"
     return _diagnosis(section, health, explain(answer))
 
 
-def _diagnosis(section: Section, health: Health, detail: str) -> Diagnosis:
+def _diagnosis(section: BackendSettings, health: Health, detail: str) -> Diagnosis:
     return Diagnosis(section.name, section.vendor, section.key_origin, health, detail)
 
 
-def _whereabouts(section: Section) -> str:
+def _whereabouts(section: BackendSettings) -> str:
     """Tell where LogRocket's organisation and application come from; without both there would be no backend."""
     places = (f"{part} from the {'settings' if section.settings.get(part) else 'key'}" for part in ("org", "app"))
     return f"{', '.join(places)}; "
@@ -93,7 +94,7 @@ def _print_diagnoses(found: list[Diagnosis]) -> None:
         known = (diagnosis.key, diagnosis.region, diagnosis.level, diagnosis.organisation)
         cells = [value or "-" for value in known]
         table.add_row(diagnosis.backend, *cells, diagnosis.health, style=_STYLES[diagnosis.health])
-    console = data()
+    console = stdout_console()
     console.print(table)
     for diagnosis in found:
         console.print(f"{diagnosis.backend}: {diagnosis.detail}", soft_wrap=True)

@@ -16,9 +16,9 @@ from ..router import Router
 from ..sources import read_users
 from . import options
 from .progress import progress
-from .row_report import Survey
-from .tables import print_survey
-from .terminal import data, print_json, talk
+from .row_report import RowReport
+from .tables import print_row_report
+from .terminal import print_json, stderr_console, stdout_console
 
 # The keys that the emulators know.
 FULLSTORY_KEY = "na1.emulator"
@@ -62,11 +62,11 @@ def _settings(fullstory_url: str, logrocket_url: str) -> dict[str, str]:
 
 
 def _print_settings(settings: dict[str, str], *, json: bool) -> None:
-    talk().print("Emulators of Fullstory and LogRocket are listening; Ctrl-C ends them.", style="green")
+    stderr_console().print("Emulators of Fullstory and LogRocket are listening; Ctrl-C ends them.", style="green")
     if json:
         print_json(settings)
         return
-    console = data()
+    console = stdout_console()
     for name, value in settings.items():
         console.print(f"export {name}={value}", soft_wrap=True)
     console.file.flush()
@@ -76,7 +76,7 @@ SAMPLE: Final = Path(__file__).with_name("samples") / "users.jsonl"
 
 
 @attrs.frozen
-class Stage:
+class DemoSetup:
     """Both emulators, and a router that sends to them."""
 
     fullstory: FullstoryEmulator
@@ -90,22 +90,22 @@ class Stage:
 
 def demo(*, adapt: options.AdaptOption = False, json: options.JsonOption = False) -> None:
     """Send a messy file of users to both vendors, emulated on this machine, and show what became of them."""
-    talk().print("Sending a messy file of users to emulators of Fullstory and LogRocket …", style="dim")
-    survey = Survey()
-    with _stage("adapt" if adapt else "reject") as stage, progress("identified") as advance:
+    stderr_console().print("Sending a messy file of users to emulators of Fullstory and LogRocket …", style="dim")
+    row_report = RowReport()
+    with _set_up("adapt" if adapt else "reject") as stage, progress("identified") as advance:
         rows = read_users(SAMPLE, anonymous=True)
-        survey.run(rows, lambda user: stage.router.identify(user).outcomes, lambda _row, _outcomes: advance())
+        row_report.run(rows, lambda user: stage.router.identify(user).outcomes, lambda _row, _outcomes: advance())
         held = stage.held()
     if json:
-        print_json({**survey.as_dict(), "on_violation": "adapt" if adapt else "reject", "held": held})
+        print_json({**row_report.as_dict(), "on_violation": "adapt" if adapt else "reject", "held": held})
     else:
-        _print_demo(survey, held, adapt=adapt)
+        _print_demo(row_report, held, adapt=adapt)
     # Refused users are what the demo shows; only a survey that ended early is none.
-    raise typer.Exit(survey.code or 0)
+    raise typer.Exit(row_report.code or 0)
 
 
 @contextmanager
-def _stage(on_violation: OnViolation) -> Generator[Stage]:
+def _set_up(on_violation: OnViolation) -> Generator[DemoSetup]:
     fullstory, logrocket = FullstoryEmulator(), LogRocketEmulator()
     with running(fullstory) as fullstory_server, running(logrocket) as logrocket_server:
         backends = (
@@ -113,12 +113,12 @@ def _stage(on_violation: OnViolation) -> Generator[Stage]:
             LogRocket(LOGROCKET_KEY, base_url=logrocket_server.url, on_violation=on_violation),
         )
         with Router(backends) as router:
-            yield Stage(fullstory, logrocket, router)
+            yield DemoSetup(fullstory, logrocket, router)
 
 
-def _print_demo(survey: Survey, held: Mapping[str, int], *, adapt: bool) -> None:
-    console = data()
-    print_survey(console, survey)
+def _print_demo(row_report: RowReport, held: Mapping[str, int], *, adapt: bool) -> None:
+    console = stdout_console()
+    print_row_report(console, row_report)
     told = ", ".join(f"{vendor} holds {users:,} users" for vendor, users in held.items())
     console.print(f"Read back: {told}, as some users stand in the file twice.")
     other = (
@@ -126,4 +126,4 @@ def _print_demo(survey: Survey, held: Mapping[str, int], *, adapt: bool) -> None
         if adapt
         else "With --adapt, what breaks a limit is mended, with the loss on record."
     )
-    talk().print(other, style="dim")
+    stderr_console().print(other, style="dim")

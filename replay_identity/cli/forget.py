@@ -7,16 +7,17 @@ import typer
 
 from ..adapters.protocols import IdentityBackend, SupportsDelete, SupportsExclude
 from ..config import Settings
-from ..deletion import PATIENCE, Receipt, ReceiptStatus
+from ..deletion import PATIENCE, DeletionReceipt, DeletionStatus
 from ..deletion import forget as forget_everywhere
 from ..ledger import Ledger
 from ..outcomes import Misconfigured
 from . import options
-from .inputs import LedgerFile, chosen_ledger, chosen_settings, existing_ledger
+from .exit_codes import ExitCode
+from .inputs import LedgerFile, existing_ledger, resolve_ledger, resolve_settings
 from .tables import new_table
-from .terminal import ExitCode, data, go_on_only_with_a_yes, interruptible, print_json, talk
+from .terminal import confirm_or_exit, interruptible, print_json, stderr_console, stdout_console
 
-_STYLES: Final[dict[ReceiptStatus, str]] = {
+_STYLES: Final[dict[DeletionStatus, str]] = {
     "requested": "green",
     "confirmed": "green",
     "unsupported": "yellow",
@@ -40,9 +41,9 @@ def forget(
     """Have the ledger forget one user and every vendor delete them, with a receipt from each; it asks first."""
     if ctx.args:
         raise typer.BadParameter("give one; quote an id that holds spaces", param_hint="USER_ID")
-    chosen = chosen_settings(settings, to=to or (), adapt=False)
-    file = chosen_ledger(ledger, settings, to=to or ())
-    with existing_ledger(file.path) as opened, interruptible(talk(), _INTERRUPTED):
+    chosen = resolve_settings(settings, to=to or (), adapt=False)
+    file = resolve_ledger(ledger, settings, to=to or ())
+    with existing_ledger(file.path) as opened, interruptible(stderr_console(), _INTERRUPTED):
         if not yes:
             _ask_first(chosen, opened, file)
         receipts = forget_everywhere(
@@ -64,12 +65,12 @@ def forget(
 
 def _ask_first(chosen: Settings, ledger: Ledger | None, file: LedgerFile) -> None:
     """Tell what will be done, and go on only with a yes from a person."""
-    console = talk()
+    console = stderr_console()
     what = "does not exist, so it has nothing to forget" if ledger is None else "forgets all about the user"
     console.print(f"{file.path}: {what}", soft_wrap=True)
     for backend in chosen.backends:
         console.print(f"{backend.name}: {_what_will_be_done(backend)}", soft_wrap=True)
-    go_on_only_with_a_yes()
+    confirm_or_exit()
 
 
 def _what_will_be_done(backend: IdentityBackend) -> str:
@@ -81,17 +82,19 @@ def _what_will_be_done(backend: IdentityBackend) -> str:
 
 
 def _tell_wait(backend: str) -> None:
-    talk().print(f"Waiting for another process that delivers to {backend}, for {PATIENCE:g} s at most.", soft_wrap=True)
+    stderr_console().print(
+        f"Waiting for another process that delivers to {backend}, for {PATIENCE:g} s at most.", soft_wrap=True
+    )
 
 
-def _print_receipts(receipts: Sequence[Receipt]) -> None:
-    table = new_table("", "Backend", "Receipt", "What it means")
+def _print_receipts(receipts: Sequence[DeletionReceipt]) -> None:
+    table = new_table("", "Backend", "DeletionReceipt", "What it means")
     for receipt in receipts:
         table.add_row(receipt.backend, receipt.status, receipt.detail, style=_STYLES[receipt.status])
-    data().print(table)
+    stdout_console().print(table)
 
 
-def _as_dict(receipt: Receipt) -> dict[str, object]:
+def _as_dict(receipt: DeletionReceipt) -> dict[str, object]:
     return {
         "backend": receipt.backend,
         "status": receipt.status,
@@ -100,8 +103,8 @@ def _as_dict(receipt: Receipt) -> dict[str, object]:
     }
 
 
-def _tell_what_follows(receipts: Sequence[Receipt], file: LedgerFile) -> None:
-    console = talk()
+def _tell_what_follows(receipts: Sequence[DeletionReceipt], file: LedgerFile) -> None:
+    console = stderr_console()
     if any(receipt.status == "postponed" for receipt in receipts):
         console.print(f"Nothing was sent. Run it again after this: {file.deliver_command()}", soft_wrap=True)
         return
@@ -110,7 +113,7 @@ def _tell_what_follows(receipts: Sequence[Receipt], file: LedgerFile) -> None:
     console.print("A source that still has the user brings them back at the next sync.", soft_wrap=True)
 
 
-def _code(receipts: Sequence[Receipt]) -> ExitCode:
+def _code(receipts: Sequence[DeletionReceipt]) -> ExitCode:
     if any(isinstance(receipt.outcome, Misconfigured) for receipt in receipts):
         return ExitCode.SETTINGS
     if any(receipt.is_worth_repeating for receipt in receipts):

@@ -8,18 +8,19 @@ import attrs
 import typer
 
 from .._values import REMOVE
-from ..bulk.stats import Tally
+from ..bulk.stats import Stats
 from ..errors import InvalidTraitsError
 from ..outcomes import IdentifyReport, Outcome, explain, is_settled
 from ..router import Router
 from ..sources import BadRow, Row, nested, read_users
 from ..traits import UserTraits
 from . import options
-from .inputs import chosen_settings
+from .exit_codes import ExitCode, exit_code
+from .inputs import resolve_settings
 from .progress import progress
-from .row_report import Survey
-from .tables import new_table, print_survey
-from .terminal import ExitCode, data, exit_code, outcome_as_dict, print_json, talk
+from .row_report import RowReport
+from .tables import new_table, print_row_report
+from .terminal import outcome_as_dict, print_json, stderr_console, stdout_console
 
 
 @attrs.frozen
@@ -93,7 +94,7 @@ def identify(  # noqa: PLR0913  # One for each option.
         problem = "give either one FILE or options that describe one user; quote values that hold spaces"
         raise typer.BadParameter(problem, param_hint="FILE")
     user = given.user()
-    chosen = chosen_settings(settings, to=to or (), adapt=adapt)
+    chosen = resolve_settings(settings, to=to or (), adapt=adapt)
     with Router(chosen.backends, retry=chosen.retry, timeout=chosen.timeout) as router:
         if file is None:
             raise typer.Exit(_one(router, user, json=json))
@@ -106,10 +107,10 @@ def _one(router: Router, user: UserTraits, *, json: bool) -> ExitCode:
     if json:
         print_json({"status": report.status, "outcomes": [outcome_as_dict(outcome) for outcome in report.outcomes]})
     else:
-        data().print(_table(report))
-    tally = Tally()
-    tally.add(report.outcomes)
-    return exit_code(tally)
+        stdout_console().print(_table(report))
+    stats = Stats()
+    stats.add(report.outcomes)
+    return exit_code(stats)
 
 
 def _table(report: IdentifyReport) -> object:
@@ -124,7 +125,7 @@ def _table(report: IdentifyReport) -> object:
 
 
 def _all(router: Router, rows: Iterable[Row | BadRow], *, json: bool) -> ExitCode:
-    survey = Survey()
+    row_report = RowReport()
     with progress("identified") as advance:
 
         def on_row(row: Row | BadRow, outcomes: Sequence[Outcome]) -> None:
@@ -132,14 +133,14 @@ def _all(router: Router, rows: Iterable[Row | BadRow], *, json: bool) -> ExitCod
             if json:
                 print_json(_line(row, outcomes))
 
-        survey.run(rows, lambda user: router.identify(user).outcomes, on_row)
+        row_report.run(rows, lambda user: router.identify(user).outcomes, on_row)
     if json:
-        print_json({"summary": survey.as_dict()})
+        print_json({"summary": row_report.as_dict()})
     else:
-        print_survey(data(), survey)
-    if survey.stopped is not None:
-        talk().print(f"Stopped: {survey.stopped}", style="red")
-    return survey.exit_code
+        print_row_report(stdout_console(), row_report)
+    if row_report.stopped is not None:
+        stderr_console().print(f"Stopped: {row_report.stopped}", style="red")
+    return row_report.exit_code
 
 
 def _line(row: Row | BadRow, outcomes: Sequence[Outcome]) -> dict[str, object]:

@@ -11,15 +11,16 @@ from rich.console import Console
 
 from ..errors import printable
 from ..mapping import Inference, mapping_text
-from ..migration import Source
+from ..migration import MigrationSource
 from ..sources import BadRow, Row, infer_mapping
 from . import options
-from .inputs import FileOptions, chosen_settings, chosen_source, file_source, is_surely_a_file, reading_of
+from .exit_codes import ExitCode
+from .inputs import FileOptions, chosen_source, file_source, is_surely_a_file, reading_of, resolve_settings
 from .ledger import new_file
 from .progress import progress
 from .row_report import MOST_BAD_ROWS
 from .tables import new_table, print_bad_rows, print_table
-from .terminal import ExitCode, print_json, talk
+from .terminal import print_json, stderr_console
 
 _STDOUT: Final = Path("-")
 
@@ -65,8 +66,8 @@ def infer(
     if json:
         print_json(_as_dict(inference, bad_rows, text))
     else:
-        _print_findings(talk(), inference)
-        print_bad_rows(talk(), bad_rows.first, bad_rows.count)
+        _print_findings(stderr_console(), inference)
+        print_bad_rows(stderr_console(), bad_rows.first, bad_rows.count)
     raise typer.Exit(ExitCode.REFUSED if bad_rows.count else ExitCode.OK)
 
 
@@ -79,10 +80,10 @@ def _write(text: str, output: Path) -> None:
             stream.write(text.encode())
 
 
-def _source(name: str, chosen: FileOptions, settings: Path | None) -> Source:
+def _source(name: str, chosen: FileOptions, settings: Path | None) -> MigrationSource:
     if is_surely_a_file(name, chosen):
         return file_source(name, chosen)
-    return chosen_source(name, chosen_settings(settings, to=(), adapt=False), chosen)
+    return chosen_source(name, resolve_settings(settings, to=(), adapt=False), chosen)
 
 
 def _watched(rows: Iterable[Row | BadRow], bad_rows: _BadRows, advance: Callable[[], None]) -> Iterator[Row | BadRow]:

@@ -15,13 +15,14 @@ from ..adapters.protocols import SupportsRead
 from ..bulk.options import DeliveryOptions
 from ..config import Settings, load_ledger_path, load_settings
 from ..errors import LedgerError, SourceError
-from ..ledger import Ledger, Standing
+from ..ledger import BackendCounts, Ledger
 from ..mapping import load_mapping
-from ..migration import FileSource, Reading, Source, VendorSource
+from ..migration import FileSource, MigrationSource, RowReader, VendorSource
 from ..sources import BadRow, Row, read_query, read_users
+from .exit_codes import reading_exit_code
 from .options import FileFormat
 from .progress import duration
-from .terminal import reading_exit_code, talk
+from .terminal import stderr_console
 
 DEFAULT_NAME: Final = "replay-identity.db"
 
@@ -66,7 +67,7 @@ class LedgerFile:
         return self.command("deliver", *self.delivery, *options)
 
 
-def chosen_ledger(
+def resolve_ledger(
     ledger: Path | None, settings: Path | None, *, to: Collection[str] = (), adapt: bool = False
 ) -> LedgerFile:
     """Return the ledger's file: what the option or the environment says, else the settings file, else the default."""
@@ -87,7 +88,7 @@ def default_path() -> Path:
     return user_state_path("replay-identity", appauthor=False) / DEFAULT_NAME
 
 
-def chosen_standings(ledger: Ledger, to: Collection[str]) -> Sequence[Standing]:
+def chosen_standings(ledger: Ledger, to: Collection[str]) -> Sequence[BackendCounts]:
     """Return how users stand at the backends named in *to*, or at all that the ledger knows if it is empty."""
     standings = ledger.standings()
     known = [standing.backend for standing in standings]
@@ -96,14 +97,14 @@ def chosen_standings(ledger: Ledger, to: Collection[str]) -> Sequence[Standing]:
     return [standing for standing in standings if not to or standing.backend in to]
 
 
-def chosen_settings(path: Path | None, *, to: Collection[str], adapt: bool, offline: bool = False) -> Settings:
+def resolve_settings(path: Path | None, *, to: Collection[str], adapt: bool, offline: bool = False) -> Settings:
     """Return the settings with only the backends named in *to*, or all of them if it is empty."""
     settings = load_settings(path, offline=offline)
-    chosen = with_only(settings, to) if to else settings
+    chosen = select_backends(settings, to) if to else settings
     return chosen.adapting() if adapt else chosen
 
 
-def with_only(settings: Settings, names: Collection[str]) -> Settings:
+def select_backends(settings: Settings, names: Collection[str]) -> Settings:
     """Return *settings* with only the backends of those *names*."""
     known = [backend.name for backend in settings.backends]
     if any(name not in known for name in names):
@@ -136,7 +137,7 @@ def file_rows(
     return read_query(sql, None if str(file) in _NO_DATABASE else file, anonymous=anonymous, mapping=row_mapping)
 
 
-def begun(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+def prefetch_first(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
     """Return *rows* once the first is read: a file that is not there must not leave a ledger behind."""
     return chain(list(islice(rows, 1)), rows)
 
@@ -160,7 +161,7 @@ class FileOptions:
     restart: bool = attrs.field(default=False, kw_only=True)
 
 
-def chosen_source(name: str, settings: Settings, chosen: FileOptions) -> Source:
+def chosen_source(name: str, settings: Settings, chosen: FileOptions) -> MigrationSource:
     """Return the users of the backend of that *name* in the *settings*, or else of the file."""
     backend = next((one for one in settings.backends if one.name == name), None)
     if backend is None:
@@ -181,7 +182,7 @@ def chosen_source(name: str, settings: Settings, chosen: FileOptions) -> Source:
 def file_source(name: str, chosen: FileOptions) -> FileSource:
     """Return the users of the file, or of a query on it."""
     rows = file_rows(Path(name), chosen.format, chosen.mapping, chosen.sql, anonymous=chosen.anonymous)
-    return FileSource(name, begun(rows))
+    return FileSource(name, prefetch_first(rows))
 
 
 def is_surely_a_file(name: str, chosen: FileOptions) -> bool:
@@ -190,7 +191,7 @@ def is_surely_a_file(name: str, chosen: FileOptions) -> bool:
 
 
 @contextmanager
-def reading_of(source: Source) -> Generator[Reading]:
+def reading_of(source: MigrationSource) -> Generator[RowReader]:
     """Yield what reads *source* as a whole; if a vendor cannot be read, end the command with the code that says why."""
     with closing(source.open((), None)) as reading:
         try:
@@ -199,7 +200,7 @@ def reading_of(source: Source) -> Generator[Reading]:
             code = reading_exit_code(reading.failure)
             if code is None:
                 raise
-            talk().print(str(error), style="red", soft_wrap=True)
+            stderr_console().print(str(error), style="red", soft_wrap=True)
             raise typer.Exit(code) from None
 
 
@@ -210,8 +211,10 @@ def other_backends(name: str, settings: Settings, to: Collection[str] | None) ->
     others = [backend.name for backend in settings.backends if backend.name != name]
     if not others:
         raise typer.BadParameter("the settings name no backend but the one that users are read from")
-    return with_only(settings, to or others)
+    return select_backends(settings, to or others)
 
 
 def _tell_of_wait(name: str, seconds: float, cause: str) -> None:
-    talk().print(f"{name} cannot be read just now ({cause}); trying again in {duration(seconds)}", soft_wrap=True)
+    stderr_console().print(
+        f"{name} cannot be read just now ({cause}); trying again in {duration(seconds)}", soft_wrap=True
+    )

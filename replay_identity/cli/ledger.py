@@ -15,14 +15,14 @@ import attrs
 import typer
 
 from .._values import iso8601
-from ..bulk.stats import BackendTally
+from ..bulk.stats import BackendStats
 from ..ledger import Ledger
 from ..outcomes import Broken, Rejected, explain
 from ..traits import UserTraits
 from . import options
-from .inputs import chosen_ledger, chosen_standings
+from .inputs import chosen_standings, resolve_ledger
 from .tables import MOST_LINES, print_reasons, print_standings, standings_as_dict, users
-from .terminal import data, print_json, talk
+from .terminal import print_json, stderr_console, stdout_console
 
 
 def status(
@@ -32,13 +32,13 @@ def status(
     json: options.JsonOption = False,
 ) -> None:
     """Tell of each backend how many users are due, held and refused in the ledger. Asks no vendor."""
-    file = chosen_ledger(ledger, settings)
+    file = resolve_ledger(ledger, settings)
     with file.open_existing() as opened:
         standings = opened.standings()
     if json:
         print_json({"ledger": str(file.path), "backends": standings_as_dict(standings)})
     else:
-        print_standings(data(), str(file.path), standings)
+        print_standings(stdout_console(), str(file.path), standings)
 
 
 def retry(
@@ -49,23 +49,26 @@ def retry(
     json: options.JsonOption = False,
 ) -> None:
     """Make the users whom a backend refused due again as they are, as after a change at the vendor."""
-    file = chosen_ledger(ledger, settings)
+    file = resolve_ledger(ledger, settings)
     with file.open_existing() as opened:
-        retried = {standing.backend: opened.retry(standing.backend) for standing in chosen_standings(opened, to or ())}
+        retried = {
+            standing.backend: opened.requeue_rejected(standing.backend)
+            for standing in chosen_standings(opened, to or ())
+        }
     if json:
         print_json({"ledger": str(file.path), "retried": retried})
     else:
         for name, count in retried.items():
-            data().print(f"{name}: {users(count)} due again")
+            stdout_console().print(f"{name}: {users(count)} due again")
     if any(retried.values()):
-        talk().print(f"To send them: {file.command('deliver')}", soft_wrap=True)
+        stderr_console().print(f"To send them: {file.command('deliver')}", soft_wrap=True)
 
 
 _STDOUT: Final = Path("-")
 
 
 @attrs.define
-class RowsFile:
+class RejectedRowsWriter:
     """Where users are written, each once however many backends refused them.
 
     Attributes:
@@ -92,16 +95,16 @@ class RowsFile:
 
 
 @contextmanager
-def writing(path: Path | None) -> Generator[RowsFile]:
+def writing(path: Path | None) -> Generator[RejectedRowsWriter]:
     """Yield what writes users to a new file at *path*, for its owner alone; ``-`` is stdout, None nowhere."""
     if path is None:
-        yield RowsFile(None)
+        yield RejectedRowsWriter(None)
     elif path == _STDOUT:
-        yield RowsFile(sys.stdout.buffer)
+        yield RejectedRowsWriter(sys.stdout.buffer)
         sys.stdout.buffer.flush()
     else:
         with new_file(path) as stream:
-            yield RowsFile(stream)
+            yield RejectedRowsWriter(stream)
 
 
 def row_line(user: UserTraits) -> bytes:
@@ -155,27 +158,27 @@ def rejected(
     """Tell what each backend refused and why, the most frequent first; no id and no value, but in the file."""
     if json and output == _STDOUT:
         raise typer.BadParameter("stdout is taken by --json", param_hint="--output")
-    chosen = chosen_ledger(ledger, settings)
+    chosen = resolve_ledger(ledger, settings)
     with chosen.open_existing() as opened, writing(output) as file:
         refused = {
             standing.backend: _counted(opened, standing.backend, file)
             for standing in chosen_standings(opened, to or ())
         }
     if json:
-        print_json({"ledger": str(chosen.path), "backends": {name: _as_dict(tally) for name, tally in refused.items()}})
+        print_json({"ledger": str(chosen.path), "backends": {name: _as_dict(stats) for name, stats in refused.items()}})
     elif output != _STDOUT:
         _print_refused(refused, limit)
     if output is not None:
         _say_what_was_written(file, output)
 
 
-def _counted(ledger: Ledger, backend: str, file: RowsFile) -> BackendTally:
+def _counted(ledger: Ledger, backend: str, file: RejectedRowsWriter) -> BackendStats:
     """Return why *backend* refused users, who are written to *file*."""
-    tally = BackendTally()
+    stats = BackendStats()
     for refused in ledger.refused(backend):
-        tally.add(_with_words(refused.refusal))
+        stats.add(_with_words(refused.refusal))
         file.write(refused.user)
-    return tally
+    return stats
 
 
 def _with_words(refusal: Rejected | Broken) -> Rejected | Broken:
@@ -183,22 +186,22 @@ def _with_words(refusal: Rejected | Broken) -> Rejected | Broken:
     return attrs.evolve(refusal, code=explain(refusal)) if isinstance(refusal, Rejected) else refusal
 
 
-def _as_dict(tally: BackendTally) -> Mapping[str, object]:
-    counted = tally.as_dict()
-    return {"refused": tally.refused, "violations": counted["violations"], "causes": counted["causes"]}
+def _as_dict(stats: BackendStats) -> Mapping[str, object]:
+    counted = stats.as_dict()
+    return {"refused": stats.refused, "violations": counted["violations"], "causes": counted["causes"]}
 
 
-def _print_refused(refused: Mapping[str, BackendTally], limit: int) -> None:
-    console = data()
-    for name, tally in refused.items():
-        console.print(f"{name} refused {users(tally.refused)}")
+def _print_refused(refused: Mapping[str, BackendStats], limit: int) -> None:
+    console = stdout_console()
+    for name, stats in refused.items():
+        console.print(f"{name} refused {users(stats.refused)}")
     console.print()
-    for name, tally in refused.items():
-        print_reasons(console, name, tally, most=limit)
+    for name, stats in refused.items():
+        print_reasons(console, name, stats, most=limit)
 
 
-def _say_what_was_written(file: RowsFile, output: Path) -> None:
-    console = talk()
+def _say_what_was_written(file: RejectedRowsWriter, output: Path) -> None:
+    console = stderr_console()
     where = "" if output == _STDOUT else f" to {output}"
     console.print(f"{users(file.count)} written{where}. Mend the file, and sync it.", soft_wrap=True)
     if file.nameless:

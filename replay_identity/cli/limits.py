@@ -7,11 +7,11 @@ import attrs
 import typer
 
 from ..adapters.limits import Limit
-from ..adapters.protocols import IdentityBackend, SupportsBatch, SupportsMany
+from ..adapters.protocols import IdentityBackend, SupportsBatch, SupportsMultiIdentify
 from . import options
-from .inputs import chosen_settings
+from .inputs import resolve_settings
 from .tables import new_table, print_table
-from .terminal import data, print_json
+from .terminal import print_json, stdout_console
 
 
 def limits(
@@ -21,7 +21,7 @@ def limits(
     json: options.JsonOption = False,
 ) -> None:
     """Print what each vendor publishes about the size and names of fields, about requests and batches, and where."""
-    backends = chosen_settings(settings, to=[vendor] if vendor else [], adapt=False, offline=True).backends
+    backends = resolve_settings(settings, to=[vendor] if vendor else [], adapt=False, offline=True).backends
     if json:
         print_json({backend.name: _as_dict(backend) for backend in backends})
         return
@@ -31,15 +31,15 @@ def limits(
 
 def _as_dict(backend: IdentityBackend) -> dict[str, Any]:
     document = {"limits": _all_told(backend.limits), "trait_name_pattern": backend.limits.trait_name_pattern}
-    if isinstance(backend, SupportsMany):
+    if isinstance(backend, SupportsMultiIdentify):
         document |= _all_told(_of_request(backend))
     if isinstance(backend, SupportsBatch):
         document["batch_limits"] = _all_told(backend.batch_limits)
     return document
 
 
-def _of_request(backend: SupportsMany) -> Iterable[tuple[str, Limit]]:
-    return [("most_users", backend.most_users)]
+def _of_request(backend: SupportsMultiIdentify) -> Iterable[tuple[str, Limit]]:
+    return [("max_users", backend.max_users)]
 
 
 def _all_told(limits: Iterable[tuple[str, Limit]]) -> dict[str, Any]:
@@ -49,11 +49,11 @@ def _all_told(limits: Iterable[tuple[str, Limit]]) -> dict[str, Any]:
 def _print_limits(backend: IdentityBackend) -> None:
     remarks: dict[str, int] = {}
     _print_table(backend.name, "Field", backend.limits, remarks)
-    if isinstance(backend, SupportsMany):
+    if isinstance(backend, SupportsMultiIdentify):
         _print_table(f"{backend.name} requests", "Of a request", _of_request(backend), remarks)
     if isinstance(backend, SupportsBatch):
         _print_table(f"{backend.name} batches", "Of a batch", backend.batch_limits, remarks)
-    console = data()
+    console = stdout_console()
     for remark, number in remarks.items():
         console.print(f"{number}  {remark}", soft_wrap=True)
     if backend.limits.trait_name_pattern is not None:
@@ -68,6 +68,6 @@ def _print_table(title: str, heading: str, limits: Iterable[tuple[str, Limit]], 
         said = [f"{limit.source} (read {limit.read_on})", *([limit.note] if limit.note else [])]
         numbers = [f"{remarks.setdefault(remark, len(remarks) + 1)}" for remark in said]
         table.add_row(name, f"{limit.maximum:,}", limit.unit, limit.rule, ", ".join(numbers))
-    console = data()
+    console = stdout_console()
     print_table(console, table)
     console.print()

@@ -9,23 +9,24 @@ from rich.console import Console
 
 from .. import migration
 from ..config import Settings
-from ..migration import Listed, MigrationReport, Source
+from ..migration import ListingStats, MigrationReport, MigrationSource
 from ..migration.html_report import html_page
 from ..sources import BadRow, Row
 from . import options
+from .exit_codes import ExitCode, reading_exit_code, report_exit_code
 from .inputs import (
     FileOptions,
     LedgerFile,
-    chosen_ledger,
-    chosen_settings,
     chosen_source,
     existing_ledger,
     other_backends,
+    resolve_ledger,
+    resolve_settings,
 )
-from .progress import progress, watching
-from .summary import print_advice, print_books, print_effort, print_problems, print_stop, rows_read
+from .progress import progress, progress_display
+from .summary import print_advice, print_backend_reports, print_effort, print_problems, print_stop, rows_read
 from .tables import new_table, number, print_fidelity, print_table, users
-from .terminal import ExitCode, books_exit_code, data, interruptible, print_json, reading_exit_code, talk
+from .terminal import interruptible, print_json, stderr_console, stdout_console
 
 # Of properties with several types, so many are told.
 _MOST_CONFLICTS: Final = 10
@@ -41,54 +42,54 @@ def close_migration(
     if json:
         print_json({**report.as_dict(), "ledger": str(ledger.path), "exit_code": code})
     else:
-        print_migration(data(), report)
-    print_problems(talk(), report.run)
-    if report.effort is not None:
-        print_stop(talk(), report.run)
-        talk().print("Nothing was sent: this was a dry run.", style="dim")
+        print_migration(stdout_console(), report)
+    print_problems(stderr_console(), report.run)
+    if report.estimate is not None:
+        print_stop(stderr_console(), report.run)
+        stderr_console().print("Nothing was sent: this was a dry run.", style="dim")
     elif interrupted is None:
-        print_advice(talk(), report.run, ledger)
+        print_advice(stderr_console(), report.run, ledger)
     else:
-        talk().print("Interrupted. Nothing is lost: run the same command again.", soft_wrap=True)
+        stderr_console().print("Interrupted. Nothing is lost: run the same command again.", soft_wrap=True)
     raise typer.Exit(code)
 
 
 def exit_code(report: MigrationReport) -> ExitCode:
     """Return the code that says what became of a migration, the reading included."""
-    code = reading_exit_code(report.failure) or books_exit_code(report.run)
-    if code is ExitCode.OK and report.listed is not None and report.listed.unusable:
+    code = reading_exit_code(report.failure) or report_exit_code(report.run)
+    if code is ExitCode.OK and report.listing is not None and report.listing.unusable:
         return ExitCode.REFUSED
     return code
 
 
 def print_migration(console: Console, report: MigrationReport) -> None:
     """Print who was read, what became of them, and what became of their properties."""
-    if report.listed is not None:
-        _print_listed(console, report.source, report.listed)
-    print_books(console, report.run, rows_read(report.run))
+    if report.listing is not None:
+        _print_listed(console, report.source, report.listing)
+    print_backend_reports(console, report.run, rows_read(report.run))
     print_fidelity(console, report.fidelity)
-    if report.effort is not None:
-        print_effort(console, report.effort)
+    if report.estimate is not None:
+        print_effort(console, report.estimate)
 
 
-def _print_listed(console: Console, source: str, listed: Listed) -> None:
-    earlier = f", {listed.earlier:,} of them to earlier runs" if listed.earlier else ""
-    console.print(f"{source} showed {users(listed.users)}{earlier}: {_kinds(listed)}.", soft_wrap=True)
-    if listed.restarts:
-        times = "1 time" if listed.restarts == 1 else f"{listed.restarts} times"
+def _print_listed(console: Console, source: str, listing: ListingStats) -> None:
+    earlier = f", {listing.earlier:,} of them to earlier runs" if listing.earlier else ""
+    console.print(f"{source} showed {users(listing.users)}{earlier}: {_kinds(listing)}.", soft_wrap=True)
+    if listing.restarts:
+        times = "1 time" if listing.restarts == 1 else f"{listing.restarts} times"
         console.print(f"The reading began anew: {times} a page was no longer known.", soft_wrap=True)
-    if listed.anonymous:
+    if listing.anonymous:
         console.print("Who is anonymous cannot be found again elsewhere, unless a mapping gives an id.", soft_wrap=True)
     console.print()
-    _print_conflicts(console, source, listed.type_conflicts)
+    _print_conflicts(console, source, listing.type_conflicts)
 
 
-def _kinds(listed: Listed) -> str:
+def _kinds(listing: ListingStats) -> str:
     kinds = (
-        (listed.given, "taken in"),
-        (listed.anonymous, "anonymous"),
-        (listed.being_deleted, "being deleted"),
-        (listed.unusable, "unusable"),
+        (listing.given, "taken in"),
+        (listing.anonymous, "anonymous"),
+        (listing.being_deleted, "being deleted"),
+        (listing.unusable, "unusable"),
     )
     return ", ".join(f"{count:,} {kind}" for count, kind in kinds if count) or "nobody"
 
@@ -110,10 +111,10 @@ def _write_page(report: MigrationReport, path: Path) -> None:
         path.write_text(html_page(report), encoding="utf-8")
     except OSError as error:
         raise typer.BadParameter(f"cannot be written: {error.strerror}", param_hint="--html") from None
-    talk().print(f"The report is in {path}.", soft_wrap=True)
+    stderr_console().print(f"The report is in {path}.", soft_wrap=True)
 
 
-_HOW_TO_GO_ON: Final = "Interrupted. Nothing is lost: run the same command again."
+_RESUME_HINT: Final = "Interrupted. Nothing is lost: run the same command again."
 
 
 def migrate(  # noqa: PLR0913  # One for each option.
@@ -145,22 +146,22 @@ def migrate(  # noqa: PLR0913  # One for each option.
     json: options.JsonOption = False,
 ) -> None:
     """Move every user of a backend, or of a file, to other backends, and tell what their limits made of each trait."""
-    everything = chosen_settings(settings, to=(), adapt=adapt)
+    everything = resolve_settings(settings, to=(), adapt=adapt)
     chosen = other_backends(source, everything, to)
-    file = chosen_ledger(ledger, settings, to=[backend.name for backend in chosen.backends], adapt=adapt)
+    file = resolve_ledger(ledger, settings, to=[backend.name for backend in chosen.backends], adapt=adapt)
     users = chosen_source(source, everything, FileOptions(format, mapping, sql, restart=restart))
     if dry_run:
-        close_migration(_rehearse(users, chosen, file.path), file, html=html, json=json, interrupted=None)
+        close_migration(_dry_run(users, chosen, file.path), file, html=html, json=json, interrupted=None)
     report, code = _run(users, chosen, file)
     close_migration(report, file, html=html, json=json, interrupted=code)
 
 
-def _run(users: Source, chosen: Settings, file: LedgerFile) -> tuple[MigrationReport, ExitCode | None]:
+def _run(users: MigrationSource, chosen: Settings, file: LedgerFile) -> tuple[MigrationReport, ExitCode | None]:
     """Migrate, and return what became of it and the exit code of an interruption."""
     with (
         file.open() as opened,
-        interruptible(talk(), _HOW_TO_GO_ON) as interruption,
-        watching(talk()) as watch,
+        interruptible(stderr_console(), _RESUME_HINT) as interruption,
+        progress_display(stderr_console()) as watch,
     ):
         report = migration.migrate(
             users,
@@ -173,10 +174,10 @@ def _run(users: Source, chosen: Settings, file: LedgerFile) -> tuple[MigrationRe
     return report, interruption.code
 
 
-def _rehearse(users: Source, chosen: Settings, path: Path) -> MigrationReport:
+def _dry_run(users: MigrationSource, chosen: Settings, path: Path) -> MigrationReport:
     with (
         existing_ledger(path) as opened,
-        interruptible(talk(), "Interrupted. Nothing was sent."),
+        interruptible(stderr_console(), "Interrupted. Nothing was sent."),
         progress("read") as advance,
     ):
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from ..bulk import Progress
 from .tables import rows
-from .terminal import talk
+from .terminal import stderr_console
 
 
 class _RateColumn(ProgressColumn):
@@ -33,7 +33,7 @@ class _RateColumn(ProgressColumn):
 @contextmanager
 def progress(what: str) -> Generator[Callable[[], None]]:
     """Show a spinner, a count and a rate on stderr, if a person watches; yield what counts one more."""
-    console = talk()
+    console = stderr_console()
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,}"), _RateColumn(), TimeElapsedColumn())
     with RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
@@ -47,7 +47,7 @@ _SHORTEST: Final = 3.0
 
 
 @attrs.define
-class Speed:
+class Throughput:
     """How much a count grew over the last while; moments are in seconds on one clock, which the caller reads."""
 
     _marks: deque[tuple[float, int]] = attrs.field(factory=deque[tuple[float, int]], init=False)
@@ -62,8 +62,8 @@ class Speed:
     @property
     def per_second(self) -> float | None:
         """Return the growth in a second, or None while it is too early to tell."""
-        (begun, first), (ended, last) = self._marks[0], self._marks[-1]
-        return (last - first) / (ended - begun) if ended - begun >= _SHORTEST else None
+        (prefetch_first, first), (ended, last) = self._marks[0], self._marks[-1]
+        return (last - first) / (ended - prefetch_first) if ended - prefetch_first >= _SHORTEST else None
 
 
 def duration(seconds: float) -> str:
@@ -79,7 +79,7 @@ _BAR_WIDTH: Final = 12
 
 
 @attrs.frozen
-class Line:
+class ProgressLine:
     """What is shown of one backend.
 
     Attributes:
@@ -120,7 +120,7 @@ class Line:
         """Return why it does not go on, or what it waits for."""
         if self.progress.problem:
             return self.progress.problem
-        return f"waits for {self.progress.waits_for}" if self.progress.waits_for else ""
+        return f"waits for {self.progress.status_text}" if self.progress.status_text else ""
 
     def __str__(self) -> str:
         parts = (self.count, self.speed, self.left, self.note)
@@ -128,7 +128,7 @@ class Line:
 
 
 @attrs.define
-class Watch:
+class ProgressDisplay:
     """Counts the rows of a run, and shows how far each backend is.
 
     Attributes:
@@ -143,8 +143,8 @@ class Watch:
     clock: Callable[[], float] = time.monotonic
     rows: int | None = None
     _is_read: bool = True
-    _speeds: dict[str, Speed] = attrs.field(factory=dict[str, Speed])
-    _lines: Sequence[Line] = ()
+    _speeds: dict[str, Throughput] = attrs.field(factory=dict[str, Throughput])
+    _lines: Sequence[ProgressLine] = ()
     _told_at: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -175,10 +175,10 @@ class Watch:
         for line in self._lines:
             self.console.print(str(line), soft_wrap=True)
 
-    def _line(self, progress: Progress, now: float) -> Line:
-        speed = self._speeds.setdefault(progress.backend, Speed())
+    def _line(self, progress: Progress, now: float) -> ProgressLine:
+        speed = self._speeds.setdefault(progress.backend, Throughput())
         speed.mark(now, progress.settled)
-        return Line(progress, progress.given if self._is_read else None, speed.per_second)
+        return ProgressLine(progress, progress.given if self._is_read else None, speed.per_second)
 
     def _rows_read(self) -> str:
         return f"{rows(self.rows or 0)} read{'' if self._is_read else ' so far'}"
@@ -208,11 +208,11 @@ class Watch:
 
 
 @contextmanager
-def watching(console: Console) -> Generator[Watch]:
+def progress_display(console: Console) -> Generator[ProgressDisplay]:
     """Yield what shows on *console* how far a run is; where it is no terminal by plain lines, also at the end."""
     # Rich takes anything for a terminal where FORCE_COLOR is set, as it is in many a CI.
     if not (console.is_interactive and console.file.isatty()):
-        watch = Watch(console, None)
+        watch = ProgressDisplay(console, None)
         try:
             yield watch
         finally:
@@ -221,4 +221,4 @@ def watching(console: Console) -> Generator[Watch]:
     with Live(
         console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
     ) as live:
-        yield Watch(console, live)
+        yield ProgressDisplay(console, live)

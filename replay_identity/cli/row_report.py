@@ -5,12 +5,12 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from ..bulk.stats import Tally
+from ..bulk.stats import Stats
 from ..errors import SourceError
 from ..outcomes import Misconfigured, Outcome
 from ..sources import BadRow, Row
 from ..traits import UserTraits
-from .terminal import ExitCode, exit_code
+from .exit_codes import ExitCode, exit_code
 
 MOST_BAD_ROWS: Final = 20
 
@@ -19,18 +19,18 @@ OnRow: TypeAlias = Callable[[Row | BadRow, Sequence[Outcome]], None]
 
 
 @attrs.define
-class Survey:
+class RowReport:
     """What came of the rows of a file.
 
     Attributes:
-        tally: What became of the users.
+        stats: What became of the users.
         bad_rows: The first rows that were no users.
         bad_row_count: How many there were.
         stopped: Why the rest of the file was not read, or None.
         code: What the exit code is where the reading stopped.
     """
 
-    tally: Tally = attrs.field(factory=Tally)
+    stats: Stats = attrs.field(factory=Stats)
     bad_rows: list[BadRow] = attrs.field(factory=list[BadRow])
     bad_row_count: int = 0
     stopped: str | None = None
@@ -39,12 +39,12 @@ class Survey:
     @property
     def exit_code(self) -> ExitCode:
         """Return the code that says what came of it all."""
-        return self.code or exit_code(self.tally, bad_rows=self.bad_row_count)
+        return self.code or exit_code(self.stats, bad_rows=self.bad_row_count)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the survey as JSON has it."""
         bad_rows = [attrs.asdict(row) for row in self.bad_rows]
-        counted = self.tally.as_dict()
+        counted = self.stats.as_dict()
         return {**counted, "bad_row_count": self.bad_row_count, "bad_rows": bad_rows, "stopped": self.stopped}
 
     def run(self, rows: Iterable[Row | BadRow], ask: Ask, on_row: OnRow) -> None:
@@ -61,7 +61,7 @@ class Survey:
                     self.stopped = "no backend has good settings"
                     break
         except SourceError as error:
-            if not (self.tally.users or self.bad_row_count):
+            if not (self.stats.users or self.bad_row_count):
                 raise
             self.stopped, self.code = str(error), ExitCode.USAGE
         except KeyboardInterrupt:
@@ -70,7 +70,7 @@ class Survey:
     def _take(self, row: Row | BadRow, ask: Ask) -> Sequence[Outcome]:
         if isinstance(row, Row):
             outcomes = ask(row.user)
-            self.tally.add(outcomes)
+            self.stats.add(outcomes)
             return outcomes
         self.bad_row_count += 1
         if len(self.bad_rows) < MOST_BAD_ROWS:

@@ -9,62 +9,63 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..bulk import Books, Effort, Rehearsal, SyncReport
-from ..bulk.stats import BackendTally, CauseKey
+from ..bulk import BackendReport, DryRunReport, Estimate, SyncReport
+from ..bulk.stats import BackendStats, Cause
 from ..outcomes import Misconfigured
+from .exit_codes import ExitCode, report_exit_code
 from .inputs import LedgerFile
 from .progress import duration
 from .tables import new_table, number, print_bad_rows, print_reasons, print_table, rows, users
-from .terminal import ExitCode, books_exit_code, data, print_json, talk
+from .terminal import print_json, stderr_console, stdout_console
 
 # Why most users are unchanged; the books have a column for that.
-_UNCHANGED: Final = CauseKey("Skipped", "the vendor holds all of it")
+_UNCHANGED: Final = Cause("Skipped", "the vendor holds all of it")
 
 
 def close(report: SyncReport, ledger: LedgerFile, *, title: str, json: bool, interrupted: ExitCode | None) -> NoReturn:
     """Print the books of a run and what to do next, and end with the code that says what became of it."""
-    code = interrupted or books_exit_code(report)
+    code = interrupted or report_exit_code(report)
     if json:
         print_json({**report.as_dict(), "ledger": str(ledger.path), "exit_code": code})
     else:
-        print_books(data(), report, title)
-    print_problems(talk(), report)
+        print_backend_reports(stdout_console(), report, title)
+    print_problems(stderr_console(), report)
     if interrupted is None:
-        print_advice(talk(), report, ledger)
+        print_advice(stderr_console(), report, ledger)
     else:
-        talk().print(how_to_go_on(ledger), soft_wrap=True)
+        stderr_console().print(resume_hint(ledger), soft_wrap=True)
     raise typer.Exit(code)
 
 
-def how_to_go_on(ledger: LedgerFile) -> str:
+def resume_hint(ledger: LedgerFile) -> str:
     """Return what to do after an interruption."""
     return f"Interrupted. Nothing is lost: run the same command again, or `{ledger.deliver_command()}`."
 
 
-def close_rehearsal(rehearsal: Rehearsal, *, json: bool) -> NoReturn:
+def close_rehearsal(dry_run_report: DryRunReport, *, json: bool) -> NoReturn:
     """Print what a run would come to, and end with the code it would have."""
-    report = rehearsal.report
-    code = books_exit_code(report)
+    report = dry_run_report.report
+    code = report_exit_code(report)
     if json:
-        print_json({**rehearsal.as_dict(), "exit_code": code})
+        print_json({**dry_run_report.as_dict(), "exit_code": code})
     else:
-        console = data()
-        print_books(console, report, rows_read(report))
-        print_effort(console, rehearsal.effort)
-    print_stop(talk(), report)
-    talk().print("Nothing was sent: this was a dry run.", style="dim")
+        console = stdout_console()
+        print_backend_reports(console, report, rows_read(report))
+        print_effort(console, dry_run_report.estimate)
+    print_stop(stderr_console(), report)
+    stderr_console().print("Nothing was sent: this was a dry run.", style="dim")
     raise typer.Exit(code)
 
 
-def print_books(console: Console, report: SyncReport, title: str) -> None:
+def print_backend_reports(console: Console, report: SyncReport, title: str) -> None:
     """Print the books of each backend, then what was refused, not taken and lost there most often."""
-    table = new_table(title, "Backend", "Given", "Accepted", "with loss", "Unchanged", "Rejected", "Pending")
+    table = new_table(title, "Backend", "IncomingUser", "Accepted", "with loss", "Unchanged", "Rejected", "Pending")
     for books in report.books:
         table.add_row(
             Text(books.backend, style="cyan"),
             number(books.given),
             number(books.accepted, "green"),
-            number(books.tally.lossy, "yellow"),
+            number(books.stats.lossy, "yellow"),
             number(books.unchanged),
             number(books.rejected, "red"),
             number(books.pending, "magenta"),
@@ -75,7 +76,7 @@ def print_books(console: Console, report: SyncReport, title: str) -> None:
     console.print()
     for books in report.books:
         print_reasons(
-            console, books.backend, _reasons(books.tally), refused="refused in this run", adjusted="did not get"
+            console, books.backend, _reasons(books.stats), refused="refused in this run", adjusted="did not get"
         )
     print_bad_rows(console, report.bad_rows, report.bad_row_count)
 
@@ -86,7 +87,7 @@ def rows_read(report: SyncReport) -> str:
     return f"{rows(report.rows)} read{bad}"
 
 
-def _beside_the_rows(books: Books) -> str:
+def _beside_the_rows(books: BackendReport) -> str:
     """Tell why a backend was given more or fewer users than there were rows."""
     parts = [
         *([f"{books.carried:,} carried over from earlier runs"] if books.carried else []),
@@ -97,20 +98,20 @@ def _beside_the_rows(books: Books) -> str:
     return f"{books.backend}: {', '.join(parts)}\n" if parts else ""
 
 
-def _reasons(tally: BackendTally) -> BackendTally:
-    """Return *tally* without the causes that are told elsewhere: why it ended early, and who is unchanged."""
+def _reasons(stats: BackendStats) -> BackendStats:
+    """Return *stats* without the causes that are told elsewhere: why it ended early, and who is unchanged."""
     causes = {
-        key: count for key, count in tally.causes.items() if key != _UNCHANGED and key.outcome != Misconfigured.__name__
+        key: count for key, count in stats.causes.items() if key != _UNCHANGED and key.outcome != Misconfigured.__name__
     }
-    return attrs.evolve(tally, causes=Counter(causes))
+    return attrs.evolve(stats, causes=Counter(causes))
 
 
-def print_effort(console: Console, efforts: Mapping[str, Effort]) -> None:
+def print_effort(console: Console, estimates: Mapping[str, Estimate]) -> None:
     """Print what a run would take at each backend."""
     table = new_table("What it would take at least", "Backend", "Requests", "Jobs", "Time at the quota")
-    for name, effort in efforts.items():
-        time = "no quota is set" if effort.seconds is None else duration(effort.seconds)
-        table.add_row(Text(name, style="cyan"), number(effort.requests), number(effort.jobs), time)
+    for name, estimate in estimates.items():
+        time = "no quota is set" if estimate.seconds is None else duration(estimate.seconds)
+        table.add_row(Text(name, style="cyan"), number(estimate.requests), number(estimate.jobs), time)
     print_table(console, table)
     console.print()
 
@@ -132,7 +133,7 @@ def print_advice(console: Console, report: SyncReport, ledger: LedgerFile) -> No
     """Print why a run ended, and what to do about who is pending or rejected."""
     print_stop(console, report)
     if report.pending:
-        first = "Mend the settings. " if books_exit_code(report) is ExitCode.SETTINGS else ""
+        first = "Mend the settings. " if report_exit_code(report) is ExitCode.SETTINGS else ""
         console.print(f"{first}To send who is pending: {ledger.deliver_command()}", soft_wrap=True)
     if report.rejected:
         console.print(f"To see why users were rejected, and to mend them: {ledger.command('rejected')}", soft_wrap=True)

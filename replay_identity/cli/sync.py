@@ -10,14 +10,15 @@ import typer
 
 from .. import bulk
 from ..config import Settings
-from ..ledger import Ledger, Standing
+from ..ledger import BackendCounts, Ledger
 from ..sources import BadRow, Row
 from . import options
-from .inputs import LedgerFile, begun, chosen_ledger, chosen_settings, existing_ledger, file_rows
-from .progress import EVERY, progress, watching
-from .summary import close, close_rehearsal, how_to_go_on, rows_read
+from .exit_codes import ExitCode
+from .inputs import LedgerFile, existing_ledger, file_rows, prefetch_first, resolve_ledger, resolve_settings
+from .progress import EVERY, progress, progress_display
+from .summary import close, close_rehearsal, resume_hint, rows_read
 from .tables import print_standings, standings_as_dict
-from .terminal import ExitCode, data, interruptible, print_json, talk
+from .terminal import interruptible, print_json, stderr_console, stdout_console
 
 
 def sync(  # noqa: PLR0913  # One for each option.
@@ -35,15 +36,15 @@ def sync(  # noqa: PLR0913  # One for each option.
     json: options.JsonOption = False,
 ) -> None:
     """Bring every backend to the state that FILE describes; what is unchanged since the last run is not sent."""
-    chosen = chosen_settings(settings, to=to or (), adapt=adapt)
-    chosen_file = chosen_ledger(ledger, settings, to=to or (), adapt=adapt)
-    rows = begun(file_rows(file, format, mapping, sql))
+    chosen = resolve_settings(settings, to=to or (), adapt=adapt)
+    chosen_file = resolve_ledger(ledger, settings, to=to or (), adapt=adapt)
+    rows = prefetch_first(file_rows(file, format, mapping, sql))
     if dry_run:
-        _rehearse(rows, chosen, chosen_file.path, json=json)
+        _dry_run(rows, chosen, chosen_file.path, json=json)
     with (
         chosen_file.open() as opened,
-        interruptible(talk(), how_to_go_on(chosen_file)) as interruption,
-        watching(talk()) as watch,
+        interruptible(stderr_console(), resume_hint(chosen_file)) as interruption,
+        progress_display(stderr_console()) as watch,
     ):
         report = bulk.sync(
             watch.counted(rows),
@@ -56,14 +57,14 @@ def sync(  # noqa: PLR0913  # One for each option.
     close(report, chosen_file, title=rows_read(report), json=json, interrupted=interruption.code)
 
 
-def _rehearse(rows: Iterator[Row | BadRow], chosen: Settings, path: Path, *, json: bool) -> NoReturn:
+def _dry_run(rows: Iterator[Row | BadRow], chosen: Settings, path: Path, *, json: bool) -> NoReturn:
     with (
         existing_ledger(path) as opened,
-        interruptible(talk(), "Interrupted. Nothing was sent."),
+        interruptible(stderr_console(), "Interrupted. Nothing was sent."),
         progress("read") as advance,
     ):
-        rehearsal = bulk.rehearse(_counted(rows, advance), chosen.backends, ledger=opened, options=chosen.delivery)
-    close_rehearsal(rehearsal, json=json)
+        dry_run_report = bulk.dry_run(_counted(rows, advance), chosen.backends, ledger=opened, options=chosen.delivery)
+    close_rehearsal(dry_run_report, json=json)
 
 
 def _counted(rows: Iterator[Row | BadRow], advance: Callable[[], None]) -> Iterator[Row | BadRow]:
@@ -84,14 +85,14 @@ def deliver(
     json: options.JsonOption = False,
 ) -> None:
     """Send what is due in the ledger: after a crash, an outage or `retry`, or what an app has put there."""
-    chosen = chosen_settings(settings, to=to or (), adapt=adapt)
-    file = chosen_ledger(ledger, settings, to=to or (), adapt=adapt)
+    chosen = resolve_settings(settings, to=to or (), adapt=adapt)
+    file = resolve_ledger(ledger, settings, to=to or (), adapt=adapt)
     if watch:
         _watch(chosen, file, json=json)
     with (
         file.open_existing() as opened,
-        interruptible(talk(), how_to_go_on(file)) as interruption,
-        watching(talk()) as watched,
+        interruptible(stderr_console(), resume_hint(file)) as interruption,
+        progress_display(stderr_console()) as watched,
     ):
         report = bulk.deliver(chosen.backends, ledger=opened, options=chosen.delivery, on_progress=watched.tell)
     close(report, file, title=str(file.path), json=json, interrupted=interruption.code)
@@ -99,9 +100,9 @@ def deliver(
 
 def _watch(chosen: Settings, file: LedgerFile, *, json: bool) -> NoReturn:
     """Deliver until a signal ends it, and print how the users stand then."""
-    how_to_go_on = f"Stopped. Nothing is lost; to go on: {file.deliver_command('--watch')}"
-    with file.open() as opened, interruptible(talk(), how_to_go_on) as interruption:
-        talk().print(f"Delivering what is due in {file.path}, until Ctrl-C.", soft_wrap=True)
+    resume_hint = f"Stopped. Nothing is lost; to go on: {file.deliver_command('--watch')}"
+    with file.open() as opened, interruptible(stderr_console(), resume_hint) as interruption:
+        stderr_console().print(f"Delivering what is due in {file.path}, until Ctrl-C.", soft_wrap=True)
         with (
             suppress(KeyboardInterrupt),
             bulk.DurableRouter(chosen.backends, ledger=opened, options=chosen.delivery),
@@ -111,19 +112,19 @@ def _watch(chosen: Settings, file: LedgerFile, *, json: bool) -> NoReturn:
     if json:
         print_json({"ledger": str(file.path), "backends": standings_as_dict(standings)})
     else:
-        print_standings(data(), str(file.path), standings)
-    talk().print(how_to_go_on, soft_wrap=True)
+        print_standings(stdout_console(), str(file.path), standings)
+    stderr_console().print(resume_hint, soft_wrap=True)
     raise typer.Exit(interruption.code or ExitCode.INTERRUPTED)
 
 
 def _tell_changes(ledger: Ledger) -> NoReturn:
     """Print a line on each backend whenever its users stand differently than some seconds before."""
-    told: list[Standing] = []
+    told: list[BackendCounts] = []
     while True:
         standings = ledger.standings()
         for standing in standings:
             if standing not in told:
                 line = f"{standing.backend}: {standing.due:,} due, {standing.held:,} held, {standing.refused:,} refused"
-                talk().print(line, soft_wrap=True)
+                stderr_console().print(line, soft_wrap=True)
         told = standings
         time.sleep(EVERY)

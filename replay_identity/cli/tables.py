@@ -10,19 +10,19 @@ from rich.table import Table
 from rich.text import Text
 
 from ..bulk.comparison import BackendComparison, ComparisonReport
-from ..bulk.stats import AdjustmentKey, BackendTally, Tally, most_frequent, worst_first
+from ..bulk.stats import AdjustmentKey, BackendStats, Stats, most_frequent, worst_first
 from ..errors import printable
-from ..ledger import Standing
+from ..ledger import BackendCounts
 from ..migration.fidelity import BackendFidelity, Fidelity, PropertyFidelity
 from ..outcomes import LOSSY
 from ..sources import BadRow
-from .row_report import Survey
+from .row_report import RowReport
 
 # Of each kind and backend, the most frequent so many are shown.
 MOST_LINES: Final = 10
 
-_TOTALS: Final = ("Accepted", "adjusted", "with loss", "Refused", "Pending", "Skipped")
-_OF_A_RUN: Final = ("Given", "Unchanged", "Rejected", "Requests", "Jobs")
+_TOTALS: Final = ("Accepted", "adjusted", "with loss", "RejectedUser", "Pending", "Skipped")
+_OF_A_RUN: Final = ("IncomingUser", "Unchanged", "Rejected", "Requests", "Jobs")
 _OF_A_LEDGER: Final = ("Due", "Held")
 _OF_A_PROPERTY: Final = (
     *("As is", "Coerced", "Flattened", "Lifted", "Removed", "Warned"),
@@ -33,10 +33,10 @@ _COUNTS: Final = frozenset({*_TOTALS, *_OF_A_RUN, *_OF_A_LEDGER, *_OF_A_PROPERTY
 Cells: TypeAlias = Sequence[str | Text]
 
 
-def print_survey(console: Console, survey: Survey) -> None:
+def print_row_report(console: Console, row_report: RowReport) -> None:
     """Print what came of the rows of a file."""
-    print_tally(console, survey.tally)
-    print_bad_rows(console, survey.bad_rows, survey.bad_row_count)
+    print_tally(console, row_report.stats)
+    print_bad_rows(console, row_report.bad_rows, row_report.bad_row_count)
 
 
 def print_bad_rows(console: Console, rows: Sequence[BadRow], count: int) -> None:
@@ -57,18 +57,18 @@ def _bad_rows_title(count: int) -> str:
     return "1 row is no user" if count == 1 else f"{count:,} rows are no users"
 
 
-def print_tally(console: Console, tally: Tally) -> None:
+def print_tally(console: Console, stats: Stats) -> None:
     """Print the totals of each backend, then what was refused, not taken and adjusted there most often."""
-    print_table(console, _totals(tally))
+    print_table(console, _totals(stats))
     console.print()
-    for name, backend in tally.backends.items():
+    for name, backend in stats.backends.items():
         print_reasons(console, name, backend)
 
 
 def print_reasons(
     console: Console,
     name: str,
-    backend: BackendTally,
+    backend: BackendStats,
     *,
     refused: str = "refused",
     adjusted: str = "adjusted",
@@ -108,9 +108,9 @@ def print_table(console: Console, table: Table) -> None:
     console.print(table)
 
 
-def _totals(tally: Tally) -> Table:
-    table = new_table(users(tally.users), "Backend", *_TOTALS)
-    for name, backend in tally.backends.items():
+def _totals(stats: Stats) -> Table:
+    table = new_table(users(stats.users), "Backend", *_TOTALS)
+    for name, backend in stats.backends.items():
         table.add_row(
             Text(name, style="cyan"),
             number(backend.accepted, "green"),
@@ -134,26 +134,26 @@ def _print_lines(console: Console, table: Table, lines: Sequence[Cells], most: i
         console.print()
 
 
-def _violations(backend: BackendTally) -> list[Cells]:
+def _violations(backend: BackendStats) -> list[Cells]:
     return [
         (
             key.path,
             key.rule,
             "" if key.limit is None else f"{key.limit:,} {key.unit}",
-            "" if breaches.largest is None else f"{breaches.largest:,}",
-            number(breaches.count, "red"),
+            "" if violation_count.largest is None else f"{violation_count.largest:,}",
+            number(violation_count.count, "red"),
         )
-        for key, breaches in worst_first(backend.violations)
+        for key, violation_count in worst_first(backend.violations)
     ]
 
 
-def _causes(backend: BackendTally) -> list[Cells]:
+def _causes(backend: BackendStats) -> list[Cells]:
     return [
         (key.outcome, printable(key.cause), number(count, "magenta")) for key, count in most_frequent(backend.causes)
     ]
 
 
-def _adjustments(backend: BackendTally) -> list[Cells]:
+def _adjustments(backend: BackendStats) -> list[Cells]:
     return [
         (key.path, Text(key.kind, style="yellow" if key.kind in LOSSY else ""), key.rule, number(count))
         for key, count in sorted(most_frequent(backend.adjustments), key=_lossless)
@@ -180,7 +180,7 @@ def number(count: int, style: str = "") -> Text:
     return Text(f"{count:,}", style=style if count else "dim")
 
 
-def standings_as_dict(standings: Sequence[Standing]) -> dict[str, Any]:
+def standings_as_dict(standings: Sequence[BackendCounts]) -> dict[str, Any]:
     """Return *standings* as JSON has them, by backend."""
     return {
         standing.backend: attrs.asdict(standing, filter=lambda field, _: field.name != "backend")
@@ -188,9 +188,9 @@ def standings_as_dict(standings: Sequence[Standing]) -> dict[str, Any]:
     }
 
 
-def print_standings(console: Console, title: str, standings: Sequence[Standing]) -> None:
+def print_standings(console: Console, title: str, standings: Sequence[BackendCounts]) -> None:
     """Print *standings* as a table."""
-    table = new_table(title, "Backend", "Due", "Held", "Refused", "with loss", "Jobs")
+    table = new_table(title, "Backend", "Due", "Held", "RejectedUser", "with loss", "Jobs")
     for standing in standings:
         table.add_row(
             Text(standing.backend, style="cyan"),
@@ -255,7 +255,7 @@ _COLUMNS: Final[Mapping[str, str]] = {
     "Renamed": "renamed",
     "Truncated": "truncated",
     "Dropped": "dropped",
-    "Refused": "refused",
+    "RejectedUser": "refused",
     "Held back": "held_back",
 }
 _STYLES: Final[Mapping[str, str]] = {

@@ -4,7 +4,6 @@ import signal
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
-from enum import IntEnum
 from types import FrameType
 from typing import Any, Final, NoReturn
 
@@ -13,9 +12,8 @@ import orjson
 import typer
 from rich.console import Console
 
-from ..bulk import SyncReport
-from ..bulk.stats import Tally
-from ..outcomes import Failure, Misconfigured, Outcome, explain
+from ..outcomes import Outcome, explain
+from .exit_codes import ExitCode
 
 
 class _Console(Console):
@@ -26,19 +24,19 @@ class _Console(Console):
         raise  # noqa: PLE0704  # Rich calls this while it handles a BrokenPipeError.
 
 
-def data() -> Console:
+def stdout_console() -> Console:
     """Return the console for what was asked for; names of traits are never taken for markup."""
     return _Console(markup=False, emoji=False, highlight=False)
 
 
-def talk() -> Console:
+def stderr_console() -> Console:
     """Return the console for everything else."""
     return _Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Print *document* as one line of JSON."""
-    console = data()
+    console = stdout_console()
     console.file.write(f"{orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS).decode()}\n")
     console.file.flush()
 
@@ -55,63 +53,12 @@ def outcome_as_dict(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-class ExitCode(IntEnum):
-    """An exit code; where several apply, settings come before pending users and these before refused ones."""
-
-    OK = 0
-    REFUSED = 1
-    USAGE = 2
-    BUG = 70
-    PENDING = 75
-    SETTINGS = 78
-    INTERRUPTED = 130
-    BROKEN_PIPE = 141
-    TERMINATED = 143
-
-
-HELP: Final = (
-    "Exit codes: 0 all is well; 1 a user was refused or a row is bad; 2 wrong usage, or a file that cannot be read; "
-    "70 a bug of ours; 75 some users are pending, so run it again later; 78 the settings are wrong; 130 interrupted; "
-    "141 nobody reads the output; 143 ended by SIGTERM."
-)
-
-
-def exit_code(tally: Tally, *, bad_rows: int = 0) -> ExitCode:
-    """Return the code that says what became of the users counted."""
-    backends = tally.backends.values()
-    if any(backend.outcomes[Misconfigured.__name__] for backend in backends):
-        return ExitCode.SETTINGS
-    if any(backend.pending for backend in backends):
-        return ExitCode.PENDING
-    if bad_rows or any(backend.refused for backend in backends):
-        return ExitCode.REFUSED
-    return ExitCode.OK
-
-
-def reading_exit_code(failure: Failure | None) -> ExitCode | None:
-    """Return the code that says why a vendor's users cannot be read, if it says more than that."""
-    if isinstance(failure, Misconfigured):
-        return ExitCode.SETTINGS
-    return ExitCode.PENDING if failure is not None and failure.retryable else None
-
-
-def books_exit_code(report: SyncReport) -> ExitCode:
-    """Return the code that says what became of the users in the books."""
-    if report.stopped is not None:
-        return ExitCode.USAGE
-    if any(books.tally.outcomes[Misconfigured.__name__] for books in report.books):
-        return ExitCode.SETTINGS
-    if report.pending:
-        return ExitCode.PENDING
-    return ExitCode.REFUSED if report.bad_row_count or report.rejected else ExitCode.OK
-
-
-def go_on_only_with_a_yes() -> None:
+def confirm_or_exit() -> None:
     """Ask whether to go on, and end the command unless the answer is yes."""
     if not _somebody_is_there():
         raise typer.BadParameter("nobody is there to be asked; --yes says that you are sure", param_hint="--yes")
     if not _is_confirmed():
-        talk().print("Nothing was done.")
+        stderr_console().print("Nothing was done.")
         raise typer.Exit(ExitCode.REFUSED)
 
 
@@ -121,7 +68,7 @@ def _somebody_is_there() -> bool:
 
 def _is_confirmed() -> bool:
     try:
-        answer = talk().input("Go on? [y/N] ", markup=False)
+        answer = stderr_console().input("Go on? [y/N] ", markup=False)
     except EOFError:
         return False
     return answer.strip().lower() in {"y", "yes"}
@@ -152,8 +99,8 @@ class Interruption:
 
 
 @contextmanager
-def interruptible(console: Console, how_to_go_on: str) -> Generator[Interruption]:
-    """Make SIGTERM what Ctrl-C is; where either ends what is inside, say *how_to_go_on* and exit.
+def interruptible(console: Console, resume_hint: str) -> Generator[Interruption]:
+    """Make SIGTERM what Ctrl-C is; where either ends what is inside, say *resume_hint* and exit.
 
     What is inside may also take the KeyboardInterrupt for the wish to end, and return.
     """
@@ -164,7 +111,7 @@ def interruptible(console: Console, how_to_go_on: str) -> Generator[Interruption
     try:
         yield interruption
     except KeyboardInterrupt:
-        console.print(how_to_go_on, soft_wrap=True)
+        console.print(resume_hint, soft_wrap=True)
         raise typer.Exit(interruption.code or ExitCode.INTERRUPTED) from None
     finally:
         for number, handler in earlier.items():

@@ -20,7 +20,7 @@ _PLACEHOLDER: Final = "offline"
 
 
 @attrs.frozen
-class Section:
+class BackendSettings:
     """The settings of one backend.
 
     Attributes:
@@ -77,7 +77,7 @@ class Section:
         return attrs.evolve(error, setting=self.origins.get(name, error.setting))
 
 
-def section_from_file(name: str, table: Mapping[str, Any], source: str, environ: Mapping[str, str]) -> Section:
+def section_from_file(name: str, table: Mapping[str, Any], source: str, environ: Mapping[str, str]) -> BackendSettings:
     """Return the section of the file's *table*; variables of the backend's own name win over it.
 
     Variables of the vendor's name only fill in what is missing: with a production key in LOGROCKET_API_KEY, a
@@ -99,10 +99,10 @@ def section_from_file(name: str, table: Mapping[str, Any], source: str, environ:
         found = next((candidate for candidate in candidates if environ.get(candidate)), None)
         if found is not None:
             settings[setting], origins[setting] = environ[found], found
-    return Section(name, vendor, settings, origins, place)
+    return BackendSettings(name, vendor, settings, origins, place)
 
 
-def sections_from_environment(source: str, environ: Mapping[str, str], *, offline: bool) -> list[Section]:
+def sections_from_environment(source: str, environ: Mapping[str, str], *, offline: bool) -> list[BackendSettings]:
     """Return a section for each vendor whose key is set; when *offline*, for the built-in ones in any case."""
     wanted = [name for name in names() if environ.get(variable(name, "api_key")) or (offline and name in BUILT_IN)]
     return [section_from_file(name, {}, source, environ) for name in wanted]

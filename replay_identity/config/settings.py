@@ -13,7 +13,7 @@ from ..bulk.options import DeliveryOptions
 from ..errors import ConfigurationError, printable
 from ..retry import RetryPolicy
 from . import backends
-from .backends import Section, section_from_file, sections_from_environment, variable
+from .backends import BackendSettings, section_from_file, sections_from_environment, variable
 
 DEFAULT_FILE: Final = "replay-identity.toml"
 
@@ -30,7 +30,7 @@ def _not_empty(_instance: object, attribute: "attrs.Attribute[Any]", value: str 
 
 
 @attrs.frozen
-class Document:
+class SettingsFile:
     """A settings file.
 
     Attributes:
@@ -48,7 +48,7 @@ class Document:
     delivery: Mapping[str, DeliveryOptions] = attrs.field(factory=dict[str, DeliveryOptions])
 
 
-def read_document(path: Path | None) -> tuple[Document, str]:
+def read_document(path: Path | None) -> tuple[SettingsFile, str]:
     """Return the settings file and its name; without a *path*, the default one, which need not exist.
 
     Raises:
@@ -56,9 +56,9 @@ def read_document(path: Path | None) -> tuple[Document, str]:
     """
     place = Path(DEFAULT_FILE) if path is None else path
     if path is None and not place.exists():
-        return Document(), str(place)
+        return SettingsFile(), str(place)
     content = read_toml(place)
-    return structure(content, Document, f"{place}: "), str(place)
+    return structure(content, SettingsFile, f"{place}: "), str(place)
 
 
 @attrs.frozen
@@ -116,7 +116,7 @@ def load_ledger_path(path: Path | None = None) -> Path | None:
 
 def read_sections(
     path: Path | None = None, environ: Mapping[str, str] = os.environ, *, offline: bool = False
-) -> tuple[Document, tuple[Section, ...]]:
+) -> tuple[SettingsFile, tuple[BackendSettings, ...]]:
     """Return the file and the settings of each backend, which need not be good; see `load_settings`.
 
     Raises:
@@ -132,7 +132,7 @@ def read_sections(
     return document, tuple(sections)
 
 
-def _check_delivery(document: Document, names: Iterable[str], source: str) -> None:
+def _check_delivery(document: SettingsFile, names: Iterable[str], source: str) -> None:
     known = list(names)
     for name in document.delivery:
         if name not in known:
@@ -140,7 +140,7 @@ def _check_delivery(document: Document, names: Iterable[str], source: str) -> No
             raise ConfigurationError(setting, "is no backend", f"there are {', '.join(known)}")
 
 
-def _ledger_path(document: Document, path: Path | None) -> Path | None:
+def _ledger_path(document: SettingsFile, path: Path | None) -> Path | None:
     """Return the ledger's file; a relative one is beside the settings file, wherever the command is run."""
     if document.ledger is None:
         return None

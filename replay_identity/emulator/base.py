@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 from starlette.types import Receive, Scope, Send
 
-from .control import answer_control, is_control
-from .faults import Fault, Faults, drop_connection, spoil, wait_until_client_leaves
-from .http import Answer, JsonValue, Received, read_request
-from .journal import KEEP_BYTES, Applied, Journal, RecordedRequest
+from .control import control_response, is_control
+from .faults import Fault, Faults, corrupt, drop_connection, wait_until_client_leaves
+from .http import JsonValue, ReceivedRequest, VendorResponse, read_request
+from .journal import KEEP_BYTES, Journal, RecordedRequest, WriteLog
 from .rate_limit import Clock, Limiter, RateLimit
-from .vendor import Backstage, Think, Vendor
+from .vendor import Delay, EmulatorState, VendorApi
 
 NO_FAULT = Fault()
 
@@ -24,10 +24,10 @@ TOO_MANY = 429
 
 
 @attrs.define(kw_only=True)
-class Front:
+class AsgiApp:
     """An ASGI app: it reads a request, lets a fault or the vendor answer it, and writes it down."""
 
-    backstage: Backstage
+    state: EmulatorState
     max_body: int
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,13 +52,13 @@ class Front:
             place = traceback.extract_tb(error.__traceback__)[-1]
             raise RuntimeError(f"{type(error).__name__} at {place.filename}:{place.lineno}") from None
 
-    async def _serve(self, received: Received, asgi: tuple[Scope, Receive, Send]) -> None:
+    async def _serve(self, received: ReceivedRequest, asgi: tuple[Scope, Receive, Send]) -> None:
         if is_control(received):
-            await spoil(answer_control(self.backstage, received), NO_FAULT)(*asgi)
+            await corrupt(control_response(self.state, received), NO_FAULT)(*asgi)
             return
 
-        number = self.backstage.journal.arrive(received)
-        fault = self.backstage.faults.take(received.method, received.path) or NO_FAULT
+        number = self.state.journal.arrive(received)
+        fault = self.state.faults.take(received.method, received.path) or NO_FAULT
         _, receive, send = asgi
         if fault.hang:
             await wait_until_client_leaves(receive)
@@ -67,50 +67,50 @@ class Front:
         answer = await self._answer(received, fault)
         applied = answer is not None and answer.applied
         if answer is None or fault.drop is not None:
-            self.backstage.journal.settle(number, status=None, applied=applied)
+            self.state.journal.settle(number, status=None, applied=applied)
             await drop_connection(receive, send)
             return
 
-        self.backstage.journal.settle(number, status=answer.status, applied=applied)
-        await spoil(answer, fault)(*asgi)
+        self.state.journal.settle(number, status=answer.status, applied=applied)
+        await corrupt(answer, fault)(*asgi)
 
-    async def _answer(self, received: Received, fault: Fault) -> Answer | None:
-        async def think() -> None:
+    async def _answer(self, received: ReceivedRequest, fault: Fault) -> VendorResponse | None:
+        async def delay() -> None:
             # A client that leaves meanwhile does not stop the work: a vendor does not look.
             await asyncio.sleep(fault.latency)
 
         if fault.drop == "before":
-            await think()
+            await delay()
             return None
         if fault.status is None:
-            return _dress(await self._ask_vendor(received, think), fault)
+            return _dress(await self._ask_vendor(received, delay), fault)
 
-        await think()
+        await delay()
         answer = _dress(self._staged(fault.status), fault)
-        self.backstage.vendor.notice_failure(received, answer)
+        self.state.vendor.on_injected_failure(received, answer)
         return answer
 
-    def _staged(self, status: int) -> Answer:
-        return self.backstage.vendor.failure(status) if status >= FIRST_ERROR else Answer(status=status)
+    def _staged(self, status: int) -> VendorResponse:
+        return self.state.vendor.failure(status) if status >= FIRST_ERROR else VendorResponse(status=status)
 
-    async def _ask_vendor(self, received: Received, think: Think) -> Answer:
+    async def _ask_vendor(self, received: ReceivedRequest, delay: Delay) -> VendorResponse:
         if received.unreadable is not None:
-            return self.backstage.vendor.failure(received.unreadable)
+            return self.state.vendor.failure(received.unreadable)
 
-        wait = self.backstage.limiter.admit()
+        wait = self.state.limiter.admit()
         if wait is not None:
             return self._too_many(wait)
-        return await self.backstage.vendor.answer(received, think)
+        return await self.state.vendor.answer(received, delay)
 
-    def _too_many(self, wait: int) -> Answer:
-        answer = self.backstage.vendor.failure(TOO_MANY)
-        limit = self.backstage.limiter.limit
+    def _too_many(self, wait: int) -> VendorResponse:
+        answer = self.state.vendor.failure(TOO_MANY)
+        limit = self.state.limiter.limit
         if limit is None or not limit.says_when:
             return answer
         return attrs.evolve(answer, headers={**answer.headers, "retry-after": str(wait)})
 
 
-def _dress(answer: Answer, fault: Fault) -> Answer:
+def _dress(answer: VendorResponse, fault: Fault) -> VendorResponse:
     headers = {**answer.headers, **{name.lower(): value for name, value in fault.headers.items()}}
     body = answer.body if fault.body is None else fault.body
     return attrs.evolve(answer, headers=headers, body=body)
@@ -137,29 +137,29 @@ class Emulator(ABC):
     keeps_history: bool = False
     draw: Callable[[], float] = attrs.field(default=random.random, repr=False)
     faults: Faults = attrs.field(init=False)
-    _applied: Applied = attrs.field(init=False, repr=False)
-    _backstage: Backstage = attrs.field(init=False, repr=False)
-    _front: Front = attrs.field(init=False, repr=False)
+    _applied: WriteLog = attrs.field(init=False, repr=False)
+    _state: EmulatorState = attrs.field(init=False, repr=False)
+    _asgi_app: AsgiApp = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.faults = Faults(draw=self.draw)
-        self._applied = Applied(keeps_history=self.keeps_history)
-        self._backstage = Backstage(
-            vendor=self.make_vendor(self._applied),
+        self._applied = WriteLog(keeps_history=self.keeps_history)
+        self._state = EmulatorState(
+            vendor=self.make_api(self._applied),
             faults=self.faults,
             limiter=Limiter(limit=self.rate_limit, clock=self.clock),
             journal=Journal(keep_bytes=self.journal_bytes),
         )
-        self._front = Front(backstage=self._backstage, max_body=self.max_body)
+        self._asgi_app = AsgiApp(state=self._state, max_body=self.max_body)
 
     @abstractmethod
-    def make_vendor(self, applied: Applied) -> Vendor:
+    def make_api(self, applied: WriteLog) -> VendorApi:
         """Return the vendor's rules and state, who notes in *applied* what was applied to whom."""
 
     @property
     def requests(self) -> Sequence[RecordedRequest]:
         """The requests in order of arrival, as they stand now."""
-        return self._backstage.journal.entries
+        return self._state.journal.entries
 
     @property
     def applied(self) -> Mapping[str, int]:
@@ -181,8 +181,8 @@ class Emulator(ABC):
 
     def reset(self) -> None:
         """Forget users, requests, faults and counts, and whatever else happened."""
-        self._backstage.reset()
+        self._state.reset()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        await self._front(scope, receive, send)
+        await self._asgi_app(scope, receive, send)

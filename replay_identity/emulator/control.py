@@ -5,40 +5,40 @@ from typing import Any
 import attrs
 
 from .faults import Fault
-from .http import Answer, JsonValue, Received, json_answer, parse_json
-from .vendor import Backstage
+from .http import JsonValue, ReceivedRequest, VendorResponse, json_response, parse_json
+from .vendor import EmulatorState
 
 PREFIX = "_emulator"
 
 
-def is_control(received: Received) -> bool:
+def is_control(received: ReceivedRequest) -> bool:
     """Say whether the request is for the emulator instead of the vendor."""
     return received.segments[:1] == (PREFIX,)
 
 
-def answer_control(backstage: Backstage, received: Received) -> Answer:
+def control_response(state: EmulatorState, received: ReceivedRequest) -> VendorResponse:
     """Do what a `/_emulator/` request asks for."""
-    views = backstage.vendor.views()
+    debug_views = state.vendor.debug_views()
     match received.method, "/".join(received.segments[1:]):
-        case "GET", name if name in views:
-            return json_answer(200, views[name]())
+        case "GET", name if name in debug_views:
+            return json_response(200, debug_views[name]())
         case "GET", "requests":
-            return json_answer(200, _requests(backstage))
+            return json_response(200, _requests(state))
         case "POST", "faults":
-            return _add_fault(backstage, received.body)
+            return _add_fault(state, received.body)
         case "DELETE", "faults":
-            backstage.faults.clear()
-            return Answer(status=204)
+            state.faults.clear()
+            return VendorResponse(status=204)
         case "POST", "reset":
-            backstage.reset()
-            return Answer(status=204)
+            state.reset()
+            return VendorResponse(status=204)
         case _:
-            shown = ", ".join(f"GET {name}" for name in (*views, "requests"))
-            return json_answer(404, {"error": f"{shown}, POST/DELETE faults or POST reset."})
+            shown = ", ".join(f"GET {name}" for name in (*debug_views, "requests"))
+            return json_response(404, {"error": f"{shown}, POST/DELETE faults or POST reset."})
 
 
-def _requests(backstage: Backstage) -> JsonValue:
-    journal = backstage.journal
+def _requests(state: EmulatorState) -> JsonValue:
+    journal = state.journal
     return {
         "total": journal.total,
         "by_status": {str(status): count for status, count in sorted(journal.by_status.items())},
@@ -46,14 +46,14 @@ def _requests(backstage: Backstage) -> JsonValue:
     }
 
 
-def _add_fault(backstage: Backstage, body: bytes) -> Answer:
+def _add_fault(state: EmulatorState, body: bytes) -> VendorResponse:
     try:
         fault = read_fault(parse_json(body))
     except (TypeError, ValueError) as error:
-        return json_answer(400, {"error": str(error.args[0])})
+        return json_response(400, {"error": str(error.args[0])})
 
-    backstage.faults.add(fault)
-    return Answer(status=204)
+    state.faults.add(fault)
+    return VendorResponse(status=204)
 
 
 def read_fault(value: JsonValue) -> Fault:

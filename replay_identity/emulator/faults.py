@@ -11,7 +11,7 @@ from attrs import validators
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Send
 
-from .http import Answer
+from .http import VendorResponse
 
 Drop: TypeAlias = Literal["before", "after"]
 Garbage: TypeAlias = Literal["html", "empty", "broken", "huge", "drip"]
@@ -163,7 +163,7 @@ CHUNK = 64 * 1024
 HTML = b"<!DOCTYPE html><html><head><title>Bad gateway</title></head><body>Bad gateway</body></html>"
 
 
-def spoil(answer: Answer, fault: Fault) -> Response:
+def corrupt(answer: VendorResponse, fault: Fault) -> Response:
     """Return the response for *answer* with the body that *fault* wants."""
     match fault.garbage:
         case "html":
@@ -181,11 +181,11 @@ def spoil(answer: Answer, fault: Fault) -> Response:
             return _whole(answer)
 
 
-def _whole(answer: Answer) -> Response:
+def _whole(answer: VendorResponse) -> Response:
     return Response(answer.body, answer.status, dict(answer.headers))
 
 
-def _streamed(answer: Answer, chunks: AsyncIterator[bytes]) -> Response:
+def _streamed(answer: VendorResponse, chunks: AsyncIterator[bytes]) -> Response:
     return StreamingResponse(chunks, answer.status, dict(answer.headers))
 
 

@@ -17,7 +17,7 @@ JSON_TYPE = "application/json"
 
 
 @attrs.frozen(kw_only=True)
-class Answer:
+class VendorResponse:
     """One HTTP response, and whether the vendor's state changed for it."""
 
     status: int
@@ -26,10 +26,10 @@ class Answer:
     applied: bool = False
 
 
-def json_answer(status: int, value: JsonValue, *, applied: bool = False) -> Answer:
+def json_response(status: int, value: JsonValue, *, applied: bool = False) -> VendorResponse:
     """Return an answer that holds *value* as JSON."""
     headers = {"content-type": JSON_TYPE}
-    return Answer(status=status, body=orjson.dumps(value), headers=headers, applied=applied)
+    return VendorResponse(status=status, body=orjson.dumps(value), headers=headers, applied=applied)
 
 
 def parse_json(body: bytes) -> JsonValue:
@@ -47,7 +47,7 @@ TOO_LARGE = 413
 
 
 @attrs.frozen(kw_only=True)
-class Received:
+class ReceivedRequest:
     """One HTTP request; `path` is as sent, `segments` are percent-decoded one by one."""
 
     method: str
@@ -60,7 +60,7 @@ class Received:
     """The status to refuse it with, when no vendor could make sense of it."""
 
 
-async def read_request(scope: Scope, receive: Receive, *, max_body: int) -> Received | None:
+async def read_request(scope: Scope, receive: Receive, *, max_body: int) -> ReceivedRequest | None:
     """Return the whole request, or None when the client left while sending it."""
     request = Request(scope, receive)
     try:
@@ -70,7 +70,7 @@ async def read_request(scope: Scope, receive: Receive, *, max_body: int) -> Rece
 
     path = _raw_path(scope)
     segments = _segments(path)
-    return Received(
+    return ReceivedRequest(
         method=request.method,
         path=path,
         segments=segments or (),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from .http import JsonValue, Received
+from .http import JsonValue, ReceivedRequest
 
 KEEP_BYTES = 64 * 1024 * 1024
 
@@ -63,7 +63,7 @@ class Journal:
         """The requests as they stand now."""
         return tuple(self._entries.values())
 
-    def arrive(self, received: Received) -> int:
+    def arrive(self, received: ReceivedRequest) -> int:
         """Write down a request that has no answer yet, and return its number."""
         entry = RecordedRequest(
             method=received.method,
@@ -116,7 +116,7 @@ class HistoryNotKeptError(RuntimeError):
 
 
 @attrs.define(kw_only=True)
-class Applied:
+class WriteLog:
     """Counts what was applied by user, and keeps it in its order if told to."""
 
     keeps_history: bool = False

@@ -6,33 +6,33 @@ from typing import Protocol, TypeAlias
 import attrs
 
 from .faults import Faults
-from .http import Answer, JsonValue, Received
+from .http import JsonValue, ReceivedRequest, VendorResponse
 from .journal import Journal
 from .rate_limit import Limiter
 
-Think: TypeAlias = Callable[[], Awaitable[None]]
+Delay: TypeAlias = Callable[[], Awaitable[None]]
 """Takes as long as the vendor's work is told to take."""
 
 View: TypeAlias = Callable[[], JsonValue]
 """Part of the state for people to look at."""
 
 
-class Vendor(Protocol):
+class VendorApi(Protocol):
     """Rules and state of one vendor, without any HTTP."""
 
-    async def answer(self, received: Received, think: Think) -> Answer:
-        """Act on the request after *think*, and answer it."""
+    async def answer(self, received: ReceivedRequest, delay: Delay) -> VendorResponse:
+        """Act on the request after *delay*, and answer it."""
         ...
 
-    def failure(self, status: int) -> Answer:
+    def failure(self, status: int) -> VendorResponse:
         """Return the vendor's own words for an error status."""
         ...
 
-    def notice_failure(self, received: Received, answer: Answer) -> None:
+    def on_injected_failure(self, received: ReceivedRequest, answer: VendorResponse) -> None:
         """Take note of a failure that a fault answered in the vendor's place."""
         ...
 
-    def views(self) -> Mapping[str, View]:
+    def debug_views(self) -> Mapping[str, View]:
         """Return what there is to look at, by name."""
         ...
 
@@ -42,10 +42,10 @@ class Vendor(Protocol):
 
 
 @attrs.define(kw_only=True)
-class Backstage:
+class EmulatorState:
     """A vendor and everything that tests set and read around it."""
 
-    vendor: Vendor
+    vendor: VendorApi
     faults: Faults
     limiter: Limiter
     journal: Journal = attrs.field(factory=Journal)

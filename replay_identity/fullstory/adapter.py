@@ -8,20 +8,20 @@ import attrs
 import orjson
 
 from .._values import checked_id, checked_string
-from ..adapters.adaptation import Fitting, OnViolation, check_on_violation
+from ..adapters.adaptation import Adaptation, OnViolation, check_on_violation
 from ..adapters.credentials import check_api_key, check_base_url, check_header
-from ..adapters.exchange import Exchange, Reply, Request, T
+from ..adapters.exchange import Exchange, Request, Response, T
 from ..adapters.limits import BatchLimits, Limits
 from ..adapters.protocols import (
-    BatchItem,
+    BatchEntry,
+    BatchTooLarge,
     Comparison,
-    Credentials,
+    EncodedUser,
     JobProgress,
-    Member,
+    KeyInfo,
     Page,
     Plan,
     StoredUser,
-    TooLarge,
 )
 from ..errors import InvalidTraitsError
 from ..outcomes import Accepted, Failure, Outcome, Rejected, Skipped, Unknown, Violation
@@ -143,10 +143,10 @@ class Fullstory:
 
     def plan(self, user: UserTraits, /) -> Plan:
         """Return the upsert by uid, the update by Fullstory id, or the creation of an anonymous user."""
-        body, vendor_id, fitting = self._word(user)
-        adjustments = tuple(fitting.adjustments)
-        if fitting.violations:
-            return Plan(self.name, None, adjustments, tuple(fitting.violations))
+        body, vendor_id, adaptation = self._word(user)
+        adjustments = tuple(adaptation.adjustments)
+        if adaptation.violations:
+            return Plan(self.name, None, adjustments, tuple(adaptation.violations))
 
         path = _USERS if vendor_id is None else _user_path(vendor_id)
         anonymous = user.user_id is None and vendor_id is None
@@ -158,12 +158,12 @@ class Fullstory:
         if plan.request is None:
             return Rejected(self.name, plan.violations)
 
-        reply = yield plan.request
-        vendor_id = responses.read_id(reply)
+        response = yield plan.request
+        vendor_id = responses.read_id(response)
         if vendor_id is not None:
             return Accepted(self.name, vendor_id, plan.adjustments)
-        failure = self._failure(reply, user=user)
-        if reply.status == responses.CONFLICT and plan.request.idempotency_header:
+        failure = self._failure(response, user=user)
+        if response.status == responses.CONFLICT and plan.request.idempotency_header:
             # Only an earlier attempt of our own, still running, can hold the random key.
             failure = responses.conflict(self.name)
         if isinstance(failure, Unknown) and plan.request.creates:
@@ -176,13 +176,13 @@ class Fullstory:
         """Return Fullstory's published limits on batch imports."""
         return BATCH_LIMITS
 
-    def batch_item(self, user: UserTraits, /) -> BatchItem:
+    def encode_for_batch(self, user: UserTraits, /) -> EncodedUser:
         """Return the item that upserts *user*, with the Fullstory id if there is one."""
-        content, _, fitting = self._word(user, batched=True)
-        adjustments = tuple(fitting.adjustments)
-        if fitting.violations:
-            return BatchItem(self.name, None, adjustments, tuple(fitting.violations))
-        return BatchItem(self.name, content, adjustments)
+        content, _, adaptation = self._word(user, batched=True)
+        adjustments = tuple(adaptation.adjustments)
+        if adaptation.violations:
+            return EncodedUser(self.name, None, adjustments, tuple(adaptation.violations))
+        return EncodedUser(self.name, content, adjustments)
 
     def batch_body(self, contents: Iterable[bytes], /) -> bytes:
         """Return the body that holds *contents*, each of them JSON already."""
@@ -192,7 +192,7 @@ class Fullstory:
         """Return the items that `batch_body` was given, with the same words in them."""
         return [dumps(item) for item in orjson.loads(body)["requests"]]
 
-    def create_job(self, body: bytes, /, *, idempotency_key: str) -> Exchange[str | TooLarge | Failure]:
+    def create_job(self, body: bytes, /, *, idempotency_key: str) -> Exchange[str | BatchTooLarge | Failure]:
         """Send the batch and return the id of its job; the same *body* and key again return the same job.
 
         Fullstory keeps a key for 24 hours (https://developer.fullstory.com/server/idempotent-requests).
@@ -200,16 +200,16 @@ class Fullstory:
         check_header("idempotency_key", idempotency_key)
         headers = {**self._headers, _IDEMPOTENCY_KEY: idempotency_key}
         url = self._api_url + BATCH
-        reply = yield Request("create_job", "POST", url, headers, body, _IDEMPOTENCY_KEY, creates=True)
-        return responses.read_job_id(self.name, reply, body, self.api_key, idempotency_key)
+        response = yield Request("create_job", "POST", url, headers, body, _IDEMPOTENCY_KEY, creates=True)
+        return responses.read_job_id(self.name, response, body, self.api_key, idempotency_key)
 
     def poll_job(self, job_id: str, /) -> Exchange[JobProgress | Failure]:
         """Ask how far the job is; a Standard key may."""
         return self._job(job_id).poll()
 
-    def collect_job(self, job_id: str, members: Sequence[Member], /) -> Exchange[tuple[Outcome, ...] | Failure]:
-        """Return what became of each of the *members*; needs an Architect or Admin key if any was refused."""
-        return self._job(job_id).collect(members)
+    def collect_job(self, job_id: str, entries: Sequence[BatchEntry], /) -> Exchange[tuple[Outcome, ...] | Failure]:
+        """Return what became of each of the *entries*; needs an Architect or Admin key if any was refused."""
+        return self._job(job_id).collect(entries)
 
     def get(self, user_id: str, /) -> Exchange[StoredUser | Failure | None]:
         """Return the user of that uid, or None; needs an Architect or Admin key."""
@@ -222,21 +222,21 @@ class Fullstory:
 
     def get_by_id(self, vendor_id: str, /) -> Exchange[StoredUser | Failure | None]:
         """Return the user of that Fullstory id, or None; needs an Architect or Admin key."""
-        reply = yield self._request("get", "GET", f"{_user_path(vendor_id)}?include_schema=true")
-        if responses.finds_none(reply):
+        response = yield self._request("get", "GET", f"{_user_path(vendor_id)}?include_schema=true")
+        if responses.finds_none(response):
             return None
-        return responses.read_user(self.name, reply) or self._failure(reply, vendor_id)
+        return responses.read_user(self.name, response) or self._failure(response, vendor_id)
 
     def list_page(self, matching: UserFilter = EVERYONE, *, page_token: str | None = None) -> Exchange[Page | Failure]:
         """Return one page of the users *matching*; needs an Architect or Admin key."""
         query = {**matching.query(), "include_schema": "true"}
         if page_token is not None:
             query["page_token"] = page_token
-        reply = yield self._request("list", "GET", f"/v2/users?{urlencode(query, quote_via=quote)}")
+        response = yield self._request("list", "GET", f"/v2/users?{urlencode(query, quote_via=quote)}")
         # An unknown token is no end: behind it there may be a million users.
-        if page_token is None and responses.finds_none(reply):
+        if page_token is None and responses.finds_none(response):
             return Page(())
-        return responses.read_page(self.name, reply) or self._failure(reply, *matching.query().values())
+        return responses.read_page(self.name, response) or self._failure(response, *matching.query().values())
 
     def pages(
         self, matching: UserFilter = EVERYONE, *, page_token: str | None = None
@@ -268,15 +268,15 @@ class Fullstory:
         return (yield from self._delete(_user_path(vendor_id), vendor_id))
 
     @property
-    def compares_by_writing(self) -> bool:
+    def compare_writes(self) -> bool:
         """Return False: Fullstory shows users without being told anything."""
         return False
 
     def compare(self, user: UserTraits, /) -> Exchange[Comparison | Failure]:
         """Compare the user of that uid with what would be sent; needs an Architect or Admin key."""
-        content, _, fitting = self._word(user)
-        if fitting.violations:
-            return Rejected(self.name, tuple(fitting.violations))
+        content, _, adaptation = self._word(user)
+        if adaptation.violations:
+            return Rejected(self.name, tuple(adaptation.violations))
         if user.user_id is None:
             return Rejected(self.name, (Violation("user_id", "anonymous-user"),))
 
@@ -287,19 +287,19 @@ class Fullstory:
             return stored
         return Comparison(self.name, missing=True) if stored.being_deleted else compared(self.name, content, stored)
 
-    def verify(self) -> Exchange[Credentials | Failure]:
+    def verify(self) -> Exchange[KeyInfo | Failure]:
         """Ask Fullstory whose the key is and what it may do (https://developer.fullstory.com/me/)."""
-        reply = yield self._request("verify", "GET", "/me")
-        return responses.read_credentials(self.name, self.region, reply) or self._failure(reply)
+        response = yield self._request("verify", "GET", "/me")
+        return responses.read_key_info(self.name, self.region, response) or self._failure(response)
 
-    def _word(self, user: UserTraits, *, batched: bool = False) -> tuple[bytes, str | None, Fitting]:
+    def _word(self, user: UserTraits, *, batched: bool = False) -> tuple[bytes, str | None, Adaptation]:
         """Return *user* as JSON, with their Fullstory id in it if *batched*, that id, and what had to give."""
         vendor_id = user.vendor_ids.get(self.name)
         adapt = self.on_violation == "adapt"
-        content, fitting = word_user(user, adapt=adapt, vendor_id=vendor_id if batched else None)
+        content, adaptation = word_user(user, adapt=adapt, vendor_id=vendor_id if batched else None)
         if vendor_id in {".", ".."}:
-            fitting.refuse(f"vendor_ids.{self.name}", "dot-segment")
-        return content, vendor_id, fitting
+            adaptation.reject(f"vendor_ids.{self.name}", "dot-segment")
+        return content, vendor_id, adaptation
 
     def _job(self, job_id: str) -> Job:
         if not responses.is_segment(checked_string(job_id, "job_id")):
@@ -307,12 +307,12 @@ class Fullstory:
         return Job(self.name, job_id, lambda operation, path: self._request(operation, "GET", path), self.api_key)
 
     def _delete(self, path: str, said: str) -> Exchange[Outcome]:
-        reply = yield self._request("delete", "DELETE", path)
-        if reply.is_success and reply.json_object() is not None:
+        response = yield self._request("delete", "DELETE", path)
+        if response.is_success and response.json_object() is not None:
             return Accepted(self.name)
-        if responses.finds_none(reply):
+        if responses.finds_none(response):
             return Skipped(self.name, "Fullstory has no such user")
-        return self._failure(reply, said)
+        return self._failure(response, said)
 
     def _request(
         self, operation: str, method: str, path: str, body: bytes | None = None, *, creates: bool = False
@@ -321,8 +321,8 @@ class Fullstory:
         idempotency_header = _IDEMPOTENCY_KEY if path == _USERS and method == "POST" else None
         return Request(operation, method, self._api_url + path, self._headers, body, idempotency_header, creates)
 
-    def _failure(self, reply: Reply, *said: str, user: UserTraits | None = None) -> Failure:
-        return responses.read_refusal(self.name, reply, user, self.api_key, *said)
+    def _failure(self, response: Response, *said: str, user: UserTraits | None = None) -> Failure:
+        return responses.read_refusal(self.name, response, user, self.api_key, *said)
 
 
 _NO_SEGMENT: Final = "cannot stand in a URL: HTTP libraries would drop the segment"

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import attrs
 import orjson
 
-from ..adapters.exchange import Exchange, Pause, Reply, Request
-from ..adapters.protocols import JobProgress, Member
+from ..adapters.exchange import Exchange, Request, Response, Sleep
+from ..adapters.protocols import BatchEntry, JobProgress
 from ..outcomes import Accepted, Failure, Misconfigured, Outcome, Rejected, Unavailable, Unknown
 from . import responses
 from .responses import REFUSED, read_row_refusal
@@ -31,17 +31,17 @@ class Results:
 
     Attributes:
         backend: Name of the backend.
-        members: The users of the batch.
+        entries: The users of the batch.
         secrets: What no message may show, beside what was sent.
     """
 
     backend: str
-    members: Sequence[Member]
+    entries: Sequence[BatchEntry]
     secrets: Sequence[str]
     _outcomes: list[Outcome | None] = attrs.field(init=False)
     _by_uid: dict[str, list[int]] = attrs.field(init=False)
     _by_id: dict[str, list[int]] = attrs.field(init=False)
-    _by_content: dict[Hashable, "_Alike"] = attrs.field(init=False)
+    _by_content: dict[Hashable, "_ContentMatches"] = attrs.field(init=False)
     # Fullstory ids of imported users whom no member's own id names.
     _new_ids: set[str] = attrs.field(init=False, factory=set[str])
     _stray_imports: int = attrs.field(init=False, default=0)
@@ -49,13 +49,13 @@ class Results:
     _stray_trouble: int = attrs.field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
-        self._outcomes = [None] * len(self.members)
-        self._by_uid = self._places(lambda member: member.user_id)
-        self._by_id = self._places(lambda member: member.vendor_id)
+        self._outcomes = [None] * len(self.entries)
+        self._by_uid = self._places(lambda entry: entry.user_id)
+        self._by_id = self._places(lambda entry: entry.vendor_id)
         by_content = self._places(_own_content)
-        self._by_content = {key: _Alike(waiting) for key, waiting in by_content.items()}
+        self._by_content = {key: _ContentMatches(waiting) for key, waiting in by_content.items()}
 
-    def take_import(self, row: Mapping[str, Any]) -> None:
+    def add_import(self, row: Mapping[str, Any]) -> None:
         """Settle the members whom *row* says are imported."""
         vendor_id = _text(row, "id")
         places = self._named_by(row)
@@ -64,13 +64,13 @@ class Results:
                 return  # The same row has been on another page.
             if vendor_id is not None:
                 self._new_ids.add(vendor_id)
-            alike = self._alike(row)
+            alike = self._match_by_content(row)
             places = alike.take_imported() if alike else []
         self._stray_imports += not places
         for place in places:
             self._outcomes[place] = Accepted(self.backend, vendor_id)
 
-    def take_error(self, row: Mapping[str, Any]) -> None:
+    def add_error(self, row: Mapping[str, Any]) -> None:
         """Settle the members whom *row* says are refused, even those who are imported as well.
 
         Where the vendor had trouble of its own, nobody knows how far it got with them.
@@ -79,12 +79,12 @@ class Results:
         item = cast("dict[str, Any]", user) if isinstance(user, dict) else {}
         places = self._named_by(item)
         if not places:
-            alike = self._alike(item)
+            alike = self._match_by_content(item)
             places = alike.take_refused() if alike else []
         if row.get("code") in _TROUBLE:
             self._stray_trouble += not places
             for place in places:
-                self._outcomes[place] = _unknown(self.backend, self.members[place], _TROUBLED)
+                self._outcomes[place] = _unknown(self.backend, self.entries[place], _TROUBLED)
             return
         refusal = self._refusal(row, item, places)
         self._stray_refusals[refusal] += not places
@@ -94,11 +94,11 @@ class Results:
 
     def outcomes(self) -> tuple[Outcome, ...]:
         """Return what became of each member, in their order."""
-        eliminated = self._by_elimination()
-        found = zip(self._outcomes, self.members, strict=True)
-        return tuple(outcome or eliminated or _unknown(self.backend, member, _UNSHOWN) for outcome, member in found)
+        eliminated = self._infer_remaining()
+        found = zip(self._outcomes, self.entries, strict=True)
+        return tuple(outcome or eliminated or _unknown(self.backend, entry, _UNSHOWN) for outcome, entry in found)
 
-    def _by_elimination(self) -> Outcome | None:
+    def _infer_remaining(self) -> Outcome | None:
         """Return what became of the members whom no row names, if the rows that name no member leave one reading."""
         unsettled, refused = self._outcomes.count(None), self._stray_refusals.total()
         if self._stray_trouble:
@@ -111,11 +111,11 @@ class Results:
             return refusals.pop() if len(refusals) == 1 else Rejected(self.backend, code=REFUSED)
         return None
 
-    def _places(self, name: Callable[[Member], Any]) -> dict[Any, list[int]]:
+    def _places(self, name: Callable[[BatchEntry], Any]) -> dict[Any, list[int]]:
         """Return the places of the members by what *name* says of them, without those of whom it says None."""
         places: dict[Any, list[int]] = {}
-        for place, member in enumerate(self.members):
-            key = name(member)
+        for place, entry in enumerate(self.entries):
+            key = name(entry)
             if key is not None:
                 places.setdefault(key, []).append(place)
         return places
@@ -126,22 +126,22 @@ class Results:
         by_uid = self._by_uid.get(uid, []) if uid else []
         by_id = self._by_id.get(vendor_id, []) if vendor_id else []
         # One uid that differs from another is another user, whatever the id.
-        return by_uid + [place for place in by_id if uid is None or self.members[place].user_id is None]
+        return by_uid + [place for place in by_id if uid is None or self.entries[place].user_id is None]
 
-    def _alike(self, user: Mapping[str, Any]) -> "_Alike | None":
+    def _match_by_content(self, user: Mapping[str, Any]) -> "_ContentMatches | None":
         if not self._by_content or _text(user, "uid"):
             return None
         return self._by_content.get(_content(user))
 
     def _refusal(self, row: Mapping[str, Any], item: dict[str, Any], places: list[int]) -> Rejected:
-        members = [self.members[place] for place in places]
-        ids = [each for member in members for each in (member.user_id, member.vendor_id) if each]
-        sent = [orjson.loads(member.content) for member in members if member.content]
+        entries = [self.entries[place] for place in places]
+        ids = [each for entry in entries for each in (entry.user_id, entry.vendor_id) if each]
+        sent = [orjson.loads(entry.content) for entry in entries if entry.content]
         return read_row_refusal(self.backend, row, [item, *sent], *self.secrets, *ids)
 
 
 @attrs.define
-class _Alike:
+class _ContentMatches:
     """The places of anonymous users of the same content, for whom it makes no difference which a row is about."""
 
     waiting: list[int]
@@ -157,17 +157,17 @@ class _Alike:
         return [left.pop()] if left else []
 
 
-def _unknown(backend: str, member: Member, cause: str) -> Unknown:
+def _unknown(backend: str, entry: BatchEntry, cause: str) -> Unknown:
     # There is nothing to upsert an anonymous user by: sent again, they could become two.
-    return Unknown(backend, cause, retryable=not _is_anonymous(member))
+    return Unknown(backend, cause, retryable=not _is_anonymous(entry))
 
 
-def _is_anonymous(member: Member) -> bool:
-    return member.user_id is None and member.vendor_id is None
+def _is_anonymous(entry: BatchEntry) -> bool:
+    return entry.user_id is None and entry.vendor_id is None
 
 
-def _own_content(member: Member) -> Hashable | None:
-    return _content(orjson.loads(member.content)) if _is_anonymous(member) and member.content else None
+def _own_content(entry: BatchEntry) -> Hashable | None:
+    return _content(orjson.loads(entry.content)) if _is_anonymous(entry) and entry.content else None
 
 
 def _content(user: Mapping[str, Any]) -> Hashable:
@@ -221,39 +221,39 @@ class Job:
 
     def poll(self) -> Exchange[JobProgress | Failure]:
         """Ask how far it is."""
-        reply = yield self.ask("poll_job", self._path())
-        return responses.read_progress(reply) or self._failure(reply)
+        response = yield self.ask("poll_job", self._path())
+        return responses.read_progress(response) or self._failure(response)
 
-    def collect(self, members: Sequence[Member]) -> Exchange[tuple[Outcome, ...] | Failure]:
+    def collect(self, entries: Sequence[BatchEntry]) -> Exchange[tuple[Outcome, ...] | Failure]:
         """Read all results, whatever the final status was: COMPLETED may hide errors and FAILED imports."""
-        results = Results(self.backend, members, (self.api_key, self.job_id))
+        results = Results(self.backend, entries, (self.api_key, self.job_id))
         waits = _waits()
-        for kind, take in (("imports", results.take_import), ("errors", results.take_error)):
+        for kind, take in (("imports", results.add_import), ("errors", results.add_error)):
             ended = yield from self._read_pages(kind, take, waits)
-            if isinstance(ended, Reply):
-                return (yield from self._settle_by_counts(ended, len(members)))
+            if isinstance(ended, Response):
+                return (yield from self._settle_by_counts(ended, len(entries)))
             if ended is not None:
                 return ended
         return results.outcomes()
 
     def _read_pages(
         self, kind: str, take: Callable[[Mapping[str, Any]], None], waits: Iterator[float]
-    ) -> Exchange[Failure | Reply | None]:
+    ) -> Exchange[Failure | Response | None]:
         """Give the rows of every page to *take*; return None after the last, or the reply that forbids to see it."""
         query, tokens = "", set[str]()
         while True:
-            reply = yield self.ask("collect_job", self._path(f"/{kind}{query}"))
-            if reply.status == responses.NOT_YET:
+            response = yield self.ask("collect_job", self._path(f"/{kind}{query}"))
+            if response.status == responses.NOT_YET:
                 wait = next(waits, None)
                 if wait is None:
                     return Unavailable(self.backend, "HTTP 202, the results of the job are not there yet")
-                yield Pause(wait)
+                yield Sleep(wait)
                 continue
-            if reply.status == responses.FORBIDDEN:
-                return reply
-            page = responses.read_rows(reply)
+            if response.status == responses.FORBIDDEN:
+                return response
+            page = responses.read_rows(response)
             if page is None:
-                return self._failure(reply)
+                return self._failure(response)
             for row in page.rows:
                 take(row)
             if page.next_token is None:
@@ -264,7 +264,7 @@ class Job:
             tokens.add(page.next_token)
             query = f"?page_token={quote(page.next_token, safe='')}"
 
-    def _settle_by_counts(self, forbidden: Reply, total: int) -> Exchange[tuple[Outcome, ...] | Failure]:
+    def _settle_by_counts(self, forbidden: Response, total: int) -> Exchange[tuple[Outcome, ...] | Failure]:
         """Settle all users at once where the key may not see the results, if none was refused.
 
         A Standard key may create and poll a job; seeing users takes more
@@ -283,8 +283,8 @@ class Job:
     def _path(self, rest: str = "") -> str:
         return f"{BATCH}/{quote(self.job_id, safe='')}{rest}"
 
-    def _failure(self, reply: Reply) -> Failure:
-        return responses.read_job_failure(self.backend, reply, self.api_key, self.job_id)
+    def _failure(self, response: Response) -> Failure:
+        return responses.read_job_failure(self.backend, response, self.api_key, self.job_id)
 
 
 def _waits() -> Iterator[float]:

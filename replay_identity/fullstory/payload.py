@@ -16,7 +16,7 @@ import attrs
 import orjson
 
 from .._values import REMOVE, Removal, is_list
-from ..adapters.adaptation import Fitting, remembered
+from ..adapters.adaptation import Adaptation, cached_adjustment
 from ..traits import UserTraits
 from .limits import EMAIL, LARGEST_INT, MOST_PROPERTIES, NAME, PROPERTY_NAME, PROPERTY_VALUE, SMALLEST_INT, USER_ID
 from .properties import MEMORABLE, are_legal, fits, is_legal, legal_name, type_of_list, type_to_declare
@@ -27,82 +27,82 @@ def dumps(content: Any) -> bytes:  # noqa: ANN401  # What the functions below ma
     return orjson.dumps(content, option=orjson.OPT_UTC_Z)
 
 
-def fits_as_json(words: object, path: str, fitting: Fitting) -> bool:
+def fits_as_json(words: object, path: str, adaptation: Adaptation) -> bool:
     """Tell whether a list or an object is as small, as JSON, as one property's value must be, or record that not."""
     encoded = dumps(words)
     if len(encoded) <= PROPERTY_VALUE.maximum:
         return True
-    return fitting.keep(path, encoded.decode(), PROPERTY_VALUE) is not None
+    return adaptation.fit_or_drop(path, encoded.decode(), PROPERTY_VALUE) is not None
 
 
-def _same(value: float, _path: str, _fitting: Fitting) -> float:
+def _same(value: float, _path: str, _fitting: Adaptation) -> float:
     return value
 
 
-def _text(value: str, path: str, fitting: Fitting) -> str:
-    return fitting.shorten(path, value, PROPERTY_VALUE)
+def _text(value: str, path: str, adaptation: Adaptation) -> str:
+    return adaptation.truncate(path, value, PROPERTY_VALUE)
 
 
-def _int(value: int, path: str, fitting: Fitting) -> int | None:
+def _int(value: int, path: str, adaptation: Adaptation) -> int | None:
     if SMALLEST_INT <= value <= LARGEST_INT:
         return value
-    fitting.drop(path, "int-range")
+    adaptation.drop(path, "int-range")
     return None
 
 
-def _real(value: Decimal, path: str, fitting: Fitting) -> float | None:
+def _real(value: Decimal, path: str, adaptation: Adaptation) -> float | None:
     """Return *value* as a 64-bit float, if that is the same number."""
     real = float(value)
     if not math.isfinite(real):
-        fitting.drop(path, "real-range")
+        adaptation.drop(path, "real-range")
         return None
     if Decimal(repr(real)) == value:
-        fitting.adjust(path, "coerced", "decimal-as-real")
-    elif fitting.adapt:
-        fitting.adjust(path, "truncated", "real-precision")
+        adaptation.record(path, "coerced", "decimal-as-real")
+    elif adaptation.adapt:
+        adaptation.record(path, "truncated", "real-precision")
     else:
-        fitting.refuse(path, "real-precision")
+        adaptation.reject(path, "real-precision")
     return real
 
 
-_as_iso8601: Final = remembered("coerced", "date-as-iso8601")
+_as_iso8601: Final = cached_adjustment("coerced", "date-as-iso8601")
 
 
 # orjson writes dates as ISO 8601 and UUIDs as text itself, several times faster than they do.
 
 
-def _date(value: date, path: str, fitting: Fitting) -> date:
-    fitting.adjustments.append(_as_iso8601(path))
+def _date(value: date, path: str, adaptation: Adaptation) -> date:
+    adaptation.adjustments.append(_as_iso8601(path))
     return value
 
 
-def _uuid(value: UUID, path: str, fitting: Fitting) -> UUID:
-    fitting.adjust(path, "coerced", "uuid-as-text")
+def _uuid(value: UUID, path: str, adaptation: Adaptation) -> UUID:
+    adaptation.record(path, "coerced", "uuid-as-text")
     return value
 
 
-def _list(values: tuple[Any, ...], path: str, fitting: Fitting) -> list[Any] | None:
+def _list(values: tuple[Any, ...], path: str, adaptation: Adaptation) -> list[Any] | None:
     """Return a list of scalars of one type; "we don't currently support arrays of objects" (custom-properties)."""
     if type_of_list(values) is None:
         nested = any(type(value) in {dict, tuple} for value in values)
-        fitting.drop(path, "list-of-scalars" if nested else "list-of-one-type")
+        adaptation.drop(path, "list-of-scalars" if nested else "list-of-one-type")
         return None
     # A text is as long as its list at the most, so the list's own limit covers it.
-    before = len(fitting.adjustments)
-    words = [value if type(value) is str else WORDING[type(value)](value, path, fitting) for value in values]
-    if len(fitting.adjustments) > before + 1:
+    before = len(adaptation.adjustments)
+    words = [value if type(value) is str else WORDING[type(value)](value, path, adaptation) for value in values]
+    if len(adaptation.adjustments) > before + 1:
         # What is said of one item need not be said of the next.
-        fitting.adjustments[before:] = dict.fromkeys(fitting.adjustments[before:])
+        adaptation.adjustments[before:] = dict.fromkeys(adaptation.adjustments[before:])
     return None if None in words else words
 
 
-def _removal(_value: Removal, path: str, fitting: Fitting) -> None:
+def _removal(_value: Removal, path: str, adaptation: Adaptation) -> None:
     """Send nothing: "properties cannot be deleted via the API" (github.com/fullstorydev/fs-skills, 2026-11-21)."""
-    fitting.drop(path, "cannot-remove")
+    adaptation.drop(path, "cannot-remove")
 
 
 # Each takes a value, its path and the books; it returns the value as JSON has it, or None if it cannot be sent.
-WORDING: Final[Mapping[type[object], Callable[[Any, str, Fitting], Any]]] = {
+WORDING: Final[Mapping[type[object], Callable[[Any, str, Adaptation], Any]]] = {
     str: _text,
     bool: _same,
     int: _int,
@@ -125,34 +125,34 @@ _TEXTS: Final = frozenset({str})
 _SAFE_LENGTH: Final = PROPERTY_VALUE.safe_length
 
 
-def word_user(user: UserTraits, *, adapt: bool, vendor_id: str | None = None) -> tuple[bytes, Fitting]:
+def word_user(user: UserTraits, *, adapt: bool, vendor_id: str | None = None) -> tuple[bytes, Adaptation]:
     """Return the JSON that upserts *user*, with Fullstory's id where one is given, and what had to give."""
-    properties = Properties(Fitting(adapt), user.types, {}, measured=False)
+    properties = Properties(Adaptation(adapt), user.types, {}, measured=False)
     content = dumps(_word(user, vendor_id, properties))
     # A list or an object is no longer than the JSON it is in, so that those of most users need not be measured.
     if len(content) > PROPERTY_VALUE.maximum:
-        properties = Properties(Fitting(adapt), user.types, {}, measured=True)
+        properties = Properties(Adaptation(adapt), user.types, {}, measured=True)
         content = dumps(_word(user, vendor_id, properties))
-    return content, properties.fitting
+    return content, properties.adaptation
 
 
 def _word(user: UserTraits, vendor_id: str | None, properties: "Properties") -> dict[str, Any]:
     """Return the JSON object that upserts *user*, whose traits become the *properties*."""
     body: dict[str, Any] = {}
-    fitting = properties.fitting
+    adaptation = properties.adaptation
     if user.user_id is not None:
-        fitting.require("user_id", user.user_id, USER_ID)
+        adaptation.check("user_id", user.user_id, USER_ID)
         body["uid"] = user.user_id
     if user.name is not None:
-        body["display_name"] = fitting.shorten("name", user.name, NAME)
+        body["display_name"] = adaptation.truncate("name", user.name, NAME)
     if user.email is not None:
-        email = fitting.keep("email", user.email, EMAIL)
+        email = adaptation.fit_or_drop("email", user.email, EMAIL)
         if email is not None:
             body["email"] = email
     if user.traits:
         worded = properties.word(user.traits, "traits.", "")
-        if properties.count > MOST_PROPERTIES.maximum and not fitting.adapt:
-            fitting.exceed("traits", MOST_PROPERTIES, properties.count)
+        if properties.count > MOST_PROPERTIES.maximum and not adaptation.adapt:
+            adaptation.reject_over("traits", MOST_PROPERTIES, properties.count)
         if worded:
             body["properties"] = worded
         if properties.schema:
@@ -167,14 +167,14 @@ class Properties:
     """The properties of one user while they are being worded.
 
     Attributes:
-        fitting: Where adjustments and violations go.
+        adaptation: Where adjustments and violations go.
         declared: The types the caller declared, by dotted path as given.
         schema: The types to declare to Fullstory, by dotted path as sent.
         measured: Whether each list and object is measured; False where that can wait until all are worded.
         count: Values met so far, nested ones one by one.
     """
 
-    fitting: Fitting
+    adaptation: Adaptation
     declared: Mapping[str, str]
     schema: dict[str, str]
     measured: bool = attrs.field(kw_only=True)
@@ -183,7 +183,7 @@ class Properties:
     def word(self, traits: Mapping[str, Any], given: str, sent: str) -> dict[str, Any]:
         """Return *traits* as properties; *given* and *sent* begin the dotted names, before and after."""
         self.count += len(traits)
-        if self.count > MOST_PROPERTIES.maximum and self.fitting.adapt:
+        if self.count > MOST_PROPERTIES.maximum and self.adaptation.adapt:
             traits = self._without_surplus(traits, given)
         are_sent = len(sent) <= _SHALLOW and are_legal(traits)
         worded = dict(traits) if are_sent else {}
@@ -222,22 +222,22 @@ class Properties:
         """Return as many of *traits* as there is room for; the others are dropped."""
         room = max(0, len(traits) - (self.count - MOST_PROPERTIES.maximum))
         for name in islice(traits, room, None):
-            self.fitting.drop(given + name, MOST_PROPERTIES.rule)
+            self.adaptation.drop(given + name, MOST_PROPERTIES.rule)
         self.count = MOST_PROPERTIES.maximum
         return dict(islice(traits.items(), room))
 
     def _name(self, name: str, path: str, sent: str, taken: Container[str]) -> str | None:
         """Return the legal name to send for *name*, or None if there is none or it is *taken*."""
         if not is_legal(name):
-            if not self.fitting.adapt:
-                self.fitting.refuse(path, "property-name")
+            if not self.adaptation.adapt:
+                self.adaptation.reject(path, "property-name")
                 return None
             name = legal_name(name)
-            self.fitting.adjust(path, "renamed", "property-name", sent + name)
-        if self.fitting.keep(path, sent + name, PROPERTY_NAME) is None:
+            self.adaptation.record(path, "renamed", "property-name", sent + name)
+        if self.adaptation.fit_or_drop(path, sent + name, PROPERTY_NAME) is None:
             return None
         if name in taken:
-            self.fitting.refuse(path, "name-collision")
+            self.adaptation.reject(path, "name-collision")
             return None
         return name
 
@@ -245,9 +245,9 @@ class Properties:
         """Return *value* as JSON has it, or None if it is not sent."""
         declared = self.declared.get(path.removeprefix("traits.")) if self.declared else None
         if declared and value is not REMOVE and not fits(value, declared):
-            self.fitting.drop(path, "declared-type")
+            self.adaptation.drop(path, "declared-type")
             return None
-        word = WORDING[type(value)](value, path, self.fitting)
+        word = WORDING[type(value)](value, path, self.adaptation)
         if word is None or (is_list(value) and not self._fits(word, path)):
             return None
         if declared := declared or type_to_declare(value):
@@ -271,4 +271,4 @@ class Properties:
 
     def _fits(self, words: object, path: str) -> bool:
         """Tell whether a list or an object is small enough, as far as is to be measured here."""
-        return not self.measured or fits_as_json(words, path, self.fitting)
+        return not self.measured or fits_as_json(words, path, self.adaptation)

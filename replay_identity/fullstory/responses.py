@@ -9,10 +9,10 @@ import attrs
 import orjson
 
 from ..adapters.diff import differences
-from ..adapters.exchange import Reply
-from ..adapters.protocols import Comparison, Credentials, JobProgress, Page, StoredUser, TooLarge
-from ..adapters.redaction import mask
-from ..adapters.responses import read_failure
+from ..adapters.exchange import Response
+from ..adapters.protocols import BatchTooLarge, Comparison, JobProgress, KeyInfo, Page, StoredUser
+from ..adapters.redaction import redact
+from ..adapters.responses import failure_outcome
 from ..errors import InvalidTraitsError
 from ..outcomes import Failure, Rejected, Unknown
 from ..traits import UserTraits
@@ -41,27 +41,27 @@ _HINTS_WITHOUT_CODE: Final[Mapping[int, str]] = {
 }
 
 
-def read_id(reply: Reply) -> str | None:
-    """Return the Fullstory id of the user that was created or updated, or None if *reply* shows none."""
-    content = reply.json_object() if reply.is_success else None
+def read_id(response: Response) -> str | None:
+    """Return the Fullstory id of the user that was created or updated, or None if *response* shows none."""
+    content = response.json_object() if response.is_success else None
     vendor_id = content.get("id") if content else None
     return vendor_id if isinstance(vendor_id, str) and vendor_id else None
 
 
-def finds_none(reply: Reply) -> bool:
+def finds_none(response: Response) -> bool:
     """Tell whether Fullstory itself says that there is no such user; a proxy or a wrong address says 404 too."""
-    content = reply.json_object() if reply.status == NOT_FOUND else None
+    content = response.json_object() if response.status == NOT_FOUND else None
     return content is not None and isinstance(content.get("code"), str)
 
 
-def read_user(backend: str, reply: Reply) -> StoredUser | None:
-    """Return the user shown, or None if *reply* shows none."""
-    return _user(backend, reply.json_object()) if reply.is_success else None
+def read_user(backend: str, response: Response) -> StoredUser | None:
+    """Return the user shown, or None if *response* shows none."""
+    return _user(backend, response.json_object()) if response.is_success else None
 
 
-def read_page(backend: str, reply: Reply) -> Page | None:
-    """Return the page shown, or None if *reply* shows none."""
-    content = reply.json_object() if reply.is_success else None
+def read_page(backend: str, response: Response) -> Page | None:
+    """Return the page shown, or None if *response* shows none."""
+    content = response.json_object() if response.is_success else None
     results = content.get("results") if content else None
     if content is None or not isinstance(results, list):
         return None
@@ -76,25 +76,25 @@ def read_page(backend: str, reply: Reply) -> Page | None:
     )
 
 
-def read_credentials(backend: str, region: str, reply: Reply) -> Credentials | None:
-    """Return whose key it is, or None if *reply* does not say."""
-    content = reply.json_object() if reply.is_success else None
+def read_key_info(backend: str, region: str, response: Response) -> KeyInfo | None:
+    """Return whose key it is, or None if *response* does not say."""
+    content = response.json_object() if response.is_success else None
     role = _text(content.get("role")) if content else None
     if content is None or role is None:
         return None
-    return Credentials(backend, region, role, _text(content.get("orgId")))
+    return KeyInfo(backend, region, role, _text(content.get("orgId")))
 
 
-def read_refusal(backend: str, reply: Reply, user: UserTraits | None, *secrets: str) -> Failure:
+def read_refusal(backend: str, response: Response, user: UserTraits | None, *secrets: str) -> Failure:
     """Return why Fullstory did not do as asked, with *user* and *secrets* masked in its words."""
-    content = reply.json_object() or {}
+    content = response.json_object() or {}
     code, message = _text(content.get("code")), _text(content.get("message"))
-    return read_failure(
+    return failure_outcome(
         backend,
-        reply,
+        response,
         hints=_HINTS_WITHOUT_CODE if code is None else _HINTS,
-        code=None if code is None else mask(code, user, *secrets),
-        message=None if message is None else mask(message, user, *secrets),
+        code=None if code is None else redact(code, user, *secrets),
+        message=None if message is None else redact(message, user, *secrets),
     )
 
 
@@ -103,20 +103,20 @@ def conflict(backend: str) -> Unknown:
     return Unknown(backend, "HTTP 409, an earlier attempt may still be running")
 
 
-def read_job_id(backend: str, reply: Reply, body: bytes, *secrets: str) -> str | TooLarge | Failure:
+def read_job_id(backend: str, response: Response, body: bytes, *secrets: str) -> str | BatchTooLarge | Failure:
     """Return the id of the job that was made of the batch *body*, or why there is none."""
-    content = reply.json_object() if reply.is_success else None
+    content = response.json_object() if response.is_success else None
     job_id = _text(_object(content.get("job")).get("id")) if content else None
     if job_id is not None and is_segment(job_id):
         return job_id
-    if reply.status == PAYLOAD_TOO_LARGE:
-        return TooLarge(backend)
-    if reply.status == CONFLICT:
+    if response.status == PAYLOAD_TOO_LARGE:
+        return BatchTooLarge(backend)
+    if response.status == CONFLICT:
         return conflict(backend)
     user = _as_user(_items(body)) if len(body) <= MOST_LOOKED_THROUGH else None
     if user is None:
-        return read_job_failure(backend, reply, *secrets, body=body)
-    return read_refusal(backend, reply, user, *secrets, *_days(user))
+        return read_job_failure(backend, response, *secrets, body=body)
+    return read_refusal(backend, response, user, *secrets, *_days(user))
 
 
 def is_segment(text: str) -> bool:
@@ -124,9 +124,9 @@ def is_segment(text: str) -> bool:
     return text not in {"", ".", ".."}
 
 
-def read_progress(reply: Reply) -> JobProgress | None:
-    """Return how far a job is, or None if *reply* does not say; whatever is not a final status means running."""
-    content = reply.json_object() if reply.is_success else None
+def read_progress(response: Response) -> JobProgress | None:
+    """Return how far a job is, or None if *response* does not say; whatever is not a final status means running."""
+    content = response.json_object() if response.is_success else None
     job = content.get("job") if content else None
     if content is None or not isinstance(job, dict):
         return None
@@ -146,9 +146,9 @@ class Rows:
     next_token: str | None = attrs.field(repr=False)
 
 
-def read_rows(reply: Reply) -> Rows | None:
-    """Return the rows shown, or None if *reply* shows no page of them."""
-    content = reply.json_object() if reply.is_success else None
+def read_rows(response: Response) -> Rows | None:
+    """Return the rows shown, or None if *response* shows no page of them."""
+    content = response.json_object() if response.is_success else None
     # Results are not required on a page of errors, the total is.
     if not content or not content.keys() & {"results", "total_records"}:
         return None
@@ -172,18 +172,18 @@ def read_row_refusal(
     said = (*secrets, *_days(user))
     return Rejected(
         backend,
-        code=mask(code or "", user, *said) or REFUSED,
-        message=None if message is None else mask(message, user, *said),
+        code=redact(code or "", user, *said) or REFUSED,
+        message=None if message is None else redact(message, user, *said),
     )
 
 
-def read_job_failure(backend: str, reply: Reply, *secrets: str, body: bytes = b"") -> Failure:
+def read_job_failure(backend: str, response: Response, *secrets: str, body: bytes = b"") -> Failure:
     """Return why Fullstory did not do as asked about a job, without its words: they may quote any of the users."""
-    said = _text((reply.json_object() or {}).get("code"))
+    said = _text((response.json_object() or {}).get("code"))
     code = _bare(said, *secrets)
     if code is not None and orjson.dumps(code) in body:
         code = None
-    return read_failure(backend, reply, hints=_HINTS_WITHOUT_CODE if said is None else _HINTS, code=code)
+    return failure_outcome(backend, response, hints=_HINTS_WITHOUT_CODE if said is None else _HINTS, code=code)
 
 
 def _bare(code: str | None, *secrets: str) -> str | None:
@@ -196,7 +196,7 @@ _CODE: Final = re.compile(r"[a-z]+(_[a-z]+){0,7}")
 
 def _items(body: bytes) -> Sequence[Mapping[str, Any]]:
     """Return the items of a batch."""
-    items: Sequence[Mapping[str, Any]] = (Reply(0, body=body).json_object() or {}).get("requests", [])
+    items: Sequence[Mapping[str, Any]] = (Response(0, body=body).json_object() or {}).get("requests", [])
     return items
 
 

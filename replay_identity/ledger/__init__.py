@@ -1,9 +1,20 @@
 """What every user should be and what each vendor confirmed of it, kept on disk."""
 
 from .claims import Claim
-from .jobs import Batch, Job, JobMember
-from .ledger import Bookmark, Ledger, Refused, Standing
+from .jobs import Batch, Job, JobEntry
+from .ledger import BackendCounts, Checkpoint, Ledger, RejectedUser
 from .settlements import Settlement
-from .upserts import PutCounts
+from .upserts import UpsertCounts
 
-__all__ = ["Batch", "Bookmark", "Claim", "Job", "JobMember", "Ledger", "PutCounts", "Refused", "Settlement", "Standing"]
+__all__ = [
+    "BackendCounts",
+    "Batch",
+    "Checkpoint",
+    "Claim",
+    "Job",
+    "JobEntry",
+    "Ledger",
+    "RejectedUser",
+    "Settlement",
+    "UpsertCounts",
+]

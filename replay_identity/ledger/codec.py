@@ -12,7 +12,7 @@ import attrs
 import orjson
 
 from .._values import REMOVE, Removal, is_list, is_nested
-from ..traits import UserTraits, unchecked
+from ..traits import UserTraits, new_unchecked
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -73,7 +73,7 @@ def decode(encoded: bytes) -> UserTraits:
     for name in get("nested", ()):
         traits[name] = _with_tuples(traits[name])
     moment = get("observed_at")
-    return unchecked(
+    return new_unchecked(
         content["user_id"],
         get("name"),
         get("email"),
@@ -200,34 +200,34 @@ _SHORT: Final = 8
 # Rows repeat the names of their fields and many of their values, so the digests of these are kept at hand.
 _MOST_NAMES: Final = 1024
 _MOST_REMEMBERED: Final = 256
-_MEMORABLE: Final = 32
+_MAX_CACHED_LEN: Final = 32
 
 
 @attrs.define
-class _Name:
+class _FieldHasher:
     """A field's name: its digest, and what its values are hashed with."""
 
     digest: bytes
     hasher: blake2b = attrs.field(repr=False)
-    remembered: dict[bytes, bytes] = attrs.field(factory=dict[bytes, bytes], repr=False)
+    cached_adjustment: dict[bytes, bytes] = attrs.field(factory=dict[bytes, bytes], repr=False)
 
     def of_value(self, value: bytes) -> bytes:
         """Return the digest of one of the field's values."""
         hasher = self.hasher.copy()
         hasher.update(value)
         digest = hasher.digest()
-        if len(value) <= _MEMORABLE and len(self.remembered) < _MOST_REMEMBERED:
+        if len(value) <= _MAX_CACHED_LEN and len(self.cached_adjustment) < _MOST_REMEMBERED:
             # A copy, since what orjson returns takes up 4 KiB however short it is.
-            self.remembered[memoryview(value).tobytes()] = digest
+            self.cached_adjustment[memoryview(value).tobytes()] = digest
         return digest
 
 
 @attrs.define
-class Digests:
+class Fingerprints:
     """Digests of ids, of users and of fields under one key, each kind apart from the others."""
 
     _key: bytes = attrs.field(repr=False)
-    _names: dict[str, _Name] = attrs.field(factory=dict[str, _Name], repr=False)
+    _names: dict[str, _FieldHasher] = attrs.field(factory=dict[str, _FieldHasher], repr=False)
     _user_id: blake2b = attrs.field(init=False, repr=False)
     _user: blake2b = attrs.field(init=False, repr=False)
 
@@ -249,23 +249,23 @@ class Digests:
 
     def of_fields(self, encoded: bytes) -> dict[bytes, bytes]:
         """Return the digest of each field of an encoded user, by the digest of its name."""
-        digests: dict[bytes, bytes] = {}
+        fingerprints: dict[bytes, bytes] = {}
         for field, value in encoded_fields(encoded).items():
             name = self._names.get(field) or self._named(field)
-            digests[name.digest] = name.remembered.get(value) or name.of_value(value)
-        return digests
+            fingerprints[name.digest] = name.cached_adjustment.get(value) or name.of_value(value)
+        return fingerprints
 
     def of_name(self, field: str) -> bytes:
         """Return the digest of a field's name."""
         return self._named(field).digest
 
-    def _named(self, field: str) -> _Name:
+    def _named(self, field: str) -> _FieldHasher:
         name = self._names.get(field)
         if name is None:
             digest = _digest(self._hasher(b"name", _SHORT), field.encode())
             hasher = self._hasher(b"value", _SHORT)
             hasher.update(digest)
-            name = _Name(digest, hasher)
+            name = _FieldHasher(digest, hasher)
             if len(self._names) < _MOST_NAMES:
                 self._names[field] = name
         return name
@@ -280,9 +280,9 @@ def _digest(hasher: blake2b, content: bytes) -> bytes:
     return hasher.digest()
 
 
-def pack(digests: Mapping[bytes, bytes]) -> bytes:
-    """Return *digests* as one string of bytes."""
-    return b"".join(chain.from_iterable(digests.items()))
+def pack(fingerprints: Mapping[bytes, bytes]) -> bytes:
+    """Return *fingerprints* as one string of bytes."""
+    return b"".join(chain.from_iterable(fingerprints.items()))
 
 
 def unpack(packed: bytes) -> dict[bytes, bytes]:

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import orjson
 
-from .._forks import tell_of_forks
+from .._forks import register_fork_hooks
 from ..errors import LedgerError
 from .codec import KEY_BYTES
 
@@ -108,7 +108,7 @@ class Database:
         self._lock = threading.RLock()
         self._is_closed = False
         self._connection: sqlite3.Connection | None = None
-        tell_of_forks(self)
+        register_fork_hooks(self)
         with self._lock:  # No fork while SQLite is at work.
             self._connection = self._open()
 
@@ -279,9 +279,9 @@ def _number(connection: sqlite3.Connection, sql: str) -> int:
     return row[0]
 
 
-def among(places: Collection[int]) -> tuple[str, list[int]]:
+def sql_in(row_ids: Collection[int]) -> tuple[str, list[int]]:
     """Return what a statement says after ``user``, and its parameters: a range where the places have no gap."""
-    ordered = sorted(set(places))
+    ordered = sorted(set(row_ids))
     if ordered and ordered[-1] - ordered[0] == len(ordered) - 1:
         return "BETWEEN ? AND ?", [ordered[0], ordered[-1]]
     return f"IN ({','.join('?' * len(ordered))})", ordered

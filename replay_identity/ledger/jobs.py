@@ -7,33 +7,33 @@ from typing import Any
 import attrs
 import orjson
 
-from .._records import record
-from ..adapters.protocols import Member
+from .._records import fast_frozen
+from ..adapters.protocols import BatchEntry
 from ..outcomes import Adjustment
 from ..traits import fingerprint
 
 
-@record
-class JobMember:
+@fast_frozen
+class JobEntry:
     """One user in a batch.
 
     Attributes:
-        place: Where the ledger keeps the user.
+        row_id: Where the ledger keeps the user.
         version: What was sent.
         user_id: The application's id.
         vendor_id: The vendor's own id that was sent.
         lost: How what was sent falls short of what was given.
     """
 
-    place: int
+    row_id: int
     version: int
     user_id: str | None = attrs.field(repr=fingerprint)
     vendor_id: str | None = attrs.field(default=None, repr=fingerprint)
     lost: tuple[Adjustment, ...] = ()
 
-    def named(self) -> Member:
+    def named(self) -> BatchEntry:
         """Return the member by what the vendor's results name them with."""
-        return Member(user_id=self.user_id, vendor_id=self.vendor_id)
+        return BatchEntry(user_id=self.user_id, vendor_id=self.vendor_id)
 
 
 @attrs.frozen
@@ -42,12 +42,12 @@ class Batch:
 
     Attributes:
         idempotency_key: The key to send it under, however often.
-        members: Who is in it, in the order of its items.
+        entries: Who is in it, in the order of its items.
         body: The bytes to send.
     """
 
     idempotency_key: str
-    members: Sequence[JobMember] = attrs.field(repr=False)
+    entries: Sequence[JobEntry] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
 
 
@@ -72,28 +72,28 @@ class Job:
 
 def insert_job(db: sqlite3.Connection, backend: int, batch: Batch, now: int) -> Job:
     """Store *batch* and return its job."""
-    key, size = batch.idempotency_key, len(batch.members)
+    key, size = batch.idempotency_key, len(batch.entries)
     cursor = db.execute(
         "INSERT INTO jobs (backend, idempotency_key, size, created_at, members, body) VALUES (?, ?, ?, ?, ?, ?)",
-        [backend, key, size, now, write_members(batch.members), batch.body],
+        [backend, key, size, now, write_members(batch.entries), batch.body],
     )
     return Job(cursor.lastrowid or 0, key, size, now)
 
 
-def write_members(members: Sequence[JobMember]) -> bytes:
-    """Return *members* as the JSON that `read_members` reads."""
+def write_members(entries: Sequence[JobEntry]) -> bytes:
+    """Return *entries* as the JSON that `read_members` reads."""
     return orjson.dumps(
         [
-            (one.place, one.version, one.user_id, one.vendor_id, [attrs.asdict(loss) for loss in one.lost])
-            for one in members
+            (one.row_id, one.version, one.user_id, one.vendor_id, [attrs.asdict(loss) for loss in one.lost])
+            for one in entries
         ]
     )
 
 
-def read_members(written: bytes) -> list[JobMember]:
+def read_members(written: bytes) -> list[JobEntry]:
     """Return the members that `write_members` was given."""
     rows: list[tuple[int, int, str | None, str | None, list[dict[str, Any]]]] = orjson.loads(written)
     return [
-        JobMember(place, version, user_id, vendor_id, tuple(Adjustment(**loss) for loss in losses))
-        for place, version, user_id, vendor_id, losses in rows
+        JobEntry(row_id, version, user_id, vendor_id, tuple(Adjustment(**loss) for loss in losses))
+        for row_id, version, user_id, vendor_id, losses in rows
     ]

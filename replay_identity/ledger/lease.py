@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Final
 
-from .._forks import hold_off_forks, tell_of_forks
+from .._forks import fork_lock, register_fork_hooks
 from ..errors import LedgerError
 from .database import MEMORY
 
@@ -16,7 +16,7 @@ _UNSAFE: Final = re.compile("[^A-Za-z0-9_-]")
 
 
 @contextmanager
-def take_turn(path: str, backend: str) -> Generator[bool]:
+def take_lease(path: str, backend: str) -> Generator[bool]:
     """Hold the right to deliver from the ledger at *path* to *backend*; yield False if another process has it.
 
     The lock is SQLite's own on a file beside the ledger: it works on every platform, and ends with the process.
@@ -24,20 +24,20 @@ def take_turn(path: str, backend: str) -> Generator[bool]:
     if path == MEMORY:
         yield True
         return
-    turn = _Turn(path, backend)
+    turn = _Lease(path, backend)
     try:
         yield turn.is_ours
     finally:
         turn.end()
 
 
-class _Turn:
+class _Lease:
     """The lock, if nobody else has it; a forked child lets go of it, for it is the parent's."""
 
     def __init__(self, path: str, backend: str) -> None:
         self._pid = os.getpid()
         self._lock: sqlite3.Connection | None = None
-        with hold_off_forks():
+        with fork_lock():
             try:
                 self._lock = sqlite3.connect(
                     _lock_path(path, backend), timeout=0, isolation_level=None, check_same_thread=False
@@ -47,7 +47,7 @@ class _Turn:
                 self.end()
                 if error.sqlite_errorname != "SQLITE_BUSY":
                     raise LedgerError(path, "cannot be locked", "check the permissions of its folder") from None
-            tell_of_forks(self)
+            register_fork_hooks(self)
 
     @property
     def is_ours(self) -> bool:
@@ -56,7 +56,7 @@ class _Turn:
 
     def end(self) -> None:
         """Let go."""
-        with hold_off_forks():
+        with fork_lock():
             if self._lock is not None:
                 self._lock.close()
                 self._lock = None

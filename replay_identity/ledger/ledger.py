@@ -14,17 +14,17 @@ import attrs
 from ..errors import LedgerError
 from ..outcomes import Adjustment
 from ..traits import UserTraits
-from .claims import Claim, Claiming, Places
-from .codec import Digests, decode
-from .database import Database, among
-from .jobs import Batch, Job, JobMember, insert_job, read_members
-from .lease import take_turn
-from .settlements import Refusal, Settle, Settlement, forget_user, is_under_way, read_loss, read_refusal
-from .upserts import Given, Put, PutCounts, to_given
+from .claims import Claim, Claiming, RowIds
+from .codec import Fingerprints, decode
+from .database import Database, sql_in
+from .jobs import Batch, Job, JobEntry, insert_job, read_members
+from .lease import take_lease
+from .settlements import Refusal, Settle, Settlement, forget_user, is_in_flight, read_loss, read_refusal
+from .upserts import IncomingUser, Put, UpsertCounts, to_given
 
 
 @attrs.frozen
-class Bookmark:
+class Checkpoint:
     """Where a reading goes on.
 
     Attributes:
@@ -38,20 +38,20 @@ class Bookmark:
     record: bytes = attrs.field(repr=False)
 
 
-def read_bookmark(database: Database, reading: str) -> Bookmark | None:
+def read_checkpoint(database: Database, reading: str) -> Checkpoint | None:
     """Return the bookmark of the *reading* of that name, or None."""
     rows = database.rows("SELECT token, moment, record FROM bookmarks WHERE reading = ?", reading)
-    return Bookmark(*rows[0]) if rows else None
+    return Checkpoint(*rows[0]) if rows else None
 
 
-def write_bookmark(database: Database, reading: str, bookmark: Bookmark | None) -> None:
-    """Store the *bookmark* of a reading in place of any other, or take it out where it is None."""
+def write_checkpoint(database: Database, reading: str, checkpoint: Checkpoint | None) -> None:
+    """Store the *checkpoint* of a reading in place of any other, or take it out where it is None."""
     with database.transaction() as db:
         db.execute("DELETE FROM bookmarks WHERE reading = ?", [reading])
-        if bookmark is not None:
+        if checkpoint is not None:
             db.execute(
                 "INSERT INTO bookmarks VALUES (?, ?, ?, ?)",
-                [reading, bookmark.token, bookmark.moment, bookmark.record],
+                [reading, checkpoint.token, checkpoint.moment, checkpoint.record],
             )
 
 
@@ -60,7 +60,7 @@ _GROUP: Final = 500
 
 
 @attrs.frozen
-class Standing:
+class BackendCounts:
     """How many users stand where at one backend.
 
     Attributes:
@@ -81,7 +81,7 @@ class Standing:
 
 
 @attrs.frozen
-class Refused:
+class RejectedUser:
     """One user whom a backend refused, and why.
 
     Attributes:
@@ -112,7 +112,7 @@ class Ledger:
         except BaseException:
             self._database.close()
             raise
-        self._digests = Digests(key)
+        self._fingerprints = Fingerprints(key)
         self._backends: dict[str, int] = {}
 
     @property
@@ -122,7 +122,7 @@ class Ledger:
 
     @classmethod
     @contextmanager
-    def scratch(cls, original: "Ledger | None") -> Generator["Ledger"]:
+    def temporary_copy(cls, original: "Ledger | None") -> Generator["Ledger"]:
         """Lend a copy of *original*, or an empty ledger, that is thrown away afterwards."""
         with TemporaryDirectory(prefix="replay-identity-") as folder:
             path = Path(folder) / "scratch.db"
@@ -135,14 +135,14 @@ class Ledger:
         """Write a copy of the ledger, as it is now, to *path*."""
         self._database.copy_to(path)
 
-    def put(
+    def upsert(
         self,
         users: Iterable[UserTraits],
         backends: Iterable[str],
         *,
         whole: bool = False,
-        on_new: Callable[[Sequence[Claim]], None] | None = None,
-    ) -> Mapping[str, PutCounts]:
+        on_inserted: Callable[[Sequence[Claim]], None] | None = None,
+    ) -> Mapping[str, UpsertCounts]:
         """Take in what *users* should be at the *backends* of these names; it is on disk when this returns.
 
         Traits given now are merged into those given before. Of two that say when they were observed, the newer wins;
@@ -153,21 +153,21 @@ class Ledger:
             backends: Names of the backends.
             whole: Whether each user says all that is wanted of them, as a row of a source does. Then what was refused
                 and is not said again is wanted no more, instead of being refused for ever.
-            on_new: Is given claims to those whom the ledger meets for the first time, once they are on disk. As long as
+            on_inserted: Is given claims to those whom the ledger meets for the first time, once they are on disk. As long as
                 they are the `newest`, they are as good as from `claim` for whoever has the turn at a backend.
 
         Raises:
             InvalidTraitsError: A user has no id at all; then none of them is taken.
         """
         wanted = {name: self._register(name) for name in backends}
-        given = [to_given(user, self._digests) for user in users]
+        given = [to_given(user, self._fingerprints) for user in users]
         with self._database.transaction() as db:
             (version,) = db.execute("UPDATE ledger SET version = version + 1 RETURNING version").fetchone()
-            put = Put(db, self._digests, wanted, version, whole)
+            put = Put(db, self._fingerprints, wanted, version, whole)
             for batch in _without_repetitions(given):
                 put.put(batch)
-        if on_new is not None:
-            on_new([Claim(place, version, user) for place, user in put.new.items()])
+        if on_inserted is not None:
+            on_inserted([Claim(row_id, version, user) for row_id, user in put.new.items()])
         return put.counts
 
     def claim(
@@ -177,7 +177,7 @@ class Ledger:
         after: int = 0,
         before: int | None = None,
         count: int = 500,
-        skip: Places = (),
+        skip: RowIds = (),
         whole: bool = False,
     ) -> list[Claim]:
         """Return at most *count* users due at *backend*, in the order of their places.
@@ -194,14 +194,14 @@ class Ledger:
         """
         number = self._backend(backend)
         with self._database.transaction() as db:
-            return Claiming(db, self._digests, number).claim((after, before), count, skip, whole=whole)
+            return Claiming(db, self._fingerprints, number).claim((after, before), count, skip, whole=whole)
 
-    def newest(self, backend: str, claims: Sequence[Claim]) -> list[Claim]:
+    def still_current(self, backend: str, claims: Sequence[Claim]) -> list[Claim]:
         """Return those of *claims* to users who are due at *backend*, and of whom nothing more was put since."""
-        these, parameters = among([claim.place for claim in claims])
+        these, parameters = sql_in([claim.row_id for claim in claims])
         sql = f"SELECT desired.user, version FROM {_DUE} WHERE desired.user {these}"
         versions: dict[int, int] = dict(self._database.rows(sql, self._backend(backend), *parameters))
-        return [claim for claim in claims if versions.get(claim.place) == claim.version]
+        return [claim for claim in claims if versions.get(claim.row_id) == claim.version]
 
     def settle(self, backend: str, settlements: Sequence[Settlement]) -> set[int]:
         """Take note of what became of users at *backend*, in which nobody is twice.
@@ -213,16 +213,16 @@ class Ledger:
         with self._database.transaction() as db:
             return self._settle(db, number, settlements)
 
-    def due(self, backend: str) -> int:
+    def pending_count(self, backend: str) -> int:
         """Return how many users are due at *backend*."""
         return int(self._database.rows("SELECT count(*) FROM due WHERE backend = ?", self._backend(backend))[0][0])
 
-    def turn(self, backend: str) -> AbstractContextManager[bool]:
+    def lease(self, backend: str) -> AbstractContextManager[bool]:
         """Hold the right to deliver to *backend*, which one process has at a time; False if another one has it.
 
         It ends with the process, however that ends.
         """
-        return take_turn(self.path, backend)
+        return take_lease(self.path, backend)
 
     def start_job(self, backend: str, batch: Batch) -> Job:
         """Store a batch before it is sent."""
@@ -255,7 +255,7 @@ class Ledger:
         rows = self._database.rows(_JOBS, self._backend(backend))
         return [Job(*row) for row in rows]
 
-    def members(self, job: Job) -> list[JobMember]:
+    def entries(self, job: Job) -> list[JobEntry]:
         """Return who is in a batch under way, in the order of its items."""
         (row,) = self._database.rows("SELECT members FROM jobs WHERE id = ?", job.id)
         with self._database.problems():
@@ -266,26 +266,26 @@ class Ledger:
         body: bytes = self._database.rows("SELECT body FROM jobs WHERE id = ?", job.id)[0][0]
         return body
 
-    def bookmark(self, reading: str) -> Bookmark | None:
+    def checkpoint(self, reading: str) -> Checkpoint | None:
         """Return where the *reading* of that name goes on, or None if it was not begun, or finished."""
-        return read_bookmark(self._database, reading)
+        return read_checkpoint(self._database, reading)
 
-    def set_bookmark(self, reading: str, bookmark: Bookmark | None) -> None:
+    def set_checkpoint(self, reading: str, checkpoint: Checkpoint | None) -> None:
         """Store where a *reading* goes on; None once it is finished."""
-        write_bookmark(self._database, reading, bookmark)
+        write_checkpoint(self._database, reading, checkpoint)
 
-    def standings(self) -> list[Standing]:
+    def standings(self) -> list[BackendCounts]:
         """Return how many users stand where, for each backend that users were ever put for."""
         return [
-            Standing(name, *self._database.rows(_STANDING, *[backend] * 5)[0])
+            BackendCounts(name, *self._database.rows(_STANDING, *[backend] * 5)[0])
             for backend, name in self._database.rows("SELECT id, name FROM backends ORDER BY id")
         ]
 
-    def refused(self, backend: str) -> Iterator[Refused]:
+    def refused(self, backend: str) -> Iterator[RejectedUser]:
         """Yield the users whom *backend* refused, and why."""
         for encoded, text, moment in self._in_groups(_REFUSED, backend):
             with self._database.problems():
-                refused = Refused(decode(encoded), read_refusal(backend, text), moment)
+                refused = RejectedUser(decode(encoded), read_refusal(backend, text), moment)
             yield refused
 
     def losses(self, backend: str) -> Iterator[tuple[Adjustment, ...]]:
@@ -295,7 +295,7 @@ class Ledger:
                 loss = read_loss(text)
             yield loss
 
-    def distrust(self, backend: str) -> None:
+    def invalidate(self, backend: str) -> None:
         """Have whoever is put from now on sent to *backend* in full, whatever it confirmed.
 
         For when it no longer holds what it confirmed: another account, a route that shows more, other limits.
@@ -309,17 +309,17 @@ class Ledger:
         """Empty SQLite's log into the file, so that no erased value is left in it; False if others are at it."""
         return self._database.empty_log()
 
-    def retry(self, backend: str) -> int:
+    def requeue_rejected(self, backend: str) -> int:
         """Make everyone due again whom *backend* refused, and return how many they are."""
         number = self._backend(backend)
         with self._database.transaction() as db:
             db.execute("INSERT OR IGNORE INTO due SELECT backend, user FROM refusals WHERE backend = ?", [number])
             return db.execute("DELETE FROM refusals WHERE backend = ?", [number]).rowcount
 
-    def is_under_way(self, user_id: str) -> bool:
+    def is_in_flight(self, user_id: str) -> bool:
         """Tell whether a batch under way holds the user of that id."""
         with self._database.transaction() as db:
-            return is_under_way(db, user_id)
+            return is_in_flight(db, user_id)
 
     def forget(self, user_id: str) -> bool:
         """Erase all that is kept of the user of that id, and tell whether there was anything.
@@ -328,9 +328,9 @@ class Ledger:
             LedgerError: A batch under way holds the user, and could bring them back.
         """
         with self._database.transaction() as db:
-            if is_under_way(db, user_id):
+            if is_in_flight(db, user_id):
                 raise LedgerError(self.path, "has a batch under way that holds the user", "deliver first")
-            was_known = forget_user(db, self._digests, user_id)
+            was_known = forget_user(db, self._fingerprints, user_id)
         self.tidy()
         return was_known
 
@@ -347,9 +347,9 @@ class Ledger:
         self.close()
 
     def _settle(self, db: sqlite3.Connection, backend: int, settlements: Sequence[Settlement]) -> set[int]:
-        settle = Settle(db, self._digests, backend, _now())
+        settle = Settle(db, self._fingerprints, backend, _now())
         groups = (settlements[start : start + _GROUP] for start in range(0, len(settlements), _GROUP))
-        return {place for group in groups for place in settle.settle(group)}
+        return {row_id for group in groups for row_id in settle.settle(group)}
 
     def _register(self, name: str) -> int:
         """Return the ledger's id of the backend of that *name*, which is given one if it is new."""
@@ -395,9 +395,9 @@ def _now() -> int:
     return int(time.time())
 
 
-def _without_repetitions(given: Iterable[Given]) -> Iterator[list[Given]]:
+def _without_repetitions(given: Iterable[IncomingUser]) -> Iterator[list[IncomingUser]]:
     """Yield *given* in groups in which nobody is twice, in order."""
-    group: dict[bytes, Given] = {}
+    group: dict[bytes, IncomingUser] = {}
     for one in given:
         if one.identity in group or len(group) == _GROUP:
             yield list(group.values())

@@ -4,14 +4,14 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from .._values import REMOVE, is_nested
-from ..traits import TraitType, UserTraits, unchecked
+from ..traits import TraitType, UserTraits, new_unchecked
 from .codec import typed_field
 
 
 def merged(older: UserTraits, newer: UserTraits) -> UserTraits:
     """Return *older* with all that *newer* says; nested traits are merged name by name."""
     moments = [moment for moment in (older.observed_at, newer.observed_at) if moment is not None]
-    return unchecked(
+    return new_unchecked(
         newer.user_id,
         older.name if newer.name is None else newer.name,
         older.email if newer.email is None else newer.email,
@@ -24,7 +24,7 @@ def merged(older: UserTraits, newer: UserTraits) -> UserTraits:
 
 def replaced(older: UserTraits, newer: UserTraits) -> UserTraits:
     """Return *newer*, with what only *older* tells and no row can: the vendors' ids, types, and traits to clear."""
-    return unchecked(
+    return new_unchecked(
         newer.user_id,
         newer.name,
         newer.email,
@@ -47,7 +47,7 @@ def without(user: UserTraits, fields: Container[str]) -> UserTraits:
     types: dict[str, TraitType] = {
         path: declared for path, declared in user.types.items() if typed_field(path, user.traits) not in fields
     }
-    return unchecked(
+    return new_unchecked(
         user.user_id,
         None if "name" in fields else user.name,
         None if "email" in fields else user.email,

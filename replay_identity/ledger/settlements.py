@@ -7,12 +7,12 @@ from typing import Any, Final, assert_never
 import attrs
 import orjson
 
-from .._records import record
+from .._records import fast_frozen
 from ..errors import printable
 from ..outcomes import Accepted, Adjustment, Broken, Outcome, Rejected, Skipped, Violation, lossy
 from ..traits import UserTraits
-from .codec import Digests, encoded_fields, pack, unpack
-from .database import among
+from .codec import Fingerprints, encoded_fields, pack, unpack
+from .database import sql_in
 from .jobs import read_members
 
 Refusal = Rejected | Broken
@@ -54,7 +54,7 @@ def read_loss(text: str) -> tuple[Adjustment, ...]:
 
 
 @attrs.define
-class Reasons:
+class ReasonTable:
     """The ids of texts in the table ``reasons``, for the time of one transaction."""
 
     db: sqlite3.Connection
@@ -73,17 +73,17 @@ class Reasons:
 _REFUSED: Final = (Rejected, Broken)
 
 
-@record
+@fast_frozen
 class Settlement:
     """What became of one user at one backend.
 
     Attributes:
-        place: Where the ledger keeps the user.
+        row_id: Where the ledger keeps the user.
         version: What was sent: the number of the transaction that put it last.
         outcome: What the backend answered.
     """
 
-    place: int
+    row_id: int
     version: int
     outcome: Outcome
 
@@ -94,40 +94,40 @@ class Settle:
 
     Attributes:
         db: The connection, inside a transaction.
-        digests: The ledger's digests.
+        fingerprints: The ledger's digests.
         backend: Id of the backend in the ledger.
         now: Seconds since 1970.
     """
 
     db: sqlite3.Connection
-    digests: Digests
+    fingerprints: Fingerprints
     backend: int
     now: int
-    _reasons: Reasons = attrs.field(init=False)
+    _reasons: ReasonTable = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._reasons = Reasons(self.db)
+        self._reasons = ReasonTable(self.db)
 
     def settle(self, settlements: Sequence[Settlement]) -> list[int]:
         """Take note of *settlements*, in which nobody is twice, and return the places of who is due no more."""
-        due = self._due([settlement.place for settlement in settlements])
-        current = [one for one in settlements if one.place in due and due[one.place][0] == one.version]
-        held = {one.place: due[one.place][1] for one in current if isinstance(one.outcome, Accepted)}
+        due = self._due([settlement.row_id for settlement in settlements])
+        current = [one for one in settlements if one.row_id in due and due[one.row_id][0] == one.version]
+        held = {one.row_id: due[one.row_id][1] for one in current if isinstance(one.outcome, Accepted)}
         # A route may let them through later; then the vendor holds nothing of what it was not sent now.
-        skipped = {one.place: due[one.place][1] for one in current if isinstance(one.outcome, Skipped)}
+        skipped = {one.row_id: due[one.row_id][1] for one in current if isinstance(one.outcome, Skipped)}
         refused = [one for one in current if isinstance(one.outcome, _REFUSED)]
         self._hold(held)
         self._forget(skipped)
         self._refuse(refused)
         self._lose([one for one in current if isinstance(one.outcome, Accepted)], held)
-        settled = [*held, *skipped, *(one.place for one in refused)]
+        settled = [*held, *skipped, *(one.row_id for one in refused)]
         self._delete("due", settled)
         self._erase(settled)
         return settled
 
-    def _due(self, places: Sequence[int]) -> dict[int, tuple[int, bytes]]:
-        """Return what those of *places* who are due should be, and the version of it."""
-        these, parameters = among(places)
+    def _due(self, row_ids: Sequence[int]) -> dict[int, tuple[int, bytes]]:
+        """Return what those of *row_ids* who are due should be, and the version of it."""
+        these, parameters = sql_in(row_ids)
         rows = self.db.execute(
             "SELECT desired.user, version, traits FROM desired JOIN due ON backend = ? AND due.user = desired.user"
             f" WHERE desired.user {these}",
@@ -135,9 +135,9 @@ class Settle:
         )
         return {user: (version, traits) for user, version, traits in rows}
 
-    def _erase(self, places: Sequence[int]) -> None:
+    def _erase(self, row_ids: Sequence[int]) -> None:
         """Erase the values of the users whom no vendor needs them for any more."""
-        these, parameters = among(places)
+        these, parameters = sql_in(row_ids)
         self.db.execute(
             f"DELETE FROM desired WHERE user {these}"
             " AND NOT EXISTS (SELECT 1 FROM due WHERE backend IN (SELECT id FROM backends) AND due.user = desired.user)"
@@ -150,15 +150,15 @@ class Settle:
         """Move the mark of what the vendor holds."""
         before = self._held_before(confirmed)
         rows: list[tuple[int, int, bytes, bytes]] = []
-        for place, encoded in confirmed.items():
-            fields = self.digests.of_fields(encoded)
-            if place in before:
-                fields = {**unpack(before[place]), **fields}
-            rows.append((self.backend, place, self.digests.of_user(encoded), pack(fields)))
+        for row_id, encoded in confirmed.items():
+            fields = self.fingerprints.of_fields(encoded)
+            if row_id in before:
+                fields = {**unpack(before[row_id]), **fields}
+            rows.append((self.backend, row_id, self.fingerprints.of_user(encoded), pack(fields)))
         self.db.executemany("INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, 0)", rows)
 
-    def _held_before(self, places: Collection[int]) -> dict[int, bytes]:
-        these, parameters = among(places)
+    def _held_before(self, row_ids: Collection[int]) -> dict[int, bytes]:
+        these, parameters = sql_in(row_ids)
         rows = self.db.execute(
             f"SELECT user, fields FROM held WHERE backend = ? AND user {these}", [self.backend, *parameters]
         )
@@ -169,23 +169,23 @@ class Settle:
 
         Others of the fields stand, and nothing is in doubt any more.
         """
-        these, parameters = among(skipped)
+        these, parameters = sql_in(skipped)
         doubted = self.db.execute(
             f"SELECT user, fields FROM held WHERE backend = ? AND in_doubt AND user {these}",
             [self.backend, *parameters],
         ).fetchall()
         rows: list[tuple[bytes, int, int]] = []
-        for place, fields in doubted:
-            names = self.digests.of_fields(skipped[place])
+        for row_id, fields in doubted:
+            names = self.fingerprints.of_fields(skipped[row_id])
             stands = {name: value for name, value in unpack(fields).items() if name not in names}
-            rows.append((pack(stands), self.backend, place))
+            rows.append((pack(stands), self.backend, row_id))
         self.db.executemany(
             "UPDATE held SET whole = x'', fields = ?, in_doubt = 0 WHERE backend = ? AND user = ?", rows
         )
 
     def _refuse(self, refused: Iterable[Settlement]) -> None:
         rows = [
-            (self.backend, one.place, one.version, self._reasons.id_of(refusal_text(one.outcome)), self.now)
+            (self.backend, one.row_id, one.version, self._reasons.id_of(refusal_text(one.outcome)), self.now)
             for one in refused
             if isinstance(one.outcome, _REFUSED)
         ]
@@ -194,29 +194,33 @@ class Settle:
     def _lose(self, accepted: Sequence[Settlement], sent: Mapping[int, bytes]) -> None:
         """Put on record what the vendor did not get of whom; of fields that were not sent now, the record stays."""
         losses = {
-            one.place: lost
+            one.row_id: lost
             for one in accepted
             if isinstance(one.outcome, Accepted) and (lost := lossy(one.outcome.adjustments))
         }
-        for place, text in self._lost_before([one.place for one in accepted]):
-            fields = [printable(field) for field in encoded_fields(sent[place])]
+        for row_id, text in self._lost_before([one.row_id for one in accepted]):
+            fields = [printable(field) for field in encoded_fields(sent[row_id])]
             stands = [loss for loss in read_loss(text) if not any(_is_about(loss, field) for field in fields)]
-            losses[place] = tuple(dict.fromkeys([*stands, *losses.get(place, ())]))
-            self.db.execute("DELETE FROM losses WHERE backend = ? AND user = ?", [self.backend, place])
+            losses[row_id] = tuple(dict.fromkeys([*stands, *losses.get(row_id, ())]))
+            self.db.execute("DELETE FROM losses WHERE backend = ? AND user = ?", [self.backend, row_id])
         self.db.executemany(
             "INSERT INTO losses VALUES (?, ?, ?)",
-            [(self.backend, place, self._reasons.id_of(loss_text(losses[place]))) for place in losses if losses[place]],
+            [
+                (self.backend, row_id, self._reasons.id_of(loss_text(losses[row_id])))
+                for row_id in losses
+                if losses[row_id]
+            ],
         )
 
-    def _lost_before(self, places: Sequence[int]) -> list[tuple[int, str]]:
-        these, parameters = among(places)
+    def _lost_before(self, row_ids: Sequence[int]) -> list[tuple[int, str]]:
+        these, parameters = sql_in(row_ids)
         return self.db.execute(
             f"SELECT user, text FROM losses JOIN reasons ON id = reason WHERE backend = ? AND user {these}",
             [self.backend, *parameters],
         ).fetchall()
 
-    def _delete(self, table: str, places: Sequence[int]) -> None:
-        these, parameters = among(places)
+    def _delete(self, table: str, row_ids: Sequence[int]) -> None:
+        these, parameters = sql_in(row_ids)
         self.db.execute(f"DELETE FROM {table} WHERE backend = ? AND user {these}", [self.backend, *parameters])
 
 
@@ -231,19 +235,19 @@ _OF_USER: Final = "backend IN (SELECT id FROM backends) AND user = ?"
 _TOLD_OF_NOBODY: Final = "id NOT IN (SELECT reason FROM refusals UNION SELECT reason FROM losses)"
 
 
-def is_under_way(db: sqlite3.Connection, user_id: str) -> bool:
+def is_in_flight(db: sqlite3.Connection, user_id: str) -> bool:
     """Tell whether a batch under way holds the user of that id."""
     written = orjson.dumps(user_id)
     return any(
         # Looked for in the bytes first: a batch may have 50,000 members, and few batches hold any one user.
-        written in members and any(one.user_id == user_id for one in read_members(members))
-        for (members,) in db.execute("SELECT members FROM jobs")
+        written in entries and any(one.user_id == user_id for one in read_members(entries))
+        for (entries,) in db.execute("SELECT members FROM jobs")
     )
 
 
-def forget_user(db: sqlite3.Connection, digests: Digests, user_id: str) -> bool:
+def forget_user(db: sqlite3.Connection, fingerprints: Fingerprints, user_id: str) -> bool:
     """Erase all that is kept of the user of that id, inside a transaction, and tell whether there was anything."""
-    identity = digests.of_identity(UserTraits(user_id))
+    identity = fingerprints.of_identity(UserTraits(user_id))
     found = db.execute("DELETE FROM users WHERE identity = ? RETURNING id", [identity]).fetchone()
     if found is None:
         return False

@@ -7,11 +7,11 @@ from typing import Final
 
 import attrs
 
-from .._records import record
+from .._records import fast_frozen
 from ..errors import InvalidTraitsError
 from ..traits import UserTraits
-from .codec import Digests, decode, encode, pack, to_microseconds, unpack
-from .database import among
+from .codec import Fingerprints, decode, encode, pack, to_microseconds, unpack
+from .database import sql_in
 from .merging import field_names, merged, replaced, without
 
 # How a moment is kept beside the digest of its field's name.
@@ -21,7 +21,7 @@ _BEFORE_1970: Final = 1 << 62
 
 
 @attrs.define
-class PutCounts:
+class UpsertCounts:
     """What a put meant for one backend, in users.
 
     Attributes:
@@ -36,7 +36,7 @@ class PutCounts:
     unchanged: int = 0
     refused: int = 0
 
-    def add(self, other: "PutCounts") -> None:
+    def add(self, other: "UpsertCounts") -> None:
         """Count all that *other* counted."""
         self.due += other.due
         self.waiting += other.waiting
@@ -44,8 +44,8 @@ class PutCounts:
         self.refused += other.refused
 
 
-@record
-class Given:
+@fast_frozen
+class IncomingUser:
     """One user as given, with what the ledger finds and compares them by."""
 
     identity: bytes
@@ -53,30 +53,30 @@ class Given:
     encoded: bytes = attrs.field(repr=False)
 
 
-def to_given(user: UserTraits, digests: Digests) -> Given:
+def to_given(user: UserTraits, fingerprints: Fingerprints) -> IncomingUser:
     """Return *user* ready to be put.
 
     Raises:
         InvalidTraitsError: There is no id to find the user by when more is said of them.
     """
-    identity = digests.of_identity(user)
+    identity = fingerprints.of_identity(user)
     if identity is None:
         raise InvalidTraitsError("user_id", "is missing; without any id there is no one to keep up to date")
-    return Given(identity, user, encode(user))
+    return IncomingUser(identity, user, encode(user))
 
 
-@record
-class _Known:
+@fast_frozen
+class _ExistingUser:
     """A user the ledger has met, and what it knows of them."""
 
-    place: int
+    row_id: int
     moments: bytes | None
     version: int | None
     desired: bytes | None = attrs.field(repr=False)
 
 
-@record
-class _Held:
+@fast_frozen
+class _Confirmed:
     """What a vendor last confirmed of one user."""
 
     whole: bytes
@@ -90,7 +90,7 @@ class Put:
 
     Attributes:
         db: The connection, inside a transaction.
-        digests: The ledger's digests.
+        fingerprints: The ledger's digests.
         backends: Ids in the ledger by name of the backends that the users are for.
         version: Number of this transaction, above all earlier ones.
         whole: Whether each user says all that is wanted of them, as a row of a source does and an event does not.
@@ -99,17 +99,17 @@ class Put:
     """
 
     db: sqlite3.Connection
-    digests: Digests
+    fingerprints: Fingerprints
     backends: Mapping[str, int]
     version: int
     whole: bool = False
-    counts: dict[str, PutCounts] = attrs.field(init=False)
+    counts: dict[str, UpsertCounts] = attrs.field(init=False)
     new: dict[int, UserTraits] = attrs.field(factory=dict[int, UserTraits], init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self.counts = {name: PutCounts() for name in self.backends}
+        self.counts = {name: UpsertCounts() for name in self.backends}
 
-    def put(self, batch: Sequence[Given]) -> None:
+    def put(self, batch: Sequence[IncomingUser]) -> None:
         """Take in a *batch* in which nobody is twice."""
         if not self.backends:
             return
@@ -120,39 +120,39 @@ class Put:
         if known:
             self._put_known([(known[given.identity], given) for given in batch if given.identity in known])
 
-    def _known(self, batch: Sequence[Given]) -> dict[bytes, _Known]:
+    def _known(self, batch: Sequence[IncomingUser]) -> dict[bytes, _ExistingUser]:
         rows = self.db.execute(
             "SELECT identity, id, moments, version, traits FROM users LEFT JOIN desired ON user = id"
             f" WHERE identity IN ({','.join('?' * len(batch))})",
             [given.identity for given in batch],
         )
-        return {identity: _Known(*row) for identity, *row in rows}
+        return {identity: _ExistingUser(*row) for identity, *row in rows}
 
-    def _put_new(self, batch: Sequence[Given]) -> None:
+    def _put_new(self, batch: Sequence[IncomingUser]) -> None:
         """Take in users whom the ledger has never met: they are due everywhere."""
         (last,) = self.db.execute("UPDATE ledger SET users = users + ? RETURNING users", [len(batch)]).fetchone()
         first = last + 1 - len(batch)
         self.db.executemany(
             "INSERT INTO users VALUES (?, ?, ?)",
-            [(given.identity, place, self._moments(given.user, {})) for place, given in enumerate(batch, first)],
+            [(given.identity, row_id, self._moments(given.user, {})) for row_id, given in enumerate(batch, first)],
         )
         self.db.executemany(
             "INSERT INTO desired VALUES (?, ?, ?)",
-            [(place, self.version, given.encoded) for place, given in enumerate(batch, first)],
+            [(row_id, self.version, given.encoded) for row_id, given in enumerate(batch, first)],
         )
         for name, backend in self.backends.items():
             self.db.execute(
                 "INSERT INTO due SELECT ?, user FROM desired WHERE user BETWEEN ? AND ?", [backend, first, last]
             )
             self.counts[name].due += len(batch)
-        self.new.update((place, given.user) for place, given in enumerate(batch, first))
+        self.new.update((row_id, given.user) for row_id, given in enumerate(batch, first))
 
-    def _put_known(self, met: Sequence[tuple[_Known, Given]]) -> None:
-        standings = {name: Standing.read(self.db, backend, met) for name, backend in self.backends.items()}
+    def _put_known(self, met: Sequence[tuple[_ExistingUser, IncomingUser]]) -> None:
+        standings = {name: _BackendState.read(self.db, backend, met) for name, backend in self.backends.items()}
         due_somewhere = self._due_somewhere(met) if self.whole else frozenset[int]()
         for known, given in met:
             fresh = self._take_moments(known, given)
-            is_mended = self.whole and fresh is given and known.place not in due_somewhere
+            is_mended = self.whole and fresh is given and known.row_id not in due_somewhere
             desired = _desired(known, fresh, is_mended=is_mended)
             changed = desired != known.desired
             due = [
@@ -161,42 +161,50 @@ class Put:
                 if self._becomes_due(standings[name], self.counts[name], known, fresh, changed=changed)
             ]
             if changed and (due or known.desired is not None):
-                self.db.execute("INSERT OR REPLACE INTO desired VALUES (?, ?, ?)", [known.place, self.version, desired])
-                self.new.pop(known.place, None)  # They were given twice, and should be neither as they were first.
+                self.db.execute(
+                    "INSERT OR REPLACE INTO desired VALUES (?, ?, ?)", [known.row_id, self.version, desired]
+                )
+                self.new.pop(known.row_id, None)  # They were given twice, and should be neither as they were first.
             for backend in due:
-                self.db.execute("INSERT INTO due VALUES (?, ?)", [backend, known.place])
-                self.db.execute("DELETE FROM refusals WHERE backend = ? AND user = ?", [backend, known.place])
+                self.db.execute("INSERT INTO due VALUES (?, ?)", [backend, known.row_id])
+                self.db.execute("DELETE FROM refusals WHERE backend = ? AND user = ?", [backend, known.row_id])
 
-    def _due_somewhere(self, met: Sequence[tuple[_Known, Given]]) -> frozenset[int]:
-        these, parameters = among([known.place for known, _ in met])
+    def _due_somewhere(self, met: Sequence[tuple[_ExistingUser, IncomingUser]]) -> frozenset[int]:
+        these, parameters = sql_in([known.row_id for known, _ in met])
         rows = self.db.execute(f"SELECT user FROM backends JOIN due ON backend = id WHERE user {these}", parameters)
-        return frozenset(place for (place,) in rows)
+        return frozenset(row_id for (row_id,) in rows)
 
     def _becomes_due(
-        self, standing: "Standing", counts: PutCounts, known: _Known, given: Given, *, changed: bool
+        self,
+        standing: "_BackendState",
+        counts: UpsertCounts,
+        known: _ExistingUser,
+        given: IncomingUser,
+        *,
+        changed: bool,
     ) -> bool:
         """Count what *given* means for one backend, and tell whether it makes the user due there."""
-        if known.place in standing.due:
+        if known.row_id in standing.due:
             counts.waiting += 1
             return False
-        refused = standing.refused.get(known.place)
+        refused = standing.refused.get(known.row_id)
         if refused is not None and refused == known.version and not changed:
             counts.refused += 1
             return False
-        held = standing.held.get(known.place)
+        held = standing.held.get(known.row_id)
         if refused is None and held is not None and self._says_nothing_new(given, held):
             counts.unchanged += 1
             return False
         counts.due += 1
         return True
 
-    def _says_nothing_new(self, given: Given, held: _Held) -> bool:
+    def _says_nothing_new(self, given: IncomingUser, held: _Confirmed) -> bool:
         return not held.in_doubt and (
-            self.digests.of_user(given.encoded) == held.whole
-            or self.digests.of_fields(given.encoded).items() <= unpack(held.fields).items()
+            self.fingerprints.of_user(given.encoded) == held.whole
+            or self.fingerprints.of_fields(given.encoded).items() <= unpack(held.fields).items()
         )
 
-    def _take_moments(self, known: _Known, given: Given) -> Given:
+    def _take_moments(self, known: _ExistingUser, given: IncomingUser) -> IncomingUser:
         """Return what of *given* is not older than what is known already, and store since when it is known."""
         if known.moments is None and given.user.observed_at is None:
             return given
@@ -204,7 +212,7 @@ class Put:
         user = given.user
         if user.observed_at is not None:
             now = _packed(user.observed_at)
-            older = {field for field in field_names(user) if moments.get(self.digests.of_name(field), b"") > now}
+            older = {field for field in field_names(user) if moments.get(self.fingerprints.of_name(field), b"") > now}
             user = without(user, older) if older else user
         self.db.execute(
             "UPDATE users SET moments = ? WHERE identity = ?", [self._moments(user, moments), given.identity]
@@ -215,13 +223,13 @@ class Put:
         """Return since when each field is known, now that *user* says theirs; what has no moment is not compared."""
         if user.observed_at is None and not known:
             return None
-        names = [self.digests.of_name(field) for field in field_names(user)]
+        names = [self.fingerprints.of_name(field) for field in field_names(user)]
         if user.observed_at is None:
             return pack({name: moment for name, moment in known.items() if name not in names})
         return pack({**known, **dict.fromkeys(names, _packed(user.observed_at))})
 
 
-def _desired(known: _Known, given: Given, *, is_mended: bool) -> bytes:
+def _desired(known: _ExistingUser, given: IncomingUser, *, is_mended: bool) -> bytes:
     """Return what a user should be from now on; of one who is *mended* after a refusal, only what is said now."""
     if known.desired is None:
         return given.encoded
@@ -239,24 +247,26 @@ def _is_older(user: UserTraits, other: UserTraits) -> bool:
 
 
 @attrs.frozen
-class Standing:
+class _BackendState:
     """How some users stand at one backend; refused: which version of them."""
 
     due: frozenset[int]
     refused: Mapping[int, int]
-    held: Mapping[int, _Held]
+    held: Mapping[int, _Confirmed]
 
     @classmethod
-    def read(cls, db: sqlite3.Connection, backend: int, met: Iterable[tuple[_Known, Given]]) -> "Standing":
+    def read(
+        cls, db: sqlite3.Connection, backend: int, met: Iterable[tuple[_ExistingUser, IncomingUser]]
+    ) -> "_BackendState":
         """Return how the users *met* stand at the backend of that id."""
-        places = [known.place for known, _ in met]
-        these, parameters = among(places)
+        row_ids = [known.row_id for known, _ in met]
+        these, parameters = sql_in(row_ids)
         where = f"WHERE backend = {backend:d} AND user {these}"
         held = db.execute(f"SELECT user, whole, fields, in_doubt FROM held {where}", parameters)
         return cls(
             frozenset(user for (user,) in db.execute(f"SELECT user FROM due {where}", parameters)),
             dict(db.execute(f"SELECT user, version FROM refusals {where}", parameters).fetchall()),
-            {user: _Held(*row) for user, *row in held},
+            {user: _Confirmed(*row) for user, *row in held},
         )
 
 

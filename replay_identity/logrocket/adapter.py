@@ -9,7 +9,7 @@ import attrs
 import orjson
 
 from .._values import checked_string
-from ..adapters.adaptation import Fitting, OnViolation, check_on_violation
+from ..adapters.adaptation import Adaptation, OnViolation, check_on_violation
 from ..adapters.credentials import check_api_key, check_base_url
 from ..adapters.exchange import Exchange, Request
 from ..adapters.limits import Limits
@@ -102,14 +102,14 @@ class LogRocket:
 
     def plan(self, user: UserTraits, /) -> Plan:
         """Return the PUT that merges *user*; no request when there is nothing to say."""
-        fitting = Fitting(adapt=self.on_violation == "adapt")
-        _check_user_id(user.user_id, fitting)
-        body = word_user(user, fitting)
-        if not body and fitting.adjustments:
-            fitting.refuse("traits", "nothing-left")
-        adjustments = tuple(fitting.adjustments)
-        if fitting.violations:
-            return Plan(self.name, None, adjustments, tuple(fitting.violations))
+        adaptation = Adaptation(adapt=self.on_violation == "adapt")
+        _check_user_id(user.user_id, adaptation)
+        body = word_user(user, adaptation)
+        if not body and adaptation.adjustments:
+            adaptation.reject("traits", "nothing-left")
+        adjustments = tuple(adaptation.adjustments)
+        if adaptation.violations:
+            return Plan(self.name, None, adjustments, tuple(adaptation.violations))
         if not body:
             # What LogRocket makes of an empty object is not documented (our policy "empty-body").
             return Plan(self.name, None)
@@ -124,15 +124,15 @@ class LogRocket:
         if plan.request is None:
             return Skipped(self.name, "nothing to send: no name, e-mail, moment or traits")
 
-        reply = yield plan.request
-        found = responses.read_user(reply)
+        response = yield plan.request
+        found = responses.read_user(response)
         if found is None:
-            return responses.read_refusal(self.name, reply, user, self.api_key)
+            return responses.read_refusal(self.name, response, user, self.api_key)
         verified = responses.shows(found, user.user_id, plan.request.body)
         return Accepted(self.name, adjustments=plan.adjustments, verified=verified)
 
     @property
-    def compares_by_writing(self) -> bool:
+    def compare_writes(self) -> bool:
         """Return True: LogRocket shows a user only in reply to a PUT."""
         return True
 
@@ -145,10 +145,10 @@ class LogRocket:
         if plan.violations:
             return Rejected(self.name, plan.violations)
 
-        reply = yield self._put("compare", user.user_id or "", NOTHING)
-        shown = responses.read_user(reply)
+        response = yield self._put("compare", user.user_id or "", NOTHING)
+        shown = responses.read_user(response)
         if shown is None:
-            return responses.read_refusal(self.name, reply, user, self.api_key)
+            return responses.read_refusal(self.name, response, user, self.api_key)
         if shown["userID"] != user.user_id:
             return Unknown(self.name, "the vendor shows another user")
         return compared(self.name, None if plan.request is None else plan.request.body, shown)
@@ -173,11 +173,11 @@ class LogRocket:
         if len(named) != 1:
             raise InvalidTraitsError("user_id", "or email must be given, and not both")
         # The slash at the end, and user_id for userID, are LogRocket's.
-        reply = yield Request(action, "POST", f"{self._app_url}/gdpr/{action}/", self._headers, orjson.dumps(named))
+        response = yield Request(action, "POST", f"{self._app_url}/gdpr/{action}/", self._headers, orjson.dumps(named))
         # What a success says is not documented; HTML would be somebody else's.
-        if reply.is_success and (not reply.body or reply.json_object() is not None):
+        if response.is_success and (not response.body or response.json_object() is not None):
             return Accepted(self.name)
-        return responses.read_refusal(self.name, reply, None, self.api_key, *named.values())
+        return responses.read_refusal(self.name, response, None, self.api_key, *named.values())
 
 
 def _segment(text: str) -> str:
@@ -185,11 +185,11 @@ def _segment(text: str) -> str:
     return text if _PLAIN.fullmatch(text) else quote(text, safe="")
 
 
-def _check_user_id(user_id: str | None, fitting: Fitting) -> None:
+def _check_user_id(user_id: str | None, adaptation: Adaptation) -> None:
     if user_id is None:
-        fitting.refuse("user_id", "anonymous-user")
+        adaptation.reject("user_id", "anonymous-user")
     elif user_id in {".", ".."}:
         # Percent-encoding leaves dots alone, and HTTP libraries resolve the segment away.
-        fitting.refuse("user_id", "dot-segment")
+        adaptation.reject("user_id", "dot-segment")
     else:
-        fitting.require("user_id", user_id, USER_ID)
+        adaptation.check("user_id", user_id, USER_ID)

@@ -12,7 +12,7 @@ import attrs
 import orjson
 
 from .._values import REMOVE, is_list, is_nested
-from ..adapters.adaptation import Fitting
+from ..adapters.adaptation import Adaptation
 from ..errors import printable
 from ..outcomes import Adjustment
 from ..traits import UserTraits
@@ -83,17 +83,17 @@ _SHORT: Final = ADVISED_NAME.safe_length
 _SAFE_LENGTH: Final = TRAIT_VALUE.safe_length
 
 
-def word_user(user: UserTraits, fitting: Fitting) -> dict[str, Any]:
-    """Return the JSON object that merges *user*, and record in *fitting* what had to give."""
+def word_user(user: UserTraits, adaptation: Adaptation) -> dict[str, Any]:
+    """Return the JSON object that merges *user*, and record in *adaptation* what had to give."""
     body: dict[str, Any] = {}
     for name, value in (("name", user.name), ("email", user.email)):
-        if value is not None and (text := _own_field(name, value, name, fitting)) is not None:
+        if value is not None and (text := _own_field(name, value, name, adaptation)) is not None:
             body[name] = text
     if user.observed_at is not None:
         # Whole milliseconds, computed without floats.
         body["timestamp"] = (user.observed_at - _EPOCH) // timedelta(milliseconds=1)
     if user.traits:
-        traits = Traits(fitting, body, {})
+        traits = Traits(adaptation, body, {})
         traits.word(user.traits, "")
         if traits.worded:
             body["traits"] = traits.worded
@@ -111,14 +111,14 @@ def _flattened(name: str) -> Adjustment:
     return Adjustment(printable(f"traits.{name}"), "flattened", "flat-traits", printable(name))
 
 
-def _own_field(name: str, value: str, path: str, fitting: Fitting) -> str | None:
+def _own_field(name: str, value: str, path: str, adaptation: Adaptation) -> str | None:
     """Return *value* as LogRocket's own field ``name`` or ``email``, or None if it cannot be sent."""
     if not value:
         # Sent as it is, since what LogRocket makes of it is not documented: only traits are removed by a blank.
-        fitting.adjust(path, "warned", "blank-name-or-email")
+        adaptation.record(path, "warned", "blank-name-or-email")
     if name == "name":
-        return fitting.shorten(path, value, NAME)
-    return fitting.keep(path, value, EMAIL)  # Half an address is another address.
+        return adaptation.truncate(path, value, NAME)
+    return adaptation.fit_or_drop(path, value, EMAIL)  # Half an address is another address.
 
 
 @attrs.define
@@ -126,18 +126,18 @@ class Traits:
     """The traits of one user while they are being worded.
 
     Attributes:
-        fitting: Where adjustments and violations go.
+        adaptation: Where adjustments and violations go.
         body: The JSON object of the user, into which ``name`` and ``email`` are lifted.
         worded: Texts by dotted name.
     """
 
-    fitting: Fitting
+    adaptation: Adaptation
     body: dict[str, Any] = attrs.field(repr=False)
     worded: dict[str, str] = attrs.field(repr=False)
 
     def word(self, traits: Mapping[str, Any], parents: str) -> None:
         """Word *traits*, whose dotted names begin with *parents*."""
-        worded, adjust = self.worded, self.fitting.adjustments.append
+        worded, adjust = self.worded, self.adaptation.adjustments.append
         for own_name, value in traits.items():
             name = parents + own_name
             # Spelled out, since a call for each value of each user shows.
@@ -165,42 +165,42 @@ class Traits:
     def _takes(self, name: str) -> bool:
         """Tell whether *name*, long or met before, can be a trait's name, and warn where LogRocket may drop it."""
         if name in self.worded:
-            self.fitting.refuse(f"traits.{name}", "name-collision")
+            self.adaptation.reject(f"traits.{name}", "name-collision")
             return False
-        if self.fitting.keep(f"traits.{name}", name, TRAIT_NAME) is None:
+        if self.adaptation.fit_or_drop(f"traits.{name}", name, TRAIT_NAME) is None:
             return False
         if not ADVISED_NAME.allows(name):
-            self.fitting.adjust(f"traits.{name}", "warned", ADVISED_NAME.rule)
+            self.adaptation.record(f"traits.{name}", "warned", ADVISED_NAME.rule)
         return True
 
     def _text(self, name: str, value: str) -> str:
         if not value:
             # "To remove a trait, the trait should be … set to a blank value" (user-identification-api).
-            self.fitting.adjust(f"traits.{name}", "removed", "blank-removes")
-        return self.fitting.shorten(f"traits.{name}", value, TRAIT_VALUE)
+            self.adaptation.record(f"traits.{name}", "removed", "blank-removes")
+        return self.adaptation.truncate(f"traits.{name}", value, TRAIT_VALUE)
 
     def _fits(self, name: str, text: str) -> bool:
         """Tell whether *text* can be sent; half a number, date or list is another value, so it is whole or not sent."""
-        return self.fitting.keep(f"traits.{name}", text, TRAIT_VALUE) is not None
+        return self.adaptation.fit_or_drop(f"traits.{name}", text, TRAIT_VALUE) is not None
 
     def _special(self, name: str, value: Any) -> None:  # noqa: ANN401  # As above.
         """Lift ``name`` and ``email`` out of the traits, and drop what must not stand among them."""
         path = f"traits.{name}"
         if name == _RESERVED:
-            self.fitting.drop(path, "reserved-name")
+            self.adaptation.drop(path, "reserved-name")
         elif not name:
-            self.fitting.drop(path, "empty-name")  # What LogRocket makes of it is not documented.
+            self.adaptation.drop(path, "empty-name")  # What LogRocket makes of it is not documented.
         elif not isinstance(value, str):
             # How to clear these is not documented, and LogRocket's SDK drops them when they are no strings.
-            self.fitting.drop(path, "name-and-email-are-strings")
+            self.adaptation.drop(path, "name-and-email-are-strings")
         else:
             self._lift(name, value, path)
 
     def _lift(self, name: str, value: str, path: str) -> None:
         """Send a trait as LogRocket's own field of that *name*, unless that one says something else."""
-        text = _own_field(name, value, path, self.fitting)
+        text = _own_field(name, value, path, self.adaptation)
         if self.body.get(name, text) != text:
-            self.fitting.refuse(path, "name-collision")
+            self.adaptation.reject(path, "name-collision")
         elif text is not None:
-            self.fitting.adjust(path, "lifted", "name-and-email", name)
+            self.adaptation.record(path, "lifted", "name-and-email", name)
             self.body[name] = text

@@ -6,10 +6,10 @@ from typing import Any, Final, cast
 import orjson
 
 from ..adapters.diff import differences
-from ..adapters.exchange import Reply
+from ..adapters.exchange import Response
 from ..adapters.protocols import Comparison
-from ..adapters.redaction import mask
-from ..adapters.responses import read_failure
+from ..adapters.redaction import redact
+from ..adapters.responses import failure_outcome
 from ..outcomes import Failure
 from ..traits import UserTraits
 
@@ -20,9 +20,9 @@ _HINTS: Final[Mapping[int, str]] = {
 }
 
 
-def read_user(reply: Reply) -> Mapping[str, Any] | None:
-    """Return the user object that LogRocket answers a success with, or None if *reply* is anything else."""
-    user = reply.json_object() if reply.is_success else None
+def read_user(response: Response) -> Mapping[str, Any] | None:
+    """Return the user object that LogRocket answers a success with, or None if *response* is anything else."""
+    user = response.json_object() if response.is_success else None
     return user if user is not None and isinstance(user.get("userID"), str) else None
 
 
@@ -40,19 +40,19 @@ def shows(user: Mapping[str, Any], user_id: str | None, body: bytes | None) -> b
     )
 
 
-def read_refusal(backend: str, reply: Reply, user: UserTraits | None, *secrets: str) -> Failure:
+def read_refusal(backend: str, response: Response, user: UserTraits | None, *secrets: str) -> Failure:
     """Return why LogRocket did not do as asked, with *user* and *secrets* masked in its words."""
-    message = _message(reply)
-    return read_failure(
-        backend, reply, hints=_HINTS, message=None if message is None else mask(message, user, *secrets)
+    message = _message(response)
+    return failure_outcome(
+        backend, response, hints=_HINTS, message=None if message is None else redact(message, user, *secrets)
     )
 
 
-def _message(reply: Reply) -> str | None:
+def _message(response: Response) -> str | None:
     """Return LogRocket's words, whose envelope is not documented: error, message, detail or the text itself."""
-    content = reply.json_object()
+    content = response.json_object()
     if content is None:
-        return reply.body[:10_000].decode(errors="replace").strip() or None
+        return response.body[:10_000].decode(errors="replace").strip() or None
     words = (content.get(name) for name in ("error", "message", "detail"))
     return next((word for word in words if isinstance(word, str) and word), None)
 

@@ -78,7 +78,7 @@ class Place:
 
 
 @attrs.frozen
-class Step:
+class _FieldStep:
     """What becomes of one field.
 
     Attributes:
@@ -106,7 +106,7 @@ class Step:
 
 
 @attrs.frozen
-class Plan:
+class CompiledMapping:
     """What a mapping does to each row, worked out once.
 
     Attributes:
@@ -122,7 +122,7 @@ class Plan:
         typed: Whether rows may hold such moments, as those of a warehouse do.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[_FieldStep, ...]
     puts: tuple[tuple[Place, int], ...]
     own: Mapping[str, int]
     lifted: Mapping[str, tuple[str, ...]]
@@ -211,11 +211,11 @@ class Plan:
                 self._settle_rest(value, f"{prefix}{name}.")
 
 
-def _step(path: str, rule: FieldRule, mapping: RowMapping) -> Step:
+def _step(path: str, rule: FieldRule, mapping: RowMapping) -> _FieldStep:
     cast = cast_to(rule.cast, mapping.zone)
     default = MISSING if rule.default is None else cast(rule.default, path)
     null = mapping.null if rule.null == "inherit" else rule.null
-    return Step(
+    return _FieldStep(
         name=printable(path),
         source=Place.at(path),
         cast=None if rule.cast == "any" else cast,

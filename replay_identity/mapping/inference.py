@@ -75,7 +75,7 @@ _IDENTIFIERS: Final = frozenset(
 
 
 @attrs.frozen
-class Sample:
+class SampleValue:
     """One value: the line of the user who has it, and its shape, never what it says."""
 
     line: int
@@ -86,7 +86,7 @@ class Sample:
 
 
 @attrs.frozen
-class Against:
+class CastConflict:
     """The values that stand against a type which fits most others.
 
     Attributes:
@@ -97,7 +97,7 @@ class Against:
 
     cast: Cast
     count: int
-    samples: tuple[Sample, ...]
+    samples: tuple[SampleValue, ...]
 
     def __str__(self) -> str:
         shown = ", ".join(map(str, self.samples))
@@ -106,22 +106,22 @@ class Against:
 
 
 @attrs.define
-class _Misfits:
+class _Mismatches:
     count: int = 0
-    samples: list[Sample] = attrs.field(factory=list[Sample])
+    samples: list[SampleValue] = attrs.field(factory=list[SampleValue])
 
     def add(self, value: object, line: int) -> None:
         self.count += 1
         if len(self.samples) < MOST_SAMPLES:
-            self.samples.append(Sample(line, shape(value)))
+            self.samples.append(SampleValue(line, shape(value)))
 
 
-def _misfits() -> dict[Cast, _Misfits]:
-    return {cast: _Misfits() for cast in PREFERENCE}
+def _misfits() -> dict[Cast, _Mismatches]:
+    return {cast: _Mismatches() for cast in PREFERENCE}
 
 
 @attrs.define
-class Evidence:
+class FieldStats:
     """What is known of one field, in bounded memory.
 
     Attributes:
@@ -129,7 +129,7 @@ class Evidence:
     """
 
     users: int = 0
-    _misfits: dict[Cast, _Misfits] = attrs.field(init=False, factory=_misfits)
+    _misfits: dict[Cast, _Mismatches] = attrs.field(init=False, factory=_misfits)
     _asked: list[Cast] = attrs.field(init=False, factory=lambda: list(PREFERENCE))
     _declared: set[TraitType | None] = attrs.field(init=False, factory=set["TraitType | None"])
     _declared_fits: bool = attrs.field(init=False, default=True)
@@ -154,24 +154,24 @@ class Evidence:
         """Return the cast of the field whose last name is *name*, and the policy that kept it from being a number."""
         if len(self._declared) == 1 and self._declared_fits and (declared := next(iter(self._declared))) is not None:
             return declared, None
-        fitting: list[Cast] = [cast for cast in PREFERENCE if not self._misfits[cast].count]
+        adaptation: list[Cast] = [cast for cast in PREFERENCE if not self._misfits[cast].count]
         if not self._has_items:
             # A list without items is of any type, and of texts as far as is known.
-            fitting = [cast for cast in fitting if cast == "strs" or cast not in _ITEMS]
+            adaptation = [cast for cast in adaptation if cast == "strs" or cast not in _ITEMS]
         policy = self._policy(name)
-        if policy is None or _NUMBERS.isdisjoint(fitting):
-            return (fitting[0] if fitting else "any"), None
-        return next(cast for cast in fitting if cast not in _NUMBERS), policy
+        if policy is None or _NUMBERS.isdisjoint(adaptation):
+            return (adaptation[0] if adaptation else "any"), None
+        return next(cast for cast in adaptation if cast not in _NUMBERS), policy
 
-    def against(self, chosen: Cast) -> tuple[Against, ...]:
+    def against(self, chosen: Cast) -> tuple[CastConflict, ...]:
         """Return what stands against each type that is better than the *chosen* one, and fits most values."""
-        found: list[Against] = []
+        found: list[CastConflict] = []
         fewest = self.users / 2
         for cast in PREFERENCE[: PREFERENCE.index(chosen)] if chosen in PREFERENCE else PREFERENCE:
             misfits = self._misfits[cast]
             if cast in self._asked and 0 < misfits.count < fewest:
                 fewest = misfits.count
-                found.append(Against(cast, misfits.count, tuple(misfits.samples)))
+                found.append(CastConflict(cast, misfits.count, tuple(misfits.samples)))
         return tuple(found)
 
     def _ask(self, value: Any, line: int) -> None:  # noqa: ANN401  # As above.
@@ -247,7 +247,7 @@ class PropertyInference:
 
     users: int
     cast: Cast
-    against: tuple[Against, ...] = ()
+    against: tuple[CastConflict, ...] = ()
     policy: str | None = None
 
     @property
@@ -271,7 +271,7 @@ class Inference:
     """
 
     unknown: int = attrs.field(init=False, default=0)
-    _evidence: dict[str, Evidence] = attrs.field(init=False, factory=dict[str, Evidence])
+    _evidence: dict[str, FieldStats] = attrs.field(init=False, factory=dict[str, FieldStats])
     _parents: set[str] = attrs.field(init=False, factory=set[str])
     _fixed: set[str] = attrs.field(init=False, factory=set[str])
 
@@ -307,7 +307,7 @@ class Inference:
             }
         )
 
-    def _property(self, path: str, evidence: Evidence) -> PropertyInference:
+    def _property(self, path: str, evidence: FieldStats) -> PropertyInference:
         if path in self._fixed or not _can_have_rule(path):
             return PropertyInference(evidence.users, "any", policy=LEFT_AS_IT_IS)
         if path in self._parents:
@@ -315,11 +315,11 @@ class Inference:
         cast, policy = evidence.choice(path.rpartition(".")[2])
         return PropertyInference(evidence.users, cast, evidence.against(cast), policy)
 
-    def _known(self, path: str) -> Evidence | None:
+    def _known(self, path: str) -> FieldStats | None:
         if path not in self._evidence:
             if len(self._evidence) >= MOST_PATHS:
                 return None
-            self._evidence[path] = Evidence()
+            self._evidence[path] = FieldStats()
         return self._evidence[path]
 
     def _fix(self, path: str) -> None:

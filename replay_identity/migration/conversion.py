@@ -9,7 +9,7 @@ import attrs
 from .._values import is_nested
 from ..adapters.protocols import StoredUser
 from ..errors import InvalidTraitsError
-from ..mapping import Plan, RowMapping
+from ..mapping import CompiledMapping, RowMapping
 from ..sources import BadRow, Row
 from ..traits import EMAIL_NAMES, NAME_NAMES, USER_ID_NAMES, TraitType, UserTraits
 
@@ -20,8 +20,8 @@ _ASIDE: Final = "traits."
 _KNOWN: Final[Mapping[str, TraitType]] = {name: name for name in get_args(TraitType)}
 
 
-def _plan_of(conversion: "Conversion") -> Plan | None:
-    return None if conversion.mapping is None else Plan.of(conversion.mapping)
+def _plan_of(conversion: "Conversion") -> CompiledMapping | None:
+    return None if conversion.mapping is None else CompiledMapping.of(conversion.mapping)
 
 
 def _names_after(conversion: "Conversion") -> Mapping[str, str]:
@@ -42,7 +42,9 @@ class Conversion:
     """
 
     mapping: RowMapping | None = None
-    _plan: Plan | None = attrs.field(init=False, repr=False, default=attrs.Factory(_plan_of, takes_self=True))
+    _plan: CompiledMapping | None = attrs.field(
+        init=False, repr=False, default=attrs.Factory(_plan_of, takes_self=True)
+    )
     _renamed: Mapping[str, str] = attrs.field(
         init=False, repr=False, default=attrs.Factory(_names_after, takes_self=True)
     )

@@ -69,7 +69,7 @@ class PropertyFidelity:
 
 
 @attrs.frozen
-class Shape:
+class AdaptationPattern:
     """One way of being worded: which properties there are, what was done to them, and what was refused."""
 
     paths: tuple[str, ...]
@@ -146,7 +146,7 @@ class BackendFidelity:
             most_unique=most_unique,
         )
 
-    def count(self, shape: Shape, users: int) -> None:
+    def count(self, shape: AdaptationPattern, users: int) -> None:
         """Count so many *users* of this *shape*."""
         done: dict[str, list[Adjustment]] = {}
         for adjustment in shape.adjustments:
@@ -201,7 +201,7 @@ def _prefixes(path: str) -> Iterator[str]:
 
 # Users repeat the names of their properties and what happens to them; so many different ways are counted apart.
 _MOST_SHAPES: Final = 2000
-_Shapes: TypeAlias = Counter[Shape]
+_Shapes: TypeAlias = Counter[AdaptationPattern]
 
 
 @attrs.define(eq=False)
@@ -279,17 +279,17 @@ class Fidelity:
             shapes.clear()
 
 
-def _shape(user: UserTraits, route: Route) -> Shape | None:
+def _shape(user: UserTraits, route: Route) -> AdaptationPattern | None:
     """Return how *user* is worded, or None where there is nothing to send."""
-    seen = route.see(user)
+    seen = route.apply(user)
     if isinstance(seen, Skipped):
         return None
     if isinstance(seen, Rejected):
-        return Shape(tuple(_paths(user)), (), _broken(seen.violations))
+        return AdaptationPattern(tuple(_paths(user)), (), _broken(seen.violations))
     plan = route.backend.plan(seen)
     if plan.request is None and not plan.violations:
         return None
-    return Shape(tuple(_paths(seen)), plan.adjustments, _broken(plan.violations))
+    return AdaptationPattern(tuple(_paths(seen)), plan.adjustments, _broken(plan.violations))
 
 
 def _broken(violations: Sequence[Violation]) -> frozenset[tuple[str, str]]:

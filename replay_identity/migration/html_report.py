@@ -8,12 +8,12 @@ from typing import Final
 
 import attrs
 
-from ..bulk import Effort
-from ..bulk.report import Books
+from ..bulk import Estimate
+from ..bulk.report import BackendReport
 from ..bulk.stats import MOST_PATHS
 from ..errors import printable
 from .fidelity import BackendFidelity, PropertyFidelity
-from .report import Listed, MigrationReport
+from .report import ListingStats, MigrationReport
 
 # Elements without content and without an end.
 _VOID: Final = frozenset({"meta"})
@@ -316,15 +316,15 @@ def _sections(report: MigrationReport) -> Iterable[Markup]:
     yield from _notices(report)
     backends = report.fidelity.backends
     books = {one.backend: one for one in report.run.books}
-    rehearsed = report.effort is not None
-    headline = [_headline(name, one, books.get(name), rehearsed=rehearsed) for name, one in backends.items()]
+    is_dry_run = report.estimate is not None
+    headline = [_headline(name, one, books.get(name), is_dry_run=is_dry_run) for name, one in backends.items()]
     yield element("ul", *[element("li", sentence) for sentence in headline], class_="headline")
     yield from _reading(report)
     yield element("h2", "How to read the bars")
     yield legend(MEANINGS)
     for name, counted in backends.items():
         yield element("h2", printable(name))
-        yield from _run(books.get(name), (report.effort or {}).get(name), rehearsed=rehearsed)
+        yield from _run(books.get(name), (report.estimate or {}).get(name), is_dry_run=is_dry_run)
         yield from _fidelity(counted)
     yield element("h2", "What the words mean")
     yield element("dl", *[joined(element("dt", word), element("dd", said)) for word, said in GLOSSARY.items()])
@@ -332,7 +332,7 @@ def _sections(report: MigrationReport) -> Iterable[Markup]:
 
 def _notices(report: MigrationReport) -> Iterable[Markup]:
     """Yield whether it has happened, and that it came to no end; a vendor's own words are kept out of the page."""
-    if report.effort is None:
+    if report.estimate is None:
         yield element("p", "This is what happened.", class_="notice")
     else:
         yield element("p", "This is a rehearsal: nothing was sent, and this is what would happen.", class_="notice")
@@ -341,10 +341,10 @@ def _notices(report: MigrationReport) -> Iterable[Markup]:
         yield element("p", said, class_="notice trouble")
 
 
-def _headline(name: str, counted: BackendFidelity, books: Books | None, *, rehearsed: bool) -> str:
+def _headline(name: str, counted: BackendFidelity, books: BackendReport | None, *, is_dry_run: bool) -> str:
     """Return one sentence about a vendor: of a rehearsal by its limits, of a run by its books."""
-    properties = _properties_in_words(sum(map(loses_something, counted.properties.values())), rehearsed=rehearsed)
-    if rehearsed:
+    properties = _properties_in_words(sum(map(loses_something, counted.properties.values())), is_dry_run=is_dry_run)
+    if is_dry_run:
         return f"{printable(name)} would get {counted.sent:,} of {_users(counted.users)}; {properties}."
     if books is None:
         return f"{printable(name)} was sent nothing."
@@ -353,8 +353,8 @@ def _headline(name: str, counted: BackendFidelity, books: Books | None, *, rehea
     return f"{printable(name)} is up to date with {held:,} of {_users(books.given)}{pending}; {properties}."
 
 
-def _properties_in_words(count: int, *, rehearsed: bool) -> str:
-    if rehearsed:
+def _properties_in_words(count: int, *, is_dry_run: bool) -> str:
+    if is_dry_run:
         return "no property would lose anything" if not count else f"{_properties(count)} would lose something"
     if count == 1:
         return "1 property loses something"
@@ -371,8 +371,8 @@ def _users(count: int) -> str:
 
 def _reading(report: MigrationReport) -> Iterable[Markup]:
     yield element("h2", "What was read")
-    if report.listed is not None:
-        yield from _listed(report.listed, printable(report.source))
+    if report.listing is not None:
+        yield from _listed(report.listing, printable(report.source))
         return
     rows = "1 row" if report.run.rows == 1 else f"{report.run.rows:,} rows"
     yield element("p", f"{printable(report.source)} has {rows}.")
@@ -380,25 +380,25 @@ def _reading(report: MigrationReport) -> Iterable[Markup]:
     yield bar((Share(good, "are users", "as-is"), Share(report.run.bad_row_count, "are no users", "refused")))
 
 
-def _listed(listed: Listed, source: str) -> Iterable[Markup]:
-    earlier = f", {listed.earlier:,} of them to earlier runs" if listed.earlier else ""
-    yield element("p", f"{source} showed {_users(listed.users)}{earlier}.")
+def _listed(listing: ListingStats, source: str) -> Iterable[Markup]:
+    earlier = f", {listing.earlier:,} of them to earlier runs" if listing.earlier else ""
+    yield element("p", f"{source} showed {_users(listing.users)}{earlier}.")
     yield bar(
         (
-            Share(listed.given, "taken in", "as-is"),
-            Share(listed.anonymous, "anonymous", "held-back", "without an id nobody finds them again elsewhere"),
-            Share(listed.being_deleted, "being deleted", "lossless"),
-            Share(listed.unusable, "unusable", "refused", "they cannot be, or the mapping refuses them"),
+            Share(listing.given, "taken in", "as-is"),
+            Share(listing.anonymous, "anonymous", "held-back", "without an id nobody finds them again elsewhere"),
+            Share(listing.being_deleted, "being deleted", "lossless"),
+            Share(listing.unusable, "unusable", "refused", "they cannot be, or the mapping refuses them"),
         )
     )
-    if listed.restarts:
-        times = "once" if listed.restarts == 1 else f"{listed.restarts:,} times"
+    if listing.restarts:
+        times = "once" if listing.restarts == 1 else f"{listing.restarts:,} times"
         yield element("p", f"The reading began anew {times}: a page was no longer known.", class_="faint")
-    yield from counts_table(listed.type_conflicts, f"Properties that {source} has seen with several types")
+    yield from counts_table(listing.type_conflicts, f"Properties that {source} has seen with several types")
 
 
-def _run(books: Books | None, effort: Effort | None, *, rehearsed: bool) -> Iterable[Markup]:
-    yield element("h3", "What would become of users" if rehearsed else "What became of users in this run")
+def _run(books: BackendReport | None, estimate: Estimate | None, *, is_dry_run: bool) -> Iterable[Markup]:
+    yield element("h3", "What would become of users" if is_dry_run else "What became of users in this run")
     if books is None:
         yield element("p", "Nobody was sent.")
         return
@@ -412,15 +412,15 @@ def _run(books: Books | None, effort: Effort | None, *, rehearsed: bool) -> Iter
     )
     if books.problem is not None:
         yield element("p", "The vendor was given up on. The output of the command says why.", class_="notice trouble")
-    if effort is not None:
-        yield element("p", _effort(effort))
+    if estimate is not None:
+        yield element("p", _effort(estimate))
 
 
-def _effort(effort: Effort) -> str:
-    jobs = f" for {effort.jobs:,} batches" if effort.jobs else ""
-    if effort.seconds is None:
-        return f"It would take at least {effort.requests:,} requests{jobs}."
-    return f"It would take at least {effort.requests:,} requests{jobs}: {_duration(effort.seconds)} at the quota."
+def _effort(estimate: Estimate) -> str:
+    jobs = f" for {estimate.jobs:,} batches" if estimate.jobs else ""
+    if estimate.seconds is None:
+        return f"It would take at least {estimate.requests:,} requests{jobs}."
+    return f"It would take at least {estimate.requests:,} requests{jobs}: {_duration(estimate.seconds)} at the quota."
 
 
 def _duration(seconds: float) -> str:

@@ -6,15 +6,15 @@ from threading import Event
 from typing import TypeAlias
 
 from ..adapters.protocols import IdentityBackend
-from ..bulk import DeliveryOptions, Rehearsal, SyncReport, rehearse, sync
+from ..bulk import DeliveryOptions, DryRunReport, SyncReport, dry_run, sync
 from ..bulk.run import OnProgress
 from ..bulk.worker import MakeSender
 from ..errors import SourceError
 from ..ledger import Ledger
-from ..router import Route, routes_to
+from ..router import Route, as_routes
 from ..sources import BadRow, Row
-from ..transport import many_sender
-from .readers import Source
+from ..transport import concurrent_sender
+from .readers import MigrationSource
 from .report import MigrationReport
 
 Rows: TypeAlias = Iterator[Row | BadRow]
@@ -26,7 +26,7 @@ def _unwatched(rows: Rows) -> Rows:
 
 
 def migrate(
-    source: Source,
+    source: MigrationSource,
     backends: Iterable[IdentityBackend | Route],
     *,
     ledger: Ledger,
@@ -34,7 +34,7 @@ def migrate(
     on_progress: OnProgress | None = None,
     watch: Watch = _unwatched,
     stop: Event | None = None,
-    sender: MakeSender = many_sender,
+    sender: MakeSender = concurrent_sender,
 ) -> MigrationReport:
     """Bring the *backends* to the state of the *source*, and return what became of users and of their properties.
 
@@ -55,7 +55,7 @@ def migrate(
         LedgerError: The ledger cannot be read or written.
         SourceError: Not even the first row of a file can be read. Why a vendor's users cannot be is in the report.
     """
-    routes = routes_to(backends)
+    routes = as_routes(backends)
     with closing(source.open(routes, ledger)) as reading:
         try:
             run = sync(
@@ -64,7 +64,7 @@ def migrate(
                 ledger=ledger,
                 options=options,
                 on_progress=on_progress,
-                on_taken=reading.taken,
+                on_committed=reading.taken,
                 stop=stop,
                 sender=sender,
             )
@@ -72,11 +72,11 @@ def migrate(
             if reading.failure is None:
                 raise
             run = SyncReport(stopped=str(error))
-        return MigrationReport(source.name, reading.listed, reading.fidelity, run, failure=reading.failure)
+        return MigrationReport(source.name, reading.listing, reading.fidelity, run, failure=reading.failure)
 
 
 def rehearse_migration(
-    source: Source,
+    source: MigrationSource,
     backends: Iterable[IdentityBackend | Route],
     *,
     ledger: Ledger | None,
@@ -90,15 +90,20 @@ def rehearse_migration(
         LedgerError: The ledger cannot be read, or there is no room for its copy.
         SourceError: Not even the first row of a file can be read. Why a vendor's users cannot be is in the report.
     """
-    routes = routes_to(backends)
+    routes = as_routes(backends)
     with closing(source.open(routes, None)) as reading:
         try:
-            rehearsal = rehearse(watch(reading.rows()), routes, ledger=ledger, options=options)
+            dry_run_report = dry_run(watch(reading.rows()), routes, ledger=ledger, options=options)
         except SourceError as error:
             if reading.failure is None:
                 raise
-            rehearsal = Rehearsal(SyncReport(stopped=str(error)), {})
-        reading.taken(rehearsal.report.rows)
+            dry_run_report = DryRunReport(SyncReport(stopped=str(error)), {})
+        reading.taken(dry_run_report.report.rows)
         return MigrationReport(
-            source.name, reading.listed, reading.fidelity, rehearsal.report, rehearsal.effort, reading.failure
+            source.name,
+            reading.listing,
+            reading.fidelity,
+            dry_run_report.report,
+            dry_run_report.estimate,
+            reading.failure,
         )

@@ -11,7 +11,7 @@ import attrs
 
 from ..adapters.protocols import Page
 from ..bulk.options import DeliveryOptions
-from ..ledger import Bookmark, Ledger
+from ..ledger import Checkpoint, Ledger
 from ..mapping import RowMapping
 from ..outcomes import Failure
 from ..retry import RetryPolicy
@@ -21,14 +21,14 @@ from ..transport import Sender, Transport
 from .conversion import Conversion
 from .fidelity import Fidelity
 from .pager import OnWait, PageReader, Readable, tell_nobody
-from .report import Listed, Record
+from .report import ListingStats, ReadStats
 
 # A reading that was left for longer begins anew: who has changed on the pages that were read would be stale.
-BOOKMARK_SECONDS: Final = 24 * 3600
+CHECKPOINT_SECONDS: Final = 24 * 3600
 _ONE_TRY: Final = RetryPolicy(attempts=1)
 
 
-class Reading(Protocol):
+class RowReader(Protocol):
     """Rows of users, and what is on record of those who were taken in."""
 
     @property
@@ -37,7 +37,7 @@ class Reading(Protocol):
         ...
 
     @property
-    def listed(self) -> Listed | None:
+    def listing(self) -> ListingStats | None:
         """Return what the vendor has shown, or None where the source is none."""
         ...
 
@@ -59,7 +59,7 @@ class Reading(Protocol):
         ...
 
 
-class Source(Protocol):
+class MigrationSource(Protocol):
     """Where users come from."""
 
     @property
@@ -67,7 +67,7 @@ class Source(Protocol):
         """Return the name of the vendor's backend or of the file."""
         ...
 
-    def open(self, routes: Sequence[Route], ledger: Ledger | None) -> Reading:
+    def open(self, routes: Sequence[Route], ledger: Ledger | None) -> RowReader:
         """Begin to read, for these *routes*; where a *ledger* knows the place, go on from there."""
         ...
 
@@ -84,18 +84,18 @@ class FileSource:
     name: str
     users: Iterable[Row | BadRow] = attrs.field(repr=False)
 
-    def open(self, routes: Sequence[Route], ledger: Ledger | None) -> "FileReading":  # noqa: ARG002  # As `Source`.
+    def open(self, routes: Sequence[Route], ledger: Ledger | None) -> "FileReader":  # noqa: ARG002  # As `MigrationSource`.
         """Begin to read."""
-        return FileReading(self.users, Fidelity(routes))
+        return FileReader(self.users, Fidelity(routes))
 
 
 @attrs.define(eq=False)
-class FileReading:
+class FileReader:
     """The rows of a file; a run that goes on reads them again, and sends nothing that is unchanged."""
 
     users: Iterable[Row | BadRow] = attrs.field(repr=False)
     fidelity: Fidelity
-    listed: None = None
+    listing: None = None
     failure: None = None
 
     def rows(self) -> Iterator[Row | BadRow]:
@@ -141,11 +141,11 @@ class VendorSource:
         """Return the name of the backend."""
         return self.backend.name
 
-    def open(self, routes: Sequence[Route], ledger: Ledger | None) -> "VendorReading":
+    def open(self, routes: Sequence[Route], ledger: Ledger | None) -> "VendorReader":
         """Begin to read, or go on where an earlier run to the same backends by the same mapping has come to."""
         transport = Transport(self.sender, retry=_ONE_TRY, timeout=self.options.timeout)
         reader = PageReader(self.backend, transport, self.options, self.on_wait, sleep=self.sleep, now=self.clock)
-        reading = VendorReading(self._title(routes), reader, Conversion(self.mapping), routes, ledger, self.clock)
+        reading = VendorReader(self._title(routes), reader, Conversion(self.mapping), routes, ledger, self.clock)
         if not self.begins_anew:
             reading.go_on()
         return reading
@@ -158,16 +158,16 @@ class VendorSource:
 
 
 @attrs.frozen
-class _Mark:
+class _Checkpoint:
     """The end of a page: how many rows were given by then, where to go on, and what is on record of its users."""
 
     rows: int
     token: str | None = attrs.field(repr=False)
-    record: Record
+    record: ReadStats
 
 
 @attrs.define(eq=False)
-class VendorReading:
+class VendorReader:
     """The rows of a vendor's users; those who are being deleted and those without an id are only counted.
 
     Attributes:
@@ -185,15 +185,15 @@ class VendorReading:
     routes: Sequence[Route]
     ledger: Ledger | None
     clock: Callable[[], float]
-    _record: Record = attrs.field(init=False)
+    _record: ReadStats = attrs.field(init=False)
     _earlier: int = attrs.field(default=0, init=False)
     _token: str | None = attrs.field(default=None, init=False, repr=False)
     _given: int = attrs.field(default=0, init=False)
     _seen: int = attrs.field(default=0, init=False)
-    _marks: deque[_Mark] = attrs.field(factory=deque[_Mark], init=False)
+    _marks: deque[_Checkpoint] = attrs.field(factory=deque[_Checkpoint], init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._record = Record.to(self.routes)
+        self._record = ReadStats.to(self.routes)
 
     @property
     def fidelity(self) -> Fidelity:
@@ -201,9 +201,9 @@ class VendorReading:
         return self._record.fidelity
 
     @property
-    def listed(self) -> Listed:
+    def listing(self) -> ListingStats:
         """Return what the vendor has shown."""
-        return self._record.listed(earlier=self._earlier, restarts=self.reader.restarts)
+        return self._record.listing(earlier=self._earlier, restarts=self.reader.restarts)
 
     @property
     def failure(self) -> Failure | None:
@@ -212,11 +212,11 @@ class VendorReading:
 
     def go_on(self) -> None:
         """Go on from where the ledger says, unless that was too long ago."""
-        bookmark = None if self.ledger is None else self.ledger.bookmark(self.title)
-        if bookmark is None or self.clock() - bookmark.moment > BOOKMARK_SECONDS:
+        checkpoint = None if self.ledger is None else self.ledger.checkpoint(self.title)
+        if checkpoint is None or self.clock() - checkpoint.moment > CHECKPOINT_SECONDS:
             return
-        self._token = bookmark.token
-        self._record = Record.of_json(bookmark.record, self.routes)
+        self._token = checkpoint.token
+        self._record = ReadStats.of_json(checkpoint.record, self.routes)
         self._earlier = self._seen = self._record.counts.total()
 
     def rows(self) -> Iterator[Row | BadRow]:
@@ -230,19 +230,19 @@ class VendorReading:
 
     def taken(self, rows: int) -> None:
         """Take note that so many *rows* are on disk, and store where to go on."""
-        reached: _Mark | None = None
+        reached: _Checkpoint | None = None
         while self._marks and self._marks[0].rows <= rows:
             reached = self._marks.popleft()
             self._record.merge(reached.record)
         if reached is not None and self.ledger is not None:
-            self.ledger.set_bookmark(self.title, self._bookmark(reached.token))
+            self.ledger.set_checkpoint(self.title, self._checkpoint(reached.token))
 
     def close(self) -> None:
         """Free the connections."""
         self.reader.transport.close()
 
     def _rows_of(self, page: Page) -> Iterator[Row | BadRow]:
-        record = Record.to(self.routes)
+        record = ReadStats.to(self.routes)
         # Older than what an app says meanwhile of the same users, so that nothing newer is undone.
         moment = datetime.fromtimestamp(self.reader.asked_at, UTC)
         for stored in page.users:
@@ -255,12 +255,12 @@ class VendorReading:
             if not stored.being_deleted:
                 self._given += 1
                 yield row
-        self._marks.append(_Mark(self._given, page.next_token, record))
+        self._marks.append(_Checkpoint(self._given, page.next_token, record))
 
     def _forget_all(self) -> None:
         """Begin the record anew, as the reading does; the rows are still counted on."""
-        self._record, self._earlier, self._seen = Record.to(self.routes), 0, 0
+        self._record, self._earlier, self._seen = ReadStats.to(self.routes), 0, 0
         self._marks.clear()
 
-    def _bookmark(self, token: str | None) -> Bookmark | None:
-        return None if token is None else Bookmark(token, int(self.clock()), self._record.as_json())
+    def _checkpoint(self, token: str | None) -> Checkpoint | None:
+        return None if token is None else Checkpoint(token, int(self.clock()), self._record.as_json())

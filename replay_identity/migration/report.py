@@ -8,7 +8,7 @@ import attrs
 import orjson
 
 from ..adapters.protocols import StoredUser
-from ..bulk import Effort, SyncReport
+from ..bulk import Estimate, SyncReport
 from ..errors import printable
 from ..outcomes import Failure
 from ..router import Route
@@ -20,7 +20,7 @@ _MOST_CONFLICTS: Final = 1000
 
 
 @attrs.frozen
-class Listed:
+class ListingStats:
     """What a vendor has shown of its users, in this run and in those that it goes on from.
 
     Attributes:
@@ -45,12 +45,12 @@ class Listed:
 
 
 @attrs.define
-class Record:
+class ReadStats:
     """Counts of users who were read.
 
     Attributes:
         fidelity: What the vendors' limits make of each property.
-        counts: Users by what they are, under the names that `Listed` has.
+        counts: Users by what they are, under the names that `ListingStats` has.
         conflicts: Users by the path of a property with several types.
     """
 
@@ -89,15 +89,15 @@ class Record:
             self.counts["given"] += 1
             self.fidelity.add(row.user)
 
-    def merge(self, other: "Record") -> None:
+    def merge(self, other: "ReadStats") -> None:
         """Count all that *other* counted."""
         self.fidelity.merge(other.fidelity)
         self.counts.update(other.counts)
         self.conflicts.update(other.conflicts)
 
-    def listed(self, *, earlier: int, restarts: int) -> Listed:
+    def listing(self, *, earlier: int, restarts: int) -> ListingStats:
         """Return who was read, of whom so many *earlier*."""
-        return Listed(
+        return ListingStats(
             users=self.counts.total(),
             **self.counts,
             earlier=earlier,
@@ -116,26 +116,28 @@ class MigrationReport:
 
     Attributes:
         source: Name of the backend or the file that users were read from.
-        listed: What the vendor has shown, or None where the source was a file.
+        listing: What the vendor has shown, or None where the source was a file.
         fidelity: What the vendors' limits made of each property.
         run: The closed books.
-        effort: Of a rehearsal, what the run would take by name of the backend; None once it has happened.
+        estimate: Of a rehearsal, what the run would take by name of the backend; None once it has happened.
         failure: What ended the reading of a vendor before its end, or None.
     """
 
     source: str
-    listed: Listed | None
+    listing: ListingStats | None
     fidelity: Fidelity
     run: SyncReport
-    effort: Mapping[str, Effort] | None = None
+    estimate: Mapping[str, Estimate] | None = None
     failure: Failure | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON has it."""
         return {
             "source": self.source,
-            "listed": None if self.listed is None else attrs.asdict(self.listed),
+            "listed": None if self.listing is None else attrs.asdict(self.listing),
             **self.run.as_dict(),
             "fidelity": self.fidelity.as_dict(),
-            "effort": None if self.effort is None else {name: attrs.asdict(one) for name, one in self.effort.items()},
+            "effort": None
+            if self.estimate is None
+            else {name: attrs.asdict(one) for name, one in self.estimate.items()},
         }

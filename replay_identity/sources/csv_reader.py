@@ -10,7 +10,7 @@ from typing import IO, Any, Final, TypeAlias
 import attrs
 
 from ..errors import InvalidTraitsError, SourceError, printable
-from ..mapping import Plan
+from ..mapping import CompiledMapping
 from ..traits import USER_ID_NAMES
 from .rows import BadRow, Place, Row, UserOf, maker, places, to_row
 
@@ -80,7 +80,7 @@ _ENDS_INSIDE: Final = re.compile(
 
 
 @attrs.define
-class Record:
+class _CsvRecord:
     """One row of CSV as it stands in the file, on one line or on several."""
 
     line: int
@@ -90,7 +90,7 @@ class Record:
 
 
 @attrs.frozen
-class Table:
+class _CsvSchema:
     """What the rows below a header have in common.
 
     Attributes:
@@ -106,7 +106,7 @@ class Table:
     user_of: UserOf
 
 
-def csv_rows(lines: Iterator[Line], source: str, plan: Plan | None) -> Iterator[Row | BadRow]:
+def csv_rows(lines: Iterator[Line], source: str, plan: CompiledMapping | None) -> Iterator[Row | BadRow]:
     """Yield one row for each record after the header.
 
     Every cell is a string; an empty one says nothing, but for an id. For a *plan* it is a null. A dotted column name
@@ -119,22 +119,24 @@ def csv_rows(lines: Iterator[Line], source: str, plan: Plan | None) -> Iterator[
     header = next(records, None)
     if header is None:
         raise SourceError(source, "is empty; the first line of CSV names the columns")
-    table = Table(_columns(header, source), USER_ID_NAMES if plan is None else plan.ids, plan is not None, maker(plan))
+    table = _CsvSchema(
+        _columns(header, source), USER_ID_NAMES if plan is None else plan.ids, plan is not None, maker(plan)
+    )
     for record in records:
         yield _row(record, table)
 
 
-def _records(lines: Iterator[Line]) -> Iterator[Record]:
+def _records(lines: Iterator[Line]) -> Iterator[_CsvRecord]:
     """Yield the records that are not blank; where one ends does not depend on what is wrong inside it."""
     for number, content in lines:
-        record = Record(number, number, None if content is None else _text(content))
+        record = _CsvRecord(number, number, None if content is None else _text(content))
         if record.text is None or '"' in record.text:
             _complete(record, lines)
         if record.text is None or record.text.strip():
             yield record
 
 
-def _complete(record: Record, lines: Iterator[Line]) -> None:
+def _complete(record: _CsvRecord, lines: Iterator[Line]) -> None:
     """Add to *record* the lines that its last cell goes on for."""
     if record.text is None or not _ends_inside(record.text):
         return
@@ -161,7 +163,7 @@ def _ends_inside(text: str) -> bool:
     return _ENDS_INSIDE.fullmatch(text) is not None
 
 
-def _columns(header: Record, source: str) -> tuple[Place, ...]:
+def _columns(header: _CsvRecord, source: str) -> tuple[Place, ...]:
     """Return where the cells of each column go."""
     cells = _cells(header)
     if isinstance(cells, str):
@@ -182,7 +184,7 @@ def _columns(header: Record, source: str) -> tuple[Place, ...]:
         raise SourceError(source, f"column {error}") from error
 
 
-def _row(record: Record, table: Table) -> Row | BadRow:
+def _row(record: _CsvRecord, table: _CsvSchema) -> Row | BadRow:
     cells = _cells(record)
     if isinstance(cells, str):
         return BadRow(record.line, record.last_line, cells)
@@ -201,7 +203,7 @@ def _row(record: Record, table: Table) -> Row | BadRow:
     return to_row(row, record.line, record.last_line, table.user_of)
 
 
-def _cells(record: Record) -> list[str] | str:
+def _cells(record: _CsvRecord) -> list[str] | str:
     """Return the cells of *record*, or what is wrong with it."""
     if record.text is None:
         return TOO_LONG

@@ -14,7 +14,7 @@ import attrs
 import duckdb
 
 from ..errors import InvalidTraitsError, SourceError, printable
-from ..mapping import Plan, RowMapping
+from ..mapping import CompiledMapping, RowMapping
 from ..traits import UserTraits
 from .rows import BadRow, Place, Row, places, to_row
 
@@ -85,9 +85,9 @@ def query_rows(
         yield from _rows(connection, _only_query(connection, sql, source), source, _plan(mapping), 0)
 
 
-def _plan(mapping: RowMapping | None) -> Plan:
+def _plan(mapping: RowMapping | None) -> CompiledMapping:
     """Return the plan of *mapping*; there is one without it, too, since a moment may come without a time zone."""
-    return Plan.of(RowMapping() if mapping is None else mapping, typed=True)
+    return CompiledMapping.of(RowMapping() if mapping is None else mapping, typed=True)
 
 
 @contextlib.contextmanager
@@ -132,7 +132,7 @@ def _only_query(connection: duckdb.DuckDBPyConnection, sql: str, source: str) ->
 
 
 def _rows(
-    connection: duckdb.DuckDBPyConnection, sql: str, source: str, plan: Plan, before: int
+    connection: duckdb.DuckDBPyConnection, sql: str, source: str, plan: CompiledMapping, before: int
 ) -> Iterator[Row | BadRow]:
     """Yield one row for each that the query gives; *before* is the number of rows before the first."""
     relation = connection.sql(sql)

@@ -6,8 +6,8 @@ from typing import Any, Final, TypeGuard
 
 from .._json import parse_json, parse_traits
 from ..errors import InvalidTraitsError
-from ..mapping import Plan
-from ..traits import UserTraits, user_of_checked
+from ..mapping import CompiledMapping
+from ..traits import UserTraits, from_validated_row
 from .csv_reader import TOO_LONG, Line
 from .rows import BadRow, Row, maker, to_row
 
@@ -22,7 +22,7 @@ _KINDS: Final[Mapping[type[object], str]] = {
 _HINT: Final = "JSON Lines has one object a line"
 
 
-def json_rows(lines: Iterator[Line], plan: Plan | None) -> Iterator[Row | BadRow]:
+def json_rows(lines: Iterator[Line], plan: CompiledMapping | None) -> Iterator[Row | BadRow]:
     """Yield one row for each line that is not blank."""
     user_of = maker(plan)
     for number, content in lines:
@@ -39,7 +39,7 @@ def _plain_user(content: bytes) -> UserTraits | None:
     """Return the user that most lines are, or None for a line that takes a closer look, or is wrong."""
     try:
         row = parse_traits(content)
-        return None if row is None else user_of_checked(row)
+        return None if row is None else from_validated_row(row)
     except InvalidTraitsError:
         return None
 

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import IO, Final, Literal, TypeAlias, get_args
 
 from ..errors import ConfigurationError, SourceError, printable
-from ..mapping import Inference, Plan, RowMapping
+from ..mapping import CompiledMapping, Inference, RowMapping
 from ..traits import USER_ID_NAMES
 from .csv_reader import csv_rows, read_lines
 from .jsonl_reader import json_rows
@@ -139,8 +139,8 @@ _ROWS: Final[Mapping[Format, Callable[[Source, str, RowMapping | None], Iterator
 }
 
 
-def _plan(mapping: RowMapping | None) -> Plan | None:
-    return None if mapping is None else Plan.of(mapping)
+def _plan(mapping: RowMapping | None) -> CompiledMapping | None:
+    return None if mapping is None else CompiledMapping.of(mapping)
 
 
 def _warehouse() -> ModuleType:

@@ -5,15 +5,15 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from .._records import record
+from .._records import fast_frozen
 from ..errors import InvalidTraitsError, printable
-from ..mapping import Plan
+from ..mapping import CompiledMapping
 from ..traits import UserTraits
 
 UserOf: TypeAlias = Callable[[Any], UserTraits]
 
 
-@record
+@fast_frozen
 class Row:
     """A user, and the number of the line they begin on, counted from 1."""
 
@@ -48,7 +48,7 @@ def to_row(content: Any, line: int, last_line: int, user_of: UserOf) -> Row | Ba
         return BadRow(line, last_line, str(error))
 
 
-def maker(plan: Plan | None) -> UserOf:
+def maker(plan: CompiledMapping | None) -> UserOf:
     """Return what makes users of rows."""
     return UserTraits.from_mapping if plan is None else plan.user
 

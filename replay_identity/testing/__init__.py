@@ -1,12 +1,12 @@
 """For tests: users of every kind, at and over each limit of a vendor, messy files, and whatever a vendor may answer."""
 
 from .boundaries import Boundary, users_at, users_over
-from .conformance import BackendConformance, Said
+from .conformance import BackendConformance, RequestContent
 from .files import IdentityFile, identity_files
-from .reconciliation import half_reconciled
-from .responses import bodies, replies
+from .reconciliation import find_differences
+from .responses import bodies, responses
 from .scripted import ScriptedTransport
-from .strategies import user_traits, users_within
+from .strategies import user_traits, valid_users
 from .values import (
     CHARACTERS,
     WIDTHS,
@@ -27,15 +27,15 @@ __all__ = [
     "BackendConformance",
     "Boundary",
     "IdentityFile",
-    "Said",
+    "RequestContent",
     "ScriptedTransport",
     "bodies",
-    "half_reconciled",
+    "find_differences",
     "identity_files",
     "long_texts",
     "moments",
     "numbers",
-    "replies",
+    "responses",
     "safe_names",
     "scalars",
     "texts",
@@ -45,5 +45,5 @@ __all__ = [
     "user_traits",
     "users_at",
     "users_over",
-    "users_within",
+    "valid_users",
 ]

@@ -19,7 +19,7 @@ _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d(T.{5,30})?")
 _WORDS: Final = LogRocket("org:app:none", on_violation="adapt")
 
 
-def half_reconciled(fullstory: FullstoryEmulator, logrocket: LogRocketEmulator) -> list[str]:
+def find_differences(fullstory: FullstoryEmulator, logrocket: LogRocketEmulator) -> list[str]:
     """Return how the two vendors' users differ, one line for each difference, without ids and values.
 
     What LogRocket's limits ask for is no difference, nor is the type of a value. Users without an id of the

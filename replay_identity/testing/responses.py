@@ -5,7 +5,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from ..adapters.exchange import Lost, Reply
+from ..adapters.exchange import NoResponse, Response
 
 # Names that stand in vendors' answers.
 _NAMES: Final = (
@@ -23,11 +23,11 @@ _DATES: Final = (
 )
 
 
-def replies() -> st.SearchStrategy[Reply]:
+def responses() -> st.SearchStrategy[Response]:
     """Return every answer, well-formed or garbage, and every way in which there is none."""
-    answered = st.builds(Reply, st.sampled_from(_STATUSES), headers(), bodies(), uncertain=st.booleans())
-    lost = st.builds(Reply, st.just(0), lost=st.sampled_from(Lost), uncertain=st.booleans())
-    return st.one_of(answered, answered, answered, lost)
+    answered = st.builds(Response, st.sampled_from(_STATUSES), headers(), bodies(), uncertain=st.booleans())
+    no_response = st.builds(Response, st.just(0), no_response=st.sampled_from(NoResponse), uncertain=st.booleans())
+    return st.one_of(answered, answered, answered, no_response)
 
 
 def bodies() -> st.SearchStrategy[bytes]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from itertools import count
 
-from ..adapters.exchange import Lost, Reply, Request
+from ..adapters.exchange import NoResponse, Request, Response
 from ..retry import RetryBudget, RetryPolicy
 from ..transport import Attempts, Transport
 
@@ -11,23 +11,23 @@ from ..transport import Attempts, Transport
 class ScriptedSender:
     """A `Sender` that plays answers; see `ScriptedTransport`."""
 
-    def __init__(self, replies: Iterable[Reply], answer: Callable[[Request], Reply] | None) -> None:
+    def __init__(self, responses: Iterable[Response], answer: Callable[[Request], Response] | None) -> None:
         self.requests: list[Request] = []
-        self._replies = list(replies)
+        self._replies = list(responses)
         self._answer = answer
 
-    def send(self, request: Request, timeout: float) -> Reply:  # noqa: ARG002  # As `Sender` has it.
+    def send(self, request: Request, timeout: float) -> Response:  # noqa: ARG002  # As `Sender` has it.
         """Play the next answer."""
         self.requests.append(request)
         if self._replies and (self._answer is not None or len(self._replies) > 1):
             return self._replies.pop(0)
         if self._answer is not None:
             return self._answer(request)
-        return self._replies[0] if self._replies else Reply(0, lost=Lost.NOT_SENT)
+        return self._replies[0] if self._replies else Response(0, no_response=NoResponse.NOT_SENT)
 
-    def add(self, replies: Iterable[Reply]) -> None:
-        """Play *replies* after those that are left."""
-        self._replies.extend(replies)
+    def add(self, responses: Iterable[Response]) -> None:
+        """Play *responses* after those that are left."""
+        self._replies.extend(responses)
 
     def close(self) -> None:
         """Do nothing: there are no connections."""
@@ -37,7 +37,7 @@ class ScriptedTransport(Transport):
     """A `Transport` that sends nothing: it plays answers in order, and its clock moves by waiting alone.
 
     Args:
-        *replies: The answers, in order. After them *answer* is asked; without one, the last answer comes for ever, and
+        *responses: The answers, in order. After them *answer* is asked; without one, the last answer comes for ever, and
             without any the vendor cannot be reached.
         answer: Answers what no reply is left for.
         retry: How often and how soon to try again.
@@ -49,11 +49,11 @@ class ScriptedTransport(Transport):
 
     def __init__(
         self,
-        *replies: Reply,
-        answer: Callable[[Request], Reply] | None = None,
+        *responses: Response,
+        answer: Callable[[Request], Response] | None = None,
         retry: RetryPolicy | None = None,
     ) -> None:
-        self.sender = ScriptedSender(replies, answer)
+        self.sender = ScriptedSender(responses, answer)
         self.waits: list[float] = []
         attempts = Attempts(
             retry or RetryPolicy(),
@@ -69,9 +69,9 @@ class ScriptedTransport(Transport):
         """The requests that were sent, retries among them, oldest first."""
         return self.sender.requests
 
-    def answer(self, *replies: Reply) -> None:
-        """Answer the next requests with *replies*, after those that are left."""
-        self.sender.add(replies)
+    def answer(self, *responses: Response) -> None:
+        """Answer the next requests with *responses*, after those that are left."""
+        self.sender.add(responses)
 
     def _now(self) -> float:
         return sum(self.waits)

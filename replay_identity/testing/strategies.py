@@ -11,16 +11,16 @@ from ..adapters.limits import Limit, Limits
 from ..traits import TRAIT_TYPES, UserTraits
 from .values import (
     WIDTHS,
-    lately,
     lists,
     long_texts,
-    modest_texts,
-    modest_values,
     moments,
     names_in_use,
     one_trait,
+    recent_datetimes,
     safe_names,
     scalars,
+    small_texts,
+    small_values,
     texts,
     trait_maps,
 )
@@ -46,7 +46,7 @@ _LONG_IDS: Final = tuple(
 
 
 @attrs.frozen
-class _Said:
+class _Field:
     """One thing said of a user who has more to them than traits."""
 
     field: str
@@ -60,7 +60,7 @@ def user_traits(**fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[UserTraits
         **fixed: Strategies of single fields of `UserTraits`, in place of those here.
     """
     user_id = {} if "user_id" in fixed else {"user_id": st.one_of(user_ids(), st.none())}
-    said = [strategy.map(partial(_Said, field)) for field, strategy in _anything().items() if field not in fixed]
+    said = [strategy.map(partial(_Field, field)) for field, strategy in _anything().items() if field not in fixed]
     traits = [] if "traits" in fixed else _any_traits()
     return st.builds(_user, st.lists(st.one_of(*traits, *said), max_size=4), **user_id, **fixed)
 
@@ -84,29 +84,29 @@ def _anything() -> dict[str, st.SearchStrategy[Any]]:
 
 
 # Said one after another and not field by field, so that a user who says little costs little, and shrinks to nothing.
-def _user(said: list[_Said | tuple[str, Any]], **fields: Any) -> UserTraits:  # noqa: ANN401  # As `UserTraits` takes.
+def _user(said: list[_Field | tuple[str, Any]], **fields: Any) -> UserTraits:  # noqa: ANN401  # As `UserTraits` takes.
     """Return the user of whom all that is said, the last word counting."""
     for one in said:
-        if isinstance(one, _Said):
+        if isinstance(one, _Field):
             fields[one.field] = one.value
         else:
             fields.setdefault("traits", {})[one[0]] = one[1]
     return UserTraits(**fields)
 
 
-def users_within(limits: Limits, *, values: st.SearchStrategy[Any] | None = None) -> st.SearchStrategy[UserTraits]:
+def valid_users(limits: Limits, *, values: st.SearchStrategy[Any] | None = None) -> st.SearchStrategy[UserTraits]:
     """Return users who are well within every one of *limits*: none may be refused, and nothing of them be lost.
 
     Args:
         limits: A vendor's limits.
-        values: What traits may be, where a vendor has rules that are no limits; by default `modest_values`.
+        values: What traits may be, where a vendor has rules that are no limits; by default `small_values`.
     """
-    value = modest_values() if values is None else values
-    said: list[st.SearchStrategy[_Said | tuple[str, Any]]] = [
+    value = small_values() if values is None else values
+    said: list[st.SearchStrategy[_Field | tuple[str, Any]]] = [
         st.tuples(safe_names(), value),
         st.tuples(safe_names(), one_trait(safe_names(), value)),
-        _modest_email(limits.email).map(partial(_Said, "email")),
-        lately().map(partial(_Said, "observed_at")),
+        _modest_email(limits.email).map(partial(_Field, "email")),
+        recent_datetimes().map(partial(_Field, "observed_at")),
     ]
     return st.builds(
         _user,
@@ -120,7 +120,7 @@ def users_within(limits: Limits, *, values: st.SearchStrategy[Any] | None = None
 def _modest(limit: Limit | None, form: str) -> st.SearchStrategy[str]:
     """Return texts within *limit* in which every vendor finds what it needs: letters at both ends, nothing unseen."""
     longest = _MODEST if limit is None else min(_MODEST, limit.safe_length - len(form))
-    return modest_texts(max_size=longest).map(form.format)
+    return small_texts(max_size=longest).map(form.format)
 
 
 def _modest_email(limit: Limit | None) -> st.SearchStrategy[str]:

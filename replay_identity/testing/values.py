@@ -45,7 +45,7 @@ def texts(*, min_size: int = 0, max_size: int = 20) -> st.SearchStrategy[str]:
     return st.text(_SENDABLE, min_size=min_size, max_size=max_size)
 
 
-def modest_texts(*, min_size: int = 0, max_size: int = 20) -> st.SearchStrategy[str]:
+def small_texts(*, min_size: int = 0, max_size: int = 20) -> st.SearchStrategy[str]:
     """Return texts without control characters, which some vendors' databases cannot hold."""
     return st.text(_VISIBLE, min_size=min_size, max_size=max_size)
 
@@ -98,7 +98,7 @@ def moments() -> st.SearchStrategy[datetime]:
     return st.builds(_moment, st.integers(_EARLIEST, _LATEST), st.sampled_from(_ZONES))
 
 
-def lately() -> st.SearchStrategy[datetime]:
+def recent_datetimes() -> st.SearchStrategy[datetime]:
     """Return moments from 1970 to 2033, in UTC, to the millisecond."""
     return st.integers(0, 2_000_000_000_000).map(_moment_of_milliseconds)
 
@@ -227,16 +227,16 @@ def trait_values() -> st.SearchStrategy[Any]:
     return st.one_of(scalars(), lists(), st.sampled_from([REMOVE, None, ""]))
 
 
-def modest_values() -> st.SearchStrategy[Any]:
+def small_values() -> st.SearchStrategy[Any]:
     """Return values that are well within the limits that vendors have, of every type but `REMOVE`."""
-    text = modest_texts(min_size=1, max_size=40)
+    text = small_texts(min_size=1, max_size=40)
     return st.one_of(
         text,
         st.booleans(),
         st.integers(-(10**14), 10**14),
         st.integers(-(10**9), 10**9).map(_quarters),
         st.builds(_decimal, st.integers(-(10**9), 10**9), st.just(-2)),
-        lately(),
+        recent_datetimes(),
         days(),
         st.uuids(),
         st.tuples(text, text).map(list),

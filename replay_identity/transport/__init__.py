@@ -1,23 +1,23 @@
 """Run exchanges over HTTP: retries, pacing, deadlines and secrets, once for every adapter."""
 
 from .attempts import Attempts
-from .concurrent import ManyTransport
+from .concurrent import ConcurrentTransport
 from .runners import AsyncTransport, Transport
-from .senders import AsyncSender, ManySender, Sender
+from .senders import AsyncSender, ConcurrentSender, Sender
 
 __all__ = [
     "AsyncSender",
     "AsyncTransport",
     "Attempts",
-    "ManySender",
-    "ManyTransport",
+    "ConcurrentSender",
+    "ConcurrentTransport",
     "Sender",
     "Transport",
-    "many_sender",
+    "concurrent_sender",
 ]
 
 
-def many_sender(connections: int = 64) -> ManySender:
+def concurrent_sender(connections: int = 64) -> ConcurrentSender:
     """Return what sends many requests at once: over libcurl where pycurl is installed, else over httpx in threads."""
     # Loaded by whoever sends, not by whoever imports.
     try:

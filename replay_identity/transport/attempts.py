@@ -9,14 +9,14 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from .._records import record
-from ..adapters.exchange import Exchange, Lost, Pause, Reply, Request, T
+from .._records import fast_frozen
+from ..adapters.exchange import Exchange, NoResponse, Request, Response, Sleep, T
 from ..retry import RetryBudget, RetryPolicy
 
 _logger = logging.getLogger("replay_identity.transport")
 
 
-@record
+@fast_frozen
 class Send:
     """One attempt to make: the *request*, and the seconds its answer may take."""
 
@@ -25,9 +25,9 @@ class Send:
 
 
 # What a runner is asked to do; it answers with the reply, or after a pause with PAUSED, or STOPPED once closed.
-Step: TypeAlias = Send | Pause
-STOPPED: Final = Reply(0, lost=Lost.STOPPED)
-_WISHES: Final = (Request, Pause)
+Action: TypeAlias = Send | Sleep
+STOPPED: Final = Response(0, no_response=NoResponse.STOPPED)
+_ACTIONS: Final = (Request, Sleep)
 
 # Fullstory keeps a 500 under the idempotency key and answers it again for 24 hours, so that key is spent
 # (https://developer.fullstory.com/server/idempotent-requests, read 2026-11-21). Other failures keep their key.
@@ -58,7 +58,7 @@ class Attempts:
     jitter: Callable[[], float] = random.random
     new_key: Callable[[], str] = _random_key
 
-    def steps(self, exchange: Exchange[T], deadline: float | None = None) -> Generator[Step, Reply, T]:
+    def run_steps(self, exchange: Exchange[T], deadline: float | None = None) -> Generator[Action, Response, T]:
         """Yield what to do for *exchange* and return its result.
 
         Args:
@@ -68,53 +68,53 @@ class Attempts:
         end = self.clock() + self.retry.total
         if deadline is not None:
             end = min(end, deadline)
-        reply: Reply | None = None
+        response: Response | None = None
         while True:
             try:
-                wish = next(exchange) if reply is None else exchange.send(reply)
-                if not isinstance(wish, _WISHES):  # pyright: ignore[reportUnnecessaryIsInstance]
+                action = next(exchange) if response is None else exchange.send(response)
+                if not isinstance(action, _ACTIONS):  # pyright: ignore[reportUnnecessaryIsInstance]
                     # The adapter's mistake is raised where whoever guards the exchange catches it.
-                    wish = exchange.throw(TypeError("an exchange yields requests and pauses"))
+                    action = exchange.throw(TypeError("an exchange yields requests and pauses"))
             except StopIteration as stop:
                 result: T = stop.value
                 return result
-            if isinstance(wish, Pause):
-                reply = yield wish
+            if isinstance(action, Sleep):
+                response = yield action
                 # A pause is the adapter's wish, so it is not charged to the time for retries.
-                end += wish.seconds if deadline is None else 0.0
+                end += action.seconds if deadline is None else 0.0
             else:
-                reply = yield from self._tries(wish, end)
+                response = yield from self._attempts(action, end)
 
-    def _tries(self, request: Request, end: float) -> Generator[Step, Reply, Reply]:
+    def _attempts(self, request: Request, end: float) -> Generator[Action, Response, Response]:
         """Yield the attempts of one request and the waits between them; return the reply to settle for."""
         keyed = self._with_key(request)
-        self.budget.pay_in()
+        self.budget.refill()
         uncertain, attempt = False, 0
         while True:
             attempt += 1
             left = end - self.clock()
             if left <= 0:
-                return Reply(0, lost=Lost.OUT_OF_TIME, uncertain=uncertain)
-            reply = yield Send(keyed, min(self.timeout, left))
-            if reply.is_success:
-                return reply
-            uncertain = uncertain or reply.may_have_applied
-            wait = self._wait(attempt, keyed, reply, end)
+                return Response(0, no_response=NoResponse.OUT_OF_TIME, uncertain=uncertain)
+            response = yield Send(keyed, min(self.timeout, left))
+            if response.is_success:
+                return response
+            uncertain = uncertain or response.may_have_applied
+            wait = self._wait(attempt, keyed, response, end)
             if wait is None:
                 break
-            _logger.info("%s: attempt %d: %s; next in %.1f s", request.operation, attempt, reply.cause, wait)
-            woken = yield Pause(wait)
+            _logger.info("%s: attempt %d: %s; next in %.1f s", request.operation, attempt, response.cause, wait)
+            woken = yield Sleep(wait)
             if woken is STOPPED:
                 break
-            if reply.status == REPLAYED_STATUS and not request.creates:
+            if response.status == REPLAYED_STATUS and not request.creates:
                 keyed = self._with_key(request)
-        return attrs.evolve(reply, uncertain=True) if uncertain else reply
+        return attrs.evolve(response, uncertain=True) if uncertain else response
 
-    def _wait(self, attempt: int, request: Request, reply: Reply, end: float) -> float | None:
-        """Return the seconds to wait before the next attempt, or None to settle for *reply*."""
-        if not request.is_worth_retrying(reply):
+    def _wait(self, attempt: int, request: Request, response: Response, end: float) -> float | None:
+        """Return the seconds to wait before the next attempt, or None to settle for *response*."""
+        if not request.is_retryable(response):
             return None
-        wait = self.retry.delay(attempt, retry_after=reply.retry_after, jitter=self.jitter())
+        wait = self.retry.delay(attempt, retry_after=response.retry_after, jitter=self.jitter())
         if wait is None or self.clock() + wait >= end or not self.budget.take():
             return None
         return wait

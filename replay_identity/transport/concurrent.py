@@ -9,39 +9,39 @@ from typing import Any
 
 import attrs
 
-from ..adapters.exchange import PAUSED, Exchange, Reply, Request, T
+from ..adapters.exchange import AFTER_SLEEP, Exchange, Request, Response, T
 from ..retry import RetryPolicy
-from .attempts import STOPPED, Attempts, Send, Step
-from .rate_limiter import Pace
-from .senders import ManySender
+from .attempts import STOPPED, Action, Attempts, Send
+from .rate_limiter import AdaptiveLimiter
+from .senders import ConcurrentSender
 
 
 @attrs.define(eq=False)
-class _Flight:
+class _InFlight:
     """One exchange under way, who is told its result, and its last request with the moment at which it was sent."""
 
-    steps: Generator[Step, Reply, Any]
+    steps: Generator[Action, Response, Any]
     then: Callable[[Any], None]
     request: Request = attrs.field(init=False)
     sent_at: float = attrs.field(init=False)
 
 
 @attrs.define(order=True)
-class _Waiting:
+class _Scheduled:
     """A flight that goes on at a moment: it sends, or it is told that its pause is over."""
 
     moment: float
     number: int
-    flight: _Flight = attrs.field(order=False)
+    flight: _InFlight = attrs.field(order=False)
     send: Send | None = attrs.field(order=False)
 
 
-class ManyTransport:
+class ConcurrentTransport:
     """Run many exchanges at once from one thread, as fast as a pace allows.
 
     Args:
         sender: What sends.
-        pace: How fast, which learns from every reply.
+        limiter: How fast, which learns from every reply.
         retry: How often and how soon to try again.
         timeout: Seconds that one attempt may take.
         clock: Seconds since some fixed moment.
@@ -49,30 +49,30 @@ class ManyTransport:
 
     def __init__(
         self,
-        sender: ManySender,
-        pace: Pace,
+        sender: ConcurrentSender,
+        limiter: AdaptiveLimiter,
         *,
         retry: RetryPolicy,
         timeout: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.pace = pace
+        self.limiter = limiter
         self.in_flight = 0
         self._sender = sender
         self._attempts = Attempts(retry, timeout, clock=clock)
         self._clock = clock
         self._tickets = 0
-        self._sent: dict[int, _Flight] = {}
-        self._waiting: list[_Waiting] = []
+        self._sent: dict[int, _InFlight] = {}
+        self._waiting: list[_Scheduled] = []
         self._woken = threading.Event()
         self._stopped = False
 
     def start(self, exchange: Exchange[T], then: Callable[[T], None]) -> None:
         """Begin *exchange*; `advance` calls *then* with its result. Call from the thread that advances."""
         self.in_flight += 1
-        self._go_on(_Flight(self._attempts.steps(exchange), then), None)
+        self._go_on(_InFlight(self._attempts.run_steps(exchange), then), None)
 
-    def advance(self, timeout: float) -> int:
+    def poll(self, timeout: float) -> int:
         """Take in replies and ended pauses, wait at most *timeout* seconds for the first one, and count the replies."""
         self._send_due()
         if self._waiting:
@@ -81,14 +81,14 @@ class ManyTransport:
             self._woken.wait(timeout)
             self._woken.clear()
             return 0
-        replies = self._sender.replies(timeout)
+        responses = self._sender.completed(timeout)
         now = self._clock()
-        for ticket, reply in replies:
-            flight = self._sent.pop(ticket)
-            failed, jitter = flight.request.is_worth_retrying(reply), random.random()  # noqa: S311  # Nobody's secret.
-            self.pace.answered(reply, is_failure=failed, sent_at=flight.sent_at, now=now, jitter=jitter)
-            self._go_on(flight, reply)
-        return len(replies)
+        for request_id, response in responses:
+            flight = self._sent.pop(request_id)
+            failed, jitter = flight.request.is_retryable(response), random.random()  # noqa: S311  # Nobody's secret.
+            self.limiter.record_response(response, is_failure=failed, sent_at=flight.sent_at, now=now, jitter=jitter)
+            self._go_on(flight, response)
+        return len(responses)
 
     def wake(self) -> None:
         """Have `advance` return soon if nothing is under way; from any thread."""
@@ -109,17 +109,17 @@ class ManyTransport:
         while self._waiting and self._waiting[0].moment <= (now := self._clock()):
             due = heappop(self._waiting)
             if due.send is None:
-                self._go_on(due.flight, PAUSED)
-            elif self.pace.has_missed(due.moment, now):
+                self._go_on(due.flight, AFTER_SLEEP)
+            elif self.limiter.slot_expired(due.moment, now):
                 self._send_or_wait(due.flight, due.send)
             else:
                 self._send(due.flight, due.send, now)
 
-    def _go_on(self, flight: _Flight, reply: Reply | None) -> None:
+    def _go_on(self, flight: _InFlight, response: Response | None) -> None:
         """Take *flight* as far as it goes without waiting."""
         while True:
             try:
-                step = next(flight.steps) if reply is None else flight.steps.send(reply)
+                step = next(flight.steps) if response is None else flight.steps.send(response)
             except StopIteration as stop:
                 self.in_flight -= 1
                 flight.then(stop.value)
@@ -129,26 +129,26 @@ class ManyTransport:
                 raise
             if not self._stopped:
                 break
-            reply = STOPPED
+            response = STOPPED
         if not isinstance(step, Send):
             self._wait(self._clock() + step.seconds, flight, None)
             return
         self._send_or_wait(flight, step)
 
-    def _send_or_wait(self, flight: _Flight, send: Send) -> None:
+    def _send_or_wait(self, flight: _InFlight, send: Send) -> None:
         now = self._clock()
-        moment = self.pace.take_slot(now)
+        moment = self.limiter.reserve(now)
         if moment > now:
             self._wait(moment, flight, send)
         else:
             self._send(flight, send, now)
 
-    def _send(self, flight: _Flight, send: Send, now: float) -> None:
+    def _send(self, flight: _InFlight, send: Send, now: float) -> None:
         self._tickets += 1
         flight.request, flight.sent_at = send.request, now
         self._sent[self._tickets] = flight
         self._sender.start(self._tickets, send.request, send.timeout)
 
-    def _wait(self, moment: float, flight: _Flight, send: Send | None) -> None:
+    def _wait(self, moment: float, flight: _InFlight, send: Send | None) -> None:
         self._tickets += 1
-        heappush(self._waiting, _Waiting(moment, self._tickets, flight, send))
+        heappush(self._waiting, _Scheduled(moment, self._tickets, flight, send))

@@ -12,8 +12,8 @@ import certifi
 import pycurl as _untyped  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
 from pycurl import PREREQFUNCTION as _BEFORE_SENDING  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
-from .._forks import tell_of_forks
-from ..adapters.exchange import Lost, Reply, Request
+from .._forks import register_fork_hooks
+from ..adapters.exchange import NoResponse, Request, Response
 from .proxies import Proxies
 from .senders import HEADERS, MAX_REPLY_BYTES
 
@@ -159,11 +159,11 @@ _ALWAYS_WITH_BODY: Final = {"POST", "PUT", "PATCH"}
 
 
 @attrs.define(eq=False)
-class Line:
+class _Handle:
     """One of libcurl's handles, used again and again, with what it was last told, so that only changes are told."""
 
     easy: Easy = attrs.field(factory=pycurl.Curl)
-    ticket: int = 0
+    request_id: int = 0
     headers: Mapping[str, str] | None = attrs.field(default=None, repr=False)
     method: str = ""
     proxy: str = attrs.field(default="", repr=False)
@@ -223,12 +223,12 @@ class Line:
         if request.method == "HEAD":
             easy.setopt(pycurl.NOBODY, 1)
 
-    def unload(self, error: int) -> Reply:
+    def unload(self, error: int) -> Response:
         """Return the answer, or a Reply that says why there is none, and forget it."""
         if error:
-            reply = Reply(0, lost=self._lost(error))
+            response = Response(0, no_response=self._lost(error))
         else:
-            reply = Reply(self.easy.getinfo(pycurl.RESPONSE_CODE), Headers(tuple(self.head)), bytes(self.body))
+            response = Response(self.easy.getinfo(pycurl.RESPONSE_CODE), Headers(tuple(self.head)), bytes(self.body))
         if self.holds_much:
             # libcurl's handle would keep the batch until it sends another body.
             self.easy.setopt(pycurl.POSTFIELDS, b"")
@@ -236,16 +236,16 @@ class Line:
         self.head.clear()
         self.body.clear()
         self.times_sent, self.is_too_large = 0, False
-        return reply
+        return response
 
-    def _lost(self, error: int) -> Lost:
+    def _lost(self, error: int) -> NoResponse:
         if error in _UNTRUSTED:
-            return Lost.UNTRUSTED
+            return NoResponse.UNTRUSTED
         if not self.times_sent:
-            return Lost.NOT_SENT
+            return NoResponse.NOT_SENT
         if self.is_too_large:
-            return Lost.TOO_LARGE
-        return Lost.TIMED_OUT if error == pycurl.E_OPERATION_TIMEDOUT else Lost.NO_ANSWER
+            return NoResponse.TOO_LARGE
+        return NoResponse.TIMED_OUT if error == pycurl.E_OPERATION_TIMEDOUT else NoResponse.NO_ANSWER
 
 
 def _settings() -> Iterable[tuple[int, object]]:
@@ -282,11 +282,11 @@ class CurlSender:
 
     connections: int = 64
     _multi: Multi = attrs.field(init=False, repr=False)
-    _lines: dict[Easy, Line] = attrs.field(init=False, repr=False)
-    _free: list[Line] = attrs.field(init=False, repr=False)
+    _lines: dict[Easy, _Handle] = attrs.field(init=False, repr=False)
+    _free: list[_Handle] = attrs.field(init=False, repr=False)
     # By the end of their time, the soonest first.
     _waiting: list[tuple[float, int, Request]] = attrs.field(init=False, repr=False)
-    _done: list[tuple[int, Reply]] = attrs.field(init=False, repr=False)
+    _done: list[tuple[int, Response]] = attrs.field(init=False, repr=False)
     _proxies: Proxies = attrs.field(init=False, repr=False)
     # The server that was asked last, and the proxy before it.
     _server: str = attrs.field(init=False, repr=False)
@@ -296,7 +296,7 @@ class CurlSender:
 
     def __attrs_post_init__(self) -> None:
         self._open()
-        tell_of_forks(self)
+        register_fork_hooks(self)
 
     def _open(self) -> None:
         self._process = os.getpid()
@@ -313,32 +313,32 @@ class CurlSender:
             _LEFT_TO_THE_PARENT.append((self._multi, self._lines))
             self._open()
 
-    def start(self, ticket: int, request: Request, timeout: float) -> None:
-        """Begin to send *request*, whose reply comes back under *ticket* within *timeout* seconds.
+    def start(self, request_id: int, request: Request, timeout: float) -> None:
+        """Begin to send *request*, whose reply comes back under *request_id* within *timeout* seconds.
 
         Raises:
             ValueError: No server could be asked this.
         """
         if self._is_closed:
-            self._done.append((ticket, Reply(0, lost=Lost.STOPPED)))
+            self._done.append((request_id, Response(0, no_response=NoResponse.STOPPED)))
         elif self._has_free_line():
-            self._send(ticket, request, timeout)
+            self._send(request_id, request, timeout)
         else:
-            heappush(self._waiting, (time.monotonic() + timeout, ticket, request))
+            heappush(self._waiting, (time.monotonic() + timeout, request_id, request))
 
     def _has_free_line(self) -> bool:
         if not self._free and len(self._lines) < self.connections:
-            line = Line()
+            line = _Handle()
             self._lines[line.easy] = line
             self._free.append(line)
         return bool(self._free)
 
-    def _send(self, ticket: int, request: Request, timeout: float) -> None:
+    def _send(self, request_id: int, request: Request, timeout: float) -> None:
         line, url = self._free[-1], request.url
         if not (url.isascii() and url.isprintable()) or " " in url:
             raise ValueError("a URL must be percent-encoded")
         line.load(request, proxy=self._proxy_before(url), timeout=timeout)
-        line.ticket = ticket
+        line.request_id = request_id
         self._free.pop()
         self._multi.add_handle(line.easy)
 
@@ -350,7 +350,7 @@ class CurlSender:
             self._server = f"{server}/"
         return self._proxy
 
-    def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
+    def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
         """Return the replies that are in, with their tickets; wait at most *timeout* seconds for the first one.
 
         Requests are sent and answers read while this waits. With no request under way it returns at once.
@@ -373,20 +373,20 @@ class CurlSender:
         for easy, error, _ in failed:
             self._take(easy, error)
         while self._waiting:
-            until, ticket, request = self._waiting[0]
+            until, request_id, request = self._waiting[0]
             left = until - time.monotonic()
             if left > 0 and not self._has_free_line():
                 break
             heappop(self._waiting)
             if left > 0:
-                self._send(ticket, request, left)
+                self._send(request_id, request, left)
             else:
-                self._done.append((ticket, Reply(0, lost=Lost.NOT_SENT)))
+                self._done.append((request_id, Response(0, no_response=NoResponse.NOT_SENT)))
 
     def _take(self, easy: Easy, error: int) -> None:
         line = self._lines[easy]
         self._multi.remove_handle(easy)
-        self._done.append((line.ticket, line.unload(error)))
+        self._done.append((line.request_id, line.unload(error)))
         self._free.append(line)
 
     def close(self) -> None:

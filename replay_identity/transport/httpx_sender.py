@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 import httpx
 
-from ..adapters.exchange import Lost, Reply, Request
+from ..adapters.exchange import NoResponse, Request, Response
 from .senders import HEADERS, LOOPBACK, MAX_REPLY_BYTES, AsyncSender, Sender
 
 _ours: ContextVar[bool] = ContextVar("replay_identity_own_traffic", default=False)
@@ -32,7 +32,7 @@ _LOGGERS: Final = (
 )
 
 
-class NotOurs(logging.Filter):
+class ExcludeOwnRequests(logging.Filter):
     """Let a record pass unless it is about a request of ours."""
 
     def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002  # Who logs decides, not what.
@@ -40,7 +40,7 @@ class NotOurs(logging.Filter):
         return not _ours.get()
 
 
-_filter: Final = NotOurs()
+_filter: Final = ExcludeOwnRequests()
 for _name in _LOGGERS:
     logging.getLogger(_name).addFilter(_filter)
 
@@ -59,38 +59,38 @@ def own_traffic() -> Generator[None, None, None]:
 MAX_PER_ASYNC_CLIENT: Final = 16
 
 
-class UnreadError(Exception):
+class _BodyAbortedError(Exception):
     """End the reading of an answer that is too large or too slow."""
 
-    def __init__(self, lost: Lost) -> None:
-        super().__init__(lost)
-        self.lost = lost
+    def __init__(self, no_response: NoResponse) -> None:
+        super().__init__(no_response)
+        self.no_response = no_response
 
 
 # Most specific first. What is not here is a mistake of ours or of an adapter's, and is raised.
-LOST: Final[tuple[tuple[type[Exception], Lost], ...]] = (
-    (httpx.ConnectTimeout, Lost.NOT_SENT),
-    (httpx.PoolTimeout, Lost.NOT_SENT),
-    (httpx.ConnectError, Lost.NOT_SENT),
-    (httpx.ProxyError, Lost.NOT_SENT),
-    (httpx.TimeoutException, Lost.TIMED_OUT),
-    (TimeoutError, Lost.TIMED_OUT),
-    (httpx.NetworkError, Lost.NO_ANSWER),
-    (httpx.RemoteProtocolError, Lost.NO_ANSWER),
-    (httpx.DecodingError, Lost.NO_ANSWER),
+LOST: Final[tuple[tuple[type[Exception], NoResponse], ...]] = (
+    (httpx.ConnectTimeout, NoResponse.NOT_SENT),
+    (httpx.PoolTimeout, NoResponse.NOT_SENT),
+    (httpx.ConnectError, NoResponse.NOT_SENT),
+    (httpx.ProxyError, NoResponse.NOT_SENT),
+    (httpx.TimeoutException, NoResponse.TIMED_OUT),
+    (TimeoutError, NoResponse.TIMED_OUT),
+    (httpx.NetworkError, NoResponse.NO_ANSWER),
+    (httpx.RemoteProtocolError, NoResponse.NO_ANSWER),
+    (httpx.DecodingError, NoResponse.NO_ANSWER),
 )
 
 
-def read_error(error: Exception) -> Reply:
+def read_error(error: Exception) -> Response:
     """Return the Reply that says why there is no answer, or raise *error* if it is no matter of the network."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return Reply(0, lost=Lost.UNTRUSTED)
+            return Response(0, no_response=NoResponse.UNTRUSTED)
         cause = cause.__cause__ or cause.__context__
-    for kind, lost in LOST:
+    for kind, no_response in LOST:
         if isinstance(error, kind):
-            return Reply(0, lost=lost)
+            return Response(0, no_response=no_response)
     raise error
 
 
@@ -109,7 +109,7 @@ def _no_cookies() -> CookieJar:
 
 
 @attrs.define
-class Body:
+class _BodyReader:
     """An answer's bytes while they come in.
 
     Attributes:
@@ -121,16 +121,16 @@ class Body:
     content: bytearray = attrs.field(factory=bytearray, repr=False)
 
     def add(self, chunk: bytes) -> None:
-        """Take in *chunk*, or raise UnreadError if it is one too many."""
+        """Take in *chunk*, or raise _BodyAbortedError if it is one too many."""
         self.content += chunk
         if len(self.content) > MAX_REPLY_BYTES:
-            raise UnreadError(Lost.TOO_LARGE)
+            raise _BodyAbortedError(NoResponse.TOO_LARGE)
         if time.monotonic() > self.until:
-            raise UnreadError(Lost.TIMED_OUT)
+            raise _BodyAbortedError(NoResponse.TIMED_OUT)
 
-    def reply(self, response: httpx.Response) -> Reply:
+    def to_response(self, received: httpx.Response) -> Response:
         """Return the whole answer."""
-        return Reply(response.status_code, dict(response.headers), bytes(self.content))
+        return Response(received.status_code, dict(received.headers), bytes(self.content))
 
 
 def sender_over(client: httpx.Client | Sender | None) -> Sender:
@@ -153,28 +153,30 @@ class HttpxSender:
     _given: httpx.Client | None = None
     _own: dict[int, httpx.Client] = attrs.field(factory=dict[int, httpx.Client])
 
-    def send(self, request: Request, timeout: float) -> Reply:
+    def send(self, request: Request, timeout: float) -> Response:
         """Send *request* and return the answer within *timeout* seconds, or a Reply that says why there is none."""
-        body = Body(time.monotonic() + timeout)
+        body = _BodyReader(time.monotonic() + timeout)
         try:
             client = self._client()
         except OSError:  # Certificates that cannot be read, as SSL_CERT_FILE names them.
-            return Reply(0, lost=Lost.UNTRUSTED)
+            return Response(0, no_response=NoResponse.UNTRUSTED)
         try:
             with own_traffic():
-                response = client.send(_build(client, request, timeout), stream=True, auth=None, follow_redirects=False)
-                with closing(response):
-                    for chunk in response.iter_bytes():
+                received = client.send(_build(client, request, timeout), stream=True, auth=None, follow_redirects=False)
+                with closing(received):
+                    for chunk in received.iter_bytes():
                         body.add(chunk)
-        except UnreadError as error:
-            return Reply(0, lost=error.lost)
+        except _BodyAbortedError as error:
+            return Response(0, no_response=error.no_response)
         except (httpx.HTTPError, TimeoutError) as error:
             return read_error(error)
         except RuntimeError:
             if not client.is_closed:
                 raise
-            return Reply(0, lost=Lost.STOPPED)  # httpx refuses to send over a client that was closed meanwhile.
-        return body.reply(response)
+            return Response(
+                0, no_response=NoResponse.STOPPED
+            )  # httpx refuses to send over a client that was closed meanwhile.
+        return body.to_response(received)
 
     def _client(self) -> httpx.Client:
         if self._given is not None:
@@ -203,7 +205,7 @@ def _build(client: httpx.Client | httpx.AsyncClient, request: Request, timeout: 
 
 
 @attrs.define(eq=False)
-class Shard:
+class _PooledClient:
     """One client and how many requests are in flight on it."""
 
     client: httpx.AsyncClient
@@ -216,34 +218,34 @@ class AsyncHttpxSender:
 
     _given: httpx.AsyncClient | None = None
     # Connections belong to one event loop.
-    _shards: dict[asyncio.AbstractEventLoop, list[Shard]] = attrs.field(
-        factory=dict["asyncio.AbstractEventLoop", "list[Shard]"]
+    _shards: dict[asyncio.AbstractEventLoop, list[_PooledClient]] = attrs.field(
+        factory=dict["asyncio.AbstractEventLoop", "list[_PooledClient]"]
     )
 
-    async def send(self, request: Request, timeout: float) -> Reply:  # noqa: ASYNC109  # One for the whole attempt.
+    async def send(self, request: Request, timeout: float) -> Response:  # noqa: ASYNC109  # One for the whole attempt.
         """Send *request* and return the answer within *timeout* seconds, or a Reply that says why there is none."""
         try:
             shard = self._shard()
         except OSError:  # As above.
-            return Reply(0, lost=Lost.UNTRUSTED)
+            return Response(0, no_response=NoResponse.UNTRUSTED)
         shard.in_flight += 1
         try:
             async with asyncio.timeout(timeout):
                 return await _send(shard.client, request, timeout)
-        except UnreadError as error:
-            return Reply(0, lost=error.lost)
+        except _BodyAbortedError as error:
+            return Response(0, no_response=error.no_response)
         except (httpx.HTTPError, TimeoutError) as error:
             return read_error(error)
         except RuntimeError:
             if not shard.client.is_closed:
                 raise
-            return Reply(0, lost=Lost.STOPPED)  # As above.
+            return Response(0, no_response=NoResponse.STOPPED)  # As above.
         finally:
             shard.in_flight -= 1
 
-    def _shard(self) -> Shard:
+    def _shard(self) -> _PooledClient:
         if self._given is not None:
-            return Shard(self._given)
+            return _PooledClient(self._given)
         loop = asyncio.get_running_loop()
         if loop not in self._shards:
             # Of a loop that has ended nobody can close the connections any more; they go with the last reference.
@@ -252,7 +254,9 @@ class AsyncHttpxSender:
         for shard in shards:
             if shard.in_flight < MAX_PER_ASYNC_CLIENT:
                 return shard
-        shards.append(Shard(httpx.AsyncClient(headers=HEADERS, verify=_tls(), cookies=_no_cookies(), mounts=_NO_PROXY)))
+        shards.append(
+            _PooledClient(httpx.AsyncClient(headers=HEADERS, verify=_tls(), cookies=_no_cookies(), mounts=_NO_PROXY))
+        )
         return shards[-1]
 
     async def aclose(self) -> None:
@@ -261,12 +265,12 @@ class AsyncHttpxSender:
             await shard.client.aclose()
 
 
-async def _send(client: httpx.AsyncClient, request: Request, timeout: float) -> Reply:  # noqa: ASYNC109  # As above.
-    body = Body(time.monotonic() + timeout)
+async def _send(client: httpx.AsyncClient, request: Request, timeout: float) -> Response:  # noqa: ASYNC109  # As above.
+    body = _BodyReader(time.monotonic() + timeout)
     with own_traffic():
         built = _build(client, request, timeout)
-        response = await client.send(built, stream=True, auth=None, follow_redirects=False)
-        async with aclosing(response):
-            async for chunk in response.aiter_bytes():
+        received = await client.send(built, stream=True, auth=None, follow_redirects=False)
+        async with aclosing(received):
+            async for chunk in received.aiter_bytes():
                 body.add(chunk)
-    return body.reply(response)
+    return body.to_response(received)

@@ -4,7 +4,7 @@ from typing import Final
 
 import attrs
 
-from ..adapters.exchange import Reply
+from ..adapters.exchange import Response
 from ..errors import check_positive
 
 _MINUTE: Final = 60.0
@@ -24,7 +24,7 @@ _FORGETTING: Final = 1.001
 
 # Only the settings are checked, when they are given; the rest changes with every answer.
 @attrs.define(on_setattr=attrs.setters.NO_OP)
-class Pace:
+class AdaptiveLimiter:
     """How fast one vendor is asked: additive increase, multiplicative decrease, and never more than a quota.
 
     Every moment is in seconds on one clock, which the caller reads.
@@ -51,7 +51,7 @@ class Pace:
     failures: int = attrs.field(default=0, init=False)
     failing_since: float | None = attrs.field(default=None, init=False)
     failing_for: float = attrs.field(default=0.0, init=False)
-    failure: Reply | None = attrs.field(default=None, init=False)
+    failure: Response | None = attrs.field(default=None, init=False)
     _slot: float = attrs.field(default=float("-inf"), init=False)
     _is_exploring: bool = attrs.field(default=True, init=False)
     _reduced_at: float = attrs.field(default=0.0, init=False)
@@ -61,11 +61,11 @@ class Pace:
     def __attrs_post_init__(self) -> None:
         self.window = float(min(8, self.connections))
 
-    def has_room(self, in_flight: int) -> bool:
+    def allows(self, in_flight: int) -> bool:
         """Tell whether another request may be in flight beside so many."""
         return in_flight < int(self.window)
 
-    def take_slot(self, now: float) -> float:
+    def reserve(self, now: float) -> float:
         """Return the moment at which the next request may be sent, which is then taken."""
         moment = max(now, self.resume_at)
         if self.requests_per_minute is None:
@@ -74,27 +74,29 @@ class Pace:
         self._slot = max(self._slot + gap, moment - _CATCH_UP)
         return max(self._slot, moment)
 
-    def has_missed(self, slot: float, now: float) -> bool:
+    def slot_expired(self, slot: float, now: float) -> bool:
         """Tell whether *slot* is gone: the vendor has asked for a break since, or we are too late for it."""
         return self.resume_at > now or (self.requests_per_minute is not None and now > slot + _LATE)
 
-    def answered(self, reply: Reply, *, is_failure: bool, sent_at: float, now: float, jitter: float) -> None:
-        """Learn from *reply*.
+    def record_response(
+        self, response: Response, *, is_failure: bool, sent_at: float, now: float, jitter: float
+    ) -> None:
+        """Learn from *response*.
 
         Args:
-            reply: What the vendor answered, or the lack of it.
-            is_failure: Whether it may be answered otherwise later; see `Request.is_worth_retrying`.
+            response: What the vendor answered, or the lack of it.
+            is_failure: Whether it may be answered otherwise later; see `Request.is_retryable`.
             sent_at: When the request was sent.
             now: When the reply came.
             jitter: A number in [0, 1) drawn by the caller.
         """
         if is_failure:
-            self._slow_down(reply, sent_at, now, jitter)
+            self._slow_down(response, sent_at, now, jitter)
         else:
             self._speed_up(sent_at, now)
 
-    def _slow_down(self, reply: Reply, sent_at: float, now: float, jitter: float) -> None:
-        self.failure = reply
+    def _slow_down(self, response: Response, sent_at: float, now: float, jitter: float) -> None:
+        self.failure = response
         if self.failing_since is None:
             self.failing_since = now
         self.failing_for = now - self.failing_since
@@ -103,7 +105,7 @@ class Pace:
             self.failures += 1
             self._reduce(0.5, now)
         wait = min(self.wait_max, self.wait_initial * 2.0 ** min(self.failures - 1, 64)) * jitter
-        self.resume_at = max(self.resume_at, now + max(wait, reply.retry_after or 0.0))
+        self.resume_at = max(self.resume_at, now + max(wait, response.retry_after or 0.0))
 
     def _speed_up(self, sent_at: float, now: float) -> None:
         if self.failure is not None:

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ..adapters.exchange import PAUSED, Exchange, Reply, T
+from ..adapters.exchange import AFTER_SLEEP, Exchange, Response, T
 from ..retry import RetryPolicy
-from .attempts import STOPPED, Attempts, Send, Step
+from .attempts import STOPPED, Action, Attempts, Send
 from .senders import AsyncSender, Sender
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Transport:
             exchange: An adapter's generator, not yet started.
             deadline: Moment on the clock after which nothing more is sent.
         """
-        steps = self.attempts.steps(exchange, deadline)
+        steps = self.attempts.run_steps(exchange, deadline)
         try:
             step = next(steps)
             while True:
@@ -57,15 +57,15 @@ class Transport:
             result: T = stop.value
             return result
 
-    def _take(self, step: Step) -> Reply:
+    def _take(self, step: Action) -> Response:
         if self._closed.is_set():
             return STOPPED
         if isinstance(step, Send):
             return self._sender.send(step.request, step.timeout)
         if self._sleep is not None:
             self._sleep(step.seconds)
-            return PAUSED
-        return STOPPED if self._closed.wait(step.seconds) else PAUSED
+            return AFTER_SLEEP
+        return STOPPED if self._closed.wait(step.seconds) else AFTER_SLEEP
 
     def close(self) -> None:
         """Wake whoever waits for a retry, and free the connections; a request under way may lose its answer."""
@@ -110,7 +110,7 @@ class AsyncTransport:
 
     async def run(self, exchange: Exchange[T], *, deadline: float | None = None) -> T:
         """Run *exchange* to its end and return its result; as `Transport.run`."""
-        steps = self.attempts.steps(exchange, deadline)
+        steps = self.attempts.run_steps(exchange, deadline)
         try:
             step = next(steps)
             while True:
@@ -119,13 +119,13 @@ class AsyncTransport:
             result: T = stop.value
             return result
 
-    async def _take(self, step: Step) -> Reply:
+    async def _take(self, step: Action) -> Response:
         if self._is_closed():
             return STOPPED
         if isinstance(step, Send):
             return await self._sender.send(step.request, step.timeout)
         await self._pause(step.seconds)
-        return STOPPED if self._is_closed() else PAUSED
+        return STOPPED if self._is_closed() else AFTER_SLEEP
 
     async def _pause(self, seconds: float) -> None:
         """Wait so many *seconds*, or until the transport is closed."""

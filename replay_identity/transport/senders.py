@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final, Protocol
 
-from ..adapters.exchange import Reply, Request
+from ..adapters.exchange import Request, Response
 
 
 class Sender(Protocol):
     """One HTTP library, blocking: what another one must do to take httpx's place."""
 
-    def send(self, request: Request, timeout: float) -> Reply:
+    def send(self, request: Request, timeout: float) -> Response:
         """Send *request* and return the answer within *timeout* seconds, or a Reply that says why there is none."""
         ...
 
@@ -22,7 +22,7 @@ class Sender(Protocol):
 class AsyncSender(Protocol):
     """One HTTP library on asyncio: what another one must do to take httpx's place."""
 
-    async def send(self, request: Request, timeout: float) -> Reply:  # noqa: ASYNC109  # The library's own timeout.
+    async def send(self, request: Request, timeout: float) -> Response:  # noqa: ASYNC109  # The library's own timeout.
         """Send *request* and return the answer, or a Reply that says why there is none."""
         ...
 
@@ -31,14 +31,14 @@ class AsyncSender(Protocol):
         ...
 
 
-class ManySender(Protocol):
+class ConcurrentSender(Protocol):
     """One HTTP library with many requests in flight at once, driven from one thread."""
 
-    def start(self, ticket: int, request: Request, timeout: float) -> None:
-        """Begin to send *request*, whose reply comes back under *ticket* within *timeout* seconds."""
+    def start(self, request_id: int, request: Request, timeout: float) -> None:
+        """Begin to send *request*, whose reply comes back under *request_id* within *timeout* seconds."""
         ...
 
-    def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
+    def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
         """Return the replies that are in, with their tickets; wait at most *timeout* seconds for the first one."""
         ...
 

@@ -9,12 +9,12 @@ from typing import TypeAlias
 
 import attrs
 
-from ..adapters.exchange import Lost, Reply, Request
+from ..adapters.exchange import NoResponse, Request, Response
 from .senders import Sender
 
 # A request with its ticket and the moment its time is over; None sends the thread home.
 Task: TypeAlias = tuple[int, Request, float] | None
-Answer: TypeAlias = tuple[int, Reply | Exception]
+Answer: TypeAlias = tuple[int, Response | Exception]
 
 
 def _own_sender() -> Sender:
@@ -47,33 +47,33 @@ class ThreadSender:
             self._tasks, self._answers, self._threads, self._under_way = SimpleQueue(), SimpleQueue(), 0, 0
             self._process = os.getpid()
 
-    def start(self, ticket: int, request: Request, timeout: float) -> None:
-        """Begin to send *request*, whose reply comes back under *ticket* within *timeout* seconds."""
+    def start(self, request_id: int, request: Request, timeout: float) -> None:
+        """Begin to send *request*, whose reply comes back under *request_id* within *timeout* seconds."""
         self._be_in_this_process()
         self._under_way += 1
         if self._is_closed:
-            self._answers.put((ticket, Reply(0, lost=Lost.STOPPED)))
+            self._answers.put((request_id, Response(0, no_response=NoResponse.STOPPED)))
             return
-        self._tasks.put((ticket, request, time.monotonic() + timeout))
+        self._tasks.put((request_id, request, time.monotonic() + timeout))
         if self._threads < min(self._under_way, self.connections):
             self._threads += 1
             threading.Thread(target=_work, args=(self.new_sender, self._tasks, self._answers), daemon=True).start()
 
-    def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
+    def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
         """Return the replies that are in, with their tickets; wait at most *timeout* seconds for the first one.
 
         With no request under way it returns at once.
         """
         self._be_in_this_process()
-        done: list[tuple[int, Reply]] = []
+        done: list[tuple[int, Response]] = []
         wait = timeout if self._under_way else 0.0
         try:
             while True:
-                ticket, answer = self._answers.get(timeout=wait)
+                request_id, answer = self._answers.get(timeout=wait)
                 self._under_way -= 1
                 if isinstance(answer, Exception):
                     raise answer
-                done.append((ticket, answer))
+                done.append((request_id, answer))
                 wait = 0.0
         except Empty:
             return done
@@ -102,10 +102,12 @@ def _work(new_sender: Callable[[], Sender], tasks: SimpleQueue[Task], answers: S
     """Send one request after another until sent home."""
     sender = new_sender()
     while (task := tasks.get()) is not None:
-        ticket, request, until = task
+        request_id, request, until = task
         left = until - time.monotonic()
         try:
-            answers.put((ticket, sender.send(request, left) if left > 0 else Reply(0, lost=Lost.NOT_SENT)))
+            answers.put(
+                (request_id, sender.send(request, left) if left > 0 else Response(0, no_response=NoResponse.NOT_SENT))
+            )
         except Exception as error:  # noqa: BLE001  # Raised again in the caller's thread.
-            answers.put((ticket, error))
+            answers.put((request_id, error))
     sender.close()

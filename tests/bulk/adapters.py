@@ -9,7 +9,7 @@ import attrs
 from replay_identity import Accepted, Outcome, UserTraits
 from replay_identity.adapters.exchange import Exchange
 from replay_identity.adapters.limits import BatchLimits, Limit, Limits, Unit
-from replay_identity.adapters.protocols import BatchItem, JobProgress, Member, Plan
+from replay_identity.adapters.protocols import BatchEntry, EncodedUser, JobProgress, Plan
 from replay_identity.logrocket import LIMITS
 
 
@@ -54,16 +54,16 @@ class AcmeBatch(Acme):
     """A vendor without a wire that takes batches; each part of it can be made to fail."""
 
     batch_limits: BatchLimits = attrs.field(factory=batch_limits)
-    item: Callable[[UserTraits], Any] = lambda user: BatchItem("acme", (user.user_id or "").encode())
+    item: Callable[[UserTraits], Any] = lambda user: EncodedUser("acme", (user.user_id or "").encode())
     body: Callable[[Iterable[bytes]], Any] = b",".join
     contents: Callable[[bytes], Any] = lambda body: body.split(b",")
     create: Callable[[bytes, str], Any] = lambda _body, key: f"job-{key}"
     poll: Callable[[str], Any] = lambda _: JobProgress(running=False)
-    collect: Callable[[Sequence[Member]], Any] = lambda members: (Accepted("acme"),) * len(members)
+    collect: Callable[[Sequence[BatchEntry]], Any] = lambda entries: (Accepted("acme"),) * len(entries)
 
-    def batch_item(self, user: UserTraits, /) -> BatchItem:
+    def encode_for_batch(self, user: UserTraits, /) -> EncodedUser:
         """Word one user."""
-        item: BatchItem = self.item(user)
+        item: EncodedUser = self.item(user)
         return item
 
     def batch_body(self, contents: Iterable[bytes], /) -> bytes:
@@ -86,7 +86,7 @@ class AcmeBatch(Acme):
         return self.poll(job_id)
         yield
 
-    def collect_job(self, _job_id: str, members: Sequence[Member], /) -> Exchange[Any]:
+    def collect_job(self, _job_id: str, entries: Sequence[BatchEntry], /) -> Exchange[Any]:
         """Collect."""
-        return self.collect(members)
+        return self.collect(entries)
         yield

@@ -10,10 +10,10 @@ import orjson
 from bulk.worlds import FAST, assert_closed
 
 from replay_identity import Accepted, Outcome, Rejected, Route, Skipped, Unavailable, Unknown, UserTraits
-from replay_identity.adapters.exchange import Exchange, Reply, Request
+from replay_identity.adapters.exchange import Exchange, Request, Response
 from replay_identity.adapters.limits import Limit, Limits, Unit
 from replay_identity.adapters.protocols import IdentityBackend, Plan
-from replay_identity.adapters.responses import read_failure
+from replay_identity.adapters.responses import failure_outcome
 from replay_identity.bulk import SyncReport, sync
 from replay_identity.ledger import Ledger
 from replay_identity.outcomes import Violation
@@ -39,7 +39,7 @@ class Crowd:
     identified: list[str | None] = attrs.field(factory=list[str | None])
 
     @property
-    def most_users(self) -> Limit:
+    def max_users(self) -> Limit:
         """Return how many users one request takes."""
         return Limit(maximum=self.most, unit=Unit.USERS, source="a test", read_on=date(2026, 11, 21), rule="most-users")
 
@@ -63,10 +63,10 @@ class Crowd:
         return tuple(self._outcome(plan, said) for plan in plans)
 
     def _send(self, users: Sequence[UserTraits]) -> Exchange[Sequence[Outcome]]:
-        reply = yield _request(users)
-        if not reply.is_success:
-            return [read_failure(self.name, reply, hints={401: "Check the key."})] * len(users)
-        return [_read(word, reply) for word in orjson.loads(reply.body)]
+        response = yield _request(users)
+        if not response.is_success:
+            return [failure_outcome(self.name, response, hints={401: "Check the key."})] * len(users)
+        return [_read(word, response) for word in orjson.loads(response.body)]
 
     def _outcome(self, plan: Plan, said: Iterable[Outcome]) -> Outcome:
         if plan.violations:
@@ -78,13 +78,13 @@ def _request(users: Sequence[UserTraits]) -> Request:
     return Request("identify", "POST", URL, body=orjson.dumps([(user.user_id, dict(user.traits)) for user in users]))
 
 
-def _read(word: str, reply: Reply) -> Outcome:
-    return Unavailable("crowd", "busy", reply.retry_after) if word == "later" else SAID[word]
+def _read(word: str, response: Response) -> Outcome:
+    return Unavailable("crowd", "busy", response.retry_after) if word == "later" else SAID[word]
 
 
 @attrs.define(eq=False)
 class Vendor:
-    """The vendor, as a `ManySender`.
+    """The vendor, as a `ConcurrentSender`.
 
     Attributes:
         says: Tells what it says of a user.
@@ -98,53 +98,53 @@ class Vendor:
     """
 
     says: Callable[[str], str] = lambda _: "ok"
-    replies_to: Callable[[list[str]], Reply | None] = lambda _: None
+    replies_to: Callable[[list[str]], Response | None] = lambda _: None
     headers: dict[str, str] = attrs.field(factory=dict[str, str])
     after: Callable[[int], None] = lambda _: None
     groups: list[list[str]] = attrs.field(factory=list[list[str]])
     held: dict[str, list[dict[str, Any]]] = attrs.field(factory=dict[str, list[dict[str, Any]]])
     most_at_once: int = 0
-    _under_way: dict[int, list[str]] = attrs.field(factory=dict[int, list[str]])
-    _answers: list[tuple[int, Reply]] = attrs.field(factory=list[tuple[int, Reply]])
+    _in_flight_count: dict[int, list[str]] = attrs.field(factory=dict[int, list[str]])
+    _answers: list[tuple[int, Response]] = attrs.field(factory=list[tuple[int, Response]])
 
-    def start(self, ticket: int, request: Request, timeout: float) -> None:
+    def start(self, request_id: int, request: Request, timeout: float) -> None:
         """Act at once; nobody may be under way twice."""
         assert timeout > 0
         users: list[tuple[str, dict[str, Any]]] = orjson.loads(request.body or b"")
         ids = [user_id for user_id, _ in users]
-        others = [user_id for group in self._under_way.values() for user_id in group]
+        others = [user_id for group in self._in_flight_count.values() for user_id in group]
         assert len(set(ids + others)) == len(ids + others)
         self.groups.append(ids)
-        self._under_way[ticket] = ids
-        self.most_at_once = max(self.most_at_once, len(self._under_way))
-        reply = self.replies_to(ids)
-        words = [self.says(user_id) for user_id in ids] if reply is None else ["ok"] * len(ids)
-        if reply is None or reply.may_have_applied:
+        self._in_flight_count[request_id] = ids
+        self.most_at_once = max(self.most_at_once, len(self._in_flight_count))
+        response = self.replies_to(ids)
+        words = [self.says(user_id) for user_id in ids] if response is None else ["ok"] * len(ids)
+        if response is None or response.may_have_applied:
             for word, (user_id, traits) in zip(words, users, strict=True):
                 if word == "ok":
                     self.held.setdefault(user_id, []).append(traits)
-        self._answers.append((ticket, reply or Reply(200, self.headers, orjson.dumps(words))))
+        self._answers.append((request_id, response or Response(200, self.headers, orjson.dumps(words))))
         self.after(len(self.groups))
 
-    def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
+    def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
         """Return the answers."""
         answers, self._answers = self._answers, []
-        for ticket, _ in answers:
-            del self._under_way[ticket]
+        for request_id, _ in answers:
+            del self._in_flight_count[request_id]
         if not answers:
             time.sleep(min(timeout, 0.001))
         return answers
 
     def close(self) -> None:
         """Have nothing under way."""
-        self._under_way.clear()
+        self._in_flight_count.clear()
         self._answers.clear()
 
     def start_over(
         self,
         *,
         after: Callable[[int], None] = lambda _: None,
-        replies_to: Callable[[list[str]], Reply | None] = lambda _: None,
+        replies_to: Callable[[list[str]], Response | None] = lambda _: None,
     ) -> None:
         """Count requests anew, and let this happen at them."""
         self.groups.clear()
@@ -167,9 +167,9 @@ def deliver_to(
     return report
 
 
-def one_after_another(replies: Iterable[Reply | None]) -> Callable[[list[str]], Reply | None]:
-    """Return what gives each of the *replies* to one request, and then none."""
-    left = iter(replies)
+def one_after_another(responses: Iterable[Response | None]) -> Callable[[list[str]], Response | None]:
+    """Return what gives each of the *responses* to one request, and then none."""
+    left = iter(responses)
     return lambda _: next(left, None)
 
 

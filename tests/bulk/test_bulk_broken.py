@@ -21,9 +21,9 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.adapters.protocols import BatchItem, JobProgress, TooLarge
+from replay_identity.adapters.protocols import BatchTooLarge, EncodedUser, JobProgress
 from replay_identity.bulk import SyncReport, sync
-from replay_identity.bulk.worker import lane_to
+from replay_identity.bulk.worker import make_worker
 from replay_identity.errors import LedgerError
 from replay_identity.ledger import Ledger
 from replay_identity.sources import BadRow
@@ -59,10 +59,10 @@ BROKEN: dict[str, Acme] = {
     "identify raises": Acme(act=fail),
     "identify answers nothing": Acme(act=lambda _: None),
     "identify answers for another": Acme(act=lambda _: Accepted("logrocket")),
-    "batch_item raises": AcmeBatch(item=fail),
-    "batch_item answers nothing": AcmeBatch(item=lambda _: None),
-    "batch_item answers an outcome of another": AcmeBatch(item=lambda _: Accepted("logrocket")),
-    "batch_item holds no bytes": AcmeBatch(item=lambda _: BatchItem("acme", odd)),
+    "encode_for_batch raises": AcmeBatch(item=fail),
+    "encode_for_batch answers nothing": AcmeBatch(item=lambda _: None),
+    "encode_for_batch answers an outcome of another": AcmeBatch(item=lambda _: Accepted("logrocket")),
+    "encode_for_batch holds no bytes": AcmeBatch(item=lambda _: EncodedUser("acme", odd)),
     "batch_body raises": AcmeBatch(body=fail),
     "create_job raises": AcmeBatch(create=fail),
     "create_job answers nothing": AcmeBatch(create=say(None)),
@@ -71,7 +71,7 @@ BROKEN: dict[str, Acme] = {
     "collect_job raises": AcmeBatch(collect=fail),
     "collect_job answers nothing": AcmeBatch(collect=lambda _: None),
     "collect_job answers too few": AcmeBatch(collect=lambda _: (Accepted("acme"),)),
-    "collect_job answers no outcomes": AcmeBatch(collect=lambda members: ("yes",) * len(members)),
+    "collect_job answers no outcomes": AcmeBatch(collect=lambda entries: ("yes",) * len(entries)),
     "batch_contents raises": AcmeBatch(create=say(Rejected("acme", code="bad")), contents=fail),
 }
 
@@ -90,8 +90,8 @@ def test_a_bug_of_an_adapter_is_on_record(world: World, what: str) -> None:
 def test_a_bug_met_by_one_user_fails_nobody_else(world: World) -> None:
     """The others are taken, one by one and in batches."""
 
-    def word(one: UserTraits) -> BatchItem:
-        return fail() if one.user_id == "u7" else BatchItem("acme", b"x")
+    def word(one: UserTraits) -> EncodedUser:
+        return fail() if one.user_id == "u7" else EncodedUser("acme", b"x")
 
     report = run(world, AcmeBatch(item=word), users(120))
 
@@ -203,7 +203,7 @@ def test_an_answer_that_is_lost_for_good_has_the_users_sent_again(world: World) 
 def test_results_that_cannot_be_had_are_asked_for_again_or_sent_again(world: World) -> None:
     """An answer that was lost is asked for again; one that is refused has the users sent again."""
     answers: list[Any] = [Unavailable("acme", "HTTP 503"), Unknown("acme", "lost"), Rejected("acme", code="HTTP 404")]
-    backend = AcmeBatch(collect=lambda members: answers.pop(0) if answers else (Accepted("acme"),) * len(members))
+    backend = AcmeBatch(collect=lambda entries: answers.pop(0) if answers else (Accepted("acme"),) * len(entries))
 
     report = run(world, backend, users(20))
 
@@ -294,24 +294,24 @@ def test_only_what_is_lost_is_counted_of_what_is_adjusted(world: World) -> None:
     """Nearly every user is adjusted without a loss."""
     cut, turned = Adjustment("traits.long", "truncated", "too-long"), Adjustment("traits.n", "coerced", "strings-only")
     single = Acme(act=lambda _: Accepted("acme", adjustments=(cut, turned)))
-    batch = AcmeBatch(item=lambda _: BatchItem("acme", b"x", (cut, turned)))
+    batch = AcmeBatch(item=lambda _: EncodedUser("acme", b"x", (cut, turned)))
 
     for backend in (single, batch):
         report = run(world, backend, users(2, kind=type(backend).__name__))
 
-        assert (report["acme"].accepted, report["acme"].tally.lossy, report["acme"].tally.adjusted) == (2, 2, 2)
+        assert (report["acme"].accepted, report["acme"].stats.lossy, report["acme"].stats.adjusted) == (2, 2, 2)
         assert [one["path"] for one in report["acme"].as_dict()["adjustments"]] == ["traits.long"]
         assert list(world.ledger.losses("acme")) == [(cut,), (cut,)]
 
 
 def test_a_lane_of_a_ledger_takes_users_from_it_alone(world: World) -> None:
     """And one that was never started need not be waited for."""
-    lane = lane_to(Route(Acme()), world.ledger, FAST)
+    worker = make_worker(Route(Acme()), world.ledger, FAST)
 
-    lane.put(users(3))
-    lane.join()
+    worker.put(users(3))
+    worker.join()
 
-    assert (lane.books.given, lane.is_alive) == (0, False)
+    assert (worker.books.given, worker.is_alive) == (0, False)
 
 
 def test_gives_the_quota_of_users_its_due(tmp_path: Path) -> None:
@@ -359,10 +359,10 @@ def test_a_batch_that_is_too_large_is_halved_and_so_are_later_ones(world: World)
 
     def create(body: bytes, key: str) -> Any:
         sent.append(len(body))
-        return key if len(body) <= 100 else TooLarge("acme")
+        return key if len(body) <= 100 else BatchTooLarge("acme")
 
-    def item(one: UserTraits) -> BatchItem:
-        return BatchItem("acme", b"x" * (101 if one.user_id == "u499" else 9))
+    def item(one: UserTraits) -> EncodedUser:
+        return EncodedUser("acme", b"x" * (101 if one.user_id == "u499" else 9))
 
     report = run(world, AcmeBatch(create=create, item=item, batch_limits=batch_limits(40)), users(500))
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from replay_identity.bulk.run import rare_collections
+from replay_identity.bulk.run import relaxed_gc
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def usual() -> Iterator[None]:
 
 def test_looks_rarely_and_then_as_before() -> None:
     """What an application has set comes back."""
-    with rare_collections():
+    with relaxed_gc():
         during = gc.get_threshold()
 
     assert during[0] > 700
@@ -30,8 +30,8 @@ def test_looks_rarely_and_then_as_before() -> None:
 def test_overlapping_runs_leave_it_as_before() -> None:
     """The first to begin may be the first to end."""
     first, second = ExitStack(), ExitStack()
-    first.enter_context(rare_collections())
-    second.enter_context(rare_collections())
+    first.enter_context(relaxed_gc())
+    second.enter_context(relaxed_gc())
 
     first.close()
     between = gc.get_threshold()
@@ -45,5 +45,5 @@ def test_leaves_it_off_where_it_is_off() -> None:
     """An application that switched it off had its reasons."""
     gc.set_threshold(0, 10, 10)
 
-    with rare_collections():
+    with relaxed_gc():
         assert gc.get_threshold()[0] == 0

@@ -28,7 +28,7 @@ def test_a_crash_at_any_request_of_a_batch_doubles_nobody(world: World, number: 
 def test_what_is_put_after_a_crash_does_not_overtake_the_batch_under_way(world: World, number: int) -> None:
     """The older batch is seen through first."""
     world.crash_at(number, world.fullstory_line, acted=False, users=users(3, plan="free"))
-    world.ledger.put([user("u0", plan="pro")], BOTH)
+    world.ledger.upsert([user("u0", plan="pro")], BOTH)
 
     assert_closed(world.sync())
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay_identity import Accepted, Broken, Outcome, Rejected, Skipped, Unavailable, Unknown, UserTraits
-from replay_identity.bulk import Books
-from replay_identity.bulk.memory_outbox import DirectOutbox
+from replay_identity.bulk import BackendReport
+from replay_identity.bulk.memory_outbox import MemoryOutbox
 from replay_identity.ledger import Claim
 
 AGAIN: Final[list[Outcome]] = [Unavailable("acme", "HTTP 503"), Unknown("acme", "lost")]
@@ -27,18 +27,18 @@ CHANCE: Final = 0.6
 MORE_THAN_ENOUGH: Final = 400
 
 
-def outbox_of(*users: UserTraits) -> DirectOutbox:
+def outbox_of(*users: UserTraits) -> MemoryOutbox:
     """Return an outbox of these users."""
-    outbox = DirectOutbox(Books("acme"))
+    outbox = MemoryOutbox(BackendReport("acme"))
     outbox.put(users)
     return outbox
 
 
-def places(outbox: DirectOutbox) -> list[int]:
+def row_ids(outbox: MemoryOutbox) -> list[int]:
     """Take out all that can be had now."""
     taken: list[int] = []
     while (claim := outbox.next()) is not None:
-        taken.append(claim.place)
+        taken.append(claim.row_id)
     return taken
 
 
@@ -46,23 +46,23 @@ def test_a_row_waits_for_the_one_before_about_the_same_user() -> None:
     """Else the vendor could be left with the older of the two."""
     outbox = outbox_of(UserTraits("u0"), UserTraits("u0"), UserTraits("u1"))
 
-    assert places(outbox) == [0, 2]
+    assert row_ids(outbox) == [0, 2]
     outbox.settle(Claim(2, 0, UserTraits("u1")), Accepted("acme"))
-    assert places(outbox) == []
+    assert row_ids(outbox) == []
     outbox.settle(Claim(0, 0, UserTraits("u0")), Accepted("acme"))
-    assert places(outbox) == [1]
+    assert row_ids(outbox) == [1]
 
 
 def test_anonymous_users_wait_for_nobody() -> None:
     """Each is somebody else."""
-    assert places(outbox_of(UserTraits(name="Ann"), UserTraits(name="Ann"))) == [0, 1]
+    assert row_ids(outbox_of(UserTraits(name="Ann"), UserTraits(name="Ann"))) == [0, 1]
 
 
 def test_users_of_another_vendors_ids_wait_for_nobody() -> None:
     """This one's vendor cannot know them for the same."""
     other = UserTraits(vendor_ids={"other": "7"})
 
-    assert places(outbox_of(other, other)) == [0, 1]
+    assert row_ids(outbox_of(other, other)) == [0, 1]
 
 
 @given(rows=st.lists(st.lists(st.sampled_from(WHO), max_size=6), max_size=3), seed=st.integers(0, 2**32))
@@ -71,7 +71,7 @@ def test_rows_about_one_user_are_sent_in_order_whatever_becomes_of_them(
 ) -> None:
     """One at a time; a row that fails goes before those after it, and all of them are sent."""
     dice = Random(seed)  # noqa: S311  # No secret.
-    outbox = DirectOutbox(Books("acme"))
+    outbox = MemoryOutbox(BackendReport("acme"))
     done: dict[UserTraits, list[int]] = defaultdict(list)
     under_way: list[Claim] = []
     incoming = list(rows)
@@ -85,10 +85,10 @@ def test_rows_about_one_user_are_sent_in_order_whatever_becomes_of_them(
             claim = under_way.pop(dice.randrange(len(under_way)))
             outcome = dice.choice(OUTCOMES)
             if outcome not in AGAIN:
-                done[claim.user].append(claim.place)
+                done[claim.user].append(claim.row_id)
             outbox.settle(claim, outcome)
 
     assert outbox.is_empty()
-    assert sorted(place for taken in done.values() for place in taken) == list(range(sum(map(len, rows))))
+    assert sorted(row_id for taken in done.values() for row_id in taken) == list(range(sum(map(len, rows))))
     assert all(taken == sorted(taken) for user, taken in done.items() if user is not ANN)
     assert outbox._further == {}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

@@ -65,7 +65,7 @@ def test_returns_while_a_vendor_is_down(world: World) -> None:
 
 def test_goes_on_where_an_earlier_process_ended(world: World) -> None:
     """Before anybody is identified."""
-    world.ledger.put(users(5, plan="pro"), ["fullstory", "logrocket"])
+    world.ledger.upsert(users(5, plan="pro"), ["fullstory", "logrocket"])
 
     with durable(world) as router:
         assert router.flush(10.0)
@@ -90,15 +90,15 @@ def test_opens_a_ledger_of_its_own_by_path(world: World, tmp_path: Path) -> None
     with pytest.raises(LedgerError, match="is closed"):
         router.identify(user("u1"))
     with Ledger(path) as ledger:
-        assert ledger.due("fullstory") == 0
+        assert ledger.pending_count("fullstory") == 0
     with durable(world):
         pass
-    assert world.ledger.due("fullstory") == 0
+    assert world.ledger.pending_count("fullstory") == 0
 
 
 def test_starts_over_now_and_then(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that users who were given up on are tried again."""
-    monkeypatch.setattr("replay_identity.bulk.durable._SHIFT", 0.01)
+    monkeypatch.setattr("replay_identity.bulk.durable._SLICE", 0.01)
     with durable(world) as router:
         for one in users(5, plan="pro"):
             router.identify(one)

@@ -17,17 +17,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from replay_identity import Accepted, Broken, Misconfigured, Outcome, Route, UserTraits
-from replay_identity.adapters.exchange import Exchange, Lost, Reply
+from replay_identity.adapters.exchange import Exchange, NoResponse, Response
 from replay_identity.adapters.limits import Limits
 from replay_identity.adapters.protocols import IdentityBackend, Plan
-from replay_identity.bulk import Books, DurableRouter, Effort, Progress, rehearse
-from replay_identity.bulk.dispatch import Groups, Landing
-from replay_identity.bulk.memory_outbox import DirectOutbox
+from replay_identity.bulk import BackendReport, DurableRouter, Estimate, Progress, dry_run
+from replay_identity.bulk.dispatch import MultiDispatcher, OutcomeHandler
+from replay_identity.bulk.memory_outbox import MemoryOutbox
 from replay_identity.bulk.outbox import LedgerOutbox
 from replay_identity.ledger import Claim, Ledger
 from replay_identity.retry import RetryPolicy
-from replay_identity.transport import ManyTransport
-from replay_identity.transport.rate_limiter import Pace
+from replay_identity.transport import ConcurrentTransport
+from replay_identity.transport.rate_limiter import AdaptiveLimiter
 
 TENS: Final = [[f"u{number}" for number in range(start, start + 10)] for start in range(0, 30, 10)]
 
@@ -73,10 +73,12 @@ def test_a_refusal_is_on_record_with_whom_it_is_about(ledger: Ledger) -> None:
     assert (refused.user.user_id, refused.refusal) == ("u4", SAID["bad"])
 
 
-@pytest.mark.parametrize("reply", [Reply(0, lost=Lost.NO_ANSWER), Reply(502), Reply(503)], ids=["lost", "502", "503"])
-def test_a_request_without_an_answer_has_everyone_sent_again(any_ledger: Ledger | None, reply: Reply) -> None:
+@pytest.mark.parametrize(
+    "reply", [Response(0, no_response=NoResponse.NO_ANSWER), Response(502), Response(503)], ids=["lost", "502", "503"]
+)
+def test_a_request_without_an_answer_has_everyone_sent_again(any_ledger: Ledger | None, response: Response) -> None:
     """Whether the vendor acted on it or not."""
-    vendor = Vendor(replies_to=one_after_another([reply]))
+    vendor = Vendor(replies_to=one_after_another([response]))
 
     report = deliver_to(vendor, users(10, plan="pro"), ledger=any_ledger)
 
@@ -99,7 +101,7 @@ def test_a_crash_after_the_vendor_acted_has_the_group_sent_again(tmp_path: Path)
     vendor.close()
     vendor.after = lambda _: None
     with Ledger(tmp_path / "ledger.db") as ledger:
-        due = ledger.due("crowd")
+        due = ledger.pending_count("crowd")
         report = deliver_to(vendor, [], ledger=ledger)
 
     assert (due, report["crowd"].accepted) == (30, 30)
@@ -112,7 +114,7 @@ def test_what_is_put_while_a_group_is_under_way_is_sent_after_it(ledger: Ledger)
 
     def put_more(number: int) -> None:
         if number == 1:
-            ledger.put([user("u0", plan="pro")], ["crowd"])
+            ledger.upsert([user("u0", plan="pro")], ["crowd"])
 
     vendor = Vendor(after=put_more)
 
@@ -191,25 +193,25 @@ class Hand:
     vendor: Vendor = attrs.field(factory=Vendor)
     most: int = 10
     clock: Clock = attrs.field(factory=Clock)
-    outbox: DirectOutbox = attrs.field(factory=lambda: DirectOutbox(Books("crowd")))
+    outbox: MemoryOutbox = attrs.field(factory=lambda: MemoryOutbox(BackendReport("crowd")))
     problems: list[Outcome] = attrs.field(factory=list[Outcome])
-    groups: Groups = attrs.field(init=False)
+    groups: MultiDispatcher = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         backend = Crowd(most=self.most)
         policy = RetryPolicy(attempts=1, total=1e9)
-        transport = ManyTransport(self.vendor, Pace(), retry=policy, clock=self.clock)
-        landing = Landing(self.outbox, transport, self.problems.append, 0.5)
-        self.groups = Groups(Route(backend), backend, self.outbox, landing, FAST, self.clock)
+        transport = ConcurrentTransport(self.vendor, AdaptiveLimiter(), retry=policy, clock=self.clock)
+        handler = OutcomeHandler(self.outbox, transport, self.problems.append, 0.5)
+        self.groups = MultiDispatcher(Route(backend), backend, self.outbox, handler, FAST, self.clock)
 
-    def launch(self, *, is_last: bool = False) -> int:
+    def dispatch(self, *, is_last: bool = False) -> int:
         """Launch, and return how many requests there were so far."""
-        self.groups.launch(is_last=is_last)
+        self.groups.dispatch(is_last=is_last)
         return len(self.vendor.groups)
 
-    def advance(self) -> None:
+    def poll(self) -> None:
         """Take in the answers."""
-        self.groups.transport.advance(0.0)
+        self.groups.transport.poll(0.0)
 
 
 def test_a_group_that_is_not_full_waits_a_little_for_more_users(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,13 +219,13 @@ def test_a_group_that_is_not_full_waits_a_little_for_more_users(monkeypatch: pyt
     monkeypatch.setattr("replay_identity.bulk.dispatch._LINGER", 0.5)
     hand = Hand()
     hand.outbox.put(users(14))
-    assert hand.launch() == 1
+    assert hand.dispatch() == 1
 
     hand.clock.now += 0.375
     hand.outbox.put([user("later")])
-    assert hand.launch() == 1
+    assert hand.dispatch() == 1
     hand.clock.now += 0.125
-    assert hand.launch() == 2
+    assert hand.dispatch() == 2
 
     assert hand.vendor.groups[1] == ["u10", "u11", "u12", "u13", "later"]
 
@@ -233,9 +235,9 @@ def test_the_last_group_waits_for_nobody() -> None:
     hand = Hand()
     hand.outbox.put(users(3))
 
-    assert hand.launch(is_last=False) == 0
-    assert hand.launch(is_last=True) == 1
-    assert hand.launch(is_last=True) == 1
+    assert hand.dispatch(is_last=False) == 0
+    assert hand.dispatch(is_last=True) == 1
+    assert hand.dispatch(is_last=True) == 1
 
 
 def test_no_more_users_are_under_way_than_memory_is_good_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,10 +245,10 @@ def test_no_more_users_are_under_way_than_memory_is_good_for(monkeypatch: pytest
     monkeypatch.setattr("replay_identity.bulk.dispatch._MOST_UNDER_WAY", 25)
     hand = Hand()
     hand.outbox.put(users(100))
-    assert [hand.launch(), hand.vendor.most_at_once] == [3, 3]
+    assert [hand.dispatch(), hand.vendor.most_at_once] == [3, 3]
 
-    hand.advance()
-    assert hand.launch() == 6
+    hand.poll()
+    assert hand.dispatch() == 6
     assert hand.vendor.most_at_once == 3
 
 
@@ -255,7 +257,7 @@ def test_no_more_requests_are_under_way_than_the_pace_allows() -> None:
     hand = Hand(most=2)
     hand.outbox.put(users(100))
 
-    assert hand.launch() == 8
+    assert hand.dispatch() == 8
 
 
 # The end of a run.
@@ -279,26 +281,26 @@ def test_a_run_that_is_stopped_leaves_the_rest_pending_and_the_next_one_goes_on(
 
 def test_wrong_settings_end_a_run_and_lose_nobody(any_ledger: Ledger | None) -> None:
     """It is told once, however many share the request, and nothing else is sent."""
-    vendor = Vendor(replies_to=lambda _: Reply(401))
+    vendor = Vendor(replies_to=lambda _: Response(401))
 
     report = deliver_to(vendor, users(200), ledger=any_ledger, options=attrs.evolve(FAST, connections=1))
 
     books = report["crowd"]
     assert (books.pending, books.problem, len(vendor.groups)) == (200, "HTTP 401. Check the key.", 1)
-    assert books.tally.as_dict()["causes"] == [{"outcome": "Misconfigured", "cause": books.problem, "count": 1}]
+    assert books.stats.as_dict()["causes"] == [{"outcome": "Misconfigured", "cause": books.problem, "count": 1}]
     if any_ledger is not None:
         assert deliver_to(Vendor(), [], ledger=any_ledger)["crowd"].accepted == 200
 
 
 def test_nobody_is_sent_once_the_settings_are_known_to_be_wrong() -> None:
     """Neither the group that fills nor another one."""
-    hand = Hand(vendor=Vendor(replies_to=lambda _: Reply(401)))
+    hand = Hand(vendor=Vendor(replies_to=lambda _: Response(401)))
     hand.outbox.put(users(12))
-    hand.launch()
-    hand.advance()
+    hand.dispatch()
+    hand.poll()
     hand.outbox.put(users(50))
 
-    assert hand.launch(is_last=True) == 1
+    assert hand.dispatch(is_last=True) == 1
     assert hand.problems == [Misconfigured("crowd", "HTTP 401", "Check the key.")]
 
 
@@ -322,28 +324,28 @@ def test_who_is_put_off_is_sent_again_after_a_while(headers: dict[str, str], sec
     """Nobody hammers the vendor, which may say how long it wants; the others of the request are settled at once."""
     hand = Hand(vendor=Vendor(says=first_time("later", "u0"), headers=headers))
     hand.outbox.put(users(3))
-    hand.launch(is_last=True)
-    hand.advance()
-    assert (hand.outbox.pending(), hand.groups.waits_for()) == (1, "1 user whom the vendor put off")
+    hand.dispatch(is_last=True)
+    hand.poll()
+    assert (hand.outbox.pending(), hand.groups.status_text()) == (1, "1 user whom the vendor put off")
 
     hand.clock.now += seconds - 0.125
-    hand.advance()
-    assert hand.launch(is_last=True) == 1
+    hand.poll()
+    assert hand.dispatch(is_last=True) == 1
     hand.clock.now += 0.125
-    hand.advance()
-    assert hand.launch(is_last=True) == 2
-    hand.advance()
+    hand.poll()
+    assert hand.dispatch(is_last=True) == 2
+    hand.poll()
 
     assert hand.vendor.groups == [["u0", "u1", "u2"], ["u0"]]
-    assert (hand.outbox.pending(), hand.groups.transport.in_flight, hand.groups.waits_for()) == (0, 0, "")
+    assert (hand.outbox.pending(), hand.groups.transport.in_flight, hand.groups.status_text()) == (0, 0, "")
 
 
 def test_after_a_failed_request_only_the_pace_makes_users_wait() -> None:
     """Who was in it is to be had at once, for when the pace lets somebody go."""
-    hand = Hand(vendor=Vendor(replies_to=one_after_another([Reply(503)])))
+    hand = Hand(vendor=Vendor(replies_to=one_after_another([Response(503)])))
     hand.outbox.put(users(3))
-    hand.launch(is_last=True)
-    hand.advance()
+    hand.dispatch(is_last=True)
+    hand.poll()
 
     assert hand.groups.transport.in_flight == 0
     assert hand.outbox.next() is not None
@@ -381,7 +383,7 @@ def test_who_is_put_off_for_ever_is_left_pending(
     told: list[str] = []
 
     def listen(progress: Sequence[Progress]) -> None:
-        told.extend(one.waits_for for one in progress)
+        told.extend(one.status_text for one in progress)
 
     report = deliver_to(
         vendor,
@@ -495,7 +497,7 @@ def test_one_outcome_of_another_backend_concerns_one_user(any_ledger: Ledger | N
 class Both(AcmeBatch):
     """Takes batches, and several users in one request."""
 
-    most_users = Crowd().most_users
+    max_users = Crowd().max_users
     groups = 0
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
@@ -530,10 +532,10 @@ def test_a_rehearsal_counts_requests_and_not_users(count: int, batch_users: int 
     rows = [*users(count), user("note", note="too long"), UserTraits("nobody", name="Nobody")]
     options = attrs.evolve(FAST, batch_users=batch_users, requests_per_minute=60)
 
-    rehearsed = rehearse(rows, [Crowd()], ledger=None, options={"crowd": options})
+    is_dry_run = dry_run(rows, [Crowd()], ledger=None, options={"crowd": options})
 
-    assert rehearsed.effort["crowd"] == Effort(requests, 0, float(requests))
-    assert (rehearsed.report["crowd"].accepted, rehearsed.report["crowd"].rejected) == (count, 1)
+    assert is_dry_run.estimate["crowd"] == Estimate(requests, 0, float(requests))
+    assert (is_dry_run.report["crowd"].accepted, is_dry_run.report["crowd"].rejected) == (count, 1)
 
 
 # The law.
@@ -558,24 +560,24 @@ class Fates:
 FATES: Final = st.lists(st.sampled_from(["later", "lost"]), max_size=3).flatmap(
     lambda trouble: st.sampled_from(["ok", "ok", "bad"]).map(lambda end: [*trouble, end])
 )
-NOT_TAKEN: Final = st.sampled_from([None, None, Reply(503), Reply(0, lost=Lost.NOT_SENT)])
-REPLIES: Final = NOT_TAKEN | st.sampled_from([Reply(502), Reply(0, lost=Lost.NO_ANSWER)])
+NOT_TAKEN: Final = st.sampled_from([None, None, Response(503), Response(0, no_response=NoResponse.NOT_SENT)])
+REPLIES: Final = NOT_TAKEN | st.sampled_from([Response(502), Response(0, no_response=NoResponse.NO_ANSWER)])
 
 
 @given(
     fates=st.lists(FATES, max_size=40),
     most=st.integers(1, 12),
-    replies=st.lists(NOT_TAKEN, max_size=12),
+    responses=st.lists(NOT_TAKEN, max_size=12),
     with_ledger=st.booleans(),
 )
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_everybody_is_settled_once_and_nobody_is_lost(
-    fates: list[list[str]], most: int, replies: list[Reply | None], *, with_ledger: bool
+    fates: list[list[str]], most: int, responses: list[Response | None], *, with_ledger: bool
 ) -> None:
     """However many they are, and whatever becomes of requests and of users; with a ledger and without."""
     ends = {f"u{number}": fate[-1] for number, fate in enumerate(fates)}
     told = Fates({f"u{number}": list(fate) for number, fate in enumerate(fates)})
-    vendor = Vendor(says=told.say, replies_to=one_after_another(replies))
+    vendor = Vendor(says=told.say, replies_to=one_after_another(responses))
     settled: list[tuple[str | None, str]] = []
 
     with (
@@ -612,22 +614,22 @@ STEPS: Final = st.lists(st.tuples(IDS, IDS, st.lists(REPLIES, max_size=4), st.in
 @given(steps=STEPS, most=st.integers(1, 5))
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_nothing_older_is_told_after_something_newer(
-    steps: list[tuple[list[str], list[str], list[Reply | None], int]], most: int
+    steps: list[tuple[list[str], list[str], list[Response | None], int]], most: int
 ) -> None:
     """Whatever is put before and under way, whatever fails, and though each run dies at some request."""
     story, vendor, backend = Story(), Vendor(), Crowd(most=most)
     with tempfile.TemporaryDirectory(prefix="replay-identity-groups-") as folder:
-        for before, meanwhile, replies, end in steps:
+        for before, meanwhile, responses, end in steps:
             with Ledger(Path(folder) / "ledger.db") as ledger, contextlib.suppress(CrashError):
 
                 def go_on(number: int, rows: list[str] = meanwhile, end: int = end, ledger: Ledger = ledger) -> None:
                     if number == 1:
-                        ledger.put([story.row(user_id) for user_id in rows], ["crowd"])
+                        ledger.upsert([story.row(user_id) for user_id in rows], ["crowd"])
                     if number == end:
                         raise CrashError
 
-                ledger.put([story.row(user_id) for user_id in before], ["crowd"])
-                vendor.start_over(after=go_on, replies_to=one_after_another(replies))
+                ledger.upsert([story.row(user_id) for user_id in before], ["crowd"])
+                vendor.start_over(after=go_on, replies_to=one_after_another(responses))
                 deliver_to(vendor, [], ledger=ledger, backend=backend)
         vendor.start_over()
         with Ledger(Path(folder) / "ledger.db") as ledger:
@@ -644,7 +646,7 @@ SETTLED: Final = {"ok": "Accepted", "bad": "Rejected"}
 
 def note_settlements(patch: pytest.MonkeyPatch, settled: list[tuple[str | None, str]]) -> None:
     """Note every outcome after which a user is not sent again."""
-    for kind in (DirectOutbox, LedgerOutbox):
+    for kind in (MemoryOutbox, LedgerOutbox):
 
         def settle(outbox: Any, claim: Claim, outcome: Outcome, settle_it: Any = kind.settle) -> None:
             if type(outcome).__name__ in SETTLED.values():

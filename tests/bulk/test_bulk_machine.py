@@ -72,7 +72,7 @@ class Deliveries(RuleBasedStateMachine):
         if through_sync:
             assert_closed(self.world.sync_until(data.draw(st.integers(1, 8)), rows))
         else:
-            self.world.ledger.put(rows, ["fullstory", "logrocket"])
+            self.world.ledger.upsert(rows, ["fullstory", "logrocket"])
 
     def row(self, user_id: str, traits: Mapping[str, Any]) -> UserTraits:
         """Return a user with a number, and remember what they should be."""
@@ -84,7 +84,7 @@ class Deliveries(RuleBasedStateMachine):
     def say(self, said: Mapping[str, Mapping[str, Any]]) -> None:
         """Put some users."""
         rows = [self.row(user_id, traits) for user_id, traits in said.items()]
-        self.world.ledger.put(rows, ["fullstory", "logrocket"])
+        self.world.ledger.upsert(rows, ["fullstory", "logrocket"])
 
     @rule(fault=st.sampled_from(FAULTS), times=st.integers(1, 3), skip=st.integers(0, 3), at_fullstory=st.booleans())
     def let_a_request_fail(self, fault: Fault, times: int, skip: int, *, at_fullstory: bool) -> None:
@@ -106,7 +106,7 @@ class Deliveries(RuleBasedStateMachine):
     @rule(requests=st.integers(1, 25))
     def deliver(self, requests: int) -> None:
         """Deliver for a while."""
-        carried = {name: self.world.ledger.due(name) for name in ("fullstory", "logrocket")}
+        carried = {name: self.world.ledger.pending_count(name) for name in ("fullstory", "logrocket")}
         report = self.world.sync_until(requests)
         assert_closed(report)
         assert {books.backend: books.carried for books in report.books} == carried

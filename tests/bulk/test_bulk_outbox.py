@@ -12,8 +12,8 @@ from ledger.delivering import A, B, settle, user
 
 from replay_identity import Accepted
 from replay_identity.bulk.outbox import LedgerOutbox
-from replay_identity.bulk.report import Books
-from replay_identity.ledger import Batch, Claim, JobMember, Ledger
+from replay_identity.bulk.report import BackendReport
+from replay_identity.ledger import Batch, Claim, JobEntry, Ledger
 
 IDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6)
 PUTS = st.sampled_from(["put", "put and hand over", "put and hand over late"])
@@ -23,7 +23,7 @@ STEPS = st.lists(st.tuples(PUTS, IDS) | st.sampled_from(["next", "settle"]))
 def outbox_of(ledger: Ledger) -> LedgerOutbox:
     """Return an outbox for whom every look is far from the one before."""
     moments = count()
-    return LedgerOutbox(ledger, A, Books(A), clock=lambda: next(moments) * 10.0)
+    return LedgerOutbox(ledger, A, BackendReport(A), clock=lambda: next(moments) * 10.0)
 
 
 @attrs.define
@@ -40,14 +40,14 @@ class Delivering:
     def put(self, ids: Sequence[str], how: str) -> None:
         """Put users, and hand over who is new, or not."""
         users = [user(each, number=next(self.numbers)) for each in ids]
-        on_new = {"put": None, "put and hand over": self.outbox.hand_over, "put and hand over late": self.hand_over}
-        self.ledger.put(users, [A], on_new=on_new[how])
+        on_inserted = {"put": None, "put and hand over": self.outbox.offer, "put and hand over late": self.offer}
+        self.ledger.upsert(users, [A], on_inserted=on_inserted[how])
         self.wanted.update((each.user_id, each.traits["number"]) for each in users)
 
-    def hand_over(self, claims: Sequence[Claim]) -> None:
+    def offer(self, claims: Sequence[Claim]) -> None:
         """Hand over after another claim, as the thread that delivers may take one just then."""
         self.next()
-        self.outbox.hand_over(claims)
+        self.outbox.offer(claims)
 
     def next(self) -> None:
         """Send somebody who is neither under way nor at the vendor as they are."""
@@ -103,8 +103,8 @@ def test_claims_handed_over_are_not_read_out_of_the_ledger(read: Sequence[str | 
     """Which is what they are for."""
     with Ledger(":memory:") as ledger:
         outbox = outbox_of(ledger)
-        ledger.put([user("a")], [A])
-        ledger.put([user("b"), user("c")], [A], on_new=outbox.hand_over)
+        ledger.upsert([user("a")], [A])
+        ledger.upsert([user("b"), user("c")], [A], on_inserted=outbox.offer)
 
         claims = [outbox.next() for _ in range(4)]
 
@@ -116,8 +116,8 @@ def test_a_claim_that_is_overtaken_before_its_turn_is_not_sent(read: Sequence[st
     """The newest is, out of the ledger."""
     with Ledger(":memory:") as ledger:
         outbox = outbox_of(ledger)
-        ledger.put([user("a", plan="old"), user("b")], [A], on_new=outbox.hand_over)
-        ledger.put([user("a", plan="new")], [A])
+        ledger.upsert([user("a", plan="old"), user("b")], [A], on_inserted=outbox.offer)
+        ledger.upsert([user("a", plan="new")], [A])
 
         claims = [outbox.next() for _ in range(3)]
 
@@ -129,10 +129,10 @@ def test_a_claim_that_another_process_settled_meanwhile_is_not_sent() -> None:
     """Though the user is due elsewhere, so that the ledger still knows them."""
     with Ledger(":memory:") as ledger:
         claims: list[Claim] = []
-        ledger.put([user("a"), user("b")], [A, B], on_new=claims.extend)
+        ledger.upsert([user("a"), user("b")], [A, B], on_inserted=claims.extend)
         settle(ledger, claims[0], Accepted(A))
-        outbox = LedgerOutbox(ledger, A, Books(A), clock=lambda: 0.0)
-        outbox.hand_over(claims)
+        outbox = LedgerOutbox(ledger, A, BackendReport(A), clock=lambda: 0.0)
+        outbox.offer(claims)
 
         assert [claim.user.user_id for claim in (outbox.next(), outbox.next()) if claim] == ["b"]
 
@@ -141,11 +141,11 @@ def test_a_claim_to_who_is_under_way_is_not_sent() -> None:
     """As in a job that an earlier run has left."""
     with Ledger(":memory:") as ledger:
         claims: list[Claim] = []
-        ledger.put([user("a"), user("b")], [A], on_new=claims.extend)
-        ledger.start_job(A, Batch("key", [JobMember(claims[0].place, claims[0].version, "a")], b""))
+        ledger.upsert([user("a"), user("b")], [A], on_inserted=claims.extend)
+        ledger.start_job(A, Batch("key", [JobEntry(claims[0].row_id, claims[0].version, "a")], b""))
         outbox = outbox_of(ledger)
         outbox.jobs()
-        outbox.hand_over(claims)
+        outbox.offer(claims)
 
         assert [claim.user.user_id for claim in (outbox.next(), outbox.next()) if claim] == ["b"]
 
@@ -158,7 +158,7 @@ def test_of_many_claims_handed_over_only_some_are_kept(
     with Ledger(":memory:") as ledger:
         outbox = outbox_of(ledger)
         for name in "abcd":
-            ledger.put([user(name)], [A], on_new=outbox.hand_over)
+            ledger.upsert([user(name)], [A], on_inserted=outbox.offer)
 
         claims = [outbox.next() for _ in range(4)]
 
@@ -171,8 +171,8 @@ def test_outcomes_are_written_down_together_and_rather_in_a_quiet_moment(monkeyp
     monkeypatch.setattr("replay_identity.bulk.outbox._SOON", 0.2)
     moment = 0.0
     with Ledger(":memory:") as ledger:
-        outbox = LedgerOutbox(ledger, A, Books(A), clock=lambda: moment)
-        ledger.put([user("a"), user("b"), user("c")], [A])
+        outbox = LedgerOutbox(ledger, A, BackendReport(A), clock=lambda: moment)
+        ledger.upsert([user("a"), user("b"), user("c")], [A])
 
         def accepted_after(seconds: float, *, is_idle: bool) -> int:
             nonlocal moment

@@ -13,16 +13,16 @@ from bulk.adapters import AcmeBatch, batch_limits
 from bulk.worlds import FAST, InProcessSender, World, assert_closed, user, users
 
 from replay_identity import Accepted, Route, Unavailable, Unknown, UserTraits
-from replay_identity.adapters.exchange import PAUSED, Reply, Request
-from replay_identity.adapters.protocols import JobProgress, Member
+from replay_identity.adapters.exchange import AFTER_SLEEP, Request, Response
+from replay_identity.adapters.protocols import BatchEntry, JobProgress
 from replay_identity.bulk import DurableRouter, SyncReport, sync
-from replay_identity.bulk.jobs import Jobs
-from replay_identity.bulk.worker import lane_to
+from replay_identity.bulk.jobs import ImportJobs
+from replay_identity.bulk.worker import make_worker
 from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator
-from replay_identity.ledger import Batch, Job, JobMember, Ledger
+from replay_identity.ledger import Batch, Job, JobEntry, Ledger
 from replay_identity.retry import RetryPolicy
-from replay_identity.transport import ManyTransport
-from replay_identity.transport.rate_limiter import Pace
+from replay_identity.transport import ConcurrentTransport
+from replay_identity.transport.rate_limiter import AdaptiveLimiter
 
 IMPATIENT = attrs.evolve(FAST, patience=0.03)
 GARBAGE = Unknown("acme", "HTTP 200 with a body that is not the documented one")
@@ -97,8 +97,8 @@ def test_the_results_of_few_jobs_are_read_at_once(ledger: Ledger) -> None:
         ended.add(job)
         return JobProgress(running=False)
 
-    def collect(members: Sequence[Member]) -> Any:
-        read.add(members[0].user_id)
+    def collect(entries: Sequence[BatchEntry]) -> Any:
+        read.add(entries[0].user_id)
         if len(ended) == 6:
             stop.set()
         return Unavailable("acme", "HTTP 503")
@@ -110,7 +110,7 @@ def test_the_results_of_few_jobs_are_read_at_once(ledger: Ledger) -> None:
     assert (len(read), stopped["acme"].pending, len(ledger.jobs("acme"))) == (2, 30, 6)
 
     answers: list[Any] = [Unavailable("acme", "HTTP 503")] * 2
-    backend.collect = lambda members: answers.pop() if answers else (Accepted("acme"),) * len(members)
+    backend.collect = lambda entries: answers.pop() if answers else (Accepted("acme"),) * len(entries)
     assert run(ledger, backend, [])["acme"].accepted == 30
     assert len(keys) == 6
 
@@ -145,9 +145,9 @@ def test_patience_with_a_job_starts_anew_when_it_makes_sense(ledger: Ledger) -> 
 
 def stale_job(ledger: Ledger) -> None:
     """Leave a batch that was sent, perhaps, under a key of yesterday."""
-    ledger.put(users(3), ["acme"])
-    members = [JobMember(claim.place, claim.version, claim.user.user_id) for claim in ledger.claim("acme")]
-    ledger.start_job("acme", Batch("stale", members, b"stale"))
+    ledger.upsert(users(3), ["acme"])
+    entries = [JobEntry(claim.row_id, claim.version, claim.user.user_id) for claim in ledger.claim("acme")]
+    ledger.start_job("acme", Batch("stale", entries, b"stale"))
 
 
 @pytest.mark.parametrize(("hours", "bodies"), [(22, [b"stale"]), (23.1, [b"u0,u1,u2"])])
@@ -183,12 +183,12 @@ class Later:
 def later(monkeypatch: pytest.MonkeyPatch) -> Later:
     """Give all batches such a clock."""
     clock = Later()
-    made = Jobs.__init__
+    made = ImportJobs.__init__
 
-    def make(self: Jobs, *given: Any, **options: Any) -> None:
+    def make(self: ImportJobs, *given: Any, **options: Any) -> None:
         made(self, *given, **{**options, "now": clock})
 
-    monkeypatch.setattr(Jobs, "__init__", make)
+    monkeypatch.setattr(ImportJobs, "__init__", make)
     return clock
 
 
@@ -209,9 +209,9 @@ def test_a_key_that_is_forgotten_while_it_is_tried_is_given_up(ledger: Ledger, l
 
 def test_a_job_with_an_id_needs_no_key(ledger: Ledger, later: Later) -> None:
     """It is asked after, however long ago it was made."""
-    ledger.put(users(3), ["acme"])
-    members = [JobMember(claim.place, claim.version, claim.user.user_id) for claim in ledger.claim("acme")]
-    ledger.name_job(ledger.start_job("acme", Batch("key", members, b"x")), "7")
+    ledger.upsert(users(3), ["acme"])
+    entries = [JobEntry(claim.row_id, claim.version, claim.user.user_id) for claim in ledger.claim("acme")]
+    ledger.name_job(ledger.start_job("acme", Batch("key", entries, b"x")), "7")
     later.ahead = 10 * DAY
     polled: list[str] = []
 
@@ -233,7 +233,7 @@ class NoSender:
     def start(self, *_: object) -> None:
         """Do nothing."""
 
-    def replies(self, _timeout: float) -> Any:
+    def responses(self, _timeout: float) -> Any:
         """Return none."""
         return []
 
@@ -246,20 +246,20 @@ def test_a_large_job_is_first_asked_after_later(ledger: Ledger, size: int, least
     """A vendor takes longer over it; but no longer than the longest wait."""
     options = attrs.evolve(FAST, poll_initial=0.5, poll_max=15.0)
     backend = AcmeBatch(poll=lambda _: JobProgress(running=False))
-    outbox: Any = lane_to(Route(backend), ledger, options).outbox
+    outbox: Any = make_worker(Route(backend), ledger, options).outbox
     sender: Any = NoSender()
-    transport = ManyTransport(sender, Pace(), retry=RetryPolicy())
-    jobs = Jobs("acme", backend, outbox, transport, lambda _: None, options)
+    transport = ConcurrentTransport(sender, AdaptiveLimiter(), retry=RetryPolicy())
+    jobs = ImportJobs("acme", backend, outbox, transport, lambda _: None, options)
     jobs.has_more_to_send = False
 
     steps: Any = jobs._poll(Job(1, "key", size, 0, "7"))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    waited, reply = 0.0, None
+    waited, response = 0.0, None
     for _ in range(100):
         try:
-            waited += steps.send(reply).seconds
+            waited += steps.send(response).seconds
         except StopIteration:
             break
-        reply = PAUSED
+        response = AFTER_SLEEP
 
     assert waited == pytest.approx(least)
 
@@ -316,15 +316,15 @@ class Troubled(InProcessSender):
     code: str = "server_error"
     times: int = 0
 
-    def start(self, ticket: int, request: Request, timeout: float) -> None:
+    def start(self, request_id: int, request: Request, timeout: float) -> None:
         """Ask at once, and tell of the trouble in the results."""
-        super().start(ticket, request, timeout)
+        super().start(request_id, request, timeout)
         if self.times and request.operation == "collect_job":
             row = {"code": self.code, "message": "canary", "user": {"uid": "u1"}}
             shown = self.answers[-1][1].json_object() or {}
             results = [one for one in shown["results"] if one["uid"] != "u1"] if "/imports" in request.url else [row]
             self.times -= "/errors" in request.url
-            self.answers[-1] = ticket, Reply(200, body=orjson.dumps({"results": results}))
+            self.answers[-1] = request_id, Response(200, body=orjson.dumps({"results": results}))
 
 
 @pytest.mark.parametrize("code", ["server_error", "too_many_requests"])

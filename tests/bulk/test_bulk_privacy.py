@@ -9,8 +9,8 @@ import pytest
 from bulk.worlds import FAST, CrashError, World
 
 from replay_identity import Fullstory, LogRocket, UserTraits
-from replay_identity.bulk.batches import Batches
-from replay_identity.bulk.worker import Delivery
+from replay_identity.bulk.batches import BatchDispatcher
+from replay_identity.bulk.worker import DeliveryLoop
 from replay_identity.emulator import Fault, FullstoryEmulator, JobFault, Level, LogRocketEmulator
 from replay_identity.sources import BadRow
 
@@ -77,24 +77,24 @@ def test_neither_logs_nor_the_report_quote_anything(secretive: World, caplog: py
 def test_no_repr_shows_what_is_under_way(secretive: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither of what waits nor of what is being sent."""
     seen: list[str] = []
-    launch = Batches.launch
+    dispatch = BatchDispatcher.dispatch
 
     def look(self: Any, *, is_last: bool) -> None:
         seen.append(repr(self))
-        launch(self, is_last=is_last)
+        dispatch(self, is_last=is_last)
         seen.append(repr(self))
         self._fill(is_last=False)
         seen.append(repr(self))
 
-    made = Delivery._make_launcher  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    made = DeliveryLoop._make_dispatcher  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
     def make(self: Any, sender: Any) -> Any:
-        launcher = made(self, sender)
-        seen.extend((repr(self), repr(launcher), repr(vars(launcher.transport))))
-        return launcher
+        dispatcher = made(self, sender)
+        seen.extend((repr(self), repr(dispatcher), repr(vars(dispatcher.transport))))
+        return dispatcher
 
-    monkeypatch.setattr(Batches, "launch", look)
-    monkeypatch.setattr(Delivery, "_make_launcher", make)
+    monkeypatch.setattr(BatchDispatcher, "launch", look)
+    monkeypatch.setattr(DeliveryLoop, "_make_dispatcher", make)
     faults(secretive)
     secretive.sync(ROWS)
 

@@ -7,8 +7,8 @@ from bulk.worlds import FAST, World, assert_closed, user, users
 
 from replay_identity import Accepted, Route, UserTraits
 from replay_identity.adapters.exchange import Request
-from replay_identity.adapters.protocols import BatchItem, Plan
-from replay_identity.bulk import Effort, rehearse
+from replay_identity.adapters.protocols import EncodedUser, Plan
+from replay_identity.bulk import Estimate, dry_run
 from replay_identity.outcomes import Violation
 
 REQUEST = Request("identify", "PUT", "https://vendor.example/")
@@ -21,19 +21,19 @@ def test_tells_what_a_run_would_do_and_does_nothing(world: World) -> None:
     applied = world.fullstory.total_applied
     told: list[object] = []
 
-    rehearsed = rehearse(rows, world.backends, ledger=world.ledger, options=world.options, on_progress=told.append)
+    is_dry_run = dry_run(rows, world.backends, ledger=world.ledger, options=world.options, on_progress=told.append)
 
-    assert_closed(rehearsed.report)
+    assert_closed(is_dry_run.report)
     assert world.fullstory.total_applied == applied
-    assert world.ledger.due("fullstory") == 0
+    assert world.ledger.pending_count("fullstory") == 0
     assert told
     real = world.sync(rows)
     for name in ("fullstory", "logrocket"):
-        expected, found = rehearsed.report[name].as_dict(), real[name].as_dict()
+        expected, found = is_dry_run.report[name].as_dict(), real[name].as_dict()
         assert {key: expected[key] for key in ("given", "accepted", "unchanged", "rejected", "pending")} == {
             key: found[key] for key in ("given", "accepted", "unchanged", "rejected", "pending")
         }
-    assert rehearsed.effort == {"fullstory": Effort(4, 1, None), "logrocket": Effort(10, 0, None)}
+    assert is_dry_run.estimate == {"fullstory": Estimate(4, 1, None), "logrocket": Estimate(10, 0, None)}
 
 
 def test_tells_how_long_a_quota_would_make_it_take(world: World) -> None:
@@ -41,43 +41,43 @@ def test_tells_how_long_a_quota_would_make_it_take(world: World) -> None:
     options = {name: attrs.evolve(FAST, requests_per_minute=60) for name in ("fullstory", "logrocket")}
     options["fullstory"] = attrs.evolve(options["fullstory"], batch_users=100)
 
-    rehearsed = rehearse(users(250, plan="pro"), world.backends, ledger=None, options=options)
+    is_dry_run = dry_run(users(250, plan="pro"), world.backends, ledger=None, options=options)
 
-    assert rehearsed.effort == {"fullstory": Effort(12, 3, 12.0), "logrocket": Effort(250, 0, 250.0)}
-    assert rehearsed.as_dict()["effort"]["fullstory"] == {"requests": 12, "jobs": 3, "seconds": 12.0}
+    assert is_dry_run.estimate == {"fullstory": Estimate(12, 3, 12.0), "logrocket": Estimate(250, 0, 250.0)}
+    assert is_dry_run.as_dict()["effort"]["fullstory"] == {"requests": 12, "jobs": 3, "seconds": 12.0}
 
 
 def test_counts_whom_batches_do_not_take() -> None:
     """Who breaks a rule, whom a route keeps back, and who meets a bug."""
 
-    def word(one: UserTraits) -> BatchItem:
+    def word(one: UserTraits) -> EncodedUser:
         if one.user_id == "u1":
-            return BatchItem("acme", None, (), (Violation("traits.x", "too-long"),))
+            return EncodedUser("acme", None, (), (Violation("traits.x", "too-long"),))
         if one.user_id == "u2":
             raise ValueError("canary")
-        return BatchItem("acme", b"x" * 40)
+        return EncodedUser("acme", b"x" * 40)
 
     route = Route(AcmeBatch(item=word, batch_limits=batch_limits(50)), when=lambda one: one.user_id != "u3")
 
-    rehearsed = rehearse(users(10), [route], ledger=None, options={"acme": attrs.evolve(FAST, batch_bytes=100)})
+    is_dry_run = dry_run(users(10), [route], ledger=None, options={"acme": attrs.evolve(FAST, batch_bytes=100)})
 
-    books = rehearsed.report["acme"]
+    books = is_dry_run.report["acme"]
     assert (books.accepted, books.unchanged, books.rejected) == (7, 1, 2)
-    assert rehearsed.effort["acme"].jobs == 3
+    assert is_dry_run.estimate["acme"].jobs == 3
 
 
 def test_looks_at_everybody_though_many_are_unchanged(world: World) -> None:
     """A thousand who are back to what they were, and one who is not."""
     both = ["fullstory", "logrocket"]
     world.sync(users(1200, plan="pro"))
-    world.ledger.put([*users(1200, plan="free")], both)
-    world.ledger.put([*users(1200, plan="pro"), user("last", plan="pro")], both)
+    world.ledger.upsert([*users(1200, plan="free")], both)
+    world.ledger.upsert([*users(1200, plan="pro"), user("last", plan="pro")], both)
 
-    rehearsed = rehearse([], world.backends, ledger=world.ledger, options=world.options)
+    is_dry_run = dry_run([], world.backends, ledger=world.ledger, options=world.options)
 
-    assert_closed(rehearsed.report)
-    assert [books.pending for books in rehearsed.report.books] == [0, 0]
-    assert [books.accepted for books in rehearsed.report.books] == [1, 1]
+    assert_closed(is_dry_run.report)
+    assert [books.pending for books in is_dry_run.report.books] == [0, 0]
+    assert [books.accepted for books in is_dry_run.report.books] == [1, 1]
 
 
 @pytest.mark.parametrize("request_or_none", [REQUEST, None])
@@ -88,6 +88,6 @@ def test_counts_no_request_where_there_is_nothing_to_send(request_or_none: Reque
         def plan(self, _user: UserTraits, /) -> Plan:
             return Plan(self.name, request_or_none)
 
-    rehearsed = rehearse(users(3), [Planning(act=lambda _: Accepted("acme"))], ledger=None)
+    is_dry_run = dry_run(users(3), [Planning(act=lambda _: Accepted("acme"))], ledger=None)
 
-    assert rehearsed.effort["acme"].requests == (0 if request_or_none is None else 3)
+    assert is_dry_run.estimate["acme"].requests == (0 if request_or_none is None else 3)

@@ -18,7 +18,7 @@ from bulk.adapters import Acme
 from bulk.worlds import FAST, InProcessSender, World, assert_closed, user, users
 
 from replay_identity import Accepted, ConfigurationError, Rejected, Route, Skipped, Unavailable, UserTraits
-from replay_identity.adapters.exchange import Reply
+from replay_identity.adapters.exchange import Response
 from replay_identity.bulk import DeliveryOptions, Progress, deliver, sync
 from replay_identity.bulk.outbox import LedgerOutbox
 from replay_identity.emulator import Fault
@@ -140,7 +140,7 @@ def test_what_is_not_delivered_without_a_ledger_is_pending(world: World) -> None
 
 def test_carries_over_who_was_due_before(world: World) -> None:
     """`deliver` sends what an earlier run, or another process, has put."""
-    world.ledger.put(users(30, plan="pro"), BOTH)
+    world.ledger.upsert(users(30, plan="pro"), BOTH)
 
     report = deliver(world.backends, ledger=world.ledger, options=world.options, sender=world.sender)
 
@@ -221,7 +221,7 @@ def test_tells_how_far_it_is(world: World) -> None:
         ("fullstory", 30, 30, None),
         ("logrocket", 30, 30, None),
     ]
-    assert any(one.waits_for == "a break of 1 s" for each in told for one in each)
+    assert any(one.status_text == "a break of 1 s" for each in told for one in each)
 
 
 def test_tells_of_jobs_that_run(world: World) -> None:
@@ -231,7 +231,7 @@ def test_tells_of_jobs_that_run(world: World) -> None:
     world.options = {"fullstory": attrs.evolve(FAST, batch_users=40, poll_initial=0.3, poll_max=0.3)}
 
     def tell(told: Sequence[Progress]) -> None:
-        waits.update(one.waits_for for one in told)
+        waits.update(one.status_text for one in told)
 
     world.sync(users(100, plan="pro"), on_progress=tell)
     world.sync([user("u0", plan="free")], on_progress=tell)
@@ -320,8 +320,8 @@ def test_whom_a_route_kept_back_is_sent_once_there_is_none(world: World) -> None
 def test_what_is_back_to_what_it_was_is_not_sent(world: World) -> None:
     """Changed and changed back before anything was sent."""
     world.sync(users(600, plan="pro"))
-    world.ledger.put(users(600, plan="free"), BOTH)
-    world.ledger.put(users(600, plan="pro"), BOTH)
+    world.ledger.upsert(users(600, plan="free"), BOTH)
+    world.ledger.upsert(users(600, plan="pro"), BOTH)
 
     report = world.sync()
 
@@ -389,7 +389,7 @@ def test_what_is_put_while_older_is_under_way_is_sent_afterwards(tmp_path: Path)
 
         def act(one: UserTraits) -> Accepted:
             if one.traits["plan"] == "free":
-                ledger.put([user("u0", plan="pro")], ["acme"])
+                ledger.upsert([user("u0", plan="pro")], ["acme"])
             return Accepted("acme")
 
         backend = Acme(act=act)
@@ -397,8 +397,8 @@ def test_what_is_put_while_older_is_under_way_is_sent_afterwards(tmp_path: Path)
 
         assert [one.traits for one in backend.asked] == [{"plan": "free"}, {"plan": "pro"}]
         assert_closed(report)
-        assert ledger.put([user("u0", plan="pro")], ["acme"])["acme"].unchanged == 1
-        assert ledger.put([user("u0", plan="free")], ["acme"])["acme"].due == 1
+        assert ledger.upsert([user("u0", plan="pro")], ["acme"])["acme"].unchanged == 1
+        assert ledger.upsert([user("u0", plan="free")], ["acme"])["acme"].due == 1
 
 
 def test_what_is_put_while_a_batch_is_under_way_is_sent_afterwards(world: World) -> None:
@@ -408,7 +408,7 @@ def test_what_is_put_while_a_batch_is_under_way_is_sent_afterwards(world: World)
     def put_newer(_: int) -> None:
         if not put and world.fullstory.jobs:
             put.append(1)
-            world.ledger.put([user("u0", plan="pro")], ["fullstory"])
+            world.ledger.upsert([user("u0", plan="pro")], ["fullstory"])
 
     world.backends = world.backends[:1]
     world.options = {"fullstory": FAST}
@@ -421,7 +421,7 @@ def test_what_is_put_while_a_batch_is_under_way_is_sent_afterwards(world: World)
         {"plan": "free"},
         {"plan": "pro"},
     ]
-    assert world.ledger.put([user("u0", plan="pro")], ["fullstory"])["fullstory"].unchanged == 1
+    assert world.ledger.upsert([user("u0", plan="pro")], ["fullstory"])["fullstory"].unchanged == 1
 
 
 def test_a_change_whose_answer_was_lost_is_undone(world: World) -> None:
@@ -458,7 +458,7 @@ def test_takes_turns_with_another_process(world: World) -> None:
         threading.Timer(0.5, process.stdin.close).start()
         report = world.sync(users(20, plan="pro"), on_progress=told.append)
 
-    assert {one.waits_for for one in told[1]} == {"another process that delivers to it"}
+    assert {one.status_text for one in told[1]} == {"another process that delivers to it"}
     world.hold(pro(20))
     assert_closed(report)
 
@@ -490,7 +490,7 @@ def test_is_stopped_while_another_process_delivers(world: World) -> None:
     stop = threading.Event()
     threading.Timer(0.2, stop.set).start()
 
-    with other.turn("fullstory") as one, other.turn("logrocket") as two:
+    with other.lease("fullstory") as one, other.lease("logrocket") as two:
         assert one
         assert two
         report = world.sync(users(20, plan="pro"), stop=stop)
@@ -503,14 +503,14 @@ def test_is_stopped_while_another_process_delivers(world: World) -> None:
 def test_few_users_are_taken_in_at_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that sending begins soon; then more at once, which takes less time for each."""
     sizes: list[int] = []
-    put = Ledger.put
+    put = Ledger.upsert
 
     def count(ledger: Ledger, given: Any, *args: Any, **options: Any) -> Any:
         group = list(given)
         sizes.append(len(group))
         return put(ledger, group, *args, **options)
 
-    monkeypatch.setattr(Ledger, "put", count)
+    monkeypatch.setattr(Ledger, "upsert", count)
     monkeypatch.setattr("replay_identity.bulk.run._FIRST_GROUP", 2)
     monkeypatch.setattr("replay_identity.bulk.run._GROUP", 5)
 
@@ -580,9 +580,9 @@ def test_outcomes_of_every_kind_are_in_the_books(tmp_path: Path) -> None:
 class SlowSender(InProcessSender):
     """One whose vendors have answered only once they were waited for."""
 
-    def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
+    def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
         """Return the answers, but none at once."""
-        return super().replies(timeout) if timeout else ()
+        return super().completed(timeout) if timeout else ()
 
 
 @pytest.mark.parametrize("kind", [InProcessSender, SlowSender])

@@ -13,9 +13,9 @@ from bulk.adapters import Acme, AcmeBatch
 from bulk.worlds import FAST, assert_closed, user, users
 
 from replay_identity import Accepted, Misconfigured, Unknown, UserTraits
-from replay_identity.adapters.exchange import Exchange, Reply, Request
-from replay_identity.bulk import Books, DurableRouter, Progress, sync
-from replay_identity.bulk.memory_outbox import DirectOutbox
+from replay_identity.adapters.exchange import Exchange, Request, Response
+from replay_identity.bulk import BackendReport, DurableRouter, Progress, sync
+from replay_identity.bulk.memory_outbox import MemoryOutbox
 from replay_identity.ledger import Ledger, Settlement
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def other(ledger: Ledger) -> Iterator[Ledger]:
 
 def test_a_run_that_has_nothing_to_send_waits_for_nobody(ledger: Ledger, other: Ledger) -> None:
     """Another process delivers, and goes on doing so."""
-    with other.turn("acme") as ours:
+    with other.lease("acme") as ours:
         assert ours
         report = sync([], [Acme()], ledger=ledger, options=OPTIONS)
 
@@ -53,14 +53,14 @@ def test_a_run_that_has_nothing_to_send_waits_for_nobody(ledger: Ledger, other: 
 
 def test_a_run_whose_users_another_process_has_sent_waits_for_nobody(ledger: Ledger, other: Ledger) -> None:
     """The books tell that it was elsewhere."""
-    with other.turn("acme") as ours:
+    with other.lease("acme") as ours:
         assert ours
-        ledger.put(users(3), ["acme"])
+        ledger.upsert(users(3), ["acme"])
         told: list[str] = []
 
         def settle(progress: Sequence[Progress]) -> None:
-            told.append(progress[0].waits_for)
-            taken = [Settlement(claim.place, claim.version, Accepted("acme")) for claim in other.claim("acme")]
+            told.append(progress[0].status_text)
+            taken = [Settlement(claim.row_id, claim.version, Accepted("acme")) for claim in other.claim("acme")]
             other.settle("acme", taken)
 
         report = sync([user("u3")], [Acme()], ledger=ledger, options=OPTIONS, on_progress=settle)
@@ -85,7 +85,7 @@ def test_reading_does_not_wait_for_who_waits(ledger: Ledger, other: Ledger, monk
     for names in (["acme", "bolt"], ["acme"]):
         stop = threading.Event()
         read.clear()
-        turns = [other.turn(name) for name in names]
+        turns = [other.lease(name) for name in names]
         assert all(turn.__enter__() for turn in turns)
         report = sync(source(5000), backends, ledger=ledger, options={"acme": FAST, "bolt": FAST}, stop=stop)
         for turn in turns:
@@ -99,7 +99,7 @@ def test_a_router_lets_a_run_beside_it_have_its_turn(
     ledger: Ledger, other: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a while, though it has always somebody to send."""
-    monkeypatch.setattr("replay_identity.bulk.durable._SHIFT", 0.05)
+    monkeypatch.setattr("replay_identity.bulk.durable._SLICE", 0.05)
     over = threading.Event()
 
     def identify() -> None:
@@ -133,13 +133,13 @@ class Late:
         self.waiting: list[int] = []
         self.since = 0.0
 
-    def start(self, ticket: int, request: Request, timeout: float) -> None:
+    def start(self, request_id: int, request: Request, timeout: float) -> None:
         """Let it wait."""
         assert request.url
         assert timeout > 0
-        self.waiting.append(ticket)
+        self.waiting.append(request_id)
 
-    def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
+    def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
         """Return all answers but the last; that one, too, if nothing follows for a while."""
         time.sleep(min(timeout, 0.001))
         if len(self.waiting) > 1:
@@ -149,7 +149,7 @@ class Late:
             answered, self.waiting = self.waiting, []
         else:
             answered = []
-        return [(ticket, Reply(200)) for ticket in answered]
+        return [(request_id, Response(200)) for request_id in answered]
 
     def close(self) -> None:
         """Free nothing."""
@@ -165,23 +165,23 @@ class Hanging:
         """Answer that one once *until* is set; *started* is told when all are under way."""
         self.until = until
         self.started = started
-        self.answers: list[tuple[int, Reply]] = []
+        self.answers: list[tuple[int, Response]] = []
         self.held: list[int] = []
 
-    def start(self, ticket: int, request: Request, timeout: float) -> None:
+    def start(self, request_id: int, request: Request, timeout: float) -> None:
         """Answer, or hold the answer back."""
         assert timeout > 0
         if request.url.endswith("u0"):
-            self.held.append(ticket)
+            self.held.append(request_id)
         else:
             if request.url.endswith("u4"):
                 self.started()
-            self.answers.append((ticket, Reply(200)))
+            self.answers.append((request_id, Response(200)))
 
-    def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
+    def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
         """Return the answers."""
         if self.until.is_set():
-            self.answers += [(ticket, Reply(200)) for ticket in self.held]
+            self.answers += [(request_id, Response(200)) for request_id in self.held]
             self.held = []
         if not self.answers:
             time.sleep(min(timeout, 0.001))
@@ -208,7 +208,7 @@ def test_outcomes_are_written_down_while_another_request_hangs(ledger: Ledger, *
     due: list[int] = []
 
     def look(_: object) -> None:
-        due.append(ledger.due("acme"))
+        due.append(ledger.pending_count("acme"))
         if due[-1] == 1:
             until.set()
 
@@ -234,7 +234,7 @@ CANARIES = [UserTraits(f"canary-{number}", traits={"plan": f"canary-{number}"}) 
 @pytest.mark.parametrize("backend", [Acme(), AcmeBatch()], ids=["singles", "batches"])
 def test_no_value_is_left_in_the_log_after_a_run(ledger: Ledger, backend: Acme) -> None:
     """Though the process lives, and the ledger stays open."""
-    ledger.put(CANARIES, ["acme"])
+    ledger.upsert(CANARIES, ["acme"])
     assert b"canary" in on_disk(ledger)
 
     assert_closed(sync([], [backend], ledger=ledger, options=OPTIONS))
@@ -277,13 +277,13 @@ def test_nobody_is_kept_in_memory_whom_nobody_takes(monkeypatch: pytest.MonkeyPa
     """Without a ledger, a backend that was given up on is not handed the rest of the source."""
     monkeypatch.setattr("replay_identity.bulk.run._GROUP", 10)
     handed: list[int] = []
-    put = DirectOutbox.put
+    put = MemoryOutbox.put
 
-    def look(outbox: DirectOutbox, rows: Sequence[UserTraits]) -> None:
+    def look(outbox: MemoryOutbox, rows: Sequence[UserTraits]) -> None:
         handed.append(len(rows))
         put(outbox, rows)
 
-    monkeypatch.setattr(DirectOutbox, "put", look)
+    monkeypatch.setattr(MemoryOutbox, "put", look)
 
     def source() -> Iterator[UserTraits]:
         for number, one in enumerate(users(1000)):
@@ -316,12 +316,12 @@ def test_no_thread_is_left_behind_when_another_cannot_start(ledger: Ledger, monk
 
 def test_a_lost_answer_is_not_remembered_for_ever() -> None:
     """Of users who were settled after all, nothing is kept."""
-    outbox = DirectOutbox(Books("acme"))
+    outbox = MemoryOutbox(BackendReport("acme"))
     outbox.put(users(100))
     while (claim := outbox.next()) is not None:
         outbox.settle(claim, Unknown("acme", "lost"))
         again = outbox.next()
-        while again is not None and again.place != claim.place:
+        while again is not None and again.row_id != claim.row_id:
             outbox.settle(again, Accepted("acme"))
             again = outbox.next()
         if again is not None:

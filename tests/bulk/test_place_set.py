@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay_identity.bulk.outbox import PlaceSet
+from replay_identity.bulk.outbox import BitSet
 
 PLACES = st.integers(1, 70) | st.integers(1, 5000)
 
@@ -15,13 +15,13 @@ PLACES = st.integers(1, 70) | st.integers(1, 5000)
 )
 def test_is_a_set(changes: list[tuple[str, int]], more: list[int], fewer: list[int]) -> None:
     """Whatever is done, it holds what a set of integers would hold."""
-    places, expected = PlaceSet(), set[int]()
-    for change, place in changes:
-        getattr(places, change)(place)
-        getattr(expected, change)(place)
-    for each in (places, expected):
+    row_ids, expected = BitSet(), set[int]()
+    for change, row_id in changes:
+        getattr(row_ids, change)(row_id)
+        getattr(expected, change)(row_id)
+    for each in (row_ids, expected):
         each.update(more)
         each.difference_update(fewer)
 
-    assert [place for place in range(5010) if place in places] == sorted(expected)
-    assert len(places) == len(expected)
+    assert [row_id for row_id in range(5010) if row_id in row_ids] == sorted(expected)
+    assert len(row_ids) == len(expected)

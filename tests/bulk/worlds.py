@@ -16,7 +16,7 @@ import attrs
 from starlette.types import ASGIApp, Message
 
 from replay_identity import Fullstory, LogRocket, Route, UserTraits
-from replay_identity.adapters.exchange import Lost, Reply, Request
+from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.adapters.protocols import IdentityBackend
 from replay_identity.bulk import DeliveryOptions, SyncReport, sync
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator
@@ -66,14 +66,14 @@ class Line:
     before: Callable[[int], None] = lambda _: None
     after: Callable[[int], None] = lambda _: None
 
-    def ask(self, request: Request) -> Reply:
+    def ask(self, request: Request) -> Response:
         """Return what the vendor answers."""
         self.count += 1
         number = self.count
         self.before(number)
-        reply = self.loop.run_until_complete(_call(self.app, request))
+        response = self.loop.run_until_complete(_call(self.app, request))
         self.after(number)
-        return reply
+        return response
 
     def calm(self) -> None:
         """Let nothing happen at any request."""
@@ -82,17 +82,17 @@ class Line:
 
 @attrs.define(eq=False)
 class InProcessSender:
-    """A `ManySender` whose vendors live in this process."""
+    """A `ConcurrentSender` whose vendors live in this process."""
 
     lines: Mapping[int, Line]
-    answers: list[tuple[int, Reply]] = attrs.field(factory=list[tuple[int, Reply]])
+    answers: list[tuple[int, Response]] = attrs.field(factory=list[tuple[int, Response]])
 
-    def start(self, ticket: int, request: Request, timeout: float) -> None:
+    def start(self, request_id: int, request: Request, timeout: float) -> None:
         """Ask at once."""
         assert timeout > 0
-        self.answers.append((ticket, self.lines[urlsplit(request.url).port or 0].ask(request)))
+        self.answers.append((request_id, self.lines[urlsplit(request.url).port or 0].ask(request)))
 
-    def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
+    def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
         """Return the answers."""
         answers, self.answers = self.answers, []
         if not answers:
@@ -103,7 +103,7 @@ class InProcessSender:
         """Free nothing."""
 
 
-async def _call(app: ASGIApp, request: Request) -> Reply:
+async def _call(app: ASGIApp, request: Request) -> Response:
     url = urlsplit(request.url)
     scope = {
         "type": "http",
@@ -129,11 +129,11 @@ async def _call(app: ASGIApp, request: Request) -> Reply:
     try:
         await app(scope, receive, send)
     except ConnectionAbortedError:
-        return Reply(0, lost=Lost.NO_ANSWER)
+        return Response(0, no_response=NoResponse.NO_ANSWER)
     if not sent:
-        return Reply(0, lost=Lost.TIMED_OUT)
+        return Response(0, no_response=NoResponse.TIMED_OUT)
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    return Reply(sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:]))
+    return Response(sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:]))
 
 
 @attrs.define(eq=False)

@@ -17,7 +17,8 @@ from cli.running_commands import Run, Vendors, Write
 from replay_identity import Fullstory, LogRocket, cli
 from replay_identity.adapters.limits import Limit, Unit
 from replay_identity.cli import app, emulate
-from replay_identity.cli.terminal import ExitCode, data
+from replay_identity.cli.exit_codes import ExitCode
+from replay_identity.cli.terminal import stdout_console
 from replay_identity.config import backends
 from replay_identity.emulator import Fault, PortInUseError
 
@@ -157,7 +158,7 @@ def test_limits_on_batches_are_in_the_json(run: Run) -> None:
 class Many(LogRocket):
     """LogRocket as if it took several users in one request."""
 
-    most_users = Limit(maximum=100, unit=Unit.USERS, source="a test", read_on=date(2026, 11, 21), rule="request-users")
+    max_users = Limit(maximum=100, unit=Unit.USERS, source="a test", read_on=date(2026, 11, 21), rule="request-users")
 
     def identify_many(self) -> None:
         """Be there; nobody is sent."""
@@ -176,7 +177,7 @@ def test_the_limit_on_a_request_is_told_where_a_vendor_takes_several_users_in_on
     ran = run("limits", "logrocket")
 
     assert "logrocket requests" in ran.lines
-    (number,) = [line.split()[-1] for line in ran.lines if line.startswith("most_users 100 users request-users ")]
+    (number,) = [line.split()[-1] for line in ran.lines if line.startswith("max_users 100 users request-users ")]
     assert f"{number} a test (read 2026-11-21)" in ran.lines
     assert "requests" not in run("limits", "fullstory").out.replace("idempotent-requests", "")
 
@@ -186,7 +187,7 @@ def test_the_limit_on_a_request_is_in_the_json(run: Run) -> None:
     """Only of those vendors that take several users in one."""
     document = run("limits", "--json").document
 
-    assert document["logrocket"]["most_users"] == {
+    assert document["logrocket"]["max_users"] == {
         "maximum": 100,
         "unit": "users",
         "source": "a test",
@@ -194,7 +195,7 @@ def test_the_limit_on_a_request_is_in_the_json(run: Run) -> None:
         "rule": "request-users",
         "note": "",
     }
-    assert "most_users" not in document["fullstory"]
+    assert "max_users" not in document["fullstory"]
 
 
 def test_limits_of_an_unknown_vendor_is_wrong_usage(run: Run) -> None:
@@ -438,7 +439,7 @@ def test_a_table_for_nobody_is_a_broken_pipe_too(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "stdout", Left())
 
     with pytest.raises(BrokenPipeError):
-        data().print("text")
+        stdout_console().print("text")
 
 
 def test_without_the_extra_the_command_says_how_to_get_it(

@@ -9,7 +9,7 @@ from cli.running_commands import Run, Vendors, Write
 
 from replay_identity.bulk.comparison import BackendComparison, ComparisonReport
 from replay_identity.cli import tables
-from replay_identity.cli.terminal import data
+from replay_identity.cli.terminal import stdout_console
 from replay_identity.emulator import Fault
 
 USERS: Final[list[dict[str, Any]]] = [{"id": "canary-u1", "plan": "canary-pro"}, {"id": "u2", "plan": "canary-pro"}]
@@ -183,7 +183,7 @@ def test_only_the_most_frequent_paths_are_printed(capsys: pytest.CaptureFixture[
     counts = BackendComparison()
     counts.extra.update(f"traits.t{number}" for number in range(12))
 
-    tables.print_comparison(data(), ComparisonReport({"fullstory": counts}, ("acme",)), 1)
+    tables.print_comparison(stdout_console(), ComparisonReport({"fullstory": counts}, ("acme",)), 1)
 
     out = capsys.readouterr().out
     assert "… and 2 more" in out

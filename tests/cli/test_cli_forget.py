@@ -14,7 +14,7 @@ from cli.running_commands import Ran, Run, Vendors, Write
 
 from replay_identity.config import Settings
 from replay_identity.emulator import Fault
-from replay_identity.ledger import Batch, JobMember, Ledger
+from replay_identity.ledger import Batch, JobEntry, Ledger
 
 MAIN: Final = "import sys; from replay_identity.cli import main; sys.exit(main())"
 ID: Final = "canary-u1"
@@ -117,7 +117,7 @@ def test_what_cannot_forget_anybody_is_told_before(forget: Callable[..., Ran], m
     def only_acme(*_: object, **__: object) -> Settings:
         return Settings((Acme(),))
 
-    monkeypatch.setattr("replay_identity.cli.forget.chosen_settings", only_acme)
+    monkeypatch.setattr("replay_identity.cli.forget.resolve_settings", only_acme)
 
     ran = forget(stdin=b"y\n")
 
@@ -223,7 +223,7 @@ def test_wrong_settings_come_before_a_vendor_that_is_down(forget: Callable[..., 
 def test_a_batch_under_way_has_to_be_delivered_first(forget: Callable[..., Ran], synced: Vendors) -> None:
     """The command for it is told, and nothing is sent."""
     with Ledger("our.db") as ledger:
-        ledger.start_job("fullstory", Batch("key", [JobMember(1, 1, ID)], b"body"))
+        ledger.start_job("fullstory", Batch("key", [JobEntry(1, 1, ID)], b"body"))
 
     ran = forget("--yes", "--to", "fullstory")
 
@@ -242,7 +242,7 @@ def test_another_process_that_delivers_is_waited_for(forget: Callable[..., Ran],
     may_end = threading.Event()
 
     def deliver() -> None:
-        with Ledger("our.db") as ledger, ledger.turn("fullstory"):
+        with Ledger("our.db") as ledger, ledger.lease("fullstory"):
             is_held.set()
             may_end.wait(0.3)
 

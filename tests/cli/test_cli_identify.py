@@ -13,7 +13,7 @@ from cli.running_commands import Run, Vendors, Write
 
 from replay_identity import Broken, IdentifyReport, Misconfigured, Router, UserTraits
 from replay_identity.cli.identify import value_of
-from replay_identity.cli.row_report import Survey
+from replay_identity.cli.row_report import RowReport
 from replay_identity.emulator import Fault
 from replay_identity.errors import SourceError
 from replay_identity.sources import BadRow, Row
@@ -335,15 +335,15 @@ def test_a_person_who_watches_sees_the_progress(run: Run, vendors: Vendors, writ
 
 def test_a_survey_stops_at_ctrl_c() -> None:
     """What was counted stays counted."""
-    survey = Survey()
+    row_report = RowReport()
 
     def ask(user: UserTraits) -> Sequence[Misconfigured]:
         raise KeyboardInterrupt(user)
 
-    survey.run([Row(1, UserTraits("u1"))], ask, lambda _row, _outcomes: None)
+    row_report.run([Row(1, UserTraits("u1"))], ask, lambda _row, _outcomes: None)
 
-    assert survey.exit_code == 130
-    assert survey.tally.users == 0
+    assert row_report.exit_code == 130
+    assert row_report.stats.users == 0
 
 
 def test_a_report_of_an_adapters_bug_counts_as_refused(

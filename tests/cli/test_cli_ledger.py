@@ -18,7 +18,7 @@ import pytest
 from cli.running_commands import Run, Vendors, Write
 
 from replay_identity import REMOVE, UserTraits
-from replay_identity.cli.ledger import RowsFile, row_line
+from replay_identity.cli.ledger import RejectedRowsWriter, row_line
 from replay_identity.emulator import Fault
 from replay_identity.ledger import Ledger, Settlement
 from replay_identity.outcomes import Broken, Rejected
@@ -47,8 +47,8 @@ def refused(run: Run, vendors: Vendors, write: Write) -> None:
 def refuse(refusal: Rejected | Broken, *users: UserTraits) -> None:
     """Write a ledger in which *users* were refused at acme."""
     with Ledger("our.db") as ledger:
-        ledger.put(users, ["acme"])
-        ledger.settle("acme", [Settlement(claim.place, claim.version, refusal) for claim in ledger.claim("acme")])
+        ledger.upsert(users, ["acme"])
+        ledger.settle("acme", [Settlement(claim.row_id, claim.version, refusal) for claim in ledger.claim("acme")])
 
 
 # All of them
@@ -232,7 +232,7 @@ def test_users_without_an_id_of_the_applications_own_are_left_out(run: Run) -> N
 def test_a_user_whom_two_backends_refused_is_written_once(tmp_path: Path) -> None:
     """Both are brought up to date by the same row."""
     with (tmp_path / "rows").open("wb") as stream:
-        file = RowsFile(stream)
+        file = RejectedRowsWriter(stream)
         for _ in range(2):
             file.write(UserTraits("u1"))
 
@@ -336,7 +336,7 @@ def test_watch_goes_on_until_a_signal(
     def put() -> None:
         try:
             with Ledger("our.db") as ledger:
-                ledger.put([UserTraits("canary-u1", traits={"plan": "canary"})], ["fullstory", "logrocket"])
+                ledger.upsert([UserTraits("canary-u1", traits={"plan": "canary"})], ["fullstory", "logrocket"])
                 while any(standing.due for standing in ledger.standings()):
                     time.sleep(0.01)
             time.sleep(0.2)
@@ -365,7 +365,7 @@ def test_watch_outlives_an_outage_in_a_process_of_its_own(run: Run, vendors: Ven
     """Ctrl-C ends it in good order."""
     assert run("sync", write(USERS[1:2]), "--to", "fullstory").code == 0
     with Ledger("our.db") as ledger:
-        ledger.put([UserTraits("canary-u9", traits={"plan": "pro"})], ["logrocket"])
+        ledger.upsert([UserTraits("canary-u9", traits={"plan": "pro"})], ["logrocket"])
     vendors.logrocket.faults.add(Fault(status=503, times=3))
     command = [sys.executable, "-c", MAIN, "deliver", "--watch"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

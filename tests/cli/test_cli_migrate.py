@@ -12,7 +12,7 @@ from cli.running_commands import Run, Vendors, Write
 from replay_identity.bulk import SyncReport
 from replay_identity.cli.migrate import exit_code
 from replay_identity.emulator import Fault
-from replay_identity.migration import Listed, MigrationReport
+from replay_identity.migration import ListingStats, MigrationReport
 from replay_identity.migration.fidelity import Fidelity
 
 
@@ -100,9 +100,9 @@ def test_the_properties_with_several_types_are_few(put: Any, run: Run) -> None:
 def test_who_was_unusable_in_an_earlier_run_is_told_with_1_too() -> None:
     """The books of the last run close without them."""
     for unusable, code in ((0, 0), (1, 1)):
-        listed = Listed(users=3, given=3 - unusable, unusable=unusable, earlier=3)
+        listing = ListingStats(users=3, given=3 - unusable, unusable=unusable, earlier=3)
 
-        assert exit_code(MigrationReport("old", listed, Fidelity(()), SyncReport())) == code
+        assert exit_code(MigrationReport("old", listing, Fidelity(()), SyncReport())) == code
 
 
 def test_nobody_to_move_is_told(vendors: Vendors, run: Run) -> None:

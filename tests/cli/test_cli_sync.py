@@ -17,11 +17,12 @@ import typer
 from cli.running_commands import Run, Vendors, Write
 from rich.console import Console
 
-from replay_identity.bulk import Books, SyncReport
+from replay_identity.bulk import BackendReport, SyncReport
 from replay_identity.cli import terminal
+from replay_identity.cli.exit_codes import ExitCode, report_exit_code
 from replay_identity.cli.options import FileFormat
-from replay_identity.cli.summary import print_books
-from replay_identity.cli.terminal import ExitCode, books_exit_code, interruptible
+from replay_identity.cli.summary import print_backend_reports
+from replay_identity.cli.terminal import interruptible
 from replay_identity.emulator import Fault
 from replay_identity.errors import SourceError
 from replay_identity.outcomes import Misconfigured, Rejected
@@ -172,10 +173,10 @@ def test_who_is_unchanged_is_counted_and_not_explained(
 
 def test_the_books_say_why_users_and_rows_differ(capsys: pytest.CaptureFixture[str]) -> None:
     """Rows of one user are sent as one, and earlier runs left some."""
-    books = Books("acme", carried=5, elsewhere=1)
+    books = BackendReport("acme", carried=5, elsewhere=1)
     books.put.due, books.put.waiting, books.put.refused = 1, 2, 3
 
-    print_books(Console(width=120), SyncReport(books=(books, Books("other"))), "our.db")
+    print_backend_reports(Console(width=120), SyncReport(books=(books, BackendReport("other"))), "our.db")
 
     told = capsys.readouterr().out
     assert told.startswith("our.db\n")
@@ -231,26 +232,26 @@ def test_an_empty_file_is_a_run_too(run: Run, vendors: Vendors, write: Write) ->
     [
         (SyncReport(), ExitCode.OK),
         (SyncReport(bad_row_count=1), ExitCode.REFUSED),
-        (SyncReport(books=(Books("a", pending=1),), bad_row_count=1), ExitCode.PENDING),
+        (SyncReport(books=(BackendReport("a", pending=1),), bad_row_count=1), ExitCode.PENDING),
         (SyncReport(stopped="s", bad_row_count=1), ExitCode.USAGE),
     ],
 )
 def test_the_exit_code_says_the_worst(report: SyncReport, code: ExitCode) -> None:
     """A bad row before a refused user, pending before both."""
-    assert books_exit_code(report) is code
+    assert report_exit_code(report) is code
 
 
 def test_wrong_settings_come_before_pending_before_refused() -> None:
     """The first has to be mended before anything else can be."""
-    books = Books("a")
+    books = BackendReport("a")
     codes: list[ExitCode] = []
 
     books.add(Rejected("a"))
-    codes.append(books_exit_code(SyncReport(books=(books,))))
+    codes.append(report_exit_code(SyncReport(books=(books,))))
     books.pending = 1
-    codes.append(books_exit_code(SyncReport(books=(books,))))
+    codes.append(report_exit_code(SyncReport(books=(books,))))
     books.add(Misconfigured("a", "HTTP 401"))
-    codes.append(books_exit_code(SyncReport(books=(books,))))
+    codes.append(report_exit_code(SyncReport(books=(books,))))
 
     assert codes == [1, 75, 78]
 
@@ -260,7 +261,7 @@ def test_wrong_settings_come_before_pending_before_refused() -> None:
 
 def test_the_formats_are_those_that_can_be_read() -> None:
     """A new one is an option at once."""
-    assert {member.value for member in FileFormat} == set(get_args(Format))
+    assert {entry.value for entry in FileFormat} == set(get_args(Format))
 
 
 def test_users_come_from_stdin(run: Run, vendors: Vendors) -> None:
@@ -533,7 +534,7 @@ def test_the_first_bad_rows_are_shown(capsys: pytest.CaptureFixture[str]) -> Non
     """And how many more there are."""
     report = SyncReport(rows=9, bad_rows=[BadRow(3, 4, "is no user")], bad_row_count=3)
 
-    print_books(Console(width=60), report, "")
+    print_backend_reports(Console(width=60), report, "")
 
     told = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "3 to 4 is no user" in told

@@ -21,10 +21,10 @@ def test_a_status_is_answered_in_the_vendors_words(fs: httpx.Client, fullstory: 
     """The vendor does not act on the request."""
     fullstory.faults.add(Fault(status=503, headers={"Retry-After": "7"}))
 
-    reply = fs.post("/v2/users", json={"uid": "u1"})
+    response = fs.post("/v2/users", json={"uid": "u1"})
 
-    assert (reply.status_code, reply.headers["retry-after"]) == (503, "7")
-    assert reply.json() == {"message": "Server error was encountered", "code": "server_error"}
+    assert (response.status_code, response.headers["retry-after"]) == (503, "7")
+    assert response.json() == {"message": "Server error was encountered", "code": "server_error"}
     assert not fullstory.users
 
 
@@ -46,9 +46,9 @@ def test_a_success_that_is_none_has_no_body(fs: httpx.Client, fullstory: Fullsto
     """A status below 400 is answered and nothing done."""
     fullstory.faults.add(Fault(status=204))
 
-    reply = fs.post("/v2/users", json={"uid": "u1"})
+    response = fs.post("/v2/users", json={"uid": "u1"})
 
-    assert (reply.status_code, reply.content, fullstory.users) == (204, b"", {})
+    assert (response.status_code, response.content, fullstory.users) == (204, b"", {})
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ def test_a_success_can_be_spoiled(fs: httpx.Client, fullstory: FullstoryEmulator
     """The vendor acts, and its answer can not be read."""
     fullstory.faults.add(Fault(garbage=garbage, size=2, pause=0))
 
-    reply = fs.post("/v2/users", json={"uid": "u1"})
+    response = fs.post("/v2/users", json={"uid": "u1"})
 
-    assert reply.status_code == 200
-    assert reply.content[: len(body)] == body
-    assert (reply.content == b"") == (garbage == "empty")
+    assert response.status_code == 200
+    assert response.content[: len(body)] == body
+    assert (response.content == b"") == (garbage == "empty")
     assert fullstory.by_uid("u1") is not None
 
 
@@ -76,18 +76,18 @@ def test_a_body_can_be_very_large(fs: httpx.Client, fullstory: FullstoryEmulator
     """It is streamed, is valid JSON to the end, and says no length."""
     fullstory.faults.add(Fault(garbage="huge", size=1_000_000))
 
-    reply = fs.get("/me")
+    response = fs.get("/me")
 
-    assert len(reply.content) > 1_000_000
-    assert "content-length" not in reply.headers
-    assert reply.json()["role"] == "ADMIN"
+    assert len(response.content) > 1_000_000
+    assert "content-length" not in response.headers
+    assert response.json()["role"] == "ADMIN"
 
 
 def test_a_client_may_leave_a_very_large_body(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
     """The server serves on when somebody has read enough."""
     fullstory.faults.add(Fault(garbage="huge"))
-    with fs.stream("GET", "/me") as reply:
-        next(reply.iter_raw())
+    with fs.stream("GET", "/me") as response:
+        next(response.iter_raw())
 
     assert fs.get("/me").status_code == 200
 
@@ -275,10 +275,10 @@ def test_too_many_requests_are_told_when_to_come_back(mount_fullstory: MountFull
     clock.now += 20.5
     fs.get("/me")
 
-    reply = fs.get("/me")
+    response = fs.get("/me")
 
-    assert (reply.status_code, reply.headers["retry-after"]) == (429, "40")
-    assert reply.json() == {
+    assert (response.status_code, response.headers["retry-after"]) == (429, "40")
+    assert response.json() == {
         "message": "Too many requests. Client has exceeded the rate limit for this endpoint.",
         "code": "too_many_requests",
     }
@@ -300,9 +300,9 @@ def test_a_limited_logrocket_has_no_words(mount_logrocket: MountLogRocket) -> No
     """No body is documented; Retry-After may be left out as well."""
     lr = mount_logrocket(LogRocketEmulator(rate_limit=RateLimit(requests=0, says_when=False)))
 
-    reply = lr.put(U1, json={})
+    response = lr.put(U1, json={})
 
-    assert (reply.status_code, reply.content, "retry-after" in reply.headers) == (429, b"", False)
+    assert (response.status_code, response.content, "retry-after" in response.headers) == (429, b"", False)
 
 
 def test_reset_frees_the_rate_limit(mount_fullstory: MountFullstory, clock: Any) -> None:
@@ -344,7 +344,7 @@ def test_a_client_that_leaves_while_sending_is_not_recorded(fs: httpx.Client, fu
 
 def test_a_body_needs_no_content_type(fs: httpx.Client) -> None:
     """Fullstory's own SDK sends none."""
-    reply = fs.post("/v2/users", content=b'{"uid": "u1"}')
+    response = fs.post("/v2/users", content=b'{"uid": "u1"}')
 
-    assert "content-type" not in reply.request.headers
-    assert reply.status_code == 200
+    assert "content-type" not in response.request.headers
+    assert response.status_code == 200

@@ -48,8 +48,8 @@ def users(count: int) -> list[Item]:
 
 def create(client: httpx.Client, items: Sequence[Item], **headers: str) -> str:
     """Post a batch and return the job's id."""
-    reply = client.post(BATCH, json={"requests": items}, headers=headers).raise_for_status()
-    job_id: str = reply.json()["job"]["id"]
+    response = client.post(BATCH, json={"requests": items}, headers=headers).raise_for_status()
+    job_id: str = response.json()["job"]["id"]
     return job_id
 
 
@@ -87,10 +87,10 @@ def test_a_batch_is_accepted_as_a_job(fs: httpx.Client, clock: Any) -> None:
     """The answer names the job, which is processing, and says when it was created."""
     clock.now = 1_800_000_000.25
 
-    reply = fs.post(BATCH, json={"requests": users(1)})
+    response = fs.post(BATCH, json={"requests": users(1)})
 
-    job = reply.json()["job"]
-    assert (reply.status_code, job.keys()) == (200, {"id", "status", "created"})
+    job = response.json()["job"]
+    assert (response.status_code, job.keys()) == (200, {"id", "status", "created"})
     assert (job["status"], job["created"]) == ("PROCESSING", "2027-01-15T08:00:00.25Z")
 
 
@@ -186,9 +186,9 @@ def test_a_malformed_batch_fails_as_a_whole(
     fs: httpx.Client, fullstory: FullstoryEmulator, body: bytes, code: str
 ) -> None:
     """There is no job, and nothing is applied."""
-    reply = fs.post(BATCH, content=body)
+    response = fs.post(BATCH, content=body)
 
-    assert (reply.status_code, reply.json()["code"]) == (400, code)
+    assert (response.status_code, response.json()["code"]) == (400, code)
     assert (fullstory.jobs, fullstory.users) == ((), {})
 
 
@@ -253,9 +253,9 @@ def test_jobs_have_ids_of_their_own(fs: httpx.Client) -> None:
 @pytest.mark.parametrize("rest", ["", "/imports", "/errors"])
 def test_an_unknown_job_is_not_found(fs: httpx.Client, rest: str) -> None:
     """In the words of any unknown resource."""
-    reply = ask(fs, "abd123=", rest)
+    response = ask(fs, "abd123=", rest)
 
-    assert (reply.status_code, reply.json()["code"]) == (404, "resource_not_found")
+    assert (response.status_code, response.json()["code"]) == (404, "resource_not_found")
 
 
 def test_the_older_path_leads_to_batches_as_well(fs: httpx.Client) -> None:
@@ -350,9 +350,9 @@ def test_a_job_may_run_for_some_polls(mount: Mount) -> None:
 def test_results_are_not_ready_while_a_job_runs(mount: Mount, rest: str) -> None:
     """The 202 looks like a page without results."""
     _, fs = mount(job_seconds=10)
-    reply = ask(fs, create(fs, users(1)), rest)
+    response = ask(fs, create(fs, users(1)), rest)
 
-    assert (reply.status_code, reply.json()) == (202, {"results": [], "total_records": "0"})
+    assert (response.status_code, response.json()) == (202, {"results": [], "total_records": "0"})
 
 
 def test_a_job_ends_though_nobody_asks(mount_fullstory: MountFullstory) -> None:
@@ -526,9 +526,9 @@ def test_a_token_is_bound_to_its_list_and_its_job(mount: Mount) -> None:
 
     lists = ((first, "/imports"), (second, "/imports"), (first, "/errors"))
 
-    replies = [ask(fs, job_id, kind, page_token=token).status_code for job_id, kind in lists]
+    responses = [ask(fs, job_id, kind, page_token=token).status_code for job_id, kind in lists]
 
-    assert replies == [200, 400, 400]
+    assert responses == [200, 400, 400]
 
 
 @pytest.mark.parametrize(
@@ -591,9 +591,9 @@ def test_a_vendor_may_take_no_batches_at_all(mount: Mount) -> None:
     """Then nothing that could complete tells how long to wait."""
     _, fs = mount(max_jobs=0)
 
-    reply = fs.post(BATCH, json={"requests": users(1)})
+    response = fs.post(BATCH, json={"requests": users(1)})
 
-    assert (reply.status_code, reply.headers["retry-after"]) == (429, "60")
+    assert (response.status_code, response.headers["retry-after"]) == (429, "60")
 
 
 def test_a_refused_batch_may_come_again_with_its_key(mount: Mount, clock: Any) -> None:

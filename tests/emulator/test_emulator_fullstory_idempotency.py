@@ -36,9 +36,9 @@ def test_a_key_with_another_body_is_a_conflict(fs: httpx.Client, fullstory: Full
     """Bodies are compared byte by byte."""
     fs.post("/v2/users", content=b"{}", headers=KEY)
 
-    reply = fs.post("/v2/users", content=b"{ }", headers=KEY)
+    response = fs.post("/v2/users", content=b"{ }", headers=KEY)
 
-    assert (reply.status_code, reply.json()["code"]) == (409, "idempotency_mismatch")
+    assert (response.status_code, response.json()["code"]) == (409, "idempotency_mismatch")
     assert len(fullstory.users) == 1
 
 
@@ -80,32 +80,32 @@ def test_a_dropped_answer_is_replayed(fs: httpx.Client, fullstory: FullstoryEmul
     with pytest.raises(httpx.TransportError):
         fs.post("/v2/users", json={}, headers=KEY)
 
-    reply = fs.post("/v2/users", json={}, headers=KEY)
+    response = fs.post("/v2/users", json={}, headers=KEY)
 
-    assert list(fullstory.users) == [reply.json()["id"]]
+    assert list(fullstory.users) == [response.json()["id"]]
 
 
 def test_a_staged_500_is_not_replayed(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
     """A fault stands for something in front of Fullstory."""
     fullstory.faults.add(Fault(status=500))
 
-    replies = [fs.post("/v2/users", json={}, headers=KEY).status_code for _ in range(2)]
+    responses = [fs.post("/v2/users", json={}, headers=KEY).status_code for _ in range(2)]
 
-    assert replies == [500, 200]
+    assert responses == [500, 200]
 
 
 @pytest.mark.parametrize(
     ("status", "replies"), [(500, [500, 500]), (400, [400, 400]), (503, [503, 200]), (429, [429, 200])]
 )
 def test_a_staged_failure_is_replayed_when_told_to(
-    mount_fullstory: MountFullstory, status: int, replies: list[int]
+    mount_fullstory: MountFullstory, status: int, responses: list[int]
 ) -> None:
     """With remembers_faults, only 429 and what is above 500 may be retried with the key."""
     emulator = FullstoryEmulator(remembers_faults=True)
     fs = mount_fullstory(emulator)
     emulator.faults.add(Fault(status=status))
 
-    assert [fs.post("/v2/users", json={}, headers=KEY).status_code for _ in range(2)] == replies
+    assert [fs.post("/v2/users", json={}, headers=KEY).status_code for _ in range(2)] == responses
 
 
 def test_a_500_does_not_displace_a_stored_answer(mount_fullstory: MountFullstory) -> None:
@@ -135,6 +135,6 @@ def test_a_request_that_a_stop_ended_frees_its_key(fullstory: FullstoryEmulator)
         httpx.post(f"{server.url}/v2/users", json={}, headers=headers, timeout=0.1)
 
     with running(fullstory) as server:
-        reply = httpx.post(f"{server.url}/v2/users", json={}, headers=headers)
+        response = httpx.post(f"{server.url}/v2/users", json={}, headers=headers)
 
-    assert reply.status_code == 200
+    assert response.status_code == 200

@@ -20,9 +20,9 @@ def paged(mount_fullstory: MountFullstory, clock: Any) -> httpx.Client:
     return client
 
 
-def uids(reply: httpx.Response) -> list[str]:
+def uids(response: httpx.Response) -> list[str]:
     """Return the uids on a page."""
-    return [user["uid"] for user in reply.raise_for_status().json()["results"]]
+    return [user["uid"] for user in response.raise_for_status().json()["results"]]
 
 
 def test_pages_hold_every_user_once(paged: httpx.Client) -> None:
@@ -30,11 +30,11 @@ def test_pages_hold_every_user_once(paged: httpx.Client) -> None:
     seen: list[str] = []
     token: dict[str, str] = {}
     while True:
-        reply = paged.get("/v2/users", params={"email": "a@example.com", **token})
-        seen += uids(reply)
-        if reply.json()["next_page_token"] is None:
+        response = paged.get("/v2/users", params={"email": "a@example.com", **token})
+        seen += uids(response)
+        if response.json()["next_page_token"] is None:
             break
-        token = {"page_token": reply.json()["next_page_token"]}
+        token = {"page_token": response.json()["next_page_token"]}
 
     assert seen == ["u0", "u1", "u2", "u3", "u4"]
 

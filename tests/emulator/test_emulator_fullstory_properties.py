@@ -92,9 +92,9 @@ def test_a_value_too_large_can_be_dropped_without_a_word(mount_fullstory: MountF
     emulator = FullstoryEmulator(oversized="drop")
     fs = mount_fullstory(emulator)
 
-    reply = post(fs, {"a": "x" * 9000, "b": {"c": "x" * 9000, "d": 1}, "e": 1})
+    response = post(fs, {"a": "x" * 9000, "b": {"c": "x" * 9000, "d": 1}, "e": 1})
 
-    assert reply.status_code == 200
+    assert response.status_code == 200
     assert user(emulator).properties == {"b": {"d": 1}, "e": 1}
     assert set(user(emulator).schema) == {"b.d", "e"}
 

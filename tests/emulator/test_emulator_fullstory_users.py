@@ -18,9 +18,9 @@ def created(client: httpx.Client, **fields: Any) -> str:
 
 def test_create_answers_the_id_and_nothing_else(fs: httpx.Client) -> None:
     """The reply to a create holds the id alone."""
-    reply = fs.post("/v2/users", json={"uid": "u1", "email": "a@example.com"})
+    response = fs.post("/v2/users", json={"uid": "u1", "email": "a@example.com"})
 
-    assert (reply.status_code, reply.json()) == (200, {"id": reply.json()["id"]})
+    assert (response.status_code, response.json()) == (200, {"id": response.json()["id"]})
 
 
 def test_ids_are_nineteen_digits_that_a_double_can_not_hold(fs: httpx.Client) -> None:
@@ -69,9 +69,9 @@ def test_update_changes_what_is_given_and_keeps_the_rest(fs: httpx.Client, fulls
     """An update merges."""
     user_id = created(fs, uid="u1", display_name="Ann", properties={"plan": "free", "seats": 1})
 
-    reply = fs.post(f"/v2/users/{user_id}", json={"properties": {"plan": "pro"}})
+    response = fs.post(f"/v2/users/{user_id}", json={"properties": {"plan": "pro"}})
 
-    assert reply.json() == {"id": user_id}
+    assert response.json() == {"id": user_id}
     user = fullstory.users[user_id]
     assert (user.display_name, user.properties) == ("Ann", {"plan": "pro", "seats": 1})
 
@@ -87,9 +87,9 @@ def test_a_uid_can_not_be_changed(fs: httpx.Client, fullstory: FullstoryEmulator
     """Another uid is an error, and nothing of the request is taken."""
     user_id = created(fs, uid="u1")
 
-    reply = fs.post(f"/v2/users/{user_id}", json={"uid": "u2", "email": "a@example.com"})
+    response = fs.post(f"/v2/users/{user_id}", json={"uid": "u2", "email": "a@example.com"})
 
-    assert (reply.status_code, reply.json()["code"]) == (400, "invalid_parameter")
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_parameter")
     assert fullstory.users[user_id].email is None
 
 
@@ -109,9 +109,9 @@ def test_identifying_as_a_known_user_joins_the_two(fs: httpx.Client, fullstory: 
     known = created(fs, uid="u1", display_name="Ann", properties={"plan": "pro"})
     anonymous = created(fs, display_name="?", email="a@example.com", properties={"plan": "free", "seats": 1})
 
-    reply = fs.post(f"/v2/users/{anonymous}", json={"uid": "u1"})
+    response = fs.post(f"/v2/users/{anonymous}", json={"uid": "u1"})
 
-    assert reply.json() == {"id": known}
+    assert response.json() == {"id": known}
     user = fullstory.users[known]
     assert (user.display_name, user.email, user.properties) == ("Ann", "a@example.com", {"plan": "pro", "seats": 1})
     assert fs.get(f"/v2/users/{anonymous}").json()["id"] == known
@@ -131,9 +131,9 @@ def test_joining_fills_in_the_name_that_the_known_user_lacks(fs: httpx.Client, f
 
 def test_update_of_an_unknown_user_is_not_found(fs: httpx.Client) -> None:
     """An update makes nobody."""
-    reply = fs.post("/v2/users/123", json={})
+    response = fs.post("/v2/users/123", json={})
 
-    assert (reply.status_code, reply.json()["code"]) == (404, "user_not_found")
+    assert (response.status_code, response.json()["code"]) == (404, "user_not_found")
 
 
 def test_get_shows_what_was_never_set_as_null(fs: httpx.Client) -> None:
@@ -183,9 +183,9 @@ def test_a_deleted_user_is_visible_until_it_is_gone(mount_fullstory: MountFullst
     fs = mount_fullstory(FullstoryEmulator(clock=clock, deletion_seconds=5))
     user_id = created(fs, uid="u1")
 
-    reply = fs.delete(f"/v2/users/{user_id}")
+    response = fs.delete(f"/v2/users/{user_id}")
 
-    assert (reply.status_code, reply.json()) == (200, {})
+    assert (response.status_code, response.json()) == (200, {})
     assert fs.get(f"/v2/users/{user_id}").json()["is_being_deleted"] is True
     clock.now += 5
     assert fs.get(f"/v2/users/{user_id}").status_code == 404
@@ -230,9 +230,9 @@ def test_a_user_being_deleted_can_not_be_updated(fs: httpx.Client) -> None:
 @pytest.mark.parametrize("path", ["/v2/users", "/v2/users?uid="])
 def test_delete_needs_a_uid(fs: httpx.Client, path: str) -> None:
     """A DELETE of all users does not exist."""
-    reply = fs.delete(path)
+    response = fs.delete(path)
 
-    assert (reply.status_code, reply.json()) == (400, {"message": "uid is required", "code": "required_field"})
+    assert (response.status_code, response.json()) == (400, {"message": "uid is required", "code": "required_field"})
 
 
 @pytest.mark.parametrize("path", ["/v2/users?uid=nobody", "/v2/users/123"])
@@ -254,10 +254,10 @@ def test_me_names_the_role_of_the_key(mount_fullstory: MountFullstory, level: Le
 )
 def test_a_wrong_key_is_unauthorized(fs: httpx.Client, credentials: str) -> None:
     """The key goes in verbatim after Basic, and not encoded."""
-    reply = fs.get("/me", headers={"authorization": credentials})
+    response = fs.get("/me", headers={"authorization": credentials})
 
-    assert reply.status_code == 401
-    assert reply.json() == {"message": "access is unauthorized", "code": "unauthorized"}
+    assert response.status_code == 401
+    assert response.json() == {"message": "access is unauthorized", "code": "unauthorized"}
 
 
 def test_a_standard_key_may_write(mount_fullstory: MountFullstory) -> None:
@@ -276,9 +276,12 @@ def test_a_standard_key_may_not_read_or_delete(mount_fullstory: MountFullstory, 
     """Viewing data needs an Architect."""
     fs = mount_fullstory(FullstoryEmulator(api_keys={"na1.emulator": Level.STANDARD}))
 
-    reply = fs.request(method, path)
+    response = fs.request(method, path)
 
-    assert (reply.status_code, reply.json()) == (403, {"message": "insufficient permissions", "code": "forbidden"})
+    assert (response.status_code, response.json()) == (
+        403,
+        {"message": "insufficient permissions", "code": "forbidden"},
+    )
 
 
 def test_an_architect_may_read(mount_fullstory: MountFullstory) -> None:
@@ -293,9 +296,9 @@ def test_an_architect_may_read(mount_fullstory: MountFullstory) -> None:
 )
 def test_other_paths_and_methods_are_not_found(fs: httpx.Client, method: str, path: str) -> None:
     """Only documented requests are answered."""
-    reply = fs.request(method, path)
+    response = fs.request(method, path)
 
-    assert (reply.status_code, reply.json()["code"]) == (404, "resource_not_found")
+    assert (response.status_code, response.json()["code"]) == (404, "resource_not_found")
 
 
 @pytest.mark.parametrize(("field", "longest"), [("uid", 256), ("display_name", 256), ("email", 128)])
@@ -309,10 +312,10 @@ def test_a_field_may_be_as_long_as_documented(fs: httpx.Client, field: str, long
 
 def test_an_empty_uid_is_an_error(fs: httpx.Client) -> None:
     """An empty uid does not mean anonymous."""
-    reply = fs.post("/v2/users", json={"uid": ""})
+    response = fs.post("/v2/users", json={"uid": ""})
 
-    assert reply.status_code == 400
-    assert reply.json() == {"message": "The provided uid parameter can not be empty", "code": "invalid_parameter"}
+    assert response.status_code == 400
+    assert response.json() == {"message": "The provided uid parameter can not be empty", "code": "invalid_parameter"}
 
 
 @pytest.mark.parametrize(
@@ -341,7 +344,7 @@ def test_an_empty_uid_is_an_error(fs: httpx.Client) -> None:
 )
 def test_a_body_of_the_wrong_shape_is_refused(fs: httpx.Client, fullstory: FullstoryEmulator, body: bytes) -> None:
     """Malformed JSON, wrong types and unknown fields make no user."""
-    reply = fs.post("/v2/users", content=body)
+    response = fs.post("/v2/users", content=body)
 
-    assert (reply.status_code, reply.json()["code"]) == (400, "invalid_argument")
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_argument")
     assert not fullstory.users

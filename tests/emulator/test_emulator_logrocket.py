@@ -19,20 +19,20 @@ U1 = f"{APP}/users/u1"
 
 def test_put_answers_the_whole_user(lr: httpx.Client) -> None:
     """The reply holds the user under LogRocket's own names."""
-    reply = lr.put(U1, json={"name": "Ann", "email": "a@example.com", "traits": {"plan": "pro"}})
+    response = lr.put(U1, json={"name": "Ann", "email": "a@example.com", "traits": {"plan": "pro"}})
 
-    assert reply.status_code == 200
-    assert reply.json() == {"userID": "u1", "name": "Ann", "email": "a@example.com", "traits": {"plan": "pro"}}
+    assert response.status_code == 200
+    assert response.json() == {"userID": "u1", "name": "Ann", "email": "a@example.com", "traits": {"plan": "pro"}}
 
 
 def test_put_merges(lr: httpx.Client) -> None:
     """What a request does not mention stays, and the reply shows it."""
     lr.put(U1, json={"name": "Ann", "email": "a@example.com", "traits": {"plan": "free", "seats": "1"}})
 
-    reply = lr.put(U1, json={"traits": {"plan": "pro"}})
+    response = lr.put(U1, json={"traits": {"plan": "pro"}})
 
-    assert reply.json()["name"] == "Ann"
-    assert reply.json()["traits"] == {"plan": "pro", "seats": "1"}
+    assert response.json()["name"] == "Ann"
+    assert response.json()["traits"] == {"plan": "pro", "seats": "1"}
 
 
 def test_a_blank_value_removes_a_trait(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
@@ -48,9 +48,9 @@ def test_a_blank_name_or_email_changes_nothing(lr: httpx.Client) -> None:
     """Removing by a blank is for traits."""
     lr.put(U1, json={"name": "Ann", "email": "a@example.com"})
 
-    reply = lr.put(U1, json={"name": "", "email": ""})
+    response = lr.put(U1, json={"name": "", "email": ""})
 
-    assert (reply.json()["name"], reply.json()["email"]) == ("Ann", "a@example.com")
+    assert (response.json()["name"], response.json()["email"]) == ("Ann", "a@example.com")
 
 
 @pytest.mark.parametrize(
@@ -103,17 +103,17 @@ def test_the_id_is_one_percent_encoded_segment(
     lr: httpx.Client, logrocket: LogRocketEmulator, encoded: str, user_id: str
 ) -> None:
     """An id with a slash in it is still one id."""
-    reply = lr.put(f"{APP}/users/{encoded}", json={})
+    response = lr.put(f"{APP}/users/{encoded}", json={})
 
-    assert reply.json()["userID"] == user_id
+    assert response.json()["userID"] == user_id
     assert list(logrocket.users) == [user_id]
 
 
 def test_a_path_that_is_not_utf8_is_malformed(lr: httpx.Client) -> None:
     """Bytes that no text encodes to are no id."""
-    reply = lr.put(f"{APP}/users/%FF", json={})
+    response = lr.put(f"{APP}/users/%FF", json={})
 
-    assert (reply.status_code, reply.json()) == (400, {"error": "Malformed request"})
+    assert (response.status_code, response.json()) == (400, {"error": "Malformed request"})
 
 
 @pytest.mark.parametrize(
@@ -151,9 +151,9 @@ def test_the_scheme_is_not_case_sensitive(lr: httpx.Client, scheme: str) -> None
 )
 def test_a_wrong_key_is_unauthorized(lr: httpx.Client, logrocket: LogRocketEmulator, credentials: str) -> None:
     """Without the key nothing happens."""
-    reply = lr.put(U1, json={}, headers={"authorization": credentials})
+    response = lr.put(U1, json={}, headers={"authorization": credentials})
 
-    assert reply.status_code == 401
+    assert response.status_code == 401
     assert not logrocket.users
 
 
@@ -166,9 +166,9 @@ def test_a_key_has_three_parts(api_key: str) -> None:
 
 def test_a_missing_body_is_said_to_be_missing(lr: httpx.Client) -> None:
     """No body has words of its own."""
-    reply = lr.put(U1)
+    response = lr.put(U1)
 
-    assert (reply.status_code, reply.json()) == (400, {"error": "Missing request body"})
+    assert (response.status_code, response.json()) == (400, {"error": "Missing request body"})
 
 
 @pytest.mark.parametrize(
@@ -199,9 +199,9 @@ def test_a_missing_body_is_said_to_be_missing(lr: httpx.Client) -> None:
 )
 def test_a_body_of_the_wrong_shape_is_malformed(lr: httpx.Client, logrocket: LogRocketEmulator, body: bytes) -> None:
     """Whatever does not conform to the schema is refused as a whole."""
-    reply = lr.put(U1, content=body)
+    response = lr.put(U1, content=body)
 
-    assert (reply.status_code, reply.json()) == (400, {"error": "Malformed request"})
+    assert (response.status_code, response.json()) == (400, {"error": "Malformed request"})
     assert not logrocket.users
 
 
@@ -234,9 +234,9 @@ def test_a_string_over_1024_is_refused(
     lr: httpx.Client, logrocket: LogRocketEmulator, user_id: str, body: object, message: str
 ) -> None:
     """The message says what was too large, and nothing is taken."""
-    reply = lr.put(f"{APP}/users/{user_id}", json=body)
+    response = lr.put(f"{APP}/users/{user_id}", json=body)
 
-    assert (reply.status_code, reply.json()) == (400, {"error": message})
+    assert (response.status_code, response.json()) == (400, {"error": message})
     assert not logrocket.users
 
 
@@ -244,9 +244,9 @@ def test_1024_utf16_units_are_allowed(lr: httpx.Client) -> None:
     """The limit includes its last, and an emoji counts twice."""
     full = "😀" * 512
 
-    reply = lr.put(f"{APP}/users/{'x' * 1024}", json={"name": full, "email": full, "traits": {full: full}})
+    response = lr.put(f"{APP}/users/{'x' * 1024}", json={"name": full, "email": full, "traits": {full: full}})
 
-    assert reply.status_code == 200
+    assert response.status_code == 200
 
 
 def test_first_and_last_seen_follow_the_timestamps(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
@@ -328,9 +328,9 @@ def test_exclusion_and_inclusion_undo_each_other(
 )
 def test_an_exclusion_names_one_person(lr: httpx.Client, logrocket: LogRocketEmulator, body: object) -> None:
     """Anything but one e-mail or one id is malformed."""
-    reply = lr.post(f"{APP}/gdpr/exclusion/", content=orjson.dumps(body))
+    response = lr.post(f"{APP}/gdpr/exclusion/", content=orjson.dumps(body))
 
-    assert (reply.status_code, reply.json()) == (400, {"error": "Malformed request"})
+    assert (response.status_code, response.json()) == (400, {"error": "Malformed request"})
     assert not logrocket.excluded
 
 

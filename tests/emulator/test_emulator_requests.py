@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator
-from replay_identity.emulator.http import Received
+from replay_identity.emulator.http import ReceivedRequest
 from replay_identity.emulator.journal import Journal
 
 U1 = "/v1/orgs/acme/apps/shop/users/u%2F1"
@@ -72,7 +72,7 @@ def test_a_journal_keeps_the_last_requests() -> None:
     journal = Journal(keep=2)
 
     for number in range(3):
-        journal.arrive(Received(method="GET", path=f"/{number}", segments=()))
+        journal.arrive(ReceivedRequest(method="GET", path=f"/{number}", segments=()))
 
     assert ([entry.path for entry in journal.entries], journal.total) == (["/1", "/2"], 3)
 
@@ -82,7 +82,7 @@ def test_a_journal_lets_the_oldest_bodies_go() -> None:
     journal = Journal(keep_bytes=10)
 
     for body in (b"12345", b"", b"678", b"90123"):
-        journal.arrive(Received(method="POST", path="/", segments=(), body=body))
+        journal.arrive(ReceivedRequest(method="POST", path="/", segments=(), body=body))
 
     assert [entry.body for entry in journal.entries] == [b"", b"", b"678", b"90123"]
     assert [entry.is_body_kept for entry in journal.entries] == [False, True, True, True]
@@ -94,7 +94,7 @@ def test_a_request_that_is_forgotten_takes_its_body_along() -> None:
     journal = Journal(keep=2, keep_bytes=10)
 
     for body in (b"12345", b"12345", b"12345", b"12345"):
-        journal.arrive(Received(method="POST", path="/", segments=(), body=body))
+        journal.arrive(ReceivedRequest(method="POST", path="/", segments=(), body=body))
 
     assert [entry.body for entry in journal.entries] == [b"12345", b"12345"]
 
@@ -103,12 +103,12 @@ def test_a_body_that_is_let_go_late_is_found() -> None:
     """Also where requests before it were forgotten, or all were cleared away."""
     journal = Journal(keep=1, keep_bytes=5)
     for _ in range(3):
-        journal.arrive(Received(method="POST", path="/", segments=(), body=b"123"))
+        journal.arrive(ReceivedRequest(method="POST", path="/", segments=(), body=b"123"))
     journal.clear()
 
     kept: list[bytes] = []
     for body in (b"12345", b"123456"):
-        journal.arrive(Received(method="POST", path="/", segments=(), body=body))
+        journal.arrive(ReceivedRequest(method="POST", path="/", segments=(), body=body))
         kept += [entry.body for entry in journal.entries]
 
     assert kept == [b"12345", b""]
@@ -128,9 +128,9 @@ def test_the_bytes_of_bodies_can_be_limited(make: Callable[..., Any], switch: An
 def test_a_request_that_ends_after_a_reset_stays_away() -> None:
     """It is not taken for one that came later."""
     journal = Journal()
-    number = journal.arrive(Received(method="GET", path="/old", segments=()))
+    number = journal.arrive(ReceivedRequest(method="GET", path="/old", segments=()))
     journal.clear()
-    journal.arrive(Received(method="GET", path="/new", segments=()))
+    journal.arrive(ReceivedRequest(method="GET", path="/new", segments=()))
 
     journal.settle(number, status=200, applied=True)
 
@@ -176,11 +176,11 @@ def test_a_fault_can_be_posted(fs: httpx.Client) -> None:
     """POST /_emulator/faults takes the fields of a fault as JSON."""
     posted = fs.post("/_emulator/faults", json={"status": 418, "body": "tea", "headers": {"X-Pot": "1"}, "times": 2})
 
-    replies = [fs.get("/me") for _ in range(3)]
+    responses = [fs.get("/me") for _ in range(3)]
 
     assert posted.status_code == 204
-    assert [reply.status_code for reply in replies] == [418, 418, 200]
-    assert (replies[0].content, replies[0].headers["x-pot"]) == (b"tea", "1")
+    assert [response.status_code for response in responses] == [418, 418, 200]
+    assert (responses[0].content, responses[0].headers["x-pot"]) == (b"tea", "1")
 
 
 def test_faults_can_be_called_off(fs: httpx.Client) -> None:
@@ -209,10 +209,10 @@ def test_faults_can_be_called_off(fs: httpx.Client) -> None:
 )
 def test_a_fault_that_makes_no_sense_is_refused(fs: httpx.Client, body: bytes, said: str) -> None:
     """The answer says what is wrong."""
-    reply = fs.post("/_emulator/faults", content=body)
+    response = fs.post("/_emulator/faults", content=body)
 
-    assert reply.status_code == 400
-    assert said in reply.json()["error"]
+    assert response.status_code == 400
+    assert said in response.json()["error"]
     assert fs.get("/me").status_code == 200
 
 
@@ -228,7 +228,7 @@ def test_a_reset_can_be_posted(fs: httpx.Client, fullstory: FullstoryEmulator) -
 @pytest.mark.parametrize(("method", "path"), [("POST", "/_emulator/users"), ("GET", "/_emulator/")])
 def test_other_control_pages_do_not_exist(fs: httpx.Client, method: str, path: str) -> None:
     """The answer names those that do."""
-    reply = fs.request(method, path)
+    response = fs.request(method, path)
 
-    assert reply.status_code == 404
-    assert "POST reset" in reply.json()["error"]
+    assert response.status_code == 404
+    assert "POST reset" in response.json()["error"]

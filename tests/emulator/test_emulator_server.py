@@ -155,10 +155,10 @@ def test_a_drop_without_a_connection_is_an_exception() -> None:
 def test_a_bug_is_named_by_its_place_and_not_by_its_value() -> None:
     """Uvicorn logs what an app raises, and that may not hold a value."""
 
-    def broken() -> float:
+    def broken_clock() -> float:
         raise KeyError("secret")
 
-    emulator = FullstoryEmulator(clock=broken)
+    emulator = FullstoryEmulator(clock=broken_clock)
     request = httpx.Request("POST", "http://emulator/v2/users", json={}, headers={**HEADERS, "idempotency-key": "k"})
 
     async def ask() -> None:

@@ -21,10 +21,10 @@ from replay_identity import (
     UserTraits,
     Violation,
 )
-from replay_identity.adapters.exchange import Lost, Reply, Request
+from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.adapters.protocols import (
     Comparison,
-    Credentials,
+    KeyInfo,
     Page,
     StoredUser,
     SupportsDelete,
@@ -33,14 +33,14 @@ from replay_identity.adapters.protocols import (
 )
 from replay_identity.fullstory.adapter import UserFilter
 from replay_identity.outcomes import explain
-from replay_identity.testing import replies, user_traits
+from replay_identity.testing import responses, user_traits
 from replay_identity.traits import fingerprint
 
 KEY = "na1.by11Qcanary/DEMO"
 BACKEND = Fullstory(KEY)
 BIG = "7449164135934483470"
 ANN = UserTraits("u1", name="Ann Canary", email="canary@example.com", traits={"plan": "canary-pro", "days": 43})
-CREATED = Reply(200, body=b'{"id": "987654321"}')
+CREATED = Response(200, body=b'{"id": "987654321"}')
 ERROR_HINTS = {
     401: "Check the API key and its realm; it is sent as it is, so pass it as Fullstory shows it.",
     403: "Writing users needs a Standard key; reading and deleting them an Architect or Admin key.",
@@ -77,7 +77,7 @@ def test_a_user_with_a_uid_is_upserted() -> None:
 def test_a_user_without_a_uid_is_created_anonymous() -> None:
     """The id is the only way back to them."""
     outcome, requests = run(
-        BACKEND.identify(UserTraits(traits={"plan": "pro"})), Reply(200, body=b'{"id": "%s"}' % BIG.encode())
+        BACKEND.identify(UserTraits(traits={"plan": "pro"})), Response(200, body=b'{"id": "%s"}' % BIG.encode())
     )
 
     assert outcome == Accepted("fullstory", BIG)
@@ -93,7 +93,7 @@ def test_a_user_with_a_fullstory_id_is_updated_by_it(vendor_id: str, segment: st
     """POST to the user, for which no idempotency key is documented; a uid is sent along."""
     user = UserTraits("u1", vendor_ids={"fullstory": vendor_id, "other": "8"})
 
-    outcome, requests = run(BACKEND.identify(user), Reply(200, body=b'{"id": "99"}'))
+    outcome, requests = run(BACKEND.identify(user), Response(200, body=b'{"id": "99"}'))
 
     assert outcome == Accepted("fullstory", "99")
     assert asked(requests[0]) == ("POST", f"/v2/users/{segment}")
@@ -181,10 +181,10 @@ def test_the_integration_can_be_named() -> None:
     """In every request."""
     backend = Fullstory(KEY, integration_source="acme-sync")
 
-    _, requests = run(backend.verify(), Reply(500))
+    _, requests = run(backend.verify(), Response(500))
 
     assert requests[0].headers["integration-source"] == "acme-sync"
-    assert "integration-source" not in run(BACKEND.verify(), Reply(500))[1][0].headers
+    assert "integration-source" not in run(BACKEND.verify(), Response(500))[1][0].headers
 
 
 @pytest.mark.parametrize(
@@ -223,90 +223,105 @@ def test_the_capabilities_are_those_of_the_protocols() -> None:
     ("reply", "outcome"),
     [
         (
-            Reply(400, body=error("required_field", "uid is required")),
+            Response(400, body=error("required_field", "uid is required")),
             Rejected("fullstory", code="required_field", message="uid is required"),
         ),
         (
-            Reply(400, body=error("invalid_argument", "events must have a non-empty name")),
+            Response(400, body=error("invalid_argument", "events must have a non-empty name")),
             Rejected("fullstory", code="invalid_argument", message="events must have a non-empty name"),
         ),
         (
-            Reply(400, body=error("invalid_parameter", "The provided uid parameter can not be empty")),
+            Response(400, body=error("invalid_parameter", "The provided uid parameter can not be empty")),
             Rejected("fullstory", code="invalid_parameter", message="The provided uid parameter can not be empty"),
         ),
         (
-            Reply(401, body=error("unauthorized", "access is unauthorized")),
+            Response(401, body=error("unauthorized", "access is unauthorized")),
             Misconfigured("fullstory", "HTTP 401 unauthorized", ERROR_HINTS[401]),
         ),
         (
-            Reply(403, body=error("forbidden", "insufficient permissions")),
+            Response(403, body=error("forbidden", "insufficient permissions")),
             Misconfigured("fullstory", "HTTP 403 forbidden", ERROR_HINTS[403]),
         ),
         (
-            Reply(404, body=error("resource_not_found", "Requested resource does not exist")),
+            Response(404, body=error("resource_not_found", "Requested resource does not exist")),
             Rejected("fullstory", code="resource_not_found", message="Requested resource does not exist"),
         ),
         (
-            Reply(404, body=error("user_not_found", "User with that ID does not exist")),
+            Response(404, body=error("user_not_found", "User with that ID does not exist")),
             Rejected("fullstory", code="user_not_found", message="User with that ID does not exist"),
         ),
-        (Reply(409), Unknown("fullstory", "HTTP 409, an earlier attempt may still be running")),
-        (Reply(413, body=b"<html>Too large</html>"), Rejected("fullstory", code="HTTP 413")),
+        (Response(409), Unknown("fullstory", "HTTP 409, an earlier attempt may still be running")),
+        (Response(413, body=b"<html>Too large</html>"), Rejected("fullstory", code="HTTP 413")),
         (
-            Reply(429, {"retry-after": "30"}, error("too_many_requests", "Too many requests.")),
+            Response(429, {"retry-after": "30"}, error("too_many_requests", "Too many requests.")),
             Unavailable("fullstory", "HTTP 429 too_many_requests", 30.0),
         ),
         (
-            Reply(429, {"retry-after": "Sat, 21 Nov 2026 08:01:00 GMT", "date": "Sat, 21 Nov 2026 08:00:00 GMT"}),
+            Response(429, {"retry-after": "Sat, 21 Nov 2026 08:01:00 GMT", "date": "Sat, 21 Nov 2026 08:00:00 GMT"}),
             Unavailable("fullstory", "HTTP 429", 60.0),
         ),
         (
-            Reply(500, body=error("server_error", "Server error was encountered")),
+            Response(500, body=error("server_error", "Server error was encountered")),
             Unavailable("fullstory", "HTTP 500 server_error"),
         ),
-        (Reply(502), Unknown("fullstory", "HTTP 502")),
-        (Reply(503), Unavailable("fullstory", "HTTP 503")),
-        (Reply(504), Unknown("fullstory", "HTTP 504")),
+        (Response(502), Unknown("fullstory", "HTTP 502")),
+        (Response(503), Unavailable("fullstory", "HTTP 503")),
+        (Response(504), Unknown("fullstory", "HTTP 504")),
         (
-            Reply(302, {"location": "https://evil.example"}),
+            Response(302, {"location": "https://evil.example"}),
             Misconfigured("fullstory", "HTTP 302, a redirection, which is never followed", "Check base_url."),
         ),
         (
-            Reply(200, body=b"<html>Log in</html>"),
+            Response(200, body=b"<html>Log in</html>"),
             Unknown("fullstory", "HTTP 200 with a body that is not the documented one"),
         ),
-        (Reply(200, body=b""), Unknown("fullstory", "HTTP 200 with a body that is not the documented one")),
-        (Reply(200, body=b'{"id": "9876'), Unknown("fullstory", "HTTP 200 with a body that is not the documented one")),
-        (Reply(200, body=b'{"id": 7}'), Unknown("fullstory", "HTTP 200 with a body that is not the documented one")),
-        (Reply(200, body=b'{"id": ""}'), Unknown("fullstory", "HTTP 200 with a body that is not the documented one")),
-        (Reply(400, body=b'{"message": 7, "code": null}'), Rejected("fullstory", code="HTTP 400")),
-        (Reply(400, body=b'["no"]'), Rejected("fullstory", code="HTTP 400")),
-        (Reply(0, lost=Lost.NOT_SENT), Unavailable("fullstory", "the vendor could not be reached")),
-        (Reply(0, lost=Lost.NO_ANSWER), Unknown("fullstory", "the connection was lost before the answer")),
-        (Reply(0, lost=Lost.TOO_LARGE), Unknown("fullstory", "the answer was larger than the cap")),
-        (Reply(0, lost=Lost.OUT_OF_TIME), Unavailable("fullstory", "the deadline passed before it was sent")),
+        (Response(200, body=b""), Unknown("fullstory", "HTTP 200 with a body that is not the documented one")),
+        (
+            Response(200, body=b'{"id": "9876'),
+            Unknown("fullstory", "HTTP 200 with a body that is not the documented one"),
+        ),
+        (Response(200, body=b'{"id": 7}'), Unknown("fullstory", "HTTP 200 with a body that is not the documented one")),
+        (
+            Response(200, body=b'{"id": ""}'),
+            Unknown("fullstory", "HTTP 200 with a body that is not the documented one"),
+        ),
+        (Response(400, body=b'{"message": 7, "code": null}'), Rejected("fullstory", code="HTTP 400")),
+        (Response(400, body=b'["no"]'), Rejected("fullstory", code="HTTP 400")),
+        (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("fullstory", "the vendor could not be reached")),
+        (
+            Response(0, no_response=NoResponse.NO_ANSWER),
+            Unknown("fullstory", "the connection was lost before the answer"),
+        ),
+        (Response(0, no_response=NoResponse.TOO_LARGE), Unknown("fullstory", "the answer was larger than the cap")),
+        (
+            Response(0, no_response=NoResponse.OUT_OF_TIME),
+            Unavailable("fullstory", "the deadline passed before it was sent"),
+        ),
     ],
 )
-def test_every_documented_answer_is_one_outcome(reply: Reply, outcome: Outcome) -> None:
+def test_every_documented_answer_is_one_outcome(response: Response, outcome: Outcome) -> None:
     """And every undocumented one, too."""
-    assert run(BACKEND.identify(UserTraits("u1")), reply)[0] == outcome
+    assert run(BACKEND.identify(UserTraits("u1")), response)[0] == outcome
 
 
 def test_what_was_sent_is_masked_in_the_vendors_words() -> None:
     """Vendors quote what they refuse; the code is kept, and the key is not."""
     quoting = error("invalid", f"Ann Canary <canary@example.com> has CANARY-PRO and days 43, key {KEY}")
 
-    outcome, _ = run(BACKEND.identify(ANN), Reply(400, body=quoting))
+    outcome, _ = run(BACKEND.identify(ANN), Response(400, body=quoting))
 
     assert outcome == Rejected("fullstory", code="invalid", message="••• <•••> has ••• and days •••, key •••")
 
 
-@pytest.mark.parametrize("reply", [Reply(502), Reply(200), Reply(0, lost=Lost.TIMED_OUT), Reply(503, uncertain=True)])
-def test_a_lost_answer_about_an_anonymous_user_is_not_retryable(reply: Reply) -> None:
+@pytest.mark.parametrize(
+    "reply",
+    [Response(502), Response(200), Response(0, no_response=NoResponse.TIMED_OUT), Response(503, uncertain=True)],
+)
+def test_a_lost_answer_about_an_anonymous_user_is_not_retryable(response: Response) -> None:
     """Sending again could make a second one; by uid or by id it could not."""
-    anonymous, _ = run(BACKEND.identify(UserTraits(traits={"plan": "pro"})), reply)
-    by_uid, _ = run(BACKEND.identify(UserTraits("u1")), reply)
-    by_id, _ = run(BACKEND.identify(UserTraits(vendor_ids={"fullstory": "7"})), reply)
+    anonymous, _ = run(BACKEND.identify(UserTraits(traits={"plan": "pro"})), response)
+    by_uid, _ = run(BACKEND.identify(UserTraits("u1")), response)
+    by_id, _ = run(BACKEND.identify(UserTraits(vendor_ids={"fullstory": "7"})), response)
 
     assert isinstance(anonymous, Unknown)
     assert [anonymous.retryable, by_uid.retryable, by_id.retryable] == [False, True, True]
@@ -314,8 +329,8 @@ def test_a_lost_answer_about_an_anonymous_user_is_not_retryable(reply: Reply) ->
 
 def test_a_conflict_is_an_earlier_attempt_only_where_a_key_was_sent() -> None:
     """An update by id carries no key, so a conflict there is a refusal."""
-    anonymous, _ = run(BACKEND.identify(UserTraits(name="x")), Reply(409))
-    by_id, _ = run(BACKEND.identify(UserTraits("u2", vendor_ids={"fullstory": "7"})), Reply(409))
+    anonymous, _ = run(BACKEND.identify(UserTraits(name="x")), Response(409))
+    by_id, _ = run(BACKEND.identify(UserTraits("u2", vendor_ids={"fullstory": "7"})), Response(409))
 
     assert anonymous == Unknown("fullstory", "HTTP 409, an earlier attempt may still be running", retryable=False)
     assert by_id == Rejected("fullstory", code="HTTP 409")
@@ -347,7 +362,7 @@ STORED = StoredUser(
 
 def test_a_user_is_got_by_fullstory_id() -> None:
     """With schema and conflicts, and an id of any number of digits as text."""
-    user, requests = run(BACKEND.get_by_id(BIG), Reply(200, body=orjson.dumps(SHOWN)))
+    user, requests = run(BACKEND.get_by_id(BIG), Response(200, body=orjson.dumps(SHOWN)))
 
     assert user == STORED
     assert asked(requests[0]) == ("GET", f"/v2/users/{BIG}?include_schema=true")
@@ -358,7 +373,7 @@ def test_an_anonymous_user_with_nulls_is_read() -> None:
     """Properties, schema and conflicts may be null, and a uid may be null or blank."""
     shown = {"id": "7", "uid": "", "properties": None, "schema": None, "type_conflicts": None, "is_being_deleted": True}
 
-    user, _ = run(BACKEND.get_by_id("7"), Reply(200, body=orjson.dumps(shown)))
+    user, _ = run(BACKEND.get_by_id("7"), Response(200, body=orjson.dumps(shown)))
 
     assert user == StoredUser(backend="fullstory", vendor_id="7", being_deleted=True)
 
@@ -374,16 +389,16 @@ def test_the_repr_of_a_stored_user_shows_no_value() -> None:
 @pytest.mark.parametrize("code", ["resource_not_found", "user_not_found"])
 def test_a_user_who_does_not_exist_is_none(code: str) -> None:
     """By id or by uid: 404, or an empty page."""
-    missing = Reply(404, body=error(code, "no"))
+    missing = Response(404, body=error(code, "no"))
 
     assert run(BACKEND.get_by_id("7"), missing)[0] is None
     assert run(BACKEND.get("u1"), missing)[0] is None
-    assert run(BACKEND.get("u1"), Reply(200, body=b'{"results": [], "total_records": "0"}'))[0] is None
+    assert run(BACKEND.get("u1"), Response(200, body=b'{"results": [], "total_records": "0"}'))[0] is None
 
 
 def test_an_unknown_page_token_is_not_the_end_of_the_list() -> None:
     """There may be a million users behind it."""
-    missing = Reply(404, body=error("resource_not_found", "Requested resource does not exist"))
+    missing = Response(404, body=error("resource_not_found", "Requested resource does not exist"))
 
     answer, _ = run(BACKEND.list_page(page_token="old"), missing)
 
@@ -393,10 +408,10 @@ def test_an_unknown_page_token_is_not_the_end_of_the_list() -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>404</html>", b"{}", b'{"error": "not found"}'])
 def test_a_404_that_is_not_fullstorys_own_is_no_answer(body: bytes) -> None:
     """A wrong address must not pass for a user who is refused or does not exist: the settings are wrong."""
-    reply = Reply(404, body=body)
+    response = Response(404, body=body)
 
     outcomes = [
-        run(ask, reply)[0]
+        run(ask, response)[0]
         for ask in (
             BACKEND.identify(ANN),
             BACKEND.create_job(b'{"requests":[]}', idempotency_key="k"),
@@ -418,7 +433,7 @@ def test_a_user_is_got_by_uid_through_the_list() -> None:
     other = {**SHOWN, "id": "8", "uid": "U1"}
 
     user, requests = run(
-        BACKEND.get("u1"), Reply(200, body=orjson.dumps({"results": [other, SHOWN], "total_records": "2"}))
+        BACKEND.get("u1"), Response(200, body=orjson.dumps({"results": [other, SHOWN], "total_records": "2"}))
     )
 
     assert user == STORED
@@ -430,7 +445,7 @@ def test_who_came_back_after_a_deletion_is_got_and_not_who_is_being_deleted(*, i
     """A deletion takes a while, in which both are shown under one uid; whoever reads means the living one."""
     deleted = {**SHOWN, "id": "8", "is_being_deleted": True}
     results = [deleted, SHOWN] if is_first else [SHOWN, deleted]
-    shown = Reply(200, body=orjson.dumps({"results": results, "total_records": "2"}))
+    shown = Response(200, body=orjson.dumps({"results": results, "total_records": "2"}))
 
     assert run(BACKEND.get("u1"), shown)[0] == STORED
     assert run(BACKEND.compare(UserTraits("u1", name="Bob")), shown)[0] == Comparison(
@@ -440,7 +455,7 @@ def test_who_came_back_after_a_deletion_is_got_and_not_who_is_being_deleted(*, i
 
 def test_a_failure_to_get_is_told() -> None:
     """With what may be wrong."""
-    forbidden = Reply(403, body=error("forbidden", "insufficient permissions"))
+    forbidden = Response(403, body=error("forbidden", "insufficient permissions"))
 
     for ask in (BACKEND.get("u1"), BACKEND.get_by_id("7"), BACKEND.list_page()):
         assert run(ask, forbidden)[0] == Misconfigured("fullstory", "HTTP 403 forbidden", ERROR_HINTS[403])
@@ -464,7 +479,7 @@ def test_a_failure_to_get_is_told() -> None:
 )
 def test_users_are_listed_by_every_filter(matching: UserFilter, token: str | None, query: str) -> None:
     """Only what is given is sent, percent-encoded."""
-    _, requests = run(BACKEND.list_page(matching, page_token=token), Reply(500))
+    _, requests = run(BACKEND.list_page(matching, page_token=token), Response(500))
 
     assert asked(requests[0]) == ("GET", f"/v2/users?{query}")
 
@@ -492,7 +507,7 @@ def test_a_filter_is_checked_and_shows_nothing() -> None:
 )
 def test_a_page_is_read(page: dict[str, Any], token: str | None, total: int | None) -> None:
     """The total is a string; the token of a last page is blank, null or missing."""
-    assert run(BACKEND.list_page(), Reply(200, body=orjson.dumps(page)))[0] == Page((), token, total)
+    assert run(BACKEND.list_page(), Response(200, body=orjson.dumps(page)))[0] == Page((), token, total)
 
 
 @pytest.mark.parametrize(
@@ -509,12 +524,12 @@ def test_a_page_is_read(page: dict[str, Any], token: str | None, total: int | No
 )
 def test_a_page_that_is_no_page_is_unknown(body: bytes) -> None:
     """No user is left out silently."""
-    assert isinstance(run(BACKEND.list_page(), Reply(200, body=body))[0], Unknown)
+    assert isinstance(run(BACKEND.list_page(), Response(200, body=body))[0], Unknown)
 
 
-def page_of(*ids: str, token: str | None) -> Reply:
+def page_of(*ids: str, token: str | None) -> Response:
     """Return a page of users."""
-    return Reply(200, body=orjson.dumps({"results": [{"id": each} for each in ids], "next_page_token": token}))
+    return Response(200, body=orjson.dumps({"results": [{"id": each} for each in ids], "next_page_token": token}))
 
 
 @pytest.mark.parametrize("last", ["", None])
@@ -524,8 +539,8 @@ def test_pages_follow_the_token_to_the_last(last: str | None) -> None:
     asks: list[str] = []
     ids: list[str] = []
 
-    for exchange, reply in zip(BACKEND.pages(UserFilter(is_identified=True)), scripted, strict=True):
-        page, requests = run(exchange, reply)
+    for exchange, response in zip(BACKEND.pages(UserFilter(is_identified=True)), scripted, strict=True):
+        page, requests = run(exchange, response)
         assert isinstance(page, Page)
         ids += [user.vendor_id for user in page.users]
         asks.append(asked(requests[0])[1])
@@ -539,7 +554,7 @@ def test_pages_end_with_a_failure() -> None:
     """To be resumed from the last good token."""
     pages = BACKEND.pages(page_token="t7")
 
-    failure, requests = run(next(pages), Reply(503))
+    failure, requests = run(next(pages), Response(503))
 
     assert failure == Unavailable("fullstory", "HTTP 503")
     assert requests[0].url.endswith("page_token=t7")
@@ -559,9 +574,9 @@ def test_pages_end_in_a_failure_when_the_token_repeats() -> None:
     """We would read one page for ever, and a short list would look like a whole one."""
     scripted = [page_of("1", token="t1"), page_of("2", token="t1")]
     pages = BACKEND.pages()
-    for exchange, reply in zip(pages, scripted, strict=False):
-        run(exchange, reply)
-        if reply is scripted[-1]:
+    for exchange, response in zip(pages, scripted, strict=False):
+        run(exchange, response)
+        if response is scripted[-1]:
             break
 
     failure, requests = run(next(pages))
@@ -581,7 +596,7 @@ def test_pages_end_in_a_failure_when_the_token_repeats() -> None:
 )
 def test_a_user_is_deleted_by_uid_or_by_id(ask: Any, path: str) -> None:
     """Never without either, which the address alone would allow."""
-    outcome, requests = run(ask, Reply(200, body=b"{}"))
+    outcome, requests = run(ask, Response(200, body=b"{}"))
 
     assert outcome == Accepted("fullstory")
     assert asked(requests[0]) == ("DELETE", path)
@@ -590,7 +605,7 @@ def test_a_user_is_deleted_by_uid_or_by_id(ask: Any, path: str) -> None:
 
 def test_deleting_who_does_not_exist_is_skipped() -> None:
     """There is nothing to delete."""
-    missing = Reply(404, body=error("user_not_found", "User with that ID does not exist"))
+    missing = Response(404, body=error("user_not_found", "User with that ID does not exist"))
 
     assert run(BACKEND.delete("u1"), missing)[0] == Skipped("fullstory", "Fullstory has no such user")
 
@@ -598,7 +613,7 @@ def test_deleting_who_does_not_exist_is_skipped() -> None:
 @pytest.mark.parametrize("body", [b"<html>Log in</html>", b"", b"{"])
 def test_a_deletion_that_fullstory_does_not_confirm_is_unknown(body: bytes) -> None:
     """A login page is no confirmation, and asking again does no harm."""
-    outcome, _ = run(BACKEND.delete("u1"), Reply(200, body=body))
+    outcome, _ = run(BACKEND.delete("u1"), Response(200, body=body))
 
     assert isinstance(outcome, Unknown)
     assert outcome.retryable
@@ -606,7 +621,7 @@ def test_a_deletion_that_fullstory_does_not_confirm_is_unknown(body: bytes) -> N
 
 def test_a_refused_deletion_is_told_without_the_id() -> None:
     """Which the vendor quotes."""
-    outcome, _ = run(BACKEND.delete("canary-id"), Reply(400, body=error("bad", "uid canary-id is bad")))
+    outcome, _ = run(BACKEND.delete("canary-id"), Response(400, body=error("bad", "uid canary-id is bad")))
 
     assert outcome == Rejected("fullstory", code="bad", message="uid ••• is bad")
 
@@ -632,16 +647,16 @@ def test_a_key_is_verified(role: str) -> None:
     """GET /me tells the organisation and the role; the e-mail address is not kept."""
     body = orjson.dumps({"email": "canary@example.com", "orgId": "o1", "role": role})
 
-    credentials, requests = run(Fullstory("eu1.k").verify(), Reply(200, body=body))
+    credentials, requests = run(Fullstory("eu1.k").verify(), Response(200, body=body))
 
-    assert credentials == Credentials("fullstory", "eu1", role, "o1")
+    assert credentials == KeyInfo("fullstory", "eu1", role, "o1")
     assert (requests[0].method, requests[0].url) == ("GET", "https://api.eu1.fullstory.com/me")
     assert "canary" not in repr(credentials)
 
 
 def test_a_bad_key_is_told() -> None:
     """With what to check."""
-    outcome, _ = run(BACKEND.verify(), Reply(401, body=error("unauthorized", "access is unauthorized")))
+    outcome, _ = run(BACKEND.verify(), Response(401, body=error("unauthorized", "access is unauthorized")))
 
     assert outcome == Misconfigured("fullstory", "HTTP 401 unauthorized", ERROR_HINTS[401])
 
@@ -649,19 +664,19 @@ def test_a_bad_key_is_told() -> None:
 @pytest.mark.parametrize("body", [b"{}", b'{"role": 7}', b"<html>"])
 def test_an_answer_that_does_not_tell_the_role_is_unknown(body: bytes) -> None:
     """It is no proof that the key is good."""
-    assert isinstance(run(BACKEND.verify(), Reply(200, body=body))[0], Unknown)
+    assert isinstance(run(BACKEND.verify(), Response(200, body=body))[0], Unknown)
 
 
 OUTCOMES = (Accepted, Skipped, Rejected, Misconfigured, Unavailable, Unknown)
 
 
-@given(reply=replies(), user=user_traits())
-def test_every_reply_is_one_outcome(reply: Reply, user: UserTraits) -> None:
+@given(response=responses(), user=user_traits())
+def test_every_reply_is_one_outcome(response: Response, user: UserTraits) -> None:
     """Whatever comes back, identify returns, and the outcome can be told."""
     backend = Fullstory(KEY, on_violation="adapt")
     sends = backend.plan(user).request is not None
 
-    outcome, requests = run(backend.identify(user), *[reply] * sends)
+    outcome, requests = run(backend.identify(user), *[response] * sends)
 
     assert isinstance(outcome, OUTCOMES)
     assert outcome.backend == "fullstory"
@@ -670,16 +685,18 @@ def test_every_reply_is_one_outcome(reply: Reply, user: UserTraits) -> None:
     assert KEY not in repr(outcome) + explain(outcome)
 
 
-@given(reply=replies(), which=st.sampled_from(["get", "get_by_id", "list_page", "delete", "delete_by_id", "verify"]))
-def test_every_reply_to_a_question_is_an_answer_or_a_failure(reply: Reply, which: str) -> None:
+@given(
+    response=responses(), which=st.sampled_from(["get", "get_by_id", "list_page", "delete", "delete_by_id", "verify"])
+)
+def test_every_reply_to_a_question_is_an_answer_or_a_failure(response: Response, which: str) -> None:
     """Nothing is raised."""
     ask = getattr(BACKEND, which)
     exchange = ask() if which in {"list_page", "verify"} else ask("u1")
 
-    answer, _ = run(exchange, reply)
+    answer, _ = run(exchange, response)
 
-    assert answer is None or isinstance(answer, (*OUTCOMES, StoredUser, Page, Credentials))
-    assert reply.is_success or not isinstance(answer, Accepted | StoredUser | Credentials)
+    assert answer is None or isinstance(answer, (*OUTCOMES, StoredUser, Page, KeyInfo))
+    assert response.is_success or not isinstance(answer, Accepted | StoredUser | KeyInfo)
 
 
 def test_the_repr_of_a_backend_shows_no_key() -> None:

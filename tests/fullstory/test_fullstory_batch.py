@@ -26,11 +26,11 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.adapters.exchange import PAUSED, Exchange, Lost, Pause, Reply, Request
+from replay_identity.adapters.exchange import AFTER_SLEEP, Exchange, NoResponse, Request, Response, Sleep
 from replay_identity.adapters.limits import Unit
-from replay_identity.adapters.protocols import BatchItem, JobProgress, Member, SupportsBatch, TooLarge
+from replay_identity.adapters.protocols import BatchEntry, BatchTooLarge, EncodedUser, JobProgress, SupportsBatch
 from replay_identity.outcomes import explain
-from replay_identity.testing import bodies, replies, texts, user_traits
+from replay_identity.testing import bodies, responses, texts, user_traits
 from replay_identity.transport.attempts import Attempts, Send
 
 T = TypeVar("T")
@@ -46,12 +46,12 @@ UNSHOWN = "the results of the job do not show this user"
 Row = dict[str, Any]
 
 
-def json_reply(content: object, status: int = 200) -> Reply:
+def json_reply(content: object, status: int = 200) -> Response:
     """Return an answer of *content*."""
-    return Reply(status, body=orjson.dumps(content))
+    return Response(status, body=orjson.dumps(content))
 
 
-def page(*rows: Row, token: str | None = None) -> Reply:
+def page(*rows: Row, token: str | None = None) -> Response:
     """Return one page of results."""
     return json_reply({"results": rows, "total_records": str(len(rows)), "next_page_token": token})
 
@@ -60,33 +60,33 @@ NO_ROWS = page()
 FORBIDDEN = json_reply({"code": "forbidden", "message": "insufficient permissions"}, 403)
 
 
-def status_of(status: object, **counts: object) -> Reply:
+def status_of(status: object, **counts: object) -> Response:
     """Return the status of a job."""
     return json_reply({"job": {"id": JOB, "status": status, "created": "2026-11-21T08:00:00.123Z"}, **counts})
 
 
-def serve(exchange: Exchange[T], answer: Callable[[Request], Reply]) -> tuple[T, list[Request], list[float]]:
+def serve(exchange: Exchange[T], answer: Callable[[Request], Response]) -> tuple[T, list[Request], list[float]]:
     """Answer every request of *exchange*; return its result, what it asked and how long it paused."""
     requests: list[Request] = []
     pauses: list[float] = []
-    reply: Reply | None = None
+    response: Response | None = None
     while True:
         try:
-            wish = next(exchange) if reply is None else exchange.send(reply)
+            action = next(exchange) if response is None else exchange.send(response)
         except StopIteration as stop:
             result: T = stop.value
             return result, requests, pauses
-        if isinstance(wish, Pause):
-            pauses.append(wish.seconds)
-            reply = PAUSED
+        if isinstance(action, Sleep):
+            pauses.append(action.seconds)
+            response = AFTER_SLEEP
         else:
-            requests.append(wish)
-            reply = answer(wish)
+            requests.append(action)
+            response = answer(action)
 
 
-def collect(members: Sequence[Member], *replies: Reply) -> tuple[Outcome, ...]:
-    """Return what became of *members*, when Fullstory answers with *replies* in turn."""
-    outcomes, _ = run(BACKEND.collect_job(JOB, members), *replies)
+def collect(entries: Sequence[BatchEntry], *responses: Response) -> tuple[Outcome, ...]:
+    """Return what became of *entries*, when Fullstory answers with *responses* in turn."""
+    outcomes, _ = run(BACKEND.collect_job(JOB, entries), *responses)
     assert isinstance(outcomes, tuple)
     return outcomes
 
@@ -134,8 +134,8 @@ def test_an_item_holds_the_fullstory_id_where_there_is_one() -> None:
     europe = Fullstory("eu1.key", name="fs-eu")
     user = UserTraits("u1", vendor_ids={"fullstory": "1", "fs-eu": "2"})
 
-    assert orjson.loads(BACKEND.batch_item(user).content or b"") == {"uid": "u1", "id": "1"}
-    assert europe.batch_item(user) == BatchItem("fs-eu", b'{"uid":"u1","id":"2"}')
+    assert orjson.loads(BACKEND.encode_for_batch(user).content or b"") == {"uid": "u1", "id": "1"}
+    assert europe.encode_for_batch(user) == EncodedUser("fs-eu", b'{"uid":"u1","id":"2"}')
 
 
 @given(user=user_traits(), lenient=st.booleans())
@@ -143,7 +143,7 @@ def test_an_item_is_what_a_single_request_sends(user: UserTraits, lenient: bool)
     """The same words, adjustments and violations, and the id beside them."""
     backend = LENIENT if lenient else BACKEND
 
-    item, plan = backend.batch_item(user), backend.plan(user)
+    item, plan = backend.encode_for_batch(user), backend.plan(user)
 
     assert (item.backend, item.adjustments, item.violations) == (plan.backend, plan.adjustments, plan.violations)
     assert (item.content is None) == (plan.request is None)
@@ -156,7 +156,7 @@ def test_an_item_is_what_a_single_request_sends(user: UserTraits, lenient: bool)
 @given(batch=st.lists(user_traits(), max_size=4))
 def test_a_body_is_its_items_in_order(batch: list[UserTraits]) -> None:
     """Joined as they are, whatever is in them."""
-    contents = [item for user in batch if (item := LENIENT.batch_item(user).content) is not None]
+    contents = [item for user in batch if (item := LENIENT.encode_for_batch(user).content) is not None]
 
     body = BACKEND.batch_body(iter(contents))
 
@@ -167,7 +167,7 @@ def test_a_body_is_its_items_in_order(batch: list[UserTraits]) -> None:
 @given(batch=st.lists(user_traits(), max_size=4))
 def test_a_body_is_taken_apart_again(batch: list[UserTraits]) -> None:
     """Into what it was joined from, to the byte, for a batch that was stored before it was sent."""
-    contents = [item for user in batch if (item := LENIENT.batch_item(user).content) is not None]
+    contents = [item for user in batch if (item := LENIENT.encode_for_batch(user).content) is not None]
 
     assert BACKEND.batch_contents(BACKEND.batch_body(contents)) == contents
 
@@ -175,14 +175,14 @@ def test_a_body_is_taken_apart_again(batch: list[UserTraits]) -> None:
 # Creating
 
 
-def create(reply: Reply, body: bytes = b'{"requests":[{"uid":"u1"}]}') -> Any:
-    """Return what becomes of a creation that is answered with *reply*."""
-    return run(BACKEND.create_job(body, idempotency_key=OPERATION), reply)[0]
+def create(response: Response, body: bytes = b'{"requests":[{"uid":"u1"}]}') -> Any:
+    """Return what becomes of a creation that is answered with *response*."""
+    return run(BACKEND.create_job(body, idempotency_key=OPERATION), response)[0]
 
 
 def test_a_job_is_created_under_the_callers_key() -> None:
     """With the bytes as they are; the id is opaque."""
-    body = BACKEND.batch_body([BACKEND.batch_item(ANN).content or b""])
+    body = BACKEND.batch_body([BACKEND.encode_for_batch(ANN).content or b""])
     created = json_reply({"job": {"id": JOB, "status": "PROCESSING", "created": "2026-11-21T08:00:00.12Z"}})
 
     job_id, requests = run(BACKEND.create_job(body, idempotency_key=OPERATION), created)
@@ -208,13 +208,13 @@ def test_a_job_is_created_under_the_callers_key() -> None:
 
 def test_every_retry_sends_the_callers_key() -> None:
     """Even after a 500, which for other requests means a new one: this job may exist."""
-    steps = Attempts(new_key=lambda: "another").steps(BACKEND.create_job(b"{}", idempotency_key=OPERATION))
+    steps = Attempts(new_key=lambda: "another").run_steps(BACKEND.create_job(b"{}", idempotency_key=OPERATION))
     step = next(steps)
     keys: list[str] = []
-    for reply in (Reply(500), PAUSED, Reply(502), PAUSED):
+    for response in (Response(500), AFTER_SLEEP, Response(502), AFTER_SLEEP):
         if isinstance(step, Send):
             keys.append(step.request.headers["idempotency-key"])
-        step = steps.send(reply)
+        step = steps.send(response)
     assert isinstance(step, Send)
     keys.append(step.request.headers["idempotency-key"])
 
@@ -235,25 +235,28 @@ DOCUMENTED = "HTTP 200 with a body that is not the documented one"
 @pytest.mark.parametrize(
     ("reply", "result"),
     [
-        (Reply(413, body=b"<html>Too large</html>"), TooLarge("fullstory")),
-        (Reply(409), Unknown("fullstory", "HTTP 409, an earlier attempt may still be running")),
-        (Reply(429, {"retry-after": "30"}), Unavailable("fullstory", "HTTP 429", 30.0)),
-        (Reply(503), Unavailable("fullstory", "HTTP 503")),
-        (Reply(504), Unknown("fullstory", "HTTP 504")),
-        (Reply(0, lost=Lost.NO_ANSWER), Unknown("fullstory", "the connection was lost before the answer")),
+        (Response(413, body=b"<html>Too large</html>"), BatchTooLarge("fullstory")),
+        (Response(409), Unknown("fullstory", "HTTP 409, an earlier attempt may still be running")),
+        (Response(429, {"retry-after": "30"}), Unavailable("fullstory", "HTTP 429", 30.0)),
+        (Response(503), Unavailable("fullstory", "HTTP 503")),
+        (Response(504), Unknown("fullstory", "HTTP 504")),
+        (
+            Response(0, no_response=NoResponse.NO_ANSWER),
+            Unknown("fullstory", "the connection was lost before the answer"),
+        ),
         (json_reply({"job": {"id": ""}}), Unknown("fullstory", DOCUMENTED)),
         (json_reply({"job": {"id": "."}}), Unknown("fullstory", DOCUMENTED)),
         (json_reply({"job": {"id": ".."}}), Unknown("fullstory", DOCUMENTED)),
         (json_reply({"job": {"id": 7}}), Unknown("fullstory", DOCUMENTED)),
         (json_reply({"job": JOB}), Unknown("fullstory", DOCUMENTED)),
         (json_reply({"id": JOB}), Unknown("fullstory", DOCUMENTED)),
-        (Reply(200, body=b"<html>Log in</html>"), Unknown("fullstory", DOCUMENTED)),
+        (Response(200, body=b"<html>Log in</html>"), Unknown("fullstory", DOCUMENTED)),
         (json_reply({"job": {"id": JOB}}, 400), refusal("HTTP 400")),
     ],
 )
-def test_every_answer_to_a_creation_is_one_result(reply: Reply, result: object) -> None:
+def test_every_answer_to_a_creation_is_one_result(response: Response, result: object) -> None:
     """An id only where the vendor gave one."""
-    assert create(reply) == result
+    assert create(response) == result
 
 
 def test_a_refused_batch_is_told_with_its_users_masked() -> None:
@@ -261,7 +264,7 @@ def test_a_refused_batch_is_told_with_its_users_masked() -> None:
     user = UserTraits(
         "canary-1", email="canary@example.com", traits={"days": 43, "since": datetime(2019, 2, 3, 4, 5, tzinfo=UTC)}
     )
-    body = BACKEND.batch_body([BACKEND.batch_item(user).content or b""])
+    body = BACKEND.batch_body([BACKEND.encode_for_batch(user).content or b""])
     words = f"canary-1 <canary@example.com> since 2019-02-03 04:05:00: 43 is no int ({KEY}, {OPERATION})"
 
     result = create(json_reply({"code": "invalid", "message": words}, 400), body)
@@ -331,14 +334,14 @@ def test_counts_that_are_missing_are_zero(counts: Mapping[str, Any]) -> None:
     [
         (json_reply({"code": "resource_not_found", "message": f"no {JOB}"}, 404), refusal("resource_not_found")),
         (json_reply({"code": "forbidden"}, 403), "HTTP 403 forbidden"),
-        (Reply(503), Unavailable("fullstory", "HTTP 503")),
+        (Response(503), Unavailable("fullstory", "HTTP 503")),
         (json_reply({}), Unknown("fullstory", DOCUMENTED)),
         (json_reply({"imports": 1, "errors": 0, "job": "COMPLETED"}), Unknown("fullstory", DOCUMENTED)),
     ],
 )
-def test_a_status_that_is_not_told_is_a_failure(reply: Reply, failure: object) -> None:
+def test_a_status_that_is_not_told_is_a_failure(response: Response, failure: object) -> None:
     """A job of which nothing is known is not done."""
-    result, _ = run(BACKEND.poll_job(JOB), reply)
+    result, _ = run(BACKEND.poll_job(JOB), response)
 
     assert (result.problem if isinstance(result, Misconfigured) else result) == failure
 
@@ -346,8 +349,8 @@ def test_a_status_that_is_not_told_is_a_failure(reply: Reply, failure: object) -
 @pytest.mark.parametrize(("job_id", "segment"), [("0xo123", "0xo123"), ("a/b?c#d é", "a%2Fb%3Fc%23d%20%C3%A9")])
 def test_a_job_id_is_one_segment_of_the_address(job_id: str, segment: str) -> None:
     """It is opaque, so it may hold anything."""
-    _, requests = run(BACKEND.poll_job(job_id), Reply(503))
-    _, pages = run(BACKEND.collect_job(job_id, []), Reply(503))
+    _, requests = run(BACKEND.poll_job(job_id), Response(503))
+    _, pages = run(BACKEND.collect_job(job_id, []), Response(503))
 
     assert requests[0].url == f"https://api.fullstory.com/v2/users/batch/{segment}"
     assert pages[0].url == f"https://api.fullstory.com/v2/users/batch/{segment}/imports"
@@ -368,15 +371,15 @@ def test_a_job_id_that_cannot_stand_in_an_address_is_refused(bad: Any) -> None:
 @pytest.mark.parametrize("last", ["", None])
 def test_all_pages_of_both_results_are_read(last: str | None) -> None:
     """Whatever the final status: COMPLETED may hide errors and FAILED imports."""
-    members = [Member(user_id=f"u{number}") for number in range(4)]
-    replies = [
+    entries = [BatchEntry(user_id=f"u{number}") for number in range(4)]
+    responses = [
         page({"id": "1", "uid": "u0"}, token="t=1"),
         page({"id": "2", "uid": "u1"}, token=last),
         page({"code": "bad", "message": "no", "user": {"uid": "u2"}}, token="t=1"),
         page({"code": "bad", "message": "nay", "user": {"uid": "u3"}}),
     ]
 
-    outcomes, requests = run(BACKEND.collect_job(JOB, members), *replies)
+    outcomes, requests = run(BACKEND.collect_job(JOB, entries), *responses)
 
     assert outcomes == (
         Accepted("fullstory", "1"),
@@ -393,7 +396,7 @@ def test_all_pages_of_both_results_are_read(last: str | None) -> None:
 @pytest.mark.parametrize("empty", [{"total_records": "0"}, {"results": None, "total_records": "0"}, {"results": []}])
 def test_a_page_may_be_without_results(empty: Row) -> None:
     """They are not required on a page of errors."""
-    assert collect([Member(user_id="u1")], page({"uid": "u1", "id": "1"}), json_reply(empty)) == (
+    assert collect([BatchEntry(user_id="u1")], page({"uid": "u1", "id": "1"}), json_reply(empty)) == (
         Accepted("fullstory", "1"),
     )
 
@@ -415,18 +418,18 @@ def test_a_page_may_be_without_results(empty: Row) -> None:
 @pytest.mark.parametrize("kind", ["imports", "errors"])
 def test_a_page_that_is_not_the_documented_one_settles_nobody(body: bytes, kind: str) -> None:
     """A row left out silently would be a user lost."""
-    exchange = BACKEND.collect_job(JOB, [Member(user_id="u1")])
+    exchange = BACKEND.collect_job(JOB, [BatchEntry(user_id="u1")])
 
-    result, _, _ = serve(exchange, lambda asked: Reply(200, body=body) if kind in asked.url else NO_ROWS)
+    result, _, _ = serve(exchange, lambda asked: Response(200, body=body) if kind in asked.url else NO_ROWS)
 
     assert result == Unknown("fullstory", DOCUMENTED)
 
 
 def test_a_page_that_cannot_be_had_is_told_without_the_vendors_words() -> None:
     """They may quote any of the users."""
-    reply = json_reply({"code": "resource_not_found", "message": "canary"}, 404)
+    response = json_reply({"code": "resource_not_found", "message": "canary"}, 404)
 
-    assert run(BACKEND.collect_job(JOB, []), reply)[0] == refusal("resource_not_found")
+    assert run(BACKEND.collect_job(JOB, []), response)[0] == refusal("resource_not_found")
     for secret in ("my_key", "my_job", JOB):
         exchange = Fullstory("my_key").collect_job("my_job", [])
         assert run(exchange, json_reply({"code": secret}, 404))[0] == refusal("HTTP 404")
@@ -434,10 +437,12 @@ def test_a_page_that_cannot_be_had_is_told_without_the_vendors_words() -> None:
 
 def test_results_that_are_not_there_yet_are_asked_for_again() -> None:
     """202 means that the job still runs; the same page is asked, later and later."""
-    members = [Member(user_id="u1")]
-    replies = iter([*[Reply(202)] * 6, page({"uid": "u1"}, token="t"), Reply(202), NO_ROWS, Reply(202), NO_ROWS])
+    entries = [BatchEntry(user_id="u1")]
+    responses = iter(
+        [*[Response(202)] * 6, page({"uid": "u1"}, token="t"), Response(202), NO_ROWS, Response(202), NO_ROWS]
+    )
 
-    outcomes, requests, pauses = serve(BACKEND.collect_job(JOB, members), lambda _: next(replies))
+    outcomes, requests, pauses = serve(BACKEND.collect_job(JOB, entries), lambda _: next(responses))
 
     assert outcomes == (Accepted("fullstory"),)
     assert pauses == [1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0, 15.0]
@@ -450,7 +455,7 @@ def test_results_that_are_not_there_yet_are_asked_for_again() -> None:
 
 def test_patience_ends() -> None:
     """After five minutes of pauses the caller may come back later."""
-    failure, _, pauses = serve(BACKEND.collect_job(JOB, []), lambda _: Reply(202))
+    failure, _, pauses = serve(BACKEND.collect_job(JOB, []), lambda _: Response(202))
 
     assert failure == Unavailable("fullstory", "HTTP 202, the results of the job are not there yet")
     assert sum(pauses) == 300.0
@@ -460,9 +465,9 @@ def test_patience_ends() -> None:
 @pytest.mark.parametrize("tokens", [["t", "t"], ["t", "u", "t"]])
 def test_a_token_that_comes_again_ends_the_reading(tokens: list[str]) -> None:
     """We would read the same pages for ever."""
-    replies = [page({"uid": "u1"}, token=token) for token in tokens]
+    responses = [page({"uid": "u1"}, token=token) for token in tokens]
 
-    result, _ = run(BACKEND.collect_job(JOB, [Member(user_id="u1")]), *replies)
+    result, _ = run(BACKEND.collect_job(JOB, [BatchEntry(user_id="u1")]), *responses)
 
     assert result == Unknown("fullstory", "the vendor names the same page as the next one")
 
@@ -471,11 +476,11 @@ def test_a_token_that_comes_again_ends_the_reading(tokens: list[str]) -> None:
 
 
 @pytest.mark.parametrize("before", [[], [page({"uid": "u0", "id": "1"})]])
-def test_a_key_that_may_not_see_settles_by_the_counts(before: list[Reply]) -> None:
+def test_a_key_that_may_not_see_settles_by_the_counts(before: list[Response]) -> None:
     """A Standard key may create and poll; where nobody was refused, everybody is accepted."""
-    members = [Member(user_id="u0"), Member(user_id="u1")]
+    entries = [BatchEntry(user_id="u0"), BatchEntry(user_id="u1")]
 
-    outcomes = collect(members, *before, FORBIDDEN, status_of("COMPLETED", imports=2, errors=0))
+    outcomes = collect(entries, *before, FORBIDDEN, status_of("COMPLETED", imports=2, errors=0))
 
     assert outcomes == (Accepted("fullstory"), Accepted("fullstory"))
 
@@ -490,11 +495,11 @@ def test_a_key_that_may_not_see_settles_by_the_counts(before: list[Reply]) -> No
         status_of("PROCESSING", imports=2),
     ],
 )
-def test_a_key_that_may_not_see_is_told_what_it_takes(status: Reply) -> None:
+def test_a_key_that_may_not_see_is_told_what_it_takes(status: Response) -> None:
     """Which users were refused cannot be learnt with it."""
-    members = [Member(user_id="u0"), Member(user_id="u1")]
+    entries = [BatchEntry(user_id="u0"), BatchEntry(user_id="u1")]
 
-    result, _ = run(BACKEND.collect_job(JOB, members), FORBIDDEN, status)
+    result, _ = run(BACKEND.collect_job(JOB, entries), FORBIDDEN, status)
 
     assert result == Misconfigured(
         "fullstory",
@@ -505,36 +510,36 @@ def test_a_key_that_may_not_see_is_told_what_it_takes(status: Reply) -> None:
 
 def test_counts_that_cannot_be_had_are_a_failure() -> None:
     """The next collection may settle it."""
-    assert run(BACKEND.collect_job(JOB, []), FORBIDDEN, Reply(503))[0] == Unavailable("fullstory", "HTTP 503")
+    assert run(BACKEND.collect_job(JOB, []), FORBIDDEN, Response(503))[0] == Unavailable("fullstory", "HTTP 503")
 
 
 # Who a row is about
 
 
-ANONYMOUS = Member(content=content(display_name="Ann", properties={"days": 43, "on": True}))
+ANONYMOUS = BatchEntry(content=content(display_name="Ann", properties={"days": 43, "on": True}))
 SHOWN_ANONYMOUS = {"id": "9", "uid": None, "display_name": "Ann", "email": "", "properties": {"days": 43.0, "on": True}}
 
 
 @pytest.mark.parametrize(
     ("member", "row", "vendor_id"),
     [
-        (Member(user_id="u1"), {"uid": "u1", "id": "9"}, "9"),
-        (Member(user_id="u1"), {"uid": "u1"}, None),
-        (Member(user_id="u1"), {"uid": "u1", "id": ""}, None),
-        (Member(vendor_id="7"), {"id": "7"}, "7"),
-        (Member(vendor_id="7"), {"id": "7", "uid": "u1"}, "7"),
-        (Member(user_id="u1", vendor_id="7"), {"id": "9", "uid": "u1"}, "9"),
-        (Member(user_id="u1", vendor_id="7"), {"id": "7", "uid": None}, "7"),
+        (BatchEntry(user_id="u1"), {"uid": "u1", "id": "9"}, "9"),
+        (BatchEntry(user_id="u1"), {"uid": "u1"}, None),
+        (BatchEntry(user_id="u1"), {"uid": "u1", "id": ""}, None),
+        (BatchEntry(vendor_id="7"), {"id": "7"}, "7"),
+        (BatchEntry(vendor_id="7"), {"id": "7", "uid": "u1"}, "7"),
+        (BatchEntry(user_id="u1", vendor_id="7"), {"id": "9", "uid": "u1"}, "9"),
+        (BatchEntry(user_id="u1", vendor_id="7"), {"id": "7", "uid": None}, "7"),
         (ANONYMOUS, SHOWN_ANONYMOUS, "9"),
         (ANONYMOUS, {**SHOWN_ANONYMOUS, "uid": "", "schema": {"properties": {"days": "int"}}}, "9"),
         (ANONYMOUS, {**SHOWN_ANONYMOUS, "properties": {"on": True, "days": 43, "other": None}}, "9"),
-        (Member(content=content(display_name="Ann")), {"id": "9", "display_name": "Ann", "properties": None}, "9"),
-        (Member(content=content(display_name="Ann")), {"id": "9", "display_name": "Ann", "properties": {}}, "9"),
+        (BatchEntry(content=content(display_name="Ann")), {"id": "9", "display_name": "Ann", "properties": None}, "9"),
+        (BatchEntry(content=content(display_name="Ann")), {"id": "9", "display_name": "Ann", "properties": {}}, "9"),
     ],
 )
-def test_an_import_is_matched_to_its_member(member: Member, row: Row, vendor_id: str | None) -> None:
+def test_an_import_is_matched_to_its_member(entry: BatchEntry, row: Row, vendor_id: str | None) -> None:
     """By uid, by Fullstory id, or by content; a stranger beside them keeps elimination out of it."""
-    outcomes = collect([member, Member(user_id="lost")], page(row), NO_ROWS)
+    outcomes = collect([entry, BatchEntry(user_id="lost")], page(row), NO_ROWS)
 
     assert outcomes == (Accepted("fullstory", vendor_id), Unknown("fullstory", UNSHOWN))
 
@@ -556,9 +561,9 @@ def test_an_import_is_matched_to_its_member(member: Member, row: Row, vendor_id:
 )
 def test_another_user_is_not_taken_for_a_member(row: Row) -> None:
     """Accepted by mistake would be lost."""
-    members = [Member(user_id="u1", vendor_id="7"), ANONYMOUS]
+    entries = [BatchEntry(user_id="u1", vendor_id="7"), ANONYMOUS]
 
-    assert collect(members, page(row), NO_ROWS) == (
+    assert collect(entries, page(row), NO_ROWS) == (
         Unknown("fullstory", UNSHOWN),
         Unknown("fullstory", UNSHOWN, retryable=False),
     )
@@ -575,40 +580,45 @@ def test_properties_nested_too_deep_are_nobodys() -> None:
         DEEP,
     )
 
-    outcomes = collect([ANONYMOUS, ANONYMOUS], Reply(200, body=deep), Reply(200, body=error))
+    outcomes = collect([ANONYMOUS, ANONYMOUS], Response(200, body=deep), Response(200, body=error))
 
     assert outcomes == (Unknown("fullstory", UNSHOWN, retryable=False),) * 2
 
 
 def test_members_of_one_id_share_the_answer() -> None:
     """They are one user to Fullstory, by uid or by id."""
-    members = [Member(user_id="u1"), Member(vendor_id="7"), Member(user_id="u1", vendor_id="7"), Member(user_id="u2")]
+    entries = [
+        BatchEntry(user_id="u1"),
+        BatchEntry(vendor_id="7"),
+        BatchEntry(user_id="u1", vendor_id="7"),
+        BatchEntry(user_id="u2"),
+    ]
     imported = page({"uid": "u1", "id": "7"})
 
-    assert collect(members, imported, NO_ROWS)[:3] == (Accepted("fullstory", "7"),) * 3
+    assert collect(entries, imported, NO_ROWS)[:3] == (Accepted("fullstory", "7"),) * 3
     error = page({"code": "bad", "message": "no", "user": {"uid": "u1", "id": "7"}})
-    assert collect(members, NO_ROWS, error)[:3] == (refusal("bad", "no"),) * 3
+    assert collect(entries, NO_ROWS, error)[:3] == (refusal("bad", "no"),) * 3
 
 
 def test_the_newest_row_tells_the_id() -> None:
     """A user named twice may get another id once they are identified."""
     rows = page({"uid": "u1", "id": "7"}, {"uid": "u1", "id": "8"})
 
-    assert collect([Member(user_id="u1")], rows, NO_ROWS) == (Accepted("fullstory", "8"),)
+    assert collect([BatchEntry(user_id="u1")], rows, NO_ROWS) == (Accepted("fullstory", "8"),)
 
 
 @pytest.mark.parametrize(
     ("member", "row", "item"),
     [
-        (Member(user_id="u1"), {"uid": "u1", "id": "9"}, {"uid": "u1"}),
+        (BatchEntry(user_id="u1"), {"uid": "u1", "id": "9"}, {"uid": "u1"}),
         (ANONYMOUS, SHOWN_ANONYMOUS, {"display_name": "Ann", "properties": {"days": 43, "on": True}}),
     ],
 )
-def test_refusal_wins_over_import(member: Member, row: Row, item: Row) -> None:
+def test_refusal_wins_over_import(entry: BatchEntry, row: Row, item: Row) -> None:
     """A user may be taken and one of the properties refused: that must be on record."""
     error = {"code": "invalid_parameter", "message": "one property is too large", "user": item}
 
-    assert collect([member], page(row), page(error)) == (refusal("invalid_parameter", "one property is too large"),)
+    assert collect([entry], page(row), page(error)) == (refusal("invalid_parameter", "one property is too large"),)
 
 
 def test_anonymous_users_of_one_content_get_one_row_each() -> None:
@@ -623,7 +633,7 @@ def test_anonymous_users_of_one_content_get_one_row_each() -> None:
 
 def test_an_anonymous_user_whom_no_row_shows_is_not_sent_again() -> None:
     """They could become two; whoever has an id is upserted."""
-    outcomes = collect([ANONYMOUS, Member(user_id="u1"), Member(vendor_id="7")], NO_ROWS, NO_ROWS)
+    outcomes = collect([ANONYMOUS, BatchEntry(user_id="u1"), BatchEntry(vendor_id="7")], NO_ROWS, NO_ROWS)
 
     assert [outcome.retryable for outcome in outcomes] == [False, True, True]
 
@@ -631,7 +641,7 @@ def test_an_anonymous_user_whom_no_row_shows_is_not_sent_again() -> None:
 # Who is left over
 
 
-LOST = [Member(user_id="u1"), Member(content=content(display_name="Ann"))]
+LOST = [BatchEntry(user_id="u1"), BatchEntry(content=content(display_name="Ann"))]
 ERROR_A = {"code": "bad", "message": "no", "user": {"uid": "x"}}
 ERROR_B = {"code": "worse", "message": "no", "user": {"uid": "y"}}
 UNSETTLED = (Unknown("fullstory", UNSHOWN), Unknown("fullstory", UNSHOWN, retryable=False))
@@ -656,7 +666,7 @@ UNSETTLED = (Unknown("fullstory", UNSHOWN), Unknown("fullstory", UNSHOWN, retrya
 )
 def test_who_is_left_is_settled_by_elimination(imports: list[Row], errors: list[Row], outcomes: Any) -> None:
     """Only where as many rows are left, all of one kind; without an id, which could be another's."""
-    named = Member(user_id="u0")
+    named = BatchEntry(user_id="u0")
 
     found = collect([named, *LOST], page({"uid": "u0"}, *imports), page(*errors))
 
@@ -671,11 +681,11 @@ TROUBLED = "the vendor had trouble of its own with this user"
 @pytest.mark.parametrize("code", ["server_error", "too_many_requests"])
 def test_trouble_of_the_vendors_own_is_no_refusal(code: str) -> None:
     """It says nothing against the user, who is sent again; but an anonymous one could become two."""
-    members = [Member(user_id="u1"), Member(vendor_id="7"), ANONYMOUS, Member(user_id="u2")]
+    entries = [BatchEntry(user_id="u1"), BatchEntry(vendor_id="7"), ANONYMOUS, BatchEntry(user_id="u2")]
     items = [{"uid": "u1"}, {"id": "7"}, {"display_name": "Ann", "properties": {"days": 43, "on": True}}]
     errors = [{"code": code, "message": "canary", "user": item} for item in items]
 
-    outcomes = collect(members, page({"uid": "u2", "id": "9"}), page(*errors))
+    outcomes = collect(entries, page({"uid": "u2", "id": "9"}), page(*errors))
 
     again = Unknown("fullstory", TROUBLED)
     assert outcomes == (again, again, attrs.evolve(again, retryable=False), Accepted("fullstory", "9"))
@@ -685,7 +695,7 @@ def test_trouble_with_a_user_who_is_imported_is_not_their_import() -> None:
     """Something of theirs may be lost."""
     error = {"code": "server_error", "user": {"uid": "u1"}}
 
-    assert collect([Member(user_id="u1")], page({"uid": "u1"}), page(error)) == (Unknown("fullstory", TROUBLED),)
+    assert collect([BatchEntry(user_id="u1")], page({"uid": "u1"}), page(error)) == (Unknown("fullstory", TROUBLED),)
 
 
 @pytest.mark.parametrize("imports", [[], [{"id": "1"}, {"id": "2"}]])
@@ -709,9 +719,11 @@ def test_what_was_sent_is_masked_in_the_refusal_of_a_row() -> None:
         "schema": {"properties": {"days": "int", "since": "date"}},
     }
     words = f"canary-1 canary@EXAMPLE.com canary-pro 43 int date 2019-02-03 04:05 canary-x canary-id {KEY} {JOB}"
-    member = Member(user_id="canary-1", vendor_id="canary-id", content=content(uid="canary-1", display_name="canary-x"))
+    entry = BatchEntry(
+        user_id="canary-1", vendor_id="canary-id", content=content(uid="canary-1", display_name="canary-x")
+    )
 
-    outcomes = collect([member], NO_ROWS, page({"code": "bad_canary-1", "message": words, "user": item}))
+    outcomes = collect([entry], NO_ROWS, page({"code": "bad_canary-1", "message": words, "user": item}))
 
     assert outcomes == (refusal("bad_•••", "••• ••• ••• ••• int date ••• 04:05 ••• ••• ••• •••"),)
 
@@ -732,7 +744,7 @@ def test_what_was_sent_is_masked_in_the_refusal_of_a_row() -> None:
 )
 def test_a_row_that_says_less_than_documented_is_a_refusal_all_the_same(row: Row, outcome: Outcome) -> None:
     """Without its words where what was sent cannot be known."""
-    assert collect([Member(user_id="u1")], NO_ROWS, page({"x": 1, **row})) == (outcome,)
+    assert collect([BatchEntry(user_id="u1")], NO_ROWS, page({"x": 1, **row})) == (outcome,)
 
 
 # Laws
@@ -742,35 +754,37 @@ FATES = st.sampled_from(["imported", "refused", "both"])
 
 
 @st.composite
-def batches(draw: st.DrawFn) -> tuple[list[Member], list[str]]:
+def batches(draw: st.DrawFn) -> tuple[list[BatchEntry], list[str]]:
     """Return members of every kind, no two of one id or content, and the fate of each."""
-    members: list[Member] = []
+    entries: list[BatchEntry] = []
     for number in range(draw(st.integers(0, 8))):
         name = f"{number}{draw(texts())}"
-        members.append(
+        entries.append(
             draw(
                 st.sampled_from(
                     [
-                        Member(user_id=name),
-                        Member(vendor_id=name),
-                        Member(user_id=name, vendor_id=f"id {name}"),
-                        Member(content=content(display_name=name)),
-                        Member(content=content(email="a@example.com", properties={"n": {"l": [name, number, 1.5]}})),
+                        BatchEntry(user_id=name),
+                        BatchEntry(vendor_id=name),
+                        BatchEntry(user_id=name, vendor_id=f"id {name}"),
+                        BatchEntry(content=content(display_name=name)),
+                        BatchEntry(
+                            content=content(email="a@example.com", properties={"n": {"l": [name, number, 1.5]}})
+                        ),
                     ]
                 )
             )
         )
-    return members, [draw(FATES) for _ in members]
+    return entries, [draw(FATES) for _ in entries]
 
 
-def item_of(member: Member) -> Row:
+def item_of(entry: BatchEntry) -> Row:
     """Return the item that a member was sent as."""
-    fields = {"uid": member.user_id, "id": member.vendor_id}
-    sent: Row = orjson.loads(member.content or b"{}")
+    fields = {"uid": entry.user_id, "id": entry.vendor_id}
+    sent: Row = orjson.loads(entry.content or b"{}")
     return sent | {name: text for name, text in fields.items() if text is not None}
 
 
-def paged(draw: Any, rows: list[Row]) -> dict[str | None, Reply]:
+def paged(draw: Any, rows: list[Row]) -> dict[str | None, Response]:
     """Return *rows* in any order on pages of any size, by token."""
     rows = draw(st.permutations(rows))
     cuts = sorted(draw(st.lists(st.integers(0, len(rows)), max_size=3)))
@@ -784,14 +798,14 @@ def paged(draw: Any, rows: list[Row]) -> dict[str | None, Reply]:
 
 @given(batch=batches(), data=st.data())
 def test_each_member_gets_the_outcome_that_is_theirs(
-    batch: tuple[list[Member], list[str]], data: st.DataObject
+    batch: tuple[list[BatchEntry], list[str]], data: st.DataObject
 ) -> None:
     """However imports and errors are ordered and cut into pages, and however long they take to be there."""
-    members, fates = batch
+    entries, fates = batch
     imports, errors, expected = list[Row](), list[Row](), list[Outcome]()
-    for number, (member, fate) in enumerate(zip(members, fates, strict=True)):
-        item = item_of(member)
-        vendor_id = member.vendor_id or f"new {number}"
+    for number, (entry, fate) in enumerate(zip(entries, fates, strict=True)):
+        item = item_of(entry)
+        vendor_id = entry.vendor_id or f"new {number}"
         if fate != "refused":
             imports.append({**item, "id": vendor_id, "schema": None, "type_conflicts": None})
         if fate != "imported":
@@ -801,13 +815,13 @@ def test_each_member_gets_the_outcome_that_is_theirs(
 
     not_yet = iter(data.draw(st.lists(st.booleans(), max_size=10)))
 
-    def answer(request: Request) -> Reply:
+    def answer(request: Request) -> Response:
         if next(not_yet, False):
-            return Reply(202)
+            return Response(202)
         kind, _, token = request.url.removeprefix(f"{JOB_URL}/").partition("?page_token=")
         return pages[kind][token.replace("%26", "&").replace("%3D", "=") or None]
 
-    outcomes, _, _ = serve(BACKEND.collect_job(JOB, members), answer)
+    outcomes, _, _ = serve(BACKEND.collect_job(JOB, entries), answer)
 
     assert outcomes == tuple(expected)
 
@@ -825,10 +839,10 @@ GARBAGE: st.SearchStrategy[Any] = st.recursive(
     max_leaves=8,
 )
 GARBAGE_REPLIES = st.one_of(
-    replies(),
+    responses(),
     st.fixed_dictionaries({"results": st.lists(GARBAGE), "next_page_token": GARBAGE}).map(json_reply),
     st.builds(json_reply, GARBAGE, st.sampled_from([200, 202, 400, 403, 404])),
-    bodies().map(lambda body: Reply(200, body=body)),
+    bodies().map(lambda body: Response(200, body=body)),
 )
 FAILURES = (Rejected, Misconfigured, Unavailable, Unknown)
 
@@ -836,19 +850,24 @@ FAILURES = (Rejected, Misconfigured, Unavailable, Unknown)
 @given(data=st.data())
 def test_garbage_is_never_raised(data: st.DataObject) -> None:
     """Every answer is a result, and each member has one outcome, whatever comes back."""
-    members = [Member(user_id="u1"), Member(vendor_id="7"), ANONYMOUS, Member(content=content(display_name="Ann"))]
+    entries = [
+        BatchEntry(user_id="u1"),
+        BatchEntry(vendor_id="7"),
+        ANONYMOUS,
+        BatchEntry(content=content(display_name="Ann")),
+    ]
 
-    def answer(_request: Request) -> Reply:
+    def answer(_request: Request) -> Response:
         return data.draw(GARBAGE_REPLIES)
 
     created, _, _ = serve(BACKEND.create_job(b'{"requests":[{"uid":"u1"}]}', idempotency_key=OPERATION), answer)
     progress, _, _ = serve(BACKEND.poll_job(JOB), answer)
-    outcomes, _, _ = serve(BACKEND.collect_job(JOB, members), answer)
+    outcomes, _, _ = serve(BACKEND.collect_job(JOB, entries), answer)
 
-    assert isinstance(created, (str, TooLarge, *FAILURES))
+    assert isinstance(created, (str, BatchTooLarge, *FAILURES))
     assert isinstance(progress, (JobProgress, *FAILURES))
     if isinstance(outcomes, tuple):
-        assert len(outcomes) == len(members)
+        assert len(outcomes) == len(entries)
         assert all(isinstance(outcome, (Accepted, *FAILURES)) and explain(outcome) for outcome in outcomes)
     else:
         assert isinstance(outcomes, FAILURES)
@@ -878,19 +897,19 @@ QUOTED = " | ".join(
 def test_nothing_that_was_sent_gets_out(user: Any, code: str, status: int, known: bool) -> None:  # noqa: FBT001
     """Neither a value nor an id nor a key is in an outcome, however the vendor quotes them."""
     sent = orjson.dumps(CANARIES) if known or user is not CANARIES else None
-    member = Member(user_id="canary-uid-4711", vendor_id="canary-vendor-99", content=sent)
+    entry = BatchEntry(user_id="canary-uid-4711", vendor_id="canary-vendor-99", content=sent)
     said = {"code": code, "message": f"{QUOTED} | {JOB}", "user": user}
     creations = [
         BACKEND.create_job(BACKEND.batch_body([orjson.dumps(CANARIES)] * size), idempotency_key=OPERATION)
         for size in (1, 2000)
     ]
-    questions: list[Exchange[Any]] = [BACKEND.poll_job(JOB), BACKEND.collect_job(JOB, [member])]
+    questions: list[Exchange[Any]] = [BACKEND.poll_job(JOB), BACKEND.collect_job(JOB, [entry])]
 
     asked = {"code": code, "message": f"{QUOTED} | {OPERATION}"}
     results: list[Any] = [serve(each, lambda _: json_reply(asked, status))[0] for each in creations]
     results += [serve(each, lambda _: json_reply({**said, "results": [said]}, status))[0] for each in questions]
-    results.append(collect([member], NO_ROWS, page(said)))
+    results.append(collect([entry], NO_ROWS, page(said)))
 
-    shown = repr(results) + repr(member)
+    shown = repr(results) + repr(entry)
     assert "canary" not in shown.lower()
     assert not [secret for secret in ("918273", "0.0123456789", KEY, OPERATION, JOB) if secret in shown]

@@ -8,7 +8,7 @@ import pytest
 from exchanges import run
 
 from replay_identity import Fullstory, Misconfigured, Rejected, UserTraits, Violation
-from replay_identity.adapters.exchange import Reply
+from replay_identity.adapters.exchange import Response
 from replay_identity.adapters.protocols import Comparison, SupportsCompare
 from replay_identity.outcomes import Failure
 
@@ -19,7 +19,7 @@ MOMENT = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 def compare(user: UserTraits, **stored: Any) -> Comparison | Failure:
     """Compare *user* with what Fullstory shows as *stored*."""
     shown = {"id": "7", "uid": "u1", **stored}
-    result, requests = run(BACKEND.compare(user), Reply(200, body=orjson.dumps({"results": [shown]})))
+    result, requests = run(BACKEND.compare(user), Response(200, body=orjson.dumps({"results": [shown]})))
     assert [request.method for request in requests] == ["GET"]
     return result
 
@@ -27,7 +27,7 @@ def compare(user: UserTraits, **stored: Any) -> Comparison | Failure:
 def test_it_is_compared_without_a_write() -> None:
     """So nobody needs to be asked first."""
     assert isinstance(BACKEND, SupportsCompare)
-    assert not BACKEND.compares_by_writing
+    assert not BACKEND.compare_writes
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_what_is_mended_is_no_difference() -> None:
 
     found, _ = run(
         adapting.compare(UserTraits("u1", traits={"sign-up": "x"})),
-        Reply(200, body=orjson.dumps({"results": [shown]})),
+        Response(200, body=orjson.dumps({"results": [shown]})),
     )
 
     assert found == Comparison("fullstory")
@@ -103,14 +103,14 @@ def test_a_user_who_is_being_deleted_is_missing() -> None:
 
 def test_a_user_who_is_not_there_is_missing() -> None:
     """The vendor shows no user of that id."""
-    found, _ = run(BACKEND.compare(UserTraits("u1")), Reply(200, body=b'{"results": []}'))
+    found, _ = run(BACKEND.compare(UserTraits("u1")), Response(200, body=b'{"results": []}'))
 
     assert found == Comparison("fullstory", missing=True)
 
 
 def test_a_failure_is_handed_on() -> None:
     """A key that may not read, for example."""
-    found, _ = run(BACKEND.compare(UserTraits("u1")), Reply(401))
+    found, _ = run(BACKEND.compare(UserTraits("u1")), Response(401))
 
     assert isinstance(found, Misconfigured)
 

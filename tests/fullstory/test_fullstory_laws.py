@@ -17,7 +17,7 @@ from replay_identity._values import is_nested
 from replay_identity.adapters.protocols import Plan
 from replay_identity.errors import printable
 from replay_identity.fullstory.payload import word_user
-from replay_identity.testing import scalars, trait_maps, trait_names, user_traits, users_within
+from replay_identity.testing import scalars, trait_maps, trait_names, user_traits, valid_users
 
 STRICT = Fullstory("na1.key")
 LENIENT = Fullstory("na1.key", on_violation="adapt")
@@ -95,7 +95,7 @@ def test_adapting_leaves_only_what_nothing_can_mend(user: UserTraits) -> None:
     assert bool(strict.violations) == (bool(lenient.violations) or any(each.lossy for each in lenient.adjustments))
 
 
-@given(user=users_within(STRICT.limits))
+@given(user=valid_users(STRICT.limits))
 def test_what_is_within_all_limits_is_never_refused(user: UserTraits) -> None:
     """Nor changed with a loss, and adapting makes no difference to it."""
     plan = STRICT.plan(user)
@@ -133,15 +133,15 @@ def test_whatever_is_lost_is_on_record(user: UserTraits) -> None:
     plan = LENIENT.plan(user)
     if plan.request is None:
         return
-    body, lost = body_of(plan), recorded(plan)
+    body, no_response = body_of(plan), recorded(plan)
 
     assert body.get("uid") == user.user_id
-    assert body.get("display_name") == user.name or "name" in lost
-    assert body.get("email") == user.email or "email" in lost
+    assert body.get("display_name") == user.name or "name" in no_response
+    assert body.get("email") == user.email or "email" in no_response
     sent = dict(leaves(body.get("properties", {})))
     for path, value in leaves(user.traits):
         names = path.split(".")
-        is_lost = {printable(f"traits.{'.'.join(names[: index + 1])}") for index in range(len(names))} & lost
+        is_lost = {printable(f"traits.{'.'.join(names[: index + 1])}") for index in range(len(names))} & no_response
         assert is_lost or (value is not REMOVE and reads_as(sent[path], value))
 
 
@@ -218,11 +218,11 @@ def test_measuring_only_large_users_changes_nothing(user: UserTraits, adapt: boo
     """Every list and object of a user with an endless id is measured, and the same is said of them."""
     padding = "x" * 8192
 
-    content, fitting = word_user(user, adapt=adapt, vendor_id="")
+    content, adaptation = word_user(user, adapt=adapt, vendor_id="")
     padded, measured = word_user(user, adapt=adapt, vendor_id=padding)
 
     assert padded.replace(padding.encode() + b'"}', b'"}') == content
-    assert measured == fitting
+    assert measured == adaptation
 
 
 def test_an_adjustment_is_what_it_says() -> None:

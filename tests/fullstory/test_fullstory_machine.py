@@ -147,13 +147,13 @@ class Said:
         user: The user.
         own: The name and the e-mail as they are sent, where they are.
         properties: Values and types by dotted path, of those that can be sent.
-        lost: Paths of what is cut or left out.
+        no_response: Paths of what is cut or left out.
     """
 
     user: UserTraits
     own: Mapping[str, str]
     properties: Mapping[str, tuple[Any, str]]
-    lost: frozenset[str]
+    no_response: frozenset[str]
 
 
 def say(uid: str | None, own: Mapping[str, str], values: Mapping[str, Value]) -> Said:
@@ -163,7 +163,7 @@ def say(uid: str | None, own: Mapping[str, str], values: Mapping[str, Value]) ->
     if email is not None and len(email) > MOST["email"]:
         sent["email"] = None  # Half an address is another address.
     kept = {path: (value.held, value.kind) for path, value in values.items() if value.kind is not None}
-    lost = {f"traits.{path}" for path, value in values.items() if value.kind is None or is_cut(value)}
+    no_response = {f"traits.{path}" for path, value in values.items() if value.kind is None or is_cut(value)}
     traits: dict[str, Any] = {path: value.given for path, value in values.items() if "." not in path}
     traits["location"] = {path.partition(".")[2]: value.given for path, value in values.items() if "." in path}
     return Said(
@@ -176,7 +176,7 @@ def say(uid: str | None, own: Mapping[str, str], values: Mapping[str, Value]) ->
         ),
         {field: text for field, text in sent.items() if text is not None},
         kept,
-        frozenset({*lost, *(field for field, text in own.items() if sent[field] != text)}),
+        frozenset({*no_response, *(field for field, text in own.items() if sent[field] != text)}),
     )
 
 
@@ -239,12 +239,12 @@ class FullstoryMachine(RuleBasedStateMachine):
 
     def is_refused(self, said: Said, *, adapt: bool) -> bool:
         """Tell whether the adapter is to send nothing."""
-        return said.user.user_id == LONG_UID or bool(said.lost and not adapt)
+        return said.user.user_id == LONG_UID or bool(said.no_response and not adapt)
 
     def check_accepted(self, outcome: Outcome, said: Said) -> str:
         """Return the user's Fullstory id, having checked that whatever was lost is told."""
         assert isinstance(outcome, Accepted)
-        assert {adjustment.path for adjustment in lossy(outcome.adjustments)} == said.lost
+        assert {adjustment.path for adjustment in lossy(outcome.adjustments)} == said.no_response
         # The reply shows the id and nothing else.
         assert not outcome.verified
         assert outcome.vendor_id is not None

@@ -29,7 +29,7 @@ def taken(_: Claim) -> Outcome:
 def deliver(ledger: Ledger, backend: str = A, answer: Callable[[Claim], Outcome] = taken) -> list[UserTraits]:
     """Claim everyone due at *backend*, settle each with the *answer* to it, and return what was sent."""
     claims = ledger.claim(backend, count=10_000)
-    ledger.settle(backend, [Settlement(claim.place, claim.version, answer(claim)) for claim in claims])
+    ledger.settle(backend, [Settlement(claim.row_id, claim.version, answer(claim)) for claim in claims])
     return [claim.user for claim in claims]
 
 
@@ -41,7 +41,7 @@ def claim_one(ledger: Ledger, backend: str = A) -> Claim:
 
 def settle(ledger: Ledger, claim: Claim, outcome: Outcome, backend: str = A) -> bool:
     """Settle one claim, and return whether the user is due no more because of it."""
-    return claim.place in ledger.settle(backend, [Settlement(claim.place, claim.version, outcome)])
+    return claim.row_id in ledger.settle(backend, [Settlement(claim.row_id, claim.version, outcome)])
 
 
 def bytes_on_disk(path: Path) -> bytes:

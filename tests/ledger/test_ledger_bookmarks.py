@@ -3,35 +3,35 @@
 import sqlite3
 from pathlib import Path
 
-from replay_identity.ledger import Bookmark, Ledger
+from replay_identity.ledger import Checkpoint, Ledger
 from replay_identity.ledger.database import APPLICATION_ID, MIGRATIONS
 
 
 def test_a_bookmark_outlives_the_process(tmp_path: Path) -> None:
     """The newest is the one that counts, for each reading apart."""
     with Ledger(tmp_path / "l.db") as ledger:
-        ledger.set_bookmark("a to b", Bookmark("first", 1, b"{}"))
-        ledger.set_bookmark("a to b", Bookmark("second", 2, b"[]"))
-        ledger.set_bookmark("a to c", Bookmark("other", 3, b""))
+        ledger.set_checkpoint("a to b", Checkpoint("first", 1, b"{}"))
+        ledger.set_checkpoint("a to b", Checkpoint("second", 2, b"[]"))
+        ledger.set_checkpoint("a to c", Checkpoint("other", 3, b""))
 
     with Ledger(tmp_path / "l.db") as ledger:
-        assert ledger.bookmark("a to b") == Bookmark("second", 2, b"[]")
-        assert ledger.bookmark("a to c") == Bookmark("other", 3, b"")
+        assert ledger.checkpoint("a to b") == Checkpoint("second", 2, b"[]")
+        assert ledger.checkpoint("a to c") == Checkpoint("other", 3, b"")
 
 
 def test_a_finished_reading_has_none() -> None:
     """The next one begins at the beginning."""
     with Ledger(":memory:") as ledger:
-        ledger.set_bookmark("a to b", Bookmark("first", 1, b"{}"))
-        ledger.set_bookmark("a to b", None)
+        ledger.set_checkpoint("a to b", Checkpoint("first", 1, b"{}"))
+        ledger.set_checkpoint("a to b", None)
 
-        assert ledger.bookmark("a to b") is None
-        assert ledger.bookmark("never begun") is None
+        assert ledger.checkpoint("a to b") is None
+        assert ledger.checkpoint("never begun") is None
 
 
 def test_a_bookmark_shows_neither_token_nor_record() -> None:
     """Both are the vendor's and the user's affair."""
-    assert repr(Bookmark("tok", 1, b"names")) == "Bookmark(moment=1)"
+    assert repr(Checkpoint("tok", 1, b"names")) == "Bookmark(moment=1)"
 
 
 def test_a_ledger_of_before_is_brought_up_to_date(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_ledger_of_before_is_brought_up_to_date(tmp_path: Path) -> None:
     old.close()
 
     with Ledger(path) as ledger:
-        ledger.set_bookmark("a to b", Bookmark("first", 1, b"{}"))
+        ledger.set_checkpoint("a to b", Checkpoint("first", 1, b"{}"))
 
         assert [standing.backend for standing in ledger.standings()] == ["fullstory"]
-        assert ledger.bookmark("a to b") is not None
+        assert ledger.checkpoint("a to b") is not None

@@ -13,7 +13,7 @@ from ledger.delivering import user
 from replay_identity import REMOVE, UserTraits
 from replay_identity._values import is_list, is_nested
 from replay_identity.ledger.codec import (
-    Digests,
+    Fingerprints,
     decode,
     encode,
     encoded_fields,
@@ -25,7 +25,7 @@ from replay_identity.ledger.codec import (
 from replay_identity.ledger.merging import field_names, merged, without
 from replay_identity.testing import trait_maps, user_traits
 
-DIGESTS = Digests(b"k" * 32)
+DIGESTS = Fingerprints(b"k" * 32)
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
@@ -157,9 +157,9 @@ LOOKALIKES: list[Any] = [
 
 def test_values_that_look_alike_are_told_apart() -> None:
     """No two of these are the same to a vendor, so none may pass for another."""
-    digests = [DIGESTS.of_fields(encode(user(t=value)))[DIGESTS.of_name("traits.t")] for value in LOOKALIKES]
+    fingerprints = [DIGESTS.of_fields(encode(user(t=value)))[DIGESTS.of_name("traits.t")] for value in LOOKALIKES]
 
-    assert len(set(digests)) == len(LOOKALIKES)
+    assert len(set(fingerprints)) == len(LOOKALIKES)
 
 
 @pytest.mark.parametrize("value", LOOKALIKES, ids=repr)
@@ -194,15 +194,15 @@ def test_moments_are_kept_to_the_microsecond(moment: datetime) -> None:
 
 
 @given(st.dictionaries(st.binary(min_size=8, max_size=8), st.binary(min_size=8, max_size=8), max_size=4))
-def test_digests_are_packed_and_unpacked(digests: dict[bytes, bytes]) -> None:
+def test_digests_are_packed_and_unpacked(fingerprints: dict[bytes, bytes]) -> None:
     """As one string of bytes."""
-    assert unpack(pack(digests)) == digests
+    assert unpack(pack(fingerprints)) == fingerprints
 
 
 @given(user_traits(), user_traits())
 def test_digests_need_the_key(one: UserTraits, other: UserTraits) -> None:
     """Without it nobody can try values until one fits."""
-    stranger = Digests(b"x" * 32)
+    stranger = Fingerprints(b"x" * 32)
 
     assert DIGESTS.of_user(encode(one)) != stranger.of_user(encode(one))
     assert not DIGESTS.of_fields(encode(one)).items() & stranger.of_fields(encode(other)).items()
@@ -232,7 +232,7 @@ def test_a_thousand_names_and_values_are_digested_as_one() -> None:
     many = user(**{f"t{number}": "same" for number in range(1100)})
     values = {DIGESTS.of_fields(encode(user(t=f"v{number}")))[DIGESTS.of_name("traits.t")] for number in range(400)}
 
-    assert DIGESTS.of_fields(encode(many)) == Digests(b"k" * 32).of_fields(encode(many))
+    assert DIGESTS.of_fields(encode(many)) == Fingerprints(b"k" * 32).of_fields(encode(many))
     assert len(values) == 400
 
 

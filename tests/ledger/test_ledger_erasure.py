@@ -8,7 +8,7 @@ from ledger.delivering import A, B, bytes_on_disk, claim_one, deliver, dropped, 
 
 from replay_identity import Accepted, Rejected, Skipped, Unavailable, UserTraits
 from replay_identity.ledger import Ledger
-from replay_identity.ledger.jobs import Batch, JobMember
+from replay_identity.ledger.jobs import Batch, JobEntry
 
 CANARY = UserTraits(
     "canary-id",
@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 def test_values_are_there_until_they_are_delivered(path: Path) -> None:
     """Or this file would test nothing."""
     with Ledger(path) as ledger:
-        ledger.put([CANARY], [A])
+        ledger.upsert([CANARY], [A])
 
     assert bytes_on_disk(path).count(b"canary") > 20_000
 
@@ -39,18 +39,18 @@ def test_values_are_there_until_they_are_delivered(path: Path) -> None:
 def test_values_and_ids_are_erased_once_delivered(path: Path, outcome: Accepted) -> None:
     """From the file, its log and its index, as soon as the ledger is closed."""
     with Ledger(path) as ledger:
-        ledger.put([CANARY], [A])
+        ledger.upsert([CANARY], [A])
         settle(ledger, claim_one(ledger), outcome)
 
     assert b"canary" not in bytes_on_disk(path)
     with Ledger(path) as ledger:
-        assert ledger.put([CANARY], [A])[A].unchanged == 1
+        assert ledger.upsert([CANARY], [A])[A].unchanged == 1
 
 
 def test_values_are_erased_of_who_is_not_to_be_sent(path: Path) -> None:
     """Nobody needs them."""
     with Ledger(path) as ledger:
-        ledger.put([CANARY], [A])
+        ledger.upsert([CANARY], [A])
         settle(ledger, claim_one(ledger), Skipped(A, "filtered"))
 
     assert b"canary" not in bytes_on_disk(path)
@@ -59,7 +59,7 @@ def test_values_are_erased_of_who_is_not_to_be_sent(path: Path) -> None:
 def test_values_are_erased_when_the_last_vendor_has_them(path: Path) -> None:
     """Who failed at one keeps them; who was refused too, until they are put anew."""
     with Ledger(path) as ledger:
-        ledger.put([CANARY], [A, B])
+        ledger.upsert([CANARY], [A, B])
         deliver(ledger, A)
         deliver(ledger, B, lambda _: Unavailable(B, "503"))
     assert b"canary" in bytes_on_disk(path)
@@ -69,7 +69,7 @@ def test_values_are_erased_when_the_last_vendor_has_them(path: Path) -> None:
     assert b"canary" in bytes_on_disk(path)
 
     with Ledger(path) as ledger:
-        ledger.retry(B)
+        ledger.requeue_rejected(B)
         deliver(ledger, B)
     assert b"canary" not in bytes_on_disk(path)
 
@@ -77,8 +77,8 @@ def test_values_are_erased_when_the_last_vendor_has_them(path: Path) -> None:
 def test_values_that_were_overtaken_are_erased(path: Path) -> None:
     """What is desired no more is not kept."""
     with Ledger(path) as ledger:
-        ledger.put([CANARY], [A])
-        ledger.put([UserTraits("canary-id", name="x", email="x", traits=dict.fromkeys(CANARY.traits, "x"))], [A])
+        ledger.upsert([CANARY], [A])
+        ledger.upsert([UserTraits("canary-id", name="x", email="x", traits=dict.fromkeys(CANARY.traits, "x"))], [A])
 
     assert b"canary-plan" not in bytes_on_disk(path)
 
@@ -86,12 +86,12 @@ def test_values_that_were_overtaken_are_erased(path: Path) -> None:
 def test_a_batch_leaves_nothing(path: Path) -> None:
     """Neither its bytes nor its members."""
     with Ledger(path) as ledger:
-        ledger.put([CANARY], [A])
+        ledger.upsert([CANARY], [A])
         deliver(ledger)
-        member = JobMember(1, 1, "canary-id", "canary-vendor")
-        named = ledger.name_job(ledger.start_job(A, Batch("key", [member], b"canary" * 50_000)), "7")
+        entry = JobEntry(1, 1, "canary-id", "canary-vendor")
+        named = ledger.name_job(ledger.start_job(A, Batch("key", [entry], b"canary" * 50_000)), "7")
         ledger.end_job(A, named)
-        parts = ledger.split_job(A, ledger.start_job(A, Batch("key", [member], b"canary")), [Batch("k", [member], b"")])
+        parts = ledger.split_job(A, ledger.start_job(A, Batch("key", [entry], b"canary")), [Batch("k", [entry], b"")])
         ledger.end_job(A, parts[0])
 
     assert b"canary" not in bytes_on_disk(path)
@@ -100,7 +100,7 @@ def test_a_batch_leaves_nothing(path: Path) -> None:
 def test_what_a_crash_left_is_erased_by_the_next_run(path: Path) -> None:
     """The log of the crashed one is written back and emptied."""
     crashed = Ledger(path)
-    crashed.put([CANARY], [A])
+    crashed.upsert([CANARY], [A])
     deliver(crashed)
     assert b"canary" in bytes_on_disk(path)
 
@@ -122,7 +122,7 @@ def test_nothing_is_left_of_many_users_of_all_sizes(path: Path) -> None:
                 )
                 for _ in range(150)
             ]
-            ledger.put(users, [A])
+            ledger.upsert(users, [A])
             deliver(ledger, A, lambda _: Accepted(A) if chance.random() < 0.5 else Unavailable(A, "503"))
     with Ledger(path) as ledger:
         deliver(ledger)
@@ -133,7 +133,7 @@ def test_nothing_is_left_of_many_users_of_all_sizes(path: Path) -> None:
 def test_the_file_is_for_its_owner_alone(path: Path) -> None:
     """It holds traits until they are delivered."""
     with Ledger(path) as ledger:
-        ledger.put([user()], [A])
+        ledger.upsert([user()], [A])
         modes = {file.name: file.stat().st_mode & 0o077 for file in path.parent.iterdir()}
 
     assert modes == dict.fromkeys(["ledger.db", "ledger.db-wal", "ledger.db-shm"], 0)
@@ -144,7 +144,7 @@ def test_digests_of_equal_values_differ_between_ledgers(tmp_path: Path) -> None:
     contents: list[set[bytes]] = []
     for name in ("one.db", "two.db"):
         with Ledger(tmp_path / name) as ledger:
-            ledger.put([CANARY], [A])
+            ledger.upsert([CANARY], [A])
             deliver(ledger)
             (row,) = ledger._database.rows("SELECT identity, whole, fields FROM users, held")  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         contents.append({*row, *(row[2][at : at + 8] for at in range(0, len(row[2]), 8))})

@@ -17,7 +17,7 @@ from replay_identity import Accepted, Rejected
 from replay_identity.errors import LedgerError
 from replay_identity.ledger import Ledger, database
 from replay_identity.ledger import database as opening
-from replay_identity.ledger.jobs import Batch, JobMember
+from replay_identity.ledger.jobs import Batch, JobEntry
 
 CANARIES = [user(f"canary-{number}", plan="canary" * 200, n=number) for number in range(300)]
 
@@ -41,9 +41,9 @@ def problem_of(act: Callable[[], object]) -> str:
 def filled(path: Path) -> Path:
     """Make a ledger of some users, half of them delivered."""
     with Ledger(path) as ledger:
-        ledger.put(CANARIES[:150], [A])
+        ledger.upsert(CANARIES[:150], [A])
         deliver(ledger)
-        ledger.put(CANARIES[150:], [A])
+        ledger.upsert(CANARIES[150:], [A])
     return path
 
 
@@ -109,7 +109,7 @@ def test_an_older_ledger_is_brought_up_to_date(path: Path, monkeypatch: pytest.M
 
     for _ in range(2):
         with Ledger(path) as ledger:
-            assert ledger.due(A) == 150
+            assert ledger.pending_count(A) == 150
 
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT x FROM later").fetchall() == [(7,)]
@@ -126,7 +126,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
         assert problem_of(lambda: Ledger(path)) == "cannot be used: SQLITE_ERROR"
 
     with Ledger(path) as ledger:
-        assert ledger.due(A) == 150
+        assert ledger.pending_count(A) == 150
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'later'").fetchall() == []
 
@@ -137,7 +137,7 @@ def test_a_newer_ledger_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) 
         patch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, ()))
         filled(path)
         with Ledger(path) as ledger:
-            assert ledger.due(A) == 150
+            assert ledger.pending_count(A) == 150
 
     assert problem_of(lambda: Ledger(path)) == "was made by a newer version of replay-identity"
 
@@ -148,18 +148,18 @@ def test_a_newer_ledger_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) 
 def grow(ledger: Ledger) -> None:
     """Put users until there is no room."""
     for number in range(10_000):
-        ledger.put([user(f"canary-new-{number}", plan="canary" * 500)], [A, B])
+        ledger.upsert([user(f"canary-new-{number}", plan="canary" * 500)], [A, B])
 
 
 def test_a_rehearsal_works_on_a_copy_that_is_thrown_away(path: Path) -> None:
     """Or on an empty ledger; the original stays as it is."""
     with Ledger(filled(path)) as ledger:
-        with Ledger.scratch(ledger) as copy:
-            assert copy.put(CANARIES[:150], [A])[A].unchanged == 150
+        with Ledger.temporary_copy(ledger) as copy:
+            assert copy.upsert(CANARIES[:150], [A])[A].unchanged == 150
             assert len(deliver(copy)) == 150
-            assert copy.due(A) == 0
-        assert ledger.due(A) == 150
-    with Ledger.scratch(None) as empty:
+            assert copy.pending_count(A) == 0
+        assert ledger.pending_count(A) == 150
+    with Ledger.temporary_copy(None) as empty:
         assert empty.standings() == []
 
     assert not Path(copy.path).exists()
@@ -169,11 +169,11 @@ def assert_intact(ledger: Ledger) -> None:
     """Check that what was stored before is all there, and that the ledger goes on."""
     due = {one.user.user_id for one in ledger.claim(A, count=20_000)}
     assert due >= {one.user_id for one in CANARIES[150:]}
-    assert ledger.due(B) == len(due) - 150
-    assert ledger.put(CANARIES[:150], [A])[A].unchanged == 150
+    assert ledger.pending_count(B) == len(due) - 150
+    assert ledger.upsert(CANARIES[:150], [A])[A].unchanged == 150
     assert len(deliver(ledger, B)) == len(due) - 150
     deliver(ledger)
-    assert (ledger.due(A), ledger.due(B)) == (0, 0)
+    assert (ledger.pending_count(A), ledger.pending_count(B)) == (0, 0)
 
 
 def test_a_full_file_loses_nothing(path: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_full_file_loses_nothing(path: Path) -> None:
 
 def grow_a_little(ledger: Ledger) -> None:
     """Put one user more."""
-    ledger.put([user("canary-last")], [A, B])
+    ledger.upsert([user("canary-last")], [A, B])
 
 
 def test_a_backend_that_could_not_be_stored_is_not_remembered(path: Path) -> None:
@@ -202,10 +202,10 @@ def test_a_backend_that_could_not_be_stored_is_not_remembered(path: Path) -> Non
         database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         (pages,) = database.rows("PRAGMA page_count")[0]
         database.rows(f"PRAGMA max_page_count = {pages}")
-        assert problem_of(lambda: ledger.put([user()], ["long" * 5000])) == "the disk is full"
+        assert problem_of(lambda: ledger.upsert([user()], ["long" * 5000])) == "the disk is full"
 
         database.rows("PRAGMA max_page_count = 1000000")
-        assert ledger.put([user()], ["long" * 5000])["long" * 5000].due == 1
+        assert ledger.upsert([user()], ["long" * 5000])["long" * 5000].due == 1
         assert ledger.standings()[0].due == 1
 
 
@@ -240,10 +240,10 @@ def test_a_backend_for_which_there_was_no_room_is_not_remembered(small_disk: Pat
     with Ledger(filled(small_disk / "ledger.db")) as ledger:
         with (small_disk / "ballast").open("wb", buffering=0) as ballast:
             assert ballast.write(b"x" * 4_000_000) < 4_000_000
-        assert problem_of(lambda: ledger.put([user("u1")], ["new"])) == "the disk is full"
+        assert problem_of(lambda: ledger.upsert([user("u1")], ["new"])) == "the disk is full"
         (small_disk / "ballast").unlink()
 
-        assert ledger.put([user("u1")], ["new"])["new"].due == 1
+        assert ledger.upsert([user("u1")], ["new"])["new"].due == 1
         assert [standing.backend for standing in ledger.standings()] == [A, "new"]
 
 
@@ -299,7 +299,7 @@ def damaged(path: Path, harm: Callable[[bytearray], None]) -> None:
 def use(path: Path) -> None:
     """Read and write all that there is."""
     with Ledger(path) as ledger:
-        ledger.put(CANARIES, [A, B])
+        ledger.upsert(CANARIES, [A, B])
         ledger.standings()
         for claim in ledger.claim(A, count=1000):
             settle(ledger, claim, Accepted(A))
@@ -343,18 +343,18 @@ def test_a_damaged_file_is_said_to_be_damaged(path: Path, harm: Callable[[bytear
 def test_a_damaged_refusal_or_loss_or_batch_is_said_to_be_damaged(path: Path) -> None:
     """They are JSON too."""
     with Ledger(path) as ledger:
-        ledger.put([user(), user("u2")], [A])
+        ledger.upsert([user(), user("u2")], [A])
         one, two = ledger.claim(A)
         settle(ledger, one, Rejected(A, code="canary"))
         settle(ledger, two, Accepted(A, adjustments=(dropped("traits.canary"),)))
-        ledger.start_job(A, Batch("key", [JobMember(1, 1, "canary")], b""))
+        ledger.start_job(A, Batch("key", [JobEntry(1, 1, "canary")], b""))
     damaged(path, lambda content: content.__setitem__(slice(None), content.replace(b'canary"', b"canary\x01")))
 
     with Ledger(path) as ledger:
         (job,) = ledger.jobs(A)
         assert problem_of(lambda: list(ledger.refused(A))) == "is damaged"
         assert problem_of(lambda: list(ledger.losses(A))) == "is damaged"
-        assert problem_of(lambda: ledger.members(job)) == "is damaged"
+        assert problem_of(lambda: ledger.entries(job)) == "is damaged"
 
 
 def test_no_damage_is_anything_else_than_a_ledger_error(path: Path) -> None:
@@ -380,14 +380,14 @@ def test_a_ledger_that_may_not_be_written_is_said_so(path: Path) -> None:
         import os, sys
         from ledger.test_ledger_file import problem_of, grow_a_little
         from replay_identity.ledger import Ledger
-        from replay_identity.ledger.lease import take_turn
+        from replay_identity.ledger.lease import take_lease
 
         path = sys.argv[1]
         if os.geteuid() == 0:
             os.seteuid(65534)
         print(problem_of(lambda: Ledger(path)))
         print(problem_of(lambda: Ledger(path + ".new")))
-        print(problem_of(lambda: take_turn(path, "acme").__enter__()))
+        print(problem_of(lambda: take_lease(path, "acme").__enter__()))
         """
     path.chmod(0o666)
     path.parent.chmod(0o555)
@@ -405,27 +405,27 @@ def test_a_ledger_that_may_not_be_written_is_said_so(path: Path) -> None:
 def test_a_file_that_may_only_be_read_is_said_so(path: Path) -> None:
     """Also when it becomes so while it is in use."""
     with Ledger(path) as ledger:
-        ledger.put([user()], [A])
+        ledger.upsert([user()], [A])
         database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         database.rows("PRAGMA query_only = ON")
 
-        assert problem_of(lambda: ledger.put([user("u2")], [A])) == "cannot be written"
+        assert problem_of(lambda: ledger.upsert([user("u2")], [A])) == "cannot be written"
 
         database.rows("PRAGMA query_only = OFF")
-        assert ledger.due(A) == 1
+        assert ledger.pending_count(A) == 1
 
 
 def test_a_ledger_that_stays_locked_is_said_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And goes on afterwards."""
     monkeypatch.setattr(opening, "PATIENCE", 0.05)
     with Ledger(path) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as other:
-        ledger.put([user("canary")], [A])
+        ledger.upsert([user("canary")], [A])
         other.execute("BEGIN IMMEDIATE")
-        assert problem_of(lambda: ledger.put([user("canary-2")], [A])).startswith("is locked by another process")
-        assert ledger.due(A) == 1
+        assert problem_of(lambda: ledger.upsert([user("canary-2")], [A])).startswith("is locked by another process")
+        assert ledger.pending_count(A) == 1
         other.execute("ROLLBACK")
-        ledger.put([user("canary-2")], [A])
-        assert ledger.due(A) == 2
+        ledger.upsert([user("canary-2")], [A])
+        assert ledger.pending_count(A) == 2
 
 
 def test_a_ledger_that_is_locked_altogether_cannot_even_be_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -451,7 +451,7 @@ def test_reading_waits_for_who_has_locked_it(path: Path) -> None:
         holder.stdin.write("go\n")
         holder.stdin.flush()
         with Ledger(path) as ledger:
-            assert ledger.due(A) == 150
+            assert ledger.pending_count(A) == 150
     assert holder.wait(10) == 0
 
 
@@ -474,7 +474,7 @@ def test_a_ledger_that_is_closed_says_so(path: Path) -> None:
     ledger.close()
     ledger.close()
 
-    assert problem_of(lambda: ledger.put([user("canary")], [A])) == "is closed"
+    assert problem_of(lambda: ledger.upsert([user("canary")], [A])) == "is closed"
 
 
 def test_an_error_of_an_unknown_kind_is_named(path: Path) -> None:
@@ -488,12 +488,12 @@ def test_an_error_of_an_unknown_kind_is_named(path: Path) -> None:
 def test_a_transaction_is_all_or_nothing(path: Path) -> None:
     """Whatever ends it."""
     with Ledger(path) as ledger:
-        ledger.put([user()], [A])
+        ledger.upsert([user()], [A])
         with pytest.raises(ZeroDivisionError):
             fail_inside(ledger)
-        assert ledger.due(A) == 1
-        ledger.put([user("u2")], [A])
-        assert ledger.due(A) == 2
+        assert ledger.pending_count(A) == 1
+        ledger.upsert([user("u2")], [A])
+        assert ledger.pending_count(A) == 2
 
 
 def fail_inside(ledger: Ledger) -> None:

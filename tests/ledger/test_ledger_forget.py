@@ -13,7 +13,7 @@ from ledger.delivering import A, B, bytes_on_disk, deliver, dropped, user
 
 from replay_identity import Accepted, Outcome, Rejected, Skipped, Unavailable, UserTraits
 from replay_identity.errors import InvalidTraitsError, LedgerError
-from replay_identity.ledger import Batch, Claim, JobMember, Ledger
+from replay_identity.ledger import Batch, Claim, JobEntry, Ledger
 
 CANARY: Final = UserTraits(
     "canary-id",
@@ -53,7 +53,7 @@ ANSWERS: Final[Sequence[Callable[[Claim], Outcome]]] = (
 def test_nothing_of_them_is_left_on_disk(path: Path, answer: Callable[[Claim], Outcome]) -> None:
     """However they stood, and while the ledger is still open."""
     with Ledger(path) as ledger:
-        ledger.put([CANARY, user("u2")], [A, B])
+        ledger.upsert([CANARY, user("u2")], [A, B])
         deliver(ledger, A, lambda claim: answer(claim) if claim.user.user_id == "canary-id" else Accepted(A))
         assert b"canary" in bytes_on_disk(path)
 
@@ -66,22 +66,22 @@ def test_nothing_of_them_is_left_on_disk(path: Path, answer: Callable[[Claim], O
 def test_nothing_is_left_while_another_process_has_the_ledger_open(path: Path) -> None:
     """It need not close: an app may run for weeks."""
     with Ledger(path) as app, Ledger(path) as ledger:
-        app.put([CANARY], [A])
+        app.upsert([CANARY], [A])
 
         ledger.forget("canary-id")
 
-        assert app.due(A) == 0
+        assert app.pending_count(A) == 0
         assert b"canary" not in bytes_on_disk(path)
 
 
 def test_every_table_has_one_user_less(path: Path) -> None:
     """Their digests are gone, too."""
     with Ledger(path) as ledger:
-        ledger.put([CANARY, user("u2")], [A])
+        ledger.upsert([CANARY, user("u2")], [A])
         deliver(ledger, A, taken_with_loss)
-        ledger.put([attrs.evolve(one, name="x") for one in (CANARY, user("u2"))], [A])
+        ledger.upsert([attrs.evolve(one, name="x") for one in (CANARY, user("u2"))], [A])
         deliver(ledger, A, refused)
-        ledger.put([CANARY, user("u2")], [B])
+        ledger.upsert([CANARY, user("u2")], [B])
 
         ledger.forget("canary-id")
 
@@ -93,7 +93,7 @@ def test_every_table_has_one_user_less(path: Path) -> None:
 def test_a_reason_that_is_told_of_others_stays(path: Path) -> None:
     """Until the last of them is forgotten."""
     with Ledger(path) as ledger:
-        ledger.put([user("u1"), user("u2")], [A])
+        ledger.upsert([user("u1"), user("u2")], [A])
         deliver(ledger, A, refused)
 
         ledger.forget("u1")
@@ -106,9 +106,9 @@ def test_a_reason_that_is_told_of_others_stays(path: Path) -> None:
 def test_a_reason_that_was_told_of_them_once_is_gone(path: Path) -> None:
     """However long ago: a vendor's words may be about nobody else."""
     with Ledger(path) as ledger:
-        ledger.put([user("u1")], [A])
+        ledger.upsert([user("u1")], [A])
         deliver(ledger, A, refused)
-        ledger.retry(A)
+        ledger.requeue_rejected(A)
         deliver(ledger)
 
         ledger.forget("u1")
@@ -119,7 +119,7 @@ def test_a_reason_that_was_told_of_them_once_is_gone(path: Path) -> None:
 def test_whom_it_does_not_know_it_need_not_forget(path: Path) -> None:
     """A second time is safe."""
     with Ledger(path) as ledger:
-        ledger.put([user("u1")], [A])
+        ledger.upsert([user("u1")], [A])
 
         assert [ledger.forget("u1"), ledger.forget("u1"), ledger.forget("u2")] == [True, False, False]
 
@@ -133,11 +133,11 @@ def test_an_id_that_cannot_be_one_is_told(path: Path) -> None:
 def test_who_comes_back_is_new(path: Path) -> None:
     """All is sent, since the vendor holds nothing any more."""
     with Ledger(path) as ledger:
-        ledger.put([user("u1", plan="pro"), user("u2", plan="pro")], [A])
+        ledger.upsert([user("u1", plan="pro"), user("u2", plan="pro")], [A])
         deliver(ledger)
         ledger.forget("u1")
 
-        counts = ledger.put([user("u1", plan="pro"), user("u2", plan="pro")], [A])
+        counts = ledger.upsert([user("u1", plan="pro"), user("u2", plan="pro")], [A])
 
         assert (counts[A].due, counts[A].unchanged) == (1, 1)
         assert deliver(ledger) == [user("u1", plan="pro")]
@@ -146,11 +146,11 @@ def test_who_comes_back_is_new(path: Path) -> None:
 def test_a_claim_to_who_is_forgotten_brings_nothing_back(path: Path) -> None:
     """A delivery that was killed may still settle it, or an app hand it over."""
     with Ledger(path) as ledger:
-        ledger.put([CANARY], [A])
+        ledger.upsert([CANARY], [A])
         claims = ledger.claim(A)
         ledger.forget("canary-id")
 
-        assert ledger.newest(A, claims) == []
+        assert ledger.still_current(A, claims) == []
         assert deliver(ledger) == []
         assert b"canary" not in bytes_on_disk(path)
 
@@ -158,18 +158,18 @@ def test_a_claim_to_who_is_forgotten_brings_nothing_back(path: Path) -> None:
 # Batches under way
 
 
-def start_job(ledger: Ledger, *members: JobMember) -> None:
+def start_job(ledger: Ledger, *entries: JobEntry) -> None:
     """Put a batch under way."""
-    ledger.start_job(A, Batch("key", members, b"body"))
+    ledger.start_job(A, Batch("key", entries, b"body"))
 
 
 def test_who_is_in_a_batch_under_way_is_told(path: Path) -> None:
     """By their own id, whoever else has it as another vendor's."""
     with Ledger(path) as ledger:
-        start_job(ledger, JobMember(1, 1, "u1"), JobMember(2, 1, None, "u3"))
-        start_job(ledger, JobMember(3, 1, "ü2"), JobMember(4, 1, "u4", "u5"))
+        start_job(ledger, JobEntry(1, 1, "u1"), JobEntry(2, 1, None, "u3"))
+        start_job(ledger, JobEntry(3, 1, "ü2"), JobEntry(4, 1, "u4", "u5"))
 
-        under_way = [name for name in ("u1", "ü2", "u3", "u4", "u5", "u") if ledger.is_under_way(name)]
+        under_way = [name for name in ("u1", "ü2", "u3", "u4", "u5", "u") if ledger.is_in_flight(name)]
 
     assert under_way == ["u1", "ü2", "u4"]
 
@@ -177,14 +177,14 @@ def test_who_is_in_a_batch_under_way_is_told(path: Path) -> None:
 def test_who_is_in_a_batch_under_way_is_not_forgotten(path: Path) -> None:
     """Its results would bring them back, or the bytes that are sent again after a crash."""
     with Ledger(path) as ledger:
-        ledger.put([user("canary-id")], [A])
-        start_job(ledger, JobMember(1, 1, "canary-id"))
+        ledger.upsert([user("canary-id")], [A])
+        start_job(ledger, JobEntry(1, 1, "canary-id"))
 
         with pytest.raises(LedgerError, match="deliver first") as caught:
             ledger.forget("canary-id")
 
         assert "canary" not in str(caught.value)
-        assert ledger.due(A) == 1
+        assert ledger.pending_count(A) == 1
         ledger.end_job(A, ledger.jobs(A)[0])
         assert ledger.forget("canary-id")
 
@@ -200,7 +200,7 @@ def putting(user_id: str, traits: dict[str, Any], backends: list[str]) -> Step:
 
     def put(ledger: Ledger, left_out: frozenset[str]) -> None:
         if user_id not in left_out:
-            ledger.put([user(user_id, **traits)], backends)
+            ledger.upsert([user(user_id, **traits)], backends)
 
     return put
 
@@ -218,7 +218,7 @@ def retrying(backend: str) -> Step:
     """Return a step that makes everyone due again who was refused."""
 
     def retry(ledger: Ledger, _: frozenset[str]) -> None:
-        ledger.retry(backend)
+        ledger.requeue_rejected(backend)
 
     return retry
 
@@ -241,7 +241,9 @@ def seen(ledger: Ledger) -> Any:
         (ledger.standings(), [(one.user, one.refusal) for one in ledger.refused(name)], list(ledger.losses(name)))
         for name in (A, B)
     ]
-    sent = [[deliver(ledger, name), ledger.put([user("u1", plan="canary-a"), user("u2")], [name])] for name in (A, B)]
+    sent = [
+        [deliver(ledger, name), ledger.upsert([user("u1", plan="canary-a"), user("u2")], [name])] for name in (A, B)
+    ]
     return stands, sent, [deliver(ledger, name) for name in (A, B)]
 
 
@@ -250,7 +252,7 @@ def test_nobody_else_is_any_different(steps: list[Step]) -> None:
     """It is as if the one who was forgotten had never been there."""
     with Ledger(":memory:") as ledger, Ledger(":memory:") as without:
         for one in (ledger, without):
-            one.put([user("u2", plan="first")], [A, B])
+            one.upsert([user("u2", plan="first")], [A, B])
         for step in steps:
             step(ledger, frozenset())
             step(without, frozenset({"canary"}))

@@ -27,7 +27,7 @@ def test_an_interrupt_right_after_the_beginning_leaves_nothing_open(
 ) -> None:
     """Neither this ledger nor another process is locked out."""
     with Ledger(path) as ledger, Ledger(path) as other:
-        ledger.put([user()], [A])
+        ledger.upsert([user()], [A])
         patiently = database._patiently  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
         def interrupted(act: Any) -> None:
@@ -38,21 +38,21 @@ def test_an_interrupt_right_after_the_beginning_leaves_nothing_open(
             patch.setattr(database, "_patiently", interrupted)
             patch.setattr(database, "PATIENCE", 0.1)
             with pytest.raises(KeyboardInterrupt):
-                ledger.put([user("u2")], [A])
+                ledger.upsert([user("u2")], [A])
 
-        other.put([user("u3")], [A])
+        other.upsert([user("u3")], [A])
         assert [one.user_id for one in deliver(ledger)] == ["u1", "u3"]
 
 
 def test_a_signal_handler_cannot_end_the_transaction_that_it_interrupts(path: Path) -> None:
     """What it wants to put is refused, and what was being put is put."""
     with Ledger(path) as ledger:
-        ledger.put([user()], [A])
+        ledger.upsert([user()], [A])
         inner = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         with inner.transaction() as db:
             db.execute("UPDATE ledger SET users = users + 5")
             with pytest.raises(LedgerError, match="is at work already"):
-                ledger.put([user("u2")], [A])
+                ledger.upsert([user("u2")], [A])
             db.execute("UPDATE ledger SET users = users + 5")
 
         assert inner.rows("SELECT users FROM ledger") == [(11,)]
@@ -74,7 +74,7 @@ def test_a_copy_is_for_its_owner_alone_and_overwrites_nothing(path: Path) -> Non
     """It holds traits, too."""
     copy = path.with_name("copy.db")
     with Ledger(path) as ledger:
-        ledger.put([user(plan="pro")], [A])
+        ledger.upsert([user(plan="pro")], [A])
         ledger.copy_to(copy)
 
         assert copy.stat().st_mode & 0o777 == 0o600
@@ -84,7 +84,7 @@ def test_a_copy_is_for_its_owner_alone_and_overwrites_nothing(path: Path) -> Non
         with pytest.raises(LedgerError, match=r"copy\.db: cannot be made: File exists"):
             ledger.copy_to(copy)
         assert copy.read_bytes() == before
-        assert ledger.due(A) == 1
+        assert ledger.pending_count(A) == 1
 
 
 def test_a_copy_that_fails_leaves_no_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,30 +114,30 @@ needs_forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no f
 def test_a_child_does_not_have_the_turn_of_its_parent(path: Path) -> None:
     """Nor does it take it away."""
     with Ledger(path) as ledger:
-        with ledger.turn(A) as ours:
+        with ledger.lease(A) as ours:
 
             def ask() -> int:
-                with ledger.turn(A) as mine:
+                with ledger.lease(A) as mine:
                     return int(mine)
 
             assert (ours, in_children(ask, count=2)) == (True, [0, 0])
-            with Ledger(path) as other, other.turn(A) as theirs:
+            with Ledger(path) as other, other.lease(A) as theirs:
                 assert not theirs
-        with ledger.turn(A) as again:
+        with ledger.lease(A) as again:
             assert again
 
 
 def test_what_looks_like_a_child_lets_go_of_the_turn(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process number means that the lock is another process's."""
     with Ledger(path) as ledger:
-        turn = lease._Turn(ledger.path, A)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        turn = lease._Lease(ledger.path, A)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         turn.after_fork()
         assert turn.is_ours
         monkeypatch.setattr(os, "getpid", lambda: 4711)
         turn.after_fork()
 
         assert not turn.is_ours
-        with ledger.turn(A) as ours:
+        with ledger.lease(A) as ours:
             assert ours
 
 

@@ -7,7 +7,7 @@ from ledger.delivering import A, B, bytes_on_disk, dropped, user
 
 from replay_identity import Accepted, Outcome, Rejected
 from replay_identity.ledger import Ledger, Settlement
-from replay_identity.ledger.jobs import Batch, JobMember
+from replay_identity.ledger.jobs import Batch, JobEntry
 
 BODY = b'{"canary": "body"}'
 
@@ -18,14 +18,14 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
 
 
-def batch(*members: JobMember, key: str = "key-1") -> Batch:
-    """Return a batch of *members*."""
-    return Batch(key, members, BODY)
+def batch(*entries: JobEntry, key: str = "key-1") -> Batch:
+    """Return a batch of *entries*."""
+    return Batch(key, entries, BODY)
 
 
 MEMBERS = (
-    JobMember(1, 1, "canary-1", "canary-vendor", (dropped("traits.plan"),)),
-    JobMember(2, 1, None, "canary-vendor-2"),
+    JobEntry(1, 1, "canary-1", "canary-vendor", (dropped("traits.plan"),)),
+    JobEntry(2, 1, None, "canary-vendor-2"),
 )
 
 
@@ -41,7 +41,7 @@ def test_a_job_survives_a_crash_with_all_that_it_takes_to_go_on(path: Path) -> N
         assert job not in ledger.jobs(B)
         assert ledger.jobs(B) == crashed[:1]
         assert (job.idempotency_key, job.size, job.vendor_job) == ("key-1", 2, None)
-        assert ledger.members(job) == list(MEMBERS)
+        assert ledger.entries(job) == list(MEMBERS)
         assert ledger.body(job) == BODY
 
 
@@ -53,26 +53,26 @@ def test_a_job_that_the_vendor_has_is_found_by_its_id(path: Path) -> None:
     with Ledger(path) as ledger:
         assert ledger.jobs(A) == [named]
         assert named.vendor_job == "vendor-job-7"
-        assert ledger.members(named) == list(MEMBERS)
+        assert ledger.entries(named) == list(MEMBERS)
     assert BODY not in bytes_on_disk(path)
 
 
 def test_a_job_ends_with_what_became_of_its_users(path: Path) -> None:
     """Both or nothing; then nothing of it is left."""
     with Ledger(path) as ledger:
-        ledger.put([user("canary-1", plan="a"), user("canary-2"), user("canary-3")], [A])
+        ledger.upsert([user("canary-1", plan="a"), user("canary-2"), user("canary-3")], [A])
         claims = ledger.claim(A)
         job = ledger.start_job(
-            A, batch(*(JobMember(claim.place, claim.version, claim.user.user_id) for claim in claims))
+            A, batch(*(JobEntry(claim.row_id, claim.version, claim.user.user_id) for claim in claims))
         )
         answers: list[Outcome] = [Accepted(A), Accepted(A), Rejected(A, code="400")]
-        settlements = [Settlement(c.place, c.version, answer) for c, answer in zip(claims, answers, strict=True)]
+        settlements = [Settlement(c.row_id, c.version, answer) for c, answer in zip(claims, answers, strict=True)]
 
-        assert ledger.end_job(A, job, settlements) == {claim.place for claim in claims}
+        assert ledger.end_job(A, job, settlements) == {claim.row_id for claim in claims}
 
         assert ledger.jobs(A) == []
-        assert ledger.due(A) == 0
-        assert ledger.retry(A) == 1
+        assert ledger.pending_count(A) == 0
+        assert ledger.requeue_rejected(A) == 1
         assert [claim.user.user_id for claim in ledger.claim(A)] == ["canary-3"]
     assert b"canary-1" not in bytes_on_disk(path)
 
@@ -80,11 +80,11 @@ def test_a_job_ends_with_what_became_of_its_users(path: Path) -> None:
 def test_a_job_that_was_never_taken_ends_without_answers(path: Path) -> None:
     """Its users are still due."""
     with Ledger(path) as ledger:
-        ledger.put([user()], [A])
+        ledger.upsert([user()], [A])
 
         assert ledger.end_job(A, ledger.start_job(A, batch(*MEMBERS))) == set()
 
-        assert (ledger.jobs(A), ledger.due(A)) == ([], 1)
+        assert (ledger.jobs(A), ledger.pending_count(A)) == ([], 1)
 
 
 def test_a_job_that_is_too_large_is_split(path: Path) -> None:
@@ -96,14 +96,14 @@ def test_a_job_that_is_too_large_is_split(path: Path) -> None:
 
         assert ledger.jobs(A) == parts
         assert [job.idempotency_key for job in parts] == ["key-2", "key-3"]
-        assert [ledger.members(job) for job in parts] == [[MEMBERS[0]], [MEMBERS[1]]]
+        assert [ledger.entries(job) for job in parts] == [[MEMBERS[0]], [MEMBERS[1]]]
 
 
 def test_a_job_shows_nobody(path: Path) -> None:
     """Neither it nor who is in it."""
     with Ledger(path) as ledger:
         job = ledger.start_job(A, batch(*MEMBERS))
-        shown = repr([job, ledger.members(job), batch(*MEMBERS), [member.named() for member in MEMBERS]])
+        shown = repr([job, ledger.entries(job), batch(*MEMBERS), [entry.named() for entry in MEMBERS]])
 
     assert "canary" not in shown
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from replay_identity import InvalidTraitsError, UserTraits
 from replay_identity.ledger.codec import decode, encode, encoded_fields
-from replay_identity.ledger.database import among
+from replay_identity.ledger.database import sql_in
 from replay_identity.testing import user_traits
-from replay_identity.traits import unchecked
+from replay_identity.traits import new_unchecked
 
 
 class Word(str):
@@ -46,11 +46,11 @@ def test_a_list_of_texts_is_searched_for_what_is_none(texts: list[Any], odd: Any
 @given(user_traits())
 def test_a_user_made_without_a_check_is_the_same_user(one: UserTraits) -> None:
     """By every field, and in a set."""
-    copy = unchecked(one.user_id, one.name, one.email, one.traits, one.types, one.observed_at, one.vendor_ids)
+    copy = new_unchecked(one.user_id, one.name, one.email, one.traits, one.types, one.observed_at, one.vendor_ids)
 
     assert copy == one
     assert (hash(copy), repr(copy), type(copy)) == (hash(one), repr(one), type(one))
-    assert unchecked(one.user_id, one.name, one.email, one.traits) == UserTraits(
+    assert new_unchecked(one.user_id, one.name, one.email, one.traits) == UserTraits(
         one.user_id, name=one.name, email=one.email, traits=one.traits
     )
 
@@ -67,22 +67,22 @@ PLACES = st.lists(st.integers(1, 40)) | st.builds(runs_of_places, st.integers(1,
 @example([1, 1, 3])
 @example([3, 2, 1])
 @example([])
-def test_a_statement_is_about_exactly_those_places(places: list[int]) -> None:
+def test_a_statement_is_about_exactly_those_places(row_ids: list[int]) -> None:
     """In any order, with gaps or without, and with some of them twice."""
     db = sqlite3.connect(":memory:")
     db.execute("CREATE TABLE users (user INTEGER PRIMARY KEY)")
-    db.executemany("INSERT INTO users VALUES (?)", [(place,) for place in range(45)])
+    db.executemany("INSERT INTO users VALUES (?)", [(row_id,) for row_id in range(45)])
 
-    these, parameters = among(places)
+    these, parameters = sql_in(row_ids)
     found = db.execute(f"SELECT user FROM users WHERE user {these}", parameters).fetchall()  # noqa: S608  # As the ledger does.
     db.close()
 
-    assert [place for (place,) in found] == sorted(set(places))
+    assert [row_id for (row_id,) in found] == sorted(set(row_ids))
 
 
 def test_a_range_needs_two_parameters_however_long_it_is() -> None:
     """SQLite takes only so many."""
-    assert among(range(100_000)) == ("BETWEEN ? AND ?", [0, 99_999])
+    assert sql_in(range(100_000)) == ("BETWEEN ? AND ?", [0, 99_999])
 
 
 LARGE = st.integers(-(10**60), 10**60) | st.sampled_from([2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1])

@@ -29,7 +29,7 @@ from replay_identity import (
 )
 from replay_identity.ledger import Claim, Ledger, Settlement
 from replay_identity.ledger import database as opening
-from replay_identity.ledger.jobs import Batch, Job, JobMember
+from replay_identity.ledger.jobs import Batch, Job, JobEntry
 
 BACKENDS: Final = (A, B)
 NOON: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -126,7 +126,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(given=st.lists(users, max_size=3), backends=st.sets(st.sampled_from(BACKENDS)))
     def put(self, given: list[UserTraits], backends: set[str]) -> None:
         """Put users for some of the backends; the counts add up, and are those of the model."""
-        counts = self.ledger.put(given, backends)
+        counts = self.ledger.upsert(given, backends)
 
         expected = {name: dict.fromkeys(["due", "waiting", "unchanged", "refused"], 0) for name in backends}
         if backends:
@@ -181,7 +181,7 @@ class LedgerMachine(RuleBasedStateMachine):
         claims = self.ledger.claim(backend, count=count, skip=skipped, whole=whole)
 
         vendor = self.vendors[backend]
-        due = [who for place, who in enumerate(self.since, 1) if who in vendor.due and place not in skipped]
+        due = [who for row_id, who in enumerate(self.since, 1) if who in vendor.due and row_id not in skipped]
         assert [claim.user.user_id for claim in claims] == due[:count]
         for claim in claims:
             who, sent = claim.user.user_id or "", said(claim.user)
@@ -214,7 +214,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if isinstance(outcome, Accepted):
             adjustments = [dropped(field) for field in list(said(flight.claim.user))[:1]] if lossy else []
             outcome = Accepted(flight.backend, adjustments=tuple(adjustments))
-        return Settlement(flight.claim.place, flight.claim.version, outcome)
+        return Settlement(flight.claim.row_id, flight.claim.version, outcome)
 
     def land(self, flights: Iterable[Flight], settlements: Iterable[Settlement]) -> set[int]:
         """Do in the model what these answers mean, and return the places of who is due no more."""
@@ -232,7 +232,7 @@ class LedgerMachine(RuleBasedStateMachine):
                     vendor.refused[who] = self.version[who]
                 case _:
                     continue
-            settled.add(flight.claim.place)
+            settled.add(flight.claim.row_id)
             vendor.due.discard(who)
         for who in [*self.desired]:
             if not any(who in vendor.due or who in vendor.refused for vendor in self.vendors.values()):
@@ -262,7 +262,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Try again with everyone refused."""
         vendor = self.vendors[backend]
 
-        number = self.ledger.retry(backend)
+        number = self.ledger.requeue_rejected(backend)
 
         assert number == len(vendor.refused)
         vendor.due |= vendor.refused.keys()
@@ -273,11 +273,11 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(backend=st.sampled_from(BACKENDS))
     def start_job(self, backend: str) -> None:
         """Put all that is under way into a batch."""
-        mine = {flight.claim.place: flight for flight in self.flights if flight.backend == backend}
+        mine = {flight.claim.row_id: flight for flight in self.flights if flight.backend == backend}
         self.flights = [flight for flight in self.flights if flight.backend != backend]
-        members = [JobMember(place, flight.claim.version, flight.claim.user.user_id) for place, flight in mine.items()]
+        entries = [JobEntry(row_id, flight.claim.version, flight.claim.user.user_id) for row_id, flight in mine.items()]
 
-        job = self.ledger.start_job(backend, Batch("key", members, b"body"))
+        job = self.ledger.start_job(backend, Batch("key", entries, b"body"))
 
         self.jobs.append((backend, job, list(mine.values())))
 
@@ -286,7 +286,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def end_job(self, data: st.DataObject, outcome: Outcome) -> None:
         """End a batch, of this run or of one that crashed."""
         backend, job, flights = self.jobs.pop(data.draw(st.integers(0, len(self.jobs) - 1)))
-        assert [member.place for member in self.ledger.members(job)] == [flight.claim.place for flight in flights]
+        assert [entry.row_id for entry in self.ledger.entries(job)] == [flight.claim.row_id for flight in flights]
         settlements = [self.settlement(flight, outcome, lossy=False) for flight in flights]
 
         settled = self.ledger.end_job(backend, job, settlements)
@@ -309,7 +309,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def the_ledger_stands_as_the_model_does(self) -> None:
         """Due, refused, lost and under way are the same."""
         for name, vendor in self.vendors.items():
-            assert self.ledger.due(name) == len(vendor.due)
+            assert self.ledger.pending_count(name) == len(vendor.due)
             assert {one.user.user_id for one in self.ledger.refused(name)} == vendor.refused.keys()
             assert all(said(one.user) == self.desired[one.user.user_id or ""] for one in self.ledger.refused(name))
             lost = sorted(sorted(each.path for each in lost) for lost in self.ledger.losses(name))

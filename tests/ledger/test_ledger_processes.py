@@ -16,7 +16,7 @@ from ledger.delivering import A, B, deliver, settle, user
 from replay_identity import Accepted
 from replay_identity.errors import LedgerError
 from replay_identity.ledger import Ledger
-from replay_identity.ledger.lease import take_turn
+from replay_identity.ledger.lease import take_lease
 
 # Python warns of forks beside threads, and other tests may have left some.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
@@ -113,7 +113,7 @@ def test_processes_may_make_the_same_ledger_at_once(path: Path) -> None:
             Path(f"{path}.{number}.go").touch()
             assert line_of(one) == line_of(two) == "done"
             with Ledger(f"{path}.{number}") as ledger:
-                assert ledger.due(A) == 2
+                assert ledger.pending_count(A) == 2
 
 
 KILLED = """
@@ -153,7 +153,7 @@ with Ledger(sys.argv[1]) as ledger, ledger.turn("acme") as is_ours:
 
 def has_turn(ledger: Ledger, backend: str = A) -> bool:
     """Tell whether this process gets the turn."""
-    with ledger.turn(backend) as is_ours:
+    with ledger.lease(backend) as is_ours:
         return is_ours
 
 
@@ -182,7 +182,7 @@ def test_a_killed_process_frees_its_turn(path: Path) -> None:
 def test_one_thread_at_a_time_has_the_turn(path: Path) -> None:
     """A second one in the same process is as dangerous."""
     with Ledger(path) as ledger:
-        with ledger.turn(A) as mine:
+        with ledger.lease(A) as mine:
             assert (mine, has_turn(ledger)) == (True, False)
 
         assert has_turn(ledger)
@@ -191,7 +191,7 @@ def test_one_thread_at_a_time_has_the_turn(path: Path) -> None:
 def test_a_turn_ends_with_an_error_too(path: Path) -> None:
     """Whatever happens in it."""
     with Ledger(path) as ledger:
-        with pytest.raises(ZeroDivisionError), ledger.turn(A):
+        with pytest.raises(ZeroDivisionError), ledger.lease(A):
             raise ZeroDivisionError
 
         assert has_turn(ledger)
@@ -201,7 +201,7 @@ def test_every_backend_has_a_lock_of_its_own_whatever_its_name(path: Path) -> No
     """Names that no file can have, and names that differ only in such characters."""
     names = ["acme", "a/b", "ab", "a b", "..", "ä", "x" * 300, "x" * 301, ""]
     with Ledger(path) as ledger:
-        turns = [ledger.turn(name) for name in names]
+        turns = [ledger.lease(name) for name in names]
         assert [turn.__enter__() for turn in turns] == [True] * len(names)
         assert [has_turn(ledger, name) for name in names] == [False] * len(names)
         for turn in turns:
@@ -214,14 +214,14 @@ def test_a_lock_in_no_folder_is_said_so(tmp_path: Path) -> None:
     """As any other problem of a ledger, and so is a lock that is something else."""
     (tmp_path / "ledger.db-acme.lock").write_bytes(b"something else" * 1000)
     for path in (tmp_path / "missing" / "ledger.db", tmp_path / "ledger.db"):
-        with pytest.raises(LedgerError, match="cannot be locked"), take_turn(str(path), A):
+        with pytest.raises(LedgerError, match="cannot be locked"), take_lease(str(path), A):
             pass
 
 
 def test_two_names_of_one_ledger_have_one_turn(path: Path) -> None:
     """A link is the file it leads to."""
     path.with_name("link.db").symlink_to(path)
-    with Ledger(path) as ledger, Ledger(path.with_name("link.db")) as link, ledger.turn(A):
+    with Ledger(path) as ledger, Ledger(path.with_name("link.db")) as link, ledger.lease(A):
         assert not has_turn(link)
 
 
@@ -250,19 +250,19 @@ def exit_code(child: int) -> int:
 def test_a_forked_child_loses_nothing_when_its_parent_goes_first(path: Path) -> None:
     """Carried across a fork, SQLite believes in locks that the child does not have, and the parent deletes its log."""
     ledger = Ledger(path)
-    ledger.put([user("before")], [A])
+    ledger.upsert([user("before")], [A])
     from_child, to_parent = os.pipe()
     from_parent, to_child = os.pipe()
 
     def put_before_and_after_the_parent_goes() -> None:
-        ledger.put([user("child")], [A])
+        ledger.upsert([user("child")], [A])
         os.write(to_parent, b".")
         os.read(from_parent, 1)
-        ledger.put([user("late child")], [A])
+        ledger.upsert([user("late child")], [A])
 
     child = fork(put_before_and_after_the_parent_goes)
     os.read(from_child, 1)
-    ledger.put([user("parent")], [A])
+    ledger.upsert([user("parent")], [A])
     ledger.close()
     os.write(to_child, b".")
 
@@ -279,19 +279,19 @@ def test_forks_in_the_middle_of_the_work_of_threads_are_safe(path: Path) -> None
     with Ledger(path) as ledger, ThreadPoolExecutor(2) as threads:
         stop = threading.Event()
         working = [threads.submit(put_until, ledger, stop, name) for name in ("x", "y")]
-        children = [fork(partial(ledger.put, [user(f"child-{number}")], [A])) for number in range(8)]
+        children = [fork(partial(ledger.upsert, [user(f"child-{number}")], [A])) for number in range(8)]
         assert [exit_code(child) for child in children] == [7] * 8
         stop.set()
         put = sum(each.result() for each in working)
 
-        assert ledger.due(A) == put + 8
+        assert ledger.pending_count(A) == put + 8
 
 
 def put_until(ledger: Ledger, stop: threading.Event, name: str) -> int:
     """Put users until told to stop, and return how many."""
     number = 0
     while not stop.is_set():
-        ledger.put([user(f"{name}-{number}")], [A])
+        ledger.upsert([user(f"{name}-{number}")], [A])
         number += 1
     return number
 
@@ -300,14 +300,14 @@ def put_until(ledger: Ledger, stop: threading.Event, name: str) -> int:
 def test_a_ledger_in_memory_is_copied_by_a_fork() -> None:
     """Each goes on with its own."""
     with Ledger(":memory:") as ledger:
-        ledger.put([user("before")], [A])
+        ledger.upsert([user("before")], [A])
 
         def put_and_count() -> None:
-            ledger.put([user("child")], [A])
-            assert ledger.due(A) == 2
+            ledger.upsert([user("child")], [A])
+            assert ledger.pending_count(A) == 2
 
         assert exit_code(fork(put_and_count)) == 7
-        assert ledger.due(A) == 1
+        assert ledger.pending_count(A) == 1
 
 
 @needs_fork
@@ -326,7 +326,7 @@ def test_a_closed_ledger_stays_closed_after_a_fork(path: Path) -> None:
 def is_closed(ledger: Ledger) -> bool:
     """Tell whether the ledger says so."""
     try:
-        ledger.due(A)
+        ledger.pending_count(A)
     except LedgerError as error:
         return error.problem == "is closed"
     return False
@@ -336,19 +336,19 @@ def is_closed(ledger: Ledger) -> bool:
 def test_a_ledger_may_be_closed_right_after_a_fork(path: Path) -> None:
     """Though nobody has opened it again."""
     ledger = Ledger(path)
-    ledger.put([user()], [A])
+    ledger.upsert([user()], [A])
 
     assert exit_code(fork(ledger.close)) == 7
     ledger.close()
 
     with Ledger(path) as ledger:
-        assert ledger.due(A) == 1
+        assert ledger.pending_count(A) == 1
 
 
 def test_values_are_erased_though_other_processes_had_the_ledger_open(path: Path) -> None:
     """Whoever closes last leaves nothing behind."""
     one, other = Ledger(path), Ledger(path)
-    one.put([user("canary")], [A])
+    one.upsert([user("canary")], [A])
     deliver(other)
     one.close()
     other.close()
@@ -362,23 +362,23 @@ def test_values_are_erased_though_other_processes_had_the_ledger_open(path: Path
 def test_threads_that_put_claim_and_settle_at_once_lose_nothing(path: Path) -> None:
     """One ledger for all of them."""
     with Ledger(path) as ledger, ThreadPoolExecutor(4) as threads:
-        for put in [threads.submit(ledger.put, [user(f"u{n}", n=n), user("all")], [A, B]) for n in range(60)]:
+        for put in [threads.submit(ledger.upsert, [user(f"u{n}", n=n), user("all")], [A, B]) for n in range(60)]:
             put.result()
         sent = [len(each.result()) for each in [threads.submit(deliver, ledger, B) for _ in range(3)]]
-        assert ledger.due(A) == 61
-        assert (ledger.due(B), max(sent)) == (0, 61)
+        assert ledger.pending_count(A) == 61
+        assert (ledger.pending_count(B), max(sent)) == (0, 61)
 
         claims = ledger.claim(A)
         settled = [threads.submit(settle, ledger, claim, Accepted(A)) for claim in claims]
         assert [each.result() for each in settled] == [True] * 61
-        assert ledger.due(A) == 0
+        assert ledger.pending_count(A) == 0
 
 
 def test_several_ledgers_of_one_process_share_a_file(path: Path) -> None:
     """As several routers in one worker."""
     with Ledger(path) as one, Ledger(path) as other:
         with ThreadPoolExecutor(2) as threads:
-            puts = [threads.submit(each.put, [user(f"u{n}")], [A]) for n in range(40) for each in (one, other)]
+            puts = [threads.submit(each.upsert, [user(f"u{n}")], [A]) for n in range(40) for each in (one, other)]
         assert sum(put.result()[A].due for put in puts) == 40
 
-        assert one.due(A) == other.due(A) == 40
+        assert one.pending_count(A) == other.pending_count(A) == 40

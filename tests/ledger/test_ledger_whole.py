@@ -9,7 +9,7 @@ import pytest
 from ledger.delivering import A, B, claim_one, deliver, settle, user
 
 from replay_identity import REMOVE, Rejected, Skipped, UserTraits
-from replay_identity.ledger import Ledger, PutCounts
+from replay_identity.ledger import Ledger, UpsertCounts
 
 REFUSAL = Rejected(A, code="400", message="no")
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -24,7 +24,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def refuse(ledger: Ledger, *rows: UserTraits, backends: tuple[str, ...] = (A,)) -> None:
     """Put *rows* and have A refuse them."""
-    ledger.put(rows, backends, whole=True)
+    ledger.upsert(rows, backends, whole=True)
     settle(ledger, claim_one(ledger), REFUSAL)
 
 
@@ -36,19 +36,19 @@ def test_a_row_without_the_bad_trait_mends_the_user(ledger: Ledger, mended: dict
     """The bad one is wanted no more, and the refusal is gone."""
     refuse(ledger, user(plan="pro", bad="x"))
 
-    counts = ledger.put([user(**mended)], [A], whole=True)
+    counts = ledger.upsert([user(**mended)], [A], whole=True)
 
-    assert counts[A] == PutCounts(due=1)
+    assert counts[A] == UpsertCounts(due=1)
     assert list(ledger.refused(A)) == []
     assert deliver(ledger) == [user(**mended)]
-    assert ledger.put([user(**mended)], [A], whole=True)[A] == PutCounts(unchanged=1)
+    assert ledger.upsert([user(**mended)], [A], whole=True)[A] == UpsertCounts(unchanged=1)
 
 
 def test_what_is_no_row_says_only_what_is_new(ledger: Ledger) -> None:
     """An event that leaves a trait out does not mean that it is gone."""
     refuse(ledger, user(plan="pro", bad="x"))
 
-    ledger.put([user(plan="free")], [A])
+    ledger.upsert([user(plan="free")], [A])
 
     assert deliver(ledger) == [user(plan="free", bad="x")]
 
@@ -57,7 +57,9 @@ def test_a_row_that_is_still_bad_is_not_sent_again(ledger: Ledger) -> None:
     """Nor however often it comes."""
     refuse(ledger, user(plan="pro", bad="x"))
 
-    assert [ledger.put([user(plan="pro", bad="x")], [A], whole=True)[A] for _ in range(2)] == [PutCounts(refused=1)] * 2
+    assert [ledger.upsert([user(plan="pro", bad="x")], [A], whole=True)[A] for _ in range(2)] == [
+        UpsertCounts(refused=1)
+    ] * 2
     assert [one.user for one in ledger.refused(A)] == [user(plan="pro", bad="x")]
 
 
@@ -65,9 +67,9 @@ def test_a_row_is_merged_while_the_user_is_due_anywhere(ledger: Ledger) -> None:
     """The other vendor has not been told yet what the row does not repeat."""
     refuse(ledger, user(plan="pro", bad="x"), backends=(A, B))
 
-    counts = ledger.put([user(plan="free")], [A], whole=True)
+    counts = ledger.upsert([user(plan="free")], [A], whole=True)
 
-    assert counts[A] == PutCounts(due=1)
+    assert counts[A] == UpsertCounts(due=1)
     assert deliver(ledger, B) == deliver(ledger) == [user(plan="free", bad="x")]
 
 
@@ -76,9 +78,9 @@ def test_what_a_mended_row_changes_nothing_about_is_not_sent(ledger: Ledger) -> 
     refuse(ledger, user(plan="pro", bad="x"), backends=(A, B))
     deliver(ledger, B)
 
-    assert ledger.put([user(plan="pro")], [B], whole=True)[B] == PutCounts(unchanged=1)
+    assert ledger.upsert([user(plan="pro")], [B], whole=True)[B] == UpsertCounts(unchanged=1)
     assert [one.user for one in ledger.refused(A)] == [user(plan="pro")]
-    assert ledger.put([user(plan="pro")], [A], whole=True)[A] == PutCounts(due=1)
+    assert ledger.upsert([user(plan="pro")], [A], whole=True)[A] == UpsertCounts(due=1)
 
 
 def test_a_mended_row_keeps_what_no_row_can_say(ledger: Ledger) -> None:
@@ -87,7 +89,7 @@ def test_a_mended_row_keeps_what_no_row_can_say(ledger: Ledger) -> None:
     first = UserTraits("u1", traits={**cleared, "n": 1}, types={"n": "real"}, vendor_ids={A: "7"})
     refuse(ledger, first)
 
-    ledger.put([user(n=1, company={"size": 2})], [A], whole=True)
+    ledger.upsert([user(n=1, company={"size": 2})], [A], whole=True)
 
     (sent,) = deliver(ledger)
     assert sent.traits == {"old": REMOVE, "company": {"tax": REMOVE, "size": 2}, "n": 1}
@@ -98,7 +100,7 @@ def test_a_row_may_set_what_was_to_be_cleared(ledger: Ledger) -> None:
     """It is the later word."""
     refuse(ledger, user(old=REMOVE, bad="x"))
 
-    ledger.put([user(old="new")], [A], whole=True)
+    ledger.upsert([user(old="new")], [A], whole=True)
 
     assert deliver(ledger) == [user(old="new")]
 
@@ -109,7 +111,7 @@ def test_a_row_older_than_what_was_refused_mends_nothing(ledger: Ledger, hours: 
     refuse(ledger, UserTraits("u1", traits={"plan": "pro", "bad": "x"}, observed_at=NOON))
 
     row = UserTraits("u1", traits={"city": "Rome"}, observed_at=NOON + timedelta(hours=hours))
-    ledger.put([row], [A], whole=True)
+    ledger.upsert([row], [A], whole=True)
 
     (sent,) = deliver(ledger)
     assert sent.traits == {**plan, "city": "Rome"}
@@ -119,8 +121,8 @@ def test_a_user_in_two_rows_is_mended_by_both(ledger: Ledger) -> None:
     """The second row adds to the first, in one put or in two."""
     refuse(ledger, user(plan="pro", bad="x"))
 
-    ledger.put([user(plan="pro"), user(city="Rome")], [A], whole=True)
-    ledger.put([user(size=1)], [A], whole=True)
+    ledger.upsert([user(plan="pro"), user(city="Rome")], [A], whole=True)
+    ledger.upsert([user(size=1)], [A], whole=True)
 
     assert deliver(ledger) == [user(plan="pro", city="Rome", size=1)]
 
@@ -128,7 +130,7 @@ def test_a_user_in_two_rows_is_mended_by_both(ledger: Ledger) -> None:
 def test_the_values_of_who_is_mended_are_erased(ledger: Ledger) -> None:
     """Nobody needs them once they are taken."""
     refuse(ledger, user(plan="pro", bad="x"))
-    ledger.put([user(plan="pro")], [A], whole=True)
+    ledger.upsert([user(plan="pro")], [A], whole=True)
     deliver(ledger)
 
     assert ledger._database.rows("SELECT * FROM desired") == []  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -140,55 +142,55 @@ def test_the_values_of_who_is_mended_are_erased(ledger: Ledger) -> None:
 def test_who_is_put_after_a_doubt_is_sent_whole(ledger: Ledger) -> None:
     """At that backend, and only if put; then they are held again."""
     rows = [user(f"u{number}", plan="pro", size=1) for number in range(700)]
-    ledger.put(rows, [A, B])
+    ledger.upsert(rows, [A, B])
     deliver(ledger, A)
     deliver(ledger, B)
 
-    ledger.distrust(A)
+    ledger.invalidate(A)
 
-    assert (ledger.due(A), ledger.standings()[0].held) == (0, 700)
-    assert ledger.put(rows[1:], [A, B]) == {A: PutCounts(due=699), B: PutCounts(unchanged=699)}
+    assert (ledger.pending_count(A), ledger.standings()[0].held) == (0, 700)
+    assert ledger.upsert(rows[1:], [A, B]) == {A: UpsertCounts(due=699), B: UpsertCounts(unchanged=699)}
     assert deliver(ledger) == rows[1:]
-    assert ledger.put(rows, [A])[A] == PutCounts(due=1, unchanged=699)
+    assert ledger.upsert(rows, [A])[A] == UpsertCounts(due=1, unchanged=699)
 
 
 def test_a_doubt_is_about_each_field(ledger: Ledger) -> None:
     """A field that was not said again by the first row is not held because that row was taken."""
-    ledger.put([user(plan="pro", size=1)], [A])
+    ledger.upsert([user(plan="pro", size=1)], [A])
     deliver(ledger)
-    ledger.distrust(A)
-    ledger.put([user(plan="pro")], [A])
+    ledger.invalidate(A)
+    ledger.upsert([user(plan="pro")], [A])
     deliver(ledger)
 
-    assert ledger.put([user(size=1)], [A])[A] == PutCounts(due=1)
+    assert ledger.upsert([user(size=1)], [A])[A] == UpsertCounts(due=1)
     assert deliver(ledger) == [user(size=1)]
 
 
 def test_a_doubt_outlives_a_route_that_keeps_the_user_away(ledger: Ledger) -> None:
     """They were not sent."""
-    ledger.put([user(plan="pro")], [A])
+    ledger.upsert([user(plan="pro")], [A])
     deliver(ledger)
-    ledger.distrust(A)
-    ledger.put([user(plan="pro")], [A])
+    ledger.invalidate(A)
+    ledger.upsert([user(plan="pro")], [A])
     deliver(ledger, A, lambda _: Skipped(A, "filtered"))
 
-    assert ledger.put([user(plan="pro")], [A])[A] == PutCounts(due=1)
+    assert ledger.upsert([user(plan="pro")], [A])[A] == UpsertCounts(due=1)
 
 
 def test_a_doubt_about_a_backend_that_nobody_was_put_for_is_none(ledger: Ledger) -> None:
     """It is not made known by it."""
-    ledger.distrust("acmee")
+    ledger.invalidate("acmee")
 
     assert ledger.standings() == []
 
 
 def test_who_is_due_when_the_doubt_comes_is_sent_whole(ledger: Ledger) -> None:
     """All of what waits, not only what differs."""
-    ledger.put([user(plan="pro", size=1)], [A])
+    ledger.upsert([user(plan="pro", size=1)], [A])
     deliver(ledger)
-    ledger.put([user(plan="free", size=1)], [A])
+    ledger.upsert([user(plan="free", size=1)], [A])
 
-    ledger.distrust(A)
+    ledger.invalidate(A)
 
     assert claim_one(ledger).user == user(plan="free", size=1)
 
@@ -198,9 +200,9 @@ def test_who_is_due_when_the_doubt_comes_is_sent_whole(ledger: Ledger) -> None:
 
 def test_a_mistyped_name_makes_no_backend(ledger: Ledger) -> None:
     """Whatever is asked about it; who was put stays for whom they were put."""
-    ledger.put([user()], [A])
+    ledger.upsert([user()], [A])
 
-    assert (ledger.due("acmee"), ledger.claim("acmee"), list(ledger.refused("acmee"))) == (0, [], [])
-    assert (ledger.retry("acmee"), ledger.jobs("acmee"), list(ledger.losses("acmee"))) == (0, [], [])
+    assert (ledger.pending_count("acmee"), ledger.claim("acmee"), list(ledger.refused("acmee"))) == (0, [], [])
+    assert (ledger.requeue_rejected("acmee"), ledger.jobs("acmee"), list(ledger.losses("acmee"))) == (0, [], [])
     assert ledger.settle("acmee", []) == set()
     assert [standing.backend for standing in ledger.standings()] == [A]

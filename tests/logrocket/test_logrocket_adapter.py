@@ -19,10 +19,10 @@ from replay_identity import (
     UserTraits,
     Violation,
 )
-from replay_identity.adapters.exchange import Lost, Reply, Request
+from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.adapters.protocols import Plan, SupportsDelete, SupportsRead, SupportsVerify
 from replay_identity.outcomes import explain
-from replay_identity.testing import replies, user_traits
+from replay_identity.testing import responses, user_traits
 
 KEY = "acme:shop:canary"
 BACKEND = LogRocket(KEY)
@@ -41,7 +41,7 @@ def url_of(backend: LogRocket, user_id: str = "u1") -> str:
     return plan.request.url
 
 
-def shown(**changes: Any) -> Reply:
+def shown(**changes: Any) -> Response:
     """Return the reply that shows ANN as sent, but for *changes*."""
     user = {
         "userID": "u1",
@@ -49,7 +49,7 @@ def shown(**changes: Any) -> Reply:
         "email": "canary@example.com",
         "traits": {"plan": "canary-pro", "age": "43", "favoriteColor": "blue"},
     }
-    return Reply(200, body=orjson.dumps(user | changes))
+    return Response(200, body=orjson.dumps(user | changes))
 
 
 def test_a_user_is_put() -> None:
@@ -205,9 +205,9 @@ def test_a_user_of_whom_nothing_is_left_is_refused() -> None:
         (UserTraits("u1", name=""), shown(name=None), True),
     ],
 )
-def test_a_reply_that_shows_what_was_sent_verifies_it(user: UserTraits, reply: Reply, verified: bool) -> None:  # noqa: FBT001
+def test_a_reply_that_shows_what_was_sent_verifies_it(user: UserTraits, response: Response, verified: bool) -> None:  # noqa: FBT001
     """Other traits that it shows are none of ours, and a removed one is absent or blank."""
-    outcome, _ = run(BACKEND.identify(user), reply)
+    outcome, _ = run(BACKEND.identify(user), response)
 
     assert isinstance(outcome, Accepted)
     assert outcome.verified == verified
@@ -236,7 +236,7 @@ def test_a_reply_that_shows_what_was_sent_verifies_it(user: UserTraits, reply: R
 )
 def test_the_words_are_found_in_any_envelope(body: bytes, message: str | None) -> None:
     """Error, message, detail, or the text itself."""
-    outcome, _ = run(BACKEND.identify(UserTraits("u1", name="Ann")), Reply(400, body=body))
+    outcome, _ = run(BACKEND.identify(UserTraits("u1", name="Ann")), Response(400, body=body))
 
     assert outcome == Rejected("logrocket", code="HTTP 400", message=message)
 
@@ -255,7 +255,7 @@ def test_the_words_are_found_in_any_envelope(body: bytes, message: str | None) -
 )
 def test_every_documented_refusal_is_kept_in_its_words(message: str) -> None:
     """The same traits will fail again."""
-    outcome, _ = run(BACKEND.identify(ANN), Reply(400, body=orjson.dumps({"error": message})))
+    outcome, _ = run(BACKEND.identify(ANN), Response(400, body=orjson.dumps({"error": message})))
 
     assert outcome == Rejected("logrocket", code="HTTP 400", message=message)
 
@@ -263,52 +263,52 @@ def test_every_documented_refusal_is_kept_in_its_words(message: str) -> None:
 @pytest.mark.parametrize(
     ("reply", "outcome"),
     [
-        (Reply(500, body=b'{"error": "Error processing user data"}'), Unavailable("logrocket", "HTTP 500")),
-        (Reply(401), Misconfigured("logrocket", "HTTP 401", HINTS[401])),
-        (Reply(403, body=b'{"detail": "no"}'), Misconfigured("logrocket", "HTTP 403", HINTS[403])),
-        (Reply(404), Misconfigured("logrocket", "HTTP 404", HINTS[404])),
-        (Reply(409), Rejected("logrocket", code="HTTP 409")),
-        (Reply(413, body=b"too large"), Rejected("logrocket", code="HTTP 413", message="too large")),
-        (Reply(429), Unavailable("logrocket", "HTTP 429")),
-        (Reply(429, {"retry-after": "12"}), Unavailable("logrocket", "HTTP 429", 12.0)),
-        (Reply(502), Unknown("logrocket", "HTTP 502")),
-        (Reply(503), Unavailable("logrocket", "HTTP 503")),
-        (Reply(504), Unknown("logrocket", "HTTP 504")),
+        (Response(500, body=b'{"error": "Error processing user data"}'), Unavailable("logrocket", "HTTP 500")),
+        (Response(401), Misconfigured("logrocket", "HTTP 401", HINTS[401])),
+        (Response(403, body=b'{"detail": "no"}'), Misconfigured("logrocket", "HTTP 403", HINTS[403])),
+        (Response(404), Misconfigured("logrocket", "HTTP 404", HINTS[404])),
+        (Response(409), Rejected("logrocket", code="HTTP 409")),
+        (Response(413, body=b"too large"), Rejected("logrocket", code="HTTP 413", message="too large")),
+        (Response(429), Unavailable("logrocket", "HTTP 429")),
+        (Response(429, {"retry-after": "12"}), Unavailable("logrocket", "HTTP 429", 12.0)),
+        (Response(502), Unknown("logrocket", "HTTP 502")),
+        (Response(503), Unavailable("logrocket", "HTTP 503")),
+        (Response(504), Unknown("logrocket", "HTTP 504")),
         (
-            Reply(301),
+            Response(301),
             Misconfigured("logrocket", "HTTP 301, a redirection, which is never followed", "Check base_url."),
         ),
         (
-            Reply(200, body=b"<html>Log in</html>"),
+            Response(200, body=b"<html>Log in</html>"),
             Unknown("logrocket", "HTTP 200 with a body that is not the documented one"),
         ),
-        (Reply(200), Unknown("logrocket", "HTTP 200 with a body that is not the documented one")),
+        (Response(200), Unknown("logrocket", "HTTP 200 with a body that is not the documented one")),
         (
-            Reply(200, body=b'{"userID": 1, "traits": {}}'),
-            Unknown("logrocket", "HTTP 200 with a body that is not the documented one"),
-        ),
-        (
-            Reply(200, body=b"{}"),
+            Response(200, body=b'{"userID": 1, "traits": {}}'),
             Unknown("logrocket", "HTTP 200 with a body that is not the documented one"),
         ),
         (
-            Reply(200, body=b'{"userID": "u'),
+            Response(200, body=b"{}"),
             Unknown("logrocket", "HTTP 200 with a body that is not the documented one"),
         ),
-        (Reply(0, lost=Lost.NOT_SENT), Unavailable("logrocket", "the vendor could not be reached")),
-        (Reply(0, lost=Lost.TIMED_OUT), Unknown("logrocket", "no answer in time")),
+        (
+            Response(200, body=b'{"userID": "u'),
+            Unknown("logrocket", "HTTP 200 with a body that is not the documented one"),
+        ),
+        (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("logrocket", "the vendor could not be reached")),
+        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("logrocket", "no answer in time")),
     ],
 )
-def test_every_answer_is_one_outcome(reply: Reply, outcome: Outcome) -> None:
+def test_every_answer_is_one_outcome(response: Response, outcome: Outcome) -> None:
     """404 is the application, not the user, since PUT creates the user."""
-    assert run(BACKEND.identify(UserTraits("u1", name="Ann")), reply)[0] == outcome
+    assert run(BACKEND.identify(UserTraits("u1", name="Ann")), response)[0] == outcome
 
 
 def test_what_was_sent_is_masked_in_the_vendors_words() -> None:
     """Vendors quote what they refuse."""
     quoting = f"Ann Canary canary@example.com canary-pro 43 {KEY} u1".encode()
 
-    outcome, _ = run(BACKEND.identify(ANN), Reply(400, body=quoting))
+    outcome, _ = run(BACKEND.identify(ANN), Response(400, body=quoting))
 
     assert outcome == Rejected("logrocket", code="HTTP 400", message=" ".join(["•••"] * 6))
 
@@ -317,7 +317,7 @@ def test_what_was_sent_is_masked_in_the_vendors_words() -> None:
 @pytest.mark.parametrize("named", [{"user_id": "9387576103484576"}, {"email": "a@example.com"}])
 def test_a_user_is_excluded_and_included_by_id_or_email(method: str, action: str, named: dict[str, str]) -> None:
     """Under user_id, not userID, as text, and with a slash at the end."""
-    outcome, requests = run(getattr(BACKEND, method)(**named), Reply(200, body=b"{}"))
+    outcome, requests = run(getattr(BACKEND, method)(**named), Response(200, body=b"{}"))
 
     assert outcome == Accepted("logrocket")
     assert (requests[0].operation, requests[0].method) == (action, "POST")
@@ -344,18 +344,18 @@ def test_exactly_one_text_names_who_is_excluded(named: Any) -> None:
 
 def test_a_refused_exclusion_is_told_without_the_id() -> None:
     """Which the vendor quotes."""
-    outcome, _ = run(BACKEND.exclude(user_id="canary-id"), Reply(400, body=b'{"error": "no user canary-id"}'))
+    outcome, _ = run(BACKEND.exclude(user_id="canary-id"), Response(400, body=b'{"error": "no user canary-id"}'))
 
     assert outcome == Rejected("logrocket", code="HTTP 400", message="no user •••")
 
 
-@given(reply=replies(), user=user_traits())
-def test_every_reply_is_one_outcome(reply: Reply, user: UserTraits) -> None:
+@given(response=responses(), user=user_traits())
+def test_every_reply_is_one_outcome(response: Response, user: UserTraits) -> None:
     """Whatever comes back, identify returns, and the outcome can be told."""
     backend = LogRocket(KEY, on_violation="adapt")
     sends = backend.plan(user).request is not None
 
-    outcome, requests = run(backend.identify(user), *[reply] * sends)
+    outcome, requests = run(backend.identify(user), *[response] * sends)
 
     assert isinstance(outcome, Accepted | Skipped | Rejected | Misconfigured | Unavailable | Unknown)
     assert outcome.backend == "logrocket"
@@ -364,12 +364,12 @@ def test_every_reply_is_one_outcome(reply: Reply, user: UserTraits) -> None:
     assert KEY not in repr(outcome) + explain(outcome)
 
 
-@given(reply=replies())
-def test_every_reply_to_an_exclusion_is_one_outcome(reply: Reply) -> None:
+@given(response=responses())
+def test_every_reply_to_an_exclusion_is_one_outcome(response: Response) -> None:
     """Accepted only if LogRocket said so, and not if an HTML page did."""
-    outcome, _ = run(BACKEND.exclude(user_id="u1"), reply)
+    outcome, _ = run(BACKEND.exclude(user_id="u1"), response)
 
-    said_so = reply.is_success and (reply.body == b"" or reply.json_object() is not None)
+    said_so = response.is_success and (response.body == b"" or response.json_object() is not None)
     assert isinstance(outcome, Accepted) == said_so
 
 

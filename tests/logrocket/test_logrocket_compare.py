@@ -6,7 +6,7 @@ import orjson
 from exchanges import run
 
 from replay_identity import REMOVE, LogRocket, Misconfigured, Rejected, Unknown, UserTraits, Violation
-from replay_identity.adapters.exchange import Reply
+from replay_identity.adapters.exchange import Response
 from replay_identity.adapters.protocols import Comparison, SupportsCompare
 from replay_identity.outcomes import Failure
 
@@ -15,8 +15,8 @@ BACKEND = LogRocket("org:app:secret")
 
 def compare(user: UserTraits, **shown: Any) -> Comparison | Failure:
     """Compare *user* with what LogRocket has *shown*."""
-    reply = Reply(200, body=orjson.dumps({"userID": "u1", "traits": {}, **shown}))
-    result, requests = run(BACKEND.compare(user), reply)
+    response = Response(200, body=orjson.dumps({"userID": "u1", "traits": {}, **shown}))
+    result, requests = run(BACKEND.compare(user), response)
     assert [(request.method, request.body) for request in requests] == [("PUT", b'{"traits":{}}')]
     return result
 
@@ -24,7 +24,7 @@ def compare(user: UserTraits, **shown: Any) -> Comparison | Failure:
 def test_it_is_compared_by_a_write() -> None:
     """The caller can ask first."""
     assert isinstance(BACKEND, SupportsCompare)
-    assert BACKEND.compares_by_writing
+    assert BACKEND.compare_writes
 
 
 def test_values_are_compared_as_they_are_sent() -> None:
@@ -64,7 +64,7 @@ def test_another_user_is_no_answer() -> None:
 
 def test_a_failure_is_handed_on() -> None:
     """A wrong key, for example."""
-    found, _ = run(BACKEND.compare(UserTraits("u1")), Reply(401))
+    found, _ = run(BACKEND.compare(UserTraits("u1")), Response(401))
 
     assert isinstance(found, Misconfigured)
 

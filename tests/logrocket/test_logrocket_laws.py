@@ -16,7 +16,7 @@ from replay_identity import REMOVE, LogRocket, UserTraits
 from replay_identity._values import is_nested
 from replay_identity.adapters.protocols import Plan
 from replay_identity.errors import printable
-from replay_identity.testing import user_traits, users_within
+from replay_identity.testing import user_traits, valid_users
 
 STRICT = LogRocket("acme:shop:key")
 LENIENT = LogRocket("acme:shop:key", on_violation="adapt")
@@ -84,7 +84,7 @@ def test_adapting_leaves_only_what_nothing_can_mend(user: UserTraits) -> None:
     assert bool(strict.violations) == (bool(lenient.violations) or any(each.lossy for each in lenient.adjustments))
 
 
-@given(user=users_within(STRICT.limits))
+@given(user=valid_users(STRICT.limits))
 def test_what_is_within_all_limits_is_never_refused(user: UserTraits) -> None:
     """Nor changed with a loss, and adapting makes no difference to it."""
     plan = STRICT.plan(user)
@@ -130,16 +130,16 @@ def test_whatever_is_lost_is_on_record(user: UserTraits) -> None:
     if plan.request is None:
         return
     body = body_of(plan)
-    lost = {adjustment.path for adjustment in plan.adjustments if adjustment.lossy}
+    no_response = {adjustment.path for adjustment in plan.adjustments if adjustment.lossy}
     traits = dict(leaves(user.traits))
 
-    assert body.get("name") == (user.name if user.name is not None else body.get("name")) or "name" in lost
-    assert body.get("email") == (user.email if user.email is not None else body.get("email")) or "email" in lost
+    assert body.get("name") == (user.name if user.name is not None else body.get("name")) or "name" in no_response
+    assert body.get("email") == (user.email if user.email is not None else body.get("email")) or "email" in no_response
     if user.observed_at is not None:
         milliseconds = (user.observed_at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000
         assert abs(body["timestamp"] - milliseconds) < 2
     for path, value in traits.items():
-        if printable(f"traits.{path}") in lost:
+        if printable(f"traits.{path}") in no_response:
             continue
         text = body[path] if path in {"name", "email"} else body["traits"][path]
         assert text == "" if value is REMOVE else reads_as(text, value)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from replay_identity import REMOVE, Fullstory, InvalidTraitsError, LogRocket, UserTraits
 from replay_identity._values import MAX_DEPTH, iso8601
-from replay_identity.mapping import Against, Inference, Plan, PropertyInference, Sample
+from replay_identity.mapping import CastConflict, CompiledMapping, Inference, PropertyInference, SampleValue
 from replay_identity.mapping import inference as evidence_module
 from replay_identity.mapping import inference as inference_module
 from replay_identity.mapping.inference import MOST_SHAPE, shape
@@ -140,7 +140,9 @@ def test_tells_what_stands_against_a_better_type() -> None:
     """By line and shape, never by value; a worse type that as much stands against is not worth a word."""
     found = of_values(["1", "2", "3", "4", "5", "7-8", "n/a"])
 
-    assert found == PropertyInference(7, "str", (Against("int", 2, (Sample(6, "9-9"), Sample(7, "a/a"))),))
+    assert found == PropertyInference(
+        7, "str", (CastConflict("int", 2, (SampleValue(6, "9-9"), SampleValue(7, "a/a"))),)
+    )
     assert str(found) == "7 users; int but for 2 (line 6: 9-9, line 7: a/a)"
 
 
@@ -240,7 +242,7 @@ def test_leaves_alone_what_no_rule_can_be_made_for(traits: dict[str, Any]) -> No
 def test_a_null_beside_its_own_dotted_name_is_not_seen() -> None:
     """Policy `null-beside`: the row was a user without the mapping, and the mapping names the problem."""
     row = {"user_id": "u1", "a": None, "a.b": "1"}
-    plan = Plan.of(inferred([UserTraits.from_mapping(row)]).mapping())
+    plan = CompiledMapping.of(inferred([UserTraits.from_mapping(row)]).mapping())
 
     with pytest.raises(InvalidTraitsError, match=r"^a\.b: cannot be put into a, which has a value of its own"):
         plan.user(row)
@@ -310,7 +312,7 @@ def test_the_mapping_makes_no_bad_row_of_the_rows_it_was_made_for(rows: list[dic
         except InvalidTraitsError:
             continue
 
-    plan = Plan.of(inferred(user for _, user in good).mapping())
+    plan = CompiledMapping.of(inferred(user for _, user in good).mapping())
 
     for row, user in good:
         mapped = plan.user(json.loads(json.dumps(row)))
@@ -330,7 +332,7 @@ def flat(traits: Any, parents: str = "") -> list[str]:
 def test_texts_of_logrocket_mean_the_same_when_they_are_sent_again(rows: list[dict[str, Any]]) -> None:
     """Texts stay to the letter, truths but for capitals, numbers and moments are the same."""
     inference = inferred(UserTraits("u1", traits=row) for row in rows)
-    plan = Plan.of(inference.mapping())
+    plan = CompiledMapping.of(inference.mapping())
 
     for row in rows:
         again = sent(LOGROCKET, plan.user({"user_id": "u1", **row})).get("traits", {})
@@ -409,7 +411,7 @@ def typed_users(draw: st.DrawFn) -> list[UserTraits]:
 @given(typed_users())
 def test_types_survive_the_way_through_logrocket(users: list[UserTraits]) -> None:
     """What Fullstory had is what it is sent after LogRocket has made texts of it all."""
-    plan = Plan.of(inferred(users).mapping())
+    plan = CompiledMapping.of(inferred(users).mapping())
 
     for user in users:
         texts = LOGROCKET.plan(user)

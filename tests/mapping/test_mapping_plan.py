@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay_identity import REMOVE, ConfigurationError, InvalidTraitsError, UserTraits
-from replay_identity.mapping import FieldRule, Plan, RowMapping
+from replay_identity.mapping import CompiledMapping, FieldRule, RowMapping
 from replay_identity.testing import texts, trait_maps, trait_names
 
 CANARY = "canary-7Q"
@@ -20,7 +20,7 @@ NOON = NAIVE.replace(tzinfo=UTC)
 
 def user_of(row: dict[str, Any], mapping: RowMapping, *, typed: bool = False) -> UserTraits:
     """Return the user that *mapping* makes of *row*."""
-    return Plan.of(mapping, typed=typed).user(copy.deepcopy(row))
+    return CompiledMapping.of(mapping, typed=typed).user(copy.deepcopy(row))
 
 
 def mapped(row: dict[str, Any], **settings: Any) -> UserTraits:
@@ -118,7 +118,7 @@ def test_a_default_stands_where_there_is_nothing() -> None:
         c=FieldRule(default={"d": 1}),
         e=FieldRule(default="x", null="remove"),
     )
-    plan = Plan.of(RowMapping(fields={**fields, "f": FieldRule(rename="c.f")}))
+    plan = CompiledMapping.of(RowMapping(fields={**fields, "f": FieldRule(rename="c.f")}))
     rows: list[dict[str, Any]] = [{}, {"a": None, "b": "y", "f": 2, "e": None}, {"c": {}, "e": 1}, {}]
 
     users = [plan.user(row) for row in rows]
@@ -233,7 +233,7 @@ def test_a_mapping_with_nothing_in_it_changes_nothing(row: dict[str, Any]) -> No
         except InvalidTraitsError as error:
             return str(error)
 
-    assert made(Plan.of(RowMapping()).user) == made(UserTraits.from_mapping)
+    assert made(CompiledMapping.of(RowMapping()).user) == made(UserTraits.from_mapping)
 
 
 @given(row=trait_maps(), name=trait_names(), other=trait_names())

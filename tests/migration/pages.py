@@ -6,17 +6,17 @@ from typing import Any
 
 from replay_identity import Fullstory, LogRocket, Route
 from replay_identity.adapters.limits import Limit, Unit
-from replay_identity.bulk import Effort, SyncReport
-from replay_identity.bulk.report import Books
-from replay_identity.bulk.stats import BackendTally
-from replay_identity.ledger import PutCounts
-from replay_identity.migration import Listed, MigrationReport
+from replay_identity.bulk import Estimate, SyncReport
+from replay_identity.bulk.report import BackendReport
+from replay_identity.bulk.stats import BackendStats
+from replay_identity.ledger import UpsertCounts
+from replay_identity.migration import ListingStats, MigrationReport
 from replay_identity.migration.fidelity import BackendFidelity, Fidelity, PropertyFidelity
 
 MOST_NAMES = Limit(
     maximum=500, unit=Unit.TRAITS, source="https://acme.example/limits", read_on=date(2026, 11, 21), rule="names"
 )
-EFFORT = {"acme": Effort(1200, 30, 7300.0)}
+EFFORT = {"acme": Estimate(1200, 30, 7300.0)}
 SCRIPT = "<script>alert(1)</script>"
 
 
@@ -46,10 +46,10 @@ def report(fidelity: BackendFidelity | None = None, **changes: Any) -> Migration
     is_limited = fidelity.most_unique is not None
     acme = Fullstory("na1.test", name="acme") if is_limited else LogRocket("a:b:c", name="acme")
     record = Fidelity.from_dict({"acme": fidelity.as_dict()}, [Route(acme)])
-    tally = BackendTally(outcomes=Counter(Accepted=98_000, Rejected=500))
-    books = Books("acme", put=PutCounts(due=98_600, unchanged=312, refused=88), tally=tally, pending=100)
-    listed = Listed(
+    stats = BackendStats(outcomes=Counter(Accepted=98_000, Rejected=500))
+    books = BackendReport("acme", put=UpsertCounts(due=98_600, unchanged=312, refused=88), stats=stats, pending=100)
+    listing = ListingStats(
         users=100_000, given=99_000, anonymous=700, being_deleted=200, unusable=100, type_conflicts={"a": 2}
     )
-    defaults: dict[str, Any] = {"listed": listed, "run": SyncReport(rows=99_000, books=(books,))}
+    defaults: dict[str, Any] = {"listed": listing, "run": SyncReport(rows=99_000, books=(books,))}
     return MigrationReport("old", fidelity=record, **{**defaults, **changes})

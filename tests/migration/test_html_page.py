@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from migration.pages import EFFORT, SCRIPT, counted, report
 
-from replay_identity.bulk import Effort, SyncReport
-from replay_identity.bulk.report import Books
+from replay_identity.bulk import Estimate, SyncReport
+from replay_identity.bulk.report import BackendReport
 from replay_identity.bulk.stats import MOST_PATHS
-from replay_identity.migration import Listed, MigrationReport
+from replay_identity.migration import ListingStats, MigrationReport
 from replay_identity.migration.fidelity import PropertyFidelity
 from replay_identity.migration.html_report import MOST_PROPERTIES, counts_table, element, html_page
 from replay_identity.outcomes import Unavailable
@@ -73,18 +73,20 @@ def test_says_in_one_sentence_what_became_of_a_vendor(changes: dict[str, Any], s
         (1, EFFORT, "1 property would lose something"),
     ],
 )
-def test_counts_the_properties_that_lose_something(lossy: int, effort: dict[str, Effort] | None, words: str) -> None:
+def test_counts_the_properties_that_lose_something(
+    lossy: int, estimate: dict[str, Estimate] | None, words: str
+) -> None:
     """In grammatical sentences; what is refused does not arrive either."""
     lost = {"lossy": lossy}, {"refused": lossy}
     for numbers in lost:
         fidelity = counted(properties={"traits.a": PropertyFidelity(users=1, as_is=1 - lossy, **numbers)})
 
-        assert words in text(report(fidelity, effort=effort))
+        assert words in text(report(fidelity, estimate=estimate))
 
 
 def test_is_up_to_date_with_one_user() -> None:
     """Nothing is pending."""
-    run = SyncReport(books=(Books("acme", carried=1),))
+    run = SyncReport(books=(BackendReport("acme", carried=1),))
 
     assert "acme is up to date with 0 of 1 user;" in text(report(run=run))
 
@@ -92,12 +94,12 @@ def test_is_up_to_date_with_one_user() -> None:
 def test_tells_a_rehearsal_from_what_happened() -> None:
     """In the first line after the day."""
     assert "This is what happened." in text(report())
-    assert "This is a rehearsal: nothing was sent" in text(report(effort=EFFORT))
+    assert "This is a rehearsal: nothing was sent" in text(report(estimate=EFFORT))
 
 
 def test_keeps_the_words_of_a_vendor_out() -> None:
     """They may quote a user; the page only says that something went wrong."""
-    run = SyncReport(stopped="secret", books=(Books("acme", problem="secret"),))
+    run = SyncReport(stopped="secret", books=(BackendReport("acme", problem="secret"),))
 
     page = html_page(report(run=run, failure=Unavailable("old", "secret")))
 
@@ -109,16 +111,16 @@ def test_keeps_the_words_of_a_vendor_out() -> None:
 @pytest.mark.parametrize(
     ("effort", "sentence"),
     [
-        (Effort(1200, 30, 7300.0), "at least 1,200 requests for 30 batches: about 2 hours at the quota."),
-        (Effort(12, 0, None), "at least 12 requests."),
-        (Effort(12, 0, 0.1), "at least 12 requests: about 1 s at the quota."),
-        (Effort(12, 0, 119.0), "about 119 s at the quota."),
-        (Effort(12, 0, 7199.0), "about 120 minutes at the quota."),
+        (Estimate(1200, 30, 7300.0), "at least 1,200 requests for 30 batches: about 2 hours at the quota."),
+        (Estimate(12, 0, None), "at least 12 requests."),
+        (Estimate(12, 0, 0.1), "at least 12 requests: about 1 s at the quota."),
+        (Estimate(12, 0, 119.0), "about 119 s at the quota."),
+        (Estimate(12, 0, 7199.0), "about 120 minutes at the quota."),
     ],
 )
-def test_says_how_long_it_would_take(effort: Effort, sentence: str) -> None:
+def test_says_how_long_it_would_take(estimate: Estimate, sentence: str) -> None:
     """As far as it is known."""
-    assert sentence in text(report(effort={"acme": effort}))
+    assert sentence in text(report(estimate={"acme": estimate}))
 
 
 def test_counts_who_was_read() -> None:
@@ -134,7 +136,7 @@ def test_counts_who_was_read() -> None:
 @pytest.mark.parametrize(("restarts", "times"), [(1, "once"), (2, "2 times")])
 def test_tells_that_the_reading_began_anew(restarts: int, times: str) -> None:
     """And what earlier runs have read."""
-    seen = text(report(listed=Listed(users=3, given=3, earlier=2, restarts=restarts)))
+    seen = text(report(listing=ListingStats(users=3, given=3, earlier=2, restarts=restarts)))
 
     assert f"began anew {times}" in seen
     assert "3 users, 2 of them to earlier runs." in seen
@@ -143,7 +145,7 @@ def test_tells_that_the_reading_began_anew(restarts: int, times: str) -> None:
 @pytest.mark.parametrize(("rows", "words"), [(1, "old has 1 row."), (2000, "old has 2,000 rows.")])
 def test_counts_the_rows_of_a_file(rows: int, words: str) -> None:
     """Where the source is no vendor."""
-    seen = text(report(listed=None, run=SyncReport(rows=rows, bad_row_count=1)))
+    seen = text(report(listing=None, run=SyncReport(rows=rows, bad_row_count=1)))
 
     assert words in seen
     assert (f"{rows - 1:,} are users" in seen) == (rows > 1)
@@ -152,7 +154,7 @@ def test_counts_the_rows_of_a_file(rows: int, words: str) -> None:
 
 def test_a_bar_is_filled_in_proportion() -> None:
     """And says aloud what it shows."""
-    page = html_page(report(listed=Listed(users=8, given=6, anonymous=2)))
+    page = html_page(report(listing=ListingStats(users=8, given=6, anonymous=2)))
 
     assert (
         'aria-label="6 taken in, 2 anonymous"><span class="piece as-is" style="width:75.000%"></span>'

@@ -49,7 +49,7 @@ def measured(page: str) -> dict[str, object]:
 
 def test_has_the_sentences_and_no_script_runs(tmp_path: Path) -> None:
     """What is called like a script is text, and the policy keeps out whatever is put in afterwards."""
-    page = html_page(report(effort=EFFORT)).replace("</body>", "<script>document.title = 'run'</script></body>")
+    page = html_page(report(estimate=EFFORT)).replace("</body>", "<script>document.title = 'run'</script></body>")
 
     drawn = dom(page, tmp_path)
 

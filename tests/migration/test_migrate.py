@@ -16,10 +16,17 @@ from hypothesis import strategies as st
 from migration.vendors import Time
 
 from replay_identity import Fullstory, Route, SourceError, UserTraits
-from replay_identity.adapters.exchange import Reply, Request
+from replay_identity.adapters.exchange import Request, Response
 from replay_identity.emulator import Fault, FullstoryEmulator
 from replay_identity.mapping import FieldRule, RowMapping
-from replay_identity.migration import FileSource, Listed, MigrationReport, VendorSource, migrate, rehearse_migration
+from replay_identity.migration import (
+    FileSource,
+    ListingStats,
+    MigrationReport,
+    VendorSource,
+    migrate,
+    rehearse_migration,
+)
 from replay_identity.sources import BadRow, Row
 
 USERS = 25
@@ -32,7 +39,7 @@ class LineSender:
 
     line: Line
 
-    def send(self, request: Request, timeout: float) -> Reply:
+    def send(self, request: Request, timeout: float) -> Response:
         """Ask at once."""
         assert timeout > 0
         return self.line.ask(request)
@@ -86,15 +93,15 @@ class Move:
     def put(self, body: Mapping[str, Any]) -> str:
         """Upsert one user at the old vendor and return the vendor's id."""
         headers = {"authorization": f"Basic {FULLSTORY_KEY}"}
-        reply = self.line.ask(Request("put", "POST", f"{FULLSTORY_URL}/v2/users", headers, orjson.dumps(body)))
-        assert reply.is_success, reply.body
-        return str(orjson.loads(reply.body)["id"])
+        response = self.line.ask(Request("put", "POST", f"{FULLSTORY_URL}/v2/users", headers, orjson.dumps(body)))
+        assert response.is_success, response.body
+        return str(orjson.loads(response.body)["id"])
 
     def delete(self, uid: str) -> None:
         """Have the old vendor delete a user."""
         headers = {"authorization": f"Basic {FULLSTORY_KEY}"}
-        reply = self.line.ask(Request("delete", "DELETE", f"{FULLSTORY_URL}/v2/users?uid={uid}", headers))
-        assert reply.is_success
+        response = self.line.ask(Request("delete", "DELETE", f"{FULLSTORY_URL}/v2/users?uid={uid}", headers))
+        assert response.is_success
 
     @property
     def tokens(self) -> list[bool]:
@@ -135,7 +142,7 @@ def test_moves_every_user(move: Move) -> None:
     assert held(move) == plans(USERS)
     assert set(move.world.logrocket.applied.values()) == {1}
     assert_closed(report.run)
-    assert (report.run["logrocket"].accepted, report.listed) == (USERS, Listed(users=USERS, given=USERS))
+    assert (report.run["logrocket"].accepted, report.listing) == (USERS, ListingStats(users=USERS, given=USERS))
 
 
 def test_a_second_run_reads_all_and_sends_nothing(move: Move) -> None:
@@ -174,7 +181,7 @@ def test_who_cannot_be_moved_is_counted(move: Move) -> None:
 
     report = move.run()
 
-    assert report.listed == Listed(users=5, given=3, anonymous=1, being_deleted=1)
+    assert report.listing == ListingStats(users=5, given=3, anonymous=1, being_deleted=1)
     assert held(move) == {**plans(2), "bare": {}}
 
 
@@ -195,7 +202,7 @@ def test_types_with_conflicts_are_told(move: Move) -> None:
 
     report = move.run()
 
-    assert report.listed == Listed(users=1, given=1, type_conflicts={"seats": 1})
+    assert report.listing == ListingStats(users=1, given=1, type_conflicts={"seats": 1})
     assert held(move) == {"u": {"seats": "many"}}
 
 
@@ -207,7 +214,7 @@ def test_a_mapping_gives_anonymous_users_an_id(move: Move) -> None:
     report = move.run(move.source(mapping=mapping))
 
     assert held(move) == {vendor_id: {"plan": "x"}}
-    assert report.listed == Listed(users=1, given=1)
+    assert report.listing == ListingStats(users=1, given=1)
 
 
 def test_a_user_who_cannot_be_is_unusable(move: Move) -> None:
@@ -217,7 +224,7 @@ def test_a_user_who_cannot_be_is_unusable(move: Move) -> None:
 
     report = move.run(move.source(mapping=mapping))
 
-    assert report.listed == Listed(users=2, unusable=2)
+    assert report.listing == ListingStats(users=2, unusable=2)
     assert report.run.bad_rows[1] == BadRow(2, 2, "plan: is not a whole number")
 
 
@@ -231,12 +238,12 @@ def test_goes_on_from_the_page_that_was_reached(move: Move, monkeypatch: pytest.
 
     report = move.run()
 
-    assert (broken_off.run.stopped, broken_off.listed) == (
+    assert (broken_off.run.stopped, broken_off.listing) == (
         "old: cannot be read: HTTP 403 forbidden. " + HINT,
-        Listed(users=20, given=20),
+        ListingStats(users=20, given=20),
     )
     assert move.tokens == [False, True, True, True]
-    assert report.listed == Listed(users=USERS, given=USERS, earlier=20)
+    assert report.listing == ListingStats(users=USERS, given=USERS, earlier=20)
     assert report.fidelity.as_dict() == move.run().fidelity.as_dict()
     assert held(move) == plans(USERS)
 
@@ -250,7 +257,7 @@ def test_begins_anew_where_it_is_told_to(move: Move, monkeypatch: pytest.MonkeyP
 
     report = move.run(move.source(begins_anew=True))
 
-    assert report.listed == Listed(users=USERS, given=USERS)
+    assert report.listing == ListingStats(users=USERS, given=USERS)
 
 
 def test_a_place_of_long_ago_is_not_gone_back_to(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +270,7 @@ def test_a_place_of_long_ago_is_not_gone_back_to(move: Move, monkeypatch: pytest
 
     report = move.run()
 
-    assert report.listed == Listed(users=USERS, given=USERS)
+    assert report.listing == ListingStats(users=USERS, given=USERS)
 
 
 def test_an_expired_token_loses_nobody(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +283,7 @@ def test_an_expired_token_loses_nobody(move: Move, monkeypatch: pytest.MonkeyPat
 
     report = move.run()
 
-    assert report.listed == Listed(users=USERS, given=USERS, restarts=1)
+    assert report.listing == ListingStats(users=USERS, given=USERS, restarts=1)
     assert held(move) == plans(USERS)
     assert set(move.world.logrocket.applied.values()) == {1}
 
@@ -296,7 +303,7 @@ def test_another_target_begins_at_the_beginning(move: Move, monkeypatch: pytest.
         sender=move.world.sender,
     )
 
-    assert report.listed == Listed(users=USERS, given=USERS)
+    assert report.listing == ListingStats(users=USERS, given=USERS)
     move.world.hold(plans(USERS))
 
 
@@ -326,15 +333,15 @@ def test_a_rehearsal_sends_nothing_and_says_the_same(move: Move) -> None:
     move.add(USERS)
     move.put({"uid": "y", "properties": {"bio": "b" * 2000}})
 
-    rehearsal = rehearse_migration(move.source(), move.world.backends[1:], ledger=move.world.ledger)
+    dry_run_report = rehearse_migration(move.source(), move.world.backends[1:], ledger=move.world.ledger)
 
     assert not move.world.logrocket.requests
     assert move.world.ledger.standings() == []
     run = move.run()
-    assert rehearsal.fidelity.as_dict() == run.fidelity.as_dict()
-    assert rehearsal.listed == run.listed
-    assert rehearsal.run["logrocket"].as_dict() == run.run["logrocket"].as_dict()
-    assert rehearsal.effort is not None
+    assert dry_run_report.fidelity.as_dict() == run.fidelity.as_dict()
+    assert dry_run_report.listing == run.listing
+    assert dry_run_report.run["logrocket"].as_dict() == run.run["logrocket"].as_dict()
+    assert dry_run_report.estimate is not None
 
 
 def test_a_rehearsal_of_what_cannot_be_read_is_told(move: Move) -> None:
@@ -353,7 +360,7 @@ def test_a_file_is_moved_too(move: Move) -> None:
     report = move.run(FileSource("users.jsonl", rows))
 
     assert held(move) == plans(1)
-    assert (report.source, report.listed, report.run.bad_row_count) == ("users.jsonl", None, 1)
+    assert (report.source, report.listing, report.run.bad_row_count) == ("users.jsonl", None, 1)
     assert report.as_dict()["listed"] is None
 
 
@@ -361,12 +368,12 @@ def test_a_file_is_moved_too(move: Move) -> None:
 def test_a_file_that_cannot_be_read_is_the_callers(move: Move, act: Any) -> None:
     """As everywhere else."""
 
-    def broken() -> Iterator[Row]:
+    def adapter_error() -> Iterator[Row]:
         raise SourceError("users.jsonl", "is not UTF-8")
         yield
 
     with pytest.raises(SourceError, match="UTF-8"):
-        act(FileSource("users.jsonl", broken()), move.world.backends[1:], ledger=move.world.ledger)
+        act(FileSource("users.jsonl", adapter_error()), move.world.backends[1:], ledger=move.world.ledger)
 
 
 def test_the_report_is_json(move: Move) -> None:
@@ -407,8 +414,8 @@ def test_nobody_is_lost_wherever_it_is_stopped(data: st.DataObject, tmp_path_fac
             report = move.run()
 
         assert held(move) == plans(USERS)
-        assert report.listed is not None
-        assert report.listed.users == USERS
+        assert report.listing is not None
+        assert report.listing.users == USERS
 
 
 def run_until(move: Move, number: int, *, line: str) -> None:

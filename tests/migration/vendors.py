@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from replay_identity.adapters.exchange import Exchange, Reply, Request
+from replay_identity.adapters.exchange import Exchange, Request, Response
 from replay_identity.adapters.protocols import Page, StoredUser
 from replay_identity.outcomes import Failure
 
@@ -45,11 +45,11 @@ class ScriptedVendor:
 class Nobody:
     """A sender whose replies no scripted vendor looks at."""
 
-    def send(self, request: Request, timeout: float) -> Reply:
+    def send(self, request: Request, timeout: float) -> Response:
         """Answer anything."""
         assert request.url
         assert timeout
-        return Reply(200)
+        return Response(200)
 
     def close(self) -> None:
         """Free nothing."""

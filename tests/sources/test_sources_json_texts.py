@@ -45,10 +45,10 @@ literals = st.one_of(
 
 def objects(values: st.SearchStrategy[str], names: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     """Return objects as they may be written, some with a name twice."""
-    member = st.tuples(names.map(json.dumps), SPACES, SPACES, values).map(
+    entry = st.tuples(names.map(json.dumps), SPACES, SPACES, values).map(
         lambda parts: f"{parts[0]}{parts[1]}:{parts[2]}{parts[3]}"
     )
-    return st.tuples(SPACES, st.lists(member, max_size=5)).map(lambda parts: f"{{{parts[0]}{','.join(parts[1])}}}")
+    return st.tuples(SPACES, st.lists(entry, max_size=5)).map(lambda parts: f"{{{parts[0]}{','.join(parts[1])}}}")
 
 
 values = st.recursive(

@@ -30,9 +30,9 @@ class Fault:
     wrong: str
 
 
-SEND: Final = "        reply = yield plan.request\n"
+SEND: Final = "        response = yield plan.request\n"
 POST: Final = "json.dumps(body).encode())"
-ACCEPTED: Final = 'if reply.is_success and content.get("ok") is True:'
+ACCEPTED: Final = 'if response.is_success and content.get("ok") is True:'
 FAULTS: Final = {
     "a limit that is one too high": Fault(
         "test_whatever_is_over_a_limit_is_refused",
@@ -56,17 +56,17 @@ FAULTS: Final = {
     ),
     "a cut of which nothing is recorded": Fault(
         "test_what_is_over_a_limit_is_mended_on_record",
-        "return fitting.shorten(path, value, TRAIT_VALUE)",
+        "return adaptation.truncate(path, value, TRAIT_VALUE)",
         "return TRAIT_VALUE.truncate(value)",
     ),
     "a cut that is one too long": Fault(
         "test_what_is_over_a_limit_is_mended_on_record",
-        "return fitting.shorten(path, value, TRAIT_VALUE)",
-        "return value[: len(fitting.shorten(path, value, TRAIT_VALUE)) + 1]",
+        "return adaptation.truncate(path, value, TRAIT_VALUE)",
+        "return value[: len(adaptation.truncate(path, value, TRAIT_VALUE)) + 1]",
     ),
     "an id that is cut": Fault(
         "test_whatever_is_over_a_limit_is_refused",
-        'fitting.require("user_id", user.user_id, USER_ID)',
+        'adaptation.check("user_id", user.user_id, USER_ID)',
         "user = attrs.evolve(user, user_id=USER_ID.truncate(user.user_id))",
     ),
     "a trait that is forgotten": Fault(
@@ -83,12 +83,12 @@ FAULTS: Final = {
         "        return round(value) if isinstance(value, float) else value\n",
     ),
     "a loss for a backend that was to refuse": Fault(
-        "test_refusing_loses_nothing", 'Fitting(adapt=self.on_violation == "adapt")', "Fitting(adapt=True)"
+        "test_refusing_loses_nothing", 'Adaptation(adapt=self.on_violation == "adapt")', "Adaptation(adapt=True)"
     ),
     "a list refused that could be sent": Fault(
         "test_what_is_within_all_limits_is_never_refused",
         "    if is_list(value):\n",
-        '    if is_list(value):\n        fitting.refuse(path, "no-lists")\n',
+        '    if is_list(value):\n        adaptation.reject(path, "no-lists")\n',
     ),
     "a removal that is forgotten": Fault(
         "test_a_removal_is_sent_or_on_record",
@@ -97,7 +97,7 @@ FAULTS: Final = {
     ),
     "a removal sent as a word": Fault("test_a_removal_is_no_word", "return None  #", 'return "None"  #'),
     "a plan that depends on the time": Fault(
-        "test_a_plan_is_pure_and_deterministic", POST, 'json.dumps({**body, "at": id(fitting)}).encode())'
+        "test_a_plan_is_pure_and_deterministic", POST, 'json.dumps({**body, "at": id(adaptation)}).encode())'
     ),
     "a plan that changes the user": Fault(
         "test_a_plan_is_pure_and_deterministic",
@@ -105,7 +105,7 @@ FAULTS: Final = {
         "    user.traits.clear()\n    return body\n",
     ),
     "something sent that the plan does not show": Fault(
-        "test_identify_sends_what_the_plan_shows", SEND, '        reply = yield self._post({"id": user.user_id})\n'
+        "test_identify_sends_what_the_plan_shows", SEND, '        response = yield self._post({"id": user.user_id})\n'
     ),
     "a user skipped who breaks a rule": Fault(
         "test_identify_sends_what_the_plan_shows",
@@ -118,19 +118,19 @@ FAULTS: Final = {
         "api_key: str = attrs.field()",
     ),
     "a value in the vendor's words": Fault(
-        "test_no_outcome_shows_a_value_or_the_key", "mask(words, user, self.api_key)", "words"
+        "test_no_outcome_shows_a_value_or_the_key", "redact(words, user, self.api_key)", "words"
     ),
-    "a reply that raises": Fault(
-        "test_every_reply_has_one_outcome", "reply.json_object() or {}", "json.loads(reply.body)"
+    "a response that raises": Fault(
+        "test_every_reply_has_one_outcome", "response.json_object() or {}", "json.loads(response.body)"
     ),
     "an exchange that asks for ever": Fault(
-        "test_every_reply_has_one_outcome", SEND, f"{SEND}        while not reply.is_success:\n    {SEND}"
+        "test_every_reply_has_one_outcome", SEND, f"{SEND}        while not response.is_success:\n    {SEND}"
     ),
     "a success that nobody confirmed": Fault(
-        "test_a_success_of_somebody_else_is_not_believed", ACCEPTED, "if reply.is_success:"
+        "test_a_success_of_somebody_else_is_not_believed", ACCEPTED, "if response.is_success:"
     ),
     "a success that is not recognised": Fault(
-        "test_the_documented_success_is_accepted", ACCEPTED, 'if reply.is_success and content.get("status") == "ok":'
+        "test_the_documented_success_is_accepted", ACCEPTED, 'if response.is_success and content.get("status") == "ok":'
     ),
     "adjustments that are not told": Fault(
         "test_the_documented_success_is_accepted", ", adjustments=plan.adjustments)", ")"
@@ -139,34 +139,34 @@ FAULTS: Final = {
     "a redirection taken for a bad user": Fault(
         "test_a_redirection_is_misconfigured",
         ACCEPTED,
-        'if reply.status == 302:\n            return Rejected(self.name, code="302")\n        ' + ACCEPTED,
+        'if response.status == 302:\n            return Rejected(self.name, code="302")\n        ' + ACCEPTED,
     ),
     "a bad user taken for an outage": Fault(
         "test_a_refused_user_is_rejected",
         ACCEPTED,
-        'if reply.status == 400:\n            return Unavailable(self.name, "400")\n        ' + ACCEPTED,
+        'if response.status == 400:\n            return Unavailable(self.name, "400")\n        ' + ACCEPTED,
     ),
     "a wait that is forgotten": Fault(
         "test_a_busy_vendor_is_unavailable",
         ACCEPTED,
-        'if reply.status in {429, 503}:\n            return Unavailable(self.name, "busy")\n        ' + ACCEPTED,
+        'if response.status in {429, 503}:\n            return Unavailable(self.name, "busy")\n        ' + ACCEPTED,
     ),
-    "a lost answer taken for none": Fault(
+    "a no_response answer taken for none": Fault(
         "test_a_lost_answer_is_unknown",
         ACCEPTED,
-        'if reply.lost is not None or reply.status > 500:\n            return Unavailable(self.name, "lost")\n        '
+        'if response.no_response is not None or response.status > 500:\n            return Unavailable(self.name, "no_response")\n        '
         + ACCEPTED,
     ),
     "a retry of what was refused": Fault(
-        "test_a_refusal_is_sent_once", POST, f"{POST[:-1]}, retry_on=lambda reply: not reply.is_success)"
+        "test_a_refusal_is_sent_once", POST, f"{POST[:-1]}, retry_on=lambda response: not response.is_success)"
     ),
     "no retry of what may be taken later": Fault(
-        "test_a_retry_sends_the_same_bytes", POST, f"{POST[:-1]}, retry_on=lambda reply: False)"
+        "test_a_retry_sends_the_same_bytes", POST, f"{POST[:-1]}, retry_on=lambda response: False)"
     ),
     "other bytes in a retry": Fault(
         "test_retries_are_left_to_the_transport",
         SEND,
-        f"{SEND}        if reply.is_retryable:\n            reply = yield self._post({{'id': user.user_id}})\n",
+        f"{SEND}        if response.is_retryable:\n            response = yield self._post({{'id': user.user_id}})\n",
     ),
 }
 

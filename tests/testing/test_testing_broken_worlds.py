@@ -24,9 +24,9 @@ HEAD: Final = """
 
 import itertools
 from replay_identity import Accepted, Unknown
-from replay_identity.adapters.protocols import BatchItem, Comparison
+from replay_identity.adapters.protocols import EncodedUser, Comparison
 from replay_identity.adapters.limits import Limits
-from replay_identity.adapters.redaction import mask
+from replay_identity.adapters.redaction import redact
 
 NUMBERS = itertools.count()
 """
@@ -128,8 +128,8 @@ def verify(self):
         "test_every_reply_has_one_answer",
         """
 def poll_job(self, job_id):
-    reply = yield next(super().poll_job(job_id))
-    return json.loads(reply.body)["job"]
+    response = yield next(super().poll_job(job_id))
+    return json.loads(response.body)["job"]
 """,
     ),
     "a value in the vendor's words about a deletion": Fault(
@@ -137,8 +137,8 @@ def poll_job(self, job_id):
         "test_no_answer_shows_a_value_or_the_key",
         """
 def delete(self, user_id):
-    reply = yield next(super().delete(user_id))
-    return Rejected(self.name, message=reply.body.decode())
+    response = yield next(super().delete(user_id))
+    return Rejected(self.name, message=response.body.decode())
 """,
     ),
     "words about one user told to another": Fault(
@@ -146,26 +146,26 @@ def delete(self, user_id):
         "test_no_answer_shows_a_value_or_the_key",
         """
 def identify_many(self, users):
-    reply = yield self.plan(users[0]).request
-    return tuple(Rejected(self.name, message=mask(reply.body.decode(), user)) for user in users)
+    response = yield self.plan(users[0]).request
+    return tuple(Rejected(self.name, message=redact(response.body.decode(), user)) for user in users)
 """,
     ),
     "a batch that holds less": Fault(
         "Fullstory",
         "test_a_batch_holds_what_a_plan_sends",
         """
-def batch_item(self, user):
-    item = super().batch_item(user)
-    return BatchItem(self.name, None, item.adjustments, item.violations)
+def encode_for_batch(self, user):
+    item = super().encode_for_batch(user)
+    return EncodedUser(self.name, None, item.adjustments, item.violations)
 """,
     ),
     "a batch of which nothing is heard": Fault(
         "Fullstory",
         "test_a_batch_arrives_as_each_alone_would",
         """
-def collect_job(self, job_id, members):
-    yield from super().collect_job(job_id, members)
-    return tuple(Unknown(self.name, "what it said") for _ in members)
+def collect_job(self, job_id, entries):
+    yield from super().collect_job(job_id, entries)
+    return tuple(Unknown(self.name, "what it said") for _ in entries)
 """,
     ),
     "a user of many who is forgotten": Fault(

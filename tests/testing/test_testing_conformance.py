@@ -9,7 +9,7 @@ import orjson
 
 from replay_identity import Fullstory, LogRocket, Outcome, Rejected, UserTraits
 from replay_identity.adapters.adaptation import OnViolation
-from replay_identity.adapters.exchange import Exchange, Pause, Reply, Request
+from replay_identity.adapters.exchange import Exchange, Request, Response, Sleep
 from replay_identity.adapters.limits import Limit, Limits, Unit
 from replay_identity.adapters.protocols import IdentityBackend, Plan
 from replay_identity.emulator import BatchRules, FullstoryEmulator, Level, LogRocketEmulator
@@ -26,16 +26,16 @@ class TestLogRocket(BackendConformance):
         """Return the backend."""
         return LogRocket(self.key, base_url=base_url, on_violation=on_violation)
 
-    def accepted(self, request: Request) -> Reply:
+    def accepted(self, request: Request) -> Response:
         """Return the user as sent."""
         user_id = request.url.rpartition("/")[2]
-        return Reply(200, body=json.dumps({"userID": user_id, "traits": {}}).encode())
+        return Response(200, body=json.dumps({"userID": user_id, "traits": {}}).encode())
 
     def make_emulator(self) -> LogRocketEmulator:
         """Return one that knows the key."""
         return LogRocketEmulator(api_key=self.key)
 
-    def held(self, emulator: LogRocketEmulator, user_id: str) -> object:
+    def stored_user(self, emulator: LogRocketEmulator, user_id: str) -> object:
         """Return the user."""
         user = emulator.users.get(user_id)
         return None if user is None else user.as_json()
@@ -50,16 +50,16 @@ class TestFullstory(BackendConformance):
         """Return the backend."""
         return Fullstory(self.key, base_url=base_url, on_violation=on_violation)
 
-    def accepted(self, request: Request) -> Reply:
+    def accepted(self, request: Request) -> Response:
         """Return the user as sent."""
         sent = orjson.loads(request.body or b"{}")
-        return Reply(200, body=orjson.dumps({"id": "1", **sent}))
+        return Response(200, body=orjson.dumps({"id": "1", **sent}))
 
     def make_emulator(self) -> FullstoryEmulator:
         """Return one that knows the key."""
         return FullstoryEmulator(api_keys={self.key: Level.ADMIN}, batch=BatchRules(job_polls=1))
 
-    def held(self, emulator: FullstoryEmulator, user_id: str) -> object:
+    def stored_user(self, emulator: FullstoryEmulator, user_id: str) -> object:
         """Return the user."""
         user = emulator.by_uid(user_id)
         return None if user is None else (user.uid, user.display_name, user.email, dict(user.properties))
@@ -78,7 +78,7 @@ class Together:
         return self.logrocket.limits
 
     @property
-    def most_users(self) -> Limit:
+    def max_users(self) -> Limit:
         """Return how many."""
         return Limit(maximum=100, unit=Unit.USERS, source="made up", read_on=date(2026, 11, 29), rule="users")
 
@@ -91,7 +91,7 @@ class Together:
         """Send the user after a moment."""
         if _is_refused(user):
             return Rejected(self.name, self.plan(user).violations)
-        yield Pause(0.0)
+        yield Sleep(0.0)
         return (yield from self.logrocket.identify(user))
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
@@ -113,6 +113,6 @@ class TestTogether(TestLogRocket):
         """Return the backend."""
         return Together(LogRocket(self.key, base_url=base_url, on_violation=on_violation))
 
-    def keeps_other_rules(self, user: UserTraits) -> bool:
+    def satisfies_other_rules(self, user: UserTraits) -> bool:
         """Tell so."""
         return not _is_refused(user)

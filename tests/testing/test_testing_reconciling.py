@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from replay_identity import Fullstory, LogRocket, UserTraits
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator
 from replay_identity.outcomes import Accepted
-from replay_identity.testing import half_reconciled, users_within
+from replay_identity.testing import find_differences, valid_users
 from replay_identity.transport import Transport
 
 Send = Callable[[UserTraits], None]
@@ -40,7 +40,7 @@ def sender(backend: Fullstory | LogRocket) -> Send:
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(user=users_within(LogRocket("a:b:c").limits))
+@given(user=valid_users(LogRocket("a:b:c").limits))
 def test_a_user_sent_to_both_is_reconciled(
     fullstory_emulator: FullstoryEmulator,
     logrocket_emulator: LogRocketEmulator,
@@ -54,7 +54,7 @@ def test_a_user_sent_to_both_is_reconciled(
     to_fullstory(user)
     to_logrocket(user)
 
-    assert half_reconciled(fullstory_emulator, logrocket_emulator) == []
+    assert find_differences(fullstory_emulator, logrocket_emulator) == []
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_another_value_is_a_difference(
     for value, differences in ((one, 0), (other, 1)):
         to_fullstory(UserTraits("u1", traits={"t": one}))
         to_logrocket(UserTraits("u1", traits={"t": value}))
-        found = half_reconciled(fullstory_emulator, logrocket_emulator)
+        found = find_differences(fullstory_emulator, logrocket_emulator)
         assert [line.partition(": ")[2] for line in found] == ["traits.t differs"] * differences
 
 
@@ -101,4 +101,4 @@ def test_what_a_limit_asks_for_is_no_difference(
         send(user)
     to_fullstory(UserTraits(None, name="somebody"))
 
-    assert half_reconciled(fullstory_emulator, logrocket_emulator) == []
+    assert find_differences(fullstory_emulator, logrocket_emulator) == []

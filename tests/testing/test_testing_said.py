@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from replay_identity.adapters.exchange import Request
-from replay_identity.testing.conformance import said_by
+from replay_identity.testing.conformance import read_request_content
 
 MOMENT = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 UUID_ = UUID("12345678-1234-5678-1234-567812345678")
@@ -47,7 +47,7 @@ def request(body: bytes, url: str = "https://vendor.example/v1/users/a%2Fb?id=q%
 )
 def test_what_is_said_is_found(body: bytes, value: Any) -> None:
     """As any type that means the same."""
-    assert said_by(request(body)).says(value)
+    assert read_request_content(request(body)).says(value)
 
 
 @pytest.mark.parametrize(
@@ -70,4 +70,4 @@ def test_what_is_said_is_found(body: bytes, value: Any) -> None:
 )
 def test_what_is_not_said_is_not_found(body: bytes, value: Any) -> None:
     """However near it comes."""
-    assert not said_by(request(body)).says(value)
+    assert not read_request_content(request(body)).says(value)

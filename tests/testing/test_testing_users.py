@@ -12,7 +12,7 @@ from replay_identity import Fullstory, LogRocket, UserTraits
 from replay_identity._values import is_nested
 from replay_identity.adapters.limits import Limit, Limits, Unit
 from replay_identity.errors import printable
-from replay_identity.testing import CHARACTERS, Boundary, replies, user_traits, users_at, users_over, users_within
+from replay_identity.testing import CHARACTERS, Boundary, responses, user_traits, users_at, users_over, valid_users
 from replay_identity.testing.values import text_at, text_over
 
 BACKENDS: Final = (Fullstory("na1.key"), LogRocket("acme:shop:key"))
@@ -79,7 +79,7 @@ def test_who_is_over_a_limit_breaks_that_one_alone(backend: Fullstory | LogRocke
 @given(data=st.data())
 def test_who_is_within_all_limits_is_taken(backend: Fullstory | LogRocket, data: st.DataObject) -> None:
     """Nothing of them is refused or lost."""
-    plan = backend.plan(data.draw(users_within(backend.limits)))
+    plan = backend.plan(data.draw(valid_users(backend.limits)))
 
     assert plan.request is not None
     assert not any(adjustment.lossy for adjustment in plan.adjustments)
@@ -127,7 +127,7 @@ def test_a_vendor_without_limits_has_users_too() -> None:
     """Who says nothing of lengths takes all users who are modest."""
 
     @settings(max_examples=20, database=None)
-    @given(users_within(Limits()))
+    @given(valid_users(Limits()))
     def is_somebody(user: UserTraits) -> None:
         assert user.user_id
         assert user.name
@@ -150,7 +150,7 @@ def test_values_can_be_narrowed() -> None:
     """For a vendor whose rules are no limits."""
 
     @settings(max_examples=50, database=None)
-    @given(users_within(Limits(), values=st.just("x")))
+    @given(valid_users(Limits(), values=st.just("x")))
     def holds_texts(user: UserTraits) -> None:
         assert all(value in ("x", {name: "x"}) for value in user.traits.values() for name in _names(value))
 
@@ -162,9 +162,9 @@ def test_every_kind_of_reply_comes() -> None:
     seen: set[int] = set()
 
     @settings(max_examples=200, derandomize=True, database=None, suppress_health_check=_SLOW)
-    @given(replies())
-    def note(reply: object) -> None:
-        seen.add(getattr(reply, "status") // 100)  # noqa: B009
+    @given(responses())
+    def note(response: object) -> None:
+        seen.add(getattr(response, "status") // 100)  # noqa: B009
 
     note()
 

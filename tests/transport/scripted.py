@@ -3,13 +3,13 @@
 import attrs
 
 from replay_identity import RetryPolicy
-from replay_identity.adapters.exchange import Exchange, Pause, Reply, Request
+from replay_identity.adapters.exchange import Exchange, Request, Response, Sleep
 from replay_identity.transport import AsyncTransport, Attempts, Transport
 
 REQUEST = Request("identify", "POST", "https://vendor.example/users", {"a": "b"}, b"{}", "idempotency-key")
 
 
-def ask(request: Request = REQUEST) -> Exchange[Reply]:
+def ask(request: Request = REQUEST) -> Exchange[Response]:
     """Send one request and return its reply."""
     return (yield request)
 
@@ -17,7 +17,7 @@ def ask(request: Request = REQUEST) -> Exchange[Reply]:
 def ask_twice_with_a_pause(seconds: float) -> Exchange[list[int]]:
     """Send two requests with a pause between them and return all that was sent back."""
     first = yield REQUEST
-    paused = yield Pause(seconds)
+    paused = yield Sleep(seconds)
     second = yield REQUEST
     return [first.status, paused.status, second.status]
 
@@ -27,11 +27,11 @@ class Script:
     """A sender that plays replies and a clock that moves by sleeping and by sending.
 
     Attributes:
-        replies: What the vendor answers, in order; the last one for ever.
+        responses: What the vendor answers, in order; the last one for ever.
         seconds_per_send: How long each answer takes.
     """
 
-    replies: list[Reply]
+    responses: list[Response]
     seconds_per_send: float = 0.0
     now: float = 1000.0
     slept: list[float] = attrs.field(factory=list[float])
@@ -40,12 +40,12 @@ class Script:
     keys: int = 0
     closed: bool = False
 
-    def send(self, request: Request, timeout: float) -> Reply:
+    def send(self, request: Request, timeout: float) -> Response:
         """Play the next reply."""
         self.sent.append(request)
         self.timeouts.append(timeout)
         self.now += self.seconds_per_send
-        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        return self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
 
     def sleep(self, seconds: float) -> None:
         """Move the clock."""
@@ -80,7 +80,7 @@ class AsyncScript:
 
     script: Script
 
-    async def send(self, request: Request, timeout: float) -> Reply:  # noqa: ASYNC109  # As the protocol has it.
+    async def send(self, request: Request, timeout: float) -> Response:  # noqa: ASYNC109  # As the protocol has it.
         """Play the next reply."""
         return self.script.send(request, timeout)
 

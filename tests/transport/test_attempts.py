@@ -13,75 +13,75 @@ from hypothesis import strategies as st
 from transport.scripted import REQUEST, AsyncScript, Script, ask, ask_twice_with_a_pause
 
 from replay_identity import RetryPolicy
-from replay_identity.adapters.exchange import Lost, Reply
+from replay_identity.adapters.exchange import NoResponse, Response
 from replay_identity.retry import RetryBudget
 from replay_identity.transport import AsyncTransport, Transport
 
-OK = Reply(200)
-DOWN = Reply(503)
+OK = Response(200)
+DOWN = Response(503)
 
 
 def test_answers_at_once_when_the_vendor_does() -> None:
     """A success is returned without a wait."""
     script = Script([OK])
 
-    reply = script.transport().run(ask())
+    response = script.transport().run(ask())
 
-    assert reply == OK
+    assert response == OK
     assert script.slept == []
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_tries_again_where_later_may_be_better(status: int) -> None:
     """The statuses that are about now are retried."""
-    script = Script([Reply(status), OK])
+    script = Script([Response(status), OK])
 
-    reply = script.transport().run(ask())
+    response = script.transport().run(ask())
 
-    assert reply == OK
+    assert response == OK
     assert len(script.sent) == 2
 
 
 @pytest.mark.parametrize("status", [200, 301, 400, 401, 403, 404, 409, 413, 422, 501])
 def test_does_not_repeat_what_would_fail_again(status: int) -> None:
     """The statuses that are about the request are final."""
-    script = Script([Reply(status)])
+    script = Script([Response(status)])
 
-    reply = script.transport().run(ask())
+    response = script.transport().run(ask())
 
-    assert reply.status == status
+    assert response.status == status
     assert len(script.sent) == 1
 
 
 @pytest.mark.parametrize(("status", "sent"), [(404, 2), (500, 1), (200, 1)])
 def test_a_request_may_say_what_is_worth_another_try(status: int, sent: int) -> None:
     """One vendor answers 404 while it starts, another 500 to what would fail again."""
-    script = Script([Reply(status), OK])
+    script = Script([Response(status), OK])
 
-    def is_starting(reply: Reply) -> bool:
-        return reply.status == 404
+    def is_starting(response: Response) -> bool:
+        return response.status == 404
 
     script.transport().run(ask(attrs.evolve(REQUEST, retry_on=is_starting)))
 
     assert len(script.sent) == sent
 
 
-@pytest.mark.parametrize("lost", [Lost.NOT_SENT, Lost.NO_ANSWER, Lost.TIMED_OUT])
-def test_tries_again_after_a_lost_connection(lost: Lost) -> None:
+@pytest.mark.parametrize("lost", [NoResponse.NOT_SENT, NoResponse.NO_ANSWER, NoResponse.TIMED_OUT])
+def test_tries_again_after_a_lost_connection(no_response: NoResponse) -> None:
     """A connection that broke, before or after sending, is retried."""
-    script = Script([Reply(0, lost=lost), OK])
+    script = Script([Response(0, no_response=no_response), OK])
 
     assert script.transport().run(ask()) == OK
 
 
-@pytest.mark.parametrize("lost", [Lost.UNTRUSTED, Lost.TOO_LARGE])
-def test_does_not_try_again_what_cannot_change(lost: Lost) -> None:
+@pytest.mark.parametrize("lost", [NoResponse.UNTRUSTED, NoResponse.TOO_LARGE])
+def test_does_not_try_again_what_cannot_change(no_response: NoResponse) -> None:
     """A certificate that is not trusted, or a giant answer, will be the same next time."""
-    script = Script([Reply(0, lost=lost)])
+    script = Script([Response(0, no_response=no_response)])
 
-    reply = script.transport().run(ask())
+    response = script.transport().run(ask())
 
-    assert reply.lost is lost
+    assert response.no_response is no_response
     assert len(script.sent) == 1
 
 
@@ -89,15 +89,15 @@ def test_waits_longer_each_time() -> None:
     """The bounds of the waits double, and jitter takes its part of them."""
     script = Script([DOWN, DOWN, DOWN, DOWN, DOWN])
 
-    reply = script.transport().run(ask())
+    response = script.transport().run(ask())
 
-    assert reply.status == 503
+    assert response.status == 503
     assert script.slept == [0.25, 0.5, 1.0, 2.0]
 
 
 def test_waits_as_long_as_the_vendor_asks() -> None:
     """Retry-After is a minimum."""
-    script = Script([Reply(429, {"retry-after": "7"}), OK])
+    script = Script([Response(429, {"retry-after": "7"}), OK])
 
     script.transport().run(ask())
 
@@ -106,11 +106,11 @@ def test_waits_as_long_as_the_vendor_asks() -> None:
 
 def test_gives_up_when_the_vendor_asks_for_too_much() -> None:
     """A Retry-After over the cap ends the exchange, so that the caller may come back then."""
-    script = Script([Reply(429, {"retry-after": "3600"}), OK])
+    script = Script([Response(429, {"retry-after": "3600"}), OK])
 
-    reply = script.transport().run(ask())
+    response = script.transport().run(ask())
 
-    assert reply.retry_after == 3600.0
+    assert response.retry_after == 3600.0
     assert script.slept == []
 
 
@@ -137,16 +137,16 @@ def test_sends_nothing_after_the_deadline() -> None:
     """An exchange that starts too late says that nothing was sent."""
     script = Script([OK])
 
-    reply = script.transport().run(ask(), deadline=999.0)
+    response = script.transport().run(ask(), deadline=999.0)
 
-    assert reply == Reply(0, lost=Lost.OUT_OF_TIME)
-    assert not reply.may_have_applied
+    assert response == Response(0, no_response=NoResponse.OUT_OF_TIME)
+    assert not response.may_have_applied
     assert script.sent == []
 
 
 def test_sends_the_same_bytes_and_the_same_key_again() -> None:
     """Every attempt is the same request, under one random key."""
-    script = Script([Reply(0, lost=Lost.NO_ANSWER), DOWN, Reply(502), OK])
+    script = Script([Response(0, no_response=NoResponse.NO_ANSWER), DOWN, Response(502), OK])
 
     script.transport().run(ask())
 
@@ -156,7 +156,7 @@ def test_sends_the_same_bytes_and_the_same_key_again() -> None:
 
 def test_draws_a_new_key_after_an_internal_error() -> None:
     """Fullstory stores a 500 under its key and would answer it for 24 hours."""
-    script = Script([Reply(500), DOWN, OK])
+    script = Script([Response(500), DOWN, OK])
 
     script.transport().run(ask())
 
@@ -165,7 +165,7 @@ def test_draws_a_new_key_after_an_internal_error() -> None:
 
 def test_keeps_the_key_of_what_would_be_made_twice() -> None:
     """An anonymous creation keeps its key whatever happens: applied twice, it makes two users."""
-    script = Script([Reply(500), DOWN, OK])
+    script = Script([Response(500), DOWN, OK])
 
     script.transport().run(ask(attrs.evolve(REQUEST, creates=True)))
 
@@ -203,26 +203,26 @@ def test_adds_no_key_where_the_vendor_takes_none() -> None:
     assert script.sent == [request]
 
 
-@pytest.mark.parametrize("refusal", [DOWN, Reply(400)])
-def test_remembers_that_an_earlier_attempt_may_have_been_applied(refusal: Reply) -> None:
+@pytest.mark.parametrize("refusal", [DOWN, Response(400)])
+def test_remembers_that_an_earlier_attempt_may_have_been_applied(refusal: Response) -> None:
     """Once an answer was lost, a later refusal to serve does not prove that nothing was applied."""
-    script = Script([Reply(0, lost=Lost.NO_ANSWER), refusal])
+    script = Script([Response(0, no_response=NoResponse.NO_ANSWER), refusal])
 
-    reply = script.transport(RetryPolicy(attempts=2)).run(ask())
+    response = script.transport(RetryPolicy(attempts=2)).run(ask())
 
-    assert reply == attrs.evolve(refusal, uncertain=True)
+    assert response == attrs.evolve(refusal, uncertain=True)
 
 
 def test_a_success_is_certain() -> None:
     """Whatever became of an earlier attempt, this one was applied."""
-    script = Script([Reply(0, lost=Lost.NO_ANSWER), OK])
+    script = Script([Response(0, no_response=NoResponse.NO_ANSWER), OK])
 
     assert script.transport().run(ask()) == OK
 
 
 def test_is_certain_when_nothing_was_ever_sent() -> None:
     """A vendor that could never be reached has applied nothing."""
-    script = Script([Reply(0, lost=Lost.NOT_SENT)])
+    script = Script([Response(0, no_response=NoResponse.NOT_SENT)])
 
     assert not script.transport().run(ask()).uncertain
 
@@ -263,7 +263,7 @@ def test_logs_what_was_done_and_nothing_that_was_sent(caplog: pytest.LogCaptureF
 
 def test_names_a_lost_connection_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """A lost connection is logged in words."""
-    script = Script([Reply(0, lost=Lost.NOT_SENT), OK])
+    script = Script([Response(0, no_response=NoResponse.NOT_SENT), OK])
 
     with caplog.at_level(logging.INFO):
         script.transport().run(ask())
@@ -278,30 +278,30 @@ def test_a_closed_transport_sends_nothing() -> None:
 
     transport.close()
 
-    assert transport.run(ask()) == Reply(0, lost=Lost.STOPPED)
+    assert transport.run(ask()) == Response(0, no_response=NoResponse.STOPPED)
     assert script.closed
 
 
 def test_closing_ends_the_wait_for_a_retry() -> None:
     """What was heard before the close is what is returned, and it is returned at once."""
-    script = Script([Reply(503, {"retry-after": "30"})])
+    script = Script([Response(503, {"retry-after": "30"})])
     transport = Transport(script)
     threading.Timer(0.1, transport.close).start()
     started = time.monotonic()
 
-    reply = transport.run(ask())
+    response = transport.run(ask())
 
-    assert reply.status == 503
+    assert response.status == 503
     assert len(script.sent) == 1
     assert time.monotonic() - started < 10
 
 
-REPLIES: st.SearchStrategy[Reply] = st.one_of(
-    st.builds(Reply, st.sampled_from([200, 400, 401, 408, 429, 500, 502, 503, 504])),
+REPLIES: st.SearchStrategy[Response] = st.one_of(
+    st.builds(Response, st.sampled_from([200, 400, 401, 408, 429, 500, 502, 503, 504])),
     st.builds(
-        Reply, st.just(429), st.fixed_dictionaries({"retry-after": st.sampled_from(["0", "3", "31", "soon", ""])})
+        Response, st.just(429), st.fixed_dictionaries({"retry-after": st.sampled_from(["0", "3", "31", "soon", ""])})
     ),
-    st.sampled_from([Reply(0, lost=lost) for lost in Lost]),
+    st.sampled_from([Response(0, no_response=no_response) for no_response in NoResponse]),
 )
 POLICIES = st.builds(
     RetryPolicy,
@@ -313,29 +313,29 @@ POLICIES = st.builds(
 
 
 @given(st.lists(REPLIES, min_size=1, max_size=8), POLICIES, st.floats(0, 20))
-def test_blocking_and_asyncio_agree(replies: list[Reply], policy: RetryPolicy, pace: float) -> None:
+def test_blocking_and_asyncio_agree(responses: list[Response], policy: RetryPolicy, limiter: float) -> None:
     """Both runners send the same requests, sleep the same and return the same."""
-    one, other = Script(list(replies), pace), Script(list(replies), pace)
+    one, other = Script(list(responses), limiter), Script(list(responses), limiter)
 
-    reply = one.transport(policy).run(ask())
+    response = one.transport(policy).run(ask())
     async_reply = asyncio.run(other.async_transport(policy).run(ask()))
 
-    assert reply == async_reply
+    assert response == async_reply
     assert (one.sent, one.slept, one.timeouts) == (other.sent, other.slept, other.timeouts)
 
 
 @given(st.lists(REPLIES, min_size=1, max_size=8), POLICIES, st.floats(0, 20))
-def test_is_bounded_whatever_the_vendor_answers(replies: list[Reply], policy: RetryPolicy, pace: float) -> None:
+def test_is_bounded_whatever_the_vendor_answers(responses: list[Response], policy: RetryPolicy, limiter: float) -> None:
     """Attempts, waits and time never exceed the policy, and Retry-After is never undercut."""
-    script = Script(list(replies), pace)
+    script = Script(list(responses), limiter)
 
     script.transport(policy).run(ask())
 
     assert 1 <= len(script.sent) <= policy.attempts
     assert all(wait <= policy.wait_max for wait in script.slept)
     assert sum(script.slept) <= policy.total
-    for reply, wait in zip(replies, script.slept, strict=False):
-        assert reply.retry_after is None or wait >= reply.retry_after
+    for response, wait in zip(responses, script.slept, strict=False):
+        assert response.retry_after is None or wait >= response.retry_after
 
 
 def test_asyncio_pauses_and_closes_too() -> None:
@@ -347,23 +347,23 @@ def test_asyncio_pauses_and_closes_too() -> None:
             statuses = await transport.run(ask_twice_with_a_pause(1.0))
         return [*statuses, await transport.run(ask())]
 
-    assert asyncio.run(main()) == [200, 204, 200, Reply(0, lost=Lost.STOPPED)]
+    assert asyncio.run(main()) == [200, 204, 200, Response(0, no_response=NoResponse.STOPPED)]
     assert script.closed
 
 
 def test_closing_ends_the_wait_for_a_retry_on_asyncio_too() -> None:
     """As above, awaited."""
-    script = Script([Reply(503, {"retry-after": "30"})])
+    script = Script([Response(503, {"retry-after": "30"})])
     started = time.monotonic()
 
-    async def main() -> Reply:
+    async def main() -> Response:
         transport = AsyncTransport(AsyncScript(script))
         asyncio.get_running_loop().call_later(0.1, lambda: closing.append(asyncio.create_task(transport.aclose())))
         closing: list[asyncio.Task[None]] = []
         return await transport.run(ask())
 
-    reply = asyncio.run(main())
+    response = asyncio.run(main())
 
-    assert reply.status == 503
+    assert response.status == 503
     assert len(script.sent) == 1
     assert time.monotonic() - started < 10

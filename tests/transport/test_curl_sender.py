@@ -12,9 +12,9 @@ import trustme
 from transport.children import in_children
 from transport.servers import OK, serving, tls_for
 
-from replay_identity.adapters.exchange import Lost, Reply, Request
+from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.transport import curl_sender
-from replay_identity.transport.curl_sender import CurlSender, Headers, Line, header_lines, pycurl, read_headers
+from replay_identity.transport.curl_sender import CurlSender, Headers, _Handle, header_lines, pycurl, read_headers
 
 
 @pytest.fixture
@@ -25,11 +25,11 @@ def sender() -> Iterator[CurlSender]:
     sender.close()
 
 
-def ask(sender: CurlSender, request: Request) -> Reply:
+def ask(sender: CurlSender, request: Request) -> Response:
     """Send *request* and return its reply."""
     sender.start(0, request, 5.0)
-    ((_, reply),) = sender.replies(10.0)
-    return reply
+    ((_, response),) = sender.completed(10.0)
+    return response
 
 
 def test_sends_nothing_twice_by_itself(sender: CurlSender) -> None:
@@ -38,16 +38,16 @@ def test_sends_nothing_twice_by_itself(sender: CurlSender) -> None:
         first = ask(sender, Request("identify", "POST", f"{served.url}/first"))
         second = ask(sender, Request("identify", "POST", f"{served.url}/second"))
 
-    assert (first.status, second.lost) == (200, Lost.NO_ANSWER)
+    assert (first.status, second.no_response) == (200, NoResponse.NO_ANSWER)
     assert served.first_lines == ["POST /first HTTP/1.1", "POST /second HTTP/1.1"]
 
 
 def test_sends_after_the_server_has_closed_a_kept_connection(sender: CurlSender) -> None:
     """A connection that the server closed meanwhile costs no request."""
     with serving(lambda _: OK.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)) as served:
-        replies = [ask(sender, Request("identify", "PUT", served.url)) for _ in range(3)]
+        responses = [ask(sender, Request("identify", "PUT", served.url)) for _ in range(3)]
 
-    assert [reply.status for reply in replies] == [200, 200, 200]
+    assert [response.status for response in responses] == [200, 200, 200]
 
 
 def test_leaves_nothing_of_one_request_in_the_next(sender: CurlSender) -> None:
@@ -66,12 +66,12 @@ def test_leaves_nothing_of_one_request_in_the_next(sender: CurlSender) -> None:
         return OK[:-2] if request.startswith(b"HEAD") else OK
 
     with serving(answer) as served:
-        replies = [
+        responses = [
             ask(sender, Request(each.operation, each.method, served.url + each.url, each.headers, each.body))
             for each in requests
         ]
 
-    assert [reply.body for reply in replies] == [b"{}", b"{}", b"", b"{}", b"{}", b"{}", b"{}"]
+    assert [response.body for response in responses] == [b"{}", b"{}", b"", b"{}", b"{}", b"{}", b"{}"]
     assert served.connections == 1
     assert served.first_lines == [f"{each.method} {each.url} HTTP/1.1" for each in requests]
     bodies = [request.partition(b"\r\n\r\n")[2] for request in served.requests]
@@ -87,9 +87,9 @@ def test_lets_go_of_a_batch_once_it_is_answered(sender: CurlSender) -> None:
     body = b"x" * 1_000_000
     before = sys.getrefcount(body)
     with serving(lambda _: OK) as served:
-        reply = ask(sender, Request("create_job", "POST", served.url, {}, body))
+        response = ask(sender, Request("create_job", "POST", served.url, {}, body))
 
-    assert reply.status == 200
+    assert response.status == 200
     assert sys.getrefcount(body) == before
 
 
@@ -106,14 +106,14 @@ def test_sends_the_same_headers_again(sender: CurlSender) -> None:
 
 def test_reads_one_answer_at_a_time(sender: CurlSender) -> None:
     """What came with a lost answer does not come with the next one."""
-    lost = b"HTTP/1.1 200 OK\r\nX-Lost: 1\r\nContent-Length: 9\r\n\r\nhalf"
+    no_response = b"HTTP/1.1 200 OK\r\nX-Lost: 1\r\nContent-Length: 9\r\n\r\nhalf"
 
-    with serving(lambda request: lost if b"/lost" in request else OK) as served:
+    with serving(lambda request: no_response if b"/lost" in request else OK) as served:
         sender.start(0, Request("identify", "PUT", f"{served.url}/lost"), 0.3)
-        ((_, first),) = sender.replies(5.0)
+        ((_, first),) = sender.completed(5.0)
         second = ask(sender, Request("identify", "PUT", served.url))
 
-    assert first.lost is Lost.TIMED_OUT
+    assert first.no_response is NoResponse.TIMED_OUT
     assert (dict(second.headers), second.body) == ({"content-length": "2"}, b"{}")
 
 
@@ -125,12 +125,12 @@ def test_forgets_a_giant_answer(sender: CurlSender, monkeypatch: pytest.MonkeyPa
         first = ask(sender, Request("identify", "PUT", f"{served.url}/giant"))
         second = ask(sender, Request("identify", "PUT", served.url))
 
-    assert (first.lost, second.lost) == (Lost.TOO_LARGE, Lost.NO_ANSWER)
+    assert (first.no_response, second.no_response) == (NoResponse.TOO_LARGE, NoResponse.NO_ANSWER)
 
 
 def test_keeps_nothing_that_it_has_read() -> None:
     """What was read for one request is let go with its reply."""
-    line = Line(head=[b"HTTP/1.1 200 OK\r\n"], body=bytearray(b"{}"))
+    line = _Handle(head=[b"HTTP/1.1 200 OK\r\n"], body=bytearray(b"{}"))
 
     line.unload(pycurl.E_RECV_ERROR)
 
@@ -146,13 +146,13 @@ def test_takes_the_timeout_of_each_request(sender: CurlSender) -> None:
         return OK
 
     with serving(answer) as served:
-        lost: list[Lost | None] = []
+        no_response: list[NoResponse | None] = []
         for timeout in (5.0, 0.2, 5.0):
             sender.start(0, Request("identify", "PUT", f"{served.url}/slow"), timeout)
-            ((_, reply),) = sender.replies(10.0)
-            lost.append(reply.lost)
+            ((_, response),) = sender.completed(10.0)
+            no_response.append(response.no_response)
 
-    assert lost == [None, Lost.TIMED_OUT, None]
+    assert no_response == [None, NoResponse.TIMED_OUT, None]
 
 
 @pytest.mark.parametrize("trusted", [True, False])
@@ -165,10 +165,10 @@ def test_verifies_a_proxy_over_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     with serving(tls=tls_for(authority)) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         sender = CurlSender(1)
-        reply = ask(sender, Request("identify", "PUT", "http://vendor.invalid/u1"))
+        response = ask(sender, Request("identify", "PUT", "http://vendor.invalid/u1"))
         sender.close()
 
-    assert (reply.status, reply.lost) == ((200, None) if trusted else (0, Lost.UNTRUSTED))
+    assert (response.status, response.no_response) == ((200, None) if trusted else (0, NoResponse.UNTRUSTED))
 
 
 def test_a_child_takes_no_leave_on_its_parents_connections(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_refuses_what_would_break_out_of_its_place(sender: CurlSender, request_:
         sender.start(0, request_, 5.0)
 
     assert "canary" not in repr(caught.value)
-    assert list(sender.replies(0.0)) == []
+    assert list(sender.completed(0.0)) == []
 
 
 def test_sends_after_a_refusal(sender: CurlSender) -> None:
@@ -229,9 +229,9 @@ def test_raises_a_mistake_that_had_to_wait(sender: CurlSender) -> None:
         sender.start(1, Request("identify", "PUT", "gopher://127.0.0.1/"), 5.0)
 
         with pytest.raises(ValueError, match="URL"):
-            sender.replies(5.0)
+            sender.completed(5.0)
 
-        assert [ticket for ticket, _ in sender.replies(5.0)] == [0]
+        assert [request_id for request_id, _ in sender.completed(5.0)] == [0]
 
 
 def test_works_in_a_process_with_many_open_files(sender: CurlSender) -> None:
@@ -278,4 +278,4 @@ def test_headers_are_read_when_somebody_asks() -> None:
     assert "canary" not in repr(headers)
     assert headers == {"retry-after": "7", "x-of": "canary"}
     assert (len(headers), headers["x-of"], headers.get("date")) == (2, "canary", None)
-    assert Reply(429, headers).retry_after == 7.0
+    assert Response(429, headers).retry_after == 7.0

@@ -12,7 +12,7 @@ from transport.children import in_children
 from transport.scripted import ask
 
 from replay_identity import RetryPolicy
-from replay_identity.adapters.exchange import Lost, Reply, Request
+from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.transport import AsyncTransport, Transport, httpx_sender
 from replay_identity.transport.httpx_sender import own_traffic
 
@@ -103,8 +103,8 @@ def test_spreads_many_requests_over_clients(put: Request, monkeypatch: pytest.Mo
     async def main() -> list[int]:
         async with AsyncTransport(retry=ONCE) as transport:
             monkeypatch.setattr(httpx, "AsyncClient", make)
-            replies = await asyncio.gather(*(transport.run(ask(put)) for _ in range(40)))
-            return [reply.status for reply in replies]
+            responses = await asyncio.gather(*(transport.run(ask(put)) for _ in range(40)))
+            return [response.status for response in responses]
 
     assert asyncio.run(main()) == [200] * 40
     assert len(made) == 3
@@ -116,9 +116,9 @@ def test_uses_the_callers_client_and_leaves_it_open() -> None:
         route = respx.put("https://vendor.example/").respond(200)
 
         with Transport(client, retry=ONCE) as transport:
-            reply = transport.run(ask(Request("identify", "PUT", "https://vendor.example/")))
+            response = transport.run(ask(Request("identify", "PUT", "https://vendor.example/")))
 
-        assert reply.status == 200
+        assert response.status == 200
         assert route.calls.last.request.headers["x-proxy-team"] == "blue"
         assert not client.is_closed
 
@@ -129,8 +129,8 @@ def test_uses_the_callers_async_client_and_leaves_it_open() -> None:
     async def main() -> tuple[int, bool]:
         async with httpx.AsyncClient() as client:
             async with AsyncTransport(client, retry=ONCE) as transport:
-                reply = await transport.run(ask(Request("identify", "PUT", "https://vendor.example/")))
-            return reply.status, client.is_closed
+                response = await transport.run(ask(Request("identify", "PUT", "https://vendor.example/")))
+            return response.status, client.is_closed
 
     with respx.mock:
         respx.put("https://vendor.example/").respond(200)
@@ -146,9 +146,9 @@ def test_does_not_let_the_callers_client_follow_or_authenticate() -> None:
 
         with Transport(client, retry=ONCE) as transport:
             request = Request("identify", "PUT", "https://vendor.example/", {"authorization": "token k"})
-            reply = transport.run(ask(request))
+            response = transport.run(ask(request))
 
-        assert reply.status == 302
+        assert response.status == 302
         assert not other.called
         assert first.calls.last.request.headers["authorization"] == "token k"
 
@@ -158,20 +158,20 @@ def test_says_so_when_a_client_was_closed_meanwhile() -> None:
     client = httpx.Client()
     client.close()
 
-    reply = Transport(client).run(ask(Request("identify", "PUT", "https://vendor.example/")))
+    response = Transport(client).run(ask(Request("identify", "PUT", "https://vendor.example/")))
 
-    assert reply == Reply(0, lost=Lost.STOPPED)
+    assert response == Response(0, no_response=NoResponse.STOPPED)
 
 
 def test_says_so_when_an_async_client_was_closed_meanwhile() -> None:
     """As above, on asyncio."""
 
-    async def main() -> Reply:
+    async def main() -> Response:
         client = httpx.AsyncClient()
         await client.aclose()
         return await AsyncTransport(client).run(ask(Request("identify", "PUT", "https://vendor.example/")))
 
-    assert asyncio.run(main()) == Reply(0, lost=Lost.STOPPED)
+    assert asyncio.run(main()) == Response(0, no_response=NoResponse.STOPPED)
 
 
 def test_raises_a_bug_of_the_clients_own() -> None:
@@ -180,7 +180,7 @@ def test_raises_a_bug_of_the_clients_own() -> None:
     def fail(_request: httpx.Request) -> httpx.Response:
         raise RuntimeError("a bug")
 
-    async def awaiting() -> Reply:
+    async def awaiting() -> Response:
         async with httpx.AsyncClient(transport=httpx.MockTransport(fail)) as client:
             return await AsyncTransport(client).run(ask(Request("identify", "PUT", "https://vendor.example/")))
 

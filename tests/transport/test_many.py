@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from transport.scripted import REQUEST, Script, ask, ask_twice_with_a_pause
 
 from replay_identity import RetryPolicy
-from replay_identity.adapters.exchange import Exchange, Lost, Pause, Reply, Request
-from replay_identity.transport import ManyTransport
-from replay_identity.transport.rate_limiter import Pace
+from replay_identity.adapters.exchange import Exchange, NoResponse, Request, Response, Sleep
+from replay_identity.transport import ConcurrentTransport
+from replay_identity.transport.rate_limiter import AdaptiveLimiter
 
-OK = Reply(200)
+OK = Response(200)
 ONCE = RetryPolicy(attempts=1, total=1e9)
 
 
@@ -30,27 +30,27 @@ class World:
         latency: Seconds until it says so.
     """
 
-    answer: Callable[[Request], Reply] = lambda _: OK
+    answer: Callable[[Request], Response] = lambda _: OK
     latency: float = 0.0
     now: float = 0.0
     sent: list[float] = attrs.field(factory=list[float])
     most: int = 0
-    under_way: list[tuple[float, int, Reply]] = attrs.field(factory=list[tuple[float, int, Reply]])
+    under_way: list[tuple[float, int, Response]] = attrs.field(factory=list[tuple[float, int, Response]])
     results: list[Any] = attrs.field(factory=list[Any])
     closed: bool = False
 
-    def start(self, ticket: int, request: Request, timeout: float) -> None:
+    def start(self, request_id: int, request: Request, timeout: float) -> None:
         """Answer later."""
         assert timeout > 0
         self.sent.append(self.now)
-        self.under_way.append((self.now + self.latency, ticket, self.answer(request)))
+        self.under_way.append((self.now + self.latency, request_id, self.answer(request)))
         self.most = max(self.most, len(self.under_way))
 
-    def replies(self, timeout: float) -> Sequence[tuple[int, Reply]]:
+    def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
         """Move the clock to the first answer, or by *timeout*."""
         self.under_way.sort(key=lambda each: each[:2])
         self.now = min(self.now + timeout, max(self.now, self.under_way[0][0]))
-        done = [(ticket, reply) for moment, ticket, reply in self.under_way if moment <= self.now]
+        done = [(request_id, response) for moment, request_id, response in self.under_way if moment <= self.now]
         self.under_way = [each for each in self.under_way if each[0] > self.now]
         return done
 
@@ -58,18 +58,20 @@ class World:
         """Remember it."""
         self.closed = True
 
-    def transport(self, pace: Pace | None = None, retry: RetryPolicy = ONCE) -> ManyTransport:
+    def transport(self, limiter: AdaptiveLimiter | None = None, retry: RetryPolicy = ONCE) -> ConcurrentTransport:
         """Return a transport in this world, whose waits only move the clock."""
-        transport = ManyTransport(self, pace or Pace(), retry=retry, timeout=10.0, clock=lambda: self.now)
+        transport = ConcurrentTransport(
+            self, limiter or AdaptiveLimiter(), retry=retry, timeout=10.0, clock=lambda: self.now
+        )
         transport._woken = Sleeper(self)  # type: ignore[assignment]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
         return transport
 
-    def run(self, transport: ManyTransport, *exchanges: Exchange[Any], until: float = 1e6) -> list[Any]:
+    def run(self, transport: ConcurrentTransport, *exchanges: Exchange[Any], until: float = 1e6) -> list[Any]:
         """Run *exchanges* to their ends and return their results in the order of these."""
         for exchange in exchanges:
             transport.start(exchange, self.results.append)
         while transport.in_flight and self.now < until:
-            transport.advance(1.0)
+            transport.poll(1.0)
         return self.results
 
 
@@ -100,16 +102,16 @@ def test_runs_exchanges_at_the_same_time() -> None:
 @pytest.mark.parametrize(("status", "is_failure"), [(404, True), (500, False), (503, True)])
 def test_what_a_vendor_means_by_a_status_sets_the_pace(status: int, is_failure: bool) -> None:  # noqa: FBT001
     """One that retries a 404 slows down after it, and one whose 500 is about the user does not."""
-    world, pace = World(lambda _: Reply(status)), Pace()
+    world, limiter = World(lambda _: Response(status)), AdaptiveLimiter()
 
-    def is_worth_retrying(reply: Reply) -> bool:
-        return reply.status in {404, 503}
+    def is_retryable(response: Response) -> bool:
+        return response.status in {404, 503}
 
-    request = attrs.evolve(REQUEST, retry_on=is_worth_retrying)
+    request = attrs.evolve(REQUEST, retry_on=is_retryable)
 
-    world.run(world.transport(pace), ask(request))
+    world.run(world.transport(limiter), ask(request))
 
-    assert (pace.failure is not None) == is_failure
+    assert (limiter.failure is not None) == is_failure
 
 
 def test_pauses_do_not_hold_up_others() -> None:
@@ -127,7 +129,7 @@ def test_of_two_that_wait_for_the_same_moment_the_first_goes_first() -> None:
     world, order = World(), list[int]()
 
     def remember(number: int) -> Exchange[None]:
-        yield Pause(5.0)
+        yield Sleep(5.0)
         order.append(number)
 
     world.run(world.transport(), *map(remember, range(20)))
@@ -137,7 +139,7 @@ def test_of_two_that_wait_for_the_same_moment_the_first_goes_first() -> None:
 
 def test_tries_again_without_holding_up_others() -> None:
     """A failure costs its own exchange a wait."""
-    answers = iter([Reply(503), OK, OK])
+    answers = iter([Response(503), OK, OK])
     world = World(answer=lambda _: next(answers))
 
     results = world.run(world.transport(retry=RetryPolicy(attempts=2, wait_initial=8.0)), ask(), ask())
@@ -148,9 +150,9 @@ def test_tries_again_without_holding_up_others() -> None:
 
 def test_nothing_is_sent_while_the_vendor_asks_for_a_break() -> None:
     """Neither what is new nor what has waited for its slot."""
-    answers = iter([Reply(429, {"retry-after": "40"})])
+    answers = iter([Response(429, {"retry-after": "40"})])
     world = World(answer=lambda _: next(answers, OK))
-    transport = world.transport(Pace(requests_per_minute=60))
+    transport = world.transport(AdaptiveLimiter(requests_per_minute=60))
 
     world.run(transport, *(ask() for _ in range(5)))
 
@@ -166,11 +168,11 @@ def test_nothing_is_sent_while_the_vendor_asks_for_a_break() -> None:
 def test_no_minute_has_more_requests_than_the_quota(quota: int, steps: list[tuple[int, float]]) -> None:
     """Even if the process is suspended now and then."""
     world = World()
-    transport = world.transport(Pace(requests_per_minute=quota))
+    transport = world.transport(AdaptiveLimiter(requests_per_minute=quota))
     for count, suspended in steps:
         for _ in range(count):
             transport.start(ask(), world.results.append)
-        transport.advance(0.05)
+        transport.poll(0.05)
         world.now += suspended
     world.run(transport)
 
@@ -181,24 +183,24 @@ def test_no_minute_has_more_requests_than_the_quota(quota: int, steps: list[tupl
 def test_stopping_cuts_every_pause_short_and_sends_nothing_more() -> None:
     """What was sent is waited for; what was not is told so."""
     world = World(latency=5.0)
-    transport = world.transport(Pace(requests_per_minute=1))
-    paused: list[Reply] = []
+    transport = world.transport(AdaptiveLimiter(requests_per_minute=1))
+    paused: list[Response] = []
 
     def pause() -> Exchange[None]:
-        paused.append((yield Pause(1000.0)))
+        paused.append((yield Sleep(1000.0)))
         paused.append((yield REQUEST))
-        paused.append((yield Pause(1000.0)))
+        paused.append((yield Sleep(1000.0)))
 
     for exchange in (ask(), ask(), pause()):
         transport.start(exchange, world.results.append)
     transport.stop()
     world.run(transport, ask())
 
-    assert [reply.lost for reply in paused] == [Lost.STOPPED] * 3
-    assert [reply if reply is None else reply.lost for reply in world.results] == [
-        Lost.STOPPED,
+    assert [response.no_response for response in paused] == [NoResponse.STOPPED] * 3
+    assert [response if response is None else response.no_response for response in world.results] == [
+        NoResponse.STOPPED,
         None,
-        Lost.STOPPED,
+        NoResponse.STOPPED,
         None,
     ]
     assert (len(world.sent), world.now, transport.in_flight) == (1, 5.0, 0)
@@ -210,7 +212,7 @@ def test_an_exchange_that_raises_raises_for_whoever_runs_it() -> None:
     transport = world.transport()
 
     def fail() -> Exchange[None]:
-        yield Pause(1.0)
+        yield Sleep(1.0)
         raise ValueError("a bug")
 
     transport.start(fail(), world.results.append)
@@ -248,26 +250,26 @@ def test_an_exchange_may_start_another_when_it_ends() -> None:
 
 def test_taking_note_of_an_answer_does_not_make_the_vendor_look_slow() -> None:
     """Answers that came together were equally fast, however long it takes to write the first one down."""
-    world, pace = World(latency=1.0), Pace()
-    transport = world.transport(pace)
+    world, limiter = World(latency=1.0), AdaptiveLimiter()
+    transport = world.transport(limiter)
 
-    def write_down(_: Reply) -> None:
+    def write_down(_: Response) -> None:
         world.now += 50.0
 
     for _ in range(2):
         transport.start(ask(), write_down)
-    transport.advance(1.0)
+    transport.poll(1.0)
 
-    assert (transport.in_flight, pace.window) == (0, 10)
+    assert (transport.in_flight, limiter.window) == (0, 10)
 
 
 def test_wakes_whoever_waits_for_nothing() -> None:
     """From any thread."""
-    transport = ManyTransport(World(), Pace(), retry=ONCE)
+    transport = ConcurrentTransport(World(), AdaptiveLimiter(), retry=ONCE)
     started = time.monotonic()
     threading.Timer(0.05, transport.wake).start()
 
-    transport.advance(20.0)
+    transport.poll(20.0)
 
     assert time.monotonic() - started < 5
 
@@ -284,7 +286,7 @@ def test_closing_frees_the_sender() -> None:
 def test_shows_nothing_of_what_is_under_way() -> None:
     """No request is in the repr of what waits."""
     world = World()
-    transport = world.transport(Pace(requests_per_minute=1))
+    transport = world.transport(AdaptiveLimiter(requests_per_minute=1))
     secret = Request("identify", "PUT", "https://vendor.example/canary", {"key": "canary"}, b"canary")
     for _ in range(3):
         transport.start(ask(secret), world.results.append)
@@ -292,32 +294,41 @@ def test_shows_nothing_of_what_is_under_way() -> None:
     assert "canary" not in repr(vars(transport))
 
 
-def talk(pauses: Sequence[float | None]) -> Exchange[list[tuple[int, Lost | None]]]:
+def talk(pauses: Sequence[float | None]) -> Exchange[list[tuple[int, NoResponse | None]]]:
     """Send a request for each None and pause for each number, and return all that was sent back."""
-    heard: list[tuple[int, Lost | None]] = []
+    heard: list[tuple[int, NoResponse | None]] = []
     for seconds in pauses:
-        reply = yield REQUEST if seconds is None else Pause(seconds)
-        heard.append((reply.status, reply.lost))
+        response = yield REQUEST if seconds is None else Sleep(seconds)
+        heard.append((response.status, response.no_response))
     return heard
 
 
 @given(
     st.lists(st.none() | st.floats(0, 5), max_size=6),
     st.lists(
-        st.sampled_from([OK, Reply(400), Reply(429), Reply(503), Reply(500), Reply(0, lost=Lost.NO_ANSWER)]),
+        st.sampled_from(
+            [
+                OK,
+                Response(400),
+                Response(429),
+                Response(503),
+                Response(500),
+                Response(0, no_response=NoResponse.NO_ANSWER),
+            ]
+        ),
         min_size=1,
         max_size=8,
     ),
     st.integers(1, 4),
 )
-def test_agrees_with_the_other_transports(pauses: list[float | None], replies: list[Reply], attempts: int) -> None:
+def test_agrees_with_the_other_transports(pauses: list[float | None], responses: list[Response], attempts: int) -> None:
     """The same exchange and the same replies have the same result, blocking, awaiting and among many."""
     retry = RetryPolicy(attempts=attempts, total=1e9)
-    left = list(replies)
+    left = list(responses)
     world = World(answer=lambda _: left.pop(0) if len(left) > 1 else left[0])
 
-    blocking = Script(list(replies)).transport(retry).run(talk(pauses))
-    awaiting = asyncio.run(Script(list(replies)).async_transport(retry).run(talk(pauses)))
+    blocking = Script(list(responses)).transport(retry).run(talk(pauses))
+    awaiting = asyncio.run(Script(list(responses)).async_transport(retry).run(talk(pauses)))
     (among_many,) = world.run(world.transport(retry=retry), talk(pauses))
 
     assert blocking == awaiting == among_many

@@ -12,20 +12,20 @@ import pytest
 from transport.children import in_children
 from transport.servers import OK, serving, silent
 
-from replay_identity.adapters.exchange import Lost, Reply, Request
-from replay_identity.transport import ManySender, curl_sender, many_sender, thread_sender
+from replay_identity.adapters.exchange import NoResponse, Request, Response
+from replay_identity.transport import ConcurrentSender, concurrent_sender, curl_sender, thread_sender
 from replay_identity.transport.curl_sender import CurlSender
 from replay_identity.transport.thread_sender import ThreadSender
 
-Make = Callable[[int], ManySender]
+Make = Callable[[int], ConcurrentSender]
 
 
 @pytest.fixture(params=[CurlSender, ThreadSender], ids=["curl", "threads"])
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
     """Return what makes a sender with so many connections, and close them all."""
-    made: list[ManySender] = []
+    made: list[ConcurrentSender] = []
 
-    def make_one(connections: int) -> ManySender:
+    def make_one(connections: int) -> ConcurrentSender:
         made.append(request.param(connections))
         return made[-1]
 
@@ -39,12 +39,12 @@ def put(url: str) -> Request:
     return Request("identify", "PUT", url, {}, b"{}")
 
 
-def all_replies(sender: ManySender, count: int, timeout: float = 20.0) -> dict[int, Reply]:
+def all_replies(sender: ConcurrentSender, count: int, timeout: float = 20.0) -> dict[int, Response]:
     """Return *count* replies by ticket."""
     until = time.monotonic() + timeout
-    found: list[tuple[int, Reply]] = []
+    found: list[tuple[int, Response]] = []
     while len(found) < count and time.monotonic() < until:
-        found.extend(sender.replies(until - time.monotonic()))
+        found.extend(sender.completed(until - time.monotonic()))
     assert len(found) == count
     assert len(dict(found)) == count
     return dict(found)
@@ -61,12 +61,12 @@ def test_gives_each_ticket_its_own_reply(make: Make) -> None:
     sender = make(8)
 
     with serving(echo) as served:
-        for ticket in range(200):
-            sender.start(ticket, put(f"{served.url}/users/{ticket}"), 20.0)
-        replies = all_replies(sender, 200)
+        for request_id in range(200):
+            sender.start(request_id, put(f"{served.url}/users/{request_id}"), 20.0)
+        responses = all_replies(sender, 200)
 
-    assert {ticket: reply.body for ticket, reply in replies.items()} == {
-        ticket: b"/users/%d" % ticket for ticket in range(200)
+    assert {request_id: response.body for request_id, response in responses.items()} == {
+        request_id: b"/users/%d" % request_id for request_id in range(200)
     }
     assert served.connections <= 8
 
@@ -81,11 +81,11 @@ def test_has_as_many_in_flight_as_it_may(make: Make) -> None:
         return OK
 
     with serving(meet) as served:
-        for ticket in range(64):
-            sender.start(ticket, put(served.url), 20.0)
-        replies = all_replies(sender, 64)
+        for request_id in range(64):
+            sender.start(request_id, put(served.url), 20.0)
+        responses = all_replies(sender, 64)
 
-    assert {reply.status for reply in replies.values()} == {200}
+    assert {response.status for response in responses.values()} == {200}
     assert served.connections == 64
 
 
@@ -94,8 +94,8 @@ def test_keeps_its_connections(make: Make) -> None:
     sender = make(64)
 
     with serving() as served:
-        for ticket in range(20):
-            sender.start(ticket, put(served.url), 5.0)
+        for request_id in range(20):
+            sender.start(request_id, put(served.url), 5.0)
             all_replies(sender, 1)
 
     assert served.connections == 1
@@ -108,15 +108,15 @@ def test_is_not_held_up_by_a_dead_host(make: Make) -> None:
     with silent() as port, serving() as served:
         sender.start(0, put(f"http://127.0.0.1:{port}/"), 2.5)
         started = time.monotonic()
-        for ticket in range(1, 30):
-            sender.start(ticket, put(served.url), 20.0)
-        replies = all_replies(sender, 29)
+        for request_id in range(1, 30):
+            sender.start(request_id, put(served.url), 20.0)
+        responses = all_replies(sender, 29)
         took = time.monotonic() - started
         last = all_replies(sender, 1)
 
-    assert {reply.status for reply in replies.values()} == {200}
+    assert {response.status for response in responses.values()} == {200}
     assert took < 2.4
-    assert last[0].lost is Lost.TIMED_OUT
+    assert last[0].no_response is NoResponse.TIMED_OUT
 
 
 def test_counts_the_waiting_for_a_connection(make: Make) -> None:
@@ -127,9 +127,13 @@ def test_counts_the_waiting_for_a_connection(make: Make) -> None:
         sender.start(0, put(f"http://127.0.0.1:{port}/"), 0.8)
         sender.start(1, put(f"http://127.0.0.1:{port}/"), 0.3)
         sender.start(2, put(f"http://127.0.0.1:{port}/"), 1.4)
-        replies = all_replies(sender, 3, 4.0)
+        responses = all_replies(sender, 3, 4.0)
 
-    assert [replies[ticket].lost for ticket in range(3)] == [Lost.TIMED_OUT, Lost.NOT_SENT, Lost.TIMED_OUT]
+    assert [responses[request_id].no_response for request_id in range(3)] == [
+        NoResponse.TIMED_OUT,
+        NoResponse.NOT_SENT,
+        NoResponse.TIMED_OUT,
+    ]
 
 
 def test_waits_no_longer_than_it_may(make: Make) -> None:
@@ -139,9 +143,9 @@ def test_waits_no_longer_than_it_may(make: Make) -> None:
     with silent() as port:
         sender.start(0, put(f"http://127.0.0.1:{port}/"), 20.0)
         started = time.monotonic()
-        replies = sender.replies(0.2)
+        responses = sender.completed(0.2)
 
-    assert list(replies) == []
+    assert list(responses) == []
     assert 0.1 < time.monotonic() - started < 2
 
 
@@ -150,7 +154,7 @@ def test_does_not_wait_for_what_was_not_asked(make: Make) -> None:
     sender = make(1)
     started = time.monotonic()
 
-    assert list(sender.replies(20.0)) == []
+    assert list(sender.completed(20.0)) == []
     assert time.monotonic() - started < 2
 
 
@@ -159,16 +163,16 @@ def test_waits_no_time_to_close_on_a_dead_host(make: Make) -> None:
     sender = make(1)
 
     with silent() as port:
-        for ticket in range(3):
-            sender.start(ticket, put(f"http://127.0.0.1:{port}/"), 2.0)
-        sender.replies(0.1)
+        for request_id in range(3):
+            sender.start(request_id, put(f"http://127.0.0.1:{port}/"), 2.0)
+        sender.completed(0.1)
         started = time.monotonic()
         sender.close()
         sender.close()
         took = time.monotonic() - started
         sender.start(7, put(f"http://127.0.0.1:{port}/"), 20.0)
 
-        assert list(sender.replies(5.0)) == [(7, Reply(0, lost=Lost.STOPPED))]
+        assert list(sender.completed(5.0)) == [(7, Response(0, no_response=NoResponse.STOPPED))]
     assert took < 1
 
 
@@ -183,8 +187,8 @@ def test_frees_its_connections(make: Make) -> None:
         return OK
 
     with serving(answer) as served:
-        for ticket, path in enumerate(["slow", "quick"]):
-            sender.start(ticket, put(f"{served.url}/{path}"), 20.0)
+        for request_id, path in enumerate(["slow", "quick"]):
+            sender.start(request_id, put(f"{served.url}/{path}"), 20.0)
         assert list(all_replies(sender, 1)) == [1]
         sender.close()
         leave.set()
@@ -205,9 +209,9 @@ def test_sends_nothing_more_once_closed(make: Make) -> None:
         return OK
 
     with serving(answer) as served:
-        for ticket, path in enumerate(["first", "second"]):
-            sender.start(ticket, put(f"{served.url}/{path}"), 20.0)
-        sender.replies(0.2)
+        for request_id, path in enumerate(["first", "second"]):
+            sender.start(request_id, put(f"{served.url}/{path}"), 20.0)
+        sender.completed(0.2)
         sender.close()
         leave.set()
         until = time.monotonic() + 5
@@ -224,7 +228,7 @@ def test_takes_no_time_for_no_timeout(make: Make) -> None:
     with silent() as port:
         sender.start(0, put(f"http://127.0.0.1:{port}/"), 0.0001)
 
-        assert all_replies(sender, 1, 5.0)[0].lost in {Lost.NOT_SENT, Lost.TIMED_OUT}
+        assert all_replies(sender, 1, 5.0)[0].no_response in {NoResponse.NOT_SENT, NoResponse.TIMED_OUT}
 
 
 def test_keeps_its_connections_between_bursts(make: Make) -> None:
@@ -238,8 +242,8 @@ def test_keeps_its_connections_between_bursts(make: Make) -> None:
 
     with serving(meet) as served:
         for _ in range(2):
-            for ticket in range(20):
-                sender.start(ticket, put(served.url), 20.0)
+            for request_id in range(20):
+                sender.start(request_id, put(served.url), 20.0)
             all_replies(sender, 20)
 
     assert served.connections == 20
@@ -252,7 +256,7 @@ def test_raises_a_mistake_and_goes_on(make: Make) -> None:
     with serving() as served:
         with pytest.raises(Exception, match=r"URL|protocol"):  # noqa: PT012  # Either may notice.
             sender.start(0, put("gopher://127.0.0.1/"), 5.0)
-            sender.replies(5.0)
+            sender.completed(5.0)
         sender.start(1, put(served.url), 5.0)
 
         assert all_replies(sender, 1)[1].status == 200
@@ -290,9 +294,9 @@ def test_a_child_hears_nothing_of_its_parents_requests(make: Make) -> None:
 
     with serving(take_time) as served:
         sender.start(0, put(served.url), 10.0)
-        sender.replies(0.05)
+        sender.completed(0.05)
 
-        assert in_children(lambda: len(sender.replies(1.0)), count=1) == [0]
+        assert in_children(lambda: len(sender.completed(1.0)), count=1) == [0]
         assert all_replies(sender, 1)[0].status == 200
 
 
@@ -311,7 +315,7 @@ def test_begins_anew_under_another_process_id(make: Make, monkeypatch: pytest.Mo
         sender.start(2, put(served.url), 10.0)
 
         assert all_replies(sender, 1)[2].status == 200
-        assert list(sender.replies(0.1)) == []
+        assert list(sender.completed(0.1)) == []
     assert served.connections == 2
 
 
@@ -339,16 +343,16 @@ def test_shows_nothing_of_a_request(make: Make) -> None:
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/canary"
-        for ticket in range(2):
-            sender.start(ticket, Request("identify", "PUT", url, {"x": "canary"}, b"canary"), 20.0)
-        sender.replies(0.1)
+        for request_id in range(2):
+            sender.start(request_id, Request("identify", "PUT", url, {"x": "canary"}, b"canary"), 20.0)
+        sender.completed(0.1)
 
         assert "canary" not in repr(sender)
 
 
 def test_prefers_libcurl() -> None:
     """Where pycurl is installed, bulk goes over it."""
-    sender = many_sender(3)
+    sender = concurrent_sender(3)
 
     assert isinstance(sender, CurlSender)
     assert sender.connections == 3
@@ -360,7 +364,7 @@ def test_does_without_libcurl(monkeypatch: pytest.MonkeyPatch, pycurl: ModuleTyp
     monkeypatch.delitem(sys.modules, "replay_identity.transport.curl_sender")
     monkeypatch.setitem(sys.modules, "pycurl", pycurl)
 
-    sender = many_sender(3)
+    sender = concurrent_sender(3)
 
     assert isinstance(sender, ThreadSender)
     assert sender.connections == 3

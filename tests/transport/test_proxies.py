@@ -83,9 +83,9 @@ def test_takes_the_same_way_as_httpx(
         patch.setenv("no_proxy", ", ".join(excepted))
         patch.setattr("httpx._client.HTTPTransport", Way)
 
-        reply = HttpxSender().send(Request("ask", "GET", f"{server}/"), 1.0)
+        response = HttpxSender().send(Request("ask", "GET", f"{server}/"), 1.0)
 
-        assert Proxies.from_environment().before(server) == reply.body.decode()
+        assert Proxies.from_environment().before(server) == response.body.decode()
 
 
 @pytest.mark.parametrize("server", ["gopher://a.b", "a.b", "http://", "https:///x", "http://a.b:x"])

@@ -19,49 +19,49 @@ from transport.scripted import ask
 from transport.servers import answering, serving, silent, tls_for
 
 from replay_identity import RetryPolicy
-from replay_identity.adapters.exchange import Lost, Reply, Request
+from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.emulator import Fault, LogRocketEmulator
-from replay_identity.transport import AsyncTransport, ManySender, Transport, curl_sender, httpx_sender
+from replay_identity.transport import AsyncTransport, ConcurrentSender, Transport, curl_sender, httpx_sender
 from replay_identity.transport.curl_sender import CurlSender
 from replay_identity.transport.thread_sender import ThreadSender
 
 ONCE = RetryPolicy(attempts=1)
-Run = Callable[[Request, float], Reply]
+Run = Callable[[Request, float], Response]
 
 
-def run_blocking(request: Request, timeout: float) -> Reply:
+def run_blocking(request: Request, timeout: float) -> Response:
     """Send *request* once, blocking."""
     with Transport(retry=ONCE, timeout=timeout) as transport:
         return transport.run(ask(request))
 
 
-def run_awaiting(request: Request, timeout: float) -> Reply:
+def run_awaiting(request: Request, timeout: float) -> Response:
     """Send *request* once, on asyncio."""
 
-    async def main() -> Reply:
+    async def main() -> Response:
         async with AsyncTransport(retry=ONCE, timeout=timeout) as transport:
             return await transport.run(ask(request))
 
     return asyncio.run(main())
 
 
-def run_on_curl(request: Request, timeout: float) -> Reply:
+def run_on_curl(request: Request, timeout: float) -> Response:
     """Send *request* as the only one of many, over libcurl."""
     return run_alone(CurlSender(1), request, timeout)
 
 
-def run_on_threads(request: Request, timeout: float) -> Reply:
+def run_on_threads(request: Request, timeout: float) -> Response:
     """Send *request* as the only one of many, over httpx in a thread."""
     return run_alone(ThreadSender(1), request, timeout)
 
 
-def run_alone(sender: ManySender, request: Request, timeout: float) -> Reply:
+def run_alone(sender: ConcurrentSender, request: Request, timeout: float) -> Response:
     """Send *request* as the only one of many and return its reply, which must come in time and under its ticket."""
     with closing(sender):
         sender.start(7, request, timeout)
-        ((ticket, reply),) = sender.replies(timeout + 5.0)
-    assert ticket == 7
-    return reply
+        ((request_id, response),) = sender.completed(timeout + 5.0)
+    assert request_id == 7
+    return response
 
 
 WAYS = {"blocking": run_blocking, "asyncio": run_awaiting, "curl": run_on_curl, "threads": run_on_threads}
@@ -96,11 +96,11 @@ def cap(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
 @pytest.mark.usefixtures("vendor")
 def test_sends_and_reads(run: Run, put: Request) -> None:
     """A request reaches the vendor and its answer comes back."""
-    reply = run(put, 5.0)
+    response = run(put, 5.0)
 
-    assert reply.status == 200
-    assert reply.headers["content-type"] == "application/json"
-    assert (reply.json_object() or {})["userID"] == "u1"
+    assert response.status == 200
+    assert response.headers["content-type"] == "application/json"
+    assert (response.json_object() or {})["userID"] == "u1"
 
 
 def test_tells_that_nothing_was_sent(run: Run) -> None:
@@ -108,18 +108,18 @@ def test_tells_that_nothing_was_sent(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
-    reply = run(Request("identify", "PUT", f"http://127.0.0.1:{port}/"), 5.0)
+    response = run(Request("identify", "PUT", f"http://127.0.0.1:{port}/"), 5.0)
 
-    assert reply.lost is Lost.NOT_SENT
-    assert not reply.may_have_applied
+    assert response.no_response is NoResponse.NOT_SENT
+    assert not response.may_have_applied
 
 
 def test_knows_that_nothing_was_sent_while_connecting(run: Run) -> None:
     """A server that never ends its handshake has been sent nothing, and time is left to know it."""
     with silent() as port:
-        reply = run(Request("identify", "PUT", f"https://127.0.0.1:{port}/"), 1.5)
+        response = run(Request("identify", "PUT", f"https://127.0.0.1:{port}/"), 1.5)
 
-    assert reply.lost is Lost.NOT_SENT
+    assert response.no_response is NoResponse.NOT_SENT
 
 
 @pytest.mark.parametrize(("when", "applied"), [("before", False), ("after", True)])
@@ -129,10 +129,10 @@ def test_tells_that_the_answer_was_lost(
     """A connection dropped before or after applying looks the same: it may have been applied."""
     vendor.faults.add(Fault(drop="before" if when == "before" else "after"))
 
-    reply = run(put, 5.0)
+    response = run(put, 5.0)
 
-    assert reply.lost is Lost.NO_ANSWER
-    assert reply.may_have_applied
+    assert response.no_response is NoResponse.NO_ANSWER
+    assert response.may_have_applied
     assert ("u1" in vendor.users) is applied
 
 
@@ -141,9 +141,9 @@ def test_gives_up_on_a_black_hole(run: Run, vendor: LogRocketEmulator, put: Requ
     vendor.faults.add(Fault(hang=True))
     started = time.monotonic()
 
-    reply = run(put, 0.3)
+    response = run(put, 0.3)
 
-    assert reply.lost is Lost.TIMED_OUT
+    assert response.no_response is NoResponse.TIMED_OUT
     assert time.monotonic() - started < 3
 
 
@@ -152,9 +152,9 @@ def test_gives_up_on_a_trickle(run: Run, vendor: LogRocketEmulator, put: Request
     vendor.faults.add(Fault(garbage="drip", pause=0.05))
     started = time.monotonic()
 
-    reply = run(put, 0.3)
+    response = run(put, 0.3)
 
-    assert reply.lost is Lost.TIMED_OUT
+    assert response.no_response is NoResponse.TIMED_OUT
     assert time.monotonic() - started < 3
 
 
@@ -163,10 +163,10 @@ def test_caps_the_answer(run: Run, vendor: LogRocketEmulator, put: Request, monk
     cap(monkeypatch, 100_000)
     vendor.faults.add(Fault(garbage="huge", size=100 * 2**20))
 
-    reply = run(put, 5.0)
+    response = run(put, 5.0)
 
-    assert reply.lost is Lost.TOO_LARGE
-    assert reply.may_have_applied
+    assert response.no_response is NoResponse.TOO_LARGE
+    assert response.may_have_applied
 
 
 def gzipped(packed: bytes) -> bytes:
@@ -179,9 +179,9 @@ def test_caps_the_answer_after_decompression(run: Run, monkeypatch: pytest.Monke
     cap(monkeypatch, 100_000)
 
     with answering(gzipped(gzip.compress(b" " * 1_000_000))) as url:
-        reply = run(Request("identify", "PUT", url), 5.0)
+        response = run(Request("identify", "PUT", url), 5.0)
 
-    assert reply.lost is Lost.TOO_LARGE
+    assert response.no_response is NoResponse.TOO_LARGE
 
 
 def test_takes_an_answer_just_under_the_cap(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,9 +189,9 @@ def test_takes_an_answer_just_under_the_cap(run: Run, monkeypatch: pytest.Monkey
     cap(monkeypatch, 100_000)
 
     with answering(gzipped(gzip.compress(b" " * 100_000))) as url:
-        reply = run(Request("identify", "PUT", url), 5.0)
+        response = run(Request("identify", "PUT", url), 5.0)
 
-    assert (reply.lost, len(reply.body)) == (None, 100_000)
+    assert (response.no_response, len(response.body)) == (None, 100_000)
 
 
 @pytest.mark.parametrize(
@@ -202,17 +202,17 @@ def test_takes_an_answer_just_under_the_cap(run: Run, monkeypatch: pytest.Monkey
 def test_takes_garbage_for_a_lost_answer(run: Run, answer: bytes) -> None:
     """What is no HTTP answer is no answer."""
     with answering(answer) as url:
-        reply = run(Request("identify", "PUT", url), 5.0)
+        response = run(Request("identify", "PUT", url), 5.0)
 
-    assert reply.lost is Lost.NO_ANSWER
+    assert response.no_response is NoResponse.NO_ANSWER
 
 
 def test_takes_a_broken_encoding_for_a_lost_answer(run: Run) -> None:
     """A body that does not unpack is no answer."""
     with answering(gzipped(b"abcd")) as url:
-        reply = run(Request("identify", "PUT", url), 5.0)
+        response = run(Request("identify", "PUT", url), 5.0)
 
-    assert reply.lost is Lost.NO_ANSWER
+    assert response.no_response is NoResponse.NO_ANSWER
 
 
 def test_does_not_follow_a_redirection(run: Run, server: tuple[LogRocketEmulator, str], put: Request) -> None:
@@ -221,9 +221,9 @@ def test_does_not_follow_a_redirection(run: Run, server: tuple[LogRocketEmulator
     vendor.reset()
     vendor.faults.add(Fault(status=307, headers={"location": f"{url}/elsewhere"}))
 
-    reply = run(put, 5.0)
+    response = run(put, 5.0)
 
-    assert reply.status == 307
+    assert response.status == 307
     assert [recorded.path for recorded in vendor.requests] == ["/v1/orgs/acme/apps/shop/users/u1"]
 
 
@@ -276,9 +276,9 @@ def test_sends_the_address_and_the_bytes_as_they_are(run: Run) -> None:
 def test_does_not_ask_before_it_sends_much(run: Run) -> None:
     """A batch of megabytes goes out at once: no server is asked whether it would like it."""
     with serving() as served:
-        reply = run(Request("batch", "POST", served.url, {}, b"x" * 3 * 2**20), 5.0)
+        response = run(Request("batch", "POST", served.url, {}, b"x" * 3 * 2**20), 5.0)
 
-    assert reply.status == 200
+    assert response.status == 200
     assert b"expect" not in served.requests[0].partition(b"\r\n\r\n")[0].lower()
 
 
@@ -300,10 +300,10 @@ def test_reads_headers_in_lower_case_and_joins_those_that_repeat(run: Run) -> No
     answer = b"HTTP/1.1 429 \r\nRetry-After: 2\r\nRETRY-AFTER:  5 \r\nX-Note: a: b\r\nContent-Length: 0\r\n\r\n"
 
     with answering(answer) as url:
-        reply = run(Request("identify", "PUT", url), 5.0)
+        response = run(Request("identify", "PUT", url), 5.0)
 
-    assert dict(reply.headers) == {"retry-after": "2, 5", "x-note": "a: b", "content-length": "0"}
-    assert reply.retry_after == 5.0
+    assert dict(response.headers) == {"retry-after": "2, 5", "x-note": "a: b", "content-length": "0"}
+    assert response.retry_after == 5.0
 
 
 def test_skips_interim_answers_and_trailers(run: Run) -> None:
@@ -312,18 +312,18 @@ def test_skips_interim_answers_and_trailers(run: Run) -> None:
     final = b"HTTP/1.1 200 OK\r\nX-Real: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-Late: 1\r\n\r\n"
 
     with answering(interim + final) as url:
-        reply = run(Request("identify", "PUT", url), 5.0)
+        response = run(Request("identify", "PUT", url), 5.0)
 
-    assert (reply.status, reply.body) == (200, b"{}")
-    assert dict(reply.headers) == {"x-real": "1", "transfer-encoding": "chunked"}
+    assert (response.status, response.body) == (200, b"{}")
+    assert dict(response.headers) == {"x-real": "1", "transfer-encoding": "chunked"}
 
 
 def test_reads_an_answer_without_a_body(run: Run) -> None:
     """HEAD promises a length that does not come."""
     with serving(lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n") as served:
-        reply = run(Request("ask", "HEAD", served.url), 5.0)
+        response = run(Request("ask", "HEAD", served.url), 5.0)
 
-    assert (reply.status, reply.body) == (200, b"")
+    assert (response.status, response.body) == (200, b"")
 
 
 # Certificates.
@@ -332,10 +332,10 @@ def test_reads_an_answer_without_a_body(run: Run) -> None:
 def test_does_not_speak_to_a_server_it_cannot_trust(run: Run, authority: trustme.CA) -> None:
     """A certificate of an unknown authority ends it, and nothing is sent."""
     with serving(tls=tls_for(authority)) as served:
-        reply = run(Request("identify", "PUT", served.url), 5.0)
+        response = run(Request("identify", "PUT", served.url), 5.0)
 
-    assert reply.lost is Lost.UNTRUSTED
-    assert not reply.may_have_applied
+    assert response.no_response is NoResponse.UNTRUSTED
+    assert not response.may_have_applied
     assert served.requests == []
 
 
@@ -390,7 +390,7 @@ def test_trusts_the_file_alone_where_both_are_named(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "other.pem"))
 
     with serving(tls=tls_for(authority)) as served:
-        assert run(Request("identify", "PUT", served.url), 5.0).lost is Lost.UNTRUSTED
+        assert run(Request("identify", "PUT", served.url), 5.0).no_response is NoResponse.UNTRUSTED
 
 
 @pytest.mark.usefixtures("fresh_tls")
@@ -402,7 +402,7 @@ def test_trusts_no_certificate_for_another_name(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
 
     with serving(tls=tls_for(authority, "other.example")) as served:
-        assert run(Request("identify", "PUT", served.url), 5.0).lost is Lost.UNTRUSTED
+        assert run(Request("identify", "PUT", served.url), 5.0).no_response is NoResponse.UNTRUSTED
 
 
 @pytest.mark.usefixtures("fresh_tls")
@@ -413,7 +413,7 @@ def test_takes_certificates_that_cannot_be_read_for_a_wrong_setting(
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
 
     with serving(tls=tls_for(authority)) as served:
-        assert run(Request("identify", "PUT", served.url), 5.0).lost is Lost.UNTRUSTED
+        assert run(Request("identify", "PUT", served.url), 5.0).no_response is NoResponse.UNTRUSTED
 
 
 @pytest.mark.usefixtures("fresh_tls")
@@ -429,7 +429,7 @@ def test_speaks_no_tls_that_is_broken(
     old.set_ciphers("ALL:@SECLEVEL=0")
 
     with serving(tls=old) as served:
-        assert run(Request("identify", "PUT", served.url), 5.0).lost is Lost.NOT_SENT
+        assert run(Request("identify", "PUT", served.url), 5.0).no_response is NoResponse.NOT_SENT
 
 
 # Proxies.
@@ -464,9 +464,9 @@ def test_sends_through_the_proxy_that_the_environment_names(
     """What is not for this machine takes the way out that the environment names."""
     with serving() as proxy:
         monkeypatch.setenv(name, proxy.url.replace("://", "://me:secret@"))
-        reply = run(Request("identify", "PUT", "http://vendor.invalid/u1", {}, b"{}"), 5.0)
+        response = run(Request("identify", "PUT", "http://vendor.invalid/u1", {}, b"{}"), 5.0)
 
-    assert reply.status == 200
+    assert response.status == 200
     assert proxy.first_lines == ["PUT http://vendor.invalid/u1 HTTP/1.1"]
     assert b"proxy-authorization: basic bwu6c2vjcmv0" in proxy.requests[0].lower()
 
@@ -477,9 +477,9 @@ def test_sends_straight_to_what_the_environment_excepts(run: Run, monkeypatch: p
     with serving() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", "other.invalid, vendor.invalid")
-        reply = run(Request("identify", "PUT", "http://eu.vendor.invalid/u1"), 5.0)
+        response = run(Request("identify", "PUT", "http://eu.vendor.invalid/u1"), 5.0)
 
-    assert reply.lost is Lost.NOT_SENT
+    assert response.no_response is NoResponse.NOT_SENT
     assert proxy.requests == []
 
 
@@ -489,9 +489,9 @@ def test_sends_through_the_proxy_to_what_is_not_excepted(run: Run, monkeypatch: 
     with serving() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", ".vendor.invalid")
-        reply = run(Request("identify", "PUT", "http://vendor.invalid/u1"), 5.0)
+        response = run(Request("identify", "PUT", "http://vendor.invalid/u1"), 5.0)
 
-    assert reply.status == 200
+    assert response.status == 200
 
 
 @pytest.mark.usefixtures("no_proxies", "fresh_tls")
@@ -505,9 +505,9 @@ def test_tells_a_proxy_no_secret(
 
     with serving(lambda _: b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n") as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        reply = run(request, 5.0)
+        response = run(request, 5.0)
 
-    assert reply.lost is Lost.NOT_SENT
+    assert response.no_response is NoResponse.NOT_SENT
     assert proxy.first_lines == ["CONNECT vendor.invalid:443 HTTP/1.1"]
     assert b"canary" not in b"".join(proxy.requests)
 

@@ -28,7 +28,7 @@ from replay_identity import (
     UserTraits,
 )
 from replay_identity.adapters.protocols import (
-    Credentials,
+    KeyInfo,
     Page,
     Plan,
     StoredUser,
@@ -84,7 +84,7 @@ def blocking() -> None:
     with Transport() as transport:
         assert_type(transport.run(fullstory.identify(user)), Outcome)
         assert_type(transport.run(fullstory.get("u1")), StoredUser | Failure | None)
-        assert_type(transport.run(fullstory.verify()), Credentials | Failure)
+        assert_type(transport.run(fullstory.verify()), KeyInfo | Failure)
         for exchange in fullstory.pages():
             assert_type(transport.run(exchange), Page | Failure)
         transport.run(logrocket.exclude(user_id="u1"))

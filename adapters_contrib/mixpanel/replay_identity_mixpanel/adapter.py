@@ -15,7 +15,7 @@ from replay_identity.traits import UserTraits
 
 from .batches import batches, encode
 from .limits import LIMITS, MOST_USERS
-from .replies import is_worth_retrying, read_reply, tells_of_each
+from .responses import is_retryable, read_reply, tells_of_each
 from .words import Updates, word_user
 
 _HOST: Final = "https://api.mixpanel.com"
@@ -69,7 +69,7 @@ class Mixpanel:
         return LIMITS
 
     @property
-    def most_users(self) -> Limit:
+    def max_users(self) -> Limit:
         """Return how many users one request takes."""
         return MOST_USERS
 
@@ -95,13 +95,13 @@ class Mixpanel:
 
     def _send(self, batch: list[Updates]) -> Exchange[list[Outcome]]:
         """Send *batch*, and its halves where the answer does not tell of each: one bad user is found in 2 log2 n."""
-        reply = yield self._request(batch)
-        if len(batch) > 1 and not tells_of_each(reply, sum(len(updates.records) for updates in batch)):
+        response = yield self._request(batch)
+        if len(batch) > 1 and not tells_of_each(response, sum(len(updates.records) for updates in batch)):
             # Sent again in their order, so that of two updates of one user the later one still wins.
             middle = len(batch) // 2
             first = yield from self._send(batch[:middle])
             return first + (yield from self._send(batch[middle:]))
-        return [read_reply(self.name, reply, updates, self.api_key) for updates in batch]
+        return [read_reply(self.name, response, updates, self.api_key) for updates in batch]
 
     def _word(self, user: UserTraits) -> Updates:
         return word_user(user, self.api_key, adapt=self.on_violation == "adapt")
@@ -112,4 +112,4 @@ class Mixpanel:
         return Skipped(self.name, "nothing to send: no name, e-mail or traits")
 
     def _request(self, batch: list[Updates]) -> Request:
-        return Request("identify", "POST", self._url, _HEADERS, encode(batch), retry_on=is_worth_retrying)
+        return Request("identify", "POST", self._url, _HEADERS, encode(batch), retry_on=is_retryable)

@@ -6,9 +6,9 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from replay_identity.adapters.exchange import Reply
-from replay_identity.adapters.redaction import mask
-from replay_identity.adapters.responses import read_failure
+from replay_identity.adapters.exchange import Response
+from replay_identity.adapters.redaction import redact
+from replay_identity.adapters.responses import failure_outcome
 from replay_identity.outcomes import Accepted, Failure, Outcome, Rejected, Unavailable, Unknown
 
 from .words import Updates
@@ -50,39 +50,39 @@ class Verdict:
         return records == 1 or self.is_verbose
 
 
-def is_worth_retrying(reply: Reply) -> bool:
+def is_retryable(response: Response) -> bool:
     """Tell whether another try may be answered otherwise: after any 5xx, as Mixpanel's own Python SDK 5.4.1 has it."""
-    return reply.is_retryable or _is_server_error(reply)
+    return response.is_retryable or _is_server_error(response)
 
 
-def tells_of_each(reply: Reply, records: int) -> bool:
-    """Tell whether *reply* to so many *records* holds for each of them; if not, asking in parts will tell more."""
-    verdict = read_verdict(reply)
+def tells_of_each(response: Response, records: int) -> bool:
+    """Tell whether *response* to so many *records* holds for each of them; if not, asking in parts will tell more."""
+    verdict = read_verdict(response)
     if verdict is not None:
         return verdict.covers(records)
-    return not isinstance(_read_failure("", reply, None), Rejected)
+    return not isinstance(_read_failure("", response, None), Rejected)
 
 
-def read_reply(backend: str, reply: Reply, updates: Updates, token: str) -> Outcome:
+def read_reply(backend: str, response: Response, updates: Updates, token: str) -> Outcome:
     """Return what became of the user of *updates*, who was the only one in the request unless it tells of each."""
-    verdict = read_verdict(reply)
+    verdict = read_verdict(response)
     if verdict is None:
-        return _read_failure(backend, reply, _masked(_words(reply), updates, token))
+        return _read_failure(backend, response, _masked(_words(response), updates, token))
     if verdict.covers(len(updates.records)):
         return Accepted(backend, adjustments=updates.adjustments)
     if verdict.status == 1 and not verdict.is_verbose:
-        return Unknown(backend, f"{reply.cause} that tells of one valid record and not of each")
+        return Unknown(backend, f"{response.cause} that tells of one valid record and not of each")
     return Rejected(backend, code=f"status {verdict.status}", message=_masked(_text(verdict.error), updates, token))
 
 
-def read_verdict(reply: Reply) -> Verdict | None:
-    """Return what Mixpanel says in a success, as JSON or as a plain 1 or 0; None if *reply* is anything else."""
-    if not reply.is_success:
+def read_verdict(response: Response) -> Verdict | None:
+    """Return what Mixpanel says in a success, as JSON or as a plain 1 or 0; None if *response* is anything else."""
+    if not response.is_success:
         return None
-    plain = _PLAIN.get(reply.body.strip())
+    plain = _PLAIN.get(response.body.strip())
     if plain is not None:
         return Verdict(plain)
-    content = reply.json_object() or {}
+    content = response.json_object() or {}
     status, valid = content.get("status"), content.get("num_good_events")
     if type(status) is not int or status not in _STATUSES:
         return None
@@ -90,24 +90,24 @@ def read_verdict(reply: Reply) -> Verdict | None:
     return Verdict(status, content.get("error"), is_verbose=True, valid=valid if type(valid) is int else None)
 
 
-def _read_failure(backend: str, reply: Reply, message: str | None) -> Failure:
-    if _is_server_error(reply) and not reply.is_retryable:
-        if reply.uncertain:
-            return Unknown(backend, reply.cause)
-        return Unavailable(backend, reply.cause, reply.retry_after)
-    return read_failure(backend, reply, hints=_HINTS, message=message)
+def _read_failure(backend: str, response: Response, message: str | None) -> Failure:
+    if _is_server_error(response) and not response.is_retryable:
+        if response.uncertain:
+            return Unknown(backend, response.cause)
+        return Unavailable(backend, response.cause, response.retry_after)
+    return failure_outcome(backend, response, hints=_HINTS, message=message)
 
 
-def _is_server_error(reply: Reply) -> bool:
-    return 500 <= reply.status < 600  # noqa: PLR2004  # The definition of 5xx.
+def _is_server_error(response: Response) -> bool:
+    return 500 <= response.status < 600  # noqa: PLR2004  # The definition of 5xx.
 
 
-def _words(reply: Reply) -> str | None:
+def _words(response: Response) -> str | None:
     """Return the words of an error, which stand under ``error`` where Mixpanel itself answers."""
-    content = reply.json_object()
+    content = response.json_object()
     if content is not None and (text := _text(content.get("error"))) is not None:
         return text
-    return reply.body[:10_000].decode(errors="replace").strip() or None
+    return response.body[:10_000].decode(errors="replace").strip() or None
 
 
 def _text(error: Any) -> str | None:  # noqa: ANN401  # Whatever JSON stands there.
@@ -115,4 +115,4 @@ def _text(error: Any) -> str | None:  # noqa: ANN401  # Whatever JSON stands the
 
 
 def _masked(words: str | None, updates: Updates, token: str) -> str | None:
-    return None if words is None else mask(words, updates.user, token) or None
+    return None if words is None else redact(words, updates.user, token) or None

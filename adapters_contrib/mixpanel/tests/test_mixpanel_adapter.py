@@ -5,8 +5,8 @@ import pytest
 from replay_identity_mixpanel import Mixpanel
 
 from replay_identity import REMOVE, ConfigurationError, Rejected, Skipped, UserTraits, Violation
-from replay_identity.adapters.exchange import Reply
-from replay_identity.adapters.protocols import Plan, SupportsMany, SupportsVerify
+from replay_identity.adapters.exchange import Response
+from replay_identity.adapters.protocols import Plan, SupportsMultiIdentify, SupportsVerify
 from replay_identity.config import load_settings
 from replay_identity.testing import ScriptedTransport
 
@@ -129,9 +129,9 @@ def test_a_user_of_whom_nothing_is_left_is_refused() -> None:
 
 def test_mixpanel_takes_many_users_and_verifies_no_token() -> None:
     """A wrong token is answered like a good one, so there is nothing to ask."""
-    assert isinstance(BACKEND, SupportsMany)
+    assert isinstance(BACKEND, SupportsMultiIdentify)
     assert not isinstance(BACKEND, SupportsVerify)
-    assert BACKEND.most_users.maximum == 2000
+    assert BACKEND.max_users.maximum == 2000
 
 
 def test_the_environment_is_enough() -> None:
@@ -147,6 +147,6 @@ def test_outcomes_carry_the_name_given() -> None:
     """Two projects can stand in one router."""
     backend = Mixpanel("t", name="mixpanel-eu")
 
-    outcome = ScriptedTransport(Reply(200, body=b"1")).run(backend.identify(UserTraits("u1", name="Ann")))
+    outcome = ScriptedTransport(Response(200, body=b"1")).run(backend.identify(UserTraits("u1", name="Ann")))
 
     assert outcome.backend == "mixpanel-eu"

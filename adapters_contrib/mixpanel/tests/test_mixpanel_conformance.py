@@ -4,7 +4,7 @@ from replay_identity_mixpanel import Mixpanel
 from replay_identity_mixpanel.emulator import MixpanelEmulator
 
 from replay_identity.adapters.adaptation import OnViolation
-from replay_identity.adapters.exchange import Reply, Request
+from replay_identity.adapters.exchange import Request, Response
 from replay_identity.testing import BackendConformance
 
 
@@ -17,14 +17,14 @@ class TestMixpanel(BackendConformance):
         """Return the backend."""
         return Mixpanel(self.key, base_url=base_url, on_violation=on_violation)
 
-    def accepted(self, request: Request) -> Reply:  # noqa: ARG002  # It says the same to every request.
+    def accepted(self, request: Request) -> Response:  # noqa: ARG002  # It says the same to every request.
         """Return the verbose success."""
-        return Reply(200, body=b'{"status": 1, "error": null}')
+        return Response(200, body=b'{"status": 1, "error": null}')
 
     def make_emulator(self) -> MixpanelEmulator:
         """Return one whose project has the token."""
         return MixpanelEmulator(api_key=self.key)
 
-    def held(self, emulator: MixpanelEmulator, user_id: str) -> object:
+    def stored_user(self, emulator: MixpanelEmulator, user_id: str) -> object:
         """Return the profile."""
         return emulator.profiles.get(user_id)

@@ -42,9 +42,9 @@ def test_set_overwrites_and_unset_removes(serve: Serve) -> None:
     client = serve(emulator)
     post(client, update(set={"$name": "Ann", "a": 1, "b": 1, "o": {"x": 1, "y": 1}}))
 
-    reply = post(client, update(set={"a": 2, "o": {"x": 2}}), update(unset=["b", "never"]))
+    response = post(client, update(set={"a": 2, "o": {"x": 2}}), update(unset=["b", "never"]))
 
-    assert reply.json() == {"status": 1, "error": None}
+    assert response.json() == {"status": 1, "error": None}
     assert emulator.profiles == {"u1": {"$name": "Ann", "a": 2, "o": {"x": 2}}}
 
 
@@ -57,9 +57,9 @@ def test_set_overwrites_and_unset_removes(serve: Serve) -> None:
 )
 def test_without_verbose_the_answer_is_a_digit(serve: Serve, updates: list[object], body: bytes) -> None:
     """As plain text."""
-    reply = post(serve(MixpanelEmulator()), *updates, verbose="0")
+    response = post(serve(MixpanelEmulator()), *updates, verbose="0")
 
-    assert (reply.status_code, reply.headers["content-type"], reply.content) == (200, "text/plain", body)
+    assert (response.status_code, response.headers["content-type"], response.content) == (200, "text/plain", body)
 
 
 @pytest.mark.parametrize("ip", ["1", ""])
@@ -83,11 +83,11 @@ def test_an_unknown_token_is_answered_alike_and_nothing_is_stored(serve: Serve) 
     emulator = MixpanelEmulator(api_key="known")
     client = serve(emulator)
 
-    reply = post(client, update(project="unknown"))
+    response = post(client, update(project="unknown"))
 
-    assert reply.json() == {"status": 1, "error": None}
+    assert response.json() == {"status": 1, "error": None}
     assert (emulator.profiles, emulator.total_applied, emulator.requests[0].applied) == ({}, 0, False)
-    assert post(client, update(project="known")).json() == reply.json()
+    assert post(client, update(project="known")).json() == response.json()
     assert emulator.profiles.keys() == {"u1"}
 
 
@@ -123,12 +123,12 @@ def test_one_bad_update_spoils_its_batch(serve: Serve, bad: object) -> None:
     """None of it is stored."""
     emulator = MixpanelEmulator(invalid_ids={"strange"})
 
-    reply = post(serve(emulator), update("good"), bad)
+    response = post(serve(emulator), update("good"), bad)
 
-    assert reply.status_code == 200
-    assert reply.json()["status"] == 0
-    assert isinstance(reply.json()["error"], str)
-    assert [failed["index"] for failed in reply.json()["failed_records"]] == [1]
+    assert response.status_code == 200
+    assert response.json()["status"] == 0
+    assert isinstance(response.json()["error"], str)
+    assert [failed["index"] for failed in response.json()["failed_records"]] == [1]
     assert emulator.profiles == {}
 
 
@@ -154,39 +154,39 @@ def test_what_is_on_every_limit_is_taken(serve: Serve) -> None:
     client = serve(emulator)
     many = {f"{index}": 1 for index in range(1999)}
 
-    replies = [
+    responses = [
         post(client, update(set={**many, "😀" * 255: 1})),
         post(client, update(set={"l": ["x" * 255_996]})),
         post(client, *([update()] * 2000)),
     ]
 
-    assert [reply.json() for reply in replies] == [{"status": 1, "error": None}] * 3
+    assert [response.json() for response in responses] == [{"status": 1, "error": None}] * 3
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"data=%5B%5D", b"null"])
 def test_what_is_no_array_of_updates_is_a_zero(serve: Serve, content: bytes) -> None:
     """Though the status is 200."""
-    reply = serve(MixpanelEmulator()).post("/engage", params=QUERY, content=content)
+    response = serve(MixpanelEmulator()).post("/engage", params=QUERY, content=content)
 
-    assert (reply.status_code, reply.json()["status"]) == (200, 0)
+    assert (response.status_code, response.json()["status"]) == (200, 0)
 
 
 def test_more_than_2000_updates_are_too_many(serve: Serve) -> None:
     """None of them is stored."""
     emulator = MixpanelEmulator()
 
-    reply = post(serve(emulator), *([update()] * 2001))
+    response = post(serve(emulator), *([update()] * 2001))
 
-    assert (reply.status_code, emulator.profiles) == (413, {})
+    assert (response.status_code, emulator.profiles) == (413, {})
 
 
 def test_gzip_is_refused(serve: Serve) -> None:
     """Whatever is in it."""
     emulator = MixpanelEmulator()
 
-    reply = serve(emulator).post("/engage", params=QUERY, json=[update()], headers={"content-encoding": "gzip"})
+    response = serve(emulator).post("/engage", params=QUERY, json=[update()], headers={"content-encoding": "gzip"})
 
-    assert (reply.status_code, emulator.profiles) == (400, {})
+    assert (response.status_code, emulator.profiles) == (400, {})
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/engage"), ("POST", "/engage/"), ("POST", "/track")])
@@ -202,10 +202,10 @@ def test_a_failure_has_the_documented_envelope(serve: Serve, status: int) -> Non
     client = serve(emulator)
     emulator.faults.add(Fault(status=status))
 
-    reply = post(client, update())
+    response = post(client, update())
 
-    assert (reply.status_code, reply.json()["status"]) == (status, "error")
-    assert reply.json().keys() == {"error", "status"}
+    assert (response.status_code, response.json()["status"]) == (status, "error")
+    assert response.json().keys() == {"error", "status"}
     assert emulator.profiles == {}
 
 

@@ -20,15 +20,15 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.adapters.exchange import Lost, Reply, Request
+from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.testing import ScriptedTransport
 
 BACKEND = Mixpanel("token-1")
-GOOD = Reply(200, body=b'{"status": 1, "error": null}')
-BAD = Reply(200, body=b'{"status": 0, "error": "bad"}')
+GOOD = Response(200, body=b'{"status": 1, "error": null}')
+BAD = Response(200, body=b'{"status": 0, "error": "bad"}')
 ONCE = RetryPolicy(attempts=1)
 
-Answer = Callable[[Request], Reply]
+Answer = Callable[[Request], Response]
 
 
 def body_of(request: Request | None) -> list[dict[str, Any]]:
@@ -54,10 +54,10 @@ def people(count: int) -> list[UserTraits]:
 
 
 def send(
-    users: Sequence[UserTraits], *replies: Reply, answer: Answer | None = None
+    users: Sequence[UserTraits], *responses: Response, answer: Answer | None = None
 ) -> tuple[list[Outcome], list[Request]]:
     """Return what becomes of *users*, and what was asked of Mixpanel."""
-    transport = ScriptedTransport(*replies, answer=answer, retry=ONCE)
+    transport = ScriptedTransport(*responses, answer=answer, retry=ONCE)
     return list(transport.run(BACKEND.identify_many(users))), transport.requests
 
 
@@ -69,22 +69,22 @@ def all_or_nothing(bad: set[str]) -> Answer:
 def one_or_more(bad: set[str]) -> Answer:
     """Return a Mixpanel that takes the good ones and names an error for the others."""
 
-    def answer(request: Request) -> Reply:
+    def answer(request: Request) -> Response:
         wrong = [user_id for user_id in ids_in(request) if user_id in bad]
         status = int(len(wrong) < len(ids_in(request)))
-        return Reply(200, body=orjson.dumps({"status": status, "error": f"{wrong} are bad" if wrong else None}))
+        return Response(200, body=orjson.dumps({"status": status, "error": f"{wrong} are bad" if wrong else None}))
 
     return answer
 
 
 def bad_request(bad: set[str]) -> Answer:
     """Return a Mixpanel that answers 400 to a request with an update of the *bad* in it."""
-    return lambda request: Reply(400) if bad & {*ids_in(request)} else GOOD
+    return lambda request: Response(400) if bad & {*ids_in(request)} else GOOD
 
 
 def too_large(most: int) -> Answer:
     """Return a Mixpanel that takes so many updates a request, and answers 413 to more."""
-    return lambda request: Reply(413) if len(ids_in(request)) > most else GOOD
+    return lambda request: Response(413) if len(ids_in(request)) > most else GOOD
 
 
 def test_many_users_are_one_request() -> None:
@@ -187,7 +187,7 @@ def test_too_large_a_request_is_halved() -> None:
 
 def test_a_plain_one_tells_of_one_user_only() -> None:
     """It says that one or more are valid, so that all are asked one by one."""
-    outcomes, requests = send(people(4), Reply(200, body=b"1"))
+    outcomes, requests = send(people(4), Response(200, body=b"1"))
 
     assert outcomes == [Accepted("mixpanel")] * 4
     assert [len(ids_in(request)) for request in requests] == [4, 2, 1, 1, 2, 1, 1]
@@ -195,7 +195,7 @@ def test_a_plain_one_tells_of_one_user_only() -> None:
 
 def test_a_shortfall_is_looked_into() -> None:
     """Where Mixpanel counts fewer updates than were sent, one of them was lost."""
-    two = Reply(200, body=b'{"status": 1, "error": null, "num_good_events": 2}')
+    two = Response(200, body=b'{"status": 1, "error": null, "num_good_events": 2}')
 
     outcomes, requests = send([user("u0", plan="pro", old=REMOVE), user("u1")], two, two, GOOD)
 
@@ -205,7 +205,7 @@ def test_a_shortfall_is_looked_into() -> None:
 
 def test_if_one_half_is_unavailable_the_other_keeps_its_own_outcome() -> None:
     """Nobody is told what happened to somebody else."""
-    outcomes, requests = send(people(4), BAD, BAD, BAD, GOOD, Reply(503, {"retry-after": "9"}))
+    outcomes, requests = send(people(4), BAD, BAD, BAD, GOOD, Response(503, {"retry-after": "9"}))
 
     assert [ids_in(request) for request in requests][1:] == [["u0", "u1"], ["u0"], ["u1"], ["u2", "u3"]]
     assert outcomes == [
@@ -219,22 +219,22 @@ def test_if_one_half_is_unavailable_the_other_keeps_its_own_outcome() -> None:
 @pytest.mark.parametrize(
     ("reply", "kind"),
     [
-        (Reply(401), Misconfigured),
-        (Reply(403), Misconfigured),
-        (Reply(404), Misconfigured),
-        (Reply(302), Misconfigured),
-        (Reply(429), Unavailable),
-        (Reply(500), Unavailable),
-        (Reply(520), Unavailable),
-        (Reply(504), Unknown),
-        (Reply(200, body=b"<html>"), Unknown),
-        (Reply(0, lost=Lost.NOT_SENT), Unavailable),
-        (Reply(0, lost=Lost.NO_ANSWER), Unknown),
+        (Response(401), Misconfigured),
+        (Response(403), Misconfigured),
+        (Response(404), Misconfigured),
+        (Response(302), Misconfigured),
+        (Response(429), Unavailable),
+        (Response(500), Unavailable),
+        (Response(520), Unavailable),
+        (Response(504), Unknown),
+        (Response(200, body=b"<html>"), Unknown),
+        (Response(0, no_response=NoResponse.NOT_SENT), Unavailable),
+        (Response(0, no_response=NoResponse.NO_ANSWER), Unknown),
     ],
 )
-def test_what_is_not_about_a_user_is_told_of_each(reply: Reply, kind: type[Outcome]) -> None:
+def test_what_is_not_about_a_user_is_told_of_each(response: Response, kind: type[Outcome]) -> None:
     """Asking in halves would be answered alike."""
-    outcomes, requests = send(people(3), reply)
+    outcomes, requests = send(people(3), response)
 
     assert [type(outcome) for outcome in outcomes] == [kind] * 3
     assert len(requests) == 1
@@ -245,7 +245,7 @@ def test_two_updates_of_one_user_stay_in_their_order() -> None:
     users = [user("u1", plan="old"), user("bad"), user("u1", plan="new"), user("u2")]
     held: list[str] = []
 
-    def answer(request: Request) -> Reply:
+    def answer(request: Request) -> Response:
         if "bad" in ids_in(request):
             return BAD
         held.extend(update["$set"]["plan"] for update in body_of(request))
@@ -259,7 +259,7 @@ def test_two_updates_of_one_user_stay_in_their_order() -> None:
 def test_no_user_is_told_what_another_is_quoted_with() -> None:
     """A refusal is only believed of a user who was asked alone."""
     users = [UserTraits("u1", name="Ann"), UserTraits("u2", email="canary@example.com")]
-    quoting = Reply(422, body=b'{"error": "canary@example.com"}')
+    quoting = Response(422, body=b'{"error": "canary@example.com"}')
 
     outcomes, requests = send(users, quoting)
 

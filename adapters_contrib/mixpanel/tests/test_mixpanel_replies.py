@@ -14,8 +14,8 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.adapters.exchange import Lost, Reply
-from replay_identity.testing import ScriptedTransport, replies
+from replay_identity.adapters.exchange import NoResponse, Response
+from replay_identity.testing import ScriptedTransport, responses
 
 KEY = "canary-token"
 BACKEND = Mixpanel(KEY)
@@ -24,14 +24,14 @@ TWO_UPDATES = UserTraits("u1", traits={"plan": "pro", "old": REMOVE})
 NOT_DOCUMENTED = Unknown("mixpanel", "HTTP 200 with a body that is not the documented one")
 
 
-def outcome_of(reply: Reply, user: UserTraits = ANN) -> Outcome:
-    """Return what becomes of *user* when Mixpanel answers *reply*, asked once."""
-    return ScriptedTransport(reply, retry=RetryPolicy(attempts=1)).run(BACKEND.identify(user))
+def outcome_of(response: Response, user: UserTraits = ANN) -> Outcome:
+    """Return what becomes of *user* when Mixpanel answers *response*, asked once."""
+    return ScriptedTransport(response, retry=RetryPolicy(attempts=1)).run(BACKEND.identify(user))
 
 
-def said(content: object) -> Reply:
+def said(content: object) -> Response:
     """Return a 200 with that JSON."""
-    return Reply(200, body=orjson.dumps(content))
+    return Response(200, body=orjson.dumps(content))
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,13 @@ def said(content: object) -> Reply:
         said({"status": 1, "error": ""}),
         said({"status": 1}),
         said({"status": 1, "error": None, "num_good_events": 1}),
-        Reply(200, body=b"1"),
-        Reply(200, body=b"1\n"),
+        Response(200, body=b"1"),
+        Response(200, body=b"1\n"),
     ],
 )
-def test_a_one_is_accepted_and_never_verified(reply: Reply) -> None:
+def test_a_one_is_accepted_and_never_verified(response: Response) -> None:
     """It says that the update is valid, and nothing of the token."""
-    assert outcome_of(reply) == Accepted("mixpanel", adjustments=BACKEND.plan(ANN).adjustments, verified=False)
+    assert outcome_of(response) == Accepted("mixpanel", adjustments=BACKEND.plan(ANN).adjustments, verified=False)
 
 
 @pytest.mark.parametrize(
@@ -56,22 +56,22 @@ def test_a_one_is_accepted_and_never_verified(reply: Reply) -> None:
         (said({"status": 0, "error": "bad record"}), "status 0", "bad record"),
         (said({"status": 0, "error": None}), "status 0", None),
         (said({"status": 0}), "status 0", None),
-        (Reply(200, body=b"0"), "status 0", None),
+        (Response(200, body=b"0"), "status 0", None),
         (said({"status": 1, "error": "bad record"}), "status 1", "bad record"),
         (said({"status": 1, "error": {"0": "bad"}}), "status 1", '{"0":"bad"}'),
         (said({"status": 1, "error": None, "num_good_events": 0}), "status 1", None),
     ],
 )
-def test_a_200_can_be_a_refusal(reply: Reply, code: str, message: str | None) -> None:
+def test_a_200_can_be_a_refusal(response: Response, code: str, message: str | None) -> None:
     """Of all, or of some of it, in whatever shape the errors are."""
-    assert outcome_of(reply) == Rejected("mixpanel", code=code, message=message)
+    assert outcome_of(response) == Rejected("mixpanel", code=code, message=message)
 
 
 def test_a_plain_one_tells_of_one_update_and_not_of_two() -> None:
     """One or more of them are valid: the other may be lost, so it is no success."""
     cause = "HTTP 200 that tells of one valid record and not of each"
 
-    assert outcome_of(Reply(200, body=b"1"), TWO_UPDATES) == Unknown("mixpanel", cause)
+    assert outcome_of(Response(200, body=b"1"), TWO_UPDATES) == Unknown("mixpanel", cause)
     assert outcome_of(said({"status": 1, "error": None}), TWO_UPDATES) == Accepted("mixpanel")
     assert isinstance(outcome_of(said({"status": 1, "num_good_events": 1}), TWO_UPDATES), Rejected)
 
@@ -97,13 +97,13 @@ def test_a_plain_one_tells_of_one_update_and_not_of_two() -> None:
 )
 def test_any_other_200_is_unknown(body: bytes) -> None:
     """A proxy may have answered."""
-    assert outcome_of(Reply(200, body=body)) == NOT_DOCUMENTED
+    assert outcome_of(Response(200, body=body)) == NOT_DOCUMENTED
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_token_is_misconfigured(status: int) -> None:
     """Where Mixpanel does notice."""
-    outcome = outcome_of(Reply(status, body=b'{"error": "canary-token is unknown", "status": "error"}'))
+    outcome = outcome_of(Response(status, body=b'{"error": "canary-token is unknown", "status": "error"}'))
 
     assert isinstance(outcome, Misconfigured)
     assert outcome.problem == f"HTTP {status}"
@@ -113,7 +113,7 @@ def test_a_refused_token_is_misconfigured(status: int) -> None:
 @pytest.mark.parametrize("status", [404, 405])
 def test_an_address_without_mixpanel_is_misconfigured(status: int) -> None:
     """An update creates the profile that it is about, so it is no user who is missing."""
-    outcome = outcome_of(Reply(status))
+    outcome = outcome_of(Response(status))
 
     assert outcome == Misconfigured("mixpanel", f"HTTP {status}", "Check base_url: there is no /engage below it.")
 
@@ -121,46 +121,49 @@ def test_an_address_without_mixpanel_is_misconfigured(status: int) -> None:
 @pytest.mark.parametrize(
     ("reply", "outcome"),
     [
-        (Reply(400, body=b'{"error": "bad", "status": "error"}'), Rejected("mixpanel", code="HTTP 400", message="bad")),
-        (Reply(400, body=b"bad\n"), Rejected("mixpanel", code="HTTP 400", message="bad")),
-        (Reply(400), Rejected("mixpanel", code="HTTP 400")),
-        (Reply(400, body=b'{"status": 0}'), Rejected("mixpanel", code="HTTP 400", message='{"status": 0}')),
-        (Reply(413), Rejected("mixpanel", code="HTTP 413")),
-        (Reply(429), Unavailable("mixpanel", "HTTP 429")),
-        (Reply(429, {"retry-after": "12"}), Unavailable("mixpanel", "HTTP 429", 12.0)),
-        (Reply(500), Unavailable("mixpanel", "HTTP 500")),
-        (Reply(501), Unavailable("mixpanel", "HTTP 501")),
-        (Reply(502), Unknown("mixpanel", "HTTP 502")),
-        (Reply(520, {"retry-after": "3"}), Unavailable("mixpanel", "HTTP 520", 3.0)),
-        (Reply(520, uncertain=True), Unknown("mixpanel", "HTTP 520")),
-        (Reply(599), Unavailable("mixpanel", "HTTP 599")),
-        (Reply(600), Rejected("mixpanel", code="HTTP 600")),
-        (Reply(0, lost=Lost.NOT_SENT), Unavailable("mixpanel", "the vendor could not be reached")),
-        (Reply(0, lost=Lost.TIMED_OUT), Unknown("mixpanel", "no answer in time")),
+        (
+            Response(400, body=b'{"error": "bad", "status": "error"}'),
+            Rejected("mixpanel", code="HTTP 400", message="bad"),
+        ),
+        (Response(400, body=b"bad\n"), Rejected("mixpanel", code="HTTP 400", message="bad")),
+        (Response(400), Rejected("mixpanel", code="HTTP 400")),
+        (Response(400, body=b'{"status": 0}'), Rejected("mixpanel", code="HTTP 400", message='{"status": 0}')),
+        (Response(413), Rejected("mixpanel", code="HTTP 413")),
+        (Response(429), Unavailable("mixpanel", "HTTP 429")),
+        (Response(429, {"retry-after": "12"}), Unavailable("mixpanel", "HTTP 429", 12.0)),
+        (Response(500), Unavailable("mixpanel", "HTTP 500")),
+        (Response(501), Unavailable("mixpanel", "HTTP 501")),
+        (Response(502), Unknown("mixpanel", "HTTP 502")),
+        (Response(520, {"retry-after": "3"}), Unavailable("mixpanel", "HTTP 520", 3.0)),
+        (Response(520, uncertain=True), Unknown("mixpanel", "HTTP 520")),
+        (Response(599), Unavailable("mixpanel", "HTTP 599")),
+        (Response(600), Rejected("mixpanel", code="HTTP 600")),
+        (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("mixpanel", "the vendor could not be reached")),
+        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("mixpanel", "no answer in time")),
     ],
 )
-def test_every_failure_is_one_outcome(reply: Reply, outcome: Outcome) -> None:
+def test_every_failure_is_one_outcome(response: Response, outcome: Outcome) -> None:
     """Every 5xx is about now and not about the user."""
-    assert outcome_of(reply) == outcome
+    assert outcome_of(response) == outcome
 
 
 @pytest.mark.parametrize(
     ("reply", "is_retried"),
     [
-        (Reply(429), True),
-        (Reply(500), True),
-        (Reply(507), True),
-        (Reply(599), True),
-        (Reply(0, lost=Lost.NO_ANSWER), True),
-        (Reply(400), False),
-        (Reply(401), False),
-        (Reply(200, body=b"0"), False),
-        (Reply(0, lost=Lost.UNTRUSTED), False),
+        (Response(429), True),
+        (Response(500), True),
+        (Response(507), True),
+        (Response(599), True),
+        (Response(0, no_response=NoResponse.NO_ANSWER), True),
+        (Response(400), False),
+        (Response(401), False),
+        (Response(200, body=b"0"), False),
+        (Response(0, no_response=NoResponse.UNTRUSTED), False),
     ],
 )
-def test_what_may_pass_is_tried_again(reply: Reply, is_retried: bool) -> None:  # noqa: FBT001  # As pytest gives it.
+def test_what_may_pass_is_tried_again(response: Response, is_retried: bool) -> None:  # noqa: FBT001  # As pytest gives it.
     """To set and to unset twice is to do it once."""
-    transport = ScriptedTransport(reply, Reply(200, body=b"1"))
+    transport = ScriptedTransport(response, Response(200, body=b"1"))
 
     outcome = transport.run(BACKEND.identify(ANN))
 
@@ -175,23 +178,23 @@ WORDS = f"Ann Canary canary@example.com canary-pro 43 {KEY} canary-id"
     [
         said({"status": 0, "error": WORDS}),
         said({"status": 1, "error": [WORDS]}),
-        Reply(400, body=orjson.dumps({"error": WORDS})),
-        Reply(400, body=WORDS.encode()),
+        Response(400, body=orjson.dumps({"error": WORDS})),
+        Response(400, body=WORDS.encode()),
     ],
 )
-def test_what_was_sent_is_masked_in_mixpanels_words(reply: Reply) -> None:
+def test_what_was_sent_is_masked_in_mixpanels_words(response: Response) -> None:
     """Vendors quote what they refuse."""
-    outcome = outcome_of(reply)
+    outcome = outcome_of(response)
 
     assert isinstance(outcome, Rejected)
     assert (outcome.message or "").strip('[]"') == " ".join(["•••"] * 6)
 
 
-@given(reply=replies())
-def test_only_a_success_with_a_one_is_accepted(reply: Reply) -> None:
+@given(response=responses())
+def test_only_a_success_with_a_one_is_accepted(response: Response) -> None:
     """Whatever else comes back."""
-    outcome = outcome_of(reply)
+    outcome = outcome_of(response)
 
-    content = reply.json_object() or {}
-    is_one = reply.body.strip() == b"1" or (content.get("status") == 1 and not content.get("error"))
-    assert not isinstance(outcome, Accepted) or (reply.is_success and is_one)
+    content = response.json_object() or {}
+    is_one = response.body.strip() == b"1" or (content.get("status") == 1 and not content.get("error"))
+    assert not isinstance(outcome, Accepted) or (response.is_success and is_one)

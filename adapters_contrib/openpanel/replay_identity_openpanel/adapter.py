@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from replay_identity.adapters.adaptation import Fitting, OnViolation, check_on_violation
+from replay_identity.adapters.adaptation import Adaptation, OnViolation, check_on_violation
 from replay_identity.adapters.credentials import check_api_key, check_base_url
 from replay_identity.adapters.exchange import Exchange, Request
 from replay_identity.adapters.limits import Limits
@@ -17,7 +17,7 @@ from replay_identity.outcomes import Outcome, Rejected, Skipped
 from replay_identity.traits import UserTraits
 
 from .limits import LIMITS
-from .replies import read_reply
+from .responses import read_reply
 from .words import word_user
 
 _HOST: Final = "https://api.openpanel.dev"
@@ -87,15 +87,15 @@ class OpenPanel:
 
     def plan(self, user: UserTraits, /) -> Plan:
         """Return the request that merges *user*; no request when there is nothing to say."""
-        fitting = Fitting(adapt=self.on_violation == "adapt")
+        adaptation = Adaptation(adapt=self.on_violation == "adapt")
         if user.user_id is None:
-            fitting.refuse("user_id", "anonymous-user")
-        said = word_user(user, fitting)
-        if not said and fitting.adjustments:
-            fitting.refuse("traits", "nothing-left")
-        adjustments = tuple(fitting.adjustments)
-        if fitting.violations:
-            return Plan(self.name, None, adjustments, tuple(fitting.violations))
+            adaptation.reject("user_id", "anonymous-user")
+        said = word_user(user, adaptation)
+        if not said and adaptation.adjustments:
+            adaptation.reject("traits", "nothing-left")
+        adjustments = tuple(adaptation.adjustments)
+        if adaptation.violations:
+            return Plan(self.name, None, adjustments, tuple(adaptation.violations))
         if not said:
             # It would make a profile without a name.
             return Plan(self.name, None)
@@ -109,8 +109,8 @@ class OpenPanel:
         if plan.request is None:
             return Skipped(self.name, "nothing to send: no name, e-mail or traits")
 
-        reply = yield plan.request
-        return read_reply(self.name, reply, user, plan.adjustments, self.api_key, self.client_id)
+        response = yield plan.request
+        return read_reply(self.name, response, user, plan.adjustments, self.api_key, self.client_id)
 
     def _identify(self, payload: Mapping[str, Any]) -> Request:
         body = orjson.dumps({"type": "identify", "payload": payload})

@@ -7,9 +7,9 @@ says why in plain text.
 from collections.abc import Mapping
 from typing import Final
 
-from replay_identity.adapters.exchange import Reply
-from replay_identity.adapters.redaction import mask
-from replay_identity.adapters.responses import read_failure
+from replay_identity.adapters.exchange import Response
+from replay_identity.adapters.redaction import redact
+from replay_identity.adapters.responses import failure_outcome
 from replay_identity.outcomes import Accepted, Adjustment, Failure, Misconfigured, Outcome, Rejected, Unknown
 from replay_identity.traits import UserTraits
 
@@ -36,24 +36,24 @@ _HINTS: Final[Mapping[int, str]] = {
 
 
 def read_reply(
-    backend: str, reply: Reply, user: UserTraits, adjustments: tuple[Adjustment, ...], *secrets: str
+    backend: str, response: Response, user: UserTraits, adjustments: tuple[Adjustment, ...], *secrets: str
 ) -> Outcome:
     """Say what became of *user*, with them and the *secrets* masked in the vendor's words."""
-    content = reply.json_object() or {}
-    if reply.status == _ACCEPTED:
+    content = response.json_object() or {}
+    if response.status == _ACCEPTED:
         if "deviceId" in content or "sessionId" in content:
             return Accepted(backend, adjustments=adjustments)
-        if reply.body.strip() == b"Duplicate event":
+        if response.body.strip() == b"Duplicate event":
             # Within 100 ms of the same bytes, which were counted before anybody looked at them: taken or not, nobody
             # knows.
             return Unknown(backend, "HTTP 200, a duplicate of a request whose own answer counts")
-    if reply.status == _STORED_NOTHING:
-        return _read_discarded(backend, content) or read_failure(backend, reply, hints=_HINTS)
-    if reply.status == _UNAUTHORIZED:
-        return _read_unauthorized(backend, reply)
+    if response.status == _STORED_NOTHING:
+        return _read_discarded(backend, content) or failure_outcome(backend, response, hints=_HINTS)
+    if response.status == _UNAUTHORIZED:
+        return _read_unauthorized(backend, response)
     message = content.get("message")
-    masked = mask(message, user, *secrets) if isinstance(message, str) and message else None
-    return read_failure(backend, reply, hints=_HINTS, message=masked)
+    masked = redact(message, user, *secrets) if isinstance(message, str) and message else None
+    return failure_outcome(backend, response, hints=_HINTS, message=masked)
 
 
 def _read_discarded(backend: str, content: Mapping[str, object]) -> Failure | None:
@@ -66,10 +66,10 @@ def _read_discarded(backend: str, content: Mapping[str, object]) -> Failure | No
     return None
 
 
-def _read_unauthorized(backend: str, reply: Reply) -> Failure:
-    reason = reply.body.decode(errors="replace").strip().removeprefix("Ingestion: ")
+def _read_unauthorized(backend: str, response: Response) -> Failure:
+    reason = response.body.decode(errors="replace").strip().removeprefix("Ingestion: ")
     if reason == _BLOCKED_PROFILE:
         return Rejected(backend, code="HTTP 401", message=reason)
     if reason in _REASONS:
         return Misconfigured(backend, f"HTTP 401 {reason}", _REASONS[reason])
-    return read_failure(backend, reply, hints=_HINTS)
+    return failure_outcome(backend, response, hints=_HINTS)

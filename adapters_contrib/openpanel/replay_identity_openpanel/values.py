@@ -7,63 +7,63 @@ from typing import Any, Final
 from uuid import UUID
 
 from replay_identity._values import iso8601
-from replay_identity.adapters.adaptation import Fitting
+from replay_identity.adapters.adaptation import Adaptation
 
 from .limits import LARGEST_INT, RESERVED_EVERYWHERE
 
 
-def json_of(value: Any, path: str, fitting: Fitting) -> Any:  # noqa: ANN401  # A trait value becomes JSON.
-    """Return *value*, at *path*, as it is sent, and record in *fitting* what changes its type."""
-    return _WORDING[type(value)](value, path, fitting)
+def json_of(value: Any, path: str, adaptation: Adaptation) -> Any:  # noqa: ANN401  # A trait value becomes JSON.
+    """Return *value*, at *path*, as it is sent, and record in *adaptation* what changes its type."""
+    return _WORDING[type(value)](value, path, adaptation)
 
 
-def _same(value: object, _path: str, _fitting: Fitting) -> object:
+def _same(value: object, _path: str, _fitting: Adaptation) -> object:
     return value
 
 
-def _int(value: int, path: str, fitting: Fitting) -> int | str:
+def _int(value: int, path: str, adaptation: Adaptation) -> int | str:
     if -LARGEST_INT <= value <= LARGEST_INT:
         return value
-    fitting.adjust(path, "coerced", "large-int-as-text")
+    adaptation.record(path, "coerced", "large-int-as-text")
     return str(value)
 
 
-def _decimal(value: Decimal, path: str, fitting: Fitting) -> str:
+def _decimal(value: Decimal, path: str, adaptation: Adaptation) -> str:
     # Always, so that a trait does not change its type from one value to the next.
-    fitting.adjust(path, "coerced", "decimal-as-text")
+    adaptation.record(path, "coerced", "decimal-as-text")
     return f"{value:f}"
 
 
-def _date(value: date, path: str, fitting: Fitting) -> str:
-    fitting.adjust(path, "coerced", "date-as-iso8601")
+def _date(value: date, path: str, adaptation: Adaptation) -> str:
+    adaptation.record(path, "coerced", "date-as-iso8601")
     return iso8601(value)
 
 
-def _uuid(value: UUID, path: str, fitting: Fitting) -> str:
-    fitting.adjust(path, "coerced", "uuid-as-text")
+def _uuid(value: UUID, path: str, adaptation: Adaptation) -> str:
+    adaptation.record(path, "coerced", "uuid-as-text")
     return str(value)
 
 
-def _list(values: tuple[Any, ...], path: str, fitting: Fitting) -> list[Any]:
+def _list(values: tuple[Any, ...], path: str, adaptation: Adaptation) -> list[Any]:
     """Return a list, which takes the place of the one before, so that all that is in it arrives, blanks too."""
-    before = len(fitting.adjustments)
-    words = [json_of(value, path, fitting) for value in values]
+    before = len(adaptation.adjustments)
+    words = [json_of(value, path, adaptation) for value in values]
     # What is said of one item need not be said of the next.
-    fitting.adjustments[before:] = dict.fromkeys(fitting.adjustments[before:])
+    adaptation.adjustments[before:] = dict.fromkeys(adaptation.adjustments[before:])
     return words
 
 
-def _object_in_list(values: Mapping[str, Any], path: str, fitting: Fitting) -> dict[str, Any]:
+def _object_in_list(values: Mapping[str, Any], path: str, adaptation: Adaptation) -> dict[str, Any]:
     words: dict[str, Any] = {}
     for name, value in values.items():
         if name == RESERVED_EVERYWHERE:
-            fitting.drop(path, "reserved-name")
+            adaptation.drop(path, "reserved-name")
         else:
-            words[name] = json_of(value, path, fitting)
+            words[name] = json_of(value, path, adaptation)
     return words
 
 
-_WORDING: Final[Mapping[type[object], Callable[[Any, str, Fitting], Any]]] = {
+_WORDING: Final[Mapping[type[object], Callable[[Any, str, Adaptation], Any]]] = {
     str: _same,
     bool: _same,
     int: _int,

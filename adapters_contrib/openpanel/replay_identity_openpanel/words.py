@@ -10,40 +10,40 @@ from typing import Any
 import attrs
 
 from replay_identity._values import REMOVE, is_nested
-from replay_identity.adapters.adaptation import Fitting
+from replay_identity.adapters.adaptation import Adaptation
 from replay_identity.traits import UserTraits
 
 from .limits import EMAIL, RESERVED_EVERYWHERE, RESERVED_PREFIX, SET_BY_SERVER
 from .values import json_of
 
 
-def word_user(user: UserTraits, fitting: Fitting) -> dict[str, Any]:
-    """Return what is said of *user* beside their id, and record in *fitting* what had to give."""
+def word_user(user: UserTraits, adaptation: Adaptation) -> dict[str, Any]:
+    """Return what is said of *user* beside their id, and record in *adaptation* what had to give."""
     said: dict[str, Any] = {}
     if user.name is not None:
-        said.update(_name(user.name, fitting))
+        said.update(_name(user.name, adaptation))
     if user.email is not None:
         if EMAIL.fullmatch(user.email):
             said["email"] = user.email
         else:
-            fitting.drop("email", "email-form")
+            adaptation.drop("email", "email-form")
     if user.traits:
-        properties = Properties(fitting).word(user.traits, "")
+        properties = Properties(adaptation).word(user.traits, "")
         if properties:
             said["properties"] = properties
     return said
 
 
-def _name(name: str, fitting: Fitting) -> dict[str, str]:
+def _name(name: str, adaptation: Adaptation) -> dict[str, str]:
     """Return *name* as first and last name, which joined by one blank are the name again."""
     if not name:
-        fitting.drop("name", "blank-stays")
+        adaptation.drop("name", "blank-stays")
         return {}
     first, _, last = name.rpartition(" ")
     if first.strip() and last.strip():
         return {"firstName": first, "lastName": last}
     # A last name that the profile already has can be neither cleared nor seen from here.
-    fitting.adjust("name", "warned", "last-name-stays")
+    adaptation.record("name", "warned", "last-name-stays")
     return {"firstName": name}
 
 
@@ -52,11 +52,11 @@ class Properties:
     """The traits of one user while they are being worded.
 
     Attributes:
-        fitting: Where adjustments and violations go.
+        adaptation: Where adjustments and violations go.
         names: Dotted names met so far; the vendor shows a dot in a name as nesting, so two of them would be one.
     """
 
-    fitting: Fitting
+    adaptation: Adaptation
     names: set[str] = attrs.field(init=False, factory=set[str], repr=False)
 
     def word(self, traits: Mapping[str, Any], parents: str) -> dict[str, Any]:
@@ -66,16 +66,16 @@ class Properties:
             name = parents + own_name
             rule = _rule_against(own_name, value, is_first=not parents)
             if rule is not None:
-                self.fitting.drop(f"traits.{name}", rule)
+                self.adaptation.drop(f"traits.{name}", rule)
             elif is_nested(value):
                 # What it is merged into stays, so that an object of which nothing is left says nothing.
                 if nested := self.word(value, f"{name}."):
                     worded[own_name] = nested
             elif name in self.names:
-                self.fitting.refuse(f"traits.{name}", "name-collision")
+                self.adaptation.reject(f"traits.{name}", "name-collision")
             else:
                 self.names.add(name)
-                worded[own_name] = json_of(value, f"traits.{name}", self.fitting)
+                worded[own_name] = json_of(value, f"traits.{name}", self.adaptation)
         return worded
 
 

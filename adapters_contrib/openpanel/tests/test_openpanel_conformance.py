@@ -4,8 +4,8 @@ from replay_identity_openpanel import OpenPanel
 from replay_identity_openpanel.emulator import OpenPanelEmulator, Profile
 
 from replay_identity.adapters.adaptation import OnViolation
-from replay_identity.adapters.exchange import Reply, Request
-from replay_identity.testing import BackendConformance, Said
+from replay_identity.adapters.exchange import Request, Response
+from replay_identity.testing import BackendConformance, RequestContent
 
 CLIENT_ID = "3f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a90"
 
@@ -19,19 +19,19 @@ class TestOpenPanel(BackendConformance):
         """Return the backend of one client."""
         return OpenPanel(self.key, client_id=CLIENT_ID, base_url=base_url, on_violation=on_violation)
 
-    def accepted(self, request: Request) -> Reply:  # noqa: ARG002  # Whatever was sent, the answer is the same.
+    def accepted(self, request: Request) -> Response:  # noqa: ARG002  # Whatever was sent, the answer is the same.
         """Return what OpenPanel answers when the profile waits in its buffer."""
-        return Reply(200, body=b'{"deviceId":"d1","sessionId":"s1"}')
+        return Response(200, body=b'{"deviceId":"d1","sessionId":"s1"}')
 
     def make_emulator(self) -> OpenPanelEmulator:
         """Return an OpenPanel that knows the client."""
         return OpenPanelEmulator(api_key=self.key, client_id=CLIENT_ID)
 
-    def held(self, emulator: OpenPanelEmulator, user_id: str) -> Profile | None:
+    def stored_user(self, emulator: OpenPanelEmulator, user_id: str) -> Profile | None:
         """Return the profile."""
         return emulator.profiles.get(user_id)
 
-    def is_said(self, path: str, value: Any, said: Said) -> bool:
+    def request_contains(self, path: str, value: Any, said: RequestContent) -> bool:
         """Tell whether a name is said, whole or as first and last name, and anything else as it is."""
         first, _, last = value.rpartition(" ") if path == "name" else ("", "", "")
         return said.says(value) or (bool(first and last) and said.says(first) and said.says(last))

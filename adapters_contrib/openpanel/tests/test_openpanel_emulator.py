@@ -30,10 +30,10 @@ def test_an_identify_answers_a_device_and_a_session(client: httpx.Client, openpa
     """And nothing of the profile, which stands under its id."""
     payload = {"profileId": "u1", "firstName": "Ada", "lastName": "Lovelace", "email": "ada@example.com"}
 
-    reply = identify(client, payload)
+    response = identify(client, payload)
 
-    assert reply.status_code == 200
-    assert reply.json().keys() == {"deviceId", "sessionId"}
+    assert response.status_code == 200
+    assert response.json().keys() == {"deviceId", "sessionId"}
     profile = openpanel.profiles["u1"]
     assert (profile.first_name, profile.last_name, profile.email) == ("Ada", "Lovelace", "ada@example.com")
     assert openpanel.applied == {"u1": 1}
@@ -170,11 +170,11 @@ def test_what_is_not_in_the_schema_is_a_bad_request(
     client: httpx.Client, openpanel: OpenPanelEmulator, payload: object, field: str
 ) -> None:
     """One bad field costs the whole call."""
-    reply = identify(client, payload)
+    response = identify(client, payload)
 
-    assert reply.status_code == 400
-    assert (reply.json()["status"], reply.json()["error"]) == (400, "Bad Request")
-    assert field in reply.json()["message"]
+    assert response.status_code == 400
+    assert (response.json()["status"], response.json()["error"]) == (400, "Bad Request")
+    assert field in response.json()["message"]
     assert openpanel.profiles == {}
 
 
@@ -196,27 +196,27 @@ def test_an_address_is_read_as_zod_reads_it(text: str, expected: bool) -> None: 
 
 def test_keys_that_the_schema_does_not_know_are_dropped(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
     """Without a word."""
-    reply = identify(client, {"profileId": "u1", "name": "Ada", "traits": {"plan": "pro"}})
+    response = identify(client, {"profileId": "u1", "name": "Ada", "traits": {"plan": "pro"}})
 
-    assert reply.status_code == 200
+    assert response.status_code == 200
     assert own_properties(openpanel) == {}
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"identify"'])
 def test_a_body_that_is_no_object_is_a_bad_request(client: httpx.Client, body: bytes) -> None:
     """In JSON, too."""
-    reply = client.post("/track", content=body)
+    response = client.post("/track", content=body)
 
-    assert (reply.status_code, reply.json()["status"]) == (400, 400)
+    assert (response.status_code, response.json()["status"]) == (400, 400)
 
 
 @pytest.mark.parametrize(("kind", "message"), [("alias", "Alias is not supported"), ("page", "Invalid type")])
 def test_another_type_is_a_bad_request(client: httpx.Client, kind: str, message: str) -> None:
     """An alias is known and refused."""
-    reply = client.post("/track", json={"type": kind, "payload": {"profileId": "u1", "alias": "u2"}})
+    response = client.post("/track", json={"type": kind, "payload": {"profileId": "u1", "alias": "u2"}})
 
-    assert reply.status_code == 400
-    assert reply.json() == {"status": 400, "error": "Bad Request", "message": message}
+    assert response.status_code == 400
+    assert response.json() == {"status": 400, "error": "Bad Request", "message": message}
 
 
 @pytest.mark.parametrize(
@@ -233,10 +233,10 @@ def test_a_client_that_is_not_known_is_told_so_in_plain_text(
     client: httpx.Client, openpanel: OpenPanelEmulator, headers: dict[str, str], reason: str
 ) -> None:
     """With the word Ingestion before it."""
-    reply = identify(client, {"profileId": "u1"}, **headers)
+    response = identify(client, {"profileId": "u1"}, **headers)
 
-    assert (reply.status_code, reply.text) == (401, f"Ingestion: {reason}")
-    assert reply.headers["content-type"].startswith("text/plain")
+    assert (response.status_code, response.text) == (401, f"Ingestion: {reason}")
+    assert response.headers["content-type"].startswith("text/plain")
     assert openpanel.profiles == {}
 
 
@@ -279,10 +279,10 @@ def test_without_a_secret_a_bot_is_thanked_and_forgotten(headers: dict[str, str]
     with running(emulator) as server:
         body = {"type": "identify", "payload": {"profileId": "u1"}}
         sent = {"openpanel-client-id": emulator.client_id, **headers}
-        reply = httpx.post(f"{server.url}/track", json=body, headers=sent)
+        response = httpx.post(f"{server.url}/track", json=body, headers=sent)
 
-    assert reply.status_code == status
-    assert ("bot" in reply.json()) == (status == 202)
+    assert response.status_code == status
+    assert ("bot" in response.json()) == (status == 202)
     assert (emulator.profiles == {}) == (status == 202)
 
 
@@ -337,9 +337,9 @@ def test_a_failure_on_demand_has_openpanels_words(
     """JSON or plain text, as its code has it."""
     openpanel.faults.add(Fault(status=status))
 
-    reply = identify(client, {"profileId": "u1"})
+    response = identify(client, {"profileId": "u1"})
 
-    assert (reply.status_code, reply.text) == (status, words)
+    assert (response.status_code, response.text) == (status, words)
     assert openpanel.profiles == {}
 
 
@@ -348,10 +348,10 @@ def test_a_rate_limit_answers_429(clock: Any) -> None:
     emulator = OpenPanelEmulator(rate_limit=RateLimit(requests=1, seconds=10), clock=clock)
     headers = {"openpanel-client-id": emulator.client_id, "openpanel-client-secret": emulator.api_key}
     with running(emulator) as server, httpx.Client(base_url=server.url, headers=headers) as client:
-        replies = [identify(client, {"profileId": "u1"}) for _ in range(2)]
+        responses = [identify(client, {"profileId": "u1"}) for _ in range(2)]
 
-    assert [reply.status_code for reply in replies] == [200, 429]
-    assert replies[1].headers["retry-after"] == "10"
+    assert [response.status_code for response in responses] == [200, 429]
+    assert responses[1].headers["retry-after"] == "10"
 
 
 def test_the_profiles_can_be_looked_at_and_forgotten(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:

@@ -5,14 +5,14 @@ import pytest
 from replay_identity_openpanel import OpenPanel
 
 from replay_identity import Accepted, ConfigurationError, Rejected, Skipped, UserTraits, Violation
-from replay_identity.adapters.exchange import Reply, Request
+from replay_identity.adapters.exchange import Request, Response
 from replay_identity.adapters.protocols import (
     Plan,
     SupportsBatch,
     SupportsCompare,
     SupportsDelete,
     SupportsExclude,
-    SupportsMany,
+    SupportsMultiIdentify,
     SupportsRead,
     SupportsVerify,
 )
@@ -23,7 +23,7 @@ KEY = "sec_canary"
 CLIENT_ID = "3f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a90"
 BACKEND = OpenPanel(KEY, client_id=CLIENT_ID)
 LENIENT = OpenPanel(KEY, client_id=CLIENT_ID, on_violation="adapt")
-TAKEN = Reply(200, body=b'{"deviceId":"d","sessionId":"s"}')
+TAKEN = Response(200, body=b'{"deviceId":"d","sessionId":"s"}')
 
 
 def request_of(user: UserTraits, backend: OpenPanel = BACKEND) -> Request:
@@ -169,7 +169,7 @@ def test_settings_come_from_a_file_and_the_secret_from_the_environment(tmp_path:
 
 def test_openpanel_takes_one_user_at_a_time_and_shows_none_back() -> None:
     """A client that may write may not read, and there is no batch of profiles."""
-    more = SupportsMany | SupportsBatch | SupportsRead | SupportsDelete | SupportsExclude | SupportsVerify
+    more = SupportsMultiIdentify | SupportsBatch | SupportsRead | SupportsDelete | SupportsExclude | SupportsVerify
     assert not isinstance(BACKEND, more | SupportsCompare)
     assert list(BACKEND.limits) == []
 

@@ -1,12 +1,12 @@
 import orjson
 import pytest
 from hypothesis import given
-from replay_identity_openpanel.replies import read_reply
+from replay_identity_openpanel.responses import read_reply
 
 from replay_identity import Accepted, Misconfigured, Outcome, Rejected, Unavailable, Unknown, UserTraits
-from replay_identity.adapters.exchange import Lost, Reply
+from replay_identity.adapters.exchange import NoResponse, Response
 from replay_identity.outcomes import explain
-from replay_identity.testing import replies
+from replay_identity.testing import responses
 
 KEY = "sec_canary"
 CLIENT_ID = "3f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a90"
@@ -15,9 +15,9 @@ CHECK_ID = "Check client_id: it is that of a client of the project, under Settin
 NOT_DOCUMENTED = "HTTP 200 with a body that is not the documented one"
 
 
-def outcome_of(reply: Reply) -> Outcome:
-    """Return what becomes of a user to whom OpenPanel answers *reply*."""
-    return read_reply("openpanel", reply, ADA, (), KEY, CLIENT_ID)
+def outcome_of(response: Response) -> Outcome:
+    """Return what becomes of a user to whom OpenPanel answers *response*."""
+    return read_reply("openpanel", response, ADA, (), KEY, CLIENT_ID)
 
 
 @pytest.mark.parametrize(
@@ -32,18 +32,18 @@ def outcome_of(reply: Reply) -> Outcome:
 )
 def test_a_device_or_a_session_says_that_the_user_was_taken(body: bytes) -> None:
     """Whatever they are: they are those of the request, and nothing to the user."""
-    assert outcome_of(Reply(200, body=body)) == Accepted("openpanel")
+    assert outcome_of(Response(200, body=body)) == Accepted("openpanel")
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"ok", b"[]", b'{"status":200}', b"<html>Log in</html>", b'{"deviceId'])
 def test_any_other_success_is_somebody_elses(body: bytes) -> None:
     """A proxy's, or that of a server before it answered with a device."""
-    assert outcome_of(Reply(200, body=body)) == Unknown("openpanel", NOT_DOCUMENTED)
+    assert outcome_of(Response(200, body=body)) == Unknown("openpanel", NOT_DOCUMENTED)
 
 
 def test_a_duplicate_says_nothing_about_the_request_it_is_like() -> None:
     """OpenPanel counts a request before it looks at it, so that the first may have failed."""
-    outcome = outcome_of(Reply(200, body=b"Duplicate event"))
+    outcome = outcome_of(Response(200, body=b"Duplicate event"))
 
     assert outcome == Unknown("openpanel", "HTTP 200, a duplicate of a request whose own answer counts")
     assert outcome.retryable
@@ -59,7 +59,7 @@ def test_a_duplicate_says_nothing_about_the_request_it_is_like() -> None:
 )
 def test_a_202_stored_nothing(body: bytes, problem: str) -> None:
     """Neither for this user nor for any other, until the settings change."""
-    outcome = outcome_of(Reply(202, body=body))
+    outcome = outcome_of(Response(202, body=body))
 
     assert isinstance(outcome, Misconfigured)
     assert outcome.problem == problem
@@ -69,7 +69,7 @@ def test_a_202_stored_nothing(body: bytes, problem: str) -> None:
 def test_another_202_is_not_believed() -> None:
     """Even with the keys of a success."""
     for body in (b"", b'{"deviceId":"d","sessionId":"s"}'):
-        assert outcome_of(Reply(202, body=body)) == Unknown(
+        assert outcome_of(Response(202, body=body)) == Unknown(
             "openpanel", "HTTP 202 with a body that is not the documented one"
         )
 
@@ -87,7 +87,7 @@ def test_another_202_is_not_believed() -> None:
 )
 def test_a_401_in_plain_text_says_which_setting_is_wrong(reason: str, hint: str) -> None:
     """With what to do about it."""
-    outcome = outcome_of(Reply(401, body=f"Ingestion: {reason}".encode()))
+    outcome = outcome_of(Response(401, body=f"Ingestion: {reason}".encode()))
 
     assert outcome == Misconfigured("openpanel", f"HTTP 401 {reason}", hint)
 
@@ -97,12 +97,14 @@ def test_a_401_in_plain_text_says_which_setting_is_wrong(reason: str, hint: str)
 )
 def test_of_a_401_with_another_text_nothing_is_told(body: bytes) -> None:
     """It may quote anything."""
-    assert outcome_of(Reply(401, body=body)) == Misconfigured("openpanel", "HTTP 401", "Check client_id and api_key.")
+    assert outcome_of(Response(401, body=body)) == Misconfigured(
+        "openpanel", "HTTP 401", "Check client_id and api_key."
+    )
 
 
 def test_a_401_about_one_profile_rejects_that_user_alone() -> None:
     """The settings are good, and everybody else is taken."""
-    outcome = outcome_of(Reply(401, body=b"Ingestion: Profile id is blocked by project filter"))
+    outcome = outcome_of(Response(401, body=b"Ingestion: Profile id is blocked by project filter"))
 
     assert outcome == Rejected("openpanel", code="HTTP 401", message="Profile id is blocked by project filter")
 
@@ -111,56 +113,56 @@ def test_a_401_about_one_profile_rejects_that_user_alone() -> None:
     ("reply", "outcome"),
     [
         (
-            Reply(400, body=b'{"status":400,"error":"Bad Request","message":"Alias is not supported"}'),
+            Response(400, body=b'{"status":400,"error":"Bad Request","message":"Alias is not supported"}'),
             Rejected("openpanel", code="HTTP 400", message="Alias is not supported"),
         ),
-        (Reply(400, body=b"<html>canary-id</html>"), Rejected("openpanel", code="HTTP 400")),
-        (Reply(400, body=b'{"message":["canary-id"]}'), Rejected("openpanel", code="HTTP 400")),
+        (Response(400, body=b"<html>canary-id</html>"), Rejected("openpanel", code="HTTP 400")),
+        (Response(400, body=b'{"message":["canary-id"]}'), Rejected("openpanel", code="HTTP 400")),
         (
-            Reply(403),
+            Response(403),
             Misconfigured("openpanel", "HTTP 403", "Check client_id, api_key and base_url."),
         ),
         (
-            Reply(404),
+            Response(404),
             Misconfigured(
                 "openpanel", "HTTP 404", "Check base_url: the address of the API, which is not that of the dashboard."
             ),
         ),
-        (Reply(413), Rejected("openpanel", code="HTTP 413")),
+        (Response(413), Rejected("openpanel", code="HTTP 413")),
         (
-            Reply(
+            Response(
                 429,
                 {"retry-after": "9"},
                 b'{"status":429,"error":"Too Many Requests","message":"You have exceeded the rate limit."}',
             ),
             Unavailable("openpanel", "HTTP 429", 9.0),
         ),
-        (Reply(500, body=b"Internal server error"), Unavailable("openpanel", "HTTP 500")),
-        (Reply(502), Unknown("openpanel", "HTTP 502")),
-        (Reply(503), Unavailable("openpanel", "HTTP 503")),
-        (Reply(0, lost=Lost.NOT_SENT), Unavailable("openpanel", "the vendor could not be reached")),
-        (Reply(0, lost=Lost.TIMED_OUT), Unknown("openpanel", "no answer in time")),
+        (Response(500, body=b"Internal server error"), Unavailable("openpanel", "HTTP 500")),
+        (Response(502), Unknown("openpanel", "HTTP 502")),
+        (Response(503), Unavailable("openpanel", "HTTP 503")),
+        (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("openpanel", "the vendor could not be reached")),
+        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("openpanel", "no answer in time")),
     ],
 )
-def test_every_answer_is_one_outcome(reply: Reply, outcome: Outcome) -> None:
+def test_every_answer_is_one_outcome(response: Response, outcome: Outcome) -> None:
     """As OpenPanel's code has it."""
-    assert outcome_of(reply) == outcome
+    assert outcome_of(response) == outcome
 
 
 def test_what_was_sent_is_masked_in_the_vendors_words() -> None:
     """A schema may quote what it refuses."""
     quoting = f"Ada Canary canary@example.com canary-pro {KEY} {CLIENT_ID} canary-id"
 
-    outcome = outcome_of(Reply(400, body=orjson.dumps({"message": quoting})))
+    outcome = outcome_of(Response(400, body=orjson.dumps({"message": quoting})))
 
     assert outcome == Rejected("openpanel", code="HTTP 400", message=" ".join(["•••"] * 6))
 
 
-@given(reply=replies())
-def test_only_a_device_or_a_session_in_a_200_is_accepted(reply: Reply) -> None:
+@given(response=responses())
+def test_only_a_device_or_a_session_in_a_200_is_accepted(response: Response) -> None:
     """Whatever else comes back is a failure that can be told."""
-    outcome = outcome_of(reply)
+    outcome = outcome_of(response)
 
-    said_so = reply.status == 200 and not (reply.json_object() or {}).keys().isdisjoint({"deviceId", "sessionId"})
+    said_so = response.status == 200 and not (response.json_object() or {}).keys().isdisjoint({"deviceId", "sessionId"})
     assert isinstance(outcome, Accepted) == said_so
     assert explain(outcome)

@@ -29,8 +29,8 @@ def identify(openpanel: OpenPanelEmulator) -> Iterator[Identify]:
 
 def browse(client: httpx.Client, payload: dict[str, str]) -> None:
     """Let somebody's browser make their profile, as the SDK in a page does."""
-    reply = client.post("/track", json={"type": "identify", "payload": payload}, headers={"user-agent": FIREFOX})
-    assert reply.status_code == 200
+    response = client.post("/track", json={"type": "identify", "payload": payload}, headers={"user-agent": FIREFOX})
+    assert response.status_code == 200
 
 
 def test_a_backend_leaves_the_users_device_and_country_alone(

@@ -8,13 +8,13 @@ from uuid import UUID, uuid4
 import attrs
 
 from replay_identity import Adjustment, ConfigurationError, Outcome, Rejected, Skipped, UserTraits
-from replay_identity.adapters.adaptation import Fitting, OnViolation, check_on_violation
+from replay_identity.adapters.adaptation import Adaptation, OnViolation, check_on_violation
 from replay_identity.adapters.credentials import check_api_key, check_base_url
 from replay_identity.adapters.exchange import Exchange, Request
 from replay_identity.adapters.limits import Limit, Limits
 from replay_identity.adapters.protocols import Plan
 
-from . import replies
+from . import responses
 from .distinct_ids import check_distinct_id
 from .events import PLACEHOLDER_ID, PLACEHOLDER_TIME, Event, Opening, body_of, event_json, in_requests, timestamp
 from .limits import EVENT, LIMITS, MOST_USERS
@@ -112,16 +112,16 @@ class PostHog:
         return LIMITS
 
     @property
-    def most_users(self) -> Limit:
+    def max_users(self) -> Limit:
         """Return how many users one request takes."""
         return MOST_USERS
 
     def plan(self, user: UserTraits, /) -> Plan:
         """Return the request that sets *user*'s properties, with an id and times that are drawn when it is sent."""
-        words, fitting = self._word(user)
-        adjustments = tuple(fitting.adjustments)
-        if fitting.violations:
-            return Plan(self.name, None, adjustments, tuple(fitting.violations))
+        words, adaptation = self._word(user)
+        adjustments = tuple(adaptation.adjustments)
+        if adaptation.violations:
+            return Plan(self.name, None, adjustments, tuple(adaptation.violations))
         if not words:
             return Plan(self.name, None)
 
@@ -142,43 +142,43 @@ class PostHog:
             outcomes |= yield from self._send(events)
         return tuple(outcomes[each.uuid] if isinstance(each, Event) else each for each in asked)
 
-    def _word(self, user: UserTraits) -> tuple[Words, Fitting]:
+    def _word(self, user: UserTraits) -> tuple[Words, Adaptation]:
         """Return what is said of *user*, small enough for one event, and what had to give."""
-        fitting = Fitting(adapt=self.on_violation == "adapt")
-        check_distinct_id(user.user_id, fitting)
-        words = word_user(user, fitting)
+        adaptation = Adaptation(adapt=self.on_violation == "adapt")
+        check_distinct_id(user.user_id, adaptation)
+        words = word_user(user, adaptation)
         size = len(event_json(user, properties_of(words), uuid=PLACEHOLDER_ID, now=PLACEHOLDER_TIME))
         if size > EVENT.maximum:
-            words = without_largest(words, size, user, fitting)
-        if not words and fitting.adjustments:
-            fitting.refuse("traits", "nothing-left")
-        return words, fitting
+            words = without_largest(words, size, user, adaptation)
+        if not words and adaptation.adjustments:
+            adaptation.reject("traits", "nothing-left")
+        return words, adaptation
 
     def _event_or_outcome(self, user: UserTraits) -> Event | Outcome:
         """Return the event to send for *user*, or what became of them without one."""
-        words, fitting = self._word(user)
-        if fitting.violations:
-            return Rejected(self.name, tuple(fitting.violations))
+        words, adaptation = self._word(user)
+        if adaptation.violations:
+            return Rejected(self.name, tuple(adaptation.violations))
         if not words:
             return Skipped(self.name, "nothing to send: no name, e-mail or traits")
-        return _event(user, words, tuple(fitting.adjustments), uuid=self.new_id(), now=self.now())
+        return _event(user, words, tuple(adaptation.adjustments), uuid=self.new_id(), now=self.now())
 
     def _send(self, events: Sequence[Event]) -> Exchange[dict[str, Outcome]]:
         """Send *events* together, again those that PostHog asks for again; return what became of each by its id."""
         opening = Opening(str(self.new_id()), timestamp(self.now()))
         outcomes: dict[str, Outcome] = {}
         for attempt in range(1, _MOST_ATTEMPTS + 1):
-            reply = yield self._request(opening, events, attempt=attempt, now=self.now())
-            results = replies.read_results(reply)
+            response = yield self._request(opening, events, attempt=attempt, now=self.now())
+            results = responses.read_results(response)
             if results is None:
-                refusal = replies.read_refusal(self.name, reply, events, self.api_key)
+                refusal = responses.read_refusal(self.name, response, events, self.api_key)
                 return outcomes | (yield from self._refused(events, refusal))
 
-            outcomes |= replies.read_outcomes(self.name, reply, results, events, self.api_key)
-            events = [event for event in events if replies.asks_again(results, event)]
+            outcomes |= responses.read_outcomes(self.name, response, results, events, self.api_key)
+            events = [event for event in events if responses.asks_again(results, event)]
             if not events or attempt == _MOST_ATTEMPTS:
                 break
-            yield replies.pause_after(attempt, reply)
+            yield responses.pause_after(attempt, response)
         return outcomes
 
     def _refused(self, events: Sequence[Event], refusal: Outcome) -> Exchange[dict[str, Outcome]]:
@@ -198,7 +198,7 @@ class PostHog:
             "posthog-request-timestamp": timestamp(now),
         }
         body = body_of(opening, events)
-        return Request("identify", "POST", self._url, headers, body, retry_on=replies.is_worth_retrying)
+        return Request("identify", "POST", self._url, headers, body, retry_on=responses.is_retryable)
 
 
 def _event(user: UserTraits, words: Words, adjustments: tuple[Adjustment, ...], *, uuid: UUID, now: datetime) -> Event:

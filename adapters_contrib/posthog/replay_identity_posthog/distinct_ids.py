@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from replay_identity.adapters.adaptation import Fitting
+from replay_identity.adapters.adaptation import Adaptation
 
 from .limits import DISTINCT_ID
 
@@ -19,19 +19,19 @@ _ILLEGAL: Final = frozenset(
 _QUOTES: Final = frozenset("'\"")
 
 
-def check_distinct_id(user_id: str | None, fitting: Fitting) -> None:
+def check_distinct_id(user_id: str | None, adaptation: Adaptation) -> None:
     """Record a violation unless PostHog knows a person by exactly *user_id*; none of these may be mended."""
     if user_id is None:
-        fitting.refuse("user_id", "anonymous-user")
+        adaptation.reject("user_id", "anonymous-user")
     elif user_id != user_id.strip():
         # PostHog trims ids, and the trimmed one may be somebody else's.
-        fitting.refuse("user_id", "outer-blanks")
+        adaptation.reject("user_id", "outer-blanks")
     elif "\0" in user_id:
-        fitting.refuse("user_id", "nul-character")
+        adaptation.reject("user_id", "nul-character")
     elif _unquoted(user_id).lower() in _ILLEGAL:
-        fitting.refuse("user_id", "illegal-distinct-id")
+        adaptation.reject("user_id", "illegal-distinct-id")
     else:
-        fitting.require("user_id", user_id, DISTINCT_ID)
+        adaptation.check("user_id", user_id, DISTINCT_ID)
 
 
 def _unquoted(text: str) -> str:

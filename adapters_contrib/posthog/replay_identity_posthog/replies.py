@@ -9,9 +9,9 @@ from functools import cache
 from typing import Any, Final, cast
 
 from replay_identity import Accepted, Misconfigured, Outcome, Rejected, Unavailable, Unknown
-from replay_identity.adapters.exchange import Pause, Reply
-from replay_identity.adapters.redaction import mask
-from replay_identity.adapters.responses import read_failure
+from replay_identity.adapters.exchange import Response, Sleep
+from replay_identity.adapters.redaction import redact
+from replay_identity.adapters.responses import failure_outcome
 from replay_identity.outcomes import Failure
 
 from .events import Event
@@ -34,14 +34,14 @@ _ABOUT_HEADERS: Final = frozenset({"missing_required_headers", "invalid_header_v
 _LONGEST_WAIT: Final = 30.0
 
 
-def is_worth_retrying(reply: Reply) -> bool:
+def is_retryable(response: Response) -> bool:
     """Tell whether another try may be answered otherwise: 404 is a proxy's, and a quota lasts for weeks."""
-    return (reply.is_retryable or reply.status == _NOT_FOUND) and not _is_over_quota(reply)
+    return (response.is_retryable or response.status == _NOT_FOUND) and not _is_over_quota(response)
 
 
-def read_results(reply: Reply) -> Mapping[str, Any] | None:
-    """Return what PostHog says of each event by its uuid, or None if *reply* is anything else."""
-    content = reply.json_object() if reply.is_success else None
+def read_results(response: Response) -> Mapping[str, Any] | None:
+    """Return what PostHog says of each event by its uuid, or None if *response* is anything else."""
+    content = response.json_object() if response.is_success else None
     results = None if content is None else content.get("results")
     return cast("dict[str, Any]", results) if isinstance(results, dict) else None
 
@@ -52,7 +52,7 @@ def asks_again(results: Mapping[str, Any], event: Event) -> bool:
 
 
 def read_outcomes(
-    backend: str, reply: Reply, results: Mapping[str, Any], events: Sequence[Event], api_key: str
+    backend: str, response: Response, results: Mapping[str, Any], events: Sequence[Event], api_key: str
 ) -> dict[str, Outcome]:
     """Return what became of each of *events* by its id; one that is asked for again is Unavailable for now."""
 
@@ -61,11 +61,11 @@ def read_outcomes(
     def masked(words: str) -> str:
         return _masked(words, events, api_key)
 
-    return {event.uuid: _read_outcome(backend, reply, results, event, masked) for event in events}
+    return {event.uuid: _read_outcome(backend, response, results, event, masked) for event in events}
 
 
 def _read_outcome(
-    backend: str, reply: Reply, results: Mapping[str, Any], event: Event, masked: Callable[[str], str]
+    backend: str, response: Response, results: Mapping[str, Any], event: Event, masked: Callable[[str], str]
 ) -> Outcome:
     result, details = _verdict(results, event)
     why = None if details is None else masked(details)
@@ -81,9 +81,9 @@ def _read_outcome(
         case "warning" | "retry":
             # A warning is "accepted with person processing disabled": the event is kept and the person is not touched,
             # since there were too many events of this one of late.
-            return Unavailable(backend, f"{result} {why}" if why else result, reply.retry_after)
+            return Unavailable(backend, f"{result} {why}" if why else result, response.retry_after)
         case _:
-            return Unknown(backend, f"{reply.cause} with a result that is not documented")
+            return Unknown(backend, f"{response.cause} with a result that is not documented")
 
 
 def _verdict(results: Mapping[str, Any], event: Event) -> tuple[str | None, str | None]:
@@ -93,32 +93,32 @@ def _verdict(results: Mapping[str, Any], event: Event) -> tuple[str | None, str 
     return _text(verdict, "result"), _text(verdict, "details")
 
 
-def pause_after(attempt: int, reply: Reply) -> Pause:
+def pause_after(attempt: int, response: Response) -> Sleep:
     """Return how long PostHog's SDKs wait after *attempt*, counted from 1, for events that are asked for again."""
-    return Pause(max(min(2.0 ** (attempt - 1), _LONGEST_WAIT), min(reply.retry_after or 0.0, _LONGEST_WAIT)))
+    return Sleep(max(min(2.0 ** (attempt - 1), _LONGEST_WAIT), min(response.retry_after or 0.0, _LONGEST_WAIT)))
 
 
-def read_refusal(backend: str, reply: Reply, events: Sequence[Event], api_key: str) -> Failure:
+def read_refusal(backend: str, response: Response, events: Sequence[Event], api_key: str) -> Failure:
     """Return why PostHog took none of *events*, with their users and the key masked in its words."""
-    if _is_over_quota(reply):
-        return Misconfigured(backend, f"{reply.cause} {_OVER_QUOTA}", _QUOTA_HINT)
-    if reply.status == _NOT_FOUND:
+    if _is_over_quota(response):
+        return Misconfigured(backend, f"{response.cause} {_OVER_QUOTA}", _QUOTA_HINT)
+    if response.status == _NOT_FOUND:
         # PostHog has the endpoint, so a proxy has lost it for now; or base_url is wrong, which looks the same.
-        cause = f"{reply.cause}: is it PostHog's address that base_url says?"
-        return Unknown(backend, cause) if reply.uncertain else Unavailable(backend, cause, reply.retry_after)
-    content = reply.json_object() or {}
+        cause = f"{response.cause}: is it PostHog's address that base_url says?"
+        return Unknown(backend, cause) if response.uncertain else Unavailable(backend, cause, response.retry_after)
+    content = response.json_object() or {}
     tag, description = _text(content, "error"), _text(content, "error_description")
-    return read_failure(
+    return failure_outcome(
         backend,
-        reply,
+        response,
         hints={**_HINTS, 400: _HEADERS_HINT} if tag in _ABOUT_HEADERS else _HINTS,
         code=None if tag is None else _masked(tag, events, api_key),
         message=None if description is None else _masked(description, events, api_key),
     )
 
 
-def _is_over_quota(reply: Reply) -> bool:
-    return reply.status == _TOO_MANY and (reply.json_object() or {}).get("error") == _OVER_QUOTA
+def _is_over_quota(response: Response) -> bool:
+    return response.status == _TOO_MANY and (response.json_object() or {}).get("error") == _OVER_QUOTA
 
 
 def _text(content: Mapping[str, Any], name: str) -> str | None:
@@ -129,5 +129,5 @@ def _text(content: Mapping[str, Any], name: str) -> str | None:
 def _masked(words: str, events: Iterable[Event], api_key: str) -> str:
     """Return PostHog's *words* without anything that the users of *events*, or the key, hold."""
     for event in events:
-        words = mask(words, event.user, api_key)
+        words = redact(words, event.user, api_key)
     return words

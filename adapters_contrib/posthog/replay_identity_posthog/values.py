@@ -8,7 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from replay_identity._values import Removal, iso8601
-from replay_identity.adapters.adaptation import Fitting
+from replay_identity.adapters.adaptation import Adaptation
 
 from .names import rule_against
 
@@ -18,81 +18,81 @@ _LARGEST_INT: Final = 2**53 - 1
 _LARGEST_FLOAT: Final = 1e307
 
 
-def word_value(value: object, path: str, fitting: Fitting) -> Any:  # noqa: ANN401  # JSON.
+def word_value(value: object, path: str, adaptation: Adaptation) -> Any:  # noqa: ANN401  # JSON.
     """Return *value* as JSON has it, or None if it cannot be sent."""
-    return _WORDING[type(value)](value, path, fitting)
+    return _WORDING[type(value)](value, path, adaptation)
 
 
-def _text(value: str, path: str, fitting: Fitting) -> str | None:
+def _text(value: str, path: str, adaptation: Adaptation) -> str | None:
     if "\0" in value:
         # As in a name.
-        fitting.drop(path, "nul-character")
+        adaptation.drop(path, "nul-character")
         return None
     return value
 
 
-def _bool(value: bool, _path: str, _fitting: Fitting) -> bool:  # noqa: FBT001  # The value is the subject.
+def _bool(value: bool, _path: str, _fitting: Adaptation) -> bool:  # noqa: FBT001  # The value is the subject.
     return value
 
 
-def _int(value: int, path: str, fitting: Fitting) -> int | str:
+def _int(value: int, path: str, adaptation: Adaptation) -> int | str:
     if abs(value) <= _LARGEST_INT:
         return value
-    fitting.adjust(path, "coerced", "inexact-number-as-text")
+    adaptation.record(path, "coerced", "inexact-number-as-text")
     return str(value)
 
 
-def _float(value: float, path: str, fitting: Fitting) -> float | str:
+def _float(value: float, path: str, adaptation: Adaptation) -> float | str:
     if abs(value) <= _LARGEST_FLOAT:
         return value
-    fitting.adjust(path, "coerced", "inexact-number-as-text")
+    adaptation.record(path, "coerced", "inexact-number-as-text")
     return repr(value)
 
 
-def _decimal(value: Decimal, path: str, fitting: Fitting) -> float | str:
+def _decimal(value: Decimal, path: str, adaptation: Adaptation) -> float | str:
     """Return *value* as a number if a 64-bit float says the same digits, else as text."""
     number = float(value)
     if math.isfinite(number) and abs(number) <= _LARGEST_FLOAT and Decimal(repr(number)) == value:
-        fitting.adjust(path, "coerced", "decimal-as-number")
+        adaptation.record(path, "coerced", "decimal-as-number")
         return number
-    fitting.adjust(path, "coerced", "inexact-number-as-text")
+    adaptation.record(path, "coerced", "inexact-number-as-text")
     return f"{value:f}"
 
 
-def _date(value: date, path: str, fitting: Fitting) -> str:
-    fitting.adjust(path, "coerced", "date-as-iso8601")
+def _date(value: date, path: str, adaptation: Adaptation) -> str:
+    adaptation.record(path, "coerced", "date-as-iso8601")
     return iso8601(value)
 
 
-def _uuid(value: UUID, path: str, fitting: Fitting) -> str:
-    fitting.adjust(path, "coerced", "uuid-as-text")
+def _uuid(value: UUID, path: str, adaptation: Adaptation) -> str:
+    adaptation.record(path, "coerced", "uuid-as-text")
     return str(value)
 
 
-def _list(values: tuple[Any, ...], path: str, fitting: Fitting) -> list[Any] | None:
+def _list(values: tuple[Any, ...], path: str, adaptation: Adaptation) -> list[Any] | None:
     """Return the list, or None if one of it cannot be sent: a list without it would be another list."""
-    words = [word_value(value, path, fitting) for value in values]
+    words = [word_value(value, path, adaptation) for value in values]
     return None if None in words else words
 
 
-def _object(values: dict[str, Any], path: str, fitting: Fitting) -> dict[str, Any] | None:
+def _object(values: dict[str, Any], path: str, adaptation: Adaptation) -> dict[str, Any] | None:
     """Return what can be sent of a nested object; None if nothing can, unless it was empty in a list."""
     words: dict[str, Any] = {}
     for name, value in values.items():
         if (rule := rule_against(name)) is not None:
-            fitting.drop(f"{path}.{name}", rule)
-        elif (word := word_value(value, f"{path}.{name}", fitting)) is not None:
+            adaptation.drop(f"{path}.{name}", rule)
+        elif (word := word_value(value, f"{path}.{name}", adaptation)) is not None:
             words[name] = word
     return words if words or not values else None
 
 
-def _removal(_value: Removal, path: str, fitting: Fitting) -> None:
+def _removal(_value: Removal, path: str, adaptation: Adaptation) -> None:
     """Send nothing: ``$unset`` names whole properties, so nothing is removed from within one."""
-    fitting.drop(path, "cannot-remove-nested")
+    adaptation.drop(path, "cannot-remove-nested")
 
 
 # Each takes a value, its path and the books.
-_WORDING: Final[Mapping[type[object], Callable[[Any, str, Fitting], Any]]] = {
+_WORDING: Final[Mapping[type[object], Callable[[Any, str, Adaptation], Any]]] = {
     str: _text,
     bool: _bool,
     int: _int,

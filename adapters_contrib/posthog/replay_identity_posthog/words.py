@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from replay_identity import REMOVE, UserTraits
-from replay_identity.adapters.adaptation import Fitting
+from replay_identity.adapters.adaptation import Adaptation
 
 from .limits import EVENT
 from .names import rule_against_property
@@ -19,24 +19,24 @@ Words: TypeAlias = dict[str, Any]
 _PUNCTUATION: Final = 2
 
 
-def word_user(user: UserTraits, fitting: Fitting) -> Words:
-    """Return what is said of *user*, and record in *fitting* what had to give."""
+def word_user(user: UserTraits, adaptation: Adaptation) -> Words:
+    """Return what is said of *user*, and record in *adaptation* what had to give."""
     # PostHog has no fields of its own for these; by convention, they are properties of these names.
     own = {name: text for name, text in (("name", user.name), ("email", user.email)) if text is not None}
-    words = {name: word_value(text, name, fitting) for name, text in own.items()}
+    words = {name: word_value(text, name, adaptation) for name, text in own.items()}
     for name, value in user.traits.items():
         path = f"traits.{name}"
         if (rule := rule_against_property(name)) is not None:
-            fitting.drop(path, rule)
+            adaptation.drop(path, rule)
         elif name in own:
             # Said twice is no collision.
             if value != own[name]:
-                fitting.refuse(path, "name-collision")
+                adaptation.reject(path, "name-collision")
         else:
-            words[name] = value if value is REMOVE else word_value(value, path, fitting)
+            words[name] = value if value is REMOVE else word_value(value, path, adaptation)
     # What is said of one item of a list need not be said of the next.
-    fitting.adjustments[:] = dict.fromkeys(fitting.adjustments)
-    fitting.violations[:] = dict.fromkeys(fitting.violations)
+    adaptation.adjustments[:] = dict.fromkeys(adaptation.adjustments)
+    adaptation.violations[:] = dict.fromkeys(adaptation.violations)
     return {name: word for name, word in words.items() if word is not None}
 
 
@@ -53,7 +53,7 @@ def properties_of(words: Words) -> Mapping[str, Any]:
     }
 
 
-def without_largest(words: Words, size: int, user: UserTraits, fitting: Fitting) -> Words:
+def without_largest(words: Words, size: int, user: UserTraits, adaptation: Adaptation) -> Words:
     """Return as many of *words* as fit into an event, which would be of *size* bytes with all of them.
 
     The largest are dropped if we adapt; if not, they are violations.
@@ -64,10 +64,10 @@ def without_largest(words: Words, size: int, user: UserTraits, fitting: Fitting)
         if left <= EVENT.maximum:
             break
         path = name if name in {"name", "email"} and getattr(user, name) is not None else f"traits.{name}"
-        if fitting.adapt:
-            fitting.adjust(path, "dropped", EVENT.rule)
+        if adaptation.adapt:
+            adaptation.record(path, "dropped", EVENT.rule)
         else:
-            fitting.exceed(path, EVENT, size)
+            adaptation.reject_over(path, EVENT, size)
         del kept[name]
         left -= sizes[name]
     return kept

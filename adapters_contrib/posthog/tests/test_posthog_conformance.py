@@ -9,7 +9,7 @@ from replay_identity_posthog.emulator import PostHogEmulator
 
 from replay_identity import UserTraits
 from replay_identity.adapters.adaptation import OnViolation
-from replay_identity.adapters.exchange import Reply, Request
+from replay_identity.adapters.exchange import Request, Response
 from replay_identity.testing import BackendConformance
 
 DRAWN = {"posthog-request-id", "posthog-request-timestamp"}
@@ -24,21 +24,21 @@ class TestPostHog(BackendConformance):
         """Return the backend."""
         return PostHog(self.key, base_url=base_url, on_violation=on_violation)
 
-    def accepted(self, request: Request) -> Reply:
+    def accepted(self, request: Request) -> Response:
         """Say ok of each event."""
         events = orjson.loads(request.body or b"")["batch"]
-        return Reply(200, body=orjson.dumps({"results": {event["uuid"]: {"result": "ok"} for event in events}}))
+        return Response(200, body=orjson.dumps({"results": {event["uuid"]: {"result": "ok"} for event in events}}))
 
     def make_emulator(self) -> PostHogEmulator:
         """Return an emulator that knows the key."""
         return PostHogEmulator(api_key=self.key)
 
-    def held(self, emulator: Any, user_id: str) -> object:
+    def stored_user(self, emulator: Any, user_id: str) -> object:
         """Return the person's properties."""
         person = emulator.persons.get(user_id)
         return None if person is None else dict(person.properties)
 
-    def comparable(self, request: Request) -> Request:
+    def normalize(self, request: Request) -> Request:
         """Leave out the ids and the times of sending."""
         body = orjson.loads(request.body or b"")
         body["created_at"] = "drawn"
@@ -49,6 +49,6 @@ class TestPostHog(BackendConformance):
         headers = {name: "drawn" if name in DRAWN else value for name, value in request.headers.items()}
         return attrs.evolve(request, headers=headers, body=orjson.dumps(body))
 
-    def keeps_other_rules(self, user: UserTraits) -> bool:
+    def satisfies_other_rules(self, user: UserTraits) -> bool:
         """Leave out ids with blanks around them."""
         return user.user_id is None or user.user_id == user.user_id.strip()

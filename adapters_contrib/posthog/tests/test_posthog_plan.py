@@ -14,7 +14,7 @@ from replay_identity_posthog import PostHog
 
 from replay_identity import REMOVE, ConfigurationError, Skipped, UserTraits
 from replay_identity.adapters.exchange import Request
-from replay_identity.adapters.protocols import Plan, SupportsDelete, SupportsMany, SupportsRead
+from replay_identity.adapters.protocols import Plan, SupportsDelete, SupportsMultiIdentify, SupportsRead
 from replay_identity.config import load_settings
 from replay_identity.testing import ScriptedTransport
 
@@ -216,6 +216,6 @@ def test_posthog_takes_many_users_and_shows_none() -> None:
     """Reading and deleting ask for a personal key."""
     backend = PostHog(KEY)
 
-    assert isinstance(backend, SupportsMany)
+    assert isinstance(backend, SupportsMultiIdentify)
     assert not isinstance(backend, SupportsRead | SupportsDelete)
-    assert backend.most_users.maximum == 100
+    assert backend.max_users.maximum == 100

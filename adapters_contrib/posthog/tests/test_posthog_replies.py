@@ -22,9 +22,9 @@ from replay_identity import (
     UserTraits,
     Violation,
 )
-from replay_identity.adapters.exchange import Lost, Reply, Request
+from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.outcomes import explain
-from replay_identity.testing import ScriptedTransport, replies
+from replay_identity.testing import ScriptedTransport, responses
 
 KEY = "phc_canary"
 BACKEND = PostHog(KEY)
@@ -50,39 +50,39 @@ def ids_of(requests: Sequence[Request]) -> list[list[str]]:
 
 def judged(
     verdicts: Mapping[str, Any], *, headers: Mapping[str, str] | None = None, default: Any = "ok"
-) -> Callable[[Request], Reply]:
+) -> Callable[[Request], Response]:
     """Return what answers a request with the verdict on each user, by default ok."""
 
-    def answer(request: Request) -> Reply:
+    def answer(request: Request) -> Response:
         said = {event["uuid"]: verdicts.get(event["distinct_id"], default) for event in events_of(request)}
         results = {uuid: {"result": word} if isinstance(word, str) else word for uuid, word in said.items()}
-        return Reply(200, headers or {}, orjson.dumps({"results": results}))
+        return Response(200, headers or {}, orjson.dumps({"results": results}))
 
     return answer
 
 
-def in_turn(*answers: Callable[[Request], Reply] | Reply) -> Callable[[Request], Reply]:
+def in_turn(*answers: Callable[[Request], Response] | Response) -> Callable[[Request], Response]:
     """Return what answers one request after another."""
     left = list(answers)
 
-    def answer(request: Request) -> Reply:
+    def answer(request: Request) -> Response:
         one = left.pop(0)
-        return one if isinstance(one, Reply) else one(request)
+        return one if isinstance(one, Response) else one(request)
 
     return answer
 
 
 def identify(
-    answer: Callable[[Request], Reply] | Reply, *users: UserTraits, retry: RetryPolicy = ONCE
+    answer: Callable[[Request], Response] | Response, *users: UserTraits, retry: RetryPolicy = ONCE
 ) -> tuple[tuple[Outcome, ...], ScriptedTransport]:
     """Send *users* together."""
-    transport = ScriptedTransport(answer=(lambda _: answer) if isinstance(answer, Reply) else answer, retry=retry)
+    transport = ScriptedTransport(answer=(lambda _: answer) if isinstance(answer, Response) else answer, retry=retry)
     return transport.run(BACKEND.identify_many(users)), transport
 
 
-def refused(status: int, tag: str, description: str = "words") -> Reply:
+def refused(status: int, tag: str, description: str = "words") -> Response:
     """Return how PostHog refuses a request."""
-    return Reply(status, body=orjson.dumps({"error": tag, "error_description": description}))
+    return Response(status, body=orjson.dumps({"error": tag, "error_description": description}))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_each_verdict_is_one_outcome(verdict: Any, outcome: Outcome) -> None:
 
 def test_a_user_of_whom_posthog_says_nothing_is_accepted() -> None:
     """As its own SDKs have it."""
-    assert identify(Reply(200, body=b'{"results": {}}'), ANN)[0] == (OK,)
+    assert identify(Response(200, body=b'{"results": {}}'), ANN)[0] == (OK,)
 
 
 def test_an_accepted_user_is_never_verified() -> None:
@@ -180,14 +180,14 @@ def test_four_attempts_and_no_more(headers: dict[str, str], waits: list[float]) 
 
 def test_another_attempt_can_fail_as_a_whole() -> None:
     """What was settled before stays settled."""
-    outcomes, _ = identify(in_turn(judged({"ann": "retry"}), Reply(0, lost=Lost.TIMED_OUT)), ANN, BOB)
+    outcomes, _ = identify(in_turn(judged({"ann": "retry"}), Response(0, no_response=NoResponse.TIMED_OUT)), ANN, BOB)
 
     assert outcomes == (Unknown("posthog", "no answer in time"), OK)
 
 
 def test_the_transports_own_retries_are_no_attempts_of_ours() -> None:
     """They send the same bytes, ids included, so that PostHog takes each event once."""
-    answers = in_turn(Reply(503), Reply(0, lost=Lost.NO_ANSWER), judged({}))
+    answers = in_turn(Response(503), Response(0, no_response=NoResponse.NO_ANSWER), judged({}))
 
     outcomes, transport = identify(answers, ANN, retry=RetryPolicy())
 
@@ -200,7 +200,7 @@ def test_the_transports_own_retries_are_no_attempts_of_ours() -> None:
     ("reply", "outcome"),
     [
         (refused(401, "invalid_api_token"), Misconfigured("posthog", "HTTP 401 invalid_api_token", KEY_HINT)),
-        (Reply(402), Misconfigured("posthog", "HTTP 402", "Check the billing of the PostHog organisation.")),
+        (Response(402), Misconfigured("posthog", "HTTP 402", "Check the billing of the PostHog organisation.")),
         (
             refused(429, "billing_limit_exceeded"),
             Misconfigured("posthog", "HTTP 429 billing_limit_exceeded", BILLING_HINT),
@@ -211,10 +211,10 @@ def test_the_transports_own_retries_are_no_attempts_of_ours() -> None:
             Misconfigured("posthog", "HTTP 400 missing_required_headers", HEADERS_HINT),
         ),
         (refused(400, "invalid_batch", "no batch"), Rejected("posthog", code="invalid_batch", message="no batch")),
-        (Reply(400, body=b"Bad"), Rejected("posthog", code="HTTP 400")),
-        (Reply(413), Rejected("posthog", code="HTTP 413")),
+        (Response(400, body=b"Bad"), Rejected("posthog", code="HTTP 400")),
+        (Response(413), Rejected("posthog", code="HTTP 413")),
         (
-            Reply(415),
+            Response(415),
             Misconfigured(
                 "posthog",
                 "HTTP 415",
@@ -222,33 +222,33 @@ def test_the_transports_own_retries_are_no_attempts_of_ours() -> None:
             ),
         ),
         (
-            Reply(404, {"retry-after": "5"}),
+            Response(404, {"retry-after": "5"}),
             Unavailable("posthog", "HTTP 404: is it PostHog's address that base_url says?", 5.0),
         ),
         (
-            Reply(404, uncertain=True),
+            Response(404, uncertain=True),
             Unknown("posthog", "HTTP 404: is it PostHog's address that base_url says?"),
         ),
-        (Reply(408), Unavailable("posthog", "HTTP 408")),
+        (Response(408), Unavailable("posthog", "HTTP 408")),
         (refused(500, "internal_error"), Unavailable("posthog", "HTTP 500 internal_error")),
-        (Reply(502), Unknown("posthog", "HTTP 502")),
-        (Reply(503), Unavailable("posthog", "HTTP 503")),
-        (Reply(504), Unknown("posthog", "HTTP 504")),
-        (Reply(0, lost=Lost.NOT_SENT), Unavailable("posthog", "the vendor could not be reached")),
+        (Response(502), Unknown("posthog", "HTTP 502")),
+        (Response(503), Unavailable("posthog", "HTTP 503")),
+        (Response(504), Unknown("posthog", "HTTP 504")),
+        (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("posthog", "the vendor could not be reached")),
         (
-            Reply(200, body=b'{"status": "Ok"}'),
+            Response(200, body=b'{"status": "Ok"}'),
             UNREADABLE,
         ),
         (
-            Reply(200, body=b'{"results": []}'),
+            Response(200, body=b'{"results": []}'),
             UNREADABLE,
         ),
-        (Reply(200, body=b"<html>"), UNREADABLE),
+        (Response(200, body=b"<html>"), UNREADABLE),
     ],
 )
-def test_an_answer_to_a_request_is_one_outcome(reply: Reply, outcome: Outcome) -> None:
+def test_an_answer_to_a_request_is_one_outcome(response: Response, outcome: Outcome) -> None:
     """What cannot be read is never asked again."""
-    outcomes, transport = identify(reply, ANN)
+    outcomes, transport = identify(response, ANN)
 
     assert outcomes == (outcome,)
     assert len(transport.requests) == 1
@@ -257,18 +257,19 @@ def test_an_answer_to_a_request_is_one_outcome(reply: Reply, outcome: Outcome) -
 @pytest.mark.parametrize("status", [404, 408, 429, 500, 502, 503, 504])
 def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
     """404 as well, which is a proxy's and not PostHog's."""
-    outcomes, transport = identify(in_turn(Reply(status), judged({})), ANN, retry=RetryPolicy())
+    outcomes, transport = identify(in_turn(Response(status), judged({})), ANN, retry=RetryPolicy())
 
     assert outcomes == (OK,)
     assert len(transport.requests) == 2
 
 
 @pytest.mark.parametrize(
-    "reply", [Reply(400), Reply(401), Reply(402), Reply(413), Reply(415), refused(429, "billing_limit_exceeded")]
+    "reply",
+    [Response(400), Response(401), Response(402), Response(413), Response(415), refused(429, "billing_limit_exceeded")],
 )
-def test_a_status_that_stays_is_not_tried_again(reply: Reply) -> None:
+def test_a_status_that_stays_is_not_tried_again(response: Response) -> None:
     """A quota lasts for weeks, whatever Retry-After says."""
-    _, transport = identify(reply, ANN, retry=RetryPolicy())
+    _, transport = identify(response, ANN, retry=RetryPolicy())
 
     assert len(transport.requests) == 1
 
@@ -278,9 +279,9 @@ def test_what_is_refused_as_a_whole_is_sent_in_halves(status: int) -> None:
     """Nobody is rejected for another's sake."""
     users = [UserTraits(f"u{number}", name="Ann") for number in range(8)]
 
-    def answer(request: Request) -> Reply:
+    def answer(request: Request) -> Response:
         poisoned = any(event["distinct_id"] == "u5" for event in events_of(request))
-        return Reply(status) if poisoned else judged({})(request)
+        return Response(status) if poisoned else judged({})(request)
 
     outcomes, transport = identify(answer, *users)
 
@@ -299,10 +300,12 @@ def test_what_is_refused_as_a_whole_is_sent_in_halves(status: int) -> None:
     assert len({request.headers["posthog-request-id"] for request in transport.requests}) == 7
 
 
-@pytest.mark.parametrize("reply", [Reply(401), Reply(503), Reply(0, lost=Lost.TIMED_OUT), Reply(200)])
-def test_what_is_nobodys_fault_is_told_of_each(reply: Reply) -> None:
+@pytest.mark.parametrize(
+    "reply", [Response(401), Response(503), Response(0, no_response=NoResponse.TIMED_OUT), Response(200)]
+)
+def test_what_is_nobodys_fault_is_told_of_each(response: Response) -> None:
     """In one request: in halves it would be answered the same."""
-    outcomes, transport = identify(reply, ANN, BOB)
+    outcomes, transport = identify(response, ANN, BOB)
 
     assert len(set(map(repr, outcomes))) == 1
     assert not isinstance(outcomes[0], Accepted | Rejected)
@@ -405,19 +408,19 @@ def test_users_sent_together_fare_as_each_alone_would(verdicts: list[str | int])
     users = [UserTraits(f"u{number}", name="Ann") for number in range(len(verdicts))]
     by_user = {user.user_id or "": verdict for user, verdict in zip(users, verdicts, strict=True)}
 
-    def answer(request: Request) -> Reply:
+    def answer(request: Request) -> Response:
         asked = {event["distinct_id"]: by_user[event["distinct_id"]] for event in events_of(request)}
         statuses = [verdict for verdict in asked.values() if isinstance(verdict, int)]
-        return Reply(statuses[0]) if statuses else judged(asked)(request)
+        return Response(statuses[0]) if statuses else judged(asked)(request)
 
     together, _ = identify(answer, *users)
 
     assert together == tuple(identify(answer, user)[0][0] for user in users)
 
 
-@given(reply=replies())
-def test_every_answer_is_told_of_each_user(reply: Reply) -> None:
+@given(response=responses())
+def test_every_answer_is_told_of_each_user(response: Response) -> None:
     """As an outcome without values."""
-    for outcome in identify(reply, ANN, BOB)[0]:
+    for outcome in identify(response, ANN, BOB)[0]:
         assert outcome.backend == "posthog"
         assert "canary" not in f"{outcome!r} {explain(outcome)}"

@@ -11,10 +11,10 @@ from scim2_client.client import RawResponse
 from scim2_models import ScimProvider
 
 from replay_identity._values import is_nested
-from replay_identity.adapters.exchange import Lost, Reply
+from replay_identity.adapters.exchange import NoResponse, Response
 
 # Sends one request, given its method, its address below the base URL, its headers and its body.
-Send: TypeAlias = Callable[[str, str, Mapping[str, str], bytes | None], Reply]
+Send: TypeAlias = Callable[[str, str, Mapping[str, str], bytes | None], Response]
 
 # What is the protocol's in a body, and tells nothing of anybody.
 _PROTOCOL: Final = frozenset({"schemas", "op", "path", "type"})
@@ -28,7 +28,7 @@ class Engine(BaseSyncSCIMClient):
     """scim2-client for one call; it keeps what was sent and what was answered.
 
     Attributes:
-        reply: The answer, or why there is none.
+        response: The answer, or why there is none.
         secrets: The texts that the request held.
         is_read: Whether the request was to change nothing.
         names_one: Whether the request named one resource by its id.
@@ -37,7 +37,7 @@ class Engine(BaseSyncSCIMClient):
     def __init__(self, provider: ScimProvider, send: Send) -> None:
         super().__init__(provider=provider)
         self._send_on = send
-        self.reply = Reply(0, lost=Lost.NOT_SENT)
+        self.response = Response(0, no_response=NoResponse.NOT_SENT)
         self.secrets: tuple[str, ...] = ()
         self.is_read = self.names_one = False
 
@@ -49,10 +49,10 @@ class Engine(BaseSyncSCIMClient):
         self.secrets = (*map(unquote, vendor_ids), *_texts(body))
         address = f"{url}?{urlencode(params, quote_via=quote)}" if params else url
         content = None if body is None else orjson.dumps(body)
-        self.reply = self._send_on(method, address, kwargs.get("headers", {}), content)
-        if self.reply.lost is not None:
+        self.response = self._send_on(method, address, kwargs.get("headers", {}), content)
+        if self.response.no_response is not None:
             raise NoAnswerError
-        return _Response(self.reply)
+        return _Response(self.response)
 
     def _parse_json(self, response: RawResponse) -> Any:  # noqa: ANN401  # JSON enters here.
         # Unlike the standard library's parser, orjson refuses lone surrogates, which no text of ours may hold.
@@ -63,7 +63,7 @@ class Engine(BaseSyncSCIMClient):
 class _Response:
     """A reply, as scim2-client reads one."""
 
-    _reply: Reply
+    _reply: Response
 
     @property
     def status_code(self) -> int:

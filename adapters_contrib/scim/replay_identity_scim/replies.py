@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from replay_identity.adapters.exchange import Reply
-from replay_identity.adapters.redaction import mask
-from replay_identity.adapters.responses import read_failure
+from replay_identity.adapters.exchange import Response
+from replay_identity.adapters.redaction import redact
+from replay_identity.adapters.responses import failure_outcome
 from replay_identity.outcomes import Failure, Unavailable, Unknown
 
 from .scim import RefusedError
@@ -22,29 +22,29 @@ _ADDRESS: Final = "Check base_url: Settings > Account Management > SSO shows the
 
 def read_refusal(backend: str, refused: RefusedError) -> Failure:
     """Return why a service did not do as asked."""
-    reply = refused.reply
-    if reply.status == _CHANGED:
+    response = refused.response
+    if response.status == _CHANGED:
         # Of two tries the second is refused because of the first.
-        if reply.uncertain:
+        if response.uncertain:
             return Unknown(backend, "HTTP 412 after an answer was lost")
         return Unavailable(backend, "HTTP 412: changed by somebody else at the same time")
-    error = _scim_error(reply)
+    error = _scim_error(response)
     # Only a SCIM service can know that it has no such seat; anything else is at the wrong address.
     is_missing = refused.names_one and error is not None
     hints = _HINTS if is_missing else {**_HINTS, _NOT_FOUND: _ADDRESS}
     code, message = (_masked(error, name, refused.secrets) for name in ("scimType", "detail"))
-    failure = read_failure(backend, reply, hints=hints, code=code, message=message)
+    failure = failure_outcome(backend, response, hints=hints, code=code, message=message)
     # However the answer to a question was lost, nothing has changed by it.
     return Unavailable(backend, failure.cause) if refused.is_read and isinstance(failure, Unknown) else failure
 
 
-def _scim_error(reply: Reply) -> Mapping[str, Any] | None:
+def _scim_error(response: Response) -> Mapping[str, Any] | None:
     """Return the error that a SCIM service explains itself with, or None if something else answered."""
-    content = reply.json_object()
+    content = response.json_object()
     schemas = None if content is None else content.get("schemas")
     return content if isinstance(schemas, list) and _ERROR_SCHEMA in schemas else None
 
 
 def _masked(error: Mapping[str, Any] | None, name: str, secrets: tuple[str, ...]) -> str | None:
     words = None if error is None else error.get(name)
-    return mask(words, None, *secrets) if isinstance(words, str) and words else None
+    return redact(words, None, *secrets) if isinstance(words, str) and words else None

@@ -9,7 +9,7 @@ import orjson
 from scim2_client import SCIMClientException
 from scim2_models import ListResponse, PatchOp, PatchOperation, SCIMException, ScimProvider, ServiceProviderConfig
 
-from replay_identity.adapters.exchange import Exchange, Reply, Request
+from replay_identity.adapters.exchange import Exchange, Request, Response
 from replay_identity.transport import Transport
 
 from .engine import Engine, NoAnswerError
@@ -29,13 +29,13 @@ class RefusedError(Exception):
     """Say that a request was not answered as hoped for.
 
     Attributes:
-        reply: The answer, or why there is none.
+        response: The answer, or why there is none.
         secrets: The texts that the request held, to be masked in the vendor's words.
         is_read: Whether nothing was to be changed.
         names_one: Whether one seat or group was named by its id.
     """
 
-    reply: Reply
+    response: Response
     secrets: tuple[str, ...] = attrs.field(repr=False)
     is_read: bool
     names_one: bool
@@ -124,7 +124,11 @@ class Scim:
             try:
                 config = self._ask(ServiceProviderConfig, lambda engine: engine.query(ServiceProviderConfig))
             except RefusedError as refused:
-                if refused.reply.lost is not None or refused.reply.is_retryable or refused.reply.status in {401, 403}:
+                if (
+                    refused.response.no_response is not None
+                    or refused.response.is_retryable
+                    or refused.response.status in {401, 403}
+                ):
                     raise
                 config = ServiceProviderConfig()
             self._provider = provider_of(config)
@@ -146,10 +150,10 @@ class Scim:
         if isinstance(answer, kind) and is_usable(answer):
             return answer
         raise RefusedError(
-            engine.reply, (self.token, *engine.secrets, *secrets), is_read=engine.is_read, names_one=engine.names_one
+            engine.response, (self.token, *engine.secrets, *secrets), is_read=engine.is_read, names_one=engine.names_one
         )
 
-    def _send(self, method: str, address: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
+    def _send(self, method: str, address: str, headers: Mapping[str, str], body: bytes | None) -> Response:
         request = Request(
             f"scim {method}",
             method,
@@ -165,7 +169,7 @@ class Scim:
 _NOTHING: Final = object()
 
 
-def _exchange(request: Request) -> Exchange[Reply]:
+def _exchange(request: Request) -> Exchange[Response]:
     return (yield request)
 
 
@@ -182,5 +186,5 @@ def _compared(user_name: str) -> str:
     return normalize("NFC", user_name.casefold())
 
 
-def _is_surely_not_applied(reply: Reply) -> bool:
-    return reply.is_retryable and not reply.may_have_applied and reply.status != _INTERNAL_ERROR
+def _is_surely_not_applied(response: Response) -> bool:
+    return response.is_retryable and not response.may_have_applied and response.status != _INTERNAL_ERROR

@@ -17,7 +17,7 @@ def test_a_seat_needs_a_user_name() -> None:
         Seat("")
 
 
-@pytest.mark.parametrize("make", [lambda: Seat("ada", groups="g1"), lambda: Group("Admins", members="1")])
+@pytest.mark.parametrize("make", [lambda: Seat("ada", groups="g1"), lambda: Group("Admins", entries="1")])
 def test_one_string_is_no_list_of_ids(make: Any) -> None:
     """Else each of its characters would be taken for an id."""
     with pytest.raises(InvalidTraitsError, match="is one string"):

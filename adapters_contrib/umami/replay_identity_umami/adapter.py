@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 import attrs
 import orjson
 
-from replay_identity.adapters.adaptation import Fitting, OnViolation, check_on_violation
+from replay_identity.adapters.adaptation import Adaptation, OnViolation, check_on_violation
 from replay_identity.adapters.credentials import check_api_key, check_base_url
 from replay_identity.adapters.exchange import Exchange, Request
 from replay_identity.adapters.limits import Limit, Limits
@@ -16,7 +16,7 @@ from replay_identity.errors import ConfigurationError
 from replay_identity.outcomes import Accepted, Adjustment, Outcome, Rejected, Skipped
 from replay_identity.traits import UserTraits
 
-from . import replies
+from . import responses
 from .limits import LIMITS, MOST_USERS, USER_ID
 from .words import word_moment, word_user
 
@@ -76,21 +76,21 @@ class Umami:
         return LIMITS
 
     @property
-    def most_users(self) -> Limit:
+    def max_users(self) -> Limit:
         """Return how many users one request takes, by our policy."""
         return MOST_USERS
 
     def plan(self, user: UserTraits, /) -> Plan:
         """Return the request that merges *user*; none when there is nothing to say."""
-        fitting = Fitting(adapt=self.on_violation == "adapt")
-        _check_user_id(user.user_id, fitting)
-        data = word_user(user, fitting)
-        moment = {} if user.observed_at is None else {"timestamp": word_moment(user.observed_at, fitting)}
-        if not data and any(adjustment.lossy for adjustment in fitting.adjustments):
-            fitting.refuse("traits", "nothing-left")
-        adjustments = tuple(fitting.adjustments)
-        if fitting.violations:
-            return Plan(self.name, None, adjustments, tuple(fitting.violations))
+        adaptation = Adaptation(adapt=self.on_violation == "adapt")
+        _check_user_id(user.user_id, adaptation)
+        data = word_user(user, adaptation)
+        moment = {} if user.observed_at is None else {"timestamp": word_moment(user.observed_at, adaptation)}
+        if not data and any(adjustment.lossy for adjustment in adaptation.adjustments):
+            adaptation.reject("traits", "nothing-left")
+        adjustments = tuple(adaptation.adjustments)
+        if adaptation.violations:
+            return Plan(self.name, None, adjustments, tuple(adaptation.violations))
         if not data:
             return Plan(self.name, None)  # Umami would answer as if it had stored something.
 
@@ -104,13 +104,13 @@ class Umami:
         if plan.request is None:
             return _unsent(plan)
 
-        reply = yield plan.request
-        session_id = replies.read_session_id(reply)
+        response = yield plan.request
+        session_id = responses.read_session_id(response)
         if session_id is not None:
             return Accepted(self.name, session_id, plan.adjustments)
-        if replies.takes_us_for_bot(reply):
-            return replies.taken_for_bot(self.name)
-        return replies.read_refusal(self.name, reply, user, self.api_key)
+        if responses.takes_us_for_bot(response):
+            return responses.taken_for_bot(self.name)
+        return responses.read_refusal(self.name, response, user, self.api_key)
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
         """Send *users* in one request, or in more where it is refused as a whole.
@@ -130,10 +130,10 @@ class Umami:
         if not items:
             return ()
         body = b",".join(item.body for item in items)
-        reply = yield Request("identify_many", "POST", f"{self._api_url}/batch", _HEADERS, b"[%b]" % body)
-        result = replies.read_batch(reply, len(items))
+        response = yield Request("identify_many", "POST", f"{self._api_url}/batch", _HEADERS, b"[%b]" % body)
+        result = responses.read_batch(response, len(items))
         if result is None:
-            failure = replies.read_lost_batch(self.name, reply)
+            failure = responses.read_lost_batch(self.name, response)
             if len(items) == 1 or not isinstance(failure, Rejected):
                 return (failure,) * len(items)
             # Umami itself tells of each; a server in front may find it too large, or take offence at one of them.
@@ -142,17 +142,17 @@ class Umami:
             return first + (yield from self._send_items(items[middle:]))
         return tuple(self._read_item(place, item, result) for place, item in enumerate(items))
 
-    def _read_item(self, place: int, item: "_Item", result: replies.BatchResult) -> Outcome:
+    def _read_item(self, place: int, item: "_Item", result: responses.BatchResult) -> Outcome:
         if place in result.errors:
-            return replies.read_item(self.name, result.errors[place], item.user, self.api_key)
+            return responses.read_item(self.name, result.errors[place], item.user, self.api_key)
         if not result.took_somebody:
-            return replies.taken_for_bot(self.name)
+            return responses.taken_for_bot(self.name)
         return Accepted(self.name, adjustments=item.adjustments)
 
     def _send(self, payload: Mapping[str, Any]) -> Request:
         body = orjson.dumps({"type": "identify", "payload": payload})
         url = f"{self._api_url}/send"
-        return Request("identify", "POST", url, _HEADERS, body, retry_on=replies.is_worth_retrying)
+        return Request("identify", "POST", url, _HEADERS, body, retry_on=responses.is_retryable)
 
 
 @attrs.frozen
@@ -170,11 +170,11 @@ def _unsent(plan: Plan) -> Rejected | Skipped:
     return Skipped(plan.backend, "nothing to send: no name, e-mail or traits")
 
 
-def _check_user_id(user_id: str | None, fitting: Fitting) -> None:
+def _check_user_id(user_id: str | None, adaptation: Adaptation) -> None:
     if user_id is None:
         # Umami would take all such users for one, who has our address and User-Agent.
-        fitting.refuse("user_id", "anonymous-user")
+        adaptation.reject("user_id", "anonymous-user")
     elif "\0" in user_id:
-        fitting.refuse("user_id", "nul-byte")
+        adaptation.reject("user_id", "nul-byte")
     else:
-        fitting.require("user_id", user_id, USER_ID)
+        adaptation.check("user_id", user_id, USER_ID)

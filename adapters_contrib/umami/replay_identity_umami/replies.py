@@ -6,9 +6,9 @@ from typing import Any, Final, cast
 
 import attrs
 
-from replay_identity.adapters.exchange import Reply
-from replay_identity.adapters.redaction import mask
-from replay_identity.adapters.responses import read_failure
+from replay_identity.adapters.exchange import Response
+from replay_identity.adapters.redaction import redact
+from replay_identity.adapters.responses import failure_outcome
 from replay_identity.outcomes import Failure, Misconfigured, Rejected, Unknown
 from replay_identity.traits import UserTraits
 
@@ -43,16 +43,16 @@ class BatchResult:
     took_somebody: bool
 
 
-def read_session_id(reply: Reply) -> str | None:
-    """Return the id of the user's session, or None if *reply* shows none; then nothing was stored."""
-    content = reply.json_object() if reply.is_success else None
+def read_session_id(response: Response) -> str | None:
+    """Return the id of the user's session, or None if *response* shows none; then nothing was stored."""
+    content = response.json_object() if response.is_success else None
     session_id = content.get("sessionId") if content else None
     return session_id if isinstance(session_id, str) and session_id else None
 
 
-def takes_us_for_bot(reply: Reply) -> bool:
+def takes_us_for_bot(response: Response) -> bool:
     """Tell whether Umami stored nothing because the User-Agent looks like a bot's, which it answers with 200."""
-    content = reply.json_object() if reply.is_success else None
+    content = response.json_object() if response.is_success else None
     return content is not None and content.get("beep") == "boop"
 
 
@@ -65,9 +65,9 @@ def taken_for_bot(backend: str) -> Misconfigured:
     return Misconfigured(backend, "Umami takes replay-identity for a bot", hint)
 
 
-def read_batch(reply: Reply, size: int) -> BatchResult | None:
-    """Return what became of a batch of *size* users, or None if *reply* does not tell of each."""
-    content = reply.json_object() if reply.is_success else None
+def read_batch(response: Response, size: int) -> BatchResult | None:
+    """Return what became of a batch of *size* users, or None if *response* does not tell of each."""
+    content = response.json_object() if response.is_success else None
     details = content.get("details") if content else None
     if content is None or not isinstance(details, list):
         return None
@@ -82,14 +82,14 @@ def read_batch(reply: Reply, size: int) -> BatchResult | None:
     return BatchResult(errors, isinstance(content.get("cache"), str))
 
 
-def is_worth_retrying(reply: Reply) -> bool:
+def is_retryable(response: Response) -> bool:
     """Tell whether another try may be answered otherwise: not where a 500 is about the user."""
-    return reply.is_retryable and not (reply.status == _SERVER_ERROR and _is_final(_error(reply)))
+    return response.is_retryable and not (response.status == _SERVER_ERROR and _is_final(_error(response)))
 
 
-def read_refusal(backend: str, reply: Reply, user: UserTraits, api_key: str) -> Failure:
+def read_refusal(backend: str, response: Response, user: UserTraits, api_key: str) -> Failure:
     """Return why Umami did not take *user*, with all that was sent masked in its words."""
-    return _read_error(backend, reply, _error(reply), user, api_key)
+    return _read_error(backend, response, _error(response), user, api_key)
 
 
 def read_item(backend: str, error: Mapping[str, Any], user: UserTraits, api_key: str) -> Failure:
@@ -97,27 +97,27 @@ def read_item(backend: str, error: Mapping[str, Any], user: UserTraits, api_key:
     status = error.get("status")
     if type(status) is not int:
         return Unknown(backend, "the batch tells of an error, but not of which")
-    return _read_error(backend, Reply(status), error, user, api_key)
+    return _read_error(backend, Response(status), error, user, api_key)
 
 
-def read_lost_batch(backend: str, reply: Reply) -> Failure:
+def read_lost_batch(backend: str, response: Response) -> Failure:
     """Return what became of each user of a batch that was not answered as documented.
 
     Without Umami's words, since those could quote any of the users.
     """
-    if reply.status == _SERVER_ERROR:
+    if response.status == _SERVER_ERROR:
         return _half_written(backend, None)
-    return read_failure(backend, reply, hints=_HINTS)
+    return failure_outcome(backend, response, hints=_HINTS)
 
 
-def _read_error(backend: str, reply: Reply, error: Mapping[str, Any], user: UserTraits, api_key: str) -> Failure:
+def _read_error(backend: str, response: Response, error: Mapping[str, Any], user: UserTraits, api_key: str) -> Failure:
     message = error.get("message")
-    masked = mask(message, user, api_key) if isinstance(message, str) else None
-    if reply.status == _SERVER_ERROR:
+    masked = redact(message, user, api_key) if isinstance(message, str) else None
+    if response.status == _SERVER_ERROR:
         code = _database_code(error)
         return Rejected(backend, code=code, message=masked) if _is_final(error) else _half_written(backend, code)
     hints = _HINTS_OF_UNKNOWN_WEBSITE if message == _UNKNOWN_WEBSITE else _HINTS
-    return read_failure(backend, reply, hints=hints, message=masked)
+    return failure_outcome(backend, response, hints=hints, message=masked)
 
 
 def _half_written(backend: str, code: str | None) -> Unknown:
@@ -126,8 +126,8 @@ def _half_written(backend: str, code: str | None) -> Unknown:
     return Unknown(backend, f"{cause}, and a part of the user may be stored")
 
 
-def _error(reply: Reply) -> Mapping[str, Any]:
-    return _object((reply.json_object() or {}).get("error"))
+def _error(response: Response) -> Mapping[str, Any]:
+    return _object((response.json_object() or {}).get("error"))
 
 
 def _is_final(error: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from replay_identity._values import REMOVE, is_list, is_nested
-from replay_identity.adapters.adaptation import Fitting
+from replay_identity.adapters.adaptation import Adaptation
 from replay_identity.traits import UserTraits
 
 from .limits import EMAIL, NAME, TRAIT_NAME, TRAIT_VALUE
@@ -23,21 +23,23 @@ _UNFIT_NAMES: Final[Mapping[str, str]] = {"": "empty-name", "__proto__": "reserv
 _NUL: Final = "\0"
 
 
-def word_user(user: UserTraits, fitting: Fitting) -> dict[str, Word]:
-    """Return the data that Umami is to hold of *user*, and record in *fitting* what had to give."""
-    data = Data(fitting)
+def word_user(user: UserTraits, adaptation: Adaptation) -> dict[str, Word]:
+    """Return the data that Umami is to hold of *user*, and record in *adaptation* what had to give."""
+    data = Data(adaptation)
     if user.name is not None and data.takes("name", user.name):
-        data.put("name", "name", fitting.shorten("name", user.name, NAME))
+        data.put("name", "name", adaptation.truncate("name", user.name, NAME))
     if user.email is not None and data.takes("email", user.email):
-        data.put("email", "email", fitting.keep("email", user.email, EMAIL))  # Half an address is another address.
+        data.put(
+            "email", "email", adaptation.fit_or_drop("email", user.email, EMAIL)
+        )  # Half an address is another address.
     data.add(user.traits)
     return data.words
 
 
-def word_moment(moment: datetime, fitting: Fitting) -> int:
+def word_moment(moment: datetime, adaptation: Adaptation) -> int:
     """Return *moment* in whole seconds since the epoch: Umami takes milliseconds for a year beyond 50,000."""
     if moment.microsecond:
-        fitting.adjust("observed_at", "coerced", "timestamp-in-seconds")
+        adaptation.record("observed_at", "coerced", "timestamp-in-seconds")
     return (moment - _EPOCH) // timedelta(seconds=1)
 
 
@@ -46,11 +48,11 @@ class Data:
     """The data of one user while it is being worded.
 
     Attributes:
-        fitting: Where adjustments and violations go.
+        adaptation: Where adjustments and violations go.
         words: What Umami is to hold, by dotted names.
     """
 
-    fitting: Fitting
+    adaptation: Adaptation
     words: dict[str, Word] = attrs.field(init=False, factory=dict[str, Word], repr=False)
 
     def add(self, traits: Mapping[str, Any], parents: str = "") -> None:
@@ -61,12 +63,12 @@ class Data:
             if is_nested(value):
                 self.add(value, f"{name}.")
             elif name in _UNFIT_NAMES:
-                self.fitting.drop(path, _UNFIT_NAMES[name])
+                self.adaptation.drop(path, _UNFIT_NAMES[name])
             elif _NUL in name:
-                self.fitting.drop(path, "nul-byte")
-            elif self.fitting.keep(path, name, TRAIT_NAME) is not None:
+                self.adaptation.drop(path, "nul-byte")
+            elif self.adaptation.fit_or_drop(path, name, TRAIT_NAME) is not None:
                 if parents:
-                    self.fitting.adjust(path, "flattened", "flat-data", name)
+                    self.adaptation.record(path, "flattened", "flat-data", name)
                 self.put(path, name, self._word(path, value))
 
     def put(self, path: str, name: str, word: Word | None) -> None:
@@ -74,32 +76,32 @@ class Data:
         if word is None:
             return
         if name in self.words:
-            self.fitting.refuse(path, "name-collision")
+            self.adaptation.reject(path, "name-collision")
         else:
             self.words[name] = word
 
     def takes(self, path: str, text: str) -> bool:
         """Tell whether *text* can be sent, and warn where Umami stores it as a date."""
         if _NUL in text:
-            self.fitting.drop(path, "nul-byte")
+            self.adaptation.drop(path, "nul-byte")
         elif not looks_like_date(text):
             return True
         elif not is_date(text):
-            self.fitting.drop(path, "impossible-date")
+            self.adaptation.drop(path, "impossible-date")
         else:
-            self.fitting.adjust(path, "warned", "date-like-text")
+            self.adaptation.record(path, "warned", "date-like-text")
             return True
         return False
 
     def _word(self, path: str, value: Any) -> Word | None:  # noqa: ANN401  # As `UserTraits` has it.
         """Return *value* as it can be sent, or None if it cannot."""
         if value is REMOVE:
-            self.fitting.drop(path, "cannot-remove")
+            self.adaptation.drop(path, "cannot-remove")
             return None
         if isinstance(value, bool):
             return value
         if isinstance(value, str):
-            return self.fitting.shorten(path, value, TRAIT_VALUE) if self.takes(path, value) else None
+            return self.adaptation.truncate(path, value, TRAIT_VALUE) if self.takes(path, value) else None
         if isinstance(value, int | float | Decimal):
             return self._number(path, value)
         if is_list(value):
@@ -114,12 +116,12 @@ class Data:
             return self._whole(path, number_text(number), "number-as-text")
         if not isinstance(number, Decimal):
             return number
-        self.fitting.adjust(path, "coerced", "decimal-as-number")
+        self.adaptation.record(path, "coerced", "decimal-as-number")
         return float(number)
 
     def _whole(self, path: str, text: str, rule: str) -> str | None:
         """Return *text* for a value that is none; half of it would be another value, so it is whole or not sent."""
-        if self.fitting.keep(path, text, TRAIT_VALUE) is None:
+        if self.adaptation.fit_or_drop(path, text, TRAIT_VALUE) is None:
             return None
-        self.fitting.adjust(path, "coerced", rule)
+        self.adaptation.record(path, "coerced", rule)
         return text

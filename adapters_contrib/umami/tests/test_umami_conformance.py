@@ -5,7 +5,7 @@ from replay_identity_umami import Umami
 from replay_identity_umami.emulator import UmamiEmulator
 
 from replay_identity.adapters.adaptation import OnViolation
-from replay_identity.adapters.exchange import Reply, Request
+from replay_identity.adapters.exchange import Request, Response
 from replay_identity.testing import BackendConformance
 
 WEBSITE = "0c0ffee0-ca9a-4b1e-9e57-5ec4e7c0de00"
@@ -20,7 +20,7 @@ class TestUmami(BackendConformance):
         """Return the adapter."""
         return Umami(WEBSITE, base_url=base_url or "https://umami.example.com", on_violation=on_violation)
 
-    def accepted(self, request: Request) -> Reply:
+    def accepted(self, request: Request) -> Response:
         """Return a session, or the counts of a batch, as Umami answers."""
         sent = orjson.loads(request.body or b"")
         if request.url.endswith("/batch"):
@@ -32,15 +32,15 @@ class TestUmami(BackendConformance):
                 "details": [],
                 "cache": "ey.a.token",
             }
-            return Reply(200, body=orjson.dumps(counts))
+            return Response(200, body=orjson.dumps(counts))
         session = {"cache": "ey.a.token", "sessionId": "f0e1", "visitId": "a9b8"}
-        return Reply(200, body=orjson.dumps(session))
+        return Response(200, body=orjson.dumps(session))
 
     def make_emulator(self) -> UmamiEmulator:
         """Return a fake Umami that has the website."""
         return UmamiEmulator(api_key=WEBSITE)
 
-    def held(self, emulator: UmamiEmulator, user_id: str) -> object:
+    def stored_user(self, emulator: UmamiEmulator, user_id: str) -> object:
         """Return the user's properties."""
         session = emulator.users.get(user_id)
         return None if session is None else session.as_json()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from replay_identity_umami import Umami
 
 from replay_identity import Accepted, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown, UserTraits
-from replay_identity.adapters.exchange import Lost, Reply, Request
+from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.outcomes import Adjustment, Violation
 from replay_identity.testing import ScriptedTransport
 
@@ -17,10 +17,10 @@ USERS = [UserTraits(f"canary-{number}", traits={"plan": f"secret-{number}"}) for
 NOT_DOCUMENTED = "HTTP 200 with a body that is not the documented one"
 
 
-def result(size: int, *details: Any, **changes: Any) -> Reply:
+def result(size: int, *details: Any, **changes: Any) -> Response:
     """Return what Umami says of a batch of *size* users, but for *changes*."""
     counts = {"size": size, "processed": size - len(details), "errors": len(details)}
-    return Reply(200, body=orjson.dumps({**counts, "details": details, "cache": "ey.a.token", **changes}))
+    return Response(200, body=orjson.dumps({**counts, "details": details, "cache": "ey.a.token", **changes}))
 
 
 def detail(index: Any, status: Any, message: str = "Server error", **more: Any) -> dict[str, Any]:
@@ -28,9 +28,9 @@ def detail(index: Any, status: Any, message: str = "Server error", **more: Any) 
     return {"index": index, "response": {"error": {"message": message, "status": status, **more}}}
 
 
-def outcomes_of(*replies: Reply, users: list[UserTraits] = USERS) -> tuple[tuple[Outcome, ...], list[Request]]:
+def outcomes_of(*responses: Response, users: list[UserTraits] = USERS) -> tuple[tuple[Outcome, ...], list[Request]]:
     """Return what becomes of *users*, and what was sent."""
-    transport = ScriptedTransport(*replies)
+    transport = ScriptedTransport(*responses)
     return transport.run(BACKEND.identify_many(users)), transport.requests
 
 
@@ -110,9 +110,9 @@ def test_bots_are_counted_as_processed_but_not_believed() -> None:
 @pytest.mark.parametrize(
     "reply",
     [
-        Reply(200, body=b"<html>Log in</html>"),
-        Reply(200, body=b"{}"),
-        Reply(200, body=b'{"beep":"boop"}'),
+        Response(200, body=b"<html>Log in</html>"),
+        Response(200, body=b"{}"),
+        Response(200, body=b'{"beep":"boop"}'),
         result(3),
         result(4, details=None),
         result(4, processed=3),
@@ -127,9 +127,9 @@ def test_bots_are_counted_as_processed_but_not_believed() -> None:
         result(4, "no"),
     ],
 )
-def test_an_answer_that_does_not_tell_of_each_tells_of_none(reply: Reply) -> None:
+def test_an_answer_that_does_not_tell_of_each_tells_of_none(response: Response) -> None:
     """Nobody is accepted by a count that does not add up."""
-    assert outcomes_of(reply)[0] == (Unknown("umami", NOT_DOCUMENTED),) * 4
+    assert outcomes_of(response)[0] == (Unknown("umami", NOT_DOCUMENTED),) * 4
 
 
 @pytest.mark.parametrize("answer", [{"index": 0}, {"index": 0, "response": "no"}, detail(0, "400"), detail(0, None)])
@@ -143,15 +143,15 @@ def test_an_error_without_a_status_is_unknown(answer: Any) -> None:
 @pytest.mark.parametrize(
     ("reply", "outcome", "sent"),
     [
-        (Reply(500), Unknown("umami", "HTTP 500, and a part of the user may be stored"), 5),
-        (Reply(503), Unavailable("umami", "HTTP 503"), 5),
-        (Reply(0, lost=Lost.TIMED_OUT), Unknown("umami", "no answer in time"), 5),
-        (Reply(400, body=b'{"error":{"message":"canary-0 and secret-1"}}'), Rejected("umami", code="HTTP 400"), 7),
+        (Response(500), Unknown("umami", "HTTP 500, and a part of the user may be stored"), 5),
+        (Response(503), Unavailable("umami", "HTTP 503"), 5),
+        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("umami", "no answer in time"), 5),
+        (Response(400, body=b'{"error":{"message":"canary-0 and secret-1"}}'), Rejected("umami", code="HTTP 400"), 7),
     ],
 )
-def test_what_happens_to_the_request_happens_to_each(reply: Reply, outcome: Outcome, sent: int) -> None:
+def test_what_happens_to_the_request_happens_to_each(response: Response, outcome: Outcome, sent: int) -> None:
     """Without Umami's words, which may quote anybody."""
-    outcomes, requests = outcomes_of(reply)
+    outcomes, requests = outcomes_of(response)
 
     assert outcomes == (outcome,) * 4
     assert len(requests) == sent
@@ -160,7 +160,7 @@ def test_what_happens_to_the_request_happens_to_each(reply: Reply, outcome: Outc
 def test_a_batch_that_is_too_large_is_sent_in_halves() -> None:
     """A server in front of an Umami takes so many bytes; a user who is too large alone is refused alone."""
     outcomes, requests = outcomes_of(
-        Reply(413), Reply(413), Reply(413), result(1), result(2, detail(1, 400, "Bad request"))
+        Response(413), Response(413), Response(413), result(1), result(2, detail(1, 400, "Bad request"))
     )
 
     assert [ids_in(request) for request in requests] == [

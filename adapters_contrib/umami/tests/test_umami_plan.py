@@ -9,7 +9,7 @@ from replay_identity_umami import Umami
 
 from replay_identity import REMOVE, ConfigurationError, UserTraits
 from replay_identity.adapters.adaptation import OnViolation
-from replay_identity.adapters.protocols import Plan, SupportsMany
+from replay_identity.adapters.protocols import Plan, SupportsMultiIdentify
 from replay_identity.outcomes import Adjustment, Violation
 
 WEBSITE = "a2c1f0de-5b7e-4c7f-9d0a-3f1e2b4c5d6e"
@@ -122,8 +122,8 @@ def test_plain_http_can_be_allowed() -> None:
     backend = Umami(WEBSITE, base_url="http://umami.internal", allow_insecure=True)
 
     assert backend.base_url == "http://umami.internal"
-    assert isinstance(backend, SupportsMany)
-    assert backend.most_users.maximum == 100
+    assert isinstance(backend, SupportsMultiIdentify)
+    assert backend.max_users.maximum == 100
 
 
 @pytest.mark.parametrize("on_violation", BOTH)

@@ -5,30 +5,30 @@ import pytest
 from replay_identity_umami import Umami
 
 from replay_identity import Accepted, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown, UserTraits
-from replay_identity.adapters.exchange import Lost, Reply
+from replay_identity.adapters.exchange import NoResponse, Response
 from replay_identity.testing import ScriptedTransport
 
 WEBSITE = "a2c1f0de-5b7e-4c7f-9d0a-3f1e2b4c5d6e"
 BACKEND = Umami(WEBSITE, base_url="https://umami.example.com")
 ADA = UserTraits("canary-id", name="Canary Finch", traits={"plan": "canary-plan"})
-SESSION = Reply(200, body=b'{"cache":"ey.a.token","sessionId":"f0e1","visitId":"a9b8"}')
-BOT = Reply(200, body=b'{"beep":"boop"}')
+SESSION = Response(200, body=b'{"cache":"ey.a.token","sessionId":"f0e1","visitId":"a9b8"}')
+BOT = Response(200, body=b'{"beep":"boop"}')
 HALF = "and a part of the user may be stored"
 
 
-def error(status: int, message: str = "Server error", **more: Any) -> Reply:
+def error(status: int, message: str = "Server error", **more: Any) -> Response:
     """Return an error as Umami tells it."""
-    return Reply(status, body=orjson.dumps({"error": {"message": message, "status": status, "code": "x", **more}}))
+    return Response(status, body=orjson.dumps({"error": {"message": message, "status": status, "code": "x", **more}}))
 
 
-def identified(reply: Reply) -> Outcome:
-    """Return what becomes of a user to whom Umami answers *reply* for ever."""
-    return ScriptedTransport(reply).run(BACKEND.identify(ADA))
+def identified(response: Response) -> Outcome:
+    """Return what becomes of a user to whom Umami answers *response* for ever."""
+    return ScriptedTransport(response).run(BACKEND.identify(ADA))
 
 
-def tries(reply: Reply) -> int:
-    """Return how often a user is sent to an Umami that answers *reply* for ever."""
-    transport = ScriptedTransport(reply)
+def tries(response: Response) -> int:
+    """Return how often a user is sent to an Umami that answers *response* for ever."""
+    transport = ScriptedTransport(response)
     transport.run(BACKEND.identify(ADA))
     return len(transport.requests)
 
@@ -61,7 +61,9 @@ def test_being_taken_for_a_bot_is_no_success() -> None:
 )
 def test_any_other_200_is_not_believed(body: bytes) -> None:
     """Somebody else may have answered."""
-    assert identified(Reply(200, body=body)) == Unknown("umami", "HTTP 200 with a body that is not the documented one")
+    assert identified(Response(200, body=body)) == Unknown(
+        "umami", "HTTP 200 with a body that is not the documented one"
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,16 +80,16 @@ def test_any_other_200_is_not_believed(body: bytes) -> None:
 )
 def test_a_500_about_the_user_is_a_refusal_and_sent_once(error_object: dict[str, Any], code: str) -> None:
     """A client's error dressed as a server's: the same traits will fail again."""
-    reply = error(500, errorObject=error_object)
+    response = error(500, errorObject=error_object)
 
-    assert identified(reply) == Rejected("umami", code=code, message="Server error")
-    assert tries(reply) == 1
+    assert identified(response) == Rejected("umami", code=code, message="Server error")
+    assert tries(response) == 1
 
 
 @pytest.mark.parametrize(
     ("reply", "cause"),
     [
-        (Reply(500), "HTTP 500"),
+        (Response(500), "HTTP 500"),
         (error(500), "HTTP 500"),
         (error(500, errorObject={"code": "P2024"}), "HTTP 500 P2024"),
         (error(500, errorObject={"code": "P1001"}), "HTTP 500 P1001"),
@@ -99,10 +101,10 @@ def test_a_500_about_the_user_is_a_refusal_and_sent_once(error_object: dict[str,
         (error(500, errorObject={"name": "RangeError"}), "HTTP 500"),
     ],
 )
-def test_any_other_500_is_retried_and_may_have_stored_a_part(reply: Reply, cause: str) -> None:
+def test_any_other_500_is_retried_and_may_have_stored_a_part(response: Response, cause: str) -> None:
     """Umami writes one property after another, so a failure does not mean that nothing was stored."""
-    assert identified(reply) == Unknown("umami", f"{cause}, {HALF}")
-    assert tries(reply) == 5
+    assert identified(response) == Unknown("umami", f"{cause}, {HALF}")
+    assert tries(response) == 5
 
 
 def test_a_500_with_the_code_of_a_refusal_is_none_at_another_status() -> None:
@@ -132,21 +134,21 @@ def test_what_only_settings_can_mend_is_misconfigured(status: int, hint: str) ->
 @pytest.mark.parametrize(
     ("reply", "outcome"),
     [
-        (Reply(503, {"retry-after": "600"}), Unavailable("umami", "HTTP 503", 600.0)),
-        (Reply(429), Unavailable("umami", "HTTP 429")),
-        (Reply(502), Unknown("umami", "HTTP 502")),
-        (Reply(413), Rejected("umami", code="HTTP 413")),
-        (Reply(0, lost=Lost.NOT_SENT), Unavailable("umami", "the vendor could not be reached")),
-        (Reply(0, lost=Lost.TIMED_OUT), Unknown("umami", "no answer in time")),
+        (Response(503, {"retry-after": "600"}), Unavailable("umami", "HTTP 503", 600.0)),
+        (Response(429), Unavailable("umami", "HTTP 429")),
+        (Response(502), Unknown("umami", "HTTP 502")),
+        (Response(413), Rejected("umami", code="HTTP 413")),
+        (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("umami", "the vendor could not be reached")),
+        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("umami", "no answer in time")),
     ],
 )
-def test_everything_else_is_as_with_every_vendor(reply: Reply, outcome: Outcome) -> None:
+def test_everything_else_is_as_with_every_vendor(response: Response, outcome: Outcome) -> None:
     """What stands in front of an Umami answers like what stands in front of any."""
-    assert identified(reply) == outcome
+    assert identified(response) == outcome
 
 
 def test_what_was_sent_is_masked_in_umamis_words() -> None:
     """The website's id as well."""
-    reply = error(400, f"canary-id Canary Finch canary-plan {WEBSITE}")
+    response = error(400, f"canary-id Canary Finch canary-plan {WEBSITE}")
 
-    assert identified(reply) == Rejected("umami", code="HTTP 400", message=" ".join(["•••"] * 4))
+    assert identified(response) == Rejected("umami", code="HTTP 400", message=" ".join(["•••"] * 4))

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from ..http import Answer, JsonValue, Received, json_answer
-from ..journal import Applied
-from ..vendor import Think, View
+from ..http import JsonValue, ReceivedRequest, VendorResponse, json_response
+from ..journal import WriteLog
+from ..vendor import Delay, View
 from .errors import RefusalError, failure
 from .idempotency import Replays
 from .jobs import JobPages, Jobs, Worker
@@ -22,7 +22,7 @@ class Api:
 
     api_keys: Mapping[str, Level] = attrs.field(repr=False)
     users: Users
-    applied: Applied
+    applied: WriteLog
     listing: Listing
     jobs: Jobs
     job_pages: JobPages
@@ -31,8 +31,8 @@ class Api:
     routes: Sequence[Route]
     remembers_faults: bool
 
-    async def answer(self, received: Received, think: Think) -> Answer:
-        """Act on the request after *think*, and answer it."""
+    async def answer(self, received: ReceivedRequest, delay: Delay) -> VendorResponse:
+        """Act on the request after *delay*, and answer it."""
         try:
             level = level_of(received, self.api_keys)
             route = find_route((*self.routes, _me(level)), received)
@@ -45,21 +45,21 @@ class Api:
             return replay
 
         if route.is_idempotent:
-            return await self._answer_once(route, received, think)
-        await think()
+            return await self._answer_once(route, received, delay)
+        await delay()
         return self._call(route, received)
 
-    def failure(self, status: int) -> Answer:
+    def failure(self, status: int) -> VendorResponse:
         """Return Fullstory's words for an error status."""
         return failure(status)
 
-    def notice_failure(self, received: Received, answer: Answer) -> None:
+    def on_injected_failure(self, received: ReceivedRequest, answer: VendorResponse) -> None:
         """Keep the failure under its idempotency key, if told to."""
         is_idempotent = any(route.is_idempotent and route.matches(received) for route in self.routes)
         if self.remembers_faults and is_idempotent and not self.replays.knows(received):
             self.replays.keep(received, answer)
 
-    def views(self) -> Mapping[str, View]:
+    def debug_views(self) -> Mapping[str, View]:
         """Return what there is to look at, by name."""
         return {"users": self._everybody, "jobs": self._all_jobs, "applied": self.applied.as_json}
 
@@ -78,9 +78,9 @@ class Api:
     def _all_jobs(self) -> JsonValue:
         return {"jobs": [attrs.asdict(job) for job in self.jobs.all()]}
 
-    async def _answer_once(self, route: Route, received: Received, think: Think) -> Answer:
+    async def _answer_once(self, route: Route, received: ReceivedRequest, delay: Delay) -> VendorResponse:
         try:
-            await think()
+            await delay()
         except asyncio.CancelledError:
             # The server stops. Another one may serve this emulator.
             self.replays.release(received)
@@ -89,8 +89,8 @@ class Api:
         self.replays.keep(received, answer)
         return answer
 
-    def _call(self, route: Route, received: Received) -> Answer:
-        self.worker.nudge()
+    def _call(self, route: Route, received: ReceivedRequest) -> VendorResponse:
+        self.worker.run_due()
         try:
             return route.endpoint(received)
         except RefusalError as refusal:
@@ -98,8 +98,8 @@ class Api:
 
 
 def _me(level: Level) -> Route:
-    def me(_: Received) -> Answer:
+    def me(_: ReceivedRequest) -> VendorResponse:
         # 2026-11-21, https://developer.fullstory.com/me/.
-        return json_answer(200, {"email": "api@example.com", "orgId": "EMULATOR", "role": ROLES[level]})
+        return json_response(200, {"email": "api@example.com", "orgId": "EMULATOR", "role": ROLES[level]})
 
     return Route(method="GET", path=("me",), level=Level.STANDARD, endpoint=me)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from ..base import Emulator
-from ..journal import Applied
+from ..journal import WriteLog
 from .api import Api
 from .batch import BatchImports
 from .batch_rules import BatchRules, JobFaults
@@ -62,7 +62,7 @@ class FullstoryEmulator(Emulator):
         """Return the user with that uid, unless it is being deleted."""
         return self._users.by_uid(uid)
 
-    def make_vendor(self, applied: Applied) -> Api:
+    def make_api(self, applied: WriteLog) -> Api:
         """Return Fullstory's rules and state."""
         self._users = Users(clock=self.clock, deletion_seconds=self.deletion_seconds)
         writer = Writer(users=self._users, applied=applied, oversized=self.oversized)

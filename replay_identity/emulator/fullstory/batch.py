@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from ..http import Answer, JsonObject, JsonValue, Received, json_answer
+from ..http import JsonObject, JsonValue, ReceivedRequest, VendorResponse, json_response
 from .batch_rules import BatchRules
 from .errors import invalid, refusal
 from .jobs import Job, JobPage, JobPages, Jobs, Kind, Worker
@@ -51,48 +51,48 @@ class BatchImports:
             Route(method="GET", path=(*one, "errors"), level=read, endpoint=self.errors),
         )
 
-    def create(self, received: Received) -> Answer:
+    def create(self, received: ReceivedRequest) -> VendorResponse:
         """Take on a job that imports the users in the body."""
         job = self.jobs.accept(read_items(received.body, rules=self.rules))
-        answer = json_answer(200, {"job": job.metadata(job.status)}, applied=True)
-        self.worker.nudge()
+        answer = json_response(200, {"job": job.metadata(job.status)}, applied=True)
+        self.worker.run_due()
         return answer
 
-    def status(self, received: Received) -> Answer:
+    def status(self, received: ReceivedRequest) -> VendorResponse:
         """Return the job with its counts."""
         job = self._job(received)
         errors: JsonObject = {"errors": len(job.errors)} if job.errors or self.rules.shows_zero_errors else {}
         # Policy: while a job is under way, the counts are those of the items handled so far.
         shown: JsonObject = {"imports": len(job.imports), **errors, "job": job.metadata(job.told_status)}
         job.polls += 1
-        return json_answer(200, shown)
+        return json_response(200, shown)
 
-    def imports(self, received: Received) -> Answer:
+    def imports(self, received: ReceivedRequest) -> VendorResponse:
         """Return one page of the users imported."""
         _require_parameters(received, {"page_token", "include_schema"})
         with_schema = wants_schema(received)
         job = self._job(received)
         if job.finished is None:
-            return json_answer(PROCESSING, STILL_PROCESSING)
+            return json_response(PROCESSING, STILL_PROCESSING)
 
         page = self._page(received, "imports", len(job.imports))
         results = [self._imported(user_id, with_schema=with_schema) for user_id in job.imports[page.shown]]
-        return json_answer(200, {"results": results, **page.fields})
+        return json_response(200, {"results": results, **page.fields})
 
-    def errors(self, received: Received) -> Answer:
+    def errors(self, received: ReceivedRequest) -> VendorResponse:
         """Return one page of the items that failed."""
         _require_parameters(received, {"page_token"})
         job = self._job(received)
         if job.finished is None:
-            return json_answer(PROCESSING, STILL_PROCESSING)
+            return json_response(PROCESSING, STILL_PROCESSING)
 
         page = self._page(received, "errors", len(job.errors))
-        return json_answer(200, {"results": job.errors[page.shown], **page.fields})
+        return json_response(200, {"results": job.errors[page.shown], **page.fields})
 
-    def _job(self, received: Received) -> Job:
+    def _job(self, received: ReceivedRequest) -> Job:
         return self.jobs.find(received.segments[JOB_ID])
 
-    def _page(self, received: Received, kind: Kind, total: int) -> JobPage:
+    def _page(self, received: ReceivedRequest, kind: Kind, total: int) -> JobPage:
         token = received.query.get("page_token")
         return self.pages.page(received.segments[JOB_ID], kind, total=total, token=token)
 
@@ -128,7 +128,7 @@ def read_items(body: bytes, *, rules: BatchRules) -> Sequence[JsonObject]:
     return users
 
 
-def _require_parameters(received: Received, known: set[str]) -> None:
+def _require_parameters(received: ReceivedRequest, known: set[str]) -> None:
     # Policy: unknown parameters are refused, as they are by the list.
     unknown = received.query.keys() - known
     if unknown:

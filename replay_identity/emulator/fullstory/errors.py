@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from ..http import Answer, json_answer
+from ..http import VendorResponse, json_response
 
 # Codes and messages read on 2026-11-21 at https://developer.fullstory.com/server/users/update-user/.
 # Policy: 400, 409 and 413 have no documented words for these cases; ours are made up.
@@ -31,13 +31,13 @@ class RefusalError(Exception):
         self.headers = headers
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> VendorResponse:
         """The error response."""
-        answer = json_answer(self.status, {"message": self.message, "code": self.code})
+        answer = json_response(self.status, {"message": self.message, "code": self.code})
         return attrs.evolve(answer, headers={**answer.headers, **self.headers})
 
 
-def failure(status: int) -> Answer:
+def failure(status: int) -> VendorResponse:
     """Return the error response for *status* in Fullstory's words."""
     return refusal(status).answer
 

@@ -4,7 +4,7 @@ import hashlib
 
 import attrs
 
-from ..http import Answer, Received
+from ..http import ReceivedRequest, VendorResponse
 from ..rate_limit import Clock
 from .errors import refusal
 
@@ -20,7 +20,7 @@ LAST_KEPT = 500
 class _Kept:
     digest: bytes = attrs.field(repr=False)
     since: float
-    answer: Answer | None = None
+    answer: VendorResponse | None = None
     """None while the first request is under way."""
 
 
@@ -31,7 +31,7 @@ class Replays:
     clock: Clock = attrs.field(repr=False)
     _kept: dict[str, _Kept] = attrs.field(init=False, factory=dict[str, _Kept], repr=False)
 
-    def claim(self, received: Received) -> Answer | None:
+    def claim(self, received: ReceivedRequest) -> VendorResponse | None:
         """Return the kept answer, or None for a request that is to be acted on; refuse a conflict."""
         key = received.headers.get(HEADER)
         if key is None:
@@ -54,7 +54,7 @@ class Replays:
             )
         return attrs.evolve(kept.answer, applied=False)
 
-    def keep(self, received: Received, answer: Answer) -> None:
+    def keep(self, received: ReceivedRequest, answer: VendorResponse) -> None:
         """Keep the answer of a claimed request, unless it may be retried."""
         key = received.headers.get(HEADER)
         if key is None:
@@ -67,11 +67,11 @@ class Replays:
         digest = hashlib.sha256(received.body).digest() if claimed is None else claimed.digest
         self._kept[key] = _Kept(digest, self.clock(), answer)
 
-    def release(self, received: Received) -> None:
+    def release(self, received: ReceivedRequest) -> None:
         """Forget a claimed request that came to nothing."""
         self._kept.pop(received.headers.get(HEADER, ""), None)
 
-    def knows(self, received: Received) -> bool:
+    def knows(self, received: ReceivedRequest) -> bool:
         """Say whether the request's key was claimed before."""
         return received.headers.get(HEADER) in self._kept
 

@@ -317,7 +317,7 @@ class Worker:
     _task: asyncio.Task[None] | None = attrs.field(init=False, default=None, repr=False)
     _is_asleep: bool = attrs.field(init=False, default=False)
 
-    def nudge(self) -> None:
+    def run_due(self) -> None:
         """Apply what is due now if it is little, and see to everything else in the background."""
         wait = self.jobs.work(AT_ONCE if self.jobs.due_items() <= AT_ONCE else 0)
         if wait is None or self._is_at_work():

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import attrs
 
-from ..http import Answer, Received
+from ..http import ReceivedRequest, VendorResponse
 from .errors import refusal
 
 # Policy: the scheme is taken literally, as documented, and the key is not base64.
@@ -25,7 +25,7 @@ class Level(enum.IntEnum):
 ROLES = {Level.STANDARD: "USER", Level.ARCHITECT: "ARCHITECT", Level.ADMIN: "ADMIN"}
 
 
-def level_of(received: Received, api_keys: Mapping[str, Level]) -> Level:
+def level_of(received: ReceivedRequest, api_keys: Mapping[str, Level]) -> Level:
     """Return the level of the request's key, or refuse with 401."""
     credentials = received.headers.get("authorization", "")
     level = api_keys.get(credentials.removeprefix(SCHEME))
@@ -40,7 +40,7 @@ def require(level: Level, needed: Level) -> None:
         raise refusal(403)
 
 
-Endpoint: TypeAlias = Callable[[Received], Answer]
+Endpoint: TypeAlias = Callable[[ReceivedRequest], VendorResponse]
 
 # "/v2beta" is the older name of every path (2026-11-21,
 # https://github.com/fullstorydev/fullstory-node-sdk/blob/main/specs/users.sdk.swagger.json).
@@ -58,7 +58,7 @@ class Route:
     is_idempotent: bool = False
     """Whether the Idempotency-Key header means something to it."""
 
-    def matches(self, received: Received) -> bool:
+    def matches(self, received: ReceivedRequest) -> bool:
         """Say whether the request is for this endpoint."""
         first, *rest = received.segments
         segments = ["v2" if first == BETA else first, *rest]
@@ -69,7 +69,7 @@ class Route:
         )
 
 
-def find_route(routes: Iterable[Route], received: Received) -> Route:
+def find_route(routes: Iterable[Route], received: ReceivedRequest) -> Route:
     """Return the first route that fits, or refuse with 404."""
     # Policy: a known path with another method is 404, too; 405 is in no document.
     for route in routes:

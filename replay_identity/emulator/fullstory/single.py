@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 from starlette.datastructures import QueryParams
 
-from ..http import Answer, JsonObject, JsonValue, Received, json_answer
+from ..http import JsonObject, JsonValue, ReceivedRequest, VendorResponse, json_response
 from ..rate_limit import Clock
 from .errors import invalid, user_not_found
 from .properties import parse_object
@@ -125,20 +125,20 @@ class SingleUsers:
             Route(method="DELETE", path=everyone, level=read, endpoint=self.delete_by_uid),
         )
 
-    def create(self, received: Received) -> Answer:
+    def create(self, received: ReceivedRequest) -> VendorResponse:
         """Upsert by uid, or create an anonymous user."""
         return _saved(self.writer.upsert(parse_object(received.body)))
 
-    def update(self, received: Received) -> Answer:
+    def update(self, received: ReceivedRequest) -> VendorResponse:
         """Update the user with the Fullstory id in the path."""
         return _saved(self.writer.update(received.segments[-1], parse_object(received.body)))
 
-    def get(self, received: Received) -> Answer:
+    def get(self, received: ReceivedRequest) -> VendorResponse:
         """Return the user with the Fullstory id in the path."""
         user = self.users.get(received.segments[-1])
-        return json_answer(200, user_json(user, with_schema=wants_schema(received)))
+        return json_response(200, user_json(user, with_schema=wants_schema(received)))
 
-    def list(self, received: Received) -> Answer:
+    def list(self, received: ReceivedRequest) -> VendorResponse:
         """Return one page of the users that match the filters."""
         with_schema = wants_schema(received)
         page = self.listing.page(received.query)
@@ -149,14 +149,14 @@ class SingleUsers:
             "next_page_token": page.next_token,
             "app_url": f"{APP_URL}/0",
         }
-        return json_answer(200, body)
+        return json_response(200, body)
 
-    def delete(self, received: Received) -> Answer:
+    def delete(self, received: ReceivedRequest) -> VendorResponse:
         """Delete the user with the Fullstory id in the path."""
         self.users.delete(received.segments[-1])
-        return json_answer(200, {}, applied=True)
+        return json_response(200, {}, applied=True)
 
-    def delete_by_uid(self, received: Received) -> Answer:
+    def delete_by_uid(self, received: ReceivedRequest) -> VendorResponse:
         """Delete the user with the uid in the query."""
         uid = received.query.get("uid")
         if not uid:
@@ -166,7 +166,7 @@ class SingleUsers:
         if user is None:
             raise user_not_found()
         self.users.delete(user.id)
-        return json_answer(200, {}, applied=True)
+        return json_response(200, {}, applied=True)
 
 
 def user_json(user: FullstoryUser, *, with_schema: bool) -> JsonObject:
@@ -189,11 +189,11 @@ def user_json(user: FullstoryUser, *, with_schema: bool) -> JsonObject:
     }
 
 
-def wants_schema(received: Received) -> bool:
+def wants_schema(received: ReceivedRequest) -> bool:
     """Say whether the request asks for schemas, or refuse it."""
     return read_bool(received.query.get("include_schema", "false"), "include_schema")
 
 
-def _saved(user: FullstoryUser) -> Answer:
+def _saved(user: FullstoryUser) -> VendorResponse:
     # The id and nothing else (2026-11-21, https://developer.fullstory.com/server/users/create-user/).
-    return json_answer(200, {"id": user.id}, applied=True)
+    return json_response(200, {"id": user.id}, applied=True)

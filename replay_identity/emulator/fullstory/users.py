@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import attrs
 
 from ..http import JsonObject, JsonValue
-from ..journal import Applied
+from ..journal import WriteLog
 from ..rate_limit import Clock
 from .errors import invalid, user_not_found
 from .properties import Oversized, UserFields, merge, read_user, require_room
@@ -196,7 +196,7 @@ class Writer:
     """Reads, stores and counts."""
 
     users: Users
-    applied: Applied
+    applied: WriteLog
     oversized: Oversized
 
     def upsert(self, said: JsonObject) -> FullstoryUser:

@@ -7,9 +7,9 @@ from typing import Literal, TypeAlias
 import attrs
 
 from ..base import Emulator
-from ..http import Answer, JsonValue, Received, json_answer
-from ..journal import Applied
-from ..vendor import Think, View
+from ..http import JsonValue, ReceivedRequest, VendorResponse, json_response
+from ..journal import WriteLog
+from ..vendor import Delay, View
 from .errors import MESSAGES, Envelope, RefusalError, error_answer, failure, malformed
 from .users import LogRocketUser, Users, parse_object, read_identity, require_short, string_of
 
@@ -45,28 +45,28 @@ class Api:
 
     api_key: str = attrs.field(repr=False)
     users: Users
-    applied: Applied
+    applied: WriteLog
     envelope: Envelope
     accepts_empty: bool
     excluded: set[Excluded] = attrs.field(init=False, factory=set[Excluded], repr=False)
 
-    async def answer(self, received: Received, think: Think) -> Answer:
-        """Act on the request after *think*, and answer it."""
-        await think()
+    async def answer(self, received: ReceivedRequest, delay: Delay) -> VendorResponse:
+        """Act on the request after *delay*, and answer it."""
+        await delay()
         try:
             self._authorize(received)
             return self._route(received)
         except RefusalError as refusal:
             return error_answer(refusal.status, refusal.message, self.envelope)
 
-    def failure(self, status: int) -> Answer:
+    def failure(self, status: int) -> VendorResponse:
         """Return LogRocket's words for an error status."""
         return failure(status, self.envelope)
 
-    def notice_failure(self, received: Received, answer: Answer) -> None:
+    def on_injected_failure(self, received: ReceivedRequest, answer: VendorResponse) -> None:
         """Do nothing: LogRocket remembers no answers."""
 
-    def views(self) -> Mapping[str, View]:
+    def debug_views(self) -> Mapping[str, View]:
         """Return what there is to look at, by name."""
         return {"users": self._everybody, "applied": self.applied.as_json}
 
@@ -84,12 +84,12 @@ class Api:
         excluded: list[JsonValue] = [{kind: value} for kind, value in sorted(self.excluded)]
         return {"users": users, "excluded": excluded}
 
-    def _authorize(self, received: Received) -> None:
+    def _authorize(self, received: ReceivedRequest) -> None:
         scheme, _, key = received.headers.get("authorization", "").partition(" ")
         if scheme.lower() != SCHEME or key != self.api_key:
             raise RefusalError(401, MESSAGES[401])
 
-    def _route(self, received: Received) -> Answer:
+    def _route(self, received: ReceivedRequest) -> VendorResponse:
         org, app, _ = self.api_key.split(":", 2)
         match received.method, *received.segments:
             case "PUT", "v1", "orgs", str(given_org), "apps", str(given_app), "users", str(user_id) if (
@@ -105,23 +105,23 @@ class Api:
                 # Policy: other methods, another slash at the end and reading a user are 404.
                 raise RefusalError(404, MESSAGES[404])
 
-    def _identify(self, user_id: str, body: bytes) -> Answer:
+    def _identify(self, user_id: str, body: bytes) -> VendorResponse:
         said = parse_object(body)
         identity = read_identity(said, accepts_empty=self.accepts_empty)
         require_short(user_id, "userID")
         # Policy: an excluded user is still taken; the documents speak of recording alone.
         user = self.users.put(user_id, identity)
         self.applied.note(user_id, said)
-        return json_answer(200, user.as_json(), applied=True)
+        return json_response(200, user.as_json(), applied=True)
 
-    def _exclude(self, body: bytes, *, is_excluded: bool) -> Answer:
+    def _exclude(self, body: bytes, *, is_excluded: bool) -> VendorResponse:
         person = read_person(body)
         if is_excluded:
             self.excluded.add(person)
         else:
             self.excluded.discard(person)
         # Policy: the documents show no reply.
-        return json_answer(200, {}, applied=True)
+        return json_response(200, {}, applied=True)
 
 
 KEY_PARTS = 3
@@ -159,7 +159,7 @@ class LogRocketEmulator(Emulator):
         """Everybody on the do-not-record list, as ("email" or "user_id", value), as it stands now."""
         return set(self._api.excluded)
 
-    def make_vendor(self, applied: Applied) -> Api:
+    def make_api(self, applied: WriteLog) -> Api:
         """Return LogRocket's rules and state."""
         self._api = Api(
             api_key=self.api_key,

@@ -2,7 +2,7 @@
 
 from typing import Literal, TypeAlias
 
-from ..http import Answer, json_answer
+from ..http import VendorResponse, json_response
 
 # "An error status code and, if possible, a message": the envelope is not documented. Policy: LogRocket's own
 # command line reads `error` first (2026-11-21, https://github.com/LogRocket/logrocket-cli).
@@ -43,15 +43,15 @@ def too_large(field: str) -> RefusalError:
     return RefusalError(400, f"{field} too large (max 1024 characters)")
 
 
-def error_answer(status: int, message: str, envelope: Envelope) -> Answer:
+def error_answer(status: int, message: str, envelope: Envelope) -> VendorResponse:
     """Return an error response with *message* in the envelope."""
     if envelope == "text":
-        return Answer(status=status, body=message.encode(), headers={"content-type": "text/plain"})
-    return json_answer(status, {envelope: message})
+        return VendorResponse(status=status, body=message.encode(), headers={"content-type": "text/plain"})
+    return json_response(status, {envelope: message})
 
 
-def failure(status: int, envelope: Envelope) -> Answer:
+def failure(status: int, envelope: Envelope) -> VendorResponse:
     """Return LogRocket's words for an error status; it has none for 429."""
     if status == TOO_MANY:
-        return Answer(status=status)
+        return VendorResponse(status=status)
     return error_answer(status, MESSAGES.get(status, MESSAGES[500]), envelope)

@@ -6,16 +6,16 @@ from typing import Any, ClassVar
 import pytest
 
 from ...adapters.adaptation import OnViolation
-from ...adapters.exchange import Reply, Request
+from ...adapters.exchange import Request, Response
 from ...adapters.limits import Limits
 from ...adapters.protocols import IdentityBackend
 from ...emulator.base import Emulator
 from ...traits import UserTraits
 from ..boundaries import MEASURED
-from .request_content import Said
+from .request_content import RequestContent
 
 
-class Author:
+class AdapterHooks:
     """What a subclass tells.
 
     Attributes:
@@ -41,7 +41,7 @@ class Author:
         """Return the backend; that of *base_url* talks to the emulator that listens there."""
         raise NotImplementedError
 
-    def accepted(self, request: Request) -> Reply:
+    def accepted(self, request: Request) -> Response:
         """Return the documented success of *request*, which `identify` sends, or `identify_many` if there is one."""
         raise NotImplementedError
 
@@ -51,19 +51,19 @@ class Author:
             raise TypeError("give make_emulator, or without_emulator with a reason")
         pytest.skip(self.without_emulator)
 
-    def held(self, emulator: Any, user_id: str) -> object:  # noqa: ANN401  # Each author's own.
+    def stored_user(self, emulator: Any, user_id: str) -> object:  # noqa: ANN401  # Each author's own.
         """Return what the *emulator* holds of the user, to compare by ``==``; None if it has none or deletes them."""
         raise NotImplementedError
 
-    def comparable(self, request: Request) -> Request:
+    def normalize(self, request: Request) -> Request:
         """Return *request* without what is drawn anew each time, such as an id or the time of sending."""
         return request
 
-    def keeps_other_rules(self, user: UserTraits) -> bool:  # noqa: ARG002  # For subclasses.
+    def satisfies_other_rules(self, user: UserTraits) -> bool:  # noqa: ARG002  # For subclasses.
         """Tell whether *user* keeps those of the vendor's rules that are no limits, such as ids it never takes."""
         return True
 
-    def is_said(self, path: str, value: Any, said: Said) -> bool:  # noqa: ANN401, ARG002  # As `UserTraits` has it.
+    def request_contains(self, path: str, value: Any, said: RequestContent) -> bool:  # noqa: ANN401, ARG002  # As `UserTraits` has it.
         """Tell whether a request that says all this says *value*, the user's field at *path*."""
         return said.says(value)
 

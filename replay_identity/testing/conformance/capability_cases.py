@@ -8,34 +8,38 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from ...adapters.exchange import Exchange, Reply, Request
+from ...adapters.exchange import Exchange, Request, Response
 from ...adapters.protocols import (
+    BatchEntry,
+    BatchTooLarge,
     Comparison,
-    Credentials,
     IdentityBackend,
     JobProgress,
-    Member,
+    KeyInfo,
     Page,
     StoredUser,
     SupportsBatch,
     SupportsCompare,
     SupportsDelete,
     SupportsExclude,
-    SupportsMany,
+    SupportsMultiIdentify,
     SupportsRead,
     SupportsVerify,
-    TooLarge,
 )
 from ...outcomes import Accepted, Broken, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown
 from ...traits import UserTraits
-from ..responses import replies
+from ..responses import responses
 from ..strategies import user_traits
-from .base import Author
-from .request_content import said_by
+from .base import AdapterHooks
+from .request_content import read_request_content
 from .support import ECHOES, USER, USER_ID, WORDS, echoes, for_all, one_after_another, play, shown_in
 
 _FAILURES = (Rejected, Misconfigured, Unavailable, Unknown)
-_MEMBERS = (Member(user_id=USER_ID, content=b"{}"), Member(vendor_id="1", content=b"{}"), Member(content=b"{}"))
+_MEMBERS = (
+    BatchEntry(user_id=USER_ID, content=b"{}"),
+    BatchEntry(vendor_id="1", content=b"{}"),
+    BatchEntry(content=b"{}"),
+)
 _STATUSES = (200, 202, 400, 401, 403, 404, 409, 413, 429, 500)
 # What each exchange may answer, by its name.
 _ANSWERS: Mapping[str, tuple[type, ...]] = {
@@ -44,15 +48,15 @@ _ANSWERS: Mapping[str, tuple[type, ...]] = {
     "delete": (Accepted, Skipped, *_FAILURES),
     "exclude": (Accepted, Skipped, *_FAILURES),
     "compare": (Comparison, *_FAILURES),
-    "verify": (Credentials, *_FAILURES),
+    "verify": (KeyInfo, *_FAILURES),
     "identify_many": (tuple,),
-    "create_job": (str, TooLarge, *_FAILURES),
+    "create_job": (str, BatchTooLarge, *_FAILURES),
     "poll_job": (JobProgress, *_FAILURES),
     "collect_job": (tuple, *_FAILURES),
 }
 
 
-class CapabilityCases(Author):
+class CapabilityCases(AdapterHooks):
     """Cases about the protocols beside `IdentityBackend`."""
 
     def test_every_reply_has_one_answer(self) -> None:
@@ -62,8 +66,8 @@ class CapabilityCases(Author):
         if not operations:
             pytest.skip(f"{backend.name} only identifies")
 
-        @for_all(st.sampled_from(operations), st.lists(replies(), min_size=1, max_size=3))
-        def law(operation: str, answers: list[Reply]) -> None:
+        @for_all(st.sampled_from(operations), st.lists(responses(), min_size=1, max_size=3))
+        def law(operation: str, answers: list[Response]) -> None:
             exchange = dict(_exchanges(backend))[operation]
             answer = play(exchange, one_after_another(answers, answers[-1]))
             assert isinstance(answer, _ANSWERS[operation])
@@ -84,11 +88,11 @@ class CapabilityCases(Author):
     def test_of_many_users_each_has_an_outcome(self) -> None:
         """In their order, whatever the vendor answers; who breaks a rule is not sent."""
         backend = self.make_backend()
-        if not isinstance(backend, SupportsMany):
+        if not isinstance(backend, SupportsMultiIdentify):
             pytest.skip(f"{backend.name} takes one user a request")
 
-        @for_all(st.lists(user_traits(), max_size=4), st.lists(replies(), min_size=1, max_size=3))
-        def law(users: list[UserTraits], answers: list[Reply]) -> None:
+        @for_all(st.lists(user_traits(), max_size=4), st.lists(responses(), min_size=1, max_size=3))
+        def law(users: list[UserTraits], answers: list[Response]) -> None:
             outcomes = play(backend.identify_many(users), one_after_another(answers, answers[-1]))
             assert len(outcomes) == len(users)
             for user, outcome in zip(users, outcomes, strict=True):
@@ -104,12 +108,12 @@ class CapabilityCases(Author):
     def test_a_refused_user_costs_no_other(self, status: int) -> None:
         """A request that one user spoils is sent again in parts, until they are refused alone."""
         backend = self.make_backend()
-        if not isinstance(backend, SupportsMany):
+        if not isinstance(backend, SupportsMultiIdentify):
             pytest.skip(f"{backend.name} takes one user a request")
         users = (UserTraits("u1", name="Ada"), USER, UserTraits("u2", name="Grace"), UserTraits("u3", name="Joan"))
 
-        def answer(request: Request) -> Reply:
-            return Reply(status) if said_by(request).says(USER_ID) else self.accepted(request)
+        def answer(request: Request) -> Response:
+            return Response(status) if read_request_content(request).says(USER_ID) else self.accepted(request)
 
         outcomes = play(backend.identify_many(users), answer)
         assert [type(outcome) for outcome in outcomes] == [Accepted, Rejected, Accepted, Accepted]
@@ -122,10 +126,10 @@ class CapabilityCases(Author):
 
         @for_all(st.lists(user_traits(), max_size=3))
         def law(users: list[UserTraits]) -> None:
-            items = [backend.batch_item(user) for user in users]
+            items = [backend.encode_for_batch(user) for user in users]
             for user, item in zip(users, items, strict=True):
                 plan = backend.plan(user)
-                assert item == backend.batch_item(user)
+                assert item == backend.encode_for_batch(user)
                 assert (item.violations, item.adjustments) == (plan.violations, plan.adjustments)
                 assert (item.content is None) == bool(plan.violations)
             contents = [item.content for item in items if item.content is not None]
@@ -147,15 +151,15 @@ def _exchanges(backend: IdentityBackend) -> Iterator[tuple[str, Exchange[Any]]]:
         yield "compare", backend.compare(USER)
     if isinstance(backend, SupportsVerify):
         yield "verify", backend.verify()
-    if isinstance(backend, SupportsMany):
+    if isinstance(backend, SupportsMultiIdentify):
         yield "identify_many", backend.identify_many((USER, UserTraits("u2", name="Grace")))
     if isinstance(backend, SupportsBatch):
-        body = backend.batch_body([backend.batch_item(USER).content or b""])
+        body = backend.batch_body([backend.encode_for_batch(USER).content or b""])
         yield "create_job", backend.create_job(body, idempotency_key="key-1")
         yield "poll_job", backend.poll_job("job-1")
         yield "collect_job", backend.collect_job("job-1", _MEMBERS)
 
 
-def _echo(key: str, status: int, number: int, request: Request) -> Reply:
+def _echo(key: str, status: int, number: int, request: Request) -> Response:
     """Return one of the replies that quote *request*, with all that it says of the user."""
-    return Reply(status, body=echoes(request, key, filter(said_by(request).says, WORDS))[number])
+    return Response(status, body=echoes(request, key, filter(read_request_content(request).says, WORDS))[number])

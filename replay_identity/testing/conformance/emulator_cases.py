@@ -12,18 +12,18 @@ from ..._values import REMOVE
 from ...adapters.adaptation import OnViolation
 from ...adapters.exchange import Exchange, T
 from ...adapters.protocols import (
+    BatchEntry,
     Comparison,
-    Credentials,
     IdentityBackend,
     JobProgress,
-    Member,
+    KeyInfo,
     Page,
     StoredUser,
     SupportsBatch,
     SupportsCompare,
     SupportsDelete,
     SupportsExclude,
-    SupportsMany,
+    SupportsMultiIdentify,
     SupportsRead,
     SupportsVerify,
 )
@@ -35,8 +35,8 @@ from ...retry import RetryBudget, RetryPolicy
 from ...traits import UserTraits
 from ...transport import Attempts, Transport
 from ..boundaries import Boundary, users_at, users_over
-from ..strategies import user_traits, users_within
-from .base import Author
+from ..strategies import user_traits, valid_users
+from .base import AdapterHooks
 from .support import for_all
 
 _ADA: Final = UserTraits("u1", name="Ada", email="ada@example.com", traits={"plan": "pro", "seats": 7})
@@ -77,14 +77,14 @@ class World:
         return outcome
 
 
-class EmulatorCases(Author):
-    """Cases about what arrives at the vendor; `Author.make_emulator` says who that is."""
+class EmulatorCases(AdapterHooks):
+    """Cases about what arrives at the vendor; `AdapterHooks.make_emulator` says who that is."""
 
     def test_the_emulator_takes_whatever_is_sent(self) -> None:
         """What the adapter lets through, adapted or not, the vendor's rules let through as well."""
         with self._world("adapt") as world:
             # Nobody was given an id by this vendor yet.
-            @for_all(user_traits(vendor_ids=st.just({})) | users_within(self.limits))
+            @for_all(user_traits(vendor_ids=st.just({})) | valid_users(self.limits))
             def law(user: UserTraits) -> None:
                 world.emulator.reset()
                 if world.backend.plan(user).request is None:
@@ -110,15 +110,15 @@ class EmulatorCases(Author):
         """What the vendor holds after the second time is what it held after the first."""
         with self._world() as world:
 
-            @for_all(users_within(self.limits))
+            @for_all(valid_users(self.limits))
             def law(user: UserTraits) -> None:
-                if not self.keeps_other_rules(user):
+                if not self.satisfies_other_rules(user):
                     return
                 world.emulator.reset()
                 states: list[object] = []
                 for _ in range(2):
                     assert isinstance(world.identify(user), Accepted)
-                    states.append(self.held(world.emulator, user.user_id or ""))
+                    states.append(self.stored_user(world.emulator, user.user_id or ""))
                 assert states[0] is not None
                 assert states[0] == states[1]
 
@@ -130,36 +130,36 @@ class EmulatorCases(Author):
         with self._world() as world:
             for user in (_OLD, _ADA):
                 assert isinstance(world.identify(user), Accepted)
-            wanted = self.held(world.emulator, "u1")
+            wanted = self.stored_user(world.emulator, "u1")
             world.emulator.reset()
             assert isinstance(world.identify(_OLD), Accepted)
-            assert self.held(world.emulator, "u1") != wanted
+            assert self.stored_user(world.emulator, "u1") != wanted
             world.emulator.faults.add(_FAULTS[fault])
             assert isinstance(world.identify(_ADA), Accepted)
-            assert self.held(world.emulator, "u1") == wanted
+            assert self.stored_user(world.emulator, "u1") == wanted
 
     def test_one_user_is_not_another(self) -> None:
         """What is sent of one leaves the other as they were."""
         with self._world() as world:
             world.identify(_ADA)
-            before = self.held(world.emulator, "u1")
+            before = self.stored_user(world.emulator, "u1")
             world.identify(_GRACE)
-            assert self.held(world.emulator, "u1") == before
-            assert self.held(world.emulator, "u2") not in (None, before)
+            assert self.stored_user(world.emulator, "u1") == before
+            assert self.stored_user(world.emulator, "u2") not in (None, before)
 
     def test_a_removal_removes(self) -> None:
         """The vendor holds the user as one who never had the trait; where it cannot clear one, nothing changes."""
         with self._world("adapt") as world:
             world.identify(UserTraits("u1", name="Ada", traits={"seats": 7}))
-            without = self.held(world.emulator, "u1")
+            without = self.stored_user(world.emulator, "u1")
             world.emulator.reset()
             world.identify(UserTraits("u1", name="Ada", traits={"seats": 7, "plan": "pro"}))
-            before = self.held(world.emulator, "u1")
+            before = self.stored_user(world.emulator, "u1")
             assert before != without
             outcome = world.identify(UserTraits("u1", traits={"plan": REMOVE, "seats": 7}))
             adjustments = outcome.adjustments if isinstance(outcome, Accepted) else ()
             is_dropped = not isinstance(outcome, Accepted) or any(each.lossy for each in adjustments)
-            assert self.held(world.emulator, "u1") == (before if is_dropped else without)
+            assert self.stored_user(world.emulator, "u1") == (before if is_dropped else without)
 
     def test_reading_shows_what_was_sent(self) -> None:
         """By the application's id and on a page; of somebody unknown there is nothing."""
@@ -185,10 +185,10 @@ class EmulatorCases(Author):
                 pytest.skip(f"{backend.name} deletes nobody")
             for user in (_ADA, _GRACE):
                 world.identify(user)
-            grace = self.held(world.emulator, "u2")
+            grace = self.stored_user(world.emulator, "u2")
             assert isinstance(world.run(backend.delete("u1")), Accepted)
-            assert self.held(world.emulator, "u1") is None
-            assert self.held(world.emulator, "u2") == grace
+            assert self.stored_user(world.emulator, "u1") is None
+            assert self.stored_user(world.emulator, "u2") == grace
 
     def test_excluding_is_accepted(self) -> None:
         """By the application's id."""
@@ -222,21 +222,21 @@ class EmulatorCases(Author):
             backend = world.backend
             if not isinstance(backend, SupportsVerify):
                 pytest.skip(f"{backend.name} verifies no key")
-            assert isinstance(world.run(backend.verify()), Credentials)
+            assert isinstance(world.run(backend.verify()), KeyInfo)
 
     def test_many_users_arrive_as_each_alone_would(self) -> None:
         """In one exchange, the same state."""
         with self._world() as world:
             backend = world.backend
-            if not isinstance(backend, SupportsMany):
+            if not isinstance(backend, SupportsMultiIdentify):
                 pytest.skip(f"{backend.name} takes one user a request")
             for user in (_ADA, _GRACE):
                 world.identify(user)
-            wanted = [self.held(world.emulator, user_id) for user_id in ("u1", "u2")]
+            wanted = [self.stored_user(world.emulator, user_id) for user_id in ("u1", "u2")]
             world.emulator.reset()
             outcomes = world.run(backend.identify_many((_ADA, _GRACE)))
             assert [type(outcome) for outcome in outcomes] == [Accepted, Accepted]
-            assert [self.held(world.emulator, user_id) for user_id in ("u1", "u2")] == wanted
+            assert [self.stored_user(world.emulator, user_id) for user_id in ("u1", "u2")] == wanted
 
     def test_a_batch_arrives_as_each_alone_would(self) -> None:
         """As a job that is created, polled and collected."""
@@ -244,19 +244,19 @@ class EmulatorCases(Author):
             backend = world.backend
             if not isinstance(backend, SupportsBatch):
                 pytest.skip(f"{backend.name} takes no batches")
-            contents = [backend.batch_item(user).content or b"" for user in (_ADA, _GRACE)]
+            contents = [backend.encode_for_batch(user).content or b"" for user in (_ADA, _GRACE)]
             job = world.run(backend.create_job(backend.batch_body(contents), idempotency_key="key-1"))
             assert isinstance(job, str)
             while isinstance(progress := world.run(backend.poll_job(job)), JobProgress) and progress.running:
                 pass
-            outcomes = world.run(backend.collect_job(job, (Member(user_id="u1"), Member(user_id="u2"))))
+            outcomes = world.run(backend.collect_job(job, (BatchEntry(user_id="u1"), BatchEntry(user_id="u2"))))
             assert isinstance(outcomes, tuple)
             assert [type(outcome) for outcome in outcomes] == [Accepted, Accepted]
-            batched = [self.held(world.emulator, user_id) for user_id in ("u1", "u2")]
+            batched = [self.stored_user(world.emulator, user_id) for user_id in ("u1", "u2")]
             world.emulator.reset()
             for user in (_ADA, _GRACE):
                 world.identify(user)
-            assert batched == [self.held(world.emulator, user_id) for user_id in ("u1", "u2")]
+            assert batched == [self.stored_user(world.emulator, user_id) for user_id in ("u1", "u2")]
 
     @contextmanager
     def _world(self, on_violation: OnViolation = "reject") -> Generator[World]:

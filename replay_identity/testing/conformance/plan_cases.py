@@ -11,13 +11,13 @@ from ...errors import printable
 from ...outcomes import Rejected, Skipped, Violation
 from ...traits import UserTraits
 from ..boundaries import Boundary, users_at, users_over
-from ..strategies import user_traits, users_within
-from .base import Author
-from .request_content import Said, said_by
+from ..strategies import user_traits, valid_users
+from .base import AdapterHooks
+from .request_content import RequestContent, read_request_content
 from .support import USER, first_request, for_all, shown_in
 
 
-class PlanCases(Author):
+class PlanCases(AdapterHooks):
     """Cases about `plan`, and about what `identify` sends."""
 
     def test_a_plan_is_pure_and_deterministic(self) -> None:
@@ -48,16 +48,16 @@ class PlanCases(Author):
                     assert isinstance(first, Skipped)
                 else:
                     assert isinstance(first, Request)
-                    assert self.comparable(first) == self.comparable(plan.request)
+                    assert self.normalize(first) == self.normalize(plan.request)
 
         law()
 
     def test_what_is_within_all_limits_is_never_refused(self) -> None:
         """Nor changed with a loss; adapting makes no difference to it."""
 
-        @for_all(users_within(self.limits))
+        @for_all(valid_users(self.limits))
         def law(user: UserTraits) -> None:
-            if not self.keeps_other_rules(user):
+            if not self.satisfies_other_rules(user):
                 return
             strict, lenient = (backend.plan(user) for backend in self._both())
             assert strict.violations == ()
@@ -70,14 +70,14 @@ class PlanCases(Author):
     def test_whatever_is_lost_is_on_record(self) -> None:
         """Every value that is not recorded as lost can be read from the request."""
 
-        @for_all(user_traits() | users_within(self.limits))
+        @for_all(user_traits() | valid_users(self.limits))
         def law(user: UserTraits) -> None:
             for backend in self._both():
                 plan = backend.plan(user)
                 if plan.violations:
                     continue
-                lost, said = _lost(plan), _said(plan)
-                missing = {path for path, value in _given(user) if not self._is_kept(path, value, said, lost)}
+                no_response, said = _lost(plan), _said(plan)
+                missing = {path for path, value in _given(user) if not self._is_kept(path, value, said, no_response)}
                 # Of somebody of whom nothing is said, nothing need be sent.
                 assert missing == set() or (plan.request is None and missing == {"user_id"})
 
@@ -123,10 +123,10 @@ class PlanCases(Author):
         """Return the backend that refuses and the one that adapts."""
         return self.make_backend(), self.make_backend(on_violation="adapt")
 
-    def _is_kept(self, path: str, value: Any, said: Said, lost: set[str]) -> bool:  # noqa: ANN401  # As `UserTraits` has it.
+    def _is_kept(self, path: str, value: Any, said: RequestContent, no_response: set[str]) -> bool:  # noqa: ANN401  # As `UserTraits` has it.
         parts = path.split(".")
         paths = {printable(".".join(parts[: index + 1])) for index in range(len(parts))}
-        return not paths.isdisjoint(lost) or self.is_said(path, value, said)
+        return not paths.isdisjoint(no_response) or self.request_contains(path, value, said)
 
 
 def _lost(plan: Plan) -> set[str]:
@@ -134,8 +134,8 @@ def _lost(plan: Plan) -> set[str]:
     return {adjustment.path for adjustment in plan.adjustments if adjustment.lossy}
 
 
-def _said(plan: Plan) -> Said:
-    return said_by(plan.request or Request("nothing", "GET", ""))
+def _said(plan: Plan) -> RequestContent:
+    return read_request_content(plan.request or Request("nothing", "GET", ""))
 
 
 def _given(user: UserTraits) -> Iterator[tuple[str, Any]]:
@@ -157,7 +157,7 @@ def _is_blank(value: object) -> bool:
     return value is None or value is REMOVE or value in ("", ())
 
 
-class LimitCases(Author):
+class LimitCases(AdapterHooks):
     """Cases about the backend's `limits`."""
 
     def test_whatever_is_over_a_limit_is_refused(self) -> None:
@@ -166,7 +166,7 @@ class LimitCases(Author):
 
         @for_all(users_over(self.some_limits()))
         def law(boundary: Boundary) -> None:
-            if not self.keeps_other_rules(boundary.user):
+            if not self.satisfies_other_rules(boundary.user):
                 return
             plan = backend.plan(boundary.user)
             assert plan.request is None
@@ -185,7 +185,7 @@ class LimitCases(Author):
                 assert plan.violations
                 return
             assert [adjustment for adjustment in plan.adjustments if adjustment.lossy]
-            assert [text for text in said_by(plan.request).texts if _is_too_much(text, boundary)] == []
+            assert [text for text in read_request_content(plan.request).texts if _is_too_much(text, boundary)] == []
 
         law()
 
@@ -195,13 +195,15 @@ class LimitCases(Author):
 
         @for_all(users_at(self.some_limits()))
         def law(boundary: Boundary) -> None:
-            if not self.keeps_other_rules(boundary.user):
+            if not self.satisfies_other_rules(boundary.user):
                 return
             plan = backend.plan(boundary.user)
             assert plan.violations == ()
             assert [adjustment for adjustment in plan.adjustments if adjustment.lossy] == []
             assert plan.request is not None
-            assert boundary.text is None or self.is_said(boundary.path, boundary.text, said_by(plan.request))
+            assert boundary.text is None or self.request_contains(
+                boundary.path, boundary.text, read_request_content(plan.request)
+            )
 
         law()
 

@@ -19,7 +19,7 @@ _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d([T ][0-9:.]{5,}(Z|[+-]\d\d:?\d\d)?
 
 
 @attrs.frozen
-class Said:
+class RequestContent:
     """What stands in a request's path, query and body: names, texts, numbers and moments.
 
     Attributes:
@@ -54,12 +54,12 @@ class Said:
         return moment in self.moments or not self.numbers.isdisjoint({microseconds / 1000, microseconds / 1_000_000})
 
 
-def said_by(request: Request) -> Said:
+def read_request_content(request: Request) -> RequestContent:
     """Return all that *request* says."""
     scalars = [*_address(request.url), *_leaves(_content(request.body or b""))]
     texts = [scalar for scalar in scalars if isinstance(scalar, str)]
     numbers = [scalar for scalar in scalars if isinstance(scalar, Decimal)]
-    return Said(
+    return RequestContent(
         texts=frozenset(texts),
         numbers=frozenset([*numbers, *(Decimal(text) for text in texts if _NUMBER.fullmatch(text))]),
         moments=frozenset(moment for text in texts if (moment := _moment(text)) is not None),

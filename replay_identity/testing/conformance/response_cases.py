@@ -6,39 +6,39 @@ from typing import Final
 import pytest
 from hypothesis import strategies as st
 
-from ...adapters.exchange import Lost, Reply
+from ...adapters.exchange import NoResponse, Response
 from ...outcomes import Accepted, Broken, Misconfigured, Outcome, Rejected, Unavailable, Unknown, explain
 from ...retry import RetryPolicy
 from ...traits import UserTraits
-from ..responses import replies
+from ..responses import responses
 from ..scripted import ScriptedTransport
-from ..strategies import user_traits, users_within
-from .base import Author
+from ..strategies import user_traits, valid_users
+from .base import AdapterHooks
 from .support import USER, echoes, for_all, one_after_another, play, shown_in
 
 _NOT_BELIEVED: Final = (b"", b"<html>Log in</html>", b"[]", b"null", b'"ok"', b'{"id"', b"{}", b"\xff")
 _FAILURES: Final = (
-    Reply(503),
-    Reply(429, {"retry-after": "0"}),
-    Reply(0, lost=Lost.NOT_SENT),
-    Reply(0, lost=Lost.NO_ANSWER),
-    Reply(0, lost=Lost.TIMED_OUT),
+    Response(503),
+    Response(429, {"retry-after": "0"}),
+    Response(0, no_response=NoResponse.NOT_SENT),
+    Response(0, no_response=NoResponse.NO_ANSWER),
+    Response(0, no_response=NoResponse.TIMED_OUT),
 )
 
 
-def _cause(reply: Reply) -> str:
-    return reply.cause
+def _cause(response: Response) -> str:
+    return response.cause
 
 
-class ReplyCases(Author):
+class ReplyCases(AdapterHooks):
     """Cases about what `identify` makes of replies."""
 
     def test_every_reply_has_one_outcome(self) -> None:
         """Of the backend's own, whatever the vendor, or whoever stands between, answers; nothing raises."""
         backend = self.make_backend(on_violation="adapt")
 
-        @for_all(user_traits(), st.lists(replies(), min_size=1, max_size=3))
-        def law(user: UserTraits, answers: list[Reply]) -> None:
+        @for_all(user_traits(), st.lists(responses(), min_size=1, max_size=3))
+        def law(user: UserTraits, answers: list[Response]) -> None:
             outcome = play(backend.identify(user), one_after_another(answers, answers[-1]))
             assert isinstance(outcome, Outcome)
             assert not isinstance(outcome, Broken)
@@ -51,7 +51,7 @@ class ReplyCases(Author):
         """With what was adjusted."""
         backend = self.make_backend(on_violation="adapt")
 
-        @for_all(user_traits() | users_within(self.limits))
+        @for_all(user_traits() | valid_users(self.limits))
         def law(user: UserTraits) -> None:
             plan = backend.plan(user)
             if plan.request is None:
@@ -65,55 +65,59 @@ class ReplyCases(Author):
     @pytest.mark.parametrize("body", _NOT_BELIEVED)
     def test_a_success_of_somebody_else_is_not_believed(self, body: bytes) -> None:
         """A proxy or a login page answers 200 as well."""
-        assert not isinstance(self._identify(Reply(200, body=body)), Accepted)
+        assert not isinstance(self._identify(Response(200, body=body)), Accepted)
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_a_key_that_is_refused_is_misconfigured(self, status: int) -> None:
         """Nobody can be sent until the settings change."""
-        assert isinstance(self._identify(Reply(status)), Misconfigured)
+        assert isinstance(self._identify(Response(status)), Misconfigured)
 
     def test_a_redirection_is_misconfigured(self) -> None:
         """It is never followed, since it would take the key elsewhere."""
-        reply = Reply(302, {"location": "https://elsewhere.example/"})
-        assert isinstance(self._identify(reply), Misconfigured)
+        response = Response(302, {"location": "https://elsewhere.example/"})
+        assert isinstance(self._identify(response), Misconfigured)
 
     def test_a_refused_user_is_rejected(self) -> None:
         """The same traits would fail again."""
-        assert isinstance(self._identify(Reply(400)), Rejected)
+        assert isinstance(self._identify(Response(400)), Rejected)
 
     @pytest.mark.parametrize("status", [429, 503])
     def test_a_busy_vendor_is_unavailable(self, status: int) -> None:
         """For as long as it says."""
-        outcome = self._identify(Reply(status, {"retry-after": "7"}))
+        outcome = self._identify(Response(status, {"retry-after": "7"}))
         assert isinstance(outcome, Unavailable)
         assert outcome.retry_after == 7  # noqa: PLR2004  # As above.
 
     @pytest.mark.parametrize(
         "reply",
-        [Reply(502), Reply(504), *(Reply(0, lost=lost) for lost in (Lost.NO_ANSWER, Lost.TIMED_OUT))],
+        [
+            Response(502),
+            Response(504),
+            *(Response(0, no_response=no_response) for no_response in (NoResponse.NO_ANSWER, NoResponse.TIMED_OUT)),
+        ],
         ids=_cause,
     )
-    def test_a_lost_answer_is_unknown(self, reply: Reply) -> None:
+    def test_a_lost_answer_is_unknown(self, response: Response) -> None:
         """It may have been applied, and is worth another try."""
-        outcome = self._identify(reply)
+        outcome = self._identify(response)
         assert isinstance(outcome, Unknown)
         assert outcome.retryable
 
     @pytest.mark.parametrize("status", [400, 401, 403])
     def test_a_refusal_is_sent_once(self, status: int) -> None:
         """The answer to a second try would be the same."""
-        transport = ScriptedTransport(Reply(status))
+        transport = ScriptedTransport(Response(status))
         transport.run(self.make_backend().identify(USER))
         assert len(transport.requests) == 1
 
     def test_retries_are_left_to_the_transport(self) -> None:
         """Which knows the caller's patience, and keeps the vendor's."""
-        transport = ScriptedTransport(Reply(503), retry=RetryPolicy(attempts=1))
+        transport = ScriptedTransport(Response(503), retry=RetryPolicy(attempts=1))
         transport.run(self.make_backend().identify(USER))
         assert len(transport.requests) == 1
 
     @pytest.mark.parametrize("failure", _FAILURES, ids=_cause)
-    def test_a_retry_sends_the_same_bytes(self, failure: Reply) -> None:
+    def test_a_retry_sends_the_same_bytes(self, failure: Response) -> None:
         """To the same address with the same headers, the idempotency key among them; then it is accepted."""
         backend = self.make_backend()
         transport = ScriptedTransport(failure, failure, answer=self.accepted)
@@ -130,10 +134,10 @@ class ReplyCases(Author):
         assert request is not None
         for status in (200, 400, 401, 403, 404, 409, 429, 500):
             for body in echoes(request, self.key):
-                outcome = ScriptedTransport(Reply(status, body=body)).run(backend.identify(USER))
+                outcome = ScriptedTransport(Response(status, body=body)).run(backend.identify(USER))
                 assert shown_in(f"{outcome!r} {outcome!s} {explain(outcome)}", self.key) == []
         assert shown_in(caplog.text, self.key) == []
 
-    def _identify(self, reply: Reply) -> Outcome:
-        """Return what becomes of a user to whom the vendor answers *reply* for ever."""
-        return play(self.make_backend().identify(USER), lambda _: reply)
+    def _identify(self, response: Response) -> Outcome:
+        """Return what becomes of a user to whom the vendor answers *response* for ever."""
+        return play(self.make_backend().identify(USER), lambda _: response)

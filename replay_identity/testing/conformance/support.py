@@ -7,7 +7,7 @@ from typing import Any, Final
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import SearchStrategy
 
-from ...adapters.exchange import PAUSED, Exchange, Pause, Reply, Request, T
+from ...adapters.exchange import AFTER_SLEEP, Exchange, Request, Response, Sleep, T
 from ...traits import UserTraits
 
 USER_ID: Final = "canary-id-4711"
@@ -45,25 +45,25 @@ ECHOES: Final = len(echoes(Request("quote", "GET", ""), ""))
 _FOR_EVER: Final = 200
 
 
-def play(exchange: Exchange[T], answer: Callable[[Request], Reply]) -> T:
+def play(exchange: Exchange[T], answer: Callable[[Request], Response]) -> T:
     """Return what *exchange* makes of the answers, none of which is waited for.
 
     Raises:
         AssertionError: It asks for ever.
     """
     try:
-        wish = next(exchange)
+        action = next(exchange)
         for _ in range(_FOR_EVER):
-            wish = exchange.send(PAUSED if isinstance(wish, Pause) else answer(wish))
+            action = exchange.send(AFTER_SLEEP if isinstance(action, Sleep) else answer(action))
     except StopIteration as stop:
         result: T = stop.value
         return result
     raise AssertionError(f"after {_FOR_EVER} answers the exchange still asks")
 
 
-def one_after_another(replies: Iterable[Reply], then: Reply) -> Callable[[Request], Reply]:
-    """Return what answers with the *replies* in their order, and with *then* for ever."""
-    answers = chain(replies, repeat(then))
+def one_after_another(responses: Iterable[Response], then: Response) -> Callable[[Request], Response]:
+    """Return what answers with the *responses* in their order, and with *then* for ever."""
+    answers = chain(responses, repeat(then))
     return lambda _: next(answers)
 
 
@@ -71,9 +71,9 @@ def first_request(exchange: Exchange[T]) -> Request | T:
     """Return what *exchange* sends first, or its result if it sends nothing."""
     try:
         while True:
-            wish = next(exchange)
-            if isinstance(wish, Request):
-                return wish
+            action = next(exchange)
+            if isinstance(action, Request):
+                return action
     except StopIteration as stop:
         result: T = stop.value
         return result

@@ -7,7 +7,7 @@ import attrs
 
 from replay_identity.emulator import Emulator
 from replay_identity.emulator.http import JsonObject
-from replay_identity.emulator.journal import Applied
+from replay_identity.emulator.journal import WriteLog
 
 from .engage import Engage, Refuses
 from .profiles import Profiles
@@ -34,7 +34,7 @@ class MixpanelEmulator(Emulator):
         """The properties of each profile by its id, as they stand now."""
         return {distinct_id: dict(properties) for distinct_id, properties in self._engage.profiles.known.items()}
 
-    def make_vendor(self, applied: Applied) -> Engage:
+    def make_api(self, applied: WriteLog) -> Engage:
         """Return Mixpanel's rules and state."""
         self._engage = Engage(
             api_key=self.api_key,

@@ -6,9 +6,9 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from replay_identity.emulator.http import Answer, JsonValue, Received, json_answer, parse_json
-from replay_identity.emulator.journal import Applied
-from replay_identity.emulator.vendor import Think, View
+from replay_identity.emulator.http import JsonValue, ReceivedRequest, VendorResponse, json_response, parse_json
+from replay_identity.emulator.journal import WriteLog
+from replay_identity.emulator.vendor import Delay, View
 
 from .profiles import HOME, Profiles
 from .updates import InvalidError, Update, read_update
@@ -37,11 +37,11 @@ class Engage:
     refuses: Refuses
     invalid_ids: AbstractSet[str] = attrs.field(repr=False)
     profiles: Profiles
-    applied: Applied
+    applied: WriteLog
 
-    async def answer(self, received: Received, think: Think) -> Answer:
-        """Act on the request after *think*, and answer it."""
-        await think()
+    async def answer(self, received: ReceivedRequest, delay: Delay) -> VendorResponse:
+        """Act on the request after *delay*, and answer it."""
+        await delay()
         if (received.method, received.segments) != ("POST", ("engage",)):
             return self.failure(404)
         if "content-encoding" in received.headers:
@@ -49,14 +49,14 @@ class Engage:
             return self.failure(400)
         return self._engage(received)
 
-    def failure(self, status: int) -> Answer:
+    def failure(self, status: int) -> VendorResponse:
         """Return Mixpanel's words for an error status."""
-        return json_answer(status, {"error": WORDS.get(status, "Internal server error"), "status": "error"})
+        return json_response(status, {"error": WORDS.get(status, "Internal server error"), "status": "error"})
 
-    def notice_failure(self, received: Received, answer: Answer) -> None:
+    def on_injected_failure(self, received: ReceivedRequest, answer: VendorResponse) -> None:
         """Do nothing: Mixpanel remembers no answers."""
 
-    def views(self) -> Mapping[str, View]:
+    def debug_views(self) -> Mapping[str, View]:
         """Return what there is to look at, by name."""
         return {"profiles": lambda: dict(self.profiles.known), "applied": self.applied.as_json}
 
@@ -65,7 +65,7 @@ class Engage:
         self.profiles.known.clear()
         self.applied.clear()
 
-    def _engage(self, received: Received) -> Answer:
+    def _engage(self, received: ReceivedRequest) -> VendorResponse:
         try:
             values = parse_json(received.body)
         except ValueError:
@@ -104,15 +104,19 @@ class Engage:
         return bool(ours)
 
 
-def _verdict(received: Received, status: int, errors: Mapping[int, str], *, applied: bool = False) -> Answer:
+def _verdict(
+    received: ReceivedRequest, status: int, errors: Mapping[int, str], *, applied: bool = False
+) -> VendorResponse:
     """Return the answer: JSON where the query asks for it, or else a plain 1 or 0."""
     is_strict = received.query.get("strict") == "1"
     if received.query.get("verbose") != "1":
-        return Answer(status=200, body=str(status).encode(), headers={"content-type": "text/plain"}, applied=applied)
+        return VendorResponse(
+            status=200, body=str(status).encode(), headers={"content-type": "text/plain"}, applied=applied
+        )
     # Policy: without strict=1, a request of which one update is valid was successful, and has no error.
     error = next(iter(errors.values()), None) if is_strict or not status else None
     content: dict[str, JsonValue] = {"status": status, "error": error}
     if is_strict and errors:
         # Policy: "per-record error messages" have no documented shape here; this is the one of /import.
         content["failed_records"] = [{"index": index, "message": message} for index, message in errors.items()]
-    return json_answer(200, content, applied=applied)
+    return json_response(200, content, applied=applied)

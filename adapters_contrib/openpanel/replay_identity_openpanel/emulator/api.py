@@ -7,10 +7,10 @@ from collections.abc import Set as AbstractSet
 
 import attrs
 
-from replay_identity.emulator.http import Answer, JsonObject, JsonValue, Received, json_answer
-from replay_identity.emulator.journal import Applied
+from replay_identity.emulator.http import JsonObject, JsonValue, ReceivedRequest, VendorResponse, json_response
+from replay_identity.emulator.journal import WriteLog
 from replay_identity.emulator.rate_limit import Clock
-from replay_identity.emulator.vendor import Think, View
+from replay_identity.emulator.vendor import Delay, View
 
 from .device import device_of, is_bot
 from .payload import Identity, read_body, read_identity
@@ -34,14 +34,14 @@ class Api:
     geo: JsonObject = attrs.field(repr=False)
     clock: Clock = attrs.field(repr=False)
     profiles: Profiles
-    applied: Applied
+    applied: WriteLog
     _arrivals: dict[tuple[str, bytes], float] = attrs.field(
         init=False, factory=dict[tuple[str, bytes], float], repr=False
     )
 
-    async def answer(self, received: Received, think: Think) -> Answer:
-        """Act on the request after *think*, and answer it."""
-        await think()
+    async def answer(self, received: ReceivedRequest, delay: Delay) -> VendorResponse:
+        """Act on the request after *delay*, and answer it."""
+        await delay()
         if (received.method, received.segments) != ("POST", ("track",)):
             # Policy: the other endpoints are not here.
             return error_answer(404, f"Route {received.method}:{received.path} not found")
@@ -50,14 +50,14 @@ class Api:
         except RefusalError as refusal:
             return refusal.answer
 
-    def failure(self, status: int) -> Answer:
+    def failure(self, status: int) -> VendorResponse:
         """Return OpenPanel's words for an error status."""
         return failure(status)
 
-    def notice_failure(self, received: Received, answer: Answer) -> None:
+    def on_injected_failure(self, received: ReceivedRequest, answer: VendorResponse) -> None:
         """Do nothing: OpenPanel remembers no answers."""
 
-    def views(self) -> Mapping[str, View]:
+    def debug_views(self) -> Mapping[str, View]:
         """Return what there is to look at, by name."""
         return {"profiles": self._everybody, "applied": self.applied.as_json}
 
@@ -70,7 +70,7 @@ class Api:
     def _everybody(self) -> JsonValue:
         return {profile_id: profile.as_json() for profile_id, profile in self.profiles.known.items()}
 
-    def _track(self, received: Received) -> Answer:
+    def _track(self, received: ReceivedRequest) -> VendorResponse:
         if self._is_duplicate(received):
             return text_answer(200, "Duplicate event")
         body = read_body(received.body)
@@ -78,14 +78,14 @@ class Api:
         self._authorize(received, body, identity.profile_id)
         user_agent = received.headers.get("user-agent", "")
         if not self._secret_of(received, body) and is_bot(user_agent):
-            return json_answer(202, {"bot": {"name": "A bot", "type": "Service Agent"}})
+            return json_response(202, {"bot": {"name": "A bot", "type": "Service Agent"}})
 
         self.profiles.put(identity, {**self.geo, **device_of(user_agent)})
         self.applied.note(identity.profile_id, body)
         device_id = hashlib.sha256(f"{self.client_id} {user_agent}".encode()).hexdigest()
-        return json_answer(200, {"deviceId": device_id[:32], "sessionId": device_id[32:]}, applied=True)
+        return json_response(200, {"deviceId": device_id[:32], "sessionId": device_id[32:]}, applied=True)
 
-    def _is_duplicate(self, received: Received) -> bool:
+    def _is_duplicate(self, received: ReceivedRequest) -> bool:
         origin = received.headers.get("origin")
         if origin is None:
             return False
@@ -96,7 +96,7 @@ class Api:
         self._arrivals[key] = now
         return False
 
-    def _authorize(self, received: Received, body: JsonObject, profile_id: str) -> None:
+    def _authorize(self, received: ReceivedRequest, body: JsonObject, profile_id: str) -> None:
         client_id = received.headers.get("openpanel-client-id") or body.get("clientId")
         if not client_id:
             raise unauthorized("Missing client id")
@@ -109,7 +109,7 @@ class Api:
         if not self.ignores_secret and self._secret_of(received, body) != self.secret:
             raise unauthorized(SECRET)
 
-    def _secret_of(self, received: Received, body: JsonObject) -> JsonValue:
+    def _secret_of(self, received: ReceivedRequest, body: JsonObject) -> JsonValue:
         return received.headers.get("openpanel-client-secret") or body.get("clientSecret")
 
 

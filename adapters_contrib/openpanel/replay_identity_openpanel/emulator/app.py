@@ -7,7 +7,7 @@ import attrs
 
 from replay_identity.emulator import Emulator
 from replay_identity.emulator.http import JsonObject
-from replay_identity.emulator.journal import Applied
+from replay_identity.emulator.journal import WriteLog
 
 from .api import Api
 from .profiles import Profile, Profiles
@@ -46,7 +46,7 @@ class OpenPanelEmulator(Emulator):
         """The profiles by id, as they stand now."""
         return dict(self._api.profiles.known)
 
-    def make_vendor(self, applied: Applied) -> Api:
+    def make_api(self, applied: WriteLog) -> Api:
         """Return OpenPanel's rules and state."""
         self._api = Api(
             client_id=self.client_id,

@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from replay_identity.emulator.http import Answer, json_answer
+from replay_identity.emulator.http import VendorResponse, json_response
 
 SECRET = "Invalid cors or secret"  # noqa: S105  # The vendor's words.
 MESSAGES = {429: "You have exceeded the rate limit for this endpoint."}
@@ -11,14 +11,14 @@ MESSAGES = {429: "You have exceeded the rate limit for this endpoint."}
 class RefusalError(Exception):
     """A request that is answered with an error."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: VendorResponse) -> None:
         super().__init__(answer.status)
         self.answer = answer
 
 
-def text_answer(status: int, text: str) -> Answer:
+def text_answer(status: int, text: str) -> VendorResponse:
     """Return an answer in plain text."""
-    return Answer(status=status, body=text.encode(), headers={"content-type": "text/plain; charset=utf-8"})
+    return VendorResponse(status=status, body=text.encode(), headers={"content-type": "text/plain; charset=utf-8"})
 
 
 def unauthorized(reason: str) -> RefusalError:
@@ -31,12 +31,12 @@ def bad_request(message: str) -> RefusalError:
     return RefusalError(error_answer(400, message))
 
 
-def error_answer(status: int, message: str) -> Answer:
+def error_answer(status: int, message: str) -> VendorResponse:
     """Return an error in OpenPanel's envelope."""
-    return json_answer(status, {"status": status, "error": HTTPStatus(status).phrase, "message": message})
+    return json_response(status, {"status": status, "error": HTTPStatus(status).phrase, "message": message})
 
 
-def failure(status: int) -> Answer:
+def failure(status: int) -> VendorResponse:
     """Return OpenPanel's words for an error status."""
     if status == HTTPStatus.UNAUTHORIZED:
         return unauthorized(SECRET).answer
@@ -44,4 +44,8 @@ def failure(status: int) -> Answer:
         return text_answer(status, "Internal server error")
     # Policy: a status that its code does not answer is named by HTTP's own phrase.
     known = status in {each.value for each in HTTPStatus}
-    return error_answer(status, MESSAGES.get(status, HTTPStatus(status).phrase)) if known else Answer(status=status)
+    return (
+        error_answer(status, MESSAGES.get(status, HTTPStatus(status).phrase))
+        if known
+        else VendorResponse(status=status)
+    )

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import attrs
 
-from replay_identity.emulator.http import Answer, JsonObject, JsonValue, Received, json_answer
-from replay_identity.emulator.journal import Applied
-from replay_identity.emulator.vendor import Think, View
+from replay_identity.emulator.http import JsonObject, JsonValue, ReceivedRequest, VendorResponse, json_response
+from replay_identity.emulator.journal import WriteLog
+from replay_identity.emulator.vendor import Delay, View
 
 from .batch import Event, read_batch
 from .event_faults import EventFaults
@@ -24,16 +24,16 @@ class Api:
 
     api_key: str = attrs.field(repr=False)
     persons: Persons
-    applied: Applied
+    applied: WriteLog
     faults: EventFaults
 
-    async def answer(self, received: Received, think: Think) -> Answer:
-        """Act on the request after *think*, and answer it."""
-        await think()
+    async def answer(self, received: ReceivedRequest, delay: Delay) -> VendorResponse:
+        """Act on the request after *delay*, and answer it."""
+        await delay()
         if received.path not in PATHS:
-            return Answer(status=404)
+            return VendorResponse(status=404)
         if received.method != "POST":
-            return Answer(status=405)
+            return VendorResponse(status=405)
         try:
             key = read_key(received.headers)
             events = read_batch(received.body)
@@ -43,17 +43,17 @@ class Api:
         before = self.applied.total
         results: JsonObject = {str(event.uuid): self._take(event, key).as_json() for event in events}
         asks_again = any(isinstance(result, dict) and result["result"] == "retry" for result in results.values())
-        answer = json_answer(200, {"results": results}, applied=self.applied.total > before)
+        answer = json_response(200, {"results": results}, applied=self.applied.total > before)
         return attrs.evolve(answer, headers={**answer.headers, "retry-after": "1"}) if asks_again else answer
 
-    def failure(self, status: int) -> Answer:
+    def failure(self, status: int) -> VendorResponse:
         """Return PostHog's own words for an error status."""
         return failure(status)
 
-    def notice_failure(self, received: Received, answer: Answer) -> None:
+    def on_injected_failure(self, received: ReceivedRequest, answer: VendorResponse) -> None:
         """Do nothing: PostHog remembers no answers."""
 
-    def views(self) -> Mapping[str, View]:
+    def debug_views(self) -> Mapping[str, View]:
         """Return what there is to look at, by name."""
         return {"persons": self._everybody, "applied": self.applied.as_json}
 

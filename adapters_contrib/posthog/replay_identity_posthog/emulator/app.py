@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import attrs
 
 from replay_identity.emulator import Emulator
-from replay_identity.emulator.journal import Applied
+from replay_identity.emulator.journal import WriteLog
 
 from .api import Api
 from .event_faults import EventFaults
@@ -32,6 +32,6 @@ class PostHogEmulator(Emulator):
         """The persons by distinct id, as they stand now."""
         return dict(self._persons.known)
 
-    def make_vendor(self, applied: Applied) -> Api:
+    def make_api(self, applied: WriteLog) -> Api:
         """Return PostHog's rules and state."""
         return Api(api_key=self.api_key, persons=self._persons, applied=applied, faults=self.event_faults)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from replay_identity.emulator.http import Answer, json_answer
+from replay_identity.emulator.http import VendorResponse, json_response
 
 # The tag and the words for each status that a fault or the HTTP side may ask for.
 WORDS: Mapping[int, tuple[str, str]] = {
@@ -29,21 +29,21 @@ class RefusalError(Exception):
         self.tag = tag
         self.description = description
 
-    def as_answer(self) -> Answer:
+    def as_answer(self) -> VendorResponse:
         """Return the answer that tells it."""
         return _answer(self.status, self.tag, self.description)
 
 
-def failure(status: int) -> Answer:
+def failure(status: int) -> VendorResponse:
     """Return PostHog's words for an error status, and no words for one that it has not."""
     if status not in WORDS:
-        return Answer(status=status)
+        return VendorResponse(status=status)
     return _answer(status, *WORDS[status])
 
 
-def _answer(status: int, tag: str, description: str) -> Answer:
-    answer = json_answer(
+def _answer(status: int, tag: str, description: str) -> VendorResponse:
+    answer = json_response(
         status, {"error": tag, "error_description": description, "error_uri": "https://posthog.com/docs/api"}
     )
     headers = {**answer.headers, **({"retry-after": "1"} if status in SAYS_WHEN else {})}
-    return Answer(status=status, body=answer.body, headers=headers)
+    return VendorResponse(status=status, body=answer.body, headers=headers)

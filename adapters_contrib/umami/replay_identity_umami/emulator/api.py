@@ -4,9 +4,16 @@ from collections.abc import Mapping
 
 import attrs
 
-from replay_identity.emulator.http import Answer, JsonObject, JsonValue, Received, json_answer, parse_json
-from replay_identity.emulator.journal import Applied
-from replay_identity.emulator.vendor import Think, View
+from replay_identity.emulator.http import (
+    JsonObject,
+    JsonValue,
+    ReceivedRequest,
+    VendorResponse,
+    json_response,
+    parse_json,
+)
+from replay_identity.emulator.journal import WriteLog
+from replay_identity.emulator.vendor import Delay, View
 
 from .agents import is_bot
 from .identification import read_identification
@@ -20,27 +27,27 @@ class Api:
 
     website: str
     ignores_caller: bool
-    applied: Applied
+    applied: WriteLog
     sessions: Sessions = attrs.field(factory=Sessions)
 
-    async def answer(self, received: Received, think: Think) -> Answer:
-        """Act on the request after *think*, and answer it."""
-        await think()
+    async def answer(self, received: ReceivedRequest, delay: Delay) -> VendorResponse:
+        """Act on the request after *delay*, and answer it."""
+        await delay()
         before = self.sessions.writes
         try:
             status, content = 200, self._route(received)
         except RefusalError as error:
             status, content = error.status, error.content
-        return json_answer(status, content, applied=self.sessions.writes > before)
+        return json_response(status, content, applied=self.sessions.writes > before)
 
-    def failure(self, status: int) -> Answer:
+    def failure(self, status: int) -> VendorResponse:
         """Return Umami's words for an error status."""
-        return json_answer(status, refusal(status).content)
+        return json_response(status, refusal(status).content)
 
-    def notice_failure(self, received: Received, answer: Answer) -> None:
+    def on_injected_failure(self, received: ReceivedRequest, answer: VendorResponse) -> None:
         """Do nothing: Umami remembers no answers."""
 
-    def views(self) -> Mapping[str, View]:
+    def debug_views(self) -> Mapping[str, View]:
         """Return what there is to look at, by name."""
         return {"sessions": self._all_sessions, "applied": self.applied.as_json}
 
@@ -52,7 +59,7 @@ class Api:
     def _all_sessions(self) -> JsonValue:
         return [session.as_json() for session in self.sessions.known.values()]
 
-    def _route(self, received: Received) -> JsonObject:
+    def _route(self, received: ReceivedRequest) -> JsonObject:
         match received.method, *received.segments:
             case "POST", "api", "send":
                 return self._send(_parse(received.body), received)
@@ -62,7 +69,7 @@ class Api:
                 # Policy: other methods are 404 as well, and nothing can be read.
                 raise refusal(404)
 
-    def _send(self, value: JsonValue, received: Received) -> JsonObject:
+    def _send(self, value: JsonValue, received: ReceivedRequest) -> JsonObject:
         said = read_identification(value)
         if said.website != self.website:
             raise refusal(400, "Website not found.")
@@ -78,7 +85,7 @@ class Api:
         # Policy: the cache is a token that is not read, and a visit is not told from a session.
         return {"cache": f"cache-of-{session_id}", "sessionId": session_id, "visitId": session_id}
 
-    def _batch(self, value: JsonValue, received: Received) -> JsonObject:
+    def _batch(self, value: JsonValue, received: ReceivedRequest) -> JsonObject:
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise misfit((), "Invalid input: expected array")
         details: list[JsonValue] = []

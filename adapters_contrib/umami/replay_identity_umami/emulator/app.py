@@ -6,7 +6,7 @@ from uuid import UUID
 import attrs
 
 from replay_identity.emulator import Emulator
-from replay_identity.emulator.journal import Applied
+from replay_identity.emulator.journal import WriteLog
 
 from .api import Api
 from .sessions import Session
@@ -39,7 +39,7 @@ class UmamiEmulator(Emulator):
         """All sessions by Umami's id, those of callers without an id among them, as they stand now."""
         return dict(self._api.sessions.known)
 
-    def make_vendor(self, applied: Applied) -> Api:
+    def make_api(self, applied: WriteLog) -> Api:
         """Return Umami's rules and state."""
         self._api = Api(website=self.api_key, ignores_caller=self.ignores_caller, applied=applied)
         return self._api
