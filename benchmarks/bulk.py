@@ -230,7 +230,7 @@ def again(bench: Bench) -> Table:
                 with sink(port=port) as target:
                     taken = run("ours_fullstory", path=path, url=target.url, ledger=ledger)
                     stats: Mapping[str, Any] = target.stats()
-                rows[name] = _row(taken, count, requests=sum(stats["requests"].values()), refused=stats["refused"])
+                rows[name] = _row(taken, count, requests=sum(stats["requests"].values()), rejected=stats["refused"])
         return _shares(rows, "first run", "times as fast as the first")
 
     # A ledger may tell vendors apart by their address.

@@ -82,7 +82,7 @@ def test_users_are_counted() -> None:
     stats = check((UserTraits("u" * length) for length in (1, 256, 257, 1025)), BACKENDS)
 
     assert stats.users == 4
-    assert [(backend.accepted, backend.refused, backend.skipped) for backend in stats.backends.values()] == [
+    assert [(backend.accepted, backend.rejected, backend.skipped) for backend in stats.backends.values()] == [
         (2, 2, 0),
         (0, 1, 3),
     ]

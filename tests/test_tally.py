@@ -36,7 +36,7 @@ def test_every_outcome_is_counted_by_its_name_and_its_sort() -> None:
 
     backend = stats.backends["acme"]
     assert stats.users == 7
-    assert (backend.accepted, backend.skipped, backend.refused, backend.pending) == (1, 1, 2, 3)
+    assert (backend.accepted, backend.skipped, backend.rejected, backend.pending) == (1, 1, 2, 3)
     assert backend.as_dict()["outcomes"] == dict.fromkeys(
         ("Accepted", "Broken", "Misconfigured", "Rejected", "Skipped", "Unavailable", "Unknown"), 1
     )

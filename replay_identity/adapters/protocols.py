@@ -156,12 +156,12 @@ class JobProgress:
     Attributes:
         running: Whether it still works on it.
         imported: Users it has taken so far.
-        refused: Users it has refused so far.
+        rejected: Users it has refused so far.
     """
 
     running: bool
     imported: int = 0
-    refused: int = 0
+    rejected: int = 0
 
 
 @attrs.frozen

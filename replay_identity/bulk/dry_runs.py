@@ -111,11 +111,11 @@ def dry_run(
     """
     with Ledger.temporary_copy(ledger) as scratch:
         workers = make_workers(backends, scratch, options)
-        report = SyncReport(books=tuple(worker.books for worker in workers))
+        report = SyncReport(backends=tuple(worker.report for worker in workers))
         for _ in Ingest(workers, scratch, report).take(users):
             if on_progress is not None:
                 on_progress([worker.progress() for worker in workers])
-        estimate = {worker.books.backend: _dry_run(worker) for worker in workers}
+        estimate = {worker.report.backend: _dry_run(worker) for worker in workers}
     return DryRunReport(report, estimate)
 
 

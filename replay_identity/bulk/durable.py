@@ -153,7 +153,7 @@ class DurableRouter:
         worker.run(_Slice(self._closing, time.monotonic() + _SLICE), self._sender)
         # Another process that has rows of its own to deliver gets its turn.
         self._closing.wait(3 * NEXT_TRY)
-        return worker.books.problem
+        return worker.report.problem
 
     def __enter__(self) -> Self:
         return self

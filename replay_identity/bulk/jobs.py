@@ -32,7 +32,7 @@ _TURN: Final = 0.05
 # Fullstory repeats a 500 for as long as it keeps the key, where it repeats no other refusal. So often it may do so
 # after an answer was lost; then the key is given up.
 _REPLAYED: Final = "HTTP 500"
-_MOST_REFUSALS: Final = 5
+_MAX_REJECTIONS: Final = 5
 
 
 @attrs.define
@@ -85,7 +85,7 @@ class ImportJobs:
     _open: dict[str, Job] = attrs.field(factory=dict[str, Job], init=False)
     _creating: set[str] = attrs.field(factory=set[str], init=False)
     _collecting: int = attrs.field(default=0, init=False)
-    _is_refused: bool = attrs.field(default=False, init=False)
+    _is_rejected: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.most_bytes = self.options.batch_bytes
@@ -110,7 +110,7 @@ class ImportJobs:
     def have_room(self, users: int) -> bool:
         """Tell whether the vendor takes another batch of so many; once it refused one, only after another has ended."""
         limits = self.backend.batch_limits
-        if self._is_refused and self._open:
+        if self._is_rejected and self._open:
             return False
         return (
             self.count < limits.running_jobs.maximum
@@ -153,7 +153,7 @@ class ImportJobs:
             return
         named = job if job.vendor_job else (yield from self._create(job, is_uncertain=is_uncertain))
         if named is not None and (yield from self._poll(named)):
-            self._is_refused = False
+            self._is_rejected = False
             yield from self._collect_in_turn(named)
 
     def _create(self, job: Job, *, is_uncertain: bool) -> Exchange[Job | None]:
@@ -162,7 +162,7 @@ class ImportJobs:
         Once an answer was lost, the same bytes go out under the same key until the vendor tells what became of them:
         whatever is sent later must not be overtaken.
         """
-        refusals, waits = 0, Backoff(self.options.wait_initial, self.options.wait_max)
+        rejections, waits = 0, Backoff(self.options.wait_initial, self.options.wait_max)
         self._creating.add(job.idempotency_key)
         while True:
             body = self.ledger.body(job)
@@ -178,9 +178,9 @@ class ImportJobs:
                     self.on_problem(created)
                     return None
                 case Unavailable(cause=cause):
-                    refusals += cause.startswith(_REPLAYED)
-                    if not is_uncertain or refusals >= _MOST_REFUSALS:
-                        self._is_refused = True
+                    rejections += cause.startswith(_REPLAYED)
+                    if not is_uncertain or rejections >= _MAX_REJECTIONS:
+                        self._is_rejected = True
                         self.outbox.end_job(job)
                         return None
                 case Unknown():
@@ -198,14 +198,14 @@ class ImportJobs:
         self.outbox.end_job(job)
         return True
 
-    def _split(self, job: Job, body: bytes, refused: BatchTooLarge | Rejected) -> None:
+    def _split(self, job: Job, body: bytes, rejected: BatchTooLarge | Rejected) -> None:
         """Send the halves of a batch that was refused as a whole, so that one user does not fail the others."""
-        if isinstance(refused, BatchTooLarge):
+        if isinstance(rejected, BatchTooLarge):
             self.most_bytes = max(1, min(self.most_bytes, len(body) // 2))
-            refused = Rejected(self.name, code="HTTP 413", message="this user alone is too large for a batch")
+            rejected = Rejected(self.name, code="HTTP 413", message="this user alone is too large for a batch")
         half = job.size // 2
         if not half:
-            self.outbox.end_job(job, [refused])
+            self.outbox.end_job(job, [rejected])
             return
         entries, contents = self.ledger.entries(job), self.backend.batch_contents(body)
         parts = [self._batch(entries[part], contents[part]) for part in (slice(half), slice(half, None))]

@@ -24,10 +24,10 @@ class MemoryOutbox:
     Of several claims to one user, the next is handed out once the one before is done with, so that none is overtaken.
 
     Attributes:
-        books: What is counted.
+        report: What is counted.
     """
 
-    books: BackendReport
+    report: BackendReport
     _incoming: "SimpleQueue[Sequence[UserTraits]]" = attrs.field(
         factory=SimpleQueue["Sequence[UserTraits]"], init=False
     )
@@ -40,7 +40,7 @@ class MemoryOutbox:
 
     def put(self, users: Sequence[UserTraits]) -> None:
         """Take in *users*; from the thread that reads the source."""
-        self.books.put.due += len(users)
+        self.report.upserts.pending += len(users)
         self._incoming.put(users)
 
     def next(self) -> Claim | None:
@@ -52,7 +52,7 @@ class MemoryOutbox:
     def settle(self, claim: Claim, outcome: Outcome) -> None:
         """Take note of what became of a claim."""
         if isinstance(outcome, _FINAL):
-            self.books.add(outcome)
+            self.report.add(outcome)
             if self._unknown:
                 self._unknown.pop(claim.row_id, None)
             self._let_next(claim)
@@ -85,7 +85,7 @@ class MemoryOutbox:
 
     def pending(self) -> int:
         """Return how many users are not settled."""
-        return self.books.given - self.books.settled
+        return self.report.given - self.report.settled
 
     def _take_in(self) -> None:
         try:
@@ -124,4 +124,4 @@ class MemoryOutbox:
 
     def _who(self, user: UserTraits) -> str | None:
         """Return the id that the backend knows *user* by, or None for an anonymous one."""
-        return user.vendor_ids.get(self.books.backend) if user.user_id is None else user.user_id
+        return user.vendor_ids.get(self.report.backend) if user.user_id is None else user.user_id

@@ -117,14 +117,14 @@ class LedgerOutbox:
     Attributes:
         ledger: The ledger.
         backend: Name of the backend.
-        books: What is counted once it is on disk.
+        report: What is counted once it is on disk.
         whole: Whether claims are to all of a user, and not only to what the vendor does not hold yet.
         clock: Seconds since some fixed moment.
     """
 
     ledger: Ledger
     backend: str
-    books: BackendReport
+    report: BackendReport
     whole: bool = False
     clock: Callable[[], float] = time.monotonic
     _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
@@ -173,7 +173,7 @@ class LedgerOutbox:
 
     def backlog(self) -> int:
         """Return about how many users are not even under way, from any thread."""
-        return self.books.given - self.books.settled - self._in_flight_count()
+        return self.report.given - self.report.settled - self._in_flight_count()
 
     def tick(self, *, is_idle: bool) -> None:
         """Write down what has waited for long enough; *is_idle* tells that there is nothing else to do."""
@@ -287,7 +287,7 @@ class LedgerOutbox:
         for settlement in settlements:
             row_id = settlement.row_id
             if row_id in settled:
-                self.books.add(settlement.outcome)
+                self.report.add(settlement.outcome)
                 self._unknown.pop(row_id, None)
             elif self._is_given_up(settlement):
                 self._abandoned += 1

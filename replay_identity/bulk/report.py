@@ -27,7 +27,7 @@ class BackendReport:
     backend: str
     carried: int = 0
     elsewhere: int = 0
-    put: UpsertCounts = attrs.field(factory=UpsertCounts)
+    upserts: UpsertCounts = attrs.field(factory=UpsertCounts)
     stats: BackendStats = attrs.field(factory=BackendStats)
     pending: int = 0
     problem: str | None = None
@@ -35,7 +35,7 @@ class BackendReport:
     @property
     def given(self) -> int:
         """Return how many users the backend had to be brought up to date with by this run."""
-        return self.carried - self.elsewhere + self.put.due + self.put.unchanged + self.put.refused
+        return self.carried - self.elsewhere + self.upserts.pending + self.upserts.unchanged + self.upserts.rejected
 
     @property
     def accepted(self) -> int:
@@ -45,12 +45,12 @@ class BackendReport:
     @property
     def unchanged(self) -> int:
         """Return how many users needed no request: the vendor holds them, or a route keeps them from it."""
-        return self.put.unchanged + self.stats.skipped
+        return self.upserts.unchanged + self.stats.skipped
 
     @property
     def rejected(self) -> int:
         """Return how many users are refused as they are, now or in an earlier run."""
-        return self.put.refused + self.stats.refused
+        return self.upserts.rejected + self.stats.rejected
 
     @property
     def settled(self) -> int:
@@ -88,7 +88,7 @@ class BackendReport:
             "unchanged": self.unchanged,
             "rejected": self.rejected,
             "pending": self.pending,
-            "coalesced": self.put.waiting,
+            "coalesced": self.upserts.already_pending,
             "lossy": self.stats.lossy,
             "problem": self.problem,
             **{name: counted[name] for name in ("adjustments", "violations", "causes")},
@@ -122,29 +122,29 @@ class SyncReport:
         rows: Rows that were read.
         bad_rows: The first rows that were no users.
         bad_row_count: How many there were.
-        books: One backend each, in the order given.
+        counts: One backend each, in the order given.
         stopped: Why the run ended before its end, or None.
     """
 
     rows: int = 0
     bad_rows: list[BadRow] = attrs.field(factory=list[BadRow])
     bad_row_count: int = 0
-    books: tuple[BackendReport, ...] = ()
+    backends: tuple[BackendReport, ...] = ()
     stopped: str | None = None
 
     def __getitem__(self, backend: str) -> BackendReport:
         """Return the books of the backend of that name, or raise KeyError."""
-        return {books.backend: books for books in self.books}[backend]
+        return {counts.backend: counts for counts in self.backends}[backend]
 
     @property
     def pending(self) -> int:
         """Return how many users are still due, at all backends together."""
-        return sum(books.pending for books in self.books)
+        return sum(counts.pending for counts in self.backends)
 
     @property
     def rejected(self) -> int:
         """Return how many users were refused, at all backends together."""
-        return sum(books.rejected for books in self.books)
+        return sum(counts.rejected for counts in self.backends)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON has it."""
@@ -152,6 +152,6 @@ class SyncReport:
             "rows": self.rows,
             "bad_row_count": self.bad_row_count,
             "bad_rows": [attrs.asdict(row) for row in self.bad_rows],
-            "backends": {books.backend: books.as_dict() for books in self.books},
+            "backends": {counts.backend: counts.as_dict() for counts in self.backends},
             "stopped": self.stopped,
         }

@@ -94,10 +94,10 @@ class Ingest:
             for worker in self.workers:
                 worker.put(group)
             return
-        names = [worker.books.backend for worker in self.workers]
+        names = [worker.report.backend for worker in self.workers]
         counts = self.ledger.upsert(users, names, whole=True, on_inserted=self._hand_over)
         for worker in self.workers:
-            worker.books.put.add(counts[worker.books.backend])
+            worker.report.upserts.add(counts[worker.report.backend])
 
     def _hand_over(self, claims: Sequence[Claim]) -> None:
         for worker in self.workers:
@@ -177,7 +177,7 @@ def sync(  # noqa: PLR0913  # Two to give, and one for each thing that may be se
     workers = make_workers(backends, ledger, options)
     if resend and ledger is not None:
         for worker in workers:
-            ledger.invalidate(worker.books.backend)
+            ledger.invalidate(worker.report.backend)
     run = _Run(workers, ledger, sender, on_progress, on_committed, stop or Event())
     with relaxed_gc():
         return run.run(users)
@@ -213,7 +213,7 @@ class _Run:
 
     def run(self, users: Iterable[User]) -> SyncReport:
         """Read, deliver, and close the books."""
-        self.report.books = tuple(worker.books for worker in self.workers)
+        self.report.backends = tuple(worker.report for worker in self.workers)
         try:
             for worker in self.workers:
                 worker.start(self, self.sender)

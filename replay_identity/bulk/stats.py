@@ -109,7 +109,7 @@ class BackendStats:
         return self.outcomes[Skipped.__name__]
 
     @property
-    def refused(self) -> int:
+    def rejected(self) -> int:
         """Return how many users will be refused again as they are, our own bugs included."""
         return self.outcomes[Rejected.__name__] + self.outcomes[Broken.__name__]
 

@@ -71,14 +71,14 @@ class DeliveryLoop:
     Attributes:
         route: The backend, and what it may see.
         outbox: Who is to be sent.
-        books: What became of them.
+        report: What became of them.
         options: How fast, and how patiently.
         clock: Seconds since some fixed moment.
     """
 
     route: Route
     outbox: Outbox
-    books: BackendReport
+    report: BackendReport
     options: DeliveryOptions
     clock: Callable[[], float] = time.monotonic
     _limiter: AdaptiveLimiter = attrs.field(init=False)
@@ -99,7 +99,7 @@ class DeliveryLoop:
         """
         dispatcher = self._dispatcher = self._make_dispatcher(sender)
         transport = dispatcher.transport
-        while not (signal.is_stopped() or self.books.problem):
+        while not (signal.is_stopped() or self.report.problem):
             is_complete = signal.is_complete()
             dispatcher.dispatch(is_last=is_complete)
             if not transport.in_flight:
@@ -146,13 +146,13 @@ class DeliveryLoop:
         return ConcurrentTransport(sender, self._limiter, retry=retry, timeout=self.options.timeout, clock=self.clock)
 
     def _give_up(self, outcome: Outcome) -> None:
-        self.books.problem = explain(outcome)
-        self.books.add(outcome)
+        self.report.problem = explain(outcome)
+        self.report.add(outcome)
 
     def _lose_patience(self) -> None:
         failure = self._limiter.failure
         if failure is not None and self._limiter.failing_for > self.options.patience:
-            self.books.problem = f"nothing but failures for {self.options.patience:g} s, the last one {failure.cause}"
+            self.report.problem = f"nothing but failures for {self.options.patience:g} s, the last one {failure.cause}"
 
 
 # Makes what sends so many requests at once.
@@ -168,14 +168,14 @@ class BackendWorker:
 
     Attributes:
         delivery: What runs in the thread.
-        books: What became of the backend's users.
+        report: What became of the backend's users.
         outbox: Where the delivery takes them from.
         ledger: The ledger behind the outbox, or None.
         error: What ended the thread, or None.
     """
 
     delivery: DeliveryLoop
-    books: BackendReport
+    report: BackendReport
     outbox: MemoryOutbox | LedgerOutbox
     ledger: Ledger | None
     error: BaseException | None = None
@@ -199,7 +199,7 @@ class BackendWorker:
             if self.is_alive:
                 self.outbox.put(users)
             else:
-                self.books.put.due += len(users)
+                self.report.upserts.pending += len(users)
 
     def offer(self, claims: Sequence[Claim]) -> None:
         """Hand *claims* to users over who were just put into the ledger, unless another process may deliver them."""
@@ -208,7 +208,7 @@ class BackendWorker:
 
     def start(self, signal: StopSignal, make_sender: MakeSender) -> None:
         """Deliver in a thread until the *signal* end it; what it raises is kept in `error`."""
-        name = f"replay-identity to {self.books.backend}"
+        name = f"replay-identity to {self.report.backend}"
         thread = Thread(target=self._run_in_thread, args=(signal, make_sender), name=name, daemon=True)
         thread.start()
         self._thread = thread
@@ -226,13 +226,13 @@ class BackendWorker:
 
     def close_report(self) -> None:
         """Take note of who is left, once nobody else will be put and nobody else be delivered."""
-        self.books.close(self.outbox.pending())
+        self.report.close(self.outbox.pending())
 
     def progress(self) -> Progress:
         """Return how far the backend is."""
         status_text = "another process that delivers to it" if self._is_waiting else self.delivery.status_text()
-        books = self.books
-        return Progress(books.backend, books.given, books.settled, status_text, books.problem)
+        report = self.report
+        return Progress(report.backend, report.given, report.settled, status_text, report.problem)
 
     def _run_in_thread(self, signal: StopSignal, make_sender: MakeSender) -> None:
         try:
@@ -259,7 +259,7 @@ class BackendWorker:
             yield True
             return
         while not signal.is_stopped():
-            with self.ledger.lease(self.books.backend) as is_ours:
+            with self.ledger.lease(self.report.backend) as is_ours:
                 self._is_waiting = not is_ours
                 if is_ours:
                     yield True
@@ -299,11 +299,11 @@ def options_by_name(
 
 def make_worker(route: Route, ledger: Ledger | None, options: DeliveryOptions) -> BackendWorker:
     """Return the lane to one backend."""
-    books = BackendReport(route.name)
+    report = BackendReport(route.name)
     if ledger is None:
-        outbox: MemoryOutbox | LedgerOutbox = MemoryOutbox(books)
+        outbox: MemoryOutbox | LedgerOutbox = MemoryOutbox(report)
     else:
-        books.carried = ledger.pending_count(route.name)
+        report.carried = ledger.pending_count(route.name)
         # What was put last is what a route judges by, so it has to be whole.
-        outbox = LedgerOutbox(ledger, route.name, books, whole=route.when is not None)
-    return BackendWorker(DeliveryLoop(route, outbox, books, options), books, outbox, ledger)
+        outbox = LedgerOutbox(ledger, route.name, report, whole=route.when is not None)
+    return BackendWorker(DeliveryLoop(route, outbox, report, options), report, outbox, ledger)

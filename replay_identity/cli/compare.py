@@ -173,5 +173,5 @@ def _code(report: ComparisonReport, bad_rows: int) -> ExitCode:
         return ExitCode.SETTINGS
     if any(stats.pending for stats in unanswered) or any(backend.problem for backend in report.backends.values()):
         return ExitCode.PENDING
-    is_fine = report.is_same and not bad_rows and not any(stats.refused for stats in unanswered)
+    is_fine = report.is_same and not bad_rows and not any(stats.rejected for stats in unanswered)
     return ExitCode.OK if is_fine else ExitCode.REFUSED

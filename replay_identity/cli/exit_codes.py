@@ -38,7 +38,7 @@ def exit_code(stats: "Stats", *, bad_rows: int = 0) -> ExitCode:
         return ExitCode.SETTINGS
     if any(backend.pending for backend in backends):
         return ExitCode.PENDING
-    if bad_rows or any(backend.refused for backend in backends):
+    if bad_rows or any(backend.rejected for backend in backends):
         return ExitCode.REFUSED
     return ExitCode.OK
 
@@ -54,7 +54,7 @@ def report_exit_code(report: "SyncReport") -> ExitCode:
     """Return the code that says what became of the users in the books."""
     if report.stopped is not None:
         return ExitCode.USAGE
-    if any(books.stats.outcomes[Misconfigured.__name__] for books in report.books):
+    if any(counts.stats.outcomes[Misconfigured.__name__] for counts in report.backends):
         return ExitCode.SETTINGS
     if report.pending:
         return ExitCode.PENDING

@@ -61,13 +61,13 @@ def _trait(pair: str) -> tuple[str, Any]:
 def value_of(text: str) -> Any:  # noqa: ANN401  # A JSON scalar.
     """Return the JSON scalar that *text* is, or *text* itself if it is none: ``43``, ``true``, ``"43"``, ``pro``."""
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=_reject)
     except (ValueError, RecursionError):
         return text
     return text if isinstance(value, dict | list) else value
 
 
-def _refuse(_constant: str) -> NoReturn:
+def _reject(_constant: str) -> NoReturn:
     """Leave NaN and Infinity the texts that they are: JSON has no such numbers."""
     raise ValueError
 

@@ -160,14 +160,16 @@ def rejected(
         raise typer.BadParameter("stdout is taken by --json", param_hint="--output")
     chosen = resolve_ledger(ledger, settings)
     with chosen.open_existing() as opened, writing(output) as file:
-        refused = {
+        rejected = {
             standing.backend: _counted(opened, standing.backend, file)
             for standing in chosen_standings(opened, to or ())
         }
     if json:
-        print_json({"ledger": str(chosen.path), "backends": {name: _as_dict(stats) for name, stats in refused.items()}})
+        print_json(
+            {"ledger": str(chosen.path), "backends": {name: _as_dict(stats) for name, stats in rejected.items()}}
+        )
     elif output != _STDOUT:
-        _print_refused(refused, limit)
+        _print_rejected(rejected, limit)
     if output is not None:
         _say_what_was_written(file, output)
 
@@ -175,28 +177,28 @@ def rejected(
 def _counted(ledger: Ledger, backend: str, file: RejectedRowsWriter) -> BackendStats:
     """Return why *backend* refused users, who are written to *file*."""
     stats = BackendStats()
-    for refused in ledger.refused(backend):
-        stats.add(_with_words(refused.refusal))
-        file.write(refused.user)
+    for rejected in ledger.rejected(backend):
+        stats.add(_with_words(rejected.rejection))
+        file.write(rejected.user)
     return stats
 
 
-def _with_words(refusal: Rejected | Broken) -> Rejected | Broken:
-    """Return *refusal* with the vendor's words, in which what was sent is masked, beside its code."""
-    return attrs.evolve(refusal, code=explain(refusal)) if isinstance(refusal, Rejected) else refusal
+def _with_words(rejection: Rejected | Broken) -> Rejected | Broken:
+    """Return *rejection* with the vendor's words, in which what was sent is masked, beside its code."""
+    return attrs.evolve(rejection, code=explain(rejection)) if isinstance(rejection, Rejected) else rejection
 
 
 def _as_dict(stats: BackendStats) -> Mapping[str, object]:
     counted = stats.as_dict()
-    return {"refused": stats.refused, "violations": counted["violations"], "causes": counted["causes"]}
+    return {"refused": stats.rejected, "violations": counted["violations"], "causes": counted["causes"]}
 
 
-def _print_refused(refused: Mapping[str, BackendStats], limit: int) -> None:
+def _print_rejected(rejected: Mapping[str, BackendStats], limit: int) -> None:
     console = stdout_console()
-    for name, stats in refused.items():
-        console.print(f"{name} refused {users(stats.refused)}")
+    for name, stats in rejected.items():
+        console.print(f"{name} refused {users(stats.rejected)}")
     console.print()
-    for name, stats in refused.items():
+    for name, stats in rejected.items():
         print_reasons(console, name, stats, most=limit)
 
 

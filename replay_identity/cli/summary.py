@@ -60,23 +60,23 @@ def close_rehearsal(dry_run_report: DryRunReport, *, json: bool) -> NoReturn:
 def print_backend_reports(console: Console, report: SyncReport, title: str) -> None:
     """Print the books of each backend, then what was refused, not taken and lost there most often."""
     table = new_table(title, "Backend", "IncomingUser", "Accepted", "with loss", "Unchanged", "Rejected", "Pending")
-    for books in report.books:
+    for counts in report.backends:
         table.add_row(
-            Text(books.backend, style="cyan"),
-            number(books.given),
-            number(books.accepted, "green"),
-            number(books.stats.lossy, "yellow"),
-            number(books.unchanged),
-            number(books.rejected, "red"),
-            number(books.pending, "magenta"),
+            Text(counts.backend, style="cyan"),
+            number(counts.given),
+            number(counts.accepted, "green"),
+            number(counts.stats.lossy, "yellow"),
+            number(counts.unchanged),
+            number(counts.rejected, "red"),
+            number(counts.pending, "magenta"),
         )
     print_table(console, table)
-    for books in report.books:
-        console.print(_beside_the_rows(books), style="dim", soft_wrap=True, end="")
+    for counts in report.backends:
+        console.print(_beside_the_rows(counts), style="dim", soft_wrap=True, end="")
     console.print()
-    for books in report.books:
+    for counts in report.backends:
         print_reasons(
-            console, books.backend, _reasons(books.stats), refused="refused in this run", adjusted="did not get"
+            console, counts.backend, _reasons(counts.stats), rejected="refused in this run", adjusted="did not get"
         )
     print_bad_rows(console, report.bad_rows, report.bad_row_count)
 
@@ -87,15 +87,19 @@ def rows_read(report: SyncReport) -> str:
     return f"{rows(report.rows)} read{bad}"
 
 
-def _beside_the_rows(books: BackendReport) -> str:
+def _beside_the_rows(counts: BackendReport) -> str:
     """Tell why a backend was given more or fewer users than there were rows."""
     parts = [
-        *([f"{books.carried:,} carried over from earlier runs"] if books.carried else []),
-        *([f"{books.elsewhere:,} settled by another process meanwhile"] if books.elsewhere else []),
-        *([f"{rows(books.put.waiting)} about users who were due already"] if books.put.waiting else []),
-        *([f"{users(books.put.refused)} refused before and the same since"] if books.put.refused else []),
+        *([f"{counts.carried:,} carried over from earlier runs"] if counts.carried else []),
+        *([f"{counts.elsewhere:,} settled by another process meanwhile"] if counts.elsewhere else []),
+        *(
+            [f"{rows(counts.upserts.already_pending)} about users who were due already"]
+            if counts.upserts.already_pending
+            else []
+        ),
+        *([f"{users(counts.upserts.rejected)} refused before and the same since"] if counts.upserts.rejected else []),
     ]
-    return f"{books.backend}: {', '.join(parts)}\n" if parts else ""
+    return f"{counts.backend}: {', '.join(parts)}\n" if parts else ""
 
 
 def _reasons(stats: BackendStats) -> BackendStats:
@@ -118,9 +122,9 @@ def print_effort(console: Console, estimates: Mapping[str, Estimate]) -> None:
 
 def print_problems(console: Console, report: SyncReport) -> None:
     """Print which backends were given up on, and why."""
-    for books in report.books:
-        if books.problem is not None:
-            console.print(f"{books.backend} was given up on: {books.problem}", style="red", soft_wrap=True)
+    for counts in report.backends:
+        if counts.problem is not None:
+            console.print(f"{counts.backend} was given up on: {counts.problem}", style="red", soft_wrap=True)
 
 
 def print_stop(console: Console, report: SyncReport) -> None:

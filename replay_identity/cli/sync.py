@@ -124,7 +124,7 @@ def _tell_changes(ledger: Ledger) -> NoReturn:
         standings = ledger.standings()
         for standing in standings:
             if standing not in told:
-                line = f"{standing.backend}: {standing.due:,} due, {standing.held:,} held, {standing.refused:,} refused"
+                line = f"{standing.backend}: {standing.pending:,} due, {standing.confirmed:,} held, {standing.rejected:,} refused"
                 stderr_console().print(line, soft_wrap=True)
         told = standings
         time.sleep(EVERY)

@@ -70,13 +70,13 @@ def print_reasons(
     name: str,
     backend: BackendStats,
     *,
-    refused: str = "refused",
+    rejected: str = "refused",
     adjusted: str = "adjusted",
     most: int = MOST_LINES,
 ) -> None:
-    """Print what was *refused*, not taken and *adjusted* at one backend, the *most* frequent of each."""
+    """Print what was *rejected*, not taken and *adjusted* at one backend, the *most* frequent of each."""
     for table, lines in (
-        (new_table(f"{name} {refused}", "Field", "Rule", "At most", "Largest", "Users"), _violations(backend)),
+        (new_table(f"{name} {rejected}", "Field", "Rule", "At most", "Largest", "Users"), _violations(backend)),
         (new_table(f"{name} did not take", "Outcome", "Cause", "Users"), _causes(backend)),
         (new_table(f"{name} {adjusted}", "Field", "Change", "Rule", "Users"), _adjustments(backend)),
     ):
@@ -116,7 +116,7 @@ def _totals(stats: Stats) -> Table:
             number(backend.accepted, "green"),
             number(backend.adjusted),
             number(backend.lossy, "yellow"),
-            number(backend.refused, "red"),
+            number(backend.rejected, "red"),
             number(backend.pending, "magenta"),
             number(backend.skipped),
         )
@@ -194,9 +194,9 @@ def print_standings(console: Console, title: str, standings: Sequence[BackendCou
     for standing in standings:
         table.add_row(
             Text(standing.backend, style="cyan"),
-            number(standing.due, "magenta"),
-            number(standing.held, "green"),
-            number(standing.refused, "red"),
+            number(standing.pending, "magenta"),
+            number(standing.confirmed, "green"),
+            number(standing.rejected, "red"),
             number(standing.lossy, "yellow"),
             number(standing.jobs),
         )
@@ -282,7 +282,7 @@ def worst_properties_first(backend: BackendFidelity) -> list[tuple[str, Property
 
 def _trouble(item: tuple[str, PropertyFidelity]) -> tuple[int, int, int, str]:
     path, counted = item
-    return -counted.refused, -counted.lossy, -counted.users, path
+    return -counted.rejected, -counted.lossy, -counted.users, path
 
 
 def _print_properties(console: Console, name: str, backend: BackendFidelity, most: int) -> None:

@@ -322,7 +322,7 @@ class Fullstory:
         return Request(operation, method, self._api_url + path, self._headers, body, idempotency_header, creates)
 
     def _failure(self, response: Response, *said: str, user: UserTraits | None = None) -> Failure:
-        return responses.read_refusal(self.name, response, user, self.api_key, *said)
+        return responses.read_rejection(self.name, response, user, self.api_key, *said)
 
 
 _NO_SEGMENT: Final = "cannot stand in a URL: HTTP libraries would drop the segment"

@@ -15,7 +15,7 @@ from ..adapters.exchange import Exchange, Request, Response, Sleep
 from ..adapters.protocols import BatchEntry, JobProgress
 from ..outcomes import Accepted, Failure, Misconfigured, Outcome, Rejected, Unavailable, Unknown
 from . import responses
-from .responses import REFUSED, read_row_refusal
+from .responses import REJECTED, read_row_rejection
 
 # Policy "vendor-trouble-in-a-row": codes that say nothing against the user.
 _TROUBLE: Final = frozenset({"server_error", "too_many_requests"})
@@ -45,7 +45,7 @@ class Results:
     # Fullstory ids of imported users whom no member's own id names.
     _new_ids: set[str] = attrs.field(init=False, factory=set[str])
     _stray_imports: int = attrs.field(init=False, default=0)
-    _stray_refusals: Counter[Rejected] = attrs.field(init=False, factory=Counter[Rejected])
+    _stray_rejections: Counter[Rejected] = attrs.field(init=False, factory=Counter[Rejected])
     _stray_trouble: int = attrs.field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
@@ -80,17 +80,17 @@ class Results:
         places = self._named_by(item)
         if not places:
             alike = self._match_by_content(item)
-            places = alike.take_refused() if alike else []
+            places = alike.take_rejected() if alike else []
         if row.get("code") in _TROUBLE:
             self._stray_trouble += not places
             for place in places:
                 self._outcomes[place] = _unknown(self.backend, self.entries[place], _TROUBLED)
             return
-        refusal = self._refusal(row, item, places)
-        self._stray_refusals[refusal] += not places
+        rejection = self._rejection(row, item, places)
+        self._stray_rejections[rejection] += not places
         for place in places:
             # A user may be taken and one of the properties refused, and that has to be on record.
-            self._outcomes[place] = refusal
+            self._outcomes[place] = rejection
 
     def outcomes(self) -> tuple[Outcome, ...]:
         """Return what became of each member, in their order."""
@@ -100,15 +100,15 @@ class Results:
 
     def _infer_remaining(self) -> Outcome | None:
         """Return what became of the members whom no row names, if the rows that name no member leave one reading."""
-        unsettled, refused = self._outcomes.count(None), self._stray_refusals.total()
+        unsettled, rejected = self._outcomes.count(None), self._stray_rejections.total()
         if self._stray_trouble:
             return None
-        if self._stray_imports == unsettled and not refused:
+        if self._stray_imports == unsettled and not rejected:
             # Without the row's id: it might be that of another user, whom a later update would then overwrite.
             return Accepted(self.backend)
-        if refused == unsettled and not self._stray_imports:
-            refusals = set(+self._stray_refusals)
-            return refusals.pop() if len(refusals) == 1 else Rejected(self.backend, code=REFUSED)
+        if rejected == unsettled and not self._stray_imports:
+            rejections = set(+self._stray_rejections)
+            return rejections.pop() if len(rejections) == 1 else Rejected(self.backend, code=REJECTED)
         return None
 
     def _places(self, name: Callable[[BatchEntry], Any]) -> dict[Any, list[int]]:
@@ -133,11 +133,11 @@ class Results:
             return None
         return self._by_content.get(_content(user))
 
-    def _refusal(self, row: Mapping[str, Any], item: dict[str, Any], places: list[int]) -> Rejected:
+    def _rejection(self, row: Mapping[str, Any], item: dict[str, Any], places: list[int]) -> Rejected:
         entries = [self.entries[place] for place in places]
         ids = [each for entry in entries for each in (entry.user_id, entry.vendor_id) if each]
         sent = [orjson.loads(entry.content) for entry in entries if entry.content]
-        return read_row_refusal(self.backend, row, [item, *sent], *self.secrets, *ids)
+        return read_row_rejection(self.backend, row, [item, *sent], *self.secrets, *ids)
 
 
 @attrs.define
@@ -152,7 +152,7 @@ class _ContentMatches:
         self.imported += taken
         return taken
 
-    def take_refused(self) -> list[int]:
+    def take_rejected(self) -> list[int]:
         left = self.waiting or self.imported
         return [left.pop()] if left else []
 
@@ -273,7 +273,7 @@ class Job:
         progress = yield from self.poll()
         if not isinstance(progress, JobProgress):
             return progress
-        if progress == JobProgress(running=False, imported=total, refused=0):
+        if progress == JobProgress(running=False, imported=total, rejected=0):
             return (Accepted(self.backend),) * total
         problem = f"HTTP {forbidden.status}, the key may not see the results of the job"
         return Misconfigured(

@@ -23,7 +23,7 @@ NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 PAYLOAD_TOO_LARGE: Final = 413
 # The code of a user whom a batch refused without a code that can be told.
-REFUSED: Final = "refused"
+REJECTED: Final = "refused"
 # The longest body of a batch that is looked through for what an answer may quote.
 MOST_LOOKED_THROUGH: Final = 65_536
 # No organisation has more users than fit into so many digits.
@@ -85,7 +85,7 @@ def read_key_info(backend: str, region: str, response: Response) -> KeyInfo | No
     return KeyInfo(backend, region, role, _text(content.get("orgId")))
 
 
-def read_refusal(backend: str, response: Response, user: UserTraits | None, *secrets: str) -> Failure:
+def read_rejection(backend: str, response: Response, user: UserTraits | None, *secrets: str) -> Failure:
     """Return why Fullstory did not do as asked, with *user* and *secrets* masked in its words."""
     content = response.json_object() or {}
     code, message = _text(content.get("code")), _text(content.get("message"))
@@ -116,7 +116,7 @@ def read_job_id(backend: str, response: Response, body: bytes, *secrets: str) ->
     user = _as_user(_items(body)) if len(body) <= MOST_LOOKED_THROUGH else None
     if user is None:
         return read_job_failure(backend, response, *secrets, body=body)
-    return read_refusal(backend, response, user, *secrets, *_days(user))
+    return read_rejection(backend, response, user, *secrets, *_days(user))
 
 
 def is_segment(text: str) -> bool:
@@ -160,7 +160,7 @@ def read_rows(response: Response) -> Rows | None:
     return Rows(tuple(rows), _next_token(content)) if all(rows) else None
 
 
-def read_row_refusal(
+def read_row_rejection(
     backend: str, row: Mapping[str, Any], sent: Sequence[Mapping[str, Any]], *secrets: str
 ) -> Rejected:
     """Return why the user of an error *row* was refused, with the items *sent* and *secrets* masked in its words."""
@@ -168,11 +168,11 @@ def read_row_refusal(
     user = _as_user(sent)
     if user is None:
         # Without knowing what was sent, nothing can be masked.
-        return Rejected(backend, code=_bare(code, *secrets) or REFUSED)
+        return Rejected(backend, code=_bare(code, *secrets) or REJECTED)
     said = (*secrets, *_days(user))
     return Rejected(
         backend,
-        code=redact(code or "", user, *said) or REFUSED,
+        code=redact(code or "", user, *said) or REJECTED,
         message=None if message is None else redact(message, user, *said),
     )
 

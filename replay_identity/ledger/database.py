@@ -38,7 +38,7 @@ _VERSION_1: Final = (
     # Few reasons, told of many users. version: of what was refused.
     "CREATE TABLE reasons (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",
     """CREATE TABLE refusals (
-        backend INTEGER, user INTEGER, version INTEGER NOT NULL, reason INTEGER NOT NULL, refused_at INTEGER NOT NULL,
+        backend INTEGER, user INTEGER, version INTEGER NOT NULL, reason INTEGER NOT NULL, rejected_at INTEGER NOT NULL,
         PRIMARY KEY (backend, user)
     ) WITHOUT ROWID""",
     """CREATE TABLE losses (

@@ -19,7 +19,7 @@ from .codec import Fingerprints, decode
 from .database import Database, sql_in
 from .jobs import Batch, Job, JobEntry, insert_job, read_members
 from .lease import take_lease
-from .settlements import Refusal, Settle, Settlement, forget_user, is_in_flight, read_loss, read_refusal
+from .settlements import Rejection, Settle, Settlement, forget_user, is_in_flight, read_loss, read_rejection
 from .upserts import IncomingUser, Put, UpsertCounts, to_given
 
 
@@ -67,15 +67,15 @@ class BackendCounts:
         backend: Name of the backend.
         due: Users to be sent, those of jobs under way among them.
         held: Users whom the vendor has confirmed at least once.
-        refused: Users it refused as they are.
+        rejected: Users it refused as they are.
         lossy: Users of whom the vendor did not get all.
         jobs: Batches under way.
     """
 
     backend: str
-    due: int
-    held: int
-    refused: int
+    pending: int
+    confirmed: int
+    rejected: int
     lossy: int
     jobs: int
 
@@ -86,13 +86,13 @@ class RejectedUser:
 
     Attributes:
         user: What was to be sent.
-        refusal: What the backend answered.
-        refused_at: When, in seconds since 1970.
+        rejection: What the backend answered.
+        rejected_at: When, in seconds since 1970.
     """
 
     user: UserTraits
-    refusal: Refusal
-    refused_at: int
+    rejection: Rejection
+    rejected_at: int
 
 
 class Ledger:
@@ -281,12 +281,12 @@ class Ledger:
             for backend, name in self._database.rows("SELECT id, name FROM backends ORDER BY id")
         ]
 
-    def refused(self, backend: str) -> Iterator[RejectedUser]:
+    def rejected(self, backend: str) -> Iterator[RejectedUser]:
         """Yield the users whom *backend* refused, and why."""
-        for encoded, text, moment in self._in_groups(_REFUSED, backend):
+        for encoded, text, moment in self._in_groups(_REJECTED, backend):
             with self._database.problems():
-                refused = RejectedUser(decode(encoded), read_refusal(backend, text), moment)
-            yield refused
+                rejected = RejectedUser(decode(encoded), read_rejection(backend, text), moment)
+            yield rejected
 
     def losses(self, backend: str) -> Iterator[tuple[Adjustment, ...]]:
         """Yield what *backend* did not get, for each user of whom it did not get all; their ids are no longer known."""
@@ -382,8 +382,8 @@ _STANDING: Final = (
     " (SELECT count(*) FROM refusals WHERE backend = ?), (SELECT count(*) FROM losses WHERE backend = ?),"
     " (SELECT count(*) FROM jobs WHERE backend = ?)"
 )
-_REFUSED: Final = (
-    "SELECT refusals.user, traits, text, refused_at FROM refusals JOIN desired ON desired.user = refusals.user"
+_REJECTED: Final = (
+    "SELECT refusals.user, traits, text, rejected_at FROM refusals JOIN desired ON desired.user = refusals.user"
     " JOIN reasons ON id = reason WHERE backend = ? AND refusals.user > ? ORDER BY refusals.user LIMIT ?"
 )
 _LOSSES: Final = (

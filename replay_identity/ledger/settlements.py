@@ -15,12 +15,12 @@ from .codec import Fingerprints, encoded_fields, pack, unpack
 from .database import sql_in
 from .jobs import read_members
 
-Refusal = Rejected | Broken
+Rejection = Rejected | Broken
 
 
-def refusal_text(refusal: Refusal) -> str:
-    """Return *refusal* as the JSON that `read_refusal` reads."""
-    match refusal:
+def rejection_text(rejection: Rejection) -> str:
+    """Return *rejection* as the JSON that `read_rejection` reads."""
+    match rejection:
         case Rejected(violations=violations, code=code, message=message):
             content: Mapping[str, Any] = {
                 "violations": [attrs.asdict(violation) for violation in violations],
@@ -30,12 +30,12 @@ def refusal_text(refusal: Refusal) -> str:
         case Broken(error=error):
             content = {"error": error}
         case _:
-            assert_never(refusal)
+            assert_never(rejection)
     return orjson.dumps(content).decode()
 
 
-def read_refusal(backend: str, text: str) -> Refusal:
-    """Return the refusal that `refusal_text` was given."""
+def read_rejection(backend: str, text: str) -> Rejection:
+    """Return the refusal that `rejection_text` was given."""
     content: dict[str, Any] = orjson.loads(text)
     if "error" in content:
         return Broken(backend, content["error"])
@@ -70,7 +70,7 @@ class ReasonTable:
         return known
 
 
-_REFUSED: Final = (Rejected, Broken)
+_REJECTED: Final = (Rejected, Broken)
 
 
 @fast_frozen
@@ -115,12 +115,12 @@ class Settle:
         held = {one.row_id: due[one.row_id][1] for one in current if isinstance(one.outcome, Accepted)}
         # A route may let them through later; then the vendor holds nothing of what it was not sent now.
         skipped = {one.row_id: due[one.row_id][1] for one in current if isinstance(one.outcome, Skipped)}
-        refused = [one for one in current if isinstance(one.outcome, _REFUSED)]
+        rejected = [one for one in current if isinstance(one.outcome, _REJECTED)]
         self._hold(held)
         self._forget(skipped)
-        self._refuse(refused)
+        self._reject(rejected)
         self._lose([one for one in current if isinstance(one.outcome, Accepted)], held)
-        settled = [*held, *skipped, *(one.row_id for one in refused)]
+        settled = [*held, *skipped, *(one.row_id for one in rejected)]
         self._delete("due", settled)
         self._erase(settled)
         return settled
@@ -183,11 +183,11 @@ class Settle:
             "UPDATE held SET whole = x'', fields = ?, in_doubt = 0 WHERE backend = ? AND user = ?", rows
         )
 
-    def _refuse(self, refused: Iterable[Settlement]) -> None:
+    def _reject(self, rejected: Iterable[Settlement]) -> None:
         rows = [
-            (self.backend, one.row_id, one.version, self._reasons.id_of(refusal_text(one.outcome)), self.now)
-            for one in refused
-            if isinstance(one.outcome, _REFUSED)
+            (self.backend, one.row_id, one.version, self._reasons.id_of(rejection_text(one.outcome)), self.now)
+            for one in rejected
+            if isinstance(one.outcome, _REJECTED)
         ]
         self.db.executemany("INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?, ?)", rows)
 

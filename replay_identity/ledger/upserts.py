@@ -28,20 +28,20 @@ class UpsertCounts:
         due: Have to be sent, and had not to be before.
         waiting: Had to be sent already; one request will do.
         unchanged: Are held by the vendor as they are.
-        refused: Were refused as they are, and would be again.
+        rejected: Were refused as they are, and would be again.
     """
 
-    due: int = 0
-    waiting: int = 0
+    pending: int = 0
+    already_pending: int = 0
     unchanged: int = 0
-    refused: int = 0
+    rejected: int = 0
 
     def add(self, other: "UpsertCounts") -> None:
         """Count all that *other* counted."""
-        self.due += other.due
-        self.waiting += other.waiting
+        self.pending += other.pending
+        self.already_pending += other.already_pending
         self.unchanged += other.unchanged
-        self.refused += other.refused
+        self.rejected += other.rejected
 
 
 @fast_frozen
@@ -144,7 +144,7 @@ class Put:
             self.db.execute(
                 "INSERT INTO due SELECT ?, user FROM desired WHERE user BETWEEN ? AND ?", [backend, first, last]
             )
-            self.counts[name].due += len(batch)
+            self.counts[name].pending += len(batch)
         self.new.update((row_id, given.user) for row_id, given in enumerate(batch, first))
 
     def _put_known(self, met: Sequence[tuple[_ExistingUser, IncomingUser]]) -> None:
@@ -185,17 +185,17 @@ class Put:
     ) -> bool:
         """Count what *given* means for one backend, and tell whether it makes the user due there."""
         if known.row_id in standing.due:
-            counts.waiting += 1
+            counts.already_pending += 1
             return False
-        refused = standing.refused.get(known.row_id)
-        if refused is not None and refused == known.version and not changed:
-            counts.refused += 1
+        rejected = standing.rejected.get(known.row_id)
+        if rejected is not None and rejected == known.version and not changed:
+            counts.rejected += 1
             return False
         held = standing.held.get(known.row_id)
-        if refused is None and held is not None and self._says_nothing_new(given, held):
+        if rejected is None and held is not None and self._says_nothing_new(given, held):
             counts.unchanged += 1
             return False
-        counts.due += 1
+        counts.pending += 1
         return True
 
     def _says_nothing_new(self, given: IncomingUser, held: _Confirmed) -> bool:
@@ -251,7 +251,7 @@ class _BackendState:
     """How some users stand at one backend; refused: which version of them."""
 
     due: frozenset[int]
-    refused: Mapping[int, int]
+    rejected: Mapping[int, int]
     held: Mapping[int, _Confirmed]
 
     @classmethod

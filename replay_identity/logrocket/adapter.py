@@ -127,7 +127,7 @@ class LogRocket:
         response = yield plan.request
         found = responses.read_user(response)
         if found is None:
-            return responses.read_refusal(self.name, response, user, self.api_key)
+            return responses.read_rejection(self.name, response, user, self.api_key)
         verified = responses.shows(found, user.user_id, plan.request.body)
         return Accepted(self.name, adjustments=plan.adjustments, verified=verified)
 
@@ -148,7 +148,7 @@ class LogRocket:
         response = yield self._put("compare", user.user_id or "", NOTHING)
         shown = responses.read_user(response)
         if shown is None:
-            return responses.read_refusal(self.name, response, user, self.api_key)
+            return responses.read_rejection(self.name, response, user, self.api_key)
         if shown["userID"] != user.user_id:
             return Unknown(self.name, "the vendor shows another user")
         return compared(self.name, None if plan.request is None else plan.request.body, shown)
@@ -177,7 +177,7 @@ class LogRocket:
         # What a success says is not documented; HTML would be somebody else's.
         if response.is_success and (not response.body or response.json_object() is not None):
             return Accepted(self.name)
-        return responses.read_refusal(self.name, response, None, self.api_key, *named.values())
+        return responses.read_rejection(self.name, response, None, self.api_key, *named.values())
 
 
 def _segment(text: str) -> str:

@@ -40,7 +40,7 @@ def shows(user: Mapping[str, Any], user_id: str | None, body: bytes | None) -> b
     )
 
 
-def read_refusal(backend: str, response: Response, user: UserTraits | None, *secrets: str) -> Failure:
+def read_rejection(backend: str, response: Response, user: UserTraits | None, *secrets: str) -> Failure:
     """Return why LogRocket did not do as asked, with *user* and *secrets* masked in its words."""
     message = _message(response)
     return failure_outcome(

@@ -30,7 +30,7 @@ class PropertyFidelity:
         as_is: Values that are sent as they are.
         lossless: Values that are sent otherwise, in such a way that nothing is lost.
         lossy: Values of which something is lost, or which are not sent, though the user is.
-        refused: Values for which the user is refused.
+        rejected: Values for which the user is refused.
         held_back: Values that could be sent, of users who are refused for something else.
         coerced: Sent as another type or text.
         flattened: Sent under a dotted name.
@@ -46,7 +46,7 @@ class PropertyFidelity:
     as_is: int = 0
     lossless: int = 0
     lossy: int = 0
-    refused: int = 0
+    rejected: int = 0
     held_back: int = 0
     coerced: int = 0
     flattened: int = 0
@@ -84,7 +84,7 @@ class BackendFidelity:
     Attributes:
         users: Users who were looked at.
         sent: Users who keep to the limits, or are made to.
-        refused: Users who break a limit.
+        rejected: Users who break a limit.
         skipped: Users of whom there is nothing to send, or whom a route keeps away.
         broken: Users at whom the adapter failed.
         properties: What becomes of each property, by its path.
@@ -95,7 +95,7 @@ class BackendFidelity:
 
     users: int = 0
     sent: int = 0
-    refused: int = 0
+    rejected: int = 0
     skipped: int = 0
     broken: int = 0
     properties: dict[str, PropertyFidelity] = attrs.field(factory=dict[str, PropertyFidelity])
@@ -124,7 +124,7 @@ class BackendFidelity:
         return {
             "users": self.users,
             "sent": self.sent,
-            "refused": self.refused,
+            "refused": self.rejected,
             "skipped": self.skipped,
             "broken": self.broken,
             "properties": {path: attrs.asdict(self.properties[path]) for path in sorted(self.properties)},
@@ -151,7 +151,7 @@ class BackendFidelity:
         done: dict[str, list[Adjustment]] = {}
         for adjustment in shape.adjustments:
             done.setdefault(adjustment.path, []).append(adjustment)
-        refused = {path for path, _ in shape.violations}
+        rejected = {path for path, _ in shape.violations}
         for path in shape.paths:
             parents = list(_prefixes(path))
             adjustments = [adjustment for parent in parents for adjustment in done.get(parent, ())]
@@ -160,7 +160,7 @@ class BackendFidelity:
                 found.count(_fates(adjustments), users)
                 self._send_as(path, adjustments)
             else:
-                found.count(("users", "held_back" if refused.isdisjoint(parents) else "refused"), users)
+                found.count(("users", "held_back" if rejected.isdisjoint(parents) else "refused"), users)
         for path in {path for path, rule in shape.violations if rule == _COLLISION}:
             self.collisions[self._known(path)] += users
 
@@ -264,7 +264,7 @@ class Fidelity:
             counted.skipped += 1
             return
         if shape.violations:
-            counted.refused += 1
+            counted.rejected += 1
         else:
             counted.sent += 1
         shapes = self._shapes[route.name]

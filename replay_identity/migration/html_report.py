@@ -181,13 +181,13 @@ def counts_table(counts: Mapping[str, int], title: str) -> Iterable[Markup]:
 
 def loses_something(counted: PropertyFidelity) -> bool:
     """Tell whether some value of the property does not arrive in full, be it with its user."""
-    return counted.lossy + counted.refused > 0
+    return counted.lossy + counted.rejected > 0
 
 
 def _badness(item: tuple[str, PropertyFidelity]) -> tuple[int, int, int, str]:
     """Return what sorts properties by how many of their values do not arrive, then by how many are changed."""
     path, counted = item
-    return -counted.refused - counted.lossy, -counted.refused, -counted.lossless, path
+    return -counted.rejected - counted.lossy, -counted.rejected, -counted.lossless, path
 
 
 def _by_count(item: tuple[str, int]) -> tuple[int, str]:
@@ -196,7 +196,7 @@ def _by_count(item: tuple[str, int]) -> tuple[int, str]:
 
 
 def _shares(counted: PropertyFidelity) -> list[Share]:
-    numbers = (counted.as_is, counted.lossless, counted.lossy, counted.refused, counted.held_back)
+    numbers = (counted.as_is, counted.lossless, counted.lossy, counted.rejected, counted.held_back)
     return [Share(number, meaning.label, meaning.colour) for number, meaning in zip(numbers, MEANINGS, strict=True)]
 
 
@@ -315,16 +315,16 @@ def html_page(report: MigrationReport, *, clock: Callable[[], float] = time.time
 def _sections(report: MigrationReport) -> Iterable[Markup]:
     yield from _notices(report)
     backends = report.fidelity.backends
-    books = {one.backend: one for one in report.run.books}
+    counts = {one.backend: one for one in report.run.backends}
     is_dry_run = report.estimate is not None
-    headline = [_headline(name, one, books.get(name), is_dry_run=is_dry_run) for name, one in backends.items()]
+    headline = [_headline(name, one, counts.get(name), is_dry_run=is_dry_run) for name, one in backends.items()]
     yield element("ul", *[element("li", sentence) for sentence in headline], class_="headline")
     yield from _reading(report)
     yield element("h2", "How to read the bars")
     yield legend(MEANINGS)
     for name, counted in backends.items():
         yield element("h2", printable(name))
-        yield from _run(books.get(name), (report.estimate or {}).get(name), is_dry_run=is_dry_run)
+        yield from _run(counts.get(name), (report.estimate or {}).get(name), is_dry_run=is_dry_run)
         yield from _fidelity(counted)
     yield element("h2", "What the words mean")
     yield element("dl", *[joined(element("dt", word), element("dd", said)) for word, said in GLOSSARY.items()])
@@ -341,16 +341,16 @@ def _notices(report: MigrationReport) -> Iterable[Markup]:
         yield element("p", said, class_="notice trouble")
 
 
-def _headline(name: str, counted: BackendFidelity, books: BackendReport | None, *, is_dry_run: bool) -> str:
+def _headline(name: str, counted: BackendFidelity, counts: BackendReport | None, *, is_dry_run: bool) -> str:
     """Return one sentence about a vendor: of a rehearsal by its limits, of a run by its books."""
     properties = _properties_in_words(sum(map(loses_something, counted.properties.values())), is_dry_run=is_dry_run)
     if is_dry_run:
         return f"{printable(name)} would get {counted.sent:,} of {_users(counted.users)}; {properties}."
-    if books is None:
+    if counts is None:
         return f"{printable(name)} was sent nothing."
-    pending = f", {books.pending:,} are still to be sent" if books.pending else ""
-    held = books.accepted + books.unchanged
-    return f"{printable(name)} is up to date with {held:,} of {_users(books.given)}{pending}; {properties}."
+    pending = f", {counts.pending:,} are still to be sent" if counts.pending else ""
+    held = counts.accepted + counts.unchanged
+    return f"{printable(name)} is up to date with {held:,} of {_users(counts.given)}{pending}; {properties}."
 
 
 def _properties_in_words(count: int, *, is_dry_run: bool) -> str:
@@ -397,20 +397,20 @@ def _listed(listing: ListingStats, source: str) -> Iterable[Markup]:
     yield from counts_table(listing.type_conflicts, f"Properties that {source} has seen with several types")
 
 
-def _run(books: BackendReport | None, estimate: Estimate | None, *, is_dry_run: bool) -> Iterable[Markup]:
+def _run(counts: BackendReport | None, estimate: Estimate | None, *, is_dry_run: bool) -> Iterable[Markup]:
     yield element("h3", "What would become of users" if is_dry_run else "What became of users in this run")
-    if books is None:
+    if counts is None:
         yield element("p", "Nobody was sent.")
         return
     yield bar(
         (
-            Share(books.accepted, "accepted", "as-is"),
-            Share(books.unchanged, "unchanged", "lossless", "no request was needed"),
-            Share(books.rejected, "rejected", "refused"),
-            Share(books.pending, "pending", "held-back", "still to be sent"),
+            Share(counts.accepted, "accepted", "as-is"),
+            Share(counts.unchanged, "unchanged", "lossless", "no request was needed"),
+            Share(counts.rejected, "rejected", "refused"),
+            Share(counts.pending, "pending", "held-back", "still to be sent"),
         )
     )
-    if books.problem is not None:
+    if counts.problem is not None:
         yield element("p", "The vendor was given up on. The output of the command says why.", class_="notice trouble")
     if estimate is not None:
         yield element("p", _effort(estimate))
@@ -437,7 +437,7 @@ def _fidelity(counted: BackendFidelity) -> Iterable[Markup]:
         (
             Share(counted.sent, "can be sent", "as-is"),
             Share(counted.skipped, "skipped", "lossless", "there is nothing to send"),
-            Share(counted.refused, "refused", "refused", "they break a limit"),
+            Share(counted.rejected, "refused", "refused", "they break a limit"),
             Share(counted.broken, "broken", "lossy", "the adapter failed"),
         )
     )

@@ -81,10 +81,10 @@ def test_a_bug_of_an_adapter_is_on_record(world: World, what: str) -> None:
     """Everyone it met is refused as Broken, by type and place, and the other vendor has everyone."""
     report = run(world, BROKEN[what], users(120, plan="pro"))
 
-    refused = list(world.ledger.refused("acme"))
+    rejected = list(world.ledger.rejected("acme"))
     assert (report["acme"].rejected, report["logrocket"].accepted) == (120, 120)
-    assert {type(one.refusal) for one in refused} == {Broken}
-    assert "canary" not in str(refused) + str(report.as_dict())
+    assert {type(one.rejection) for one in rejected} == {Broken}
+    assert "canary" not in str(rejected) + str(report.as_dict())
 
 
 def test_a_bug_met_by_one_user_fails_nobody_else(world: World) -> None:
@@ -109,7 +109,7 @@ def test_an_exchange_that_yields_no_request_is_broken(world: World) -> None:
 
     assert report["acme"].rejected == 3
     assert {
-        one.refusal.error.split()[0] for one in world.ledger.refused("acme") if isinstance(one.refusal, Broken)
+        one.rejection.error.split()[0] for one in world.ledger.rejected("acme") if isinstance(one.rejection, Broken)
     } == {"TypeError"}
 
 
@@ -159,9 +159,9 @@ def test_who_cannot_be_found_again_is_refused(world: World) -> None:
 
     report = run(world, backend, [UserTraits(vendor_ids={"other": "7"}), UserTraits(vendor_ids={"acme": "8"})])
 
-    (refused,) = world.ledger.refused("acme")
-    assert isinstance(refused.refusal, Rejected)
-    assert [violation.rule for violation in refused.refusal.violations] == ["anonymous-user"]
+    (rejected,) = world.ledger.rejected("acme")
+    assert isinstance(rejected.rejection, Rejected)
+    assert [violation.rule for violation in rejected.rejection.violations] == ["anonymous-user"]
     assert report["acme"].accepted == 1
 
 
@@ -311,7 +311,7 @@ def test_a_lane_of_a_ledger_takes_users_from_it_alone(world: World) -> None:
     worker.put(users(3))
     worker.join()
 
-    assert (worker.books.given, worker.is_alive) == (0, False)
+    assert (worker.report.given, worker.is_alive) == (0, False)
 
 
 def test_gives_the_quota_of_users_its_due(tmp_path: Path) -> None:
@@ -348,8 +348,8 @@ def test_one_odd_user_is_found_by_halving(world: World) -> None:
 
     report = run(world, backend, users(120))
 
-    (refused,) = world.ledger.refused("acme")
-    assert refused.user == user("u77")
+    (rejected,) = world.ledger.rejected("acme")
+    assert rejected.user == user("u77")
     assert (report["acme"].accepted, report["acme"].rejected) == (119, 1)
 
 
@@ -367,9 +367,9 @@ def test_a_batch_that_is_too_large_is_halved_and_so_are_later_ones(world: World)
     report = run(world, AcmeBatch(create=create, item=item, batch_limits=batch_limits(40)), users(500))
 
     assert (report["acme"].accepted, report["acme"].rejected) == (499, 1)
-    (refused,) = world.ledger.refused("acme")
-    assert isinstance(refused.refusal, Rejected)
-    assert refused.refusal.code == "HTTP 413"
+    (rejected,) = world.ledger.rejected("acme")
+    assert isinstance(rejected.rejection, Rejected)
+    assert rejected.rejection.code == "HTTP 413"
     too_large = [size for size in sent if size > 100]
     assert len(too_large) <= 16
     assert max(sent[len(sent) // 2 : -16]) <= 110

@@ -61,16 +61,16 @@ def test_everyone_has_an_outcome_of_their_own(any_ledger: Ledger | None) -> None
     assert sorted(user_id for group in vendor.groups[1:] for user_id in group) == ["u2", "u3"]
     assert sorted(vendor.held) == ["u0", "u2", "u3", "u4", "u5"]
     assert all(len(held) == 1 for held in vendor.held.values())
-    books = report["crowd"]
-    assert (books.accepted, books.unchanged, books.rejected, books.pending) == (5, 1, 2, 0)
+    counts = report["crowd"]
+    assert (counts.accepted, counts.unchanged, counts.rejected, counts.pending) == (5, 1, 2, 0)
 
 
 def test_a_refusal_is_on_record_with_whom_it_is_about(ledger: Ledger) -> None:
     """And with nobody else of the group."""
     deliver_to(Vendor(says=first_time("bad", "u4")), users(10), ledger=ledger)
 
-    (refused,) = ledger.refused("crowd")
-    assert (refused.user.user_id, refused.refusal) == ("u4", SAID["bad"])
+    (rejected,) = ledger.rejected("crowd")
+    assert (rejected.user.user_id, rejected.rejection) == ("u4", SAID["bad"])
 
 
 @pytest.mark.parametrize(
@@ -168,8 +168,8 @@ def test_whom_a_route_keeps_away_takes_no_place_in_a_group(any_ledger: Ledger | 
     assert [len(group) for group in vendor.groups] == [10, 7]
     assert sorted(vendor.held) == sorted({f"u{number}" for number in range(20)} - {"u0", "u3", "u7"})
     assert {tuple(told) for told in vendor.held["u1"]} == {("tariff",)}
-    books = report["crowd"]
-    assert (books.accepted, books.unchanged, books.rejected) == (17, 2, 1)
+    counts = report["crowd"]
+    assert (counts.accepted, counts.unchanged, counts.rejected) == (17, 2, 1)
 
 
 def test_a_run_in_which_a_route_keeps_everyone_away_asks_nothing(any_ledger: Ledger | None) -> None:
@@ -285,9 +285,9 @@ def test_wrong_settings_end_a_run_and_lose_nobody(any_ledger: Ledger | None) -> 
 
     report = deliver_to(vendor, users(200), ledger=any_ledger, options=attrs.evolve(FAST, connections=1))
 
-    books = report["crowd"]
-    assert (books.pending, books.problem, len(vendor.groups)) == (200, "HTTP 401. Check the key.", 1)
-    assert books.stats.as_dict()["causes"] == [{"outcome": "Misconfigured", "cause": books.problem, "count": 1}]
+    counts = report["crowd"]
+    assert (counts.pending, counts.problem, len(vendor.groups)) == (200, "HTTP 401. Check the key.", 1)
+    assert counts.stats.as_dict()["causes"] == [{"outcome": "Misconfigured", "cause": counts.problem, "count": 1}]
     if any_ledger is not None:
         assert deliver_to(Vendor(), [], ledger=any_ledger)["crowd"].accepted == 200
 
@@ -467,17 +467,17 @@ def test_a_bug_of_an_adapter_is_on_record_for_everyone_it_concerns(ledger: Ledge
     """By type and place, and the run comes to its end."""
     report = deliver_to(Vendor(), users(25), ledger=ledger, backend=BROKEN[what])
 
-    refused = list(ledger.refused("crowd"))
-    assert (report["crowd"].rejected, len(refused)) == (25, 25)
-    assert {type(one.refusal) for one in refused} == {Broken}
-    assert "canary" not in str(refused) + str(report.as_dict())
+    rejected = list(ledger.rejected("crowd"))
+    assert (report["crowd"].rejected, len(rejected)) == (25, 25)
+    assert {type(one.rejection) for one in rejected} == {Broken}
+    assert "canary" not in str(rejected) + str(report.as_dict())
 
 
 def test_how_many_outcomes_were_answered_is_told(ledger: Ledger) -> None:
     """For whoever mends the adapter."""
     deliver_to(Vendor(), users(10), ledger=ledger, backend=BROKEN["answers too few"])
 
-    assert {one.refusal for one in ledger.refused("crowd")} == {
+    assert {one.rejection for one in ledger.rejected("crowd")} == {
         Broken("crowd", "the adapter answered 9 outcomes for 10 users")
     }
 

@@ -109,7 +109,7 @@ class Deliveries(RuleBasedStateMachine):
         carried = {name: self.world.ledger.pending_count(name) for name in ("fullstory", "logrocket")}
         report = self.world.sync_until(requests)
         assert_closed(report)
-        assert {books.backend: books.carried for books in report.books} == carried
+        assert {counts.backend: counts.carried for counts in report.backends} == carried
 
     @precondition(lambda self: self.desired)
     @rule(requests=st.integers(1, 6), text=st.sampled_from(["free", "pro"]))
@@ -175,8 +175,8 @@ class Deliveries(RuleBasedStateMachine):
                 assert self.world.properties(user_id) == traits
             if _fits_logrocket(traits):
                 assert self.world.traits(user_id) == {name: text for name, text in traits.items() if text is not REMOVE}
-        refused = {name: len(list(self.world.ledger.refused(name))) for name in ("fullstory", "logrocket")}
-        assert refused == {
+        rejected = {name: len(list(self.world.ledger.rejected(name))) for name in ("fullstory", "logrocket")}
+        assert rejected == {
             "fullstory": sum(not _fits_fullstory(user_id, traits) for user_id, traits in self.desired.items()),
             "logrocket": sum(not _fits_logrocket(traits) for traits in self.desired.values()),
         }

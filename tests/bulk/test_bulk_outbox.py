@@ -179,10 +179,10 @@ def test_outcomes_are_written_down_together_and_rather_in_a_quiet_moment(monkeyp
             outbox.settle(outbox.next() or pytest.fail("nobody is due"), Accepted(A))
             moment += seconds
             outbox.tick(is_idle=is_idle)
-            return outbox.books.accepted
+            return outbox.report.accepted
 
         assert accepted_after(0.1, is_idle=True) == 0
         assert accepted_after(0.15, is_idle=False) == 0
         outbox.tick(is_idle=True)
-        assert outbox.books.accepted == 2
+        assert outbox.report.accepted == 2
         assert accepted_after(1.1, is_idle=False) == 3

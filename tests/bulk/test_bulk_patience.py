@@ -270,16 +270,16 @@ def test_a_large_job_is_first_asked_after_later(ledger: Ledger, size: int, least
 def test_a_row_without_the_bad_trait_is_taken(world: World) -> None:
     """Sync again, and the refusal is gone; an event leaves it as it was."""
     world.sync([user("u0", plan="pro", bad="x" * 2000)])
-    assert [one.user.user_id for one in world.ledger.refused("logrocket")] == ["u0"]
+    assert [one.user.user_id for one in world.ledger.rejected("logrocket")] == ["u0"]
     with DurableRouter(world.backends, ledger=world.ledger, options=world.options, sender=world.sender) as router:
         router.identify(user("u0", plan="free"))
         assert router.flush(10.0)
-    assert [dict(one.user.traits)["plan"] for one in world.ledger.refused("logrocket")] == ["free"]
+    assert [dict(one.user.traits)["plan"] for one in world.ledger.rejected("logrocket")] == ["free"]
 
     report = world.sync([user("u0", plan="pro")])
 
     assert_closed(report)
-    assert (report["logrocket"].accepted, list(world.ledger.refused("logrocket"))) == (1, [])
+    assert (report["logrocket"].accepted, list(world.ledger.rejected("logrocket"))) == (1, [])
     assert world.traits("u0") == {"plan": "pro"}
 
 
@@ -290,15 +290,15 @@ def test_a_vendor_that_holds_nothing_any_more_is_sent_everything(world: World) -
     changed = [*rows[1:], user("u0", plan="free", size="0")]
     world.fullstory_line.app = world.fullstory = FullstoryEmulator()
     world.logrocket_line.app = world.logrocket = LogRocketEmulator()
-    assert [books.unchanged for books in world.sync(changed[:-1]).books] == [29, 29]
+    assert [counts.unchanged for counts in world.sync(changed[:-1]).backends] == [29, 29]
     world.hold({})
 
     report = world.sync(changed, resend=True)
 
     assert_closed(report)
-    assert [books.accepted for books in report.books] == [30, 30]
+    assert [counts.accepted for counts in report.backends] == [30, 30]
     world.hold({one.user_id or "": {name: str(value) for name, value in one.traits.items()} for one in changed})
-    assert [books.unchanged for books in world.sync(changed).books] == [30, 30]
+    assert [counts.unchanged for counts in world.sync(changed).backends] == [30, 30]
 
 
 def test_sending_again_needs_no_ledger(world: World) -> None:

@@ -61,8 +61,8 @@ def test_counts_whom_batches_do_not_take() -> None:
 
     is_dry_run = dry_run(users(10), [route], ledger=None, options={"acme": attrs.evolve(FAST, batch_bytes=100)})
 
-    books = is_dry_run.report["acme"]
-    assert (books.accepted, books.unchanged, books.rejected) == (7, 1, 2)
+    counts = is_dry_run.report["acme"]
+    assert (counts.accepted, counts.unchanged, counts.rejected) == (7, 1, 2)
     assert is_dry_run.estimate["acme"].jobs == 3
 
 
@@ -76,8 +76,8 @@ def test_looks_at_everybody_though_many_are_unchanged(world: World) -> None:
     is_dry_run = dry_run([], world.backends, ledger=world.ledger, options=world.options)
 
     assert_closed(is_dry_run.report)
-    assert [books.pending for books in is_dry_run.report.books] == [0, 0]
-    assert [books.accepted for books in is_dry_run.report.books] == [1, 1]
+    assert [counts.pending for counts in is_dry_run.report.backends] == [0, 0]
+    assert [counts.accepted for counts in is_dry_run.report.backends] == [1, 1]
 
 
 @pytest.mark.parametrize("request_or_none", [REQUEST, None])

@@ -40,7 +40,7 @@ def test_brings_both_vendors_to_the_state_of_the_source(world: World) -> None:
 
     world.hold(pro(1234))
     assert_closed(report)
-    assert [books.accepted for books in report.books] == [1234, 1234]
+    assert [counts.accepted for counts in report.backends] == [1234, 1234]
     assert (world.fullstory.total_applied, world.logrocket.total_applied) == (1234, 1234)
 
 
@@ -51,7 +51,7 @@ def test_sends_nothing_that_is_unchanged(world: World) -> None:
     report = world.sync(users(50, plan="pro"))
 
     assert_closed(report)
-    assert [books.unchanged for books in report.books] == [50, 50]
+    assert [counts.unchanged for counts in report.backends] == [50, 50]
     assert (world.fullstory.total_applied, world.logrocket.total_applied) == (50, 50)
 
 
@@ -61,7 +61,7 @@ def test_makes_one_request_of_many_updates(world: World) -> None:
 
     assert_closed(report)
     world.hold({"u0": {"plan": "pro", "role": "admin"}})
-    assert [(books.given, books.as_dict()["coalesced"]) for books in report.books] == [(1, 2), (1, 2)]
+    assert [(counts.given, counts.as_dict()["coalesced"]) for counts in report.backends] == [(1, 2), (1, 2)]
     assert world.fullstory.total_applied == 1
 
 
@@ -146,7 +146,7 @@ def test_carries_over_who_was_due_before(world: World) -> None:
 
     world.hold(pro(30))
     assert_closed(report)
-    assert [(books.carried, books.accepted) for books in report.books] == [(30, 30), (30, 30)]
+    assert [(counts.carried, counts.accepted) for counts in report.backends] == [(30, 30), (30, 30)]
 
 
 def test_stops_when_told_to_and_goes_on_later(world: World) -> None:
@@ -290,7 +290,7 @@ def test_a_route_judges_by_the_whole_row(world: World) -> None:
 
     report = world.sync([user("u0", plan="pro", city="Oslo")])
 
-    assert [books.accepted for books in report.books] == [1, 1]
+    assert [counts.accepted for counts in report.backends] == [1, 1]
     world.hold({"u0": {"plan": "pro", "city": "Oslo"}})
 
 
@@ -301,7 +301,7 @@ def test_whom_a_route_kept_back_is_sent_whole_once_it_lets_them_through(world: W
 
     world.sync([user("u0", plan="pro", city="Rome")])
 
-    assert [books.unchanged for books in first.books] == [1, 1]
+    assert [counts.unchanged for counts in first.backends] == [1, 1]
     world.hold({"u0": {"plan": "pro", "city": "Rome"}})
 
 
@@ -326,8 +326,8 @@ def test_what_is_back_to_what_it_was_is_not_sent(world: World) -> None:
     report = world.sync()
 
     assert_closed(report)
-    assert [books.unchanged for books in report.books] == [600, 600]
-    assert [books.unchanged for books in world.sync(users(600, plan="pro")).books] == [600, 600]
+    assert [counts.unchanged for counts in report.backends] == [600, 600]
+    assert [counts.unchanged for counts in world.sync(users(600, plan="pro")).backends] == [600, 600]
     assert world.fullstory.total_applied == 600
 
 
@@ -340,7 +340,7 @@ def test_one_refused_user_fails_nobody_else(world: World) -> None:
 
     assert_closed(report)
     assert (report["logrocket"].rejected, report["fullstory"].rejected) == (1, 0)
-    assert [one.user.user_id for one in world.ledger.refused("logrocket")] == ["long"]
+    assert [one.user.user_id for one in world.ledger.rejected("logrocket")] == ["long"]
     again = world.sync([*users(20, plan="pro"), user("long", plan="x" * 2000)])
     assert (again["logrocket"].rejected, again["logrocket"].unchanged) == (1, 20)
 
@@ -398,7 +398,7 @@ def test_what_is_put_while_older_is_under_way_is_sent_afterwards(tmp_path: Path)
         assert [one.traits for one in backend.asked] == [{"plan": "free"}, {"plan": "pro"}]
         assert_closed(report)
         assert ledger.upsert([user("u0", plan="pro")], ["acme"])["acme"].unchanged == 1
-        assert ledger.upsert([user("u0", plan="free")], ["acme"])["acme"].due == 1
+        assert ledger.upsert([user("u0", plan="free")], ["acme"])["acme"].pending == 1
 
 
 def test_what_is_put_while_a_batch_is_under_way_is_sent_afterwards(world: World) -> None:
@@ -572,9 +572,9 @@ def test_outcomes_of_every_kind_are_in_the_books(tmp_path: Path) -> None:
         report = sync(users(4), [backend], ledger=ledger, options={"acme": FAST})
 
     assert_closed(report)
-    books = report["acme"].as_dict()
-    assert [books[name] for name in ("given", "accepted", "unchanged", "rejected", "pending")] == [4, 2, 1, 1, 0]
-    assert report.as_dict()["backends"] == {"acme": books}
+    counts = report["acme"].as_dict()
+    assert [counts[name] for name in ("given", "accepted", "unchanged", "rejected", "pending")] == [4, 2, 1, 1, 0]
+    assert report.as_dict()["backends"] == {"acme": counts}
 
 
 class SlowSender(InProcessSender):

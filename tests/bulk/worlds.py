@@ -261,7 +261,7 @@ def users(count: int, **traits: Any) -> list[UserTraits]:
 
 def assert_closed(report: SyncReport) -> None:
     """Check that the books close, and that nobody was counted who was not known."""
-    for books in report.books:
-        assert books.is_closed, books
-        told = books.as_dict()
+    for counts in report.backends:
+        assert counts.is_closed, counts
+        told = counts.as_dict()
         assert told["given"] == told["accepted"] + told["unchanged"] + told["rejected"] + told["pending"]

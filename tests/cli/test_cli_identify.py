@@ -164,12 +164,12 @@ def test_a_file_as_json_is_a_line_for_each_row_and_a_summary(run: Run, vendors: 
 
     ran = run("identify", file, "--json")
 
-    first, bad, refused, last = (orjson.loads(line) for line in ran.out.splitlines())
+    first, bad, rejected, last = (orjson.loads(line) for line in ran.out.splitlines())
     assert ran.code == 1
     assert [outcome["outcome"] for outcome in first["outcomes"]] == ["Accepted", "Accepted"]
     assert bad == {"line": 2, "last_line": 2, "problem": "is cut off; JSON Lines has one object a line"}
-    assert refused["line"] == 3
-    assert refused["outcomes"][0]["violations"][0]["rule"] == "property-name"
+    assert rejected["line"] == 3
+    assert rejected["outcomes"][0]["violations"][0]["rule"] == "property-name"
     assert last["summary"]["users"] == 2
     assert last["summary"]["bad_rows"] == [bad]
     assert "canary-7Q" not in ran.out + ran.err

@@ -38,17 +38,17 @@ def _our_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def refused(run: Run, vendors: Vendors, write: Write) -> None:
+def rejected(run: Run, vendors: Vendors, write: Write) -> None:
     """Have LogRocket refuse two of three users for a text that is too long."""
     del vendors
     assert run("sync", write(USERS)).code == 1
 
 
-def refuse(refusal: Rejected | Broken, *users: UserTraits) -> None:
+def refuse(rejection: Rejected | Broken, *users: UserTraits) -> None:
     """Write a ledger in which *users* were refused at acme."""
     with Ledger("our.db") as ledger:
         ledger.upsert(users, ["acme"])
-        ledger.settle("acme", [Settlement(claim.row_id, claim.version, refusal) for claim in ledger.claim("acme")])
+        ledger.settle("acme", [Settlement(claim.row_id, claim.version, rejection) for claim in ledger.claim("acme")])
 
 
 # All of them
@@ -337,7 +337,7 @@ def test_watch_goes_on_until_a_signal(
         try:
             with Ledger("our.db") as ledger:
                 ledger.upsert([UserTraits("canary-u1", traits={"plan": "canary"})], ["fullstory", "logrocket"])
-                while any(standing.due for standing in ledger.standings()):
+                while any(standing.pending for standing in ledger.standings()):
                     time.sleep(0.01)
             time.sleep(0.2)
         finally:

@@ -146,8 +146,8 @@ def test_json_is_one_document_with_the_closed_books(run: Run, vendors: Vendors, 
     assert len(ran.out.splitlines()) == 1
     document = ran.document
     assert (document["rows"], document["ledger"], document["exit_code"]) == (4, "our.db", 1)
-    for books in document["backends"].values():
-        assert books["given"] == books["accepted"] + books["unchanged"] + books["rejected"] + books["pending"]
+    for counts in document["backends"].values():
+        assert counts["given"] == counts["accepted"] + counts["unchanged"] + counts["rejected"] + counts["pending"]
     assert document["backends"]["fullstory"]["coalesced"] == 1
     assert document["backends"]["fullstory"]["violations"] == [
         {"path": "traits.a-b", "rule": "property-name", "limit": None, "unit": None, "largest": None, "count": 1}
@@ -173,10 +173,10 @@ def test_who_is_unchanged_is_counted_and_not_explained(
 
 def test_the_books_say_why_users_and_rows_differ(capsys: pytest.CaptureFixture[str]) -> None:
     """Rows of one user are sent as one, and earlier runs left some."""
-    books = BackendReport("acme", carried=5, elsewhere=1)
-    books.put.due, books.put.waiting, books.put.refused = 1, 2, 3
+    counts = BackendReport("acme", carried=5, elsewhere=1)
+    counts.upserts.pending, counts.upserts.already_pending, counts.upserts.rejected = 1, 2, 3
 
-    print_backend_reports(Console(width=120), SyncReport(books=(books, BackendReport("other"))), "our.db")
+    print_backend_reports(Console(width=120), SyncReport(backends=(counts, BackendReport("other"))), "our.db")
 
     told = capsys.readouterr().out
     assert told.startswith("our.db\n")
@@ -232,7 +232,7 @@ def test_an_empty_file_is_a_run_too(run: Run, vendors: Vendors, write: Write) ->
     [
         (SyncReport(), ExitCode.OK),
         (SyncReport(bad_row_count=1), ExitCode.REFUSED),
-        (SyncReport(books=(BackendReport("a", pending=1),), bad_row_count=1), ExitCode.PENDING),
+        (SyncReport(backends=(BackendReport("a", pending=1),), bad_row_count=1), ExitCode.PENDING),
         (SyncReport(stopped="s", bad_row_count=1), ExitCode.USAGE),
     ],
 )
@@ -243,15 +243,15 @@ def test_the_exit_code_says_the_worst(report: SyncReport, code: ExitCode) -> Non
 
 def test_wrong_settings_come_before_pending_before_refused() -> None:
     """The first has to be mended before anything else can be."""
-    books = BackendReport("a")
+    counts = BackendReport("a")
     codes: list[ExitCode] = []
 
-    books.add(Rejected("a"))
-    codes.append(report_exit_code(SyncReport(books=(books,))))
-    books.pending = 1
-    codes.append(report_exit_code(SyncReport(books=(books,))))
-    books.add(Misconfigured("a", "HTTP 401"))
-    codes.append(report_exit_code(SyncReport(books=(books,))))
+    counts.add(Rejected("a"))
+    codes.append(report_exit_code(SyncReport(backends=(counts,))))
+    counts.pending = 1
+    codes.append(report_exit_code(SyncReport(backends=(counts,))))
+    counts.add(Misconfigured("a", "HTTP 401"))
+    codes.append(report_exit_code(SyncReport(backends=(counts,))))
 
     assert codes == [1, 75, 78]
 
@@ -463,11 +463,11 @@ def test_ctrl_c_during_the_run_prints_the_books(run: Run, vendors: Vendors, writ
     )
 
     thread.join()
-    books = ran.document["backends"]["logrocket"]
+    counts = ran.document["backends"]["logrocket"]
     assert ran.code == 130
     # Those of the file whom nobody had read yet are not in the books.
-    assert 500 >= books["given"] > books["accepted"]
-    assert books["pending"] == books["given"] - books["accepted"]
+    assert 500 >= counts["given"] > counts["accepted"]
+    assert counts["pending"] == counts["given"] - counts["accepted"]
 
 
 def test_what_ignores_ctrl_c_goes_on_ignoring_it() -> None:

@@ -30,7 +30,7 @@ def load(text: str, environ: Mapping[str, str] = NO_ENVIRONMENT, *, offline: boo
     return load_settings(Path("s.toml"), environ, offline=offline)
 
 
-def refusal(text: str, environ: Mapping[str, str] = NO_ENVIRONMENT) -> str:
+def rejection(text: str, environ: Mapping[str, str] = NO_ENVIRONMENT) -> str:
     """Return what is wrong with a file with *text*."""
     with pytest.raises(ConfigurationError) as caught:
         load(text, environ)
@@ -148,7 +148,7 @@ def test_a_vendor_of_somebody_elses_gets_its_settings(monkeypatch: pytest.Monkey
     assert load(text, {"ACME_API_KEY": "k"}).backends == expected
     assert load(text, {"ACME_API_KEY": "k"}).adapting().backends == expected
     assert load(text, offline=True).backends == (attrs.evolve(expected[0], api_key="offline"),)
-    assert refusal("[backends.acme]", {"ACME_API_KEY": "k"}) == "s.toml: backends.acme.port: is missing"
+    assert rejection("[backends.acme]", {"ACME_API_KEY": "k"}) == "s.toml: backends.acme.port: is missing"
 
 
 @pytest.mark.parametrize("cls", [int, Exception])
@@ -156,7 +156,7 @@ def test_a_vendor_that_takes_no_settings_is_told(monkeypatch: pytest.MonkeyPatch
     """Its parameters could not be known."""
     monkeypatch.setattr(backends, "load", returning(cls))
 
-    assert "not an attrs class" in refusal("[backends.fullstory]\napi_key = 'k'")
+    assert "not an attrs class" in rejection("[backends.fullstory]\napi_key = 'k'")
 
 
 def test_a_vendor_that_refuses_its_settings_is_told_without_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,8 +172,8 @@ def test_a_vendor_that_refuses_its_settings_is_told_without_its_words(monkeypatc
 
     monkeypatch.setattr(backends, "load", returning(Acme))
 
-    assert refusal(f"[backends.fullstory]\napi_key = '{CANARY}'") == "s.toml: backends.fullstory: cannot be used"
-    assert refusal(f"[backends.fullstory]\napi_key = 'k'\nunit = '{CANARY}'") == (
+    assert rejection(f"[backends.fullstory]\napi_key = '{CANARY}'") == "s.toml: backends.fullstory: cannot be used"
+    assert rejection(f"[backends.fullstory]\napi_key = 'k'\nunit = '{CANARY}'") == (
         f"s.toml: backends.fullstory.unit: is none of {', '.join(Unit)}"
     )
 
@@ -241,12 +241,12 @@ FULLSTORY = "[backends.fullstory]\napi_key = 'k'\n"
 )
 def test_a_wrong_setting_is_named_by_its_path_and_not_quoted(text: str, told: str) -> None:
     """The message says where to look and what can stand there."""
-    assert refusal(text) == told
+    assert rejection(text) == told
 
 
 def test_an_unknown_setting_of_a_backend_is_told_with_the_known_ones() -> None:
     """Those that its class has, but for the name, which the table gives."""
-    assert refusal(f"{FULLSTORY}apikey = '{CANARY}'") == (
+    assert rejection(f"{FULLSTORY}apikey = '{CANARY}'") == (
         "s.toml: backends.fullstory.apikey: is not a setting "
         "(there are api_key, base_url, on_violation, integration_source, allow_insecure)"
     )
@@ -258,7 +258,7 @@ def test_an_unknown_setting_of_a_backend_is_told_with_the_known_ones() -> None:
 )
 def test_a_wrong_value_in_the_environment_is_named_by_its_variable(variable: str, value: str) -> None:
     """The file would be the wrong place to look."""
-    told = refusal("[backends.fullstory]", {"FULLSTORY_API_KEY": "k", variable: value})
+    told = rejection("[backends.fullstory]", {"FULLSTORY_API_KEY": "k", variable: value})
 
     assert told.startswith(f"{variable}: ")
     assert CANARY not in told

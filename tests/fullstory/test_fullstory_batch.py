@@ -96,7 +96,7 @@ def content(**fields: Any) -> bytes:
     return orjson.dumps(fields)
 
 
-def refusal(code: str, message: str | None = None) -> Rejected:
+def rejection(code: str, message: str | None = None) -> Rejected:
     """Return a refusal by the vendor."""
     return Rejected("fullstory", code=code, message=message)
 
@@ -251,7 +251,7 @@ DOCUMENTED = "HTTP 200 with a body that is not the documented one"
         (json_reply({"job": JOB}), Unknown("fullstory", DOCUMENTED)),
         (json_reply({"id": JOB}), Unknown("fullstory", DOCUMENTED)),
         (Response(200, body=b"<html>Log in</html>"), Unknown("fullstory", DOCUMENTED)),
-        (json_reply({"job": {"id": JOB}}, 400), refusal("HTTP 400")),
+        (json_reply({"job": {"id": JOB}}, 400), rejection("HTTP 400")),
     ],
 )
 def test_every_answer_to_a_creation_is_one_result(response: Response, result: object) -> None:
@@ -269,7 +269,7 @@ def test_a_refused_batch_is_told_with_its_users_masked() -> None:
 
     result = create(json_reply({"code": "invalid", "message": words}, 400), body)
 
-    assert result == refusal("invalid", "••• <•••> since ••• 04:05:00: ••• is no int (•••, •••)")
+    assert result == rejection("invalid", "••• <•••> since ••• 04:05:00: ••• is no int (•••, •••)")
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_a_large_batch_is_refused_without_the_vendors_words(code: object, shown:
     """They may quote any of its users; a code is kept that cannot be one of them."""
     body = content(requests=[{"uid": "canary", "properties": {"long": "x" * 70_000}}])
 
-    assert create(json_reply({"code": code, "message": "canary"}, 400), body) == refusal(shown)
+    assert create(json_reply({"code": code, "message": "canary"}, 400), body) == rejection(shown)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_a_large_batch_is_refused_without_the_vendors_words(code: object, shown:
 )
 def test_a_batch_that_cannot_be_looked_through_is_refused_without_the_vendors_words(body: bytes) -> None:
     """What was sent is not known, so it cannot be masked."""
-    assert create(json_reply({"code": "invalid", "message": "canary"}, 400), body) == refusal("invalid")
+    assert create(json_reply({"code": "invalid", "message": "canary"}, 400), body) == rejection("invalid")
 
 
 # Polling
@@ -332,7 +332,7 @@ def test_counts_that_are_missing_are_zero(counts: Mapping[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("reply", "failure"),
     [
-        (json_reply({"code": "resource_not_found", "message": f"no {JOB}"}, 404), refusal("resource_not_found")),
+        (json_reply({"code": "resource_not_found", "message": f"no {JOB}"}, 404), rejection("resource_not_found")),
         (json_reply({"code": "forbidden"}, 403), "HTTP 403 forbidden"),
         (Response(503), Unavailable("fullstory", "HTTP 503")),
         (json_reply({}), Unknown("fullstory", DOCUMENTED)),
@@ -384,8 +384,8 @@ def test_all_pages_of_both_results_are_read(last: str | None) -> None:
     assert outcomes == (
         Accepted("fullstory", "1"),
         Accepted("fullstory", "2"),
-        refusal("bad", "no"),
-        refusal("bad", "nay"),
+        rejection("bad", "no"),
+        rejection("bad", "nay"),
     )
     paths = ["/imports", "/imports?page_token=t%3D1", "/errors", "/errors?page_token=t%3D1"]
     assert [(each.operation, each.method, each.url) for each in requests] == [
@@ -429,10 +429,10 @@ def test_a_page_that_cannot_be_had_is_told_without_the_vendors_words() -> None:
     """They may quote any of the users."""
     response = json_reply({"code": "resource_not_found", "message": "canary"}, 404)
 
-    assert run(BACKEND.collect_job(JOB, []), response)[0] == refusal("resource_not_found")
+    assert run(BACKEND.collect_job(JOB, []), response)[0] == rejection("resource_not_found")
     for secret in ("my_key", "my_job", JOB):
         exchange = Fullstory("my_key").collect_job("my_job", [])
-        assert run(exchange, json_reply({"code": secret}, 404))[0] == refusal("HTTP 404")
+        assert run(exchange, json_reply({"code": secret}, 404))[0] == rejection("HTTP 404")
 
 
 def test_results_that_are_not_there_yet_are_asked_for_again() -> None:
@@ -597,7 +597,7 @@ def test_members_of_one_id_share_the_answer() -> None:
 
     assert collect(entries, imported, NO_ROWS)[:3] == (Accepted("fullstory", "7"),) * 3
     error = page({"code": "bad", "message": "no", "user": {"uid": "u1", "id": "7"}})
-    assert collect(entries, NO_ROWS, error)[:3] == (refusal("bad", "no"),) * 3
+    assert collect(entries, NO_ROWS, error)[:3] == (rejection("bad", "no"),) * 3
 
 
 def test_the_newest_row_tells_the_id() -> None:
@@ -618,7 +618,7 @@ def test_refusal_wins_over_import(entry: BatchEntry, row: Row, item: Row) -> Non
     """A user may be taken and one of the properties refused: that must be on record."""
     error = {"code": "invalid_parameter", "message": "one property is too large", "user": item}
 
-    assert collect([entry], page(row), page(error)) == (refusal("invalid_parameter", "one property is too large"),)
+    assert collect([entry], page(row), page(error)) == (rejection("invalid_parameter", "one property is too large"),)
 
 
 def test_anonymous_users_of_one_content_get_one_row_each() -> None:
@@ -628,7 +628,9 @@ def test_anonymous_users_of_one_content_get_one_row_each() -> None:
 
     outcomes = collect([ANONYMOUS] * 3, page(SHOWN_ANONYMOUS, SHOWN_ANONYMOUS, again), page(error))
 
-    assert Counter(outcomes) == Counter([Accepted("fullstory", "9"), Accepted("fullstory", "10"), refusal("bad", "no")])
+    assert Counter(outcomes) == Counter(
+        [Accepted("fullstory", "9"), Accepted("fullstory", "10"), rejection("bad", "no")]
+    )
 
 
 def test_an_anonymous_user_whom_no_row_shows_is_not_sent_again() -> None:
@@ -652,8 +654,8 @@ UNSETTLED = (Unknown("fullstory", UNSHOWN), Unknown("fullstory", UNSHOWN, retrya
     [
         ([{"id": "1"}, {"id": "2", "display_name": "User 2"}], [], (Accepted("fullstory"),) * 2),
         ([{"uid": "x"}, {"uid": "y"}], [], (Accepted("fullstory"),) * 2),
-        ([], [ERROR_A, ERROR_A], (refusal("bad", "no"),) * 2),
-        ([], [ERROR_A, ERROR_B], (refusal("refused"),) * 2),
+        ([], [ERROR_A, ERROR_A], (rejection("bad", "no"),) * 2),
+        ([], [ERROR_A, ERROR_B], (rejection("refused"),) * 2),
         ([{"id": "1"}], [], UNSETTLED),
         ([{"id": "1"}, {"id": "1"}], [], UNSETTLED),
         ([{"id": "1"}, {"id": "2"}, {"id": "3"}], [], UNSETTLED),
@@ -725,21 +727,21 @@ def test_what_was_sent_is_masked_in_the_refusal_of_a_row() -> None:
 
     outcomes = collect([entry], NO_ROWS, page({"code": "bad_canary-1", "message": words, "user": item}))
 
-    assert outcomes == (refusal("bad_•••", "••• ••• ••• ••• int date ••• 04:05 ••• ••• ••• •••"),)
+    assert outcomes == (rejection("bad_•••", "••• ••• ••• ••• int date ••• 04:05 ••• ••• ••• •••"),)
 
 
 @pytest.mark.parametrize(
     ("row", "outcome"),
     [
-        ({"user": {"uid": "u1"}}, refusal("refused")),
-        ({"user": {"uid": "u1"}, "code": None, "message": 7}, refusal("refused")),
-        ({"user": {"uid": "u1"}, "code": "u1", "message": ""}, refusal("•••", "")),
-        ({"user": {"uid": "u1"}, "code": " ", "message": "no"}, refusal("refused", "no")),
-        ({"user": {"uid": "u1", "properties": {"l": [None]}}, "code": "bad", "message": "canary"}, refusal("bad")),
-        ({"user": {"uid": "u1", "properties": {"l": [None]}}, "code": "u1", "message": "u1"}, refusal("refused")),
-        ({"user": None, "code": "bad", "message": "canary"}, refusal("bad")),
-        ({"user": "canary", "code": "bad canary", "message": "canary"}, refusal("refused")),
-        ({"code": "bad"}, refusal("bad")),
+        ({"user": {"uid": "u1"}}, rejection("refused")),
+        ({"user": {"uid": "u1"}, "code": None, "message": 7}, rejection("refused")),
+        ({"user": {"uid": "u1"}, "code": "u1", "message": ""}, rejection("•••", "")),
+        ({"user": {"uid": "u1"}, "code": " ", "message": "no"}, rejection("refused", "no")),
+        ({"user": {"uid": "u1", "properties": {"l": [None]}}, "code": "bad", "message": "canary"}, rejection("bad")),
+        ({"user": {"uid": "u1", "properties": {"l": [None]}}, "code": "u1", "message": "u1"}, rejection("refused")),
+        ({"user": None, "code": "bad", "message": "canary"}, rejection("bad")),
+        ({"user": "canary", "code": "bad canary", "message": "canary"}, rejection("refused")),
+        ({"code": "bad"}, rejection("bad")),
     ],
 )
 def test_a_row_that_says_less_than_documented_is_a_refusal_all_the_same(row: Row, outcome: Outcome) -> None:
@@ -810,7 +812,9 @@ def test_each_member_gets_the_outcome_that_is_theirs(
             imports.append({**item, "id": vendor_id, "schema": None, "type_conflicts": None})
         if fate != "imported":
             errors.append({"code": f"c{number}", "message": f"m{number}", "user": {**item, "schema": None}})
-        expected.append(Accepted("fullstory", vendor_id) if fate == "imported" else refusal(f"c{number}", f"m{number}"))
+        expected.append(
+            Accepted("fullstory", vendor_id) if fate == "imported" else rejection(f"c{number}", f"m{number}")
+        )
     pages = {"imports": paged(data.draw, imports), "errors": paged(data.draw, errors)}
 
     not_yet = iter(data.draw(st.lists(st.booleans(), max_size=10)))

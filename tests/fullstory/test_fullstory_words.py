@@ -155,10 +155,10 @@ def test_a_declared_type_is_declared(value: Any, declared: str, word: Any) -> No
 )
 def test_a_value_that_is_not_of_its_declared_type_is_refused(value: Any, declared: str) -> None:
     """Or dropped: what Fullstory would make of it is not documented."""
-    refused = plan_of({"t": value}, {"t": declared})
+    rejected = plan_of({"t": value}, {"t": declared})
     dropped = plan_of({"t": value}, {"t": declared}, backend=LENIENT)
 
-    assert refused.violations == (Violation("traits.t", "declared-type"),)
+    assert rejected.violations == (Violation("traits.t", "declared-type"),)
     assert dropped.adjustments == (Adjustment("traits.t", "dropped", "declared-type"),)
     assert body_of(dropped) == {"uid": "u1"}
 
@@ -186,11 +186,11 @@ def test_types_of_traits_that_are_not_sent_are_not_declared() -> None:
 )
 def test_what_fullstory_cannot_hold_is_refused(value: Any, rule: str) -> None:
     """Or dropped, and nothing is declared for it."""
-    refused = plan_of({"t": value})
+    rejected = plan_of({"t": value})
     dropped = plan_of({"t": value, "u": "x"}, backend=LENIENT)
 
-    assert Violation("traits.t", rule) in refused.violations
-    assert refused.request is None
+    assert Violation("traits.t", rule) in rejected.violations
+    assert rejected.request is None
     assert Adjustment("traits.t", "dropped", rule) in dropped.adjustments
     assert body_of(dropped) == {"uid": "u1", "properties": {"u": "x"}}
 
@@ -203,10 +203,10 @@ def test_removing_a_trait_of_a_declared_type_says_that_nothing_can_be_removed() 
 @pytest.mark.parametrize("value", [Decimal("1." + "0" * 30 + "1"), Decimal("1e-400"), Decimal(2**53 + 1)])
 def test_a_decimal_that_no_real_is_equal_to_is_refused(value: Decimal) -> None:
     """Or sent as the nearest, and that is on record as a loss."""
-    refused = plan_of({"t": value})
+    rejected = plan_of({"t": value})
     mended = plan_of({"t": value}, backend=LENIENT)
 
-    assert refused.violations == (Violation("traits.t", "real-precision"),)
+    assert rejected.violations == (Violation("traits.t", "real-precision"),)
     assert mended.adjustments == (Adjustment("traits.t", "truncated", "real-precision"),)
     assert body_of(mended)["properties"] == {"t": float(value)}
 
@@ -236,10 +236,10 @@ def test_a_legal_name_is_sent_as_it_is(name: str) -> None:
 )
 def test_an_illegal_name_is_refused(name: str, mended: str) -> None:
     """Or made legal, which is on record with the new name."""
-    refused = plan_of({"ok": {name: 1}})
+    rejected = plan_of({"ok": {name: 1}})
     renamed = plan_of({"ok": {name: 1}}, backend=LENIENT)
 
-    assert [violation.rule for violation in refused.violations] == ["property-name"]
+    assert [violation.rule for violation in rejected.violations] == ["property-name"]
     assert [(each.kind, each.rule) for each in renamed.adjustments] == [("renamed", "property-name")]
     assert body_of(renamed)["properties"] == {"ok": {mended: 1}}
     assert body_of(renamed)["schema"] == {"properties": {f"ok.{mended}": "int"}}
@@ -283,10 +283,10 @@ def test_a_dotted_name_is_measured_whole() -> None:
     """Five hundred and twelve characters with all parents and dots."""
     just, over = {"a" * 255: {"b" * 256: "x"}}, {"a" * 256: {"b" * 256: "x"}}
 
-    refused, dropped = plan_of(over), plan_of(over, backend=LENIENT)
+    rejected, dropped = plan_of(over), plan_of(over, backend=LENIENT)
 
     assert body_of(plan_of(just))["properties"] == just
-    assert [(v.rule, v.limit, v.actual, v.unit) for v in refused.violations] == [
+    assert [(v.rule, v.limit, v.actual, v.unit) for v in rejected.violations] == [
         ("property-name-length", 512, 513, "characters")
     ]
     assert [(each.kind, each.rule) for each in dropped.adjustments] == [("dropped", "property-name-length")]
@@ -298,11 +298,11 @@ def test_a_value_is_measured_in_bytes(unit: str) -> None:
     """8,192 of them are allowed."""
     most = unit * (8192 // len(unit.encode()))
 
-    refused, cut = plan_of({"t": most + unit}), plan_of({"t": most + unit}, backend=LENIENT)
+    rejected, cut = plan_of({"t": most + unit}), plan_of({"t": most + unit}, backend=LENIENT)
 
     assert body_of(plan_of({"t": most}))["properties"] == {"t": most}
     size = len((most + unit).encode())
-    assert refused.violations == (Violation("traits.t", "property-value-size", 8192, size, "UTF-8 bytes"),)
+    assert rejected.violations == (Violation("traits.t", "property-value-size", 8192, size, "UTF-8 bytes"),)
     assert cut.adjustments == (Adjustment("traits.t", "truncated", "property-value-size"),)
     assert body_of(cut)["properties"] == {"t": most}
 
@@ -312,10 +312,10 @@ def test_a_list_is_measured_as_json_and_kept_whole() -> None:
     most = ["a" * 97] * 81 + ["a" * 88]
     assert len(orjson.dumps(most)) == 8192
 
-    refused, dropped = plan_of({"t": [*most, ""]}), plan_of({"t": [*most, ""]}, backend=LENIENT)
+    rejected, dropped = plan_of({"t": [*most, ""]}), plan_of({"t": [*most, ""]}, backend=LENIENT)
 
     assert body_of(plan_of({"t": most}))["properties"] == {"t": most}
-    assert refused.violations == (Violation("traits.t", "property-value-size", 8192, 8195, "UTF-8 bytes"),)
+    assert rejected.violations == (Violation("traits.t", "property-value-size", 8192, 8195, "UTF-8 bytes"),)
     assert dropped.adjustments == (Adjustment("traits.t", "dropped", "property-value-size"),)
     assert body_of(dropped) == {"uid": "u1"}
 
@@ -324,9 +324,9 @@ def test_a_nested_object_is_measured_as_json_and_kept_whole() -> None:
     """It is one property's value; its parts are not declared when it is not sent."""
     large = {f"t{number}": "a" * 4000 for number in range(3)} | {"n": 1}
 
-    refused, dropped = plan_of({"o": large}), plan_of({"o": large, "u": "x"}, backend=LENIENT)
+    rejected, dropped = plan_of({"o": large}), plan_of({"o": large, "u": "x"}, backend=LENIENT)
 
-    assert [violation.rule for violation in refused.violations] == ["property-value-size"]
+    assert [violation.rule for violation in rejected.violations] == ["property-value-size"]
     assert [(each.path, each.kind) for each in dropped.adjustments] == [("traits.o", "dropped")]
     assert body_of(dropped) == {"uid": "u1", "properties": {"u": "x"}}
 
@@ -340,10 +340,10 @@ def test_name_and_email_are_measured_in_characters(field: Any, sent_as: str, mos
     just: Any = {field: "😀" * most}
     over: Any = {field: "😀" * (most + 1)}
 
-    refused = STRICT.plan(UserTraits("u1", **over))
+    rejected = STRICT.plan(UserTraits("u1", **over))
 
     assert body_of(STRICT.plan(UserTraits("u1", **just)))[sent_as] == "😀" * most
-    assert refused.violations == (Violation(field, rule, most, most + 1, "characters"),)
+    assert rejected.violations == (Violation(field, rule, most, most + 1, "characters"),)
 
 
 def test_a_long_name_is_cut_and_a_long_address_dropped() -> None:
@@ -370,11 +370,11 @@ def test_five_hundred_properties_are_allowed() -> None:
     """One more is not; the last ones are dropped where we adapt."""
     most = {f"t{number}": "x" for number in range(499)} | {"o": {"a": "x"}}
 
-    refused = plan_of({**most, "u": 1})
+    rejected = plan_of({**most, "u": 1})
     dropped = plan_of({**most, "u": "x", "v": {"w": 1}}, backend=LENIENT)
 
     assert body_of(plan_of(most))["properties"] == most
-    assert refused.violations == (Violation("traits", "property-count", 500, 501, "traits"),)
+    assert rejected.violations == (Violation("traits", "property-count", 500, 501, "traits"),)
     assert body_of(dropped)["properties"] == most
     assert [(each.path, each.rule) for each in dropped.adjustments] == [
         ("traits.u", "property-count"),
@@ -386,9 +386,9 @@ def test_nested_properties_are_counted_one_by_one() -> None:
     """An object is what is in it."""
     traits = {"o": {f"t{number}": "x" for number in range(300)}, "p": {f"t{number}": "x" for number in range(300)}}
 
-    refused, dropped = plan_of(traits), plan_of(traits, backend=LENIENT)
+    rejected, dropped = plan_of(traits), plan_of(traits, backend=LENIENT)
 
-    assert refused.violations == (Violation("traits", "property-count", 500, 600, "traits"),)
+    assert rejected.violations == (Violation("traits", "property-count", 500, 600, "traits"),)
     assert sum(len(each) for each in body_of(dropped)["properties"].values()) == 500
     assert len(dropped.adjustments) == 100
 

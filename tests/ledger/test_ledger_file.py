@@ -205,8 +205,8 @@ def test_a_backend_that_could_not_be_stored_is_not_remembered(path: Path) -> Non
         assert problem_of(lambda: ledger.upsert([user()], ["long" * 5000])) == "the disk is full"
 
         database.rows("PRAGMA max_page_count = 1000000")
-        assert ledger.upsert([user()], ["long" * 5000])["long" * 5000].due == 1
-        assert ledger.standings()[0].due == 1
+        assert ledger.upsert([user()], ["long" * 5000])["long" * 5000].pending == 1
+        assert ledger.standings()[0].pending == 1
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_a_backend_for_which_there_was_no_room_is_not_remembered(small_disk: Pat
         assert problem_of(lambda: ledger.upsert([user("u1")], ["new"])) == "the disk is full"
         (small_disk / "ballast").unlink()
 
-        assert ledger.upsert([user("u1")], ["new"])["new"].due == 1
+        assert ledger.upsert([user("u1")], ["new"])["new"].pending == 1
         assert [standing.backend for standing in ledger.standings()] == [A, "new"]
 
 
@@ -303,7 +303,7 @@ def use(path: Path) -> None:
         ledger.standings()
         for claim in ledger.claim(A, count=1000):
             settle(ledger, claim, Accepted(A))
-        list(ledger.refused(A))
+        list(ledger.rejected(A))
         list(ledger.losses(A))
 
 
@@ -352,7 +352,7 @@ def test_a_damaged_refusal_or_loss_or_batch_is_said_to_be_damaged(path: Path) ->
 
     with Ledger(path) as ledger:
         (job,) = ledger.jobs(A)
-        assert problem_of(lambda: list(ledger.refused(A))) == "is damaged"
+        assert problem_of(lambda: list(ledger.rejected(A))) == "is damaged"
         assert problem_of(lambda: list(ledger.losses(A))) == "is damaged"
         assert problem_of(lambda: ledger.entries(job)) == "is damaged"
 

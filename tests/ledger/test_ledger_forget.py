@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
 
 
-def refused(_: Claim) -> Outcome:
+def rejected(_: Claim) -> Outcome:
     """Return that the vendor refused, in words that name the user."""
     return Rejected(A, code="400", message="canary-words")
 
@@ -43,7 +43,7 @@ def taken_with_loss(_: Claim) -> Outcome:
 ANSWERS: Final[Sequence[Callable[[Claim], Outcome]]] = (
     lambda _: Accepted(A),
     taken_with_loss,
-    refused,
+    rejected,
     lambda _: Unavailable(A, "503"),
     lambda _: Skipped(A, "filtered"),
 )
@@ -60,7 +60,7 @@ def test_nothing_of_them_is_left_on_disk(path: Path, answer: Callable[[Claim], O
         assert ledger.forget("canary-id") is True
 
         assert b"canary" not in bytes_on_disk(path)
-        assert [standing.due for standing in ledger.standings()] == [0, 1]
+        assert [standing.pending for standing in ledger.standings()] == [0, 1]
 
 
 def test_nothing_is_left_while_another_process_has_the_ledger_open(path: Path) -> None:
@@ -80,7 +80,7 @@ def test_every_table_has_one_user_less(path: Path) -> None:
         ledger.upsert([CANARY, user("u2")], [A])
         deliver(ledger, A, taken_with_loss)
         ledger.upsert([attrs.evolve(one, name="x") for one in (CANARY, user("u2"))], [A])
-        deliver(ledger, A, refused)
+        deliver(ledger, A, rejected)
         ledger.upsert([CANARY, user("u2")], [B])
 
         ledger.forget("canary-id")
@@ -94,10 +94,10 @@ def test_a_reason_that_is_told_of_others_stays(path: Path) -> None:
     """Until the last of them is forgotten."""
     with Ledger(path) as ledger:
         ledger.upsert([user("u1"), user("u2")], [A])
-        deliver(ledger, A, refused)
+        deliver(ledger, A, rejected)
 
         ledger.forget("u1")
-        assert [one.refusal for one in ledger.refused(A)] == [Rejected(A, code="400", message="canary-words")]
+        assert [one.rejection for one in ledger.rejected(A)] == [Rejected(A, code="400", message="canary-words")]
 
         ledger.forget("u2")
         assert b"canary-words" not in bytes_on_disk(path)
@@ -107,7 +107,7 @@ def test_a_reason_that_was_told_of_them_once_is_gone(path: Path) -> None:
     """However long ago: a vendor's words may be about nobody else."""
     with Ledger(path) as ledger:
         ledger.upsert([user("u1")], [A])
-        deliver(ledger, A, refused)
+        deliver(ledger, A, rejected)
         ledger.requeue_rejected(A)
         deliver(ledger)
 
@@ -139,7 +139,7 @@ def test_who_comes_back_is_new(path: Path) -> None:
 
         counts = ledger.upsert([user("u1", plan="pro"), user("u2", plan="pro")], [A])
 
-        assert (counts[A].due, counts[A].unchanged) == (1, 1)
+        assert (counts[A].pending, counts[A].unchanged) == (1, 1)
         assert deliver(ledger) == [user("u1", plan="pro")]
 
 
@@ -238,7 +238,7 @@ STEPS: Final = st.lists(
 def seen(ledger: Ledger) -> Any:
     """Return all that a ledger says of its users, and what it sends now and once they are put again."""
     stands = [
-        (ledger.standings(), [(one.user, one.refusal) for one in ledger.refused(name)], list(ledger.losses(name)))
+        (ledger.standings(), [(one.user, one.rejection) for one in ledger.rejected(name)], list(ledger.losses(name)))
         for name in (A, B)
     ]
     sent = [

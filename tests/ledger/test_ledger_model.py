@@ -73,7 +73,7 @@ class Vendor:
     """What the model knows of one backend, by user id."""
 
     due: set[str] = attrs.field(factory=set[str])
-    refused: dict[str, int] = attrs.field(factory=dict[str, int])
+    rejected: dict[str, int] = attrs.field(factory=dict[str, int])
     # What each field may be at the vendor, as far as anyone here can know.
     may_hold: dict[str, dict[str, set[Any]]] = attrs.field(factory=dict[str, dict[str, set[Any]]])
     sure: set[str] = attrs.field(factory=set[str])
@@ -153,10 +153,10 @@ class LedgerMachine(RuleBasedStateMachine):
         for name, kind in kinds.items():
             if kind == "due":
                 self.vendors[name].due.add(who)
-                self.vendors[name].refused.pop(who, None)
+                self.vendors[name].rejected.pop(who, None)
                 self.vendors[name].wanted.setdefault(who, {}).update(desired)
         for vendor in self.vendors.values():
-            if who in vendor.due or who in vendor.refused:
+            if who in vendor.due or who in vendor.rejected:
                 vendor.wanted.setdefault(who, {}).update(fresh)
         return kinds
 
@@ -164,8 +164,8 @@ class LedgerMachine(RuleBasedStateMachine):
         """Return what *fresh* means for one vendor."""
         if who in vendor.due:
             return "waiting"
-        if who in vendor.refused:
-            return "refused" if vendor.refused[who] == self.version[who] and not changed else "due"
+        if who in vendor.rejected:
+            return "refused" if vendor.rejected[who] == self.version[who] and not changed else "due"
         return "unchanged" if who in vendor.sure and vendor.holds(who, fresh) else "due"
 
     # Towards the vendors and back.
@@ -229,13 +229,13 @@ class LedgerMachine(RuleBasedStateMachine):
                 case Skipped():
                     self.skip(vendor, who)
                 case Rejected() | Broken():
-                    vendor.refused[who] = self.version[who]
+                    vendor.rejected[who] = self.version[who]
                 case _:
                     continue
             settled.add(flight.claim.row_id)
             vendor.due.discard(who)
         for who in [*self.desired]:
-            if not any(who in vendor.due or who in vendor.refused for vendor in self.vendors.values()):
+            if not any(who in vendor.due or who in vendor.rejected for vendor in self.vendors.values()):
                 del self.desired[who], self.moment[who]
         return settled
 
@@ -264,9 +264,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
         number = self.ledger.requeue_rejected(backend)
 
-        assert number == len(vendor.refused)
-        vendor.due |= vendor.refused.keys()
-        vendor.refused.clear()
+        assert number == len(vendor.rejected)
+        vendor.due |= vendor.rejected.keys()
+        vendor.rejected.clear()
 
     # Batches and crashes.
 
@@ -310,8 +310,8 @@ class LedgerMachine(RuleBasedStateMachine):
         """Due, refused, lost and under way are the same."""
         for name, vendor in self.vendors.items():
             assert self.ledger.pending_count(name) == len(vendor.due)
-            assert {one.user.user_id for one in self.ledger.refused(name)} == vendor.refused.keys()
-            assert all(said(one.user) == self.desired[one.user.user_id or ""] for one in self.ledger.refused(name))
+            assert {one.user.user_id for one in self.ledger.rejected(name)} == vendor.rejected.keys()
+            assert all(said(one.user) == self.desired[one.user.user_id or ""] for one in self.ledger.rejected(name))
             lost = sorted(sorted(each.path for each in lost) for lost in self.ledger.losses(name))
             assert lost == sorted(sorted(each) for each in vendor.lost.values())
             assert [job.id for job in self.ledger.jobs(name)] == [
@@ -322,9 +322,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def nobody_is_forgotten(self) -> None:
         """Whoever may not hold what was put is due or refused; and nobody is both."""
         for vendor in self.vendors.values():
-            assert not vendor.due & vendor.refused.keys()
+            assert not vendor.due & vendor.rejected.keys()
             for who, wanted in vendor.wanted.items():
-                assert vendor.holds(who, wanted) or who in vendor.due or who in vendor.refused
+                assert vendor.holds(who, wanted) or who in vendor.due or who in vendor.rejected
 
     @invariant()
     def values_stay_only_as_long_as_they_are_needed(self) -> None:

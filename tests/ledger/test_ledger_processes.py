@@ -379,6 +379,6 @@ def test_several_ledgers_of_one_process_share_a_file(path: Path) -> None:
     with Ledger(path) as one, Ledger(path) as other:
         with ThreadPoolExecutor(2) as threads:
             puts = [threads.submit(each.upsert, [user(f"u{n}")], [A]) for n in range(40) for each in (one, other)]
-        assert sum(put.result()[A].due for put in puts) == 40
+        assert sum(put.result()[A].pending for put in puts) == 40
 
         assert one.pending_count(A) == other.pending_count(A) == 40

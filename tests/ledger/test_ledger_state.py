@@ -28,7 +28,7 @@ from replay_identity.ledger.upserts import to_given
 from replay_identity.outcomes import Adjustment, Violation
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
-REFUSAL = Rejected(A, code="400", message="no")
+REJECTION = Rejected(A, code="400", message="no")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_new_user_is_due_everywhere(ledger: Ledger) -> None:
     """At each backend they were put for, and only there."""
     counts = ledger.upsert([user(plan="pro")], [A, B])
 
-    assert counts == {A: UpsertCounts(due=1), B: UpsertCounts(due=1)}
+    assert counts == {A: UpsertCounts(pending=1), B: UpsertCounts(pending=1)}
     assert (ledger.pending_count(A), ledger.pending_count(B), ledger.pending_count("other")) == (1, 1, 0)
 
 
@@ -63,7 +63,7 @@ def test_many_updates_are_one_request(ledger: Ledger) -> None:
     """What was said of a user at different times is merged."""
     counts = ledger.upsert([user(plan="free", seats=1), user(plan="pro"), user(region="eu")], [A])
 
-    assert counts[A] == UpsertCounts(due=1, waiting=2)
+    assert counts[A] == UpsertCounts(pending=1, already_pending=2)
     assert sent(ledger) == [{"plan": "pro", "seats": 1, "region": "eu"}]
 
 
@@ -140,9 +140,9 @@ def test_a_late_refusal_refuses_nothing(ledger: Ledger) -> None:
     in_flight = claim_one(ledger)
     ledger.upsert([user(plan="b")], [A])
 
-    assert not settle(ledger, in_flight, REFUSAL)
+    assert not settle(ledger, in_flight, REJECTION)
 
-    assert list(ledger.refused(A)) == []
+    assert list(ledger.rejected(A)) == []
     assert ledger.pending_count(A) == 1
 
 
@@ -152,10 +152,10 @@ def test_an_answer_that_comes_twice_counts_once(ledger: Ledger) -> None:
     claim = claim_one(ledger)
     assert settle(ledger, claim, Accepted(A))
 
-    assert not settle(ledger, claim, REFUSAL)
+    assert not settle(ledger, claim, REJECTION)
     assert not settle(ledger, claim, Accepted(A))
 
-    assert list(ledger.refused(A)) == []
+    assert list(ledger.rejected(A)) == []
 
 
 def test_the_same_news_for_another_backend_does_not_overtake_an_answer(ledger: Ledger) -> None:
@@ -181,7 +181,7 @@ def test_news_for_no_backend_is_not_kept(ledger: Ledger) -> None:
     """Nobody would ever erase it."""
     assert ledger.upsert([user(plan="a")], []) == {}
 
-    assert ledger.upsert([user(seats=1)], [A])[A] == UpsertCounts(due=1)
+    assert ledger.upsert([user(seats=1)], [A])[A] == UpsertCounts(pending=1)
     assert sent(ledger) == [{"seats": 1}]
 
 
@@ -199,8 +199,10 @@ def test_an_anonymous_user_is_found_by_their_vendor_ids(ledger: Ledger) -> None:
     """All of them together are the id."""
     ledger.upsert([UserTraits(vendor_ids={A: "7", B: "8"}, traits={"x": 1})], [A])
 
-    assert ledger.upsert([UserTraits(vendor_ids={B: "8", A: "7"}, traits={"y": 1})], [A])[A] == UpsertCounts(waiting=1)
-    assert ledger.upsert([UserTraits(vendor_ids={A: "7"}, traits={"y": 1})], [A])[A] == UpsertCounts(due=1)
+    assert ledger.upsert([UserTraits(vendor_ids={B: "8", A: "7"}, traits={"y": 1})], [A])[A] == UpsertCounts(
+        already_pending=1
+    )
+    assert ledger.upsert([UserTraits(vendor_ids={A: "7"}, traits={"y": 1})], [A])[A] == UpsertCounts(pending=1)
 
 
 def test_a_removal_is_news_once(ledger: Ledger) -> None:
@@ -209,14 +211,14 @@ def test_a_removal_is_news_once(ledger: Ledger) -> None:
     assert sent(ledger) == [{"plan": REMOVE, "seats": 1}]
 
     assert ledger.upsert([user(plan=REMOVE)], [A])[A] == UpsertCounts(unchanged=1)
-    assert ledger.upsert([user(plan="pro")], [A])[A] == UpsertCounts(due=1)
+    assert ledger.upsert([user(plan="pro")], [A])[A] == UpsertCounts(pending=1)
 
 
 def test_more_users_than_go_into_one_statement(ledger: Ledger) -> None:
     """Groups are of no consequence."""
     many = [user(f"u{number}", n=number) for number in range(1203)]
 
-    assert ledger.upsert(iter(many), [A])[A] == UpsertCounts(due=1203)
+    assert ledger.upsert(iter(many), [A])[A] == UpsertCounts(pending=1203)
     assert deliver(ledger) == many
     assert ledger.upsert(many, [A])[A] == UpsertCounts(unchanged=1203)
 
@@ -247,7 +249,7 @@ def test_an_older_observation_stays_older_after_delivery(ledger: Ledger) -> None
     deliver(ledger)
 
     assert ledger.upsert([observed(1, plan="old")], [A])[A] == UpsertCounts(unchanged=1)
-    assert ledger.upsert([observed(2, plan="other")], [A])[A] == UpsertCounts(due=1)
+    assert ledger.upsert([observed(2, plan="other")], [A])[A] == UpsertCounts(pending=1)
 
 
 def test_an_older_type_goes_with_its_older_value(ledger: Ledger) -> None:
@@ -308,15 +310,15 @@ def test_a_claim_shows_no_values(ledger: Ledger) -> None:
     """Nor does what else there is to see."""
     ledger.upsert([UserTraits("canary", name="canary", traits={"plan": "canary"})], [A])
     claim = claim_one(ledger)
-    settle(ledger, claim, REFUSAL)
+    settle(ledger, claim, REJECTION)
 
     shown = [
         claim,
         Settlement(claim.row_id, claim.version, Accepted(A)),
-        *ledger.refused(A),
+        *ledger.rejected(A),
         ledger,
-        ledger._fingerprints,
-    ]  # pyright: ignore[reportPrivateUsage]
+        ledger._fingerprints,  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    ]
 
     assert "canary" not in repr(shown)
 
@@ -324,53 +326,53 @@ def test_a_claim_shows_no_values(ledger: Ledger) -> None:
 # Settling.
 
 
-@pytest.mark.parametrize("refusal", [REFUSAL, Broken(A, "KeyError at wire.py:3")])
-def test_who_is_refused_is_not_due_until_something_changes(ledger: Ledger, refusal: Rejected | Broken) -> None:
+@pytest.mark.parametrize("refusal", [REJECTION, Broken(A, "KeyError at wire.py:3")])
+def test_who_is_refused_is_not_due_until_something_changes(ledger: Ledger, rejection: Rejected | Broken) -> None:
     """The same would be refused again."""
     ledger.upsert([user(plan="a")], [A])
-    assert settle(ledger, claim_one(ledger), refusal)
+    assert settle(ledger, claim_one(ledger), rejection)
 
     assert ledger.pending_count(A) == 0
-    assert [(one.user, one.refusal) for one in ledger.refused(A)] == [(user(plan="a"), refusal)]
-    assert ledger.upsert([user(plan="a")], [A])[A] == UpsertCounts(refused=1)
-    assert ledger.upsert([user(plan="b")], [A])[A] == UpsertCounts(due=1)
-    assert list(ledger.refused(A)) == []
+    assert [(one.user, one.rejection) for one in ledger.rejected(A)] == [(user(plan="a"), rejection)]
+    assert ledger.upsert([user(plan="a")], [A])[A] == UpsertCounts(rejected=1)
+    assert ledger.upsert([user(plan="b")], [A])[A] == UpsertCounts(pending=1)
+    assert list(ledger.rejected(A)) == []
 
 
 def test_what_changed_by_another_way_is_not_what_was_refused(ledger: Ledger) -> None:
     """Put for one backend, it is news to the other that refused the old."""
     ledger.upsert([user(plan="bad")], [A, B])
-    settle(ledger, claim_one(ledger), REFUSAL)
+    settle(ledger, claim_one(ledger), REJECTION)
 
     ledger.upsert([user(plan="good")], [B])
 
-    assert ledger.upsert([user(plan="good")], [A])[A] == UpsertCounts(due=1)
+    assert ledger.upsert([user(plan="good")], [A])[A] == UpsertCounts(pending=1)
     assert sent(ledger) == [{"plan": "good"}]
 
 
 def test_a_refusal_is_told_with_its_violations_and_its_moment(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the adapter gave it."""
     monkeypatch.setattr("replay_identity.ledger.ledger._now", lambda: 1_700_000_000)
-    refusal = Rejected(A, (Violation("traits.plan", "value", 1024, 2000, "characters"), Violation("name", "odd")))
+    rejection = Rejected(A, (Violation("traits.plan", "value", 1024, 2000, "characters"), Violation("name", "odd")))
     ledger.upsert([user(plan="a")], [A])
-    settle(ledger, claim_one(ledger), refusal)
+    settle(ledger, claim_one(ledger), rejection)
 
-    (one,) = ledger.refused(A)
+    (one,) = ledger.rejected(A)
 
-    assert (one.refusal, one.refused_at) == (refusal, 1_700_000_000)
+    assert (one.rejection, one.rejected_at) == (rejection, 1_700_000_000)
 
 
 def test_everyone_refused_can_be_tried_again(ledger: Ledger) -> None:
     """Once the settings have changed, say; others' refusals stand."""
     everyone = [user(f"u{number}") for number in range(700)]
     ledger.upsert(everyone, [A, B])
-    deliver(ledger, A, lambda _: REFUSAL)
+    deliver(ledger, A, lambda _: REJECTION)
     deliver(ledger, B, lambda _: Rejected(B, code="400"))
 
-    assert [one.user for one in ledger.refused(A)] == everyone
+    assert [one.user for one in ledger.rejected(A)] == everyone
     assert ledger.requeue_rejected(A) == 700
 
-    assert (ledger.pending_count(A), ledger.pending_count(B), len(list(ledger.refused(B)))) == (700, 0, 700)
+    assert (ledger.pending_count(A), ledger.pending_count(B), len(list(ledger.rejected(B)))) == (700, 0, 700)
     assert deliver(ledger) == everyone
     assert ledger.requeue_rejected(A) == 0
 
@@ -440,7 +442,7 @@ def test_who_is_skipped_is_due_again_when_put_again(ledger: Ledger) -> None:
     assert settle(ledger, claim_one(ledger), Skipped(A, "filtered"))
     assert ledger.pending_count(A) == 0
 
-    assert ledger.upsert([user(plan="a")], [A])[A] == UpsertCounts(due=1)
+    assert ledger.upsert([user(plan="a")], [A])[A] == UpsertCounts(pending=1)
 
 
 def test_who_is_skipped_is_not_held_for_sure(ledger: Ledger) -> None:
@@ -453,7 +455,7 @@ def test_who_is_skipped_is_not_held_for_sure(ledger: Ledger) -> None:
     assert settle(ledger, claim_one(ledger), Skipped(A, "filtered"))
 
     assert ledger.upsert([user(seats=1)], [A])[A] == UpsertCounts(unchanged=1)
-    assert ledger.upsert([user(plan="a", seats=1)], [A])[A] == UpsertCounts(due=1)
+    assert ledger.upsert([user(plan="a", seats=1)], [A])[A] == UpsertCounts(pending=1)
     assert claim_one(ledger).user == user(plan="a")
 
 
@@ -461,12 +463,17 @@ def test_the_standings_count_users(ledger: Ledger) -> None:
     """By backend, in the order of their first put."""
     ledger.upsert([user(f"u{number}") for number in range(4)], [B, A])
     claims = ledger.claim(A)
-    answers: list[Outcome] = [Accepted(A), Accepted(A, adjustments=(dropped("name"),)), REFUSAL, Unavailable(A, "503")]
+    answers: list[Outcome] = [
+        Accepted(A),
+        Accepted(A, adjustments=(dropped("name"),)),
+        REJECTION,
+        Unavailable(A, "503"),
+    ]
     ledger.settle(A, [Settlement(c.row_id, c.version, answer) for c, answer in zip(claims, answers, strict=True)])
 
     assert ledger.standings() == [
-        BackendCounts(B, due=4, held=0, refused=0, lossy=0, jobs=0),
-        BackendCounts(A, due=1, held=2, refused=1, lossy=1, jobs=0),
+        BackendCounts(B, pending=4, confirmed=0, rejected=0, lossy=0, jobs=0),
+        BackendCounts(A, pending=1, confirmed=2, rejected=1, lossy=1, jobs=0),
     ]
 
 

@@ -11,7 +11,7 @@ from ledger.delivering import A, B, claim_one, deliver, settle, user
 from replay_identity import REMOVE, Rejected, Skipped, UserTraits
 from replay_identity.ledger import Ledger, UpsertCounts
 
-REFUSAL = Rejected(A, code="400", message="no")
+REJECTION = Rejected(A, code="400", message="no")
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
@@ -25,7 +25,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 def refuse(ledger: Ledger, *rows: UserTraits, backends: tuple[str, ...] = (A,)) -> None:
     """Put *rows* and have A refuse them."""
     ledger.upsert(rows, backends, whole=True)
-    settle(ledger, claim_one(ledger), REFUSAL)
+    settle(ledger, claim_one(ledger), REJECTION)
 
 
 # Mended rows.
@@ -38,8 +38,8 @@ def test_a_row_without_the_bad_trait_mends_the_user(ledger: Ledger, mended: dict
 
     counts = ledger.upsert([user(**mended)], [A], whole=True)
 
-    assert counts[A] == UpsertCounts(due=1)
-    assert list(ledger.refused(A)) == []
+    assert counts[A] == UpsertCounts(pending=1)
+    assert list(ledger.rejected(A)) == []
     assert deliver(ledger) == [user(**mended)]
     assert ledger.upsert([user(**mended)], [A], whole=True)[A] == UpsertCounts(unchanged=1)
 
@@ -58,9 +58,9 @@ def test_a_row_that_is_still_bad_is_not_sent_again(ledger: Ledger) -> None:
     refuse(ledger, user(plan="pro", bad="x"))
 
     assert [ledger.upsert([user(plan="pro", bad="x")], [A], whole=True)[A] for _ in range(2)] == [
-        UpsertCounts(refused=1)
+        UpsertCounts(rejected=1)
     ] * 2
-    assert [one.user for one in ledger.refused(A)] == [user(plan="pro", bad="x")]
+    assert [one.user for one in ledger.rejected(A)] == [user(plan="pro", bad="x")]
 
 
 def test_a_row_is_merged_while_the_user_is_due_anywhere(ledger: Ledger) -> None:
@@ -69,7 +69,7 @@ def test_a_row_is_merged_while_the_user_is_due_anywhere(ledger: Ledger) -> None:
 
     counts = ledger.upsert([user(plan="free")], [A], whole=True)
 
-    assert counts[A] == UpsertCounts(due=1)
+    assert counts[A] == UpsertCounts(pending=1)
     assert deliver(ledger, B) == deliver(ledger) == [user(plan="free", bad="x")]
 
 
@@ -79,8 +79,8 @@ def test_what_a_mended_row_changes_nothing_about_is_not_sent(ledger: Ledger) -> 
     deliver(ledger, B)
 
     assert ledger.upsert([user(plan="pro")], [B], whole=True)[B] == UpsertCounts(unchanged=1)
-    assert [one.user for one in ledger.refused(A)] == [user(plan="pro")]
-    assert ledger.upsert([user(plan="pro")], [A], whole=True)[A] == UpsertCounts(due=1)
+    assert [one.user for one in ledger.rejected(A)] == [user(plan="pro")]
+    assert ledger.upsert([user(plan="pro")], [A], whole=True)[A] == UpsertCounts(pending=1)
 
 
 def test_a_mended_row_keeps_what_no_row_can_say(ledger: Ledger) -> None:
@@ -148,10 +148,10 @@ def test_who_is_put_after_a_doubt_is_sent_whole(ledger: Ledger) -> None:
 
     ledger.invalidate(A)
 
-    assert (ledger.pending_count(A), ledger.standings()[0].held) == (0, 700)
-    assert ledger.upsert(rows[1:], [A, B]) == {A: UpsertCounts(due=699), B: UpsertCounts(unchanged=699)}
+    assert (ledger.pending_count(A), ledger.standings()[0].confirmed) == (0, 700)
+    assert ledger.upsert(rows[1:], [A, B]) == {A: UpsertCounts(pending=699), B: UpsertCounts(unchanged=699)}
     assert deliver(ledger) == rows[1:]
-    assert ledger.upsert(rows, [A])[A] == UpsertCounts(due=1, unchanged=699)
+    assert ledger.upsert(rows, [A])[A] == UpsertCounts(pending=1, unchanged=699)
 
 
 def test_a_doubt_is_about_each_field(ledger: Ledger) -> None:
@@ -162,7 +162,7 @@ def test_a_doubt_is_about_each_field(ledger: Ledger) -> None:
     ledger.upsert([user(plan="pro")], [A])
     deliver(ledger)
 
-    assert ledger.upsert([user(size=1)], [A])[A] == UpsertCounts(due=1)
+    assert ledger.upsert([user(size=1)], [A])[A] == UpsertCounts(pending=1)
     assert deliver(ledger) == [user(size=1)]
 
 
@@ -174,7 +174,7 @@ def test_a_doubt_outlives_a_route_that_keeps_the_user_away(ledger: Ledger) -> No
     ledger.upsert([user(plan="pro")], [A])
     deliver(ledger, A, lambda _: Skipped(A, "filtered"))
 
-    assert ledger.upsert([user(plan="pro")], [A])[A] == UpsertCounts(due=1)
+    assert ledger.upsert([user(plan="pro")], [A])[A] == UpsertCounts(pending=1)
 
 
 def test_a_doubt_about_a_backend_that_nobody_was_put_for_is_none(ledger: Ledger) -> None:
@@ -202,7 +202,7 @@ def test_a_mistyped_name_makes_no_backend(ledger: Ledger) -> None:
     """Whatever is asked about it; who was put stays for whom they were put."""
     ledger.upsert([user()], [A])
 
-    assert (ledger.pending_count("acmee"), ledger.claim("acmee"), list(ledger.refused("acmee"))) == (0, [], [])
+    assert (ledger.pending_count("acmee"), ledger.claim("acmee"), list(ledger.rejected("acmee"))) == (0, [], [])
     assert (ledger.requeue_rejected("acmee"), ledger.jobs("acmee"), list(ledger.losses("acmee"))) == (0, [], [])
     assert ledger.settle("acmee", []) == set()
     assert [standing.backend for standing in ledger.standings()] == [A]

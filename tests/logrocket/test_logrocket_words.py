@@ -196,9 +196,9 @@ def test_a_trait_that_says_otherwise_than_the_field_is_a_violation(backend: LogR
 @pytest.mark.parametrize("field", ["name", "email"])
 def test_a_name_that_is_no_text_is_refused(field: str, value: Any) -> None:
     """Or dropped, as the SDK does."""
-    refused, dropped = plan_of({field: value}), plan_of({field: value, "plan": "pro"}, backend=LENIENT)
+    rejected, dropped = plan_of({field: value}), plan_of({field: value, "plan": "pro"}, backend=LENIENT)
 
-    assert refused.violations == (Violation(f"traits.{field}", "name-and-email-are-strings"),)
+    assert rejected.violations == (Violation(f"traits.{field}", "name-and-email-are-strings"),)
     assert dropped.adjustments == (Adjustment(f"traits.{field}", "dropped", "name-and-email-are-strings"),)
     assert body_of(dropped) == {"traits": {"plan": "pro"}}
 
@@ -227,9 +227,9 @@ def test_a_blank_name_among_the_traits_is_warned_of_as_well() -> None:
 
 def test_a_trait_called_userid_is_refused() -> None:
     """Or dropped: it would stand beside the real one in LogRocket's pages."""
-    refused, dropped = plan_of({"userID": "7"}), plan_of({"userID": "7", "userid": "8"}, backend=LENIENT)
+    rejected, dropped = plan_of({"userID": "7"}), plan_of({"userID": "7", "userid": "8"}, backend=LENIENT)
 
-    assert refused.violations == (Violation("traits.userID", "reserved-name"),)
+    assert rejected.violations == (Violation("traits.userID", "reserved-name"),)
     assert dropped.adjustments == (Adjustment("traits.userID", "dropped", "reserved-name"),)
     assert body_of(dropped) == {"traits": {"userid": "8"}}
     assert body_of(plan_of({"a": {"userID": "7"}})) == {"traits": {"a.userID": "7"}}
@@ -301,10 +301,10 @@ def test_a_long_name_among_the_traits_is_cut_and_a_long_address_dropped() -> Non
     """As the user's own are, where we adapt; both are refused else."""
     over = "a" * 1025
 
-    refused = plan_of({"name": over, "email": over})
+    rejected = plan_of({"name": over, "email": over})
     dropped = plan_of({"name": over, "email": over, "plan": "pro"}, backend=LENIENT)
 
-    assert [violation.rule for violation in refused.violations] == ["name-length", "email-length"]
+    assert [violation.rule for violation in rejected.violations] == ["name-length", "email-length"]
     assert [(each.path, each.kind) for each in dropped.adjustments] == [
         ("traits.name", "truncated"),
         ("traits.name", "lifted"),

@@ -18,5 +18,5 @@ with Ledger(ledger) as opened:
         ledger=opened,
         options={"logrocket": options},
     )
-assert all(books.is_closed for books in report.run.books)
+assert all(counts.is_closed for counts in report.run.backends)
 print(json.dumps(report.as_dict()))  # noqa: T201  # For the process that waits.

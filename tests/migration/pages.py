@@ -24,7 +24,7 @@ def counted(**changes: Any) -> BackendFidelity:
     """Return what becomes of properties at one vendor."""
     properties = {
         "traits.plan": PropertyFidelity(users=99_000, as_is=98_412, held_back=588),
-        "traits.bio": PropertyFidelity(users=5000, as_is=4000, lossy=412, refused=588, truncated=412, coerced=3),
+        "traits.bio": PropertyFidelity(users=5000, as_is=4000, lossy=412, rejected=588, truncated=412, coerced=3),
         "traits.company.size": PropertyFidelity(users=9000, lossless=9000, flattened=9000, coerced=9000),
         f"traits.{SCRIPT}": PropertyFidelity(users=7, lossy=7, dropped=7),
     }
@@ -47,9 +47,11 @@ def report(fidelity: BackendFidelity | None = None, **changes: Any) -> Migration
     acme = Fullstory("na1.test", name="acme") if is_limited else LogRocket("a:b:c", name="acme")
     record = Fidelity.from_dict({"acme": fidelity.as_dict()}, [Route(acme)])
     stats = BackendStats(outcomes=Counter(Accepted=98_000, Rejected=500))
-    books = BackendReport("acme", put=UpsertCounts(due=98_600, unchanged=312, refused=88), stats=stats, pending=100)
+    counts = BackendReport(
+        "acme", upserts=UpsertCounts(pending=98_600, unchanged=312, rejected=88), stats=stats, pending=100
+    )
     listing = ListingStats(
         users=100_000, given=99_000, anonymous=700, being_deleted=200, unusable=100, type_conflicts={"a": 2}
     )
-    defaults: dict[str, Any] = {"listed": listing, "run": SyncReport(rows=99_000, books=(books,))}
+    defaults: dict[str, Any] = {"listed": listing, "run": SyncReport(rows=99_000, backends=(counts,))}
     return MigrationReport("old", fidelity=record, **{**defaults, **changes})

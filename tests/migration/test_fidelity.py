@@ -72,7 +72,7 @@ def test_one_refused_property_holds_the_others_back() -> None:
 
     assert numbers(found.properties["traits.bio"]) == {"users": 1, "refused": 1}
     assert numbers(found.properties["traits.plan"]) == {"users": 1, "held_back": 1}
-    assert (found.users, found.refused, found.sent) == (1, 1, 0)
+    assert (found.users, found.rejected, found.sent) == (1, 1, 0)
 
 
 def test_an_object_that_is_dropped_takes_all_that_is_in_it_along() -> None:
@@ -106,7 +106,7 @@ def test_a_route_may_make_the_collision() -> None:
     """By renaming one trait to another."""
     found = counted(Route(FULLSTORY.backend, rename={"a": "b"}), user(a="x", b="y"))
 
-    assert (found.refused, list(found.collisions)) == (1, ["traits.b"])
+    assert (found.rejected, list(found.collisions)) == (1, ["traits.b"])
 
 
 def test_unique_names_are_those_that_are_sent() -> None:
@@ -172,9 +172,9 @@ def test_the_numbers_add_up(some: list[UserTraits], routes: tuple[Route, ...]) -
 
     for found in fidelity.backends.values():
         assert found.users == len(some)
-        assert found.users == found.sent + found.refused + found.skipped + found.broken
+        assert found.users == found.sent + found.rejected + found.skipped + found.broken
         for counts in found.properties.values():
-            fates = counts.as_is, counts.lossless, counts.lossy, counts.refused, counts.held_back
+            fates = counts.as_is, counts.lossless, counts.lossy, counts.rejected, counts.held_back
             assert counts.users == sum(fates)
             assert counts.lossy <= sum(getattr(counts, kind) for kind in LOSSY)
 

@@ -86,7 +86,7 @@ def test_counts_the_properties_that_lose_something(
 
 def test_is_up_to_date_with_one_user() -> None:
     """Nothing is pending."""
-    run = SyncReport(books=(BackendReport("acme", carried=1),))
+    run = SyncReport(backends=(BackendReport("acme", carried=1),))
 
     assert "acme is up to date with 0 of 1 user;" in text(report(run=run))
 
@@ -99,7 +99,7 @@ def test_tells_a_rehearsal_from_what_happened() -> None:
 
 def test_keeps_the_words_of_a_vendor_out() -> None:
     """They may quote a user; the page only says that something went wrong."""
-    run = SyncReport(stopped="secret", books=(BackendReport("acme", problem="secret"),))
+    run = SyncReport(stopped="secret", backends=(BackendReport("acme", problem="secret"),))
 
     page = html_page(report(run=run, failure=Unavailable("old", "secret")))
 

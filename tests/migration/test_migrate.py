@@ -324,7 +324,7 @@ def test_what_cannot_be_read_at_all_is_told(move: Move) -> None:
 
     report = move.run()
 
-    assert (report.run.rows, report.run.books, type(report.failure).__name__) == (0, (), "Misconfigured")
+    assert (report.run.rows, report.run.backends, type(report.failure).__name__) == (0, (), "Misconfigured")
     assert str(report.run.stopped).startswith("old: cannot be read: HTTP 401")
 
 

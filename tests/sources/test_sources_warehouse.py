@@ -44,7 +44,7 @@ def write(path: Path, sql: str) -> Path:
     return path
 
 
-def refused(rows: Iterator[Row | BadRow]) -> str:
+def rejected(rows: Iterator[Row | BadRow]) -> str:
     """Return why *rows* cannot be read at all."""
     with pytest.raises(SourceError) as caught:
         list(rows)
@@ -174,7 +174,7 @@ def test_a_file_of_sql_is_one_query(tmp_path: Path) -> None:
 
     assert list(read_users(path)) == list(read_users(io.BytesIO(b"FROM (SELECT 'u1' AS id)"), format="sql"))
     path.write_bytes(b"\xff")
-    assert refused(read_users(path)) == f"{path}: is not UTF-8"
+    assert rejected(read_users(path)) == f"{path}: is not UTF-8"
 
 
 def test_a_database_is_read_and_not_written_to(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_database_is_read_and_not_written_to(tmp_path: Path) -> None:
 )
 def test_a_query_that_cannot_be_used_is_told(sql: str, problem: str) -> None:
     """What DuckDB says about the query itself is passed on without texts; nothing else is."""
-    assert refused(read_query(sql)) == f"the query: {problem}"
+    assert rejected(read_query(sql)) == f"the query: {problem}"
 
 
 def test_a_variable_is_no_table() -> None:
@@ -227,7 +227,7 @@ def test_a_variable_is_no_table() -> None:
         users = connection.sql("SELECT 'u1' AS id")
 
         for name in ("users", "sql", "connection", "places"):
-            assert f"Table with name {name} does not exist" in refused(read_query(f"FROM {name}"))
+            assert f"Table with name {name} does not exist" in rejected(read_query(f"FROM {name}"))
         assert users.columns == ["id"]
 
 
@@ -235,8 +235,8 @@ def test_what_is_no_database_is_told(tmp_path: Path) -> None:
     """It is missing, or something else."""
     (tmp_path / "text.db").write_text("users" * 1000, encoding="utf-8")
 
-    assert "is no file" in refused(read_query("SELECT 1", tmp_path / "no.db"))
-    assert "cannot be opened as a database of DuckDB" in refused(read_query("SELECT 1", tmp_path / "text.db"))
+    assert "is no file" in rejected(read_query("SELECT 1", tmp_path / "no.db"))
+    assert "cannot be opened as a database of DuckDB" in rejected(read_query("SELECT 1", tmp_path / "text.db"))
 
 
 def test_what_is_no_parquet_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,10 +244,10 @@ def test_what_is_no_parquet_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "text.parquet").write_text(CANARY, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
-    assert refused(read_users("text.parquet")) == "text.parquet: cannot be read: InvalidInputException"
-    assert refused(read_users("no.parquet")) == "no.parquet: cannot be read: No such file"
+    assert rejected(read_users("text.parquet")) == "text.parquet: cannot be read: InvalidInputException"
+    assert rejected(read_users("no.parquet")) == "no.parquet: cannot be read: No such file"
     for source in ("-", io.BytesIO()):
-        assert "give the name of a file" in refused(read_users(source, format="parquet"))
+        assert "give the name of a file" in rejected(read_users(source, format="parquet"))
 
 
 def test_without_duckdb_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

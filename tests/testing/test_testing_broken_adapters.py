@@ -85,7 +85,7 @@ FAULTS: Final = {
     "a loss for a backend that was to refuse": Fault(
         "test_refusing_loses_nothing", 'Adaptation(adapt=self.on_violation == "adapt")', "Adaptation(adapt=True)"
     ),
-    "a list refused that could be sent": Fault(
+    "a list rejected that could be sent": Fault(
         "test_what_is_within_all_limits_is_never_refused",
         "    if is_list(value):\n",
         '    if is_list(value):\n        adaptation.reject(path, "no-lists")\n',
@@ -157,7 +157,7 @@ FAULTS: Final = {
         'if response.no_response is not None or response.status > 500:\n            return Unavailable(self.name, "no_response")\n        '
         + ACCEPTED,
     ),
-    "a retry of what was refused": Fault(
+    "a retry of what was rejected": Fault(
         "test_a_refusal_is_sent_once", POST, f"{POST[:-1]}, retry_on=lambda response: not response.is_success)"
     ),
     "no retry of what may be taken later": Fault(

@@ -176,14 +176,14 @@ def identify_many(self, users):
     return (yield from Together.identify_many(self, users[:1]))
 """,
     ),
-    "a user refused for another's sake": Fault(
+    "a user rejected for another's sake": Fault(
         "Together",
         "test_a_refused_user_costs_no_other",
         """
 def identify_many(self, users):
     outcomes = yield from Together.identify_many(self, users)
-    refused = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
-    return tuple(refused[0] for _ in users) if refused else outcomes
+    rejected = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
+    return tuple(rejected[0] for _ in users) if rejected else outcomes
 """,
     ),
     "users who share one outcome": Fault(

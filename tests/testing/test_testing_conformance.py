@@ -85,11 +85,13 @@ class Together:
     def plan(self, user: UserTraits, /) -> Plan:
         """Return what LogRocket would be sent, but for somebody whom this one never takes."""
         plan = self.logrocket.plan(user)
-        return Plan(self.name, None, (), (Violation("user_id", "no-e-or-long-address"),)) if _is_refused(user) else plan
+        return (
+            Plan(self.name, None, (), (Violation("user_id", "no-e-or-long-address"),)) if _is_rejected(user) else plan
+        )
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
         """Send the user after a moment."""
-        if _is_refused(user):
+        if _is_rejected(user):
             return Rejected(self.name, self.plan(user).violations)
         yield Sleep(0.0)
         return (yield from self.logrocket.identify(user))
@@ -102,7 +104,7 @@ class Together:
         return (first, *(yield from self.identify_many(users[1:])))
 
 
-def _is_refused(user: UserTraits) -> bool:
+def _is_rejected(user: UserTraits) -> bool:
     return "e" in (user.user_id or "") or len(user.email or "") > 100
 
 
@@ -115,4 +117,4 @@ class TestTogether(TestLogRocket):
 
     def satisfies_other_rules(self, user: UserTraits) -> bool:
         """Tell so."""
-        return not _is_refused(user)
+        return not _is_rejected(user)

@@ -204,13 +204,13 @@ def test_adds_no_key_where_the_vendor_takes_none() -> None:
 
 
 @pytest.mark.parametrize("refusal", [DOWN, Response(400)])
-def test_remembers_that_an_earlier_attempt_may_have_been_applied(refusal: Response) -> None:
+def test_remembers_that_an_earlier_attempt_may_have_been_applied(rejection: Response) -> None:
     """Once an answer was lost, a later refusal to serve does not prove that nothing was applied."""
-    script = Script([Response(0, no_response=NoResponse.NO_ANSWER), refusal])
+    script = Script([Response(0, no_response=NoResponse.NO_ANSWER), rejection])
 
     response = script.transport(RetryPolicy(attempts=2)).run(ask())
 
-    assert response == attrs.evolve(refusal, uncertain=True)
+    assert response == attrs.evolve(rejection, uncertain=True)
 
 
 def test_a_success_is_certain() -> None:

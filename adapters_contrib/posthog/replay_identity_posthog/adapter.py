@@ -171,8 +171,8 @@ class PostHog:
             response = yield self._request(opening, events, attempt=attempt, now=self.now())
             results = responses.read_results(response)
             if results is None:
-                refusal = responses.read_refusal(self.name, response, events, self.api_key)
-                return outcomes | (yield from self._refused(events, refusal))
+                rejection = responses.read_rejection(self.name, response, events, self.api_key)
+                return outcomes | (yield from self._refused(events, rejection))
 
             outcomes |= responses.read_outcomes(self.name, response, results, events, self.api_key)
             events = [event for event in events if responses.asks_again(results, event)]
@@ -181,10 +181,10 @@ class PostHog:
             yield responses.pause_after(attempt, response)
         return outcomes
 
-    def _refused(self, events: Sequence[Event], refusal: Outcome) -> Exchange[dict[str, Outcome]]:
-        """Return the *refusal* of all *events*; if one of them may be the reason, send them in halves to find it."""
-        if len(events) == 1 or not isinstance(refusal, Rejected):
-            return dict.fromkeys((event.uuid for event in events), refusal)
+    def _refused(self, events: Sequence[Event], rejection: Outcome) -> Exchange[dict[str, Outcome]]:
+        """Return the *rejection* of all *events*; if one of them may be the reason, send them in halves to find it."""
+        if len(events) == 1 or not isinstance(rejection, Rejected):
+            return dict.fromkeys((event.uuid for event in events), rejection)
         middle = len(events) // 2
         first = yield from self._send(events[:middle])
         return first | (yield from self._send(events[middle:]))

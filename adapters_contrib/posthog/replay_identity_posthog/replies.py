@@ -98,7 +98,7 @@ def pause_after(attempt: int, response: Response) -> Sleep:
     return Sleep(max(min(2.0 ** (attempt - 1), _LONGEST_WAIT), min(response.retry_after or 0.0, _LONGEST_WAIT)))
 
 
-def read_refusal(backend: str, response: Response, events: Sequence[Event], api_key: str) -> Failure:
+def read_rejection(backend: str, response: Response, events: Sequence[Event], api_key: str) -> Failure:
     """Return why PostHog took none of *events*, with their users and the key masked in its words."""
     if _is_over_quota(response):
         return Misconfigured(backend, f"{response.cause} {_OVER_QUOTA}", _QUOTA_HINT)

@@ -80,7 +80,7 @@ def identify(
     return transport.run(BACKEND.identify_many(users)), transport
 
 
-def refused(status: int, tag: str, description: str = "words") -> Response:
+def rejected(status: int, tag: str, description: str = "words") -> Response:
     """Return how PostHog refuses a request."""
     return Response(status, body=orjson.dumps({"error": tag, "error_description": description}))
 
@@ -199,18 +199,18 @@ def test_the_transports_own_retries_are_no_attempts_of_ours() -> None:
 @pytest.mark.parametrize(
     ("reply", "outcome"),
     [
-        (refused(401, "invalid_api_token"), Misconfigured("posthog", "HTTP 401 invalid_api_token", KEY_HINT)),
+        (rejected(401, "invalid_api_token"), Misconfigured("posthog", "HTTP 401 invalid_api_token", KEY_HINT)),
         (Response(402), Misconfigured("posthog", "HTTP 402", "Check the billing of the PostHog organisation.")),
         (
-            refused(429, "billing_limit_exceeded"),
+            rejected(429, "billing_limit_exceeded"),
             Misconfigured("posthog", "HTTP 429 billing_limit_exceeded", BILLING_HINT),
         ),
-        (refused(429, "rate_limited"), Unavailable("posthog", "HTTP 429 rate_limited")),
+        (rejected(429, "rate_limited"), Unavailable("posthog", "HTTP 429 rate_limited")),
         (
-            refused(400, "missing_required_headers"),
+            rejected(400, "missing_required_headers"),
             Misconfigured("posthog", "HTTP 400 missing_required_headers", HEADERS_HINT),
         ),
-        (refused(400, "invalid_batch", "no batch"), Rejected("posthog", code="invalid_batch", message="no batch")),
+        (rejected(400, "invalid_batch", "no batch"), Rejected("posthog", code="invalid_batch", message="no batch")),
         (Response(400, body=b"Bad"), Rejected("posthog", code="HTTP 400")),
         (Response(413), Rejected("posthog", code="HTTP 413")),
         (
@@ -230,7 +230,7 @@ def test_the_transports_own_retries_are_no_attempts_of_ours() -> None:
             Unknown("posthog", "HTTP 404: is it PostHog's address that base_url says?"),
         ),
         (Response(408), Unavailable("posthog", "HTTP 408")),
-        (refused(500, "internal_error"), Unavailable("posthog", "HTTP 500 internal_error")),
+        (rejected(500, "internal_error"), Unavailable("posthog", "HTTP 500 internal_error")),
         (Response(502), Unknown("posthog", "HTTP 502")),
         (Response(503), Unavailable("posthog", "HTTP 503")),
         (Response(504), Unknown("posthog", "HTTP 504")),
@@ -265,7 +265,14 @@ def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
 
 @pytest.mark.parametrize(
     "reply",
-    [Response(400), Response(401), Response(402), Response(413), Response(415), refused(429, "billing_limit_exceeded")],
+    [
+        Response(400),
+        Response(401),
+        Response(402),
+        Response(413),
+        Response(415),
+        rejected(429, "billing_limit_exceeded"),
+    ],
 )
 def test_a_status_that_stays_is_not_tried_again(response: Response) -> None:
     """A quota lasts for weeks, whatever Retry-After says."""
@@ -388,8 +395,8 @@ def test_nobodys_values_stand_in_an_outcome(words: str) -> None:
     for answer in (
         judged({}, default={"result": "drop", "details": words}),
         judged({}, default={"result": "retry", "details": words}),
-        refused(503, words, words),
-        refused(401, words, words),
+        rejected(503, words, words),
+        rejected(401, words, words),
     ):
         for outcome in identify(answer, *users)[0]:
             assert "canary" not in f"{outcome!r} {explain(outcome)}"
@@ -397,7 +404,7 @@ def test_nobodys_values_stand_in_an_outcome(words: str) -> None:
 
 def test_what_was_sent_is_masked_in_posthogs_words() -> None:
     """The rest of them stays."""
-    outcomes, _ = identify(refused(400, "invalid_batch", f"ann canary with {KEY} is not good"), ANN)
+    outcomes, _ = identify(rejected(400, "invalid_batch", f"ann canary with {KEY} is not good"), ANN)
 
     assert outcomes == (Rejected("posthog", code="invalid_batch", message="••• with ••• is not good"),)
 

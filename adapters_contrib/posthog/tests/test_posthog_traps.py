@@ -119,8 +119,8 @@ def test_a_proxy_that_takes_less_than_posthog(world: World) -> None:
 
     outcomes = world.identify_many(*users)
 
-    refused = Rejected("posthog", code="payload_too_large", message="payload too large")
-    assert outcomes == (OK, refused, OK, OK, OK)
+    rejected = Rejected("posthog", code="payload_too_large", message="payload too large")
+    assert outcomes == (OK, rejected, OK, OK, OK)
     assert set(world.emulator.persons) == {"u0", "v0", "v1", "v2"}
 
 

@@ -20,9 +20,9 @@ _HINTS: Final[Mapping[int, str]] = {
 _ADDRESS: Final = "Check base_url: Settings > Account Management > SSO shows the SCIM connector base URL."
 
 
-def read_refusal(backend: str, refused: RefusedError) -> Failure:
+def read_rejection(backend: str, rejected: RefusedError) -> Failure:
     """Return why a service did not do as asked."""
-    response = refused.response
+    response = rejected.response
     if response.status == _CHANGED:
         # Of two tries the second is refused because of the first.
         if response.uncertain:
@@ -30,12 +30,12 @@ def read_refusal(backend: str, refused: RefusedError) -> Failure:
         return Unavailable(backend, "HTTP 412: changed by somebody else at the same time")
     error = _scim_error(response)
     # Only a SCIM service can know that it has no such seat; anything else is at the wrong address.
-    is_missing = refused.names_one and error is not None
+    is_missing = rejected.names_one and error is not None
     hints = _HINTS if is_missing else {**_HINTS, _NOT_FOUND: _ADDRESS}
-    code, message = (_masked(error, name, refused.secrets) for name in ("scimType", "detail"))
+    code, message = (_masked(error, name, rejected.secrets) for name in ("scimType", "detail"))
     failure = failure_outcome(backend, response, hints=hints, code=code, message=message)
     # However the answer to a question was lost, nothing has changed by it.
-    return Unavailable(backend, failure.cause) if refused.is_read and isinstance(failure, Unknown) else failure
+    return Unavailable(backend, failure.cause) if rejected.is_read and isinstance(failure, Unknown) else failure
 
 
 def _scim_error(response: Response) -> Mapping[str, Any] | None:

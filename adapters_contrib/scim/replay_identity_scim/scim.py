@@ -123,11 +123,11 @@ class Scim:
         if config is None:
             try:
                 config = self._ask(ServiceProviderConfig, lambda engine: engine.query(ServiceProviderConfig))
-            except RefusedError as refused:
+            except RefusedError as rejected:
                 if (
-                    refused.response.no_response is not None
-                    or refused.response.is_retryable
-                    or refused.response.status in {401, 403}
+                    rejected.response.no_response is not None
+                    or rejected.response.is_retryable
+                    or rejected.response.status in {401, 403}
                 ):
                     raise
                 config = ServiceProviderConfig()

@@ -15,7 +15,7 @@ from replay_identity.transport import Sender, Transport
 from .errors import ListingError
 from .model import Group, Seat, checked_user_name, checked_vendor_id
 from .resources import GroupResource, UserResource
-from .responses import read_refusal
+from .responses import read_rejection
 from .scim import RefusedError, Scim
 from .words import group_of, lay_group, lay_seat, seat_of, shows_group, shows_seat
 
@@ -74,8 +74,8 @@ class FullstorySeats:
                 return Accepted(self.name, user.id, verified=shows_seat(user, new))
             group = self._scim.create(lay_group(new, GroupResource(display_name=new.display_name)))
             return Accepted(self.name, group.id, verified=shows_group(group, new))
-        except RefusedError as refused:
-            return read_refusal(self.name, refused)
+        except RefusedError as rejected:
+            return read_rejection(self.name, rejected)
 
     def replace(self, wanted: Seat | Group, /) -> Outcome:
         """Change a seat or a group to what *wanted* says of it, and leave everything else that is held of it.
@@ -84,8 +84,8 @@ class FullstorySeats:
         """
         try:
             return self._replace_seat(wanted) if isinstance(wanted, Seat) else self._replace_group(wanted)
-        except RefusedError as refused:
-            return read_refusal(self.name, refused)
+        except RefusedError as rejected:
+            return read_rejection(self.name, rejected)
 
     def deactivate(self, vendor_id: str | None = None, *, user_name: str | None = None) -> Outcome:
         """Have one colleague, named by exactly one of the two, log in no more; nothing of theirs is deleted.
@@ -98,8 +98,8 @@ class FullstorySeats:
         try:
             held = self._held(vendor_id, user_name)
             return held if isinstance(held, Rejected) else self._deactivate(held)
-        except RefusedError as refused:
-            return read_refusal(self.name, refused)
+        except RefusedError as rejected:
+            return read_rejection(self.name, rejected)
 
     def users(self, *, user_name: str | None = None) -> Iterator[Seat]:
         """Yield every seat, active or not, or the one of that *user_name*; each page is asked for when it is reached.
@@ -170,8 +170,8 @@ class FullstorySeats:
     def _listed(self, found: Iterator[T]) -> Iterator[T]:
         try:
             yield from found
-        except RefusedError as refused:
-            failure = read_refusal(self.name, refused)
+        except RefusedError as rejected:
+            failure = read_rejection(self.name, rejected)
         else:
             return
         # Raised out here, since a context would hold what was sent.

@@ -110,7 +110,7 @@ class Umami:
             return Accepted(self.name, session_id, plan.adjustments)
         if responses.takes_us_for_bot(response):
             return responses.taken_for_bot(self.name)
-        return responses.read_refusal(self.name, response, user, self.api_key)
+        return responses.read_rejection(self.name, response, user, self.api_key)
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
         """Send *users* in one request, or in more where it is refused as a whole.

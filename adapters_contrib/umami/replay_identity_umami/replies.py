@@ -87,7 +87,7 @@ def is_retryable(response: Response) -> bool:
     return response.is_retryable and not (response.status == _SERVER_ERROR and _is_final(_error(response)))
 
 
-def read_refusal(backend: str, response: Response, user: UserTraits, api_key: str) -> Failure:
+def read_rejection(backend: str, response: Response, user: UserTraits, api_key: str) -> Failure:
     """Return why Umami did not take *user*, with all that was sent masked in its words."""
     return _read_error(backend, response, _error(response), user, api_key)
 

@@ -324,10 +324,10 @@ def test_name_and_email_keep_the_same_rules(field: str) -> None:
     """They are properties like any other."""
     wrong, looking = "a\0b", "2026-11-21T08:30:00"
 
-    refused = STRICT.plan(UserTraits("u1", **{field: wrong}))  # type: ignore[arg-type]  # One of the two.
+    rejected = STRICT.plan(UserTraits("u1", **{field: wrong}))  # type: ignore[arg-type]  # One of the two.
     warned = STRICT.plan(UserTraits("u1", **{field: looking}))  # type: ignore[arg-type]  # As above.
 
-    assert refused.violations == (Violation(field, "nul-byte"),)
+    assert rejected.violations == (Violation(field, "nul-byte"),)
     assert adjusted(warned) == [(field, "warned", "date-like-text")]
 
 
