@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from enum import StrEnum
 from typing import ClassVar, Final, Literal, TypeAlias, assert_never
 
 import attrs
@@ -94,6 +95,15 @@ class Accepted:
     verified: bool = False
 
 
+class SkipReason(StrEnum):
+    """Why there was no request."""
+
+    NOTHING_TO_SEND = "there is nothing to send: no name, no e-mail and no traits"
+    FILTERED = "the route keeps this user from the backend"
+    UNCHANGED = "the vendor has confirmed all of it"
+    NOT_FOUND = "the vendor has no such user"
+
+
 @attrs.frozen
 class Skipped:
     """There was nothing to send, for the *reason* given."""
@@ -101,7 +111,7 @@ class Skipped:
     retryable: ClassVar[bool] = False
 
     backend: str
-    reason: str
+    reason: SkipReason
 
 
 @attrs.frozen
@@ -136,28 +146,38 @@ class Misconfigured:
 
 @attrs.frozen
 class Unavailable:
-    """Not applied; later may work, after *retry_after* seconds where the vendor said so."""
+    """Not applied, but worth another try later.
+
+    Attributes:
+        backend: Name of the backend.
+        cause: What went wrong, for a person.
+        retry_after: Seconds to wait, where the vendor asked for them.
+        status: HTTP status of the response, or None if there was none.
+    """
 
     retryable: ClassVar[bool] = True
 
     backend: str
     cause: str
     retry_after: float | None = None
+    status: int | None = None
 
 
 @attrs.frozen
 class Unknown:
-    """Sent, but the answer was lost.
+    """In doubt: the request was sent, and there was no answer that tells what happened.
 
     Attributes:
         backend: Name of the backend.
-        cause: How it was lost.
-        retryable: False only where sending again could make a second user: an anonymous one.
+        cause: What went wrong, for a person.
+        retryable: False only where sending again could create a second user, as for an anonymous one.
+        status: HTTP status of the response, or None if there was none.
     """
 
     backend: str
     cause: str
     retryable: bool = True
+    status: int | None = None
 
 
 @attrs.frozen

@@ -17,7 +17,7 @@ from .adapters.exchange import Exchange
 from .adapters.protocols import IdentityBackend, Plan
 from .adapters.responses import adapter_error, checked_outcome
 from .errors import ConfigurationError, printable
-from .outcomes import IdentifyReport, Outcome, Rejected, Skipped, Unknown, Violation
+from .outcomes import IdentifyReport, Outcome, Rejected, Skipped, SkipReason, Unknown, Violation
 from .retry import RetryPolicy
 from .traits import TraitType, UserTraits
 from .transport import AsyncSender, AsyncTransport, Sender, Transport
@@ -62,7 +62,7 @@ class Route:
     def apply(self, user: UserTraits) -> UserTraits | Skipped | Rejected:
         """Return what the backend may see of *user*, or why it sees nothing of them."""
         if self.when is not None and not self.when(user):
-            return Skipped(self.name, _FILTERED)
+            return Skipped(self.name, SkipReason.FILTERED)
         if self.only is None and not self.exclude and not self.rename:
             return user
         try:
@@ -125,9 +125,6 @@ def _prefixes(path: str) -> list[str]:
     """Return the dotted *path* and the paths of its parents, the outermost first."""
     parts = path.split(".")
     return [".".join(parts[: index + 1]) for index in range(len(parts))]
-
-
-_FILTERED = "kept from this backend by its route"
 
 
 def _violation(collision: CollisionError) -> Violation:

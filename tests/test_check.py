@@ -19,7 +19,7 @@ from replay_identity.adapters.limits import Limits
 from replay_identity.adapters.protocols import Plan
 from replay_identity.bulk.dry_runs import check, check_user
 from replay_identity.logrocket.limits import LIMITS
-from replay_identity.outcomes import Outcome
+from replay_identity.outcomes import Outcome, SkipReason
 
 BACKENDS = (Fullstory("na1.key"), LogRocket("org:app:secret"))
 
@@ -56,7 +56,7 @@ def test_each_vendor_tells_what_it_would_do() -> None:
 
 def test_a_user_with_nothing_to_say_is_skipped() -> None:
     """LogRocket would not be asked."""
-    assert check_user(UserTraits("u1"), BACKENDS)[1] == Skipped("logrocket", "nothing to send")
+    assert check_user(UserTraits("u1"), BACKENDS)[1] == Skipped("logrocket", SkipReason.NOTHING_TO_SEND)
 
 
 def test_a_route_is_checked_as_it_would_send() -> None:
@@ -67,7 +67,7 @@ def test_a_route_is_checked_as_it_would_send() -> None:
 
     outcomes = check_user(user, [kept, closed])
 
-    assert outcomes == (Accepted("fullstory"), Skipped("fullstory", "kept from this backend by its route"))
+    assert outcomes == (Accepted("fullstory"), Skipped("fullstory", SkipReason.FILTERED))
 
 
 def test_one_adapters_bug_does_not_hide_anothers_answer() -> None:

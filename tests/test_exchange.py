@@ -80,7 +80,7 @@ def test_what_a_status_means(status: int, success: bool, retryable: bool, may_ha
 
 
 @pytest.mark.parametrize(
-    ("lost", "retryable", "may_have_applied"),
+    ("no_response", "retryable", "may_have_applied"),
     [
         (NoResponse.NOT_SENT, True, False),
         (NoResponse.UNTRUSTED, False, False),

@@ -32,6 +32,7 @@ from replay_identity.adapters.protocols import StoredUser, SupportsDelete, Suppo
 from replay_identity.deletion import DeletionReceipt, forget
 from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator, running
 from replay_identity.ledger import Batch, JobEntry, Ledger
+from replay_identity.outcomes import SkipReason
 
 ID: Final = "canary-id"
 QUICK: Final = RetryPolicy(attempts=2, wait_initial=0.001, wait_max=0.01)
@@ -114,7 +115,7 @@ def test_the_same_call_later_tells_that_it_is_done(vendors: Vendors) -> None:
     vendors.now[0] += 31
     afterwards, _ = vendors.forget()
 
-    outcome = Skipped("fullstory", "Fullstory has no such user")
+    outcome = Skipped("fullstory", SkipReason.NOT_FOUND)
     assert meanwhile == DeletionReceipt("fullstory", "requested", "the vendor is deleting the user", outcome)
     assert afterwards == DeletionReceipt("fullstory", "confirmed", "the vendor shows no such user", outcome)
 
@@ -228,7 +229,7 @@ class OnlyDeletingWell(Acme):
     def delete(self, _user_id: str, /) -> Exchange[Any]:
         """Know nobody."""
         yield from ()
-        return Skipped(self.name, "nobody there")
+        return Skipped(self.name, SkipReason.NOTHING_TO_SEND)
 
 
 def failing() -> Any:

@@ -21,11 +21,11 @@ from replay_identity import (
     Violation,
 )
 from replay_identity.errors import NotAcceptedError
-from replay_identity.outcomes import LOSSY, AdjustmentKind, explain, is_settled, lossy
+from replay_identity.outcomes import LOSSY, AdjustmentKind, SkipReason, explain, is_settled, lossy
 
 ONE_OF_EACH: list[Outcome] = [
     Accepted("a"),
-    Skipped("a", "kept from this backend by its route"),
+    Skipped("a", SkipReason.FILTERED),
     Rejected("a", code="required_field", message="uid is required"),
     Misconfigured("a", "HTTP 401"),
     Unavailable("a", "HTTP 503"),
@@ -55,7 +55,7 @@ def test_some_adjustments_lose_something(kind: Any) -> None:
             Accepted("a", adjustments=(Adjustment("x", "coerced", "r"), Adjustment("y", "dropped", "r"))),
             "accepted, 2 adjusted, 1 with loss",
         ),
-        (Skipped("a", "nothing to send"), "nothing to send"),
+        (Skipped("a", SkipReason.NOTHING_TO_SEND), "nothing to send"),
         (Rejected("a", (Violation("user_id", "dot-segment"),)), "user_id breaks dot-segment"),
         (
             Rejected("a", (Violation("email", "email-length", 128, 200, "characters"), Violation("b", "r"))),
@@ -103,11 +103,11 @@ def test_the_vendors_id_is_not_in_the_repr() -> None:
     [
         ([], "ok"),
         ([TOOK], "ok"),
-        ([TOOK, Skipped("b", "r")], "ok"),
-        ([Skipped("b", "r")], "ok"),
+        ([TOOK, Skipped("b", SkipReason.NOTHING_TO_SEND)], "ok"),
+        ([Skipped("b", SkipReason.NOTHING_TO_SEND)], "ok"),
         ([TOOK, DOWN], "partial"),
         ([DOWN, TOOK], "partial"),
-        ([Skipped("b", "r"), DOWN], "failed"),
+        ([Skipped("b", SkipReason.NOTHING_TO_SEND), DOWN], "failed"),
         ([DOWN, LOST], "failed"),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_later_report_takes_the_place_of_what_it_covers() -> None:
 @pytest.mark.parametrize("require", ["all", "any", {"fullstory"}, {"fullstory", "logrocket"}, set[str](), "logrocket"])
 def test_nothing_is_raised_when_all_took_the_user(require: Any) -> None:
     """Whatever is required."""
-    IdentifyReport((TOOK, Skipped("logrocket", "r"))).raise_for_status(require)
+    IdentifyReport((TOOK, Skipped("logrocket", SkipReason.NOTHING_TO_SEND))).raise_for_status(require)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ HINTS = {401: "Check the key."}
 
 
 @pytest.mark.parametrize(
-    ("reply", "outcome"),
+    ("response", "outcome"),
     [
         (Response(200), Unknown("acme", "HTTP 200 with a body that is not the documented one")),
         (Response(400), Rejected("acme", code="HTTP 400")),

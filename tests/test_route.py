@@ -22,6 +22,7 @@ from replay_identity import (
 from replay_identity._values import is_nested
 from replay_identity.adapters.exchange import Response
 from replay_identity.adapters.protocols import Plan
+from replay_identity.outcomes import SkipReason
 from replay_identity.testing import trait_maps, trait_names
 
 FULLSTORY = Fullstory("na1.key")
@@ -162,7 +163,7 @@ def test_when_keeps_a_user_from_a_backend() -> None:
 
     outcome, requests = run(route.identify(free))
 
-    assert outcome == route.plan(free) == Skipped("fullstory", "kept from this backend by its route")
+    assert outcome == route.plan(free) == Skipped("fullstory", SkipReason.FILTERED)
     assert requests == []
     assert route.plan(ANN) == FULLSTORY.plan(ANN)
 

@@ -18,6 +18,7 @@ from replay_identity import (
 )
 from replay_identity.bulk import stats as tallying
 from replay_identity.bulk.stats import OTHER, AdjustmentKey, Cause, Stats, ViolationKey, most_frequent
+from replay_identity.outcomes import SkipReason
 
 
 def test_every_outcome_is_counted_by_its_name_and_its_sort() -> None:
@@ -25,7 +26,7 @@ def test_every_outcome_is_counted_by_its_name_and_its_sort() -> None:
     stats = Stats()
     for outcome in (
         Accepted("acme"),
-        Skipped("acme", "nothing to send"),
+        Skipped("acme", SkipReason.NOTHING_TO_SEND),
         Rejected("acme", code="HTTP 400"),
         Broken("acme", "KeyError"),
         Misconfigured("acme", "HTTP 401"),
@@ -91,7 +92,7 @@ def too_long(path: str, actual: int) -> Violation:
         (Rejected("acme", code="invalid_email", message="canary-7Q"), Cause("Rejected", "invalid_email")),
         (Rejected("acme"), Cause("Rejected", "no code")),
         (Unavailable("acme", "HTTP 503", 9.0), Cause("Unavailable", "HTTP 503")),
-        (Skipped("acme", "filtered"), Cause("Skipped", "filtered")),
+        (Skipped("acme", SkipReason.NOTHING_TO_SEND), Cause("Skipped", "filtered")),
     ],
 )
 def test_causes_are_counted_without_a_vendors_words(outcome: Outcome, key: Cause) -> None:

@@ -1,1 +1,105 @@
-"""What an adapter author imports, from one place."""
+"""What an adapter author imports, from one place: protocols, requests, limits, adaptation, responses and redaction."""
+
+from .._values import REMOVE, Removal, checked_string, is_list, is_nested, iso8601
+from ..errors import ConfigurationError, InvalidTraitsError
+from ..outcomes import (
+    Accepted,
+    Adjustment,
+    Broken,
+    Failure,
+    Misconfigured,
+    Outcome,
+    Rejected,
+    Skipped,
+    SkipReason,
+    Unavailable,
+    Unknown,
+    Violation,
+)
+from ..traits import UserTraits
+from .adaptation import Adaptation, OnViolation
+from .credentials import check_api_key, check_base_url, check_header
+from .diff import differences
+from .exchange import Exchange, NoResponse, Request, Response, Sleep
+from .http_adapter import HttpAdapter
+from .limits import BatchLimits, Limit, Limits, Unit
+from .protocols import (
+    BatchEntry,
+    BatchTooLarge,
+    Comparison,
+    EncodedUser,
+    IdentityBackend,
+    JobProgress,
+    KeyInfo,
+    Page,
+    Plan,
+    StoredUser,
+    SupportsBatch,
+    SupportsCompare,
+    SupportsDelete,
+    SupportsExclude,
+    SupportsMultiIdentify,
+    SupportsRead,
+    SupportsVerify,
+)
+from .redaction import redact
+from .responses import failure_outcome
+
+__all__ = [
+    "REMOVE",
+    "Accepted",
+    "Adaptation",
+    "Adjustment",
+    "BatchEntry",
+    "BatchLimits",
+    "BatchTooLarge",
+    "Broken",
+    "Comparison",
+    "ConfigurationError",
+    "EncodedUser",
+    "Exchange",
+    "Failure",
+    "HttpAdapter",
+    "IdentityBackend",
+    "InvalidTraitsError",
+    "JobProgress",
+    "KeyInfo",
+    "Limit",
+    "Limits",
+    "Misconfigured",
+    "NoResponse",
+    "OnViolation",
+    "Outcome",
+    "Page",
+    "Plan",
+    "Rejected",
+    "Removal",
+    "Request",
+    "Response",
+    "SkipReason",
+    "Skipped",
+    "Sleep",
+    "StoredUser",
+    "SupportsBatch",
+    "SupportsCompare",
+    "SupportsDelete",
+    "SupportsExclude",
+    "SupportsMultiIdentify",
+    "SupportsRead",
+    "SupportsVerify",
+    "Unavailable",
+    "Unit",
+    "Unknown",
+    "UserTraits",
+    "Violation",
+    "check_api_key",
+    "check_base_url",
+    "check_header",
+    "checked_string",
+    "differences",
+    "failure_outcome",
+    "is_list",
+    "is_nested",
+    "iso8601",
+    "redact",
+]

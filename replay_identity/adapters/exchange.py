@@ -31,8 +31,10 @@ class Request:
         headers: Header names, in lower case, to values. Hold the key.
         body: The bytes to send, or None.
         idempotency_header: Name of the header in which this vendor takes an idempotency key, or None. The transport
-            fills it with a random key, the same for every attempt up to an HTTP 500, unless *headers* has one.
+            fills it with a random key, the same for every attempt, unless *headers* has one.
         creates: Whether the request applied twice makes two things, so that its key may never change.
+        spent_key_statuses: Statuses that the vendor would repeat for the same idempotency key, so that the next
+            attempt gets a new key.
         retry_on: Tells whether another try may be answered otherwise, where the vendor means something else by a status
             than others do; by default `Response.is_retryable` tells.
     """
@@ -44,6 +46,7 @@ class Request:
     body: bytes | None = attrs.field(default=None, repr=False)
     idempotency_header: str | None = None
     creates: bool = False
+    spent_key_statuses: frozenset[int] = frozenset()
     retry_on: "Callable[[Response], bool] | None" = attrs.field(default=None, repr=False)
 
     def is_retryable(self, response: "Response") -> bool:

@@ -7,7 +7,7 @@ import attrs
 
 from .._records import fast_frozen
 from ..errors import printable
-from ..outcomes import Adjustment, Failure, Outcome, Violation
+from ..outcomes import Adjustment, Failure, Outcome, Rejected, Skipped, SkipReason, Violation
 from ..traits import UserTraits, fingerprint
 from .exchange import Exchange, Request
 from .limits import BatchLimits, Limit, Limits
@@ -28,6 +28,13 @@ class Plan:
     request: Request | None
     adjustments: tuple[Adjustment, ...] = ()
     violations: tuple[Violation, ...] = ()
+
+    @property
+    def unsent(self) -> Rejected | Skipped:
+        """Return the outcome of a plan without a request."""
+        if self.violations:
+            return Rejected(self.backend, self.violations)
+        return Skipped(self.backend, SkipReason.NOTHING_TO_SEND)
 
 
 class IdentityBackend(Protocol):
@@ -280,6 +287,11 @@ class SupportsBatch(Protocol):
     @property
     def batch_limits(self) -> BatchLimits:
         """Return the vendor's published limits on batches."""
+        ...
+
+    @property
+    def spent_key_statuses(self) -> frozenset[int]:
+        """Return the statuses that the vendor repeats for as long as it keeps an idempotency key."""
         ...
 
     def encode_for_batch(self, user: UserTraits, /) -> EncodedUser:

@@ -30,7 +30,7 @@ def failure_outcome(
     cause = f"HTTP {response.status}"
     if response.is_success:
         # A proxy or a login page may have answered, so this is no confirmation.
-        return Unknown(backend, f"{cause} with a body that is not the documented one")
+        return Unknown(backend, f"{cause} with a body that is not the documented one", status=response.status)
     coded = f"{cause} {code}" if code else cause
     if response.status in hints:
         return Misconfigured(backend, coded, hints[response.status])
@@ -48,9 +48,10 @@ def _read_lost(backend: str, response: Response, no_response: NoResponse) -> Fai
 
 
 def _read_unavailable(backend: str, response: Response, cause: str) -> Unavailable | Unknown:
+    status = response.status or None
     if response.uncertain or response.may_have_applied:
-        return Unknown(backend, cause)
-    return Unavailable(backend, cause, response.retry_after)
+        return Unknown(backend, cause, status=status)
+    return Unavailable(backend, cause, response.retry_after, status)
 
 
 def isolate_errors(backend: str, exchange: Exchange[Outcome]) -> Exchange[Outcome]:

@@ -47,11 +47,7 @@ def _check(user: UserTraits, target: BackendOrRoute) -> Outcome:
 
 
 def _foresee(plan: Plan) -> Outcome:
-    if plan.violations:
-        return Rejected(plan.backend, plan.violations)
-    if plan.request is None:
-        return Skipped(plan.backend, "nothing to send")
-    return Accepted(plan.backend, adjustments=plan.adjustments)
+    return plan.unsent if plan.request is None else Accepted(plan.backend, adjustments=plan.adjustments)
 
 
 # A job is created, asked after at least once, and has at least one page of users taken and one of users refused.

@@ -29,9 +29,8 @@ _MOST_CREATING: Final = 3
 # Batches whose results are read at once, for the same reason, and seconds between two looks whether it is one's turn.
 _MOST_COLLECTING: Final = 2
 _TURN: Final = 0.05
-# Fullstory repeats a 500 for as long as it keeps the key, where it repeats no other refusal. So often it may do so
-# after an answer was lost; then the key is given up.
-_REPLAYED: Final = "HTTP 500"
+# A vendor repeats some failures for as long as it keeps the key. After an answer was lost, the key is given up once
+# the vendor has repeated one this often.
 _MAX_REJECTIONS: Final = 5
 
 
@@ -177,8 +176,8 @@ class ImportJobs:
                 case Misconfigured():
                     self.on_problem(created)
                     return None
-                case Unavailable(cause=cause):
-                    rejections += cause.startswith(_REPLAYED)
+                case Unavailable(status=status):
+                    rejections += status in self.backend.spent_key_statuses
                     if not is_uncertain or rejections >= _MAX_REJECTIONS:
                         self._is_rejected = True
                         self.outbox.end_job(job)

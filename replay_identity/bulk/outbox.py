@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import attrs
 
 from ..ledger import Claim, Job, JobEntry, Ledger, Settlement
-from ..outcomes import Outcome, Rejected, Skipped, Unknown, Violation
+from ..outcomes import Outcome, Rejected, Skipped, SkipReason, Unknown, Violation
 from .report import BackendReport
 
 
@@ -65,7 +65,6 @@ _MOST_HANDED_OVER: Final = 10_000
 # So often a user is sent in one run without an answer; then the run leaves them pending.
 MOST_UNKNOWN: Final = 20
 
-_UNCHANGED: Final = "the vendor holds all of it"
 _ANONYMOUS: Final = Violation("user_id", "anonymous-user")
 
 
@@ -276,7 +275,7 @@ class LedgerOutbox:
     def _known(self, claim: Claim) -> Outcome | None:
         """Return what becomes of a claim where that is known without the adapter."""
         if claim.unchanged:
-            return Skipped(self.backend, _UNCHANGED)
+            return Skipped(self.backend, SkipReason.UNCHANGED)
         if claim.user.user_id is None and self.backend not in claim.user.vendor_ids:
             # The vendor could not find them again: each update would make another one.
             return Rejected(self.backend, (_ANONYMOUS,))

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ..bulk import BackendReport, DryRunReport, Estimate, SyncReport
 from ..bulk.stats import BackendStats, Cause
-from ..outcomes import Misconfigured
+from ..outcomes import Misconfigured, SkipReason
 from .exit_codes import ExitCode, report_exit_code
 from .inputs import LedgerFile
 from .progress import duration
@@ -19,7 +19,7 @@ from .tables import new_table, number, print_bad_rows, print_reasons, print_tabl
 from .terminal import print_json, stderr_console, stdout_console
 
 # Why most users are unchanged; the books have a column for that.
-_UNCHANGED: Final = Cause("Skipped", "the vendor holds all of it")
+_UNCHANGED: Final = Cause("Skipped", SkipReason.UNCHANGED)
 
 
 def close(report: SyncReport, ledger: LedgerFile, *, title: str, json: bool, interrupted: ExitCode | None) -> NoReturn:

@@ -8,9 +8,10 @@ import attrs
 import orjson
 
 from .._values import checked_id, checked_string
-from ..adapters.adaptation import Adaptation, OnViolation, check_on_violation
-from ..adapters.credentials import check_api_key, check_base_url, check_header
+from ..adapters.adaptation import Adaptation
+from ..adapters.credentials import check_header
 from ..adapters.exchange import Exchange, Request, Response, T
+from ..adapters.http_adapter import HttpAdapter
 from ..adapters.limits import BatchLimits, Limits
 from ..adapters.protocols import (
     BatchEntry,
@@ -24,11 +25,11 @@ from ..adapters.protocols import (
     StoredUser,
 )
 from ..errors import InvalidTraitsError
-from ..outcomes import Accepted, Failure, Outcome, Rejected, Skipped, Unknown, Violation
+from ..outcomes import Accepted, Failure, Outcome, Rejected, Skipped, SkipReason, Unknown, Violation
 from ..traits import UserTraits
 from . import responses
 from .batch import BATCH, Job
-from .limits import BATCH_LIMITS, LIMITS
+from .limits import BATCH_LIMITS, LIMITS, SPENT_KEY_STATUSES
 from .payload import dumps, word_user
 from .responses import compared
 
@@ -72,36 +73,13 @@ _USERS: Final = "/v2/users"
 _IDEMPOTENCY_KEY: Final = "idempotency-key"
 
 
-# A converter, since the other fields are made of a key that has been checked.
-def _checked_key(api_key: str) -> str:
-    check_api_key(api_key, hint="pass api_key or set FULLSTORY_API_KEY")
-    return api_key
-
-
 def _check_source(_instance: object, attribute: "attrs.Attribute[Any]", source: str | None) -> None:
     if source is not None:
         check_header(attribute.name, source)
 
 
-def _api_url(backend: "Fullstory") -> str:
-    # A blank address is a mistake to be told, not a wish for production.
-    url = _HOSTS.get(backend.region, _DEFAULT_HOST) if backend.base_url is None else backend.base_url
-    return check_base_url(url, allow_insecure=backend.allow_insecure)
-
-
-def _headers(backend: "Fullstory") -> Mapping[str, str]:
-    headers = {
-        "accept": "application/json",
-        "authorization": f"Basic {backend.api_key}",
-        "content-type": "application/json",
-    }
-    if backend.integration_source is not None:
-        headers["integration-source"] = backend.integration_source
-    return headers
-
-
 @attrs.frozen
-class Fullstory:
+class Fullstory(HttpAdapter):
     """Identify users at Fullstory.
 
     Attributes:
@@ -116,24 +94,12 @@ class Fullstory:
         ConfigurationError: The key or the address cannot be used.
     """
 
-    # For planning without a key.
     PLACEHOLDER_KEY: ClassVar[str] = "na1.offline"
+    KEY_HINT: ClassVar[str] = "pass api_key or set FULLSTORY_API_KEY"
+    LIMITS: ClassVar[Limits] = LIMITS
 
-    api_key: str = attrs.field(repr=False, converter=_checked_key)
-    base_url: str | None = attrs.field(default=None, kw_only=True)
-    on_violation: OnViolation = attrs.field(default="reject", kw_only=True, validator=check_on_violation)
     integration_source: str | None = attrs.field(default=None, kw_only=True, validator=_check_source)
     name: str = attrs.field(default="fullstory", kw_only=True)
-    allow_insecure: bool = attrs.field(default=False, kw_only=True)
-    _api_url: str = attrs.field(init=False, repr=False, default=attrs.Factory(_api_url, takes_self=True))
-    _headers: Mapping[str, str] = attrs.field(
-        init=False, repr=False, eq=False, default=attrs.Factory(_headers, takes_self=True)
-    )
-
-    @property
-    def limits(self) -> Limits:
-        """Return Fullstory's published limits."""
-        return LIMITS
 
     @property
     def region(self) -> str:
@@ -144,19 +110,15 @@ class Fullstory:
     def plan(self, user: UserTraits, /) -> Plan:
         """Return the upsert by uid, the update by Fullstory id, or the creation of an anonymous user."""
         body, vendor_id, adaptation = self._word(user)
-        adjustments = tuple(adaptation.adjustments)
-        if adaptation.violations:
-            return Plan(self.name, None, adjustments, tuple(adaptation.violations))
-
         path = _USERS if vendor_id is None else _user_path(vendor_id)
         anonymous = user.user_id is None and vendor_id is None
-        return Plan(self.name, self._request("identify", "POST", path, body, creates=anonymous), adjustments)
+        return self._plan(adaptation, self._request("identify", "POST", path, body, creates=anonymous))
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
         """Send *user* unless a rule is broken."""
         plan = self.plan(user)
         if plan.request is None:
-            return Rejected(self.name, plan.violations)
+            return plan.unsent
 
         response = yield plan.request
         vendor_id = responses.read_id(response)
@@ -175,6 +137,11 @@ class Fullstory:
     def batch_limits(self) -> BatchLimits:
         """Return Fullstory's published limits on batch imports."""
         return BATCH_LIMITS
+
+    @property
+    def spent_key_statuses(self) -> frozenset[int]:
+        """Return the statuses that Fullstory repeats for as long as it keeps an idempotency key."""
+        return SPENT_KEY_STATUSES
 
     def encode_for_batch(self, user: UserTraits, /) -> EncodedUser:
         """Return the item that upserts *user*, with the Fullstory id if there is one."""
@@ -199,7 +166,7 @@ class Fullstory:
         """
         check_header("idempotency_key", idempotency_key)
         headers = {**self._headers, _IDEMPOTENCY_KEY: idempotency_key}
-        url = self._api_url + BATCH
+        url = self._url + BATCH
         response = yield Request("create_job", "POST", url, headers, body, _IDEMPOTENCY_KEY, creates=True)
         return responses.read_job_id(self.name, response, body, self.api_key, idempotency_key)
 
@@ -292,6 +259,15 @@ class Fullstory:
         response = yield self._request("verify", "GET", "/me")
         return responses.read_key_info(self.name, self.region, response) or self._failure(response)
 
+    def _make_url(self) -> str:
+        return self._checked_base_url(_HOSTS.get(self.region, _DEFAULT_HOST))
+
+    def _make_headers(self) -> Mapping[str, str]:
+        headers = {**super()._make_headers(), "authorization": f"Basic {self.api_key}"}
+        if self.integration_source is not None:
+            headers["integration-source"] = self.integration_source
+        return headers
+
     def _word(self, user: UserTraits, *, batched: bool = False) -> tuple[bytes, str | None, Adaptation]:
         """Return *user* as JSON, with their Fullstory id in it if *batched*, that id, and what had to give."""
         vendor_id = user.vendor_ids.get(self.name)
@@ -311,7 +287,7 @@ class Fullstory:
         if response.is_success and response.json_object() is not None:
             return Accepted(self.name)
         if responses.finds_none(response):
-            return Skipped(self.name, "Fullstory has no such user")
+            return Skipped(self.name, SkipReason.NOT_FOUND)
         return self._failure(response, said)
 
     def _request(
@@ -319,7 +295,16 @@ class Fullstory:
     ) -> Request:
         # The key is documented for the creation only: https://developer.fullstory.com/server/idempotent-requests.
         idempotency_header = _IDEMPOTENCY_KEY if path == _USERS and method == "POST" else None
-        return Request(operation, method, self._api_url + path, self._headers, body, idempotency_header, creates)
+        return Request(
+            operation,
+            method,
+            self._url + path,
+            self._headers,
+            body,
+            idempotency_header,
+            creates,
+            SPENT_KEY_STATUSES,
+        )
 
     def _failure(self, response: Response, *said: str, user: UserTraits | None = None) -> Failure:
         return responses.read_rejection(self.name, response, user, self.api_key, *said)

@@ -55,6 +55,10 @@ _batch_limit = partial(
     read_on=date(2026, 11, 21),
 )
 
+# Fullstory keeps a 500 under the idempotency key and answers it again for 24 hours; other failures are not kept
+# (https://developer.fullstory.com/server/idempotent-requests, read 2026-11-21).
+SPENT_KEY_STATUSES: Final = frozenset({500})
+
 BATCH_LIMITS: Final = BatchLimits(
     users=_batch_limit(
         maximum=50_000,

@@ -9,13 +9,13 @@ import attrs
 import orjson
 
 from .._values import checked_string
-from ..adapters.adaptation import Adaptation, OnViolation, check_on_violation
-from ..adapters.credentials import check_api_key, check_base_url
+from ..adapters.adaptation import Adaptation
 from ..adapters.exchange import Exchange, Request
+from ..adapters.http_adapter import HttpAdapter
 from ..adapters.limits import Limits
 from ..adapters.protocols import Comparison, Plan
 from ..errors import ConfigurationError, InvalidTraitsError
-from ..outcomes import Accepted, Failure, Outcome, Rejected, Skipped, Unknown
+from ..outcomes import Accepted, Failure, Outcome, Rejected, Unknown
 from ..traits import UserTraits
 from . import responses
 from .limits import LIMITS, USER_ID
@@ -27,19 +27,6 @@ _HOST: Final = "https://api.logrocket.com"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]*")
 
 
-# A converter, since the other fields are made of a key that has been checked.
-def _checked_key(api_key: str) -> str:
-    check_api_key(api_key, hint="pass api_key or set LOGROCKET_API_KEY")
-    return api_key
-
-
-def _app_url(backend: "LogRocket") -> str:
-    org, app = _slugs(backend.api_key)
-    org, app = _slug("org", backend.org, org), _slug("app", backend.app, app)
-    url = check_base_url(_HOST if backend.base_url is None else backend.base_url, allow_insecure=backend.allow_insecure)
-    return f"{url}/v1/orgs/{org}/apps/{app}"
-
-
 def _slug(setting: str, given: str | None, of_key: str | None) -> str:
     slug = of_key if given is None else given
     if slug and slug not in {".", ".."}:
@@ -49,14 +36,6 @@ def _slug(setting: str, given: str | None, of_key: str | None) -> str:
     raise ConfigurationError(setting, "cannot stand in an address")
 
 
-def _headers(backend: "LogRocket") -> Mapping[str, str]:
-    return {
-        "accept": "application/json",
-        "authorization": f"token {backend.api_key}",
-        "content-type": "application/json",
-    }
-
-
 def _slugs(api_key: str) -> tuple[str | None, str | None]:
     """Return the organisation and the application that a key reading ``org:app:secret`` names."""
     parts = api_key.split(":")
@@ -64,7 +43,7 @@ def _slugs(api_key: str) -> tuple[str | None, str | None]:
 
 
 @attrs.frozen
-class LogRocket:
+class LogRocket(HttpAdapter):
     """Identify users at LogRocket.
 
     Attributes:
@@ -80,49 +59,31 @@ class LogRocket:
         ConfigurationError: The key or the address cannot be used, or org and app are not known.
     """
 
-    # For planning without a key.
     PLACEHOLDER_KEY: ClassVar[str] = "offline:offline:offline"
+    KEY_HINT: ClassVar[str] = "pass api_key or set LOGROCKET_API_KEY"
+    DEFAULT_BASE_URL: ClassVar[str] = _HOST
+    LIMITS: ClassVar[Limits] = LIMITS
 
-    api_key: str = attrs.field(repr=False, converter=_checked_key)
     org: str | None = attrs.field(default=None, kw_only=True)
     app: str | None = attrs.field(default=None, kw_only=True)
-    base_url: str | None = attrs.field(default=None, kw_only=True)
-    on_violation: OnViolation = attrs.field(default="reject", kw_only=True, validator=check_on_violation)
     name: str = attrs.field(default="logrocket", kw_only=True)
-    allow_insecure: bool = attrs.field(default=False, kw_only=True)
-    _app_url: str = attrs.field(init=False, repr=False, default=attrs.Factory(_app_url, takes_self=True))
-    _headers: Mapping[str, str] = attrs.field(
-        init=False, repr=False, eq=False, default=attrs.Factory(_headers, takes_self=True)
-    )
-
-    @property
-    def limits(self) -> Limits:
-        """Return LogRocket's published limits."""
-        return LIMITS
 
     def plan(self, user: UserTraits, /) -> Plan:
         """Return the PUT that merges *user*; no request when there is nothing to say."""
-        adaptation = Adaptation(adapt=self.on_violation == "adapt")
+        adaptation = self._adaptation()
         _check_user_id(user.user_id, adaptation)
         body = word_user(user, adaptation)
         if not body and adaptation.adjustments:
             adaptation.reject("traits", "nothing-left")
-        adjustments = tuple(adaptation.adjustments)
-        if adaptation.violations:
-            return Plan(self.name, None, adjustments, tuple(adaptation.violations))
-        if not body:
-            # What LogRocket makes of an empty object is not documented (our policy "empty-body").
-            return Plan(self.name, None)
-
-        return Plan(self.name, self._put("identify", user.user_id or "", orjson.dumps(body)), adjustments)
+        # What LogRocket makes of an empty object is not documented (our policy "empty-body").
+        request = self._put("identify", user.user_id or "", orjson.dumps(body)) if body else None
+        return self._plan(adaptation, request)
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
         """Send *user* unless a rule is broken."""
         plan = self.plan(user)
-        if plan.violations:
-            return Rejected(self.name, plan.violations)
         if plan.request is None:
-            return Skipped(self.name, "nothing to send: no name, e-mail, moment or traits")
+            return plan.unsent
 
         response = yield plan.request
         found = responses.read_user(response)
@@ -164,8 +125,16 @@ class LogRocket:
         """Have LogRocket record an excluded user again; what was deleted stays deleted."""
         return (yield from self._gdpr("inclusion", user_id, email))
 
+    def _make_url(self) -> str:
+        org, app = _slugs(self.api_key)
+        org, app = _slug("org", self.org, org), _slug("app", self.app, app)
+        return f"{self._checked_base_url()}/v1/orgs/{org}/apps/{app}"
+
+    def _make_headers(self) -> Mapping[str, str]:
+        return {**super()._make_headers(), "authorization": f"token {self.api_key}"}
+
     def _put(self, operation: str, user_id: str, body: bytes) -> Request:
-        return Request(operation, "PUT", f"{self._app_url}/users/{_segment(user_id)}", self._headers, body)
+        return Request(operation, "PUT", f"{self._url}/users/{_segment(user_id)}", self._headers, body)
 
     def _gdpr(self, action: str, user_id: str | None, email: str | None) -> Exchange[Outcome]:
         given = {"user_id": user_id, "email": email}
@@ -173,7 +142,7 @@ class LogRocket:
         if len(named) != 1:
             raise InvalidTraitsError("user_id", "or email must be given, and not both")
         # The slash at the end, and user_id for userID, are LogRocket's.
-        response = yield Request(action, "POST", f"{self._app_url}/gdpr/{action}/", self._headers, orjson.dumps(named))
+        response = yield Request(action, "POST", f"{self._url}/gdpr/{action}/", self._headers, orjson.dumps(named))
         # What a success says is not documented; HTML would be somebody else's.
         if response.is_success and (not response.body or response.json_object() is not None):
             return Accepted(self.name)

@@ -29,10 +29,6 @@ Action: TypeAlias = Send | Sleep
 STOPPED: Final = Response(0, no_response=NoResponse.STOPPED)
 _ACTIONS: Final = (Request, Sleep)
 
-# Fullstory keeps a 500 under the idempotency key and answers it again for 24 hours, so that key is spent
-# (https://developer.fullstory.com/server/idempotent-requests, read 2026-11-21). Other failures keep their key.
-REPLAYED_STATUS: Final = 500
-
 
 def _random_key() -> str:
     return str(uuid.uuid4())
@@ -106,7 +102,7 @@ class Attempts:
             woken = yield Sleep(wait)
             if woken is STOPPED:
                 break
-            if response.status == REPLAYED_STATUS and not request.creates:
+            if response.status in request.spent_key_statuses and not request.creates:
                 keyed = self._with_key(request)
         return attrs.evolve(response, uncertain=True) if uncertain else response
 

@@ -66,6 +66,11 @@ class AcmeBatch(Acme):
         item: EncodedUser = self.item(user)
         return item
 
+    @property
+    def spent_key_statuses(self) -> frozenset[int]:
+        """Return none."""
+        return frozenset()
+
     def batch_body(self, contents: Iterable[bytes], /) -> bytes:
         """Join."""
         body: bytes = self.body(contents)

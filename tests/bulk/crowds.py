@@ -16,7 +16,7 @@ from replay_identity.adapters.protocols import IdentityBackend, Plan
 from replay_identity.adapters.responses import failure_outcome
 from replay_identity.bulk import SyncReport, sync
 from replay_identity.ledger import Ledger
-from replay_identity.outcomes import Violation
+from replay_identity.outcomes import SkipReason, Violation
 
 URL: Final = "http://crowd.example/users"
 # What the vendor may say of one user; what it says of the others is "ok".
@@ -71,7 +71,7 @@ class Crowd:
     def _outcome(self, plan: Plan, said: Iterable[Outcome]) -> Outcome:
         if plan.violations:
             return Rejected(self.name, plan.violations)
-        return next(iter(said)) if plan.request else Skipped(self.name, "nothing to send")
+        return next(iter(said)) if plan.request else Skipped(self.name, SkipReason.NOTHING_TO_SEND)
 
 
 def _request(users: Sequence[UserTraits]) -> Request:

@@ -11,12 +11,13 @@ from replay_identity import Accepted, Broken, Outcome, Rejected, Skipped, Unavai
 from replay_identity.bulk import BackendReport
 from replay_identity.bulk.memory_outbox import MemoryOutbox
 from replay_identity.ledger import Claim
+from replay_identity.outcomes import SkipReason
 
 AGAIN: Final[list[Outcome]] = [Unavailable("acme", "HTTP 503"), Unknown("acme", "lost")]
 OUTCOMES: Final[list[Outcome]] = [
     *AGAIN,
     Accepted("acme"),
-    Skipped("acme", "nothing to send"),
+    Skipped("acme", SkipReason.NOTHING_TO_SEND),
     Rejected("acme", code="HTTP 400"),
     Broken("acme", "ValueError"),
     Unknown("acme", "lost", retryable=False),

@@ -74,7 +74,9 @@ def test_a_refusal_is_on_record_with_whom_it_is_about(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", [Response(0, no_response=NoResponse.NO_ANSWER), Response(502), Response(503)], ids=["lost", "502", "503"]
+    "response",
+    [Response(0, no_response=NoResponse.NO_ANSWER), Response(502), Response(503)],
+    ids=["lost", "502", "503"],
 )
 def test_a_request_without_an_answer_has_everyone_sent_again(any_ledger: Ledger | None, response: Response) -> None:
     """Whether the vendor acted on it or not."""

@@ -24,6 +24,7 @@ from replay_identity.bulk.outbox import LedgerOutbox
 from replay_identity.emulator import Fault
 from replay_identity.errors import SourceError
 from replay_identity.ledger import Claim, Ledger
+from replay_identity.outcomes import SkipReason
 from replay_identity.sources import BadRow, Row
 
 BOTH = ("fullstory", "logrocket")
@@ -562,7 +563,7 @@ def test_outcomes_of_every_kind_are_in_the_books(tmp_path: Path) -> None:
     """Taken, skipped, refused; unavailable ones are tried again."""
     answers: dict[str, list[Any]] = {
         "u0": [Accepted("acme")],
-        "u1": [Skipped("acme", "nothing to send")],
+        "u1": [Skipped("acme", SkipReason.NOTHING_TO_SEND)],
         "u2": [Rejected("acme", code="HTTP 400")],
         "u3": [Unavailable("acme", "HTTP 503"), Unavailable("acme", "HTTP 503"), Accepted("acme")],
     }

@@ -67,7 +67,7 @@ def test_a_ledger_that_does_not_exist_is_not_made(run: Run, vendors: Vendors, co
 
 
 @pytest.mark.parametrize("command", ["rejected", "retry"])
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("rejected")
 def test_a_backend_that_the_ledger_does_not_know_is_told(run: Run, command: str) -> None:
     """With those that it knows."""
     ran = run(command, "--to", "acme")
@@ -79,7 +79,7 @@ def test_a_backend_that_the_ledger_does_not_know_is_told(run: Run, command: str)
 # status
 
 
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("rejected")
 def test_status_tells_how_users_stand(run: Run) -> None:
     """At each backend that they were ever put for; no key is needed."""
     ran = run("status", env={"FULLSTORY_API_KEY": "", "LOGROCKET_API_KEY": ""})
@@ -90,7 +90,7 @@ def test_status_tells_how_users_stand(run: Run) -> None:
     assert "logrocket 0 1 2 0 0" in ran.lines
 
 
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("rejected")
 def test_a_long_path_is_not_broken_into_lines(run: Run) -> None:
     """So that it can be copied."""
     path = Path("deep" * 30, "our.db")
@@ -100,7 +100,7 @@ def test_a_long_path_is_not_broken_into_lines(run: Run) -> None:
     assert run("status", "--ledger", str(path)).lines[0] == str(path)
 
 
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("rejected")
 def test_status_as_json(run: Run) -> None:
     """By backend."""
     ran = run("status", "--json")
@@ -112,7 +112,7 @@ def test_status_as_json(run: Run) -> None:
 # rejected
 
 
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("rejected")
 def test_rejected_tells_why_and_never_who(run: Run) -> None:
     """With the limit, the largest measure found, and how many users."""
     ran = run("rejected")
@@ -123,7 +123,7 @@ def test_rejected_tells_why_and_never_who(run: Run) -> None:
     assert "canary" not in ran.out + ran.err
 
 
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("rejected")
 def test_rejected_as_json_of_one_backend(run: Run) -> None:
     """As the books have it."""
     ran = run("rejected", "--json", "--to", "logrocket")
@@ -175,7 +175,7 @@ def test_rejected_shows_so_many_lines_as_wished(run: Run) -> None:
     ]
 
 
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("rejected")
 def test_refused_users_are_mended_in_a_file_and_synced_again(run: Run, vendors: Vendors) -> None:
     """The file is for its owner alone, and holds all that the vendor should get."""
     ran = run("rejected", "--output", "refused.jsonl")
@@ -194,7 +194,7 @@ def test_refused_users_are_mended_in_a_file_and_synced_again(run: Run, vendors: 
     assert vendors.logrocket.users["canary-u1"].email == "canary@example.com"
 
 
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("rejected")
 def test_rejected_writes_over_no_file(run: Run) -> None:
     """It may be half mended."""
     Path("mine.jsonl").write_text("mine", encoding="utf-8")
@@ -207,7 +207,7 @@ def test_rejected_writes_over_no_file(run: Run) -> None:
     assert Path("mine.jsonl").read_text(encoding="utf-8") == "mine"
 
 
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("rejected")
 def test_rejected_writes_to_stdout(run: Run) -> None:
     """Nothing else goes there then."""
     ran, both = run("rejected", "--output", "-"), run("rejected", "--output", "-", "--json")
@@ -285,7 +285,7 @@ def test_a_trait_called_as_the_users_own_field_does_not_hide_it() -> None:
 # retry and deliver
 
 
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("rejected")
 def test_retry_makes_refused_users_due_again_and_deliver_sends_them(run: Run, vendors: Vendors) -> None:
     """With --adapt they go through, with the loss in the books."""
     retried, status = run("retry", "--to", "logrocket"), run("status")
@@ -301,7 +301,7 @@ def test_retry_makes_refused_users_due_again_and_deliver_sends_them(run: Run, ve
     assert vendors.logrocket.users["canary-u3"].traits["bio"] == ("canary" * 300)[:1024]
 
 
-@pytest.mark.usefixtures("refused")
+@pytest.mark.usefixtures("rejected")
 def test_retry_as_json_says_nothing_more_where_nobody_is_refused(run: Run) -> None:
     """There is nothing to deliver."""
     ran = run("retry", "--json", "--to", "fullstory")

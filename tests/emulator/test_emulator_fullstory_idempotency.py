@@ -95,7 +95,7 @@ def test_a_staged_500_is_not_replayed(fs: httpx.Client, fullstory: FullstoryEmul
 
 
 @pytest.mark.parametrize(
-    ("status", "replies"), [(500, [500, 500]), (400, [400, 400]), (503, [503, 200]), (429, [429, 200])]
+    ("status", "responses"), [(500, [500, 500]), (400, [400, 400]), (503, [503, 200]), (429, [429, 200])]
 )
 def test_a_staged_failure_is_replayed_when_told_to(
     mount_fullstory: MountFullstory, status: int, responses: list[int]

@@ -32,7 +32,7 @@ from replay_identity.adapters.protocols import (
     SupportsVerify,
 )
 from replay_identity.fullstory.adapter import UserFilter
-from replay_identity.outcomes import explain
+from replay_identity.outcomes import SkipReason, explain
 from replay_identity.testing import responses, user_traits
 from replay_identity.traits import fingerprint
 
@@ -220,7 +220,7 @@ def test_the_capabilities_are_those_of_the_protocols() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "outcome"),
+    ("response", "outcome"),
     [
         (
             Response(400, body=error("required_field", "uid is required")),
@@ -314,7 +314,7 @@ def test_what_was_sent_is_masked_in_the_vendors_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "response",
     [Response(502), Response(200), Response(0, no_response=NoResponse.TIMED_OUT), Response(503, uncertain=True)],
 )
 def test_a_lost_answer_about_an_anonymous_user_is_not_retryable(response: Response) -> None:
@@ -607,7 +607,7 @@ def test_deleting_who_does_not_exist_is_skipped() -> None:
     """There is nothing to delete."""
     missing = Response(404, body=error("user_not_found", "User with that ID does not exist"))
 
-    assert run(BACKEND.delete("u1"), missing)[0] == Skipped("fullstory", "Fullstory has no such user")
+    assert run(BACKEND.delete("u1"), missing)[0] == Skipped("fullstory", SkipReason.NOT_FOUND)
 
 
 @pytest.mark.parametrize("body", [b"<html>Log in</html>", b"", b"{"])

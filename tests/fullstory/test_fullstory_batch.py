@@ -233,7 +233,7 @@ DOCUMENTED = "HTTP 200 with a body that is not the documented one"
 
 
 @pytest.mark.parametrize(
-    ("reply", "result"),
+    ("response", "result"),
     [
         (Response(413, body=b"<html>Too large</html>"), BatchTooLarge("fullstory")),
         (Response(409), Unknown("fullstory", "HTTP 409, an earlier attempt may still be running")),
@@ -330,7 +330,7 @@ def test_counts_that_are_missing_are_zero(counts: Mapping[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "failure"),
+    ("response", "failure"),
     [
         (json_reply({"code": "resource_not_found", "message": f"no {JOB}"}, 404), rejection("resource_not_found")),
         (json_reply({"code": "forbidden"}, 403), "HTTP 403 forbidden"),
@@ -521,7 +521,7 @@ SHOWN_ANONYMOUS = {"id": "9", "uid": None, "display_name": "Ann", "email": "", "
 
 
 @pytest.mark.parametrize(
-    ("member", "row", "vendor_id"),
+    ("entry", "row", "vendor_id"),
     [
         (BatchEntry(user_id="u1"), {"uid": "u1", "id": "9"}, "9"),
         (BatchEntry(user_id="u1"), {"uid": "u1"}, None),
@@ -608,7 +608,7 @@ def test_the_newest_row_tells_the_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("member", "row", "item"),
+    ("entry", "row", "item"),
     [
         (BatchEntry(user_id="u1"), {"uid": "u1", "id": "9"}, {"uid": "u1"}),
         (ANONYMOUS, SHOWN_ANONYMOUS, {"display_name": "Ann", "properties": {"days": 43, "on": True}}),

@@ -9,6 +9,7 @@ from ledger.delivering import A, B, bytes_on_disk, claim_one, deliver, dropped, 
 from replay_identity import Accepted, Rejected, Skipped, Unavailable, UserTraits
 from replay_identity.ledger import Ledger
 from replay_identity.ledger.jobs import Batch, JobEntry
+from replay_identity.outcomes import SkipReason
 
 CANARY = UserTraits(
     "canary-id",
@@ -51,7 +52,7 @@ def test_values_are_erased_of_who_is_not_to_be_sent(path: Path) -> None:
     """Nobody needs them."""
     with Ledger(path) as ledger:
         ledger.upsert([CANARY], [A])
-        settle(ledger, claim_one(ledger), Skipped(A, "filtered"))
+        settle(ledger, claim_one(ledger), Skipped(A, SkipReason.NOTHING_TO_SEND))
 
     assert b"canary" not in bytes_on_disk(path)
 

@@ -14,6 +14,7 @@ from ledger.delivering import A, B, bytes_on_disk, deliver, dropped, user
 from replay_identity import Accepted, Outcome, Rejected, Skipped, Unavailable, UserTraits
 from replay_identity.errors import InvalidTraitsError, LedgerError
 from replay_identity.ledger import Batch, Claim, JobEntry, Ledger
+from replay_identity.outcomes import SkipReason
 
 CANARY: Final = UserTraits(
     "canary-id",
@@ -45,7 +46,7 @@ ANSWERS: Final[Sequence[Callable[[Claim], Outcome]]] = (
     taken_with_loss,
     rejected,
     lambda _: Unavailable(A, "503"),
-    lambda _: Skipped(A, "filtered"),
+    lambda _: Skipped(A, SkipReason.NOTHING_TO_SEND),
 )
 
 

@@ -30,6 +30,7 @@ from replay_identity import (
 from replay_identity.ledger import Claim, Ledger, Settlement
 from replay_identity.ledger import database as opening
 from replay_identity.ledger.jobs import Batch, Job, JobEntry
+from replay_identity.outcomes import SkipReason
 
 BACKENDS: Final = (A, B)
 NOON: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -51,7 +52,7 @@ outcomes = st.sampled_from(
     [
         Accepted(A),
         Accepted(A),
-        Skipped(A, "unchanged"),
+        Skipped(A, SkipReason.NOTHING_TO_SEND),
         Rejected(A, code="400"),
         Broken(A, "KeyError"),
         Unavailable(A, "503"),

@@ -25,7 +25,7 @@ from replay_identity import (
 from replay_identity.ledger import BackendCounts, Ledger, Settlement, UpsertCounts
 from replay_identity.ledger.codec import Fingerprints
 from replay_identity.ledger.upserts import to_given
-from replay_identity.outcomes import Adjustment, Violation
+from replay_identity.outcomes import Adjustment, SkipReason, Violation
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 REJECTION = Rejected(A, code="400", message="no")
@@ -100,7 +100,7 @@ def test_who_is_back_to_what_the_vendor_holds_is_not_sent(ledger: Ledger) -> Non
 
     assert claim.unchanged
     assert claim.user == user()
-    assert settle(ledger, claim, Skipped(A, "unchanged"))
+    assert settle(ledger, claim, Skipped(A, SkipReason.NOTHING_TO_SEND))
     assert ledger.upsert([user(plan="a")], [A])[A] == UpsertCounts(unchanged=1)
 
 
@@ -326,7 +326,7 @@ def test_a_claim_shows_no_values(ledger: Ledger) -> None:
 # Settling.
 
 
-@pytest.mark.parametrize("refusal", [REJECTION, Broken(A, "KeyError at wire.py:3")])
+@pytest.mark.parametrize("rejection", [REJECTION, Broken(A, "KeyError at wire.py:3")])
 def test_who_is_refused_is_not_due_until_something_changes(ledger: Ledger, rejection: Rejected | Broken) -> None:
     """The same would be refused again."""
     ledger.upsert([user(plan="a")], [A])
@@ -431,7 +431,7 @@ def test_who_is_skipped_keeps_their_losses(ledger: Ledger) -> None:
     settle(ledger, claim_one(ledger), Accepted(A, adjustments=(dropped("traits.plan"),)))
     ledger.upsert([user(plan="b")], [A])
 
-    assert settle(ledger, claim_one(ledger), Skipped(A, "filtered"))
+    assert settle(ledger, claim_one(ledger), Skipped(A, SkipReason.NOTHING_TO_SEND))
 
     assert list(ledger.losses(A)) == [(dropped("traits.plan"),)]
 
@@ -439,7 +439,7 @@ def test_who_is_skipped_keeps_their_losses(ledger: Ledger) -> None:
 def test_who_is_skipped_is_due_again_when_put_again(ledger: Ledger) -> None:
     """The route that filtered them may let them through by then."""
     ledger.upsert([user(plan="a")], [A])
-    assert settle(ledger, claim_one(ledger), Skipped(A, "filtered"))
+    assert settle(ledger, claim_one(ledger), Skipped(A, SkipReason.NOTHING_TO_SEND))
     assert ledger.pending_count(A) == 0
 
     assert ledger.upsert([user(plan="a")], [A])[A] == UpsertCounts(pending=1)
@@ -452,7 +452,7 @@ def test_who_is_skipped_is_not_held_for_sure(ledger: Ledger) -> None:
     ledger.upsert([user(plan="b")], [A])
     assert not settle(ledger, claim_one(ledger), Unknown(A, "timeout"))
     ledger.upsert([user(region="eu")], [A])
-    assert settle(ledger, claim_one(ledger), Skipped(A, "filtered"))
+    assert settle(ledger, claim_one(ledger), Skipped(A, SkipReason.NOTHING_TO_SEND))
 
     assert ledger.upsert([user(seats=1)], [A])[A] == UpsertCounts(unchanged=1)
     assert ledger.upsert([user(plan="a", seats=1)], [A])[A] == UpsertCounts(pending=1)

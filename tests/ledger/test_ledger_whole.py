@@ -10,6 +10,7 @@ from ledger.delivering import A, B, claim_one, deliver, settle, user
 
 from replay_identity import REMOVE, Rejected, Skipped, UserTraits
 from replay_identity.ledger import Ledger, UpsertCounts
+from replay_identity.outcomes import SkipReason
 
 REJECTION = Rejected(A, code="400", message="no")
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -172,7 +173,7 @@ def test_a_doubt_outlives_a_route_that_keeps_the_user_away(ledger: Ledger) -> No
     deliver(ledger)
     ledger.invalidate(A)
     ledger.upsert([user(plan="pro")], [A])
-    deliver(ledger, A, lambda _: Skipped(A, "filtered"))
+    deliver(ledger, A, lambda _: Skipped(A, SkipReason.NOTHING_TO_SEND))
 
     assert ledger.upsert([user(plan="pro")], [A])[A] == UpsertCounts(pending=1)
 

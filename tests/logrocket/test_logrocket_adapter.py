@@ -21,7 +21,7 @@ from replay_identity import (
 )
 from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.adapters.protocols import Plan, SupportsDelete, SupportsRead, SupportsVerify
-from replay_identity.outcomes import explain
+from replay_identity.outcomes import SkipReason, explain
 from replay_identity.testing import responses, user_traits
 
 KEY = "acme:shop:canary"
@@ -172,7 +172,7 @@ def test_a_user_of_whom_nothing_is_known_is_skipped() -> None:
     """What LogRocket makes of an empty object is not documented."""
     outcome, requests = run(BACKEND.identify(UserTraits("u1")))
 
-    assert outcome == Skipped("logrocket", "nothing to send: no name, e-mail, moment or traits")
+    assert outcome == Skipped("logrocket", SkipReason.NOTHING_TO_SEND)
     assert BACKEND.plan(UserTraits("u1")) == Plan("logrocket", None)
     assert requests == []
 
@@ -188,7 +188,7 @@ def test_a_user_of_whom_nothing_is_left_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("user", "reply", "verified"),
+    ("user", "response", "verified"),
     [
         (ANN, shown(), True),
         (ANN, shown(userID="other"), False),
@@ -261,7 +261,7 @@ def test_every_documented_refusal_is_kept_in_its_words(message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "outcome"),
+    ("response", "outcome"),
     [
         (Response(500, body=b'{"error": "Error processing user data"}'), Unavailable("logrocket", "HTTP 500")),
         (Response(401), Misconfigured("logrocket", "HTTP 401", HINTS[401])),

@@ -65,7 +65,7 @@ def test_says_in_one_sentence_what_became_of_a_vendor(changes: dict[str, Any], s
 
 
 @pytest.mark.parametrize(
-    ("lossy", "effort", "words"),
+    ("lossy", "estimate", "words"),
     [
         (0, None, "no property loses anything"),
         (1, None, "1 property loses something"),
@@ -109,7 +109,7 @@ def test_keeps_the_words_of_a_vendor_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("effort", "sentence"),
+    ("estimate", "sentence"),
     [
         (Estimate(1200, 30, 7300.0), "at least 1,200 requests for 30 batches: about 2 hours at the quota."),
         (Estimate(12, 0, None), "at least 12 requests."),

@@ -110,7 +110,7 @@ FAULTS: Final = {
     "a user skipped who breaks a rule": Fault(
         "test_identify_sends_what_the_plan_shows",
         "return Rejected(self.name, plan.violations)",
-        'return Skipped(self.name, "it breaks a rule")',
+        "return Skipped(self.name, SkipReason.NOTHING_TO_SEND)",
     ),
     "a key in the repr": Fault(
         "test_no_plan_shows_a_value_or_the_key",

@@ -66,7 +66,7 @@ def test_a_request_may_say_what_is_worth_another_try(status: int, sent: int) -> 
     assert len(script.sent) == sent
 
 
-@pytest.mark.parametrize("lost", [NoResponse.NOT_SENT, NoResponse.NO_ANSWER, NoResponse.TIMED_OUT])
+@pytest.mark.parametrize("no_response", [NoResponse.NOT_SENT, NoResponse.NO_ANSWER, NoResponse.TIMED_OUT])
 def test_tries_again_after_a_lost_connection(no_response: NoResponse) -> None:
     """A connection that broke, before or after sending, is retried."""
     script = Script([Response(0, no_response=no_response), OK])
@@ -74,7 +74,7 @@ def test_tries_again_after_a_lost_connection(no_response: NoResponse) -> None:
     assert script.transport().run(ask()) == OK
 
 
-@pytest.mark.parametrize("lost", [NoResponse.UNTRUSTED, NoResponse.TOO_LARGE])
+@pytest.mark.parametrize("no_response", [NoResponse.UNTRUSTED, NoResponse.TOO_LARGE])
 def test_does_not_try_again_what_cannot_change(no_response: NoResponse) -> None:
     """A certificate that is not trusted, or a giant answer, will be the same next time."""
     script = Script([Response(0, no_response=no_response)])
@@ -203,7 +203,7 @@ def test_adds_no_key_where_the_vendor_takes_none() -> None:
     assert script.sent == [request]
 
 
-@pytest.mark.parametrize("refusal", [DOWN, Response(400)])
+@pytest.mark.parametrize("rejection", [DOWN, Response(400)])
 def test_remembers_that_an_earlier_attempt_may_have_been_applied(rejection: Response) -> None:
     """Once an answer was lost, a later refusal to serve does not prove that nothing was applied."""
     script = Script([Response(0, no_response=NoResponse.NO_ANSWER), rejection])

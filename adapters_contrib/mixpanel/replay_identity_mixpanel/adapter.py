@@ -10,7 +10,7 @@ from replay_identity.adapters.credentials import check_api_key, check_base_url
 from replay_identity.adapters.exchange import Exchange, Request
 from replay_identity.adapters.limits import Limit, Limits
 from replay_identity.adapters.protocols import Plan
-from replay_identity.outcomes import Outcome, Rejected, Skipped
+from replay_identity.outcomes import Outcome, Rejected, Skipped, SkipReason
 from replay_identity.traits import UserTraits
 
 from .batches import batches, encode
@@ -109,7 +109,7 @@ class Mixpanel:
     def _unsent(self, updates: Updates) -> Outcome:
         if updates.violations:
             return Rejected(self.name, updates.violations)
-        return Skipped(self.name, "nothing to send: no name, e-mail or traits")
+        return Skipped(self.name, SkipReason.NOTHING_TO_SEND)
 
     def _request(self, batch: list[Updates]) -> Request:
         return Request("identify", "POST", self._url, _HEADERS, encode(batch), retry_on=is_retryable)

@@ -217,7 +217,7 @@ def test_if_one_half_is_unavailable_the_other_keeps_its_own_outcome() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "kind"),
+    ("response", "kind"),
     [
         (Response(401), Misconfigured),
         (Response(403), Misconfigured),

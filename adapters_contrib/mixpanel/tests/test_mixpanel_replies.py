@@ -35,7 +35,7 @@ def said(content: object) -> Response:
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "response",
     [
         said({"status": 1, "error": None}),
         said({"status": 1, "error": ""}),
@@ -51,7 +51,7 @@ def test_a_one_is_accepted_and_never_verified(response: Response) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "code", "message"),
+    ("response", "code", "message"),
     [
         (said({"status": 0, "error": "bad record"}), "status 0", "bad record"),
         (said({"status": 0, "error": None}), "status 0", None),
@@ -119,7 +119,7 @@ def test_an_address_without_mixpanel_is_misconfigured(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "outcome"),
+    ("response", "outcome"),
     [
         (
             Response(400, body=b'{"error": "bad", "status": "error"}'),
@@ -148,7 +148,7 @@ def test_every_failure_is_one_outcome(response: Response, outcome: Outcome) -> N
 
 
 @pytest.mark.parametrize(
-    ("reply", "is_retried"),
+    ("response", "is_retried"),
     [
         (Response(429), True),
         (Response(500), True),
@@ -174,7 +174,7 @@ WORDS = f"Ann Canary canary@example.com canary-pro 43 {KEY} canary-id"
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "response",
     [
         said({"status": 0, "error": WORDS}),
         said({"status": 1, "error": [WORDS]}),

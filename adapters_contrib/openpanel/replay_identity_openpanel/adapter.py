@@ -13,7 +13,7 @@ from replay_identity.adapters.exchange import Exchange, Request
 from replay_identity.adapters.limits import Limits
 from replay_identity.adapters.protocols import Plan
 from replay_identity.errors import ConfigurationError
-from replay_identity.outcomes import Outcome, Rejected, Skipped
+from replay_identity.outcomes import Outcome, Rejected, Skipped, SkipReason
 from replay_identity.traits import UserTraits
 
 from .limits import LIMITS
@@ -107,7 +107,7 @@ class OpenPanel:
         if plan.violations:
             return Rejected(self.name, plan.violations)
         if plan.request is None:
-            return Skipped(self.name, "nothing to send: no name, e-mail or traits")
+            return Skipped(self.name, SkipReason.NOTHING_TO_SEND)
 
         response = yield plan.request
         return read_reply(self.name, response, user, plan.adjustments, self.api_key, self.client_id)

@@ -110,7 +110,7 @@ def test_a_401_about_one_profile_rejects_that_user_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "outcome"),
+    ("response", "outcome"),
     [
         (
             Response(400, body=b'{"status":400,"error":"Bad Request","message":"Alias is not supported"}'),

@@ -13,6 +13,7 @@ from replay_identity.adapters.credentials import check_api_key, check_base_url
 from replay_identity.adapters.exchange import Exchange, Request
 from replay_identity.adapters.limits import Limit, Limits
 from replay_identity.adapters.protocols import Plan
+from replay_identity.outcomes import SkipReason
 
 from . import responses
 from .distinct_ids import check_distinct_id
@@ -160,7 +161,7 @@ class PostHog:
         if adaptation.violations:
             return Rejected(self.name, tuple(adaptation.violations))
         if not words:
-            return Skipped(self.name, "nothing to send: no name, e-mail or traits")
+            return Skipped(self.name, SkipReason.NOTHING_TO_SEND)
         return _event(user, words, tuple(adaptation.adjustments), uuid=self.new_id(), now=self.now())
 
     def _send(self, events: Sequence[Event]) -> Exchange[dict[str, Outcome]]:

@@ -197,7 +197,7 @@ def test_the_transports_own_retries_are_no_attempts_of_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "outcome"),
+    ("response", "outcome"),
     [
         (rejected(401, "invalid_api_token"), Misconfigured("posthog", "HTTP 401 invalid_api_token", KEY_HINT)),
         (Response(402), Misconfigured("posthog", "HTTP 402", "Check the billing of the PostHog organisation.")),
@@ -264,7 +264,7 @@ def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "response",
     [
         Response(400),
         Response(401),
@@ -308,7 +308,7 @@ def test_what_is_refused_as_a_whole_is_sent_in_halves(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", [Response(401), Response(503), Response(0, no_response=NoResponse.TIMED_OUT), Response(200)]
+    "response", [Response(401), Response(503), Response(0, no_response=NoResponse.TIMED_OUT), Response(200)]
 )
 def test_what_is_nobodys_fault_is_told_of_each(response: Response) -> None:
     """In one request: in halves it would be answered the same."""

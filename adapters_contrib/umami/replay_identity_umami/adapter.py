@@ -13,7 +13,7 @@ from replay_identity.adapters.exchange import Exchange, Request
 from replay_identity.adapters.limits import Limit, Limits
 from replay_identity.adapters.protocols import Plan
 from replay_identity.errors import ConfigurationError
-from replay_identity.outcomes import Accepted, Adjustment, Outcome, Rejected, Skipped
+from replay_identity.outcomes import Accepted, Adjustment, Outcome, Rejected, Skipped, SkipReason
 from replay_identity.traits import UserTraits
 
 from . import responses
@@ -167,7 +167,7 @@ class _Item:
 def _unsent(plan: Plan) -> Rejected | Skipped:
     if plan.violations:
         return Rejected(plan.backend, plan.violations)
-    return Skipped(plan.backend, "nothing to send: no name, e-mail or traits")
+    return Skipped(plan.backend, SkipReason.NOTHING_TO_SEND)
 
 
 def _check_user_id(user_id: str | None, adaptation: Adaptation) -> None:

@@ -108,7 +108,7 @@ def test_bots_are_counted_as_processed_but_not_believed() -> None:
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "response",
     [
         Response(200, body=b"<html>Log in</html>"),
         Response(200, body=b"{}"),
@@ -141,7 +141,7 @@ def test_an_error_without_a_status_is_unknown(answer: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "outcome", "sent"),
+    ("response", "outcome", "sent"),
     [
         (Response(500), Unknown("umami", "HTTP 500, and a part of the user may be stored"), 5),
         (Response(503), Unavailable("umami", "HTTP 503"), 5),

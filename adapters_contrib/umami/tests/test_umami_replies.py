@@ -87,7 +87,7 @@ def test_a_500_about_the_user_is_a_refusal_and_sent_once(error_object: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("reply", "cause"),
+    ("response", "cause"),
     [
         (Response(500), "HTTP 500"),
         (error(500), "HTTP 500"),
@@ -132,7 +132,7 @@ def test_what_only_settings_can_mend_is_misconfigured(status: int, hint: str) ->
 
 
 @pytest.mark.parametrize(
-    ("reply", "outcome"),
+    ("response", "outcome"),
     [
         (Response(503, {"retry-after": "600"}), Unavailable("umami", "HTTP 503", 600.0)),
         (Response(429), Unavailable("umami", "HTTP 429")),

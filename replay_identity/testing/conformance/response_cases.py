@@ -89,7 +89,7 @@ class ReplyCases(AdapterHooks):
         assert outcome.retry_after == 7  # noqa: PLR2004  # As above.
 
     @pytest.mark.parametrize(
-        "reply",
+        "response",
         [
             Response(502),
             Response(504),
