@@ -70,7 +70,7 @@ def forget(
     backends: Iterable[IdentityBackend | Route],
     *,
     ledger: "Ledger | None" = None,
-    client: "httpx.Client | Sender | None" = None,
+    transport: "httpx.Client | Sender | None" = None,
     retry: RetryPolicy | None = None,
     timeout: float = 30.0,
     patience: float = PATIENCE,
@@ -85,7 +85,7 @@ def forget(
         user_id: The application's id of the user.
         backends: Backends, or routes to them; their names must differ.
         ledger: The ledger that may know the user; nobody delivers out of it meanwhile.
-        client: An `httpx.Client` or another `Sender` that all backends share; by default each has one of ours.
+        transport: An `httpx.Client` or another `Sender` that all backends share; by default each has one of ours.
         retry: How often and how soon each backend is asked again.
         timeout: Seconds that one attempt may take.
         patience: Seconds to wait for other processes that deliver out of the ledger.
@@ -102,7 +102,9 @@ def forget(
         problem = busy or _forget_in(ledger, user_id)
         if problem is not None:
             return tuple(DeletionReceipt(name, "postponed", problem) for name in names)
-        return tuple(_ask(route.backend, user_id, Transport(client, retry=retry, timeout=timeout)) for route in routes)
+        return tuple(
+            _ask(route.backend, user_id, Transport(transport, retry=retry, timeout=timeout)) for route in routes
+        )
 
 
 @contextmanager

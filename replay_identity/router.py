@@ -172,7 +172,7 @@ class Router:
 
     Args:
         backends: Backends, or routes to them; their names must differ.
-        client: An `httpx.Client` or another `Sender` that all backends share; by default each has one of ours.
+        transport: An `httpx.Client` or another `Sender` that all backends share; by default each has one of ours.
         retry: How often and how soon each backend is asked again.
         timeout: Seconds after which `identify` answers, whatever has been heard by then.
 
@@ -184,12 +184,12 @@ class Router:
         self,
         backends: Iterable[IdentityBackend | Route],
         *,
-        client: "httpx.Client | Sender | None" = None,
+        transport: "httpx.Client | Sender | None" = None,
         retry: RetryPolicy | None = None,
         timeout: float = 30.0,
     ) -> None:
         self._lanes = tuple(
-            _Target(route, Transport(client, retry=retry, timeout=timeout)) for route in as_routes(backends)
+            _Target(route, Transport(transport, retry=retry, timeout=timeout)) for route in as_routes(backends)
         )
         self._timeout = _checked_timeout(timeout)
         self._workers: DaemonPool[Outcome] = DaemonPool()
@@ -238,12 +238,12 @@ class AsyncRouter:
         self,
         backends: Iterable[IdentityBackend | Route],
         *,
-        client: "httpx.AsyncClient | AsyncSender | None" = None,
+        transport: "httpx.AsyncClient | AsyncSender | None" = None,
         retry: RetryPolicy | None = None,
         timeout: float = 30.0,
     ) -> None:
         self._lanes = tuple(
-            _Target(route, AsyncTransport(client, retry=retry, timeout=timeout)) for route in as_routes(backends)
+            _Target(route, AsyncTransport(transport, retry=retry, timeout=timeout)) for route in as_routes(backends)
         )
         self._timeout = _checked_timeout(timeout)
 

@@ -211,7 +211,7 @@ def test_answers_by_the_deadline_when_awaiting_takes_too_long(monkeypatch: pytes
         async def aclose(self) -> None:
             pass
 
-    report = identify_awaiting([LogRocket("a:b:c")], ANN, client=Stuck(), timeout=0.1)
+    report = identify_awaiting([LogRocket("a:b:c")], ANN, transport=Stuck(), timeout=0.1)
 
     assert report["logrocket"] == Unknown("logrocket", "no answer before the deadline")
 
@@ -340,7 +340,7 @@ def test_shares_the_callers_client() -> None:
         respx.post("https://api.fullstory.com/v2/users").respond(json={"id": "1"})
         respx.put("https://api.logrocket.com/v1/orgs/a/apps/b/users/u1").respond(json={"userID": "u1", "traits": {}})
 
-        report = identify_blocking([Fullstory("key"), LogRocket("a:b:c")], ANN, client=client)
+        report = identify_blocking([Fullstory("key"), LogRocket("a:b:c")], ANN, transport=client)
 
     assert report.status == "ok"
 

@@ -133,7 +133,7 @@ def compare(  # Two to give, and one for each thing that may be set or listened 
     ignore_extra: bool = False,
     on_difference: OnDifference | None = None,
     on_answer: OnAnswer | None = None,
-    sender: Callable[[int], ConcurrentSender] = concurrent_sender,
+    transport: Callable[[int], ConcurrentSender] = concurrent_sender,
 ) -> ComparisonReport:
     """Ask every backend that can tell what its vendor holds of *users*, and count what differs.
 
@@ -144,7 +144,7 @@ def compare(  # Two to give, and one for each thing that may be set or listened 
         ignore_extra: Whether what a vendor holds beyond what it should is no difference.
         on_difference: Is told each user who differs at a vendor, and how.
         on_answer: Is called once for each user and backend.
-        sender: Makes what sends so many requests at once.
+        transport: Makes what sends so many requests at once.
 
     Raises:
         ConfigurationError: There is no backend, or two have one name.
@@ -156,10 +156,10 @@ def compare(  # Two to give, and one for each thing that may be set or listened 
         readings: list[_BackendComparer] = []
         for route, own_users in zip(asked, tee(users, len(asked)), strict=True):
             chosen = (options or {}).get(route.name) or DeliveryOptions()
-            transport = _transport(sender(chosen.connections), chosen)
-            stack.callback(transport.close)
+            connection = _transport(transport(chosen.connections), chosen)
+            stack.callback(connection.close)
             reading = _BackendComparer(
-                route, own_users, transport, chosen.patience, ignore_extra, on_difference, on_answer
+                route, own_users, connection, chosen.patience, ignore_extra, on_difference, on_answer
             )
             readings.append(reading)
         while busy := [reading for reading in readings if reading.go_on()]:

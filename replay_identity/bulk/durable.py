@@ -59,7 +59,7 @@ class DurableRouter:
         ledger: The ledger, or the path of its file.
         options: How fast each backend is delivered to, by its name; patience does not end here.
         deliver: Whether to deliver in this process, or only to take users in for another one.
-        sender: Makes what sends so many requests at once.
+        transport: Makes what sends so many requests at once.
 
     Raises:
         ConfigurationError: There is no backend, two have one name, or *options* names another.
@@ -73,7 +73,7 @@ class DurableRouter:
         ledger: Ledger | str | Path,
         options: Mapping[str, DeliveryOptions] | None = None,
         deliver: bool = True,
-        sender: MakeSender = concurrent_sender,
+        transport: MakeSender = concurrent_sender,
     ) -> None:
         self._routes = as_routes(backends)
         self._names = [route.name for route in self._routes]
@@ -81,7 +81,7 @@ class DurableRouter:
         self._options = {name: attrs.evolve(chosen, patience=float("inf")) for name, chosen in by_name.items()}
         self._ledger = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
         self._owns_ledger = not isinstance(ledger, Ledger)
-        self._sender = sender
+        self._transport = transport
         self._delivers = deliver
         self._lock = Lock()
         self._closing = Event()
@@ -150,7 +150,7 @@ class DurableRouter:
     def _deliver_for_a_while(self, route: Route) -> str | None:
         """Deliver until there is nothing to do after a while; return what is wrong, if anything is."""
         worker = make_worker(route, self._ledger, self._options[route.name])
-        worker.run(_Slice(self._closing, time.monotonic() + _SLICE), self._sender)
+        worker.run(_Slice(self._closing, time.monotonic() + _SLICE), self._transport)
         # Another process that has rows of its own to deliver gets its turn.
         self._closing.wait(3 * NEXT_TRY)
         return worker.report.problem

@@ -149,7 +149,7 @@ def sync(  # noqa: PLR0913  # Two to give, and one for each thing that may be se
     on_committed: OnCommitted | None = None,
     resend: bool = False,
     stop: Event | None = None,
-    sender: MakeSender = concurrent_sender,
+    transport: MakeSender = concurrent_sender,
 ) -> SyncReport:
     """Bring the vendors to the state that *users* describe, and return the closed books.
 
@@ -167,7 +167,7 @@ def sync(  # noqa: PLR0913  # Two to give, and one for each thing that may be se
         resend: Whether to send also what the vendors confirmed before, for when they no longer hold it: another
             account, a route that shows more, other limits.
         stop: Set it to have the run come to an end: nothing more is sent, requests under way are waited for.
-        sender: Makes what sends so many requests at once.
+        transport: Makes what sends so many requests at once.
 
     Raises:
         ConfigurationError: There is no backend, two have one name, or *options* names another.
@@ -178,7 +178,7 @@ def sync(  # noqa: PLR0913  # Two to give, and one for each thing that may be se
     if resend and ledger is not None:
         for worker in workers:
             ledger.invalidate(worker.report.backend)
-    run = _Run(workers, ledger, sender, on_progress, on_committed, stop or Event())
+    run = _Run(workers, ledger, transport, on_progress, on_committed, stop or Event())
     with relaxed_gc():
         return run.run(users)
 
@@ -190,10 +190,10 @@ def deliver(
     options: Mapping[str, DeliveryOptions] | None = None,
     on_progress: OnProgress | None = None,
     stop: Event | None = None,
-    sender: MakeSender = concurrent_sender,
+    transport: MakeSender = concurrent_sender,
 ) -> SyncReport:
     """Send what is due in *ledger* and return the closed books; as `sync` without any users."""
-    return sync((), backends, ledger=ledger, options=options, on_progress=on_progress, stop=stop, sender=sender)
+    return sync((), backends, ledger=ledger, options=options, on_progress=on_progress, stop=stop, transport=transport)
 
 
 @attrs.define(eq=False)
@@ -202,7 +202,7 @@ class _Run:
 
     workers: Sequence[BackendWorker]
     ledger: Ledger | None
-    sender: MakeSender
+    transport: MakeSender
     on_progress: OnProgress | None
     on_committed: OnCommitted | None
     stop: Event
@@ -216,7 +216,7 @@ class _Run:
         self.report.backends = tuple(worker.report for worker in self.workers)
         try:
             for worker in self.workers:
-                worker.start(self, self.sender)
+                worker.start(self, self.transport)
             self._read(users)
             self._is_complete.set()
             self._wait_while(lambda: any(worker.is_alive for worker in self.workers))

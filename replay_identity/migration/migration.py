@@ -34,7 +34,7 @@ def migrate(
     on_progress: OnProgress | None = None,
     watch: Watch = _unwatched,
     stop: Event | None = None,
-    sender: MakeSender = concurrent_sender,
+    transport: MakeSender = concurrent_sender,
 ) -> MigrationReport:
     """Bring the *backends* to the state of the *source*, and return what became of users and of their properties.
 
@@ -48,7 +48,7 @@ def migrate(
         on_progress: Is told a few times a second how far each backend is.
         watch: Is given the rows, and yields them: for whoever wants to see how far the reading is.
         stop: Set it to have the run come to an end.
-        sender: Makes what sends so many requests at once.
+        transport: Makes what sends so many requests at once.
 
     Raises:
         ConfigurationError: There is no backend, two have one name, or *options* names another.
@@ -66,7 +66,7 @@ def migrate(
                 on_progress=on_progress,
                 on_committed=reading.taken,
                 stop=stop,
-                sender=sender,
+                transport=transport,
             )
         except SourceError as error:
             if reading.failure is None:

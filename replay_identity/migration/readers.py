@@ -122,7 +122,7 @@ class VendorSource:
         options: How fast, and how patiently, the vendor is asked.
         begins_anew: Whether to read all of them, wherever an earlier run has come to.
         on_wait: Is told before each wait how many seconds it is, and why.
-        sender: What sends; by default an HTTP client of ours.
+        transport: What sends; by default an HTTP client of ours.
         clock: Seconds since 1970.
         sleep: Waits so many seconds.
     """
@@ -132,7 +132,7 @@ class VendorSource:
     options: DeliveryOptions = attrs.field(factory=DeliveryOptions)
     begins_anew: bool = False
     on_wait: OnWait = tell_nobody
-    sender: Sender | None = None
+    transport: Sender | None = None
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
@@ -143,7 +143,7 @@ class VendorSource:
 
     def open(self, routes: Sequence[Route], ledger: Ledger | None) -> "VendorReader":
         """Begin to read, or go on where an earlier run to the same backends by the same mapping has come to."""
-        transport = Transport(self.sender, retry=_ONE_TRY, timeout=self.options.timeout)
+        transport = Transport(self.transport, retry=_ONE_TRY, timeout=self.options.timeout)
         reader = PageReader(self.backend, transport, self.options, self.on_wait, sleep=self.sleep, now=self.clock)
         reading = VendorReader(self._title(routes), reader, Conversion(self.mapping), routes, ledger, self.clock)
         if not self.begins_anew:

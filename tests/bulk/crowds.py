@@ -162,7 +162,7 @@ def deliver_to(
     """Bring the vendor up to date, and check that the books close."""
     name = options.pop("name", "crowd")
     settings = {name: options.pop("options", FAST)}
-    report = sync(users, [backend or Crowd()], ledger=ledger, options=settings, sender=lambda _: vendor, **options)
+    report = sync(users, [backend or Crowd()], ledger=ledger, options=settings, transport=lambda _: vendor, **options)
     assert_closed(report)
     return report
 

@@ -309,7 +309,7 @@ def test_nobody_is_sent_once_the_settings_are_known_to_be_wrong() -> None:
 def test_the_router_of_an_app_groups_what_it_delivers(ledger: Ledger) -> None:
     """In the background, too."""
     vendor = Vendor()
-    with DurableRouter([Crowd()], ledger=ledger, options={"crowd": FAST}, sender=lambda _: vendor) as router:
+    with DurableRouter([Crowd()], ledger=ledger, options={"crowd": FAST}, transport=lambda _: vendor) as router:
         for one in users(30):
             router.identify(one)
         assert router.flush(10.0)

@@ -271,7 +271,7 @@ def test_a_row_without_the_bad_trait_is_taken(world: World) -> None:
     """Sync again, and the refusal is gone; an event leaves it as it was."""
     world.sync([user("u0", plan="pro", bad="x" * 2000)])
     assert [one.user.user_id for one in world.ledger.rejected("logrocket")] == ["u0"]
-    with DurableRouter(world.backends, ledger=world.ledger, options=world.options, sender=world.sender) as router:
+    with DurableRouter(world.backends, ledger=world.ledger, options=world.options, transport=world.sender) as router:
         router.identify(user("u0", plan="free"))
         assert router.flush(10.0)
     assert [dict(one.user.traits)["plan"] for one in world.ledger.rejected("logrocket")] == ["free"]

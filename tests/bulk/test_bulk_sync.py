@@ -143,7 +143,7 @@ def test_carries_over_who_was_due_before(world: World) -> None:
     """`deliver` sends what an earlier run, or another process, has put."""
     world.ledger.upsert(users(30, plan="pro"), BOTH)
 
-    report = deliver(world.backends, ledger=world.ledger, options=world.options, sender=world.sender)
+    report = deliver(world.backends, ledger=world.ledger, options=world.options, transport=world.sender)
 
     world.hold(pro(30))
     assert_closed(report)
@@ -603,7 +603,7 @@ def test_writes_down_outcomes_while_the_vendor_is_waited_for(
         users(100, plan="pro"),
         [logrocket],
         ledger=world.ledger,
-        sender=lambda _: kind({2: world.logrocket_line}),
+        transport=lambda _: kind({2: world.logrocket_line}),
         options=None,
     )
 

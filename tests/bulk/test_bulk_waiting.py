@@ -109,7 +109,7 @@ def test_a_router_lets_a_run_beside_it_have_its_turn(
             number += 1
 
     monkeypatch.setattr("replay_identity.bulk.durable._OVERTIME", 0.05)
-    with DurableRouter([Wired()], ledger=other, options=OPTIONS, sender=lambda _: Late()) as router:
+    with DurableRouter([Wired()], ledger=other, options=OPTIONS, transport=lambda _: Late()) as router:
         thread = threading.Thread(target=identify)
         thread.start()
         limit = threading.Timer(10, over.set)
@@ -216,7 +216,7 @@ def test_outcomes_are_written_down_while_another_request_hangs(ledger: Ledger, *
     options = {"acme": attrs.evolve(FAST, timeout=60.0)}
     sender = Hanging(until, stop.set if stopped else lambda: None)
     report = sync(
-        users(5), [Wired()], ledger=ledger, options=options, on_progress=look, stop=stop, sender=lambda _: sender
+        users(5), [Wired()], ledger=ledger, options=options, on_progress=look, stop=stop, transport=lambda _: sender
     )
 
     assert_closed(report)

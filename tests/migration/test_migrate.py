@@ -300,7 +300,7 @@ def test_another_target_begins_at_the_beginning(move: Move, monkeypatch: pytest.
         move.world.backends,
         ledger=move.world.ledger,
         options=move.world.options,
-        sender=move.world.sender,
+        transport=move.world.sender,
     )
 
     assert report.listing == ListingStats(users=USERS, given=USERS)
@@ -394,7 +394,7 @@ def test_a_route_hides_a_property_from_the_report(move: Move) -> None:
         move.source(),
         [Route(move.world.backends[1], exclude={"plan"})],  # type: ignore[arg-type]
         ledger=move.world.ledger,
-        sender=move.world.sender,
+        transport=move.world.sender,
         options={"logrocket": FAST},
     )
 

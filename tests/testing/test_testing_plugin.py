@@ -58,7 +58,7 @@ def test_script(scripted_transport):
 
 def test_router(scripted_transport):
     scripted_transport.answer(Reply(401))
-    with Router([LogRocket("acme:shop:emulator")], client=scripted_transport.sender) as router:
+    with Router([LogRocket("acme:shop:emulator")], transport=scripted_transport.sender) as router:
         assert type(router.identify(ADA)["logrocket"]).__name__ == "Misconfigured"
 """,
     )

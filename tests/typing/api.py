@@ -76,7 +76,7 @@ assert_type(fullstory.plan(user), Plan)
 def blocking() -> None:
     """Use the blocking half."""
     with Router(
-        [fullstory, Route(logrocket, exclude={"revenue"})], client=httpx.Client(), retry=RetryPolicy()
+        [fullstory, Route(logrocket, exclude={"revenue"})], transport=httpx.Client(), retry=RetryPolicy()
     ) as router:
         report = router.identify(user)
         assert_type(report, IdentifyReport)
@@ -92,7 +92,7 @@ def blocking() -> None:
 
 async def awaiting() -> None:
     """Use the awaiting half."""
-    async with AsyncRouter(backends, client=httpx.AsyncClient()) as router:
+    async with AsyncRouter(backends, transport=httpx.AsyncClient()) as router:
         assert_type(await router.identify(user), IdentifyReport)
     async with AsyncTransport() as transport:
         assert_type(await transport.run(fullstory.delete("u1")), Outcome)

@@ -41,7 +41,7 @@ class FullstorySeats:
     Attributes:
         api_key: The SCIM token, which is no API key of Fullstory's.
         base_url: The SCIM connector base URL, as Fullstory's settings show it.
-        client: An `httpx.Client` of your own, which stays yours to close, or any other `Sender`.
+        transport: An `httpx.Client` of your own, which stays yours to close, or any other `Sender`.
         retry: How often and how soon to try again.
         timeout: Seconds that one attempt may take.
         name: Name that outcomes carry.
@@ -53,7 +53,7 @@ class FullstorySeats:
 
     api_key: str = attrs.field(repr=False, converter=_checked_key)
     base_url: str = attrs.field(default=DEFAULT_BASE_URL, kw_only=True)
-    client: "httpx.Client | Sender | None" = attrs.field(default=None, kw_only=True, repr=False)
+    transport: "httpx.Client | Sender | None" = attrs.field(default=None, kw_only=True, repr=False)
     retry: RetryPolicy = attrs.field(factory=RetryPolicy, kw_only=True)
     timeout: float = attrs.field(default=30.0, kw_only=True, validator=check_positive)
     name: str = attrs.field(default="fullstory-seats", kw_only=True)
@@ -62,7 +62,7 @@ class FullstorySeats:
 
     def __attrs_post_init__(self) -> None:
         url = check_base_url(self.base_url, allow_insecure=self.allow_insecure)
-        self._scim = Scim(url, self.api_key, Transport(self.client, retry=self.retry, timeout=self.timeout))
+        self._scim = Scim(url, self.api_key, Transport(self.transport, retry=self.retry, timeout=self.timeout))
 
     def create(self, new: Seat | Group, /) -> Outcome:
         """Create a seat or a group; it is sent again only where it was surely not applied."""

@@ -36,7 +36,7 @@ def seats_answered(*answers: Answer, retry: RetryPolicy = ONCE, asked: list[str]
         return given(request)
 
     client = httpx.Client(transport=httpx.MockTransport(answer))
-    return FullstorySeats(TOKEN, base_url="https://scim.example/scim/v2", client=client, retry=retry)
+    return FullstorySeats(TOKEN, base_url="https://scim.example/scim/v2", transport=client, retry=retry)
 
 
 def scim(status: int, content: object) -> httpx.Response:

@@ -314,7 +314,7 @@ def test_an_id_with_a_slash_stays_one_segment() -> None:
         return httpx.Response(503)
 
     client = httpx.Client(transport=httpx.MockTransport(answer))
-    FullstorySeats("t", base_url="https://scim.example", client=client, retry=ONCE).deactivate("a/../b?c#d")
+    FullstorySeats("t", base_url="https://scim.example", transport=client, retry=ONCE).deactivate("a/../b?c#d")
 
     assert paths == [b"/Users/a%2F..%2Fb%3Fc%23d"]
 

@@ -300,7 +300,7 @@ def test_somebody_else_changes_the_seat_between_our_reading_and_writing(service:
                 httpx.patch(f"{service.url}/Users/{vendor_id}", json=patch, headers=HEADERS)
 
         with httpx.Client(event_hooks={"request": [meddle]}) as client:
-            meddled = FullstorySeats("scim-token-of-the-tests", base_url=service.url, client=client)
+            meddled = FullstorySeats("scim-token-of-the-tests", base_url=service.url, transport=client)
             outcome = meddled.replace(attrs.evolve(ADA, vendor_id=vendor_id, family_name="King"))
 
         assert outcome == Unavailable("fullstory-seats", "HTTP 412: changed by somebody else at the same time")
