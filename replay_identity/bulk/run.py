@@ -162,8 +162,8 @@ def sync(  # noqa: PLR0913  # Two to give, and one for each thing that may be se
             when the run ends is lost to later ones.
         options: How fast and how patiently, by name of the backend.
         on_progress: Is told a few times a second how far each backend is.
-        on_committed: Is told how many rows are taken in, now and then and at the end: with a ledger they are on disk, so
-            that a source need not give them again.
+        on_committed: Called with the number of rows committed so far. With a ledger they are durable, so the source
+            need not replay them.
         resend: Whether to send also what the vendors confirmed before, for when they no longer hold it: another
             account, a route that shows more, other limits.
         stop: Set it to have the run come to an end: nothing more is sent, requests under way are waited for.

@@ -124,7 +124,10 @@ def _tell_changes(ledger: Ledger) -> NoReturn:
         standings = ledger.standings()
         for standing in standings:
             if standing not in told:
-                line = f"{standing.backend}: {standing.pending:,} due, {standing.confirmed:,} held, {standing.rejected:,} refused"
+                counted = (
+                    f"{standing.pending:,} pending, {standing.confirmed:,} confirmed, {standing.rejected:,} rejected"
+                )
+                line = f"{standing.backend}: {counted}"
                 stderr_console().print(line, soft_wrap=True)
         told = standings
         time.sleep(EVERY)

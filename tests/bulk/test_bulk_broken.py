@@ -245,7 +245,7 @@ def test_an_error_of_the_ledger_while_settling_ends_the_run(world: World, monkey
 def test_a_bug_of_ours_ends_the_run_with_it(world: World) -> None:
     """It is not swallowed with its thread."""
     with pytest.raises(ValueError, match="canary"):
-        world.sync(users(3), sender=fail)
+        world.sync(users(3), transport=fail)
 
 
 def test_an_error_of_the_source_is_raised_as_it_is(world: World) -> None:

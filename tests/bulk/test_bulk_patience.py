@@ -336,7 +336,7 @@ def test_whom_the_vendor_had_trouble_with_is_sent_again(
     world.backends, world.options = world.backends[:1], {"fullstory": FAST}
     sender = Troubled({1: world.fullstory_line}, code=code, times=times)
 
-    report = world.sync(users(3, plan="pro"), sender=say(sender))
+    report = world.sync(users(3, plan="pro"), transport=say(sender))
 
     assert_closed(report)
     assert (report["fullstory"].accepted, report["fullstory"].pending) == (accepted, 3 - accepted)

@@ -175,7 +175,7 @@ class World:
 
     def sync(self, users: Iterable[Any] = (), **options: Any) -> SyncReport:
         """Bring both vendors up to date."""
-        defaults: dict[str, Any] = {"ledger": self.ledger, "options": self.options, "sender": self.sender}
+        defaults: dict[str, Any] = {"ledger": self.ledger, "options": self.options, "transport": self.sender}
         return sync(users, self.backends, **{**defaults, **options})
 
     def sync_until(self, number: int, users: Iterable[Any] = (), **options: Any) -> SyncReport:
