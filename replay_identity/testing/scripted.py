@@ -37,8 +37,8 @@ class ScriptedTransport(Transport):
     """A `Transport` that sends nothing: it plays answers in order, and its clock moves by waiting alone.
 
     Args:
-        *responses: The answers, in order. After them *answer* is asked; without one, the last answer comes for ever, and
-            without any the vendor cannot be reached.
+        *responses: The responses, in order. After them *answer* is called; without it the last response is repeated,
+            and without any the vendor cannot be reached.
         answer: Answers what no reply is left for.
         retry: How often and how soon to try again.
 

@@ -154,8 +154,8 @@ FAULTS: Final = {
     "a no_response answer taken for none": Fault(
         "test_a_lost_answer_is_unknown",
         ACCEPTED,
-        'if response.no_response is not None or response.status > 500:\n            return Unavailable(self.name, "no_response")\n        '
-        + ACCEPTED,
+        "if response.no_response is not None or response.status > 500:\n"
+        '            return Unavailable(self.name, "lost")\n        ' + ACCEPTED,
     ),
     "a retry of what was rejected": Fault(
         "test_a_refusal_is_sent_once", POST, f"{POST[:-1]}, retry_on=lambda response: not response.is_success)"

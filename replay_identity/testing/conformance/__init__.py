@@ -13,6 +13,6 @@ __all__ = ["AdapterHooks", "BackendConformance", "RequestContent", "read_request
 class BackendConformance(PlanCases, LimitCases, ReplyCases, CapabilityCases, EmulatorCases):
     """What a backend has to keep, as one class of tests.
 
-    A subclass gives `key`, `make_backend` and `accepted`, and `make_emulator` with `stored_user` if there is an emulator, or
-    else `without_emulator` with a reason. See `AdapterHooks` for all that it may tell.
+    A subclass gives `key`, `make_backend` and `accepted`, and `make_emulator` with `stored_user` if there is an
+    emulator, or else `without_emulator` with a reason. See `AdapterHooks` for all that it may tell.
     """
