@@ -153,8 +153,8 @@ class Ledger:
             backends: Names of the backends.
             whole: Whether each user says all that is wanted of them, as a row of a source does. Then what was refused
                 and is not said again is wanted no more, instead of being refused for ever.
-            on_inserted: Called with claims to the users that were new to the ledger, once they are on disk. The holder of
-                a lease may use them like those of `claim`, as long as they are `still_current`.
+            on_inserted: Called with claims to the users that were new to the ledger, once they are on disk. The
+                holder of a lease may use them like those of `claim`, as long as they are `still_current`.
 
         Raises:
             InvalidTraitsError: A user has no id at all; then none of them is taken.
