@@ -91,7 +91,7 @@ class Run:
         """Keep as many requests in flight as there are connections."""
         users, under_way = self.users(), 0
         for url in users:
-            sender.start(under_way, Request("identify", "PUT", url, HEADERS, BODY), 30.0)
+            sender.submit(under_way, Request("identify", "PUT", url, HEADERS, BODY), 30.0)
             under_way += 1
             if under_way == self.connections:
                 under_way -= self._take(sender)

@@ -112,7 +112,7 @@ def test_ends_in_one_clear_outcome_that_quotes_nothing(
     world: World, weather: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a vendor does, each backend has one outcome of the right kind, and no canary comes out anywhere."""
-    monkeypatch.setattr(httpx_sender, "MAX_REPLY_BYTES", 2**20)
+    monkeypatch.setattr(httpx_sender, "MAX_RESPONSE_BYTES", 2**20)
     fault, expected = WEATHER[weather]
     world.cast(fault)
 
@@ -134,7 +134,7 @@ def test_ends_in_one_clear_outcome_that_quotes_nothing(
 @pytest.mark.parametrize("weather", WEATHER)
 def test_loses_nothing_once_the_weather_is_over(world: World, weather: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the fault ends, asking again brings both vendors to the newest traits."""
-    monkeypatch.setattr(httpx_sender, "MAX_REPLY_BYTES", 2**20)
+    monkeypatch.setattr(httpx_sender, "MAX_RESPONSE_BYTES", 2**20)
     world.cast(WEATHER[weather][0])
     newest = attrs.evolve(USER, traits={"plan": "new"})
 

@@ -194,7 +194,7 @@ class _BackendComparer:
         if limiter.failure is not None and limiter.failing_for > self.patience:
             self._give_up(f"nothing but failures for {self.patience:g} s, the last one {limiter.failure.cause}")
         while limiter.allows(self.transport.in_flight) and (user := next(self.users, None)) is not None:
-            self.transport.start(_compared(self.route, user), partial(self._handle, user))
+            self.transport.submit(_compared(self.route, user), partial(self._handle, user))
         return self.transport.in_flight > 0
 
     def _handle(self, user: UserTraits, answer: Comparison | Outcome) -> None:

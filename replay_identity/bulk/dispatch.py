@@ -67,7 +67,7 @@ class OutcomeHandler:
         """Settle *users* after a while; they count as without an answer, so that no run sends them for ever."""
         seconds = max(self.wait, *(outcome.retry_after or 0.0 for _, outcome in users))
         self._put_off_now += len(users)
-        self.transport.start(_pause(seconds), partial(self._release, users))
+        self.transport.submit(_pause(seconds), partial(self._release, users))
 
     def _release(self, users: Sequence[tuple[Claim, Unavailable]], _result: None) -> None:
         self._put_off_now -= len(users)
@@ -132,7 +132,7 @@ class MultiDispatcher:
         while self._has_room() and self._fill(is_last=is_last):
             filling, self._open = self._open, _OpenRequest()
             self._in_flight_count += len(filling.claims)
-            self.transport.start(self._identify(filling.users), partial(self._handle, filling))
+            self.transport.submit(self._identify(filling.users), partial(self._handle, filling))
 
     def status_text(self) -> str:
         """Say what is being waited for, if it is worth saying."""
@@ -213,7 +213,7 @@ class SingleDispatcher:
             and transport.limiter.allows(transport.in_flight)
             and (claim := self.outbox.next()) is not None
         ):
-            transport.start(
+            transport.submit(
                 isolate_errors(self.route.name, self.route.identify(claim.user)), partial(self._handle, (claim,))
             )
 

@@ -131,7 +131,7 @@ class ImportJobs:
 
     def _track(self, job: Job, *, is_uncertain: bool = False) -> None:
         self._open[job.idempotency_key] = job
-        self.transport.start(self._guarded(job, is_uncertain=is_uncertain), partial(self._end, job))
+        self.transport.submit(self._guarded(job, is_uncertain=is_uncertain), partial(self._end, job))
 
     def _end(self, job: Job, _result: None) -> None:
         del self._open[job.idempotency_key]

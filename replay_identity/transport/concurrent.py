@@ -21,7 +21,7 @@ class _InFlight:
     """One exchange under way, who is told its result, and its last request with the moment at which it was sent."""
 
     steps: Generator[Action, Response, Any]
-    then: Callable[[Any], None]
+    on_done: Callable[[Any], None]
     request: Request = attrs.field(init=False)
     sent_at: float = attrs.field(init=False)
 
@@ -67,10 +67,10 @@ class ConcurrentTransport:
         self._woken = threading.Event()
         self._stopped = False
 
-    def start(self, exchange: Exchange[T], then: Callable[[T], None]) -> None:
-        """Begin *exchange*; `advance` calls *then* with its result. Call from the thread that advances."""
+    def submit(self, exchange: Exchange[T], on_done: Callable[[T], None]) -> None:
+        """Begin *exchange*; `poll` calls *on_done* with its result. Call from the thread that advances."""
         self.in_flight += 1
-        self._go_on(_InFlight(self._attempts.run_steps(exchange), then), None)
+        self._go_on(_InFlight(self._attempts.run_steps(exchange), on_done), None)
 
     def poll(self, timeout: float) -> int:
         """Take in replies and ended pauses, wait at most *timeout* seconds for the first one, and count the replies."""
@@ -91,7 +91,7 @@ class ConcurrentTransport:
         return len(responses)
 
     def wake(self) -> None:
-        """Have `advance` return soon if nothing is under way; from any thread."""
+        """Have `poll` return soon if nothing is under way; from any thread."""
         self._woken.set()
 
     def stop(self) -> None:
@@ -122,7 +122,7 @@ class ConcurrentTransport:
                 step = next(flight.steps) if response is None else flight.steps.send(response)
             except StopIteration as stop:
                 self.in_flight -= 1
-                flight.then(stop.value)
+                flight.on_done(stop.value)
                 return
             except BaseException:
                 self.in_flight -= 1
@@ -147,7 +147,7 @@ class ConcurrentTransport:
         self._tickets += 1
         flight.request, flight.sent_at = send.request, now
         self._sent[self._tickets] = flight
-        self._sender.start(self._tickets, send.request, send.timeout)
+        self._sender.submit(self._tickets, send.request, send.timeout)
 
     def _wait(self, moment: float, flight: _InFlight, send: Send | None) -> None:
         self._tickets += 1

@@ -15,7 +15,7 @@ from pycurl import PREREQFUNCTION as _BEFORE_SENDING  # pyright: ignore[reportMi
 from .._forks import register_fork_hooks
 from ..adapters.exchange import NoResponse, Request, Response
 from .proxies import Proxies
-from .senders import HEADERS, MAX_REPLY_BYTES
+from .senders import HEADERS, MAX_RESPONSE_BYTES
 
 
 class Easy(Protocol):
@@ -193,7 +193,7 @@ class _Handle:
 
     def _take(self, chunk: bytes) -> int | None:
         self.body += chunk
-        self.is_too_large = len(self.body) > MAX_REPLY_BYTES
+        self.is_too_large = len(self.body) > MAX_RESPONSE_BYTES
         return 0 if self.is_too_large else None
 
     def load(self, request: Request, *, proxy: str, timeout: float) -> None:
@@ -313,7 +313,7 @@ class CurlSender:
             _LEFT_TO_THE_PARENT.append((self._multi, self._lines))
             self._open()
 
-    def start(self, request_id: int, request: Request, timeout: float) -> None:
+    def submit(self, request_id: int, request: Request, timeout: float) -> None:
         """Begin to send *request*, whose reply comes back under *request_id* within *timeout* seconds.
 
         Raises:

@@ -16,7 +16,7 @@ import attrs
 import httpx
 
 from ..adapters.exchange import NoResponse, Request, Response
-from .senders import HEADERS, LOOPBACK, MAX_REPLY_BYTES, AsyncSender, Sender
+from .senders import HEADERS, LOOPBACK, MAX_RESPONSE_BYTES, AsyncSender, Sender
 
 _ours: ContextVar[bool] = ContextVar("replay_identity_own_traffic", default=False)
 # A logger's filters do not see its children's records, so each is named.
@@ -123,7 +123,7 @@ class _BodyReader:
     def add(self, chunk: bytes) -> None:
         """Take in *chunk*, or raise _BodyAbortedError if it is one too many."""
         self.content += chunk
-        if len(self.content) > MAX_REPLY_BYTES:
+        if len(self.content) > MAX_RESPONSE_BYTES:
             raise _BodyAbortedError(NoResponse.TOO_LARGE)
         if time.monotonic() > self.until:
             raise _BodyAbortedError(NoResponse.TIMED_OUT)

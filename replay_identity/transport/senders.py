@@ -34,7 +34,7 @@ class AsyncSender(Protocol):
 class ConcurrentSender(Protocol):
     """One HTTP library with many requests in flight at once, driven from one thread."""
 
-    def start(self, request_id: int, request: Request, timeout: float) -> None:
+    def submit(self, request_id: int, request: Request, timeout: float) -> None:
         """Begin to send *request*, whose reply comes back under *request_id* within *timeout* seconds."""
         ...
 
@@ -48,7 +48,7 @@ class ConcurrentSender(Protocol):
 
 
 # Enough for any page of users; a vendor that sends more is not answering what was asked.
-MAX_REPLY_BYTES: Final = 32 * 2**20
+MAX_RESPONSE_BYTES: Final = 32 * 2**20
 HEADERS: Final = {"accept-encoding": "gzip, deflate", "user-agent": f"replay-identity/{version('replay-identity')}"}
 # A proxy from the environment is for the way out: what is meant for this machine must not leave it.
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")

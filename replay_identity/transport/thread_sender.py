@@ -47,7 +47,7 @@ class ThreadSender:
             self._tasks, self._answers, self._threads, self._under_way = SimpleQueue(), SimpleQueue(), 0, 0
             self._process = os.getpid()
 
-    def start(self, request_id: int, request: Request, timeout: float) -> None:
+    def submit(self, request_id: int, request: Request, timeout: float) -> None:
         """Begin to send *request*, whose reply comes back under *request_id* within *timeout* seconds."""
         self._be_in_this_process()
         self._under_way += 1

@@ -107,7 +107,7 @@ class Vendor:
     _in_flight_count: dict[int, list[str]] = attrs.field(factory=dict[int, list[str]])
     _answers: list[tuple[int, Response]] = attrs.field(factory=list[tuple[int, Response]])
 
-    def start(self, request_id: int, request: Request, timeout: float) -> None:
+    def submit(self, request_id: int, request: Request, timeout: float) -> None:
         """Act at once; nobody may be under way twice."""
         assert timeout > 0
         users: list[tuple[str, dict[str, Any]]] = orjson.loads(request.body or b"")

@@ -230,7 +230,7 @@ def test_a_job_with_an_id_needs_no_key(ledger: Ledger, later: Later) -> None:
 class NoSender:
     """Sends nothing."""
 
-    def start(self, *_: object) -> None:
+    def submit(self, *_: object) -> None:
         """Do nothing."""
 
     def responses(self, _timeout: float) -> Any:
@@ -316,9 +316,9 @@ class Troubled(InProcessSender):
     code: str = "server_error"
     times: int = 0
 
-    def start(self, request_id: int, request: Request, timeout: float) -> None:
+    def submit(self, request_id: int, request: Request, timeout: float) -> None:
         """Ask at once, and tell of the trouble in the results."""
-        super().start(request_id, request, timeout)
+        super().submit(request_id, request, timeout)
         if self.times and request.operation == "collect_job":
             row = {"code": self.code, "message": "canary", "user": {"uid": "u1"}}
             shown = self.answers[-1][1].json_object() or {}

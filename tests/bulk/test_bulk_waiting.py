@@ -133,7 +133,7 @@ class Late:
         self.waiting: list[int] = []
         self.since = 0.0
 
-    def start(self, request_id: int, request: Request, timeout: float) -> None:
+    def submit(self, request_id: int, request: Request, timeout: float) -> None:
         """Let it wait."""
         assert request.url
         assert timeout > 0
@@ -168,7 +168,7 @@ class Hanging:
         self.answers: list[tuple[int, Response]] = []
         self.held: list[int] = []
 
-    def start(self, request_id: int, request: Request, timeout: float) -> None:
+    def submit(self, request_id: int, request: Request, timeout: float) -> None:
         """Answer, or hold the answer back."""
         assert timeout > 0
         if request.url.endswith("u0"):

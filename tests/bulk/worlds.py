@@ -87,7 +87,7 @@ class InProcessSender:
     lines: Mapping[int, Line]
     answers: list[tuple[int, Response]] = attrs.field(factory=list[tuple[int, Response]])
 
-    def start(self, request_id: int, request: Request, timeout: float) -> None:
+    def submit(self, request_id: int, request: Request, timeout: float) -> None:
         """Ask at once."""
         assert timeout > 0
         self.answers.append((request_id, self.lines[urlsplit(request.url).port or 0].ask(request)))

@@ -27,7 +27,7 @@ def sender() -> Iterator[CurlSender]:
 
 def ask(sender: CurlSender, request: Request) -> Response:
     """Send *request* and return its reply."""
-    sender.start(0, request, 5.0)
+    sender.submit(0, request, 5.0)
     ((_, response),) = sender.completed(10.0)
     return response
 
@@ -109,7 +109,7 @@ def test_reads_one_answer_at_a_time(sender: CurlSender) -> None:
     no_response = b"HTTP/1.1 200 OK\r\nX-Lost: 1\r\nContent-Length: 9\r\n\r\nhalf"
 
     with serving(lambda request: no_response if b"/lost" in request else OK) as served:
-        sender.start(0, Request("identify", "PUT", f"{served.url}/lost"), 0.3)
+        sender.submit(0, Request("identify", "PUT", f"{served.url}/lost"), 0.3)
         ((_, first),) = sender.completed(5.0)
         second = ask(sender, Request("identify", "PUT", served.url))
 
@@ -119,7 +119,7 @@ def test_reads_one_answer_at_a_time(sender: CurlSender) -> None:
 
 def test_forgets_a_giant_answer(sender: CurlSender, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an answer over the cap the next loss is told for what it is."""
-    monkeypatch.setattr(curl_sender, "MAX_REPLY_BYTES", 1)
+    monkeypatch.setattr(curl_sender, "MAX_RESPONSE_BYTES", 1)
 
     with serving(lambda request: OK if b"/giant" in request else None) as served:
         first = ask(sender, Request("identify", "PUT", f"{served.url}/giant"))
@@ -148,7 +148,7 @@ def test_takes_the_timeout_of_each_request(sender: CurlSender) -> None:
     with serving(answer) as served:
         no_response: list[NoResponse | None] = []
         for timeout in (5.0, 0.2, 5.0):
-            sender.start(0, Request("identify", "PUT", f"{served.url}/slow"), timeout)
+            sender.submit(0, Request("identify", "PUT", f"{served.url}/slow"), timeout)
             ((_, response),) = sender.completed(10.0)
             no_response.append(response.no_response)
 
@@ -205,7 +205,7 @@ def test_a_child_takes_no_leave_on_its_parents_connections(monkeypatch: pytest.M
 def test_refuses_what_would_break_out_of_its_place(sender: CurlSender, request_: Request) -> None:
     """A line break in a header would be a header of its own; the refusal quotes nothing."""
     with pytest.raises(ValueError, match=r"URL|character") as caught:
-        sender.start(0, request_, 5.0)
+        sender.submit(0, request_, 5.0)
 
     assert "canary" not in repr(caught.value)
     assert list(sender.completed(0.0)) == []
@@ -216,7 +216,7 @@ def test_sends_after_a_refusal(sender: CurlSender) -> None:
     with serving() as served:
         for _ in range(3):
             with pytest.raises(ValueError, match="character"):
-                sender.start(0, Request("identify", "PUT", served.url, {"x-bad": "\n"}, b"canary"), 5.0)
+                sender.submit(0, Request("identify", "PUT", served.url, {"x-bad": "\n"}, b"canary"), 5.0)
 
         assert ask(sender, Request("identify", "PUT", served.url)).status == 200
     assert b"canary" not in served.requests[0]
@@ -225,8 +225,8 @@ def test_sends_after_a_refusal(sender: CurlSender) -> None:
 def test_raises_a_mistake_that_had_to_wait(sender: CurlSender) -> None:
     """A request that was queued is looked at when its turn comes."""
     with serving() as served:
-        sender.start(0, Request("identify", "PUT", served.url), 5.0)
-        sender.start(1, Request("identify", "PUT", "gopher://127.0.0.1/"), 5.0)
+        sender.submit(0, Request("identify", "PUT", served.url), 5.0)
+        sender.submit(1, Request("identify", "PUT", "gopher://127.0.0.1/"), 5.0)
 
         with pytest.raises(ValueError, match="URL"):
             sender.completed(5.0)

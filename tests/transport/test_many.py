@@ -39,7 +39,7 @@ class World:
     results: list[Any] = attrs.field(factory=list[Any])
     closed: bool = False
 
-    def start(self, request_id: int, request: Request, timeout: float) -> None:
+    def submit(self, request_id: int, request: Request, timeout: float) -> None:
         """Answer later."""
         assert timeout > 0
         self.sent.append(self.now)
@@ -69,7 +69,7 @@ class World:
     def run(self, transport: ConcurrentTransport, *exchanges: Exchange[Any], until: float = 1e6) -> list[Any]:
         """Run *exchanges* to their ends and return their results in the order of these."""
         for exchange in exchanges:
-            transport.start(exchange, self.results.append)
+            transport.submit(exchange, self.results.append)
         while transport.in_flight and self.now < until:
             transport.poll(1.0)
         return self.results
@@ -171,7 +171,7 @@ def test_no_minute_has_more_requests_than_the_quota(quota: int, steps: list[tupl
     transport = world.transport(AdaptiveLimiter(requests_per_minute=quota))
     for count, suspended in steps:
         for _ in range(count):
-            transport.start(ask(), world.results.append)
+            transport.submit(ask(), world.results.append)
         transport.poll(0.05)
         world.now += suspended
     world.run(transport)
@@ -192,7 +192,7 @@ def test_stopping_cuts_every_pause_short_and_sends_nothing_more() -> None:
         paused.append((yield Sleep(1000.0)))
 
     for exchange in (ask(), ask(), pause()):
-        transport.start(exchange, world.results.append)
+        transport.submit(exchange, world.results.append)
     transport.stop()
     world.run(transport, ask())
 
@@ -215,7 +215,7 @@ def test_an_exchange_that_raises_raises_for_whoever_runs_it() -> None:
         yield Sleep(1.0)
         raise ValueError("a bug")
 
-    transport.start(fail(), world.results.append)
+    transport.submit(fail(), world.results.append)
     with pytest.raises(ValueError, match="a bug"):
         world.run(transport, ask())
 
@@ -242,7 +242,7 @@ def test_an_exchange_may_start_another_when_it_ends() -> None:
     world = World()
     transport = world.transport()
 
-    transport.start(ask(), lambda _: transport.start(ask(), world.results.append))
+    transport.submit(ask(), lambda _: transport.submit(ask(), world.results.append))
     world.run(transport)
 
     assert world.results == [OK]
@@ -257,7 +257,7 @@ def test_taking_note_of_an_answer_does_not_make_the_vendor_look_slow() -> None:
         world.now += 50.0
 
     for _ in range(2):
-        transport.start(ask(), write_down)
+        transport.submit(ask(), write_down)
     transport.poll(1.0)
 
     assert (transport.in_flight, limiter.window) == (0, 10)
@@ -289,7 +289,7 @@ def test_shows_nothing_of_what_is_under_way() -> None:
     transport = world.transport(AdaptiveLimiter(requests_per_minute=1))
     secret = Request("identify", "PUT", "https://vendor.example/canary", {"key": "canary"}, b"canary")
     for _ in range(3):
-        transport.start(ask(secret), world.results.append)
+        transport.submit(ask(secret), world.results.append)
 
     assert "canary" not in repr(vars(transport))
 

@@ -62,7 +62,7 @@ def test_gives_each_ticket_its_own_reply(make: Make) -> None:
 
     with serving(echo) as served:
         for request_id in range(200):
-            sender.start(request_id, put(f"{served.url}/users/{request_id}"), 20.0)
+            sender.submit(request_id, put(f"{served.url}/users/{request_id}"), 20.0)
         responses = all_replies(sender, 200)
 
     assert {request_id: response.body for request_id, response in responses.items()} == {
@@ -82,7 +82,7 @@ def test_has_as_many_in_flight_as_it_may(make: Make) -> None:
 
     with serving(meet) as served:
         for request_id in range(64):
-            sender.start(request_id, put(served.url), 20.0)
+            sender.submit(request_id, put(served.url), 20.0)
         responses = all_replies(sender, 64)
 
     assert {response.status for response in responses.values()} == {200}
@@ -95,7 +95,7 @@ def test_keeps_its_connections(make: Make) -> None:
 
     with serving() as served:
         for request_id in range(20):
-            sender.start(request_id, put(served.url), 5.0)
+            sender.submit(request_id, put(served.url), 5.0)
             all_replies(sender, 1)
 
     assert served.connections == 1
@@ -106,10 +106,10 @@ def test_is_not_held_up_by_a_dead_host(make: Make) -> None:
     sender = make(4)
 
     with silent() as port, serving() as served:
-        sender.start(0, put(f"http://127.0.0.1:{port}/"), 2.5)
+        sender.submit(0, put(f"http://127.0.0.1:{port}/"), 2.5)
         started = time.monotonic()
         for request_id in range(1, 30):
-            sender.start(request_id, put(served.url), 20.0)
+            sender.submit(request_id, put(served.url), 20.0)
         responses = all_replies(sender, 29)
         took = time.monotonic() - started
         last = all_replies(sender, 1)
@@ -124,9 +124,9 @@ def test_counts_the_waiting_for_a_connection(make: Make) -> None:
     sender = make(1)
 
     with silent() as port:
-        sender.start(0, put(f"http://127.0.0.1:{port}/"), 0.8)
-        sender.start(1, put(f"http://127.0.0.1:{port}/"), 0.3)
-        sender.start(2, put(f"http://127.0.0.1:{port}/"), 1.4)
+        sender.submit(0, put(f"http://127.0.0.1:{port}/"), 0.8)
+        sender.submit(1, put(f"http://127.0.0.1:{port}/"), 0.3)
+        sender.submit(2, put(f"http://127.0.0.1:{port}/"), 1.4)
         responses = all_replies(sender, 3, 4.0)
 
     assert [responses[request_id].no_response for request_id in range(3)] == [
@@ -141,7 +141,7 @@ def test_waits_no_longer_than_it_may(make: Make) -> None:
     sender = make(1)
 
     with silent() as port:
-        sender.start(0, put(f"http://127.0.0.1:{port}/"), 20.0)
+        sender.submit(0, put(f"http://127.0.0.1:{port}/"), 20.0)
         started = time.monotonic()
         responses = sender.completed(0.2)
 
@@ -164,13 +164,13 @@ def test_waits_no_time_to_close_on_a_dead_host(make: Make) -> None:
 
     with silent() as port:
         for request_id in range(3):
-            sender.start(request_id, put(f"http://127.0.0.1:{port}/"), 2.0)
+            sender.submit(request_id, put(f"http://127.0.0.1:{port}/"), 2.0)
         sender.completed(0.1)
         started = time.monotonic()
         sender.close()
         sender.close()
         took = time.monotonic() - started
-        sender.start(7, put(f"http://127.0.0.1:{port}/"), 20.0)
+        sender.submit(7, put(f"http://127.0.0.1:{port}/"), 20.0)
 
         assert list(sender.completed(5.0)) == [(7, Response(0, no_response=NoResponse.STOPPED))]
     assert took < 1
@@ -188,7 +188,7 @@ def test_frees_its_connections(make: Make) -> None:
 
     with serving(answer) as served:
         for request_id, path in enumerate(["slow", "quick"]):
-            sender.start(request_id, put(f"{served.url}/{path}"), 20.0)
+            sender.submit(request_id, put(f"{served.url}/{path}"), 20.0)
         assert list(all_replies(sender, 1)) == [1]
         sender.close()
         leave.set()
@@ -210,7 +210,7 @@ def test_sends_nothing_more_once_closed(make: Make) -> None:
 
     with serving(answer) as served:
         for request_id, path in enumerate(["first", "second"]):
-            sender.start(request_id, put(f"{served.url}/{path}"), 20.0)
+            sender.submit(request_id, put(f"{served.url}/{path}"), 20.0)
         sender.completed(0.2)
         sender.close()
         leave.set()
@@ -226,7 +226,7 @@ def test_takes_no_time_for_no_timeout(make: Make) -> None:
     sender = make(1)
 
     with silent() as port:
-        sender.start(0, put(f"http://127.0.0.1:{port}/"), 0.0001)
+        sender.submit(0, put(f"http://127.0.0.1:{port}/"), 0.0001)
 
         assert all_replies(sender, 1, 5.0)[0].no_response in {NoResponse.NOT_SENT, NoResponse.TIMED_OUT}
 
@@ -243,7 +243,7 @@ def test_keeps_its_connections_between_bursts(make: Make) -> None:
     with serving(meet) as served:
         for _ in range(2):
             for request_id in range(20):
-                sender.start(request_id, put(served.url), 20.0)
+                sender.submit(request_id, put(served.url), 20.0)
             all_replies(sender, 20)
 
     assert served.connections == 20
@@ -255,9 +255,9 @@ def test_raises_a_mistake_and_goes_on(make: Make) -> None:
 
     with serving() as served:
         with pytest.raises(Exception, match=r"URL|protocol"):  # noqa: PT012  # Either may notice.
-            sender.start(0, put("gopher://127.0.0.1/"), 5.0)
+            sender.submit(0, put("gopher://127.0.0.1/"), 5.0)
             sender.completed(5.0)
-        sender.start(1, put(served.url), 5.0)
+        sender.submit(1, put(served.url), 5.0)
 
         assert all_replies(sender, 1)[1].status == 200
 
@@ -269,7 +269,7 @@ def test_works_in_a_forked_child(make: Make) -> None:
     with serving(echo) as served:
 
         def send_one() -> int:
-            sender.start(1, put(f"{served.url}/one"), 10.0)
+            sender.submit(1, put(f"{served.url}/one"), 10.0)
             return all_replies(sender, 1)[1].status
 
         def send_one_and_close() -> int:
@@ -293,7 +293,7 @@ def test_a_child_hears_nothing_of_its_parents_requests(make: Make) -> None:
         return OK
 
     with serving(take_time) as served:
-        sender.start(0, put(served.url), 10.0)
+        sender.submit(0, put(served.url), 10.0)
         sender.completed(0.05)
 
         assert in_children(lambda: len(sender.completed(1.0)), count=1) == [0]
@@ -305,14 +305,14 @@ def test_begins_anew_under_another_process_id(make: Make, monkeypatch: pytest.Mo
     sender = make(1)
 
     with serving() as served, silent() as port:
-        sender.start(0, put(served.url), 10.0)
+        sender.submit(0, put(served.url), 10.0)
         all_replies(sender, 1)
-        sender.start(1, put(f"http://127.0.0.1:{port}/"), 10.0)
+        sender.submit(1, put(f"http://127.0.0.1:{port}/"), 10.0)
         for module in (curl_sender, thread_sender):
             monkeypatch.setattr(module, "os", SimpleNamespace(getpid=lambda: -1, environ=os.environ))
         if isinstance(sender, curl_sender.CurlSender):
             sender.after_fork()
-        sender.start(2, put(served.url), 10.0)
+        sender.submit(2, put(served.url), 10.0)
 
         assert all_replies(sender, 1)[2].status == 200
         assert list(sender.completed(0.1)) == []
@@ -328,10 +328,10 @@ def test_a_child_closes_nothing_of_its_parents(make: Make) -> None:
         return 0
 
     with serving() as served:
-        sender.start(0, put(served.url), 10.0)
+        sender.submit(0, put(served.url), 10.0)
         all_replies(sender, 1)
         in_children(close_and_tell, count=1)
-        sender.start(1, put(served.url), 10.0)
+        sender.submit(1, put(served.url), 10.0)
 
         assert all_replies(sender, 1)[1].status == 200
     assert served.connections == 1
@@ -344,7 +344,7 @@ def test_shows_nothing_of_a_request(make: Make) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/canary"
         for request_id in range(2):
-            sender.start(request_id, Request("identify", "PUT", url, {"x": "canary"}, b"canary"), 20.0)
+            sender.submit(request_id, Request("identify", "PUT", url, {"x": "canary"}, b"canary"), 20.0)
         sender.completed(0.1)
 
         assert "canary" not in repr(sender)

@@ -58,7 +58,7 @@ def run_on_threads(request: Request, timeout: float) -> Response:
 def run_alone(sender: ConcurrentSender, request: Request, timeout: float) -> Response:
     """Send *request* as the only one of many and return its reply, which must come in time and under its ticket."""
     with closing(sender):
-        sender.start(7, request, timeout)
+        sender.submit(7, request, timeout)
         ((request_id, response),) = sender.completed(timeout + 5.0)
     assert request_id == 7
     return response
@@ -90,7 +90,7 @@ def fresh_tls(monkeypatch: pytest.MonkeyPatch) -> None:
 def cap(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Lower the cap on answers."""
     for module in (httpx_sender, curl_sender):
-        monkeypatch.setattr(module, "MAX_REPLY_BYTES", size)
+        monkeypatch.setattr(module, "MAX_RESPONSE_BYTES", size)
 
 
 @pytest.mark.usefixtures("vendor")
