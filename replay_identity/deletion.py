@@ -116,7 +116,7 @@ def _turns(
     with ExitStack() as turns:
         if ledger is not None:
             # In one order, so that two processes that forget do not wait for each other.
-            for name in sorted({*names, *(standing.backend for standing in ledger.standings())}):
+            for name in sorted({*names, *(standing.backend for standing in ledger.counts())}):
                 if not _take_turn(turns, ledger, name, until, on_wait):
                     yield f"another process delivers to {name}: try again later"
                     return

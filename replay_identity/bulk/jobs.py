@@ -12,7 +12,7 @@ from ..adapters.exchange import Exchange, Sleep
 from ..adapters.protocols import BatchTooLarge, JobProgress, SupportsBatch
 from ..adapters.responses import adapter_error, checked_outcome
 from ..errors import LedgerError
-from ..ledger import Batch, Job, JobEntry, Ledger
+from ..ledger import Batch, JobEntry, Ledger, StoredJob
 from ..outcomes import Accepted, Failure, Misconfigured, Outcome, Rejected, Unavailable, Unknown
 from ..transport import ConcurrentTransport
 from .options import DeliveryOptions
@@ -81,7 +81,7 @@ class ImportJobs:
     most_bytes: int = attrs.field(init=False)
     has_more_to_send: bool = attrs.field(default=True, init=False)
     # By idempotency key.
-    _open: dict[str, Job] = attrs.field(factory=dict[str, Job], init=False)
+    _open: dict[str, StoredJob] = attrs.field(factory=dict[str, StoredJob], init=False)
     _creating: set[str] = attrs.field(factory=set[str], init=False)
     _collecting: int = attrs.field(default=0, init=False)
     _is_rejected: bool = attrs.field(default=False, init=False)
@@ -129,15 +129,15 @@ class ImportJobs:
     def _batch(self, entries: Sequence[JobEntry], contents: Sequence[bytes]) -> Batch:
         return Batch(str(uuid.uuid4()), entries, self.backend.batch_body(contents))
 
-    def _track(self, job: Job, *, is_uncertain: bool = False) -> None:
+    def _track(self, job: StoredJob, *, is_uncertain: bool = False) -> None:
         self._open[job.idempotency_key] = job
         self.transport.submit(self._guarded(job, is_uncertain=is_uncertain), partial(self._end, job))
 
-    def _end(self, job: Job, _result: None) -> None:
+    def _end(self, job: StoredJob, _result: None) -> None:
         del self._open[job.idempotency_key]
         self._creating.discard(job.idempotency_key)
 
-    def _guarded(self, job: Job, *, is_uncertain: bool) -> Exchange[None]:
+    def _guarded(self, job: StoredJob, *, is_uncertain: bool) -> Exchange[None]:
         """See *job* through; an adapter that raises ends it, and everyone in it is on record."""
         try:
             yield from self._run_job(job, is_uncertain=is_uncertain)
@@ -146,7 +146,7 @@ class ImportJobs:
         except Exception as error:  # noqa: BLE001  # One adapter's bug must not stop the run.
             self.outbox.end_job(job, [adapter_error(self.name, error)] * job.size)
 
-    def _run_job(self, job: Job, *, is_uncertain: bool) -> Exchange[None]:
+    def _run_job(self, job: StoredJob, *, is_uncertain: bool) -> Exchange[None]:
         """Create *job* unless it is named already, poll it until it ends, and take note of what became of its users."""
         if is_uncertain and not job.vendor_job and self._is_dropped(job):
             return
@@ -155,7 +155,7 @@ class ImportJobs:
             self._is_rejected = False
             yield from self._collect_in_turn(named)
 
-    def _create(self, job: Job, *, is_uncertain: bool) -> Exchange[Job | None]:
+    def _create(self, job: StoredJob, *, is_uncertain: bool) -> Exchange[StoredJob | None]:
         """Send *job* and return it with the vendor's id, or None if it came to nothing or is left to a later run.
 
         Once an answer was lost, the same bytes go out under the same key until the vendor tells what became of them:
@@ -189,7 +189,7 @@ class ImportJobs:
             if not (yield from self._wait(waits, created)) or self._is_dropped(job):
                 return None
 
-    def _is_dropped(self, job: Job) -> bool:
+    def _is_dropped(self, job: StoredJob) -> bool:
         """Drop *job* if the vendor has forgotten its key, and tell whether it had to be: its users are sent anew."""
         lifetime = self.backend.batch_limits.key_lifetime.maximum - _EARLY
         if self.now() - job.created_at <= lifetime * _HOUR:
@@ -197,7 +197,7 @@ class ImportJobs:
         self.outbox.end_job(job)
         return True
 
-    def _split(self, job: Job, body: bytes, rejected: BatchTooLarge | Rejected) -> None:
+    def _split(self, job: StoredJob, body: bytes, rejected: BatchTooLarge | Rejected) -> None:
         """Send the halves of a batch that was refused as a whole, so that one user does not fail the others."""
         if isinstance(rejected, BatchTooLarge):
             self.most_bytes = max(1, min(self.most_bytes, len(body) // 2))
@@ -211,7 +211,7 @@ class ImportJobs:
         for part in self.ledger.split_job(self.name, job, parts):
             self._track(part)
 
-    def _poll(self, job: Job) -> Exchange[bool]:
+    def _poll(self, job: StoredJob) -> Exchange[bool]:
         """Ask after *job* until it has ended; return False if the vendor lost it or it is left to a later run."""
         waits = Backoff(self.options.poll_initial, self.options.poll_max)
         if not (yield from self._initial_delay(job)):
@@ -234,7 +234,7 @@ class ImportJobs:
             if not (yield from self._wait(waits, None if isinstance(progress, JobProgress) else progress)):
                 return False
 
-    def _initial_delay(self, job: Job) -> Exchange[bool]:
+    def _initial_delay(self, job: StoredJob) -> Exchange[bool]:
         """Wait as long as a vendor takes at least, and longer while there are others to send; False if stopped."""
         least = min(self.options.poll_max, self.options.poll_initial * max(1.0, job.size / _POLLED_AT_ONCE))
         is_large, waited = job.size > _POLLED_AT_ONCE, 0.0
@@ -244,7 +244,7 @@ class ImportJobs:
             waited += self.options.poll_initial
         return True
 
-    def _collect_in_turn(self, job: Job) -> Exchange[None]:
+    def _collect_in_turn(self, job: StoredJob) -> Exchange[None]:
         """Collect *job* after others, whose members and results fill the memory."""
         while self._collecting >= _MOST_COLLECTING:
             if (yield Sleep(_TURN)).no_response:
@@ -255,13 +255,15 @@ class ImportJobs:
         finally:
             self._collecting -= 1
 
-    def _collect(self, job: Job) -> Exchange[None]:
+    def _collect(self, job: StoredJob) -> Exchange[None]:
         """Take note of what became of the users of *job*."""
         entries = self.ledger.entries(job)
         waits = Backoff(self.options.wait_initial, self.options.wait_max)
         while True:
             # Named anew for each try, so that nobody holds the names while the results are stored.
-            collected = yield from self.backend.collect_job(job.vendor_job or "", [one.named() for one in entries])
+            collected = yield from self.backend.collect_job(
+                job.vendor_job or "", [one.batch_entry() for one in entries]
+            )
             match collected:
                 case tuple():
                     outcomes = [self._own(*each) for each in zip(collected, entries, strict=True)]
@@ -287,7 +289,7 @@ class ImportJobs:
             return attrs.evolve(outcome, adjustments=entry.lost)
         return outcome
 
-    def _send_again(self, job: Job, cause: str) -> None:
+    def _send_again(self, job: StoredJob, cause: str) -> None:
         """Have the newest of everyone in *job* sent again."""
         self.outbox.end_job(job, [Unknown(self.name, cause)] * job.size)
 

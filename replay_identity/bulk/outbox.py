@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from ..ledger import Claim, Job, JobEntry, Ledger, Settlement
+from ..ledger import Claim, JobEntry, Ledger, Settlement, StoredJob
 from ..outcomes import Outcome, Rejected, Skipped, SkipReason, Unknown, Violation
 from .report import BackendReport
 
@@ -117,14 +117,14 @@ class LedgerOutbox:
         ledger: The ledger.
         backend: Name of the backend.
         report: What is counted once it is on disk.
-        whole: Whether claims are to all of a user, and not only to what the vendor does not hold yet.
+        full_state: Whether claims are to all of a user, and not only to what the vendor does not hold yet.
         clock: Seconds since some fixed moment.
     """
 
     ledger: Ledger
     backend: str
     report: BackendReport
-    whole: bool = False
+    full_state: bool = False
     clock: Callable[[], float] = time.monotonic
     _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
     _handed_over: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
@@ -182,7 +182,7 @@ class LedgerOutbox:
     def tidy(self) -> None:
         """Have SQLite forget what was erased, unless somebody is under way."""
         if self._is_untidy and not self._in_flight_count():
-            self._is_untidy = not self.ledger.tidy()
+            self._is_untidy = not self.ledger.checkpoint_wal()
 
     def is_empty(self) -> bool:
         """Tell whether nobody is left to be sent, now and under way, but for those this run has given up on."""
@@ -192,13 +192,15 @@ class LedgerOutbox:
         """Return how many users are due."""
         return self.ledger.pending_count(self.backend)
 
-    def jobs(self) -> Sequence[Job]:
+    def jobs(self) -> Sequence[StoredJob]:
         """Return the batches under way since an earlier run, whose users `next` does not return."""
         jobs = self.ledger.jobs(self.backend)
         self._in_flight.update(entry.row_id for job in jobs for entry in self.ledger.entries(job))
         return jobs
 
-    def end_job(self, job: Job, outcomes: Sequence[Outcome] = (), *, entries: Sequence[JobEntry] | None = None) -> None:
+    def end_job(
+        self, job: StoredJob, outcomes: Sequence[Outcome] = (), *, entries: Sequence[JobEntry] | None = None
+    ) -> None:
         """Take note of what became of the members of a batch; without outcomes they are to be sent again.
 
         Args:
@@ -237,7 +239,12 @@ class LedgerOutbox:
             return ()
         before = self._handed_over[0].row_id if self._handed_over else None
         claims = self.ledger.claim(
-            self.backend, after=self._after, before=before, count=_GROUP, skip=self._in_flight, whole=self.whole
+            self.backend,
+            after=self._after,
+            before=before,
+            count=_GROUP,
+            skip=self._in_flight,
+            full_state=self.full_state,
         )
         self._advance_cursor(claims)
         if len(claims) < _GROUP:

@@ -95,7 +95,7 @@ class Ingest:
                 worker.put(group)
             return
         names = [worker.report.backend for worker in self.workers]
-        counts = self.ledger.upsert(users, names, whole=True, on_inserted=self._hand_over)
+        counts = self.ledger.upsert(users, names, replace=True, on_inserted=self._hand_over)
         for worker in self.workers:
             worker.report.upserts.add(counts[worker.report.backend])
 

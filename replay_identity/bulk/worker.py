@@ -305,5 +305,5 @@ def make_worker(route: Route, ledger: Ledger | None, options: DeliveryOptions) -
     else:
         report.carried = ledger.pending_count(route.name)
         # What was put last is what a route judges by, so it has to be whole.
-        outbox = LedgerOutbox(ledger, route.name, report, whole=route.when is not None)
+        outbox = LedgerOutbox(ledger, route.name, report, full_state=route.when is not None)
     return BackendWorker(DeliveryLoop(route, outbox, report, options), report, outbox, ledger)

@@ -88,9 +88,9 @@ def default_path() -> Path:
     return user_state_path("replay-identity", appauthor=False) / DEFAULT_NAME
 
 
-def chosen_standings(ledger: Ledger, to: Collection[str]) -> Sequence[BackendCounts]:
+def selected_counts(ledger: Ledger, to: Collection[str]) -> Sequence[BackendCounts]:
     """Return how users stand at the backends named in *to*, or at all that the ledger knows if it is empty."""
-    standings = ledger.standings()
+    standings = ledger.counts()
     known = [standing.backend for standing in standings]
     if any(name not in known for name in to):
         raise typer.BadParameter(f"the ledger knows no backend of that name; there are {', '.join(known)}")

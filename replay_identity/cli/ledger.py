@@ -20,8 +20,8 @@ from ..ledger import Ledger
 from ..outcomes import Broken, Rejected, explain
 from ..traits import UserTraits
 from . import options
-from .inputs import chosen_standings, resolve_ledger
-from .tables import MOST_LINES, print_reasons, print_standings, standings_as_dict, users
+from .inputs import resolve_ledger, selected_counts
+from .tables import MOST_LINES, counts_as_dict, print_counts, print_reasons, users
 from .terminal import print_json, stderr_console, stdout_console
 
 
@@ -34,11 +34,11 @@ def status(
     """Tell of each backend how many users are due, held and refused in the ledger. Asks no vendor."""
     file = resolve_ledger(ledger, settings)
     with file.open_existing() as opened:
-        standings = opened.standings()
+        standings = opened.counts()
     if json:
-        print_json({"ledger": str(file.path), "backends": standings_as_dict(standings)})
+        print_json({"ledger": str(file.path), "backends": counts_as_dict(standings)})
     else:
-        print_standings(stdout_console(), str(file.path), standings)
+        print_counts(stdout_console(), str(file.path), standings)
 
 
 def retry(
@@ -53,7 +53,7 @@ def retry(
     with file.open_existing() as opened:
         retried = {
             standing.backend: opened.requeue_rejected(standing.backend)
-            for standing in chosen_standings(opened, to or ())
+            for standing in selected_counts(opened, to or ())
         }
     if json:
         print_json({"ledger": str(file.path), "retried": retried})
@@ -161,8 +161,7 @@ def rejected(
     chosen = resolve_ledger(ledger, settings)
     with chosen.open_existing() as opened, writing(output) as file:
         rejected = {
-            standing.backend: _counted(opened, standing.backend, file)
-            for standing in chosen_standings(opened, to or ())
+            standing.backend: _counted(opened, standing.backend, file) for standing in selected_counts(opened, to or ())
         }
     if json:
         print_json(

@@ -17,7 +17,7 @@ from .exit_codes import ExitCode
 from .inputs import LedgerFile, existing_ledger, file_rows, prefetch_first, resolve_ledger, resolve_settings
 from .progress import EVERY, progress, progress_display
 from .summary import close, close_rehearsal, resume_hint, rows_read
-from .tables import print_standings, standings_as_dict
+from .tables import counts_as_dict, print_counts
 from .terminal import interruptible, print_json, stderr_console, stdout_console
 
 
@@ -108,11 +108,11 @@ def _watch(chosen: Settings, file: LedgerFile, *, json: bool) -> NoReturn:
             bulk.DurableRouter(chosen.backends, ledger=opened, options=chosen.delivery),
         ):
             _tell_changes(opened)
-        standings = opened.standings()
+        standings = opened.counts()
     if json:
-        print_json({"ledger": str(file.path), "backends": standings_as_dict(standings)})
+        print_json({"ledger": str(file.path), "backends": counts_as_dict(standings)})
     else:
-        print_standings(stdout_console(), str(file.path), standings)
+        print_counts(stdout_console(), str(file.path), standings)
     stderr_console().print(resume_hint, soft_wrap=True)
     raise typer.Exit(interruption.code or ExitCode.INTERRUPTED)
 
@@ -121,7 +121,7 @@ def _tell_changes(ledger: Ledger) -> NoReturn:
     """Print a line on each backend whenever its users stand differently than some seconds before."""
     told: list[BackendCounts] = []
     while True:
-        standings = ledger.standings()
+        standings = ledger.counts()
         for standing in standings:
             if standing not in told:
                 counted = (

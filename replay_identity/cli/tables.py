@@ -180,7 +180,7 @@ def number(count: int, style: str = "") -> Text:
     return Text(f"{count:,}", style=style if count else "dim")
 
 
-def standings_as_dict(standings: Sequence[BackendCounts]) -> dict[str, Any]:
+def counts_as_dict(standings: Sequence[BackendCounts]) -> dict[str, Any]:
     """Return *standings* as JSON has them, by backend."""
     return {
         standing.backend: attrs.asdict(standing, filter=lambda field, _: field.name != "backend")
@@ -188,7 +188,7 @@ def standings_as_dict(standings: Sequence[BackendCounts]) -> dict[str, Any]:
     }
 
 
-def print_standings(console: Console, title: str, standings: Sequence[BackendCounts]) -> None:
+def print_counts(console: Console, title: str, standings: Sequence[BackendCounts]) -> None:
     """Print *standings* as a table."""
     table = new_table(title, "Backend", "Due", "Held", "RejectedUser", "with loss", "Jobs")
     for standing in standings:

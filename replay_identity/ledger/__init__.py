@@ -1,7 +1,7 @@
 """What every user should be and what each vendor confirmed of it, kept on disk."""
 
 from .claims import Claim
-from .jobs import Batch, Job, JobEntry
+from .jobs import Batch, JobEntry, StoredJob
 from .ledger import BackendCounts, Checkpoint, Ledger, RejectedUser
 from .settlements import Settlement
 from .upserts import UpsertCounts
@@ -11,10 +11,10 @@ __all__ = [
     "Batch",
     "Checkpoint",
     "Claim",
-    "Job",
     "JobEntry",
     "Ledger",
     "RejectedUser",
     "Settlement",
+    "StoredJob",
     "UpsertCounts",
 ]

@@ -55,7 +55,9 @@ class Claiming:
     fingerprints: Fingerprints
     backend: int
 
-    def claim(self, between: tuple[int, int | None], count: int, skip: RowIds, *, whole: bool = False) -> list[Claim]:
+    def claim(
+        self, between: tuple[int, int | None], count: int, skip: RowIds, *, full_state: bool = False
+    ) -> list[Claim]:
         """Return at most *count* claims *between* two places, in order, but none to the places in *skip*."""
         after, before = between
         due = self.db.execute(
@@ -73,7 +75,7 @@ class Claiming:
             [self.backend, self.backend, *parameters],
         ).fetchall()
         claims = [
-            self._filtered(row_id, version, traits, fields, whole=whole)
+            self._filtered(row_id, version, traits, fields, full_state=full_state)
             if is_sure
             else Claim(row_id, version, decode(traits))
             for row_id, version, traits, is_sure, fields in rows
@@ -87,7 +89,7 @@ class Claiming:
         self.db.executemany("UPDATE held SET in_doubt = 1 WHERE backend = ? AND user = ? AND in_doubt = 0", doubted)
         return claims
 
-    def _filtered(self, row_id: int, version: int, encoded: bytes, held: bytes, *, whole: bool) -> Claim:
+    def _filtered(self, row_id: int, version: int, encoded: bytes, held: bytes, *, full_state: bool) -> Claim:
         """Return the claim to what of a user differs from what the vendor holds."""
         confirmed, fingerprints = unpack(held), self.fingerprints.of_fields(encoded)
         fields = encoded_fields(encoded)
@@ -95,4 +97,4 @@ class Claiming:
             field for field, name in zip(fields, fingerprints, strict=True) if confirmed.get(name) == fingerprints[name]
         }
         user = decode(encoded)
-        return Claim(row_id, version, user if whole else without(user, same), unchanged=len(same) == len(fields))
+        return Claim(row_id, version, user if full_state else without(user, same), unchanged=len(same) == len(fields))

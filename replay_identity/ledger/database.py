@@ -149,7 +149,7 @@ class Database:
             path.unlink(missing_ok=True)
             raise
 
-    def empty_log(self) -> bool:
+    def checkpoint_wal(self) -> bool:
         """Write the log back into the file; return False where another process is at it, so that it cannot be done."""
         with self._lent() as connection, suppress(sqlite3.OperationalError):
             (is_busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

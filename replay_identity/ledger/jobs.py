@@ -31,7 +31,7 @@ class JobEntry:
     vendor_id: str | None = attrs.field(default=None, repr=fingerprint)
     lost: tuple[Adjustment, ...] = ()
 
-    def named(self) -> BatchEntry:
+    def batch_entry(self) -> BatchEntry:
         """Return the member by what the vendor's results name them with."""
         return BatchEntry(user_id=self.user_id, vendor_id=self.vendor_id)
 
@@ -52,7 +52,7 @@ class Batch:
 
 
 @attrs.frozen
-class Job:
+class StoredJob:
     """One batch under way; its members and its bytes stay in the ledger, since there may be many.
 
     Attributes:
@@ -70,14 +70,14 @@ class Job:
     vendor_job: str | None = None
 
 
-def insert_job(db: sqlite3.Connection, backend: int, batch: Batch, now: int) -> Job:
+def insert_job(db: sqlite3.Connection, backend: int, batch: Batch, now: int) -> StoredJob:
     """Store *batch* and return its job."""
     key, size = batch.idempotency_key, len(batch.entries)
     cursor = db.execute(
         "INSERT INTO jobs (backend, idempotency_key, size, created_at, members, body) VALUES (?, ?, ?, ?, ?, ?)",
         [backend, key, size, now, write_members(batch.entries), batch.body],
     )
-    return Job(cursor.lastrowid or 0, key, size, now)
+    return StoredJob(cursor.lastrowid or 0, key, size, now)
 
 
 def write_members(entries: Sequence[JobEntry]) -> bytes:

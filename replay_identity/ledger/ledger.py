@@ -17,7 +17,7 @@ from ..traits import UserTraits
 from .claims import Claim, Claiming, RowIds
 from .codec import Fingerprints, decode
 from .database import Database, sql_in
-from .jobs import Batch, Job, JobEntry, insert_job, read_members
+from .jobs import Batch, JobEntry, StoredJob, insert_job, read_members
 from .lease import take_lease
 from .settlements import Rejection, Settle, Settlement, forget_user, is_in_flight, read_loss, read_rejection
 from .upserts import IncomingUser, Put, UpsertCounts, to_given
@@ -29,13 +29,13 @@ class Checkpoint:
 
     Attributes:
         token: What the next page is asked for with.
-        moment: When it was stored, in seconds since 1970.
-        record: What was counted so far, as JSON.
+        stored_at: When it was stored, in seconds since 1970.
+        stats: What was counted so far, as JSON.
     """
 
     token: str = attrs.field(repr=False)
-    moment: int
-    record: bytes = attrs.field(repr=False)
+    stored_at: int
+    stats: bytes = attrs.field(repr=False)
 
 
 def read_checkpoint(database: Database, reading: str) -> Checkpoint | None:
@@ -51,7 +51,7 @@ def write_checkpoint(database: Database, reading: str, checkpoint: Checkpoint | 
         if checkpoint is not None:
             db.execute(
                 "INSERT INTO bookmarks VALUES (?, ?, ?, ?)",
-                [reading, checkpoint.token, checkpoint.moment, checkpoint.record],
+                [reading, checkpoint.token, checkpoint.stored_at, checkpoint.stats],
             )
 
 
@@ -140,7 +140,7 @@ class Ledger:
         users: Iterable[UserTraits],
         backends: Iterable[str],
         *,
-        whole: bool = False,
+        replace: bool = False,
         on_inserted: Callable[[Sequence[Claim]], None] | None = None,
     ) -> Mapping[str, UpsertCounts]:
         """Take in what *users* should be at the *backends* of these names; it is on disk when this returns.
@@ -151,7 +151,7 @@ class Ledger:
         Args:
             users: Users, of whom nobody is anonymous. All are read before others are kept from writing.
             backends: Names of the backends.
-            whole: Whether each user says all that is wanted of them, as a row of a source does. Then what was refused
+            replace: Whether each user says all that is wanted of them, as a row of a source does. Then what was refused
                 and is not said again is wanted no more, instead of being refused for ever.
             on_inserted: Called with claims to the users that were new to the ledger, once they are on disk. The
                 holder of a lease may use them like those of `claim`, as long as they are `still_current`.
@@ -163,7 +163,7 @@ class Ledger:
         given = [to_given(user, self._fingerprints) for user in users]
         with self._database.transaction() as db:
             (version,) = db.execute("UPDATE ledger SET version = version + 1 RETURNING version").fetchone()
-            put = Put(db, self._fingerprints, wanted, version, whole)
+            put = Put(db, self._fingerprints, wanted, version, replace)
             for batch in _without_repetitions(given):
                 put.put(batch)
         if on_inserted is not None:
@@ -178,7 +178,7 @@ class Ledger:
         before: int | None = None,
         count: int = 500,
         skip: RowIds = (),
-        whole: bool = False,
+        full_state: bool = False,
     ) -> list[Claim]:
         """Return at most *count* users due at *backend*, in the order of their places.
 
@@ -190,11 +190,11 @@ class Ledger:
             before: Only places below this one.
             count: Most claims, below SQLite's 32,766 parameters.
             skip: Places to pass over, such as those under way.
-            whole: Whether to claim all of a user, and not only what the backend has not confirmed.
+            full_state: Whether to claim all of a user, and not only what the backend has not confirmed.
         """
         number = self._backend(backend)
         with self._database.transaction() as db:
-            return Claiming(db, self._fingerprints, number).claim((after, before), count, skip, whole=whole)
+            return Claiming(db, self._fingerprints, number).claim((after, before), count, skip, full_state=full_state)
 
     def still_current(self, backend: str, claims: Sequence[Claim]) -> list[Claim]:
         """Return those of *claims* to users who are due at *backend*, and of whom nothing more was put since."""
@@ -224,44 +224,44 @@ class Ledger:
         """
         return take_lease(self.path, backend)
 
-    def start_job(self, backend: str, batch: Batch) -> Job:
+    def start_job(self, backend: str, batch: Batch) -> StoredJob:
         """Store a batch before it is sent."""
         number = self._register(backend)
         with self._database.transaction() as db:
             return insert_job(db, number, batch, _now())
 
-    def name_job(self, job: Job, vendor_job: str) -> Job:
+    def name_job(self, job: StoredJob, vendor_job: str) -> StoredJob:
         """Store the vendor's id of a batch; what was sent is erased, since it need not be sent again."""
         with self._database.transaction() as db:
             db.execute("UPDATE jobs SET vendor_job = ?, body = NULL WHERE id = ?", [vendor_job, job.id])
         return attrs.evolve(job, vendor_job=vendor_job)
 
-    def split_job(self, backend: str, job: Job, parts: Iterable[Batch]) -> list[Job]:
+    def split_job(self, backend: str, job: StoredJob, parts: Iterable[Batch]) -> list[StoredJob]:
         """Store the *parts* of a batch that was never taken in place of it, both or nothing."""
         number = self._backend(backend)
         with self._database.transaction() as db:
             db.execute("DELETE FROM jobs WHERE id = ?", [job.id])
             return [insert_job(db, number, part, _now()) for part in parts]
 
-    def end_job(self, backend: str, job: Job, settlements: Sequence[Settlement] = ()) -> set[int]:
+    def end_job(self, backend: str, job: StoredJob, settlements: Sequence[Settlement] = ()) -> set[int]:
         """Forget a batch and take note of what became of its users, both or nothing; return as `settle`."""
         number = self._backend(backend)
         with self._database.transaction() as db:
             db.execute("DELETE FROM jobs WHERE id = ?", [job.id])
             return self._settle(db, number, settlements)
 
-    def jobs(self, backend: str) -> list[Job]:
+    def jobs(self, backend: str) -> list[StoredJob]:
         """Return the batches under way at *backend*, the oldest first."""
         rows = self._database.rows(_JOBS, self._backend(backend))
-        return [Job(*row) for row in rows]
+        return [StoredJob(*row) for row in rows]
 
-    def entries(self, job: Job) -> list[JobEntry]:
+    def entries(self, job: StoredJob) -> list[JobEntry]:
         """Return who is in a batch under way, in the order of its items."""
         (row,) = self._database.rows("SELECT members FROM jobs WHERE id = ?", job.id)
         with self._database.problems():
             return read_members(row[0])
 
-    def body(self, job: Job) -> bytes:
+    def body(self, job: StoredJob) -> bytes:
         """Return the bytes of a batch that the vendor has not taken yet."""
         body: bytes = self._database.rows("SELECT body FROM jobs WHERE id = ?", job.id)[0][0]
         return body
@@ -274,7 +274,7 @@ class Ledger:
         """Store where a *reading* goes on; None once it is finished."""
         write_checkpoint(self._database, reading, checkpoint)
 
-    def standings(self) -> list[BackendCounts]:
+    def counts(self) -> list[BackendCounts]:
         """Return how many users stand where, for each backend that users were ever put for."""
         return [
             BackendCounts(name, *self._database.rows(_STANDING, *[backend] * 5)[0])
@@ -305,9 +305,9 @@ class Ledger:
             # Without the digests: once one field is confirmed again, the others are not.
             db.execute("UPDATE held SET whole = x'', fields = x'', in_doubt = 1 WHERE backend = ?", [number])
 
-    def tidy(self) -> bool:
+    def checkpoint_wal(self) -> bool:
         """Empty SQLite's log into the file, so that no erased value is left in it; False if others are at it."""
-        return self._database.empty_log()
+        return self._database.checkpoint_wal()
 
     def requeue_rejected(self, backend: str) -> int:
         """Make everyone due again whom *backend* refused, and return how many they are."""
@@ -331,7 +331,7 @@ class Ledger:
             if is_in_flight(db, user_id):
                 raise LedgerError(self.path, "has a batch under way that holds the user", "deliver first")
             was_known = forget_user(db, self._fingerprints, user_id)
-        self.tidy()
+        self.checkpoint_wal()
         return was_known
 
     def close(self) -> None:

@@ -93,7 +93,7 @@ class Put:
         fingerprints: The ledger's digests.
         backends: Ids in the ledger by name of the backends that the users are for.
         version: Number of this transaction, above all earlier ones.
-        whole: Whether each user says all that is wanted of them, as a row of a source does and an event does not.
+        replace: Whether each user says all that is wanted of them, as a row of a source does and an event does not.
         counts: What it meant for each backend.
         new: Users met for the first time, by their places.
     """
@@ -102,7 +102,7 @@ class Put:
     fingerprints: Fingerprints
     backends: Mapping[str, int]
     version: int
-    whole: bool = False
+    replace: bool = False
     counts: dict[str, UpsertCounts] = attrs.field(init=False)
     new: dict[int, UserTraits] = attrs.field(factory=dict[int, UserTraits], init=False, repr=False)
 
@@ -149,10 +149,10 @@ class Put:
 
     def _put_known(self, met: Sequence[tuple[_ExistingUser, IncomingUser]]) -> None:
         standings = {name: _BackendState.read(self.db, backend, met) for name, backend in self.backends.items()}
-        due_somewhere = self._due_somewhere(met) if self.whole else frozenset[int]()
+        due_somewhere = self._due_somewhere(met) if self.replace else frozenset[int]()
         for known, given in met:
             fresh = self._take_moments(known, given)
-            is_mended = self.whole and fresh is given and known.row_id not in due_somewhere
+            is_mended = self.replace and fresh is given and known.row_id not in due_somewhere
             desired = _desired(known, fresh, is_mended=is_mended)
             changed = desired != known.desired
             due = [

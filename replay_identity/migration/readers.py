@@ -213,10 +213,10 @@ class VendorReader:
     def go_on(self) -> None:
         """Go on from where the ledger says, unless that was too long ago."""
         checkpoint = None if self.ledger is None else self.ledger.checkpoint(self.title)
-        if checkpoint is None or self.clock() - checkpoint.moment > CHECKPOINT_SECONDS:
+        if checkpoint is None or self.clock() - checkpoint.stored_at > CHECKPOINT_SECONDS:
             return
         self._token = checkpoint.token
-        self._record = ReadStats.of_json(checkpoint.record, self.routes)
+        self._record = ReadStats.of_json(checkpoint.stats, self.routes)
         self._earlier = self._seen = self._record.counts.total()
 
     def rows(self) -> Iterator[Row | BadRow]:

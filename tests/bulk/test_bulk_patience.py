@@ -19,7 +19,7 @@ from replay_identity.bulk import DurableRouter, SyncReport, sync
 from replay_identity.bulk.jobs import ImportJobs
 from replay_identity.bulk.worker import make_worker
 from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator
-from replay_identity.ledger import Batch, Job, JobEntry, Ledger
+from replay_identity.ledger import Batch, JobEntry, Ledger, StoredJob
 from replay_identity.retry import RetryPolicy
 from replay_identity.transport import ConcurrentTransport
 from replay_identity.transport.rate_limiter import AdaptiveLimiter
@@ -252,7 +252,7 @@ def test_a_large_job_is_first_asked_after_later(ledger: Ledger, size: int, least
     jobs = ImportJobs("acme", backend, outbox, transport, lambda _: None, options)
     jobs.has_more_to_send = False
 
-    steps: Any = jobs._poll(Job(1, "key", size, 0, "7"))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    steps: Any = jobs._poll(StoredJob(1, "key", size, 0, "7"))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     waited, response = 0.0, None
     for _ in range(100):
         try:

@@ -71,7 +71,7 @@ def test_neither_logs_nor_the_report_quote_anything(secretive: World, caplog: py
     assert report["logrocket"].rejected >= 8
     silent(caplog.text, report, report.as_dict(), json.dumps(report.as_dict()))
     for name in ("fullstory", "logrocket"):
-        silent(*secretive.ledger.rejected(name), *secretive.ledger.standings(), *secretive.ledger.jobs(name))
+        silent(*secretive.ledger.rejected(name), *secretive.ledger.counts(), *secretive.ledger.jobs(name))
 
 
 def test_no_repr_shows_what_is_under_way(secretive: World, monkeypatch: pytest.MonkeyPatch) -> None:

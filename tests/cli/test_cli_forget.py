@@ -57,7 +57,7 @@ def assert_nothing_was_done(vendors: Vendors) -> None:
     assert vendors.fullstory.by_uid(ID) is not None
     assert not vendors.logrocket.excluded
     with Ledger("our.db") as ledger:
-        assert [standing.confirmed for standing in ledger.standings()] == [2, 2]
+        assert [standing.confirmed for standing in ledger.counts()] == [2, 2]
 
 
 # Asking first
@@ -87,7 +87,7 @@ def test_a_person_is_told_what_will_be_done_and_asked(
     assert synced.fullstory.by_uid("u2") is not None
     assert synced.logrocket.excluded == {("user_id", ID)}
     with Ledger("our.db") as ledger:
-        assert [standing.confirmed for standing in ledger.standings()] == [1, 1]
+        assert [standing.confirmed for standing in ledger.counts()] == [1, 1]
 
 
 @pytest.mark.usefixtures("_attended")
@@ -167,7 +167,7 @@ def test_only_the_backends_named_are_asked(forget: Callable[..., Ran], synced: V
     assert [receipt["backend"] for receipt in ran.document["receipts"]] == ["logrocket"]
     assert synced.fullstory.by_uid(ID) is not None
     with Ledger("our.db") as ledger:
-        assert [standing.confirmed for standing in ledger.standings()] == [1, 1]
+        assert [standing.confirmed for standing in ledger.counts()] == [1, 1]
 
 
 def test_without_a_ledger_the_vendors_are_asked_all_the_same(forget: Callable[..., Ran], vendors: Vendors) -> None:

@@ -337,7 +337,7 @@ def test_watch_goes_on_until_a_signal(
         try:
             with Ledger("our.db") as ledger:
                 ledger.upsert([UserTraits("canary-u1", traits={"plan": "canary"})], ["fullstory", "logrocket"])
-                while any(standing.pending for standing in ledger.standings()):
+                while any(standing.pending for standing in ledger.counts()):
                     time.sleep(0.01)
             time.sleep(0.2)
         finally:

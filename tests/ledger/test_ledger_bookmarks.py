@@ -31,7 +31,7 @@ def test_a_finished_reading_has_none() -> None:
 
 def test_a_bookmark_shows_neither_token_nor_record() -> None:
     """Both are the vendor's and the user's affair."""
-    assert repr(Checkpoint("tok", 1, b"names")) == "Bookmark(moment=1)"
+    assert repr(Checkpoint("tok", 1, b"names")) == "Checkpoint(stored_at=1)"
 
 
 def test_a_ledger_of_before_is_brought_up_to_date(tmp_path: Path) -> None:
@@ -50,5 +50,5 @@ def test_a_ledger_of_before_is_brought_up_to_date(tmp_path: Path) -> None:
     with Ledger(path) as ledger:
         ledger.set_checkpoint("a to b", Checkpoint("first", 1, b"{}"))
 
-        assert [standing.backend for standing in ledger.standings()] == ["fullstory"]
+        assert [standing.backend for standing in ledger.counts()] == ["fullstory"]
         assert ledger.checkpoint("a to b") is not None

@@ -77,7 +77,7 @@ def test_an_empty_file_becomes_a_ledger(path: Path) -> None:
     path.touch()
 
     with Ledger(path) as ledger:
-        assert ledger.standings() == []
+        assert ledger.counts() == []
 
 
 def test_a_folder_is_no_ledger(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_rehearsal_works_on_a_copy_that_is_thrown_away(path: Path) -> None:
             assert copy.pending_count(A) == 0
         assert ledger.pending_count(A) == 150
     with Ledger.temporary_copy(None) as empty:
-        assert empty.standings() == []
+        assert empty.counts() == []
 
     assert not Path(copy.path).exists()
 
@@ -206,7 +206,7 @@ def test_a_backend_that_could_not_be_stored_is_not_remembered(path: Path) -> Non
 
         database.rows("PRAGMA max_page_count = 1000000")
         assert ledger.upsert([user()], ["long" * 5000])["long" * 5000].pending == 1
-        assert ledger.standings()[0].pending == 1
+        assert ledger.counts()[0].pending == 1
 
 
 @pytest.fixture
@@ -244,7 +244,7 @@ def test_a_backend_for_which_there_was_no_room_is_not_remembered(small_disk: Pat
         (small_disk / "ballast").unlink()
 
         assert ledger.upsert([user("u1")], ["new"])["new"].pending == 1
-        assert [standing.backend for standing in ledger.standings()] == [A, "new"]
+        assert [standing.backend for standing in ledger.counts()] == [A, "new"]
 
 
 def test_no_room_for_a_new_ledger(small_disk: Path) -> None:
@@ -300,7 +300,7 @@ def use(path: Path) -> None:
     """Read and write all that there is."""
     with Ledger(path) as ledger:
         ledger.upsert(CANARIES, [A, B])
-        ledger.standings()
+        ledger.counts()
         for claim in ledger.claim(A, count=1000):
             settle(ledger, claim, Accepted(A))
         list(ledger.rejected(A))

@@ -61,7 +61,7 @@ def test_nothing_of_them_is_left_on_disk(path: Path, answer: Callable[[Claim], O
         assert ledger.forget("canary-id") is True
 
         assert b"canary" not in bytes_on_disk(path)
-        assert [standing.pending for standing in ledger.standings()] == [0, 1]
+        assert [standing.pending for standing in ledger.counts()] == [0, 1]
 
 
 def test_nothing_is_left_while_another_process_has_the_ledger_open(path: Path) -> None:
@@ -239,7 +239,7 @@ STEPS: Final = st.lists(
 def seen(ledger: Ledger) -> Any:
     """Return all that a ledger says of its users, and what it sends now and once they are put again."""
     stands = [
-        (ledger.standings(), [(one.user, one.rejection) for one in ledger.rejected(name)], list(ledger.losses(name)))
+        (ledger.counts(), [(one.user, one.rejection) for one in ledger.rejected(name)], list(ledger.losses(name)))
         for name in (A, B)
     ]
     sent = [

@@ -62,9 +62,9 @@ def test_a_log_that_is_being_written_is_emptied_another_time(path: Path) -> None
     """It is told that it was not."""
     with Ledger(path) as ledger:
         with ledger._database.transaction():  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            assert not ledger.tidy()
+            assert not ledger.checkpoint_wal()
 
-        assert ledger.tidy()
+        assert ledger.checkpoint_wal()
 
 
 # Copies.

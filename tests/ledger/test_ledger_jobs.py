@@ -103,11 +103,11 @@ def test_a_job_shows_nobody(path: Path) -> None:
     """Neither it nor who is in it."""
     with Ledger(path) as ledger:
         job = ledger.start_job(A, batch(*MEMBERS))
-        shown = repr([job, ledger.entries(job), batch(*MEMBERS), [entry.named() for entry in MEMBERS]])
+        shown = repr([job, ledger.entries(job), batch(*MEMBERS), [entry.batch_entry() for entry in MEMBERS]])
 
     assert "canary" not in shown
 
 
 def test_a_member_is_named_as_the_vendor_names_them() -> None:
     """By either id."""
-    assert (MEMBERS[0].named().user_id, MEMBERS[0].named().vendor_id) == ("canary-1", "canary-vendor")
+    assert (MEMBERS[0].batch_entry().user_id, MEMBERS[0].batch_entry().vendor_id) == ("canary-1", "canary-vendor")

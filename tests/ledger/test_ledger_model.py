@@ -29,7 +29,7 @@ from replay_identity import (
 )
 from replay_identity.ledger import Claim, Ledger, Settlement
 from replay_identity.ledger import database as opening
-from replay_identity.ledger.jobs import Batch, Job, JobEntry
+from replay_identity.ledger.jobs import Batch, JobEntry, StoredJob
 from replay_identity.outcomes import SkipReason
 
 BACKENDS: Final = (A, B)
@@ -114,7 +114,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.since: dict[str, dict[str, datetime | None]] = {}
         self.version: dict[str, int] = {}
         self.flights: list[Flight] = []
-        self.jobs: list[tuple[str, Job, list[Flight]]] = []
+        self.jobs: list[tuple[str, StoredJob, list[Flight]]] = []
 
     def teardown(self) -> None:
         """Close whatever is open."""
@@ -175,11 +175,11 @@ class LedgerMachine(RuleBasedStateMachine):
         backend=st.sampled_from(BACKENDS),
         count=st.integers(1, 3),
         skipped=st.sets(st.integers(1, 3), max_size=1),
-        whole=st.booleans(),
+        full_state=st.booleans(),
     )
-    def claim(self, backend: str, count: int, skipped: set[int], whole: bool) -> None:  # noqa: FBT001  # Drawn.
+    def claim(self, backend: str, count: int, skipped: set[int], full_state: bool) -> None:  # noqa: FBT001  # Drawn.
         """Claim; nothing is left out that the vendor may not hold, and nothing is sent that it holds for certain."""
-        claims = self.ledger.claim(backend, count=count, skip=skipped, whole=whole)
+        claims = self.ledger.claim(backend, count=count, skip=skipped, full_state=full_state)
 
         vendor = self.vendors[backend]
         due = [who for row_id, who in enumerate(self.since, 1) if who in vendor.due and row_id not in skipped]
@@ -189,7 +189,7 @@ class LedgerMachine(RuleBasedStateMachine):
             known = vendor.may_hold.setdefault(who, {})
             missing = {field: value for field, value in self.desired[who].items() if known.get(field) != {value}}
             is_sure = who in vendor.sure and who not in vendor.lost
-            assert sent == (missing if is_sure and not whole else self.desired[who])
+            assert sent == (missing if is_sure and not full_state else self.desired[who])
             assert missing.items() <= sent.items()
             assert claim.unchanged == (is_sure and not missing)
             assert claim.user.observed_at == self.moment[who]

@@ -471,7 +471,7 @@ def test_the_standings_count_users(ledger: Ledger) -> None:
     ]
     ledger.settle(A, [Settlement(c.row_id, c.version, answer) for c, answer in zip(claims, answers, strict=True)])
 
-    assert ledger.standings() == [
+    assert ledger.counts() == [
         BackendCounts(B, pending=4, confirmed=0, rejected=0, lossy=0, jobs=0),
         BackendCounts(A, pending=1, confirmed=2, rejected=1, lossy=1, jobs=0),
     ]

@@ -25,7 +25,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def refuse(ledger: Ledger, *rows: UserTraits, backends: tuple[str, ...] = (A,)) -> None:
     """Put *rows* and have A refuse them."""
-    ledger.upsert(rows, backends, whole=True)
+    ledger.upsert(rows, backends, replace=True)
     settle(ledger, claim_one(ledger), REJECTION)
 
 
@@ -37,12 +37,12 @@ def test_a_row_without_the_bad_trait_mends_the_user(ledger: Ledger, mended: dict
     """The bad one is wanted no more, and the refusal is gone."""
     refuse(ledger, user(plan="pro", bad="x"))
 
-    counts = ledger.upsert([user(**mended)], [A], whole=True)
+    counts = ledger.upsert([user(**mended)], [A], replace=True)
 
     assert counts[A] == UpsertCounts(pending=1)
     assert list(ledger.rejected(A)) == []
     assert deliver(ledger) == [user(**mended)]
-    assert ledger.upsert([user(**mended)], [A], whole=True)[A] == UpsertCounts(unchanged=1)
+    assert ledger.upsert([user(**mended)], [A], replace=True)[A] == UpsertCounts(unchanged=1)
 
 
 def test_what_is_no_row_says_only_what_is_new(ledger: Ledger) -> None:
@@ -58,7 +58,7 @@ def test_a_row_that_is_still_bad_is_not_sent_again(ledger: Ledger) -> None:
     """Nor however often it comes."""
     refuse(ledger, user(plan="pro", bad="x"))
 
-    assert [ledger.upsert([user(plan="pro", bad="x")], [A], whole=True)[A] for _ in range(2)] == [
+    assert [ledger.upsert([user(plan="pro", bad="x")], [A], replace=True)[A] for _ in range(2)] == [
         UpsertCounts(rejected=1)
     ] * 2
     assert [one.user for one in ledger.rejected(A)] == [user(plan="pro", bad="x")]
@@ -68,7 +68,7 @@ def test_a_row_is_merged_while_the_user_is_due_anywhere(ledger: Ledger) -> None:
     """The other vendor has not been told yet what the row does not repeat."""
     refuse(ledger, user(plan="pro", bad="x"), backends=(A, B))
 
-    counts = ledger.upsert([user(plan="free")], [A], whole=True)
+    counts = ledger.upsert([user(plan="free")], [A], replace=True)
 
     assert counts[A] == UpsertCounts(pending=1)
     assert deliver(ledger, B) == deliver(ledger) == [user(plan="free", bad="x")]
@@ -79,9 +79,9 @@ def test_what_a_mended_row_changes_nothing_about_is_not_sent(ledger: Ledger) -> 
     refuse(ledger, user(plan="pro", bad="x"), backends=(A, B))
     deliver(ledger, B)
 
-    assert ledger.upsert([user(plan="pro")], [B], whole=True)[B] == UpsertCounts(unchanged=1)
+    assert ledger.upsert([user(plan="pro")], [B], replace=True)[B] == UpsertCounts(unchanged=1)
     assert [one.user for one in ledger.rejected(A)] == [user(plan="pro")]
-    assert ledger.upsert([user(plan="pro")], [A], whole=True)[A] == UpsertCounts(pending=1)
+    assert ledger.upsert([user(plan="pro")], [A], replace=True)[A] == UpsertCounts(pending=1)
 
 
 def test_a_mended_row_keeps_what_no_row_can_say(ledger: Ledger) -> None:
@@ -90,7 +90,7 @@ def test_a_mended_row_keeps_what_no_row_can_say(ledger: Ledger) -> None:
     first = UserTraits("u1", traits={**cleared, "n": 1}, types={"n": "real"}, vendor_ids={A: "7"})
     refuse(ledger, first)
 
-    ledger.upsert([user(n=1, company={"size": 2})], [A], whole=True)
+    ledger.upsert([user(n=1, company={"size": 2})], [A], replace=True)
 
     (sent,) = deliver(ledger)
     assert sent.traits == {"old": REMOVE, "company": {"tax": REMOVE, "size": 2}, "n": 1}
@@ -101,7 +101,7 @@ def test_a_row_may_set_what_was_to_be_cleared(ledger: Ledger) -> None:
     """It is the later word."""
     refuse(ledger, user(old=REMOVE, bad="x"))
 
-    ledger.upsert([user(old="new")], [A], whole=True)
+    ledger.upsert([user(old="new")], [A], replace=True)
 
     assert deliver(ledger) == [user(old="new")]
 
@@ -112,7 +112,7 @@ def test_a_row_older_than_what_was_refused_mends_nothing(ledger: Ledger, hours: 
     refuse(ledger, UserTraits("u1", traits={"plan": "pro", "bad": "x"}, observed_at=NOON))
 
     row = UserTraits("u1", traits={"city": "Rome"}, observed_at=NOON + timedelta(hours=hours))
-    ledger.upsert([row], [A], whole=True)
+    ledger.upsert([row], [A], replace=True)
 
     (sent,) = deliver(ledger)
     assert sent.traits == {**plan, "city": "Rome"}
@@ -122,8 +122,8 @@ def test_a_user_in_two_rows_is_mended_by_both(ledger: Ledger) -> None:
     """The second row adds to the first, in one put or in two."""
     refuse(ledger, user(plan="pro", bad="x"))
 
-    ledger.upsert([user(plan="pro"), user(city="Rome")], [A], whole=True)
-    ledger.upsert([user(size=1)], [A], whole=True)
+    ledger.upsert([user(plan="pro"), user(city="Rome")], [A], replace=True)
+    ledger.upsert([user(size=1)], [A], replace=True)
 
     assert deliver(ledger) == [user(plan="pro", city="Rome", size=1)]
 
@@ -131,7 +131,7 @@ def test_a_user_in_two_rows_is_mended_by_both(ledger: Ledger) -> None:
 def test_the_values_of_who_is_mended_are_erased(ledger: Ledger) -> None:
     """Nobody needs them once they are taken."""
     refuse(ledger, user(plan="pro", bad="x"))
-    ledger.upsert([user(plan="pro")], [A], whole=True)
+    ledger.upsert([user(plan="pro")], [A], replace=True)
     deliver(ledger)
 
     assert ledger._database.rows("SELECT * FROM desired") == []  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -149,7 +149,7 @@ def test_who_is_put_after_a_doubt_is_sent_whole(ledger: Ledger) -> None:
 
     ledger.invalidate(A)
 
-    assert (ledger.pending_count(A), ledger.standings()[0].confirmed) == (0, 700)
+    assert (ledger.pending_count(A), ledger.counts()[0].confirmed) == (0, 700)
     assert ledger.upsert(rows[1:], [A, B]) == {A: UpsertCounts(pending=699), B: UpsertCounts(unchanged=699)}
     assert deliver(ledger) == rows[1:]
     assert ledger.upsert(rows, [A])[A] == UpsertCounts(pending=1, unchanged=699)
@@ -182,7 +182,7 @@ def test_a_doubt_about_a_backend_that_nobody_was_put_for_is_none(ledger: Ledger)
     """It is not made known by it."""
     ledger.invalidate("acmee")
 
-    assert ledger.standings() == []
+    assert ledger.counts() == []
 
 
 def test_who_is_due_when_the_doubt_comes_is_sent_whole(ledger: Ledger) -> None:
@@ -206,4 +206,4 @@ def test_a_mistyped_name_makes_no_backend(ledger: Ledger) -> None:
     assert (ledger.pending_count("acmee"), ledger.claim("acmee"), list(ledger.rejected("acmee"))) == (0, [], [])
     assert (ledger.requeue_rejected("acmee"), ledger.jobs("acmee"), list(ledger.losses("acmee"))) == (0, [], [])
     assert ledger.settle("acmee", []) == set()
-    assert [standing.backend for standing in ledger.standings()] == [A]
+    assert [standing.backend for standing in ledger.counts()] == [A]

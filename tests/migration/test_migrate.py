@@ -336,7 +336,7 @@ def test_a_rehearsal_sends_nothing_and_says_the_same(move: Move) -> None:
     dry_run_report = rehearse_migration(move.source(), move.world.backends[1:], ledger=move.world.ledger)
 
     assert not move.world.logrocket.requests
-    assert move.world.ledger.standings() == []
+    assert move.world.ledger.counts() == []
     run = move.run()
     assert dry_run_report.fidelity.as_dict() == run.fidelity.as_dict()
     assert dry_run_report.listing == run.listing
