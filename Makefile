@@ -1,9 +1,13 @@
 # `make demo` runs the main job, `make test` every check. Both make their own .venv; neither needs an account or a key.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := -m pip install --quiet --disable-pip-version-check
+# What is installed is pinned by version and hash in requirements/, which `make lock` writes. Our own packages come last and
+# bring nothing: what they need, and what builds them, is in the lock.
+PIP := -m pip install --quiet --disable-pip-version-check --no-deps
+LOCKED := $(PIP) --require-hashes --requirement
+OURS := $(PIP) --no-build-isolation
 
-.PHONY: test demo lint types pytest pythons contrib docs bench clean
+.PHONY: test demo lint types pytest pythons contrib docs bench lock clean
 .DEFAULT_GOAL := test
 
 test: lint types pytest contrib pythons
@@ -33,10 +37,10 @@ pythons: .venv/ready
 	@for python in $$($(BIN)/python .ci/other_pythons.py); do \
 		name=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 		echo "== $$python ($$name)"; \
-		test -f $$name/ready -a $$name/ready -nt pyproject.toml || { \
-			$$python -m venv $$name && \
-			$$name/bin/python $(PIP) --upgrade "pip>=25.1" && \
-			$$name/bin/python $(PIP) --editable ".[cli]" --group test && \
+		test $$name/ready -nt pyproject.toml -a $$name/ready -nt requirements/dev.txt || { \
+			$$python -m venv --clear $$name && \
+			$$name/bin/python $(LOCKED) requirements/dev.txt && \
+			$$name/bin/python $(OURS) --editable . && \
 			touch $$name/ready; } || exit 1; \
 		$$name/bin/pytest --quiet --hypothesis-profile=few $(SLOW:%=--ignore=%) || exit 1; \
 	done
@@ -59,19 +63,37 @@ docs: .venv/ready
 bench: .venv/ready
 	$(BIN)/python benchmarks/run.py
 
-clean:
-	rm -rf .venv .venv-3.* .venv-contrib .venv-bench .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+# Write the lock files; versions move only where pyproject.toml demands it, or all of them with `make lock UPGRADE=--upgrade`.
+UV := uv==0.13.9
+COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
+lock: .venv-lock/ready
+	$(COMPILE) pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
+	printf '%s\n' "-e .[testing]" $(foreach folder,$(CONTRIBUTED),"-e ./$(folder)[testing]") | $(COMPILE) - --group types \
+		--group test --constraints requirements/dev.txt --no-emit-package replay-identity \
+		$(foreach folder,$(CONTRIBUTED),--no-emit-package replay-identity-$(notdir $(folder:%/=%))) \
+		--output-file requirements/contrib.txt
+	$(COMPILE) --group release --constraints requirements/dev.txt --output-file requirements/release.txt
 
-.venv/ready: pyproject.toml
+clean:
+	rm -rf .venv .venv-3.* .venv-contrib .venv-lock .venv-bench .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+.venv/ready: pyproject.toml requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.13" if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python $(PIP) --upgrade "pip>=25.1"
-	$(BIN)/python $(PIP) --editable ".[cli]" --group dev
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python $(LOCKED) requirements/dev.txt
+	$(BIN)/python $(OURS) --editable .
+	$(BIN)/python -m pip check
 	@touch $@
 
-.venv-contrib/ready: pyproject.toml $(wildcard adapters_contrib/*/pyproject.toml)
-	$(PYTHON) -m venv .venv-contrib
-	.venv-contrib/bin/python $(PIP) --upgrade "pip>=25.1"
-	.venv-contrib/bin/python $(PIP) --editable ".[testing]" --group types --group test \
-		$(foreach folder,$(CONTRIBUTED),--editable "./$(folder)[testing]")
+.venv-contrib/ready: pyproject.toml requirements/contrib.txt $(wildcard adapters_contrib/*/pyproject.toml)
+	$(PYTHON) -m venv --clear .venv-contrib
+	.venv-contrib/bin/python $(LOCKED) requirements/contrib.txt
+	.venv-contrib/bin/python $(OURS) --editable . $(foreach folder,$(CONTRIBUTED),--editable "./$(folder)")
+	.venv-contrib/bin/python -m pip check
+	@touch $@
+
+.venv-lock/ready: Makefile
+	$(PYTHON) -m venv --clear .venv-lock
+	.venv-lock/bin/python $(PIP) $(UV)
 	@touch $@
