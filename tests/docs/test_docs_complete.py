@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from pages import REPOSITORY, ROOT, in_tree, is_absolute, is_ours, links
 from typer.main import get_command
 
 import replay_identity
 from replay_identity.cli.app import app
 
-ROOT: Final = Path(__file__).parents[2]
 PACKAGE: Final = ROOT / "replay_identity"
 REFERENCE: Final = ROOT / "docs" / "reference"
 PAGES: Final = [
-    ROOT / "README.md",
+    *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "adapters_contrib").glob("**/README.md")),
 ]
@@ -27,7 +27,6 @@ RULED: Final = [*(PACKAGE / "fullstory").glob("*.py"), *(PACKAGE / "logrocket").
 
 _FENCED: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _HEADING: Final = re.compile(r"^#+ (.*)$", re.MULTILINE)
-_LINK: Final = re.compile(r"\]\(([^)\s]+)\)")
 _RULE: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _RULE_IN_TABLE: Final = re.compile(r"^\| `([a-z0-9-]+)` \|", re.MULTILINE)
 
@@ -40,18 +39,40 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not broken
 
 
-def links(page: Path) -> Iterator[str]:
-    """Yield what *page* links to inside the project."""
-    for target in _LINK.findall(_FENCED.sub("", page.read_text(encoding="utf-8"))):
-        if not target.startswith(("https://", "http://")):
-            yield target
-
-
 def leads_somewhere(page: Path, link: str) -> bool:
-    """Tell whether *link* on *page* names a file, and a heading in it if it names one."""
-    name, _, anchor = link.partition("#")
-    target = (page.parent / name).resolve() if name else page
+    """Return True if *link* on *page* leaves the project, or names a file and, if it has an anchor, a heading in it."""
+    address, _, anchor = link.partition("#")
+    if is_ours(address):
+        target = in_tree(address)
+        return target is None or exists(target, anchor)
+    if is_absolute(address):
+        return True
+    return exists((page.parent / address).resolve() if address else page, anchor)
+
+
+def exists(target: Path, anchor: str) -> bool:
+    """Return True if *target* is there and has the heading *anchor*."""
     return target.exists() and (not anchor or anchor in anchors(target))
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "no-such-page.md",
+        "README.md#no-such-heading",
+        "#no-such-heading",
+        f"{REPOSITORY}/blob/main/no-such-page.md",
+        f"{REPOSITORY}/blob/main/README.md#no-such-heading",
+        f"{REPOSITORY}/blob/main/docs",
+        f"{REPOSITORY}/tree/main/README.md",
+        f"{REPOSITORY}/blob/master/README.md",
+        f"{REPOSITORY}/no-such-page",
+        f"{REPOSITORY}-typo/blob/main/README.md",
+    ],
+)
+def test_a_broken_link_is_found(link: str) -> None:
+    """The check above accepts no link to a file or heading that does not exist."""
+    assert not leads_somewhere(ROOT / "README.md", link)
 
 
 def anchors(page: Path) -> set[str]:

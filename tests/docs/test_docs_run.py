@@ -27,7 +27,11 @@ from typer.testing import CliRunner
 from replay_identity.cli.app import app
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator, running
 
-PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "adapters_contrib" / "README.md"]
+PAGES: Final = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "adapters_contrib" / "README.md",
+]
 PROMPT: Final = "$ replay-identity "
 ECHO: Final = "$ echo $?"
 MOST_EXAMPLE_LINES: Final = 12
