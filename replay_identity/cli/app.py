@@ -2,7 +2,8 @@
 
 import os
 import sys
-from typing import Any, Final
+from importlib.metadata import version
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -56,6 +57,23 @@ app: Final = typer.Typer(
     rich_markup_mode=None,
 )
 _WITH_EXTRA_ARGUMENTS: Final = {"allow_extra_args": True}  # Typer's own message would quote them.
+
+
+def _print_version(requested: bool) -> None:  # noqa: FBT001  # Typer's signature.
+    if requested:
+        typer.echo(f"replay-identity {version('replay-identity')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_command(
+    *,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    del show_version  # Its callback has printed it.
+
 
 app.command(short_help="Send a user, or a file row by row.", epilog=HELP, context_settings=_WITH_EXTRA_ARGUMENTS)(
     identify

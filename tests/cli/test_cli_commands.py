@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -393,6 +394,14 @@ def test_the_help_of_each_command_has_the_exit_codes_and_json(run: Run, command:
     assert "--json" in ran.out
     for code in ExitCode:
         assert f" {int(code)} " in " ".join(ran.out.split())
+
+
+def test_version_is_that_of_the_distribution(run: Run) -> None:
+    """The option prints the installed version, and needs no command."""
+    ran = run("--version")
+
+    assert ran.code == 0
+    assert ran.out == f"replay-identity {version('replay-identity')}\n"
 
 
 def test_no_settings_at_all_says_what_to_set(run: Run) -> None:
