@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
+from _api import api_page
 from _features import Column, columns, feature_rows, limit_rows
 from typer.main import get_command
 
@@ -201,6 +202,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "features": features_table,
     "all limits": all_limits_table,
     "replies": replies_table,
+    "api": api_page,
     **{f"options of {command}": partial(options_table, command) for command in _commands()},
 }
 

@@ -23,7 +23,7 @@ PAGES: Final = [
     *sorted((ROOT / "adapters_contrib").glob("**/README.md")),
 ]
 # Where the rules are named that adjustments and violations carry.
-RULED: Final = [*(PACKAGE / "fullstory").glob("*.py"), *(PACKAGE / "logrocket").glob("*.py"), PACKAGE / "route.py"]
+RULED: Final = [*(PACKAGE / "fullstory").glob("*.py"), *(PACKAGE / "logrocket").glob("*.py"), PACKAGE / "router.py"]
 
 _FENCED: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _HEADING: Final = re.compile(r"^#+ (.*)$", re.MULTILINE)
@@ -123,7 +123,7 @@ def rules(path: Path) -> Iterator[str]:
 
 
 # The place of the rule among the positional arguments of each function that takes one.
-PLACES: Final = {"adjust": 2, "remembered": 1, "drop": 1, "refuse": 1, "Adjustment": 2, "Violation": 1}
+PLACES: Final = {"record": 2, "cached_adjustment": 1, "drop": 1, "reject": 1, "Adjustment": 2, "Violation": 1}
 
 
 def rule_arguments(call: ast.Call) -> list[ast.expr]:

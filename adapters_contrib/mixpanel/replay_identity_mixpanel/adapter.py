@@ -15,8 +15,8 @@ from replay_identity.traits import UserTraits
 
 from .batches import batches, encode
 from .limits import LIMITS, MOST_USERS
+from .payload import Updates, word_user
 from .responses import is_retryable, read_reply, tells_of_each
-from .words import Updates, word_user
 
 _HOST: Final = "https://api.mixpanel.com"
 # Without ip=0 the profile would be placed where our server stands; without verbose=1 and strict=1 the answer is a bare

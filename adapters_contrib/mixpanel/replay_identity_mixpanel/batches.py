@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from .limits import MOST_USERS, REQUEST
-from .words import Updates
+from .payload import Updates
 
 
 def batches(everybody: Iterable[Updates]) -> Iterator[list[Updates]]:

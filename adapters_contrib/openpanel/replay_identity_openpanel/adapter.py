@@ -17,8 +17,8 @@ from replay_identity.outcomes import Outcome, Rejected, Skipped, SkipReason
 from replay_identity.traits import UserTraits
 
 from .limits import LIMITS
+from .payload import word_user
 from .responses import read_reply
-from .words import word_user
 
 _HOST: Final = "https://api.openpanel.dev"
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

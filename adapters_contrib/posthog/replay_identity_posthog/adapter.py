@@ -19,7 +19,7 @@ from . import responses
 from .distinct_ids import check_distinct_id
 from .events import PLACEHOLDER_ID, PLACEHOLDER_TIME, Event, Opening, body_of, event_json, in_requests, timestamp
 from .limits import EVENT, LIMITS, MOST_USERS
-from .words import Words, properties_of, without_largest, word_user
+from .payload import Words, properties_of, without_largest, word_user
 
 _HOST: Final = "https://us.i.posthog.com"
 _PATH: Final = "/i/v1/analytics/events"

@@ -14,10 +14,10 @@ from replay_identity.transport import Sender, Transport
 
 from .errors import ListingError
 from .model import Group, Seat, checked_user_name, checked_vendor_id
+from .payload import group_of, lay_group, lay_seat, seat_of, shows_group, shows_seat
 from .resources import GroupResource, UserResource
 from .responses import read_rejection
 from .scim import RefusedError, Scim
-from .words import group_of, lay_group, lay_seat, seat_of, shows_group, shows_seat
 
 if TYPE_CHECKING:
     import httpx

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from replay_identity_scim import FullstorySeats, Group, ListingError, Seat
+from replay_identity_scim.payload import lay_seat, seat_of, shows_seat
 from replay_identity_scim.resources import UserResource
-from replay_identity_scim.words import lay_seat, seat_of, shows_seat
 
 from replay_identity.outcomes import Accepted, Misconfigured, Rejected, Unavailable, Unknown
 

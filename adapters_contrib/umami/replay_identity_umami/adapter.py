@@ -18,7 +18,7 @@ from replay_identity.traits import UserTraits
 
 from . import responses
 from .limits import LIMITS, MOST_USERS, USER_ID
-from .words import word_moment, word_user
+from .payload import word_moment, word_user
 
 # One that names this library and is no bot's: Umami answers bots with 200 and stores nothing.
 _USER_AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64) replay-identity/0.1"

@@ -13,9 +13,9 @@ from replay_identity.emulator.rate_limit import Clock
 from replay_identity.emulator.vendor import Delay, View
 
 from .device import device_of, is_bot
+from .errors import SECRET, RefusalError, bad_request, error_answer, failure, text_answer, unauthorized
 from .payload import Identity, read_body, read_identity
 from .profiles import Profiles
-from .refusal import SECRET, RefusalError, bad_request, error_answer, failure, text_answer, unauthorized
 
 UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 

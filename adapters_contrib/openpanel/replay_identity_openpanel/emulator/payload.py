@@ -7,7 +7,7 @@ import attrs
 
 from replay_identity.emulator.http import JsonObject, JsonValue, parse_json
 
-from .refusal import bad_request
+from .errors import bad_request
 
 LETTERS = frozenset(string.ascii_letters)
 ALPHANUMERIC = LETTERS | frozenset(string.digits)

@@ -9,9 +9,9 @@ from replay_identity.emulator.journal import WriteLog
 from replay_identity.emulator.vendor import Delay, View
 
 from .batch import Event, read_batch
+from .errors import RefusalError, failure
 from .event_faults import EventFaults
 from .persons import Persons
-from .refusal import RefusalError, failure
 from .request_headers import read_key
 from .verdict import Verdict, judge
 

@@ -8,7 +8,7 @@ import attrs
 
 from replay_identity.emulator.http import JsonObject, JsonValue, parse_json
 
-from .refusal import WORDS, RefusalError
+from .errors import WORDS, RefusalError
 
 
 @attrs.frozen(kw_only=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from .refusal import RefusalError
+from .errors import RefusalError
 
 REQUIRED = (
     "posthog-sdk-info",

@@ -16,8 +16,8 @@ from replay_identity.emulator.journal import WriteLog
 from replay_identity.emulator.vendor import Delay, View
 
 from .agents import is_bot
+from .errors import RefusalError, misfit, refusal
 from .identification import read_identification
-from .refusal import RefusalError, misfit, refusal
 from .sessions import Sessions
 
 

@@ -8,7 +8,7 @@ import attrs
 
 from replay_identity.emulator.http import JsonObject, JsonValue
 
-from .refusal import misfit
+from .errors import misfit
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _TYPES: Final[Mapping[type, str]] = {

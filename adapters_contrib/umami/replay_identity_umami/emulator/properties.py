@@ -11,7 +11,7 @@ import orjson
 
 from replay_identity.emulator.http import JsonObject, JsonValue
 
-from .refusal import database_error, refusal
+from .errors import database_error, refusal
 
 Kind: TypeAlias = Literal["string", "number", "boolean", "date", "array"]
 

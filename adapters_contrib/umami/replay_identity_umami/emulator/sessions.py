@@ -7,9 +7,9 @@ import attrs
 
 from replay_identity.emulator.http import JsonObject
 
+from .errors import database_error
 from .identification import Identification
 from .properties import Property, check_name, flatten, read_property
-from .refusal import database_error
 
 _ID_WIDTH = 50
 

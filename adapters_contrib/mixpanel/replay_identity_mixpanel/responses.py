@@ -11,7 +11,7 @@ from replay_identity.adapters.redaction import redact
 from replay_identity.adapters.responses import failure_outcome
 from replay_identity.outcomes import Accepted, Failure, Outcome, Rejected, Unavailable, Unknown
 
-from .words import Updates
+from .payload import Updates
 
 _HINTS: Final[Mapping[int, str]] = {
     401: "Check api_key: it is the token of a project.",
