@@ -1,4 +1,4 @@
-"""Data out of a file into attrs classes: strictly, and with errors that name a path and never quote a value."""
+"""Read TOML files into attrs classes, with errors that name the path of a setting and never its value."""
 
 import re
 import tomllib
@@ -15,60 +15,91 @@ from .errors import ConfigurationError, printable
 
 T = TypeVar("T")
 
-# A number written as text is a mistake to be told, not to be mended.
-_EXACT: Final[Mapping[type, tuple[type, ...]]] = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}
-_WORDS: Final[Mapping[object, str]] = {
-    str: "is not a string",
-    bool: "is not true or false",
-    int: "is not a whole number",
-    float: "is not a number",
+# A number written as a string is a mistake to report, so nothing is converted.
+_ACCEPTED_TYPES: Final[Mapping[type, tuple[type, ...]]] = {
+    str: (str,),
+    bool: (bool,),
+    int: (int,),
+    float: (int, float),
 }
+_TYPE_NAMES: Final[Mapping[object, str]] = {
+    str: "a string",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+}
+_POSITION: Final = re.compile(r"at (line \d+, column \d+)")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of the TOML file at *path*.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or is not TOML.
+    """
+    return _parse(_read(path), str(path))
 
 
 def structure(data: Mapping[str, Any], cls: type[T], source: str) -> T:
-    """Return *data* as the attrs class *cls*.
+    """Return *data* as an instance of the attrs class *cls*.
 
     Args:
-        data: What was read.
-        cls: An attrs class; every key must be a parameter of its.
-        source: Where *data* stands, as a path that ends before the first key.
+        data: A parsed table.
+        cls: An attrs class with a parameter for every key.
+        source: Path of *data*, for errors, for example ``replay-identity.toml: backends``.
 
     Raises:
-        ConfigurationError: The first value that cannot be used, by path.
+        ConfigurationError: A value is invalid; only the first is reported.
     """
     try:
         return _CONVERTER.structure(data, cls)
-    except Exception as error:  # noqa: BLE001  # cattrs, and the class itself, may raise any.
-        # The first problem in the file is enough, and no text of theirs: they quote the values.
-        raise _problem(error, source, None) from None
+    except Exception as error:  # noqa: BLE001  # cattrs, and the class itself, may raise anything.
+        # Without the cause: its text quotes the values.
+        raise _first_problem(error, source, None) from None
 
 
-def _exactly(value: object, kind: type) -> Any:  # noqa: ANN401  # Of that kind.
-    if not isinstance(value, _EXACT[kind]) or (isinstance(value, bool) and kind is not bool):
-        raise TypeError
-    return kind(value)
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigurationError(
+            str(path), "not valid UTF-8", "save the file as UTF-8"
+        ) from None  # It quotes the file.
+    except (OSError, ValueError) as error:
+        problem = error.strerror if isinstance(error, OSError) else None
+        raise ConfigurationError(str(path), f"cannot be read: {problem or type(error).__name__}") from None
 
 
-def _problem(error: BaseException, path: str, kind: object) -> ConfigurationError:
-    """Return the first thing that cattrs found."""
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        position = _POSITION.search(str(error))
+        problem = f"not valid TOML at {position[1]}" if position else "not valid TOML: the file ends too early"
+        raise ConfigurationError(source, problem) from None  # The cause may quote the file.
+    except RecursionError:
+        raise ConfigurationError(source, "nested too deeply") from None
+
+
+def _first_problem(error: BaseException, path: str, expected_type: object) -> ConfigurationError:
     if isinstance(error, cattrs.BaseValidationError):
         first = error.exceptions[0]
-        return _problem(first, *_place(first, path))
+        return _first_problem(first, *_location(first, path))
     if isinstance(error, ConfigurationError):
         return ConfigurationError(_join(path, error.setting), error.problem, error.hint)
     if isinstance(error, ForbiddenExtraKeysError):
         return _unknown_setting(error, path)
-    return ConfigurationError(path, _describe(error, kind))
+    return ConfigurationError(path, _describe(error, expected_type))
 
 
-def _place(error: BaseException, path: str) -> tuple[str, object]:
-    """Return where *error* was raised, and what was expected there."""
+def _location(error: BaseException, path: str) -> tuple[str, object]:
+    """Return the path at which *error* was raised, and the type expected there."""
     notes: list[Any] = getattr(error, "__notes__", [])
     match notes:
-        case [AttributeValidationNote(name=str(name), type=kind), *_]:
-            return _join(path, name), kind
-        case [IterableValidationNote(index=index, type=kind), *_]:
-            return _join(path, printable(str(index))), kind
+        case [AttributeValidationNote(name=str(name), type=expected_type), *_]:
+            return _join(path, name), expected_type
+        case [IterableValidationNote(index=index, type=expected_type), *_]:
+            return _join(path, printable(str(index))), expected_type
         case _:
             return path, None
 
@@ -82,72 +113,47 @@ def _unknown_setting(error: ForbiddenExtraKeysError, path: str) -> Configuration
     settings = (
         field.alias for field in getattr(error.cl, "__attrs_attrs__", ()) if field.init and field.alias != "name"
     )
-    return ConfigurationError(_join(path, printable(name)), "is not a setting", f"there are {', '.join(settings)}")
+    return ConfigurationError(_join(path, printable(name)), "unknown setting", f"use one of {', '.join(settings)}")
 
 
-def _describe(error: BaseException, kind: object) -> str:
-    choices = _choices(kind)
-    # For a choice that there is not, cattrs raises the same as for a setting that is not there.
-    if isinstance(error, KeyError) and not choices:
-        return "is missing"
+def _describe(error: BaseException, expected_type: object) -> str:
+    choices = _choices(expected_type)
     if choices:
-        return f"is none of {', '.join(choices)}"
-    if get_origin(kind) is Mapping or attrs.has(_class(kind)):
-        return "is not a table"
-    # An optional setting is described by what it is when it is there.
-    kinds = (part for part in get_args(kind) or (kind,) if part is not type(None))
-    return _WORDS.get(next(kinds, None), "cannot be used")
+        # Before the test for KeyError, which cattrs also raises for an unknown choice.
+        return f"expected one of {', '.join(choices)}"
+    if isinstance(error, KeyError):
+        return "the setting is missing"
+    if get_origin(expected_type) is Mapping or attrs.has(_class(expected_type)):
+        return "expected a table"
+
+    # An optional setting is described by its type when it is set.
+    types = (part for part in get_args(expected_type) or (expected_type,) if part is not type(None))
+    name = _TYPE_NAMES.get(next(types, None))
+    return f"expected {name}" if name else "invalid value"
 
 
-def _choices(kind: object) -> list[str]:
-    if get_origin(kind) is Literal:
-        return [str(choice) for choice in get_args(kind)]
-    cls = _class(kind)
-    return [str(entry.value) for entry in cls] if issubclass(cls, Enum) else []
+def _choices(expected_type: object) -> list[str]:
+    if get_origin(expected_type) is Literal:
+        return [str(choice) for choice in get_args(expected_type)]
+    cls = _class(expected_type)
+    return [str(choice.value) for choice in cls] if issubclass(cls, Enum) else []
 
 
-def _class(kind: object) -> type:
-    return kind if isinstance(kind, type) else type(None)
+def _class(expected_type: object) -> type:
+    return expected_type if isinstance(expected_type, type) else type(None)
 
 
-def _converter() -> cattrs.Converter:
+def _structure_exactly(value: object, cls: type) -> Any:  # noqa: ANN401  # An instance of *cls*.
+    if not isinstance(value, _ACCEPTED_TYPES[cls]) or (isinstance(value, bool) and cls is not bool):
+        raise TypeError
+    return cls(value)
+
+
+def _make_converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True, use_alias=True)
-    for kind in _EXACT:
-        converter.register_structure_hook(kind, _exactly)
+    for cls in _ACCEPTED_TYPES:
+        converter.register_structure_hook(cls, _structure_exactly)
     return converter
 
 
-_CONVERTER: Final = _converter()
-
-
-_PLACE: Final = re.compile(r"at (line \d+, column \d+)")
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Return what the file at *path* holds.
-
-    Raises:
-        ConfigurationError: The file cannot be read, or is not TOML.
-    """
-    return _parse(_read(path), str(path))
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigurationError(str(path), "is not UTF-8", "save it as UTF-8") from None  # The cause quotes the file.
-    except (OSError, ValueError) as error:
-        problem = error.strerror if isinstance(error, OSError) else None
-        raise ConfigurationError(str(path), f"cannot be read: {problem or type(error).__name__}") from None
-
-
-def _parse(text: str, source: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        place = _PLACE.search(str(error))
-        where = f"is not TOML from {place[1]} on" if place else "is not TOML: it is cut off"
-        raise ConfigurationError(source, where) from None  # The cause may quote the file.
-    except RecursionError:
-        raise ConfigurationError(source, "is nested too deeply") from None
+_CONVERTER: Final = _make_converter()

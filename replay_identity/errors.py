@@ -1,36 +1,41 @@
-"""The exceptions, which are for the caller's mistakes; what a vendor answers is an outcome, not an exception.
+"""Exceptions for the caller's mistakes. What a vendor responds is an outcome, not an exception.
 
 ::
 
     ReplayIdentityError
-    ├── ConfigurationError      a setting is missing or cannot be used
-    ├── InvalidTraitsError      a value cannot be a user's trait at any vendor
-    ├── SourceError             a file of users cannot be read at all
+    ├── ConfigurationError      a setting is missing or invalid
+    ├── InvalidTraitsError      a value is not valid in a `UserTraits`
+    ├── SourceError             a source of users cannot be read at all
     ├── LedgerError             the ledger cannot be read or written
-    ├── NotAcceptedError        one backend did not take the user (only inside an IdentifyError)
-    └── IdentifyError           what `IdentifyReport.raise_for_status` raises: a group of NotAcceptedError
+    ├── NotAcceptedError        one backend did not accept the user; always inside an IdentifyError
+    └── IdentifyError           raised by `IdentifyReport.raise_for_status`: a group of NotAcceptedError
 
-No message quotes a trait value, a user id or a key: they name the field or the setting instead.
+No message contains a trait value, a user id or a key. Messages name the field or the setting instead.
 """
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import attrs
 
+MAX_SHOWN: Final = 100
+
 
 class ReplayIdentityError(Exception):
-    """Be the root of everything this library raises."""
+    """Base class of every exception that this library raises."""
 
 
 @attrs.frozen
 class ConfigurationError(ReplayIdentityError):
-    """Say which setting cannot be used, why, and what to do.
+    """A setting is missing or invalid.
+
+    The text is ``setting: problem; hint``, for example
+    ``only: expected a set of names, got a string; write only={"plan"}``.
 
     Attributes:
         setting: Name of the argument, environment variable or path in the configuration file.
-        problem: What is wrong with it, without its value.
-        hint: What to do next.
+        problem: What is wrong, without the value.
+        hint: What to do about it, as an imperative.
     """
 
     setting: str
@@ -38,22 +43,16 @@ class ConfigurationError(ReplayIdentityError):
     hint: str = ""
 
     def __str__(self) -> str:
-        return f"{self.setting}: {self.problem}" + (f" ({self.hint})" if self.hint else "")
-
-
-def check_positive(_instance: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
-    """Raise ConfigurationError unless *value* is greater than 0 or None, as a validator of attrs."""
-    if value is not None and not value > 0:  # Written so that NaN fails too.
-        raise ConfigurationError(attribute.name, "must be greater than 0")
+        return _message(self.setting, self.problem, self.hint)
 
 
 @attrs.frozen
 class InvalidTraitsError(ReplayIdentityError):
-    """Say which field of a user cannot be used, and why.
+    """A field of a user is invalid.
 
     Attributes:
         path: Dotted path of the field, for example ``traits.company.size``.
-        problem: What is wrong with it, without its value.
+        problem: What is wrong, without the value.
     """
 
     path: str
@@ -65,11 +64,11 @@ class InvalidTraitsError(ReplayIdentityError):
 
 @attrs.frozen
 class SourceError(ReplayIdentityError):
-    """Say why a file of users cannot be read.
+    """A source of users cannot be read.
 
     Attributes:
         source: Name of the file.
-        problem: What is wrong with it, without its content.
+        problem: What is wrong, without the file's content.
     """
 
     source: str
@@ -81,12 +80,12 @@ class SourceError(ReplayIdentityError):
 
 @attrs.frozen
 class LedgerError(ReplayIdentityError):
-    """Say why the ledger cannot be used.
+    """The ledger cannot be read or written.
 
     Attributes:
-        path: The file.
-        problem: What is wrong with it.
-        hint: What to do next.
+        path: Path of the ledger's file.
+        problem: What is wrong.
+        hint: What to do about it, as an imperative.
     """
 
     path: str
@@ -94,12 +93,12 @@ class LedgerError(ReplayIdentityError):
     hint: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.problem}" + (f" ({self.hint})" if self.hint else "")
+        return _message(self.path, self.problem, self.hint)
 
 
 @attrs.frozen
 class NotAcceptedError(ReplayIdentityError):
-    """Say which backend did not take a user, and why.
+    """One backend did not accept a user.
 
     Attributes:
         backend: Name of the backend.
@@ -116,11 +115,17 @@ class NotAcceptedError(ReplayIdentityError):
 
 
 class IdentifyError(ReplayIdentityError, ExceptionGroup[NotAcceptedError]):
-    """Gather what the required backends did not accept, one NotAcceptedError each."""
+    """A required backend did not accept the user. Holds one NotAcceptedError per such backend."""
 
     def derive(self, excs: Sequence[NotAcceptedError], /) -> Self:  # type: ignore[override]
-        """Return a group like this one of *excs*, as `except*` needs it."""
+        """Return a group of *excs* of this class; `except*` and `split` need it."""
         return type(self)(self.message, excs)
+
+
+def check_positive(_instance: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
+    """Validate an attrs field: raise ConfigurationError unless *value* is None or greater than 0."""
+    if value is not None and not value > 0:  # Written so that NaN fails too.
+        raise ConfigurationError(attribute.name, "expected a number greater than 0")
 
 
 def printable(name: str) -> str:
@@ -131,4 +136,5 @@ def printable(name: str) -> str:
     return shown if len(shown) <= MAX_SHOWN else f"{shown[: MAX_SHOWN - 1]}…"
 
 
-MAX_SHOWN = 100
+def _message(subject: str, problem: str, hint: str) -> str:
+    return f"{subject}: {problem}; {hint}" if hint else f"{subject}: {problem}"

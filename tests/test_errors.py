@@ -11,7 +11,7 @@ from replay_identity import ConfigurationError, IdentifyError, InvalidTraitsErro
 from replay_identity.errors import MAX_SHOWN, NotAcceptedError, SourceError, printable
 
 ALL: list[tuple[ReplayIdentityError, str]] = [
-    (ConfigurationError("api_key", "is missing", "set IT"), "api_key: is missing (set IT)"),
+    (ConfigurationError("api_key", "is missing", "set IT"), "api_key: is missing; set IT"),
     (ConfigurationError("api_key", "is missing"), "api_key: is missing"),
     (InvalidTraitsError("traits.a", "is not a finite number"), "traits.a: is not a finite number"),
     (SourceError("users.csv", "is not UTF-8"), "users.csv: is not UTF-8"),

@@ -39,7 +39,7 @@ def test_begins_with_a_few_requests() -> None:
 @pytest.mark.parametrize("value", [0, -1, float("nan")])
 def test_needs_something_to_go_by(field: str, value: float) -> None:
     """None, and less than none, is a mistake."""
-    with pytest.raises(ConfigurationError, match="must be greater than 0"):
+    with pytest.raises(ConfigurationError, match="expected a number greater than 0"):
         AdaptiveLimiter(**{field: value})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

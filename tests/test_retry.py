@@ -70,7 +70,7 @@ def test_a_setting_that_is_not_above_zero_is_refused(setting: str, value: float)
         RetryPolicy(**{setting: value})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
     assert caught.value.setting == setting
-    assert caught.value.problem == "must be greater than 0"
+    assert caught.value.problem == "expected a number greater than 0"
 
 
 def test_a_full_purse_pays_its_size() -> None:

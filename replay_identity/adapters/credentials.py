@@ -1,4 +1,4 @@
-"""Keys and addresses: refused early when they cannot work, or would travel in clear."""
+"""Validate keys and addresses early: reject what cannot work or would travel unencrypted."""
 
 import ipaddress
 from urllib.parse import urlsplit
@@ -9,37 +9,43 @@ from ..errors import ConfigurationError
 def check_api_key(api_key: object, *, hint: str) -> None:
     """Raise ConfigurationError unless *api_key* can stand in an HTTP header as it is."""
     if not isinstance(api_key, str) or not api_key:
-        raise ConfigurationError("api_key", "is missing", hint)
-    if not (api_key.isascii() and api_key.isprintable()) or " " in api_key:
-        problem = "holds a space, a control character or a letter outside ASCII"
+        raise ConfigurationError("api_key", "the key is missing", hint)
+    if not _is_header_safe(api_key) or " " in api_key:
+        problem = "expected printable ASCII without spaces"
         raise ConfigurationError("api_key", problem, "pass the key alone, without a scheme or a line break")
 
 
 def check_header(setting: str, value: str) -> None:
     """Raise ConfigurationError unless *value* can stand in an HTTP header."""
-    if not (value.isascii() and value.isprintable()):
-        raise ConfigurationError(setting, "holds a control character or a letter outside ASCII")
+    if not _is_header_safe(value):
+        raise ConfigurationError(setting, "expected printable ASCII")
 
 
 def check_base_url(base_url: str, *, allow_insecure: bool) -> str:
-    """Return *base_url* without a slash at its end.
+    """Return *base_url* without a trailing slash.
 
     Raises:
-        ConfigurationError: It is no plain http(s) address, or it is http off loopback and *allow_insecure* is False.
+        ConfigurationError: It is not a plain http(s) URL, or it is http, not loopback, and *allow_insecure* is False.
     """
     try:
         parts = urlsplit(base_url)
         _ = parts.port
     except ValueError:
-        raise ConfigurationError("base_url", "is not an address that can be read") from None  # The cause quotes it.
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ConfigurationError("base_url", "is not an http or https address", "for example https://api.example.com")
+        parts = None  # The exception quotes the URL.
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigurationError("base_url", "expected an http or https URL", "write it like https://api.example.com")
+
     if parts.username is not None or not base_url.isprintable() or any(char in base_url for char in " ?#"):
-        raise ConfigurationError("base_url", "holds more than a scheme, a host, a port and a path")
+        raise ConfigurationError("base_url", "expected only a scheme, a host, a port and a path")
+
     if parts.scheme == "http" and not allow_insecure and not _is_loopback(parts.hostname):
-        problem = "is plain http, so the key and the users would travel in clear"
-        raise ConfigurationError("base_url", problem, "use https, or allow_insecure=True if you must")
+        problem = "plain http would expose the key and the users"
+        raise ConfigurationError("base_url", problem, "use https, or pass allow_insecure=True")
     return base_url.rstrip("/")
+
+
+def _is_header_safe(value: str) -> bool:
+    return value.isascii() and value.isprintable()
 
 
 def _is_loopback(host: str) -> bool:

@@ -79,7 +79,9 @@ class HttpAdapter:
         # A blank address is a mistake to report, not a wish for production.
         url = (default or self.DEFAULT_BASE_URL) if self.base_url is None else self.base_url
         if not url:
-            raise ConfigurationError("base_url", "is missing", f"pass the address of your {self.name} server")
+            raise ConfigurationError(
+                "base_url", "the address is missing", f"pass the address of your {self.name} server"
+            )
         return check_base_url(url, allow_insecure=self.allow_insecure)
 
     def _adaptation(self) -> Adaptation:

@@ -21,7 +21,7 @@ DEFAULT_FILE: Final = "replay-identity.toml"
 def _positive(_instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
     # Written so that NaN fails too.
     if not 0 < value < float("inf"):
-        raise ConfigurationError(attribute.name, "must be greater than 0")
+        raise ConfigurationError(attribute.name, "expected a number greater than 0")
 
 
 def _not_empty(_instance: object, attribute: "attrs.Attribute[Any]", value: str | None) -> None:

@@ -250,7 +250,7 @@ def test_an_unknown_name_among_the_options_is_a_mistake(world: World) -> None:
 @pytest.mark.parametrize("value", [0, -1, float("nan")])
 def test_options_are_positive(field: str, value: Any) -> None:
     """Nothing can be had of none."""
-    with pytest.raises(ConfigurationError, match="must be greater than 0"):
+    with pytest.raises(ConfigurationError, match="expected a number greater than 0"):
         DeliveryOptions(**{field: value})
 
 

@@ -409,7 +409,7 @@ def test_no_settings_at_all_says_what_to_set(run: Run) -> None:
     ran = run("doctor")
 
     assert ran.code == 78
-    assert words(ran.err)[0].startswith("backends: none is configured (set FULLSTORY_API_KEY or LOGROCKET_API_KEY")
+    assert words(ran.err)[0].startswith("backends: none is configured; set FULLSTORY_API_KEY or LOGROCKET_API_KEY")
 
 
 def test_ctrl_c_anywhere_exits_as_shells_expect(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

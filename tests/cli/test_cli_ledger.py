@@ -62,7 +62,7 @@ def test_a_ledger_that_does_not_exist_is_not_made(run: Run, vendors: Vendors, co
     ran = run(command)
 
     assert ran.code == 2
-    assert ran.err == "our.db: does not exist (`replay-identity sync` makes it; --ledger names another one)\n"
+    assert ran.err == "our.db: does not exist; `replay-identity sync` makes it; --ledger names another one\n"
     assert not list(Path().iterdir())
 
 

@@ -282,7 +282,7 @@ def test_a_mapping_says_how_rows_become_users(run: Run, vendors: Vendors, write:
 
     assert (ran.code, wrong.code) == (0, 78)
     assert vendors.logrocket.users["u1"].traits == {"plan": "pro"}
-    assert "wrong.toml: user: is not a setting" in wrong.err
+    assert "wrong.toml: user: unknown setting" in wrong.err
 
 
 def test_a_query_gives_the_users(run: Run, vendors: Vendors) -> None:
@@ -353,7 +353,7 @@ def test_a_state_folder_that_cannot_be_made_is_told(run: Run, vendors: Vendors, 
     ran = run("sync", write(USERS))
 
     assert ran.code == 2
-    assert "replay-identity.db: has a folder that cannot be made: Not a directory (use --ledger)" in ran.err
+    assert "replay-identity.db: has a folder that cannot be made: Not a directory; use --ledger" in ran.err
 
 
 # Dry runs

@@ -119,7 +119,7 @@ def test_no_backend_at_all_is_told_with_what_to_set() -> None:
         load_settings(environ={})
 
     assert str(caught.value) == (
-        "backends: none is configured (set FULLSTORY_API_KEY or LOGROCKET_API_KEY, or write replay-identity.toml)"
+        "backends: none is configured; set FULLSTORY_API_KEY or LOGROCKET_API_KEY, or write replay-identity.toml"
     )
 
 
@@ -148,7 +148,7 @@ def test_a_vendor_of_somebody_elses_gets_its_settings(monkeypatch: pytest.Monkey
     assert load(text, {"ACME_API_KEY": "k"}).backends == expected
     assert load(text, {"ACME_API_KEY": "k"}).adapting().backends == expected
     assert load(text, offline=True).backends == (attrs.evolve(expected[0], api_key="offline"),)
-    assert rejection("[backends.acme]", {"ACME_API_KEY": "k"}) == "s.toml: backends.acme.port: is missing"
+    assert rejection("[backends.acme]", {"ACME_API_KEY": "k"}) == "s.toml: backends.acme.port: the setting is missing"
 
 
 @pytest.mark.parametrize("cls", [int, Exception])
@@ -172,25 +172,20 @@ def test_a_vendor_that_refuses_its_settings_is_told_without_its_words(monkeypatc
 
     monkeypatch.setattr(backends, "load", returning(Acme))
 
-    assert rejection(f"[backends.fullstory]\napi_key = '{CANARY}'") == "s.toml: backends.fullstory: cannot be used"
+    assert rejection(f"[backends.fullstory]\napi_key = '{CANARY}'") == "s.toml: backends.fullstory: invalid value"
     assert rejection(f"[backends.fullstory]\napi_key = 'k'\nunit = '{CANARY}'") == (
-        f"s.toml: backends.fullstory.unit: is none of {', '.join(Unit)}"
+        f"s.toml: backends.fullstory.unit: expected one of {', '.join(Unit)}"
     )
 
 
-UNUSABLE_KEY = (
-    "holds a space, a control character or a letter outside ASCII "
-    "(pass the key alone, without a scheme or a line break)"
-)
-PLAIN_HTTP = (
-    "is plain http, so the key and the users would travel in clear (use https, or allow_insecure=True if you must)"
-)
-NO_ORG = "does not read org:app:secret (pass the whole key, or org as well)"
-NO_VENDOR = "is no vendor that is installed (there are fullstory, logrocket)"
-NO_NAME = "is not a setting (a backend is named by its table)"
+UNUSABLE_KEY = "expected printable ASCII without spaces; pass the key alone, without a scheme or a line break"
+PLAIN_HTTP = "plain http would expose the key and the users; use https, or pass allow_insecure=True"
+NO_ORG = "does not read org:app:secret; pass the whole key, or org as well"
+NO_VENDOR = "is no vendor that is installed; there are fullstory, logrocket"
+NO_NAME = "is not a setting; a backend is named by its table"
 DELIVERY = "s.toml: delivery.fullstory"
 OPTIONS = (
-    "there are connections, requests_per_minute, batch_users, batch_bytes, timeout, patience, wait_initial, "
+    "use one of connections, requests_per_minute, batch_users, batch_bytes, timeout, patience, wait_initial, "
     "wait_max, poll_initial, poll_max"
 )
 FULLSTORY = "[backends.fullstory]\napi_key = 'k'\n"
@@ -199,44 +194,50 @@ FULLSTORY = "[backends.fullstory]\napi_key = 'k'\n"
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (f"timeout = '{CANARY}'", "s.toml: timeout: is not a number"),
-        ("timeout = true", "s.toml: timeout: is not a number"),
-        ("timeout = 0", "s.toml: timeout: must be greater than 0"),
-        ("timeout = nan", "s.toml: timeout: must be greater than 0"),
-        ("retry = 7", "s.toml: retry: is not a table"),
-        ("backends = 7", "s.toml: backends: is not a table"),
-        (f"backends.fullstory = '{CANARY}'", "s.toml: backends.fullstory: is not a table"),
-        ("[retry]\nattempts = 1.5", "s.toml: retry.attempts: is not a whole number"),
-        ("[retry]\nattempts = 0", "s.toml: retry.attempts: must be greater than 0"),
+        (f"timeout = '{CANARY}'", "s.toml: timeout: expected a number"),
+        ("timeout = true", "s.toml: timeout: expected a number"),
+        ("timeout = 0", "s.toml: timeout: expected a number greater than 0"),
+        ("timeout = nan", "s.toml: timeout: expected a number greater than 0"),
+        ("retry = 7", "s.toml: retry: expected a table"),
+        ("backends = 7", "s.toml: backends: expected a table"),
+        (f"backends.fullstory = '{CANARY}'", "s.toml: backends.fullstory: expected a table"),
+        ("[retry]\nattempts = 1.5", "s.toml: retry.attempts: expected a whole number"),
+        ("[retry]\nattempts = 0", "s.toml: retry.attempts: expected a number greater than 0"),
         (
             f"time-out = '{CANARY}'",
-            "s.toml: time-out: is not a setting (there are timeout, retry, ledger, backends, delivery)",
+            "s.toml: time-out: unknown setting; use one of timeout, retry, ledger, backends, delivery",
         ),
-        ("ledger = 7", "s.toml: ledger: is not a string"),
+        ("ledger = 7", "s.toml: ledger: expected a string"),
         ("ledger = ''", "s.toml: ledger: is empty"),
-        ("delivery = 7", "s.toml: delivery: is not a table"),
-        ("delivery.fullstory = 7", "s.toml: delivery.fullstory: is not a table"),
-        ("[delivery.fullstory]\nconnections = 1.5", "s.toml: delivery.fullstory.connections: is not a whole number"),
-        ("[delivery.fullstory]\npatience = 0", "s.toml: delivery.fullstory.patience: must be greater than 0"),
-        (f"[delivery.fullstory]\nbatch_users = '{CANARY}'", f"{DELIVERY}.batch_users: is not a whole number"),
-        (f"[delivery.fullstory]\nbatch = '{CANARY}'", f"{DELIVERY}.batch: is not a setting ({OPTIONS})"),
-        (f"{FULLSTORY}[delivery.acme]", "s.toml: delivery.acme: is no backend (there are fullstory)"),
-        (f"{FULLSTORY}on_violation = '{CANARY}'", "s.toml: backends.fullstory.on_violation: is none of reject, adapt"),
-        (f"{FULLSTORY}allow_insecure = '{CANARY}'", "s.toml: backends.fullstory.allow_insecure: is not true or false"),
-        (f"{FULLSTORY}base_url = 7", "s.toml: backends.fullstory.base_url: is not a string"),
+        ("delivery = 7", "s.toml: delivery: expected a table"),
+        ("delivery.fullstory = 7", "s.toml: delivery.fullstory: expected a table"),
+        ("[delivery.fullstory]\nconnections = 1.5", "s.toml: delivery.fullstory.connections: expected a whole number"),
+        ("[delivery.fullstory]\npatience = 0", "s.toml: delivery.fullstory.patience: expected a number greater than 0"),
+        (f"[delivery.fullstory]\nbatch_users = '{CANARY}'", f"{DELIVERY}.batch_users: expected a whole number"),
+        (f"[delivery.fullstory]\nbatch = '{CANARY}'", f"{DELIVERY}.batch: unknown setting; {OPTIONS}"),
+        (f"{FULLSTORY}[delivery.acme]", "s.toml: delivery.acme: is no backend; there are fullstory"),
+        (
+            f"{FULLSTORY}on_violation = '{CANARY}'",
+            "s.toml: backends.fullstory.on_violation: expected one of reject, adapt",
+        ),
+        (
+            f"{FULLSTORY}allow_insecure = '{CANARY}'",
+            "s.toml: backends.fullstory.allow_insecure: expected true or false",
+        ),
+        (f"{FULLSTORY}base_url = 7", "s.toml: backends.fullstory.base_url: expected a string"),
         (f"{FULLSTORY}name = '{CANARY}'", f"s.toml: backends.fullstory.name: {NO_NAME}"),
         (f"[backends.fullstory]\napi_key = '{CANARY} '", f"s.toml: backends.fullstory.api_key: {UNUSABLE_KEY}"),
         (f'[backends.fullstory]\napi_key = "{CANARY}\\n"', f"s.toml: backends.fullstory.api_key: {UNUSABLE_KEY}"),
         (f"{FULLSTORY}base_url = 'http://{CANARY}.example'", f"s.toml: backends.fullstory.base_url: {PLAIN_HTTP}"),
         (f"[backends.logrocket]\napi_key = '{CANARY}'", f"s.toml: backends.logrocket.api_key: {NO_ORG}"),
-        ("[backends.fullstory]", "FULLSTORY_API_KEY: is not set (or s.toml: backends.fullstory.api_key)"),
+        ("[backends.fullstory]", "FULLSTORY_API_KEY: is not set; or s.toml: backends.fullstory.api_key"),
         ("[backends.fs]\nvendor = 7", "s.toml: backends.fs.vendor: is not a string"),
         (f"[backends.fs]\nvendor = '{CANARY}'", f"s.toml: backends.fs.vendor: {NO_VENDOR}"),
         ("[backends.fs]", f"s.toml: backends.fs: {NO_VENDOR}"),
-        (f"a = {CANARY}", "s.toml: is not TOML from line 1, column 5 on"),
-        (f"a = '{CANARY}", "s.toml: is not TOML: it is cut off"),
-        ("a = [1,", "s.toml: is not TOML: it is cut off"),
-        (f"a = {'[' * 100_000}", "s.toml: is nested too deeply"),
+        (f"a = {CANARY}", "s.toml: not valid TOML at line 1, column 5"),
+        (f"a = '{CANARY}", "s.toml: not valid TOML: the file ends too early"),
+        ("a = [1,", "s.toml: not valid TOML: the file ends too early"),
+        (f"a = {'[' * 100_000}", "s.toml: nested too deeply"),
     ],
 )
 def test_a_wrong_setting_is_named_by_its_path_and_not_quoted(text: str, told: str) -> None:
@@ -247,8 +248,8 @@ def test_a_wrong_setting_is_named_by_its_path_and_not_quoted(text: str, told: st
 def test_an_unknown_setting_of_a_backend_is_told_with_the_known_ones() -> None:
     """Those that its class has, but for the name, which the table gives."""
     assert rejection(f"{FULLSTORY}apikey = '{CANARY}'") == (
-        "s.toml: backends.fullstory.apikey: is not a setting "
-        "(there are api_key, base_url, on_violation, integration_source, allow_insecure)"
+        "s.toml: backends.fullstory.apikey: unknown setting; "
+        "use one of api_key, base_url, on_violation, integration_source, allow_insecure"
     )
 
 
@@ -276,7 +277,7 @@ def test_a_file_that_cannot_be_read_is_told(directory: Path) -> None:
     assert told == {
         "missing.toml": "missing.toml: cannot be read: No such file or directory",
         ".": ".: cannot be read: Is a directory",
-        "latin.toml": "latin.toml: is not UTF-8 (save it as UTF-8)",
+        "latin.toml": "latin.toml: not valid UTF-8; save the file as UTF-8",
         "a\0b": "a\0b: cannot be read: ValueError",
     }
 
