@@ -249,7 +249,7 @@ def test_an_unknown_setting_of_a_backend_is_told_with_the_known_ones() -> None:
     """Those that its class has, but for the name, which the table gives."""
     assert rejection(f"{FULLSTORY}apikey = '{CANARY}'") == (
         "s.toml: backends.fullstory.apikey: unknown setting; "
-        "use one of api_key, base_url, on_violation, integration_source, allow_insecure"
+        "use one of api_key, base_url, on_violation, allow_insecure, integration_source"
     )
 
 
