@@ -14,6 +14,7 @@ PACKAGE: Final = Path(__file__).parents[1] / "replay_identity"
 MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "errors": set(),
     "_records": set(),
+    "_text": set(),
     "_forks": set(),
     "emulator": set(),
     "_values": {"errors"},
@@ -30,7 +31,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "router": {"_threads", "transport"},
     "ledger": {"_forks", "adapters"},
     "deletion": {"ledger", "router"},
-    "mapping": {"_json", "_toml"},
+    "mapping": {"_json", "_text", "_toml"},
     "sources": {"_records", "mapping"},
     "bulk": {"ledger", "router", "sources"},
     "migration": {"bulk"},

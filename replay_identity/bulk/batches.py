@@ -6,6 +6,7 @@ from typing import Final
 
 import attrs
 
+from .._text import pluralize
 from ..adapters.protocols import EncodedUser, SupportsBatch
 from ..adapters.responses import adapter_error, checked_outcome
 from ..ledger import Claim, JobEntry
@@ -70,9 +71,9 @@ class BatchDispatcher:
 
     def status_text(self) -> str:
         """Say what is being waited for, if it is worth saying."""
-        count = self.jobs.count
-        jobs = "1 job" if count == 1 else f"{count} jobs"
-        return f"{jobs} with {self.jobs.users:,} users" if count else ""
+        if not self.jobs.count:
+            return ""
+        return f"{pluralize(self.jobs.count, 'job')} with {pluralize(self.jobs.users, 'user')}"
 
     def _fill(self, *, is_last: bool) -> bool:
         """Take users into the next batch, and tell whether it is to be sent now."""

@@ -7,6 +7,7 @@ from typing import Final
 
 import attrs
 
+from .._text import pluralize
 from ..adapters.exchange import Exchange, Sleep
 from ..adapters.protocols import SupportsMultiIdentify
 from ..adapters.responses import adapter_error, checked_outcome, isolate_errors
@@ -60,8 +61,7 @@ class OutcomeHandler:
     def status_text(self) -> str:
         """Say what is being waited for, if it is worth saying."""
         count = self._put_off_now
-        users = "1 user" if count == 1 else f"{count:,} users"
-        return f"{users} whom the vendor put off" if count else ""
+        return f"{pluralize(count, 'user')} deferred by the vendor" if count else ""
 
     def _defer(self, users: Sequence[tuple[Claim, Unavailable]]) -> None:
         """Settle *users* after a while; they count as without an answer, so that no run sends them for ever."""

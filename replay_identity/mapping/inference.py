@@ -9,6 +9,7 @@ from uuid import UUID
 
 import attrs
 
+from .._text import pluralize
 from .._values import MAX_DEPTH, is_nested
 from ..errors import InvalidTraitsError
 from ..traits import EMAIL_NAMES, NAME_NAMES, REMOVE, USER_ID_NAMES, TraitType, UserTraits
@@ -256,7 +257,7 @@ class PropertyInference:
         return "; ".join([*([self.policy] if self.policy else []), *map(str, self.against)])
 
     def __str__(self) -> str:
-        users = "1 user" if self.users == 1 else f"{self.users:,} users"
+        users = pluralize(self.users, "user")
         return f"{users}; {self.doubts}" if self.doubts else users
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 import attrs
 
+from .._text import pluralize
 from ..bulk import Estimate
 from ..bulk.report import BackendReport
 from ..bulk.stats import MOST_PATHS
@@ -345,12 +346,12 @@ def _headline(name: str, counted: BackendFidelity, counts: BackendReport | None,
     """Return one sentence about a vendor: of a rehearsal by its limits, of a run by its books."""
     properties = _properties_in_words(sum(map(loses_something, counted.properties.values())), is_dry_run=is_dry_run)
     if is_dry_run:
-        return f"{printable(name)} would get {counted.sent:,} of {_users(counted.users)}; {properties}."
+        return f"{printable(name)} would get {counted.sent:,} of {pluralize(counted.users, 'user')}; {properties}."
     if counts is None:
         return f"{printable(name)} was sent nothing."
     pending = f", {counts.pending:,} are still to be sent" if counts.pending else ""
     held = counts.accepted + counts.unchanged
-    return f"{printable(name)} is up to date with {held:,} of {_users(counts.given)}{pending}; {properties}."
+    return f"{printable(name)} is up to date with {held:,} of {pluralize(counts.given, 'user')}{pending}; {properties}."
 
 
 def _properties_in_words(count: int, *, is_dry_run: bool) -> str:
@@ -362,11 +363,7 @@ def _properties_in_words(count: int, *, is_dry_run: bool) -> str:
 
 
 def _properties(count: int) -> str:
-    return "1 property" if count == 1 else f"{count:,} properties"
-
-
-def _users(count: int) -> str:
-    return "1 user" if count == 1 else f"{count:,} users"
+    return pluralize(count, "property", "properties")
 
 
 def _reading(report: MigrationReport) -> Iterable[Markup]:
@@ -374,15 +371,14 @@ def _reading(report: MigrationReport) -> Iterable[Markup]:
     if report.listing is not None:
         yield from _listed(report.listing, printable(report.source))
         return
-    rows = "1 row" if report.run.rows == 1 else f"{report.run.rows:,} rows"
-    yield element("p", f"{printable(report.source)} has {rows}.")
+    yield element("p", f"{printable(report.source)} has {pluralize(report.run.rows, 'row')}.")
     good = report.run.rows - report.run.bad_row_count
     yield bar((Share(good, "are users", "as-is"), Share(report.run.bad_row_count, "are no users", "refused")))
 
 
 def _listed(listing: ListingStats, source: str) -> Iterable[Markup]:
     earlier = f", {listing.earlier:,} of them to earlier runs" if listing.earlier else ""
-    yield element("p", f"{source} showed {_users(listing.users)}{earlier}.")
+    yield element("p", f"{source} showed {pluralize(listing.users, 'user')}{earlier}.")
     yield bar(
         (
             Share(listing.given, "taken in", "as-is"),

@@ -328,7 +328,7 @@ def test_who_is_put_off_is_sent_again_after_a_while(headers: dict[str, str], sec
     hand.outbox.put(users(3))
     hand.dispatch(is_last=True)
     hand.poll()
-    assert (hand.outbox.pending(), hand.groups.status_text()) == (1, "1 user whom the vendor put off")
+    assert (hand.outbox.pending(), hand.groups.status_text()) == (1, "1 user deferred by the vendor")
 
     hand.clock.now += seconds - 0.125
     hand.poll()
@@ -398,7 +398,7 @@ def test_who_is_put_off_for_ever_is_left_pending(
 
     assert (report["crowd"].accepted, report["crowd"].pending) == (2, 1)
     assert sum("u0" in group for group in vendor.groups) == 20
-    assert "1 user whom the vendor put off" in told
+    assert "1 user deferred by the vendor" in told
 
 
 def test_a_run_that_is_stopped_does_not_wait_for_who_is_put_off(any_ledger: Ledger | None) -> None:

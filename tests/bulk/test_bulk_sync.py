@@ -237,7 +237,7 @@ def test_tells_of_jobs_that_run(world: World) -> None:
     world.sync(users(100, plan="pro"), on_progress=tell)
     world.sync([user("u0", plan="free")], on_progress=tell)
 
-    assert waits >= {"3 jobs with 100 users", "1 job with 1 users"} or waits >= {"3 jobs with 100 users"}
+    assert waits >= {"3 jobs with 100 users", "1 job with 1 user"} or waits >= {"3 jobs with 100 users"}
 
 
 def test_an_unknown_name_among_the_options_is_a_mistake(world: World) -> None:
