@@ -17,6 +17,7 @@ from .outcomes import (
     Outcome,
     Rejected,
     Skipped,
+    SkipReason,
     Unavailable,
     Unknown,
     Violation,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from .bulk import DeliveryOptions, DurableRouter, SyncReport, deliver, dry_run, sync
     from .ledger import Ledger
     from .sources import read_users
+
+    __version__: str
 
 __all__ = [
     "REMOVE",
@@ -55,6 +58,7 @@ __all__ = [
     "RetryPolicy",
     "Route",
     "Router",
+    "SkipReason",
     "Skipped",
     "SourceError",
     "SyncReport",
@@ -69,7 +73,7 @@ __all__ = [
     "sync",
 ]
 
-# Loaded by whoever uses them: an app that identifies one user at a time needs neither SQLite nor files.
+# Loaded on first use: an app that identifies one user at a time needs neither SQLite nor files.
 _LAZY = {
     "DeliveryOptions": "bulk",
     "DurableRouter": "bulk",
@@ -82,7 +86,11 @@ _LAZY = {
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  # Whatever the name stands for.
+def __getattr__(name: str) -> Any:  # noqa: ANN401  # Depends on the name.
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415  # Takes as long to import as the rest together.
+
+        return version("replay-identity")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415  # As above.
