@@ -1,4 +1,4 @@
-"""Run exchanges over HTTP: retries, pacing, deadlines and secrets, once for every adapter."""
+"""Run exchanges over HTTP with retries, deadlines and rate limits."""
 
 from .attempts import Attempts
 from .concurrent import ConcurrentTransport
@@ -18,8 +18,8 @@ __all__ = [
 
 
 def concurrent_sender(connections: int = 64) -> ConcurrentSender:
-    """Return what sends many requests at once: over libcurl where pycurl is installed, else over httpx in threads."""
-    # Loaded by whoever sends, not by whoever imports.
+    """Return a sender over libcurl if pycurl is installed, else one over httpx in threads."""
+    # Imported here, because importing an HTTP library takes longer than importing the rest of the package.
     try:
         from .curl_sender import CurlSender  # noqa: PLC0415
     except ImportError:

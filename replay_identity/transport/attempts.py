@@ -1,4 +1,4 @@
-"""The life of an exchange: what to send, when to try again and when to give up, without any I/O of its own."""
+"""Retries and deadlines of one exchange, without any I/O."""
 
 import logging
 import random
@@ -18,13 +18,19 @@ _logger = logging.getLogger("replay_identity.transport")
 
 @fast_frozen
 class Send:
-    """One attempt to make: the *request*, and the seconds its answer may take."""
+    """Make one attempt.
+
+    Attributes:
+        request: The request to send.
+        timeout: Seconds to wait for its response.
+    """
 
     request: Request
     timeout: float
 
 
-# What a runner is asked to do; it answers with the reply, or after a pause with PAUSED, or STOPPED once closed.
+# What a runner does next. It answers a Send with the response, and a Sleep with AFTER_SLEEP. Once it is closed, it
+# does neither and answers with STOPPED.
 Action: TypeAlias = Send | Sleep
 STOPPED: Final = Response(0, no_response=NoResponse.STOPPED)
 _ACTIONS: Final = (Request, Sleep)
@@ -36,15 +42,16 @@ def _random_key() -> str:
 
 @attrs.define
 class Attempts:
-    """Turn exchanges into single attempts and waits, for a runner that blocks and for one that awaits.
+    """Turn an exchange into single attempts and pauses, for blocking and async runners alike.
 
     Attributes:
-        retry: How often and how soon to try again.
+        retry: How often and how soon to retry.
         timeout: Seconds that one attempt may take.
-        budget: The purse that all retries of one backend are paid from.
-        clock: Seconds since some fixed moment.
-        jitter: Draws a number in [0, 1).
-        new_key: Draws an idempotency key, never from the content: a, b and a again are three operations.
+        budget: Token bucket that all retries of one backend draw on.
+        clock: Returns the seconds since a fixed moment.
+        jitter: Returns a random number in [0, 1).
+        new_key: Generates a random idempotency key. Never derive it from the content: sending a, b, a is three
+            operations.
     """
 
     retry: RetryPolicy = attrs.field(factory=RetryPolicy)
@@ -55,11 +62,11 @@ class Attempts:
     new_key: Callable[[], str] = _random_key
 
     def run_steps(self, exchange: Exchange[T], deadline: float | None = None) -> Generator[Action, Response, T]:
-        """Yield what to do for *exchange* and return its result.
+        """Yield the actions that *exchange* needs and return its result.
 
         Args:
-            exchange: The adapter's generator, not yet started.
-            deadline: Moment on the clock after which nothing more is sent, beside the policy's own total.
+            exchange: An adapter's generator, not yet started.
+            deadline: Moment on the clock after which nothing is sent; the retry policy's `total` applies as well.
         """
         end = self.clock() + self.retry.total
         if deadline is not None:
@@ -69,51 +76,53 @@ class Attempts:
             try:
                 action = next(exchange) if response is None else exchange.send(response)
                 if not isinstance(action, _ACTIONS):  # pyright: ignore[reportUnnecessaryIsInstance]
-                    # The adapter's mistake is raised where whoever guards the exchange catches it.
-                    action = exchange.throw(TypeError("an exchange yields requests and pauses"))
+                    # Raised inside the exchange, where `isolate_errors` catches the adapter's mistakes.
+                    action = exchange.throw(TypeError("an exchange must yield Request or Sleep"))
             except StopIteration as stop:
                 result: T = stop.value
                 return result
             if isinstance(action, Sleep):
                 response = yield action
-                # A pause is the adapter's wish, so it is not charged to the time for retries.
+                # The adapter asked for this pause, so it does not count towards the total time for retries.
                 end += action.seconds if deadline is None else 0.0
             else:
                 response = yield from self._attempts(action, end)
 
     def _attempts(self, request: Request, end: float) -> Generator[Action, Response, Response]:
-        """Yield the attempts of one request and the waits between them; return the reply to settle for."""
+        """Yield the attempts of one request and the waits between them; return the final response."""
         keyed = self._with_key(request)
         self.budget.refill()
         uncertain, attempt = False, 0
         while True:
             attempt += 1
-            left = end - self.clock()
-            if left <= 0:
+            remaining = end - self.clock()
+            if remaining <= 0:
                 return Response(0, no_response=NoResponse.OUT_OF_TIME, uncertain=uncertain)
-            response = yield Send(keyed, min(self.timeout, left))
+            response = yield Send(keyed, min(self.timeout, remaining))
             if response.is_success:
                 return response
             uncertain = uncertain or response.may_have_applied
-            wait = self._wait(attempt, keyed, response, end)
-            if wait is None:
+            delay = self._delay(attempt, keyed, response, end)
+            if delay is None:
                 break
-            _logger.info("%s: attempt %d: %s; next in %.1f s", request.operation, attempt, response.cause, wait)
-            woken = yield Sleep(wait)
-            if woken is STOPPED:
+            _logger.info(
+                "%s: attempt %d failed: %s; next attempt in %.1f s", request.operation, attempt, response.cause, delay
+            )
+            resumed = yield Sleep(delay)
+            if resumed is STOPPED:
                 break
             if response.status in request.spent_key_statuses and not request.creates:
                 keyed = self._with_key(request)
         return attrs.evolve(response, uncertain=True) if uncertain else response
 
-    def _wait(self, attempt: int, request: Request, response: Response, end: float) -> float | None:
-        """Return the seconds to wait before the next attempt, or None to settle for *response*."""
+    def _delay(self, attempt: int, request: Request, response: Response, end: float) -> float | None:
+        """Return the seconds to wait before the next attempt, or None to give up."""
         if not request.is_retryable(response):
             return None
-        wait = self.retry.delay(attempt, retry_after=response.retry_after, jitter=self.jitter())
-        if wait is None or self.clock() + wait >= end or not self.budget.take():
+        delay = self.retry.delay(attempt, retry_after=response.retry_after, jitter=self.jitter())
+        if delay is None or self.clock() + delay >= end or not self.budget.take():
             return None
-        return wait
+        return delay
 
     def _with_key(self, request: Request) -> Request:
         header = request.idempotency_header

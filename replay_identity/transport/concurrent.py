@@ -1,10 +1,11 @@
-"""Many exchanges at once, run by one thread."""
+"""Run many exchanges at once from one thread."""
 
 import random
 import threading
 import time
 from collections.abc import Callable, Generator
 from heapq import heappop, heappush
+from itertools import count
 from typing import Any
 
 import attrs
@@ -18,7 +19,7 @@ from .senders import ConcurrentSender
 
 @attrs.define(eq=False)
 class _InFlight:
-    """One exchange under way, who is told its result, and its last request with the moment at which it was sent."""
+    """One submitted exchange, with its last request and the moment at which that was sent."""
 
     steps: Generator[Action, Response, Any]
     on_done: Callable[[Any], None]
@@ -28,7 +29,7 @@ class _InFlight:
 
 @attrs.define(order=True)
 class _Scheduled:
-    """A flight that goes on at a moment: it sends, or it is told that its pause is over."""
+    """An exchange that resumes at *moment*: with a request to send, or after a pause."""
 
     moment: float
     number: int
@@ -37,14 +38,18 @@ class _Scheduled:
 
 
 class ConcurrentTransport:
-    """Run many exchanges at once from one thread, as fast as a pace allows.
+    """Run many exchanges at once, as fast as a rate limiter allows; not to be shared between threads.
 
     Args:
-        sender: What sends.
-        limiter: How fast, which learns from every reply.
-        retry: How often and how soon to try again.
+        sender: HTTP client to send over.
+        limiter: Rate limiter, which adapts to every response.
+        retry: How often and how soon to retry.
         timeout: Seconds that one attempt may take.
-        clock: Seconds since some fixed moment.
+        clock: Returns the seconds since a fixed moment.
+
+    Attributes:
+        limiter: The rate limiter.
+        in_flight: Number of exchanges that were submitted and have not ended.
     """
 
     def __init__(
@@ -61,22 +66,27 @@ class ConcurrentTransport:
         self._sender = sender
         self._attempts = Attempts(retry, timeout, clock=clock)
         self._clock = clock
-        self._tickets = 0
+        # Request ids, and the order of exchanges that resume at the same moment.
+        self._numbers = count(1)
         self._sent: dict[int, _InFlight] = {}
-        self._waiting: list[_Scheduled] = []
+        self._scheduled: list[_Scheduled] = []
         self._woken = threading.Event()
         self._stopped = False
 
     def submit(self, exchange: Exchange[T], on_done: Callable[[T], None]) -> None:
-        """Begin *exchange*; `poll` calls *on_done* with its result. Call from the thread that advances."""
+        """Start *exchange*; `poll` passes its result to *on_done*. Call this from the thread that polls."""
         self.in_flight += 1
-        self._go_on(_InFlight(self._attempts.run_steps(exchange), on_done), None)
+        self._resume(_InFlight(self._attempts.run_steps(exchange), on_done), None)
 
     def poll(self, timeout: float) -> int:
-        """Take in replies and ended pauses, wait at most *timeout* seconds for the first one, and count the replies."""
-        self._send_due()
-        if self._waiting:
-            timeout = min(timeout, max(0.0, self._waiting[0].moment - self._clock()))
+        """Process responses and ended pauses, and return the number of responses.
+
+        Args:
+            timeout: Maximum seconds to wait for the first of them.
+        """
+        self._run_scheduled()
+        if self._scheduled:
+            timeout = min(timeout, max(0.0, self._scheduled[0].moment - self._clock()))
         if not self._sent:
             self._woken.wait(timeout)
             self._woken.clear()
@@ -85,41 +95,41 @@ class ConcurrentTransport:
         now = self._clock()
         for request_id, response in responses:
             flight = self._sent.pop(request_id)
-            failed, jitter = flight.request.is_retryable(response), random.random()  # noqa: S311  # Nobody's secret.
+            failed, jitter = flight.request.is_retryable(response), random.random()  # noqa: S311  # No secret.
             self.limiter.record_response(response, is_failure=failed, sent_at=flight.sent_at, now=now, jitter=jitter)
-            self._go_on(flight, response)
+            self._resume(flight, response)
         return len(responses)
 
     def wake(self) -> None:
-        """Have `poll` return soon if nothing is under way; from any thread."""
+        """Make `poll` return soon if no request is in flight; may be called from any thread."""
         self._woken.set()
 
     def stop(self) -> None:
-        """Send nothing more and cut every pause short; what was sent already is still waited for."""
+        """Send nothing more and end every pause; `poll` still processes the responses to what was sent."""
         self._stopped = True
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            self._go_on(one.flight, STOPPED)
+        scheduled, self._scheduled = self._scheduled, []
+        for item in scheduled:
+            self._resume(item.flight, STOPPED)
 
     def close(self) -> None:
-        """Free the connections; what is under way loses its answers."""
+        """Free the connections and discard the responses to requests in flight."""
         self._sender.close()
 
-    def _send_due(self) -> None:
-        while self._waiting and self._waiting[0].moment <= (now := self._clock()):
-            due = heappop(self._waiting)
-            if due.send is None:
-                self._go_on(due.flight, AFTER_SLEEP)
-            elif self.limiter.slot_expired(due.moment, now):
-                self._send_or_wait(due.flight, due.send)
+    def _run_scheduled(self) -> None:
+        while self._scheduled and self._scheduled[0].moment <= (now := self._clock()):
+            item = heappop(self._scheduled)
+            if item.send is None:
+                self._resume(item.flight, AFTER_SLEEP)
+            elif self.limiter.slot_expired(item.moment, now):
+                self._send_when_allowed(item.flight, item.send)
             else:
-                self._send(due.flight, due.send, now)
+                self._send(item.flight, item.send, now)
 
-    def _go_on(self, flight: _InFlight, response: Response | None) -> None:
-        """Take *flight* as far as it goes without waiting."""
+    def _resume(self, flight: _InFlight, response: Response | None) -> None:
+        """Pass *response* to the exchange and carry out its next action."""
         while True:
             try:
-                step = next(flight.steps) if response is None else flight.steps.send(response)
+                action = next(flight.steps) if response is None else flight.steps.send(response)
             except StopIteration as stop:
                 self.in_flight -= 1
                 flight.on_done(stop.value)
@@ -130,25 +140,24 @@ class ConcurrentTransport:
             if not self._stopped:
                 break
             response = STOPPED
-        if not isinstance(step, Send):
-            self._wait(self._clock() + step.seconds, flight, None)
-            return
-        self._send_or_wait(flight, step)
+        if isinstance(action, Send):
+            self._send_when_allowed(flight, action)
+        else:
+            self._schedule(self._clock() + action.seconds, flight, None)
 
-    def _send_or_wait(self, flight: _InFlight, send: Send) -> None:
+    def _send_when_allowed(self, flight: _InFlight, send: Send) -> None:
         now = self._clock()
         moment = self.limiter.reserve(now)
         if moment > now:
-            self._wait(moment, flight, send)
+            self._schedule(moment, flight, send)
         else:
             self._send(flight, send, now)
 
     def _send(self, flight: _InFlight, send: Send, now: float) -> None:
-        self._tickets += 1
+        request_id = next(self._numbers)
         flight.request, flight.sent_at = send.request, now
-        self._sent[self._tickets] = flight
-        self._sender.submit(self._tickets, send.request, send.timeout)
+        self._sent[request_id] = flight
+        self._sender.submit(request_id, send.request, send.timeout)
 
-    def _wait(self, moment: float, flight: _InFlight, send: Send | None) -> None:
-        self._tickets += 1
-        heappush(self._waiting, _Scheduled(moment, self._tickets, flight, send))
+    def _schedule(self, moment: float, flight: _InFlight, send: Send | None) -> None:
+        heappush(self._scheduled, _Scheduled(moment, next(self._numbers), flight, send))

@@ -1,4 +1,4 @@
-"""The proxies that the environment names, read as httpx reads them, for a library that reads them otherwise."""
+"""Proxies from the environment, read the way httpx reads them, for a client that reads them differently."""
 
 import re
 from collections.abc import Mapping
@@ -11,16 +11,17 @@ import attrs
 
 from .senders import LOOPBACK
 
-_USUAL_PORTS: Final = {"http": 80, "https": 443}
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 @attrs.frozen
 class Proxies:
-    """Which proxy stands before a server.
+    """The proxies to use for which servers.
 
     Attributes:
-        by_scheme: ``http``, ``https`` or ``all`` to the proxy's URL, which may hold a password.
-        exempt: Origins, as `_origin` writes them, that are reached without one.
+        by_scheme: URL of the proxy by ``http``, ``https`` or ``all``; it may contain a password.
+        exempt: Patterns of origins such as ``https://example.com:`` that are reached without a proxy. The port follows
+            the colon, unless it is the scheme's default.
     """
 
     by_scheme: Mapping[str, str] = attrs.field(repr=False)
@@ -28,23 +29,23 @@ class Proxies:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Read ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``, in lower or in upper case."""
-        named = getproxies()
-        excepted = [name.strip() for name in named.pop("no", "").split(",")]
-        if "*" in excepted:
+        """Read ``http_proxy``, ``https_proxy``, ``all_proxy`` and ``no_proxy``, in lower or upper case."""
+        proxies = getproxies()
+        exempt = [name.strip() for name in proxies.pop("no", "").split(",")]
+        if "*" in exempt:
             return cls({})
-        urls = {scheme: url if "://" in url else f"http://{url}" for scheme, url in named.items() if url}
-        return cls(urls, tuple(_exemption(name) for name in (*LOOPBACK, *excepted) if name))
+        urls = {scheme: url if "://" in url else f"http://{url}" for scheme, url in proxies.items() if url}
+        return cls(urls, tuple(_exempt_pattern(name) for name in (*LOOPBACK, *exempt) if name))
 
-    def before(self, server: str) -> str:
-        """Return the URL of the proxy before *server*, a URL, or nothing if there is none.
+    def url_for(self, server: str) -> str:
+        """Return the URL of the proxy to use for *server*, a URL, or "" for none.
 
         Raises:
-            ValueError: *server* is no address over HTTP.
+            ValueError: *server* is not an absolute http or https URL.
         """
         parts = urlsplit(server)
-        if parts.scheme not in _USUAL_PORTS or not parts.hostname:
-            raise ValueError("a request needs an absolute http or https URL")
+        if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+            raise ValueError("expected an absolute http or https URL")
         origin = f"{parts.scheme}://{parts.hostname}:{_port(parts) or ''}"
         if any(pattern.fullmatch(origin) for pattern in self.exempt):
             return ""
@@ -52,11 +53,11 @@ class Proxies:
 
 
 def _port(parts: SplitResult) -> int | None:
-    return None if parts.port == _USUAL_PORTS.get(parts.scheme) else parts.port
+    return None if parts.port == _DEFAULT_PORTS.get(parts.scheme) else parts.port
 
 
-def _exemption(name: str) -> re.Pattern[str]:
-    """Return what an entry of ``no_proxy`` matches: ``x.y`` with all below it, ``.x.y`` only what is below."""
+def _exempt_pattern(name: str) -> re.Pattern[str]:
+    """Return the origins that an entry of ``no_proxy`` exempts: ``x.y`` with its subdomains, ``.x.y`` only those."""
     parts = urlsplit(name if "://" in name else f"all://{_host_pattern(name)}")
     scheme = "[a-z]+" if parts.scheme == "all" else re.escape(parts.scheme)
     port = _port(parts)

@@ -1,4 +1,4 @@
-"""How many requests at once and how soon the next one: pure arithmetic, without a clock of its own."""
+"""Arithmetic of an adaptive concurrency limit, a request quota and a backoff, without a clock of its own."""
 
 from typing import Final
 
@@ -7,39 +7,39 @@ import attrs
 from ..adapters.exchange import Response
 from ..errors import check_positive
 
-_MINUTE: Final = 60.0
-# Requests are spread a little wider than the quota asks, since the vendor counts when they arrive, not when they leave.
-_SPREAD: Final = 1.01
-# Seconds of the quota that may be caught up on at once after a delay of ours, and seconds that a request may leave
-# late; what passes in the meantime is lost, since requests that bunch up would exceed the quota of some minute.
-_CATCH_UP: Final = 0.1
-_LATE: Final = 0.2
-# A vendor this many times slower than it was at best is near its limit, if that is more than a moment.
-_SLOWER: Final = 3.0
-_MOMENT: Final = 0.25
-# How much one answer counts in the average latency, and how fast the best one is forgotten.
-_WEIGHT: Final = 0.1
-_FORGETTING: Final = 1.001
+_MINUTE_S: Final = 60.0
+# Stay 1 % under the quota: the vendor counts arrivals, not departures.
+_SPACING: Final = 1.01
+# After a delay on our side, at most 0.1 s of missed slots are made up for, and a slot expires after 0.2 s. Anything
+# more would bunch requests up and exceed the quota of some minute.
+_MAX_CATCH_UP_S: Final = 0.1
+_MAX_LATENESS_S: Final = 0.2
+# A vendor near its limit: latency is three times the best we saw, and 0.25 s more than that.
+_SLOW_FACTOR: Final = 3.0
+_SLOW_MARGIN_S: Final = 0.25
+# Weight of one response in the average latency, and growth of the best latency per response, which lets it age.
+_LATENCY_WEIGHT: Final = 0.1
+_BEST_LATENCY_GROWTH: Final = 1.001
 
 
-# Only the settings are checked, when they are given; the rest changes with every answer.
+# Validators run for the settings only: the state changes with every response.
 @attrs.define(on_setattr=attrs.setters.NO_OP)
 class AdaptiveLimiter:
-    """How fast one vendor is asked: additive increase, multiplicative decrease, and never more than a quota.
+    """Limit how fast one vendor is called: additive increase, multiplicative decrease, never more than the quota.
 
-    Every moment is in seconds on one clock, which the caller reads.
+    All moments are in seconds on one clock, which the caller reads.
 
     Attributes:
-        connections: Most requests in flight.
-        requests_per_minute: Most requests in any minute, or None where no quota is known.
-        wait_initial: Seconds to wait after a first failure that does not say how long; it doubles with each.
-        wait_max: Most seconds to wait on our own accord; what the vendor asks for is waited for however long it is.
-        window: How many requests may be in flight now.
+        connections: Maximum number of requests in flight.
+        requests_per_minute: Maximum number of requests in any minute, or None for no quota.
+        wait_initial: Seconds to wait after the first failure without Retry-After; doubled with each further failure.
+        wait_max: Maximum of that wait in seconds. A Retry-After is honoured however long it is.
+        window: Number of requests that may be in flight now.
         resume_at: Moment before which nothing may be sent.
         failures: Failures since the last success.
         failing_since: Moment of the first failure since the last success, or None.
         failing_for: Seconds between the first and the last failure since the last success.
-        failure: The last failure, or None once there was a success.
+        failure: The last failure, or None after a success.
     """
 
     connections: int = attrs.field(default=64, validator=check_positive)
@@ -53,75 +53,76 @@ class AdaptiveLimiter:
     failing_for: float = attrs.field(default=0.0, init=False)
     failure: Response | None = attrs.field(default=None, init=False)
     _slot: float = attrs.field(default=float("-inf"), init=False)
-    _is_exploring: bool = attrs.field(default=True, init=False)
+    # True until the first reduction: the window grows by one per response, as in TCP's slow start.
+    _is_slow_start: bool = attrs.field(default=True, init=False)
     _reduced_at: float = attrs.field(default=0.0, init=False)
     _latency: float = attrs.field(default=0.0, init=False)
-    _best: float = attrs.field(default=float("inf"), init=False)
+    _best_latency: float = attrs.field(default=float("inf"), init=False)
 
     def __attrs_post_init__(self) -> None:
         self.window = float(min(8, self.connections))
 
     def allows(self, in_flight: int) -> bool:
-        """Tell whether another request may be in flight beside so many."""
+        """Return True if another request may be sent while *in_flight* requests have no response yet."""
         return in_flight < int(self.window)
 
     def reserve(self, now: float) -> float:
-        """Return the moment at which the next request may be sent, which is then taken."""
+        """Reserve the next slot and return the moment at which its request may be sent."""
         moment = max(now, self.resume_at)
         if self.requests_per_minute is None:
             return moment
-        gap = _MINUTE / self.requests_per_minute * _SPREAD
-        self._slot = max(self._slot + gap, moment - _CATCH_UP)
+        gap = _MINUTE_S / self.requests_per_minute * _SPACING
+        self._slot = max(self._slot + gap, moment - _MAX_CATCH_UP_S)
         return max(self._slot, moment)
 
     def slot_expired(self, slot: float, now: float) -> bool:
-        """Tell whether *slot* is gone: the vendor has asked for a break since, or we are too late for it."""
-        return self.resume_at > now or (self.requests_per_minute is not None and now > slot + _LATE)
+        """Return True if *slot* can no longer be used: the vendor asked for a pause since, or we are too late."""
+        return self.resume_at > now or (self.requests_per_minute is not None and now > slot + _MAX_LATENESS_S)
 
     def record_response(
         self, response: Response, *, is_failure: bool, sent_at: float, now: float, jitter: float
     ) -> None:
-        """Learn from *response*.
+        """Adjust the window and the backoff to *response*.
 
         Args:
-            response: What the vendor answered, or the lack of it.
-            is_failure: Whether it may be answered otherwise later; see `Request.is_retryable`.
-            sent_at: When the request was sent.
-            now: When the reply came.
+            response: What came back, or why nothing did.
+            is_failure: Whether the request is worth retrying; see `Request.is_retryable`.
+            sent_at: Moment at which the request was sent.
+            now: Moment at which the response arrived.
             jitter: A number in [0, 1) drawn by the caller.
         """
         if is_failure:
-            self._slow_down(response, sent_at, now, jitter)
+            self._record_failure(response, sent_at, now, jitter)
         else:
-            self._speed_up(sent_at, now)
+            self._record_success(sent_at, now)
 
-    def _slow_down(self, response: Response, sent_at: float, now: float, jitter: float) -> None:
+    def _record_failure(self, response: Response, sent_at: float, now: float, jitter: float) -> None:
         self.failure = response
         if self.failing_since is None:
             self.failing_since = now
         self.failing_for = now - self.failing_since
-        # Requests that left before the last reduction say nothing about the window since.
+        # Requests sent before the last reduction say nothing about the reduced window.
         if sent_at >= self._reduced_at:
             self.failures += 1
             self._reduce(0.5, now)
         wait = min(self.wait_max, self.wait_initial * 2.0 ** min(self.failures - 1, 64)) * jitter
         self.resume_at = max(self.resume_at, now + max(wait, response.retry_after or 0.0))
 
-    def _speed_up(self, sent_at: float, now: float) -> None:
+    def _record_success(self, sent_at: float, now: float) -> None:
         if self.failure is not None:
             self.failures, self.failing_since, self.failing_for, self.failure = 0, None, 0.0, None
         latency = now - sent_at
-        self._best = min(self._best * _FORGETTING, latency)
-        self._latency += (latency - self._latency) * (_WEIGHT if self._latency else 1.0)
-        if self._latency > self._best * _SLOWER and self._latency > self._best + _MOMENT:
+        best = self._best_latency = min(self._best_latency * _BEST_LATENCY_GROWTH, latency)
+        self._latency += (latency - self._latency) * (_LATENCY_WEIGHT if self._latency else 1.0)
+        if self._latency > best * _SLOW_FACTOR and self._latency > best + _SLOW_MARGIN_S:
             if sent_at >= self._reduced_at:
                 self._reduce(0.9, now)
             return
         if self.window < self.connections:
-            step = 1.0 if self._is_exploring else 1.0 / self.window
+            step = 1.0 if self._is_slow_start else 1.0 / self.window
             self.window = min(float(self.connections), self.window + step)
 
     def _reduce(self, factor: float, now: float) -> None:
         self.window = max(1.0, self.window * factor)
-        self._is_exploring = False
+        self._is_slow_start = False
         self._reduced_at = now

@@ -1,4 +1,4 @@
-"""The seam behind which one HTTP library, or another, sends requests."""
+"""Protocols that an HTTP client must implement, and what all our clients have in common."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -6,12 +6,18 @@ from typing import Final, Protocol
 
 from ..adapters.exchange import Request, Response
 
+# Enough for any page of users; a vendor that sends more is not answering the question.
+MAX_RESPONSE_BYTES: Final = 32 * 2**20
+HEADERS: Final = {"accept-encoding": "gzip, deflate", "user-agent": f"replay-identity/{version('replay-identity')}"}
+# Never sent through a proxy from the environment: requests to this machine must not leave it.
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
 
 class Sender(Protocol):
-    """One HTTP library, blocking: what another one must do to take httpx's place."""
+    """A blocking HTTP client."""
 
     def send(self, request: Request, timeout: float) -> Response:
-        """Send *request* and return the answer within *timeout* seconds, or a Reply that says why there is none."""
+        """Send *request* and return the response; after *timeout* seconds, or on failure, one with `no_response`."""
         ...
 
     def close(self) -> None:
@@ -20,10 +26,10 @@ class Sender(Protocol):
 
 
 class AsyncSender(Protocol):
-    """One HTTP library on asyncio: what another one must do to take httpx's place."""
+    """An HTTP client on asyncio."""
 
-    async def send(self, request: Request, timeout: float) -> Response:  # noqa: ASYNC109  # The library's own timeout.
-        """Send *request* and return the answer, or a Reply that says why there is none."""
+    async def send(self, request: Request, timeout: float) -> Response:  # noqa: ASYNC109  # The client's own timeout.
+        """Send *request* and return the response; after *timeout* seconds, or on failure, one with `no_response`."""
         ...
 
     async def aclose(self) -> None:
@@ -32,23 +38,16 @@ class AsyncSender(Protocol):
 
 
 class ConcurrentSender(Protocol):
-    """One HTTP library with many requests in flight at once, driven from one thread."""
+    """An HTTP client with many requests in flight, driven from one thread."""
 
     def submit(self, request_id: int, request: Request, timeout: float) -> None:
-        """Begin to send *request*, whose reply comes back under *request_id* within *timeout* seconds."""
+        """Start sending *request*; within *timeout* seconds `completed` returns its response under *request_id*."""
         ...
 
     def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
-        """Return the replies that are in, with their tickets; wait at most *timeout* seconds for the first one."""
+        """Return request ids and responses that have arrived, waiting at most *timeout* seconds for the first one."""
         ...
 
     def close(self) -> None:
-        """Free the connections; requests under way lose their answers."""
+        """Free the connections and discard the responses to requests in flight."""
         ...
-
-
-# Enough for any page of users; a vendor that sends more is not answering what was asked.
-MAX_RESPONSE_BYTES: Final = 32 * 2**20
-HEADERS: Final = {"accept-encoding": "gzip, deflate", "user-agent": f"replay-identity/{version('replay-identity')}"}
-# A proxy from the environment is for the way out: what is meant for this machine must not leave it.
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")

@@ -158,7 +158,7 @@ def test_draws_a_new_key_after_an_internal_error() -> None:
     """Fullstory stores a 500 under its key and would answer it for 24 hours."""
     script = Script([Response(500), DOWN, OK])
 
-    script.transport().run(ask())
+    script.transport().run(ask(attrs.evolve(REQUEST, spent_key_statuses=frozenset({500}))))
 
     assert [request.headers["idempotency-key"] for request in script.sent] == ["key-1", "key-2", "key-2"]
 
@@ -167,7 +167,7 @@ def test_keeps_the_key_of_what_would_be_made_twice() -> None:
     """An anonymous creation keeps its key whatever happens: applied twice, it makes two users."""
     script = Script([Response(500), DOWN, OK])
 
-    script.transport().run(ask(attrs.evolve(REQUEST, creates=True)))
+    script.transport().run(ask(attrs.evolve(REQUEST, creates=True, spent_key_statuses=frozenset({500}))))
 
     assert [request.headers["idempotency-key"] for request in script.sent] == ["key-1"] * 3
 
@@ -257,7 +257,7 @@ def test_logs_what_was_done_and_nothing_that_was_sent(caplog: pytest.LogCaptureF
     with caplog.at_level(logging.DEBUG):
         script.transport().run(ask(secret))
 
-    assert "identify: attempt 1: HTTP 503; next in 0.2 s" in caplog.text
+    assert "identify: attempt 1 failed: HTTP 503; next attempt in 0.2 s" in caplog.text
     assert "canary" not in caplog.text
 
 

@@ -14,7 +14,14 @@ from transport.servers import OK, serving, tls_for
 
 from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.transport import curl_sender
-from replay_identity.transport.curl_sender import CurlSender, Headers, _Handle, header_lines, pycurl, read_headers
+from replay_identity.transport.curl_sender import (
+    CurlSender,
+    ResponseHeaders,
+    _Handle,
+    header_lines,
+    parse_headers,
+    pycurl,
+)
 
 
 @pytest.fixture
@@ -132,7 +139,7 @@ def test_keeps_nothing_that_it_has_read() -> None:
     """What was read for one request is let go with its reply."""
     line = _Handle(head=[b"HTTP/1.1 200 OK\r\n"], body=bytearray(b"{}"))
 
-    line.unload(pycurl.E_RECV_ERROR)
+    line.take_response(pycurl.E_RECV_ERROR)
 
     assert not line.head
     assert not line.body
@@ -268,12 +275,12 @@ def test_reads_the_headers_of_the_last_answer() -> None:
         b"X-Late: 1\r\n",
     ]
 
-    assert read_headers(lines) == {"x-real": "a:b"}
+    assert parse_headers(lines) == {"x-real": "a:b"}
 
 
 def test_headers_are_read_when_somebody_asks() -> None:
     """They are like those that were read at once; a repr shows none."""
-    headers = Headers([b"HTTP/1.1 429 \r\n", b"Retry-After: 7\r\n", b"X-Of: canary\r\n", b"\r\n"])
+    headers = ResponseHeaders([b"HTTP/1.1 429 \r\n", b"Retry-After: 7\r\n", b"X-Of: canary\r\n", b"\r\n"])
 
     assert "canary" not in repr(headers)
     assert headers == {"retry-after": "7", "x-of": "canary"}

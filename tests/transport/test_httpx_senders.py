@@ -14,7 +14,7 @@ from transport.scripted import ask
 from replay_identity import RetryPolicy
 from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.transport import AsyncTransport, Transport, httpx_sender
-from replay_identity.transport.httpx_sender import own_traffic
+from replay_identity.transport.httpx_sender import own_request
 
 ONCE = RetryPolicy(attempts=1)
 
@@ -24,7 +24,11 @@ def test_knows_every_network_error_of_httpx() -> None:
     mistakes = {httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.TooManyRedirects, httpx.HTTPStatusError}
     leaves = {kind for kind in _below(httpx.HTTPError) if not kind.__subclasses__()}
 
-    unknown = [kind for kind in leaves - mistakes if not any(issubclass(kind, known) for known, _ in httpx_sender.LOST)]
+    unknown = [
+        kind
+        for kind in leaves - mistakes
+        if not any(issubclass(kind, known) for known, _ in httpx_sender.NO_RESPONSE_REASONS)
+    ]
 
     assert unknown == []
 
@@ -41,7 +45,7 @@ def test_leaves_the_applications_own_requests_in_the_log(caplog: pytest.LogCaptu
 
     with caplog.at_level(logging.INFO, "httpx"):
         logger.info("theirs")
-        with own_traffic():
+        with own_request():
             logger.info("ours")
 
     assert caplog.messages == ["theirs"]

@@ -85,14 +85,14 @@ def test_takes_the_same_way_as_httpx(
 
         response = HttpxSender().send(Request("ask", "GET", f"{server}/"), 1.0)
 
-        assert Proxies.from_environment().before(server) == response.body.decode()
+        assert Proxies.from_environment().url_for(server) == response.body.decode()
 
 
 @pytest.mark.parametrize("server", ["gopher://a.b", "a.b", "http://", "https:///x", "http://a.b:x"])
 def test_refuses_what_is_no_server(server: str) -> None:
     """A request without an absolute URL over HTTP is an adapter's mistake."""
     with pytest.raises(ValueError, match=r"absolute|[Pp]ort"):
-        Proxies({}).before(server)
+        Proxies({}).url_for(server)
 
 
 def test_takes_a_network_in_ipv6_for_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_takes_a_network_in_ipv6_for_its_address(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("http_proxy", URLS[1])
     monkeypatch.setenv("no_proxy", "fe80::/10")
 
-    assert Proxies.from_environment().before("http://[fe80::1]") == URLS[1]
+    assert Proxies.from_environment().url_for("http://[fe80::1]") == URLS[1]
 
 
 def test_keeps_a_proxys_password_out_of_its_repr() -> None:
