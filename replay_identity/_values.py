@@ -1,4 +1,4 @@
-"""What a trait's value can be: a few exact types, checked once and copied, so that adapters need not ask again."""
+"""Check and copy trait values: a few exact types, so that adapters need not check again."""
 
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -12,7 +12,7 @@ from .errors import InvalidTraitsError, printable
 
 
 class Removal(Enum):
-    """The one value that is no value: clear this trait at the vendor."""
+    """The type of `REMOVE`, the value that clears a trait at the vendor."""
 
     REMOVE = "REMOVE"
 
@@ -23,55 +23,25 @@ class Removal(Enum):
 REMOVE: Final = Removal.REMOVE
 
 Scalar: TypeAlias = str | int | float | bool | datetime | date | Decimal | UUID
-# Typed loosely below the first level: a recursive alias makes type checkers refuse plain dict literals.
+# Typed loosely below the first level: with a recursive alias, type checkers reject plain dict literals.
 TraitValue: TypeAlias = Scalar | Mapping[str, Any] | list[Any] | tuple[Any, ...] | Literal[Removal.REMOVE] | None
 
 MAX_DEPTH: Final = 32
-# No vendor keeps a number beyond a 64-bit float's 1e308, and writing out 10**1_000_000 would be an attack on ourselves.
+# No vendor stores a number beyond a 64-bit float's 1e308, and formatting 10**1_000_000 would be a denial of service.
 MAX_EXPONENT: Final = 400
-_TEXTS: Final = frozenset({str})
-_TOO_LARGE: Final = 10**MAX_EXPONENT
+_MAX_INT: Final = 10**MAX_EXPONENT
+_STRING_ONLY: Final = frozenset({str})
+_TYPE_PHRASES: Final[Mapping[type, str]] = {str: "a string", bytes: "bytes", type(None): "None"}
 
 
-def checked_traits(traits: object) -> dict[str, Any]:
-    """Return a copy of *traits* in which every value has one of the exact types, or raise InvalidTraitsError."""
-    return _checked_mapping(checked_mapping_type(traits, "traits"), "traits", (traits,))
+def is_nested(value: object) -> TypeGuard[dict[str, Any]]:
+    """Return True if a trait's value is a mapping of further traits."""
+    return type(value) is dict
 
 
-def checked_mapping_type(given: object, path: str) -> Mapping[Any, Any]:
-    """Return *given* if it is a mapping, or raise InvalidTraitsError by *path*."""
-    if is_nested(given) or _is_mapping(given):
-        return given
-    raise InvalidTraitsError(path, f"is {_article(type(given).__name__)}, not a mapping")
-
-
-def checked_id(user_id: object) -> str:
-    """Return *user_id* as a plain string, or raise InvalidTraitsError."""
-    if type(user_id) is str and user_id and user_id.isascii():
-        return user_id
-    if not isinstance(user_id, str):
-        problem = f"is {_article(type(user_id).__name__)}; a user id is a string, so pass str(...)"
-        raise InvalidTraitsError("user_id", problem)
-    if not user_id:
-        raise InvalidTraitsError("user_id", "is empty; an anonymous user has no id at all")
-    return _checked_text(user_id, "user_id")
-
-
-def checked_moment(moment: object) -> datetime:
-    """Return *moment* in UTC, or raise InvalidTraitsError."""
-    if not isinstance(moment, datetime):
-        raise InvalidTraitsError("observed_at", f"is {_article(type(moment).__name__)}, not a datetime")
-    return _checked_datetime(moment, "observed_at")
-
-
-def strict(value: object) -> Hashable:
-    """Return a hashable stand-in for *value* in which 1, 1.0 and True differ."""
-    if _is_mapping(value):
-        return frozenset((name, strict(item)) for name, item in value.items())
-    if _is_sequence(value):
-        return tuple(strict(item) for item in value)
-    # 0.0 equals -0.0 and Decimal("1.0") equals Decimal("1.00"), but they are not sent alike.
-    return type(value), str(value) if isinstance(value, float | Decimal) else value
+def is_list(value: object) -> TypeGuard[tuple[Any, ...]]:
+    """Return True if a trait's value is a list, which `UserTraits` keeps as a tuple."""
+    return type(value) is tuple
 
 
 def iso8601(moment: date) -> str:
@@ -81,14 +51,67 @@ def iso8601(moment: date) -> str:
     return moment.isoformat()
 
 
-def is_nested(value: object) -> TypeGuard[dict[str, Any]]:
-    """Tell whether a trait's value is a mapping of further traits."""
-    return type(value) is dict
+def hash_key(value: object) -> Hashable:
+    """Return a hashable stand-in for a trait's value in which 1, 1.0 and True differ."""
+    if _is_mapping(value):
+        return frozenset((name, hash_key(item)) for name, item in value.items())
+    if _is_sequence(value):
+        return tuple(hash_key(item) for item in value)
+    # 0.0 equals -0.0 and Decimal("1.0") equals Decimal("1.00"), but vendors receive them differently.
+    return type(value), str(value) if isinstance(value, float | Decimal) else value
 
 
-def is_list(value: object) -> TypeGuard[tuple[Any, ...]]:
-    """Tell whether a trait's value is a list, which `UserTraits` keeps as a tuple."""
-    return type(value) is tuple
+def checked_traits(traits: object) -> dict[str, Any]:
+    """Return a copy of *traits* in which every value has one of the exact types, or raise InvalidTraitsError."""
+    return _checked_mapping(checked_mapping_type(traits, "traits"), "traits", (traits,))
+
+
+def checked_mapping_type(value: object, path: str) -> Mapping[Any, Any]:
+    """Return *value* if it is a mapping, or raise InvalidTraitsError for *path*."""
+    if is_nested(value) or _is_mapping(value):
+        return value
+    raise InvalidTraitsError(path, f"expected a mapping, got {_type_of(value)}")
+
+
+def checked_id(user_id: object) -> str:
+    """Return *user_id* as a plain string, or raise InvalidTraitsError."""
+    if type(user_id) is str and user_id and user_id.isascii():
+        return user_id
+    if not isinstance(user_id, str):
+        raise InvalidTraitsError("user_id", f"expected a string, got {_type_of(user_id)}; convert it with str()")
+    if not user_id:
+        raise InvalidTraitsError("user_id", "the id is empty; leave it out for an anonymous user")
+    return _checked_text(user_id, "user_id")
+
+
+def checked_key(key: object, path: str) -> str:
+    """Return the trait name *key* as a plain string, or raise InvalidTraitsError for *path*."""
+    if not isinstance(key, str):
+        raise InvalidTraitsError(path, f"expected every name to be a string, got {_type_of(key)}")
+    return _checked_text(key, f"{path}.{printable(key)}")
+
+
+def checked_string(text: object, path: str) -> str:
+    """Return *text* as a plain string of valid Unicode, or raise InvalidTraitsError for *path*."""
+    if type(text) is str and text.isascii():
+        return text
+    if not isinstance(text, str):
+        raise InvalidTraitsError(path, f"expected a string, got {_type_of(text)}")
+    return _checked_text(text, path)
+
+
+def checked_datetime(moment: object, path: str) -> datetime:
+    """Return the aware datetime *moment* in UTC, or raise InvalidTraitsError for *path*."""
+    if not isinstance(moment, datetime):
+        raise InvalidTraitsError(path, f"expected a datetime, got {_type_of(moment)}")
+    if moment.utcoffset() is None:
+        raise InvalidTraitsError(path, "the datetime has no time zone; use datetime.now(UTC)")
+    try:
+        utc = moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidTraitsError(path, "expected a year from 1 to 9999 in UTC") from None
+    # In UTC because datetimes of one zone compare equal whatever their fold; rebuilt to drop a subclass (pandas).
+    return utc if type(utc) is datetime else datetime(*utc.timetuple()[:6], utc.microsecond, tzinfo=UTC)
 
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
@@ -100,16 +123,16 @@ def _is_sequence(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
 
 
 def _checked_mapping(mapping: Mapping[Any, Any], path: str, ancestors: tuple[object, ...]) -> dict[str, Any]:
-    """Copy *mapping* without what says nothing, or raise by path."""
+    """Return a copy of *mapping* without None and empty mappings, or raise InvalidTraitsError."""
     copy: dict[str, Any] = {}
     for key, value in mapping.items():
-        # Most traits are plain texts and numbers, and most time would go into asking them more than this.
+        # Inlined because most traits are plain strings and numbers, and a call for each would take most of the time.
         kind = type(value)  # pyright: ignore[reportUnknownVariableType]
         name = key if type(key) is str and key.isascii() else checked_key(key, path)
         if (
             (kind is str and (value.isascii() or _is_unicode(value)))
             or kind is bool
-            or (kind is int and -_TOO_LARGE < value < _TOO_LARGE)
+            or (kind is int and -_MAX_INT < value < _MAX_INT)
             or (kind is float and -math.inf < value < math.inf)
             or kind is date
             or (kind is datetime and value.tzinfo is UTC)
@@ -131,64 +154,48 @@ def _is_unicode(text: str) -> bool:
 
 
 def _checked_value(value: object, path: str, ancestors: tuple[object, ...]) -> Any:  # noqa: ANN401  # A TraitValue.
-    """Return *value*, which is not None, as one of the exact types that adapters know, or raise by *path*."""
+    """Return *value*, which is not None, as one of the exact types, or raise InvalidTraitsError."""
     if value is REMOVE:
         return value
     kind: type[object] = type(value)
     if kind is not dict and kind is not list and (check := _check_of(kind)) is not None:
         return check(value, path)
-    # To ask what is plainly a list whether it is a Mapping would take longer than to copy it.
+    # isinstance(value, Mapping) takes longer than copying a short list, so plain lists skip it.
     if is_nested(value) or (kind is not list and _is_mapping(value)):
-        return _checked_mapping(value, path, _entered(value, path, ancestors))
+        return _checked_mapping(value, path, _with_ancestor(value, path, ancestors))
     if _is_sequence(value):
-        return _checked_list(value, path, _entered(value, path, ancestors))
+        return _checked_list(value, path, _with_ancestor(value, path, ancestors))
     hint = "use a list" if kind in {set, frozenset} else "convert it first"
-    raise InvalidTraitsError(path, f"is {_article(kind.__name__)}, which no trait can be; {hint}")
+    raise InvalidTraitsError(path, f"expected a trait value, got {_type_of(value)}; {hint}")
 
 
-def _entered(value: object, path: str, ancestors: tuple[object, ...]) -> tuple[object, ...]:
-    """Return the ancestors of what is in *value*, or raise by *path*."""
+def _with_ancestor(value: object, path: str, ancestors: tuple[object, ...]) -> tuple[object, ...]:
+    """Return *ancestors* and *value*, or raise InvalidTraitsError for a cycle or too many levels."""
     for ancestor in ancestors:
         if value is ancestor:
-            raise InvalidTraitsError(path, "contains itself")
+            raise InvalidTraitsError(path, "the value contains itself")
     if len(ancestors) >= MAX_DEPTH:
-        raise InvalidTraitsError(path, f"is nested deeper than {MAX_DEPTH} levels")
+        raise InvalidTraitsError(path, f"the value is nested deeper than {MAX_DEPTH} levels")
     return (*ancestors, value)
 
 
 def _checked_list(items: Sequence[Any], path: str, ancestors: tuple[object, ...]) -> tuple[Any, ...]:
-    if _TEXTS.issuperset(map(type, items)) and "".join(items).isascii():
-        return tuple(items)  # As most lists are, and nothing is wrong with it.
+    if _STRING_ONLY.issuperset(map(type, items)) and "".join(items).isascii():
+        return tuple(items)  # Most lists are like this.
     return tuple(_checked_item(item, f"{path}[{index}]", ancestors) for index, item in enumerate(items))
 
 
 def _checked_item(item: object, path: str, ancestors: tuple[object, ...]) -> Any:  # noqa: ANN401
     if item is None or item is REMOVE:
-        raise InvalidTraitsError(path, f"is {item!r}, which has no meaning inside a list")
+        raise InvalidTraitsError(path, f"{item!r} has no meaning inside a list; leave it out")
     checked = _checked_value(item, path, ancestors)
-    if is_nested(checked) and _holds_removal(checked):
-        raise InvalidTraitsError(path, f"holds {REMOVE!r}, which has no meaning inside a list")
+    if is_nested(checked) and _contains_removal(checked):
+        raise InvalidTraitsError(path, f"{REMOVE!r} has no meaning inside a list; leave it out")
     return checked
 
 
-def _holds_removal(traits: Mapping[str, Any]) -> bool:
-    return any(value is REMOVE or (is_nested(value) and _holds_removal(value)) for value in traits.values())
-
-
-def checked_key(key: object, path: str) -> str:
-    """Return *key* as a plain string, or raise InvalidTraitsError by *path*."""
-    if not isinstance(key, str):
-        raise InvalidTraitsError(path, f"has a name that is {_article(type(key).__name__)}, not a string")
-    return _checked_text(key, f"{path}.{printable(key)}")
-
-
-def checked_string(text: object, path: str) -> str:
-    """Return *text* as a plain string of valid Unicode, or raise InvalidTraitsError by *path*."""
-    if type(text) is str and text.isascii():
-        return text
-    if not isinstance(text, str):
-        raise InvalidTraitsError(path, f"is {_article(type(text).__name__)}, not a string")
-    return _checked_text(text, path)
+def _contains_removal(traits: Mapping[str, Any]) -> bool:
+    return any(value is REMOVE or (is_nested(value) and _contains_removal(value)) for value in traits.values())
 
 
 def _checked_text(text: str, path: str) -> str:
@@ -196,20 +203,9 @@ def _checked_text(text: str, path: str) -> str:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            problem = f"is not valid Unicode text: a lone surrogate at character {error.start}"
+            problem = f"not valid Unicode: a lone surrogate at character {error.start}"
             raise InvalidTraitsError(path, problem) from None  # The cause quotes the text.
     return text if type(text) is str else str.__str__(text)
-
-
-def _checked_datetime(moment: datetime, path: str) -> datetime:
-    if moment.utcoffset() is None:
-        raise InvalidTraitsError(path, "is a datetime without a time zone; use datetime.now(UTC)")
-    try:
-        utc = moment.astimezone(UTC)
-    except OverflowError:
-        raise InvalidTraitsError(path, "is outside the years 1 to 9999 in UTC") from None
-    # In UTC, since two moments of one zone are equal whatever their fold; without the class of a pandas Timestamp.
-    return utc if type(utc) is datetime else datetime(*utc.timetuple()[:6], utc.microsecond, tzinfo=UTC)
 
 
 def _checked_date(day: date, _path: str) -> date:
@@ -217,23 +213,23 @@ def _checked_date(day: date, _path: str) -> date:
 
 
 def _checked_int(number: int, path: str) -> int:
-    if abs(number) >= _TOO_LARGE:
-        raise InvalidTraitsError(path, f"is an integer of more than {MAX_EXPONENT} digits")
+    if abs(number) >= _MAX_INT:
+        raise InvalidTraitsError(path, f"expected an integer of at most {MAX_EXPONENT} digits")
     return int(number)
 
 
 def _checked_float(number: float, path: str) -> float:
     if not math.isfinite(number):
-        raise InvalidTraitsError(path, "is not a finite number")
+        raise InvalidTraitsError(path, "expected a finite number")
     return float(number)
 
 
 def _checked_decimal(number: Decimal, path: str) -> Decimal:
     if not number.is_finite():
-        raise InvalidTraitsError(path, "is not a finite number")
+        raise InvalidTraitsError(path, "expected a finite number")
     exponent = number.as_tuple().exponent
     if not (-MAX_EXPONENT <= number.adjusted() <= MAX_EXPONENT and int(exponent) >= -MAX_EXPONENT):
-        raise InvalidTraitsError(path, f"has an exponent beyond {MAX_EXPONENT}")
+        raise InvalidTraitsError(path, f"expected an exponent from -{MAX_EXPONENT} to {MAX_EXPONENT}")
     return Decimal(number)
 
 
@@ -250,7 +246,7 @@ _CHECKS: Final[Mapping[type[object], Callable[[Any, str], Any]]] = {
     bool: _checked_bool,
     int: _checked_int,
     float: _checked_float,
-    datetime: _checked_datetime,
+    datetime: checked_datetime,
     date: _checked_date,
     Decimal: _checked_decimal,
     UUID: _checked_uuid,
@@ -258,9 +254,12 @@ _CHECKS: Final[Mapping[type[object], Callable[[Any, str], Any]]] = {
 
 
 def _check_of(kind: type[object]) -> Callable[[Any, str], Any] | None:
-    """Return the check of the nearest scalar type that *kind* is, so that an enum of strings is a string."""
+    """Return the check for *kind* or its nearest scalar base, so that an enum of strings is a string."""
     return _CHECKS.get(kind) or next((_CHECKS[base] for base in kind.__mro__ if base in _CHECKS), None)
 
 
-def _article(type_name: str) -> str:
-    return f"an {type_name}" if type_name.lower().startswith(tuple("aeiou")) else f"a {type_name}"
+def _type_of(value: object) -> str:
+    """Return the type of *value* with an article, for an error text."""
+    name = type(value).__name__
+    article = "an" if name.lower().startswith(tuple("aeiou")) else "a"
+    return _TYPE_PHRASES.get(type(value), f"{article} {name}")

@@ -1,4 +1,4 @@
-"""A user and their traits, free of any vendor's words."""
+"""A user and their traits, independent of any vendor."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,14 +9,14 @@ import attrs
 from ._values import (
     REMOVE,
     TraitValue,
+    checked_datetime,
     checked_id,
     checked_key,
     checked_mapping_type,
-    checked_moment,
     checked_string,
     checked_traits,
+    hash_key,
     is_nested,
-    strict,
 )
 from .errors import InvalidTraitsError, printable
 
@@ -25,10 +25,10 @@ __all__ = ["REMOVE", "TraitType", "TraitValue", "UserTraits", "fingerprint"]
 TraitType: TypeAlias = Literal["str", "int", "real", "bool", "date", "strs", "ints", "reals", "bools", "dates"]
 
 TRAIT_TYPES: Final[frozenset[str]] = frozenset(get_args(TraitType))
-# What `UserTraits.from_mapping` reads as the user's own fields; the first name present wins.
-USER_ID_NAMES: Final = ("user_id", "uid", "id")
-NAME_NAMES: Final = ("name", "display_name")
-EMAIL_NAMES: Final = ("email",)
+# The keys of a row that `UserTraits.from_mapping` reads as the user's own fields; the first one present wins.
+USER_ID_KEYS: Final = ("user_id", "uid", "id")
+NAME_KEYS: Final = ("name", "display_name")
+EMAIL_KEYS: Final = ("email",)
 
 
 def _checked_user_id(user_id: str | None) -> str | None:
@@ -44,7 +44,7 @@ def _checked_email(email: str | None) -> str | None:
 
 
 def _checked_observed_at(moment: datetime | None) -> datetime | None:
-    return None if moment is None else checked_moment(moment)
+    return None if moment is None else checked_datetime(moment, "observed_at")
 
 
 def _checked_traits(traits: Mapping[str, TraitValue]) -> dict[str, Any]:
@@ -52,18 +52,17 @@ def _checked_traits(traits: Mapping[str, TraitValue]) -> dict[str, Any]:
 
 
 def _checked_types(types: Mapping[str, TraitType]) -> dict[str, TraitType]:
-    if is_nested(types) and _are_types(types):
+    if is_nested(types) and _are_valid_types(types):
         return dict(types)
-    for path, declared in checked_mapping_type(types, "types").items():
+    for path, trait_type in checked_mapping_type(types, "types").items():
         name = checked_key(path, "types")
-        if not isinstance(declared, str) or declared not in TRAIT_TYPES:
-            problem = f"is not a trait type; the types are {', '.join(sorted(TRAIT_TYPES))}"
-            raise InvalidTraitsError(f"types.{printable(name)}", problem)
+        if not isinstance(trait_type, str) or trait_type not in TRAIT_TYPES:
+            raise InvalidTraitsError(f"types.{printable(name)}", f"expected one of {', '.join(sorted(TRAIT_TYPES))}")
     return dict(types)
 
 
-def _are_types(types: Mapping[str, TraitType]) -> bool:
-    """Tell whether *types* are some, as they nearly always are; otherwise each is asked what is wrong with it."""
+def _are_valid_types(types: Mapping[str, TraitType]) -> bool:
+    """Return True if *types* are certainly valid, which is faster than checking one by one."""
     try:
         return TRAIT_TYPES.issuperset(types.values()) and "".join(types).isascii()
     except TypeError:
@@ -74,65 +73,65 @@ def _checked_vendor_ids(vendor_ids: Mapping[str, str]) -> dict[str, str]:
     checked: dict[str, str] = {}
     if is_nested(vendor_ids) and not vendor_ids:
         return checked
-    for vendor, vendor_id in checked_mapping_type(vendor_ids, "vendor_ids").items():
-        name = checked_key(vendor, "vendor_ids")
+    for backend, vendor_id in checked_mapping_type(vendor_ids, "vendor_ids").items():
+        name = checked_key(backend, "vendor_ids")
         path = f"vendor_ids.{printable(name)}"
         checked[name] = checked_string(vendor_id, path)
         if not vendor_id:
-            raise InvalidTraitsError(path, "is empty; leave it out")
+            raise InvalidTraitsError(path, "the id is empty; leave it out")
     return checked
 
 
 @attrs.frozen(repr=False)
 class UserTraits:
-    """One user, and what is known of them.
+    """One user and their traits.
 
-    Immutable and hashable; mappings and lists given are copied. Equality is strict about types: ``1``,
-    ``1.0`` and ``True`` are three different trait values, as they are to a vendor.
+    Immutable and hashable; mappings and lists are copied. Equality is strict about types: ``1``, ``1.0`` and ``True``
+    are three different trait values, as they are to a vendor.
 
     Attributes:
-        user_id: The application's own id, non-empty, or None for an anonymous user.
-        name: The name to show, or None to say nothing about it.
-        email: The e-mail address, or None to say nothing about it.
-        traits: Trait names to values: ``str int float bool datetime date Decimal UUID``, nested mappings and
-            lists of these. ``None``, and a mapping that says nothing, are left out. `REMOVE` clears a trait.
-        types: Declared types (`TraitType`) by dotted path, for vendors that keep types.
-        observed_at: Aware moment at which this was true; newer wins.
-        vendor_ids: Ids that vendors gave to this user, by backend name.
+        user_id: Your own id of the user, non-empty, or None for an anonymous user.
+        name: Display name, or None to leave it as it is.
+        email: E-mail address, or None to leave it as it is.
+        traits: Trait names to values: ``str int float bool datetime date Decimal UUID``, and nested mappings and
+            lists of these. ``None`` and empty mappings are left out. `REMOVE` clears a trait.
+        types: Declared types (`TraitType`) by dotted path, for vendors that store types.
+        observed_at: Time at which the traits were true, as an aware datetime; the newer one wins.
+        vendor_ids: The vendors' own ids of this user, by backend name.
 
     Raises:
-        InvalidTraitsError: A field cannot be used; it names the path and quotes no value.
+        InvalidTraitsError: A field is invalid. The error names its path and never quotes a value.
     """
 
     user_id: str | None = attrs.field(default=None, converter=_checked_user_id)
     name: str | None = attrs.field(default=None, kw_only=True, converter=_checked_name)
     email: str | None = attrs.field(default=None, kw_only=True, converter=_checked_email)
     traits: Mapping[str, TraitValue] = attrs.field(
-        factory=dict[str, TraitValue], kw_only=True, converter=_checked_traits, eq=strict
+        factory=dict[str, TraitValue], kw_only=True, converter=_checked_traits, eq=hash_key
     )
     types: Mapping[str, TraitType] = attrs.field(
-        factory=dict[str, TraitType], kw_only=True, converter=_checked_types, eq=strict
+        factory=dict[str, TraitType], kw_only=True, converter=_checked_types, eq=hash_key
     )
     observed_at: datetime | None = attrs.field(default=None, kw_only=True, converter=_checked_observed_at)
     vendor_ids: Mapping[str, str] = attrs.field(
-        factory=dict[str, str], kw_only=True, converter=_checked_vendor_ids, eq=strict
+        factory=dict[str, str], kw_only=True, converter=_checked_vendor_ids, eq=hash_key
     )
 
     @classmethod
     def from_mapping(cls, row: Mapping[str, Any], /) -> Self:
-        """Make a user of a flat row, as an `identify` call or an export writes it.
+        """Return the user in a flat *row*, such as the arguments of an `identify` call or a row of an export.
 
-        The first of ``user_id``, ``uid``, ``id``, of ``name``, ``display_name``, and ``email`` become the user's
-        own fields; every other key becomes a trait.
+        The first of ``user_id``, ``uid`` and ``id``, the first of ``name`` and ``display_name``, and ``email`` become
+        the user's own fields. Every other key becomes a trait.
 
         Raises:
-            InvalidTraitsError: A field cannot be used.
+            InvalidTraitsError: A field is invalid.
         """
-        traits = _plain_copy(checked_mapping_type(row, "row"))
-        user_id, name, email = _lift_own(traits)
-        if cls is not UserTraits:  # It may have fields of its own.
+        traits = _copy_row(checked_mapping_type(row, "row"))
+        user_id, name, email = _pop_own_fields(traits)
+        if cls is not UserTraits:  # A subclass may have fields of its own.
             return cls(user_id, name=name, email=email, traits=traits)
-        # Without asking the fields that no row has: a bulk load makes millions of users.
+        # Skips the fields that a row never has: bulk loads make millions of users.
         return cast(
             "Self",
             new_unchecked(
@@ -141,18 +140,18 @@ class UserTraits:
         )
 
     def __repr__(self) -> str:
-        """Show which user this is and what is known, by fingerprint and trait names, never by value."""
+        """Show a fingerprint of the id and the trait names, never a value."""
         names = ", ".join(printable(name) for name in self.traits)
         return f"UserTraits(user_id={fingerprint(self.user_id)}, traits=[{names}])"
 
 
-# What sets a field of a frozen class, looked up once: a bulk load sets millions.
-_put_user_id, _put_name, _put_email, _put_traits, _put_types, _put_observed_at, _put_vendor_ids = (
+# The setters of a frozen class's fields, looked up once: bulk loads set millions.
+_set_user_id, _set_name, _set_email, _set_traits, _set_types, _set_observed_at, _set_vendor_ids = (
     vars(UserTraits)[field.name].__set__ for field in attrs.fields(UserTraits)
 )
 
 
-def new_unchecked(  # The fields, in their order.
+def new_unchecked(  # The fields in their order.
     user_id: str | None,
     name: str | None,
     email: str | None,
@@ -161,53 +160,53 @@ def new_unchecked(  # The fields, in their order.
     observed_at: datetime | None = None,
     vendor_ids: Mapping[str, str] | None = None,
 ) -> UserTraits:
-    """Return a user whose fields have all been checked before, several times as fast as the constructor does."""
+    """Return a user from fields that are already validated; several times as fast as the constructor."""
     user = object.__new__(UserTraits)
-    _put_user_id(user, user_id)
-    _put_name(user, name)
-    _put_email(user, email)
-    _put_traits(user, traits)
-    _put_types(user, {} if types is None else types)
-    _put_observed_at(user, observed_at)
-    _put_vendor_ids(user, {} if vendor_ids is None else vendor_ids)
+    _set_user_id(user, user_id)
+    _set_name(user, name)
+    _set_email(user, email)
+    _set_traits(user, traits)
+    _set_types(user, {} if types is None else types)
+    _set_observed_at(user, observed_at)
+    _set_vendor_ids(user, {} if vendor_ids is None else vendor_ids)
     return user
 
 
 def from_validated_row(row: dict[str, Any]) -> UserTraits:
-    """Return the user that `UserTraits.from_mapping` makes of *row*, which is checked already, and used up.
+    """Return what `UserTraits.from_mapping` returns, for a *row* whose values are validated; consumes *row*.
 
     Raises:
-        InvalidTraitsError: One of the user's own fields cannot be used.
+        InvalidTraitsError: The user's id, name or e-mail address is invalid.
     """
-    user_id, name, email = _lift_own(row)
+    user_id, name, email = _pop_own_fields(row)
     return new_unchecked(_checked_user_id(user_id), _checked_name(name), _checked_email(email), row)
 
 
 def fingerprint(user_id: str | None) -> str:
-    """Return eight hex digits that tell users apart in a repr, and mean nothing outside this process.
+    """Return eight hex digits that distinguish users in a repr; they mean nothing outside this process.
 
-    Python's own string hash is keyed with a random secret per process, so an id cannot be found by trying ids.
+    Python's string hash is keyed with a random secret per process, so nobody can find an id by trying ids.
     """
     return "anonymous" if user_id is None else f"<{hash(user_id) & 0xFFFFFFFF:08x}>"
 
 
-def _plain_copy(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a copy of *row* in which every name is a string of valid Unicode, or raise InvalidTraitsError."""
+def _copy_row(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a copy of *row* with plain string keys, or raise InvalidTraitsError."""
     try:
-        plain = "".join(row).isascii()
+        is_plain = "".join(row).isascii()
     except TypeError:
-        plain = False
-    return dict(row) if plain else {checked_key(key, "row"): value for key, value in row.items()}
+        is_plain = False
+    return dict(row) if is_plain else {checked_key(key, "row"): value for key, value in row.items()}
 
 
-def _lift_own(traits: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """Remove from *traits* what is the user's own, the id, the name and the e-mail address, and return it."""
-    return _lift(traits, USER_ID_NAMES), _lift(traits, NAME_NAMES), _lift(traits, EMAIL_NAMES)
+def _pop_own_fields(row: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Remove the user's own fields from *row* and return the id, the name and the e-mail address."""
+    return _pop_first(row, USER_ID_KEYS), _pop_first(row, NAME_KEYS), _pop_first(row, EMAIL_KEYS)
 
 
-def _lift(traits: dict[str, Any], names: tuple[str, ...]) -> Any:  # noqa: ANN401  # Checked by the caller.
-    for name in names:
-        value = traits.pop(name, None)
+def _pop_first(row: dict[str, Any], keys: tuple[str, ...]) -> Any:  # noqa: ANN401  # Checked by the caller.
+    for key in keys:
+        value = row.pop(key, None)
         if value is not None:
             return value
     return None

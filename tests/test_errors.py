@@ -13,7 +13,7 @@ from replay_identity.errors import MAX_SHOWN, NotAcceptedError, SourceError, pri
 ALL: list[tuple[ReplayIdentityError, str]] = [
     (ConfigurationError("api_key", "is missing", "set IT"), "api_key: is missing; set IT"),
     (ConfigurationError("api_key", "is missing"), "api_key: is missing"),
-    (InvalidTraitsError("traits.a", "is not a finite number"), "traits.a: is not a finite number"),
+    (InvalidTraitsError("traits.a", "expected a finite number"), "traits.a: expected a finite number"),
     (SourceError("users.csv", "is not UTF-8"), "users.csv: is not UTF-8"),
     (NotAcceptedError("fullstory", "Unavailable", "HTTP 503"), "fullstory: Unavailable: HTTP 503"),
 ]

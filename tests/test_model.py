@@ -156,11 +156,11 @@ def test_names_ids_and_texts_of_a_derived_type_become_strings() -> None:
 @pytest.mark.parametrize(
     ("user_id", "problem"),
     [
-        (43, "is an int; a user id is a string, so pass str(...)"),
-        (True, "is a bool; a user id is a string, so pass str(...)"),
-        (b"u1", "is a bytes; a user id is a string, so pass str(...)"),
-        ("", "is empty; an anonymous user has no id at all"),
-        (SURROGATE, "is not valid Unicode text: a lone surrogate at character 2"),
+        (43, "expected a string, got an int; convert it with str()"),
+        (True, "expected a string, got a bool; convert it with str()"),
+        (b"u1", "expected a string, got bytes; convert it with str()"),
+        ("", "the id is empty; leave it out for an anonymous user"),
+        (SURROGATE, "not valid Unicode: a lone surrogate at character 2"),
     ],
 )
 def test_what_is_no_user_id_is_refused(user_id: Any, problem: str) -> None:
@@ -203,36 +203,36 @@ def test_what_is_no_field_is_refused_by_its_name(fields: dict[str, Any], path: s
 @pytest.mark.parametrize(
     ("traits", "path", "problem"),
     [
-        ({"a": float("nan")}, "traits.a", "is not a finite number"),
-        ({"a": float("inf")}, "traits.a", "is not a finite number"),
-        ({"a": Decimal("NaN")}, "traits.a", "is not a finite number"),
-        ({"a": Decimal("sNaN")}, "traits.a", "is not a finite number"),
-        ({"a": Decimal("-Infinity")}, "traits.a", "is not a finite number"),
-        ({"a": Decimal("1e401")}, "traits.a", "has an exponent beyond 400"),
-        ({"a": Decimal("1e-401")}, "traits.a", "has an exponent beyond 400"),
-        ({"a": Decimal("0e-401")}, "traits.a", "has an exponent beyond 400"),
-        ({"a": 10**400}, "traits.a", "is an integer of more than 400 digits"),
-        ({"a": -(10**400)}, "traits.a", "is an integer of more than 400 digits"),
-        ({"a": SURROGATE}, "traits.a", "is not valid Unicode text: a lone surrogate at character 2"),
-        ({"a": datetime(2026, 1, 1)}, "traits.a", "is a datetime without a time zone; use datetime.now(UTC)"),  # noqa: DTZ001
+        ({"a": float("nan")}, "traits.a", "expected a finite number"),
+        ({"a": float("inf")}, "traits.a", "expected a finite number"),
+        ({"a": Decimal("NaN")}, "traits.a", "expected a finite number"),
+        ({"a": Decimal("sNaN")}, "traits.a", "expected a finite number"),
+        ({"a": Decimal("-Infinity")}, "traits.a", "expected a finite number"),
+        ({"a": Decimal("1e401")}, "traits.a", "expected an exponent from -400 to 400"),
+        ({"a": Decimal("1e-401")}, "traits.a", "expected an exponent from -400 to 400"),
+        ({"a": Decimal("0e-401")}, "traits.a", "expected an exponent from -400 to 400"),
+        ({"a": 10**400}, "traits.a", "expected an integer of at most 400 digits"),
+        ({"a": -(10**400)}, "traits.a", "expected an integer of at most 400 digits"),
+        ({"a": SURROGATE}, "traits.a", "not valid Unicode: a lone surrogate at character 2"),
+        ({"a": datetime(2026, 1, 1)}, "traits.a", "the datetime has no time zone; use datetime.now(UTC)"),  # noqa: DTZ001
         (
             {"a": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))},
             "traits.a",
-            "is outside the years 1 to 9999 in UTC",
+            "expected a year from 1 to 9999 in UTC",
         ),
-        ({"a": {1, 2}}, "traits.a", "is a set, which no trait can be; use a list"),
-        ({"a": b"x"}, "traits.a", "is a bytes, which no trait can be; convert it first"),
-        ({"a": object()}, "traits.a", "is an object, which no trait can be; convert it first"),
-        ({"a": 1j}, "traits.a", "is a complex, which no trait can be; convert it first"),
-        ({"a": Removal}, "traits.a", "is an EnumType, which no trait can be; convert it first"),
-        ({"a": [1, None]}, "traits.a[1]", "is None, which has no meaning inside a list"),
-        ({"a": [REMOVE]}, "traits.a[0]", "is REMOVE, which has no meaning inside a list"),
-        ({"a": [{"b": {"c": REMOVE}}]}, "traits.a[0]", "holds REMOVE, which has no meaning inside a list"),
-        ({"a": {"b": [{"c": float("nan")}]}}, "traits.a.b[0].c", "is not a finite number"),
-        ({1: "x"}, "traits", "has a name that is an int, not a string"),
-        ({None: "x"}, "traits", "has a name that is a NoneType, not a string"),
-        ({"a": {("b",): 1}}, "traits.a", "has a name that is a tuple, not a string"),
-        ({SURROGATE: 1}, "traits.ab\\ud800", "is not valid Unicode text: a lone surrogate at character 2"),
+        ({"a": {1, 2}}, "traits.a", "expected a trait value, got a set; use a list"),
+        ({"a": b"x"}, "traits.a", "expected a trait value, got bytes; convert it first"),
+        ({"a": object()}, "traits.a", "expected a trait value, got an object; convert it first"),
+        ({"a": 1j}, "traits.a", "expected a trait value, got a complex; convert it first"),
+        ({"a": Removal}, "traits.a", "expected a trait value, got an EnumType; convert it first"),
+        ({"a": [1, None]}, "traits.a[1]", "None has no meaning inside a list; leave it out"),
+        ({"a": [REMOVE]}, "traits.a[0]", "REMOVE has no meaning inside a list; leave it out"),
+        ({"a": [{"b": {"c": REMOVE}}]}, "traits.a[0]", "REMOVE has no meaning inside a list; leave it out"),
+        ({"a": {"b": [{"c": float("nan")}]}}, "traits.a.b[0].c", "expected a finite number"),
+        ({1: "x"}, "traits", "expected every name to be a string, got an int"),
+        ({None: "x"}, "traits", "expected every name to be a string, got None"),
+        ({"a": {("b",): 1}}, "traits.a", "expected every name to be a string, got a tuple"),
+        ({SURROGATE: 1}, "traits.ab\\ud800", "not valid Unicode: a lone surrogate at character 2"),
     ],
 )
 def test_what_is_no_trait_is_refused_by_its_path(traits: Any, path: str, problem: str) -> None:
@@ -255,7 +255,7 @@ def test_a_mapping_in_itself_is_refused() -> None:
     cycle: dict[str, Any] = {}
     cycle["again"] = {"b": [cycle]}
 
-    with pytest.raises(InvalidTraitsError, match=r"^traits\.again\.b\[0\]: contains itself$"):
+    with pytest.raises(InvalidTraitsError, match=r"^traits\.again\.b\[0\]: the value contains itself$"):
         UserTraits(traits=cycle)
 
 
@@ -264,7 +264,7 @@ def test_a_list_in_itself_is_refused() -> None:
     cycle: list[Any] = [1]
     cycle.append(cycle)
 
-    with pytest.raises(InvalidTraitsError, match=r"^traits\.a\[1\]: contains itself$"):
+    with pytest.raises(InvalidTraitsError, match=r"^traits\.a\[1\]: the value contains itself$"):
         UserTraits(traits={"a": cycle})
 
 
@@ -290,7 +290,7 @@ def test_nesting_as_deep_as_allowed_is_taken() -> None:
 
 def test_nesting_deeper_is_refused() -> None:
     """Thirty-three are not."""
-    with pytest.raises(InvalidTraitsError, match="is nested deeper than 32 levels"):
+    with pytest.raises(InvalidTraitsError, match="nested deeper than 32 levels"):
         UserTraits(traits=nested(MAX_DEPTH + 1))
 
 
@@ -555,7 +555,7 @@ def test_ids_and_texts_can_be_checked_alone() -> None:
     """For what is asked of a vendor without a user."""
     assert checked_id(Plan.PRO) == "pro"
     assert checked_string("", "email") == ""
-    with pytest.raises(InvalidTraitsError, match=r"^email: is an int, not a string$"):
+    with pytest.raises(InvalidTraitsError, match=r"^email: expected a string, got an int$"):
         checked_string(7, "email")
 
 

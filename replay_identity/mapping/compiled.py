@@ -11,7 +11,7 @@ import attrs
 
 from .._values import is_nested
 from ..errors import InvalidTraitsError, printable
-from ..traits import EMAIL_NAMES, NAME_NAMES, REMOVE, USER_ID_NAMES, TraitType, UserTraits
+from ..traits import EMAIL_KEYS, NAME_KEYS, REMOVE, USER_ID_KEYS, TraitType, UserTraits
 from .casts import TYPE_OF, CastFunction, cast_to, in_zone
 from .rules import FieldRule, RowMapping
 
@@ -25,9 +25,9 @@ class Missing(Enum):
 MISSING: Final = Missing.MISSING
 
 OWN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "user_id": USER_ID_NAMES,
-    "name": NAME_NAMES,
-    "email": EMAIL_NAMES,
+    "user_id": USER_ID_KEYS,
+    "name": NAME_KEYS,
+    "email": EMAIL_KEYS,
 }
 
 

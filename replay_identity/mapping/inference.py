@@ -12,7 +12,7 @@ import attrs
 from .._text import pluralize
 from .._values import MAX_DEPTH, is_nested
 from ..errors import InvalidTraitsError
-from ..traits import EMAIL_NAMES, NAME_NAMES, REMOVE, USER_ID_NAMES, TraitType, UserTraits
+from ..traits import EMAIL_KEYS, NAME_KEYS, REMOVE, USER_ID_KEYS, TraitType, UserTraits
 from .casts import CastFunction, cast_to
 from .rules import Cast, FieldRule, RowMapping
 
@@ -227,7 +227,7 @@ MOST_PATHS: Final = 1000
 OPEN_PARENT: Final = "open-parent"
 LEFT_AS_IT_IS: Final = "left-as-it-is"
 
-_OWN: Final = frozenset({*USER_ID_NAMES, *NAME_NAMES, *EMAIL_NAMES})
+_OWN: Final = frozenset({*USER_ID_KEYS, *NAME_KEYS, *EMAIL_KEYS})
 # A list inside takes one more level.
 _DEEPEST: Final = MAX_DEPTH - 2
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import attrs
 
 from ..errors import ConfigurationError, InvalidTraitsError, printable
-from ..traits import USER_ID_NAMES, UserTraits
+from ..traits import USER_ID_KEYS, UserTraits
 from .casts import cast_to
 
 Cast: TypeAlias = Literal[
@@ -152,8 +152,8 @@ class RowMapping:
         """The paths of fields that may hold the user's id."""
         if self.user_id is not None:
             return frozenset({self.user_id})
-        listed = {path for target, (path, _) in self.targets.items() if target in USER_ID_NAMES}
-        return frozenset(listed | ({*USER_ID_NAMES} - self.fields.keys()))
+        listed = {path for target, (path, _) in self.targets.items() if target in USER_ID_KEYS}
+        return frozenset(listed | ({*USER_ID_KEYS} - self.fields.keys()))
 
     @property
     def targets(self) -> Mapping[str, tuple[str, FieldRule]]:

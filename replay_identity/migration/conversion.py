@@ -11,11 +11,11 @@ from ..adapters.protocols import StoredUser
 from ..errors import InvalidTraitsError
 from ..mapping import CompiledMapping, RowMapping
 from ..sources import BadRow, Row
-from ..traits import EMAIL_NAMES, NAME_NAMES, USER_ID_NAMES, TraitType, UserTraits
+from ..traits import EMAIL_KEYS, NAME_KEYS, USER_ID_KEYS, TraitType, UserTraits
 
 _VENDOR_ID: Final = "vendor_id"
 # What a mapping finds, or would take for, the user's own fields; a trait of such a name it finds under `_ASIDE` and it.
-_TAKEN: Final = frozenset({*USER_ID_NAMES, *NAME_NAMES, *EMAIL_NAMES, _VENDOR_ID})
+_TAKEN: Final = frozenset({*USER_ID_KEYS, *NAME_KEYS, *EMAIL_KEYS, _VENDOR_ID})
 _ASIDE: Final = "traits."
 _KNOWN: Final[Mapping[str, TraitType]] = {name: name for name in get_args(TraitType)}
 
@@ -88,7 +88,7 @@ class Conversion:
         """Tell whether the mapping has a place for the vendor's id of this user; as an id it is for who has none."""
         if self.mapping is None or _VENDOR_ID not in {*self.mapping.fields, *self.mapping.own.values()}:
             return False
-        return stored.user_id is None or self._renamed.get(_VENDOR_ID) not in USER_ID_NAMES
+        return stored.user_id is None or self._renamed.get(_VENDOR_ID) not in USER_ID_KEYS
 
     def _path(self, path: str) -> str:
         """Return the *path* of a trait as the mapping renames it, or what it is in."""

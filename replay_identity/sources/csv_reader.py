@@ -11,7 +11,7 @@ import attrs
 
 from ..errors import InvalidTraitsError, SourceError, printable
 from ..mapping import CompiledMapping
-from ..traits import USER_ID_NAMES
+from ..traits import USER_ID_KEYS
 from .rows import BadRow, Place, Row, UserOf, maker, places, to_row
 
 # A file without line breaks must not fill the memory; no user is this long.
@@ -120,7 +120,7 @@ def csv_rows(lines: Iterator[Line], source: str, plan: CompiledMapping | None) -
     if header is None:
         raise SourceError(source, "is empty; the first line of CSV names the columns")
     table = _CsvSchema(
-        _columns(header, source), USER_ID_NAMES if plan is None else plan.ids, plan is not None, maker(plan)
+        _columns(header, source), USER_ID_KEYS if plan is None else plan.ids, plan is not None, maker(plan)
     )
     for record in records:
         yield _row(record, table)

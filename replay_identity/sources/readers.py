@@ -10,7 +10,7 @@ from typing import IO, Final, Literal, TypeAlias, get_args
 
 from ..errors import ConfigurationError, SourceError, printable
 from ..mapping import CompiledMapping, Inference, RowMapping
-from ..traits import USER_ID_NAMES
+from ..traits import USER_ID_KEYS
 from .csv_reader import csv_rows, read_lines
 from .jsonl_reader import json_rows
 from .rows import BadRow, Row
@@ -91,7 +91,7 @@ def _identified(rows: Iterator[Row | BadRow], mapping: RowMapping | None, *, ano
     if anonymous:
         yield from rows
         return
-    names = USER_ID_NAMES if mapping is None or mapping.user_id is None else (mapping.user_id,)
+    names = USER_ID_KEYS if mapping is None or mapping.user_id is None else (mapping.user_id,)
     problem = f"has none of {', '.join(names)}, so it would be an anonymous user"
     if len(names) == 1:
         problem = f"has no {printable(names[0])}, so it would be an anonymous user"

@@ -273,7 +273,7 @@ def test_an_id_that_cannot_be_one_is_told(run: Run) -> None:
     """As wrong usage."""
     ran = run("forget", "", "--yes")
 
-    assert (ran.code, ran.err) == (2, "user_id: is empty; an anonymous user has no id at all\n")
+    assert (ran.code, ran.err) == (2, "user_id: the id is empty; leave it out for an anonymous user\n")
 
 
 def test_without_a_backend_nobody_can_be_asked(forget: Callable[..., Ran]) -> None:

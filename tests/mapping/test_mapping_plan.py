@@ -199,8 +199,8 @@ def test_moments_of_a_warehouse_get_the_zone_of_the_mapping() -> None:
             "a: is a date without a time of day, which observed_at has to have",
         ),
         ({"a": CANARY}, {"observed_at": "a"}, "a: is not a date as ISO 8601 writes it"),
-        ({"a": 7}, {"user_id": "a"}, "user_id: is an int; a user id is a string, so pass str(...)"),
-        ({"a": [None]}, {"null": "remove"}, "traits.a[0]: is None, which has no meaning inside a list"),
+        ({"a": 7}, {"user_id": "a"}, "user_id: expected a string, got an int; convert it with str()"),
+        ({"a": [None]}, {"null": "remove"}, "traits.a[0]: None has no meaning inside a list; leave it out"),
     ],
 )
 def test_a_row_that_does_not_fit_is_refused_by_its_field(

@@ -83,7 +83,7 @@ def test_a_user_who_cannot_be_is_a_bad_row() -> None:
     """It says which of the users, and names the property."""
     row = Conversion().row(stored(1, traits={"tags": ["a", None]}), 17)
 
-    assert row == BadRow(17, 17, "traits.tags[1]: is None, which has no meaning inside a list")
+    assert row == BadRow(17, 17, "traits.tags[1]: None has no meaning inside a list; leave it out")
 
 
 def test_a_mapping_renames_and_casts() -> None:

@@ -33,7 +33,10 @@ def test_every_cell_is_a_text_and_an_empty_one_says_nothing() -> None:
 
 def test_an_empty_id_is_no_anonymous_user() -> None:
     """Every run would create another anonymous user at Fullstory, so the row is told about instead."""
-    assert shown(b"id,plan\n,pro\nu2,free\n") == ["line 2: user_id: is empty; an anonymous user has no id at all", "u2"]
+    assert shown(b"id,plan\n,pro\nu2,free\n") == [
+        "line 2: user_id: the id is empty; leave it out for an anonymous user",
+        "u2",
+    ]
 
 
 def test_a_dotted_column_is_a_nested_trait() -> None:

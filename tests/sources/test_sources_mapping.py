@@ -61,7 +61,7 @@ def test_an_empty_id_is_no_anonymous_user_under_whatever_name(column: str, setti
     """Not even where anonymous users are wanted: every run would create another one."""
     rows = read(f"{column},plan\n,pro\n".encode(), "csv", anonymous=True, **settings)
 
-    assert rows == [BadRow(2, 2, "user_id: is empty; an anonymous user has no id at all")]
+    assert rows == [BadRow(2, 2, "user_id: the id is empty; leave it out for an anonymous user")]
 
 
 def test_a_row_without_an_id_is_told_by_the_name_that_the_id_has() -> None:

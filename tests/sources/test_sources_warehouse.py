@@ -87,13 +87,13 @@ def test_a_column_has_the_type_that_it_has(column: str, expected: Any) -> None:
 @pytest.mark.parametrize(
     ("column", "problem"),
     [
-        ("'nan'::DOUBLE AS a", "traits.a: is not a finite number"),
-        ("'infinity'::DOUBLE AS a", "traits.a: is not a finite number"),
-        ("'canary-7Q'::BLOB AS a", "traits.a: is a bytes, which no trait can be; convert it first"),
-        ("INTERVAL 1 DAY AS a", "traits.a: is a timedelta, which no trait can be; convert it first"),
-        ("TIME '10:00' AS a", "traits.a: is a time, which no trait can be; convert it first"),
-        ("MAP {1: 2} AS a", "traits.a: has a name that is an int, not a string"),
-        ("[1, NULL] AS a", "traits.a[1]: is None, which has no meaning inside a list"),
+        ("'nan'::DOUBLE AS a", "traits.a: expected a finite number"),
+        ("'infinity'::DOUBLE AS a", "traits.a: expected a finite number"),
+        ("'canary-7Q'::BLOB AS a", "traits.a: expected a trait value, got bytes; convert it first"),
+        ("INTERVAL 1 DAY AS a", "traits.a: expected a trait value, got a timedelta; convert it first"),
+        ("TIME '10:00' AS a", "traits.a: expected a trait value, got a time; convert it first"),
+        ("MAP {1: 2} AS a", "traits.a: expected every name to be a string, got an int"),
+        ("[1, NULL] AS a", "traits.a[1]: None has no meaning inside a list; leave it out"),
         ("DATE '0044-03-15 (BC)' AS a", "a: is before the year 1"),
         ("TIMESTAMPTZ '0044-03-15 (BC) 00:00:00Z' AS a", "a: is before the year 1"),
         ("{'b': [TIMESTAMP '0044-03-15 (BC) 00:00:00']} AS a", "a: is before the year 1"),
@@ -126,7 +126,7 @@ def test_rows_are_numbered_from_one_and_need_an_id() -> None:
     assert rows == [
         Row(1, UserTraits("u1")),
         BadRow(2, 2, "has none of user_id, uid, id, so it would be an anonymous user"),
-        BadRow(3, 3, "user_id: is empty; an anonymous user has no id at all"),
+        BadRow(3, 3, "user_id: the id is empty; leave it out for an anonymous user"),
     ]
     assert [type(row) for row in read_query("SELECT 1 AS x", anonymous=True)] == [Row]
 
