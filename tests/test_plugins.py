@@ -1,4 +1,4 @@
-"""Finding backends by name."""
+"""Backend classes are found by the name of their vendor."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 from replay_identity import ConfigurationError, Fullstory, LogRocket
 from replay_identity.config import backends
 
-CONTRIBUTED = EntryPoint("acme", "acme_replay:Acme", backends.GROUP)
+CONTRIBUTED = EntryPoint("acme", "acme_replay:Acme", backends.ENTRY_POINT_GROUP)
 
 
 def _fail(_entry: EntryPoint) -> type:
@@ -18,87 +18,91 @@ def _fail(_entry: EntryPoint) -> type:
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> "Install":
-    """Give what installs entry points."""
+    """Return a function that replaces the installed entry points."""
     return Install(monkeypatch)
 
 
 class Install:
-    """Makes entry points be found instead of those of the installed packages."""
+    """Replaces the installed entry points."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
 
     def __call__(self, *entries: EntryPoint) -> None:
-        """Install *entries*."""
+        """Make *entries* the only entry points."""
         found = EntryPoints(entries)
         self._monkeypatch.setattr(backends, "entry_points", found.select)
 
 
-def test_the_built_in_vendors_are_found_as_any_other() -> None:
-    """They have entry points."""
-    assert {"fullstory", "logrocket"} <= set(backends.names())
-    assert backends.load("fullstory") is Fullstory
-    assert backends.load("logrocket") is LogRocket
+def test_built_in_vendors_have_entry_points() -> None:
+    """They are found like any contributed vendor."""
+    assert {"fullstory", "logrocket"} <= set(backends.installed_vendors())
+    assert backends.load_backend_class("fullstory") is Fullstory
+    assert backends.load_backend_class("logrocket") is LogRocket
 
 
-def test_only_the_vendor_asked_for_is_imported() -> None:
-    """One that cannot be imported stands in nobody else's way, and costs nobody time."""
+def test_listing_vendors_imports_none() -> None:
+    """A vendor that cannot be imported does not affect the others."""
     code = (
-        "import sys; from replay_identity.config.backends import names, load;"
+        "import sys; from replay_identity.config.backends import installed_vendors;"
         "from importlib.metadata import EntryPoint;"
-        "before = set(sys.modules); names();"
+        "before = set(sys.modules); installed_vendors();"
         "assert not {m for m in set(sys.modules) - before if m.startswith('replay_identity')}"
     )
 
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_names_are_in_order_and_once_each(install: Install) -> None:
-    """However often a package is installed."""
-    install(CONTRIBUTED, EntryPoint("aaa", "x:Y", backends.GROUP), CONTRIBUTED)
+def test_vendors_are_sorted_and_unique(install: Install) -> None:
+    """A package installed twice is listed once."""
+    install(CONTRIBUTED, EntryPoint("aaa", "x:Y", backends.ENTRY_POINT_GROUP), CONTRIBUTED)
 
-    assert backends.names() == ["aaa", "acme"]
+    assert backends.installed_vendors() == ["aaa", "acme"]
 
 
-def test_an_unknown_vendor_is_told_with_the_known_ones() -> None:
-    """The name may be anything, and is shown so that it cannot harm a terminal."""
+def test_an_unknown_vendor_lists_the_installed_ones() -> None:
+    """Control characters in the name are escaped."""
     with pytest.raises(ConfigurationError) as caught:
-        backends.load("full\x1bstory")
+        backends.load_backend_class("full\x1bstory")
 
     assert caught.value.setting == "full\\u001bstory"
     assert "fullstory" in caught.value.hint
     assert "logrocket" in caught.value.hint
 
 
-def test_a_vendor_that_cannot_be_imported_is_told(install: Install) -> None:
-    """The error names what to look at."""
+def test_an_import_error_names_the_vendor(install: Install) -> None:
+    """The error contains the entry point and the type of the exception."""
     install(CONTRIBUTED)
 
     with pytest.raises(ConfigurationError) as caught:
-        backends.load("acme")
+        backends.load_backend_class("acme")
 
-    assert str(caught.value) == ("acme_replay:Acme: cannot be imported: ModuleNotFoundError (it is the vendor acme)")
-
-
-def test_a_vendor_that_is_no_class_is_told(install: Install) -> None:
-    """It could not be given settings."""
-    install(EntryPoint("acme", "json:dumps", backends.GROUP))
-
-    with pytest.raises(ConfigurationError, match="json:dumps: is not a class"):
-        backends.load("acme")
+    assert caught.value.setting == "acme_replay:Acme"
+    assert "ModuleNotFoundError" in caught.value.problem
+    assert "acme" in caught.value.hint
 
 
-def test_a_name_claimed_twice_is_told(install: Install) -> None:
-    """Which one would win would be chance."""
-    install(CONTRIBUTED, EntryPoint("acme", "other:Acme", backends.GROUP))
+def test_an_entry_point_must_be_a_class(install: Install) -> None:
+    """Settings are passed to a class."""
+    install(EntryPoint("acme", "json:dumps", backends.ENTRY_POINT_GROUP))
 
-    with pytest.raises(ConfigurationError, match=r"claimed by several packages .*acme_replay:Acme, other:Acme"):
-        backends.load("acme")
+    with pytest.raises(ConfigurationError, match="json:dumps: expected a class"):
+        backends.load_backend_class("acme")
 
 
-def test_the_hint_names_the_package_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reinstalling it is the first thing to try."""
-    monkeypatch.setattr(EntryPoint, "load", _fail)
+def test_two_packages_for_one_vendor_are_an_error(install: Install) -> None:
+    """Choosing one of them would be arbitrary."""
+    install(CONTRIBUTED, EntryPoint("acme", "other:Acme", backends.ENTRY_POINT_GROUP))
 
-    with pytest.raises(ConfigurationError, match=r"ZeroDivisionError .reinstall replay-identity"):
-        backends.load("fullstory")
+    with pytest.raises(ConfigurationError) as caught:
+        backends.load_backend_class("acme")
+
+    assert "acme_replay:Acme, other:Acme" in caught.value.hint
+
+
+def test_the_hint_names_the_package_to_reinstall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the first thing to try."""
+    monkeypatch.setattr(EntryPoint, "load_backend_class", _fail)
+
+    with pytest.raises(ConfigurationError, match="ZeroDivisionError; reinstall replay-identity"):
+        backends.load_backend_class("fullstory")

@@ -6,7 +6,7 @@ import attrs
 import typer
 
 from ..adapters.protocols import KeyInfo, SupportsVerify
-from ..config import BackendSettings, read_sections
+from ..config import BackendSettings, load_backend_settings
 from ..errors import ConfigurationError
 from ..logrocket import LogRocket
 from ..outcomes import Misconfigured, Rejected, explain
@@ -51,7 +51,7 @@ class Diagnosis:
 
 def doctor(*, settings: options.SettingsOption = None, json: options.JsonOption = False) -> None:
     """Tell of each backend whether its settings are good, by asking the vendor where it lets itself be asked."""
-    document, sections = read_sections(settings)
+    document, sections = load_backend_settings(settings)
     with Transport(retry=_PATIENCE, timeout=document.timeout) as transport:
         found = [diagnose(section, transport) for section in sections]
     if json:

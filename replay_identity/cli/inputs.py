@@ -101,7 +101,7 @@ def resolve_settings(path: Path | None, *, to: Collection[str], adapt: bool, off
     """Return the settings with only the backends named in *to*, or all of them if it is empty."""
     settings = load_settings(path, offline=offline)
     chosen = select_backends(settings, to) if to else settings
-    return chosen.adapting() if adapt else chosen
+    return chosen.with_adaptation() if adapt else chosen
 
 
 def select_backends(settings: Settings, names: Collection[str]) -> Settings:

@@ -1,4 +1,4 @@
-"""The settings of one backend, from the file and the environment, made into that backend."""
+"""The settings of one backend, and the installed vendors that backends are built from."""
 
 import re
 from collections.abc import Mapping
@@ -11,12 +11,13 @@ from .._toml import structure
 from ..adapters.protocols import IdentityBackend
 from ..errors import ConfigurationError, printable
 
-# What may stand in the environment, where keys are at home.
-_FROM_ENVIRONMENT: Final = ("api_key", "base_url")
-# The vendors who are planned for where nothing is set.
-BUILT_IN: Final = ("fullstory", "logrocket")
-# A key that is good for planning and for nothing else, unless the backend's class names another one.
-_PLACEHOLDER: Final = "offline"
+ENTRY_POINT_GROUP: Final = "replay_identity.backends"
+# Planned for offline even if nothing is configured.
+BUILT_IN_VENDORS: Final = ("fullstory", "logrocket")
+
+_ENVIRONMENT_SETTINGS: Final = ("api_key", "base_url")
+# Good enough for planning, unless the backend's class has a placeholder of its own.
+_PLACEHOLDER_KEY: Final = "offline"
 
 
 @attrs.frozen
@@ -24,11 +25,11 @@ class BackendSettings:
     """The settings of one backend.
 
     Attributes:
-        name: Name that outcomes carry.
-        vendor: Name of the plug-in.
-        settings: Values by parameter of the backend's class. May hold the key.
-        origins: Where each value comes from, for messages.
-        source: Where the section stands, or would stand, in the settings file.
+        name: Name of the backend, which its outcomes carry.
+        vendor: Name of the vendor's entry point.
+        settings: Arguments for the backend's class by name. May contain the key.
+        origins: Where each setting comes from, for error messages.
+        source: Path of the backend's table in the settings file, whether or not it exists.
     """
 
     name: str
@@ -37,115 +38,143 @@ class BackendSettings:
     origins: Mapping[str, str]
     source: str
 
+    @classmethod
+    def from_table(
+        cls, name: str, table: Mapping[str, Any], *, source: str, environ: Mapping[str, str]
+    ) -> "BackendSettings":
+        """Return the settings in *table*, completed and overridden by the environment.
+
+        Variables of the backend override the table. Variables of the vendor only fill in what is missing: with a
+        production key in LOGROCKET_API_KEY, a staging backend keeps the key in its table.
+
+        Args:
+            name: Name of the table.
+            table: A table of ``[backends]``.
+            source: Name of the settings file, for error messages.
+            environ: Environment variables.
+
+        Raises:
+            ConfigurationError: The vendor is not installed, or the table contains a name.
+        """
+        path = f"{source}: backends.{name}"
+        vendor = _vendor(table, name, path)
+        if "name" in table:
+            raise ConfigurationError(f"{path}.name", "not a setting", "rename the table to rename the backend")
+
+        settings = {setting: value for setting, value in table.items() if setting != "vendor"}
+        origins = {setting: f"{path}.{setting}" for setting in settings}
+        for setting in _ENVIRONMENT_SETTINGS:
+            owners = (name,) if setting in settings else (name, vendor)
+            variables = (environment_variable(owner, setting) for owner in owners)
+            variable = next((variable for variable in variables if environ.get(variable)), None)
+            if variable is not None:
+                settings[setting], origins[setting] = environ[variable], variable
+        return cls(name, vendor, settings, origins, path)
+
     @property
     def key_origin(self) -> str | None:
-        """Return where the key comes from, or None if there is none."""
+        """Return where the key comes from, or None if there is no key."""
         return self.origins.get("api_key")
 
     def build(self, *, offline: bool = False) -> IdentityBackend:
         """Return the backend.
 
         Args:
-            offline: Whether a missing key is made up, for a backend that only plans.
+            offline: Use a placeholder for a missing key; the backend can then only plan.
 
         Raises:
-            ConfigurationError: A setting is missing or cannot be used.
+            ConfigurationError: A setting is missing or invalid.
         """
-        cls = load(self.vendor)
+        cls = load_backend_class(self.vendor)
         if not attrs.has(cls):
-            raise ConfigurationError(self.vendor, "takes no settings from a file: its class is not an attrs class")
+            raise ConfigurationError(self.vendor, "expected an attrs class to pass settings to, got another class")
+
         parameters = {field.alias for field in attrs.fields(cls) if field.init}
         settings = {**({"name": self.name} if "name" in parameters else {}), **self.settings}
         if "api_key" in parameters and "api_key" not in settings:
-            settings["api_key"] = self._placeholder(cls, offline=offline)
+            settings["api_key"] = self._placeholder_key(cls, offline=offline)
         try:
             backend: IdentityBackend = structure(settings, cast("type[Any]", cls), self.source)
         except ConfigurationError as error:
-            raise self._located(error) from None
+            raise self._with_origin(error) from None
         return backend
 
-    def _placeholder(self, cls: type, *, offline: bool) -> str:
+    def _placeholder_key(self, cls: type, *, offline: bool) -> str:
         if not offline:
-            hint = f"or {self.source}.api_key"
-            raise ConfigurationError(variable(self.name, "api_key"), "is not set", hint)
-        placeholder: str = getattr(cls, "PLACEHOLDER_KEY", _PLACEHOLDER)
+            variable = environment_variable(self.name, "api_key")
+            raise ConfigurationError(variable, "not set", f"set it, or {self.source}.api_key")
+        placeholder: str = getattr(cls, "PLACEHOLDER_KEY", _PLACEHOLDER_KEY)
         return placeholder
 
-    def _located(self, error: ConfigurationError) -> ConfigurationError:
-        """Name the variable where a wrong value does not come from the file."""
-        name = error.setting.removeprefix(f"{self.source}.")
-        return attrs.evolve(error, setting=self.origins.get(name, error.setting))
+    def _with_origin(self, error: ConfigurationError) -> ConfigurationError:
+        """Return *error* with the variable's name in place of the path if the value comes from the environment."""
+        setting = error.setting.removeprefix(f"{self.source}.")
+        return attrs.evolve(error, setting=self.origins.get(setting, error.setting))
 
 
-def section_from_file(name: str, table: Mapping[str, Any], source: str, environ: Mapping[str, str]) -> BackendSettings:
-    """Return the section of the file's *table*; variables of the backend's own name win over it.
-
-    Variables of the vendor's name only fill in what is missing: with a production key in LOGROCKET_API_KEY, a
-    staging backend keeps the key its table has.
-    """
-    place = f"{source}: backends.{name}"
-    vendor = table.get("vendor", name)
-    if not isinstance(vendor, str):
-        raise ConfigurationError(f"{place}.vendor", "is not a string")
-    if vendor not in names():
-        setting = f"{place}.vendor" if "vendor" in table else place
-        raise ConfigurationError(setting, "is no vendor that is installed", f"there are {', '.join(names())}")
-    if "name" in table:
-        raise ConfigurationError(f"{place}.name", "is not a setting", "a backend is named by its table")
-    settings = {setting: value for setting, value in table.items() if setting != "vendor"}
-    origins = {setting: f"{place}.{setting}" for setting in settings}
-    for setting in _FROM_ENVIRONMENT:
-        candidates = (variable(name, setting), *([variable(vendor, setting)] if setting not in settings else []))
-        found = next((candidate for candidate in candidates if environ.get(candidate)), None)
-        if found is not None:
-            settings[setting], origins[setting] = environ[found], found
-    return BackendSettings(name, vendor, settings, origins, place)
+def backends_from_environment(
+    *, source: str, environ: Mapping[str, str], offline: bool = False
+) -> list[BackendSettings]:
+    """Return the settings of each vendor whose key is set; when *offline*, also of the built-in vendors."""
+    vendors = [
+        vendor
+        for vendor in installed_vendors()
+        if environ.get(environment_variable(vendor, "api_key")) or (offline and vendor in BUILT_IN_VENDORS)
+    ]
+    return [BackendSettings.from_table(vendor, {}, source=source, environ=environ) for vendor in vendors]
 
 
-def sections_from_environment(source: str, environ: Mapping[str, str], *, offline: bool) -> list[BackendSettings]:
-    """Return a section for each vendor whose key is set; when *offline*, for the built-in ones in any case."""
-    wanted = [name for name in names() if environ.get(variable(name, "api_key")) or (offline and name in BUILT_IN)]
-    return [section_from_file(name, {}, source, environ) for name in wanted]
+def environment_variable(owner: str, setting: str) -> str:
+    """Return the variable for a *setting* of a backend or vendor, for example ``LOGROCKET_STAGING_API_KEY``."""
+    return f"{re.sub('[^A-Za-z0-9]', '_', owner)}_{setting}".upper()
 
 
-def variable(name: str, setting: str) -> str:
-    """Return the environment variable for a *setting* of the backend or vendor *name*: LOGROCKET_STAGING_API_KEY."""
-    return f"{re.sub('[^A-Za-z0-9]', '_', name)}_{setting}".upper()
+def installed_vendors() -> list[str]:
+    """Return the names of the installed vendors in alphabetical order."""
+    return sorted({entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)})
 
 
-GROUP: Final = "replay_identity.backends"
-
-
-def names() -> list[str]:
-    """Return the names of the vendors that are installed, in alphabetical order."""
-    return sorted({entry.name for entry in entry_points(group=GROUP)})
-
-
-def load(name: str) -> type:
-    """Return the backend class of the vendor *name*, without importing any other vendor.
+def load_backend_class(vendor: str) -> type:
+    """Return the backend class of *vendor*, without importing other vendors.
 
     Raises:
-        ConfigurationError: There is no such vendor, or its code cannot be imported.
+        ConfigurationError: The vendor is not installed, or its code cannot be imported.
     """
-    entry = _entry(name)
+    entry = _entry_point(vendor)
     try:
-        backend = entry.load()
+        backend_class = entry.load()
     except Exception as error:
         raise ConfigurationError(entry.value, f"cannot be imported: {type(error).__name__}", _hint(entry)) from error
-    if not isinstance(backend, type):
-        raise ConfigurationError(entry.value, "is not a class", _hint(entry))
-    return backend
+    if not isinstance(backend_class, type):
+        raise ConfigurationError(entry.value, "expected a class", _hint(entry))
+    return backend_class
 
 
-def _entry(name: str) -> EntryPoint:
-    found = {entry.value: entry for entry in entry_points(group=GROUP, name=name)}
-    if not found:
-        raise ConfigurationError(printable(name), "is no vendor that is installed", f"there are {', '.join(names())}")
-    if len(found) > 1:
-        raise ConfigurationError(name, "is claimed by several packages", f"uninstall all but one of {', '.join(found)}")
-    return next(iter(found.values()))
+def _vendor(table: Mapping[str, Any], name: str, path: str) -> str:
+    vendor = table.get("vendor", name)
+    setting = f"{path}.vendor"
+    if not isinstance(vendor, str):
+        raise ConfigurationError(setting, "expected a string")
+    if vendor not in installed_vendors():
+        raise _unknown_vendor(setting if "vendor" in table else path)
+    return vendor
+
+
+def _unknown_vendor(setting: str) -> ConfigurationError:
+    hint = f"use one of {', '.join(installed_vendors())}, or install the vendor's package"
+    return ConfigurationError(setting, "unknown vendor", hint)
+
+
+def _entry_point(vendor: str) -> EntryPoint:
+    entries = {entry.value: entry for entry in entry_points(group=ENTRY_POINT_GROUP, name=vendor)}
+    if not entries:
+        raise _unknown_vendor(printable(vendor))
+    if len(entries) > 1:
+        hint = f"uninstall all but one of {', '.join(entries)}"
+        raise ConfigurationError(vendor, "several packages provide this vendor", hint)
+    return next(iter(entries.values()))
 
 
 def _hint(entry: EntryPoint) -> str:
     distribution = entry.dist
-    return f"reinstall {distribution.name}" if distribution is not None else f"it is the vendor {entry.name}"
+    return f"fix the vendor {entry.name}" if distribution is None else f"reinstall {distribution.name}"

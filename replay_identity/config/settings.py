@@ -1,7 +1,7 @@
-"""Everything a program needs to make a router."""
+"""The settings file and the environment, read into backends and what a router needs."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self, cast
 
@@ -12,13 +12,12 @@ from ..adapters.protocols import IdentityBackend
 from ..bulk.options import DeliveryOptions
 from ..errors import ConfigurationError, printable
 from ..retry import RetryPolicy
-from . import backends
-from .backends import BackendSettings, section_from_file, sections_from_environment, variable
+from .backends import BackendSettings, backends_from_environment, environment_variable, installed_vendors
 
 DEFAULT_FILE: Final = "replay-identity.toml"
 
 
-def _positive(_instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+def _positive_finite(_instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
     # Written so that NaN fails too.
     if not 0 < value < float("inf"):
         raise ConfigurationError(attribute.name, "expected a number greater than 0")
@@ -26,51 +25,38 @@ def _positive(_instance: object, attribute: "attrs.Attribute[Any]", value: float
 
 def _not_empty(_instance: object, attribute: "attrs.Attribute[Any]", value: str | None) -> None:
     if value == "":
-        raise ConfigurationError(attribute.name, "is empty")
+        raise ConfigurationError(attribute.name, "expected the path of a file, got an empty string")
 
 
 @attrs.frozen
 class SettingsFile:
-    """A settings file.
+    """The content of a settings file.
 
     Attributes:
-        timeout: Seconds after which an identify call answers.
-        retry: How often and how soon a request is sent again.
-        ledger: The ledger's file, beside the settings file unless it says where, or None.
-        backends: Settings of each backend by its name. May hold keys.
-        delivery: How each backend is delivered to in bulk, by its name.
+        timeout: Time budget of one identify call in seconds.
+        retry: Number and spacing of attempts.
+        ledger: Path of the ledger, relative to the settings file, or None.
+        backends: Settings of each backend by its name. May contain keys.
+        delivery: Bulk delivery options by the backend's name.
     """
 
-    timeout: float = attrs.field(default=30.0, validator=_positive)
+    timeout: float = attrs.field(default=30.0, validator=_positive_finite)
     retry: RetryPolicy = attrs.field(factory=RetryPolicy)
     ledger: str | None = attrs.field(default=None, validator=_not_empty)
     backends: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict[str, Mapping[str, Any]], repr=False)
     delivery: Mapping[str, DeliveryOptions] = attrs.field(factory=dict[str, DeliveryOptions])
 
 
-def read_document(path: Path | None) -> tuple[SettingsFile, str]:
-    """Return the settings file and its name; without a *path*, the default one, which need not exist.
-
-    Raises:
-        ConfigurationError: The file is missing, is not TOML, or has a setting that cannot be used.
-    """
-    place = Path(DEFAULT_FILE) if path is None else path
-    if path is None and not place.exists():
-        return SettingsFile(), str(place)
-    content = read_toml(place)
-    return structure(content, SettingsFile, f"{place}: "), str(place)
-
-
 @attrs.frozen
 class Settings:
-    """Backends, and how patiently to ask them; in bulk, out of which ledger and how fast.
+    """Backends, and the options for calling them.
 
     Attributes:
-        backends: The backends in the order of the file, or by name where there is none.
-        timeout: Seconds after which an identify call answers.
-        retry: How often and how soon a request is sent again.
-        delivery: How a backend is delivered to in bulk, by its name, where the file says so.
-        ledger: The ledger's file, where the settings file says so.
+        backends: The backends in the order of the file, or by name if there is no file.
+        timeout: Time budget of one identify call in seconds.
+        retry: Number and spacing of attempts.
+        delivery: Bulk delivery options by the backend's name, as far as the file sets them.
+        ledger: Path of the ledger, if the file sets it.
     """
 
     backends: tuple[IdentityBackend, ...]
@@ -79,78 +65,84 @@ class Settings:
     delivery: Mapping[str, DeliveryOptions] = attrs.field(factory=dict[str, DeliveryOptions])
     ledger: Path | None = None
 
-    def adapting(self) -> Self:
-        """Return these settings with every backend told to adapt traits to its vendor instead of rejecting users."""
-        return attrs.evolve(self, backends=tuple(_adapting(backend) for backend in self.backends))
+    def with_adaptation(self) -> Self:
+        """Return these settings with ``on_violation="adapt"`` for every backend that has this setting."""
+        return attrs.evolve(self, backends=tuple(_with_adaptation(backend) for backend in self.backends))
 
 
 def load_settings(
     path: Path | None = None, environ: Mapping[str, str] = os.environ, *, offline: bool = False
 ) -> Settings:
-    """Return the settings of a TOML file and the environment, which wins.
+    """Return the settings from a TOML file and the environment, which takes precedence.
 
     Args:
-        path: The file; by default ``replay-identity.toml`` in the working directory, if there is one.
-        environ: The environment: ``<NAME>_API_KEY`` and ``<NAME>_BASE_URL`` for each backend.
-        offline: Whether missing keys are made up, for backends that only plan.
+        path: The file; by default ``replay-identity.toml`` in the working directory, if it exists.
+        environ: Environment variables: ``<NAME>_API_KEY`` and ``<NAME>_BASE_URL`` for each backend.
+        offline: Use placeholders for missing keys; the backends can then only plan.
 
     Raises:
-        ConfigurationError: A setting is missing or cannot be used; no value is quoted.
+        ConfigurationError: A setting is missing or invalid; its value is not quoted.
     """
-    document, sections = read_sections(path, environ, offline=offline)
-    backends = tuple(section.build(offline=offline) for section in sections)
-    by_table = {section.name: backend for section, backend in zip(sections, backends, strict=True)}
-    # A class of somebody else's may have a name of its own and none to be given.
-    delivery = {by_table[name].name: options for name, options in document.delivery.items()}
-    return Settings(backends, document.timeout, document.retry, delivery, _ledger_path(document, path))
+    file, sections = load_backend_settings(path, environ, offline=offline)
+    backends = {section.name: section.build(offline=offline) for section in sections}
+    # A contributed class may have a fixed name that differs from the table's.
+    delivery = {backends[table].name: options for table, options in file.delivery.items()}
+    return Settings(tuple(backends.values()), file.timeout, file.retry, delivery, _ledger_path(file, path))
 
 
 def load_ledger_path(path: Path | None = None) -> Path | None:
-    """Return the ledger's file as a settings file names it, which need not name any backend.
+    """Return the path of the ledger that the settings file names, or None; needs no backends.
 
     Raises:
-        ConfigurationError: The settings file cannot be used.
+        ConfigurationError: The settings file is missing or invalid.
     """
-    return _ledger_path(read_document(path)[0], path)
+    file, _ = _read_file(path)
+    return _ledger_path(file, path)
 
 
-def read_sections(
+def load_backend_settings(
     path: Path | None = None, environ: Mapping[str, str] = os.environ, *, offline: bool = False
 ) -> tuple[SettingsFile, tuple[BackendSettings, ...]]:
-    """Return the file and the settings of each backend, which need not be good; see `load_settings`.
+    """Return the settings file and the settings of each backend, not yet validated; arguments as in `load_settings`.
 
     Raises:
-        ConfigurationError: The file cannot be used, or there is no backend at all.
+        ConfigurationError: The file is missing or invalid, or no backend is configured.
     """
-    document, source = read_document(path)
-    sections = [section_from_file(name, table, source, environ) for name, table in document.backends.items()]
-    sections = sections or sections_from_environment(source, environ, offline=offline)
+    file, source = _read_file(path)
+    sections = [
+        BackendSettings.from_table(name, table, source=source, environ=environ) for name, table in file.backends.items()
+    ] or backends_from_environment(source=source, environ=environ, offline=offline)
     if not sections:
-        variables = " or ".join(variable(name, "api_key") for name in backends.names())
-        raise ConfigurationError("backends", "none is configured", f"set {variables}, or write {DEFAULT_FILE}")
-    _check_delivery(document, [section.name for section in sections], source)
-    return document, tuple(sections)
+        variables = " or ".join(environment_variable(vendor, "api_key") for vendor in installed_vendors())
+        raise ConfigurationError("backends", "no backend is configured", f"set {variables}, or write {DEFAULT_FILE}")
+
+    names = [section.name for section in sections]
+    unknown = next((name for name in file.delivery if name not in names), None)
+    if unknown is not None:
+        setting = f"{source}: delivery.{printable(unknown)}"
+        raise ConfigurationError(setting, "unknown backend", f"use one of {', '.join(names)}")
+    return file, tuple(sections)
 
 
-def _check_delivery(document: SettingsFile, names: Iterable[str], source: str) -> None:
-    known = list(names)
-    for name in document.delivery:
-        if name not in known:
-            setting = f"{source}: delivery.{printable(name)}"
-            raise ConfigurationError(setting, "is no backend", f"there are {', '.join(known)}")
+def _read_file(path: Path | None) -> tuple[SettingsFile, str]:
+    """Return the settings file and its name; the default file need not exist."""
+    actual = Path(DEFAULT_FILE) if path is None else path
+    if path is None and not actual.exists():
+        return SettingsFile(), str(actual)
+    return structure(read_toml(actual), SettingsFile, f"{actual}: "), str(actual)
 
 
-def _ledger_path(document: SettingsFile, path: Path | None) -> Path | None:
-    """Return the ledger's file; a relative one is beside the settings file, wherever the command is run."""
-    if document.ledger is None:
+def _ledger_path(file: SettingsFile, path: Path | None) -> Path | None:
+    """Return the ledger's path relative to the settings file, so that it does not depend on the working directory."""
+    if file.ledger is None:
         return None
     folder = Path() if path is None else path.parent
-    return folder / os.path.expanduser(document.ledger)  # noqa: PTH111  # Path's own raises where there is no home.
+    return folder / os.path.expanduser(file.ledger)  # noqa: PTH111  # Path.expanduser raises if there is no home.
 
 
-def _adapting(backend: IdentityBackend) -> IdentityBackend:
-    kind: type[object] = type(backend)
-    if not attrs.has(kind) or "on_violation" not in attrs.fields_dict(kind):
+def _with_adaptation(backend: IdentityBackend) -> IdentityBackend:
+    cls: type[object] = type(backend)
+    if not attrs.has(cls) or "on_violation" not in attrs.fields_dict(cls):
         return backend
     adapting: IdentityBackend = attrs.evolve(cast("Any", backend), on_violation="adapt")
     return adapting

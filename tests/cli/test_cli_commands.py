@@ -169,7 +169,7 @@ class Many(LogRocket):
 def many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let LogRocket take several users in one request."""
     classes = {"fullstory": Fullstory, "logrocket": Many}
-    monkeypatch.setattr(backends, "load", classes.__getitem__)
+    monkeypatch.setattr(backends, "load_backend_class", classes.__getitem__)
 
 
 @pytest.mark.usefixtures("many")
@@ -418,7 +418,7 @@ def test_ctrl_c_anywhere_exits_as_shells_expect(run: Run, monkeypatch: pytest.Mo
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("replay_identity.cli.doctor.read_sections", stop)
+    monkeypatch.setattr("replay_identity.cli.doctor.load_backend_settings", stop)
 
     assert run("doctor").code == 130
 
@@ -430,7 +430,7 @@ def test_a_broken_pipe_anywhere_is_quiet(run: Run, monkeypatch: pytest.MonkeyPat
         raise BrokenPipeError
 
     left: list[bool] = []
-    monkeypatch.setattr("replay_identity.cli.doctor.read_sections", leave)
+    monkeypatch.setattr("replay_identity.cli.doctor.load_backend_settings", leave)
     monkeypatch.setattr(app, "_leave_stdout", lambda: left.append(True))
 
     ran = run("doctor")
