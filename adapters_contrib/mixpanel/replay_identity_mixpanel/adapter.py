@@ -1,17 +1,23 @@
 """Mixpanel's profile updates (https://docs.mixpanel.com/reference/profile-set)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 import attrs
 
-from replay_identity.adapters.adaptation import OnViolation, check_on_violation
-from replay_identity.adapters.credentials import check_api_key, check_base_url
-from replay_identity.adapters.exchange import Exchange, Request
-from replay_identity.adapters.limits import Limit, Limits
-from replay_identity.adapters.protocols import Plan
-from replay_identity.outcomes import Outcome, Rejected, Skipped, SkipReason
-from replay_identity.traits import UserTraits
+from replay_identity.adapters import (
+    Exchange,
+    HttpAdapter,
+    Limit,
+    Limits,
+    Outcome,
+    Plan,
+    Rejected,
+    Request,
+    Skipped,
+    SkipReason,
+    UserTraits,
+)
 
 from .batches import batches, encode
 from .limits import LIMITS, MOST_USERS
@@ -28,17 +34,8 @@ _HEADERS: Final[Mapping[str, str]] = {
 }
 
 
-def _check_key(_instance: object, _attribute: "attrs.Attribute[str]", api_key: str) -> None:
-    check_api_key(api_key, hint="pass api_key, the token of a project, or set MIXPANEL_API_KEY")
-
-
-def _url(backend: "Mixpanel") -> str:
-    url = _HOST if backend.base_url is None else backend.base_url
-    return check_base_url(url, allow_insecure=backend.allow_insecure) + _PATH
-
-
 @attrs.frozen
-class Mixpanel:
+class Mixpanel(HttpAdapter):
     """Identify users at Mixpanel.
 
     **A wrong token goes unnoticed**: Mixpanel answers a success to any, so that no outcome is ever ``verified``. Look
@@ -56,17 +53,11 @@ class Mixpanel:
         ConfigurationError: The token or the address cannot be used.
     """
 
-    api_key: str = attrs.field(repr=False, validator=_check_key)
-    base_url: str | None = attrs.field(default=None, kw_only=True)
-    on_violation: OnViolation = attrs.field(default="reject", kw_only=True, validator=check_on_violation)
-    name: str = attrs.field(default="mixpanel", kw_only=True)
-    allow_insecure: bool = attrs.field(default=False, kw_only=True)
-    _url: str = attrs.field(init=False, repr=False, default=attrs.Factory(_url, takes_self=True))
+    KEY_HINT: ClassVar[str] = "pass api_key, the token of a project, or set MIXPANEL_API_KEY"
+    DEFAULT_BASE_URL: ClassVar[str] = _HOST
+    LIMITS: ClassVar[Limits] = LIMITS
 
-    @property
-    def limits(self) -> Limits:
-        """Return Mixpanel's published limits."""
-        return LIMITS
+    name: str = attrs.field(default="mixpanel", kw_only=True)
 
     @property
     def max_users(self) -> Limit:
@@ -102,6 +93,9 @@ class Mixpanel:
             first = yield from self._send(batch[:middle])
             return first + (yield from self._send(batch[middle:]))
         return [read_reply(self.name, response, updates, self.api_key) for updates in batch]
+
+    def _make_url(self) -> str:
+        return self._checked_base_url() + _PATH
 
     def _word(self, user: UserTraits) -> Updates:
         return word_user(user, self.api_key, adapt=self.on_violation == "adapt")

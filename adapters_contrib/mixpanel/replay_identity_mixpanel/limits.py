@@ -4,7 +4,7 @@ from datetime import date
 from functools import partial
 from typing import Final
 
-from replay_identity.adapters.limits import Limit, Limits, Unit
+from replay_identity.adapters import Limit, Limits, Unit
 
 _READ_ON: Final = date(2026, 11, 21)
 _request_limit = partial(Limit, source="https://docs.mixpanel.com/reference/user-profile-limits", read_on=_READ_ON)

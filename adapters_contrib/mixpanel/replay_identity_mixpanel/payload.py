@@ -6,10 +6,7 @@ from typing import Any, Final
 
 import attrs
 
-from replay_identity._values import REMOVE, is_list, is_nested
-from replay_identity.adapters.adaptation import Adaptation
-from replay_identity.outcomes import Adjustment, Violation
-from replay_identity.traits import UserTraits
+from replay_identity.adapters import REMOVE, Adaptation, Adjustment, UserTraits, Violation, is_list, is_nested
 
 from .limits import MOST_PROPERTIES, PROPERTY_NAME, PROPERTY_VALUE, UPDATE
 from .values import dumps, word

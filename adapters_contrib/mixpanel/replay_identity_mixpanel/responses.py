@@ -6,10 +6,17 @@ from typing import Any, Final
 import attrs
 import orjson
 
-from replay_identity.adapters.exchange import Response
-from replay_identity.adapters.redaction import redact
-from replay_identity.adapters.responses import failure_outcome
-from replay_identity.outcomes import Accepted, Failure, Outcome, Rejected, Unavailable, Unknown
+from replay_identity.adapters import (
+    Accepted,
+    Failure,
+    Outcome,
+    Rejected,
+    Response,
+    Unavailable,
+    Unknown,
+    failure_outcome,
+    redact,
+)
 
 from .payload import Updates
 

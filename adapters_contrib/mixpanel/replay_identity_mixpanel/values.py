@@ -8,8 +8,7 @@ from uuid import UUID
 
 import orjson
 
-from replay_identity._values import Removal
-from replay_identity.adapters.adaptation import Adaptation
+from replay_identity.adapters import Adaptation, Removal
 
 from .limits import LARGEST_EXACT_INT
 

@@ -4,9 +4,19 @@ import orjson
 import pytest
 from replay_identity_mixpanel import Mixpanel
 
-from replay_identity import REMOVE, ConfigurationError, Rejected, Skipped, UserTraits, Violation
-from replay_identity.adapters.exchange import Response
-from replay_identity.adapters.protocols import Plan, SupportsMultiIdentify, SupportsVerify
+from replay_identity.adapters import (
+    REMOVE,
+    ConfigurationError,
+    Plan,
+    Rejected,
+    Response,
+    Skipped,
+    SkipReason,
+    SupportsMultiIdentify,
+    SupportsVerify,
+    UserTraits,
+    Violation,
+)
 from replay_identity.config import load_settings
 from replay_identity.testing import ScriptedTransport
 
@@ -114,7 +124,7 @@ def test_a_user_of_whom_nothing_is_known_is_skipped() -> None:
 
     outcome = transport.run(BACKEND.identify(UserTraits("u1")))
 
-    assert outcome == Skipped("mixpanel", "nothing to send: no name, e-mail or traits")
+    assert outcome == Skipped("mixpanel", SkipReason.NOTHING_TO_SEND)
     assert BACKEND.plan(UserTraits("u1")) == Plan("mixpanel", None)
     assert transport.requests == []
 

@@ -3,8 +3,7 @@
 from replay_identity_mixpanel import Mixpanel
 from replay_identity_mixpanel.emulator import MixpanelEmulator
 
-from replay_identity.adapters.adaptation import OnViolation
-from replay_identity.adapters.exchange import Request, Response
+from replay_identity.adapters import OnViolation, Request, Response
 from replay_identity.testing import BackendConformance
 
 

@@ -8,19 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from replay_identity_mixpanel import Mixpanel
 
-from replay_identity import (
+from replay_identity import RetryPolicy
+from replay_identity.adapters import (
     REMOVE,
     Accepted,
     Misconfigured,
+    NoResponse,
     Outcome,
     Rejected,
-    RetryPolicy,
+    Request,
+    Response,
     Skipped,
+    SkipReason,
     Unavailable,
     Unknown,
     UserTraits,
 )
-from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.testing import ScriptedTransport
 
 BACKEND = Mixpanel("token-1")
@@ -107,7 +110,7 @@ def test_who_breaks_a_rule_is_not_sent() -> None:
     assert outcomes == [
         Rejected("mixpanel", BACKEND.plan(nobody).violations),
         Accepted("mixpanel"),
-        Skipped("mixpanel", "nothing to send: no name, e-mail or traits"),
+        Skipped("mixpanel", SkipReason.NOTHING_TO_SEND),
         Accepted("mixpanel"),
     ]
     assert [ids_in(request) for request in requests] == [["u1", "u3"]]

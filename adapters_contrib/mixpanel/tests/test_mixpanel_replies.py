@@ -3,18 +3,19 @@ import pytest
 from hypothesis import given
 from replay_identity_mixpanel import Mixpanel
 
-from replay_identity import (
+from replay_identity import RetryPolicy
+from replay_identity.adapters import (
     REMOVE,
     Accepted,
     Misconfigured,
+    NoResponse,
     Outcome,
     Rejected,
-    RetryPolicy,
+    Response,
     Unavailable,
     Unknown,
     UserTraits,
 )
-from replay_identity.adapters.exchange import NoResponse, Response
 from replay_identity.testing import ScriptedTransport, responses
 
 KEY = "canary-token"

@@ -8,7 +8,8 @@ from replay_identity_mixpanel.emulator import MixpanelEmulator
 from replay_identity_mixpanel.emulator.engage import Refuses
 from starlette.types import ASGIApp
 
-from replay_identity import REMOVE, Accepted, Misconfigured, Rejected, RetryPolicy, Router, Unavailable, UserTraits
+from replay_identity import RetryPolicy, Router
+from replay_identity.adapters import REMOVE, Accepted, Misconfigured, Rejected, Unavailable, UserTraits
 from replay_identity.emulator import Fault
 from replay_identity.transport import Attempts, Transport
 

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from replay_identity_mixpanel import Mixpanel
 
-from replay_identity import REMOVE, Adjustment, UserTraits, Violation
-from replay_identity.adapters.protocols import Plan
+from replay_identity.adapters import REMOVE, Adjustment, Plan, UserTraits, Violation
 from replay_identity.testing import user_traits
 
 STRICT = Mixpanel("token-1")

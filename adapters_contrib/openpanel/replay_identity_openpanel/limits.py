@@ -7,7 +7,7 @@ https://openpanel.dev/docs/api/track names no limit at all.
 import re
 from typing import Final
 
-from replay_identity.adapters.limits import Limits
+from replay_identity.adapters import Limits
 
 # An id is a text of at least one character, as every `UserTraits` has; no length is limited but that of a request, to
 # 500 MiB (packages/validation/src/track.validation.ts, apps/api/src/index.ts).

@@ -9,9 +9,7 @@ from typing import Any
 
 import attrs
 
-from replay_identity._values import REMOVE, is_nested
-from replay_identity.adapters.adaptation import Adaptation
-from replay_identity.traits import UserTraits
+from replay_identity.adapters import REMOVE, Adaptation, UserTraits, is_nested
 
 from .limits import EMAIL, RESERVED_EVERYWHERE, RESERVED_PREFIX, SET_BY_SERVER
 from .values import json_of

@@ -7,11 +7,19 @@ says why in plain text.
 from collections.abc import Mapping
 from typing import Final
 
-from replay_identity.adapters.exchange import Response
-from replay_identity.adapters.redaction import redact
-from replay_identity.adapters.responses import failure_outcome
-from replay_identity.outcomes import Accepted, Adjustment, Failure, Misconfigured, Outcome, Rejected, Unknown
-from replay_identity.traits import UserTraits
+from replay_identity.adapters import (
+    Accepted,
+    Adjustment,
+    Failure,
+    Misconfigured,
+    Outcome,
+    Rejected,
+    Response,
+    Unknown,
+    UserTraits,
+    failure_outcome,
+    redact,
+)
 
 _ACCEPTED: Final = 200
 _STORED_NOTHING: Final = 202

@@ -6,8 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from replay_identity._values import iso8601
-from replay_identity.adapters.adaptation import Adaptation
+from replay_identity.adapters import Adaptation, iso8601
 
 from .limits import LARGEST_INT, RESERVED_EVERYWHERE
 

@@ -3,8 +3,7 @@ from typing import Any, ClassVar
 from replay_identity_openpanel import OpenPanel
 from replay_identity_openpanel.emulator import OpenPanelEmulator, Profile
 
-from replay_identity.adapters.adaptation import OnViolation
-from replay_identity.adapters.exchange import Request, Response
+from replay_identity.adapters import OnViolation, Request, Response
 from replay_identity.testing import BackendConformance, RequestContent
 
 CLIENT_ID = "3f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a90"

@@ -4,10 +4,14 @@ import orjson
 import pytest
 from replay_identity_openpanel import OpenPanel
 
-from replay_identity import Accepted, ConfigurationError, Rejected, Skipped, UserTraits, Violation
-from replay_identity.adapters.exchange import Request, Response
-from replay_identity.adapters.protocols import (
+from replay_identity.adapters import (
+    Accepted,
+    ConfigurationError,
     Plan,
+    Rejected,
+    Request,
+    Response,
+    Skipped,
     SupportsBatch,
     SupportsCompare,
     SupportsDelete,
@@ -15,6 +19,8 @@ from replay_identity.adapters.protocols import (
     SupportsMultiIdentify,
     SupportsRead,
     SupportsVerify,
+    UserTraits,
+    Violation,
 )
 from replay_identity.config import load_settings
 from replay_identity.testing import ScriptedTransport

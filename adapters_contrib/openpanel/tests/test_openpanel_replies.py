@@ -3,8 +3,17 @@ import pytest
 from hypothesis import given
 from replay_identity_openpanel.responses import read_reply
 
-from replay_identity import Accepted, Misconfigured, Outcome, Rejected, Unavailable, Unknown, UserTraits
-from replay_identity.adapters.exchange import NoResponse, Response
+from replay_identity.adapters import (
+    Accepted,
+    Misconfigured,
+    NoResponse,
+    Outcome,
+    Rejected,
+    Response,
+    Unavailable,
+    Unknown,
+    UserTraits,
+)
 from replay_identity.outcomes import explain
 from replay_identity.testing import responses
 

@@ -6,7 +6,7 @@ import pytest
 from replay_identity_openpanel import OpenPanel
 from replay_identity_openpanel.emulator import OpenPanelEmulator
 
-from replay_identity import REMOVE, Accepted, Misconfigured, Outcome, Rejected, UserTraits
+from replay_identity.adapters import REMOVE, Accepted, Misconfigured, Outcome, Rejected, UserTraits
 from replay_identity.emulator import Fault, running
 from replay_identity.transport import Transport
 

@@ -11,8 +11,7 @@ from replay_identity_openpanel import OpenPanel
 from replay_identity_openpanel.emulator.payload import is_email
 from replay_identity_openpanel.limits import EMAIL
 
-from replay_identity import REMOVE, Adjustment, UserTraits, Violation
-from replay_identity.adapters.protocols import Plan
+from replay_identity.adapters import REMOVE, Adjustment, Plan, UserTraits, Violation
 from replay_identity.testing import user_traits
 
 CLIENT_ID = "3f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a90"

@@ -2,18 +2,27 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import ClassVar, Final
 from uuid import UUID, uuid4
 
 import attrs
 
-from replay_identity import Adjustment, ConfigurationError, Outcome, Rejected, Skipped, UserTraits
-from replay_identity.adapters.adaptation import Adaptation, OnViolation, check_on_violation
-from replay_identity.adapters.credentials import check_api_key, check_base_url
-from replay_identity.adapters.exchange import Exchange, Request
-from replay_identity.adapters.limits import Limit, Limits
-from replay_identity.adapters.protocols import Plan
-from replay_identity.outcomes import SkipReason
+from replay_identity.adapters import (
+    Adaptation,
+    Adjustment,
+    ConfigurationError,
+    Exchange,
+    HttpAdapter,
+    Limit,
+    Limits,
+    Outcome,
+    Plan,
+    Rejected,
+    Request,
+    Skipped,
+    SkipReason,
+    UserTraits,
+)
 
 from . import responses
 from .distinct_ids import check_distinct_id
@@ -28,29 +37,6 @@ _MOST_ATTEMPTS: Final = 4
 # PostHog shows them as the event's library and version.
 _SDK: Final = "replay-identity-posthog/0.1.0"
 _LONGEST_KEY: Final = 64
-
-
-def _checked_key(api_key: str) -> str:
-    check_api_key(api_key, hint="pass api_key or set POSTHOG_API_KEY")
-    if api_key.startswith("phx_"):
-        raise ConfigurationError("api_key", "is a personal key", "pass the project's own, which begins with phc_")
-    if len(api_key) > _LONGEST_KEY:
-        raise ConfigurationError("api_key", f"is longer than the {_LONGEST_KEY} characters that PostHog takes")
-    return api_key
-
-
-def _url(backend: "PostHog") -> str:
-    base_url = _HOST if backend.base_url is None else backend.base_url
-    return check_base_url(base_url, allow_insecure=backend.allow_insecure) + _PATH
-
-
-def _headers(backend: "PostHog") -> Mapping[str, str]:
-    return {
-        "accept": "application/json",
-        "authorization": f"Bearer {backend.api_key}",
-        "content-type": "application/json",
-        "posthog-sdk-info": _SDK,
-    }
 
 
 # Converters rather than validators, so that cattrs leaves both alone when it reads settings from a file.
@@ -74,7 +60,7 @@ def _utc_now() -> datetime:
 
 
 @attrs.frozen
-class PostHog:
+class PostHog(HttpAdapter):
     """Identify users at PostHog.
 
     Attributes:
@@ -91,26 +77,17 @@ class PostHog:
         ConfigurationError: The key or the address cannot be used.
     """
 
-    api_key: str = attrs.field(repr=False, converter=_checked_key)
-    base_url: str | None = attrs.field(default=None, kw_only=True)
-    on_violation: OnViolation = attrs.field(default="reject", kw_only=True, validator=check_on_violation)
+    KEY_HINT: ClassVar[str] = "pass api_key or set POSTHOG_API_KEY"
+    DEFAULT_BASE_URL: ClassVar[str] = _HOST
+    LIMITS: ClassVar[Limits] = LIMITS
+
     name: str = attrs.field(default="posthog", kw_only=True)
-    allow_insecure: bool = attrs.field(default=False, kw_only=True)
     now: Callable[[], datetime] = attrs.field(
         default=_utc_now, kw_only=True, repr=False, eq=False, converter=_checked_now
     )
     new_id: Callable[[], UUID] = attrs.field(
         default=uuid4, kw_only=True, repr=False, eq=False, converter=_checked_new_id
     )
-    _url: str = attrs.field(init=False, repr=False, default=attrs.Factory(_url, takes_self=True))
-    _headers: Mapping[str, str] = attrs.field(
-        init=False, repr=False, eq=False, default=attrs.Factory(_headers, takes_self=True)
-    )
-
-    @property
-    def limits(self) -> Limits:
-        """Return PostHog's published limits."""
-        return LIMITS
 
     @property
     def max_users(self) -> Limit:
@@ -120,12 +97,10 @@ class PostHog:
     def plan(self, user: UserTraits, /) -> Plan:
         """Return the request that sets *user*'s properties, with an id and times that are drawn when it is sent."""
         words, adaptation = self._word(user)
-        adjustments = tuple(adaptation.adjustments)
-        if adaptation.violations:
-            return Plan(self.name, None, adjustments, tuple(adaptation.violations))
-        if not words:
-            return Plan(self.name, None)
+        if adaptation.violations or not words:
+            return self._plan(adaptation, None)
 
+        adjustments = tuple(adaptation.adjustments)
         event = _event(user, words, adjustments, uuid=PLACEHOLDER_ID, now=PLACEHOLDER_TIME)
         opening = Opening(str(PLACEHOLDER_ID), timestamp(PLACEHOLDER_TIME))
         return Plan(self.name, self._request(opening, [event], attempt=1, now=PLACEHOLDER_TIME), adjustments)
@@ -143,9 +118,23 @@ class PostHog:
             outcomes |= yield from self._send(events)
         return tuple(outcomes[each.uuid] if isinstance(each, Event) else each for each in asked)
 
+    def _check_settings(self) -> None:
+        if self.api_key.startswith("phx_"):
+            hint = "pass the project's own key, which starts with phc_"
+            raise ConfigurationError("api_key", "expected a project's key, got a personal one", hint)
+        if len(self.api_key) > _LONGEST_KEY:
+            raise ConfigurationError("api_key", f"is longer than the {_LONGEST_KEY} characters that PostHog takes")
+
+    def _make_url(self) -> str:
+        return self._checked_base_url() + _PATH
+
+    def _make_headers(self) -> Mapping[str, str]:
+        authorization = f"Bearer {self.api_key}"
+        return {**super()._make_headers(), "authorization": authorization, "posthog-sdk-info": _SDK}
+
     def _word(self, user: UserTraits) -> tuple[Words, Adaptation]:
         """Return what is said of *user*, small enough for one event, and what had to give."""
-        adaptation = Adaptation(adapt=self.on_violation == "adapt")
+        adaptation = self._adaptation()
         check_distinct_id(user.user_id, adaptation)
         words = word_user(user, adaptation)
         size = len(event_json(user, properties_of(words), uuid=PLACEHOLDER_ID, now=PLACEHOLDER_TIME))

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from replay_identity.adapters.adaptation import Adaptation
+from replay_identity.adapters import Adaptation
 
 from .limits import DISTINCT_ID
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import attrs
 import orjson
 
-from replay_identity import Adjustment, UserTraits
+from replay_identity.adapters import Adjustment, UserTraits
 
 from .limits import BODY, MOST_USERS
 

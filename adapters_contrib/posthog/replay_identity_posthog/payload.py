@@ -5,8 +5,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from replay_identity import REMOVE, UserTraits
-from replay_identity.adapters.adaptation import Adaptation
+from replay_identity.adapters import REMOVE, Adaptation, UserTraits
 
 from .limits import EVENT
 from .names import rule_against_property

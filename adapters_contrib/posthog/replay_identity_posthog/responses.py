@@ -8,11 +8,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, cast
 
-from replay_identity import Accepted, Misconfigured, Outcome, Rejected, Unavailable, Unknown
-from replay_identity.adapters.exchange import Response, Sleep
-from replay_identity.adapters.redaction import redact
-from replay_identity.adapters.responses import failure_outcome
-from replay_identity.outcomes import Failure
+from replay_identity.adapters import (
+    Accepted,
+    Failure,
+    Misconfigured,
+    Outcome,
+    Rejected,
+    Response,
+    Sleep,
+    Unavailable,
+    Unknown,
+    failure_outcome,
+    redact,
+)
 
 from .events import Event
 

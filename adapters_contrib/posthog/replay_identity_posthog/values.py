@@ -7,8 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from replay_identity._values import Removal, iso8601
-from replay_identity.adapters.adaptation import Adaptation
+from replay_identity.adapters import Adaptation, Removal, iso8601
 
 from .names import rule_against
 

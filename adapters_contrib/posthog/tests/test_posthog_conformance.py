@@ -7,9 +7,7 @@ import orjson
 from replay_identity_posthog import PostHog
 from replay_identity_posthog.emulator import PostHogEmulator
 
-from replay_identity import UserTraits
-from replay_identity.adapters.adaptation import OnViolation
-from replay_identity.adapters.exchange import Request, Response
+from replay_identity.adapters import OnViolation, Request, Response, UserTraits
 from replay_identity.testing import BackendConformance
 
 DRAWN = {"posthog-request-id", "posthog-request-timestamp"}

@@ -12,9 +12,18 @@ import orjson
 import pytest
 from replay_identity_posthog import PostHog
 
-from replay_identity import REMOVE, ConfigurationError, Skipped, UserTraits
-from replay_identity.adapters.exchange import Request
-from replay_identity.adapters.protocols import Plan, SupportsDelete, SupportsMultiIdentify, SupportsRead
+from replay_identity.adapters import (
+    REMOVE,
+    ConfigurationError,
+    Plan,
+    Request,
+    Skipped,
+    SkipReason,
+    SupportsDelete,
+    SupportsMultiIdentify,
+    SupportsRead,
+    UserTraits,
+)
 from replay_identity.config import load_settings
 from replay_identity.testing import ScriptedTransport
 
@@ -140,7 +149,7 @@ def test_a_user_of_whom_nothing_is_known_is_skipped(user: UserTraits) -> None:
 
     outcome = transport.run(PostHog(KEY).identify(user))
 
-    assert outcome == Skipped("posthog", "nothing to send: no name, e-mail or traits")
+    assert outcome == Skipped("posthog", SkipReason.NOTHING_TO_SEND)
     assert PostHog(KEY).plan(user) == Plan("posthog", None)
     assert transport.requests == []
 

@@ -10,19 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from replay_identity_posthog import PostHog
 
-from replay_identity import (
+from replay_identity import RetryPolicy
+from replay_identity.adapters import (
     Accepted,
     Misconfigured,
+    NoResponse,
     Outcome,
     Rejected,
-    RetryPolicy,
+    Request,
+    Response,
     Skipped,
+    SkipReason,
     Unavailable,
     Unknown,
     UserTraits,
     Violation,
 )
-from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.outcomes import explain
 from replay_identity.testing import ScriptedTransport, responses
 
@@ -326,7 +329,7 @@ def test_users_who_break_a_rule_are_left_out() -> None:
     assert outcomes == (
         Rejected("posthog", (Violation("user_id", "illegal-distinct-id"),)),
         OK,
-        Skipped("posthog", "nothing to send: no name, e-mail or traits"),
+        Skipped("posthog", SkipReason.NOTHING_TO_SEND),
         OK,
     )
     assert ids_of(transport.requests) == [["ann", "bob"]]

@@ -7,7 +7,8 @@ import pytest
 from replay_identity_posthog import PostHog
 from replay_identity_posthog.emulator import EventFault, PostHogEmulator
 
-from replay_identity import REMOVE, Accepted, Outcome, Rejected, RetryPolicy, Unavailable, UserTraits
+from replay_identity import RetryPolicy
+from replay_identity.adapters import REMOVE, Accepted, Outcome, Rejected, Unavailable, UserTraits
 from replay_identity.emulator import Fault, running
 from replay_identity.transport import Attempts, Transport
 

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from replay_identity_posthog import LIMITS, PostHog
 
-from replay_identity import REMOVE, Adjustment, UserTraits, Violation
-from replay_identity.adapters.adaptation import OnViolation
+from replay_identity.adapters import REMOVE, Adjustment, OnViolation, UserTraits, Violation
 from replay_identity.testing import numbers, trait_maps, user_traits
 
 STRICT = PostHog("phc_key")

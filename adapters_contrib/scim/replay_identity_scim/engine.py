@@ -10,8 +10,7 @@ from scim2_client import BaseSyncSCIMClient
 from scim2_client.client import RawResponse
 from scim2_models import ScimProvider
 
-from replay_identity._values import is_nested
-from replay_identity.adapters.exchange import NoResponse, Response
+from replay_identity.adapters import NoResponse, Response, is_nested
 
 # Sends one request, given its method, its address below the base URL, its headers and its body.
 Send: TypeAlias = Callable[[str, str, Mapping[str, str], bytes | None], Response]

@@ -3,7 +3,8 @@
 import attrs
 
 from replay_identity import ReplayIdentityError
-from replay_identity.outcomes import Failure, explain
+from replay_identity.adapters import Failure
+from replay_identity.outcomes import explain
 
 
 @attrs.frozen

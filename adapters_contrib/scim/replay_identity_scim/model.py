@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from replay_identity import InvalidTraitsError
-from replay_identity._values import checked_string
+from replay_identity.adapters import InvalidTraitsError, checked_string
 from replay_identity.traits import fingerprint
 
 
@@ -41,8 +40,8 @@ def _checked_groups(groups: Iterable[str]) -> tuple[str, ...]:
     return _checked_ids(groups, "groups")
 
 
-def _checked_members(entries: Iterable[str]) -> tuple[str, ...]:
-    return _checked_ids(entries, "members")
+def _checked_members(members: Iterable[str]) -> tuple[str, ...]:
+    return _checked_ids(members, "members")
 
 
 def _checked_ids(ids: Iterable[str], path: str) -> tuple[str, ...]:
@@ -69,7 +68,7 @@ class Seat:
         family_name: Last name, or None to say nothing about it.
         email: Primary e-mail address, or None to say nothing about it.
         is_active: Whether they can log in.
-        groups: Vendor ids of the groups they are in. Read only: `Group.entries` is where this is changed.
+        groups: Vendor ids of the groups they are in. Read only: `Group.members` is where this is changed.
         vendor_id: Fullstory's own id of the seat, or None before there is one.
 
     Raises:
@@ -99,7 +98,7 @@ class Group:
 
     Attributes:
         display_name: The name shown.
-        entries: Vendor ids of the seats in it.
+        members: Vendor ids of the seats in it.
         vendor_id: Fullstory's own id of the group, or None before there is one.
 
     Raises:
@@ -107,7 +106,7 @@ class Group:
     """
 
     display_name: str = attrs.field(repr=fingerprint, converter=_checked_display_name)
-    entries: tuple[str, ...] = attrs.field(default=(), kw_only=True, repr=_count, converter=_checked_members)
+    members: tuple[str, ...] = attrs.field(default=(), kw_only=True, repr=_count, converter=_checked_members)
     vendor_id: str | None = attrs.field(
         default=None, kw_only=True, repr=_shown, converter=attrs.converters.optional(checked_vendor_id)
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import attrs
 
 from .model import Group, Seat
-from .resources import BatchEntry, Email, GroupResource, Name, UserResource
+from .resources import Email, GroupResource, Member, Name, UserResource
 
 # What a seat says nothing about when it is None.
 _OPTIONAL = ("given_name", "family_name", "email")
@@ -29,7 +29,7 @@ def seat_of(user: UserResource) -> Seat:
 
 def group_of(group: GroupResource) -> Group:
     """Return *group* as one of ours."""
-    return Group(group.display_name, entries=_ids(group.entries or []), vendor_id=group.id)
+    return Group(group.display_name, members=_ids(group.members or []), vendor_id=group.id)
 
 
 def lay_seat(seat: Seat, user: UserResource) -> UserResource:
@@ -53,9 +53,9 @@ def lay_seat(seat: Seat, user: UserResource) -> UserResource:
 
 def lay_group(group: Group, resource: GroupResource) -> GroupResource:
     """Change *resource* to what *group* says of it, and return it; a member who stays keeps their entry as it is."""
-    held = {entry.value: entry for entry in resource.entries or []}
+    held = {member.value: member for member in resource.members or []}
     resource.display_name = group.display_name
-    resource.entries = [held.get(vendor_id) or BatchEntry(value=vendor_id) for vendor_id in group.entries]
+    resource.members = [held.get(vendor_id) or Member(value=vendor_id) for vendor_id in group.members]
     return resource
 
 
@@ -68,11 +68,11 @@ def shows_seat(user: UserResource, seat: Seat) -> bool:
 
 def shows_group(resource: GroupResource, group: Group) -> bool:
     """Tell whether *resource* has the name and the members of *group*, in whatever order."""
-    return resource.display_name == group.display_name and set(_ids(resource.entries or [])) == set(group.entries)
+    return resource.display_name == group.display_name and set(_ids(resource.members or [])) == set(group.members)
 
 
-def _ids(entries: Iterable[BatchEntry]) -> list[str]:
-    return [entry.value for entry in entries if entry.value]
+def _ids(members: Iterable[Member]) -> list[str]:
+    return [member.value for member in members if member.value]
 
 
 def _primary(emails: list[Email]) -> Email | None:

@@ -51,7 +51,7 @@ class UserResource(Resource[Any]):
     groups: Annotated[list[Membership] | None, Mutability.read_only] = None
 
 
-class BatchEntry(ComplexAttribute):
+class Member(ComplexAttribute):
     """A user, or a group, that is in a group."""
 
     value: str | None = None
@@ -64,7 +64,7 @@ class GroupResource(Resource[Any]):
     __schema__ = URN("urn:ietf:params:scim:schemas:core:2.0:Group")
 
     display_name: Annotated[str, Required.true]
-    entries: list[BatchEntry] | None = None
+    members: list[Member] | None = None
 
 
 _KEEP_THE_REST: Final = ScimPolicy(unknown=ScimPolicy.Unknown.keep)

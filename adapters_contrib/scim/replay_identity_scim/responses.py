@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from replay_identity.adapters.exchange import Response
-from replay_identity.adapters.redaction import redact
-from replay_identity.adapters.responses import failure_outcome
-from replay_identity.outcomes import Failure, Unavailable, Unknown
+from replay_identity.adapters import Failure, Response, Unavailable, Unknown, failure_outcome, redact
 
 from .scim import RefusedError
 

@@ -9,7 +9,7 @@ import orjson
 from scim2_client import SCIMClientException
 from scim2_models import ListResponse, PatchOp, PatchOperation, SCIMException, ScimProvider, ServiceProviderConfig
 
-from replay_identity.adapters.exchange import Exchange, Request, Response
+from replay_identity.adapters import Exchange, Request, Response
 from replay_identity.transport import Transport
 
 from .engine import Engine, NoAnswerError

@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING, Final, Self, TypeGuard, TypeVar
 
 import attrs
 
-from replay_identity import InvalidTraitsError, RetryPolicy
-from replay_identity.adapters.credentials import check_api_key, check_base_url
+from replay_identity import RetryPolicy
+from replay_identity.adapters import (
+    Accepted,
+    InvalidTraitsError,
+    Outcome,
+    Rejected,
+    Violation,
+    check_api_key,
+    check_base_url,
+)
 from replay_identity.errors import check_positive
-from replay_identity.outcomes import Accepted, Outcome, Rejected, Violation
 from replay_identity.transport import Sender, Transport
 
 from .errors import ListingError

@@ -8,7 +8,8 @@ import httpx
 import pytest
 from replay_identity_scim import FullstorySeats, Group, ListingError, Seat
 
-from replay_identity.outcomes import Accepted, Failure, Misconfigured, Outcome, Rejected, Unavailable, Unknown, explain
+from replay_identity.adapters import Accepted, Failure, Misconfigured, Outcome, Rejected, Unavailable, Unknown
+from replay_identity.outcomes import explain
 
 from .answers import (
     CONFIG_SCHEMA,

@@ -10,7 +10,7 @@ from replay_identity_scim import FullstorySeats, Group, ListingError, Seat
 from replay_identity_scim.payload import lay_seat, seat_of, shows_seat
 from replay_identity_scim.resources import UserResource
 
-from replay_identity.outcomes import Accepted, Misconfigured, Rejected, Unavailable, Unknown
+from replay_identity.adapters import Accepted, Misconfigured, Rejected, Unavailable, Unknown
 
 from .answers import CONFIG_SCHEMA, ERROR_SCHEMA, GROUP_SCHEMA, LIST_SCHEMA, USER_SCHEMA, scim, seats_answered
 
@@ -43,7 +43,7 @@ USERS = shaped(
     emails=st.lists(st.fixed_dictionaries({}, optional={"value": TEXT, "primary": st.booleans()}), max_size=2),
     groups=st.lists(st.fixed_dictionaries({"value": TEXT}), max_size=2),
 )
-GROUPS = shaped(GROUP_SCHEMA, id=TEXT, displayName=TEXT, entries=st.lists(st.fixed_dictionaries({"value": TEXT})))
+GROUPS = shaped(GROUP_SCHEMA, id=TEXT, displayName=TEXT, members=st.lists(st.fixed_dictionaries({"value": TEXT})))
 LISTS = shaped(
     LIST_SCHEMA,
     totalResults=st.integers(0, 4),
@@ -65,10 +65,10 @@ def acts(seats: FullstorySeats) -> dict[str, Any]:
     """Return everything that can be done, by name."""
     return {
         "create": lambda: seats.create(Seat("ada", email="ada@example.com")),
-        "create a group": lambda: seats.create(Group("Admins", entries=["1"])),
+        "create a group": lambda: seats.create(Group("Admins", members=["1"])),
         "replace": lambda: seats.replace(Seat("ada", given_name="Ada", groups=["1"], vendor_id="1")),
         "replace by name": lambda: seats.replace(Seat("ada", email="ada@example.com")),
-        "replace a group": lambda: seats.replace(Group("Admins", entries=["1"], vendor_id="1")),
+        "replace a group": lambda: seats.replace(Group("Admins", members=["1"], vendor_id="1")),
         "deactivate": lambda: seats.deactivate("1"),
         "deactivate by name": lambda: seats.deactivate(user_name="ada"),
         "users": lambda: list(seats.users()),

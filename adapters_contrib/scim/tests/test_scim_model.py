@@ -7,8 +7,7 @@ import httpx
 import pytest
 from replay_identity_scim import FullstorySeats, Group, ListingError, Seat
 
-from replay_identity import ConfigurationError, InvalidTraitsError
-from replay_identity.outcomes import Unavailable
+from replay_identity.adapters import ConfigurationError, InvalidTraitsError, Unavailable
 
 
 def test_a_seat_needs_a_user_name() -> None:
@@ -17,7 +16,7 @@ def test_a_seat_needs_a_user_name() -> None:
         Seat("")
 
 
-@pytest.mark.parametrize("make", [lambda: Seat("ada", groups="g1"), lambda: Group("Admins", entries="1")])
+@pytest.mark.parametrize("make", [lambda: Seat("ada", groups="g1"), lambda: Group("Admins", members="1")])
 def test_one_string_is_no_list_of_ids(make: Any) -> None:
     """Else each of its characters would be taken for an id."""
     with pytest.raises(InvalidTraitsError, match="is one string"):
@@ -90,7 +89,7 @@ def test_the_listing_error_says_why_and_survives_pickling() -> None:
 def test_a_client_of_the_callers_stays_open() -> None:
     """It was theirs before, and may be used for something else."""
     with httpx.Client() as client:
-        FullstorySeats("t", client=client).close()
+        FullstorySeats("t", transport=client).close()
 
         assert not client.is_closed
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from replay_identity_scim import FullstorySeats, Group, ListingError, Seat
 
-from replay_identity import InvalidTraitsError
+from replay_identity.adapters import InvalidTraitsError
 
 from .answers import ERROR_SCHEMA, TOKEN, Answer, page, scim, seats_answered, user
 
@@ -36,7 +36,7 @@ def echo(request: httpx.Request) -> httpx.Response:
 
 ACTS: dict[str, Callable[[FullstorySeats], object]] = {
     "create": lambda seats: seats.create(CANARY),
-    "create a group": lambda seats: seats.create(Group(CANARIES[5], entries=[CANARIES[4]])),
+    "create a group": lambda seats: seats.create(Group(CANARIES[5], members=[CANARIES[4]])),
     "replace": lambda seats: seats.replace(attrs.evolve(CANARY, vendor_id=CANARIES[4])),
     "replace by name": lambda seats: seats.replace(CANARY),
     "replace a group": lambda seats: seats.replace(Group(CANARIES[5], vendor_id=CANARIES[4])),
@@ -84,7 +84,7 @@ MAKERS: list[Callable[[str], Seat | Group]] = [
     lambda text: Seat("ada", vendor_id=text),
     lambda text: Seat("ada", groups=[text]),
     Group,
-    lambda text: Group("Admins", entries=[text]),
+    lambda text: Group("Admins", members=[text]),
     lambda text: Group("Admins", vendor_id=text),
 ]
 

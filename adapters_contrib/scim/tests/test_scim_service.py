@@ -12,7 +12,7 @@ from replay_identity_scim import FullstorySeats, Group, ListingError, Seat
 from scim2_models import ServiceProviderConfig
 from scim2_server.utils import load_default_service_provider_config
 
-from replay_identity.outcomes import Accepted, Misconfigured, Rejected, Unavailable, Violation
+from replay_identity.adapters import Accepted, Misconfigured, Rejected, Unavailable, Violation
 
 ADA = Seat("ada@example.com", given_name="Ada", family_name="Lovelace", email="ada@example.com")
 BOB = Seat("bob@example.com", given_name="Bob")
@@ -60,10 +60,10 @@ def test_a_seat_from_its_creation_to_its_end(seats: FullstorySeats) -> None:
 def test_groups_and_their_members(seats: FullstorySeats) -> None:
     """A group is created with members and loses one."""
     ada, bob = created(seats, ADA), created(seats, BOB)
-    admins = created(seats, Group("Admins", entries=[ada, bob]))
-    assert list(seats.groups()) == [Group("Admins", entries=[ada, bob], vendor_id=admins)]
+    admins = created(seats, Group("Admins", members=[ada, bob]))
+    assert list(seats.groups()) == [Group("Admins", members=[ada, bob], vendor_id=admins)]
 
-    renamed = Group("Readers", entries=[bob], vendor_id=admins)
+    renamed = Group("Readers", members=[bob], vendor_id=admins)
     assert seats.replace(renamed) == Accepted("fullstory-seats", admins, verified=True)
 
     assert list(seats.groups()) == [renamed]
@@ -77,10 +77,10 @@ def test_a_member_who_stays_in_a_group_keeps_their_entry(service: Any) -> None:
         group = {"schemas": [GROUP_SCHEMA], "displayName": "Admins", "members": [entry]}
         held = httpx.post(f"{service.url}/Groups", json=group, headers=HEADERS).json()
 
-        seats.replace(Group("Admins", entries=[bob, ada], vendor_id=held["id"]))
+        seats.replace(Group("Admins", members=[bob, ada], vendor_id=held["id"]))
 
-    entries = httpx.get(f"{service.url}/Groups/{held['id']}", headers=HEADERS).json()["members"]
-    assert entries == [{"value": bob}, entry]
+    members = httpx.get(f"{service.url}/Groups/{held['id']}", headers=HEADERS).json()["members"]
+    assert members == [{"value": bob}, entry]
 
 
 def test_the_only_address_of_a_new_seat_is_its_primary_one(service: Any) -> None:

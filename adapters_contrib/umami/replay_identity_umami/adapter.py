@@ -7,14 +7,23 @@ from typing import Any, ClassVar, Final
 import attrs
 import orjson
 
-from replay_identity.adapters.adaptation import Adaptation, OnViolation, check_on_violation
-from replay_identity.adapters.credentials import check_api_key, check_base_url
-from replay_identity.adapters.exchange import Exchange, Request
-from replay_identity.adapters.limits import Limit, Limits
-from replay_identity.adapters.protocols import Plan
-from replay_identity.errors import ConfigurationError
-from replay_identity.outcomes import Accepted, Adjustment, Outcome, Rejected, Skipped, SkipReason
-from replay_identity.traits import UserTraits
+from replay_identity.adapters import (
+    Accepted,
+    Adaptation,
+    Adjustment,
+    ConfigurationError,
+    Exchange,
+    HttpAdapter,
+    Limit,
+    Limits,
+    Outcome,
+    Plan,
+    Rejected,
+    Request,
+    Skipped,
+    SkipReason,
+    UserTraits,
+)
 
 from . import responses
 from .limits import LIMITS, MOST_USERS, USER_ID
@@ -22,31 +31,11 @@ from .payload import word_moment, word_user
 
 # One that names this library and is no bot's: Umami answers bots with 200 and stores nothing.
 _USER_AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64) replay-identity/0.1"
-_HEADERS: Final[Mapping[str, str]] = {
-    "accept": "application/json",
-    "content-type": "application/json",
-    "user-agent": _USER_AGENT,
-}
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-def _checked_website(api_key: str) -> str:
-    check_api_key(api_key, hint="pass the website's id as api_key or set UMAMI_API_KEY")
-    if not _UUID.fullmatch(api_key):
-        hint = "the website's id stands in its settings in Umami, and in the data-website-id of its script"
-        raise ConfigurationError("api_key", "is not a website's id, which is a UUID", hint)
-    return api_key
-
-
-def _api_url(backend: "Umami") -> str:
-    if not backend.base_url:
-        hint = "the address of your Umami, for example https://umami.example.com, also as UMAMI_BASE_URL"
-        raise ConfigurationError("base_url", "is missing", hint)
-    return f"{check_base_url(backend.base_url, allow_insecure=backend.allow_insecure)}/api"
-
-
 @attrs.frozen
-class Umami:
+class Umami(HttpAdapter):
     """Identify users at an Umami of 3.1 or newer.
 
     Attributes:
@@ -60,20 +49,11 @@ class Umami:
         ConfigurationError: The website's id or the address is missing or cannot be used.
     """
 
-    # For planning without a website.
     PLACEHOLDER_KEY: ClassVar[str] = "00000000-0000-0000-0000-000000000000"
+    KEY_HINT: ClassVar[str] = "pass the website's id as api_key or set UMAMI_API_KEY"
+    LIMITS: ClassVar[Limits] = LIMITS
 
-    api_key: str = attrs.field(repr=False, converter=_checked_website)
-    base_url: str | None = attrs.field(default=None, kw_only=True)
-    on_violation: OnViolation = attrs.field(default="reject", kw_only=True, validator=check_on_violation)
     name: str = attrs.field(default="umami", kw_only=True)
-    allow_insecure: bool = attrs.field(default=False, kw_only=True)
-    _api_url: str = attrs.field(init=False, repr=False, default=attrs.Factory(_api_url, takes_self=True))
-
-    @property
-    def limits(self) -> Limits:
-        """Return how much Umami's database holds."""
-        return LIMITS
 
     @property
     def max_users(self) -> Limit:
@@ -82,27 +62,24 @@ class Umami:
 
     def plan(self, user: UserTraits, /) -> Plan:
         """Return the request that merges *user*; none when there is nothing to say."""
-        adaptation = Adaptation(adapt=self.on_violation == "adapt")
+        adaptation = self._adaptation()
         _check_user_id(user.user_id, adaptation)
         data = word_user(user, adaptation)
         moment = {} if user.observed_at is None else {"timestamp": word_moment(user.observed_at, adaptation)}
         if not data and any(adjustment.lossy for adjustment in adaptation.adjustments):
             adaptation.reject("traits", "nothing-left")
-        adjustments = tuple(adaptation.adjustments)
-        if adaptation.violations:
-            return Plan(self.name, None, adjustments, tuple(adaptation.violations))
         if not data:
-            return Plan(self.name, None)  # Umami would answer as if it had stored something.
+            return self._plan(adaptation, None)  # Umami would respond as if it had stored something.
 
-        # The User-Agent a second time, since what stands between may replace the header, and this one wins.
+        # The User-Agent a second time, since a proxy may replace the header, and this one wins.
         payload = {"website": self.api_key, "id": user.user_id, "data": data, "userAgent": _USER_AGENT, **moment}
-        return Plan(self.name, self._send(payload), adjustments)
+        return self._plan(adaptation, self._send(payload))
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
         """Send *user* unless a rule is broken."""
         plan = self.plan(user)
         if plan.request is None:
-            return _unsent(plan)
+            return plan.unsent
 
         response = yield plan.request
         session_id = responses.read_session_id(response)
@@ -130,7 +107,7 @@ class Umami:
         if not items:
             return ()
         body = b",".join(item.body for item in items)
-        response = yield Request("identify_many", "POST", f"{self._api_url}/batch", _HEADERS, b"[%b]" % body)
+        response = yield Request("identify_many", "POST", f"{self._url}/batch", self._headers, b"[%b]" % body)
         result = responses.read_batch(response, len(items))
         if result is None:
             failure = responses.read_lost_batch(self.name, response)
@@ -149,10 +126,24 @@ class Umami:
             return responses.taken_for_bot(self.name)
         return Accepted(self.name, adjustments=item.adjustments)
 
+    def _check_settings(self) -> None:
+        if not _UUID.fullmatch(self.api_key):
+            hint = "copy it from the website's settings in Umami, or from data-website-id in its script"
+            raise ConfigurationError("api_key", "expected a website's id, which is a UUID", hint)
+        if not self.base_url:
+            hint = "pass the address of your Umami, for example https://umami.example.com, or set UMAMI_BASE_URL"
+            raise ConfigurationError("base_url", "is missing", hint)
+
+    def _make_url(self) -> str:
+        return f"{self._checked_base_url()}/api"
+
+    def _make_headers(self) -> Mapping[str, str]:
+        return {**super()._make_headers(), "user-agent": _USER_AGENT}
+
     def _send(self, payload: Mapping[str, Any]) -> Request:
         body = orjson.dumps({"type": "identify", "payload": payload})
-        url = f"{self._api_url}/send"
-        return Request("identify", "POST", url, _HEADERS, body, retry_on=responses.is_retryable)
+        url = f"{self._url}/send"
+        return Request("identify", "POST", url, self._headers, body, retry_on=responses.is_retryable)
 
 
 @attrs.frozen

@@ -4,7 +4,7 @@ from datetime import date
 from functools import partial
 from typing import Final
 
-from replay_identity.adapters.limits import Limit, Limits, Unit
+from replay_identity.adapters import Limit, Limits, Unit
 
 _limit = partial(
     Limit,

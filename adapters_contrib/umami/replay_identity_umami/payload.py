@@ -7,9 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from replay_identity._values import REMOVE, is_list, is_nested
-from replay_identity.adapters.adaptation import Adaptation
-from replay_identity.traits import UserTraits
+from replay_identity.adapters import REMOVE, Adaptation, UserTraits, is_list, is_nested
 
 from .limits import EMAIL, NAME, TRAIT_NAME, TRAIT_VALUE
 from .texts import is_date, is_kept_exactly, list_text, looks_like_date, moment_text, number_text

@@ -6,11 +6,16 @@ from typing import Any, Final, cast
 
 import attrs
 
-from replay_identity.adapters.exchange import Response
-from replay_identity.adapters.redaction import redact
-from replay_identity.adapters.responses import failure_outcome
-from replay_identity.outcomes import Failure, Misconfigured, Rejected, Unknown
-from replay_identity.traits import UserTraits
+from replay_identity.adapters import (
+    Failure,
+    Misconfigured,
+    Rejected,
+    Response,
+    Unknown,
+    UserTraits,
+    failure_outcome,
+    redact,
+)
 
 _SERVER_ERROR: Final = 500
 _HINTS: Final[Mapping[int, str]] = {

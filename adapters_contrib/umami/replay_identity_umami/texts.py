@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from replay_identity._values import is_list, is_nested, iso8601
+from replay_identity.adapters import is_list, is_nested, iso8601
 
 # What later releases take for a date as well is among these: a fraction or a zone alone (2026-11-29, DATETIME_REGEX in
 # https://github.com/umami-software/umami/blob/master/src/lib/constants.ts).

@@ -4,8 +4,7 @@ import orjson
 from replay_identity_umami import Umami
 from replay_identity_umami.emulator import UmamiEmulator
 
-from replay_identity.adapters.adaptation import OnViolation
-from replay_identity.adapters.exchange import Request, Response
+from replay_identity.adapters import OnViolation, Request, Response
 from replay_identity.testing import BackendConformance
 
 WEBSITE = "0c0ffee0-ca9a-4b1e-9e57-5ec4e7c0de00"

@@ -9,7 +9,7 @@ import pytest
 from replay_identity_umami import Umami
 from replay_identity_umami.emulator import UmamiEmulator
 
-from replay_identity import Accepted, Misconfigured, Outcome, UserTraits
+from replay_identity.adapters import Accepted, Misconfigured, Outcome, UserTraits
 from replay_identity.emulator import Emulator, Fault, running
 from replay_identity.transport import Transport
 

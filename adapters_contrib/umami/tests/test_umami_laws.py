@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from replay_identity_umami import Umami
 from replay_identity_umami.emulator.properties import read_property
 
-from replay_identity import UserTraits
-from replay_identity._values import is_nested
-from replay_identity.adapters.protocols import Plan
+from replay_identity.adapters import Plan, UserTraits, is_nested
 from replay_identity.errors import printable
 from replay_identity.testing import moments, numbers, scalars, user_traits
 

@@ -6,9 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from replay_identity_umami import Umami
 
-from replay_identity import Accepted, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown, UserTraits
-from replay_identity.adapters.exchange import NoResponse, Request, Response
-from replay_identity.outcomes import Adjustment, Violation
+from replay_identity.adapters import (
+    Accepted,
+    Adjustment,
+    Misconfigured,
+    NoResponse,
+    Outcome,
+    Rejected,
+    Request,
+    Response,
+    Skipped,
+    Unavailable,
+    Unknown,
+    UserTraits,
+    Violation,
+)
 from replay_identity.testing import ScriptedTransport
 
 WEBSITE = "a2c1f0de-5b7e-4c7f-9d0a-3f1e2b4c5d6e"

@@ -7,10 +7,16 @@ import orjson
 import pytest
 from replay_identity_umami import Umami
 
-from replay_identity import REMOVE, ConfigurationError, UserTraits
-from replay_identity.adapters.adaptation import OnViolation
-from replay_identity.adapters.protocols import Plan, SupportsMultiIdentify
-from replay_identity.outcomes import Adjustment, Violation
+from replay_identity.adapters import (
+    REMOVE,
+    Adjustment,
+    ConfigurationError,
+    OnViolation,
+    Plan,
+    SupportsMultiIdentify,
+    UserTraits,
+    Violation,
+)
 
 WEBSITE = "a2c1f0de-5b7e-4c7f-9d0a-3f1e2b4c5d6e"
 STRICT = Umami(WEBSITE, base_url="https://umami.example.com")

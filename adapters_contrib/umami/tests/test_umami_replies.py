@@ -4,8 +4,18 @@ import orjson
 import pytest
 from replay_identity_umami import Umami
 
-from replay_identity import Accepted, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown, UserTraits
-from replay_identity.adapters.exchange import NoResponse, Response
+from replay_identity.adapters import (
+    Accepted,
+    Misconfigured,
+    NoResponse,
+    Outcome,
+    Rejected,
+    Response,
+    Skipped,
+    Unavailable,
+    Unknown,
+    UserTraits,
+)
 from replay_identity.testing import ScriptedTransport
 
 WEBSITE = "a2c1f0de-5b7e-4c7f-9d0a-3f1e2b4c5d6e"
