@@ -1,4 +1,4 @@
-"""Fullstory: typed JSON properties through the server API v2 (https://developer.fullstory.com/server/)."""
+"""Fullstory: typed JSON properties, sent to the server API v2 (https://developer.fullstory.com/server/)."""
 
 from .adapter import Fullstory, UserFilter
 from .limits import BATCH_LIMITS, LIMITS

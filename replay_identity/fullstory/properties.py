@@ -1,6 +1,6 @@
-"""Fullstory's types, and which values are of which.
+"""The names and the types of Fullstory's properties.
 
-The type names are ``str int real bool date`` and, for lists, their plurals
+The types are ``str int real bool date`` and, for lists, their plurals
 (https://developer.fullstory.com/server/custom-properties, read 2026-11-21).
 """
 
@@ -14,7 +14,14 @@ from uuid import UUID
 from .._values import is_list
 from .limits import PROPERTY_NAME_PATTERN
 
-_TYPE_OF: Final[Mapping[type[object], str]] = {
+_VALID_NAME: Final = re.compile(PROPERTY_NAME_PATTERN)
+_INVALID_CHARACTER: Final = re.compile("[^A-Za-z0-9_]")
+# Names come from the caller, so longer ones are not cached. This is far below Fullstory's limit.
+MAX_CACHED_LEN: Final = 128
+_MAX_CACHED_NAMES: Final = 4096
+_valid_names: Final[set[str]] = set()
+
+_TYPE_NAMES: Final[Mapping[type[object], str]] = {
     str: "str",
     UUID: "str",
     int: "int",
@@ -24,46 +31,74 @@ _TYPE_OF: Final[Mapping[type[object], str]] = {
     datetime: "date",
     date: "date",
 }
-_PLURAL_OF: Final[Mapping[type[object], str]] = {kind: f"{name}s" for kind, name in _TYPE_OF.items()}
-# Beyond it, not every integer has an equal among the reals.
-_LARGEST_EXACT: Final = 2**53
-# What Fullstory would take for another type: every number for a real, a date for a string.
-_WRONGLY_INFERRED: Final[Mapping[type[object], str]] = {int: "int", datetime: "date", date: "date"}
+_PLURALS: Final[Mapping[type[object], str]] = {kind: f"{name}s" for kind, name in _TYPE_NAMES.items()}
+# Fullstory infers every number to be a real and every date to be a string, so these are declared.
+_DECLARED_TYPES: Final[Mapping[type[object], str]] = {int: "int", datetime: "date", date: "date"}
+# Beyond this, not every integer equals a 64-bit float.
+_MAX_EXACT_INT: Final = 2**53
+
+
+def is_valid_name(name: str) -> bool:
+    """Return True if Fullstory accepts *name* as one part of a property's name."""
+    return name in _valid_names or _VALID_NAME.fullmatch(name) is not None
+
+
+def are_valid_names(names: Collection[str]) -> bool:
+    """Return True if all *names* are valid and short enough to be cached; False for very many names."""
+    # Rows repeat their names, and one set operation for a whole row takes a fraction of the time of a lookup per name.
+    if _valid_names.issuperset(names):
+        return True
+    if len(names) > _MAX_CACHED_NAMES:
+        return False
+    if len(_valid_names) > _MAX_CACHED_NAMES:
+        _valid_names.clear()
+    _valid_names.update(
+        [name for name in names if name not in _valid_names and len(name) <= MAX_CACHED_LEN and is_valid_name(name)]
+    )
+    return _valid_names.issuperset(names)
+
+
+def valid_name(name: str) -> str:
+    """Return *name* with ``_`` for every invalid character, and ``p_`` in front unless it starts with a letter.
+
+    Two names may become the same one; the caller records that as a violation.
+    """
+    replaced = _INVALID_CHARACTER.sub("_", name)
+    return replaced if _VALID_NAME.match(replaced) else f"p_{replaced}"
 
 
 def type_to_declare(value: object) -> str | None:
     """Return the type to declare for *value*, or None where Fullstory infers the right one."""
     if not is_list(value):
-        return _WRONGLY_INFERRED.get(type(value))
-    if not value or type(value[0]) not in _WRONGLY_INFERRED:
+        return _DECLARED_TYPES.get(type(value))
+    if not value or type(value[0]) not in _DECLARED_TYPES:
         return None
-    found = type_of_list(value)
-    return None if found == "reals" else found
+    list_type = type_of_list(value)
+    return None if list_type == "reals" else list_type
 
 
 def type_of_list(values: tuple[Any, ...]) -> str | None:
-    """Return the plural type of a list of scalars, or None if they are of several types or no scalars."""
+    """Return the type of a list of scalars, or None if it holds several types or anything but scalars."""
     if not values:
         return "strs"
     kinds = set(map(type, values))
     if len(kinds) == 1:
-        return _PLURAL_OF.get(kinds.pop())
-    plurals = set(map(_PLURAL_OF.get, kinds))
+        return _PLURALS.get(kinds.pop())
+    plurals = set(map(_PLURALS.get, kinds))
     if plurals == {"ints", "reals"}:
         return "reals"
     plural = plurals.pop()
     return None if plurals else plural
 
 
-def fits(value: object, declared: str) -> bool:
-    """Tell whether *value* is of the *declared* type; what does not fit breaks our policy ``declared-type``."""
+def has_type(value: object, declared: str) -> bool:
+    """Return True if *value* has the *declared* type; otherwise it violates our policy ``declared-type``."""
     if is_list(value):
-        return declared.endswith("s") and all(fits(item, declared[:-1]) for item in value)
-    found = _TYPE_OF.get(type(value))
-    if found == declared:
+        return declared.endswith("s") and all(has_type(item, declared[:-1]) for item in value)
+    if _TYPE_NAMES.get(type(value)) == declared:
         return True
     if declared == "real":
-        return type(value) is int and abs(value) <= _LARGEST_EXACT
+        return type(value) is int and abs(value) <= _MAX_EXACT_INT
     return declared == "date" and isinstance(value, str) and _is_iso8601(value)
 
 
@@ -73,42 +108,3 @@ def _is_iso8601(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-_LEGAL: Final = re.compile(PROPERTY_NAME_PATTERN)
-_ILLEGAL_CHARACTER: Final = re.compile("[^A-Za-z0-9_]")
-
-
-# So long may a name be to be remembered, being the caller's input; it is far below Fullstory's limit.
-MEMORABLE: Final = 128
-_MOST_REMEMBERED: Final = 4096
-_remembered: Final[set[str]] = set()  # Legal names, of rows before.
-
-
-def is_legal(name: str) -> bool:
-    """Tell whether Fullstory takes *name* as one part of a property's name."""
-    return name in _remembered or _LEGAL.fullmatch(name) is not None
-
-
-def are_legal(names: Collection[str]) -> bool:
-    """Tell whether all *names* are legal and none is longer than `MEMORABLE`; of very many names, say no."""
-    # Rows repeat their names, and asking for all of a row at once takes a fraction of asking for one after another.
-    if _remembered.issuperset(names):
-        return True
-    if len(names) > _MOST_REMEMBERED:
-        return False
-    if len(_remembered) > _MOST_REMEMBERED:
-        _remembered.clear()
-    _remembered.update(
-        [name for name in names if name not in _remembered and len(name) <= MEMORABLE and is_legal(name)]
-    )
-    return _remembered.issuperset(names)
-
-
-def legal_name(name: str) -> str:
-    """Return *name* with every illegal character as an underscore, and ``p_`` before it unless it starts a letter.
-
-    Two names that become one are the caller's to see: a violation, not ours to tell apart.
-    """
-    legal = _ILLEGAL_CHARACTER.sub("_", name)
-    return legal if _LEGAL.match(legal) else f"p_{legal}"

@@ -1,4 +1,4 @@
-"""LogRocket's User Identification API."""
+"""The LogRocket backend: its User Identification API."""
 
 import re
 from collections.abc import Mapping
@@ -19,27 +19,13 @@ from ..outcomes import Accepted, Failure, Outcome, Rejected, Unknown
 from ..traits import UserTraits
 from . import responses
 from .limits import LIMITS, USER_ID
-from .payload import word_user
-from .responses import NOTHING, compared
+from .payload import encode_user
 
-_HOST: Final = "https://api.logrocket.com"
-# What percent-encoding leaves as it is, which is nearly every id.
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~-]*")
-
-
-def _slug(setting: str, given: str | None, of_key: str | None) -> str:
-    slug = of_key if given is None else given
-    if slug and slug not in {".", ".."}:
-        return quote(slug, safe="")
-    if given is None:
-        raise ConfigurationError("api_key", "does not read org:app:secret", f"pass the whole key, or {setting} as well")
-    raise ConfigurationError(setting, "cannot stand in an address")
-
-
-def _slugs(api_key: str) -> tuple[str | None, str | None]:
-    """Return the organisation and the application that a key reading ``org:app:secret`` names."""
-    parts = api_key.split(":")
-    return (parts[0], parts[1]) if len(parts) == 3 and parts[2] else (None, None)  # noqa: PLR2004  # As above.
+# LogRocket shows a user only in response to a PUT. This one names no trait, and "if a trait is not present in the
+# request, it will maintain its previous value" (our policy "read-by-empty-put"; user-identification-api, 2026-11-21).
+_NO_CHANGES: Final = orjson.dumps({"traits": {}})
+# Percent-encoding leaves nearly every id unchanged.
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9_.~-]*")
 
 
 @attrs.frozen
@@ -52,16 +38,16 @@ class LogRocket(HttpAdapter):
         app: The application; by default the key's.
         base_url: Address of the API without ``/v1``; by default LogRocket's own.
         on_violation: ``"reject"`` a user who breaks a limit, or ``"adapt"`` the traits with a recorded loss.
-        name: Name that outcomes and settings carry.
-        allow_insecure: Allow a plain http address off loopback.
+        name: Name of the backend in outcomes and settings.
+        allow_insecure: Allow a plain http address that is not loopback.
 
     Raises:
-        ConfigurationError: The key or the address cannot be used, or org and app are not known.
+        ConfigurationError: The key or the address is invalid, or org and app are unknown.
     """
 
     PLACEHOLDER_KEY: ClassVar[str] = "offline:offline:offline"
     KEY_HINT: ClassVar[str] = "pass api_key or set LOGROCKET_API_KEY"
-    DEFAULT_BASE_URL: ClassVar[str] = _HOST
+    DEFAULT_BASE_URL: ClassVar[str] = "https://api.logrocket.com"
     LIMITS: ClassVar[Limits] = LIMITS
 
     org: str | None = attrs.field(default=None, kw_only=True)
@@ -69,10 +55,10 @@ class LogRocket(HttpAdapter):
     name: str = attrs.field(default="logrocket", kw_only=True)
 
     def plan(self, user: UserTraits, /) -> Plan:
-        """Return the PUT that merges *user*; no request when there is nothing to say."""
+        """Return the PUT that merges *user*, or no request if there is nothing to send."""
         adaptation = self._adaptation()
         _check_user_id(user.user_id, adaptation)
-        body = word_user(user, adaptation)
+        body = encode_user(user, adaptation)
         if not body and adaptation.adjustments:
             adaptation.reject("traits", "nothing-left")
         # What LogRocket makes of an empty object is not documented (our policy "empty-body").
@@ -80,53 +66,53 @@ class LogRocket(HttpAdapter):
         return self._plan(adaptation, request)
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
-        """Send *user* unless a rule is broken."""
+        """Send *user* unless it breaks a limit."""
         plan = self.plan(user)
         if plan.request is None:
             return plan.unsent
 
         response = yield plan.request
-        found = responses.read_user(response)
-        if found is None:
-            return responses.read_rejection(self.name, response, user, self.api_key)
-        verified = responses.shows(found, user.user_id, plan.request.body)
+        stored = responses.read_user(response)
+        if stored is None:
+            return responses.read_failure(self.name, response, user=user, secrets=(self.api_key,))
+        verified = responses.shows_user(stored, user.user_id, plan.request.body)
         return Accepted(self.name, adjustments=plan.adjustments, verified=verified)
 
     @property
     def compare_writes(self) -> bool:
-        """Return True: LogRocket shows a user only in reply to a PUT."""
+        """Return True: LogRocket shows a user only in response to a PUT."""
         return True
 
     def compare(self, user: UserTraits, /) -> Exchange[Comparison | Failure]:
-        """Compare the user with what would be sent, by a PUT that names no trait.
+        """Compare the stored user with what would be sent, by a PUT that names no trait.
 
-        It changes none, but a user whom LogRocket does not know may be created, and last seen may move.
+        No trait changes, but LogRocket may create a user it does not know, and may update when the user was last seen.
         """
         plan = self.plan(user)
         if plan.violations:
             return Rejected(self.name, plan.violations)
 
-        response = yield self._put("compare", user.user_id or "", NOTHING)
-        shown = responses.read_user(response)
-        if shown is None:
-            return responses.read_rejection(self.name, response, user, self.api_key)
-        if shown["userID"] != user.user_id:
+        response = yield self._put("compare", user.user_id or "", _NO_CHANGES)
+        stored = responses.read_user(response)
+        if stored is None:
+            return responses.read_failure(self.name, response, user=user, secrets=(self.api_key,))
+        if stored["userID"] != user.user_id:
             return Unknown(self.name, "the vendor shows another user")
-        return compared(self.name, None if plan.request is None else plan.request.body, shown)
+        return responses.compare_user(self.name, None if plan.request is None else plan.request.body, stored)
 
     def exclude(self, *, user_id: str | None = None, email: str | None = None) -> Exchange[Outcome]:
         """Have LogRocket delete every session of one user **and never record them again**, until `include`.
 
-        Exactly one of *user_id* and *email* is given (https://docs.logrocket.com/docs/gdpr).
+        Pass exactly one of *user_id* and *email* (https://docs.logrocket.com/docs/gdpr).
         """
         return (yield from self._gdpr("exclusion", user_id, email))
 
     def include(self, *, user_id: str | None = None, email: str | None = None) -> Exchange[Outcome]:
-        """Have LogRocket record an excluded user again; what was deleted stays deleted."""
+        """Have LogRocket record an excluded user again; deleted sessions stay deleted."""
         return (yield from self._gdpr("inclusion", user_id, email))
 
     def _make_url(self) -> str:
-        org, app = _slugs(self.api_key)
+        org, app = _org_and_app(self.api_key)
         org, app = _slug("org", self.org, org), _slug("app", self.app, app)
         return f"{self._checked_base_url()}/v1/orgs/{org}/apps/{app}"
 
@@ -137,28 +123,45 @@ class LogRocket(HttpAdapter):
         return Request(operation, "PUT", f"{self._url}/users/{_segment(user_id)}", self._headers, body)
 
     def _gdpr(self, action: str, user_id: str | None, email: str | None) -> Exchange[Outcome]:
-        given = {"user_id": user_id, "email": email}
-        named = {name: checked_string(value, name) for name, value in given.items() if value}
-        if len(named) != 1:
-            raise InvalidTraitsError("user_id", "or email must be given, and not both")
-        # The slash at the end, and user_id for userID, are LogRocket's.
-        response = yield Request(action, "POST", f"{self._url}/gdpr/{action}/", self._headers, orjson.dumps(named))
-        # What a success says is not documented; HTML would be somebody else's.
+        arguments = {"user_id": user_id, "email": email}
+        content = {name: checked_string(value, name) for name, value in arguments.items() if value}
+        if len(content) != 1:
+            raise InvalidTraitsError("user_id", "expected exactly one of user_id and email")
+        # The slash at the end, and user_id instead of userID, are LogRocket's.
+        response = yield Request(action, "POST", f"{self._url}/gdpr/{action}/", self._headers, orjson.dumps(content))
+        # The body of a success is not documented. HTML would come from another server.
         if response.is_success and (not response.body or response.json_object() is not None):
             return Accepted(self.name)
-        return responses.read_rejection(self.name, response, None, self.api_key, *named.values())
+        return responses.read_failure(self.name, response, secrets=(self.api_key, *content.values()))
+
+
+def _org_and_app(api_key: str) -> tuple[str | None, str | None]:
+    match api_key.split(":"):
+        case [org, app, secret] if secret:
+            return org, app
+        case _:
+            return None, None
+
+
+def _slug(setting: str, value: str | None, from_key: str | None) -> str:
+    slug = from_key if value is None else value
+    if slug and slug not in {".", ".."}:
+        return quote(slug, safe="")
+    if value is None:
+        raise ConfigurationError("api_key", 'expected "org:app:secret"', "pass the whole key or set org and app")
+    raise ConfigurationError(setting, 'expected a name other than "", "." and ".."')
 
 
 def _segment(text: str) -> str:
-    """Return *text* percent-encoded, as one segment of a path."""
-    return text if _PLAIN.fullmatch(text) else quote(text, safe="")
+    """Return *text* percent-encoded as one segment of a path."""
+    return text if _UNRESERVED.fullmatch(text) else quote(text, safe="")
 
 
 def _check_user_id(user_id: str | None, adaptation: Adaptation) -> None:
     if user_id is None:
         adaptation.reject("user_id", "anonymous-user")
     elif user_id in {".", ".."}:
-        # Percent-encoding leaves dots alone, and HTTP libraries resolve the segment away.
+        # Percent-encoding does not change dots, and HTTP clients resolve the segment away.
         adaptation.reject("user_id", "dot-segment")
     else:
         adaptation.check("user_id", user_id, USER_ID)

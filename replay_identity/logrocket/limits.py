@@ -1,4 +1,4 @@
-"""What LogRocket publishes about the size and the names of a user's fields."""
+"""LogRocket's published limits on users."""
 
 from datetime import date
 from functools import partial
@@ -14,7 +14,7 @@ _limit = partial(
     unit=Unit.UTF16_UNITS,
     source="https://docs.logrocket.com/docs/user-identification-api",
     read_on=_READ_ON,
-    note="The unit, and that 1,024 itself is allowed, as in @logrocket/react-native 3.4.0.",
+    note="@logrocket/react-native 3.4.0 counts in this unit and allows 1,024 itself.",
 )
 
 USER_ID: Final = _limit(rule="user-id-length")
@@ -28,7 +28,7 @@ ADVISED_NAME: Final = Limit(
     source="npm @logrocket/react-native 3.4.0, dist/build.js",
     read_on=_READ_ON,
     rule="trait-name-advised",
-    note="The SDK drops longer names; what the server does is not documented, so we warn.",
+    note="The SDK drops longer names. What the server does is not documented, so we warn.",
 )
 
 LIMITS: Final = Limits(

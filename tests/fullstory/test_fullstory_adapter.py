@@ -42,7 +42,7 @@ BIG = "7449164135934483470"
 ANN = UserTraits("u1", name="Ann Canary", email="canary@example.com", traits={"plan": "canary-pro", "days": 43})
 CREATED = Response(200, body=b'{"id": "987654321"}')
 ERROR_HINTS = {
-    401: "Check the API key and its realm; it is sent as it is, so pass it as Fullstory shows it.",
+    401: "Check the API key and its realm; pass the key exactly as Fullstory shows it.",
     403: "Writing users needs a Standard key; reading and deleting them an Architect or Admin key.",
 }
 
@@ -70,6 +70,7 @@ def test_a_user_with_a_uid_is_upserted() -> None:
             {"accept": "application/json", "authorization": f"Basic {KEY}", "content-type": "application/json"},
             b'{"uid":"u1","display_name":"Ann"}',
             "idempotency-key",
+            spent_key_statuses=frozenset({500}),
         )
     ]
 
@@ -250,40 +251,46 @@ def test_the_capabilities_are_those_of_the_protocols() -> None:
             Response(404, body=error("user_not_found", "User with that ID does not exist")),
             Rejected("fullstory", code="user_not_found", message="User with that ID does not exist"),
         ),
-        (Response(409), Unknown("fullstory", "HTTP 409, an earlier attempt may still be running")),
+        (Response(409), Unknown("fullstory", "HTTP 409, an earlier attempt may still be running", status=409)),
         (Response(413, body=b"<html>Too large</html>"), Rejected("fullstory", code="HTTP 413")),
         (
             Response(429, {"retry-after": "30"}, error("too_many_requests", "Too many requests.")),
-            Unavailable("fullstory", "HTTP 429 too_many_requests", 30.0),
+            Unavailable("fullstory", "HTTP 429 too_many_requests", 30.0, status=429),
         ),
         (
             Response(429, {"retry-after": "Sat, 21 Nov 2026 08:01:00 GMT", "date": "Sat, 21 Nov 2026 08:00:00 GMT"}),
-            Unavailable("fullstory", "HTTP 429", 60.0),
+            Unavailable("fullstory", "HTTP 429", 60.0, status=429),
         ),
         (
             Response(500, body=error("server_error", "Server error was encountered")),
-            Unavailable("fullstory", "HTTP 500 server_error"),
+            Unavailable("fullstory", "HTTP 500 server_error", status=500),
         ),
-        (Response(502), Unknown("fullstory", "HTTP 502")),
-        (Response(503), Unavailable("fullstory", "HTTP 503")),
-        (Response(504), Unknown("fullstory", "HTTP 504")),
+        (Response(502), Unknown("fullstory", "HTTP 502", status=502)),
+        (Response(503), Unavailable("fullstory", "HTTP 503", status=503)),
+        (Response(504), Unknown("fullstory", "HTTP 504", status=504)),
         (
             Response(302, {"location": "https://evil.example"}),
             Misconfigured("fullstory", "HTTP 302, a redirection, which is never followed", "Check base_url."),
         ),
         (
             Response(200, body=b"<html>Log in</html>"),
-            Unknown("fullstory", "HTTP 200 with a body that is not the documented one"),
+            Unknown("fullstory", "HTTP 200 with a body that is not the documented one", status=200),
         ),
-        (Response(200, body=b""), Unknown("fullstory", "HTTP 200 with a body that is not the documented one")),
+        (
+            Response(200, body=b""),
+            Unknown("fullstory", "HTTP 200 with a body that is not the documented one", status=200),
+        ),
         (
             Response(200, body=b'{"id": "9876'),
-            Unknown("fullstory", "HTTP 200 with a body that is not the documented one"),
+            Unknown("fullstory", "HTTP 200 with a body that is not the documented one", status=200),
         ),
-        (Response(200, body=b'{"id": 7}'), Unknown("fullstory", "HTTP 200 with a body that is not the documented one")),
+        (
+            Response(200, body=b'{"id": 7}'),
+            Unknown("fullstory", "HTTP 200 with a body that is not the documented one", status=200),
+        ),
         (
             Response(200, body=b'{"id": ""}'),
-            Unknown("fullstory", "HTTP 200 with a body that is not the documented one"),
+            Unknown("fullstory", "HTTP 200 with a body that is not the documented one", status=200),
         ),
         (Response(400, body=b'{"message": 7, "code": null}'), Rejected("fullstory", code="HTTP 400")),
         (Response(400, body=b'["no"]'), Rejected("fullstory", code="HTTP 400")),
@@ -332,7 +339,9 @@ def test_a_conflict_is_an_earlier_attempt_only_where_a_key_was_sent() -> None:
     anonymous, _ = run(BACKEND.identify(UserTraits(name="x")), Response(409))
     by_id, _ = run(BACKEND.identify(UserTraits("u2", vendor_ids={"fullstory": "7"})), Response(409))
 
-    assert anonymous == Unknown("fullstory", "HTTP 409, an earlier attempt may still be running", retryable=False)
+    assert anonymous == Unknown(
+        "fullstory", "HTTP 409, an earlier attempt may still be running", retryable=False, status=409
+    )
     assert by_id == Rejected("fullstory", code="HTTP 409")
 
 
@@ -423,9 +432,7 @@ def test_a_404_that_is_not_fullstorys_own_is_no_answer(body: bytes) -> None:
         )
     ]
 
-    assert (
-        outcomes == [Misconfigured("fullstory", "HTTP 404", "Check base_url: this answer is not Fullstory's own.")] * 7
-    )
+    assert outcomes == [Misconfigured("fullstory", "HTTP 404", "Check base_url: this response is not Fullstory's.")] * 7
 
 
 def test_a_user_is_got_by_uid_through_the_list() -> None:
@@ -556,7 +563,7 @@ def test_pages_end_with_a_failure() -> None:
 
     failure, requests = run(next(pages), Response(503))
 
-    assert failure == Unavailable("fullstory", "HTTP 503")
+    assert failure == Unavailable("fullstory", "HTTP 503", status=503)
     assert requests[0].url.endswith("page_token=t7")
     assert next(pages, None) is None
 
@@ -566,7 +573,7 @@ def test_pages_do_not_end_silently_when_one_was_not_asked_for() -> None:
     pages = BACKEND.pages()
     next(pages).close()
 
-    with pytest.raises(RuntimeError, match="run the exchange"):
+    with pytest.raises(RuntimeError, match="not run"):
         next(pages)
 
 
@@ -638,7 +645,7 @@ def test_what_is_no_id_is_refused_before_anything_is_sent(bad: Any) -> None:
 def test_a_fullstory_id_of_dots_is_refused(bad: str) -> None:
     """HTTP libraries would ask for something else."""
     for ask in (BACKEND.get_by_id(bad), BACKEND.delete_by_id(bad)):
-        with pytest.raises(InvalidTraitsError, match=r"^vendor_id: cannot stand in a URL"):
+        with pytest.raises(InvalidTraitsError, match=r"^vendor_id: expected an id other than"):
             run(ask)
 
 

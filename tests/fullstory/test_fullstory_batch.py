@@ -236,21 +236,21 @@ DOCUMENTED = "HTTP 200 with a body that is not the documented one"
     ("response", "result"),
     [
         (Response(413, body=b"<html>Too large</html>"), BatchTooLarge("fullstory")),
-        (Response(409), Unknown("fullstory", "HTTP 409, an earlier attempt may still be running")),
-        (Response(429, {"retry-after": "30"}), Unavailable("fullstory", "HTTP 429", 30.0)),
-        (Response(503), Unavailable("fullstory", "HTTP 503")),
-        (Response(504), Unknown("fullstory", "HTTP 504")),
+        (Response(409), Unknown("fullstory", "HTTP 409, an earlier attempt may still be running", status=409)),
+        (Response(429, {"retry-after": "30"}), Unavailable("fullstory", "HTTP 429", 30.0, status=429)),
+        (Response(503), Unavailable("fullstory", "HTTP 503", status=503)),
+        (Response(504), Unknown("fullstory", "HTTP 504", status=504)),
         (
             Response(0, no_response=NoResponse.NO_ANSWER),
             Unknown("fullstory", "the connection was lost before the answer"),
         ),
-        (json_reply({"job": {"id": ""}}), Unknown("fullstory", DOCUMENTED)),
-        (json_reply({"job": {"id": "."}}), Unknown("fullstory", DOCUMENTED)),
-        (json_reply({"job": {"id": ".."}}), Unknown("fullstory", DOCUMENTED)),
-        (json_reply({"job": {"id": 7}}), Unknown("fullstory", DOCUMENTED)),
-        (json_reply({"job": JOB}), Unknown("fullstory", DOCUMENTED)),
-        (json_reply({"id": JOB}), Unknown("fullstory", DOCUMENTED)),
-        (Response(200, body=b"<html>Log in</html>"), Unknown("fullstory", DOCUMENTED)),
+        (json_reply({"job": {"id": ""}}), Unknown("fullstory", DOCUMENTED, status=200)),
+        (json_reply({"job": {"id": "."}}), Unknown("fullstory", DOCUMENTED, status=200)),
+        (json_reply({"job": {"id": ".."}}), Unknown("fullstory", DOCUMENTED, status=200)),
+        (json_reply({"job": {"id": 7}}), Unknown("fullstory", DOCUMENTED, status=200)),
+        (json_reply({"job": JOB}), Unknown("fullstory", DOCUMENTED, status=200)),
+        (json_reply({"id": JOB}), Unknown("fullstory", DOCUMENTED, status=200)),
+        (Response(200, body=b"<html>Log in</html>"), Unknown("fullstory", DOCUMENTED, status=200)),
         (json_reply({"job": {"id": JOB}}, 400), rejection("HTTP 400")),
     ],
 )
@@ -334,9 +334,9 @@ def test_counts_that_are_missing_are_zero(counts: Mapping[str, Any]) -> None:
     [
         (json_reply({"code": "resource_not_found", "message": f"no {JOB}"}, 404), rejection("resource_not_found")),
         (json_reply({"code": "forbidden"}, 403), "HTTP 403 forbidden"),
-        (Response(503), Unavailable("fullstory", "HTTP 503")),
-        (json_reply({}), Unknown("fullstory", DOCUMENTED)),
-        (json_reply({"imports": 1, "errors": 0, "job": "COMPLETED"}), Unknown("fullstory", DOCUMENTED)),
+        (Response(503), Unavailable("fullstory", "HTTP 503", status=503)),
+        (json_reply({}), Unknown("fullstory", DOCUMENTED, status=200)),
+        (json_reply({"imports": 1, "errors": 0, "job": "COMPLETED"}), Unknown("fullstory", DOCUMENTED, status=200)),
     ],
 )
 def test_a_status_that_is_not_told_is_a_failure(response: Response, failure: object) -> None:
@@ -422,7 +422,7 @@ def test_a_page_that_is_not_the_documented_one_settles_nobody(body: bytes, kind:
 
     result, _, _ = serve(exchange, lambda asked: Response(200, body=body) if kind in asked.url else NO_ROWS)
 
-    assert result == Unknown("fullstory", DOCUMENTED)
+    assert result == Unknown("fullstory", DOCUMENTED, status=200)
 
 
 def test_a_page_that_cannot_be_had_is_told_without_the_vendors_words() -> None:
@@ -457,7 +457,7 @@ def test_patience_ends() -> None:
     """After five minutes of pauses the caller may come back later."""
     failure, _, pauses = serve(BACKEND.collect_job(JOB, []), lambda _: Response(202))
 
-    assert failure == Unavailable("fullstory", "HTTP 202, the results of the job are not there yet")
+    assert failure == Unavailable("fullstory", "HTTP 202, the results of the job are not ready", status=202)
     assert sum(pauses) == 300.0
     assert max(pauses) == 15.0
 
@@ -504,13 +504,15 @@ def test_a_key_that_may_not_see_is_told_what_it_takes(status: Response) -> None:
     assert result == Misconfigured(
         "fullstory",
         "HTTP 403, the key may not see the results of the job",
-        "Learning which users were refused needs an Architect or Admin key.",
+        "Learning which users were rejected needs an Architect or Admin key.",
     )
 
 
 def test_counts_that_cannot_be_had_are_a_failure() -> None:
     """The next collection may settle it."""
-    assert run(BACKEND.collect_job(JOB, []), FORBIDDEN, Response(503))[0] == Unavailable("fullstory", "HTTP 503")
+    assert run(BACKEND.collect_job(JOB, []), FORBIDDEN, Response(503))[0] == Unavailable(
+        "fullstory", "HTTP 503", status=503
+    )
 
 
 # Who a row is about
@@ -655,7 +657,7 @@ UNSETTLED = (Unknown("fullstory", UNSHOWN), Unknown("fullstory", UNSHOWN, retrya
         ([{"id": "1"}, {"id": "2", "display_name": "User 2"}], [], (Accepted("fullstory"),) * 2),
         ([{"uid": "x"}, {"uid": "y"}], [], (Accepted("fullstory"),) * 2),
         ([], [ERROR_A, ERROR_A], (rejection("bad", "no"),) * 2),
-        ([], [ERROR_A, ERROR_B], (rejection("refused"),) * 2),
+        ([], [ERROR_A, ERROR_B], (rejection("rejected"),) * 2),
         ([{"id": "1"}], [], UNSETTLED),
         ([{"id": "1"}, {"id": "1"}], [], UNSETTLED),
         ([{"id": "1"}, {"id": "2"}, {"id": "3"}], [], UNSETTLED),
@@ -677,7 +679,7 @@ def test_who_is_left_is_settled_by_elimination(imports: list[Row], errors: list[
 
 # Trouble of the vendor's own
 
-TROUBLED = "the vendor had trouble of its own with this user"
+TROUBLED = "the vendor had an internal problem with this user"
 
 
 @pytest.mark.parametrize("code", ["server_error", "too_many_requests"])
@@ -733,14 +735,14 @@ def test_what_was_sent_is_masked_in_the_refusal_of_a_row() -> None:
 @pytest.mark.parametrize(
     ("row", "outcome"),
     [
-        ({"user": {"uid": "u1"}}, rejection("refused")),
-        ({"user": {"uid": "u1"}, "code": None, "message": 7}, rejection("refused")),
+        ({"user": {"uid": "u1"}}, rejection("rejected")),
+        ({"user": {"uid": "u1"}, "code": None, "message": 7}, rejection("rejected")),
         ({"user": {"uid": "u1"}, "code": "u1", "message": ""}, rejection("•••", "")),
-        ({"user": {"uid": "u1"}, "code": " ", "message": "no"}, rejection("refused", "no")),
+        ({"user": {"uid": "u1"}, "code": " ", "message": "no"}, rejection("rejected", "no")),
         ({"user": {"uid": "u1", "properties": {"l": [None]}}, "code": "bad", "message": "canary"}, rejection("bad")),
-        ({"user": {"uid": "u1", "properties": {"l": [None]}}, "code": "u1", "message": "u1"}, rejection("refused")),
+        ({"user": {"uid": "u1", "properties": {"l": [None]}}, "code": "u1", "message": "u1"}, rejection("rejected")),
         ({"user": None, "code": "bad", "message": "canary"}, rejection("bad")),
-        ({"user": "canary", "code": "bad canary", "message": "canary"}, rejection("refused")),
+        ({"user": "canary", "code": "bad canary", "message": "canary"}, rejection("rejected")),
         ({"code": "bad"}, rejection("bad")),
     ],
 )

@@ -16,7 +16,7 @@ from replay_identity import REMOVE, Adjustment, Fullstory, UserTraits
 from replay_identity._values import is_nested
 from replay_identity.adapters.protocols import Plan
 from replay_identity.errors import printable
-from replay_identity.fullstory.payload import word_user
+from replay_identity.fullstory.payload import encode_user
 from replay_identity.testing import scalars, trait_maps, trait_names, user_traits, valid_users
 
 STRICT = Fullstory("na1.key")
@@ -218,8 +218,8 @@ def test_measuring_only_large_users_changes_nothing(user: UserTraits, adapt: boo
     """Every list and object of a user with an endless id is measured, and the same is said of them."""
     padding = "x" * 8192
 
-    content, adaptation = word_user(user, adapt=adapt, vendor_id="")
-    padded, measured = word_user(user, adapt=adapt, vendor_id=padding)
+    content, adaptation = encode_user(user, adapt=adapt, vendor_id="")
+    padded, measured = encode_user(user, adapt=adapt, vendor_id=padding)
 
     assert padded.replace(padding.encode() + b'"}', b'"}') == content
     assert measured == adaptation

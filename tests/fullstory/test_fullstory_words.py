@@ -8,7 +8,7 @@ import pytest
 
 from replay_identity import REMOVE, Adjustment, Fullstory, UserTraits, Violation
 from replay_identity.adapters.protocols import Plan
-from replay_identity.fullstory.properties import are_legal, is_legal
+from replay_identity.fullstory.properties import are_valid_names, is_valid_name
 
 STRICT = Fullstory("na1.key")
 LENIENT = Fullstory("na1.key", on_violation="adapt")
@@ -425,13 +425,13 @@ def test_what_is_legal_stays_so_however_many_names_are_seen() -> None:
     """Names are forgotten when they are many, and read again."""
     for start in range(0, 12_000, 3_000):
         names = [f"t{number}" for number in range(start, start + 3_000)]
-        assert are_legal(names)
-        assert not are_legal([*names, "a-b"])
-    assert not are_legal([f"t{number}" for number in range(5_000)])
-    assert is_legal("t1")
-    assert not is_legal("a-b")
-    assert are_legal(["a" * 128])
-    assert not are_legal(["a" * 129])
+        assert are_valid_names(names)
+        assert not are_valid_names([*names, "a-b"])
+    assert not are_valid_names([f"t{number}" for number in range(5_000)])
+    assert is_valid_name("t1")
+    assert not is_valid_name("a-b")
+    assert are_valid_names(["a" * 128])
+    assert not are_valid_names(["a" * 129])
 
 
 def test_a_user_of_more_names_than_are_remembered_is_worded_all_the_same() -> None:

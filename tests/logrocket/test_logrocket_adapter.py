@@ -28,9 +28,9 @@ KEY = "acme:shop:canary"
 BACKEND = LogRocket(KEY)
 ANN = UserTraits("u1", name="Ann Canary", email="canary@example.com", traits={"plan": "canary-pro", "age": 43})
 HINTS = {
-    401: "Check the API key; it reads org:app:secret and is sent whole.",
+    401: "Check the API key; pass the whole key, org:app:secret.",
     403: "Check the API key, and that the plan includes the User Identification API (Pro or Enterprise).",
-    404: "Check org and app: a user is created where there is none, so it is not the user who is missing.",
+    404: "Check org and app: LogRocket creates users who do not exist, so 404 is not about the user.",
 }
 
 
@@ -263,37 +263,40 @@ def test_every_documented_refusal_is_kept_in_its_words(message: str) -> None:
 @pytest.mark.parametrize(
     ("response", "outcome"),
     [
-        (Response(500, body=b'{"error": "Error processing user data"}'), Unavailable("logrocket", "HTTP 500")),
+        (
+            Response(500, body=b'{"error": "Error processing user data"}'),
+            Unavailable("logrocket", "HTTP 500", status=500),
+        ),
         (Response(401), Misconfigured("logrocket", "HTTP 401", HINTS[401])),
         (Response(403, body=b'{"detail": "no"}'), Misconfigured("logrocket", "HTTP 403", HINTS[403])),
         (Response(404), Misconfigured("logrocket", "HTTP 404", HINTS[404])),
         (Response(409), Rejected("logrocket", code="HTTP 409")),
         (Response(413, body=b"too large"), Rejected("logrocket", code="HTTP 413", message="too large")),
-        (Response(429), Unavailable("logrocket", "HTTP 429")),
-        (Response(429, {"retry-after": "12"}), Unavailable("logrocket", "HTTP 429", 12.0)),
-        (Response(502), Unknown("logrocket", "HTTP 502")),
-        (Response(503), Unavailable("logrocket", "HTTP 503")),
-        (Response(504), Unknown("logrocket", "HTTP 504")),
+        (Response(429), Unavailable("logrocket", "HTTP 429", status=429)),
+        (Response(429, {"retry-after": "12"}), Unavailable("logrocket", "HTTP 429", 12.0, status=429)),
+        (Response(502), Unknown("logrocket", "HTTP 502", status=502)),
+        (Response(503), Unavailable("logrocket", "HTTP 503", status=503)),
+        (Response(504), Unknown("logrocket", "HTTP 504", status=504)),
         (
             Response(301),
             Misconfigured("logrocket", "HTTP 301, a redirection, which is never followed", "Check base_url."),
         ),
         (
             Response(200, body=b"<html>Log in</html>"),
-            Unknown("logrocket", "HTTP 200 with a body that is not the documented one"),
+            Unknown("logrocket", "HTTP 200 with a body that is not the documented one", status=200),
         ),
-        (Response(200), Unknown("logrocket", "HTTP 200 with a body that is not the documented one")),
+        (Response(200), Unknown("logrocket", "HTTP 200 with a body that is not the documented one", status=200)),
         (
             Response(200, body=b'{"userID": 1, "traits": {}}'),
-            Unknown("logrocket", "HTTP 200 with a body that is not the documented one"),
+            Unknown("logrocket", "HTTP 200 with a body that is not the documented one", status=200),
         ),
         (
             Response(200, body=b"{}"),
-            Unknown("logrocket", "HTTP 200 with a body that is not the documented one"),
+            Unknown("logrocket", "HTTP 200 with a body that is not the documented one", status=200),
         ),
         (
             Response(200, body=b'{"userID": "u'),
-            Unknown("logrocket", "HTTP 200 with a body that is not the documented one"),
+            Unknown("logrocket", "HTTP 200 with a body that is not the documented one", status=200),
         ),
         (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("logrocket", "the vendor could not be reached")),
         (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("logrocket", "no answer in time")),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from replay_identity import REMOVE, Adjustment, LogRocket, UserTraits, Violation
 from replay_identity.adapters.protocols import Plan
-from replay_identity.logrocket.payload import number_text
+from replay_identity.logrocket.payload import number_as_js
 
 STRICT = LogRocket("acme:shop:s3cret")
 LENIENT = LogRocket("acme:shop:s3cret", on_violation="adapt")
@@ -110,7 +110,7 @@ def test_a_string_is_sent_as_it_is() -> None:
 @given(number=st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_can_be_read_back_from_its_text(number: float) -> None:
     """It is written as JavaScript does: an exponent from 1e21 and below 1e-6 only."""
-    text = number_text(number)
+    text = number_as_js(number)
 
     assert float(text) == number
     assert ("e" in text) == (number != 0 and not 1e-6 <= abs(number) < 1e21)
