@@ -1,4 +1,4 @@
-"""What every user should be and what each vendor confirmed of it, kept on disk."""
+"""Keep what users should be and what each vendor confirmed of it, in one SQLite file."""
 
 from .claims import Claim
 from .jobs import Batch, JobEntry, StoredJob

@@ -1,8 +1,9 @@
-"""Take out who has to be sent to one backend, and of them what the vendor does not hold yet."""
+"""Claim pending users of one backend, with what its vendor has not confirmed yet."""
 
 import sqlite3
+from collections.abc import Sequence
 from itertools import islice
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 
@@ -10,17 +11,17 @@ from .._records import fast_frozen
 from ..traits import UserTraits
 from .codec import Fingerprints, decode, encoded_fields, unpack
 from .database import sql_in
-from .merging import without
+from .merging import drop_fields
 
-# A place that no user has.
-_BEYOND_ALL: Final = 2**63 - 1
+# Above every row id.
+_ROW_ID_END: Final = 2**63 - 1
 
 
 class RowIds(Protocol):
-    """Places of users in the ledger, of which only that is asked."""
+    """A set of row ids, which need only support ``in``."""
 
     def __contains__(self, row_id: int, /) -> bool:
-        """Tell whether *row_id* is one of them."""
+        """Return True if *row_id* is in the set."""
         ...
 
 
@@ -29,10 +30,10 @@ class Claim:
     """One user to send to one backend.
 
     Attributes:
-        row_id: Where the ledger keeps the user; claims come in the order of places.
-        version: The number of the transaction that put the user last.
-        user: What to send: all that the vendor has not confirmed, with the ids.
-        unchanged: Whether the vendor holds it all by now, so that nothing has to be sent.
+        row_id: The user's key in the ledger; claims come in ascending order.
+        version: Version of the desired state: the number of the upsert that changed it last.
+        user: What to send: the ids, and all that the vendor has not confirmed.
+        unchanged: Whether the vendor has confirmed everything meanwhile, so that nothing has to be sent.
     """
 
     row_id: int
@@ -41,60 +42,63 @@ class Claim:
     unchanged: bool = False
 
 
-@attrs.define
-class Claiming:
-    """One transaction that takes claims out.
+def claim_users(
+    db: sqlite3.Connection,
+    fingerprints: Fingerprints,
+    backend: int,
+    *,
+    after: int,
+    before: int | None,
+    count: int,
+    skip: RowIds,
+    full_state: bool,
+) -> list[Claim]:
+    """Return up to *count* claims, inside a transaction; the arguments are those of `Ledger.claim`."""
+    pending = db.execute(
+        "SELECT row_id FROM pending WHERE backend = ? AND row_id > ? AND row_id < ? ORDER BY row_id",
+        [backend, after, _ROW_ID_END if before is None else before],
+    )
+    row_ids = list(islice((row_id for (row_id,) in pending if row_id not in skip), count))
+    pending.close()
+    rows = _desired_and_confirmed(db, backend, row_ids)
+    claims = [
+        _claim_missing(fingerprints, row_id, version, encoded, confirmed, full_state=full_state)
+        if is_sure
+        else Claim(row_id, version, decode(encoded))
+        for row_id, version, encoded, is_sure, confirmed in rows
+    ]
+    # From here until it confirms again, the vendor may have something else than it confirmed.
+    in_doubt = [
+        (backend, claim.row_id)
+        for claim, (*_, confirmed) in zip(claims, rows, strict=True)
+        if confirmed is not None and not claim.unchanged
+    ]
+    db.executemany("UPDATE confirmed SET in_doubt = 1 WHERE backend = ? AND row_id = ? AND in_doubt = 0", in_doubt)
+    return claims
 
-    Attributes:
-        db: The connection, inside a transaction.
-        fingerprints: The ledger's digests.
-        backend: Id of the backend in the ledger.
+
+def _desired_and_confirmed(db: sqlite3.Connection, backend: int, row_ids: Sequence[int]) -> list[Any]:
+    """Select row id, version, desired state, whether the confirmed state can be relied on, and its fingerprints.
+
+    After a loss it cannot: the vendor does not have what was sent.
     """
+    clause, parameters = sql_in(row_ids)
+    return db.execute(
+        "SELECT desired.row_id, version, encoded, in_doubt IS 0 AND losses.row_id IS NULL, field_fingerprints"
+        " FROM desired"
+        " LEFT JOIN confirmed ON confirmed.backend = ? AND confirmed.row_id = desired.row_id"
+        " LEFT JOIN losses ON losses.backend = ? AND losses.row_id = desired.row_id"
+        f" WHERE desired.row_id {clause} ORDER BY desired.row_id",
+        [backend, backend, *parameters],
+    ).fetchall()
 
-    db: sqlite3.Connection
-    fingerprints: Fingerprints
-    backend: int
 
-    def claim(
-        self, between: tuple[int, int | None], count: int, skip: RowIds, *, full_state: bool = False
-    ) -> list[Claim]:
-        """Return at most *count* claims *between* two places, in order, but none to the places in *skip*."""
-        after, before = between
-        due = self.db.execute(
-            "SELECT user FROM due WHERE backend = ? AND user > ? AND user < ? ORDER BY user",
-            [self.backend, after, _BEYOND_ALL if before is None else before],
-        )
-        row_ids = list(islice((row_id for (row_id,) in due if row_id not in skip), count))
-        due.close()
-        these, parameters = sql_in(row_ids)
-        rows = self.db.execute(
-            "SELECT desired.user, version, traits, in_doubt IS 0 AND losses.user IS NULL, fields FROM desired"
-            " LEFT JOIN held ON held.backend = ? AND held.user = desired.user"
-            " LEFT JOIN losses ON losses.backend = ? AND losses.user = desired.user"
-            f" WHERE desired.user {these} ORDER BY desired.user",
-            [self.backend, self.backend, *parameters],
-        ).fetchall()
-        claims = [
-            self._filtered(row_id, version, traits, fields, full_state=full_state)
-            if is_sure
-            else Claim(row_id, version, decode(traits))
-            for row_id, version, traits, is_sure, fields in rows
-        ]
-        # From now on the vendor may hold something else than it confirmed, until it confirms again.
-        doubted = [
-            (self.backend, claim.row_id)
-            for claim, (*_, fields) in zip(claims, rows, strict=True)
-            if fields is not None and not claim.unchanged
-        ]
-        self.db.executemany("UPDATE held SET in_doubt = 1 WHERE backend = ? AND user = ? AND in_doubt = 0", doubted)
-        return claims
-
-    def _filtered(self, row_id: int, version: int, encoded: bytes, held: bytes, *, full_state: bool) -> Claim:
-        """Return the claim to what of a user differs from what the vendor holds."""
-        confirmed, fingerprints = unpack(held), self.fingerprints.of_fields(encoded)
-        fields = encoded_fields(encoded)
-        same = {
-            field for field, name in zip(fields, fingerprints, strict=True) if confirmed.get(name) == fingerprints[name]
-        }
-        user = decode(encoded)
-        return Claim(row_id, version, user if full_state else without(user, same), unchanged=len(same) == len(fields))
+def _claim_missing(
+    fingerprints: Fingerprints, row_id: int, version: int, encoded: bytes, confirmed: bytes, *, full_state: bool
+) -> Claim:
+    """Return a claim without the fields that the vendor has confirmed, unless *full_state* is asked for."""
+    before, now = unpack(confirmed), fingerprints.of_fields(encoded)
+    fields = encoded_fields(encoded)
+    same = {field for field, name in zip(fields, now, strict=True) if before.get(name) == now[name]}
+    user = decode(encoded)
+    return Claim(row_id, version, user if full_state else drop_fields(user, same), unchanged=len(same) == len(fields))

@@ -1,4 +1,4 @@
-"""Batches under way, stored before they are sent, so that a crash neither loses nor doubles one."""
+"""Import jobs, stored before they are sent, so that a crash neither loses nor repeats one."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ class JobEntry:
     """One user in a batch.
 
     Attributes:
-        row_id: Where the ledger keeps the user.
-        version: What was sent.
+        row_id: The user's key in the ledger.
+        version: Version of the desired state that was sent.
         user_id: The application's id.
         vendor_id: The vendor's own id that was sent.
-        lost: How what was sent falls short of what was given.
+        lost: Lossy adjustments that were made for the vendor's limits.
     """
 
     row_id: int
@@ -32,18 +32,18 @@ class JobEntry:
     lost: tuple[Adjustment, ...] = ()
 
     def batch_entry(self) -> BatchEntry:
-        """Return the member by what the vendor's results name them with."""
+        """Return the ids that the vendor's results are matched by."""
         return BatchEntry(user_id=self.user_id, vendor_id=self.vendor_id)
 
 
 @attrs.frozen
 class Batch:
-    """What is to be sent as one job.
+    """Users to send in one import.
 
     Attributes:
-        idempotency_key: The key to send it under, however often.
-        entries: Who is in it, in the order of its items.
-        body: The bytes to send.
+        idempotency_key: Key of the request, the same however often it is sent.
+        entries: The users, in the order of the batch's items.
+        body: Body of the request.
     """
 
     idempotency_key: str
@@ -53,12 +53,12 @@ class Batch:
 
 @attrs.frozen
 class StoredJob:
-    """One batch under way; its members and its bytes stay in the ledger, since there may be many.
+    """One import that has not ended; its entries and its body stay in the ledger, since they may be large.
 
     Attributes:
-        id: Its number in the ledger.
-        idempotency_key: The key it is sent under, however often.
-        size: How many users are in it.
+        id: The job's key in the ledger.
+        idempotency_key: Key of the request, the same however often it is sent.
+        size: Number of users.
         created_at: When it was stored, in seconds since 1970.
         vendor_job: The vendor's id of the job, once it is known.
     """
@@ -70,30 +70,37 @@ class StoredJob:
     vendor_job: str | None = None
 
 
-def insert_job(db: sqlite3.Connection, backend: int, batch: Batch, now: int) -> StoredJob:
+def insert_job(db: sqlite3.Connection, backend: int, batch: Batch, *, now: int) -> StoredJob:
     """Store *batch* and return its job."""
     key, size = batch.idempotency_key, len(batch.entries)
     cursor = db.execute(
-        "INSERT INTO jobs (backend, idempotency_key, size, created_at, members, body) VALUES (?, ?, ?, ?, ?, ?)",
-        [backend, key, size, now, write_members(batch.entries), batch.body],
+        "INSERT INTO jobs (backend, idempotency_key, size, created_at, entries, body) VALUES (?, ?, ?, ?, ?, ?)",
+        [backend, key, size, now, _encode_entries(batch.entries), batch.body],
     )
     return StoredJob(cursor.lastrowid or 0, key, size, now)
 
 
-def write_members(entries: Sequence[JobEntry]) -> bytes:
-    """Return *entries* as the JSON that `read_members` reads."""
-    return orjson.dumps(
-        [
-            (one.row_id, one.version, one.user_id, one.vendor_id, [attrs.asdict(loss) for loss in one.lost])
-            for one in entries
-        ]
+def has_user(encoded_entries: bytes, user_id: str) -> bool:
+    """Return True if the entries of a job include the user of that id."""
+    # Searched as bytes first: a batch may have 50,000 entries, and most batches do not have the user.
+    return orjson.dumps(user_id) in encoded_entries and any(
+        entry.user_id == user_id for entry in decode_entries(encoded_entries)
     )
 
 
-def read_members(written: bytes) -> list[JobEntry]:
-    """Return the members that `write_members` was given."""
-    rows: list[tuple[int, int, str | None, str | None, list[dict[str, Any]]]] = orjson.loads(written)
+def decode_entries(encoded: bytes) -> list[JobEntry]:
+    """Return the entries of a stored job."""
+    rows: list[tuple[int, int, str | None, str | None, list[dict[str, Any]]]] = orjson.loads(encoded)
     return [
         JobEntry(row_id, version, user_id, vendor_id, tuple(Adjustment(**loss) for loss in losses))
         for row_id, version, user_id, vendor_id, losses in rows
     ]
+
+
+def _encode_entries(entries: Sequence[JobEntry]) -> bytes:
+    return orjson.dumps(
+        [
+            (entry.row_id, entry.version, entry.user_id, entry.vendor_id, [attrs.asdict(loss) for loss in entry.lost])
+            for entry in entries
+        ]
+    )

@@ -1,4 +1,4 @@
-"""One process at a time delivers to a backend: two could overtake each other on the way to the vendor."""
+"""A lease per backend: one process delivers at a time, so that its requests cannot be overtaken by another's."""
 
 import os
 import re
@@ -17,23 +17,21 @@ _UNSAFE: Final = re.compile("[^A-Za-z0-9_-]")
 
 @contextmanager
 def take_lease(path: str, backend: str) -> Generator[bool]:
-    """Hold the right to deliver from the ledger at *path* to *backend*; yield False if another process has it.
+    """Hold the lease on *backend* for the ledger at *path*; yield False if another process holds it.
 
-    The lock is SQLite's own on a file beside the ledger: it works on every platform, and ends with the process.
+    The lock is SQLite's own, on a file beside the ledger: it works on every platform and ends with the process.
     """
     if path == MEMORY:
         yield True
         return
-    turn = _Lease(path, backend)
+    lease = _Lease(path, backend)
     try:
-        yield turn.is_ours
+        yield lease.is_ours
     finally:
-        turn.end()
+        lease.release()
 
 
 class _Lease:
-    """The lock, if nobody else has it; a forked child lets go of it, for it is the parent's."""
-
     def __init__(self, path: str, backend: str) -> None:
         self._pid = os.getpid()
         self._lock: sqlite3.Connection | None = None
@@ -44,34 +42,34 @@ class _Lease:
                 )
                 self._lock.execute("BEGIN EXCLUSIVE")
             except sqlite3.Error as error:
-                self.end()
+                self.release()
                 if error.sqlite_errorname != "SQLITE_BUSY":
-                    raise LedgerError(path, "cannot be locked", "check the permissions of its folder") from None
+                    raise LedgerError(
+                        path, "the lock file beside the ledger cannot be used", "check the permissions of its folder"
+                    ) from None
             register_fork_hooks(self)
 
     @property
     def is_ours(self) -> bool:
-        """Tell whether this process has the lock."""
         return self._lock is not None
 
-    def end(self) -> None:
-        """Let go."""
+    def release(self) -> None:
         with fork_lock():
             if self._lock is not None:
                 self._lock.close()
                 self._lock = None
 
     def before_fork(self) -> None:
-        """Do nothing: the parent keeps its turn."""
+        """Do nothing: the parent keeps its lease."""
 
     def after_fork(self) -> None:
-        """Let go in the child; SQLite there would take the lock of the parent for its own, even after its end."""
+        """Release the lease in the child: SQLite there would believe that it holds the parent's lock."""
         if os.getpid() != self._pid:
-            self.end()
+            self.release()
 
 
 def _lock_path(path: str, backend: str) -> str:
-    """Return the file to lock; a name that no file can have is told by its digest."""
-    plain = _UNSAFE.sub("", backend)[:40]
-    name = plain if plain == backend else f"{plain}-{blake2b(backend.encode(), digest_size=4).hexdigest()}"
+    """Return the path of the lock file; a backend name with unsafe characters is replaced by a hash."""
+    safe = _UNSAFE.sub("", backend)[:40]
+    name = safe if safe == backend else f"{safe}-{blake2b(backend.encode(), digest_size=4).hexdigest()}"
     return f"{path}-{name}.lock"

@@ -1,6 +1,5 @@
-"""What every user should be, what each vendor holds, and what lies between: one SQLite file."""
+"""The ledger: the desired state of every user and what each vendor confirmed of it, in one SQLite file."""
 
-import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -14,23 +13,31 @@ import attrs
 from ..errors import LedgerError
 from ..outcomes import Adjustment
 from ..traits import UserTraits
-from .claims import Claim, Claiming, RowIds
+from .claims import Claim, RowIds, claim_users
 from .codec import Fingerprints, decode
-from .database import Database, sql_in
-from .jobs import Batch, JobEntry, StoredJob, insert_job, read_members
+from .database import MAX_ROWS, Database, sql_in
+from .jobs import Batch, JobEntry, StoredJob, decode_entries, insert_job
 from .lease import take_lease
-from .settlements import Rejection, Settle, Settlement, forget_user, is_in_flight, read_loss, read_rejection
-from .upserts import IncomingUser, Put, UpsertCounts, to_given
+from .settlements import (
+    Rejection,
+    Settlement,
+    decode_losses,
+    decode_rejection,
+    erase_user,
+    is_in_flight,
+    settle_users,
+)
+from .upserts import UpsertCounts, incoming_user, upsert_users
 
 
 @attrs.frozen
 class Checkpoint:
-    """Where a reading goes on.
+    """Where a paged read of another vendor resumes.
 
     Attributes:
-        token: What the next page is asked for with.
+        token: The vendor's token for the next page.
         stored_at: When it was stored, in seconds since 1970.
-        stats: What was counted so far, as JSON.
+        stats: Statistics of the pages read so far, as JSON.
     """
 
     token: str = attrs.field(repr=False)
@@ -38,38 +45,17 @@ class Checkpoint:
     stats: bytes = attrs.field(repr=False)
 
 
-def read_checkpoint(database: Database, reading: str) -> Checkpoint | None:
-    """Return the bookmark of the *reading* of that name, or None."""
-    rows = database.rows("SELECT token, moment, record FROM bookmarks WHERE reading = ?", reading)
-    return Checkpoint(*rows[0]) if rows else None
-
-
-def write_checkpoint(database: Database, reading: str, checkpoint: Checkpoint | None) -> None:
-    """Store the *checkpoint* of a reading in place of any other, or take it out where it is None."""
-    with database.transaction() as db:
-        db.execute("DELETE FROM bookmarks WHERE reading = ?", [reading])
-        if checkpoint is not None:
-            db.execute(
-                "INSERT INTO bookmarks VALUES (?, ?, ?, ?)",
-                [reading, checkpoint.token, checkpoint.stored_at, checkpoint.stats],
-            )
-
-
-# Users in one statement, so that SQLite prepares few different ones.
-_GROUP: Final = 500
-
-
 @attrs.frozen
 class BackendCounts:
-    """How many users stand where at one backend.
+    """How many users are in which state at one backend.
 
     Attributes:
         backend: Name of the backend.
-        due: Users to be sent, those of jobs under way among them.
-        held: Users whom the vendor has confirmed at least once.
-        rejected: Users it refused as they are.
-        lossy: Users of whom the vendor did not get all.
-        jobs: Batches under way.
+        pending: Users to send, including those of jobs in flight.
+        confirmed: Users whom the vendor has confirmed at least once.
+        rejected: Users whom the backend rejected as they are.
+        lossy: Users whom the vendor got only in part, because of its limits.
+        jobs: Import jobs in flight.
     """
 
     backend: str
@@ -82,11 +68,11 @@ class BackendCounts:
 
 @attrs.frozen
 class RejectedUser:
-    """One user whom a backend refused, and why.
+    """One user whom a backend rejected.
 
     Attributes:
-        user: What was to be sent.
-        rejection: What the backend answered.
+        user: The desired state of the user.
+        rejection: The backend's outcome.
         rejected_at: When, in seconds since 1970.
     """
 
@@ -96,13 +82,13 @@ class RejectedUser:
 
 
 class Ledger:
-    """The desired state of every user and what each vendor confirmed of it. Safe under threads, processes and forks.
+    """The desired state of every user and what each vendor confirmed of it. Safe for threads, processes and forks.
 
     Args:
-        path: The file, made if it does not exist; ``:memory:`` for one that is forgotten.
+        path: The file, which is created if it does not exist; ``:memory:`` keeps everything in memory.
 
     Raises:
-        LedgerError: The file cannot be used, here and in every method.
+        LedgerError: The file cannot be used; every method may raise it.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -113,26 +99,26 @@ class Ledger:
             self._database.close()
             raise
         self._fingerprints = Fingerprints(key)
-        self._backends: dict[str, int] = {}
+        self._backend_ids: dict[str, int] = {}
 
     @property
     def path(self) -> str:
-        """Return the name of the file."""
+        """Return the absolute path of the file."""
         return self._database.path
 
     @classmethod
     @contextmanager
     def temporary_copy(cls, original: "Ledger | None") -> Generator["Ledger"]:
-        """Lend a copy of *original*, or an empty ledger, that is thrown away afterwards."""
+        """Yield a copy of *original*, or an empty ledger, which is deleted afterwards."""
         with TemporaryDirectory(prefix="replay-identity-") as folder:
-            path = Path(folder) / "scratch.db"
+            path = Path(folder) / "copy.db"
             if original is not None:
                 original.copy_to(path)
             with cls(path) as copy:
                 yield copy
 
     def copy_to(self, path: Path) -> None:
-        """Write a copy of the ledger, as it is now, to *path*."""
+        """Write a copy of the ledger to *path*, which must not exist."""
         self._database.copy_to(path)
 
     def upsert(
@@ -143,32 +129,33 @@ class Ledger:
         replace: bool = False,
         on_inserted: Callable[[Sequence[Claim]], None] | None = None,
     ) -> Mapping[str, UpsertCounts]:
-        """Take in what *users* should be at the *backends* of these names; it is on disk when this returns.
+        """Upsert the desired state of *users* at *backends*; it is on disk when this returns.
 
-        Traits given now are merged into those given before. Of two that say when they were observed, the newer wins;
-        otherwise the later.
+        Traits are merged into those that were upserted before. If both observations have a moment, the newer wins,
+        field by field; otherwise the later call wins.
 
         Args:
-            users: Users, of whom nobody is anonymous. All are read before others are kept from writing.
+            users: Users with an id or vendor ids. All are read before the file is locked.
             backends: Names of the backends.
-            replace: Whether each user says all that is wanted of them, as a row of a source does. Then what was refused
-                and is not said again is wanted no more, instead of being refused for ever.
-            on_inserted: Called with claims to the users that were new to the ledger, once they are on disk. The
-                holder of a lease may use them like those of `claim`, as long as they are `still_current`.
+            replace: Whether each user is the whole desired state, as a row of a source is. A rejected trait that the
+                row does not repeat is then dropped, instead of being rejected for ever.
+            on_inserted: Called with claims on the users who were new to the ledger, once they are on disk. The holder
+                of the lease may use them like those of `claim`, as long as they are `still_current`.
+
+        Returns:
+            The counts by name of the backend.
 
         Raises:
-            InvalidTraitsError: A user has no id at all; then none of them is taken.
+            InvalidTraitsError: A user has neither an id nor a vendor id; then no user is upserted.
         """
-        wanted = {name: self._register(name) for name in backends}
-        given = [to_given(user, self._fingerprints) for user in users]
+        backend_ids = {name: self._register_backend(name) for name in backends}
+        incoming = [incoming_user(user, self._fingerprints) for user in users]
         with self._database.transaction() as db:
             (version,) = db.execute("UPDATE ledger SET version = version + 1 RETURNING version").fetchone()
-            put = Put(db, self._fingerprints, wanted, version, replace)
-            for batch in _without_repetitions(given):
-                put.put(batch)
+            result = upsert_users(db, self._fingerprints, backend_ids, incoming, version=version, replace=replace)
         if on_inserted is not None:
-            on_inserted([Claim(row_id, version, user) for row_id, user in put.new.items()])
-        return put.counts
+            on_inserted([Claim(row_id, version, user) for row_id, user in result.inserted.items()])
+        return result.counts
 
     def claim(
         self,
@@ -180,157 +167,185 @@ class Ledger:
         skip: RowIds = (),
         full_state: bool = False,
     ) -> list[Claim]:
-        """Return at most *count* users due at *backend*, in the order of their places.
+        """Return up to *count* users who are pending at *backend*, in ascending order of row ids.
 
-        Who is not settled is claimed again; so let one process at a time deliver to a backend (see `turn`).
+        A user who is not settled is claimed again: hold the `lease`, so that only one process delivers.
 
         Args:
             backend: Name of the backend.
-            after: Only places beyond this one.
-            before: Only places below this one.
-            count: Most claims, below SQLite's 32,766 parameters.
-            skip: Places to pass over, such as those under way.
-            full_state: Whether to claim all of a user, and not only what the backend has not confirmed.
+            after: Only row ids above this one.
+            before: Only row ids below this one.
+            count: Maximum number of claims, below SQLite's 32,766 parameters.
+            skip: Row ids to leave out, such as those in flight.
+            full_state: Whether to claim the whole desired state, not only what the vendor has not confirmed.
         """
-        number = self._backend(backend)
+        backend_id = self._backend_id(backend)
         with self._database.transaction() as db:
-            return Claiming(db, self._fingerprints, number).claim((after, before), count, skip, full_state=full_state)
+            return claim_users(
+                db,
+                self._fingerprints,
+                backend_id,
+                after=after,
+                before=before,
+                count=count,
+                skip=skip,
+                full_state=full_state,
+            )
 
     def still_current(self, backend: str, claims: Sequence[Claim]) -> list[Claim]:
-        """Return those of *claims* to users who are due at *backend*, and of whom nothing more was put since."""
-        these, parameters = sql_in([claim.row_id for claim in claims])
-        sql = f"SELECT desired.user, version FROM {_DUE} WHERE desired.user {these}"
-        versions: dict[int, int] = dict(self._database.rows(sql, self._backend(backend), *parameters))
+        """Return the *claims* whose users are pending at *backend* and have not changed since."""
+        clause, parameters = sql_in([claim.row_id for claim in claims])
+        sql = f"SELECT desired.row_id, version FROM {_PENDING_USERS} WHERE desired.row_id {clause}"
+        versions: dict[int, int] = dict(self._database.rows(sql, self._backend_id(backend), *parameters))
         return [claim for claim in claims if versions.get(claim.row_id) == claim.version]
 
     def settle(self, backend: str, settlements: Sequence[Settlement]) -> set[int]:
-        """Take note of what became of users at *backend*, in which nobody is twice.
+        """Record the outcomes of users at *backend*; *settlements* must not name a user twice.
 
-        Return the places of those who are due no more: they were accepted, skipped or refused, and nothing more was
-        put since the claim.
+        Returns:
+            Row ids of the users who are no longer pending: they were accepted, skipped or rejected, and have not
+            changed since the claim.
         """
-        number = self._backend(backend)
+        backend_id = self._backend_id(backend)
         with self._database.transaction() as db:
-            return self._settle(db, number, settlements)
+            return settle_users(db, self._fingerprints, backend_id, settlements, now=_now())
 
     def pending_count(self, backend: str) -> int:
-        """Return how many users are due at *backend*."""
-        return int(self._database.rows("SELECT count(*) FROM due WHERE backend = ?", self._backend(backend))[0][0])
+        """Return how many users are pending at *backend*."""
+        sql = "SELECT count(*) FROM pending WHERE backend = ?"
+        return int(self._database.rows(sql, self._backend_id(backend))[0][0])
 
     def lease(self, backend: str) -> AbstractContextManager[bool]:
-        """Hold the right to deliver to *backend*, which one process has at a time; False if another one has it.
+        """Hold the right to deliver to *backend*; yield False if another process holds it.
 
-        It ends with the process, however that ends.
+        The lease ends with the process, even if that is killed.
         """
         return take_lease(self.path, backend)
 
     def start_job(self, backend: str, batch: Batch) -> StoredJob:
         """Store a batch before it is sent."""
-        number = self._register(backend)
+        backend_id = self._register_backend(backend)
         with self._database.transaction() as db:
-            return insert_job(db, number, batch, _now())
+            return insert_job(db, backend_id, batch, now=_now())
 
     def name_job(self, job: StoredJob, vendor_job: str) -> StoredJob:
-        """Store the vendor's id of a batch; what was sent is erased, since it need not be sent again."""
+        """Store the vendor's id of a job, and erase its body, which need not be sent again."""
         with self._database.transaction() as db:
             db.execute("UPDATE jobs SET vendor_job = ?, body = NULL WHERE id = ?", [vendor_job, job.id])
         return attrs.evolve(job, vendor_job=vendor_job)
 
     def split_job(self, backend: str, job: StoredJob, parts: Iterable[Batch]) -> list[StoredJob]:
-        """Store the *parts* of a batch that was never taken in place of it, both or nothing."""
-        number = self._backend(backend)
+        """Replace a job that the vendor did not accept by its *parts*, in one transaction."""
+        backend_id = self._backend_id(backend)
         with self._database.transaction() as db:
             db.execute("DELETE FROM jobs WHERE id = ?", [job.id])
-            return [insert_job(db, number, part, _now()) for part in parts]
+            return [insert_job(db, backend_id, part, now=_now()) for part in parts]
 
     def end_job(self, backend: str, job: StoredJob, settlements: Sequence[Settlement] = ()) -> set[int]:
-        """Forget a batch and take note of what became of its users, both or nothing; return as `settle`."""
-        number = self._backend(backend)
+        """Delete a job and settle its users, in one transaction; return what `settle` returns."""
+        backend_id = self._backend_id(backend)
         with self._database.transaction() as db:
             db.execute("DELETE FROM jobs WHERE id = ?", [job.id])
-            return self._settle(db, number, settlements)
+            return settle_users(db, self._fingerprints, backend_id, settlements, now=_now())
 
     def jobs(self, backend: str) -> list[StoredJob]:
-        """Return the batches under way at *backend*, the oldest first."""
-        rows = self._database.rows(_JOBS, self._backend(backend))
+        """Return the jobs of *backend* that have not ended, the oldest first."""
+        rows = self._database.rows(_SELECT_JOBS, self._backend_id(backend))
         return [StoredJob(*row) for row in rows]
 
     def entries(self, job: StoredJob) -> list[JobEntry]:
-        """Return who is in a batch under way, in the order of its items."""
-        (row,) = self._database.rows("SELECT members FROM jobs WHERE id = ?", job.id)
-        with self._database.problems():
-            return read_members(row[0])
+        """Return the entries of a job, in the order of the batch's items."""
+        (row,) = self._database.rows("SELECT entries FROM jobs WHERE id = ?", job.id)
+        with self._database.translated_errors():
+            return decode_entries(row[0])
 
     def body(self, job: StoredJob) -> bytes:
-        """Return the bytes of a batch that the vendor has not taken yet."""
+        """Return the request body of a job whose id at the vendor is not known yet."""
         body: bytes = self._database.rows("SELECT body FROM jobs WHERE id = ?", job.id)[0][0]
         return body
 
-    def checkpoint(self, reading: str) -> Checkpoint | None:
-        """Return where the *reading* of that name goes on, or None if it was not begun, or finished."""
-        return read_checkpoint(self._database, reading)
+    def checkpoint(self, name: str) -> Checkpoint | None:
+        """Return where the read of that *name* resumes; None if it starts at the beginning."""
+        rows = self._database.rows("SELECT token, stored_at, stats FROM checkpoints WHERE name = ?", name)
+        return Checkpoint(*rows[0]) if rows else None
 
-    def set_checkpoint(self, reading: str, checkpoint: Checkpoint | None) -> None:
-        """Store where a *reading* goes on; None once it is finished."""
-        write_checkpoint(self._database, reading, checkpoint)
+    def set_checkpoint(self, name: str, checkpoint: Checkpoint | None) -> None:
+        """Store where the read of that *name* resumes; pass None when it has finished."""
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM checkpoints WHERE name = ?", [name])
+            if checkpoint is not None:
+                db.execute(
+                    "INSERT INTO checkpoints (name, token, stored_at, stats) VALUES (?, ?, ?, ?)",
+                    [name, checkpoint.token, checkpoint.stored_at, checkpoint.stats],
+                )
 
     def counts(self) -> list[BackendCounts]:
-        """Return how many users stand where, for each backend that users were ever put for."""
+        """Return the counts of each backend that users were ever upserted for."""
         return [
-            BackendCounts(name, *self._database.rows(_STANDING, *[backend] * 5)[0])
-            for backend, name in self._database.rows("SELECT id, name FROM backends ORDER BY id")
+            BackendCounts(name, *self._database.rows(_SELECT_COUNTS, *[backend_id] * 5)[0])
+            for backend_id, name in self._database.rows("SELECT id, name FROM backends ORDER BY id")
         ]
 
     def rejected(self, backend: str) -> Iterator[RejectedUser]:
-        """Yield the users whom *backend* refused, and why."""
-        for encoded, text, moment in self._in_groups(_REJECTED, backend):
-            with self._database.problems():
-                rejected = RejectedUser(decode(encoded), read_rejection(backend, text), moment)
+        """Yield the users whom *backend* rejected, and why."""
+        for encoded, text, rejected_at in self._pages(_SELECT_REJECTED, backend):
+            with self._database.translated_errors():
+                rejected = RejectedUser(decode(encoded), decode_rejection(backend, text), rejected_at)
             yield rejected
 
     def losses(self, backend: str) -> Iterator[tuple[Adjustment, ...]]:
-        """Yield what *backend* did not get, for each user of whom it did not get all; their ids are no longer known."""
-        for (text,) in self._in_groups(_LOSSES, backend):
-            with self._database.problems():
-                loss = read_loss(text)
-            yield loss
+        """Yield what was lost at *backend*, per user; the users themselves are no longer known."""
+        for (text,) in self._pages(_SELECT_LOSSES, backend):
+            with self._database.translated_errors():
+                losses = decode_losses(text)
+            yield losses
 
     def invalidate(self, backend: str) -> None:
-        """Have whoever is put from now on sent to *backend* in full, whatever it confirmed.
+        """Invalidate everything that *backend* confirmed, so that users are sent in full when they are upserted again.
 
-        For when it no longer holds what it confirmed: another account, a route that shows more, other limits.
+        Use it when the vendor no longer has what it confirmed: another account, a wider route, other limits.
         """
-        number = self._backend(backend)
+        backend_id = self._backend_id(backend)
         with self._database.transaction() as db:
-            # Without the digests: once one field is confirmed again, the others are not.
-            db.execute("UPDATE held SET whole = x'', fields = x'', in_doubt = 1 WHERE backend = ?", [number])
+            # Without the fingerprints too: once one field is confirmed again, the others are not.
+            db.execute(
+                "UPDATE confirmed SET user_fingerprint = x'', field_fingerprints = x'', in_doubt = 1 WHERE backend = ?",
+                [backend_id],
+            )
 
     def checkpoint_wal(self) -> bool:
-        """Empty SQLite's log into the file, so that no erased value is left in it; False if others are at it."""
+        """Truncate SQLite's write-ahead log, so that no erased value is left in it.
+
+        Return False if another process prevents it.
+        """
         return self._database.checkpoint_wal()
 
     def requeue_rejected(self, backend: str) -> int:
-        """Make everyone due again whom *backend* refused, and return how many they are."""
-        number = self._backend(backend)
+        """Make the users whom *backend* rejected pending again, and return how many."""
+        backend_id = self._backend_id(backend)
         with self._database.transaction() as db:
-            db.execute("INSERT OR IGNORE INTO due SELECT backend, user FROM refusals WHERE backend = ?", [number])
-            return db.execute("DELETE FROM refusals WHERE backend = ?", [number]).rowcount
+            db.execute(
+                "INSERT OR IGNORE INTO pending (backend, row_id)"
+                " SELECT backend, row_id FROM rejections WHERE backend = ?",
+                [backend_id],
+            )
+            return db.execute("DELETE FROM rejections WHERE backend = ?", [backend_id]).rowcount
 
     def is_in_flight(self, user_id: str) -> bool:
-        """Tell whether a batch under way holds the user of that id."""
+        """Return True if a job in flight includes the user of that id."""
         with self._database.transaction() as db:
             return is_in_flight(db, user_id)
 
     def forget(self, user_id: str) -> bool:
-        """Erase all that is kept of the user of that id, and tell whether there was anything.
+        """Erase everything stored about the user of that id; return False if they are unknown.
 
         Raises:
-            LedgerError: A batch under way holds the user, and could bring them back.
+            LedgerError: A job in flight includes the user; its results would store them again.
         """
         with self._database.transaction() as db:
             if is_in_flight(db, user_id):
-                raise LedgerError(self.path, "has a batch under way that holds the user", "deliver first")
-            was_known = forget_user(db, self._fingerprints, user_id)
+                raise LedgerError(self.path, "a job in flight includes the user", "deliver first")
+            was_known = erase_user(db, self._fingerprints, user_id)
         self.checkpoint_wal()
         return was_known
 
@@ -346,62 +361,47 @@ class Ledger:
     ) -> None:
         self.close()
 
-    def _settle(self, db: sqlite3.Connection, backend: int, settlements: Sequence[Settlement]) -> set[int]:
-        settle = Settle(db, self._fingerprints, backend, _now())
-        groups = (settlements[start : start + _GROUP] for start in range(0, len(settlements), _GROUP))
-        return {row_id for group in groups for row_id in settle.settle(group)}
-
-    def _register(self, name: str) -> int:
-        """Return the ledger's id of the backend of that *name*, which is given one if it is new."""
-        if not self._backend(name):
+    def _register_backend(self, name: str) -> int:
+        """Return the id of a backend, which is inserted if it is new."""
+        if not self._backend_id(name):
             with self._database.transaction() as db:
                 db.execute("INSERT OR IGNORE INTO backends (name) VALUES (?)", [name])
-        return self._backend(name)
+        return self._backend_id(name)
 
-    def _backend(self, name: str) -> int:
-        """Return the ledger's id of the backend of that *name*; 0 if nobody was ever put for it."""
-        if name not in self._backends:
+    def _backend_id(self, name: str) -> int:
+        """Return the id of a backend; 0, which no backend has, if users were never upserted for it."""
+        if name not in self._backend_ids:
             rows = self._database.rows("SELECT id FROM backends WHERE name = ?", name)
             if not rows:
                 return 0
-            self._backends[name] = rows[0][0]
-        return self._backends[name]
+            self._backend_ids[name] = rows[0][0]
+        return self._backend_ids[name]
 
-    def _in_groups(self, sql: str, backend: str) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows that *sql* selects of *backend*, some at a time, so that others get their turn."""
+    def _pages(self, sql: str, backend: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows that *sql* selects, page by page, so that other threads and processes can work in between."""
         after = 0
-        while rows := self._database.rows(sql, self._backend(backend), after, _GROUP):
+        while rows := self._database.rows(sql, self._backend_id(backend), after, MAX_ROWS):
             yield from (row[1:] for row in rows)
             after = rows[-1][0]
 
 
-_DUE: Final = "desired JOIN due ON backend = ? AND due.user = desired.user"
-_JOBS: Final = "SELECT id, idempotency_key, size, created_at, vendor_job FROM jobs WHERE backend = ? ORDER BY id"
-_STANDING: Final = (
-    "SELECT (SELECT count(*) FROM due WHERE backend = ?), (SELECT count(*) FROM held WHERE backend = ?),"
-    " (SELECT count(*) FROM refusals WHERE backend = ?), (SELECT count(*) FROM losses WHERE backend = ?),"
+_PENDING_USERS: Final = "desired JOIN pending ON backend = ? AND pending.row_id = desired.row_id"
+_SELECT_JOBS: Final = "SELECT id, idempotency_key, size, created_at, vendor_job FROM jobs WHERE backend = ? ORDER BY id"
+_SELECT_COUNTS: Final = (
+    "SELECT (SELECT count(*) FROM pending WHERE backend = ?), (SELECT count(*) FROM confirmed WHERE backend = ?),"
+    " (SELECT count(*) FROM rejections WHERE backend = ?), (SELECT count(*) FROM losses WHERE backend = ?),"
     " (SELECT count(*) FROM jobs WHERE backend = ?)"
 )
-_REJECTED: Final = (
-    "SELECT refusals.user, traits, text, rejected_at FROM refusals JOIN desired ON desired.user = refusals.user"
-    " JOIN reasons ON id = reason WHERE backend = ? AND refusals.user > ? ORDER BY refusals.user LIMIT ?"
+_SELECT_REJECTED: Final = (
+    "SELECT rejections.row_id, encoded, text, rejected_at FROM rejections"
+    " JOIN desired ON desired.row_id = rejections.row_id JOIN reasons ON id = reason"
+    " WHERE backend = ? AND rejections.row_id > ? ORDER BY rejections.row_id LIMIT ?"
 )
-_LOSSES: Final = (
-    "SELECT user, text FROM losses JOIN reasons ON id = reason WHERE backend = ? AND user > ? ORDER BY user LIMIT ?"
+_SELECT_LOSSES: Final = (
+    "SELECT row_id, text FROM losses JOIN reasons ON id = reason"
+    " WHERE backend = ? AND row_id > ? ORDER BY row_id LIMIT ?"
 )
 
 
 def _now() -> int:
     return int(time.time())
-
-
-def _without_repetitions(given: Iterable[IncomingUser]) -> Iterator[list[IncomingUser]]:
-    """Yield *given* in groups in which nobody is twice, in order."""
-    group: dict[bytes, IncomingUser] = {}
-    for one in given:
-        if one.identity in group or len(group) == _GROUP:
-            yield list(group.values())
-            group = {}
-        group[one.identity] = one
-    if group:
-        yield list(group.values())

@@ -1,4 +1,4 @@
-"""Take note of what vendors answered, and erase what is no longer needed."""
+"""Record outcomes in the ledger, and erase what no backend needs any more."""
 
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,14 +12,202 @@ from ..errors import printable
 from ..outcomes import Accepted, Adjustment, Broken, Outcome, Rejected, Skipped, Violation, lossy
 from ..traits import UserTraits
 from .codec import Fingerprints, encoded_fields, pack, unpack
-from .database import sql_in
-from .jobs import read_members
+from .database import MAX_ROWS, sql_in
+from .jobs import has_user
 
 Rejection = Rejected | Broken
+_REJECTIONS: Final = (Rejected, Broken)
 
 
-def rejection_text(rejection: Rejection) -> str:
-    """Return *rejection* as the JSON that `read_rejection` reads."""
+@fast_frozen
+class Settlement:
+    """The outcome for one user at one backend.
+
+    Attributes:
+        row_id: The user's key in the ledger.
+        version: Version of the desired state that was sent.
+        outcome: The backend's outcome.
+    """
+
+    row_id: int
+    version: int
+    outcome: Outcome
+
+
+def settle_users(
+    db: sqlite3.Connection, fingerprints: Fingerprints, backend: int, settlements: Sequence[Settlement], *, now: int
+) -> set[int]:
+    """Record *settlements*, which name no user twice, inside a transaction; return who is no longer pending."""
+    recorder = _OutcomeRecorder(db, fingerprints, backend, now)
+    settled: set[int] = set()
+    for start in range(0, len(settlements), MAX_ROWS):
+        settled.update(recorder.record(settlements[start : start + MAX_ROWS]))
+    return settled
+
+
+@attrs.define
+class _OutcomeRecorder:
+    """Records the outcomes of one backend in one transaction."""
+
+    db: sqlite3.Connection
+    fingerprints: Fingerprints
+    backend: int
+    now: int
+    _reasons: "ReasonTable" = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._reasons = ReasonTable(self.db)
+
+    def record(self, settlements: Sequence[Settlement]) -> list[int]:
+        pending = self._select_pending([settlement.row_id for settlement in settlements])
+        # An outcome for an older version says nothing about the newer one, which stays pending.
+        current = [each for each in settlements if each.row_id in pending and pending[each.row_id][0] == each.version]
+        accepted = {each.row_id: pending[each.row_id][1] for each in current if isinstance(each.outcome, Accepted)}
+        # Nothing is confirmed of skipped users: a route may let them through later.
+        skipped = {each.row_id: pending[each.row_id][1] for each in current if isinstance(each.outcome, Skipped)}
+        rejected = [each for each in current if isinstance(each.outcome, _REJECTIONS)]
+        self._confirm(accepted)
+        self._drop_in_doubt(skipped)
+        self._reject(rejected)
+        self._record_losses([each for each in current if isinstance(each.outcome, Accepted)], accepted)
+        settled = [*accepted, *skipped, *(each.row_id for each in rejected)]
+        self._delete_pending(settled)
+        self._erase_desired(settled)
+        return settled
+
+    def _select_pending(self, row_ids: Sequence[int]) -> dict[int, tuple[int, bytes]]:
+        """Return version and desired state of those of *row_ids* that are pending."""
+        clause, parameters = sql_in(row_ids)
+        rows = self.db.execute(
+            "SELECT desired.row_id, version, encoded FROM desired"
+            " JOIN pending ON backend = ? AND pending.row_id = desired.row_id"
+            f" WHERE desired.row_id {clause}",
+            [self.backend, *parameters],
+        )
+        return {row_id: (version, encoded) for row_id, version, encoded in rows}
+
+    def _delete_pending(self, row_ids: Sequence[int]) -> None:
+        clause, parameters = sql_in(row_ids)
+        self.db.execute(f"DELETE FROM pending WHERE backend = ? AND row_id {clause}", [self.backend, *parameters])
+
+    def _erase_desired(self, row_ids: Sequence[int]) -> None:
+        """Erase the values of users who are neither pending nor rejected at any backend."""
+        clause, parameters = sql_in(row_ids)
+        self.db.execute(
+            f"DELETE FROM desired WHERE row_id {clause}"
+            " AND NOT EXISTS (SELECT 1 FROM pending"
+            " WHERE backend IN (SELECT id FROM backends) AND pending.row_id = desired.row_id)"
+            " AND NOT EXISTS (SELECT 1 FROM rejections"
+            " WHERE backend IN (SELECT id FROM backends) AND rejections.row_id = desired.row_id)",
+            parameters,
+        )
+
+    def _confirm(self, accepted: Mapping[int, bytes]) -> None:
+        """Add the fields that were accepted to the confirmed state."""
+        before = self._select_confirmed(accepted)
+        rows: list[tuple[int, int, bytes, bytes]] = []
+        for row_id, encoded in accepted.items():
+            fields = self.fingerprints.of_fields(encoded)
+            if row_id in before:
+                fields = {**unpack(before[row_id]), **fields}
+            rows.append((self.backend, row_id, self.fingerprints.of_user(encoded), pack(fields)))
+        self.db.executemany(
+            "INSERT OR REPLACE INTO confirmed (backend, row_id, user_fingerprint, field_fingerprints, in_doubt)"
+            " VALUES (?, ?, ?, ?, 0)",
+            rows,
+        )
+
+    def _select_confirmed(self, row_ids: Collection[int]) -> dict[int, bytes]:
+        clause, parameters = sql_in(row_ids)
+        rows = self.db.execute(
+            f"SELECT row_id, field_fingerprints FROM confirmed WHERE backend = ? AND row_id {clause}",
+            [self.backend, *parameters],
+        )
+        return dict(rows.fetchall())
+
+    def _drop_in_doubt(self, skipped: Mapping[int, bytes]) -> None:
+        """Drop in-doubt fields from the confirmed state: an unanswered request may have changed them.
+
+        The other fields stay confirmed, and the user is no longer in doubt.
+        """
+        clause, parameters = sql_in(skipped)
+        in_doubt = self.db.execute(
+            f"SELECT row_id, field_fingerprints FROM confirmed WHERE backend = ? AND in_doubt AND row_id {clause}",
+            [self.backend, *parameters],
+        ).fetchall()
+        rows: list[tuple[bytes, int, int]] = []
+        for row_id, packed in in_doubt:
+            dropped = self.fingerprints.of_fields(skipped[row_id])
+            kept = {name: value for name, value in unpack(packed).items() if name not in dropped}
+            rows.append((pack(kept), self.backend, row_id))
+        self.db.executemany(
+            "UPDATE confirmed SET user_fingerprint = x'', field_fingerprints = ?, in_doubt = 0"
+            " WHERE backend = ? AND row_id = ?",
+            rows,
+        )
+
+    def _reject(self, rejected: Iterable[Settlement]) -> None:
+        rows = [
+            (self.backend, each.row_id, each.version, self._reasons.id_of(_encode_rejection(each.outcome)), self.now)
+            for each in rejected
+            if isinstance(each.outcome, _REJECTIONS)
+        ]
+        self.db.executemany(
+            "INSERT OR REPLACE INTO rejections (backend, row_id, version, reason, rejected_at) VALUES (?, ?, ?, ?, ?)",
+            rows,
+        )
+
+    def _record_losses(self, accepted: Sequence[Settlement], sent: Mapping[int, bytes]) -> None:
+        """Record what the vendor did not get; earlier losses of fields that were not sent now stay recorded."""
+        losses = {
+            each.row_id: lost
+            for each in accepted
+            if isinstance(each.outcome, Accepted) and (lost := lossy(each.outcome.adjustments))
+        }
+        for row_id, text in self._select_losses([each.row_id for each in accepted]):
+            fields = [printable(field) for field in encoded_fields(sent[row_id])]
+            kept = [loss for loss in decode_losses(text) if not any(_is_about(loss, field) for field in fields)]
+            losses[row_id] = tuple(dict.fromkeys([*kept, *losses.get(row_id, ())]))
+            self.db.execute("DELETE FROM losses WHERE backend = ? AND row_id = ?", [self.backend, row_id])
+        self.db.executemany(
+            "INSERT INTO losses (backend, row_id, reason) VALUES (?, ?, ?)",
+            [
+                (self.backend, row_id, self._reasons.id_of(_encode_losses(lost)))
+                for row_id, lost in losses.items()
+                if lost
+            ],
+        )
+
+    def _select_losses(self, row_ids: Sequence[int]) -> list[tuple[int, str]]:
+        clause, parameters = sql_in(row_ids)
+        return self.db.execute(
+            f"SELECT row_id, text FROM losses JOIN reasons ON id = reason WHERE backend = ? AND row_id {clause}",
+            [self.backend, *parameters],
+        ).fetchall()
+
+
+def _is_about(loss: Adjustment, field: str) -> bool:
+    return loss.path == field or loss.path.startswith((f"{field}.", f"{field}["))
+
+
+@attrs.define
+class ReasonTable:
+    """Ids of texts in the table ``reasons``, cached for one transaction."""
+
+    db: sqlite3.Connection
+    _ids: dict[str, int] = attrs.field(factory=dict[str, int])
+
+    def id_of(self, text: str) -> int:
+        """Return the id of *text*, which is inserted if it is new."""
+        known = self._ids.get(text)
+        if known is None:
+            self.db.execute("INSERT OR IGNORE INTO reasons (text) VALUES (?)", [text])
+            known = int(self.db.execute("SELECT id FROM reasons WHERE text = ?", [text]).fetchone()[0])
+            self._ids[text] = known
+        return known
+
+
+def _encode_rejection(rejection: Rejection) -> str:
     match rejection:
         case Rejected(violations=violations, code=code, message=message):
             content: Mapping[str, Any] = {
@@ -34,8 +222,8 @@ def rejection_text(rejection: Rejection) -> str:
     return orjson.dumps(content).decode()
 
 
-def read_rejection(backend: str, text: str) -> Rejection:
-    """Return the refusal that `rejection_text` was given."""
+def decode_rejection(backend: str, text: str) -> Rejection:
+    """Return the outcome that a row of ``rejections`` refers to."""
     content: dict[str, Any] = orjson.loads(text)
     if "error" in content:
         return Broken(backend, content["error"])
@@ -43,216 +231,35 @@ def read_rejection(backend: str, text: str) -> Rejection:
     return Rejected(backend, violations, content["code"], content["message"])
 
 
-def loss_text(adjustments: Iterable[Adjustment]) -> str:
-    """Return lossy *adjustments* as the JSON that `read_loss` reads."""
+def _encode_losses(adjustments: Iterable[Adjustment]) -> str:
     return orjson.dumps([attrs.asdict(adjustment) for adjustment in adjustments]).decode()
 
 
-def read_loss(text: str) -> tuple[Adjustment, ...]:
-    """Return the adjustments that `loss_text` was given."""
+def decode_losses(text: str) -> tuple[Adjustment, ...]:
+    """Return the lossy adjustments that a row of ``losses`` refers to."""
     return tuple(Adjustment(**adjustment) for adjustment in orjson.loads(text))
 
 
-@attrs.define
-class ReasonTable:
-    """The ids of texts in the table ``reasons``, for the time of one transaction."""
-
-    db: sqlite3.Connection
-    _ids: dict[str, int] = attrs.field(factory=dict[str, int])
-
-    def id_of(self, text: str) -> int:
-        """Return the id of *text*, which is added if it is new."""
-        known = self._ids.get(text)
-        if known is None:
-            self.db.execute("INSERT OR IGNORE INTO reasons (text) VALUES (?)", [text])
-            known = int(self.db.execute("SELECT id FROM reasons WHERE text = ?", [text]).fetchone()[0])
-            self._ids[text] = known
-        return known
-
-
-_REJECTED: Final = (Rejected, Broken)
-
-
-@fast_frozen
-class Settlement:
-    """What became of one user at one backend.
-
-    Attributes:
-        row_id: Where the ledger keeps the user.
-        version: What was sent: the number of the transaction that put it last.
-        outcome: What the backend answered.
-    """
-
-    row_id: int
-    version: int
-    outcome: Outcome
-
-
-@attrs.define
-class Settle:
-    """One transaction that takes note of outcomes.
-
-    Attributes:
-        db: The connection, inside a transaction.
-        fingerprints: The ledger's digests.
-        backend: Id of the backend in the ledger.
-        now: Seconds since 1970.
-    """
-
-    db: sqlite3.Connection
-    fingerprints: Fingerprints
-    backend: int
-    now: int
-    _reasons: ReasonTable = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._reasons = ReasonTable(self.db)
-
-    def settle(self, settlements: Sequence[Settlement]) -> list[int]:
-        """Take note of *settlements*, in which nobody is twice, and return the places of who is due no more."""
-        due = self._due([settlement.row_id for settlement in settlements])
-        current = [one for one in settlements if one.row_id in due and due[one.row_id][0] == one.version]
-        held = {one.row_id: due[one.row_id][1] for one in current if isinstance(one.outcome, Accepted)}
-        # A route may let them through later; then the vendor holds nothing of what it was not sent now.
-        skipped = {one.row_id: due[one.row_id][1] for one in current if isinstance(one.outcome, Skipped)}
-        rejected = [one for one in current if isinstance(one.outcome, _REJECTED)]
-        self._hold(held)
-        self._forget(skipped)
-        self._reject(rejected)
-        self._lose([one for one in current if isinstance(one.outcome, Accepted)], held)
-        settled = [*held, *skipped, *(one.row_id for one in rejected)]
-        self._delete("due", settled)
-        self._erase(settled)
-        return settled
-
-    def _due(self, row_ids: Sequence[int]) -> dict[int, tuple[int, bytes]]:
-        """Return what those of *row_ids* who are due should be, and the version of it."""
-        these, parameters = sql_in(row_ids)
-        rows = self.db.execute(
-            "SELECT desired.user, version, traits FROM desired JOIN due ON backend = ? AND due.user = desired.user"
-            f" WHERE desired.user {these}",
-            [self.backend, *parameters],
-        )
-        return {user: (version, traits) for user, version, traits in rows}
-
-    def _erase(self, row_ids: Sequence[int]) -> None:
-        """Erase the values of the users whom no vendor needs them for any more."""
-        these, parameters = sql_in(row_ids)
-        self.db.execute(
-            f"DELETE FROM desired WHERE user {these}"
-            " AND NOT EXISTS (SELECT 1 FROM due WHERE backend IN (SELECT id FROM backends) AND due.user = desired.user)"
-            " AND NOT EXISTS"
-            " (SELECT 1 FROM refusals WHERE backend IN (SELECT id FROM backends) AND refusals.user = desired.user)",
-            parameters,
-        )
-
-    def _hold(self, confirmed: Mapping[int, bytes]) -> None:
-        """Move the mark of what the vendor holds."""
-        before = self._held_before(confirmed)
-        rows: list[tuple[int, int, bytes, bytes]] = []
-        for row_id, encoded in confirmed.items():
-            fields = self.fingerprints.of_fields(encoded)
-            if row_id in before:
-                fields = {**unpack(before[row_id]), **fields}
-            rows.append((self.backend, row_id, self.fingerprints.of_user(encoded), pack(fields)))
-        self.db.executemany("INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, 0)", rows)
-
-    def _held_before(self, row_ids: Collection[int]) -> dict[int, bytes]:
-        these, parameters = sql_in(row_ids)
-        rows = self.db.execute(
-            f"SELECT user, fields FROM held WHERE backend = ? AND user {these}", [self.backend, *parameters]
-        )
-        return dict(rows.fetchall())
-
-    def _forget(self, skipped: Mapping[int, bytes]) -> None:
-        """Hold nothing for confirmed of what is in doubt: an earlier request without an answer may have been about it.
-
-        Others of the fields stand, and nothing is in doubt any more.
-        """
-        these, parameters = sql_in(skipped)
-        doubted = self.db.execute(
-            f"SELECT user, fields FROM held WHERE backend = ? AND in_doubt AND user {these}",
-            [self.backend, *parameters],
-        ).fetchall()
-        rows: list[tuple[bytes, int, int]] = []
-        for row_id, fields in doubted:
-            names = self.fingerprints.of_fields(skipped[row_id])
-            stands = {name: value for name, value in unpack(fields).items() if name not in names}
-            rows.append((pack(stands), self.backend, row_id))
-        self.db.executemany(
-            "UPDATE held SET whole = x'', fields = ?, in_doubt = 0 WHERE backend = ? AND user = ?", rows
-        )
-
-    def _reject(self, rejected: Iterable[Settlement]) -> None:
-        rows = [
-            (self.backend, one.row_id, one.version, self._reasons.id_of(rejection_text(one.outcome)), self.now)
-            for one in rejected
-            if isinstance(one.outcome, _REJECTED)
-        ]
-        self.db.executemany("INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?, ?)", rows)
-
-    def _lose(self, accepted: Sequence[Settlement], sent: Mapping[int, bytes]) -> None:
-        """Put on record what the vendor did not get of whom; of fields that were not sent now, the record stays."""
-        losses = {
-            one.row_id: lost
-            for one in accepted
-            if isinstance(one.outcome, Accepted) and (lost := lossy(one.outcome.adjustments))
-        }
-        for row_id, text in self._lost_before([one.row_id for one in accepted]):
-            fields = [printable(field) for field in encoded_fields(sent[row_id])]
-            stands = [loss for loss in read_loss(text) if not any(_is_about(loss, field) for field in fields)]
-            losses[row_id] = tuple(dict.fromkeys([*stands, *losses.get(row_id, ())]))
-            self.db.execute("DELETE FROM losses WHERE backend = ? AND user = ?", [self.backend, row_id])
-        self.db.executemany(
-            "INSERT INTO losses VALUES (?, ?, ?)",
-            [
-                (self.backend, row_id, self._reasons.id_of(loss_text(losses[row_id])))
-                for row_id in losses
-                if losses[row_id]
-            ],
-        )
-
-    def _lost_before(self, row_ids: Sequence[int]) -> list[tuple[int, str]]:
-        these, parameters = sql_in(row_ids)
-        return self.db.execute(
-            f"SELECT user, text FROM losses JOIN reasons ON id = reason WHERE backend = ? AND user {these}",
-            [self.backend, *parameters],
-        ).fetchall()
-
-    def _delete(self, table: str, row_ids: Sequence[int]) -> None:
-        these, parameters = sql_in(row_ids)
-        self.db.execute(f"DELETE FROM {table} WHERE backend = ? AND user {these}", [self.backend, *parameters])
-
-
-def _is_about(loss: Adjustment, field: str) -> bool:
-    return loss.path == field or loss.path.startswith((f"{field}.", f"{field}["))
-
-
-# Where a user stands by their place at each backend; the key starts with the backend.
-_STANDING: Final = ("due", "held", "refusals", "losses")
-_OF_USER: Final = "backend IN (SELECT id FROM backends) AND user = ?"
-# A vendor's words may be about one user only.
-_TOLD_OF_NOBODY: Final = "id NOT IN (SELECT reason FROM refusals UNION SELECT reason FROM losses)"
+# Keyed by backend and row id; the condition names the backends, since the keys start with them.
+_TABLES_BY_BACKEND: Final = ("pending", "confirmed", "rejections", "losses")
+_AT_ANY_BACKEND: Final = "backend IN (SELECT id FROM backends) AND row_id = ?"
+# A vendor's message may be about one user only.
+_UNUSED_REASON: Final = "id NOT IN (SELECT reason FROM rejections UNION SELECT reason FROM losses)"
 
 
 def is_in_flight(db: sqlite3.Connection, user_id: str) -> bool:
-    """Tell whether a batch under way holds the user of that id."""
-    written = orjson.dumps(user_id)
-    return any(
-        # Looked for in the bytes first: a batch may have 50,000 members, and few batches hold any one user.
-        written in entries and any(one.user_id == user_id for one in read_members(entries))
-        for (entries,) in db.execute("SELECT members FROM jobs")
-    )
+    """Return True if a job that has not ended includes the user of that id."""
+    return any(has_user(encoded, user_id) for (encoded,) in db.execute("SELECT entries FROM jobs"))
 
 
-def forget_user(db: sqlite3.Connection, fingerprints: Fingerprints, user_id: str) -> bool:
-    """Erase all that is kept of the user of that id, inside a transaction, and tell whether there was anything."""
-    identity = fingerprints.of_identity(UserTraits(user_id))
-    found = db.execute("DELETE FROM users WHERE identity = ? RETURNING id", [identity]).fetchone()
-    if found is None:
+def erase_user(db: sqlite3.Connection, fingerprints: Fingerprints, user_id: str) -> bool:
+    """Erase everything stored about the user of that id, inside a transaction; return False if they are unknown."""
+    id_fingerprint = fingerprints.of_id(UserTraits(user_id))
+    row = db.execute("DELETE FROM users WHERE id_fingerprint = ? RETURNING row_id", [id_fingerprint]).fetchone()
+    if row is None:
         return False
-    db.execute("DELETE FROM desired WHERE user = ?", found)
-    for table in _STANDING:
-        db.execute(f"DELETE FROM {table} WHERE {_OF_USER}", found)
-    db.execute(f"DELETE FROM reasons WHERE {_TOLD_OF_NOBODY}")
+    db.execute("DELETE FROM desired WHERE row_id = ?", row)
+    for table in _TABLES_BY_BACKEND:
+        db.execute(f"DELETE FROM {table} WHERE {_AT_ANY_BACKEND}", row)
+    db.execute(f"DELETE FROM reasons WHERE {_UNUSED_REASON}")
     return True

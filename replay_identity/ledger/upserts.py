@@ -1,7 +1,7 @@
-"""Take in what users should be, and find out at which vendors that makes a difference."""
+"""Upsert users' desired state, and mark the backends that need an update."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -11,24 +11,23 @@ from .._records import fast_frozen
 from ..errors import InvalidTraitsError
 from ..traits import UserTraits
 from .codec import Fingerprints, decode, encode, pack, to_microseconds, unpack
-from .database import sql_in
-from .merging import field_names, merged, replaced, without
+from .database import MAX_ROWS, sql_in
+from .merging import drop_fields, field_names, merge_users, replace_user
 
-# How a moment is kept beside the digest of its field's name.
+# Moments are stored as 8 bytes that sort as the moments do: those before 1970 are made positive.
 _MOMENT_BYTES: Final = 8
-# Makes the moments before 1970 positive.
-_BEFORE_1970: Final = 1 << 62
+_MOMENT_OFFSET: Final = 1 << 62
 
 
 @attrs.define
 class UpsertCounts:
-    """What a put meant for one backend, in users.
+    """What an upsert meant for one backend, in users.
 
     Attributes:
-        due: Have to be sent, and had not to be before.
-        waiting: Had to be sent already; one request will do.
-        unchanged: Are held by the vendor as they are.
-        rejected: Were refused as they are, and would be again.
+        pending: Became pending.
+        already_pending: Were pending before; one request delivers both changes.
+        unchanged: Are as the vendor confirmed them.
+        rejected: Are as they were when they were rejected, and would be again.
     """
 
     pending: int = 0
@@ -37,7 +36,7 @@ class UpsertCounts:
     rejected: int = 0
 
     def add(self, other: "UpsertCounts") -> None:
-        """Count all that *other* counted."""
+        """Add the counts of *other* to these."""
         self.pending += other.pending
         self.already_pending += other.already_pending
         self.unchanged += other.unchanged
@@ -46,28 +45,80 @@ class UpsertCounts:
 
 @fast_frozen
 class IncomingUser:
-    """One user as given, with what the ledger finds and compares them by."""
+    """One user to upsert, with the fingerprint of their id."""
 
-    identity: bytes
+    id_fingerprint: bytes
     user: UserTraits
     encoded: bytes = attrs.field(repr=False)
 
 
-def to_given(user: UserTraits, fingerprints: Fingerprints) -> IncomingUser:
-    """Return *user* ready to be put.
+def incoming_user(user: UserTraits, fingerprints: Fingerprints) -> IncomingUser:
+    """Return *user* ready to be upserted.
 
     Raises:
-        InvalidTraitsError: There is no id to find the user by when more is said of them.
+        InvalidTraitsError: The user has neither an id nor a vendor id, so nothing could be merged with them later.
     """
-    identity = fingerprints.of_identity(user)
-    if identity is None:
-        raise InvalidTraitsError("user_id", "is missing; without any id there is no one to keep up to date")
-    return IncomingUser(identity, user, encode(user))
+    id_fingerprint = fingerprints.of_id(user)
+    if id_fingerprint is None:
+        raise InvalidTraitsError(
+            "user_id", "is missing, and so are vendor ids; a ledger finds a user again by one of them"
+        )
+    return IncomingUser(id_fingerprint, user, encode(user))
+
+
+@attrs.define
+class UpsertResult:
+    """What an upsert did.
+
+    Attributes:
+        counts: Counts by name of the backend.
+        inserted: Users who were new to the ledger, by row id.
+    """
+
+    counts: Mapping[str, UpsertCounts]
+    inserted: Mapping[int, UserTraits] = attrs.field(repr=False)
+
+
+def upsert_users(
+    db: sqlite3.Connection,
+    fingerprints: Fingerprints,
+    backends: Mapping[str, int],
+    users: Iterable[IncomingUser],
+    *,
+    version: int,
+    replace: bool,
+) -> UpsertResult:
+    """Upsert *users* for *backends*, ids by name, inside a transaction.
+
+    Args:
+        db: The connection.
+        fingerprints: The ledger's fingerprints.
+        backends: Ids of the backends by name.
+        users: The users; a user may come more than once.
+        version: Number of this upsert, higher than all before.
+        replace: Whether each user is the whole desired state, as a row of a source is and an event is not.
+    """
+    upsert = _Upsert(db, fingerprints, backends, version, replace)
+    for batch in _without_repetitions(users):
+        upsert.add(batch)
+    return UpsertResult(upsert.counts, upsert.inserted)
+
+
+def _without_repetitions(users: Iterable[IncomingUser]) -> Iterator[list[IncomingUser]]:
+    """Yield *users* in order, in batches that include nobody twice."""
+    batch: dict[bytes, IncomingUser] = {}
+    for user in users:
+        if user.id_fingerprint in batch or len(batch) == MAX_ROWS:
+            yield list(batch.values())
+            batch = {}
+        batch[user.id_fingerprint] = user
+    if batch:
+        yield list(batch.values())
 
 
 @fast_frozen
 class _ExistingUser:
-    """A user the ledger has met, and what it knows of them."""
+    """A user whom the ledger knows; version and desired state only while somebody needs them."""
 
     row_id: int
     moments: bytes | None
@@ -79,197 +130,196 @@ class _ExistingUser:
 class _Confirmed:
     """What a vendor last confirmed of one user."""
 
-    whole: bytes
-    fields: bytes
+    user_fingerprint: bytes
+    field_fingerprints: bytes
     in_doubt: bool
 
 
-@attrs.define
-class Put:
-    """One transaction that takes users in.
+@attrs.frozen
+class _BackendState:
+    """How some users stand at one backend, by row id; rejected: which version of them."""
 
-    Attributes:
-        db: The connection, inside a transaction.
-        fingerprints: The ledger's digests.
-        backends: Ids in the ledger by name of the backends that the users are for.
-        version: Number of this transaction, above all earlier ones.
-        replace: Whether each user says all that is wanted of them, as a row of a source does and an event does not.
-        counts: What it meant for each backend.
-        new: Users met for the first time, by their places.
-    """
+    pending: frozenset[int]
+    rejected: Mapping[int, int]
+    confirmed: Mapping[int, _Confirmed]
+
+    @classmethod
+    def select(cls, db: sqlite3.Connection, backend: int, row_ids: Sequence[int]) -> "_BackendState":
+        clause, parameters = sql_in(row_ids)
+        where = f"WHERE backend = {backend:d} AND row_id {clause}"
+        confirmed = db.execute(
+            f"SELECT row_id, user_fingerprint, field_fingerprints, in_doubt FROM confirmed {where}", parameters
+        )
+        return cls(
+            frozenset(row_id for (row_id,) in db.execute(f"SELECT row_id FROM pending {where}", parameters)),
+            dict(db.execute(f"SELECT row_id, version FROM rejections {where}", parameters).fetchall()),
+            {row_id: _Confirmed(*row) for row_id, *row in confirmed},
+        )
+
+
+@attrs.define
+class _Upsert:
+    """One upsert, inside its transaction."""
 
     db: sqlite3.Connection
     fingerprints: Fingerprints
     backends: Mapping[str, int]
     version: int
-    replace: bool = False
+    replace: bool
     counts: dict[str, UpsertCounts] = attrs.field(init=False)
-    new: dict[int, UserTraits] = attrs.field(factory=dict[int, UserTraits], init=False, repr=False)
+    inserted: dict[int, UserTraits] = attrs.field(factory=dict[int, UserTraits], init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.counts = {name: UpsertCounts() for name in self.backends}
 
-    def put(self, batch: Sequence[IncomingUser]) -> None:
-        """Take in a *batch* in which nobody is twice."""
+    def add(self, batch: Sequence[IncomingUser]) -> None:
+        """Upsert a *batch* that includes nobody twice."""
         if not self.backends:
             return
-        known = self._known(batch)
-        new = [given for given in batch if given.identity not in known] if known else batch
+        existing = self._select_existing(batch)
+        new = [user for user in batch if user.id_fingerprint not in existing] if existing else batch
         if new:
-            self._put_new(new)
-        if known:
-            self._put_known([(known[given.identity], given) for given in batch if given.identity in known])
+            self._insert(new)
+        if existing:
+            self._update([(existing[user.id_fingerprint], user) for user in batch if user.id_fingerprint in existing])
 
-    def _known(self, batch: Sequence[IncomingUser]) -> dict[bytes, _ExistingUser]:
+    def _select_existing(self, batch: Sequence[IncomingUser]) -> dict[bytes, _ExistingUser]:
         rows = self.db.execute(
-            "SELECT identity, id, moments, version, traits FROM users LEFT JOIN desired ON user = id"
-            f" WHERE identity IN ({','.join('?' * len(batch))})",
-            [given.identity for given in batch],
+            "SELECT id_fingerprint, users.row_id, moments, version, encoded FROM users"
+            " LEFT JOIN desired ON desired.row_id = users.row_id"
+            f" WHERE id_fingerprint IN ({','.join('?' * len(batch))})",
+            [user.id_fingerprint for user in batch],
         )
-        return {identity: _ExistingUser(*row) for identity, *row in rows}
+        return {id_fingerprint: _ExistingUser(*row) for id_fingerprint, *row in rows}
 
-    def _put_new(self, batch: Sequence[IncomingUser]) -> None:
-        """Take in users whom the ledger has never met: they are due everywhere."""
+    def _insert(self, batch: Sequence[IncomingUser]) -> None:
+        """Insert new users, who are pending at every backend."""
         (last,) = self.db.execute("UPDATE ledger SET users = users + ? RETURNING users", [len(batch)]).fetchone()
         first = last + 1 - len(batch)
         self.db.executemany(
-            "INSERT INTO users VALUES (?, ?, ?)",
-            [(given.identity, row_id, self._moments(given.user, {})) for row_id, given in enumerate(batch, first)],
+            "INSERT INTO users (id_fingerprint, row_id, moments) VALUES (?, ?, ?)",
+            [(user.id_fingerprint, row_id, self._moments(user.user, {})) for row_id, user in enumerate(batch, first)],
         )
         self.db.executemany(
-            "INSERT INTO desired VALUES (?, ?, ?)",
-            [(row_id, self.version, given.encoded) for row_id, given in enumerate(batch, first)],
+            "INSERT INTO desired (row_id, version, encoded) VALUES (?, ?, ?)",
+            [(row_id, self.version, user.encoded) for row_id, user in enumerate(batch, first)],
         )
         for name, backend in self.backends.items():
             self.db.execute(
-                "INSERT INTO due SELECT ?, user FROM desired WHERE user BETWEEN ? AND ?", [backend, first, last]
+                "INSERT INTO pending (backend, row_id) SELECT ?, row_id FROM desired WHERE row_id BETWEEN ? AND ?",
+                [backend, first, last],
             )
             self.counts[name].pending += len(batch)
-        self.new.update((row_id, given.user) for row_id, given in enumerate(batch, first))
+        self.inserted.update((row_id, user.user) for row_id, user in enumerate(batch, first))
 
-    def _put_known(self, met: Sequence[tuple[_ExistingUser, IncomingUser]]) -> None:
-        standings = {name: _BackendState.read(self.db, backend, met) for name, backend in self.backends.items()}
-        due_somewhere = self._due_somewhere(met) if self.replace else frozenset[int]()
-        for known, given in met:
-            fresh = self._take_moments(known, given)
-            is_mended = self.replace and fresh is given and known.row_id not in due_somewhere
-            desired = _desired(known, fresh, is_mended=is_mended)
-            changed = desired != known.desired
-            due = [
+    def _update(self, batch: Sequence[tuple[_ExistingUser, IncomingUser]]) -> None:
+        row_ids = [existing.row_id for existing, _ in batch]
+        states = {name: _BackendState.select(self.db, backend, row_ids) for name, backend in self.backends.items()}
+        pending_somewhere = self._select_pending(row_ids) if self.replace else frozenset[int]()
+        for existing, incoming in batch:
+            fresh = self._drop_stale_fields(existing, incoming)
+            # Replaced only once every backend has answered about the older state: until then, what the row does not
+            # repeat may still have to be sent.
+            may_replace = self.replace and fresh is incoming and existing.row_id not in pending_somewhere
+            desired = _new_desired_state(existing, fresh, may_replace=may_replace)
+            changed = desired != existing.desired
+            pending = [
                 backend
                 for name, backend in self.backends.items()
-                if self._becomes_due(standings[name], self.counts[name], known, fresh, changed=changed)
+                if self._becomes_pending(states[name], self.counts[name], existing, fresh, changed=changed)
             ]
-            if changed and (due or known.desired is not None):
+            if changed and (pending or existing.desired is not None):
                 self.db.execute(
-                    "INSERT OR REPLACE INTO desired VALUES (?, ?, ?)", [known.row_id, self.version, desired]
+                    "INSERT OR REPLACE INTO desired (row_id, version, encoded) VALUES (?, ?, ?)",
+                    [existing.row_id, self.version, desired],
                 )
-                self.new.pop(known.row_id, None)  # They were given twice, and should be neither as they were first.
-            for backend in due:
-                self.db.execute("INSERT INTO due VALUES (?, ?)", [backend, known.row_id])
-                self.db.execute("DELETE FROM refusals WHERE backend = ? AND user = ?", [backend, known.row_id])
+                # A user who came twice must not be sent as they came first.
+                self.inserted.pop(existing.row_id, None)
+            for backend in pending:
+                self.db.execute("INSERT INTO pending (backend, row_id) VALUES (?, ?)", [backend, existing.row_id])
+                self.db.execute("DELETE FROM rejections WHERE backend = ? AND row_id = ?", [backend, existing.row_id])
 
-    def _due_somewhere(self, met: Sequence[tuple[_ExistingUser, IncomingUser]]) -> frozenset[int]:
-        these, parameters = sql_in([known.row_id for known, _ in met])
-        rows = self.db.execute(f"SELECT user FROM backends JOIN due ON backend = id WHERE user {these}", parameters)
+    def _select_pending(self, row_ids: Sequence[int]) -> frozenset[int]:
+        """Return those of *row_ids* that are pending at any backend."""
+        clause, parameters = sql_in(row_ids)
+        rows = self.db.execute(
+            f"SELECT row_id FROM backends JOIN pending ON backend = id WHERE row_id {clause}", parameters
+        )
         return frozenset(row_id for (row_id,) in rows)
 
-    def _becomes_due(
+    def _becomes_pending(
         self,
-        standing: "_BackendState",
+        state: _BackendState,
         counts: UpsertCounts,
-        known: _ExistingUser,
-        given: IncomingUser,
+        existing: _ExistingUser,
+        incoming: IncomingUser,
         *,
         changed: bool,
     ) -> bool:
-        """Count what *given* means for one backend, and tell whether it makes the user due there."""
-        if known.row_id in standing.due:
+        """Count *incoming* for one backend, and return True if the user becomes pending there."""
+        if existing.row_id in state.pending:
             counts.already_pending += 1
             return False
-        rejected = standing.rejected.get(known.row_id)
-        if rejected is not None and rejected == known.version and not changed:
+        rejected_version = state.rejected.get(existing.row_id)
+        if rejected_version is not None and rejected_version == existing.version and not changed:
             counts.rejected += 1
             return False
-        held = standing.held.get(known.row_id)
-        if rejected is None and held is not None and self._says_nothing_new(given, held):
+        confirmed = state.confirmed.get(existing.row_id)
+        if rejected_version is None and confirmed is not None and self._is_confirmed(incoming, confirmed):
             counts.unchanged += 1
             return False
         counts.pending += 1
         return True
 
-    def _says_nothing_new(self, given: IncomingUser, held: _Confirmed) -> bool:
-        return not held.in_doubt and (
-            self.fingerprints.of_user(given.encoded) == held.whole
-            or self.fingerprints.of_fields(given.encoded).items() <= unpack(held.fields).items()
+    def _is_confirmed(self, incoming: IncomingUser, confirmed: _Confirmed) -> bool:
+        return not confirmed.in_doubt and (
+            self.fingerprints.of_user(incoming.encoded) == confirmed.user_fingerprint
+            or self.fingerprints.of_fields(incoming.encoded).items() <= unpack(confirmed.field_fingerprints).items()
         )
 
-    def _take_moments(self, known: _ExistingUser, given: IncomingUser) -> IncomingUser:
-        """Return what of *given* is not older than what is known already, and store since when it is known."""
-        if known.moments is None and given.user.observed_at is None:
-            return given
-        moments = unpack(known.moments or b"")
-        user = given.user
+    def _drop_stale_fields(self, existing: _ExistingUser, incoming: IncomingUser) -> IncomingUser:
+        """Return *incoming* without the fields that were observed later before, and store the moments of the rest."""
+        if existing.moments is None and incoming.user.observed_at is None:
+            return incoming
+        moments = unpack(existing.moments or b"")
+        user = incoming.user
         if user.observed_at is not None:
-            now = _packed(user.observed_at)
-            older = {field for field in field_names(user) if moments.get(self.fingerprints.of_name(field), b"") > now}
-            user = without(user, older) if older else user
+            observed_at = _pack_moment(user.observed_at)
+            stale = {
+                field for field in field_names(user) if moments.get(self.fingerprints.of_name(field), b"") > observed_at
+            }
+            user = drop_fields(user, stale) if stale else user
         self.db.execute(
-            "UPDATE users SET moments = ? WHERE identity = ?", [self._moments(user, moments), given.identity]
+            "UPDATE users SET moments = ? WHERE id_fingerprint = ?",
+            [self._moments(user, moments), incoming.id_fingerprint],
         )
-        return given if user is given.user else attrs.evolve(given, user=user, encoded=encode(user))
+        return incoming if user is incoming.user else attrs.evolve(incoming, user=user, encoded=encode(user))
 
     def _moments(self, user: UserTraits, known: Mapping[bytes, bytes]) -> bytes | None:
-        """Return since when each field is known, now that *user* says theirs; what has no moment is not compared."""
+        """Return *known* updated with the fields of *user*; a field without a moment is never compared by moment."""
         if user.observed_at is None and not known:
             return None
         names = [self.fingerprints.of_name(field) for field in field_names(user)]
         if user.observed_at is None:
             return pack({name: moment for name, moment in known.items() if name not in names})
-        return pack({**known, **dict.fromkeys(names, _packed(user.observed_at))})
+        return pack({**known, **dict.fromkeys(names, _pack_moment(user.observed_at))})
 
 
-def _desired(known: _ExistingUser, given: IncomingUser, *, is_mended: bool) -> bytes:
-    """Return what a user should be from now on; of one who is *mended* after a refusal, only what is said now."""
-    if known.desired is None:
-        return given.encoded
-    older = decode(known.desired)
-    if is_mended and not _is_older(given.user, older):
-        return encode(replaced(older, given.user))
-    return encode(merged(older, given.user))
+def _new_desired_state(existing: _ExistingUser, incoming: IncomingUser, *, may_replace: bool) -> bytes:
+    if existing.desired is None:
+        return incoming.encoded
+    older = decode(existing.desired)
+    if may_replace and not _is_older(incoming.user, older):
+        return encode(replace_user(older, incoming.user))
+    return encode(merge_users(older, incoming.user))
 
 
 def _is_older(user: UserTraits, other: UserTraits) -> bool:
-    """Tell whether *user* was observed before *other*; what has no moment is not compared."""
+    """Return True if *user* was observed before *other*; False if either has no moment."""
     if user.observed_at is None or other.observed_at is None:
         return False
     return user.observed_at < other.observed_at
 
 
-@attrs.frozen
-class _BackendState:
-    """How some users stand at one backend; refused: which version of them."""
-
-    due: frozenset[int]
-    rejected: Mapping[int, int]
-    held: Mapping[int, _Confirmed]
-
-    @classmethod
-    def read(
-        cls, db: sqlite3.Connection, backend: int, met: Iterable[tuple[_ExistingUser, IncomingUser]]
-    ) -> "_BackendState":
-        """Return how the users *met* stand at the backend of that id."""
-        row_ids = [known.row_id for known, _ in met]
-        these, parameters = sql_in(row_ids)
-        where = f"WHERE backend = {backend:d} AND user {these}"
-        held = db.execute(f"SELECT user, whole, fields, in_doubt FROM held {where}", parameters)
-        return cls(
-            frozenset(user for (user,) in db.execute(f"SELECT user FROM due {where}", parameters)),
-            dict(db.execute(f"SELECT user, version FROM refusals {where}", parameters).fetchall()),
-            {user: _Confirmed(*row) for user, *row in held},
-        )
-
-
-def _packed(moment: datetime) -> bytes:
-    """Return *moment* as bytes that sort as moments do."""
-    return (to_microseconds(moment) + _BEFORE_1970).to_bytes(_MOMENT_BYTES)
+def _pack_moment(moment: datetime) -> bytes:
+    return (to_microseconds(moment) + _MOMENT_OFFSET).to_bytes(_MOMENT_BYTES)

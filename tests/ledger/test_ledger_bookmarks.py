@@ -1,10 +1,8 @@
 """Where a long reading goes on is kept beside the users it has read."""
 
-import sqlite3
 from pathlib import Path
 
 from replay_identity.ledger import Checkpoint, Ledger
-from replay_identity.ledger.database import APPLICATION_ID, MIGRATIONS
 
 
 def test_a_bookmark_outlives_the_process(tmp_path: Path) -> None:
@@ -32,23 +30,3 @@ def test_a_finished_reading_has_none() -> None:
 def test_a_bookmark_shows_neither_token_nor_record() -> None:
     """Both are the vendor's and the user's affair."""
     assert repr(Checkpoint("tok", 1, b"names")) == "Checkpoint(stored_at=1)"
-
-
-def test_a_ledger_of_before_is_brought_up_to_date(tmp_path: Path) -> None:
-    """One that was made without bookmarks takes them, and keeps its users."""
-    path = tmp_path / "l.db"
-    old = sqlite3.connect(path)
-    for statement in MIGRATIONS[0]:
-        old.execute(statement)
-    old.execute("INSERT INTO ledger VALUES (?, 0, 0)", [b"k" * 32])
-    old.execute("INSERT INTO backends (name) VALUES ('fullstory')")
-    old.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    old.execute("PRAGMA user_version = 1")
-    old.commit()
-    old.close()
-
-    with Ledger(path) as ledger:
-        ledger.set_checkpoint("a to b", Checkpoint("first", 1, b"{}"))
-
-        assert [standing.backend for standing in ledger.counts()] == ["fullstory"]
-        assert ledger.checkpoint("a to b") is not None

@@ -22,7 +22,7 @@ from replay_identity.ledger.codec import (
     to_microseconds,
     unpack,
 )
-from replay_identity.ledger.merging import field_names, merged, without
+from replay_identity.ledger.merging import drop_fields, field_names, merge_users
 from replay_identity.testing import trait_maps, user_traits
 
 DIGESTS = Fingerprints(b"k" * 32)
@@ -97,7 +97,7 @@ def test_the_digest_of_a_field_depends_on_nothing_else(traits: dict[str, Any], d
     """A trait beside it may come and go, of whatever type."""
     whole = UserTraits("u1", traits=traits)
     kept = data.draw(st.sets(st.sampled_from(field_names(whole)))) if whole.traits else set[str]()
-    part = without(whole, set(field_names(whole)) - kept)
+    part = drop_fields(whole, set(field_names(whole)) - kept)
 
     assert encoded_fields(encode(part)).items() <= encoded_fields(encode(whole)).items()
     assert encoded_fields(encode(part)).keys() == kept
@@ -215,8 +215,8 @@ def test_an_identity_is_the_id_or_else_all_vendor_ids(one: UserTraits, other: Us
     def name(user: UserTraits) -> Any:
         return user.user_id or dict(user.vendor_ids) or None
 
-    assert (DIGESTS.of_identity(one) is None) == (name(one) is None)
-    assert (DIGESTS.of_identity(one) == DIGESTS.of_identity(other)) == (name(one) == name(other))
+    assert (DIGESTS.of_id(one) is None) == (name(one) is None)
+    assert (DIGESTS.of_id(one) == DIGESTS.of_id(other)) == (name(one) == name(other))
 
 
 def test_an_identity_cannot_be_forged() -> None:
@@ -224,7 +224,7 @@ def test_an_identity_cannot_be_forged() -> None:
     ids = [{"a": "b=c"}, {"a=b": "c"}, {"a": "x\0b=y"}, {"a": "x", "b": "y"}, {"b": "x", "a": "y"}]
     users = [*(UserTraits(vendor_ids=each) for each in ids), UserTraits("a=b=c"), UserTraits('{"a":"b=c"}')]
 
-    assert len({DIGESTS.of_identity(each) for each in users}) == len(users)
+    assert len({DIGESTS.of_id(each) for each in users}) == len(users)
 
 
 def test_a_thousand_names_and_values_are_digested_as_one() -> None:
@@ -242,7 +242,7 @@ def test_a_thousand_names_and_values_are_digested_as_one() -> None:
 @given(user_traits(), user_traits())
 def test_merging_says_what_both_said_and_the_newer_wins(older: UserTraits, newer: UserTraits) -> None:
     """Field by field, as a vendor does that is sent one after the other."""
-    both = merged(older, newer)
+    both = merge_users(older, newer)
 
     assert {*field_names(both)} == {*field_names(older)} | {*field_names(newer)}
     for field in field_names(both):
@@ -259,9 +259,9 @@ def test_merging_says_what_both_said_and_the_newer_wins(older: UserTraits, newer
 @given(user_traits(), user_traits(), user_traits())
 def test_merging_may_be_done_in_any_grouping(one: UserTraits, two: UserTraits, three: UserTraits) -> None:
     """So it does not matter when the ledger had to wait; the id is the same in all."""
-    trait = [UserTraits("u", name=each.name, email=each.email, traits=flat(each)) for each in (one, two, three)]
+    a, b, c = [UserTraits("u", name=each.name, email=each.email, traits=flat(each)) for each in (one, two, three)]
 
-    assert merged(merged(trait[0], trait[1]), trait[2]) == merged(trait[0], merged(trait[1], trait[2]))
+    assert merge_users(merge_users(a, b), c) == merge_users(a, merge_users(b, c))
 
 
 def flat(user: UserTraits) -> dict[str, Any]:
@@ -272,14 +272,14 @@ def flat(user: UserTraits) -> dict[str, Any]:
 @given(user_traits())
 def test_merging_a_user_with_themselves_changes_nothing(user: UserTraits) -> None:
     """Twice the same news is one."""
-    assert merged(user, user) == user
+    assert merge_users(user, user) == user
 
 
 def test_nested_traits_are_merged_name_by_name() -> None:
     """At any depth; a mapping replaces a scalar, and a scalar a mapping."""
     older = user(a={"b": {"c": 1, "d": 2}, "e": 3}, f={"g": 1}, h=1)
 
-    both = merged(older, user(a={"b": {"d": 4}}, f=2, h={"i": 1}))
+    both = merge_users(older, user(a={"b": {"d": 4}}, f=2, h={"i": 1}))
 
     assert both.traits == {"a": {"b": {"c": 1, "d": 4}, "e": 3}, "f": 2, "h": {"i": 1}}
     assert older.traits == {"a": {"b": {"c": 1, "d": 2}, "e": 3}, "f": {"g": 1}, "h": 1}
@@ -289,8 +289,8 @@ def test_the_newest_moment_is_kept() -> None:
     """Whichever came later."""
     early, late = UserTraits("u", observed_at=NOON.replace(hour=9)), UserTraits("u", observed_at=NOON)
 
-    assert merged(early, late).observed_at == merged(late, early).observed_at == NOON
-    assert merged(UserTraits("u"), early).observed_at == early.observed_at
+    assert merge_users(early, late).observed_at == merge_users(late, early).observed_at == NOON
+    assert merge_users(UserTraits("u"), early).observed_at == early.observed_at
 
 
 def test_what_is_taken_out_goes_with_its_type() -> None:
@@ -299,7 +299,7 @@ def test_what_is_taken_out_goes_with_its_type() -> None:
         "u", name="Ann", email="a@b", traits={"a": {"b": 1}, "c": 2}, types={"a.b": "int", "c": "str", "x": "int"}
     )
 
-    assert without(whole, {"name", "traits.a"}) == UserTraits(
+    assert drop_fields(whole, {"name", "traits.a"}) == UserTraits(
         "u", email="a@b", traits={"c": 2}, types={"c": "str", "x": "int"}
     )
-    assert without(whole, {"email"}).email is None
+    assert drop_fields(whole, {"email"}).email is None

@@ -147,7 +147,8 @@ def test_digests_of_equal_values_differ_between_ledgers(tmp_path: Path) -> None:
         with Ledger(tmp_path / name) as ledger:
             ledger.upsert([CANARY], [A])
             deliver(ledger)
-            (row,) = ledger._database.rows("SELECT identity, whole, fields FROM users, held")  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            fingerprints = "SELECT id_fingerprint, user_fingerprint, field_fingerprints FROM users, confirmed"
+            (row,) = ledger._database.rows(fingerprints)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         contents.append({*row, *(row[2][at : at + 8] for at in range(0, len(row[2]), 8))})
 
     assert not contents[0] & contents[1]

@@ -55,7 +55,7 @@ def test_a_file_of_something_else_is_left_alone(path: Path, content: bytes) -> N
     """Not a byte of it changes."""
     path.write_bytes(content)
 
-    assert problem_of(lambda: Ledger(path)) == "is no ledger"
+    assert problem_of(lambda: Ledger(path)) == "not a ledger"
 
     assert path.read_bytes() == content
 
@@ -67,7 +67,7 @@ def test_a_sqlite_file_of_something_else_is_left_alone(path: Path, statement: st
         connection.execute(statement)
     content = path.read_bytes()
 
-    assert problem_of(lambda: Ledger(path)) == "is a SQLite file of something else"
+    assert problem_of(lambda: Ledger(path)) == "a SQLite database, but not a ledger"
 
     assert path.read_bytes() == content
 
@@ -82,11 +82,10 @@ def test_an_empty_file_becomes_a_ledger(path: Path) -> None:
 
 def test_a_folder_is_no_ledger(tmp_path: Path) -> None:
     """Nor is a file in no folder."""
-    assert problem_of(lambda: Ledger(tmp_path)).startswith("cannot be opened: ")
-    assert (
-        problem_of(lambda: Ledger(tmp_path / "missing" / "ledger.db")) == "cannot be opened: No such file or directory"
-    )
-    assert problem_of(lambda: Ledger("")).startswith("cannot be opened: ")
+    assert problem_of(lambda: Ledger(tmp_path)).startswith("the ledger cannot be opened: ")
+    missing = tmp_path / "missing" / "ledger.db"
+    assert problem_of(lambda: Ledger(missing)) == "the ledger cannot be opened: No such file or directory"
+    assert problem_of(lambda: Ledger("")).startswith("the ledger cannot be opened: ")
 
 
 def test_a_ledger_is_found_wherever_one_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +122,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
         patch.setattr(
             database, "MIGRATIONS", (*database.MIGRATIONS, ("CREATE TABLE later (x)", "INSERT INTO none (x)"))
         )
-        assert problem_of(lambda: Ledger(path)) == "cannot be used: SQLITE_ERROR"
+        assert problem_of(lambda: Ledger(path)) == "the ledger cannot be used: SQLITE_ERROR"
 
     with Ledger(path) as ledger:
         assert ledger.pending_count(A) == 150
@@ -139,7 +138,20 @@ def test_a_newer_ledger_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) 
         with Ledger(path) as ledger:
             assert ledger.pending_count(A) == 150
 
-    assert problem_of(lambda: Ledger(path)) == "was made by a newer version of replay-identity"
+    assert problem_of(lambda: Ledger(path)) == "the ledger was made by a newer version of replay-identity"
+
+
+def test_refuses_a_development_ledger(path: Path) -> None:
+    """Before 0.1.0 the tables had other names; the file is left as it is."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE due (backend, user)")
+        connection.execute("PRAGMA application_id = 0x52704964")
+        connection.execute("PRAGMA user_version = 2")
+    content = path.read_bytes()
+
+    assert problem_of(lambda: Ledger(path)) == "the ledger was made by a development version before 0.1.0"
+
+    assert path.read_bytes() == content
 
 
 # A full disk.
@@ -272,7 +284,7 @@ def test_a_file_that_may_not_grow_loses_nothing(path: Path) -> None:
             print(problem_of(lambda: grow(ledger)))
         """
 
-    assert run(script, path) == "cannot be read or written\n"
+    assert run(script, path) == "the ledger cannot be read or written\n"
 
     with Ledger(path) as ledger:
         assert_intact(ledger)
@@ -337,7 +349,7 @@ def test_a_damaged_file_is_said_to_be_damaged(path: Path, harm: Callable[[bytear
     """By whatever reads it first."""
     damaged(filled(path), harm)
 
-    assert problem_of(lambda: use(path)) == "is damaged"
+    assert problem_of(lambda: use(path)) == "the ledger is damaged"
 
 
 def test_a_damaged_refusal_or_loss_or_batch_is_said_to_be_damaged(path: Path) -> None:
@@ -352,9 +364,9 @@ def test_a_damaged_refusal_or_loss_or_batch_is_said_to_be_damaged(path: Path) ->
 
     with Ledger(path) as ledger:
         (job,) = ledger.jobs(A)
-        assert problem_of(lambda: list(ledger.rejected(A))) == "is damaged"
-        assert problem_of(lambda: list(ledger.losses(A))) == "is damaged"
-        assert problem_of(lambda: ledger.entries(job)) == "is damaged"
+        assert problem_of(lambda: list(ledger.rejected(A))) == "the ledger is damaged"
+        assert problem_of(lambda: list(ledger.losses(A))) == "the ledger is damaged"
+        assert problem_of(lambda: ledger.entries(job)) == "the ledger is damaged"
 
 
 def test_no_damage_is_anything_else_than_a_ledger_error(path: Path) -> None:
@@ -399,7 +411,11 @@ def test_a_ledger_that_may_not_be_written_is_said_so(path: Path) -> None:
     finally:
         path.parent.chmod(0o755)
 
-    assert said == ["cannot be written", "cannot be opened: Permission denied", "cannot be locked"]
+    assert said == [
+        "the ledger cannot be written",
+        "the ledger cannot be opened: Permission denied",
+        "the lock file beside the ledger cannot be used",
+    ]
 
 
 def test_a_file_that_may_only_be_read_is_said_so(path: Path) -> None:
@@ -409,7 +425,7 @@ def test_a_file_that_may_only_be_read_is_said_so(path: Path) -> None:
         database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         database.rows("PRAGMA query_only = ON")
 
-        assert problem_of(lambda: ledger.upsert([user("u2")], [A])) == "cannot be written"
+        assert problem_of(lambda: ledger.upsert([user("u2")], [A])) == "the ledger cannot be written"
 
         database.rows("PRAGMA query_only = OFF")
         assert ledger.pending_count(A) == 1
@@ -417,11 +433,11 @@ def test_a_file_that_may_only_be_read_is_said_so(path: Path) -> None:
 
 def test_a_ledger_that_stays_locked_is_said_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And goes on afterwards."""
-    monkeypatch.setattr(opening, "PATIENCE", 0.05)
+    monkeypatch.setattr(opening, "LOCK_TIMEOUT_S", 0.05)
     with Ledger(path) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as other:
         ledger.upsert([user("canary")], [A])
         other.execute("BEGIN IMMEDIATE")
-        assert problem_of(lambda: ledger.upsert([user("canary-2")], [A])).startswith("is locked by another process")
+        assert problem_of(lambda: ledger.upsert([user("canary-2")], [A])).startswith("the ledger has been locked")
         assert ledger.pending_count(A) == 1
         other.execute("ROLLBACK")
         ledger.upsert([user("canary-2")], [A])
@@ -430,12 +446,12 @@ def test_a_ledger_that_stays_locked_is_said_so(path: Path, monkeypatch: pytest.M
 
 def test_a_ledger_that_is_locked_altogether_cannot_even_be_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor read."""
-    monkeypatch.setattr(opening, "PATIENCE", 0.05)
+    monkeypatch.setattr(opening, "LOCK_TIMEOUT_S", 0.05)
     filled(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
-        assert problem_of(lambda: Ledger(path)).startswith("is locked by another process")
+        assert problem_of(lambda: Ledger(path)).startswith("the ledger has been locked")
 
 
 def test_reading_waits_for_who_has_locked_it(path: Path) -> None:
@@ -474,15 +490,15 @@ def test_a_ledger_that_is_closed_says_so(path: Path) -> None:
     ledger.close()
     ledger.close()
 
-    assert problem_of(lambda: ledger.upsert([user("canary")], [A])) == "is closed"
+    assert problem_of(lambda: ledger.upsert([user("canary")], [A])) == "the ledger is closed"
 
 
 def test_an_error_of_an_unknown_kind_is_named(path: Path) -> None:
     """By the name that SQLite or Python has for it, never by its text."""
     with Ledger(path) as ledger:
         database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        assert problem_of(lambda: database.rows("SELECT canary")) == "cannot be used: SQLITE_ERROR"
-        assert problem_of(lambda: database.rows("SELECT ?", object())).startswith("cannot be used: ")
+        assert problem_of(lambda: database.rows("SELECT canary")) == "the ledger cannot be used: SQLITE_ERROR"
+        assert problem_of(lambda: database.rows("SELECT ?", object())).startswith("the ledger cannot be used: ")
 
 
 def test_a_transaction_is_all_or_nothing(path: Path) -> None:
@@ -499,5 +515,5 @@ def test_a_transaction_is_all_or_nothing(path: Path) -> None:
 def fail_inside(ledger: Ledger) -> None:
     """Begin something and fail."""
     with ledger._database.transaction() as db:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        db.execute("DELETE FROM due")
+        db.execute("DELETE FROM pending")
         raise ZeroDivisionError

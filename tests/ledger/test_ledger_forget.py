@@ -86,7 +86,7 @@ def test_every_table_has_one_user_less(path: Path) -> None:
 
         ledger.forget("canary-id")
 
-        tables = ("users", "desired", "due", "held", "refusals", "losses")
+        tables = ("users", "desired", "pending", "confirmed", "rejections", "losses")
         sizes = [ledger._database.rows(f"SELECT count(*) FROM {table}")[0][0] for table in tables]  # noqa: S608, SLF001  # pyright: ignore[reportPrivateUsage]
     assert sizes == [1] * len(tables)
 

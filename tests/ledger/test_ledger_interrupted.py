@@ -28,15 +28,15 @@ def test_an_interrupt_right_after_the_beginning_leaves_nothing_open(
     """Neither this ledger nor another process is locked out."""
     with Ledger(path) as ledger, Ledger(path) as other:
         ledger.upsert([user()], [A])
-        patiently = database._patiently  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        patiently = database._wait_for_lock  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
         def interrupted(act: Any) -> None:
             patiently(act)
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(database, "_patiently", interrupted)
-            patch.setattr(database, "PATIENCE", 0.1)
+            patch.setattr(database, "_wait_for_lock", interrupted)
+            patch.setattr(database, "LOCK_TIMEOUT_S", 0.1)
             with pytest.raises(KeyboardInterrupt):
                 ledger.upsert([user("u2")], [A])
 
@@ -51,7 +51,7 @@ def test_a_signal_handler_cannot_end_the_transaction_that_it_interrupts(path: Pa
         inner = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         with inner.transaction() as db:
             db.execute("UPDATE ledger SET users = users + 5")
-            with pytest.raises(LedgerError, match="is at work already"):
+            with pytest.raises(LedgerError, match="busy in this thread"):
                 ledger.upsert([user("u2")], [A])
             db.execute("UPDATE ledger SET users = users + 5")
 
@@ -81,7 +81,7 @@ def test_a_copy_is_for_its_owner_alone_and_overwrites_nothing(path: Path) -> Non
         with Ledger(copy) as copied:
             assert deliver(copied) == [user(plan="pro")]
         before = copy.read_bytes()
-        with pytest.raises(LedgerError, match=r"copy\.db: cannot be made: File exists"):
+        with pytest.raises(LedgerError, match=r"copy\.db: the copy cannot be created: File exists"):
             ledger.copy_to(copy)
         assert copy.read_bytes() == before
         assert ledger.pending_count(A) == 1
@@ -96,7 +96,7 @@ def test_a_copy_that_fails_leaves_no_file(path: Path, monkeypatch: pytest.Monkey
 
     with Ledger(path) as ledger:
         with monkeypatch.context() as patch:
-            patch.setattr(database, "_patiently", full)
+            patch.setattr(database, "_wait_for_lock", full)
             with pytest.raises(LedgerError):
                 ledger.copy_to(copy)
         assert not copy.exists()
@@ -148,7 +148,7 @@ def test_a_child_gets_its_turn_when_its_parent_is_gone(path: Path) -> None:
         import os, sys
         from replay_identity.ledger import Ledger
         ledger = Ledger(sys.argv[1])
-        turn = ledger.turn("acme")
+        turn = ledger.lease("acme")
         assert turn.__enter__()
         read, write = os.pipe()
         if os.fork():
@@ -156,7 +156,7 @@ def test_a_child_gets_its_turn_when_its_parent_is_gone(path: Path) -> None:
             os._exit(0)
         os.close(write)
         os.read(read, 1)  # Until the parent is gone.
-        with ledger.turn("acme") as ours:
+        with ledger.lease("acme") as ours:
             print(ours)
     """)
 

@@ -70,11 +70,11 @@ PLACES = st.lists(st.integers(1, 40)) | st.builds(runs_of_places, st.integers(1,
 def test_a_statement_is_about_exactly_those_places(row_ids: list[int]) -> None:
     """In any order, with gaps or without, and with some of them twice."""
     db = sqlite3.connect(":memory:")
-    db.execute("CREATE TABLE users (user INTEGER PRIMARY KEY)")
+    db.execute("CREATE TABLE users (row_id INTEGER PRIMARY KEY)")
     db.executemany("INSERT INTO users VALUES (?)", [(row_id,) for row_id in range(45)])
 
-    these, parameters = sql_in(row_ids)
-    found = db.execute(f"SELECT user FROM users WHERE user {these}", parameters).fetchall()  # noqa: S608  # As the ledger does.
+    clause, parameters = sql_in(row_ids)
+    found = db.execute(f"SELECT row_id FROM users WHERE row_id {clause}", parameters).fetchall()  # noqa: S608  # As the ledger does.
     db.close()
 
     assert [row_id for (row_id,) in found] == sorted(set(row_ids))

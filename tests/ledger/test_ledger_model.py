@@ -27,7 +27,7 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.ledger import Claim, Ledger, Settlement
+from replay_identity.ledger import Claim, Ledger, Settlement, UpsertCounts
 from replay_identity.ledger import database as opening
 from replay_identity.ledger.jobs import Batch, JobEntry, StoredJob
 from replay_identity.outcomes import SkipReason
@@ -73,7 +73,7 @@ def said(user: UserTraits) -> dict[str, Any]:
 class Vendor:
     """What the model knows of one backend, by user id."""
 
-    due: set[str] = attrs.field(factory=set[str])
+    pending: set[str] = attrs.field(factory=set[str])
     rejected: dict[str, int] = attrs.field(factory=dict[str, int])
     # What each field may be at the vendor, as far as anyone here can know.
     may_hold: dict[str, dict[str, set[Any]]] = attrs.field(factory=dict[str, dict[str, set[Any]]])
@@ -129,7 +129,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Put users for some of the backends; the counts add up, and are those of the model."""
         counts = self.ledger.upsert(given, backends)
 
-        expected = {name: dict.fromkeys(["due", "waiting", "unchanged", "refused"], 0) for name in backends}
+        expected = {name: attrs.asdict(UpsertCounts()) for name in backends}
         if backends:
             for user in given:
                 for name, kind in self.take_in(user, backends).items():
@@ -148,26 +148,26 @@ class LedgerMachine(RuleBasedStateMachine):
         moment = max([each for each in (self.moment.get(who), user.observed_at) if each], default=None)
         changed = (desired, moment) != before
         kinds = {name: self.kind(self.vendors[name], who, fresh, changed=changed) for name in backends}
-        if "due" in kinds.values() or before[0] is not None:
+        if "pending" in kinds.values() or before[0] is not None:
             self.desired[who], self.moment[who] = desired, moment
             self.version[who] = self.version.get(who, 0) + changed
         for name, kind in kinds.items():
-            if kind == "due":
-                self.vendors[name].due.add(who)
+            if kind == "pending":
+                self.vendors[name].pending.add(who)
                 self.vendors[name].rejected.pop(who, None)
                 self.vendors[name].wanted.setdefault(who, {}).update(desired)
         for vendor in self.vendors.values():
-            if who in vendor.due or who in vendor.rejected:
+            if who in vendor.pending or who in vendor.rejected:
                 vendor.wanted.setdefault(who, {}).update(fresh)
         return kinds
 
     def kind(self, vendor: Vendor, who: str, fresh: dict[str, Any], *, changed: bool) -> str:
         """Return what *fresh* means for one vendor."""
-        if who in vendor.due:
-            return "waiting"
+        if who in vendor.pending:
+            return "already_pending"
         if who in vendor.rejected:
-            return "refused" if vendor.rejected[who] == self.version[who] and not changed else "due"
-        return "unchanged" if who in vendor.sure and vendor.holds(who, fresh) else "due"
+            return "rejected" if vendor.rejected[who] == self.version[who] and not changed else "pending"
+        return "unchanged" if who in vendor.sure and vendor.holds(who, fresh) else "pending"
 
     # Towards the vendors and back.
 
@@ -182,7 +182,7 @@ class LedgerMachine(RuleBasedStateMachine):
         claims = self.ledger.claim(backend, count=count, skip=skipped, full_state=full_state)
 
         vendor = self.vendors[backend]
-        due = [who for row_id, who in enumerate(self.since, 1) if who in vendor.due and row_id not in skipped]
+        due = [who for row_id, who in enumerate(self.since, 1) if who in vendor.pending and row_id not in skipped]
         assert [claim.user.user_id for claim in claims] == due[:count]
         for claim in claims:
             who, sent = claim.user.user_id or "", said(claim.user)
@@ -222,7 +222,7 @@ class LedgerMachine(RuleBasedStateMachine):
         settled: set[int] = set()
         for flight, settlement in zip(flights, settlements, strict=True):
             vendor, who, outcome = self.vendors[flight.backend], flight.claim.user.user_id or "", settlement.outcome
-            if who not in vendor.due or flight.version != self.version[who]:
+            if who not in vendor.pending or flight.version != self.version[who]:
                 continue
             match outcome:
                 case Accepted(adjustments=adjustments):
@@ -234,9 +234,9 @@ class LedgerMachine(RuleBasedStateMachine):
                 case _:
                     continue
             settled.add(flight.claim.row_id)
-            vendor.due.discard(who)
+            vendor.pending.discard(who)
         for who in [*self.desired]:
-            if not any(who in vendor.due or who in vendor.rejected for vendor in self.vendors.values()):
+            if not any(who in vendor.pending or who in vendor.rejected for vendor in self.vendors.values()):
                 del self.desired[who], self.moment[who]
         return settled
 
@@ -266,7 +266,7 @@ class LedgerMachine(RuleBasedStateMachine):
         number = self.ledger.requeue_rejected(backend)
 
         assert number == len(vendor.rejected)
-        vendor.due |= vendor.rejected.keys()
+        vendor.pending |= vendor.rejected.keys()
         vendor.rejected.clear()
 
     # Batches and crashes.
@@ -310,7 +310,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def the_ledger_stands_as_the_model_does(self) -> None:
         """Due, refused, lost and under way are the same."""
         for name, vendor in self.vendors.items():
-            assert self.ledger.pending_count(name) == len(vendor.due)
+            assert self.ledger.pending_count(name) == len(vendor.pending)
             assert {one.user.user_id for one in self.ledger.rejected(name)} == vendor.rejected.keys()
             assert all(said(one.user) == self.desired[one.user.user_id or ""] for one in self.ledger.rejected(name))
             lost = sorted(sorted(each.path for each in lost) for lost in self.ledger.losses(name))
@@ -323,17 +323,17 @@ class LedgerMachine(RuleBasedStateMachine):
     def nobody_is_forgotten(self) -> None:
         """Whoever may not hold what was put is due or refused; and nobody is both."""
         for vendor in self.vendors.values():
-            assert not vendor.due & vendor.rejected.keys()
+            assert not vendor.pending & vendor.rejected.keys()
             for who, wanted in vendor.wanted.items():
-                assert vendor.holds(who, wanted) or who in vendor.due or who in vendor.rejected
+                assert vendor.holds(who, wanted) or who in vendor.pending or who in vendor.rejected
 
     @invariant()
     def values_stay_only_as_long_as_they_are_needed(self) -> None:
         """There are values of exactly those who are due or refused somewhere."""
-        needed = "SELECT user FROM due UNION SELECT user FROM refusals"
+        needed = "SELECT row_id FROM pending UNION SELECT row_id FROM rejections"
 
-        assert self.select(f"{needed} EXCEPT SELECT user FROM desired") == []  # noqa: S608  # Our own words.
-        assert self.select(f"SELECT user FROM desired EXCEPT SELECT * FROM ({needed})") == []  # noqa: S608
+        assert self.select(f"{needed} EXCEPT SELECT row_id FROM desired") == []  # noqa: S608  # Our own words.
+        assert self.select(f"SELECT row_id FROM desired EXCEPT SELECT * FROM ({needed})") == []  # noqa: S608
 
     def select(self, sql: str, *parameters: object) -> list[Any]:
         """Return what *sql* selects from the file, as another program sees it."""

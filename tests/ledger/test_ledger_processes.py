@@ -68,7 +68,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 with Ledger(path) as ledger:
     for number in range(40):
-        ledger.put([user(f"{mine}-{number}"), user("shared", **{f"by_{mine}": number})], [A])
+        ledger.upsert([user(f"{mine}-{number}"), user("shared", **{f"by_{mine}": number})], [A])
 print("done", flush=True)
 """
 
@@ -100,7 +100,7 @@ for number in range(25):
     while not Path(f"{path}.{number}.go").exists():
         time.sleep(0.0002)
     with Ledger(f"{path}.{number}") as ledger:
-        ledger.put([user(mine)], [A])
+        ledger.upsert([user(mine)], [A])
     print("done", flush=True)
 """
 
@@ -122,9 +122,9 @@ from ledger.delivering import A, user
 from replay_identity.ledger import Ledger
 
 ledger = Ledger(sys.argv[1])
-ledger.put([user("stored")], [A])
+ledger.upsert([user("stored")], [A])
 with ledger._database.transaction() as db:
-    db.execute("DELETE FROM due")
+    db.execute("DELETE FROM pending")
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -145,7 +145,7 @@ TAKE_TURN = """
 import sys
 from replay_identity.ledger import Ledger
 
-with Ledger(sys.argv[1]) as ledger, ledger.turn("acme") as is_ours:
+with Ledger(sys.argv[1]) as ledger, ledger.lease("acme") as is_ours:
     print(is_ours, flush=True)
     sys.stdin.readline()
 """
@@ -214,7 +214,7 @@ def test_a_lock_in_no_folder_is_said_so(tmp_path: Path) -> None:
     """As any other problem of a ledger, and so is a lock that is something else."""
     (tmp_path / "ledger.db-acme.lock").write_bytes(b"something else" * 1000)
     for path in (tmp_path / "missing" / "ledger.db", tmp_path / "ledger.db"):
-        with pytest.raises(LedgerError, match="cannot be locked"), take_lease(str(path), A):
+        with pytest.raises(LedgerError, match="lock file"), take_lease(str(path), A):
             pass
 
 
@@ -328,7 +328,7 @@ def is_closed(ledger: Ledger) -> bool:
     try:
         ledger.pending_count(A)
     except LedgerError as error:
-        return error.problem == "is closed"
+        return error.problem == "the ledger is closed"
     return False
 
 

@@ -24,7 +24,7 @@ from replay_identity import (
 )
 from replay_identity.ledger import BackendCounts, Ledger, Settlement, UpsertCounts
 from replay_identity.ledger.codec import Fingerprints
-from replay_identity.ledger.upserts import to_given
+from replay_identity.ledger.upserts import incoming_user
 from replay_identity.outcomes import Adjustment, SkipReason, Violation
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -491,7 +491,7 @@ def test_a_ledger_in_memory_is_forgotten(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_no_repr_shows_what_is_being_put() -> None:
     """Not even inside the ledger is a user shown by what is stored of them."""
-    given = to_given(
+    given = incoming_user(
         UserTraits("canary-id", email="canary@example.com", traits={"plan": "canary"}), Fingerprints(b"k" * 32)
     )
 
