@@ -1,4 +1,4 @@
-"""The `/_emulator/` pages: look at the state and set faults with a browser or curl."""
+"""The `/_emulator/` pages: read the state and set faults with a browser or curl."""
 
 from typing import Any
 
@@ -11,21 +11,21 @@ from .vendor import EmulatorState
 PREFIX = "_emulator"
 
 
-def is_control(received: ReceivedRequest) -> bool:
-    """Say whether the request is for the emulator instead of the vendor."""
-    return received.segments[:1] == (PREFIX,)
+def is_control(request: ReceivedRequest) -> bool:
+    """Return True if the request is for the emulator's own pages."""
+    return request.segments[:1] == (PREFIX,)
 
 
-def control_response(state: EmulatorState, received: ReceivedRequest) -> VendorResponse:
-    """Do what a `/_emulator/` request asks for."""
-    debug_views = state.vendor.debug_views()
-    match received.method, "/".join(received.segments[1:]):
+def control_response(state: EmulatorState, request: ReceivedRequest) -> VendorResponse:
+    """Handle a request to a `/_emulator/` page."""
+    debug_views = state.api.debug_views()
+    match request.method, "/".join(request.segments[1:]):
         case "GET", name if name in debug_views:
             return json_response(200, debug_views[name]())
         case "GET", "requests":
             return json_response(200, _requests(state))
         case "POST", "faults":
-            return _add_fault(state, received.body)
+            return _add_fault(state, request.body)
         case "DELETE", "faults":
             state.faults.clear()
             return VendorResponse(status=204)
@@ -33,8 +33,8 @@ def control_response(state: EmulatorState, received: ReceivedRequest) -> VendorR
             state.reset()
             return VendorResponse(status=204)
         case _:
-            shown = ", ".join(f"GET {name}" for name in (*debug_views, "requests"))
-            return json_response(404, {"error": f"{shown}, POST/DELETE faults or POST reset."})
+            pages = ", ".join(f"GET {name}" for name in (*debug_views, "requests"))
+            return json_response(404, {"error": f"unknown page; use {pages}, POST faults, DELETE faults or POST reset"})
 
 
 def _requests(state: EmulatorState) -> JsonValue:
@@ -57,18 +57,18 @@ def _add_fault(state: EmulatorState, body: bytes) -> VendorResponse:
 
 
 def read_fault(value: JsonValue) -> Fault:
-    """Return the fault that *value* describes, field by field, with the body as text.
+    """Return the fault that the JSON object *value* describes; its `body` is text.
 
     Raises:
-        TypeError: A field has the wrong type or is unknown.
-        ValueError: A field has a value that makes no sense.
+        TypeError: A field is unknown or has the wrong type.
+        ValueError: A field has an invalid value.
     """
     if not isinstance(value, dict):
-        raise TypeError("A fault is a JSON object.")
+        raise TypeError("fault: expected a JSON object")
 
     unknown = value.keys() - {field.name for field in attrs.fields(Fault)}
     if unknown:
-        raise TypeError(f"A fault has no {', '.join(sorted(unknown))}.")
+        raise TypeError(f"fault: unknown fields: {', '.join(sorted(unknown))}")
 
     fields: dict[str, Any] = dict(value)
     if isinstance(fields.get("body"), str):

@@ -1,4 +1,4 @@
-"""What may go wrong between a client and a fake vendor."""
+"""What can go wrong between a client and an emulator: the faults, and how they corrupt a response."""
 
 import asyncio
 import random
@@ -16,15 +16,21 @@ from .http import VendorResponse
 Drop: TypeAlias = Literal["before", "after"]
 Garbage: TypeAlias = Literal["html", "empty", "broken", "huge", "drip"]
 
+# Bytes of padding in a huge body, unless the fault has a size.
+HUGE = 64 * 1024 * 1024
+CHUNK = 64 * 1024
+
+HTML = b"<!DOCTYPE html><html><head><title>Bad gateway</title></head><body>Bad gateway</body></html>"
+
 
 def _is_probability(_: object, __: object, value: float) -> None:
     if not 0.0 <= value <= 1.0:
-        raise ValueError("probability must be from 0 to 1")
+        raise ValueError("probability: expected a number from 0 to 1")
 
 
 def _is_count(_: object, __: object, value: object) -> None:
     if value is not None and (not isinstance(value, int) or value < 1):
-        raise ValueError("times must be a whole number from 1, or null")
+        raise ValueError("times: expected a whole number of at least 1, or null")
 
 
 def _copy(headers: Mapping[str, str]) -> dict[str, str]:
@@ -35,26 +41,26 @@ def _copy(headers: Mapping[str, str]) -> dict[str, str]:
 class Fault:
     """One thing that goes wrong, and for which requests.
 
-    A fault without `status`, `drop="before"` or `hang` lets the vendor act on the request, so that `body`
-    and `garbage` make a success that cannot be read.
+    A fault without `status`, `drop="before"` or `hang` still applies the request, so `body` and `garbage` simulate a
+    success whose response cannot be read.
 
     Attributes:
-        status: Answer this, and do not act on the request.
-        headers: Headers added to the answer.
-        body: Bytes answered instead of the vendor's.
-        latency: Seconds before the vendor acts. A client that leaves meanwhile does not stop it.
-        drop: Close the connection without an answer, before or after acting on the request.
-        hang: Never answer and never act, until the client leaves or the server stops.
-        garbage: Spoil the answer's body: an HTML page, nothing, JSON cut in half, the true body after
-            `size` bytes of blanks without a Content-Length, or that one byte at a time, `pause` apart.
-        size: Bytes of blanks for `huge` (64 MiB unless said) and `drip` (none unless said).
-        pause: Seconds between the bytes of a `drip`.
-        skip: How many matching requests are let through before it hits the first.
-        times: How many requests it hits; None is all of them.
-        method: Only requests with this method.
-        path: Only requests whose path, as sent, starts with this.
-        route: Only requests whose path, as sent, is this, segment by segment; `*` is any one segment.
-        probability: How likely a matching request is hit; a miss uses up none of the `times`.
+        status: Respond with this status, without applying the request.
+        headers: Headers to add to the response.
+        body: Bytes to respond with instead of the vendor's body.
+        latency: Seconds to wait before the request is applied, even if the client leaves meanwhile.
+        drop: Close the connection without a response, before or after applying the request.
+        hang: Never respond and never apply the request, until the client leaves or the server stops.
+        garbage: Corrupt the body: `html` is an HTML page, `empty` has no bytes, `broken` is cut in half, `huge` puts
+            `size` spaces before the body and has no Content-Length, `drip` also sends one byte every `pause` seconds.
+        size: Spaces before the body; by default 64 Mi for `huge` and none for `drip`.
+        pause: Seconds between two bytes of a `drip`.
+        skip: Number of matching requests to let through first.
+        times: Number of requests to hit, or None for all.
+        method: Only hit requests with this method.
+        path: Only hit requests whose path, as sent, starts with this.
+        route: Only hit requests whose path, as sent, has these segments; `*` matches any segment.
+        probability: Probability that a matching request is hit; a miss does not count towards `times`.
     """
 
     status: int | None = attrs.field(
@@ -90,110 +96,106 @@ class Fault:
 
     def __attrs_post_init__(self) -> None:
         if sum((self.status is not None, self.drop is not None, self.hang)) > 1:
-            raise ValueError("status, drop and hang exclude each other")
+            raise ValueError("fault: expected at most one of status, drop and hang")
 
     def matches(self, method: str, path: str) -> bool:
-        """Say whether the fault is meant for such a request."""
+        """Return True if the fault may hit a request with this *method* and *path*."""
         return (
             self.method in {None, method}
             and path.startswith(self.path or "")
-            and (self.route is None or _fits(self.route.split("/"), path.split("/")))
+            and (self.route is None or _segments_match(self.route.split("/"), path.split("/")))
         )
 
 
-def _fits(route: Sequence[str], segments: Sequence[str]) -> bool:
+def _segments_match(route: Sequence[str], segments: Sequence[str]) -> bool:
     return len(route) == len(segments) and all(
-        wanted in {"*", given} for wanted, given in zip(route, segments, strict=True)
+        pattern in {"*", segment} for pattern, segment in zip(route, segments, strict=True)
     )
 
 
 @attrs.define(eq=False)
-class _Waiting:
+class _QueuedFault:
     fault: Fault
-    skips: int
-    left: int | None
+    skips_left: int
+    hits_left: int | None
 
 
 @attrs.define(kw_only=True)
 class Faults:
-    """The faults that wait for requests, first added first taken; safe to use from any thread."""
+    """A thread-safe queue of faults, tried in the order in which they were added.
+
+    Attributes:
+        draw: Returns a number in [0, 1) for faults with a probability below 1.
+    """
 
     draw: Callable[[], float] = attrs.field(default=random.random, repr=False)
-    """Gives a number in [0, 1) for every fault that is not certain."""
-
-    _waiting: list[_Waiting] = attrs.field(init=False, factory=list[_Waiting])
+    _queue: list[_QueuedFault] = attrs.field(init=False, factory=list[_QueuedFault])
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock, repr=False)
 
     def add(self, fault: Fault) -> None:
-        """Let *fault* happen to the next requests it matches."""
+        """Inject *fault* into the next requests that match it."""
         with self._lock:
-            self._waiting.append(_Waiting(fault, skips=fault.skip, left=fault.times))
+            self._queue.append(_QueuedFault(fault, skips_left=fault.skip, hits_left=fault.times))
 
     def clear(self) -> None:
-        """Let nothing go wrong any more."""
+        """Remove all faults."""
         with self._lock:
-            self._waiting.clear()
+            self._queue.clear()
 
     def take(self, method: str, path: str) -> Fault | None:
-        """Return the fault that hits this request, and use up one of its times."""
+        """Return the fault that hits this request and count the hit, or return None."""
         with self._lock:
-            for waiting in self._waiting:
-                if waiting.fault.matches(method, path) and self._strikes(waiting):
-                    self._use_up(waiting)
-                    return waiting.fault
+            for queued in self._queue:
+                if queued.fault.matches(method, path) and self._hits(queued):
+                    self._count_hit(queued)
+                    return queued.fault
         return None
 
-    def _strikes(self, waiting: _Waiting) -> bool:
-        if waiting.skips:
-            waiting.skips -= 1
+    def _hits(self, queued: _QueuedFault) -> bool:
+        if queued.skips_left:
+            queued.skips_left -= 1
             return False
-        return waiting.fault.probability >= 1.0 or self.draw() < waiting.fault.probability
+        return queued.fault.probability >= 1.0 or self.draw() < queued.fault.probability
 
-    def _use_up(self, waiting: _Waiting) -> None:
-        if waiting.left is None:
+    def _count_hit(self, queued: _QueuedFault) -> None:
+        if queued.hits_left is None:
             return
-        waiting.left -= 1
-        if not waiting.left:
-            self._waiting.remove(waiting)
+        queued.hits_left -= 1
+        if not queued.hits_left:
+            self._queue.remove(queued)
 
 
-HUGE = 64 * 1024 * 1024
-CHUNK = 64 * 1024
-
-HTML = b"<!DOCTYPE html><html><head><title>Bad gateway</title></head><body>Bad gateway</body></html>"
-
-
-def corrupt(answer: VendorResponse, fault: Fault) -> Response:
-    """Return the response for *answer* with the body that *fault* wants."""
+def corrupt(response: VendorResponse, fault: Fault) -> Response:
+    """Return the ASGI response for *response*, with the body that *fault* asks for."""
     match fault.garbage:
         case "html":
-            html = {**answer.headers, "content-type": "text/html"}
-            return _whole(attrs.evolve(answer, body=HTML, headers=html))
+            html = {**response.headers, "content-type": "text/html"}
+            return _whole(attrs.evolve(response, body=HTML, headers=html))
         case "empty":
-            return _whole(attrs.evolve(answer, body=b""))
+            return _whole(attrs.evolve(response, body=b""))
         case "broken":
-            return _whole(attrs.evolve(answer, body=answer.body[: len(answer.body) // 2]))
+            return _whole(attrs.evolve(response, body=response.body[: len(response.body) // 2]))
         case "huge":
-            return _streamed(answer, _huge(answer.body, HUGE if fault.size is None else fault.size))
+            return _streamed(response, _huge(response.body, HUGE if fault.size is None else fault.size))
         case "drip":
-            return _streamed(answer, _drip(b" " * (fault.size or 0) + answer.body, fault.pause))
+            return _streamed(response, _drip(b" " * (fault.size or 0) + response.body, fault.pause))
         case _:
-            return _whole(answer)
+            return _whole(response)
 
 
-def _whole(answer: VendorResponse) -> Response:
-    return Response(answer.body, answer.status, dict(answer.headers))
+def _whole(response: VendorResponse) -> Response:
+    return Response(response.body, response.status, dict(response.headers))
 
 
-def _streamed(answer: VendorResponse, chunks: AsyncIterator[bytes]) -> Response:
-    return StreamingResponse(chunks, answer.status, dict(answer.headers))
+def _streamed(response: VendorResponse, chunks: AsyncIterator[bytes]) -> Response:
+    return StreamingResponse(chunks, response.status, dict(response.headers))
 
 
 async def _huge(body: bytes, size: int) -> AsyncIterator[bytes]:
-    # Blanks before JSON are JSON: only a client that caps what it reads is safe.
+    # Spaces before JSON are valid JSON, so only a client that caps the size of a body is safe.
     for start in range(0, size, CHUNK):
         yield b" " * min(CHUNK, size - start)
-        # uvicorn does not wait for a client that has left; give it a chance to notice.
+        # Give uvicorn a chance to notice that the client has left; it does not wait for it.
         await asyncio.sleep(0)
     yield body
 
@@ -205,8 +207,8 @@ async def _drip(body: bytes, pause: float) -> AsyncIterator[bytes]:
 
 
 @runtime_checkable
-class Abortable(Protocol):
-    """The part of an asyncio transport that is needed here."""
+class _Abortable(Protocol):
+    """The part of an asyncio transport that `drop_connection` needs."""
 
     def abort(self) -> None:
         """Close the connection at once."""
@@ -214,13 +216,13 @@ class Abortable(Protocol):
 
 
 async def wait_until_client_leaves(receive: Receive) -> None:
-    """Return when the connection is gone."""
+    """Return when the client has closed the connection."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def drop_connection(receive: Receive, send: Send) -> None:
-    """Close the TCP connection without an HTTP answer.
+    """Close the TCP connection without a response.
 
     Raises:
         ConnectionAbortedError: The app is not served by uvicorn, so there is no connection to close.
@@ -229,9 +231,9 @@ async def drop_connection(receive: Receive, send: Send) -> None:
     # of the object that owns the connection (uvicorn 0.54, read on 2026-11-21,
     # https://github.com/encode/uvicorn/blob/main/uvicorn/protocols/http/h11_impl.py).
     transport: object = getattr(getattr(send, "__self__", None), "transport", None)
-    if not isinstance(transport, Abortable):
-        raise ConnectionAbortedError("The emulator dropped the connection.")
+    if not isinstance(transport, _Abortable):
+        raise ConnectionAbortedError("the emulator dropped the connection")
 
     transport.abort()
-    # uvicorn reports an app that returns unanswered, unless it has seen the connection go.
+    # uvicorn logs an error for an app that returns without a response, unless it saw the connection close.
     await wait_until_client_leaves(receive)

@@ -1,4 +1,4 @@
-"""What a fake vendor answers."""
+"""The request that an emulator receives and the response that it sends."""
 
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -13,12 +13,43 @@ from starlette.types import Receive, Scope
 JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
 JsonObject: TypeAlias = dict[str, JsonValue]
 
-JSON_TYPE = "application/json"
+BAD_REQUEST = 400
+TOO_LARGE = 413
+
+
+@attrs.frozen(kw_only=True)
+class ReceivedRequest:
+    """One HTTP request.
+
+    Attributes:
+        method: The HTTP method.
+        path: The path as sent, still percent-encoded.
+        segments: The segments of the path, each percent-decoded.
+        query: The query parameters.
+        headers: The headers; names are case-insensitive.
+        body: The body.
+        error_status: The status to reject the request with because it could not be read, or None.
+    """
+
+    method: str
+    path: str = attrs.field(repr=False)
+    segments: tuple[str, ...] = attrs.field(repr=False)
+    query: QueryParams = attrs.field(factory=QueryParams, repr=False)
+    headers: Headers = attrs.field(factory=Headers, repr=False)
+    body: bytes = attrs.field(default=b"", repr=False)
+    error_status: int | None = None
 
 
 @attrs.frozen(kw_only=True)
 class VendorResponse:
-    """One HTTP response, and whether the vendor's state changed for it."""
+    """One HTTP response.
+
+    Attributes:
+        status: The HTTP status.
+        body: The body.
+        headers: The headers, with names in lower case.
+        applied: Whether the request changed the vendor's state.
+    """
 
     status: int
     body: bytes = attrs.field(default=b"", repr=False)
@@ -27,13 +58,13 @@ class VendorResponse:
 
 
 def json_response(status: int, value: JsonValue, *, applied: bool = False) -> VendorResponse:
-    """Return an answer that holds *value* as JSON."""
-    headers = {"content-type": JSON_TYPE}
+    """Return a response with *value* as its JSON body."""
+    headers = {"content-type": "application/json"}
     return VendorResponse(status=status, body=orjson.dumps(value), headers=headers, applied=applied)
 
 
 def parse_json(body: bytes) -> JsonValue:
-    """Return the JSON in *body*.
+    """Return the JSON value in *body*.
 
     Raises:
         ValueError: The body is not JSON.
@@ -42,26 +73,8 @@ def parse_json(body: bytes) -> JsonValue:
     return value
 
 
-BAD_REQUEST = 400
-TOO_LARGE = 413
-
-
-@attrs.frozen(kw_only=True)
-class ReceivedRequest:
-    """One HTTP request; `path` is as sent, `segments` are percent-decoded one by one."""
-
-    method: str
-    path: str = attrs.field(repr=False)
-    segments: tuple[str, ...] = attrs.field(repr=False)
-    query: QueryParams = attrs.field(factory=QueryParams, repr=False)
-    headers: Headers = attrs.field(factory=Headers, repr=False)
-    body: bytes = attrs.field(default=b"", repr=False)
-    unreadable: int | None = None
-    """The status to refuse it with, when no vendor could make sense of it."""
-
-
 async def read_request(scope: Scope, receive: Receive, *, max_body: int) -> ReceivedRequest | None:
-    """Return the whole request, or None when the client left while sending it."""
+    """Return the whole request, or None if the client left while sending it."""
     request = Request(scope, receive)
     try:
         body = await _read_body(request, max_body)
@@ -77,7 +90,7 @@ async def read_request(scope: Scope, receive: Receive, *, max_body: int) -> Rece
         query=request.query_params,
         headers=request.headers,
         body=body or b"",
-        unreadable=TOO_LARGE if body is None else BAD_REQUEST if segments is None else None,
+        error_status=TOO_LARGE if body is None else BAD_REQUEST if segments is None else None,
     )
 
 
@@ -89,13 +102,13 @@ async def _read_body(request: Request, limit: int) -> bytes | None:
         if size <= limit:
             body += chunk
 
-    # A body over the limit is read to its end: a connection closed on unread bytes resets,
+    # A body over the limit is still read to its end: closing a connection with unread bytes resets it,
     # and the client would never see the 413.
     return bytes(body) if size <= limit else None
 
 
 def _raw_path(scope: Scope) -> str:
-    # scope["path"] is decoded, so an id with %2F in it has become two segments there.
+    # scope["path"] is decoded, so an id that contains %2F would already be two segments.
     raw: bytes = scope["raw_path"]
     return raw.decode("ascii")
 

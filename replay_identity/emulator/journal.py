@@ -1,4 +1,4 @@
-"""What a fake vendor was asked, and what it answered."""
+"""What an emulator records: the requests it received and the writes it applied."""
 
 import threading
 from collections import Counter
@@ -8,15 +8,25 @@ import attrs
 
 from .http import JsonValue, ReceivedRequest
 
-KEEP_BYTES = 64 * 1024 * 1024
+MAX_JOURNAL_BYTES = 64 * 1024 * 1024
 
 
 @attrs.frozen(kw_only=True)
 class RecordedRequest:
-    """One request, for a test to look at; its `status` is None while, or because, it got no answer.
+    """One request, for tests to look at.
 
-    Bodies are heavy: when those of all requests are over the emulator's `journal_bytes`, the oldest are let go,
-    and `body` is empty from then on.
+    When the bodies of all requests exceed the emulator's `journal_bytes`, the oldest bodies are dropped.
+
+    Attributes:
+        method: The HTTP method.
+        path: The path as sent.
+        query: The query parameters.
+        headers: The headers, with names in lower case.
+        body: The body, or nothing after it was dropped.
+        body_size: Size of the body in bytes, as sent.
+        is_body_kept: Whether `body` is still what was sent.
+        status: The status of the response, or None while or because there is none.
+        applied: Whether the request changed the vendor's state.
     """
 
     method: str
@@ -25,14 +35,9 @@ class RecordedRequest:
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(repr=False)
     body_size: int
-    """Bytes of the body as it was sent."""
-
     is_body_kept: bool = True
-    """Whether `body` is still what was sent."""
-
     status: int | None = None
     applied: bool = False
-    """Whether the vendor's state changed for it."""
 
     @property
     def idempotency_key(self) -> str | None:
@@ -47,43 +52,50 @@ class RecordedRequest:
 
 @attrs.define(kw_only=True)
 class Journal:
-    """The last `keep` requests in order of arrival, at most `keep_bytes` of their bodies, and counts of all."""
+    """The most recent requests in order of arrival, and counts of all requests.
 
-    keep: int = 100_000
-    keep_bytes: int = KEEP_BYTES
+    Attributes:
+        max_entries: Maximum number of requests that are kept.
+        max_bytes: Maximum bytes of bodies that are kept.
+        total: Number of requests that ever arrived.
+        by_status: Number of responses by status.
+    """
+
+    max_entries: int = 100_000
+    max_bytes: int = MAX_JOURNAL_BYTES
     total: int = attrs.field(init=False, default=0)
     by_status: Counter[int] = attrs.field(init=False, factory=Counter[int])
     _entries: dict[int, RecordedRequest] = attrs.field(init=False, factory=dict[int, RecordedRequest])
     _bytes: int = attrs.field(init=False, default=0)
-    _without_body: int = attrs.field(init=False, default=0)
+    _last_dropped: int = attrs.field(init=False, default=0)
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock, repr=False)
 
     @property
     def entries(self) -> tuple[RecordedRequest, ...]:
-        """The requests as they stand now."""
+        """A snapshot of the requests."""
         return tuple(self._entries.values())
 
-    def arrive(self, received: ReceivedRequest) -> int:
-        """Write down a request that has no answer yet, and return its number."""
+    def add(self, request: ReceivedRequest) -> int:
+        """Record a request that has no response yet, and return its number."""
         entry = RecordedRequest(
-            method=received.method,
-            path=received.path,
-            query=dict(received.query),
-            headers=dict(received.headers),
-            body=received.body,
-            body_size=len(received.body),
+            method=request.method,
+            path=request.path,
+            query=dict(request.query),
+            headers=dict(request.headers),
+            body=request.body,
+            body_size=len(request.body),
         )
         with self._lock:
             self.total += 1
             self._entries[self.total] = entry
-            gone = self._entries.pop(self.total - self.keep, None)
-            self._bytes += len(entry.body) - len(gone.body if gone else b"")
-            while self._bytes > self.keep_bytes:
-                self._let_go_of_oldest_body()
+            removed = self._entries.pop(self.total - self.max_entries, None)
+            self._bytes += len(entry.body) - len(removed.body if removed else b"")
+            while self._bytes > self.max_bytes:
+                self._drop_oldest_body()
             return self.total
 
-    def settle(self, number: int, *, status: int | None, applied: bool) -> None:
-        """Write down how request *number* ended; one that was cleared away stays away."""
+    def complete(self, number: int, *, status: int | None, applied: bool) -> None:
+        """Record how request *number* ended, unless it was cleared meanwhile."""
         with self._lock:
             if status is not None:
                 self.by_status[status] += 1
@@ -93,31 +105,34 @@ class Journal:
                 self._entries[number] = attrs.evolve(entry, status=status, applied=applied)
 
     def clear(self) -> None:
-        """Forget all requests. Numbers go on, so that one still under way finds no stranger's entry."""
+        """Delete all requests.
+
+        Numbers continue, so that a request in flight cannot be completed as a newer one.
+        """
         with self._lock:
             self._entries.clear()
             self.by_status.clear()
             self._bytes = 0
 
-    def _let_go_of_oldest_body(self) -> None:
-        self._without_body += 1
-        entry = self._entries.get(self._without_body)
+    def _drop_oldest_body(self) -> None:
+        self._last_dropped += 1
+        entry = self._entries.get(self._last_dropped)
         if entry is not None and entry.body:
             self._bytes -= len(entry.body)
-            self._entries[self._without_body] = attrs.evolve(entry, body=b"", is_body_kept=False)
+            self._entries[self._last_dropped] = attrs.evolve(entry, body=b"", is_body_kept=False)
 
 
 class HistoryNotKeptError(RuntimeError):
-    """The history was asked for, and the emulator was made without `keeps_history=True`."""
+    """The history was read from an emulator that was made without `keeps_history=True`."""
 
     def __str__(self) -> str:
-        """Name the setting to change."""
-        return "No history was kept. Make the emulator with keeps_history=True."
+        """Return which setting to change."""
+        return "the emulator keeps no history; make it with keeps_history=True"
 
 
 @attrs.define(kw_only=True)
 class WriteLog:
-    """Counts what was applied by user, and keeps it in its order if told to."""
+    """Counts the writes to each user, and records them if `keeps_history`."""
 
     keeps_history: bool = False
     total: int = attrs.field(init=False, default=0)
@@ -126,32 +141,32 @@ class WriteLog:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How often each user was written to, as it stands now."""
+        """A snapshot of the number of writes per user."""
         return dict(self._counts)
 
-    def note(self, user_id: str, said: JsonValue) -> None:
-        """Take note that what was *said* about a user was applied."""
+    def record(self, user_id: str, payload: JsonValue) -> None:
+        """Record that *payload* was written to a user."""
         self.total += 1
         self._counts[user_id] += 1
         if self.keeps_history:
-            self._history.setdefault(user_id, []).append(said)
+            self._history.setdefault(user_id, []).append(payload)
 
     def history(self, user_id: str) -> Sequence[JsonValue]:
-        """Return what was applied to a user, oldest first.
+        """Return the payloads that were written to a user, oldest first.
 
         Raises:
-            HistoryNotKeptError: The emulator keeps none.
+            HistoryNotKeptError: `keeps_history` is false.
         """
         if not self.keeps_history:
             raise HistoryNotKeptError
         return tuple(self._history.get(user_id, ()))
 
     def as_json(self) -> JsonValue:
-        """Return the counts for people to look at."""
+        """Return the counts as JSON."""
         return {"total": self.total, "users": dict(self.counts)}
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Delete all counts and records."""
         self.total = 0
         self._counts.clear()
         self._history.clear()

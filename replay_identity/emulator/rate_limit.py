@@ -1,4 +1,4 @@
-"""A vendor that has had enough."""
+"""A rate limit and the sliding window that enforces it."""
 
 import math
 from collections import deque
@@ -12,24 +12,29 @@ Clock: TypeAlias = Callable[[], float]
 
 @attrs.frozen(kw_only=True)
 class RateLimit:
-    """At most so many requests in any span of so many seconds."""
+    """A maximum number of requests in any window of `seconds`.
+
+    Attributes:
+        requests: Maximum number of requests.
+        seconds: Length of the window in seconds.
+        sends_retry_after: Whether the 429 carries a Retry-After header.
+    """
 
     requests: int
     seconds: float = 1.0
-    says_when: bool = True
-    """Whether the 429 carries Retry-After."""
+    sends_retry_after: bool = True
 
 
 @attrs.define(kw_only=True)
 class Limiter:
-    """Counts requests against a limit, by a clock that is handed in."""
+    """Counts requests in a sliding window."""
 
     limit: RateLimit | None
     clock: Clock = attrs.field(repr=False)
     _admitted: deque[float] = attrs.field(init=False, factory=deque[float])
 
     def admit(self) -> int | None:
-        """Return None for a request within the limit, else the whole seconds until the next may come."""
+        """Admit a request and return None, or return the whole seconds until the next one is admitted."""
         if self.limit is None:
             return None
 
@@ -37,7 +42,7 @@ class Limiter:
         while self._admitted and self._admitted[0] <= now - self.limit.seconds:
             self._admitted.popleft()
 
-        # Policy: a refused request does not count, since no vendor documents a penalty for it.
+        # Policy: a rejected request does not count, since no vendor documents a penalty for it.
         if len(self._admitted) < self.limit.requests:
             self._admitted.append(now)
             return None
@@ -46,5 +51,5 @@ class Limiter:
         return max(1, math.ceil(oldest + self.limit.seconds - now))
 
     def clear(self) -> None:
-        """Forget what was counted."""
+        """Reset the window."""
         self._admitted.clear()

@@ -1,4 +1,4 @@
-"""What a fake vendor is to the HTTP side in front of it."""
+"""The interface between the HTTP side of an emulator and the rules of its vendor."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeAlias
@@ -11,48 +11,48 @@ from .journal import Journal
 from .rate_limit import Limiter
 
 Delay: TypeAlias = Callable[[], Awaitable[None]]
-"""Takes as long as the vendor's work is told to take."""
+"""Waits for the latency that a fault adds, if any."""
 
 View: TypeAlias = Callable[[], JsonValue]
-"""Part of the state for people to look at."""
+"""Returns a part of the state as JSON, for debugging."""
 
 
 class VendorApi(Protocol):
-    """Rules and state of one vendor, without any HTTP."""
+    """The rules and the state of one vendor, without HTTP."""
 
-    async def answer(self, received: ReceivedRequest, delay: Delay) -> VendorResponse:
-        """Act on the request after *delay*, and answer it."""
+    async def respond(self, request: ReceivedRequest, delay: Delay) -> VendorResponse:
+        """Await *delay*, apply the request and return the response."""
         ...
 
-    def failure(self, status: int) -> VendorResponse:
-        """Return the vendor's own words for an error status."""
+    def error_response(self, status: int) -> VendorResponse:
+        """Return the vendor's error response for *status*."""
         ...
 
-    def on_injected_failure(self, received: ReceivedRequest, answer: VendorResponse) -> None:
-        """Take note of a failure that a fault answered in the vendor's place."""
+    def on_injected_failure(self, request: ReceivedRequest, response: VendorResponse) -> None:
+        """Handle a failure that a fault returned instead of the vendor."""
         ...
 
     def debug_views(self) -> Mapping[str, View]:
-        """Return what there is to look at, by name."""
+        """Return the views of the state by name."""
         ...
 
-    def forget(self) -> None:
-        """Return to the state of a new vendor."""
+    def clear(self) -> None:
+        """Delete all state."""
         ...
 
 
 @attrs.define(kw_only=True)
 class EmulatorState:
-    """A vendor and everything that tests set and read around it."""
+    """A vendor's API together with the faults, the rate limiter and the journal around it."""
 
-    vendor: VendorApi
+    api: VendorApi
     faults: Faults
     limiter: Limiter
     journal: Journal = attrs.field(factory=Journal)
 
     def reset(self) -> None:
-        """Forget users, requests, faults and counts."""
-        self.vendor.forget()
+        """Delete users, requests, faults and counts."""
+        self.api.clear()
         self.faults.clear()
         self.limiter.clear()
         self.journal.clear()

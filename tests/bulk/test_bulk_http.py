@@ -174,7 +174,7 @@ def test_waits_as_long_as_the_vendor_asks(make: Any) -> None:
 def test_rows_that_the_vendor_had_trouble_with_are_sent_again(make: Any) -> None:
     """In the same run; the others are not."""
     vendors = make()
-    vendors.fullstory.job_faults.add(JobFault(applies=30, lists_items=True))
+    vendors.fullstory.job_faults.add(JobFault(max_applied=30, lists_unapplied=True))
 
     report = vendors.sync(50)
 
@@ -222,7 +222,7 @@ def test_an_outage_after_a_lost_answer_makes_no_second_job(make: Any) -> None:
 
 def test_a_key_that_is_spent_is_given_up(make: Any) -> None:
     """Fullstory repeats a 500 for a day, so after a while the batch goes out under another key."""
-    vendors = make(FullstoryEmulator(remembers_faults=True))
+    vendors = make(FullstoryEmulator(replays_faults=True))
     vendors.fullstory.faults.add(Fault(drop="before", method="POST", path=BATCH))
     vendors.fullstory.faults.add(Fault(status=500, method="POST", path=BATCH))
 
@@ -255,10 +255,10 @@ def test_a_batch_whose_key_the_vendor_has_forgotten_is_not_sent_again(
 @pytest.mark.parametrize(
     ("fault", "most"),
     [
-        (JobFault(vanishes=True), 2),
-        (JobFault(applies=0), 2),
-        (JobFault(applies=7), 2),
-        (JobFault(says="UNKNOWN", polls=3), 1),
+        (JobFault(hidden=True), 2),
+        (JobFault(max_applied=0), 2),
+        (JobFault(max_applied=7), 2),
+        (JobFault(reported_status="UNKNOWN", reported_polls=3), 1),
         (JobFault(seconds=0.5), 1),
     ],
     ids=["vanishes", "fails", "fails in part", "is unknown", "is slow"],

@@ -35,9 +35,9 @@ FAULTS = [
 ]
 JOB_FAULTS = [
     JobFault(seconds=50),
-    JobFault(says="UNKNOWN", polls=2),
-    JobFault(applies=0, lists_items=False),
-    JobFault(applies=1, lists_items=False),
+    JobFault(reported_status="UNKNOWN", reported_polls=2),
+    JobFault(max_applied=0, lists_unapplied=False),
+    JobFault(max_applied=1, lists_unapplied=False),
 ]
 
 

@@ -58,7 +58,7 @@ def faults(world: World) -> None:
             Fault(status=429, headers={"retry-after": "0.01"}),
         ):
             emulator.faults.add(fault)
-    world.fullstory.job_faults.add(JobFault(applies=3, lists_items=True))
+    world.fullstory.job_faults.add(JobFault(max_applied=3, lists_unapplied=True))
 
 
 def test_neither_logs_nor_the_report_quote_anything(secretive: World, caplog: pytest.LogCaptureFixture) -> None:

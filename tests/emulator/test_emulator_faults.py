@@ -298,7 +298,7 @@ def test_coming_back_when_told_is_welcome(mount_fullstory: MountFullstory, clock
 
 def test_a_limited_logrocket_has_no_words(mount_logrocket: MountLogRocket) -> None:
     """No body is documented; Retry-After may be left out as well."""
-    lr = mount_logrocket(LogRocketEmulator(rate_limit=RateLimit(requests=0, says_when=False)))
+    lr = mount_logrocket(LogRocketEmulator(rate_limit=RateLimit(requests=0, sends_retry_after=False)))
 
     response = lr.put(U1, json={})
 

@@ -730,7 +730,7 @@ def test_a_job_can_fail_as_a_whole(
     fs: httpx.Client, fullstory: FullstoryEmulator, errors: int, *, listed: bool
 ) -> None:
     """Nothing is applied, and the items are listed as errors or not at all."""
-    fullstory.job_faults.add(JobFault(applies=0, lists_items=listed))
+    fullstory.job_faults.add(JobFault(max_applied=0, lists_unapplied=listed))
 
     job_id = create(fs, users(3))
 
@@ -742,7 +742,7 @@ def test_a_job_can_fail_as_a_whole(
 
 def test_a_job_can_stop_half_way(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
     """The first items are applied, and nothing is heard of the others."""
-    fullstory.job_faults.add(JobFault(applies=2))
+    fullstory.job_faults.add(JobFault(max_applied=2))
 
     job_id = create(fs, users(3))
 
@@ -752,7 +752,7 @@ def test_a_job_can_stop_half_way(fs: httpx.Client, fullstory: FullstoryEmulator)
 
 def test_a_job_can_stop_no_later_than_its_end(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
     """It is FAILED though everything was applied."""
-    fullstory.job_faults.add(JobFault(applies=9))
+    fullstory.job_faults.add(JobFault(max_applied=9))
 
     assert (status(fs, create(fs, users(3))), fullstory.total_applied) == ("FAILED", 3)
 
@@ -762,7 +762,7 @@ def test_a_poll_can_say_anything(
     fs: httpx.Client, fullstory: FullstoryEmulator, polls: int | None, told: list[str]
 ) -> None:
     """The job is none the worse for it."""
-    fullstory.job_faults.add(JobFault(says="UNKNOWN", polls=polls))
+    fullstory.job_faults.add(JobFault(reported_status="UNKNOWN", reported_polls=polls))
 
     job_id = create(fs, users(1))
 
@@ -772,7 +772,7 @@ def test_a_poll_can_say_anything(
 
 def test_a_job_can_vanish(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
     """It does its work, and nobody can ask for it."""
-    fullstory.job_faults.add(JobFault(vanishes=True))
+    fullstory.job_faults.add(JobFault(hidden=True))
 
     job_id = create(fs, users(1))
 
@@ -799,14 +799,14 @@ def test_faults_of_jobs_happen_in_the_order_they_were_added(mount: Mount) -> Non
     """Each to as many jobs as told; one without fields lets a job pass."""
     emulator, fs = mount()
     emulator.job_faults.add(JobFault())
-    emulator.job_faults.add(JobFault(applies=0), times=2)
+    emulator.job_faults.add(JobFault(max_applied=0), times=2)
 
     assert [status(fs, create(fs, users(1))) for _ in range(4)] == ["COMPLETED", "FAILED", "FAILED", "COMPLETED"]
 
 
 def test_a_reset_calls_faults_of_jobs_off(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
     """What waits does not happen."""
-    fullstory.job_faults.add(JobFault(applies=0))
+    fullstory.job_faults.add(JobFault(max_applied=0))
 
     fullstory.reset()
 
@@ -816,7 +816,7 @@ def test_a_reset_calls_faults_of_jobs_off(fs: httpx.Client, fullstory: Fullstory
 def test_faults_of_jobs_can_be_called_off() -> None:
     """As those of requests can."""
     faults = JobFaults()
-    faults.add(JobFault(applies=0))
+    faults.add(JobFault(max_applied=0))
 
     faults.clear()
 
@@ -827,9 +827,9 @@ def test_faults_of_jobs_can_be_called_off() -> None:
     ("make", "fields"),
     [
         (JobFault, {"seconds": -1}),
-        (JobFault, {"applies": -1}),
-        (JobFault, {"applies": 0.5}),
-        (JobFault, {"polls": -1}),
+        (JobFault, {"max_applied": -1}),
+        (JobFault, {"max_applied": 0.5}),
+        (JobFault, {"reported_polls": -1}),
         (BatchRules, {"final_status": "strict"}),
         (BatchRules, {"last_page": "zero"}),
         (BatchRules, {"page_size": 0}),

@@ -100,8 +100,8 @@ def test_a_staged_500_is_not_replayed(fs: httpx.Client, fullstory: FullstoryEmul
 def test_a_staged_failure_is_replayed_when_told_to(
     mount_fullstory: MountFullstory, status: int, responses: list[int]
 ) -> None:
-    """With remembers_faults, only 429 and what is above 500 may be retried with the key."""
-    emulator = FullstoryEmulator(remembers_faults=True)
+    """With replays_faults, only 429 and what is above 500 may be retried with the key."""
+    emulator = FullstoryEmulator(replays_faults=True)
     fs = mount_fullstory(emulator)
     emulator.faults.add(Fault(status=status))
 
@@ -110,7 +110,7 @@ def test_a_staged_failure_is_replayed_when_told_to(
 
 def test_a_500_does_not_displace_a_stored_answer(mount_fullstory: MountFullstory) -> None:
     """The first answer stays the answer."""
-    emulator = FullstoryEmulator(remembers_faults=True)
+    emulator = FullstoryEmulator(replays_faults=True)
     fs = mount_fullstory(emulator)
     fs.post("/v2/users", json={}, headers=KEY)
     emulator.faults.add(Fault(status=500))
@@ -120,7 +120,7 @@ def test_a_500_does_not_displace_a_stored_answer(mount_fullstory: MountFullstory
 
 def test_a_500_without_a_key_is_not_remembered(mount_fullstory: MountFullstory) -> None:
     """There is nothing to remember it by."""
-    emulator = FullstoryEmulator(remembers_faults=True)
+    emulator = FullstoryEmulator(replays_faults=True)
     fs = mount_fullstory(emulator)
     emulator.faults.add(Fault(status=500))
 

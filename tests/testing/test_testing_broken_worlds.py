@@ -33,7 +33,7 @@ NUMBERS = itertools.count()
 FAULTS: Final = {
     "what the vendor refuses": Fault(
         "LogRocket",
-        "test_the_emulator_takes_whatever_is_sent",
+        "test_emulator_accepts_every_sent_user",
         """
 def _put(self, operation, user_id, body):
     return super()._put(operation, user_id, body[:-1] + b', "plan": 1}' if len(body) > 2 else body)
@@ -41,7 +41,7 @@ def _put(self, operation, user_id, body):
     ),
     "what is longer than the vendor takes": Fault(
         "LogRocket",
-        "test_the_emulator_takes_what_is_on_a_limit",
+        "test_emulator_accepts_users_at_a_limit",
         """
 def _put(self, operation, user_id, body):
     return super()._put(operation, user_id, body.replace(b'"t":"', b'"t":"x'))
@@ -57,7 +57,7 @@ def _put(self, operation, user_id, body):
     ),
     "everybody under one id": Fault(
         "LogRocket",
-        "test_one_user_is_not_another",
+        "test_users_do_not_affect_each_other",
         """
 def _put(self, operation, user_id, body):
     return super()._put(operation, "u1", body)
@@ -65,7 +65,7 @@ def _put(self, operation, user_id, body):
     ),
     "a removal that is not sent": Fault(
         "LogRocket",
-        "test_a_removal_removes",
+        "test_removal_clears_the_trait",
         """
 def _put(self, operation, user_id, body):
     return super()._put(operation, user_id, body.replace(b'"plan":""', b'"old":""'))
@@ -73,7 +73,7 @@ def _put(self, operation, user_id, body):
     ),
     "an outage taken for a bad user": Fault(
         "LogRocket",
-        "test_after_a_fault_the_vendor_holds_the_newest",
+        "test_newest_traits_win_after_a_fault",
         """
 def identify(self, user):
     outcome = yield from super().identify(user)
@@ -82,7 +82,7 @@ def identify(self, user):
     ),
     "a comparison that finds nothing": Fault(
         "LogRocket",
-        "test_comparing_finds_the_difference",
+        "test_compare_finds_differences",
         """
 def compare(self, user):
     yield from super().compare(user)
@@ -91,7 +91,7 @@ def compare(self, user):
     ),
     "an exclusion that is not understood": Fault(
         "LogRocket",
-        "test_excluding_is_accepted",
+        "test_exclude_is_accepted",
         """
 def exclude(self, *, user_id=None, email=None):
     yield from super().exclude(user_id=user_id, email=email)
@@ -100,7 +100,7 @@ def exclude(self, *, user_id=None, email=None):
     ),
     "a user who is not found": Fault(
         "Fullstory",
-        "test_reading_shows_what_was_sent",
+        "test_read_returns_what_was_sent",
         """
 def get(self, user_id):
     return (yield from super().get(f"{user_id} "))
@@ -108,7 +108,7 @@ def get(self, user_id):
     ),
     "a deletion of somebody else": Fault(
         "Fullstory",
-        "test_deleting_deletes_one_user",
+        "test_delete_removes_only_that_user",
         """
 def delete(self, user_id):
     return (yield from super().delete("u2"))
@@ -116,7 +116,7 @@ def delete(self, user_id):
     ),
     "a good key that is not believed": Fault(
         "Fullstory",
-        "test_a_good_key_is_verified",
+        "test_good_key_is_verified",
         """
 def verify(self):
     yield from super().verify()
@@ -125,7 +125,7 @@ def verify(self):
     ),
     "a garbled answer that raises": Fault(
         "Fullstory",
-        "test_every_reply_has_one_answer",
+        "test_every_response_has_a_documented_result",
         """
 def poll_job(self, job_id):
     response = yield next(super().poll_job(job_id))
@@ -134,7 +134,7 @@ def poll_job(self, job_id):
     ),
     "a value in the vendor's words about a deletion": Fault(
         "Fullstory",
-        "test_no_answer_shows_a_value_or_the_key",
+        "test_results_hide_values_and_the_key",
         """
 def delete(self, user_id):
     response = yield next(super().delete(user_id))
@@ -143,7 +143,7 @@ def delete(self, user_id):
     ),
     "words about one user told to another": Fault(
         "Together",
-        "test_no_answer_shows_a_value_or_the_key",
+        "test_results_hide_values_and_the_key",
         """
 def identify_many(self, users):
     response = yield self.plan(users[0]).request
@@ -152,7 +152,7 @@ def identify_many(self, users):
     ),
     "a batch that holds less": Fault(
         "Fullstory",
-        "test_a_batch_holds_what_a_plan_sends",
+        "test_batch_matches_the_plan",
         """
 def encode_for_batch(self, user):
     item = super().encode_for_batch(user)
@@ -161,7 +161,7 @@ def encode_for_batch(self, user):
     ),
     "a batch of which nothing is heard": Fault(
         "Fullstory",
-        "test_a_batch_arrives_as_each_alone_would",
+        "test_batch_stores_the_same_users",
         """
 def collect_job(self, job_id, entries):
     yield from super().collect_job(job_id, entries)
@@ -170,7 +170,7 @@ def collect_job(self, job_id, entries):
     ),
     "a user of many who is forgotten": Fault(
         "Together",
-        "test_of_many_users_each_has_an_outcome",
+        "test_each_of_many_users_has_an_outcome",
         """
 def identify_many(self, users):
     return (yield from Together.identify_many(self, users[:1]))
@@ -178,7 +178,7 @@ def identify_many(self, users):
     ),
     "a user rejected for another's sake": Fault(
         "Together",
-        "test_a_refused_user_costs_no_other",
+        "test_bad_user_does_not_fail_the_others",
         """
 def identify_many(self, users):
     outcomes = yield from Together.identify_many(self, users)
@@ -188,7 +188,7 @@ def identify_many(self, users):
     ),
     "users who share one outcome": Fault(
         "Together",
-        "test_many_users_arrive_as_each_alone_would",
+        "test_multi_identify_stores_the_same_users",
         """
 def identify_many(self, users):
     outcome = yield from self.identify(users[0])
@@ -225,8 +225,8 @@ def test_a_broken_adapter_is_caught(pytester: pytest.Pytester, fault: Fault) -> 
         ),
         ('not_applicable = {"key": "why"}', "*not_applicable names key, which is no case of the suite"),
         (
-            'not_applicable = {"test_a_removal_removes": " "}',
-            "*not_applicable gives no reason for test_a_removal_removes",
+            'not_applicable = {"test_removal_clears_the_trait": " "}',
+            "*not_applicable gives no reason for test_removal_clears_the_trait",
         ),
     ],
 )
@@ -256,7 +256,7 @@ def test_a_vendor_without_limits_is_not_asked_about_them(pytester: pytest.Pytest
 
 def test_a_reason_is_shown(pytester: pytest.Pytester) -> None:
     """And the case is not run."""
-    case = "test_a_busy_vendor_is_unavailable"
+    case = "test_busy_vendor_is_unavailable"
     pytester.makepyfile(
         "from replay_identity.testing import BackendConformance\n\nclass TestIt(BackendConformance):\n"
         f"    not_applicable = {{'{case}': 'it is never busy'}}"
@@ -271,16 +271,16 @@ def test_a_reason_is_shown(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     ("methods", "case", "told"),
     [
-        ("", "test_a_redirection_is_misconfigured", "*NotImplementedError*"),
-        ("", "test_one_user_is_not_another", "*give make_emulator, or without_emulator with a reason*"),
+        ("", "test_redirect_is_misconfigured", "*NotImplementedError*"),
+        ("", "test_users_do_not_affect_each_other", "*give make_emulator, or without_emulator with a reason*"),
         (
             "def make_backend(self, **settings): return LogRocket(self.key, **settings)",
-            "test_the_documented",
+            "test_documented",
             "*NotImpl*",
         ),
         (
             "make_backend, make_emulator = TestLogRocket.make_backend, TestLogRocket.make_emulator",
-            "test_one_user_is_not_another",
+            "test_users_do_not_affect_each_other",
             "*NotImplementedError*",
         ),
     ],

@@ -7,7 +7,7 @@ pytest_plugins = ["pytester"]
 HEAD = """
 import pytest
 from replay_identity import REMOVE, Fullstory, LogRocket, Router, UserTraits
-from replay_identity.adapters.exchange import Reply
+from replay_identity.adapters.exchange import Response
 
 def backends(fullstory_url, logrocket_url):
     return (Fullstory("na1.emulator", base_url=fullstory_url), LogRocket("acme:shop:emulator", base_url=logrocket_url))
@@ -50,14 +50,14 @@ def test_a_script_is_played(pytester: pytest.Pytester) -> None:
         pytester,
         """
 def test_script(scripted_transport):
-    scripted_transport.answer(Reply(429, {"retry-after": "3"}), Reply(400))
+    scripted_transport.answer(Response(429, {"retry-after": "3"}), Response(400))
     outcome = scripted_transport.run(LogRocket("acme:shop:emulator").identify(ADA))
     assert type(outcome).__name__ == "Rejected"
     assert scripted_transport.waits == [3.0]
     assert len(scripted_transport.requests) == 2
 
 def test_router(scripted_transport):
-    scripted_transport.answer(Reply(401))
+    scripted_transport.answer(Response(401))
     with Router([LogRocket("acme:shop:emulator")], transport=scripted_transport.sender) as router:
         assert type(router.identify(ADA)["logrocket"]).__name__ == "Misconfigured"
 """,

@@ -30,7 +30,7 @@ class TestOpenPanel(BackendConformance):
         """Return the profile."""
         return emulator.profiles.get(user_id)
 
-    def request_contains(self, path: str, value: Any, said: RequestContent) -> bool:
-        """Tell whether a name is said, whole or as first and last name, and anything else as it is."""
+    def request_contains(self, path: str, value: Any, content: RequestContent) -> bool:
+        """Return True if *content* has the value, or both parts of a name."""
         first, _, last = value.rpartition(" ") if path == "name" else ("", "", "")
-        return said.says(value) or (bool(first and last) and said.says(first) and said.says(last))
+        return content.contains(value) or (bool(first and last) and content.contains(first) and content.contains(last))

@@ -6,15 +6,15 @@ import attrs
 
 from ..base import Emulator
 from ..journal import WriteLog
-from .api import Api
-from .batch import BatchImports
+from .api import FullstoryApi
+from .batch import BatchEndpoints
 from .batch_rules import BatchRules, JobFaults
-from .idempotency import Replays
-from .jobs import BatchJob, JobPages, Jobs, Worker
+from .idempotency import IdempotencyCache
+from .jobs import BatchJob, EmulatedJobs, JobPages, JobRunner
 from .properties import Oversized
 from .routes import Level
-from .single import Listing, SingleUsers
-from .users import FullstoryUser, Users, Writer
+from .single import UserEndpoints, UserListing
+from .users import FullstoryUser, FullstoryUsers, UserWriter
 
 
 def _default_keys() -> Mapping[str, Level]:
@@ -30,7 +30,7 @@ class FullstoryEmulator(Emulator):
         page_size: Users on a page of the list.
         oversized: Whether a property value over 8192 bytes fails the request or is dropped without a word.
         deletion_seconds: How long a deleted user stays visible as being deleted.
-        remembers_faults: Whether a status answered by a fault is kept under its Idempotency-Key and replayed
+        replays_faults: Whether a status answered by a fault is kept under its Idempotency-Key and replayed
             for 24 h, as Fullstory documents it for its own, all but 429 and those above 500.
         batch: How batch imports run, and their limits.
         job_faults: What is to go wrong with batch imports after they were accepted.
@@ -42,11 +42,11 @@ class FullstoryEmulator(Emulator):
     # Policy: the documents say that deletion is asynchronous, and not how long it takes.
     deletion_seconds: float = 30.0
     # Policy: a fault stands for something between the client and Fullstory, unless told otherwise.
-    remembers_faults: bool = False
+    replays_faults: bool = False
     batch: BatchRules = attrs.field(factory=BatchRules)
     job_faults: JobFaults = attrs.field(init=False, factory=JobFaults)
-    _users: Users = attrs.field(init=False, repr=False)
-    _jobs: Jobs = attrs.field(init=False, repr=False)
+    _users: FullstoryUsers = attrs.field(init=False, repr=False)
+    _jobs: EmulatedJobs = attrs.field(init=False, repr=False)
 
     @property
     def users(self) -> Mapping[str, FullstoryUser]:
@@ -62,17 +62,17 @@ class FullstoryEmulator(Emulator):
         """Return the user with that uid, unless it is being deleted."""
         return self._users.by_uid(uid)
 
-    def make_api(self, applied: WriteLog) -> Api:
+    def make_api(self, applied: WriteLog) -> FullstoryApi:
         """Return Fullstory's rules and state."""
-        self._users = Users(clock=self.clock, deletion_seconds=self.deletion_seconds)
-        writer = Writer(users=self._users, applied=applied, oversized=self.oversized)
-        self._jobs = Jobs(rules=self.batch, clock=self.clock, write=writer.write_item, faults=self.job_faults)
-        listing = Listing(users=self._users, page_size=self.page_size, clock=self.clock)
+        self._users = FullstoryUsers(clock=self.clock, deletion_seconds=self.deletion_seconds)
+        writer = UserWriter(users=self._users, applied=applied, oversized=self.oversized)
+        self._jobs = EmulatedJobs(rules=self.batch, clock=self.clock, write=writer.write_item, faults=self.job_faults)
+        listing = UserListing(users=self._users, page_size=self.page_size, clock=self.clock)
         pages = JobPages(page_size=self.batch.page_size, last_page=self.batch.last_page)
-        worker = Worker(self._jobs)
-        single = SingleUsers(users=self._users, listing=listing, writer=writer)
-        batch = BatchImports(rules=self.batch, users=self._users, jobs=self._jobs, pages=pages, worker=worker)
-        return Api(
+        worker = JobRunner(self._jobs)
+        single = UserEndpoints(users=self._users, listing=listing, writer=writer)
+        batch = BatchEndpoints(rules=self.batch, users=self._users, jobs=self._jobs, pages=pages, worker=worker)
+        return FullstoryApi(
             api_keys=self.api_keys,
             users=self._users,
             applied=applied,
@@ -80,8 +80,8 @@ class FullstoryEmulator(Emulator):
             jobs=self._jobs,
             job_pages=pages,
             worker=worker,
-            replays=Replays(self.clock),
+            replays=IdempotencyCache(self.clock),
             # "batch" would be taken for the id of a user.
             routes=(*batch.routes(), *single.routes()),
-            remembers_faults=self.remembers_faults,
+            replays_faults=self.replays_faults,
         )

@@ -6,12 +6,12 @@ import attrs
 
 from ..http import JsonObject, JsonValue, ReceivedRequest, VendorResponse, json_response
 from .batch_rules import BatchRules
-from .errors import invalid, refusal
-from .jobs import Job, JobPage, JobPages, Jobs, Kind, Worker
+from .errors import http_error, invalid
+from .jobs import EmulatedJob, EmulatedJobs, JobPage, JobPages, JobRunner, Kind
 from .properties import parse_object
-from .routes import Level, Route
+from .routes import ApiRoute, Level
 from .single import user_json, wants_schema
-from .users import Users
+from .users import FullstoryUsers
 
 PROCESSING = 202
 
@@ -28,16 +28,16 @@ JOB_ID = 3
 
 
 @attrs.frozen(kw_only=True)
-class BatchImports:
+class BatchEndpoints:
     """Create batch imports, and tell what became of them."""
 
     rules: BatchRules
-    users: Users
-    jobs: Jobs
+    users: FullstoryUsers
+    jobs: EmulatedJobs
     pages: JobPages
-    worker: Worker
+    worker: JobRunner
 
-    def routes(self) -> Sequence[Route]:
+    def routes(self) -> Sequence[ApiRoute]:
         """Return the endpoints with the level each needs."""
         everyone = ("v2", "users", "batch")
         one = (*everyone, "*")
@@ -45,56 +45,56 @@ class BatchImports:
         # https://developer.fullstory.com/server/v2/authentication/). Policy: results count as viewing users.
         write, read = Level.STANDARD, Level.ARCHITECT
         return (
-            Route(method="POST", path=everyone, level=write, endpoint=self.create, is_idempotent=True),
-            Route(method="GET", path=one, level=write, endpoint=self.status),
-            Route(method="GET", path=(*one, "imports"), level=read, endpoint=self.imports),
-            Route(method="GET", path=(*one, "errors"), level=read, endpoint=self.errors),
+            ApiRoute(method="POST", path=everyone, level=write, endpoint=self.create, is_idempotent=True),
+            ApiRoute(method="GET", path=one, level=write, endpoint=self.status),
+            ApiRoute(method="GET", path=(*one, "imports"), level=read, endpoint=self.imports),
+            ApiRoute(method="GET", path=(*one, "errors"), level=read, endpoint=self.errors),
         )
 
-    def create(self, received: ReceivedRequest) -> VendorResponse:
+    def create(self, request: ReceivedRequest) -> VendorResponse:
         """Take on a job that imports the users in the body."""
-        job = self.jobs.accept(read_items(received.body, rules=self.rules))
+        job = self.jobs.accept(read_items(request.body, rules=self.rules))
         answer = json_response(200, {"job": job.metadata(job.status)}, applied=True)
         self.worker.run_due()
         return answer
 
-    def status(self, received: ReceivedRequest) -> VendorResponse:
+    def status(self, request: ReceivedRequest) -> VendorResponse:
         """Return the job with its counts."""
-        job = self._job(received)
+        job = self._job(request)
         errors: JsonObject = {"errors": len(job.errors)} if job.errors or self.rules.shows_zero_errors else {}
         # Policy: while a job is under way, the counts are those of the items handled so far.
         shown: JsonObject = {"imports": len(job.imports), **errors, "job": job.metadata(job.told_status)}
         job.polls += 1
         return json_response(200, shown)
 
-    def imports(self, received: ReceivedRequest) -> VendorResponse:
+    def imports(self, request: ReceivedRequest) -> VendorResponse:
         """Return one page of the users imported."""
-        _require_parameters(received, {"page_token", "include_schema"})
-        with_schema = wants_schema(received)
-        job = self._job(received)
+        _require_parameters(request, {"page_token", "include_schema"})
+        with_schema = wants_schema(request)
+        job = self._job(request)
         if job.finished is None:
             return json_response(PROCESSING, STILL_PROCESSING)
 
-        page = self._page(received, "imports", len(job.imports))
+        page = self._page(request, "imports", len(job.imports))
         results = [self._imported(user_id, with_schema=with_schema) for user_id in job.imports[page.shown]]
         return json_response(200, {"results": results, **page.fields})
 
-    def errors(self, received: ReceivedRequest) -> VendorResponse:
+    def errors(self, request: ReceivedRequest) -> VendorResponse:
         """Return one page of the items that failed."""
-        _require_parameters(received, {"page_token"})
-        job = self._job(received)
+        _require_parameters(request, {"page_token"})
+        job = self._job(request)
         if job.finished is None:
             return json_response(PROCESSING, STILL_PROCESSING)
 
-        page = self._page(received, "errors", len(job.errors))
+        page = self._page(request, "errors", len(job.errors))
         return json_response(200, {"results": job.errors[page.shown], **page.fields})
 
-    def _job(self, received: ReceivedRequest) -> Job:
-        return self.jobs.find(received.segments[JOB_ID])
+    def _job(self, request: ReceivedRequest) -> EmulatedJob:
+        return self.jobs.find(request.segments[JOB_ID])
 
-    def _page(self, received: ReceivedRequest, kind: Kind, total: int) -> JobPage:
-        token = received.query.get("page_token")
-        return self.pages.page(received.segments[JOB_ID], kind, total=total, token=token)
+    def _page(self, request: ReceivedRequest, kind: Kind, total: int) -> JobPage:
+        token = request.query.get("page_token")
+        return self.pages.page(request.segments[JOB_ID], kind, total=total, token=token)
 
     def _imported(self, user_id: str, *, with_schema: bool) -> JsonValue:
         user = self.users.find(user_id) if self.rules.shows_details else None
@@ -108,7 +108,7 @@ class BatchImports:
 def read_items(body: bytes, *, rules: BatchRules) -> Sequence[JsonObject]:
     """Return the items of a batch, or refuse it as a whole."""
     if rules.max_bytes is not None and len(body) > rules.max_bytes:
-        raise refusal(413)
+        raise http_error(413)
 
     value = parse_object(body)
     if "requests" not in value:
@@ -128,8 +128,8 @@ def read_items(body: bytes, *, rules: BatchRules) -> Sequence[JsonObject]:
     return users
 
 
-def _require_parameters(received: ReceivedRequest, known: set[str]) -> None:
+def _require_parameters(request: ReceivedRequest, known: set[str]) -> None:
     # Policy: unknown parameters are refused, as they are by the list.
-    unknown = received.query.keys() - known
+    unknown = request.query.keys() - known
     if unknown:
         raise invalid(f"Unknown parameter {min(unknown)}")

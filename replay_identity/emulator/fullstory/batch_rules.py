@@ -1,4 +1,4 @@
-"""The limits of batch imports, and what the documents leave open about them.
+"""The limits of batch imports, the choices that the documents leave open, and the faults of jobs.
 
 Limits: 2026-11-21, https://developer.fullstory.com/server/users/create-batch-user-import-job/.
 """
@@ -19,23 +19,23 @@ LastPage: TypeAlias = Literal["vary", "null", "empty", "absent"]
 
 @attrs.frozen(kw_only=True)
 class BatchRules:
-    """How a fake Fullstory runs batch imports.
+    """How the emulated Fullstory runs batch imports.
 
     Attributes:
-        max_items: Items of a request, over which 400 is answered.
-        max_bytes: Bytes of a request, over which 413 is answered; None is no limit of its own.
-        max_running: Jobs that run at once; further ones wait.
-        max_jobs: Jobs that run or wait, from which on 429 is answered.
-        max_operations: Items of all jobs that run or wait, from which on 429 is answered.
-        job_seconds: How long a job runs before its items are applied, by the emulator's clock.
-        job_polls: How many polls of its status have to find a job running before its items are applied.
-        result_seconds: How long a finished job can be asked for; None is for ever.
-        final_status: `spec`: FAILED as soon as one item failed; `lenient`: COMPLETED with errors;
-            `always-failed`: FAILED without any.
-        shows_zero_errors: Whether a status says `"errors": 0`, or nothing about errors.
-        page_size: Results on a page.
-        last_page: What stands for the next page's token on the last page; `vary` takes turns.
-        shows_details: Whether an imported user is shown with all that is known of it, or by its id alone.
+        max_items: Maximum items of a request; more get a 400.
+        max_bytes: Maximum bytes of a request; more get a 413. None is no limit.
+        max_running: Maximum number of running jobs; further ones wait.
+        max_jobs: Number of running and waiting jobs from which a new one gets a 429.
+        max_operations: Number of items in running and waiting jobs from which a new job gets a 429.
+        job_seconds: Seconds, by the emulator's clock, that a job runs before its items are applied.
+        job_polls: Number of status polls before a job's items are applied.
+        result_seconds: Seconds for which a finished job can be read; None is for ever.
+        final_status: `spec`: FAILED if any item failed; `lenient`: COMPLETED even with errors;
+            `always-failed`: FAILED even without errors.
+        shows_zero_errors: Whether a status without errors contains `"errors": 0`.
+        page_size: Results per page.
+        last_page: Value of the next page's token on the last page; `vary` cycles through the three.
+        shows_details: Whether an imported user is returned with all fields or only with its id.
     """
 
     max_items: int = 50_000
@@ -51,11 +51,11 @@ class BatchRules:
     final_status: FinalStatus = attrs.field(
         default="spec", validator=validators.in_(("spec", "lenient", "always-failed"))
     )
-    # Policy: "Only included for failed imports" is taken at its word, though the schema calls it required.
+    # Policy: "Only included for failed imports" is taken literally, though the schema marks it as required.
     shows_zero_errors: bool = False
-    # Policy: the documents name no size, and no parameter to choose one.
+    # Policy: the documents give no page size and no parameter to choose one.
     page_size: int = attrs.field(default=1000, validator=validators.ge(1))
-    # Policy: "", null and nothing have all been seen or documented for lists.
+    # Policy: "", null and a missing field have all been seen or documented for lists.
     last_page: LastPage = attrs.field(default="vary", validator=validators.in_(("vary", "null", "empty", "absent")))
     # Policy: only the id is required in the schema of a result.
     shows_details: bool = True
@@ -63,51 +63,50 @@ class BatchRules:
 
 def _is_count(_: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
     if value is not None and (not isinstance(value, int) or value < 0):
-        raise ValueError(f"{attribute.name} must be a whole number from 0, or None")
+        raise ValueError(f"{attribute.name}: expected a whole number of at least 0, or None")
 
 
 @attrs.frozen(kw_only=True)
 class JobFault:
-    """What goes wrong with one job; without any field set, nothing does.
+    """What goes wrong with one job; by default nothing.
 
     Attributes:
-        seconds: How long the job runs, in place of the rules' `job_seconds`; `math.inf` is for ever.
-        applies: Only so many of its items are handled, in order, and then the job is FAILED; 0 is a job that
-            failed as a whole.
-        lists_items: Whether the items that were not handled are listed as errors, or are not heard of again.
-        says: A status that polls tell in place of the true one, such as UNKNOWN.
-        polls: How many polls are told so; None is all of them.
-        vanishes: The job can not be found by anybody, though it runs.
+        seconds: Seconds that the job runs, instead of `BatchRules.job_seconds`; `math.inf` is for ever.
+        max_applied: Apply only this many items, in order, and then fail the job; 0 fails the whole job.
+        lists_unapplied: Whether the items that were not applied are listed as errors or are missing from the results.
+        reported_status: Status that polls report instead of the real one, such as UNKNOWN.
+        reported_polls: Number of polls that report it; None is all of them.
+        hidden: Respond to every request about the job with 404, although it runs.
     """
 
     seconds: float | None = attrs.field(default=None, validator=validators.optional(validators.ge(0)))
-    applies: int | None = attrs.field(default=None, validator=_is_count)
-    lists_items: bool = False
-    says: str | None = None
-    polls: int | None = attrs.field(default=1, validator=_is_count)
-    vanishes: bool = False
+    max_applied: int | None = attrs.field(default=None, validator=_is_count)
+    lists_unapplied: bool = False
+    reported_status: str | None = None
+    reported_polls: int | None = attrs.field(default=1, validator=_is_count)
+    hidden: bool = False
 
 
-NO_FAULT = JobFault()
+NO_JOB_FAULT = JobFault()
 
 
 @attrs.define
 class JobFaults:
-    """The faults that wait for jobs, first added first taken; safe to use from any thread."""
+    """A thread-safe queue of faults for the next jobs, in the order in which they were added."""
 
-    _waiting: deque[JobFault] = attrs.field(init=False, factory=deque[JobFault])
+    _queue: deque[JobFault] = attrs.field(init=False, factory=deque[JobFault])
 
     def add(self, fault: JobFault, *, times: int = 1) -> None:
-        """Let *fault* happen to each of the next *times* jobs that are accepted."""
-        self._waiting.extend([fault] * times)
+        """Inject *fault* into each of the next *times* jobs."""
+        self._queue.extend([fault] * times)
 
     def clear(self) -> None:
-        """Let nothing go wrong any more."""
-        self._waiting.clear()
+        """Remove all faults."""
+        self._queue.clear()
 
     def take(self) -> JobFault:
-        """Return what goes wrong with the next job."""
+        """Remove and return the fault of the next job."""
         try:
-            return self._waiting.popleft()
+            return self._queue.popleft()
         except IndexError:
-            return NO_FAULT
+            return NO_JOB_FAULT

@@ -20,7 +20,7 @@ WORDS = {
 }
 
 
-class RefusalError(Exception):
+class FullstoryHttpError(Exception):
     """A request, or one item of a batch, that is answered with an error."""
 
     def __init__(self, status: int, *, code: str, message: str, headers: Mapping[str, str]) -> None:
@@ -39,29 +39,29 @@ class RefusalError(Exception):
 
 def failure(status: int) -> VendorResponse:
     """Return the error response for *status* in Fullstory's words."""
-    return refusal(status).answer
+    return http_error(status).answer
 
 
-def refusal(
+def http_error(
     status: int, *, code: str | None = None, message: str | None = None, headers: Mapping[str, str] | None = None
-) -> RefusalError:
+) -> FullstoryHttpError:
     """Return the exception that answers *status*, with the usual words where none are given."""
     usual_code, usual_message = WORDS.get(status, WORDS[500])
-    return RefusalError(status, code=code or usual_code, message=message or usual_message, headers=headers or {})
+    return FullstoryHttpError(status, code=code or usual_code, message=message or usual_message, headers=headers or {})
 
 
-def too_many_requests(seconds: int) -> RefusalError:
+def too_many_requests(seconds: int) -> FullstoryHttpError:
     """Return the exception that answers 429, and when to come back."""
-    return refusal(429, headers={"retry-after": str(seconds)})
+    return http_error(429, headers={"retry-after": str(seconds)})
 
 
-def invalid(message: str, *, code: str = "invalid_argument") -> RefusalError:
+def invalid(message: str, *, code: str = "invalid_argument") -> FullstoryHttpError:
     """Return the exception that answers 400."""
     # The code invalid_argument was seen in Fullstory's own live test, 2026-11-21,
     # https://github.com/fullstorydev/fullstory-node-sdk/blob/main/src/__tests__/events.smoke.test.ts.
-    return refusal(400, code=code, message=message)
+    return http_error(400, code=code, message=message)
 
 
-def user_not_found() -> RefusalError:
+def user_not_found() -> FullstoryHttpError:
     """Return the exception that answers 404 for a user."""
-    return refusal(404, code="user_not_found", message="User with that ID does not exist")
+    return http_error(404, code="user_not_found", message="User with that ID does not exist")

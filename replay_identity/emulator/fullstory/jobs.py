@@ -15,7 +15,7 @@ import attrs
 from ..http import JsonObject, JsonValue
 from ..rate_limit import Clock
 from .batch_rules import BatchRules, JobFault, JobFaults, LastPage
-from .errors import RefusalError, invalid, refusal, too_many_requests
+from .errors import FullstoryHttpError, http_error, invalid, too_many_requests
 
 JobStatus: TypeAlias = Literal["PROCESSING", "COMPLETED", "FAILED"]
 
@@ -34,7 +34,7 @@ class BatchJob:
 
 
 @attrs.define(kw_only=True, eq=False)
-class Job:
+class EmulatedJob:
     """A batch import on its way."""
 
     id: str
@@ -59,17 +59,17 @@ class Job:
     @property
     def end(self) -> int:
         """How many of its items will be handled."""
-        return self.size if self.fault.applies is None else min(self.size, self.fault.applies)
+        return self.size if self.fault.max_applied is None else min(self.size, self.fault.max_applied)
 
     @property
     def told_status(self) -> str:
         """The status that the next poll is told."""
-        says, polls = self.fault.says, self.fault.polls
+        says, polls = self.fault.reported_status, self.fault.reported_polls
         if says is None or (polls is not None and self.polls >= polls):
             return self.status
         return says
 
-    def fail(self, items: Sequence[JsonObject], error: RefusalError) -> None:
+    def fail(self, items: Sequence[JsonObject], error: FullstoryHttpError) -> None:
         """List *items* as failed."""
         # The one documented code of an item is invalid_parameter (2026-11-21,
         # https://developer.fullstory.com/server/asynchronous-workflows/). Policy: it stands for every value refused.
@@ -106,23 +106,23 @@ Write: TypeAlias = Callable[[JsonObject], str]
 # Policy: a client is never told to wait longer for a job to end, however long the job runs.
 LONGEST_WAIT = 60
 
-SERVER_ERROR = refusal(500)
+SERVER_ERROR = http_error(500)
 
 
 @attrs.define(kw_only=True)
-class Jobs:
+class EmulatedJobs:
     """All batch imports of one organisation."""
 
     rules: BatchRules
     clock: Clock = attrs.field(repr=False)
     write: Write = attrs.field(repr=False)
     faults: JobFaults
-    _known: dict[str, Job] = attrs.field(init=False, factory=dict[str, Job])
-    _in_progress: dict[str, Job] = attrs.field(init=False, factory=dict[str, Job])
+    _known: dict[str, EmulatedJob] = attrs.field(init=False, factory=dict[str, EmulatedJob])
+    _in_progress: dict[str, EmulatedJob] = attrs.field(init=False, factory=dict[str, EmulatedJob])
     _accepted: int = attrs.field(init=False, default=0)
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock, repr=False)
 
-    def accept(self, items: Sequence[JsonObject]) -> Job:
+    def accept(self, items: Sequence[JsonObject]) -> EmulatedJob:
         """Take a job on, or refuse it with 429."""
         with self._lock:
             # Policy: what was there before decides, as in "once there are"; the job's own items do not count.
@@ -134,11 +134,11 @@ class Jobs:
             self._known[job.id] = self._in_progress[job.id] = job
             return job
 
-    def find(self, job_id: str) -> Job:
+    def find(self, job_id: str) -> EmulatedJob:
         """Return the job, or refuse with 404."""
         job = self._known.get(job_id)
-        if job is None or job.fault.vanishes or self._is_forgotten(job):
-            raise refusal(404)
+        if job is None or job.fault.hidden or self._is_forgotten(job):
+            raise http_error(404)
         return job
 
     def all(self) -> Sequence[BatchJob]:
@@ -176,10 +176,10 @@ class Jobs:
             self._in_progress.clear()
             self.faults.clear()
 
-    def _new_job(self, items: Sequence[JsonObject]) -> Job:
+    def _new_job(self, items: Sequence[JsonObject]) -> EmulatedJob:
         self._accepted += 1
         fault = self.faults.take()
-        return Job(
+        return EmulatedJob(
             id=_job_id(self._accepted),
             size=len(items),
             seconds=self.rules.job_seconds if fault.seconds is None else fault.seconds,
@@ -188,7 +188,7 @@ class Jobs:
             created=self.clock(),
         )
 
-    def _due(self) -> Sequence[Job]:
+    def _due(self) -> Sequence[EmulatedJob]:
         self._start()
         now = self.clock()
         return [job for job in self._in_progress.values() if job.due <= now and self._was_polled_enough(job)]
@@ -200,10 +200,10 @@ class Jobs:
         for job in waiting[: self.rules.max_running - running]:
             job.started = self.clock()
 
-    def _was_polled_enough(self, job: Job) -> bool:
+    def _was_polled_enough(self, job: EmulatedJob) -> bool:
         return job.polls >= self.rules.job_polls
 
-    def _apply(self, job: Job, most: int) -> int:
+    def _apply(self, job: EmulatedJob, most: int) -> int:
         items = job.items[job.position : min(job.end, job.position + most)]
         for item in items:
             self._apply_item(job, item)
@@ -212,26 +212,26 @@ class Jobs:
             self._finish(job)
         return len(items)
 
-    def _apply_item(self, job: Job, item: JsonObject) -> None:
+    def _apply_item(self, job: EmulatedJob, item: JsonObject) -> None:
         try:
             job.imports.append(self.write(item))
-        except RefusalError as error:
+        except FullstoryHttpError as error:
             job.fail([item], error)
 
-    def _finish(self, job: Job) -> None:
-        if job.fault.lists_items:
+    def _finish(self, job: EmulatedJob) -> None:
+        if job.fault.lists_unapplied:
             job.fail(job.items[job.end :], SERVER_ERROR)
         job.items = ()
         job.finished = self.clock()
         job.status = self._final_status(job)
         self._in_progress.pop(job.id, None)
 
-    def _final_status(self, job: Job) -> JobStatus:
-        if job.fault.applies is not None or self.rules.final_status == "always-failed":
+    def _final_status(self, job: EmulatedJob) -> JobStatus:
+        if job.fault.max_applied is not None or self.rules.final_status == "always-failed":
             return "FAILED"
         return "FAILED" if job.errors and self.rules.final_status == "spec" else "COMPLETED"
 
-    def _is_forgotten(self, job: Job) -> bool:
+    def _is_forgotten(self, job: EmulatedJob) -> bool:
         kept = self.rules.result_seconds
         return job.finished is not None and kept is not None and self.clock() - job.finished >= kept
 
@@ -310,10 +310,10 @@ AT_ONCE = 500
 
 
 @attrs.define
-class Worker:
+class JobRunner:
     """Applies what is due, in the server's own thread."""
 
-    jobs: Jobs
+    jobs: EmulatedJobs
     _task: asyncio.Task[None] | None = attrs.field(init=False, default=None, repr=False)
     _is_asleep: bool = attrs.field(init=False, default=False)
 

@@ -128,14 +128,14 @@ Tree: TypeAlias = dict[str, JsonValue]
 
 
 @attrs.frozen
-class Properties:
+class TypedProperties:
     """The properties of one request, and the type of each by dotted path."""
 
     tree: Mapping[str, JsonValue] = attrs.field(factory=dict[str, JsonValue], repr=False)
     types: Mapping[str, str] = attrs.field(factory=dict[str, str])
 
 
-def read_properties(value: JsonValue, *, declared: Mapping[str, str], oversized: Oversized) -> Properties:
+def read_properties(value: JsonValue, *, declared: Mapping[str, str], oversized: Oversized) -> TypedProperties:
     """Return what Fullstory takes of *value*, or refuse it."""
     if not isinstance(value, dict):
         raise invalid("properties must be an object")
@@ -148,7 +148,7 @@ def read_properties(value: JsonValue, *, declared: Mapping[str, str], oversized:
         tree = _within_size(_clean(tree), oversized)
         require_room(tree)
     types: dict[str, str] = {}
-    return Properties(_typed(tree, declared, types), types)
+    return TypedProperties(_typed(tree, declared, types), types)
 
 
 def require_room(tree: Mapping[str, JsonValue]) -> None:
@@ -161,7 +161,7 @@ def require_room(tree: Mapping[str, JsonValue]) -> None:
 
 
 def too_many() -> Exception:
-    """Return the refusal of more than 500 properties."""
+    """Return the http_error of more than 500 properties."""
     return invalid(f"Up to {MAX_PROPERTIES} unique properties are allowed")
 
 
@@ -263,7 +263,7 @@ class UserFields:
     uid: str | None = attrs.field(default=None, repr=False)
     display_name: str | None = attrs.field(default=None, repr=False)
     email: str | None = attrs.field(default=None, repr=False)
-    properties: Properties = attrs.field(factory=Properties)
+    properties: TypedProperties = attrs.field(factory=TypedProperties)
 
 
 def parse_object(body: bytes) -> JsonObject:

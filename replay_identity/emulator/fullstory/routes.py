@@ -7,7 +7,7 @@ from typing import TypeAlias
 import attrs
 
 from ..http import ReceivedRequest, VendorResponse
-from .errors import refusal
+from .errors import http_error
 
 # Policy: the scheme is taken literally, as documented, and the key is not base64.
 SCHEME = "Basic "
@@ -25,22 +25,22 @@ class Level(enum.IntEnum):
 ROLES = {Level.STANDARD: "USER", Level.ARCHITECT: "ARCHITECT", Level.ADMIN: "ADMIN"}
 
 
-def level_of(received: ReceivedRequest, api_keys: Mapping[str, Level]) -> Level:
+def level_of(request: ReceivedRequest, api_keys: Mapping[str, Level]) -> Level:
     """Return the level of the request's key, or refuse with 401."""
-    credentials = received.headers.get("authorization", "")
+    credentials = request.headers.get("authorization", "")
     level = api_keys.get(credentials.removeprefix(SCHEME))
     if level is None or not credentials.startswith(SCHEME):
-        raise refusal(401)
+        raise http_error(401)
     return level
 
 
 def require(level: Level, needed: Level) -> None:
     """Refuse with 403 a key whose level is too low."""
     if level < needed:
-        raise refusal(403)
+        raise http_error(403)
 
 
-Endpoint: TypeAlias = Callable[[ReceivedRequest], VendorResponse]
+Handler: TypeAlias = Callable[[ReceivedRequest], VendorResponse]
 
 # "/v2beta" is the older name of every path (2026-11-21,
 # https://github.com/fullstorydev/fullstory-node-sdk/blob/main/specs/users.sdk.swagger.json).
@@ -48,34 +48,34 @@ BETA = "v2beta"
 
 
 @attrs.frozen(kw_only=True)
-class Route:
+class ApiRoute:
     """An endpoint, its method and its path; the path segment `*` is any one segment."""
 
     method: str
     path: Sequence[str]
     level: Level
-    endpoint: Endpoint
+    endpoint: Handler
     is_idempotent: bool = False
     """Whether the Idempotency-Key header means something to it."""
 
-    def matches(self, received: ReceivedRequest) -> bool:
+    def matches(self, request: ReceivedRequest) -> bool:
         """Say whether the request is for this endpoint."""
-        first, *rest = received.segments
+        first, *rest = request.segments
         segments = ["v2" if first == BETA else first, *rest]
         return (
-            received.method == self.method
+            request.method == self.method
             and len(segments) == len(self.path)
             and all(map(_matches, self.path, segments))
         )
 
 
-def find_route(routes: Iterable[Route], received: ReceivedRequest) -> Route:
+def find_route(routes: Iterable[ApiRoute], request: ReceivedRequest) -> ApiRoute:
     """Return the first route that fits, or refuse with 404."""
     # Policy: a known path with another method is 404, too; 405 is in no document.
     for route in routes:
-        if route.matches(received):
+        if route.matches(request):
             return route
-    raise refusal(404)
+    raise http_error(404)
 
 
 def _matches(known: str, given: str) -> bool:

@@ -11,8 +11,8 @@ from ..http import JsonObject, JsonValue, ReceivedRequest, VendorResponse, json_
 from ..rate_limit import Clock
 from .errors import invalid, user_not_found
 from .properties import parse_object
-from .routes import Level, Route
-from .users import FullstoryUser, Users, Writer
+from .routes import ApiRoute, Level
+from .users import FullstoryUser, FullstoryUsers, UserWriter
 
 FILTERS = ("uid", "email", "display_name", "is_identified")
 PARAMETERS = {*FILTERS, "page_token", "include_schema"}
@@ -24,7 +24,7 @@ Filters = Mapping[str, str]
 
 
 @attrs.frozen(kw_only=True)
-class Page:
+class UserPage:
     """One page of users, the number of all that match, and the token of the next page."""
 
     users: Sequence[FullstoryUser]
@@ -33,22 +33,22 @@ class Page:
 
 
 @attrs.frozen
-class _Place:
+class _ListPosition:
     filters: Filters = attrs.field(repr=False)
     after: int
     expires: float
 
 
 @attrs.define(kw_only=True)
-class Listing:
+class UserListing:
     """Pages through users; remembers its tokens."""
 
-    users: Users
+    users: FullstoryUsers
     page_size: int
     clock: Clock = attrs.field(repr=False)
-    _places: dict[str, _Place] = attrs.field(init=False, factory=dict[str, _Place])
+    _places: dict[str, _ListPosition] = attrs.field(init=False, factory=dict[str, _ListPosition])
 
-    def page(self, query: QueryParams) -> Page:
+    def page(self, query: QueryParams) -> UserPage:
         """Return the page that *query* asks for, or refuse it."""
         # Policy: unknown parameters are refused, since made-up ones (limit, cursor) are a common mistake.
         unknown = query.keys() - PARAMETERS
@@ -62,7 +62,7 @@ class Listing:
         shown = rest[: self.page_size]
         more = len(rest) > len(shown)
         token = self._token(filters, int(shown[-1].id)) if more else None
-        return Page(users=shown, total=len(matching), next_token=token)
+        return UserPage(users=shown, total=len(matching), next_token=token)
 
     def clear(self) -> None:
         """Forget all tokens."""
@@ -89,7 +89,7 @@ class Listing:
         digest = hashlib.sha256(repr((sorted(filters.items()), after)).encode()).digest()
         # The example token ends in "=", so it has to be percent-encoded; ours holds + and / as well.
         token = f"+/{base64.b64encode(digest[:10]).decode()}"
-        self._places[token] = _Place(filters, after, self.clock() + TOKEN_SECONDS)
+        self._places[token] = _ListPosition(filters, after, self.clock() + TOKEN_SECONDS)
         return token
 
 
@@ -104,44 +104,44 @@ APP_URL = "https://app.fullstory.com/ui/EMULATOR/segments/everyone/people:search
 
 
 @attrs.frozen(kw_only=True)
-class SingleUsers:
+class UserEndpoints:
     """Create, update, get, list and delete users."""
 
-    users: Users
-    listing: Listing
-    writer: Writer
+    users: FullstoryUsers
+    listing: UserListing
+    writer: UserWriter
 
-    def routes(self) -> Sequence[Route]:
+    def routes(self) -> Sequence[ApiRoute]:
         """Return the endpoints with the level each needs."""
         everyone, one = ("v2", "users"), ("v2", "users", "*")
         write, read = Level.STANDARD, Level.ARCHITECT
         create, update, delete = self.create, self.update, self.delete
         return (
-            Route(method="POST", path=everyone, level=write, endpoint=create, is_idempotent=True),
-            Route(method="POST", path=one, level=write, endpoint=update),
-            Route(method="GET", path=one, level=read, endpoint=self.get),
-            Route(method="GET", path=everyone, level=read, endpoint=self.list),
-            Route(method="DELETE", path=one, level=read, endpoint=delete),
-            Route(method="DELETE", path=everyone, level=read, endpoint=self.delete_by_uid),
+            ApiRoute(method="POST", path=everyone, level=write, endpoint=create, is_idempotent=True),
+            ApiRoute(method="POST", path=one, level=write, endpoint=update),
+            ApiRoute(method="GET", path=one, level=read, endpoint=self.get),
+            ApiRoute(method="GET", path=everyone, level=read, endpoint=self.list),
+            ApiRoute(method="DELETE", path=one, level=read, endpoint=delete),
+            ApiRoute(method="DELETE", path=everyone, level=read, endpoint=self.delete_by_uid),
         )
 
-    def create(self, received: ReceivedRequest) -> VendorResponse:
+    def create(self, request: ReceivedRequest) -> VendorResponse:
         """Upsert by uid, or create an anonymous user."""
-        return _saved(self.writer.upsert(parse_object(received.body)))
+        return _saved(self.writer.upsert(parse_object(request.body)))
 
-    def update(self, received: ReceivedRequest) -> VendorResponse:
+    def update(self, request: ReceivedRequest) -> VendorResponse:
         """Update the user with the Fullstory id in the path."""
-        return _saved(self.writer.update(received.segments[-1], parse_object(received.body)))
+        return _saved(self.writer.update(request.segments[-1], parse_object(request.body)))
 
-    def get(self, received: ReceivedRequest) -> VendorResponse:
+    def get(self, request: ReceivedRequest) -> VendorResponse:
         """Return the user with the Fullstory id in the path."""
-        user = self.users.get(received.segments[-1])
-        return json_response(200, user_json(user, with_schema=wants_schema(received)))
+        user = self.users.get(request.segments[-1])
+        return json_response(200, user_json(user, with_schema=wants_schema(request)))
 
-    def list(self, received: ReceivedRequest) -> VendorResponse:
+    def list(self, request: ReceivedRequest) -> VendorResponse:
         """Return one page of the users that match the filters."""
-        with_schema = wants_schema(received)
-        page = self.listing.page(received.query)
+        with_schema = wants_schema(request)
+        page = self.listing.page(request.query)
         results: list[JsonValue] = [user_json(user, with_schema=with_schema) for user in page.users]
         body: JsonValue = {
             "results": results,
@@ -151,14 +151,14 @@ class SingleUsers:
         }
         return json_response(200, body)
 
-    def delete(self, received: ReceivedRequest) -> VendorResponse:
+    def delete(self, request: ReceivedRequest) -> VendorResponse:
         """Delete the user with the Fullstory id in the path."""
-        self.users.delete(received.segments[-1])
+        self.users.delete(request.segments[-1])
         return json_response(200, {}, applied=True)
 
-    def delete_by_uid(self, received: ReceivedRequest) -> VendorResponse:
+    def delete_by_uid(self, request: ReceivedRequest) -> VendorResponse:
         """Delete the user with the uid in the query."""
-        uid = received.query.get("uid")
+        uid = request.query.get("uid")
         if not uid:
             raise invalid("uid is required", code="required_field")
 
@@ -189,9 +189,9 @@ def user_json(user: FullstoryUser, *, with_schema: bool) -> JsonObject:
     }
 
 
-def wants_schema(received: ReceivedRequest) -> bool:
+def wants_schema(request: ReceivedRequest) -> bool:
     """Say whether the request asks for schemas, or refuse it."""
-    return read_bool(received.query.get("include_schema", "false"), "include_schema")
+    return read_bool(request.query.get("include_schema", "false"), "include_schema")
 
 
 def _saved(user: FullstoryUser) -> VendorResponse:

@@ -63,7 +63,7 @@ class FullstoryUser:
 
 
 @attrs.define(kw_only=True)
-class Users:
+class FullstoryUsers:
     """Users by Fullstory id and by uid."""
 
     clock: Clock = attrs.field(repr=False)
@@ -192,10 +192,10 @@ def _all_seen(
 
 
 @attrs.frozen(kw_only=True)
-class Writer:
+class UserWriter:
     """Reads, stores and counts."""
 
-    users: Users
+    users: FullstoryUsers
     applied: WriteLog
     oversized: Oversized
 
@@ -220,5 +220,5 @@ class Writer:
         return self.update(user_id, said).id
 
     def _noted(self, user: FullstoryUser, said: JsonObject) -> FullstoryUser:
-        self.applied.note(user.uid or user.id, said)
+        self.applied.record(user.uid or user.id, said)
         return user

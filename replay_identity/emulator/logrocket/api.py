@@ -10,8 +10,8 @@ from ..base import Emulator
 from ..http import JsonValue, ReceivedRequest, VendorResponse, json_response
 from ..journal import WriteLog
 from ..vendor import Delay, View
-from .errors import MESSAGES, Envelope, RefusalError, error_answer, failure, malformed
-from .users import LogRocketUser, Users, parse_object, read_identity, require_short, string_of
+from .errors import MESSAGES, Envelope, LogRocketHttpError, failure, malformed, message_response
+from .users import LogRocketUser, LogRocketUsers, parse_object, read_identity, require_short, string_of
 
 ExclusionKind: TypeAlias = Literal["email", "user_id"]
 Excluded: TypeAlias = tuple[ExclusionKind, str]
@@ -40,37 +40,37 @@ DOTS = {".", ".."}
 
 
 @attrs.define(kw_only=True)
-class Api:
+class LogRocketApi:
     """LogRocket's rules and state, without any HTTP."""
 
     api_key: str = attrs.field(repr=False)
-    users: Users
+    users: LogRocketUsers
     applied: WriteLog
     envelope: Envelope
     accepts_empty: bool
     excluded: set[Excluded] = attrs.field(init=False, factory=set[Excluded], repr=False)
 
-    async def answer(self, received: ReceivedRequest, delay: Delay) -> VendorResponse:
+    async def respond(self, request: ReceivedRequest, delay: Delay) -> VendorResponse:
         """Act on the request after *delay*, and answer it."""
         await delay()
         try:
-            self._authorize(received)
-            return self._route(received)
-        except RefusalError as refusal:
-            return error_answer(refusal.status, refusal.message, self.envelope)
+            self._authorize(request)
+            return self._route(request)
+        except LogRocketHttpError as refusal:
+            return message_response(refusal.status, refusal.message, self.envelope)
 
-    def failure(self, status: int) -> VendorResponse:
+    def error_response(self, status: int) -> VendorResponse:
         """Return LogRocket's words for an error status."""
         return failure(status, self.envelope)
 
-    def on_injected_failure(self, received: ReceivedRequest, answer: VendorResponse) -> None:
+    def on_injected_failure(self, request: ReceivedRequest, response: VendorResponse) -> None:
         """Do nothing: LogRocket remembers no answers."""
 
     def debug_views(self) -> Mapping[str, View]:
         """Return what there is to look at, by name."""
         return {"users": self._everybody, "applied": self.applied.as_json}
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Forget users, exclusions and counts."""
         self.users.known.clear()
         self.excluded.clear()
@@ -84,26 +84,26 @@ class Api:
         excluded: list[JsonValue] = [{kind: value} for kind, value in sorted(self.excluded)]
         return {"users": users, "excluded": excluded}
 
-    def _authorize(self, received: ReceivedRequest) -> None:
-        scheme, _, key = received.headers.get("authorization", "").partition(" ")
+    def _authorize(self, request: ReceivedRequest) -> None:
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != SCHEME or key != self.api_key:
-            raise RefusalError(401, MESSAGES[401])
+            raise LogRocketHttpError(401, MESSAGES[401])
 
-    def _route(self, received: ReceivedRequest) -> VendorResponse:
+    def _route(self, request: ReceivedRequest) -> VendorResponse:
         org, app, _ = self.api_key.split(":", 2)
-        match received.method, *received.segments:
+        match request.method, *request.segments:
             case "PUT", "v1", "orgs", str(given_org), "apps", str(given_app), "users", str(user_id) if (
                 (given_org, given_app) == (org, app) and user_id and user_id not in DOTS
             ):
-                return self._identify(user_id, received.body)
+                return self._identify(user_id, request.body)
             case "POST", "v1", "orgs", str(given_org), "apps", str(given_app), "gdpr", str(verb), "" if (
                 given_org,
                 given_app,
             ) == (org, app) and verb in {"exclusion", "inclusion"}:
-                return self._exclude(received.body, is_excluded=verb == "exclusion")
+                return self._exclude(request.body, is_excluded=verb == "exclusion")
             case _:
                 # Policy: other methods, another slash at the end and reading a user are 404.
-                raise RefusalError(404, MESSAGES[404])
+                raise LogRocketHttpError(404, MESSAGES[404])
 
     def _identify(self, user_id: str, body: bytes) -> VendorResponse:
         said = parse_object(body)
@@ -111,7 +111,7 @@ class Api:
         require_short(user_id, "userID")
         # Policy: an excluded user is still taken; the documents speak of recording alone.
         user = self.users.put(user_id, identity)
-        self.applied.note(user_id, said)
+        self.applied.record(user_id, said)
         return json_response(200, user.as_json(), applied=True)
 
     def _exclude(self, body: bytes, *, is_excluded: bool) -> VendorResponse:
@@ -147,7 +147,7 @@ class LogRocketEmulator(Emulator):
     envelope: Envelope = "error"
     # Policy: every field is optional, so an object without any conforms.
     accepts_empty: bool = True
-    _api: Api = attrs.field(init=False, repr=False)
+    _api: LogRocketApi = attrs.field(init=False, repr=False)
 
     @property
     def users(self) -> Mapping[str, LogRocketUser]:
@@ -159,11 +159,11 @@ class LogRocketEmulator(Emulator):
         """Everybody on the do-not-record list, as ("email" or "user_id", value), as it stands now."""
         return set(self._api.excluded)
 
-    def make_api(self, applied: WriteLog) -> Api:
+    def make_api(self, applied: WriteLog) -> LogRocketApi:
         """Return LogRocket's rules and state."""
-        self._api = Api(
+        self._api = LogRocketApi(
             api_key=self.api_key,
-            users=Users(clock=self.clock),
+            users=LogRocketUsers(clock=self.clock),
             applied=applied,
             envelope=self.envelope,
             accepts_empty=self.accepts_empty,

@@ -24,7 +24,7 @@ MESSAGES = {
 TOO_MANY = 429
 
 
-class RefusalError(Exception):
+class LogRocketHttpError(Exception):
     """A request that is answered with an error."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -33,17 +33,17 @@ class RefusalError(Exception):
         self.message = message
 
 
-def malformed() -> RefusalError:
+def malformed() -> LogRocketHttpError:
     """Return the refusal of a body that does not conform to the schema."""
-    return RefusalError(400, MALFORMED)
+    return LogRocketHttpError(400, MALFORMED)
 
 
-def too_large(field: str) -> RefusalError:
+def too_large(field: str) -> LogRocketHttpError:
     """Return the refusal of a string over 1024 characters."""
-    return RefusalError(400, f"{field} too large (max 1024 characters)")
+    return LogRocketHttpError(400, f"{field} too large (max 1024 characters)")
 
 
-def error_answer(status: int, message: str, envelope: Envelope) -> VendorResponse:
+def message_response(status: int, message: str, envelope: Envelope) -> VendorResponse:
     """Return an error response with *message* in the envelope."""
     if envelope == "text":
         return VendorResponse(status=status, body=message.encode(), headers={"content-type": "text/plain"})
@@ -54,4 +54,4 @@ def failure(status: int, envelope: Envelope) -> VendorResponse:
     """Return LogRocket's words for an error status; it has none for 429."""
     if status == TOO_MANY:
         return VendorResponse(status=status)
-    return error_answer(status, MESSAGES.get(status, MESSAGES[500]), envelope)
+    return message_response(status, MESSAGES.get(status, MESSAGES[500]), envelope)

@@ -7,7 +7,7 @@ import attrs
 
 from ..http import JsonObject, JsonValue, parse_json
 from ..rate_limit import Clock
-from .errors import MISSING_BODY, RefusalError, malformed, too_large
+from .errors import MISSING_BODY, LogRocketHttpError, malformed, too_large
 
 # Number.prototype.toString turns to exponents outside these (ECMA-262, Number::toString).
 MOST_DIGITS = 21
@@ -59,7 +59,7 @@ FIELDS = {"name", "email", "timestamp", "traits"}
 
 
 @attrs.frozen(kw_only=True)
-class Identity:
+class IdentityUpdate:
     """What a PUT says about a user; None is a field it does not mention, `""` a trait to remove."""
 
     name: str | None = attrs.field(default=None, repr=False)
@@ -68,14 +68,14 @@ class Identity:
     traits: Mapping[str, str] = attrs.field(factory=dict[str, str], repr=False)
 
 
-def read_identity(value: JsonObject, *, accepts_empty: bool) -> Identity:
+def read_identity(value: JsonObject, *, accepts_empty: bool) -> IdentityUpdate:
     """Return what *value* says about a user, or refuse it."""
     # Policy: unknown fields do not conform to the schema.
     if value.keys() - FIELDS or not (value or accepts_empty):
         raise malformed()
 
     # The schema comes before the lengths: all types are checked before any size is.
-    identity = Identity(
+    identity = IdentityUpdate(
         name=_read_string(value, "name"),
         email=_read_string(value, "email"),
         timestamp=_read_timestamp(value),
@@ -88,7 +88,7 @@ def read_identity(value: JsonObject, *, accepts_empty: bool) -> Identity:
 def parse_object(body: bytes) -> JsonObject:
     """Return the JSON object in *body*, or refuse it."""
     if not body:
-        raise RefusalError(400, MISSING_BODY)
+        raise LogRocketHttpError(400, MISSING_BODY)
     try:
         value = parse_json(body)
     except ValueError:
@@ -137,13 +137,13 @@ def _read_trait(value: JsonValue) -> str:
             raise malformed()
 
 
-def _check_lengths(identity: Identity) -> None:
+def _check_lengths(identity: IdentityUpdate) -> None:
     require_short(identity.email or "", "email")
     require_short(identity.name or "", "name")
     for name, value in identity.traits.items():
         if utf16_length(name) > MAX_UNITS:
             # Policy: the documents give no number here; their description says 1024 for all keys.
-            raise RefusalError(400, "user trait key too large")
+            raise LogRocketHttpError(400, "user trait key too large")
         require_short(value, "user trait value")
 
 
@@ -178,13 +178,13 @@ class LogRocketUser:
 
 
 @attrs.define(kw_only=True)
-class Users:
+class LogRocketUsers:
     """Users by the id that the application gave them."""
 
     clock: Clock = attrs.field(repr=False)
     known: dict[str, LogRocketUser] = attrs.field(init=False, factory=dict[str, LogRocketUser], repr=False)
 
-    def put(self, user_id: str, identity: Identity) -> LogRocketUser:
+    def put(self, user_id: str, identity: IdentityUpdate) -> LogRocketUser:
         """Merge what a PUT says into the user, who may be new."""
         # Policy: without a timestamp it is the time of arrival.
         seen = int(self.clock() * MILLISECONDS) if identity.timestamp is None else identity.timestamp

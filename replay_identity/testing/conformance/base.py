@@ -63,9 +63,9 @@ class AdapterHooks:
         """Tell whether *user* keeps those of the vendor's rules that are no limits, such as ids it never takes."""
         return True
 
-    def request_contains(self, path: str, value: Any, said: RequestContent) -> bool:  # noqa: ANN401, ARG002  # As `UserTraits` has it.
-        """Tell whether a request that says all this says *value*, the user's field at *path*."""
-        return said.says(value)
+    def request_contains(self, path: str, value: Any, content: RequestContent) -> bool:  # noqa: ANN401, ARG002  # As `UserTraits` has it.
+        """Return True if the request's *content* holds *value*, the user's field at *path*."""
+        return content.contains(value)
 
     @property
     def limits(self) -> Limits:

@@ -59,7 +59,7 @@ _ANSWERS: Mapping[str, tuple[type, ...]] = {
 class CapabilityCases(AdapterHooks):
     """Cases about the protocols beside `IdentityBackend`."""
 
-    def test_every_reply_has_one_answer(self) -> None:
+    def test_every_response_has_a_documented_result(self) -> None:
         """One that the protocol knows, whatever the vendor answers; nothing raises."""
         backend = self.make_backend()
         operations = [operation for operation, _ in _exchanges(backend)]
@@ -75,7 +75,7 @@ class CapabilityCases(AdapterHooks):
 
         law()
 
-    def test_no_answer_shows_a_value_or_the_key(self) -> None:
+    def test_results_hide_values_and_the_key(self) -> None:
         """Whatever the vendor quotes of what it was sent, of this user or of another one of the same request."""
         backend = self.make_backend()
         operations = [operation for operation, _ in _exchanges(backend)]
@@ -85,7 +85,7 @@ class CapabilityCases(AdapterHooks):
             answer = play(dict(_exchanges(backend))[operation], partial(_echo, self.key, status, number))
             assert shown_in(repr(answer), self.key) == []
 
-    def test_of_many_users_each_has_an_outcome(self) -> None:
+    def test_each_of_many_users_has_an_outcome(self) -> None:
         """In their order, whatever the vendor answers; who breaks a rule is not sent."""
         backend = self.make_backend()
         if not isinstance(backend, SupportsMultiIdentify):
@@ -105,7 +105,7 @@ class CapabilityCases(AdapterHooks):
         law()
 
     @pytest.mark.parametrize("status", [400, 413])
-    def test_a_refused_user_costs_no_other(self, status: int) -> None:
+    def test_bad_user_does_not_fail_the_others(self, status: int) -> None:
         """A request that one user spoils is sent again in parts, until they are refused alone."""
         backend = self.make_backend()
         if not isinstance(backend, SupportsMultiIdentify):
@@ -113,12 +113,12 @@ class CapabilityCases(AdapterHooks):
         users = (UserTraits("u1", name="Ada"), USER, UserTraits("u2", name="Grace"), UserTraits("u3", name="Joan"))
 
         def answer(request: Request) -> Response:
-            return Response(status) if read_request_content(request).says(USER_ID) else self.accepted(request)
+            return Response(status) if read_request_content(request).contains(USER_ID) else self.accepted(request)
 
         outcomes = play(backend.identify_many(users), answer)
         assert [type(outcome) for outcome in outcomes] == [Accepted, Rejected, Accepted, Accepted]
 
-    def test_a_batch_holds_what_a_plan_sends(self) -> None:
+    def test_batch_matches_the_plan(self) -> None:
         """It refuses and adjusts the same, and its contents can be read from its body again."""
         backend = self.make_backend()
         if not isinstance(backend, SupportsBatch):
@@ -162,4 +162,4 @@ def _exchanges(backend: IdentityBackend) -> Iterator[tuple[str, Exchange[Any]]]:
 
 def _echo(key: str, status: int, number: int, request: Request) -> Response:
     """Return one of the replies that quote *request*, with all that it says of the user."""
-    return Response(status, body=echoes(request, key, filter(read_request_content(request).says, WORDS))[number])
+    return Response(status, body=echoes(request, key, filter(read_request_content(request).contains, WORDS))[number])

@@ -80,7 +80,7 @@ class World:
 class EmulatorCases(AdapterHooks):
     """Cases about what arrives at the vendor; `AdapterHooks.make_emulator` says who that is."""
 
-    def test_the_emulator_takes_whatever_is_sent(self) -> None:
+    def test_emulator_accepts_every_sent_user(self) -> None:
         """What the adapter lets through, adapted or not, the vendor's rules let through as well."""
         with self._world("adapt") as world:
             # Nobody was given an id by this vendor yet.
@@ -93,7 +93,7 @@ class EmulatorCases(AdapterHooks):
 
             law()
 
-    def test_the_emulator_takes_what_is_on_a_limit(self) -> None:
+    def test_emulator_accepts_users_at_a_limit(self) -> None:
         """And what was cut to a limit."""
         with self._world("adapt") as world:
 
@@ -125,7 +125,7 @@ class EmulatorCases(AdapterHooks):
             law()
 
     @pytest.mark.parametrize("fault", _FAULTS)
-    def test_after_a_fault_the_vendor_holds_the_newest(self, fault: str) -> None:
+    def test_newest_traits_win_after_a_fault(self, fault: str) -> None:
         """As if there had been none: nothing is lost, and nothing older comes back."""
         with self._world() as world:
             for user in (_OLD, _ADA):
@@ -138,7 +138,7 @@ class EmulatorCases(AdapterHooks):
             assert isinstance(world.identify(_ADA), Accepted)
             assert self.stored_user(world.emulator, "u1") == wanted
 
-    def test_one_user_is_not_another(self) -> None:
+    def test_users_do_not_affect_each_other(self) -> None:
         """What is sent of one leaves the other as they were."""
         with self._world() as world:
             world.identify(_ADA)
@@ -147,7 +147,7 @@ class EmulatorCases(AdapterHooks):
             assert self.stored_user(world.emulator, "u1") == before
             assert self.stored_user(world.emulator, "u2") not in (None, before)
 
-    def test_a_removal_removes(self) -> None:
+    def test_removal_clears_the_trait(self) -> None:
         """The vendor holds the user as one who never had the trait; where it cannot clear one, nothing changes."""
         with self._world("adapt") as world:
             world.identify(UserTraits("u1", name="Ada", traits={"seats": 7}))
@@ -161,7 +161,7 @@ class EmulatorCases(AdapterHooks):
             is_dropped = not isinstance(outcome, Accepted) or any(each.lossy for each in adjustments)
             assert self.stored_user(world.emulator, "u1") == (before if is_dropped else without)
 
-    def test_reading_shows_what_was_sent(self) -> None:
+    def test_read_returns_what_was_sent(self) -> None:
         """By the application's id and on a page; of somebody unknown there is nothing."""
         with self._world() as world:
             backend = world.backend
@@ -177,7 +177,7 @@ class EmulatorCases(AdapterHooks):
             assert [user.user_id for user in page.users] == ["u1"]
             assert world.run(backend.get("nobody")) is None
 
-    def test_deleting_deletes_one_user(self) -> None:
+    def test_delete_removes_only_that_user(self) -> None:
         """And no other."""
         with self._world() as world:
             backend = world.backend
@@ -190,7 +190,7 @@ class EmulatorCases(AdapterHooks):
             assert self.stored_user(world.emulator, "u1") is None
             assert self.stored_user(world.emulator, "u2") == grace
 
-    def test_excluding_is_accepted(self) -> None:
+    def test_exclude_is_accepted(self) -> None:
         """By the application's id."""
         with self._world() as world:
             backend = world.backend
@@ -199,7 +199,7 @@ class EmulatorCases(AdapterHooks):
             world.identify(_ADA)
             assert isinstance(world.run(backend.exclude(user_id="u1")), Accepted)
 
-    def test_comparing_finds_the_difference(self) -> None:
+    def test_compare_finds_differences(self) -> None:
         """None after sending, and by its path once there is one."""
         with self._world() as world:
             backend = world.backend
@@ -216,7 +216,7 @@ class EmulatorCases(AdapterHooks):
             assert isinstance(differing, Comparison)
             assert {"traits.plan", "traits.seats"} <= set(differing.differing)
 
-    def test_a_good_key_is_verified(self) -> None:
+    def test_good_key_is_verified(self) -> None:
         """The vendor says whose it is."""
         with self._world() as world:
             backend = world.backend
@@ -224,7 +224,7 @@ class EmulatorCases(AdapterHooks):
                 pytest.skip(f"{backend.name} verifies no key")
             assert isinstance(world.run(backend.verify()), KeyInfo)
 
-    def test_many_users_arrive_as_each_alone_would(self) -> None:
+    def test_multi_identify_stores_the_same_users(self) -> None:
         """In one exchange, the same state."""
         with self._world() as world:
             backend = world.backend
@@ -238,7 +238,7 @@ class EmulatorCases(AdapterHooks):
             assert [type(outcome) for outcome in outcomes] == [Accepted, Accepted]
             assert [self.stored_user(world.emulator, user_id) for user_id in ("u1", "u2")] == wanted
 
-    def test_a_batch_arrives_as_each_alone_would(self) -> None:
+    def test_batch_stores_the_same_users(self) -> None:
         """As a job that is created, polled and collected."""
         with self._world() as world:
             backend = world.backend

@@ -20,7 +20,7 @@ from .support import USER, first_request, for_all, shown_in
 class PlanCases(AdapterHooks):
     """Cases about `plan`, and about what `identify` sends."""
 
-    def test_a_plan_is_pure_and_deterministic(self) -> None:
+    def test_plan_is_pure_and_deterministic(self) -> None:
         """The same user gives the same plan to the byte, also from another object, and is not changed by it."""
         backends = (self.make_backend(), self.make_backend(on_violation="adapt"))
         twins = (self.make_backend(), self.make_backend(on_violation="adapt"))
@@ -34,7 +34,7 @@ class PlanCases(AdapterHooks):
 
         law()
 
-    def test_identify_sends_what_the_plan_shows(self) -> None:
+    def test_identify_sends_the_planned_request(self) -> None:
         """That request and no other; nothing at all of a user who breaks a rule or of whom there is nothing to say."""
 
         @for_all(user_traits())
@@ -52,7 +52,7 @@ class PlanCases(AdapterHooks):
 
         law()
 
-    def test_what_is_within_all_limits_is_never_refused(self) -> None:
+    def test_valid_users_are_never_rejected(self) -> None:
         """Nor changed with a loss; adapting makes no difference to it."""
 
         @for_all(valid_users(self.limits))
@@ -67,7 +67,7 @@ class PlanCases(AdapterHooks):
 
         law()
 
-    def test_whatever_is_lost_is_on_record(self) -> None:
+    def test_every_loss_is_recorded(self) -> None:
         """Every value that is not recorded as lost can be read from the request."""
 
         @for_all(user_traits() | valid_users(self.limits))
@@ -83,7 +83,7 @@ class PlanCases(AdapterHooks):
 
         law()
 
-    def test_refusing_loses_nothing(self) -> None:
+    def test_reject_mode_loses_nothing(self) -> None:
         """A backend that rejects what breaks a rule sends the rest whole, and one that adapts sends no less."""
 
         @for_all(user_traits())
@@ -94,7 +94,7 @@ class PlanCases(AdapterHooks):
 
         law()
 
-    def test_a_removal_is_sent_or_on_record(self) -> None:
+    def test_removal_is_sent_or_recorded(self) -> None:
         """It makes a difference to what is sent; where the vendor cannot clear a trait, that is refused or recorded."""
         for backend in self._both():
             without, removing = (
@@ -105,14 +105,14 @@ class PlanCases(AdapterHooks):
             assert is_on_record or _said(removing) != _said(without)
             assert is_on_record or "plan" in _said(removing).texts
 
-    def test_a_removal_is_no_word(self) -> None:
+    def test_removal_is_not_sent_as_text(self) -> None:
         """No vendor holds the text ``None`` or ``REMOVE`` for a trait that was to be cleared."""
         for backend in self._both():
             user = UserTraits("u1", name="Ada", traits={"plan": REMOVE, "seats": None, "old": {"plan": REMOVE}})
             said = {text.lower() for text in _said(backend.plan(user)).texts}
             assert said.isdisjoint({"none", "null", "undefined", "remove", "removal.remove"})
 
-    def test_no_plan_shows_a_value_or_the_key(self) -> None:
+    def test_plans_hide_values_and_the_key(self) -> None:
         """Nor does the backend itself, nor the request."""
         for backend in self._both():
             plan = backend.plan(USER)
@@ -123,10 +123,10 @@ class PlanCases(AdapterHooks):
         """Return the backend that refuses and the one that adapts."""
         return self.make_backend(), self.make_backend(on_violation="adapt")
 
-    def _is_kept(self, path: str, value: Any, said: RequestContent, no_response: set[str]) -> bool:  # noqa: ANN401  # As `UserTraits` has it.
+    def _is_kept(self, path: str, value: Any, content: RequestContent, no_response: set[str]) -> bool:  # noqa: ANN401  # As `UserTraits` has it.
         parts = path.split(".")
         paths = {printable(".".join(parts[: index + 1])) for index in range(len(parts))}
-        return not paths.isdisjoint(no_response) or self.request_contains(path, value, said)
+        return not paths.isdisjoint(no_response) or self.request_contains(path, value, content)
 
 
 def _lost(plan: Plan) -> set[str]:
@@ -160,7 +160,7 @@ def _is_blank(value: object) -> bool:
 class LimitCases(AdapterHooks):
     """Cases about the backend's `limits`."""
 
-    def test_whatever_is_over_a_limit_is_refused(self) -> None:
+    def test_users_over_a_limit_are_rejected(self) -> None:
         """By the name of the limit's rule, with the limit and its unit."""
         backend = self.make_backend()
 
@@ -174,7 +174,7 @@ class LimitCases(AdapterHooks):
 
         law()
 
-    def test_what_is_over_a_limit_is_mended_on_record(self) -> None:
+    def test_adapt_mode_respects_limits_and_records_losses(self) -> None:
         """A backend that adapts sends less and says so, or refuses what nothing can mend; never more than the limit."""
         backend = self.make_backend(on_violation="adapt")
 
@@ -189,7 +189,7 @@ class LimitCases(AdapterHooks):
 
         law()
 
-    def test_what_is_exactly_on_a_limit_is_sent_whole(self) -> None:
+    def test_users_at_a_limit_are_sent_unchanged(self) -> None:
         """Down to the last character that fits, in the limit's unit."""
         backend = self.make_backend()
 

@@ -1,4 +1,4 @@
-"""All that a request says, wherever it says it: found without knowing the vendor's words."""
+"""Extract every value from a request, without knowing the vendor's format."""
 
 import json
 import re
@@ -15,74 +15,72 @@ from ...adapters.exchange import Request
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NUMBER: Final = re.compile(r"[+-]?\d{1,500}(\.\d{1,500})?([eE][+-]?\d{1,3})?")
-_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d([T ][0-9:.]{5,}(Z|[+-]\d\d:?\d\d)?)?")
+_DATETIME: Final = re.compile(r"\d{4}-\d\d-\d\d([T ][0-9:.]{5,}(Z|[+-]\d\d:?\d\d)?)?")
 
 
 @attrs.frozen
 class RequestContent:
-    """What stands in a request's path, query and body: names, texts, numbers and moments.
+    """The values in a request's path, query and body.
 
     Attributes:
-        texts: Every name and every text.
-        numbers: Every number, those written as texts too.
-        moments: Every moment; a day is its midnight in UTC.
-        words: Every true, false and null.
+        texts: All names and strings.
+        numbers: All numbers, including those written as strings.
+        datetimes: All dates and times; a date counts as its midnight in UTC.
+        literals: All true, false and null.
     """
 
     texts: frozenset[str] = attrs.field(repr=False)
     numbers: frozenset[Decimal] = attrs.field(repr=False)
-    moments: frozenset[datetime] = attrs.field(repr=False)
-    words: frozenset[bool | None] = attrs.field(repr=False)
+    datetimes: frozenset[datetime] = attrs.field(repr=False)
+    literals: frozenset[bool | None] = attrs.field(repr=False)
 
-    def says(self, value: Any) -> bool:  # noqa: ANN401  # Whatever a trait can be.
-        """Tell whether *value* can be read from the request, as any type that means the same."""
+    def contains(self, value: Any) -> bool:  # noqa: ANN401  # Whatever a trait can be.
+        """Return True if the request contains *value*, in any type that means the same."""
         if is_nested(value):
-            return all(self.says(item) for item in value.values())
+            return all(self.contains(item) for item in value.values())
         if is_list(value):
-            return all(self.says(item) for item in value)
+            return all(self.contains(item) for item in value)
         if isinstance(value, bool):
-            return value in self.words or str(value).lower() in self.texts
+            return value in self.literals or str(value).lower() in self.texts
         if isinstance(value, int | float | Decimal):
             return Decimal(str(value)) in self.numbers
         if isinstance(value, date):
-            return self._says_moment(value)
+            return self._contains_datetime(value)
         return str(value) in self.texts
 
-    def _says_moment(self, value: date) -> bool:
+    def _contains_datetime(self, value: date) -> bool:
         moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day, tzinfo=UTC)
         microseconds = Decimal((moment - _EPOCH) // (datetime.resolution))
-        return moment in self.moments or not self.numbers.isdisjoint({microseconds / 1000, microseconds / 1_000_000})
+        return moment in self.datetimes or not self.numbers.isdisjoint({microseconds / 1000, microseconds / 1_000_000})
 
 
 def read_request_content(request: Request) -> RequestContent:
-    """Return all that *request* says."""
-    scalars = [*_address(request.url), *_leaves(_content(request.body or b""))]
+    """Return all values in *request*."""
+    scalars = [*_url_values(request.url), *_leaves(_parse_body(request.body or b""))]
     texts = [scalar for scalar in scalars if isinstance(scalar, str)]
     numbers = [scalar for scalar in scalars if isinstance(scalar, Decimal)]
     return RequestContent(
         texts=frozenset(texts),
         numbers=frozenset([*numbers, *(Decimal(text) for text in texts if _NUMBER.fullmatch(text))]),
-        moments=frozenset(moment for text in texts if (moment := _moment(text)) is not None),
-        words=frozenset(scalar for scalar in scalars if scalar is None or isinstance(scalar, bool)),
+        datetimes=frozenset(moment for text in texts if (moment := _parse_datetime(text)) is not None),
+        literals=frozenset(scalar for scalar in scalars if scalar is None or isinstance(scalar, bool)),
     )
 
 
-def _address(url: str) -> Iterator[str]:
-    """Yield what the path and the query of *url* say."""
+def _url_values(url: str) -> Iterator[str]:
     parts = urlsplit(url)
     yield from (unquote(segment) for segment in parts.path.split("/"))
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         yield from (name, value)
 
 
-def _content(body: bytes) -> Any:  # noqa: ANN401  # JSON.
-    """Return *body* as JSON, or as a form's fields."""
+def _parse_body(body: bytes) -> Any:  # noqa: ANN401  # JSON, or the fields of a form.
     text = body.decode()
-    found = _json(text)
-    return dict(parse_qsl(text, keep_blank_values=True)) if found is None else found
+    content = _parse_json(text)
+    return dict(parse_qsl(text, keep_blank_values=True)) if content is None else content
 
 
-def _json(text: str) -> Any:  # noqa: ANN401  # As above.
+def _parse_json(text: str) -> Any:  # noqa: ANN401  # As above.
     try:
         return json.loads(text, parse_float=Decimal, parse_int=Decimal)
     except ValueError:
@@ -90,7 +88,7 @@ def _json(text: str) -> Any:  # noqa: ANN401  # As above.
 
 
 def _leaves(content: Any) -> Iterator[str | Decimal | bool | None]:  # noqa: ANN401  # As above.
-    """Yield every name and every scalar of JSON *content*, and those of JSON that stands in its texts."""
+    """Yield every name and scalar of JSON *content*, and of JSON inside its strings."""
     if is_nested(content):
         for name, value in content.items():
             yield name
@@ -101,15 +99,15 @@ def _leaves(content: Any) -> Iterator[str | Decimal | bool | None]:  # noqa: ANN
     else:
         yield content
         if isinstance(content, str) and content[:1] in {"{", "["}:
-            yield from _leaves(_json(content))
+            yield from _leaves(_parse_json(content))
 
 
 def _is_array(content: object) -> TypeGuard[list[Any]]:
     return isinstance(content, list)
 
 
-def _moment(text: str) -> datetime | None:
-    if not _MOMENT.fullmatch(text):
+def _parse_datetime(text: str) -> datetime | None:
+    if not _DATETIME.fullmatch(text):
         return None
     try:
         moment = datetime.fromisoformat(text)

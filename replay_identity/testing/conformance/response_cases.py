@@ -30,10 +30,10 @@ def _cause(response: Response) -> str:
     return response.cause
 
 
-class ReplyCases(AdapterHooks):
+class ResponseCases(AdapterHooks):
     """Cases about what `identify` makes of replies."""
 
-    def test_every_reply_has_one_outcome(self) -> None:
+    def test_every_response_has_an_outcome(self) -> None:
         """Of the backend's own, whatever the vendor, or whoever stands between, answers; nothing raises."""
         backend = self.make_backend(on_violation="adapt")
 
@@ -47,7 +47,7 @@ class ReplyCases(AdapterHooks):
 
         law()
 
-    def test_the_documented_success_is_accepted(self) -> None:
+    def test_documented_success_is_accepted(self) -> None:
         """With what was adjusted."""
         backend = self.make_backend(on_violation="adapt")
 
@@ -63,26 +63,26 @@ class ReplyCases(AdapterHooks):
         law()
 
     @pytest.mark.parametrize("body", _NOT_BELIEVED)
-    def test_a_success_of_somebody_else_is_not_believed(self, body: bytes) -> None:
+    def test_success_with_a_foreign_body_is_not_accepted(self, body: bytes) -> None:
         """A proxy or a login page answers 200 as well."""
         assert not isinstance(self._identify(Response(200, body=body)), Accepted)
 
     @pytest.mark.parametrize("status", [401, 403])
-    def test_a_key_that_is_refused_is_misconfigured(self, status: int) -> None:
+    def test_rejected_key_is_misconfigured(self, status: int) -> None:
         """Nobody can be sent until the settings change."""
         assert isinstance(self._identify(Response(status)), Misconfigured)
 
-    def test_a_redirection_is_misconfigured(self) -> None:
+    def test_redirect_is_misconfigured(self) -> None:
         """It is never followed, since it would take the key elsewhere."""
         response = Response(302, {"location": "https://elsewhere.example/"})
         assert isinstance(self._identify(response), Misconfigured)
 
-    def test_a_refused_user_is_rejected(self) -> None:
+    def test_bad_request_is_rejected(self) -> None:
         """The same traits would fail again."""
         assert isinstance(self._identify(Response(400)), Rejected)
 
     @pytest.mark.parametrize("status", [429, 503])
-    def test_a_busy_vendor_is_unavailable(self, status: int) -> None:
+    def test_busy_vendor_is_unavailable(self, status: int) -> None:
         """For as long as it says."""
         outcome = self._identify(Response(status, {"retry-after": "7"}))
         assert isinstance(outcome, Unavailable)
@@ -97,27 +97,27 @@ class ReplyCases(AdapterHooks):
         ],
         ids=_cause,
     )
-    def test_a_lost_answer_is_unknown(self, response: Response) -> None:
+    def test_lost_response_is_unknown(self, response: Response) -> None:
         """It may have been applied, and is worth another try."""
         outcome = self._identify(response)
         assert isinstance(outcome, Unknown)
         assert outcome.retryable
 
     @pytest.mark.parametrize("status", [400, 401, 403])
-    def test_a_refusal_is_sent_once(self, status: int) -> None:
+    def test_rejected_request_is_not_retried(self, status: int) -> None:
         """The answer to a second try would be the same."""
         transport = ScriptedTransport(Response(status))
         transport.run(self.make_backend().identify(USER))
         assert len(transport.requests) == 1
 
-    def test_retries_are_left_to_the_transport(self) -> None:
+    def test_adapter_leaves_retries_to_the_transport(self) -> None:
         """Which knows the caller's patience, and keeps the vendor's."""
         transport = ScriptedTransport(Response(503), retry=RetryPolicy(attempts=1))
         transport.run(self.make_backend().identify(USER))
         assert len(transport.requests) == 1
 
     @pytest.mark.parametrize("failure", _FAILURES, ids=_cause)
-    def test_a_retry_sends_the_same_bytes(self, failure: Response) -> None:
+    def test_retry_sends_the_same_bytes(self, failure: Response) -> None:
         """To the same address with the same headers, the idempotency key among them; then it is accepted."""
         backend = self.make_backend()
         transport = ScriptedTransport(failure, failure, answer=self.accepted)
@@ -126,7 +126,7 @@ class ReplyCases(AdapterHooks):
         assert len(transport.requests) == 3  # noqa: PLR2004  # The first and two retries.
         assert transport.requests[1:] == transport.requests[:1] * 2
 
-    def test_no_outcome_shows_a_value_or_the_key(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_outcomes_hide_values_and_the_key(self, caplog: pytest.LogCaptureFixture) -> None:
         """Whatever the vendor quotes, and at any level of the log."""
         caplog.set_level(logging.DEBUG)
         backend = self.make_backend()

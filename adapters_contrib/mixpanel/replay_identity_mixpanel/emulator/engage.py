@@ -39,49 +39,49 @@ class Engage:
     profiles: Profiles
     applied: WriteLog
 
-    async def answer(self, received: ReceivedRequest, delay: Delay) -> VendorResponse:
+    async def respond(self, request: ReceivedRequest, delay: Delay) -> VendorResponse:
         """Act on the request after *delay*, and answer it."""
         await delay()
-        if (received.method, received.segments) != ("POST", ("engage",)):
-            return self.failure(404)
-        if "content-encoding" in received.headers:
+        if (request.method, request.segments) != ("POST", ("engage",)):
+            return self.error_response(404)
+        if "content-encoding" in request.headers:
             # "This API does not support gzip encoding." Policy: and says so.
-            return self.failure(400)
-        return self._engage(received)
+            return self.error_response(400)
+        return self._engage(request)
 
-    def failure(self, status: int) -> VendorResponse:
+    def error_response(self, status: int) -> VendorResponse:
         """Return Mixpanel's words for an error status."""
         return json_response(status, {"error": WORDS.get(status, "Internal server error"), "status": "error"})
 
-    def on_injected_failure(self, received: ReceivedRequest, answer: VendorResponse) -> None:
+    def on_injected_failure(self, request: ReceivedRequest, response: VendorResponse) -> None:
         """Do nothing: Mixpanel remembers no answers."""
 
     def debug_views(self) -> Mapping[str, View]:
         """Return what there is to look at, by name."""
         return {"profiles": lambda: dict(self.profiles.known), "applied": self.applied.as_json}
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Forget profiles and counts."""
         self.profiles.known.clear()
         self.applied.clear()
 
-    def _engage(self, received: ReceivedRequest) -> VendorResponse:
+    def _engage(self, request: ReceivedRequest) -> VendorResponse:
         try:
-            values = parse_json(received.body)
+            values = parse_json(request.body)
         except ValueError:
             values = None
         if not isinstance(values, list) or not values:
             # Policy: what is no array of updates is like an array without a valid one.
-            return _verdict(received, 0, {0: "data, missing or empty"})
+            return _verdict(request, 0, {0: "data, missing or empty"})
         if len(values) > MOST_UPDATES:
             # Policy: the documents have no answer to that.
-            return self.failure(413)
+            return self.error_response(413)
 
         updates, errors = self._read(values)
         if errors and self.refuses == "batch":
-            return _verdict(received, 0, errors)
-        is_applied = self._apply(updates, is_located=received.query.get("ip") != "0")
-        return _verdict(received, int(bool(updates)), errors, applied=is_applied)
+            return _verdict(request, 0, errors)
+        is_applied = self._apply(updates, is_located=request.query.get("ip") != "0")
+        return _verdict(request, int(bool(updates)), errors, applied=is_applied)
 
     def _read(self, values: Sequence[JsonValue]) -> tuple[list[Update], dict[int, str]]:
         """Return the valid updates among *values*, and what is wrong with the others by their index."""
@@ -100,16 +100,16 @@ class Engage:
         for update in ours:
             # "Defaults to 1 which would use the IP address of the request to update profile geolocation."
             self.profiles.apply(update, HOME if is_located else {})
-            self.applied.note(update.distinct_id, dict(update.said))
+            self.applied.record(update.distinct_id, dict(update.said))
         return bool(ours)
 
 
 def _verdict(
-    received: ReceivedRequest, status: int, errors: Mapping[int, str], *, applied: bool = False
+    request: ReceivedRequest, status: int, errors: Mapping[int, str], *, applied: bool = False
 ) -> VendorResponse:
     """Return the answer: JSON where the query asks for it, or else a plain 1 or 0."""
-    is_strict = received.query.get("strict") == "1"
-    if received.query.get("verbose") != "1":
+    is_strict = request.query.get("strict") == "1"
+    if request.query.get("verbose") != "1":
         return VendorResponse(
             status=200, body=str(status).encode(), headers={"content-type": "text/plain"}, applied=applied
         )

@@ -39,29 +39,29 @@ class Api:
         init=False, factory=dict[tuple[str, bytes], float], repr=False
     )
 
-    async def answer(self, received: ReceivedRequest, delay: Delay) -> VendorResponse:
+    async def respond(self, request: ReceivedRequest, delay: Delay) -> VendorResponse:
         """Act on the request after *delay*, and answer it."""
         await delay()
-        if (received.method, received.segments) != ("POST", ("track",)):
+        if (request.method, request.segments) != ("POST", ("track",)):
             # Policy: the other endpoints are not here.
-            return error_answer(404, f"Route {received.method}:{received.path} not found")
+            return error_answer(404, f"Route {request.method}:{request.path} not found")
         try:
-            return self._track(received)
+            return self._track(request)
         except RefusalError as refusal:
             return refusal.answer
 
-    def failure(self, status: int) -> VendorResponse:
+    def error_response(self, status: int) -> VendorResponse:
         """Return OpenPanel's words for an error status."""
         return failure(status)
 
-    def on_injected_failure(self, received: ReceivedRequest, answer: VendorResponse) -> None:
+    def on_injected_failure(self, request: ReceivedRequest, response: VendorResponse) -> None:
         """Do nothing: OpenPanel remembers no answers."""
 
     def debug_views(self) -> Mapping[str, View]:
         """Return what there is to look at, by name."""
         return {"profiles": self._everybody, "applied": self.applied.as_json}
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Forget profiles, arrivals and counts."""
         self.profiles.known.clear()
         self._arrivals.clear()
@@ -70,34 +70,34 @@ class Api:
     def _everybody(self) -> JsonValue:
         return {profile_id: profile.as_json() for profile_id, profile in self.profiles.known.items()}
 
-    def _track(self, received: ReceivedRequest) -> VendorResponse:
-        if self._is_duplicate(received):
+    def _track(self, request: ReceivedRequest) -> VendorResponse:
+        if self._is_duplicate(request):
             return text_answer(200, "Duplicate event")
-        body = read_body(received.body)
+        body = read_body(request.body)
         identity = _identity(body)
-        self._authorize(received, body, identity.profile_id)
-        user_agent = received.headers.get("user-agent", "")
-        if not self._secret_of(received, body) and is_bot(user_agent):
+        self._authorize(request, body, identity.profile_id)
+        user_agent = request.headers.get("user-agent", "")
+        if not self._secret_of(request, body) and is_bot(user_agent):
             return json_response(202, {"bot": {"name": "A bot", "type": "Service Agent"}})
 
         self.profiles.put(identity, {**self.geo, **device_of(user_agent)})
-        self.applied.note(identity.profile_id, body)
+        self.applied.record(identity.profile_id, body)
         device_id = hashlib.sha256(f"{self.client_id} {user_agent}".encode()).hexdigest()
         return json_response(200, {"deviceId": device_id[:32], "sessionId": device_id[32:]}, applied=True)
 
-    def _is_duplicate(self, received: ReceivedRequest) -> bool:
-        origin = received.headers.get("origin")
+    def _is_duplicate(self, request: ReceivedRequest) -> bool:
+        origin = request.headers.get("origin")
         if origin is None:
             return False
-        now, key = self.clock(), (origin, received.body)
+        now, key = self.clock(), (origin, request.body)
         first = self._arrivals.get(key)
         if first is not None and now < first + DUPLICATE_WINDOW:
             return True
         self._arrivals[key] = now
         return False
 
-    def _authorize(self, received: ReceivedRequest, body: JsonObject, profile_id: str) -> None:
-        client_id = received.headers.get("openpanel-client-id") or body.get("clientId")
+    def _authorize(self, request: ReceivedRequest, body: JsonObject, profile_id: str) -> None:
+        client_id = request.headers.get("openpanel-client-id") or body.get("clientId")
         if not client_id:
             raise unauthorized("Missing client id")
         if not isinstance(client_id, str) or not UUID.fullmatch(client_id):
@@ -106,11 +106,11 @@ class Api:
             raise unauthorized("Invalid client id")
         if profile_id in self.blocked_profiles:
             raise unauthorized("Profile id is blocked by project filter")
-        if not self.ignores_secret and self._secret_of(received, body) != self.secret:
+        if not self.ignores_secret and self._secret_of(request, body) != self.secret:
             raise unauthorized(SECRET)
 
-    def _secret_of(self, received: ReceivedRequest, body: JsonObject) -> JsonValue:
-        return received.headers.get("openpanel-client-secret") or body.get("clientSecret")
+    def _secret_of(self, request: ReceivedRequest, body: JsonObject) -> JsonValue:
+        return request.headers.get("openpanel-client-secret") or body.get("clientSecret")
 
 
 def _identity(body: JsonObject) -> Identity:

@@ -27,16 +27,16 @@ class Api:
     applied: WriteLog
     faults: EventFaults
 
-    async def answer(self, received: ReceivedRequest, delay: Delay) -> VendorResponse:
+    async def respond(self, request: ReceivedRequest, delay: Delay) -> VendorResponse:
         """Act on the request after *delay*, and answer it."""
         await delay()
-        if received.path not in PATHS:
+        if request.path not in PATHS:
             return VendorResponse(status=404)
-        if received.method != "POST":
+        if request.method != "POST":
             return VendorResponse(status=405)
         try:
-            key = read_key(received.headers)
-            events = read_batch(received.body)
+            key = read_key(request.headers)
+            events = read_batch(request.body)
         except RefusalError as refusal:
             return refusal.as_answer()
 
@@ -46,18 +46,18 @@ class Api:
         answer = json_response(200, {"results": results}, applied=self.applied.total > before)
         return attrs.evolve(answer, headers={**answer.headers, "retry-after": "1"}) if asks_again else answer
 
-    def failure(self, status: int) -> VendorResponse:
+    def error_response(self, status: int) -> VendorResponse:
         """Return PostHog's own words for an error status."""
         return failure(status)
 
-    def on_injected_failure(self, received: ReceivedRequest, answer: VendorResponse) -> None:
+    def on_injected_failure(self, request: ReceivedRequest, response: VendorResponse) -> None:
         """Do nothing: PostHog remembers no answers."""
 
     def debug_views(self) -> Mapping[str, View]:
         """Return what there is to look at, by name."""
         return {"persons": self._everybody, "applied": self.applied.as_json}
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Forget persons, events, counts and what was to go wrong with events."""
         self.persons.clear()
         self.applied.clear()
@@ -77,5 +77,5 @@ class Api:
         if verdict.result in {"drop", "retry"} or key != self.api_key or not self.persons.keep(event.uuid):
             return verdict
         if verdict.reaches_the_person and self.persons.update(event):
-            self.applied.note(event.distinct_id, event.properties)
+            self.applied.record(event.distinct_id, event.properties)
         return verdict

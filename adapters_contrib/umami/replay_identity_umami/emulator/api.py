@@ -30,28 +30,28 @@ class Api:
     applied: WriteLog
     sessions: Sessions = attrs.field(factory=Sessions)
 
-    async def answer(self, received: ReceivedRequest, delay: Delay) -> VendorResponse:
+    async def respond(self, request: ReceivedRequest, delay: Delay) -> VendorResponse:
         """Act on the request after *delay*, and answer it."""
         await delay()
         before = self.sessions.writes
         try:
-            status, content = 200, self._route(received)
+            status, content = 200, self._route(request)
         except RefusalError as error:
             status, content = error.status, error.content
         return json_response(status, content, applied=self.sessions.writes > before)
 
-    def failure(self, status: int) -> VendorResponse:
+    def error_response(self, status: int) -> VendorResponse:
         """Return Umami's words for an error status."""
         return json_response(status, refusal(status).content)
 
-    def on_injected_failure(self, received: ReceivedRequest, answer: VendorResponse) -> None:
+    def on_injected_failure(self, request: ReceivedRequest, response: VendorResponse) -> None:
         """Do nothing: Umami remembers no answers."""
 
     def debug_views(self) -> Mapping[str, View]:
         """Return what there is to look at, by name."""
         return {"sessions": self._all_sessions, "applied": self.applied.as_json}
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Forget sessions and counts."""
         self.sessions.known.clear()
         self.applied.clear()
@@ -59,21 +59,21 @@ class Api:
     def _all_sessions(self) -> JsonValue:
         return [session.as_json() for session in self.sessions.known.values()]
 
-    def _route(self, received: ReceivedRequest) -> JsonObject:
-        match received.method, *received.segments:
+    def _route(self, request: ReceivedRequest) -> JsonObject:
+        match request.method, *request.segments:
             case "POST", "api", "send":
-                return self._send(_parse(received.body), received)
+                return self._send(_parse(request.body), request)
             case "POST", "api", "batch":
-                return self._batch(_parse(received.body), received)
+                return self._batch(_parse(request.body), request)
             case _:
                 # Policy: other methods are 404 as well, and nothing can be read.
                 raise refusal(404)
 
-    def _send(self, value: JsonValue, received: ReceivedRequest) -> JsonObject:
+    def _send(self, value: JsonValue, request: ReceivedRequest) -> JsonObject:
         said = read_identification(value)
         if said.website != self.website:
             raise refusal(400, "Website not found.")
-        user_agent = said.user_agent or received.headers.get("user-agent", "")
+        user_agent = said.user_agent or request.headers.get("user-agent", "")
         if is_bot(user_agent):
             return {"beep": "boop"}
         if self.ignores_caller:
@@ -81,18 +81,18 @@ class Api:
         before = self.sessions.writes
         session_id = self.sessions.write(said, caller=user_agent)
         if self.sessions.writes > before:
-            self.applied.note(said.user_id or session_id, value)
+            self.applied.record(said.user_id or session_id, value)
         # Policy: the cache is a token that is not read, and a visit is not told from a session.
         return {"cache": f"cache-of-{session_id}", "sessionId": session_id, "visitId": session_id}
 
-    def _batch(self, value: JsonValue, received: ReceivedRequest) -> JsonObject:
+    def _batch(self, value: JsonValue, request: ReceivedRequest) -> JsonObject:
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise misfit((), "Invalid input: expected array")
         details: list[JsonValue] = []
         cache: JsonValue = None
         for index, item in enumerate(value):
             try:
-                answered = self._send(item, received)
+                answered = self._send(item, request)
             except RefusalError as error:
                 details.append({"index": index, "response": error.content})
             else:
