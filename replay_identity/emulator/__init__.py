@@ -1,7 +1,7 @@
 """Fake vendors over real HTTP, for tests and for trying things out.
 
-They are written from the vendors' documents alone and share no code with the adapters, so that the two can
-disagree. Where a document is silent, a comment that starts with `Policy:` says what was chosen.
+They are written from the vendors' documents and share no code with the adapters, so that the two can disagree. Where
+the documents are silent, a comment that starts with `Policy:` gives the choice.
 """
 
 from .base import Emulator

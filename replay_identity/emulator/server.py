@@ -1,4 +1,4 @@
-"""Run ASGI apps on real sockets."""
+"""Serve ASGI apps on real sockets, from a thread or in the foreground."""
 
 import asyncio
 import contextlib
@@ -14,39 +14,47 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 LOOPBACK = "127.0.0.1"
-TICK = 1.0
+TICK_SECONDS = 1.0
 
 
 class PortInUseError(OSError):
-    """Another program listens on the port; choose another one, or 0 for any free one."""
+    """Another program listens on the port."""
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
         self.port = port
 
     def __str__(self) -> str:
-        """Name the port and what to do."""
-        return f"Port {self.port} is in use. Choose another port, or 0 for any free one."
+        """Return the port and what to do."""
+        return f"port {self.port} is in use; choose another port, or 0 for any free one"
 
 
 @attrs.frozen
 class RunningServer:
-    """A server that listens."""
+    """A server that accepts connections.
+
+    Attributes:
+        url: Its URL, without a trailing slash.
+    """
 
     url: str
-    """Where it listens, without a slash at the end."""
 
 
 @contextlib.contextmanager
 def running(app: ASGIApp, port: int = 0, *, host: str = LOOPBACK) -> Generator[RunningServer, None, None]:
-    """Serve *app* from a background thread for the length of a `with` block.
+    """Serve *app* from a background thread for the duration of a `with` block.
+
+    Args:
+        app: The app.
+        port: The port to listen on; 0 is any free port.
+        host: The address to listen on.
 
     Raises:
         PortInUseError: Another program listens on *port*.
     """
     listener = _bind(host, port)
     ready = threading.Event()
-    server = _Server(app, on_listening=ready.set)
+    server = _EmulatorServer(app, on_listening=ready.set)
 
     def run() -> None:
         try:
@@ -70,11 +78,11 @@ def serve(
     on_ready: Callable[[Sequence[str]], None],
     host: str = LOOPBACK,
 ) -> None:
-    """Serve several apps, each on its port, until SIGINT or SIGTERM.
+    """Serve several apps in the foreground until SIGINT or SIGTERM.
 
     Args:
         apps: Each app with its port; 0 is any free port.
-        on_ready: Called with the URLs, in the order of *apps*, when all of them listen.
+        on_ready: Called with the URLs, in the order of *apps*, as soon as all apps accept connections.
         host: The address to listen on.
 
     Raises:
@@ -88,12 +96,12 @@ def serve(
 
 async def _serve_all(apps: Sequence[ASGIApp], listeners: Sequence[socket.socket], on_ready: Callable[[], None]) -> None:
     listening = [asyncio.Event() for _ in apps]
-    servers = [_Server(app, on_listening=event.set) for app, event in zip(apps, listening, strict=True)]
+    servers = [_EmulatorServer(app, on_listening=event.set) for app, event in zip(apps, listening, strict=True)]
     tasks = [
         asyncio.create_task(server.serve(sockets=[listener]))
         for server, listener in zip(servers, listeners, strict=True)
     ]
-    with _signals() as stopped:
+    with _stop_on_signals() as stopped:
         await asyncio.gather(*(event.wait() for event in listening))
         try:
             on_ready()
@@ -105,26 +113,26 @@ async def _serve_all(apps: Sequence[ASGIApp], listeners: Sequence[socket.socket]
 
 
 @contextlib.contextmanager
-def _signals() -> Generator[asyncio.Event, None, None]:
+def _stop_on_signals() -> Generator[asyncio.Event, None, None]:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def stop(*_: object) -> None:
         loop.call_soon_threadsafe(stopped.set)
 
-    # loop.add_signal_handler would need no thread-safe call, but does not exist on Windows.
-    former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    # loop.add_signal_handler would be simpler, but does not exist on Windows.
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stopped
     finally:
-        for number, handler in former.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    # With the protocol left at 0, asyncio would not set TCP_NODELAY, and answers would wait 40 ms for an ACK.
+    # With protocol 0, asyncio would not set TCP_NODELAY, and responses would wait 40 ms for an ACK.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    # On Windows the option would let two programs share the port.
+    # On Windows this option would let two programs share the port.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, int(os.name == "posix"))
     try:
         listener.bind((host, port))
@@ -142,14 +150,14 @@ def _url(listener: socket.socket) -> str:
     return f"http://{host}:{port}"
 
 
-class _Server(uvicorn.Server):
-    """A uvicorn server that says when it listens and stops at once, whatever its requests are doing."""
+class _EmulatorServer(uvicorn.Server):
+    """A uvicorn server that reports when it is ready and stops without waiting for its requests."""
 
     def __init__(self, app: ASGIApp, *, on_listening: Callable[[], None]) -> None:
-        self._work = _Work(app)
-        # No access log, since URLs hold user ids; h11, since drop_connection knows it.
+        self._requests = _RequestTasks(app)
+        # No access log, since URLs contain user ids; h11, since drop_connection depends on it.
         config = uvicorn.Config(
-            self._work,
+            self._requests,
             http="h11",
             ws="none",
             loop="asyncio",
@@ -166,37 +174,37 @@ class _Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop
 
     def stop(self) -> None:
-        """End the server soon, from any thread."""
+        """Ask the server to stop; callable from any thread."""
         self.should_exit = True
         self._loop.call_soon_threadsafe(self._stopping.set)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Leave signals to whoever runs the server: uvicorn's own way is for one server alone."""
+        """Install no signal handlers: uvicorn's own support only one server."""
         yield
 
     async def main_loop(self) -> None:
-        """Wait to be stopped; uvicorn would look ten times a second."""
+        """Wait for `stop`; uvicorn's own loop polls ten times a second."""
         self._loop = asyncio.get_running_loop()
         self._on_listening()
-        # The counter 0 makes each tick refresh the Date header.
+        # A counter of 0 makes every tick refresh the Date header.
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), TICK)
+                await asyncio.wait_for(self._stopping.wait(), TICK_SECONDS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close every connection, whatever it is doing, and end."""
+        """Close all connections, cancel their requests and shut down."""
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        await self._work.cancel()
+        await self._requests.cancel()
         await super().shutdown(sockets)
 
 
 @attrs.define
-class _Work:
-    """Runs each request in a task of its own, so that stopping can end it without a word in uvicorn's log."""
+class _RequestTasks:
+    """Run each request in its own task, so that stopping can cancel it without an error in uvicorn's log."""
 
     app: ASGIApp
     _tasks: set[asyncio.Task[None]] = attrs.field(init=False, factory=set[asyncio.Task[None]])
@@ -210,7 +218,7 @@ class _Work:
             task.result()
 
     async def cancel(self) -> None:
-        """End all requests, after their connections have been seen to close."""
+        """Cancel all requests, after their connections were closed."""
         await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()

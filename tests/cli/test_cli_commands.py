@@ -334,7 +334,7 @@ def test_emulate_tells_a_port_in_use(run: Run, monkeypatch: pytest.MonkeyPatch) 
     ran = run("emulate")
 
     assert ran.code == 2
-    assert "Port 8801 is in use" in ran.err
+    assert "port 8801 is in use" in ran.err
 
 
 # demo

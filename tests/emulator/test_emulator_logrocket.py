@@ -9,7 +9,7 @@ import pytest
 
 from replay_identity.emulator import HistoryNotKeptError, LogRocketEmulator
 from replay_identity.emulator.logrocket.errors import Envelope
-from replay_identity.emulator.logrocket.users import string_of
+from replay_identity.emulator.logrocket.users import js_string
 
 MountLogRocket = Callable[[LogRocketEmulator], httpx.Client]
 
@@ -84,7 +84,7 @@ def test_a_trait_is_stored_as_javascript_writes_it(lr: httpx.Client, value: obje
 @pytest.mark.parametrize("number", [5e-324, 1.7976931348623157e308, 0.1, 12.5, 123456.789])
 def test_javascript_digits_read_back(number: float) -> None:
     """No digit is lost on the way."""
-    assert float(string_of(number)) == number
+    assert float(js_string(number)) == number
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_a_port_in_use_is_a_clear_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port: int = taken.getsockname()[1]
 
-        with pytest.raises(PortInUseError, match=f"Port {port} is in use. Choose another") as caught:
+        with pytest.raises(PortInUseError, match=f"port {port} is in use; choose another") as caught:
             running(FullstoryEmulator(), port).__enter__()
 
     assert pickle.loads(pickle.dumps(caught.value)).port == port  # noqa: S301 - we wrote it.

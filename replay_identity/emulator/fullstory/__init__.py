@@ -1,4 +1,4 @@
-"""A fake Fullstory, server API v2."""
+"""An emulator of Fullstory's server API v2."""
 
 from .app import FullstoryEmulator
 from .batch_rules import BatchRules, JobFault, JobFaults

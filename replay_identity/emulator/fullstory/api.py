@@ -1,4 +1,4 @@
-"""From a request to an endpoint: key, level, route, idempotency."""
+"""Fullstory's API: authenticate, route and apply requests."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -8,17 +8,17 @@ import attrs
 from ..http import JsonValue, ReceivedRequest, VendorResponse, json_response
 from ..journal import WriteLog
 from ..vendor import Delay, View
-from .errors import FullstoryHttpError, failure
+from .errors import FullstoryHttpError, http_error
 from .idempotency import IdempotencyCache
 from .jobs import EmulatedJobs, JobPages, JobRunner
-from .routes import ROLES, ApiRoute, Level, find_route, level_of, require
+from .routes import ROLES, ApiRoute, Level, find_route, level_of, require_level
 from .single import UserListing, user_json
 from .users import FullstoryUsers
 
 
 @attrs.define(kw_only=True)
 class FullstoryApi:
-    """Fullstory's rules and state, without any HTTP."""
+    """Fullstory's rules and state, without HTTP."""
 
     api_keys: Mapping[str, Level] = attrs.field(repr=False)
     users: FullstoryUsers
@@ -26,80 +26,80 @@ class FullstoryApi:
     listing: UserListing
     jobs: EmulatedJobs
     job_pages: JobPages
-    worker: JobRunner
-    replays: IdempotencyCache
+    runner: JobRunner
+    idempotency: IdempotencyCache
     routes: Sequence[ApiRoute]
     replays_faults: bool
 
     async def respond(self, request: ReceivedRequest, delay: Delay) -> VendorResponse:
-        """Act on the request after *delay*, and answer it."""
+        """Await *delay*, apply the request and return the response."""
         try:
             level = level_of(request, self.api_keys)
-            route = find_route((*self.routes, _me(level)), request)
-            require(level, route.level)
-            replay = self.replays.claim(request) if route.is_idempotent else None
-        except FullstoryHttpError as http_error:
-            return http_error.answer
+            route = find_route((*self.routes, _me_route(level)), request)
+            require_level(level, route.level)
+            stored = self.idempotency.claim(request) if route.is_idempotent else None
+        except FullstoryHttpError as error:
+            return error.response
 
-        if replay is not None:
-            return replay
+        if stored is not None:
+            return stored
 
         if route.is_idempotent:
-            return await self._answer_once(route, request, delay)
+            return await self._respond_once(route, request, delay)
         await delay()
         return self._call(route, request)
 
     def error_response(self, status: int) -> VendorResponse:
-        """Return Fullstory's words for an error status."""
-        return failure(status)
+        """Return Fullstory's error response for *status*."""
+        return http_error(status).response
 
     def on_injected_failure(self, request: ReceivedRequest, response: VendorResponse) -> None:
-        """Keep the failure under its idempotency key, if told to."""
+        """Store the failure under its idempotency key if `replays_faults`."""
         is_idempotent = any(route.is_idempotent and route.matches(request) for route in self.routes)
-        if self.replays_faults and is_idempotent and not self.replays.knows(request):
-            self.replays.keep(request, response)
+        if self.replays_faults and is_idempotent and not self.idempotency.has_key(request):
+            self.idempotency.store(request, response)
 
     def debug_views(self) -> Mapping[str, View]:
-        """Return what there is to look at, by name."""
-        return {"users": self._everybody, "jobs": self._all_jobs, "applied": self.applied.as_json}
+        """Return the views of the state by name."""
+        return {"users": self._users_json, "jobs": self._jobs_json, "applied": self.applied.as_json}
 
     def clear(self) -> None:
-        """Forget users, jobs, page tokens, idempotency keys and counts."""
+        """Delete users, jobs, page tokens, idempotency keys and counts."""
         self.jobs.clear()
         self.job_pages.clear()
         self.users.clear()
         self.listing.clear()
-        self.replays.clear()
+        self.idempotency.clear()
         self.applied.clear()
 
-    def _everybody(self) -> JsonValue:
+    def _users_json(self) -> JsonValue:
         return {"users": [user_json(user, with_schema=True) for user in self.users.all().values()]}
 
-    def _all_jobs(self) -> JsonValue:
+    def _jobs_json(self) -> JsonValue:
         return {"jobs": [attrs.asdict(job) for job in self.jobs.all()]}
 
-    async def _answer_once(self, route: ApiRoute, request: ReceivedRequest, delay: Delay) -> VendorResponse:
+    async def _respond_once(self, route: ApiRoute, request: ReceivedRequest, delay: Delay) -> VendorResponse:
         try:
             await delay()
         except asyncio.CancelledError:
-            # The server stops. Another one may serve this emulator.
-            self.replays.release(request)
+            # The server stops, but another one may serve this emulator later.
+            self.idempotency.release(request)
             raise
-        answer = self._call(route, request)
-        self.replays.keep(request, answer)
-        return answer
+        response = self._call(route, request)
+        self.idempotency.store(request, response)
+        return response
 
     def _call(self, route: ApiRoute, request: ReceivedRequest) -> VendorResponse:
-        self.worker.run_due()
+        self.runner.run_due()
         try:
-            return route.endpoint(request)
-        except FullstoryHttpError as http_error:
-            return http_error.answer
+            return route.handler(request)
+        except FullstoryHttpError as error:
+            return error.response
 
 
-def _me(level: Level) -> ApiRoute:
+def _me_route(level: Level) -> ApiRoute:
     def me(_: ReceivedRequest) -> VendorResponse:
         # 2026-11-21, https://developer.fullstory.com/me/.
         return json_response(200, {"email": "api@example.com", "orgId": "EMULATOR", "role": ROLES[level]})
 
-    return ApiRoute(method="GET", path=("me",), level=Level.STANDARD, endpoint=me)
+    return ApiRoute(method="GET", path=("me",), level=Level.STANDARD, handler=me)

@@ -1,4 +1,4 @@
-"""The endpoints for importing many users at a time."""
+"""The endpoints of batch imports."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import attrs
 from ..http import JsonObject, JsonValue, ReceivedRequest, VendorResponse, json_response
 from .batch_rules import BatchRules
 from .errors import http_error, invalid
-from .jobs import EmulatedJob, EmulatedJobs, JobPage, JobPages, JobRunner, Kind
+from .jobs import EmulatedJob, EmulatedJobs, JobPage, JobPages, JobRunner, ResultKind
 from .properties import parse_object
 from .routes import ApiRoute, Level
 from .single import user_json, wants_schema
@@ -15,98 +15,102 @@ from .users import FullstoryUsers
 
 PROCESSING = 202
 
-# Policy: the documents show no body for 202; a page without results is the one easiest to mistake for an end.
+# Policy: the documents show no body for 202; a page without results is the one easiest to mistake for the end.
 STILL_PROCESSING: JsonObject = {"results": [], "total_records": "0"}
 
-IMPORTED = ("id", "uid", "display_name", "email", "properties", "schema", "type_conflicts")
+IMPORT_FIELDS = ("id", "uid", "display_name", "email", "properties", "schema", "type_conflicts")
 
-# Policy: what a user does not have is null, but these are left out, as they are in the examples.
-LEFT_OUT = {"uid", "display_name", "email"}
+# Policy: a field without a value is null, except these, which are omitted as in the examples.
+OMITTED_IF_NULL = {"uid", "display_name", "email"}
 
-# The place of the job's id in the path.
+# Index of the job's id in the segments of the path.
 JOB_ID = 3
 
 
 @attrs.frozen(kw_only=True)
 class BatchEndpoints:
-    """Create batch imports, and tell what became of them."""
+    """Create batch imports and return their status and results."""
 
     rules: BatchRules
     users: FullstoryUsers
     jobs: EmulatedJobs
     pages: JobPages
-    worker: JobRunner
+    runner: JobRunner
 
     def routes(self) -> Sequence[ApiRoute]:
-        """Return the endpoints with the level each needs."""
-        everyone = ("v2", "users", "batch")
-        one = (*everyone, "*")
+        """Return the routes with the key level that each needs."""
+        collection = ("v2", "users", "batch")
+        job = (*collection, "*")
         # "Standard keys will work for create, update, and batch (create/status) requests" (2026-11-21,
         # https://developer.fullstory.com/server/v2/authentication/). Policy: results count as viewing users.
         write, read = Level.STANDARD, Level.ARCHITECT
         return (
-            ApiRoute(method="POST", path=everyone, level=write, endpoint=self.create, is_idempotent=True),
-            ApiRoute(method="GET", path=one, level=write, endpoint=self.status),
-            ApiRoute(method="GET", path=(*one, "imports"), level=read, endpoint=self.imports),
-            ApiRoute(method="GET", path=(*one, "errors"), level=read, endpoint=self.errors),
+            ApiRoute(method="POST", path=collection, level=write, handler=self.create, is_idempotent=True),
+            ApiRoute(method="GET", path=job, level=write, handler=self.status),
+            ApiRoute(method="GET", path=(*job, "imports"), level=read, handler=self.imports),
+            ApiRoute(method="GET", path=(*job, "errors"), level=read, handler=self.errors),
         )
 
     def create(self, request: ReceivedRequest) -> VendorResponse:
-        """Take on a job that imports the users in the body."""
+        """Create a job that imports the users in the body."""
         job = self.jobs.accept(read_items(request.body, rules=self.rules))
-        answer = json_response(200, {"job": job.metadata(job.status)}, applied=True)
-        self.worker.run_due()
-        return answer
+        response = json_response(200, {"job": job.metadata(job.status)}, applied=True)
+        self.runner.run_due()
+        return response
 
     def status(self, request: ReceivedRequest) -> VendorResponse:
-        """Return the job with its counts."""
+        """Return the status of a job with its counts."""
         job = self._job(request)
         errors: JsonObject = {"errors": len(job.errors)} if job.errors or self.rules.shows_zero_errors else {}
-        # Policy: while a job is under way, the counts are those of the items handled so far.
-        shown: JsonObject = {"imports": len(job.imports), **errors, "job": job.metadata(job.told_status)}
+        # Policy: while a job runs, the counts are those of the items applied so far.
+        body: JsonObject = {"imports": len(job.imports), **errors, "job": job.metadata(job.reported_status)}
         job.polls += 1
-        return json_response(200, shown)
+        return json_response(200, body)
 
     def imports(self, request: ReceivedRequest) -> VendorResponse:
-        """Return one page of the users imported."""
-        _require_parameters(request, {"page_token", "include_schema"})
+        """Return one page of the imported users."""
+        _check_parameters(request, {"page_token", "include_schema"})
         with_schema = wants_schema(request)
         job = self._job(request)
         if job.finished is None:
             return json_response(PROCESSING, STILL_PROCESSING)
 
         page = self._page(request, "imports", len(job.imports))
-        results = [self._imported(user_id, with_schema=with_schema) for user_id in job.imports[page.shown]]
+        results = [self._import_json(user_id, with_schema=with_schema) for user_id in job.imports[page.results]]
         return json_response(200, {"results": results, **page.fields})
 
     def errors(self, request: ReceivedRequest) -> VendorResponse:
-        """Return one page of the items that failed."""
-        _require_parameters(request, {"page_token"})
+        """Return one page of the failed items."""
+        _check_parameters(request, {"page_token"})
         job = self._job(request)
         if job.finished is None:
             return json_response(PROCESSING, STILL_PROCESSING)
 
         page = self._page(request, "errors", len(job.errors))
-        return json_response(200, {"results": job.errors[page.shown], **page.fields})
+        return json_response(200, {"results": job.errors[page.results], **page.fields})
 
     def _job(self, request: ReceivedRequest) -> EmulatedJob:
         return self.jobs.find(request.segments[JOB_ID])
 
-    def _page(self, request: ReceivedRequest, kind: Kind, total: int) -> JobPage:
+    def _page(self, request: ReceivedRequest, kind: ResultKind, total: int) -> JobPage:
         token = request.query.get("page_token")
         return self.pages.page(request.segments[JOB_ID], kind, total=total, token=token)
 
-    def _imported(self, user_id: str, *, with_schema: bool) -> JsonValue:
+    def _import_json(self, user_id: str, *, with_schema: bool) -> JsonValue:
         user = self.users.find(user_id) if self.rules.shows_details else None
         if user is None:
             return {"id": user_id}
-        # Policy: a user is shown as it stands when the page is read, and not as the item left it.
-        shown = user_json(user, with_schema=with_schema)
-        return {name: shown[name] for name in IMPORTED if shown[name] is not None or name not in LEFT_OUT}
+        # Policy: the user is returned as it is when the page is read, not as the item left it.
+        fields = user_json(user, with_schema=with_schema)
+        return {name: fields[name] for name in IMPORT_FIELDS if fields[name] is not None or name not in OMITTED_IF_NULL}
 
 
 def read_items(body: bytes, *, rules: BatchRules) -> Sequence[JsonObject]:
-    """Return the items of a batch, or refuse it as a whole."""
+    """Return the items of a batch.
+
+    Raises:
+        FullstoryHttpError: The whole batch is rejected.
+    """
     if rules.max_bytes is not None and len(body) > rules.max_bytes:
         raise http_error(413)
 
@@ -115,7 +119,7 @@ def read_items(body: bytes, *, rules: BatchRules) -> Sequence[JsonObject]:
         raise invalid("requests is required", code="required_field")
 
     items = value["requests"]
-    # Policy: a body that is not of the documented shape is refused as a whole, and so is one without items.
+    # Policy: a body that does not have the documented shape, or has no items, is rejected as a whole.
     if len(value) > 1 or not isinstance(items, list) or not items:
         raise invalid("The body must hold requests, a list of users, and nothing else")
 
@@ -128,8 +132,8 @@ def read_items(body: bytes, *, rules: BatchRules) -> Sequence[JsonObject]:
     return users
 
 
-def _require_parameters(request: ReceivedRequest, known: set[str]) -> None:
-    # Policy: unknown parameters are refused, as they are by the list.
-    unknown = request.query.keys() - known
+def _check_parameters(request: ReceivedRequest, allowed: set[str]) -> None:
+    # Policy: unknown parameters are rejected, as in the list of users.
+    unknown = request.query.keys() - allowed
     if unknown:
         raise invalid(f"Unknown parameter {min(unknown)}")

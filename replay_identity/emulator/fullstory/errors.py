@@ -1,4 +1,4 @@
-"""How Fullstory says no."""
+"""Fullstory's error responses."""
 
 from collections.abc import Mapping
 
@@ -6,9 +6,9 @@ import attrs
 
 from ..http import VendorResponse, json_response
 
-# Codes and messages read on 2026-11-21 at https://developer.fullstory.com/server/users/update-user/.
-# Policy: 400, 409 and 413 have no documented words for these cases; ours are made up.
-WORDS = {
+# Code and message of each status, read on 2026-11-21 at https://developer.fullstory.com/server/users/update-user/.
+# Policy: those of 400, 409 and 413 are not documented for these cases; ours are made up.
+DEFAULTS = {
     400: ("invalid_argument", "The request is invalid."),
     401: ("unauthorized", "access is unauthorized"),
     403: ("forbidden", "insufficient permissions"),
@@ -21,7 +21,7 @@ WORDS = {
 
 
 class FullstoryHttpError(Exception):
-    """A request, or one item of a batch, that is answered with an error."""
+    """An error response to a request, or the error of one item in a batch."""
 
     def __init__(self, status: int, *, code: str, message: str, headers: Mapping[str, str]) -> None:
         super().__init__(status, code, message)
@@ -31,37 +31,34 @@ class FullstoryHttpError(Exception):
         self.headers = headers
 
     @property
-    def answer(self) -> VendorResponse:
+    def response(self) -> VendorResponse:
         """The error response."""
-        answer = json_response(self.status, {"message": self.message, "code": self.code})
-        return attrs.evolve(answer, headers={**answer.headers, **self.headers})
-
-
-def failure(status: int) -> VendorResponse:
-    """Return the error response for *status* in Fullstory's words."""
-    return http_error(status).answer
+        response = json_response(self.status, {"message": self.message, "code": self.code})
+        return attrs.evolve(response, headers={**response.headers, **self.headers})
 
 
 def http_error(
     status: int, *, code: str | None = None, message: str | None = None, headers: Mapping[str, str] | None = None
 ) -> FullstoryHttpError:
-    """Return the exception that answers *status*, with the usual words where none are given."""
-    usual_code, usual_message = WORDS.get(status, WORDS[500])
-    return FullstoryHttpError(status, code=code or usual_code, message=message or usual_message, headers=headers or {})
+    """Return the exception for *status*, with the default code and message unless given."""
+    default_code, default_message = DEFAULTS.get(status, DEFAULTS[500])
+    return FullstoryHttpError(
+        status, code=code or default_code, message=message or default_message, headers=headers or {}
+    )
 
 
 def too_many_requests(seconds: int) -> FullstoryHttpError:
-    """Return the exception that answers 429, and when to come back."""
+    """Return the exception for a 429 that asks to retry after *seconds*."""
     return http_error(429, headers={"retry-after": str(seconds)})
 
 
 def invalid(message: str, *, code: str = "invalid_argument") -> FullstoryHttpError:
-    """Return the exception that answers 400."""
+    """Return the exception for a 400."""
     # The code invalid_argument was seen in Fullstory's own live test, 2026-11-21,
     # https://github.com/fullstorydev/fullstory-node-sdk/blob/main/src/__tests__/events.smoke.test.ts.
     return http_error(400, code=code, message=message)
 
 
 def user_not_found() -> FullstoryHttpError:
-    """Return the exception that answers 404 for a user."""
+    """Return the exception for a 404 about a user."""
     return http_error(404, code="user_not_found", message="User with that ID does not exist")

@@ -1,4 +1,4 @@
-"""Answering a repeated request from memory (2026-11-21, https://developer.fullstory.com/server/idempotent-requests)."""
+"""Idempotency keys (2026-11-21, https://developer.fullstory.com/server/idempotent-requests)."""
 
 import hashlib
 
@@ -13,68 +13,73 @@ LIFETIME = 24 * 3600.0
 
 # "With the exception of 429 errors or server errors above 500, which can be retried."
 TOO_MANY = 429
-LAST_KEPT = 500
+LAST_STORED = 500
 
 
 @attrs.frozen
 class _StoredResponse:
-    digest: bytes = attrs.field(repr=False)
-    since: float
-    answer: VendorResponse | None = None
-    """None while the first request is under way."""
+    """The first response to a key; None while its request is in flight."""
+
+    body_hash: bytes = attrs.field(repr=False)
+    stored_at: float
+    response: VendorResponse | None = None
 
 
 @attrs.define
 class IdempotencyCache:
-    """The first answers to keyed requests."""
+    """The first response to each idempotency key."""
 
     clock: Clock = attrs.field(repr=False)
-    _kept: dict[str, _StoredResponse] = attrs.field(init=False, factory=dict[str, _StoredResponse], repr=False)
+    _stored: dict[str, _StoredResponse] = attrs.field(init=False, factory=dict[str, _StoredResponse], repr=False)
 
     def claim(self, request: ReceivedRequest) -> VendorResponse | None:
-        """Return the kept answer, or None for a request that is to be acted on; refuse a conflict."""
+        """Return the stored response, or claim the key and return None.
+
+        Raises:
+            FullstoryHttpError: The key was used with another body, or its request is still in flight.
+        """
         key = request.headers.get(HEADER)
         if key is None:
             return None
 
-        kept = self._kept.get(key)
-        digest = hashlib.sha256(request.body).digest()
-        if kept is None or self.clock() - kept.since >= LIFETIME:
-            self._kept[key] = _StoredResponse(digest, self.clock())
+        stored = self._stored.get(key)
+        body_hash = hashlib.sha256(request.body).digest()
+        if stored is None or self.clock() - stored.stored_at >= LIFETIME:
+            self._stored[key] = _StoredResponse(body_hash, self.clock())
             return None
 
-        # Policy: 409 for both conflicts; the documents say that they are errors and no more.
-        if kept.digest != digest:
+        # Policy: both conflicts are 409; the documents only say that they are errors.
+        if stored.body_hash != body_hash:
             raise http_error(409, code="idempotency_mismatch", message="The Idempotency-Key was used with another body")
-        if kept.answer is None:
+        if stored.response is None:
             raise http_error(
                 409,
                 code="idempotency_conflict",
                 message="The request conflicted with a concurrent one",
             )
-        return attrs.evolve(kept.answer, applied=False)
+        return attrs.evolve(stored.response, applied=False)
 
-    def keep(self, request: ReceivedRequest, response: VendorResponse) -> None:
-        """Keep the answer of a claimed request, unless it may be retried."""
+    def store(self, request: ReceivedRequest, response: VendorResponse) -> None:
+        """Store the response to a claimed key, or release the key if the request may be retried."""
         key = request.headers.get(HEADER)
         if key is None:
             return
 
-        if response.status == TOO_MANY or response.status > LAST_KEPT:
-            self._kept.pop(key, None)
+        if response.status == TOO_MANY or response.status > LAST_STORED:
+            self._stored.pop(key, None)
             return
-        claimed = self._kept.get(key)
-        digest = hashlib.sha256(request.body).digest() if claimed is None else claimed.digest
-        self._kept[key] = _StoredResponse(digest, self.clock(), response)
+        claimed = self._stored.get(key)
+        body_hash = hashlib.sha256(request.body).digest() if claimed is None else claimed.body_hash
+        self._stored[key] = _StoredResponse(body_hash, self.clock(), response)
 
     def release(self, request: ReceivedRequest) -> None:
-        """Forget a claimed request that came to nothing."""
-        self._kept.pop(request.headers.get(HEADER, ""), None)
+        """Release a claimed key whose request was not applied."""
+        self._stored.pop(request.headers.get(HEADER, ""), None)
 
-    def knows(self, request: ReceivedRequest) -> bool:
-        """Say whether the request's key was claimed before."""
-        return request.headers.get(HEADER) in self._kept
+    def has_key(self, request: ReceivedRequest) -> bool:
+        """Return True if the request's key is claimed or has a stored response."""
+        return request.headers.get(HEADER) in self._stored
 
     def clear(self) -> None:
-        """Forget all keys."""
-        self._kept.clear()
+        """Delete all keys."""
+        self._stored.clear()

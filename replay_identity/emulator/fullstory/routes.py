@@ -1,4 +1,4 @@
-"""Which request does what, and the level it needs."""
+"""The routes of Fullstory's API and the key level that each needs."""
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,12 +9,18 @@ import attrs
 from ..http import ReceivedRequest, VendorResponse
 from .errors import http_error
 
+Handler: TypeAlias = Callable[[ReceivedRequest], VendorResponse]
+
 # Policy: the scheme is taken literally, as documented, and the key is not base64.
 SCHEME = "Basic "
 
+# "/v2beta" is the older name of every path (2026-11-21,
+# https://github.com/fullstorydev/fullstory-node-sdk/blob/main/specs/users.sdk.swagger.json).
+BETA = "v2beta"
+
 
 class Level(enum.IntEnum):
-    """The permission level of an API key; a higher one may do all that a lower one may."""
+    """The permission level of an API key; a higher level includes the lower ones."""
 
     STANDARD = 1
     ARCHITECT = 2
@@ -25,8 +31,54 @@ class Level(enum.IntEnum):
 ROLES = {Level.STANDARD: "USER", Level.ARCHITECT: "ARCHITECT", Level.ADMIN: "ADMIN"}
 
 
+@attrs.frozen(kw_only=True)
+class ApiRoute:
+    """A method and a path with its handler.
+
+    Attributes:
+        method: The HTTP method.
+        path: The segments of the path; `*` matches any segment.
+        level: The key level it needs.
+        handler: Returns the response to a request.
+        is_idempotent: Whether the route honours the Idempotency-Key header.
+    """
+
+    method: str
+    path: Sequence[str]
+    level: Level
+    handler: Handler
+    is_idempotent: bool = False
+
+    def matches(self, request: ReceivedRequest) -> bool:
+        """Return True if the request has this method and path."""
+        first, *rest = request.segments
+        segments = ["v2" if first == BETA else first, *rest]
+        return (
+            request.method == self.method
+            and len(segments) == len(self.path)
+            and all(map(_segment_matches, self.path, segments))
+        )
+
+
+def find_route(routes: Iterable[ApiRoute], request: ReceivedRequest) -> ApiRoute:
+    """Return the first route that matches.
+
+    Raises:
+        FullstoryHttpError: No route matches (404).
+    """
+    # Policy: a known path with another method is 404, too; 405 is not documented.
+    for route in routes:
+        if route.matches(request):
+            return route
+    raise http_error(404)
+
+
 def level_of(request: ReceivedRequest, api_keys: Mapping[str, Level]) -> Level:
-    """Return the level of the request's key, or refuse with 401."""
+    """Return the level of the request's key.
+
+    Raises:
+        FullstoryHttpError: The key is missing or unknown (401).
+    """
     credentials = request.headers.get("authorization", "")
     level = api_keys.get(credentials.removeprefix(SCHEME))
     if level is None or not credentials.startswith(SCHEME):
@@ -34,49 +86,15 @@ def level_of(request: ReceivedRequest, api_keys: Mapping[str, Level]) -> Level:
     return level
 
 
-def require(level: Level, needed: Level) -> None:
-    """Refuse with 403 a key whose level is too low."""
-    if level < needed:
+def require_level(level: Level, minimum: Level) -> None:
+    """Check that a key has the *minimum* level.
+
+    Raises:
+        FullstoryHttpError: The level is too low (403).
+    """
+    if level < minimum:
         raise http_error(403)
 
 
-Handler: TypeAlias = Callable[[ReceivedRequest], VendorResponse]
-
-# "/v2beta" is the older name of every path (2026-11-21,
-# https://github.com/fullstorydev/fullstory-node-sdk/blob/main/specs/users.sdk.swagger.json).
-BETA = "v2beta"
-
-
-@attrs.frozen(kw_only=True)
-class ApiRoute:
-    """An endpoint, its method and its path; the path segment `*` is any one segment."""
-
-    method: str
-    path: Sequence[str]
-    level: Level
-    endpoint: Handler
-    is_idempotent: bool = False
-    """Whether the Idempotency-Key header means something to it."""
-
-    def matches(self, request: ReceivedRequest) -> bool:
-        """Say whether the request is for this endpoint."""
-        first, *rest = request.segments
-        segments = ["v2" if first == BETA else first, *rest]
-        return (
-            request.method == self.method
-            and len(segments) == len(self.path)
-            and all(map(_matches, self.path, segments))
-        )
-
-
-def find_route(routes: Iterable[ApiRoute], request: ReceivedRequest) -> ApiRoute:
-    """Return the first route that fits, or refuse with 404."""
-    # Policy: a known path with another method is 404, too; 405 is in no document.
-    for route in routes:
-        if route.matches(request):
-            return route
-    raise http_error(404)
-
-
-def _matches(known: str, given: str) -> bool:
-    return bool(given) if known == "*" else known == given
+def _segment_matches(pattern: str, segment: str) -> bool:
+    return bool(segment) if pattern == "*" else pattern == segment

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import attrs
 from starlette.datastructures import QueryParams
@@ -20,12 +21,14 @@ PARAMETERS = {*FILTERS, "page_token", "include_schema"}
 # Policy: the documents do not say how long a token lives.
 TOKEN_SECONDS = 3600.0
 
-Filters = Mapping[str, str]
+Filters: TypeAlias = Mapping[str, str]
+
+APP_URL = "https://app.fullstory.com/ui/EMULATOR/segments/everyone/people:search:emulator"
 
 
 @attrs.frozen(kw_only=True)
 class UserPage:
-    """One page of users, the number of all that match, and the token of the next page."""
+    """One page of users, the total that match, and the token of the next page."""
 
     users: Sequence[FullstoryUser]
     total: int
@@ -41,16 +44,20 @@ class _ListPosition:
 
 @attrs.define(kw_only=True)
 class UserListing:
-    """Pages through users; remembers its tokens."""
+    """Pages through the list of users, with tokens."""
 
     users: FullstoryUsers
     page_size: int
     clock: Clock = attrs.field(repr=False)
-    _places: dict[str, _ListPosition] = attrs.field(init=False, factory=dict[str, _ListPosition])
+    _positions: dict[str, _ListPosition] = attrs.field(init=False, factory=dict[str, _ListPosition])
 
     def page(self, query: QueryParams) -> UserPage:
-        """Return the page that *query* asks for, or refuse it."""
-        # Policy: unknown parameters are refused, since made-up ones (limit, cursor) are a common mistake.
+        """Return the page that *query* asks for.
+
+        Raises:
+            FullstoryHttpError: A parameter is unknown or invalid (400).
+        """
+        # Policy: unknown parameters are rejected, since made-up ones (limit, cursor) are a common mistake.
         unknown = query.keys() - PARAMETERS
         if unknown:
             raise invalid(f"Unknown parameter {min(unknown)}")
@@ -59,74 +66,74 @@ class UserListing:
         matching = self._matching(filters)
         after = self._after(query["page_token"], filters) if "page_token" in query else 0
         rest = [user for user in matching if int(user.id) > after]
-        shown = rest[: self.page_size]
-        more = len(rest) > len(shown)
-        token = self._token(filters, int(shown[-1].id)) if more else None
-        return UserPage(users=shown, total=len(matching), next_token=token)
+        users = rest[: self.page_size]
+        more = len(rest) > len(users)
+        token = self._token(filters, int(users[-1].id)) if more else None
+        return UserPage(users=users, total=len(matching), next_token=token)
 
     def clear(self) -> None:
-        """Forget all tokens."""
-        self._places.clear()
+        """Delete all tokens."""
+        self._positions.clear()
 
     def _matching(self, filters: Filters) -> Sequence[FullstoryUser]:
-        # Policy: filters are exact, case-sensitive and combined by "and"; no match is an empty list.
-        wanted = dict(filters)
-        if "is_identified" in wanted:
-            identified = read_bool(wanted.pop("is_identified"), "is_identified")
+        # Policy: filters are exact, case-sensitive and combined with "and"; no match is an empty list.
+        exact = dict(filters)
+        if "is_identified" in exact:
+            identified = read_bool(exact.pop("is_identified"), "is_identified")
             candidates = [user for user in self.users.all().values() if (user.uid is not None) is identified]
         else:
             candidates = list(self.users.all().values())
-        return [user for user in candidates if all(getattr(user, name) == text for name, text in wanted.items())]
+        return [user for user in candidates if all(getattr(user, name) == text for name, text in exact.items())]
 
     def _after(self, token: str, filters: Filters) -> int:
-        place = self._places.get(token)
-        # Policy: 400 for a token that is unknown, too old or of another filter; no status is documented.
-        if place is None or place.filters != filters or self.clock() >= place.expires:
+        position = self._positions.get(token)
+        # Policy: 400 for a token that is unknown, expired or of another filter; no status is documented.
+        if position is None or position.filters != filters or self.clock() >= position.expires:
             raise invalid("The page_token is invalid")
-        return place.after
+        return position.after
 
     def _token(self, filters: Filters, after: int) -> str:
         digest = hashlib.sha256(repr((sorted(filters.items()), after)).encode()).digest()
-        # The example token ends in "=", so it has to be percent-encoded; ours holds + and / as well.
+        # The example token ends in "=", so it must be percent-encoded; ours contains + and / as well.
         token = f"+/{base64.b64encode(digest[:10]).decode()}"
-        self._places[token] = _ListPosition(filters, after, self.clock() + TOKEN_SECONDS)
+        self._positions[token] = _ListPosition(filters, after, self.clock() + TOKEN_SECONDS)
         return token
 
 
 def read_bool(text: str, name: str) -> bool:
-    """Return the boolean of a query parameter, or refuse it."""
+    """Return the boolean value of a query parameter.
+
+    Raises:
+        FullstoryHttpError: It is neither true nor false (400).
+    """
     if text not in {"true", "false"}:
         raise invalid(f"{name} must be true or false")
     return text == "true"
 
 
-APP_URL = "https://app.fullstory.com/ui/EMULATOR/segments/everyone/people:search:emulator"
-
-
 @attrs.frozen(kw_only=True)
 class UserEndpoints:
-    """Create, update, get, list and delete users."""
+    """Create, update, get, list and delete single users."""
 
     users: FullstoryUsers
     listing: UserListing
     writer: UserWriter
 
     def routes(self) -> Sequence[ApiRoute]:
-        """Return the endpoints with the level each needs."""
-        everyone, one = ("v2", "users"), ("v2", "users", "*")
+        """Return the routes with the key level that each needs."""
+        collection, user = ("v2", "users"), ("v2", "users", "*")
         write, read = Level.STANDARD, Level.ARCHITECT
-        create, update, delete = self.create, self.update, self.delete
         return (
-            ApiRoute(method="POST", path=everyone, level=write, endpoint=create, is_idempotent=True),
-            ApiRoute(method="POST", path=one, level=write, endpoint=update),
-            ApiRoute(method="GET", path=one, level=read, endpoint=self.get),
-            ApiRoute(method="GET", path=everyone, level=read, endpoint=self.list),
-            ApiRoute(method="DELETE", path=one, level=read, endpoint=delete),
-            ApiRoute(method="DELETE", path=everyone, level=read, endpoint=self.delete_by_uid),
+            ApiRoute(method="POST", path=collection, level=write, handler=self.create, is_idempotent=True),
+            ApiRoute(method="POST", path=user, level=write, handler=self.update),
+            ApiRoute(method="GET", path=user, level=read, handler=self.get),
+            ApiRoute(method="GET", path=collection, level=read, handler=self.list),
+            ApiRoute(method="DELETE", path=user, level=read, handler=self.delete),
+            ApiRoute(method="DELETE", path=collection, level=read, handler=self.delete_by_uid),
         )
 
     def create(self, request: ReceivedRequest) -> VendorResponse:
-        """Upsert by uid, or create an anonymous user."""
+        """Upsert the user with the uid in the body, or create an anonymous user."""
         return _saved(self.writer.upsert(parse_object(request.body)))
 
     def update(self, request: ReceivedRequest) -> VendorResponse:
@@ -170,9 +177,9 @@ class UserEndpoints:
 
 
 def user_json(user: FullstoryUser, *, with_schema: bool) -> JsonObject:
-    """Return the user as Fullstory shows it.
+    """Return the user as Fullstory's JSON.
 
-    Policy: what was never set is null, and so are the properties of a user without any.
+    Policy: a field that was never set is null, and so are the properties of a user without any.
     """
     conflicts = {path: list[JsonValue](types) for path, types in user.type_conflicts.items()}
     return {
@@ -183,17 +190,21 @@ def user_json(user: FullstoryUser, *, with_schema: bool) -> JsonObject:
         "is_being_deleted": user.is_being_deleted,
         "properties": dict(user.properties) or None,
         "schema": {"properties": dict(user.schema)} if with_schema else None,
-        # Policy: conflicts are shown along with the schema, as a list of types by dotted path.
+        # Policy: conflicts come with the schema, as a list of types by dotted path.
         "type_conflicts": {"properties": dict(conflicts)} if with_schema and conflicts else None,
         "app_url": f"{APP_URL}/user/{user.id}?url_source=api",
     }
 
 
 def wants_schema(request: ReceivedRequest) -> bool:
-    """Say whether the request asks for schemas, or refuse it."""
+    """Return True if the request asks for schemas.
+
+    Raises:
+        FullstoryHttpError: The parameter is invalid (400).
+    """
     return read_bool(request.query.get("include_schema", "false"), "include_schema")
 
 
 def _saved(user: FullstoryUser) -> VendorResponse:
-    # The id and nothing else (2026-11-21, https://developer.fullstory.com/server/users/create-user/).
+    # Only the id (2026-11-21, https://developer.fullstory.com/server/users/create-user/).
     return json_response(200, {"id": user.id}, applied=True)

@@ -1,4 +1,4 @@
-"""A fake LogRocket, the User Identification API."""
+"""An emulator of LogRocket's User Identification API."""
 
 from .api import LogRocketEmulator
 from .users import LogRocketUser

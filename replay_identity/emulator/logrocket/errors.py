@@ -1,4 +1,4 @@
-"""How LogRocket says no (2026-11-21, https://docs.logrocket.com/docs/user-identification-api)."""
+"""LogRocket's error responses (2026-11-21, https://docs.logrocket.com/docs/user-identification-api)."""
 
 from typing import Literal, TypeAlias
 
@@ -11,7 +11,7 @@ Envelope: TypeAlias = Literal["error", "message", "detail", "text"]
 MISSING_BODY = "Missing request body"
 MALFORMED = "Malformed request"
 
-# Policy: the documents have no words for 401, 404 and 413.
+# Policy: the messages of 401, 404 and 413 are not documented.
 MESSAGES = {
     400: MALFORMED,
     401: "Missing or invalid API key",
@@ -25,7 +25,7 @@ TOO_MANY = 429
 
 
 class LogRocketHttpError(Exception):
-    """A request that is answered with an error."""
+    """An error response to a request."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(status, message)
@@ -34,24 +34,24 @@ class LogRocketHttpError(Exception):
 
 
 def malformed() -> LogRocketHttpError:
-    """Return the refusal of a body that does not conform to the schema."""
+    """Return the exception for a body that does not conform to the schema."""
     return LogRocketHttpError(400, MALFORMED)
 
 
 def too_large(field: str) -> LogRocketHttpError:
-    """Return the refusal of a string over 1024 characters."""
+    """Return the exception for a string over 1024 characters."""
     return LogRocketHttpError(400, f"{field} too large (max 1024 characters)")
 
 
 def message_response(status: int, message: str, envelope: Envelope) -> VendorResponse:
-    """Return an error response with *message* in the envelope."""
+    """Return an error response with *message* in *envelope*."""
     if envelope == "text":
         return VendorResponse(status=status, body=message.encode(), headers={"content-type": "text/plain"})
     return json_response(status, {envelope: message})
 
 
-def failure(status: int, envelope: Envelope) -> VendorResponse:
-    """Return LogRocket's words for an error status; it has none for 429."""
+def status_response(status: int, envelope: Envelope) -> VendorResponse:
+    """Return LogRocket's error response for *status*; a 429 has no body."""
     if status == TOO_MANY:
         return VendorResponse(status=status)
     return message_response(status, MESSAGES.get(status, MESSAGES[500]), envelope)
