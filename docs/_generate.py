@@ -122,9 +122,9 @@ def replies_table() -> str:
         _reply_row("200 with the documented body", Response(200, body=b'{"id": "1"}'), Response(200, body=_SHOWN)),
         _reply_row("200 with any other body", Response(200, body=b"<html>")),
         *(_reply_row(str(status), Response(status, body=ERROR)) for status in STATUSES),
-        *(_reply_row(f"none: {lost.value}", Response(0, no_response=lost)) for lost in NoResponse),
+        *(_reply_row(f"no response: {lost.value}", Response(0, no_response=lost)) for lost in NoResponse),
     ]
-    return table(("answer", "retried first", "Fullstory", "LogRocket"), rows)
+    return table(("response", "retried first", "Fullstory", "LogRocket"), rows)
 
 
 _SHOWN: Final = b'{"userID": "u1", "traits": {"plan": "pro"}}'
