@@ -12,7 +12,7 @@ from ..bulk.stats import Stats
 from ..errors import InvalidTraitsError
 from ..outcomes import IdentifyReport, Outcome, explain, is_settled
 from ..router import Router
-from ..sources import BadRow, Row, nested, read_users
+from ..sources import BadRow, Row, nest_fields, read_users
 from ..traits import UserTraits
 from . import options
 from .exit_codes import ExitCode, exit_code
@@ -44,7 +44,7 @@ class UserOptions:
         """
         pairs = [*map(_trait, self.traits), *((name, REMOVE) for name in self.removals)]
         try:
-            traits = nested(pairs)
+            traits = nest_fields(pairs)
         except InvalidTraitsError as error:
             raise typer.BadParameter(str(error), param_hint="--trait, --remove") from error
         return UserTraits(self.user_id, name=self.name, email=self.email, traits=traits)

@@ -97,16 +97,16 @@ def _watched(rows: Iterable[Row | BadRow], bad_rows: _BadRows, advance: Callable
 def _print_findings(console: Console, inference: Inference) -> None:
     table = new_table("", "Field", "Users", "Cast", "Not taken")
     for path, found in inference.properties.items():
-        table.add_row(printable(path), f"{found.users:,}", found.cast, found.doubts)
+        table.add_row(printable(path), f"{found.users:,}", found.cast, found.caveats)
     print_table(console, table)
-    if inference.unknown:
-        console.print(f"{inference.unknown:,} values of further fields were not looked at.")
+    if inference.uninspected:
+        console.print(f"{inference.uninspected:,} values of further fields were not looked at.")
 
 
 def _as_dict(inference: Inference, bad_rows: _BadRows, text: str) -> dict[str, Any]:
     return {
         "fields": [{"path": printable(path), **attrs.asdict(found)} for path, found in inference.properties.items()],
-        "unknown": inference.unknown,
+        "uninspected": inference.uninspected,
         "mapping": text,
         "bad_row_count": bad_rows.count,
         "bad_rows": [attrs.asdict(row) for row in bad_rows.first],

@@ -1,7 +1,7 @@
-"""How the fields of a row become those of a user: renamed, cast, dropped, or filled in, as a file in TOML says."""
+"""Map the fields of rows to the fields of users, by rules that a TOML file can hold."""
 
 from .compiled import CompiledMapping
-from .inference import CastConflict, Inference, PropertyInference, SampleValue
+from .inference import CastConflict, Inference, InferencePolicy, PropertyInference, SampleValue
 from .rules import Cast, FieldRule, RowMapping
 from .toml import load_mapping, mapping_text
 
@@ -11,6 +11,7 @@ __all__ = [
     "CompiledMapping",
     "FieldRule",
     "Inference",
+    "InferencePolicy",
     "PropertyInference",
     "RowMapping",
     "SampleValue",

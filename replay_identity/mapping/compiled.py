@@ -1,30 +1,21 @@
-"""A mapping made ready for millions of rows."""
+"""A mapping compiled for fast per-row application."""
 
 import copy
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, tzinfo
-from enum import Enum
 from functools import partial
 from typing import Any, Final, Self
 
 import attrs
 
+from .._paths import MISSING, FieldPath
 from .._values import is_nested
 from ..errors import InvalidTraitsError, printable
 from ..traits import EMAIL_KEYS, NAME_KEYS, REMOVE, USER_ID_KEYS, TraitType, UserTraits
-from .casts import TYPE_OF, CastFunction, cast_to, in_zone
+from .casts import CAST_TYPES, CastFunction, find_cast, with_timezone
 from .rules import FieldRule, RowMapping
 
-
-class Missing(Enum):
-    """The one value that stands for a field that is not there."""
-
-    MISSING = "MISSING"
-
-
-MISSING: Final = Missing.MISSING
-
-OWN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+_DEFAULT_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "user_id": USER_ID_KEYS,
     "name": NAME_KEYS,
     "email": EMAIL_KEYS,
@@ -32,195 +23,151 @@ OWN_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @attrs.frozen
-class Place:
-    """Where a dotted path leads in a row.
-
-    Attributes:
-        path: The dotted path.
-        parents: Names of the objects it is in, the outermost first.
-        key: Its name inside the innermost one.
-    """
-
-    path: str
-    parents: tuple[str, ...]
-    key: str
-
-    @classmethod
-    def at(cls, path: str) -> Self:
-        """Return the place that *path* leads to."""
-        *parents, key = path.split(".")
-        return cls(path, tuple(parents), key)
-
-    def take(self, row: dict[str, Any]) -> Any:  # noqa: ANN401  # What a row can hold.
-        """Remove from *row* what is here, in an object or under the whole path as a name, and return it, or MISSING."""
-        flat = row.pop(self.path, MISSING)
-        inner = row
-        for parent in self.parents:
-            value = inner.get(parent)
-            if not is_nested(value):
-                return flat
-            inner = value
-        found: Any = inner.pop(self.key, MISSING)
-        if flat is MISSING or found is MISSING:
-            return found if flat is MISSING else flat
-        raise InvalidTraitsError(printable(self.path), "is there twice: as one name, and as a name inside another")
-
-    def put(self, row: dict[str, Any], value: object) -> None:
-        """Put *value* into *row*, where nothing is lost by that."""
-        for parent in self.parents:
-            row = row.setdefault(parent, {})
-            if not is_nested(row):
-                problem = f"cannot be put into {printable(parent)}, which has a value of its own"
-                raise InvalidTraitsError(printable(self.path), problem)
-        if row.get(self.key) is not None:
-            raise InvalidTraitsError(printable(self.path), "is there twice: another field is renamed to it")
-        row[self.key] = value
-
-
-@attrs.frozen
 class _FieldStep:
-    """What becomes of one field.
+    """Takes one field out of a row and converts it.
 
     Attributes:
-        name: Its path, as a problem names it.
-        source: Where it is in the row.
-        cast: What its values are made by, or None where they stay as they are.
-        absent: Gives what it is where it is absent.
-        removes: Whether a null clears the trait.
+        name: Path of the field, as error messages show it.
+        source: Where the field is in a row.
+        cast: Converts its values, or None to keep them.
+        default: Returns the value of an absent field, or MISSING.
+        removes_nulls: Whether a null removes the trait at the vendors.
     """
 
     name: str
-    source: Place
+    source: FieldPath
     cast: CastFunction | None
-    absent: Callable[[], Any]
-    removes: bool
+    default: Callable[[], Any]
+    removes_nulls: bool
 
-    def settle(self, row: dict[str, Any]) -> Any:  # noqa: ANN401  # What a trait can be, or MISSING.
-        """Remove the field from *row* and return what it becomes, or MISSING where it says nothing."""
-        value = self.source.take(row) if self.source.parents else row.pop(self.source.key, MISSING)
+    def pop(self, row: dict[str, Any]) -> Any:  # noqa: ANN401  # Any trait value, or MISSING.
+        value = self.source.pop(row) if self.source.parents else row.pop(self.source.key, MISSING)
         if value is MISSING:
-            return self.absent()
+            return self.default()
         if value is None:
-            return REMOVE if self.removes else self.absent()
+            return REMOVE if self.removes_nulls else self.default()
         return value if self.cast is None else self.cast(value, self.name)
 
 
 @attrs.frozen
 class CompiledMapping:
-    """What a mapping does to each row, worked out once.
+    """A `RowMapping` prepared for millions of rows.
 
     Attributes:
-        steps: What becomes of each field it names, inner fields before the objects that they are in.
-        puts: The places in the traits, outer ones first, and the positions among *steps* of what goes there.
-        own: The positions among *steps* of the user's own fields, as far as there are settings for these.
-        lifted: The names that the user's other own fields have among the traits.
-        types: Types to declare.
-        ids: Paths of fields that may hold the id; where one is empty, the row is bad and no anonymous user.
-        keeps: Whether fields without a step become traits.
-        removes: Whether nulls in these clear the trait.
-        zone: The time zone of moments that name none.
-        typed: Whether rows may hold such moments, as those of a warehouse do.
+        steps: One step for each field with a rule, nested fields before the objects that hold them.
+        targets: Paths among the traits, outer ones first, each with the index of the step that gives its value.
+        user_fields: Index of the step that gives ``user_id``, ``name``, ``email`` or ``observed_at``, if the mapping
+            names one.
+        default_names: Names under which the remaining user fields are looked up.
+        types: Declared types by path of the trait.
+        id_paths: Paths of the fields that may hold the user id. An empty id is an error, not an anonymous user.
+        keeps_unlisted: Whether fields without a rule become traits.
+        removes_nulls: Whether a null in such a field removes the trait at the vendors.
+        zone_info: Time zone of datetimes that have none.
+        has_datetimes: Whether rows hold datetime objects, as rows from DuckDB do.
     """
 
     steps: tuple[_FieldStep, ...]
-    puts: tuple[tuple[Place, int], ...]
-    own: Mapping[str, int]
-    lifted: Mapping[str, tuple[str, ...]]
+    targets: tuple[tuple[FieldPath, int], ...]
+    user_fields: Mapping[str, int]
+    default_names: Mapping[str, tuple[str, ...]]
     types: Mapping[str, TraitType]
-    ids: frozenset[str]
-    keeps: bool
-    removes: bool
-    zone: tzinfo | None
-    typed: bool
+    id_paths: frozenset[str]
+    keeps_unlisted: bool
+    removes_nulls: bool
+    zone_info: tzinfo | None
+    has_datetimes: bool
 
     @classmethod
-    def of(cls, mapping: RowMapping, *, typed: bool = False) -> Self:
-        """Return the plan of *mapping* for rows that are *typed* by where they come from, or not."""
-        rules = {path: FieldRule() for path in mapping.own.values()} | dict(mapping.fields)
+    def compile(cls, mapping: RowMapping, *, has_datetimes: bool = False) -> Self:
+        """Return *mapping* compiled for rows that hold datetime objects (*has_datetimes*) or only JSON values."""
+        rules = {path: FieldRule() for path in mapping.user_fields.values()} | dict(mapping.fields)
         observed_at = mapping.observed_at
         if observed_at is not None and rules[observed_at].cast == "any":
             rules[observed_at] = attrs.evolve(rules[observed_at], cast="date")
         paths = sorted(rules, key=_depth, reverse=True)
-        lifted = {setting: names for setting, names in OWN_NAMES.items() if setting not in mapping.own}
+        targets = mapping.targets
+        default_names = {field: names for field, names in _DEFAULT_NAMES.items() if field not in mapping.user_fields}
         return cls(
-            steps=tuple([_step(path, rules[path], mapping) for path in paths]),
-            puts=tuple(
-                (Place.at(target), paths.index(mapping.targets[target][0]))
-                for target in sorted(mapping.targets, key=_depth)
+            steps=tuple([_compile_step(path, rules[path], mapping) for path in paths]),
+            targets=tuple(
+                (FieldPath.parse(target), paths.index(targets[target][0])) for target in sorted(targets, key=_depth)
             ),
-            own={setting: paths.index(path) for setting, path in mapping.own.items()},
-            lifted=lifted,
+            user_fields={field: paths.index(path) for field, path in mapping.user_fields.items()},
+            default_names=default_names,
             types={
-                target: TYPE_OF[rule.cast]
-                for target, (_, rule) in mapping.targets.items()
-                if rule.cast in TYPE_OF and not any(target in names for names in lifted.values())
+                target: CAST_TYPES[rule.cast]
+                for target, (_, rule) in targets.items()
+                if rule.cast in CAST_TYPES and not any(target in names for names in default_names.values())
             },
-            ids=mapping.ids,
-            keeps=mapping.unlisted == "keep",
-            removes=mapping.null == "remove",
-            zone=mapping.zone,
-            typed=typed,
+            id_paths=mapping.id_paths,
+            keeps_unlisted=mapping.unlisted == "keep",
+            removes_nulls=mapping.null == "remove",
+            zone_info=mapping.zone_info,
+            has_datetimes=has_datetimes,
         )
 
-    def user(self, row: dict[str, Any]) -> UserTraits:
-        """Return the user that *row* describes. The row is used up.
+    def to_user(self, row: dict[str, Any]) -> UserTraits:
+        """Return the user that *row* describes. The row is consumed.
 
         Raises:
-            InvalidTraitsError: A field cannot be what the mapping says, or the user cannot be.
+            InvalidTraitsError: A field cannot be cast, or the user is not valid.
         """
-        values = [step.settle(row) for step in self.steps]
-        traits = row if self.keeps else self._without_unlisted(row)
-        for place, position in self.puts:
-            if values[position] is not MISSING:
-                place.put(traits, values[position])
+        values = [step.pop(row) for step in self.steps]
+        traits = row if self.keeps_unlisted else self._drop_unlisted(row)
+        for path, index in self.targets:
+            if values[index] is not MISSING:
+                path.insert(traits, values[index])
 
-        own = {setting: _lift(traits, names) for setting, names in self.lifted.items()}
-        own |= {setting: _said(values[position]) for setting, position in self.own.items()}
-        if self.removes or self.typed:
-            self._settle_rest(traits, "")
+        fields = {field: _pop_first(traits, names) for field, names in self.default_names.items()}
+        fields |= {field: _value_or_none(values[index]) for field, index in self.user_fields.items()}
+        if self.removes_nulls or self.has_datetimes:
+            self._convert_unlisted(traits, "")
         return UserTraits(
-            own["user_id"],
-            name=own["name"],
-            email=own["email"],
+            fields["user_id"],
+            name=fields["name"],
+            email=fields["email"],
             traits=traits,
             types=self.types,
-            observed_at=self._moment(own.get("observed_at")),
+            observed_at=self._checked_observed_at(fields.get("observed_at")),
         )
 
-    def _moment(self, observed_at: date | None) -> datetime | None:
+    def _checked_observed_at(self, observed_at: date | None) -> datetime | None:
         if observed_at is None or isinstance(observed_at, datetime):
             return observed_at
         raise InvalidTraitsError(
-            self.steps[self.own["observed_at"]].name, "is a date without a time of day, which observed_at has to have"
+            self.steps[self.user_fields["observed_at"]].name, "expected a date with a time of day, got a date alone"
         )
 
-    def _without_unlisted(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Return what is left of *row* that is the user's own."""
-        found = (next((name for name in names if row.get(name) is not None), None) for names in self.lifted.values())
+    def _drop_unlisted(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return what *row* holds of the user fields that are looked up by their default names."""
+        found = (
+            next((name for name in names if row.get(name) is not None), None) for names in self.default_names.values()
+        )
         return {name: row[name] for name in found if name is not None}
 
-    def _settle_rest(self, traits: dict[str, Any], prefix: str) -> None:
-        """Make nulls removals and give moments their zone, where that is wanted, at every depth but inside lists."""
+    def _convert_unlisted(self, traits: dict[str, Any], prefix: str) -> None:
+        """Turn nulls into removals and complete datetimes, in nested dicts too, but not in lists."""
         for name, value in traits.items():
             if value is None:
-                if self.removes:
+                if self.removes_nulls:
                     traits[name] = REMOVE
             elif type(value) is datetime:
-                traits[name] = in_zone(value, self.zone, printable(prefix + name))
+                traits[name] = with_timezone(value, self.zone_info, printable(prefix + name))
             elif is_nested(value):
-                self._settle_rest(value, f"{prefix}{name}.")
+                self._convert_unlisted(value, f"{prefix}{name}.")
 
 
-def _step(path: str, rule: FieldRule, mapping: RowMapping) -> _FieldStep:
-    cast = cast_to(rule.cast, mapping.zone)
+def _compile_step(path: str, rule: FieldRule, mapping: RowMapping) -> _FieldStep:
+    cast = find_cast(rule.cast, mapping.zone_info)
     default = MISSING if rule.default is None else cast(rule.default, path)
     null = mapping.null if rule.null == "inherit" else rule.null
     return _FieldStep(
         name=printable(path),
-        source=Place.at(path),
+        source=FieldPath.parse(path),
         cast=None if rule.cast == "any" else cast,
-        absent=partial(copy.deepcopy, default) if isinstance(default, dict | list) else lambda: default,
-        removes=null == "remove",
+        default=partial(copy.deepcopy, default) if isinstance(default, dict | list) else lambda: default,
+        removes_nulls=null == "remove",
     )
 
 
@@ -228,18 +175,18 @@ def _depth(path: str) -> int:
     return path.count(".")
 
 
-def _lift(traits: dict[str, Any], names: tuple[str, ...]) -> Any:  # noqa: ANN401  # The model checks it.
-    """Remove the first of *names* that says something from *traits* and return it; what says nothing is removed too."""
+def _pop_first(traits: dict[str, Any], names: tuple[str, ...]) -> Any:  # noqa: ANN401  # UserTraits checks it.
+    """Remove the first of *names* that has a value from *traits* and return it; remove names without a value too."""
     found = None
     for name in names:
         if name in traits:
-            said = _said(traits[name])
-            if found is None or said is None:
+            value = _value_or_none(traits[name])
+            if found is None or value is None:
                 del traits[name]
-                found = said if found is None else found
+                found = value if found is None else found
     return found
 
 
-def _said(value: Any) -> Any:  # noqa: ANN401  # The model checks it.
-    """Return what *value* says of a field that cannot be removed."""
+def _value_or_none(value: Any) -> Any:  # noqa: ANN401  # UserTraits checks it.
+    """Return *value*, or None for a missing or removed one: user fields cannot be removed."""
     return None if value is MISSING or value is REMOVE else value

@@ -1,83 +1,81 @@
-"""The types of fields, found in their values, where a source keeps all of them as texts."""
+"""Infer the types of fields from their values, for sources that store every value as a string."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from enum import StrEnum
+from typing import Any, Final
 from uuid import UUID
 
 import attrs
 
+from .._paths import is_well_formed, leaves, parents_of
 from .._text import pluralize
-from .._values import MAX_DEPTH, is_nested
+from .._values import MAX_DEPTH
 from ..errors import InvalidTraitsError
 from ..traits import EMAIL_KEYS, NAME_KEYS, REMOVE, USER_ID_KEYS, TraitType, UserTraits
-from .casts import CastFunction, cast_to
+from .casts import CastFunction, find_cast
 from .rules import Cast, FieldRule, RowMapping
 
-MOST_SHAPE: Final = 16
+# Field names come from the data and are unbounded: fields beyond these are not inspected.
+MAX_PATHS: Final = 1000
+# Values shown of those that conflict with a type.
+MAX_SAMPLES: Final = 3
+MAX_SHAPE_LENGTH: Final = 16
 
-_DIGITS: Final = re.compile(r"[0-9]+")
-_LETTERS: Final = re.compile(r"[A-Za-z]+")
-_OTHERS: Final = re.compile(r"[^ -~]+")
-_RUN: Final = re.compile(r"(.)\1+")
-
-
-def shape(value: object) -> str:
-    """Return what *value* looks like: letters as ``a``, digits as ``9``, each run once, and no more of it."""
-    if isinstance(value, bool):
-        return "(truth)"
-    if isinstance(value, int | float | Decimal):
-        return "(number)"
-    if isinstance(value, date):
-        return "(date)"
-    if not isinstance(value, str):
-        return "(list)" if isinstance(value, list) else "(other)"
-    # More of a text cannot show, however long its runs are: what stands behind is not looked at.
-    text = _OTHERS.sub("·", _LETTERS.sub("a", _DIGITS.sub("9", value[: MOST_SHAPE**2])))
-    return _RUN.sub(r"\1", text)[:MOST_SHAPE] or "(empty)"
-
-
-# The first that fits every value is taken.
-PREFERENCE: Final[tuple[Cast, ...]] = (
+# The first cast that accepts every value is chosen.
+CAST_PREFERENCE: Final[tuple[Cast, ...]] = (
     *("bool", "int", "real", "date"),
     *("ints", "reals", "bools", "dates", "strs"),
     "str",
 )
-# Of the values that stand against a type, so many are shown.
-MOST_SAMPLES: Final = 3
 
-LONG_DIGITS: Final = "long-digits"
-IDENTIFIER_BY_NAME: Final = "identifier-by-name"
+_USER_FIELDS: Final = frozenset({*USER_ID_KEYS, *NAME_KEYS, *EMAIL_KEYS})
+# A list inside the field takes one more level.
+_MAX_PARTS: Final = MAX_DEPTH - 2
 
-_NUMBERS: Final[frozenset[Cast]] = frozenset({"int", "real"})
-_CASTS: Final[Mapping[Cast, CastFunction]] = {cast: cast_to(cast, None) for cast in PREFERENCE}
-# What the items of a list have to be by themselves: JSON has told numbers and texts apart already.
-_ITEMS: Final[Mapping[Cast, frozenset[type[object]]]] = {
+_CASTS: Final[Mapping[Cast, CastFunction]] = {cast: find_cast(cast, None) for cast in CAST_PREFERENCE}
+_NUMBER_CASTS: Final[frozenset[Cast]] = frozenset({"int", "real"})
+# Types that list items must have before any cast: JSON distinguishes numbers from strings already.
+_ITEM_TYPES: Final[Mapping[Cast, frozenset[type[object]]]] = {
     "ints": frozenset({int}),
     "reals": frozenset({int, float, Decimal}),
     "bools": frozenset({bool}),
     "dates": frozenset({str, date, datetime}),
     "strs": frozenset({str, UUID}),
 }
-_TRUTHS: Final = frozenset({"true", "false"})
-# After so many misfits, if they are the most, a type is not asked for again.
-_PATIENCE: Final = 1000
-_WHOLE: Final = re.compile(r"-?([0-9]+)")
-_LONG: Final = 10
-_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_IDENTIFIERS: Final = frozenset(
+_BOOLEANS: Final = frozenset({"true", "false"})
+# A cast is no longer tried after this many mismatches, if most values mismatch.
+_MAX_MISMATCHES: Final = 1000
+_INTEGER: Final = re.compile(r"-?([0-9]+)")
+_LONG_INTEGER: Final = 10
+_NAME_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_IDENTIFIER_WORDS: Final = frozenset(
     {
         *("phone", "mobile", "cell", "tel", "telephone", "fax", "zip", "zipcode"),
         *("postal", "postcode", "plz", "id", "uid", "uuid", "ssn", "ean", "isbn", "sku", "iban", "code"),
     }
 )
 
+_DIGITS: Final = re.compile(r"[0-9]+")
+_LETTERS: Final = re.compile(r"[A-Za-z]+")
+_NOT_ASCII: Final = re.compile(r"[^ -~]+")
+_REPEATED: Final = re.compile(r"(.)\1+")
+
+
+class InferencePolicy(StrEnum):
+    """Why a field did not get the type that fits its values."""
+
+    LONG_DIGITS = "long-digits"
+    IDENTIFIER_BY_NAME = "identifier-by-name"
+    HAS_NESTED_FIELDS = "has-nested-fields"
+    NOT_ADDRESSABLE = "not-addressable"
+
 
 @attrs.frozen
 class SampleValue:
-    """One value: the line of the user who has it, and its shape, never what it says."""
+    """The line and the shape of one value, but never the value."""
 
     line: int
     shape: str
@@ -88,12 +86,12 @@ class SampleValue:
 
 @attrs.frozen
 class CastConflict:
-    """The values that stand against a type which fits most others.
+    """A cast that accepts most values of a field, and the values that it rejects.
 
     Attributes:
-        cast: The cast to that type.
-        count: How many values it refuses.
-        samples: The first few of them.
+        cast: The cast.
+        count: Number of values that it rejects.
+        samples: The first few of these values.
     """
 
     cast: Cast
@@ -103,7 +101,124 @@ class CastConflict:
     def __str__(self) -> str:
         shown = ", ".join(map(str, self.samples))
         more = ", …" if self.count > len(self.samples) else ""
-        return f"{self.cast} but for {self.count:,} ({shown}{more})"
+        return f"{self.cast} except {self.count:,} ({shown}{more})"
+
+
+@attrs.frozen
+class PropertyInference:
+    """The inferred type of one field.
+
+    Attributes:
+        users: Number of users who have the field.
+        cast: The cast that accepts every value; ``"any"`` if none does or a rule cannot apply.
+        conflicts: More specific casts that accept most values, and the values that they reject.
+        policy: Why a more specific type was not chosen although it fits, or None.
+    """
+
+    users: int
+    cast: Cast
+    conflicts: tuple[CastConflict, ...] = ()
+    policy: InferencePolicy | None = None
+
+    @property
+    def caveats(self) -> str:
+        """The policy and the conflicts as text; empty if there are none."""
+        return "; ".join([*([self.policy] if self.policy else []), *map(str, self.conflicts)])
+
+    def __str__(self) -> str:
+        users = pluralize(self.users, "user")
+        return f"{users}; {self.caveats}" if self.caveats else users
+
+
+@attrs.define
+class Inference:
+    """Infers the types of traits from a stream of users, in bounded memory.
+
+    The fields ``user_id``, ``name`` and ``email`` are always strings and are not inspected.
+
+    Attributes:
+        uninspected: Number of values in fields beyond the first 1,000.
+    """
+
+    uninspected: int = attrs.field(init=False, default=0)
+    _stats: dict[str, "FieldStats"] = attrs.field(init=False, factory=dict[str, "FieldStats"])
+    _parents: set[str] = attrs.field(init=False, factory=set[str])
+    _not_addressable: set[str] = attrs.field(init=False, factory=set[str])
+
+    def add(self, user: UserTraits, line: int) -> None:
+        """Include *user*, who is on *line* of the source."""
+        paths: set[str] = set()
+        for names, value in leaves(user.traits):
+            path = ".".join(names)
+            if value is REMOVE or path in _USER_FIELDS:
+                continue
+            if path in paths or not _is_addressable(names):
+                self._exclude(path)
+            paths.add(path)
+            stats = self._stats_of(path)
+            if stats is None:
+                self.uninspected += 1
+            else:
+                stats.add(value, line, declared=user.types.get(path))
+        for path in paths:
+            self._add_parents(path, paths)
+
+    @property
+    def properties(self) -> Mapping[str, PropertyInference]:
+        """The inferred types by dotted path, in the order in which the fields first occurred."""
+        return {path: self._property(path, stats) for path, stats in self._stats.items()}
+
+    def mapping(self) -> RowMapping:
+        """Return a mapping that gives each field its type and accepts every row seen."""
+        return RowMapping(
+            fields={
+                path: FieldRule(cast=inferred.cast)
+                for path, inferred in self.properties.items()
+                if inferred.cast != "any" or ("." in path and inferred.policy is not InferencePolicy.NOT_ADDRESSABLE)
+            }
+        )
+
+    def _property(self, path: str, stats: "FieldStats") -> PropertyInference:
+        if path in self._not_addressable or not _can_have_rule(path):
+            return PropertyInference(stats.users, "any", policy=InferencePolicy.NOT_ADDRESSABLE)
+        if path in self._parents:
+            return PropertyInference(stats.users, "any", policy=InferencePolicy.HAS_NESTED_FIELDS)
+        cast, policy = stats.choose_cast(path.rpartition(".")[2])
+        return PropertyInference(stats.users, cast, stats.conflicts(cast), policy)
+
+    def _stats_of(self, path: str) -> "FieldStats | None":
+        if path not in self._stats:
+            if len(self._stats) >= MAX_PATHS:
+                return None
+            self._stats[path] = FieldStats()
+        return self._stats[path]
+
+    def _exclude(self, path: str) -> None:
+        """Give *path* and its parents no rule: it would miss the value, or find two."""
+        self._stats_of(path)
+        self._not_addressable.update(part for part in (path, *parents_of(path)) if self._is_inspected(part, path))
+
+    def _add_parents(self, path: str, paths: set[str]) -> None:
+        for parent in parents_of(path):
+            if self._is_inspected(parent, path):
+                self._parents.add(parent)
+            # This user has a value at the parent too, so the field cannot be nested in it.
+            if parent in paths:
+                self._exclude(path)
+
+    def _is_inspected(self, parent: str, path: str) -> bool:
+        return parent in self._stats or path in self._stats
+
+
+def _is_addressable(names: tuple[str, ...]) -> bool:
+    """Return True if a rule for the joined *names* finds the value: a nested name must not have dots."""
+    return len(names) == 1 or not any("." in name for name in names)
+
+
+def _can_have_rule(path: str) -> bool:
+    parts = path.split(".")
+    # Nothing can be nested in a user field.
+    return is_well_formed(path) and len(parts) <= _MAX_PARTS and parts[0] not in _USER_FIELDS
 
 
 @attrs.define
@@ -113,107 +228,108 @@ class _Mismatches:
 
     def add(self, value: object, line: int) -> None:
         self.count += 1
-        if len(self.samples) < MOST_SAMPLES:
+        if len(self.samples) < MAX_SAMPLES:
             self.samples.append(SampleValue(line, shape(value)))
 
 
-def _misfits() -> dict[Cast, _Mismatches]:
-    return {cast: _Mismatches() for cast in PREFERENCE}
+def _no_mismatches() -> dict[Cast, _Mismatches]:
+    return {cast: _Mismatches() for cast in CAST_PREFERENCE}
 
 
 @attrs.define
 class FieldStats:
-    """What is known of one field, in bounded memory.
+    """Which casts accept the values of one field, in bounded memory.
 
     Attributes:
-        users: How many users have it.
+        users: Number of users who have the field.
     """
 
     users: int = 0
-    _misfits: dict[Cast, _Mismatches] = attrs.field(init=False, factory=_misfits)
-    _asked: list[Cast] = attrs.field(init=False, factory=lambda: list(PREFERENCE))
+    _mismatches: dict[Cast, _Mismatches] = attrs.field(init=False, factory=_no_mismatches)
+    _tried: list[Cast] = attrs.field(init=False, factory=lambda: list(CAST_PREFERENCE))
     _declared: set[TraitType | None] = attrs.field(init=False, factory=set["TraitType | None"])
-    _declared_fits: bool = attrs.field(init=False, default=True)
-    _has_whole: bool = attrs.field(init=False, default=False)
-    _has_long: bool = attrs.field(init=False, default=False)
+    _fits_declared: bool = attrs.field(init=False, default=True)
+    _has_integer: bool = attrs.field(init=False, default=False)
+    _has_long_integer: bool = attrs.field(init=False, default=False)
     _has_items: bool = attrs.field(init=False, default=False)
 
     def add(self, value: Any, line: int, *, declared: TraitType | None) -> None:  # noqa: ANN401  # A trait's value.
-        """Take *value* of the user on *line* into account, and the type that it is *declared* to have."""
+        """Include the *value* of the user on *line*, and the type that its source declares."""
         if isinstance(value, tuple):
             value = list(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # As in rows.
         self.users += 1
         self._declared.add(declared)
-        if declared is not None and self._declared_fits:
-            self._declared_fits = _can_be_cast(value, declared)
-        if isinstance(value, str) and (whole := _WHOLE.fullmatch(value)) is not None:
-            self._has_whole = True
-            self._has_long = self._has_long or len(whole[1]) >= _LONG
-        self._ask(value, line)
+        if declared is not None and self._fits_declared:
+            self._fits_declared = _can_be_cast(value, declared)
+        if isinstance(value, str) and (integer := _INTEGER.fullmatch(value)) is not None:
+            self._has_integer = True
+            self._has_long_integer = self._has_long_integer or len(integer[1]) >= _LONG_INTEGER
+        self._try_casts(value, line)
 
-    def choice(self, name: str) -> tuple[Cast, str | None]:
-        """Return the cast of the field whose last name is *name*, and the policy that kept it from being a number."""
-        if len(self._declared) == 1 and self._declared_fits and (declared := next(iter(self._declared))) is not None:
+    def choose_cast(self, name: str) -> tuple[Cast, InferencePolicy | None]:
+        """Return the cast of the field called *name*, and the policy that kept it from being a number."""
+        if len(self._declared) == 1 and self._fits_declared and (declared := next(iter(self._declared))) is not None:
             return declared, None
-        adaptation: list[Cast] = [cast for cast in PREFERENCE if not self._misfits[cast].count]
+        casts: list[Cast] = [cast for cast in CAST_PREFERENCE if not self._mismatches[cast].count]
         if not self._has_items:
-            # A list without items is of any type, and of texts as far as is known.
-            adaptation = [cast for cast in adaptation if cast == "strs" or cast not in _ITEMS]
+            # Empty lists fit every list type; call them lists of strings.
+            casts = [cast for cast in casts if cast == "strs" or cast not in _ITEM_TYPES]
         policy = self._policy(name)
-        if policy is None or _NUMBERS.isdisjoint(adaptation):
-            return (adaptation[0] if adaptation else "any"), None
-        return next(cast for cast in adaptation if cast not in _NUMBERS), policy
+        if policy is None or _NUMBER_CASTS.isdisjoint(casts):
+            return (casts[0] if casts else "any"), None
+        return next(cast for cast in casts if cast not in _NUMBER_CASTS), policy
 
-    def against(self, chosen: Cast) -> tuple[CastConflict, ...]:
-        """Return what stands against each type that is better than the *chosen* one, and fits most values."""
-        found: list[CastConflict] = []
+    def conflicts(self, chosen: Cast) -> tuple[CastConflict, ...]:
+        """Return the casts preferred over *chosen* that accept most values."""
+        conflicts: list[CastConflict] = []
         fewest = self.users / 2
-        for cast in PREFERENCE[: PREFERENCE.index(chosen)] if chosen in PREFERENCE else PREFERENCE:
-            misfits = self._misfits[cast]
-            if cast in self._asked and 0 < misfits.count < fewest:
-                fewest = misfits.count
-                found.append(CastConflict(cast, misfits.count, tuple(misfits.samples)))
-        return tuple(found)
+        preferred = CAST_PREFERENCE[: CAST_PREFERENCE.index(chosen)] if chosen in CAST_PREFERENCE else CAST_PREFERENCE
+        for cast in preferred:
+            mismatches = self._mismatches[cast]
+            if cast in self._tried and 0 < mismatches.count < fewest:
+                fewest = mismatches.count
+                conflicts.append(CastConflict(cast, mismatches.count, tuple(mismatches.samples)))
+        return tuple(conflicts)
 
-    def _ask(self, value: Any, line: int) -> None:  # noqa: ANN401  # As above.
+    def _try_casts(self, value: Any, line: int) -> None:  # noqa: ANN401  # As above.
         items = _items(value)
         self._has_items = self._has_items or bool(items)
-        for cast in tuple(self._asked):
+        for cast in tuple(self._tried):
             if _is_plausible(cast, value, items) and _can_be_cast(value, cast):
                 continue
-            misfits = self._misfits[cast]
-            misfits.add(value, line)
-            if misfits.count > _PATIENCE and misfits.count > self.users / 2:
-                self._asked.remove(cast)
+            mismatches = self._mismatches[cast]
+            mismatches.add(value, line)
+            if mismatches.count > _MAX_MISMATCHES and mismatches.count > self.users / 2:
+                self._tried.remove(cast)
 
-    def _policy(self, name: str) -> str | None:
-        if self._has_long:
-            return LONG_DIGITS
-        words = {word.lower() for word in _WORDS.findall(name)}
-        return IDENTIFIER_BY_NAME if self._has_whole and words & _IDENTIFIERS else None
+    def _policy(self, name: str) -> InferencePolicy | None:
+        if self._has_long_integer:
+            return InferencePolicy.LONG_DIGITS
+        words = {word.lower() for word in _NAME_WORDS.findall(name)}
+        return InferencePolicy.IDENTIFIER_BY_NAME if self._has_integer and words & _IDENTIFIER_WORDS else None
 
 
 def _items(value: Any) -> list[Any] | None:  # noqa: ANN401  # As above.
-    """Return the items of a list, or of a text that is one in JSON, or None where there is no list."""
+    """Return the items of a list, or of a string that holds a JSON list, or None if *value* is neither."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
-            value = cast_to("json", None)(value, "")
+            value = find_cast("json", None)(value, "")
         except InvalidTraitsError:
             return None
     return value if isinstance(value, list) else None  # pyright: ignore[reportUnknownVariableType]  # Of JSON.
 
 
 def _is_plausible(cast: Cast, value: object, items: list[Any] | None) -> bool:
-    """Tell whether one would take *value* for what *cast* makes of it, which takes more than we may guess."""
-    if cast in _ITEMS:
-        return items is not None and _ITEMS[cast].issuperset(map(type, items))
+    """Return True if *value* looks like what *cast* makes of it; casts accept more than a guess may."""
+    if cast in _ITEM_TYPES:
+        return items is not None and _ITEM_TYPES[cast].issuperset(map(type, items))
     if cast == "bool":
-        return isinstance(value, bool) or (isinstance(value, str) and value.lower() in _TRUTHS)
+        return isinstance(value, bool) or (isinstance(value, str) and value.lower() in _BOOLEANS)
     return cast != "int" or not isinstance(value, float | Decimal)
 
 
 def _can_be_cast(value: object, cast: Cast) -> bool:
-    """Tell whether *cast* takes *value*, and a user what it makes of it."""
+    """Return True if *cast* accepts *value*, and the result is a valid trait."""
     try:
         UserTraits(traits={"value": _CASTS[cast](value, "value")})
     except InvalidTraitsError:
@@ -221,140 +337,16 @@ def _can_be_cast(value: object, cast: Cast) -> bool:
     return True
 
 
-# Users bring the names, so there is no end to them: further ones are left as they are.
-MOST_PATHS: Final = 1000
-
-OPEN_PARENT: Final = "open-parent"
-LEFT_AS_IT_IS: Final = "left-as-it-is"
-
-_OWN: Final = frozenset({*USER_ID_KEYS, *NAME_KEYS, *EMAIL_KEYS})
-# A list inside takes one more level.
-_DEEPEST: Final = MAX_DEPTH - 2
-
-# A dotted path, the value there, and whether a rule for the path would find it.
-_Leaf: TypeAlias = tuple[str, Any, bool]
-
-
-@attrs.frozen
-class PropertyInference:
-    """What was found out about one field.
-
-    Attributes:
-        users: How many users have it.
-        cast: The cast that takes every value; ``"any"`` where none does, or none may be said.
-        against: The values that stand against better types, which fit most others.
-        policy: Name of the policy that kept a fitting type from being taken, or None.
-    """
-
-    users: int
-    cast: Cast
-    against: tuple[CastConflict, ...] = ()
-    policy: str | None = None
-
-    @property
-    def doubts(self) -> str:
-        """What speaks against another type, in a few words; empty if nothing does."""
-        return "; ".join([*([self.policy] if self.policy else []), *map(str, self.against)])
-
-    def __str__(self) -> str:
-        users = pluralize(self.users, "user")
-        return f"{users}; {self.doubts}" if self.doubts else users
-
-
-@attrs.define
-class Inference:
-    """What the users of a source, one after another, tell of the types of their traits, in bounded memory.
-
-    The user's own fields, ``user_id``, ``name`` and ``email``, are texts in any case and none of them.
-
-    Attributes:
-        unknown: How many values have names that were too many to be remembered.
-    """
-
-    unknown: int = attrs.field(init=False, default=0)
-    _evidence: dict[str, FieldStats] = attrs.field(init=False, factory=dict[str, FieldStats])
-    _parents: set[str] = attrs.field(init=False, factory=set[str])
-    _fixed: set[str] = attrs.field(init=False, factory=set[str])
-
-    def add(self, user: UserTraits, line: int) -> None:
-        """Take *user* into account, who stands on *line*."""
-        met: set[str] = set()
-        for path, value, is_found in _leaves(user.traits, "", is_found=True):
-            if path in _OWN:
-                continue
-            if path in met or not is_found:
-                self._fix(path)
-            met.add(path)
-            evidence = self._known(path)
-            if evidence is None:
-                self.unknown += 1
-            else:
-                evidence.add(value, line, declared=user.types.get(path))
-        for path in met:
-            self._relate(path, met)
-
-    @property
-    def properties(self) -> Mapping[str, PropertyInference]:
-        """What was found out, by dotted path, in the order in which these were met."""
-        return {path: self._property(path, evidence) for path, evidence in self._evidence.items()}
-
-    def mapping(self) -> RowMapping:
-        """Return the mapping that gives each field its type, and makes no row of the same source a bad one."""
-        return RowMapping(
-            fields={
-                path: FieldRule(cast=found.cast)
-                for path, found in self.properties.items()
-                if found.cast != "any" or ("." in path and found.policy != LEFT_AS_IT_IS)
-            }
-        )
-
-    def _property(self, path: str, evidence: FieldStats) -> PropertyInference:
-        if path in self._fixed or not _can_have_rule(path):
-            return PropertyInference(evidence.users, "any", policy=LEFT_AS_IT_IS)
-        if path in self._parents:
-            return PropertyInference(evidence.users, "any", policy=OPEN_PARENT)
-        cast, policy = evidence.choice(path.rpartition(".")[2])
-        return PropertyInference(evidence.users, cast, evidence.against(cast), policy)
-
-    def _known(self, path: str) -> FieldStats | None:
-        if path not in self._evidence:
-            if len(self._evidence) >= MOST_PATHS:
-                return None
-            self._evidence[path] = FieldStats()
-        return self._evidence[path]
-
-    def _fix(self, path: str) -> None:
-        """Leave *path* and what it is in as they are: a rule would not find what is there, or find it twice."""
-        self._known(path)
-        self._fixed.update(part for part in (path, *_parents(path)) if self._is_remembered(part, path))
-
-    def _relate(self, path: str, met: set[str]) -> None:
-        """Remember what *path* is in; where one user has a value there too, it cannot be put into that."""
-        for parent in _parents(path):
-            if self._is_remembered(parent, path):
-                self._parents.add(parent)
-            if parent in met:
-                self._fix(path)
-
-    def _is_remembered(self, part: str, path: str) -> bool:
-        return part in self._evidence or path in self._evidence
-
-
-def _leaves(traits: Mapping[str, Any], parents: str, *, is_found: bool) -> Iterator[_Leaf]:
-    """Yield the values in *traits* by dotted path, none of which is an object."""
-    for name, value in traits.items():
-        if is_nested(value):
-            yield from _leaves(value, f"{parents}{name}.", is_found=is_found and "." not in name)
-        elif value is not REMOVE:
-            yield parents + name, value, is_found and not (parents and "." in name)
-
-
-def _parents(path: str) -> Iterator[str]:
-    parts = path.split(".")
-    return (".".join(parts[:end]) for end in range(1, len(parts)))
-
-
-def _can_have_rule(path: str) -> bool:
-    parts = path.split(".")
-    # Nothing is put into the user's own fields.
-    return all(parts) and len(parts) <= _DEEPEST and parts[0] not in _OWN
+def shape(value: object) -> str:
+    """Return a pattern of *value*: ``a`` for letters, ``9`` for digits, each run once, cut to 16 characters."""
+    if isinstance(value, bool):
+        return "(boolean)"
+    if isinstance(value, int | float | Decimal):
+        return "(number)"
+    if isinstance(value, date):
+        return "(date)"
+    if not isinstance(value, str):
+        return "(list)" if isinstance(value, list) else "(other)"
+    # Later characters can hardly show, so do not scan all of a long text.
+    text = _NOT_ASCII.sub("·", _LETTERS.sub("a", _DIGITS.sub("9", value[: MAX_SHAPE_LENGTH**2])))
+    return _REPEATED.sub(r"\1", text)[:MAX_SHAPE_LENGTH] or "(empty)"

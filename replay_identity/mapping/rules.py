@@ -1,15 +1,16 @@
-"""What a mapping may say, and what it may not."""
+"""The rules of a mapping, and which of them contradict each other."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, tzinfo
 from typing import Any, Final, Literal, TypeAlias, get_args
 from zoneinfo import ZoneInfo
 
 import attrs
 
+from .._paths import EMPTY_PART, is_well_formed, not_nestable, parents_of
 from ..errors import ConfigurationError, InvalidTraitsError, printable
 from ..traits import USER_ID_KEYS, UserTraits
-from .casts import cast_to
+from .casts import find_cast
 
 Cast: TypeAlias = Literal[
     "any",
@@ -31,15 +32,15 @@ Null: TypeAlias = Literal["absent", "remove"]
 FieldNull: TypeAlias = Literal["inherit", "absent", "remove"]
 Unlisted: TypeAlias = Literal["keep", "drop"]
 
-# Casts whose result may hold further fields.
-_OPEN: Final = frozenset({"any", "json"})
-_MOMENTS: Final = frozenset({"any", "date", "epoch", "epoch-ms"})
+# Casts whose result may be an object.
+_OBJECT_CASTS: Final = frozenset({"any", "json"})
+_DATETIME_CASTS: Final = frozenset({"any", "date", "epoch", "epoch-ms"})
 
 
-def _one_of(choices: object) -> Any:  # noqa: ANN401  # A validator, as attrs has it.
+def _one_of(choices: object) -> Any:  # noqa: ANN401  # A validator of attrs.
     def check(_instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
         if value not in get_args(choices):
-            raise ConfigurationError(attribute.name, f"is none of {', '.join(get_args(choices))}")
+            raise ConfigurationError(attribute.name, f"expected one of {', '.join(get_args(choices))}")
 
     return check
 
@@ -50,20 +51,20 @@ def _is_path(_instance: object, attribute: "attrs.Attribute[Any]", value: str | 
 
 
 def _check_path(path: str, setting: str) -> None:
-    if not all(path.split(".")):
-        raise ConfigurationError(setting, "has a dot with nothing before or after it" if path else "is empty")
+    if not is_well_formed(path):
+        raise ConfigurationError(setting, EMPTY_PART if path else "is empty")
 
 
 @attrs.frozen
 class FieldRule:
-    """What becomes of one field.
+    """How one field becomes a trait.
 
     Attributes:
-        rename: The name of the trait, dotted where it is nested; by default that of the field.
-        cast: What its values are made; ``"any"`` leaves them as they are.
-        drop: Whether it is left out.
-        default: What it is where it is absent, cast as a value would be; None for nothing.
-        null: What a null means here, where that is not what it means in the rest of the row.
+        rename: Name of the trait, dotted if it is nested; by default the name of the field.
+        cast: Type that values are converted to; ``"any"`` keeps them as they are.
+        drop: Whether to ignore the field.
+        default: Value of an absent field, cast like any other value; None for no value.
+        null: What a null in this field means; ``"inherit"`` takes the mapping's setting.
     """
 
     rename: str | None = attrs.field(default=None, validator=_is_path)
@@ -73,9 +74,11 @@ class FieldRule:
     null: FieldNull = attrs.field(default="inherit", validator=_one_of(FieldNull))
 
     def __attrs_post_init__(self) -> None:
-        """Refuse to do anything with a field that is left out."""
+        """Check that a dropped field has no other setting."""
         if self.drop and attrs.evolve(self, drop=False) != FieldRule():
-            raise ConfigurationError("drop", "leaves the field out, so nothing else can be said of it")
+            raise ConfigurationError(
+                "drop", "the field is dropped, so no other setting can apply to it", "remove drop or the other settings"
+            )
 
 
 def _copy(fields: Mapping[str, FieldRule]) -> Mapping[str, FieldRule]:
@@ -84,22 +87,22 @@ def _copy(fields: Mapping[str, FieldRule]) -> Mapping[str, FieldRule]:
 
 @attrs.frozen
 class RowMapping:
-    """How the fields of a row become those of a user.
+    """How the fields of a row become the fields of a user.
 
-    A dotted path names a field inside an object, or one whose name holds dots.
+    A dotted path names a nested field, or a field whose name has dots.
 
     Attributes:
-        user_id: Path of the field that holds the id; by default the first of ``user_id``, ``uid``, ``id``.
+        user_id: Path of the user id; by default the first of ``user_id``, ``uid``, ``id``.
         name: Path of the name; by default the first of ``name``, ``display_name``.
-        email: Path of the e-mail address; by default ``email``.
-        observed_at: Path of the moment at which the row was true; by default there is none.
-        null: Whether a null, or an empty cell of CSV, says nothing (``"absent"``) or clears the trait (``"remove"``).
-        unlisted: Whether fields that no setting names are traits (``"keep"``) or left out (``"drop"``).
-        timezone: Name of the time zone of dates with a time of day that name none; by default these are refused.
+        email: Path of the email address; by default ``email``.
+        observed_at: Path of the time at which the row was true; by default there is none.
+        null: Whether a null, or an empty cell of CSV, is ignored (``"absent"``) or removes the trait (``"remove"``).
+        unlisted: Whether fields that no setting names become traits (``"keep"``) or are ignored (``"drop"``).
+        timezone: Name of the time zone of datetimes that have none; by default such datetimes are errors.
         fields: Rules by path.
 
     Raises:
-        ConfigurationError: Two settings contradict each other, or one cannot be used.
+        ConfigurationError: A setting is not valid, or two settings contradict each other.
     """
 
     user_id: str | None = attrs.field(default=None, validator=_is_path)
@@ -112,33 +115,33 @@ class RowMapping:
     fields: Mapping[str, FieldRule] = attrs.field(factory=dict[str, FieldRule], converter=_copy)
 
     def __attrs_post_init__(self) -> None:
-        """Refuse what can be known to fail before there is any row."""
-        zone = self.zone
+        """Raise what is wrong before any row is read."""
+        zone = self.zone_info
         for path, rule in self.fields.items():
             _check_path(path, f"fields.{printable(path)}")
             _check_default(path, rule, zone)
-        for setting, path in self.own.items():
-            _check_own(setting, path, self.fields.get(path, FieldRule()))
-        for path in sorted(self.ids & self.fields.keys()):
+        for setting, path in self.user_fields.items():
+            _check_user_field(setting, path, self.fields.get(path, FieldRule()))
+        for path in sorted(self.id_paths & self.fields.keys()):
             if self.fields[path].default is not None:
-                problem = "would make one user of all who have no id"
+                problem = "would give all users without an id the same id"
                 raise ConfigurationError(f"fields.{printable(path)}.default", problem)
         _check_targets(self.targets)
 
     @property
-    def zone(self) -> tzinfo | None:
-        """The time zone of moments that name none."""
+    def zone_info(self) -> tzinfo | None:
+        """The time zone of datetimes that have none."""
         if self.timezone is None:
             return None
         try:
             return UTC if self.timezone == "UTC" else ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError):
-            hint = "there are UTC, Europe/Berlin and the like; on Windows they come with the package tzdata"
-            raise ConfigurationError("timezone", "is no time zone", hint) from None
+            hint = "on Windows, install the package tzdata"
+            raise ConfigurationError("timezone", "expected a name such as UTC or Europe/Berlin", hint) from None
 
     @property
-    def own(self) -> Mapping[str, str]:
-        """The paths of the user's own fields by setting, as far as there are settings."""
+    def user_fields(self) -> Mapping[str, str]:
+        """The paths of the id, name, email address and time, by setting, for those that are set."""
         paths = {
             "user_id": self.user_id,
             "name": self.name,
@@ -148,27 +151,27 @@ class RowMapping:
         return {setting: path for setting, path in paths.items() if path is not None}
 
     @property
-    def ids(self) -> frozenset[str]:
-        """The paths of fields that may hold the user's id."""
+    def id_paths(self) -> frozenset[str]:
+        """The paths of fields that may hold the user id."""
         if self.user_id is not None:
             return frozenset({self.user_id})
-        listed = {path for target, (path, _) in self.targets.items() if target in USER_ID_KEYS}
-        return frozenset(listed | ({*USER_ID_KEYS} - self.fields.keys()))
+        renamed = {path for target, (path, _) in self.targets.items() if target in USER_ID_KEYS}
+        return frozenset(renamed | ({*USER_ID_KEYS} - self.fields.keys()))
 
     @property
     def targets(self) -> Mapping[str, tuple[str, FieldRule]]:
-        """The path and the rule of every field that becomes a trait, by the name of the trait.
+        """The path and the rule of each field that becomes a trait, by name of the trait.
 
         Raises:
-            ConfigurationError: Two fields have one name.
+            ConfigurationError: Two fields become the same trait.
         """
         targets: dict[str, tuple[str, FieldRule]] = {}
         for path, rule in self.fields.items():
-            if rule.drop or path in self.own.values():
+            if rule.drop or path in self.user_fields.values():
                 continue
             target = rule.rename or path
             if target in targets:
-                problem = f"is the name of {printable(targets[target][0])} too"
+                problem = f"is also the name of {printable(targets[target][0])}"
                 raise ConfigurationError(f"fields.{printable(path)}.rename", problem)
             targets[target] = path, rule
         return targets
@@ -178,32 +181,27 @@ def _check_default(path: str, rule: FieldRule, zone: tzinfo | None) -> None:
     if rule.default is None:
         return
     try:
-        UserTraits(traits={"default": cast_to(rule.cast, zone)(rule.default, "default")})
+        UserTraits(traits={"default": find_cast(rule.cast, zone)(rule.default, "default")})
     except InvalidTraitsError as error:
         raise ConfigurationError(f"fields.{printable(path)}.default", error.problem) from None
 
 
-def _check_own(setting: str, path: str, rule: FieldRule) -> None:
-    place = f"fields.{printable(path)}"
-    for refused in ("rename", "drop"):
-        if getattr(rule, refused):
-            raise ConfigurationError(f"{place}.{refused}", f"cannot be said of what {setting} is taken from")
+def _check_user_field(setting: str, path: str, rule: FieldRule) -> None:
+    where = f"fields.{printable(path)}"
+    for option in ("rename", "drop"):
+        if getattr(rule, option):
+            raise ConfigurationError(f"{where}.{option}", f"cannot be set for the field that gives {setting}")
     if rule.null == "remove":
-        raise ConfigurationError(f"{place}.null", f"cannot be remove: {setting} is no trait")
-    if setting == "observed_at" and rule.cast not in _MOMENTS:
-        raise ConfigurationError(f"{place}.cast", "makes no moment, which observed_at must be")
+        raise ConfigurationError(f"{where}.null", f"cannot be remove for {setting}, which is not a trait")
+    if setting == "observed_at" and rule.cast not in _DATETIME_CASTS:
+        choices = ", ".join(sorted(_DATETIME_CASTS))
+        raise ConfigurationError(f"{where}.cast", f"expected one of {choices} for the field that gives observed_at")
 
 
 def _check_targets(targets: Mapping[str, tuple[str, FieldRule]]) -> None:
-    """Refuse a trait inside another one that is no object."""
-    closed = {target for target, (_, rule) in targets.items() if rule.cast not in _OPEN}
+    """Raise if a trait would be nested in one that is not an object."""
+    scalars = {target for target, (_, rule) in targets.items() if rule.cast not in _OBJECT_CASTS}
     for target, (path, _) in targets.items():
-        for parent in _parents(target):
-            if parent in closed:
-                problem = f"puts it into {printable(parent)}, which has a value of its own"
-                raise ConfigurationError(f"fields.{printable(path)}", problem)
-
-
-def _parents(path: str) -> Iterator[str]:
-    parts = path.split(".")
-    return (".".join(parts[:end]) for end in range(1, len(parts)))
+        for parent in parents_of(target):
+            if parent in scalars:
+                raise ConfigurationError(f"fields.{printable(path)}", not_nestable(parent))

@@ -21,7 +21,7 @@ _KNOWN: Final[Mapping[str, TraitType]] = {name: name for name in get_args(TraitT
 
 
 def _plan_of(conversion: "Conversion") -> CompiledMapping | None:
-    return None if conversion.mapping is None else CompiledMapping.of(conversion.mapping)
+    return None if conversion.mapping is None else CompiledMapping.compile(conversion.mapping)
 
 
 def _names_after(conversion: "Conversion") -> Mapping[str, str]:
@@ -70,7 +70,7 @@ class Conversion:
             )
         aside = {name: f"{_ASIDE}{name}" for name in traits if name in _TAKEN}
         row = {aside.get(name, name): value for name, value in traits.items()}
-        user = self._plan.user({**row, **self._own(stored)})
+        user = self._plan.to_user({**row, **self._own(stored)})
         names = {given: name for name, given in aside.items()}
         return attrs.evolve(
             user,
@@ -86,7 +86,7 @@ class Conversion:
 
     def _wants_vendor_id(self, stored: StoredUser) -> bool:
         """Tell whether the mapping has a place for the vendor's id of this user; as an id it is for who has none."""
-        if self.mapping is None or _VENDOR_ID not in {*self.mapping.fields, *self.mapping.own.values()}:
+        if self.mapping is None or _VENDOR_ID not in {*self.mapping.fields, *self.mapping.user_fields.values()}:
             return False
         return stored.user_id is None or self._renamed.get(_VENDOR_ID) not in USER_ID_KEYS
 

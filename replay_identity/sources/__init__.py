@@ -1,6 +1,7 @@
-"""Users out of files, a row at a time."""
+"""Read users from files and queries, one row at a time."""
 
+from .._paths import nest_fields
 from .readers import Format, infer_mapping, read_query, read_users
-from .rows import BadRow, Row, nested
+from .rows import BadRow, Row
 
-__all__ = ["BadRow", "Format", "Row", "infer_mapping", "nested", "read_query", "read_users"]
+__all__ = ["BadRow", "Format", "Row", "infer_mapping", "nest_fields", "read_query", "read_users"]

@@ -1,10 +1,9 @@
-"""Parquet, and SQL, through DuckDB: without the network, in bounded memory, and one row after another."""
+"""Read Parquet files and SQL queries with DuckDB: row by row, in bounded memory and without network access."""
 
 import contextlib
 import glob
 import re
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,28 +12,30 @@ from typing import Any, Final, TypeAlias
 import attrs
 import duckdb
 
+from .._paths import FieldPath
 from ..errors import InvalidTraitsError, SourceError, printable
 from ..mapping import CompiledMapping, RowMapping
 from ..traits import UserTraits
-from .rows import BadRow, Place, Row, places, to_row
+from .csv_reader import column_paths
+from .rows import BadRow, Row, to_row
 
 MEMORY: Final = "256MB"
 BATCH: Final = 1000
 
-# What DuckDB must not do unasked: fetch extensions, and take more of the machine than a reader needs.
+# Keep DuckDB from fetching extensions, and from taking more memory and threads than a reader needs.
 _Setting: TypeAlias = str | bool | int | float | list[str]
 _SETTINGS: Final[Mapping[str, _Setting]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "memory_limit": MEMORY,
     "threads": "2",
-    # Else a table that there is not would be a variable of the caller's.
+    # Otherwise an unknown table name would resolve to a Python variable of the caller.
     "python_enable_replacements": "false",
 }
 _FINAL_SETTINGS: Final = "SET TimeZone = 'UTC'; SET lock_configuration = true"
 
-# These errors are about the query and come before any row. Every other one may quote what is in the rows.
-_ABOUT_THE_QUERY: Final = (duckdb.ParserException, duckdb.CatalogException, duckdb.BinderException)
+# These errors describe the query and are raised before any row is read. All others may quote values of rows.
+_QUERY_ERRORS: Final = (duckdb.ParserException, duckdb.CatalogException, duckdb.BinderException)
 _QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
 
 _WITH_ZONE: Final = "TIMESTAMP WITH TIME ZONE"
@@ -43,32 +44,36 @@ _Restore: TypeAlias = Callable[[Any, str], Any]
 
 
 @attrs.frozen
-class Column:
-    """Where the values of a column go, and what makes them what they were, where DuckDB changes them."""
+class _Column:
+    """A column of a result.
 
-    place: Place
+    Attributes:
+        path: Path of the field in a row.
+        restore: Undoes what DuckDB changes in values of this type, or None if it changes nothing.
+    """
+
+    path: FieldPath
     restore: _Restore | None
 
-    def put(self, row: dict[str, Any], value: object) -> None:
-        """Put *value* into *row*."""
+    def set(self, row: dict[str, Any], value: object) -> None:
         if value is not None and self.restore is not None:
-            value = self.restore(value, printable(self.place.name))
-        self.place.put(row, value)
+            value = self.restore(value, printable(self.path.name))
+        self.path.set(row, value)
 
 
 def parquet_rows(paths: Iterable[str], source: str, mapping: RowMapping | None) -> Iterator[Row | BadRow]:
-    """Yield the rows of the Parquet files at *paths* one after another, numbered from 1 through all of them.
+    """Yield the rows of the Parquet files at *paths*, numbered consecutively from 1.
 
     Raises:
         SourceError: A file cannot be read.
     """
-    plan = _plan(mapping)
+    compiled = _compile(mapping)
     number = 0
-    with _connected(None, source) as connection:
+    with _connect(None, source) as connection:
         for path in paths:
-            # Directories named like country=DE make no columns: whoever wants them asks in SQL.
+            # A directory such as country=DE adds no column; a query in SQL can ask for that.
             sql = f"FROM read_parquet({_literal(glob.escape(path))}, hive_partitioning = false)"
-            for row in _rows(connection, sql, source, plan, number):
+            for row in _rows(connection, sql, source, compiled, first=number + 1):
                 number += 1
                 yield row
 
@@ -76,93 +81,95 @@ def parquet_rows(paths: Iterable[str], source: str, mapping: RowMapping | None) 
 def query_rows(
     sql: str, source: str, mapping: RowMapping | None, database: Path | None = None
 ) -> Iterator[Row | BadRow]:
-    """Yield the rows that the one query in *sql* asks *database* for, or the files that it names itself.
+    """Yield the rows of the query *sql*, run on *database* or on the files that the query names.
 
     Raises:
-        SourceError: The query, or the database, cannot be used.
+        SourceError: The database cannot be opened, or the query fails.
     """
-    with _connected(database, source) as connection:
-        yield from _rows(connection, _only_query(connection, sql, source), source, _plan(mapping), 0)
+    with _connect(database, source) as connection:
+        query = _single_query(connection, sql, source)
+        yield from _rows(connection, query, source, _compile(mapping), first=1)
 
 
-def _plan(mapping: RowMapping | None) -> CompiledMapping:
-    """Return the plan of *mapping*; there is one without it, too, since a moment may come without a time zone."""
-    return CompiledMapping.of(RowMapping() if mapping is None else mapping, typed=True)
+def _compile(mapping: RowMapping | None) -> CompiledMapping:
+    # Even without a mapping, datetimes without a time zone must be found.
+    return CompiledMapping.compile(RowMapping() if mapping is None else mapping, has_datetimes=True)
 
 
 @contextlib.contextmanager
-def _connected(database: Path | None, source: str) -> Generator[duckdb.DuckDBPyConnection]:
-    """Give a connection that reads, and writes nothing but what does not fit into memory, which goes again."""
+def _connect(database: Path | None, source: str) -> Generator[duckdb.DuckDBPyConnection]:
+    """Open a read-only connection that spills only to a temporary directory."""
     if database is not None and not database.is_file():
-        raise SourceError(str(database), "is no file; a database of DuckDB is one")
+        raise SourceError(str(database), "not a DuckDB database file")
     with tempfile.TemporaryDirectory(prefix="replay-identity-") as spill:
         config: dict[str, _Setting] = {**_SETTINGS, "temp_directory": spill}
         try:
             connection = duckdb.connect(database or ":memory:", read_only=database is not None, config=config)
         except duckdb.Error as error:
-            problem = f"cannot be opened as a database of DuckDB: {type(error).__name__}"
+            problem = f"cannot be opened as a DuckDB database: {type(error).__name__}"
             raise SourceError(str(database), problem) from None
-        with contextlib.closing(connection), _told(source):
+        with contextlib.closing(connection), _source_errors(source):
             connection.execute(_FINAL_SETTINGS)
             yield connection
 
 
 @contextlib.contextmanager
-def _told(source: str) -> Generator[None]:
-    """Turn DuckDB's errors into ours, which quote no value."""
+def _source_errors(source: str) -> Generator[None]:
+    """Turn DuckDB's errors into SourceErrors, which quote no value."""
     try:
         yield
-    except _ABOUT_THE_QUERY as error:
-        first = str(error).partition("\n")[0]
-        raise SourceError(source, f"cannot be asked for: {_QUOTED.sub(_name_only, first)}") from None
+    except _QUERY_ERRORS as error:
+        message = str(error).partition("\n")[0]
+        raise SourceError(source, f"the query is not valid: {_QUOTED.sub(_hide_value, message)}") from None
     except duckdb.Error as error:
         raise SourceError(source, f"cannot be read: {type(error).__name__}") from None
 
 
-def _name_only(quoted: re.Match[str]) -> str:
-    """Return a name as it is, and "…" for what may be a value."""
+def _hide_value(quoted: re.Match[str]) -> str:
+    # A quoted identifier is a name; anything else may be a value.
     return quoted[0] if quoted[0][1:-1].isidentifier() else "…"
 
 
-def _only_query(connection: duckdb.DuckDBPyConnection, sql: str, source: str) -> str:
+def _single_query(connection: duckdb.DuckDBPyConnection, sql: str, source: str) -> str:
     statements = connection.extract_statements(sql)
     if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
-        raise SourceError(source, "is not one query: one SELECT, and nothing else")
+        raise SourceError(source, "expected exactly one SELECT statement")
     return statements[0].query.strip().removesuffix(";")
 
 
 def _rows(
-    connection: duckdb.DuckDBPyConnection, sql: str, source: str, plan: CompiledMapping, before: int
+    connection: duckdb.DuckDBPyConnection, sql: str, source: str, mapping: CompiledMapping, first: int
 ) -> Iterator[Row | BadRow]:
-    """Yield one row for each that the query gives; *before* is the number of rows before the first."""
+    """Yield the rows that the query returns, numbered from *first* on."""
     relation = connection.sql(sql)
-    names, kinds = relation.columns, relation.types
-    columns = _columns(names, kinds, source)
+    names, types = relation.columns, relation.types
+    paths = column_paths(names, source)
+    columns = [_Column(path, _restore_function(type_)) for path, type_ in zip(paths, types, strict=True)]
 
-    def user_of(values: Any) -> UserTraits:  # noqa: ANN401  # What the columns hold.
+    def to_user(values: Any) -> UserTraits:  # noqa: ANN401  # Values of any type.
         row: dict[str, Any] = {}
         for column, value in zip(columns, values, strict=True):
-            column.put(row, value)
-        return plan.user(row)
+            column.set(row, value)
+        return mapping.to_user(row)
 
-    asked = _without_zones(sql, names, kinds)
-    for number, values in enumerate(_fetched(connection.execute(asked)), before + 1):
-        yield to_row(values, number, number, user_of)
+    query = _in_utc_query(sql, names, types)
+    for number, values in enumerate(_fetch(connection.execute(query)), first):
+        yield to_row(values, number, number, to_user)
 
 
-def _fetched(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+def _fetch(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
     while batch := connection.fetchmany(BATCH):
         yield from batch
 
 
-def _without_zones(sql: str, names: Sequence[str], kinds: Sequence[Any]) -> str:
-    """Return the query with all moments in UTC: only with a library of time zones would DuckDB hand over others."""
+def _in_utc_query(sql: str, names: Sequence[str], types: Sequence[Any]) -> str:
+    """Return the query with all timestamps cast to UTC: DuckDB returns other time zones only if pytz is installed."""
     replaced = [
-        f"CAST({_identifier(name)} AS {str(kind).replace(_WITH_ZONE, 'TIMESTAMP')}) AS {_identifier(name)}"
-        for name, kind in zip(names, kinds, strict=True)
-        if _WITH_ZONE in str(kind)
+        f"CAST({_identifier(name)} AS {str(type_).replace(_WITH_ZONE, 'TIMESTAMP')}) AS {_identifier(name)}"
+        for name, type_ in zip(names, types, strict=True)
+        if _WITH_ZONE in str(type_)
     ]
-    # The line break ends a comment.
+    # The line break ends a comment at the end of the query.
     return f"SELECT * REPLACE ({', '.join(replaced)}) FROM ({sql}\n)" if replaced else sql  # noqa: S608
 
 
@@ -174,52 +181,43 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _columns(names: Sequence[str], kinds: Sequence[Any], source: str) -> tuple[Column, ...]:
-    twice = [printable(name) for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise SourceError(source, f"has the column {', '.join(twice)} more than once")
-    try:
-        found = places(names)
-    except InvalidTraitsError as error:
-        raise SourceError(source, f"column {error}") from error
-    return tuple(Column(place, _restore(kind)) for place, kind in zip(found, kinds, strict=True))
+def _restore_function(type_: Any) -> _Restore | None:  # noqa: ANN401  # DuckDB's types exist at run time only.
+    """Return what restores values of a type, or None if DuckDB returns them unchanged.
 
-
-def _restore(kind: Any) -> _Restore | None:  # noqa: ANN401  # DuckDB describes its types at run time.
-    """Return what makes values of a type what they were, or None where DuckDB hands them over as they are.
-
-    Moments in UTC say so again; dates before the year 1, which come as texts, are refused.
+    Timestamps get back their time zone, UTC. Dates before the year 1, which DuckDB returns as strings, are rejected.
     """
-    if "TIMESTAMP" not in str(kind) and "DATE" not in str(kind):
+    if "TIMESTAMP" not in str(type_) and "DATE" not in str(type_):
         return None
-    inner = {name: _restore(child) or _as_it_is for name, child in _children(kind)}
-    match kind.id:
+    inner = {name: _restore_function(child) or _keep for name, child in _children(type_)}
+    match type_.id:
         case "struct":
             return lambda value, path: {name: inner[name](item, path) for name, item in value.items()}
         case "map":
             return lambda value, path: {name: inner["value"](item, path) for name, item in value.items()}
         case "list" | "array":
             return lambda value, path: [inner["child"](item, path) for item in value]
-        case "union":  # Which of its types a value has, DuckDB does not say.
-            return _as_it_is
+        case "union":  # DuckDB does not say which of its types a value has.
+            return _keep
         case _:
-            return _in_utc if _WITH_ZONE in str(kind) else _dated
+            return _in_utc if _WITH_ZONE in str(type_) else _checked_date
 
 
-def _children(kind: Any) -> list[tuple[str, Any]]:  # noqa: ANN401  # As above.
-    """Return the names and types inside a type; an array has its length there, too."""
-    return [(name, child) for name, child in kind.children if not isinstance(child, int)] if kind.id in _NESTED else []
+def _children(type_: Any) -> list[tuple[str, Any]]:  # noqa: ANN401  # As above.
+    """Return the names and types inside a type, without the length that an array has there too."""
+    if type_.id not in _NESTED:
+        return []
+    return [(name, child) for name, child in type_.children if not isinstance(child, int)]
 
 
-def _as_it_is(value: object, _path: str) -> object:
+def _keep(value: object, _path: str) -> object:
     return value
 
 
-def _dated(value: object, path: str) -> object:
+def _checked_date(value: object, path: str) -> object:
     if isinstance(value, str):
         raise InvalidTraitsError(path, "is before the year 1")
     return value
 
 
 def _in_utc(value: object, path: str) -> object:
-    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else _dated(value, path)
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else _checked_date(value, path)

@@ -1,4 +1,4 @@
-"""JSON Lines: one object a line."""
+"""Read JSON Lines: one object per line."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,9 +9,9 @@ from ..errors import InvalidTraitsError
 from ..mapping import CompiledMapping
 from ..traits import UserTraits, from_validated_row
 from .csv_reader import TOO_LONG, Line
-from .rows import BadRow, Row, maker, to_row
+from .rows import BadRow, Row, to_row, user_factory
 
-_KINDS: Final[Mapping[type[object], str]] = {
+_TYPE_NAMES: Final[Mapping[type[object], str]] = {
     list: "an array",
     str: "a string",
     int: "a number",
@@ -19,24 +19,24 @@ _KINDS: Final[Mapping[type[object], str]] = {
     bool: "a boolean",
     type(None): "null",
 }
-_HINT: Final = "JSON Lines has one object a line"
+_HINT: Final = "write one JSON object per line"
 
 
-def json_rows(lines: Iterator[Line], plan: CompiledMapping | None) -> Iterator[Row | BadRow]:
-    """Yield one row for each line that is not blank."""
-    user_of = maker(plan)
+def json_rows(lines: Iterator[Line], mapping: CompiledMapping | None) -> Iterator[Row | BadRow]:
+    """Yield a row for each line that is not blank."""
+    to_user = user_factory(mapping)
     for number, content in lines:
         if content is None:
             yield BadRow(number, number, TOO_LONG)
-        elif plan is None and (user := _plain_user(content)) is not None:
+        elif mapping is None and (user := _parse_fast(content)) is not None:
             yield Row(number, user)
         elif not content.isspace():
-            value = _value(number, content)
-            yield value if isinstance(value, BadRow) else to_row(value, number, number, user_of)
+            value = _parse(number, content)
+            yield value if isinstance(value, BadRow) else to_row(value, number, number, to_user)
 
 
-def _plain_user(content: bytes) -> UserTraits | None:
-    """Return the user that most lines are, or None for a line that takes a closer look, or is wrong."""
+def _parse_fast(content: bytes) -> UserTraits | None:
+    """Return the user on an ordinary line, or None for a line that `_parse` must inspect or report."""
     try:
         row = parse_traits(content)
         return None if row is None else from_validated_row(row)
@@ -44,20 +44,20 @@ def _plain_user(content: bytes) -> UserTraits | None:
         return None
 
 
-def _value(number: int, content: bytes) -> dict[str, Any] | BadRow:
-    """Return the object that a line holds, or what is wrong with it."""
+def _parse(number: int, content: bytes) -> dict[str, Any] | BadRow:
+    """Return the object on a line, or what is wrong with the line."""
     try:
         value = parse_json(content)
     except UnicodeDecodeError:
-        return BadRow(number, number, "is not UTF-8")
+        return BadRow(number, number, "not valid UTF-8")
     except RecursionError:
-        return BadRow(number, number, "is nested too deeply")
+        return BadRow(number, number, "nested too deeply")
     except InvalidTraitsError as error:
         return BadRow(number, number, str(error))
     except ValueError as error:
-        return BadRow(number, number, _not_json(content, error))
+        return BadRow(number, number, _syntax_problem(content, error))
     if not _is_object(value):
-        return BadRow(number, number, f"is {_KINDS[type(value)]}, not an object; {_HINT}")
+        return BadRow(number, number, f"expected an object, got {_TYPE_NAMES[type(value)]}; {_HINT}")
     return value
 
 
@@ -65,10 +65,10 @@ def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
     return type(value) is dict
 
 
-def _not_json(content: bytes, error: ValueError) -> str:
-    """Say where *content* stops being JSON, in words of our own: a parser's may quote it."""
+def _syntax_problem(content: bytes, error: ValueError) -> str:
+    """Return where *content* stops being JSON. The parser's own message is not used: it may quote the content."""
     if not isinstance(error, json.JSONDecodeError):
-        return "has a number of too many digits"
+        return "has a number with too many digits"
     if error.pos >= len(error.doc.rstrip()):
-        return f"is cut off; {_HINT}" if content.endswith(b"\n") else "is cut off: the file ends within it"
-    return f"is not JSON from column {error.pos + 1} on" + (f"; {_HINT}" if content[:1] == b"[" else "")
+        return f"is cut off; {_HINT}" if content.endswith(b"\n") else "is cut off: the file ends inside the object"
+    return f"not valid JSON at column {error.pos + 1}" + (f"; {_HINT}" if content[:1] == b"[" else "")

@@ -1,4 +1,4 @@
-"""One way in for every format."""
+"""Read users from a source of any supported format."""
 
 import contextlib
 import glob
@@ -35,66 +35,75 @@ _FORMATS: Final[Mapping[str, Format]] = {
 def read_users(
     source: Source,
     *,
-    format: Format | None = None,  # noqa: A002  # The word a caller looks for.
+    format: Format | None = None,  # noqa: A002  # The name that callers expect.
     anonymous: bool = False,
     mapping: RowMapping | None = None,
 ) -> Iterator[Row | BadRow]:
-    """Yield the users of a file one after another, in constant memory.
+    """Yield the users in a file one by one, in constant memory.
 
-    A row that is no user is a BadRow, and the reading goes on. In JSON Lines each line is an object; in CSV all
-    values are strings and an empty cell says nothing. Blank lines are skipped. Parquet has its own types and needs
-    the extra ``duckdb_reader``, as SQL does. Nothing is opened before the first row is asked for.
+    A row that is not a valid user is yielded as a BadRow. In JSON Lines each line is an object. In CSV all values are
+    strings and an empty cell is ignored. Blank lines are skipped. Parquet has its own types; Parquet and SQL need the
+    extra ``warehouse``. Nothing is opened before the first row is requested.
 
     Args:
-        source: The file, ``-`` for standard input, or a binary stream, which stays the caller's to close. Parquet may
-            be several files, by a pattern like ``users/*.parquet``; SQL is a file with one query.
-        format: ``"jsonl"``, ``"csv"``, ``"parquet"`` or ``"sql"``; by default what the suffix says, and JSON Lines
-            where there is none to go by.
-        anonymous: Whether a row without an id is an anonymous user. By default it is a BadRow: nearly always the id
-            has another name in the file, and each run would create all users anew at Fullstory.
-        mapping: How the fields of a row become those of a user; without one, by their names.
+        source: A file, ``-`` for standard input, or a binary stream, which is not closed. For Parquet this may be a
+            pattern for several files, such as ``users/*.parquet``; for SQL it is a file with one query.
+        format: ``"jsonl"``, ``"csv"``, ``"parquet"`` or ``"sql"``; by default chosen by the suffix, and JSON Lines
+            for a source without a name.
+        anonymous: Whether to accept rows without an id as anonymous users. By default they are bad rows: usually the
+            id has another name in the file, and each run would create all users at Fullstory again.
+        mapping: Rules for the fields of a row; by default fields become traits under their own names.
 
     Raises:
-        SourceError: The file as a whole cannot be read, is not UTF-8, has no usable header, or its query fails.
+        SourceError: The file cannot be read, is not UTF-8 or has no valid header, or the query fails.
         ConfigurationError: The extra is not installed.
     """
     name = _name(source)
     rows = _ROWS[format or _format(source, name)](source, name, mapping)
-    yield from _identified(rows, mapping, anonymous=anonymous)
+    yield from _check_ids(rows, mapping, anonymous=anonymous)
 
 
 def read_query(
     sql: str, database: str | Path | None = None, *, anonymous: bool = False, mapping: RowMapping | None = None
 ) -> Iterator[Row | BadRow]:
-    """Yield the users that a query in DuckDB's SQL gives, in constant memory, as `read_users` does those of a file.
+    """Yield the users that a query in DuckDB's SQL returns, in constant memory, as `read_users` does for a file.
 
-    The query is one SELECT. It may name files: ``SELECT * FROM 'users/*.parquet'``. DuckDB reads the database
-    without writing to it, loads no extension, and takes the time zone to be UTC.
+    The query is one SELECT, and may name files: ``SELECT * FROM 'users/*.parquet'``. DuckDB opens the database
+    read-only, loads no extension and uses UTC as its time zone.
 
     Args:
         sql: The query.
-        database: A database file of DuckDB; by default there is none.
-        anonymous: Whether a row without an id is an anonymous user.
-        mapping: How the columns become a user's fields; without one, by their names.
+        database: A DuckDB database file; by default the query reads only files that it names.
+        anonymous: Whether to accept rows without an id as anonymous users.
+        mapping: Rules for the columns; by default columns become traits under their own names.
 
     Raises:
-        SourceError: The database or the query cannot be used.
-        ConfigurationError: The extra ``duckdb_reader`` is not installed.
+        SourceError: The database cannot be opened, or the query fails.
+        ConfigurationError: The extra ``warehouse`` is not installed.
     """
     path = None if database is None else Path(database)
-    rows = _warehouse().query_rows(sql, _QUERY, mapping, path)
-    yield from _identified(rows, mapping, anonymous=anonymous)
+    rows = _duckdb_reader().query_rows(sql, _QUERY, mapping, path)
+    yield from _check_ids(rows, mapping, anonymous=anonymous)
 
 
-def _identified(rows: Iterator[Row | BadRow], mapping: RowMapping | None, *, anonymous: bool) -> Iterator[Row | BadRow]:
-    """Yield *rows*, with those that have no id made bad unless such users are wanted."""
+def infer_mapping(rows: Iterable[Row | BadRow]) -> Inference:
+    """Return the types inferred from the users in *rows*. Bad rows are ignored."""
+    inference = Inference()
+    for row in rows:
+        if isinstance(row, Row):
+            inference.add(row.user, row.line)
+    return inference
+
+
+def _check_ids(rows: Iterator[Row | BadRow], mapping: RowMapping | None, *, anonymous: bool) -> Iterator[Row | BadRow]:
+    """Yield *rows*, those without an id as bad rows unless *anonymous* users are accepted."""
     if anonymous:
         yield from rows
         return
-    names = USER_ID_KEYS if mapping is None or mapping.user_id is None else (mapping.user_id,)
-    problem = f"has none of {', '.join(names)}, so it would be an anonymous user"
-    if len(names) == 1:
-        problem = f"has no {printable(names[0])}, so it would be an anonymous user"
+    if mapping is None or mapping.user_id is None:
+        problem = f"has no user id; expected one in {', '.join(USER_ID_KEYS)}"
+    else:
+        problem = f"has no user id; expected one in {printable(mapping.user_id)}"
     for row in rows:
         if isinstance(row, Row) and row.user.user_id is None:
             yield BadRow(row.line, row.line, problem)
@@ -104,21 +113,21 @@ def _identified(rows: Iterator[Row | BadRow], mapping: RowMapping | None, *, ano
 
 def _json_rows(source: Source, name: str, mapping: RowMapping | None) -> Iterator[Row | BadRow]:
     with _open(source, name) as stream:
-        yield from json_rows(read_lines(stream, name), _plan(mapping))
+        yield from json_rows(read_lines(stream, name), _compile(mapping))
 
 
 def _csv_rows(source: Source, name: str, mapping: RowMapping | None) -> Iterator[Row | BadRow]:
     with _open(source, name) as stream:
-        yield from csv_rows(read_lines(stream, name), name, _plan(mapping))
+        yield from csv_rows(read_lines(stream, name), name, _compile(mapping))
 
 
 def _parquet_rows(source: Source, name: str, mapping: RowMapping | None) -> Iterator[Row | BadRow]:
     if not isinstance(source, str | Path) or str(source) == STDIN:
-        raise SourceError(name, "cannot be read as Parquet, which is read from its end; give the name of a file")
+        raise SourceError(name, "Parquet cannot be read from a stream; pass the name of a file")
     paths = [str(source)] if Path(source).exists() else sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207
     if not paths:
         raise SourceError(name, "cannot be read: No such file")
-    yield from _warehouse().parquet_rows(paths, name, mapping)
+    yield from _duckdb_reader().parquet_rows(paths, name, mapping)
 
 
 def _sql_rows(source: Source, name: str, mapping: RowMapping | None) -> Iterator[Row | BadRow]:
@@ -127,8 +136,8 @@ def _sql_rows(source: Source, name: str, mapping: RowMapping | None) -> Iterator
     try:
         sql = b"".join(lines).decode()
     except UnicodeDecodeError:
-        raise SourceError(name, "is not UTF-8") from None  # The cause quotes the file.
-    yield from _warehouse().query_rows(sql, name, mapping)
+        raise SourceError(name, "not valid UTF-8") from None  # The cause quotes the file.
+    yield from _duckdb_reader().query_rows(sql, name, mapping)
 
 
 _ROWS: Final[Mapping[Format, Callable[[Source, str, RowMapping | None], Iterator[Row | BadRow]]]] = {
@@ -139,18 +148,18 @@ _ROWS: Final[Mapping[Format, Callable[[Source, str, RowMapping | None], Iterator
 }
 
 
-def _plan(mapping: RowMapping | None) -> CompiledMapping | None:
-    return None if mapping is None else CompiledMapping.of(mapping)
+def _compile(mapping: RowMapping | None) -> CompiledMapping | None:
+    return None if mapping is None else CompiledMapping.compile(mapping)
 
 
-def _warehouse() -> ModuleType:
+def _duckdb_reader() -> ModuleType:
     try:
-        from . import duckdb_reader  # noqa: PLC0415  # Without the extra, files of lines must still be readable.
+        from . import duckdb_reader  # noqa: PLC0415  # CSV and JSON Lines must work without the extra.
     except ImportError as error:
         if error.name != "duckdb":
             raise
-        hint = "pip install 'replay-identity[warehouse]'"
-        raise ConfigurationError("format", "Parquet and SQL need DuckDB", hint) from None
+        hint = "install it with: pip install 'replay-identity[warehouse]'"
+        raise ConfigurationError("format", "Parquet and SQL need DuckDB, which is not installed", hint) from None
     return duckdb_reader
 
 
@@ -179,16 +188,7 @@ def _format(path: Source, source: str) -> Format:
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS:
         known = ", ".join(_FORMATS)
-        with _open(path, source):  # That it cannot be opened would be the greater problem.
-            problem = f"does not end in {known}; say whether its format is {', '.join(get_args(Format))}"
+        with _open(path, source):  # Report first that the file cannot be opened, if so.
+            problem = f"expected a name ending in {known}; or set format to one of {', '.join(get_args(Format))}"
             raise SourceError(source, problem)
     return _FORMATS[suffix]
-
-
-def infer_mapping(rows: Iterable[Row | BadRow]) -> Inference:
-    """Return what *rows* tell of the types of their fields; rows that are no users tell nothing."""
-    inference = Inference()
-    for row in rows:
-        if isinstance(row, Row):
-            inference.add(row.user, row.line)
-    return inference

@@ -63,11 +63,11 @@ def test_prints_json(run: Run, file: str) -> None:
         "path": "seats",
         "users": 4,
         "cast": "str",
-        "against": [{"cast": "int", "count": 1, "samples": [{"line": 3, "shape": "a9"}]}],
+        "conflicts": [{"cast": "int", "count": 1, "samples": [{"line": 3, "shape": "a9"}]}],
         "policy": None,
     }
     assert document["mapping"].startswith("# 4 users")
-    assert (document["unknown"], document["bad_row_count"], document["bad_rows"]) == (0, 0, [])
+    assert (document["uninspected"], document["bad_row_count"], document["bad_rows"]) == (0, 0, [])
 
 
 def test_prints_json_beside_the_file(run: Run, file: str, tmp_path: Path) -> None:

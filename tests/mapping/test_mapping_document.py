@@ -64,7 +64,7 @@ def test_every_setting_can_be_said(tmp_path: Path) -> None:
             "plan": FieldRule(default="free", null="absent"),
         },
     )
-    assert mapping.zone is UTC
+    assert mapping.zone_info is UTC
     assert pickle.loads(pickle.dumps(mapping)) == mapping  # noqa: S301
 
 
@@ -89,29 +89,41 @@ def test_an_empty_file_is_a_mapping_that_changes_nothing(tmp_path: Path) -> None
         ("[fields]\na = 7", "fields.a: expected a table"),
         ("user_id = 7", "user_id: expected a string"),
         ("user_id = ''", "user_id: is empty"),
-        ("email = 'a..b'", "email: has a dot with nothing before or after it"),
-        ("[fields.'.a']", "fields..a: has a dot with nothing before or after it"),
-        ("[fields.a]\nrename = 'b.'", "fields.a.rename: has a dot with nothing before or after it"),
+        ("email = 'a..b'", "email: has a dot with no name before or after it"),
+        ("[fields.'.a']", "fields..a: has a dot with no name before or after it"),
+        ("[fields.a]\nrename = 'b.'", "fields.a.rename: has a dot with no name before or after it"),
         ("[fields.a]\ndrop = 'yes'", "fields.a.drop: expected true or false"),
-        ("[fields.a]\ndrop = true\ncast = 'int'", "fields.a.drop: leaves the field out, so nothing else can be said"),
-        ("timezone = 'Mars/canary-7Q'", "timezone: is no time zone; there are UTC, Europe/Berlin and the like"),
-        ("timezone = '../canary-7Q'", "timezone: is no time zone"),
-        ("[fields.a]\ncast = 'int'\ndefault = 'canary-7Q'", "fields.a.default: is not a whole number"),
+        (
+            "[fields.a]\ndrop = true\ncast = 'int'",
+            "fields.a.drop: the field is dropped, so no other setting can apply to it",
+        ),
+        ("timezone = 'Mars/canary-7Q'", "timezone: expected a name such as UTC or Europe/Berlin"),
+        ("timezone = '../canary-7Q'", "timezone: expected a name such as UTC or Europe/Berlin"),
+        ("[fields.a]\ncast = 'int'\ndefault = 'canary-7Q'", "fields.a.default: expected a whole number"),
         ("[fields.a]\ndefault = nan", "fields.a.default: expected a finite number"),
         ("[fields.a]\ndefault = 2026-11-21T08:00:00", "fields.a.default: the datetime has no time zone"),
         ("[fields.a]\ndefault = 08:00:00", "fields.a.default: expected a trait value, got a time"),
-        ("[fields.id]\ndefault = 'canary-7Q'", "fields.id.default: would make one user of all who have no id"),
-        ("user_id = 'x'\n[fields.x]\ndefault = 'u'", "fields.x.default: would make one user of all who have no id"),
-        ("[fields.x]\nrename = 'uid'\ndefault = 'u'", "fields.x.default: would make one user of all who have no id"),
-        ("email = 'x'\n[fields.x]\nrename = 'y'", "fields.x.rename: cannot be said of what email is taken from"),
-        ("email = 'x'\n[fields.x]\ndrop = true", "fields.x.drop: cannot be said of what email is taken from"),
-        ("email = 'x'\n[fields.x]\nnull = 'remove'", "fields.x.null: cannot be remove: email is no trait"),
-        ("observed_at = 'x'\n[fields.x]\ncast = 'int'", "fields.x.cast: makes no moment, which observed_at must be"),
-        ("[fields.a]\nrename = 'c'\n[fields.b]\nrename = 'c'", "fields.b.rename: is the name of a too"),
-        ("[fields.a]\n[fields.b]\nrename = 'a'", "fields.b.rename: is the name of a too"),
+        ("[fields.id]\ndefault = 'canary-7Q'", "fields.id.default: would give all users without an id the same id"),
+        (
+            "user_id = 'x'\n[fields.x]\ndefault = 'u'",
+            "fields.x.default: would give all users without an id the same id",
+        ),
+        (
+            "[fields.x]\nrename = 'uid'\ndefault = 'u'",
+            "fields.x.default: would give all users without an id the same id",
+        ),
+        ("email = 'x'\n[fields.x]\nrename = 'y'", "fields.x.rename: cannot be set for the field that gives email"),
+        ("email = 'x'\n[fields.x]\ndrop = true", "fields.x.drop: cannot be set for the field that gives email"),
+        ("email = 'x'\n[fields.x]\nnull = 'remove'", "fields.x.null: cannot be remove for email, which is not a trait"),
+        (
+            "observed_at = 'x'\n[fields.x]\ncast = 'int'",
+            "fields.x.cast: expected one of any, date, epoch, epoch-ms for the field that gives observed_at",
+        ),
+        ("[fields.a]\nrename = 'c'\n[fields.b]\nrename = 'c'", "fields.b.rename: is also the name of a"),
+        ("[fields.a]\n[fields.b]\nrename = 'a'", "fields.b.rename: is also the name of a"),
         (
             "[fields.a]\ncast = 'int'\n[fields.b]\nrename = 'a.b'",
-            "fields.b: puts it into a, which has a value of its own",
+            "fields.b: cannot be nested in a, which has a value of its own",
         ),
         ("null = =", "not valid TOML at line 1, column 8"),
         ("[fields", "not valid TOML"),

@@ -13,10 +13,16 @@ from hypothesis import strategies as st
 
 from replay_identity import REMOVE, Fullstory, InvalidTraitsError, LogRocket, UserTraits
 from replay_identity._values import MAX_DEPTH, iso8601
-from replay_identity.mapping import CastConflict, CompiledMapping, Inference, PropertyInference, SampleValue
-from replay_identity.mapping import inference as evidence_module
+from replay_identity.mapping import (
+    CastConflict,
+    CompiledMapping,
+    Inference,
+    InferencePolicy,
+    PropertyInference,
+    SampleValue,
+)
 from replay_identity.mapping import inference as inference_module
-from replay_identity.mapping.inference import MOST_SHAPE, shape
+from replay_identity.mapping.inference import MAX_SHAPE_LENGTH, shape
 from replay_identity.traits import TraitType
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -143,21 +149,21 @@ def test_tells_what_stands_against_a_better_type() -> None:
     assert found == PropertyInference(
         7, "str", (CastConflict("int", 2, (SampleValue(6, "9-9"), SampleValue(7, "a/a"))),)
     )
-    assert str(found) == "7 users; int but for 2 (line 6: 9-9, line 7: a/a)"
+    assert str(found) == "7 users; int except 2 (line 6: 9-9, line 7: a/a)"
 
 
 def test_tells_of_both_types_where_less_stands_against_the_second() -> None:
     """A half is no whole number, but a real."""
     found = of_values([*map(str, range(MANY)), "1.5", "x"])
 
-    assert [(against.cast, against.count) for against in found.against] == [("int", 2), ("real", 1)]
+    assert [(conflict.cast, conflict.count) for conflict in found.conflicts] == [("int", 2), ("real", 1)]
 
 
 def test_shows_a_few_of_many() -> None:
     """The first three are enough."""
     found = of_values([*map(str, range(MANY)), *["x"] * 4])
 
-    assert found.doubts == "int but for 4 (line 21: a, line 22: a, line 23: a, …)"
+    assert found.caveats == "int except 4 (line 21: a, line 22: a, line 23: a, …)"
 
 
 def test_says_nothing_of_types_that_hardly_anything_fits() -> None:
@@ -179,7 +185,7 @@ def test_the_note_names_the_policy() -> None:
 
 def test_does_not_give_up_on_a_type_at_once() -> None:
     """The first value may be the odd one."""
-    assert of_values(["x", *map(str, range(MANY))]).doubts == "int but for 1 (line 1: a)"
+    assert of_values(["x", *map(str, range(MANY))]).caveats == "int except 1 (line 1: a)"
 
 
 @pytest.mark.parametrize(("parts", "cast"), [(MAX_DEPTH - 2, "int"), (MAX_DEPTH - 1, "any")])
@@ -192,7 +198,7 @@ def test_a_path_can_have_a_rule_as_far_as_values_may_be_nested(parts: int, cast:
 
 def test_gives_up_on_a_type_that_hardly_anything_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A million texts are not asked a million times whether they are numbers."""
-    monkeypatch.setattr(evidence_module, "_PATIENCE", 1)
+    monkeypatch.setattr(inference_module, "_MAX_MISMATCHES", 1)
 
     found = of_values(["a", "b", "1", "2", "3", "4", "5", "6"])
 
@@ -201,12 +207,12 @@ def test_gives_up_on_a_type_that_hardly_anything_fits(monkeypatch: pytest.Monkey
 
 def test_forgets_further_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no end to names, but to the memory."""
-    monkeypatch.setattr(inference_module, "MOST_PATHS", 1)
+    monkeypatch.setattr(inference_module, "MAX_PATHS", 1)
 
     inference = inferred([UserTraits(traits={"a": "1"}), UserTraits(traits={"b": "2", "x.y": "4", "a": {"c": "3"}})])
 
-    assert inference.unknown == 3
-    assert inference.properties == {"a": PropertyInference(1, "any", policy="open-parent")}
+    assert inference.uninspected == 3
+    assert inference.properties == {"a": PropertyInference(1, "any", policy=InferencePolicy.HAS_NESTED_FIELDS)}
 
 
 def test_a_path_with_others_in_it_has_no_cast() -> None:
@@ -236,16 +242,16 @@ def test_leaves_alone_what_no_rule_can_be_made_for(traits: dict[str, Any]) -> No
     inference = inferred([UserTraits(traits=traits)])
 
     assert not inference.mapping().fields
-    assert {found.policy for found in inference.properties.values()} == {"left-as-it-is"}
+    assert {found.policy for found in inference.properties.values()} == {InferencePolicy.NOT_ADDRESSABLE}
 
 
 def test_a_null_beside_its_own_dotted_name_is_not_seen() -> None:
     """Policy `null-beside`: the row was a user without the mapping, and the mapping names the problem."""
     row = {"user_id": "u1", "a": None, "a.b": "1"}
-    plan = CompiledMapping.of(inferred([UserTraits.from_mapping(row)]).mapping())
+    mapping = CompiledMapping.compile(inferred([UserTraits.from_mapping(row)]).mapping())
 
-    with pytest.raises(InvalidTraitsError, match=r"^a\.b: cannot be put into a, which has a value of its own"):
-        plan.user(row)
+    with pytest.raises(InvalidTraitsError, match=r"^a\.b: cannot be nested in a, which has a value of its own"):
+        mapping.to_user(row)
 
 
 def test_the_users_own_fields_and_removals_are_no_traits() -> None:
@@ -264,7 +270,7 @@ def test_the_users_own_fields_and_removals_are_no_traits() -> None:
         ("Zürich\n", "a·a·"),
         ("a1" * 99, "a9" * 8),
         ("", "(empty)"),
-        (True, "(truth)"),
+        (True, "(boolean)"),
         (4.2, "(number)"),
         (NOON, "(date)"),
         (["a"], "(list)"),
@@ -281,7 +287,7 @@ def test_a_shape_holds_no_letter_or_digit_of_the_value(text: str) -> None:
     """Whatever is in the text, its shape has none of it but signs."""
     shown = shape(text)
 
-    assert len(shown) <= MOST_SHAPE
+    assert len(shown) <= MAX_SHAPE_LENGTH
     assert shown == "(empty)" or not {char for char in shown if char.isalnum()} - {"a", "9"}
 
 
@@ -312,10 +318,10 @@ def test_the_mapping_makes_no_bad_row_of_the_rows_it_was_made_for(rows: list[dic
         except InvalidTraitsError:
             continue
 
-    plan = CompiledMapping.of(inferred(user for _, user in good).mapping())
+    mapping = CompiledMapping.compile(inferred(user for _, user in good).mapping())
 
     for row, user in good:
-        mapped = plan.user(json.loads(json.dumps(row)))
+        mapped = mapping.to_user(json.loads(json.dumps(row)))
         assert (mapped.user_id, mapped.name, mapped.email) == (user.user_id, user.name, user.email)
         assert len(flat(mapped.traits)) == len(flat(user.traits))
 
@@ -332,10 +338,10 @@ def flat(traits: Any, parents: str = "") -> list[str]:
 def test_texts_of_logrocket_mean_the_same_when_they_are_sent_again(rows: list[dict[str, Any]]) -> None:
     """Texts stay to the letter, truths but for capitals, numbers and moments are the same."""
     inference = inferred(UserTraits("u1", traits=row) for row in rows)
-    plan = CompiledMapping.of(inference.mapping())
+    mapping = CompiledMapping.compile(inference.mapping())
 
     for row in rows:
-        again = sent(LOGROCKET, plan.user({"user_id": "u1", **row})).get("traits", {})
+        again = sent(LOGROCKET, mapping.to_user({"user_id": "u1", **row})).get("traits", {})
         for path, text in row.items():
             assert same(inference.properties[path].cast, text, again[path])
 
@@ -411,7 +417,7 @@ def typed_users(draw: st.DrawFn) -> list[UserTraits]:
 @given(typed_users())
 def test_types_survive_the_way_through_logrocket(users: list[UserTraits]) -> None:
     """What Fullstory had is what it is sent after LogRocket has made texts of it all."""
-    plan = CompiledMapping.of(inferred(users).mapping())
+    mapping = CompiledMapping.compile(inferred(users).mapping())
 
     for user in users:
         texts = LOGROCKET.plan(user)
@@ -420,7 +426,7 @@ def test_types_survive_the_way_through_logrocket(users: list[UserTraits]) -> Non
         flat_traits: dict[str, str] = (
             {} if texts.request is None else json.loads(texts.request.body or b"{}").get("traits", {})
         )
-        again = sent(FULLSTORY, plan.user({"user_id": "u1", **flat_traits}))
+        again = sent(FULLSTORY, mapping.to_user({"user_id": "u1", **flat_traits}))
         original = sent(FULLSTORY, user)
         assert again.get("properties") == original.get("properties")
         assert again.get("schema") == original.get("schema")

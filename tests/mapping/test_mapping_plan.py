@@ -18,9 +18,9 @@ NAIVE = datetime(2026, 11, 21, 12)  # noqa: DTZ001
 NOON = NAIVE.replace(tzinfo=UTC)
 
 
-def user_of(row: dict[str, Any], mapping: RowMapping, *, typed: bool = False) -> UserTraits:
+def user_of(row: dict[str, Any], mapping: RowMapping, *, has_datetimes: bool = False) -> UserTraits:
     """Return the user that *mapping* makes of *row*."""
-    return CompiledMapping.of(mapping, typed=typed).user(copy.deepcopy(row))
+    return CompiledMapping.compile(mapping, has_datetimes=has_datetimes).to_user(copy.deepcopy(row))
 
 
 def mapped(row: dict[str, Any], **settings: Any) -> UserTraits:
@@ -118,10 +118,10 @@ def test_a_default_stands_where_there_is_nothing() -> None:
         c=FieldRule(default={"d": 1}),
         e=FieldRule(default="x", null="remove"),
     )
-    plan = CompiledMapping.of(RowMapping(fields={**fields, "f": FieldRule(rename="c.f")}))
+    mapping = CompiledMapping.compile(RowMapping(fields={**fields, "f": FieldRule(rename="c.f")}))
     rows: list[dict[str, Any]] = [{}, {"a": None, "b": "y", "f": 2, "e": None}, {"c": {}, "e": 1}, {}]
 
-    users = [plan.user(row) for row in rows]
+    users = [mapping.to_user(row) for row in rows]
 
     assert [user.traits for user in users] == [
         {"a": 5, "b": "x", "c": {"d": 1}, "e": "x"},
@@ -166,39 +166,43 @@ def test_moments_of_a_warehouse_get_the_zone_of_the_mapping() -> None:
     """Listed or not, at every depth; without a zone they are refused by their path."""
     row = {"a": NAIVE, "b": {"c": NAIVE}, "d": NOON, "e": date(2026, 11, 21)}
 
-    user = user_of(row, RowMapping(timezone="UTC", fields={"a": FieldRule()}), typed=True)
+    user = user_of(row, RowMapping(timezone="UTC", fields={"a": FieldRule()}), has_datetimes=True)
 
     assert user.traits == {"a": NOON, "b": {"c": NOON}, "d": NOON, "e": date(2026, 11, 21)}
     with pytest.raises(InvalidTraitsError, match=r"^b\.c: has a time but no time zone"):
-        user_of({"b": {"c": NAIVE}}, RowMapping(), typed=True)
+        user_of({"b": {"c": NAIVE}}, RowMapping(), has_datetimes=True)
 
 
 @pytest.mark.parametrize(
     ("row", "settings", "problem"),
     [
-        ({"a": CANARY}, {"fields": {"a": FieldRule(cast="int")}}, "a: is not a whole number"),
-        ({"a": {"b": CANARY}}, {"fields": {"a.b": FieldRule(cast="int")}}, "a.b: is not a whole number"),
+        ({"a": CANARY}, {"fields": {"a": FieldRule(cast="int")}}, "a: expected a whole number"),
+        ({"a": {"b": CANARY}}, {"fields": {"a.b": FieldRule(cast="int")}}, "a.b: expected a whole number"),
         (
             {"a": CANARY, "b": 1},
             {"fields": {"a": FieldRule(rename="b")}},
-            "b: is there twice: another field is renamed to it",
+            "b: is given twice: another field is renamed to it",
         ),
         (
             {"a": 1, "b": CANARY},
             {"fields": {"a": FieldRule(rename="b.c")}},
-            "b.c: cannot be put into b, which has a value of its own",
+            "b.c: cannot be nested in b, which has a value of its own",
         ),
         (
             {"a": {"b": 1}, "a.b": CANARY},
             {"fields": {"a.b": FieldRule()}},
-            "a.b: is there twice: as one name, and as a name inside another",
+            "a.b: is given twice: as one dotted name and as a nested field",
         ),
         (
             {"a": "2026-11-21"},
             {"observed_at": "a"},
-            "a: is a date without a time of day, which observed_at has to have",
+            "a: expected a date with a time of day, got a date alone",
         ),
-        ({"a": CANARY}, {"observed_at": "a"}, "a: is not a date as ISO 8601 writes it"),
+        (
+            {"a": CANARY},
+            {"observed_at": "a"},
+            "a: expected an ISO 8601 date, such as 2026-11-21 or 2026-11-21T08:30:00Z",
+        ),
         ({"a": 7}, {"user_id": "a"}, "user_id: expected a string, got an int; convert it with str()"),
         ({"a": [None]}, {"null": "remove"}, "traits.a[0]: None has no meaning inside a list; leave it out"),
     ],
@@ -233,7 +237,7 @@ def test_a_mapping_with_nothing_in_it_changes_nothing(row: dict[str, Any]) -> No
         except InvalidTraitsError as error:
             return str(error)
 
-    assert made(CompiledMapping.of(RowMapping()).user) == made(UserTraits.from_mapping)
+    assert made(CompiledMapping.compile(RowMapping()).to_user) == made(UserTraits.from_mapping)
 
 
 @given(row=trait_maps(), name=trait_names(), other=trait_names())

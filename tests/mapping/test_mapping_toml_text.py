@@ -83,4 +83,4 @@ def test_refuses_a_default_that_toml_does_not_have() -> None:
     with pytest.raises(ConfigurationError) as caught:
         mapping_text(mapping)
 
-    assert str(caught.value) == "fields.price.default: is of a type that TOML does not have"
+    assert str(caught.value) == "fields.price.default: has a type that TOML does not have"

@@ -51,7 +51,7 @@ def test_a_row_without_an_id_is_an_anonymous_user_only_where_that_is_said(row: b
     anonymous = list(read_users(io.BytesIO(row), format="jsonl", anonymous=True))
 
     assert anonymous == [Row(1, UserTraits(traits={"plan": "pro"}))]
-    assert read(row) == [BadRow(1, 1, "has none of user_id, uid, id, so it would be an anonymous user")]
+    assert read(row) == [BadRow(1, 1, "has no user id; expected one in user_id, uid, id")]
 
 
 @pytest.mark.parametrize("number", [2**63, 2**64 + 1, -(2**64), 10**300])
@@ -65,16 +65,16 @@ def test_an_integer_beyond_64_bits_stays_itself(number: int) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        (b'{"id": "canary-7Q", "a": "\xff"}', "line 1: is not UTF-8"),
-        (b'{"id": "canary-7Q"', "line 1: is cut off: the file ends within it"),
-        (b'{"id": "canary-7Q"\n', "line 1: is cut off; JSON Lines has one object a line"),
-        (b'{"id": canary-7Q}', "line 1: is not JSON from column 8 on"),
-        (b'[{"id": "canary-7Q"} 7]', "line 1: is not JSON from column 22 on; JSON Lines has one object a line"),
-        (b'["canary-7Q"]', "line 1: is an array, not an object; JSON Lines has one object a line"),
-        (b'"canary-7Q"', "line 1: is a string, not an object; JSON Lines has one object a line"),
-        (b"7.5", "line 1: is a number, not an object; JSON Lines has one object a line"),
-        (b"true", "line 1: is a boolean, not an object; JSON Lines has one object a line"),
-        (b"null", "line 1: is null, not an object; JSON Lines has one object a line"),
+        (b'{"id": "canary-7Q", "a": "\xff"}', "line 1: not valid UTF-8"),
+        (b'{"id": "canary-7Q"', "line 1: is cut off: the file ends inside the object"),
+        (b'{"id": "canary-7Q"\n', "line 1: is cut off; write one JSON object per line"),
+        (b'{"id": canary-7Q}', "line 1: not valid JSON at column 8"),
+        (b'[{"id": "canary-7Q"} 7]', "line 1: not valid JSON at column 22; write one JSON object per line"),
+        (b'["canary-7Q"]', "line 1: expected an object, got an array; write one JSON object per line"),
+        (b'"canary-7Q"', "line 1: expected an object, got a string; write one JSON object per line"),
+        (b"7.5", "line 1: expected an object, got a number; write one JSON object per line"),
+        (b"true", "line 1: expected an object, got a boolean; write one JSON object per line"),
+        (b"null", "line 1: expected an object, got null; write one JSON object per line"),
         (b'{"id": "u", "a": {"b": NaN}}', "line 1: traits.a.b: expected a finite number"),
         (b'{"id": "u", "a": -Infinity}', "line 1: traits.a: expected a finite number"),
         (b'{"id": "u", "a": 1e999}', "line 1: traits.a: expected a finite number"),
@@ -82,9 +82,9 @@ def test_an_integer_beyond_64_bits_stays_itself(number: int) -> None:
             b'{"id": "u", "a": "\\ud800"}',
             "line 1: traits.a: not valid Unicode: a lone surrogate at character 0",
         ),
-        (b'{"id": "u", "a": ' + b"7" * 5000 + b"}", "line 1: has a number of too many digits"),
+        (b'{"id": "u", "a": ' + b"7" * 5000 + b"}", "line 1: has a number with too many digits"),
         (b'{"id": "u", "a": ' + b"7" * 600 + b"}", "line 1: traits.a: expected an integer of at most 400 digits"),
-        (b'{"a": ' * 100_000 + b"1" + b"}" * 100_000, "line 1: is nested too deeply"),
+        (b'{"a": ' * 100_000 + b"1" + b"}" * 100_000, "line 1: nested too deeply"),
         (b'{"id": 7}', "line 1: user_id: expected a string, got an int; convert it with str()"),
         (b'{"id": true}', "line 1: user_id: expected a string, got a bool; convert it with str()"),
         (b'{"id": ""}', "line 1: user_id: the id is empty; leave it out for an anonymous user"),

@@ -25,7 +25,7 @@ def test_a_line_of_json_is_mapped() -> None:
 
     assert rows == [
         Row(1, UserTraits("u1", traits={"seats": 3}, types={"seats": "int"})),
-        BadRow(2, 2, "seats: is not a whole number"),
+        BadRow(2, 2, "seats: expected a whole number"),
     ]
 
 
@@ -68,5 +68,5 @@ def test_a_row_without_an_id_is_told_by_the_name_that_the_id_has() -> None:
     """The usual names do not count where another one was said."""
     row = b'{"id": "u1"}'
 
-    assert read(row, "jsonl", user_id="a.key") == [BadRow(1, 1, "has no a.key, so it would be an anonymous user")]
+    assert read(row, "jsonl", user_id="a.key") == [BadRow(1, 1, "has no user id; expected one in a.key")]
     assert read(row, "jsonl", user_id="a.key", anonymous=True) == [Row(1, UserTraits(traits={"id": "u1"}))]

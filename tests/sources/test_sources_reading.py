@@ -8,7 +8,7 @@ import pytest
 
 from replay_identity import InvalidTraitsError, UserTraits
 from replay_identity.errors import SourceError
-from replay_identity.sources import Row, nested, read_users
+from replay_identity.sources import Row, nest_fields, read_users
 
 JSON = b'{"id": "u1"}\n'
 CSV = b"id\nu1\n"
@@ -104,15 +104,15 @@ def test_a_stream_of_text_is_told(tmp_path: Path) -> None:
     with path.open(encoding="utf-8") as stream, pytest.raises(SourceError) as caught:
         list(read_users(stream))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
-    assert str(caught.value) == f"{path}: gives text; open it in binary mode"
+    assert str(caught.value) == f"{path}: expected a binary stream, got a text stream; open the file in binary mode"
 
 
 def test_nested_makes_mappings_of_dotted_names() -> None:
     """As the columns of CSV."""
-    assert nested([("a.b", 1), ("a.c", None), ("d", "x")]) == {"a": {"b": 1, "c": None}, "d": "x"}
+    assert nest_fields([("a.b", 1), ("a.c", None), ("d", "x")]) == {"a": {"b": 1, "c": None}, "d": "x"}
 
 
 def test_nested_refuses_a_name_given_twice() -> None:
     """One of the two values would be lost."""
     with pytest.raises(InvalidTraitsError, match=r"^a\.b: is there twice$"):
-        nested([("a.b", 1), ("a.b", 2)])
+        nest_fields([("a.b", 1), ("a.b", 2)])

@@ -99,11 +99,11 @@ def test_a_column_has_the_type_that_it_has(column: str, expected: Any) -> None:
         ("{'b': [TIMESTAMP '0044-03-15 (BC) 00:00:00']} AS a", "a: is before the year 1"),
         (
             "TIMESTAMP '2026-11-21 12:00:00' AS a",
-            "a: has a time but no time zone; timezone in the mapping says which",
+            "a: the datetime has no time zone; set timezone in the mapping",
         ),
         (
             "{'b': TIMESTAMP '2026-11-21 12:00:00'} AS a",
-            "a.b: has a time but no time zone; timezone in the mapping says which",
+            "a.b: the datetime has no time zone; set timezone in the mapping",
         ),
     ],
 )
@@ -125,7 +125,7 @@ def test_rows_are_numbered_from_one_and_need_an_id() -> None:
 
     assert rows == [
         Row(1, UserTraits("u1")),
-        BadRow(2, 2, "has none of user_id, uid, id, so it would be an anonymous user"),
+        BadRow(2, 2, "has no user id; expected one in user_id, uid, id"),
         BadRow(3, 3, "user_id: the id is empty; leave it out for an anonymous user"),
     ]
     assert [type(row) for row in read_query("SELECT 1 AS x", anonymous=True)] == [Row]
@@ -174,7 +174,7 @@ def test_a_file_of_sql_is_one_query(tmp_path: Path) -> None:
 
     assert list(read_users(path)) == list(read_users(io.BytesIO(b"FROM (SELECT 'u1' AS id)"), format="sql"))
     path.write_bytes(b"\xff")
-    assert rejected(read_users(path)) == f"{path}: is not UTF-8"
+    assert rejected(read_users(path)) == f"{path}: not valid UTF-8"
 
 
 def test_a_database_is_read_and_not_written_to(tmp_path: Path) -> None:
@@ -196,24 +196,24 @@ def test_a_database_is_read_and_not_written_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sql", "problem"),
     [
-        ("", "is not one query: one SELECT, and nothing else"),
-        ("SELECT 'u' AS id; SELECT 'v' AS id", "is not one query: one SELECT, and nothing else"),
-        ("COPY (SELECT 'canary-7Q' AS id) TO 'x.csv'", "is not one query: one SELECT, and nothing else"),
-        ("INSTALL httpfs", "is not one query: one SELECT, and nothing else"),
-        ("SET threads = 9", "is not one query: one SELECT, and nothing else"),
-        ("SELCT 1", 'cannot be asked for: Parser Error: syntax error at or near "SELCT"'),
-        ("SELECT 1 'canary-7Q' 'canary-7Q'", "cannot be asked for: Parser Error: syntax error at or near …"),
-        ("SELECT * FROM userz", "cannot be asked for: Catalog Error: Table with name userz does not exist!"),
+        ("", "expected exactly one SELECT statement"),
+        ("SELECT 'u' AS id; SELECT 'v' AS id", "expected exactly one SELECT statement"),
+        ("COPY (SELECT 'canary-7Q' AS id) TO 'x.csv'", "expected exactly one SELECT statement"),
+        ("INSTALL httpfs", "expected exactly one SELECT statement"),
+        ("SET threads = 9", "expected exactly one SELECT statement"),
+        ("SELCT 1", 'the query is not valid: Parser Error: syntax error at or near "SELCT"'),
+        ("SELECT 1 'canary-7Q' 'canary-7Q'", "the query is not valid: Parser Error: syntax error at or near …"),
+        ("SELECT * FROM userz", "the query is not valid: Catalog Error: Table with name userz does not exist!"),
         (
             'SELECT "canary-7Q" FROM (SELECT 1 AS id) t',
-            "cannot be asked for: Binder Error: Referenced column … not found in FROM clause!",
+            "the query is not valid: Binder Error: Referenced column … not found in FROM clause!",
         ),
         ("SELECT 'canary-7Q'::INT AS id", "cannot be read: ConversionException"),
         ("SELECT x::INT AS id FROM (VALUES ('1'), ('canary-7Q')) t(x)", "cannot be read: ConversionException"),
         ("SELECT * FROM 'no.parquet'", "cannot be read: IOException"),
         ("SELECT * FROM 'https://example.com/x.parquet'", "cannot be read: Error"),
         ("SELECT 1 AS a, 2 AS a", "has the column a more than once"),
-        ('SELECT 1 AS "a..b"', "column a..b: has a dot with nothing before or after it"),
+        ('SELECT 1 AS "a..b"', "column a..b: has a dot with no name before or after it"),
     ],
 )
 def test_a_query_that_cannot_be_used_is_told(sql: str, problem: str) -> None:
@@ -236,7 +236,7 @@ def test_what_is_no_database_is_told(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("users" * 1000, encoding="utf-8")
 
     assert "is no file" in rejected(read_query("SELECT 1", tmp_path / "no.db"))
-    assert "cannot be opened as a database of DuckDB" in rejected(read_query("SELECT 1", tmp_path / "text.db"))
+    assert "cannot be opened as a DuckDB database" in rejected(read_query("SELECT 1", tmp_path / "text.db"))
 
 
 def test_what_is_no_parquet_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

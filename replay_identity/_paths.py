@@ -1,0 +1,146 @@
+"""Dotted paths to values in nested dicts, such as ``company.address.city``."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from typing import Any, Final, Self
+
+import attrs
+
+from ._values import is_nested
+from .errors import InvalidTraitsError, printable
+
+
+class Missing(Enum):
+    """Stands for a value that does not exist, where None is a value."""
+
+    MISSING = "MISSING"
+
+
+MISSING: Final = Missing.MISSING
+
+EMPTY_PART: Final = "has a dot with no name before or after it"
+
+
+@attrs.frozen
+class FieldPath:
+    """A parsed dotted path.
+
+    Attributes:
+        name: The whole path.
+        parents: Names of the enclosing dicts, the outermost first.
+        key: Name in the innermost dict.
+    """
+
+    name: str
+    parents: tuple[str, ...]
+    key: str
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """Return the path written as *name*."""
+        *parents, key = name.split(".")
+        return cls(name, tuple(parents), key)
+
+    def pop(self, row: dict[str, Any]) -> Any:  # noqa: ANN401  # Any value that a row can hold.
+        """Remove the value from *row* and return it, or return MISSING.
+
+        A row may hold it in nested dicts, or under the whole path as one flat name.
+
+        Raises:
+            InvalidTraitsError: The row has both.
+        """
+        flat = row.pop(self.name, MISSING)
+        inner = row
+        for parent in self.parents:
+            value = inner.get(parent)
+            if not is_nested(value):
+                return flat
+            inner = value
+        nested: Any = inner.pop(self.key, MISSING)
+        if flat is MISSING or nested is MISSING:
+            return nested if flat is MISSING else flat
+        raise InvalidTraitsError(printable(self.name), "is given twice: as one dotted name and as a nested field")
+
+    def set(self, row: dict[str, Any], value: object) -> None:
+        """Set the value in *row*; no parent may hold anything but a dict."""
+        for parent in self.parents:
+            row = row.setdefault(parent, {})
+        row[self.key] = value
+
+    def insert(self, row: dict[str, Any], value: object) -> None:
+        """Set the value in *row* without overwriting another one.
+
+        Raises:
+            InvalidTraitsError: The path, or a parent of it, has another value.
+        """
+        for parent in self.parents:
+            row = row.setdefault(parent, {})
+            if not is_nested(row):
+                raise InvalidTraitsError(printable(self.name), not_nestable(parent))
+        if row.get(self.key) is not None:
+            raise InvalidTraitsError(printable(self.name), "is given twice: another field is renamed to it")
+        row[self.key] = value
+
+
+def parse_paths(names: Iterable[str]) -> tuple[FieldPath, ...]:
+    """Return the paths written as *names*, which must be distinct.
+
+    Raises:
+        InvalidTraitsError: A path has an empty part, or is the parent of another one.
+    """
+    paths = tuple(map(FieldPath.parse, names))
+    known = {path.name for path in paths}
+    for path in paths:
+        if not is_well_formed(path.name):
+            raise InvalidTraitsError(printable(path.name), EMPTY_PART)
+        for parent in parents_of(path.name):
+            if parent in known:
+                raise InvalidTraitsError(printable(path.name), not_nestable(parent))
+    return paths
+
+
+def nest_fields(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return *fields* as nested dicts: ``company.id`` becomes ``id`` inside ``company``.
+
+    Raises:
+        InvalidTraitsError: A path is given twice, has an empty part, or is the parent of another one.
+    """
+    values: dict[str, Any] = {}
+    for name, value in fields:
+        if name in values:
+            raise InvalidTraitsError(printable(name), "is given twice")
+        values[name] = value
+    row: dict[str, Any] = {}
+    for path in parse_paths(values):
+        path.set(row, values[path.name])
+    return row
+
+
+def leaves(traits: Mapping[str, Any], parents: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield each value in *traits* that is not a dict, with the names that lead to it, the outermost first."""
+    for name, value in traits.items():
+        if is_nested(value):
+            yield from leaves(value, (*parents, name))
+        else:
+            yield (*parents, name), value
+
+
+def prefixes(path: str) -> list[str]:
+    """Return the parents of *path*, the outermost first, and *path* itself."""
+    parts = path.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+
+
+def parents_of(path: str) -> list[str]:
+    """Return the parents of *path*, the outermost first."""
+    return prefixes(path)[:-1]
+
+
+def is_well_formed(path: str) -> bool:
+    """Return True if no part of *path* is empty."""
+    return all(path.split("."))
+
+
+def not_nestable(parent: str) -> str:
+    """Return the problem of a path whose *parent* holds a value."""
+    return f"cannot be nested in {printable(parent)}, which has a value of its own"
