@@ -225,7 +225,7 @@ def test_a_time_zone_is_given_to_moments_that_have_none() -> None:
 @pytest.mark.parametrize("text", ["2026-03-29T02:30:00", "2026-10-25T02:30:00"])
 def test_an_hour_that_is_skipped_or_comes_twice_is_refused(text: str) -> None:
     """Nobody can tell which moment is meant."""
-    with pytest.raises(InvalidTraitsError, match="in an hour that the clocks of the time zone skip or have twice"):
+    with pytest.raises(InvalidTraitsError, match="in an hour that the clocks of the time zone skip or repeat"):
         find_cast("date", ZoneInfo("Europe/Berlin"))(text, "field")
 
 

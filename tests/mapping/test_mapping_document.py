@@ -161,5 +161,5 @@ def test_the_fields_of_a_mapping_are_copied() -> None:
 
 def test_a_mapping_made_in_python_is_checked_as_well() -> None:
     """By the same words."""
-    with pytest.raises(ConfigurationError, match=r"^null: is none of absent, remove$"):
+    with pytest.raises(ConfigurationError, match=r"^null: expected one of absent, remove$"):
         RowMapping(null="gone")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

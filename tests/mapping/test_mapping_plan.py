@@ -169,7 +169,7 @@ def test_moments_of_a_warehouse_get_the_zone_of_the_mapping() -> None:
     user = user_of(row, RowMapping(timezone="UTC", fields={"a": FieldRule()}), has_datetimes=True)
 
     assert user.traits == {"a": NOON, "b": {"c": NOON}, "d": NOON, "e": date(2026, 11, 21)}
-    with pytest.raises(InvalidTraitsError, match=r"^b\.c: has a time but no time zone"):
+    with pytest.raises(InvalidTraitsError, match=r"^b\.c: the datetime has no time zone"):
         user_of({"b": {"c": NAIVE}}, RowMapping(), has_datetimes=True)
 
 

@@ -35,7 +35,7 @@ def test_a_format_given_wins_over_the_suffix(tmp_path: Path) -> None:
 
     assert list(read_users(path, format="csv")) == [Row(2, USER)]
     with pytest.raises(
-        SourceError, match=r"does not end in \.jsonl, \.ndjson, \.json, \.csv, \.parquet, \.sql; say whether"
+        SourceError, match=r"expected a name ending in \.jsonl, \.ndjson, \.json, \.csv, \.parquet, \.sql; or set format"
     ):
         list(read_users(path))
 
@@ -114,5 +114,5 @@ def test_nested_makes_mappings_of_dotted_names() -> None:
 
 def test_nested_refuses_a_name_given_twice() -> None:
     """One of the two values would be lost."""
-    with pytest.raises(InvalidTraitsError, match=r"^a\.b: is there twice$"):
+    with pytest.raises(InvalidTraitsError, match=r"^a\.b: is given twice$"):
         nest_fields([("a.b", 1), ("a.b", 2)])

@@ -235,7 +235,7 @@ def test_what_is_no_database_is_told(tmp_path: Path) -> None:
     """It is missing, or something else."""
     (tmp_path / "text.db").write_text("users" * 1000, encoding="utf-8")
 
-    assert "is no file" in rejected(read_query("SELECT 1", tmp_path / "no.db"))
+    assert "not a DuckDB database file" in rejected(read_query("SELECT 1", tmp_path / "no.db"))
     assert "cannot be opened as a DuckDB database" in rejected(read_query("SELECT 1", tmp_path / "text.db"))
 
 
@@ -247,7 +247,7 @@ def test_what_is_no_parquet_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert rejected(read_users("text.parquet")) == "text.parquet: cannot be read: InvalidInputException"
     assert rejected(read_users("no.parquet")) == "no.parquet: cannot be read: No such file"
     for source in ("-", io.BytesIO()):
-        assert "give the name of a file" in rejected(read_users(source, format="parquet"))
+        assert "pass the name of a file" in rejected(read_users(source, format="parquet"))
 
 
 def test_without_duckdb_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
