@@ -348,7 +348,7 @@ def test_demo_shows_what_each_vendor_made_of_a_messy_file(run: Run) -> None:
     assert max(map(len, ran.out.splitlines())) <= 80
     for rule in ("property-value-size", "uid-length", "property-name", "list-of-scalars", "anonymous-user"):
         assert rule in ran.out
-    assert "61 is cut off; JSON Lines has one object a line" in ran.lines
+    assert "61 is cut off; write one JSON object per line" in ran.lines
     assert "With --adapt" in ran.err
 
 

@@ -167,7 +167,7 @@ def test_a_file_as_json_is_a_line_for_each_row_and_a_summary(run: Run, vendors: 
     first, bad, rejected, last = (orjson.loads(line) for line in ran.out.splitlines())
     assert ran.code == 1
     assert [outcome["outcome"] for outcome in first["outcomes"]] == ["Accepted", "Accepted"]
-    assert bad == {"line": 2, "last_line": 2, "problem": "is cut off; JSON Lines has one object a line"}
+    assert bad == {"line": 2, "last_line": 2, "problem": "is cut off; write one JSON object per line"}
     assert rejected["line"] == 3
     assert rejected["outcomes"][0]["violations"][0]["rule"] == "property-name"
     assert last["summary"]["users"] == 2
@@ -198,8 +198,8 @@ def test_the_tables_say_what_became_of_whom(run: Run, vendors: Vendors, write: W
     assert "name display-name-length 256 characters 300 1" in lines
     assert "traits.seats coerced strings-only 5" in lines
     assert "25 rows are no users" in lines
-    assert "26 is cut off; JSON Lines has one object a line" in lines
-    assert "27 is cut off; JSON Lines has one object a line" not in lines
+    assert "26 is cut off; write one JSON object per line" in lines
+    assert "27 is cut off; write one JSON object per line" not in lines
     assert "… and 5 more" in lines
     assert max(map(len, ran.out.splitlines())) <= 80
 

@@ -77,7 +77,7 @@ def test_refused_users_and_bad_rows_exit_with_1_and_are_explained(run: Run, vend
     assert ran.lines[0] == "4 rows read, 1 of them no users"
     assert "fullstory 3 2 0 0 1 0" in ran.lines
     assert "traits.a-b property-name 1" in ran.lines
-    assert "4 is a number, not an object; JSON Lines has one object a line" in ran.lines
+    assert "4 is a number, not an object; write one JSON object per line" in ran.lines
     assert ran.err.endswith(
         "To see why users were rejected, and to mend them: replay-identity rejected "
         "--settings replay-identity.toml --ledger 'our users.db'\n"

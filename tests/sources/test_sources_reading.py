@@ -34,9 +34,7 @@ def test_a_format_given_wins_over_the_suffix(tmp_path: Path) -> None:
     path.write_bytes(CSV)
 
     assert list(read_users(path, format="csv")) == [Row(2, USER)]
-    with pytest.raises(
-        SourceError, match=r"expected a name ending in \.jsonl, \.ndjson, \.json, \.csv, \.parquet, \.sql; or set format"
-    ):
+    with pytest.raises(SourceError, match=r"expected a name ending in \.jsonl, .*; or set format"):
         list(read_users(path))
 
 
