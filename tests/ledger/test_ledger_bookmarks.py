@@ -5,8 +5,8 @@ from pathlib import Path
 from replay_identity.ledger import Checkpoint, Ledger
 
 
-def test_a_bookmark_outlives_the_process(tmp_path: Path) -> None:
-    """The newest is the one that counts, for each reading apart."""
+def test_a_checkpoint_outlives_the_process(tmp_path: Path) -> None:
+    """The newest one counts, for each name apart."""
     with Ledger(tmp_path / "l.db") as ledger:
         ledger.set_checkpoint("a to b", Checkpoint("first", 1, b"{}"))
         ledger.set_checkpoint("a to b", Checkpoint("second", 2, b"[]"))
@@ -17,8 +17,8 @@ def test_a_bookmark_outlives_the_process(tmp_path: Path) -> None:
         assert ledger.checkpoint("a to c") == Checkpoint("other", 3, b"")
 
 
-def test_a_finished_reading_has_none() -> None:
-    """The next one begins at the beginning."""
+def test_a_finished_read_has_no_checkpoint() -> None:
+    """The next read starts at the beginning."""
     with Ledger(":memory:") as ledger:
         ledger.set_checkpoint("a to b", Checkpoint("first", 1, b"{}"))
         ledger.set_checkpoint("a to b", None)
@@ -27,6 +27,6 @@ def test_a_finished_reading_has_none() -> None:
         assert ledger.checkpoint("never begun") is None
 
 
-def test_a_bookmark_shows_neither_token_nor_record() -> None:
-    """Both are the vendor's and the user's affair."""
+def test_a_checkpoint_hides_token_and_stats() -> None:
+    """Its repr has neither."""
     assert repr(Checkpoint("tok", 1, b"names")) == "Checkpoint(stored_at=1)"

@@ -53,8 +53,8 @@ def content_of(user: UserTraits, field: str) -> Any:
 
 
 @given(user_traits())
-def test_a_user_is_read_as_written(user: UserTraits) -> None:
-    """Every value, of its exact type and in its order, whatever stands beside it."""
+def test_decodes_what_was_encoded(user: UserTraits) -> None:
+    """Every value keeps its exact type and its order."""
     read = decode(encode(user))
 
     assert read == user
@@ -64,8 +64,8 @@ def test_a_user_is_read_as_written(user: UserTraits) -> None:
 
 
 @given(user_traits())
-def test_what_is_read_is_as_good_as_new(user: UserTraits) -> None:
-    """It is not checked again, so it must be exactly what checking would make of it."""
+def test_a_decoded_user_is_valid(user: UserTraits) -> None:
+    """Decoding skips validation, so it must return exactly what validation would."""
     read = decode(encode(user))
 
     checked = UserTraits(
@@ -84,8 +84,8 @@ def test_what_is_read_is_as_good_as_new(user: UserTraits) -> None:
 
 
 @given(user_traits())
-def test_equal_users_have_equal_digests(user: UserTraits) -> None:
-    """The order of names says nothing, at any depth."""
+def test_equal_users_have_equal_fingerprints(user: UserTraits) -> None:
+    """The order of names does not matter, at any depth."""
     turned = UserTraits(user.user_id, traits=reversed_mapping(user.traits), types=reversed_mapping(user.types))
     plain = UserTraits(user.user_id, traits=user.traits, types=user.types)
 
@@ -93,8 +93,8 @@ def test_equal_users_have_equal_digests(user: UserTraits) -> None:
 
 
 @given(trait_maps(), st.data())
-def test_the_digest_of_a_field_depends_on_nothing_else(traits: dict[str, Any], data: st.DataObject) -> None:
-    """A trait beside it may come and go, of whatever type."""
+def test_a_field_is_encoded_independently(traits: dict[str, Any], data: st.DataObject) -> None:
+    """Other traits may come and go without changing its bytes."""
     whole = UserTraits("u1", traits=traits)
     kept = data.draw(st.sets(st.sampled_from(field_names(whole)))) if whole.traits else set[str]()
     part = drop_fields(whole, set(field_names(whole)) - kept)
@@ -104,8 +104,8 @@ def test_the_digest_of_a_field_depends_on_nothing_else(traits: dict[str, Any], d
 
 
 @given(user_traits(), user_traits())
-def test_a_field_changes_its_bytes_when_its_value_changes(one: UserTraits, other: UserTraits) -> None:
-    """And only then."""
+def test_different_values_have_different_bytes(one: UserTraits, other: UserTraits) -> None:
+    """And equal values have equal bytes."""
     mine, theirs = encoded_fields(encode(untyped(one))), encoded_fields(encode(untyped(other)))
 
     for field in mine.keys() & theirs.keys():
@@ -155,23 +155,23 @@ LOOKALIKES: list[Any] = [
 ]
 
 
-def test_values_that_look_alike_are_told_apart() -> None:
-    """No two of these are the same to a vendor, so none may pass for another."""
+def test_distinguishes_values_that_look_alike() -> None:
+    """Vendors distinguish them, so no two have the same fingerprint."""
     fingerprints = [DIGESTS.of_fields(encode(user(t=value)))[DIGESTS.of_name("traits.t")] for value in LOOKALIKES]
 
     assert len(set(fingerprints)) == len(LOOKALIKES)
 
 
 @pytest.mark.parametrize("value", LOOKALIKES, ids=repr)
-def test_values_that_look_alike_are_read_as_written(value: Any) -> None:
-    """The tags of the ledger cannot be forged."""
+def test_decodes_values_that_look_alike(value: Any) -> None:
+    """No value can imitate a tag."""
     given_user = user(t=value, other=value)
 
     assert decode(encode(given_user)) == given_user
 
 
-def test_a_declared_type_belongs_to_its_field() -> None:
-    """A vendor keeps the type with the value, so a new type is news; the order of types is not."""
+def test_a_declared_type_changes_its_field() -> None:
+    """A vendor keeps the type with the value; the order of types does not matter."""
     one = encode(UserTraits("u", traits={"a": {"b": 1, "c": 2}, "d.e": 3, "f": 4}, types={"a.b": "int", "a.c": "int"}))
     two = encode(UserTraits("u", traits={"a": {"b": 1, "c": 2}, "d.e": 3, "f": 4}, types={"a.c": "int", "a.b": "int"}))
     other = encode(
@@ -188,20 +188,20 @@ def test_a_declared_type_belongs_to_its_field() -> None:
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
-def test_moments_are_kept_to_the_microsecond(moment: datetime) -> None:
+def test_keeps_moments_to_the_microsecond(moment: datetime) -> None:
     """From the year 1 to 9999."""
     assert from_microseconds(to_microseconds(moment)) == moment
 
 
 @given(st.dictionaries(st.binary(min_size=8, max_size=8), st.binary(min_size=8, max_size=8), max_size=4))
-def test_digests_are_packed_and_unpacked(fingerprints: dict[bytes, bytes]) -> None:
-    """As one string of bytes."""
+def test_unpacks_what_was_packed(fingerprints: dict[bytes, bytes]) -> None:
+    """Fingerprints are stored as one string of bytes."""
     assert unpack(pack(fingerprints)) == fingerprints
 
 
 @given(user_traits(), user_traits())
-def test_digests_need_the_key(one: UserTraits, other: UserTraits) -> None:
-    """Without it nobody can try values until one fits."""
+def test_fingerprints_depend_on_the_key(one: UserTraits, other: UserTraits) -> None:
+    """Without the key nobody can try values until one matches."""
     stranger = Fingerprints(b"x" * 32)
 
     assert DIGESTS.of_user(encode(one)) != stranger.of_user(encode(one))
@@ -209,8 +209,8 @@ def test_digests_need_the_key(one: UserTraits, other: UserTraits) -> None:
 
 
 @given(user_traits(), user_traits())
-def test_an_identity_is_the_id_or_else_all_vendor_ids(one: UserTraits, other: UserTraits) -> None:
-    """Two users are one exactly if these are."""
+def test_identifies_by_user_id_or_all_vendor_ids(one: UserTraits, other: UserTraits) -> None:
+    """Two users are the same exactly if these are."""
 
     def name(user: UserTraits) -> Any:
         return user.user_id or dict(user.vendor_ids) or None
@@ -219,16 +219,16 @@ def test_an_identity_is_the_id_or_else_all_vendor_ids(one: UserTraits, other: Us
     assert (DIGESTS.of_id(one) == DIGESTS.of_id(other)) == (name(one) == name(other))
 
 
-def test_an_identity_cannot_be_forged() -> None:
-    """Whatever stands in the names and the ids of vendors."""
+def test_ids_cannot_imitate_each_other() -> None:
+    """Whatever characters the names and ids of vendors contain."""
     ids = [{"a": "b=c"}, {"a=b": "c"}, {"a": "x\0b=y"}, {"a": "x", "b": "y"}, {"b": "x", "a": "y"}]
     users = [*(UserTraits(vendor_ids=each) for each in ids), UserTraits("a=b=c"), UserTraits('{"a":"b=c"}')]
 
     assert len({DIGESTS.of_id(each) for each in users}) == len(users)
 
 
-def test_a_thousand_names_and_values_are_digested_as_one() -> None:
-    """However many are kept at hand."""
+def test_fingerprints_do_not_depend_on_the_cache() -> None:
+    """More names and values than the caches hold have the same fingerprints."""
     many = user(**{f"t{number}": "same" for number in range(1100)})
     values = {DIGESTS.of_fields(encode(user(t=f"v{number}")))[DIGESTS.of_name("traits.t")] for number in range(400)}
 
@@ -240,8 +240,8 @@ def test_a_thousand_names_and_values_are_digested_as_one() -> None:
 
 
 @given(user_traits(), user_traits())
-def test_merging_says_what_both_said_and_the_newer_wins(older: UserTraits, newer: UserTraits) -> None:
-    """Field by field, as a vendor does that is sent one after the other."""
+def test_merging_keeps_all_fields_and_newer_values(older: UserTraits, newer: UserTraits) -> None:
+    """As at a vendor that is sent one user after the other."""
     both = merge_users(older, newer)
 
     assert {*field_names(both)} == {*field_names(older)} | {*field_names(newer)}
@@ -257,8 +257,8 @@ def test_merging_says_what_both_said_and_the_newer_wins(older: UserTraits, newer
 
 
 @given(user_traits(), user_traits(), user_traits())
-def test_merging_may_be_done_in_any_grouping(one: UserTraits, two: UserTraits, three: UserTraits) -> None:
-    """So it does not matter when the ledger had to wait; the id is the same in all."""
+def test_merging_is_associative(one: UserTraits, two: UserTraits, three: UserTraits) -> None:
+    """So it does not matter when users are merged."""
     a, b, c = [UserTraits("u", name=each.name, email=each.email, traits=flat(each)) for each in (one, two, three)]
 
     assert merge_users(merge_users(a, b), c) == merge_users(a, merge_users(b, c))
@@ -270,13 +270,13 @@ def flat(user: UserTraits) -> dict[str, Any]:
 
 
 @given(user_traits())
-def test_merging_a_user_with_themselves_changes_nothing(user: UserTraits) -> None:
-    """Twice the same news is one."""
+def test_merging_is_idempotent(user: UserTraits) -> None:
+    """The same update twice is one update."""
     assert merge_users(user, user) == user
 
 
-def test_nested_traits_are_merged_name_by_name() -> None:
-    """At any depth; a mapping replaces a scalar, and a scalar a mapping."""
+def test_merges_nested_traits_name_by_name() -> None:
+    """At any depth; an object replaces a scalar and a scalar an object."""
     older = user(a={"b": {"c": 1, "d": 2}, "e": 3}, f={"g": 1}, h=1)
 
     both = merge_users(older, user(a={"b": {"d": 4}}, f=2, h={"i": 1}))
@@ -285,16 +285,16 @@ def test_nested_traits_are_merged_name_by_name() -> None:
     assert older.traits == {"a": {"b": {"c": 1, "d": 2}, "e": 3}, "f": {"g": 1}, "h": 1}
 
 
-def test_the_newest_moment_is_kept() -> None:
-    """Whichever came later."""
+def test_merging_keeps_the_newest_moment() -> None:
+    """In either order."""
     early, late = UserTraits("u", observed_at=NOON.replace(hour=9)), UserTraits("u", observed_at=NOON)
 
     assert merge_users(early, late).observed_at == merge_users(late, early).observed_at == NOON
     assert merge_users(UserTraits("u"), early).observed_at == early.observed_at
 
 
-def test_what_is_taken_out_goes_with_its_type() -> None:
-    """A type alone says nothing."""
+def test_drops_fields_with_their_types() -> None:
+    """A type without its value has no meaning."""
     whole = UserTraits(
         "u", name="Ann", email="a@b", traits={"a": {"b": 1}, "c": 2}, types={"a.b": "int", "c": "str", "x": "int"}
     )

@@ -26,8 +26,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
 
 
-def test_values_are_there_until_they_are_delivered(path: Path) -> None:
-    """Or this file would test nothing."""
+def test_keeps_values_until_delivery(path: Path) -> None:
+    """Otherwise the tests below would prove nothing."""
     with Ledger(path) as ledger:
         ledger.upsert([CANARY], [A])
 
@@ -37,8 +37,8 @@ def test_values_are_there_until_they_are_delivered(path: Path) -> None:
 @pytest.mark.parametrize(
     "outcome", [Accepted(A), Accepted(A, vendor_id="canary-new", adjustments=(dropped("traits.plan"),))]
 )
-def test_values_and_ids_are_erased_once_delivered(path: Path, outcome: Accepted) -> None:
-    """From the file, its log and its index, as soon as the ledger is closed."""
+def test_erases_values_and_ids_after_delivery(path: Path, outcome: Accepted) -> None:
+    """From the file and its write-ahead log, as soon as the ledger is closed."""
     with Ledger(path) as ledger:
         ledger.upsert([CANARY], [A])
         settle(ledger, claim_one(ledger), outcome)
@@ -48,7 +48,7 @@ def test_values_and_ids_are_erased_once_delivered(path: Path, outcome: Accepted)
         assert ledger.upsert([CANARY], [A])[A].unchanged == 1
 
 
-def test_values_are_erased_of_who_is_not_to_be_sent(path: Path) -> None:
+def test_erases_the_values_of_skipped_users(path: Path) -> None:
     """Nobody needs them."""
     with Ledger(path) as ledger:
         ledger.upsert([CANARY], [A])
@@ -57,8 +57,8 @@ def test_values_are_erased_of_who_is_not_to_be_sent(path: Path) -> None:
     assert b"canary" not in bytes_on_disk(path)
 
 
-def test_values_are_erased_when_the_last_vendor_has_them(path: Path) -> None:
-    """Who failed at one keeps them; who was refused too, until they are put anew."""
+def test_erases_values_after_the_last_backend(path: Path) -> None:
+    """Values stay while a user is pending or rejected at any backend."""
     with Ledger(path) as ledger:
         ledger.upsert([CANARY], [A, B])
         deliver(ledger, A)
@@ -75,8 +75,8 @@ def test_values_are_erased_when_the_last_vendor_has_them(path: Path) -> None:
     assert b"canary" not in bytes_on_disk(path)
 
 
-def test_values_that_were_overtaken_are_erased(path: Path) -> None:
-    """What is desired no more is not kept."""
+def test_erases_overwritten_values(path: Path) -> None:
+    """What is no longer desired is not kept."""
     with Ledger(path) as ledger:
         ledger.upsert([CANARY], [A])
         ledger.upsert([UserTraits("canary-id", name="x", email="x", traits=dict.fromkeys(CANARY.traits, "x"))], [A])
@@ -84,8 +84,8 @@ def test_values_that_were_overtaken_are_erased(path: Path) -> None:
     assert b"canary-plan" not in bytes_on_disk(path)
 
 
-def test_a_batch_leaves_nothing(path: Path) -> None:
-    """Neither its bytes nor its members."""
+def test_an_ended_job_leaves_nothing(path: Path) -> None:
+    """Neither its body nor its entries stay on disk."""
     with Ledger(path) as ledger:
         ledger.upsert([CANARY], [A])
         deliver(ledger)
@@ -98,8 +98,8 @@ def test_a_batch_leaves_nothing(path: Path) -> None:
     assert b"canary" not in bytes_on_disk(path)
 
 
-def test_what_a_crash_left_is_erased_by_the_next_run(path: Path) -> None:
-    """The log of the crashed one is written back and emptied."""
+def test_erases_what_a_crash_left(path: Path) -> None:
+    """The next run truncates the write-ahead log of the crashed one."""
     crashed = Ledger(path)
     crashed.upsert([CANARY], [A])
     deliver(crashed)
@@ -112,8 +112,8 @@ def test_what_a_crash_left_is_erased_by_the_next_run(path: Path) -> None:
     crashed.close()
 
 
-def test_nothing_is_left_of_many_users_of_all_sizes(path: Path) -> None:
-    """However the file was reorganised while they came and went; an answered user is never the last to be erased."""
+def test_erases_users_of_all_sizes(path: Path) -> None:
+    """Whatever pages SQLite reorganised while they came and went."""
     chance = random.Random(7)  # noqa: S311  # The same on every run.
     for _ in range(6):
         with Ledger(path) as ledger:
@@ -131,7 +131,7 @@ def test_nothing_is_left_of_many_users_of_all_sizes(path: Path) -> None:
     assert b"canary" not in bytes_on_disk(path)
 
 
-def test_the_file_is_for_its_owner_alone(path: Path) -> None:
+def test_only_the_owner_can_read_the_file(path: Path) -> None:
     """It holds traits until they are delivered."""
     with Ledger(path) as ledger:
         ledger.upsert([user()], [A])
@@ -140,8 +140,8 @@ def test_the_file_is_for_its_owner_alone(path: Path) -> None:
     assert modes == dict.fromkeys(["ledger.db", "ledger.db-wal", "ledger.db-shm"], 0)
 
 
-def test_digests_of_equal_values_differ_between_ledgers(tmp_path: Path) -> None:
-    """Each has a key of its own."""
+def test_each_ledger_has_its_own_key(tmp_path: Path) -> None:
+    """Fingerprints of equal values differ between two ledgers."""
     contents: list[set[bytes]] = []
     for name in ("one.db", "two.db"):
         with Ledger(tmp_path / name) as ledger:

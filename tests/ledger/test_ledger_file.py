@@ -51,7 +51,7 @@ def filled(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("content", [b"user_id,plan\nu1,pro\n", b"xy", b"\0" * 5000, os.urandom(10_000)])
-def test_a_file_of_something_else_is_left_alone(path: Path, content: bytes) -> None:
+def test_refuses_a_file_of_another_format(path: Path, content: bytes) -> None:
     """Not a byte of it changes."""
     path.write_bytes(content)
 
@@ -61,8 +61,8 @@ def test_a_file_of_something_else_is_left_alone(path: Path, content: bytes) -> N
 
 
 @pytest.mark.parametrize("statement", ["CREATE TABLE t (x)", "PRAGMA application_id = 7"])
-def test_a_sqlite_file_of_something_else_is_left_alone(path: Path, statement: str) -> None:
-    """Whether it has tables already or only a mark."""
+def test_refuses_another_sqlite_database(path: Path, statement: str) -> None:
+    """Not a byte changes, whether it has tables or only an application id."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(statement)
     content = path.read_bytes()
@@ -73,23 +73,23 @@ def test_a_sqlite_file_of_something_else_is_left_alone(path: Path, statement: st
 
 
 def test_an_empty_file_becomes_a_ledger(path: Path) -> None:
-    """As one that `mktemp` made."""
+    """For example one made by `mktemp`."""
     path.touch()
 
     with Ledger(path) as ledger:
         assert ledger.counts() == []
 
 
-def test_a_folder_is_no_ledger(tmp_path: Path) -> None:
-    """Nor is a file in no folder."""
+def test_refuses_a_folder(tmp_path: Path) -> None:
+    """A path in a missing folder and an empty path are refused too."""
     assert problem_of(lambda: Ledger(tmp_path)).startswith("the ledger cannot be opened: ")
     missing = tmp_path / "missing" / "ledger.db"
     assert problem_of(lambda: Ledger(missing)) == "the ledger cannot be opened: No such file or directory"
     assert problem_of(lambda: Ledger("")).startswith("the ledger cannot be opened: ")
 
 
-def test_a_ledger_is_found_wherever_one_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its name is completed when it is opened."""
+def test_path_survives_a_change_of_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path is made absolute when the ledger is opened."""
     monkeypatch.chdir(tmp_path)
     with Ledger("ledger.db") as ledger:
         monkeypatch.chdir("/")
@@ -100,8 +100,8 @@ def test_a_ledger_is_found_wherever_one_goes(tmp_path: Path, monkeypatch: pytest
 # Versions.
 
 
-def test_an_older_ledger_is_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With all that is in it, once."""
+def test_migrates_an_older_ledger_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its users are kept."""
     filled(path)
     newer = (*database.MIGRATIONS, ("CREATE TABLE later (x)", "INSERT INTO later VALUES (7)"))
     monkeypatch.setattr(database, "MIGRATIONS", newer)
@@ -115,8 +115,8 @@ def test_an_older_ledger_is_brought_up_to_date(path: Path, monkeypatch: pytest.M
         assert connection.execute("PRAGMA user_version").fetchone() == (len(newer),)
 
 
-def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is one transaction."""
+def test_a_failed_migration_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration is one transaction."""
     filled(path)
     with monkeypatch.context() as patch:
         patch.setattr(
@@ -130,8 +130,8 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
         assert connection.execute("SELECT name FROM sqlite_master WHERE name = 'later'").fetchall() == []
 
 
-def test_a_newer_ledger_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """We do not know what it means."""
+def test_refuses_a_newer_ledger(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This version does not know what its tables mean."""
     with monkeypatch.context() as patch:
         patch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, ()))
         filled(path)
@@ -163,8 +163,8 @@ def grow(ledger: Ledger) -> None:
         ledger.upsert([user(f"canary-new-{number}", plan="canary" * 500)], [A, B])
 
 
-def test_a_rehearsal_works_on_a_copy_that_is_thrown_away(path: Path) -> None:
-    """Or on an empty ledger; the original stays as it is."""
+def test_a_temporary_copy_is_deleted(path: Path) -> None:
+    """The original stays as it is; without one, the copy starts empty."""
     with Ledger(filled(path)) as ledger:
         with Ledger.temporary_copy(ledger) as copy:
             assert copy.upsert(CANARIES[:150], [A])[A].unchanged == 150
@@ -189,7 +189,7 @@ def assert_intact(ledger: Ledger) -> None:
 
 
 def test_a_full_file_loses_nothing(path: Path) -> None:
-    """Here by SQLite's own limit of pages; with more room it goes on, with the same backends."""
+    """Full by SQLite's limit of pages; with more room the same ledger goes on."""
     filled(path)
     with Ledger(path) as ledger:
         database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -208,8 +208,8 @@ def grow_a_little(ledger: Ledger) -> None:
     ledger.upsert([user("canary-last")], [A, B])
 
 
-def test_a_backend_that_could_not_be_stored_is_not_remembered(path: Path) -> None:
-    """Or users would be due at a backend that is not on record."""
+def test_forgets_a_backend_that_was_not_stored(path: Path) -> None:
+    """Otherwise users would be pending at a backend that is not on disk."""
     with Ledger(path) as ledger:
         database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         (pages,) = database.rows("PRAGMA page_count")[0]
@@ -234,7 +234,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
-    """A real one; with space freed the same ledger goes on, and so does the next run."""
+    """On a real disk; once space is freed the same ledger goes on, and so does the next run."""
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * 600_000)
     path = filled(small_disk / "ledger.db")
@@ -247,8 +247,8 @@ def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
         assert_intact(ledger)
 
 
-def test_a_backend_for_which_there_was_no_room_is_not_remembered(small_disk: Path) -> None:
-    """Its number was never stored, and another one may get it."""
+def test_forgets_a_backend_without_room(small_disk: Path) -> None:
+    """Its id was never stored, and another backend may get it."""
     with Ledger(filled(small_disk / "ledger.db")) as ledger:
         with (small_disk / "ballast").open("wb", buffering=0) as ballast:
             assert ballast.write(b"x" * 4_000_000) < 4_000_000
@@ -260,7 +260,7 @@ def test_a_backend_for_which_there_was_no_room_is_not_remembered(small_disk: Pat
 
 
 def test_no_room_for_a_new_ledger(small_disk: Path) -> None:
-    """Nothing is left behind that could not be used later."""
+    """Nothing is left behind that prevents a later attempt."""
     with (small_disk / "ballast").open("wb", buffering=0) as ballast:
         assert ballast.write(b"x" * 4_000_000) < 4_000_000
 
@@ -271,8 +271,8 @@ def test_no_room_for_a_new_ledger(small_disk: Path) -> None:
         grow_a_little(ledger)
 
 
-def test_a_file_that_may_not_grow_loses_nothing(path: Path) -> None:
-    """As under a quota: the system refuses to write, and says something else than that the disk is full."""
+def test_a_file_at_its_quota_loses_nothing(path: Path) -> None:
+    """The system refuses to write, with another error than a full disk."""
     filled(path)
     script = """
         import resource, sys
@@ -345,15 +345,15 @@ def cut_texts(content: bytearray) -> None:
 
 
 @pytest.mark.parametrize("harm", [overwrite_the_middle, zero_the_middle, cut_short, spoil_values, cut_texts])
-def test_a_damaged_file_is_said_to_be_damaged(path: Path, harm: Callable[[bytearray], None]) -> None:
-    """By whatever reads it first."""
+def test_reports_a_damaged_file(path: Path, harm: Callable[[bytearray], None]) -> None:
+    """Whatever reads the damaged part first reports it."""
     damaged(filled(path), harm)
 
     assert problem_of(lambda: use(path)) == "the ledger is damaged"
 
 
-def test_a_damaged_refusal_or_loss_or_batch_is_said_to_be_damaged(path: Path) -> None:
-    """They are JSON too."""
+def test_reports_damaged_rejections_losses_and_jobs(path: Path) -> None:
+    """They are stored as JSON too."""
     with Ledger(path) as ledger:
         ledger.upsert([user(), user("u2")], [A])
         one, two = ledger.claim(A)
@@ -369,8 +369,8 @@ def test_a_damaged_refusal_or_loss_or_batch_is_said_to_be_damaged(path: Path) ->
         assert problem_of(lambda: ledger.entries(job)) == "the ledger is damaged"
 
 
-def test_no_damage_is_anything_else_than_a_ledger_error(path: Path) -> None:
-    """Wherever a page of it is overwritten."""
+def test_any_damage_is_a_ledger_error(path: Path) -> None:
+    """Whichever page of the file is overwritten."""
     whole = filled(path).read_bytes()
     for start in range(0, len(whole), 4096):
         content = bytearray(whole)
@@ -385,8 +385,8 @@ def test_no_damage_is_anything_else_than_a_ledger_error(path: Path) -> None:
 # Permissions and locks.
 
 
-def test_a_ledger_that_may_not_be_written_is_said_so(path: Path) -> None:
-    """A read-only folder or file, for somebody who is not root."""
+def test_reports_missing_write_permission(path: Path) -> None:
+    """For a read-only file, and a read-only folder, as a user who is not root."""
     filled(path)
     script = """
         import os, sys
@@ -418,8 +418,8 @@ def test_a_ledger_that_may_not_be_written_is_said_so(path: Path) -> None:
     ]
 
 
-def test_a_file_that_may_only_be_read_is_said_so(path: Path) -> None:
-    """Also when it becomes so while it is in use."""
+def test_reports_a_file_that_became_read_only(path: Path) -> None:
+    """The ledger goes on once it can write again."""
     with Ledger(path) as ledger:
         ledger.upsert([user()], [A])
         database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -431,8 +431,8 @@ def test_a_file_that_may_only_be_read_is_said_so(path: Path) -> None:
         assert ledger.pending_count(A) == 1
 
 
-def test_a_ledger_that_stays_locked_is_said_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And goes on afterwards."""
+def test_reports_a_ledger_that_stays_locked(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger goes on once the lock is released."""
     monkeypatch.setattr(opening, "LOCK_TIMEOUT_S", 0.05)
     with Ledger(path) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as other:
         ledger.upsert([user("canary")], [A])
@@ -444,8 +444,8 @@ def test_a_ledger_that_stays_locked_is_said_so(path: Path, monkeypatch: pytest.M
         assert ledger.pending_count(A) == 2
 
 
-def test_a_ledger_that_is_locked_altogether_cannot_even_be_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor read."""
+def test_reports_an_exclusive_lock_when_opening(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exclusive lock keeps readers out too."""
     monkeypatch.setattr(opening, "LOCK_TIMEOUT_S", 0.05)
     filled(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -454,7 +454,7 @@ def test_a_ledger_that_is_locked_altogether_cannot_even_be_opened(path: Path, mo
         assert problem_of(lambda: Ledger(path)).startswith("the ledger has been locked")
 
 
-def test_reading_waits_for_who_has_locked_it(path: Path) -> None:
+def test_reading_waits_for_an_exclusive_lock(path: Path) -> None:
     """SQLite locks readers out too while it recovers from a crash."""
     filled(path)
     holder = subprocess.Popen(
@@ -484,7 +484,7 @@ time.sleep(0.2)
 """
 
 
-def test_a_ledger_that_is_closed_says_so(path: Path) -> None:
+def test_reports_a_closed_ledger(path: Path) -> None:
     """Closing twice does no harm."""
     ledger = Ledger(path)
     ledger.close()
@@ -493,8 +493,8 @@ def test_a_ledger_that_is_closed_says_so(path: Path) -> None:
     assert problem_of(lambda: ledger.upsert([user("canary")], [A])) == "the ledger is closed"
 
 
-def test_an_error_of_an_unknown_kind_is_named(path: Path) -> None:
-    """By the name that SQLite or Python has for it, never by its text."""
+def test_names_an_unknown_error(path: Path) -> None:
+    """By SQLite's or Python's name for it, never by its text."""
     with Ledger(path) as ledger:
         database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         assert problem_of(lambda: database.rows("SELECT canary")) == "the ledger cannot be used: SQLITE_ERROR"
@@ -502,7 +502,7 @@ def test_an_error_of_an_unknown_kind_is_named(path: Path) -> None:
 
 
 def test_a_transaction_is_all_or_nothing(path: Path) -> None:
-    """Whatever ends it."""
+    """An exception inside rolls it back."""
     with Ledger(path) as ledger:
         ledger.upsert([user()], [A])
         with pytest.raises(ZeroDivisionError):

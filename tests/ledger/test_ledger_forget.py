@@ -51,8 +51,8 @@ ANSWERS: Final[Sequence[Callable[[Claim], Outcome]]] = (
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_nothing_of_them_is_left_on_disk(path: Path, answer: Callable[[Claim], Outcome]) -> None:
-    """However they stood, and while the ledger is still open."""
+def test_forgetting_leaves_nothing_on_disk(path: Path, answer: Callable[[Claim], Outcome]) -> None:
+    """Whatever the user's state was, while the ledger is still open."""
     with Ledger(path) as ledger:
         ledger.upsert([CANARY, user("u2")], [A, B])
         deliver(ledger, A, lambda claim: answer(claim) if claim.user.user_id == "canary-id" else Accepted(A))
@@ -64,8 +64,8 @@ def test_nothing_of_them_is_left_on_disk(path: Path, answer: Callable[[Claim], O
         assert [standing.pending for standing in ledger.counts()] == [0, 1]
 
 
-def test_nothing_is_left_while_another_process_has_the_ledger_open(path: Path) -> None:
-    """It need not close: an app may run for weeks."""
+def test_forgetting_works_while_others_use_the_ledger(path: Path) -> None:
+    """An app may keep the ledger open for weeks."""
     with Ledger(path) as app, Ledger(path) as ledger:
         app.upsert([CANARY], [A])
 
@@ -75,8 +75,8 @@ def test_nothing_is_left_while_another_process_has_the_ledger_open(path: Path) -
         assert b"canary" not in bytes_on_disk(path)
 
 
-def test_every_table_has_one_user_less(path: Path) -> None:
-    """Their digests are gone, too."""
+def test_forgetting_deletes_from_every_table(path: Path) -> None:
+    """Fingerprints are deleted too."""
     with Ledger(path) as ledger:
         ledger.upsert([CANARY, user("u2")], [A])
         deliver(ledger, A, taken_with_loss)
@@ -91,8 +91,8 @@ def test_every_table_has_one_user_less(path: Path) -> None:
     assert sizes == [1] * len(tables)
 
 
-def test_a_reason_that_is_told_of_others_stays(path: Path) -> None:
-    """Until the last of them is forgotten."""
+def test_keeps_a_reason_that_others_share(path: Path) -> None:
+    """Until the last of those users is forgotten."""
     with Ledger(path) as ledger:
         ledger.upsert([user("u1"), user("u2")], [A])
         deliver(ledger, A, rejected)
@@ -104,8 +104,8 @@ def test_a_reason_that_is_told_of_others_stays(path: Path) -> None:
         assert b"canary-words" not in bytes_on_disk(path)
 
 
-def test_a_reason_that_was_told_of_them_once_is_gone(path: Path) -> None:
-    """However long ago: a vendor's words may be about nobody else."""
+def test_deletes_a_reason_that_nobody_has(path: Path) -> None:
+    """However old: a vendor's message may be about this user only."""
     with Ledger(path) as ledger:
         ledger.upsert([user("u1")], [A])
         deliver(ledger, A, rejected)
@@ -117,22 +117,22 @@ def test_a_reason_that_was_told_of_them_once_is_gone(path: Path) -> None:
         assert b"canary-words" not in bytes_on_disk(path)
 
 
-def test_whom_it_does_not_know_it_need_not_forget(path: Path) -> None:
-    """A second time is safe."""
+def test_forgetting_an_unknown_user_returns_false(path: Path) -> None:
+    """Forgetting twice is safe."""
     with Ledger(path) as ledger:
         ledger.upsert([user("u1")], [A])
 
         assert [ledger.forget("u1"), ledger.forget("u1"), ledger.forget("u2")] == [True, False, False]
 
 
-def test_an_id_that_cannot_be_one_is_told(path: Path) -> None:
-    """As where a user is made."""
+def test_rejects_an_invalid_id(path: Path) -> None:
+    """As creating a user with that id does."""
     with Ledger(path) as ledger, pytest.raises(InvalidTraitsError):
         ledger.forget("")
 
 
-def test_who_comes_back_is_new(path: Path) -> None:
-    """All is sent, since the vendor holds nothing any more."""
+def test_a_forgotten_user_comes_back_as_new(path: Path) -> None:
+    """Everything is sent, since the vendor no longer has anything."""
     with Ledger(path) as ledger:
         ledger.upsert([user("u1", plan="pro"), user("u2", plan="pro")], [A])
         deliver(ledger)
@@ -144,8 +144,8 @@ def test_who_comes_back_is_new(path: Path) -> None:
         assert deliver(ledger) == [user("u1", plan="pro")]
 
 
-def test_a_claim_to_who_is_forgotten_brings_nothing_back(path: Path) -> None:
-    """A delivery that was killed may still settle it, or an app hand it over."""
+def test_a_claim_does_not_restore_a_forgotten_user(path: Path) -> None:
+    """A killed delivery may still settle it, or an app offer it."""
     with Ledger(path) as ledger:
         ledger.upsert([CANARY], [A])
         claims = ledger.claim(A)
@@ -164,8 +164,8 @@ def start_job(ledger: Ledger, *entries: JobEntry) -> None:
     ledger.start_job(A, Batch("key", entries, b"body"))
 
 
-def test_who_is_in_a_batch_under_way_is_told(path: Path) -> None:
-    """By their own id, whoever else has it as another vendor's."""
+def test_finds_users_in_flight_by_user_id(path: Path) -> None:
+    """Another user with the same vendor id is not meant."""
     with Ledger(path) as ledger:
         start_job(ledger, JobEntry(1, 1, "u1"), JobEntry(2, 1, None, "u3"))
         start_job(ledger, JobEntry(3, 1, "ü2"), JobEntry(4, 1, "u4", "u5"))
@@ -175,8 +175,8 @@ def test_who_is_in_a_batch_under_way_is_told(path: Path) -> None:
     assert under_way == ["u1", "ü2", "u4"]
 
 
-def test_who_is_in_a_batch_under_way_is_not_forgotten(path: Path) -> None:
-    """Its results would bring them back, or the bytes that are sent again after a crash."""
+def test_refuses_to_forget_a_user_in_flight(path: Path) -> None:
+    """The results, or the body sent again after a crash, would restore the user."""
     with Ledger(path) as ledger:
         ledger.upsert([user("canary-id")], [A])
         start_job(ledger, JobEntry(1, 1, "canary-id"))
@@ -249,8 +249,8 @@ def seen(ledger: Ledger) -> Any:
 
 
 @given(STEPS)
-def test_nobody_else_is_any_different(steps: list[Step]) -> None:
-    """It is as if the one who was forgotten had never been there."""
+def test_forgetting_changes_no_other_user(steps: list[Step]) -> None:
+    """The ledger is as if the forgotten user had never been in it."""
     with Ledger(":memory:") as ledger, Ledger(":memory:") as without:
         for one in (ledger, without):
             one.upsert([user("u2", plan="first")], [A, B])
@@ -265,8 +265,8 @@ def test_nobody_else_is_any_different(steps: list[Step]) -> None:
 
 @settings(max_examples=25)
 @given(STEPS)
-def test_whatever_came_before_nothing_is_left(steps: list[Step]) -> None:
-    """Of a ledger that knew nobody else, in the file and beside it."""
+def test_forgetting_leaves_nothing_after_any_history(steps: list[Step]) -> None:
+    """Of a ledger that has no other user, in the file and beside it."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
         with Ledger(path) as ledger:

@@ -22,9 +22,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
 
 
-def test_an_interrupt_right_after_the_beginning_leaves_nothing_open(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_leaves_no_transaction_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither this ledger nor another process is locked out."""
     with Ledger(path) as ledger, Ledger(path) as other:
         ledger.upsert([user()], [A])
@@ -44,8 +42,8 @@ def test_an_interrupt_right_after_the_beginning_leaves_nothing_open(
         assert [one.user_id for one in deliver(ledger)] == ["u1", "u3"]
 
 
-def test_a_signal_handler_cannot_end_the_transaction_that_it_interrupts(path: Path) -> None:
-    """What it wants to put is refused, and what was being put is put."""
+def test_a_signal_handler_cannot_break_a_transaction(path: Path) -> None:
+    """Its upsert is refused, and the interrupted one completes."""
     with Ledger(path) as ledger:
         ledger.upsert([user()], [A])
         inner = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -58,8 +56,8 @@ def test_a_signal_handler_cannot_end_the_transaction_that_it_interrupts(path: Pa
         assert inner.rows("SELECT users FROM ledger") == [(11,)]
 
 
-def test_a_log_that_is_being_written_is_emptied_another_time(path: Path) -> None:
-    """It is told that it was not."""
+def test_checkpoint_wal_reports_a_busy_log(path: Path) -> None:
+    """It returns False, and works the next time."""
     with Ledger(path) as ledger:
         with ledger._database.transaction():  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
             assert not ledger.checkpoint_wal()
@@ -70,8 +68,8 @@ def test_a_log_that_is_being_written_is_emptied_another_time(path: Path) -> None
 # Copies.
 
 
-def test_a_copy_is_for_its_owner_alone_and_overwrites_nothing(path: Path) -> None:
-    """It holds traits, too."""
+def test_a_copy_is_private_and_overwrites_nothing(path: Path) -> None:
+    """It holds traits too."""
     copy = path.with_name("copy.db")
     with Ledger(path) as ledger:
         ledger.upsert([user(plan="pro")], [A])
@@ -87,8 +85,8 @@ def test_a_copy_is_for_its_owner_alone_and_overwrites_nothing(path: Path) -> Non
         assert ledger.pending_count(A) == 1
 
 
-def test_a_copy_that_fails_leaves_no_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next try would find it in its way."""
+def test_a_failed_copy_leaves_no_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file left behind would block the next attempt."""
     copy = path.with_name("copy.db")
 
     def full(_: object) -> None:
@@ -111,8 +109,8 @@ needs_forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no f
 
 
 @needs_forks
-def test_a_child_does_not_have_the_turn_of_its_parent(path: Path) -> None:
-    """Nor does it take it away."""
+def test_a_child_does_not_inherit_the_lease(path: Path) -> None:
+    """Nor does the child release it."""
     with Ledger(path) as ledger:
         with ledger.lease(A) as ours:
 
@@ -127,8 +125,8 @@ def test_a_child_does_not_have_the_turn_of_its_parent(path: Path) -> None:
             assert again
 
 
-def test_what_looks_like_a_child_lets_go_of_the_turn(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process number means that the lock is another process's."""
+def test_releases_the_lease_in_a_child(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process id means that the lock belongs to another process."""
     with Ledger(path) as ledger:
         turn = lease._Lease(ledger.path, A)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         turn.after_fork()
@@ -142,8 +140,8 @@ def test_what_looks_like_a_child_lets_go_of_the_turn(path: Path, monkeypatch: py
 
 
 @needs_forks
-def test_a_child_gets_its_turn_when_its_parent_is_gone(path: Path) -> None:
-    """As a daemon does that was forked while its parent delivered."""
+def test_a_child_gets_the_lease_after_its_parent_ends(path: Path) -> None:
+    """For example a daemon forked while its parent delivered."""
     daemon = textwrap.dedent("""
         import os, sys
         from replay_identity.ledger import Ledger

@@ -29,8 +29,8 @@ MEMBERS = (
 )
 
 
-def test_a_job_survives_a_crash_with_all_that_it_takes_to_go_on(path: Path) -> None:
-    """Its key, its bytes and who is in it, in order."""
+def test_a_job_survives_a_crash(path: Path) -> None:
+    """With its key, its body and its entries, in order."""
     with Ledger(path) as ledger:
         started = ledger.start_job(A, batch(*MEMBERS))
         crashed = [ledger.start_job(B, batch(key="key-2")), started]
@@ -45,8 +45,8 @@ def test_a_job_survives_a_crash_with_all_that_it_takes_to_go_on(path: Path) -> N
         assert ledger.body(job) == BODY
 
 
-def test_a_job_that_the_vendor_has_is_found_by_its_id(path: Path) -> None:
-    """What was sent is erased, since it need not be sent again."""
+def test_naming_a_job_erases_its_body(path: Path) -> None:
+    """It need not be sent again; its entries stay."""
     with Ledger(path) as ledger:
         named = ledger.name_job(ledger.start_job(A, batch(*MEMBERS)), "vendor-job-7")
 
@@ -57,8 +57,8 @@ def test_a_job_that_the_vendor_has_is_found_by_its_id(path: Path) -> None:
     assert BODY not in bytes_on_disk(path)
 
 
-def test_a_job_ends_with_what_became_of_its_users(path: Path) -> None:
-    """Both or nothing; then nothing of it is left."""
+def test_ending_a_job_settles_its_users(path: Path) -> None:
+    """In one transaction; nothing of the job is left."""
     with Ledger(path) as ledger:
         ledger.upsert([user("canary-1", plan="a"), user("canary-2"), user("canary-3")], [A])
         claims = ledger.claim(A)
@@ -77,8 +77,8 @@ def test_a_job_ends_with_what_became_of_its_users(path: Path) -> None:
     assert b"canary-1" not in bytes_on_disk(path)
 
 
-def test_a_job_that_was_never_taken_ends_without_answers(path: Path) -> None:
-    """Its users are still due."""
+def test_a_job_may_end_without_outcomes(path: Path) -> None:
+    """Its users are still pending."""
     with Ledger(path) as ledger:
         ledger.upsert([user()], [A])
 
@@ -87,8 +87,8 @@ def test_a_job_that_was_never_taken_ends_without_answers(path: Path) -> None:
         assert (ledger.jobs(A), ledger.pending_count(A)) == ([], 1)
 
 
-def test_a_job_that_is_too_large_is_split(path: Path) -> None:
-    """The parts take its place at once."""
+def test_splits_a_job(path: Path) -> None:
+    """The parts replace it in one transaction."""
     with Ledger(path) as ledger:
         whole = ledger.start_job(A, batch(*MEMBERS))
 
@@ -99,8 +99,8 @@ def test_a_job_that_is_too_large_is_split(path: Path) -> None:
         assert [ledger.entries(job) for job in parts] == [[MEMBERS[0]], [MEMBERS[1]]]
 
 
-def test_a_job_shows_nobody(path: Path) -> None:
-    """Neither it nor who is in it."""
+def test_a_job_hides_its_users(path: Path) -> None:
+    """Ids and body are not part of any repr."""
     with Ledger(path) as ledger:
         job = ledger.start_job(A, batch(*MEMBERS))
         shown = repr([job, ledger.entries(job), batch(*MEMBERS), [entry.batch_entry() for entry in MEMBERS]])
@@ -108,6 +108,6 @@ def test_a_job_shows_nobody(path: Path) -> None:
     assert "canary" not in shown
 
 
-def test_a_member_is_named_as_the_vendor_names_them() -> None:
-    """By either id."""
+def test_an_entry_returns_both_ids() -> None:
+    """Results are matched by either."""
     assert (MEMBERS[0].batch_entry().user_id, MEMBERS[0].batch_entry().vendor_id) == ("canary-1", "canary-vendor")

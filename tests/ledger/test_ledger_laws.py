@@ -25,8 +25,8 @@ ODD_TEXTS = TEXTS | st.text(st.characters(codec="ascii"), max_size=5) | TEXTS.ma
 
 
 @given(st.lists(ODD_TEXTS) | st.lists(ODD_TEXTS).map(tuple))
-def test_a_list_of_texts_is_kept_as_it_is(texts: Any) -> None:
-    """In its order, as plain texts, and whatever else is in it."""
+def test_keeps_a_list_of_strings(texts: Any) -> None:
+    """In its order, as plain strings, with or without other values."""
     (kept,) = UserTraits("u1", traits={"tags": texts}).traits.values()
     (beside,) = UserTraits("u1", traits={"tags": [*texts, 1]}).traits.values()
 
@@ -37,15 +37,15 @@ def test_a_list_of_texts_is_kept_as_it_is(texts: Any) -> None:
 
 
 @given(st.lists(ODD_TEXTS), st.sampled_from([None, "\ud800", b"x", object()]), st.integers(0, 5))
-def test_a_list_of_texts_is_searched_for_what_is_none(texts: list[Any], odd: Any, at: int) -> None:
-    """However many good ones stand around it."""
+def test_finds_a_bad_item_among_strings(texts: list[Any], odd: Any, at: int) -> None:
+    """However many good ones surround it."""
     with pytest.raises(InvalidTraitsError, match=r"traits\.tags\["):
         UserTraits("u1", traits={"tags": [*texts[:at], odd, *texts[at:]]})
 
 
 @given(user_traits())
-def test_a_user_made_without_a_check_is_the_same_user(one: UserTraits) -> None:
-    """By every field, and in a set."""
+def test_an_unchecked_user_equals_a_checked_one(one: UserTraits) -> None:
+    """In every field, and as a member of a set."""
     copy = new_unchecked(one.user_id, one.name, one.email, one.traits, one.types, one.observed_at, one.vendor_ids)
 
     assert copy == one
@@ -67,8 +67,8 @@ PLACES = st.lists(st.integers(1, 40)) | st.builds(runs_of_places, st.integers(1,
 @example([1, 1, 3])
 @example([3, 2, 1])
 @example([])
-def test_a_statement_is_about_exactly_those_places(row_ids: list[int]) -> None:
-    """In any order, with gaps or without, and with some of them twice."""
+def test_sql_in_selects_exactly_the_row_ids(row_ids: list[int]) -> None:
+    """In any order, with gaps or without, and with repetitions."""
     db = sqlite3.connect(":memory:")
     db.execute("CREATE TABLE users (row_id INTEGER PRIMARY KEY)")
     db.executemany("INSERT INTO users VALUES (?)", [(row_id,) for row_id in range(45)])
@@ -80,8 +80,8 @@ def test_a_statement_is_about_exactly_those_places(row_ids: list[int]) -> None:
     assert [row_id for (row_id,) in found] == sorted(set(row_ids))
 
 
-def test_a_range_needs_two_parameters_however_long_it_is() -> None:
-    """SQLite takes only so many."""
+def test_a_range_needs_two_parameters() -> None:
+    """SQLite limits the number of parameters."""
     assert sql_in(range(100_000)) == ("BETWEEN ? AND ?", [0, 99_999])
 
 
@@ -90,16 +90,16 @@ PLAIN = st.none() | TEXTS | st.booleans() | st.integers(-5, 5) | st.floats(allow
 
 
 @given(st.dictionaries(TEXTS, LARGE | PLAIN | st.lists(LARGE) | st.dictionaries(TEXTS, LARGE)), TEXTS, LARGE)
-def test_integers_of_any_size_come_back_among_others(traits: dict[str, Any], name: str, number: int) -> None:
-    """Also where only one of them is beyond 64 bits."""
+def test_decodes_integers_of_any_size(traits: dict[str, Any], name: str, number: int) -> None:
+    """Also if only one of them is beyond 64 bits."""
     one = UserTraits("u1", traits={**traits, name: number})
 
     assert decode(encode(one)) == one
 
 
 @given(LARGE)
-def test_the_bytes_of_an_integer_are_its_own(number: int) -> None:
-    """Alone or beside one that needs the long way, and not those of its text."""
+def test_an_integer_is_encoded_independently(number: int) -> None:
+    """Alone, or beside one that needs a tag, and never as its string."""
     alone = encoded_fields(encode(UserTraits("u1", traits={"n": number})))
     beside = encoded_fields(encode(UserTraits("u1", traits={"n": number, "large": 10**60})))
     text = encoded_fields(encode(UserTraits("u1", traits={"n": str(number)})))
@@ -108,16 +108,16 @@ def test_the_bytes_of_an_integer_are_its_own(number: int) -> None:
 
 
 @pytest.mark.parametrize("values", [(1, True, 1.0, "1"), (0, False, 0.0, -0.0, ""), (10**20, 1e20, str(10**20))])
-def test_values_that_are_equal_to_python_are_different_fields(values: Any) -> None:
-    """A vendor tells them apart, alone, in a list and in a mapping."""
+def test_distinguishes_values_that_python_equates(values: Any) -> None:
+    """A vendor distinguishes them, alone, in a list and in an object."""
     for inside in ([*values], [[value] for value in values], [{"n": value} for value in values]):
         fields = {encoded_fields(encode(UserTraits("u1", traits={"x": value})))["traits.x"] for value in inside}
 
         assert len(fields) == len(values)
 
 
-def test_own_fields_and_traits_of_their_names_are_different_fields() -> None:
-    """And so are a dotted name and a nested one."""
+def test_distinguishes_fields_from_traits_of_their_names() -> None:
+    """And a dotted name from a nested one."""
     one = UserTraits("u1", name="Ann", traits={"name": "Bob", "a.b": 1, "a": {"b": 1}, "traits.name": 2})
 
     fields = encoded_fields(encode(one))

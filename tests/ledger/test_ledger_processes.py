@@ -73,8 +73,8 @@ print("done", flush=True)
 """
 
 
-def test_processes_that_put_at_once_lose_nothing(path: Path) -> None:
-    """Not even when they all make the file; and what they say of one user comes together."""
+def test_concurrent_processes_lose_nothing(path: Path) -> None:
+    """Even when all of them create the file and upsert the same user."""
     with process(PUT_MANY, path, 1) as one, process(PUT_MANY, path, 2) as two, process(PUT_MANY, path, 3) as three:
         everyone = (one, two, three)
         assert [line_of(each) for each in everyone] == ["ready"] * 3
@@ -105,8 +105,8 @@ for number in range(25):
 """
 
 
-def test_processes_may_make_the_same_ledger_at_once(path: Path) -> None:
-    """One makes the tables, the other finds them; neither takes a half-made file for somebody else's."""
+def test_processes_may_create_a_ledger_together(path: Path) -> None:
+    """One creates the tables, and the other never takes a half-made file for another program's."""
     with process(OPEN_MANY, path, 1) as one, process(OPEN_MANY, path, 2) as two:
         assert line_of(one) == line_of(two) == "ready"
         for number in range(25):
@@ -130,8 +130,8 @@ with ledger._database.transaction() as db:
 
 
 @needs_fork
-def test_a_process_that_is_killed_loses_only_what_it_had_not_stored(path: Path) -> None:
-    """And keeps nobody waiting."""
+def test_a_killed_process_keeps_what_it_stored(path: Path) -> None:
+    """Its open transaction is rolled back, and no other process is kept waiting."""
     with process(KILLED, path) as killed:
         assert killed.wait(30) != 0
 
@@ -157,8 +157,8 @@ def has_turn(ledger: Ledger, backend: str = A) -> bool:
         return is_ours
 
 
-def test_one_process_at_a_time_delivers_to_a_backend(path: Path) -> None:
-    """Others are told so; another backend has its own turn."""
+def test_one_process_holds_the_lease(path: Path) -> None:
+    """Another backend has its own lease."""
     with Ledger(path) as ledger, process(TAKE_TURN, path) as other:
         assert line_of(other) == "True"
         assert (has_turn(ledger), has_turn(ledger, B)) == (False, True)
@@ -168,7 +168,7 @@ def test_one_process_at_a_time_delivers_to_a_backend(path: Path) -> None:
         assert has_turn(ledger)
 
 
-def test_a_killed_process_frees_its_turn(path: Path) -> None:
+def test_a_killed_process_releases_its_lease(path: Path) -> None:
     """Nobody has to clean up."""
     with Ledger(path) as ledger:
         with process(TAKE_TURN, path) as other:
@@ -179,8 +179,8 @@ def test_a_killed_process_frees_its_turn(path: Path) -> None:
         assert has_turn(ledger)
 
 
-def test_one_thread_at_a_time_has_the_turn(path: Path) -> None:
-    """A second one in the same process is as dangerous."""
+def test_one_thread_holds_the_lease(path: Path) -> None:
+    """A second one in the same process could reorder requests as well."""
     with Ledger(path) as ledger:
         with ledger.lease(A) as mine:
             assert (mine, has_turn(ledger)) == (True, False)
@@ -188,8 +188,8 @@ def test_one_thread_at_a_time_has_the_turn(path: Path) -> None:
         assert has_turn(ledger)
 
 
-def test_a_turn_ends_with_an_error_too(path: Path) -> None:
-    """Whatever happens in it."""
+def test_an_exception_releases_the_lease(path: Path) -> None:
+    """Whatever happens while it is held."""
     with Ledger(path) as ledger:
         with pytest.raises(ZeroDivisionError), ledger.lease(A):
             raise ZeroDivisionError
@@ -197,8 +197,8 @@ def test_a_turn_ends_with_an_error_too(path: Path) -> None:
         assert has_turn(ledger)
 
 
-def test_every_backend_has_a_lock_of_its_own_whatever_its_name(path: Path) -> None:
-    """Names that no file can have, and names that differ only in such characters."""
+def test_every_backend_name_has_its_own_lock(path: Path) -> None:
+    """Also names that no file can have, or that differ only in unsafe characters."""
     names = ["acme", "a/b", "ab", "a b", "..", "ä", "x" * 300, "x" * 301, ""]
     with Ledger(path) as ledger:
         turns = [ledger.lease(name) for name in names]
@@ -210,16 +210,16 @@ def test_every_backend_has_a_lock_of_its_own_whatever_its_name(path: Path) -> No
     assert all(file.parent == path.parent for file in path.parent.rglob("*"))
 
 
-def test_a_lock_in_no_folder_is_said_so(tmp_path: Path) -> None:
-    """As any other problem of a ledger, and so is a lock that is something else."""
+def test_reports_an_unusable_lock_file(tmp_path: Path) -> None:
+    """In a missing folder, or when the file is something else."""
     (tmp_path / "ledger.db-acme.lock").write_bytes(b"something else" * 1000)
     for path in (tmp_path / "missing" / "ledger.db", tmp_path / "ledger.db"):
         with pytest.raises(LedgerError, match="lock file"), take_lease(str(path), A):
             pass
 
 
-def test_two_names_of_one_ledger_have_one_turn(path: Path) -> None:
-    """A link is the file it leads to."""
+def test_a_link_shares_the_lease(path: Path) -> None:
+    """A symbolic link is the file it leads to."""
     path.with_name("link.db").symlink_to(path)
     with Ledger(path) as ledger, Ledger(path.with_name("link.db")) as link, ledger.lease(A):
         assert not has_turn(link)
@@ -247,8 +247,8 @@ def exit_code(child: int) -> int:
 
 
 @needs_fork
-def test_a_forked_child_loses_nothing_when_its_parent_goes_first(path: Path) -> None:
-    """Carried across a fork, SQLite believes in locks that the child does not have, and the parent deletes its log."""
+def test_a_child_loses_nothing_when_its_parent_ends(path: Path) -> None:
+    """SQLite would believe in locks that the child lacks, and the parent would delete the log."""
     ledger = Ledger(path)
     ledger.upsert([user("before")], [A])
     from_child, to_parent = os.pipe()
@@ -274,8 +274,8 @@ def test_a_forked_child_loses_nothing_when_its_parent_goes_first(path: Path) -> 
 
 
 @needs_fork
-def test_forks_in_the_middle_of_the_work_of_threads_are_safe(path: Path) -> None:
-    """No child finds a lock that nobody will ever open."""
+def test_forks_while_threads_work_are_safe(path: Path) -> None:
+    """No child inherits a lock that nobody releases."""
     with Ledger(path) as ledger, ThreadPoolExecutor(2) as threads:
         stop = threading.Event()
         working = [threads.submit(put_until, ledger, stop, name) for name in ("x", "y")]
@@ -297,8 +297,8 @@ def put_until(ledger: Ledger, stop: threading.Event, name: str) -> int:
 
 
 @needs_fork
-def test_a_ledger_in_memory_is_copied_by_a_fork() -> None:
-    """Each goes on with its own."""
+def test_a_fork_copies_a_ledger_in_memory() -> None:
+    """Each process goes on with its own."""
     with Ledger(":memory:") as ledger:
         ledger.upsert([user("before")], [A])
 
@@ -333,8 +333,8 @@ def is_closed(ledger: Ledger) -> bool:
 
 
 @needs_fork
-def test_a_ledger_may_be_closed_right_after_a_fork(path: Path) -> None:
-    """Though nobody has opened it again."""
+def test_a_ledger_may_be_closed_after_a_fork(path: Path) -> None:
+    """Though nothing has opened it again."""
     ledger = Ledger(path)
     ledger.upsert([user()], [A])
 
@@ -345,8 +345,8 @@ def test_a_ledger_may_be_closed_right_after_a_fork(path: Path) -> None:
         assert ledger.pending_count(A) == 1
 
 
-def test_values_are_erased_though_other_processes_had_the_ledger_open(path: Path) -> None:
-    """Whoever closes last leaves nothing behind."""
+def test_erases_values_used_by_several_connections(path: Path) -> None:
+    """The last one to close truncates the log."""
     one, other = Ledger(path), Ledger(path)
     one.upsert([user("canary")], [A])
     deliver(other)
@@ -359,8 +359,8 @@ def test_values_are_erased_though_other_processes_had_the_ledger_open(path: Path
 # Threads.
 
 
-def test_threads_that_put_claim_and_settle_at_once_lose_nothing(path: Path) -> None:
-    """One ledger for all of them."""
+def test_concurrent_threads_lose_nothing(path: Path) -> None:
+    """All of them use one ledger to upsert, claim and settle."""
     with Ledger(path) as ledger, ThreadPoolExecutor(4) as threads:
         for put in [threads.submit(ledger.upsert, [user(f"u{n}", n=n), user("all")], [A, B]) for n in range(60)]:
             put.result()
@@ -374,8 +374,8 @@ def test_threads_that_put_claim_and_settle_at_once_lose_nothing(path: Path) -> N
         assert ledger.pending_count(A) == 0
 
 
-def test_several_ledgers_of_one_process_share_a_file(path: Path) -> None:
-    """As several routers in one worker."""
+def test_ledgers_of_one_process_share_a_file(path: Path) -> None:
+    """For example several routers in one worker."""
     with Ledger(path) as one, Ledger(path) as other:
         with ThreadPoolExecutor(2) as threads:
             puts = [threads.submit(each.upsert, [user(f"u{n}")], [A]) for n in range(40) for each in (one, other)]

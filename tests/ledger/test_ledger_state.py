@@ -51,24 +51,24 @@ def sent(ledger: Ledger, backend: str = A) -> list[dict[str, Any]]:
 # Putting.
 
 
-def test_a_new_user_is_due_everywhere(ledger: Ledger) -> None:
-    """At each backend they were put for, and only there."""
+def test_a_new_user_is_pending_everywhere(ledger: Ledger) -> None:
+    """A new user is pending at each backend named in the upsert, and at no other."""
     counts = ledger.upsert([user(plan="pro")], [A, B])
 
     assert counts == {A: UpsertCounts(pending=1), B: UpsertCounts(pending=1)}
     assert (ledger.pending_count(A), ledger.pending_count(B), ledger.pending_count("other")) == (1, 1, 0)
 
 
-def test_many_updates_are_one_request(ledger: Ledger) -> None:
-    """What was said of a user at different times is merged."""
+def test_merges_updates_into_one_request(ledger: Ledger) -> None:
+    """Several updates of a pending user are merged and sent once."""
     counts = ledger.upsert([user(plan="free", seats=1), user(plan="pro"), user(region="eu")], [A])
 
     assert counts[A] == UpsertCounts(pending=1, already_pending=2)
     assert sent(ledger) == [{"plan": "pro", "seats": 1, "region": "eu"}]
 
 
-def test_who_is_unchanged_is_not_due(ledger: Ledger) -> None:
-    """Whole, in part, in another order and at another time."""
+def test_an_unchanged_user_is_not_pending(ledger: Ledger) -> None:
+    """The same traits, some of them, another order or another moment change nothing."""
     ledger.upsert([user(plan="pro", seats={"a": 1, "b": 2})], [A])
     deliver(ledger)
 
@@ -79,8 +79,8 @@ def test_who_is_unchanged_is_not_due(ledger: Ledger) -> None:
     assert ledger.pending_count(A) == 0
 
 
-def test_who_changed_is_sent_what_changed(ledger: Ledger) -> None:
-    """And nothing that the vendor holds."""
+def test_sends_only_what_changed(ledger: Ledger) -> None:
+    """Fields that the vendor confirmed are left out."""
     ledger.upsert([UserTraits("u1", name="Ann", email="a@b", traits={"plan": "pro", "seats": 1})], [A])
     deliver(ledger)
 
@@ -89,8 +89,8 @@ def test_who_changed_is_sent_what_changed(ledger: Ledger) -> None:
     assert deliver(ledger) == [UserTraits("u1", email="c@d", traits={"seats": 2})]
 
 
-def test_who_is_back_to_what_the_vendor_holds_is_not_sent(ledger: Ledger) -> None:
-    """Nothing was under way in between."""
+def test_a_change_undone_before_sending_sends_nothing(ledger: Ledger) -> None:
+    """A change that is undone before it is claimed leaves nothing to send."""
     ledger.upsert([user(plan="a")], [A])
     deliver(ledger)
     ledger.upsert([user(plan="b")], [A])
@@ -105,8 +105,8 @@ def test_who_is_back_to_what_the_vendor_holds_is_not_sent(ledger: Ledger) -> Non
 
 
 @pytest.mark.parametrize("answer", [None, Unknown(A, "timeout"), Unavailable(A, "503"), Misconfigured(A, "401")])
-def test_what_may_have_been_overwritten_is_sent_again(ledger: Ledger, answer: Outcome | None) -> None:
-    """From a to b and back to a while b is in flight: the vendor may hold b, so a is sent."""
+def test_sends_again_what_is_in_doubt(ledger: Ledger, answer: Outcome | None) -> None:
+    """After a, b, a with b unanswered the vendor may have b, so a is sent."""
     ledger.upsert([user(plan="a", seats=1)], [A])
     deliver(ledger)
     ledger.upsert([user(plan="b")], [A])
@@ -123,8 +123,8 @@ def test_what_may_have_been_overwritten_is_sent_again(ledger: Ledger, answer: Ou
     assert ledger.upsert([user(plan="a", seats=1)], [A])[A] == UpsertCounts(unchanged=1)
 
 
-def test_a_late_answer_confirms_nothing(ledger: Ledger) -> None:
-    """What was put since it was sent stays due."""
+def test_a_late_acceptance_confirms_nothing(ledger: Ledger) -> None:
+    """A user who changed after being sent stays pending."""
     ledger.upsert([user(plan="a")], [A])
     in_flight = claim_one(ledger)
     ledger.upsert([user(plan="b")], [A])
@@ -134,8 +134,8 @@ def test_a_late_answer_confirms_nothing(ledger: Ledger) -> None:
     assert sent(ledger) == [{"plan": "b"}]
 
 
-def test_a_late_refusal_refuses_nothing(ledger: Ledger) -> None:
-    """The newer traits may be taken."""
+def test_a_late_rejection_rejects_nothing(ledger: Ledger) -> None:
+    """The vendor may accept the newer traits."""
     ledger.upsert([user(plan="a")], [A])
     in_flight = claim_one(ledger)
     ledger.upsert([user(plan="b")], [A])
@@ -146,8 +146,8 @@ def test_a_late_refusal_refuses_nothing(ledger: Ledger) -> None:
     assert ledger.pending_count(A) == 1
 
 
-def test_an_answer_that_comes_twice_counts_once(ledger: Ledger) -> None:
-    """The second finds nobody due, even while another backend keeps the values."""
+def test_a_repeated_outcome_counts_once(ledger: Ledger) -> None:
+    """The second outcome finds the user no longer pending, even while another backend keeps the values."""
     ledger.upsert([user(plan="a")], [A, B])
     claim = claim_one(ledger)
     assert settle(ledger, claim, Accepted(A))
@@ -158,8 +158,8 @@ def test_an_answer_that_comes_twice_counts_once(ledger: Ledger) -> None:
     assert list(ledger.rejected(A)) == []
 
 
-def test_the_same_news_for_another_backend_does_not_overtake_an_answer(ledger: Ledger) -> None:
-    """Only what differs is newer."""
+def test_an_equal_upsert_keeps_the_version(ledger: Ledger) -> None:
+    """An upsert that changes nothing does not make an outcome in flight outdated."""
     ledger.upsert([user(plan="a")], [A])
     claim = claim_one(ledger)
     ledger.upsert([user(plan="a")], [B])
@@ -169,24 +169,24 @@ def test_the_same_news_for_another_backend_does_not_overtake_an_answer(ledger: L
     assert sent(ledger, B) == [{"plan": "a"}]
 
 
-def test_newer_news_for_one_backend_reaches_the_other_who_is_due(ledger: Ledger) -> None:
-    """There is one desired state."""
+def test_an_update_reaches_every_pending_backend(ledger: Ledger) -> None:
+    """There is one desired state, whichever backend an update names."""
     ledger.upsert([user(plan="a")], [A, B])
     ledger.upsert([user(plan="b")], [A])
 
     assert sent(ledger, A) == sent(ledger, B) == [{"plan": "b"}]
 
 
-def test_news_for_no_backend_is_not_kept(ledger: Ledger) -> None:
-    """Nobody would ever erase it."""
+def test_stores_nothing_for_no_backend(ledger: Ledger) -> None:
+    """Values that no backend needs would never be erased."""
     assert ledger.upsert([user(plan="a")], []) == {}
 
     assert ledger.upsert([user(seats=1)], [A])[A] == UpsertCounts(pending=1)
     assert sent(ledger) == [{"seats": 1}]
 
 
-def test_a_user_without_any_id_is_refused_and_with_them_the_whole_put(ledger: Ledger) -> None:
-    """They could never be found again."""
+def test_a_user_without_id_fails_the_upsert(ledger: Ledger) -> None:
+    """Nobody of that upsert is stored, and the error shows no value."""
     with pytest.raises(InvalidTraitsError) as caught:
         ledger.upsert([user(plan="a"), UserTraits(traits={"plan": "canary"})], [A])
 
@@ -195,8 +195,8 @@ def test_a_user_without_any_id_is_refused_and_with_them_the_whole_put(ledger: Le
     assert ledger.pending_count(A) == 0
 
 
-def test_an_anonymous_user_is_found_by_their_vendor_ids(ledger: Ledger) -> None:
-    """All of them together are the id."""
+def test_finds_anonymous_users_by_vendor_ids(ledger: Ledger) -> None:
+    """All vendor ids together identify an anonymous user."""
     ledger.upsert([UserTraits(vendor_ids={A: "7", B: "8"}, traits={"x": 1})], [A])
 
     assert ledger.upsert([UserTraits(vendor_ids={B: "8", A: "7"}, traits={"y": 1})], [A])[A] == UpsertCounts(
@@ -205,8 +205,8 @@ def test_an_anonymous_user_is_found_by_their_vendor_ids(ledger: Ledger) -> None:
     assert ledger.upsert([UserTraits(vendor_ids={A: "7"}, traits={"y": 1})], [A])[A] == UpsertCounts(pending=1)
 
 
-def test_a_removal_is_news_once(ledger: Ledger) -> None:
-    """A vendor that was told to clear a trait need not be told again."""
+def test_sends_a_removal_once(ledger: Ledger) -> None:
+    """A removal that the vendor confirmed is not sent again."""
     ledger.upsert([user(plan=REMOVE, seats=1)], [A])
     assert sent(ledger) == [{"plan": REMOVE, "seats": 1}]
 
@@ -214,8 +214,8 @@ def test_a_removal_is_news_once(ledger: Ledger) -> None:
     assert ledger.upsert([user(plan="pro")], [A])[A] == UpsertCounts(pending=1)
 
 
-def test_more_users_than_go_into_one_statement(ledger: Ledger) -> None:
-    """Groups are of no consequence."""
+def test_upserts_more_users_than_one_statement_takes(ledger: Ledger) -> None:
+    """Counts and order do not depend on the number of rows per statement."""
     many = [user(f"u{number}", n=number) for number in range(1203)]
 
     assert ledger.upsert(iter(many), [A])[A] == UpsertCounts(pending=1203)
@@ -223,8 +223,8 @@ def test_more_users_than_go_into_one_statement(ledger: Ledger) -> None:
     assert ledger.upsert(many, [A])[A] == UpsertCounts(unchanged=1203)
 
 
-def test_counts_are_added() -> None:
-    """Over many puts."""
+def test_adds_upsert_counts() -> None:
+    """Each count is added to its own kind."""
     counts = UpsertCounts(1, 2, 3, 4)
 
     counts.add(UpsertCounts(10, 20, 30, 40))
@@ -235,16 +235,16 @@ def test_counts_are_added() -> None:
 # Moments.
 
 
-def test_an_older_observation_never_overwrites_a_newer_one(ledger: Ledger) -> None:
-    """Field by field: what it alone says is news."""
+def test_an_older_observation_never_overwrites(ledger: Ledger) -> None:
+    """Moments are compared field by field, so a field that only the older one has is kept."""
     ledger.upsert([observed(2, plan="new")], [A])
     ledger.upsert([observed(1, plan="old", seats=1)], [A])
 
     assert sent(ledger) == [{"plan": "new", "seats": 1}]
 
 
-def test_an_older_observation_stays_older_after_delivery(ledger: Ledger) -> None:
-    """Values are erased, moments are not."""
+def test_moments_outlive_delivery(ledger: Ledger) -> None:
+    """Values are erased after delivery, moments are not."""
     ledger.upsert([observed(2, plan="new")], [A])
     deliver(ledger)
 
@@ -252,16 +252,16 @@ def test_an_older_observation_stays_older_after_delivery(ledger: Ledger) -> None
     assert ledger.upsert([observed(2, plan="other")], [A])[A] == UpsertCounts(pending=1)
 
 
-def test_an_older_type_goes_with_its_older_value(ledger: Ledger) -> None:
-    """Or a stale row would change what the newer value is sent as."""
+def test_drops_an_older_type_with_its_value(ledger: Ledger) -> None:
+    """A stale row does not change the type of a newer value."""
     ledger.upsert([attrs.evolve(observed(2, plan="5"), types={"plan": "str"})], [A])
     ledger.upsert([attrs.evolve(observed(1, plan=5), types={"plan": "int"})], [A])
 
     assert claim_one(ledger).user == attrs.evolve(observed(2, plan="5"), types={"plan": "str"})
 
 
-def test_what_has_no_moment_is_said_now(ledger: Ledger) -> None:
-    """It wins over any moment, and the moment of its field is forgotten."""
+def test_an_update_without_moment_always_wins(ledger: Ledger) -> None:
+    """It also forgets the moment of the fields it sets."""
     ledger.upsert([observed(2, plan="new", seats=1)], [A])
     ledger.upsert([user(plan="newest")], [A])
     ledger.upsert([observed(1, plan="since", seats=2)], [A])
@@ -269,8 +269,8 @@ def test_what_has_no_moment_is_said_now(ledger: Ledger) -> None:
     assert sent(ledger) == [{"plan": "since", "seats": 1}]
 
 
-def test_moments_before_1970_are_older(ledger: Ledger) -> None:
-    """As in any calendar."""
+def test_compares_moments_before_1970(ledger: Ledger) -> None:
+    """Moments before 1970 are older than those after."""
     ledger.upsert([user(plan="a")], [A])
     ledger.upsert([UserTraits("u1", traits={"plan": "b"}, observed_at=datetime(1969, 1, 1, tzinfo=UTC))], [A])
     ledger.upsert([UserTraits("u1", traits={"plan": "c"}, observed_at=datetime(1, 1, 1, tzinfo=UTC))], [A])
@@ -281,8 +281,8 @@ def test_moments_before_1970_are_older(ledger: Ledger) -> None:
 # Claiming.
 
 
-def test_claims_come_in_order_and_in_parts(ledger: Ledger) -> None:
-    """After a place, so many, and none of those to skip."""
+def test_claims_in_order_of_row_ids(ledger: Ledger) -> None:
+    """Claims can start after a row id, skip others, and be limited in number."""
     ledger.upsert([user(f"u{number}") for number in range(6)], [A])
     everyone = ledger.claim(A)
 
@@ -293,8 +293,8 @@ def test_claims_come_in_order_and_in_parts(ledger: Ledger) -> None:
     assert ledger.claim(A, after=everyone[-1].row_id) == []
 
 
-def test_a_ledger_that_was_just_opened_knows_its_backends(tmp_path: Path) -> None:
-    """Whatever it is asked first."""
+def test_knows_its_backends_after_reopening(tmp_path: Path) -> None:
+    """Claims, settlements and jobs work as the first call on a ledger."""
     with Ledger(tmp_path / "l.db") as ledger:
         ledger.upsert([user()], [A])
 
@@ -306,8 +306,8 @@ def test_a_ledger_that_was_just_opened_knows_its_backends(tmp_path: Path) -> Non
         assert ledger.jobs(A) == []
 
 
-def test_a_claim_shows_no_values(ledger: Ledger) -> None:
-    """Nor does what else there is to see."""
+def test_no_repr_shows_stored_values(ledger: Ledger) -> None:
+    """Claims, settlements, rejections and the ledger hide ids and values."""
     ledger.upsert([UserTraits("canary", name="canary", traits={"plan": "canary"})], [A])
     claim = claim_one(ledger)
     settle(ledger, claim, REJECTION)
@@ -327,8 +327,8 @@ def test_a_claim_shows_no_values(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("rejection", [REJECTION, Broken(A, "KeyError at wire.py:3")])
-def test_who_is_refused_is_not_due_until_something_changes(ledger: Ledger, rejection: Rejected | Broken) -> None:
-    """The same would be refused again."""
+def test_a_rejected_user_waits_for_a_change(ledger: Ledger, rejection: Rejected | Broken) -> None:
+    """The same traits would be rejected again, so they are not sent."""
     ledger.upsert([user(plan="a")], [A])
     assert settle(ledger, claim_one(ledger), rejection)
 
@@ -339,8 +339,8 @@ def test_who_is_refused_is_not_due_until_something_changes(ledger: Ledger, rejec
     assert list(ledger.rejected(A)) == []
 
 
-def test_what_changed_by_another_way_is_not_what_was_refused(ledger: Ledger) -> None:
-    """Put for one backend, it is news to the other that refused the old."""
+def test_a_change_for_another_backend_ends_a_rejection(ledger: Ledger) -> None:
+    """A user fixed by an upsert for one backend is pending at the other with its next upsert."""
     ledger.upsert([user(plan="bad")], [A, B])
     settle(ledger, claim_one(ledger), REJECTION)
 
@@ -350,8 +350,8 @@ def test_what_changed_by_another_way_is_not_what_was_refused(ledger: Ledger) -> 
     assert sent(ledger) == [{"plan": "good"}]
 
 
-def test_a_refusal_is_told_with_its_violations_and_its_moment(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the adapter gave it."""
+def test_a_rejection_keeps_violations_and_time(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outcome is returned as the adapter gave it, with the time of the rejection."""
     monkeypatch.setattr("replay_identity.ledger.ledger._now", lambda: 1_700_000_000)
     rejection = Rejected(A, (Violation("traits.plan", "value", 1024, 2000, "characters"), Violation("name", "odd")))
     ledger.upsert([user(plan="a")], [A])
@@ -362,8 +362,8 @@ def test_a_refusal_is_told_with_its_violations_and_its_moment(ledger: Ledger, mo
     assert (one.rejection, one.rejected_at) == (rejection, 1_700_000_000)
 
 
-def test_everyone_refused_can_be_tried_again(ledger: Ledger) -> None:
-    """Once the settings have changed, say; others' refusals stand."""
+def test_requeues_all_rejected_users(ledger: Ledger) -> None:
+    """Users rejected by another backend stay rejected."""
     everyone = [user(f"u{number}") for number in range(700)]
     ledger.upsert(everyone, [A, B])
     deliver(ledger, A, lambda _: REJECTION)
@@ -377,8 +377,8 @@ def test_everyone_refused_can_be_tried_again(ledger: Ledger) -> None:
     assert ledger.requeue_rejected(A) == 0
 
 
-def test_what_was_lost_is_on_record_until_it_is_sent_again(ledger: Ledger) -> None:
-    """Field by field, nested ones with the whole."""
+def test_a_loss_stays_until_the_field_is_sent(ledger: Ledger) -> None:
+    """Losses are recorded field by field, and nested ones belong to the outermost field."""
     ledger.upsert([UserTraits("u1", name="Ann", traits={"plan": "a", "company": {"size": [1]}, "companyx": 1})], [A])
     lost = (dropped("traits.company.size[0]"), dropped("name"), Adjustment("traits.plan", "coerced", "strings"))
     settle(ledger, claim_one(ledger), Accepted(A, adjustments=lost))
@@ -393,8 +393,8 @@ def test_what_was_lost_is_on_record_until_it_is_sent_again(ledger: Ledger) -> No
     assert list(ledger.losses(A)) == []
 
 
-def test_a_loss_under_a_shortened_name_is_told_once_and_ends(ledger: Ledger) -> None:
-    """Names in adjustments are made fit to print."""
+def test_matches_losses_by_printable_names(ledger: Ledger) -> None:
+    """Adjustments have names made safe to print, which still match their fields."""
     lost = (dropped("traits." + "x" * 92 + "…"), dropped("traits.a\\u000ab"))
     for number in range(3):
         ledger.upsert([user("u1", **{"x" * 300: number, "a\nb": number})], [A])
@@ -406,8 +406,8 @@ def test_a_loss_under_a_shortened_name_is_told_once_and_ends(ledger: Ledger) -> 
     assert list(ledger.losses(A)) == []
 
 
-def test_a_loss_that_is_no_fields_is_told_once(ledger: Ledger) -> None:
-    """Such as one of an id, which is sent each time."""
+def test_a_loss_of_no_field_is_recorded_once(ledger: Ledger) -> None:
+    """A loss of the id, for example, is repeated with every request."""
     for number in range(3):
         ledger.upsert([user(n=number)], [A])
         settle(ledger, claim_one(ledger), Accepted(A, adjustments=(dropped("user_id"),)))
@@ -415,8 +415,8 @@ def test_a_loss_that_is_no_fields_is_told_once(ledger: Ledger) -> None:
     assert list(ledger.losses(A)) == [(dropped("user_id"),)]
 
 
-def test_after_a_loss_all_is_sent_that_is_put(ledger: Ledger) -> None:
-    """The vendor does not hold what it was given, so nothing is left out as held."""
+def test_sends_everything_after_a_loss(ledger: Ledger) -> None:
+    """The vendor does not have what it was sent, so no field is left out as confirmed."""
     ledger.upsert([user(plan="a", seats=1)], [A])
     settle(ledger, claim_one(ledger), Accepted(A, adjustments=(dropped("traits.plan"),)))
 
@@ -425,8 +425,8 @@ def test_after_a_loss_all_is_sent_that_is_put(ledger: Ledger) -> None:
     assert claim_one(ledger).user == user(plan="a", seats=2)
 
 
-def test_who_is_skipped_keeps_their_losses(ledger: Ledger) -> None:
-    """Nothing was sent."""
+def test_a_skipped_user_keeps_losses(ledger: Ledger) -> None:
+    """Nothing was sent, so nothing was repaired."""
     ledger.upsert([user(plan="a")], [A])
     settle(ledger, claim_one(ledger), Accepted(A, adjustments=(dropped("traits.plan"),)))
     ledger.upsert([user(plan="b")], [A])
@@ -436,8 +436,8 @@ def test_who_is_skipped_keeps_their_losses(ledger: Ledger) -> None:
     assert list(ledger.losses(A)) == [(dropped("traits.plan"),)]
 
 
-def test_who_is_skipped_is_due_again_when_put_again(ledger: Ledger) -> None:
-    """The route that filtered them may let them through by then."""
+def test_a_skipped_user_becomes_pending_again(ledger: Ledger) -> None:
+    """The route that excluded the user may let them through next time."""
     ledger.upsert([user(plan="a")], [A])
     assert settle(ledger, claim_one(ledger), Skipped(A, SkipReason.NOTHING_TO_SEND))
     assert ledger.pending_count(A) == 0
@@ -445,8 +445,8 @@ def test_who_is_skipped_is_due_again_when_put_again(ledger: Ledger) -> None:
     assert ledger.upsert([user(plan="a")], [A])[A] == UpsertCounts(pending=1)
 
 
-def test_who_is_skipped_is_not_held_for_sure(ledger: Ledger) -> None:
-    """An earlier request without an answer may have changed the vendor; what it was not about stands."""
+def test_skipping_drops_what_is_in_doubt(ledger: Ledger) -> None:
+    """An unanswered request may have changed the skipped fields; the other fields stay confirmed."""
     ledger.upsert([user(plan="a", seats=1)], [A])
     deliver(ledger)
     ledger.upsert([user(plan="b")], [A])
@@ -459,8 +459,8 @@ def test_who_is_skipped_is_not_held_for_sure(ledger: Ledger) -> None:
     assert claim_one(ledger).user == user(plan="a")
 
 
-def test_the_standings_count_users(ledger: Ledger) -> None:
-    """By backend, in the order of their first put."""
+def test_counts_users_by_backend(ledger: Ledger) -> None:
+    """Backends come in the order of their first upsert."""
     ledger.upsert([user(f"u{number}") for number in range(4)], [B, A])
     claims = ledger.claim(A)
     answers: list[Outcome] = [
@@ -477,8 +477,8 @@ def test_the_standings_count_users(ledger: Ledger) -> None:
     ]
 
 
-def test_a_ledger_in_memory_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It makes no file, and its turn is always ours."""
+def test_a_ledger_in_memory_writes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lease is always granted."""
     monkeypatch.chdir(tmp_path)
     with Ledger(":memory:") as ledger:
         ledger.upsert([user(plan="a")], [A])
@@ -489,8 +489,8 @@ def test_a_ledger_in_memory_is_forgotten(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_repr_shows_what_is_being_put() -> None:
-    """Not even inside the ledger is a user shown by what is stored of them."""
+def test_an_incoming_user_hides_their_values() -> None:
+    """The encoded user is not part of the repr."""
     given = incoming_user(
         UserTraits("canary-id", email="canary@example.com", traits={"plan": "canary"}), Fingerprints(b"k" * 32)
     )

@@ -33,8 +33,8 @@ def refuse(ledger: Ledger, *rows: UserTraits, backends: tuple[str, ...] = (A,)) 
 
 
 @pytest.mark.parametrize("mended", [{"plan": "pro"}, {"plan": "pro", "renamed": "x"}], ids=["removed", "renamed"])
-def test_a_row_without_the_bad_trait_mends_the_user(ledger: Ledger, mended: dict[str, Any]) -> None:
-    """The bad one is wanted no more, and the refusal is gone."""
+def test_a_row_without_the_rejected_trait_fixes_the_user(ledger: Ledger, mended: dict[str, Any]) -> None:
+    """The rejected trait is dropped, and the user is pending again."""
     refuse(ledger, user(plan="pro", bad="x"))
 
     counts = ledger.upsert([user(**mended)], [A], replace=True)
@@ -45,8 +45,8 @@ def test_a_row_without_the_bad_trait_mends_the_user(ledger: Ledger, mended: dict
     assert ledger.upsert([user(**mended)], [A], replace=True)[A] == UpsertCounts(unchanged=1)
 
 
-def test_what_is_no_row_says_only_what_is_new(ledger: Ledger) -> None:
-    """An event that leaves a trait out does not mean that it is gone."""
+def test_an_event_only_adds_traits(ledger: Ledger) -> None:
+    """An event that leaves a trait out does not drop it."""
     refuse(ledger, user(plan="pro", bad="x"))
 
     ledger.upsert([user(plan="free")], [A])
@@ -54,8 +54,8 @@ def test_what_is_no_row_says_only_what_is_new(ledger: Ledger) -> None:
     assert deliver(ledger) == [user(plan="free", bad="x")]
 
 
-def test_a_row_that_is_still_bad_is_not_sent_again(ledger: Ledger) -> None:
-    """Nor however often it comes."""
+def test_an_unfixed_row_stays_rejected(ledger: Ledger) -> None:
+    """It is not sent again, however often it comes."""
     refuse(ledger, user(plan="pro", bad="x"))
 
     assert [ledger.upsert([user(plan="pro", bad="x")], [A], replace=True)[A] for _ in range(2)] == [
@@ -64,8 +64,8 @@ def test_a_row_that_is_still_bad_is_not_sent_again(ledger: Ledger) -> None:
     assert [one.user for one in ledger.rejected(A)] == [user(plan="pro", bad="x")]
 
 
-def test_a_row_is_merged_while_the_user_is_due_anywhere(ledger: Ledger) -> None:
-    """The other vendor has not been told yet what the row does not repeat."""
+def test_merges_a_row_while_the_user_is_pending_anywhere(ledger: Ledger) -> None:
+    """The other vendor has not received yet what the row does not repeat."""
     refuse(ledger, user(plan="pro", bad="x"), backends=(A, B))
 
     counts = ledger.upsert([user(plan="free")], [A], replace=True)
@@ -74,8 +74,8 @@ def test_a_row_is_merged_while_the_user_is_due_anywhere(ledger: Ledger) -> None:
     assert deliver(ledger, B) == deliver(ledger) == [user(plan="free", bad="x")]
 
 
-def test_what_a_mended_row_changes_nothing_about_is_not_sent(ledger: Ledger) -> None:
-    """Another vendor holds it all; the refusal stays until its own backend is asked."""
+def test_a_fixed_row_sends_nothing_that_is_confirmed(ledger: Ledger) -> None:
+    """Another vendor has confirmed it all; the rejection stays until its own backend is named."""
     refuse(ledger, user(plan="pro", bad="x"), backends=(A, B))
     deliver(ledger, B)
 
@@ -84,8 +84,8 @@ def test_what_a_mended_row_changes_nothing_about_is_not_sent(ledger: Ledger) -> 
     assert ledger.upsert([user(plan="pro")], [A], replace=True)[A] == UpsertCounts(pending=1)
 
 
-def test_a_mended_row_keeps_what_no_row_can_say(ledger: Ledger) -> None:
-    """Ids that vendors gave, types, and what is to be cleared, nested or not."""
+def test_a_fixed_row_keeps_ids_types_and_removals(ledger: Ledger) -> None:
+    """A row of a source cannot express them."""
     cleared: dict[str, Any] = {"old": REMOVE, "company": {"tax": REMOVE, "bad": "x"}, "team": {"bad": "x"}}
     first = UserTraits("u1", traits={**cleared, "n": 1}, types={"n": "real"}, vendor_ids={A: "7"})
     refuse(ledger, first)
@@ -97,8 +97,8 @@ def test_a_mended_row_keeps_what_no_row_can_say(ledger: Ledger) -> None:
     assert (sent.types, sent.vendor_ids) == ({"n": "real"}, {A: "7"})
 
 
-def test_a_row_may_set_what_was_to_be_cleared(ledger: Ledger) -> None:
-    """It is the later word."""
+def test_a_row_overrides_a_removal(ledger: Ledger) -> None:
+    """The row came later."""
     refuse(ledger, user(old=REMOVE, bad="x"))
 
     ledger.upsert([user(old="new")], [A], replace=True)
@@ -107,8 +107,8 @@ def test_a_row_may_set_what_was_to_be_cleared(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(("hours", "plan"), [(-1, {"plan": "pro", "bad": "x"}), (0, {}), (1, {})])
-def test_a_row_older_than_what_was_refused_mends_nothing(ledger: Ledger, hours: int, plan: dict[str, Any]) -> None:
-    """What it leaves out was said later."""
+def test_a_row_older_than_the_rejection_drops_nothing(ledger: Ledger, hours: int, plan: dict[str, Any]) -> None:
+    """What the older row leaves out was set later."""
     refuse(ledger, UserTraits("u1", traits={"plan": "pro", "bad": "x"}, observed_at=NOON))
 
     row = UserTraits("u1", traits={"city": "Rome"}, observed_at=NOON + timedelta(hours=hours))
@@ -118,8 +118,8 @@ def test_a_row_older_than_what_was_refused_mends_nothing(ledger: Ledger, hours: 
     assert sent.traits == {**plan, "city": "Rome"}
 
 
-def test_a_user_in_two_rows_is_mended_by_both(ledger: Ledger) -> None:
-    """The second row adds to the first, in one put or in two."""
+def test_two_rows_fix_a_user_together(ledger: Ledger) -> None:
+    """The second row adds to the first, in one upsert or in two."""
     refuse(ledger, user(plan="pro", bad="x"))
 
     ledger.upsert([user(plan="pro"), user(city="Rome")], [A], replace=True)
@@ -128,8 +128,8 @@ def test_a_user_in_two_rows_is_mended_by_both(ledger: Ledger) -> None:
     assert deliver(ledger) == [user(plan="pro", city="Rome", size=1)]
 
 
-def test_the_values_of_who_is_mended_are_erased(ledger: Ledger) -> None:
-    """Nobody needs them once they are taken."""
+def test_erases_the_values_of_a_fixed_user(ledger: Ledger) -> None:
+    """Nobody needs them once they are delivered."""
     refuse(ledger, user(plan="pro", bad="x"))
     ledger.upsert([user(plan="pro")], [A], replace=True)
     deliver(ledger)
@@ -140,8 +140,8 @@ def test_the_values_of_who_is_mended_are_erased(ledger: Ledger) -> None:
 # Backends that hold no longer what they confirmed.
 
 
-def test_who_is_put_after_a_doubt_is_sent_whole(ledger: Ledger) -> None:
-    """At that backend, and only if put; then they are held again."""
+def test_invalidate_sends_users_in_full_again(ledger: Ledger) -> None:
+    """Only at that backend, only if upserted again, and only once."""
     rows = [user(f"u{number}", plan="pro", size=1) for number in range(700)]
     ledger.upsert(rows, [A, B])
     deliver(ledger, A)
@@ -155,8 +155,8 @@ def test_who_is_put_after_a_doubt_is_sent_whole(ledger: Ledger) -> None:
     assert ledger.upsert(rows, [A])[A] == UpsertCounts(pending=1, unchanged=699)
 
 
-def test_a_doubt_is_about_each_field(ledger: Ledger) -> None:
-    """A field that was not said again by the first row is not held because that row was taken."""
+def test_invalidates_field_by_field(ledger: Ledger) -> None:
+    """A field missing in the first row afterwards is not confirmed by that row."""
     ledger.upsert([user(plan="pro", size=1)], [A])
     deliver(ledger)
     ledger.invalidate(A)
@@ -167,8 +167,8 @@ def test_a_doubt_is_about_each_field(ledger: Ledger) -> None:
     assert deliver(ledger) == [user(size=1)]
 
 
-def test_a_doubt_outlives_a_route_that_keeps_the_user_away(ledger: Ledger) -> None:
-    """They were not sent."""
+def test_a_skipped_user_stays_invalidated(ledger: Ledger) -> None:
+    """Nothing was sent to the vendor."""
     ledger.upsert([user(plan="pro")], [A])
     deliver(ledger)
     ledger.invalidate(A)
@@ -178,15 +178,15 @@ def test_a_doubt_outlives_a_route_that_keeps_the_user_away(ledger: Ledger) -> No
     assert ledger.upsert([user(plan="pro")], [A])[A] == UpsertCounts(pending=1)
 
 
-def test_a_doubt_about_a_backend_that_nobody_was_put_for_is_none(ledger: Ledger) -> None:
-    """It is not made known by it."""
+def test_invalidating_an_unknown_backend_does_nothing(ledger: Ledger) -> None:
+    """The name is not registered by it."""
     ledger.invalidate("acmee")
 
     assert ledger.counts() == []
 
 
-def test_who_is_due_when_the_doubt_comes_is_sent_whole(ledger: Ledger) -> None:
-    """All of what waits, not only what differs."""
+def test_invalidate_sends_pending_users_in_full(ledger: Ledger) -> None:
+    """The whole pending state is sent, not only what differs."""
     ledger.upsert([user(plan="pro", size=1)], [A])
     deliver(ledger)
     ledger.upsert([user(plan="free", size=1)], [A])
@@ -199,8 +199,8 @@ def test_who_is_due_when_the_doubt_comes_is_sent_whole(ledger: Ledger) -> None:
 # Asking is not telling.
 
 
-def test_a_mistyped_name_makes_no_backend(ledger: Ledger) -> None:
-    """Whatever is asked about it; who was put stays for whom they were put."""
+def test_a_mistyped_name_registers_no_backend(ledger: Ledger) -> None:
+    """Reading about an unknown backend finds nothing and stores nothing."""
     ledger.upsert([user()], [A])
 
     assert (ledger.pending_count("acmee"), ledger.claim("acmee"), list(ledger.rejected("acmee"))) == (0, [], [])
