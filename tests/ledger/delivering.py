@@ -1,4 +1,4 @@
-"""Users put into a ledger and delivered out of it, as the tests of the ledger do."""
+"""Helpers that upsert users into a ledger and deliver them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,33 +17,33 @@ def user(user_id: str = "u1", **traits: Any) -> UserTraits:
 
 
 def dropped(path: str) -> Adjustment:
-    """Return what is said of a field that the vendor did not get."""
+    """Return the adjustment for a dropped field."""
     return Adjustment(path, "dropped", "value")
 
 
-def taken(_: Claim) -> Outcome:
-    """Return that the vendor took it all."""
+def accept(_: Claim) -> Outcome:
+    """Return that the vendor accepted everything."""
     return Accepted(A)
 
 
-def deliver(ledger: Ledger, backend: str = A, answer: Callable[[Claim], Outcome] = taken) -> list[UserTraits]:
-    """Claim everyone due at *backend*, settle each with the *answer* to it, and return what was sent."""
+def deliver(ledger: Ledger, backend: str = A, outcome_of: Callable[[Claim], Outcome] = accept) -> list[UserTraits]:
+    """Claim and settle every user pending at *backend*, and return what was sent."""
     claims = ledger.claim(backend, count=10_000)
-    ledger.settle(backend, [Settlement(claim.row_id, claim.version, answer(claim)) for claim in claims])
+    ledger.settle(backend, [Settlement(claim.row_id, claim.version, outcome_of(claim)) for claim in claims])
     return [claim.user for claim in claims]
 
 
 def claim_one(ledger: Ledger, backend: str = A) -> Claim:
-    """Claim the only user due at *backend*."""
+    """Claim the only user pending at *backend*."""
     (claim,) = ledger.claim(backend)
     return claim
 
 
 def settle(ledger: Ledger, claim: Claim, outcome: Outcome, backend: str = A) -> bool:
-    """Settle one claim, and return whether the user is due no more because of it."""
+    """Settle one claim, and return whether the user is no longer pending."""
     return claim.row_id in ledger.settle(backend, [Settlement(claim.row_id, claim.version, outcome)])
 
 
 def bytes_on_disk(path: Path) -> bytes:
-    """Return all that the ledger keeps in files, those beside it included."""
+    """Return the bytes of all the ledger's files."""
     return b"".join(file.read_bytes() for file in path.parent.glob(f"{path.name}*"))

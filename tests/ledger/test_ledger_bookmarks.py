@@ -1,4 +1,4 @@
-"""Where a long reading goes on is kept beside the users it has read."""
+"""Checkpoints of unfinished reads are stored in the ledger."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def test_a_finished_read_has_no_checkpoint() -> None:
         ledger.set_checkpoint("a to b", None)
 
         assert ledger.checkpoint("a to b") is None
-        assert ledger.checkpoint("never begun") is None
+        assert ledger.checkpoint("never started") is None
 
 
 def test_a_checkpoint_hides_token_and_stats() -> None:

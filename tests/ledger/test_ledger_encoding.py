@@ -1,4 +1,4 @@
-"""What is written of users is read as it was, and tells what changed."""
+"""The codec returns what it encoded, and fingerprints show what changed."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -25,12 +25,12 @@ from replay_identity.ledger.codec import (
 from replay_identity.ledger.merging import drop_fields, field_names, merge_users
 from replay_identity.testing import trait_maps, user_traits
 
-DIGESTS = Fingerprints(b"k" * 32)
+FINGERPRINTS = Fingerprints(b"k" * 32)
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 def reversed_mapping(value: Any) -> Any:
-    """Return *value* with the names of each mapping in it in the opposite order."""
+    """Return *value* with the names of each object in it in reverse order."""
     if is_nested(value):
         return {name: reversed_mapping(value[name]) for name in reversed(value)}
     if is_list(value):
@@ -48,7 +48,7 @@ def types_in(value: Any) -> Any:
 
 
 def content_of(user: UserTraits, field: str) -> Any:
-    """Return what *user* says of a field."""
+    """Return the value of a field."""
     return user.traits[field.removeprefix("traits.")] if field.startswith("traits.") else getattr(user, field)
 
 
@@ -89,7 +89,7 @@ def test_equal_users_have_equal_fingerprints(user: UserTraits) -> None:
     turned = UserTraits(user.user_id, traits=reversed_mapping(user.traits), types=reversed_mapping(user.types))
     plain = UserTraits(user.user_id, traits=user.traits, types=user.types)
 
-    assert DIGESTS.of_fields(encode(turned)) == DIGESTS.of_fields(encode(plain))
+    assert FINGERPRINTS.of_fields(encode(turned)) == FINGERPRINTS.of_fields(encode(plain))
 
 
 @given(trait_maps(), st.data())
@@ -157,7 +157,9 @@ LOOKALIKES: list[Any] = [
 
 def test_distinguishes_values_that_look_alike() -> None:
     """Vendors distinguish them, so no two have the same fingerprint."""
-    fingerprints = [DIGESTS.of_fields(encode(user(t=value)))[DIGESTS.of_name("traits.t")] for value in LOOKALIKES]
+    fingerprints = [
+        FINGERPRINTS.of_fields(encode(user(t=value)))[FINGERPRINTS.of_name("traits.t")] for value in LOOKALIKES
+    ]
 
     assert len(set(fingerprints)) == len(LOOKALIKES)
 
@@ -165,9 +167,9 @@ def test_distinguishes_values_that_look_alike() -> None:
 @pytest.mark.parametrize("value", LOOKALIKES, ids=repr)
 def test_decodes_values_that_look_alike(value: Any) -> None:
     """No value can imitate a tag."""
-    given_user = user(t=value, other=value)
+    original = user(t=value, other=value)
 
-    assert decode(encode(given_user)) == given_user
+    assert decode(encode(original)) == original
 
 
 def test_a_declared_type_changes_its_field() -> None:
@@ -204,8 +206,8 @@ def test_fingerprints_depend_on_the_key(one: UserTraits, other: UserTraits) -> N
     """Without the key nobody can try values until one matches."""
     stranger = Fingerprints(b"x" * 32)
 
-    assert DIGESTS.of_user(encode(one)) != stranger.of_user(encode(one))
-    assert not DIGESTS.of_fields(encode(one)).items() & stranger.of_fields(encode(other)).items()
+    assert FINGERPRINTS.of_user(encode(one)) != stranger.of_user(encode(one))
+    assert not FINGERPRINTS.of_fields(encode(one)).items() & stranger.of_fields(encode(other)).items()
 
 
 @given(user_traits(), user_traits())
@@ -215,8 +217,8 @@ def test_identifies_by_user_id_or_all_vendor_ids(one: UserTraits, other: UserTra
     def name(user: UserTraits) -> Any:
         return user.user_id or dict(user.vendor_ids) or None
 
-    assert (DIGESTS.of_id(one) is None) == (name(one) is None)
-    assert (DIGESTS.of_id(one) == DIGESTS.of_id(other)) == (name(one) == name(other))
+    assert (FINGERPRINTS.of_id(one) is None) == (name(one) is None)
+    assert (FINGERPRINTS.of_id(one) == FINGERPRINTS.of_id(other)) == (name(one) == name(other))
 
 
 def test_ids_cannot_imitate_each_other() -> None:
@@ -224,15 +226,17 @@ def test_ids_cannot_imitate_each_other() -> None:
     ids = [{"a": "b=c"}, {"a=b": "c"}, {"a": "x\0b=y"}, {"a": "x", "b": "y"}, {"b": "x", "a": "y"}]
     users = [*(UserTraits(vendor_ids=each) for each in ids), UserTraits("a=b=c"), UserTraits('{"a":"b=c"}')]
 
-    assert len({DIGESTS.of_id(each) for each in users}) == len(users)
+    assert len({FINGERPRINTS.of_id(each) for each in users}) == len(users)
 
 
 def test_fingerprints_do_not_depend_on_the_cache() -> None:
     """More names and values than the caches hold have the same fingerprints."""
     many = user(**{f"t{number}": "same" for number in range(1100)})
-    values = {DIGESTS.of_fields(encode(user(t=f"v{number}")))[DIGESTS.of_name("traits.t")] for number in range(400)}
+    values = {
+        FINGERPRINTS.of_fields(encode(user(t=f"v{number}")))[FINGERPRINTS.of_name("traits.t")] for number in range(400)
+    }
 
-    assert DIGESTS.of_fields(encode(many)) == Fingerprints(b"k" * 32).of_fields(encode(many))
+    assert FINGERPRINTS.of_fields(encode(many)) == Fingerprints(b"k" * 32).of_fields(encode(many))
     assert len(values) == 400
 
 
@@ -246,12 +250,12 @@ def test_merging_keeps_all_fields_and_newer_values(older: UserTraits, newer: Use
 
     assert {*field_names(both)} == {*field_names(older)} | {*field_names(newer)}
     for field in field_names(both):
-        wins = newer if field in field_names(newer) else older
-        found, given_value = content_of(both, field), content_of(wins, field)
-        if isinstance(found, dict):
-            assert found.keys() >= given_value.keys()
+        winner = newer if field in field_names(newer) else older
+        value, expected = content_of(both, field), content_of(winner, field)
+        if isinstance(value, dict):
+            assert value.keys() >= expected.keys()
         else:
-            assert user(t=found) == user(t=given_value)
+            assert user(t=value) == user(t=expected)
     assert both.types == {**older.types, **newer.types}
     assert both.vendor_ids == {**older.vendor_ids, **newer.vendor_ids}
 
@@ -265,7 +269,7 @@ def test_merging_is_associative(one: UserTraits, two: UserTraits, three: UserTra
 
 
 def flat(user: UserTraits) -> dict[str, Any]:
-    """Return the traits that are no mappings."""
+    """Return the traits that are not nested."""
     return {name: value for name, value in user.traits.items() if not isinstance(value, dict)}
 
 

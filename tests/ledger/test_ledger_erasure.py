@@ -1,4 +1,4 @@
-"""What was delivered is gone from the disk: values and ids, in the file and beside it."""
+"""Values and ids leave the disk once they are delivered."""
 
 import random
 from pathlib import Path
@@ -22,7 +22,7 @@ CANARY = UserTraits(
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return where the ledger is."""
+    """Return the path of the ledger."""
     return tmp_path / "ledger.db"
 
 

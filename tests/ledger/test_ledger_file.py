@@ -1,4 +1,4 @@
-"""What can be wrong with the file: each is one clear error, without values, after which nothing stored is lost."""
+"""Each problem with the file is one clear error without values, and nothing stored is lost."""
 
 import os
 import random
@@ -24,12 +24,12 @@ CANARIES = [user(f"canary-{number}", plan="canary" * 200, n=number) for number i
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return where the ledger is."""
+    """Return the path of the ledger."""
     return tmp_path / "ledger.db"
 
 
 def problem_of(act: Callable[[], object]) -> str:
-    """Return what is said of a ledger that cannot be used, which is no value."""
+    """Return the problem that *act* reports, and check that it shows no value."""
     with pytest.raises(LedgerError) as caught:
         act()
     assert "canary" not in str(caught.value)
@@ -39,7 +39,7 @@ def problem_of(act: Callable[[], object]) -> str:
 
 
 def filled(path: Path) -> Path:
-    """Make a ledger of some users, half of them delivered."""
+    """Create a ledger of 300 users, half of them delivered."""
     with Ledger(path) as ledger:
         ledger.upsert(CANARIES[:150], [A])
         deliver(ledger)
@@ -47,7 +47,7 @@ def filled(path: Path) -> Path:
     return path
 
 
-# Another file.
+# Files of another kind.
 
 
 @pytest.mark.parametrize("content", [b"user_id,plan\nu1,pro\n", b"xy", b"\0" * 5000, os.urandom(10_000)])
@@ -158,7 +158,7 @@ def test_refuses_a_development_ledger(path: Path) -> None:
 
 
 def grow(ledger: Ledger) -> None:
-    """Put users until there is no room."""
+    """Upsert users until there is no room."""
     for number in range(10_000):
         ledger.upsert([user(f"canary-new-{number}", plan="canary" * 500)], [A, B])
 
@@ -178,12 +178,12 @@ def test_a_temporary_copy_is_deleted(path: Path) -> None:
 
 
 def assert_intact(ledger: Ledger) -> None:
-    """Check that what was stored before is all there, and that the ledger goes on."""
-    due = {one.user.user_id for one in ledger.claim(A, count=20_000)}
-    assert due >= {one.user_id for one in CANARIES[150:]}
-    assert ledger.pending_count(B) == len(due) - 150
+    """Check that everything stored before is there, and that the ledger goes on."""
+    pending = {claim.user.user_id for claim in ledger.claim(A, count=20_000)}
+    assert pending >= {one.user_id for one in CANARIES[150:]}
+    assert ledger.pending_count(B) == len(pending) - 150
     assert ledger.upsert(CANARIES[:150], [A])[A].unchanged == 150
-    assert len(deliver(ledger, B)) == len(due) - 150
+    assert len(deliver(ledger, B)) == len(pending) - 150
     deliver(ledger)
     assert (ledger.pending_count(A), ledger.pending_count(B)) == (0, 0)
 
@@ -204,7 +204,7 @@ def test_a_full_file_loses_nothing(path: Path) -> None:
 
 
 def grow_a_little(ledger: Ledger) -> None:
-    """Put one user more."""
+    """Upsert one more user."""
     ledger.upsert([user("canary-last")], [A, B])
 
 
@@ -223,12 +223,12 @@ def test_forgets_a_backend_that_was_not_stored(path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a folder on a disk of two megabytes, where one may make such."""
+    """Return a folder on a disk of two megabytes, if such a disk may be mounted."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)]
     if os.geteuid() != 0 or shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
-        pytest.skip("may not mount a disk")
+        pytest.skip("no permission to mount a disk")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)  # noqa: S607  # The system's.
 
@@ -256,7 +256,7 @@ def test_forgets_a_backend_without_room(small_disk: Path) -> None:
         (small_disk / "ballast").unlink()
 
         assert ledger.upsert([user("u1")], ["new"])["new"].pending == 1
-        assert [standing.backend for standing in ledger.counts()] == [A, "new"]
+        assert [counts.backend for counts in ledger.counts()] == [A, "new"]
 
 
 def test_no_room_for_a_new_ledger(small_disk: Path) -> None:
@@ -291,7 +291,7 @@ def test_a_file_at_its_quota_loses_nothing(path: Path) -> None:
 
 
 def run(script: str, path: Path) -> str:
-    """Run *script* in another Python that finds what this one finds, and return what it prints."""
+    """Run *script* in another Python with the same path, and return what it prints."""
     lines = script.strip().split("\n        ")
     command = [sys.executable, "-c", "\n".join(lines), str(path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -309,7 +309,7 @@ def damaged(path: Path, harm: Callable[[bytearray], None]) -> None:
 
 
 def use(path: Path) -> None:
-    """Read and write all that there is."""
+    """Read and write everything."""
     with Ledger(path) as ledger:
         ledger.upsert(CANARIES, [A, B])
         ledger.counts()
@@ -320,27 +320,27 @@ def use(path: Path) -> None:
 
 
 def overwrite_the_middle(content: bytearray) -> None:
-    """Put other bytes where tables are."""
+    """Overwrite the tables with random bytes."""
     content[4096:-4096] = random.Random(7).randbytes(len(content) - 8192)  # noqa: S311  # The same on every run.
 
 
 def zero_the_middle(content: bytearray) -> None:
-    """Lose pages, as disks do."""
+    """Zero pages, as failing disks do."""
     content[4096:-4096] = bytes(len(content) - 8192)
 
 
 def cut_short(content: bytearray) -> None:
-    """Lose the end."""
+    """Cut off the second half."""
     del content[len(content) // 2 :]
 
 
 def spoil_values(content: bytearray) -> None:
-    """Change a few bytes of what users should be, which SQLite cannot notice."""
+    """Change bytes of desired states, which SQLite cannot notice."""
     content[:] = content.replace(b'"traits"', b'"traits\x01')
 
 
 def cut_texts(content: bytearray) -> None:
-    """Make texts that are none."""
+    """Make strings that are not UTF-8."""
     content[:] = content.replace(b"canarycanary", b"canary\xff\xfe\xfdnary")
 
 
@@ -371,9 +371,9 @@ def test_reports_damaged_rejections_losses_and_jobs(path: Path) -> None:
 
 def test_any_damage_is_a_ledger_error(path: Path) -> None:
     """Whichever page of the file is overwritten."""
-    whole = filled(path).read_bytes()
-    for start in range(0, len(whole), 4096):
-        content = bytearray(whole)
+    intact = filled(path).read_bytes()
+    for start in range(0, len(intact), 4096):
+        content = bytearray(intact)
         content[start : start + 4096] = random.Random(start).randbytes(4096)  # noqa: S311  # The same on every run.
         for beside in path.parent.iterdir():
             beside.unlink()
@@ -407,11 +407,11 @@ def test_reports_missing_write_permission(path: Path) -> None:
         if folder.stat().st_uid == os.geteuid() and folder != path.parent:
             folder.chmod(folder.stat().st_mode | 0o011)
     try:
-        said = run(script, path).splitlines()
+        problems = run(script, path).splitlines()
     finally:
         path.parent.chmod(0o755)
 
-    assert said == [
+    assert problems == [
         "the ledger cannot be written",
         "the ledger cannot be opened: Permission denied",
         "the lock file beside the ledger cannot be used",
@@ -513,7 +513,7 @@ def test_a_transaction_is_all_or_nothing(path: Path) -> None:
 
 
 def fail_inside(ledger: Ledger) -> None:
-    """Begin something and fail."""
+    """Raise an exception inside a transaction."""
     with ledger._database.transaction() as db:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         db.execute("DELETE FROM pending")
         raise ZeroDivisionError

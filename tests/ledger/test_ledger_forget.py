@@ -1,4 +1,4 @@
-"""One user is taken out of a ledger, and nobody else is."""
+"""Forgetting erases one user and changes no other."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,41 +27,41 @@ CANARY: Final = UserTraits(
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return where the ledger is."""
+    """Return the path of the ledger."""
     return tmp_path / "ledger.db"
 
 
 def rejected(_: Claim) -> Outcome:
-    """Return that the vendor refused, in words that name the user."""
+    """Return a rejection whose message names the user."""
     return Rejected(A, code="400", message="canary-words")
 
 
-def taken_with_loss(_: Claim) -> Outcome:
-    """Return that the vendor took all but a trait whose name tells who it is."""
+def accepted_with_loss(_: Claim) -> Outcome:
+    """Return an acceptance with a loss whose field identifies the user."""
     return Accepted(A, adjustments=(dropped("traits.canary-trait"),))
 
 
-ANSWERS: Final[Sequence[Callable[[Claim], Outcome]]] = (
+OUTCOMES: Final[Sequence[Callable[[Claim], Outcome]]] = (
     lambda _: Accepted(A),
-    taken_with_loss,
+    accepted_with_loss,
     rejected,
     lambda _: Unavailable(A, "503"),
     lambda _: Skipped(A, SkipReason.NOTHING_TO_SEND),
 )
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
-def test_forgetting_leaves_nothing_on_disk(path: Path, answer: Callable[[Claim], Outcome]) -> None:
+@pytest.mark.parametrize("outcome_of", OUTCOMES)
+def test_forgetting_leaves_nothing_on_disk(path: Path, outcome_of: Callable[[Claim], Outcome]) -> None:
     """Whatever the user's state was, while the ledger is still open."""
     with Ledger(path) as ledger:
         ledger.upsert([CANARY, user("u2")], [A, B])
-        deliver(ledger, A, lambda claim: answer(claim) if claim.user.user_id == "canary-id" else Accepted(A))
+        deliver(ledger, A, lambda claim: outcome_of(claim) if claim.user.user_id == "canary-id" else Accepted(A))
         assert b"canary" in bytes_on_disk(path)
 
         assert ledger.forget("canary-id") is True
 
         assert b"canary" not in bytes_on_disk(path)
-        assert [standing.pending for standing in ledger.counts()] == [0, 1]
+        assert [counts.pending for counts in ledger.counts()] == [0, 1]
 
 
 def test_forgetting_works_while_others_use_the_ledger(path: Path) -> None:
@@ -79,8 +79,8 @@ def test_forgetting_deletes_from_every_table(path: Path) -> None:
     """Fingerprints are deleted too."""
     with Ledger(path) as ledger:
         ledger.upsert([CANARY, user("u2")], [A])
-        deliver(ledger, A, taken_with_loss)
-        ledger.upsert([attrs.evolve(one, name="x") for one in (CANARY, user("u2"))], [A])
+        deliver(ledger, A, accepted_with_loss)
+        ledger.upsert([attrs.evolve(each, name="x") for each in (CANARY, user("u2"))], [A])
         deliver(ledger, A, rejected)
         ledger.upsert([CANARY, user("u2")], [B])
 
@@ -98,7 +98,9 @@ def test_keeps_a_reason_that_others_share(path: Path) -> None:
         deliver(ledger, A, rejected)
 
         ledger.forget("u1")
-        assert [one.rejection for one in ledger.rejected(A)] == [Rejected(A, code="400", message="canary-words")]
+        assert [rejected.rejection for rejected in ledger.rejected(A)] == [
+            Rejected(A, code="400", message="canary-words")
+        ]
 
         ledger.forget("u2")
         assert b"canary-words" not in bytes_on_disk(path)
@@ -156,11 +158,11 @@ def test_a_claim_does_not_restore_a_forgotten_user(path: Path) -> None:
         assert b"canary" not in bytes_on_disk(path)
 
 
-# Batches under way
+# Jobs in flight
 
 
 def start_job(ledger: Ledger, *entries: JobEntry) -> None:
-    """Put a batch under way."""
+    """Store a job in flight."""
     ledger.start_job(A, Batch("key", entries, b"body"))
 
 
@@ -170,9 +172,9 @@ def test_finds_users_in_flight_by_user_id(path: Path) -> None:
         start_job(ledger, JobEntry(1, 1, "u1"), JobEntry(2, 1, None, "u3"))
         start_job(ledger, JobEntry(3, 1, "ü2"), JobEntry(4, 1, "u4", "u5"))
 
-        under_way = [name for name in ("u1", "ü2", "u3", "u4", "u5", "u") if ledger.is_in_flight(name)]
+        in_flight = [name for name in ("u1", "ü2", "u3", "u4", "u5", "u") if ledger.is_in_flight(name)]
 
-    assert under_way == ["u1", "ü2", "u4"]
+    assert in_flight == ["u1", "ü2", "u4"]
 
 
 def test_refuses_to_forget_a_user_in_flight(path: Path) -> None:
@@ -190,70 +192,74 @@ def test_refuses_to_forget_a_user_in_flight(path: Path) -> None:
         assert ledger.forget("canary-id")
 
 
-# Laws
+# Properties
 
 Step: TypeAlias = Callable[[Ledger, frozenset[str]], None]
 IDS: Final = ("canary", "u1", "u2")
 
 
-def putting(user_id: str, traits: dict[str, Any], backends: list[str]) -> Step:
-    """Return a step that puts a user, unless they are left out."""
+def upserting(user_id: str, traits: dict[str, Any], backends: list[str]) -> Step:
+    """Return a step that upserts a user, unless they are left out."""
 
-    def put(ledger: Ledger, left_out: frozenset[str]) -> None:
+    def upsert(ledger: Ledger, left_out: frozenset[str]) -> None:
         if user_id not in left_out:
             ledger.upsert([user(user_id, **traits)], backends)
 
-    return put
+    return upsert
 
 
-def delivering(backend: str, answer: Callable[[Claim], Outcome]) -> Step:
+def delivering(backend: str, outcome_of: Callable[[Claim], Outcome]) -> Step:
     """Return a step that delivers to one backend."""
 
     def deliver_all(ledger: Ledger, _: frozenset[str]) -> None:
-        deliver(ledger, backend, lambda claim: attrs.evolve(answer(claim), backend=backend))
+        deliver(ledger, backend, lambda claim: attrs.evolve(outcome_of(claim), backend=backend))
 
     return deliver_all
 
 
-def retrying(backend: str) -> Step:
-    """Return a step that makes everyone due again who was refused."""
+def requeueing(backend: str) -> Step:
+    """Return a step that requeues the rejected users."""
 
-    def retry(ledger: Ledger, _: frozenset[str]) -> None:
+    def requeue(ledger: Ledger, _: frozenset[str]) -> None:
         ledger.requeue_rejected(backend)
 
-    return retry
+    return requeue
 
 
 TRAITS: Final = st.dictionaries(st.sampled_from(["plan", "seats"]), st.sampled_from(["canary-a", "canary-b"]))
 BACKENDS: Final = st.sampled_from([A, B])
 STEPS: Final = st.lists(
     st.one_of(
-        st.builds(putting, st.sampled_from(IDS), TRAITS, st.lists(BACKENDS, unique=True)),
-        st.builds(delivering, BACKENDS, st.sampled_from(ANSWERS)),
-        st.builds(retrying, BACKENDS),
+        st.builds(upserting, st.sampled_from(IDS), TRAITS, st.lists(BACKENDS, unique=True)),
+        st.builds(delivering, BACKENDS, st.sampled_from(OUTCOMES)),
+        st.builds(requeueing, BACKENDS),
     ),
     max_size=12,
 )
 
 
 def seen(ledger: Ledger) -> Any:
-    """Return all that a ledger says of its users, and what it sends now and once they are put again."""
-    stands = [
-        (ledger.counts(), [(one.user, one.rejection) for one in ledger.rejected(name)], list(ledger.losses(name)))
+    """Return everything a ledger reports, and what it sends now and after another upsert."""
+    reported = [
+        (
+            ledger.counts(),
+            [(rejected.user, rejected.rejection) for rejected in ledger.rejected(name)],
+            list(ledger.losses(name)),
+        )
         for name in (A, B)
     ]
     sent = [
         [deliver(ledger, name), ledger.upsert([user("u1", plan="canary-a"), user("u2")], [name])] for name in (A, B)
     ]
-    return stands, sent, [deliver(ledger, name) for name in (A, B)]
+    return reported, sent, [deliver(ledger, name) for name in (A, B)]
 
 
 @given(STEPS)
 def test_forgetting_changes_no_other_user(steps: list[Step]) -> None:
     """The ledger is as if the forgotten user had never been in it."""
     with Ledger(":memory:") as ledger, Ledger(":memory:") as without:
-        for one in (ledger, without):
-            one.upsert([user("u2", plan="first")], [A, B])
+        for each in (ledger, without):
+            each.upsert([user("u2", plan="first")], [A, B])
         for step in steps:
             step(ledger, frozenset())
             step(without, frozenset({"canary"}))
@@ -270,7 +276,7 @@ def test_forgetting_leaves_nothing_after_any_history(steps: list[Step]) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
         with Ledger(path) as ledger:
-            for step in [putting("canary", {"plan": "canary-a"}, [A, B]), *steps]:
+            for step in [upserting("canary", {"plan": "canary-a"}, [A, B]), *steps]:
                 step(ledger, frozenset({"u1", "u2"}))
 
             ledger.forget("canary")

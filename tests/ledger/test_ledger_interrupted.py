@@ -1,4 +1,4 @@
-"""What comes in between: Ctrl-C, a signal handler, a fork while a turn is held, a copy for which there is no room."""
+"""Interrupts, signal handlers, forks and failed copies leave the ledger intact."""
 
 import os
 import sqlite3
@@ -18,7 +18,7 @@ from replay_identity.ledger import Ledger, database, lease
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return where the ledger is."""
+    """Return the path of the ledger."""
     return tmp_path / "ledger.db"
 
 
@@ -39,7 +39,7 @@ def test_an_interrupt_leaves_no_transaction_open(path: Path, monkeypatch: pytest
                 ledger.upsert([user("u2")], [A])
 
         other.upsert([user("u3")], [A])
-        assert [one.user_id for one in deliver(ledger)] == ["u1", "u3"]
+        assert [sent.user_id for sent in deliver(ledger)] == ["u1", "u3"]
 
 
 def test_a_signal_handler_cannot_break_a_transaction(path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_failed_copy_leaves_no_file(path: Path, monkeypatch: pytest.MonkeyPatc
 
 # Forks.
 
-needs_forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+needs_forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
 
 
 @needs_forks
@@ -128,13 +128,13 @@ def test_a_child_does_not_inherit_the_lease(path: Path) -> None:
 def test_releases_the_lease_in_a_child(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process id means that the lock belongs to another process."""
     with Ledger(path) as ledger:
-        turn = lease._Lease(ledger.path, A)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        turn.after_fork()
-        assert turn.is_ours
+        held = lease._Lease(ledger.path, A)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        held.after_fork()
+        assert held.is_ours
         monkeypatch.setattr(os, "getpid", lambda: 4711)
-        turn.after_fork()
+        held.after_fork()
 
-        assert not turn.is_ours
+        assert not held.is_ours
         with ledger.lease(A) as ours:
             assert ours
 
@@ -146,8 +146,8 @@ def test_a_child_gets_the_lease_after_its_parent_ends(path: Path) -> None:
         import os, sys
         from replay_identity.ledger import Ledger
         ledger = Ledger(sys.argv[1])
-        turn = ledger.lease("acme")
-        assert turn.__enter__()
+        held = ledger.lease("acme")
+        assert held.__enter__()
         read, write = os.pipe()
         if os.fork():
             os.close(read)

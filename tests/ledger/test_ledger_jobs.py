@@ -1,4 +1,4 @@
-"""Batches under way."""
+"""Import jobs are stored until they end."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ BODY = b'{"canary": "body"}'
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return where the ledger is."""
+    """Return the path of the ledger."""
     return tmp_path / "ledger.db"
 
 
@@ -23,7 +23,7 @@ def batch(*entries: JobEntry, key: str = "key-1") -> Batch:
     return Batch(key, entries, BODY)
 
 
-MEMBERS = (
+ENTRIES = (
     JobEntry(1, 1, "canary-1", "canary-vendor", (dropped("traits.plan"),)),
     JobEntry(2, 1, None, "canary-vendor-2"),
 )
@@ -32,7 +32,7 @@ MEMBERS = (
 def test_a_job_survives_a_crash(path: Path) -> None:
     """With its key, its body and its entries, in order."""
     with Ledger(path) as ledger:
-        started = ledger.start_job(A, batch(*MEMBERS))
+        started = ledger.start_job(A, batch(*ENTRIES))
         crashed = [ledger.start_job(B, batch(key="key-2")), started]
 
     with Ledger(path) as ledger:
@@ -41,19 +41,19 @@ def test_a_job_survives_a_crash(path: Path) -> None:
         assert job not in ledger.jobs(B)
         assert ledger.jobs(B) == crashed[:1]
         assert (job.idempotency_key, job.size, job.vendor_job) == ("key-1", 2, None)
-        assert ledger.entries(job) == list(MEMBERS)
+        assert ledger.entries(job) == list(ENTRIES)
         assert ledger.body(job) == BODY
 
 
 def test_naming_a_job_erases_its_body(path: Path) -> None:
     """It need not be sent again; its entries stay."""
     with Ledger(path) as ledger:
-        named = ledger.name_job(ledger.start_job(A, batch(*MEMBERS)), "vendor-job-7")
+        named = ledger.name_job(ledger.start_job(A, batch(*ENTRIES)), "vendor-job-7")
 
     with Ledger(path) as ledger:
         assert ledger.jobs(A) == [named]
         assert named.vendor_job == "vendor-job-7"
-        assert ledger.entries(named) == list(MEMBERS)
+        assert ledger.entries(named) == list(ENTRIES)
     assert BODY not in bytes_on_disk(path)
 
 
@@ -65,8 +65,8 @@ def test_ending_a_job_settles_its_users(path: Path) -> None:
         job = ledger.start_job(
             A, batch(*(JobEntry(claim.row_id, claim.version, claim.user.user_id) for claim in claims))
         )
-        answers: list[Outcome] = [Accepted(A), Accepted(A), Rejected(A, code="400")]
-        settlements = [Settlement(c.row_id, c.version, answer) for c, answer in zip(claims, answers, strict=True)]
+        outcomes: list[Outcome] = [Accepted(A), Accepted(A), Rejected(A, code="400")]
+        settlements = [Settlement(c.row_id, c.version, outcome) for c, outcome in zip(claims, outcomes, strict=True)]
 
         assert ledger.end_job(A, job, settlements) == {claim.row_id for claim in claims}
 
@@ -82,7 +82,7 @@ def test_a_job_may_end_without_outcomes(path: Path) -> None:
     with Ledger(path) as ledger:
         ledger.upsert([user()], [A])
 
-        assert ledger.end_job(A, ledger.start_job(A, batch(*MEMBERS))) == set()
+        assert ledger.end_job(A, ledger.start_job(A, batch(*ENTRIES))) == set()
 
         assert (ledger.jobs(A), ledger.pending_count(A)) == ([], 1)
 
@@ -90,24 +90,24 @@ def test_a_job_may_end_without_outcomes(path: Path) -> None:
 def test_splits_a_job(path: Path) -> None:
     """The parts replace it in one transaction."""
     with Ledger(path) as ledger:
-        whole = ledger.start_job(A, batch(*MEMBERS))
+        job = ledger.start_job(A, batch(*ENTRIES))
 
-        parts = ledger.split_job(A, whole, [batch(MEMBERS[0], key="key-2"), batch(MEMBERS[1], key="key-3")])
+        parts = ledger.split_job(A, job, [batch(ENTRIES[0], key="key-2"), batch(ENTRIES[1], key="key-3")])
 
         assert ledger.jobs(A) == parts
         assert [job.idempotency_key for job in parts] == ["key-2", "key-3"]
-        assert [ledger.entries(job) for job in parts] == [[MEMBERS[0]], [MEMBERS[1]]]
+        assert [ledger.entries(job) for job in parts] == [[ENTRIES[0]], [ENTRIES[1]]]
 
 
 def test_a_job_hides_its_users(path: Path) -> None:
     """Ids and body are not part of any repr."""
     with Ledger(path) as ledger:
-        job = ledger.start_job(A, batch(*MEMBERS))
-        shown = repr([job, ledger.entries(job), batch(*MEMBERS), [entry.batch_entry() for entry in MEMBERS]])
+        job = ledger.start_job(A, batch(*ENTRIES))
+        shown = repr([job, ledger.entries(job), batch(*ENTRIES), [entry.batch_entry() for entry in ENTRIES]])
 
     assert "canary" not in shown
 
 
 def test_an_entry_returns_both_ids() -> None:
     """Results are matched by either."""
-    assert (MEMBERS[0].batch_entry().user_id, MEMBERS[0].batch_entry().vendor_id) == ("canary-1", "canary-vendor")
+    assert (ENTRIES[0].batch_entry().user_id, ENTRIES[0].batch_entry().vendor_id) == ("canary-1", "canary-vendor")

@@ -1,4 +1,4 @@
-"""The quick ways through the ledger and the model give what the slow ones give."""
+"""Fast paths of the model and the ledger return what the slow ones do."""
 
 import sqlite3
 from typing import Any
@@ -14,33 +14,33 @@ from replay_identity.testing import user_traits
 from replay_identity.traits import new_unchecked
 
 
-class Word(str):
-    """A text of a class of its own."""
+class StringSubclass(str):
+    """A string of a subclass."""
 
     __slots__ = ()
 
 
-TEXTS = st.text(st.characters(codec="utf-8"), max_size=5)
-ODD_TEXTS = TEXTS | st.text(st.characters(codec="ascii"), max_size=5) | TEXTS.map(Word)
+STRINGS = st.text(st.characters(codec="utf-8"), max_size=5)
+ODD_STRINGS = STRINGS | st.text(st.characters(codec="ascii"), max_size=5) | STRINGS.map(StringSubclass)
 
 
-@given(st.lists(ODD_TEXTS) | st.lists(ODD_TEXTS).map(tuple))
-def test_keeps_a_list_of_strings(texts: Any) -> None:
+@given(st.lists(ODD_STRINGS) | st.lists(ODD_STRINGS).map(tuple))
+def test_keeps_a_list_of_strings(strings: Any) -> None:
     """In its order, as plain strings, with or without other values."""
-    (kept,) = UserTraits("u1", traits={"tags": texts}).traits.values()
-    (beside,) = UserTraits("u1", traits={"tags": [*texts, 1]}).traits.values()
+    (kept,) = UserTraits("u1", traits={"tags": strings}).traits.values()
+    (beside,) = UserTraits("u1", traits={"tags": [*strings, 1]}).traits.values()
 
     assert isinstance(kept, tuple)
     assert isinstance(beside, tuple)
-    assert kept == tuple(texts) == beside[:-1]
+    assert kept == tuple(strings) == beside[:-1]
     assert {type(text) for text in kept} <= {str}
 
 
-@given(st.lists(ODD_TEXTS), st.sampled_from([None, "\ud800", b"x", object()]), st.integers(0, 5))
-def test_finds_a_bad_item_among_strings(texts: list[Any], odd: Any, at: int) -> None:
+@given(st.lists(ODD_STRINGS), st.sampled_from([None, "\ud800", b"x", object()]), st.integers(0, 5))
+def test_finds_a_bad_item_among_strings(strings: list[Any], odd: Any, at: int) -> None:
     """However many good ones surround it."""
     with pytest.raises(InvalidTraitsError, match=r"traits\.tags\["):
-        UserTraits("u1", traits={"tags": [*texts[:at], odd, *texts[at:]]})
+        UserTraits("u1", traits={"tags": [*strings[:at], odd, *strings[at:]]})
 
 
 @given(user_traits())
@@ -55,15 +55,15 @@ def test_an_unchecked_user_equals_a_checked_one(one: UserTraits) -> None:
     )
 
 
-def runs_of_places(start: int, size: int) -> list[int]:
-    """Return places without a gap."""
+def row_id_range(start: int, size: int) -> list[int]:
+    """Return row ids without a gap."""
     return list(range(start, start + size))
 
 
-PLACES = st.lists(st.integers(1, 40)) | st.builds(runs_of_places, st.integers(1, 20), st.integers(0, 20))
+ROW_IDS = st.lists(st.integers(1, 40)) | st.builds(row_id_range, st.integers(1, 20), st.integers(0, 20))
 
 
-@given(PLACES)
+@given(ROW_IDS)
 @example([1, 1, 3])
 @example([3, 2, 1])
 @example([])
@@ -74,10 +74,10 @@ def test_sql_in_selects_exactly_the_row_ids(row_ids: list[int]) -> None:
     db.executemany("INSERT INTO users VALUES (?)", [(row_id,) for row_id in range(45)])
 
     clause, parameters = sql_in(row_ids)
-    found = db.execute(f"SELECT row_id FROM users WHERE row_id {clause}", parameters).fetchall()  # noqa: S608  # As the ledger does.
+    selected = db.execute(f"SELECT row_id FROM users WHERE row_id {clause}", parameters).fetchall()  # noqa: S608  # A clause of the ledger's own.
     db.close()
 
-    assert [row_id for (row_id,) in found] == sorted(set(row_ids))
+    assert [row_id for (row_id,) in selected] == sorted(set(row_ids))
 
 
 def test_a_range_needs_two_parameters() -> None:
@@ -86,10 +86,10 @@ def test_a_range_needs_two_parameters() -> None:
 
 
 LARGE = st.integers(-(10**60), 10**60) | st.sampled_from([2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1])
-PLAIN = st.none() | TEXTS | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False)
+PLAIN = st.none() | STRINGS | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False)
 
 
-@given(st.dictionaries(TEXTS, LARGE | PLAIN | st.lists(LARGE) | st.dictionaries(TEXTS, LARGE)), TEXTS, LARGE)
+@given(st.dictionaries(STRINGS, LARGE | PLAIN | st.lists(LARGE) | st.dictionaries(STRINGS, LARGE)), STRINGS, LARGE)
 def test_decodes_integers_of_any_size(traits: dict[str, Any], name: str, number: int) -> None:
     """Also if only one of them is beyond 64 bits."""
     one = UserTraits("u1", traits={**traits, name: number})

@@ -1,4 +1,4 @@
-"""Several processes, forks and threads on one ledger."""
+"""Several processes, forks and threads share one ledger."""
 
 import os
 import subprocess
@@ -18,20 +18,20 @@ from replay_identity.errors import LedgerError
 from replay_identity.ledger import Ledger
 from replay_identity.ledger.lease import take_lease
 
-# Python warns of forks beside threads, and other tests may have left some.
+# Python warns of forks while threads run, and other tests may have left threads.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return where the ledger is."""
+    """Return the path of the ledger."""
     return tmp_path / "ledger.db"
 
 
 @contextmanager
 def process(script: str, *arguments: object) -> Generator["subprocess.Popen[str]"]:
-    """Run *script* in another Python that finds what this one finds, and kill it in the end."""
+    """Run *script* in another Python with the same path, and kill it at the end."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", script, *map(str, arguments)]
     with subprocess.Popen(
@@ -49,8 +49,8 @@ def line_of(running: "subprocess.Popen[str]") -> str:
     return running.stdout.readline().strip()
 
 
-def tell(running: "subprocess.Popen[str]") -> None:
-    """Let a process go on that reads a line."""
+def send_line(running: "subprocess.Popen[str]") -> None:
+    """Write a line to a waiting process."""
     assert running.stdin is not None
     running.stdin.write("\n")
     running.stdin.flush()
@@ -58,7 +58,7 @@ def tell(running: "subprocess.Popen[str]") -> None:
 
 # Several processes.
 
-PUT_MANY = """
+UPSERT_MANY = """
 import sys
 from ledger.delivering import A, user
 from replay_identity.ledger import Ledger
@@ -75,11 +75,15 @@ print("done", flush=True)
 
 def test_concurrent_processes_lose_nothing(path: Path) -> None:
     """Even when all of them create the file and upsert the same user."""
-    with process(PUT_MANY, path, 1) as one, process(PUT_MANY, path, 2) as two, process(PUT_MANY, path, 3) as three:
+    with (
+        process(UPSERT_MANY, path, 1) as one,
+        process(UPSERT_MANY, path, 2) as two,
+        process(UPSERT_MANY, path, 3) as three,
+    ):
         everyone = (one, two, three)
         assert [line_of(each) for each in everyone] == ["ready"] * 3
         for each in everyone:
-            tell(each)
+            send_line(each)
         assert [line_of(each) for each in everyone] == ["done"] * 3
 
     with Ledger(path) as ledger:
@@ -136,12 +140,12 @@ def test_a_killed_process_keeps_what_it_stored(path: Path) -> None:
         assert killed.wait(30) != 0
 
     with Ledger(path) as ledger:
-        assert [one.user_id for one in deliver(ledger)] == ["stored"]
+        assert [sent.user_id for sent in deliver(ledger)] == ["stored"]
 
 
-# Turns.
+# Leases.
 
-TAKE_TURN = """
+HOLD_LEASE = """
 import sys
 from replay_identity.ledger import Ledger
 
@@ -151,41 +155,41 @@ with Ledger(sys.argv[1]) as ledger, ledger.lease("acme") as is_ours:
 """
 
 
-def has_turn(ledger: Ledger, backend: str = A) -> bool:
-    """Tell whether this process gets the turn."""
+def gets_lease(ledger: Ledger, backend: str = A) -> bool:
+    """Return whether this process gets the lease."""
     with ledger.lease(backend) as is_ours:
         return is_ours
 
 
 def test_one_process_holds_the_lease(path: Path) -> None:
     """Another backend has its own lease."""
-    with Ledger(path) as ledger, process(TAKE_TURN, path) as other:
+    with Ledger(path) as ledger, process(HOLD_LEASE, path) as other:
         assert line_of(other) == "True"
-        assert (has_turn(ledger), has_turn(ledger, B)) == (False, True)
-        tell(other)
+        assert (gets_lease(ledger), gets_lease(ledger, B)) == (False, True)
+        send_line(other)
         assert other.wait(10) == 0
 
-        assert has_turn(ledger)
+        assert gets_lease(ledger)
 
 
 def test_a_killed_process_releases_its_lease(path: Path) -> None:
     """Nobody has to clean up."""
     with Ledger(path) as ledger:
-        with process(TAKE_TURN, path) as other:
+        with process(HOLD_LEASE, path) as other:
             assert line_of(other) == "True"
             other.kill()
             other.wait(10)
 
-        assert has_turn(ledger)
+        assert gets_lease(ledger)
 
 
 def test_one_thread_holds_the_lease(path: Path) -> None:
     """A second one in the same process could reorder requests as well."""
     with Ledger(path) as ledger:
         with ledger.lease(A) as mine:
-            assert (mine, has_turn(ledger)) == (True, False)
+            assert (mine, gets_lease(ledger)) == (True, False)
 
-        assert has_turn(ledger)
+        assert gets_lease(ledger)
 
 
 def test_an_exception_releases_the_lease(path: Path) -> None:
@@ -194,18 +198,18 @@ def test_an_exception_releases_the_lease(path: Path) -> None:
         with pytest.raises(ZeroDivisionError), ledger.lease(A):
             raise ZeroDivisionError
 
-        assert has_turn(ledger)
+        assert gets_lease(ledger)
 
 
 def test_every_backend_name_has_its_own_lock(path: Path) -> None:
     """Also names that no file can have, or that differ only in unsafe characters."""
     names = ["acme", "a/b", "ab", "a b", "..", "ä", "x" * 300, "x" * 301, ""]
     with Ledger(path) as ledger:
-        turns = [ledger.lease(name) for name in names]
-        assert [turn.__enter__() for turn in turns] == [True] * len(names)
-        assert [has_turn(ledger, name) for name in names] == [False] * len(names)
-        for turn in turns:
-            turn.__exit__(None, None, None)
+        leases = [ledger.lease(name) for name in names]
+        assert [lease.__enter__() for lease in leases] == [True] * len(names)
+        assert [gets_lease(ledger, name) for name in names] == [False] * len(names)
+        for lease in leases:
+            lease.__exit__(None, None, None)
 
     assert all(file.parent == path.parent for file in path.parent.rglob("*"))
 
@@ -222,14 +226,14 @@ def test_a_link_shares_the_lease(path: Path) -> None:
     """A symbolic link is the file it leads to."""
     path.with_name("link.db").symlink_to(path)
     with Ledger(path) as ledger, Ledger(path.with_name("link.db")) as link, ledger.lease(A):
-        assert not has_turn(link)
+        assert not gets_lease(link)
 
 
 # Forks.
 
 
 def fork(act: Callable[[], object]) -> int:
-    """Return the id of a child that does *act* and ends with 7, as suddenly as if it were killed."""
+    """Fork a child that runs *act* and exits with 7 without cleaning up; return its id."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -242,7 +246,7 @@ def fork(act: Callable[[], object]) -> int:
 
 
 def exit_code(child: int) -> int:
-    """Wait for a child, and return its exit code."""
+    """Return the exit code of a child once it ends."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
@@ -254,13 +258,13 @@ def test_a_child_loses_nothing_when_its_parent_ends(path: Path) -> None:
     from_child, to_parent = os.pipe()
     from_parent, to_child = os.pipe()
 
-    def put_before_and_after_the_parent_goes() -> None:
+    def upsert_before_and_after_the_parent_ends() -> None:
         ledger.upsert([user("child")], [A])
         os.write(to_parent, b".")
         os.read(from_parent, 1)
         ledger.upsert([user("late child")], [A])
 
-    child = fork(put_before_and_after_the_parent_goes)
+    child = fork(upsert_before_and_after_the_parent_ends)
     os.read(from_child, 1)
     ledger.upsert([user("parent")], [A])
     ledger.close()
@@ -268,7 +272,7 @@ def test_a_child_loses_nothing_when_its_parent_ends(path: Path) -> None:
 
     assert exit_code(child) == 7
     with Ledger(path) as ledger:
-        assert {one.user_id for one in deliver(ledger)} == {"before", "child", "parent", "late child"}
+        assert {sent.user_id for sent in deliver(ledger)} == {"before", "child", "parent", "late child"}
     for pipe in (from_child, to_parent, from_parent, to_child):
         os.close(pipe)
 
@@ -278,17 +282,17 @@ def test_forks_while_threads_work_are_safe(path: Path) -> None:
     """No child inherits a lock that nobody releases."""
     with Ledger(path) as ledger, ThreadPoolExecutor(2) as threads:
         stop = threading.Event()
-        working = [threads.submit(put_until, ledger, stop, name) for name in ("x", "y")]
+        working = [threads.submit(upsert_until, ledger, stop, name) for name in ("x", "y")]
         children = [fork(partial(ledger.upsert, [user(f"child-{number}")], [A])) for number in range(8)]
         assert [exit_code(child) for child in children] == [7] * 8
         stop.set()
-        put = sum(each.result() for each in working)
+        upserted = sum(each.result() for each in working)
 
-        assert ledger.pending_count(A) == put + 8
+        assert ledger.pending_count(A) == upserted + 8
 
 
-def put_until(ledger: Ledger, stop: threading.Event, name: str) -> int:
-    """Put users until told to stop, and return how many."""
+def upsert_until(ledger: Ledger, stop: threading.Event, name: str) -> int:
+    """Upsert users until *stop* is set, and return how many."""
     number = 0
     while not stop.is_set():
         ledger.upsert([user(f"{name}-{number}")], [A])
@@ -302,11 +306,11 @@ def test_a_fork_copies_a_ledger_in_memory() -> None:
     with Ledger(":memory:") as ledger:
         ledger.upsert([user("before")], [A])
 
-        def put_and_count() -> None:
+        def upsert_and_count() -> None:
             ledger.upsert([user("child")], [A])
             assert ledger.pending_count(A) == 2
 
-        assert exit_code(fork(put_and_count)) == 7
+        assert exit_code(fork(upsert_and_count)) == 7
         assert ledger.pending_count(A) == 1
 
 
@@ -324,7 +328,7 @@ def test_a_closed_ledger_stays_closed_after_a_fork(path: Path) -> None:
 
 
 def is_closed(ledger: Ledger) -> bool:
-    """Tell whether the ledger says so."""
+    """Return True if the ledger reports that it is closed."""
     try:
         ledger.pending_count(A)
     except LedgerError as error:
@@ -362,8 +366,8 @@ def test_erases_values_used_by_several_connections(path: Path) -> None:
 def test_concurrent_threads_lose_nothing(path: Path) -> None:
     """All of them use one ledger to upsert, claim and settle."""
     with Ledger(path) as ledger, ThreadPoolExecutor(4) as threads:
-        for put in [threads.submit(ledger.upsert, [user(f"u{n}", n=n), user("all")], [A, B]) for n in range(60)]:
-            put.result()
+        for upsert in [threads.submit(ledger.upsert, [user(f"u{n}", n=n), user("all")], [A, B]) for n in range(60)]:
+            upsert.result()
         sent = [len(each.result()) for each in [threads.submit(deliver, ledger, B) for _ in range(3)]]
         assert ledger.pending_count(A) == 61
         assert (ledger.pending_count(B), max(sent)) == (0, 61)
@@ -378,7 +382,7 @@ def test_ledgers_of_one_process_share_a_file(path: Path) -> None:
     """For example several routers in one worker."""
     with Ledger(path) as one, Ledger(path) as other:
         with ThreadPoolExecutor(2) as threads:
-            puts = [threads.submit(each.upsert, [user(f"u{n}")], [A]) for n in range(40) for each in (one, other)]
-        assert sum(put.result()[A].pending for put in puts) == 40
+            upserts = [threads.submit(each.upsert, [user(f"u{n}")], [A]) for n in range(40) for each in (one, other)]
+        assert sum(upsert.result()[A].pending for upsert in upserts) == 40
 
         assert one.pending_count(A) == other.pending_count(A) == 40

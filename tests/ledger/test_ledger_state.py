@@ -1,4 +1,4 @@
-"""Desired, due, held, refused, lost: one behaviour at a time."""
+"""Desired, pending, confirmed, rejected, lost: one behaviour per test."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -39,16 +39,16 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 def observed(hour: int, **traits: Any) -> UserTraits:
-    """Return a user of whom *traits* were true at that hour."""
+    """Return a user whose *traits* were observed at that hour."""
     return UserTraits("u1", traits=traits, observed_at=NOON + timedelta(hours=hour))
 
 
 def sent(ledger: Ledger, backend: str = A) -> list[dict[str, Any]]:
     """Deliver, and return the traits that were sent."""
-    return [dict(one.traits) for one in deliver(ledger, backend)]
+    return [dict(each.traits) for each in deliver(ledger, backend)]
 
 
-# Putting.
+# Upserting.
 
 
 def test_a_new_user_is_pending_everywhere(ledger: Ledger) -> None:
@@ -104,15 +104,15 @@ def test_a_change_undone_before_sending_sends_nothing(ledger: Ledger) -> None:
     assert ledger.upsert([user(plan="a")], [A])[A] == UpsertCounts(unchanged=1)
 
 
-@pytest.mark.parametrize("answer", [None, Unknown(A, "timeout"), Unavailable(A, "503"), Misconfigured(A, "401")])
-def test_sends_again_what_is_in_doubt(ledger: Ledger, answer: Outcome | None) -> None:
+@pytest.mark.parametrize("outcome", [None, Unknown(A, "timeout"), Unavailable(A, "503"), Misconfigured(A, "401")])
+def test_sends_again_what_is_in_doubt(ledger: Ledger, outcome: Outcome | None) -> None:
     """After a, b, a with b unanswered the vendor may have b, so a is sent."""
     ledger.upsert([user(plan="a", seats=1)], [A])
     deliver(ledger)
     ledger.upsert([user(plan="b")], [A])
     in_flight = claim_one(ledger)
-    if answer is not None:
-        assert not settle(ledger, in_flight, answer)
+    if outcome is not None:
+        assert not settle(ledger, in_flight, outcome)
 
     ledger.upsert([user(plan="a")], [A])
 
@@ -333,7 +333,7 @@ def test_a_rejected_user_waits_for_a_change(ledger: Ledger, rejection: Rejected 
     assert settle(ledger, claim_one(ledger), rejection)
 
     assert ledger.pending_count(A) == 0
-    assert [(one.user, one.rejection) for one in ledger.rejected(A)] == [(user(plan="a"), rejection)]
+    assert [(rejected.user, rejected.rejection) for rejected in ledger.rejected(A)] == [(user(plan="a"), rejection)]
     assert ledger.upsert([user(plan="a")], [A])[A] == UpsertCounts(rejected=1)
     assert ledger.upsert([user(plan="b")], [A])[A] == UpsertCounts(pending=1)
     assert list(ledger.rejected(A)) == []
@@ -357,9 +357,9 @@ def test_a_rejection_keeps_violations_and_time(ledger: Ledger, monkeypatch: pyte
     ledger.upsert([user(plan="a")], [A])
     settle(ledger, claim_one(ledger), rejection)
 
-    (one,) = ledger.rejected(A)
+    (rejected,) = ledger.rejected(A)
 
-    assert (one.rejection, one.rejected_at) == (rejection, 1_700_000_000)
+    assert (rejected.rejection, rejected.rejected_at) == (rejection, 1_700_000_000)
 
 
 def test_requeues_all_rejected_users(ledger: Ledger) -> None:
@@ -369,7 +369,7 @@ def test_requeues_all_rejected_users(ledger: Ledger) -> None:
     deliver(ledger, A, lambda _: REJECTION)
     deliver(ledger, B, lambda _: Rejected(B, code="400"))
 
-    assert [one.user for one in ledger.rejected(A)] == everyone
+    assert [rejected.user for rejected in ledger.rejected(A)] == everyone
     assert ledger.requeue_rejected(A) == 700
 
     assert (ledger.pending_count(A), ledger.pending_count(B), len(list(ledger.rejected(B)))) == (700, 0, 700)
@@ -463,13 +463,13 @@ def test_counts_users_by_backend(ledger: Ledger) -> None:
     """Backends come in the order of their first upsert."""
     ledger.upsert([user(f"u{number}") for number in range(4)], [B, A])
     claims = ledger.claim(A)
-    answers: list[Outcome] = [
+    outcomes: list[Outcome] = [
         Accepted(A),
         Accepted(A, adjustments=(dropped("name"),)),
         REJECTION,
         Unavailable(A, "503"),
     ]
-    ledger.settle(A, [Settlement(c.row_id, c.version, answer) for c, answer in zip(claims, answers, strict=True)])
+    ledger.settle(A, [Settlement(c.row_id, c.version, outcome) for c, outcome in zip(claims, outcomes, strict=True)])
 
     assert ledger.counts() == [
         BackendCounts(B, pending=4, confirmed=0, rejected=0, lossy=0, jobs=0),

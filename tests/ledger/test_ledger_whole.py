@@ -1,4 +1,4 @@
-"""Rows that say all that is wanted of a user, and backends that hold no longer what they confirmed."""
+"""Rows that replace the desired state, and backends whose confirmed state is invalidated."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,31 +23,31 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield ledger
 
 
-def refuse(ledger: Ledger, *rows: UserTraits, backends: tuple[str, ...] = (A,)) -> None:
-    """Put *rows* and have A refuse them."""
+def reject(ledger: Ledger, *rows: UserTraits, backends: tuple[str, ...] = (A,)) -> None:
+    """Upsert *rows* and have backend A reject them."""
     ledger.upsert(rows, backends, replace=True)
     settle(ledger, claim_one(ledger), REJECTION)
 
 
-# Mended rows.
+# Rows that fix a rejected user.
 
 
-@pytest.mark.parametrize("mended", [{"plan": "pro"}, {"plan": "pro", "renamed": "x"}], ids=["removed", "renamed"])
-def test_a_row_without_the_rejected_trait_fixes_the_user(ledger: Ledger, mended: dict[str, Any]) -> None:
+@pytest.mark.parametrize("fixed", [{"plan": "pro"}, {"plan": "pro", "renamed": "x"}], ids=["removed", "renamed"])
+def test_a_row_without_the_rejected_trait_fixes_the_user(ledger: Ledger, fixed: dict[str, Any]) -> None:
     """The rejected trait is dropped, and the user is pending again."""
-    refuse(ledger, user(plan="pro", bad="x"))
+    reject(ledger, user(plan="pro", bad="x"))
 
-    counts = ledger.upsert([user(**mended)], [A], replace=True)
+    counts = ledger.upsert([user(**fixed)], [A], replace=True)
 
     assert counts[A] == UpsertCounts(pending=1)
     assert list(ledger.rejected(A)) == []
-    assert deliver(ledger) == [user(**mended)]
-    assert ledger.upsert([user(**mended)], [A], replace=True)[A] == UpsertCounts(unchanged=1)
+    assert deliver(ledger) == [user(**fixed)]
+    assert ledger.upsert([user(**fixed)], [A], replace=True)[A] == UpsertCounts(unchanged=1)
 
 
 def test_an_event_only_adds_traits(ledger: Ledger) -> None:
     """An event that leaves a trait out does not drop it."""
-    refuse(ledger, user(plan="pro", bad="x"))
+    reject(ledger, user(plan="pro", bad="x"))
 
     ledger.upsert([user(plan="free")], [A])
 
@@ -56,17 +56,17 @@ def test_an_event_only_adds_traits(ledger: Ledger) -> None:
 
 def test_an_unfixed_row_stays_rejected(ledger: Ledger) -> None:
     """It is not sent again, however often it comes."""
-    refuse(ledger, user(plan="pro", bad="x"))
+    reject(ledger, user(plan="pro", bad="x"))
 
     assert [ledger.upsert([user(plan="pro", bad="x")], [A], replace=True)[A] for _ in range(2)] == [
         UpsertCounts(rejected=1)
     ] * 2
-    assert [one.user for one in ledger.rejected(A)] == [user(plan="pro", bad="x")]
+    assert [rejected.user for rejected in ledger.rejected(A)] == [user(plan="pro", bad="x")]
 
 
 def test_merges_a_row_while_the_user_is_pending_anywhere(ledger: Ledger) -> None:
     """The other vendor has not received yet what the row does not repeat."""
-    refuse(ledger, user(plan="pro", bad="x"), backends=(A, B))
+    reject(ledger, user(plan="pro", bad="x"), backends=(A, B))
 
     counts = ledger.upsert([user(plan="free")], [A], replace=True)
 
@@ -76,11 +76,11 @@ def test_merges_a_row_while_the_user_is_pending_anywhere(ledger: Ledger) -> None
 
 def test_a_fixed_row_sends_nothing_that_is_confirmed(ledger: Ledger) -> None:
     """Another vendor has confirmed it all; the rejection stays until its own backend is named."""
-    refuse(ledger, user(plan="pro", bad="x"), backends=(A, B))
+    reject(ledger, user(plan="pro", bad="x"), backends=(A, B))
     deliver(ledger, B)
 
     assert ledger.upsert([user(plan="pro")], [B], replace=True)[B] == UpsertCounts(unchanged=1)
-    assert [one.user for one in ledger.rejected(A)] == [user(plan="pro")]
+    assert [rejected.user for rejected in ledger.rejected(A)] == [user(plan="pro")]
     assert ledger.upsert([user(plan="pro")], [A], replace=True)[A] == UpsertCounts(pending=1)
 
 
@@ -88,7 +88,7 @@ def test_a_fixed_row_keeps_ids_types_and_removals(ledger: Ledger) -> None:
     """A row of a source cannot express them."""
     cleared: dict[str, Any] = {"old": REMOVE, "company": {"tax": REMOVE, "bad": "x"}, "team": {"bad": "x"}}
     first = UserTraits("u1", traits={**cleared, "n": 1}, types={"n": "real"}, vendor_ids={A: "7"})
-    refuse(ledger, first)
+    reject(ledger, first)
 
     ledger.upsert([user(n=1, company={"size": 2})], [A], replace=True)
 
@@ -99,7 +99,7 @@ def test_a_fixed_row_keeps_ids_types_and_removals(ledger: Ledger) -> None:
 
 def test_a_row_overrides_a_removal(ledger: Ledger) -> None:
     """The row came later."""
-    refuse(ledger, user(old=REMOVE, bad="x"))
+    reject(ledger, user(old=REMOVE, bad="x"))
 
     ledger.upsert([user(old="new")], [A], replace=True)
 
@@ -109,7 +109,7 @@ def test_a_row_overrides_a_removal(ledger: Ledger) -> None:
 @pytest.mark.parametrize(("hours", "plan"), [(-1, {"plan": "pro", "bad": "x"}), (0, {}), (1, {})])
 def test_a_row_older_than_the_rejection_drops_nothing(ledger: Ledger, hours: int, plan: dict[str, Any]) -> None:
     """What the older row leaves out was set later."""
-    refuse(ledger, UserTraits("u1", traits={"plan": "pro", "bad": "x"}, observed_at=NOON))
+    reject(ledger, UserTraits("u1", traits={"plan": "pro", "bad": "x"}, observed_at=NOON))
 
     row = UserTraits("u1", traits={"city": "Rome"}, observed_at=NOON + timedelta(hours=hours))
     ledger.upsert([row], [A], replace=True)
@@ -120,7 +120,7 @@ def test_a_row_older_than_the_rejection_drops_nothing(ledger: Ledger, hours: int
 
 def test_two_rows_fix_a_user_together(ledger: Ledger) -> None:
     """The second row adds to the first, in one upsert or in two."""
-    refuse(ledger, user(plan="pro", bad="x"))
+    reject(ledger, user(plan="pro", bad="x"))
 
     ledger.upsert([user(plan="pro"), user(city="Rome")], [A], replace=True)
     ledger.upsert([user(size=1)], [A], replace=True)
@@ -130,14 +130,14 @@ def test_two_rows_fix_a_user_together(ledger: Ledger) -> None:
 
 def test_erases_the_values_of_a_fixed_user(ledger: Ledger) -> None:
     """Nobody needs them once they are delivered."""
-    refuse(ledger, user(plan="pro", bad="x"))
+    reject(ledger, user(plan="pro", bad="x"))
     ledger.upsert([user(plan="pro")], [A], replace=True)
     deliver(ledger)
 
     assert ledger._database.rows("SELECT * FROM desired") == []  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
-# Backends that hold no longer what they confirmed.
+# Invalidated backends.
 
 
 def test_invalidate_sends_users_in_full_again(ledger: Ledger) -> None:
@@ -196,7 +196,7 @@ def test_invalidate_sends_pending_users_in_full(ledger: Ledger) -> None:
     assert claim_one(ledger).user == user(plan="free", size=1)
 
 
-# Asking is not telling.
+# Unknown backends.
 
 
 def test_a_mistyped_name_registers_no_backend(ledger: Ledger) -> None:
@@ -206,4 +206,4 @@ def test_a_mistyped_name_registers_no_backend(ledger: Ledger) -> None:
     assert (ledger.pending_count("acmee"), ledger.claim("acmee"), list(ledger.rejected("acmee"))) == (0, [], [])
     assert (ledger.requeue_rejected("acmee"), ledger.jobs("acmee"), list(ledger.losses("acmee"))) == (0, [], [])
     assert ledger.settle("acmee", []) == set()
-    assert [standing.backend for standing in ledger.counts()] == [A]
+    assert [counts.backend for counts in ledger.counts()] == [A]
