@@ -1,38 +1,38 @@
-"""What became of one user at each backend: a closed vocabulary, and the report that gathers it."""
+"""Outcomes of sending one user to one backend, and the report that collects them: a closed vocabulary."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from enum import StrEnum
-from typing import ClassVar, Final, Literal, TypeAlias, assert_never
+from enum import Enum, StrEnum
+from typing import Any, ClassVar, Final, Literal, TypeAlias, assert_never
 
 import attrs
 
 from ._records import fast_frozen
 from .errors import ConfigurationError, IdentifyError, NotAcceptedError
 
-# Lossless kinds always happen; lossy ones only where the backend was told to adapt.
+# Lossless kinds may always be applied; lossy ones only if the backend is set to adapt.
 AdjustmentKind: TypeAlias = Literal[
     "coerced",  # the same value as another type or text: a date as ISO 8601, 43 as "43"
     "flattened",  # a nested value under its dotted name
     "lifted",  # a trait sent as the vendor's own field
-    "removed",  # an empty value, which this vendor takes as a removal
-    "warned",  # sent as it is, though the vendor may refuse or drop it
+    "removed",  # an empty value, which this vendor treats as a removal
+    "warned",  # sent unchanged, though the vendor may reject or drop it
     "truncated",
     "dropped",
     "renamed",
 ]
-LOSSY: Final[frozenset[str]] = frozenset({"truncated", "dropped", "renamed"})
+LOSSY_KINDS: Final[frozenset[str]] = frozenset({"truncated", "dropped", "renamed"})
 
 
 @attrs.frozen
 class Adjustment:
-    """One difference between what was given and what is sent.
+    """One difference between a user's traits and what is sent.
 
     Attributes:
         path: Dotted path of the field, for example ``traits.company.size``.
         kind: What was done; see `AdjustmentKind`.
-        rule: Name of the vendor's rule or of our policy that asked for it.
-        sent_as: The name it is sent under, where that is another.
+        rule: Name of the vendor's rule, or of our policy, behind it.
+        sent_as: The name it is sent under, if that differs.
     """
 
     path: str
@@ -42,14 +42,14 @@ class Adjustment:
 
     @property
     def lossy(self) -> bool:
-        """Tell whether the vendor cannot know what was given."""
-        return self.kind in LOSSY
+        """Return True if the vendor does not receive the full information."""
+        return self.kind in LOSSY_KINDS
 
 
-def lossy(adjustments: Sequence[Adjustment]) -> tuple[Adjustment, ...]:
-    """Return those of *adjustments* by which the vendor cannot know what was given."""
-    if LOSSY.isdisjoint([adjustment.kind for adjustment in adjustments]):
-        return ()  # As nearly always.
+def lossy_adjustments(adjustments: Sequence[Adjustment]) -> tuple[Adjustment, ...]:
+    """Return those of *adjustments* that are lossy."""
+    if LOSSY_KINDS.isdisjoint([adjustment.kind for adjustment in adjustments]):
+        return ()  # The usual case.
     return tuple(adjustment for adjustment in adjustments if adjustment.lossy)
 
 
@@ -59,9 +59,9 @@ class Violation:
 
     Attributes:
         path: Dotted path of the field, for example ``traits.company.size``.
-        rule: Name of the vendor's rule or of our policy.
-        limit: The largest measure allowed, where the rule has one.
-        actual: The measure found; for lists and objects of the value as JSON.
+        rule: Name of the vendor's rule, or of our policy.
+        limit: The largest measure allowed, if the rule has one.
+        actual: The measure found; for lists and objects, that of the value as JSON.
         unit: The unit of both, for example ``UTF-8 bytes``.
     """
 
@@ -78,13 +78,13 @@ class Violation:
 
 @fast_frozen
 class Accepted:
-    """The vendor took it.
+    """The vendor accepted the user.
 
     Attributes:
         backend: Name of the backend.
-        vendor_id: The vendor's own id of the user, where it told one.
-        adjustments: How what was sent differs from what was given.
-        verified: True when the vendor's reply shows every value that was sent.
+        vendor_id: The vendor's own id of the user, if the response has one.
+        adjustments: How what was sent differs from the user's traits.
+        verified: True if the response shows every value that was sent.
     """
 
     retryable: ClassVar[bool] = False
@@ -96,17 +96,17 @@ class Accepted:
 
 
 class SkipReason(StrEnum):
-    """Why there was no request."""
+    """Why no request was needed."""
 
-    NOTHING_TO_SEND = "there is nothing to send: no name, no e-mail and no traits"
-    FILTERED = "the route keeps this user from the backend"
-    UNCHANGED = "the vendor has confirmed all of it"
-    NOT_FOUND = "the vendor has no such user"
+    NOTHING_TO_SEND = "nothing to send"
+    FILTERED = "filtered by the route"
+    UNCHANGED = "already confirmed by the vendor"
+    NOT_FOUND = "no such user at the vendor"
 
 
 @attrs.frozen
 class Skipped:
-    """There was nothing to send, for the *reason* given."""
+    """No request was needed, for the *reason* given."""
 
     retryable: ClassVar[bool] = False
 
@@ -116,13 +116,13 @@ class Skipped:
 
 @attrs.frozen
 class Rejected:
-    """The same traits will fail again.
+    """The vendor or a limit rejected the user. The same traits will fail again.
 
     Attributes:
         backend: Name of the backend.
-        violations: The limits broken, when the user was not even sent.
-        code: The vendor's own code or HTTP status, when the vendor refused.
-        message: The vendor's words, with everything that was sent masked in them.
+        violations: The limits broken, if the user was not sent.
+        code: The vendor's own code or the HTTP status, if the vendor rejected the user.
+        message: The vendor's message with everything that was sent redacted.
     """
 
     retryable: ClassVar[bool] = False
@@ -135,7 +135,7 @@ class Rejected:
 
 @attrs.frozen
 class Misconfigured:
-    """The settings must change before this backend can take anyone."""
+    """A setting must change before this backend can accept any user."""
 
     retryable: ClassVar[bool] = False
 
@@ -146,12 +146,12 @@ class Misconfigured:
 
 @attrs.frozen
 class Unavailable:
-    """Not applied, but worth another try later.
+    """The request was not applied; retry it later.
 
     Attributes:
         backend: Name of the backend.
-        cause: What went wrong, for a person.
-        retry_after: Seconds to wait, where the vendor asked for them.
+        cause: What went wrong, for a person to read.
+        retry_after: Seconds the vendor asked us to wait, if it did.
         status: HTTP status of the response, or None if there was none.
     """
 
@@ -165,12 +165,12 @@ class Unavailable:
 
 @attrs.frozen
 class Unknown:
-    """In doubt: the request was sent, and there was no answer that tells what happened.
+    """In doubt: the request was sent, but no response shows whether it was applied.
 
     Attributes:
         backend: Name of the backend.
-        cause: What went wrong, for a person.
-        retryable: False only where sending again could create a second user, as for an anonymous one.
+        cause: What went wrong, for a person to read.
+        retryable: False only if sending again could create a second user, as for an anonymous one.
         status: HTTP status of the response, or None if there was none.
     """
 
@@ -182,7 +182,7 @@ class Unknown:
 
 @attrs.frozen
 class Broken:
-    """The adapter itself failed; *error* names the exception's type and place, never its text."""
+    """The adapter itself failed; *error* is the exception's type and place, never its text."""
 
     retryable: ClassVar[bool] = False
 
@@ -191,18 +191,23 @@ class Broken:
 
 
 Outcome: TypeAlias = Accepted | Skipped | Rejected | Misconfigured | Unavailable | Unknown | Broken
-# What can come of asking a vendor anything, beside the answer.
+# How any request to a vendor can fail.
 Failure: TypeAlias = Rejected | Misconfigured | Unavailable | Unknown
 Status: TypeAlias = Literal["ok", "partial", "failed"]
 
 
+def is_settled(outcome: Outcome) -> bool:
+    """Return True if the vendor has what it should have: it accepted the user, or no request was needed."""
+    return isinstance(outcome, Accepted | Skipped)
+
+
 def explain(outcome: Outcome) -> str:
-    """Return *outcome* as one line for a person, without values."""
+    """Return *outcome* as one line for a person to read, without values."""
     match outcome:
         case Accepted(adjustments=adjustments):
             return f"accepted{_explain_adjustments(adjustments)}"
         case Skipped(reason=reason):
-            return reason
+            return str(reason)
         case Rejected(violations=(_, *_) as violations):
             return "; ".join(str(violation) for violation in violations)
         case Rejected(code=code, message=message):
@@ -212,7 +217,7 @@ def explain(outcome: Outcome) -> str:
         case Unavailable(cause=cause, retry_after=None) | Unknown(cause=cause):
             return cause
         case Unavailable(cause=cause, retry_after=seconds):
-            return f"{cause}; try again after {seconds:g} s"
+            return f"{cause}; retry after {seconds:g} s"
         case Broken(error=error):
             return f"the adapter failed: {error}"
         case _:
@@ -224,60 +229,81 @@ def _explain_adjustments(adjustments: tuple[Adjustment, ...]) -> str:
     return (f", {len(adjustments)} adjusted" if adjustments else "") + (f", {lossy} with loss" if lossy else "")
 
 
-def is_settled(outcome: Outcome) -> bool:
-    """Tell whether the vendor holds what it should: it took the user, or there was nothing to send."""
-    return isinstance(outcome, Accepted | Skipped)
+def outcome_as_dict(outcome: Outcome) -> dict[str, Any]:
+    """Return *outcome* ready for JSON, without the vendor's id of the user."""
+    fields = attrs.asdict(
+        outcome,
+        filter=lambda field, _: field.name not in {"backend", "vendor_id"},
+        value_serializer=_as_json,
+    )
+    return {
+        "backend": outcome.backend,
+        "outcome": type(outcome).__name__,
+        "explanation": explain(outcome),
+        "retryable": outcome.retryable,
+        **fields,
+    }
+
+
+def _as_json(_instance: object, _field: object, value: Any) -> Any:  # noqa: ANN401  # Any field.
+    if isinstance(value, Enum):
+        return value.value
+    return list(value) if isinstance(value, tuple) else value
 
 
 @attrs.frozen
 class IdentifyReport:
-    """What became of one user: exactly one outcome per backend, in configured order."""
+    """The outcomes of sending one user: exactly one per backend, in configured order."""
 
     outcomes: tuple[Outcome, ...]
 
     def __getitem__(self, backend: str) -> Outcome:
-        """Return the outcome of the backend of that name, or raise KeyError."""
+        """Return the outcome of the backend with that name, or raise KeyError."""
         return self.by_backend[backend]
 
     @property
     def by_backend(self) -> Mapping[str, Outcome]:
-        """Return the outcomes by the names of their backends."""
+        """Return the outcomes by backend name."""
         return {outcome.backend: outcome for outcome in self.outcomes}
 
     @property
     def status(self) -> Status:
-        """Return ``ok`` if every backend is settled, ``partial`` if one accepted all the same, else ``failed``."""
+        """Return ``ok`` if every backend is settled, else ``partial`` if one accepted the user, else ``failed``."""
         if all(is_settled(outcome) for outcome in self.outcomes):
             return "ok"
         return "partial" if any(isinstance(outcome, Accepted) for outcome in self.outcomes) else "failed"
 
     @property
     def retryable(self) -> frozenset[str]:
-        """Return the names of the backends worth another try."""
+        """Return the names of the backends that are worth a retry."""
         return frozenset(outcome.backend for outcome in self.outcomes if outcome.retryable)
 
     def merge(self, later: "IdentifyReport") -> "IdentifyReport":
-        """Return this report with the outcomes of *later* in place of the older ones of the same backends."""
+        """Return this report with outcomes replaced by those of *later* for the same backends."""
         newer = later.by_backend
         return IdentifyReport(tuple(newer.get(outcome.backend, outcome) for outcome in self.outcomes))
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report ready for JSON, without values of traits and without ids."""
+        return {"status": self.status, "outcomes": [outcome_as_dict(outcome) for outcome in self.outcomes]}
+
     def raise_for_status(self, require: Literal["all", "any"] | AbstractSet[str] = "all") -> None:
-        """Raise unless the required backends are settled.
+        """Raise IdentifyError unless the required backends are settled.
 
         Args:
-            require: ``"all"`` backends, ``"any"`` one of them, or the names of those that must be.
+            require: ``"all"`` backends, ``"any"`` one of them, or a set of names.
 
         Raises:
-            IdentifyError: Holds one NotAcceptedError per backend that is missing.
-            ConfigurationError: *require* names a backend that was not asked.
+            IdentifyError: Holds one NotAcceptedError per required backend that is not settled.
+            ConfigurationError: *require* has a name that is not in the report.
         """
         unsettled = [outcome for outcome in self.outcomes if not is_settled(outcome)]
         if require == "any" and len(unsettled) < len(self.outcomes):
             return
         required = self.by_backend.keys() if require in ("all", "any") else self._required(require)
-        missing = [_error(outcome) for outcome in unsettled if outcome.backend in required]
-        if missing:
-            raise IdentifyError("not every backend took the user", missing)
+        errors = [_error(outcome) for outcome in unsettled if outcome.backend in required]
+        if errors:
+            raise IdentifyError("not every required backend accepted the user", errors)
 
     def _required(self, names: AbstractSet[str] | str) -> AbstractSet[str]:
         required = frozenset([names]) if isinstance(names, str) else names

@@ -29,9 +29,8 @@ class CollisionError(Exception):
 
 def _check_names(_instance: object, attribute: "attrs.Attribute[Any]", names: AbstractSet[str] | None) -> None:
     if isinstance(names, str):
-        raise ConfigurationError(
-            attribute.name, "is one string", f'write {attribute.name}={{"..."}} for a set of names'
-        )
+        problem = "expected a set of names, got a string"
+        raise ConfigurationError(attribute.name, problem, f'write {attribute.name}={{"plan"}}')
 
 
 @attrs.frozen
@@ -318,4 +317,4 @@ def _answer(name: str, future: Future[Outcome]) -> Outcome:
 
 
 def _late(name: str) -> Unknown:
-    return Unknown(name, "no answer before the deadline")
+    return Unknown(name, "no response before the deadline")

@@ -62,7 +62,7 @@ def test_an_error_of_a_value_has_no_cause_to_show() -> None:
 def group() -> IdentifyError:
     """Return what two backends have not accepted."""
     return IdentifyError(
-        "not every backend took the user",
+        "not every required backend accepted the user",
         [NotAcceptedError("fullstory", "Unavailable", "HTTP 503"), NotAcceptedError("logrocket", "Rejected", "no")],
     )
 

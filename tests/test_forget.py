@@ -275,11 +275,13 @@ def test_a_vendor_that_shows_nobody_is_taken_by_its_word() -> None:
     """There is nothing else to go by."""
     receipt = receipt_from(OnlyDeletingWell())
 
-    assert (receipt.status, receipt.detail) == ("confirmed", "nobody there")
+    assert (receipt.status, receipt.detail) == ("confirmed", "nothing to send")
 
 
 @pytest.mark.parametrize(
-    "backend", [Deleting(on_delete=failing), Deleting(on_delete=lambda: "canary"), OnlyDeleting()], ids=repr
+    "backend",
+    [Deleting(on_delete=failing), Deleting(on_delete=lambda: "canary"), OnlyDeleting()],
+    ids=["raises", "returns no outcome", "returns none"],
 )
 def test_a_bug_of_an_adapter_is_a_receipt_and_hides_no_other(backend: Acme) -> None:
     """What it did before it failed nobody knows, and what its exception says may quote the user."""

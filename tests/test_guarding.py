@@ -34,7 +34,7 @@ def test_what_is_no_outcome_of_its_own_is_broken(answer: Any) -> None:
     """It would hide somebody's answer."""
     outcome, _ = run(isolate_errors("acme", asking(answer)), Response(200))
 
-    assert outcome == checked_outcome("acme", answer) == Broken("acme", "the adapter answered no outcome of its own")
+    assert outcome == checked_outcome("acme", answer) == Broken("acme", "the adapter returned no outcome of its own")
 
 
 def test_an_exception_is_told_by_type_and_place() -> None:

@@ -21,7 +21,7 @@ from replay_identity import (
     Violation,
 )
 from replay_identity.errors import NotAcceptedError
-from replay_identity.outcomes import LOSSY, AdjustmentKind, SkipReason, explain, is_settled, lossy
+from replay_identity.outcomes import LOSSY_KINDS, AdjustmentKind, SkipReason, explain, is_settled, lossy_adjustments
 
 ONE_OF_EACH: list[Outcome] = [
     Accepted("a"),
@@ -29,13 +29,13 @@ ONE_OF_EACH: list[Outcome] = [
     Rejected("a", code="required_field", message="uid is required"),
     Misconfigured("a", "HTTP 401"),
     Unavailable("a", "HTTP 503"),
-    Unknown("a", "no answer in time"),
+    Unknown("a", "no response in time"),
     Broken("a", "KeyError at words.py:3"),
 ]
 TOOK, DOWN, LOST = (
     Accepted("fullstory", "7"),
     Unavailable("logrocket", "HTTP 503"),
-    Unknown("third", "no answer in time"),
+    Unknown("third", "no response in time"),
 )
 
 
@@ -43,7 +43,7 @@ TOOK, DOWN, LOST = (
 def test_some_adjustments_lose_something(kind: Any) -> None:
     """Truncating, dropping and renaming do; the others do not."""
     assert Adjustment("traits.a", kind, "rule").lossy == (kind in {"truncated", "dropped", "renamed"})
-    assert set(get_args(AdjustmentKind)) >= LOSSY
+    assert set(get_args(AdjustmentKind)) >= LOSSY_KINDS
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_some_adjustments_lose_something(kind: Any) -> None:
         (Misconfigured("a", "HTTP 401", "Check the API key."), "HTTP 401. Check the API key."),
         (Misconfigured("a", "HTTP 401"), "HTTP 401"),
         (Unavailable("a", "HTTP 503"), "HTTP 503"),
-        (Unavailable("a", "HTTP 429", 30.0), "HTTP 429; try again after 30 s"),
-        (Unknown("a", "no answer in time"), "no answer in time"),
+        (Unavailable("a", "HTTP 429", 30.0), "HTTP 429; retry after 30 s"),
+        (Unknown("a", "no response in time"), "no response in time"),
         (Broken("a", "KeyError at words.py:3"), "the adapter failed: KeyError at words.py:3"),
     ],
 )
@@ -213,4 +213,4 @@ def test_raise_for_status_agrees_with_the_status(first: Outcome, second: Outcome
 @given(st.lists(st.builds(Adjustment, st.just("name"), st.sampled_from(get_args(AdjustmentKind)), st.just("rule"))))
 def test_the_lossy_adjustments_are_those_that_say_so(adjustments: list[Adjustment]) -> None:
     """In their order, and no others."""
-    assert lossy(adjustments) == tuple(one for one in adjustments if one.lossy)
+    assert lossy_adjustments(adjustments) == tuple(one for one in adjustments if one.lossy)

@@ -15,35 +15,38 @@ HINTS = {401: "Check the key."}
 @pytest.mark.parametrize(
     ("response", "outcome"),
     [
-        (Response(200), Unknown("acme", "HTTP 200 with a body that is not the documented one")),
+        (Response(200), Unknown("acme", "HTTP 200 with an unexpected body", status=200)),
         (Response(400), Rejected("acme", code="HTTP 400")),
         (Response(401), Misconfigured("acme", "HTTP 401", "Check the key.")),
         (Response(404), Rejected("acme", code="HTTP 404")),
         (Response(413), Rejected("acme", code="HTTP 413")),
-        (Response(429, {"retry-after": "7"}), Unavailable("acme", "HTTP 429", 7.0)),
-        (Response(503), Unavailable("acme", "HTTP 503")),
-        (Response(503, uncertain=True), Unknown("acme", "HTTP 503")),
-        (Response(502), Unknown("acme", "HTTP 502")),
-        (Response(504), Unknown("acme", "HTTP 504")),
+        (Response(429, {"retry-after": "7"}), Unavailable("acme", "HTTP 429", 7.0, 429)),
+        (Response(503), Unavailable("acme", "HTTP 503", status=503)),
+        (Response(503, uncertain=True), Unknown("acme", "HTTP 503", status=503)),
+        (Response(502), Unknown("acme", "HTTP 502", status=502)),
+        (Response(504), Unknown("acme", "HTTP 504", status=504)),
         (
             Response(302),
-            Misconfigured("acme", "HTTP 302, a redirection, which is never followed", "Check base_url."),
+            Misconfigured("acme", "HTTP 302, a redirect, which is never followed", "Check base_url."),
         ),
         (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("acme", "the vendor could not be reached")),
         (
             Response(0, no_response=NoResponse.NOT_SENT, uncertain=True),
             Unknown("acme", "the vendor could not be reached"),
         ),
-        (Response(0, no_response=NoResponse.NO_ANSWER), Unknown("acme", "the connection was lost before the answer")),
-        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("acme", "no answer in time")),
-        (Response(0, no_response=NoResponse.TOO_LARGE), Unknown("acme", "the answer was larger than the cap")),
         (
-            Response(0, no_response=NoResponse.OUT_OF_TIME),
-            Unavailable("acme", "the deadline passed before it was sent"),
+            Response(0, no_response=NoResponse.CONNECTION_LOST),
+            Unknown("acme", "the connection was lost before the response"),
+        ),
+        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("acme", "no response in time")),
+        (Response(0, no_response=NoResponse.TOO_LARGE), Unknown("acme", "the response exceeded the size limit")),
+        (
+            Response(0, no_response=NoResponse.DEADLINE_PASSED),
+            Unavailable("acme", "the deadline passed before the request was sent"),
         ),
         (
-            Response(0, no_response=NoResponse.STOPPED),
-            Unavailable("acme", "the transport was closed before it was sent"),
+            Response(0, no_response=NoResponse.CLOSED),
+            Unavailable("acme", "the transport was closed before the request was sent"),
         ),
         (
             Response(0, no_response=NoResponse.UNTRUSTED),
@@ -78,7 +81,7 @@ def test_a_vendors_code_is_kept_where_later_may_work() -> None:
     """Beside the status."""
     outcome = failure_outcome("acme", Response(429), hints=HINTS, code="too_many_requests")
 
-    assert outcome == Unavailable("acme", "HTTP 429 too_many_requests")
+    assert outcome == Unavailable("acme", "HTTP 429 too_many_requests", status=429)
 
 
 @pytest.mark.parametrize(

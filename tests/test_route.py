@@ -174,7 +174,7 @@ def test_one_string_is_no_set_of_names(setting: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Route(FULLSTORY, **{setting: "ssn"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
-    assert str(caught.value) == f'{setting}: is one string (write {setting}={{"..."}} for a set of names)'
+    assert str(caught.value) == f'{setting}: expected a set of names, got a string; write {setting}={{"plan"}}'
 
 
 def paths(traits: Mapping[str, Any], parents: str = "") -> dict[str, Any]:

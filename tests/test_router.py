@@ -196,7 +196,7 @@ def test_answers_by_the_deadline_whatever_an_adapter_does(vendors: Vendors) -> N
         report = router.identify(ANN)
     release.set()
 
-    assert report["acme"] == Unknown("acme", "no answer before the deadline")
+    assert report["acme"] == Unknown("acme", "no response before the deadline")
     assert isinstance(report["logrocket"], Accepted)
 
 
@@ -213,7 +213,7 @@ def test_answers_by_the_deadline_when_awaiting_takes_too_long(monkeypatch: pytes
 
     report = identify_awaiting([LogRocket("a:b:c")], ANN, transport=Stuck(), timeout=0.1)
 
-    assert report["logrocket"] == Unknown("logrocket", "no answer before the deadline")
+    assert report["logrocket"] == Unknown("logrocket", "no response before the deadline")
 
 
 def test_retries_only_what_is_worth_it(vendors: Vendors) -> None:
@@ -402,7 +402,7 @@ def test_a_closed_router_says_so(vendors: Vendors) -> None:
 
     report = router.identify(ANN)
 
-    assert report["logrocket"] == Unavailable("logrocket", "the transport was closed before it was sent")
+    assert report["logrocket"] == Unavailable("logrocket", "the transport was closed before the request was sent")
 
 
 SCRIPT = """
@@ -538,7 +538,7 @@ def test_an_adapter_speaks_for_itself_only(identify: Identify, vendors: Vendors,
     """What is no outcome, or another backend's, is a bug of the adapter and hides nobody's answer."""
     report = identify([Acme(act=lambda: answer), vendors.logrocket], ANN)
 
-    assert report["acme"] == Broken("acme", "the adapter answered no outcome of its own")
+    assert report["acme"] == Broken("acme", "the adapter returned no outcome of its own")
     assert isinstance(report["logrocket"], Accepted)
 
 

@@ -31,7 +31,7 @@ def test_every_outcome_is_counted_by_its_name_and_its_sort() -> None:
         Broken("acme", "KeyError"),
         Misconfigured("acme", "HTTP 401"),
         Unavailable("acme", "HTTP 503"),
-        Unknown("acme", "no answer in time"),
+        Unknown("acme", "no response in time"),
     ):
         stats.add([outcome])
 
@@ -92,7 +92,7 @@ def too_long(path: str, actual: int) -> Violation:
         (Rejected("acme", code="invalid_email", message="canary-7Q"), Cause("Rejected", "invalid_email")),
         (Rejected("acme"), Cause("Rejected", "no code")),
         (Unavailable("acme", "HTTP 503", 9.0), Cause("Unavailable", "HTTP 503")),
-        (Skipped("acme", SkipReason.NOTHING_TO_SEND), Cause("Skipped", "filtered")),
+        (Skipped("acme", SkipReason.NOTHING_TO_SEND), Cause("Skipped", "nothing to send")),
     ],
 )
 def test_causes_are_counted_without_a_vendors_words(outcome: Outcome, key: Cause) -> None:

@@ -59,11 +59,11 @@ class NoResponse(Enum):
 
     NOT_SENT = "the vendor could not be reached"
     UNTRUSTED = "the server's TLS certificate is not trusted"
-    NO_ANSWER = "the connection was lost before the answer"
-    TIMED_OUT = "no answer in time"
-    TOO_LARGE = "the answer was larger than the cap"
-    OUT_OF_TIME = "the deadline passed before it was sent"
-    STOPPED = "the transport was closed before it was sent"
+    CONNECTION_LOST = "the connection was lost before the response"
+    TIMED_OUT = "no response in time"
+    TOO_LARGE = "the response exceeded the size limit"
+    DEADLINE_PASSED = "the deadline passed before the request was sent"
+    CLOSED = "the transport was closed before the request was sent"
 
 
 @fast_frozen
@@ -99,7 +99,7 @@ class Response:
         """Tell whether the same request may be answered otherwise later."""
         if self.no_response is None:
             return self.status in RETRYABLE_STATUSES
-        return self.no_response in {NoResponse.NOT_SENT, NoResponse.NO_ANSWER, NoResponse.TIMED_OUT}
+        return self.no_response in {NoResponse.NOT_SENT, NoResponse.CONNECTION_LOST, NoResponse.TIMED_OUT}
 
     @property
     def may_have_applied(self) -> bool:
@@ -109,8 +109,8 @@ class Response:
         return self.no_response not in {
             NoResponse.NOT_SENT,
             NoResponse.UNTRUSTED,
-            NoResponse.OUT_OF_TIME,
-            NoResponse.STOPPED,
+            NoResponse.DEADLINE_PASSED,
+            NoResponse.CLOSED,
         }
 
     @property

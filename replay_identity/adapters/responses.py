@@ -30,14 +30,14 @@ def failure_outcome(
     cause = f"HTTP {response.status}"
     if response.is_success:
         # A proxy or a login page may have answered, so this is no confirmation.
-        return Unknown(backend, f"{cause} with a body that is not the documented one", status=response.status)
+        return Unknown(backend, f"{cause} with an unexpected body", status=response.status)
     coded = f"{cause} {code}" if code else cause
     if response.status in hints:
         return Misconfigured(backend, coded, hints[response.status])
     if response.is_retryable:
         return _read_unavailable(backend, response, coded)
     if 300 <= response.status < 400:  # noqa: PLR2004  # The definition of a redirection.
-        return Misconfigured(backend, f"{cause}, a redirection, which is never followed", "Check base_url.")
+        return Misconfigured(backend, f"{cause}, a redirect, which is never followed", "Check base_url.")
     return Rejected(backend, code=code or cause, message=message)
 
 
@@ -66,7 +66,7 @@ def checked_outcome(backend: str, outcome: object) -> Outcome:
     """Return *outcome* if it is one, and of that *backend*; another one would hide somebody's answer."""
     if isinstance(outcome, Outcome) and outcome.backend == backend:
         return outcome
-    return Broken(backend, "the adapter answered no outcome of its own")
+    return Broken(backend, "the adapter returned no outcome of its own")
 
 
 def adapter_error(backend: str, error: BaseException) -> Broken:

@@ -10,7 +10,7 @@ from .._text import pluralize
 from ..adapters.protocols import EncodedUser, SupportsBatch
 from ..adapters.responses import adapter_error, checked_outcome
 from ..ledger import Claim, JobEntry
-from ..outcomes import Outcome, Rejected, lossy
+from ..outcomes import Outcome, Rejected, lossy_adjustments
 from ..router import Route
 from ..traits import UserTraits
 from ..transport import ConcurrentTransport
@@ -98,7 +98,7 @@ class BatchDispatcher:
             return
         user = claim.user
         vendor_id = user.vendor_ids.get(self.route.name)
-        lost = lossy(item.adjustments)
+        lost = lossy_adjustments(item.adjustments)
         filling.entries.append(JobEntry(claim.row_id, claim.version, user.user_id, vendor_id, lost))
         # What orjson returns takes up 4 KiB however short it is; a copy does not.
         filling.contents.append(memoryview(item.content).tobytes())

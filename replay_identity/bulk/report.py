@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 
 from ..ledger import UpsertCounts
-from ..outcomes import Accepted, Outcome, lossy
+from ..outcomes import Accepted, Outcome, lossy_adjustments
 from ..sources import BadRow
 from .stats import BackendStats
 
@@ -73,7 +73,7 @@ class BackendReport:
         """Count one user who is due no more."""
         if isinstance(outcome, Accepted):
             # In bulk only losses are counted: nearly every user is adjusted without one.
-            self.stats.accept(lossy(outcome.adjustments))
+            self.stats.accept(lossy_adjustments(outcome.adjustments))
         else:
             self.stats.add(outcome)
 

@@ -10,7 +10,7 @@ import typer
 from .._values import REMOVE
 from ..bulk.stats import Stats
 from ..errors import InvalidTraitsError
-from ..outcomes import IdentifyReport, Outcome, explain, is_settled
+from ..outcomes import IdentifyReport, Outcome, explain, is_settled, outcome_as_dict
 from ..router import Router
 from ..sources import BadRow, Row, nest_fields, read_users
 from ..traits import UserTraits
@@ -20,7 +20,7 @@ from .inputs import resolve_settings
 from .progress import progress
 from .row_report import RowReport
 from .tables import new_table, print_row_report
-from .terminal import outcome_as_dict, print_json, stderr_console, stdout_console
+from .terminal import print_json, stderr_console, stdout_console
 
 
 @attrs.frozen
@@ -105,7 +105,7 @@ def identify(  # noqa: PLR0913  # One for each option.
 def _one(router: Router, user: UserTraits, *, json: bool) -> ExitCode:
     report = router.identify(user)
     if json:
-        print_json({"status": report.status, "outcomes": [outcome_as_dict(outcome) for outcome in report.outcomes]})
+        print_json(report.as_dict())
     else:
         stdout_console().print(_table(report))
     stats = Stats()

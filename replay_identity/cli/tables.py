@@ -14,7 +14,7 @@ from ..bulk.stats import AdjustmentKey, BackendStats, Stats, most_frequent, wors
 from ..errors import printable
 from ..ledger import BackendCounts
 from ..migration.fidelity import BackendFidelity, Fidelity, PropertyFidelity
-from ..outcomes import LOSSY
+from ..outcomes import LOSSY_KINDS
 from ..sources import BadRow
 from .row_report import RowReport
 
@@ -155,14 +155,14 @@ def _causes(backend: BackendStats) -> list[Cells]:
 
 def _adjustments(backend: BackendStats) -> list[Cells]:
     return [
-        (key.path, Text(key.kind, style="yellow" if key.kind in LOSSY else ""), key.rule, number(count))
+        (key.path, Text(key.kind, style="yellow" if key.kind in LOSSY_KINDS else ""), key.rule, number(count))
         for key, count in sorted(most_frequent(backend.adjustments), key=_lossless)
     ]
 
 
 def _lossless(counted: tuple[AdjustmentKey, int]) -> bool:
     """Sort what was lost before what was not."""
-    return counted[0].kind not in LOSSY
+    return counted[0].kind not in LOSSY_KINDS
 
 
 def rows(count: int) -> str:

@@ -12,7 +12,6 @@ import orjson
 import typer
 from rich.console import Console
 
-from ..outcomes import Outcome, explain
 from .exit_codes import ExitCode
 
 
@@ -39,18 +38,6 @@ def print_json(document: Mapping[str, Any]) -> None:
     console = stdout_console()
     console.file.write(f"{orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS).decode()}\n")
     console.file.flush()
-
-
-def outcome_as_dict(outcome: Outcome) -> dict[str, Any]:
-    """Return *outcome* as JSON has it, without the vendor's id of the user."""
-    fields = attrs.asdict(outcome, filter=lambda field, _: field.name not in {"backend", "vendor_id"})
-    return {
-        "backend": outcome.backend,
-        "outcome": type(outcome).__name__,
-        "explanation": explain(outcome),
-        "retryable": outcome.retryable,
-        **fields,
-    }
 
 
 def confirm_or_exit() -> None:

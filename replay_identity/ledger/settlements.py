@@ -9,7 +9,7 @@ import orjson
 
 from .._records import fast_frozen
 from ..errors import printable
-from ..outcomes import Accepted, Adjustment, Broken, Outcome, Rejected, Skipped, Violation, lossy
+from ..outcomes import Accepted, Adjustment, Broken, Outcome, Rejected, Skipped, Violation, lossy_adjustments
 from ..traits import UserTraits
 from .codec import Fingerprints, encoded_fields, pack, unpack
 from .database import MAX_ROWS, sql_in
@@ -162,7 +162,7 @@ class _OutcomeRecorder:
         losses = {
             each.row_id: lost
             for each in accepted
-            if isinstance(each.outcome, Accepted) and (lost := lossy(each.outcome.adjustments))
+            if isinstance(each.outcome, Accepted) and (lost := lossy_adjustments(each.outcome.adjustments))
         }
         for row_id, text in self._select_losses([each.row_id for each in accepted]):
             fields = [printable(field) for field in encoded_fields(sent[row_id])]

@@ -10,7 +10,7 @@ from .._values import is_nested
 from ..adapters.limits import Limit
 from ..bulk.stats import MOST_PATHS, OTHER
 from ..errors import printable
-from ..outcomes import LOSSY, Adjustment, Rejected, Skipped, Violation
+from ..outcomes import LOSSY_KINDS, Adjustment, Rejected, Skipped, Violation
 from ..router import Route
 from ..traits import UserTraits
 
@@ -190,7 +190,7 @@ def _fates(adjustments: Sequence[Adjustment]) -> list[str]:
     kinds = {adjustment.kind for adjustment in adjustments}
     if not kinds:
         return ["users", "as_is"]
-    return ["users", "lossless" if LOSSY.isdisjoint(kinds) else "lossy", *kinds]
+    return ["users", "lossless" if LOSSY_KINDS.isdisjoint(kinds) else "lossy", *kinds]
 
 
 def _prefixes(path: str) -> Iterator[str]:

@@ -32,7 +32,7 @@ class Send:
 # What a runner does next. It answers a Send with the response, and a Sleep with AFTER_SLEEP. Once it is closed, it
 # does neither and answers with STOPPED.
 Action: TypeAlias = Send | Sleep
-STOPPED: Final = Response(0, no_response=NoResponse.STOPPED)
+STOPPED: Final = Response(0, no_response=NoResponse.CLOSED)
 _ACTIONS: Final = (Request, Sleep)
 
 
@@ -97,7 +97,7 @@ class Attempts:
             attempt += 1
             remaining = end - self.clock()
             if remaining <= 0:
-                return Response(0, no_response=NoResponse.OUT_OF_TIME, uncertain=uncertain)
+                return Response(0, no_response=NoResponse.DEADLINE_PASSED, uncertain=uncertain)
             response = yield Send(keyed, min(self.timeout, remaining))
             if response.is_success:
                 return response

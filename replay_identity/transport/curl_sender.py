@@ -130,7 +130,7 @@ class CurlSender:
             ValueError: The request cannot be sent over HTTP: its URL, its method or a header is invalid.
         """
         if self._is_closed:
-            self._done.append((request_id, Response(0, no_response=NoResponse.STOPPED)))
+            self._done.append((request_id, Response(0, no_response=NoResponse.CLOSED)))
         elif self._has_free_handle():
             self._send(request_id, request, timeout)
         else:
@@ -294,7 +294,7 @@ class _Handle:
             return NoResponse.NOT_SENT
         if self.is_too_large:
             return NoResponse.TOO_LARGE
-        return NoResponse.TIMED_OUT if error == pycurl.E_OPERATION_TIMEDOUT else NoResponse.NO_ANSWER
+        return NoResponse.TIMED_OUT if error == pycurl.E_OPERATION_TIMEDOUT else NoResponse.CONNECTION_LOST
 
 
 def _default_options() -> Iterable[tuple[int, object]]:

@@ -29,9 +29,9 @@ NO_RESPONSE_REASONS: Final[tuple[tuple[type[Exception], NoResponse], ...]] = (
     (httpx.ProxyError, NoResponse.NOT_SENT),
     (httpx.TimeoutException, NoResponse.TIMED_OUT),
     (TimeoutError, NoResponse.TIMED_OUT),
-    (httpx.NetworkError, NoResponse.NO_ANSWER),
-    (httpx.RemoteProtocolError, NoResponse.NO_ANSWER),
-    (httpx.DecodingError, NoResponse.NO_ANSWER),
+    (httpx.NetworkError, NoResponse.CONNECTION_LOST),
+    (httpx.RemoteProtocolError, NoResponse.CONNECTION_LOST),
+    (httpx.DecodingError, NoResponse.CONNECTION_LOST),
 )
 
 _NO_PROXY: Final = {f"all://[{host}]" if ":" in host else f"all://{host}": None for host in LOOPBACK}
@@ -78,7 +78,7 @@ class HttpxSender:
             # httpx refuses to send over a client that was closed in the meantime.
             if not client.is_closed:
                 raise
-            return Response(0, no_response=NoResponse.STOPPED)
+            return Response(0, no_response=NoResponse.CLOSED)
         return body.to_response(received)
 
     def _own_client(self) -> httpx.Client:
@@ -132,7 +132,7 @@ class AsyncHttpxSender:
         except RuntimeError:
             if not pooled.client.is_closed:
                 raise
-            return Response(0, no_response=NoResponse.STOPPED)
+            return Response(0, no_response=NoResponse.CLOSED)
         finally:
             pooled.in_flight -= 1
 

@@ -46,7 +46,7 @@ class ThreadSender:
         self._reset_after_fork()
         self._in_flight += 1
         if self._is_closed:
-            self._results.put((request_id, Response(0, no_response=NoResponse.STOPPED)))
+            self._results.put((request_id, Response(0, no_response=NoResponse.CLOSED)))
             return
         self._tasks.put((request_id, request, time.monotonic() + timeout))
         if self._threads < min(self._in_flight, self.connections):

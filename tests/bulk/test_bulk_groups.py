@@ -75,7 +75,7 @@ def test_a_refusal_is_on_record_with_whom_it_is_about(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize(
     "response",
-    [Response(0, no_response=NoResponse.NO_ANSWER), Response(502), Response(503)],
+    [Response(0, no_response=NoResponse.CONNECTION_LOST), Response(502), Response(503)],
     ids=["lost", "502", "503"],
 )
 def test_a_request_without_an_answer_has_everyone_sent_again(any_ledger: Ledger | None, response: Response) -> None:
@@ -563,7 +563,7 @@ FATES: Final = st.lists(st.sampled_from(["later", "lost"]), max_size=3).flatmap(
     lambda trouble: st.sampled_from(["ok", "ok", "bad"]).map(lambda end: [*trouble, end])
 )
 NOT_TAKEN: Final = st.sampled_from([None, None, Response(503), Response(0, no_response=NoResponse.NOT_SENT)])
-REPLIES: Final = NOT_TAKEN | st.sampled_from([Response(502), Response(0, no_response=NoResponse.NO_ANSWER)])
+REPLIES: Final = NOT_TAKEN | st.sampled_from([Response(502), Response(0, no_response=NoResponse.CONNECTION_LOST)])
 
 
 @given(

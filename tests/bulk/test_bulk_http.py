@@ -121,7 +121,7 @@ def test_a_vendor_that_never_answers_does_not_slow_the_other(make: Any) -> None:
     report = vendors.sync(1000, logrocket={"patience": 0.5, "timeout": 0.4})
 
     assert (report["logrocket"].pending, report["fullstory"].accepted) == (1000, 1000)
-    assert "no answer in time" in (report["logrocket"].problem or "")
+    assert "no response in time" in (report["logrocket"].problem or "")
 
 
 def until(condition: Any, timeout: float = 20.0) -> float:

@@ -25,7 +25,7 @@ from replay_identity.transport import ConcurrentTransport
 from replay_identity.transport.rate_limiter import AdaptiveLimiter
 
 IMPATIENT = attrs.evolve(FAST, patience=0.03)
-GARBAGE = Unknown("acme", "HTTP 200 with a body that is not the documented one")
+GARBAGE = Unknown("acme", "HTTP 200 with an unexpected body")
 DAY = 24 * 3600
 
 

@@ -129,7 +129,7 @@ async def _call(app: ASGIApp, request: Request) -> Response:
     try:
         await app(scope, receive, send)
     except ConnectionAbortedError:
-        return Response(0, no_response=NoResponse.NO_ANSWER)
+        return Response(0, no_response=NoResponse.CONNECTION_LOST)
     if not sent:
         return Response(0, no_response=NoResponse.TIMED_OUT)
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}

@@ -270,39 +270,39 @@ def test_the_capabilities_are_those_of_the_protocols() -> None:
         (Response(504), Unknown("fullstory", "HTTP 504", status=504)),
         (
             Response(302, {"location": "https://evil.example"}),
-            Misconfigured("fullstory", "HTTP 302, a redirection, which is never followed", "Check base_url."),
+            Misconfigured("fullstory", "HTTP 302, a redirect, which is never followed", "Check base_url."),
         ),
         (
             Response(200, body=b"<html>Log in</html>"),
-            Unknown("fullstory", "HTTP 200 with a body that is not the documented one", status=200),
+            Unknown("fullstory", "HTTP 200 with an unexpected body", status=200),
         ),
         (
             Response(200, body=b""),
-            Unknown("fullstory", "HTTP 200 with a body that is not the documented one", status=200),
+            Unknown("fullstory", "HTTP 200 with an unexpected body", status=200),
         ),
         (
             Response(200, body=b'{"id": "9876'),
-            Unknown("fullstory", "HTTP 200 with a body that is not the documented one", status=200),
+            Unknown("fullstory", "HTTP 200 with an unexpected body", status=200),
         ),
         (
             Response(200, body=b'{"id": 7}'),
-            Unknown("fullstory", "HTTP 200 with a body that is not the documented one", status=200),
+            Unknown("fullstory", "HTTP 200 with an unexpected body", status=200),
         ),
         (
             Response(200, body=b'{"id": ""}'),
-            Unknown("fullstory", "HTTP 200 with a body that is not the documented one", status=200),
+            Unknown("fullstory", "HTTP 200 with an unexpected body", status=200),
         ),
         (Response(400, body=b'{"message": 7, "code": null}'), Rejected("fullstory", code="HTTP 400")),
         (Response(400, body=b'["no"]'), Rejected("fullstory", code="HTTP 400")),
         (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("fullstory", "the vendor could not be reached")),
         (
-            Response(0, no_response=NoResponse.NO_ANSWER),
-            Unknown("fullstory", "the connection was lost before the answer"),
+            Response(0, no_response=NoResponse.CONNECTION_LOST),
+            Unknown("fullstory", "the connection was lost before the response"),
         ),
-        (Response(0, no_response=NoResponse.TOO_LARGE), Unknown("fullstory", "the answer was larger than the cap")),
+        (Response(0, no_response=NoResponse.TOO_LARGE), Unknown("fullstory", "the response exceeded the size limit")),
         (
-            Response(0, no_response=NoResponse.OUT_OF_TIME),
-            Unavailable("fullstory", "the deadline passed before it was sent"),
+            Response(0, no_response=NoResponse.DEADLINE_PASSED),
+            Unavailable("fullstory", "the deadline passed before the request was sent"),
         ),
     ],
 )

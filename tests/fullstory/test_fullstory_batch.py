@@ -229,7 +229,7 @@ def test_a_key_that_no_header_can_hold_is_refused() -> None:
     assert "canary" not in str(caught.value)
 
 
-DOCUMENTED = "HTTP 200 with a body that is not the documented one"
+DOCUMENTED = "HTTP 200 with an unexpected body"
 
 
 @pytest.mark.parametrize(
@@ -241,8 +241,8 @@ DOCUMENTED = "HTTP 200 with a body that is not the documented one"
         (Response(503), Unavailable("fullstory", "HTTP 503", status=503)),
         (Response(504), Unknown("fullstory", "HTTP 504", status=504)),
         (
-            Response(0, no_response=NoResponse.NO_ANSWER),
-            Unknown("fullstory", "the connection was lost before the answer"),
+            Response(0, no_response=NoResponse.CONNECTION_LOST),
+            Unknown("fullstory", "the connection was lost before the response"),
         ),
         (json_reply({"job": {"id": ""}}), Unknown("fullstory", DOCUMENTED, status=200)),
         (json_reply({"job": {"id": "."}}), Unknown("fullstory", DOCUMENTED, status=200)),

@@ -15,7 +15,7 @@ from machines import World, differences, mishaps, run_machine, serving
 from replay_identity import REMOVE, Accepted, Fullstory, Rejected, Skipped, UserTraits
 from replay_identity.adapters.protocols import Comparison, Page, StoredUser
 from replay_identity.emulator import FullstoryEmulator
-from replay_identity.outcomes import Outcome, lossy
+from replay_identity.outcomes import Outcome, lossy_adjustments
 from replay_identity.testing import long_texts, texts
 from replay_identity.traits import TraitType
 
@@ -244,7 +244,7 @@ class FullstoryMachine(RuleBasedStateMachine):
     def check_accepted(self, outcome: Outcome, said: Said) -> str:
         """Return the user's Fullstory id, having checked that whatever was lost is told."""
         assert isinstance(outcome, Accepted)
-        assert {adjustment.path for adjustment in lossy(outcome.adjustments)} == said.no_response
+        assert {adjustment.path for adjustment in lossy_adjustments(outcome.adjustments)} == said.no_response
         # The reply shows the id and nothing else.
         assert not outcome.verified
         assert outcome.vendor_id is not None

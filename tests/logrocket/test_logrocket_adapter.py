@@ -279,27 +279,27 @@ def test_every_documented_refusal_is_kept_in_its_words(message: str) -> None:
         (Response(504), Unknown("logrocket", "HTTP 504", status=504)),
         (
             Response(301),
-            Misconfigured("logrocket", "HTTP 301, a redirection, which is never followed", "Check base_url."),
+            Misconfigured("logrocket", "HTTP 301, a redirect, which is never followed", "Check base_url."),
         ),
         (
             Response(200, body=b"<html>Log in</html>"),
-            Unknown("logrocket", "HTTP 200 with a body that is not the documented one", status=200),
+            Unknown("logrocket", "HTTP 200 with an unexpected body", status=200),
         ),
-        (Response(200), Unknown("logrocket", "HTTP 200 with a body that is not the documented one", status=200)),
+        (Response(200), Unknown("logrocket", "HTTP 200 with an unexpected body", status=200)),
         (
             Response(200, body=b'{"userID": 1, "traits": {}}'),
-            Unknown("logrocket", "HTTP 200 with a body that is not the documented one", status=200),
+            Unknown("logrocket", "HTTP 200 with an unexpected body", status=200),
         ),
         (
             Response(200, body=b"{}"),
-            Unknown("logrocket", "HTTP 200 with a body that is not the documented one", status=200),
+            Unknown("logrocket", "HTTP 200 with an unexpected body", status=200),
         ),
         (
             Response(200, body=b'{"userID": "u'),
-            Unknown("logrocket", "HTTP 200 with a body that is not the documented one", status=200),
+            Unknown("logrocket", "HTTP 200 with an unexpected body", status=200),
         ),
         (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("logrocket", "the vendor could not be reached")),
-        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("logrocket", "no answer in time")),
+        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("logrocket", "no response in time")),
     ],
 )
 def test_every_answer_is_one_outcome(response: Response, outcome: Outcome) -> None:

@@ -15,7 +15,7 @@ from machines import World, differences, mishaps, run_machine, serving
 from replay_identity import REMOVE, Accepted, LogRocket, Rejected, Skipped, UserTraits
 from replay_identity.adapters.protocols import Comparison
 from replay_identity.emulator import LogRocketEmulator
-from replay_identity.outcomes import Outcome, lossy
+from replay_identity.outcomes import Outcome, lossy_adjustments
 from replay_identity.testing import long_texts, texts
 
 Texts = Mapping[str, str]
@@ -196,7 +196,7 @@ class LogRocketMachine(RuleBasedStateMachine):
     def check_accepted(self, outcome: Outcome, said: Said, held: dict[str, Any]) -> None:
         """Check that whatever was lost is told, and that the reply was read."""
         assert isinstance(outcome, Accepted)
-        assert {adjustment.path for adjustment in lossy(outcome.adjustments)} == said.long
+        assert {adjustment.path for adjustment in lossy_adjustments(outcome.adjustments)} == said.long
         # The reply shows everything that was sent, but for a blank name of somebody who has one.
         assert outcome.verified == all(held["own"].get(name, "") == text for name, text in said.own.items())
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from replay_identity import Fullstory, LogRocket, Route, UserTraits
 from replay_identity.migration.fidelity import BackendFidelity, Fidelity, PropertyFidelity
-from replay_identity.outcomes import LOSSY
+from replay_identity.outcomes import LOSSY_KINDS
 from replay_identity.testing import user_traits
 
 FULLSTORY = Route(Fullstory("na1.test"))
@@ -176,7 +176,7 @@ def test_the_numbers_add_up(some: list[UserTraits], routes: tuple[Route, ...]) -
         for counts in found.properties.values():
             fates = counts.as_is, counts.lossless, counts.lossy, counts.rejected, counts.held_back
             assert counts.users == sum(fates)
-            assert counts.lossy <= sum(getattr(counts, kind) for kind in LOSSY)
+            assert counts.lossy <= sum(getattr(counts, kind) for kind in LOSSY_KINDS)
 
 
 @example([user(plan="pro")], [user(**{"a-b": 1.5, "a_b": 2.5})])

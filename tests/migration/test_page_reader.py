@@ -45,7 +45,7 @@ def test_goes_on_from_a_token() -> None:
     assert vendor.asked == ["two"]
 
 
-@pytest.mark.parametrize("failure", [Unavailable("acme", "HTTP 503"), Unknown("acme", "no answer in time")])
+@pytest.mark.parametrize("failure", [Unavailable("acme", "HTTP 503"), Unknown("acme", "no response in time")])
 def test_a_failure_is_waited_out(failure: Any) -> None:
     """The waits double up to the longest, and the page is read in the end."""
     time = Time()
@@ -72,7 +72,7 @@ def test_tells_of_each_wait() -> None:
 
     list(pages.pages(None))
 
-    assert told == [(7.0, "HTTP 429; try again after 7 s")]
+    assert told == [(7.0, "HTTP 429; retry after 7 s")]
 
 
 def test_says_when_a_page_was_asked_for() -> None:

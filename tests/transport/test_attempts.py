@@ -66,7 +66,7 @@ def test_a_request_may_say_what_is_worth_another_try(status: int, sent: int) -> 
     assert len(script.sent) == sent
 
 
-@pytest.mark.parametrize("no_response", [NoResponse.NOT_SENT, NoResponse.NO_ANSWER, NoResponse.TIMED_OUT])
+@pytest.mark.parametrize("no_response", [NoResponse.NOT_SENT, NoResponse.CONNECTION_LOST, NoResponse.TIMED_OUT])
 def test_tries_again_after_a_lost_connection(no_response: NoResponse) -> None:
     """A connection that broke, before or after sending, is retried."""
     script = Script([Response(0, no_response=no_response), OK])
@@ -139,14 +139,14 @@ def test_sends_nothing_after_the_deadline() -> None:
 
     response = script.transport().run(ask(), deadline=999.0)
 
-    assert response == Response(0, no_response=NoResponse.OUT_OF_TIME)
+    assert response == Response(0, no_response=NoResponse.DEADLINE_PASSED)
     assert not response.may_have_applied
     assert script.sent == []
 
 
 def test_sends_the_same_bytes_and_the_same_key_again() -> None:
     """Every attempt is the same request, under one random key."""
-    script = Script([Response(0, no_response=NoResponse.NO_ANSWER), DOWN, Response(502), OK])
+    script = Script([Response(0, no_response=NoResponse.CONNECTION_LOST), DOWN, Response(502), OK])
 
     script.transport().run(ask())
 
@@ -206,7 +206,7 @@ def test_adds_no_key_where_the_vendor_takes_none() -> None:
 @pytest.mark.parametrize("rejection", [DOWN, Response(400)])
 def test_remembers_that_an_earlier_attempt_may_have_been_applied(rejection: Response) -> None:
     """Once an answer was lost, a later refusal to serve does not prove that nothing was applied."""
-    script = Script([Response(0, no_response=NoResponse.NO_ANSWER), rejection])
+    script = Script([Response(0, no_response=NoResponse.CONNECTION_LOST), rejection])
 
     response = script.transport(RetryPolicy(attempts=2)).run(ask())
 
@@ -215,7 +215,7 @@ def test_remembers_that_an_earlier_attempt_may_have_been_applied(rejection: Resp
 
 def test_a_success_is_certain() -> None:
     """Whatever became of an earlier attempt, this one was applied."""
-    script = Script([Response(0, no_response=NoResponse.NO_ANSWER), OK])
+    script = Script([Response(0, no_response=NoResponse.CONNECTION_LOST), OK])
 
     assert script.transport().run(ask()) == OK
 
@@ -278,7 +278,7 @@ def test_a_closed_transport_sends_nothing() -> None:
 
     transport.close()
 
-    assert transport.run(ask()) == Response(0, no_response=NoResponse.STOPPED)
+    assert transport.run(ask()) == Response(0, no_response=NoResponse.CLOSED)
     assert script.closed
 
 
@@ -347,7 +347,7 @@ def test_asyncio_pauses_and_closes_too() -> None:
             statuses = await transport.run(ask_twice_with_a_pause(1.0))
         return [*statuses, await transport.run(ask())]
 
-    assert asyncio.run(main()) == [200, 204, 200, Response(0, no_response=NoResponse.STOPPED)]
+    assert asyncio.run(main()) == [200, 204, 200, Response(0, no_response=NoResponse.CLOSED)]
     assert script.closed
 
 

@@ -45,7 +45,7 @@ def test_sends_nothing_twice_by_itself(sender: CurlSender) -> None:
         first = ask(sender, Request("identify", "POST", f"{served.url}/first"))
         second = ask(sender, Request("identify", "POST", f"{served.url}/second"))
 
-    assert (first.status, second.no_response) == (200, NoResponse.NO_ANSWER)
+    assert (first.status, second.no_response) == (200, NoResponse.CONNECTION_LOST)
     assert served.first_lines == ["POST /first HTTP/1.1", "POST /second HTTP/1.1"]
 
 
@@ -132,7 +132,7 @@ def test_forgets_a_giant_answer(sender: CurlSender, monkeypatch: pytest.MonkeyPa
         first = ask(sender, Request("identify", "PUT", f"{served.url}/giant"))
         second = ask(sender, Request("identify", "PUT", served.url))
 
-    assert (first.no_response, second.no_response) == (NoResponse.TOO_LARGE, NoResponse.NO_ANSWER)
+    assert (first.no_response, second.no_response) == (NoResponse.TOO_LARGE, NoResponse.CONNECTION_LOST)
 
 
 def test_keeps_nothing_that_it_has_read() -> None:

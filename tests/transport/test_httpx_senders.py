@@ -164,7 +164,7 @@ def test_says_so_when_a_client_was_closed_meanwhile() -> None:
 
     response = Transport(client).run(ask(Request("identify", "PUT", "https://vendor.example/")))
 
-    assert response == Response(0, no_response=NoResponse.STOPPED)
+    assert response == Response(0, no_response=NoResponse.CLOSED)
 
 
 def test_says_so_when_an_async_client_was_closed_meanwhile() -> None:
@@ -175,7 +175,7 @@ def test_says_so_when_an_async_client_was_closed_meanwhile() -> None:
         await client.aclose()
         return await AsyncTransport(client).run(ask(Request("identify", "PUT", "https://vendor.example/")))
 
-    assert asyncio.run(main()) == Response(0, no_response=NoResponse.STOPPED)
+    assert asyncio.run(main()) == Response(0, no_response=NoResponse.CLOSED)
 
 
 def test_raises_a_bug_of_the_clients_own() -> None:

@@ -196,11 +196,11 @@ def test_stopping_cuts_every_pause_short_and_sends_nothing_more() -> None:
     transport.stop()
     world.run(transport, ask())
 
-    assert [response.no_response for response in paused] == [NoResponse.STOPPED] * 3
+    assert [response.no_response for response in paused] == [NoResponse.CLOSED] * 3
     assert [response if response is None else response.no_response for response in world.results] == [
-        NoResponse.STOPPED,
+        NoResponse.CLOSED,
         None,
-        NoResponse.STOPPED,
+        NoResponse.CLOSED,
         None,
     ]
     assert (len(world.sent), world.now, transport.in_flight) == (1, 5.0, 0)
@@ -313,7 +313,7 @@ def talk(pauses: Sequence[float | None]) -> Exchange[list[tuple[int, NoResponse 
                 Response(429),
                 Response(503),
                 Response(500),
-                Response(0, no_response=NoResponse.NO_ANSWER),
+                Response(0, no_response=NoResponse.CONNECTION_LOST),
             ]
         ),
         min_size=1,

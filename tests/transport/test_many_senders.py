@@ -172,7 +172,7 @@ def test_waits_no_time_to_close_on_a_dead_host(make: Make) -> None:
         took = time.monotonic() - started
         sender.submit(7, put(f"http://127.0.0.1:{port}/"), 20.0)
 
-        assert list(sender.completed(5.0)) == [(7, Response(0, no_response=NoResponse.STOPPED))]
+        assert list(sender.completed(5.0)) == [(7, Response(0, no_response=NoResponse.CLOSED))]
     assert took < 1
 
 

@@ -131,7 +131,7 @@ def test_tells_that_the_answer_was_lost(
 
     response = run(put, 5.0)
 
-    assert response.no_response is NoResponse.NO_ANSWER
+    assert response.no_response is NoResponse.CONNECTION_LOST
     assert response.may_have_applied
     assert ("u1" in vendor.users) is applied
 
@@ -204,7 +204,7 @@ def test_takes_garbage_for_a_lost_answer(run: Run, answer: bytes) -> None:
     with answering(answer) as url:
         response = run(Request("identify", "PUT", url), 5.0)
 
-    assert response.no_response is NoResponse.NO_ANSWER
+    assert response.no_response is NoResponse.CONNECTION_LOST
 
 
 def test_takes_a_broken_encoding_for_a_lost_answer(run: Run) -> None:
@@ -212,7 +212,7 @@ def test_takes_a_broken_encoding_for_a_lost_answer(run: Run) -> None:
     with answering(gzipped(b"abcd")) as url:
         response = run(Request("identify", "PUT", url), 5.0)
 
-    assert response.no_response is NoResponse.NO_ANSWER
+    assert response.no_response is NoResponse.CONNECTION_LOST
 
 
 def test_does_not_follow_a_redirection(run: Run, server: tuple[LogRocketEmulator, str], put: Request) -> None:

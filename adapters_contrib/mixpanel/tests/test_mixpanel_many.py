@@ -232,7 +232,7 @@ def test_if_one_half_is_unavailable_the_other_keeps_its_own_outcome() -> None:
         (Response(504), Unknown),
         (Response(200, body=b"<html>"), Unknown),
         (Response(0, no_response=NoResponse.NOT_SENT), Unavailable),
-        (Response(0, no_response=NoResponse.NO_ANSWER), Unknown),
+        (Response(0, no_response=NoResponse.CONNECTION_LOST), Unknown),
     ],
 )
 def test_what_is_not_about_a_user_is_told_of_each(response: Response, kind: type[Outcome]) -> None:

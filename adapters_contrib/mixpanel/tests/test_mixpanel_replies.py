@@ -22,7 +22,7 @@ KEY = "canary-token"
 BACKEND = Mixpanel(KEY)
 ANN = UserTraits("canary-id", name="Ann Canary", email="canary@example.com", traits={"plan": "canary-pro", "age": 43})
 TWO_UPDATES = UserTraits("u1", traits={"plan": "pro", "old": REMOVE})
-NOT_DOCUMENTED = Unknown("mixpanel", "HTTP 200 with a body that is not the documented one")
+NOT_DOCUMENTED = Unknown("mixpanel", "HTTP 200 with an unexpected body")
 
 
 def outcome_of(response: Response, user: UserTraits = ANN) -> Outcome:
@@ -140,7 +140,7 @@ def test_an_address_without_mixpanel_is_misconfigured(status: int) -> None:
         (Response(599), Unavailable("mixpanel", "HTTP 599")),
         (Response(600), Rejected("mixpanel", code="HTTP 600")),
         (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("mixpanel", "the vendor could not be reached")),
-        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("mixpanel", "no answer in time")),
+        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("mixpanel", "no response in time")),
     ],
 )
 def test_every_failure_is_one_outcome(response: Response, outcome: Outcome) -> None:
@@ -155,7 +155,7 @@ def test_every_failure_is_one_outcome(response: Response, outcome: Outcome) -> N
         (Response(500), True),
         (Response(507), True),
         (Response(599), True),
-        (Response(0, no_response=NoResponse.NO_ANSWER), True),
+        (Response(0, no_response=NoResponse.CONNECTION_LOST), True),
         (Response(400), False),
         (Response(401), False),
         (Response(200, body=b"0"), False),

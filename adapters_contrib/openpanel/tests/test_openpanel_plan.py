@@ -12,6 +12,7 @@ from replay_identity.adapters import (
     Request,
     Response,
     Skipped,
+    SkipReason,
     SupportsBatch,
     SupportsCompare,
     SupportsDelete,
@@ -113,9 +114,7 @@ def test_a_user_of_whom_nothing_is_known_is_skipped() -> None:
     """An id alone would make a profile without a name."""
     transport = ScriptedTransport(TAKEN)
 
-    assert transport.run(BACKEND.identify(UserTraits("u1"))) == Skipped(
-        "openpanel", "nothing to send: no name, e-mail or traits"
-    )
+    assert transport.run(BACKEND.identify(UserTraits("u1"))) == Skipped("openpanel", SkipReason.NOTHING_TO_SEND)
     assert BACKEND.plan(UserTraits("u1")) == Plan("openpanel", None)
     assert transport.requests == []
 

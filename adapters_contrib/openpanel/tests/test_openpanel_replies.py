@@ -21,7 +21,7 @@ KEY = "sec_canary"
 CLIENT_ID = "3f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a90"
 ADA = UserTraits("canary-id", name="Ada Canary", email="canary@example.com", traits={"plan": "canary-pro"})
 CHECK_ID = "Check client_id: it is that of a client of the project, under Settings, Clients."
-NOT_DOCUMENTED = "HTTP 200 with a body that is not the documented one"
+NOT_DOCUMENTED = "HTTP 200 with an unexpected body"
 
 
 def outcome_of(response: Response) -> Outcome:
@@ -78,9 +78,7 @@ def test_a_202_stored_nothing(body: bytes, problem: str) -> None:
 def test_another_202_is_not_believed() -> None:
     """Even with the keys of a success."""
     for body in (b"", b'{"deviceId":"d","sessionId":"s"}'):
-        assert outcome_of(Response(202, body=body)) == Unknown(
-            "openpanel", "HTTP 202 with a body that is not the documented one"
-        )
+        assert outcome_of(Response(202, body=body)) == Unknown("openpanel", "HTTP 202 with an unexpected body")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +148,7 @@ def test_a_401_about_one_profile_rejects_that_user_alone() -> None:
         (Response(502), Unknown("openpanel", "HTTP 502")),
         (Response(503), Unavailable("openpanel", "HTTP 503")),
         (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("openpanel", "the vendor could not be reached")),
-        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("openpanel", "no answer in time")),
+        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("openpanel", "no response in time")),
     ],
 )
 def test_every_answer_is_one_outcome(response: Response, outcome: Outcome) -> None:

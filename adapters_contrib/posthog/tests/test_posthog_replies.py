@@ -33,7 +33,7 @@ KEY = "phc_canary"
 BACKEND = PostHog(KEY)
 ANN, BOB, CAT = (UserTraits(user_id, name=f"{user_id} canary") for user_id in ("ann", "bob", "cat"))
 OK = Accepted("posthog")
-UNREADABLE = Unknown("posthog", "HTTP 200 with a body that is not the documented one")
+UNREADABLE = Unknown("posthog", "HTTP 200 with an unexpected body")
 ONCE = RetryPolicy(attempts=1)
 KEY_HINT = "Check the API key: it is the project's own (phc_…), of the region that base_url is in."
 BILLING_HINT = "Raise the billing limit of the PostHog project, or wait for its next billing period."
@@ -185,12 +185,12 @@ def test_another_attempt_can_fail_as_a_whole() -> None:
     """What was settled before stays settled."""
     outcomes, _ = identify(in_turn(judged({"ann": "retry"}), Response(0, no_response=NoResponse.TIMED_OUT)), ANN, BOB)
 
-    assert outcomes == (Unknown("posthog", "no answer in time"), OK)
+    assert outcomes == (Unknown("posthog", "no response in time"), OK)
 
 
 def test_the_transports_own_retries_are_no_attempts_of_ours() -> None:
     """They send the same bytes, ids included, so that PostHog takes each event once."""
-    answers = in_turn(Response(503), Response(0, no_response=NoResponse.NO_ANSWER), judged({}))
+    answers = in_turn(Response(503), Response(0, no_response=NoResponse.CONNECTION_LOST), judged({}))
 
     outcomes, transport = identify(answers, ANN, retry=RetryPolicy())
 

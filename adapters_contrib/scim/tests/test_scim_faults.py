@@ -207,7 +207,7 @@ def test_text_that_is_no_unicode_is_refused_where_it_is_read() -> None:
 
     outcome = seats_answered(held, asked=asked).deactivate("canary-id")
 
-    assert outcome == Unavailable("fullstory-seats", "HTTP 200 with a body that is not the documented one")
+    assert outcome == Unavailable("fullstory-seats", "HTTP 200 with an unexpected body")
     assert asked == ["GET /scim/v2/Users/canary-id"]
 
 

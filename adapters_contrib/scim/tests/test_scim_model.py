@@ -82,7 +82,7 @@ def test_the_listing_error_says_why_and_survives_pickling() -> None:
 
     again = pickle.loads(pickle.dumps(listing_error))  # noqa: S301
 
-    assert str(again) == "fullstory-seats: Unavailable: HTTP 429; try again after 7 s"
+    assert str(again) == "fullstory-seats: Unavailable: HTTP 429; retry after 7 s"
     assert again.outcome == listing_error.outcome
 
 
@@ -99,4 +99,6 @@ def test_closed_seats_send_nothing() -> None:
     seats = FullstorySeats("t", base_url="http://127.0.0.1:9")
     seats.close()
 
-    assert seats.create(Seat("ada")) == Unavailable("fullstory-seats", "the transport was closed before it was sent")
+    assert seats.create(Seat("ada")) == Unavailable(
+        "fullstory-seats", "the transport was closed before the request was sent"
+    )

@@ -26,7 +26,7 @@ from replay_identity.testing import ScriptedTransport
 WEBSITE = "a2c1f0de-5b7e-4c7f-9d0a-3f1e2b4c5d6e"
 BACKEND = Umami(WEBSITE, base_url="https://umami.example.com")
 USERS = [UserTraits(f"canary-{number}", traits={"plan": f"secret-{number}"}) for number in range(4)]
-NOT_DOCUMENTED = "HTTP 200 with a body that is not the documented one"
+NOT_DOCUMENTED = "HTTP 200 with an unexpected body"
 
 
 def result(size: int, *details: Any, **changes: Any) -> Response:
@@ -157,7 +157,7 @@ def test_an_error_without_a_status_is_unknown(answer: Any) -> None:
     [
         (Response(500), Unknown("umami", "HTTP 500, and a part of the user may be stored"), 5),
         (Response(503), Unavailable("umami", "HTTP 503"), 5),
-        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("umami", "no answer in time"), 5),
+        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("umami", "no response in time"), 5),
         (Response(400, body=b'{"error":{"message":"canary-0 and secret-1"}}'), Rejected("umami", code="HTTP 400"), 7),
     ],
 )

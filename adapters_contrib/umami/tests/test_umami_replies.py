@@ -71,9 +71,7 @@ def test_being_taken_for_a_bot_is_no_success() -> None:
 )
 def test_any_other_200_is_not_believed(body: bytes) -> None:
     """Somebody else may have answered."""
-    assert identified(Response(200, body=body)) == Unknown(
-        "umami", "HTTP 200 with a body that is not the documented one"
-    )
+    assert identified(Response(200, body=body)) == Unknown("umami", "HTTP 200 with an unexpected body")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +147,7 @@ def test_what_only_settings_can_mend_is_misconfigured(status: int, hint: str) ->
         (Response(502), Unknown("umami", "HTTP 502")),
         (Response(413), Rejected("umami", code="HTTP 413")),
         (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("umami", "the vendor could not be reached")),
-        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("umami", "no answer in time")),
+        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("umami", "no response in time")),
     ],
 )
 def test_everything_else_is_as_with_every_vendor(response: Response, outcome: Outcome) -> None:

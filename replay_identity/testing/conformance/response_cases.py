@@ -21,7 +21,7 @@ _FAILURES: Final = (
     Response(503),
     Response(429, {"retry-after": "0"}),
     Response(0, no_response=NoResponse.NOT_SENT),
-    Response(0, no_response=NoResponse.NO_ANSWER),
+    Response(0, no_response=NoResponse.CONNECTION_LOST),
     Response(0, no_response=NoResponse.TIMED_OUT),
 )
 
@@ -93,7 +93,10 @@ class ResponseCases(AdapterHooks):
         [
             Response(502),
             Response(504),
-            *(Response(0, no_response=no_response) for no_response in (NoResponse.NO_ANSWER, NoResponse.TIMED_OUT)),
+            *(
+                Response(0, no_response=no_response)
+                for no_response in (NoResponse.CONNECTION_LOST, NoResponse.TIMED_OUT)
+            ),
         ],
         ids=_cause,
     )
