@@ -1,4 +1,4 @@
-"""Forked children that do one thing and tell a number."""
+"""Run a function in forked children."""
 
 import multiprocessing
 import os
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def in_children(call: Callable[[], int], *, count: int) -> list[int]:
-    """Return what *call* returns in each of so many children, -1 for one that does not tell."""
+    """Return what *call* returns in each of *count* children, or -1 for a child that does not respond."""
     results: list[int] = []
     for _ in range(count):
         reader, writer = multiprocessing.Pipe(duplex=False)

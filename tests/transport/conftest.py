@@ -1,4 +1,4 @@
-"""A fake LogRocket for all tests of senders."""
+"""The LogRocket emulator that all tests of senders use."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from replay_identity.emulator import LogRocketEmulator, running
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[LogRocketEmulator, str]]:
-    """Run a fake LogRocket for the tests of one module."""
+    """Run a LogRocket emulator for the tests of one module."""
     emulator = LogRocketEmulator()
     with running(emulator) as running_server:
         yield emulator, running_server.url
@@ -18,7 +18,7 @@ def server() -> Iterator[tuple[LogRocketEmulator, str]]:
 
 @pytest.fixture
 def vendor(server: tuple[LogRocketEmulator, str]) -> LogRocketEmulator:
-    """Return the fake LogRocket as new."""
+    """Return the emulator in its initial state."""
     emulator, _ = server
     emulator.reset()
     emulator.faults.clear()
@@ -27,6 +27,6 @@ def vendor(server: tuple[LogRocketEmulator, str]) -> LogRocketEmulator:
 
 @pytest.fixture
 def put(server: tuple[LogRocketEmulator, str]) -> Request:
-    """Return a request that the fake LogRocket applies."""
+    """Return a request that the emulator applies."""
     url = f"{server[1]}/v1/orgs/acme/apps/shop/users/u1"
     return Request("identify", "PUT", url, {"authorization": "token acme:shop:emulator"}, b'{"name":"Ann"}')

@@ -1,4 +1,4 @@
-"""A transport's world, scripted: replies in order, a clock that only sleeping moves, dice that always show the same."""
+"""A scripted transport: responses in order, a clock that only sleeping moves, and fixed jitter."""
 
 import attrs
 
@@ -10,12 +10,12 @@ REQUEST = Request("identify", "POST", "https://vendor.example/users", {"a": "b"}
 
 
 def ask(request: Request = REQUEST) -> Exchange[Response]:
-    """Send one request and return its reply."""
+    """Send one request and return its response."""
     return (yield request)
 
 
-def ask_twice_with_a_pause(seconds: float) -> Exchange[list[int]]:
-    """Send two requests with a pause between them and return all that was sent back."""
+def ask_twice_with_pause(seconds: float) -> Exchange[list[int]]:
+    """Send two requests with a pause between them and return the status of each step."""
     first = yield REQUEST
     paused = yield Sleep(seconds)
     second = yield REQUEST
@@ -24,11 +24,11 @@ def ask_twice_with_a_pause(seconds: float) -> Exchange[list[int]]:
 
 @attrs.define
 class Script:
-    """A sender that plays replies and a clock that moves by sleeping and by sending.
+    """A sender that plays responses, and a clock that sleeping and sending move.
 
     Attributes:
-        responses: What the vendor answers, in order; the last one for ever.
-        seconds_per_send: How long each answer takes.
+        responses: The vendor's responses, in order; the last one repeats.
+        seconds_per_send: Seconds until each response.
     """
 
     responses: list[Response]
@@ -41,7 +41,7 @@ class Script:
     closed: bool = False
 
     def send(self, request: Request, timeout: float) -> Response:
-        """Play the next reply."""
+        """Play the next response."""
         self.sent.append(request)
         self.timeouts.append(timeout)
         self.now += self.seconds_per_send
@@ -53,30 +53,30 @@ class Script:
         self.now += seconds
 
     def close(self) -> None:
-        """Remember it."""
+        """Record the call."""
         self.closed = True
 
     def key(self) -> str:
-        """Draw the next key."""
+        """Return the next idempotency key."""
         self.keys += 1
         return f"key-{self.keys}"
 
     def attempts(self, retry: RetryPolicy | None = None, timeout: float = 10.0) -> Attempts:
-        """Return the retry arithmetic in this world, with jitter 0.5."""
+        """Return retry arithmetic with this clock and jitter 0.5."""
         return Attempts(retry or RetryPolicy(), timeout, clock=lambda: self.now, jitter=lambda: 0.5, new_key=self.key)
 
     def transport(self, retry: RetryPolicy | None = None, timeout: float = 10.0) -> Transport:
-        """Return a blocking transport in this world."""
+        """Return a blocking transport over this script."""
         return Transport(self, attempts=self.attempts(retry, timeout), sleep=self.sleep)
 
     def async_transport(self, retry: RetryPolicy | None = None, timeout: float = 10.0) -> AsyncTransport:
-        """Return an asyncio transport in this world."""
+        """Return an asyncio transport over this script."""
         return AsyncTransport(AsyncScript(self), attempts=self.attempts(retry, timeout), sleep=AsyncScript(self).sleep)
 
 
 @attrs.define
 class AsyncScript:
-    """The same script, awaited."""
+    """The same script on asyncio."""
 
     script: Script
 
@@ -89,5 +89,5 @@ class AsyncScript:
         self.script.sleep(seconds)
 
     async def aclose(self) -> None:
-        """Remember it."""
+        """Record the call."""
         self.script.close()

@@ -1,4 +1,4 @@
-"""Small servers on loopback: one that says what it is told to and hangs up, one that keeps its connections, TLS."""
+"""Small loopback servers: one that responds and hangs up, one with kept connections, and one that never responds."""
 
 import socket
 import socketserver
@@ -12,13 +12,13 @@ import attrs
 import trustme
 
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-# What a server says to one request as it came in; None is to hang up.
-Answer = Callable[[bytes], bytes | None]
+# Returns the response to a request's bytes, or None to hang up.
+Respond = Callable[[bytes], bytes | None]
 
 
 @contextmanager
-def answering(answer: bytes, seen: list[bytes] | None = None) -> Generator[str, None, None]:
-    """Run a server that answers every connection with *answer*, whatever it is asked, and hangs up."""
+def responding(response: bytes, received_requests: list[bytes] | None = None) -> Generator[str, None, None]:
+    """Run a server that sends *response* on every connection and hangs up."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -27,12 +27,12 @@ def answering(answer: bytes, seen: list[bytes] | None = None) -> Generator[str, 
                     connection, _ = listener.accept()
                 except OSError:
                     return
-                # A client that has read enough leaves.
+                # A client may leave before it has read everything.
                 with connection, suppress(ConnectionError):
                     received = connection.recv(65536)
-                    if seen is not None:
-                        seen.append(received)
-                    connection.sendall(answer)
+                    if received_requests is not None:
+                        received_requests.append(received)
+                    connection.sendall(response)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -42,7 +42,7 @@ def answering(answer: bytes, seen: list[bytes] | None = None) -> Generator[str, 
 
 @attrs.define
 class Served:
-    """A server that keeps its connections, and what it has seen."""
+    """A server with kept connections, and what it has received."""
 
     url: str = ""
     connections: int = 0
@@ -50,7 +50,7 @@ class Served:
     requests: list[bytes] = attrs.field(factory=list[bytes])
 
     @property
-    def first_lines(self) -> list[str]:
+    def request_lines(self) -> list[str]:
         """Return the first line of each request."""
         return [request.partition(b"\r\n")[0].decode() for request in self.requests]
 
@@ -60,12 +60,12 @@ class _Listener(socketserver.ThreadingTCPServer):
     request_queue_size = 256
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of a client that leaves."""
+        """Ignore clients that leave."""
 
 
 @contextmanager
-def serving(answer: Answer = lambda _: OK, tls: ssl.SSLContext | None = None) -> Generator[Served, None, None]:
-    """Run a server that asks *answer* what to say to each request, one connection per thread."""
+def serving(respond: Respond = lambda _: OK, tls: ssl.SSLContext | None = None) -> Generator[Served, None, None]:
+    """Run a server that calls *respond* for each request, with one thread per connection."""
     served = Served()
 
     class Connection(socketserver.BaseRequestHandler):
@@ -75,10 +75,10 @@ def serving(answer: Answer = lambda _: OK, tls: ssl.SSLContext | None = None) ->
             with connection, connection.makefile("rb") as stream:
                 while request := read_request(stream):
                     served.requests.append(request)
-                    said = answer(request)
-                    if said is None:
+                    response = respond(request)
+                    if response is None:
                         break
-                    connection.sendall(said)
+                    connection.sendall(response)
             served.ended += 1
 
     with _Listener(("127.0.0.1", 0), Connection) as listener:
@@ -90,7 +90,7 @@ def serving(answer: Answer = lambda _: OK, tls: ssl.SSLContext | None = None) ->
 
 
 def read_request(stream: BinaryIO) -> bytes:
-    """Return the next request, head and body, or nothing when the client has left."""
+    """Return the next request, head and body, or nothing once the client has left."""
     head, length = b"", 0
     while (line := stream.readline()) not in {b"\r\n", b""}:
         head += line
@@ -101,14 +101,14 @@ def read_request(stream: BinaryIO) -> bytes:
 
 
 def tls_for(authority: trustme.CA, name: str = "localhost") -> ssl.SSLContext:
-    """Return the TLS side of a server called *name* with a certificate from *authority*."""
+    """Return the server's TLS context for *name*, with a certificate from *authority*."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name).configure_cert(context)  # pyright: ignore[reportUnknownMemberType]  # Typed in part.
     return context
 
 
 @contextmanager
-def silent() -> Generator[int, None, None]:
-    """Listen on a port, take every connection and never say a word."""
+def silent_port() -> Generator[int, None, None]:
+    """Listen on a port, accept every connection and never respond."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The life of an exchange, in a scripted world and on both runners."""
+"""Retries, deadlines and idempotency keys, on a scripted clock and on both runners."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transport.scripted import REQUEST, AsyncScript, Script, ask, ask_twice_with_a_pause
+from transport.scripted import REQUEST, AsyncScript, Script, ask, ask_twice_with_pause
 
 from replay_identity import RetryPolicy
 from replay_identity.adapters.exchange import NoResponse, Response
@@ -21,7 +21,7 @@ OK = Response(200)
 DOWN = Response(503)
 
 
-def test_answers_at_once_when_the_vendor_does() -> None:
+def test_returns_a_success_at_once() -> None:
     """A success is returned without a wait."""
     script = Script([OK])
 
@@ -32,8 +32,8 @@ def test_answers_at_once_when_the_vendor_does() -> None:
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
-def test_tries_again_where_later_may_be_better(status: int) -> None:
-    """The statuses that are about now are retried."""
+def test_retries_temporary_statuses(status: int) -> None:
+    """Statuses that describe the moment are retried."""
     script = Script([Response(status), OK])
 
     response = script.transport().run(ask())
@@ -43,8 +43,8 @@ def test_tries_again_where_later_may_be_better(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 301, 400, 401, 403, 404, 409, 413, 422, 501])
-def test_does_not_repeat_what_would_fail_again(status: int) -> None:
-    """The statuses that are about the request are final."""
+def test_does_not_retry_final_statuses(status: int) -> None:
+    """Statuses that describe the request are final."""
     script = Script([Response(status)])
 
     response = script.transport().run(ask())
@@ -54,8 +54,8 @@ def test_does_not_repeat_what_would_fail_again(status: int) -> None:
 
 
 @pytest.mark.parametrize(("status", "sent"), [(404, 2), (500, 1), (200, 1)])
-def test_a_request_may_say_what_is_worth_another_try(status: int, sent: int) -> None:
-    """One vendor answers 404 while it starts, another 500 to what would fail again."""
+def test_retry_on_decides_what_is_retried(status: int, sent: int) -> None:
+    """`Request.retry_on` takes precedence over the usual statuses."""
     script = Script([Response(status), OK])
 
     def is_starting(response: Response) -> bool:
@@ -67,16 +67,16 @@ def test_a_request_may_say_what_is_worth_another_try(status: int, sent: int) -> 
 
 
 @pytest.mark.parametrize("no_response", [NoResponse.NOT_SENT, NoResponse.CONNECTION_LOST, NoResponse.TIMED_OUT])
-def test_tries_again_after_a_lost_connection(no_response: NoResponse) -> None:
-    """A connection that broke, before or after sending, is retried."""
+def test_retries_after_a_lost_connection(no_response: NoResponse) -> None:
+    """A connection that broke before or after sending is retried."""
     script = Script([Response(0, no_response=no_response), OK])
 
     assert script.transport().run(ask()) == OK
 
 
 @pytest.mark.parametrize("no_response", [NoResponse.UNTRUSTED, NoResponse.TOO_LARGE])
-def test_does_not_try_again_what_cannot_change(no_response: NoResponse) -> None:
-    """A certificate that is not trusted, or a giant answer, will be the same next time."""
+def test_does_not_retry_permanent_failures(no_response: NoResponse) -> None:
+    """An untrusted certificate or a giant response would be the same next time."""
     script = Script([Response(0, no_response=no_response)])
 
     response = script.transport().run(ask())
@@ -85,8 +85,8 @@ def test_does_not_try_again_what_cannot_change(no_response: NoResponse) -> None:
     assert len(script.sent) == 1
 
 
-def test_waits_longer_each_time() -> None:
-    """The bounds of the waits double, and jitter takes its part of them."""
+def test_waits_double_with_each_attempt() -> None:
+    """The maximum of the wait doubles, and jitter scales it."""
     script = Script([DOWN, DOWN, DOWN, DOWN, DOWN])
 
     response = script.transport().run(ask())
@@ -104,8 +104,8 @@ def test_waits_as_long_as_the_vendor_asks() -> None:
     assert script.slept == [7.0]
 
 
-def test_gives_up_when_the_vendor_asks_for_too_much() -> None:
-    """A Retry-After over the cap ends the exchange, so that the caller may come back then."""
+def test_gives_up_if_retry_after_is_too_long() -> None:
+    """A Retry-After over the maximum ends the exchange, so that the caller can come back later."""
     script = Script([Response(429, {"retry-after": "3600"}), OK])
 
     response = script.transport().run(ask())
@@ -115,7 +115,7 @@ def test_gives_up_when_the_vendor_asks_for_too_much() -> None:
 
 
 def test_starts_no_attempt_after_the_total() -> None:
-    """The time for all attempts together is bounded."""
+    """The time for all attempts together is limited."""
     script = Script([DOWN], seconds_per_send=9.0)
 
     script.transport(RetryPolicy(attempts=50, total=20.0)).run(ask())
@@ -125,7 +125,7 @@ def test_starts_no_attempt_after_the_total() -> None:
 
 
 def test_keeps_the_deadline() -> None:
-    """No attempt starts after the caller's deadline, and none may last beyond it."""
+    """No attempt starts after the caller's deadline or lasts beyond it."""
     script = Script([DOWN], seconds_per_send=2.0)
 
     script.transport().run(ask(), deadline=1003.0)
@@ -134,7 +134,7 @@ def test_keeps_the_deadline() -> None:
 
 
 def test_sends_nothing_after_the_deadline() -> None:
-    """An exchange that starts too late says that nothing was sent."""
+    """An exchange that starts too late ends with a response that says so."""
     script = Script([OK])
 
     response = script.transport().run(ask(), deadline=999.0)
@@ -144,8 +144,8 @@ def test_sends_nothing_after_the_deadline() -> None:
     assert script.sent == []
 
 
-def test_sends_the_same_bytes_and_the_same_key_again() -> None:
-    """Every attempt is the same request, under one random key."""
+def test_retries_send_the_same_bytes_and_key() -> None:
+    """Every attempt sends the same request with one random key."""
     script = Script([Response(0, no_response=NoResponse.CONNECTION_LOST), DOWN, Response(502), OK])
 
     script.transport().run(ask())
@@ -154,8 +154,8 @@ def test_sends_the_same_bytes_and_the_same_key_again() -> None:
     assert [request.headers["idempotency-key"] for request in script.sent] == ["key-1"] * 4
 
 
-def test_draws_a_new_key_after_an_internal_error() -> None:
-    """Fullstory stores a 500 under its key and would answer it for 24 hours."""
+def test_a_spent_key_is_replaced() -> None:
+    """Fullstory stores a 500 under its key and would repeat it for 24 hours."""
     script = Script([Response(500), DOWN, OK])
 
     script.transport().run(ask(attrs.evolve(REQUEST, spent_key_statuses=frozenset({500}))))
@@ -163,8 +163,8 @@ def test_draws_a_new_key_after_an_internal_error() -> None:
     assert [request.headers["idempotency-key"] for request in script.sent] == ["key-1", "key-2", "key-2"]
 
 
-def test_keeps_the_key_of_what_would_be_made_twice() -> None:
-    """An anonymous creation keeps its key whatever happens: applied twice, it makes two users."""
+def test_a_creation_keeps_its_key() -> None:
+    """Applied under two keys, an anonymous creation would make two users."""
     script = Script([Response(500), DOWN, OK])
 
     script.transport().run(ask(attrs.evolve(REQUEST, creates=True, spent_key_statuses=frozenset({500}))))
@@ -172,8 +172,8 @@ def test_keeps_the_key_of_what_would_be_made_twice() -> None:
     assert [request.headers["idempotency-key"] for request in script.sent] == ["key-1"] * 3
 
 
-def test_draws_a_key_per_operation_and_not_from_the_content() -> None:
-    """The same content sent twice is two operations: a, then b, then a again must not be answered from the first."""
+def test_each_operation_has_its_own_key() -> None:
+    """The key does not depend on the content: sending a, b, a is three operations."""
     script = Script([OK])
 
     transport = script.transport()
@@ -183,8 +183,8 @@ def test_draws_a_key_per_operation_and_not_from_the_content() -> None:
     assert [request.headers["idempotency-key"] for request in script.sent] == ["key-1", "key-2"]
 
 
-def test_keeps_a_key_that_was_stored_before() -> None:
-    """A caller who stored a key before sending keeps it."""
+def test_keeps_a_key_that_the_caller_set() -> None:
+    """A caller may store a key before sending."""
     script = Script([OK])
     request = type(REQUEST)("batch", "POST", REQUEST.url, {"idempotency-key": "stored"}, b"", "idempotency-key")
 
@@ -193,8 +193,8 @@ def test_keeps_a_key_that_was_stored_before() -> None:
     assert script.sent[0].headers["idempotency-key"] == "stored"
 
 
-def test_adds_no_key_where_the_vendor_takes_none() -> None:
-    """A request without an idempotency header is sent as it is."""
+def test_adds_no_key_without_a_header_for_it() -> None:
+    """A request without an idempotency header is sent unchanged."""
     script = Script([OK])
     request = type(REQUEST)("get", "GET", REQUEST.url)
 
@@ -204,8 +204,8 @@ def test_adds_no_key_where_the_vendor_takes_none() -> None:
 
 
 @pytest.mark.parametrize("rejection", [DOWN, Response(400)])
-def test_remembers_that_an_earlier_attempt_may_have_been_applied(rejection: Response) -> None:
-    """Once an answer was lost, a later refusal to serve does not prove that nothing was applied."""
+def test_a_lost_attempt_makes_the_result_uncertain(rejection: Response) -> None:
+    """After a lost response, a later failure does not prove that nothing was applied."""
     script = Script([Response(0, no_response=NoResponse.CONNECTION_LOST), rejection])
 
     response = script.transport(RetryPolicy(attempts=2)).run(ask())
@@ -214,21 +214,21 @@ def test_remembers_that_an_earlier_attempt_may_have_been_applied(rejection: Resp
 
 
 def test_a_success_is_certain() -> None:
-    """Whatever became of an earlier attempt, this one was applied."""
+    """Whatever happened to an earlier attempt, this one was applied."""
     script = Script([Response(0, no_response=NoResponse.CONNECTION_LOST), OK])
 
     assert script.transport().run(ask()) == OK
 
 
-def test_is_certain_when_nothing_was_ever_sent() -> None:
+def test_a_result_is_certain_if_nothing_was_sent() -> None:
     """A vendor that could never be reached has applied nothing."""
     script = Script([Response(0, no_response=NoResponse.NOT_SENT)])
 
     assert not script.transport().run(ask()).uncertain
 
 
-def test_spends_a_budget_of_retries() -> None:
-    """In an outage about one request in ten is retried, not every one."""
+def test_retries_are_limited_by_a_budget() -> None:
+    """During an outage about one request in ten is retried."""
     script = Script([DOWN])
     transport = script.transport(RetryPolicy(attempts=2))
 
@@ -239,18 +239,18 @@ def test_spends_a_budget_of_retries() -> None:
     assert retries == pytest.approx(RetryBudget().size + 50, abs=2)
 
 
-def test_a_pause_is_not_charged_to_the_time_for_retries() -> None:
-    """An adapter that polls slowly still may retry afterwards."""
+def test_pauses_do_not_count_towards_the_total() -> None:
+    """An adapter that polls slowly can still retry afterwards."""
     script = Script([OK, DOWN, OK])
 
-    statuses = script.transport(RetryPolicy(total=5.0)).run(ask_twice_with_a_pause(60.0))
+    statuses = script.transport(RetryPolicy(total=5.0)).run(ask_twice_with_pause(60.0))
 
     assert statuses == [200, 204, 200]
     assert script.slept[0] == 60.0
 
 
-def test_logs_what_was_done_and_nothing_that_was_sent(caplog: pytest.LogCaptureFixture) -> None:
-    """The log names the operation and the cause, never an address, a header or a body."""
+def test_logs_the_operation_and_no_content(caplog: pytest.LogCaptureFixture) -> None:
+    """The log has the operation and the cause, but no URL, header or body."""
     script = Script([DOWN, OK])
     secret = type(REQUEST)("identify", "PUT", "https://x.example/users/canary-id", {"k": "canary-key"}, b"canary-body")
 
@@ -261,8 +261,8 @@ def test_logs_what_was_done_and_nothing_that_was_sent(caplog: pytest.LogCaptureF
     assert "canary" not in caplog.text
 
 
-def test_names_a_lost_connection_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """A lost connection is logged in words."""
+def test_logs_why_there_was_no_response(caplog: pytest.LogCaptureFixture) -> None:
+    """The log says what happened to the connection."""
     script = Script([Response(0, no_response=NoResponse.NOT_SENT), OK])
 
     with caplog.at_level(logging.INFO):
@@ -272,7 +272,7 @@ def test_names_a_lost_connection_in_the_log(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_a_closed_transport_sends_nothing() -> None:
-    """After close every exchange ends with a reply that says so."""
+    """After close every exchange ends with a response that says so."""
     script = Script([OK])
     transport = script.transport()
 
@@ -283,7 +283,7 @@ def test_a_closed_transport_sends_nothing() -> None:
 
 
 def test_closing_ends_the_wait_for_a_retry() -> None:
-    """What was heard before the close is what is returned, and it is returned at once."""
+    """The last response before the close is returned at once."""
     script = Script([Response(503, {"retry-after": "30"})])
     transport = Transport(script)
     threading.Timer(0.1, transport.close).start()
@@ -296,7 +296,7 @@ def test_closing_ends_the_wait_for_a_retry() -> None:
     assert time.monotonic() - started < 10
 
 
-REPLIES: st.SearchStrategy[Response] = st.one_of(
+RESPONSES: st.SearchStrategy[Response] = st.one_of(
     st.builds(Response, st.sampled_from([200, 400, 401, 408, 429, 500, 502, 503, 504])),
     st.builds(
         Response, st.just(429), st.fixed_dictionaries({"retry-after": st.sampled_from(["0", "3", "31", "soon", ""])})
@@ -312,22 +312,25 @@ POLICIES = st.builds(
 )
 
 
-@given(st.lists(REPLIES, min_size=1, max_size=8), POLICIES, st.floats(0, 20))
-def test_blocking_and_asyncio_agree(responses: list[Response], policy: RetryPolicy, limiter: float) -> None:
-    """Both runners send the same requests, sleep the same and return the same."""
-    one, other = Script(list(responses), limiter), Script(list(responses), limiter)
+@given(st.lists(RESPONSES, min_size=1, max_size=8), POLICIES, st.floats(0, 20))
+def test_blocking_and_asyncio_agree(responses: list[Response], policy: RetryPolicy, latency: float) -> None:
+    """Both runners send the same requests, sleep for the same times and return the same result."""
+    blocking, awaiting = Script(list(responses), latency), Script(list(responses), latency)
 
-    response = one.transport(policy).run(ask())
-    async_reply = asyncio.run(other.async_transport(policy).run(ask()))
+    response = blocking.transport(policy).run(ask())
+    async_response = asyncio.run(awaiting.async_transport(policy).run(ask()))
 
-    assert response == async_reply
-    assert (one.sent, one.slept, one.timeouts) == (other.sent, other.slept, other.timeouts)
+    assert response == async_response
+    assert blocking.sent == awaiting.sent
+    assert (blocking.slept, blocking.timeouts) == (awaiting.slept, awaiting.timeouts)
 
 
-@given(st.lists(REPLIES, min_size=1, max_size=8), POLICIES, st.floats(0, 20))
-def test_is_bounded_whatever_the_vendor_answers(responses: list[Response], policy: RetryPolicy, limiter: float) -> None:
-    """Attempts, waits and time never exceed the policy, and Retry-After is never undercut."""
-    script = Script(list(responses), limiter)
+@given(st.lists(RESPONSES, min_size=1, max_size=8), POLICIES, st.floats(0, 20))
+def test_attempts_and_waits_stay_within_the_policy(
+    responses: list[Response], policy: RetryPolicy, latency: float
+) -> None:
+    """Attempts, waits and time never exceed the policy, and Retry-After is always honoured."""
+    script = Script(list(responses), latency)
 
     script.transport(policy).run(ask())
 
@@ -338,21 +341,21 @@ def test_is_bounded_whatever_the_vendor_answers(responses: list[Response], polic
         assert response.retry_after is None or wait >= response.retry_after
 
 
-def test_asyncio_pauses_and_closes_too() -> None:
-    """The awaiting runner passes pauses on and stops when closed."""
+def test_asyncio_pauses_and_closes() -> None:
+    """The asyncio runner waits for pauses and stops when closed."""
     script = Script([OK])
 
     async def main() -> list[Any]:
         async with script.async_transport() as transport:
-            statuses = await transport.run(ask_twice_with_a_pause(1.0))
+            statuses = await transport.run(ask_twice_with_pause(1.0))
         return [*statuses, await transport.run(ask())]
 
     assert asyncio.run(main()) == [200, 204, 200, Response(0, no_response=NoResponse.CLOSED)]
     assert script.closed
 
 
-def test_closing_ends_the_wait_for_a_retry_on_asyncio_too() -> None:
-    """As above, awaited."""
+def test_closing_ends_the_wait_on_asyncio() -> None:
+    """The last response before the close is returned at once."""
     script = Script([Response(503, {"retry-after": "30"})])
     started = time.monotonic()
 

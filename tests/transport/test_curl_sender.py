@@ -1,4 +1,4 @@
-"""What is particular to libcurl behind the seam."""
+"""What only the sender over libcurl does."""
 
 import os
 import resource
@@ -33,32 +33,32 @@ def sender() -> Iterator[CurlSender]:
 
 
 def ask(sender: CurlSender, request: Request) -> Response:
-    """Send *request* and return its reply."""
+    """Send *request* and return its response."""
     sender.submit(0, request, 5.0)
     ((_, response),) = sender.completed(10.0)
     return response
 
 
-def test_sends_nothing_twice_by_itself(sender: CurlSender) -> None:
-    """A kept connection that closes without an answer may have applied the request: libcurl may not repeat it."""
+def test_sends_no_request_twice(sender: CurlSender) -> None:
+    """The first request may have been applied when a kept connection closes without a response."""
     with serving(lambda request: None if b"second" in request else OK) as served:
         first = ask(sender, Request("identify", "POST", f"{served.url}/first"))
         second = ask(sender, Request("identify", "POST", f"{served.url}/second"))
 
     assert (first.status, second.no_response) == (200, NoResponse.CONNECTION_LOST)
-    assert served.first_lines == ["POST /first HTTP/1.1", "POST /second HTTP/1.1"]
+    assert served.request_lines == ["POST /first HTTP/1.1", "POST /second HTTP/1.1"]
 
 
-def test_sends_after_the_server_has_closed_a_kept_connection(sender: CurlSender) -> None:
-    """A connection that the server closed meanwhile costs no request."""
+def test_reconnects_after_the_server_closed(sender: CurlSender) -> None:
+    """A kept connection that the server has closed costs no request."""
     with serving(lambda _: OK.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)) as served:
         responses = [ask(sender, Request("identify", "PUT", served.url)) for _ in range(3)]
 
     assert [response.status for response in responses] == [200, 200, 200]
 
 
-def test_leaves_nothing_of_one_request_in_the_next(sender: CurlSender) -> None:
-    """A handle that is used again sends what the next request says and no more."""
+def test_a_reused_handle_keeps_nothing(sender: CurlSender) -> None:
+    """A reused handle sends only what belongs to the current request."""
     requests = [
         Request("identify", "PUT", "/1", {"x-one": "canary", "content-type": "a/b"}, b"canary-body"),
         Request("ask", "GET", "/2"),
@@ -69,18 +69,21 @@ def test_leaves_nothing_of_one_request_in_the_next(sender: CurlSender) -> None:
         Request("identify", "PUT", "/7"),
     ]
 
-    def answer(request: bytes) -> bytes:
+    def respond(request: bytes) -> bytes:
         return OK[:-2] if request.startswith(b"HEAD") else OK
 
-    with serving(answer) as served:
+    with serving(respond) as served:
         responses = [
-            ask(sender, Request(each.operation, each.method, served.url + each.url, each.headers, each.body))
-            for each in requests
+            ask(
+                sender,
+                Request(request.operation, request.method, served.url + request.url, request.headers, request.body),
+            )
+            for request in requests
         ]
 
     assert [response.body for response in responses] == [b"{}", b"{}", b"", b"{}", b"{}", b"{}", b"{}"]
     assert served.connections == 1
-    assert served.first_lines == [f"{each.method} {each.url} HTTP/1.1" for each in requests]
+    assert served.request_lines == [f"{request.method} {request.url} HTTP/1.1" for request in requests]
     bodies = [request.partition(b"\r\n\r\n")[2] for request in served.requests]
     assert bodies == [b"canary-body", b"", b"", b"{}", b"[1]", b"", b""]
     later = b"".join(served.requests[1:]).lower()
@@ -89,8 +92,8 @@ def test_leaves_nothing_of_one_request_in_the_next(sender: CurlSender) -> None:
     assert b"content-type" not in later
 
 
-def test_lets_go_of_a_batch_once_it_is_answered(sender: CurlSender) -> None:
-    """Sixty handles that each keep the last batch they sent would fill the memory."""
+def test_frees_a_large_body_after_the_response(sender: CurlSender) -> None:
+    """Sixty handles that each keep their last batch would fill the memory."""
     body = b"x" * 1_000_000
     before = sys.getrefcount(body)
     with serving(lambda _: OK) as served:
@@ -100,8 +103,8 @@ def test_lets_go_of_a_batch_once_it_is_answered(sender: CurlSender) -> None:
     assert sys.getrefcount(body) == before
 
 
-def test_sends_the_same_headers_again(sender: CurlSender) -> None:
-    """Requests that share their headers all carry them."""
+def test_shared_headers_are_sent_with_each_request(sender: CurlSender) -> None:
+    """Requests that share a headers object all carry the headers."""
     headers = {"authorization": "token k"}
 
     with serving() as served:
@@ -111,8 +114,8 @@ def test_sends_the_same_headers_again(sender: CurlSender) -> None:
     assert [b"\r\nauthorization: token k\r\n" in request for request in served.requests] == [True, True, True]
 
 
-def test_reads_one_answer_at_a_time(sender: CurlSender) -> None:
-    """What came with a lost answer does not come with the next one."""
+def test_a_lost_response_does_not_leak_into_the_next(sender: CurlSender) -> None:
+    """What was received before a timeout is discarded."""
     no_response = b"HTTP/1.1 200 OK\r\nX-Lost: 1\r\nContent-Length: 9\r\n\r\nhalf"
 
     with serving(lambda request: no_response if b"/lost" in request else OK) as served:
@@ -124,8 +127,8 @@ def test_reads_one_answer_at_a_time(sender: CurlSender) -> None:
     assert (dict(second.headers), second.body) == ({"content-length": "2"}, b"{}")
 
 
-def test_forgets_a_giant_answer(sender: CurlSender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an answer over the cap the next loss is told for what it is."""
+def test_a_giant_response_does_not_affect_the_next(sender: CurlSender, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a response over the limit, the next failure has its own reason."""
     monkeypatch.setattr(curl_sender, "MAX_RESPONSE_BYTES", 1)
 
     with serving(lambda request: OK if b"/giant" in request else None) as served:
@@ -135,8 +138,8 @@ def test_forgets_a_giant_answer(sender: CurlSender, monkeypatch: pytest.MonkeyPa
     assert (first.no_response, second.no_response) == (NoResponse.TOO_LARGE, NoResponse.CONNECTION_LOST)
 
 
-def test_keeps_nothing_that_it_has_read() -> None:
-    """What was read for one request is let go with its reply."""
+def test_clears_what_it_received() -> None:
+    """The bytes of a response are discarded with it."""
     line = _Handle(head=[b"HTTP/1.1 200 OK\r\n"], body=bytearray(b"{}"))
 
     line.take_response(pycurl.E_RECV_ERROR)
@@ -145,14 +148,14 @@ def test_keeps_nothing_that_it_has_read() -> None:
     assert not line.body
 
 
-def test_takes_the_timeout_of_each_request(sender: CurlSender) -> None:
-    """A long timeout is not that of the next request, nor a short one."""
+def test_each_request_has_its_own_timeout(sender: CurlSender) -> None:
+    """Neither a long nor a short timeout is kept for the next request."""
 
-    def answer(request: bytes) -> bytes:
+    def respond(request: bytes) -> bytes:
         time.sleep(0.6 if b"slow" in request else 0.0)
         return OK
 
-    with serving(answer) as served:
+    with serving(respond) as served:
         no_response: list[NoResponse | None] = []
         for timeout in (5.0, 0.2, 5.0):
             sender.submit(0, Request("identify", "PUT", f"{served.url}/slow"), timeout)
@@ -164,7 +167,7 @@ def test_takes_the_timeout_of_each_request(sender: CurlSender) -> None:
 
 @pytest.mark.parametrize("trusted", [True, False])
 def test_verifies_a_proxy_over_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, trusted: bool) -> None:
-    """The certificates that the environment names count for a proxy as well."""
+    """The certificates from the environment also apply to a proxy."""
     authority = trustme.CA()
     (authority if trusted else trustme.CA()).cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
@@ -178,8 +181,8 @@ def test_verifies_a_proxy_over_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert (response.status, response.no_response) == ((200, None) if trusted else (0, NoResponse.UNTRUSTED))
 
 
-def test_a_child_takes_no_leave_on_its_parents_connections(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Freeing a TLS connection says good-bye on it, which would end it for the parent too."""
+def test_a_child_does_not_end_its_parents_tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Freeing a TLS connection in a child would end it for the parent."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
@@ -209,8 +212,8 @@ def test_a_child_takes_no_leave_on_its_parents_connections(monkeypatch: pytest.M
     ],
     ids=["a space", "a new line", "not ASCII", "two headers", "a value not ASCII", "a name", "a method"],
 )
-def test_refuses_what_would_break_out_of_its_place(sender: CurlSender, request_: Request) -> None:
-    """A line break in a header would be a header of its own; the refusal quotes nothing."""
+def test_rejects_characters_that_http_does_not_allow(sender: CurlSender, request_: Request) -> None:
+    """A line break would start another header; the error quotes nothing."""
     with pytest.raises(ValueError, match=r"URL|character") as caught:
         sender.submit(0, request_, 5.0)
 
@@ -218,8 +221,8 @@ def test_refuses_what_would_break_out_of_its_place(sender: CurlSender, request_:
     assert list(sender.completed(0.0)) == []
 
 
-def test_sends_after_a_refusal(sender: CurlSender) -> None:
-    """A refused request takes no connection with it and leaves nothing for the next."""
+def test_sends_after_a_rejected_request(sender: CurlSender) -> None:
+    """A rejected request costs no connection and leaves nothing behind."""
     with serving() as served:
         for _ in range(3):
             with pytest.raises(ValueError, match="character"):
@@ -229,8 +232,8 @@ def test_sends_after_a_refusal(sender: CurlSender) -> None:
     assert b"canary" not in served.requests[0]
 
 
-def test_raises_a_mistake_that_had_to_wait(sender: CurlSender) -> None:
-    """A request that was queued is looked at when its turn comes."""
+def test_raises_for_an_invalid_queued_request(sender: CurlSender) -> None:
+    """A queued request is checked when a connection is free."""
     with serving() as served:
         sender.submit(0, Request("identify", "PUT", served.url), 5.0)
         sender.submit(1, Request("identify", "PUT", "gopher://127.0.0.1/"), 5.0)
@@ -241,8 +244,8 @@ def test_raises_a_mistake_that_had_to_wait(sender: CurlSender) -> None:
         assert [request_id for request_id, _ in sender.completed(5.0)] == [0]
 
 
-def test_works_in_a_process_with_many_open_files(sender: CurlSender) -> None:
-    """select() sees no socket numbered above 1,023, and yet the answer comes."""
+def test_works_with_many_open_files(sender: CurlSender) -> None:
+    """select() does not see sockets numbered above 1,023."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
@@ -255,15 +258,15 @@ def test_works_in_a_process_with_many_open_files(sender: CurlSender) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_keeps_no_body_type_of_its_own() -> None:
-    """To libcurl every body is a form's; here what an adapter says about its body stands."""
+def test_adds_no_content_type() -> None:
+    """Without a header of its own, libcurl declares every body as a form."""
     assert "content-type:" in header_lines({})
     assert "content-type: application/json" in header_lines({"content-type": "application/json"})
     assert "content-type:" not in header_lines({"content-type": "application/json"})
 
 
-def test_reads_the_headers_of_the_last_answer() -> None:
-    """A proxy's own answer and interim ones come first, trailers last; none of them counts."""
+def test_parses_the_headers_of_the_final_response() -> None:
+    """Headers of proxies and interim responses, and trailers, do not count."""
     lines = [
         b"HTTP/1.1 200 Connection established\r\n",
         b"Via: proxy\r\n",
@@ -278,8 +281,8 @@ def test_reads_the_headers_of_the_last_answer() -> None:
     assert parse_headers(lines) == {"x-real": "a:b"}
 
 
-def test_headers_are_read_when_somebody_asks() -> None:
-    """They are like those that were read at once; a repr shows none."""
+def test_headers_are_a_mapping() -> None:
+    """Headers are parsed on access and do not appear in a repr."""
     headers = ResponseHeaders([b"HTTP/1.1 429 \r\n", b"Retry-After: 7\r\n", b"X-Of: canary\r\n", b"\r\n"])
 
     assert "canary" not in repr(headers)

@@ -1,4 +1,4 @@
-"""What is particular to httpx behind the seam: whose client it is, event loops, forks and its log."""
+"""What only the senders over httpx do: the caller's client, event loops, forks and logs."""
 
 import asyncio
 import gc
@@ -20,7 +20,7 @@ ONCE = RetryPolicy(attempts=1)
 
 
 def test_knows_every_network_error_of_httpx() -> None:
-    """An exception that httpx grows must be given a meaning here."""
+    """An exception that a new version of httpx adds needs a reason here."""
     mistakes = {httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.TooManyRedirects, httpx.HTTPStatusError}
     leaves = {kind for kind in _below(httpx.HTTPError) if not kind.__subclasses__()}
 
@@ -39,8 +39,8 @@ def _below(kind: type[Exception]) -> Iterator[type[Exception]]:
         yield from _below(child)
 
 
-def test_leaves_the_applications_own_requests_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    """What the application logs about its own use of httpx is none of our business."""
+def test_logs_of_the_application_are_kept(caplog: pytest.LogCaptureFixture) -> None:
+    """Only records about our own requests are dropped."""
     logger = logging.getLogger("httpx")
 
     with caplog.at_level(logging.INFO, "httpx"):
@@ -53,7 +53,7 @@ def test_leaves_the_applications_own_requests_in_the_log(caplog: pytest.LogCaptu
 
 @pytest.mark.usefixtures("vendor")
 def test_works_in_a_forked_child(put: Request) -> None:
-    """A child of a fork makes connections of its own and leaves the parent's alone."""
+    """A child opens its own connections and leaves the parent's alone."""
     with Transport(retry=ONCE) as transport:
         assert transport.run(ask(put)).status == 200
 
@@ -64,23 +64,23 @@ def test_works_in_a_forked_child(put: Request) -> None:
 
 
 def test_a_child_does_not_close_its_parents_connections(put: Request) -> None:
-    """Closing in a child that never sent anything leaves the parent's client open."""
+    """Closing in a child that sent nothing leaves the parent's client open."""
     with Transport(retry=ONCE) as transport:
         transport.run(ask(put))
 
-        def close_and_tell() -> int:
+        def close() -> int:
             transport.close()
             return 0
 
-        in_children(close_and_tell, count=1)
+        in_children(close, count=1)
 
         assert transport.run(ask(put)).status == 200
 
 
 @pytest.mark.usefixtures("vendor")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # The first loop took its sockets along.
-def test_works_on_one_event_loop_after_another(put: Request) -> None:
-    """Connections belong to a loop, so a new loop gets new ones."""
+def test_works_on_several_event_loops(put: Request) -> None:
+    """Connections belong to a loop, so each loop gets its own."""
     transport = AsyncTransport(retry=ONCE)
 
     async def main() -> int:
@@ -96,7 +96,7 @@ def test_works_on_one_event_loop_after_another(put: Request) -> None:
 
 @pytest.mark.usefixtures("vendor")
 def test_spreads_many_requests_over_clients(put: Request, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No httpx client has more in flight than it can handle well."""
+    """No httpx client has more requests in flight than it can handle well."""
     made: list[httpx.AsyncClient] = []
     client = httpx.AsyncClient
 
@@ -115,7 +115,7 @@ def test_spreads_many_requests_over_clients(put: Request, monkeypatch: pytest.Mo
 
 
 def test_uses_the_callers_client_and_leaves_it_open() -> None:
-    """A client that was handed in sends, with its own settings, and stays the caller's to close."""
+    """A client passed in sends with its own settings, and the caller closes it."""
     with respx.mock, httpx.Client(headers={"x-proxy-team": "blue"}) as client:
         route = respx.put("https://vendor.example/").respond(200)
 
@@ -128,7 +128,7 @@ def test_uses_the_callers_client_and_leaves_it_open() -> None:
 
 
 def test_uses_the_callers_async_client_and_leaves_it_open() -> None:
-    """As above, on asyncio."""
+    """A client passed in sends, and the caller closes it."""
 
     async def main() -> tuple[int, bool]:
         async with httpx.AsyncClient() as client:
@@ -142,8 +142,8 @@ def test_uses_the_callers_async_client_and_leaves_it_open() -> None:
         assert asyncio.run(main()) == (200, False)
 
 
-def test_does_not_let_the_callers_client_follow_or_authenticate() -> None:
-    """A client's habit of following redirections or adding credentials does not reach our requests."""
+def test_ignores_redirects_and_auth_of_the_client() -> None:
+    """The client's settings for redirects and credentials do not apply to our requests."""
     with respx.mock, httpx.Client(follow_redirects=True, auth=("them", "secret")) as client:
         first = respx.put("https://vendor.example/").respond(302, headers={"location": "https://other.example/"})
         other = respx.route(host="other.example").respond(200)
@@ -157,8 +157,8 @@ def test_does_not_let_the_callers_client_follow_or_authenticate() -> None:
         assert first.calls.last.request.headers["authorization"] == "token k"
 
 
-def test_says_so_when_a_client_was_closed_meanwhile() -> None:
-    """A client that its owner closed sends nothing, and that is no bug of the adapter's."""
+def test_a_closed_client_sends_nothing() -> None:
+    """A client that its owner closed is not a bug in the adapter."""
     client = httpx.Client()
     client.close()
 
@@ -167,8 +167,8 @@ def test_says_so_when_a_client_was_closed_meanwhile() -> None:
     assert response == Response(0, no_response=NoResponse.CLOSED)
 
 
-def test_says_so_when_an_async_client_was_closed_meanwhile() -> None:
-    """As above, on asyncio."""
+def test_a_closed_async_client_sends_nothing() -> None:
+    """A client that its owner closed is not a bug in the adapter."""
 
     async def main() -> Response:
         client = httpx.AsyncClient()
@@ -178,8 +178,8 @@ def test_says_so_when_an_async_client_was_closed_meanwhile() -> None:
     assert asyncio.run(main()) == Response(0, no_response=NoResponse.CLOSED)
 
 
-def test_raises_a_bug_of_the_clients_own() -> None:
-    """Another RuntimeError is not taken for a closed client."""
+def test_raises_other_errors_of_the_client() -> None:
+    """Not every RuntimeError means that the client was closed."""
 
     def fail(_request: httpx.Request) -> httpx.Response:
         raise RuntimeError("a bug")

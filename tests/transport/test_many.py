@@ -1,4 +1,4 @@
-"""Many exchanges at once, from one thread, in a scripted world."""
+"""The concurrent transport, on a scripted clock."""
 
 import asyncio
 import threading
@@ -10,7 +10,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transport.scripted import REQUEST, Script, ask, ask_twice_with_a_pause
+from transport.scripted import REQUEST, Script, ask, ask_twice_with_pause
 
 from replay_identity import RetryPolicy
 from replay_identity.adapters.exchange import Exchange, NoResponse, Request, Response, Sleep
@@ -23,43 +23,43 @@ ONCE = RetryPolicy(attempts=1, total=1e9)
 
 @attrs.define
 class World:
-    """A clock that only waiting moves, and a vendor that answers when told to.
+    """A clock that only waiting moves, and a vendor with a fixed latency.
 
     Attributes:
-        answer: What the vendor says to a request.
-        latency: Seconds until it says so.
+        respond: Returns the vendor's response to a request.
+        latency: Seconds until each response.
     """
 
-    answer: Callable[[Request], Response] = lambda _: OK
+    respond: Callable[[Request], Response] = lambda _: OK
     latency: float = 0.0
     now: float = 0.0
     sent: list[float] = attrs.field(factory=list[float])
-    most: int = 0
-    under_way: list[tuple[float, int, Response]] = attrs.field(factory=list[tuple[float, int, Response]])
+    max_in_flight: int = 0
+    in_flight: list[tuple[float, int, Response]] = attrs.field(factory=list[tuple[float, int, Response]])
     results: list[Any] = attrs.field(factory=list[Any])
     closed: bool = False
 
     def submit(self, request_id: int, request: Request, timeout: float) -> None:
-        """Answer later."""
+        """Record the request and respond later."""
         assert timeout > 0
         self.sent.append(self.now)
-        self.under_way.append((self.now + self.latency, request_id, self.answer(request)))
-        self.most = max(self.most, len(self.under_way))
+        self.in_flight.append((self.now + self.latency, request_id, self.respond(request)))
+        self.max_in_flight = max(self.max_in_flight, len(self.in_flight))
 
     def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
-        """Move the clock to the first answer, or by *timeout*."""
-        self.under_way.sort(key=lambda each: each[:2])
-        self.now = min(self.now + timeout, max(self.now, self.under_way[0][0]))
-        done = [(request_id, response) for moment, request_id, response in self.under_way if moment <= self.now]
-        self.under_way = [each for each in self.under_way if each[0] > self.now]
+        """Move the clock to the first response, or by *timeout*."""
+        self.in_flight.sort(key=lambda item: item[:2])
+        self.now = min(self.now + timeout, max(self.now, self.in_flight[0][0]))
+        done = [(request_id, response) for moment, request_id, response in self.in_flight if moment <= self.now]
+        self.in_flight = [item for item in self.in_flight if item[0] > self.now]
         return done
 
     def close(self) -> None:
-        """Remember it."""
+        """Record the call."""
         self.closed = True
 
     def transport(self, limiter: AdaptiveLimiter | None = None, retry: RetryPolicy = ONCE) -> ConcurrentTransport:
-        """Return a transport in this world, whose waits only move the clock."""
+        """Return a transport whose waits only move the clock."""
         transport = ConcurrentTransport(
             self, limiter or AdaptiveLimiter(), retry=retry, timeout=10.0, clock=lambda: self.now
         )
@@ -67,7 +67,7 @@ class World:
         return transport
 
     def run(self, transport: ConcurrentTransport, *exchanges: Exchange[Any], until: float = 1e6) -> list[Any]:
-        """Run *exchanges* to their ends and return their results in the order of these."""
+        """Run *exchanges* to their ends and return their results in that order."""
         for exchange in exchanges:
             transport.submit(exchange, self.results.append)
         while transport.in_flight and self.now < until:
@@ -77,7 +77,7 @@ class World:
 
 @attrs.define
 class Sleeper:
-    """An event that is never set and moves the clock."""
+    """An event that is never set; waiting for it moves the clock."""
 
     world: World
 
@@ -86,22 +86,22 @@ class Sleeper:
         self.world.now += timeout
 
     def clear(self) -> None:
-        """Nothing was set."""
+        """Do nothing."""
 
 
-def test_runs_exchanges_at_the_same_time() -> None:
-    """A hundred slow answers take as long as one."""
+def test_runs_exchanges_concurrently() -> None:
+    """A hundred slow responses take as long as one."""
     world = World(latency=2.0)
 
     results = world.run(world.transport(), *(ask() for _ in range(100)))
 
     assert results == [OK] * 100
-    assert (world.most, world.now) == (100, 2.0)
+    assert (world.max_in_flight, world.now) == (100, 2.0)
 
 
 @pytest.mark.parametrize(("status", "is_failure"), [(404, True), (500, False), (503, True)])
-def test_what_a_vendor_means_by_a_status_sets_the_pace(status: int, is_failure: bool) -> None:  # noqa: FBT001
-    """One that retries a 404 slows down after it, and one whose 500 is about the user does not."""
+def test_retry_on_decides_what_slows_down(status: int, is_failure: bool) -> None:  # noqa: FBT001
+    """The limiter counts as a failure what the request says is retryable."""
     world, limiter = World(lambda _: Response(status)), AdaptiveLimiter()
 
     def is_retryable(response: Response) -> bool:
@@ -114,18 +114,18 @@ def test_what_a_vendor_means_by_a_status_sets_the_pace(status: int, is_failure: 
     assert (limiter.failure is not None) == is_failure
 
 
-def test_pauses_do_not_hold_up_others() -> None:
-    """While one exchange pauses, the others go on; each goes on in time."""
+def test_pauses_do_not_delay_others() -> None:
+    """While one exchange pauses, the others go on."""
     world = World()
 
-    results = world.run(world.transport(), *(ask_twice_with_a_pause(seconds) for seconds in (30.0, 10.0, 20.0)))
+    results = world.run(world.transport(), *(ask_twice_with_pause(seconds) for seconds in (30.0, 10.0, 20.0)))
 
     assert results == [[200, 204, 200]] * 3
     assert world.sent == [0.0, 0.0, 0.0, 10.0, 20.0, 30.0]
 
 
-def test_of_two_that_wait_for_the_same_moment_the_first_goes_first() -> None:
-    """Nobody is overtaken without a reason."""
+def test_pauses_of_equal_length_end_in_order() -> None:
+    """Exchanges that wait for the same moment resume in their order."""
     world, order = World(), list[int]()
 
     def remember(number: int) -> Exchange[None]:
@@ -137,10 +137,10 @@ def test_of_two_that_wait_for_the_same_moment_the_first_goes_first() -> None:
     assert order == list(range(20))
 
 
-def test_tries_again_without_holding_up_others() -> None:
-    """A failure costs its own exchange a wait."""
-    answers = iter([Response(503), OK, OK])
-    world = World(answer=lambda _: next(answers))
+def test_retries_do_not_delay_others() -> None:
+    """A failure delays only its own exchange."""
+    responses = iter([Response(503), OK, OK])
+    world = World(respond=lambda _: next(responses))
 
     results = world.run(world.transport(retry=RetryPolicy(attempts=2, wait_initial=8.0)), ask(), ask())
 
@@ -148,10 +148,10 @@ def test_tries_again_without_holding_up_others() -> None:
     assert len(world.sent) == 3
 
 
-def test_nothing_is_sent_while_the_vendor_asks_for_a_break() -> None:
-    """Neither what is new nor what has waited for its slot."""
-    answers = iter([Response(429, {"retry-after": "40"})])
-    world = World(answer=lambda _: next(answers, OK))
+def test_sends_nothing_before_retry_after_has_passed() -> None:
+    """This holds for new requests and for those with a reserved slot."""
+    responses = iter([Response(429, {"retry-after": "40"})])
+    world = World(respond=lambda _: next(responses, OK))
     transport = world.transport(AdaptiveLimiter(requests_per_minute=60))
 
     world.run(transport, *(ask() for _ in range(5)))
@@ -166,7 +166,7 @@ def test_nothing_is_sent_while_the_vendor_asks_for_a_break() -> None:
     st.lists(st.tuples(st.integers(1, 30), st.sampled_from([0.0, 0.05, 0.25, 3.0, 45.0])), max_size=12),
 )
 def test_no_minute_has_more_requests_than_the_quota(quota: int, steps: list[tuple[int, float]]) -> None:
-    """Even if the process is suspended now and then."""
+    """The quota holds even if the process is suspended now and then."""
     world = World()
     transport = world.transport(AdaptiveLimiter(requests_per_minute=quota))
     for count, suspended in steps:
@@ -177,11 +177,11 @@ def test_no_minute_has_more_requests_than_the_quota(quota: int, steps: list[tupl
     world.run(transport)
 
     assert len(world.results) == sum(count for count, _ in steps)
-    assert all(later - one >= 60 for one, later in zip(world.sent, world.sent[quota:], strict=False))
+    assert all(later - first >= 60 for first, later in zip(world.sent, world.sent[quota:], strict=False))
 
 
-def test_stopping_cuts_every_pause_short_and_sends_nothing_more() -> None:
-    """What was sent is waited for; what was not is told so."""
+def test_stopping_ends_pauses_and_sends_nothing_more() -> None:
+    """Responses to what was sent are still processed."""
     world = World(latency=5.0)
     transport = world.transport(AdaptiveLimiter(requests_per_minute=1))
     paused: list[Response] = []
@@ -206,8 +206,8 @@ def test_stopping_cuts_every_pause_short_and_sends_nothing_more() -> None:
     assert (len(world.sent), world.now, transport.in_flight) == (1, 5.0, 0)
 
 
-def test_an_exchange_that_raises_raises_for_whoever_runs_it() -> None:
-    """And is under way no more; the others are."""
+def test_an_exchange_that_raises_raises_from_poll() -> None:
+    """It is no longer counted as in flight; the others go on."""
     world = World()
     transport = world.transport()
 
@@ -223,22 +223,22 @@ def test_an_exchange_that_raises_raises_for_whoever_runs_it() -> None:
     assert transport.in_flight == 0
 
 
-def test_an_exchange_that_yields_something_else_is_told() -> None:
-    """Where it stands, so that whoever guards it can say whose mistake it is."""
+def test_an_invalid_action_raises_inside_the_exchange() -> None:
+    """There, `isolate_errors` can turn it into an outcome."""
 
     def odd() -> Any:
         try:
             yield "GET /"
         except TypeError:
-            return "told"
+            return "caught"
 
     world = World()
 
-    assert world.run(world.transport(), odd()) == ["told"]
+    assert world.run(world.transport(), odd()) == ["caught"]
 
 
-def test_an_exchange_may_start_another_when_it_ends() -> None:
-    """From the call that tells its result."""
+def test_on_done_may_submit_another_exchange() -> None:
+    """The callback may start the next exchange."""
     world = World()
     transport = world.transport()
 
@@ -248,8 +248,8 @@ def test_an_exchange_may_start_another_when_it_ends() -> None:
     assert world.results == [OK]
 
 
-def test_taking_note_of_an_answer_does_not_make_the_vendor_look_slow() -> None:
-    """Answers that came together were equally fast, however long it takes to write the first one down."""
+def test_a_slow_callback_does_not_count_as_latency() -> None:
+    """Responses that arrived together have the same latency."""
     world, limiter = World(latency=1.0), AdaptiveLimiter()
     transport = world.transport(limiter)
 
@@ -263,8 +263,8 @@ def test_taking_note_of_an_answer_does_not_make_the_vendor_look_slow() -> None:
     assert (transport.in_flight, limiter.window) == (0, 10)
 
 
-def test_wakes_whoever_waits_for_nothing() -> None:
-    """From any thread."""
+def test_wake_ends_a_poll_without_requests() -> None:
+    """It may be called from any thread."""
     transport = ConcurrentTransport(World(), AdaptiveLimiter(), retry=ONCE)
     started = time.monotonic()
     threading.Timer(0.05, transport.wake).start()
@@ -274,8 +274,8 @@ def test_wakes_whoever_waits_for_nothing() -> None:
     assert time.monotonic() - started < 5
 
 
-def test_closing_frees_the_sender() -> None:
-    """It is the transport's."""
+def test_closing_closes_the_sender() -> None:
+    """The transport owns its sender."""
     world = World()
 
     world.transport().close()
@@ -283,8 +283,8 @@ def test_closing_frees_the_sender() -> None:
     assert world.closed
 
 
-def test_shows_nothing_of_what_is_under_way() -> None:
-    """No request is in the repr of what waits."""
+def test_repr_shows_no_waiting_request() -> None:
+    """No content of a waiting request is in a repr."""
     world = World()
     transport = world.transport(AdaptiveLimiter(requests_per_minute=1))
     secret = Request("identify", "PUT", "https://vendor.example/canary", {"key": "canary"}, b"canary")
@@ -294,13 +294,13 @@ def test_shows_nothing_of_what_is_under_way() -> None:
     assert "canary" not in repr(vars(transport))
 
 
-def talk(pauses: Sequence[float | None]) -> Exchange[list[tuple[int, NoResponse | None]]]:
-    """Send a request for each None and pause for each number, and return all that was sent back."""
-    heard: list[tuple[int, NoResponse | None]] = []
+def exchange_of(pauses: Sequence[float | None]) -> Exchange[list[tuple[int, NoResponse | None]]]:
+    """Send a request for each None, pause for each number, and return all responses."""
+    received: list[tuple[int, NoResponse | None]] = []
     for seconds in pauses:
         response = yield REQUEST if seconds is None else Sleep(seconds)
-        heard.append((response.status, response.no_response))
-    return heard
+        received.append((response.status, response.no_response))
+    return received
 
 
 @given(
@@ -322,13 +322,13 @@ def talk(pauses: Sequence[float | None]) -> Exchange[list[tuple[int, NoResponse 
     st.integers(1, 4),
 )
 def test_agrees_with_the_other_transports(pauses: list[float | None], responses: list[Response], attempts: int) -> None:
-    """The same exchange and the same replies have the same result, blocking, awaiting and among many."""
+    """The same exchange and the same responses give the same result on all three transports."""
     retry = RetryPolicy(attempts=attempts, total=1e9)
     left = list(responses)
-    world = World(answer=lambda _: left.pop(0) if len(left) > 1 else left[0])
+    world = World(respond=lambda _: left.pop(0) if len(left) > 1 else left[0])
 
-    blocking = Script(list(responses)).transport(retry).run(talk(pauses))
-    awaiting = asyncio.run(Script(list(responses)).async_transport(retry).run(talk(pauses)))
-    (among_many,) = world.run(world.transport(retry=retry), talk(pauses))
+    blocking = Script(list(responses)).transport(retry).run(exchange_of(pauses))
+    awaiting = asyncio.run(Script(list(responses)).async_transport(retry).run(exchange_of(pauses)))
+    (among_many,) = world.run(world.transport(retry=retry), exchange_of(pauses))
 
     assert blocking == awaiting == among_many

@@ -1,4 +1,4 @@
-"""What holds for every way to send many requests at once."""
+"""What both concurrent senders have in common."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 from transport.children import in_children
-from transport.servers import OK, serving, silent
+from transport.servers import OK, serving, silent_port
 
 from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.transport import ConcurrentSender, concurrent_sender, curl_sender, thread_sender
@@ -21,8 +21,8 @@ Make = Callable[[int], ConcurrentSender]
 
 
 @pytest.fixture(params=[CurlSender, ThreadSender], ids=["curl", "threads"])
-def make(request: pytest.FixtureRequest) -> Iterator[Make]:
-    """Return what makes a sender with so many connections, and close them all."""
+def make_sender(request: pytest.FixtureRequest) -> Iterator[Make]:
+    """Return a function that makes a sender with that many connections, and close all of them."""
     made: list[ConcurrentSender] = []
 
     def make_one(connections: int) -> ConcurrentSender:
@@ -39,31 +39,31 @@ def put(url: str) -> Request:
     return Request("identify", "PUT", url, {}, b"{}")
 
 
-def all_replies(sender: ConcurrentSender, count: int, timeout: float = 20.0) -> dict[int, Response]:
-    """Return *count* replies by ticket."""
-    until = time.monotonic() + timeout
-    found: list[tuple[int, Response]] = []
-    while len(found) < count and time.monotonic() < until:
-        found.extend(sender.completed(until - time.monotonic()))
-    assert len(found) == count
-    assert len(dict(found)) == count
-    return dict(found)
+def all_responses(sender: ConcurrentSender, count: int, timeout: float = 20.0) -> dict[int, Response]:
+    """Return *count* responses by request id."""
+    end = time.monotonic() + timeout
+    responses: list[tuple[int, Response]] = []
+    while len(responses) < count and time.monotonic() < end:
+        responses.extend(sender.completed(end - time.monotonic()))
+    assert len(responses) == count
+    assert len(dict(responses)) == count
+    return dict(responses)
 
 
 def echo(request: bytes) -> bytes:
-    """Answer with the path that was asked for."""
+    """Respond with the path of the request."""
     path = request.split(b" ")[1]
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(path), path)
 
 
-def test_gives_each_ticket_its_own_reply(make: Make) -> None:
-    """Replies come back as they come in, each under the ticket of its request."""
-    sender = make(8)
+def test_each_request_id_gets_its_own_response(make_sender: Make) -> None:
+    """Responses arrive in any order, each with the id of its request."""
+    sender = make_sender(8)
 
     with serving(echo) as served:
         for request_id in range(200):
             sender.submit(request_id, put(f"{served.url}/users/{request_id}"), 20.0)
-        responses = all_replies(sender, 200)
+        responses = all_responses(sender, 200)
 
     assert {request_id: response.body for request_id, response in responses.items()} == {
         request_id: b"/users/%d" % request_id for request_id in range(200)
@@ -71,10 +71,10 @@ def test_gives_each_ticket_its_own_reply(make: Make) -> None:
     assert served.connections <= 8
 
 
-def test_has_as_many_in_flight_as_it_may(make: Make) -> None:
-    """The sixty-fourth request is sent though none of the others was answered."""
+def test_uses_all_connections(make_sender: Make) -> None:
+    """The sixty-fourth request is sent while none of the others has a response."""
     barrier = threading.Barrier(64)
-    sender = make(64)
+    sender = make_sender(64)
 
     def meet(_: bytes) -> bytes:
         barrier.wait(20.0)
@@ -83,51 +83,51 @@ def test_has_as_many_in_flight_as_it_may(make: Make) -> None:
     with serving(meet) as served:
         for request_id in range(64):
             sender.submit(request_id, put(served.url), 20.0)
-        responses = all_replies(sender, 64)
+        responses = all_responses(sender, 64)
 
     assert {response.status for response in responses.values()} == {200}
     assert served.connections == 64
 
 
-def test_keeps_its_connections(make: Make) -> None:
-    """One request after another goes over the same connection."""
-    sender = make(64)
+def test_reuses_its_connections(make_sender: Make) -> None:
+    """One request after another uses the same connection."""
+    sender = make_sender(64)
 
     with serving() as served:
         for request_id in range(20):
             sender.submit(request_id, put(served.url), 5.0)
-            all_replies(sender, 1)
+            all_responses(sender, 1)
 
     assert served.connections == 1
 
 
-def test_is_not_held_up_by_a_dead_host(make: Make) -> None:
-    """While one host says nothing, the answers of another come in."""
-    sender = make(4)
+def test_a_dead_host_does_not_delay_others(make_sender: Make) -> None:
+    """While one host does not respond, responses of another arrive."""
+    sender = make_sender(4)
 
-    with silent() as port, serving() as served:
+    with silent_port() as port, serving() as served:
         sender.submit(0, put(f"http://127.0.0.1:{port}/"), 2.5)
         started = time.monotonic()
         for request_id in range(1, 30):
             sender.submit(request_id, put(served.url), 20.0)
-        responses = all_replies(sender, 29)
+        responses = all_responses(sender, 29)
         took = time.monotonic() - started
-        last = all_replies(sender, 1)
+        last = all_responses(sender, 1)
 
     assert {response.status for response in responses.values()} == {200}
     assert took < 2.4
     assert last[0].no_response is NoResponse.TIMED_OUT
 
 
-def test_counts_the_waiting_for_a_connection(make: Make) -> None:
-    """A request whose time is over before it had a connection was not sent, and says so in time."""
-    sender = make(1)
+def test_waiting_for_a_connection_counts(make_sender: Make) -> None:
+    """A request that times out before it gets a connection was not sent."""
+    sender = make_sender(1)
 
-    with silent() as port:
+    with silent_port() as port:
         sender.submit(0, put(f"http://127.0.0.1:{port}/"), 0.8)
         sender.submit(1, put(f"http://127.0.0.1:{port}/"), 0.3)
         sender.submit(2, put(f"http://127.0.0.1:{port}/"), 1.4)
-        responses = all_replies(sender, 3, 4.0)
+        responses = all_responses(sender, 3, 4.0)
 
     assert [responses[request_id].no_response for request_id in range(3)] == [
         NoResponse.TIMED_OUT,
@@ -136,11 +136,11 @@ def test_counts_the_waiting_for_a_connection(make: Make) -> None:
     ]
 
 
-def test_waits_no_longer_than_it_may(make: Make) -> None:
-    """The caller comes back in time to do something else."""
-    sender = make(1)
+def test_completed_returns_after_its_timeout(make_sender: Make) -> None:
+    """The caller gets back control in time."""
+    sender = make_sender(1)
 
-    with silent() as port:
+    with silent_port() as port:
         sender.submit(0, put(f"http://127.0.0.1:{port}/"), 20.0)
         started = time.monotonic()
         responses = sender.completed(0.2)
@@ -149,20 +149,20 @@ def test_waits_no_longer_than_it_may(make: Make) -> None:
     assert 0.1 < time.monotonic() - started < 2
 
 
-def test_does_not_wait_for_what_was_not_asked(make: Make) -> None:
-    """With no request under way there is no reply to wait for."""
-    sender = make(1)
+def test_completed_returns_at_once_without_requests(make_sender: Make) -> None:
+    """With no request in flight there is no response to wait for."""
+    sender = make_sender(1)
     started = time.monotonic()
 
     assert list(sender.completed(20.0)) == []
     assert time.monotonic() - started < 2
 
 
-def test_waits_no_time_to_close_on_a_dead_host(make: Make) -> None:
-    """Closing takes no account of who may still answer; what is started afterwards is not sent."""
-    sender = make(1)
+def test_closing_does_not_wait_for_a_dead_host(make_sender: Make) -> None:
+    """What is submitted after closing is not sent."""
+    sender = make_sender(1)
 
-    with silent() as port:
+    with silent_port() as port:
         for request_id in range(3):
             sender.submit(request_id, put(f"http://127.0.0.1:{port}/"), 2.0)
         sender.completed(0.1)
@@ -176,82 +176,82 @@ def test_waits_no_time_to_close_on_a_dead_host(make: Make) -> None:
     assert took < 1
 
 
-def test_frees_its_connections(make: Make) -> None:
-    """Closing ends the connections, those that are kept and those with a request under way."""
-    sender = make(2)
+def test_closing_frees_the_connections(make_sender: Make) -> None:
+    """Closing ends kept connections and those with a request in flight."""
+    sender = make_sender(2)
     leave = threading.Event()
 
-    def answer(request: bytes) -> bytes:
+    def respond(request: bytes) -> bytes:
         if b"/slow" in request:
             leave.wait(20.0)
         return OK
 
-    with serving(answer) as served:
+    with serving(respond) as served:
         for request_id, path in enumerate(["slow", "quick"]):
             sender.submit(request_id, put(f"{served.url}/{path}"), 20.0)
-        assert list(all_replies(sender, 1)) == [1]
+        assert list(all_responses(sender, 1)) == [1]
         sender.close()
         leave.set()
-        until = time.monotonic() + 5
-        while served.ended < 2 and time.monotonic() < until:
+        end = time.monotonic() + 5
+        while served.ended < 2 and time.monotonic() < end:
             time.sleep(0.01)
 
     assert served.ended == 2
 
 
-def test_sends_nothing_more_once_closed(make: Make) -> None:
-    """A request that still waits for a connection when the sender is closed is not sent."""
-    sender = make(1)
+def test_closing_discards_waiting_requests(make_sender: Make) -> None:
+    """A request that waits for a connection is not sent after closing."""
+    sender = make_sender(1)
     leave = threading.Event()
 
-    def answer(_: bytes) -> bytes:
+    def respond(_: bytes) -> bytes:
         leave.wait(20.0)
         return OK
 
-    with serving(answer) as served:
+    with serving(respond) as served:
         for request_id, path in enumerate(["first", "second"]):
             sender.submit(request_id, put(f"{served.url}/{path}"), 20.0)
         sender.completed(0.2)
         sender.close()
         leave.set()
-        until = time.monotonic() + 5
-        while not served.ended and time.monotonic() < until:
+        end = time.monotonic() + 5
+        while not served.ended and time.monotonic() < end:
             time.sleep(0.01)
 
-    assert served.first_lines == ["PUT /first HTTP/1.1"]
+    assert served.request_lines == ["PUT /first HTTP/1.1"]
 
 
-def test_takes_no_time_for_no_timeout(make: Make) -> None:
-    """A request with next to no time left ends at once."""
-    sender = make(1)
+def test_a_tiny_timeout_ends_at_once(make_sender: Make) -> None:
+    """A request with hardly any time left ends at once."""
+    sender = make_sender(1)
 
-    with silent() as port:
+    with silent_port() as port:
         sender.submit(0, put(f"http://127.0.0.1:{port}/"), 0.0001)
 
-        assert all_replies(sender, 1, 5.0)[0].no_response in {NoResponse.NOT_SENT, NoResponse.TIMED_OUT}
+        assert all_responses(sender, 1, 5.0)[0].no_response in {NoResponse.NOT_SENT, NoResponse.TIMED_OUT}
 
 
-def test_keeps_its_connections_between_bursts(make: Make) -> None:
-    """Connections outlive a moment in which nothing is under way."""
+def test_keeps_connections_between_bursts(make_sender: Make) -> None:
+    """Connections stay open while no request is in flight."""
     barrier = threading.Barrier(20)
-    sender = make(20)
+    sender = make_sender(20)
 
     def meet(_: bytes) -> bytes:
-        time.sleep(barrier.wait(20.0) * 0.01)  # One answer after another, until the last is alone.
+        time.sleep(barrier.wait(20.0) * 0.01)  # Responses arrive one by one.
         return OK
 
     with serving(meet) as served:
         for _ in range(2):
             for request_id in range(20):
                 sender.submit(request_id, put(served.url), 20.0)
-            all_replies(sender, 20)
+            all_responses(sender, 20)
 
     assert served.connections == 20
 
 
-def test_raises_a_mistake_and_goes_on(make: Make) -> None:
-    """After a request that could not be sent, the others are."""
-    sender = make(1)
+def test_raises_for_an_invalid_request_and_goes_on(make_sender: Make) -> None:
+    """Other requests are sent after one that cannot be."""
+    sender = make_sender(1)
 
     with serving() as served:
         with pytest.raises(Exception, match=r"URL|protocol"):  # noqa: PT012  # Either may notice.
@@ -259,18 +259,18 @@ def test_raises_a_mistake_and_goes_on(make: Make) -> None:
             sender.completed(5.0)
         sender.submit(1, put(served.url), 5.0)
 
-        assert all_replies(sender, 1)[1].status == 200
+        assert all_responses(sender, 1)[1].status == 200
 
 
-def test_works_in_a_forked_child(make: Make) -> None:
-    """A child makes connections of its own and leaves the parent's alone."""
-    sender = make(2)
+def test_works_in_a_forked_child(make_sender: Make) -> None:
+    """A child opens its own connections and leaves the parent's alone."""
+    sender = make_sender(2)
 
     with serving(echo) as served:
 
         def send_one() -> int:
             sender.submit(1, put(f"{served.url}/one"), 10.0)
-            return all_replies(sender, 1)[1].status
+            return all_responses(sender, 1)[1].status
 
         def send_one_and_close() -> int:
             status = send_one()
@@ -284,9 +284,9 @@ def test_works_in_a_forked_child(make: Make) -> None:
     assert served.connections == 3
 
 
-def test_a_child_hears_nothing_of_its_parents_requests(make: Make) -> None:
-    """The answer to what the parent sent is the parent's."""
-    sender = make(2)
+def test_a_child_gets_no_response_to_its_parents_requests(make_sender: Make) -> None:
+    """The parent gets the responses to what it sent."""
+    sender = make_sender(2)
 
     def take_time(_: bytes) -> bytes:
         time.sleep(0.3)
@@ -297,16 +297,16 @@ def test_a_child_hears_nothing_of_its_parents_requests(make: Make) -> None:
         sender.completed(0.05)
 
         assert in_children(lambda: len(sender.completed(1.0)), count=1) == [0]
-        assert all_replies(sender, 1)[0].status == 200
+        assert all_responses(sender, 1)[0].status == 200
 
 
-def test_begins_anew_under_another_process_id(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a forked child, where nobody measures what ran: neither a connection nor a request is taken along."""
-    sender = make(1)
+def test_starts_over_under_another_process_id(make_sender: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Like a forked child, whose code coverage cannot see, it keeps neither connections nor requests."""
+    sender = make_sender(1)
 
-    with serving() as served, silent() as port:
+    with serving() as served, silent_port() as port:
         sender.submit(0, put(served.url), 10.0)
-        all_replies(sender, 1)
+        all_responses(sender, 1)
         sender.submit(1, put(f"http://127.0.0.1:{port}/"), 10.0)
         for module in (curl_sender, thread_sender):
             monkeypatch.setattr(module, "os", SimpleNamespace(getpid=lambda: -1, environ=os.environ))
@@ -314,32 +314,32 @@ def test_begins_anew_under_another_process_id(make: Make, monkeypatch: pytest.Mo
             sender.after_fork()
         sender.submit(2, put(served.url), 10.0)
 
-        assert all_replies(sender, 1)[2].status == 200
+        assert all_responses(sender, 1)[2].status == 200
         assert list(sender.completed(0.1)) == []
     assert served.connections == 2
 
 
-def test_a_child_closes_nothing_of_its_parents(make: Make) -> None:
-    """Closing in a child that never sent anything leaves the parent's connections open."""
-    sender = make(1)
+def test_a_child_does_not_close_its_parents_connections(make_sender: Make) -> None:
+    """Closing in a child that sent nothing leaves the parent's connections open."""
+    sender = make_sender(1)
 
-    def close_and_tell() -> int:
+    def close() -> int:
         sender.close()
         return 0
 
     with serving() as served:
         sender.submit(0, put(served.url), 10.0)
-        all_replies(sender, 1)
-        in_children(close_and_tell, count=1)
+        all_responses(sender, 1)
+        in_children(close, count=1)
         sender.submit(1, put(served.url), 10.0)
 
-        assert all_replies(sender, 1)[1].status == 200
+        assert all_responses(sender, 1)[1].status == 200
     assert served.connections == 1
 
 
-def test_shows_nothing_of_a_request(make: Make) -> None:
-    """What is under way does not show in a repr."""
-    sender = make(1)
+def test_repr_shows_no_request(make_sender: Make) -> None:
+    """No content of a request in flight is in a repr."""
+    sender = make_sender(1)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/canary"
@@ -351,7 +351,7 @@ def test_shows_nothing_of_a_request(make: Make) -> None:
 
 
 def test_prefers_libcurl() -> None:
-    """Where pycurl is installed, bulk goes over it."""
+    """Bulk runs use libcurl if pycurl is installed."""
     sender = concurrent_sender(3)
 
     assert isinstance(sender, CurlSender)
@@ -359,8 +359,8 @@ def test_prefers_libcurl() -> None:
 
 
 @pytest.mark.parametrize("pycurl", [None, ModuleType("pycurl")], ids=["none", "too old"])
-def test_does_without_libcurl(monkeypatch: pytest.MonkeyPatch, pycurl: ModuleType | None) -> None:
-    """Where pycurl is not installed, or one that cannot keep libcurl from sending twice, bulk goes over httpx."""
+def test_falls_back_to_threads(monkeypatch: pytest.MonkeyPatch, pycurl: ModuleType | None) -> None:
+    """Bulk runs use httpx if pycurl is missing or too old to keep libcurl from sending twice."""
     monkeypatch.delitem(sys.modules, "replay_identity.transport.curl_sender")
     monkeypatch.setitem(sys.modules, "pycurl", pycurl)
 

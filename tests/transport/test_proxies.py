@@ -1,4 +1,4 @@
-"""The environment's proxies, against what httpx makes of the same environment."""
+"""Proxies from the environment, compared with what httpx makes of the same environment."""
 
 from typing import Any
 
@@ -36,14 +36,14 @@ EXCEPTED = [
 HOSTS = ["a.b", "x.a.b", "xa.b", "b", "c", "localhost", "x.localhost", "127.0.0.1", "10.0.0.1", "[::1]", "[fe80::1]"]
 
 
-class Way(httpx.BaseTransport):
-    """A transport of httpx's that answers with the proxy it was made for."""
+class ProxyRecorder(httpx.BaseTransport):
+    """An httpx transport that responds with the URL of its proxy."""
 
     def __init__(self, *, proxy: httpx.Proxy | None = None, **_: Any) -> None:
         self.proxy = proxy
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:  # noqa: ARG002  # It goes nowhere.
-        """Name the proxy."""
+        """Respond with the proxy's URL."""
         if self.proxy is None:
             return httpx.Response(200)
         user, password = self.proxy.auth or ("", "")
@@ -70,10 +70,10 @@ class Way(httpx.BaseTransport):
     st.sampled_from(HOSTS),
     st.sampled_from(["", ":80", ":443", ":8080"]),
 )
-def test_takes_the_same_way_as_httpx(
+def test_uses_the_same_proxy_as_httpx(
     proxies: dict[str, str], excepted: list[str], scheme: str, host: str, port: str
 ) -> None:
-    """Whatever the environment says, both clients take the same way to the same server."""
+    """In any environment, both clients use the same proxy for the same server."""
     server = f"{scheme}://{host}{port}"
     with pytest.MonkeyPatch.context() as patch:
         for name in [*NAMES, "no_proxy", "NO_PROXY", "REQUEST_METHOD"]:
@@ -81,7 +81,7 @@ def test_takes_the_same_way_as_httpx(
         for name, url in proxies.items():
             patch.setenv(name, url)
         patch.setenv("no_proxy", ", ".join(excepted))
-        patch.setattr("httpx._client.HTTPTransport", Way)
+        patch.setattr("httpx._client.HTTPTransport", ProxyRecorder)
 
         response = HttpxSender().send(Request("ask", "GET", f"{server}/"), 1.0)
 
@@ -89,20 +89,20 @@ def test_takes_the_same_way_as_httpx(
 
 
 @pytest.mark.parametrize("server", ["gopher://a.b", "a.b", "http://", "https:///x", "http://a.b:x"])
-def test_refuses_what_is_no_server(server: str) -> None:
-    """A request without an absolute URL over HTTP is an adapter's mistake."""
+def test_rejects_an_invalid_server(server: str) -> None:
+    """A request without an absolute http URL is a mistake of the adapter."""
     with pytest.raises(ValueError, match=r"absolute|[Pp]ort"):
         Proxies({}).url_for(server)
 
 
-def test_takes_a_network_in_ipv6_for_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks are not understood, by httpx neither, and are no reason to fail."""
+def test_reads_an_ipv6_network_as_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Like httpx, it does not support networks, but must not fail because of them."""
     monkeypatch.setenv("http_proxy", URLS[1])
     monkeypatch.setenv("no_proxy", "fe80::/10")
 
     assert Proxies.from_environment().url_for("http://[fe80::1]") == URLS[1]
 
 
-def test_keeps_a_proxys_password_out_of_its_repr() -> None:
-    """A proxy's URL may hold a password."""
+def test_repr_shows_no_proxy_password() -> None:
+    """A proxy's URL may contain a password."""
     assert "secret" not in repr(Proxies({"http": "http://me:secret@proxy"}))

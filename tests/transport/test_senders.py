@@ -1,4 +1,4 @@
-"""What holds whichever HTTP library sends, against real sockets."""
+"""What all senders have in common, over real sockets."""
 
 import asyncio
 import gzip
@@ -16,7 +16,7 @@ import httpx
 import pytest
 import trustme
 from transport.scripted import ask
-from transport.servers import answering, serving, silent, tls_for
+from transport.servers import responding, serving, silent_port, tls_for
 
 from replay_identity import RetryPolicy
 from replay_identity.adapters.exchange import NoResponse, Request, Response
@@ -35,7 +35,7 @@ def run_blocking(request: Request, timeout: float) -> Response:
         return transport.run(ask(request))
 
 
-def run_awaiting(request: Request, timeout: float) -> Response:
+def run_async(request: Request, timeout: float) -> Response:
     """Send *request* once, on asyncio."""
 
     async def main() -> Response:
@@ -46,17 +46,17 @@ def run_awaiting(request: Request, timeout: float) -> Response:
 
 
 def run_on_curl(request: Request, timeout: float) -> Response:
-    """Send *request* as the only one of many, over libcurl."""
-    return run_alone(CurlSender(1), request, timeout)
+    """Send *request* over libcurl."""
+    return run_concurrent(CurlSender(1), request, timeout)
 
 
 def run_on_threads(request: Request, timeout: float) -> Response:
-    """Send *request* as the only one of many, over httpx in a thread."""
-    return run_alone(ThreadSender(1), request, timeout)
+    """Send *request* over httpx in a thread."""
+    return run_concurrent(ThreadSender(1), request, timeout)
 
 
-def run_alone(sender: ConcurrentSender, request: Request, timeout: float) -> Response:
-    """Send *request* as the only one of many and return its reply, which must come in time and under its ticket."""
+def run_concurrent(sender: ConcurrentSender, request: Request, timeout: float) -> Response:
+    """Send a single request and return its response, which must arrive in time and with its id."""
     with closing(sender):
         sender.submit(7, request, timeout)
         ((request_id, response),) = sender.completed(timeout + 5.0)
@@ -64,38 +64,38 @@ def run_alone(sender: ConcurrentSender, request: Request, timeout: float) -> Res
     return response
 
 
-WAYS = {"blocking": run_blocking, "asyncio": run_awaiting, "curl": run_on_curl, "threads": run_on_threads}
+WAYS = {"blocking": run_blocking, "asyncio": run_async, "curl": run_on_curl, "threads": run_on_threads}
 
 
 @pytest.fixture(params=WAYS)
 def run(request: pytest.FixtureRequest) -> Run:
-    """Return each of the ways to send one request."""
+    """Return each of the functions that send one request."""
     return WAYS[request.param]
 
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """Return an authority that nobody trusts until told to."""
+    """Return an authority that is not trusted by default."""
     return trustme.CA()
 
 
 @pytest.fixture
 def fresh_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the certificates read anew; httpx's are kept for the process."""
+    """Read the certificates again; the TLS context of httpx is cached for the process."""
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.delenv("SSL_CERT_DIR", raising=False)
     monkeypatch.setattr(httpx_sender, "_tls", httpx.create_ssl_context)
 
 
-def cap(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    """Lower the cap on answers."""
+def limit_responses(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Lower the limit on the size of responses."""
     for module in (httpx_sender, curl_sender):
         monkeypatch.setattr(module, "MAX_RESPONSE_BYTES", size)
 
 
 @pytest.mark.usefixtures("vendor")
-def test_sends_and_reads(run: Run, put: Request) -> None:
-    """A request reaches the vendor and its answer comes back."""
+def test_sends_a_request_and_returns_the_response(run: Run, put: Request) -> None:
+    """A request reaches the vendor, and its response is returned."""
     response = run(put, 5.0)
 
     assert response.status == 200
@@ -103,8 +103,8 @@ def test_sends_and_reads(run: Run, put: Request) -> None:
     assert (response.json_object() or {})["userID"] == "u1"
 
 
-def test_tells_that_nothing_was_sent(run: Run) -> None:
-    """A port where nobody listens has applied nothing."""
+def test_a_closed_port_is_not_sent(run: Run) -> None:
+    """Nothing can have been applied where nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -114,19 +114,19 @@ def test_tells_that_nothing_was_sent(run: Run) -> None:
     assert not response.may_have_applied
 
 
-def test_knows_that_nothing_was_sent_while_connecting(run: Run) -> None:
-    """A server that never ends its handshake has been sent nothing, and time is left to know it."""
-    with silent() as port:
+def test_an_unfinished_handshake_is_not_sent(run: Run) -> None:
+    """Connecting times out early enough to know that nothing was sent."""
+    with silent_port() as port:
         response = run(Request("identify", "PUT", f"https://127.0.0.1:{port}/"), 1.5)
 
     assert response.no_response is NoResponse.NOT_SENT
 
 
 @pytest.mark.parametrize(("when", "applied"), [("before", False), ("after", True)])
-def test_tells_that_the_answer_was_lost(
+def test_a_dropped_connection_may_have_applied(
     run: Run, vendor: LogRocketEmulator, put: Request, *, when: str, applied: bool
 ) -> None:
-    """A connection dropped before or after applying looks the same: it may have been applied."""
+    """A connection dropped before or after applying looks the same."""
     vendor.faults.add(Fault(drop="before" if when == "before" else "after"))
 
     response = run(put, 5.0)
@@ -136,8 +136,8 @@ def test_tells_that_the_answer_was_lost(
     assert ("u1" in vendor.users) is applied
 
 
-def test_gives_up_on_a_black_hole(run: Run, vendor: LogRocketEmulator, put: Request) -> None:
-    """A vendor that never answers costs the timeout, not more."""
+def test_times_out_without_a_response(run: Run, vendor: LogRocketEmulator, put: Request) -> None:
+    """A vendor that never responds costs the timeout, not more."""
     vendor.faults.add(Fault(hang=True))
     started = time.monotonic()
 
@@ -147,8 +147,8 @@ def test_gives_up_on_a_black_hole(run: Run, vendor: LogRocketEmulator, put: Requ
     assert time.monotonic() - started < 3
 
 
-def test_gives_up_on_a_trickle(run: Run, vendor: LogRocketEmulator, put: Request) -> None:
-    """An answer that comes byte by byte is cut off at the timeout, though each byte is in time."""
+def test_times_out_on_a_slow_trickle(run: Run, vendor: LogRocketEmulator, put: Request) -> None:
+    """A response that arrives byte by byte ends at the timeout, though each byte is in time."""
     vendor.faults.add(Fault(garbage="drip", pause=0.05))
     started = time.monotonic()
 
@@ -158,9 +158,11 @@ def test_gives_up_on_a_trickle(run: Run, vendor: LogRocketEmulator, put: Request
     assert time.monotonic() - started < 3
 
 
-def test_caps_the_answer(run: Run, vendor: LogRocketEmulator, put: Request, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer over the cap is not read to its end."""
-    cap(monkeypatch, 100_000)
+def test_limits_the_size_of_a_response(
+    run: Run, vendor: LogRocketEmulator, put: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A response over the limit is not read to its end."""
+    limit_responses(monkeypatch, 100_000)
     vendor.faults.add(Fault(garbage="huge", size=100 * 2**20))
 
     response = run(put, 5.0)
@@ -170,53 +172,53 @@ def test_caps_the_answer(run: Run, vendor: LogRocketEmulator, put: Request, monk
 
 
 def gzipped(packed: bytes) -> bytes:
-    """Return an answer whose body is *packed*."""
+    """Return a response with *packed* as its body."""
     return f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n".encode() + packed
 
 
-def test_caps_the_answer_after_decompression(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small answer that unpacks to a large one is over the cap as well."""
-    cap(monkeypatch, 100_000)
+def test_limits_the_size_after_decompression(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small response may unpack to a large one."""
+    limit_responses(monkeypatch, 100_000)
 
-    with answering(gzipped(gzip.compress(b" " * 1_000_000))) as url:
+    with responding(gzipped(gzip.compress(b" " * 1_000_000))) as url:
         response = run(Request("identify", "PUT", url), 5.0)
 
     assert response.no_response is NoResponse.TOO_LARGE
 
 
-def test_takes_an_answer_just_under_the_cap(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The cap is the largest answer that is taken, in full."""
-    cap(monkeypatch, 100_000)
+def test_accepts_a_response_at_the_limit(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A response as large as the limit is read in full."""
+    limit_responses(monkeypatch, 100_000)
 
-    with answering(gzipped(gzip.compress(b" " * 100_000))) as url:
+    with responding(gzipped(gzip.compress(b" " * 100_000))) as url:
         response = run(Request("identify", "PUT", url), 5.0)
 
     assert (response.no_response, len(response.body)) == (None, 100_000)
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response_bytes",
     [b"", b"not HTTP at all\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"],
-    ids=["nothing", "no HTTP", "half an answer"],
+    ids=["nothing", "not HTTP", "half a response"],
 )
-def test_takes_garbage_for_a_lost_answer(run: Run, answer: bytes) -> None:
-    """What is no HTTP answer is no answer."""
-    with answering(answer) as url:
+def test_an_invalid_response_is_no_answer(run: Run, response_bytes: bytes) -> None:
+    """What is not HTTP is not a response."""
+    with responding(response_bytes) as url:
         response = run(Request("identify", "PUT", url), 5.0)
 
     assert response.no_response is NoResponse.CONNECTION_LOST
 
 
-def test_takes_a_broken_encoding_for_a_lost_answer(run: Run) -> None:
-    """A body that does not unpack is no answer."""
-    with answering(gzipped(b"abcd")) as url:
+def test_an_invalid_encoding_is_no_answer(run: Run) -> None:
+    """A body that cannot be decompressed is not a response."""
+    with responding(gzipped(b"abcd")) as url:
         response = run(Request("identify", "PUT", url), 5.0)
 
     assert response.no_response is NoResponse.CONNECTION_LOST
 
 
-def test_does_not_follow_a_redirection(run: Run, server: tuple[LogRocketEmulator, str], put: Request) -> None:
-    """The key goes to the configured host and to no other."""
+def test_does_not_follow_redirects(run: Run, server: tuple[LogRocketEmulator, str], put: Request) -> None:
+    """The key is sent to the configured host only."""
     vendor, url = server
     vendor.reset()
     vendor.faults.add(Fault(status=307, headers={"location": f"{url}/elsewhere"}))
@@ -227,17 +229,17 @@ def test_does_not_follow_a_redirection(run: Run, server: tuple[LogRocketEmulator
     assert [recorded.path for recorded in vendor.requests] == ["/v1/orgs/acme/apps/shop/users/u1"]
 
 
-def test_raises_what_is_a_mistake_of_ours(run: Run) -> None:
-    """A request that no server could be asked is a bug, not weather."""
+def test_raises_for_an_invalid_request(run: Run) -> None:
+    """A request that no server could get is a bug, not a network failure."""
     with pytest.raises((httpx.UnsupportedProtocol, ValueError)):
         run(Request("identify", "PUT", "gopher://127.0.0.1/"), 5.0)
 
 
-def test_carries_no_cookie_from_one_user_to_the_next(run: Run) -> None:
-    """What a vendor sets with one answer does not come back with another's request."""
-    answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: u=canary; Path=/\r\nContent-Length: 0\r\n\r\n"
+def test_keeps_no_cookies(run: Run) -> None:
+    """A cookie set with one user is not sent with the next."""
+    response_bytes = b"HTTP/1.1 200 OK\r\nSet-Cookie: u=canary; Path=/\r\nContent-Length: 0\r\n\r\n"
 
-    with serving(lambda _: answer) as served:
+    with serving(lambda _: response_bytes) as served:
         for _ in range(2):
             run(Request("identify", "PUT", served.url), 5.0)
 
@@ -248,8 +250,8 @@ def test_carries_no_cookie_from_one_user_to_the_next(run: Run) -> None:
 # What goes out.
 
 
-def test_sends_the_address_and_the_bytes_as_they_are(run: Run) -> None:
-    """What an adapter encoded arrives as it encoded it, with the length, and with nothing it did not say."""
+def test_sends_exactly_what_the_adapter_encoded(run: Run) -> None:
+    """URL, headers and body arrive unchanged, and nothing is added."""
     request = Request("identify", "PUT", "", {"x-name": "value", "x-empty": ""}, b'{"a":"\xc3\xa9"}')
 
     with serving() as served:
@@ -273,8 +275,8 @@ def test_sends_the_address_and_the_bytes_as_they_are(run: Run) -> None:
     }
 
 
-def test_does_not_ask_before_it_sends_much(run: Run) -> None:
-    """A batch of megabytes goes out at once: no server is asked whether it would like it."""
+def test_does_not_send_expect_continue(run: Run) -> None:
+    """A batch of megabytes is sent at once."""
     with serving() as served:
         response = run(Request("batch", "POST", served.url, {}, b"x" * 3 * 2**20), 5.0)
 
@@ -283,43 +285,43 @@ def test_does_not_ask_before_it_sends_much(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("method", "length"), [("PUT", True), ("POST", True), ("GET", False), ("DELETE", False)])
-def test_says_that_there_is_no_body_where_one_is_expected(run: Run, method: str, *, length: bool) -> None:
-    """A PUT or a POST without a body says so; what has none by nature does not."""
+def test_sends_a_content_length_of_zero(run: Run, method: str, *, length: bool) -> None:
+    """A PUT or a POST without a body has one; a GET or a DELETE has none."""
     with serving() as served:
         run(Request("ask", method, served.url), 5.0)
 
-    assert served.first_lines == [f"{method} / HTTP/1.1"]
+    assert served.request_lines == [f"{method} / HTTP/1.1"]
     assert (b"content-length: 0" in served.requests[0].lower()) is length
 
 
 # What comes in.
 
 
-def test_reads_headers_in_lower_case_and_joins_those_that_repeat(run: Run) -> None:
-    """An adapter looks a header up by one name and finds all that was said under it."""
-    answer = b"HTTP/1.1 429 \r\nRetry-After: 2\r\nRETRY-AFTER:  5 \r\nX-Note: a: b\r\nContent-Length: 0\r\n\r\n"
+def test_header_names_are_lower_case_and_unique(run: Run) -> None:
+    """Repeated headers are joined with commas."""
+    response_bytes = b"HTTP/1.1 429 \r\nRetry-After: 2\r\nRETRY-AFTER:  5 \r\nX-Note: a: b\r\nContent-Length: 0\r\n\r\n"
 
-    with answering(answer) as url:
+    with responding(response_bytes) as url:
         response = run(Request("identify", "PUT", url), 5.0)
 
     assert dict(response.headers) == {"retry-after": "2, 5", "x-note": "a: b", "content-length": "0"}
     assert response.retry_after == 5.0
 
 
-def test_skips_interim_answers_and_trailers(run: Run) -> None:
-    """Only the final answer counts, and of it what stands before its body."""
+def test_ignores_interim_responses_and_trailers(run: Run) -> None:
+    """Only the headers of the final response count."""
     interim = b"HTTP/1.1 103 Early Hints\r\nLink: early\r\n\r\n"
     final = b"HTTP/1.1 200 OK\r\nX-Real: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-Late: 1\r\n\r\n"
 
-    with answering(interim + final) as url:
+    with responding(interim + final) as url:
         response = run(Request("identify", "PUT", url), 5.0)
 
     assert (response.status, response.body) == (200, b"{}")
     assert dict(response.headers) == {"x-real": "1", "transfer-encoding": "chunked"}
 
 
-def test_reads_an_answer_without_a_body(run: Run) -> None:
-    """HEAD promises a length that does not come."""
+def test_reads_a_response_without_a_body(run: Run) -> None:
+    """The response to HEAD has a length but no body."""
     with serving(lambda _: b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n") as served:
         response = run(Request("ask", "HEAD", served.url), 5.0)
 
@@ -329,8 +331,8 @@ def test_reads_an_answer_without_a_body(run: Run) -> None:
 # Certificates.
 
 
-def test_does_not_speak_to_a_server_it_cannot_trust(run: Run, authority: trustme.CA) -> None:
-    """A certificate of an unknown authority ends it, and nothing is sent."""
+def test_sends_nothing_to_an_untrusted_server(run: Run, authority: trustme.CA) -> None:
+    """A certificate from an unknown authority ends the connection."""
     with serving(tls=tls_for(authority)) as served:
         response = run(Request("identify", "PUT", served.url), 5.0)
 
@@ -340,10 +342,8 @@ def test_does_not_speak_to_a_server_it_cannot_trust(run: Run, authority: trustme
 
 
 @pytest.mark.usefixtures("fresh_tls")
-def test_trusts_the_authority_that_the_environment_names(
-    run: Run, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """SSL_CERT_FILE names who is trusted, as behind a company's own proxy."""
+def test_trusts_ssl_cert_file(run: Run, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """SSL_CERT_FILE may contain the authority of a company's proxy."""
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
 
@@ -352,8 +352,8 @@ def test_trusts_the_authority_that_the_environment_names(
 
 
 @pytest.mark.usefixtures("fresh_tls")
-def test_speaks_http_1_1(run: Run, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A server that would rather speak HTTP/2 is not asked to."""
+def test_uses_http_1_1(run: Run, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """HTTP/2 is not negotiated, even if the server prefers it."""
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     tls = tls_for(authority)
@@ -365,10 +365,8 @@ def test_speaks_http_1_1(run: Run, authority: trustme.CA, monkeypatch: pytest.Mo
 
 @pytest.mark.usefixtures("fresh_tls")
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="a folder of certificates is made with openssl")
-def test_trusts_the_folder_that_the_environment_names(
-    run: Run, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """SSL_CERT_DIR names a folder of certificates, each under its hash."""
+def test_trusts_ssl_cert_dir(run: Run, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """SSL_CERT_DIR is a folder of certificates, each under its hash."""
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     subprocess.run(["openssl", "rehash", str(tmp_path)], check=True)  # noqa: S607  # Found above.
     monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
@@ -379,10 +377,10 @@ def test_trusts_the_folder_that_the_environment_names(
 
 @pytest.mark.usefixtures("fresh_tls")
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="a folder of certificates is made with openssl")
-def test_trusts_the_file_alone_where_both_are_named(
+def test_ssl_cert_file_takes_precedence(
     run: Run, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Whoever names a file of certificates trusts no other."""
+    """With both variables set, only the file counts."""
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     subprocess.run(["openssl", "rehash", str(tmp_path)], check=True)  # noqa: S607  # Found above.
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
@@ -394,10 +392,10 @@ def test_trusts_the_file_alone_where_both_are_named(
 
 
 @pytest.mark.usefixtures("fresh_tls")
-def test_trusts_no_certificate_for_another_name(
+def test_verifies_the_host_name(
     run: Run, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Whoever is trusted is trusted for the name on the certificate."""
+    """A trusted certificate is valid for its own name only."""
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
 
@@ -406,10 +404,10 @@ def test_trusts_no_certificate_for_another_name(
 
 
 @pytest.mark.usefixtures("fresh_tls")
-def test_takes_certificates_that_cannot_be_read_for_a_wrong_setting(
+def test_unreadable_certificates_are_untrusted(
     run: Run, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wrong SSL_CERT_FILE is no bug of an adapter's."""
+    """A wrong SSL_CERT_FILE is not a bug in the adapter."""
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
 
     with serving(tls=tls_for(authority)) as served:
@@ -417,10 +415,10 @@ def test_takes_certificates_that_cannot_be_read_for_a_wrong_setting(
 
 
 @pytest.mark.usefixtures("fresh_tls")
-def test_speaks_no_tls_that_is_broken(
+def test_rejects_old_tls_versions(
     run: Run, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """TLS 1.1 and older are not spoken."""
+    """TLS 1.1 and older are not used."""
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     old = tls_for(authority)
@@ -447,9 +445,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("vendor", "no_proxies")
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-def test_sends_nothing_for_this_machine_through_a_proxy(
-    run: Run, put: Request, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_uses_no_proxy_for_loopback(run: Run, put: Request, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain http is allowed on loopback only because it stays there."""
     monkeypatch.setenv(name, "http://127.0.0.1:9")
 
@@ -458,22 +454,20 @@ def test_sends_nothing_for_this_machine_through_a_proxy(
 
 @pytest.mark.usefixtures("no_proxies")
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
-def test_sends_through_the_proxy_that_the_environment_names(
-    run: Run, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is not for this machine takes the way out that the environment names."""
+def test_uses_the_proxy_from_the_environment(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests to other machines use the proxy, with its credentials."""
     with serving() as proxy:
         monkeypatch.setenv(name, proxy.url.replace("://", "://me:secret@"))
         response = run(Request("identify", "PUT", "http://vendor.invalid/u1", {}, b"{}"), 5.0)
 
     assert response.status == 200
-    assert proxy.first_lines == ["PUT http://vendor.invalid/u1 HTTP/1.1"]
+    assert proxy.request_lines == ["PUT http://vendor.invalid/u1 HTTP/1.1"]
     assert b"proxy-authorization: basic bwu6c2vjcmv0" in proxy.requests[0].lower()
 
 
 @pytest.mark.usefixtures("no_proxies")
-def test_sends_straight_to_what_the_environment_excepts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """NO_PROXY names what is reached without one: here a host that is not there."""
+def test_honours_no_proxy(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host in NO_PROXY is reached directly; here it does not exist."""
     with serving() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", "other.invalid, vendor.invalid")
@@ -484,8 +478,8 @@ def test_sends_straight_to_what_the_environment_excepts(run: Run, monkeypatch: p
 
 
 @pytest.mark.usefixtures("no_proxies")
-def test_sends_through_the_proxy_to_what_is_not_excepted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name with a dot before it in NO_PROXY excepts what is below it and not itself; libraries differ in that."""
+def test_a_dot_in_no_proxy_exempts_subdomains_only(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HTTP libraries differ in this."""
     with serving() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", ".vendor.invalid")
@@ -495,10 +489,10 @@ def test_sends_through_the_proxy_to_what_is_not_excepted(run: Run, monkeypatch: 
 
 
 @pytest.mark.usefixtures("no_proxies", "fresh_tls")
-def test_tells_a_proxy_no_secret(
+def test_an_https_proxy_sees_no_secret(
     run: Run, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Over TLS a proxy learns the host's name; the key and the user are for the vendor alone."""
+    """A proxy learns the host name, but neither the key nor the user."""
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     request = Request("identify", "PUT", "https://vendor.invalid/canary", {"authorization": "token canary"}, b"canary")
@@ -508,7 +502,7 @@ def test_tells_a_proxy_no_secret(
         response = run(request, 5.0)
 
     assert response.no_response is NoResponse.NOT_SENT
-    assert proxy.first_lines == ["CONNECT vendor.invalid:443 HTTP/1.1"]
+    assert proxy.request_lines == ["CONNECT vendor.invalid:443 HTTP/1.1"]
     assert b"canary" not in b"".join(proxy.requests)
 
 
@@ -516,10 +510,10 @@ def test_tells_a_proxy_no_secret(
 
 
 @pytest.mark.usefixtures("vendor")
-def test_writes_nothing_of_a_request_anywhere(
+def test_logs_nothing_about_a_request(
     run: Run, put: Request, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Not even an application that logs at DEBUG sees a user id in an HTTP library's records."""
+    """Even at level DEBUG, no record of an HTTP library has a user id."""
     with caplog.at_level(logging.DEBUG):
         run(put, 5.0)
 
