@@ -53,10 +53,10 @@ class _OutcomeRecorder:
     fingerprints: Fingerprints
     backend: int
     now: int
-    _reasons: "ReasonTable" = attrs.field(init=False)
+    _reasons: "_ReasonTable" = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._reasons = ReasonTable(self.db)
+        self._reasons = _ReasonTable(self.db)
 
     def record(self, settlements: Sequence[Settlement]) -> list[int]:
         pending = self._select_pending([settlement.row_id for settlement in settlements])
@@ -191,14 +191,14 @@ def _is_about(loss: Adjustment, field: str) -> bool:
 
 
 @attrs.define
-class ReasonTable:
+class _ReasonTable:
     """Ids of texts in the table ``reasons``, cached for one transaction."""
 
     db: sqlite3.Connection
     _ids: dict[str, int] = attrs.field(factory=dict[str, int])
 
     def id_of(self, text: str) -> int:
-        """Return the id of *text*, which is inserted if it is new."""
+        # Inserts *text* if it is new.
         known = self._ids.get(text)
         if known is None:
             self.db.execute("INSERT OR IGNORE INTO reasons (text) VALUES (?)", [text])
