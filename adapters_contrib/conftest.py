@@ -1,9 +1,10 @@
-"""What the tests of all contributed adapters share: one Hypothesis profile, the same examples on every run in CI."""
+"""What the tests of all contributed adapters share: the Hypothesis profiles, the same examples on every run in CI."""
 
 import os
 
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("all", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", settings.get_profile("all"), derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") == "true" else "all")
+settings.register_profile("dev", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
+settings.register_profile("nightly", settings.get_profile("dev"), max_examples=200)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "dev"))

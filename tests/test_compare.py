@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import attrs
 import pytest
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -100,7 +101,7 @@ class Raising(Faulty):
         raise KeyError(user.user_id)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(user=valid_users(FULLSTORY_LIMITS))
 def test_who_was_identified_is_the_same_and_stays_so(vendors: Vendors, user: UserTraits) -> None:
     """Nothing differs, nothing is written to Fullstory, and no trait changes at LogRocket."""
@@ -119,7 +120,7 @@ def test_who_was_identified_is_the_same_and_stays_so(vendors: Vendors, user: Use
     assert {name: held.as_json() for name, held in vendors.logrocket_emulator.users.items()} == before
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(user=valid_users(FULLSTORY_LIMITS), name=safe_names())
 def test_one_changed_trait_is_told_as_that(vendors: Vendors, user: UserTraits, name: str) -> None:
     """At both vendors, and by its path alone."""

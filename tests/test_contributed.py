@@ -117,6 +117,7 @@ def _always(backend: IdentityBackend, *_settings: object, **_more: object) -> Id
     return backend
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suite", "folder"), [(each, each) for each in BACKENDS], indirect=["suite"], ids=map(name_of, BACKENDS)
 )

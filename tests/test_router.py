@@ -144,16 +144,17 @@ def test_answers_in_configured_order(identify: Identify, vendors: Vendors, turn:
     assert [outcome.backend for outcome in report.outcomes] == ["fullstory", "logrocket"][::turn]
 
 
+@pytest.mark.slow
 def test_asks_the_vendors_at_the_same_time(identify: Identify, vendors: Vendors) -> None:
     """Two slow vendors take as long as one."""
     for emulator in (vendors.fullstory_emulator, vendors.logrocket_emulator):
-        emulator.faults.add(Fault(latency=1.0))
+        emulator.faults.add(Fault(latency=2.5))
     started = time.monotonic()
 
     report = identify(vendors.backends, ANN)
 
     assert report.status == "ok"
-    assert time.monotonic() - started < 1.9
+    assert time.monotonic() - started < 4.9
 
 
 def test_one_vendors_bug_does_not_hide_anothers_answer(identify: Identify, vendors: Vendors) -> None:
@@ -171,19 +172,21 @@ def test_one_vendors_bug_does_not_hide_anothers_answer(identify: Identify, vendo
     assert report.status == "partial"
 
 
+@pytest.mark.slow
 def test_one_vendors_silence_does_not_hide_anothers_answer(identify: Identify, vendors: Vendors) -> None:
     """A black hole costs the deadline, and the other vendor's answer is there."""
     vendors.fullstory_emulator.faults.add(Fault(hang=True, times=None))
     started = time.monotonic()
 
-    report = identify(vendors.backends, ANN, timeout=0.5)
+    report = identify(vendors.backends, ANN, timeout=1.5)
 
     assert isinstance(report["fullstory"], Unknown)
     assert isinstance(report["logrocket"], Accepted)
     assert report.retryable == {"fullstory"}
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
 
 
+@pytest.mark.slow
 def test_answers_by_the_deadline_whatever_an_adapter_does(vendors: Vendors) -> None:
     """An adapter that blocks for ever cannot hold up the blocking router."""
     release = threading.Event()
@@ -192,7 +195,7 @@ def test_answers_by_the_deadline_whatever_an_adapter_does(vendors: Vendors) -> N
         release.wait(20)
         return Accepted("acme")
 
-    with Router([Acme(act=block), vendors.logrocket], timeout=0.2) as router:
+    with Router([Acme(act=block), vendors.logrocket], timeout=1.5) as router:
         report = router.identify(ANN)
     release.set()
 
@@ -392,7 +395,7 @@ def test_closing_gives_whoever_waits_an_answer(vendors: Vendors) -> None:
     report = router.identify(ANN)
 
     assert isinstance(report["logrocket"], Unavailable)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
 
 
 def test_a_closed_router_says_so(vendors: Vendors) -> None:
@@ -415,18 +418,19 @@ print("leaving", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_does_not_hold_up_the_exit_of_the_process(vendors: Vendors) -> None:
     """A script that ends while a vendor does not answer ends."""
     vendors.logrocket_emulator.faults.add(Fault(hang=True, times=None))
     started = time.monotonic()
 
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, vendors.logrocket.base_url or ""], timeout=30, capture_output=True, check=False
+        [sys.executable, "-c", SCRIPT, vendors.logrocket.base_url or ""], timeout=60, capture_output=True, check=False
     )
 
     assert result.returncode == 0, result.stderr
     assert result.stdout == b"leaving\n"
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 50
 
 
 AT_EXIT = """
@@ -440,7 +444,7 @@ atexit.register(lambda: print(router.identify(UserTraits("last", name="x")).stat
 def test_identifies_even_while_the_process_exits(vendors: Vendors) -> None:
     """A call from an atexit hook, when no thread can start any more, still goes out."""
     result = subprocess.run(
-        [sys.executable, "-c", AT_EXIT, vendors.logrocket.base_url or ""], timeout=30, capture_output=True, check=False
+        [sys.executable, "-c", AT_EXIT, vendors.logrocket.base_url or ""], timeout=60, capture_output=True, check=False
     )
 
     assert result.stdout == b"ok\n", result.stderr
@@ -451,7 +455,13 @@ def test_survives_a_signal_while_it_waits(vendors: Vendors) -> None:
     """Ctrl-C during a call interrupts the caller, and the router still works afterwards."""
     vendors.logrocket_emulator.faults.add(Fault(hang=True))
     with Router([vendors.logrocket], timeout=20) as router:
-        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+
+        def interrupt() -> None:
+            while not vendors.logrocket_emulator.requests:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt, daemon=True).start()
         with pytest.raises(KeyboardInterrupt):
             router.identify(ANN)
 
@@ -495,7 +505,7 @@ def test_a_router_closed_after_use_says_so_at_once(vendors: Vendors) -> None:
     report = router.identify(ANN)
 
     assert all(isinstance(outcome, Unavailable) for outcome in report.outcomes)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize("router", [Router, AsyncRouter])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import attrs
 import pytest
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,8 @@ from replay_identity import (
 from replay_identity.emulator import Fault, FullstoryEmulator, Level, LogRocketEmulator, running
 from replay_identity.outcomes import explain
 from replay_identity.transport import httpx_sender
+
+pytestmark = pytest.mark.slow
 
 ID, NAME, EMAIL, VALUE = "canary-id-4711", "Canary Name", "canary@example.com", "canary value 0815"
 FULLSTORY_KEY, LOGROCKET_KEY = "na1.canarykeyfullstory", "acme:shop:canarykeylogrocket"
@@ -158,7 +161,7 @@ FAULTS = st.one_of(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     plans=st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.lists(FAULTS, max_size=2)), min_size=1, max_size=6)
 )

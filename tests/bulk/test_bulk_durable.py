@@ -35,7 +35,7 @@ def durable(world: World, **options: Any) -> DurableRouter:
 
 def wait_for(condition: Callable[[], object]) -> None:
     """Wait until *condition* holds."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.005)

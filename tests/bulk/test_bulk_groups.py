@@ -13,6 +13,7 @@ import pytest
 from bulk.adapters import AcmeBatch
 from bulk.crowds import SAID, Crowd, Vendor, deliver_to, first_time, one_after_another
 from bulk.worlds import FAST, Clock, CrashError, user, users
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -374,6 +375,7 @@ class OneByOne:
         return self.crowd.identify(one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", [Crowd(), OneByOne()], ids=["groups", "singles"])
 def test_who_is_put_off_for_ever_is_left_pending(
     any_ledger: Ledger | None, backend: IdentityBackend, monkeypatch: pytest.MonkeyPatch
@@ -572,7 +574,7 @@ REPLIES: Final = NOT_TAKEN | st.sampled_from([Response(502), Response(0, no_resp
     responses=st.lists(NOT_TAKEN, max_size=12),
     with_ledger=st.booleans(),
 )
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_everybody_is_settled_once_and_nobody_is_lost(
     fates: list[list[str]], most: int, responses: list[Response | None], *, with_ledger: bool
 ) -> None:
@@ -613,8 +615,9 @@ IDS: Final = st.lists(st.sampled_from(["u0", "u1", "u2", "u3"]), max_size=5)
 STEPS: Final = st.lists(st.tuples(IDS, IDS, st.lists(REPLIES, max_size=4), st.integers(1, 4)), max_size=6)
 
 
+@pytest.mark.slow
 @given(steps=STEPS, most=st.integers(1, 5))
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_nothing_older_is_told_after_something_newer(
     steps: list[tuple[list[str], list[str], list[Response | None], int]], most: int
 ) -> None:

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 from bulk.worlds import FAST, Clock, World, assert_closed
+from effort import examples
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from replay_identity import REMOVE, UserTraits
 from replay_identity.emulator import BatchRules, Fault, FullstoryEmulator, JobFault, LogRocketEmulator
+
+pytestmark = pytest.mark.slow
 
 # The last one is longer than the ids that Fullstory takes.
 IDS = ["u0", "u1", "u2", "u3", "x" * 300]
@@ -198,7 +202,7 @@ def _fits_logrocket(traits: Mapping[str, Any]) -> bool:
 
 TestDeliveries = Deliveries.TestCase
 TestDeliveries.settings = settings(
-    max_examples=60,
+    max_examples=examples(60),
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -95,6 +95,7 @@ def test_reading_does_not_wait_for_who_waits(ledger: Ledger, other: Ledger, monk
         assert report["acme"].pending == 5000
 
 
+@pytest.mark.slow
 def test_a_router_lets_a_run_beside_it_have_its_turn(
     ledger: Ledger, other: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,7 +113,7 @@ def test_a_router_lets_a_run_beside_it_have_its_turn(
     with DurableRouter([Wired()], ledger=other, options=OPTIONS, transport=lambda _: Late()) as router:
         thread = threading.Thread(target=identify)
         thread.start()
-        limit = threading.Timer(10, over.set)
+        limit = threading.Timer(30, over.set)
         limit.start()
         report = sync(users(50), [Acme()], ledger=ledger, options=OPTIONS)
         in_time = not over.is_set()
@@ -212,7 +213,9 @@ def test_outcomes_are_written_down_while_another_request_hangs(ledger: Ledger, *
         if due[-1] == 1:
             until.set()
 
-    threading.Timer(10, until.set).start()
+    limit = threading.Timer(30, until.set)
+    limit.daemon = True
+    limit.start()
     options = {"acme": attrs.evolve(FAST, timeout=60.0)}
     sender = Hanging(until, stop.set if stopped else lambda: None)
     report = sync(
@@ -248,7 +251,7 @@ def test_no_value_is_left_in_the_log_of_a_router(ledger: Ledger) -> None:
         for one in CANARIES[:50]:
             router.identify(one)
         assert router.flush(10.0)
-        until = time.monotonic() + 5
+        until = time.monotonic() + 30
         while b"canary" in on_disk(ledger) and time.monotonic() < until:
             time.sleep(0.005)
         assert b"canary" not in on_disk(ledger)
@@ -266,7 +269,7 @@ def test_the_log_is_emptied_once_nobody_else_reads_it(ledger: Ledger, other: Led
         time.sleep(0.1)
         assert b"canary" in on_disk(ledger)
         reading.execute("COMMIT")
-        until = time.monotonic() + 5
+        until = time.monotonic() + 30
         while b"canary" in on_disk(ledger) and time.monotonic() < until:
             time.sleep(0.005)
 
@@ -288,10 +291,16 @@ def test_nobody_is_kept_in_memory_whom_nobody_takes(monkeypatch: pytest.MonkeyPa
     def source() -> Iterator[UserTraits]:
         for number, one in enumerate(users(1000)):
             if number == 100:
-                time.sleep(0.3)
+                assert is_refused.wait(30)
+                time.sleep(0.5)
             yield one
 
-    backend = Acme(act=lambda _: Misconfigured("acme", "HTTP 401"))
+    def refuse(_: object) -> Misconfigured:
+        is_refused.set()
+        return Misconfigured("acme", "HTTP 401")
+
+    is_refused = threading.Event()
+    backend = Acme(act=refuse)
     report = sync(source(), [backend], ledger=None, options=OPTIONS)
 
     assert_closed(report)

@@ -8,6 +8,7 @@ import pytest
 from cli.running_commands import Ran, Run, Vendors, Write
 from typer.testing import CliRunner
 
+from replay_identity.bulk import DeliveryOptions
 from replay_identity.cli.app import app
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator, running
 
@@ -35,6 +36,8 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("REPLAY_IDENTITY_LEDGER", raising=False)
     monkeypatch.setenv("COLUMNS", "80")
+    # Half a second before a job is first asked after would be most of the time that these tests take.
+    monkeypatch.setitem(getattr(DeliveryOptions.__init__, "__kwdefaults__"), "poll_initial", 0.02)  # noqa: B009
     for vendor in ("FULLSTORY", "LOGROCKET"):
         for setting in ("API_KEY", "BASE_URL"):
             monkeypatch.delenv(f"{vendor}_{setting}", raising=False)

@@ -283,6 +283,7 @@ def test_doctor_tells_a_vendor_that_is_down(run: Run, vendors: Vendors) -> None:
 # emulate
 
 
+@pytest.mark.slow
 def test_emulate_prints_the_settings_that_point_at_it() -> None:
     """They can be sourced by a shell, and it ends at a signal with 0."""
     command = [sys.executable, "-c", "import sys; from replay_identity.cli import main; sys.exit(main())", "emulate"]
@@ -340,6 +341,7 @@ def test_emulate_tells_a_port_in_use(run: Run, monkeypatch: pytest.MonkeyPatch) 
 # demo
 
 
+@pytest.mark.slow
 def test_demo_shows_what_each_vendor_made_of_a_messy_file(run: Run) -> None:
     """It needs nothing, fits into 80 columns, and is no failure."""
     ran = run("demo")
@@ -352,6 +354,7 @@ def test_demo_shows_what_each_vendor_made_of_a_messy_file(run: Run) -> None:
     assert "With --adapt" in ran.err
 
 
+@pytest.mark.slow
 def test_demo_with_adapt_loses_less_and_says_what(run: Run) -> None:
     """What the emulators hold is read back from them."""
     rejecting = run("demo", "--json").document
@@ -364,6 +367,7 @@ def test_demo_with_adapt_loses_less_and_says_what(run: Run) -> None:
     assert "name-collision" in {violation["rule"] for violation in adapting["backends"]["fullstory"]["violations"]}
 
 
+@pytest.mark.slow
 def test_demo_says_how_to_see_the_other_policy(run: Run) -> None:
     """In both directions."""
     assert "Without --adapt" in run("demo", "--adapt").err
@@ -527,6 +531,7 @@ BAD_CSV: dict[str, bytes] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["identify", "check", "sync"])
 @pytest.mark.parametrize("option", ["--json", "--adapt"])
 @pytest.mark.parametrize(

@@ -286,6 +286,7 @@ def test_a_file_that_cannot_be_read_on_says_what_was_done(
     assert ran.err == "Stopped: users.jsonl: cannot be read: OSError\n"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_run_with_a_summary(vendors: Vendors, write: Write) -> None:
     """The exit code is the one that shells know."""
     file = write([{"id": f"u{number}"} for number in range(100_000)])
@@ -305,6 +306,7 @@ def test_ctrl_c_ends_the_run_with_a_summary(vendors: Vendors, write: Write) -> N
     assert len(vendors.fullstory.requests) >= summary["users"]
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_ends_the_run_quietly(vendors: Vendors, write: Write) -> None:
     """As `| head -1` does."""
     del vendors

@@ -326,6 +326,7 @@ def test_deliver_sends_what_an_outage_left(run: Run, vendors: Vendors, write: Wr
     assert delivered.document["backends"]["logrocket"]["carried"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", [[], ["--json"]])
 def test_watch_goes_on_until_a_signal(
     run: Run, vendors: Vendors, option: list[str], monkeypatch: pytest.MonkeyPatch
@@ -333,13 +334,25 @@ def test_watch_goes_on_until_a_signal(
     """It sends what another process puts meanwhile, and says so when that changes how users stand."""
     monkeypatch.setattr("replay_identity.cli.sync.EVERY", 0.05)
 
+    looks: list[object] = []
+    counts = Ledger.counts
+
+    def look(ledger: Ledger) -> Any:
+        looks.append(None)
+        return counts(ledger)
+
+    monkeypatch.setattr(Ledger, "counts", look)
+
     def put() -> None:
         try:
             with Ledger("our.db") as ledger:
                 ledger.upsert([UserTraits("canary-u1", traits={"plan": "canary"})], ["fullstory", "logrocket"])
-                while any(standing.pending for standing in ledger.counts()):
+                while any(standing.pending for standing in counts(ledger)):
                     time.sleep(0.01)
-            time.sleep(0.2)
+            # The next look shows it, and the one after that comes when it is told.
+            before = len(looks)
+            while len(looks) < before + 2:
+                time.sleep(0.01)
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -361,6 +374,7 @@ def test_watch_goes_on_until_a_signal(
     assert "canary" not in ran.out + ran.err
 
 
+@pytest.mark.slow
 def test_watch_outlives_an_outage_in_a_process_of_its_own(run: Run, vendors: Vendors, write: Write) -> None:
     """Ctrl-C ends it in good order."""
     assert run("sync", write(USERS[1:2]), "--to", "fullstory").code == 0

@@ -141,6 +141,7 @@ def test_a_vendor_that_is_down_is_worth_another_run(vendors: Vendors, put: Any, 
     assert "fullstory cannot be read just now (HTTP 503 server_error); trying again in 0:00:01" in ran.err
 
 
+@pytest.mark.slow
 def test_tells_of_earlier_runs_and_of_readings_begun_anew(
     vendors: Vendors, put: Any, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -393,6 +393,7 @@ def test_a_dry_run_knows_what_is_held_already(run: Run, vendors: Vendors, write:
 # Interruptions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_run_in_good_order(
     run: Run, vendors: Vendors, write: Write, number: signal.Signals, code: int
@@ -506,6 +507,7 @@ def test_a_signal_in_the_middle_of_a_word_still_interrupts(monkeypatch: pytest.M
 # Progress
 
 
+@pytest.mark.slow
 def test_what_is_no_terminal_gets_plain_lines(vendors: Vendors, write: Write) -> None:
     """Without a single escape code, whatever the environment says about colours."""
     environment = {**os.environ, **vendors.environment, "FORCE_COLOR": "1", "TERM": "xterm"}

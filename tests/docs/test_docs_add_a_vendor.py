@@ -9,6 +9,8 @@ from typing import Final
 import pytest
 from pages import ROOT, blocks, write
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = ["pytester"]
 
 PAGE: Final = ROOT / "docs" / "howto" / "add-a-vendor.md"

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from pages import ROOT, blocks, write
 
+pytestmark = pytest.mark.slow
+
 PAGE = ROOT / "docs" / "howto" / "test-against-the-emulators.md"
 
 

@@ -27,6 +27,8 @@ from typer.testing import CliRunner
 from replay_identity.cli.app import app
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator, running
 
+pytestmark = pytest.mark.slow
+
 PAGES: Final = [
     *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docs").rglob("*.md")),

@@ -72,7 +72,7 @@ def results(client: httpx.Client, job_id: str, kind: str, **params: Any) -> list
 
 def wait_for(condition: Callable[[], bool]) -> None:
     """Return when the condition holds."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.002)

@@ -407,6 +407,7 @@ def world() -> Iterator[World[FullstoryEmulator]]:
         yield world
 
 
+@pytest.mark.slow
 def test_fullstory_does_as_documented_whatever_is_called(world: World[FullstoryEmulator]) -> None:
     """In any order of calls, with answers lost on the way, it holds what the model holds."""
     run_machine(lambda: FullstoryMachine(world))

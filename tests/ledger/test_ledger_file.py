@@ -369,6 +369,7 @@ def test_reports_damaged_rejections_losses_and_jobs(path: Path) -> None:
         assert problem_of(lambda: ledger.entries(job)) == "the ledger is damaged"
 
 
+@pytest.mark.slow
 def test_any_damage_is_a_ledger_error(path: Path) -> None:
     """Whichever page of the file is overwritten."""
     intact = filled(path).read_bytes()
@@ -468,7 +469,7 @@ def test_reading_waits_for_an_exclusive_lock(path: Path) -> None:
         holder.stdin.flush()
         with Ledger(path) as ledger:
             assert ledger.pending_count(A) == 150
-    assert holder.wait(10) == 0
+    assert holder.wait(60) == 0
 
 
 HOLD = """

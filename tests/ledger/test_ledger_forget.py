@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger.delivering import A, B, bytes_on_disk, deliver, dropped, user
@@ -269,7 +270,7 @@ def test_forgetting_changes_no_other_user(steps: list[Step]) -> None:
         assert seen(ledger) == seen(without)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(STEPS)
 def test_forgetting_leaves_nothing_after_any_history(steps: list[Step]) -> None:
     """Of a ledger that has no other user, in the file and beside it."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import attrs
 import pytest
+from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -366,4 +367,4 @@ def fast_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 TestLedgerMachine = LedgerMachine.TestCase
-TestLedgerMachine.settings = settings(max_examples=60, stateful_step_count=30)
+TestLedgerMachine.settings = settings(max_examples=examples(60), stateful_step_count=30)

@@ -109,6 +109,7 @@ for number in range(25):
 """
 
 
+@pytest.mark.slow
 def test_processes_may_create_a_ledger_together(path: Path) -> None:
     """One creates the tables, and the other never takes a half-made file for another program's."""
     with process(OPEN_MANY, path, 1) as one, process(OPEN_MANY, path, 2) as two:
@@ -137,7 +138,7 @@ with ledger._database.transaction() as db:
 def test_a_killed_process_keeps_what_it_stored(path: Path) -> None:
     """Its open transaction is rolled back, and no other process is kept waiting."""
     with process(KILLED, path) as killed:
-        assert killed.wait(30) != 0
+        assert killed.wait(60) != 0
 
     with Ledger(path) as ledger:
         assert [sent.user_id for sent in deliver(ledger)] == ["stored"]
@@ -167,7 +168,7 @@ def test_one_process_holds_the_lease(path: Path) -> None:
         assert line_of(other) == "True"
         assert (gets_lease(ledger), gets_lease(ledger, B)) == (False, True)
         send_line(other)
-        assert other.wait(10) == 0
+        assert other.wait(60) == 0
 
         assert gets_lease(ledger)
 
@@ -178,7 +179,7 @@ def test_a_killed_process_releases_its_lease(path: Path) -> None:
         with process(HOLD_LEASE, path) as other:
             assert line_of(other) == "True"
             other.kill()
-            other.wait(10)
+            other.wait(60)
 
         assert gets_lease(ledger)
 

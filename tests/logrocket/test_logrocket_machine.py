@@ -268,6 +268,7 @@ def world() -> Iterator[World[LogRocketEmulator]]:
         yield world
 
 
+@pytest.mark.slow
 def test_logrocket_does_as_documented_whatever_is_called(world: World[LogRocketEmulator]) -> None:
     """In any order of calls, with answers lost on the way, it holds what the model holds."""
     run_machine(lambda: LogRocketMachine(world))

@@ -308,6 +308,7 @@ ROWS = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(ROWS, max_size=6))
 def test_the_mapping_makes_no_bad_row_of_the_rows_it_was_made_for(rows: list[dict[str, Any]]) -> None:
     """What was a user without the mapping is one with it, and no value is lost."""

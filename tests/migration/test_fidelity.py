@@ -5,6 +5,7 @@ from typing import Any
 import attrs
 import orjson
 import pytest
+from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -162,7 +163,7 @@ def test_a_count_knows_no_vendor_that_it_has_no_route_to() -> None:
     assert Fidelity.from_dict({}, [FULLSTORY]).backends["fullstory"].users == 0
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(user_traits(), max_size=4), st.sampled_from([(FULLSTORY, LOGROCKET), ADAPTING]))
 def test_the_numbers_add_up(some: list[UserTraits], routes: tuple[Route, ...]) -> None:
     """Every user and every value has one fate, and each way of changing it is told."""

@@ -11,6 +11,7 @@ import attrs
 import orjson
 import pytest
 from bulk.worlds import FAST, FULLSTORY_KEY, FULLSTORY_URL, Clock, Line, World, assert_closed
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from migration.vendors import Time
@@ -401,7 +402,7 @@ def test_a_route_hides_a_property_from_the_report(move: Move) -> None:
     assert report.run["logrocket"].given == 1
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(data=st.data())
 def test_nobody_is_lost_wherever_it_is_stopped(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Stopped after any page or request, the next run brings LogRocket to the same state."""

@@ -90,6 +90,7 @@ def test_a_bad_row_loses_itself_and_nothing_else(content: bytes, expected: list[
     assert CANARY not in repr(read(content))
 
 
+@pytest.mark.slow
 def test_a_cell_beyond_the_limit_of_the_csv_module_is_one_bad_row() -> None:
     """Its lines are not taken for rows, and the limit, which is the whole process's, stays as it was."""
     limit = csv.field_size_limit()

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import duckdb
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -274,7 +275,7 @@ def test_without_duckdb_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_
         list(read_users(path))
 
 
-@settings(max_examples=25)  # Each writes a file.
+@settings(max_examples=examples(25))  # Each writes a file.
 @given(
     values=st.lists(
         st.fixed_dictionaries(

@@ -1,10 +1,14 @@
 """Every way in which an adapter can be broken is caught by the case that is there for it."""
 
+from collections.abc import Iterator
 from typing import Final
 
 import attrs
 import pytest
+from hypothesis import settings
 from pages import ROOT, blocks
+
+pytestmark = pytest.mark.slow
 
 pytest_plugins = ["pytester"]
 
@@ -172,11 +176,13 @@ FAULTS: Final = {
 
 
 @pytest.fixture
-def folder(pytester: pytest.Pytester) -> pytest.Pytester:
+def folder(pytester: pytest.Pytester) -> Iterator[pytest.Pytester]:
     """Go to an empty folder that holds Acme's suite, where each run finds the same examples."""
     pytester.makeconftest(PROFILE)
     pytester.makepyfile(test_acme=SUITE)
-    return pytester
+    profile = settings.get_current_profile_name()
+    yield pytester
+    settings.load_profile(profile)
 
 
 def run(folder: pytest.Pytester, adapter: str, *options: str) -> pytest.RunResult:

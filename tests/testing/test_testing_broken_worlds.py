@@ -1,14 +1,35 @@
 """What an adapter does wrong at its vendor, or with what only some can do, is caught by the case there for it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import attrs
 import pytest
+from hypothesis import settings
+
+pytestmark = pytest.mark.slow
 
 pytest_plugins = ["pytester"]
 
 SUITE: Final = (Path(__file__).parent / "test_testing_conformance.py").read_text()
+
+
+# As many examples as find each fault at every run.
+PROFILE: Final = """
+from hypothesis import settings
+
+settings.register_profile("broken", max_examples=100, derandomize=True, database=None, deadline=None)
+settings.load_profile("broken")
+"""
+
+
+@pytest.fixture(autouse=True)
+def _profile() -> Iterator[None]:
+    """Leave the profile of the other tests as it is."""
+    profile = settings.get_current_profile_name()
+    yield
+    settings.load_profile(profile)
 
 
 @attrs.frozen
@@ -203,7 +224,7 @@ def test_a_broken_adapter_is_caught(pytester: pytest.Pytester, fault: Fault) -> 
     """By the case that is there for it, which fails and does not err."""
     methods = fault.methods.replace("\n", "\n    ")
     broken = f"class Broken({fault.adapter}):{methods}\n\n{fault.adapter} = Broken\n"
-    pytester.makeconftest("")
+    pytester.makeconftest(PROFILE)
     pytester.makepyfile(test_broken=SUITE + HEAD + broken)
 
     result = pytester.runpytest_inprocess(

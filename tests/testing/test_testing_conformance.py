@@ -105,7 +105,8 @@ class Together:
 
 
 def _is_rejected(user: UserTraits) -> bool:
-    return "e" in (user.user_id or "") or len(user.email or "") > 100
+    # "uv" is what Hypothesis tries first, so that a user is rejected however few examples there are.
+    return user.user_id == "uv" or "e" in (user.user_id or "") or len(user.email or "") > 100
 
 
 class TestTogether(TestLogRocket):

@@ -109,6 +109,7 @@ def smallest(is_wanted: Callable[[IdentityFile], bool]) -> IdentityFile:
     return find(identity_files(), is_wanted, settings=settings(max_examples=2000, derandomize=True, database=None))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["blank lines", "an id twice", "a cell too many", "JSON cut in half"])
 def test_a_file_shrinks_to_its_mess(kind: str) -> None:
     """To a handful of short lines."""

@@ -82,6 +82,7 @@ def test_it({BOTH}):
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("later", "told"),
     [

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 
 from replay_identity import Fullstory, LogRocket, UserTraits
@@ -39,7 +40,7 @@ def sender(backend: Fullstory | LogRocket) -> Send:
     return send
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(user=valid_users(LogRocket("a:b:c").limits))
 def test_a_user_sent_to_both_is_reconciled(
     fullstory_emulator: FullstoryEmulator,

@@ -148,6 +148,7 @@ def test_clears_what_it_received() -> None:
     assert not line.body
 
 
+@pytest.mark.slow
 def test_each_request_has_its_own_timeout(sender: CurlSender) -> None:
     """Neither a long nor a short timeout is kept for the next request."""
 

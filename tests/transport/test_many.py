@@ -271,7 +271,7 @@ def test_wake_ends_a_poll_without_requests() -> None:
 
     transport.poll(20.0)
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 15
 
 
 def test_closing_closes_the_sender() -> None:

@@ -101,6 +101,7 @@ def test_reuses_its_connections(make_sender: Make) -> None:
     assert served.connections == 1
 
 
+@pytest.mark.slow
 def test_a_dead_host_does_not_delay_others(make_sender: Make) -> None:
     """While one host does not respond, responses of another arrive."""
     sender = make_sender(4)
@@ -119,6 +120,7 @@ def test_a_dead_host_does_not_delay_others(make_sender: Make) -> None:
     assert last[0].no_response is NoResponse.TIMED_OUT
 
 
+@pytest.mark.slow
 def test_waiting_for_a_connection_counts(make_sender: Make) -> None:
     """A request that times out before it gets a connection was not sent."""
     sender = make_sender(1)
@@ -146,7 +148,7 @@ def test_completed_returns_after_its_timeout(make_sender: Make) -> None:
         responses = sender.completed(0.2)
 
     assert list(responses) == []
-    assert 0.1 < time.monotonic() - started < 2
+    assert 0.1 < time.monotonic() - started < 15
 
 
 def test_completed_returns_at_once_without_requests(make_sender: Make) -> None:
@@ -155,7 +157,7 @@ def test_completed_returns_at_once_without_requests(make_sender: Make) -> None:
     started = time.monotonic()
 
     assert list(sender.completed(20.0)) == []
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 15
 
 
 def test_closing_does_not_wait_for_a_dead_host(make_sender: Make) -> None:
@@ -164,7 +166,7 @@ def test_closing_does_not_wait_for_a_dead_host(make_sender: Make) -> None:
 
     with silent_port() as port:
         for request_id in range(3):
-            sender.submit(request_id, put(f"http://127.0.0.1:{port}/"), 2.0)
+            sender.submit(request_id, put(f"http://127.0.0.1:{port}/"), 20.0)
         sender.completed(0.1)
         started = time.monotonic()
         sender.close()
@@ -173,7 +175,7 @@ def test_closing_does_not_wait_for_a_dead_host(make_sender: Make) -> None:
         sender.submit(7, put(f"http://127.0.0.1:{port}/"), 20.0)
 
         assert list(sender.completed(5.0)) == [(7, Response(0, no_response=NoResponse.CLOSED))]
-    assert took < 1
+    assert took < 15
 
 
 def test_closing_frees_the_connections(make_sender: Make) -> None:
@@ -192,7 +194,7 @@ def test_closing_frees_the_connections(make_sender: Make) -> None:
         assert list(all_responses(sender, 1)) == [1]
         sender.close()
         leave.set()
-        end = time.monotonic() + 5
+        end = time.monotonic() + 30
         while served.ended < 2 and time.monotonic() < end:
             time.sleep(0.01)
 
@@ -211,10 +213,11 @@ def test_closing_discards_waiting_requests(make_sender: Make) -> None:
     with serving(respond) as served:
         for request_id, path in enumerate(["first", "second"]):
             sender.submit(request_id, put(f"{served.url}/{path}"), 20.0)
-        sender.completed(0.2)
+        while not served.first_lines:
+            sender.completed(0.2)
         sender.close()
         leave.set()
-        end = time.monotonic() + 5
+        end = time.monotonic() + 30
         while not served.ended and time.monotonic() < end:
             time.sleep(0.01)
 

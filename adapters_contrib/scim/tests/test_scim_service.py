@@ -222,7 +222,7 @@ def test_an_empty_list_is_empty(seats: FullstorySeats) -> None:
     assert list(seats.groups()) == []
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     stem=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12),
     given_name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12),
