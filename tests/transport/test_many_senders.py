@@ -213,7 +213,7 @@ def test_closing_discards_waiting_requests(make_sender: Make) -> None:
     with serving(respond) as served:
         for request_id, path in enumerate(["first", "second"]):
             sender.submit(request_id, put(f"{served.url}/{path}"), 20.0)
-        while not served.first_lines:
+        while not served.request_lines:
             sender.completed(0.2)
         sender.close()
         leave.set()
