@@ -1,6 +1,6 @@
-"""Fixtures for pytest: the fake vendors over real HTTP, and a transport that plays a script.
+"""Pytest fixtures: emulators over real HTTP, a scripted transport, and the mark `reconciled`.
 
-It is found by its entry point; what it needs is loaded by the tests that use it, and by no others.
+Pytest finds the plugin by its entry point in every project, so it imports the rest only in tests that use it.
 """
 
 from collections.abc import Generator, Iterator
@@ -20,15 +20,15 @@ _MARK = "reconciled"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known."""
+    """Register the mark."""
     config.addinivalue_line(
-        "markers", f"{_MARK}: fail the test if fullstory_emulator and logrocket_emulator hold different users after it"
+        "markers", f"{_MARK}: fail the test if fullstory_emulator and logrocket_emulator have different users after it"
     )
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Fail a test that asks for it and leaves the vendors' users half reconciled."""
+    """Fail a marked test that leaves different users in the two emulators."""
     result = yield
     if pyfuncitem.get_closest_marker(_MARK) is not None:
         _check_reconciled(pyfuncitem)
@@ -37,7 +37,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 
 @pytest.fixture(scope="session")
 def _fullstory_server() -> Iterator["tuple[FullstoryEmulator, str]"]:
-    from .emulator import FullstoryEmulator  # noqa: PLC0415  # As above.
+    from .emulator import FullstoryEmulator  # noqa: PLC0415  # See the module docstring.
 
     with _served(emulator := FullstoryEmulator()) as url:
         yield emulator, url
@@ -45,7 +45,7 @@ def _fullstory_server() -> Iterator["tuple[FullstoryEmulator, str]"]:
 
 @pytest.fixture(scope="session")
 def _logrocket_server() -> Iterator["tuple[LogRocketEmulator, str]"]:
-    from .emulator import LogRocketEmulator  # noqa: PLC0415  # As above.
+    from .emulator import LogRocketEmulator  # noqa: PLC0415  # See the module docstring.
 
     with _served(emulator := LogRocketEmulator()) as url:
         yield emulator, url
@@ -53,7 +53,7 @@ def _logrocket_server() -> Iterator["tuple[LogRocketEmulator, str]"]:
 
 @pytest.fixture
 def fullstory_emulator(_fullstory_server: "tuple[FullstoryEmulator, str]") -> "FullstoryEmulator":
-    """Return a Fullstory without users, which listens at `fullstory_url` and knows the key ``na1.emulator``."""
+    """Return an empty Fullstory emulator; it listens at `fullstory_url` and accepts the key ``na1.emulator``."""
     emulator, _ = _fullstory_server
     emulator.reset()
     return emulator
@@ -61,7 +61,7 @@ def fullstory_emulator(_fullstory_server: "tuple[FullstoryEmulator, str]") -> "F
 
 @pytest.fixture
 def logrocket_emulator(_logrocket_server: "tuple[LogRocketEmulator, str]") -> "LogRocketEmulator":
-    """Return a LogRocket without users, which listens at `logrocket_url` and knows the key ``acme:shop:emulator``."""
+    """Return an empty LogRocket emulator; it listens at `logrocket_url` and accepts the key ``acme:shop:emulator``."""
     emulator, _ = _logrocket_server
     emulator.reset()
     return emulator
@@ -81,27 +81,30 @@ def logrocket_url(_logrocket_server: "tuple[LogRocketEmulator, str]") -> str:
 
 @pytest.fixture
 def scripted_transport() -> "ScriptedTransport":
-    """Return a `ScriptedTransport` that plays what its `answer` is told."""
-    from .testing import ScriptedTransport  # noqa: PLC0415  # As above.
+    """Return a `ScriptedTransport` with an empty script; append responses with its `add`."""
+    from .testing import ScriptedTransport  # noqa: PLC0415  # See the module docstring.
 
     return ScriptedTransport()
 
 
 @contextmanager
 def _served(emulator: "Emulator") -> Generator[str]:
-    from .emulator import running  # noqa: PLC0415  # As above.
+    from .emulator import running  # noqa: PLC0415  # See the module docstring.
 
     with running(emulator) as server:
         yield server.url
 
 
 def _check_reconciled(test: pytest.Function) -> None:
-    from .testing import find_differences  # noqa: PLC0415  # As above.
+    from .testing import find_differences  # noqa: PLC0415  # See the module docstring.
 
     fixtures: dict[str, Any] = test.funcargs
     missing = [name for name in ("fullstory_emulator", "logrocket_emulator") if name not in fixtures]
     if missing:
-        pytest.fail(f"a test marked {_MARK} needs {' and '.join(missing)}", pytrace=False)
+        pytest.fail(
+            f"a test marked {_MARK} needs the fixtures fullstory_emulator and logrocket_emulator; add {' and '.join(missing)}",
+            pytrace=False,
+        )
     differences = find_differences(fixtures["fullstory_emulator"], fixtures["logrocket_emulator"])
     if differences:
-        pytest.fail("\n".join(["the vendors are half reconciled:", *differences]), pytrace=False)
+        pytest.fail("\n".join(["the emulators have different users:", *differences]), pytrace=False)

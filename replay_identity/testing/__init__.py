@@ -1,4 +1,4 @@
-"""For tests: users of every kind, at and over each limit of a vendor, messy files, and whatever a vendor may answer."""
+"""Hypothesis strategies for users, files and responses, a conformance suite for adapters, and a scripted transport."""
 
 from .boundaries import Boundary, users_at, users_over
 from .conformance import BackendConformance, RequestContent
@@ -10,8 +10,8 @@ from .strategies import user_traits, valid_users
 from .values import (
     CHARACTERS,
     WIDTHS,
+    datetimes,
     long_texts,
-    moments,
     numbers,
     safe_names,
     scalars,
@@ -30,10 +30,10 @@ __all__ = [
     "RequestContent",
     "ScriptedTransport",
     "bodies",
+    "datetimes",
     "find_differences",
     "identity_files",
     "long_texts",
-    "moments",
     "numbers",
     "responses",
     "safe_names",

@@ -1,4 +1,4 @@
-"""Users who are exactly on a vendor's limits, and users who break exactly one of them."""
+"""Strategies for users exactly at a vendor's limits, and users who break exactly one of them."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias
@@ -10,19 +10,19 @@ from ..adapters.limits import Limit, Limits
 from ..traits import UserTraits
 from .values import CHARACTERS, text_at, text_over
 
-Make: TypeAlias = Callable[[str], UserTraits]
+MakeUser: TypeAlias = Callable[[str], UserTraits]
 
 
 @attrs.frozen
 class Boundary:
-    """A user on or over one limit.
+    """A user at or over one limit.
 
     Attributes:
-        user: The user, who is well within every other limit.
+        user: The user, who is well within all other limits.
         field: Name of the limit's field in `Limits`, for example ``trait_value``.
         limit: The limit.
         path: Dotted path of the user's field, for example ``traits.t``.
-        text: The text that is as long as the limit allows, or longer; None where the limit counts traits.
+        text: The text that is at or over the limit; None if the limit counts traits.
     """
 
     user: UserTraits
@@ -33,24 +33,24 @@ class Boundary:
 
 
 def users_at(limits: Limits) -> st.SearchStrategy[Boundary]:
-    """Return users who are exactly on one of *limits* each, in its unit, down to the last character that fits.
+    """Return a strategy for users who are exactly at one of *limits*, measured in its unit.
 
-    The size of a user as a whole is not among them, since each vendor's words for the rest differ.
+    The limit on the size of a whole user is left out, since each vendor encodes users differently.
     """
     return st.one_of([_at(field, limit, characters) for field, limit, characters in _measured(limits)])
 
 
 def users_over(limits: Limits) -> st.SearchStrategy[Boundary]:
-    """Return users who break exactly one of *limits* each, most of them by a single character, and say which."""
+    """Return a strategy for users who break exactly one of *limits*, most of them by a single character."""
     over = [_over(field, limit, characters) for field, limit, characters in _measured(limits)]
-    # Only what no smaller limit catches before can break that of the whole.
+    # A value limit would be broken before the limit on the whole user.
     if limits.user is not None and limits.trait_value is None:
         over.append(st.just(_boundary("user", limits.user, text_over(limits.user, "a"))))
     return st.one_of(over)
 
 
 def _measured(limits: Limits) -> Iterable[tuple[str, Limit, tuple[str, ...]]]:
-    """Yield the limits that a user can be exactly on, and the characters that may stand there."""
+    """Yield the limits that a user can be exactly at, and the characters to test them with."""
     for field, limit in limits:
         if field in MEASURED:
             is_plain = field == "email" or (field == "trait_name" and limits.trait_name_pattern is not None)
@@ -69,8 +69,8 @@ def _over(field: str, limit: Limit, characters: tuple[str, ...]) -> st.SearchStr
         return st.just(_counted(limit, limit.maximum + 1))
     ending = _ENDINGS.get(field, "")
 
-    def over(character: str, more: int) -> Boundary:
-        return _boundary(field, limit, character * more + text_over(limit, character, ending))
+    def over(character: str, surplus: int) -> Boundary:
+        return _boundary(field, limit, character * surplus + text_over(limit, character, ending))
 
     return st.builds(over, st.sampled_from(characters), st.sampled_from((0, 1, limit.maximum)))
 
@@ -85,9 +85,9 @@ def _counted(limit: Limit, count: int) -> Boundary:
     return Boundary(user, "trait_count", limit, "traits", None)
 
 
-# A user who holds a text at the place that each limit is about.
-_USERS: Final[Mapping[str, Make]] = {
-    # Of somebody of whom nothing is said there may be nothing to send.
+# Makes a user who has a text in the field of each limit.
+_USERS: Final[Mapping[str, MakeUser]] = {
+    # With a name, since for a user with only an id there may be nothing to send.
     "user_id": lambda text: UserTraits(text, name="Ada"),
     "name": lambda text: UserTraits("u1", name=text),
     "email": lambda text: UserTraits("u1", email=text),
@@ -95,9 +95,9 @@ _USERS: Final[Mapping[str, Make]] = {
     "trait_value": lambda text: UserTraits("u1", traits={"t": text}),
     "user": lambda text: UserTraits("u1", traits={"t": text}),
 }
-# The limits, by their fields, that a user can be exactly on.
+# The fields of the limits that a user can be exactly at.
 MEASURED: Final = frozenset(_USERS.keys() - {"user"} | {"trait_count"})
 _PATHS: Final = {"trait_value": "traits.t", "user": "traits.t"}
-# What a strict vendor wants an address to look like.
+# Strict vendors validate e-mail addresses.
 _ENDINGS: Final = {"email": "@example.com"}
 _PLAIN: Final = ("a", "z")

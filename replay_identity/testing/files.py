@@ -1,4 +1,4 @@
-"""Files of users as companies have them, messy as exports are, and what is to be read in them."""
+"""A strategy for CSV and JSON Lines files of users, as messy as real exports, and what a reader must find in them."""
 
 import csv
 import io
@@ -16,14 +16,14 @@ from ..traits import UserTraits
 
 @attrs.frozen
 class IdentityFile:
-    """A file of users, good rows among bad ones.
+    """A file of users with valid and invalid rows.
 
     Attributes:
         name: ``users.csv`` or ``users.jsonl``.
-        content: What is in it: UTF-8, with or without a byte order mark.
-        users: The users in it, in their order; an id may come twice. In CSV all values are strings, and an empty cell
-            says nothing.
-        bad_lines: Numbers of the lines on which rows begin that are no users, counted from 1. Blank lines are no rows.
+        content: The bytes: UTF-8, with or without a byte order mark.
+        users: The users in the valid rows, in order; an id may occur twice. In CSV all values are strings, and an empty
+            cell is a missing value.
+        bad_lines: Line numbers on which the invalid rows begin, starting at 1. Blank lines are not rows.
     """
 
     name: str
@@ -33,19 +33,20 @@ class IdentityFile:
 
 
 def identity_files() -> st.SearchStrategy[IdentityFile]:
-    """Return files of users in CSV and JSON Lines: from empty ones and plain ones to a mess.
+    """Return a strategy for CSV and JSON Lines files of users, from empty and plain to messy.
 
-    With a byte order mark and without, with either line break and with none at the end, blank lines, ids that come
-    twice, unicode; rows without an id; in CSV columns missing and nested, cells that hold commas, quotes and line
-    breaks, and too few or too many of them; in JSON Lines a line cut in half and one that is no object.
+    Files have or lack a byte order mark and a final line break, and have either kind of line break, blank lines,
+    duplicate ids, Unicode and rows without an id. CSV files have missing and nested columns, cells with commas, quotes
+    and line breaks, and rows with too few or too many cells. JSON Lines files have truncated lines and lines that are
+    not objects.
     """
     return st.one_of([_files(layout) for layout in _layouts()])
 
 
-# Compared as objects, since Hypothesis hashes what it draws from again and again.
+# Compared by identity, since Hypothesis hashes the elements that it draws from over and over.
 @attrs.frozen(eq=False)
 class _Piece:
-    """A row, a blank line or a header, without the line break at its end."""
+    """A row, a blank line or a header, without its line break."""
 
     text: str
     user: UserTraits | None = None
@@ -54,7 +55,7 @@ class _Piece:
 
 @attrs.frozen(eq=False)
 class _Layout:
-    """What the rows of a file have in common, and rows of it, the simplest first."""
+    """The header of a file and rows to draw from, the simplest first."""
 
     name: str
     header: tuple[_Piece, ...]
@@ -63,7 +64,7 @@ class _Layout:
 
 @attrs.frozen
 class _Style:
-    """How the pieces are put together."""
+    """The byte order mark and the line breaks of a file."""
 
     mark: str
     line_break: str
@@ -76,7 +77,7 @@ _BLANK: Final = (_Piece(""), _Piece("  "))
 
 @st.composite
 def _files(draw: st.DrawFn, layout: _Layout) -> IdentityFile:
-    # Out of rows that are ready, since to draw each cell would take most of the time.
+    # Whole rows are drawn, since drawing each cell would take most of the time.
     pieces = (*layout.header, *draw(st.lists(st.sampled_from(layout.rows), max_size=6)))
     style = draw(st.sampled_from(_STYLES))
     text = "".join(piece.text + style.line_break for piece in pieces)
@@ -87,7 +88,6 @@ def _files(draw: st.DrawFn, layout: _Layout) -> IdentityFile:
 
 
 def _bad_lines(pieces: Iterable[_Piece]) -> Iterator[int]:
-    """Yield the numbers of the lines on which bad rows begin."""
     line = 1
     for piece in pieces:
         if piece.is_bad:
@@ -97,15 +97,14 @@ def _bad_lines(pieces: Iterable[_Piece]) -> Iterator[int]:
 
 @cache
 def _layouts() -> tuple[_Layout, ...]:
-    """Return the layouts, made when they are first asked for."""
     return (_json_lines(), *(_csv(columns, quoting) for columns, quoting in _HEADERS))
 
 
-# Line separators that are none in CSV and JSON, for readers that split lines by what Unicode says.
+# Line separators in Unicode but not in CSV or JSON, to catch readers that use str.splitlines.
 _SEPARATORS: Final = "a\u2028b\x85c"
 _IDS: Final = ("u1", "u2", "usr_0001526", "a,b", "山田")
 
-# Of each column, the first one first in every table; the lengths differ, so that rows do.
+# The cells of each column. The numbers of cells differ, so that rows differ.
 _CELLS: Final[Mapping[str, Sequence[str]]] = {
     "id": _IDS,
     "name": ("", "Ada", "山田 太郎", 'Ada "the first" L.', "O'Brien, Jr.", "الآنسة روبا", "👩\u200d👩\u200d👧"),
@@ -127,7 +126,6 @@ _FIELDS: Final = {"id": "user_id", "uid": "user_id", "user_id": "user_id", "name
 
 
 def _csv(columns: Sequence[str], quoting: int) -> _Layout:
-    """Return the layout of CSV files with these columns."""
     line = partial(_csv_line, quoting=quoting)
     pools = [_CELLS["id" if _FIELDS.get(column) == "user_id" else column] for column in columns]
     rows = [[pool[number % len(pool)] for pool in pools] for number in range(12)]
@@ -137,7 +135,7 @@ def _csv(columns: Sequence[str], quoting: int) -> _Layout:
     return _Layout("users.csv", (_Piece(line(columns)),), (*good, *bad, *_BLANK))
 
 
-def _csv_line(cells: Iterable[str], *, quoting: Any) -> str:  # noqa: ANN401  # One of the csv module's constants.
+def _csv_line(cells: Iterable[str], *, quoting: Any) -> str:  # noqa: ANN401  # A constant of the csv module.
     text = io.StringIO()
     csv.writer(text, quoting=quoting).writerow(cells)
     return text.getvalue().removesuffix("\r\n")
@@ -169,20 +167,19 @@ _OBJECTS: Final[Sequence[Mapping[str, Any]]] = (
     {"bio": f"two\nlines, {_SEPARATORS}", "number": 2**64},
     {"": 'a "quoted" \\ text', "created_at": "2025-06-28T04:21:24.924727Z"},
 )
-_NO_OBJECTS: Final = ("[]", "null", "7", '"u1"', '[{"id": "u1"}]', '{"id": "u1"} {"id": "u2"}')
+_NOT_OBJECTS: Final = ("[]", "null", "7", '"u1"', '[{"id": "u1"}]', '{"id": "u1"} {"id": "u2"}')
 
 
 def _json_lines() -> _Layout:
-    """Return the layout of JSON Lines files."""
     good = [_json_row(_IDS[number % len(_IDS)], _OBJECTS[number % len(_OBJECTS)], number % 2) for number in range(14)]
     halves = [piece.text[: len(piece.text) // 2] for piece in good[:4]]
     without_id = [json.dumps(row) for row in ({}, {"plan": "pro"}, {"id": None}, {"id": ""})]
-    bad = [_Piece(text, is_bad=True) for text in (*_NO_OBJECTS, *halves, *without_id)]
-    # Twice, or most files would be bad ones.
+    bad = [_Piece(text, is_bad=True) for text in (*_NOT_OBJECTS, *halves, *without_id)]
+    # The good rows twice, since otherwise most rows would be bad.
     return _Layout("users.jsonl", (), (*good, *good, *bad, *_BLANK))
 
 
-def _json_row(user_id: str, said: Mapping[str, Any], is_escaped: int) -> _Piece:
-    traits = {name: value for name, value in said.items() if name not in {"name", "email"}}
-    user = UserTraits(user_id, name=said.get("name"), email=said.get("email"), traits=traits)
-    return _Piece(json.dumps({"id": user_id, **said}, ensure_ascii=bool(is_escaped)), user)
+def _json_row(user_id: str, fields: Mapping[str, Any], is_escaped: int) -> _Piece:
+    traits = {name: value for name, value in fields.items() if name not in {"name", "email"}}
+    user = UserTraits(user_id, name=fields.get("name"), email=fields.get("email"), traits=traits)
+    return _Piece(json.dumps({"id": user_id, **fields}, ensure_ascii=bool(is_escaped)), user)

@@ -1,4 +1,4 @@
-"""Everything that a vendor, or whoever stands between, may answer."""
+"""Strategies for everything that a vendor, or a proxy in front of it, may respond."""
 
 import json
 from typing import Final
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ..adapters.exchange import NoResponse, Response
 
-# Names that stand in vendors' answers.
+# Names that occur in vendors' responses.
 _NAMES: Final = (
     *("id", "uid", "user_id", "userID", "name", "traits", "properties", "schema", "role", "orgId", "sessionId"),
     *("status", "code", "error", "errors", "message", "detail", "details", "results", "result", "retry"),
@@ -24,29 +24,29 @@ _DATES: Final = (
 
 
 def responses() -> st.SearchStrategy[Response]:
-    """Return every answer, well-formed or garbage, and every way in which there is none."""
+    """Return a strategy for responses, valid or garbage, and for every way in which there is no response."""
     answered = st.builds(Response, st.sampled_from(_STATUSES), headers(), bodies(), uncertain=st.booleans())
     no_response = st.builds(Response, st.just(0), no_response=st.sampled_from(NoResponse), uncertain=st.booleans())
     return st.one_of(answered, answered, answered, no_response)
 
 
 def bodies() -> st.SearchStrategy[bytes]:
-    """Return the bodies of answers: nearly documented, those of somebody else, and garbage."""
-    word: st.SearchStrategy[object] = st.one_of(st.text(max_size=8), st.integers(), st.sampled_from(_WORDS))
-    value = st.one_of(word, word.map(_in_list), word.map(_in_object))
+    """Return a strategy for bodies: almost as documented, those of proxies, and garbage."""
+    scalar: st.SearchStrategy[object] = st.one_of(st.text(max_size=8), st.integers(), st.sampled_from(_JSON_VALUES))
+    value = st.one_of(scalar, scalar.map(_in_list), scalar.map(_in_object))
     objects = st.dictionaries(st.sampled_from(_NAMES), value, max_size=2)
     return st.one_of(objects.map(_json), st.sampled_from(_GARBAGE), st.binary(max_size=40))
 
 
-def _in_list(word: object) -> object:
-    return [word]
+def _in_list(value: object) -> object:
+    return [value]
 
 
-def _in_object(word: object) -> object:
-    return {"code": word, "id": word}
+def _in_object(value: object) -> object:
+    return {"code": value, "id": value}
 
 
-_WORDS: Final[tuple[object, ...]] = (None, True, "ok", "retry", "drop", [], {})
+_JSON_VALUES: Final[tuple[object, ...]] = (None, True, "ok", "retry", "drop", [], {})
 _GARBAGE: Final = (
     *(b"", b"<html>Log in</html>", b"1", b'"ok"', b"null", b"[]", b"[[]]", b"[{}]", b'{"id"', b"\xff", b"[" * 500),
     b'{"a":' * 500,
@@ -59,6 +59,6 @@ def _json(content: object) -> bytes:
 
 
 def headers() -> st.SearchStrategy[dict[str, str]]:
-    """Return the headers of answers that are read."""
+    """Return a strategy for the headers that matter: Retry-After and Date."""
     waits = st.one_of(st.integers(-5, 10**30).map(str), st.sampled_from(_DATES), st.text(max_size=8))
     return st.one_of(st.just(dict[str, str]()), waits.map(lambda wait: {"retry-after": wait, "date": _DATES[0]}))

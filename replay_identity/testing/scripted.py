@@ -1,4 +1,4 @@
-"""A transport whose vendor is a script: answers in order, waits that take no time, and all that was sent."""
+"""A transport that plays scripted responses, records requests and does not wait."""
 
 from collections.abc import Callable, Iterable
 from itertools import count
@@ -8,52 +8,27 @@ from ..retry import RetryBudget, RetryPolicy
 from ..transport import Attempts, Transport
 
 
-class ScriptedSender:
-    """A `Sender` that plays answers; see `ScriptedTransport`."""
-
-    def __init__(self, responses: Iterable[Response], answer: Callable[[Request], Response] | None) -> None:
-        self.requests: list[Request] = []
-        self._replies = list(responses)
-        self._answer = answer
-
-    def send(self, request: Request, timeout: float) -> Response:  # noqa: ARG002  # As `Sender` has it.
-        """Play the next answer."""
-        self.requests.append(request)
-        if self._replies and (self._answer is not None or len(self._replies) > 1):
-            return self._replies.pop(0)
-        if self._answer is not None:
-            return self._answer(request)
-        return self._replies[0] if self._replies else Response(0, no_response=NoResponse.NOT_SENT)
-
-    def add(self, responses: Iterable[Response]) -> None:
-        """Play *responses* after those that are left."""
-        self._replies.extend(responses)
-
-    def close(self) -> None:
-        """Do nothing: there are no connections."""
-
-
 class ScriptedTransport(Transport):
-    """A `Transport` that sends nothing: it plays answers in order, and its clock moves by waiting alone.
+    """A `Transport` without a network: it plays responses in order, and only waiting advances its clock.
 
     Args:
-        *responses: The responses, in order. After them *answer* is called; without it the last response is repeated,
-            and without any the vendor cannot be reached.
-        answer: Answers what no reply is left for.
-        retry: How often and how soon to try again.
+        *responses: The responses, in order. After the last one *respond* is called; without it the last response is
+            repeated. Without any response the vendor is unreachable.
+        respond: Returns the response to a request once the script has ended.
+        retry: The retry policy.
 
     Attributes:
-        sender: What plays the answers; pass it to a `Router` as its ``client``.
-        waits: The waits that were asked for, in seconds.
+        sender: The sender that plays the script; pass it to a `Router` as its ``transport``.
+        waits: The waits so far, in seconds.
     """
 
     def __init__(
         self,
         *responses: Response,
-        answer: Callable[[Request], Response] | None = None,
+        respond: Callable[[Request], Response] | None = None,
         retry: RetryPolicy | None = None,
     ) -> None:
-        self.sender = ScriptedSender(responses, answer)
+        self.sender = ScriptedSender(responses, respond)
         self.waits: list[float] = []
         attempts = Attempts(
             retry or RetryPolicy(),
@@ -66,12 +41,37 @@ class ScriptedTransport(Transport):
 
     @property
     def requests(self) -> list[Request]:
-        """The requests that were sent, retries among them, oldest first."""
+        """The requests that were sent, including retries, oldest first."""
         return self.sender.requests
 
-    def answer(self, *responses: Response) -> None:
-        """Answer the next requests with *responses*, after those that are left."""
+    def add(self, *responses: Response) -> None:
+        """Append *responses* to the script."""
         self.sender.add(responses)
 
     def _now(self) -> float:
         return sum(self.waits)
+
+
+class ScriptedSender:
+    """A `Sender` that plays scripted responses; see `ScriptedTransport`."""
+
+    def __init__(self, responses: Iterable[Response], respond: Callable[[Request], Response] | None) -> None:
+        self.requests: list[Request] = []
+        self._responses = list(responses)
+        self._respond = respond
+
+    def send(self, request: Request, timeout: float) -> Response:  # noqa: ARG002  # The signature of `Sender`.
+        """Record *request* and return the next response."""
+        self.requests.append(request)
+        if self._responses and (self._respond is not None or len(self._responses) > 1):
+            return self._responses.pop(0)
+        if self._respond is not None:
+            return self._respond(request)
+        return self._responses[0] if self._responses else Response(0, no_response=NoResponse.NOT_SENT)
+
+    def add(self, responses: Iterable[Response]) -> None:
+        """Append *responses* to the script."""
+        self._responses.extend(responses)
+
+    def close(self) -> None:
+        """Do nothing: there are no connections."""

@@ -1,4 +1,7 @@
-"""Everything that a trait can be, each drawn in few choices, so that a thousand users take a second."""
+"""Strategies for all values and names of traits.
+
+Each value is drawn in few choices, so that a thousand users take about a second.
+"""
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from .._values import REMOVE
 from ..adapters.limits import Limit
 
-# Characters as a reader sees them, many of several code points; none of them runs into the next.
+# Grapheme clusters, many of several code points; no two of them join into one.
 CHARACTERS: Final = (
     "a",
     "Z",
@@ -34,90 +37,90 @@ CHARACTERS: Final = (
     "\r\n",
     " ",
 )
-# One code point of each length in UTF-8, alone or doubled in UTF-16.
+# One code point of each length in UTF-8; the last one takes two units in UTF-16.
 WIDTHS: Final = ("a", "é", "日", "😀")
-# One unit in every unit there is.
-_FILLING: Final = "a"
+# Its length is 1 in every unit.
+_FILLER: Final = "a"
 
 
 def texts(*, min_size: int = 0, max_size: int = 20) -> st.SearchStrategy[str]:
-    """Return any text that can be sent: without surrogates."""
-    return st.text(_SENDABLE, min_size=min_size, max_size=max_size)
+    """Return a strategy for texts that can be encoded: without surrogates."""
+    return st.text(_ENCODABLE, min_size=min_size, max_size=max_size)
 
 
 def small_texts(*, min_size: int = 0, max_size: int = 20) -> st.SearchStrategy[str]:
-    """Return texts without control characters, which some vendors' databases cannot hold."""
-    return st.text(_VISIBLE, min_size=min_size, max_size=max_size)
+    """Return a strategy for texts without control characters, which some vendors' databases cannot store."""
+    return st.text(_NO_CONTROL, min_size=min_size, max_size=max_size)
 
 
-_SENDABLE: Final = st.characters(codec="utf-8")
-_VISIBLE: Final = st.characters(codec="utf-8", exclude_categories=["Cc"])
+_ENCODABLE: Final = st.characters(codec="utf-8")
+_NO_CONTROL: Final = st.characters(codec="utf-8", exclude_categories=["Cc"])
 
 
-def around(maximum: int, width: str) -> st.SearchStrategy[str]:
-    """Return texts of *width* alone, a little shorter and a little longer than *maximum* in every unit."""
-    units = (1, len(width.encode("utf-16-le")) // 2, len(width.encode()))
+def around(maximum: int, character: str) -> st.SearchStrategy[str]:
+    """Return a strategy for repetitions of *character* slightly below, at and above *maximum* in every unit."""
+    units = (1, len(character.encode("utf-16-le")) // 2, len(character.encode()))
     lengths = sorted({max(1, maximum // unit + step) for unit in units for step in (-1, 0, 1)})
-    return st.sampled_from(lengths).map(lambda length: width * length)
+    return st.sampled_from(lengths).map(lambda length: character * length)
 
 
 def long_texts(*maxima: int) -> st.SearchStrategy[str]:
-    """Return texts of one code point repeated, around each of *maxima*."""
-    return st.one_of([around(maximum, width) for maximum in maxima for width in WIDTHS])
+    """Return a strategy for texts of one repeated code point, around each of *maxima*."""
+    return st.one_of([around(maximum, character) for maximum in maxima for character in WIDTHS])
 
 
 @lru_cache(maxsize=512)
 def text_at(limit: Limit, character: str, ending: str = "") -> str:
-    """Return a text of exactly the limit that ends in *ending*, with as many of *character* before it as fit."""
+    """Return a text exactly at *limit* that ends in *ending*, with as many of *character* before it as fit."""
     room = limit.maximum - limit.measure(ending)
     width = limit.measure(character)
-    return _FILLING * (room % width) + character * (room // width) + ending
+    return _FILLER * (room % width) + character * (room // width) + ending
 
 
 def text_over(limit: Limit, character: str, ending: str = "") -> str:
-    """Return a text that *character* takes over the limit, by as little as it can."""
-    within = text_at(limit, _FILLING, ending)
-    # Of several code points, the last one that fits may be within the character.
+    """Return a text that one *character* takes over *limit* by as little as possible."""
+    within = text_at(limit, _FILLER, ending)
+    # The limit may fall inside a character of several code points.
     return within[: len(within) - len(ending) - limit.measure(character) + 1] + character + ending
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ZONES: Final = (UTC, timezone(timedelta(hours=5, minutes=45)), timezone(timedelta(hours=-11)))
-# Microseconds from the epoch to the years 1 and 9999, less two days, so that every zone has them.
-_EARLIEST: Final = -62_135_424_000_000_000
-_LATEST: Final = 253_402_041_600_000_000
-# Names that meet each other once they are mended or flattened, and names that vendors keep for themselves.
+# Microseconds from the epoch to the years 1 and 9999, less two days, so that they are valid in every time zone.
+_MIN_MICROSECONDS: Final = -62_135_424_000_000_000
+_MAX_MICROSECONDS: Final = 253_402_041_600_000_000
+# Names that collide once they are adapted or flattened, and names that vendors reserve.
 _TRICKY_NAMES: Final = (
     *("plan", "seats", "company", "a", "b", "a b", "a-b", "a_b", "a.b", "1st", "p_1st", "é", "", "_", "A"),
     *("name", "email", "userID", "user_id", "display_name", "uid", "properties", "$name", "$email", "country"),
 )
 
 
-def moments() -> st.SearchStrategy[datetime]:
-    """Return aware moments, to the microsecond, in several zones."""
-    return st.builds(_moment, st.integers(_EARLIEST, _LATEST), st.sampled_from(_ZONES))
+def datetimes() -> st.SearchStrategy[datetime]:
+    """Return a strategy for aware datetimes, to the microsecond, in several time zones."""
+    return st.builds(_datetime_in_zone, st.integers(_MIN_MICROSECONDS, _MAX_MICROSECONDS), st.sampled_from(_ZONES))
 
 
 def recent_datetimes() -> st.SearchStrategy[datetime]:
-    """Return moments from 1970 to 2033, in UTC, to the millisecond."""
-    return st.integers(0, 2_000_000_000_000).map(_moment_of_milliseconds)
+    """Return a strategy for datetimes from 1970 to 2033, in UTC, to the millisecond."""
+    return st.integers(0, 2_000_000_000_000).map(_datetime_from_ms)
 
 
-def _moment_of_milliseconds(milliseconds: int) -> datetime:
+def _datetime_from_ms(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
-def _moment(microseconds: int, zone: timezone) -> datetime:
+def _datetime_in_zone(microseconds: int, zone: timezone) -> datetime:
     return (_EPOCH + timedelta(microseconds=microseconds)).astimezone(zone)
 
 
-def days() -> st.SearchStrategy[date]:
-    """Return dates."""
+def dates() -> st.SearchStrategy[date]:
+    """Return a strategy for dates."""
     return st.integers(1, date.max.toordinal()).map(date.fromordinal)
 
 
 def decimals() -> st.SearchStrategy[Decimal]:
-    """Return decimal numbers with zeros at their end, with exponents, and with more digits than a float has."""
+    """Return a strategy for decimals: with trailing zeros, exponents, and more digits than a float has."""
     return st.builds(_decimal, st.integers(-(10**30), 10**30), st.sampled_from((-2, 0, -20, -1, 3, 300)))
 
 
@@ -126,7 +129,7 @@ def _decimal(digits: int, exponent: int) -> Decimal:
 
 
 def numbers() -> st.SearchStrategy[int | float | Decimal]:
-    """Return every number a trait can be."""
+    """Return a strategy for all numbers that a trait can have."""
     return st.one_of(
         st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(_TRICKY_NUMBERS), decimals()
     )
@@ -140,14 +143,14 @@ _TRICKY_NUMBERS: Final = (
 
 
 def scalars() -> st.SearchStrategy[Any]:
-    """Return every scalar that a trait can be, texts around the common limits among them."""
+    """Return a strategy for all scalars that a trait can have, including texts around common limits."""
     return st.one_of(
         texts(),
         numbers(),
         st.booleans(),
         st.sampled_from((*CHARACTERS, *_LONG_TEXTS)),
-        moments(),
-        days(),
+        datetimes(),
+        dates(),
         st.uuids(),
     )
 
@@ -162,7 +165,7 @@ _LONG_TEXTS: Final = tuple(
 
 
 def lists() -> st.SearchStrategy[list[Any]]:
-    """Return lists of one kind of scalar, of several, and of more than scalars."""
+    """Return a strategy for lists of one type of scalar, of several types, and of nested values."""
     return st.one_of(
         st.sampled_from(_SHORT_LISTS), *(st.lists(kind, max_size=2) for kind in (texts(), numbers(), scalars()))
     )
@@ -175,13 +178,13 @@ _SHORT_LISTS: Final[tuple[list[Any], ...]] = (
 
 
 def trait_maps(*, max_size: int = 4) -> st.SearchStrategy[dict[str, Any]]:
-    """Return traits, some of which hold others."""
+    """Return a strategy for traits, some of them nested."""
     names, values = trait_names(), trait_values()
-    return st.dictionaries(names, st.one_of(values, one_trait(names, values)), max_size=max_size)
+    return st.dictionaries(names, st.one_of(values, single_trait(names, values)), max_size=max_size)
 
 
-def one_trait(names: st.SearchStrategy[str], values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Return mappings of one name to one value, in fewer choices than `dictionaries` takes."""
+def single_trait(names: st.SearchStrategy[str], values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Return a strategy for mappings with one item, in fewer choices than `dictionaries` needs."""
     return st.tuples(names, values).map(_as_mapping)
 
 
@@ -190,12 +193,12 @@ def _as_mapping(trait: tuple[str, Any]) -> dict[str, Any]:
 
 
 def trait_names() -> st.SearchStrategy[str]:
-    """Return names of traits: legal and not, tricky ones, and some around the common limits."""
-    return st.one_of(names_in_use(), texts())
+    """Return a strategy for names of traits: valid, invalid, tricky, and around common limits."""
+    return st.one_of(colliding_names(), texts())
 
 
-def names_in_use() -> st.SearchStrategy[str]:
-    """Return names out of a few, so that they meet."""
+def colliding_names() -> st.SearchStrategy[str]:
+    """Return a strategy for names from a small set, so that they collide."""
     return st.sampled_from((*_SAFE_NAMES, *_TRICKY_NAMES, *_LONG_NAMES))
 
 
@@ -205,7 +208,7 @@ _LONG_NAMES: Final = tuple(
 
 
 def safe_names() -> st.SearchStrategy[str]:
-    """Return names that every vendor takes."""
+    """Return a strategy for names that every vendor accepts."""
     return st.sampled_from(_SAFE_NAMES)
 
 
@@ -223,12 +226,12 @@ _SAFE_NAMES: Final = (
 
 
 def trait_values() -> st.SearchStrategy[Any]:
-    """Return everything a trait can be but for nested mappings: scalars, lists, blanks, None and `REMOVE`."""
+    """Return a strategy for all values except mappings: scalars, lists, empty strings, None and `REMOVE`."""
     return st.one_of(scalars(), lists(), st.sampled_from([REMOVE, None, ""]))
 
 
 def small_values() -> st.SearchStrategy[Any]:
-    """Return values that are well within the limits that vendors have, of every type but `REMOVE`."""
+    """Return a strategy for values well within the limits of all vendors, of every type except `REMOVE`."""
     text = small_texts(min_size=1, max_size=40)
     return st.one_of(
         text,
@@ -237,11 +240,11 @@ def small_values() -> st.SearchStrategy[Any]:
         st.integers(-(10**9), 10**9).map(_quarters),
         st.builds(_decimal, st.integers(-(10**9), 10**9), st.just(-2)),
         recent_datetimes(),
-        days(),
+        dates(),
         st.uuids(),
         st.tuples(text, text).map(list),
     )
 
 
 def _quarters(count: int) -> float:
-    return count / 4  # As a float, exactly that.
+    return count / 4  # Exact as a float.

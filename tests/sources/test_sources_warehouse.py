@@ -20,7 +20,7 @@ from replay_identity import ConfigurationError, UserTraits
 from replay_identity.errors import SourceError
 from replay_identity.mapping import FieldRule, RowMapping
 from replay_identity.sources import BadRow, Row, read_query, read_users
-from replay_identity.testing import moments
+from replay_identity.testing import datetimes
 
 CANARY = "canary-7Q"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -285,7 +285,7 @@ def test_without_duckdb_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_
                 "real": st.none() | st.floats(allow_nan=False, allow_infinity=False),
                 "truth": st.none() | st.booleans(),
                 "day": st.none() | st.dates(max_value=date(9999, 12, 30)),
-                "moment": st.none() | moments(),
+                "moment": st.none() | datetimes(),
                 "list": st.none() | st.lists(st.integers(0, 9), max_size=2),
             }
         ),

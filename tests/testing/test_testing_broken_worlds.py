@@ -1,4 +1,4 @@
-"""What an adapter does wrong at its vendor, or with what only some can do, is caught by the case there for it."""
+"""Every fault of an adapter at its emulator or in an optional capability is caught by the case for it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +34,7 @@ def _profile() -> Iterator[None]:
 
 @attrs.frozen
 class Fault:
-    """One way to break an adapter: methods of a subclass that takes its place."""
+    """A subclass of an adapter that breaks it, and the case that catches it."""
 
     adapter: str
     caught_by: str
@@ -51,8 +51,15 @@ from replay_identity.adapters.redaction import redact
 
 NUMBERS = itertools.count()
 """
+# Enough examples to find each fault in every run.
+PROFILE: Final = """
+from hypothesis import settings
+
+settings.register_profile("broken", max_examples=100, derandomize=True, database=None)
+settings.load_profile("broken")
+"""
 FAULTS: Final = {
-    "what the vendor refuses": Fault(
+    "a payload that the vendor rejects": Fault(
         "LogRocket",
         "test_emulator_accepts_every_sent_user",
         """
@@ -60,7 +67,7 @@ def _put(self, operation, user_id, body):
     return super()._put(operation, user_id, body[:-1] + b', "plan": 1}' if len(body) > 2 else body)
 """,
     ),
-    "what is longer than the vendor takes": Fault(
+    "a value over the vendor's limit": Fault(
         "LogRocket",
         "test_emulator_accepts_users_at_a_limit",
         """
@@ -68,7 +75,7 @@ def _put(self, operation, user_id, body):
     return super()._put(operation, user_id, body.replace(b'"t":"', b'"t":"x'))
 """,
     ),
-    "another thing each time": Fault(
+    "a different value every time": Fault(
         "LogRocket",
         "test_sending_twice_changes_nothing",
         """
@@ -76,7 +83,7 @@ def _put(self, operation, user_id, body):
     return super()._put(operation, user_id, body.replace(b'"name":"', b'"name":"%d' % next(NUMBERS)))
 """,
     ),
-    "everybody under one id": Fault(
+    "all users under one id": Fault(
         "LogRocket",
         "test_users_do_not_affect_each_other",
         """
@@ -92,7 +99,7 @@ def _put(self, operation, user_id, body):
     return super()._put(operation, user_id, body.replace(b'"plan":""', b'"old":""'))
 """,
     ),
-    "an outage taken for a bad user": Fault(
+    "an outage reported as a bad user": Fault(
         "LogRocket",
         "test_newest_traits_win_after_a_fault",
         """
@@ -110,16 +117,16 @@ def compare(self, user):
     return Comparison(self.name)
 """,
     ),
-    "an exclusion that is not understood": Fault(
+    "an exclusion whose response is not read": Fault(
         "LogRocket",
         "test_exclude_is_accepted",
         """
 def exclude(self, *, user_id=None, email=None):
     yield from super().exclude(user_id=user_id, email=email)
-    return Unknown(self.name, "what it said")
+    return Unknown(self.name, "unread")
 """,
     ),
-    "a user who is not found": Fault(
+    "a read that asks for another id": Fault(
         "Fullstory",
         "test_read_returns_what_was_sent",
         """
@@ -127,7 +134,7 @@ def get(self, user_id):
     return (yield from super().get(f"{user_id} "))
 """,
     ),
-    "a deletion of somebody else": Fault(
+    "a deletion of another user": Fault(
         "Fullstory",
         "test_delete_removes_only_that_user",
         """
@@ -135,16 +142,16 @@ def delete(self, user_id):
     return (yield from super().delete("u2"))
 """,
     ),
-    "a good key that is not believed": Fault(
+    "a good key reported as unknown": Fault(
         "Fullstory",
         "test_good_key_is_verified",
         """
 def verify(self):
     yield from super().verify()
-    return Unknown(self.name, "what it said")
+    return Unknown(self.name, "unread")
 """,
     ),
-    "a garbled answer that raises": Fault(
+    "a garbage response that raises": Fault(
         "Fullstory",
         "test_every_response_has_a_documented_result",
         """
@@ -153,7 +160,7 @@ def poll_job(self, job_id):
     return json.loads(response.body)["job"]
 """,
     ),
-    "a value in the vendor's words about a deletion": Fault(
+    "a value in the message about a deletion": Fault(
         "Fullstory",
         "test_results_hide_values_and_the_key",
         """
@@ -162,7 +169,7 @@ def delete(self, user_id):
     return Rejected(self.name, message=response.body.decode())
 """,
     ),
-    "words about one user told to another": Fault(
+    "a value of one user in the outcome of another": Fault(
         "Together",
         "test_results_hide_values_and_the_key",
         """
@@ -171,7 +178,7 @@ def identify_many(self, users):
     return tuple(Rejected(self.name, message=redact(response.body.decode(), user)) for user in users)
 """,
     ),
-    "a batch that holds less": Fault(
+    "a batch without a user": Fault(
         "Fullstory",
         "test_batch_matches_the_plan",
         """
@@ -180,16 +187,16 @@ def encode_for_batch(self, user):
     return EncodedUser(self.name, None, item.adjustments, item.violations)
 """,
     ),
-    "a batch of which nothing is heard": Fault(
+    "a batch whose outcomes are unknown": Fault(
         "Fullstory",
         "test_batch_stores_the_same_users",
         """
 def collect_job(self, job_id, entries):
     yield from super().collect_job(job_id, entries)
-    return tuple(Unknown(self.name, "what it said") for _ in entries)
+    return tuple(Unknown(self.name, "unread") for _ in entries)
 """,
     ),
-    "a user of many who is forgotten": Fault(
+    "a missing outcome of one of many users": Fault(
         "Together",
         "test_each_of_many_users_has_an_outcome",
         """
@@ -197,7 +204,7 @@ def identify_many(self, users):
     return (yield from Together.identify_many(self, users[:1]))
 """,
     ),
-    "a user rejected for another's sake": Fault(
+    "a user rejected because of another": Fault(
         "Together",
         "test_bad_user_does_not_fail_the_others",
         """
@@ -207,7 +214,7 @@ def identify_many(self, users):
     return tuple(rejected[0] for _ in users) if rejected else outcomes
 """,
     ),
-    "users who share one outcome": Fault(
+    "one request for several users": Fault(
         "Together",
         "test_multi_identify_stores_the_same_users",
         """
@@ -221,7 +228,7 @@ def identify_many(self, users):
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_broken_adapter_is_caught(pytester: pytest.Pytester, fault: Fault) -> None:
-    """By the case that is there for it, which fails and does not err."""
+    """The case for the fault fails, without errors in other places."""
     methods = fault.methods.replace("\n", "\n    ")
     broken = f"class Broken({fault.adapter}):{methods}\n\n{fault.adapter} = Broken\n"
     pytester.makeconftest(PROFILE)
@@ -238,62 +245,62 @@ def test_a_broken_adapter_is_caught(pytester: pytest.Pytester, fault: Fault) -> 
 
 
 @pytest.mark.parametrize(
-    ("told", "complaint"),
+    ("attribute", "message"),
     [
         (
             'not_applicable = {"test_nothing": "why"}',
-            "*not_applicable names test_nothing, which is no case of the suite",
+            "*not_applicable: test_nothing is not a case of the suite",
         ),
-        ('not_applicable = {"key": "why"}', "*not_applicable names key, which is no case of the suite"),
+        ('not_applicable = {"key": "why"}', "*not_applicable: key is not a case of the suite"),
         (
             'not_applicable = {"test_removal_clears_the_trait": " "}',
-            "*not_applicable gives no reason for test_removal_clears_the_trait",
+            "*not_applicable: the reason for test_removal_clears_the_trait is missing",
         ),
     ],
 )
-def test_a_case_is_skipped_with_a_reason_or_not_at_all(pytester: pytest.Pytester, told: str, complaint: str) -> None:
-    """And only if there is such a case."""
+def test_not_applicable_needs_a_case_and_a_reason(pytester: pytest.Pytester, attribute: str, message: str) -> None:
+    """A wrong name or an empty reason is an error at import."""
     pytester.makepyfile(
-        f"from replay_identity.testing import BackendConformance\n\nclass TestIt(BackendConformance):\n    {told}"
+        f"from replay_identity.testing import BackendConformance\n\nclass TestIt(BackendConformance):\n    {attribute}"
     )
 
     result = pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider")
 
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([complaint])
+    result.stdout.fnmatch_lines([message])
 
 
-def test_a_vendor_without_limits_is_not_asked_about_them(pytester: pytest.Pytester) -> None:
-    """There is nobody to be on or over one."""
+def test_limit_cases_are_skipped_without_limits(pytester: pytest.Pytester) -> None:
+    """There are no users at or over a limit."""
     methods = "\n    limits = property(lambda self: Limits())"
     pytester.makepyfile(test_broken=f"{SUITE}{HEAD}class Broken(Together):{methods}\n\nTogether = Broken\n")
 
     result = pytester.runpytest_inprocess("-q", "-rs", "-p", "no:cacheprovider", "-k", "TestTogether and limit")
 
     assert result.parseoutcomes().get("skipped") == 4
-    assert "the vendor publishes no limit of a user's fields" in result.stdout.str()
+    assert "the vendor publishes no limits of single fields" in result.stdout.str()
     assert "failed" not in result.parseoutcomes()
 
 
-def test_a_reason_is_shown(pytester: pytest.Pytester) -> None:
-    """And the case is not run."""
+def test_not_applicable_skips_with_the_reason(pytester: pytest.Pytester) -> None:
+    """The case does not run, and pytest shows the reason."""
     case = "test_busy_vendor_is_unavailable"
     pytester.makepyfile(
         "from replay_identity.testing import BackendConformance\n\nclass TestIt(BackendConformance):\n"
-        f"    not_applicable = {{'{case}': 'it is never busy'}}"
+        f"    not_applicable = {{'{case}': 'the vendor is never busy'}}"
     )
 
     result = pytester.runpytest_inprocess("-q", "-rs", "-p", "no:cacheprovider", "-k", case)
 
-    assert "it is never busy" in result.stdout.str()
+    assert "the vendor is never busy" in result.stdout.str()
     assert result.parseoutcomes().keys() <= {"skipped", "deselected"}
 
 
 @pytest.mark.parametrize(
-    ("methods", "case", "told"),
+    ("methods", "case", "message"),
     [
         ("", "test_redirect_is_misconfigured", "*NotImplementedError*"),
-        ("", "test_users_do_not_affect_each_other", "*give make_emulator, or without_emulator with a reason*"),
+        ("", "test_users_do_not_affect_each_other", "*make_emulator is missing*"),
         (
             "def make_backend(self, **settings): return LogRocket(self.key, **settings)",
             "test_documented",
@@ -306,12 +313,12 @@ def test_a_reason_is_shown(pytester: pytest.Pytester) -> None:
         ),
     ],
 )
-def test_what_must_be_told_is_asked_for(pytester: pytest.Pytester, methods: str, case: str, told: str) -> None:
-    """Whoever has no emulator says why; otherwise half of the suite would be skipped unseen."""
+def test_missing_hooks_fail_the_cases(pytester: pytest.Pytester, methods: str, case: str, message: str) -> None:
+    """Without an emulator or a reason, half of the suite would be skipped silently."""
     head = "\n\nclass TestIt(BackendConformance):\n    key = 'acme:shop:canary-key'\n"
     pytester.makepyfile(SUITE + head + f"    {methods}\n")
 
     result = pytester.runpytest_inprocess("-q", "-p", "no:cacheprovider", "-k", f"TestIt and {case}")
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([told])
+    result.stdout.fnmatch_lines([message])

@@ -1,4 +1,4 @@
-"""The pytest plugin: fixtures that listen, a script, and a test that fails when vendors are half reconciled."""
+"""The pytest plugin: emulators, the scripted transport, and the mark `reconciled`."""
 
 import pytest
 
@@ -29,8 +29,8 @@ def run(pytester: pytest.Pytester, *lines: str) -> pytest.RunResult:
 BOTH = "fullstory_emulator, logrocket_emulator, fullstory_url, logrocket_url"
 
 
-def test_the_emulators_listen_and_begin_each_test_without_users(pytester: pytest.Pytester) -> None:
-    """Whatever the test before left there."""
+def test_emulators_are_empty_in_every_test(pytester: pytest.Pytester) -> None:
+    """Users of an earlier test are gone."""
     test = """
         both = backends(fullstory_url, logrocket_url)
         assert fullstory_emulator.users == {}
@@ -44,20 +44,20 @@ def test_the_emulators_listen_and_begin_each_test_without_users(pytester: pytest
     result.assert_outcomes(passed=2)
 
 
-def test_a_script_is_played(pytester: pytest.Pytester) -> None:
-    """By the transport itself, and under a router."""
+def test_scripted_transport_plays_responses(pytester: pytest.Pytester) -> None:
+    """The transport runs exchanges itself, and its sender works in a router."""
     result = run(
         pytester,
         """
 def test_script(scripted_transport):
-    scripted_transport.answer(Response(429, {"retry-after": "3"}), Response(400))
+    scripted_transport.add(Response(429, {"retry-after": "3"}), Response(400))
     outcome = scripted_transport.run(LogRocket("acme:shop:emulator").identify(ADA))
     assert type(outcome).__name__ == "Rejected"
     assert scripted_transport.waits == [3.0]
     assert len(scripted_transport.requests) == 2
 
 def test_router(scripted_transport):
-    scripted_transport.answer(Response(401))
+    scripted_transport.add(Response(401))
     with Router([LogRocket("acme:shop:emulator")], transport=scripted_transport.sender) as router:
         assert type(router.identify(ADA)["logrocket"]).__name__ == "Misconfigured"
 """,
@@ -66,8 +66,8 @@ def test_router(scripted_transport):
     result.assert_outcomes(passed=2)
 
 
-def test_vendors_that_hold_the_same_are_reconciled(pytester: pytest.Pytester) -> None:
-    """A number as a text is the same number, and a list as a text the same list."""
+def test_reconciled_passes_for_equal_users(pytester: pytest.Pytester) -> None:
+    """Numbers and lists equal their text forms at LogRocket."""
     result = run(
         pytester,
         f"""
@@ -84,7 +84,7 @@ def test_it({BOTH}):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("later", "told"),
+    ("change", "difference"),
     [
         ('send(UserTraits("u2", name="Grace"), both[0])', "only Fullstory has this user"),
         ('send(UserTraits("u2", name="Grace"), both[1])', "only LogRocket has this user"),
@@ -94,26 +94,26 @@ def test_it({BOTH}):
         ('send(UserTraits("u1", traits={"plan": REMOVE}), both[1])', "only Fullstory has traits.plan"),
     ],
 )
-def test_vendors_that_differ_fail_the_test_that_asks(pytester: pytest.Pytester, later: str, told: str) -> None:
-    """With the path and without a value; a test that does not ask passes."""
-    body = f"({BOTH}):\n    both = backends(fullstory_url, logrocket_url)\n    send(ADA, *both)\n    {later}\n"
-    result = run(pytester, f"@pytest.mark.reconciled\ndef test_asks{body}", f"def test_does_not{body}")
+def test_reconciled_fails_for_different_users(pytester: pytest.Pytester, change: str, difference: str) -> None:
+    """The failure names the path but no value; an unmarked test passes."""
+    body = f"({BOTH}):\n    both = backends(fullstory_url, logrocket_url)\n    send(ADA, *both)\n    {change}\n"
+    result = run(pytester, f"@pytest.mark.reconciled\ndef test_marked{body}", f"def test_unmarked{body}")
 
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["the vendors are half reconciled:", f"<*>: {told}"])
+    result.stdout.fnmatch_lines(["the emulators have different users:", f"<*>: {difference}"])
     result.stdout.no_fnmatch_line("*<*: *free*")
 
 
-def test_a_test_that_asks_has_to_use_both_vendors(pytester: pytest.Pytester) -> None:
-    """Otherwise there would be nothing to compare, and it would pass."""
+def test_reconciled_needs_both_emulators(pytester: pytest.Pytester) -> None:
+    """Without one of them there would be nothing to compare."""
     result = run(pytester, "@pytest.mark.reconciled\ndef test_it(fullstory_emulator): pass")
 
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["a test marked reconciled needs logrocket_emulator"])
+    result.stdout.fnmatch_lines(["*; add logrocket_emulator"])
 
 
-def test_a_test_that_fails_of_itself_tells_why(pytester: pytest.Pytester) -> None:
-    """The comparison does not hide it."""
+def test_reconciled_shows_the_failure_of_the_test(pytester: pytest.Pytester) -> None:
+    """A failing test is not compared."""
     result = run(pytester, f"@pytest.mark.reconciled\ndef test_it({BOTH}): assert 1 == 2")
 
     result.assert_outcomes(failed=1)

@@ -60,7 +60,7 @@ def send(
     users: Sequence[UserTraits], *responses: Response, answer: Answer | None = None
 ) -> tuple[list[Outcome], list[Request]]:
     """Return what becomes of *users*, and what was asked of Mixpanel."""
-    transport = ScriptedTransport(*responses, answer=answer, retry=ONCE)
+    transport = ScriptedTransport(*responses, respond=answer, retry=ONCE)
     return list(transport.run(BACKEND.identify_many(users))), transport.requests
 
 

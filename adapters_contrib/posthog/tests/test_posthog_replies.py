@@ -79,7 +79,7 @@ def identify(
     answer: Callable[[Request], Response] | Response, *users: UserTraits, retry: RetryPolicy = ONCE
 ) -> tuple[tuple[Outcome, ...], ScriptedTransport]:
     """Send *users* together."""
-    transport = ScriptedTransport(answer=(lambda _: answer) if isinstance(answer, Response) else answer, retry=retry)
+    transport = ScriptedTransport(respond=(lambda _: answer) if isinstance(answer, Response) else answer, retry=retry)
     return transport.run(BACKEND.identify_many(users)), transport
 
 
@@ -133,7 +133,7 @@ def test_a_user_of_whom_posthog_says_nothing_is_accepted() -> None:
 
 def test_an_accepted_user_is_never_verified() -> None:
     """PostHog only queues events."""
-    outcome = ScriptedTransport(answer=judged({})).run(BACKEND.identify(UserTraits("u1", traits={"t": UUID(int=0)})))
+    outcome = ScriptedTransport(respond=judged({})).run(BACKEND.identify(UserTraits("u1", traits={"t": UUID(int=0)})))
 
     assert isinstance(outcome, Accepted)
     assert not outcome.verified

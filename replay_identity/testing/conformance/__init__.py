@@ -1,4 +1,4 @@
-"""A suite that every adapter passes: subclass `BackendConformance` in a test module, and pytest runs its cases."""
+"""The conformance suite: subclass `BackendConformance` in a test module, and pytest runs its cases."""
 
 from .base import AdapterHooks
 from .capability_cases import CapabilityCases
@@ -11,8 +11,8 @@ __all__ = ["AdapterHooks", "BackendConformance", "RequestContent", "read_request
 
 
 class BackendConformance(PlanCases, LimitCases, ResponseCases, CapabilityCases, EmulatorCases):
-    """What a backend has to keep, as one class of tests.
+    """Tests that every backend must pass.
 
-    A subclass gives `key`, `make_backend` and `accepted`, and `make_emulator` with `stored_user` if there is an
-    emulator, or else `without_emulator` with a reason. See `AdapterHooks` for all that it may tell.
+    A subclass defines `key`, `make_backend` and `accepted`. If there is an emulator it also defines `make_emulator`
+    and `stored_user`, otherwise it sets `without_emulator` to a reason. See `AdapterHooks` for all hooks.
     """

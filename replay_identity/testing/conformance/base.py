@@ -1,4 +1,4 @@
-"""What whoever writes an adapter tells the conformance suite about it."""
+"""The hooks through which an adapter's author describes the adapter to the conformance suite."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -16,12 +16,12 @@ from .request_content import RequestContent
 
 
 class AdapterHooks:
-    """What a subclass tells.
+    """The attributes and methods that a subclass defines or overrides.
 
     Attributes:
-        key: The credential that `make_backend` uses, which nothing may show.
-        without_emulator: Why there is no emulator, if there is none.
-        not_applicable: Why a case cannot be asked of this vendor, by the name of the case.
+        key: The key that `make_backend` uses; the suite checks that nothing shows it.
+        without_emulator: The reason why there is no emulator, if there is none.
+        not_applicable: Names of cases to skip, each with the reason why it does not apply to this vendor.
     """
 
     key: ClassVar[str]
@@ -32,35 +32,35 @@ class AdapterHooks:
         super().__init_subclass__()
         for case, reason in cls.__dict__.get("not_applicable", {}).items():
             if not (case.startswith("test_") and hasattr(cls, case)):
-                raise TypeError(f"not_applicable names {case}, which is no case of the suite")
+                raise TypeError(f"not_applicable: {case} is not a case of the suite")
             if not reason.strip():
-                raise TypeError(f"not_applicable gives no reason for {case}")
-            setattr(cls, case, _skipping(reason))
+                raise TypeError(f"not_applicable: the reason for {case} is missing")
+            setattr(cls, case, _skipped(reason))
 
     def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> IdentityBackend:
-        """Return the backend; that of *base_url* talks to the emulator that listens there."""
+        """Return the backend, for the emulator at *base_url* or else for the vendor."""
         raise NotImplementedError
 
     def accepted(self, request: Request) -> Response:
-        """Return the documented success of *request*, which `identify` sends, or `identify_many` if there is one."""
+        """Return the documented success response to a *request* of `identify` or `identify_many`."""
         raise NotImplementedError
 
     def make_emulator(self) -> Emulator:
-        """Return a fake vendor who knows the key, in a state of its own."""
+        """Return a new emulator that accepts the key."""
         if not self.without_emulator.strip():
-            raise TypeError("give make_emulator, or without_emulator with a reason")
+            raise TypeError("make_emulator is missing; define it, or set without_emulator to a reason")
         pytest.skip(self.without_emulator)
 
-    def stored_user(self, emulator: Any, user_id: str) -> object:  # noqa: ANN401  # Each author's own.
-        """Return what the *emulator* holds of the user, to compare by ``==``; None if it has none or deletes them."""
+    def stored_user(self, emulator: Any, user_id: str) -> object:  # noqa: ANN401  # Each adapter has its own emulator.
+        """Return what *emulator* stores of the user, comparable with ``==``; None if it has none or deletes them."""
         raise NotImplementedError
 
     def normalize(self, request: Request) -> Request:
-        """Return *request* without what is drawn anew each time, such as an id or the time of sending."""
+        """Return *request* without what differs on every call, such as a random id or the time of sending."""
         return request
 
     def satisfies_other_rules(self, user: UserTraits) -> bool:  # noqa: ARG002  # For subclasses.
-        """Tell whether *user* keeps those of the vendor's rules that are no limits, such as ids it never takes."""
+        """Return True if *user* follows the rules beyond `limits`, such as ids that the vendor never accepts."""
         return True
 
     def request_contains(self, path: str, value: Any, content: RequestContent) -> bool:  # noqa: ANN401, ARG002  # As `UserTraits` has it.
@@ -72,15 +72,15 @@ class AdapterHooks:
         """Return the backend's limits."""
         return self.make_backend().limits
 
-    def some_limits(self) -> Limits:
-        """Return the backend's limits, or skip the case where the vendor publishes none of a single field's."""
+    def limits_or_skip(self) -> Limits:
+        """Return the backend's limits, or skip the case if none of them is about a single field."""
         if not any(field in MEASURED for field, _ in self.limits):
-            pytest.skip("the vendor publishes no limit of a user's fields")
+            pytest.skip("the vendor publishes no limits of single fields")
         return self.limits
 
 
-def _skipping(reason: str) -> Any:  # noqa: ANN401  # A test, as pytest collects them.
-    def skipped(_: object) -> None:
+def _skipped(reason: str) -> Any:  # noqa: ANN401  # A test, as pytest collects them.
+    def skip(_: object) -> None:
         pytest.skip(reason)
 
-    return skipped
+    return skip

@@ -1,4 +1,4 @@
-"""What holds for all that only some backends can do: no reply makes them raise, and they answer of their own."""
+"""Cases about optional capabilities: deleting, reading, comparing, batches and several users per request."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -32,17 +32,17 @@ from ..responses import responses
 from ..strategies import user_traits
 from .base import AdapterHooks
 from .request_content import read_request_content
-from .support import ECHOES, USER, USER_ID, WORDS, echoes, for_all, one_after_another, play, shown_in
+from .support import ECHO_COUNT, USER, USER_ID, VALUES, echoes, for_all, in_order, leaks_in, play
 
 _FAILURES = (Rejected, Misconfigured, Unavailable, Unknown)
-_MEMBERS = (
+_ENTRIES = (
     BatchEntry(user_id=USER_ID, content=b"{}"),
     BatchEntry(vendor_id="1", content=b"{}"),
     BatchEntry(content=b"{}"),
 )
 _STATUSES = (200, 202, 400, 401, 403, 404, 409, 413, 429, 500)
-# What each exchange may answer, by its name.
-_ANSWERS: Mapping[str, tuple[type, ...]] = {
+# The types that each exchange may return.
+_RESULT_TYPES: Mapping[str, tuple[type, ...]] = {
     "get": (StoredUser, type(None), *_FAILURES),
     "pages": (Page, *_FAILURES),
     "delete": (Accepted, Skipped, *_FAILURES),
@@ -57,43 +57,43 @@ _ANSWERS: Mapping[str, tuple[type, ...]] = {
 
 
 class CapabilityCases(AdapterHooks):
-    """Cases about the protocols beside `IdentityBackend`."""
+    """Cases about the optional protocols of backends."""
 
     def test_every_response_has_a_documented_result(self) -> None:
-        """One that the protocol knows, whatever the vendor answers; nothing raises."""
+        """An exchange returns a result of its protocol for any response, and never raises."""
         backend = self.make_backend()
         operations = [operation for operation, _ in _exchanges(backend)]
         if not operations:
             pytest.skip(f"{backend.name} only identifies")
 
         @for_all(st.sampled_from(operations), st.lists(responses(), min_size=1, max_size=3))
-        def law(operation: str, answers: list[Response]) -> None:
+        def law(operation: str, script: list[Response]) -> None:
             exchange = dict(_exchanges(backend))[operation]
-            answer = play(exchange, one_after_another(answers, answers[-1]))
-            assert isinstance(answer, _ANSWERS[operation])
-            assert getattr(answer, "backend", backend.name) == backend.name
+            result = play(exchange, in_order(script))
+            assert isinstance(result, _RESULT_TYPES[operation])
+            assert getattr(result, "backend", backend.name) == backend.name
 
         law()
 
     def test_results_hide_values_and_the_key(self) -> None:
-        """Whatever the vendor quotes of what it was sent, of this user or of another one of the same request."""
+        """Results contain no values that the vendor quotes, not even of another user in the same request."""
         backend = self.make_backend()
         operations = [operation for operation, _ in _exchanges(backend)]
         if not operations:
             pytest.skip(f"{backend.name} only identifies")
-        for operation, status, number in product(operations, _STATUSES, range(ECHOES)):
-            answer = play(dict(_exchanges(backend))[operation], partial(_echo, self.key, status, number))
-            assert shown_in(repr(answer), self.key) == []
+        for operation, status, number in product(operations, _STATUSES, range(ECHO_COUNT)):
+            result = play(dict(_exchanges(backend))[operation], partial(_echo, self.key, status, number))
+            assert leaks_in(repr(result), self.key) == []
 
     def test_each_of_many_users_has_an_outcome(self) -> None:
-        """In their order, whatever the vendor answers; who breaks a rule is not sent."""
+        """There is one outcome per user, in order; users with violations are not sent."""
         backend = self.make_backend()
         if not isinstance(backend, SupportsMultiIdentify):
-            pytest.skip(f"{backend.name} takes one user a request")
+            pytest.skip(f"{backend.name} takes one user per request")
 
         @for_all(st.lists(user_traits(), max_size=4), st.lists(responses(), min_size=1, max_size=3))
-        def law(users: list[UserTraits], answers: list[Response]) -> None:
-            outcomes = play(backend.identify_many(users), one_after_another(answers, answers[-1]))
+        def law(users: list[UserTraits], script: list[Response]) -> None:
+            outcomes = play(backend.identify_many(users), in_order(script))
             assert len(outcomes) == len(users)
             for user, outcome in zip(users, outcomes, strict=True):
                 assert isinstance(outcome, Outcome)
@@ -106,23 +106,23 @@ class CapabilityCases(AdapterHooks):
 
     @pytest.mark.parametrize("status", [400, 413])
     def test_bad_user_does_not_fail_the_others(self, status: int) -> None:
-        """A request that one user spoils is sent again in parts, until they are refused alone."""
+        """A rejected request is sent again in parts, until only the bad user is rejected."""
         backend = self.make_backend()
         if not isinstance(backend, SupportsMultiIdentify):
-            pytest.skip(f"{backend.name} takes one user a request")
+            pytest.skip(f"{backend.name} takes one user per request")
         users = (UserTraits("u1", name="Ada"), USER, UserTraits("u2", name="Grace"), UserTraits("u3", name="Joan"))
 
-        def answer(request: Request) -> Response:
+        def respond(request: Request) -> Response:
             return Response(status) if read_request_content(request).contains(USER_ID) else self.accepted(request)
 
-        outcomes = play(backend.identify_many(users), answer)
+        outcomes = play(backend.identify_many(users), respond)
         assert [type(outcome) for outcome in outcomes] == [Accepted, Rejected, Accepted, Accepted]
 
     def test_batch_matches_the_plan(self) -> None:
-        """It refuses and adjusts the same, and its contents can be read from its body again."""
+        """A batch has the violations and adjustments of the plan, and its body can be split again."""
         backend = self.make_backend()
         if not isinstance(backend, SupportsBatch):
-            pytest.skip(f"{backend.name} takes no batches")
+            pytest.skip(f"{backend.name} has no batches")
 
         @for_all(st.lists(user_traits(), max_size=3))
         def law(users: list[UserTraits]) -> None:
@@ -139,7 +139,7 @@ class CapabilityCases(AdapterHooks):
 
 
 def _exchanges(backend: IdentityBackend) -> Iterator[tuple[str, Exchange[Any]]]:
-    """Yield an exchange of everything that *backend* can do, by its name."""
+    """Yield one exchange for each capability of *backend*, with its name."""
     if isinstance(backend, SupportsRead):
         yield "get", backend.get(USER_ID)
         yield "pages", next(backend.pages())
@@ -157,9 +157,9 @@ def _exchanges(backend: IdentityBackend) -> Iterator[tuple[str, Exchange[Any]]]:
         body = backend.batch_body([backend.encode_for_batch(USER).content or b""])
         yield "create_job", backend.create_job(body, idempotency_key="key-1")
         yield "poll_job", backend.poll_job("job-1")
-        yield "collect_job", backend.collect_job("job-1", _MEMBERS)
+        yield "collect_job", backend.collect_job("job-1", _ENTRIES)
 
 
 def _echo(key: str, status: int, number: int, request: Request) -> Response:
-    """Return one of the replies that quote *request*, with all that it says of the user."""
-    return Response(status, body=echoes(request, key, filter(read_request_content(request).contains, WORDS))[number])
+    """Return response *number* of those that quote *request* and the values in it."""
+    return Response(status, body=echoes(request, key, filter(read_request_content(request).contains, VALUES))[number])

@@ -1,4 +1,4 @@
-"""What holds against the vendor's emulator, over real HTTP: what is sent is taken, held, and held only once."""
+"""Cases against the vendor's emulator over real HTTP: users are accepted, stored, and stored once."""
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -52,73 +52,73 @@ _FAULTS: Final[Mapping[str, Fault]] = {
     "broken": Fault(garbage="broken"),
     "empty": Fault(garbage="empty"),
 }
-# A vendor who is asked again so often has recovered from every fault here.
-_ENOUGH: Final = 5
+# More attempts than any of the faults above lasts.
+_MAX_ATTEMPTS: Final = 5
 
 
 @attrs.frozen
-class World:
-    """A backend, the emulator it talks to, and what carries their words."""
+class EmulatorSession:
+    """A backend, the emulator that it is connected to, and the transport between them."""
 
     backend: IdentityBackend
     emulator: Emulator
     transport: Transport
 
     def run(self, exchange: Exchange[T]) -> T:
-        """Return what comes of *exchange*."""
+        """Return the result of *exchange*."""
         return self.transport.run(exchange)
 
     def identify(self, user: UserTraits) -> Outcome:
-        """Return what becomes of *user*, asked again for as long as it is worth it."""
+        """Return the outcome for *user*, after retries if it is retryable."""
         outcome = self.run(self.backend.identify(user))
-        for _ in range(_ENOUGH):
+        for _ in range(_MAX_ATTEMPTS):
             if outcome.retryable:
                 outcome = self.run(self.backend.identify(user))
         return outcome
 
 
 class EmulatorCases(AdapterHooks):
-    """Cases about what arrives at the vendor; `AdapterHooks.make_emulator` says who that is."""
+    """Cases about what arrives at the emulator that `AdapterHooks.make_emulator` returns."""
 
     def test_emulator_accepts_every_sent_user(self) -> None:
-        """What the adapter lets through, adapted or not, the vendor's rules let through as well."""
-        with self._world("adapt") as world:
-            # Nobody was given an id by this vendor yet.
+        """The emulator accepts every user that the adapter sends, adapted or not."""
+        with self._session("adapt") as session:
+            # The emulator has no users yet, so it knows no vendor ids.
             @for_all(user_traits(vendor_ids=st.just({})) | valid_users(self.limits))
             def law(user: UserTraits) -> None:
-                world.emulator.reset()
-                if world.backend.plan(user).request is None:
+                session.emulator.reset()
+                if session.backend.plan(user).request is None:
                     return
-                assert isinstance(world.identify(user), Accepted)
+                assert isinstance(session.identify(user), Accepted)
 
             law()
 
     def test_emulator_accepts_users_at_a_limit(self) -> None:
-        """And what was cut to a limit."""
-        with self._world("adapt") as world:
+        """The emulator accepts values at a limit and values truncated to it."""
+        with self._session("adapt") as session:
 
-            @for_all(users_at(self.some_limits()) | users_over(self.some_limits()))
+            @for_all(users_at(self.limits_or_skip()) | users_over(self.limits_or_skip()))
             def law(boundary: Boundary) -> None:
-                world.emulator.reset()
-                if world.backend.plan(boundary.user).request is None:
+                session.emulator.reset()
+                if session.backend.plan(boundary.user).request is None:
                     return
-                assert isinstance(world.identify(boundary.user), Accepted)
+                assert isinstance(session.identify(boundary.user), Accepted)
 
             law()
 
     def test_sending_twice_changes_nothing(self) -> None:
-        """What the vendor holds after the second time is what it held after the first."""
-        with self._world() as world:
+        """Sending a user again does not change what the vendor stores."""
+        with self._session() as session:
 
             @for_all(valid_users(self.limits))
             def law(user: UserTraits) -> None:
                 if not self.satisfies_other_rules(user):
                     return
-                world.emulator.reset()
+                session.emulator.reset()
                 states: list[object] = []
                 for _ in range(2):
-                    assert isinstance(world.identify(user), Accepted)
-                    states.append(self.stored_user(world.emulator, user.user_id or ""))
+                    assert isinstance(session.identify(user), Accepted)
+                    states.append(self.stored_user(session.emulator, user.user_id or ""))
                 assert states[0] is not None
                 assert states[0] == states[1]
 
@@ -126,89 +126,89 @@ class EmulatorCases(AdapterHooks):
 
     @pytest.mark.parametrize("fault", _FAULTS)
     def test_newest_traits_win_after_a_fault(self, fault: str) -> None:
-        """As if there had been none: nothing is lost, and nothing older comes back."""
-        with self._world() as world:
+        """After retries the vendor stores what it would have stored without the fault."""
+        with self._session() as session:
             for user in (_OLD, _ADA):
-                assert isinstance(world.identify(user), Accepted)
-            wanted = self.stored_user(world.emulator, "u1")
-            world.emulator.reset()
-            assert isinstance(world.identify(_OLD), Accepted)
-            assert self.stored_user(world.emulator, "u1") != wanted
-            world.emulator.faults.add(_FAULTS[fault])
-            assert isinstance(world.identify(_ADA), Accepted)
-            assert self.stored_user(world.emulator, "u1") == wanted
+                assert isinstance(session.identify(user), Accepted)
+            expected = self.stored_user(session.emulator, "u1")
+            session.emulator.reset()
+            assert isinstance(session.identify(_OLD), Accepted)
+            assert self.stored_user(session.emulator, "u1") != expected
+            session.emulator.faults.add(_FAULTS[fault])
+            assert isinstance(session.identify(_ADA), Accepted)
+            assert self.stored_user(session.emulator, "u1") == expected
 
     def test_users_do_not_affect_each_other(self) -> None:
-        """What is sent of one leaves the other as they were."""
-        with self._world() as world:
-            world.identify(_ADA)
-            before = self.stored_user(world.emulator, "u1")
-            world.identify(_GRACE)
-            assert self.stored_user(world.emulator, "u1") == before
-            assert self.stored_user(world.emulator, "u2") not in (None, before)
+        """Sending one user does not change another."""
+        with self._session() as session:
+            session.identify(_ADA)
+            before = self.stored_user(session.emulator, "u1")
+            session.identify(_GRACE)
+            assert self.stored_user(session.emulator, "u1") == before
+            assert self.stored_user(session.emulator, "u2") not in (None, before)
 
     def test_removal_clears_the_trait(self) -> None:
-        """The vendor holds the user as one who never had the trait; where it cannot clear one, nothing changes."""
-        with self._world("adapt") as world:
-            world.identify(UserTraits("u1", name="Ada", traits={"seats": 7}))
-            without = self.stored_user(world.emulator, "u1")
-            world.emulator.reset()
-            world.identify(UserTraits("u1", name="Ada", traits={"seats": 7, "plan": "pro"}))
-            before = self.stored_user(world.emulator, "u1")
+        """The user is stored as if the trait was never sent, or unchanged if the vendor cannot clear traits."""
+        with self._session("adapt") as session:
+            session.identify(UserTraits("u1", name="Ada", traits={"seats": 7}))
+            without = self.stored_user(session.emulator, "u1")
+            session.emulator.reset()
+            session.identify(UserTraits("u1", name="Ada", traits={"seats": 7, "plan": "pro"}))
+            before = self.stored_user(session.emulator, "u1")
             assert before != without
-            outcome = world.identify(UserTraits("u1", traits={"plan": REMOVE, "seats": 7}))
+            outcome = session.identify(UserTraits("u1", traits={"plan": REMOVE, "seats": 7}))
             adjustments = outcome.adjustments if isinstance(outcome, Accepted) else ()
-            is_dropped = not isinstance(outcome, Accepted) or any(each.lossy for each in adjustments)
-            assert self.stored_user(world.emulator, "u1") == (before if is_dropped else without)
+            is_lost = not isinstance(outcome, Accepted) or any(adjustment.lossy for adjustment in adjustments)
+            assert self.stored_user(session.emulator, "u1") == (before if is_lost else without)
 
     def test_read_returns_what_was_sent(self) -> None:
-        """By the application's id and on a page; of somebody unknown there is nothing."""
-        with self._world() as world:
-            backend = world.backend
+        """A sent user can be read by id and is on a page; an unknown user is None."""
+        with self._session() as session:
+            backend = session.backend
             if not isinstance(backend, SupportsRead):
-                pytest.skip(f"{backend.name} shows no users back")
-            world.identify(_ADA)
-            found = world.run(backend.get("u1"))
-            page = world.run(next(backend.pages()))
-            assert isinstance(found, StoredUser)
-            assert (found.user_id, found.name, found.email) == ("u1", _ADA.name, _ADA.email)
-            assert found.traits == _ADA.traits
+                pytest.skip(f"{backend.name} cannot read users")
+            session.identify(_ADA)
+            user = session.run(backend.get("u1"))
+            page = session.run(next(backend.pages()))
+            assert isinstance(user, StoredUser)
+            assert (user.user_id, user.name, user.email) == ("u1", _ADA.name, _ADA.email)
+            assert user.traits == _ADA.traits
             assert isinstance(page, Page)
-            assert [user.user_id for user in page.users] == ["u1"]
-            assert world.run(backend.get("nobody")) is None
+            assert [stored.user_id for stored in page.users] == ["u1"]
+            assert session.run(backend.get("nobody")) is None
 
     def test_delete_removes_only_that_user(self) -> None:
-        """And no other."""
-        with self._world() as world:
-            backend = world.backend
+        """Deleting one user leaves the other unchanged."""
+        with self._session() as session:
+            backend = session.backend
             if not isinstance(backend, SupportsDelete):
-                pytest.skip(f"{backend.name} deletes nobody")
+                pytest.skip(f"{backend.name} cannot delete users")
             for user in (_ADA, _GRACE):
-                world.identify(user)
-            grace = self.stored_user(world.emulator, "u2")
-            assert isinstance(world.run(backend.delete("u1")), Accepted)
-            assert self.stored_user(world.emulator, "u1") is None
-            assert self.stored_user(world.emulator, "u2") == grace
+                session.identify(user)
+            grace = self.stored_user(session.emulator, "u2")
+            assert isinstance(session.run(backend.delete("u1")), Accepted)
+            assert self.stored_user(session.emulator, "u1") is None
+            assert self.stored_user(session.emulator, "u2") == grace
 
     def test_exclude_is_accepted(self) -> None:
-        """By the application's id."""
-        with self._world() as world:
-            backend = world.backend
+        """A user can be excluded by the application's id."""
+        with self._session() as session:
+            backend = session.backend
             if not isinstance(backend, SupportsExclude):
-                pytest.skip(f"{backend.name} excludes nobody")
-            world.identify(_ADA)
-            assert isinstance(world.run(backend.exclude(user_id="u1")), Accepted)
+                pytest.skip(f"{backend.name} cannot exclude users")
+            session.identify(_ADA)
+            assert isinstance(session.run(backend.exclude(user_id="u1")), Accepted)
 
     def test_compare_finds_differences(self) -> None:
-        """None after sending, and by its path once there is one."""
-        with self._world() as world:
-            backend = world.backend
+        """Comparing finds no difference after sending, and the paths of traits that differ."""
+        with self._session() as session:
+            backend = session.backend
             if not isinstance(backend, SupportsCompare):
-                pytest.skip(f"{backend.name} compares nothing")
-            missing = world.run(backend.compare(_ADA))
-            world.emulator.reset()
-            world.identify(_ADA)
-            same, differing = (world.run(backend.compare(user)) for user in (_ADA, _OLD))
+                pytest.skip(f"{backend.name} cannot compare users")
+            missing = session.run(backend.compare(_ADA))
+            session.emulator.reset()
+            session.identify(_ADA)
+            same, differing = (session.run(backend.compare(user)) for user in (_ADA, _OLD))
             assert isinstance(missing, Comparison)
             assert missing.missing
             assert isinstance(same, Comparison)
@@ -217,51 +217,53 @@ class EmulatorCases(AdapterHooks):
             assert {"traits.plan", "traits.seats"} <= set(differing.differing)
 
     def test_good_key_is_verified(self) -> None:
-        """The vendor says whose it is."""
-        with self._world() as world:
-            backend = world.backend
+        """Verifying the right key returns its info."""
+        with self._session() as session:
+            backend = session.backend
             if not isinstance(backend, SupportsVerify):
-                pytest.skip(f"{backend.name} verifies no key")
-            assert isinstance(world.run(backend.verify()), KeyInfo)
+                pytest.skip(f"{backend.name} cannot verify a key")
+            assert isinstance(session.run(backend.verify()), KeyInfo)
 
     def test_multi_identify_stores_the_same_users(self) -> None:
-        """In one exchange, the same state."""
-        with self._world() as world:
-            backend = world.backend
+        """Users sent in one request are stored like users sent one by one."""
+        with self._session() as session:
+            backend = session.backend
             if not isinstance(backend, SupportsMultiIdentify):
-                pytest.skip(f"{backend.name} takes one user a request")
+                pytest.skip(f"{backend.name} takes one user per request")
             for user in (_ADA, _GRACE):
-                world.identify(user)
-            wanted = [self.stored_user(world.emulator, user_id) for user_id in ("u1", "u2")]
-            world.emulator.reset()
-            outcomes = world.run(backend.identify_many((_ADA, _GRACE)))
+                session.identify(user)
+            expected = [self.stored_user(session.emulator, user_id) for user_id in ("u1", "u2")]
+            session.emulator.reset()
+            outcomes = session.run(backend.identify_many((_ADA, _GRACE)))
             assert [type(outcome) for outcome in outcomes] == [Accepted, Accepted]
-            assert [self.stored_user(world.emulator, user_id) for user_id in ("u1", "u2")] == wanted
+            assert [self.stored_user(session.emulator, user_id) for user_id in ("u1", "u2")] == expected
 
     def test_batch_stores_the_same_users(self) -> None:
-        """As a job that is created, polled and collected."""
-        with self._world() as world:
-            backend = world.backend
+        """Users imported by a job are stored like users sent one by one."""
+        with self._session() as session:
+            backend = session.backend
             if not isinstance(backend, SupportsBatch):
-                pytest.skip(f"{backend.name} takes no batches")
+                pytest.skip(f"{backend.name} has no batches")
             contents = [backend.encode_for_batch(user).content or b"" for user in (_ADA, _GRACE)]
-            job = world.run(backend.create_job(backend.batch_body(contents), idempotency_key="key-1"))
+            job = session.run(backend.create_job(backend.batch_body(contents), idempotency_key="key-1"))
             assert isinstance(job, str)
-            while isinstance(progress := world.run(backend.poll_job(job)), JobProgress) and progress.running:
+            while isinstance(progress := session.run(backend.poll_job(job)), JobProgress) and progress.running:
                 pass
-            outcomes = world.run(backend.collect_job(job, (BatchEntry(user_id="u1"), BatchEntry(user_id="u2"))))
+            outcomes = session.run(backend.collect_job(job, (BatchEntry(user_id="u1"), BatchEntry(user_id="u2"))))
             assert isinstance(outcomes, tuple)
             assert [type(outcome) for outcome in outcomes] == [Accepted, Accepted]
-            batched = [self.stored_user(world.emulator, user_id) for user_id in ("u1", "u2")]
-            world.emulator.reset()
+            batched = [self.stored_user(session.emulator, user_id) for user_id in ("u1", "u2")]
+            session.emulator.reset()
             for user in (_ADA, _GRACE):
-                world.identify(user)
-            assert batched == [self.stored_user(world.emulator, user_id) for user_id in ("u1", "u2")]
+                session.identify(user)
+            assert batched == [self.stored_user(session.emulator, user_id) for user_id in ("u1", "u2")]
 
     @contextmanager
-    def _world(self, on_violation: OnViolation = "reject") -> Generator[World]:
-        """Run the emulator for the length of a `with` block; nothing waits between two tries."""
+    def _session(self, on_violation: OnViolation = "reject") -> Generator[EmulatorSession]:
+        """Run the emulator for the duration of a `with` block; retries do not wait."""
         emulator = self.make_emulator()
         attempts = Attempts(RetryPolicy(wait_initial=0.001), budget=RetryBudget(size=1e9))
         with running(emulator) as server, Transport(attempts=attempts, sleep=lambda _: None) as transport:
-            yield World(self.make_backend(base_url=server.url, on_violation=on_violation), emulator, transport)
+            yield EmulatorSession(
+                self.make_backend(base_url=server.url, on_violation=on_violation), emulator, transport
+            )

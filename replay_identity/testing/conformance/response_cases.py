@@ -1,4 +1,4 @@
-"""What holds for every reply: it has one meaning, nothing raises, and nobody's values are told."""
+"""Cases about responses: each has an outcome, none raises, and none leaks a value."""
 
 import logging
 from typing import Final
@@ -14,9 +14,9 @@ from ..responses import responses
 from ..scripted import ScriptedTransport
 from ..strategies import user_traits, valid_users
 from .base import AdapterHooks
-from .support import USER, echoes, for_all, one_after_another, play, shown_in
+from .support import USER, echoes, for_all, in_order, leaks_in, play
 
-_NOT_BELIEVED: Final = (b"", b"<html>Log in</html>", b"[]", b"null", b'"ok"', b'{"id"', b"{}", b"\xff")
+_FOREIGN_BODIES: Final = (b"", b"<html>Log in</html>", b"[]", b"null", b'"ok"', b'{"id"', b"{}", b"\xff")
 _FAILURES: Final = (
     Response(503),
     Response(429, {"retry-after": "0"}),
@@ -31,15 +31,15 @@ def _cause(response: Response) -> str:
 
 
 class ResponseCases(AdapterHooks):
-    """Cases about what `identify` makes of replies."""
+    """Cases about the outcomes of `identify`."""
 
     def test_every_response_has_an_outcome(self) -> None:
-        """Of the backend's own, whatever the vendor, or whoever stands between, answers; nothing raises."""
+        """`identify` returns an outcome of its backend for any response, and never raises."""
         backend = self.make_backend(on_violation="adapt")
 
         @for_all(user_traits(), st.lists(responses(), min_size=1, max_size=3))
-        def law(user: UserTraits, answers: list[Response]) -> None:
-            outcome = play(backend.identify(user), one_after_another(answers, answers[-1]))
+        def law(user: UserTraits, script: list[Response]) -> None:
+            outcome = play(backend.identify(user), in_order(script))
             assert isinstance(outcome, Outcome)
             assert not isinstance(outcome, Broken)
             assert outcome.backend == backend.name
@@ -48,7 +48,7 @@ class ResponseCases(AdapterHooks):
         law()
 
     def test_documented_success_is_accepted(self) -> None:
-        """With what was adjusted."""
+        """The outcome is `Accepted` with the adjustments of the plan."""
         backend = self.make_backend(on_violation="adapt")
 
         @for_all(user_traits() | valid_users(self.limits))
@@ -62,31 +62,31 @@ class ResponseCases(AdapterHooks):
 
         law()
 
-    @pytest.mark.parametrize("body", _NOT_BELIEVED)
+    @pytest.mark.parametrize("body", _FOREIGN_BODIES)
     def test_success_with_a_foreign_body_is_not_accepted(self, body: bytes) -> None:
-        """A proxy or a login page answers 200 as well."""
+        """A proxy or a login page may respond with 200, too."""
         assert not isinstance(self._identify(Response(200, body=body)), Accepted)
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_rejected_key_is_misconfigured(self, status: int) -> None:
-        """Nobody can be sent until the settings change."""
+        """A 401 or 403 means that the settings are wrong, not the user."""
         assert isinstance(self._identify(Response(status)), Misconfigured)
 
     def test_redirect_is_misconfigured(self) -> None:
-        """It is never followed, since it would take the key elsewhere."""
+        """Redirects are never followed, since they would send the key to another host."""
         response = Response(302, {"location": "https://elsewhere.example/"})
         assert isinstance(self._identify(response), Misconfigured)
 
     def test_bad_request_is_rejected(self) -> None:
-        """The same traits would fail again."""
+        """A 400 rejects the user, since the same traits would fail again."""
         assert isinstance(self._identify(Response(400)), Rejected)
 
     @pytest.mark.parametrize("status", [429, 503])
     def test_busy_vendor_is_unavailable(self, status: int) -> None:
-        """For as long as it says."""
+        """A 429 or 503 keeps the delay that Retry-After asks for."""
         outcome = self._identify(Response(status, {"retry-after": "7"}))
         assert isinstance(outcome, Unavailable)
-        assert outcome.retry_after == 7  # noqa: PLR2004  # As above.
+        assert outcome.retry_after == 7  # noqa: PLR2004  # The header above.
 
     @pytest.mark.parametrize(
         "response",
@@ -101,36 +101,36 @@ class ResponseCases(AdapterHooks):
         ids=_cause,
     )
     def test_lost_response_is_unknown(self, response: Response) -> None:
-        """It may have been applied, and is worth another try."""
+        """The request may have been applied, and can be retried."""
         outcome = self._identify(response)
         assert isinstance(outcome, Unknown)
         assert outcome.retryable
 
     @pytest.mark.parametrize("status", [400, 401, 403])
     def test_rejected_request_is_not_retried(self, status: int) -> None:
-        """The answer to a second try would be the same."""
+        """A retry would get the same response."""
         transport = ScriptedTransport(Response(status))
         transport.run(self.make_backend().identify(USER))
         assert len(transport.requests) == 1
 
     def test_adapter_leaves_retries_to_the_transport(self) -> None:
-        """Which knows the caller's patience, and keeps the vendor's."""
+        """The adapter sends one request; the retry policy is the transport's."""
         transport = ScriptedTransport(Response(503), retry=RetryPolicy(attempts=1))
         transport.run(self.make_backend().identify(USER))
         assert len(transport.requests) == 1
 
     @pytest.mark.parametrize("failure", _FAILURES, ids=_cause)
     def test_retry_sends_the_same_bytes(self, failure: Response) -> None:
-        """To the same address with the same headers, the idempotency key among them; then it is accepted."""
+        """A retry repeats the URL, the headers with the idempotency key, and the body."""
         backend = self.make_backend()
-        transport = ScriptedTransport(failure, failure, answer=self.accepted)
+        transport = ScriptedTransport(failure, failure, respond=self.accepted)
         outcome = transport.run(backend.identify(USER))
         assert isinstance(outcome, Accepted)
         assert len(transport.requests) == 3  # noqa: PLR2004  # The first and two retries.
         assert transport.requests[1:] == transport.requests[:1] * 2
 
     def test_outcomes_hide_values_and_the_key(self, caplog: pytest.LogCaptureFixture) -> None:
-        """Whatever the vendor quotes, and at any level of the log."""
+        """Neither outcomes nor logs contain values that the vendor quotes."""
         caplog.set_level(logging.DEBUG)
         backend = self.make_backend()
         request = backend.plan(USER).request
@@ -138,9 +138,8 @@ class ResponseCases(AdapterHooks):
         for status in (200, 400, 401, 403, 404, 409, 429, 500):
             for body in echoes(request, self.key):
                 outcome = ScriptedTransport(Response(status, body=body)).run(backend.identify(USER))
-                assert shown_in(f"{outcome!r} {outcome!s} {explain(outcome)}", self.key) == []
-        assert shown_in(caplog.text, self.key) == []
+                assert leaks_in(f"{outcome!r} {outcome!s} {explain(outcome)}", self.key) == []
+        assert leaks_in(caplog.text, self.key) == []
 
     def _identify(self, response: Response) -> Outcome:
-        """Return what becomes of a user to whom the vendor answers *response* for ever."""
         return play(self.make_backend().identify(USER), lambda _: response)

@@ -1,6 +1,6 @@
-"""A user whose every value would be noticed wherever it is shown."""
+"""Helpers of the cases: a probe user, responses that echo a request, and a runner of exchanges."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, repeat
 from typing import Any, Final
 
@@ -17,58 +17,58 @@ USER: Final = UserTraits(
     email="canary@example.com",
     traits={"plan": "canary-plan", "seats": 918273, "tags": ["canary-tag"]},
 )
-# What a vendor may quote of a request that says all of the user.
-WORDS: Final = (USER_ID, "Canary Finch", "canary@example.com", "canary-plan", "918273")
-_TELLING: Final = ("canary-id", "canary finch", "finch", "canary@", "canary-plan", "918273", "canary-tag")
+# Values that a vendor may quote from a request.
+VALUES: Final = (USER_ID, "Canary Finch", "canary@example.com", "canary-plan", "918273")
+_TELLTALES: Final = ("canary-id", "canary finch", "finch", "canary@", "canary-plan", "918273", "canary-tag")
 
 
-def shown_in(shown: str, key: str) -> list[str]:
-    """Return what of the user and of the *key* stands in what is *shown*."""
-    folded = shown.lower()
-    return [text for text in (*_TELLING, key.lower()) if text in folded]
+def leaks_in(text: str, key: str) -> list[str]:
+    """Return the parts of the probe user and of *key* that occur in *text*."""
+    folded = text.lower()
+    return [value for value in (*_TELLTALES, key.lower()) if value in folded]
 
 
-def echoes(request: Request, key: str, words: Iterable[str] = WORDS) -> list[bytes]:
-    """Return what a server says that quotes the *request*, its *key* and *words* that it was sent."""
+def echoes(request: Request, key: str, values: Iterable[str] = VALUES) -> list[bytes]:
+    """Return the bodies of responses that quote *request*, *key* and *values*."""
     body = request.body or b""
     quoted = f"cannot take {body.decode()} at {request.url} with {key}".encode()
-    listed = ", ".join((*words, key))
+    listed = ", ".join((*values, key))
     objects = [f'{{"{name}": "invalid: {listed}", "code": "bad_request"}}' for name in ("message", "error", "detail")]
     return [body, quoted, listed.encode(), *(text.encode() for text in objects)]
 
 
-# How many ways to quote a request there are.
-ECHOES: Final = len(echoes(Request("quote", "GET", ""), ""))
+# The number of bodies that `echoes` returns.
+ECHO_COUNT: Final = len(echoes(Request("quote", "GET", ""), ""))
 
 
-# More requests than any exchange needs, at the same answer again and again.
-_FOR_EVER: Final = 200
+# More requests than any exchange needs, even if every response is the same.
+_MAX_REQUESTS: Final = 200
 
 
-def play(exchange: Exchange[T], answer: Callable[[Request], Response]) -> T:
-    """Return what *exchange* makes of the answers, none of which is waited for.
+def play(exchange: Exchange[T], respond: Callable[[Request], Response]) -> T:
+    """Return the result of *exchange* with the responses of *respond*, without waiting.
 
     Raises:
-        AssertionError: It asks for ever.
+        AssertionError: The exchange never ends.
     """
     try:
         action = next(exchange)
-        for _ in range(_FOR_EVER):
-            action = exchange.send(AFTER_SLEEP if isinstance(action, Sleep) else answer(action))
+        for _ in range(_MAX_REQUESTS):
+            action = exchange.send(AFTER_SLEEP if isinstance(action, Sleep) else respond(action))
     except StopIteration as stop:
         result: T = stop.value
         return result
-    raise AssertionError(f"after {_FOR_EVER} answers the exchange still asks")
+    raise AssertionError(f"the exchange has not ended after {_MAX_REQUESTS} responses")
 
 
-def one_after_another(responses: Iterable[Response], then: Response) -> Callable[[Request], Response]:
-    """Return what answers with the *responses* in their order, and with *then* for ever."""
-    answers = chain(responses, repeat(then))
-    return lambda _: next(answers)
+def in_order(responses: Sequence[Response]) -> Callable[[Request], Response]:
+    """Return a function that returns *responses* in order, and then repeats the last one."""
+    script = chain(responses, repeat(responses[-1]))
+    return lambda _: next(script)
 
 
 def first_request(exchange: Exchange[T]) -> Request | T:
-    """Return what *exchange* sends first, or its result if it sends nothing."""
+    """Return the first request of *exchange*, or its result if it sends none."""
     try:
         while True:
             action = next(exchange)
@@ -82,12 +82,12 @@ def first_request(exchange: Exchange[T]) -> Request | T:
 
 
 def for_all(*strategies: SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return what makes a law a test of many examples, as many as the author's own Hypothesis profile asks for.
+    """Return a decorator that runs a property with many examples, as many as the Hypothesis profile says.
 
-    It may take its time, since a slow machine is no fault of the adapter's.
+    It has no deadline, since a slow machine is not the adapter's fault.
     """
 
-    def tested(law: Callable[..., None]) -> Callable[..., None]:
+    def decorate(law: Callable[..., None]) -> Callable[..., None]:
         return settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])(given(*strategies)(law))
 
-    return tested
+    return decorate
