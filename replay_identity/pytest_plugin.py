@@ -101,10 +101,7 @@ def _check_reconciled(test: pytest.Function) -> None:
     fixtures: dict[str, Any] = test.funcargs
     missing = [name for name in ("fullstory_emulator", "logrocket_emulator") if name not in fixtures]
     if missing:
-        pytest.fail(
-            f"a test marked {_MARK} needs the fixtures fullstory_emulator and logrocket_emulator; add {' and '.join(missing)}",
-            pytrace=False,
-        )
+        pytest.fail(f"{_MARK}: the test needs both emulators; add {' and '.join(missing)}", pytrace=False)
     differences = find_differences(fixtures["fullstory_emulator"], fixtures["logrocket_emulator"])
     if differences:
         pytest.fail("\n".join(["the emulators have different users:", *differences]), pytrace=False)

@@ -226,6 +226,14 @@ def identify_many(self, users):
 }
 
 
+@pytest.fixture(autouse=True)
+def _restore_profile() -> Iterator[None]:
+    # The inner pytest runs in this process, so its profile would stay loaded.
+    profile = settings.get_current_profile_name()
+    yield
+    settings.load_profile(profile)
+
+
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_broken_adapter_is_caught(pytester: pytest.Pytester, fault: Fault) -> None:
     """The case for the fault fails, without errors in other places."""
