@@ -15,7 +15,7 @@ pytest_plugins = ["pytester"]
 SUITE: Final = (Path(__file__).parent / "test_testing_conformance.py").read_text()
 
 
-# As many examples as find each fault at every run.
+# Enough examples to find each fault in every run.
 PROFILE: Final = """
 from hypothesis import settings
 
@@ -26,7 +26,7 @@ settings.load_profile("broken")
 
 @pytest.fixture(autouse=True)
 def _profile() -> Iterator[None]:
-    """Leave the profile of the other tests as it is."""
+    """Restore the Hypothesis profile, since the inner pytest runs in this process."""
     profile = settings.get_current_profile_name()
     yield
     settings.load_profile(profile)
@@ -50,13 +50,6 @@ from replay_identity.adapters.limits import Limits
 from replay_identity.adapters.redaction import redact
 
 NUMBERS = itertools.count()
-"""
-# Enough examples to find each fault in every run.
-PROFILE: Final = """
-from hypothesis import settings
-
-settings.register_profile("broken", max_examples=100, derandomize=True, database=None)
-settings.load_profile("broken")
 """
 FAULTS: Final = {
     "a payload that the vendor rejects": Fault(
@@ -224,14 +217,6 @@ def identify_many(self, users):
 """,
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def _restore_profile() -> Iterator[None]:
-    # The inner pytest runs in this process, so its profile would stay loaded.
-    profile = settings.get_current_profile_name()
-    yield
-    settings.load_profile(profile)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
