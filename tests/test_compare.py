@@ -14,7 +14,7 @@ from replay_identity.adapters.exchange import Exchange
 from replay_identity.adapters.limits import Limits
 from replay_identity.adapters.protocols import Comparison, Plan
 from replay_identity.bulk.comparison import BackendComparison, compare, sample
-from replay_identity.bulk.stats import MOST_PATHS, OTHER
+from replay_identity.bulk.stats import MAX_PATHS, OTHER
 from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator, running
 from replay_identity.fullstory import LIMITS as FULLSTORY_LIMITS
 from replay_identity.logrocket.limits import LIMITS
@@ -156,7 +156,7 @@ def test_many_users_are_counted(vendors: Vendors) -> None:
         vendors.backends,
         options=OPTIONS,
         on_difference=lambda user, _: differing.add(user.user_id),
-        on_answer=lambda: answers.append(None),
+        on_result=lambda: answers.append(None),
     )
 
     assert not report.is_same
@@ -214,7 +214,7 @@ def test_a_vendor_that_only_fails_is_given_up_on(vendors: Vendors) -> None:
 
     report = compare(users, [vendors.fullstory], options={"fullstory": options})
 
-    assert (report.backends["fullstory"].problem or "").startswith("nothing but failures for 0.05 s")
+    assert (report.backends["fullstory"].problem or "").startswith("no successful response for 0.05 s")
 
 
 def test_a_path_is_counted_once_for_each_user() -> None:
@@ -231,9 +231,9 @@ def test_paths_without_end_are_counted_together() -> None:
     """Users bring the names of traits."""
     counts = BackendComparison()
 
-    counts.add(Comparison("b", extra=tuple(f"traits.t{number}" for number in range(MOST_PATHS + 5))))
+    counts.add(Comparison("b", extra=tuple(f"traits.t{number}" for number in range(MAX_PATHS + 5))))
 
-    assert len(counts.extra) == MOST_PATHS + 1
+    assert len(counts.extra) == MAX_PATHS + 1
     assert counts.extra[OTHER] == 1
 
 

@@ -107,7 +107,7 @@ def test_causes_are_counted_without_a_vendors_words(outcome: Outcome, key: Cause
 
 def test_paths_without_end_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """Users bring the names of traits, and must not fill the memory with them."""
-    monkeypatch.setattr(tallying, "MOST_PATHS", 3)
+    monkeypatch.setattr(tallying, "MAX_PATHS", 3)
     stats = Stats()
     for number in range(10):
         stats.add([Rejected("acme", (too_long(f"traits.t{number}", number),))])

@@ -1,4 +1,4 @@
-"""Users in bulk: from a source into a ledger, and from there to every vendor, each in a loop of its own."""
+"""Bulk delivery: from a source into a ledger, and from there to every vendor, with one worker per backend."""
 
 from .dry_runs import DryRunReport, Estimate, dry_run
 from .durable import DurableRouter

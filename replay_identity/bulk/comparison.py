@@ -1,4 +1,4 @@
-"""Whether the vendors hold of users what they should, by asking them."""
+"""Compare what vendors store with what they should store."""
 
 import random
 from collections import Counter
@@ -11,40 +11,37 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from ..adapters.exchange import Exchange
-from ..adapters.protocols import Comparison, SupportsCompare
+from ..adapters.protocols import Comparison, IdentityBackend, SupportsCompare
 from ..adapters.responses import adapter_error, checked_outcome
 from ..outcomes import Misconfigured, Outcome, explain
-from ..retry import RetryPolicy
 from ..router import Route, as_routes
 from ..traits import UserTraits
-from ..transport import ConcurrentSender, ConcurrentTransport, concurrent_sender
-from ..transport.rate_limiter import AdaptiveLimiter
-from .dry_runs import BackendOrRoute
+from ..transport import ConcurrentTransport, concurrent_sender
 from .options import DeliveryOptions
-from .stats import MOST_PATHS, OTHER, BackendStats, most_frequent
+from .stats import BackendStats, bounded, most_frequent
+from .worker import SenderFactory, describe_outage, make_limiter, make_retry
 
 OnDifference: TypeAlias = Callable[[UserTraits, Comparison], None]
-OnAnswer: TypeAlias = Callable[[], None]
+OnResult: TypeAlias = Callable[[], None]
 
-# Seconds that one vendor is listened to before it is the next one's turn.
-_TICK: Final = 0.01
-_ATTEMPTS: Final = 4
+# Seconds to wait for one vendor's responses before turning to the next vendor.
+_POLL_INTERVAL_S: Final = 0.01
 
 
 @attrs.define
 class BackendComparison:
-    """How what one vendor holds differs from what it should.
+    """How the users stored by one vendor differ from what it should store.
 
     Attributes:
-        compared: Users whom the vendor told of.
-        same: Users of whom it holds what it should.
-        missing: Users whom it does not have.
-        different: Users of whom it holds something else.
-        differing: Users by path at which it holds another value.
-        absent: Users by path at which it holds none.
-        extra: Users by path at which it holds one too many.
-        unanswered: What came of the users whom it did not tell of.
-        problem: Why the vendor was not asked about the rest, or None.
+        compared: Number of users compared.
+        same: Number of users without a difference.
+        missing: Number of users that the vendor does not have.
+        different: Number of users that the vendor stores differently.
+        differing: Number of users by path at which the vendor stores another value.
+        absent: Number of users by path at which the vendor stores nothing.
+        extra: Number of users by path at which the vendor stores a value that it should not have.
+        unanswered: Outcomes of the users that could not be compared.
+        problem: Why the other users were not compared, or None.
     """
 
     compared: int = 0
@@ -72,30 +69,23 @@ class BackendComparison:
             (self.absent, comparison.absent),
             (self.extra, comparison.extra),
         ):
-            counts.update({self._bounded(path) for path in paths})
+            counts.update({bounded(path, self._paths) for path in paths})
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the counts as JSON has them, the most frequent first."""
+        """Return the counts as JSON-compatible values, the most frequent first."""
         return {
             **{name: getattr(self, name) for name in ("compared", "same", "missing", "different", "problem")},
             **{name: dict(most_frequent(getattr(self, name))) for name in ("differing", "absent", "extra")},
             "unanswered": self.unanswered.as_dict(),
         }
 
-    def _bounded(self, path: str) -> str:
-        if path not in self._paths:
-            if len(self._paths) >= MOST_PATHS:
-                return OTHER
-            self._paths.add(path)
-        return path
-
 
 @attrs.frozen
 class ComparisonReport:
-    """How what the vendors hold differs from what they should.
+    """How the users stored by several vendors differ from what they should store.
 
     Attributes:
-        backends: The counts by name of the backend.
+        backends: Counts by name of the backend.
         unsupported: Names of the backends that cannot be compared.
     """
 
@@ -104,80 +94,78 @@ class ComparisonReport:
 
     @property
     def is_same(self) -> bool:
-        """Tell whether every vendor holds what it should of all whom it told of."""
+        """Return True if no compared user differs at any vendor."""
         return all(backend.compared == backend.same for backend in self.backends.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the counts as JSON has them."""
+        """Return the counts as JSON-compatible values."""
         backends = {name: backend.as_dict() for name, backend in self.backends.items()}
         return {"backends": backends, "unsupported": self.unsupported}
 
 
 def sample(users: Iterable[UserTraits], count: int, *, seed: int | None = None) -> list[UserTraits]:
-    """Return so many of *users*, each as likely as any other, and the same ones for the same *seed*."""
-    dice = random.Random(seed)  # noqa: S311  # Nobody gains by guessing it.
+    """Return *count* random *users*, each with the same probability; the same *seed* draws the same users."""
+    rng = random.Random(seed)  # noqa: S311  # Nobody gains by guessing it.
     chosen: list[UserTraits] = []
     for index, user in enumerate(users):
         if index < count:
             chosen.append(user)
-        elif (row_id := dice.randrange(index + 1)) < count:
-            chosen[row_id] = user
+        elif (replaced := rng.randrange(index + 1)) < count:
+            chosen[replaced] = user
     return chosen
 
 
-def compare(  # Two to give, and one for each thing that may be set or listened to.
+def compare(
     users: Iterable[UserTraits],
-    targets: Iterable[BackendOrRoute],
+    backends: Iterable[IdentityBackend | Route],
     *,
     options: Mapping[str, DeliveryOptions] | None = None,
     ignore_extra: bool = False,
     on_difference: OnDifference | None = None,
-    on_answer: OnAnswer | None = None,
-    transport: Callable[[int], ConcurrentSender] = concurrent_sender,
+    on_result: OnResult | None = None,
+    transport: SenderFactory = concurrent_sender,
 ) -> ComparisonReport:
-    """Ask every backend that can tell what its vendor holds of *users*, and count what differs.
+    """Compare *users* with what each vendor stores, and count the differences.
 
     Args:
-        users: What the vendors should hold.
-        targets: Backends, or routes to them; their names must differ. What a route keeps away is not compared.
-        options: How fast and how patiently, by name of the backend.
-        ignore_extra: Whether what a vendor holds beyond what it should is no difference.
-        on_difference: Is told each user who differs at a vendor, and how.
-        on_answer: Is called once for each user and backend.
-        transport: Makes what sends so many requests at once.
+        users: What the vendors should store.
+        backends: Backends, or routes to them, with distinct names. What a route filters out is not compared.
+        options: Delivery options by name of the backend.
+        ignore_extra: Ignore traits that only the vendor has.
+        on_difference: Called with each user who differs at a vendor, and the comparison.
+        on_result: Called once for each user and backend.
+        transport: Factory for the concurrent sender; receives the maximum number of connections.
 
     Raises:
-        ConfigurationError: There is no backend, or two have one name.
+        ConfigurationError: There is no backend, or two have the same name.
     """
-    routes = as_routes(targets)
-    asked = [route for route in routes if isinstance(route.backend, SupportsCompare)]
-    unsupported = tuple(route.name for route in routes if route not in asked)
+    routes = as_routes(backends)
+    supported = [route for route in routes if isinstance(route.backend, SupportsCompare)]
+    unsupported = tuple(route.name for route in routes if route not in supported)
     with ExitStack() as stack:
-        readings: list[_BackendComparer] = []
-        for route, own_users in zip(asked, tee(users, len(asked)), strict=True):
+        comparers: list[_BackendComparer] = []
+        for route, own_users in zip(supported, tee(users, len(supported)), strict=True):
             chosen = (options or {}).get(route.name) or DeliveryOptions()
-            connection = _transport(transport(chosen.connections), chosen)
+            connection = _make_transport(transport, chosen)
             stack.callback(connection.close)
-            reading = _BackendComparer(
-                route, own_users, connection, chosen.patience, ignore_extra, on_difference, on_answer
+            comparers.append(
+                _BackendComparer(route, own_users, connection, chosen.patience, ignore_extra, on_difference, on_result)
             )
-            readings.append(reading)
-        while busy := [reading for reading in readings if reading.go_on()]:
-            for reading in busy:
-                reading.transport.poll(_TICK)
-    return ComparisonReport({reading.route.name: reading.counts for reading in readings}, unsupported)
+        while busy := [comparer for comparer in comparers if comparer.submit()]:
+            for comparer in busy:
+                comparer.transport.poll(_POLL_INTERVAL_S)
+    return ComparisonReport({comparer.route.name: comparer.counts for comparer in comparers}, unsupported)
 
 
-def _transport(sender: ConcurrentSender, options: DeliveryOptions) -> ConcurrentTransport:
-    first, longest = options.wait_initial, options.wait_max
-    limiter = AdaptiveLimiter(options.connections, options.requests_per_minute, wait_initial=first, wait_max=longest)
-    retry = RetryPolicy(_ATTEMPTS, wait_initial=first, wait_max=longest, total=1e9)
-    return ConcurrentTransport(sender, limiter, retry=retry, timeout=options.timeout)
+def _make_transport(make_sender: SenderFactory, options: DeliveryOptions) -> ConcurrentTransport:
+    return ConcurrentTransport(
+        make_sender(options.connections), make_limiter(options), retry=make_retry(options), timeout=options.timeout
+    )
 
 
 @attrs.define
 class _BackendComparer:
-    """One vendor that is asked about users, many at once."""
+    """Compares users with those of one vendor, many at once."""
 
     route: Route
     users: Iterator[UserTraits]
@@ -185,53 +173,51 @@ class _BackendComparer:
     patience: float
     ignore_extra: bool
     on_difference: OnDifference | None
-    on_answer: OnAnswer | None
+    on_result: OnResult | None
     counts: BackendComparison = attrs.field(init=False, factory=BackendComparison)
 
-    def go_on(self) -> bool:
-        """Ask about as many users as may be in flight, and tell whether any answer is still to come."""
+    def submit(self) -> bool:
+        """Submit as many users as may be in flight; return False once there are no more users and responses."""
         limiter = self.transport.limiter
         if limiter.failure is not None and limiter.failing_for > self.patience:
-            self._give_up(f"nothing but failures for {self.patience:g} s, the last one {limiter.failure.cause}")
+            self._give_up(describe_outage(self.patience, limiter.failure))
         while limiter.allows(self.transport.in_flight) and (user := next(self.users, None)) is not None:
-            self.transport.submit(_compared(self.route, user), partial(self._handle, user))
+            self.transport.submit(_compare_user(self.route, user), partial(self._handle, user))
         return self.transport.in_flight > 0
 
-    def _handle(self, user: UserTraits, answer: Comparison | Outcome) -> None:
-        if self.on_answer is not None:
-            self.on_answer()
-        if not isinstance(answer, Comparison):
-            self.counts.unanswered.add(answer)
-            if isinstance(answer, Misconfigured):
-                self._give_up(explain(answer))
+    def _handle(self, user: UserTraits, result: Comparison | Outcome) -> None:
+        if self.on_result is not None:
+            self.on_result()
+        if not isinstance(result, Comparison):
+            self.counts.unanswered.add(result)
+            if isinstance(result, Misconfigured):
+                self._give_up(explain(result))
             return
         if self.ignore_extra:
-            answer = attrs.evolve(answer, extra=())
-        self.counts.add(answer)
-        if self.on_difference is not None and not answer.is_same:
-            self.on_difference(user, answer)
+            result = attrs.evolve(result, extra=())
+        self.counts.add(result)
+        if self.on_difference is not None and not result.is_same:
+            self.on_difference(user, result)
 
     def _give_up(self, problem: str) -> None:
-        """Ask about nobody else; the answers under way are still counted."""
+        """Submit no more users; responses to requests in flight still count."""
         if self.counts.problem is None:
             self.counts.problem = problem
             self.users = iter(())
             self.transport.stop()
 
 
-def _compared(route: Route, user: UserTraits) -> Exchange[Comparison | Outcome]:
-    """Compare what the backend may see of *user*; one adapter's bug must not hide another's answer."""
+def _compare_user(route: Route, user: UserTraits) -> Exchange[Comparison | Outcome]:
+    """Compare what the backend may see of *user*."""
+    result: object
     try:
         seen = route.apply(user)
         if not isinstance(seen, UserTraits):
             return seen
         backend: Any = route.backend
-        exchange: Exchange[object] = backend.compare(seen)
-        answer = yield from exchange
-    except Exception as error:  # noqa: BLE001  # As above.
+        result = yield from backend.compare(seen)
+    except Exception as error:  # noqa: BLE001  # A bug in one adapter must not hide another's result.
         return adapter_error(route.name, error)
-    return (
-        answer
-        if isinstance(answer, Comparison) and answer.backend == route.name
-        else checked_outcome(route.name, answer)
-    )
+    if isinstance(result, Comparison) and result.backend == route.name:
+        return result
+    return checked_outcome(route.name, result)

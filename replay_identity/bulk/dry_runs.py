@@ -1,8 +1,10 @@
-"""A run without the vendors: what it would send, refuse and lose, and how long a quota would make it take."""
+"""Dry runs: what a run would send, reject and lose, without sending anything."""
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
 
 import attrs
 
@@ -11,46 +13,14 @@ from ..ledger import Ledger
 from ..outcomes import Accepted, Broken, Outcome, Rejected, Skipped
 from ..router import Route
 from ..traits import UserTraits
-from .batches import word
+from .batches import encode_for_batch
 from .options import DeliveryOptions
 from .report import SyncReport
-from .run import Ingest, OnProgress, User
+from .run import Ingest, OnProgress, UserOrRow, open_ledger
 from .stats import Stats
-from .worker import BackendWorker, make_workers
+from .worker import BackendWorker, make_worker, routes_with_options
 
-BackendOrRoute: TypeAlias = IdentityBackend | Route
-
-
-def check_user(user: UserTraits, targets: Iterable[BackendOrRoute]) -> tuple[Outcome, ...]:
-    """Return what would become of *user* at each backend if the vendor only kept to its published limits.
-
-    An `Accepted` carries what would be adjusted, a `Rejected` the violations; nothing is sent.
-    """
-    return tuple(_check(user, target) for target in targets)
-
-
-def check(users: Iterable[UserTraits], targets: Iterable[BackendOrRoute]) -> Stats:
-    """Return what would become of *users* at each backend; see `check_user`."""
-    asked = tuple(targets)
-    stats = Stats()
-    for user in users:
-        stats.add(check_user(user, asked))
-    return stats
-
-
-def _check(user: UserTraits, target: BackendOrRoute) -> Outcome:
-    try:
-        plan = target.plan(user)
-    except Exception as error:  # noqa: BLE001  # One adapter's bug must not hide another's answer.
-        return Broken(target.name, type(error).__name__)  # Its text may quote a value.
-    return plan if isinstance(plan, Skipped) else _foresee(plan)
-
-
-def _foresee(plan: Plan) -> Outcome:
-    return plan.unsent if plan.request is None else Accepted(plan.backend, adjustments=plan.adjustments)
-
-
-# A job is created, asked after at least once, and has at least one page of users taken and one of users refused.
+# A job takes one request to create it, at least one poll, and a page each of imported and of rejected users.
 _REQUESTS_PER_JOB: Final = 4
 
 
@@ -59,10 +29,10 @@ class Estimate:
     """What a run would take at one backend.
 
     Attributes:
-        requests: Requests; where several users share one, or with batches, at least so many, since how full each is,
-            how often a job is asked after and how long the vendor's pages are is not known beforehand.
-        jobs: Batches.
-        seconds: How long the requests take at the quota of requests per minute, or None where none is set.
+        requests: Number of requests. A lower bound where users share a request: how full each one is, how often a job
+            is polled and how many pages its results have is not known beforehand.
+        jobs: Number of import jobs.
+        seconds: Duration of the requests at the quota of requests per minute, or None if none is set.
     """
 
     requests: int
@@ -72,10 +42,10 @@ class Estimate:
 
 @attrs.frozen
 class DryRunReport:
-    """What a run would come to if every vendor kept to its published limits and took everything at once.
+    """The result of a run if every vendor kept to its published limits and accepted everything at once.
 
     Attributes:
-        report: The books.
+        report: The report of that run.
         estimate: What it would take, by name of the backend.
     """
 
@@ -83,55 +53,98 @@ class DryRunReport:
     estimate: Mapping[str, Estimate]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the rehearsal as JSON has it."""
-        return {
-            **self.report.as_dict(),
-            "effort": {name: attrs.asdict(estimate) for name, estimate in self.estimate.items()},
-        }
+        """Return the report and the estimates as JSON-compatible values."""
+        estimate = {name: attrs.asdict(estimate) for name, estimate in self.estimate.items()}
+        return {**self.report.as_dict(), "estimate": estimate}
 
 
 def dry_run(
-    users: Iterable[User],
+    users: Iterable[UserOrRow],
     backends: Iterable[IdentityBackend | Route],
     *,
-    ledger: Ledger | None,
+    ledger: Ledger | str | Path | None,
     options: Mapping[str, DeliveryOptions] | None = None,
     on_progress: OnProgress | None = None,
 ) -> DryRunReport:
-    """Return what `sync` would do, and do it to a copy of the *ledger*, which is thrown away.
+    """Return what `sync` would do, without sending anything or changing the ledger.
+
+    Args:
+        users: `UserTraits`, or rows from `read_users`. Invalid rows are only counted in the report.
+        backends: Backends, or routes to them, with distinct names.
+        ledger: A ledger, or the path of its file, of which a temporary copy is used. None, or a file that does not
+            exist, is an empty ledger.
+        options: Delivery options by name of the backend.
+        on_progress: Called with the progress of each backend while *users* are read.
 
     Raises:
-        ConfigurationError: There is no backend, two have one name, or *options* names another.
+        ConfigurationError: There is no backend, two have the same name, or *options* names an unknown one.
         LedgerError: The ledger cannot be read, or there is no room for its copy.
-        SourceError: Not even the first row can be read.
+        SourceError: The source could not be read at all.
     """
-    with Ledger.temporary_copy(ledger) as scratch:
-        workers = make_workers(backends, scratch, options)
+    settings = routes_with_options(backends, options)
+    with _temporary_copy(ledger) as copy:
+        workers = [make_worker(route, copy, chosen) for route, chosen in settings]
         report = SyncReport(backends=tuple(worker.report for worker in workers))
-        for _ in Ingest(workers, scratch, report).take(users):
+        for _ in Ingest(workers, copy, report).ingest(users):
             if on_progress is not None:
                 on_progress([worker.progress() for worker in workers])
-        estimate = {worker.report.backend: _dry_run(worker) for worker in workers}
-    return DryRunReport(report, estimate)
+        return DryRunReport(report, {worker.report.backend: _settle_all(worker) for worker in workers})
 
 
-def _dry_run(worker: BackendWorker) -> Estimate:
-    """Settle everyone due at one backend as if it took all that its limits allow."""
+def check_user(user: UserTraits, backends: Iterable[IdentityBackend | Route]) -> tuple[Outcome, ...]:
+    """Return the outcome of *user* at each backend if its vendor kept to its published limits; nothing is sent.
+
+    An `Accepted` lists the adjustments, a `Rejected` the violations.
+    """
+    return tuple(_check(user, backend) for backend in backends)
+
+
+def check(users: Iterable[UserTraits], backends: Iterable[IdentityBackend | Route]) -> Stats:
+    """Count the outcomes of `check_user` for all *users*."""
+    checked = tuple(backends)
+    stats = Stats()
+    for user in users:
+        stats.add(check_user(user, checked))
+    return stats
+
+
+def _check(user: UserTraits, backend: IdentityBackend | Route) -> Outcome:
+    try:
+        plan = backend.plan(user)
+    except Exception as error:  # noqa: BLE001  # A bug in one adapter must not hide another's outcome.
+        return Broken(backend.name, type(error).__name__)  # The message may quote a value.
+    return plan if isinstance(plan, Skipped) else _expected_outcome(plan)
+
+
+def _expected_outcome(plan: Plan) -> Outcome:
+    return plan.unsent if plan.request is None else Accepted(plan.backend, adjustments=plan.adjustments)
+
+
+@contextmanager
+def _temporary_copy(ledger: Ledger | str | Path | None) -> Generator[Ledger]:
+    # Opening a file that does not exist would create it.
+    original = ledger if isinstance(ledger, Ledger) or (ledger is not None and Path(ledger).exists()) else None
+    with open_ledger(original) as opened, Ledger.temporary_copy(opened) as copy:
+        yield copy
+
+
+def _settle_all(worker: BackendWorker) -> Estimate:
+    """Settle all pending users of one backend as its limits allow, and estimate what sending them would take."""
     backend, options = worker.delivery.route.backend, worker.delivery.options
     if isinstance(backend, SupportsBatch):
-        jobs = _count_jobs(worker, backend)
+        jobs = _settle_by_batch(worker, backend)
         requests = jobs * _REQUESTS_PER_JOB
     else:
-        at_once = options.users_at_once(backend.max_users.maximum) if isinstance(backend, SupportsMultiIdentify) else 1
-        jobs, requests = 0, math.ceil(_count_users(worker) / at_once)
+        max_users = options.max_users(backend.max_users.maximum) if isinstance(backend, SupportsMultiIdentify) else 1
+        jobs, requests = 0, math.ceil(_settle_by_user(worker) / max_users)
     worker.outbox.flush()
     worker.close_report()
     quota = options.requests_per_minute
     return Estimate(requests, jobs, None if quota is None else requests * 60 / quota)
 
 
-def _count_users(worker: BackendWorker) -> int:
-    """Return how many users would be sent without a batch."""
+def _settle_by_user(worker: BackendWorker) -> int:
+    """Settle all users and return the number of users to send."""
     count = 0
     while (claim := worker.outbox.next()) is not None:
         (outcome,) = check_user(claim.user, [worker.delivery.route])
@@ -140,19 +153,20 @@ def _count_users(worker: BackendWorker) -> int:
     return count
 
 
-def _count_jobs(worker: BackendWorker, backend: SupportsBatch) -> int:
-    """Return how many batches would be sent."""
+def _settle_by_batch(worker: BackendWorker, backend: SupportsBatch) -> int:
+    """Settle all users and return the number of batches to send."""
     route, options = worker.delivery.route, worker.delivery.options
-    most, jobs, users, size = options.users_at_once(backend.batch_limits.users.maximum), 0, 0, 0
+    max_users = options.max_users(backend.batch_limits.users.maximum)
+    jobs, users, size = 0, 0, 0
     while (claim := worker.outbox.next()) is not None:
-        item = word(route, backend, claim.user)
-        if not isinstance(item, EncodedUser):
-            worker.outbox.settle(claim, item)
-        elif item.content is None:
-            worker.outbox.settle(claim, Rejected(route.name, item.violations))
+        encoded = encode_for_batch(route, backend, claim.user)
+        if not isinstance(encoded, EncodedUser):
+            worker.outbox.settle(claim, encoded)
+        elif encoded.content is None:
+            worker.outbox.settle(claim, Rejected(route.name, encoded.violations))
         else:
-            worker.outbox.settle(claim, Accepted(route.name, adjustments=item.adjustments))
-            users, size = users + 1, size + len(item.content) + 1
-            if users >= most or size >= options.batch_bytes:
+            worker.outbox.settle(claim, Accepted(route.name, adjustments=encoded.adjustments))
+            users, size = users + 1, size + len(encoded.content) + 1
+            if users >= max_users or size >= options.batch_bytes:
                 jobs, users, size = jobs + 1, 0, 0
     return jobs + bool(users)

@@ -1,4 +1,4 @@
-"""A router that returns once a user is on disk, and delivers in the background for as long as it takes."""
+"""Deliver users to every backend at least once, through a durable outbox."""
 
 import logging
 import os
@@ -14,55 +14,54 @@ import attrs
 from ..adapters.protocols import IdentityBackend
 from ..errors import LedgerError
 from ..ledger import Ledger
-from ..router import Route, as_routes
+from ..router import Route
 from ..traits import UserTraits
 from ..transport import concurrent_sender
 from .options import DeliveryOptions
-from .worker import NEXT_TRY, MakeSender, make_worker, options_by_name
+from .worker import LEASE_RETRY_S, SenderFactory, make_worker, routes_with_options
 
 _logger = logging.getLogger("replay_identity.durable")
 
-# Seconds after which a delivery starts over, and with it the count of users whom it could not settle.
-_SLICE: Final = 60.0
-# Seconds after which it starts over even if there was always somebody else to send.
-_OVERTIME: Final = 60.0
-# Seconds before a backend with wrong settings, or a ledger that cannot be written, is tried again.
-_AFTER_TROUBLE: Final = 30.0
-_TICK: Final = 0.02
+# Seconds after which a worker is replaced once it is idle, so that users it has abandoned are sent again.
+_SLICE_S: Final = 60.0
+# Seconds after that when it is replaced even if it is busy.
+_OVERTIME_S: Final = 60.0
+# Seconds to wait after wrong settings or an error of the ledger.
+_ERROR_DELAY_S: Final = 30.0
+_FLUSH_POLL_S: Final = 0.02
 
 
 @attrs.frozen
 class _Slice:
-    """The signals of one stretch of delivery."""
+    """The stop signal of one worker of a `DurableRouter`."""
 
     closing: Event
-    until: float
+    ends_at: float
 
     def is_complete(self) -> bool:
-        """Tell whether to end as soon as there is nothing to do."""
-        return self.is_stopped() or time.monotonic() >= self.until
+        """Return True if the worker should end once its outbox is empty."""
+        return self.is_stopped() or time.monotonic() >= self.ends_at
 
     def is_stopped(self) -> bool:
-        """Tell whether to come to an end soon."""
-        return self.closing.is_set() or time.monotonic() >= self.until + _OVERTIME
+        """Return True if the worker should end soon."""
+        return self.closing.is_set() or time.monotonic() >= self.ends_at + _OVERTIME_S
 
 
 class DurableRouter:
-    """Tell every backend who a user is, at latest when it can be reached again. Safe under threads and after a fork.
+    """Deliver users to every backend at least once, through a durable outbox. Thread- and fork-safe.
 
-    `identify` returns once the user is on disk; one thread for each backend delivers.
-    Several updates of one user may become one request. Whatever ends the process, the next one goes on; so does
-    ``replay-identity deliver``.
+    `identify` returns once the user is on disk; one thread per backend delivers. Several updates of one user may
+    become one request. After a crash the next process resumes, or ``replay-identity deliver`` does.
 
     Args:
-        backends: Backends, or routes to them; their names must differ.
-        ledger: The ledger, or the path of its file.
-        options: How fast each backend is delivered to, by its name; patience does not end here.
-        deliver: Whether to deliver in this process, or only to take users in for another one.
-        transport: Makes what sends so many requests at once.
+        backends: Backends, or routes to them, with distinct names.
+        ledger: A ledger, or the path of its file, which is created if missing.
+        options: Delivery options by name of the backend; *patience* is ignored, since no backend is given up on.
+        deliver: Deliver in this process; if False, only store users for another process to deliver.
+        transport: Factory for the concurrent sender; receives the maximum number of connections.
 
     Raises:
-        ConfigurationError: There is no backend, two have one name, or *options* names another.
+        ConfigurationError: There is no backend, two have the same name, or *options* names an unknown one.
         LedgerError: The ledger cannot be opened.
     """
 
@@ -73,12 +72,13 @@ class DurableRouter:
         ledger: Ledger | str | Path,
         options: Mapping[str, DeliveryOptions] | None = None,
         deliver: bool = True,
-        transport: MakeSender = concurrent_sender,
+        transport: SenderFactory = concurrent_sender,
     ) -> None:
-        self._routes = as_routes(backends)
-        self._names = [route.name for route in self._routes]
-        by_name = options_by_name(self._names, options)
-        self._options = {name: attrs.evolve(chosen, patience=float("inf")) for name, chosen in by_name.items()}
+        self._settings = [
+            (route, attrs.evolve(chosen, patience=float("inf")))
+            for route, chosen in routes_with_options(backends, options)
+        ]
+        self._names = [route.name for route, _ in self._settings]
         self._ledger = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
         self._owns_ledger = not isinstance(ledger, Ledger)
         self._transport = transport
@@ -87,29 +87,29 @@ class DurableRouter:
         self._closing = Event()
         self._threads: list[Thread] = []
         self._pid = 0
-        self._ensure_delivery()
+        self._ensure_threads()
 
     def identify(self, user: UserTraits) -> None:
-        """Take in what *user* should be at every backend; it is on disk when this returns.
+        """Store the desired state of *user* for every backend; it is on disk when this returns.
 
         Raises:
-            InvalidTraitsError: The user has no id at all.
-            LedgerError: The disk is full, or the ledger cannot be written.
+            InvalidTraitsError: The user has no id.
+            LedgerError: The ledger cannot be written, for example because the disk is full.
         """
         self._ledger.upsert([user], self._names)
-        self._ensure_delivery()
+        self._ensure_threads()
 
     def flush(self, timeout: float) -> bool:
-        """Wait at most *timeout* seconds until every user is settled, and tell whether they are."""
-        until = time.monotonic() + timeout
+        """Wait at most *timeout* seconds until no user is pending; return False if some still are."""
+        deadline = time.monotonic() + timeout
         while any(self._ledger.pending_count(name) for name in self._names):
-            if time.monotonic() >= until:
+            if time.monotonic() >= deadline:
                 return False
-            time.sleep(_TICK)
+            time.sleep(_FLUSH_POLL_S)
         return True
 
     def close(self) -> None:
-        """End the threads; requests under way are waited for, and whoever is not settled stays in the ledger."""
+        """End the threads once requests in flight are completed; pending users stay in the ledger."""
         self._closing.set()
         if self._pid == os.getpid():
             for thread in self._threads:
@@ -117,42 +117,43 @@ class DurableRouter:
         if self._owns_ledger:
             self._ledger.close()
 
-    def _ensure_delivery(self) -> None:
-        """Start the threads, unless this process has them; they do not come along in a fork."""
+    def _ensure_threads(self) -> None:
+        """Start the threads unless this process has them; a forked child does not."""
         if not self._delivers or self._pid == os.getpid() or self._closing.is_set():
             return
         if self._pid:
-            self._lock, self._closing = Lock(), Event()  # The parent's may have been held in the moment of the fork.
+            self._lock, self._closing = Lock(), Event()  # The parent's may have been held at the moment of the fork.
         with self._lock:
             if self._pid == os.getpid():
                 return
             self._pid = os.getpid()
             self._threads = [
-                Thread(target=self._deliver, args=(route,), name=f"replay-identity to {route.name}", daemon=True)
-                for route in self._routes
+                Thread(
+                    target=self._deliver, args=(route, options), name=f"replay-identity to {route.name}", daemon=True
+                )
+                for route, options in self._settings
             ]
             for thread in self._threads:
                 thread.start()
 
-    def _deliver(self, route: Route) -> None:
-        """Be the thread of one backend."""
+    def _deliver(self, route: Route, options: DeliveryOptions) -> None:
         while not self._closing.is_set():
             try:
-                problem = self._deliver_for_a_while(route)
+                problem = self._deliver_slice(route, options)
             except LedgerError as error:
                 problem = str(error)
-            except Exception as error:  # noqa: BLE001  # Its text may quote a value.
+            except Exception as error:  # noqa: BLE001  # Its message may quote a value.
                 problem = type(error).__name__
             if problem is not None:
-                _logger.error("%s: %s; trying again in %g s", route.name, problem.rstrip("."), _AFTER_TROUBLE)
-                self._closing.wait(_AFTER_TROUBLE)
+                _logger.error("%s: %s; trying again in %g s", route.name, problem.rstrip("."), _ERROR_DELAY_S)
+                self._closing.wait(_ERROR_DELAY_S)
 
-    def _deliver_for_a_while(self, route: Route) -> str | None:
-        """Deliver until there is nothing to do after a while; return what is wrong, if anything is."""
-        worker = make_worker(route, self._ledger, self._options[route.name])
-        worker.run(_Slice(self._closing, time.monotonic() + _SLICE), self._transport)
-        # Another process that has rows of its own to deliver gets its turn.
-        self._closing.wait(3 * NEXT_TRY)
+    def _deliver_slice(self, route: Route, options: DeliveryOptions) -> str | None:
+        """Deliver with a new worker until its slice has ended; return what went wrong, or None."""
+        worker = make_worker(route, self._ledger, options)
+        worker.run(_Slice(self._closing, time.monotonic() + _SLICE_S), self._transport)
+        # Give the lease to another process that waits for it.
+        self._closing.wait(3 * LEASE_RETRY_S)
         return worker.report.problem
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Batches under way at one vendor, each seen through: create, poll, collect."""
+"""Run import jobs of one vendor: create, poll, collect."""
 
 import time
 import uuid
@@ -18,57 +18,57 @@ from ..transport import ConcurrentTransport
 from .options import DeliveryOptions
 from .outbox import LedgerOutbox
 
-# Once the vendor has forgotten an idempotency key, sending again could make a second, stale job. So many hours early
-# a key is counted for forgotten.
-_EARLY: Final = 1
-_HOUR: Final = 3600
-# A job of more users is first asked after so many times later.
-_POLLED_AT_ONCE: Final = 1000
-# Batches sent at once; each is held in memory until the vendor has taken it.
-_MOST_CREATING: Final = 3
-# Batches whose results are read at once, for the same reason, and seconds between two looks whether it is one's turn.
-_MOST_COLLECTING: Final = 2
-_TURN: Final = 0.05
-# A vendor repeats some failures for as long as it keeps the key. After an answer was lost, the key is given up once
-# the vendor has repeated one this often.
-_MAX_REJECTIONS: Final = 5
+# Hours before its lifetime ends at which an idempotency key counts as forgotten by the vendor: the same bytes sent
+# under a forgotten key would become a second, stale job.
+_KEY_MARGIN_H: Final = 1
+_HOUR_S: Final = 3600
+# The first poll of a larger job is delayed in proportion.
+_POLL_UNIT_USERS: Final = 1000
+# Batches being sent at once; each is held in memory until the vendor has accepted it.
+_MAX_CREATING: Final = 3
+# Jobs whose results are read at once; entries and results are held in memory, too.
+_MAX_COLLECTING: Final = 2
+_COLLECT_POLL_S: Final = 0.05
+# A vendor repeats some failures as long as it keeps the idempotency key. After a lost response, the key is given up
+# once the vendor has repeated such a failure this often.
+_MAX_REPEATED_FAILURES: Final = 5
 
 
 @attrs.define
 class Backoff:
-    """The waits between the requests about one job, in seconds.
+    """Delays between the requests about one job, in seconds.
 
     Attributes:
-        wait: The next one; each is twice as long as the one before.
-        longest: The longest.
-        failing_for: How long it has been nothing but failures.
+        delay: The next delay; each is twice the one before.
+        max_delay: The maximum delay.
+        failing_for: Delays since the last success.
     """
 
-    wait: float
-    longest: float
+    delay: float
+    max_delay: float
     failing_for: float = attrs.field(default=0.0, init=False)
 
     def next(self, *, failed: bool) -> float:
-        """Return how long to wait now that a request has *failed* or not."""
-        wait, self.wait = self.wait, min(2 * self.wait, self.longest)
-        self.failing_for = self.failing_for + wait if failed else 0.0
-        return wait
+        """Return the delay after a request that *failed* or not."""
+        delay, self.delay = self.delay, min(2 * self.delay, self.max_delay)
+        self.failing_for = self.failing_for + delay if failed else 0.0
+        return delay
 
 
 @attrs.define
 class ImportJobs:
-    """The batches under way at one vendor, each stored before it is sent.
+    """The unfinished jobs at one vendor, each stored before it is sent.
 
     Attributes:
         name: Name of the backend.
         backend: The backend.
-        outbox: Who is told what became of users.
-        transport: What sends.
-        on_problem: Is told the answer that leaves no hope for this run: the settings are wrong, or nothing else comes.
-        options: How patiently, and how soon batches are asked after.
-        now: Seconds since 1970.
-        most_bytes: Most bytes in one batch, as far as is known.
-        has_more_to_send: Whether more batches are to come, which go before results.
+        outbox: Where users are settled.
+        transport: Sends the requests.
+        on_problem: Called with an outcome that aborts this backend: wrong settings, or failures for too long.
+        options: Delays and sizes.
+        now: Returns seconds since 1970.
+        max_bytes: Maximum size of a batch in bytes, as far as known.
+        has_more_to_send: True while more batches are to be sent, which go before results.
     """
 
     name: str
@@ -78,98 +78,101 @@ class ImportJobs:
     on_problem: Callable[[Outcome], None]
     options: DeliveryOptions
     now: Callable[[], float] = time.time
-    most_bytes: int = attrs.field(init=False)
+    max_bytes: int = attrs.field(init=False)
     has_more_to_send: bool = attrs.field(default=True, init=False)
+    _ledger: Ledger = attrs.field(init=False)
     # By idempotency key.
     _open: dict[str, StoredJob] = attrs.field(factory=dict[str, StoredJob], init=False)
     _creating: set[str] = attrs.field(factory=set[str], init=False)
     _collecting: int = attrs.field(default=0, init=False)
-    _is_rejected: bool = attrs.field(default=False, init=False)
+    _is_refusing: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.most_bytes = self.options.batch_bytes
+        self.max_bytes = self.options.batch_bytes
+        self._ledger = self.outbox.ledger
         for job in self.outbox.jobs():
-            self._track(job, is_uncertain=True)
-
-    @property
-    def ledger(self) -> Ledger:
-        """Return where batches are stored before they are sent."""
-        return self.outbox.ledger
+            self._track(job, in_doubt=True)
 
     @property
     def count(self) -> int:
-        """Return how many batches are under way."""
+        """Return the number of unfinished jobs."""
         return len(self._open)
 
     @property
     def users(self) -> int:
-        """Return how many users are in them."""
+        """Return the number of users in unfinished jobs."""
         return sum(job.size for job in self._open.values())
 
-    def have_room(self, users: int) -> bool:
-        """Tell whether the vendor takes another batch of so many; once it refused one, only after another has ended."""
+    def has_room(self, users: int) -> bool:
+        """Return True if the vendor accepts another batch of *users* now.
+
+        Once it has refused a batch for lack of room, another one is sent only after a job has ended.
+        """
         limits = self.backend.batch_limits
-        if self._is_rejected and self._open:
+        if self._is_refusing and self._open:
             return False
         return (
             self.count < limits.running_jobs.maximum
             and self.users + users <= limits.open_users.maximum
-            and len(self._creating) < (1 if self.transport.limiter.failure else _MOST_CREATING)
+            and len(self._creating) < (1 if self.transport.limiter.failure else _MAX_CREATING)
         )
 
     def start(self, entries: Sequence[JobEntry], contents: Sequence[bytes]) -> None:
-        """Send *entries* as a batch of their *contents*."""
+        """Store a batch of *entries* and their *contents*, and send it."""
         try:
-            batch = self._batch(entries, contents)
-        except Exception as error:  # noqa: BLE001  # As in `_guarded`.
-            self.outbox.settle_members(entries, [adapter_error(self.name, error)] * len(entries))
+            batch = self._make_batch(entries, contents)
+        except Exception as error:  # noqa: BLE001  # A bug in an adapter must not stop the run.
+            self.outbox.settle_entries(entries, [adapter_error(self.name, error)] * len(entries))
             return
-        self._track(self.ledger.start_job(self.name, batch))
+        self._track(self._ledger.start_job(self.name, batch))
 
-    def _batch(self, entries: Sequence[JobEntry], contents: Sequence[bytes]) -> Batch:
+    def _make_batch(self, entries: Sequence[JobEntry], contents: Sequence[bytes]) -> Batch:
         return Batch(str(uuid.uuid4()), entries, self.backend.batch_body(contents))
 
-    def _track(self, job: StoredJob, *, is_uncertain: bool = False) -> None:
+    def _track(self, job: StoredJob, *, in_doubt: bool = False) -> None:
         self._open[job.idempotency_key] = job
-        self.transport.submit(self._guarded(job, is_uncertain=is_uncertain), partial(self._end, job))
+        self.transport.submit(self._run_isolated(job, in_doubt=in_doubt), partial(self._untrack, job))
 
-    def _end(self, job: StoredJob, _result: None) -> None:
+    def _untrack(self, job: StoredJob, _result: None) -> None:
         del self._open[job.idempotency_key]
         self._creating.discard(job.idempotency_key)
 
-    def _guarded(self, job: StoredJob, *, is_uncertain: bool) -> Exchange[None]:
-        """See *job* through; an adapter that raises ends it, and everyone in it is on record."""
+    def _run_isolated(self, job: StoredJob, *, in_doubt: bool) -> Exchange[None]:
+        """Run *job*; if the adapter raises, settle all its users as `Broken`."""
         try:
-            yield from self._run_job(job, is_uncertain=is_uncertain)
+            yield from self._run_job(job, in_doubt=in_doubt)
         except LedgerError:
             raise
-        except Exception as error:  # noqa: BLE001  # One adapter's bug must not stop the run.
+        except Exception as error:  # noqa: BLE001  # A bug in an adapter must not stop the run.
             self.outbox.end_job(job, [adapter_error(self.name, error)] * job.size)
 
-    def _run_job(self, job: StoredJob, *, is_uncertain: bool) -> Exchange[None]:
-        """Create *job* unless it is named already, poll it until it ends, and take note of what became of its users."""
-        if is_uncertain and not job.vendor_job and self._is_dropped(job):
-            return
-        named = job if job.vendor_job else (yield from self._create(job, is_uncertain=is_uncertain))
-        if named is not None and (yield from self._poll(named)):
-            self._is_rejected = False
-            yield from self._collect_in_turn(named)
+    def _run_job(self, job: StoredJob, *, in_doubt: bool) -> Exchange[None]:
+        """Create, poll and collect *job*; it is *in_doubt* if an earlier run may have sent it."""
+        created: StoredJob | None = job
+        if not job.vendor_job:
+            if in_doubt and self._drop_if_key_expired(job):
+                return
+            created = yield from self._create(job, in_doubt=in_doubt)
+        if created is not None and (yield from self._poll(created)):
+            self._is_refusing = False
+            yield from self._collect_in_turn(created)
 
-    def _create(self, job: StoredJob, *, is_uncertain: bool) -> Exchange[StoredJob | None]:
-        """Send *job* and return it with the vendor's id, or None if it came to nothing or is left to a later run.
+    def _create(self, job: StoredJob, *, in_doubt: bool) -> Exchange[StoredJob | None]:
+        """Send *job* and return it with the vendor's id, or None if it was settled, dropped or left to a later run.
 
-        Once an answer was lost, the same bytes go out under the same key until the vendor tells what became of them:
-        whatever is sent later must not be overtaken.
+        Once a response was lost, the same bytes are sent under the same key until the vendor answers: a batch that
+        may still be applied must not overtake newer ones.
         """
-        rejections, waits = 0, Backoff(self.options.wait_initial, self.options.wait_max)
+        repeated_failures = 0
+        backoff = Backoff(self.options.wait_initial, self.options.wait_max)
         self._creating.add(job.idempotency_key)
         while True:
-            body = self.ledger.body(job)
+            body = self._ledger.body(job)
             created = yield from self.backend.create_job(body, idempotency_key=job.idempotency_key)
             match created:
                 case str():
                     self._creating.discard(job.idempotency_key)
-                    return self.ledger.name_job(job, created)
+                    return self._ledger.name_job(job, created)
                 case BatchTooLarge() | Rejected():
                     self._split(job, body, created)
                     return None
@@ -177,43 +180,43 @@ class ImportJobs:
                     self.on_problem(created)
                     return None
                 case Unavailable(status=status):
-                    rejections += status in self.backend.spent_key_statuses
-                    if not is_uncertain or rejections >= _MAX_REJECTIONS:
-                        self._is_rejected = True
+                    repeated_failures += status in self.backend.spent_key_statuses
+                    if not in_doubt or repeated_failures >= _MAX_REPEATED_FAILURES:
+                        self._is_refusing = True
                         self.outbox.end_job(job)
                         return None
                 case Unknown():
-                    is_uncertain = True
+                    in_doubt = True
                 case _:
                     assert_never(created)
-            if not (yield from self._wait(waits, created)) or self._is_dropped(job):
+            if not (yield from self._wait(backoff, created)) or self._drop_if_key_expired(job):
                 return None
 
-    def _is_dropped(self, job: StoredJob) -> bool:
-        """Drop *job* if the vendor has forgotten its key, and tell whether it had to be: its users are sent anew."""
-        lifetime = self.backend.batch_limits.key_lifetime.maximum - _EARLY
-        if self.now() - job.created_at <= lifetime * _HOUR:
+    def _drop_if_key_expired(self, job: StoredJob) -> bool:
+        """Drop *job* if the vendor has forgotten its key; its users are sent again. Return True if so."""
+        lifetime = self.backend.batch_limits.key_lifetime.maximum - _KEY_MARGIN_H
+        if self.now() - job.created_at <= lifetime * _HOUR_S:
             return False
         self.outbox.end_job(job)
         return True
 
     def _split(self, job: StoredJob, body: bytes, rejected: BatchTooLarge | Rejected) -> None:
-        """Send the halves of a batch that was refused as a whole, so that one user does not fail the others."""
+        """Replace a batch that was rejected as a whole by its halves, so that one user does not fail the others."""
         if isinstance(rejected, BatchTooLarge):
-            self.most_bytes = max(1, min(self.most_bytes, len(body) // 2))
+            self.max_bytes = max(1, min(self.max_bytes, len(body) // 2))
             rejected = Rejected(self.name, code="HTTP 413", message="this user alone is too large for a batch")
         half = job.size // 2
         if not half:
             self.outbox.end_job(job, [rejected])
             return
-        entries, contents = self.ledger.entries(job), self.backend.batch_contents(body)
-        parts = [self._batch(entries[part], contents[part]) for part in (slice(half), slice(half, None))]
-        for part in self.ledger.split_job(self.name, job, parts):
+        entries, contents = self._ledger.entries(job), self.backend.batch_contents(body)
+        parts = [self._make_batch(entries[part], contents[part]) for part in (slice(half), slice(half, None))]
+        for part in self._ledger.split_job(self.name, job, parts):
             self._track(part)
 
     def _poll(self, job: StoredJob) -> Exchange[bool]:
-        """Ask after *job* until it has ended; return False if the vendor lost it or it is left to a later run."""
-        waits = Backoff(self.options.poll_initial, self.options.poll_max)
+        """Poll *job* until it has ended; return False if the vendor lost it or it is left to a later run."""
+        backoff = Backoff(self.options.poll_initial, self.options.poll_max)
         if not (yield from self._initial_delay(job)):
             return False
         while True:
@@ -231,23 +234,22 @@ class ImportJobs:
                     pass
                 case _:
                     assert_never(progress)
-            if not (yield from self._wait(waits, None if isinstance(progress, JobProgress) else progress)):
+            if not (yield from self._wait(backoff, None if isinstance(progress, JobProgress) else progress)):
                 return False
 
     def _initial_delay(self, job: StoredJob) -> Exchange[bool]:
-        """Wait as long as a vendor takes at least, and longer while there are others to send; False if stopped."""
-        least = min(self.options.poll_max, self.options.poll_initial * max(1.0, job.size / _POLLED_AT_ONCE))
-        is_large, waited = job.size > _POLLED_AT_ONCE, 0.0
-        while waited < least or (is_large and self.has_more_to_send and waited < self.options.poll_max):
+        """Wait in proportion to the job's size, longer while there are users to send; return False if stopped."""
+        min_delay = min(self.options.poll_max, self.options.poll_initial * max(1.0, job.size / _POLL_UNIT_USERS))
+        is_large, waited = job.size > _POLL_UNIT_USERS, 0.0
+        while waited < min_delay or (is_large and self.has_more_to_send and waited < self.options.poll_max):
             if (yield Sleep(self.options.poll_initial)).no_response:
                 return False
             waited += self.options.poll_initial
         return True
 
     def _collect_in_turn(self, job: StoredJob) -> Exchange[None]:
-        """Collect *job* after others, whose members and results fill the memory."""
-        while self._collecting >= _MOST_COLLECTING:
-            if (yield Sleep(_TURN)).no_response:
+        while self._collecting >= _MAX_COLLECTING:
+            if (yield Sleep(_COLLECT_POLL_S)).no_response:
                 return
         self._collecting += 1
         try:
@@ -256,21 +258,21 @@ class ImportJobs:
             self._collecting -= 1
 
     def _collect(self, job: StoredJob) -> Exchange[None]:
-        """Take note of what became of the users of *job*."""
-        entries = self.ledger.entries(job)
-        waits = Backoff(self.options.wait_initial, self.options.wait_max)
+        """Read the results of *job* and settle its users."""
+        entries = self._ledger.entries(job)
+        backoff = Backoff(self.options.wait_initial, self.options.wait_max)
         while True:
-            # Named anew for each try, so that nobody holds the names while the results are stored.
+            # Built for each attempt and bound to no name, so that no ids stay in memory while the results are stored.
             collected = yield from self.backend.collect_job(
-                job.vendor_job or "", [one.batch_entry() for one in entries]
+                job.vendor_job or "", [entry.batch_entry() for entry in entries]
             )
             match collected:
                 case tuple():
-                    outcomes = [self._own(*each) for each in zip(collected, entries, strict=True)]
+                    outcomes = [self._checked(*pair) for pair in zip(collected, entries, strict=True)]
                     self.outbox.end_job(job, outcomes, entries=entries)
                     return
                 case Rejected():
-                    self._send_again(job, "the vendor does not show what became of the batch")
+                    self._send_again(job, "the vendor does not show the results of the batch")
                     return
                 case Misconfigured():
                     self.on_problem(collected)
@@ -279,24 +281,24 @@ class ImportJobs:
                     pass
                 case _:
                     assert_never(collected)
-            if not (yield from self._wait(waits, collected)):
+            if not (yield from self._wait(backoff, collected)):
                 return
 
-    def _own(self, outcome: Outcome, entry: JobEntry) -> Outcome:
-        """Return *outcome*, if it is one, with what was lost of *entry*."""
+    def _checked(self, outcome: Outcome, entry: JobEntry) -> Outcome:
+        """Return *outcome* with the losses of *entry*, or `Broken` if it is not an outcome of this backend."""
         outcome = checked_outcome(self.name, outcome)
         if isinstance(outcome, Accepted) and entry.lost:
             return attrs.evolve(outcome, adjustments=entry.lost)
         return outcome
 
     def _send_again(self, job: StoredJob, cause: str) -> None:
-        """Have the newest of everyone in *job* sent again."""
+        """End *job* and let the newest state of all its users be sent again."""
         self.outbox.end_job(job, [Unknown(self.name, cause)] * job.size)
 
-    def _wait(self, waits: Backoff, failure: Failure | None) -> Exchange[bool]:
-        """Wait before the next request; False if there should be none: stopped, or failures for too long."""
-        wait = waits.next(failed=failure is not None)
-        if failure is not None and waits.failing_for >= self.options.patience:
+    def _wait(self, backoff: Backoff, failure: Failure | None) -> Exchange[bool]:
+        """Wait before the next request; return False if there is none: the run was stopped, or failed too long."""
+        delay = backoff.next(failed=failure is not None)
+        if failure is not None and backoff.failing_for >= self.options.patience:
             self.on_problem(failure)
             return False
-        return not (yield Sleep(wait)).no_response
+        return not (yield Sleep(delay)).no_response

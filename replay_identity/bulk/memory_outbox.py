@@ -1,4 +1,4 @@
-"""Who is to be sent straight from the source, and what became of them: for runs without a ledger."""
+"""An in-memory outbox for runs without a ledger."""
 
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -10,21 +10,21 @@ import attrs
 from ..ledger import Claim
 from ..outcomes import Accepted, Broken, Outcome, Rejected, Skipped, Unknown
 from ..traits import UserTraits
-from .outbox import MOST_UNKNOWN
+from .outbox import MAX_UNKNOWN
 from .report import BackendReport
 
-# After these the same traits need not be sent again.
+# After these outcomes the same traits need not be sent again.
 _FINAL: Final = (Accepted, Skipped, Rejected, Broken)
 
 
 @attrs.define
 class MemoryOutbox:
-    """Claims straight from the source, which a crash loses: for runs without a ledger, which send no batches.
+    """An outbox that users are put into straight from the source; a crash loses them.
 
-    Of several claims to one user, the next is handed out once the one before is done with, so that none is overtaken.
+    Several updates of one user are sent one after the other, in the order of the source.
 
     Attributes:
-        report: What is counted.
+        report: Counts users and outcomes.
     """
 
     report: BackendReport
@@ -32,96 +32,96 @@ class MemoryOutbox:
         factory=SimpleQueue["Sequence[UserTraits]"], init=False
     )
     _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
-    # Further claims to each user who has one handed out, by id; None for nearly all.
-    _further: dict[str, deque[Claim] | None] = attrs.field(factory=dict[str, deque[Claim] | None], init=False)
-    _unknown: Counter[int] = attrs.field(factory=Counter[int], init=False)
-    _row_ids: int = attrs.field(default=0, init=False)
+    # By the id of each user with a claim in flight: the updates to send after it; None, as for nearly all, if none.
+    _queued_updates: dict[str, deque[Claim] | None] = attrs.field(factory=dict[str, deque[Claim] | None], init=False)
+    _unknown_counts: Counter[int] = attrs.field(factory=Counter[int], init=False)
+    _next_row_id: int = attrs.field(default=0, init=False)
     _abandoned: int = attrs.field(default=0, init=False)
 
-    def put(self, users: Sequence[UserTraits]) -> None:
-        """Take in *users*; from the thread that reads the source."""
+    def enqueue(self, users: Sequence[UserTraits]) -> None:
+        """Add *users*; safe from the thread that reads the source."""
         self.report.upserts.pending += len(users)
         self._incoming.put(users)
 
     def next(self) -> Claim | None:
-        """Return somebody to send who is not under way, or None if there is nobody just now."""
+        """Return the next claim that is not in flight, or None."""
         if not self._ready:
-            self._take_in()
+            self._receive()
         return self._ready.popleft() if self._ready else None
 
     def settle(self, claim: Claim, outcome: Outcome) -> None:
-        """Take note of what became of a claim."""
+        """Record the outcome of *claim*."""
         if isinstance(outcome, _FINAL):
             self.report.add(outcome)
-            if self._unknown:
-                self._unknown.pop(claim.row_id, None)
-            self._let_next(claim)
+            if self._unknown_counts:
+                self._unknown_counts.pop(claim.row_id, None)
+            self._release_next(claim)
             return
         if isinstance(outcome, Unknown):
-            self._unknown[claim.row_id] += 1
-            # Sent again, an anonymous user could become two.
-            if not outcome.retryable or self._unknown[claim.row_id] >= MOST_UNKNOWN:
+            self._unknown_counts[claim.row_id] += 1
+            # An anonymous user who is sent again could become two.
+            if not outcome.retryable or self._unknown_counts[claim.row_id] >= MAX_UNKNOWN:
                 self._abandoned += 1
-                self._let_next(claim)
+                self._release_next(claim)
                 return
         self._ready.append(claim)
 
     def flush(self) -> None:
-        """Do nothing: nothing is kept."""
+        """Do nothing: nothing is kept on disk."""
 
     def tick(self, *, is_idle: bool) -> None:
-        """Do nothing, as `flush`."""
+        """Do nothing: nothing is kept on disk."""
 
-    def tidy(self) -> None:
-        """Do nothing, as `flush`."""
+    def purge(self) -> None:
+        """Do nothing: nothing is kept on disk."""
 
     def backlog(self) -> int:
-        """Return how many users are not settled."""
+        """Return the number of users who are not settled."""
         return self.pending()
 
     def is_empty(self) -> bool:
-        """Tell whether nobody is left to be sent, now and under way."""
+        """Return True if nobody is left to send or in flight, except users abandoned for this run."""
         return self.pending() <= self._abandoned
 
     def pending(self) -> int:
-        """Return how many users are not settled."""
+        """Return the number of users who are not settled."""
         return self.report.given - self.report.settled
 
-    def _take_in(self) -> None:
+    def _receive(self) -> None:
         try:
             users = self._incoming.get_nowait()
         except Empty:
             return
-        for row_id, user in enumerate(users, self._row_ids):
+        for row_id, user in enumerate(users, self._next_row_id):
             claim = Claim(row_id, 0, user)
-            if self._is_next(claim):
+            if not self._is_queued(claim):
                 self._ready.append(claim)
-        self._row_ids += len(users)
+        self._next_row_id += len(users)
 
-    def _is_next(self, claim: Claim) -> bool:
-        """Tell whether *claim* may be handed out; a further one to the same user waits."""
-        who = self._who(claim.user)
-        if who is None:
-            return True
-        if who not in self._further:
-            self._further[who] = None
-            return True
-        further = self._further[who]
-        if further is None:
-            further = self._further[who] = deque()
-        further.append(claim)
-        return False
+    def _is_queued(self, claim: Claim) -> bool:
+        """Queue *claim* behind an earlier update of the same user; return False if there is none."""
+        user_id = self._id_of(claim.user)
+        if user_id is None:
+            return False
+        if user_id not in self._queued_updates:
+            self._queued_updates[user_id] = None
+            return False
+        queue = self._queued_updates[user_id]
+        if queue is None:
+            queue = self._queued_updates[user_id] = deque()
+        queue.append(claim)
+        return True
 
-    def _let_next(self, claim: Claim) -> None:
-        """Let the next claim to the same user go."""
-        who = self._who(claim.user)
-        if who is None:
+    def _release_next(self, claim: Claim) -> None:
+        """Make the next update of the user of *claim* ready to be sent."""
+        user_id = self._id_of(claim.user)
+        if user_id is None:
             return
-        if further := self._further[who]:
-            self._ready.append(further.popleft())
+        if queue := self._queued_updates[user_id]:
+            self._ready.append(queue.popleft())
         else:
-            del self._further[who]
+            del self._queued_updates[user_id]
 
-    def _who(self, user: UserTraits) -> str | None:
-        """Return the id that the backend knows *user* by, or None for an anonymous one."""
+    def _id_of(self, user: UserTraits) -> str | None:
+        """Return the id that the backend knows *user* by, or None for an anonymous user."""
         return user.vendor_ids.get(self.report.backend) if user.user_id is None else user.user_id

@@ -1,34 +1,36 @@
-"""How one backend is delivered to in bulk."""
+"""Delivery settings of one backend."""
+
+from typing import Final
 
 import attrs
 
 from ..errors import check_positive
 
-MEBIBYTE = 2**20
+_MEBIBYTE: Final = 2**20
 
 
 @attrs.frozen(kw_only=True)
 class DeliveryOptions:
-    """How one backend is delivered to in bulk.
+    """How fast and how patiently users are delivered to one backend.
 
     Attributes:
-        connections: Most requests in flight.
-        requests_per_minute: Most requests in any minute, polls included; None where no quota is known.
-        batch_users: Most users in one batch, or in one request; by default as many as the vendor allows.
-        batch_bytes: Most bytes in one batch; halved for the rest of a run where the vendor finds it too large.
-        timeout: Seconds that one request may take.
-        patience: Seconds of nothing but failures after which a backend is given up on for this run.
-        wait_initial: Seconds to wait after a first failure; it doubles with each.
-        wait_max: Most seconds to wait on our own accord; what a vendor asks for is waited for however long it is.
-        poll_initial: Seconds before a job of up to 1,000 users is first asked after, and so many times more for so
-            many times more users; it waits up to *poll_max* while there are others to send. Then the waits double.
-        poll_max: Most seconds between two polls of a job.
+        connections: Maximum number of requests in flight.
+        requests_per_minute: Maximum number of requests in any minute, polls included; None if no quota is known.
+        batch_users: Maximum number of users in one batch or request; the vendor's limit by default.
+        batch_bytes: Maximum size of a batch in bytes; halved for the rest of a run if the vendor finds it too large.
+        timeout: Timeout of one request in seconds.
+        patience: Seconds of nothing but failures after which a run gives up on the backend.
+        wait_initial: Maximum delay after a first failure in seconds; it doubles with each further failure.
+        wait_max: Maximum delay after any failure in seconds, unless the vendor asks for more.
+        poll_initial: Initial poll delay in seconds for jobs of up to 1,000 users. It scales linearly with larger jobs,
+            grows up to *poll_max* while there are other users to send, and doubles with each poll.
+        poll_max: Maximum delay between two polls of a job in seconds.
     """
 
     connections: int = attrs.field(default=64, validator=check_positive)
     requests_per_minute: float | None = attrs.field(default=None, validator=check_positive)
     batch_users: int | None = attrs.field(default=None, validator=check_positive)
-    batch_bytes: int = attrs.field(default=8 * MEBIBYTE, validator=check_positive)
+    batch_bytes: int = attrs.field(default=8 * _MEBIBYTE, validator=check_positive)
     timeout: float = attrs.field(default=60.0, validator=check_positive)
     patience: float = attrs.field(default=300.0, validator=check_positive)
     wait_initial: float = attrs.field(default=0.5, validator=check_positive)
@@ -36,6 +38,6 @@ class DeliveryOptions:
     poll_initial: float = attrs.field(default=0.5, validator=check_positive)
     poll_max: float = attrs.field(default=15.0, validator=check_positive)
 
-    def users_at_once(self, allowed: int) -> int:
-        """Return how many users go into one batch, or one request, where the vendor takes so many."""
-        return allowed if self.batch_users is None else min(allowed, self.batch_users)
+    def max_users(self, vendor_limit: int) -> int:
+        """Return the maximum number of users in one batch or request, where the vendor allows *vendor_limit*."""
+        return vendor_limit if self.batch_users is None else min(vendor_limit, self.batch_users)

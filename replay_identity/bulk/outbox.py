@@ -1,4 +1,4 @@
-"""Who is to be sent to one backend, and what became of them: as protocol, and out of a ledger."""
+"""The outbox protocol and its ledger-backed implementation."""
 
 import time
 from collections import Counter, deque
@@ -11,114 +11,110 @@ from ..ledger import Claim, JobEntry, Ledger, Settlement, StoredJob
 from ..outcomes import Outcome, Rejected, Skipped, SkipReason, Unknown, Violation
 from .report import BackendReport
 
+# A user whose requests stay without an answer this often in one run is left pending for the next run.
+MAX_UNKNOWN: Final = 20
 
-@attrs.define
-class BitSet:
-    """A set of places, which count up from 1."""
-
-    _bits: bytearray = attrs.field(factory=bytearray, init=False, repr=False)
-    _count: int = attrs.field(default=0, init=False)
-
-    def __contains__(self, row_id: int) -> bool:
-        byte = row_id >> 3
-        return byte < len(self._bits) and bool(self._bits[byte] & 1 << (row_id & 7))
-
-    def __len__(self) -> int:
-        return self._count
-
-    def add(self, row_id: int) -> None:
-        """Take *row_id* in."""
-        byte, bit = row_id >> 3, 1 << (row_id & 7)
-        if byte >= len(self._bits):
-            self._bits.extend(bytes(byte + 1))  # At least twice as long, so that this happens rarely.
-        if not self._bits[byte] & bit:
-            self._bits[byte] |= bit
-            self._count += 1
-
-    def discard(self, row_id: int) -> None:
-        """Take *row_id* out, if it is in."""
-        byte, bit = row_id >> 3, 1 << (row_id & 7)
-        if byte < len(self._bits) and self._bits[byte] & bit:
-            self._bits[byte] ^= bit
-            self._count -= 1
-
-    def update(self, row_ids: Iterable[int]) -> None:
-        """Take all *row_ids* in."""
-        for row_id in row_ids:
-            self.add(row_id)
-
-    def difference_update(self, row_ids: Iterable[int]) -> None:
-        """Take all *row_ids* out, if they are in."""
-        for row_id in row_ids:
-            self.discard(row_id)
-
-
-# Claims taken out at once, and outcomes written down at once, for each of which the disk is waited for.
-_GROUP: Final = 500
-_MOST_UNWRITTEN: Final = 2000
-# Seconds that an outcome may wait to be written down with others, and between two looks for new claims.
-_SOON: Final = 0.2
-# Seconds that it may wait for a moment in which there is nothing else to do.
-_LATEST: Final = 1.0
-# So many claims that were handed over are kept in memory, of about 2 KB each.
-_MOST_HANDED_OVER: Final = 10_000
-# So often a user is sent in one run without an answer; then the run leaves them pending.
-MOST_UNKNOWN: Final = 20
+_CLAIM_SIZE: Final = 500
+# The most outcomes written in one transaction; each transaction waits for the disk.
+_MAX_UNWRITTEN: Final = 2000
+# Seconds before outcomes are written while the worker is idle, and while it is busy.
+_FLUSH_IDLE_S: Final = 0.2
+_FLUSH_BUSY_S: Final = 1.0
+# Seconds between two searches of the ledger after one that found few pending users.
+_CLAIM_INTERVAL_S: Final = 0.2
+# Offered claims kept in memory, of about 2 KB each.
+_MAX_OFFERED: Final = 10_000
 
 _ANONYMOUS: Final = Violation("user_id", "anonymous-user")
 
 
 class Outbox(Protocol):
-    """Claims out, outcomes in; used by the one thread that delivers to its backend."""
+    """The pending users of one backend, as the one thread that delivers to it sees them."""
 
     def next(self) -> Claim | None:
-        """Return somebody to send who is not under way, or None if there is nobody just now."""
+        """Return the next claim that is not in flight, or None."""
         ...
 
     def settle(self, claim: Claim, outcome: Outcome) -> None:
-        """Take note of what became of a claim."""
+        """Record the outcome of *claim*."""
         ...
 
     def flush(self) -> None:
-        """Write down what was taken note of."""
+        """Write all recorded outcomes."""
         ...
 
     def tick(self, *, is_idle: bool) -> None:
-        """Write down what has waited for long enough; *is_idle* tells that there is nothing else to do."""
+        """Write outcomes that have waited long enough; sooner if the worker *is_idle*."""
         ...
 
-    def tidy(self) -> None:
-        """Have what was erased forgotten, unless somebody is under way."""
+    def purge(self) -> None:
+        """Purge erased values from the disk; no-op while claims are in flight."""
         ...
 
     def backlog(self) -> int:
-        """Return about how many users are not even under way, from any thread."""
+        """Return the approximate number of pending users who are not in flight; safe from any thread."""
         ...
 
     def is_empty(self) -> bool:
-        """Tell whether nobody is left to be sent, now and under way."""
+        """Return True if nobody is left to send or in flight."""
         ...
 
     def pending(self) -> int:
-        """Return how many users are not settled."""
+        """Return the number of users who are not settled."""
         ...
 
 
-def _settlements(entries: Sequence[JobEntry], outcomes: Sequence[Outcome]) -> list[Settlement]:
-    pairs = zip(entries, outcomes, strict=bool(outcomes))
-    return [Settlement(entry.row_id, entry.version, outcome) for entry, outcome in pairs]
+@attrs.define
+class BitSet:
+    """A set of non-negative integers that takes one bit each."""
+
+    _bits: bytearray = attrs.field(factory=bytearray, init=False, repr=False)
+    _count: int = attrs.field(default=0, init=False)
+
+    def __contains__(self, number: int) -> bool:
+        byte = number >> 3
+        return byte < len(self._bits) and bool(self._bits[byte] & 1 << (number & 7))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, number: int) -> None:
+        """Add *number*."""
+        byte, bit = number >> 3, 1 << (number & 7)
+        if byte >= len(self._bits):
+            self._bits.extend(bytes(byte + 1))  # At least doubles the size, so that this happens rarely.
+        if not self._bits[byte] & bit:
+            self._bits[byte] |= bit
+            self._count += 1
+
+    def discard(self, number: int) -> None:
+        """Remove *number* if it is in the set."""
+        byte, bit = number >> 3, 1 << (number & 7)
+        if byte < len(self._bits) and self._bits[byte] & bit:
+            self._bits[byte] ^= bit
+            self._count -= 1
+
+    def update(self, numbers: Iterable[int]) -> None:
+        """Add all *numbers*."""
+        for number in numbers:
+            self.add(number)
+
+    def difference_update(self, numbers: Iterable[int]) -> None:
+        """Remove those of *numbers* that are in the set."""
+        for number in numbers:
+            self.discard(number)
 
 
 @attrs.define
 class LedgerOutbox:
-    """Claims out of a ledger, which survive a crash.
+    """An outbox over a ledger, which survives a crash.
 
     Attributes:
         ledger: The ledger.
         backend: Name of the backend.
-        report: What is counted once it is on disk.
-        full_state: Whether claims are to all of a user, and not only to what the vendor does not hold yet.
-        clock: Seconds since some fixed moment.
+        report: Counts each outcome once it is on disk.
+        full_state: Claim all traits of a user, not only those that the vendor has not confirmed.
+        clock: Returns seconds since some fixed moment.
     """
 
     ledger: Ledger
@@ -127,28 +123,28 @@ class LedgerOutbox:
     full_state: bool = False
     clock: Callable[[], float] = time.monotonic
     _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
-    _handed_over: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
-    # Whom not to claim: those under way, and those this run has given up on.
+    _offered: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
+    # Row ids not to claim: users in flight, and users abandoned for this run.
     _in_flight: BitSet = attrs.field(factory=BitSet, init=False)
     _abandoned: int = attrs.field(default=0, init=False)
-    _unknown: Counter[int] = attrs.field(factory=Counter[int], init=False)
+    _unknown_counts: Counter[int] = attrs.field(factory=Counter[int], init=False)
     _settlements: list[Settlement] = attrs.field(factory=list[Settlement], init=False)
-    _after: int = attrs.field(default=0, init=False)
+    _cursor: int = attrs.field(default=0, init=False)
     _highest: int = attrs.field(default=0, init=False)
-    _next_poll: float = attrs.field(default=0.0, init=False)
+    _next_claim_at: float = attrs.field(default=0.0, init=False)
     _unwritten_since: float = attrs.field(default=0.0, init=False)
-    _is_untidy: bool = attrs.field(default=False, init=False)
+    _needs_purge: bool = attrs.field(default=False, init=False)
 
     def offer(self, claims: Sequence[Claim]) -> None:
-        """Take *claims* to users who were just put and are new, so that they need not be read again; from any thread.
+        """Offer *claims* of newly inserted users, so that they need not be read back; safe from any thread.
 
-        Of many only some are taken: they are due all the same.
+        Claims beyond the limit are ignored: their users are pending in the ledger.
         """
-        if len(self._handed_over) < _MOST_HANDED_OVER:
-            self._handed_over.extend(claims)
+        if len(self._offered) < _MAX_OFFERED:
+            self._offered.extend(claims)
 
     def next(self) -> Claim | None:
-        """Return somebody to send who is not under way, or None if there is nobody just now."""
+        """Return the next claim that is not in flight, or None."""
         while not self._ready:
             if not self._claim():
                 return None
@@ -157,43 +153,44 @@ class LedgerOutbox:
         return claim
 
     def settle(self, claim: Claim, outcome: Outcome) -> None:
-        """Take note of what became of a claim; it is written down with others."""
+        """Record the outcome of *claim*; it is written together with others."""
         if not self._settlements:
             self._unwritten_since = self.clock()
         self._settlements.append(Settlement(claim.row_id, claim.version, outcome))
-        if len(self._settlements) >= _MOST_UNWRITTEN:
+        if len(self._settlements) >= _MAX_UNWRITTEN:
             self.flush()
 
     def flush(self) -> None:
-        """Write down what was taken note of."""
+        """Write all recorded outcomes."""
         settlements, self._settlements = self._settlements, []
         if settlements:
             self._count(settlements, self.ledger.settle(self.backend, settlements))
 
-    def backlog(self) -> int:
-        """Return about how many users are not even under way, from any thread."""
-        return self.report.given - self.report.settled - self._in_flight_count()
-
     def tick(self, *, is_idle: bool) -> None:
-        """Write down what has waited for long enough; *is_idle* tells that there is nothing else to do."""
-        if self._settlements and self.clock() - self._unwritten_since >= (_SOON if is_idle else _LATEST):
+        """Write outcomes that have waited long enough; sooner if the worker *is_idle*."""
+        max_age = _FLUSH_IDLE_S if is_idle else _FLUSH_BUSY_S
+        if self._settlements and self.clock() - self._unwritten_since >= max_age:
             self.flush()
 
-    def tidy(self) -> None:
-        """Have SQLite forget what was erased, unless somebody is under way."""
-        if self._is_untidy and not self._in_flight_count():
-            self._is_untidy = not self.ledger.checkpoint_wal()
+    def purge(self) -> None:
+        """Purge erased values from the disk; no-op while claims are in flight."""
+        if self._needs_purge and not self._in_flight_count():
+            self._needs_purge = not self.ledger.checkpoint_wal()
+
+    def backlog(self) -> int:
+        """Return the approximate number of pending users who are not in flight; safe from any thread."""
+        return self.report.given - self.report.settled - self._in_flight_count()
 
     def is_empty(self) -> bool:
-        """Tell whether nobody is left to be sent, now and under way, but for those this run has given up on."""
+        """Return True if nobody is left to send or in flight, except users abandoned for this run."""
         return not (self._ready or self._in_flight_count()) and self.pending() <= self._abandoned
 
     def pending(self) -> int:
-        """Return how many users are due."""
+        """Return the number of pending users."""
         return self.ledger.pending_count(self.backend)
 
     def jobs(self) -> Sequence[StoredJob]:
-        """Return the batches under way since an earlier run, whose users `next` does not return."""
+        """Return the unfinished jobs of earlier runs and mark their users as in flight."""
         jobs = self.ledger.jobs(self.backend)
         self._in_flight.update(entry.row_id for job in jobs for entry in self.ledger.entries(job))
         return jobs
@@ -201,12 +198,12 @@ class LedgerOutbox:
     def end_job(
         self, job: StoredJob, outcomes: Sequence[Outcome] = (), *, entries: Sequence[JobEntry] | None = None
     ) -> None:
-        """Take note of what became of the members of a batch; without outcomes they are to be sent again.
+        """Delete *job* and settle its users in one transaction; without *outcomes* they are sent again.
 
         Args:
-            job: The batch.
-            outcomes: What became of each of its members.
-            entries: These, where they are at hand and need not be read.
+            job: The job.
+            outcomes: One outcome per entry, or none at all.
+            entries: The job's entries, if the caller has read them already.
         """
         if entries is None:
             entries = self.ledger.entries(job)
@@ -215,51 +212,51 @@ class LedgerOutbox:
         if not outcomes:
             self._in_flight.difference_update(entry.row_id for entry in entries)
 
-    def settle_members(self, entries: Sequence[JobEntry], outcomes: Sequence[Outcome]) -> None:
-        """Take note of what became of users who were to be a batch and are none."""
+    def settle_entries(self, entries: Sequence[JobEntry], outcomes: Sequence[Outcome]) -> None:
+        """Settle users of a batch that could not be built."""
         settlements = _settlements(entries, outcomes)
         self._count(settlements, self.ledger.settle(self.backend, settlements))
 
     def _claim(self) -> bool:
-        """Take out some who are due, and tell whether there were any; not all of them have to be sent."""
-        claims = self._claim_due() or self._claim_handed_over()
+        """Claim more users; return False if there are none. Some may be settled at once, without being sent."""
+        claims = self._claim_pending() or self._claim_offered()
         for claim in claims:
-            known = self._known(claim)
-            if known is None:
+            outcome = self._outcome_without_sending(claim)
+            if outcome is None:
                 self._ready.append(claim)
             else:
                 self._in_flight.add(claim.row_id)
-                self.settle(claim, known)
+                self.settle(claim, outcome)
         return bool(claims)
 
-    def _claim_due(self) -> Sequence[Claim]:
-        """Return claims out of the ledger, to users before those who were handed over."""
+    def _claim_pending(self) -> Sequence[Claim]:
+        """Claim users from the ledger, up to the first offered one."""
         now = self.clock()
-        if now < self._next_poll:
+        if now < self._next_claim_at:
             return ()
-        before = self._handed_over[0].row_id if self._handed_over else None
+        before = self._offered[0].row_id if self._offered else None
         claims = self.ledger.claim(
             self.backend,
-            after=self._after,
+            after=self._cursor,
             before=before,
-            count=_GROUP,
+            count=_CLAIM_SIZE,
             skip=self._in_flight,
             full_state=self.full_state,
         )
         self._advance_cursor(claims)
-        if len(claims) < _GROUP:
-            self._next_poll = now + _SOON
+        if len(claims) < _CLAIM_SIZE:
+            self._next_claim_at = now + _CLAIM_INTERVAL_S
             if before is None:
-                self._start_over_if_needed(len(claims))
-                self.tidy()
+                self._rewind_if_needed(len(claims))
+                self.purge()
         return claims
 
-    def _claim_handed_over(self) -> Sequence[Claim]:
-        """Return claims that were handed over, but none that was taken out of the ledger or overtaken meanwhile."""
-        while self._handed_over:
-            count = min(_GROUP, len(self._handed_over))
-            claims = [self._handed_over.popleft() for _ in range(count)]
-            claims = [one for one in claims if one.row_id > self._highest and one.row_id not in self._in_flight]
+    def _claim_offered(self) -> Sequence[Claim]:
+        """Return offered claims, without those that were claimed from the ledger or are outdated by now."""
+        while self._offered:
+            count = min(_CLAIM_SIZE, len(self._offered))
+            claims = [self._offered.popleft() for _ in range(count)]
+            claims = [claim for claim in claims if claim.row_id > self._highest and claim.row_id not in self._in_flight]
             claims = self.ledger.still_current(self.backend, claims)
             self._advance_cursor(claims)
             if claims:
@@ -268,41 +265,44 @@ class LedgerOutbox:
 
     def _advance_cursor(self, claims: Sequence[Claim]) -> None:
         if claims:
-            self._after = claims[-1].row_id
-            self._highest = max(self._highest, self._after)
+            self._cursor = claims[-1].row_id
+            self._highest = max(self._highest, self._cursor)
 
-    def _start_over_if_needed(self, claimed: int) -> None:
-        """Look from the beginning next time if somebody is due there: those who failed, or who were put once more."""
+    def _rewind_if_needed(self, claimed: int) -> None:
+        """Start the next search at the first row if users before the cursor failed or were upserted again."""
         if self.pending() > claimed + len(self._in_flight):
-            self._after = 0
+            self._cursor = 0
 
     def _in_flight_count(self) -> int:
         return len(self._in_flight) - self._abandoned
 
-    def _known(self, claim: Claim) -> Outcome | None:
-        """Return what becomes of a claim where that is known without the adapter."""
+    def _outcome_without_sending(self, claim: Claim) -> Outcome | None:
         if claim.unchanged:
             return Skipped(self.backend, SkipReason.UNCHANGED)
         if claim.user.user_id is None and self.backend not in claim.user.vendor_ids:
-            # The vendor could not find them again: each update would make another one.
+            # The vendor could not find the user again: each update would create another one.
             return Rejected(self.backend, (_ANONYMOUS,))
         return None
 
     def _count(self, settlements: Sequence[Settlement], settled: set[int]) -> None:
-        self._is_untidy = self._is_untidy or bool(settled)
+        self._needs_purge = self._needs_purge or bool(settled)
         for settlement in settlements:
             row_id = settlement.row_id
             if row_id in settled:
                 self.report.add(settlement.outcome)
-                self._unknown.pop(row_id, None)
-            elif self._is_given_up(settlement):
+                self._unknown_counts.pop(row_id, None)
+            elif self._is_unanswered_too_often(settlement):
                 self._abandoned += 1
                 continue
             self._in_flight.discard(row_id)
 
-    def _is_given_up(self, settlement: Settlement) -> bool:
-        """Tell whether the vendor has left a user without an answer too often."""
+    def _is_unanswered_too_often(self, settlement: Settlement) -> bool:
         if not isinstance(settlement.outcome, Unknown):
             return False
-        self._unknown[settlement.row_id] += 1
-        return self._unknown[settlement.row_id] >= MOST_UNKNOWN
+        self._unknown_counts[settlement.row_id] += 1
+        return self._unknown_counts[settlement.row_id] >= MAX_UNKNOWN
+
+
+def _settlements(entries: Sequence[JobEntry], outcomes: Sequence[Outcome]) -> list[Settlement]:
+    pairs = zip(entries, outcomes, strict=bool(outcomes))
+    return [Settlement(entry.row_id, entry.version, outcome) for entry, outcome in pairs]

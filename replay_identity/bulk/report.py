@@ -1,4 +1,4 @@
-"""What a run tells: while it runs, and at its end."""
+"""The report of a run, and its progress while it runs."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ from .stats import BackendStats
 
 @attrs.define
 class BackendReport:
-    """One backend's books of one run, counted in users. They close: given = accepted + unchanged + rejected + pending.
+    """Counts of one backend's users in one run: given = accepted + unchanged + rejected + pending.
 
     Attributes:
         backend: Name of the backend.
-        carried: Users who were due before the run, or whom another process put meanwhile.
-        elsewhere: Users of those whom another process settled meanwhile.
-        put: What the rows of this run meant.
-        stats: What became of those who were due, and why.
-        pending: Users who are still due.
-        problem: Why the backend was given up on, or None.
+        carried: Users who were pending before the run, or whom another process upserted during it.
+        elsewhere: Users of those whom another process settled during the run.
+        upserts: What the rows of this run changed.
+        stats: Outcomes of the pending users, with their causes.
+        pending: Users who are still pending.
+        problem: Why the run gave up on the backend, or None.
     """
 
     backend: str
@@ -34,52 +34,52 @@ class BackendReport:
 
     @property
     def given(self) -> int:
-        """Return how many users the backend had to be brought up to date with by this run."""
+        """Return the number of users that this run had to bring up to date."""
         return self.carried - self.elsewhere + self.upserts.pending + self.upserts.unchanged + self.upserts.rejected
 
     @property
     def accepted(self) -> int:
-        """Return how many users the vendor took."""
+        """Return the number of users that the vendor accepted."""
         return self.stats.accepted
 
     @property
     def unchanged(self) -> int:
-        """Return how many users needed no request: the vendor holds them, or a route keeps them from it."""
+        """Return the number of users who needed no request: already confirmed, or kept away by a route."""
         return self.upserts.unchanged + self.stats.skipped
 
     @property
     def rejected(self) -> int:
-        """Return how many users are refused as they are, now or in an earlier run."""
+        """Return the number of users who were rejected, in this run or an earlier one."""
         return self.upserts.rejected + self.stats.rejected
 
     @property
     def settled(self) -> int:
-        """Return how many users are not pending."""
+        """Return the number of users who are not pending."""
         return self.accepted + self.unchanged + self.rejected
 
     @property
     def is_closed(self) -> bool:
-        """Tell whether every user is accounted for."""
+        """Return True if every user is accounted for."""
         return self.given == self.settled + self.pending
 
-    def close(self, pending: int) -> None:
-        """Take note of how many users are left; what the run does not know of, another process did meanwhile."""
-        self.pending = pending
-        more = self.settled + pending - self.given
-        self.carried += max(0, more)
-        self.elsewhere += max(0, -more)
-
     def add(self, outcome: Outcome) -> None:
-        """Count one user who is due no more."""
+        """Count one user who is no longer pending."""
         if isinstance(outcome, Accepted):
-            # In bulk only losses are counted: nearly every user is adjusted without one.
+            # Nearly every user has lossless adjustments; in bulk only losses are worth counting.
             self.stats.accept(lossy_adjustments(outcome.adjustments))
         else:
             self.stats.add(outcome)
 
+    def close(self, pending: int) -> None:
+        """Close the counters with the users still *pending*; attribute any difference to other processes."""
+        self.pending = pending
+        surplus = self.settled + pending - self.given
+        self.carried += max(0, surplus)
+        self.elsewhere += max(0, -surplus)
+
     def as_dict(self) -> dict[str, Any]:
-        """Return the books as JSON has them."""
-        counted = self.stats.as_dict()
+        """Return the counts as JSON-compatible values."""
+        stats = self.stats.as_dict()
         return {
             "given": self.given,
             "carried": self.carried,
@@ -91,20 +91,20 @@ class BackendReport:
             "coalesced": self.upserts.already_pending,
             "lossy": self.stats.lossy,
             "problem": self.problem,
-            **{name: counted[name] for name in ("adjustments", "violations", "causes")},
+            **{name: stats[name] for name in ("adjustments", "violations", "causes")},
         }
 
 
 @attrs.frozen
 class Progress:
-    """How far one backend is.
+    """The progress of one backend during a run.
 
     Attributes:
         backend: Name of the backend.
         given: Users known so far who have to be brought up to date.
-        settled: Users who are.
-        status_text: What is being waited for, or an empty text.
-        problem: Why the backend was given up on, or None.
+        settled: Users of those who are no longer pending.
+        status_text: What the backend is waiting for, or an empty string.
+        problem: Why the run gave up on the backend, or None.
     """
 
     backend: str
@@ -116,14 +116,14 @@ class Progress:
 
 @attrs.define
 class SyncReport:
-    """The closed books of one run.
+    """The report of one run.
 
     Attributes:
-        rows: Rows that were read.
-        bad_rows: The first rows that were no users.
-        bad_row_count: How many there were.
-        counts: One backend each, in the order given.
-        stopped: Why the run ended before its end, or None.
+        rows: Number of rows read.
+        bad_rows: The first invalid rows.
+        bad_row_count: Number of invalid rows.
+        backends: One report per backend, in the order given.
+        stopped: Why the run ended early, or None.
     """
 
     rows: int = 0
@@ -133,25 +133,25 @@ class SyncReport:
     stopped: str | None = None
 
     def __getitem__(self, backend: str) -> BackendReport:
-        """Return the books of the backend of that name, or raise KeyError."""
-        return {counts.backend: counts for counts in self.backends}[backend]
+        """Return the report of the backend of that name, or raise KeyError."""
+        return {report.backend: report for report in self.backends}[backend]
 
     @property
     def pending(self) -> int:
-        """Return how many users are still due, at all backends together."""
-        return sum(counts.pending for counts in self.backends)
+        """Return the number of pending users at all backends together."""
+        return sum(backend.pending for backend in self.backends)
 
     @property
     def rejected(self) -> int:
-        """Return how many users were refused, at all backends together."""
-        return sum(counts.rejected for counts in self.backends)
+        """Return the number of rejected users at all backends together."""
+        return sum(backend.rejected for backend in self.backends)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report as JSON has it."""
+        """Return the report as JSON-compatible values."""
         return {
             "rows": self.rows,
             "bad_row_count": self.bad_row_count,
             "bad_rows": [attrs.asdict(row) for row in self.bad_rows],
-            "backends": {counts.backend: counts.as_dict() for counts in self.backends},
+            "backends": {backend.backend: backend.as_dict() for backend in self.backends},
             "stopped": self.stopped,
         }

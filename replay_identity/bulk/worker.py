@@ -1,4 +1,4 @@
-"""The delivery to each backend in a thread of its own."""
+"""One worker thread per backend, which delivers the users of its outbox."""
 
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -9,6 +9,7 @@ from typing import Final, Protocol, TypeAlias
 
 import attrs
 
+from ..adapters.exchange import Response
 from ..adapters.protocols import IdentityBackend, SupportsBatch, SupportsMultiIdentify
 from ..errors import ConfigurationError
 from ..ledger import Claim, Ledger
@@ -19,61 +20,49 @@ from ..traits import UserTraits
 from ..transport import ConcurrentSender, ConcurrentTransport
 from ..transport.rate_limiter import AdaptiveLimiter
 from .batches import BatchDispatcher
-from .dispatch import MultiDispatcher, OutcomeHandler, SingleDispatcher
+from .dispatch import Dispatcher, MultiDispatcher, OutcomeHandler, SingleDispatcher
 from .jobs import ImportJobs
 from .memory_outbox import MemoryOutbox
 from .options import DeliveryOptions
 from .outbox import LedgerOutbox, Outbox
 from .report import BackendReport, Progress
 
-# Seconds between two looks at what there is to do, when nothing happens.
-_TICK: Final = 0.05
-# A wait of fewer seconds is not worth telling.
-_WORTH_TELLING: Final = 0.5
-# Within a batch's life a failed request is worth another try at once; otherwise there are others to send.
-_ONE_TRY: Final = RetryPolicy(attempts=1, total=1e9)
-_BATCHES_ATTEMPTS: Final = 4
+# Receives the maximum number of connections.
+SenderFactory: TypeAlias = Callable[[int], ConcurrentSender]
+
+# Seconds between two attempts to acquire the lease.
+LEASE_RETRY_S: Final = 0.1
+# Seconds that a worker with nothing else to do waits for a response.
+_POLL_INTERVAL_S: Final = 0.05
+# A shorter wait is not worth reporting.
+_MIN_REPORTED_WAIT_S: Final = 0.5
+# A failed request is not repeated at once: there are other users to send, and the user stays pending.
+_SINGLE_ATTEMPT: Final = RetryPolicy(attempts=1, total=1e9)
+_MAX_ATTEMPTS: Final = 4
 
 
 class StopSignal(Protocol):
-    """What the run tells its deliveries."""
+    """Tells a worker when to end."""
 
     def is_complete(self) -> bool:
-        """Tell whether nobody else will be put."""
+        """Return True if no more users will be added, so that the worker ends once its outbox is empty."""
         ...
 
     def is_stopped(self) -> bool:
-        """Tell whether to come to an end soon."""
-        ...
-
-
-class Dispatcher(Protocol):
-    """A way to send users: one by one, several in a request, or in batches."""
-
-    @property
-    def transport(self) -> ConcurrentTransport:
-        """Return what sends."""
-        ...
-
-    def dispatch(self, *, is_last: bool) -> None:
-        """Start what may be started now; *is_last* tells that nobody else will be put."""
-        ...
-
-    def status_text(self) -> str:
-        """Say what is being waited for, if it is worth saying."""
+        """Return True if the worker should end soon, whoever is pending."""
         ...
 
 
 @attrs.define
 class DeliveryLoop:
-    """Bring one vendor up to date.
+    """The loop that delivers to one backend: claim, dispatch, settle.
 
     Attributes:
         route: The backend, and what it may see.
-        outbox: Who is to be sent.
-        report: What became of them.
-        options: How fast, and how patiently.
-        clock: Seconds since some fixed moment.
+        outbox: The users to deliver.
+        report: Counts outcomes, and says why the backend was given up on.
+        options: How fast and how patiently.
+        clock: Returns seconds since some fixed moment.
     """
 
     route: Route
@@ -85,17 +74,12 @@ class DeliveryLoop:
     _dispatcher: Dispatcher | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._limiter = AdaptiveLimiter(
-            self.options.connections,
-            self.options.requests_per_minute,
-            wait_initial=self.options.wait_initial,
-            wait_max=self.options.wait_max,
-        )
+        self._limiter = make_limiter(self.options)
 
     def run(self, sender: ConcurrentSender, signal: StopSignal) -> None:
-        """Deliver until everyone put is settled, the signals say stop, or the backend is given up on.
+        """Deliver until the outbox is empty and complete, *signal* stops it, or the backend is given up on.
 
-        Whoever is not settled then is pending. Requests under way are waited for in any case.
+        Requests in flight are always completed. Users who are not settled by then stay pending.
         """
         dispatcher = self._dispatcher = self._make_dispatcher(sender)
         transport = dispatcher.transport
@@ -106,72 +90,98 @@ class DeliveryLoop:
                 self.outbox.flush()
                 if is_complete and self.outbox.is_empty():
                     break
-            self._advance(transport)
-            self._lose_patience()
+            self._poll(transport)
+            self._check_patience()
         transport.stop()
         while transport.in_flight:
-            self._advance(transport)
+            self._poll(transport)
         self.outbox.flush()
-        self.outbox.tidy()
+        self.outbox.purge()
 
     def status_text(self) -> str:
-        """Say what is being waited for, if it is worth saying; from any thread."""
+        """Return what the loop is waiting for, or an empty string; safe from any thread."""
         wait = self._limiter.resume_at - self.clock()
         failure = self._limiter.failure
-        if wait > _WORTH_TELLING:
-            return f"{wait:.0f} s after {failure.cause}" if failure else f"a break of {wait:.0f} s"
+        if wait > _MIN_REPORTED_WAIT_S:
+            return f"{wait:.0f} s after {failure.cause}" if failure else f"a pause of {wait:.0f} s"
         return self._dispatcher.status_text() if self._dispatcher else ""
 
-    def _advance(self, transport: ConcurrentTransport) -> None:
-        """Send what was started and take in the answers; outcomes are written down while the vendor is waited for."""
+    def _poll(self, transport: ConcurrentTransport) -> None:
+        """Handle responses; if there are none yet, write outcomes and wait for one."""
         is_idle = not transport.poll(0.0)
         self.outbox.tick(is_idle=is_idle)
         if is_idle:
-            transport.poll(_TICK)
+            transport.poll(_POLL_INTERVAL_S)
+
+    def _check_patience(self) -> None:
+        failure = self._limiter.failure
+        if failure is not None and self._limiter.failing_for > self.options.patience:
+            self.report.problem = describe_outage(self.options.patience, failure)
 
     def _make_dispatcher(self, sender: ConcurrentSender) -> Dispatcher:
-        backend, outbox = self.route.backend, self.outbox
+        route, backend, outbox, options = self.route, self.route.backend, self.outbox, self.options
         if isinstance(backend, SupportsBatch) and isinstance(outbox, LedgerOutbox):
-            first, longest = self.options.wait_initial, self.options.wait_max
-            retry = RetryPolicy(_BATCHES_ATTEMPTS, wait_initial=first, wait_max=longest, total=1e9)
-            transport = self._transport(sender, retry)
-            jobs = ImportJobs(self.route.name, backend, outbox, transport, self._give_up, self.options)
-            return BatchDispatcher(self.route, backend, outbox, jobs, self.options)
-        handler = OutcomeHandler(outbox, self._transport(sender, _ONE_TRY), self._give_up, self.options.wait_initial)
+            # Until the requests about a job succeed, its whole batch waits.
+            transport = self._make_transport(sender, make_retry(options))
+            return BatchDispatcher(
+                route=route,
+                outbox=outbox,
+                transport=transport,
+                max_users=options.max_users(backend.batch_limits.users.maximum),
+                backend=backend,
+                jobs=ImportJobs(route.name, backend, outbox, transport, self._give_up, options),
+            )
+        transport = self._make_transport(sender, _SINGLE_ATTEMPT)
+        handler = OutcomeHandler(outbox, transport, self._give_up, options.wait_initial)
         if isinstance(backend, SupportsMultiIdentify):
-            return MultiDispatcher(self.route, backend, outbox, handler, self.options)
-        return SingleDispatcher(self.route, outbox, handler)
+            return MultiDispatcher(
+                route=route,
+                outbox=outbox,
+                transport=transport,
+                max_users=options.max_users(backend.max_users.maximum),
+                backend=backend,
+                handler=handler,
+            )
+        return SingleDispatcher(route, outbox, transport, handler)
 
-    def _transport(self, sender: ConcurrentSender, retry: RetryPolicy) -> ConcurrentTransport:
+    def _make_transport(self, sender: ConcurrentSender, retry: RetryPolicy) -> ConcurrentTransport:
         return ConcurrentTransport(sender, self._limiter, retry=retry, timeout=self.options.timeout, clock=self.clock)
 
     def _give_up(self, outcome: Outcome) -> None:
         self.report.problem = explain(outcome)
         self.report.add(outcome)
 
-    def _lose_patience(self) -> None:
-        failure = self._limiter.failure
-        if failure is not None and self._limiter.failing_for > self.options.patience:
-            self.report.problem = f"nothing but failures for {self.options.patience:g} s, the last one {failure.cause}"
+
+def make_limiter(options: DeliveryOptions) -> AdaptiveLimiter:
+    """Return a rate limiter with these options."""
+    return AdaptiveLimiter(
+        options.connections,
+        options.requests_per_minute,
+        wait_initial=options.wait_initial,
+        wait_max=options.wait_max,
+    )
 
 
-# Makes what sends so many requests at once.
-MakeSender: TypeAlias = Callable[[int], ConcurrentSender]
+def make_retry(options: DeliveryOptions) -> RetryPolicy:
+    """Return a policy for requests that are repeated at once after a failure."""
+    return RetryPolicy(_MAX_ATTEMPTS, wait_initial=options.wait_initial, wait_max=options.wait_max, total=1e9)
 
-# Seconds between two tries to get the right to deliver.
-NEXT_TRY: Final = 0.1
+
+def describe_outage(patience: float, failure: Response) -> str:
+    """Return why a backend was given up on after *patience* seconds of failures."""
+    return f"no successful response for {patience:g} s; last failure: {failure.cause}"
 
 
 @attrs.define(eq=False)
 class BackendWorker:
-    """The delivery to one backend, and the thread it runs in.
+    """The delivery to one backend and the thread it runs in.
 
     Attributes:
-        delivery: What runs in the thread.
-        report: What became of the backend's users.
-        outbox: Where the delivery takes them from.
+        delivery: The loop that runs in the thread.
+        report: Counts the backend's users.
+        outbox: The users to deliver.
         ledger: The ledger behind the outbox, or None.
-        error: What ended the thread, or None.
+        error: The exception that ended the thread, or None.
     """
 
     delivery: DeliveryLoop
@@ -185,38 +195,38 @@ class BackendWorker:
 
     @property
     def is_alive(self) -> bool:
-        """Tell whether the thread still runs."""
+        """Return True while the thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
     @property
     def is_delivering(self) -> bool:
-        """Tell whether the thread delivers, and neither has ended nor waits for another process."""
+        """Return True while the thread runs and does not wait for another process."""
         return self.is_alive and not self._is_waiting
 
-    def put(self, users: Sequence[UserTraits]) -> None:
-        """Hand *users* over where there is no ledger to take them from; once nobody takes them, count them."""
+    def enqueue(self, users: Sequence[UserTraits]) -> None:
+        """Enqueue *users* of a run without a ledger; if the thread has ended, only count them as pending."""
         if isinstance(self.outbox, MemoryOutbox):
             if self.is_alive:
-                self.outbox.put(users)
+                self.outbox.enqueue(users)
             else:
                 self.report.upserts.pending += len(users)
 
     def offer(self, claims: Sequence[Claim]) -> None:
-        """Hand *claims* to users over who were just put into the ledger, unless another process may deliver them."""
+        """Offer *claims* of users just inserted into the ledger, unless another process may be delivering them."""
         if isinstance(self.outbox, LedgerOutbox) and self._is_delivering:
             self.outbox.offer(claims)
 
-    def start(self, signal: StopSignal, make_sender: MakeSender) -> None:
-        """Deliver in a thread until the *signal* end it; what it raises is kept in `error`."""
+    def start(self, signal: StopSignal, make_sender: SenderFactory) -> None:
+        """Start the thread, which runs until *signal* ends it; an exception is kept in `error`."""
         name = f"replay-identity to {self.report.backend}"
         thread = Thread(target=self._run_in_thread, args=(signal, make_sender), name=name, daemon=True)
         thread.start()
         self._thread = thread
 
-    def run(self, signal: StopSignal, make_sender: MakeSender) -> None:
-        """Deliver until the *signal* end it, once it is this process's turn."""
-        with self._lease(signal) as is_ours:
-            if is_ours:
+    def run(self, signal: StopSignal, make_sender: SenderFactory) -> None:
+        """Acquire the lease and deliver until *signal* ends it."""
+        with self._lease(signal) as is_acquired:
+            if is_acquired:
                 self._deliver(signal, make_sender)
 
     def join(self) -> None:
@@ -225,22 +235,22 @@ class BackendWorker:
             self._thread.join()
 
     def close_report(self) -> None:
-        """Take note of who is left, once nobody else will be put and nobody else be delivered."""
+        """Record the pending users after the run has finished."""
         self.report.close(self.outbox.pending())
 
     def progress(self) -> Progress:
-        """Return how far the backend is."""
-        status_text = "another process that delivers to it" if self._is_waiting else self.delivery.status_text()
+        """Return the progress of the backend; safe from any thread."""
         report = self.report
+        status_text = "another process that is delivering" if self._is_waiting else self.delivery.status_text()
         return Progress(report.backend, report.given, report.settled, status_text, report.problem)
 
-    def _run_in_thread(self, signal: StopSignal, make_sender: MakeSender) -> None:
+    def _run_in_thread(self, signal: StopSignal, make_sender: SenderFactory) -> None:
         try:
             self.run(signal, make_sender)
-        except BaseException as error:  # noqa: BLE001  # Whoever waits for the thread raises it.
+        except BaseException as error:  # noqa: BLE001  # Raised in the thread that started the run.
             self.error = error
 
-    def _deliver(self, signal: StopSignal, make_sender: MakeSender) -> None:
+    def _deliver(self, signal: StopSignal, make_sender: SenderFactory) -> None:
         sender = make_sender(self.delivery.options.connections)
         self._is_delivering = True
         try:
@@ -251,59 +261,49 @@ class BackendWorker:
 
     @contextmanager
     def _lease(self, signal: StopSignal) -> Generator[bool]:
-        """Hold the right to deliver, for which another process may have to be waited for.
+        """Acquire the lease, waiting for another process if need be.
 
-        Yield False if stopped before, or if that process has sent everyone.
+        Yield False if stopped before, or if the other process has delivered everything.
         """
         if self.ledger is None:
             yield True
             return
         while not signal.is_stopped():
-            with self.ledger.lease(self.report.backend) as is_ours:
-                self._is_waiting = not is_ours
-                if is_ours:
+            with self.ledger.lease(self.report.backend) as is_acquired:
+                self._is_waiting = not is_acquired
+                if is_acquired:
                     yield True
                     return
             if signal.is_complete() and not self.outbox.pending():
                 break
-            sleep(NEXT_TRY)
+            sleep(LEASE_RETRY_S)
         self._is_waiting = False
         yield False
 
 
-def make_workers(
-    backends: Iterable[IdentityBackend | Route],
-    ledger: Ledger | None,
-    options: Mapping[str, DeliveryOptions] | None,
-) -> list[BackendWorker]:
-    """Return one lane for each of the *backends*.
+def routes_with_options(
+    backends: Iterable[IdentityBackend | Route], options: Mapping[str, DeliveryOptions] | None
+) -> list[tuple[Route, DeliveryOptions]]:
+    """Return the route to each of *backends* with its options.
 
     Raises:
-        ConfigurationError: There is no backend, two have one name, or *options* names another.
+        ConfigurationError: There is no backend, two have the same name, or *options* names an unknown one.
     """
-    routes = as_routes(backends)
-    by_name = options_by_name([route.name for route in routes], options)
-    return [make_worker(route, ledger, by_name[route.name]) for route in routes]
-
-
-def options_by_name(
-    names: Sequence[str], options: Mapping[str, DeliveryOptions] | None
-) -> Mapping[str, DeliveryOptions]:
-    """Return the options of each of the backends of these *names*, which are all that *options* may name."""
-    given = options or {}
-    unknown = sorted(given.keys() - set(names))
+    routes, given = as_routes(backends), options or {}
+    unknown = sorted(given.keys() - {route.name for route in routes})
     if unknown:
         raise ConfigurationError("options", f"no backend is named {', '.join(unknown)}")
-    return {name: given.get(name, DeliveryOptions()) for name in names}
+    return [(route, given.get(route.name, DeliveryOptions())) for route in routes]
 
 
 def make_worker(route: Route, ledger: Ledger | None, options: DeliveryOptions) -> BackendWorker:
-    """Return the lane to one backend."""
+    """Return the worker for one backend."""
     report = BackendReport(route.name)
+    outbox: MemoryOutbox | LedgerOutbox
     if ledger is None:
-        outbox: MemoryOutbox | LedgerOutbox = MemoryOutbox(report)
+        outbox = MemoryOutbox(report)
     else:
         report.carried = ledger.pending_count(route.name)
-        # What was put last is what a route judges by, so it has to be whole.
+        # The condition of a route decides on the full state of a user, not on what has changed.
         outbox = LedgerOutbox(ledger, route.name, report, full_state=route.when is not None)
     return BackendWorker(DeliveryLoop(route, outbox, report, options), report, outbox, ledger)

@@ -72,7 +72,7 @@ def compare(  # noqa: PLR0913  # One for each option.
             options=chosen.delivery,
             ignore_extra=ignore_extra,
             on_difference=differences.write,
-            on_answer=advance,
+            on_result=advance,
         )
     if json:
         counts = {"users": len(drawn.users), "bad_row_count": drawn.bad_rows, "anonymous": drawn.anonymous}

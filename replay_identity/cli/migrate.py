@@ -24,7 +24,7 @@ from .inputs import (
     resolve_settings,
 )
 from .progress import progress, progress_display
-from .summary import print_advice, print_backend_reports, print_effort, print_problems, print_stop, rows_read
+from .summary import print_advice, print_backend_reports, print_estimates, print_problems, print_stop, rows_read
 from .tables import new_table, number, print_fidelity, print_table, users
 from .terminal import interruptible, print_json, stderr_console, stdout_console
 
@@ -69,7 +69,7 @@ def print_migration(console: Console, report: MigrationReport) -> None:
     print_backend_reports(console, report.run, rows_read(report.run))
     print_fidelity(console, report.fidelity)
     if report.estimate is not None:
-        print_effort(console, report.estimate)
+        print_estimates(console, report.estimate)
 
 
 def _print_listed(console: Console, source: str, listing: ListingStats) -> None:

@@ -51,7 +51,7 @@ def close_rehearsal(dry_run_report: DryRunReport, *, json: bool) -> NoReturn:
     else:
         console = stdout_console()
         print_backend_reports(console, report, rows_read(report))
-        print_effort(console, dry_run_report.estimate)
+        print_estimates(console, dry_run_report.estimate)
     print_stop(stderr_console(), report)
     stderr_console().print("Nothing was sent: this was a dry run.", style="dim")
     raise typer.Exit(code)
@@ -110,7 +110,7 @@ def _reasons(stats: BackendStats) -> BackendStats:
     return attrs.evolve(stats, causes=Counter(causes))
 
 
-def print_effort(console: Console, estimates: Mapping[str, Estimate]) -> None:
+def print_estimates(console: Console, estimates: Mapping[str, Estimate]) -> None:
     """Print what a run would take at each backend."""
     table = new_table("What it would take at least", "Backend", "Requests", "Jobs", "Time at the quota")
     for name, estimate in estimates.items():

@@ -8,7 +8,7 @@ import attrs
 
 from .._values import is_nested
 from ..adapters.limits import Limit
-from ..bulk.stats import MOST_PATHS, OTHER
+from ..bulk.stats import MAX_PATHS, OTHER
 from ..errors import printable
 from ..outcomes import LOSSY_KINDS, Adjustment, Rejected, Skipped, Violation
 from ..router import Route
@@ -105,7 +105,7 @@ class BackendFidelity:
 
     @property
     def unique(self) -> int:
-        """Return under how many names properties are sent; at most `MOST_PATHS` are told apart."""
+        """Return under how many names properties are sent; at most `MAX_PATHS` are told apart."""
         return len(self.sent_names)
 
     def merge(self, other: "BackendFidelity") -> None:
@@ -175,14 +175,14 @@ class BackendFidelity:
         self._send(name)
 
     def _send(self, name: str) -> None:
-        if len(self.sent_names) < MOST_PATHS:
+        if len(self.sent_names) < MAX_PATHS:
             self.sent_names.add(name)
 
     def _property(self, path: str) -> PropertyFidelity:
         return self.properties.setdefault(self._known(path), PropertyFidelity())
 
     def _known(self, path: str) -> str:
-        return path if path in self.properties or len(self.properties) < MOST_PATHS else OTHER
+        return path if path in self.properties or len(self.properties) < MAX_PATHS else OTHER
 
 
 def _fates(adjustments: Sequence[Adjustment]) -> list[str]:

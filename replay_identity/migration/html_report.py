@@ -11,7 +11,7 @@ import attrs
 from .._text import pluralize
 from ..bulk import Estimate
 from ..bulk.report import BackendReport
-from ..bulk.stats import MOST_PATHS
+from ..bulk.stats import MAX_PATHS
 from ..errors import printable
 from .fidelity import BackendFidelity, PropertyFidelity
 from .report import ListingStats, MigrationReport
@@ -449,8 +449,8 @@ def _collisions(collisions: Mapping[str, int]) -> Iterable[Markup]:
 
 
 def _unique(counted: BackendFidelity) -> Iterable[Markup]:
-    """Yield the number of names; the counting ends at `MOST_PATHS`, so that a full count is a lower bound."""
-    about = "at least " if counted.unique >= MOST_PATHS else ""
+    """Yield the number of names; the counting ends at `MAX_PATHS`, so that a full count is a lower bound."""
+    about = "at least " if counted.unique >= MAX_PATHS else ""
     if counted.most_unique is None:
         yield element("p", f"Properties are sent under {about}{counted.unique:,} names. We know of no limit.")
         return

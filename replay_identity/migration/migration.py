@@ -8,7 +8,7 @@ from typing import TypeAlias
 from ..adapters.protocols import IdentityBackend
 from ..bulk import DeliveryOptions, DryRunReport, SyncReport, dry_run, sync
 from ..bulk.run import OnProgress
-from ..bulk.worker import MakeSender
+from ..bulk.worker import SenderFactory
 from ..errors import SourceError
 from ..ledger import Ledger
 from ..router import Route, as_routes
@@ -34,7 +34,7 @@ def migrate(
     on_progress: OnProgress | None = None,
     watch: Watch = _unwatched,
     stop: Event | None = None,
-    transport: MakeSender = concurrent_sender,
+    transport: SenderFactory = concurrent_sender,
 ) -> MigrationReport:
     """Bring the *backends* to the state of the *source*, and return what became of users and of their properties.
 

@@ -137,7 +137,7 @@ class MigrationReport:
             "listed": None if self.listing is None else attrs.asdict(self.listing),
             **self.run.as_dict(),
             "fidelity": self.fidelity.as_dict(),
-            "effort": None
+            "estimate": None
             if self.estimate is None
             else {name: attrs.asdict(one) for name, one in self.estimate.items()},
         }

@@ -12,13 +12,13 @@ from bulk.worlds import World
 def short_waits() -> Iterator[None]:
     """Look for new claims more often than a real run does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("replay_identity.bulk.outbox._SOON", 0.005)
-        patch.setattr("replay_identity.bulk.worker._TICK", 0.005)
+        patch.setattr("replay_identity.bulk.outbox._FLUSH_IDLE_S", 0.005)
+        patch.setattr("replay_identity.bulk.outbox._CLAIM_INTERVAL_S", 0.005)
+        patch.setattr("replay_identity.bulk.worker._POLL_INTERVAL_S", 0.005)
         # The module has the name of the function that stands in its place.
-        patch.setattr(sys.modules["replay_identity.bulk.run"], "_TICK", 0.002)
-        patch.setattr("replay_identity.bulk.batches._LINGER", 0.02)
-        patch.setattr("replay_identity.bulk.dispatch._LINGER", 0.02)
-        patch.setattr("replay_identity.bulk.worker.NEXT_TRY", 0.005)
+        patch.setattr(sys.modules["replay_identity.bulk.run"], "_POLL_INTERVAL_S", 0.002)
+        patch.setattr("replay_identity.bulk.dispatch._LINGER_S", 0.02)
+        patch.setattr("replay_identity.bulk.worker.LEASE_RETRY_S", 0.005)
         yield
 
 

@@ -308,7 +308,7 @@ def test_a_lane_of_a_ledger_takes_users_from_it_alone(world: World) -> None:
     """And one that was never started need not be waited for."""
     worker = make_worker(Route(Acme()), world.ledger, FAST)
 
-    worker.put(users(3))
+    worker.enqueue(users(3))
     worker.join()
 
     assert (worker.report.given, worker.is_alive) == (0, False)

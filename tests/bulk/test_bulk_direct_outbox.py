@@ -31,7 +31,7 @@ MORE_THAN_ENOUGH: Final = 400
 def outbox_of(*users: UserTraits) -> MemoryOutbox:
     """Return an outbox of these users."""
     outbox = MemoryOutbox(BackendReport("acme"))
-    outbox.put(users)
+    outbox.enqueue(users)
     return outbox
 
 
@@ -78,7 +78,7 @@ def test_rows_about_one_user_are_sent_in_order_whatever_becomes_of_them(
     incoming = list(rows)
     for _ in range(MORE_THAN_ENOUGH):
         if incoming and dice.random() < CHANCE:
-            outbox.put(incoming.pop(0))
+            outbox.enqueue(incoming.pop(0))
         if dice.random() < CHANCE and (claim := outbox.next()) is not None:
             assert claim.user is ANN or all(other.user is not claim.user for other in under_way)
             under_way.append(claim)
@@ -92,4 +92,4 @@ def test_rows_about_one_user_are_sent_in_order_whatever_becomes_of_them(
     assert outbox.is_empty()
     assert sorted(row_id for taken in done.values() for row_id in taken) == list(range(sum(map(len, rows))))
     assert all(taken == sorted(taken) for user, taken in done.items() if user is not ANN)
-    assert outbox._further == {}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    assert outbox._queued_updates == {}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

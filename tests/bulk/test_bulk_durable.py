@@ -24,7 +24,7 @@ from replay_identity.ledger import Ledger
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again sooner than a real router does."""
-    monkeypatch.setattr("replay_identity.bulk.durable._AFTER_TROUBLE", 0.05)
+    monkeypatch.setattr("replay_identity.bulk.durable._ERROR_DELAY_S", 0.05)
 
 
 def durable(world: World, **options: Any) -> DurableRouter:
@@ -98,7 +98,7 @@ def test_opens_a_ledger_of_its_own_by_path(world: World, tmp_path: Path) -> None
 
 def test_starts_over_now_and_then(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that users who were given up on are tried again."""
-    monkeypatch.setattr("replay_identity.bulk.durable._SLICE", 0.01)
+    monkeypatch.setattr("replay_identity.bulk.durable._SLICE_S", 0.01)
     with durable(world) as router:
         for one in users(5, plan="pro"):
             router.identify(one)

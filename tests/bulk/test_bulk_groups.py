@@ -205,7 +205,15 @@ class Hand:
         policy = RetryPolicy(attempts=1, total=1e9)
         transport = ConcurrentTransport(self.vendor, AdaptiveLimiter(), retry=policy, clock=self.clock)
         handler = OutcomeHandler(self.outbox, transport, self.problems.append, 0.5)
-        self.groups = MultiDispatcher(Route(backend), backend, self.outbox, handler, FAST, self.clock)
+        self.groups = MultiDispatcher(
+            route=Route(backend),
+            outbox=self.outbox,
+            transport=transport,
+            max_users=self.most,
+            clock=self.clock,
+            backend=backend,
+            handler=handler,
+        )
 
     def dispatch(self, *, is_last: bool = False) -> int:
         """Launch, and return how many requests there were so far."""
@@ -219,13 +227,13 @@ class Hand:
 
 def test_a_group_that_is_not_full_waits_a_little_for_more_users(monkeypatch: pytest.MonkeyPatch) -> None:
     """From when its first one was taken; one that is full does not wait."""
-    monkeypatch.setattr("replay_identity.bulk.dispatch._LINGER", 0.5)
+    monkeypatch.setattr("replay_identity.bulk.dispatch._LINGER_S", 0.5)
     hand = Hand()
-    hand.outbox.put(users(14))
+    hand.outbox.enqueue(users(14))
     assert hand.dispatch() == 1
 
     hand.clock.now += 0.375
-    hand.outbox.put([user("later")])
+    hand.outbox.enqueue([user("later")])
     assert hand.dispatch() == 1
     hand.clock.now += 0.125
     assert hand.dispatch() == 2
@@ -236,7 +244,7 @@ def test_a_group_that_is_not_full_waits_a_little_for_more_users(monkeypatch: pyt
 def test_the_last_group_waits_for_nobody() -> None:
     """There is nobody else to come."""
     hand = Hand()
-    hand.outbox.put(users(3))
+    hand.outbox.enqueue(users(3))
 
     assert hand.dispatch(is_last=False) == 0
     assert hand.dispatch(is_last=True) == 1
@@ -245,9 +253,9 @@ def test_the_last_group_waits_for_nobody() -> None:
 
 def test_no_more_users_are_under_way_than_memory_is_good_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many connections there are; and one group at the least."""
-    monkeypatch.setattr("replay_identity.bulk.dispatch._MOST_UNDER_WAY", 25)
+    monkeypatch.setattr("replay_identity.bulk.dispatch._MAX_USERS_IN_FLIGHT", 25)
     hand = Hand()
-    hand.outbox.put(users(100))
+    hand.outbox.enqueue(users(100))
     assert [hand.dispatch(), hand.vendor.most_at_once] == [3, 3]
 
     hand.poll()
@@ -258,7 +266,7 @@ def test_no_more_users_are_under_way_than_memory_is_good_for(monkeypatch: pytest
 def test_no_more_requests_are_under_way_than_the_pace_allows() -> None:
     """A run begins with eight."""
     hand = Hand(most=2)
-    hand.outbox.put(users(100))
+    hand.outbox.enqueue(users(100))
 
     assert hand.dispatch() == 8
 
@@ -298,10 +306,10 @@ def test_wrong_settings_end_a_run_and_lose_nobody(any_ledger: Ledger | None) -> 
 def test_nobody_is_sent_once_the_settings_are_known_to_be_wrong() -> None:
     """Neither the group that fills nor another one."""
     hand = Hand(vendor=Vendor(replies_to=lambda _: Response(401)))
-    hand.outbox.put(users(12))
+    hand.outbox.enqueue(users(12))
     hand.dispatch()
     hand.poll()
-    hand.outbox.put(users(50))
+    hand.outbox.enqueue(users(50))
 
     assert hand.dispatch(is_last=True) == 1
     assert hand.problems == [Misconfigured("crowd", "HTTP 401", "Check the key.")]
@@ -326,7 +334,7 @@ def test_the_router_of_an_app_groups_what_it_delivers(ledger: Ledger) -> None:
 def test_who_is_put_off_is_sent_again_after_a_while(headers: dict[str, str], seconds: float) -> None:
     """Nobody hammers the vendor, which may say how long it wants; the others of the request are settled at once."""
     hand = Hand(vendor=Vendor(says=first_time("later", "u0"), headers=headers))
-    hand.outbox.put(users(3))
+    hand.outbox.enqueue(users(3))
     hand.dispatch(is_last=True)
     hand.poll()
     assert (hand.outbox.pending(), hand.groups.status_text()) == (1, "1 user deferred by the vendor")
@@ -346,7 +354,7 @@ def test_who_is_put_off_is_sent_again_after_a_while(headers: dict[str, str], sec
 def test_after_a_failed_request_only_the_pace_makes_users_wait() -> None:
     """Who was in it is to be had at once, for when the pace lets somebody go."""
     hand = Hand(vendor=Vendor(replies_to=one_after_another([Response(503)])))
-    hand.outbox.put(users(3))
+    hand.outbox.enqueue(users(3))
     hand.dispatch(is_last=True)
     hand.poll()
 
@@ -381,7 +389,7 @@ def test_who_is_put_off_for_ever_is_left_pending(
     any_ledger: Ledger | None, backend: IdentityBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one without an answer is: after so many times the run goes on without them, and meanwhile it says so."""
-    monkeypatch.setattr(sys.modules["replay_identity.bulk.run"], "_TELLING", 0.0)
+    monkeypatch.setattr(sys.modules["replay_identity.bulk.run"], "_PROGRESS_INTERVAL_S", 0.0)
     vendor = Vendor(says=lambda user_id: "later" if user_id == "u0" else "ok")
 
     told: list[str] = []
@@ -482,7 +490,7 @@ def test_how_many_outcomes_were_answered_is_told(ledger: Ledger) -> None:
     deliver_to(Vendor(), users(10), ledger=ledger, backend=BROKEN["answers too few"])
 
     assert {one.rejection for one in ledger.rejected("crowd")} == {
-        Broken("crowd", "the adapter answered 9 outcomes for 10 users")
+        Broken("crowd", "the adapter returned 9 outcomes for 10 users")
     }
 
 

@@ -154,7 +154,7 @@ def test_of_many_claims_handed_over_only_some_are_kept(
     read: Sequence[str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others are found in the ledger, after those."""
-    monkeypatch.setattr("replay_identity.bulk.outbox._MOST_HANDED_OVER", 2)
+    monkeypatch.setattr("replay_identity.bulk.outbox._MAX_OFFERED", 2)
     with Ledger(":memory:") as ledger:
         outbox = outbox_of(ledger)
         for name in "abcd":
@@ -168,7 +168,7 @@ def test_of_many_claims_handed_over_only_some_are_kept(
 
 def test_outcomes_are_written_down_together_and_rather_in_a_quiet_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sooner while there is nothing else to do, but late enough that the disk is waited for once for many."""
-    monkeypatch.setattr("replay_identity.bulk.outbox._SOON", 0.2)
+    monkeypatch.setattr("replay_identity.bulk.outbox._FLUSH_IDLE_S", 0.2)
     moment = 0.0
     with Ledger(":memory:") as ledger:
         outbox = LedgerOutbox(ledger, A, BackendReport(A), clock=lambda: moment)

@@ -83,7 +83,7 @@ def test_no_repr_shows_what_is_under_way(secretive: World, monkeypatch: pytest.M
         seen.append(repr(self))
         dispatch(self, is_last=is_last)
         seen.append(repr(self))
-        self._fill(is_last=False)
+        self._buffer = self._take_buffer(is_last=False) or self._buffer
         seen.append(repr(self))
 
     made = DeliveryLoop._make_dispatcher  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -93,7 +93,7 @@ def test_no_repr_shows_what_is_under_way(secretive: World, monkeypatch: pytest.M
         seen.extend((repr(self), repr(dispatcher), repr(vars(dispatcher.transport))))
         return dispatcher
 
-    monkeypatch.setattr(BatchDispatcher, "launch", look)
+    monkeypatch.setattr(BatchDispatcher, "dispatch", look)
     monkeypatch.setattr(DeliveryLoop, "_make_dispatcher", make)
     faults(secretive)
     secretive.sync(ROWS)

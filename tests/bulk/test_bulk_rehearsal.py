@@ -44,7 +44,7 @@ def test_tells_how_long_a_quota_would_make_it_take(world: World) -> None:
     is_dry_run = dry_run(users(250, plan="pro"), world.backends, ledger=None, options=options)
 
     assert is_dry_run.estimate == {"fullstory": Estimate(12, 3, 12.0), "logrocket": Estimate(250, 0, 250.0)}
-    assert is_dry_run.as_dict()["effort"]["fullstory"] == {"requests": 12, "jobs": 3, "seconds": 12.0}
+    assert is_dry_run.as_dict()["estimate"]["fullstory"] == {"requests": 12, "jobs": 3, "seconds": 12.0}
 
 
 def test_counts_whom_batches_do_not_take() -> None:

@@ -113,7 +113,10 @@ def test_tells_of_rows_that_are_no_users(world: World) -> None:
     assert (report.rows, report.bad_row_count, len(report.bad_rows)) == (41, 40, 20)
     assert [row.line for row in report.bad_rows[:3]] == [77, 3, 2]
     assert_closed(report)
-    assert report.as_dict()["bad_rows"][0]["problem"] == "is an anonymous user, whom a ledger could not find again"
+    assert (
+        report.as_dict()["bad_rows"][0]["problem"]
+        == "the user has no id; anonymous users can only be sent without a ledger"
+    )
 
 
 def test_does_without_a_ledger(world: World) -> None:
@@ -228,7 +231,7 @@ def test_tells_how_far_it_is(world: World) -> None:
         ("fullstory", 30, 30, None),
         ("logrocket", 30, 30, None),
     ]
-    assert any(one.status_text == "a break of 1 s" for each in told for one in each)
+    assert any(one.status_text == "a pause of 1 s" for each in told for one in each)
 
 
 def test_tells_of_jobs_that_run(world: World) -> None:
@@ -361,7 +364,7 @@ def test_a_user_whom_the_vendor_always_fails_holds_nobody_up(world: World) -> No
 
     assert_closed(report)
     assert (report["logrocket"].accepted, report["logrocket"].pending) == (499, 1)
-    assert report["logrocket"].problem == "nothing but failures for 0.2 s, the last one HTTP 500"
+    assert report["logrocket"].problem == "no successful response for 0.2 s; last failure: HTTP 500"
 
 
 def test_a_long_break_that_a_vendor_asks_for_is_no_failure(world: World) -> None:
@@ -471,7 +474,7 @@ def test_takes_turns_with_another_process(world: World) -> None:
 
         report = world.sync(users(20, plan="pro"), on_progress=look)
 
-    assert {one.status_text for one in told[1]} == {"another process that delivers to it"}
+    assert {one.status_text for one in told[1]} == {"another process that is delivering"}
     world.hold(pro(20))
     assert_closed(report)
 
@@ -527,8 +530,8 @@ def test_few_users_are_taken_in_at_first(world: World, monkeypatch: pytest.Monke
         return put(ledger, group, *args, **options)
 
     monkeypatch.setattr(Ledger, "upsert", count)
-    monkeypatch.setattr("replay_identity.bulk.run._FIRST_GROUP", 2)
-    monkeypatch.setattr("replay_identity.bulk.run._GROUP", 5)
+    monkeypatch.setattr("replay_identity.bulk.run._FIRST_CHUNK_ROWS", 2)
+    monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 5)
 
     assert_closed(world.sync(users(20)))
     assert sizes == [2, 4, 5, 5, 4, 0]
@@ -538,7 +541,7 @@ def test_few_users_are_taken_in_at_first(world: World, monkeypatch: pytest.Monke
 def test_reads_no_further_than_somebody_keeps_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nobody takes any of the users who were read, the source waits."""
     module = sys.modules["replay_identity.bulk.run"]
-    monkeypatch.setattr(module, "_MOST_AHEAD", 1000)
+    monkeypatch.setattr(module, "_MAX_BACKLOG", 1000)
     take, gate = LedgerOutbox.next, threading.Event()
 
     def take_once_open(outbox: LedgerOutbox) -> Claim | None:

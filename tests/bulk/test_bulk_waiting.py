@@ -72,7 +72,7 @@ def test_a_run_whose_users_another_process_has_sent_waits_for_nobody(ledger: Led
 
 def test_reading_does_not_wait_for_who_waits(ledger: Ledger, other: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither where all lanes wait for another process, nor where the others are fast."""
-    monkeypatch.setattr(sys.modules["replay_identity.bulk.run"], "_MOST_AHEAD", 100)
+    monkeypatch.setattr(sys.modules["replay_identity.bulk.run"], "_MAX_BACKLOG", 100)
     backends: list[IdentityBackend] = [Acme(), Acme("bolt", act=lambda _: Accepted("bolt"))]
     read: list[int] = []
 
@@ -100,7 +100,7 @@ def test_a_router_lets_a_run_beside_it_have_its_turn(
     ledger: Ledger, other: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a while, though it has always somebody to send."""
-    monkeypatch.setattr("replay_identity.bulk.durable._SLICE", 0.05)
+    monkeypatch.setattr("replay_identity.bulk.durable._SLICE_S", 0.05)
     over = threading.Event()
 
     def identify() -> None:
@@ -109,7 +109,7 @@ def test_a_router_lets_a_run_beside_it_have_its_turn(
             router.identify(user(f"r{number % 200}", number=number))
             number += 1
 
-    monkeypatch.setattr("replay_identity.bulk.durable._OVERTIME", 0.05)
+    monkeypatch.setattr("replay_identity.bulk.durable._OVERTIME_S", 0.05)
     with DurableRouter([Wired()], ledger=other, options=OPTIONS, transport=lambda _: Late()) as router:
         thread = threading.Thread(target=identify)
         thread.start()
@@ -278,7 +278,7 @@ def test_the_log_is_emptied_once_nobody_else_reads_it(ledger: Ledger, other: Led
 
 def test_nobody_is_kept_in_memory_whom_nobody_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a ledger, a backend that was given up on is not handed the rest of the source."""
-    monkeypatch.setattr("replay_identity.bulk.run._GROUP", 10)
+    monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 10)
     handed: list[int] = []
     put = MemoryOutbox.put
 
@@ -326,7 +326,7 @@ def test_no_thread_is_left_behind_when_another_cannot_start(ledger: Ledger, monk
 def test_a_lost_answer_is_not_remembered_for_ever() -> None:
     """Of users who were settled after all, nothing is kept."""
     outbox = MemoryOutbox(BackendReport("acme"))
-    outbox.put(users(100))
+    outbox.enqueue(users(100))
     while (claim := outbox.next()) is not None:
         outbox.settle(claim, Unknown("acme", "lost"))
         again = outbox.next()
@@ -336,5 +336,5 @@ def test_a_lost_answer_is_not_remembered_for_ever() -> None:
         if again is not None:
             outbox.settle(again, Accepted("acme"))
 
-    assert outbox._unknown == {}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    assert outbox._unknown_counts == {}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     assert outbox.is_empty()

@@ -52,7 +52,7 @@ def test_a_dry_run_sends_nothing(vendors: Vendors, put: Any, run: Run) -> None:
     assert not vendors.logrocket.requests
     assert not Path("l.db").exists()
     assert ran.document["listed"]["users"] == 1
-    assert ran.document["effort"]["logrocket"]["requests"] == 1
+    assert ran.document["estimate"]["logrocket"]["requests"] == 1
 
 
 def test_a_dry_run_prints_what_it_would_take(put: Any, run: Run) -> None:
@@ -146,7 +146,7 @@ def test_tells_of_earlier_runs_and_of_readings_begun_anew(
     vendors: Vendors, put: Any, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was read before is counted, and a page that is no longer known is no loss."""
-    monkeypatch.setattr("replay_identity.bulk.run._GROUP", 100)
+    monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 100)
     for number in range(150):
         put(f"u{number}")
     vendors.fullstory.faults.add(Fault(status=403, method="GET", skip=1))

@@ -106,7 +106,7 @@ def test_a_vendor_that_is_down_leaves_its_users_pending(run: Run, vendors: Vendo
     assert ran.code == 75
     assert "fullstory 2 2 0 0 0 0" in ran.lines
     assert "logrocket 2 0 0 0 0 2" in ran.lines
-    assert "logrocket was given up on: nothing but failures for 0.3 s, the last one HTTP 503" in ran.err
+    assert "logrocket was given up on: no successful response for 0.3 s; last failure: HTTP 503" in ran.err
     assert ran.err.endswith("To send who is pending: replay-identity deliver\n")
 
 
@@ -160,7 +160,7 @@ def test_who_is_unchanged_is_counted_and_not_explained(
 ) -> None:
     """Rows that contradict each other may make a user due who needs no request in the end."""
     del vendors
-    monkeypatch.setattr("replay_identity.bulk.run._GROUP", 1)
+    monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 1)
     file = write([{"id": "u1", "plan": "free"}, {"id": "u1", "plan": "pro"}, {"id": "u2", "a-b": 1}])
 
     runs = [run("sync", file, "--to", "fullstory") for _ in range(2)]
@@ -196,7 +196,7 @@ def test_a_file_that_breaks_off_is_told_with_the_books(
         yield Row(1, UserTraits("u1"))
         raise SourceError("users.csv", "breaks off")
 
-    monkeypatch.setattr("replay_identity.bulk.run._GROUP", 1)
+    monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 1)
     monkeypatch.setattr("replay_identity.cli.inputs.read_users", break_off)
 
     ran, dry = run("sync", write([])), run("sync", write([]), "--dry-run")
@@ -386,7 +386,7 @@ def test_a_dry_run_knows_what_is_held_already(run: Run, vendors: Vendors, write:
 
     assert dry.code == 0
     assert dry.document["backends"]["logrocket"]["unchanged"] == 2
-    assert dry.document["effort"]["logrocket"] == {"requests": 0, "jobs": 0, "seconds": None}
+    assert dry.document["estimate"]["logrocket"] == {"requests": 0, "jobs": 0, "seconds": None}
     assert again.document["backends"]["logrocket"]["unchanged"] == 2
 
 

@@ -143,7 +143,7 @@ def test_a_bug_of_an_adapter_is_counted() -> None:
 
 def test_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Users bring them, so there is no end to them."""
-    monkeypatch.setattr("replay_identity.migration.fidelity.MOST_PATHS", 3)
+    monkeypatch.setattr("replay_identity.migration.fidelity.MAX_PATHS", 3)
     monkeypatch.setattr("replay_identity.migration.fidelity._MOST_SHAPES", 2)
 
     found = counted(LOGROCKET, *(user(**{f"t{number}": "x"}) for number in range(9)))

@@ -12,7 +12,7 @@ from migration.pages import EFFORT, SCRIPT, counted, report
 
 from replay_identity.bulk import Estimate, SyncReport
 from replay_identity.bulk.report import BackendReport
-from replay_identity.bulk.stats import MOST_PATHS
+from replay_identity.bulk.stats import MAX_PATHS
 from replay_identity.migration import ListingStats, MigrationReport
 from replay_identity.migration.fidelity import PropertyFidelity
 from replay_identity.migration.html_report import MOST_PROPERTIES, counts_table, element, html_page
@@ -213,7 +213,7 @@ def test_shows_the_most_frequent_collision_first() -> None:
         (500, "500 of at most 500 names.", "lossy"),
         (450, "450 of at most 500 names.", "lossy"),
         (501, "501 of at most 500 names. That is too many.", "refused"),
-        (MOST_PATHS, "at least 1,000 of at most 500 names. That is too many.", "refused"),
+        (MAX_PATHS, "at least 1,000 of at most 500 names. That is too many.", "refused"),
     ],
 )
 def test_measures_the_names_against_the_limit(names: int, sentence: str, level: str) -> None:

@@ -231,7 +231,7 @@ def test_a_user_who_cannot_be_is_unusable(move: Move) -> None:
 
 def test_goes_on_from_the_page_that_was_reached(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was read before is not read again, and the record covers both runs."""
-    monkeypatch.setattr("replay_identity.bulk.run._GROUP", 10)
+    monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 10)
     move.add(USERS)
     move.old.faults.add(Fault(status=403, skip=2, times=1, method="GET"))
     broken_off = move.run()
@@ -251,7 +251,7 @@ def test_goes_on_from_the_page_that_was_reached(move: Move, monkeypatch: pytest.
 
 def test_begins_anew_where_it_is_told_to(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
     """The place that was stored is not used."""
-    monkeypatch.setattr("replay_identity.bulk.run._GROUP", 10)
+    monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 10)
     move.add(USERS)
     move.old.faults.add(Fault(status=403, skip=2, times=1, method="GET"))
     move.run()
@@ -263,7 +263,7 @@ def test_begins_anew_where_it_is_told_to(move: Move, monkeypatch: pytest.MonkeyP
 
 def test_a_place_of_long_ago_is_not_gone_back_to(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a day, those who were read first may have changed."""
-    monkeypatch.setattr("replay_identity.bulk.run._GROUP", 10)
+    monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 10)
     move.add(USERS)
     move.old.faults.add(Fault(status=403, skip=2, times=1, method="GET"))
     move.run()
@@ -276,7 +276,7 @@ def test_a_place_of_long_ago_is_not_gone_back_to(move: Move, monkeypatch: pytest
 
 def test_an_expired_token_loses_nobody(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reading begins anew, and who was sent is not sent again."""
-    monkeypatch.setattr("replay_identity.bulk.run._GROUP", 10)
+    monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 10)
     move.add(USERS)
     move.old.faults.add(Fault(status=403, skip=2, times=1, method="GET"))
     move.run()
@@ -291,7 +291,7 @@ def test_an_expired_token_loses_nobody(move: Move, monkeypatch: pytest.MonkeyPat
 
 def test_another_target_begins_at_the_beginning(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
     """The place of one migration is none of another's: its vendor would miss the users before it."""
-    monkeypatch.setattr("replay_identity.bulk.run._GROUP", 10)
+    monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 10)
     move.add(USERS)
     move.old.faults.add(Fault(status=403, skip=2, times=1, method="GET"))
     move.run()
@@ -409,7 +409,7 @@ def test_nobody_is_lost_wherever_it_is_stopped(data: st.DataObject, tmp_path_fac
     with closing(World(tmp_path_factory.mktemp("world") / "ledger.db")) as world, closing(Move(world)) as move:
         move.add(USERS)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("replay_identity.bulk.run._GROUP", data.draw(st.integers(1, 12)))
+            patch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", data.draw(st.integers(1, 12)))
             for _ in range(data.draw(st.integers(1, 3))):
                 run_until(move, data.draw(st.integers(1, 12)), line=data.draw(st.sampled_from(["old", "logrocket"])))
             report = move.run()
