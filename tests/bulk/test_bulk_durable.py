@@ -29,7 +29,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def durable(world: World, **options: Any) -> DurableRouter:
     """Return a router to both vendors."""
-    given: dict[str, Any] = {"ledger": world.ledger, "options": world.options, "sender": world.sender}
+    given: dict[str, Any] = {"ledger": world.ledger, "options": world.options, "transport": world.sender}
     return DurableRouter(world.backends, **{**given, **options})
 
 

@@ -454,7 +454,7 @@ def test_takes_turns_with_another_process(world: World) -> None:
     child = textwrap.dedent("""
         import sys
         from replay_identity.ledger import Claim, Ledger
-        with Ledger(sys.argv[1]) as ledger, ledger.turn("fullstory") as one, ledger.turn("logrocket") as other:
+        with Ledger(sys.argv[1]) as ledger, ledger.lease("fullstory") as one, ledger.lease("logrocket") as other:
             assert one and other
             print("ready", flush=True)
             sys.stdin.readline()

@@ -280,13 +280,13 @@ def test_nobody_is_kept_in_memory_whom_nobody_takes(monkeypatch: pytest.MonkeyPa
     """Without a ledger, a backend that was given up on is not handed the rest of the source."""
     monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 10)
     handed: list[int] = []
-    put = MemoryOutbox.put
+    put = MemoryOutbox.enqueue
 
     def look(outbox: MemoryOutbox, rows: Sequence[UserTraits]) -> None:
         handed.append(len(rows))
         put(outbox, rows)
 
-    monkeypatch.setattr(MemoryOutbox, "put", look)
+    monkeypatch.setattr(MemoryOutbox, "enqueue", look)
 
     def source() -> Iterator[UserTraits]:
         for number, one in enumerate(users(1000)):
