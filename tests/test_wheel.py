@@ -13,14 +13,14 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 USE = """
 import replay_identity as ri
-from replay_identity.adapters.exchange import Reply
+from replay_identity.adapters.exchange import Response
 user = ri.UserTraits("u1", name="Ann", traits={"plan": "pro"})
 answers = {ri.Fullstory("key"): b'{"id": "7"}', ri.LogRocket("a:b:c"): b'{"userID": "u1", "traits": {}}'}
 for backend, body in answers.items():
     exchange = backend.identify(user)
     next(exchange)
     try:
-        exchange.send(Reply(200, body=body))
+        exchange.send(Response(200, body=body))
     except StopIteration as stop:
         assert isinstance(stop.value, ri.Accepted), stop.value
 with ri.Router([ri.LogRocket("a:b:c", base_url="http://127.0.0.1:9")], retry=ri.RetryPolicy(attempts=1)) as router:

@@ -1,11 +1,10 @@
-"""What an adapter author imports, from one place: protocols, requests, limits, adaptation, responses and redaction."""
+"""Everything an adapter author imports: protocols, requests, limits, adaptation, responses and redaction."""
 
 from .._values import REMOVE, Removal, checked_string, is_list, is_nested, iso8601
 from ..errors import ConfigurationError, InvalidTraitsError
 from ..outcomes import (
     Accepted,
     Adjustment,
-    Broken,
     Failure,
     Misconfigured,
     Outcome,
@@ -18,8 +17,8 @@ from ..outcomes import (
 )
 from ..traits import UserTraits
 from .adaptation import Adaptation, OnViolation
-from .credentials import check_api_key, check_base_url, check_header
-from .diff import differences
+from .credentials import check_api_key, check_base_url
+from .diff import compare_fields
 from .exchange import Exchange, NoResponse, Request, Response, Sleep
 from .http_adapter import HttpAdapter
 from .limits import BatchLimits, Limit, Limits, Unit
@@ -53,7 +52,6 @@ __all__ = [
     "BatchEntry",
     "BatchLimits",
     "BatchTooLarge",
-    "Broken",
     "Comparison",
     "ConfigurationError",
     "EncodedUser",
@@ -94,9 +92,8 @@ __all__ = [
     "Violation",
     "check_api_key",
     "check_base_url",
-    "check_header",
     "checked_string",
-    "differences",
+    "compare_fields",
     "failure_outcome",
     "is_list",
     "is_nested",

@@ -1,4 +1,4 @@
-"""The books kept while one user is fitted to a vendor: what was adjusted, and what breaks a rule."""
+"""Adapt one user to a vendor's limits, and record the adjustments and violations."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -12,14 +12,17 @@ from .limits import Limit
 
 OnViolation: TypeAlias = Literal["reject", "adapt"]
 
+# A path is the caller's input: long ones are shortened before they reach the cache.
+_MAX_CACHED_LEN: Final = 100
+
 
 def check_on_violation(_instance: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
-    """Raise ConfigurationError unless *value* is one of the two."""
+    """Validate an attrs field: raise ConfigurationError unless *value* is "reject" or "adapt"."""
     if value not in get_args(OnViolation):
-        raise ConfigurationError(attribute.name, 'is neither "reject" nor "adapt"')
+        raise ConfigurationError(attribute.name, 'expected "reject" or "adapt"')
 
 
-# Named, since list[Adjustment]() costs five times as much as [].
+# Named functions, because list[Adjustment]() takes five times as long as [].
 def _no_adjustments() -> list[Adjustment]:
     return []
 
@@ -30,12 +33,12 @@ def _no_violations() -> list[Violation]:
 
 @attrs.define
 class Adaptation:
-    """Collect adjustments and violations of one user at one vendor.
+    """Collects the adjustments and violations of one user at one vendor.
 
     Attributes:
-        adapt: Whether a broken limit is mended with a loss and recorded, or reported as a violation.
-        adjustments: What differs between the traits given and those sent.
-        violations: What keeps the user from being sent.
+        adapt: True to adapt values over a limit, with a recorded loss; False to record violations.
+        adjustments: Differences between the user's traits and what is sent.
+        violations: Broken rules; with any, the user is not sent.
     """
 
     adapt: bool
@@ -43,33 +46,33 @@ class Adaptation:
     violations: list[Violation] = attrs.field(init=False, factory=_no_violations)
 
     def record(self, path: str, kind: AdjustmentKind, rule: str, sent_as: str | None = None) -> None:
-        """Record one difference between what was given and what is sent."""
+        """Record one adjustment."""
         if len(path) > _MAX_CACHED_LEN:
             path, sent_as = printable(path), sent_as and printable(sent_as)
         self.adjustments.append(_adjustment(path, kind, rule, sent_as))
 
     def reject(self, path: str, rule: str) -> None:
-        """Record a rule broken that nothing can mend, such as two names that become one."""
+        """Record a violation that cannot be adapted, such as two names that collide."""
         self.violations.append(Violation(printable(path), rule))
 
     def drop(self, path: str, rule: str) -> None:
-        """Record that the field at *path* cannot be sent: dropped if we adapt, a violation if not."""
+        """Record that the field at *path* cannot be sent: as dropped if adapting, else as a violation."""
         if self.adapt:
             self.record(path, "dropped", rule)
         else:
             self.reject(path, rule)
 
     def reject_over(self, path: str, limit: Limit, actual: int) -> None:
-        """Record that *actual* is over *limit*."""
+        """Record a violation: *actual* is over *limit*."""
         self.violations.append(Violation(printable(path), limit.rule, limit.maximum, actual, limit.unit))
 
     def check(self, path: str, text: str, limit: Limit) -> None:
-        """Record a violation unless *text* is within *limit*, which may never be mended: an id cut is another id."""
+        """Record a violation if *text* is over *limit*, even when adapting: a truncated id is another id."""
         if not limit.allows(text):
             self.reject_over(path, limit, limit.measure(text))
 
     def fit_or_drop(self, path: str, text: str, limit: Limit) -> str | None:
-        """Return *text* if it is within *limit*, else None: a text that must be whole or not be sent."""
+        """Return *text* if it is within *limit*; else record that and return None. For text that must not be cut."""
         if limit.allows(text):
             return text
         if self.adapt:
@@ -79,7 +82,7 @@ class Adaptation:
         return None
 
     def truncate(self, path: str, text: str, limit: Limit) -> str:
-        """Return *text*, cut to *limit* if it is longer and we adapt."""
+        """Return *text*, truncated to *limit* if it is longer and adapting; record what was done."""
         if limit.allows(text):
             return text
         if not self.adapt:
@@ -90,7 +93,7 @@ class Adaptation:
 
 
 def cached_adjustment(kind: AdjustmentKind, rule: str) -> Callable[[str], Adjustment]:
-    """Return what makes the adjustment of a path once, since rows repeat their traits; for paths of bounded length."""
+    """Return a cached function from path to adjustment, since rows repeat their traits; for paths of bounded length."""
 
     @lru_cache(maxsize=1024)
     def adjustment(path: str) -> Adjustment:
@@ -99,11 +102,7 @@ def cached_adjustment(kind: AdjustmentKind, rule: str) -> Callable[[str], Adjust
     return adjustment
 
 
-# Rows repeat their traits, so the same few adjustments are made for every user of a file.
+# Cached because rows repeat their traits: every user of a file has the same few adjustments.
 @lru_cache(maxsize=4096)
 def _adjustment(path: str, kind: AdjustmentKind, rule: str, sent_as: str | None) -> Adjustment:
     return Adjustment(printable(path), kind, rule, None if sent_as is None else printable(sent_as))
-
-
-# A path is the caller's input: of a long one only what is shown is remembered.
-_MAX_CACHED_LEN: Final = 100

@@ -7,7 +7,7 @@ from ..errors import ConfigurationError
 
 
 def check_api_key(api_key: object, *, hint: str) -> None:
-    """Raise ConfigurationError unless *api_key* can stand in an HTTP header as it is."""
+    """Raise ConfigurationError unless *api_key* is a valid HTTP header value."""
     if not isinstance(api_key, str) or not api_key:
         raise ConfigurationError("api_key", "the key is missing", hint)
     if not _is_header_safe(api_key) or " " in api_key:
@@ -16,7 +16,7 @@ def check_api_key(api_key: object, *, hint: str) -> None:
 
 
 def check_header(setting: str, value: str) -> None:
-    """Raise ConfigurationError unless *value* can stand in an HTTP header."""
+    """Raise ConfigurationError unless *value* is a valid HTTP header value."""
     if not _is_header_safe(value):
         raise ConfigurationError(setting, "expected printable ASCII")
 

@@ -1,4 +1,4 @@
-"""Which fields of a user a vendor holds otherwise, by their paths alone."""
+"""Compare what a vendor stores of a user with what it should store, by dotted paths and never by values."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -8,39 +8,39 @@ from ..errors import printable
 from .protocols import Comparison
 
 
-def leaves(values: Mapping[str, Any], parents: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted path and the value of everything in *values* that is neither nested nor blank."""
+def compare_fields(
+    backend: str,
+    expected: Mapping[str, Any],
+    stored: Mapping[str, Any],
+    *,
+    is_same: Callable[[str, Any, Any], bool],
+) -> Comparison:
+    """Compare *expected* with *stored* fields.
+
+    Args:
+        backend: Name of the backend.
+        expected: ``name``, ``email`` and nested ``traits``, encoded for the vendor.
+        stored: The same fields as the vendor shows them.
+        is_same: Returns True if the expected and the stored value at a path are the same.
+    """
+    should_be, actual = dict(_leaves(expected)), dict(_leaves(stored))
+    both = [path for path in should_be if path in actual]
+    return Comparison(
+        backend,
+        differing=_sorted_names(path for path in both if not is_same(path, should_be[path], actual[path])),
+        absent=_sorted_names(path for path in should_be if path not in actual),
+        extra=_sorted_names(path for path in actual if path not in should_be),
+    )
+
+
+def _leaves(values: Mapping[str, Any], parents: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted path and the value of every leaf that is not blank."""
     for name, value in values.items():
         if is_nested(value):
-            yield from leaves(value, f"{parents}{name}.")
+            yield from _leaves(value, f"{parents}{name}.")
         elif value is not None and value != "":
             yield parents + name, value
 
 
-def differences(
-    backend: str,
-    wanted: Mapping[str, Any],
-    found: Mapping[str, Any],
-    *,
-    is_same: Callable[[str, Any, Any], bool],
-) -> Comparison:
-    """Compare what the vendor should hold with what it holds.
-
-    Args:
-        backend: Name of the backend.
-        wanted: ``name``, ``email`` and nested ``traits``, in the vendor's words.
-        found: The same, as the vendor shows them.
-        is_same: Tells of the values at a path, wanted and found, whether they are one.
-    """
-    wished, held = dict(leaves(wanted)), dict(leaves(found))
-    both = [path for path in wished if path in held]
-    return Comparison(
-        backend,
-        differing=_names(path for path in both if not is_same(path, wished[path], held[path])),
-        absent=_names(path for path in wished if path not in held),
-        extra=_names(path for path in held if path not in wished),
-    )
-
-
-def _names(paths: Iterator[str]) -> tuple[str, ...]:
+def _sorted_names(paths: Iterator[str]) -> tuple[str, ...]:
     return tuple(sorted(printable(path) for path in paths))

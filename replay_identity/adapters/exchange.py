@@ -1,4 +1,4 @@
-"""What an adapter and a transport say to each other: requests, replies and pauses, with no HTTP library in sight."""
+"""The sans-I/O protocol between an adapter and a transport: requests, responses and sleeps."""
 
 import re
 from collections.abc import Callable, Generator, Mapping
@@ -14,9 +14,9 @@ from .._records import fast_frozen
 
 T = TypeVar("T")
 
-# 408, 425 and 429 ask for another try; of the 5xx only these are about now and not about the request.
+# 408, 425 and 429 ask for a retry; of the 5xx, only these describe a temporary state and not the request.
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-# A gateway that lost the answer behind it cannot say whether the request was applied.
+# A gateway that lost the response behind it cannot say whether the request was applied.
 UNCERTAIN_STATUSES: Final = frozenset({502, 504})
 
 
@@ -25,18 +25,18 @@ class Request:
     """One HTTP request, serialised once: every retry sends the same bytes.
 
     Attributes:
-        operation: What it does, in the adapter's words, for logs: ``identify``, ``delete``.
+        operation: What the request does, for logs: ``identify``, ``delete``.
         method: HTTP method.
-        url: Absolute URL, already percent-encoded. May hold a user id.
-        headers: Header names, in lower case, to values. Hold the key.
+        url: Absolute URL, already percent-encoded. May contain a user id.
+        headers: Header names, in lower case, to values. Contain the key.
         body: The bytes to send, or None.
-        idempotency_header: Name of the header in which this vendor takes an idempotency key, or None. The transport
-            fills it with a random key, the same for every attempt, unless *headers* has one.
-        creates: Whether the request applied twice makes two things, so that its key may never change.
-        spent_key_statuses: Statuses that the vendor would repeat for the same idempotency key, so that the next
-            attempt gets a new key.
-        retry_on: Tells whether another try may be answered otherwise, where the vendor means something else by a status
-            than others do; by default `Response.is_retryable` tells.
+        idempotency_header: Name of the vendor's header for an idempotency key, or None. The transport fills it with a
+            random key, the same for every attempt, unless *headers* has one.
+        creates: True if applying the request twice creates two things, so that its key must never change.
+        spent_key_statuses: Statuses that the vendor repeats for the same idempotency key, so that the next attempt
+            gets a new key.
+        retry_on: Returns True if a retry may get another response, for a vendor that uses statuses in its own way; by
+            default `Response.is_retryable` decides.
     """
 
     operation: str
@@ -50,12 +50,12 @@ class Request:
     retry_on: "Callable[[Response], bool] | None" = attrs.field(default=None, repr=False)
 
     def is_retryable(self, response: "Response") -> bool:
-        """Tell whether another try of this request may be answered otherwise than by *response*."""
+        """Return True if a retry of this request may get another response than *response*."""
         return response.is_retryable if self.retry_on is None else self.retry_on(response)
 
 
 class NoResponse(Enum):
-    """Why there is no answer to a request."""
+    """Why a request has no response."""
 
     NOT_SENT = "the vendor could not be reached"
     UNTRUSTED = "the server's TLS certificate is not trusted"
@@ -68,14 +68,14 @@ class NoResponse(Enum):
 
 @fast_frozen
 class Response:
-    """A vendor's answer, or the lack of one.
+    """A vendor's response, or the reason why there is none.
 
     Attributes:
-        status: HTTP status; 0 when there was no answer.
+        status: HTTP status; 0 if there was no response.
         headers: Header names, in lower case, to values.
-        body: The answer's bytes.
-        no_response: Why there was no answer, or None.
-        uncertain: True when this request, or an earlier attempt of it, may have been applied unseen.
+        body: The body's bytes.
+        no_response: Why there was no response, or None.
+        uncertain: True if this request, or an earlier attempt of it, may have been applied without a response.
     """
 
     status: int
@@ -86,24 +86,24 @@ class Response:
 
     @property
     def cause(self) -> str:
-        """Return the status, or why there is none, in a few words."""
+        """Return the status, or why there is none, as a short text."""
         return f"HTTP {self.status}" if self.no_response is None else self.no_response.value
 
     @property
     def is_success(self) -> bool:
-        """Tell whether the vendor answered 2xx."""
+        """Return True if the status is 2xx."""
         return 200 <= self.status < 300  # noqa: PLR2004  # The definition of 2xx.
 
     @property
     def is_retryable(self) -> bool:
-        """Tell whether the same request may be answered otherwise later."""
+        """Return True if the same request may get another response later."""
         if self.no_response is None:
             return self.status in RETRYABLE_STATUSES
         return self.no_response in {NoResponse.NOT_SENT, NoResponse.CONNECTION_LOST, NoResponse.TIMED_OUT}
 
     @property
     def may_have_applied(self) -> bool:
-        """Tell whether the vendor may have applied this very request without our knowing."""
+        """Return True if the vendor may have applied this attempt although no response says so."""
         if self.no_response is None:
             return self.status in UNCERTAIN_STATUSES
         return self.no_response not in {
@@ -115,15 +115,15 @@ class Response:
 
     @property
     def retry_after(self) -> float | None:
-        """Return the seconds the vendor asks us to wait, or None if it does not say or says nonsense."""
+        """Return the seconds the vendor asks us to wait, or None if the header is missing or invalid."""
         value = self.headers.get("retry-after", "").strip()
-        # Two headers come as one with a comma; the longer wait satisfies both.
+        # HTTP libraries join two headers with a comma; the longer wait satisfies both.
         if numbers := _SECONDS.fullmatch(value) and [float(part) for part in value.split(",")]:
-            return min(max(numbers), _FOR_EVER)
+            return min(max(numbers), _MAX_WAIT_S)
         moment = _http_date(value)
         if moment is None:
             return None
-        # A date is read against the server's own clock, which its Date header shows.
+        # A date is relative to the server's clock, which its Date header shows.
         now = _http_date(self.headers.get("date", "")) or datetime.now(UTC)
         return max(0.0, (moment - now).total_seconds())
 
@@ -137,7 +137,7 @@ class Response:
 
 
 _SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]+)?(\s*,\s*[0-9]+(\.[0-9]+)?)*")
-_FOR_EVER: Final = 1e10
+_MAX_WAIT_S: Final = 1e10
 
 
 def _http_date(value: str) -> datetime | None:
@@ -150,11 +150,11 @@ def _http_date(value: str) -> datetime | None:
 
 @attrs.frozen
 class Sleep:
-    """A wish of the adapter's to go on only after so many *seconds*, for example between two polls of a job."""
+    """Yield this to wait *seconds*, for example between two polls of a job."""
 
     seconds: float
 
 
-# Yields requests and pauses; is sent the reply to a request, and PAUSED after a pause; returns the result.
+# Yields requests and sleeps, receives the response to a request or AFTER_SLEEP, and returns the result.
 Exchange: TypeAlias = Generator[Request | Sleep, Response, T]
 AFTER_SLEEP: Final = Response(204)

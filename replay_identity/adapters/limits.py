@@ -1,4 +1,4 @@
-"""A vendor's published limits as data that can be printed, checked and tested at the boundary."""
+"""A vendor's published limits, as data to print, to check and to test at the boundary."""
 
 import unicodedata
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import attrs
 
 
 class Unit(StrEnum):
-    """What a limit counts."""
+    """Unit of a limit."""
 
     CHARACTERS = "characters"
     UTF16_UNITS = "UTF-16 units"
@@ -21,13 +21,13 @@ class Unit(StrEnum):
     HOURS = "hours"
 
 
-# The most units that one character takes.
-_MOST_UNITS: Final = {Unit.UTF16_UNITS: 2, Unit.UTF8_BYTES: 4}
+# The most units that one code point takes.
+_MAX_UNITS_PER_CHARACTER: Final = {Unit.UTF16_UNITS: 2, Unit.UTF8_BYTES: 4}
 _ZERO_WIDTH_JOINER: Final = "\u200d"
 
 
 def _safe_length(limit: "Limit") -> int:
-    return limit.maximum // _MOST_UNITS.get(limit.unit, 1)
+    return limit.maximum // _MAX_UNITS_PER_CHARACTER.get(limit.unit, 1)
 
 
 @attrs.frozen(kw_only=True)
@@ -37,11 +37,11 @@ class Limit:
     Attributes:
         maximum: The largest measure that is allowed.
         unit: What is counted.
-        source: Where it is written.
-        read_on: When it was read there.
-        rule: Name that violations and adjustments carry.
-        note: What a reader of the number should know: a contradiction, or that it is our policy.
-        safe_length: A text of so few characters is within the limit whatever they are.
+        source: Where the vendor publishes it.
+        read_on: When we read it there.
+        rule: Its name in violations and adjustments.
+        note: A caveat: that sources contradict each other, or that the number is our policy.
+        safe_length: Length in code points up to which any text is within the limit.
     """
 
     maximum: int
@@ -53,7 +53,7 @@ class Limit:
     safe_length: int = attrs.field(init=False, repr=False, default=attrs.Factory(_safe_length, takes_self=True))
 
     def measure(self, text: str) -> int:
-        """Return how long *text* is in this limit's unit."""
+        """Return the length of *text* in this limit's unit."""
         match self.unit:
             case Unit.UTF16_UNITS:
                 return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
@@ -65,11 +65,11 @@ class Limit:
                 assert_never(self.unit)
 
     def allows(self, text: str) -> bool:
-        """Tell whether *text* is within the limit."""
+        """Return True if *text* is within the limit."""
         return len(text) <= self.safe_length or self.measure(text) <= self.maximum
 
     def truncate(self, text: str) -> str:
-        """Return the longest beginning of *text* that is allowed and splits no character a reader sees."""
+        """Return the longest prefix of *text* that is allowed and splits no grapheme."""
         match self.unit:
             case Unit.UTF16_UNITS:
                 kept = text.encode("utf-16-le")[: self.maximum * 2].decode("utf-16-le", "ignore")
@@ -83,11 +83,11 @@ class Limit:
 
 
 @attrs.frozen
-class _Named:
-    """Limits as fields of a class, each of which can be met in turn."""
+class _LimitFields:
+    """Base of classes whose fields are limits; iterates over those that are set."""
 
     def __iter__(self) -> Iterator[tuple[str, Limit]]:
-        """Yield each limit that the vendor has, with the name of its field."""
+        """Yield the field name and the limit for each limit that the vendor has."""
         for field in attrs.fields(type(self)):
             limit = getattr(self, field.name)
             if isinstance(limit, Limit):
@@ -95,20 +95,20 @@ class _Named:
 
 
 @attrs.frozen(kw_only=True)
-class Limits(_Named):
-    """All that a vendor publishes about the size and the names of one user's fields; None where it is silent.
+class Limits(_LimitFields):
+    """A vendor's published limits on one user; None where it publishes nothing.
 
     Attributes:
-        user: Size of all that is sent for one user, as JSON.
-        user_id: Length of the application's own id.
+        user: Size of one user's payload, as JSON.
+        user_id: Length of your own id of the user.
         name: Length of the name.
         email: Length of the e-mail address.
-        trait_name: Length of a trait's name, dotted with its parents' names.
-        trait_value: Length of a trait's value as it is sent.
+        trait_name: Length of a trait's dotted name.
+        trait_value: Length of a trait's value as sent.
         trait_count: Number of traits of one user.
-        trait_name_advised: Length of a trait's name above which the vendor may misbehave.
-        unique_traits: Number of different traits that all users of the organisation together may have.
-        trait_name_pattern: Regular expression that each part of a trait's dotted name matches in full.
+        trait_name_advised: Length of a trait's name above which the vendor may mishandle it.
+        unique_traits: Number of different traits that all users of one account may have together.
+        trait_name_pattern: Regular expression that each part of a trait's dotted name must match in full.
     """
 
     user: Limit | None = None
@@ -124,15 +124,15 @@ class Limits(_Named):
 
 
 @attrs.frozen(kw_only=True)
-class BatchLimits(_Named):
-    """All that a vendor publishes about how much it takes at once in batches.
+class BatchLimits(_LimitFields):
+    """A vendor's published limits on batches.
 
     Attributes:
         users: Users in one batch.
-        running_jobs: Jobs that run at the same time; further ones wait for their turn.
-        open_jobs: Jobs that run or wait; further ones are refused.
-        open_users: Users in all jobs that run or wait; more are refused.
-        key_lifetime: How long the vendor knows an idempotency key; later the same batch again would be another one.
+        running_jobs: Jobs that run at the same time; further ones are queued.
+        open_jobs: Jobs that run or are queued; further ones are rejected.
+        open_users: Users in all jobs that run or are queued; more are rejected.
+        key_lifetime: How long the vendor remembers an idempotency key; later, the same batch creates another job.
     """
 
     users: Limit
@@ -143,19 +143,19 @@ class BatchLimits(_Named):
 
 
 def _whole_characters(text: str, length: int) -> str:
-    """Return text[:length], less what would split a character made of several code points."""
+    """Return text[:length], shortened so that it splits no character made of several code points."""
     end = length
     while 0 < end < len(text) and _splits(text, end):
         end -= 1
-    # A text that is one single pile of marks has no boundary to respect.
+    # A text that is one single cluster of marks has no boundary to respect.
     return text[: end or length]
 
 
 def _splits(text: str, end: int) -> bool:
-    """Tell whether a cut before text[end] would go through a character."""
+    """Return True if a cut before text[end] splits a character."""
     before, after = text[end - 1], text[end]
     if _is_flag_letter(before) and _is_flag_letter(after):
-        # A flag is two letters: an odd number of them before the cut means that it goes through one.
+        # A flag is two letters, so an odd number of them before the cut splits one.
         start = end
         while start and _is_flag_letter(text[start - 1]):
             start -= 1
@@ -168,7 +168,7 @@ def _is_flag_letter(char: str) -> bool:
 
 
 def _continues(char: str) -> bool:
-    """Tell whether *char* belongs to the character before it: a mark, a joiner, a variation, a skin tone, a tag."""
+    """Return True if *char* extends the character before it: a mark, joiner, variation, skin tone or tag."""
     return (
         unicodedata.category(char) in {"Mn", "Me", "Mc"}
         or char == _ZERO_WIDTH_JOINER

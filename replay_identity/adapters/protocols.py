@@ -1,4 +1,4 @@
-"""What every backend can do, and what only some can, as small protocols."""
+"""What every backend can do, and what some can do, as small protocols."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -15,12 +15,12 @@ from .limits import BatchLimits, Limit, Limits
 
 @fast_frozen
 class Plan:
-    """What a backend would send for one user: a dry run.
+    """What a backend would send for one user.
 
     Attributes:
         backend: Name of the backend.
-        request: The request, or None when there is nothing to send or something keeps the user from being sent.
-        adjustments: How what is sent differs from what was given.
+        request: The request, or None if there is nothing to send or a rule is broken.
+        adjustments: How what is sent differs from the user's traits.
         violations: The rules broken; with any, nothing is sent.
     """
 
@@ -38,11 +38,11 @@ class Plan:
 
 
 class IdentityBackend(Protocol):
-    """A vendor's words for identifying users; does no I/O."""
+    """An adapter configured for one account; does no I/O."""
 
     @property
     def name(self) -> str:
-        """Return the name that outcomes and settings carry."""
+        """Return the name of the backend in outcomes and settings."""
         ...
 
     @property
@@ -55,7 +55,7 @@ class IdentityBackend(Protocol):
         ...
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
-        """Send *user* unless a rule is broken."""
+        """Send *user* unless they break a rule."""
         ...
 
 
@@ -65,17 +65,17 @@ def _names(traits: Mapping[str, Any]) -> str:
 
 @attrs.frozen(kw_only=True)
 class StoredUser:
-    """A user as a vendor holds them.
+    """A user as a vendor stores them.
 
     Attributes:
         backend: Name of the backend.
-        vendor_id: The vendor's own id, a string however many digits it has.
-        user_id: The application's id, or None for an anonymous user.
-        name: The name shown.
-        email: The e-mail address.
-        traits: Trait names to values as the vendor's JSON has them.
-        types: Declared or inferred types by dotted path, where they were asked for.
-        type_conflicts: Types by dotted path of traits that were seen with several.
+        vendor_id: The vendor's own id; a string, even if it is a number.
+        user_id: Your own id of the user, or None for an anonymous user.
+        name: Display name.
+        email: E-mail address.
+        traits: Trait names to values as in the vendor's JSON.
+        types: Declared or inferred types by dotted path, if they were requested.
+        type_conflicts: Types by dotted path, for traits that the vendor received with several.
         being_deleted: True while an asynchronous deletion runs.
         url: Link to the user in the vendor's application.
     """
@@ -94,12 +94,12 @@ class StoredUser:
 
 @attrs.frozen
 class Page:
-    """Some of a vendor's users.
+    """One page of a vendor's users.
 
     Attributes:
         users: The users, in the vendor's order.
-        next_token: What to ask the next page with, or None on the last one.
-        total: How many users match on all pages, where the vendor says so.
+        next_token: Token of the next page, or None on the last one.
+        total: Number of users on all pages, if the vendor reports it.
     """
 
     users: tuple[StoredUser, ...]
@@ -109,12 +109,12 @@ class Page:
 
 @attrs.frozen
 class KeyInfo:
-    """What a vendor says of the key it was asked with.
+    """What a vendor reports about the key in use.
 
     Attributes:
         backend: Name of the backend.
-        region: Where the vendor keeps the data, where it has regions.
-        level: What the key may do, in the vendor's word.
+        region: Where the vendor stores the data, if it has regions.
+        level: What the key permits, as the vendor names it.
         organisation: The vendor's id of the organisation.
     """
 
@@ -126,12 +126,12 @@ class KeyInfo:
 
 @fast_frozen
 class EncodedUser:
-    """What a backend would put into a batch for one user.
+    """One user encoded for a batch.
 
     Attributes:
         backend: Name of the backend.
-        content: The user in the vendor's words, serialised once, or None when a rule keeps them from being sent.
-        adjustments: How what is sent differs from what was given.
+        content: The user's payload, serialised once, or None if a rule is broken.
+        adjustments: How what is sent differs from the user's traits.
         violations: The rules broken.
     """
 
@@ -143,12 +143,12 @@ class EncodedUser:
 
 @fast_frozen(kw_only=True)
 class BatchEntry:
-    """One user of a batch, by all that the vendor's results may name them with.
+    """One user of a batch, with everything by which the vendor's results may identify them.
 
     Attributes:
-        user_id: The application's id.
-        vendor_id: The vendor's own id that the item was sent with.
-        content: The item as it was sent; needed only where there is no id at all.
+        user_id: Your own id of the user.
+        vendor_id: The vendor's own id that was sent.
+        content: The payload that was sent; needed only if there is no id.
     """
 
     user_id: str | None = attrs.field(default=None, repr=fingerprint)
@@ -158,12 +158,12 @@ class BatchEntry:
 
 @attrs.frozen
 class JobProgress:
-    """How far a vendor is with a batch.
+    """Progress of a batch job.
 
     Attributes:
-        running: Whether it still works on it.
-        imported: Users it has taken so far.
-        rejected: Users it has refused so far.
+        running: True until the job has finished.
+        imported: Users imported so far.
+        rejected: Users rejected so far.
     """
 
     running: bool
@@ -173,21 +173,21 @@ class JobProgress:
 
 @attrs.frozen
 class BatchTooLarge:
-    """The vendor takes no batch of so many bytes, at the backend of that name."""
+    """The vendor rejected a batch for its size in bytes."""
 
     backend: str
 
 
 @attrs.frozen
 class Comparison:
-    """How what a vendor holds of one user differs from what it would be sent, by dotted paths and never by values.
+    """How a user stored by a vendor differs from what would be sent, by dotted paths and never by values.
 
     Attributes:
         backend: Name of the backend.
-        missing: Whether the vendor has no such user.
-        differing: Paths at which the vendor holds another value.
-        absent: Paths at which it holds none.
-        extra: Paths at which it holds a value that the user does not have.
+        missing: True if the vendor has no such user.
+        differing: Paths at which the vendor has another value.
+        absent: Paths at which the vendor has no value.
+        extra: Paths at which the vendor has a value and the user has none.
     """
 
     backend: str
@@ -198,22 +198,22 @@ class Comparison:
 
     @property
     def is_same(self) -> bool:
-        """Tell whether the vendor holds the user, and nothing else of them."""
+        """Return True if the vendor has the user and nothing differs."""
         return not (self.missing or self.differing or self.absent or self.extra)
 
 
 @runtime_checkable
 class SupportsRead(Protocol):
-    """A backend that shows users back."""
+    """A backend that reads users."""
 
     def get(self, user_id: str, /) -> Exchange[StoredUser | Failure | None]:
-        """Return the user of the application's id, or None if the vendor has none."""
+        """Return the user with that id, or None if the vendor has none."""
         ...
 
     def pages(self, *, page_token: str | None = None) -> Iterator[Exchange[Page | Failure]]:
-        """Yield one exchange per page, from that of *page_token* on; run each before asking for the next.
+        """Yield one exchange per page, starting at *page_token*; run each before you ask for the next.
 
-        A Failure ends it.
+        A Failure ends the iteration.
         """
         ...
 
@@ -223,65 +223,65 @@ class SupportsDelete(Protocol):
     """A backend that deletes users."""
 
     def delete(self, user_id: str, /) -> Exchange[Outcome]:
-        """Ask the vendor to delete the user of the application's id, and all that was recorded of them."""
+        """Ask the vendor to delete the user with that id and everything recorded of them."""
         ...
 
 
 @runtime_checkable
 class SupportsExclude(Protocol):
-    """A backend that deletes what it recorded of a user and never records them again."""
+    """A backend that deletes the recordings of a user and never records them again."""
 
     def exclude(self, *, user_id: str | None = None, email: str | None = None) -> Exchange[Outcome]:
-        """Have the vendor delete all that it recorded of the user, and record no more of them."""
+        """Ask the vendor to delete everything recorded of the user and to stop recording them."""
         ...
 
 
 @runtime_checkable
 class SupportsCompare(Protocol):
-    """A backend that can tell how what its vendor holds of a user differs from what it would send."""
+    """A backend that compares the user stored by the vendor with what it would send."""
 
     @property
     def compare_writes(self) -> bool:
-        """Tell whether the vendor shows a user only in reply to a write, which may create them."""
+        """Return True if the vendor shows a user only in response to a write, which may create them."""
         ...
 
     def compare(self, user: UserTraits, /) -> Exchange[Comparison | Failure]:
-        """Compare what the vendor holds with what `identify` would send for *user*."""
+        """Compare what the vendor stores with what `identify` would send for *user*."""
         ...
 
 
 @runtime_checkable
 class SupportsVerify(Protocol):
-    """A backend that can tell whether its key is good."""
+    """A backend that can verify its key."""
 
     def verify(self) -> Exchange[KeyInfo | Failure]:
-        """Ask the vendor who the key belongs to and what it may do."""
+        """Ask the vendor which organisation the key belongs to and what it permits."""
         ...
 
 
 @runtime_checkable
 class SupportsMultiIdentify(Protocol):
-    """A backend that takes several users in one request and answers at once what became of each."""
+    """A backend that sends several users in one request, with a response for each."""
 
     @property
     def max_users(self) -> Limit:
-        """Return how many users one request takes."""
+        """Return the limit on users in one request."""
         ...
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
-        """Send *users*, at most `max_users` of them, and return what became of each, in their order.
+        """Send *users*, at most `max_users` of them, and return one outcome each, in their order.
 
-        Nobody is refused for another's sake: what one of them spoils is sent again in parts.
+        No user is rejected because of another: a request that one of them spoils is sent again in parts.
         """
         ...
 
 
 @runtime_checkable
 class SupportsBatch(Protocol):
-    """A backend that takes many users at once as a job, and tells later what became of each.
+    """A backend that imports many users as an asynchronous job, with an outcome for each at its end.
 
     Creating, polling and collecting are three exchanges, so that a caller can store the idempotency key before the
-    first and the job's id after it, and go on after a crash.
+    first and the job's id after it, and resume after a crash.
     """
 
     @property
@@ -291,29 +291,29 @@ class SupportsBatch(Protocol):
 
     @property
     def spent_key_statuses(self) -> frozenset[int]:
-        """Return the statuses that the vendor repeats for as long as it keeps an idempotency key."""
+        """Return the statuses that the vendor repeats for as long as it remembers an idempotency key."""
         ...
 
     def encode_for_batch(self, user: UserTraits, /) -> EncodedUser:
-        """Return what a batch would hold for *user*; pure and deterministic."""
+        """Return *user* encoded for a batch; pure and deterministic."""
         ...
 
     def batch_body(self, contents: Iterable[bytes], /) -> bytes:
-        """Return the body of the batch that holds the `EncodedUser.content` of each user."""
+        """Return the body of a batch with the `EncodedUser.content` of each user."""
         ...
 
     def batch_contents(self, body: bytes, /) -> Sequence[bytes]:
-        """Return the contents that `batch_body` was given, or others of the same meaning, in their order."""
+        """Return the contents passed to `batch_body`, or equivalent ones, in their order."""
         ...
 
     def create_job(self, body: bytes, /, *, idempotency_key: str) -> Exchange[str | BatchTooLarge | Failure]:
-        """Send the batch and return the id of its job; the same *body* and key again return the same job."""
+        """Send the batch and return the id of its job; the same *body* and key return the same job again."""
         ...
 
     def poll_job(self, job_id: str, /) -> Exchange[JobProgress | Failure]:
-        """Ask how far the job is."""
+        """Return the progress of the job."""
         ...
 
     def collect_job(self, job_id: str, entries: Sequence[BatchEntry], /) -> Exchange[tuple[Outcome, ...] | Failure]:
-        """Return what became of each of the *entries*, in their order, once the job no longer runs."""
+        """Return one outcome for each of the *entries*, in their order, once the job has finished."""
         ...

@@ -1,4 +1,4 @@
-"""What every vendor's failures have in common, said in our words."""
+"""Map failed responses to outcomes, validate adapters' outcomes and turn their exceptions into `Broken`."""
 
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -16,38 +16,38 @@ def failure_outcome(
     code: str | None = None,
     message: str | None = None,
 ) -> Failure:
-    """Return why a vendor did not give the answer that was hoped for.
+    """Map an unsuccessful response to a failure outcome.
 
     Args:
         backend: Name of the backend.
-        response: A reply that is not a success, or a success whose body could not be read.
-        hints: What to do about a status that means the settings are wrong.
-        code: The vendor's code, or None if its body has none.
-        message: The vendor's words with what was sent masked in them, or None.
+        response: A response that is not a success, or a success with an unexpected body.
+        hints: What to do about a status that means that a setting is wrong.
+        code: The vendor's error code, or None if the body has none.
+        message: The vendor's message, redacted, or None.
     """
     if response.no_response is not None:
-        return _read_lost(backend, response, response.no_response)
+        return _without_response(backend, response, response.no_response)
     cause = f"HTTP {response.status}"
     if response.is_success:
-        # A proxy or a login page may have answered, so this is no confirmation.
+        # The response may come from a proxy or a login page, so it confirms nothing.
         return Unknown(backend, f"{cause} with an unexpected body", status=response.status)
     coded = f"{cause} {code}" if code else cause
     if response.status in hints:
         return Misconfigured(backend, coded, hints[response.status])
     if response.is_retryable:
-        return _read_unavailable(backend, response, coded)
-    if 300 <= response.status < 400:  # noqa: PLR2004  # The definition of a redirection.
+        return _temporary_failure(backend, response, coded)
+    if 300 <= response.status < 400:  # noqa: PLR2004  # The definition of a redirect.
         return Misconfigured(backend, f"{cause}, a redirect, which is never followed", "Check base_url.")
     return Rejected(backend, code=code or cause, message=message)
 
 
-def _read_lost(backend: str, response: Response, no_response: NoResponse) -> Failure:
+def _without_response(backend: str, response: Response, no_response: NoResponse) -> Failure:
     if no_response is NoResponse.UNTRUSTED:
         return Misconfigured(backend, no_response.value, "Check base_url, or point SSL_CERT_FILE at your certificates.")
-    return _read_unavailable(backend, response, no_response.value)
+    return _temporary_failure(backend, response, no_response.value)
 
 
-def _read_unavailable(backend: str, response: Response, cause: str) -> Unavailable | Unknown:
+def _temporary_failure(backend: str, response: Response, cause: str) -> Unavailable | Unknown:
     status = response.status or None
     if response.uncertain or response.may_have_applied:
         return Unknown(backend, cause, status=status)
@@ -55,22 +55,22 @@ def _read_unavailable(backend: str, response: Response, cause: str) -> Unavailab
 
 
 def isolate_errors(backend: str, exchange: Exchange[Outcome]) -> Exchange[Outcome]:
-    """Run *exchange* and return its outcome, or `Broken` where it raises or answers none of its own."""
+    """Run *exchange* and return its outcome, or `Broken` if it raises or returns no valid outcome."""
     try:
         return checked_outcome(backend, (yield from exchange))
-    except Exception as error:  # noqa: BLE001  # One adapter's bug must not hide another's answer.
+    except Exception as error:  # noqa: BLE001  # One adapter's bug must not hide another's outcome.
         return adapter_error(backend, error)
 
 
 def checked_outcome(backend: str, outcome: object) -> Outcome:
-    """Return *outcome* if it is one, and of that *backend*; another one would hide somebody's answer."""
+    """Return *outcome* if it is one of *backend*, else `Broken`: it would overwrite another backend's outcome."""
     if isinstance(outcome, Outcome) and outcome.backend == backend:
         return outcome
     return Broken(backend, "the adapter returned no outcome of its own")
 
 
 def adapter_error(backend: str, error: BaseException) -> Broken:
-    """Name the exception's type and place; its text may quote what was sent."""
+    """Return `Broken` with the exception's type and place, not its text, which may quote what was sent."""
     frames = extract_tb(error.__traceback__)
     place = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return Broken(backend, f"{type(error).__name__}{place}")

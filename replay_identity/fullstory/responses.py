@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 import attrs
 import orjson
 
-from ..adapters.diff import differences
+from ..adapters.diff import compare_fields
 from ..adapters.exchange import Response
 from ..adapters.protocols import BatchTooLarge, Comparison, JobProgress, KeyInfo, Page, StoredUser
 from ..adapters.redaction import redact
@@ -97,7 +97,7 @@ def compare_user(backend: str, body: bytes, stored: StoredUser) -> Comparison:
     """Compare the *body* that would be sent with the user as Fullstory has them."""
     sent: dict[str, Any] = orjson.loads(body)
     declared: dict[str, str] = sent.get("schema", {}).get("properties", {})
-    return differences(
+    return compare_fields(
         backend,
         {"name": sent.get("display_name"), "email": sent.get("email"), "traits": sent.get("properties", {})},
         {"name": stored.name, "email": stored.email, "traits": stored.traits},

@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 
 import orjson
 
-from ..adapters.diff import differences
+from ..adapters.diff import compare_fields
 from ..adapters.exchange import Response
 from ..adapters.protocols import Comparison
 from ..adapters.redaction import redact
@@ -44,7 +44,7 @@ def shows_user(user: Mapping[str, Any], user_id: str | None, body: bytes | None)
 def compare_user(backend: str, body: bytes | None, user: Mapping[str, Any]) -> Comparison:
     """Compare the *body* that would be sent, if any, with the *user* as LogRocket has them."""
     expected, actual = _fields(orjson.loads(body or b"{}")), _fields(user)
-    comparison = differences(backend, expected, actual, is_same=lambda _, sent, stored: bool(sent == stored))
+    comparison = compare_fields(backend, expected, actual, is_same=lambda _, sent, stored: bool(sent == stored))
     # The read itself may have created a user without any values, so such a user counts as missing.
     is_missing = comparison.absent and not any(actual.values())
     return Comparison(backend, missing=True) if is_missing else comparison
