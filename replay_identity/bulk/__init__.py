@@ -1,20 +1,30 @@
 """Bulk delivery: from a source into a ledger, and from there to every vendor, with one worker per backend."""
 
-from .dry_runs import DryRunReport, Estimate, dry_run
+from .comparison import BackendComparison, ComparisonReport, compare, sample
+from .dry_runs import DryRunReport, Estimate, check, check_user, dry_run
 from .durable import DurableRouter
 from .options import DeliveryOptions
 from .report import BackendReport, Progress, SyncReport
 from .run import deliver, sync
+from .stats import BackendStats, Stats
 
 __all__ = [
+    "BackendComparison",
     "BackendReport",
+    "BackendStats",
+    "ComparisonReport",
     "DeliveryOptions",
     "DryRunReport",
     "DurableRouter",
     "Estimate",
     "Progress",
+    "Stats",
     "SyncReport",
+    "check",
+    "check_user",
+    "compare",
     "deliver",
     "dry_run",
+    "sample",
     "sync",
 ]

@@ -1,5 +1,8 @@
 """A run without the vendors: what it would come to."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import attrs
 import pytest
 from bulk.adapters import Acme, AcmeBatch, batch_limits
@@ -34,6 +37,28 @@ def test_tells_what_a_run_would_do_and_does_nothing(world: World) -> None:
             key: found[key] for key in ("given", "accepted", "unchanged", "rejected", "pending")
         }
     assert is_dry_run.estimate == {"fullstory": Estimate(4, 1, None), "logrocket": Estimate(10, 0, None)}
+
+
+@pytest.mark.parametrize("as_path", [str, Path])
+def test_takes_the_path_of_a_ledger(world: World, as_path: Callable[[Path], str | Path]) -> None:
+    """What its vendors confirmed is unchanged, and the file stays as it is."""
+    world.sync(users(3, plan="pro"))
+
+    dry_run_report = dry_run(users(4, plan="pro"), world.backends, ledger=as_path(world.path), options=world.options)
+
+    counts = dry_run_report.report["fullstory"]
+    assert (counts.accepted, counts.unchanged) == (1, 3)
+    assert world.ledger.pending_count("fullstory") == 0
+
+
+def test_creates_no_ledger(world: World, tmp_path: Path) -> None:
+    """A file that does not exist is an empty ledger."""
+    path = tmp_path / "missing.db"
+
+    dry_run_report = dry_run(users(4), world.backends, ledger=path)
+
+    assert dry_run_report.report["fullstory"].accepted == 4
+    assert not path.exists()
 
 
 def test_tells_how_long_a_quota_would_make_it_take(world: World) -> None:

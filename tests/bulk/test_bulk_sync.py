@@ -8,7 +8,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -444,6 +444,41 @@ def test_a_change_whose_answer_was_lost_is_undone(world: World) -> None:
     world.sync([user("u0", plan="a")])
 
     world.hold({"u0": {"plan": "a"}})
+
+
+# A ledger by its path
+
+
+@pytest.mark.parametrize("as_path", [str, Path])
+def test_sync_and_deliver_take_a_path(world: World, tmp_path: Path, as_path: Callable[[Path], str | Path]) -> None:
+    """The ledger is opened for the run and closed after it."""
+    path = tmp_path / "own.db"
+    with Ledger(path) as ledger:
+        ledger.upsert([user("u0")], ["logrocket"])
+
+    delivered = deliver(world.backends, ledger=as_path(path), options=world.options, transport=world.sender)
+    synced = world.sync([user("u0"), user("u1")], ledger=as_path(path))
+
+    assert (delivered["logrocket"].accepted, delivered["fullstory"].given) == (1, 0)
+    assert (synced["logrocket"].accepted, synced["logrocket"].unchanged) == (1, 1)
+    assert not (tmp_path / "own.db-wal").exists()
+
+
+def test_leaves_a_ledger_open_that_it_was_given(world: World) -> None:
+    """It is the caller's to close."""
+    world.sync(users(1))
+
+    assert world.ledger.pending_count("fullstory") == 0
+
+
+def test_wrong_arguments_create_no_ledger(tmp_path: Path) -> None:
+    """They are checked before the file is opened."""
+    path = tmp_path / "own.db"
+
+    with pytest.raises(ConfigurationError):
+        sync([], [], ledger=path)
+
+    assert not path.exists()
 
 
 # More than one process
