@@ -102,7 +102,7 @@ def test_two_packages_for_one_vendor_are_an_error(install: Install) -> None:
 
 def test_the_hint_names_the_package_to_reinstall(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is the first thing to try."""
-    monkeypatch.setattr(EntryPoint, "load_backend_class", _fail)
+    monkeypatch.setattr(EntryPoint, "load", _fail)
 
     with pytest.raises(ConfigurationError, match="ZeroDivisionError; reinstall replay-identity"):
         backends.load_backend_class("fullstory")

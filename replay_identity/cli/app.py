@@ -1,7 +1,8 @@
-"""The command line: what each command is called, and what an error says and exits with."""
+"""The commands by name, and how errors end them."""
 
 import os
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Annotated, Any, Final
 
@@ -9,54 +10,53 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import ConfigurationError, ReplayIdentityError
-from .check import check
-from .compare import compare
-from .doctor import doctor
-from .emulate import demo, emulate
-from .exit_codes import HELP, ExitCode
-from .forget import forget
-from .identify import identify
-from .infer import infer
-from .ledger import rejected, retry, status
-from .limits import limits
-from .migrate import migrate
-from .sync import deliver, sync
+from .check import check_command
+from .compare import compare_command
+from .doctor import doctor_command
+from .emulate import demo_command, emulate_command
+from .exit_codes import EXIT_CODES_HELP, ExitCode
+from .forget import forget_command
+from .identify import identify_command
+from .infer import infer_command
+from .ledger import rejected_command, retry_command, status_command
+from .limits import limits_command
+from .migrate import migrate_command
+from .sync import deliver_command, sync_command
 from .terminal import stderr_console
 
 
 class Commands(TyperGroup):
-    """The commands, with one way to end for all of them."""
+    """All commands, with common error handling."""
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  # Typer's own, which it keeps private.
-        """Run the command that was asked for."""
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  # Typer's context class is private.
+        """Run a command, and exit with the code for its error."""
         try:
             return super().invoke(ctx)
         except ReplayIdentityError as error:
             stderr_console().print(str(error), style="red", soft_wrap=True)
-            wrong_settings = isinstance(error, ConfigurationError)
-            raise typer.Exit(ExitCode.SETTINGS if wrong_settings else ExitCode.USAGE) from None
+            is_wrong_setting = isinstance(error, ConfigurationError)
+            raise typer.Exit(ExitCode.SETTINGS if is_wrong_setting else ExitCode.USAGE) from None
         except KeyboardInterrupt:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         except BrokenPipeError:
-            _leave_stdout()
+            _discard_stdout()
             raise typer.Exit(ExitCode.BROKEN_PIPE) from None
 
 
-def _leave_stdout() -> None:  # pragma: no cover  # Needs a real pipe, and so another process.
-    """Point stdout to nowhere: the interpreter flushes once more at its end, and must not find the broken pipe."""
+def _discard_stdout() -> None:  # pragma: no cover  # Needs a real pipe, and so another process.
+    """Redirect stdout to the null device: the interpreter flushes at exit, and would hit the broken pipe again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 app: Final = typer.Typer(
     cls=Commands,
     help="Tell session-replay vendors who your users are.",
-    epilog=HELP,
+    epilog=EXIT_CODES_HELP,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_WITH_EXTRA_ARGUMENTS: Final = {"allow_extra_args": True}  # Typer's own message would quote them.
 
 
 def _print_version(requested: bool) -> None:  # noqa: FBT001  # Typer's signature.
@@ -75,20 +75,30 @@ def _before_command(
     del show_version  # Its callback has printed it.
 
 
-app.command(short_help="Send a user, or a file row by row.", epilog=HELP, context_settings=_WITH_EXTRA_ARGUMENTS)(
-    identify
+_COMMANDS: Final[tuple[tuple[str, str, Callable[..., None]], ...]] = (
+    ("identify", "Send one user, or a file row by row.", identify_command),
+    ("check", "Show offline what vendors would reject.", check_command),
+    ("infer", "Infer the types of traits; write a mapping.", infer_command),
+    ("compare", "Compare what vendors store with a source.", compare_command),
+    ("sync", "Bring every vendor to the state in a file.", sync_command),
+    ("migrate", "Move users from a vendor or a file to others.", migrate_command),
+    ("status", "Count pending, confirmed and rejected users.", status_command),
+    ("rejected", "Show why users were rejected; export them.", rejected_command),
+    ("retry", "Make rejected users pending again.", retry_command),
+    ("deliver", "Send pending users.", deliver_command),
+    ("forget", "Delete a user at every vendor.", forget_command),
+    ("limits", "Print the limits that vendors publish.", limits_command),
+    ("doctor", "Check the settings and keys.", doctor_command),
+    ("emulate", "Run fake vendors on this machine.", emulate_command),
+    ("demo", "Send sample users to fake vendors.", demo_command),
 )
-app.command(short_help="Tell offline what each vendor would refuse of a file.", epilog=HELP)(check)
-app.command(short_help="Find the types of traits; write a mapping.", epilog=HELP)(infer)
-app.command(short_help="Compare vendors with one another, or with a file.", epilog=HELP)(compare)
-app.command(short_help="Bring every vendor to the state of a file.", epilog=HELP)(sync)
-app.command(short_help="Move users from a vendor or a file to others.", epilog=HELP)(migrate)
-app.command(short_help="Count who is due, held and refused.", epilog=HELP)(status)
-app.command(short_help="Tell why users were refused; write them out.", epilog=HELP)(rejected)
-app.command(short_help="Make refused users due again.", epilog=HELP)(retry)
-app.command(short_help="Send what is due.", epilog=HELP)(deliver)
-app.command(short_help="Have every vendor delete a user.", epilog=HELP, context_settings=_WITH_EXTRA_ARGUMENTS)(forget)
-app.command(short_help="Print what the vendors publish.", epilog=HELP)(limits)
-app.command(short_help="Tell whether the settings are good.", epilog=HELP)(doctor)
-app.command(short_help="Run fake vendors on this machine.", epilog=HELP)(emulate)
-app.command(short_help="Send sample users to fake vendors.", epilog=HELP)(demo)
+# Typer's message about extra arguments would quote them, and they may be traits or ids.
+_ACCEPTS_EXTRA_ARGUMENTS: Final = frozenset({"identify", "forget"})
+
+for _name, _summary, _function in _COMMANDS:
+    app.command(
+        _name,
+        short_help=_summary,
+        epilog=EXIT_CODES_HELP,
+        context_settings={"allow_extra_args": _name in _ACCEPTS_EXTRA_ARGUMENTS},
+    )(_function)

@@ -6,16 +6,16 @@ import typer
 
 from ..bulk.dry_runs import check_user
 from ..outcomes import Outcome
-from ..sources import BadRow, Row, read_users
+from ..sources import BadRow, Row
 from . import options
-from .inputs import resolve_settings
-from .progress import progress
+from .inputs import SourceOptions, read_rows, resolve_settings
+from .progress import spinner
 from .row_report import RowReport
 from .tables import print_row_report
 from .terminal import print_json, stderr_console, stdout_console
 
 
-def check(
+def check_command(
     file: options.FileArgument,
     *,
     to: options.ToOption = None,
@@ -25,20 +25,20 @@ def check(
     anonymous: options.AnonymousOption = False,
     json: options.JsonOption = False,
 ) -> None:
-    """Tell, without asking any vendor, what each one would accept, adjust and refuse of FILE. Needs no key."""
-    backends = resolve_settings(settings, to=to or (), adapt=adapt, offline=True).backends
-    row_report = RowReport()
-    with progress("checked") as advance:
+    """Show offline what each vendor would accept, adjust or reject in FILE; needs no key."""
+    backends = resolve_settings(settings, to=to, adapt=adapt, offline=True).backends
+    report = RowReport()
+    with spinner("checked") as advance:
 
         def on_row(_row: Row | BadRow, _outcomes: Sequence[Outcome]) -> None:
             advance()
 
-        rows = read_users(file, format=None if format is None else format.value, anonymous=anonymous)
-        row_report.run(rows, lambda user: check_user(user, backends), on_row)
+        rows = read_rows(file, SourceOptions(format=format, anonymous=anonymous))
+        report.run(rows, lambda user: check_user(user, backends), on_row)
     if json:
-        print_json(row_report.as_dict())
+        print_json(report.as_dict())
     else:
-        print_row_report(stdout_console(), row_report)
-    if row_report.stopped is not None:
-        stderr_console().print(f"Stopped: {row_report.stopped}", style="red")
-    raise typer.Exit(row_report.exit_code)
+        print_row_report(stdout_console(), report)
+    if report.stopped is not None:
+        stderr_console().print(f"Stopped: {report.stopped}", style="red")
+    raise typer.Exit(report.exit_code)

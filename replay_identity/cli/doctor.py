@@ -1,5 +1,6 @@
 """`replay-identity doctor`."""
 
+from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -20,23 +21,23 @@ from .terminal import print_json, stdout_console
 Health: TypeAlias = Literal["good", "unchecked", "wrong", "unavailable"]
 
 _STYLES: Final = {"good": "green", "unchecked": "yellow", "wrong": "red", "unavailable": "magenta"}
-# A person is waiting.
-_PATIENCE: Final = RetryPolicy(attempts=2)
+# Few attempts, because a person is waiting.
+_RETRY: Final = RetryPolicy(attempts=2)
 
 
 @attrs.frozen
 class Diagnosis:
-    """How one backend is.
+    """The state of one backend's settings.
 
     Attributes:
         backend: Name of the backend.
-        vendor: Name of the plug-in.
+        vendor: Name of the vendor's entry point.
         key: Where the key comes from, or None if there is none.
-        region: Where the vendor keeps the data, where it has regions.
-        level: What the key may do, in the vendor's word.
-        organisation: The vendor's id of the organisation.
         health: Whether the settings are good.
-        detail: Why, in a sentence.
+        detail: The reason, in a sentence.
+        region: Region in which the vendor stores the data, if it has regions.
+        level: Permission level of the key, as the vendor calls it.
+        organisation: The vendor's id of the organisation.
     """
 
     backend: str
@@ -49,58 +50,59 @@ class Diagnosis:
     organisation: str | None = None
 
 
-def doctor(*, settings: options.SettingsOption = None, json: options.JsonOption = False) -> None:
-    """Tell of each backend whether its settings are good, by asking the vendor where it lets itself be asked."""
-    document, sections = load_backend_settings(settings)
-    with Transport(retry=_PATIENCE, timeout=document.timeout) as transport:
-        found = [diagnose(section, transport) for section in sections]
+def doctor_command(*, settings: options.SettingsOption = None, json: options.JsonOption = False) -> None:
+    """Check the settings of each backend, and its key if the vendor has a way to check keys."""
+    file, sections = load_backend_settings(settings)
+    with Transport(retry=_RETRY, timeout=file.timeout) as transport:
+        diagnoses = [diagnose(section, transport) for section in sections]
     if json:
-        print_json({"backends": [attrs.asdict(diagnosis) for diagnosis in found]})
+        print_json({"backends": [attrs.asdict(diagnosis) for diagnosis in diagnoses]})
     else:
-        _print_diagnoses(found)
-    raise typer.Exit(_code({diagnosis.health for diagnosis in found}))
+        _print_diagnoses(diagnoses)
+    raise typer.Exit(_exit_code({diagnosis.health for diagnosis in diagnoses}))
 
 
-def diagnose(section: BackendSettings, transport: Transport) -> Diagnosis:
-    """Return how the backend of *section* is."""
+def diagnose(settings: BackendSettings, transport: Transport) -> Diagnosis:
+    """Return the state of the *settings* of one backend."""
     try:
-        backend = section.build()
+        backend = settings.build()
     except ConfigurationError as error:
-        return _diagnosis(section, "wrong", str(error))
+        return _diagnosis(settings, "wrong", str(error))
     if not isinstance(backend, SupportsVerify):
-        where = _whereabouts(section) if isinstance(backend, LogRocket) else ""
-        return _diagnosis(section, "unchecked", f"{where}the vendor has no way to check a key")
-    answer = transport.run(backend.verify())
-    if isinstance(answer, KeyInfo):
-        good = _diagnosis(section, "good", "the vendor knows the key")
-        return attrs.evolve(good, region=answer.region, level=answer.level, organisation=answer.organisation)
-    health: Health = "wrong" if isinstance(answer, Misconfigured | Rejected) else "unavailable"
-    return _diagnosis(section, health, explain(answer))
+        origin = _org_and_app_origin(settings) if isinstance(backend, LogRocket) else ""
+        return _diagnosis(settings, "unchecked", f"{origin}the vendor has no way to check a key")
+
+    result = transport.run(backend.verify())
+    if isinstance(result, KeyInfo):
+        good = _diagnosis(settings, "good", "the vendor accepts the key")
+        return attrs.evolve(good, region=result.region, level=result.level, organisation=result.organisation)
+    health: Health = "wrong" if isinstance(result, Misconfigured | Rejected) else "unavailable"
+    return _diagnosis(settings, health, explain(result))
 
 
-def _diagnosis(section: BackendSettings, health: Health, detail: str) -> Diagnosis:
-    return Diagnosis(section.name, section.vendor, section.key_origin, health, detail)
+def _diagnosis(settings: BackendSettings, health: Health, detail: str) -> Diagnosis:
+    return Diagnosis(settings.name, settings.vendor, settings.key_origin, health, detail)
 
 
-def _whereabouts(section: BackendSettings) -> str:
-    """Tell where LogRocket's organisation and application come from; without both there would be no backend."""
-    places = (f"{part} from the {'settings' if section.settings.get(part) else 'key'}" for part in ("org", "app"))
-    return f"{', '.join(places)}; "
+def _org_and_app_origin(settings: BackendSettings) -> str:
+    """Return where LogRocket's organisation and application come from; the backend exists, so both are known."""
+    origins = (f"{part} from the {'settings' if settings.settings.get(part) else 'key'}" for part in ("org", "app"))
+    return f"{', '.join(origins)}; "
 
 
-def _print_diagnoses(found: list[Diagnosis]) -> None:
+def _print_diagnoses(diagnoses: Sequence[Diagnosis]) -> None:
     table = new_table("", "Backend", "Key from", "Region", "Level", "Organisation", "Health")
-    for diagnosis in found:
-        known = (diagnosis.key, diagnosis.region, diagnosis.level, diagnosis.organisation)
-        cells = [value or "-" for value in known]
+    for diagnosis in diagnoses:
+        values = (diagnosis.key, diagnosis.region, diagnosis.level, diagnosis.organisation)
+        cells = [value or "-" for value in values]
         table.add_row(diagnosis.backend, *cells, diagnosis.health, style=_STYLES[diagnosis.health])
     console = stdout_console()
     console.print(table)
-    for diagnosis in found:
+    for diagnosis in diagnoses:
         console.print(f"{diagnosis.backend}: {diagnosis.detail}", soft_wrap=True)
 
 
-def _code(healths: set[Health]) -> ExitCode:
+def _exit_code(healths: set[Health]) -> ExitCode:
     if "wrong" in healths:
         return ExitCode.SETTINGS
     return ExitCode.PENDING if "unavailable" in healths else ExitCode.OK

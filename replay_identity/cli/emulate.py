@@ -1,4 +1,4 @@
-"""`replay-identity emulate`."""
+"""`replay-identity emulate` and `demo`."""
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,30 +13,31 @@ from ..emulator import FullstoryEmulator, LogRocketEmulator, PortInUseError, Rat
 from ..fullstory import Fullstory
 from ..logrocket import LogRocket
 from ..router import Router
-from ..sources import read_users
 from . import options
-from .progress import progress
+from .inputs import SourceOptions, read_rows
+from .progress import spinner
 from .row_report import RowReport
 from .tables import print_row_report
 from .terminal import print_json, stderr_console, stdout_console
 
-# The keys that the emulators know.
-FULLSTORY_KEY = "na1.emulator"
-LOGROCKET_KEY = "acme:shop:emulator"
+# Keys that the emulators accept.
+FULLSTORY_KEY: Final = "na1.emulator"
+LOGROCKET_KEY: Final = "acme:shop:emulator"
+SAMPLE_FILE: Final = Path(__file__).with_name("samples") / "users.jsonl"
 
-Port: TypeAlias = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 is any free one.")]
+Port: TypeAlias = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free port.")]
 
 
-def emulate(
+def emulate_command(
     *,
     fullstory_port: Port = 8801,
     logrocket_port: Port = 8802,
     rate_limit: Annotated[
-        int | None, typer.Option(min=1, help="Requests a second, over which an emulator answers 429.")
+        int | None, typer.Option(min=1, help="Requests per second above which an emulator answers 429.")
     ] = None,
     json: options.JsonOption = False,
 ) -> None:
-    """Run fake vendors on this machine until Ctrl-C, and print the settings that point at them."""
+    """Run fake vendors on this machine until Ctrl-C, and print the settings to use them."""
     limit = None if rate_limit is None else RateLimit(requests=rate_limit)
     apps = (
         (FullstoryEmulator(rate_limit=limit), fullstory_port),
@@ -44,7 +45,7 @@ def emulate(
     )
 
     def on_ready(urls: Sequence[str]) -> None:
-        _print_settings(_settings(*urls), json=json)
+        _print_environment(_environment(*urls), json=json)
 
     try:
         serve(apps, on_ready=on_ready)
@@ -52,7 +53,24 @@ def emulate(
         raise typer.BadParameter(str(error), param_hint="--fullstory-port, --logrocket-port") from error
 
 
-def _settings(fullstory_url: str, logrocket_url: str) -> dict[str, str]:
+def demo_command(*, adapt: options.AdaptOption = False, json: options.JsonOption = False) -> None:
+    """Send a messy sample file to both vendors, emulated on this machine, and show the outcomes."""
+    on_violation: OnViolation = "adapt" if adapt else "reject"
+    stderr_console().print("Sending a messy sample file to emulators of Fullstory and LogRocket …", style="dim")
+    report = RowReport()
+    with _demo_setup(on_violation) as demo, spinner("identified") as advance:
+        rows = read_rows(SAMPLE_FILE, SourceOptions(anonymous=True))
+        report.run(rows, lambda user: demo.router.identify(user).outcomes, lambda _row, _outcomes: advance())
+        stored = demo.stored_users()
+    if json:
+        print_json({**report.as_dict(), "on_violation": on_violation, "stored": stored})
+    else:
+        _print_demo(report, stored, adapt=adapt)
+    # Rejected users are expected here; only an early stop is not.
+    raise typer.Exit(report.code or 0)
+
+
+def _environment(fullstory_url: str, logrocket_url: str) -> dict[str, str]:
     return {
         "FULLSTORY_BASE_URL": fullstory_url,
         "FULLSTORY_API_KEY": FULLSTORY_KEY,
@@ -61,18 +79,15 @@ def _settings(fullstory_url: str, logrocket_url: str) -> dict[str, str]:
     }
 
 
-def _print_settings(settings: dict[str, str], *, json: bool) -> None:
-    stderr_console().print("Emulators of Fullstory and LogRocket are listening; Ctrl-C ends them.", style="green")
+def _print_environment(environment: dict[str, str], *, json: bool) -> None:
+    stderr_console().print("Emulators of Fullstory and LogRocket are running; press Ctrl-C to stop.", style="green")
     if json:
-        print_json(settings)
+        print_json(environment)
         return
     console = stdout_console()
-    for name, value in settings.items():
+    for name, value in environment.items():
         console.print(f"export {name}={value}", soft_wrap=True)
     console.file.flush()
-
-
-SAMPLE: Final = Path(__file__).with_name("samples") / "users.jsonl"
 
 
 @attrs.frozen
@@ -83,29 +98,13 @@ class DemoSetup:
     logrocket: LogRocketEmulator
     router: Router
 
-    def held(self) -> Mapping[str, int]:
-        """Return how many users each vendor holds."""
+    def stored_users(self) -> Mapping[str, int]:
+        """Return the number of users that each emulator stores."""
         return {"fullstory": len(self.fullstory.users), "logrocket": len(self.logrocket.users)}
 
 
-def demo(*, adapt: options.AdaptOption = False, json: options.JsonOption = False) -> None:
-    """Send a messy file of users to both vendors, emulated on this machine, and show what became of them."""
-    stderr_console().print("Sending a messy file of users to emulators of Fullstory and LogRocket …", style="dim")
-    row_report = RowReport()
-    with _set_up("adapt" if adapt else "reject") as stage, progress("identified") as advance:
-        rows = read_users(SAMPLE, anonymous=True)
-        row_report.run(rows, lambda user: stage.router.identify(user).outcomes, lambda _row, _outcomes: advance())
-        held = stage.held()
-    if json:
-        print_json({**row_report.as_dict(), "on_violation": "adapt" if adapt else "reject", "held": held})
-    else:
-        _print_demo(row_report, held, adapt=adapt)
-    # Refused users are what the demo shows; only a survey that ended early is none.
-    raise typer.Exit(row_report.code or 0)
-
-
 @contextmanager
-def _set_up(on_violation: OnViolation) -> Generator[DemoSetup]:
+def _demo_setup(on_violation: OnViolation) -> Generator[DemoSetup]:
     fullstory, logrocket = FullstoryEmulator(), LogRocketEmulator()
     with running(fullstory) as fullstory_server, running(logrocket) as logrocket_server:
         backends = (
@@ -116,14 +115,14 @@ def _set_up(on_violation: OnViolation) -> Generator[DemoSetup]:
             yield DemoSetup(fullstory, logrocket, router)
 
 
-def _print_demo(row_report: RowReport, held: Mapping[str, int], *, adapt: bool) -> None:
+def _print_demo(report: RowReport, stored: Mapping[str, int], *, adapt: bool) -> None:
     console = stdout_console()
-    print_row_report(console, row_report)
-    told = ", ".join(f"{vendor} holds {users:,} users" for vendor, users in held.items())
-    console.print(f"Read back: {told}, as some users stand in the file twice.")
-    other = (
-        "Without --adapt, whoever breaks a limit is refused."
+    print_row_report(console, report)
+    counts = " and ".join(f"{vendor} {users:,}" for vendor, users in stored.items())
+    console.print(f"Users stored at the vendors: {counts}; some users have several rows.")
+    advice = (
+        "Without --adapt, users with traits that exceed a limit are rejected."
         if adapt
-        else "With --adapt, what breaks a limit is mended, with the loss on record."
+        else "With --adapt, traits that exceed a limit are adapted and the losses are recorded."
     )
-    stderr_console().print(other, style="dim")
+    stderr_console().print(advice, style="dim")

@@ -1,4 +1,4 @@
-"""What a command exits with."""
+"""The exit codes of all commands."""
 
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class ExitCode(IntEnum):
-    """An exit code; where several apply, settings come before pending users and these before refused ones."""
+    """An exit code; if several apply, wrong settings come before pending users, and these before rejected users."""
 
     OK = 0
-    REFUSED = 1
+    REJECTED = 1
     USAGE = 2
     BUG = 70
     PENDING = 75
@@ -24,38 +24,38 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
-HELP: Final = (
-    "Exit codes: 0 all is well; 1 a user was refused or a row is bad; 2 wrong usage, or a file that cannot be read; "
-    "70 a bug of ours; 75 some users are pending, so run it again later; 78 the settings are wrong; 130 interrupted; "
-    "141 nobody reads the output; 143 ended by SIGTERM."
+EXIT_CODES_HELP: Final = (
+    "Exit codes: 0 success; 1 a user was rejected or a row is invalid; 2 wrong usage or an unreadable file; 70 a bug "
+    "in replay-identity; 75 some users are pending, run it again later; 78 the settings are wrong; 130 interrupted by "
+    "Ctrl-C; 141 the output was closed early; 143 terminated by SIGTERM."
 )
 
 
-def exit_code(stats: "Stats", *, bad_rows: int = 0) -> ExitCode:
-    """Return the code that says what became of the users counted."""
+def stats_exit_code(stats: "Stats", *, bad_row_count: int = 0) -> ExitCode:
+    """Return the exit code for users who were identified or checked one by one."""
     backends = stats.backends.values()
     if any(backend.outcomes[Misconfigured.__name__] for backend in backends):
         return ExitCode.SETTINGS
     if any(backend.pending for backend in backends):
         return ExitCode.PENDING
-    if bad_rows or any(backend.rejected for backend in backends):
-        return ExitCode.REFUSED
+    if bad_row_count or any(backend.rejected for backend in backends):
+        return ExitCode.REJECTED
     return ExitCode.OK
 
 
-def reading_exit_code(failure: Failure | None) -> ExitCode | None:
-    """Return the code that says why a vendor's users cannot be read, if it says more than that."""
-    if isinstance(failure, Misconfigured):
-        return ExitCode.SETTINGS
-    return ExitCode.PENDING if failure is not None and failure.retryable else None
-
-
-def report_exit_code(report: "SyncReport") -> ExitCode:
-    """Return the code that says what became of the users in the books."""
+def sync_exit_code(report: "SyncReport") -> ExitCode:
+    """Return the exit code for a bulk run."""
     if report.stopped is not None:
         return ExitCode.USAGE
-    if any(counts.stats.outcomes[Misconfigured.__name__] for counts in report.backends):
+    if any(backend.stats.outcomes[Misconfigured.__name__] for backend in report.backends):
         return ExitCode.SETTINGS
     if report.pending:
         return ExitCode.PENDING
-    return ExitCode.REFUSED if report.bad_row_count or report.rejected else ExitCode.OK
+    return ExitCode.REJECTED if report.bad_row_count or report.rejected else ExitCode.OK
+
+
+def read_failure_exit_code(failure: Failure | None) -> ExitCode | None:
+    """Return the exit code for a *failure* to read a vendor's users, or None if there is no specific one."""
+    if isinstance(failure, Misconfigured):
+        return ExitCode.SETTINGS
+    return ExitCode.PENDING if failure is not None and failure.retryable else None

@@ -5,15 +5,15 @@ from typing import Annotated, Final
 
 import typer
 
+from .. import deletion
 from ..adapters.protocols import IdentityBackend, SupportsDelete, SupportsExclude
 from ..config import Settings
 from ..deletion import PATIENCE, DeletionReceipt, DeletionStatus
-from ..deletion import forget as forget_everywhere
 from ..ledger import Ledger
 from ..outcomes import Misconfigured
 from . import options
 from .exit_codes import ExitCode
-from .inputs import LedgerFile, existing_ledger, resolve_ledger, resolve_settings
+from .inputs import LedgerFile, resolve_ledger, resolve_settings
 from .tables import new_table
 from .terminal import confirm_or_exit, interruptible, print_json, stderr_console, stdout_console
 
@@ -25,12 +25,12 @@ _STYLES: Final[dict[DeletionStatus, str]] = {
     "unknown": "magenta",
     "failed": "red",
 }
-_INTERRUPTED: Final = "Interrupted. Some vendors may not have been asked; run it again, which is always safe."
+_INTERRUPTED: Final = "Interrupted. Some vendors may not have been asked; run the command again, which is always safe."
 
 
-def forget(
+def forget_command(
     ctx: typer.Context,
-    user_id: Annotated[str, typer.Argument(metavar="USER_ID", help="The application's own id of the user.")],
+    user_id: Annotated[str, typer.Argument(metavar="USER_ID", help="The user's id in your application.")],
     *,
     to: options.ToOption = None,
     yes: options.YesOption = False,
@@ -38,63 +38,62 @@ def forget(
     ledger: options.LedgerOption = None,
     json: options.JsonOption = False,
 ) -> None:
-    """Have the ledger forget one user and every vendor delete them, with a receipt from each; it asks first."""
+    """Delete one user in the ledger and at every vendor, and print a receipt for each; ask for confirmation first."""
     if ctx.args:
-        raise typer.BadParameter("give one; quote an id that holds spaces", param_hint="USER_ID")
-    chosen = resolve_settings(settings, to=to or (), adapt=False)
-    file = resolve_ledger(ledger, settings, to=to or ())
-    with existing_ledger(file.path) as opened, interruptible(stderr_console(), _INTERRUPTED):
+        raise typer.BadParameter("expected one id; quote an id that contains spaces", param_hint="USER_ID")
+    resolved = resolve_settings(settings, to=to)
+    ledger_file = resolve_ledger(ledger, settings, to=to)
+    with ledger_file.open_if_exists() as opened, interruptible(stderr_console(), _INTERRUPTED):
         if not yes:
-            _ask_first(chosen, opened, file)
-        receipts = forget_everywhere(
+            _confirm(resolved, opened, ledger_file)
+        receipts = deletion.forget(
             user_id,
-            chosen.backends,
+            resolved.backends,
             ledger=opened,
-            retry=chosen.retry,
-            timeout=chosen.timeout,
-            on_wait=_tell_wait,
+            retry=resolved.retry,
+            timeout=resolved.timeout,
+            on_wait=_print_wait,
         )
     if json:
         path = None if opened is None else opened.path
-        print_json({"ledger": path, "receipts": [_as_dict(receipt) for receipt in receipts]})
+        print_json({"ledger": path, "receipts": [_receipt_as_dict(receipt) for receipt in receipts]})
     else:
         _print_receipts(receipts)
-    _tell_what_follows(receipts, file)
-    raise typer.Exit(_code(receipts))
+    _print_advice(receipts, ledger_file)
+    raise typer.Exit(_exit_code(receipts))
 
 
-def _ask_first(chosen: Settings, ledger: Ledger | None, file: LedgerFile) -> None:
-    """Tell what will be done, and go on only with a yes from a person."""
+def _confirm(settings: Settings, ledger: Ledger | None, ledger_file: LedgerFile) -> None:
+    """Print what will be deleted, and ask for confirmation."""
     console = stderr_console()
-    what = "does not exist, so it has nothing to forget" if ledger is None else "forgets all about the user"
-    console.print(f"{file.path}: {what}", soft_wrap=True)
-    for backend in chosen.backends:
-        console.print(f"{backend.name}: {_what_will_be_done(backend)}", soft_wrap=True)
+    action = "does not exist, so there is nothing to delete" if ledger is None else "deletes everything about the user"
+    console.print(f"{ledger_file.path}: {action}", soft_wrap=True)
+    for backend in settings.backends:
+        console.print(f"{backend.name}: {_action(backend)}", soft_wrap=True)
     confirm_or_exit()
 
 
-def _what_will_be_done(backend: IdentityBackend) -> str:
+def _action(backend: IdentityBackend) -> str:
     if isinstance(backend, SupportsDelete):
-        return "deletes the user with all sessions, irreversibly"
+        return "deletes the user and all their sessions, irreversibly"
     if isinstance(backend, SupportsExclude):
         return "deletes all sessions of the user, irreversibly, and stops recording them until they are included again"
-    return "has no way to delete a user; nothing is sent"
+    return "cannot delete users; nothing is sent"
 
 
-def _tell_wait(backend: str) -> None:
-    stderr_console().print(
-        f"Waiting for another process that delivers to {backend}, for {PATIENCE:g} s at most.", soft_wrap=True
-    )
+def _print_wait(backend: str) -> None:
+    message = f"Waiting up to {PATIENCE:g} s for another process that delivers to {backend}."
+    stderr_console().print(message, soft_wrap=True)
 
 
 def _print_receipts(receipts: Sequence[DeletionReceipt]) -> None:
-    table = new_table("", "Backend", "DeletionReceipt", "What it means")
+    table = new_table("", "Backend", "Receipt", "Explanation")
     for receipt in receipts:
         table.add_row(receipt.backend, receipt.status, receipt.detail, style=_STYLES[receipt.status])
     stdout_console().print(table)
 
 
-def _as_dict(receipt: DeletionReceipt) -> dict[str, object]:
+def _receipt_as_dict(receipt: DeletionReceipt) -> dict[str, object]:
     return {
         "backend": receipt.backend,
         "status": receipt.status,
@@ -103,19 +102,21 @@ def _as_dict(receipt: DeletionReceipt) -> dict[str, object]:
     }
 
 
-def _tell_what_follows(receipts: Sequence[DeletionReceipt], file: LedgerFile) -> None:
+def _print_advice(receipts: Sequence[DeletionReceipt], ledger_file: LedgerFile) -> None:
     console = stderr_console()
     if any(receipt.status == "postponed" for receipt in receipts):
-        console.print(f"Nothing was sent. Run it again after this: {file.deliver_command()}", soft_wrap=True)
+        deliver = ledger_file.deliver_command()
+        console.print(f"Nothing was sent. Run `{deliver}` first, then this command again.", soft_wrap=True)
         return
     if any(receipt.is_worth_repeating for receipt in receipts):
-        console.print("Not every vendor is known to have it. Run it again, which is always safe.", soft_wrap=True)
-    console.print("A source that still has the user brings them back at the next sync.", soft_wrap=True)
+        advice = "Some vendors may not have the request. Run the command again, which is always safe."
+        console.print(advice, soft_wrap=True)
+    console.print("A source that still contains the user brings them back at the next sync.", soft_wrap=True)
 
 
-def _code(receipts: Sequence[DeletionReceipt]) -> ExitCode:
+def _exit_code(receipts: Sequence[DeletionReceipt]) -> ExitCode:
     if any(isinstance(receipt.outcome, Misconfigured) for receipt in receipts):
         return ExitCode.SETTINGS
     if any(receipt.is_worth_repeating for receipt in receipts):
         return ExitCode.PENDING
-    return ExitCode.OK if all(receipt.is_done for receipt in receipts) else ExitCode.REFUSED
+    return ExitCode.OK if all(receipt.is_done for receipt in receipts) else ExitCode.REJECTED

@@ -1,26 +1,57 @@
 """`replay-identity identify`."""
 
-import json
 from collections.abc import Iterable, Sequence
+from json import loads
 from typing import Any, NoReturn
 
 import attrs
 import typer
+from rich.table import Table
 
 from .._values import REMOVE
 from ..bulk.stats import Stats
 from ..errors import InvalidTraitsError
 from ..outcomes import IdentifyReport, Outcome, explain, is_settled, outcome_as_dict
 from ..router import Router
-from ..sources import BadRow, Row, nest_fields, read_users
+from ..sources import BadRow, Row, nest_fields
 from ..traits import UserTraits
 from . import options
-from .exit_codes import ExitCode, exit_code
-from .inputs import resolve_settings
-from .progress import progress
+from .exit_codes import ExitCode, stats_exit_code
+from .inputs import SourceOptions, read_rows, resolve_settings
+from .progress import spinner
 from .row_report import RowReport
 from .tables import new_table, print_row_report
 from .terminal import print_json, stderr_console, stdout_console
+
+
+def identify_command(  # noqa: PLR0913  # One for each option.
+    ctx: typer.Context,
+    file: options.OptionalFileArgument = None,
+    *,
+    user_id: options.UserIdOption = None,
+    name: options.NameOption = None,
+    email: options.EmailOption = None,
+    trait: options.TraitOption = None,
+    remove: options.RemoveOption = None,
+    to: options.ToOption = None,
+    adapt: options.AdaptOption = False,
+    settings: options.SettingsOption = None,
+    format: options.FormatOption = None,  # noqa: A002  # The option's name.
+    anonymous: options.AnonymousOption = False,
+    json: options.JsonLinesOption = False,
+) -> None:
+    """Send one user, or each user in FILE one by one, to every backend."""
+    user_options = UserOptions(user_id, name, email, tuple(trait or ()), tuple(remove or ()))
+    if (file is None) != bool(user_options) or ctx.args:
+        problem = "pass either one FILE or options that describe one user; quote values that contain spaces"
+        raise typer.BadParameter(problem, param_hint="FILE")
+    user = user_options.user()
+    resolved = resolve_settings(settings, to=to, adapt=adapt)
+    with Router(resolved.backends, retry=resolved.retry, timeout=resolved.timeout) as router:
+        if file is None:
+            raise typer.Exit(_identify_one(router, user, json=json))
+        rows = read_rows(file, SourceOptions(format=format, anonymous=anonymous))
+        raise typer.Exit(_identify_rows(router, rows, json=json))
 
 
 @attrs.frozen
@@ -40,9 +71,9 @@ class UserOptions:
         """Return the user.
 
         Raises:
-            InvalidTraitsError: A value cannot be used.
+            InvalidTraitsError: A value is invalid.
         """
-        pairs = [*map(_trait, self.traits), *((name, REMOVE) for name in self.removals)]
+        pairs = [*map(_parse_trait, self.traits), *((name, REMOVE) for name in self.removals)]
         try:
             traits = nest_fields(pairs)
         except InvalidTraitsError as error:
@@ -50,71 +81,40 @@ class UserOptions:
         return UserTraits(self.user_id, name=self.name, email=self.email, traits=traits)
 
 
-def _trait(pair: str) -> tuple[str, Any]:
-    """Return the name and the value of ``name=value``."""
+def _parse_trait(pair: str) -> tuple[str, Any]:
     name, equals, text = pair.partition("=")
     if not equals:
-        raise typer.BadParameter("write NAME=VALUE", param_hint="--trait")
-    return name, value_of(text)
+        raise typer.BadParameter("expected NAME=VALUE", param_hint="--trait")
+    return name, parse_value(text)
 
 
-def value_of(text: str) -> Any:  # noqa: ANN401  # A JSON scalar.
-    """Return the JSON scalar that *text* is, or *text* itself if it is none: ``43``, ``true``, ``"43"``, ``pro``."""
+def parse_value(text: str) -> Any:  # noqa: ANN401  # A JSON scalar.
+    """Return the JSON scalar in *text*, for example ``43``, ``true`` or ``"43"``, or else *text* itself."""
     try:
-        value = json.loads(text, parse_constant=_reject)
+        value = loads(text, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         return text
     return text if isinstance(value, dict | list) else value
 
 
-def _reject(_constant: str) -> NoReturn:
-    """Leave NaN and Infinity the texts that they are: JSON has no such numbers."""
+def _reject_constant(_constant: str) -> NoReturn:
+    """Raise for NaN and Infinity, which are not JSON and so stay strings."""
     raise ValueError
 
 
-def identify(  # noqa: PLR0913  # One for each option.
-    ctx: typer.Context,
-    file: options.OptionalFileArgument = None,
-    *,
-    user_id: options.UserIdOption = None,
-    name: options.NameOption = None,
-    email: options.EmailOption = None,
-    trait: options.TraitOption = None,
-    remove: options.RemoveOption = None,
-    to: options.ToOption = None,
-    adapt: options.AdaptOption = False,
-    settings: options.SettingsOption = None,
-    format: options.FormatOption = None,  # noqa: A002  # The option's name.
-    anonymous: options.AnonymousOption = False,
-    json: options.JsonLinesOption = False,
-) -> None:
-    """Send one user, or every user of FILE one after another, to every backend."""
-    given = UserOptions(user_id, name, email, tuple(trait or ()), tuple(remove or ()))
-    if (file is None) != bool(given) or ctx.args:
-        problem = "give either one FILE or options that describe one user; quote values that hold spaces"
-        raise typer.BadParameter(problem, param_hint="FILE")
-    user = given.user()
-    chosen = resolve_settings(settings, to=to or (), adapt=adapt)
-    with Router(chosen.backends, retry=chosen.retry, timeout=chosen.timeout) as router:
-        if file is None:
-            raise typer.Exit(_one(router, user, json=json))
-        rows = read_users(file, format=None if format is None else format.value, anonymous=anonymous)
-        raise typer.Exit(_all(router, rows, json=json))
-
-
-def _one(router: Router, user: UserTraits, *, json: bool) -> ExitCode:
+def _identify_one(router: Router, user: UserTraits, *, json: bool) -> ExitCode:
     report = router.identify(user)
     if json:
         print_json(report.as_dict())
     else:
-        stdout_console().print(_table(report))
+        stdout_console().print(_outcome_table(report))
     stats = Stats()
     stats.add(report.outcomes)
-    return exit_code(stats)
+    return stats_exit_code(stats)
 
 
-def _table(report: IdentifyReport) -> object:
-    table = new_table("", "Backend", "Outcome", "What it means")
+def _outcome_table(report: IdentifyReport) -> Table:
+    table = new_table("", "Backend", "Outcome", "Explanation")
     for outcome in report.outcomes:
         style = "green" if is_settled(outcome) else "red"
         table.add_row(outcome.backend, type(outcome).__name__, explain(outcome), style=style)
@@ -124,27 +124,27 @@ def _table(report: IdentifyReport) -> object:
     return table
 
 
-def _all(router: Router, rows: Iterable[Row | BadRow], *, json: bool) -> ExitCode:
-    row_report = RowReport()
-    with progress("identified") as advance:
+def _identify_rows(router: Router, rows: Iterable[Row | BadRow], *, json: bool) -> ExitCode:
+    report = RowReport()
+    with spinner("identified") as advance:
 
         def on_row(row: Row | BadRow, outcomes: Sequence[Outcome]) -> None:
             advance()
             if json:
-                print_json(_line(row, outcomes))
+                print_json(_row_as_dict(row, outcomes))
 
-        row_report.run(rows, lambda user: router.identify(user).outcomes, on_row)
+        report.run(rows, lambda user: router.identify(user).outcomes, on_row)
     if json:
-        print_json({"summary": row_report.as_dict()})
+        print_json({"summary": report.as_dict()})
     else:
-        print_row_report(stdout_console(), row_report)
-    if row_report.stopped is not None:
-        stderr_console().print(f"Stopped: {row_report.stopped}", style="red")
-    return row_report.exit_code
+        print_row_report(stdout_console(), report)
+    if report.stopped is not None:
+        stderr_console().print(f"Stopped: {report.stopped}", style="red")
+    return report.exit_code
 
 
-def _line(row: Row | BadRow, outcomes: Sequence[Outcome]) -> dict[str, object]:
-    """Return what came of one row, without the user."""
+def _row_as_dict(row: Row | BadRow, outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """Return the outcomes of one row for JSON, without the user."""
     if isinstance(row, BadRow):
         return attrs.asdict(row)
     return {"line": row.line, "outcomes": [outcome_as_dict(outcome) for outcome in outcomes]}

@@ -1,11 +1,12 @@
-"""The ledger that the options ask for."""
+"""Resolve options into settings, a ledger, a source of users and an output file."""
 
+import os
 import shlex
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import chain, islice
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import attrs
 import typer
@@ -15,100 +16,37 @@ from ..adapters.protocols import SupportsRead
 from ..bulk.options import DeliveryOptions
 from ..config import Settings, load_ledger_path, load_settings
 from ..errors import LedgerError, SourceError
-from ..ledger import BackendCounts, Ledger
+from ..ledger import Ledger
 from ..mapping import load_mapping
 from ..migration import FileSource, MigrationSource, RowReader, VendorSource
 from ..sources import BadRow, Row, read_query, read_users
-from .exit_codes import reading_exit_code
+from .exit_codes import read_failure_exit_code
 from .options import FileFormat
-from .progress import duration
+from .progress import format_duration
 from .terminal import stderr_console
 
-DEFAULT_NAME: Final = "replay-identity.db"
+DEFAULT_LEDGER_NAME: Final = "replay-identity.db"
+# As the name of a file, "-" means standard input or output.
+STDOUT: Final = Path("-")
+
+# Values of FILE with which a query runs without a database.
+_NO_DATABASE: Final = frozenset({"-", ":memory:"})
 
 
-@attrs.frozen
-class LedgerFile:
-    """The file of the ledger, and the options that lead to it.
-
-    Attributes:
-        path: The file.
-        options: What a command needs to be told to find it, and the backends, again.
-        delivery: What `deliver` needs to be told besides, to do as this command did.
-    """
-
-    path: Path
-    options: Sequence[str] = ()
-    delivery: Sequence[str] = ()
-
-    def open(self) -> Ledger:
-        """Open the ledger, which is made if it does not exist; so is the default's folder, for its owner alone."""
-        if self.path == default_path():
-            try:
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                problem = f"has a folder that cannot be made: {error.strerror}"
-                raise LedgerError(str(self.path), problem, "use --ledger") from None
-        return Ledger(self.path)
-
-    def open_existing(self) -> Ledger:
-        """Open the ledger, which must exist."""
-        if not self.path.exists():
-            hint = "`replay-identity sync` makes it; --ledger names another one"
-            raise LedgerError(str(self.path), "does not exist", hint)
-        return Ledger(self.path)
-
-    def command(self, name: str, *options: str) -> str:
-        """Return a command on this ledger, as it can be pasted into a shell."""
-        return shlex.join(["replay-identity", name, *self.options, *options])
-
-    def deliver_command(self, *options: str) -> str:
-        """Return the command that sends what is due, as it can be pasted into a shell."""
-        return self.command("deliver", *self.delivery, *options)
-
-
-def resolve_ledger(
-    ledger: Path | None, settings: Path | None, *, to: Collection[str] = (), adapt: bool = False
-) -> LedgerFile:
-    """Return the ledger's file: what the option or the environment says, else the settings file, else the default."""
-    options = () if settings is None else ("--settings", str(settings))
-    delivery = (*(word for name in to for word in ("--to", name)), *(("--adapt",) if adapt else ()))
-    if ledger is not None:
-        return LedgerFile(ledger, (*options, "--ledger", str(ledger)), delivery)
-    return LedgerFile(load_ledger_path(settings) or default_path(), options, delivery)
-
-
-def existing_ledger(path: Path) -> AbstractContextManager[Ledger | None]:
-    """Return the ledger, or None where there is none: a dry run makes no file."""
-    return Ledger(path) if path.exists() else nullcontext()
-
-
-def default_path() -> Path:
-    """Return the ledger's file in the user's state folder."""
-    return user_state_path("replay-identity", appauthor=False) / DEFAULT_NAME
-
-
-def selected_counts(ledger: Ledger, to: Collection[str]) -> Sequence[BackendCounts]:
-    """Return how users stand at the backends named in *to*, or at all that the ledger knows if it is empty."""
-    standings = ledger.counts()
-    known = [standing.backend for standing in standings]
-    if any(name not in known for name in to):
-        raise typer.BadParameter(f"the ledger knows no backend of that name; there are {', '.join(known)}")
-    return [standing for standing in standings if not to or standing.backend in to]
-
-
-def resolve_settings(path: Path | None, *, to: Collection[str], adapt: bool, offline: bool = False) -> Settings:
-    """Return the settings with only the backends named in *to*, or all of them if it is empty."""
+def resolve_settings(
+    path: Path | None, *, to: Collection[str] | None = None, adapt: bool = False, offline: bool = False
+) -> Settings:
+    """Return the settings with only the backends named in *to*, or with all if there are no names."""
     settings = load_settings(path, offline=offline)
-    chosen = select_backends(settings, to) if to else settings
-    return chosen.with_adaptation() if adapt else chosen
+    selected = select_backends(settings, to) if to else settings
+    return selected.with_adaptation() if adapt else selected
 
 
 def select_backends(settings: Settings, names: Collection[str]) -> Settings:
-    """Return *settings* with only the backends of those *names*."""
+    """Return *settings* with only the backends in *names*."""
     known = [backend.name for backend in settings.backends]
     if any(name not in known for name in names):
-        raise typer.BadParameter(f"no backend has that name; there are {', '.join(known)}")
+        raise typer.BadParameter(f"unknown backend; use one of {', '.join(known)}")
     return attrs.evolve(
         settings,
         backends=tuple(backend for backend in settings.backends if backend.name in names),
@@ -116,105 +54,168 @@ def select_backends(settings: Settings, names: Collection[str]) -> Settings:
     )
 
 
-# What FILE is where a query needs no database.
-_NO_DATABASE: Final = frozenset({"-", ":memory:"})
-
-
-def file_rows(
-    file: Path, file_format: FileFormat | None, mapping: Path | None, sql: str | None, *, anonymous: bool = False
-) -> Iterator[Row | BadRow]:
-    """Return the rows of *file*, or of the query *sql* on it, with *anonymous* users if these are wanted."""
-    row_mapping = None if mapping is None else load_mapping(mapping)
-    if sql is None:
-        return read_users(
-            file,
-            format=None if file_format is None else file_format.value,
-            anonymous=anonymous,
-            mapping=row_mapping,
-        )
-    if file_format is not None:
-        raise typer.BadParameter("a query needs no format", param_hint="--format, --sql")
-    return read_query(sql, None if str(file) in _NO_DATABASE else file, anonymous=anonymous, mapping=row_mapping)
-
-
-def prefetch_first(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
-    """Return *rows* once the first is read: a file that is not there must not leave a ledger behind."""
-    return chain(list(islice(rows, 1)), rows)
+def select_targets(source: str, settings: Settings, to: Collection[str] | None) -> Settings:
+    """Return *settings* with only the backends named in *to*, or with all except the *source*."""
+    if to and source in to:
+        raise typer.BadParameter("the source cannot also be a target", param_hint="--to")
+    others = [backend.name for backend in settings.backends if backend.name != source]
+    if not others:
+        raise typer.BadParameter("the settings contain no backend besides the source")
+    return select_backends(settings, to or others)
 
 
 @attrs.frozen
-class FileOptions:
-    """How a source is read.
+class LedgerFile:
+    """The file of the ledger, and the options that select it.
 
     Attributes:
-        format: Format of a file, where its suffix does not say.
-        mapping: The mapping's file, or None.
+        path: Path of the file.
+        options: Options with which another command finds the same ledger and settings.
+        delivery_options: Further options with which `deliver` continues this command.
+    """
+
+    path: Path
+    options: Sequence[str] = ()
+    delivery_options: Sequence[str] = ()
+
+    def open(self) -> Ledger:
+        """Open the ledger, and create it if it does not exist."""
+        if self.path == default_ledger_path():
+            try:
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                problem = f"the folder cannot be created: {error.strerror}"
+                raise LedgerError(str(self.path), problem, "use --ledger") from None
+        return Ledger(self.path)
+
+    def open_existing(self) -> Ledger:
+        """Open the ledger, which must exist."""
+        if not self.path.exists():
+            hint = "create it with `replay-identity sync`, or name another one with --ledger"
+            raise LedgerError(str(self.path), "the ledger does not exist", hint)
+        return Ledger(self.path)
+
+    def open_if_exists(self) -> AbstractContextManager[Ledger | None]:
+        """Open the ledger, or return None if it does not exist; never create it."""
+        return Ledger(self.path) if self.path.exists() else nullcontext()
+
+    def command(self, name: str, *options: str) -> str:
+        """Return the command line of a command on this ledger, quoted for a shell."""
+        return shlex.join(["replay-identity", name, *self.options, *options])
+
+    def deliver_command(self, *options: str) -> str:
+        """Return the command line that sends pending users, quoted for a shell."""
+        return self.command("deliver", *self.delivery_options, *options)
+
+
+def resolve_ledger(
+    ledger: Path | None, settings: Path | None, *, to: Collection[str] | None = None, adapt: bool = False
+) -> LedgerFile:
+    """Return the ledger in the option or environment, or else in the settings file, or else the default."""
+    options = () if settings is None else ("--settings", str(settings))
+    delivery_options = (*(word for name in to or () for word in ("--to", name)), *(("--adapt",) if adapt else ()))
+    if ledger is not None:
+        return LedgerFile(ledger, (*options, "--ledger", str(ledger)), delivery_options)
+    return LedgerFile(load_ledger_path(settings) or default_ledger_path(), options, delivery_options)
+
+
+def default_ledger_path() -> Path:
+    """Return the path of the ledger in the user's state folder."""
+    return user_state_path("replay-identity", appauthor=False) / DEFAULT_LEDGER_NAME
+
+
+@attrs.frozen(kw_only=True)
+class SourceOptions:
+    """How to read users.
+
+    Attributes:
+        format: Format of a file, or None to decide by its suffix.
+        mapping: Path of the mapping, or None.
         sql: A query, or None.
-        anonymous: Whether the rows of a file without an id are users, too.
-        restart: Whether a backend is read from its first user on.
+        anonymous: Accept rows without an id.
+        restart: Read a backend from its first user, ignoring the checkpoint.
     """
 
     format: FileFormat | None = None
     mapping: Path | None = None
     sql: str | None = None
-    anonymous: bool = attrs.field(default=False, kw_only=True)
-    restart: bool = attrs.field(default=False, kw_only=True)
+    anonymous: bool = False
+    restart: bool = False
 
 
-def chosen_source(name: str, settings: Settings, chosen: FileOptions) -> MigrationSource:
-    """Return the users of the backend of that *name* in the *settings*, or else of the file."""
-    backend = next((one for one in settings.backends if one.name == name), None)
+def read_rows(file: Path, options: SourceOptions) -> Iterator[Row | BadRow]:
+    """Return the rows of *file*, or of the query on it."""
+    mapping = None if options.mapping is None else load_mapping(options.mapping)
+    if options.sql is None:
+        return read_users(
+            file,
+            format=None if options.format is None else options.format.value,
+            anonymous=options.anonymous,
+            mapping=mapping,
+        )
+    if options.format is not None:
+        raise typer.BadParameter("a query has no format; drop --format", param_hint="--format, --sql")
+    database = None if str(file) in _NO_DATABASE else file
+    return read_query(options.sql, database, anonymous=options.anonymous, mapping=mapping)
+
+
+def prefetch_first(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+    """Return *rows* after reading the first one, so that a missing file fails before a ledger is created."""
+    return chain(list(islice(rows, 1)), rows)
+
+
+def resolve_source(name: str, settings: Settings, options: SourceOptions) -> MigrationSource:
+    """Return the users of the backend *name*, or of the file *name* if there is no such backend."""
+    backend = next((backend for backend in settings.backends if backend.name == name), None)
     if backend is None:
-        return file_source(name, chosen)
+        return file_source(name, options)
     if not isinstance(backend, SupportsRead):
-        raise typer.BadParameter(f"{name} has no way to show its users; export them, and name the file")
-    if chosen.format is not None or chosen.sql is not None:
-        raise typer.BadParameter("is for files, not for backends", param_hint="--format, --sql")
+        raise typer.BadParameter(f"{name} cannot list its users; export them to a file and name the file")
+    if options.format is not None or options.sql is not None:
+        raise typer.BadParameter("only files have a format or a query", param_hint="--format, --sql")
     return VendorSource(
         backend=backend,
-        mapping=None if chosen.mapping is None else load_mapping(chosen.mapping),
+        mapping=None if options.mapping is None else load_mapping(options.mapping),
         options=settings.delivery.get(name, DeliveryOptions()),
-        begins_anew=chosen.restart,
-        on_wait=lambda seconds, cause: _tell_of_wait(name, seconds, cause),
+        begins_anew=options.restart,
+        on_wait=lambda seconds, cause: _print_wait(name, seconds, cause),
     )
 
 
-def file_source(name: str, chosen: FileOptions) -> FileSource:
-    """Return the users of the file, or of a query on it."""
-    rows = file_rows(Path(name), chosen.format, chosen.mapping, chosen.sql, anonymous=chosen.anonymous)
-    return FileSource(name, prefetch_first(rows))
+def file_source(name: str, options: SourceOptions) -> FileSource:
+    """Return the users of the file *name*, or of the query on it."""
+    return FileSource(name, prefetch_first(read_rows(Path(name), options)))
 
 
-def is_surely_a_file(name: str, chosen: FileOptions) -> bool:
-    """Tell whether *name* can only be a file, so that no settings are needed to read it."""
-    return chosen.format is not None or chosen.sql is not None or name == "-" or bool(Path(name).suffix)
+def must_be_file(name: str, options: SourceOptions) -> bool:
+    """Return True if *name* cannot be a backend, so that reading it needs no settings."""
+    return options.format is not None or options.sql is not None or name == "-" or bool(Path(name).suffix)
 
 
 @contextmanager
-def reading_of(source: MigrationSource) -> Generator[RowReader]:
-    """Yield what reads *source* as a whole; if a vendor cannot be read, end the command with the code that says why."""
-    with closing(source.open((), None)) as reading:
+def open_reader(source: MigrationSource) -> Generator[RowReader]:
+    """Yield a reader of all of *source*; if the vendor fails, print why and exit with the code for it."""
+    with closing(source.open((), None)) as reader:
         try:
-            yield reading
+            yield reader
         except SourceError as error:
-            code = reading_exit_code(reading.failure)
+            code = read_failure_exit_code(reader.failure)
             if code is None:
                 raise
             stderr_console().print(str(error), style="red", soft_wrap=True)
             raise typer.Exit(code) from None
 
 
-def other_backends(name: str, settings: Settings, to: Collection[str] | None) -> Settings:
-    """Return *settings* with only the backends named in *to*, or all but the source of that *name*."""
-    if to and name in to:
-        raise typer.BadParameter("is the backend that users are read from", param_hint="--to")
-    others = [backend.name for backend in settings.backends if backend.name != name]
-    if not others:
-        raise typer.BadParameter("the settings name no backend but the one that users are read from")
-    return select_backends(settings, to or others)
+def create_output(path: Path) -> IO[bytes]:
+    """Create the file at *path* for its owner alone; never overwrite one, which may contain edits."""
+    try:
+        return os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
+    except FileExistsError:
+        raise typer.BadParameter("the file exists; choose another name", param_hint="--output") from None
+    except OSError as error:
+        raise typer.BadParameter(f"cannot be written: {error.strerror}", param_hint="--output") from None
 
 
-def _tell_of_wait(name: str, seconds: float, cause: str) -> None:
-    stderr_console().print(
-        f"{name} cannot be read just now ({cause}); trying again in {duration(seconds)}", soft_wrap=True
-    )
+def _print_wait(name: str, seconds: float, cause: str) -> None:
+    message = f"{name} cannot be read at the moment ({cause}); retrying in {format_duration(seconds)}"
+    stderr_console().print(message, soft_wrap=True)

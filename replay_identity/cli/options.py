@@ -1,4 +1,4 @@
-"""The arguments and options that several commands have."""
+"""Arguments and options that several commands have."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 
 class FileFormat(StrEnum):
-    """The formats that files of users come in."""
+    """The format of a file of users."""
 
     jsonl = "jsonl"
     csv = "csv"
@@ -16,73 +16,78 @@ class FileFormat(StrEnum):
     sql = "sql"
 
 
-JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
-JsonLinesOption: TypeAlias = Annotated[
-    bool, typer.Option("--json", help="Print JSON Lines: one object for each row, as it is done, and then a summary.")
-]
-SettingsOption: TypeAlias = Annotated[
-    Path | None,
-    typer.Option("--settings", help="The settings file; by default replay-identity.toml in this directory, if any."),
+_FILE_HELP: Final = "A file of users: JSON Lines, CSV, Parquet or an SQL query; - for stdin."
+
+FileArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="FILE", help=_FILE_HELP)]
+OptionalFileArgument: TypeAlias = Annotated[Path | None, typer.Argument(metavar="FILE", help=_FILE_HELP)]
+FileOrDatabaseArgument: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="FILE", help=f"{_FILE_HELP} With --sql: a DuckDB database, or - for none.")
 ]
 FormatOption: TypeAlias = Annotated[
     FileFormat | None,
-    typer.Option("--format", help="Format of FILE; by default as its suffix says, jsonl for stdin."),
+    typer.Option("--format", help="Format of FILE; by default its suffix decides, and stdin is jsonl."),
 ]
-ToOption: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--to", metavar="NAME", help="Only this backend; may be repeated.")
+MappingOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--mapping", help="A TOML file that maps the fields of a row to the fields of a user.")
 ]
-AdaptOption: TypeAlias = Annotated[
-    bool, typer.Option("--adapt", help="Mend what breaks a limit, with a recorded loss, instead of refusing the user.")
+SqlOption: TypeAlias = Annotated[
+    str | None, typer.Option("--sql", metavar="QUERY", help="A DuckDB query that returns the users.")
 ]
 AnonymousOption: TypeAlias = Annotated[
-    bool, typer.Option("--anonymous", help="Take a row without an id for an anonymous user instead of a bad row.")
+    bool, typer.Option("--anonymous", help="Accept rows without an id as anonymous users.")
 ]
-_FILE: Final = "A file of users: JSON Lines, CSV, Parquet, or a query in SQL; - for stdin."
-FileArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="FILE", help=_FILE)]
-OptionalFileArgument: TypeAlias = Annotated[Path | None, typer.Argument(metavar="FILE", help=_FILE)]
-SourceArgument: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="FILE", help=f"{_FILE} With --sql a database of DuckDB; - for none.")
-]
-UserIdOption: TypeAlias = Annotated[str | None, typer.Option("--user-id", help="The application's own id of the user.")]
-NameOption: TypeAlias = Annotated[str | None, typer.Option("--name", help="The name to show.")]
-EmailOption: TypeAlias = Annotated[str | None, typer.Option("--email", help="The e-mail address.")]
+
+UserIdOption: TypeAlias = Annotated[str | None, typer.Option("--user-id", help="The user's id in your application.")]
+NameOption: TypeAlias = Annotated[str | None, typer.Option("--name", help="The user's display name.")]
+EmailOption: TypeAlias = Annotated[str | None, typer.Option("--email", help="The user's e-mail address.")]
 TraitOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
         "--trait",
         metavar="NAME=VALUE",
-        help="A trait; may be repeated. A VALUE that is a JSON number, true, false, null or a text in JSON's quotes is "
-        "taken as that, any other one as text. A dotted NAME is nested.",
+        help="A trait; can be repeated. A VALUE that is a JSON number, true, false, null or a quoted JSON string is "
+        "parsed as JSON; anything else is a string. A dotted NAME is nested.",
     ),
 ]
 RemoveOption: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--remove", metavar="NAME", help="A trait to clear; may be repeated.")
+    list[str] | None, typer.Option("--remove", metavar="NAME", help="A trait to remove; can be repeated.")
+]
+
+SettingsOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--settings", help="The settings file; by default replay-identity.toml in this directory, if any."),
+]
+ToOption: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--to", metavar="NAME", help="Use only this backend; can be repeated.")
+]
+AdaptOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--adapt", help="Adapt traits that exceed a limit instead of rejecting the user; losses are recorded."
+    ),
 ]
 LedgerOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--ledger",
         envvar="REPLAY_IDENTITY_LEDGER",
-        help="The ledger's file; by default what the settings file says, or replay-identity.db in the user's state "
+        help="The ledger's file; by default the one in the settings file, or else replay-identity.db in your state "
         "folder.",
     ),
-]
-MappingOption: TypeAlias = Annotated[
-    Path | None, typer.Option("--mapping", help="A TOML file that says how the fields of a row become a user's.")
-]
-SqlOption: TypeAlias = Annotated[
-    str | None, typer.Option("--sql", metavar="QUERY", help="A query in DuckDB's SQL that gives the users.")
 ]
 ResendOption: TypeAlias = Annotated[
     bool,
     typer.Option(
-        "--resend", help="Send also what the backends confirmed before: after a change of account, route or limits."
+        "--resend",
+        help="Also resend what the vendors already confirmed, for example after switching accounts.",
     ),
 ]
 DryRunOption: TypeAlias = Annotated[
-    bool, typer.Option("--dry-run", help="Send nothing; tell what would be sent, and how long it would take.")
+    bool, typer.Option("--dry-run", help="Send nothing; show what would be sent and how long it would take.")
 ]
-YesOption: TypeAlias = Annotated[
-    bool, typer.Option("--yes", help="Do not ask first, as where nobody is there to be asked.")
+YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")]
+MaxLinesOption: TypeAlias = Annotated[int, typer.Option("--limit", min=1, help="Maximum number of lines per table.")]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+JsonLinesOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print JSON Lines: one object per row as soon as it is sent, then a summary.")
 ]
-LinesOption: TypeAlias = Annotated[int, typer.Option("--limit", min=1, help="Most lines of one table.")]

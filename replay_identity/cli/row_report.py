@@ -1,4 +1,4 @@
-"""Every row of a file, one after another, and what came of it."""
+"""Process the rows of a file one by one, and report the outcomes."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
@@ -10,69 +10,87 @@ from ..errors import SourceError
 from ..outcomes import Misconfigured, Outcome
 from ..sources import BadRow, Row
 from ..traits import UserTraits
-from .exit_codes import ExitCode, exit_code
+from .exit_codes import ExitCode, stats_exit_code
 
-MOST_BAD_ROWS: Final = 20
+# Further bad rows are only counted.
+MAX_BAD_ROWS: Final = 20
 
-Ask: TypeAlias = Callable[[UserTraits], Sequence[Outcome]]
+Evaluate: TypeAlias = Callable[[UserTraits], Sequence[Outcome]]
 OnRow: TypeAlias = Callable[[Row | BadRow, Sequence[Outcome]], None]
 
 
 @attrs.define
+class BadRows:
+    """The number of bad rows, and the first of them."""
+
+    count: int = 0
+    first: list[BadRow] = attrs.field(factory=list[BadRow])
+
+    def add(self, row: BadRow) -> None:
+        """Count *row*, and keep it if it is one of the first."""
+        self.count += 1
+        if self.count <= MAX_BAD_ROWS:
+            self.first.append(row)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the rows for JSON."""
+        return {"bad_row_count": self.count, "bad_rows": [attrs.asdict(row) for row in self.first]}
+
+
+@attrs.define
 class RowReport:
-    """What came of the rows of a file.
+    """The outcomes of all rows of a file.
 
     Attributes:
-        stats: What became of the users.
-        bad_rows: The first rows that were no users.
-        bad_row_count: How many there were.
-        stopped: Why the rest of the file was not read, or None.
-        code: What the exit code is where the reading stopped.
+        stats: The outcomes of the users.
+        bad_rows: The rows without a valid user.
+        stopped: Why the rest of the file was not processed, or None.
+        code: Exit code if processing stopped early, or None.
     """
 
     stats: Stats = attrs.field(factory=Stats)
-    bad_rows: list[BadRow] = attrs.field(factory=list[BadRow])
-    bad_row_count: int = 0
+    bad_rows: BadRows = attrs.field(factory=BadRows)
     stopped: str | None = None
     code: ExitCode | None = None
 
     @property
     def exit_code(self) -> ExitCode:
-        """Return the code that says what came of it all."""
-        return self.code or exit_code(self.stats, bad_rows=self.bad_row_count)
+        """Return the exit code for the whole file."""
+        return self.code or stats_exit_code(self.stats, bad_row_count=self.bad_rows.count)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the survey as JSON has it."""
-        bad_rows = [attrs.asdict(row) for row in self.bad_rows]
-        counted = self.stats.as_dict()
-        return {**counted, "bad_row_count": self.bad_row_count, "bad_rows": bad_rows, "stopped": self.stopped}
+        """Return the report for JSON."""
+        return {**self.stats.as_dict(), **self.bad_rows.as_dict(), "stopped": self.stopped}
 
-    def run(self, rows: Iterable[Row | BadRow], ask: Ask, on_row: OnRow) -> None:
-        """Ask what becomes of each user, until the end of *rows*, Ctrl-C, or an error that every user would meet.
+    def run(self, rows: Iterable[Row | BadRow], evaluate: Evaluate, on_row: OnRow) -> None:
+        """Evaluate each user, until *rows* end, Ctrl-C, or an error that every user would meet.
+
+        Args:
+            rows: The rows of a file.
+            evaluate: Returns a user's outcomes.
+            on_row: Called with each row and its outcomes.
 
         Raises:
-            SourceError: Not even the first row can be read.
+            SourceError: The first row could not be read.
         """
         try:
             for row in rows:
-                outcomes = self._take(row, ask)
+                outcomes = self._add(row, evaluate)
                 on_row(row, outcomes)
                 if outcomes and all(isinstance(outcome, Misconfigured) for outcome in outcomes):
-                    self.stopped = "no backend has good settings"
+                    self.stopped = "the settings of every backend are wrong"
                     break
         except SourceError as error:
-            if not (self.stats.users or self.bad_row_count):
+            if not (self.stats.users or self.bad_rows.count):
                 raise
             self.stopped, self.code = str(error), ExitCode.USAGE
         except KeyboardInterrupt:
-            self.stopped, self.code = "interrupted; the user under way may have been sent", ExitCode.INTERRUPTED
+            self.stopped, self.code = "interrupted; the last user may have been sent", ExitCode.INTERRUPTED
 
-    def _take(self, row: Row | BadRow, ask: Ask) -> Sequence[Outcome]:
-        if isinstance(row, Row):
-            outcomes = ask(row.user)
-            self.stats.add(outcomes)
-            return outcomes
-        self.bad_row_count += 1
-        if len(self.bad_rows) < MOST_BAD_ROWS:
-            self.bad_rows.append(row)
-        return ()
+    def _add(self, row: Row | BadRow, evaluate: Evaluate) -> Sequence[Outcome]:
+        if isinstance(row, BadRow):
+            self.bad_rows.add(row)
+            return ()
+        outcomes = evaluate(row.user)
+        self.stats.add(outcomes)
+        return outcomes

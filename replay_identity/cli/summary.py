@@ -1,4 +1,4 @@
-"""How a run in bulk ends: the closed books, what to do next, and the exit code."""
+"""Print the result of a bulk run and what to do next, and exit."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,135 +9,151 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from .._text import pluralize
 from ..bulk import BackendReport, DryRunReport, Estimate, SyncReport
 from ..bulk.stats import BackendStats, Cause
 from ..outcomes import Misconfigured, SkipReason
-from .exit_codes import ExitCode, report_exit_code
+from .exit_codes import ExitCode, sync_exit_code
 from .inputs import LedgerFile
-from .progress import duration
-from .tables import new_table, number, print_bad_rows, print_reasons, print_table, rows, users
+from .progress import format_duration
+from .tables import format_count, new_table, print_bad_rows, print_reasons, print_table
 from .terminal import print_json, stderr_console, stdout_console
 
-# Why most users are unchanged; the books have a column for that.
+# Why most users are skipped; the table has a column for them.
 _UNCHANGED: Final = Cause("Skipped", SkipReason.UNCHANGED)
 
 
-def close(report: SyncReport, ledger: LedgerFile, *, title: str, json: bool, interrupted: ExitCode | None) -> NoReturn:
-    """Print the books of a run and what to do next, and end with the code that says what became of it."""
-    code = interrupted or report_exit_code(report)
+def finish_run(
+    report: SyncReport, ledger: LedgerFile, *, title: str, json: bool, interrupted: ExitCode | None
+) -> NoReturn:
+    """Print the report of a run and what to do next, and exit."""
+    code = interrupted or sync_exit_code(report)
     if json:
         print_json({**report.as_dict(), "ledger": str(ledger.path), "exit_code": code})
     else:
-        print_backend_reports(stdout_console(), report, title)
+        print_sync_report(stdout_console(), report, title)
     print_problems(stderr_console(), report)
     if interrupted is None:
         print_advice(stderr_console(), report, ledger)
     else:
-        stderr_console().print(resume_hint(ledger), soft_wrap=True)
+        stderr_console().print(resume_advice(ledger), soft_wrap=True)
     raise typer.Exit(code)
 
 
-def resume_hint(ledger: LedgerFile) -> str:
-    """Return what to do after an interruption."""
-    return f"Interrupted. Nothing is lost: run the same command again, or `{ledger.deliver_command()}`."
-
-
-def close_rehearsal(dry_run_report: DryRunReport, *, json: bool) -> NoReturn:
-    """Print what a run would come to, and end with the code it would have."""
-    report = dry_run_report.report
-    code = report_exit_code(report)
+def finish_dry_run(dry_run: DryRunReport, *, json: bool) -> NoReturn:
+    """Print the report of a dry run, and exit as the run would."""
+    code = sync_exit_code(dry_run.report)
     if json:
-        print_json({**dry_run_report.as_dict(), "exit_code": code})
+        print_json({**dry_run.as_dict(), "exit_code": code})
     else:
         console = stdout_console()
-        print_backend_reports(console, report, rows_read(report))
-        print_estimates(console, dry_run_report.estimate)
-    print_stop(stderr_console(), report)
-    stderr_console().print("Nothing was sent: this was a dry run.", style="dim")
+        print_sync_report(console, dry_run.report, rows_read(dry_run.report))
+        print_estimates(console, dry_run.estimate)
+    print_dry_run_note(stderr_console(), dry_run.report)
     raise typer.Exit(code)
 
 
-def print_backend_reports(console: Console, report: SyncReport, title: str) -> None:
-    """Print the books of each backend, then what was refused, not taken and lost there most often."""
-    table = new_table(title, "Backend", "IncomingUser", "Accepted", "with loss", "Unchanged", "Rejected", "Pending")
-    for counts in report.backends:
+def print_sync_report(console: Console, report: SyncReport, title: str) -> None:
+    """Print the counts of each backend, then why users were rejected, not accepted or adapted with loss."""
+    headings = ("Users", "Accepted", "With loss", "Unchanged", "Rejected", "Pending")
+    table = new_table(title, "Backend", *headings)
+    for backend in report.backends:
         table.add_row(
-            Text(counts.backend, style="cyan"),
-            number(counts.given),
-            number(counts.accepted, "green"),
-            number(counts.stats.lossy, "yellow"),
-            number(counts.unchanged),
-            number(counts.rejected, "red"),
-            number(counts.pending, "magenta"),
+            Text(backend.backend, style="cyan"),
+            format_count(backend.given),
+            format_count(backend.accepted, "green"),
+            format_count(backend.stats.lossy, "yellow"),
+            format_count(backend.unchanged),
+            format_count(backend.rejected, "red"),
+            format_count(backend.pending, "magenta"),
         )
     print_table(console, table)
-    for counts in report.backends:
-        console.print(_beside_the_rows(counts), style="dim", soft_wrap=True, end="")
+    for backend in report.backends:
+        console.print(_count_notes(backend), style="dim", soft_wrap=True, end="")
     console.print()
-    for counts in report.backends:
+    for backend in report.backends:
         print_reasons(
-            console, counts.backend, _reasons(counts.stats), rejected="refused in this run", adjusted="did not get"
+            console,
+            backend.backend,
+            _without_shown_causes(backend.stats),
+            rejected="rejected by a limit in this run",
+            adjusted="adapted with loss",
         )
     print_bad_rows(console, report.bad_rows, report.bad_row_count)
 
 
 def rows_read(report: SyncReport) -> str:
-    """Return how many rows were read, and how many of them are no users."""
-    bad = f", {report.bad_row_count:,} of them no users" if report.bad_row_count else ""
-    return f"{rows(report.rows)} read{bad}"
-
-
-def _beside_the_rows(counts: BackendReport) -> str:
-    """Tell why a backend was given more or fewer users than there were rows."""
-    parts = [
-        *([f"{counts.carried:,} carried over from earlier runs"] if counts.carried else []),
-        *([f"{counts.elsewhere:,} settled by another process meanwhile"] if counts.elsewhere else []),
-        *(
-            [f"{rows(counts.upserts.already_pending)} about users who were due already"]
-            if counts.upserts.already_pending
-            else []
-        ),
-        *([f"{users(counts.upserts.rejected)} refused before and the same since"] if counts.upserts.rejected else []),
-    ]
-    return f"{counts.backend}: {', '.join(parts)}\n" if parts else ""
-
-
-def _reasons(stats: BackendStats) -> BackendStats:
-    """Return *stats* without the causes that are told elsewhere: why it ended early, and who is unchanged."""
-    causes = {
-        key: count for key, count in stats.causes.items() if key != _UNCHANGED and key.outcome != Misconfigured.__name__
-    }
-    return attrs.evolve(stats, causes=Counter(causes))
+    """Return the number of rows, and of invalid rows."""
+    invalid = f", {report.bad_row_count:,} of them invalid" if report.bad_row_count else ""
+    return f"{pluralize(report.rows, 'row')} read{invalid}"
 
 
 def print_estimates(console: Console, estimates: Mapping[str, Estimate]) -> None:
-    """Print what a run would take at each backend."""
-    table = new_table("What it would take at least", "Backend", "Requests", "Jobs", "Time at the quota")
+    """Print the minimum effort of a run at each backend."""
+    table = new_table("Minimum effort", "Backend", "Requests", "Jobs", "Time")
     for name, estimate in estimates.items():
-        time = "no quota is set" if estimate.seconds is None else duration(estimate.seconds)
-        table.add_row(Text(name, style="cyan"), number(estimate.requests), number(estimate.jobs), time)
+        time = "no rate limit is set" if estimate.seconds is None else format_duration(estimate.seconds)
+        table.add_row(Text(name, style="cyan"), format_count(estimate.requests), format_count(estimate.jobs), time)
     print_table(console, table)
     console.print()
 
 
 def print_problems(console: Console, report: SyncReport) -> None:
-    """Print which backends were given up on, and why."""
-    for counts in report.backends:
-        if counts.problem is not None:
-            console.print(f"{counts.backend} was given up on: {counts.problem}", style="red", soft_wrap=True)
+    """Print which backends the run gave up, and why."""
+    for backend in report.backends:
+        if backend.problem is not None:
+            message = f"Stopped delivering to {backend.backend}: {backend.problem}"
+            console.print(message, style="red", soft_wrap=True)
 
 
-def print_stop(console: Console, report: SyncReport) -> None:
-    """Print why a run ended before its end, if it did."""
+def print_advice(console: Console, report: SyncReport, ledger: LedgerFile) -> None:
+    """Print why the run stopped, and what to do about pending and rejected users."""
+    _print_stop(console, report)
+    if report.pending:
+        wrong_settings = sync_exit_code(report) is ExitCode.SETTINGS
+        action = "Fix the settings, then send" if wrong_settings else "Send"
+        console.print(f"{action} pending users with: {ledger.deliver_command()}", soft_wrap=True)
+    if report.rejected:
+        console.print(f"See why users were rejected with: {ledger.command('rejected')}", soft_wrap=True)
+
+
+def print_dry_run_note(console: Console, report: SyncReport) -> None:
+    """Print why the dry run stopped, if it did, and that nothing was sent."""
+    _print_stop(console, report)
+    console.print("Nothing was sent: this was a dry run.", style="dim")
+
+
+def resume_advice(ledger: LedgerFile) -> str:
+    """Return what to do after an interruption."""
+    return f"Interrupted. Nothing is lost: run the same command again, or `{ledger.deliver_command()}`."
+
+
+def _print_stop(console: Console, report: SyncReport) -> None:
     if report.stopped is not None:
         console.print(f"Stopped: {report.stopped}", style="red", soft_wrap=True)
 
 
-def print_advice(console: Console, report: SyncReport, ledger: LedgerFile) -> None:
-    """Print why a run ended, and what to do about who is pending or rejected."""
-    print_stop(console, report)
-    if report.pending:
-        first = "Mend the settings. " if report_exit_code(report) is ExitCode.SETTINGS else ""
-        console.print(f"{first}To send who is pending: {ledger.deliver_command()}", soft_wrap=True)
-    if report.rejected:
-        console.print(f"To see why users were rejected, and to mend them: {ledger.command('rejected')}", soft_wrap=True)
+def _count_notes(report: BackendReport) -> str:
+    """Return a line that explains why the numbers of users and rows differ, or an empty string."""
+    upserts = report.upserts
+    notes = [
+        text
+        for count, text in (
+            (report.carried, f"{pluralize(report.carried, 'user')} carried over from earlier runs"),
+            (report.elsewhere, f"{pluralize(report.elsewhere, 'user')} settled by another process"),
+            (upserts.already_pending, f"{pluralize(upserts.already_pending, 'row')} merged into pending users"),
+            (upserts.rejected, f"{pluralize(upserts.rejected, 'user')} rejected earlier and unchanged"),
+        )
+        if count
+    ]
+    return f"{report.backend}: {', '.join(notes)}\n" if notes else ""
+
+
+def _without_shown_causes(stats: BackendStats) -> BackendStats:
+    """Return *stats* without causes that are printed elsewhere: unchanged users and wrong settings."""
+    causes = {
+        cause: count
+        for cause, count in stats.causes.items()
+        if cause != _UNCHANGED and cause.outcome != Misconfigured.__name__
+    }
+    return attrs.evolve(stats, causes=Counter(causes))

@@ -1,9 +1,8 @@
-"""`replay-identity sync`."""
+"""`replay-identity sync` and `deliver`."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -14,15 +13,15 @@ from ..ledger import BackendCounts, Ledger
 from ..sources import BadRow, Row
 from . import options
 from .exit_codes import ExitCode
-from .inputs import LedgerFile, existing_ledger, file_rows, prefetch_first, resolve_ledger, resolve_settings
-from .progress import EVERY, progress, progress_display
-from .summary import close, close_rehearsal, resume_hint, rows_read
-from .tables import counts_as_dict, print_counts
+from .inputs import LedgerFile, SourceOptions, prefetch_first, read_rows, resolve_ledger, resolve_settings
+from .progress import PROGRESS_INTERVAL_S, progress_display, spinner, track
+from .summary import finish_dry_run, finish_run, resume_advice, rows_read
+from .tables import ledger_counts_as_dict, print_ledger_counts
 from .terminal import interruptible, print_json, stderr_console, stdout_console
 
 
-def sync(  # noqa: PLR0913  # One for each option.
-    file: options.SourceArgument,
+def sync_command(  # noqa: PLR0913  # One for each option.
+    file: options.FileOrDatabaseArgument,
     *,
     to: options.ToOption = None,
     adapt: options.AdaptOption = False,
@@ -35,99 +34,90 @@ def sync(  # noqa: PLR0913  # One for each option.
     dry_run: options.DryRunOption = False,
     json: options.JsonOption = False,
 ) -> None:
-    """Bring every backend to the state that FILE describes; what is unchanged since the last run is not sent."""
-    chosen = resolve_settings(settings, to=to or (), adapt=adapt)
-    chosen_file = resolve_ledger(ledger, settings, to=to or (), adapt=adapt)
-    rows = prefetch_first(file_rows(file, format, mapping, sql))
+    """Bring every backend to the state in FILE; send only what changed since the last run."""
+    resolved = resolve_settings(settings, to=to, adapt=adapt)
+    ledger_file = resolve_ledger(ledger, settings, to=to, adapt=adapt)
+    rows = prefetch_first(read_rows(file, SourceOptions(format=format, mapping=mapping, sql=sql)))
     if dry_run:
-        _dry_run(rows, chosen, chosen_file.path, json=json)
+        _dry_run(rows, resolved, ledger_file, json=json)
     with (
-        chosen_file.open() as opened,
-        interruptible(stderr_console(), resume_hint(chosen_file)) as interruption,
-        progress_display(stderr_console()) as watch,
+        ledger_file.open() as opened,
+        interruptible(stderr_console(), resume_advice(ledger_file)) as interruption,
+        progress_display(stderr_console()) as display,
     ):
         report = bulk.sync(
-            watch.counted(rows),
-            chosen.backends,
+            display.count(rows),
+            resolved.backends,
             ledger=opened,
-            options=chosen.delivery,
-            on_progress=watch.tell,
+            options=resolved.delivery,
+            on_progress=display.update,
             resend=resend,
         )
-    close(report, chosen_file, title=rows_read(report), json=json, interrupted=interruption.code)
+    finish_run(report, ledger_file, title=rows_read(report), json=json, interrupted=interruption.code)
 
 
-def _dry_run(rows: Iterator[Row | BadRow], chosen: Settings, path: Path, *, json: bool) -> NoReturn:
-    with (
-        existing_ledger(path) as opened,
-        interruptible(stderr_console(), "Interrupted. Nothing was sent."),
-        progress("read") as advance,
-    ):
-        dry_run_report = bulk.dry_run(_counted(rows, advance), chosen.backends, ledger=opened, options=chosen.delivery)
-    close_rehearsal(dry_run_report, json=json)
-
-
-def _counted(rows: Iterator[Row | BadRow], advance: Callable[[], None]) -> Iterator[Row | BadRow]:
-    for row in rows:
-        advance()
-        yield row
-
-
-def deliver(
+def deliver_command(
     *,
     to: options.ToOption = None,
     adapt: options.AdaptOption = False,
     settings: options.SettingsOption = None,
     ledger: options.LedgerOption = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Go on until Ctrl-C or SIGTERM, and never give up on a backend.")
+        bool, typer.Option("--watch", help="Keep delivering until Ctrl-C or SIGTERM, through outages of any length.")
     ] = False,
     json: options.JsonOption = False,
 ) -> None:
-    """Send what is due in the ledger: after a crash, an outage or `retry`, or what an app has put there."""
-    chosen = resolve_settings(settings, to=to or (), adapt=adapt)
-    file = resolve_ledger(ledger, settings, to=to or (), adapt=adapt)
+    """Send pending users in the ledger: after a crash, an outage or `retry`, or users that an app has put there."""
+    resolved = resolve_settings(settings, to=to, adapt=adapt)
+    ledger_file = resolve_ledger(ledger, settings, to=to, adapt=adapt)
     if watch:
-        _watch(chosen, file, json=json)
+        _watch(resolved, ledger_file, json=json)
     with (
-        file.open_existing() as opened,
-        interruptible(stderr_console(), resume_hint(file)) as interruption,
-        progress_display(stderr_console()) as watched,
+        ledger_file.open_existing() as opened,
+        interruptible(stderr_console(), resume_advice(ledger_file)) as interruption,
+        progress_display(stderr_console()) as display,
     ):
-        report = bulk.deliver(chosen.backends, ledger=opened, options=chosen.delivery, on_progress=watched.tell)
-    close(report, file, title=str(file.path), json=json, interrupted=interruption.code)
+        report = bulk.deliver(resolved.backends, ledger=opened, options=resolved.delivery, on_progress=display.update)
+    finish_run(report, ledger_file, title=str(ledger_file.path), json=json, interrupted=interruption.code)
 
 
-def _watch(chosen: Settings, file: LedgerFile, *, json: bool) -> NoReturn:
-    """Deliver until a signal ends it, and print how the users stand then."""
-    resume_hint = f"Stopped. Nothing is lost; to go on: {file.deliver_command('--watch')}"
-    with file.open() as opened, interruptible(stderr_console(), resume_hint) as interruption:
-        stderr_console().print(f"Delivering what is due in {file.path}, until Ctrl-C.", soft_wrap=True)
+def _dry_run(rows: Iterator[Row | BadRow], settings: Settings, ledger_file: LedgerFile, *, json: bool) -> NoReturn:
+    with (
+        ledger_file.open_if_exists() as opened,
+        interruptible(stderr_console(), "Interrupted. Nothing was sent."),
+        spinner("read") as advance,
+    ):
+        report = bulk.dry_run(track(rows, advance), settings.backends, ledger=opened, options=settings.delivery)
+    finish_dry_run(report, json=json)
+
+
+def _watch(settings: Settings, ledger_file: LedgerFile, *, json: bool) -> NoReturn:
+    """Deliver until a signal arrives, then print the counts of the ledger."""
+    advice = f"Stopped. Nothing is lost; continue with: {ledger_file.deliver_command('--watch')}"
+    with ledger_file.open() as opened, interruptible(stderr_console(), advice) as interruption:
+        stderr_console().print(f"Delivering pending users in {ledger_file.path} until Ctrl-C.", soft_wrap=True)
         with (
             suppress(KeyboardInterrupt),
-            bulk.DurableRouter(chosen.backends, ledger=opened, options=chosen.delivery),
+            bulk.DurableRouter(settings.backends, ledger=opened, options=settings.delivery),
         ):
-            _tell_changes(opened)
-        standings = opened.counts()
+            _print_changes(opened)
+        counts = opened.counts()
     if json:
-        print_json({"ledger": str(file.path), "backends": counts_as_dict(standings)})
+        print_json({"ledger": str(ledger_file.path), "backends": ledger_counts_as_dict(counts)})
     else:
-        print_counts(stdout_console(), str(file.path), standings)
-    stderr_console().print(resume_hint, soft_wrap=True)
+        print_ledger_counts(stdout_console(), str(ledger_file.path), counts)
+    stderr_console().print(advice, soft_wrap=True)
     raise typer.Exit(interruption.code or ExitCode.INTERRUPTED)
 
 
-def _tell_changes(ledger: Ledger) -> NoReturn:
-    """Print a line on each backend whenever its users stand differently than some seconds before."""
-    told: list[BackendCounts] = []
+def _print_changes(ledger: Ledger) -> NoReturn:
+    """Print the counts of each backend whenever they have changed."""
+    printed: list[BackendCounts] = []
     while True:
-        standings = ledger.counts()
-        for standing in standings:
-            if standing not in told:
-                counted = (
-                    f"{standing.pending:,} pending, {standing.confirmed:,} confirmed, {standing.rejected:,} rejected"
-                )
-                line = f"{standing.backend}: {counted}"
-                stderr_console().print(line, soft_wrap=True)
-        told = standings
-        time.sleep(EVERY)
+        counts = ledger.counts()
+        for backend in counts:
+            if backend not in printed:
+                states = f"{backend.pending:,} pending, {backend.confirmed:,} confirmed, {backend.rejected:,} rejected"
+                stderr_console().print(f"{backend.backend}: {states}", soft_wrap=True)
+        printed = counts
+        time.sleep(PROGRESS_INTERVAL_S)

@@ -1,4 +1,4 @@
-"""What became of users, as tables for a person."""
+"""Reports as tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
@@ -9,6 +9,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from .._text import pluralize
 from ..bulk.comparison import BackendComparison, ComparisonReport
 from ..bulk.stats import AdjustmentKey, BackendStats, Stats, most_frequent, worst_first
 from ..errors import printable
@@ -18,73 +19,44 @@ from ..outcomes import LOSSY_KINDS
 from ..sources import BadRow
 from .row_report import RowReport
 
-# Of each kind and backend, the most frequent so many are shown.
-MOST_LINES: Final = 10
-
-_TOTALS: Final = ("Accepted", "adjusted", "with loss", "RejectedUser", "Pending", "Skipped")
-_OF_A_RUN: Final = ("IncomingUser", "Unchanged", "Rejected", "Requests", "Jobs")
-_OF_A_LEDGER: Final = ("Due", "Held")
-_OF_A_PROPERTY: Final = (
-    *("As is", "Coerced", "Flattened", "Lifted", "Removed", "Warned"),
-    *("Renamed", "Truncated", "Dropped", "Held back"),
-)
-_COUNTS: Final = frozenset({*_TOTALS, *_OF_A_RUN, *_OF_A_LEDGER, *_OF_A_PROPERTY, "Users", "At most", "Largest"})
-
 Cells: TypeAlias = Sequence[str | Text]
 
+# Lines per table; the rest is only counted.
+MAX_LINES: Final = 10
 
-def print_row_report(console: Console, row_report: RowReport) -> None:
-    """Print what came of the rows of a file."""
-    print_tally(console, row_report.stats)
-    print_bad_rows(console, row_report.bad_rows, row_report.bad_row_count)
-
-
-def print_bad_rows(console: Console, rows: Sequence[BadRow], count: int) -> None:
-    """Print the first *rows* that are no users, of so many."""
-    if not count:
-        return
-    table = new_table(_bad_rows_title(count), "Line", "Problem")
-    for row in rows:
-        lines = f"{row.line}" if row.line == row.last_line else f"{row.line} to {row.last_line}"
-        table.add_row(lines, row.problem, style="yellow")
-    if count > len(rows):
-        table.add_row("…", f"and {count - len(rows):,} more", style="dim")
-    print_table(console, table)
-    console.print()
-
-
-def _bad_rows_title(count: int) -> str:
-    return "1 row is no user" if count == 1 else f"{count:,} rows are no users"
-
-
-def print_tally(console: Console, stats: Stats) -> None:
-    """Print the totals of each backend, then what was refused, not taken and adjusted there most often."""
-    print_table(console, _totals(stats))
-    console.print()
-    for name, backend in stats.backends.items():
-        print_reasons(console, name, backend)
-
-
-def print_reasons(
-    console: Console,
-    name: str,
-    backend: BackendStats,
-    *,
-    rejected: str = "refused",
-    adjusted: str = "adjusted",
-    most: int = MOST_LINES,
-) -> None:
-    """Print what was *rejected*, not taken and *adjusted* at one backend, the *most* frequent of each."""
-    for table, lines in (
-        (new_table(f"{name} {rejected}", "Field", "Rule", "At most", "Largest", "Users"), _violations(backend)),
-        (new_table(f"{name} did not take", "Outcome", "Cause", "Users"), _causes(backend)),
-        (new_table(f"{name} {adjusted}", "Field", "Change", "Rule", "Users"), _adjustments(backend)),
-    ):
-        _print_lines(console, table, lines, most)
+# Columns of a property's fidelity, and the fields they show; a column with only zeros is left out.
+_PROPERTY_COLUMNS: Final[Mapping[str, str]] = {
+    "As is": "as_is",
+    "Coerced": "coerced",
+    "Flattened": "flattened",
+    "Lifted": "lifted",
+    "Removed": "removed",
+    "Warned": "warned",
+    "Renamed": "renamed",
+    "Truncated": "truncated",
+    "Dropped": "dropped",
+    "Rejected": "rejected",
+    "Held back": "held_back",
+}
+_PROPERTY_STYLES: Final[Mapping[str, str]] = {
+    "renamed": "yellow",
+    "truncated": "yellow",
+    "dropped": "yellow",
+    "rejected": "red",
+    "held_back": "magenta",
+}
+_NUMERIC: Final = frozenset(
+    {
+        *("Users", "Accepted", "Adjusted", "With loss", "Unchanged", "Skipped", "Pending", "Confirmed", "Rejected"),
+        *("Requests", "Jobs", "Maximum", "Largest"),
+        *("Compared", "Same", "Missing", "Different", "No answer", "Differing", "Absent", "Extra"),
+        *_PROPERTY_COLUMNS,
+    }
+)
 
 
 def new_table(title: str, *headings: str) -> Table:
-    """Return an empty table in the style of this command; counts are flush right."""
+    """Return an empty table in the style of all commands; columns of numbers are right-aligned."""
     table = Table(
         title=title,
         title_justify="left",
@@ -95,223 +67,226 @@ def new_table(title: str, *headings: str) -> Table:
         padding=(0, 1, 0, 0),
     )
     for heading in headings:
-        justify: JustifyMethod = "right" if heading in _COUNTS else "left"
+        justify: JustifyMethod = "right" if heading in _NUMERIC else "left"
         table.add_column(heading, overflow="fold", justify=justify, no_wrap=heading == "Rule")
     return table
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Print *table* under its title, which may be the path of a file and is not broken into lines."""
+    """Print *table* below its title, which is not wrapped because it may be the path of a file."""
     title, table.title = table.title, None
     if title:
         console.print(Text(str(title), style="bold"), soft_wrap=True)
     console.print(table)
 
 
-def _totals(stats: Stats) -> Table:
-    table = new_table(users(stats.users), "Backend", *_TOTALS)
-    for name, backend in stats.backends.items():
-        table.add_row(
-            Text(name, style="cyan"),
-            number(backend.accepted, "green"),
-            number(backend.adjusted),
-            number(backend.lossy, "yellow"),
-            number(backend.rejected, "red"),
-            number(backend.pending, "magenta"),
-            number(backend.skipped),
-        )
-    return table
-
-
-def _print_lines(console: Console, table: Table, lines: Sequence[Cells], most: int) -> None:
-    """Print the first *lines* in *table*, if there are any."""
-    for cells in lines[:most]:
+def print_lines(console: Console, table: Table, lines: Sequence[Cells], *, max_lines: int = MAX_LINES) -> None:
+    """Print the first *lines* in *table* and the number of further ones; print nothing if there are none."""
+    if not lines:
+        return
+    for cells in lines[:max_lines]:
         table.add_row(*cells)
-    if len(lines) > most:
-        table.add_row(f"… and {len(lines) - most:,} more", style="dim")
-    if lines:
-        print_table(console, table)
-        console.print()
+    if len(lines) > max_lines:
+        table.add_row(f"… and {len(lines) - max_lines:,} more", style="dim")
+    print_table(console, table)
+    console.print()
 
 
-def _violations(backend: BackendStats) -> list[Cells]:
-    return [
-        (
-            key.path,
-            key.rule,
-            "" if key.limit is None else f"{key.limit:,} {key.unit}",
-            "" if violation_count.largest is None else f"{violation_count.largest:,}",
-            number(violation_count.count, "red"),
-        )
-        for key, violation_count in worst_first(backend.violations)
-    ]
-
-
-def _causes(backend: BackendStats) -> list[Cells]:
-    return [
-        (key.outcome, printable(key.cause), number(count, "magenta")) for key, count in most_frequent(backend.causes)
-    ]
-
-
-def _adjustments(backend: BackendStats) -> list[Cells]:
-    return [
-        (key.path, Text(key.kind, style="yellow" if key.kind in LOSSY_KINDS else ""), key.rule, number(count))
-        for key, count in sorted(most_frequent(backend.adjustments), key=_lossless)
-    ]
-
-
-def _lossless(counted: tuple[AdjustmentKey, int]) -> bool:
-    """Sort what was lost before what was not."""
-    return counted[0].kind not in LOSSY_KINDS
-
-
-def rows(count: int) -> str:
-    """Return *count* with its noun."""
-    return "1 row" if count == 1 else f"{count:,} rows"
-
-
-def users(count: int) -> str:
-    """Return *count* with its noun."""
-    return "1 user" if count == 1 else f"{count:,} users"
-
-
-def number(count: int, style: str = "") -> Text:
-    """Return *count* in *style*, and a zero so that it is not looked at."""
+def format_count(count: int, style: str = "") -> Text:
+    """Return *count* in *style*, or dimmed if it is zero."""
     return Text(f"{count:,}", style=style if count else "dim")
 
 
-def counts_as_dict(standings: Sequence[BackendCounts]) -> dict[str, Any]:
-    """Return *standings* as JSON has them, by backend."""
+def print_row_report(console: Console, report: RowReport) -> None:
+    """Print the outcomes of all rows of a file."""
+    print_table(console, _stats_table(report.stats))
+    console.print()
+    for name, backend in report.stats.backends.items():
+        print_reasons(console, name, backend)
+    print_bad_rows(console, report.bad_rows.first, report.bad_rows.count)
+
+
+def print_bad_rows(console: Console, bad_rows: Sequence[BadRow], count: int) -> None:
+    """Print the first *bad_rows* of *count*."""
+    if not count:
+        return
+    table = new_table(pluralize(count, "invalid row"), "Line", "Problem")
+    for row in bad_rows:
+        lines = f"{row.line}" if row.line == row.last_line else f"{row.line} to {row.last_line}"
+        table.add_row(lines, row.problem, style="yellow")
+    if count > len(bad_rows):
+        table.add_row("…", f"and {count - len(bad_rows):,} more", style="dim")
+    print_table(console, table)
+    console.print()
+
+
+def print_reasons(
+    console: Console,
+    name: str,
+    stats: BackendStats,
+    *,
+    rejected: str = "rejected by a limit",
+    adjusted: str = "adjusted",
+    max_lines: int = MAX_LINES,
+) -> None:
+    """Print why users were rejected, not accepted or adjusted at backend *name*, the most frequent reasons first."""
+    for table, lines in (
+        (new_table(f"{name}: {rejected}", "Field", "Rule", "Maximum", "Largest", "Users"), _violation_lines(stats)),
+        (new_table(f"{name}: not accepted", "Outcome", "Cause", "Users"), _cause_lines(stats)),
+        (new_table(f"{name}: {adjusted}", "Field", "Change", "Rule", "Users"), _adjustment_lines(stats)),
+    ):
+        print_lines(console, table, lines, max_lines=max_lines)
+
+
+def print_ledger_counts(console: Console, title: str, counts: Sequence[BackendCounts]) -> None:
+    """Print how many users are in each state at each backend."""
+    table = new_table(title, "Backend", "Pending", "Confirmed", "Rejected", "With loss", "Jobs")
+    for backend in counts:
+        table.add_row(
+            Text(backend.backend, style="cyan"),
+            format_count(backend.pending, "magenta"),
+            format_count(backend.confirmed, "green"),
+            format_count(backend.rejected, "red"),
+            format_count(backend.lossy, "yellow"),
+            format_count(backend.jobs),
+        )
+    print_table(console, table)
+
+
+def ledger_counts_as_dict(counts: Sequence[BackendCounts]) -> dict[str, Any]:
+    """Return *counts* for JSON, by backend."""
     return {
-        standing.backend: attrs.asdict(standing, filter=lambda field, _: field.name != "backend")
-        for standing in standings
+        backend.backend: attrs.asdict(backend, filter=lambda field, _: field.name != "backend") for backend in counts
     }
 
 
-def print_counts(console: Console, title: str, standings: Sequence[BackendCounts]) -> None:
-    """Print *standings* as a table."""
-    table = new_table(title, "Backend", "Due", "Held", "RejectedUser", "with loss", "Jobs")
-    for standing in standings:
-        table.add_row(
-            Text(standing.backend, style="cyan"),
-            number(standing.pending, "magenta"),
-            number(standing.confirmed, "green"),
-            number(standing.rejected, "red"),
-            number(standing.lossy, "yellow"),
-            number(standing.jobs),
-        )
-    print_table(console, table)
-
-
-def print_comparison(console: Console, report: ComparisonReport, count: int) -> None:
-    """Print the totals of each backend, then the paths that differ most, and why some users could not be read."""
-    table = new_table(users(count), "Backend")
-    for heading in ("Compared", "Same", "Missing", "Different", "No answer"):
-        table.add_column(heading, justify="right")
+def print_comparison(console: Console, report: ComparisonReport, user_count: int) -> None:
+    """Print the result for each backend, the fields that differ most often, and why some users were not compared."""
+    headings = ("Compared", "Same", "Missing", "Different", "No answer")
+    table = new_table(pluralize(user_count, "user"), "Backend", *headings)
     for name, backend in report.backends.items():
         table.add_row(
             Text(name, style="cyan"),
-            number(backend.compared),
-            number(backend.same, "green"),
-            number(backend.missing, "red"),
-            number(backend.different, "red"),
-            number(backend.unanswered.outcomes.total(), "magenta"),
+            format_count(backend.compared),
+            format_count(backend.same, "green"),
+            format_count(backend.missing, "red"),
+            format_count(backend.different, "red"),
+            format_count(backend.unanswered.outcomes.total(), "magenta"),
         )
     print_table(console, table)
     console.print()
     for name, backend in report.backends.items():
-        _print_paths(console, name, backend)
+        table = new_table(f"{name}: differences", "Field", "Differing", "Absent", "Extra")
+        print_lines(console, table, _path_lines(backend))
         print_reasons(console, name, backend.unanswered)
         if backend.problem is not None:
-            console.print(f"{name} was not asked about the rest: {backend.problem}", soft_wrap=True)
+            console.print(f"{name}: stopped before the last user: {backend.problem}", soft_wrap=True)
     for name in report.unsupported:
-        console.print(f"{name} has no way to be compared.", soft_wrap=True)
+        console.print(f"{name}: the vendor has no way to compare users", soft_wrap=True)
 
 
-def _print_paths(console: Console, name: str, backend: BackendComparison) -> None:
-    counts = backend.differing + backend.absent + backend.extra
-    if not counts:
-        return
-    table = new_table(f"{name} differs", "Field")
-    for heading in ("Differing", "Absent", "Extra"):
-        table.add_column(heading, justify="right")
-    paths = sorted(counts, key=lambda path: (-counts[path], path))
-    for path in paths[:MOST_LINES]:
-        table.add_row(path, number(backend.differing[path]), number(backend.absent[path]), number(backend.extra[path]))
-    if len(paths) > MOST_LINES:
-        table.add_row(f"… and {len(paths) - MOST_LINES:,} more", style="dim")
-    print_table(console, table)
-    console.print()
-
-
-# The columns and their numbers; one that is zero everywhere is left out.
-_COLUMNS: Final[Mapping[str, str]] = {
-    "As is": "as_is",
-    "Coerced": "coerced",
-    "Flattened": "flattened",
-    "Lifted": "lifted",
-    "Removed": "removed",
-    "Warned": "warned",
-    "Renamed": "renamed",
-    "Truncated": "truncated",
-    "Dropped": "dropped",
-    "RejectedUser": "refused",
-    "Held back": "held_back",
-}
-_STYLES: Final[Mapping[str, str]] = {
-    "renamed": "yellow",
-    "truncated": "yellow",
-    "dropped": "yellow",
-    "refused": "red",
-    "held_back": "magenta",
-}
-
-
-def print_fidelity(console: Console, fidelity: Fidelity, *, most: int = MOST_LINES) -> None:
-    """Print what becomes of properties at each backend, the *most* troubled first."""
+def print_fidelity(console: Console, fidelity: Fidelity, *, max_lines: int = MAX_LINES) -> None:
+    """Print what each backend makes of each property, those with the most losses first."""
     for name, backend in fidelity.backends.items():
-        _print_properties(console, name, backend, most)
+        _print_properties(console, name, backend, max_lines)
         _print_collisions(console, name, backend)
         _print_unique(console, name, backend)
 
 
 def worst_properties_first(backend: BackendFidelity) -> list[tuple[str, PropertyFidelity]]:
-    """Return the properties, those first that are refused or lose most often, then the most frequent."""
-    return sorted(backend.properties.items(), key=_trouble)
+    """Return the properties by rejected, then lossy, then all users, the most first."""
+    return sorted(backend.properties.items(), key=_badness)
 
 
-def _trouble(item: tuple[str, PropertyFidelity]) -> tuple[int, int, int, str]:
-    path, counted = item
-    return -counted.rejected, -counted.lossy, -counted.users, path
+def _stats_table(stats: Stats) -> Table:
+    headings = ("Accepted", "Adjusted", "With loss", "Rejected", "Pending", "Skipped")
+    table = new_table(pluralize(stats.users, "user"), "Backend", *headings)
+    for name, backend in stats.backends.items():
+        table.add_row(
+            Text(name, style="cyan"),
+            format_count(backend.accepted, "green"),
+            format_count(backend.adjusted),
+            format_count(backend.lossy, "yellow"),
+            format_count(backend.rejected, "red"),
+            format_count(backend.pending, "magenta"),
+            format_count(backend.skipped),
+        )
+    return table
 
 
-def _print_properties(console: Console, name: str, backend: BackendFidelity, most: int) -> None:
+def _violation_lines(stats: BackendStats) -> list[Cells]:
+    return [
+        (
+            key.path,
+            key.rule,
+            "" if key.limit is None else f"{key.limit:,} {key.unit}",
+            "" if violations.largest is None else f"{violations.largest:,}",
+            format_count(violations.count, "red"),
+        )
+        for key, violations in worst_first(stats.violations)
+    ]
+
+
+def _cause_lines(stats: BackendStats) -> list[Cells]:
+    return [
+        (key.outcome, printable(key.cause), format_count(count, "magenta"))
+        for key, count in most_frequent(stats.causes)
+    ]
+
+
+def _adjustment_lines(stats: BackendStats) -> list[Cells]:
+    return [
+        (key.path, Text(key.kind, style="yellow" if key.kind in LOSSY_KINDS else ""), key.rule, format_count(count))
+        for key, count in sorted(most_frequent(stats.adjustments), key=_lossy_first)
+    ]
+
+
+def _lossy_first(item: tuple[AdjustmentKey, int]) -> bool:
+    return item[0].kind not in LOSSY_KINDS
+
+
+def _path_lines(backend: BackendComparison) -> list[Cells]:
+    counts = backend.differing + backend.absent + backend.extra
+    return [
+        (
+            path,
+            format_count(backend.differing[path]),
+            format_count(backend.absent[path]),
+            format_count(backend.extra[path]),
+        )
+        for path in sorted(counts, key=lambda path: (-counts[path], path))
+    ]
+
+
+def _print_properties(console: Console, name: str, backend: BackendFidelity, max_lines: int) -> None:
     properties = worst_properties_first(backend)
-    if not properties:
-        return
     columns = {
         heading: field
-        for heading, field in _COLUMNS.items()
-        if any(getattr(counted, field) for _, counted in properties)
+        for heading, field in _PROPERTY_COLUMNS.items()
+        if any(getattr(fidelity, field) for _, fidelity in properties)
     }
-    table = new_table(f"What becomes of properties at {name}", "Property", "Users", *columns)
-    for path, counted in properties[:most]:
-        table.add_row(
+    lines: list[Cells] = [
+        (
             path,
-            number(counted.users),
-            *(number(getattr(counted, field), _STYLES.get(field, "")) for field in columns.values()),
+            format_count(fidelity.users),
+            *(format_count(getattr(fidelity, field), _PROPERTY_STYLES.get(field, "")) for field in columns.values()),
         )
-    if len(properties) > most:
-        table.add_row(f"… and {len(properties) - most:,} more", style="dim")
-    print_table(console, table)
-    console.print()
+        for path, fidelity in properties
+    ]
+    print_lines(console, new_table(f"{name}: properties", "Property", "Users", *columns), lines, max_lines=max_lines)
+
+
+def _badness(item: tuple[str, PropertyFidelity]) -> tuple[int, int, int, str]:
+    path, fidelity = item
+    return -fidelity.rejected, -fidelity.lossy, -fidelity.users, path
 
 
 def _print_collisions(console: Console, name: str, backend: BackendFidelity) -> None:
     if not backend.collisions:
         return
-    for path, count in backend.collisions.most_common(MOST_LINES):
-        console.print(f"{name}: {path} would have the name of another property, for {users(count)}", soft_wrap=True)
+    for path, count in backend.collisions.most_common(MAX_LINES):
+        users = pluralize(count, "user")
+        console.print(f"{name}: {path} would get the name of another property for {users}", soft_wrap=True)
     console.print()
 
 
@@ -319,6 +294,7 @@ def _print_unique(console: Console, name: str, backend: BackendFidelity) -> None
     limit = backend.most_unique
     if limit is None:
         return
-    said = f"{name}: {backend.unique:,} different properties; an organisation may have {limit.maximum:,}"
-    console.print(said, style="red" if backend.unique > limit.maximum else "", soft_wrap=True)
+    unique = pluralize(backend.unique, "distinct property", "distinct properties")
+    message = f"{name}: {unique}; the vendor allows {limit.maximum:,} per organisation"
+    console.print(message, style="red" if backend.unique > limit.maximum else "", soft_wrap=True)
     console.print()

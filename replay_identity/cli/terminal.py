@@ -1,4 +1,4 @@
-"""Where words go: data to stdout, talk to stderr."""
+"""Standard output and error, JSON, the confirmation prompt, and signals."""
 
 import signal
 import sys
@@ -14,92 +14,92 @@ from rich.console import Console
 
 from .exit_codes import ExitCode
 
+_EXIT_CODES: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+
 
 class _Console(Console):
-    """A console that leaves a broken pipe to whoever runs the command."""
+    """A console that lets BrokenPipeError through to the caller."""
 
     def on_broken_pipe(self) -> None:
-        """Let the error through; Rich would exit with 1, which says that users were refused."""
+        """Re-raise the error; Rich would exit with 1, which means that users were rejected."""
         raise  # noqa: PLE0704  # Rich calls this while it handles a BrokenPipeError.
 
 
 def stdout_console() -> Console:
-    """Return the console for what was asked for; names of traits are never taken for markup."""
+    """Return the console for results; it does not interpret names of traits as markup."""
     return _Console(markup=False, emoji=False, highlight=False)
 
 
 def stderr_console() -> Console:
-    """Return the console for everything else."""
+    """Return the console for progress, advice and errors."""
     return _Console(stderr=True, markup=False, emoji=False, highlight=False)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print *document* as one line of JSON."""
+    """Print *document* to stdout as one line of JSON."""
     console = stdout_console()
     console.file.write(f"{orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS).decode()}\n")
     console.file.flush()
 
 
 def confirm_or_exit() -> None:
-    """Ask whether to go on, and end the command unless the answer is yes."""
-    if not _somebody_is_there():
-        raise typer.BadParameter("nobody is there to be asked; --yes says that you are sure", param_hint="--yes")
+    """Ask for confirmation, and exit unless the answer is yes."""
+    if not _is_interactive():
+        raise typer.BadParameter("cannot ask for confirmation without a terminal; pass --yes", param_hint="--yes")
     if not _is_confirmed():
         stderr_console().print("Nothing was done.")
-        raise typer.Exit(ExitCode.REFUSED)
+        raise typer.Exit(ExitCode.REJECTED)
 
 
-def _somebody_is_there() -> bool:
+def _is_interactive() -> bool:
     return sys.stdin.isatty()
 
 
 def _is_confirmed() -> bool:
     try:
-        answer = stderr_console().input("Go on? [y/N] ", markup=False)
+        answer = stderr_console().input("Continue? [y/N] ", markup=False)
     except EOFError:
         return False
     return answer.strip().lower() in {"y", "yes"}
 
 
-_CODES: Final = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
-
-
 @attrs.define
 class Interruption:
-    """What interrupted a run.
+    """The signal that interrupted a command, if any.
 
     Attributes:
-        console: Where it is told that the run comes to its end.
-        code: The exit code that says what did, or None.
+        console: Console on which the interruption is announced.
+        code: Exit code for the signal, or None if none arrived.
     """
 
     console: Console
     code: ExitCode | None = None
 
     def on_signal(self, number: int, _frame: FrameType | None) -> NoReturn:
-        """Remember which signal came, and raise KeyboardInterrupt for either."""
-        self.code = _CODES[signal.Signals(number)]
-        # The signal may come while something is being written to the same stream.
+        """Record the signal and raise KeyboardInterrupt."""
+        self.code = _EXIT_CODES[signal.Signals(number)]
+        # The signal may arrive during a write to the same stream.
         with suppress(RuntimeError):
-            self.console.print("Stopping: waiting for the answers under way; once more stops at once.", soft_wrap=True)
+            message = "Stopping after the requests in flight. Interrupt again to stop at once."
+            self.console.print(message, soft_wrap=True)
         raise KeyboardInterrupt
 
 
 @contextmanager
-def interruptible(console: Console, resume_hint: str) -> Generator[Interruption]:
-    """Make SIGTERM what Ctrl-C is; where either ends what is inside, say *resume_hint* and exit.
+def interruptible(console: Console, advice: str) -> Generator[Interruption]:
+    """Handle SIGTERM like Ctrl-C; if either ends the block, print *advice* and exit.
 
-    What is inside may also take the KeyboardInterrupt for the wish to end, and return.
+    The block may also catch KeyboardInterrupt to finish in an orderly way.
     """
     interruption = Interruption(console)
-    # A job in the background of a shell script is told to ignore Ctrl-C, and has to.
-    heeded = [number for number in _CODES if signal.getsignal(number) is not signal.SIG_IGN]
-    earlier = {number: signal.signal(number, interruption.on_signal) for number in heeded}
+    # Shells make background jobs ignore Ctrl-C, and they must keep ignoring it.
+    handled = [number for number in _EXIT_CODES if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, interruption.on_signal) for number in handled}
     try:
         yield interruption
     except KeyboardInterrupt:
-        console.print(resume_hint, soft_wrap=True)
+        console.print(advice, soft_wrap=True)
         raise typer.Exit(interruption.code or ExitCode.INTERRUPTED) from None
     finally:
-        for number, handler in earlier.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,17 +1,23 @@
-"""What the tests of the command know of a run, and of the vendors it talked to."""
+"""Run the command, in this process or in one of its own."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 import orjson
+from typer.testing import CliRunner
 
+from replay_identity.cli.app import app
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator
+
+COMMAND: Final = (sys.executable, "-c", "import sys; from replay_identity.cli import main; sys.exit(main())")
 
 
 @attrs.frozen
-class Ran:
-    """What a command printed, and its exit code."""
+class CommandResult:
+    """The output of a command and its exit code."""
 
     code: int
     out: str
@@ -27,9 +33,25 @@ class Ran:
         """Return the lines on stdout with single spaces."""
         return [" ".join(line.split()) for line in self.out.splitlines()]
 
+    @property
+    def message(self) -> str:
+        """Return stderr as one line with single spaces."""
+        return " ".join(self.err.split())
 
-Run: TypeAlias = Callable[..., Ran]
-Write: TypeAlias = Callable[[Sequence[object]], str]
+
+RunCommand: TypeAlias = Callable[..., CommandResult]
+WriteRows: TypeAlias = Callable[[Sequence[object]], str]
+
+
+def run_command(*arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> CommandResult:
+    """Run a command in this process."""
+    result = CliRunner().invoke(app, list(arguments), input=stdin, env=env, catch_exceptions=False)
+    return CommandResult(result.exit_code, result.stdout, result.stderr)
+
+
+def start_command(*arguments: str) -> "subprocess.Popen[str]":
+    """Start a command in a process of its own."""
+    return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @attrs.frozen
