@@ -92,7 +92,7 @@ def test_bad_rows_are_reported(run: RunCommand, tmp_path: Path) -> None:
 
 def test_values_of_further_fields_are_counted(run: RunCommand, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only a limited number of fields is inspected."""
-    monkeypatch.setattr(inference_module, "MOST_PATHS", 1)
+    monkeypatch.setattr(inference_module, "MAX_PATHS", 1)
 
     result = run("infer", file, "--json")
 
