@@ -271,7 +271,7 @@ def test_doctor_reports_a_vendor_that_is_down(run: RunCommand, vendors: Vendors)
     result = run("doctor")
 
     assert result.code == 75
-    assert "try again after 600 s" in result.out
+    assert "600 s" in result.out
 
 
 # emulate
