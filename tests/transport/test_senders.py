@@ -202,7 +202,7 @@ def test_accepts_a_response_at_the_limit(run: Run, monkeypatch: pytest.MonkeyPat
     [b"", b"not HTTP at all\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"],
     ids=["nothing", "not HTTP", "half a response"],
 )
-def test_an_invalid_response_is_no_answer(run: Run, response_bytes: bytes) -> None:
+def test_an_invalid_response_is_a_lost_connection(run: Run, response_bytes: bytes) -> None:
     """What is not HTTP is not a response."""
     with responding(response_bytes) as url:
         response = run(Request("identify", "PUT", url), 5.0)
@@ -210,7 +210,7 @@ def test_an_invalid_response_is_no_answer(run: Run, response_bytes: bytes) -> No
     assert response.no_response is NoResponse.CONNECTION_LOST
 
 
-def test_an_invalid_encoding_is_no_answer(run: Run) -> None:
+def test_an_invalid_encoding_is_a_lost_connection(run: Run) -> None:
     """A body that cannot be decompressed is not a response."""
     with responding(gzipped(b"abcd")) as url:
         response = run(Request("identify", "PUT", url), 5.0)
