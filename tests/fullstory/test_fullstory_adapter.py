@@ -47,18 +47,18 @@ ERROR_HINTS = {
 }
 
 
-def error(code: str, message: str) -> bytes:
+def error_body(code: str, message: str) -> bytes:
     """Return the documented error body."""
     return orjson.dumps({"message": message, "code": code})
 
 
-def asked(request: Request) -> tuple[str, str]:
-    """Return the method and the address without the host."""
+def method_and_path(request: Request) -> tuple[str, str]:
+    """Return the method and the URL without the host."""
     return request.method, request.url.removeprefix("https://api.fullstory.com")
 
 
 def test_a_user_with_a_uid_is_upserted() -> None:
-    """POST to the collection, with a place for an idempotency key; the reply's id is kept."""
+    """POST to the collection with an idempotency header; the response has the id."""
     outcome, requests = run(BACKEND.identify(UserTraits("u1", name="Ann")), CREATED)
 
     assert outcome == Accepted("fullstory", "987654321")
@@ -75,14 +75,14 @@ def test_a_user_with_a_uid_is_upserted() -> None:
     ]
 
 
-def test_a_user_without_a_uid_is_created_anonymous() -> None:
-    """The id is the only way back to them."""
+def test_a_user_without_a_uid_is_created() -> None:
+    """The Fullstory id is the only way to refer to an anonymous user later."""
     outcome, requests = run(
         BACKEND.identify(UserTraits(traits={"plan": "pro"})), Response(200, body=b'{"id": "%s"}' % BIG.encode())
     )
 
     assert outcome == Accepted("fullstory", BIG)
-    assert asked(requests[0]) == ("POST", "/v2/users")
+    assert method_and_path(requests[0]) == ("POST", "/v2/users")
     assert requests[0].body == b'{"properties":{"plan":"pro"}}'
     assert requests[0].idempotency_header == "idempotency-key"
 
@@ -91,19 +91,19 @@ def test_a_user_without_a_uid_is_created_anonymous() -> None:
     ("vendor_id", "segment"), [(BIG, BIG), ("a/b", "a%2Fb"), ("abd123=", "abd123%3D"), ("é?#", "%C3%A9%3F%23")]
 )
 def test_a_user_with_a_fullstory_id_is_updated_by_it(vendor_id: str, segment: str) -> None:
-    """POST to the user, for which no idempotency key is documented; a uid is sent along."""
+    """POST to the user, for which no idempotency key is documented; the uid is sent as well."""
     user = UserTraits("u1", vendor_ids={"fullstory": vendor_id, "other": "8"})
 
     outcome, requests = run(BACKEND.identify(user), Response(200, body=b'{"id": "99"}'))
 
     assert outcome == Accepted("fullstory", "99")
-    assert asked(requests[0]) == ("POST", f"/v2/users/{segment}")
+    assert method_and_path(requests[0]) == ("POST", f"/v2/users/{segment}")
     assert requests[0].body == b'{"uid":"u1"}'
     assert requests[0].idempotency_header is None
 
 
 def test_the_fullstory_id_is_found_by_the_backends_name() -> None:
-    """Two organisations have two ids."""
+    """Two organisations have two ids for one user."""
     europe = Fullstory("eu1.key", name="fs-eu")
     user = UserTraits("u1", vendor_ids={"fullstory": "1", "fs-eu": "2"})
 
@@ -116,8 +116,8 @@ def test_the_fullstory_id_is_found_by_the_backends_name() -> None:
 
 @pytest.mark.parametrize("on_violation", ["reject", "adapt"])
 @pytest.mark.parametrize("vendor_id", [".", ".."])
-def test_an_id_that_http_would_resolve_away_is_refused(vendor_id: str, on_violation: Any) -> None:
-    """Percent-encoding leaves dots alone."""
+def test_an_id_of_dots_is_rejected(vendor_id: str, on_violation: Any) -> None:
+    """Percent-encoding does not change dots."""
     backend = Fullstory(KEY, on_violation=on_violation)
 
     outcome, requests = run(backend.identify(UserTraits("u1", vendor_ids={"fullstory": vendor_id})))
@@ -126,8 +126,8 @@ def test_an_id_that_http_would_resolve_away_is_refused(vendor_id: str, on_violat
     assert requests == []
 
 
-def test_a_user_who_breaks_a_rule_is_not_sent() -> None:
-    """The outcome says which."""
+def test_a_user_with_a_violation_is_not_sent() -> None:
+    """The outcome has the violation."""
     outcome, requests = run(BACKEND.identify(UserTraits("u" * 257)))
 
     assert outcome == Rejected("fullstory", (Violation("user_id", "uid-length", 256, 257, "characters"),))
@@ -135,7 +135,7 @@ def test_a_user_who_breaks_a_rule_is_not_sent() -> None:
 
 
 def test_adjustments_are_on_the_outcome() -> None:
-    """As they are on the plan."""
+    """They are the plan's adjustments."""
     backend = Fullstory(KEY, on_violation="adapt")
     user = UserTraits("u1", traits={"a b": "x" * 9000})
 
@@ -160,7 +160,7 @@ def test_adjustments_are_on_the_outcome() -> None:
     ],
 )
 def test_the_host_is_that_of_the_keys_realm(key: str, options: Any, url: str, region: str) -> None:
-    """Unless an address is given."""
+    """base_url takes precedence."""
     backend = Fullstory(key, **options)
 
     plan = backend.plan(UserTraits("u1"))
@@ -171,15 +171,15 @@ def test_the_host_is_that_of_the_keys_realm(key: str, options: Any, url: str, re
 
 
 def test_the_key_is_sent_verbatim() -> None:
-    """It is no user and password to be encoded."""
+    """It is not base64-encoded like a user and a password."""
     plan = Fullstory("na1.a:b/c==").plan(UserTraits("u1"))
 
     assert plan.request is not None
     assert plan.request.headers["authorization"] == "Basic na1.a:b/c=="
 
 
-def test_the_integration_can_be_named() -> None:
-    """In every request."""
+def test_sends_the_integration_source() -> None:
+    """It is in every request."""
     backend = Fullstory(KEY, integration_source="acme-sync")
 
     _, requests = run(backend.verify(), Response(500))
@@ -201,8 +201,8 @@ def test_the_integration_can_be_named() -> None:
         ({"on_violation": "truncate"}, "on_violation"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_named(options: Any, setting: str) -> None:
-    """At once, and without its value."""
+def test_an_invalid_setting_raises_without_its_value(options: Any, setting: str) -> None:
+    """The error names the setting when the backend is made."""
     settings: dict[str, Any] = {"api_key": "k", **options}
 
     with pytest.raises(ConfigurationError) as caught:
@@ -211,8 +211,8 @@ def test_a_setting_that_cannot_be_used_is_named(options: Any, setting: str) -> N
     assert caught.value.setting == setting
 
 
-def test_the_capabilities_are_those_of_the_protocols() -> None:
-    """Reading, deleting and verifying."""
+def test_supports_the_optional_protocols() -> None:
+    """Fullstory can read, delete and verify."""
     assert isinstance(BACKEND, SupportsRead)
     assert isinstance(BACKEND, SupportsDelete)
     assert isinstance(BACKEND, SupportsVerify)
@@ -224,37 +224,37 @@ def test_the_capabilities_are_those_of_the_protocols() -> None:
     ("response", "outcome"),
     [
         (
-            Response(400, body=error("required_field", "uid is required")),
+            Response(400, body=error_body("required_field", "uid is required")),
             Rejected("fullstory", code="required_field", message="uid is required"),
         ),
         (
-            Response(400, body=error("invalid_argument", "events must have a non-empty name")),
+            Response(400, body=error_body("invalid_argument", "events must have a non-empty name")),
             Rejected("fullstory", code="invalid_argument", message="events must have a non-empty name"),
         ),
         (
-            Response(400, body=error("invalid_parameter", "The provided uid parameter can not be empty")),
+            Response(400, body=error_body("invalid_parameter", "The provided uid parameter can not be empty")),
             Rejected("fullstory", code="invalid_parameter", message="The provided uid parameter can not be empty"),
         ),
         (
-            Response(401, body=error("unauthorized", "access is unauthorized")),
+            Response(401, body=error_body("unauthorized", "access is unauthorized")),
             Misconfigured("fullstory", "HTTP 401 unauthorized", ERROR_HINTS[401]),
         ),
         (
-            Response(403, body=error("forbidden", "insufficient permissions")),
+            Response(403, body=error_body("forbidden", "insufficient permissions")),
             Misconfigured("fullstory", "HTTP 403 forbidden", ERROR_HINTS[403]),
         ),
         (
-            Response(404, body=error("resource_not_found", "Requested resource does not exist")),
+            Response(404, body=error_body("resource_not_found", "Requested resource does not exist")),
             Rejected("fullstory", code="resource_not_found", message="Requested resource does not exist"),
         ),
         (
-            Response(404, body=error("user_not_found", "User with that ID does not exist")),
+            Response(404, body=error_body("user_not_found", "User with that ID does not exist")),
             Rejected("fullstory", code="user_not_found", message="User with that ID does not exist"),
         ),
         (Response(409), Unknown("fullstory", "HTTP 409, an earlier attempt may still be running", status=409)),
         (Response(413, body=b"<html>Too large</html>"), Rejected("fullstory", code="HTTP 413")),
         (
-            Response(429, {"retry-after": "30"}, error("too_many_requests", "Too many requests.")),
+            Response(429, {"retry-after": "30"}, error_body("too_many_requests", "Too many requests.")),
             Unavailable("fullstory", "HTTP 429 too_many_requests", 30.0, status=429),
         ),
         (
@@ -262,7 +262,7 @@ def test_the_capabilities_are_those_of_the_protocols() -> None:
             Unavailable("fullstory", "HTTP 429", 60.0, status=429),
         ),
         (
-            Response(500, body=error("server_error", "Server error was encountered")),
+            Response(500, body=error_body("server_error", "Server error was encountered")),
             Unavailable("fullstory", "HTTP 500 server_error", status=500),
         ),
         (Response(502), Unknown("fullstory", "HTTP 502", status=502)),
@@ -306,14 +306,14 @@ def test_the_capabilities_are_those_of_the_protocols() -> None:
         ),
     ],
 )
-def test_every_documented_answer_is_one_outcome(response: Response, outcome: Outcome) -> None:
-    """And every undocumented one, too."""
+def test_every_response_has_an_outcome(response: Response, outcome: Outcome) -> None:
+    """Documented and undocumented responses are mapped."""
     assert run(BACKEND.identify(UserTraits("u1")), response)[0] == outcome
 
 
-def test_what_was_sent_is_masked_in_the_vendors_words() -> None:
-    """Vendors quote what they refuse; the code is kept, and the key is not."""
-    quoting = error("invalid", f"Ann Canary <canary@example.com> has CANARY-PRO and days 43, key {KEY}")
+def test_messages_are_redacted() -> None:
+    """Vendors quote what they reject; the code is kept, the key is not."""
+    quoting = error_body("invalid", f"Ann Canary <canary@example.com> has CANARY-PRO and days 43, key {KEY}")
 
     outcome, _ = run(BACKEND.identify(ANN), Response(400, body=quoting))
 
@@ -324,8 +324,8 @@ def test_what_was_sent_is_masked_in_the_vendors_words() -> None:
     "response",
     [Response(502), Response(200), Response(0, no_response=NoResponse.TIMED_OUT), Response(503, uncertain=True)],
 )
-def test_a_lost_answer_about_an_anonymous_user_is_not_retryable(response: Response) -> None:
-    """Sending again could make a second one; by uid or by id it could not."""
+def test_a_lost_anonymous_creation_is_not_retryable(response: Response) -> None:
+    """Sending it again could create a second user; by uid or by id it could not."""
     anonymous, _ = run(BACKEND.identify(UserTraits(traits={"plan": "pro"})), response)
     by_uid, _ = run(BACKEND.identify(UserTraits("u1")), response)
     by_id, _ = run(BACKEND.identify(UserTraits(vendor_ids={"fullstory": "7"})), response)
@@ -334,8 +334,8 @@ def test_a_lost_answer_about_an_anonymous_user_is_not_retryable(response: Respon
     assert [anonymous.retryable, by_uid.retryable, by_id.retryable] == [False, True, True]
 
 
-def test_a_conflict_is_an_earlier_attempt_only_where_a_key_was_sent() -> None:
-    """An update by id carries no key, so a conflict there is a refusal."""
+def test_a_409_without_a_key_is_a_rejection() -> None:
+    """Only a random key shows that an earlier attempt of ours holds it."""
     anonymous, _ = run(BACKEND.identify(UserTraits(name="x")), Response(409))
     by_id, _ = run(BACKEND.identify(UserTraits("u2", vendor_ids={"fullstory": "7"})), Response(409))
 
@@ -369,26 +369,33 @@ STORED = StoredUser(
 )
 
 
-def test_a_user_is_got_by_fullstory_id() -> None:
-    """With schema and conflicts, and an id of any number of digits as text."""
+def test_gets_a_user_by_fullstory_id() -> None:
+    """The schema and conflicts are read, and ids of any length are strings."""
     user, requests = run(BACKEND.get_by_id(BIG), Response(200, body=orjson.dumps(SHOWN)))
 
     assert user == STORED
-    assert asked(requests[0]) == ("GET", f"/v2/users/{BIG}?include_schema=true")
+    assert method_and_path(requests[0]) == ("GET", f"/v2/users/{BIG}?include_schema=true")
     assert (requests[0].body, requests[0].idempotency_header) == (None, None)
 
 
-def test_an_anonymous_user_with_nulls_is_read() -> None:
-    """Properties, schema and conflicts may be null, and a uid may be null or blank."""
-    shown = {"id": "7", "uid": "", "properties": None, "schema": None, "type_conflicts": None, "is_being_deleted": True}
+def test_reads_an_anonymous_user_with_nulls() -> None:
+    """Properties, schema and conflicts may be null; a uid may be null or blank."""
+    content = {
+        "id": "7",
+        "uid": "",
+        "properties": None,
+        "schema": None,
+        "type_conflicts": None,
+        "is_being_deleted": True,
+    }
 
-    user, _ = run(BACKEND.get_by_id("7"), Response(200, body=orjson.dumps(shown)))
+    user, _ = run(BACKEND.get_by_id("7"), Response(200, body=orjson.dumps(content)))
 
     assert user == StoredUser(backend="fullstory", vendor_id="7", being_deleted=True)
 
 
-def test_the_repr_of_a_stored_user_shows_no_value() -> None:
-    """Names of traits, and fingerprints."""
+def test_repr_of_a_stored_user_shows_no_value() -> None:
+    """It shows names of traits and fingerprints."""
     assert repr(STORED) == (
         f"StoredUser(backend='fullstory', vendor_id={fingerprint(BIG)}, user_id={fingerprint('u1')}, "
         "traits=[plan, days], being_deleted=False)"
@@ -396,32 +403,32 @@ def test_the_repr_of_a_stored_user_shows_no_value() -> None:
 
 
 @pytest.mark.parametrize("code", ["resource_not_found", "user_not_found"])
-def test_a_user_who_does_not_exist_is_none(code: str) -> None:
-    """By id or by uid: 404, or an empty page."""
-    missing = Response(404, body=error(code, "no"))
+def test_a_missing_user_is_none(code: str) -> None:
+    """Fullstory responds with 404 or an empty page."""
+    missing = Response(404, body=error_body(code, "no"))
 
     assert run(BACKEND.get_by_id("7"), missing)[0] is None
     assert run(BACKEND.get("u1"), missing)[0] is None
     assert run(BACKEND.get("u1"), Response(200, body=b'{"results": [], "total_records": "0"}'))[0] is None
 
 
-def test_an_unknown_page_token_is_not_the_end_of_the_list() -> None:
-    """There may be a million users behind it."""
-    missing = Response(404, body=error("resource_not_found", "Requested resource does not exist"))
+def test_an_unknown_page_token_is_a_failure() -> None:
+    """It must not look like the end of the list."""
+    missing = Response(404, body=error_body("resource_not_found", "Requested resource does not exist"))
 
-    answer, _ = run(BACKEND.list_page(page_token="old"), missing)
+    result, _ = run(BACKEND.list_page(page_token="old"), missing)
 
-    assert answer == Rejected("fullstory", code="resource_not_found", message="Requested resource does not exist")
+    assert result == Rejected("fullstory", code="resource_not_found", message="Requested resource does not exist")
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>404</html>", b"{}", b'{"error": "not found"}'])
-def test_a_404_that_is_not_fullstorys_own_is_no_answer(body: bytes) -> None:
-    """A wrong address must not pass for a user who is refused or does not exist: the settings are wrong."""
+def test_a_404_without_a_code_is_misconfigured(body: bytes) -> None:
+    """Another server at a wrong address must not look like a missing user."""
     response = Response(404, body=body)
 
     outcomes = [
-        run(ask, response)[0]
-        for ask in (
+        run(exchange, response)[0]
+        for exchange in (
             BACKEND.identify(ANN),
             BACKEND.create_job(b'{"requests":[]}', idempotency_key="k"),
             BACKEND.poll_job("j"),
@@ -435,8 +442,8 @@ def test_a_404_that_is_not_fullstorys_own_is_no_answer(body: bytes) -> None:
     assert outcomes == [Misconfigured("fullstory", "HTTP 404", "Check base_url: this response is not Fullstory's.")] * 7
 
 
-def test_a_user_is_got_by_uid_through_the_list() -> None:
-    """Only the one who has that very uid."""
+def test_gets_a_user_by_uid_from_the_list() -> None:
+    """Only an exact match of the uid counts."""
     other = {**SHOWN, "id": "8", "uid": "U1"}
 
     user, requests = run(
@@ -444,28 +451,28 @@ def test_a_user_is_got_by_uid_through_the_list() -> None:
     )
 
     assert user == STORED
-    assert asked(requests[0]) == ("GET", "/v2/users?uid=u1&include_schema=true")
+    assert method_and_path(requests[0]) == ("GET", "/v2/users?uid=u1&include_schema=true")
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_who_came_back_after_a_deletion_is_got_and_not_who_is_being_deleted(*, is_first: bool) -> None:
-    """A deletion takes a while, in which both are shown under one uid; whoever reads means the living one."""
+def test_gets_the_user_who_is_not_being_deleted(*, is_first: bool) -> None:
+    """During a deletion, a user created again is listed next to the old one."""
     deleted = {**SHOWN, "id": "8", "is_being_deleted": True}
     results = [deleted, SHOWN] if is_first else [SHOWN, deleted]
-    shown = Response(200, body=orjson.dumps({"results": results, "total_records": "2"}))
+    response = Response(200, body=orjson.dumps({"results": results, "total_records": "2"}))
 
-    assert run(BACKEND.get("u1"), shown)[0] == STORED
-    assert run(BACKEND.compare(UserTraits("u1", name="Bob")), shown)[0] == Comparison(
+    assert run(BACKEND.get("u1"), response)[0] == STORED
+    assert run(BACKEND.compare(UserTraits("u1", name="Bob")), response)[0] == Comparison(
         "fullstory", differing=("name",), extra=("email", "traits.days", "traits.plan")
     )
 
 
-def test_a_failure_to_get_is_told() -> None:
-    """With what may be wrong."""
-    forbidden = Response(403, body=error("forbidden", "insufficient permissions"))
+def test_a_failure_to_get_is_returned() -> None:
+    """The outcome has a hint."""
+    forbidden = Response(403, body=error_body("forbidden", "insufficient permissions"))
 
-    for ask in (BACKEND.get("u1"), BACKEND.get_by_id("7"), BACKEND.list_page()):
-        assert run(ask, forbidden)[0] == Misconfigured("fullstory", "HTTP 403 forbidden", ERROR_HINTS[403])
+    for exchange in (BACKEND.get("u1"), BACKEND.get_by_id("7"), BACKEND.list_page()):
+        assert run(exchange, forbidden)[0] == Misconfigured("fullstory", "HTTP 403 forbidden", ERROR_HINTS[403])
 
 
 @pytest.mark.parametrize(
@@ -484,15 +491,15 @@ def test_a_failure_to_get_is_told() -> None:
         ),
     ],
 )
-def test_users_are_listed_by_every_filter(matching: UserFilter, token: str | None, query: str) -> None:
-    """Only what is given is sent, percent-encoded."""
+def test_lists_users_by_every_filter(matching: UserFilter, token: str | None, query: str) -> None:
+    """Only fields that are set are sent, percent-encoded."""
     _, requests = run(BACKEND.list_page(matching, page_token=token), Response(500))
 
-    assert asked(requests[0]) == ("GET", f"/v2/users?{query}")
+    assert method_and_path(requests[0]) == ("GET", f"/v2/users?{query}")
 
 
-def test_a_filter_is_checked_and_shows_nothing() -> None:
-    """It holds a person's data."""
+def test_a_filter_is_validated_and_redacted() -> None:
+    """It may contain personal data."""
     assert "canary" not in repr(UserFilter(uid="canary", email="canary", display_name="canary"))
     with pytest.raises(InvalidTraitsError, match=r"^email: not valid Unicode"):
         UserFilter(email="\ud800")
@@ -512,7 +519,7 @@ def test_a_filter_is_checked_and_shows_nothing() -> None:
         ({"results": [], "total_records": "9" * 5000}, None, None),
     ],
 )
-def test_a_page_is_read(page: dict[str, Any], token: str | None, total: int | None) -> None:
+def test_reads_a_page(page: dict[str, Any], token: str | None, total: int | None) -> None:
     """The total is a string; the token of a last page is blank, null or missing."""
     assert run(BACKEND.list_page(), Response(200, body=orjson.dumps(page)))[0] == Page((), token, total)
 
@@ -529,8 +536,8 @@ def test_a_page_is_read(page: dict[str, Any], token: str | None, total: int | No
         b"<html>",
     ],
 )
-def test_a_page_that_is_no_page_is_unknown(body: bytes) -> None:
-    """No user is left out silently."""
+def test_an_invalid_page_is_unknown(body: bytes) -> None:
+    """No user is skipped silently."""
     assert isinstance(run(BACKEND.list_page(), Response(200, body=body))[0], Unknown)
 
 
@@ -540,25 +547,25 @@ def page_of(*ids: str, token: str | None) -> Response:
 
 
 @pytest.mark.parametrize("last", ["", None])
-def test_pages_follow_the_token_to_the_last(last: str | None) -> None:
-    """The end is a token that is blank or missing; the filter stays."""
+def test_pages_follow_tokens_to_the_end(last: str | None) -> None:
+    """The last page has a blank token or none; the filter stays the same."""
     scripted = [page_of("1", token="t1"), page_of("2", token="t2"), page_of("3", token=last)]
-    asks: list[str] = []
+    paths: list[str] = []
     ids: list[str] = []
 
     for exchange, response in zip(BACKEND.pages(UserFilter(is_identified=True)), scripted, strict=True):
         page, requests = run(exchange, response)
         assert isinstance(page, Page)
         ids += [user.vendor_id for user in page.users]
-        asks.append(asked(requests[0])[1])
+        paths.append(method_and_path(requests[0])[1])
 
     assert ids == ["1", "2", "3"]
     query = "/v2/users?is_identified=true&include_schema=true"
-    assert asks == [query, f"{query}&page_token=t1", f"{query}&page_token=t2"]
+    assert paths == [query, f"{query}&page_token=t1", f"{query}&page_token=t2"]
 
 
 def test_pages_end_with_a_failure() -> None:
-    """To be resumed from the last good token."""
+    """They can be resumed from the last good token."""
     pages = BACKEND.pages(page_token="t7")
 
     failure, requests = run(next(pages), Response(503))
@@ -568,8 +575,8 @@ def test_pages_end_with_a_failure() -> None:
     assert next(pages, None) is None
 
 
-def test_pages_do_not_end_silently_when_one_was_not_asked_for() -> None:
-    """There is no token to go on from, and a short list would look like a whole one."""
+def test_skipping_a_page_raises() -> None:
+    """Without its token, a short list would look complete."""
     pages = BACKEND.pages()
     next(pages).close()
 
@@ -577,8 +584,8 @@ def test_pages_do_not_end_silently_when_one_was_not_asked_for() -> None:
         next(pages)
 
 
-def test_pages_end_in_a_failure_when_the_token_repeats() -> None:
-    """We would read one page for ever, and a short list would look like a whole one."""
+def test_a_repeated_token_ends_in_a_failure() -> None:
+    """Going on would read one page without end."""
     scripted = [page_of("1", token="t1"), page_of("2", token="t1")]
     pages = BACKEND.pages()
     for exchange, response in zip(pages, scripted, strict=False):
@@ -594,64 +601,64 @@ def test_pages_end_in_a_failure_when_the_token_repeats() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ask", "path"),
+    ("exchange", "path"),
     [
         (BACKEND.delete("a/b&c"), "/v2/users?uid=a%2Fb%26c"),
         (BACKEND.delete(".."), "/v2/users?uid=.."),
         (BACKEND.delete_by_id("abd123="), "/v2/users/abd123%3D"),
     ],
 )
-def test_a_user_is_deleted_by_uid_or_by_id(ask: Any, path: str) -> None:
-    """Never without either, which the address alone would allow."""
-    outcome, requests = run(ask, Response(200, body=b"{}"))
+def test_deletes_a_user_by_uid_or_id(exchange: Any, path: str) -> None:
+    """A deletion without either raises an error."""
+    outcome, requests = run(exchange, Response(200, body=b"{}"))
 
     assert outcome == Accepted("fullstory")
-    assert asked(requests[0]) == ("DELETE", path)
+    assert method_and_path(requests[0]) == ("DELETE", path)
     assert requests[0].body is None
 
 
-def test_deleting_who_does_not_exist_is_skipped() -> None:
+def test_deleting_a_missing_user_is_skipped() -> None:
     """There is nothing to delete."""
-    missing = Response(404, body=error("user_not_found", "User with that ID does not exist"))
+    missing = Response(404, body=error_body("user_not_found", "User with that ID does not exist"))
 
     assert run(BACKEND.delete("u1"), missing)[0] == Skipped("fullstory", SkipReason.NOT_FOUND)
 
 
 @pytest.mark.parametrize("body", [b"<html>Log in</html>", b"", b"{"])
-def test_a_deletion_that_fullstory_does_not_confirm_is_unknown(body: bytes) -> None:
-    """A login page is no confirmation, and asking again does no harm."""
+def test_an_unconfirmed_deletion_is_unknown(body: bytes) -> None:
+    """A login page confirms nothing, and a second request does no harm."""
     outcome, _ = run(BACKEND.delete("u1"), Response(200, body=body))
 
     assert isinstance(outcome, Unknown)
     assert outcome.retryable
 
 
-def test_a_refused_deletion_is_told_without_the_id() -> None:
-    """Which the vendor quotes."""
-    outcome, _ = run(BACKEND.delete("canary-id"), Response(400, body=error("bad", "uid canary-id is bad")))
+def test_a_rejected_deletion_hides_the_id() -> None:
+    """Fullstory's message quotes the id."""
+    outcome, _ = run(BACKEND.delete("canary-id"), Response(400, body=error_body("bad", "uid canary-id is bad")))
 
     assert outcome == Rejected("fullstory", code="bad", message="uid ••• is bad")
 
 
 @pytest.mark.parametrize("bad", ["", 7, "\ud800"])
-def test_what_is_no_id_is_refused_before_anything_is_sent(bad: Any) -> None:
-    """Without being quoted."""
-    for ask in (BACKEND.get(bad), BACKEND.delete(bad), BACKEND.get_by_id(bad), BACKEND.delete_by_id(bad)):
+def test_an_invalid_id_raises(bad: Any) -> None:
+    """The error does not quote it."""
+    for exchange in (BACKEND.get(bad), BACKEND.delete(bad), BACKEND.get_by_id(bad), BACKEND.delete_by_id(bad)):
         with pytest.raises(InvalidTraitsError):
-            run(ask)
+            run(exchange)
 
 
 @pytest.mark.parametrize("bad", [".", ".."])
-def test_a_fullstory_id_of_dots_is_refused(bad: str) -> None:
-    """HTTP libraries would ask for something else."""
-    for ask in (BACKEND.get_by_id(bad), BACKEND.delete_by_id(bad)):
+def test_a_fullstory_id_of_dots_raises(bad: str) -> None:
+    """HTTP clients would request another path."""
+    for exchange in (BACKEND.get_by_id(bad), BACKEND.delete_by_id(bad)):
         with pytest.raises(InvalidTraitsError, match=r"^vendor_id: expected an id other than"):
-            run(ask)
+            run(exchange)
 
 
 @pytest.mark.parametrize("role", ["ADMIN", "USER", "VIEW_ONLY", "ARCHITECT", "SOMETHING_NEW"])
-def test_a_key_is_verified(role: str) -> None:
-    """GET /me tells the organisation and the role; the e-mail address is not kept."""
+def test_verifies_a_key(role: str) -> None:
+    """GET /me returns the organisation and the role; the e-mail address is not kept."""
     body = orjson.dumps({"email": "canary@example.com", "orgId": "o1", "role": role})
 
     credentials, requests = run(Fullstory("eu1.k").verify(), Response(200, body=body))
@@ -661,16 +668,16 @@ def test_a_key_is_verified(role: str) -> None:
     assert "canary" not in repr(credentials)
 
 
-def test_a_bad_key_is_told() -> None:
-    """With what to check."""
-    outcome, _ = run(BACKEND.verify(), Response(401, body=error("unauthorized", "access is unauthorized")))
+def test_a_bad_key_is_misconfigured() -> None:
+    """The hint says what to check."""
+    outcome, _ = run(BACKEND.verify(), Response(401, body=error_body("unauthorized", "access is unauthorized")))
 
     assert outcome == Misconfigured("fullstory", "HTTP 401 unauthorized", ERROR_HINTS[401])
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"role": 7}', b"<html>"])
-def test_an_answer_that_does_not_tell_the_role_is_unknown(body: bytes) -> None:
-    """It is no proof that the key is good."""
+def test_a_response_without_a_role_is_unknown(body: bytes) -> None:
+    """It does not prove that the key is valid."""
     assert isinstance(run(BACKEND.verify(), Response(200, body=body))[0], Unknown)
 
 
@@ -678,8 +685,8 @@ OUTCOMES = (Accepted, Skipped, Rejected, Misconfigured, Unavailable, Unknown)
 
 
 @given(response=responses(), user=user_traits())
-def test_every_reply_is_one_outcome(response: Response, user: UserTraits) -> None:
-    """Whatever comes back, identify returns, and the outcome can be told."""
+def test_identify_never_raises(response: Response, user: UserTraits) -> None:
+    """Any response leads to an outcome, which can be printed."""
     backend = Fullstory(KEY, on_violation="adapt")
     sends = backend.plan(user).request is not None
 
@@ -695,18 +702,18 @@ def test_every_reply_is_one_outcome(response: Response, user: UserTraits) -> Non
 @given(
     response=responses(), which=st.sampled_from(["get", "get_by_id", "list_page", "delete", "delete_by_id", "verify"])
 )
-def test_every_reply_to_a_question_is_an_answer_or_a_failure(response: Response, which: str) -> None:
-    """Nothing is raised."""
-    ask = getattr(BACKEND, which)
-    exchange = ask() if which in {"list_page", "verify"} else ask("u1")
+def test_reads_never_raise(response: Response, which: str) -> None:
+    """Any response leads to a result or a failure."""
+    method = getattr(BACKEND, which)
+    exchange = method() if which in {"list_page", "verify"} else method("u1")
 
-    answer, _ = run(exchange, response)
+    result, _ = run(exchange, response)
 
-    assert answer is None or isinstance(answer, (*OUTCOMES, StoredUser, Page, KeyInfo))
-    assert response.is_success or not isinstance(answer, Accepted | StoredUser | KeyInfo)
+    assert result is None or isinstance(result, (*OUTCOMES, StoredUser, Page, KeyInfo))
+    assert response.is_success or not isinstance(result, Accepted | StoredUser | KeyInfo)
 
 
-def test_the_repr_of_a_backend_shows_no_key() -> None:
-    """And backends of the same settings are equal."""
+def test_repr_shows_no_key() -> None:
+    """Backends with the same settings are equal."""
     assert "canary" not in repr(BACKEND)
     assert Fullstory(KEY) == BACKEND != attrs.evolve(BACKEND, on_violation="adapt")

@@ -1,4 +1,4 @@
-"""Fullstory's batch imports: the items, the job, and which row of the results is about whom."""
+"""Fullstory's batch imports: items, jobs, and matching result rows with users."""
 
 import itertools
 from collections import Counter
@@ -42,31 +42,31 @@ JOB = "abd123="
 JOB_URL = "https://api.fullstory.com/v2/users/batch/abd123%3D"
 OPERATION = "idem-key-canary"
 ANN = UserTraits("u1", name="Ann", traits={"days": 43})
-UNSHOWN = "the results of the job do not show this user"
+NOT_IN_RESULTS = "the results of the job do not show this user"
 Row = dict[str, Any]
 
 
-def json_reply(content: object, status: int = 200) -> Response:
-    """Return an answer of *content*."""
+def json_response(content: object, status: int = 200) -> Response:
+    """Return a response with *content*."""
     return Response(status, body=orjson.dumps(content))
 
 
 def page(*rows: Row, token: str | None = None) -> Response:
     """Return one page of results."""
-    return json_reply({"results": rows, "total_records": str(len(rows)), "next_page_token": token})
+    return json_response({"results": rows, "total_records": str(len(rows)), "next_page_token": token})
 
 
 NO_ROWS = page()
-FORBIDDEN = json_reply({"code": "forbidden", "message": "insufficient permissions"}, 403)
+FORBIDDEN = json_response({"code": "forbidden", "message": "insufficient permissions"}, 403)
 
 
 def status_of(status: object, **counts: object) -> Response:
-    """Return the status of a job."""
-    return json_reply({"job": {"id": JOB, "status": status, "created": "2026-11-21T08:00:00.123Z"}, **counts})
+    """Return a response with the status of a job."""
+    return json_response({"job": {"id": JOB, "status": status, "created": "2026-11-21T08:00:00.123Z"}, **counts})
 
 
-def serve(exchange: Exchange[T], answer: Callable[[Request], Response]) -> tuple[T, list[Request], list[float]]:
-    """Answer every request of *exchange*; return its result, what it asked and how long it paused."""
+def serve(exchange: Exchange[T], respond: Callable[[Request], Response]) -> tuple[T, list[Request], list[float]]:
+    """Send the responses to *exchange*; return its result, its requests and its pauses."""
     requests: list[Request] = []
     pauses: list[float] = []
     response: Response | None = None
@@ -81,37 +81,37 @@ def serve(exchange: Exchange[T], answer: Callable[[Request], Response]) -> tuple
             response = AFTER_SLEEP
         else:
             requests.append(action)
-            response = answer(action)
+            response = respond(action)
 
 
 def collect(entries: Sequence[BatchEntry], *responses: Response) -> tuple[Outcome, ...]:
-    """Return what became of *entries*, when Fullstory answers with *responses* in turn."""
+    """Return the outcomes of *entries* when Fullstory sends *responses* in turn."""
     outcomes, _ = run(BACKEND.collect_job(JOB, entries), *responses)
     assert isinstance(outcomes, tuple)
     return outcomes
 
 
 def content(**fields: Any) -> bytes:
-    """Return the content of an item."""
+    """Return an encoded item."""
     return orjson.dumps(fields)
 
 
 def rejection(code: str, message: str | None = None) -> Rejected:
-    """Return a refusal by the vendor."""
+    """Return a rejection by the vendor."""
     return Rejected("fullstory", code=code, message=message)
 
 
 # Items
 
 
-def test_only_fullstory_takes_batches() -> None:
-    """The capability is asked for with isinstance."""
+def test_only_fullstory_supports_batches() -> None:
+    """Use isinstance to find out."""
     assert isinstance(BACKEND, SupportsBatch)
     assert not isinstance(LogRocket("acme:shop:key"), SupportsBatch)
 
 
-def test_the_limits_of_a_batch_are_those_published() -> None:
-    """Each with where and when it was read."""
+def test_batch_limits_are_those_published() -> None:
+    """Each one has a source and a date."""
     limits = BACKEND.batch_limits
 
     assert (limits.users.maximum, limits.users.unit, limits.users.rule) == (50_000, Unit.USERS, "batch-users")
@@ -129,8 +129,8 @@ def test_the_limits_of_a_batch_are_those_published() -> None:
     assert all(limit.source.startswith("https://developer.fullstory.com/") for _, limit in limits)
 
 
-def test_an_item_holds_the_fullstory_id_where_there_is_one() -> None:
-    """By the backend's own name; in a single request it stands in the address."""
+def test_an_item_has_the_fullstory_id() -> None:
+    """It is looked up by the backend's name; a single request has it in the URL."""
     europe = Fullstory("eu1.key", name="fs-eu")
     user = UserTraits("u1", vendor_ids={"fullstory": "1", "fs-eu": "2"})
 
@@ -139,8 +139,8 @@ def test_an_item_holds_the_fullstory_id_where_there_is_one() -> None:
 
 
 @given(user=user_traits(), lenient=st.booleans())
-def test_an_item_is_what_a_single_request_sends(user: UserTraits, lenient: bool) -> None:  # noqa: FBT001
-    """The same words, adjustments and violations, and the id beside them."""
+def test_an_item_equals_a_single_request(user: UserTraits, lenient: bool) -> None:  # noqa: FBT001
+    """Content, adjustments and violations are the same, apart from the id."""
     backend = LENIENT if lenient else BACKEND
 
     item, plan = backend.encode_for_batch(user), backend.plan(user)
@@ -154,8 +154,8 @@ def test_an_item_is_what_a_single_request_sends(user: UserTraits, lenient: bool)
 
 
 @given(batch=st.lists(user_traits(), max_size=4))
-def test_a_body_is_its_items_in_order(batch: list[UserTraits]) -> None:
-    """Joined as they are, whatever is in them."""
+def test_a_body_contains_its_items_in_order(batch: list[UserTraits]) -> None:
+    """They are joined unchanged."""
     contents = [item for user in batch if (item := LENIENT.encode_for_batch(user).content) is not None]
 
     body = BACKEND.batch_body(iter(contents))
@@ -165,8 +165,8 @@ def test_a_body_is_its_items_in_order(batch: list[UserTraits]) -> None:
 
 
 @given(batch=st.lists(user_traits(), max_size=4))
-def test_a_body_is_taken_apart_again(batch: list[UserTraits]) -> None:
-    """Into what it was joined from, to the byte, for a batch that was stored before it was sent."""
+def test_a_body_can_be_split(batch: list[UserTraits]) -> None:
+    """A batch that was stored before it was sent is split into the same bytes."""
     contents = [item for user in batch if (item := LENIENT.encode_for_batch(user).content) is not None]
 
     assert BACKEND.batch_contents(BACKEND.batch_body(contents)) == contents
@@ -176,14 +176,14 @@ def test_a_body_is_taken_apart_again(batch: list[UserTraits]) -> None:
 
 
 def create(response: Response, body: bytes = b'{"requests":[{"uid":"u1"}]}') -> Any:
-    """Return what becomes of a creation that is answered with *response*."""
+    """Return the result of creating a job when Fullstory sends *response*."""
     return run(BACKEND.create_job(body, idempotency_key=OPERATION), response)[0]
 
 
-def test_a_job_is_created_under_the_callers_key() -> None:
-    """With the bytes as they are; the id is opaque."""
+def test_creates_a_job_with_the_callers_key() -> None:
+    """The body is sent unchanged, and the id is opaque."""
     body = BACKEND.batch_body([BACKEND.encode_for_batch(ANN).content or b""])
-    created = json_reply({"job": {"id": JOB, "status": "PROCESSING", "created": "2026-11-21T08:00:00.12Z"}})
+    created = json_response({"job": {"id": JOB, "status": "PROCESSING", "created": "2026-11-21T08:00:00.12Z"}})
 
     job_id, requests = run(BACKEND.create_job(body, idempotency_key=OPERATION), created)
 
@@ -206,8 +206,8 @@ def test_a_job_is_created_under_the_callers_key() -> None:
     ]
 
 
-def test_every_retry_sends_the_callers_key() -> None:
-    """Even after a 500, which for other requests means a new one: this job may exist."""
+def test_retries_send_the_callers_key() -> None:
+    """Even a 500 does not change it, since the job may exist."""
     steps = Attempts(new_key=lambda: "another").run_steps(BACKEND.create_job(b"{}", idempotency_key=OPERATION))
     step = next(steps)
     keys: list[str] = []
@@ -221,8 +221,8 @@ def test_every_retry_sends_the_callers_key() -> None:
     assert keys == [OPERATION] * 3
 
 
-def test_a_key_that_no_header_can_hold_is_refused() -> None:
-    """Before anything is sent, and without being quoted."""
+def test_an_invalid_key_raises() -> None:
+    """Nothing is sent, and the error does not quote it."""
     with pytest.raises(ConfigurationError, match=r"^idempotency_key: ") as caught:
         run(BACKEND.create_job(b"{}", idempotency_key="canary\r\nx: y"))
 
@@ -244,36 +244,36 @@ DOCUMENTED = "HTTP 200 with an unexpected body"
             Response(0, no_response=NoResponse.CONNECTION_LOST),
             Unknown("fullstory", "the connection was lost before the response"),
         ),
-        (json_reply({"job": {"id": ""}}), Unknown("fullstory", DOCUMENTED, status=200)),
-        (json_reply({"job": {"id": "."}}), Unknown("fullstory", DOCUMENTED, status=200)),
-        (json_reply({"job": {"id": ".."}}), Unknown("fullstory", DOCUMENTED, status=200)),
-        (json_reply({"job": {"id": 7}}), Unknown("fullstory", DOCUMENTED, status=200)),
-        (json_reply({"job": JOB}), Unknown("fullstory", DOCUMENTED, status=200)),
-        (json_reply({"id": JOB}), Unknown("fullstory", DOCUMENTED, status=200)),
+        (json_response({"job": {"id": ""}}), Unknown("fullstory", DOCUMENTED, status=200)),
+        (json_response({"job": {"id": "."}}), Unknown("fullstory", DOCUMENTED, status=200)),
+        (json_response({"job": {"id": ".."}}), Unknown("fullstory", DOCUMENTED, status=200)),
+        (json_response({"job": {"id": 7}}), Unknown("fullstory", DOCUMENTED, status=200)),
+        (json_response({"job": JOB}), Unknown("fullstory", DOCUMENTED, status=200)),
+        (json_response({"id": JOB}), Unknown("fullstory", DOCUMENTED, status=200)),
         (Response(200, body=b"<html>Log in</html>"), Unknown("fullstory", DOCUMENTED, status=200)),
-        (json_reply({"job": {"id": JOB}}, 400), rejection("HTTP 400")),
+        (json_response({"job": {"id": JOB}}, 400), rejection("HTTP 400")),
     ],
 )
-def test_every_answer_to_a_creation_is_one_result(response: Response, result: object) -> None:
-    """An id only where the vendor gave one."""
+def test_every_response_to_a_creation_has_a_result(response: Response, result: object) -> None:
+    """An id is returned only if Fullstory sent one."""
     assert create(response) == result
 
 
-def test_a_refused_batch_is_told_with_its_users_masked() -> None:
-    """As long as the batch is small enough to be looked through."""
+def test_the_message_about_a_batch_is_redacted() -> None:
+    """This is done for batches that are small enough."""
     user = UserTraits(
         "canary-1", email="canary@example.com", traits={"days": 43, "since": datetime(2019, 2, 3, 4, 5, tzinfo=UTC)}
     )
     body = BACKEND.batch_body([BACKEND.encode_for_batch(user).content or b""])
-    words = f"canary-1 <canary@example.com> since 2019-02-03 04:05:00: 43 is no int ({KEY}, {OPERATION})"
+    message = f"canary-1 <canary@example.com> since 2019-02-03 04:05:00: 43 is no int ({KEY}, {OPERATION})"
 
-    result = create(json_reply({"code": "invalid", "message": words}, 400), body)
+    result = create(json_response({"code": "invalid", "message": message}, 400), body)
 
     assert result == rejection("invalid", "••• <•••> since ••• 04:05:00: ••• is no int (•••, •••)")
 
 
 @pytest.mark.parametrize(
-    ("code", "shown"),
+    ("code", "kept_code"),
     [
         ("required_field", "required_field"),
         ("canary", "HTTP 400"),
@@ -283,19 +283,19 @@ def test_a_refused_batch_is_told_with_its_users_masked() -> None:
         (7, "HTTP 400"),
     ],
 )
-def test_a_large_batch_is_refused_without_the_vendors_words(code: object, shown: str) -> None:
-    """They may quote any of its users; a code is kept that cannot be one of them."""
+def test_the_message_about_a_large_batch_is_dropped(code: object, kept_code: str) -> None:
+    """It may quote any user; a code is kept unless it may be personal."""
     body = content(requests=[{"uid": "canary", "properties": {"long": "x" * 70_000}}])
 
-    assert create(json_reply({"code": code, "message": "canary"}, 400), body) == rejection(shown)
+    assert create(json_response({"code": code, "message": "canary"}, 400), body) == rejection(kept_code)
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", content(requests=[]), content(requests=[{"properties": {"l": [None]}}])]
 )
-def test_a_batch_that_cannot_be_looked_through_is_refused_without_the_vendors_words(body: bytes) -> None:
-    """What was sent is not known, so it cannot be masked."""
-    assert create(json_reply({"code": "invalid", "message": "canary"}, 400), body) == rejection("invalid")
+def test_the_message_about_an_unreadable_batch_is_dropped(body: bytes) -> None:
+    """Without knowing what was sent, it cannot be redacted."""
+    assert create(json_response({"code": "invalid", "message": "canary"}, 400), body) == rejection("invalid")
 
 
 # Polling
@@ -315,7 +315,7 @@ def test_a_batch_that_cannot_be_looked_through_is_refused_without_the_vendors_wo
     ],
 )
 def test_a_job_runs_until_a_final_status(status: object, running: bool) -> None:  # noqa: FBT001
-    """Whatever is not documented as final is taken for running."""
+    """A status that is not documented as final means running."""
     progress, requests = run(BACKEND.poll_job(JOB), status_of(status, imports=42, errors=2))
 
     assert progress == JobProgress(running, 42, 2)
@@ -324,7 +324,7 @@ def test_a_job_runs_until_a_final_status(status: object, running: bool) -> None:
 
 
 @pytest.mark.parametrize("counts", [{}, {"imports": None, "errors": None}, {"imports": True, "errors": -1}])
-def test_counts_that_are_missing_are_zero(counts: Mapping[str, Any]) -> None:
+def test_missing_counts_are_zero(counts: Mapping[str, Any]) -> None:
     """Errors are "only included for failed imports"."""
     assert run(BACKEND.poll_job(JOB), status_of("COMPLETED", **counts))[0] == JobProgress(running=False)
 
@@ -332,23 +332,23 @@ def test_counts_that_are_missing_are_zero(counts: Mapping[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("response", "failure"),
     [
-        (json_reply({"code": "resource_not_found", "message": f"no {JOB}"}, 404), rejection("resource_not_found")),
-        (json_reply({"code": "forbidden"}, 403), "HTTP 403 forbidden"),
+        (json_response({"code": "resource_not_found", "message": f"no {JOB}"}, 404), rejection("resource_not_found")),
+        (json_response({"code": "forbidden"}, 403), "HTTP 403 forbidden"),
         (Response(503), Unavailable("fullstory", "HTTP 503", status=503)),
-        (json_reply({}), Unknown("fullstory", DOCUMENTED, status=200)),
-        (json_reply({"imports": 1, "errors": 0, "job": "COMPLETED"}), Unknown("fullstory", DOCUMENTED, status=200)),
+        (json_response({}), Unknown("fullstory", DOCUMENTED, status=200)),
+        (json_response({"imports": 1, "errors": 0, "job": "COMPLETED"}), Unknown("fullstory", DOCUMENTED, status=200)),
     ],
 )
-def test_a_status_that_is_not_told_is_a_failure(response: Response, failure: object) -> None:
-    """A job of which nothing is known is not done."""
+def test_a_missing_status_is_a_failure(response: Response, failure: object) -> None:
+    """An unknown status does not mean that the job is done."""
     result, _ = run(BACKEND.poll_job(JOB), response)
 
     assert (result.problem if isinstance(result, Misconfigured) else result) == failure
 
 
 @pytest.mark.parametrize(("job_id", "segment"), [("0xo123", "0xo123"), ("a/b?c#d é", "a%2Fb%3Fc%23d%20%C3%A9")])
-def test_a_job_id_is_one_segment_of_the_address(job_id: str, segment: str) -> None:
-    """It is opaque, so it may hold anything."""
+def test_a_job_id_is_percent_encoded(job_id: str, segment: str) -> None:
+    """It is opaque, so it may contain any character."""
     _, requests = run(BACKEND.poll_job(job_id), Response(503))
     _, pages = run(BACKEND.collect_job(job_id, []), Response(503))
 
@@ -357,20 +357,20 @@ def test_a_job_id_is_one_segment_of_the_address(job_id: str, segment: str) -> No
 
 
 @pytest.mark.parametrize("bad", ["", ".", "..", "\ud800", 7])
-def test_a_job_id_that_cannot_stand_in_an_address_is_refused(bad: Any) -> None:
-    """HTTP libraries would ask for something else."""
+def test_a_job_id_of_dots_raises(bad: Any) -> None:
+    """HTTP clients would request another path."""
     with pytest.raises(InvalidTraitsError, match=r"^job_id: "):
         run(BACKEND.poll_job(bad))
     with pytest.raises(InvalidTraitsError, match=r"^job_id: "):
         run(BACKEND.collect_job(bad, []))
 
 
-# The pages of results
+# Pages of results
 
 
 @pytest.mark.parametrize("last", ["", None])
-def test_all_pages_of_both_results_are_read(last: str | None) -> None:
-    """Whatever the final status: COMPLETED may hide errors and FAILED imports."""
+def test_reads_all_pages_of_imports_and_errors(last: str | None) -> None:
+    """The final status does not matter: COMPLETED may hide errors and FAILED imports."""
     entries = [BatchEntry(user_id=f"u{number}") for number in range(4)]
     responses = [
         page({"id": "1", "uid": "u0"}, token="t=1"),
@@ -394,9 +394,9 @@ def test_all_pages_of_both_results_are_read(last: str | None) -> None:
 
 
 @pytest.mark.parametrize("empty", [{"total_records": "0"}, {"results": None, "total_records": "0"}, {"results": []}])
-def test_a_page_may_be_without_results(empty: Row) -> None:
+def test_a_page_may_have_no_results(empty: Row) -> None:
     """They are not required on a page of errors."""
-    assert collect([BatchEntry(user_id="u1")], page({"uid": "u1", "id": "1"}), json_reply(empty)) == (
+    assert collect([BatchEntry(user_id="u1")], page({"uid": "u1", "id": "1"}), json_response(empty)) == (
         Accepted("fullstory", "1"),
     )
 
@@ -416,27 +416,27 @@ def test_a_page_may_be_without_results(empty: Row) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["imports", "errors"])
-def test_a_page_that_is_not_the_documented_one_settles_nobody(body: bytes, kind: str) -> None:
-    """A row left out silently would be a user lost."""
+def test_an_invalid_page_is_unknown(body: bytes, kind: str) -> None:
+    """A row that is skipped silently would be a lost user."""
     exchange = BACKEND.collect_job(JOB, [BatchEntry(user_id="u1")])
 
-    result, _, _ = serve(exchange, lambda asked: Response(200, body=body) if kind in asked.url else NO_ROWS)
+    result, _, _ = serve(exchange, lambda request: Response(200, body=body) if kind in request.url else NO_ROWS)
 
     assert result == Unknown("fullstory", DOCUMENTED, status=200)
 
 
-def test_a_page_that_cannot_be_had_is_told_without_the_vendors_words() -> None:
-    """They may quote any of the users."""
-    response = json_reply({"code": "resource_not_found", "message": "canary"}, 404)
+def test_a_failed_page_has_no_message() -> None:
+    """Its message may quote any user."""
+    response = json_response({"code": "resource_not_found", "message": "canary"}, 404)
 
     assert run(BACKEND.collect_job(JOB, []), response)[0] == rejection("resource_not_found")
     for secret in ("my_key", "my_job", JOB):
         exchange = Fullstory("my_key").collect_job("my_job", [])
-        assert run(exchange, json_reply({"code": secret}, 404))[0] == rejection("HTTP 404")
+        assert run(exchange, json_response({"code": secret}, 404))[0] == rejection("HTTP 404")
 
 
-def test_results_that_are_not_there_yet_are_asked_for_again() -> None:
-    """202 means that the job still runs; the same page is asked, later and later."""
+def test_polls_until_results_are_ready() -> None:
+    """A 202 means that the job still runs; the pauses get longer."""
     entries = [BatchEntry(user_id="u1")]
     responses = iter(
         [*[Response(202)] * 6, page({"uid": "u1"}, token="t"), Response(202), NO_ROWS, Response(202), NO_ROWS]
@@ -453,8 +453,8 @@ def test_results_that_are_not_there_yet_are_asked_for_again() -> None:
     ]
 
 
-def test_patience_ends() -> None:
-    """After five minutes of pauses the caller may come back later."""
+def test_polling_for_results_ends() -> None:
+    """After five minutes of pauses the caller may try again later."""
     failure, _, pauses = serve(BACKEND.collect_job(JOB, []), lambda _: Response(202))
 
     assert failure == Unavailable("fullstory", "HTTP 202, the results of the job are not ready", status=202)
@@ -463,8 +463,8 @@ def test_patience_ends() -> None:
 
 
 @pytest.mark.parametrize("tokens", [["t", "t"], ["t", "u", "t"]])
-def test_a_token_that_comes_again_ends_the_reading(tokens: list[str]) -> None:
-    """We would read the same pages for ever."""
+def test_a_repeated_token_is_unknown(tokens: list[str]) -> None:
+    """Going on would read the same pages without end."""
     responses = [page({"uid": "u1"}, token=token) for token in tokens]
 
     result, _ = run(BACKEND.collect_job(JOB, [BatchEntry(user_id="u1")]), *responses)
@@ -476,8 +476,8 @@ def test_a_token_that_comes_again_ends_the_reading(tokens: list[str]) -> None:
 
 
 @pytest.mark.parametrize("before", [[], [page({"uid": "u0", "id": "1"})]])
-def test_a_key_that_may_not_see_settles_by_the_counts(before: list[Response]) -> None:
-    """A Standard key may create and poll; where nobody was refused, everybody is accepted."""
+def test_counts_settle_all_users_without_access(before: list[Response]) -> None:
+    """A Standard key may create and poll; if no user was rejected, all are accepted."""
     entries = [BatchEntry(user_id="u0"), BatchEntry(user_id="u1")]
 
     outcomes = collect(entries, *before, FORBIDDEN, status_of("COMPLETED", imports=2, errors=0))
@@ -495,8 +495,8 @@ def test_a_key_that_may_not_see_settles_by_the_counts(before: list[Response]) ->
         status_of("PROCESSING", imports=2),
     ],
 )
-def test_a_key_that_may_not_see_is_told_what_it_takes(status: Response) -> None:
-    """Which users were refused cannot be learnt with it."""
+def test_missing_access_is_misconfigured(status: Response) -> None:
+    """This key cannot learn which users were rejected."""
     entries = [BatchEntry(user_id="u0"), BatchEntry(user_id="u1")]
 
     result, _ = run(BACKEND.collect_job(JOB, entries), FORBIDDEN, status)
@@ -508,14 +508,14 @@ def test_a_key_that_may_not_see_is_told_what_it_takes(status: Response) -> None:
     )
 
 
-def test_counts_that_cannot_be_had_are_a_failure() -> None:
-    """The next collection may settle it."""
+def test_missing_counts_are_a_failure() -> None:
+    """The results can be collected again."""
     assert run(BACKEND.collect_job(JOB, []), FORBIDDEN, Response(503))[0] == Unavailable(
         "fullstory", "HTTP 503", status=503
     )
 
 
-# Who a row is about
+# Matching rows with users
 
 
 ANONYMOUS = BatchEntry(content=content(display_name="Ann", properties={"days": 43, "on": True}))
@@ -539,11 +539,11 @@ SHOWN_ANONYMOUS = {"id": "9", "uid": None, "display_name": "Ann", "email": "", "
         (BatchEntry(content=content(display_name="Ann")), {"id": "9", "display_name": "Ann", "properties": {}}, "9"),
     ],
 )
-def test_an_import_is_matched_to_its_member(entry: BatchEntry, row: Row, vendor_id: str | None) -> None:
-    """By uid, by Fullstory id, or by content; a stranger beside them keeps elimination out of it."""
+def test_matches_an_import_with_its_entry(entry: BatchEntry, row: Row, vendor_id: str | None) -> None:
+    """Rows match by uid, Fullstory id or content; an unknown one rules out elimination."""
     outcomes = collect([entry, BatchEntry(user_id="lost")], page(row), NO_ROWS)
 
-    assert outcomes == (Accepted("fullstory", vendor_id), Unknown("fullstory", UNSHOWN))
+    assert outcomes == (Accepted("fullstory", vendor_id), Unknown("fullstory", NOT_IN_RESULTS))
 
 
 @pytest.mark.parametrize(
@@ -561,21 +561,21 @@ def test_an_import_is_matched_to_its_member(entry: BatchEntry, row: Row, vendor_
         {**SHOWN_ANONYMOUS, "properties": "days"},
     ],
 )
-def test_another_user_is_not_taken_for_a_member(row: Row) -> None:
-    """Accepted by mistake would be lost."""
+def test_does_not_match_another_user(row: Row) -> None:
+    """A user accepted by mistake would be lost."""
     entries = [BatchEntry(user_id="u1", vendor_id="7"), ANONYMOUS]
 
     assert collect(entries, page(row), NO_ROWS) == (
-        Unknown("fullstory", UNSHOWN),
-        Unknown("fullstory", UNSHOWN, retryable=False),
+        Unknown("fullstory", NOT_IN_RESULTS),
+        Unknown("fullstory", NOT_IN_RESULTS, retryable=False),
     )
 
 
 DEEP = b'{"n":' * 900 + b"1" + b"}" * 900
 
 
-def test_properties_nested_too_deep_are_nobodys() -> None:
-    """Garbage ends no collection."""
+def test_deeply_nested_properties_match_nobody() -> None:
+    """They must not raise an error either."""
     deep = b'{"results":[{"id":"9","properties":%s}],"total_records":"1"}' % DEEP
     error = b'{"results":[{"code":"bad","message":"canary","user":{"properties":%s,"schema":%s}}]}' % (
         DEEP,
@@ -584,11 +584,11 @@ def test_properties_nested_too_deep_are_nobodys() -> None:
 
     outcomes = collect([ANONYMOUS, ANONYMOUS], Response(200, body=deep), Response(200, body=error))
 
-    assert outcomes == (Unknown("fullstory", UNSHOWN, retryable=False),) * 2
+    assert outcomes == (Unknown("fullstory", NOT_IN_RESULTS, retryable=False),) * 2
 
 
-def test_members_of_one_id_share_the_answer() -> None:
-    """They are one user to Fullstory, by uid or by id."""
+def test_entries_with_one_id_share_the_outcome() -> None:
+    """To Fullstory they are one user."""
     entries = [
         BatchEntry(user_id="u1"),
         BatchEntry(vendor_id="7"),
@@ -602,8 +602,8 @@ def test_members_of_one_id_share_the_answer() -> None:
     assert collect(entries, NO_ROWS, error)[:3] == (rejection("bad", "no"),) * 3
 
 
-def test_the_newest_row_tells_the_id() -> None:
-    """A user named twice may get another id once they are identified."""
+def test_the_last_row_has_the_id() -> None:
+    """A user in two rows may get another id once identified."""
     rows = page({"uid": "u1", "id": "7"}, {"uid": "u1", "id": "8"})
 
     assert collect([BatchEntry(user_id="u1")], rows, NO_ROWS) == (Accepted("fullstory", "8"),)
@@ -616,15 +616,15 @@ def test_the_newest_row_tells_the_id() -> None:
         (ANONYMOUS, SHOWN_ANONYMOUS, {"display_name": "Ann", "properties": {"days": 43, "on": True}}),
     ],
 )
-def test_refusal_wins_over_import(entry: BatchEntry, row: Row, item: Row) -> None:
-    """A user may be taken and one of the properties refused: that must be on record."""
+def test_a_rejection_wins_over_an_import(entry: BatchEntry, row: Row, item: Row) -> None:
+    """An imported user may have a rejected property, which must be reported."""
     error = {"code": "invalid_parameter", "message": "one property is too large", "user": item}
 
     assert collect([entry], page(row), page(error)) == (rejection("invalid_parameter", "one property is too large"),)
 
 
-def test_anonymous_users_of_one_content_get_one_row_each() -> None:
-    """They are several users, each with an id of their own."""
+def test_equal_anonymous_users_get_one_row_each() -> None:
+    """They are several users, each with their own id."""
     again = {**SHOWN_ANONYMOUS, "id": "10"}
     error = {"code": "bad", "message": "no", "user": {"display_name": "Ann", "properties": {"days": 43, "on": True}}}
 
@@ -635,20 +635,20 @@ def test_anonymous_users_of_one_content_get_one_row_each() -> None:
     )
 
 
-def test_an_anonymous_user_whom_no_row_shows_is_not_sent_again() -> None:
-    """They could become two; whoever has an id is upserted."""
+def test_an_unmatched_anonymous_user_is_not_retryable() -> None:
+    """Sent again, they could become two; a user with an id is upserted."""
     outcomes = collect([ANONYMOUS, BatchEntry(user_id="u1"), BatchEntry(vendor_id="7")], NO_ROWS, NO_ROWS)
 
     assert [outcome.retryable for outcome in outcomes] == [False, True, True]
 
 
-# Who is left over
+# Elimination
 
 
 LOST = [BatchEntry(user_id="u1"), BatchEntry(content=content(display_name="Ann"))]
 ERROR_A = {"code": "bad", "message": "no", "user": {"uid": "x"}}
 ERROR_B = {"code": "worse", "message": "no", "user": {"uid": "y"}}
-UNSETTLED = (Unknown("fullstory", UNSHOWN), Unknown("fullstory", UNSHOWN, retryable=False))
+UNSETTLED = (Unknown("fullstory", NOT_IN_RESULTS), Unknown("fullstory", NOT_IN_RESULTS, retryable=False))
 
 
 @pytest.mark.parametrize(
@@ -668,66 +668,68 @@ UNSETTLED = (Unknown("fullstory", UNSHOWN), Unknown("fullstory", UNSHOWN, retrya
         ([], [], UNSETTLED),
     ],
 )
-def test_who_is_left_is_settled_by_elimination(imports: list[Row], errors: list[Row], outcomes: Any) -> None:
-    """Only where as many rows are left, all of one kind; without an id, which could be another's."""
+def test_infers_unmatched_users_by_elimination(imports: list[Row], errors: list[Row], outcomes: Any) -> None:
+    """As many rows of one kind must be left; the id could be another user's."""
     named = BatchEntry(user_id="u0")
 
-    found = collect([named, *LOST], page({"uid": "u0"}, *imports), page(*errors))
+    result = collect([named, *LOST], page({"uid": "u0"}, *imports), page(*errors))
 
-    assert found == (Accepted("fullstory"), *outcomes)
+    assert result == (Accepted("fullstory"), *outcomes)
 
 
-# Trouble of the vendor's own
+# Vendor errors in rows
 
-TROUBLED = "the vendor had an internal problem with this user"
+VENDOR_ERROR = "the vendor had an internal problem with this user"
 
 
 @pytest.mark.parametrize("code", ["server_error", "too_many_requests"])
-def test_trouble_of_the_vendors_own_is_no_refusal(code: str) -> None:
-    """It says nothing against the user, who is sent again; but an anonymous one could become two."""
+def test_a_vendor_error_in_a_row_is_unknown(code: str) -> None:
+    """It says nothing against the user; an anonymous one could become two."""
     entries = [BatchEntry(user_id="u1"), BatchEntry(vendor_id="7"), ANONYMOUS, BatchEntry(user_id="u2")]
     items = [{"uid": "u1"}, {"id": "7"}, {"display_name": "Ann", "properties": {"days": 43, "on": True}}]
     errors = [{"code": code, "message": "canary", "user": item} for item in items]
 
     outcomes = collect(entries, page({"uid": "u2", "id": "9"}), page(*errors))
 
-    again = Unknown("fullstory", TROUBLED)
+    again = Unknown("fullstory", VENDOR_ERROR)
     assert outcomes == (again, again, attrs.evolve(again, retryable=False), Accepted("fullstory", "9"))
 
 
-def test_trouble_with_a_user_who_is_imported_is_not_their_import() -> None:
-    """Something of theirs may be lost."""
+def test_a_vendor_error_wins_over_an_import() -> None:
+    """Some of their data may be lost."""
     error = {"code": "server_error", "user": {"uid": "u1"}}
 
-    assert collect([BatchEntry(user_id="u1")], page({"uid": "u1"}), page(error)) == (Unknown("fullstory", TROUBLED),)
+    assert collect([BatchEntry(user_id="u1")], page({"uid": "u1"}), page(error)) == (
+        Unknown("fullstory", VENDOR_ERROR),
+    )
 
 
 @pytest.mark.parametrize("imports", [[], [{"id": "1"}, {"id": "2"}]])
 @pytest.mark.parametrize("errors", [[], [ERROR_A], [ERROR_A, ERROR_A]])
-def test_trouble_with_nobody_in_particular_settles_nobody(imports: list[Row], errors: list[Row]) -> None:
-    """It may have been any of them."""
+def test_an_unmatched_vendor_error_prevents_elimination(imports: list[Row], errors: list[Row]) -> None:
+    """It may be about any user."""
     trouble = {"code": "server_error", "user": {"uid": "x"}}
 
     assert collect(LOST, page(*imports), page(trouble, *errors)) == UNSETTLED
 
 
-# The words of a refusal
+# Messages of rejections
 
 
-def test_what_was_sent_is_masked_in_the_refusal_of_a_row() -> None:
-    """The row's own item says what that was, and so does the member."""
+def test_the_message_of_a_row_is_redacted() -> None:
+    """The values come from the row's own item and from the entry."""
     item = {
         "uid": "canary-1",
         "email": "canary@example.com",
         "properties": {"plan": "canary-pro", "days": 43, "since": "2019-02-03T04:05:06Z", "n": None},
         "schema": {"properties": {"days": "int", "since": "date"}},
     }
-    words = f"canary-1 canary@EXAMPLE.com canary-pro 43 int date 2019-02-03 04:05 canary-x canary-id {KEY} {JOB}"
+    message = f"canary-1 canary@EXAMPLE.com canary-pro 43 int date 2019-02-03 04:05 canary-x canary-id {KEY} {JOB}"
     entry = BatchEntry(
         user_id="canary-1", vendor_id="canary-id", content=content(uid="canary-1", display_name="canary-x")
     )
 
-    outcomes = collect([entry], NO_ROWS, page({"code": "bad_canary-1", "message": words, "user": item}))
+    outcomes = collect([entry], NO_ROWS, page({"code": "bad_canary-1", "message": message, "user": item}))
 
     assert outcomes == (rejection("bad_•••", "••• ••• ••• ••• int date ••• 04:05 ••• ••• ••• •••"),)
 
@@ -746,20 +748,20 @@ def test_what_was_sent_is_masked_in_the_refusal_of_a_row() -> None:
         ({"code": "bad"}, rejection("bad")),
     ],
 )
-def test_a_row_that_says_less_than_documented_is_a_refusal_all_the_same(row: Row, outcome: Outcome) -> None:
-    """Without its words where what was sent cannot be known."""
+def test_an_incomplete_error_row_is_a_rejection(row: Row, outcome: Outcome) -> None:
+    """Its message is dropped where the values are unknown."""
     assert collect([BatchEntry(user_id="u1")], NO_ROWS, page({"x": 1, **row})) == (outcome,)
 
 
-# Laws
+# Properties of any results
 
 
-FATES = st.sampled_from(["imported", "refused", "both"])
+FATES = st.sampled_from(["imported", "rejected", "both"])
 
 
 @st.composite
 def batches(draw: st.DrawFn) -> tuple[list[BatchEntry], list[str]]:
-    """Return members of every kind, no two of one id or content, and the fate of each."""
+    """Return entries of every kind with different ids and contents, and the fate of each."""
     entries: list[BatchEntry] = []
     for number in range(draw(st.integers(0, 8))):
         name = f"{number}{draw(texts())}"
@@ -782,7 +784,7 @@ def batches(draw: st.DrawFn) -> tuple[list[BatchEntry], list[str]]:
 
 
 def item_of(entry: BatchEntry) -> Row:
-    """Return the item that a member was sent as."""
+    """Return the item that was sent for an entry."""
     fields = {"uid": entry.user_id, "id": entry.vendor_id}
     sent: Row = orjson.loads(entry.content or b"{}")
     return sent | {name: text for name, text in fields.items() if text is not None}
@@ -801,16 +803,14 @@ def paged(draw: Any, rows: list[Row]) -> dict[str | None, Response]:
 
 
 @given(batch=batches(), data=st.data())
-def test_each_member_gets_the_outcome_that_is_theirs(
-    batch: tuple[list[BatchEntry], list[str]], data: st.DataObject
-) -> None:
-    """However imports and errors are ordered and cut into pages, and however long they take to be there."""
+def test_each_entry_gets_its_own_outcome(batch: tuple[list[BatchEntry], list[str]], data: st.DataObject) -> None:
+    """Neither the order of rows, nor the pages, nor the delays matter."""
     entries, fates = batch
     imports, errors, expected = list[Row](), list[Row](), list[Outcome]()
     for number, (entry, fate) in enumerate(zip(entries, fates, strict=True)):
         item = item_of(entry)
         vendor_id = entry.vendor_id or f"new {number}"
-        if fate != "refused":
+        if fate != "rejected":
             imports.append({**item, "id": vendor_id, "schema": None, "type_conflicts": None})
         if fate != "imported":
             errors.append({"code": f"c{number}", "message": f"m{number}", "user": {**item, "schema": None}})
@@ -821,13 +821,13 @@ def test_each_member_gets_the_outcome_that_is_theirs(
 
     not_yet = iter(data.draw(st.lists(st.booleans(), max_size=10)))
 
-    def answer(request: Request) -> Response:
+    def respond(request: Request) -> Response:
         if next(not_yet, False):
             return Response(202)
         kind, _, token = request.url.removeprefix(f"{JOB_URL}/").partition("?page_token=")
         return pages[kind][token.replace("%26", "&").replace("%3D", "=") or None]
 
-    outcomes, _, _ = serve(BACKEND.collect_job(JOB, entries), answer)
+    outcomes, _, _ = serve(BACKEND.collect_job(JOB, entries), respond)
 
     assert outcomes == tuple(expected)
 
@@ -846,16 +846,16 @@ GARBAGE: st.SearchStrategy[Any] = st.recursive(
 )
 GARBAGE_REPLIES = st.one_of(
     responses(),
-    st.fixed_dictionaries({"results": st.lists(GARBAGE), "next_page_token": GARBAGE}).map(json_reply),
-    st.builds(json_reply, GARBAGE, st.sampled_from([200, 202, 400, 403, 404])),
+    st.fixed_dictionaries({"results": st.lists(GARBAGE), "next_page_token": GARBAGE}).map(json_response),
+    st.builds(json_response, GARBAGE, st.sampled_from([200, 202, 400, 403, 404])),
     bodies().map(lambda body: Response(200, body=body)),
 )
 FAILURES = (Rejected, Misconfigured, Unavailable, Unknown)
 
 
 @given(data=st.data())
-def test_garbage_is_never_raised(data: st.DataObject) -> None:
-    """Every answer is a result, and each member has one outcome, whatever comes back."""
+def test_collect_never_raises(data: st.DataObject) -> None:
+    """Any response leads to a result with one outcome per entry."""
     entries = [
         BatchEntry(user_id="u1"),
         BatchEntry(vendor_id="7"),
@@ -863,12 +863,12 @@ def test_garbage_is_never_raised(data: st.DataObject) -> None:
         BatchEntry(content=content(display_name="Ann")),
     ]
 
-    def answer(_request: Request) -> Response:
+    def respond(_request: Request) -> Response:
         return data.draw(GARBAGE_REPLIES)
 
-    created, _, _ = serve(BACKEND.create_job(b'{"requests":[{"uid":"u1"}]}', idempotency_key=OPERATION), answer)
-    progress, _, _ = serve(BACKEND.poll_job(JOB), answer)
-    outcomes, _, _ = serve(BACKEND.collect_job(JOB, entries), answer)
+    created, _, _ = serve(BACKEND.create_job(b'{"requests":[{"uid":"u1"}]}', idempotency_key=OPERATION), respond)
+    progress, _, _ = serve(BACKEND.poll_job(JOB), respond)
+    outcomes, _, _ = serve(BACKEND.collect_job(JOB, entries), respond)
 
     assert isinstance(created, (str, BatchTooLarge, *FAILURES))
     assert isinstance(progress, (JobProgress, *FAILURES))
@@ -900,22 +900,22 @@ QUOTED = " | ".join(
     status=st.sampled_from([200, 202, 302, 400, 401, 403, 404, 409, 413, 429, 500, 503]),
     known=st.booleans(),
 )
-def test_nothing_that_was_sent_gets_out(user: Any, code: str, status: int, known: bool) -> None:  # noqa: FBT001
-    """Neither a value nor an id nor a key is in an outcome, however the vendor quotes them."""
+def test_outcomes_contain_nothing_that_was_sent(user: Any, code: str, status: int, known: bool) -> None:  # noqa: FBT001
+    """Fullstory may quote values, ids and keys anywhere."""
     sent = orjson.dumps(CANARIES) if known or user is not CANARIES else None
     entry = BatchEntry(user_id="canary-uid-4711", vendor_id="canary-vendor-99", content=sent)
-    said = {"code": code, "message": f"{QUOTED} | {JOB}", "user": user}
+    row = {"code": code, "message": f"{QUOTED} | {JOB}", "user": user}
     creations = [
         BACKEND.create_job(BACKEND.batch_body([orjson.dumps(CANARIES)] * size), idempotency_key=OPERATION)
         for size in (1, 2000)
     ]
     questions: list[Exchange[Any]] = [BACKEND.poll_job(JOB), BACKEND.collect_job(JOB, [entry])]
 
-    asked = {"code": code, "message": f"{QUOTED} | {OPERATION}"}
-    results: list[Any] = [serve(each, lambda _: json_reply(asked, status))[0] for each in creations]
-    results += [serve(each, lambda _: json_reply({**said, "results": [said]}, status))[0] for each in questions]
-    results.append(collect([entry], NO_ROWS, page(said)))
+    error = {"code": code, "message": f"{QUOTED} | {OPERATION}"}
+    results: list[Any] = [serve(each, lambda _: json_response(error, status))[0] for each in creations]
+    results += [serve(each, lambda _: json_response({**row, "results": [row]}, status))[0] for each in questions]
+    results.append(collect([entry], NO_ROWS, page(row)))
 
-    shown = repr(results) + repr(entry)
-    assert "canary" not in shown.lower()
-    assert not [secret for secret in ("918273", "0.0123456789", KEY, OPERATION, JOB) if secret in shown]
+    text = repr(results) + repr(entry)
+    assert "canary" not in text.lower()
+    assert not [secret for secret in ("918273", "0.0123456789", KEY, OPERATION, JOB) if secret in text]

@@ -1,4 +1,4 @@
-"""What Fullstory holds of a user, compared with what it would be sent."""
+"""Compare what Fullstory stores with what it would be sent."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,21 +17,21 @@ MOMENT = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)
 
 
 def compare(user: UserTraits, **stored: Any) -> Comparison | Failure:
-    """Compare *user* with what Fullstory shows as *stored*."""
-    shown = {"id": "7", "uid": "u1", **stored}
-    result, requests = run(BACKEND.compare(user), Response(200, body=orjson.dumps({"results": [shown]})))
+    """Compare *user* with *stored*, as Fullstory shows it."""
+    stored_user = {"id": "7", "uid": "u1", **stored}
+    result, requests = run(BACKEND.compare(user), Response(200, body=orjson.dumps({"results": [stored_user]})))
     assert [request.method for request in requests] == ["GET"]
     return result
 
 
-def test_it_is_compared_without_a_write() -> None:
-    """So nobody needs to be asked first."""
+def test_comparing_does_not_write() -> None:
+    """No confirmation is needed."""
     assert isinstance(BACKEND, SupportsCompare)
     assert not BACKEND.compare_writes
 
 
 @pytest.mark.parametrize(
-    ("wanted", "held"),
+    ("expected", "stored"),
     [
         (1, 1.0),
         (MOMENT, "2026-11-21T08:30:00+00:00"),
@@ -43,13 +43,13 @@ def test_it_is_compared_without_a_write() -> None:
         ("", None),
     ],
 )
-def test_one_value_written_otherwise_is_the_same(wanted: Any, held: Any) -> None:
-    """A number is a number, and a date a moment."""
-    assert compare(UserTraits("u1", traits={"it": wanted}), properties={"it": held}) == Comparison("fullstory")
+def test_equal_values_may_be_written_differently(expected: Any, stored: Any) -> None:
+    """Numbers and dates are compared by value."""
+    assert compare(UserTraits("u1", traits={"it": expected}), properties={"it": stored}) == Comparison("fullstory")
 
 
 @pytest.mark.parametrize(
-    ("wanted", "held"),
+    ("expected", "stored"),
     [
         (1, True),
         (True, 1),
@@ -62,20 +62,20 @@ def test_one_value_written_otherwise_is_the_same(wanted: Any, held: Any) -> None
         ("2026-11-21T08:30:00Z", "2026-11-21T08:30:00+00:00"),
     ],
 )
-def test_another_value_is_told_by_its_path(wanted: Any, held: Any) -> None:
-    """Texts are compared exactly, lists item by item."""
-    found = compare(UserTraits("u1", traits={"it": wanted}), properties={"it": held})
+def test_a_different_value_is_reported_by_path(expected: Any, stored: Any) -> None:
+    """Strings are compared exactly, lists item by item."""
+    comparison = compare(UserTraits("u1", traits={"it": expected}), properties={"it": stored})
 
-    assert found == Comparison("fullstory", differing=("traits.it",))
+    assert comparison == Comparison("fullstory", differing=("traits.it",))
 
 
-def test_each_path_is_told_by_what_is_wrong_with_it() -> None:
-    """Nested ones are dotted; name and e-mail are the user's own."""
+def test_reports_differing_absent_and_extra_paths() -> None:
+    """Nested names are dotted; name and e-mail are the user's own."""
     user = UserTraits("u1", name="Ada", email="a@example.com", traits={"company": {"size": 3, "city": "Bern"}})
 
-    found = compare(user, display_name="Bob", properties={"company": {"size": 4}, "plan": "pro"})
+    comparison = compare(user, display_name="Bob", properties={"company": {"size": 4}, "plan": "pro"})
 
-    assert found == Comparison(
+    assert comparison == Comparison(
         "fullstory",
         differing=("name", "traits.company.size"),
         absent=("email", "traits.company.city"),
@@ -83,36 +83,36 @@ def test_each_path_is_told_by_what_is_wrong_with_it() -> None:
     )
 
 
-def test_what_is_mended_is_no_difference() -> None:
-    """A name that is sent as another is compared as that."""
+def test_adapted_values_are_compared_as_sent() -> None:
+    """A renamed trait is compared under its new name."""
     adapting = Fullstory("na1.key", on_violation="adapt")
-    shown = {"id": "7", "uid": "u1", "properties": {"sign_up": "x"}}
+    stored_user = {"id": "7", "uid": "u1", "properties": {"sign_up": "x"}}
 
-    found, _ = run(
+    comparison, _ = run(
         adapting.compare(UserTraits("u1", traits={"sign-up": "x"})),
-        Response(200, body=orjson.dumps({"results": [shown]})),
+        Response(200, body=orjson.dumps({"results": [stored_user]})),
     )
 
-    assert found == Comparison("fullstory")
+    assert comparison == Comparison("fullstory")
 
 
 def test_a_user_who_is_being_deleted_is_missing() -> None:
-    """They are as good as gone."""
+    """They will be gone soon."""
     assert compare(UserTraits("u1"), is_being_deleted=True) == Comparison("fullstory", missing=True)
 
 
-def test_a_user_who_is_not_there_is_missing() -> None:
-    """The vendor shows no user of that id."""
-    found, _ = run(BACKEND.compare(UserTraits("u1")), Response(200, body=b'{"results": []}'))
+def test_an_unknown_user_is_missing() -> None:
+    """Fullstory lists no user with that id."""
+    comparison, _ = run(BACKEND.compare(UserTraits("u1")), Response(200, body=b'{"results": []}'))
 
-    assert found == Comparison("fullstory", missing=True)
+    assert comparison == Comparison("fullstory", missing=True)
 
 
-def test_a_failure_is_handed_on() -> None:
-    """A key that may not read, for example."""
-    found, _ = run(BACKEND.compare(UserTraits("u1")), Response(401))
+def test_a_failure_is_returned() -> None:
+    """The key may not be allowed to read, for example."""
+    comparison, _ = run(BACKEND.compare(UserTraits("u1")), Response(401))
 
-    assert isinstance(found, Misconfigured)
+    assert isinstance(comparison, Misconfigured)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +122,6 @@ def test_a_failure_is_handed_on() -> None:
         (UserTraits(traits={"plan": "pro"}), Violation("user_id", "anonymous-user")),
     ],
 )
-def test_whom_fullstory_would_not_get_is_rejected(user: UserTraits, violation: Violation) -> None:
-    """Nobody is asked about them."""
+def test_a_user_with_a_violation_is_rejected(user: UserTraits, violation: Violation) -> None:
+    """Nothing is requested for them."""
     assert run(BACKEND.compare(user)) == (Rejected("fullstory", (violation,)), [])

@@ -1,4 +1,4 @@
-"""What holds for every user that Fullstory is sent, read off the JSON alone."""
+"""Properties of every Fullstory payload, checked on the JSON alone."""
 
 import copy
 import pickle
@@ -22,7 +22,7 @@ from replay_identity.testing import scalars, trait_maps, trait_names, user_trait
 STRICT = Fullstory("na1.key")
 LENIENT = Fullstory("na1.key", on_violation="adapt")
 NAME = re.compile(r"\A[A-Za-z][A-Za-z0-9_]*\Z")
-# What nothing can mend: another id is another user, and of two values for one name one would be lost.
+# Violations that cannot be adapted: another id is another user, and of two values with one name one would be lost.
 NEVER_MENDED = {"uid-length", "dot-segment", "name-collision"}
 LOSSLESS = {"coerced"}
 
@@ -35,7 +35,7 @@ def body_of(plan: Plan) -> dict[str, Any]:
 
 
 def leaves(properties: Mapping[str, Any], parents: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted names and values of what is not an object."""
+    """Yield the dotted names and values of everything but objects."""
     for name, value in properties.items():
         if is_nested(value):
             yield from leaves(value, f"{parents}{name}.")
@@ -52,33 +52,33 @@ def parts(properties: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def assert_within_limits(body: dict[str, Any]) -> None:
-    """Check what Fullstory publishes (https://developer.fullstory.com/server/users/create-user)."""
+    """Check Fullstory's published limits (https://developer.fullstory.com/server/users/create-user)."""
     assert body.keys() <= {"uid", "display_name", "email", "properties", "schema"}
     assert 0 < len(body.get("uid", "x")) <= 256
     assert len(body.get("display_name", "")) <= 256
     assert len(body.get("email", "")) <= 128
     properties = body.get("properties", {})
-    found = dict(leaves(properties))
-    assert len(found) <= 500
+    values = dict(leaves(properties))
+    assert len(values) <= 500
     for name, value in parts(properties):
         assert NAME.match(name)
         assert value is not None
         size = len(value.encode()) if isinstance(value, str) else len(orjson.dumps(value))
         assert size <= 8192
-    for path, value in found.items():
+    for path, value in values.items():
         assert len(path) <= 512
         if isinstance(value, list):
             assert {type(item) for item in value} & {dict, list} == set()  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     declared = body.get("schema", {}).get("properties", {})
-    assert declared.keys() <= found.keys()
+    assert declared.keys() <= values.keys()
     assert set(declared.values()) <= {
         f"{kind}{s}" for kind in ("str", "int", "real", "bool", "date") for s in ("", "s")
     }
 
 
 @given(user=user_traits())
-def test_nothing_over_a_limit_is_ever_sent(user: UserTraits) -> None:
-    """Whether we refuse or adapt."""
+def test_sends_nothing_over_a_limit(user: UserTraits) -> None:
+    """This holds with both values of on_violation."""
     for plan in (STRICT.plan(user), LENIENT.plan(user)):
         if plan.request is not None:
             assert_within_limits(body_of(plan))
@@ -86,8 +86,8 @@ def test_nothing_over_a_limit_is_ever_sent(user: UserTraits) -> None:
 
 
 @given(user=user_traits())
-def test_adapting_leaves_only_what_nothing_can_mend(user: UserTraits) -> None:
-    """And refusing records no loss."""
+def test_adapting_leaves_only_permanent_violations(user: UserTraits) -> None:
+    """Rejecting records no loss."""
     strict, lenient = STRICT.plan(user), LENIENT.plan(user)
 
     assert {violation.rule for violation in lenient.violations} <= NEVER_MENDED
@@ -96,8 +96,8 @@ def test_adapting_leaves_only_what_nothing_can_mend(user: UserTraits) -> None:
 
 
 @given(user=valid_users(STRICT.limits))
-def test_what_is_within_all_limits_is_never_refused(user: UserTraits) -> None:
-    """Nor changed with a loss, and adapting makes no difference to it."""
+def test_a_user_within_all_limits_is_never_rejected(user: UserTraits) -> None:
+    """There is no loss either, and adapting makes no difference."""
     plan = STRICT.plan(user)
 
     assert plan.violations == ()
@@ -105,35 +105,35 @@ def test_what_is_within_all_limits_is_never_refused(user: UserTraits) -> None:
     assert LENIENT.plan(user) == plan
 
 
-def recorded(plan: Plan) -> set[str]:
-    """Return the paths that the plan says differ with a loss."""
+def lossy_paths(plan: Plan) -> set[str]:
+    """Return the paths of the plan's lossy adjustments."""
     return {adjustment.path for adjustment in plan.adjustments if adjustment.lossy}
 
 
-def reads_as(word: Any, value: Any) -> bool:
-    """Tell whether *word* in the JSON says *value*, by its JSON type alone."""
+def reads_as(encoded: Any, value: Any) -> bool:
+    """Return True if *encoded* in the JSON means *value*, by its JSON type alone."""
     if isinstance(value, bool):
-        return word is value
+        return encoded is value
     if isinstance(value, tuple):
-        return isinstance(word, list) and len(word) == len(value) and all(map(reads_as, word, value))  # pyright: ignore[reportUnknownArgumentType]
+        return isinstance(encoded, list) and len(encoded) == len(value) and all(map(reads_as, encoded, value))  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, datetime):
-        return isinstance(word, str) and word.endswith("Z") and datetime.fromisoformat(word) == value
+        return isinstance(encoded, str) and encoded.endswith("Z") and datetime.fromisoformat(encoded) == value
     if isinstance(value, date):
-        return bool(word == value.isoformat())
+        return bool(encoded == value.isoformat())
     if isinstance(value, Decimal):
-        return isinstance(word, float) and Decimal(repr(word)) == value
+        return isinstance(encoded, float) and Decimal(repr(encoded)) == value
     if isinstance(value, int | float | str):
-        return type(word) is type(value) and bool(word == value)
-    return bool(word == str(value))
+        return type(encoded) is type(value) and bool(encoded == value)
+    return bool(encoded == str(value))
 
 
 @given(user=user_traits())
-def test_whatever_is_lost_is_on_record(user: UserTraits) -> None:
-    """Every field that is not named as lost can be read back from what is sent."""
+def test_every_loss_is_recorded(user: UserTraits) -> None:
+    """Every other field can be read back from the payload."""
     plan = LENIENT.plan(user)
     if plan.request is None:
         return
-    body, no_response = body_of(plan), recorded(plan)
+    body, no_response = body_of(plan), lossy_paths(plan)
 
     assert body.get("uid") == user.user_id
     assert body.get("display_name") == user.name or "name" in no_response
@@ -146,7 +146,7 @@ def test_whatever_is_lost_is_on_record(user: UserTraits) -> None:
 
 
 @given(user=user_traits())
-def test_nothing_is_sent_that_was_not_given(user: UserTraits) -> None:
+def test_sends_nothing_beyond_the_traits(user: UserTraits) -> None:
     """There are no more properties than traits."""
     plan = LENIENT.plan(user)
     if plan.request is not None:
@@ -155,7 +155,7 @@ def test_nothing_is_sent_that_was_not_given(user: UserTraits) -> None:
 
 @given(user=user_traits())
 def test_a_plan_is_pure(user: UserTraits) -> None:
-    """The same user gives the same plan to the byte, and is not changed by it."""
+    """The same user gives the same bytes, and is not changed."""
     before = copy.deepcopy(user)
 
     plans = [LENIENT.plan(each) for each in (user, user, before, pickle.loads(pickle.dumps(user)))]  # noqa: S301
@@ -165,8 +165,8 @@ def test_a_plan_is_pure(user: UserTraits) -> None:
 
 
 @given(user=user_traits())
-def test_the_order_of_traits_does_not_matter_to_what_is_said(user: UserTraits) -> None:
-    """Equal users send equal JSON."""
+def test_the_order_of_traits_does_not_matter(user: UserTraits) -> None:
+    """Equal users give equal JSON."""
     turned = UserTraits(
         user.user_id,
         name=user.name,
@@ -185,18 +185,18 @@ def test_the_order_of_traits_does_not_matter_to_what_is_said(user: UserTraits) -
 
 
 @given(user=user_traits())
-def test_a_plan_shows_no_value(user: UserTraits) -> None:
-    """Its repr and its records hold names and rules only."""
+def test_repr_of_a_plan_shows_no_value(user: UserTraits) -> None:
+    """Its repr and its records contain only names and rules."""
     texts = [text for text in (user.user_id, user.name, user.email) if text and len(text) > 30]
 
-    shown = repr(LENIENT.plan(user)) + repr(STRICT.plan(user))
+    plans = repr(LENIENT.plan(user)) + repr(STRICT.plan(user))
 
     names = "".join(f"{path}." for path, _ in parts(user.traits))
-    assert [text for text in texts if text in shown and text not in names] == []
+    assert [text for text in texts if text in plans and text not in names] == []
 
 
 def nearly_too_large() -> st.SearchStrategy[Any]:
-    """Return lists and objects that are a little smaller and a little larger, as JSON, than one may be."""
+    """Return lists and objects a little smaller and a little larger, as JSON, than the limit."""
     text = st.builds(str.__mul__, st.just("x"), st.integers(8150, 8200))
     quoted = st.builds(str.__mul__, st.just('"'), st.integers(4070, 4100))
     accented = st.builds(str.__mul__, st.just("é"), st.integers(4070, 4100))
@@ -214,8 +214,8 @@ def nearly_too_large() -> st.SearchStrategy[Any]:
     ),
     adapt=st.booleans(),
 )
-def test_measuring_only_large_users_changes_nothing(user: UserTraits, adapt: bool) -> None:  # noqa: FBT001
-    """Every list and object of a user with an endless id is measured, and the same is said of them."""
+def test_measuring_large_users_only_changes_nothing(user: UserTraits, adapt: bool) -> None:  # noqa: FBT001
+    """A user with a very long id is measured item by item, with the same result."""
     padding = "x" * 8192
 
     content, adaptation = encode_user(user, adapt=adapt, vendor_id="")
@@ -225,7 +225,7 @@ def test_measuring_only_large_users_changes_nothing(user: UserTraits, adapt: boo
     assert measured == adaptation
 
 
-def test_an_adjustment_is_what_it_says() -> None:
-    """The laws above stand on this."""
+def test_lossless_kinds_are_lossless() -> None:
+    """The other tests rely on this."""
     assert Adjustment("a", "dropped", "r").lossy
     assert not Adjustment("a", "coerced", "r").lossy

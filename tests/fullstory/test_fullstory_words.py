@@ -27,8 +27,8 @@ def body_of(plan: Plan) -> dict[str, Any]:
     return content
 
 
-def test_a_user_is_sent_under_fullstorys_own_names() -> None:
-    """Nothing is sent that was not given."""
+def test_uses_fullstorys_field_names() -> None:
+    """Absent fields are not sent."""
     user = UserTraits("u1", name="Ann", email="donotreply@fullstory", traits={"plan": "pro"})
 
     assert body_of(STRICT.plan(user)) == {
@@ -42,7 +42,7 @@ def test_a_user_is_sent_under_fullstorys_own_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "word", "declared"),
+    ("value", "encoded", "declared"),
     [
         ("pro", "pro", None),
         ("2014-03-11", "2014-03-11", None),
@@ -74,17 +74,17 @@ def test_a_user_is_sent_under_fullstorys_own_names() -> None:
         (["a", UUID(int=7)], ["a", "00000000-0000-0000-0000-000000000007"], None),
     ],
 )
-def test_a_value_keeps_its_type(value: Any, word: Any, declared: str | None) -> None:
-    """What JSON cannot tell is declared: ints, which would become reals, and dates, which would become strings."""
+def test_declares_types_that_json_lacks(value: Any, encoded: Any, declared: str | None) -> None:
+    """Undeclared ints would become reals, and dates strings."""
     body = body_of(plan_of({"t": value}))
 
-    assert body["properties"] == {"t": word}
-    assert type(body["properties"]["t"]) is type(word)
+    assert body["properties"] == {"t": encoded}
+    assert type(body["properties"]["t"]) is type(encoded)
     assert body.get("schema") == (None if declared is None else {"properties": {"t": declared}})
 
 
-def test_only_what_is_written_differently_is_on_record() -> None:
-    """A string, a number and a bool are sent as they are."""
+def test_records_only_coerced_values() -> None:
+    """Strings, numbers and bools are sent unchanged."""
     same = {"s": "x", "i": 1, "r": 1.5, "b": True, "l": ["x", "y"]}
 
     plan = plan_of({**same, "d": MOMENT, "e": MOMENT.date(), "n": Decimal("9.99"), "u": UUID(int=7)})
@@ -98,7 +98,7 @@ def test_only_what_is_written_differently_is_on_record() -> None:
 
 
 def test_a_nested_int_is_declared_by_its_dotted_path() -> None:
-    """A flattened path selector, as the server has it; the browser API nests instead."""
+    """The server API uses dotted paths; the browser API nests instead."""
     body = body_of(plan_of({"location": {"code": 43, "deep": {"days": [1]}}, "plan": "pro"}))
 
     assert body["properties"] == {"location": {"code": 43, "deep": {"days": [1]}}, "plan": "pro"}
@@ -106,7 +106,7 @@ def test_a_nested_int_is_declared_by_its_dotted_path() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "declared", "word"),
+    ("value", "declared", "encoded"),
     [
         ("x", "str", "x"),
         (3, "int", 3),
@@ -125,11 +125,11 @@ def test_a_nested_int_is_declared_by_its_dotted_path() -> None:
         (["2014-03-11"], "dates", ["2014-03-11"]),
     ],
 )
-def test_a_declared_type_is_declared(value: Any, declared: str, word: Any) -> None:
-    """Whether Fullstory would infer it or not."""
+def test_sends_declared_types(value: Any, declared: str, encoded: Any) -> None:
+    """It does not matter what Fullstory would infer."""
     body = body_of(plan_of({"a": {"t": value}}, {"a.t": declared}))
 
-    assert body["properties"] == {"a": {"t": word}}
+    assert body["properties"] == {"a": {"t": encoded}}
     assert body["schema"] == {"properties": {"a.t": declared}}
 
 
@@ -153,8 +153,8 @@ def test_a_declared_type_is_declared(value: Any, declared: str, word: Any) -> No
         (["x"], "dates"),
     ],
 )
-def test_a_value_that_is_not_of_its_declared_type_is_refused(value: Any, declared: str) -> None:
-    """Or dropped: what Fullstory would make of it is not documented."""
+def test_a_value_must_have_its_declared_type(value: Any, declared: str) -> None:
+    """Otherwise it is rejected or dropped: Fullstory's behaviour is not documented."""
     rejected = plan_of({"t": value}, {"t": declared})
     dropped = plan_of({"t": value}, {"t": declared}, backend=LENIENT)
 
@@ -163,8 +163,8 @@ def test_a_value_that_is_not_of_its_declared_type_is_refused(value: Any, declare
     assert body_of(dropped) == {"uid": "u1"}
 
 
-def test_types_of_traits_that_are_not_sent_are_not_declared() -> None:
-    """A schema may be longer than one user's traits."""
+def test_types_of_absent_traits_are_not_sent() -> None:
+    """One schema may serve many users."""
     assert "schema" not in body_of(plan_of({"t": "x"}, {"other": "int", "t.u": "int"}))
 
 
@@ -184,8 +184,8 @@ def test_types_of_traits_that_are_not_sent_are_not_declared() -> None:
         (["x", date(2014, 3, 11)], "list-of-one-type"),
     ],
 )
-def test_what_fullstory_cannot_hold_is_refused(value: Any, rule: str) -> None:
-    """Or dropped, and nothing is declared for it."""
+def test_an_unsupported_value_is_rejected_or_dropped(value: Any, rule: str) -> None:
+    """No type is declared for it."""
     rejected = plan_of({"t": value})
     dropped = plan_of({"t": value, "u": "x"}, backend=LENIENT)
 
@@ -195,32 +195,32 @@ def test_what_fullstory_cannot_hold_is_refused(value: Any, rule: str) -> None:
     assert body_of(dropped) == {"uid": "u1", "properties": {"u": "x"}}
 
 
-def test_removing_a_trait_of_a_declared_type_says_that_nothing_can_be_removed() -> None:
-    """REMOVE is of no type, so that is not what is wrong with it."""
+def test_removing_a_declared_trait_violates_cannot_remove() -> None:
+    """REMOVE has no type that could be wrong."""
     assert plan_of({"t": REMOVE}, {"t": "int"}).violations == (Violation("traits.t", "cannot-remove"),)
 
 
 @pytest.mark.parametrize("value", [Decimal("1." + "0" * 30 + "1"), Decimal("1e-400"), Decimal(2**53 + 1)])
-def test_a_decimal_that_no_real_is_equal_to_is_refused(value: Decimal) -> None:
-    """Or sent as the nearest, and that is on record as a loss."""
+def test_a_decimal_beyond_real_precision_is_rejected(value: Decimal) -> None:
+    """With adapt, the nearest real is sent and the loss recorded."""
     rejected = plan_of({"t": value})
-    mended = plan_of({"t": value}, backend=LENIENT)
+    lenient = plan_of({"t": value}, backend=LENIENT)
 
     assert rejected.violations == (Violation("traits.t", "real-precision"),)
-    assert mended.adjustments == (Adjustment("traits.t", "truncated", "real-precision"),)
-    assert body_of(mended)["properties"] == {"t": float(value)}
+    assert lenient.adjustments == (Adjustment("traits.t", "truncated", "real-precision"),)
+    assert body_of(lenient)["properties"] == {"t": float(value)}
 
 
 @pytest.mark.parametrize(
     "name", ["plan", "Plan_2", "a", "signed_up_date", "signed_up_d_str", "typeSuffixed_bool", "a" * 512]
 )
-def test_a_legal_name_is_sent_as_it_is(name: str) -> None:
-    """Letters, digits and underscores, and suffixes of old are no suffixes any more."""
+def test_a_valid_name_is_sent_unchanged(name: str) -> None:
+    """Names with the type suffixes of older APIs are valid names too."""
     assert body_of(plan_of({name: "x"}))["properties"] == {name: "x"}
 
 
 @pytest.mark.parametrize(
-    ("name", "mended"),
+    ("name", "new_name"),
     [
         ("first-name", "first_name"),
         ("first name", "first_name"),
@@ -234,19 +234,19 @@ def test_a_legal_name_is_sent_as_it_is(name: str) -> None:
         ("a" * 200 + "-", "a" * 200 + "_"),
     ],
 )
-def test_an_illegal_name_is_refused(name: str, mended: str) -> None:
-    """Or made legal, which is on record with the new name."""
+def test_an_invalid_name_is_rejected_or_renamed(name: str, new_name: str) -> None:
+    """The adjustment has the new name."""
     rejected = plan_of({"ok": {name: 1}})
     renamed = plan_of({"ok": {name: 1}}, backend=LENIENT)
 
     assert [violation.rule for violation in rejected.violations] == ["property-name"]
     assert [(each.kind, each.rule) for each in renamed.adjustments] == [("renamed", "property-name")]
-    assert body_of(renamed)["properties"] == {"ok": {mended: 1}}
-    assert body_of(renamed)["schema"] == {"properties": {f"ok.{mended}": "int"}}
+    assert body_of(renamed)["properties"] == {"ok": {new_name: 1}}
+    assert body_of(renamed)["schema"] == {"properties": {f"ok.{new_name}": "int"}}
 
 
-def test_the_new_name_is_on_record() -> None:
-    """Dotted with its parents as they are sent."""
+def test_records_the_new_dotted_name() -> None:
+    """The parents' names are the ones sent."""
     plan = plan_of({"a b": {"c-d": "x"}}, backend=LENIENT)
 
     assert plan.adjustments == (
@@ -256,8 +256,8 @@ def test_the_new_name_is_on_record() -> None:
 
 
 @pytest.mark.parametrize("backend", [STRICT, LENIENT])
-def test_a_type_is_declared_by_the_name_that_was_given(backend: Fullstory) -> None:
-    """And sent under the name that is sent."""
+def test_types_refer_to_the_given_names(backend: Fullstory) -> None:
+    """They are sent with the new names."""
     plan = plan_of({"a b": 3}, {"a b": "real"}, backend=backend)
 
     if plan.request:
@@ -274,13 +274,13 @@ def test_a_type_is_declared_by_the_name_that_was_given(backend: Fullstory) -> No
         ({"a b": {"c": 1}, "a_b": {"d": 2}}, "traits.a_b"),
     ],
 )
-def test_two_names_that_become_one_are_always_a_violation(traits: dict[str, Any], path: str) -> None:
-    """Which of the two would be lost is not for us to say."""
+def test_a_name_collision_is_always_a_violation(traits: dict[str, Any], path: str) -> None:
+    """We cannot choose which value to lose."""
     assert plan_of(traits, backend=LENIENT).violations == (Violation(path, "name-collision"),)
 
 
-def test_a_dotted_name_is_measured_whole() -> None:
-    """Five hundred and twelve characters with all parents and dots."""
+def test_measures_the_whole_dotted_name() -> None:
+    """512 characters include all parents and dots."""
     just, over = {"a" * 255: {"b" * 256: "x"}}, {"a" * 256: {"b" * 256: "x"}}
 
     rejected, dropped = plan_of(over), plan_of(over, backend=LENIENT)
@@ -294,8 +294,8 @@ def test_a_dotted_name_is_measured_whole() -> None:
 
 
 @pytest.mark.parametrize("unit", ["a", "é", "日", "😀"])
-def test_a_value_is_measured_in_bytes(unit: str) -> None:
-    """8,192 of them are allowed."""
+def test_measures_values_in_bytes(unit: str) -> None:
+    """8,192 bytes are allowed."""
     most = unit * (8192 // len(unit.encode()))
 
     rejected, cut = plan_of({"t": most + unit}), plan_of({"t": most + unit}, backend=LENIENT)
@@ -307,8 +307,8 @@ def test_a_value_is_measured_in_bytes(unit: str) -> None:
     assert body_of(cut)["properties"] == {"t": most}
 
 
-def test_a_list_is_measured_as_json_and_kept_whole() -> None:
-    """Half a list would be another one."""
+def test_a_long_list_is_dropped_as_a_whole() -> None:
+    """It is measured as JSON; half of it would be another list."""
     most = ["a" * 97] * 81 + ["a" * 88]
     assert len(orjson.dumps(most)) == 8192
 
@@ -320,8 +320,8 @@ def test_a_list_is_measured_as_json_and_kept_whole() -> None:
     assert body_of(dropped) == {"uid": "u1"}
 
 
-def test_a_nested_object_is_measured_as_json_and_kept_whole() -> None:
-    """It is one property's value; its parts are not declared when it is not sent."""
+def test_a_large_object_is_dropped_as_a_whole() -> None:
+    """It is measured as JSON; types of its values are not declared then."""
     large = {f"t{number}": "a" * 4000 for number in range(3)} | {"n": 1}
 
     rejected, dropped = plan_of({"o": large}), plan_of({"o": large, "u": "x"}, backend=LENIENT)
@@ -335,8 +335,8 @@ def test_a_nested_object_is_measured_as_json_and_kept_whole() -> None:
     ("field", "sent_as", "most", "rule"),
     [("name", "display_name", 256, "display-name-length"), ("email", "email", 128, "email-length")],
 )
-def test_name_and_email_are_measured_in_characters(field: Any, sent_as: str, most: int, rule: str) -> None:
-    """An emoji is one, and the maximum is allowed."""
+def test_measures_name_and_email_in_characters(field: Any, sent_as: str, most: int, rule: str) -> None:
+    """An emoji is one character, and the maximum is allowed."""
     just: Any = {field: "😀" * most}
     over: Any = {field: "😀" * (most + 1)}
 
@@ -346,8 +346,8 @@ def test_name_and_email_are_measured_in_characters(field: Any, sent_as: str, mos
     assert rejected.violations == (Violation(field, rule, most, most + 1, "characters"),)
 
 
-def test_a_long_name_is_cut_and_a_long_address_dropped() -> None:
-    """Half an e-mail address is another one."""
+def test_truncates_a_long_name_and_drops_a_long_email() -> None:
+    """Half an e-mail address is another address."""
     plan = LENIENT.plan(UserTraits("u1", name="n" * 300, email="e" * 300))
 
     assert body_of(plan) == {"uid": "u1", "display_name": "n" * 256}
@@ -359,7 +359,7 @@ def test_a_long_name_is_cut_and_a_long_address_dropped() -> None:
 
 @pytest.mark.parametrize("backend", [STRICT, LENIENT])
 def test_a_long_uid_is_always_a_violation(backend: Fullstory) -> None:
-    """An id cut is another id."""
+    """A shortened id is another id."""
     assert body_of(backend.plan(UserTraits("é" * 256)))["uid"] == "é" * 256
     assert backend.plan(UserTraits("é" * 257)).violations == (
         Violation("user_id", "uid-length", 256, 257, "characters"),
@@ -367,7 +367,7 @@ def test_a_long_uid_is_always_a_violation(backend: Fullstory) -> None:
 
 
 def test_five_hundred_properties_are_allowed() -> None:
-    """One more is not; the last ones are dropped where we adapt."""
+    """With adapt, the last ones beyond 500 are dropped."""
     most = {f"t{number}": "x" for number in range(499)} | {"o": {"a": "x"}}
 
     rejected = plan_of({**most, "u": 1})
@@ -382,8 +382,8 @@ def test_five_hundred_properties_are_allowed() -> None:
     ]
 
 
-def test_nested_properties_are_counted_one_by_one() -> None:
-    """An object is what is in it."""
+def test_counts_nested_properties_one_by_one() -> None:
+    """An object itself does not count."""
     traits = {"o": {f"t{number}": "x" for number in range(300)}, "p": {f"t{number}": "x" for number in range(300)}}
 
     rejected, dropped = plan_of(traits), plan_of(traits, backend=LENIENT)
@@ -393,8 +393,8 @@ def test_nested_properties_are_counted_one_by_one() -> None:
     assert len(dropped.adjustments) == 100
 
 
-def test_every_broken_rule_is_reported_at_once() -> None:
-    """One round is enough to mend them all."""
+def test_reports_all_violations_at_once() -> None:
+    """They can be fixed in one round."""
     user = UserTraits("u" * 257, email="e" * 129, traits={"a-b": 1, "c": "x" * 9000, "d": REMOVE})
 
     rules = [violation.rule for violation in STRICT.plan(user).violations]
@@ -407,8 +407,8 @@ def test_every_broken_rule_is_reported_at_once() -> None:
     [("p" * 128, "p" * 128, "p" * 125), ("p" * 128, "p" * 128, "p" * 126), ("p" * 128, "p" * 128, "p" * 127)],
 )
 @pytest.mark.parametrize("name", ["n" * 127, "n" * 128, "n" * 129])
-def test_a_dotted_name_may_be_as_long_as_one_alone(parents: tuple[str, ...], name: str) -> None:
-    """However its parts, each of them legal, share the length."""
+def test_the_name_limit_holds_for_any_nesting(parents: tuple[str, ...], name: str) -> None:
+    """Valid parts may share the length in any way."""
     traits: dict[str, Any] = {name: 1}
     for parent in reversed(parents):
         traits = {parent: traits}
@@ -421,8 +421,8 @@ def test_a_dotted_name_may_be_as_long_as_one_alone(parents: tuple[str, ...], nam
         assert body_of(plan)["schema"] == {"properties": {path: "int"}}
 
 
-def test_what_is_legal_stays_so_however_many_names_are_seen() -> None:
-    """Names are forgotten when they are many, and read again."""
+def test_validity_does_not_depend_on_the_cache() -> None:
+    """A full cache is emptied and filled again."""
     for start in range(0, 12_000, 3_000):
         names = [f"t{number}" for number in range(start, start + 3_000)]
         assert are_valid_names(names)
@@ -434,8 +434,8 @@ def test_what_is_legal_stays_so_however_many_names_are_seen() -> None:
     assert not are_valid_names(["a" * 129])
 
 
-def test_a_user_of_more_names_than_are_remembered_is_worded_all_the_same() -> None:
-    """It takes longer, and that is all."""
+def test_encodes_more_names_than_the_cache_holds() -> None:
+    """It only takes longer."""
     traits = {f"n{number}": number for number in range(5_000)}
 
     plan = plan_of(traits)

@@ -35,14 +35,14 @@ HINTS = {
 
 
 def url_of(backend: LogRocket, user_id: str = "u1") -> str:
-    """Return the address that a user would be sent to."""
+    """Return the URL that a user would be sent to."""
     plan = backend.plan(UserTraits(user_id, name="Ann"))
     assert plan.request is not None
     return plan.request.url
 
 
-def shown(**changes: Any) -> Response:
-    """Return the reply that shows ANN as sent, but for *changes*."""
+def response_showing(**changes: Any) -> Response:
+    """Return a response that shows ANN as sent, except for *changes*."""
     user = {
         "userID": "u1",
         "name": "Ann Canary",
@@ -52,9 +52,9 @@ def shown(**changes: Any) -> Response:
     return Response(200, body=orjson.dumps(user | changes))
 
 
-def test_a_user_is_put() -> None:
-    """With the whole key after the word token, without a slash at the end and without an idempotency key."""
-    _, requests = run(BACKEND.identify(UserTraits("u1", traits={"age": 43})), shown())
+def test_puts_a_user() -> None:
+    """The whole key follows "token"; there is no trailing slash and no idempotency key."""
+    _, requests = run(BACKEND.identify(UserTraits("u1", traits={"age": 43})), response_showing())
 
     assert requests == [
         Request(
@@ -83,8 +83,8 @@ def test_a_user_is_put() -> None:
         ("a\nb", "a%0Ab"),
     ],
 )
-def test_the_id_is_one_segment_of_the_address(user_id: str, segment: str) -> None:
-    """Exactly as the browser has it: nothing is trimmed, and nothing opens another path."""
+def test_the_id_is_percent_encoded(user_id: str, segment: str) -> None:
+    """As in a browser, nothing is trimmed, and nothing changes the path."""
     assert url_of(BACKEND, user_id) == f"https://api.logrocket.com/v1/orgs/acme/apps/shop/users/{segment}"
 
 
@@ -104,8 +104,8 @@ def test_the_id_is_one_segment_of_the_address(user_id: str, segment: str) -> Non
         ),
     ],
 )
-def test_org_and_app_come_from_the_key_unless_given(key: str, options: Any, base: str) -> None:
-    """The key reads org:app:secret."""
+def test_org_and_app_default_to_the_keys(key: str, options: Any, base: str) -> None:
+    """The key has the form org:app:secret."""
     assert url_of(LogRocket(key, **options)) == f"{base}/users/u1"
 
 
@@ -130,8 +130,8 @@ def test_org_and_app_come_from_the_key_unless_given(key: str, options: Any, base
         ("acme:shop:s", {"on_violation": "truncate"}, "on_violation"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_named(key: Any, options: Any, setting: str) -> None:
-    """At once, and without its value."""
+def test_an_invalid_setting_raises_without_its_value(key: Any, options: Any, setting: str) -> None:
+    """The error names the setting when the backend is made."""
     with pytest.raises(ConfigurationError) as caught:
         LogRocket(key, **options)
 
@@ -139,8 +139,8 @@ def test_a_setting_that_cannot_be_used_is_named(key: Any, options: Any, setting:
     assert "s3cret" not in str(caught.value)
 
 
-def test_logrocket_shows_no_users_back() -> None:
-    """No such endpoint is documented, and exclusion is no mere delete."""
+def test_cannot_read_or_delete_users() -> None:
+    """No endpoint to read is documented, and exclusion does more than delete."""
     assert not isinstance(BACKEND, SupportsRead | SupportsDelete | SupportsVerify)
     assert BACKEND.limits.user_id is not None
     assert BACKEND.limits.user_id.maximum == 1024
@@ -156,10 +156,8 @@ def test_logrocket_shows_no_users_back() -> None:
         ("u" * 1025, Violation("user_id", "user-id-length", 1024, 1025, "UTF-16 units")),
     ],
 )
-def test_an_id_that_cannot_be_a_segment_is_always_refused(
-    user_id: str | None, violation: Violation, on_violation: Any
-) -> None:
-    """Inventing another would make another user."""
+def test_an_id_of_dots_is_always_rejected(user_id: str | None, violation: Violation, on_violation: Any) -> None:
+    """Another id would make another user."""
     backend = LogRocket(KEY, on_violation=on_violation)
 
     outcome, requests = run(backend.identify(UserTraits(user_id, name="Ann")))
@@ -168,8 +166,8 @@ def test_an_id_that_cannot_be_a_segment_is_always_refused(
     assert requests == []
 
 
-def test_a_user_of_whom_nothing_is_known_is_skipped() -> None:
-    """What LogRocket makes of an empty object is not documented."""
+def test_a_user_without_values_is_skipped() -> None:
+    """LogRocket does not document what it makes of an empty object."""
     outcome, requests = run(BACKEND.identify(UserTraits("u1")))
 
     assert outcome == Skipped("logrocket", SkipReason.NOTHING_TO_SEND)
@@ -177,8 +175,8 @@ def test_a_user_of_whom_nothing_is_known_is_skipped() -> None:
     assert requests == []
 
 
-def test_a_user_of_whom_nothing_is_left_is_refused() -> None:
-    """All was dropped, and skipping would hide it."""
+def test_a_user_with_nothing_left_is_rejected() -> None:
+    """All traits were dropped, which skipping would hide."""
     backend = LogRocket(KEY, on_violation="adapt")
 
     plan = backend.plan(UserTraits("u1", email="e" * 1025))
@@ -190,23 +188,23 @@ def test_a_user_of_whom_nothing_is_left_is_refused() -> None:
 @pytest.mark.parametrize(
     ("user", "response", "verified"),
     [
-        (ANN, shown(), True),
-        (ANN, shown(userID="other"), False),
-        (ANN, shown(name="Ann"), False),
-        (ANN, shown(name=None), False),
-        (ANN, shown(email=""), False),
-        (ANN, shown(traits={"plan": "canary-pro"}), False),
-        (ANN, shown(traits={"plan": "canary-pro", "age": 43}), False),
-        (ANN, shown(traits=None), False),
-        (UserTraits("u1", traits={"gone": ""}), shown(), True),
-        (UserTraits("u1", traits={"plan": ""}), shown(), False),
-        (UserTraits("u1", traits={"plan": ""}), shown(traits={"plan": ""}), True),
-        (UserTraits("u1", name=""), shown(), False),
-        (UserTraits("u1", name=""), shown(name=None), True),
+        (ANN, response_showing(), True),
+        (ANN, response_showing(userID="other"), False),
+        (ANN, response_showing(name="Ann"), False),
+        (ANN, response_showing(name=None), False),
+        (ANN, response_showing(email=""), False),
+        (ANN, response_showing(traits={"plan": "canary-pro"}), False),
+        (ANN, response_showing(traits={"plan": "canary-pro", "age": 43}), False),
+        (ANN, response_showing(traits=None), False),
+        (UserTraits("u1", traits={"gone": ""}), response_showing(), True),
+        (UserTraits("u1", traits={"plan": ""}), response_showing(), False),
+        (UserTraits("u1", traits={"plan": ""}), response_showing(traits={"plan": ""}), True),
+        (UserTraits("u1", name=""), response_showing(), False),
+        (UserTraits("u1", name=""), response_showing(name=None), True),
     ],
 )
-def test_a_reply_that_shows_what_was_sent_verifies_it(user: UserTraits, response: Response, verified: bool) -> None:  # noqa: FBT001
-    """Other traits that it shows are none of ours, and a removed one is absent or blank."""
+def test_a_response_with_all_values_verifies(user: UserTraits, response: Response, verified: bool) -> None:  # noqa: FBT001
+    """Further traits do not matter; a removed one is absent or blank."""
     outcome, _ = run(BACKEND.identify(user), response)
 
     assert isinstance(outcome, Accepted)
@@ -234,8 +232,8 @@ def test_a_reply_that_shows_what_was_sent_verifies_it(user: UserTraits, response
         (b"x" * 1_000_000, "x" * 499 + "…"),
     ],
 )
-def test_the_words_are_found_in_any_envelope(body: bytes, message: str | None) -> None:
-    """Error, message, detail, or the text itself."""
+def test_finds_the_message_in_any_format(body: bytes, message: str | None) -> None:
+    """It is in error, message or detail, or is the whole body."""
     outcome, _ = run(BACKEND.identify(UserTraits("u1", name="Ann")), Response(400, body=body))
 
     assert outcome == Rejected("logrocket", code="HTTP 400", message=message)
@@ -253,7 +251,7 @@ def test_the_words_are_found_in_any_envelope(body: bytes, message: str | None) -
         "user trait key too large",
     ],
 )
-def test_every_documented_refusal_is_kept_in_its_words(message: str) -> None:
+def test_keeps_every_documented_message(message: str) -> None:
     """The same traits will fail again."""
     outcome, _ = run(BACKEND.identify(ANN), Response(400, body=orjson.dumps({"error": message})))
 
@@ -302,13 +300,13 @@ def test_every_documented_refusal_is_kept_in_its_words(message: str) -> None:
         (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("logrocket", "no response in time")),
     ],
 )
-def test_every_answer_is_one_outcome(response: Response, outcome: Outcome) -> None:
-    """404 is the application, not the user, since PUT creates the user."""
+def test_every_response_has_an_outcome(response: Response, outcome: Outcome) -> None:
+    """404 is about the application, since a PUT creates the user."""
     assert run(BACKEND.identify(UserTraits("u1", name="Ann")), response)[0] == outcome
 
 
-def test_what_was_sent_is_masked_in_the_vendors_words() -> None:
-    """Vendors quote what they refuse."""
+def test_messages_are_redacted() -> None:
+    """Vendors quote what they reject."""
     quoting = f"Ann Canary canary@example.com canary-pro 43 {KEY} u1".encode()
 
     outcome, _ = run(BACKEND.identify(ANN), Response(400, body=quoting))
@@ -318,8 +316,8 @@ def test_what_was_sent_is_masked_in_the_vendors_words() -> None:
 
 @pytest.mark.parametrize(("method", "action"), [("exclude", "exclusion"), ("include", "inclusion")])
 @pytest.mark.parametrize("named", [{"user_id": "9387576103484576"}, {"email": "a@example.com"}])
-def test_a_user_is_excluded_and_included_by_id_or_email(method: str, action: str, named: dict[str, str]) -> None:
-    """Under user_id, not userID, as text, and with a slash at the end."""
+def test_excludes_and_includes_by_id_or_email(method: str, action: str, named: dict[str, str]) -> None:
+    """The field is user_id, not userID, and the URL ends with a slash."""
     outcome, requests = run(getattr(BACKEND, method)(**named), Response(200, body=b"{}"))
 
     assert outcome == Accepted("logrocket")
@@ -339,22 +337,22 @@ def test_a_user_is_excluded_and_included_by_id_or_email(method: str, action: str
         {"email": "\ud800"},
     ],
 )
-def test_exactly_one_text_names_who_is_excluded(named: Any) -> None:
+def test_exclusion_needs_exactly_one_string(named: Any) -> None:
     """A number would lose its last digits on the way."""
     with pytest.raises(InvalidTraitsError):
         run(BACKEND.exclude(**named))
 
 
-def test_a_refused_exclusion_is_told_without_the_id() -> None:
-    """Which the vendor quotes."""
+def test_a_rejected_exclusion_hides_the_id() -> None:
+    """LogRocket's message quotes it."""
     outcome, _ = run(BACKEND.exclude(user_id="canary-id"), Response(400, body=b'{"error": "no user canary-id"}'))
 
     assert outcome == Rejected("logrocket", code="HTTP 400", message="no user •••")
 
 
 @given(response=responses(), user=user_traits())
-def test_every_reply_is_one_outcome(response: Response, user: UserTraits) -> None:
-    """Whatever comes back, identify returns, and the outcome can be told."""
+def test_identify_never_raises(response: Response, user: UserTraits) -> None:
+    """Any response leads to an outcome, which can be printed."""
     backend = LogRocket(KEY, on_violation="adapt")
     sends = backend.plan(user).request is not None
 
@@ -368,15 +366,15 @@ def test_every_reply_is_one_outcome(response: Response, user: UserTraits) -> Non
 
 
 @given(response=responses())
-def test_every_reply_to_an_exclusion_is_one_outcome(response: Response) -> None:
-    """Accepted only if LogRocket said so, and not if an HTML page did."""
+def test_exclude_never_raises(response: Response) -> None:
+    """It is accepted only if LogRocket says so, not if an HTML page does."""
     outcome, _ = run(BACKEND.exclude(user_id="u1"), response)
 
     said_so = response.is_success and (response.body == b"" or response.json_object() is not None)
     assert isinstance(outcome, Accepted) == said_so
 
 
-def test_the_repr_of_a_backend_shows_no_key() -> None:
-    """Nor the organisation and the application that the key names."""
-    assert [word for word in KEY.split(":") if word in repr(BACKEND)] == []
+def test_repr_shows_no_key() -> None:
+    """Neither the organisation nor the application of the key is shown."""
+    assert [part for part in KEY.split(":") if part in repr(BACKEND)] == []
     assert LogRocket(KEY) == BACKEND

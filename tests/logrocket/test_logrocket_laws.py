@@ -1,4 +1,4 @@
-"""What holds for every user that LogRocket is sent, read off the JSON alone."""
+"""Properties of every LogRocket payload, checked on the JSON alone."""
 
 import copy
 import json
@@ -25,7 +25,7 @@ LOSSLESS = {"coerced", "flattened", "lifted", "removed", "warned"}
 
 
 def units(text: str) -> int:
-    """Count as JavaScript does."""
+    """Return the length in JavaScript."""
     return sum(2 if ord(char) > 0xFFFF else 1 for char in text)
 
 
@@ -37,7 +37,7 @@ def body_of(plan: Plan) -> dict[str, Any]:
 
 
 def leaves(traits: Mapping[str, Any], parents: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted names and values of what is not nested."""
+    """Yield the dotted names and values of everything that is not nested."""
     for name, value in traits.items():
         if is_nested(value):
             yield from leaves(value, f"{parents}{name}.")
@@ -46,7 +46,7 @@ def leaves(traits: Mapping[str, Any], parents: str = "") -> Iterator[tuple[str, 
 
 
 def assert_within_limits(plan: Plan, user: UserTraits) -> None:
-    """Check what LogRocket publishes (https://docs.logrocket.com/docs/user-identification-api)."""
+    """Check LogRocket's published limits (https://docs.logrocket.com/docs/user-identification-api)."""
     assert plan.request is not None
     path = urlsplit(plan.request.url).path.split("/")
     assert path[:-1] == ["", "v1", "orgs", "acme", "apps", "shop", "users"]
@@ -66,8 +66,8 @@ def assert_within_limits(plan: Plan, user: UserTraits) -> None:
 
 
 @given(user=user_traits())
-def test_nothing_over_a_limit_is_ever_sent(user: UserTraits) -> None:
-    """Whether we refuse or adapt; and only texts are."""
+def test_sends_nothing_over_a_limit(user: UserTraits) -> None:
+    """This holds with both values of on_violation; all values are strings."""
     for plan in (STRICT.plan(user), LENIENT.plan(user)):
         if plan.request is not None:
             assert_within_limits(plan, user)
@@ -75,8 +75,8 @@ def test_nothing_over_a_limit_is_ever_sent(user: UserTraits) -> None:
 
 
 @given(user=user_traits())
-def test_adapting_leaves_only_what_nothing_can_mend(user: UserTraits) -> None:
-    """And refusing records no loss."""
+def test_adapting_leaves_only_permanent_violations(user: UserTraits) -> None:
+    """Rejecting records no loss."""
     strict, lenient = STRICT.plan(user), LENIENT.plan(user)
 
     assert {violation.rule for violation in lenient.violations} <= NEVER_MENDED
@@ -85,8 +85,8 @@ def test_adapting_leaves_only_what_nothing_can_mend(user: UserTraits) -> None:
 
 
 @given(user=valid_users(STRICT.limits))
-def test_what_is_within_all_limits_is_never_refused(user: UserTraits) -> None:
-    """Nor changed with a loss, and adapting makes no difference to it."""
+def test_a_user_within_all_limits_is_never_rejected(user: UserTraits) -> None:
+    """There is no loss either, and adapting makes no difference."""
     plan = STRICT.plan(user)
 
     assert plan.violations == ()
@@ -96,7 +96,7 @@ def test_what_is_within_all_limits_is_never_refused(user: UserTraits) -> None:
 
 
 def reads_as(text: str, value: Any) -> bool:
-    """Tell whether *text* says *value*."""
+    """Return True if *text* means *value*."""
     if isinstance(value, bool):
         return text == ("true" if value else "false")
     if isinstance(value, str):
@@ -115,7 +115,7 @@ def reads_as(text: str, value: Any) -> bool:
 
 
 def same_json(content: Any, value: Any) -> bool:
-    """Tell whether JSON *content*, its numbers as texts, says *value*."""
+    """Return True if JSON *content*, its numbers as strings, means *value*."""
     if isinstance(value, tuple):
         return len(content) == len(value) and all(map(same_json, content, value))  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, dict):
@@ -124,8 +124,8 @@ def same_json(content: Any, value: Any) -> bool:
 
 
 @given(user=user_traits())
-def test_whatever_is_lost_is_on_record(user: UserTraits) -> None:
-    """Every field that is not named as lost can be read back from what is sent."""
+def test_every_loss_is_recorded(user: UserTraits) -> None:
+    """Every other field can be read back from the payload."""
     plan = LENIENT.plan(user)
     if plan.request is None:
         return
@@ -146,7 +146,7 @@ def test_whatever_is_lost_is_on_record(user: UserTraits) -> None:
 
 
 @given(user=user_traits())
-def test_nothing_is_sent_that_was_not_given(user: UserTraits) -> None:
+def test_sends_nothing_beyond_the_traits(user: UserTraits) -> None:
     """Every name is that of a trait."""
     plan = LENIENT.plan(user)
     if plan.request is not None:
@@ -154,8 +154,8 @@ def test_nothing_is_sent_that_was_not_given(user: UserTraits) -> None:
 
 
 @given(user=user_traits())
-def test_everything_that_is_not_text_is_on_record(user: UserTraits) -> None:
-    """Lossless or not, a value that changes its type or its name has an entry."""
+def test_records_every_value_that_is_not_a_string(user: UserTraits) -> None:
+    """A value whose type or name changes has an adjustment, lossless or not."""
     plan = LENIENT.plan(user)
     if plan.request is None:
         return
@@ -171,7 +171,7 @@ def test_everything_that_is_not_text_is_on_record(user: UserTraits) -> None:
 
 @given(user=user_traits())
 def test_a_plan_is_pure(user: UserTraits) -> None:
-    """The same user gives the same plan to the byte, and is not changed by it."""
+    """The same user gives the same bytes, and is not changed."""
     before = copy.deepcopy(user)
 
     plans = [LENIENT.plan(each) for each in (user, user, before, pickle.loads(pickle.dumps(user)))]  # noqa: S301
@@ -181,8 +181,8 @@ def test_a_plan_is_pure(user: UserTraits) -> None:
 
 
 @given(user=user_traits())
-def test_the_order_of_traits_does_not_matter_to_what_is_said(user: UserTraits) -> None:
-    """Equal users send equal JSON."""
+def test_the_order_of_traits_does_not_matter(user: UserTraits) -> None:
+    """Equal users give equal JSON."""
     turned = UserTraits(
         user.user_id,
         name=user.name,

@@ -1,4 +1,4 @@
-"""Adapter and emulator against a model of what LogRocket documents: the same users, whatever is called in any order."""
+"""Adapter and emulator against a model of what LogRocket documents, with calls in any order."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -22,19 +22,19 @@ Texts = Mapping[str, str]
 
 
 class Model:
-    """LogRocket, by its documents: https://docs.logrocket.com/docs/user-identification-api and /gdpr, 2026-11-21."""
+    """LogRocket as documented: https://docs.logrocket.com/docs/user-identification-api and /gdpr, 2026-11-21."""
 
     def __init__(self) -> None:
         self.users: dict[str, dict[str, Any]] = {}
         self.excluded: set[tuple[str, str]] = set()
 
     def put(self, user_id: str, own: Texts, traits: Texts, moment: int) -> dict[str, Any]:
-        """Create the user or merge what is said of them, and show the whole user."""
+        """Create the user or merge the values, and return the whole user."""
         user = self.users.setdefault(user_id, {"own": {}, "traits": {}, "seen": []})
         # "If a trait is not present in the request, it will maintain its previous value."
         # "To remove a trait, the trait should be provided in the request and set to a blank value."
         user["traits"] = {name: text for name, text in {**user["traits"], **traits}.items() if text}
-        # That is said of traits alone: a blank name or e-mail is policy, and changes nothing.
+        # This is documented for traits only. A blank name or e-mail changes nothing, which is policy.
         user["own"].update({name: text for name, text in own.items() if text})
         # The timestamp is for "determining when the user was first and last seen".
         moments = [*user["seen"], moment]
@@ -43,17 +43,17 @@ class Model:
 
 
 # "Max: 1024 characters", as JavaScript counts them.
-MOST: Final = 1024
+MAX: Final = 1024
 
 
 def is_long(text: str) -> bool:
-    """Tell whether LogRocket refuses the text."""
-    return len(text.encode("utf-16-le")) > 2 * MOST
+    """Return True if LogRocket rejects the text."""
+    return len(text.encode("utf-16-le")) > 2 * MAX
 
 
 def cut(text: str) -> str:
-    """Return as much of a text as LogRocket takes."""
-    return text.encode("utf-16-le")[: 2 * MOST].decode("utf-16-le", errors="ignore")
+    """Return as much of a text as LogRocket accepts."""
+    return text.encode("utf-16-le")[: 2 * MAX].decode("utf-16-le", errors="ignore")
 
 
 # "Integers or booleans will be converted to strings": all values are, as LogRocket's own SDK writes them in JavaScript.
@@ -74,22 +74,22 @@ WRITTEN: Final[list[tuple[Any, str]]] = [
 REMOVALS: Final = [(REMOVE, ""), ("", "")]
 
 
-def both_ways(text: str) -> tuple[str, str]:
-    """Return what is given and what is held of a text."""
+def unchanged(text: str) -> tuple[str, str]:
+    """Return a text as it is given and as it is stored."""
     return text, text
 
 
 VALUES: Final = st.one_of(
     st.sampled_from(WRITTEN),
     st.integers().map(lambda number: (number, str(number))),
-    texts(min_size=1).map(both_ways),
-    long_texts(MOST).map(both_ways),
+    texts(min_size=1).map(unchanged),
+    long_texts(MAX).map(unchanged),
     st.sampled_from(REMOVALS),
 )
-# Ids that look alike once they are encoded twice or not at all.
-IDS: Final = ["u1", "u2", "a/b", "a%2Fb", "é?", "u" * MOST]
-# No path can hold the first two, and LogRocket takes no longer one.
-NO_IDS: Final = [".", "..", "u" * (MOST + 1)]
+# Ids that look the same if encoded twice or not at all.
+IDS: Final = ["u1", "u2", "a/b", "a%2Fb", "é?", "u" * MAX]
+# The first two cannot be part of a URL, and the last is too long.
+INVALID_IDS: Final = [".", "..", "u" * (MAX + 1)]
 TRAITS: Final = ["plan", "seats", "company.size"]
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Milliseconds: some before 1970, some in the future.
@@ -98,15 +98,15 @@ ADDRESSES: Final = ["ada@example.com", "grace@example.com"]
 
 
 @attrs.frozen
-class Said:
-    """A user, and what LogRocket should make of what is said of them.
+class Case:
+    """A user, and what LogRocket should store.
 
     Attributes:
         user: The user.
-        own: The name and the e-mail as they are sent, where they are given.
-        traits: The same of the traits, by dotted name.
-        long: Paths of what is over a limit.
-        moment: When it was true, in milliseconds, or None.
+        own: The name and the e-mail address as they are sent, where they are given.
+        traits: The traits as they are sent, by dotted name.
+        long: Paths of values over a limit.
+        moment: When the user was observed, in milliseconds, or None.
     """
 
     user: UserTraits
@@ -118,16 +118,16 @@ class Said:
 
 def leaves(own: Texts, traits: Texts) -> Texts:
     """Return everything that is not blank, by path."""
-    said = {**own, **{f"traits.{name}": text for name, text in traits.items()}}
-    return {path: text for path, text in said.items() if text}
+    values = {**own, **{f"traits.{name}": text for name, text in traits.items()}}
+    return {path: text for path, text in values.items() if text}
 
 
-def say(user_id: str, own: Texts, traits: Mapping[str, tuple[Any, str]], moment: int | None = None) -> Said:
-    """Return a user of whom so much is said; each trait comes with the text that LogRocket should hold."""
-    said = {**own, **{f"traits.{name}": text for name, (_, text) in traits.items()}}
+def make_case(user_id: str, own: Texts, traits: Mapping[str, tuple[Any, str]], moment: int | None = None) -> Case:
+    """Return a user with these values; each trait comes with the string that LogRocket should store."""
+    values = {**own, **{f"traits.{name}": text for name, (_, text) in traits.items()}}
     given = {name: value for name, (value, _) in traits.items() if "." not in name}
     nested = {name.partition(".")[2]: value for name, (value, _) in traits.items() if "." in name}
-    return Said(
+    return Case(
         UserTraits(
             user_id,
             name=own.get("name"),
@@ -137,17 +137,17 @@ def say(user_id: str, own: Texts, traits: Mapping[str, tuple[Any, str]], moment:
         ),
         {name: cut(text) for name, text in own.items()},
         {name: cut(text) for name, (_, text) in traits.items()},
-        frozenset(path for path, text in said.items() if is_long(text)),
+        frozenset(path for path, text in values.items() if is_long(text)),
         moment,
     )
 
 
-def anything_said() -> st.SearchStrategy[Said]:
+def cases() -> st.SearchStrategy[Case]:
     """Return users who share ids, names and addresses."""
-    names = st.one_of(st.sampled_from(["Ada", "Grace", ""]), long_texts(MOST))
+    names = st.one_of(st.sampled_from(["Ada", "Grace", ""]), long_texts(MAX))
     own = st.fixed_dictionaries({}, optional={"name": names, "email": st.sampled_from([*ADDRESSES, ""])})
     traits = st.dictionaries(st.sampled_from(TRAITS), VALUES, max_size=3)
-    return st.builds(say, st.sampled_from([*IDS, *IDS, *NO_IDS]), own, traits, st.none() | MOMENTS)
+    return st.builds(make_case, st.sampled_from([*IDS, *IDS, *INVALID_IDS]), own, traits, st.none() | MOMENTS)
 
 
 PEOPLE: Final = st.one_of(
@@ -157,7 +157,7 @@ PEOPLE: Final = st.one_of(
 
 
 class LogRocketMachine(RuleBasedStateMachine):
-    """Calls of the adapter, each done to the model as well."""
+    """Calls of the adapter, each applied to the model as well."""
 
     def __init__(self, world: World[LogRocketEmulator]) -> None:
         super().__init__()
@@ -166,77 +166,77 @@ class LogRocketMachine(RuleBasedStateMachine):
         world.emulator.reset()
 
     def backend(self, *, adapt: bool = False) -> LogRocket:
-        """Return an adapter that mends what breaks a limit, or refuses it."""
+        """Return a backend that adapts or rejects."""
         return LogRocket(
             self.world.emulator.api_key, base_url=self.world.url, on_violation="adapt" if adapt else "reject"
         )
 
-    @rule(said=anything_said(), adapt=st.booleans(), mishap=mishaps())
-    def identify(self, said: Said, *, adapt: bool, mishap: str | None) -> None:
-        """Say something of somebody."""
-        asked = len(self.world.emulator.requests)
-        outcome = self.world.ask(self.backend(adapt=adapt).identify(said.user), mishap)
+    @rule(case=cases(), adapt=st.booleans(), mishap=mishaps())
+    def identify(self, case: Case, *, adapt: bool, mishap: str | None) -> None:
+        """Identify a user."""
+        requests_before = len(self.world.emulator.requests)
+        outcome = self.world.ask(self.backend(adapt=adapt).identify(case.user), mishap)
 
-        if said.user.user_id in NO_IDS or (said.long and not adapt):
+        if case.user.user_id in INVALID_IDS or (case.long and not adapt):
             assert isinstance(outcome, Rejected)
             assert outcome.violations
-        elif not (said.own or said.traits or said.moment is not None):
+        elif not (case.own or case.traits or case.moment is not None):
             assert isinstance(outcome, Skipped)
         else:
-            self.check_accepted(outcome, said, self.put(said))
+            self.check_accepted(outcome, case, self.put(case))
             return
-        assert len(self.world.emulator.requests) == asked
+        assert len(self.world.emulator.requests) == requests_before
 
-    def put(self, said: Said) -> dict[str, Any]:
-        """Tell the model what was said."""
+    def put(self, case: Case) -> dict[str, Any]:
+        """Apply the user to the model."""
         now = int(self.world.clock.now * 1000)
-        moment = now if said.moment is None else said.moment
-        return self.model.put(said.user.user_id or "", said.own, said.traits, moment)
+        moment = now if case.moment is None else case.moment
+        return self.model.put(case.user.user_id or "", case.own, case.traits, moment)
 
-    def check_accepted(self, outcome: Outcome, said: Said, held: dict[str, Any]) -> None:
-        """Check that whatever was lost is told, and that the reply was read."""
+    def check_accepted(self, outcome: Outcome, case: Case, stored: dict[str, Any]) -> None:
+        """Check that every loss is recorded, and that the response was read."""
         assert isinstance(outcome, Accepted)
-        assert {adjustment.path for adjustment in lossy_adjustments(outcome.adjustments)} == said.long
-        # The reply shows everything that was sent, but for a blank name of somebody who has one.
-        assert outcome.verified == all(held["own"].get(name, "") == text for name, text in said.own.items())
+        assert {adjustment.path for adjustment in lossy_adjustments(outcome.adjustments)} == case.long
+        # The response shows everything that was sent, except a blank name of a user who has one.
+        assert outcome.verified == all(stored["own"].get(name, "") == text for name, text in case.own.items())
 
-    @precondition(lambda self: self.held_traits())
+    @precondition(lambda self: self.stored_traits())
     @rule(data=st.data(), value=st.sampled_from([*WRITTEN, *REMOVALS]), mishap=mishaps())
     def retype_or_remove(self, data: st.DataObject, value: tuple[Any, str], mishap: str | None) -> None:
-        """Say a trait that somebody has as another type, all of which are texts to LogRocket, or remove it."""
-        user_id, name = data.draw(st.sampled_from(self.held_traits()))
-        self.identify(say(user_id, {}, {name: value}), adapt=False, mishap=mishap)
+        """Send a stored trait as another type, which LogRocket stores as a string, or remove it."""
+        user_id, name = data.draw(st.sampled_from(self.stored_traits()))
+        self.identify(make_case(user_id, {}, {name: value}), adapt=False, mishap=mishap)
 
         assert self.model.users[user_id]["traits"].get(name, "") == value[1]
 
-    def held_traits(self) -> list[tuple[str, str]]:
-        """Return whose traits there are."""
+    def stored_traits(self) -> list[tuple[str, str]]:
+        """Return the stored traits as pairs of user id and name."""
         return [(user_id, name) for user_id, user in self.model.users.items() for name in user["traits"]]
 
     @precondition(lambda self: self.model.users)
-    @rule(said=anything_said(), adapt=st.booleans(), mishap=mishaps())
-    def compare(self, said: Said, *, adapt: bool, mishap: str | None) -> None:
-        """Ask how what LogRocket holds of somebody differs; it creates whoever is unknown, and says no more."""
-        found = self.world.ask(self.backend(adapt=adapt).compare(said.user), mishap)
+    @rule(case=cases(), adapt=st.booleans(), mishap=mishaps())
+    def compare(self, case: Case, *, adapt: bool, mishap: str | None) -> None:
+        """Compare a user with what LogRocket stores, which creates an unknown user."""
+        result = self.world.ask(self.backend(adapt=adapt).compare(case.user), mishap)
 
-        if said.user.user_id in NO_IDS or (said.long and not adapt):
-            assert isinstance(found, Rejected)
+        if case.user.user_id in INVALID_IDS or (case.long and not adapt):
+            assert isinstance(result, Rejected)
             return
-        user = self.put(attrs.evolve(said, own={}, traits={}, moment=None))
-        held, wanted = leaves(user["own"], user["traits"]), leaves(said.own, said.traits)
+        user = self.put(attrs.evolve(case, own={}, traits={}, moment=None))
+        stored, desired = leaves(user["own"], user["traits"]), leaves(case.own, case.traits)
         expected = Comparison(
             "logrocket",
-            missing=bool(wanted) and not held,
-            differing=tuple(sorted(path for path in wanted.keys() & held.keys() if wanted[path] != held[path])),
-            absent=tuple(sorted(wanted.keys() - held.keys())) if held else (),
-            extra=tuple(sorted(held.keys() - wanted.keys())),
+            missing=bool(desired) and not stored,
+            differing=tuple(sorted(path for path in desired.keys() & stored.keys() if desired[path] != stored[path])),
+            absent=tuple(sorted(desired.keys() - stored.keys())) if stored else (),
+            extra=tuple(sorted(stored.keys() - desired.keys())),
         )
-        assert found == expected
+        assert result == expected
 
     @precondition(lambda self: self.model.users)
     @rule(person=PEOPLE, excluded=st.booleans(), mishap=mishaps())
     def exclude_or_include(self, person: tuple[str, str], *, excluded: bool, mishap: str | None) -> None:
-        """Have somebody never recorded, or recorded again; their traits stay."""
+        """Exclude or include a user; the traits stay."""
         backend, named = self.backend(), dict([person])
         outcome = self.world.ask(backend.exclude(**named) if excluded else backend.include(**named), mishap)
         if excluded:
@@ -247,8 +247,8 @@ class LogRocketMachine(RuleBasedStateMachine):
         assert outcome == Accepted("logrocket")
 
     @invariant()
-    def logrocket_holds_what_the_model_holds(self) -> None:
-        """Every user, every field, and nobody else."""
+    def logrocket_equals_the_model(self) -> None:
+        """All users and fields are equal."""
         users = {
             user_id: {
                 "own": {name: text for name, text in (("name", user.name), ("email", user.email)) if text is not None},
@@ -263,12 +263,12 @@ class LogRocketMachine(RuleBasedStateMachine):
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[World[LogRocketEmulator]]:
-    """Serve one LogRocket."""
+    """Run a LogRocket emulator."""
     with serving(lambda clock: LogRocketEmulator(clock=clock)) as world:
         yield world
 
 
 @pytest.mark.slow
-def test_logrocket_does_as_documented_whatever_is_called(world: World[LogRocketEmulator]) -> None:
-    """In any order of calls, with answers lost on the way, it holds what the model holds."""
+def test_logrocket_behaves_as_documented(world: World[LogRocketEmulator]) -> None:
+    """It equals the model after any calls, even if responses are lost."""
     run_machine(lambda: LogRocketMachine(world))

@@ -31,8 +31,8 @@ def body_of(plan: Plan) -> dict[str, Any]:
     return content
 
 
-def test_a_user_is_sent_under_logrockets_own_names() -> None:
-    """Name and e-mail stand beside the traits, and nothing is sent that was not given."""
+def test_uses_logrockets_field_names() -> None:
+    """Name and e-mail stand next to the traits; absent fields are not sent."""
     moment = datetime(2026, 11, 21, tzinfo=UTC)
     user = UserTraits("u1", name="Ann", email="a@example.com", traits={"plan": "pro"}, observed_at=moment)
 
@@ -91,16 +91,16 @@ def test_a_user_is_sent_under_logrockets_own_names() -> None:
         ([{"a": 1, "b": [True]}, [["x"]]], '[{"a":1,"b":[true]},[["x"]]]'),
     ],
 )
-def test_every_value_becomes_a_text_as_javascript_writes_it(value: Any, text: str) -> None:
-    """Never True, 1.0 or None; and it is on record as lossless."""
+def test_writes_values_as_javascript_does(value: Any, text: str) -> None:
+    """There is no True, 1.0 or None, and the coercion is recorded as lossless."""
     plan = plan_of({"t": value})
 
     assert body_of(plan) == {"traits": {"t": text}}
     assert plan.adjustments == (Adjustment("traits.t", "coerced", "strings-only"),)
 
 
-def test_a_string_is_sent_as_it_is() -> None:
-    """And there is nothing to record."""
+def test_a_string_is_sent_unchanged() -> None:
+    """There is no adjustment."""
     plan = plan_of({"t": "True", "u": " "})
 
     assert body_of(plan) == {"traits": {"t": "True", "u": " "}}
@@ -108,8 +108,8 @@ def test_a_string_is_sent_as_it_is() -> None:
 
 
 @given(number=st.floats(allow_nan=False, allow_infinity=False))
-def test_a_number_can_be_read_back_from_its_text(number: float) -> None:
-    """It is written as JavaScript does: an exponent from 1e21 and below 1e-6 only."""
+def test_a_number_can_be_read_back(number: float) -> None:
+    """Like JavaScript, exponents are used from 1e21 and below 1e-6 only."""
     text = number_as_js(number)
 
     assert float(text) == number
@@ -117,8 +117,8 @@ def test_a_number_can_be_read_back_from_its_text(number: float) -> None:
     assert not text.endswith(".0")
 
 
-def test_a_trait_is_removed_by_a_blank_value() -> None:
-    """REMOVE says so; an empty text does the same, and that is on record since it may not be meant."""
+def test_a_blank_value_removes_a_trait() -> None:
+    """REMOVE does so; an empty string is recorded, since it may not be intended."""
     plan = plan_of({"a": REMOVE, "b": "", "c": {"d": REMOVE}})
 
     assert body_of(plan) == {"traits": {"a": "", "b": "", "c.d": ""}}
@@ -129,7 +129,7 @@ def test_a_trait_is_removed_by_a_blank_value() -> None:
 
 
 def test_nested_traits_are_flattened() -> None:
-    """Under dotted names, which is on record."""
+    """The dotted names are recorded."""
     plan = plan_of({"company": {"size": 5, "tax": {"id": "9"}}})
 
     assert body_of(plan) == {"traits": {"company.size": "5", "company.tax.id": "9"}}
@@ -149,16 +149,16 @@ def test_nested_traits_are_flattened() -> None:
         ({"a": {"b.c": 1, "b": {"c": 2}}}, "traits.a.b.c"),
     ],
 )
-def test_two_names_that_become_one_are_always_a_violation(backend: LogRocket, traits: Any, path: str) -> None:
-    """Which of the two would be lost is not for us to say."""
+def test_a_name_collision_is_always_a_violation(backend: LogRocket, traits: Any, path: str) -> None:
+    """We cannot choose which value to lose."""
     plan = plan_of(traits, backend=backend)
 
     assert plan.violations == (Violation(path, "name-collision"),)
     assert plan.request is None
 
 
-def test_name_and_email_are_lifted_out_of_the_traits() -> None:
-    """As LogRocket's own SDK does."""
+def test_lifts_name_and_email_out_of_the_traits() -> None:
+    """LogRocket's own SDK does so."""
     plan = plan_of({"name": "Ann", "email": "a@example.com", "plan": "pro"})
 
     assert body_of(plan) == {"name": "Ann", "email": "a@example.com", "traits": {"plan": "pro"}}
@@ -175,8 +175,8 @@ def test_a_nested_name_is_not_lifted() -> None:
     }
 
 
-def test_a_trait_that_says_the_same_as_the_field_is_sent_once() -> None:
-    """It is lifted onto itself."""
+def test_a_trait_equal_to_the_field_is_sent_once() -> None:
+    """It is lifted onto the field."""
     plan = STRICT.plan(UserTraits("u1", name="Ann", traits={"name": "Ann"}))
 
     assert body_of(plan) == {"name": "Ann"}
@@ -185,8 +185,8 @@ def test_a_trait_that_says_the_same_as_the_field_is_sent_once() -> None:
 
 @BOTH
 @pytest.mark.parametrize("field", ["name", "email"])
-def test_a_trait_that_says_otherwise_than_the_field_is_a_violation(backend: LogRocket, field: str) -> None:
-    """There is one place for two values."""
+def test_a_trait_that_contradicts_the_field_is_a_violation(backend: LogRocket, field: str) -> None:
+    """One field cannot have two values."""
     fields: Any = {field: "one", "traits": {field: "other"}}
 
     assert backend.plan(UserTraits("u1", **fields)).violations == (Violation(f"traits.{field}", "name-collision"),)
@@ -194,8 +194,8 @@ def test_a_trait_that_says_otherwise_than_the_field_is_a_violation(backend: LogR
 
 @pytest.mark.parametrize("value", [7, True, REMOVE, ["Ann"]])
 @pytest.mark.parametrize("field", ["name", "email"])
-def test_a_name_that_is_no_text_is_refused(field: str, value: Any) -> None:
-    """Or dropped, as the SDK does."""
+def test_a_name_that_is_not_a_string_is_rejected(field: str, value: Any) -> None:
+    """With adapt it is dropped, as the SDK does."""
     rejected, dropped = plan_of({field: value}), plan_of({field: value, "plan": "pro"}, backend=LENIENT)
 
     assert rejected.violations == (Violation(f"traits.{field}", "name-and-email-are-strings"),)
@@ -204,7 +204,7 @@ def test_a_name_that_is_no_text_is_refused(field: str, value: Any) -> None:
 
 
 def test_a_blank_name_or_email_is_sent_with_a_warning() -> None:
-    """What LogRocket makes of it is not documented."""
+    """LogRocket does not document what it makes of it."""
     plan = STRICT.plan(UserTraits("u1", name="", email=""))
 
     assert body_of(plan) == {"name": "", "email": ""}
@@ -214,8 +214,8 @@ def test_a_blank_name_or_email_is_sent_with_a_warning() -> None:
     )
 
 
-def test_a_blank_name_among_the_traits_is_warned_of_as_well() -> None:
-    """It is sent in the same place."""
+def test_a_blank_name_in_the_traits_is_warned_of() -> None:
+    """It is sent in the same field."""
     plan = plan_of({"name": "", "email": ""})
 
     assert body_of(plan) == {"name": "", "email": ""}
@@ -225,8 +225,8 @@ def test_a_blank_name_among_the_traits_is_warned_of_as_well() -> None:
     ]
 
 
-def test_a_trait_called_userid_is_refused() -> None:
-    """Or dropped: it would stand beside the real one in LogRocket's pages."""
+def test_a_trait_named_userid_is_rejected() -> None:
+    """With adapt it is dropped: LogRocket would show it next to the real id."""
     rejected, dropped = plan_of({"userID": "7"}), plan_of({"userID": "7", "userid": "8"}, backend=LENIENT)
 
     assert rejected.violations == (Violation("traits.userID", "reserved-name"),)
@@ -247,14 +247,14 @@ def test_a_trait_called_userid_is_refused() -> None:
         (datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), 253402300799999),
     ],
 )
-def test_the_moment_is_sent_in_whole_milliseconds(moment: datetime, milliseconds: int) -> None:
-    """Exactly, before 1970 too, and zero is not nothing."""
+def test_sends_the_moment_in_milliseconds(moment: datetime, milliseconds: int) -> None:
+    """It is exact, also before 1970, and zero is sent."""
     assert body_of(STRICT.plan(UserTraits("u1", observed_at=moment))) == {"timestamp": milliseconds}
 
 
 @MOST
-def test_a_value_as_long_as_allowed_is_taken(most: str) -> None:
-    """1,024 UTF-16 units, in any field."""
+def test_accepts_values_at_the_limit(most: str) -> None:
+    """Every field may have 1,024 UTF-16 units."""
     user = UserTraits(most, name=most, email=most, traits={most: most})
 
     plan = STRICT.plan(user)
@@ -264,8 +264,8 @@ def test_a_value_as_long_as_allowed_is_taken(most: str) -> None:
 
 
 @MOST
-def test_a_value_longer_than_allowed_is_refused(most: str) -> None:
-    """In every field, by its rule."""
+def test_rejects_values_over_the_limit(most: str) -> None:
+    """Every field has its own rule."""
     over = most + "a"
 
     plan = STRICT.plan(UserTraits(over, name=over, email=over, traits={"t": over, over: "x"}))
@@ -279,8 +279,8 @@ def test_a_value_longer_than_allowed_is_refused(most: str) -> None:
     ]
 
 
-def test_adapting_cuts_texts_and_drops_what_must_be_whole() -> None:
-    """Half an address, a number or a list is another one, and half a trait's name too."""
+def test_adapting_truncates_strings_and_drops_the_rest() -> None:
+    """Half an address, number, list or name would be another one."""
     over = "a" * 1025
     user = UserTraits("u1", name=over, email=over, traits={"t": over, "l": [over], "n": 10**399, over: 1})
 
@@ -297,8 +297,8 @@ def test_adapting_cuts_texts_and_drops_what_must_be_whole() -> None:
     ]
 
 
-def test_a_long_name_among_the_traits_is_cut_and_a_long_address_dropped() -> None:
-    """As the user's own are, where we adapt; both are refused else."""
+def test_adapts_name_and_email_in_the_traits() -> None:
+    """They are treated like the user's own fields."""
     over = "a" * 1025
 
     rejected = plan_of({"name": over, "email": over})
@@ -315,7 +315,7 @@ def test_a_long_name_among_the_traits_is_cut_and_a_long_address_dropped() -> Non
 
 @BOTH
 def test_a_long_id_is_always_a_violation(backend: LogRocket) -> None:
-    """An id cut is another id."""
+    """A shortened id is another id."""
     plan = backend.plan(UserTraits("😀" * 513, name="Ann"))
 
     assert plan.violations == (Violation("user_id", "user-id-length", 1024, 1026, "UTF-16 units"),)
@@ -324,8 +324,8 @@ def test_a_long_id_is_always_a_violation(backend: LogRocket) -> None:
 @pytest.mark.parametrize(
     ("name", "warned"), [("a" * 128, False), ("a" * 129, True), ("é" * 64, False), ("é" * 65, True)]
 )
-def test_a_long_name_of_a_trait_is_warned_of(name: str, warned: bool) -> None:  # noqa: FBT001
-    """LogRocket's SDK drops names of more than 128 bytes; what the server does is not documented."""
+def test_warns_of_a_long_trait_name(name: str, warned: bool) -> None:  # noqa: FBT001
+    """LogRocket's SDK drops names of more than 128 bytes; the server is not documented."""
     plan = plan_of({name: "x"})
 
     assert body_of(plan) == {"traits": {name: "x"}}
@@ -336,13 +336,13 @@ def test_a_long_name_of_a_trait_is_warned_of(name: str, warned: bool) -> None:  
     ("traits", "rule"),
     [({"a": {"b": "x" * 1025, "c": 1}}, "trait-value-length"), ({"a" * 1020: {"bcde": 1}}, "trait-name-length")],
 )
-def test_a_flattened_name_and_value_are_measured_too(traits: dict[str, Any], rule: str) -> None:
+def test_measures_flattened_names_and_values(traits: dict[str, Any], rule: str) -> None:
     """The dotted name is what is sent."""
     assert [violation.rule for violation in plan_of(traits).violations] == [rule]
 
 
-def test_refuses_a_trait_without_a_name() -> None:
-    """What LogRocket makes of an empty name is not documented, so nothing is sent under one."""
+def test_rejects_a_trait_without_a_name() -> None:
+    """LogRocket does not document what it makes of an empty name."""
     user = UserTraits("u1", traits={"": "x", "plan": "pro"})
 
     assert LogRocket("a:b:c").plan(user).violations == (Violation("traits.", "empty-name"),)
