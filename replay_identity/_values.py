@@ -70,7 +70,7 @@ def checked_mapping_type(value: object, path: str) -> Mapping[Any, Any]:
     """Return *value* if it is a mapping, or raise InvalidTraitsError for *path*."""
     if is_nested(value) or _is_mapping(value):
         return value
-    raise InvalidTraitsError(path, f"expected a mapping, got {_type_of(value)}")
+    raise InvalidTraitsError(path, f"expected a mapping, got {describe_type(value)}")
 
 
 def checked_id(user_id: object) -> str:
@@ -78,7 +78,7 @@ def checked_id(user_id: object) -> str:
     if type(user_id) is str and user_id and user_id.isascii():
         return user_id
     if not isinstance(user_id, str):
-        raise InvalidTraitsError("user_id", f"expected a string, got {_type_of(user_id)}; convert it with str()")
+        raise InvalidTraitsError("user_id", f"expected a string, got {describe_type(user_id)}; convert it with str()")
     if not user_id:
         raise InvalidTraitsError("user_id", "the id is empty; leave it out for an anonymous user")
     return _checked_text(user_id, "user_id")
@@ -87,7 +87,7 @@ def checked_id(user_id: object) -> str:
 def checked_key(key: object, path: str) -> str:
     """Return the trait name *key* as a plain string, or raise InvalidTraitsError for *path*."""
     if not isinstance(key, str):
-        raise InvalidTraitsError(path, f"expected every name to be a string, got {_type_of(key)}")
+        raise InvalidTraitsError(path, f"expected every name to be a string, got {describe_type(key)}")
     return _checked_text(key, f"{path}.{printable(key)}")
 
 
@@ -96,14 +96,14 @@ def checked_string(text: object, path: str) -> str:
     if type(text) is str and text.isascii():
         return text
     if not isinstance(text, str):
-        raise InvalidTraitsError(path, f"expected a string, got {_type_of(text)}")
+        raise InvalidTraitsError(path, f"expected a string, got {describe_type(text)}")
     return _checked_text(text, path)
 
 
 def checked_datetime(moment: object, path: str) -> datetime:
     """Return the aware datetime *moment* in UTC, or raise InvalidTraitsError for *path*."""
     if not isinstance(moment, datetime):
-        raise InvalidTraitsError(path, f"expected a datetime, got {_type_of(moment)}")
+        raise InvalidTraitsError(path, f"expected a datetime, got {describe_type(moment)}")
     if moment.utcoffset() is None:
         raise InvalidTraitsError(path, "the datetime has no time zone; use datetime.now(UTC)")
     try:
@@ -112,6 +112,13 @@ def checked_datetime(moment: object, path: str) -> datetime:
         raise InvalidTraitsError(path, "expected a year from 1 to 9999 in UTC") from None
     # In UTC because datetimes of one zone compare equal whatever their fold; rebuilt to drop a subclass (pandas).
     return utc if type(utc) is datetime else datetime(*utc.timetuple()[:6], utc.microsecond, tzinfo=UTC)
+
+
+def describe_type(value: object) -> str:
+    """Return the type of *value* with an article, for an error text."""
+    name = type(value).__name__
+    article = "an" if name.lower().startswith(tuple("aeiou")) else "a"
+    return _TYPE_PHRASES.get(type(value), f"{article} {name}")
 
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
@@ -166,7 +173,7 @@ def _checked_value(value: object, path: str, ancestors: tuple[object, ...]) -> A
     if _is_sequence(value):
         return _checked_list(value, path, _with_ancestor(value, path, ancestors))
     hint = "use a list" if kind in {set, frozenset} else "convert it first"
-    raise InvalidTraitsError(path, f"expected a trait value, got {_type_of(value)}; {hint}")
+    raise InvalidTraitsError(path, f"expected a trait value, got {describe_type(value)}; {hint}")
 
 
 def _with_ancestor(value: object, path: str, ancestors: tuple[object, ...]) -> tuple[object, ...]:
@@ -256,10 +263,3 @@ _CHECKS: Final[Mapping[type[object], Callable[[Any, str], Any]]] = {
 def _check_of(kind: type[object]) -> Callable[[Any, str], Any] | None:
     """Return the check for *kind* or its nearest scalar base, so that an enum of strings is a string."""
     return _CHECKS.get(kind) or next((_CHECKS[base] for base in kind.__mro__ if base in _CHECKS), None)
-
-
-def _type_of(value: object) -> str:
-    """Return the type of *value* with an article, for an error text."""
-    name = type(value).__name__
-    article = "an" if name.lower().startswith(tuple("aeiou")) else "a"
-    return _TYPE_PHRASES.get(type(value), f"{article} {name}")

@@ -1,4 +1,4 @@
-"""One identify call to every backend: fan out, wait for one deadline, reconcile the answers."""
+"""Send one user to every backend at once, with one deadline and one outcome per backend."""
 
 import asyncio
 import time
@@ -7,23 +7,31 @@ from collections.abc import Set as AbstractSet
 from concurrent.futures import Future, wait
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 
 import attrs
 
 from ._threads import DaemonPool
-from ._values import is_nested
+from ._values import describe_type, is_nested
 from .adapters.exchange import Exchange
 from .adapters.protocols import IdentityBackend, Plan
 from .adapters.responses import adapter_error, checked_outcome
 from .errors import ConfigurationError, printable
 from .outcomes import IdentifyReport, Outcome, Rejected, Skipped, SkipReason, Unknown, Violation
 from .retry import RetryPolicy
-from .traits import TraitType, UserTraits
+from .traits import TraitType, TraitValue, UserTraits
 from .transport import AsyncSender, AsyncTransport, Sender, Transport
 
+if TYPE_CHECKING:
+    import httpx
 
-class CollisionError(Exception):
+# A transport enforces the deadline itself and knows best whether a request was sent; it may take this long to report.
+_GRACE_S: Final = 0.5
+
+AnyTransport = TypeVar("AnyTransport", Transport, AsyncTransport)
+
+
+class _CollisionError(Exception):
     """Two traits of one user would have the same name."""
 
 
@@ -35,15 +43,15 @@ def _check_names(_instance: object, attribute: "attrs.Attribute[Any]", names: Ab
 
 @attrs.frozen
 class Route:
-    """A backend, and what it may see.
+    """A backend, and which users and traits it receives.
 
-    Names are a trait's, dotted with its parents' for a nested one; ``name`` and ``email`` are the user's own fields.
+    A name is that of a trait, dotted for a nested one; ``name`` and ``email`` are the user's own fields.
 
     Attributes:
         backend: The backend.
-        when: Tells whether this user goes to the backend at all.
-        only: The names that may be sent, with all that is nested in them; None for all.
-        exclude: The names that may not be sent, with all that is nested in them.
+        when: Returns True if the backend receives the user; None for every user.
+        only: Names that may be sent, with everything nested in them; None for all.
+        exclude: Names that must not be sent, with everything nested in them.
         rename: New names by old name; a nested trait stays where it is nested.
     """
 
@@ -59,15 +67,15 @@ class Route:
         return self.backend.name
 
     def apply(self, user: UserTraits) -> UserTraits | Skipped | Rejected:
-        """Return what the backend may see of *user*, or why it sees nothing of them."""
+        """Return the part of *user* that the backend receives, or why it receives nothing."""
         if self.when is not None and not self.when(user):
             return Skipped(self.name, SkipReason.FILTERED)
         if self.only is None and not self.exclude and not self.rename:
             return user
         try:
-            traits = self._filter(user.traits, "", inside=self.only is None)
-        except CollisionError as collision:
-            return Rejected(self.name, (_violation(collision),))
+            traits = self._filter(user.traits, "", is_included=self.only is None)
+        except _CollisionError as collision:
+            return Rejected(self.name, (Violation(printable(f"traits.{collision}"), "name-collision"),))
         return attrs.evolve(
             user,
             name=user.name if self._allows("name") else None,
@@ -77,106 +85,91 @@ class Route:
         )
 
     def plan(self, user: UserTraits) -> Plan | Skipped:
-        """Return what the backend would send for *user*, or why it would not be asked."""
-        seen = self.apply(user)
-        if isinstance(seen, Rejected):
-            return Plan(self.name, None, violations=seen.violations)
-        return seen if isinstance(seen, Skipped) else self.backend.plan(seen)
+        """Return what the backend would send for *user*, or why it would send nothing."""
+        routed = self.apply(user)
+        if isinstance(routed, Rejected):
+            return Plan(self.name, None, violations=routed.violations)
+        return routed if isinstance(routed, Skipped) else self.backend.plan(routed)
 
     def identify(self, user: UserTraits) -> Exchange[Outcome]:
-        """Send what the backend may see of *user*."""
-        seen = self.apply(user)
-        if not isinstance(seen, UserTraits):
-            return seen
-        return (yield from self.backend.identify(seen))
+        """Send the part of *user* that the backend receives."""
+        routed = self.apply(user)
+        if not isinstance(routed, UserTraits):
+            return routed
+        return (yield from self.backend.identify(routed))
 
     def _allows(self, name: str) -> bool:
         return name not in self.exclude and (self.only is None or name in self.only)
 
-    def _filter(self, traits: Mapping[str, Any], parents: str, *, inside: bool) -> dict[str, Any]:
-        """Return the traits that may be sent; *inside* tells whether a parent of theirs was named by `only`."""
-        seen: dict[str, Any] = {}
+    def _filter(self, traits: Mapping[str, Any], parents: str, *, is_included: bool) -> dict[str, Any]:
+        """Return the traits that may be sent; *is_included* is True if `only` names a parent of theirs."""
+        filtered: dict[str, Any] = {}
         for name, value in traits.items():
             path = parents + name
-            paths = frozenset(_prefixes(path))  # A name may have dots of its own, as a column of a file has.
-            named = inside or not paths.isdisjoint(self.only or ())
-            if not paths.isdisjoint(self.exclude) or not (named or is_nested(value)):
+            paths = frozenset(_prefixes(path))  # A name may itself contain dots, such as that of a file's column.
+            is_named = is_included or not paths.isdisjoint(self.only or ())
+            if not paths.isdisjoint(self.exclude) or not (is_named or is_nested(value)):
                 continue
             new_name = self.rename.get(path, name)
-            if new_name in seen:
-                raise CollisionError(path)
-            seen[new_name] = self._filter(value, f"{path}.", inside=named) if is_nested(value) else value
-        return seen
+            if new_name in filtered:
+                raise _CollisionError(path)
+            filtered[new_name] = self._filter(value, f"{path}.", is_included=is_named) if is_nested(value) else value
+        return filtered
 
     def _renamed_types(self, types: Mapping[str, TraitType]) -> dict[str, TraitType]:
-        """Return the declared types by new path; that of a renamed trait wins over one declared for its new name."""
+        """Return declared types by new path; that of a renamed trait wins over one declared for its new name."""
         renamed = {path: self._renamed(path) for path in types}
         return {renamed[path]: types[path] for path in sorted(types, key=lambda path: renamed[path] != path)}
 
     def _renamed(self, path: str) -> str:
-        """Return the dotted *path* as it reads once every part of it is renamed."""
         return ".".join(
             self.rename.get(prefix, part) for prefix, part in zip(_prefixes(path), path.split("."), strict=True)
         )
 
 
 def _prefixes(path: str) -> list[str]:
-    """Return the dotted *path* and the paths of its parents, the outermost first."""
+    """Return the paths of the parents of the dotted *path*, outermost first, and *path*."""
     parts = path.split(".")
     return [".".join(parts[: index + 1]) for index in range(len(parts))]
 
 
-def _violation(collision: CollisionError) -> Violation:
-    return Violation(printable(f"traits.{collision}"), "name-collision")
-
-
 def as_routes(backends: Iterable[IdentityBackend | Route]) -> list[Route]:
-    """Return a route to each of the *backends*.
+    """Return a route for each of the *backends*.
 
     Raises:
-        ConfigurationError: There is none, or two have one name.
+        ConfigurationError: There is no backend, one has no name, or two have the same name.
     """
     routes = [backend if isinstance(backend, Route) else Route(backend) for backend in backends]
     names = [route.name for route in routes]
     if not all(names):
-        raise ConfigurationError("name", "is empty", "a backend's name tells its outcomes from the others'")
+        raise ConfigurationError("name", "the name is empty", "give every backend a name")
     if not names:
-        raise ConfigurationError("backends", "is empty", "pass at least one backend")
-    if len(set(names)) < len(names):
-        raise ConfigurationError(
-            "backends", "holds two of one name", 'give one another, as in LogRocket(..., name="b")'
-        )
+        raise ConfigurationError("backends", "no backend was given", "pass at least one")
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        problem = f'two backends are named "{printable(repeated[0])}"'
+        raise ConfigurationError("backends", problem, 'pass name= to one of them, e.g. LogRocket(..., name="b")')
     return routes
-
-
-if TYPE_CHECKING:
-    import httpx
-
-# Transports keep the deadline themselves and know best what became of a request; this long they may take to say so.
-_GRACE: Final = 0.5
-
-AnyTransport = TypeVar("AnyTransport", Transport, AsyncTransport)
 
 
 @attrs.frozen
 class _Target(Generic[AnyTransport]):
-    """One backend of a router, with a transport of its own, so that no vendor waits for another."""
+    """One route with its own transport, so that no backend waits for another."""
 
     route: Route
     transport: AnyTransport
 
 
 class Router:
-    """Tell every backend who a user is, blocking. Safe under threads, after a fork and while the process exits.
+    """Sends users to every backend, blocking. Safe under threads, after a fork and during process exit.
 
     Args:
-        backends: Backends, or routes to them; their names must differ.
-        transport: An `httpx.Client` or another `Sender` that all backends share; by default each has one of ours.
-        retry: How often and how soon each backend is asked again.
-        timeout: Seconds after which `identify` answers, whatever has been heard by then.
+        backends: Backends or routes; their names must differ.
+        transport: An `httpx.Client` or another `Sender` shared by all backends; by default each has its own.
+        retry: How often, and how soon, a request is retried.
+        timeout: Seconds after which `identify` returns, even if a backend has not responded.
 
     Raises:
-        ConfigurationError: There is no backend, or two have one name.
+        ConfigurationError: There is no backend, or two have the same name.
     """
 
     def __init__(
@@ -187,38 +180,67 @@ class Router:
         retry: RetryPolicy | None = None,
         timeout: float = 30.0,
     ) -> None:
-        self._lanes = tuple(
+        self._targets = tuple(
             _Target(route, Transport(transport, retry=retry, timeout=timeout)) for route in as_routes(backends)
         )
         self._timeout = _checked_timeout(timeout)
-        self._workers: DaemonPool[Outcome] = DaemonPool()
+        self._pool: DaemonPool[Outcome] = DaemonPool()
 
-    def identify(self, user: UserTraits) -> IdentifyReport:
-        """Send *user* to every backend at once and return one outcome each, in configured order."""
-        _check_user(user)
-        return self._ask(user, self._lanes)
+    @overload
+    def identify(self, user: UserTraits) -> IdentifyReport: ...
+
+    @overload
+    def identify(
+        self,
+        user: str | None,
+        *,
+        name: str | None = None,
+        email: str | None = None,
+        traits: Mapping[str, TraitValue] | None = None,
+    ) -> IdentifyReport: ...
+
+    def identify(
+        self,
+        user: UserTraits | str | None,
+        *,
+        name: str | None = None,
+        email: str | None = None,
+        traits: Mapping[str, TraitValue] | None = None,
+    ) -> IdentifyReport:
+        """Send one user to every backend at once and return one outcome each, in configured order.
+
+        Args:
+            user: A `UserTraits`, or your own id of the user (None for an anonymous one) with the fields below.
+            name: Display name.
+            email: E-mail address.
+            traits: Trait names to values, as in `UserTraits`.
+
+        Raises:
+            InvalidTraitsError: The id or one of the fields is invalid.
+        """
+        return self._send(_as_user(user, name, email, traits), self._targets)
 
     def retry(self, report: IdentifyReport, user: UserTraits) -> IdentifyReport:
-        """Send *user* again to the backends that *report* says are worth it, and return the newer report."""
-        again = tuple(target for target in self._lanes if target.route.name in report.retryable)
-        return report.merge(self._ask(user, again))
+        """Send *user* again to the backends that are retryable in *report*, and return the updated report."""
+        targets = tuple(target for target in self._targets if target.route.name in report.retryable)
+        return report.merge(self._send(user, targets))
 
-    def _ask(self, user: UserTraits, targets: tuple[_Target[Transport], ...]) -> IdentifyReport:
+    def _send(self, user: UserTraits, targets: tuple[_Target[Transport], ...]) -> IdentifyReport:
         deadline = time.monotonic() + self._timeout
-        futures = [self._workers.submit(partial(_identify, target, user, deadline)) for target in targets]
-        wait(futures, timeout=self._timeout + _GRACE)
+        futures = [self._pool.submit(partial(_identify, target, user, deadline)) for target in targets]
+        wait(futures, timeout=self._timeout + _GRACE_S)
         return IdentifyReport(
-            tuple(_answer(target.route.name, future) for target, future in zip(targets, futures, strict=True))
+            tuple(_outcome(target.route.name, future) for target, future in zip(targets, futures, strict=True))
         )
 
     def close(self) -> None:
-        """End the threads and free the connections, without waiting.
+        """Stop the threads and close the connections, without waiting.
 
-        Whoever waits for a retry in `identify` gets an answer now. A request under way may lose its answer, which is
-        then Unknown, so close when your own work has ended.
+        An `identify` call that waits for a retry returns now. A request in flight may lose its response, and is then
+        Unknown, so close the router after your last call has returned.
         """
-        self._workers.close()
-        for target in self._lanes:
+        self._pool.close()
+        for target in self._targets:
             target.transport.close()
 
     def __enter__(self) -> Self:
@@ -231,7 +253,7 @@ class Router:
 
 
 class AsyncRouter:
-    """Tell every backend who a user is, on asyncio; as `Router`."""
+    """Sends users to every backend, on asyncio. Takes the same arguments as `Router`."""
 
     def __init__(
         self,
@@ -241,28 +263,47 @@ class AsyncRouter:
         retry: RetryPolicy | None = None,
         timeout: float = 30.0,
     ) -> None:
-        self._lanes = tuple(
+        self._targets = tuple(
             _Target(route, AsyncTransport(transport, retry=retry, timeout=timeout)) for route in as_routes(backends)
         )
         self._timeout = _checked_timeout(timeout)
 
-    async def identify(self, user: UserTraits) -> IdentifyReport:
-        """Send *user* to every backend at once and return one outcome each, in configured order."""
-        _check_user(user)
-        return await self._ask(user, self._lanes)
+    @overload
+    async def identify(self, user: UserTraits) -> IdentifyReport: ...
+
+    @overload
+    async def identify(
+        self,
+        user: str | None,
+        *,
+        name: str | None = None,
+        email: str | None = None,
+        traits: Mapping[str, TraitValue] | None = None,
+    ) -> IdentifyReport: ...
+
+    async def identify(
+        self,
+        user: UserTraits | str | None,
+        *,
+        name: str | None = None,
+        email: str | None = None,
+        traits: Mapping[str, TraitValue] | None = None,
+    ) -> IdentifyReport:
+        """Send one user to every backend at once and return one outcome each; see `Router.identify`."""
+        return await self._send(_as_user(user, name, email, traits), self._targets)
 
     async def retry(self, report: IdentifyReport, user: UserTraits) -> IdentifyReport:
-        """Send *user* again to the backends that *report* says are worth it, and return the newer report."""
-        again = tuple(target for target in self._lanes if target.route.name in report.retryable)
-        return report.merge(await self._ask(user, again))
+        """Send *user* again to the backends that are retryable in *report*, and return the updated report."""
+        targets = tuple(target for target in self._targets if target.route.name in report.retryable)
+        return report.merge(await self._send(user, targets))
 
-    async def _ask(self, user: UserTraits, targets: tuple[_Target[AsyncTransport], ...]) -> IdentifyReport:
+    async def _send(self, user: UserTraits, targets: tuple[_Target[AsyncTransport], ...]) -> IdentifyReport:
         outcomes = await asyncio.gather(*(_identify_async(target, user, self._timeout) for target in targets))
         return IdentifyReport(tuple(outcomes))
 
     async def aclose(self) -> None:
-        """Free the connections."""
-        for target in self._lanes:
+        """Close the connections."""
+        for target in self._targets:
             await target.transport.aclose()
 
     async def __aenter__(self) -> Self:
@@ -276,13 +317,22 @@ class AsyncRouter:
 
 def _checked_timeout(timeout: float) -> float:
     if not 0 < timeout < float("inf"):  # Written so that NaN fails too.
-        raise ConfigurationError("timeout", "must be a number of seconds greater than 0")
+        raise ConfigurationError("timeout", "expected a number of seconds greater than 0")
     return timeout
 
 
-def _check_user(user: object) -> None:
-    if not isinstance(user, UserTraits):
-        raise TypeError(f"identify takes a UserTraits, not {type(user).__name__}; see UserTraits.from_mapping")
+def _as_user(
+    user: UserTraits | str | None, name: str | None, email: str | None, traits: Mapping[str, TraitValue] | None
+) -> UserTraits:
+    if user is None or isinstance(user, str):
+        return UserTraits(user, name=name, email=email, traits={} if traits is None else traits)
+    if not isinstance(user, UserTraits):  # pyright: ignore[reportUnnecessaryIsInstance]  # Callers may not check types.
+        raise TypeError(
+            f"identify: expected a UserTraits or a user id, got {describe_type(user)}; see UserTraits.from_mapping"
+        )
+    if (name, email, traits) != (None, None, None):
+        raise TypeError("identify: got a UserTraits and also name=, email= or traits=; put them into the UserTraits")
+    return user
 
 
 def _identify(target: _Target[Transport], user: UserTraits, deadline: float) -> Outcome:
@@ -291,13 +341,13 @@ def _identify(target: _Target[Transport], user: UserTraits, deadline: float) -> 
         return checked_outcome(name, target.transport.run(target.route.identify(user), deadline=deadline))
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001  # One adapter's bug must not hide another's answer.
+    except BaseException as error:  # noqa: BLE001  # One adapter's bug must not hide another's outcome.
         return adapter_error(name, error)
 
 
 async def _identify_async(target: _Target[AsyncTransport], user: UserTraits, timeout: float) -> Outcome:  # noqa: ASYNC109
     deadline = time.monotonic() + timeout
-    limit = asyncio.timeout(timeout + _GRACE)
+    limit = asyncio.timeout(timeout + _GRACE_S)
     try:
         async with limit:
             return checked_outcome(
@@ -308,13 +358,13 @@ async def _identify_async(target: _Target[AsyncTransport], user: UserTraits, tim
     except BaseException as error:
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-            raise  # The caller's wish, and no bug.
-        return _late(target.route.name) if limit.expired() else adapter_error(target.route.name, error)
+            raise  # The caller cancelled us; that is no bug of the adapter.
+        return _timed_out(target.route.name) if limit.expired() else adapter_error(target.route.name, error)
 
 
-def _answer(name: str, future: Future[Outcome]) -> Outcome:
-    return future.result() if future.done() else _late(name)
+def _outcome(name: str, future: Future[Outcome]) -> Outcome:
+    return future.result() if future.done() else _timed_out(name)
 
 
-def _late(name: str) -> Unknown:
+def _timed_out(name: str) -> Unknown:
     return Unknown(name, "no response before the deadline")

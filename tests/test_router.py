@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -22,6 +22,7 @@ from replay_identity import (
     ConfigurationError,
     Fullstory,
     IdentifyReport,
+    InvalidTraitsError,
     LogRocket,
     Misconfigured,
     Outcome,
@@ -82,18 +83,22 @@ def vendors(running_vendors: Vendors) -> Vendors:
     return running_vendors
 
 
-def identify_blocking(backends: Iterable[IdentityBackend | Route], user: UserTraits, **options: Any) -> IdentifyReport:
-    """Identify with a Router of its own."""
+def identify_blocking(
+    backends: Iterable[IdentityBackend | Route], user: Any, *, fields: Mapping[str, Any] | None = None, **options: Any
+) -> IdentifyReport:
+    """Identify with a `Router`."""
     with Router(backends, **options) as router:
-        return router.identify(user)
+        return router.identify(user, **(fields or {}))
 
 
-def identify_awaiting(backends: Iterable[IdentityBackend | Route], user: UserTraits, **options: Any) -> IdentifyReport:
-    """Identify with an AsyncRouter of its own."""
+def identify_awaiting(
+    backends: Iterable[IdentityBackend | Route], user: Any, *, fields: Mapping[str, Any] | None = None, **options: Any
+) -> IdentifyReport:
+    """Identify with an `AsyncRouter`."""
 
     async def main() -> IdentifyReport:
         async with AsyncRouter(backends, **options) as router:
-            return await router.identify(user)
+            return await router.identify(user, **(fields or {}))
 
     return asyncio.run(main())
 
@@ -205,7 +210,7 @@ def test_answers_by_the_deadline_whatever_an_adapter_does(vendors: Vendors) -> N
 
 def test_answers_by_the_deadline_when_awaiting_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sender that ignores its timeout cannot hold up the awaiting router."""
-    monkeypatch.setattr("replay_identity.router._GRACE", 0.05)
+    monkeypatch.setattr("replay_identity.router._GRACE_S", 0.05)
 
     class Stuck:
         async def send(self, _request: object, timeout: float) -> Any:  # noqa: ARG002, ASYNC109
@@ -326,7 +331,7 @@ def test_a_route_that_fails_is_that_backends_outcome(identify: Identify, vendors
 @pytest.mark.parametrize("router", [Router, AsyncRouter])
 def test_refuses_two_backends_of_one_name(router: type[Router] | type[AsyncRouter]) -> None:
     """Outcomes are told apart by name."""
-    with pytest.raises(ConfigurationError, match="two of one name"):
+    with pytest.raises(ConfigurationError, match="two backends are named"):
         router([LogRocket("a:b:c"), LogRocket("d:e:f")])
 
 
@@ -520,6 +525,37 @@ def test_refuses_a_backend_without_a_name() -> None:
     """Its outcomes could not be told from others'."""
     with pytest.raises(ConfigurationError, match="name"):
         Router([LogRocket("a:b:c", name="")])
+
+
+def test_takes_an_id_and_fields(identify: Identify, vendors: Vendors) -> None:
+    """They mean the same as a UserTraits."""
+    fields = {"name": "Ann", "email": "a@example.com", "traits": {"plan": "pro"}}
+
+    report = identify([vendors.logrocket], "u1", fields=fields)
+
+    stored = vendors.logrocket_emulator.users["u1"]
+    assert report.status == "ok"
+    assert (stored.name, stored.email, stored.traits) == ("Ann", "a@example.com", {"plan": "pro"})
+
+
+def test_takes_an_anonymous_user_without_an_id(identify: Identify) -> None:
+    """An id of None is an anonymous user's."""
+    assert identify([Acme()], None, fields={"traits": {"plan": "pro"}}).status == "ok"
+
+
+def test_validates_fields_as_user_traits_does(identify: Identify) -> None:
+    """The error names the path of the field."""
+    with pytest.raises(InvalidTraitsError) as caught:
+        identify([Acme()], "u1", fields={"traits": {"score": float("nan")}})
+
+    assert caught.value.path == "traits.score"
+
+
+@pytest.mark.parametrize("fields", [{"name": "Ann"}, {"email": "a@example.com"}, {"traits": {}}])
+def test_rejects_fields_beside_a_user(identify: Identify, fields: dict[str, Any]) -> None:
+    """It would be unclear which of them wins."""
+    with pytest.raises(TypeError, match="put them into the UserTraits"):
+        identify([Acme()], ANN, fields=fields)
 
 
 def test_raises_for_what_is_no_user(identify: Identify) -> None:

@@ -81,6 +81,12 @@ def blocking() -> None:
         report = router.identify(user)
         assert_type(report, IdentifyReport)
         assert_type(router.retry(report, user), IdentifyReport)
+        assert_type(
+            router.identify("u1", name="Ann", email="a@example.com", traits={"plan": "pro", "seats": 3}), IdentifyReport
+        )
+        router.identify(None, traits={"plan": "pro"})
+        router.identify(user, name="Ann")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+        router.identify(7)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     with Transport() as transport:
         assert_type(transport.run(fullstory.identify(user)), Outcome)
         assert_type(transport.run(fullstory.get("u1")), StoredUser | Failure | None)
@@ -94,6 +100,7 @@ async def awaiting() -> None:
     """Use the awaiting half."""
     async with AsyncRouter(backends, transport=httpx.AsyncClient()) as router:
         assert_type(await router.identify(user), IdentifyReport)
+        assert_type(await router.identify("u1", traits={"plan": "pro"}), IdentifyReport)
     async with AsyncTransport() as transport:
         assert_type(await transport.run(fullstory.delete("u1")), Outcome)
 
