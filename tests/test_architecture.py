@@ -53,7 +53,7 @@ MAY_USE: Final[Mapping[str, set[str]]] = {
     "ledger": {"orjson"},
     "logrocket": {"orjson"},
     "mapping": {"orjson"},
-    "migration": {"orjson"},
+    "migration": {"markupsafe", "orjson"},
     "pytest_plugin": {"pytest"},
     "sources": {"duckdb"},
     "testing": {"hypothesis", "orjson", "pytest"},

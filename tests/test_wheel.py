@@ -59,5 +59,5 @@ def test_holds_the_package_and_nothing_else(wheel: Path) -> None:
     """Types are marked as such, and no test or tool is shipped."""
     names = zipfile.ZipFile(wheel).namelist()
 
-    assert "replay_identity/py.typed" in names
+    assert {"replay_identity/py.typed", "replay_identity/migration/report.css"} <= set(names)
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"replay_identity"}

@@ -124,7 +124,7 @@ def _draw_sample(source: MigrationSource, size: int, seed: int | None) -> _UserS
                     bad_row_count += 1
 
         drawn = comparison.sample(users(), size, seed=seed)
-        reader.taken(row_count)
+        reader.commit(row_count)
         return _UserSample(drawn, bad_row_count, 0 if reader.listing is None else reader.listing.anonymous)
 
 

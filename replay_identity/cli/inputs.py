@@ -177,7 +177,7 @@ def resolve_source(name: str, settings: Settings, options: SourceOptions) -> Mig
         backend=backend,
         mapping=None if options.mapping is None else load_mapping(options.mapping),
         options=settings.delivery.get(name, DeliveryOptions()),
-        begins_anew=options.restart,
+        restart=options.restart,
         on_wait=lambda seconds, cause: _print_wait(name, seconds, cause),
     )
 

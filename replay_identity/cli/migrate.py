@@ -83,7 +83,7 @@ def _run(users: MigrationSource, targets: Settings, ledger_file: LedgerFile) -> 
             ledger=opened,
             options=targets.delivery,
             on_progress=display.update,
-            watch=display.count,
+            wrap_rows=display.count,
         )
     return report, interruption.code
 
@@ -94,12 +94,13 @@ def _dry_run(users: MigrationSource, targets: Settings, ledger_file: LedgerFile)
         interruptible(stderr_console(), "Interrupted. Nothing was sent."),
         spinner("read") as advance,
     ):
-        return migration.rehearse_migration(
+        return migration.migrate(
             users,
             targets.backends,
             ledger=opened,
+            dry_run=True,
             options=targets.delivery,
-            watch=lambda rows: track(rows, advance),
+            wrap_rows=lambda rows: track(rows, advance),
         )
 
 
@@ -146,7 +147,7 @@ def _print_listing(console: Console, source: str, listing: ListingStats) -> None
     kinds = ", ".join(
         f"{count:,} {kind}"
         for count, kind in (
-            (listing.given, "usable"),
+            (listing.usable, "usable"),
             (listing.anonymous, "anonymous"),
             (listing.being_deleted, "being deleted"),
             (listing.unusable, "invalid"),

@@ -291,10 +291,10 @@ def _print_collisions(console: Console, name: str, backend: BackendFidelity) -> 
 
 
 def _print_unique(console: Console, name: str, backend: BackendFidelity) -> None:
-    limit = backend.most_unique
+    limit = backend.max_unique_names
     if limit is None:
         return
-    unique = pluralize(backend.unique, "distinct property", "distinct properties")
+    unique = pluralize(backend.unique_names, "distinct property", "distinct properties")
     message = f"{name}: {unique}; the vendor allows {limit.maximum:,} per organisation"
-    console.print(message, style="red" if backend.unique > limit.maximum else "", soft_wrap=True)
+    console.print(message, style="red" if backend.unique_names > limit.maximum else "", soft_wrap=True)
     console.print()

@@ -1,6 +1,6 @@
-"""From one vendor, or a file, to others, with a record of what their limits made of every property."""
+"""Move users from a vendor or a file to other vendors, and report what their limits did to each property."""
 
-from .migration import migrate, rehearse_migration
+from .migration import migrate
 from .readers import FileSource, MigrationSource, RowReader, VendorSource
 from .report import ListingStats, MigrationReport
 
@@ -12,5 +12,4 @@ __all__ = [
     "RowReader",
     "VendorSource",
     "migrate",
-    "rehearse_migration",
 ]

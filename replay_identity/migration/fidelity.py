@@ -1,12 +1,12 @@
-"""What the limits of each vendor make of users and of each of their properties."""
+"""Count what each backend's limits do to users and to each of their properties."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self, TypeAlias
 
 import attrs
 
-from .._values import is_nested
+from .._paths import leaves, prefixes
 from ..adapters.limits import Limit
 from ..bulk.stats import MAX_PATHS, OTHER
 from ..errors import printable
@@ -14,32 +14,33 @@ from ..outcomes import LOSSY_KINDS, Adjustment, Rejected, Skipped, Violation
 from ..router import Route
 from ..traits import UserTraits
 
-# What the path of every trait begins with.
-TRAITS: Final = "traits."
+_TRAITS: Final = "traits"
 _COLLISION: Final = "name-collision"
+# Fields of `BackendFidelity` that count users.
+_USER_COUNTS: Final = ("users", "sent", "rejected", "skipped", "broken")
 
 
 @attrs.define
 class PropertyFidelity:
-    """What becomes of the values of one property at one vendor.
+    """What happens to the values of one property at one backend.
 
-    The first five numbers add up to *users*; of a value that is changed, each way of it counts.
+    ``users`` is the sum of the next five numbers. The numbers after these count each way in which a value is changed.
 
     Attributes:
         users: Users who have the property.
-        as_is: Values that are sent as they are.
-        lossless: Values that are sent otherwise, in such a way that nothing is lost.
-        lossy: Values of which something is lost, or which are not sent, though the user is.
-        rejected: Values for which the user is refused.
-        held_back: Values that could be sent, of users who are refused for something else.
-        coerced: Sent as another type or text.
-        flattened: Sent under a dotted name.
-        lifted: Sent as the vendor's own field.
-        removed: Empty values, which the vendor takes for a removal.
-        warned: Sent as they are, though the vendor may refuse or drop them.
-        renamed: Sent under a legal name.
-        truncated: Sent in part.
-        dropped: Not sent.
+        as_is: Values sent unchanged.
+        lossless: Values sent changed, without loss.
+        lossy: Values sent with a loss, or dropped while the user is sent.
+        rejected: Values for which the user is rejected.
+        held_back: Valid values of users who are rejected for another property.
+        coerced: Values sent as another type or text.
+        flattened: Values sent under a dotted name.
+        lifted: Values sent as a field of the vendor's own.
+        removed: Empty values, which the vendor treats as a removal.
+        warned: Values sent unchanged that the vendor may reject or drop.
+        renamed: Values sent under a valid name.
+        truncated: Values sent in part.
+        dropped: Values not sent.
     """
 
     users: int = 0
@@ -57,20 +58,20 @@ class PropertyFidelity:
     truncated: int = 0
     dropped: int = 0
 
-    def count(self, names: Sequence[str], users: int) -> None:
-        """Add so many *users* to each of the numbers of these *names*."""
+    def add(self, names: Sequence[str], users: int) -> None:
+        """Add *users* to each of the numbers called *names*."""
         for name in names:
             setattr(self, name, getattr(self, name) + users)
 
     def merge(self, other: "PropertyFidelity") -> None:
-        """Count all that *other* counted."""
+        """Add the numbers of *other*."""
         for field in attrs.fields(PropertyFidelity):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
 
 @attrs.frozen
 class AdaptationPattern:
-    """One way of being worded: which properties there are, what was done to them, and what was refused."""
+    """What users who are encoded alike have in common: their properties, adjustments and violations."""
 
     paths: tuple[str, ...]
     adjustments: tuple[Adjustment, ...] = ()
@@ -79,18 +80,18 @@ class AdaptationPattern:
 
 @attrs.define
 class BackendFidelity:
-    """What becomes of users and of their properties at one vendor; users = sent + refused + skipped + broken.
+    """What happens to users and their properties at one backend.
 
     Attributes:
-        users: Users who were looked at.
-        sent: Users who keep to the limits, or are made to.
-        rejected: Users who break a limit.
-        skipped: Users of whom there is nothing to send, or whom a route keeps away.
-        broken: Users at whom the adapter failed.
-        properties: What becomes of each property, by its path.
-        collisions: Users by the path of a property that would have the name of another one.
-        sent_names: The names under which properties are sent, nested ones dotted; of very many only some.
-        most_unique: How many of these the vendor lets the organisation have, or None where it does not say.
+        users: Users counted; the sum of the next four numbers.
+        sent: Users who are within the limits, or adapted to them.
+        rejected: Users who exceed a limit.
+        skipped: Users without anything to send, or whom a route excludes.
+        broken: Users for whom the adapter raised an exception.
+        properties: What happens to each property, by path.
+        collisions: Users with a property that would get the name of another one, by path.
+        sent_names: Names under which properties are sent, dotted if nested; at most 1,000 of them.
+        max_unique_names: How many of these names the vendor allows per organization, or None if it does not say.
     """
 
     users: int = 0
@@ -101,141 +102,135 @@ class BackendFidelity:
     properties: dict[str, PropertyFidelity] = attrs.field(factory=dict[str, PropertyFidelity])
     collisions: Counter[str] = attrs.field(factory=Counter[str])
     sent_names: set[str] = attrs.field(factory=set[str])
-    most_unique: Limit | None = None
+    max_unique_names: Limit | None = None
 
     @property
-    def unique(self) -> int:
-        """Return under how many names properties are sent; at most `MAX_PATHS` are told apart."""
+    def unique_names(self) -> int:
+        """The number of names under which properties are sent; counting stops at 1,000."""
         return len(self.sent_names)
 
-    def merge(self, other: "BackendFidelity") -> None:
-        """Count all that *other* counted."""
-        for name in ("users", "sent", "refused", "skipped", "broken"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for path, counted in other.properties.items():
-            self._property(path).merge(counted)
-        for path, count in other.collisions.items():
-            self.collisions[self._known(path)] += count
-        for name in other.sent_names:
-            self._send(name)
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any], max_unique_names: Limit | None) -> Self:
+        """Return the counts that `as_dict` returned as *document*."""
+        return cls(
+            **{name: document[name] for name in _USER_COUNTS},
+            properties={path: PropertyFidelity(**counts) for path, counts in document["properties"].items()},
+            collisions=Counter(document["collisions"]),
+            sent_names=set(document["sent_names"]),
+            max_unique_names=max_unique_names,
+        )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the counts as JSON has them, the properties by name."""
+        """Return the counts for JSON."""
         return {
-            "users": self.users,
-            "sent": self.sent,
-            "refused": self.rejected,
-            "skipped": self.skipped,
-            "broken": self.broken,
+            **{name: getattr(self, name) for name in _USER_COUNTS},
             "properties": {path: attrs.asdict(self.properties[path]) for path in sorted(self.properties)},
             "collisions": dict(sorted(self.collisions.items())),
             "sent_names": sorted(self.sent_names),
-            "unique": self.unique,
-            "most_unique": None if self.most_unique is None else self.most_unique.maximum,
+            "unique_names": self.unique_names,
+            "max_unique_names": None if self.max_unique_names is None else self.max_unique_names.maximum,
         }
 
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any], most_unique: Limit | None) -> Self:
-        """Return the counts that `as_dict` was asked for."""
-        totals = {name: document[name] for name in ("users", "sent", "refused", "skipped", "broken")}
-        return cls(
-            **totals,
-            properties={path: PropertyFidelity(**counted) for path, counted in document["properties"].items()},
-            collisions=Counter(document["collisions"]),
-            sent_names=set(document["sent_names"]),
-            most_unique=most_unique,
-        )
+    def merge(self, other: "BackendFidelity") -> None:
+        """Add the counts of *other*."""
+        for name in _USER_COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for path, counts in other.properties.items():
+            self._property(path).merge(counts)
+        for path, users in other.collisions.items():
+            self.collisions[self._bounded(path)] += users
+        for name in other.sent_names:
+            self._add_sent_name(name)
 
-    def count(self, shape: AdaptationPattern, users: int) -> None:
-        """Count so many *users* of this *shape*."""
-        done: dict[str, list[Adjustment]] = {}
-        for adjustment in shape.adjustments:
-            done.setdefault(adjustment.path, []).append(adjustment)
-        rejected = {path for path, _ in shape.violations}
-        for path in shape.paths:
-            parents = list(_prefixes(path))
-            adjustments = [adjustment for parent in parents for adjustment in done.get(parent, ())]
-            found = self._property(path)
-            if not shape.violations:
-                found.count(_fates(adjustments), users)
-                self._send_as(path, adjustments)
+    def add_properties(self, pattern: AdaptationPattern, users: int) -> None:
+        """Count the properties of *users* who share *pattern*."""
+        adjustments_at: dict[str, list[Adjustment]] = {}
+        for adjustment in pattern.adjustments:
+            adjustments_at.setdefault(adjustment.path, []).append(adjustment)
+        rejected = {path for path, _ in pattern.violations}
+        for path in pattern.paths:
+            affected_by = _objects_and(path)
+            adjustments = [adjustment for prefix in affected_by for adjustment in adjustments_at.get(prefix, ())]
+            counts = self._property(path)
+            if pattern.violations:
+                counts.add(("users", "held_back" if rejected.isdisjoint(affected_by) else "rejected"), users)
             else:
-                found.count(("users", "held_back" if rejected.isdisjoint(parents) else "refused"), users)
-        for path in {path for path, rule in shape.violations if rule == _COLLISION}:
-            self.collisions[self._known(path)] += users
+                counts.add(_count_names(adjustments), users)
+                self._add_sent_names(path, adjustments)
+        for path in {path for path, rule in pattern.violations if rule == _COLLISION}:
+            self.collisions[self._bounded(path)] += users
 
-    def _send_as(self, path: str, adjustments: Sequence[Adjustment]) -> None:
-        """Take note of the name under which the property of this *path* is sent, if it is."""
-        name = path.removeprefix(TRAITS)
-        if name == path or any(one.kind in {"dropped", "lifted", "removed"} for one in adjustments):
+    def _add_sent_names(self, path: str, adjustments: Sequence[Adjustment]) -> None:
+        """Record the name under which the property at *path* is sent, unless it is no trait or not sent."""
+        name = path.removeprefix(f"{_TRAITS}.")
+        if name == path or any(adjustment.kind in {"dropped", "lifted", "removed"} for adjustment in adjustments):
             return
         for adjustment in adjustments:
             if adjustment.sent_as is not None:
                 name = adjustment.sent_as + path[len(adjustment.path) :]
-        self._send(name)
+        self._add_sent_name(name)
 
-    def _send(self, name: str) -> None:
+    def _add_sent_name(self, name: str) -> None:
         if len(self.sent_names) < MAX_PATHS:
             self.sent_names.add(name)
 
     def _property(self, path: str) -> PropertyFidelity:
-        return self.properties.setdefault(self._known(path), PropertyFidelity())
+        return self.properties.setdefault(self._bounded(path), PropertyFidelity())
 
-    def _known(self, path: str) -> str:
+    def _bounded(self, path: str) -> str:
         return path if path in self.properties or len(self.properties) < MAX_PATHS else OTHER
 
 
-def _fates(adjustments: Sequence[Adjustment]) -> list[str]:
-    """Return the names of the numbers in which a value counts to which *adjustments* were made."""
+def _count_names(adjustments: Sequence[Adjustment]) -> list[str]:
+    """Return the fields of `PropertyFidelity` that count a value with these *adjustments*."""
     kinds = {adjustment.kind for adjustment in adjustments}
     if not kinds:
         return ["users", "as_is"]
     return ["users", "lossless" if LOSSY_KINDS.isdisjoint(kinds) else "lossy", *kinds]
 
 
-def _prefixes(path: str) -> Iterator[str]:
-    """Yield the paths of what the property of this *path* is in, the outermost first, and its own."""
-    parts = path.split(".")
-    return (".".join(parts[:end]) for end in range(1 if len(parts) == 1 else 2, len(parts) + 1))
+def _objects_and(path: str) -> list[str]:
+    """Return the paths of the objects that hold the property at *path*, the outermost first, and *path* itself."""
+    return [prefix for prefix in prefixes(path) if prefix != _TRAITS]
 
 
-# Users repeat the names of their properties and what happens to them; so many different ways are counted apart.
-_MOST_SHAPES: Final = 2000
-_Shapes: TypeAlias = Counter[AdaptationPattern]
+# Users have few patterns. Properties are counted once per pattern, not once per user; that many patterns are kept.
+_MAX_PATTERNS: Final = 2000
+_Patterns: TypeAlias = Counter[AdaptationPattern]
 
 
 @attrs.define(eq=False)
 class Fidelity:
-    """What becomes of users and of their properties at each of several vendors.
+    """Counts what happens to users and their properties at several backends.
 
     Attributes:
-        routes: The vendors, and what they may see.
+        routes: Routes to the backends.
     """
 
     routes: Sequence[Route]
-    _counted: dict[str, BackendFidelity] = attrs.field(init=False)
-    _shapes: dict[str, _Shapes] = attrs.field(init=False)
+    _backends: dict[str, BackendFidelity] = attrs.field(init=False)
+    _patterns: dict[str, _Patterns] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._counted = {
-            route.name: BackendFidelity(most_unique=route.backend.limits.unique_traits) for route in self.routes
+        self._backends = {
+            route.name: BackendFidelity(max_unique_names=route.backend.limits.unique_traits) for route in self.routes
         }
-        self._shapes = {route.name: Counter() for route in self.routes}
+        self._patterns = {route.name: Counter() for route in self.routes}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any], routes: Sequence[Route]) -> Self:
-        """Return the count that `as_dict` was asked for, of those of its vendors to whom there are *routes*."""
+        """Return the counts that `as_dict` returned as *document*, for the backends that *routes* lead to."""
         fidelity = cls(routes)
-        for name, counted in fidelity._counted.items():
+        for name, backend in fidelity._backends.items():
             if name in document:
-                fidelity._counted[name] = BackendFidelity.from_dict(document[name], counted.most_unique)
+                fidelity._backends[name] = BackendFidelity.from_dict(document[name], backend.max_unique_names)
         return fidelity
 
     @property
     def backends(self) -> Mapping[str, BackendFidelity]:
-        """Return the counts by name of the backend."""
-        self._count_shapes()
-        return self._counted
+        """The counts by name of the backend."""
+        self._count_patterns()
+        return self._backends
 
     def add(self, user: UserTraits) -> None:
         """Count one user."""
@@ -243,69 +238,60 @@ class Fidelity:
             self._add(user, route)
 
     def merge(self, other: "Fidelity") -> None:
-        """Count all that *other* counted."""
-        mine = self.backends
-        for name, counted in other.backends.items():
-            mine[name].merge(counted)
+        """Add the counts of *other*."""
+        backends = self.backends
+        for name, backend in other.backends.items():
+            backends[name].merge(backend)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the counts as JSON has them."""
-        return {name: counted.as_dict() for name, counted in self.backends.items()}
+        """Return the counts for JSON, by name of the backend."""
+        return {name: backend.as_dict() for name, backend in self.backends.items()}
 
     def _add(self, user: UserTraits, route: Route) -> None:
-        counted = self._counted[route.name]
-        counted.users += 1
+        backend = self._backends[route.name]
+        backend.users += 1
         try:
-            shape = _shape(user, route)
-        except Exception:  # noqa: BLE001  # One adapter's bug must not hide what becomes of users elsewhere.
-            counted.broken += 1
+            pattern = _pattern(user, route)
+        except Exception:  # noqa: BLE001  # A bug in one adapter must not hide the counts of the others.
+            backend.broken += 1
             return
-        if shape is None:
-            counted.skipped += 1
+        if pattern is None:
+            backend.skipped += 1
             return
-        if shape.violations:
-            counted.rejected += 1
+        if pattern.violations:
+            backend.rejected += 1
         else:
-            counted.sent += 1
-        shapes = self._shapes[route.name]
-        shapes[shape] += 1
-        if len(shapes) > _MOST_SHAPES:
-            self._count_shapes()
+            backend.sent += 1
+        patterns = self._patterns[route.name]
+        patterns[pattern] += 1
+        if len(patterns) > _MAX_PATTERNS:
+            self._count_patterns()
 
-    def _count_shapes(self) -> None:
-        for name, shapes in self._shapes.items():
-            for shape, users in shapes.items():
-                self._counted[name].count(shape, users)
-            shapes.clear()
+    def _count_patterns(self) -> None:
+        for name, patterns in self._patterns.items():
+            for pattern, users in patterns.items():
+                self._backends[name].add_properties(pattern, users)
+            patterns.clear()
 
 
-def _shape(user: UserTraits, route: Route) -> AdaptationPattern | None:
-    """Return how *user* is worded, or None where there is nothing to send."""
-    seen = route.apply(user)
-    if isinstance(seen, Skipped):
+def _pattern(user: UserTraits, route: Route) -> AdaptationPattern | None:
+    """Return how *user* is encoded, or None if there is nothing to send."""
+    filtered = route.apply(user)
+    if isinstance(filtered, Skipped):
         return None
-    if isinstance(seen, Rejected):
-        return AdaptationPattern(tuple(_paths(user)), (), _broken(seen.violations))
-    plan = route.backend.plan(seen)
+    if isinstance(filtered, Rejected):
+        return AdaptationPattern(_paths(user), (), _path_rules(filtered.violations))
+    plan = route.backend.plan(filtered)
     if plan.request is None and not plan.violations:
         return None
-    return AdaptationPattern(tuple(_paths(seen)), plan.adjustments, _broken(plan.violations))
+    return AdaptationPattern(_paths(filtered), plan.adjustments, _path_rules(plan.violations))
 
 
-def _broken(violations: Sequence[Violation]) -> frozenset[tuple[str, str]]:
+def _path_rules(violations: Sequence[Violation]) -> frozenset[tuple[str, str]]:
     return frozenset([(violation.path, violation.rule) for violation in violations])
 
 
-def _paths(user: UserTraits) -> list[str]:
-    """Return the paths of all that *user* says, as adjustments name them."""
-    paths = [name for name in ("name", "email") if getattr(user, name) is not None]
-    _add_paths(user.traits, TRAITS, paths)
-    return paths
-
-
-def _add_paths(traits: Mapping[str, Any], parents: str, paths: list[str]) -> None:
-    for name, value in traits.items():
-        if is_nested(value):
-            _add_paths(value, f"{parents}{name}.", paths)
-        else:
-            paths.append(printable(parents + name))
+def _paths(user: UserTraits) -> tuple[str, ...]:
+    """Return the path of each value of *user*, written as in adjustments."""
+    fields = [name for name in ("name", "email") if getattr(user, name) is not None]
+    return (*fields, *[printable(".".join((_TRAITS, *names))) for names, _ in leaves(user.traits)])

@@ -1,12 +1,13 @@
-"""The report of a migration as one page that a person reads, prints and sends on: names and counts, never a value."""
+"""Render a migration report as one HTML page of names and counts, without any value of a user."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from html import escape
+from importlib.resources import files
 from typing import Final
 
 import attrs
+from markupsafe import Markup
 
 from .._text import pluralize
 from ..bulk import Estimate
@@ -16,29 +17,76 @@ from ..errors import printable
 from .fidelity import BackendFidelity, PropertyFidelity
 from .report import ListingStats, MigrationReport
 
-# Elements without content and without an end.
-_VOID: Final = frozenset({"meta"})
+# More rows than this are not read by anyone; the JSON report has all of them.
+MAX_PROPERTIES: Final = 200
 
+# The policy keeps a page from running or loading anything, even if markup were injected.
+_PAGE: Final = Markup("""\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+<p class="faint">Report of {day} (UTC)</p>
+{content}
+</main>
+</body>
+</html>
+""")
+_HEADING: Final = Markup("<h2>{}</h2>")
+_SUBHEADING: Final = Markup("<h3>{}</h3>")
+_PARAGRAPH: Final = Markup("<p>{}</p>")
+_FAINT: Final = Markup('<p class="faint">{}</p>')
+_NOTICE: Final = Markup('<p class="notice">{}</p>')
+_ERROR: Final = Markup('<p class="notice trouble">{}</p>')
+_HEADLINE: Final = Markup('<ul class="headline">{}</ul>')
+_ITEM: Final = Markup("<li>{}</li>")
+_TERM: Final = Markup("<dt>{}</dt><dd>{}</dd>")
+_TERMS: Final = Markup("<dl>{}</dl>")
 
-class Markup(str):
-    """HTML as it is; every other text is escaped before it comes into a page."""
+_BAR: Final = Markup('<div class="bar" role="img" aria-label="{label}">{pieces}</div>{numbers}')
+_PIECE: Final = Markup('<span class="piece {colour}" style="width:{percent:.3f}%"></span>')
+_NUMBERS: Final = Markup('<ul class="numbers">{}</ul>')
+_NUMBER: Final = Markup(
+    '<li><span class="swatch {colour}" aria-hidden="true"></span><span><b>{count:,}</b> {label}{detail}</span></li>'
+)
+_LEGEND: Final = Markup('<ul class="legend" aria-label="What the colours mean">{}</ul>')
+_LEGEND_ITEM: Final = Markup(
+    '<li><span class="swatch {colour}" aria-hidden="true"></span><span><b>{label}</b>: {detail}</span></li>'
+)
+_GAUGE: Final = Markup(
+    '<div class="bar gauge" role="meter" aria-valuemin="0" aria-valuemax="{maximum}" aria-valuenow="{now}"'
+    ' aria-valuetext="{count:,} of {maximum:,} {label}" aria-label="{label}">{piece}</div>'
+)
 
-    __slots__ = ()
-
-
-def element(tag: str, *content: str, **attributes: object) -> Markup:
-    """Return an element; of names of attributes, ``aria_label`` is ``aria-label`` and ``class_`` is ``class``."""
-    named = "".join(f' {_name(key)}="{escape(str(value))}"' for key, value in attributes.items())
-    return Markup(f"<{tag}{named}>" if tag in _VOID else f"<{tag}{named}>{joined(*content)}</{tag}>")
-
-
-def joined(*content: str) -> Markup:
-    """Return the pieces of *content* one after the other, those that are no markup escaped."""
-    return Markup("".join(piece if isinstance(piece, Markup) else escape(piece) for piece in content))
-
-
-def _name(key: str) -> str:
-    return key.rstrip("_").replace("_", "-")
+_PROPERTIES: Final = Markup("""\
+<table>
+<caption>{caption}</caption>
+<thead><tr><th scope="col">Property</th><th scope="col" class="count">Users</th>\
+<th scope="col">What happens to its values</th></tr></thead>
+<tbody>{rows}</tbody>
+</table>""")
+_PROPERTY: Final = Markup("""
+<tr><th scope="row">{path}</th><td class="count">{users:,}</td><td>{bar}{changes}</td></tr>""")
+_CHANGES: Final = Markup('<div class="faint ways">Changes: {}</div>')
+_COUNTS: Final = Markup("""\
+<table class="narrow">
+<caption>{caption}</caption>
+<thead><tr><th scope="col">Property</th><th scope="col" class="count">Users</th></tr></thead>
+<tbody>{rows}</tbody>
+</table>""")
+_COUNT: Final = Markup("""
+<tr><th scope="row">{path}</th><td class="count">{count:,}</td></tr>""")
+_MORE: Final = Markup("""
+<tr><td colspan="{columns}" class="faint">… and {count:,} more</td></tr>""")
 
 
 @attrs.frozen
@@ -46,10 +94,10 @@ class Share:
     """One part of a bar.
 
     Attributes:
-        count: How much of it there is.
-        label: What it is, in words.
-        colour: Name of the class that paints it.
-        detail: What else there is to say of it.
+        count: Its size.
+        label: What it counts.
+        colour: CSS class that colours it.
+        detail: An explanation, or an empty string.
     """
 
     count: int
@@ -58,403 +106,266 @@ class Share:
     detail: str = ""
 
 
-def bar(shares: Sequence[Share]) -> Markup:
-    """Return *shares* of their sum as one bar, and below it the number of each that is not 0."""
-    present = [share for share in shares if share.count]
-    total = sum(share.count for share in present)
-    pieces = [
-        element("span", class_=f"piece {share.colour}", style=f"width:{100 * share.count / total:.3f}%")
-        for share in present
-    ]
-    spoken = ", ".join(f"{share.count:,} {share.label}" for share in present) or "nobody"
-    return joined(element("div", *pieces, class_="bar", role="img", aria_label=spoken), _numbers(present))
-
-
-def legend(shares: Sequence[Share]) -> Markup:
-    """Return what the colours of *shares* mean."""
-    items = [
-        element("li", _swatch(share), element("span", element("b", share.label), f": {share.detail}"))
-        for share in shares
-    ]
-    return element("ul", *items, class_="legend", aria_label="What the colours mean")
-
-
-def gauge(count: int, *, most: int, label: str) -> Markup:
-    """Return how much of the *most* that is allowed *count* is."""
-    level = "refused" if count > most else "lossy" if count > 0.8 * most else "as-is"
-    full = min(100.0, 100 * count / most)
-    piece = element("span", class_=f"piece {level}", style=f"width:{full:.3f}%")
-    spoken = f"{count:,} of {most:,} {label}"
-    return element(
-        "div",
-        piece,
-        class_="bar gauge",
-        role="meter",
-        aria_valuemin=0,
-        aria_valuemax=most,
-        aria_valuenow=min(count, most),
-        aria_valuetext=spoken,
-        aria_label=label,
-    )
-
-
-def _numbers(shares: Sequence[Share]) -> Markup:
-    items = [element("li", _swatch(share), element("span", *_said(share))) for share in shares]
-    return element("ul", *items, class_="numbers") if items else Markup()
-
-
-def _said(share: Share) -> tuple[str, ...]:
-    detail = f" ({share.detail})" if share.detail else ""
-    return element("b", f"{share.count:,}"), f" {share.label}{detail}"
-
-
-def _swatch(share: Share) -> Markup:
-    return element("span", class_=f"swatch {share.colour}", aria_hidden="true")
-
-
-# More of them nobody reads; the JSON report has all.
-MOST_PROPERTIES: Final = 200
-
-MEANINGS: Final = (
-    Share(0, "as is", "as-is", "the value is sent as it is"),
-    Share(0, "changed without loss", "lossless", "it is sent otherwise, and nothing is lost"),
-    Share(0, "changed with loss", "lossy", "some of it is lost, or it is not sent, though the user is"),
-    Share(0, "refused", "refused", "for this value the user is refused"),
-    Share(0, "held back", "held-back", "it could be sent, but its user is refused for something else"),
+_MEANINGS: Final = (
+    Share(0, "as is", "as-is", "the value is sent unchanged"),
+    Share(0, "changed without loss", "lossless", "the value is sent in another form, and nothing is lost"),
+    Share(0, "changed with loss", "lossy", "the user is sent, but part or all of the value is lost"),
+    Share(0, "rejected", "rejected", "the user is rejected because of this value"),
+    Share(0, "held back", "held-back", "the value is valid, but its user is rejected for another reason"),
 )
-GLOSSARY: Final[Mapping[str, str]] = {
+_CHANGE_MEANINGS: Final[Mapping[str, str]] = {
     "coerced": "sent as another type or text",
     "flattened": "sent under a dotted name",
-    "lifted": "sent as the vendor's own field",
-    "removed": "empty, which the vendor takes for a removal",
-    "warned": "sent as it is, though the vendor may refuse or drop it",
-    "renamed": "sent under a legal name",
+    "lifted": "sent as a field of the vendor's own",
+    "removed": "empty, which the vendor treats as a removal",
+    "warned": "sent unchanged, though the vendor may reject or drop it",
+    "renamed": "sent under a valid name",
     "truncated": "sent in part",
     "dropped": "not sent",
 }
 
 
-def properties_table(properties: Mapping[str, PropertyFidelity]) -> Markup:
-    """Return the worst of *properties* with a bar each."""
-    if not properties:
-        return element("p", "No user had any.")
-    worst = sorted(properties.items(), key=_badness)
-    rows = [
-        element(
-            "tr",
-            element("th", printable(path), scope="row"),
-            element("td", f"{counted.users:,}", class_="count"),
-            element("td", bar(_shares(counted)), *_ways(counted)),
-        )
-        for path, counted in worst[:MOST_PROPERTIES]
-    ]
-    heading = element(
-        "tr",
-        element("th", "Property", scope="col"),
-        element("th", "Users", scope="col", class_="count"),
-        element("th", "What becomes of its values", scope="col"),
-    )
-    return element(
-        "table",
-        element("caption", _told(len(properties))),
-        element("thead", heading),
-        element("tbody", *rows, *_more(len(properties), columns=3)),
-    )
-
-
-def counts_table(counts: Mapping[str, int], title: str) -> Iterable[Markup]:
-    """Yield a table of how many users each property concerns, the most first, under its *title*, unless it is empty."""
-    if not counts:
-        return
-    rows = [
-        element("tr", element("th", printable(path), scope="row"), element("td", f"{count:,}", class_="count"))
-        for path, count in sorted(counts.items(), key=_by_count)[:MOST_PROPERTIES]
-    ]
-    heading = element("tr", element("th", "Property", scope="col"), element("th", "Users", scope="col", class_="count"))
-    yield element(
-        "table",
-        element("caption", title),
-        element("thead", heading),
-        element("tbody", *rows, *_more(len(counts), columns=2)),
-        class_="narrow",
-    )
-
-
-def loses_something(counted: PropertyFidelity) -> bool:
-    """Tell whether some value of the property does not arrive in full, be it with its user."""
-    return counted.lossy + counted.rejected > 0
-
-
-def _badness(item: tuple[str, PropertyFidelity]) -> tuple[int, int, int, str]:
-    """Return what sorts properties by how many of their values do not arrive, then by how many are changed."""
-    path, counted = item
-    return -counted.rejected - counted.lossy, -counted.rejected, -counted.lossless, path
-
-
-def _by_count(item: tuple[str, int]) -> tuple[int, str]:
-    path, count = item
-    return -count, path
-
-
-def _shares(counted: PropertyFidelity) -> list[Share]:
-    numbers = (counted.as_is, counted.lossless, counted.lossy, counted.rejected, counted.held_back)
-    return [Share(number, meaning.label, meaning.colour) for number, meaning in zip(numbers, MEANINGS, strict=True)]
-
-
-def _ways(counted: PropertyFidelity) -> Iterable[Markup]:
-    """Yield how many values are changed in which way; of one value, each way of it counts."""
-    counts = ((getattr(counted, word), word) for word in GLOSSARY)
-    ways = ", ".join(f"{count:,} {word}" for count, word in counts if count)
-    if ways:
-        yield element("div", f"Changes: {ways}", class_="faint ways")
-
-
-def _told(count: int) -> str:
-    return "1 property" if count == 1 else f"{count:,} properties, the worst first"
-
-
-def _more(count: int, *, columns: int) -> list[Markup]:
-    if count <= MOST_PROPERTIES:
-        return []
-    return [element("tr", element("td", f"… and {count - MOST_PROPERTIES:,} more", colspan=columns, class_="faint"))]
-
-
-# Stripes tell what is lost and what is refused to those who see no difference between the colours.
-STYLE: Final = """
-:root {
-  color-scheme: light dark;
-  --page: #ffffff; --text: #1b1f24; --faint: #59636e; --line: #d5dae0; --empty: #eceff2;
-  --as-is: #2f7d4f; --lossless: #4f8fd0; --lossy: #d99a1c; --refused: #c0392b; --held-back: #8b949e;
-  --stripe: rgb(255 255 255 / 45%);
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --page: #14171b; --text: #e4e8ec; --faint: #9aa4af; --line: #343b43; --empty: #262c33;
-    --as-is: #46a870; --lossless: #5b9fe3; --lossy: #e0a83a; --refused: #e2604f; --held-back: #76808b;
-    --stripe: rgb(0 0 0 / 40%);
-  }
-}
-* { box-sizing: border-box; }
-body {
-  margin: 0 auto; max-width: 68rem; padding: 1.5rem 1rem 3rem; background: var(--page); color: var(--text);
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere;
-}
-h1 { margin: 0; font-size: 1.7rem; line-height: 1.25; }
-h2 { margin: 2.5rem 0 .5rem; padding-top: 1rem; border-top: 2px solid var(--line); font-size: 1.35rem; }
-h3 { margin: 1.5rem 0 .4rem; font-size: 1.05rem; }
-p { margin: .4rem 0; max-width: 48rem; }
-.faint { color: var(--faint); }
-.notice { padding: .5rem .8rem; border-left: .3rem solid var(--lossless); background: var(--empty); }
-.notice.trouble { border-color: var(--refused); }
-.headline { margin: 1rem 0; padding: 0; list-style: none; font-size: 1.15rem; font-weight: 600; }
-.bar { display: flex; height: 1rem; overflow: hidden; border-radius: .2rem; background: var(--empty); }
-.piece { flex: 0 1 auto; min-width: 2px; }
-.gauge { max-width: 32rem; }
-.as-is { background: var(--as-is); }
-.lossless { background: var(--lossless); }
-.lossy { background: repeating-linear-gradient(45deg, var(--lossy) 0 6px, var(--stripe) 6px 8px), var(--lossy); }
-.refused { background: repeating-linear-gradient(-45deg, var(--refused) 0 4px, var(--stripe) 4px 6px), var(--refused); }
-.held-back { background: var(--held-back); }
-.bar, .swatch { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-.swatch { flex: none; width: .75em; height: .75em; margin-top: .4em; border-radius: .15em; }
-.numbers, .legend { display: flex; flex-wrap: wrap; gap: 0 1.2rem; margin: .25rem 0; padding: 0; list-style: none; }
-.numbers, .ways { font-size: .9rem; }
-.numbers li, .legend li { display: flex; gap: .4rem; }
-.legend { flex-direction: column; font-size: .95rem; }
-table { width: 100%; border-collapse: collapse; }
-table.narrow { width: auto; min-width: 18rem; }
-caption { padding: .2rem 0; text-align: left; color: var(--faint); font-size: .95rem; }
-th, td { padding: .45rem .6rem .45rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-thead th { font-size: .9rem; color: var(--faint); }
-tbody th { width: 30%; font-family: ui-monospace, monospace; font-size: .9rem; font-weight: 600; }
-table.narrow tbody th { width: auto; }
-.count { width: 5.5rem; padding-right: 1rem; text-align: right; white-space: nowrap; }
-.count { font-variant-numeric: tabular-nums; }
-dt { font-weight: 600; }
-dd { margin: 0 0 .3rem; }
-@media (max-width: 40rem) {
-  body { padding: 1rem .7rem 2rem; }
-  .headline { font-size: 1.05rem; }
-  .numbers { display: block; }
-}
-@media print {
-  :root { color-scheme: light; }
-  body { max-width: none; padding: 0; font-size: 10pt; }
-  tr, .bar, .numbers { break-inside: avoid; }
-  h2, h3, caption { break-after: avoid; }
-  thead { display: table-header-group; }
-}
-"""
-
-
-# Whatever came into the page against our will may neither run nor ask anybody for anything.
-_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
-
-
 def html_page(report: MigrationReport, *, clock: Callable[[], float] = time.time) -> str:
-    """Return *report* as an HTML document that needs nothing else.
+    """Return *report* as an HTML document that loads nothing and runs no script.
 
     Args:
-        report: What a migration came to, or would come to.
-        clock: Seconds since 1970; the page carries the day of it, in UTC.
+        report: The result of a migration, or of a dry run.
+        clock: Returns seconds since 1970; the page shows the day in UTC.
     """
-    day = datetime.fromtimestamp(clock(), UTC).date()
-    title = f"Migration from {printable(report.source)}"
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", title),
-        element("style", Markup(STYLE)),
+    return _PAGE.format(
+        title=f"Migration from {printable(report.source)}",
+        style=Markup(files(__package__).joinpath("report.css").read_text(encoding="utf-8")),  # noqa: S704  # A file of ours.
+        day=datetime.fromtimestamp(clock(), UTC).date().isoformat(),
+        content=Markup("\n").join(_sections(report)),
     )
-    opening = (element("h1", title), element("p", f"Report of {day.isoformat()} (UTC)", class_="faint"))
-    body = element("body", element("main", *opening, *_sections(report)))
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
 
 
-def _sections(report: MigrationReport) -> Iterable[Markup]:
+def _sections(report: MigrationReport) -> Iterator[Markup]:
     yield from _notices(report)
-    backends = report.fidelity.backends
-    counts = {one.backend: one for one in report.run.backends}
+    runs = {run.backend: run for run in report.run.backends}
     is_dry_run = report.estimate is not None
-    headline = [_headline(name, one, counts.get(name), is_dry_run=is_dry_run) for name, one in backends.items()]
-    yield element("ul", *[element("li", sentence) for sentence in headline], class_="headline")
-    yield from _reading(report)
-    yield element("h2", "How to read the bars")
-    yield legend(MEANINGS)
-    for name, counted in backends.items():
-        yield element("h2", printable(name))
-        yield from _run(counts.get(name), (report.estimate or {}).get(name), is_dry_run=is_dry_run)
-        yield from _fidelity(counted)
-    yield element("h2", "What the words mean")
-    yield element("dl", *[joined(element("dt", word), element("dd", said)) for word, said in GLOSSARY.items()])
+    backends = report.fidelity.backends
+    headlines = [
+        _headline(name, fidelity, runs.get(name), is_dry_run=is_dry_run) for name, fidelity in backends.items()
+    ]
+    yield _HEADLINE.format(_concat(map(_ITEM.format, headlines)))
+    yield from _source(report)
+    yield _HEADING.format("How to read the bars")
+    yield _legend(_MEANINGS)
+    for name, fidelity in backends.items():
+        yield _HEADING.format(printable(name))
+        yield from _run(runs.get(name), (report.estimate or {}).get(name), is_dry_run=is_dry_run)
+        yield from _fidelity(fidelity)
+    yield _HEADING.format("What the changes mean")
+    yield _TERMS.format(_concat([_TERM.format(kind, meaning) for kind, meaning in _CHANGE_MEANINGS.items()]))
 
 
-def _notices(report: MigrationReport) -> Iterable[Markup]:
-    """Yield whether it has happened, and that it came to no end; a vendor's own words are kept out of the page."""
+def _notices(report: MigrationReport) -> Iterator[Markup]:
+    """Yield what kind of report this is, and whether it is incomplete, without the text of an error."""
     if report.estimate is None:
-        yield element("p", "This is what happened.", class_="notice")
+        yield _NOTICE.format("This is the report of a migration.")
     else:
-        yield element("p", "This is a rehearsal: nothing was sent, and this is what would happen.", class_="notice")
+        yield _NOTICE.format("This is the report of a dry run: nothing was sent, and this is what would happen.")
     if report.run.stopped is not None:
-        said = "It ended before its end: not all users were read. The output of the command says why."
-        yield element("p", said, class_="notice trouble")
+        yield _ERROR.format("The run stopped early: not all users were read. The output of the command says why.")
 
 
-def _headline(name: str, counted: BackendFidelity, counts: BackendReport | None, *, is_dry_run: bool) -> str:
-    """Return one sentence about a vendor: of a rehearsal by its limits, of a run by its books."""
-    properties = _properties_in_words(sum(map(loses_something, counted.properties.values())), is_dry_run=is_dry_run)
+def _headline(name: str, fidelity: BackendFidelity, run: BackendReport | None, *, is_dry_run: bool) -> str:
+    lossy = sum(map(_loses_something, fidelity.properties.values()))
     if is_dry_run:
-        return f"{printable(name)} would get {counted.sent:,} of {pluralize(counted.users, 'user')}; {properties}."
-    if counts is None:
+        losses = _losses(lossy, singular="would lose", plural="would lose")
+        return f"{printable(name)} would get {fidelity.sent:,} of {pluralize(fidelity.users, 'user')}; {losses}."
+    if run is None:
         return f"{printable(name)} was sent nothing."
-    pending = f", {counts.pending:,} are still to be sent" if counts.pending else ""
-    held = counts.accepted + counts.unchanged
-    return f"{printable(name)} is up to date with {held:,} of {pluralize(counts.given, 'user')}{pending}; {properties}."
+    losses = _losses(lossy, singular="loses", plural="lose")
+    pending = f", {run.pending:,} still pending" if run.pending else ""
+    confirmed = run.accepted + run.unchanged
+    return f"{printable(name)} is up to date with {confirmed:,} of {pluralize(run.given, 'user')}{pending}; {losses}."
 
 
-def _properties_in_words(count: int, *, is_dry_run: bool) -> str:
-    if is_dry_run:
-        return "no property would lose anything" if not count else f"{_properties(count)} would lose something"
-    if count == 1:
-        return "1 property loses something"
-    return f"{_properties(count)} lose something" if count else "no property loses anything"
+def _losses(count: int, *, singular: str, plural: str) -> str:
+    if count == 0:
+        return f"no property {singular} anything"
+    verb = singular if count == 1 else plural
+    return f"{pluralize(count, 'property', 'properties')} {verb} something"
 
 
-def _properties(count: int) -> str:
-    return pluralize(count, "property", "properties")
+def _loses_something(counts: PropertyFidelity) -> bool:
+    """Return True if some value does not arrive in full, alone or with its user."""
+    return counts.lossy + counts.rejected > 0
 
 
-def _reading(report: MigrationReport) -> Iterable[Markup]:
-    yield element("h2", "What was read")
+def _source(report: MigrationReport) -> Iterator[Markup]:
+    yield _HEADING.format("What was read")
     if report.listing is not None:
-        yield from _listed(report.listing, printable(report.source))
+        yield from _listing(report.listing, printable(report.source))
         return
-    yield element("p", f"{printable(report.source)} has {pluralize(report.run.rows, 'row')}.")
-    good = report.run.rows - report.run.bad_row_count
-    yield bar((Share(good, "are users", "as-is"), Share(report.run.bad_row_count, "are no users", "refused")))
+    yield _PARAGRAPH.format(f"{printable(report.source)} has {pluralize(report.run.rows, 'row')}.")
+    users = report.run.rows - report.run.bad_row_count
+    yield _bar((Share(users, "valid", "as-is"), Share(report.run.bad_row_count, "not valid", "rejected")))
 
 
-def _listed(listing: ListingStats, source: str) -> Iterable[Markup]:
-    earlier = f", {listing.earlier:,} of them to earlier runs" if listing.earlier else ""
-    yield element("p", f"{source} showed {pluralize(listing.users, 'user')}{earlier}.")
-    yield bar(
+def _listing(listing: ListingStats, source: str) -> Iterator[Markup]:
+    earlier = f", {listing.earlier:,} of them in earlier runs" if listing.earlier else ""
+    yield _PARAGRAPH.format(f"{source} listed {pluralize(listing.users, 'user')}{earlier}.")
+    yield _bar(
         (
-            Share(listing.given, "taken in", "as-is"),
-            Share(listing.anonymous, "anonymous", "held-back", "without an id nobody finds them again elsewhere"),
+            Share(listing.usable, "usable", "as-is"),
+            Share(listing.anonymous, "anonymous", "held-back", "without an id they cannot be found again"),
             Share(listing.being_deleted, "being deleted", "lossless"),
-            Share(listing.unusable, "unusable", "refused", "they cannot be, or the mapping refuses them"),
+            Share(listing.unusable, "unusable", "rejected", "not valid, or rejected by the mapping"),
         )
     )
     if listing.restarts:
         times = "once" if listing.restarts == 1 else f"{listing.restarts:,} times"
-        yield element("p", f"The reading began anew {times}: a page was no longer known.", class_="faint")
-    yield from counts_table(listing.type_conflicts, f"Properties that {source} has seen with several types")
+        yield _FAINT.format(f"Reading started again from the first page {times}, because a page token had expired.")
+    yield from _counts_table(listing.type_conflicts, f"Properties that {source} has seen with several types")
 
 
-def _run(counts: BackendReport | None, estimate: Estimate | None, *, is_dry_run: bool) -> Iterable[Markup]:
-    yield element("h3", "What would become of users" if is_dry_run else "What became of users in this run")
-    if counts is None:
-        yield element("p", "Nobody was sent.")
+def _run(run: BackendReport | None, estimate: Estimate | None, *, is_dry_run: bool) -> Iterator[Markup]:
+    yield _SUBHEADING.format("Users in a run" if is_dry_run else "Users in this run")
+    if run is None:
+        yield _PARAGRAPH.format("No user was sent.")
         return
-    yield bar(
+    yield _bar(
         (
-            Share(counts.accepted, "accepted", "as-is"),
-            Share(counts.unchanged, "unchanged", "lossless", "no request was needed"),
-            Share(counts.rejected, "rejected", "refused"),
-            Share(counts.pending, "pending", "held-back", "still to be sent"),
+            Share(run.accepted, "accepted", "as-is"),
+            Share(run.unchanged, "unchanged", "lossless", "no request was needed"),
+            Share(run.rejected, "rejected", "rejected"),
+            Share(run.pending, "pending", "held-back", "still to be sent"),
         )
     )
-    if counts.problem is not None:
-        yield element("p", "The vendor was given up on. The output of the command says why.", class_="notice trouble")
+    if run.problem is not None:
+        yield _ERROR.format("Delivery to this backend was given up. The output of the command says why.")
     if estimate is not None:
-        yield element("p", _effort(estimate))
+        yield _PARAGRAPH.format(_cost(estimate))
 
 
-def _effort(estimate: Estimate) -> str:
-    jobs = f" for {estimate.jobs:,} batches" if estimate.jobs else ""
-    if estimate.seconds is None:
-        return f"It would take at least {estimate.requests:,} requests{jobs}."
-    return f"It would take at least {estimate.requests:,} requests{jobs}: {_duration(estimate.seconds)} at the quota."
+def _cost(estimate: Estimate) -> str:
+    jobs = f" for {pluralize(estimate.jobs, 'batch', 'batches')}" if estimate.jobs else ""
+    duration = "" if estimate.seconds is None else f": {_duration(estimate.seconds)} at the quota"
+    return f"A run takes at least {pluralize(estimate.requests, 'request')}{jobs}{duration}."
 
 
 def _duration(seconds: float) -> str:
-    """Return about how long it is, in the unit that a person would use."""
     for unit, length in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * length:
             return f"about {seconds / length:,.0f} {unit}"
     return f"about {max(1, round(seconds)):,} s"
 
 
-def _fidelity(counted: BackendFidelity) -> Iterable[Markup]:
-    yield element("h3", "What the limits make of users")
-    yield bar(
+def _fidelity(fidelity: BackendFidelity) -> Iterator[Markup]:
+    yield _SUBHEADING.format("Users within the limits")
+    yield _bar(
         (
-            Share(counted.sent, "can be sent", "as-is"),
-            Share(counted.skipped, "skipped", "lossless", "there is nothing to send"),
-            Share(counted.rejected, "refused", "refused", "they break a limit"),
-            Share(counted.broken, "broken", "lossy", "the adapter failed"),
+            Share(fidelity.sent, "can be sent", "as-is"),
+            Share(fidelity.skipped, "skipped", "lossless", "there is nothing to send"),
+            Share(fidelity.rejected, "rejected", "rejected", "they exceed a limit"),
+            Share(fidelity.broken, "broken", "lossy", "the adapter failed"),
         )
     )
-    yield element("h3", "What becomes of properties")
-    yield properties_table(counted.properties)
-    yield from _collisions(counted.collisions)
-    yield element("h3", "Different properties")
-    yield from _unique(counted)
+    yield _SUBHEADING.format("Properties")
+    yield _properties_table(fidelity.properties)
+    caption = "Properties that would get the name of another one; their users are rejected"
+    yield from _counts_table(fidelity.collisions, caption)
+    yield _SUBHEADING.format("Names of properties")
+    yield from _unique_names(fidelity)
 
 
-def _collisions(collisions: Mapping[str, int]) -> Iterable[Markup]:
-    return counts_table(collisions, "Properties that would have the name of another one: their users are refused")
-
-
-def _unique(counted: BackendFidelity) -> Iterable[Markup]:
-    """Yield the number of names; the counting ends at `MAX_PATHS`, so that a full count is a lower bound."""
-    about = "at least " if counted.unique >= MAX_PATHS else ""
-    if counted.most_unique is None:
-        yield element("p", f"Properties are sent under {about}{counted.unique:,} names. We know of no limit.")
+def _unique_names(fidelity: BackendFidelity) -> Iterator[Markup]:
+    count = fidelity.unique_names
+    # Counting stops at this number, so it is a lower bound.
+    at_least = "at least " if count >= MAX_PATHS else ""
+    if fidelity.max_unique_names is None:
+        yield _PARAGRAPH.format(f"Properties are sent under {at_least}{pluralize(count, 'name')}. No limit is known.")
         return
-    most = counted.most_unique.maximum
-    over = " That is too many." if counted.unique > most else ""
-    yield element("p", f"Properties are sent under {about}{counted.unique:,} of at most {most:,} names.{over}")
-    yield gauge(counted.unique, most=most, label="names of properties")
+    maximum = fidelity.max_unique_names.maximum
+    warning = " That is too many." if count > maximum else ""
+    yield _PARAGRAPH.format(f"Properties are sent under {at_least}{count:,} of at most {maximum:,} names.{warning}")
+    yield _gauge(count, maximum=maximum, label="names of properties")
+
+
+def _properties_table(properties: Mapping[str, PropertyFidelity]) -> Markup:
+    if not properties:
+        return _PARAGRAPH.format("No user had any properties.")
+    rows = [
+        _PROPERTY.format(path=printable(path), users=counts.users, bar=_bar(_shares(counts)), changes=_changes(counts))
+        for path, counts in sorted(properties.items(), key=_worst_first)[:MAX_PROPERTIES]
+    ]
+    caption = "1 property" if len(properties) == 1 else f"{len(properties):,} properties, the worst first"
+    return _PROPERTIES.format(caption=caption, rows=_concat([*rows, *_more(len(properties), columns=3)]))
+
+
+def _worst_first(item: tuple[str, PropertyFidelity]) -> tuple[int, int, int, str]:
+    """Return a sort key: most values that do not arrive first, then most changed values."""
+    path, counts = item
+    return -counts.rejected - counts.lossy, -counts.rejected, -counts.lossless, path
+
+
+def _shares(counts: PropertyFidelity) -> list[Share]:
+    numbers = (counts.as_is, counts.lossless, counts.lossy, counts.rejected, counts.held_back)
+    return [Share(number, meaning.label, meaning.colour) for number, meaning in zip(numbers, _MEANINGS, strict=True)]
+
+
+def _changes(counts: PropertyFidelity) -> Markup:
+    numbers = {kind: getattr(counts, kind) for kind in _CHANGE_MEANINGS}
+    changes = ", ".join(f"{number:,} {kind}" for kind, number in numbers.items() if number)
+    return _CHANGES.format(changes) if changes else Markup()
+
+
+def _counts_table(counts: Mapping[str, int], caption: str) -> Iterator[Markup]:
+    """Yield a table of users per property, most users first, or nothing if *counts* is empty."""
+    if not counts:
+        return
+    rows = [
+        _COUNT.format(path=printable(path), count=count)
+        for path, count in sorted(counts.items(), key=_most_users_first)[:MAX_PROPERTIES]
+    ]
+    yield _COUNTS.format(caption=caption, rows=_concat([*rows, *_more(len(counts), columns=2)]))
+
+
+def _most_users_first(item: tuple[str, int]) -> tuple[int, str]:
+    path, count = item
+    return -count, path
+
+
+def _more(count: int, *, columns: int) -> Iterator[Markup]:
+    if count > MAX_PROPERTIES:
+        yield _MORE.format(count=count - MAX_PROPERTIES, columns=columns)
+
+
+def _bar(shares: Sequence[Share]) -> Markup:
+    """Return *shares* as one bar with their numbers below it, without empty shares."""
+    present = [share for share in shares if share.count]
+    total = sum(share.count for share in present)
+    pieces = [_PIECE.format(colour=share.colour, percent=100 * share.count / total) for share in present]
+    label = ", ".join(f"{share.count:,} {share.label}" for share in present) or "no users"
+    return _BAR.format(label=label, pieces=_concat(pieces), numbers=_numbers(present))
+
+
+def _numbers(shares: Sequence[Share]) -> Markup:
+    items = [
+        _NUMBER.format(
+            colour=share.colour,
+            count=share.count,
+            label=share.label,
+            detail=f" ({share.detail})" if share.detail else "",
+        )
+        for share in shares
+    ]
+    return _NUMBERS.format(_concat(items)) if items else Markup()
+
+
+def _legend(shares: Sequence[Share]) -> Markup:
+    items = [_LEGEND_ITEM.format(colour=share.colour, label=share.label, detail=share.detail) for share in shares]
+    return _LEGEND.format(_concat(items))
+
+
+def _gauge(count: int, *, maximum: int, label: str) -> Markup:
+    colour = "rejected" if count > maximum else "lossy" if count > 0.8 * maximum else "as-is"
+    piece = _PIECE.format(colour=colour, percent=min(100.0, 100 * count / maximum))
+    return _GAUGE.format(count=count, maximum=maximum, now=min(count, maximum), label=label, piece=piece)
+
+
+def _concat(pieces: Iterable[Markup]) -> Markup:
+    return Markup().join(pieces)

@@ -1,4 +1,4 @@
-"""Move the users of a vendor, or of a file, to other vendors, and keep a record of what could not be carried over."""
+"""Move users from a vendor or a file to other vendors."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -6,104 +6,104 @@ from threading import Event
 from typing import TypeAlias
 
 from ..adapters.protocols import IdentityBackend
-from ..bulk import DeliveryOptions, DryRunReport, SyncReport, dry_run, sync
+from ..bulk import DeliveryOptions, DryRunReport, SyncReport, sync
+from ..bulk import dry_run as dry_run_sync
 from ..bulk.run import OnProgress
 from ..bulk.worker import SenderFactory
-from ..errors import SourceError
+from ..errors import ConfigurationError, SourceError
 from ..ledger import Ledger
 from ..router import Route, as_routes
 from ..sources import BadRow, Row
 from ..transport import concurrent_sender
-from .readers import MigrationSource
+from .readers import MigrationSource, RowReader
 from .report import MigrationReport
 
 Rows: TypeAlias = Iterator[Row | BadRow]
-Watch: TypeAlias = Callable[[Rows], Iterable[Row | BadRow]]
+WrapRows: TypeAlias = Callable[[Rows], Iterable[Row | BadRow]]
 
 
-def _unwatched(rows: Rows) -> Rows:
+def _unwrapped(rows: Rows) -> Rows:
     return rows
 
 
-def migrate(
-    source: MigrationSource,
-    backends: Iterable[IdentityBackend | Route],
-    *,
-    ledger: Ledger,
-    options: Mapping[str, DeliveryOptions] | None = None,
-    on_progress: OnProgress | None = None,
-    watch: Watch = _unwatched,
-    stop: Event | None = None,
-    transport: SenderFactory = concurrent_sender,
-) -> MigrationReport:
-    """Bring the *backends* to the state of the *source*, and return what became of users and of their properties.
-
-    As `sync`, it can be ended at any moment, and the next run goes on from there, the reading of a vendor as well.
-
-    Args:
-        source: A `VendorSource` or a `FileSource`.
-        backends: Backends, or routes to them; their names must differ.
-        ledger: Where the desired state is kept, and how far the reading has come.
-        options: How fast and how patiently, by name of the backend.
-        on_progress: Is told a few times a second how far each backend is.
-        watch: Is given the rows, and yields them: for whoever wants to see how far the reading is.
-        stop: Set it to have the run come to an end.
-        transport: Makes what sends so many requests at once.
-
-    Raises:
-        ConfigurationError: There is no backend, two have one name, or *options* names another.
-        LedgerError: The ledger cannot be read or written.
-        SourceError: Not even the first row of a file can be read. Why a vendor's users cannot be is in the report.
-    """
-    routes = as_routes(backends)
-    with closing(source.open(routes, ledger)) as reading:
-        try:
-            run = sync(
-                watch(reading.rows()),
-                routes,
-                ledger=ledger,
-                options=options,
-                on_progress=on_progress,
-                on_committed=reading.taken,
-                stop=stop,
-                transport=transport,
-            )
-        except SourceError as error:
-            if reading.failure is None:
-                raise
-            run = SyncReport(stopped=str(error))
-        return MigrationReport(source.name, reading.listing, reading.fidelity, run, failure=reading.failure)
-
-
-def rehearse_migration(
+def migrate(  # noqa: PLR0913  # Two to move, and one for each option of `sync`.
     source: MigrationSource,
     backends: Iterable[IdentityBackend | Route],
     *,
     ledger: Ledger | None,
+    dry_run: bool = False,
     options: Mapping[str, DeliveryOptions] | None = None,
-    watch: Watch = _unwatched,
+    on_progress: OnProgress | None = None,
+    wrap_rows: WrapRows = _unwrapped,
+    stop: Event | None = None,
+    transport: SenderFactory = concurrent_sender,
 ) -> MigrationReport:
-    """Return what `migrate` would come to, from the first user on, without writing to any vendor or to the *ledger*.
+    """Bring the *backends* to the state of the *source*, and report what their limits did to each property.
+
+    Like `sync`, a migration can be stopped at any time. The next run resumes it, and resumes reading a vendor at the
+    last checkpoint.
+
+    Args:
+        source: A `VendorSource` or a `FileSource`.
+        backends: Backends, or routes to them, with distinct names.
+        ledger: Stores the desired state and the checkpoints. In a dry run it may be None.
+        dry_run: Whether to report what a run from the first user on would do, without writing to a vendor or to the
+            ledger.
+        options: Delivery options by name of the backend.
+        on_progress: Called a few times a second with the progress of each backend; not in a dry run.
+        wrap_rows: Given the iterator of rows, returns the iterable to read instead, for example to count rows.
+        stop: Set it to stop the run; not in a dry run.
+        transport: Makes the sender for a number of concurrent requests.
 
     Raises:
-        ConfigurationError: There is no backend, two have one name, or *options* names another.
-        LedgerError: The ledger cannot be read, or there is no room for its copy.
-        SourceError: Not even the first row of a file can be read. Why a vendor's users cannot be is in the report.
+        ConfigurationError: There is no backend, two have the same name, *options* names an unknown one, or the
+            ledger is missing.
+        LedgerError: The ledger cannot be read or written, or a dry run cannot copy it.
+        SourceError: A file cannot be read. If a vendor cannot be read, the report holds the failure.
     """
     routes = as_routes(backends)
-    with closing(source.open(routes, None)) as reading:
+    if dry_run:
+        return _dry_run(source, routes, ledger, options, wrap_rows)
+    if ledger is None:
+        raise ConfigurationError("ledger", "expected a Ledger, got None", "only a dry run works without one")
+    with closing(source.open(routes, ledger)) as reader:
         try:
-            dry_run_report = dry_run(watch(reading.rows()), routes, ledger=ledger, options=options)
+            run = sync(
+                wrap_rows(reader.rows()),
+                routes,
+                ledger=ledger,
+                options=options,
+                on_progress=on_progress,
+                on_committed=reader.commit,
+                stop=stop,
+                transport=transport,
+            )
         except SourceError as error:
-            if reading.failure is None:
-                raise
-            dry_run_report = DryRunReport(SyncReport(stopped=str(error)), {})
-        reading.taken(dry_run_report.report.rows)
+            run = _stopped(reader, error)
+        return MigrationReport(source.name, reader.listing, reader.fidelity, run, failure=reader.failure)
+
+
+def _dry_run(
+    source: MigrationSource,
+    routes: list[Route],
+    ledger: Ledger | None,
+    options: Mapping[str, DeliveryOptions] | None,
+    wrap_rows: WrapRows,
+) -> MigrationReport:
+    # Without the ledger, the reader starts at the first user and stores no checkpoint.
+    with closing(source.open(routes, None)) as reader:
+        try:
+            result = dry_run_sync(wrap_rows(reader.rows()), routes, ledger=ledger, options=options)
+        except SourceError as error:
+            result = DryRunReport(_stopped(reader, error), {})
+        reader.commit(result.report.rows)
         return MigrationReport(
-            source.name,
-            reading.listing,
-            reading.fidelity,
-            dry_run_report.report,
-            dry_run_report.estimate,
-            reading.failure,
+            source.name, reader.listing, reader.fidelity, result.report, result.estimate, reader.failure
         )
+
+
+def _stopped(reader: RowReader, error: SourceError) -> SyncReport:
+    """Return the report of a run that could not read a vendor; raise *error* for a file."""
+    if reader.failure is None:
+        raise error
+    return SyncReport(stopped=str(error))

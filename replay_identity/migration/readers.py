@@ -1,4 +1,4 @@
-"""Where the users of a migration come from, a vendor or a file, and what is on record of those who were taken in."""
+"""Read rows from a file, or from a vendor page by page with checkpoints in the ledger."""
 
 import time
 from collections import deque
@@ -20,61 +20,61 @@ from ..sources import BadRow, Row
 from ..transport import Sender, Transport
 from .conversion import Conversion
 from .fidelity import Fidelity
-from .pager import OnWait, PageReader, Readable, tell_nobody
+from .pager import OnWait, PageReader, ReadableBackend, ignore_wait
 from .report import ListingStats, ReadStats
 
-# A reading that was left for longer begins anew: who has changed on the pages that were read would be stale.
-CHECKPOINT_SECONDS: Final = 24 * 3600
-_ONE_TRY: Final = RetryPolicy(attempts=1)
+# Older checkpoints are ignored: users on the pages read before may have changed since.
+MAX_CHECKPOINT_AGE: Final = 24 * 3600
+_SINGLE_ATTEMPT: Final = RetryPolicy(attempts=1)
 
 
 class RowReader(Protocol):
-    """Rows of users, and what is on record of those who were taken in."""
+    """An open source: its rows, and statistics of the rows committed so far."""
 
     @property
     def fidelity(self) -> Fidelity:
-        """Return what the vendors' limits made of each property."""
+        """What the backends' limits did to each property."""
         ...
 
     @property
     def listing(self) -> ListingStats | None:
-        """Return what the vendor has shown, or None where the source is none."""
+        """What the vendor listed, or None if the source is not a vendor."""
         ...
 
     @property
     def failure(self) -> Failure | None:
-        """Return what ended the reading of a vendor before its end, or None."""
+        """The failure that stopped reading a vendor before the last page, or None."""
         ...
 
     def rows(self) -> Iterator[Row | BadRow]:
-        """Yield the users."""
+        """Yield the rows."""
         ...
 
-    def taken(self, rows: int) -> None:
-        """Take note that so many *rows* need not be given again."""
+    def commit(self, row_count: int) -> None:
+        """Record that the first *row_count* rows are stored and need not be read again."""
         ...
 
     def close(self) -> None:
-        """Free what it took to read."""
+        """Release the connections."""
         ...
 
 
 class MigrationSource(Protocol):
-    """Where users come from."""
+    """Where a migration reads users from."""
 
     @property
     def name(self) -> str:
-        """Return the name of the vendor's backend or of the file."""
+        """The name of the backend or the file."""
         ...
 
     def open(self, routes: Sequence[Route], ledger: Ledger | None) -> RowReader:
-        """Begin to read, for these *routes*; where a *ledger* knows the place, go on from there."""
+        """Open the source for the backends that *routes* lead to, at the checkpoint that *ledger* has, if any."""
         ...
 
 
 @attrs.frozen
 class FileSource:
-    """Users of a file or a query, as `read_users` and `read_query` yield them.
+    """Users from a file or a query, as `read_users` and `read_query` yield them.
 
     Attributes:
         name: Name of the file.
@@ -85,13 +85,13 @@ class FileSource:
     users: Iterable[Row | BadRow] = attrs.field(repr=False)
 
     def open(self, routes: Sequence[Route], ledger: Ledger | None) -> "FileReader":  # noqa: ARG002  # As `MigrationSource`.
-        """Begin to read."""
+        """Open the file at its first row."""
         return FileReader(self.users, Fidelity(routes))
 
 
 @attrs.define(eq=False)
 class FileReader:
-    """The rows of a file; a run that goes on reads them again, and sends nothing that is unchanged."""
+    """The rows of a file. A later run reads all of them again, and sends only what has changed."""
 
     users: Iterable[Row | BadRow] = attrs.field(repr=False)
     fidelity: Fidelity
@@ -99,168 +99,169 @@ class FileReader:
     failure: None = None
 
     def rows(self) -> Iterator[Row | BadRow]:
-        """Yield the users."""
+        """Yield the rows."""
         for row in self.users:
             if isinstance(row, Row):
                 self.fidelity.add(row.user)
             yield row
 
-    def taken(self, rows: int) -> None:
-        """Do nothing: a file begins anew."""
+    def commit(self, row_count: int) -> None:
+        """Do nothing: files have no checkpoints."""
 
     def close(self) -> None:
-        """Do nothing: the rows are the caller's."""
+        """Do nothing: the caller owns the rows."""
 
 
 @attrs.frozen(kw_only=True)
 class VendorSource:
-    """The users of a vendor, page by page.
+    """The users of a vendor, read page by page.
 
     Attributes:
-        backend: The backend that shows them.
-        mapping: What is made of their fields; see `Conversion`.
-        options: How fast, and how patiently, the vendor is asked.
-        begins_anew: Whether to read all of them, wherever an earlier run has come to.
-        on_wait: Is told before each wait how many seconds it is, and why.
-        transport: What sends; by default an HTTP client of ours.
-        clock: Seconds since 1970.
-        sleep: Waits so many seconds.
+        backend: The backend to read.
+        mapping: Rules for the fields of stored users; see `Conversion`.
+        options: Quota, backoff and patience of the requests.
+        restart: Whether to ignore checkpoints and read from the first user.
+        on_wait: Called before each wait with its seconds and cause.
+        transport: Sends requests; by default an HTTP client of its own.
+        clock: Returns seconds since 1970.
+        sleep: Waits for a number of seconds.
     """
 
-    backend: Readable
+    backend: ReadableBackend
     mapping: RowMapping | None = None
     options: DeliveryOptions = attrs.field(factory=DeliveryOptions)
-    begins_anew: bool = False
-    on_wait: OnWait = tell_nobody
+    restart: bool = False
+    on_wait: OnWait = ignore_wait
     transport: Sender | None = None
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
     @property
     def name(self) -> str:
-        """Return the name of the backend."""
+        """The name of the backend."""
         return self.backend.name
 
     def open(self, routes: Sequence[Route], ledger: Ledger | None) -> "VendorReader":
-        """Begin to read, or go on where an earlier run to the same backends by the same mapping has come to."""
-        transport = Transport(self.transport, retry=_ONE_TRY, timeout=self.options.timeout)
-        reader = PageReader(self.backend, transport, self.options, self.on_wait, sleep=self.sleep, now=self.clock)
-        reading = VendorReader(self._title(routes), reader, Conversion(self.mapping), routes, ledger, self.clock)
-        if not self.begins_anew:
-            reading.go_on()
-        return reading
+        """Open the list of users, at the checkpoint of an earlier run with the same backends and mapping, if any."""
+        transport = Transport(self.transport, retry=_SINGLE_ATTEMPT, timeout=self.options.timeout)
+        pages = PageReader(self.backend, transport, self.options, self.on_wait, sleep=self.sleep, now=self.clock)
+        name = self._checkpoint_name(routes)
+        reader = VendorReader(name, pages, Conversion(self.mapping), routes, ledger, self.clock)
+        if not self.restart:
+            reader.resume()
+        return reader
 
-    def _title(self, routes: Sequence[Route]) -> str:
-        """Return what tells this reading from those for other backends or by other mappings."""
-        said: dict[str, Any] = {} if self.mapping is None else attrs.asdict(self.mapping)
-        digest = blake2b(repr(sorted(said.items())).encode(), digest_size=8).hexdigest()
-        return f"{self.name} to {', '.join(sorted(route.name for route in routes))} by {digest}"
+    def _checkpoint_name(self, routes: Sequence[Route]) -> str:
+        """Return a name that differs for other backends and mappings."""
+        settings: dict[str, Any] = {} if self.mapping is None else attrs.asdict(self.mapping)
+        fingerprint = blake2b(repr(sorted(settings.items())).encode(), digest_size=8).hexdigest()
+        return f"{self.name} to {', '.join(sorted(route.name for route in routes))} by {fingerprint}"
 
 
 @attrs.frozen
-class _Checkpoint:
-    """The end of a page: how many rows were given by then, where to go on, and what is on record of its users."""
+class _PageEnd:
+    """The end of a page: the rows yielded so far, the next page's token, and statistics of this page."""
 
-    rows: int
+    row_count: int
     token: str | None = attrs.field(repr=False)
-    record: ReadStats
+    stats: ReadStats
 
 
 @attrs.define(eq=False)
 class VendorReader:
-    """The rows of a vendor's users; those who are being deleted and those without an id are only counted.
+    """The rows of a vendor's users. Users without an id, or being deleted, are counted but not yielded.
 
     Attributes:
-        title: Under what name the ledger keeps the place.
-        reader: What reads the pages.
-        conversion: How users become rows.
-        routes: Whom they are for.
-        ledger: Where the place is kept, or None.
-        clock: Seconds since 1970.
+        checkpoint_name: Name of the checkpoint in the ledger.
+        page_reader: Reads the pages.
+        conversion: Converts users to rows.
+        routes: Routes to the backends that get the rows.
+        ledger: Stores the checkpoint, or None.
+        clock: Returns seconds since 1970.
     """
 
-    title: str
-    reader: PageReader
+    checkpoint_name: str
+    page_reader: PageReader
     conversion: Conversion
     routes: Sequence[Route]
     ledger: Ledger | None
     clock: Callable[[], float]
-    _record: ReadStats = attrs.field(init=False)
+    _stats: ReadStats = attrs.field(init=False)
     _earlier: int = attrs.field(default=0, init=False)
     _token: str | None = attrs.field(default=None, init=False, repr=False)
-    _given: int = attrs.field(default=0, init=False)
-    _seen: int = attrs.field(default=0, init=False)
-    _marks: deque[_Checkpoint] = attrs.field(factory=deque[_Checkpoint], init=False)
+    _rows_yielded: int = attrs.field(default=0, init=False)
+    _users_read: int = attrs.field(default=0, init=False)
+    _uncommitted: deque[_PageEnd] = attrs.field(factory=deque[_PageEnd], init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._record = ReadStats.to(self.routes)
+        self._stats = ReadStats.empty(self.routes)
 
     @property
     def fidelity(self) -> Fidelity:
-        """Return what the vendors' limits made of each property."""
-        return self._record.fidelity
+        """What the backends' limits did to each property."""
+        return self._stats.fidelity
 
     @property
     def listing(self) -> ListingStats:
-        """Return what the vendor has shown."""
-        return self._record.listing(earlier=self._earlier, restarts=self.reader.restarts)
+        """What the vendor listed."""
+        return self._stats.listing(earlier=self._earlier, restarts=self.page_reader.restarts)
 
     @property
     def failure(self) -> Failure | None:
-        """Return what ended the reading before its end, or None."""
-        return self.reader.failure
+        """The failure that stopped reading before the last page, or None."""
+        return self.page_reader.failure
 
-    def go_on(self) -> None:
-        """Go on from where the ledger says, unless that was too long ago."""
-        checkpoint = None if self.ledger is None else self.ledger.checkpoint(self.title)
-        if checkpoint is None or self.clock() - checkpoint.stored_at > CHECKPOINT_SECONDS:
+    def resume(self) -> None:
+        """Continue at the checkpoint in the ledger, unless it is too old."""
+        checkpoint = None if self.ledger is None else self.ledger.checkpoint(self.checkpoint_name)
+        if checkpoint is None or self.clock() - checkpoint.stored_at > MAX_CHECKPOINT_AGE:
             return
         self._token = checkpoint.token
-        self._record = ReadStats.of_json(checkpoint.stats, self.routes)
-        self._earlier = self._seen = self._record.counts.total()
+        self._stats = ReadStats.from_json(checkpoint.stats, self.routes)
+        self._earlier = self._users_read = self._stats.counts.total()
 
     def rows(self) -> Iterator[Row | BadRow]:
-        """Yield the users."""
+        """Yield the rows."""
         restarts = 0
-        for page in self.reader.pages(self._token):
-            if restarts < self.reader.restarts:
-                restarts = self.reader.restarts
-                self._forget_all()
-            yield from self._rows_of(page)
+        for page in self.page_reader.pages(self._token):
+            if restarts < self.page_reader.restarts:
+                restarts = self.page_reader.restarts
+                self._reset()
+            yield from self._page_rows(page)
 
-    def taken(self, rows: int) -> None:
-        """Take note that so many *rows* are on disk, and store where to go on."""
-        reached: _Checkpoint | None = None
-        while self._marks and self._marks[0].rows <= rows:
-            reached = self._marks.popleft()
-            self._record.merge(reached.record)
-        if reached is not None and self.ledger is not None:
-            self.ledger.set_checkpoint(self.title, self._checkpoint(reached.token))
+    def commit(self, row_count: int) -> None:
+        """Record that the first *row_count* rows are stored, and move the checkpoint to the last complete page."""
+        last: _PageEnd | None = None
+        while self._uncommitted and self._uncommitted[0].row_count <= row_count:
+            last = self._uncommitted.popleft()
+            self._stats.merge(last.stats)
+        if last is not None and self.ledger is not None:
+            self.ledger.set_checkpoint(self.checkpoint_name, self._checkpoint(last.token))
 
     def close(self) -> None:
-        """Free the connections."""
-        self.reader.transport.close()
+        """Close the connections."""
+        self.page_reader.transport.close()
 
-    def _rows_of(self, page: Page) -> Iterator[Row | BadRow]:
-        record = ReadStats.to(self.routes)
-        # Older than what an app says meanwhile of the same users, so that nothing newer is undone.
-        moment = datetime.fromtimestamp(self.reader.asked_at, UTC)
+    def _page_rows(self, page: Page) -> Iterator[Row | BadRow]:
+        stats = ReadStats.empty(self.routes)
+        # The time of the request, so that newer traits from the application are not overwritten.
+        observed_at = datetime.fromtimestamp(self.page_reader.requested_at, UTC)
         for stored in page.users:
-            self._seen += 1
-            row = self.conversion.row(stored, self._seen, moment)
+            self._users_read += 1
+            row = self.conversion.to_row(stored, self._users_read, observed_at)
             if isinstance(row, Row) and row.user.user_id is None:
-                record.count(stored, None)
+                stats.add(stored, None)
                 continue
-            record.count(stored, row)
+            stats.add(stored, row)
             if not stored.being_deleted:
-                self._given += 1
+                self._rows_yielded += 1
                 yield row
-        self._marks.append(_Checkpoint(self._given, page.next_token, record))
+        self._uncommitted.append(_PageEnd(self._rows_yielded, page.next_token, stats))
 
-    def _forget_all(self) -> None:
-        """Begin the record anew, as the reading does; the rows are still counted on."""
-        self._record, self._earlier, self._seen = ReadStats.to(self.routes), 0, 0
-        self._marks.clear()
+    def _reset(self) -> None:
+        """Discard the statistics, since reading starts again; the count of rows continues."""
+        self._stats, self._earlier, self._users_read = ReadStats.empty(self.routes), 0, 0
+        self._uncommitted.clear()
 
     def _checkpoint(self, token: str | None) -> Checkpoint | None:
-        return None if token is None else Checkpoint(token, int(self.clock()), self._record.as_json())
+        return None if token is None else Checkpoint(token, int(self.clock()), self._stats.to_json())

@@ -1,4 +1,4 @@
-"""What a migration tells at its end."""
+"""The report of a migration, and the statistics of what was read."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,27 +15,60 @@ from ..router import Route
 from ..sources import BadRow, Row
 from .fidelity import Fidelity
 
-# Users bring the names of properties, so there is no end to them: conflicts of further ones are not counted.
-_MOST_CONFLICTS: Final = 1000
+# Property names come from the data and are unbounded: conflicts of further properties are not counted.
+_MAX_CONFLICTS: Final = 1000
+
+
+@attrs.frozen
+class MigrationReport:
+    """The result of a migration, or of a dry run.
+
+    Attributes:
+        source: Name of the backend or file that users were read from.
+        listing: What the vendor listed, or None if the source was a file.
+        fidelity: What the backends' limits did to each property.
+        run: Counts of the run at each backend.
+        estimate: In a dry run, the cost of a run by name of the backend; otherwise None.
+        failure: The failure that stopped reading a vendor before the last page, or None.
+    """
+
+    source: str
+    listing: "ListingStats | None"
+    fidelity: Fidelity
+    run: SyncReport
+    estimate: Mapping[str, Estimate] | None = None
+    failure: Failure | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report for JSON."""
+        return {
+            "source": self.source,
+            "listing": None if self.listing is None else attrs.asdict(self.listing),
+            **self.run.as_dict(),
+            "fidelity": self.fidelity.as_dict(),
+            "estimate": None
+            if self.estimate is None
+            else {name: attrs.asdict(estimate) for name, estimate in self.estimate.items()},
+        }
 
 
 @attrs.frozen
 class ListingStats:
-    """What a vendor has shown of its users, in this run and in those that it goes on from.
+    """Counts of the users that a vendor listed, in this run and in the runs that it resumed.
 
     Attributes:
-        users: Users who were shown.
-        given: Users of those who were taken in.
-        anonymous: Users without an id, whom nobody could find again anywhere else.
+        users: Users listed.
+        usable: Users passed on to the other backends.
+        anonymous: Users without an id, who could not be found again at another vendor.
         being_deleted: Users whom the vendor is deleting.
-        unusable: Users who cannot be, or whom the mapping refuses.
-        earlier: Users of all these whom earlier runs have read.
-        restarts: How often this run had to begin anew, since the vendor no longer knew a page.
-        type_conflicts: How many users had a property that the vendor has seen with several types, by its name.
+        unusable: Users who are not valid, or whom the mapping rejects.
+        earlier: Users, among all these, who were read by earlier runs.
+        restarts: How often this run started again from the first page, because a page token had expired.
+        type_conflicts: Users with a property that the vendor has seen with several types, by property.
     """
 
     users: int = 0
-    given: int = 0
+    usable: int = 0
     anonymous: int = 0
     being_deleted: int = 0
     unusable: int = 0
@@ -46,12 +79,12 @@ class ListingStats:
 
 @attrs.define
 class ReadStats:
-    """Counts of users who were read.
+    """Counts of the users read so far, as stored in a checkpoint.
 
     Attributes:
-        fidelity: What the vendors' limits make of each property.
-        counts: Users by what they are, under the names that `ListingStats` has.
-        conflicts: Users by the path of a property with several types.
+        fidelity: What the backends' limits did to each property.
+        counts: Users by kind, under the names of `ListingStats`.
+        conflicts: Users by path of a property with several types.
     """
 
     fidelity: Fidelity
@@ -59,23 +92,23 @@ class ReadStats:
     conflicts: Counter[str] = attrs.field(factory=Counter[str])
 
     @classmethod
-    def to(cls, routes: Sequence[Route]) -> Self:
-        """Return an empty record of users for these *routes*."""
+    def empty(cls, routes: Sequence[Route]) -> Self:
+        """Return the statistics of no users, for backends that *routes* lead to."""
         return cls(Fidelity(routes))
 
     @classmethod
-    def of_json(cls, content: bytes, routes: Sequence[Route]) -> Self:
-        """Return the record that `as_json` was asked for."""
-        stored: dict[str, Any] = orjson.loads(content)
-        fidelity = Fidelity.from_dict(stored["fidelity"], routes)
-        return cls(fidelity, Counter(stored["counts"]), Counter(stored["conflicts"]))
+    def from_json(cls, content: bytes, routes: Sequence[Route]) -> Self:
+        """Return the statistics that `to_json` returned as *content*."""
+        document: dict[str, Any] = orjson.loads(content)
+        fidelity = Fidelity.from_dict(document["fidelity"], routes)
+        return cls(fidelity, Counter(document["counts"]), Counter(document["conflicts"]))
 
-    def as_json(self) -> bytes:
-        """Return the record as JSON."""
+    def to_json(self) -> bytes:
+        """Return the statistics as JSON."""
         return orjson.dumps({"fidelity": self.fidelity.as_dict(), "counts": self.counts, "conflicts": self.conflicts})
 
-    def count(self, stored: StoredUser, row: Row | BadRow | None) -> None:
-        """Count a user as the vendor shows them, and the *row* that became of them, if one did."""
+    def add(self, stored: StoredUser, row: Row | BadRow | None) -> None:
+        """Count *stored* and the *row* made from it, or None for an anonymous user."""
         self.conflicts.update(
             [path for path in map(printable, stored.type_conflicts) if path in self.conflicts or self._has_room]
         )
@@ -86,17 +119,17 @@ class ReadStats:
         elif isinstance(row, BadRow):
             self.counts["unusable"] += 1
         else:
-            self.counts["given"] += 1
+            self.counts["usable"] += 1
             self.fidelity.add(row.user)
 
     def merge(self, other: "ReadStats") -> None:
-        """Count all that *other* counted."""
+        """Add the counts of *other*."""
         self.fidelity.merge(other.fidelity)
         self.counts.update(other.counts)
         self.conflicts.update(other.conflicts)
 
     def listing(self, *, earlier: int, restarts: int) -> ListingStats:
-        """Return who was read, of whom so many *earlier*."""
+        """Return the counts for a report."""
         return ListingStats(
             users=self.counts.total(),
             **self.counts,
@@ -107,37 +140,4 @@ class ReadStats:
 
     @property
     def _has_room(self) -> bool:
-        return len(self.conflicts) < _MOST_CONFLICTS
-
-
-@attrs.frozen
-class MigrationReport:
-    """What a migration came to, or would come to.
-
-    Attributes:
-        source: Name of the backend or the file that users were read from.
-        listing: What the vendor has shown, or None where the source was a file.
-        fidelity: What the vendors' limits made of each property.
-        run: The closed books.
-        estimate: Of a rehearsal, what the run would take by name of the backend; None once it has happened.
-        failure: What ended the reading of a vendor before its end, or None.
-    """
-
-    source: str
-    listing: ListingStats | None
-    fidelity: Fidelity
-    run: SyncReport
-    estimate: Mapping[str, Estimate] | None = None
-    failure: Failure | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the report as JSON has it."""
-        return {
-            "source": self.source,
-            "listed": None if self.listing is None else attrs.asdict(self.listing),
-            **self.run.as_dict(),
-            "fidelity": self.fidelity.as_dict(),
-            "estimate": None
-            if self.estimate is None
-            else {name: attrs.asdict(one) for name, one in self.estimate.items()},
-        }
+        return len(self.conflicts) < _MAX_CONFLICTS

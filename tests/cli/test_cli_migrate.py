@@ -51,7 +51,7 @@ def test_a_dry_run_sends_nothing(vendors: Vendors, put: Any, run: RunCommand) ->
     assert "dry run" in result.err
     assert not vendors.logrocket.requests
     assert not Path("l.db").exists()
-    assert result.document["listed"]["users"] == 1
+    assert result.document["listing"]["users"] == 1
     assert result.document["estimate"]["logrocket"]["requests"] == 1
 
 
@@ -100,7 +100,7 @@ def test_a_few_type_conflicts_are_all_listed(put: Any, run: RunCommand) -> None:
 def test_invalid_users_of_earlier_runs_exit_with_1() -> None:
     """The report of the last run does not count them."""
     for unusable, code in ((0, 0), (1, 1)):
-        listing = ListingStats(users=3, given=3 - unusable, unusable=unusable, earlier=3)
+        listing = ListingStats(users=3, usable=3 - unusable, unusable=unusable, earlier=3)
 
         assert migration_exit_code(MigrationReport("old", listing, Fidelity(()), SyncReport())) == code
 
@@ -243,7 +243,7 @@ def test_an_interruption_while_reading_says_how_to_continue(
     def interrupt(*_: Any) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("replay_identity.migration.pager.PageReader._ask", interrupt)
+    monkeypatch.setattr("replay_identity.migration.pager.PageReader._request_page", interrupt)
 
     result = run("migrate", "--from", "fullstory", "--ledger", "l.db")
 

@@ -31,11 +31,11 @@ def counted(**changes: Any) -> BackendFidelity:
     defaults: dict[str, Any] = {
         "users": 99_000,
         "sent": 98_412,
-        "refused": 588,
+        "rejected": 588,
         "properties": properties,
         "collisions": Counter({"traits.size_int": 4, "traits.b": 9}),
         "sent_names": {f"n{number}" for number in range(450)},
-        "most_unique": MOST_NAMES,
+        "max_unique_names": MOST_NAMES,
     }
     return BackendFidelity(**{**defaults, **changes})
 
@@ -43,7 +43,7 @@ def counted(**changes: Any) -> BackendFidelity:
 def report(fidelity: BackendFidelity | None = None, **changes: Any) -> MigrationReport:
     """Return the report of a migration to acme."""
     fidelity = fidelity or counted()
-    is_limited = fidelity.most_unique is not None
+    is_limited = fidelity.max_unique_names is not None
     acme = Fullstory("na1.test", name="acme") if is_limited else LogRocket("a:b:c", name="acme")
     record = Fidelity.from_dict({"acme": fidelity.as_dict()}, [Route(acme)])
     stats = BackendStats(outcomes=Counter(Accepted=98_000, Rejected=500))
@@ -51,7 +51,7 @@ def report(fidelity: BackendFidelity | None = None, **changes: Any) -> Migration
         "acme", upserts=UpsertCounts(pending=98_600, unchanged=312, rejected=88), stats=stats, pending=100
     )
     listing = ListingStats(
-        users=100_000, given=99_000, anonymous=700, being_deleted=200, unusable=100, type_conflicts={"a": 2}
+        users=100_000, usable=99_000, anonymous=700, being_deleted=200, unusable=100, type_conflicts={"a": 2}
     )
-    defaults: dict[str, Any] = {"listed": listing, "run": SyncReport(rows=99_000, backends=(counts,))}
+    defaults: dict[str, Any] = {"listing": listing, "run": SyncReport(rows=99_000, backends=(counts,))}
     return MigrationReport("old", fidelity=record, **{**defaults, **changes})

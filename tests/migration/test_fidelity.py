@@ -71,7 +71,7 @@ def test_one_refused_property_holds_the_others_back() -> None:
     """The user is not sent at all."""
     found = counted(LOGROCKET, user(bio="b" * 2000, plan="pro"))
 
-    assert numbers(found.properties["traits.bio"]) == {"users": 1, "refused": 1}
+    assert numbers(found.properties["traits.bio"]) == {"users": 1, "rejected": 1}
     assert numbers(found.properties["traits.plan"]) == {"users": 1, "held_back": 1}
     assert (found.users, found.rejected, found.sent) == (1, 1, 0)
 
@@ -93,7 +93,7 @@ def test_a_list_is_one_property_however_long_it_is() -> None:
     found = counted(FULLSTORY, user(days=[date(2026, 11, 21), date(2026, 11, 22)]), user(tags=["a", 1]))
 
     assert numbers(found.properties["traits.days"]) == {"users": 1, "lossless": 1, "coerced": 1}
-    assert numbers(found.properties["traits.tags"]) == {"users": 1, "refused": 1}
+    assert numbers(found.properties["traits.tags"]) == {"users": 1, "rejected": 1}
 
 
 def test_collisions_are_counted_by_property() -> None:
@@ -115,9 +115,9 @@ def test_unique_names_are_those_that_are_sent() -> None:
     found = counted(ADAPTING[0], user(**{"my company": {"size": 4.5, "the city": "x"}, "plan": "a"}))
 
     assert found.sent_names == {"my_company.size", "my_company.the_city", "plan"}
-    assert found.unique == 3
-    assert found.most_unique is not None
-    assert found.most_unique.maximum == 500
+    assert found.unique_names == 3
+    assert found.max_unique_names is not None
+    assert found.max_unique_names.maximum == 500
 
 
 def test_nobody_is_sent_of_whom_there_is_nothing_to_send() -> None:
@@ -144,12 +144,12 @@ def test_a_bug_of_an_adapter_is_counted() -> None:
 def test_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Users bring them, so there is no end to them."""
     monkeypatch.setattr("replay_identity.migration.fidelity.MAX_PATHS", 3)
-    monkeypatch.setattr("replay_identity.migration.fidelity._MOST_SHAPES", 2)
+    monkeypatch.setattr("replay_identity.migration.fidelity._MAX_PATTERNS", 2)
 
     found = counted(LOGROCKET, *(user(**{f"t{number}": "x"}) for number in range(9)))
 
     assert numbers(found.properties["…other"]) == {"users": 6, "as_is": 6}
-    assert (len(found.properties), found.unique) == (4, 3)
+    assert (len(found.properties), found.unique_names) == (4, 3)
 
 
 def test_a_count_knows_no_vendor_that_it_has_no_route_to() -> None:

@@ -18,7 +18,7 @@ CHROMIUM = next(
 )
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: install it, or name it in $CHROMIUM")
 
-POLICY = "default-src &#x27;none&#x27;; style-src &#x27;unsafe-inline&#x27;"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 MEASURE = """<script>
 const measured = {
   overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,

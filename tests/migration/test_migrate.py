@@ -26,7 +26,6 @@ from replay_identity.migration import (
     MigrationReport,
     VendorSource,
     migrate,
-    rehearse_migration,
 )
 from replay_identity.sources import BadRow, Row
 
@@ -74,7 +73,7 @@ class Move:
     def source(self, **options: Any) -> VendorSource:
         """Return the users of the old Fullstory."""
         backend = Fullstory(FULLSTORY_KEY, base_url=FULLSTORY_URL, name="old")
-        defaults: dict[str, Any] = {"sender": LineSender(self.line), "clock": self.clock, "sleep": self.time.sleep}
+        defaults: dict[str, Any] = {"transport": LineSender(self.line), "clock": self.clock, "sleep": self.time.sleep}
         return VendorSource(backend=backend, options=FAST, **{**defaults, **options})
 
     def run(self, source: Any = None, **options: Any) -> MigrationReport:
@@ -82,7 +81,7 @@ class Move:
         defaults: dict[str, Any] = {
             "ledger": self.world.ledger,
             "options": {"logrocket": FAST},
-            "sender": self.world.sender,
+            "transport": self.world.sender,
         }
         return migrate(source or self.source(), self.world.backends[1:], **{**defaults, **options})
 
@@ -143,7 +142,7 @@ def test_moves_every_user(move: Move) -> None:
     assert held(move) == plans(USERS)
     assert set(move.world.logrocket.applied.values()) == {1}
     assert_closed(report.run)
-    assert (report.run["logrocket"].accepted, report.listing) == (USERS, ListingStats(users=USERS, given=USERS))
+    assert (report.run["logrocket"].accepted, report.listing) == (USERS, ListingStats(users=USERS, usable=USERS))
 
 
 def test_a_second_run_reads_all_and_sends_nothing(move: Move) -> None:
@@ -182,7 +181,7 @@ def test_who_cannot_be_moved_is_counted(move: Move) -> None:
 
     report = move.run()
 
-    assert report.listing == ListingStats(users=5, given=3, anonymous=1, being_deleted=1)
+    assert report.listing == ListingStats(users=5, usable=3, anonymous=1, being_deleted=1)
     assert held(move) == {**plans(2), "bare": {}}
 
 
@@ -203,7 +202,7 @@ def test_types_with_conflicts_are_told(move: Move) -> None:
 
     report = move.run()
 
-    assert report.listing == ListingStats(users=1, given=1, type_conflicts={"seats": 1})
+    assert report.listing == ListingStats(users=1, usable=1, type_conflicts={"seats": 1})
     assert held(move) == {"u": {"seats": "many"}}
 
 
@@ -215,7 +214,7 @@ def test_a_mapping_gives_anonymous_users_an_id(move: Move) -> None:
     report = move.run(move.source(mapping=mapping))
 
     assert held(move) == {vendor_id: {"plan": "x"}}
-    assert report.listing == ListingStats(users=1, given=1)
+    assert report.listing == ListingStats(users=1, usable=1)
 
 
 def test_a_user_who_cannot_be_is_unusable(move: Move) -> None:
@@ -226,7 +225,7 @@ def test_a_user_who_cannot_be_is_unusable(move: Move) -> None:
     report = move.run(move.source(mapping=mapping))
 
     assert report.listing == ListingStats(users=2, unusable=2)
-    assert report.run.bad_rows[1] == BadRow(2, 2, "plan: is not a whole number")
+    assert report.run.bad_rows[1] == BadRow(2, 2, "plan: expected a whole number")
 
 
 def test_goes_on_from_the_page_that_was_reached(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,10 +240,10 @@ def test_goes_on_from_the_page_that_was_reached(move: Move, monkeypatch: pytest.
 
     assert (broken_off.run.stopped, broken_off.listing) == (
         "old: cannot be read: HTTP 403 forbidden. " + HINT,
-        ListingStats(users=20, given=20),
+        ListingStats(users=20, usable=20),
     )
     assert move.tokens == [False, True, True, True]
-    assert report.listing == ListingStats(users=USERS, given=USERS, earlier=20)
+    assert report.listing == ListingStats(users=USERS, usable=USERS, earlier=20)
     assert report.fidelity.as_dict() == move.run().fidelity.as_dict()
     assert held(move) == plans(USERS)
 
@@ -256,9 +255,9 @@ def test_begins_anew_where_it_is_told_to(move: Move, monkeypatch: pytest.MonkeyP
     move.old.faults.add(Fault(status=403, skip=2, times=1, method="GET"))
     move.run()
 
-    report = move.run(move.source(begins_anew=True))
+    report = move.run(move.source(restart=True))
 
-    assert report.listing == ListingStats(users=USERS, given=USERS)
+    assert report.listing == ListingStats(users=USERS, usable=USERS)
 
 
 def test_a_place_of_long_ago_is_not_gone_back_to(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +270,7 @@ def test_a_place_of_long_ago_is_not_gone_back_to(move: Move, monkeypatch: pytest
 
     report = move.run()
 
-    assert report.listing == ListingStats(users=USERS, given=USERS)
+    assert report.listing == ListingStats(users=USERS, usable=USERS)
 
 
 def test_an_expired_token_loses_nobody(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +283,7 @@ def test_an_expired_token_loses_nobody(move: Move, monkeypatch: pytest.MonkeyPat
 
     report = move.run()
 
-    assert report.listing == ListingStats(users=USERS, given=USERS, restarts=1)
+    assert report.listing == ListingStats(users=USERS, usable=USERS, restarts=1)
     assert held(move) == plans(USERS)
     assert set(move.world.logrocket.applied.values()) == {1}
 
@@ -304,7 +303,7 @@ def test_another_target_begins_at_the_beginning(move: Move, monkeypatch: pytest.
         transport=move.world.sender,
     )
 
-    assert report.listing == ListingStats(users=USERS, given=USERS)
+    assert report.listing == ListingStats(users=USERS, usable=USERS)
     move.world.hold(plans(USERS))
 
 
@@ -334,7 +333,7 @@ def test_a_rehearsal_sends_nothing_and_says_the_same(move: Move) -> None:
     move.add(USERS)
     move.put({"uid": "y", "properties": {"bio": "b" * 2000}})
 
-    dry_run_report = rehearse_migration(move.source(), move.world.backends[1:], ledger=move.world.ledger)
+    dry_run_report = migrate(move.source(), move.world.backends[1:], ledger=move.world.ledger, dry_run=True)
 
     assert not move.world.logrocket.requests
     assert move.world.ledger.counts() == []
@@ -349,7 +348,7 @@ def test_a_rehearsal_of_what_cannot_be_read_is_told(move: Move) -> None:
     """As the run itself would."""
     move.old.faults.add(Fault(status=401, method="GET"))
 
-    report = rehearse_migration(move.source(), move.world.backends[1:], ledger=None)
+    report = migrate(move.source(), move.world.backends[1:], ledger=None, dry_run=True)
 
     assert type(report.failure).__name__ == "Misconfigured"
 
@@ -362,19 +361,19 @@ def test_a_file_is_moved_too(move: Move) -> None:
 
     assert held(move) == plans(1)
     assert (report.source, report.listing, report.run.bad_row_count) == ("users.jsonl", None, 1)
-    assert report.as_dict()["listed"] is None
+    assert report.as_dict()["listing"] is None
 
 
-@pytest.mark.parametrize("act", [migrate, rehearse_migration])
-def test_a_file_that_cannot_be_read_is_the_callers(move: Move, act: Any) -> None:
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_file_that_cannot_be_read_is_the_callers(move: Move, *, dry_run: bool) -> None:
     """As everywhere else."""
 
-    def adapter_error() -> Iterator[Row]:
+    def unreadable() -> Iterator[Row]:
         raise SourceError("users.jsonl", "is not UTF-8")
         yield
 
     with pytest.raises(SourceError, match="UTF-8"):
-        act(FileSource("users.jsonl", adapter_error()), move.world.backends[1:], ledger=move.world.ledger)
+        move.run(FileSource("users.jsonl", unreadable()), dry_run=dry_run)
 
 
 def test_the_report_is_json(move: Move) -> None:
@@ -384,7 +383,7 @@ def test_the_report_is_json(move: Move) -> None:
     document = orjson.dumps(move.run().as_dict())
 
     assert b"secret" not in document
-    assert orjson.loads(document)["listed"]["users"] == 1
+    assert orjson.loads(document)["listing"]["users"] == 1
 
 
 def test_a_route_hides_a_property_from_the_report(move: Move) -> None:

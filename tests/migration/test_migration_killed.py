@@ -90,8 +90,8 @@ def test_loses_nobody_and_doubles_nobody_though_it_is_killed_twice(tmp_path: Pat
     known = [number for number in range(USERS) if number % 50 != 7]
     report = orjson.loads(out)
     assert {user.user_id: user.traits for user in logrocket.users.values()} == {f"u{n}": traits(n) for n in known}, seed
-    listing = report["listed"]
-    assert (listing["users"], listing["given"], listing["anonymous"]) == (USERS, len(known), USERS - len(known)), seed
+    listing = report["listing"]
+    assert (listing["users"], listing["usable"], listing["anonymous"]) == (USERS, len(known), USERS - len(known)), seed
     assert listing["type_conflicts"] == {"plan": len(range(1, USERS, 100))}, seed
     assert (report["backends"]["logrocket"]["pending"], report["backends"]["logrocket"]["rejected"]) == (0, 0), seed
     # Whose answer was not yet written down at a death is sent again: the same PUT, which makes no other user.

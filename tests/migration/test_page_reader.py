@@ -7,7 +7,7 @@ import pytest
 from migration.vendors import Nobody, ScriptedVendor, Time, page, stored
 
 from replay_identity import DeliveryOptions, Misconfigured, Rejected, SourceError, Unavailable, Unknown
-from replay_identity.migration.pager import MOST_RESTARTS, PageReader
+from replay_identity.migration.pager import MAX_RESTARTS, PageReader
 from replay_identity.retry import RetryPolicy
 from replay_identity.transport import Transport
 
@@ -82,11 +82,11 @@ def test_says_when_a_page_was_asked_for() -> None:
     found = pages.pages(None)
 
     next(found)
-    first = pages.asked_at
+    first = pages.requested_at
     time.now += 50.0
     next(found)
 
-    assert (first, pages.asked_at) == (107.0, 157.0)
+    assert (first, pages.requested_at) == (107.0, 157.0)
 
 
 def test_patience_ends() -> None:
@@ -128,7 +128,7 @@ def test_tokens_that_always_expire_end_the_reading() -> None:
     with pytest.raises(SourceError):
         list(pages.pages(None))
 
-    assert vendor.asked.count("two") == MOST_RESTARTS + 1
+    assert vendor.asked.count("two") == MAX_RESTARTS + 1
 
 
 def test_a_refused_first_page_is_no_expired_token() -> None:

@@ -16,7 +16,7 @@ from replay_identity.sources import BadRow, Row
 
 def converted(mapping: RowMapping | None = None, **fields: Any) -> UserTraits:
     """Return the user that a vendor's user of these *fields* becomes."""
-    row = Conversion(mapping).row(stored(1, **fields), 1)
+    row = Conversion(mapping).to_row(stored(1, **fields), 1)
     assert isinstance(row, Row), row
     return row.user
 
@@ -81,7 +81,7 @@ def test_a_type_nobody_knows_is_left_out() -> None:
 
 def test_a_user_who_cannot_be_is_a_bad_row() -> None:
     """It says which of the users, and names the property."""
-    row = Conversion().row(stored(1, traits={"tags": ["a", None]}), 17)
+    row = Conversion().to_row(stored(1, traits={"tags": ["a", None]}), 17)
 
     assert row == BadRow(17, 17, "traits.tags[1]: None has no meaning inside a list; leave it out")
 
@@ -112,7 +112,7 @@ def test_a_user_is_as_of_the_moment_of_asking_unless_the_mapping_says_another() 
         (RowMapping(), asked),
         (RowMapping(observed_at="changed"), said),
     ):
-        row = Conversion(mapping).row(stored(1, **fields), 1, asked)
+        row = Conversion(mapping).to_row(stored(1, **fields), 1, asked)
         assert isinstance(row, Row)
         assert row.user.observed_at == moment
 
