@@ -454,10 +454,10 @@ def test_sync_and_deliver_take_a_path(world: World, tmp_path: Path, as_path: Cal
     """The ledger is opened for the run and closed after it."""
     path = tmp_path / "own.db"
     with Ledger(path) as ledger:
-        ledger.upsert([user("u0")], ["logrocket"])
+        ledger.upsert([user("u0", plan="pro")], ["logrocket"])
 
     delivered = deliver(world.backends, ledger=as_path(path), options=world.options, transport=world.sender)
-    synced = world.sync([user("u0"), user("u1")], ledger=as_path(path))
+    synced = world.sync(users(2, plan="pro"), ledger=as_path(path))
 
     assert (delivered["logrocket"].accepted, delivered["fullstory"].given) == (1, 0)
     assert (synced["logrocket"].accepted, synced["logrocket"].unchanged) == (1, 1)
