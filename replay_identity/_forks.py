@@ -1,7 +1,7 @@
-"""Some things may not cross a fork.
+"""Fork hooks for resources that must not be shared with a child process.
 
-Of SQLite a child would take the locks of its parent for its own, and lose data; on connections it would speak between
-its parent's requests.
+A child would inherit SQLite's locks and corrupt data, and would interleave its requests with its parent's on the same
+connections.
 """
 
 import os
@@ -12,46 +12,47 @@ from weakref import WeakSet
 
 
 class Forkable(Protocol):
-    """What lets go of something at a fork."""
+    """A resource that is released during a fork."""
 
     def before_fork(self) -> None:
-        """Let go, and keep everyone waiting until `after_fork`."""
+        """Release the resource, and block its users until `after_fork`."""
         ...
 
     def after_fork(self) -> None:
-        """Let everyone go on, in the parent and in the child."""
+        """Let its users continue, in the parent and in the child."""
         ...
 
 
-_watched: Final[WeakSet[Forkable]] = WeakSet()
-_letting_go: Final[list[Forkable]] = []
+_registered: Final[WeakSet[Forkable]] = WeakSet()
+# Strong references during a fork, so that before_fork and after_fork see the same resources.
+_forking: Final[list[Forkable]] = []
 _lock: Final = threading.RLock()
 
 
 def fork_lock() -> AbstractContextManager[object]:
-    """Let no fork happen meanwhile; for work that is done in a moment."""
+    """Return a lock that delays forks while it is held; hold it only briefly."""
     return _lock
 
 
-def register_fork_hooks(one: Forkable) -> None:
-    """Tell *one* of every fork, for as long as it lives."""
+def register_fork_hooks(resource: Forkable) -> None:
+    """Call the hooks of *resource* at every fork, for as long as it lives."""
     with _lock:
-        _watched.add(one)
+        _registered.add(resource)
 
 
 def _before() -> None:
     _lock.acquire()
-    _letting_go.extend(_watched)
-    for one in _letting_go:
-        one.before_fork()
+    _forking.extend(_registered)
+    for resource in _forking:
+        resource.before_fork()
 
 
 def _after() -> None:
-    for one in _letting_go:
-        one.after_fork()
-    _letting_go.clear()
+    for resource in _forking:
+        resource.after_fork()
+    _forking.clear()
     _lock.release()
 
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows knows no forks.
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork.
     os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after)

@@ -1,4 +1,4 @@
-"""JSON read by the fast parser wherever that one loses nothing, and by a slower one where it would."""
+"""Parse JSON without losing names or digits: with orjson where it loses nothing, else with the standard library."""
 
 import json
 import math
@@ -10,44 +10,44 @@ import orjson
 from ._values import MAX_DEPTH, is_nested
 from .errors import InvalidTraitsError, printable
 
-# orjson makes an integer beyond 64 bits a float without a word; none of these is nearer to 0.
-_WIDE: Final = float(2**63)
+# orjson silently turns an integer beyond 64 bits into a float; none of these is nearer to 0.
+_MAX_EXACT: Final = float(2**63)
 _BACKSLASH: Final = ord("\\")
-_SCALARS: Final = frozenset({str, int, float, bool})
+_SCALAR_TYPES: Final = frozenset({str, int, float, bool})
 
 
 def parse_json(content: bytes) -> object:
-    """Return what *content* says, without losing a name or a digit.
+    """Return the value of the JSON text *content*, without losing a name or a digit.
 
     Raises:
-        UnicodeDecodeError: It is not UTF-8.
-        RecursionError: It is nested too deeply.
-        ValueError: It is not JSON.
-        InvalidTraitsError: One object has a name twice.
+        UnicodeDecodeError: The content is not UTF-8.
+        RecursionError: The content is nested too deeply.
+        ValueError: The content is not JSON.
+        InvalidTraitsError: An object has the same name twice.
     """
     try:
         value = orjson.loads(content)
     except orjson.JSONDecodeError:
-        # The other parser takes lone surrogates, NaN and numbers beyond any float, which the model then names by path.
-        return _parse_whole(content)
-    # Fewer texts than were given: a name is there twice, and only the last was kept.
-    return value if _count_kept((value,)) == _count_given(content) else _parse_whole(content)
+        # The other parser accepts lone surrogates, NaN and numbers beyond any float; `UserTraits` reports their paths.
+        return _parse_slowly(content)
+    # Fewer strings than in the content: orjson kept only the last of two equal names.
+    return value if _count_strings((value,)) == _count_quoted(content) else _parse_slowly(content)
 
 
 def parse_traits(content: bytes) -> dict[str, Any] | None:
-    """Return the object that *content* is, as `UserTraits` keeps traits, or None where it takes a closer look.
+    """Return the JSON object *content* as `UserTraits` keeps traits, or None if it needs a closer look.
 
-    What it returns needs no more checks: the fast parser gives nothing but valid Unicode, integers of 64 bits and
-    finite numbers. Most lines of a file are like that.
+    The result needs no validation: orjson returns only valid Unicode, integers of 64 bits and finite numbers. Most
+    lines of a file are like that.
     """
     try:
         value = orjson.loads(content)
     except orjson.JSONDecodeError:
         return None
-    return value if is_nested(value) and _shape(value, 1) == _count_given(content) else None
+    return value if is_nested(value) and _normalize(value, 1) == _count_quoted(content) else None
 
 
-def _parse_whole(content: bytes) -> object:
+def _parse_slowly(content: bytes) -> object:
     return json.loads(content.decode(), object_pairs_hook=_object)
 
 
@@ -55,38 +55,42 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping: dict[str, Any] = {}
     for name, value in pairs:
         if name in mapping:
-            raise InvalidTraitsError(printable(name), "is there twice in one object")
+            raise InvalidTraitsError(printable(name), "the name occurs twice in one object")
         mapping[name] = value
     return mapping
 
 
-def _count_given(content: bytes) -> float:
-    """Return how many texts are in *content*, names among them: each stands between two quotes."""
+def _count_quoted(content: bytes) -> float:
+    """Return the number of strings in *content*, names included: each stands between two quotes."""
     quotes = content.count(b'"')
     if _BACKSLASH in content:
-        # Inside a text, a quote has a backslash before it, and so has a backslash.
+        # A quote inside a string has a backslash before it, and so has a backslash.
         quotes -= content.replace(rb"\\", b"").count(rb"\"")
     return quotes / 2
 
 
-def _count_kept(items: Iterable[Any]) -> float:
-    """Return how many texts are in *items*, names among them, or NaN if a number may not be the one given."""
+def _count_strings(items: Iterable[Any]) -> float:
+    """Return the number of strings in *items*, names included, or NaN if a number may have lost digits."""
     count: float = 0
     for item in items:
         kind = type(item)  # pyright: ignore[reportUnknownVariableType]
         if kind is str:
             count += 1
         elif kind is dict:
-            count += len(item) + _count_kept(item.values())
+            count += len(item) + _count_strings(item.values())
         elif kind is list:
-            count += _count_kept(item)
-        elif kind is float and not -_WIDE < item < _WIDE:
+            count += _count_strings(item)
+        elif kind is float and not -_MAX_EXACT < item < _MAX_EXACT:
             return math.nan
     return count
 
 
-def _shape(traits: dict[str, Any], level: int) -> float:
-    """Make of *traits* what `UserTraits` keeps, and count as `_count_kept` does; NaN if they take a closer look."""
+def _normalize(traits: dict[str, Any], level: int) -> float:
+    """Turn *traits* in place into what `UserTraits` keeps.
+
+    Returns:
+        The number of strings, as `_count_strings` does, or NaN if the traits need a closer look.
+    """
     count: float = len(traits)
     nulls: list[str] = []
     for name, value in traits.items():
@@ -98,13 +102,13 @@ def _shape(traits: dict[str, Any], level: int) -> float:
         elif value is None:
             nulls.append(name)
         elif kind is dict and level < MAX_DEPTH:
-            count += _shape(value, level + 1)
-        elif kind is list and level < MAX_DEPTH and _SCALARS.issuperset(map(type, value)):
-            count += _count_kept(value)
+            count += _normalize(value, level + 1)
+        elif kind is list and level < MAX_DEPTH and _SCALAR_TYPES.issuperset(map(type, value)):
+            count += _count_strings(value)
             traits[name] = tuple(value)
-        elif kind is not float or not -_WIDE < value < _WIDE:
+        elif kind is not float or not -_MAX_EXACT < value < _MAX_EXACT:
             return math.nan
     for name in nulls:
         del traits[name]
-    # An object that says nothing is no trait, and would have to go from the one it is in.
+    # An empty nested object is no trait and would have to be removed from its parent.
     return count if traits or level == 1 else math.nan

@@ -1,4 +1,4 @@
-"""Threads for the blocking router: made as needed, kept for the next call, and never in the way of the exit."""
+"""Daemon threads for the blocking router: created as needed, reused, and never a reason to delay process exit."""
 
 import os
 import threading
@@ -14,74 +14,74 @@ from .adapters.exchange import T
 
 @attrs.frozen(eq=False)
 class _Call(Generic[T]):
-    """One call, and the future that tells its result."""
+    """One call and the future for its result."""
 
     future: Future[T]
-    call: Callable[[], T]
+    function: Callable[[], T]
 
     def run(self) -> None:
-        """Make the call and keep its result, or what it raised."""
+        """Make the call and set the future's result or exception."""
         try:
-            self.future.set_result(self.call())
-        except BaseException as error:  # noqa: BLE001  # It is the future's to tell.
+            self.future.set_result(self.function())
+        except BaseException as error:  # noqa: BLE001  # The future raises it.
             self.future.set_exception(error)
 
 
 @attrs.define(eq=False)
 class DaemonPool(Generic[T]):
-    """Run calls on daemon threads.
+    """Runs calls on daemon threads.
 
-    A `concurrent.futures.ThreadPoolExecutor` would have the process wait at its exit for a vendor that never answers,
-    has a fixed number of threads that one dead vendor could fill, and is dead itself after a fork.
+    A `concurrent.futures.ThreadPoolExecutor` would delay process exit until a vendor responds, has a fixed number of
+    threads that one unresponsive vendor could occupy, and does not survive a fork.
     """
 
-    _tasks: "SimpleQueue[_Call[T] | None]" = attrs.field(factory=SimpleQueue["_Call[T] | None"])
+    _calls: "SimpleQueue[_Call[T] | None]" = attrs.field(factory=SimpleQueue["_Call[T] | None"])
     _idle: threading.Semaphore = attrs.field(factory=lambda: threading.Semaphore(0))
     _threads: int = 0
     _closed: bool = False
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
     _pid: int = attrs.field(factory=os.getpid)
 
-    def submit(self, call: Callable[[], T]) -> "Future[T]":
-        """Have *call* run on a thread of its own and return its future."""
+    def submit(self, function: Callable[[], T]) -> "Future[T]":
+        """Call *function* on an idle or a new thread, and return its future."""
         if self._pid != os.getpid():
-            self._start_over()
-        task = _Call(Future[T](), call)
+            self._reset_after_fork()
+        call = _Call(Future[T](), function)
         with self._lock:
-            # Under one lock with close, or a task could be put behind the end of the last thread.
-            reused = not self._closed and self._idle.acquire(blocking=False)
-            if reused:
-                self._tasks.put(task)
-        if reused:
-            return task.future
+            # Under the same lock as `close`, or a call could be queued behind the last thread's stop signal.
+            is_queued = not self._closed and self._idle.acquire(blocking=False)
+            if is_queued:
+                self._calls.put(call)
+        if is_queued:
+            return call.future
         if self._closed:
-            task.run()
-            return task.future
+            call.run()
+            return call.future
         try:
-            threading.Thread(target=self._work, args=(task,), name="replay-identity", daemon=True).start()
+            threading.Thread(target=self._work, args=(call,), name="replay-identity", daemon=True).start()
         except RuntimeError:
-            # No more threads are to be had, as while the interpreter shuts down: then the caller does the work.
-            task.run()
+            # No thread can be started, for example during interpreter shutdown, so the caller's thread does the work.
+            call.run()
         else:
             self._threads += 1
-        return task.future
+        return call.future
 
     def close(self) -> None:
-        """End the threads as they fall idle; do not wait for them. Later calls are made by whoever submits them."""
+        """Stop every thread once it is idle, without waiting. Later calls run on the thread that submits them."""
         with self._lock:
             self._closed = True
             for _ in range(self._threads):
-                self._tasks.put(None)
+                self._calls.put(None)
             self._threads = 0
 
-    def _start_over(self) -> None:
-        """Forget the parent's threads, which did not come along in the fork."""
-        self._tasks, self._idle, self._lock = SimpleQueue(), threading.Semaphore(0), threading.Lock()
+    def _reset_after_fork(self) -> None:
+        """Forget the parent's threads, which do not exist in the child."""
+        self._calls, self._idle, self._lock = SimpleQueue(), threading.Semaphore(0), threading.Lock()
         self._threads, self._pid = 0, os.getpid()
 
-    def _work(self, task: "_Call[T] | None") -> None:
-        while task is not None:
-            task.run()
-            del task  # An idle thread holds no user.
+    def _work(self, call: "_Call[T] | None") -> None:
+        while call is not None:
+            call.run()
+            del call  # An idle thread must not keep a user in memory.
             self._idle.release()
-            task = self._tasks.get()
+            call = self._calls.get()

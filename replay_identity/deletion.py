@@ -1,4 +1,4 @@
-"""Have every vendor delete one user, and the ledger forget them."""
+"""Delete one user at every vendor and from the ledger."""
 
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -22,31 +22,28 @@ if TYPE_CHECKING:
     from .ledger import Ledger
 
 DeletionStatus: TypeAlias = Literal[
-    "requested",  # the vendor took the request, and deletes later or does not say when it is done
+    "requested",  # the vendor accepted the request; it deletes later, or does not report when it is done
     "confirmed",  # the vendor shows that it has no such user
-    "unsupported",  # the vendor has no way to delete anybody
-    "postponed",  # nothing was sent: what is under way would bring the user back
-    "unknown",  # whether the vendor has heard it, nobody knows
-    "failed",  # surely not done
+    "unsupported",  # the vendor cannot delete users
+    "postponed",  # nothing was sent, because users in flight would recreate the user
+    "unknown",  # the vendor may or may not have received the request
+    "failed",  # certainly not deleted
 ]
 
-# Seconds to wait for another process that delivers: a DurableRouter gives its turn up after 120 at the latest.
-PATIENCE: Final = 150.0
-_NEXT_TRY: Final = 0.1
-
-_NO_WAY: Final = "the vendor has no way to delete a user"
-_BATCH: Final = "a batch under way holds the user: deliver first, then forget"
+# A DurableRouter keeps its lease for at most 120 seconds, so waiting a little longer is enough.
+LEASE_TIMEOUT_S: Final = 150.0
+_LEASE_POLL_S: Final = 0.1
 
 
 @attrs.frozen
 class DeletionReceipt:
-    """What became of one user's deletion at one backend.
+    """The result of deleting one user at one backend.
 
     Attributes:
         backend: Name of the backend.
-        status: How far it is; see `DeletionStatus`.
+        status: How far the deletion is; see `DeletionStatus`.
         detail: Why, in a sentence without values.
-        outcome: What the vendor answered, or None if it was not asked.
+        outcome: The vendor's outcome, or None if nothing was sent.
     """
 
     backend: str
@@ -56,12 +53,12 @@ class DeletionReceipt:
 
     @property
     def is_done(self) -> bool:
-        """Tell whether nothing is left to do: the vendor has the request, or has no such user."""
+        """Return True if nothing is left to do: the vendor has the request, or has no such user."""
         return self.status in {"requested", "confirmed"}
 
     @property
-    def is_worth_repeating(self) -> bool:
-        """Tell whether the same call may do more later."""
+    def retryable(self) -> bool:
+        """Return True if the same call may succeed later."""
         return self.status == "postponed" or (not self.is_done and self.outcome is not None and self.outcome.retryable)
 
 
@@ -73,110 +70,110 @@ def forget(
     transport: "httpx.Client | Sender | None" = None,
     retry: RetryPolicy | None = None,
     timeout: float = 30.0,
-    patience: float = PATIENCE,
+    lease_timeout: float = LEASE_TIMEOUT_S,
     on_wait: Callable[[str], None] | None = None,
 ) -> tuple[DeletionReceipt, ...]:
-    """Have the *ledger* forget one user, then ask every backend to delete them; return one receipt each, in order.
+    """Delete one user from the *ledger*, then at every backend; return one receipt each, in order.
 
-    Calling it again is safe, and tells how far each vendor is. What a route keeps from a backend is of no concern: the
-    vendor may know the user from before.
+    Calling it again is safe and reports how far each vendor is. Routes are ignored: the vendor may have stored the
+    user before the route existed.
 
     Args:
-        user_id: The application's id of the user.
-        backends: Backends, or routes to them; their names must differ.
-        ledger: The ledger that may know the user; nobody delivers out of it meanwhile.
-        transport: An `httpx.Client` or another `Sender` that all backends share; by default each has one of ours.
-        retry: How often and how soon each backend is asked again.
+        user_id: Your own id of the user.
+        backends: Backends or routes; their names must differ.
+        ledger: The ledger that may contain the user; nothing is delivered from it meanwhile.
+        transport: An `httpx.Client` or another `Sender` shared by all backends; by default each has its own.
+        retry: How often, and how soon, a request is retried.
         timeout: Seconds that one attempt may take.
-        patience: Seconds to wait for other processes that deliver out of the ledger.
-        on_wait: Is given the name of each backend that another process has to be waited for.
+        lease_timeout: Seconds to wait for other processes that deliver from the ledger.
+        on_wait: Called with the name of each backend to which another process delivers.
 
     Raises:
-        InvalidTraitsError: The id cannot be one.
-        ConfigurationError: There is no backend, or two have one name.
-        LedgerError: The ledger cannot be read or written; then no vendor was asked.
+        InvalidTraitsError: The id is invalid.
+        ConfigurationError: There is no backend, or two have the same name.
+        LedgerError: The ledger cannot be read or written; nothing was sent.
     """
     user_id, routes = checked_id(user_id), as_routes(backends)
     names = [route.name for route in routes]
-    with _turns(ledger, names, patience, on_wait) as busy:
-        problem = busy or _forget_in(ledger, user_id)
+    with _leases(ledger, names, lease_timeout, on_wait) as busy_backend:
+        problem = _obstacle(ledger, user_id, busy_backend)
         if problem is not None:
             return tuple(DeletionReceipt(name, "postponed", problem) for name in names)
+
+        if ledger is not None:
+            ledger.forget(user_id)
         return tuple(
-            _ask(route.backend, user_id, Transport(transport, retry=retry, timeout=timeout)) for route in routes
+            _delete_at(route.backend, user_id, Transport(transport, retry=retry, timeout=timeout)) for route in routes
         )
 
 
+def _obstacle(ledger: "Ledger | None", user_id: str, busy_backend: str | None) -> str | None:
+    """Return why the user must not be deleted now, or None."""
+    if busy_backend is not None:
+        return f"another process delivers to {busy_backend}; try again later"
+    if ledger is not None and ledger.is_in_flight(user_id):
+        return "a batch in flight contains the user; deliver it first, then forget the user"
+    return None
+
+
 @contextmanager
-def _turns(
-    ledger: "Ledger | None", names: Iterable[str], patience: float, on_wait: Callable[[str], None] | None
+def _leases(
+    ledger: "Ledger | None", names: Iterable[str], lease_timeout: float, on_wait: Callable[[str], None] | None
 ) -> Generator[str | None]:
-    """Hold the right to deliver to all backends; yield why it is not to be had, or None."""
-    until = time.monotonic() + patience
-    with ExitStack() as turns:
+    """Hold the leases of all backends; yield the name of one whose lease another process keeps, or None."""
+    deadline = time.monotonic() + lease_timeout
+    with ExitStack() as leases:
         if ledger is not None:
-            # In one order, so that two processes that forget do not wait for each other.
-            for name in sorted({*names, *(standing.backend for standing in ledger.counts())}):
-                if not _take_turn(turns, ledger, name, until, on_wait):
-                    yield f"another process delivers to {name}: try again later"
+            # Sorted, so that two processes that forget do not wait for each other.
+            for name in sorted({*names, *(counts.backend for counts in ledger.counts())}):
+                if not _take_lease(leases, ledger, name, deadline, on_wait):
+                    yield name
                     return
         yield None
 
 
-def _take_turn(
-    turns: ExitStack, ledger: "Ledger", name: str, until: float, on_wait: Callable[[str], None] | None
+def _take_lease(
+    leases: ExitStack, ledger: "Ledger", name: str, deadline: float, on_wait: Callable[[str], None] | None
 ) -> bool:
-    """Add the turn at the backend of that *name* to *turns*; return False if another process keeps it too long."""
-    is_told = False
+    """Add the lease of the backend *name* to *leases*; return False if another process keeps it too long."""
+    has_reported = False
     while True:
-        with ExitStack() as turn:
-            if turn.enter_context(ledger.lease(name)):
-                turns.push(turn.pop_all())
+        with ExitStack() as attempt:
+            if attempt.enter_context(ledger.lease(name)):
+                leases.push(attempt.pop_all())
                 return True
-        if time.monotonic() >= until:
+        if time.monotonic() >= deadline:
             return False
-        if on_wait is not None and not is_told:
+        if on_wait is not None and not has_reported:
             on_wait(name)
-            is_told = True
-        time.sleep(_NEXT_TRY)
+            has_reported = True
+        time.sleep(_LEASE_POLL_S)
 
 
-def _forget_in(ledger: "Ledger | None", user_id: str) -> str | None:
-    """Have the *ledger* forget the user, before any vendor is asked; return why it must not, or None."""
-    if ledger is None:
-        return None
-    if ledger.is_in_flight(user_id):
-        return _BATCH
-    ledger.forget(user_id)
-    return None
-
-
-def _ask(backend: IdentityBackend, user_id: str, transport: Transport) -> DeletionReceipt:
-    """Ask one vendor to delete the user; a bug of its adapter is a receipt, too."""
+def _delete_at(backend: IdentityBackend, user_id: str, transport: Transport) -> DeletionReceipt:
     with transport:
         try:
-            return transport.run(_deleted(backend, user_id))
+            return transport.run(_delete(backend, user_id))
         except Exception as error:  # noqa: BLE001  # One adapter's bug must not hide another's receipt.
             return _receipt(adapter_error(backend.name, error))
 
 
-def _deleted(backend: IdentityBackend, user_id: str) -> Exchange[DeletionReceipt]:
+def _delete(backend: IdentityBackend, user_id: str) -> Exchange[DeletionReceipt]:
     if isinstance(backend, SupportsDelete):
         receipt = _receipt((yield from isolate_errors(backend.name, backend.delete(user_id))))
         if receipt.is_done and isinstance(backend, SupportsRead):
-            # The vendor may know nobody of that id any more, and yet be at the deletion.
+            # Even "no such user" is read back: the vendor may not find the user and still be deleting them.
             return (yield from _read_back(backend, user_id, receipt))
         return receipt
     if isinstance(backend, SupportsExclude):
         return _receipt((yield from isolate_errors(backend.name, backend.exclude(user_id=user_id))))
-    return DeletionReceipt(backend.name, "unsupported", _NO_WAY)
+    return DeletionReceipt(backend.name, "unsupported", "the vendor cannot delete users")
 
 
 def _receipt(outcome: Outcome) -> DeletionReceipt:
-    """Return the receipt for what a vendor answered."""
     match outcome:
         case Accepted():
-            return DeletionReceipt(outcome.backend, "requested", "the vendor took the request", outcome)
+            return DeletionReceipt(outcome.backend, "requested", "the vendor accepted the request", outcome)
         case Skipped():
             return DeletionReceipt(outcome.backend, "confirmed", explain(outcome), outcome)
         case Unknown() | Broken():
@@ -188,9 +185,9 @@ def _receipt(outcome: Outcome) -> DeletionReceipt:
 
 
 def _read_back(backend: SupportsRead, user_id: str, receipt: DeletionReceipt) -> Exchange[DeletionReceipt]:
-    """Return *receipt* as it is once the vendor was asked whether it still shows the user."""
-    shown = yield from _shown(backend, user_id, name=receipt.backend)
-    match shown:
+    """Ask whether the vendor still shows the user, and return *receipt* updated accordingly."""
+    stored = yield from _get(backend, user_id, name=receipt.backend)
+    match stored:
         case None:
             return attrs.evolve(receipt, status="confirmed", detail="the vendor shows no such user")
         case StoredUser(being_deleted=True):
@@ -201,9 +198,9 @@ def _read_back(backend: SupportsRead, user_id: str, receipt: DeletionReceipt) ->
             return attrs.evolve(receipt, detail=f"{receipt.detail}; not read back: {explain(failure)}")
 
 
-def _shown(backend: SupportsRead, user_id: str, *, name: str) -> Exchange[StoredUser | Outcome | None]:
+def _get(backend: SupportsRead, user_id: str, *, name: str) -> Exchange[StoredUser | Outcome | None]:
     try:
-        shown = yield from backend.get(user_id)
-    except Exception as error:  # noqa: BLE001  # What the deletion came to stands.
+        stored = yield from backend.get(user_id)
+    except Exception as error:  # noqa: BLE001  # A bug in reading must not hide the deletion's receipt.
         return adapter_error(name, error)
-    return shown if shown is None or isinstance(shown, StoredUser) else checked_outcome(name, shown)
+    return stored if stored is None or isinstance(stored, StoredUser) else checked_outcome(name, stored)

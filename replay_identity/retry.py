@@ -1,4 +1,4 @@
-"""When to try again: pure arithmetic, without a clock, a sleep or a die of its own."""
+"""When to retry: pure arithmetic, without a clock, a sleep or a random number of its own."""
 
 import attrs
 
@@ -7,12 +7,12 @@ from .errors import check_positive
 
 @attrs.frozen
 class RetryPolicy:
-    """How often, and how soon, a request is sent again.
+    """How often, and how soon, a request is retried.
 
     Attributes:
-        attempts: Most attempts of one request, the first included.
-        wait_initial: Upper bound of the first wait, in seconds; it doubles with each attempt.
-        wait_max: Upper bound of any wait, in seconds; a vendor that asks for more is given up on.
+        attempts: Maximum number of attempts of one request, including the first.
+        wait_initial: Maximum of the first wait in seconds; it doubles with each attempt.
+        wait_max: Maximum of any wait in seconds; if the vendor asks for more, the request is not retried.
         total: Seconds after which no new attempt of the same exchange starts.
     """
 
@@ -43,32 +43,31 @@ class RetryPolicy:
 
 @attrs.define
 class RetryBudget:
-    """A purse of retries for one backend, so that an outage does not multiply the load.
+    """A token bucket of retries for one backend, so that an outage does not multiply the load.
 
-    Every request pays in a part of a retry, every retry takes a whole one out: while a vendor is down, about one
-    request in ten is retried, however many requests there are. The arithmetic is not locked; a lost race costs a
-    fraction of a retry.
+    Every request adds a fraction of a token, and every retry takes a whole one: while a vendor is down, about one
+    request in ten is retried, however many requests there are. There is no lock; a race costs a fraction of a token.
 
     Attributes:
-        size: Retries in the purse at first, and at most.
-        deposit: Part of a retry that each new request pays in.
+        size: Tokens at first, and the maximum.
+        deposit: Fraction of a token that each new request adds.
     """
 
     size: float = 20.0
     deposit: float = 0.1
-    _left: float = attrs.field(init=False)
+    _tokens: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._left = self.size
+        self._tokens = self.size
 
     def refill(self) -> None:
-        """Count one new request."""
-        if self._left < self.size:
-            self._left = min(self.size, self._left + self.deposit)
+        """Add the deposit of one new request."""
+        if self._tokens < self.size:
+            self._tokens = min(self.size, self._tokens + self.deposit)
 
     def take(self) -> bool:
-        """Take one retry out and return True, or return False when the purse is empty."""
-        if self._left < 1.0:
+        """Take one token and return True, or return False if there is none."""
+        if self._tokens < 1.0:
             return False
-        self._left -= 1.0
+        self._tokens -= 1.0
         return True

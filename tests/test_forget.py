@@ -99,7 +99,7 @@ def test_every_vendor_is_asked_and_says_that_it_took_the_request(vendors: Vendor
     """Fullstory shows the deletion under way, LogRocket shows nobody; nobody else is touched."""
     assert vendors.forget() == (
         DeletionReceipt("fullstory", "requested", "the vendor is deleting the user", Accepted("fullstory")),
-        DeletionReceipt("logrocket", "requested", "the vendor took the request", Accepted("logrocket")),
+        DeletionReceipt("logrocket", "requested", "the vendor accepted the request", Accepted("logrocket")),
     )
 
     assert vendors.fullstory.by_uid(ID) is None
@@ -124,7 +124,7 @@ def test_whom_a_vendor_never_had_is_confirmed_at_once(vendors: Vendors) -> None:
     """There is nothing to delete."""
     (receipt,) = forget("nobody", vendors.backends[:1], retry=QUICK)
 
-    assert (receipt.status, receipt.is_done, receipt.is_worth_repeating) == ("confirmed", True, False)
+    assert (receipt.status, receipt.is_done, receipt.retryable) == ("confirmed", True, False)
 
 
 @pytest.mark.parametrize("fault", [Fault(status=503), Fault(drop="after"), Fault(drop="before")])
@@ -161,7 +161,7 @@ def test_what_fails_at_one_vendor_is_told_and_hides_no_other(
 
     receipt = receipts[failing]
     assert (receipt.status, type(receipt.outcome)) == (status, outcome)
-    assert (receipt.is_done, receipt.is_worth_repeating) == (False, outcome in {Unavailable, Unknown})
+    assert (receipt.is_done, receipt.retryable) == (False, outcome in {Unavailable, Unknown})
     assert receipts[1 - failing].status == "requested"
 
 
@@ -183,7 +183,7 @@ def test_what_cannot_be_read_back_is_requested_all_the_same(vendors: Vendors) ->
     (receipt, _) = vendors.forget()
 
     assert receipt.status == "requested"
-    assert receipt.detail == "the vendor took the request; not read back: HTTP 503 server_error"
+    assert receipt.detail == "the vendor accepted the request; not read back: HTTP 503 server_error"
     assert receipt.is_done
 
 
@@ -260,8 +260,8 @@ def test_a_vendor_that_deletes_nobody_is_told() -> None:
     """It is not asked, and asking later would not help."""
     receipt = receipt_from(Acme())
 
-    assert receipt == DeletionReceipt("acme", "unsupported", "the vendor has no way to delete a user")
-    assert (receipt.is_done, receipt.is_worth_repeating) == (False, False)
+    assert receipt == DeletionReceipt("acme", "unsupported", "the vendor cannot delete users")
+    assert (receipt.is_done, receipt.retryable) == (False, False)
 
 
 def test_who_is_shown_still_is_requested() -> None:
@@ -287,7 +287,7 @@ def test_a_bug_of_an_adapter_is_a_receipt_and_hides_no_other(backend: Acme) -> N
     """What it did before it failed nobody knows, and what its exception says may quote the user."""
     broken, fine = forget(ID, [backend, Deleting("fine", on_delete=lambda: Accepted("fine"))])
 
-    assert (broken.status, type(broken.outcome), broken.is_worth_repeating) == ("unknown", Broken, False)
+    assert (broken.status, type(broken.outcome), broken.retryable) == ("unknown", Broken, False)
     assert "canary" not in repr(broken)
     assert fine.status == "confirmed"
 
@@ -298,7 +298,7 @@ def test_a_bug_in_reading_back_leaves_the_request_as_it_is(on_get: Callable[[], 
     receipt = receipt_from(Deleting(on_get=on_get))
 
     assert (receipt.status, receipt.outcome) == ("requested", Accepted("acme"))
-    assert receipt.detail.startswith("the vendor took the request; not read back: the adapter failed: ")
+    assert receipt.detail.startswith("the vendor accepted the request; not read back: the adapter failed: ")
     assert "canary" not in receipt.detail
 
 
@@ -369,12 +369,12 @@ def test_a_batch_under_way_is_to_be_delivered_first(vendors: Vendors, ledger: Le
 
     receipts = vendors.forget(ledger=ledger)
 
-    detail = "a batch under way holds the user: deliver first, then forget"
+    detail = "a batch in flight contains the user; deliver it first, then forget the user"
     assert receipts == (
         DeletionReceipt("fullstory", "postponed", detail),
         DeletionReceipt("logrocket", "postponed", detail),
     )
-    assert all(receipt.is_worth_repeating and not receipt.is_done for receipt in receipts)
+    assert all(receipt.retryable and not receipt.is_done for receipt in receipts)
     assert vendors.asked() == []
     assert ledger.pending_count("fullstory") == 1
     ledger.end_job(holder, job)
@@ -388,10 +388,10 @@ def test_another_process_that_delivers_is_waited_for_only_so_long(vendors: Vendo
     waited: list[str] = []
 
     with ledger.lease(busy):
-        receipts = vendors.forget(ledger=ledger, patience=0.15, on_wait=waited.append)
+        receipts = vendors.forget(ledger=ledger, lease_timeout=0.15, on_wait=waited.append)
 
     assert [receipt.status for receipt in receipts] == ["postponed", "postponed"]
-    assert receipts[0].detail == f"another process delivers to {busy}: try again later"
+    assert receipts[0].detail == f"another process delivers to {busy}; try again later"
     assert waited == [busy]
     assert vendors.asked() == []
     assert ledger.pending_count("acme") == 1

@@ -8,7 +8,7 @@ import typer
 from .. import deletion
 from ..adapters.protocols import IdentityBackend, SupportsDelete, SupportsExclude
 from ..config import Settings
-from ..deletion import PATIENCE, DeletionReceipt, DeletionStatus
+from ..deletion import LEASE_TIMEOUT_S, DeletionReceipt, DeletionStatus
 from ..ledger import Ledger
 from ..outcomes import Misconfigured
 from . import options
@@ -82,7 +82,7 @@ def _action(backend: IdentityBackend) -> str:
 
 
 def _print_wait(backend: str) -> None:
-    message = f"Waiting up to {PATIENCE:g} s for another process that delivers to {backend}."
+    message = f"Waiting up to {LEASE_TIMEOUT_S:g} s for another process that delivers to {backend}."
     stderr_console().print(message, soft_wrap=True)
 
 
@@ -98,7 +98,7 @@ def _receipt_as_dict(receipt: DeletionReceipt) -> dict[str, object]:
         "backend": receipt.backend,
         "status": receipt.status,
         "detail": receipt.detail,
-        "retryable": receipt.is_worth_repeating,
+        "retryable": receipt.retryable,
     }
 
 
@@ -108,7 +108,7 @@ def _print_advice(receipts: Sequence[DeletionReceipt], ledger_file: LedgerFile) 
         deliver = ledger_file.deliver_command()
         console.print(f"Nothing was sent. Run `{deliver}` first, then this command again.", soft_wrap=True)
         return
-    if any(receipt.is_worth_repeating for receipt in receipts):
+    if any(receipt.retryable for receipt in receipts):
         advice = "Some vendors may not have the request. Run the command again, which is always safe."
         console.print(advice, soft_wrap=True)
     console.print("A source that still contains the user brings them back at the next sync.", soft_wrap=True)
@@ -117,6 +117,6 @@ def _print_advice(receipts: Sequence[DeletionReceipt], ledger_file: LedgerFile) 
 def _exit_code(receipts: Sequence[DeletionReceipt]) -> ExitCode:
     if any(isinstance(receipt.outcome, Misconfigured) for receipt in receipts):
         return ExitCode.SETTINGS
-    if any(receipt.is_worth_repeating for receipt in receipts):
+    if any(receipt.retryable for receipt in receipts):
         return ExitCode.PENDING
     return ExitCode.OK if all(receipt.is_done for receipt in receipts) else ExitCode.REJECTED

@@ -88,9 +88,9 @@ def test_an_integer_beyond_64_bits_stays_itself(number: int) -> None:
         (b'{"id": 7}', "line 1: user_id: expected a string, got an int; convert it with str()"),
         (b'{"id": true}', "line 1: user_id: expected a string, got a bool; convert it with str()"),
         (b'{"id": ""}', "line 1: user_id: the id is empty; leave it out for an anonymous user"),
-        (b'{"plan": "canary-7Q", "plan": "b"}', "line 1: plan: is there twice in one object"),
-        (b'{"d" : 1, "d": 2}', "line 1: d: is there twice in one object"),
-        (b'{"a": [{"b": {"c" : 1, "c" :2}}]}', "line 1: c: is there twice in one object"),
+        (b'{"plan": "canary-7Q", "plan": "b"}', "line 1: plan: the name occurs twice in one object"),
+        (b'{"d" : 1, "d": 2}', "line 1: d: the name occurs twice in one object"),
+        (b'{"a": [{"b": {"c" : 1, "c" :2}}]}', "line 1: c: the name occurs twice in one object"),
     ],
 )
 def test_a_row_that_is_no_user_is_named_by_line_and_field(line: bytes, problem: str) -> None:

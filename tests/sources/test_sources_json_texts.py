@@ -101,7 +101,7 @@ def test_parsing_loses_nothing(text: str) -> None:
     try:
         expected = repr(json.loads(text, object_pairs_hook=once))
     except InvalidTraitsError:
-        with pytest.raises(InvalidTraitsError, match="is there twice in one object"):
+        with pytest.raises(InvalidTraitsError, match="the name occurs twice in one object"):
             parse_json(content)
     else:
         assert repr(parse_json(content)) == expected
