@@ -91,7 +91,7 @@ class BackendFidelity:
         properties: What happens to each property, by path.
         collisions: Users with a property that would get the name of another one, by path.
         sent_names: Names under which properties are sent, dotted if nested; at most 1,000 of them.
-        max_unique_names: How many of these names the vendor allows per organization, or None if it does not say.
+        max_unique_names: How many of these names the vendor allows per organisation, or None if it does not say.
     """
 
     users: int = 0
