@@ -1,4 +1,4 @@
-"""One real server for all tests here; each test mounts an emulator of its own."""
+"""One real server for all emulator tests; each test mounts its own emulator."""
 
 from collections.abc import Callable, Iterator
 
@@ -15,7 +15,7 @@ LOGROCKET_KEY = "acme:shop:emulator"
 
 @attrs.define
 class Switch:
-    """An app that is whatever was mounted last."""
+    """An app that forwards to the app that was mounted last."""
 
     app: ASGIApp | None = None
 
@@ -27,7 +27,7 @@ class Switch:
 
 @attrs.define
 class Clock:
-    """A clock that goes when told to."""
+    """A clock that only tests advance."""
 
     now: float = 1_800_000_000.0
 
@@ -38,19 +38,19 @@ class Clock:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Give a clock that stands still."""
+    """Return a clock that stands still."""
     return Clock()
 
 
 @pytest.fixture(scope="session")
 def switch() -> Switch:
-    """Give the app that the server runs."""
+    """Return the app that the server runs."""
     return Switch()
 
 
 @pytest.fixture(scope="session")
 def fullstory_client(switch: Switch) -> Iterator[httpx.Client]:
-    """Give a client with Fullstory's key."""
+    """Return a client with Fullstory's key."""
     headers = {"authorization": f"Basic {FULLSTORY_KEY}"}
     with running(switch) as server, httpx.Client(base_url=server.url, headers=headers) as client:
         yield client
@@ -58,7 +58,7 @@ def fullstory_client(switch: Switch) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def logrocket_client(switch: Switch) -> Iterator[httpx.Client]:
-    """Give a client with LogRocket's key."""
+    """Return a client with LogRocket's key."""
     headers = {"authorization": f"token {LOGROCKET_KEY}"}
     with running(switch) as server, httpx.Client(base_url=server.url, headers=headers) as client:
         yield client
@@ -66,7 +66,7 @@ def logrocket_client(switch: Switch) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def mount_fullstory(switch: Switch, fullstory_client: httpx.Client) -> Callable[[FullstoryEmulator], httpx.Client]:
-    """Give a function that serves an emulator and returns a client for it."""
+    """Return a function that serves an emulator and returns a client for it."""
 
     def mount(emulator: FullstoryEmulator) -> httpx.Client:
         switch.app = emulator
@@ -77,7 +77,7 @@ def mount_fullstory(switch: Switch, fullstory_client: httpx.Client) -> Callable[
 
 @pytest.fixture
 def mount_logrocket(switch: Switch, logrocket_client: httpx.Client) -> Callable[[LogRocketEmulator], httpx.Client]:
-    """Give a function that serves an emulator and returns a client for it."""
+    """Return a function that serves an emulator and returns a client for it."""
 
     def mount(emulator: LogRocketEmulator) -> httpx.Client:
         switch.app = emulator
@@ -88,23 +88,23 @@ def mount_logrocket(switch: Switch, logrocket_client: httpx.Client) -> Callable[
 
 @pytest.fixture
 def fullstory(clock: Clock) -> FullstoryEmulator:
-    """Give a Fullstory without options."""
+    """Return a Fullstory emulator with default options."""
     return FullstoryEmulator(clock=clock)
 
 
 @pytest.fixture
 def logrocket(clock: Clock) -> LogRocketEmulator:
-    """Give a LogRocket without options."""
+    """Return a LogRocket emulator with default options."""
     return LogRocketEmulator(clock=clock)
 
 
 @pytest.fixture
 def fs(fullstory: FullstoryEmulator, mount_fullstory: Callable[[FullstoryEmulator], httpx.Client]) -> httpx.Client:
-    """Give a client of the Fullstory without options."""
+    """Return a client of the default Fullstory emulator."""
     return mount_fullstory(fullstory)
 
 
 @pytest.fixture
 def lr(logrocket: LogRocketEmulator, mount_logrocket: Callable[[LogRocketEmulator], httpx.Client]) -> httpx.Client:
-    """Give a client of the LogRocket without options."""
+    """Return a client of the default LogRocket emulator."""
     return mount_logrocket(logrocket)

@@ -1,4 +1,4 @@
-"""What can go wrong on the way to a fake vendor."""
+"""Faults in requests to an emulator."""
 
 import contextlib
 import time
@@ -17,8 +17,8 @@ MountLogRocket = Callable[[LogRocketEmulator], httpx.Client]
 U1 = "/v1/orgs/acme/apps/shop/users/u1"
 
 
-def test_a_status_is_answered_in_the_vendors_words(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """The vendor does not act on the request."""
+def test_status_fault_has_the_vendors_body(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """The vendor does not apply the request."""
     fullstory.faults.add(Fault(status=503, headers={"Retry-After": "7"}))
 
     response = fs.post("/v2/users", json={"uid": "u1"})
@@ -28,22 +28,22 @@ def test_a_status_is_answered_in_the_vendors_words(fs: httpx.Client, fullstory: 
     assert not fullstory.users
 
 
-def test_a_logrocket_500_has_its_documented_message(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
-    """Each vendor has its own words."""
+def test_logrocket_500_has_the_documented_message(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
+    """Each vendor has its own error bodies."""
     logrocket.faults.add(Fault(status=500))
 
     assert lr.put(U1, json={}).json() == {"error": "Error processing user data"}
 
 
-def test_a_body_can_be_given(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """A fault may answer any bytes."""
+def test_body_fault_replaces_the_body(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """A fault can respond with any bytes."""
     fullstory.faults.add(Fault(status=502, body=b"nope"))
 
     assert fs.get("/me").content == b"nope"
 
 
-def test_a_success_that_is_none_has_no_body(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """A status below 400 is answered and nothing done."""
+def test_success_status_fault_applies_nothing(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """A status below 400 has no body and does not apply the request."""
     fullstory.faults.add(Fault(status=204))
 
     response = fs.post("/v2/users", json={"uid": "u1"})
@@ -60,8 +60,10 @@ def test_a_success_that_is_none_has_no_body(fs: httpx.Client, fullstory: Fullsto
         ("drip", b'  {"id":"7449164135934483470"}'),
     ],
 )
-def test_a_success_can_be_spoiled(fs: httpx.Client, fullstory: FullstoryEmulator, garbage: Any, body: bytes) -> None:
-    """The vendor acts, and its answer can not be read."""
+def test_garbage_fault_corrupts_a_success(
+    fs: httpx.Client, fullstory: FullstoryEmulator, garbage: Any, body: bytes
+) -> None:
+    """The vendor applies the request, but its response cannot be read."""
     fullstory.faults.add(Fault(garbage=garbage, size=2, pause=0))
 
     response = fs.post("/v2/users", json={"uid": "u1"})
@@ -72,8 +74,8 @@ def test_a_success_can_be_spoiled(fs: httpx.Client, fullstory: FullstoryEmulator
     assert fullstory.by_uid("u1") is not None
 
 
-def test_a_body_can_be_very_large(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """It is streamed, is valid JSON to the end, and says no length."""
+def test_huge_body_is_streamed(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """It is valid JSON without a Content-Length."""
     fullstory.faults.add(Fault(garbage="huge", size=1_000_000))
 
     response = fs.get("/me")
@@ -83,8 +85,8 @@ def test_a_body_can_be_very_large(fs: httpx.Client, fullstory: FullstoryEmulator
     assert response.json()["role"] == "ADMIN"
 
 
-def test_a_client_may_leave_a_very_large_body(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """The server serves on when somebody has read enough."""
+def test_client_can_leave_a_huge_body(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """The server keeps serving after the client has left."""
     fullstory.faults.add(Fault(garbage="huge"))
     with fs.stream("GET", "/me") as response:
         next(response.iter_raw())
@@ -93,8 +95,10 @@ def test_a_client_may_leave_a_very_large_body(fs: httpx.Client, fullstory: Fulls
 
 
 @pytest.mark.parametrize(("drop", "users"), [("before", 0), ("after", 1)])
-def test_a_connection_can_be_dropped(fs: httpx.Client, fullstory: FullstoryEmulator, drop: Any, users: int) -> None:
-    """The client gets no answer, whether or not the vendor acted."""
+def test_drop_fault_closes_the_connection(
+    fs: httpx.Client, fullstory: FullstoryEmulator, drop: Any, users: int
+) -> None:
+    """The client gets no response, whether or not the request was applied."""
     fullstory.faults.add(Fault(drop=drop))
 
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
@@ -105,8 +109,8 @@ def test_a_connection_can_be_dropped(fs: httpx.Client, fullstory: FullstoryEmula
 
 
 @pytest.mark.slow
-def test_a_hanging_request_is_never_answered(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """The client has to give up; nothing was done."""
+def test_hanging_request_gets_no_response(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """The client times out, and nothing was applied."""
     fullstory.faults.add(Fault(hang=True))
 
     with pytest.raises(httpx.ReadTimeout):
@@ -116,7 +120,7 @@ def test_a_hanging_request_is_never_answered(fs: httpx.Client, fullstory: Fullst
 
 
 @pytest.mark.slow
-def test_latency_comes_before_the_work(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+def test_latency_delays_the_write(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
     """A client that leaves meanwhile does not stop the vendor."""
     fullstory.faults.add(Fault(latency=1.5))
     with pytest.raises(httpx.ReadTimeout):
@@ -130,8 +134,8 @@ def test_latency_comes_before_the_work(fs: httpx.Client, fullstory: FullstoryEmu
     assert (len(before), len(fullstory.users)) == (0, 1)
 
 
-def test_latency_delays_a_staged_status(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
-    """A failure may be slow, too."""
+def test_latency_delays_a_status_fault(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
+    """A failure can be slow, too."""
     logrocket.faults.add(Fault(status=500, latency=0.05))
     start = time.monotonic()
 
@@ -140,8 +144,8 @@ def test_latency_delays_a_staged_status(lr: httpx.Client, logrocket: LogRocketEm
     assert time.monotonic() - start >= 0.05
 
 
-def test_a_slow_request_does_not_hold_up_others(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """Requests are served at the same time."""
+def test_slow_request_does_not_block_others(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """Requests are served concurrently."""
     fullstory.faults.add(Fault(latency=0.3, path="/v2"))
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(fs.get, "/v2/users")
@@ -154,7 +158,7 @@ def test_a_slow_request_does_not_hold_up_others(fs: httpx.Client, fullstory: Ful
 
 
 @pytest.mark.parametrize(("times", "hits"), [(1, 1), (2, 2), (None, 3)])
-def test_a_fault_hits_as_often_as_told(
+def test_fault_hits_its_number_of_times(
     fs: httpx.Client, fullstory: FullstoryEmulator, times: int | None, hits: int
 ) -> None:
     """None means always."""
@@ -163,7 +167,7 @@ def test_a_fault_hits_as_often_as_told(
     assert [fs.get("/me").status_code for _ in range(3)].count(500) == hits
 
 
-def test_faults_happen_in_the_order_they_were_added(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+def test_faults_happen_in_order(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
     """A script of failures is played from its start."""
     for status in (500, 429):
         fullstory.faults.add(Fault(status=status))
@@ -171,8 +175,8 @@ def test_faults_happen_in_the_order_they_were_added(fs: httpx.Client, fullstory:
     assert [fs.get("/me").status_code for _ in range(3)] == [500, 429, 200]
 
 
-def test_clear_calls_faults_off(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """What waits does not happen."""
+def test_clear_removes_faults(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """Queued faults do not happen."""
     fullstory.faults.add(Fault(status=500, times=None))
 
     fullstory.faults.clear()
@@ -191,8 +195,8 @@ def test_clear_calls_faults_off(fs: httpx.Client, fullstory: FullstoryEmulator) 
         ("GET", "/v2/users", True),
     ],
 )
-def test_a_fault_can_be_for_some_requests(method: str | None, path: str | None, *, matches: bool) -> None:
-    """The method and the beginning of the path choose."""
+def test_fault_can_match_method_and_path(method: str | None, path: str | None, *, matches: bool) -> None:
+    """Requests are matched by method and by the prefix of the path."""
     faults = Faults()
     faults.add(Fault(hang=True, method=method, path=path))
 
@@ -209,13 +213,13 @@ def test_a_fault_can_be_for_some_requests(method: str | None, path: str | None, 
         ("/v2/users/batch", "/v2/users/1", False),
     ],
 )
-def test_a_fault_can_be_for_one_route(route: str, path: str, *, matches: bool) -> None:
-    """A star is any one segment."""
+def test_fault_can_match_a_route(route: str, path: str, *, matches: bool) -> None:
+    """A star matches any one segment."""
     assert Fault(hang=True, route=route).matches("GET", path) is matches
 
 
-def test_a_fault_can_let_requests_through_first() -> None:
-    """Only those count that it is meant for."""
+def test_fault_can_skip_requests() -> None:
+    """Only matching requests count."""
     faults = Faults()
     faults.add(Fault(hang=True, skip=2, times=2, method="POST"))
 
@@ -224,8 +228,8 @@ def test_a_fault_can_let_requests_through_first() -> None:
     assert hits == [False, False, False, True, True, False]
 
 
-def test_a_miss_uses_up_nothing() -> None:
-    """A fault with a probability waits for the draw that hits."""
+def test_missed_fault_does_not_count() -> None:
+    """A fault with a probability waits for a draw that hits."""
     draws = iter([0.5, 0.9, 0.49])
     faults = Faults(draw=lambda: next(draws))
     faults.add(Fault(hang=True, probability=0.5))
@@ -235,8 +239,8 @@ def test_a_miss_uses_up_nothing() -> None:
     assert hits == [False, False, True, False]
 
 
-def test_many_threads_take_each_fault_once() -> None:
-    """Faults can be taken from anywhere."""
+def test_threads_take_each_fault_once() -> None:
+    """Faults can be taken from any thread."""
     faults = Faults()
     faults.add(Fault(hang=True, times=1000))
 
@@ -266,14 +270,14 @@ def test_many_threads_take_each_fault_once() -> None:
         {"probability": -0.1},
     ],
 )
-def test_a_fault_that_makes_no_sense_can_not_be_made(fields: dict[str, Any]) -> None:
-    """Mistakes show where they are made."""
+def test_invalid_fault_is_rejected(fields: dict[str, Any]) -> None:
+    """Invalid values raise at construction."""
     with pytest.raises(ValueError, match=next(iter(fields)).replace("hang", "drop and hang") + "|exclude"):
         Fault(**fields)
 
 
-def test_too_many_requests_are_told_when_to_come_back(mount_fullstory: MountFullstory, clock: Any) -> None:
-    """The 429 says after how many seconds the next one is welcome."""
+def test_rate_limit_sends_retry_after(mount_fullstory: MountFullstory, clock: Any) -> None:
+    """The 429 has the seconds until the next request is admitted."""
     fs = mount_fullstory(FullstoryEmulator(rate_limit=RateLimit(requests=2, seconds=60), clock=clock))
     fs.get("/me")
     clock.now += 20.5
@@ -288,8 +292,8 @@ def test_too_many_requests_are_told_when_to_come_back(mount_fullstory: MountFull
     }
 
 
-def test_coming_back_when_told_is_welcome(mount_fullstory: MountFullstory, clock: Any) -> None:
-    """The window slides, and a refused request does not count."""
+def test_request_after_retry_after_is_admitted(mount_fullstory: MountFullstory, clock: Any) -> None:
+    """The window slides, and a rejected request does not count."""
     fs = mount_fullstory(FullstoryEmulator(rate_limit=RateLimit(requests=1, seconds=60), clock=clock))
     fs.get("/me")
     clock.now += 59
@@ -300,8 +304,8 @@ def test_coming_back_when_told_is_welcome(mount_fullstory: MountFullstory, clock
     assert (early.status_code, fs.get("/me").status_code) == (429, 200)
 
 
-def test_a_limited_logrocket_has_no_words(mount_logrocket: MountLogRocket) -> None:
-    """No body is documented; Retry-After may be left out as well."""
+def test_logrocket_429_has_no_body(mount_logrocket: MountLogRocket) -> None:
+    """No body is documented, and Retry-After can be left out."""
     lr = mount_logrocket(LogRocketEmulator(rate_limit=RateLimit(requests=0, sends_retry_after=False)))
 
     response = lr.put(U1, json={})
@@ -309,8 +313,8 @@ def test_a_limited_logrocket_has_no_words(mount_logrocket: MountLogRocket) -> No
     assert (response.status_code, response.content, "retry-after" in response.headers) == (429, b"", False)
 
 
-def test_reset_frees_the_rate_limit(mount_fullstory: MountFullstory, clock: Any) -> None:
-    """A reset emulator has counted nothing."""
+def test_reset_clears_the_rate_limit(mount_fullstory: MountFullstory, clock: Any) -> None:
+    """A reset emulator has counted no requests."""
     emulator = FullstoryEmulator(rate_limit=RateLimit(requests=1), clock=clock)
     fs = mount_fullstory(emulator)
     fs.get("/me")
@@ -320,7 +324,7 @@ def test_reset_frees_the_rate_limit(mount_fullstory: MountFullstory, clock: Any)
     assert fs.get("/me").status_code == 200
 
 
-def test_a_body_over_the_limit_is_refused(mount_fullstory: MountFullstory) -> None:
+def test_too_large_body_is_rejected(mount_fullstory: MountFullstory) -> None:
     """It is read to its end, so that the client sees the 413."""
     emulator = FullstoryEmulator(max_body=1000)
     fs = mount_fullstory(emulator)
@@ -332,8 +336,8 @@ def test_a_body_over_the_limit_is_refused(mount_fullstory: MountFullstory) -> No
     assert len(emulator.users) == 1
 
 
-def test_a_client_that_leaves_while_sending_is_not_recorded(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """Half a request is none."""
+def test_incomplete_request_is_not_recorded(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """A client that leaves while sending makes no request."""
 
     def half() -> Any:
         yield b"{"
@@ -346,7 +350,7 @@ def test_a_client_that_leaves_while_sending_is_not_recorded(fs: httpx.Client, fu
     assert [request.path for request in fullstory.requests] == ["/me"]
 
 
-def test_a_body_needs_no_content_type(fs: httpx.Client) -> None:
+def test_body_needs_no_content_type(fs: httpx.Client) -> None:
     """Fullstory's own SDK sends none."""
     response = fs.post("/v2/users", content=b'{"uid": "u1"}')
 

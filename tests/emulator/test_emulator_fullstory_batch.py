@@ -32,7 +32,7 @@ BAD: Item = {"uid": ""}
 
 @pytest.fixture
 def mount(mount_fullstory: MountFullstory, clock: Any) -> Mount:
-    """Give a function that serves a Fullstory with some batch rules, by a clock that stands still."""
+    """Return a function that serves a Fullstory with given batch rules and a clock that stands still."""
 
     def mount(**rules: Any) -> tuple[FullstoryEmulator, httpx.Client]:
         emulator = FullstoryEmulator(batch=BatchRules(**rules), clock=clock)
@@ -42,7 +42,7 @@ def mount(mount_fullstory: MountFullstory, clock: Any) -> Mount:
 
 
 def users(count: int) -> list[Item]:
-    """Return items that differ in their uid."""
+    """Return items with different uids."""
     return [{"uid": f"u{number}"} for number in range(count)]
 
 
@@ -54,7 +54,7 @@ def create(client: httpx.Client, items: Sequence[Item], **headers: str) -> str:
 
 
 def ask(client: httpx.Client, job_id: str, rest: str = "", **params: Any) -> httpx.Response:
-    """Get the status of a job, or its imports or errors."""
+    """Get the status, the imports or the errors of a job."""
     return client.get(f"{BATCH}/{quote(job_id, safe='')}{rest}", params=params)
 
 
@@ -71,7 +71,7 @@ def results(client: httpx.Client, job_id: str, kind: str, **params: Any) -> list
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    """Return when the condition holds."""
+    """Return once the condition holds."""
     deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
@@ -79,12 +79,12 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def wait_for_end(client: httpx.Client, job_id: str) -> None:
-    """Return when the job is COMPLETED."""
+    """Return once the job is COMPLETED."""
     wait_for(lambda: status(client, job_id) == "COMPLETED")
 
 
-def test_a_batch_is_accepted_as_a_job(fs: httpx.Client, clock: Any) -> None:
-    """The answer names the job, which is processing, and says when it was created."""
+def test_batch_creates_a_job(fs: httpx.Client, clock: Any) -> None:
+    """The response has the id, the status and the time of creation."""
     clock.now = 1_800_000_000.25
 
     response = fs.post(BATCH, json={"requests": users(1)})
@@ -94,8 +94,8 @@ def test_a_batch_is_accepted_as_a_job(fs: httpx.Client, clock: Any) -> None:
     assert (job["status"], job["created"]) == ("PROCESSING", "2027-01-15T08:00:00.25Z")
 
 
-def test_a_job_upserts_each_user(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """Those who are known are updated, and the others are created."""
+def test_job_upserts_users(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """Existing users are updated, others are created."""
     known = fs.post("/v2/users", json={"uid": "u1", "properties": {"a": 1, "b": 1}}).json()["id"]
 
     create(fs, [{"uid": "u1", "properties": {"b": 2}}, {"uid": "u2", "email": "a@example.com"}])
@@ -114,15 +114,15 @@ def test_items_are_applied_in_order(fs: httpx.Client, fullstory: FullstoryEmulat
     assert user.display_name == "c"
 
 
-def test_an_item_without_a_uid_makes_an_anonymous_user(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """A new one each time."""
+def test_item_without_uid_creates_an_anonymous_user(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """Every such item creates a new user."""
     create(fs, [{}, {}])
 
     assert [user.uid for user in fullstory.users.values()] == [None, None]
 
 
-def test_an_item_may_name_a_fullstory_id(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """It updates that user, and may identify an anonymous one."""
+def test_item_can_have_a_fullstory_id(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """It updates that user, and can identify an anonymous one."""
     user_id = fs.post("/v2/users", json={}).json()["id"]
 
     job_id = create(fs, [{"id": user_id, "uid": "u1"}])
@@ -145,10 +145,10 @@ def test_an_item_may_name_a_fullstory_id(fs: httpx.Client, fullstory: FullstoryE
         ({"id": "1"}, "user_not_found"),
     ],
 )
-def test_an_item_that_is_wrong_fails_alone(
+def test_bad_item_does_not_fail_the_others(
     fs: httpx.Client, fullstory: FullstoryEmulator, item: Item, code: str
 ) -> None:
-    """It is listed as it was sent, with a message and a code, and the others are imported."""
+    """It is listed as sent, with a message and a code."""
     job_id = create(fs, [{"uid": "u1"}, item, {"uid": "u2"}])
 
     (error,) = results(fs, job_id, "/errors")
@@ -158,8 +158,8 @@ def test_an_item_that_is_wrong_fails_alone(
     assert [user.uid for user in fullstory.users.values()] == ["u1", "u2"]
 
 
-def test_an_empty_uid_has_the_documented_words(fs: httpx.Client) -> None:
-    """They are the one example of an item's error."""
+def test_empty_uid_has_the_documented_message(fs: httpx.Client) -> None:
+    """It is the one documented example of an item's error."""
     job_id = create(fs, [BAD])
 
     assert results(fs, job_id, "/errors") == [
@@ -182,18 +182,16 @@ def test_an_empty_uid_has_the_documented_words(fs: httpx.Client) -> None:
     ],
     ids=["none", "list", "empty", "object", "no-items", "no-object", "more", "many", "deep"],
 )
-def test_a_malformed_batch_fails_as_a_whole(
-    fs: httpx.Client, fullstory: FullstoryEmulator, body: bytes, code: str
-) -> None:
-    """There is no job, and nothing is applied."""
+def test_malformed_batch_is_rejected(fs: httpx.Client, fullstory: FullstoryEmulator, body: bytes, code: str) -> None:
+    """No job is created, and nothing is applied."""
     response = fs.post(BATCH, content=body)
 
     assert (response.status_code, response.json()["code"]) == (400, code)
     assert (fullstory.jobs, fullstory.users) == ((), {})
 
 
-def test_the_limits_are_the_published_ones() -> None:
-    """Nobody has published a limit in bytes."""
+def test_default_limits_are_the_published_ones() -> None:
+    """No limit in bytes is published."""
     rules = BatchRules()
 
     assert (rules.max_items, rules.max_running, rules.max_jobs) == (50_000, 100, 200)
@@ -201,23 +199,23 @@ def test_the_limits_are_the_published_ones() -> None:
 
 
 @pytest.mark.parametrize(("count", "expected"), [(2, 200), (3, 400)])
-def test_the_number_of_items_can_be_limited(mount: Mount, count: int, expected: int) -> None:
-    """One item too many is too many."""
+def test_items_can_be_limited(mount: Mount, count: int, expected: int) -> None:
+    """One item too many is rejected."""
     _, fs = mount(max_items=2)
 
     assert fs.post(BATCH, json={"requests": users(count)}).status_code == expected
 
 
 @pytest.mark.parametrize(("size", "expected"), [(100, 200), (101, 413)])
-def test_the_number_of_bytes_can_be_limited(mount: Mount, size: int, expected: int) -> None:
-    """A limit that is not documented may be there all the same."""
+def test_bytes_can_be_limited(mount: Mount, size: int, expected: int) -> None:
+    """An undocumented limit can be emulated."""
     _, fs = mount(max_bytes=100)
 
     assert fs.post(BATCH, content=b'{"requests": [{}]}'.ljust(size)).status_code == expected
 
 
-def test_a_large_batch_is_taken(mount: Mount) -> None:
-    """It is applied to its end while other requests are served."""
+def test_large_batch_is_applied(mount: Mount) -> None:
+    """Other requests are served meanwhile."""
     emulator, fs = mount()
     items = [{"uid": f"u{number}", "properties": {"text": "x" * 400}} for number in range(3000)]
 
@@ -227,8 +225,8 @@ def test_a_large_batch_is_taken(mount: Mount) -> None:
     assert emulator.total_applied == len(emulator.users) == 3000
 
 
-def test_large_batches_are_taken_one_after_the_other(mount: Mount) -> None:
-    """The work begins anew after it was all done."""
+def test_large_batches_are_applied_in_turn(mount: Mount) -> None:
+    """The runner restarts after it was idle."""
     emulator, fs = mount()
     for _ in range(2):
         job_id = create(fs, users(1000))
@@ -237,36 +235,36 @@ def test_large_batches_are_taken_one_after_the_other(mount: Mount) -> None:
     assert set(emulator.applied.values()) == {2}
 
 
-def test_a_job_id_must_be_percent_encoded(fs: httpx.Client) -> None:
-    """It holds a slash, a plus sign and an equals sign."""
+def test_job_id_must_be_percent_encoded(fs: httpx.Client) -> None:
+    """It contains a slash, a plus sign and an equals sign."""
     job_id = create(fs, users(1))
 
     assert {"/", "+", "="} <= set(job_id)
     assert (fs.get(f"{BATCH}/{job_id}").status_code, ask(fs, job_id).status_code) == (404, 200)
 
 
-def test_jobs_have_ids_of_their_own(fs: httpx.Client) -> None:
-    """The same batch is another job."""
+def test_same_batch_is_another_job(fs: httpx.Client) -> None:
+    """Each job has its own id."""
     assert create(fs, users(1)) != create(fs, users(1))
 
 
 @pytest.mark.parametrize("rest", ["", "/imports", "/errors"])
-def test_an_unknown_job_is_not_found(fs: httpx.Client, rest: str) -> None:
-    """In the words of any unknown resource."""
+def test_unknown_job_is_not_found(fs: httpx.Client, rest: str) -> None:
+    """The body is that of any unknown resource."""
     response = ask(fs, "abd123=", rest)
 
     assert (response.status_code, response.json()["code"]) == (404, "resource_not_found")
 
 
-def test_the_older_path_leads_to_batches_as_well(fs: httpx.Client) -> None:
-    """Each path is also known as v2beta."""
+def test_beta_path_works_for_batches(fs: httpx.Client) -> None:
+    """Every path is also available under v2beta."""
     job = fs.post("/v2beta/users/batch", json={"requests": users(1)}).json()["job"]
 
     assert fs.get(f"/v2beta/users/batch/{quote(job['id'], safe='')}/imports").status_code == 200
 
 
-def test_results_need_a_higher_level(mount_fullstory: MountFullstory) -> None:
-    """A standard key may create a job and ask for its status."""
+def test_results_need_an_architect_key(mount_fullstory: MountFullstory) -> None:
+    """A standard key can create a job and read its status."""
     fs = mount_fullstory(FullstoryEmulator(api_keys={"na1.emulator": Level.STANDARD}))
     job_id = create(fs, users(1))
 
@@ -276,8 +274,8 @@ def test_results_need_a_higher_level(mount_fullstory: MountFullstory) -> None:
 # Status
 
 
-def test_a_finished_job_says_when(mount: Mount, clock: Any) -> None:
-    """A status has counts and the job; times are in UTC and have at most milliseconds."""
+def test_finished_job_has_its_times(mount: Mount, clock: Any) -> None:
+    """Times are in UTC and have at most milliseconds."""
     _, fs = mount(job_seconds=10)
     job_id = create(fs, users(2))
     clock.now += 10.125
@@ -306,8 +304,8 @@ def test_a_finished_job_says_when(mount: Mount, clock: Any) -> None:
         ("always-failed", 1, "FAILED"),
     ],
 )
-def test_the_final_status_is_a_matter_of_policy(mount: Mount, final_status: str, bad: int, expected: str) -> None:
-    """The documents contradict each other; the counts are the same under each reading."""
+def test_final_status_can_be_chosen(mount: Mount, final_status: str, bad: int, expected: str) -> None:
+    """The documents contradict each other; the counts are always the same."""
     _, fs = mount(final_status=final_status, shows_zero_errors=True)
     job_id = create(fs, [*users(2), *[BAD] * bad])
 
@@ -316,13 +314,13 @@ def test_the_final_status_is_a_matter_of_policy(mount: Mount, final_status: str,
     assert (body["job"]["status"], body["imports"], body["errors"]) == (expected, 2, bad)
 
 
-def test_a_job_without_errors_says_nothing_about_them(fs: httpx.Client) -> None:
+def test_status_without_errors_omits_them(fs: httpx.Client) -> None:
     """They are only included for failed imports."""
     assert "errors" not in ask(fs, create(fs, users(1))).json()
 
 
-def test_a_job_runs_for_some_time(mount: Mount, clock: Any) -> None:
-    """Nothing is applied before it is over."""
+def test_job_runs_for_its_seconds(mount: Mount, clock: Any) -> None:
+    """Nothing is applied before."""
     emulator, fs = mount(job_seconds=10)
     job_id = create(fs, users(2))
     clock.now += 9.9
@@ -334,8 +332,8 @@ def test_a_job_runs_for_some_time(mount: Mount, clock: Any) -> None:
     assert (status(fs, job_id), len(emulator.users)) == ("COMPLETED", 2)
 
 
-def test_a_job_may_run_for_some_polls(mount: Mount) -> None:
-    """Time plays no part, and asking for results is no poll."""
+def test_job_runs_for_its_polls(mount: Mount) -> None:
+    """Time does not count, nor do requests for results."""
     emulator, fs = mount(job_polls=2)
     job_id = create(fs, users(1))
     ask(fs, job_id, "/imports")
@@ -347,7 +345,7 @@ def test_a_job_may_run_for_some_polls(mount: Mount) -> None:
 
 
 @pytest.mark.parametrize("rest", ["/imports", "/errors"])
-def test_results_are_not_ready_while_a_job_runs(mount: Mount, rest: str) -> None:
+def test_results_are_202_while_the_job_runs(mount: Mount, rest: str) -> None:
     """The 202 looks like a page without results."""
     _, fs = mount(job_seconds=10)
     response = ask(fs, create(fs, users(1)), rest)
@@ -355,8 +353,8 @@ def test_results_are_not_ready_while_a_job_runs(mount: Mount, rest: str) -> None
     assert (response.status_code, response.json()) == (202, {"results": [], "total_records": "0"})
 
 
-def test_a_job_ends_though_nobody_asks(mount_fullstory: MountFullstory) -> None:
-    """Also where an earlier job will go on for long."""
+def test_job_ends_without_polls(mount_fullstory: MountFullstory) -> None:
+    """An earlier, longer job does not delay it."""
     emulator = FullstoryEmulator(batch=BatchRules(job_seconds=0.05))
     fs = mount_fullstory(emulator)
     emulator.job_faults.add(JobFault(seconds=600))
@@ -368,8 +366,8 @@ def test_a_job_ends_though_nobody_asks(mount_fullstory: MountFullstory) -> None:
     assert [user.uid for user in emulator.users.values()] == ["soon"]
 
 
-def test_another_server_goes_on_where_one_stopped(clock: Any) -> None:
-    """A job outlives the server that took it."""
+def test_job_continues_under_another_server(clock: Any) -> None:
+    """A job outlives the server that accepted it."""
     emulator = FullstoryEmulator(batch=BatchRules(job_seconds=10), clock=clock)
     with running(emulator) as server, httpx.Client(base_url=server.url, headers=HEADERS) as fs:
         job_id = create(fs, users(1000))
@@ -382,8 +380,8 @@ def test_another_server_goes_on_where_one_stopped(clock: Any) -> None:
     assert emulator.total_applied == 1000
 
 
-def test_a_reset_ends_what_is_under_way(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """A new emulator is not written to by an old job."""
+def test_reset_stops_running_jobs(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """An old job does not write to a reset emulator."""
     job_id = create(fs, users(20_000))
 
     fullstory.reset()
@@ -392,8 +390,8 @@ def test_a_reset_ends_what_is_under_way(fs: httpx.Client, fullstory: FullstoryEm
     assert (fullstory.jobs, fullstory.users, fullstory.applied, fullstory.total_applied) == ((), {}, {}, 0)
 
 
-def test_results_may_be_gone_after_some_time(mount: Mount, clock: Any) -> None:
-    """The job is unknown from then on."""
+def test_results_expire(mount: Mount, clock: Any) -> None:
+    """The job is unknown afterwards."""
     _, fs = mount(result_seconds=60)
     job_id = create(fs, users(1))
     clock.now += 59.9
@@ -406,8 +404,8 @@ def test_results_may_be_gone_after_some_time(mount: Mount, clock: Any) -> None:
 # Results
 
 
-def test_an_imported_user_is_shown_with_what_is_known(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """Neither the link nor the deletion of a single user is."""
+def test_import_has_the_fields_of_the_user(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """It has no link and no deletion state, unlike a single user."""
     job_id = create(fs, [{"uid": "u1", "display_name": "A", "email": "a@example.com", "properties": {"a": 1}}])
 
     assert results(fs, job_id, "/imports") == [
@@ -423,46 +421,46 @@ def test_an_imported_user_is_shown_with_what_is_known(fs: httpx.Client, fullstor
     ]
 
 
-def test_an_anonymous_user_shows_no_uid(fs: httpx.Client) -> None:
-    """What is not there is left out, and not null."""
-    (shown,) = results(fs, create(fs, [{}]), "/imports")
+def test_anonymous_import_omits_the_uid(fs: httpx.Client) -> None:
+    """Missing fields are omitted rather than null."""
+    (imported,) = results(fs, create(fs, [{}]), "/imports")
 
-    assert shown.keys() == {"id", "properties", "schema", "type_conflicts"}
+    assert imported.keys() == {"id", "properties", "schema", "type_conflicts"}
 
 
-def test_imports_come_with_their_schema_when_asked(fs: httpx.Client) -> None:
+def test_imports_can_include_schemas(fs: httpx.Client) -> None:
     """The parameter is that of a single user."""
     job_id = create(fs, [{"uid": "u1", "properties": {"a": 1}}])
 
-    (shown,) = results(fs, job_id, "/imports", include_schema="true")
+    (imported,) = results(fs, job_id, "/imports", include_schema="true")
 
-    assert shown["schema"] == {"properties": {"a": "real"}}
+    assert imported["schema"] == {"properties": {"a": "real"}}
 
 
-def test_imports_may_be_ids_and_no_more(mount: Mount) -> None:
-    """Nothing else is required by the schema."""
+def test_imports_can_be_ids_only(mount: Mount) -> None:
+    """The schema requires nothing else."""
     _, fs = mount(shows_details=False)
 
-    (shown,) = results(fs, create(fs, users(1)), "/imports")
+    (imported,) = results(fs, create(fs, users(1)), "/imports")
 
-    assert shown.keys() == {"id"}
+    assert imported.keys() == {"id"}
 
 
-def test_an_imported_user_who_is_gone_is_an_id(mount: Mount, clock: Any) -> None:
+def test_deleted_import_is_an_id_only(mount: Mount, clock: Any) -> None:
     """The import took place all the same."""
     _, fs = mount()
     job_id = create(fs, users(1))
     fs.delete("/v2/users", params={"uid": "u0"})
     clock.now += 60
 
-    (shown,) = results(fs, job_id, "/imports")
+    (imported,) = results(fs, job_id, "/imports")
 
-    assert shown.keys() == {"id"}
+    assert imported.keys() == {"id"}
 
 
 @pytest.mark.parametrize(("kind", "bad"), [("/imports", 0), ("/errors", 5)])
-def test_pages_hold_every_result_once(mount: Mount, kind: str, bad: int) -> None:
-    """Following the token leads to the end, and each page says how many there are in all, as text."""
+def test_pages_have_every_result_once(mount: Mount, kind: str, bad: int) -> None:
+    """Each page has the total as a string."""
     _, fs = mount(page_size=2)
     items = [{"uid": "" if bad else f"u{number}", "email": f"{number}"} for number in range(5)]
     job_id = create(fs, items)
@@ -472,7 +470,7 @@ def test_pages_hold_every_result_once(mount: Mount, kind: str, bad: int) -> None
     token: dict[str, str] = {}
     while True:
         page = ask(fs, job_id, kind, **token).json()
-        seen += [shown.get("user", shown)["email"] for shown in page["results"]]
+        seen += [result.get("user", result)["email"] for result in page["results"]]
         totals.append(page["total_records"])
         if not page.get("next_page_token"):
             break
@@ -481,7 +479,7 @@ def test_pages_hold_every_result_once(mount: Mount, kind: str, bad: int) -> None
     assert (seen, totals) == (["0", "1", "2", "3", "4"], ["5", "5", "5"])
 
 
-def test_a_full_last_page_has_no_token(mount: Mount) -> None:
+def test_full_last_page_has_no_token(mount: Mount) -> None:
     """No token leads to an empty page."""
     _, fs = mount(page_size=2, last_page="null")
 
@@ -497,16 +495,16 @@ def test_a_full_last_page_has_no_token(mount: Mount) -> None:
         ("vary", [None, "", "-"]),
     ],
 )
-def test_the_last_page_says_so_in_one_way_or_another(mount: Mount, last_page: str, ends: list[str | None]) -> None:
-    """All ways were seen or documented; unless told otherwise, they take turns."""
+def test_last_page_token_can_be_chosen(mount: Mount, last_page: str, ends: list[str | None]) -> None:
+    """All forms were seen or documented; by default they take turns."""
     _, fs = mount(last_page=last_page)
     job_id = create(fs, users(1))
 
     assert [ask(fs, job_id, "/errors").json().get("next_page_token", "-") for _ in range(3)] == ends
 
 
-def test_a_token_can_be_used_again(mount: Mount) -> None:
-    """A retry of a page reads the same results, also when later pages were read."""
+def test_token_can_be_reused(mount: Mount) -> None:
+    """A retry reads the same results, even after later pages."""
     _, fs = mount(page_size=2)
     job_id = create(fs, users(6))
     token = ask(fs, job_id, "/imports").json()["next_page_token"]
@@ -518,8 +516,8 @@ def test_a_token_can_be_used_again(mount: Mount) -> None:
     assert again == page
 
 
-def test_a_token_is_bound_to_its_list_and_its_job(mount: Mount) -> None:
-    """Another one refuses it."""
+def test_token_belongs_to_its_job_and_list(mount: Mount) -> None:
+    """Other jobs and lists reject it."""
     _, fs = mount(page_size=1)
     first, second = create(fs, users(2)), create(fs, users(2))
     token = ask(fs, first, "/imports").json()["next_page_token"]
@@ -541,15 +539,15 @@ def test_a_token_is_bound_to_its_list_and_its_job(mount: Mount) -> None:
         ("/errors", {"include_schema": "true"}),
     ],
 )
-def test_a_parameter_that_is_not_documented_is_refused(fs: httpx.Client, rest: str, params: dict[str, str]) -> None:
-    """The errors know no schema."""
+def test_unknown_parameter_is_rejected(fs: httpx.Client, rest: str, params: dict[str, str]) -> None:
+    """The list of errors has no schema."""
     assert ask(fs, create(fs, users(1)), rest, **params).status_code == 400
 
 
 # Quotas
 
 
-def test_further_jobs_wait(mount: Mount, clock: Any) -> None:
+def test_jobs_over_the_maximum_wait(mount: Mount, clock: Any) -> None:
     """They are accepted, and start when others complete."""
     _, fs = mount(max_running=2, job_seconds=10)
     jobs = [create(fs, users(1)) for _ in range(3)]
@@ -562,8 +560,8 @@ def test_further_jobs_wait(mount: Mount, clock: Any) -> None:
 
 
 @pytest.mark.parametrize("rules", [{"max_jobs": 2}, {"max_operations": 4}])
-def test_too_much_in_progress_is_refused(mount: Mount, clock: Any, rules: dict[str, int]) -> None:
-    """The 429 says when to come back, and lasts until something completes."""
+def test_too_many_jobs_in_progress_get_a_429(mount: Mount, clock: Any, rules: dict[str, int]) -> None:
+    """It has Retry-After, and lasts until a job completes."""
     emulator, fs = mount(job_seconds=30, **rules)
     for _ in range(2):
         create(fs, users(3))
@@ -578,17 +576,17 @@ def test_too_much_in_progress_is_refused(mount: Mount, clock: Any, rules: dict[s
     assert (accepted.status_code, len(emulator.jobs)) == (200, 3)
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(math.inf, "60"), (0, "1")])
-def test_the_wait_is_never_nothing_and_never_long(mount: Mount, seconds: float, told: str) -> None:
-    """Also where a job never ends, or ends with a poll."""
+@pytest.mark.parametrize(("seconds", "retry_after"), [(math.inf, "60"), (0, "1")])
+def test_retry_after_has_a_minimum_and_a_maximum(mount: Mount, seconds: float, retry_after: str) -> None:
+    """This holds for jobs that never end or end with a poll."""
     _, fs = mount(max_jobs=1, job_seconds=seconds, job_polls=1)
     create(fs, users(1))
 
-    assert fs.post(BATCH, json={"requests": users(1)}).headers["retry-after"] == told
+    assert fs.post(BATCH, json={"requests": users(1)}).headers["retry-after"] == retry_after
 
 
-def test_a_vendor_may_take_no_batches_at_all(mount: Mount) -> None:
-    """Then nothing that could complete tells how long to wait."""
+def test_batches_can_be_turned_off(mount: Mount) -> None:
+    """Without jobs, Retry-After has its maximum."""
     _, fs = mount(max_jobs=0)
 
     response = fs.post(BATCH, json={"requests": users(1)})
@@ -596,8 +594,8 @@ def test_a_vendor_may_take_no_batches_at_all(mount: Mount) -> None:
     assert (response.status_code, response.headers["retry-after"]) == (429, "60")
 
 
-def test_a_refused_batch_may_come_again_with_its_key(mount: Mount, clock: Any) -> None:
-    """A 429 is not kept under the key."""
+def test_rejected_batch_can_reuse_its_key(mount: Mount, clock: Any) -> None:
+    """A 429 is not stored under the key."""
     emulator, fs = mount(max_jobs=1, job_seconds=10)
     create(fs, users(1))
 
@@ -612,8 +610,8 @@ def test_a_refused_batch_may_come_again_with_its_key(mount: Mount, clock: Any) -
 # Idempotency and counts
 
 
-def test_a_repeated_key_makes_no_second_job(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """The answer to the first is replayed, and nobody is written to twice."""
+def test_repeated_key_creates_no_second_job(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """The first response is replayed, and no user is written twice."""
     first = create(fs, [{"uid": "u1"}, {}], **KEY)
     second = create(fs, [{"uid": "u1"}, {}], **KEY)
 
@@ -621,8 +619,8 @@ def test_a_repeated_key_makes_no_second_job(fs: httpx.Client, fullstory: Fullsto
     assert sorted(fullstory.applied.values()) == [1, 1]
 
 
-def test_a_repeated_batch_without_a_key_is_applied_again(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """The counts show it."""
+def test_repeated_batch_without_key_is_applied_again(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """The counts show both writes."""
     for _ in range(2):
         create(fs, [{"uid": "u1"}, BAD])
 
@@ -630,8 +628,8 @@ def test_a_repeated_batch_without_a_key_is_applied_again(fs: httpx.Client, fulls
     assert [(job.items, job.imports, job.errors, job.status) for job in fullstory.jobs] == [(2, 1, 1, "FAILED")] * 2
 
 
-def test_single_requests_are_counted_as_well(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """A user is counted by uid, or by Fullstory id without one; what was refused is not counted."""
+def test_single_writes_are_counted(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """Users count by uid or else by Fullstory id; rejected writes do not count."""
     user_id = fs.post("/v2/users", json={}).json()["id"]
     fs.post("/v2/users", json={"uid": "u1"})
     fs.post(f"/v2/users/{user_id}", json={"uid": "u2"})
@@ -640,8 +638,8 @@ def test_single_requests_are_counted_as_well(fs: httpx.Client, fullstory: Fullst
     assert fullstory.applied == {user_id: 1, "u1": 1, "u2": 1}
 
 
-def test_a_history_shows_what_was_applied_and_when(mount_fullstory: MountFullstory) -> None:
-    """Batches and single requests, in the order in which they were applied."""
+def test_history_has_the_writes_in_order(mount_fullstory: MountFullstory) -> None:
+    """It covers batches and single requests."""
     emulator = FullstoryEmulator(keeps_history=True)
     fs = mount_fullstory(emulator)
     create(fs, [{"uid": "u1", "email": "a"}, {"uid": "u2"}, {"uid": "u1", "email": "b"}])
@@ -651,8 +649,8 @@ def test_a_history_shows_what_was_applied_and_when(mount_fullstory: MountFullsto
     assert emulator.history("nobody") == ()
 
 
-def test_a_reset_forgets_the_history(mount_fullstory: MountFullstory) -> None:
-    """As it forgets everything else."""
+def test_reset_deletes_the_history(mount_fullstory: MountFullstory) -> None:
+    """Nothing of it remains."""
     emulator = FullstoryEmulator(keeps_history=True)
     create(mount_fullstory(emulator), users(1))
 
@@ -661,18 +659,18 @@ def test_a_reset_forgets_the_history(mount_fullstory: MountFullstory) -> None:
     assert emulator.history("u0") == ()
 
 
-def test_a_history_is_kept_when_told_to(fullstory: FullstoryEmulator) -> None:
-    """A test that forgot to say so learns of it."""
+def test_history_needs_keeps_history(fullstory: FullstoryEmulator) -> None:
+    """Without the option, reading it is an error."""
     with pytest.raises(HistoryNotKeptError, match="keeps_history=True"):
         fullstory.history("u1")
 
 
-def test_jobs_and_counts_can_be_looked_at(fs: httpx.Client) -> None:
-    """GET /_emulator/jobs and GET /_emulator/applied show them."""
+def test_jobs_and_counts_have_pages(fs: httpx.Client) -> None:
+    """They are GET /_emulator/jobs and GET /_emulator/applied."""
     job_id = create(fs, [*users(1), BAD])
 
-    shown = {"id": job_id, "status": "FAILED", "items": 2, "imports": 1, "errors": 1, "polls": 0}
-    assert fs.get("/_emulator/jobs").json() == {"jobs": [shown]}
+    job = {"id": job_id, "status": "FAILED", "items": 2, "imports": 1, "errors": 1, "polls": 0}
+    assert fs.get("/_emulator/jobs").json() == {"jobs": [job]}
     assert fs.get("/_emulator/applied").json() == {"total": 1, "users": {"u0": 1}}
 
 
@@ -680,10 +678,8 @@ def test_jobs_and_counts_can_be_looked_at(fs: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(("drop", "jobs"), [("before", 0), ("after", 2)])
-def test_answers_to_the_first_creates_can_be_lost(
-    fs: httpx.Client, fullstory: FullstoryEmulator, drop: Any, jobs: int
-) -> None:
-    """With or without a job that was made."""
+def test_responses_to_creates_can_be_lost(fs: httpx.Client, fullstory: FullstoryEmulator, drop: Any, jobs: int) -> None:
+    """A job is created or not, depending on the drop."""
     fullstory.faults.add(Fault(drop=drop, route=BATCH, method="POST", times=2))
     for _ in range(2):
         with pytest.raises(httpx.TransportError):
@@ -693,8 +689,8 @@ def test_answers_to_the_first_creates_can_be_lost(
     assert status(fs, create(fs, users(1))) == "COMPLETED"
 
 
-def test_a_lost_answer_is_replayed_for_its_key(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """The job that nobody heard of can be found after all."""
+def test_lost_response_is_replayed_for_its_key(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """The client finds the job after all."""
     fullstory.faults.add(Fault(drop="after"))
     with pytest.raises(httpx.TransportError):
         create(fs, users(1), **KEY)
@@ -705,16 +701,16 @@ def test_a_lost_answer_is_replayed_for_its_key(fs: httpx.Client, fullstory: Full
     assert fullstory.applied == {"u0": 1}
 
 
-def test_creates_can_be_refused(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """A staged status makes no job."""
+def test_status_fault_creates_no_job(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """An injected status rejects the batch."""
     fullstory.faults.add(Fault(status=503, route=BATCH))
 
     assert fs.post(BATCH, json={"requests": users(1)}).status_code == 503
     assert fullstory.jobs == ()
 
 
-def test_one_kind_of_answer_can_be_spoiled(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """A fault may be for the pages of errors alone, whatever the job."""
+def test_fault_can_hit_pages_of_errors_only(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """A route matches the pages of any job."""
     fullstory.faults.add(Fault(garbage="broken", route=f"{BATCH}/*/errors"))
     job_id = create(fs, users(1))
 
@@ -726,10 +722,8 @@ def test_one_kind_of_answer_can_be_spoiled(fs: httpx.Client, fullstory: Fullstor
 
 
 @pytest.mark.parametrize(("listed", "errors"), [(False, 0), (True, 3)])
-def test_a_job_can_fail_as_a_whole(
-    fs: httpx.Client, fullstory: FullstoryEmulator, errors: int, *, listed: bool
-) -> None:
-    """Nothing is applied, and the items are listed as errors or not at all."""
+def test_job_can_fail_entirely(fs: httpx.Client, fullstory: FullstoryEmulator, errors: int, *, listed: bool) -> None:
+    """Nothing is applied, and the items are listed as errors or are missing."""
     fullstory.job_faults.add(JobFault(max_applied=0, lists_unapplied=listed))
 
     job_id = create(fs, users(3))
@@ -740,8 +734,8 @@ def test_a_job_can_fail_as_a_whole(
     assert not fullstory.users
 
 
-def test_a_job_can_stop_half_way(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """The first items are applied, and nothing is heard of the others."""
+def test_job_can_fail_halfway(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """The first items are applied, the others are missing."""
     fullstory.job_faults.add(JobFault(max_applied=2))
 
     job_id = create(fs, users(3))
@@ -750,28 +744,28 @@ def test_a_job_can_stop_half_way(fs: httpx.Client, fullstory: FullstoryEmulator)
     assert [len(results(fs, job_id, kind)) for kind in ("/imports", "/errors")] == [2, 0]
 
 
-def test_a_job_can_stop_no_later_than_its_end(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """It is FAILED though everything was applied."""
+def test_max_applied_can_exceed_the_job(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """The job is FAILED although all items were applied."""
     fullstory.job_faults.add(JobFault(max_applied=9))
 
     assert (status(fs, create(fs, users(3))), fullstory.total_applied) == ("FAILED", 3)
 
 
-@pytest.mark.parametrize(("polls", "told"), [(1, ["UNKNOWN", "COMPLETED"]), (None, ["UNKNOWN", "UNKNOWN"])])
-def test_a_poll_can_say_anything(
-    fs: httpx.Client, fullstory: FullstoryEmulator, polls: int | None, told: list[str]
+@pytest.mark.parametrize(("polls", "statuses"), [(1, ["UNKNOWN", "COMPLETED"]), (None, ["UNKNOWN", "UNKNOWN"])])
+def test_poll_can_report_another_status(
+    fs: httpx.Client, fullstory: FullstoryEmulator, polls: int | None, statuses: list[str]
 ) -> None:
-    """The job is none the worse for it."""
+    """The job itself is not affected."""
     fullstory.job_faults.add(JobFault(reported_status="UNKNOWN", reported_polls=polls))
 
     job_id = create(fs, users(1))
 
-    assert [status(fs, job_id) for _ in range(2)] == told
+    assert [status(fs, job_id) for _ in range(2)] == statuses
     assert len(results(fs, job_id, "/imports")) == 1
 
 
-def test_a_job_can_vanish(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """It does its work, and nobody can ask for it."""
+def test_job_can_be_hidden(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """It runs, but requests about it get a 404."""
     fullstory.job_faults.add(JobFault(hidden=True))
 
     job_id = create(fs, users(1))
@@ -780,8 +774,8 @@ def test_a_job_can_vanish(fs: httpx.Client, fullstory: FullstoryEmulator) -> Non
     assert fullstory.applied == {"u0": 1}
 
 
-def test_a_job_can_take_longer_than_a_later_one(mount: Mount, clock: Any) -> None:
-    """So the older values are applied last."""
+def test_job_can_outlast_a_later_one(mount: Mount, clock: Any) -> None:
+    """Then the older values are applied last."""
     emulator, fs = mount(job_seconds=10)
     emulator.job_faults.add(JobFault(seconds=20))
     create(fs, [{"uid": "u1", "email": "older"}])
@@ -795,8 +789,8 @@ def test_a_job_can_take_longer_than_a_later_one(mount: Mount, clock: Any) -> Non
     assert user.email == "older"
 
 
-def test_faults_of_jobs_happen_in_the_order_they_were_added(mount: Mount) -> None:
-    """Each to as many jobs as told; one without fields lets a job pass."""
+def test_job_faults_happen_in_order(mount: Mount) -> None:
+    """Each hits its number of jobs; a fault without fields changes nothing."""
     emulator, fs = mount()
     emulator.job_faults.add(JobFault())
     emulator.job_faults.add(JobFault(max_applied=0), times=2)
@@ -804,8 +798,8 @@ def test_faults_of_jobs_happen_in_the_order_they_were_added(mount: Mount) -> Non
     assert [status(fs, create(fs, users(1))) for _ in range(4)] == ["COMPLETED", "FAILED", "FAILED", "COMPLETED"]
 
 
-def test_a_reset_calls_faults_of_jobs_off(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """What waits does not happen."""
+def test_reset_removes_job_faults(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """Queued faults do not happen."""
     fullstory.job_faults.add(JobFault(max_applied=0))
 
     fullstory.reset()
@@ -813,8 +807,8 @@ def test_a_reset_calls_faults_of_jobs_off(fs: httpx.Client, fullstory: Fullstory
     assert status(fs, create(fs, users(1))) == "COMPLETED"
 
 
-def test_faults_of_jobs_can_be_called_off() -> None:
-    """As those of requests can."""
+def test_clear_removes_job_faults() -> None:
+    """Queued faults do not happen."""
     faults = JobFaults()
     faults.add(JobFault(max_applied=0))
 
@@ -836,7 +830,7 @@ def test_faults_of_jobs_can_be_called_off() -> None:
         (BatchRules, {"max_running": 0}),
     ],
 )
-def test_what_makes_no_sense_can_not_be_made(make: Callable[..., object], fields: dict[str, Any]) -> None:
-    """Mistakes show where they are made."""
+def test_invalid_rules_are_rejected(make: Callable[..., object], fields: dict[str, Any]) -> None:
+    """Invalid values raise at construction."""
     with pytest.raises(ValueError, match=next(iter(fields))):
         make(**fields)

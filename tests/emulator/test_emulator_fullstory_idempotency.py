@@ -1,4 +1,4 @@
-"""The Idempotency-Key header."""
+"""Fullstory's Idempotency-Key header."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +14,8 @@ MountFullstory = Callable[[FullstoryEmulator], httpx.Client]
 KEY = {"idempotency-key": "k1"}
 
 
-def test_a_repeated_key_is_answered_from_memory(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """The second anonymous create makes no second user."""
+def test_repeated_key_is_replayed(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """The second anonymous create creates no second user."""
     first = fs.post("/v2/users", json={}, headers=KEY)
     second = fs.post("/v2/users", json={}, headers=KEY)
 
@@ -24,15 +24,15 @@ def test_a_repeated_key_is_answered_from_memory(fs: httpx.Client, fullstory: Ful
     assert [request.applied for request in fullstory.requests] == [True, False]
 
 
-def test_an_error_is_replayed_as_well(fs: httpx.Client) -> None:
-    """A refusal is the stored answer, too."""
+def test_error_is_replayed(fs: httpx.Client) -> None:
+    """A rejection is a stored response, too."""
     first = fs.post("/v2/users", json={"uid": ""}, headers=KEY)
     second = fs.post("/v2/users", json={"uid": ""}, headers=KEY)
 
     assert (second.status_code, second.content) == (400, first.content)
 
 
-def test_a_key_with_another_body_is_a_conflict(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+def test_key_with_another_body_is_a_conflict(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
     """Bodies are compared byte by byte."""
     fs.post("/v2/users", content=b"{}", headers=KEY)
 
@@ -42,8 +42,8 @@ def test_a_key_with_another_body_is_a_conflict(fs: httpx.Client, fullstory: Full
     assert len(fullstory.users) == 1
 
 
-def test_a_key_is_free_again_after_24_hours(fs: httpx.Client, fullstory: FullstoryEmulator, clock: Any) -> None:
-    """What was stored a day ago is forgotten."""
+def test_key_expires_after_24_hours(fs: httpx.Client, fullstory: FullstoryEmulator, clock: Any) -> None:
+    """The stored response is gone then."""
     fs.post("/v2/users", json={}, headers=KEY)
     clock.now += 24 * 3600 - 1
     fs.post("/v2/users", json={}, headers=KEY)
@@ -55,8 +55,8 @@ def test_a_key_is_free_again_after_24_hours(fs: httpx.Client, fullstory: Fullsto
     assert (before, len(fullstory.users)) == (1, 2)
 
 
-def test_a_key_in_use_is_a_conflict(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """Two requests with one key at the same time do not both run."""
+def test_key_in_flight_is_a_conflict(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """Two concurrent requests with one key are not both applied."""
     fullstory.faults.add(Fault(latency=0.2))
 
     with ThreadPoolExecutor(2) as pool:
@@ -66,7 +66,7 @@ def test_a_key_in_use_is_a_conflict(fs: httpx.Client, fullstory: FullstoryEmulat
     assert len(fullstory.users) == 1
 
 
-def test_a_key_means_nothing_to_an_update(fs: httpx.Client) -> None:
+def test_update_ignores_the_key(fs: httpx.Client) -> None:
     """Only creating is idempotent by key."""
     user_id = fs.post("/v2/users", json={}).json()["id"]
     fs.post(f"/v2/users/{user_id}", json={"email": "a@example.com"}, headers=KEY)
@@ -74,8 +74,8 @@ def test_a_key_means_nothing_to_an_update(fs: httpx.Client) -> None:
     assert fs.post(f"/v2/users/{user_id}", json={"email": "b@example.com"}, headers=KEY).status_code == 200
 
 
-def test_a_dropped_answer_is_replayed(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """A create whose answer was lost can be sent again."""
+def test_dropped_response_is_replayed(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """A create whose response was lost can be sent again."""
     fullstory.faults.add(Fault(drop="after"))
     with pytest.raises(httpx.TransportError):
         fs.post("/v2/users", json={}, headers=KEY)
@@ -85,8 +85,8 @@ def test_a_dropped_answer_is_replayed(fs: httpx.Client, fullstory: FullstoryEmul
     assert list(fullstory.users) == [response.json()["id"]]
 
 
-def test_a_staged_500_is_not_replayed(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """A fault stands for something in front of Fullstory."""
+def test_injected_500_is_not_replayed(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """By default, a fault stands for something in front of Fullstory."""
     fullstory.faults.add(Fault(status=500))
 
     responses = [fs.post("/v2/users", json={}, headers=KEY).status_code for _ in range(2)]
@@ -97,10 +97,10 @@ def test_a_staged_500_is_not_replayed(fs: httpx.Client, fullstory: FullstoryEmul
 @pytest.mark.parametrize(
     ("status", "responses"), [(500, [500, 500]), (400, [400, 400]), (503, [503, 200]), (429, [429, 200])]
 )
-def test_a_staged_failure_is_replayed_when_told_to(
+def test_replays_faults_replays_injected_failures(
     mount_fullstory: MountFullstory, status: int, responses: list[int]
 ) -> None:
-    """With replays_faults, only 429 and what is above 500 may be retried with the key."""
+    """Only 429 and statuses above 500 can be retried with the key."""
     emulator = FullstoryEmulator(replays_faults=True)
     fs = mount_fullstory(emulator)
     emulator.faults.add(Fault(status=status))
@@ -108,8 +108,8 @@ def test_a_staged_failure_is_replayed_when_told_to(
     assert [fs.post("/v2/users", json={}, headers=KEY).status_code for _ in range(2)] == responses
 
 
-def test_a_500_does_not_displace_a_stored_answer(mount_fullstory: MountFullstory) -> None:
-    """The first answer stays the answer."""
+def test_injected_500_keeps_the_stored_response(mount_fullstory: MountFullstory) -> None:
+    """The first response stays stored."""
     emulator = FullstoryEmulator(replays_faults=True)
     fs = mount_fullstory(emulator)
     fs.post("/v2/users", json={}, headers=KEY)
@@ -118,8 +118,8 @@ def test_a_500_does_not_displace_a_stored_answer(mount_fullstory: MountFullstory
     assert [fs.post("/v2/users", json={}, headers=KEY).status_code for _ in range(2)] == [500, 200]
 
 
-def test_a_500_without_a_key_is_not_remembered(mount_fullstory: MountFullstory) -> None:
-    """There is nothing to remember it by."""
+def test_injected_500_without_key_is_not_stored(mount_fullstory: MountFullstory) -> None:
+    """There is no key to store it under."""
     emulator = FullstoryEmulator(replays_faults=True)
     fs = mount_fullstory(emulator)
     emulator.faults.add(Fault(status=500))
@@ -127,8 +127,8 @@ def test_a_500_without_a_key_is_not_remembered(mount_fullstory: MountFullstory) 
     assert [fs.post("/v2/users", json={}).status_code for _ in range(2)] == [500, 200]
 
 
-def test_a_request_that_a_stop_ended_frees_its_key(fullstory: FullstoryEmulator) -> None:
-    """The next server of the same emulator can act on it."""
+def test_cancelled_request_releases_its_key(fullstory: FullstoryEmulator) -> None:
+    """The next server of the same emulator can apply it."""
     headers = {"authorization": "Basic na1.emulator", **KEY}
     fullstory.faults.add(Fault(latency=60))
     with running(fullstory) as server, pytest.raises(httpx.TimeoutException):

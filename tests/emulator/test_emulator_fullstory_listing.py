@@ -1,4 +1,4 @@
-"""Listing Fullstory users."""
+"""The list of Fullstory users."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ MountFullstory = Callable[[FullstoryEmulator], httpx.Client]
 
 @pytest.fixture
 def paged(mount_fullstory: MountFullstory, clock: Any) -> httpx.Client:
-    """Give a client of a Fullstory with two users on a page, and five users."""
+    """Return a client of a Fullstory with five users, two per page."""
     client = mount_fullstory(FullstoryEmulator(page_size=2, clock=clock))
     for number in range(5):
         client.post("/v2/users", json={"uid": f"u{number}", "email": "a@example.com"})
@@ -25,8 +25,8 @@ def uids(response: httpx.Response) -> list[str]:
     return [user["uid"] for user in response.raise_for_status().json()["results"]]
 
 
-def test_pages_hold_every_user_once(paged: httpx.Client) -> None:
-    """Following the token until it is null reads everybody, oldest first."""
+def test_pages_have_every_user_once(paged: httpx.Client) -> None:
+    """Following the token until it is null reads all users, oldest first."""
     seen: list[str] = []
     token: dict[str, str] = {}
     while True:
@@ -39,23 +39,23 @@ def test_pages_hold_every_user_once(paged: httpx.Client) -> None:
     assert seen == ["u0", "u1", "u2", "u3", "u4"]
 
 
-def test_total_records_is_a_string_and_counts_all_pages(paged: httpx.Client) -> None:
-    """The number of users is not a number."""
+def test_total_records_is_a_string(paged: httpx.Client) -> None:
+    """It counts the users on all pages."""
     assert paged.get("/v2/users").json()["total_records"] == "5"
 
 
-def test_a_full_last_page_has_no_token(mount_fullstory: MountFullstory) -> None:
+def test_full_last_page_has_no_token(mount_fullstory: MountFullstory) -> None:
     """No token leads to an empty page."""
     fs = mount_fullstory(FullstoryEmulator(page_size=2))
     for _ in range(2):
         fs.post("/v2/users", json={})
 
-    shown = fs.get("/v2/users").json()
+    page = fs.get("/v2/users").json()
 
-    assert (len(shown["results"]), shown["next_page_token"]) == (2, None)
+    assert (len(page["results"]), page["next_page_token"]) == (2, None)
 
 
-def test_a_token_can_be_used_again(paged: httpx.Client) -> None:
+def test_token_can_be_reused(paged: httpx.Client) -> None:
     """A retry of a page reads the same users."""
     token = paged.get("/v2/users").json()["next_page_token"]
 
@@ -64,21 +64,21 @@ def test_a_token_can_be_used_again(paged: httpx.Client) -> None:
     assert pages == [["u2", "u3"]] * 2
 
 
-def test_a_token_must_be_percent_encoded(paged: httpx.Client) -> None:
-    """A plus sign in a query is a blank."""
+def test_token_must_be_percent_encoded(paged: httpx.Client) -> None:
+    """A plus sign in a query is a space."""
     token = paged.get("/v2/users").json()["next_page_token"]
 
     assert paged.get(f"/v2/users?page_token={token}").status_code == 400
 
 
 @pytest.mark.parametrize("token", ["", "made-up"])
-def test_an_unknown_token_is_refused(paged: httpx.Client, token: str) -> None:
-    """A token comes from a page before."""
+def test_unknown_token_is_rejected(paged: httpx.Client, token: str) -> None:
+    """A token must come from an earlier page."""
     assert paged.get("/v2/users", params={"page_token": token}).status_code == 400
 
 
-def test_a_token_is_bound_to_its_filter(paged: httpx.Client) -> None:
-    """The same filter must be supplied with it."""
+def test_token_belongs_to_its_filter(paged: httpx.Client) -> None:
+    """It must be sent with the same filter."""
     token = paged.get("/v2/users").json()["next_page_token"]
 
     params = {"page_token": token, "email": "a@example.com"}
@@ -86,8 +86,8 @@ def test_a_token_is_bound_to_its_filter(paged: httpx.Client) -> None:
     assert paged.get("/v2/users", params=params).status_code == 400
 
 
-def test_a_token_expires(paged: httpx.Client, clock: Any) -> None:
-    """An hour later it is worth nothing."""
+def test_token_expires(paged: httpx.Client, clock: Any) -> None:
+    """It is invalid after an hour."""
     token = paged.get("/v2/users").json()["next_page_token"]
     clock.now += 3600
 
@@ -95,7 +95,7 @@ def test_a_token_expires(paged: httpx.Client, clock: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "found"),
+    ("params", "expected"),
     [
         ({}, ["ann", "bob", None]),
         ({"uid": "ann"}, ["ann"]),
@@ -107,25 +107,25 @@ def test_a_token_expires(paged: httpx.Client, clock: Any) -> None:
         ({"is_identified": "true", "email": "x@example.com"}, ["ann"]),
     ],
 )
-def test_filters_are_exact_and_combined(fs: httpx.Client, params: dict[str, str], found: list[str | None]) -> None:
+def test_filters_are_exact_and_combined(fs: httpx.Client, params: dict[str, str], expected: list[str | None]) -> None:
     """A user must match every filter; no match is an empty list."""
     fs.post("/v2/users", json={"uid": "ann", "email": "x@example.com"})
     fs.post("/v2/users", json={"uid": "bob", "display_name": "B"})
     fs.post("/v2/users", json={"email": "x@example.com"})
 
-    assert uids(fs.get("/v2/users", params=params)) == found
+    assert uids(fs.get("/v2/users", params=params)) == expected
 
 
 @pytest.mark.parametrize("query", ["is_identified=1", "include_schema=", "limit=10", "cursor=x"])
-def test_other_parameters_and_values_are_refused(fs: httpx.Client, query: str) -> None:
-    """Parameters that others made up do not exist."""
+def test_unknown_parameters_are_rejected(fs: httpx.Client, query: str) -> None:
+    """Undocumented parameters and values do not exist."""
     assert fs.get(f"/v2/users?{query}").status_code == 400
 
 
-def test_a_list_can_include_schemas(fs: httpx.Client) -> None:
-    """The schema of each user is shown when asked for."""
+def test_list_can_include_schemas(fs: httpx.Client) -> None:
+    """Each user has a schema if the request asks for it."""
     fs.post("/v2/users", json={"properties": {"a": 1}})
 
-    shown = fs.get("/v2/users?include_schema=true").json()["results"]
+    users = fs.get("/v2/users?include_schema=true").json()["results"]
 
-    assert shown[0]["schema"] == {"properties": {"a": "real"}}
+    assert users[0]["schema"] == {"properties": {"a": "real"}}

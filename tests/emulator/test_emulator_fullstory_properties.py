@@ -1,4 +1,4 @@
-"""The rules for Fullstory's custom properties."""
+"""Fullstory's rules for properties."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,48 +21,48 @@ def post(client: httpx.Client, properties: Any, **types: str) -> httpx.Response:
 
 def user(emulator: FullstoryEmulator) -> FullstoryUser:
     """Return the user u1."""
-    found = emulator.by_uid("u1")
-    assert found is not None
-    return found
+    stored = emulator.by_uid("u1")
+    assert stored is not None
+    return stored
 
 
 @pytest.mark.parametrize("name", ["a", "Z9_", "a" * 512])
-def test_a_name_of_letters_digits_and_underscores_is_taken(fs: httpx.Client, name: str) -> None:
+def test_valid_name_is_accepted(fs: httpx.Client, name: str) -> None:
     """A name starts with a letter and has at most 512 characters."""
     assert post(fs, {name: 1}).status_code == 200
 
 
 @pytest.mark.parametrize("name", ["", "1a", "_a", "a-b", "a b", "a.b", "é", "aé", "a\n", "a" * 513])
-def test_any_other_name_is_refused(fs: httpx.Client, name: str) -> None:
-    """Everything else fails the request."""
+def test_invalid_name_is_rejected(fs: httpx.Client, name: str) -> None:
+    """Other names fail the request."""
     assert post(fs, {name: 1}).status_code == 400
 
 
 def test_nested_names_follow_the_same_rule(fs: httpx.Client) -> None:
-    """A name deep inside is checked as well."""
+    """Names are validated at every depth."""
     assert post(fs, {"a": {"b": {"c-d": 1}}}).status_code == 400
 
 
 @pytest.mark.parametrize(("length", "status"), [(510, 200), (511, 400)])
-def test_the_dotted_name_has_at_most_512_characters(fs: httpx.Client, length: int, status: int) -> None:
+def test_dotted_name_has_at_most_512_characters(fs: httpx.Client, length: int, status: int) -> None:
     """Parents and dots count."""
     assert post(fs, {"a": {"b" * length: 1}}).status_code == status
 
 
 @pytest.mark.parametrize(("count", "status"), [(500, 200), (501, 400)])
-def test_a_request_has_at_most_500_properties(fs: httpx.Client, count: int, status: int) -> None:
-    """The object may hold 500 names."""
+def test_request_has_at_most_500_properties(fs: httpx.Client, count: int, status: int) -> None:
+    """The limit is inclusive."""
     assert post(fs, {f"p{number}": None for number in range(count)}).status_code == status
 
 
 @pytest.mark.parametrize(("count", "status"), [(499, 200), (500, 400)])
-def test_nested_properties_count_each(fs: httpx.Client, count: int, status: int) -> None:
-    """Hiding properties in an object does not help."""
+def test_nested_properties_count(fs: httpx.Client, count: int, status: int) -> None:
+    """An object does not hide its properties from the limit."""
     assert post(fs, {"a": 1, "b": {f"p{number}": 1 for number in range(count)}}).status_code == status
 
 
-def test_a_user_has_at_most_500_properties(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """Two requests can not go where one may not."""
+def test_user_has_at_most_500_properties(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """Two requests cannot exceed the limit either."""
     post(fs, {f"a{number}": 1 for number in range(500)})
 
     assert post(fs, {"b": 1}).status_code == 400
@@ -82,13 +82,13 @@ def test_a_user_has_at_most_500_properties(fs: httpx.Client, fullstory: Fullstor
         ({"b": "x" * 8185}, 400),
     ],
 )
-def test_a_value_has_at_most_8192_bytes(fs: httpx.Client, value: object, status: int) -> None:
-    """A string counts as UTF-8, a list or an object as its JSON."""
+def test_value_has_at_most_8192_bytes(fs: httpx.Client, value: object, status: int) -> None:
+    """Strings count as UTF-8, lists and objects as JSON."""
     assert post(fs, {"a": value}).status_code == status
 
 
-def test_a_value_too_large_can_be_dropped_without_a_word(mount_fullstory: MountFullstory) -> None:
-    """With oversized="drop" the rest of the request is taken."""
+def test_oversized_value_can_be_dropped(mount_fullstory: MountFullstory) -> None:
+    """With oversized="drop" the rest of the request is applied."""
     emulator = FullstoryEmulator(oversized="drop")
     fs = mount_fullstory(emulator)
 
@@ -102,13 +102,13 @@ def test_a_value_too_large_can_be_dropped_without_a_word(mount_fullstory: MountF
 @pytest.mark.parametrize(
     "array", [[{"a": 1}], [[1]], [None], [1, "a"], [1, True]], ids=["object", "array", "null", "mixed", "bool"]
 )
-def test_an_array_holds_scalars_of_one_type(fs: httpx.Client, array: list[object]) -> None:
-    """Arrays of anything else are refused."""
+def test_array_has_scalars_of_one_type(fs: httpx.Client, array: list[object]) -> None:
+    """Other arrays are rejected."""
     assert post(fs, {"a": array}).status_code == 400
 
 
-def test_null_says_nothing(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """A null neither sets nor clears."""
+def test_null_is_ignored(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """A null neither sets nor clears a property."""
     post(fs, {"a": 1, "b": {"c": 2}})
 
     post(fs, {"a": None, "b": {"c": None}})
@@ -116,8 +116,8 @@ def test_null_says_nothing(fs: httpx.Client, fullstory: FullstoryEmulator) -> No
     assert user(fullstory).properties == {"a": 1, "b": {"c": 2}}
 
 
-def test_nested_objects_are_merged_name_by_name(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """A merge is deep."""
+def test_nested_objects_are_merged(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """The merge is deep."""
     post(fs, {"a": {"b": {"c": 1, "d": 1}}})
 
     post(fs, {"a": {"b": {"d": 2}}})
@@ -125,8 +125,8 @@ def test_nested_objects_are_merged_name_by_name(fs: httpx.Client, fullstory: Ful
     assert user(fullstory).properties == {"a": {"b": {"c": 1, "d": 2}}}
 
 
-def test_an_object_and_a_scalar_replace_each_other(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """The newest value wins, whatever its shape."""
+def test_object_and_scalar_replace_each_other(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """The newest value wins, whatever its type."""
     post(fs, {"a": {"b": 1}, "c": 1})
 
     post(fs, {"a": 2, "c": {"d": 2}})
@@ -134,8 +134,8 @@ def test_an_object_and_a_scalar_replace_each_other(fs: httpx.Client, fullstory: 
     assert user(fullstory).properties == {"a": 2, "c": {"d": 2}}
 
 
-def test_a_shallow_merge_replaces_objects() -> None:
-    """The other policy is one argument away."""
+def test_shallow_merge_replaces_objects() -> None:
+    """The other policy is available as an argument."""
     assert merge({"a": {"b": 1}, "c": 1}, {"a": {"d": 2}}, deep=False) == {"a": {"d": 2}, "c": 1}
 
 
@@ -152,32 +152,30 @@ def test_a_shallow_merge_replaces_objects() -> None:
         (["x"], "strs"),
     ],
 )
-def test_a_type_is_inferred(fs: httpx.Client, fullstory: FullstoryEmulator, value: object, inferred: str) -> None:
+def test_type_is_inferred(fs: httpx.Client, fullstory: FullstoryEmulator, value: object, inferred: str) -> None:
     """All numbers are real, and no string is a date."""
     post(fs, {"a": value})
 
     assert user(fullstory).schema == {"a": inferred}
 
 
-def test_an_empty_list_has_no_type(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """Nothing can be inferred from nothing."""
+def test_empty_list_has_no_type(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """Its type cannot be inferred."""
     post(fs, {"a": []})
 
     assert (user(fullstory).properties, user(fullstory).schema) == ({"a": []}, {})
 
 
 @pytest.mark.parametrize("value", [2**53 + 1, [2**53 + 1]])
-def test_an_undeclared_integer_is_stored_as_a_double(
-    fs: httpx.Client, fullstory: FullstoryEmulator, value: object
-) -> None:
-    """An integer that was not declared loses its last digits."""
+def test_undeclared_integer_is_a_double(fs: httpx.Client, fullstory: FullstoryEmulator, value: object) -> None:
+    """A large integer loses its last digits."""
     post(fs, {"a": value})
 
     assert orjson.dumps(user(fullstory).properties["a"]).strip(b"[]") == b"9007199254740992.0"
 
 
-def test_a_declared_integer_is_stored_exactly(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """Declared int, all digits stay."""
+def test_declared_integer_is_exact(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """With the type int, all digits are kept."""
     post(fs, {"a": 2**53 + 1}, a="int")
 
     assert (user(fullstory).properties, user(fullstory).schema) == ({"a": 2**53 + 1}, {"a": "int"})
@@ -202,8 +200,8 @@ def test_a_declared_integer_is_stored_exactly(fs: httpx.Client, fullstory: Fulls
         ([], "dates"),
     ],
 )
-def test_a_value_that_fits_its_declared_type_is_taken(fs: httpx.Client, value: object, declared: str) -> None:
-    """The types have singular and plural."""
+def test_value_of_its_declared_type_is_accepted(fs: httpx.Client, value: object, declared: str) -> None:
+    """Types are singular or plural."""
     assert post(fs, {"a": value}, a=declared).status_code == 200
 
 
@@ -228,31 +226,31 @@ def test_a_value_that_fits_its_declared_type_is_taken(fs: httpx.Client, value: o
         ({"b": 1}, "str"),
     ],
 )
-def test_a_value_that_does_not_fit_its_declared_type_is_refused(fs: httpx.Client, value: object, declared: str) -> None:
+def test_value_of_another_type_is_rejected(fs: httpx.Client, value: object, declared: str) -> None:
     """A wrong declaration fails the request."""
     assert post(fs, {"a": value}, a=declared).status_code == 400
 
 
-def test_a_declaration_without_a_value_means_nothing(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """Only properties that are sent have a type."""
+def test_declaration_without_a_value_is_ignored(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """Only properties in the request have a type."""
     post(fs, {"a": None}, a="int", b="date")
 
     assert user(fullstory).schema == {}
 
 
-def test_a_property_seen_with_two_types_is_a_conflict(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """The first type stays in the schema, and all are listed."""
+def test_property_with_two_types_is_a_conflict(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """The schema keeps the first type, and the conflict lists both."""
     post(fs, {"a": "x", "b": 1})
 
     post(fs, {"a": 1, "b": 2})
 
-    shown = fs.get(f"/v2/users/{user(fullstory).id}?include_schema=true").json()
-    assert shown["schema"]["properties"] == {"a": "str", "b": "real"}
-    assert shown["type_conflicts"] == {"properties": {"a": ["str", "real"]}}
+    body = fs.get(f"/v2/users/{user(fullstory).id}?include_schema=true").json()
+    assert body["schema"]["properties"] == {"a": "str", "b": "real"}
+    assert body["type_conflicts"] == {"properties": {"a": ["str", "real"]}}
 
 
-def test_an_integer_must_be_declared_each_time(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """Declaring int once and not again is a conflict, too."""
+def test_integer_must_be_declared_every_time(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """Declaring int only once is a conflict."""
     post(fs, {"a": 1}, a="int")
 
     post(fs, {"a": 2})
@@ -261,8 +259,8 @@ def test_an_integer_must_be_declared_each_time(fs: httpx.Client, fullstory: Full
 
 
 @pytest.mark.parametrize("depth", [248, 250, 252, 300])
-def test_what_is_taken_can_be_read_back_however_deep(fs: httpx.Client, depth: int) -> None:
-    """Deeper nesting than can be answered is refused."""
+def test_accepted_nesting_can_be_read_back(fs: httpx.Client, depth: int) -> None:
+    """Nesting too deep for a response is rejected."""
     body = b'{"uid": "u1", "properties": ' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
 
     posted = fs.post("/v2/users", content=body).status_code

@@ -1,4 +1,4 @@
-"""The fake LogRocket."""
+"""LogRocket's emulator."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +17,8 @@ APP = "/v1/orgs/acme/apps/shop"
 U1 = f"{APP}/users/u1"
 
 
-def test_put_answers_the_whole_user(lr: httpx.Client) -> None:
-    """The reply holds the user under LogRocket's own names."""
+def test_put_returns_the_user(lr: httpx.Client) -> None:
+    """The response has LogRocket's own field names."""
     response = lr.put(U1, json={"name": "Ann", "email": "a@example.com", "traits": {"plan": "pro"}})
 
     assert response.status_code == 200
@@ -26,7 +26,7 @@ def test_put_answers_the_whole_user(lr: httpx.Client) -> None:
 
 
 def test_put_merges(lr: httpx.Client) -> None:
-    """What a request does not mention stays, and the reply shows it."""
+    """Fields that are not in the request stay, and the response has them."""
     lr.put(U1, json={"name": "Ann", "email": "a@example.com", "traits": {"plan": "free", "seats": "1"}})
 
     response = lr.put(U1, json={"traits": {"plan": "pro"}})
@@ -35,8 +35,8 @@ def test_put_merges(lr: httpx.Client) -> None:
     assert response.json()["traits"] == {"plan": "pro", "seats": "1"}
 
 
-def test_a_blank_value_removes_a_trait(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
-    """The empty string clears, and spaces do not."""
+def test_empty_value_removes_a_trait(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
+    """The empty string removes it, spaces do not."""
     lr.put(U1, json={"traits": {"a": "1", "b": "1"}})
 
     lr.put(U1, json={"traits": {"a": "", "b": " ", "c": ""}})
@@ -44,8 +44,8 @@ def test_a_blank_value_removes_a_trait(lr: httpx.Client, logrocket: LogRocketEmu
     assert logrocket.users["u1"].traits == {"b": " "}
 
 
-def test_a_blank_name_or_email_changes_nothing(lr: httpx.Client) -> None:
-    """Removing by a blank is for traits."""
+def test_empty_name_or_email_is_ignored(lr: httpx.Client) -> None:
+    """Only traits can be removed."""
     lr.put(U1, json={"name": "Ann", "email": "a@example.com"})
 
     response = lr.put(U1, json={"name": "", "email": ""})
@@ -76,14 +76,14 @@ def test_a_blank_name_or_email_changes_nothing(lr: httpx.Client) -> None:
         ("x", "x"),
     ],
 )
-def test_a_trait_is_stored_as_javascript_writes_it(lr: httpx.Client, value: object, stored: str) -> None:
-    """Everything becomes a string."""
+def test_trait_is_converted_like_in_javascript(lr: httpx.Client, value: object, stored: str) -> None:
+    """All values become strings."""
     assert lr.put(U1, json={"traits": {"a": value}}).json()["traits"] == {"a": stored}
 
 
 @pytest.mark.parametrize("number", [5e-324, 1.7976931348623157e308, 0.1, 12.5, 123456.789])
-def test_javascript_digits_read_back(number: float) -> None:
-    """No digit is lost on the way."""
+def test_js_string_keeps_all_digits(number: float) -> None:
+    """Reading the string returns the same number."""
     assert float(js_string(number)) == number
 
 
@@ -99,18 +99,16 @@ def test_javascript_digits_read_back(number: float) -> None:
         ("...", "..."),
     ],
 )
-def test_the_id_is_one_percent_encoded_segment(
-    lr: httpx.Client, logrocket: LogRocketEmulator, encoded: str, user_id: str
-) -> None:
-    """An id with a slash in it is still one id."""
+def test_id_is_one_encoded_segment(lr: httpx.Client, logrocket: LogRocketEmulator, encoded: str, user_id: str) -> None:
+    """An id with a slash is still one id."""
     response = lr.put(f"{APP}/users/{encoded}", json={})
 
     assert response.json()["userID"] == user_id
     assert list(logrocket.users) == [user_id]
 
 
-def test_a_path_that_is_not_utf8_is_malformed(lr: httpx.Client) -> None:
-    """Bytes that no text encodes to are no id."""
+def test_path_must_be_utf8(lr: httpx.Client) -> None:
+    """Other bytes are malformed."""
     response = lr.put(f"{APP}/users/%FF", json={})
 
     assert (response.status_code, response.json()) == (400, {"error": "Malformed request"})
@@ -134,13 +132,13 @@ def test_a_path_that_is_not_utf8_is_malformed(lr: httpx.Client) -> None:
     ],
 )
 def test_other_paths_and_methods_are_not_found(lr: httpx.Client, method: str, path: str) -> None:
-    """Another app, another slash or another method is 404."""
+    """Another app, trailing slash or method is a 404."""
     assert lr.request(method, path, json={}).status_code == 404
 
 
 @pytest.mark.parametrize("scheme", ["token", "Token", "TOKEN"])
-def test_the_scheme_is_not_case_sensitive(lr: httpx.Client, scheme: str) -> None:
-    """LogRocket itself writes it both ways."""
+def test_scheme_is_case_insensitive(lr: httpx.Client, scheme: str) -> None:
+    """LogRocket's documents use both forms."""
     headers = {"authorization": f"{scheme} acme:shop:emulator"}
 
     assert lr.put(U1, json={}, headers=headers).status_code == 200
@@ -149,8 +147,8 @@ def test_the_scheme_is_not_case_sensitive(lr: httpx.Client, scheme: str) -> None
 @pytest.mark.parametrize(
     "credentials", ["token acme:shop:wrong", "Bearer acme:shop:emulator", "acme:shop:emulator", ""]
 )
-def test_a_wrong_key_is_unauthorized(lr: httpx.Client, logrocket: LogRocketEmulator, credentials: str) -> None:
-    """Without the key nothing happens."""
+def test_wrong_key_is_unauthorized(lr: httpx.Client, logrocket: LogRocketEmulator, credentials: str) -> None:
+    """Nothing is applied without the key."""
     response = lr.put(U1, json={}, headers={"authorization": credentials})
 
     assert response.status_code == 401
@@ -158,14 +156,14 @@ def test_a_wrong_key_is_unauthorized(lr: httpx.Client, logrocket: LogRocketEmula
 
 
 @pytest.mark.parametrize("api_key", ["acme", "acme:shop", ":shop:secret", "acme:shop:"])
-def test_a_key_has_three_parts(api_key: str) -> None:
-    """An emulator without an organisation or app can not be made."""
+def test_key_has_three_parts(api_key: str) -> None:
+    """An emulator without an organisation or an app cannot be made."""
     with pytest.raises(ValueError, match="org:app:secret"):
         LogRocketEmulator(api_key=api_key)
 
 
-def test_a_missing_body_is_said_to_be_missing(lr: httpx.Client) -> None:
-    """No body has words of its own."""
+def test_missing_body_has_its_own_message(lr: httpx.Client) -> None:
+    """It differs from that of a malformed body."""
     response = lr.put(U1)
 
     assert (response.status_code, response.json()) == (400, {"error": "Missing request body"})
@@ -197,21 +195,21 @@ def test_a_missing_body_is_said_to_be_missing(lr: httpx.Client) -> None:
         b'{"traits": {"a": "\\ud800"}}',
     ],
 )
-def test_a_body_of_the_wrong_shape_is_malformed(lr: httpx.Client, logrocket: LogRocketEmulator, body: bytes) -> None:
-    """Whatever does not conform to the schema is refused as a whole."""
+def test_malformed_body_is_rejected(lr: httpx.Client, logrocket: LogRocketEmulator, body: bytes) -> None:
+    """A body that does not conform to the schema is rejected as a whole."""
     response = lr.put(U1, content=body)
 
     assert (response.status_code, response.json()) == (400, {"error": "Malformed request"})
     assert not logrocket.users
 
 
-def test_an_empty_object_is_a_body(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
+def test_empty_object_is_accepted(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
     """Every field is optional."""
     assert lr.put(U1, json={}).json() == {"userID": "u1", "traits": {}}
     assert "u1" in logrocket.users
 
 
-def test_an_empty_object_can_be_refused(mount_logrocket: MountLogRocket) -> None:
+def test_empty_object_can_be_rejected(mount_logrocket: MountLogRocket) -> None:
     """With accepts_empty=False it is malformed."""
     lr = mount_logrocket(LogRocketEmulator(accepts_empty=False))
 
@@ -230,18 +228,18 @@ def test_an_empty_object_can_be_refused(mount_logrocket: MountLogRocket) -> None
         ("u1", {"traits": {"a": "😀" * 513}}, "user trait value too large (max 1024 characters)"),
     ],
 )
-def test_a_string_over_1024_is_refused(
+def test_string_over_1024_is_rejected(
     lr: httpx.Client, logrocket: LogRocketEmulator, user_id: str, body: object, message: str
 ) -> None:
-    """The message says what was too large, and nothing is taken."""
+    """The message names the field, and nothing is applied."""
     response = lr.put(f"{APP}/users/{user_id}", json=body)
 
     assert (response.status_code, response.json()) == (400, {"error": message})
     assert not logrocket.users
 
 
-def test_1024_utf16_units_are_allowed(lr: httpx.Client) -> None:
-    """The limit includes its last, and an emoji counts twice."""
+def test_1024_utf16_units_are_accepted(lr: httpx.Client) -> None:
+    """The limit is inclusive, and an emoji counts twice."""
     full = "😀" * 512
 
     response = lr.put(f"{APP}/users/{'x' * 1024}", json={"name": full, "email": full, "traits": {full: full}})
@@ -249,8 +247,8 @@ def test_1024_utf16_units_are_allowed(lr: httpx.Client) -> None:
     assert response.status_code == 200
 
 
-def test_first_and_last_seen_follow_the_timestamps(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
-    """An older timestamp moves first seen only."""
+def test_timestamps_set_first_and_last_seen(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
+    """An older timestamp only changes first seen."""
     for timestamp in (2000, 3000, 1000):
         lr.put(U1, json={"timestamp": timestamp})
 
@@ -258,16 +256,14 @@ def test_first_and_last_seen_follow_the_timestamps(lr: httpx.Client, logrocket: 
     assert (user.first_seen, user.last_seen) == (1000, 3000)
 
 
-def test_the_time_of_arrival_stands_in_for_a_timestamp(
-    lr: httpx.Client, logrocket: LogRocketEmulator, clock: Any
-) -> None:
-    """Without a timestamp the clock counts, in milliseconds."""
+def test_default_timestamp_is_the_time_of_arrival(lr: httpx.Client, logrocket: LogRocketEmulator, clock: Any) -> None:
+    """It is in milliseconds."""
     lr.put(U1, json={})
 
     assert logrocket.users["u1"].last_seen == clock.now * 1000
 
 
-def test_the_last_to_arrive_wins_whatever_its_timestamp(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
+def test_last_arrival_wins(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
     """An old value sent late overwrites a newer one."""
     lr.put(U1, json={"timestamp": 2000, "traits": {"plan": "new"}})
 
@@ -285,8 +281,8 @@ def test_the_last_to_arrive_wins_whatever_its_timestamp(lr: httpx.Client, logroc
         ("text", b"Malformed request"),
     ],
 )
-def test_the_envelope_of_errors_can_be_chosen(mount_logrocket: MountLogRocket, envelope: Envelope, body: bytes) -> None:
-    """No document says where the message stands."""
+def test_error_envelope_can_be_chosen(mount_logrocket: MountLogRocket, envelope: Envelope, body: bytes) -> None:
+    """The documents do not name the field of the message."""
     lr = mount_logrocket(LogRocketEmulator(envelope=envelope))
 
     assert lr.put(U1, content=b"{").content == body
@@ -300,10 +296,10 @@ def test_the_envelope_of_errors_can_be_chosen(mount_logrocket: MountLogRocket, e
         ({"user_id": 9387576103484576}, ("user_id", "9387576103484576")),
     ],
 )
-def test_exclusion_and_inclusion_undo_each_other(
+def test_inclusion_undoes_exclusion(
     lr: httpx.Client, logrocket: LogRocketEmulator, body: object, person: tuple[str, str]
 ) -> None:
-    """A person is named by e-mail or by id."""
+    """Users are named by e-mail or by id."""
     excluded = lr.post(f"{APP}/gdpr/exclusion/", json=body)
 
     assert (excluded.status_code, logrocket.excluded) == (200, {person})
@@ -326,23 +322,23 @@ def test_exclusion_and_inclusion_undo_each_other(
         {"user_id": "u1", "more": 1},
     ],
 )
-def test_an_exclusion_names_one_person(lr: httpx.Client, logrocket: LogRocketEmulator, body: object) -> None:
-    """Anything but one e-mail or one id is malformed."""
+def test_exclusion_needs_one_email_or_id(lr: httpx.Client, logrocket: LogRocketEmulator, body: object) -> None:
+    """Other bodies are malformed."""
     response = lr.post(f"{APP}/gdpr/exclusion/", content=orjson.dumps(body))
 
     assert (response.status_code, response.json()) == (400, {"error": "Malformed request"})
     assert not logrocket.excluded
 
 
-def test_an_excluded_user_is_still_taken(lr: httpx.Client) -> None:
+def test_excluded_user_can_be_identified(lr: httpx.Client) -> None:
     """Exclusion is about recording."""
     lr.post(f"{APP}/gdpr/exclusion/", json={"user_id": "u1"})
 
     assert lr.put(U1, json={}).status_code == 200
 
 
-def test_reset_forgets_users_and_exclusions(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
-    """After a reset the emulator is as new."""
+def test_reset_deletes_users_and_exclusions(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
+    """A reset emulator is like a new one."""
     lr.put(U1, json={})
     lr.post(f"{APP}/gdpr/exclusion/", json={"user_id": "u1"})
 
@@ -351,8 +347,8 @@ def test_reset_forgets_users_and_exclusions(lr: httpx.Client, logrocket: LogRock
     assert (logrocket.users, logrocket.excluded, logrocket.requests) == ({}, set(), ())
 
 
-def test_what_was_applied_is_counted(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
-    """By user and in all; what was refused is not counted, and neither is an exclusion."""
+def test_writes_are_counted(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
+    """Rejected requests and exclusions do not count."""
     for body in ({}, {"name": "Ann"}, {"name": 1}):
         lr.put(U1, json=body)
     lr.put(f"{APP}/users/u%2F2", json={})
@@ -362,8 +358,8 @@ def test_what_was_applied_is_counted(lr: httpx.Client, logrocket: LogRocketEmula
     assert lr.get("/_emulator/applied").json() == {"total": 3, "users": {"u1": 2, "u/2": 1}}
 
 
-def test_a_history_holds_the_bodies_in_order(mount_logrocket: MountLogRocket) -> None:
-    """As they were sent, and only those that were applied."""
+def test_history_has_the_payloads_in_order(mount_logrocket: MountLogRocket) -> None:
+    """It has the bodies of applied requests, as sent."""
     emulator = LogRocketEmulator(keeps_history=True)
     lr = mount_logrocket(emulator)
     bodies = [{"traits": {"a": 1}}, {"traits": {"a": None}}, {"traits": {"a": 2}}]
@@ -374,8 +370,8 @@ def test_a_history_holds_the_bodies_in_order(mount_logrocket: MountLogRocket) ->
     assert emulator.history("nobody") == ()
 
 
-def test_a_reset_forgets_counts_and_history(mount_logrocket: MountLogRocket) -> None:
-    """After a reset the emulator is as new."""
+def test_reset_deletes_counts_and_history(mount_logrocket: MountLogRocket) -> None:
+    """A reset emulator is like a new one."""
     emulator = LogRocketEmulator(keeps_history=True)
     mount_logrocket(emulator).put(U1, json={})
 
@@ -384,7 +380,7 @@ def test_a_reset_forgets_counts_and_history(mount_logrocket: MountLogRocket) -> 
     assert (emulator.applied, emulator.total_applied, emulator.history("u1")) == ({}, 0, ())
 
 
-def test_a_history_is_kept_when_told_to(logrocket: LogRocketEmulator) -> None:
-    """A test that forgot to say so learns of it."""
+def test_history_needs_keeps_history(logrocket: LogRocketEmulator) -> None:
+    """Without the option, reading it is an error."""
     with pytest.raises(HistoryNotKeptError, match="keeps_history=True"):
         logrocket.history("u1")

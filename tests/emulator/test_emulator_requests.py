@@ -1,4 +1,4 @@
-"""What an emulator records, and the pages to control it by hand."""
+"""The journal of requests, and the control pages."""
 
 import logging
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from replay_identity.emulator.journal import Journal
 U1 = "/v1/orgs/acme/apps/shop/users/u%2F1"
 
 
-def test_a_request_is_recorded_as_sent(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """Method, path, query, headers and body are there for a test to look at."""
+def test_request_is_recorded_as_sent(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """It has the method, path, query, headers and body."""
     headers = {"Idempotency-Key": "k1", "Integration-Source": "tests"}
 
     fs.post("/v2/users?a=b", content=b'{"uid": "u1"}', headers=headers)
@@ -27,7 +27,7 @@ def test_a_request_is_recorded_as_sent(fs: httpx.Client, fullstory: FullstoryEmu
     assert request.headers["authorization"] == "Basic na1.emulator"
 
 
-def test_a_refused_request_was_not_applied(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
+def test_rejected_request_is_not_applied(lr: httpx.Client, logrocket: LogRocketEmulator) -> None:
     """Only a change of state counts as applied."""
     lr.put(U1, json={"name": 1})
 
@@ -35,18 +35,18 @@ def test_a_refused_request_was_not_applied(lr: httpx.Client, logrocket: LogRocke
     assert (request.path, request.status, request.applied) == (U1, 400, False)
 
 
-def test_reprs_hold_no_person_and_no_key(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """What is printed by a failing test gives nobody away."""
+def test_reprs_hide_values_and_keys(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """A failing test prints no personal data."""
     fs.post("/v2/users", json={"uid": "secret", "email": "secret", "properties": {"a": "secret"}})
 
-    shown = repr([fullstory, fullstory.requests, fullstory.users, LogRocketEmulator()])
+    text = repr([fullstory, fullstory.requests, fullstory.users, LogRocketEmulator()])
 
-    assert "secret" not in shown
-    assert "emulator'" not in shown
+    assert "secret" not in text
+    assert "emulator'" not in text
 
 
 def test_nothing_is_logged(fs: httpx.Client, fullstory: FullstoryEmulator, caplog: pytest.LogCaptureFixture) -> None:
-    """The server is quiet, whatever goes wrong."""
+    """The server is silent, whatever goes wrong."""
     caplog.set_level(logging.INFO)
     fullstory.faults.add(Fault(drop="after"))
 
@@ -56,8 +56,8 @@ def test_nothing_is_logged(fs: httpx.Client, fullstory: FullstoryEmulator, caplo
     assert [record.name for record in caplog.records if record.name != "httpx"] == []
 
 
-def test_reset_forgets_everything(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """After a reset the emulator is as new."""
+def test_reset_deletes_all_state(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """A reset emulator is like a new one."""
     first = fs.post("/v2/users", json={"uid": "u1"}, headers={"idempotency-key": "k1"}).json()
     fullstory.faults.add(Fault(status=500))
 
@@ -67,7 +67,7 @@ def test_reset_forgets_everything(fs: httpx.Client, fullstory: FullstoryEmulator
     assert fs.post("/v2/users", json={}, headers={"idempotency-key": "k1"}).json() == first
 
 
-def test_a_journal_keeps_the_last_requests() -> None:
+def test_journal_keeps_the_last_requests() -> None:
     """A long run does not fill the memory."""
     journal = Journal(max_entries=2)
 
@@ -77,8 +77,8 @@ def test_a_journal_keeps_the_last_requests() -> None:
     assert ([entry.path for entry in journal.entries], journal.total) == (["/1", "/2"], 3)
 
 
-def test_a_journal_lets_the_oldest_bodies_go() -> None:
-    """Everything but the body stays, and says so."""
+def test_journal_drops_the_oldest_bodies() -> None:
+    """The other fields stay, and show that the body is gone."""
     journal = Journal(max_bytes=10)
 
     for body in (b"12345", b"", b"678", b"90123"):
@@ -89,8 +89,8 @@ def test_a_journal_lets_the_oldest_bodies_go() -> None:
     assert [entry.body_size for entry in journal.entries] == [5, 0, 3, 5]
 
 
-def test_a_request_that_is_forgotten_takes_its_body_along() -> None:
-    """Its bytes do not count any more."""
+def test_removed_request_frees_its_bytes() -> None:
+    """Its body no longer counts."""
     journal = Journal(max_entries=2, max_bytes=10)
 
     for body in (b"12345", b"12345", b"12345", b"12345"):
@@ -99,8 +99,8 @@ def test_a_request_that_is_forgotten_takes_its_body_along() -> None:
     assert [entry.body for entry in journal.entries] == [b"12345", b"12345"]
 
 
-def test_a_body_that_is_let_go_late_is_found() -> None:
-    """Also where requests before it were forgotten, or all were cleared away."""
+def test_body_can_be_dropped_after_removals() -> None:
+    """Removed and cleared requests are skipped."""
     journal = Journal(max_entries=1, max_bytes=5)
     for _ in range(3):
         journal.add(ReceivedRequest(method="POST", path="/", segments=(), body=b"123"))
@@ -115,8 +115,8 @@ def test_a_body_that_is_let_go_late_is_found() -> None:
 
 
 @pytest.mark.parametrize("make", [FullstoryEmulator, LogRocketEmulator])
-def test_the_bytes_of_bodies_can_be_limited(make: Callable[..., Any], switch: Any, fs: httpx.Client) -> None:
-    """Batches are heavy."""
+def test_journal_bytes_can_be_set(make: Callable[..., Any], switch: Any, fs: httpx.Client) -> None:
+    """Batches are large."""
     switch.app = emulator = make(journal_bytes=0)
 
     fs.post("/nowhere", content=b"body")
@@ -125,8 +125,8 @@ def test_the_bytes_of_bodies_can_be_limited(make: Callable[..., Any], switch: An
     assert (request.body, request.body_size) == (b"", 4)
 
 
-def test_a_request_that_ends_after_a_reset_stays_away() -> None:
-    """It is not taken for one that came later."""
+def test_request_in_flight_at_reset_is_not_recorded() -> None:
+    """It does not complete a later request."""
     journal = Journal()
     number = journal.add(ReceivedRequest(method="GET", path="/old", segments=()))
     journal.clear()
@@ -137,8 +137,8 @@ def test_a_request_that_ends_after_a_reset_stays_away() -> None:
     assert [(entry.path, entry.status) for entry in journal.entries] == [("/new", None)]
 
 
-def test_fullstory_users_can_be_looked_at(fs: httpx.Client) -> None:
-    """GET /_emulator/users shows all users with their schema, without a key."""
+def test_fullstory_users_have_a_page(fs: httpx.Client) -> None:
+    """GET /_emulator/users returns all users with their schema, without a key."""
     fs.post("/v2/users", json={"uid": "u1", "properties": {"a": 1}})
 
     (user,) = fs.get("/_emulator/users", headers={"authorization": ""}).json()["users"]
@@ -146,8 +146,8 @@ def test_fullstory_users_can_be_looked_at(fs: httpx.Client) -> None:
     assert (user["uid"], user["schema"]) == ("u1", {"properties": {"a": "real"}})
 
 
-def test_logrocket_users_can_be_looked_at(lr: httpx.Client) -> None:
-    """GET /_emulator/users shows users and exclusions."""
+def test_logrocket_users_have_a_page(lr: httpx.Client) -> None:
+    """GET /_emulator/users returns users and exclusions."""
     lr.put(U1, json={"name": "Ann", "timestamp": 1})
     lr.post("/v1/orgs/acme/apps/shop/gdpr/exclusion/", json={"email": "a@example.com"})
 
@@ -157,8 +157,8 @@ def test_logrocket_users_can_be_looked_at(lr: httpx.Client) -> None:
     }
 
 
-def test_requests_can_be_looked_at(fs: httpx.Client) -> None:
-    """GET /_emulator/requests shows method, path and status, and leaves itself out."""
+def test_requests_have_a_page(fs: httpx.Client) -> None:
+    """GET /_emulator/requests returns method, path and status, without the control pages."""
     fs.get("/me")
     fs.get("/nowhere")
 
@@ -172,8 +172,8 @@ def test_requests_can_be_looked_at(fs: httpx.Client) -> None:
     }
 
 
-def test_a_fault_can_be_posted(fs: httpx.Client) -> None:
-    """POST /_emulator/faults takes the fields of a fault as JSON."""
+def test_fault_can_be_posted(fs: httpx.Client) -> None:
+    """POST /_emulator/faults accepts the fields of a fault as JSON."""
     posted = fs.post("/_emulator/faults", json={"status": 418, "body": "tea", "headers": {"X-Pot": "1"}, "times": 2})
 
     responses = [fs.get("/me") for _ in range(3)]
@@ -183,8 +183,8 @@ def test_a_fault_can_be_posted(fs: httpx.Client) -> None:
     assert (responses[0].content, responses[0].headers["x-pot"]) == (b"tea", "1")
 
 
-def test_faults_can_be_called_off(fs: httpx.Client) -> None:
-    """DELETE /_emulator/faults clears them."""
+def test_faults_can_be_deleted(fs: httpx.Client) -> None:
+    """DELETE /_emulator/faults removes them."""
     fs.post("/_emulator/faults", json={"status": 500, "times": None})
 
     assert fs.delete("/_emulator/faults").status_code == 204
@@ -193,7 +193,7 @@ def test_faults_can_be_called_off(fs: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "problem"),
     [
         (b"{", "unexpected"),
         (b"[]", "object"),
@@ -207,17 +207,17 @@ def test_faults_can_be_called_off(fs: httpx.Client) -> None:
         (b'{"drop": "before", "hang": true}', "at most one of"),
     ],
 )
-def test_a_fault_that_makes_no_sense_is_refused(fs: httpx.Client, body: bytes, said: str) -> None:
-    """The answer says what is wrong."""
+def test_invalid_fault_gets_a_400(fs: httpx.Client, body: bytes, problem: str) -> None:
+    """The response names the problem."""
     response = fs.post("/_emulator/faults", content=body)
 
     assert response.status_code == 400
-    assert said in response.json()["error"]
+    assert problem in response.json()["error"]
     assert fs.get("/me").status_code == 200
 
 
-def test_a_reset_can_be_posted(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
-    """POST /_emulator/reset forgets users and requests."""
+def test_reset_can_be_posted(fs: httpx.Client, fullstory: FullstoryEmulator) -> None:
+    """POST /_emulator/reset deletes users and requests."""
     fs.post("/v2/users", json={"uid": "u1"})
 
     assert fs.post("/_emulator/reset").status_code == 204
@@ -226,8 +226,8 @@ def test_a_reset_can_be_posted(fs: httpx.Client, fullstory: FullstoryEmulator) -
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/_emulator/users"), ("GET", "/_emulator/")])
-def test_other_control_pages_do_not_exist(fs: httpx.Client, method: str, path: str) -> None:
-    """The answer names those that do."""
+def test_other_control_pages_are_not_found(fs: httpx.Client, method: str, path: str) -> None:
+    """The response lists the existing ones."""
     response = fs.request(method, path)
 
     assert response.status_code == 404

@@ -22,8 +22,8 @@ from replay_identity.emulator.faults import wait_until_client_leaves
 HEADERS = {"authorization": "Basic na1.emulator"}
 
 
-def test_a_server_is_gone_after_its_block() -> None:
-    """Nobody listens any more."""
+def test_server_stops_after_its_block() -> None:
+    """The port refuses connections afterwards."""
     with running(FullstoryEmulator()) as server:
         assert httpx.get(f"{server.url}/me", headers=HEADERS).status_code == 200
 
@@ -36,8 +36,8 @@ def test_a_server_is_gone_after_its_block() -> None:
     [Fault(hang=True), Fault(latency=60), Fault(garbage="drip", pause=60), Fault(garbage="huge", size=10**12)],
     ids=["hang", "latency", "drip", "huge"],
 )
-def test_a_server_stops_at_once_whatever_is_under_way(fault: Fault, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither unanswered requests nor open connections hold it up, and none is worth a word in the log."""
+def test_server_stops_without_waiting(fault: Fault, caplog: pytest.LogCaptureFixture) -> None:
+    """Requests in flight and open connections do not delay it, and are not logged."""
     emulator = FullstoryEmulator()
     with running(emulator) as server:
         idle = http.client.HTTPConnection(urlsplit(server.url).netloc)
@@ -58,14 +58,14 @@ def test_a_server_stops_at_once_whatever_is_under_way(fault: Fault, caplog: pyte
 
 
 def test_two_servers_run_side_by_side() -> None:
-    """Each emulator has a port of its own."""
-    with running(FullstoryEmulator()) as one, running(LogRocketEmulator()) as two:
-        assert one.url != two.url
-        assert httpx.get(f"{one.url}/me", headers=HEADERS).status_code == 200
-        assert httpx.get(f"{two.url}/me", headers=HEADERS).status_code == 401
+    """Each emulator has its own port."""
+    with running(FullstoryEmulator()) as first, running(LogRocketEmulator()) as second:
+        assert first.url != second.url
+        assert httpx.get(f"{first.url}/me", headers=HEADERS).status_code == 200
+        assert httpx.get(f"{second.url}/me", headers=HEADERS).status_code == 401
 
 
-def test_a_port_in_use_is_a_clear_error() -> None:
+def test_port_in_use_is_a_clear_error() -> None:
     """The error names the port and what to do."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port: int = taken.getsockname()[1]
@@ -76,8 +76,8 @@ def test_a_port_in_use_is_a_clear_error() -> None:
     assert pickle.loads(pickle.dumps(caught.value)).port == port  # noqa: S301 - we wrote it.
 
 
-def test_an_address_of_somebody_else_is_another_error() -> None:
-    """Not everything that fails to listen is a port in use."""
+def test_foreign_address_is_another_error() -> None:
+    """Other errors of the socket are raised as they are."""
     with pytest.raises(OSError, match="assign") as caught:
         running(FullstoryEmulator(), host="192.0.2.1").__enter__()
 
@@ -86,7 +86,7 @@ def test_an_address_of_somebody_else_is_another_error() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_runs_until_a_signal(number: signal.Signals) -> None:
-    """All apps listen when on_ready is called, and the former handlers are back afterwards."""
+    """All apps listen when on_ready is called, and the previous handlers are restored."""
     former = signal.getsignal(number)
     statuses: list[int] = []
 
@@ -104,7 +104,7 @@ def test_serve_runs_until_a_signal(number: signal.Signals) -> None:
 
 
 def test_serve_ends_when_on_ready_fails() -> None:
-    """The error comes out, and nothing is left running."""
+    """The error is raised, and no server keeps running."""
     urls: list[str] = []
 
     def on_ready(given: Sequence[str]) -> None:
@@ -119,7 +119,7 @@ def test_serve_ends_when_on_ready_fails() -> None:
 
 
 def test_serve_starts_nothing_when_a_port_is_in_use() -> None:
-    """One port in use is enough to give up."""
+    """One port in use is enough."""
     started: list[Sequence[str]] = []
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(PortInUseError):
         serve([(FullstoryEmulator(), 0), (FullstoryEmulator(), taken.getsockname()[1])], on_ready=started.append)
@@ -128,7 +128,7 @@ def test_serve_starts_nothing_when_a_port_is_in_use() -> None:
 
 
 def in_process(emulator: FullstoryEmulator) -> Callable[[], httpx.Response]:
-    """Return a function that asks the emulator without a server."""
+    """Return a function that sends a request to the emulator without a server."""
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(emulator)
@@ -138,13 +138,13 @@ def in_process(emulator: FullstoryEmulator) -> Callable[[], httpx.Response]:
     return lambda: asyncio.run(ask())
 
 
-def test_an_emulator_is_an_asgi_app_for_any_server() -> None:
-    """It can be asked without a socket."""
+def test_emulator_is_an_asgi_app() -> None:
+    """It works without a socket."""
     assert in_process(FullstoryEmulator())().status_code == 200
 
 
-def test_a_drop_without_a_connection_is_an_exception() -> None:
-    """Where there is nothing to close, the caller sees why."""
+def test_drop_without_a_connection_raises() -> None:
+    """Without a connection to close, the caller sees why."""
     emulator = FullstoryEmulator()
     emulator.faults.add(Fault(drop="before"))
 
@@ -152,8 +152,8 @@ def test_a_drop_without_a_connection_is_an_exception() -> None:
         in_process(emulator)()
 
 
-def test_a_bug_is_named_by_its_place_and_not_by_its_value() -> None:
-    """Uvicorn logs what an app raises, and that may not hold a value."""
+def test_bug_is_reported_without_its_message() -> None:
+    """Uvicorn logs the exception of an app, which must not contain a value."""
 
     def broken_clock() -> float:
         raise KeyError("secret")
@@ -171,15 +171,15 @@ def test_a_bug_is_named_by_its_place_and_not_by_its_value() -> None:
 
 
 def test_only_http_is_served() -> None:
-    """A websocket or a lifespan is refused."""
+    """Websockets and lifespan events are rejected."""
     unused: Any = None
 
     with pytest.raises(NotImplementedError, match="lifespan"):
         asyncio.run(LogRocketEmulator()({"type": "lifespan"}, unused, unused))
 
 
-def test_a_client_has_left_only_when_the_server_says_so() -> None:
-    """Whatever else the server has to say before is passed over."""
+def test_wait_ends_only_with_a_disconnect() -> None:
+    """Other messages of the server are ignored."""
     messages = [{"type": "http.request"}, {"type": "http.disconnect"}]
 
     async def receive() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The built-in adapters pass the suite that is there for everybody's."""
+"""The built-in adapters pass the conformance suite."""
 
 import json
 from collections.abc import Sequence
@@ -67,37 +67,37 @@ class TestFullstory(BackendConformance):
 
 @attrs.frozen
 class Together:
-    """A LogRocket that takes several users, as if in one request, and can do nothing else."""
+    """A LogRocket with `identify_many`, a rule beyond its limits, and no other capability."""
 
     logrocket: LogRocket
     name: str = "logrocket"
 
     @property
     def limits(self) -> Limits:
-        """Return LogRocket's."""
+        """Return LogRocket's limits."""
         return self.logrocket.limits
 
     @property
     def max_users(self) -> Limit:
-        """Return how many."""
+        """Return a made-up limit."""
         return Limit(maximum=100, unit=Unit.USERS, source="made up", read_on=date(2026, 11, 29), rule="users")
 
     def plan(self, user: UserTraits, /) -> Plan:
-        """Return what LogRocket would be sent, but for somebody whom this one never takes."""
+        """Return LogRocket's plan, or a violation of the made-up rule."""
         plan = self.logrocket.plan(user)
         return (
             Plan(self.name, None, (), (Violation("user_id", "no-e-or-long-address"),)) if _is_rejected(user) else plan
         )
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
-        """Send the user after a moment."""
+        """Send the user after a sleep."""
         if _is_rejected(user):
             return Rejected(self.name, self.plan(user).violations)
         yield Sleep(0.0)
         return (yield from self.logrocket.identify(user))
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
-        """Send one after another."""
+        """Send the users one after another."""
         if not users:
             return ()
         first = yield from self.identify(users[0])
@@ -110,12 +110,12 @@ def _is_rejected(user: UserTraits) -> bool:
 
 
 class TestTogether(TestLogRocket):
-    """And so does a vendor who takes several users at once, and who has a rule that is no limit."""
+    """A vendor with several users per request and a rule beyond its limits passes."""
 
     def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> IdentityBackend:
         """Return the backend."""
         return Together(LogRocket(self.key, base_url=base_url, on_violation=on_violation))
 
     def satisfies_other_rules(self, user: UserTraits) -> bool:
-        """Tell so."""
+        """Return True if the made-up rule accepts the user."""
         return not _is_rejected(user)

@@ -1,4 +1,4 @@
-"""Two vendors hold the same user when their words mean the same."""
+"""Comparing the users of the two emulators."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -20,18 +20,18 @@ Send = Callable[[UserTraits], None]
 
 @pytest.fixture
 def to_fullstory(fullstory_url: str) -> Send:
-    """Return what sends a user there."""
+    """Return a function that sends a user to Fullstory."""
     return sender(Fullstory("na1.emulator", base_url=fullstory_url))
 
 
 @pytest.fixture
 def to_logrocket(logrocket_url: str) -> Send:
-    """Return what sends a user there."""
+    """Return a function that sends a user to LogRocket."""
     return sender(LogRocket("acme:shop:emulator", base_url=logrocket_url, on_violation="adapt"))
 
 
 def sender(backend: Fullstory | LogRocket) -> Send:
-    """Return what sends a user to *backend*, which takes them."""
+    """Return a function that sends a user to *backend* and expects success."""
 
     def send(user: UserTraits) -> None:
         with Transport() as transport:
@@ -42,14 +42,14 @@ def sender(backend: Fullstory | LogRocket) -> Send:
 
 @settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(user=valid_users(LogRocket("a:b:c").limits))
-def test_a_user_sent_to_both_is_reconciled(
+def test_user_sent_to_both_has_no_differences(
     fullstory_emulator: FullstoryEmulator,
     logrocket_emulator: LogRocketEmulator,
     to_fullstory: Send,
     to_logrocket: Send,
     user: UserTraits,
 ) -> None:
-    """Whatever the types of their traits are, and whatever else is there."""
+    """This holds for traits of every type."""
     fullstory_emulator.reset()
     logrocket_emulator.reset()
     to_fullstory(user)
@@ -59,7 +59,7 @@ def test_a_user_sent_to_both_is_reconciled(
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("sent", "changed"),
     [
         ("pro", "free"),
         (7, 8),
@@ -74,32 +74,32 @@ def test_a_user_sent_to_both_is_reconciled(
         (True, False),
     ],
 )
-def test_another_value_is_a_difference(
+def test_different_value_is_a_difference(
     fullstory_emulator: FullstoryEmulator,
     logrocket_emulator: LogRocketEmulator,
     to_fullstory: Send,
     to_logrocket: Send,
-    one: Any,
-    other: Any,
+    sent: Any,
+    changed: Any,
 ) -> None:
-    """And the same value is none."""
-    for value, differences in ((one, 0), (other, 1)):
-        to_fullstory(UserTraits("u1", traits={"t": one}))
+    """The same value is not."""
+    for value, differences in ((sent, 0), (changed, 1)):
+        to_fullstory(UserTraits("u1", traits={"t": sent}))
         to_logrocket(UserTraits("u1", traits={"t": value}))
-        found = find_differences(fullstory_emulator, logrocket_emulator)
-        assert [line.partition(": ")[2] for line in found] == ["traits.t differs"] * differences
+        lines = find_differences(fullstory_emulator, logrocket_emulator)
+        assert [line.partition(": ")[2] for line in lines] == ["traits.t differs"] * differences
 
 
-def test_what_a_limit_asks_for_is_no_difference(
+def test_adaptations_are_not_differences(
     fullstory_emulator: FullstoryEmulator,
     logrocket_emulator: LogRocketEmulator,
     to_fullstory: Send,
     to_logrocket: Send,
 ) -> None:
-    """A text that LogRocket has cut is the same text, as is the absence of an anonymous user."""
+    """Truncated texts and missing anonymous users are ignored."""
     user = UserTraits("u1", name="Ada", traits={"note": "x" * 3000})
     for send in (to_fullstory, to_logrocket):
         send(user)
-    to_fullstory(UserTraits(None, name="somebody"))
+    to_fullstory(UserTraits(None, name="Anonymous"))
 
     assert find_differences(fullstory_emulator, logrocket_emulator) == []

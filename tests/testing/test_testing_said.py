@@ -1,4 +1,4 @@
-"""What a request says is found wherever it stands, and what it does not say is not."""
+"""Extracting the values of a request."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -45,8 +45,8 @@ def request(body: bytes, url: str = "https://vendor.example/v1/users/a%2Fb?id=q%
         (b'{"list": [{"a": "x"}]}', ({"a": "x"},)),
     ],
 )
-def test_what_is_said_is_found(body: bytes, value: Any) -> None:
-    """As any type that means the same."""
+def test_content_contains_sent_values(body: bytes, value: Any) -> None:
+    """Values are found in any type that means the same."""
     assert read_request_content(request(body)).contains(value)
 
 
@@ -68,6 +68,6 @@ def test_what_is_said_is_found(body: bytes, value: Any) -> None:
         (b'{"list": [{"a": "x"}]}', ({"a": "y"},)),
     ],
 )
-def test_what_is_not_said_is_not_found(body: bytes, value: Any) -> None:
-    """However near it comes."""
+def test_content_lacks_similar_values(body: bytes, value: Any) -> None:
+    """Similar values are not found."""
     assert not read_request_content(request(body)).contains(value)

@@ -1,4 +1,4 @@
-"""The strategies do what they say, for the limits of both vendors."""
+"""The strategies for users, with the limits of both vendors."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -21,39 +21,39 @@ _UNITS: Final = (Unit.CHARACTERS, Unit.UTF16_UNITS, Unit.UTF8_BYTES)
 
 
 def limit(unit: Unit, maximum: int) -> Limit:
-    """Return a limit of nobody's."""
+    """Return a made-up limit."""
     return Limit(maximum=maximum, unit=unit, source="here", read_on=date(2026, 11, 21), rule="rule")
 
 
 @pytest.mark.parametrize("unit", _UNITS)
 @pytest.mark.parametrize("character", CHARACTERS)
 @pytest.mark.parametrize("maximum", [30, 31, 32, 33])
-def test_a_text_is_exactly_at_the_limit(unit: Unit, character: str, maximum: int) -> None:
-    """In its unit, and with the character itself as the last thing that fits."""
-    one = limit(unit, maximum)
+def test_text_at_is_exactly_at_the_limit(unit: Unit, character: str, maximum: int) -> None:
+    """The character itself is the last that fits."""
+    limit_ = limit(unit, maximum)
 
-    text = text_at(one, character, "@x")
+    text = text_at(limit_, character, "@x")
 
-    assert one.measure(text) == maximum
+    assert limit_.measure(text) == maximum
     assert text.endswith(f"{character}@x")
 
 
 @pytest.mark.parametrize("unit", _UNITS)
 @pytest.mark.parametrize("character", CHARACTERS)
-def test_a_text_is_over_the_limit_by_one(unit: Unit, character: str) -> None:
-    """Whatever the character takes, no more than one unit is too much."""
-    one = limit(unit, 40)
+def test_text_over_is_one_unit_over(unit: Unit, character: str) -> None:
+    """This holds for characters of any length."""
+    limit_ = limit(unit, 40)
 
-    text = text_over(one, character, "@x")
+    text = text_over(limit_, character, "@x")
 
-    assert one.measure(text) == 41
+    assert limit_.measure(text) == 41
     assert text.endswith(f"{character}@x")
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 @given(data=st.data())
-def test_who_is_on_a_limit_is_taken_whole(backend: Fullstory | LogRocket, data: st.DataObject) -> None:
-    """The adapters agree that it is within, by their own count."""
+def test_users_at_a_limit_are_accepted(backend: Fullstory | LogRocket, data: st.DataObject) -> None:
+    """The adapters count them as within the limit."""
     boundary = data.draw(users_at(backend.limits))
 
     plan = backend.plan(boundary.user)
@@ -65,8 +65,8 @@ def test_who_is_on_a_limit_is_taken_whole(backend: Fullstory | LogRocket, data: 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 @given(data=st.data())
-def test_who_is_over_a_limit_breaks_that_one_alone(backend: Fullstory | LogRocket, data: st.DataObject) -> None:
-    """And the violation names what the strategy says."""
+def test_users_over_a_limit_break_only_that_limit(backend: Fullstory | LogRocket, data: st.DataObject) -> None:
+    """The violation has the rule and path of the boundary."""
     boundary = data.draw(users_over(backend.limits))
 
     (violation,) = backend.plan(boundary.user).violations
@@ -77,8 +77,8 @@ def test_who_is_over_a_limit_breaks_that_one_alone(backend: Fullstory | LogRocke
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 @given(data=st.data())
-def test_who_is_within_all_limits_is_taken(backend: Fullstory | LogRocket, data: st.DataObject) -> None:
-    """Nothing of them is refused or lost."""
+def test_valid_users_are_accepted(backend: Fullstory | LogRocket, data: st.DataObject) -> None:
+    """Nothing is rejected or lost."""
     plan = backend.plan(data.draw(valid_users(backend.limits)))
 
     assert plan.request is not None
@@ -86,36 +86,36 @@ def test_who_is_within_all_limits_is_taken(backend: Fullstory | LogRocket, data:
 
 
 def fields(strategy: st.SearchStrategy[Boundary]) -> set[str]:
-    """Return the fields of all limits that a hundred examples are about."""
-    found: set[str] = set()
+    """Return the fields of the limits in a hundred examples."""
+    names: set[str] = set()
 
     @settings(max_examples=100, derandomize=True, database=None, suppress_health_check=_SLOW)
     @given(strategy)
-    def note(boundary: Boundary) -> None:
-        found.add(boundary.field)
+    def record(boundary: Boundary) -> None:
+        names.add(boundary.field)
 
-    note()
-    return found
+    record()
+    return names
 
 
 def measured(limits: Limits) -> Iterator[str]:
-    """Yield the fields of the limits that a user can be on."""
+    """Yield the fields of the limits that a user can be at."""
     for field, _ in limits:
         if field not in {"user", "trait_name_advised", "unique_traits"}:
             yield field
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
-def test_no_limit_is_left_out(backend: Fullstory | LogRocket) -> None:
-    """Each limit of a single field has its users on it and over it."""
-    wanted = set(measured(backend.limits))
+def test_every_limit_is_drawn(backend: Fullstory | LogRocket) -> None:
+    """Each limit of a single field has users at it and over it."""
+    expected = set(measured(backend.limits))
 
-    assert fields(users_at(backend.limits)) == wanted
-    assert fields(users_over(backend.limits)) == wanted
+    assert fields(users_at(backend.limits)) == expected
+    assert fields(users_over(backend.limits)) == expected
 
 
-def test_the_size_of_a_user_as_a_whole_can_be_broken() -> None:
-    """Where no smaller limit is broken before."""
+def test_limit_of_the_whole_user_can_be_broken() -> None:
+    """This needs a vendor without a smaller limit."""
     whole = limit(Unit.UTF8_BYTES, 1000)
     limits = Limits(user=whole, user_id=limit(Unit.CHARACTERS, 50))
 
@@ -123,21 +123,21 @@ def test_the_size_of_a_user_as_a_whole_can_be_broken() -> None:
     assert fields(users_over(Limits(user=whole, trait_value=whole))) == {"trait_value"}
 
 
-def test_a_vendor_without_limits_has_users_too() -> None:
-    """Who says nothing of lengths takes all users who are modest."""
+def test_valid_users_work_without_limits() -> None:
+    """Their fields are short then."""
 
     @settings(max_examples=20, database=None)
     @given(valid_users(Limits()))
-    def is_somebody(user: UserTraits) -> None:
+    def check(user: UserTraits) -> None:
         assert user.user_id
         assert user.name
 
-    is_somebody()
+    check()
 
 
 @given(user=user_traits(user_id=st.just("u1"), traits=st.just({"a": 1})))
-def test_a_field_can_be_fixed(user: UserTraits) -> None:
-    """A test that needs an id asks for one."""
+def test_field_can_be_fixed(user: UserTraits) -> None:
+    """A test that needs an id can set one."""
     assert user.user_id == "u1"
     assert user.traits == {"a": 1}
 
@@ -146,26 +146,26 @@ def _names(value: object) -> list[str]:
     return list(value) if is_nested(value) else [""]
 
 
-def test_values_can_be_narrowed() -> None:
-    """For a vendor whose rules are no limits."""
+def test_values_can_be_chosen() -> None:
+    """Some vendors have rules beyond their limits."""
 
     @settings(max_examples=50, database=None)
     @given(valid_users(Limits(), values=st.just("x")))
-    def holds_texts(user: UserTraits) -> None:
+    def check(user: UserTraits) -> None:
         assert all(value in ("x", {name: "x"}) for value in user.traits.values() for name in _names(value))
 
-    holds_texts()
+    check()
 
 
-def test_every_kind_of_reply_comes() -> None:
-    """Answers of every class, and the lack of one."""
+def test_every_kind_of_response_is_drawn() -> None:
+    """There are responses of every class, and missing ones."""
     seen: set[int] = set()
 
     @settings(max_examples=200, derandomize=True, database=None, suppress_health_check=_SLOW)
     @given(responses())
-    def note(response: object) -> None:
+    def record(response: object) -> None:
         seen.add(getattr(response, "status") // 100)  # noqa: B009
 
-    note()
+    record()
 
     assert {0, 2, 3, 4, 5} <= seen
