@@ -78,7 +78,9 @@ def read_reply(backend: str, response: Response, updates: Updates, token: str) -
     if verdict.covers(len(updates.records)):
         return Accepted(backend, adjustments=updates.adjustments)
     if verdict.status == 1 and not verdict.is_verbose:
-        return Unknown(backend, f"{response.cause} that tells of one valid record and not of each")
+        return Unknown(
+            backend, f"{response.cause} that tells of one valid record and not of each", status=response.status
+        )
     return Rejected(backend, code=f"status {verdict.status}", message=_masked(_text(verdict.error), updates, token))
 
 
@@ -100,8 +102,8 @@ def read_verdict(response: Response) -> Verdict | None:
 def _read_failure(backend: str, response: Response, message: str | None) -> Failure:
     if _is_server_error(response) and not response.is_retryable:
         if response.uncertain:
-            return Unknown(backend, response.cause)
-        return Unavailable(backend, response.cause, response.retry_after)
+            return Unknown(backend, response.cause, status=response.status)
+        return Unavailable(backend, response.cause, response.retry_after, response.status)
     return failure_outcome(backend, response, hints=_HINTS, message=message)
 
 

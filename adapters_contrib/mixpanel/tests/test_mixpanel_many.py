@@ -214,8 +214,8 @@ def test_if_one_half_is_unavailable_the_other_keeps_its_own_outcome() -> None:
     assert outcomes == [
         Rejected("mixpanel", code="status 0", message="bad"),
         Accepted("mixpanel"),
-        Unavailable("mixpanel", "HTTP 503", 9.0),
-        Unavailable("mixpanel", "HTTP 503", 9.0),
+        Unavailable("mixpanel", "HTTP 503", 9.0, status=503),
+        Unavailable("mixpanel", "HTTP 503", 9.0, status=503),
     ]
 
 

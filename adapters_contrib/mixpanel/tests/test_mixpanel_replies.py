@@ -22,7 +22,7 @@ KEY = "canary-token"
 BACKEND = Mixpanel(KEY)
 ANN = UserTraits("canary-id", name="Ann Canary", email="canary@example.com", traits={"plan": "canary-pro", "age": 43})
 TWO_UPDATES = UserTraits("u1", traits={"plan": "pro", "old": REMOVE})
-NOT_DOCUMENTED = Unknown("mixpanel", "HTTP 200 with an unexpected body")
+NOT_DOCUMENTED = Unknown("mixpanel", "HTTP 200 with an unexpected body", status=200)
 
 
 def outcome_of(response: Response, user: UserTraits = ANN) -> Outcome:
@@ -72,7 +72,7 @@ def test_a_plain_one_tells_of_one_update_and_not_of_two() -> None:
     """One or more of them are valid: the other may be lost, so it is no success."""
     cause = "HTTP 200 that tells of one valid record and not of each"
 
-    assert outcome_of(Response(200, body=b"1"), TWO_UPDATES) == Unknown("mixpanel", cause)
+    assert outcome_of(Response(200, body=b"1"), TWO_UPDATES) == Unknown("mixpanel", cause, status=200)
     assert outcome_of(said({"status": 1, "error": None}), TWO_UPDATES) == Accepted("mixpanel")
     assert isinstance(outcome_of(said({"status": 1, "num_good_events": 1}), TWO_UPDATES), Rejected)
 
@@ -130,14 +130,14 @@ def test_an_address_without_mixpanel_is_misconfigured(status: int) -> None:
         (Response(400), Rejected("mixpanel", code="HTTP 400")),
         (Response(400, body=b'{"status": 0}'), Rejected("mixpanel", code="HTTP 400", message='{"status": 0}')),
         (Response(413), Rejected("mixpanel", code="HTTP 413")),
-        (Response(429), Unavailable("mixpanel", "HTTP 429")),
-        (Response(429, {"retry-after": "12"}), Unavailable("mixpanel", "HTTP 429", 12.0)),
-        (Response(500), Unavailable("mixpanel", "HTTP 500")),
-        (Response(501), Unavailable("mixpanel", "HTTP 501")),
-        (Response(502), Unknown("mixpanel", "HTTP 502")),
-        (Response(520, {"retry-after": "3"}), Unavailable("mixpanel", "HTTP 520", 3.0)),
-        (Response(520, uncertain=True), Unknown("mixpanel", "HTTP 520")),
-        (Response(599), Unavailable("mixpanel", "HTTP 599")),
+        (Response(429), Unavailable("mixpanel", "HTTP 429", status=429)),
+        (Response(429, {"retry-after": "12"}), Unavailable("mixpanel", "HTTP 429", 12.0, status=429)),
+        (Response(500), Unavailable("mixpanel", "HTTP 500", status=500)),
+        (Response(501), Unavailable("mixpanel", "HTTP 501", status=501)),
+        (Response(502), Unknown("mixpanel", "HTTP 502", status=502)),
+        (Response(520, {"retry-after": "3"}), Unavailable("mixpanel", "HTTP 520", 3.0, status=520)),
+        (Response(520, uncertain=True), Unknown("mixpanel", "HTTP 520", status=520)),
+        (Response(599), Unavailable("mixpanel", "HTTP 599", status=599)),
         (Response(600), Rejected("mixpanel", code="HTTP 600")),
         (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("mixpanel", "the vendor could not be reached")),
         (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("mixpanel", "no response in time")),

@@ -54,7 +54,9 @@ def read_reply(
         if response.body.strip() == b"Duplicate event":
             # Within 100 ms of the same bytes, which were counted before anybody looked at them: taken or not, nobody
             # knows.
-            return Unknown(backend, "HTTP 200, a duplicate of a request whose own answer counts")
+            return Unknown(
+                backend, "HTTP 200, a duplicate of a request whose own answer counts", status=response.status
+            )
     if response.status == _STORED_NOTHING:
         return _read_discarded(backend, content) or failure_outcome(backend, response, hints=_HINTS)
     if response.status == _UNAUTHORIZED:

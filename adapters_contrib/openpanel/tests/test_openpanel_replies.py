@@ -47,14 +47,14 @@ def test_a_device_or_a_session_says_that_the_user_was_taken(body: bytes) -> None
 @pytest.mark.parametrize("body", [b"", b"{}", b"ok", b"[]", b'{"status":200}', b"<html>Log in</html>", b'{"deviceId'])
 def test_any_other_success_is_somebody_elses(body: bytes) -> None:
     """A proxy's, or that of a server before it answered with a device."""
-    assert outcome_of(Response(200, body=body)) == Unknown("openpanel", NOT_DOCUMENTED)
+    assert outcome_of(Response(200, body=body)) == Unknown("openpanel", NOT_DOCUMENTED, status=200)
 
 
 def test_a_duplicate_says_nothing_about_the_request_it_is_like() -> None:
     """OpenPanel counts a request before it looks at it, so that the first may have failed."""
     outcome = outcome_of(Response(200, body=b"Duplicate event"))
 
-    assert outcome == Unknown("openpanel", "HTTP 200, a duplicate of a request whose own answer counts")
+    assert outcome == Unknown("openpanel", "HTTP 200, a duplicate of a request whose own answer counts", status=200)
     assert outcome.retryable
 
 
@@ -78,7 +78,9 @@ def test_a_202_stored_nothing(body: bytes, problem: str) -> None:
 def test_another_202_is_not_believed() -> None:
     """Even with the keys of a success."""
     for body in (b"", b'{"deviceId":"d","sessionId":"s"}'):
-        assert outcome_of(Response(202, body=body)) == Unknown("openpanel", "HTTP 202 with an unexpected body")
+        assert outcome_of(Response(202, body=body)) == Unknown(
+            "openpanel", "HTTP 202 with an unexpected body", status=202
+        )
 
 
 @pytest.mark.parametrize(
@@ -142,11 +144,11 @@ def test_a_401_about_one_profile_rejects_that_user_alone() -> None:
                 {"retry-after": "9"},
                 b'{"status":429,"error":"Too Many Requests","message":"You have exceeded the rate limit."}',
             ),
-            Unavailable("openpanel", "HTTP 429", 9.0),
+            Unavailable("openpanel", "HTTP 429", 9.0, status=429),
         ),
-        (Response(500, body=b"Internal server error"), Unavailable("openpanel", "HTTP 500")),
-        (Response(502), Unknown("openpanel", "HTTP 502")),
-        (Response(503), Unavailable("openpanel", "HTTP 503")),
+        (Response(500, body=b"Internal server error"), Unavailable("openpanel", "HTTP 500", status=500)),
+        (Response(502), Unknown("openpanel", "HTTP 502", status=502)),
+        (Response(503), Unavailable("openpanel", "HTTP 503", status=503)),
         (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("openpanel", "the vendor could not be reached")),
         (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("openpanel", "no response in time")),
     ],

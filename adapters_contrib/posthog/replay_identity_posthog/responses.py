@@ -89,9 +89,10 @@ def _read_outcome(
         case "warning" | "retry":
             # A warning is "accepted with person processing disabled": the event is kept and the person is not touched,
             # since there were too many events of this one of late.
-            return Unavailable(backend, f"{result} {why}" if why else result, response.retry_after)
+            cause = f"{result} {why}" if why else result
+            return Unavailable(backend, cause, response.retry_after, response.status)
         case _:
-            return Unknown(backend, f"{response.cause} with a result that is not documented")
+            return Unknown(backend, f"{response.cause} with a result that is not documented", status=response.status)
 
 
 def _verdict(results: Mapping[str, Any], event: Event) -> tuple[str | None, str | None]:
@@ -113,7 +114,9 @@ def read_rejection(backend: str, response: Response, events: Sequence[Event], ap
     if response.status == _NOT_FOUND:
         # PostHog has the endpoint, so a proxy has lost it for now; or base_url is wrong, which looks the same.
         cause = f"{response.cause}: is it PostHog's address that base_url says?"
-        return Unknown(backend, cause) if response.uncertain else Unavailable(backend, cause, response.retry_after)
+        if response.uncertain:
+            return Unknown(backend, cause, status=response.status)
+        return Unavailable(backend, cause, response.retry_after, response.status)
     content = response.json_object() or {}
     tag, description = _text(content, "error"), _text(content, "error_description")
     return failure_outcome(

@@ -33,7 +33,7 @@ KEY = "phc_canary"
 BACKEND = PostHog(KEY)
 ANN, BOB, CAT = (UserTraits(user_id, name=f"{user_id} canary") for user_id in ("ann", "bob", "cat"))
 OK = Accepted("posthog")
-UNREADABLE = Unknown("posthog", "HTTP 200 with an unexpected body")
+UNREADABLE = Unknown("posthog", "HTTP 200 with an unexpected body", status=200)
 ONCE = RetryPolicy(attempts=1)
 KEY_HINT = "Check the API key: it is the project's own (phc_…), of the region that base_url is in."
 BILLING_HINT = "Raise the billing limit of the PostHog project, or wait for its next billing period."
@@ -108,14 +108,14 @@ def rejected(status: int, tag: str, description: str = "words") -> Response:
         ),
         (
             {"result": "warning", "details": "person_processing_disabled"},
-            Unavailable("posthog", "warning person_processing_disabled"),
+            Unavailable("posthog", "warning person_processing_disabled", status=200),
         ),
-        ("warning", Unavailable("posthog", "warning")),
-        ("maybe", Unknown("posthog", "HTTP 200 with a result that is not documented")),
-        ({"result": None}, Unknown("posthog", "HTTP 200 with a result that is not documented")),
-        ({}, Unknown("posthog", "HTTP 200 with a result that is not documented")),
-        (None, Unknown("posthog", "HTTP 200 with a result that is not documented")),
-        (["ok"], Unknown("posthog", "HTTP 200 with a result that is not documented")),
+        ("warning", Unavailable("posthog", "warning", status=200)),
+        ("maybe", Unknown("posthog", "HTTP 200 with a result that is not documented", status=200)),
+        ({"result": None}, Unknown("posthog", "HTTP 200 with a result that is not documented", status=200)),
+        ({}, Unknown("posthog", "HTTP 200 with a result that is not documented", status=200)),
+        (None, Unknown("posthog", "HTTP 200 with a result that is not documented", status=200)),
+        (["ok"], Unknown("posthog", "HTTP 200 with a result that is not documented", status=200)),
     ],
 )
 def test_each_verdict_is_one_outcome(verdict: Any, outcome: Outcome) -> None:
@@ -175,7 +175,7 @@ def test_four_attempts_and_no_more(headers: dict[str, str], waits: list[float]) 
     outcomes, transport = identify(judged({"ann": verdict}, headers=headers), ANN, BOB)
 
     asked = None if headers.get("retry-after", "soon") == "soon" else float(headers["retry-after"])
-    assert outcomes == (Unavailable("posthog", "retry not_persisted", asked), OK)
+    assert outcomes == (Unavailable("posthog", "retry not_persisted", asked, status=200), OK)
     assert ids_of(transport.requests) == [["ann", "bob"], ["ann"], ["ann"], ["ann"]]
     assert [request.headers["posthog-attempt"] for request in transport.requests] == ["1", "2", "3", "4"]
     assert transport.waits == waits
@@ -208,7 +208,7 @@ def test_the_transports_own_retries_are_no_attempts_of_ours() -> None:
             rejected(429, "billing_limit_exceeded"),
             Misconfigured("posthog", "HTTP 429 billing_limit_exceeded", BILLING_HINT),
         ),
-        (rejected(429, "rate_limited"), Unavailable("posthog", "HTTP 429 rate_limited")),
+        (rejected(429, "rate_limited"), Unavailable("posthog", "HTTP 429 rate_limited", status=429)),
         (
             rejected(400, "missing_required_headers"),
             Misconfigured("posthog", "HTTP 400 missing_required_headers", HEADERS_HINT),
@@ -226,17 +226,17 @@ def test_the_transports_own_retries_are_no_attempts_of_ours() -> None:
         ),
         (
             Response(404, {"retry-after": "5"}),
-            Unavailable("posthog", "HTTP 404: is it PostHog's address that base_url says?", 5.0),
+            Unavailable("posthog", "HTTP 404: is it PostHog's address that base_url says?", 5.0, status=404),
         ),
         (
             Response(404, uncertain=True),
-            Unknown("posthog", "HTTP 404: is it PostHog's address that base_url says?"),
+            Unknown("posthog", "HTTP 404: is it PostHog's address that base_url says?", status=404),
         ),
-        (Response(408), Unavailable("posthog", "HTTP 408")),
-        (rejected(500, "internal_error"), Unavailable("posthog", "HTTP 500 internal_error")),
-        (Response(502), Unknown("posthog", "HTTP 502")),
-        (Response(503), Unavailable("posthog", "HTTP 503")),
-        (Response(504), Unknown("posthog", "HTTP 504")),
+        (Response(408), Unavailable("posthog", "HTTP 408", status=408)),
+        (rejected(500, "internal_error"), Unavailable("posthog", "HTTP 500 internal_error", status=500)),
+        (Response(502), Unknown("posthog", "HTTP 502", status=502)),
+        (Response(503), Unavailable("posthog", "HTTP 503", status=503)),
+        (Response(504), Unknown("posthog", "HTTP 504", status=504)),
         (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("posthog", "the vendor could not be reached")),
         (
             Response(200, body=b'{"status": "Ok"}'),

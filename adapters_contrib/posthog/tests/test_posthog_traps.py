@@ -108,7 +108,7 @@ def test_a_warning_is_told_as_not_applied(world: World) -> None:
 
     outcome = world.identify("u1", plan="b")
 
-    assert outcome == Unavailable("posthog", "warning person_processing_disabled")
+    assert outcome == Unavailable("posthog", "warning person_processing_disabled", status=200)
     assert world.held("u1") == {"plan": "a"}
     assert world.identify("u1", plan="b") == OK
     assert world.held("u1") == {"plan": "b"}

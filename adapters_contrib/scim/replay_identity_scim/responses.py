@@ -23,8 +23,8 @@ def read_rejection(backend: str, rejected: RefusedError) -> Failure:
     if response.status == _CHANGED:
         # Of two tries the second is refused because of the first.
         if response.uncertain:
-            return Unknown(backend, "HTTP 412 after an answer was lost")
-        return Unavailable(backend, "HTTP 412: changed by somebody else at the same time")
+            return Unknown(backend, "HTTP 412 after a response was lost", status=_CHANGED)
+        return Unavailable(backend, "HTTP 412: changed by another client at the same time", status=_CHANGED)
     error = _scim_error(response)
     # Only a SCIM service can know that it has no such seat; anything else is at the wrong address.
     is_missing = rejected.names_one and error is not None
@@ -32,7 +32,9 @@ def read_rejection(backend: str, rejected: RefusedError) -> Failure:
     code, message = (_masked(error, name, rejected.secrets) for name in ("scimType", "detail"))
     failure = failure_outcome(backend, response, hints=hints, code=code, message=message)
     # However the answer to a question was lost, nothing has changed by it.
-    return Unavailable(backend, failure.cause) if rejected.is_read and isinstance(failure, Unknown) else failure
+    if rejected.is_read and isinstance(failure, Unknown):
+        return Unavailable(backend, failure.cause, status=failure.status)
+    return failure
 
 
 def _scim_error(response: Response) -> Mapping[str, Any] | None:

@@ -106,8 +106,8 @@ def test_a_service_that_asks_to_wait_is_told_with_its_seconds() -> None:
     """Retry-After comes through, to whoever writes and to whoever lists."""
     seats = seats_answered(httpx.Response(429, headers={"retry-after": "77"}))
 
-    assert seats.create(CANARY) == Unavailable("fullstory-seats", "HTTP 429", 77.0)
-    assert listing(seats) == Unavailable("fullstory-seats", "HTTP 429", 77.0)
+    assert seats.create(CANARY) == Unavailable("fullstory-seats", "HTTP 429", 77.0, status=429)
+    assert listing(seats) == Unavailable("fullstory-seats", "HTTP 429", 77.0, status=429)
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(429), httpx.Response(503), httpx.ConnectError("refused")])
@@ -207,7 +207,7 @@ def test_text_that_is_no_unicode_is_refused_where_it_is_read() -> None:
 
     outcome = seats_answered(held, asked=asked).deactivate("canary-id")
 
-    assert outcome == Unavailable("fullstory-seats", "HTTP 200 with an unexpected body")
+    assert outcome == Unavailable("fullstory-seats", "HTTP 200 with an unexpected body", status=200)
     assert asked == ["GET /scim/v2/Users/canary-id"]
 
 
@@ -271,7 +271,7 @@ def test_a_write_whose_answer_was_lost_and_whose_repetition_conflicts_is_unknown
 
     outcome = seats.replace(Seat("canary-name", vendor_id="canary-id"))
 
-    assert outcome == Unknown("fullstory-seats", "HTTP 412 after an answer was lost")
+    assert outcome == Unknown("fullstory-seats", "HTTP 412 after a response was lost", status=412)
 
 
 def test_a_reply_that_shows_something_else_is_not_verified() -> None:

@@ -78,7 +78,7 @@ def test_a_user_name_that_cannot_be_one_is_refused_before_anything_is_asked() ->
 
 def test_the_listing_error_says_why_and_survives_pickling() -> None:
     """A process pool gives the same error back, with its outcome."""
-    listing_error = ListingError(Unavailable("fullstory-seats", "HTTP 429", 7.0))
+    listing_error = ListingError(Unavailable("fullstory-seats", "HTTP 429", 7.0, status=429))
 
     again = pickle.loads(pickle.dumps(listing_error))  # noqa: S301
 

@@ -303,7 +303,9 @@ def test_somebody_else_changes_the_seat_between_our_reading_and_writing(service:
             meddled = FullstorySeats("scim-token-of-the-tests", base_url=service.url, transport=client)
             outcome = meddled.replace(attrs.evolve(ADA, vendor_id=vendor_id, family_name="King"))
 
-        assert outcome == Unavailable("fullstory-seats", "HTTP 412: changed by somebody else at the same time")
+        assert outcome == Unavailable(
+            "fullstory-seats", "HTTP 412: changed by another client at the same time", status=412
+        )
         assert only(seats).family_name == "Byron"
 
 

@@ -128,7 +128,7 @@ def _read_error(backend: str, response: Response, error: Mapping[str, Any], user
 def _half_written(backend: str, code: str | None) -> Unknown:
     """Return what a 500 means that is not about the user: Umami writes one property after another."""
     cause = f"HTTP 500 {code}" if code else "HTTP 500"
-    return Unknown(backend, f"{cause}, and a part of the user may be stored")
+    return Unknown(backend, f"{cause}, and a part of the user may be stored", status=_SERVER_ERROR)
 
 
 def _error(response: Response) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from replay_identity_umami.emulator.properties import read_property
 
 from replay_identity.adapters import Plan, UserTraits, is_nested
 from replay_identity.errors import printable
-from replay_identity.testing import moments, numbers, scalars, user_traits
+from replay_identity.testing import datetimes, numbers, scalars, user_traits
 
 WEBSITE = "a2c1f0de-5b7e-4c7f-9d0a-3f1e2b4c5d6e"
 STRICT = Umami(WEBSITE, base_url="https://umami.example.com")
@@ -87,7 +87,7 @@ def test_a_number_is_stored_to_the_last_digit(value: Decimal) -> None:
     assert Decimal(stored.text) == Decimal(str(value))
 
 
-@given(value=moments())
+@given(value=datetimes())
 def test_a_moment_is_stored_to_the_microsecond(value: datetime) -> None:
     """As a date where Umami keeps it, otherwise as a text."""
     stored = read_property(payload_of(STRICT.plan(UserTraits("u1", traits={"t": value})))["data"]["t"])

@@ -85,7 +85,7 @@ def test_each_error_is_that_of_its_user() -> None:
     assert outcomes == (
         Rejected("umami", code="P2000", message="Server error"),
         Accepted("umami"),
-        Unknown("umami", "HTTP 500 P2024, and a part of the user may be stored"),
+        Unknown("umami", "HTTP 500 P2024, and a part of the user may be stored", status=500),
         Misconfigured("umami", "HTTP 400", "Check api_key: there is no website of that id at base_url."),
     )
     assert len(requests) == 1
@@ -141,7 +141,7 @@ def test_bots_are_counted_as_processed_but_not_believed() -> None:
 )
 def test_an_answer_that_does_not_tell_of_each_tells_of_none(response: Response) -> None:
     """Nobody is accepted by a count that does not add up."""
-    assert outcomes_of(response)[0] == (Unknown("umami", NOT_DOCUMENTED),) * 4
+    assert outcomes_of(response)[0] == (Unknown("umami", NOT_DOCUMENTED, status=200),) * 4
 
 
 @pytest.mark.parametrize("answer", [{"index": 0}, {"index": 0, "response": "no"}, detail(0, "400"), detail(0, None)])
@@ -155,8 +155,8 @@ def test_an_error_without_a_status_is_unknown(answer: Any) -> None:
 @pytest.mark.parametrize(
     ("response", "outcome", "sent"),
     [
-        (Response(500), Unknown("umami", "HTTP 500, and a part of the user may be stored"), 5),
-        (Response(503), Unavailable("umami", "HTTP 503"), 5),
+        (Response(500), Unknown("umami", "HTTP 500, and a part of the user may be stored", status=500), 5),
+        (Response(503), Unavailable("umami", "HTTP 503", status=503), 5),
         (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("umami", "no response in time"), 5),
         (Response(400, body=b'{"error":{"message":"canary-0 and secret-1"}}'), Rejected("umami", code="HTTP 400"), 7),
     ],

@@ -71,7 +71,7 @@ def test_being_taken_for_a_bot_is_no_success() -> None:
 )
 def test_any_other_200_is_not_believed(body: bytes) -> None:
     """Somebody else may have answered."""
-    assert identified(Response(200, body=body)) == Unknown("umami", "HTTP 200 with an unexpected body")
+    assert identified(Response(200, body=body)) == Unknown("umami", "HTTP 200 with an unexpected body", status=200)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_500_about_the_user_is_a_refusal_and_sent_once(error_object: dict[str,
 )
 def test_any_other_500_is_retried_and_may_have_stored_a_part(response: Response, cause: str) -> None:
     """Umami writes one property after another, so a failure does not mean that nothing was stored."""
-    assert identified(response) == Unknown("umami", f"{cause}, {HALF}")
+    assert identified(response) == Unknown("umami", f"{cause}, {HALF}", status=500)
     assert tries(response) == 5
 
 
@@ -142,9 +142,9 @@ def test_what_only_settings_can_mend_is_misconfigured(status: int, hint: str) ->
 @pytest.mark.parametrize(
     ("response", "outcome"),
     [
-        (Response(503, {"retry-after": "600"}), Unavailable("umami", "HTTP 503", 600.0)),
-        (Response(429), Unavailable("umami", "HTTP 429")),
-        (Response(502), Unknown("umami", "HTTP 502")),
+        (Response(503, {"retry-after": "600"}), Unavailable("umami", "HTTP 503", 600.0, status=503)),
+        (Response(429), Unavailable("umami", "HTTP 429", status=429)),
+        (Response(502), Unknown("umami", "HTTP 502", status=502)),
         (Response(413), Rejected("umami", code="HTTP 413")),
         (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("umami", "the vendor could not be reached")),
         (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("umami", "no response in time")),
