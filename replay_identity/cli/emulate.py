@@ -118,11 +118,11 @@ def _demo_setup(on_violation: OnViolation) -> Generator[DemoSetup]:
 def _print_demo(report: RowReport, stored: Mapping[str, int], *, adapt: bool) -> None:
     console = stdout_console()
     print_row_report(console, report)
-    counts = " and ".join(f"{vendor} {users:,}" for vendor, users in stored.items())
-    console.print(f"Users stored at the vendors: {counts}; some users have several rows.")
+    counts = ", ".join(f"{vendor} {users:,}" for vendor, users in stored.items())
+    console.print(f"Stored users: {counts}. Some rows are about the same user.")
     advice = (
-        "Without --adapt, users with traits that exceed a limit are rejected."
+        "Without --adapt, users with such traits are rejected."
         if adapt
-        else "With --adapt, traits that exceed a limit are adapted and the losses are recorded."
+        else "With --adapt, traits that exceed a limit are adapted instead."
     )
     stderr_console().print(advice, style="dim")

@@ -49,7 +49,7 @@ def infer_command(
     settings: options.SettingsOption = None,
     json: options.JsonOption = False,
 ) -> None:
-    """Infer the types of traits in a file of strings, or read those of a vendor, and write a mapping to them."""
+    """Infer the types of traits in a file of strings, or read the types from a vendor, and write them as a mapping."""
     if output != STDOUT and output.exists():
         raise typer.BadParameter("the file exists; choose another name", param_hint="--output")
     bad_rows = BadRows()

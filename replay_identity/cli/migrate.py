@@ -52,7 +52,9 @@ def migrate_command(  # noqa: PLR0913  # One for each option.
     ] = False,
     html: Annotated[
         Path | None,
-        typer.Option("--html", metavar="FILE", help="Write the report as an HTML page; only names and counts."),
+        typer.Option(
+            "--html", metavar="FILE", help="Write the report as an HTML page; it contains only names and counts."
+        ),
     ] = None,
     dry_run: options.DryRunOption = False,
     json: options.JsonOption = False,

@@ -67,7 +67,7 @@ def deliver_command(
     ] = False,
     json: options.JsonOption = False,
 ) -> None:
-    """Send pending users in the ledger: after a crash, an outage or `retry`, or users that an app has put there."""
+    """Send the pending users in the ledger: after a crash, an outage or `retry`, or after an app has added users."""
     resolved = resolve_settings(settings, to=to, adapt=adapt)
     ledger_file = resolve_ledger(ledger, settings, to=to, adapt=adapt)
     if watch:

@@ -49,7 +49,7 @@ _NUMERIC: Final = frozenset(
     {
         *("Users", "Accepted", "Adjusted", "With loss", "Unchanged", "Skipped", "Pending", "Confirmed", "Rejected"),
         *("Requests", "Jobs", "Maximum", "Largest"),
-        *("Compared", "Same", "Missing", "Different", "No answer", "Differing", "Absent", "Extra"),
+        *("Compared", "Same", "Missing", "Different", "Not compared", "Differing", "Absent", "Extra"),
         *_PROPERTY_COLUMNS,
     }
 )
@@ -162,7 +162,7 @@ def ledger_counts_as_dict(counts: Sequence[BackendCounts]) -> dict[str, Any]:
 
 def print_comparison(console: Console, report: ComparisonReport, user_count: int) -> None:
     """Print the result for each backend, the fields that differ most often, and why some users were not compared."""
-    headings = ("Compared", "Same", "Missing", "Different", "No answer")
+    headings = ("Compared", "Same", "Missing", "Different", "Not compared")
     table = new_table(pluralize(user_count, "user"), "Backend", *headings)
     for name, backend in report.backends.items():
         table.add_row(
