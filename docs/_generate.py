@@ -90,7 +90,7 @@ def coercions_table() -> str:
 def _fullstory_cell(value: Any) -> str:  # noqa: ANN401  # A trait value.
     plan = FULLSTORY.plan(UserTraits("u1", traits={"t": value}))
     if plan.request is None:
-        return _refused([violation.rule for violation in plan.violations])
+        return _rejected([violation.rule for violation in plan.violations])
     body = json.loads(plan.request.body or b"{}")
     declared = body.get("schema", {}).get("properties", {})
     types = "".join(f", `{path}` declared `{name}`" for path, name in declared.items())
@@ -100,15 +100,15 @@ def _fullstory_cell(value: Any) -> str:  # noqa: ANN401  # A trait value.
 def _logrocket_cell(value: Any) -> str:  # noqa: ANN401  # A trait value.
     plan = LOGROCKET.plan(UserTraits("u1", traits={"t": value}))
     if plan.request is None:
-        return _refused([violation.rule for violation in plan.violations])
+        return _rejected([violation.rule for violation in plan.violations])
     traits = json.loads(plan.request.body or b"{}")["traits"]
     named = {name: "" if name == "t" else f" as `{name}`" for name in traits}
     sent = ", ".join(f"`{json.dumps(text)}`{named[name]}" for name, text in traits.items())
     return f"{sent}, which removes it" if traits.get("t") == "" else sent
 
 
-def _refused(rules: Sequence[str]) -> str:
-    return f"refused: {', '.join(f'`{rule}`' for rule in rules)}"
+def _rejected(rules: Sequence[str]) -> str:
+    return f"rejected: {', '.join(f'`{rule}`' for rule in rules)}"
 
 
 # The last of what a vendor may answer; the transport has retried what is worth it before.
