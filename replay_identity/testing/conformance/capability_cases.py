@@ -67,13 +67,13 @@ class CapabilityCases(AdapterHooks):
             pytest.skip(f"{backend.name} only identifies")
 
         @for_all(st.sampled_from(operations), st.lists(responses(), min_size=1, max_size=3))
-        def law(operation: str, script: list[Response]) -> None:
+        def check(operation: str, script: list[Response]) -> None:
             exchange = dict(_exchanges(backend))[operation]
             result = play(exchange, in_order(script))
             assert isinstance(result, _RESULT_TYPES[operation])
             assert getattr(result, "backend", backend.name) == backend.name
 
-        law()
+        check()
 
     def test_results_hide_values_and_the_key(self) -> None:
         """Results contain no values that the vendor quotes, not even of another user in the same request."""
@@ -92,7 +92,7 @@ class CapabilityCases(AdapterHooks):
             pytest.skip(f"{backend.name} takes one user per request")
 
         @for_all(st.lists(user_traits(), max_size=4), st.lists(responses(), min_size=1, max_size=3))
-        def law(users: list[UserTraits], script: list[Response]) -> None:
+        def check(users: list[UserTraits], script: list[Response]) -> None:
             outcomes = play(backend.identify_many(users), in_order(script))
             assert len(outcomes) == len(users)
             for user, outcome in zip(users, outcomes, strict=True):
@@ -102,7 +102,7 @@ class CapabilityCases(AdapterHooks):
                 if violations := backend.plan(user).violations:
                     assert outcome == Rejected(backend.name, violations)
 
-        law()
+        check()
 
     @pytest.mark.parametrize("status", [400, 413])
     def test_bad_user_does_not_fail_the_others(self, status: int) -> None:
@@ -125,7 +125,7 @@ class CapabilityCases(AdapterHooks):
             pytest.skip(f"{backend.name} has no batches")
 
         @for_all(st.lists(user_traits(), max_size=3))
-        def law(users: list[UserTraits]) -> None:
+        def check(users: list[UserTraits]) -> None:
             items = [backend.encode_for_batch(user) for user in users]
             for user, item in zip(users, items, strict=True):
                 plan = backend.plan(user)
@@ -135,7 +135,7 @@ class CapabilityCases(AdapterHooks):
             contents = [item.content for item in items if item.content is not None]
             assert len(backend.batch_contents(backend.batch_body(contents))) == len(contents)
 
-        law()
+        check()
 
 
 def _exchanges(backend: IdentityBackend) -> Iterator[tuple[str, Exchange[Any]]]:

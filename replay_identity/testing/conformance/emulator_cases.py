@@ -85,33 +85,33 @@ class EmulatorCases(AdapterHooks):
         with self._session("adapt") as session:
             # The emulator has no users yet, so it knows no vendor ids.
             @for_all(user_traits(vendor_ids=st.just({})) | valid_users(self.limits))
-            def law(user: UserTraits) -> None:
+            def check(user: UserTraits) -> None:
                 session.emulator.reset()
                 if session.backend.plan(user).request is None:
                     return
                 assert isinstance(session.identify(user), Accepted)
 
-            law()
+            check()
 
     def test_emulator_accepts_users_at_a_limit(self) -> None:
         """The emulator accepts values at a limit and values truncated to it."""
         with self._session("adapt") as session:
 
             @for_all(users_at(self.limits_or_skip()) | users_over(self.limits_or_skip()))
-            def law(boundary: Boundary) -> None:
+            def check(boundary: Boundary) -> None:
                 session.emulator.reset()
                 if session.backend.plan(boundary.user).request is None:
                     return
                 assert isinstance(session.identify(boundary.user), Accepted)
 
-            law()
+            check()
 
     def test_sending_twice_changes_nothing(self) -> None:
         """Sending a user again does not change what the vendor stores."""
         with self._session() as session:
 
             @for_all(valid_users(self.limits))
-            def law(user: UserTraits) -> None:
+            def check(user: UserTraits) -> None:
                 if not self.satisfies_other_rules(user):
                     return
                 session.emulator.reset()
@@ -122,7 +122,7 @@ class EmulatorCases(AdapterHooks):
                 assert states[0] is not None
                 assert states[0] == states[1]
 
-            law()
+            check()
 
     @pytest.mark.parametrize("fault", _FAULTS)
     def test_newest_traits_win_after_a_fault(self, fault: str) -> None:

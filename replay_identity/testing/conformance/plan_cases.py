@@ -26,19 +26,19 @@ class PlanCases(AdapterHooks):
         twins = (self.make_backend(), self.make_backend(on_violation="adapt"))
 
         @for_all(user_traits())
-        def law(user: UserTraits) -> None:
+        def check(user: UserTraits) -> None:
             before = copy.deepcopy(user)
             for backend, twin in zip(backends, twins, strict=True):
                 assert backend.plan(user) == backend.plan(user) == twin.plan(before)
             assert user == before
 
-        law()
+        check()
 
     def test_identify_sends_the_planned_request(self) -> None:
         """`identify` sends the planned request, or nothing if there are violations or nothing to send."""
 
         @for_all(user_traits())
-        def law(user: UserTraits) -> None:
+        def check(user: UserTraits) -> None:
             for backend in self._both():
                 plan, first = backend.plan(user), first_request(backend.identify(user))
                 if plan.violations:
@@ -50,13 +50,13 @@ class PlanCases(AdapterHooks):
                     assert isinstance(first, Request)
                     assert self.normalize(first) == self.normalize(plan.request)
 
-        law()
+        check()
 
     def test_valid_users_are_never_rejected(self) -> None:
         """Users within all limits have no violations and no losses in either mode."""
 
         @for_all(valid_users(self.limits))
-        def law(user: UserTraits) -> None:
+        def check(user: UserTraits) -> None:
             if not self.satisfies_other_rules(user):
                 return
             strict, lenient = (backend.plan(user) for backend in self._both())
@@ -65,13 +65,13 @@ class PlanCases(AdapterHooks):
             assert _lost(strict) == set()
             assert strict == lenient
 
-        law()
+        check()
 
     def test_every_loss_is_recorded(self) -> None:
         """The request contains every value that is not recorded as lost."""
 
         @for_all(user_traits() | valid_users(self.limits))
-        def law(user: UserTraits) -> None:
+        def check(user: UserTraits) -> None:
             for backend in self._both():
                 plan = backend.plan(user)
                 if plan.violations:
@@ -81,18 +81,18 @@ class PlanCases(AdapterHooks):
                 # For a user with only an id, nothing needs to be sent.
                 assert missing == set() or (plan.request is None and missing == {"user_id"})
 
-        law()
+        check()
 
     def test_reject_mode_loses_nothing(self) -> None:
         """Reject mode has no losses, and rejects exactly the users that adapt mode changes or rejects."""
 
         @for_all(user_traits())
-        def law(user: UserTraits) -> None:
+        def check(user: UserTraits) -> None:
             strict, lenient = (backend.plan(user) for backend in self._both())
             assert _lost(strict) == set()
             assert bool(strict.violations) == (bool(lenient.violations) or bool(_lost(lenient)))
 
-        law()
+        check()
 
     def test_removal_is_sent_or_recorded(self) -> None:
         """A removal changes the request; if the vendor cannot clear a trait, it is rejected or recorded."""
@@ -164,21 +164,21 @@ class LimitCases(AdapterHooks):
         backend = self.make_backend()
 
         @for_all(users_over(self.limits_or_skip()))
-        def law(boundary: Boundary) -> None:
+        def check(boundary: Boundary) -> None:
             if not self.satisfies_other_rules(boundary.user):
                 return
             plan = backend.plan(boundary.user)
             assert plan.request is None
             assert _limit_key(boundary) in {_violation_key(violation) for violation in plan.violations}
 
-        law()
+        check()
 
     def test_adapt_mode_respects_limits_and_records_losses(self) -> None:
         """Adapt mode records a loss or rejects the user, and never sends more than the limit."""
         backend = self.make_backend(on_violation="adapt")
 
         @for_all(users_over(self.limits_or_skip()))
-        def law(boundary: Boundary) -> None:
+        def check(boundary: Boundary) -> None:
             plan = backend.plan(boundary.user)
             if plan.request is None:
                 assert plan.violations
@@ -186,14 +186,14 @@ class LimitCases(AdapterHooks):
             assert [adjustment for adjustment in plan.adjustments if adjustment.lossy]
             assert [text for text in read_request_content(plan.request).texts if _is_over_limit(text, boundary)] == []
 
-        law()
+        check()
 
     def test_users_at_a_limit_are_sent_unchanged(self) -> None:
         """Values exactly at a limit are neither rejected nor changed."""
         backend = self.make_backend()
 
         @for_all(users_at(self.limits_or_skip()))
-        def law(boundary: Boundary) -> None:
+        def check(boundary: Boundary) -> None:
             if not self.satisfies_other_rules(boundary.user):
                 return
             plan = backend.plan(boundary.user)
@@ -204,7 +204,7 @@ class LimitCases(AdapterHooks):
                 boundary.path, boundary.text, read_request_content(plan.request)
             )
 
-        law()
+        check()
 
 
 def _limit_key(boundary: Boundary) -> tuple[str, int | None, str | None]:

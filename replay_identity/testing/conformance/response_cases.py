@@ -38,21 +38,21 @@ class ResponseCases(AdapterHooks):
         backend = self.make_backend(on_violation="adapt")
 
         @for_all(user_traits(), st.lists(responses(), min_size=1, max_size=3))
-        def law(user: UserTraits, script: list[Response]) -> None:
+        def check(user: UserTraits, script: list[Response]) -> None:
             outcome = play(backend.identify(user), in_order(script))
             assert isinstance(outcome, Outcome)
             assert not isinstance(outcome, Broken)
             assert outcome.backend == backend.name
             assert explain(outcome)
 
-        law()
+        check()
 
     def test_documented_success_is_accepted(self) -> None:
         """The outcome is `Accepted` with the adjustments of the plan."""
         backend = self.make_backend(on_violation="adapt")
 
         @for_all(user_traits() | valid_users(self.limits))
-        def law(user: UserTraits) -> None:
+        def check(user: UserTraits) -> None:
             plan = backend.plan(user)
             if plan.request is None:
                 return
@@ -60,7 +60,7 @@ class ResponseCases(AdapterHooks):
             assert isinstance(outcome, Accepted)
             assert outcome.adjustments == plan.adjustments
 
-        law()
+        check()
 
     @pytest.mark.parametrize("body", _FOREIGN_BODIES)
     def test_success_with_a_foreign_body_is_not_accepted(self, body: bytes) -> None:

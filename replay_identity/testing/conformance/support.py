@@ -87,7 +87,7 @@ def for_all(*strategies: SearchStrategy[Any]) -> Callable[[Callable[..., None]],
     It has no deadline, since a slow machine is not the adapter's fault.
     """
 
-    def decorate(law: Callable[..., None]) -> Callable[..., None]:
-        return settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])(given(*strategies)(law))
+    def decorate(check: Callable[..., None]) -> Callable[..., None]:
+        return settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])(given(*strategies)(check))
 
     return decorate
