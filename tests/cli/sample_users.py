@@ -1,6 +1,6 @@
 """The sample that `replay-identity demo` sends.
 
-To write it anew: python tests/cli/sample_users.py > replay_identity/cli/samples/users.jsonl
+Recreate it with: python tests/cli/sample_users.py > replay_identity/cli/samples/users.jsonl
 """
 
 import json
@@ -24,8 +24,8 @@ FIRST_DAY: Final = date(2021, 1, 4)
 USERS: Final = 190
 
 
-def usual(number: int, dice: random.Random) -> dict[str, Any]:
-    """Return a user as most are."""
+def typical_user(number: int, dice: random.Random) -> dict[str, Any]:
+    """Return a user without problems."""
     signed_up = FIRST_DAY + timedelta(days=dice.randrange(1800))
     return {
         "id": f"demo-{number:04}",
@@ -41,8 +41,8 @@ def usual(number: int, dice: random.Random) -> dict[str, Any]:
     }
 
 
-# What happens to users in real files; every so many users meet each of these.
-MISHAPS: Final[tuple[Callable[[dict[str, Any]], object], ...]] = (
+# Problems of users in real files.
+PROBLEMS: Final[tuple[Callable[[dict[str, Any]], object], ...]] = (
     lambda user: user.update({"plan": None, "mrr": None}),
     lambda user: user.update({"plan": "", "mood": "🧑‍🚀 👍🏽"}),
     lambda user: user.update({"feature-flag": "new-checkout"}),
@@ -61,13 +61,13 @@ MISHAPS: Final[tuple[Callable[[dict[str, Any]], object], ...]] = (
 
 
 def lines() -> list[str]:
-    """Return the lines of the sample, the same ones every time."""
-    dice = random.Random(20261121)  # noqa: S311  # A sample, and no secret.
-    users = [usual(number, dice) for number in range(1, USERS + 1)]
+    """Return the lines of the sample, which are always the same."""
+    dice = random.Random(20261121)  # noqa: S311  # Not a secret.
+    users = [typical_user(number, dice) for number in range(1, USERS + 1)]
     for index, user in enumerate(users):
-        # Every other user is as they should be, and most mishaps come alone.
+        # Every fourth user has one of the problems.
         if index % 4 == 3:
-            MISHAPS[index // 4 % len(MISHAPS)](user)
+            PROBLEMS[index // 4 % len(PROBLEMS)](user)
     users += [dict(users[index], plan="enterprise") for index in range(0, 80, 8)]
     text = [json.dumps(user, ensure_ascii=False) for user in users]
     text.insert(60, '{"id": "demo-broken", "name": "Cut o')
