@@ -161,7 +161,7 @@ class BackendFidelity:
             self.collisions[self._bounded(path)] += users
 
     def _add_sent_names(self, path: str, adjustments: Sequence[Adjustment]) -> None:
-        """Record the name under which the property at *path* is sent, unless it is no trait or not sent."""
+        """Record the name under which the property at *path* is sent, unless it is a user field or not sent."""
         name = path.removeprefix(f"{_TRAITS}.")
         if name == path or any(adjustment.kind in {"dropped", "lifted", "removed"} for adjustment in adjustments):
             return

@@ -1,4 +1,4 @@
-"""Values made what a mapping says they are."""
+"""Exact type conversions."""
 
 import math
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -24,7 +24,7 @@ CASTS = get_args(Cast)
 SOME_UUID = UUID("12345678-1234-5678-1234-567812345678")
 
 
-REFUSE_TRUTH = {
+REJECTS_BOOLEANS = {
     "int": "expected a whole number",
     "real": "expected a number",
     "date": "expected an ISO 8601 date, such as 2026-11-21 or 2026-11-21T08:30:00Z",
@@ -34,7 +34,7 @@ REFUSE_TRUTH = {
 
 
 def each(cast: str, problem: str, /, *values: Any) -> list[tuple[str, Any, str]]:
-    """Return for each of *values* that *cast* finds *problem* in it."""
+    """Return a case for each of *values*, which *cast* rejects with *problem*."""
     return [(cast, value, problem) for value in values]
 
 
@@ -107,8 +107,8 @@ def each(cast: str, problem: str, /, *values: Any) -> list[tuple[str, Any, str]]
         ("dates", ["2026-11-21"], [date(2026, 11, 21)]),
     ],
 )
-def test_a_value_is_cast(cast: str, value: Any, expected: Any) -> None:
-    """Its type is exactly the one asked for."""
+def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
+    """The result has exactly the requested type."""
     result = find_cast(cast, None)(value, "field")
 
     assert result == expected
@@ -120,7 +120,7 @@ def test_a_value_is_cast(cast: str, value: Any, expected: Any) -> None:
     [
         *each("str", "expected a string, or a number, boolean, date or UUID to write as one", [], {}, b"x"),
         *each("str", "expected a finite number", math.nan, math.inf, Decimal("sNaN")),
-        *[(cast, True, problem) for cast, problem in REFUSE_TRUTH.items()],
+        *[(cast, True, problem) for cast, problem in REJECTS_BOOLEANS.items()],
         ("str", NAIVE, "the datetime has no time zone; set timezone in the mapping"),
         *each(
             "int",
@@ -199,67 +199,67 @@ def test_a_value_is_cast(cast: str, value: Any, expected: Any) -> None:
         ("ints", "1,2", "expected JSON"),
     ],
 )
-def test_what_cannot_be_cast_exactly_is_refused(cast: str, value: Any, problem: str) -> None:
-    """The path is named, and the value is not."""
+def test_rejects_inexact_casts(cast: str, value: Any, problem: str) -> None:
+    """The error names the path, but not the value."""
     with pytest.raises(InvalidTraitsError) as caught:
         find_cast(cast, None)(value, "field")
 
     assert (caught.value.path, caught.value.problem) == ("field", problem)
 
 
-def test_an_item_of_a_list_is_named_by_its_place() -> None:
-    """A null in a list is no item, either."""
+def test_names_list_items_by_index() -> None:
+    """A null is not a valid item either."""
     with pytest.raises(InvalidTraitsError, match=r"^field\[1\]: expected a whole number$"):
         find_cast("ints", None)([1, None], "field")
 
 
-def test_a_time_zone_is_given_to_moments_that_have_none() -> None:
-    """In a list, too; those that have one keep it, and dates need none."""
-    there = timezone(timedelta(hours=2))
-    to_date, to_dates = find_cast("date", there), find_cast("dates", there)
+def test_adds_the_time_zone_to_naive_datetimes() -> None:
+    """In lists too. Aware datetimes keep their own; dates need none."""
+    zone = timezone(timedelta(hours=2))
+    to_date, to_dates = find_cast("date", zone), find_cast("dates", zone)
 
     assert to_date("2026-11-21T14:00", "field") == to_date("2026-11-21T12:00Z", "field") == NOON
     assert to_dates(["2026-11-21 14:00", "2026-11-21"], "field") == [NOON, date(2026, 11, 21)]
 
 
 @pytest.mark.parametrize("text", ["2026-03-29T02:30:00", "2026-10-25T02:30:00"])
-def test_an_hour_that_is_skipped_or_comes_twice_is_refused(text: str) -> None:
-    """Nobody can tell which moment is meant."""
+def test_rejects_skipped_and_repeated_hours(text: str) -> None:
+    """Such a datetime is not a definite point in time."""
     with pytest.raises(InvalidTraitsError, match="in an hour that the clocks of the time zone skip or repeat"):
         find_cast("date", ZoneInfo("Europe/Berlin"))(text, "field")
 
 
-def test_every_cast_has_its_type_but_those_that_leave_it_open() -> None:
-    """And every type can be cast to."""
+def test_every_type_has_a_cast() -> None:
+    """Only `any` and `json` declare no type."""
     assert set(CASTS) - CAST_TYPES.keys() == {"any", "json"}
     assert set(CAST_TYPES.values()) == TRAIT_TYPES
     assert all(callable(find_cast(cast, None)) for cast in CASTS)
 
 
 @given(number=st.integers(-(2**63), 2**63 - 1))
-def test_an_integer_comes_back_from_its_text(number: int) -> None:
-    """From a text, and from a real or a decimal that is that number."""
+def test_integers_survive_a_round_trip(number: int) -> None:
+    """Through a string, a float or a decimal."""
     to_int, to_str = find_cast("int", None), find_cast("str", None)
 
     assert to_int(to_str(number, "f"), "f") == to_int(Decimal(number), "f") == number
 
 
 @given(number=st.floats(allow_nan=False, allow_infinity=False))
-def test_a_real_comes_back_from_its_text(number: float) -> None:
-    """Every one."""
+def test_floats_survive_a_round_trip(number: float) -> None:
+    """Through a string."""
     back = find_cast("real", None)(find_cast("str", None)(number, "f"), "f")
 
     assert repr(back) == repr(number)
 
 
 @given(moment=st.one_of(datetimes(), st.dates()))
-def test_a_date_comes_back_from_its_text(moment: date) -> None:
-    """With a time of day or without."""
+def test_dates_survive_a_round_trip(moment: date) -> None:
+    """With and without a time of day."""
     assert find_cast("date", None)(iso8601(moment), "f") == moment
 
 
 @given(moment=datetimes())
-def test_a_moment_comes_back_from_its_seconds(moment: datetime) -> None:
+def test_datetimes_survive_a_round_trip_as_seconds(moment: datetime) -> None:
     """To the microsecond."""
     seconds = Decimal((moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)).scaleb(-6)
 
@@ -267,13 +267,13 @@ def test_a_moment_comes_back_from_its_seconds(moment: datetime) -> None:
 
 
 @given(cast=st.sampled_from(CASTS), value=st.one_of(scalars(), st.text(), st.lists(scalars()), st.none(), st.floats()))
-def test_whatever_the_value_a_cast_gives_one_or_the_one_error(cast: str, value: Any) -> None:
-    """And casting twice changes nothing more, but that a number of seconds is none any more."""
-    to_it = find_cast(cast, UTC)
+def test_casting_twice_changes_nothing(cast: str, value: Any) -> None:
+    """Each cast returns a value or raises InvalidTraitsError, whatever the input."""
+    cast_value = find_cast(cast, UTC)
     try:
-        once = to_it(value, "f")
+        once = cast_value(value, "f")
     except InvalidTraitsError:
         return
 
     if cast not in {"epoch", "epoch-ms", "json", "any"}:
-        assert repr(to_it(once, "f")) == repr(once)
+        assert repr(cast_value(once, "f")) == repr(once)

@@ -1,4 +1,4 @@
-"""A mapping read from its file."""
+"""Mappings read from TOML files."""
 
 import pickle
 from datetime import UTC
@@ -13,22 +13,22 @@ CANARY = "canary-7Q"
 
 
 def load(tmp_path: Path, text: str) -> RowMapping:
-    """Return the mapping that *text* is."""
+    """Return the mapping that *text* describes."""
     path = tmp_path / "mapping.toml"
     path.write_text(text, encoding="utf-8")
     return load_mapping(path)
 
 
 def problem(tmp_path: Path, text: str) -> str:
-    """Return what is wrong with *text*, after the name of its file."""
+    """Return what is wrong with *text*, without the name of its file."""
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path, text)
     assert CANARY not in str(caught.value)
     return str(caught.value).removeprefix(f"{tmp_path / 'mapping.toml'}: ")
 
 
-def test_every_setting_can_be_said(tmp_path: Path) -> None:
-    """As the how-to shows it."""
+def test_loads_every_setting(tmp_path: Path) -> None:
+    """The how-to uses all of them."""
     mapping = load(
         tmp_path,
         """
@@ -68,8 +68,8 @@ def test_every_setting_can_be_said(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(mapping)) == mapping  # noqa: S301
 
 
-def test_an_empty_file_is_a_mapping_that_changes_nothing(tmp_path: Path) -> None:
-    """With or without a byte order mark."""
+def test_an_empty_file_is_an_empty_mapping(tmp_path: Path) -> None:
+    """With a byte order mark."""
     assert load(tmp_path, "\ufeff# nothing yet\n") == RowMapping()
 
 
@@ -130,13 +130,13 @@ def test_an_empty_file_is_a_mapping_that_changes_nothing(tmp_path: Path) -> None
         ("a = " + "[" * 100_000, "nested too deeply"),
     ],
 )
-def test_a_mistake_is_named_by_its_path(tmp_path: Path, text: str, expected: str) -> None:
-    """And no value is quoted."""
+def test_names_mistakes_by_path(tmp_path: Path, text: str, expected: str) -> None:
+    """No value is quoted."""
     assert problem(tmp_path, text).startswith(expected)
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    """It is missing, a directory, not UTF-8, or has no name at all."""
+def test_reports_unreadable_files(tmp_path: Path) -> None:
+    """A missing file, a directory, one that is not UTF-8, and an invalid name."""
     (tmp_path / "latin.toml").write_bytes(b"# \xff")
 
     for name, expected in [
@@ -149,8 +149,8 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
             load_mapping(tmp_path / name)
 
 
-def test_the_fields_of_a_mapping_are_copied() -> None:
-    """What is done to the dictionary later changes nothing."""
+def test_copies_the_fields() -> None:
+    """Changing the original dict later has no effect."""
     fields = {"a": FieldRule(drop=True)}
     mapping = RowMapping(fields=fields)
 
@@ -159,7 +159,7 @@ def test_the_fields_of_a_mapping_are_copied() -> None:
     assert mapping.fields == {"a": FieldRule(drop=True)}
 
 
-def test_a_mapping_made_in_python_is_checked_as_well() -> None:
-    """By the same words."""
+def test_checks_mappings_built_in_python() -> None:
+    """With the same error texts."""
     with pytest.raises(ConfigurationError, match=r"^null: expected one of absent, remove$"):
         RowMapping(null="gone")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

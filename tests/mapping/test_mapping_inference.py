@@ -1,4 +1,4 @@
-"""The types of fields, found in their values."""
+"""Types of fields, inferred from their values."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -33,7 +33,7 @@ LOGROCKET = LogRocket("org:app:documentation")
 
 
 def inferred(users: Iterable[UserTraits]) -> Inference:
-    """Return what *users* tell, who stand on the lines from 1 on."""
+    """Return the inference from *users*, who are on lines 1, 2, and so on."""
     inference = Inference()
     for line, user in enumerate(users, 1):
         inference.add(user, line)
@@ -41,7 +41,7 @@ def inferred(users: Iterable[UserTraits]) -> Inference:
 
 
 def of_values(values: Sequence[Any], name: str = "trait") -> PropertyInference:
-    """Return what is found out about a trait that has these *values*."""
+    """Return what is inferred about a trait with these *values*."""
     return inferred(UserTraits(traits={name: value}) for value in values).properties[name]
 
 
@@ -78,8 +78,8 @@ def of_values(values: Sequence[Any], name: str = "trait") -> PropertyInference:
         ([2**63], "real"),
     ],
 )
-def test_takes_the_first_type_that_fits_every_value(values: list[Any], cast: str) -> None:
-    """Bool before int before real before date before lists before str, and nothing where none fits."""
+def test_chooses_the_first_cast_that_fits_all(values: list[Any], cast: str) -> None:
+    """In the documented order, and `any` if none fits."""
     assert of_values(values).cast == cast
 
 
@@ -94,29 +94,29 @@ def test_takes_the_first_type_that_fits_every_value(values: list[Any], cast: str
         (["1234567890", "pro"], "str", None),
     ],
 )
-def test_long_whole_numbers_in_texts_are_no_numbers(values: list[Any], cast: str, policy: str | None) -> None:
-    """Nobody computes with ten digits; a number that JSON has as one is believed."""
+def test_long_integers_in_strings_stay_strings(values: list[Any], cast: str, policy: str | None) -> None:
+    """Ten digits are hardly a quantity. A JSON number stays a number."""
     found = of_values(values)
 
     assert (found.cast, found.policy) == (cast, policy)
 
 
 @pytest.mark.parametrize("name", ["zip", "home_zip", "phoneNumber", "user-id", "userID", "plan.code", "UUID"])
-def test_what_is_called_an_identifier_is_no_number(name: str) -> None:
-    """A postal code of digits is a text, and so is an id."""
+def test_identifiers_stay_strings(name: str) -> None:
+    """Such as a postal code of digits."""
     found = of_values(["10115", "7"], name)
 
     assert (found.cast, found.policy) == ("str", "identifier-by-name")
 
 
 @pytest.mark.parametrize(("name", "values"), [("paid", ["7"]), ("zip.seats", ["7"]), ("zip", [7]), ("code", ["7.5"])])
-def test_what_is_not_called_so_or_no_whole_text_is_a_number(name: str, values: list[Any]) -> None:
-    """Only words of the last name count, and only whole numbers in texts."""
+def test_other_names_may_be_numbers(name: str, values: list[Any]) -> None:
+    """Only words of the last name count, and only integers in strings."""
     assert of_values(values, name).cast in {"int", "real"}
 
 
-def test_declared_types_are_believed() -> None:
-    """A type that all values have declared is taken whatever the name or the length."""
+def test_uses_declared_types() -> None:
+    """Whatever the name or the length of the values."""
     users = [UserTraits(traits={"zip": text}, types={"zip": "int"}) for text in ("12345678901", "7")]
 
     assert inferred(users).properties["zip"].cast == "int"
@@ -132,8 +132,8 @@ def test_declared_types_are_believed() -> None:
         (["7", "8", "x"], ["int", "real", "str"]),
     ],
 )
-def test_declared_types_that_cannot_be_are_not(values: list[Any], types: list[Any]) -> None:
-    """A type that not all values have declared, or some cannot be, is not taken."""
+def test_ignores_inconsistent_declared_types(values: list[Any], types: list[Any]) -> None:
+    """Unless all values declare the same type and fit it."""
     users = [
         UserTraits(traits={"t": value}, types={} if declared is None else {"t": declared})
         for value, declared in zip(values, types, strict=True)
@@ -142,8 +142,8 @@ def test_declared_types_that_cannot_be_are_not(values: list[Any], types: list[An
     assert inferred(users).properties["t"].cast == "str"
 
 
-def test_tells_what_stands_against_a_better_type() -> None:
-    """By line and shape, never by value; a worse type that as much stands against is not worth a word."""
+def test_shows_values_that_reject_a_better_cast() -> None:
+    """By line and shape, never by value. A worse cast with as many conflicts is not shown."""
     found = of_values(["1", "2", "3", "4", "5", "7-8", "n/a"])
 
     assert found == PropertyInference(
@@ -152,52 +152,52 @@ def test_tells_what_stands_against_a_better_type() -> None:
     assert str(found) == "7 users; int except 2 (line 6: 9-9, line 7: a/a)"
 
 
-def test_tells_of_both_types_where_less_stands_against_the_second() -> None:
-    """A half is no whole number, but a real."""
+def test_shows_both_casts_if_the_second_fits_better() -> None:
+    """One half is not an integer, but it is a real."""
     found = of_values([*map(str, range(MANY)), "1.5", "x"])
 
     assert [(conflict.cast, conflict.count) for conflict in found.conflicts] == [("int", 2), ("real", 1)]
 
 
-def test_shows_a_few_of_many() -> None:
-    """The first three are enough."""
+def test_shows_three_samples_at_most() -> None:
+    """An ellipsis stands for the rest."""
     found = of_values([*map(str, range(MANY)), *["x"] * 4])
 
     assert found.caveats == "int except 4 (line 21: a, line 22: a, line 23: a, …)"
 
 
-def test_says_nothing_of_types_that_hardly_anything_fits() -> None:
-    """One number among texts does not make these suspicious."""
+def test_hides_casts_that_rarely_fit() -> None:
+    """One number among strings is not a conflict."""
     found = of_values(["a", "b", "1"])
 
     assert str(found) == "3 users"
 
 
-def test_counts_one_user() -> None:
-    """The note of a field with one user is English."""
+def test_uses_the_singular_for_one_user() -> None:
+    """In the comment of a field."""
     assert str(of_values(["a"])) == "1 user"
 
 
-def test_the_note_names_the_policy() -> None:
-    """It is seen why a column of digits is no number."""
+def test_the_comment_names_the_policy() -> None:
+    """It explains why a column of digits is not a number."""
     assert str(of_values(["1234567890"])) == "1 user; long-digits"
 
 
-def test_does_not_give_up_on_a_type_at_once() -> None:
-    """The first value may be the odd one."""
+def test_tolerates_a_mismatch_in_the_first_value() -> None:
+    """The first value may be the exception."""
     assert of_values(["x", *map(str, range(MANY))]).caveats == "int except 1 (line 1: a)"
 
 
 @pytest.mark.parametrize(("parts", "cast"), [(MAX_DEPTH - 2, "int"), (MAX_DEPTH - 1, "any")])
-def test_a_path_can_have_a_rule_as_far_as_values_may_be_nested(parts: int, cast: str) -> None:
-    """A list in the last object needs one more level."""
+def test_limits_the_depth_of_rules(parts: int, cast: str) -> None:
+    """A list in the innermost object needs one more level."""
     path = ".".join(["a"] * parts)
 
     assert inferred([UserTraits(traits={path: "1"})]).properties[path].cast == cast
 
 
-def test_gives_up_on_a_type_that_hardly_anything_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A million texts are not asked a million times whether they are numbers."""
+def test_stops_trying_casts_that_rarely_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be slow to try each cast on a million strings."""
     monkeypatch.setattr(inference_module, "_MAX_MISMATCHES", 1)
 
     found = of_values(["a", "b", "1", "2", "3", "4", "5", "6"])
@@ -205,8 +205,8 @@ def test_gives_up_on_a_type_that_hardly_anything_fits(monkeypatch: pytest.Monkey
     assert found == PropertyInference(8, "str")
 
 
-def test_forgets_further_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no end to names, but to the memory."""
+def test_bounds_the_number_of_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values of further fields are counted as uninspected."""
     monkeypatch.setattr(inference_module, "MAX_PATHS", 1)
 
     inference = inferred([UserTraits(traits={"a": "1"}), UserTraits(traits={"b": "2", "x.y": "4", "a": {"c": "3"}})])
@@ -215,8 +215,8 @@ def test_forgets_further_names(monkeypatch: pytest.MonkeyPatch) -> None:
     assert inference.properties == {"a": PropertyInference(1, "any", policy=InferencePolicy.HAS_NESTED_FIELDS)}
 
 
-def test_a_path_with_others_in_it_has_no_cast() -> None:
-    """A value in one row and an object in the next are both kept."""
+def test_a_field_with_nested_fields_has_no_cast() -> None:
+    """A value in one row and an object in another are both kept."""
     users = [UserTraits(traits={"a": "1", "x.y": "5"}), UserTraits(traits={"a.b": "2", "x.y.z": "3"})]
 
     mapping = inferred(users).mapping()
@@ -237,16 +237,16 @@ def test_a_path_with_others_in_it_has_no_cast() -> None:
         {".".join("abcdefghijklmnopqrstuvwxyzabcdef"): "1"},
     ],
 )
-def test_leaves_alone_what_no_rule_can_be_made_for(traits: dict[str, Any]) -> None:
-    """A rule that would not find its field, or find it twice, is worse than none."""
+def test_makes_no_rule_for_unaddressable_fields(traits: dict[str, Any]) -> None:
+    """A rule would miss the value or find two."""
     inference = inferred([UserTraits(traits=traits)])
 
     assert not inference.mapping().fields
     assert {found.policy for found in inference.properties.values()} == {InferencePolicy.NOT_ADDRESSABLE}
 
 
-def test_a_null_beside_its_own_dotted_name_is_not_seen() -> None:
-    """Policy `null-beside`: the row was a user without the mapping, and the mapping names the problem."""
+def test_does_not_notice_a_null_next_to_nested_fields() -> None:
+    """Policy `null-and-nested`: the mapping rejects this row."""
     row = {"user_id": "u1", "a": None, "a.b": "1"}
     mapping = CompiledMapping.compile(inferred([UserTraits.from_mapping(row)]).mapping())
 
@@ -254,8 +254,8 @@ def test_a_null_beside_its_own_dotted_name_is_not_seen() -> None:
         mapping.to_user(row)
 
 
-def test_the_users_own_fields_and_removals_are_no_traits() -> None:
-    """Ids and names are texts in any case."""
+def test_ignores_user_fields_and_removals() -> None:
+    """Ids, names and email addresses are strings in any case."""
     user = UserTraits("u1", traits={"id": "7", "name": "8", "email": "9", "gone": REMOVE})
 
     assert not inferred([user]).properties
@@ -277,14 +277,14 @@ def test_the_users_own_fields_and_removals_are_no_traits() -> None:
         (UUID(int=5), "(other)"),
     ],
 )
-def test_shows_a_shape(value: object, expected: str) -> None:
-    """Letters, digits and whatever is not ASCII are told apart from the rest, and not from each other."""
+def test_shows_the_shape_of_a_value(value: object, expected: str) -> None:
+    """Letters, digits and other characters, each run once."""
     assert shape(value) == expected
 
 
 @given(st.text())
-def test_a_shape_holds_no_letter_or_digit_of_the_value(text: str) -> None:
-    """Whatever is in the text, its shape has none of it but signs."""
+def test_a_shape_reveals_no_letter_or_digit(text: str) -> None:
+    """It keeps only ASCII punctuation."""
     shown = shape(text)
 
     assert len(shown) <= MAX_SHAPE_LENGTH
@@ -310,8 +310,8 @@ ROWS = st.dictionaries(
 
 @pytest.mark.slow
 @given(st.lists(ROWS, max_size=6))
-def test_the_mapping_makes_no_bad_row_of_the_rows_it_was_made_for(rows: list[dict[str, Any]]) -> None:
-    """What was a user without the mapping is one with it, and no value is lost."""
+def test_the_mapping_accepts_the_rows_it_came_from(rows: list[dict[str, Any]]) -> None:
+    """And no value is lost."""
     good: list[tuple[dict[str, Any], UserTraits]] = []
     for row in rows:
         try:
@@ -328,7 +328,7 @@ def test_the_mapping_makes_no_bad_row_of_the_rows_it_was_made_for(rows: list[dic
 
 
 def flat(traits: Any, parents: str = "") -> list[str]:
-    """Return the dotted paths of *traits*, twice where there are two."""
+    """Return the dotted paths of *traits*, with duplicates."""
     paths: list[str] = []
     for name, value in traits.items():
         paths += flat(value, f"{parents}{name}.") if isinstance(value, dict) else [parents + name]
@@ -336,8 +336,8 @@ def flat(traits: Any, parents: str = "") -> list[str]:
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(["a", "b.c", "b.d"]), TEXTS, max_size=3), max_size=6))
-def test_texts_of_logrocket_mean_the_same_when_they_are_sent_again(rows: list[dict[str, Any]]) -> None:
-    """Texts stay to the letter, truths but for capitals, numbers and moments are the same."""
+def test_strings_from_logrocket_keep_their_meaning(rows: list[dict[str, Any]]) -> None:
+    """When they are sent to LogRocket again."""
     inference = inferred(UserTraits("u1", traits=row) for row in rows)
     mapping = CompiledMapping.compile(inference.mapping())
 
@@ -348,7 +348,7 @@ def test_texts_of_logrocket_mean_the_same_when_they_are_sent_again(rows: list[di
 
 
 def same(cast: str, before: str, after: str) -> bool:
-    """Tell whether two texts mean the same."""
+    """Return True if two strings have the same meaning."""
     match cast:
         case "bool":
             return before.lower() == after
@@ -370,7 +370,7 @@ def same(cast: str, before: str, after: str) -> bool:
 
 
 def sent(backend: Fullstory | LogRocket, user: UserTraits) -> dict[str, Any]:
-    """Return the body that *backend* would send; a user whom its limits refuse is of no interest here."""
+    """Return the body that *backend* would send; skip a rejected user."""
     plan = backend.plan(user)
     assume(plan.request is not None)
     assert plan.request is not None
@@ -400,7 +400,7 @@ PATHS = st.sampled_from(["plan", "zip", "seats", "since", "address.zip", "addres
 
 @st.composite
 def typed_users(draw: st.DrawFn) -> list[UserTraits]:
-    """Draw users whose properties have one declared type each, as Fullstory keeps them."""
+    """Draw users whose properties have one declared type each, as in Fullstory."""
     types = draw(st.dictionaries(PATHS, st.sampled_from(get_args(TraitType)), min_size=1))
     users: list[UserTraits] = []
     for _ in range(draw(st.integers(1, 4))):
@@ -416,8 +416,8 @@ def typed_users(draw: st.DrawFn) -> list[UserTraits]:
 
 
 @given(typed_users())
-def test_types_survive_the_way_through_logrocket(users: list[UserTraits]) -> None:
-    """What Fullstory had is what it is sent after LogRocket has made texts of it all."""
+def test_types_survive_a_detour_through_logrocket(users: list[UserTraits]) -> None:
+    """Fullstory gets the same types back, although LogRocket stores strings."""
     mapping = CompiledMapping.compile(inferred(users).mapping())
 
     for user in users:

@@ -1,4 +1,4 @@
-"""Rows made users as a mapping says."""
+"""Mappings applied to rows."""
 
 import copy
 from collections.abc import Callable
@@ -19,12 +19,12 @@ NOON = NAIVE.replace(tzinfo=UTC)
 
 
 def user_of(row: dict[str, Any], mapping: RowMapping, *, has_datetimes: bool = False) -> UserTraits:
-    """Return the user that *mapping* makes of *row*."""
+    """Return the user that *mapping* makes from *row*."""
     return CompiledMapping.compile(mapping, has_datetimes=has_datetimes).to_user(copy.deepcopy(row))
 
 
 def mapped(row: dict[str, Any], **settings: Any) -> UserTraits:
-    """Return the user that a mapping with *settings* makes of *row*."""
+    """Return the user that a mapping with *settings* makes from *row*."""
     return user_of(row, RowMapping(**settings))
 
 
@@ -33,8 +33,8 @@ def rules(**fields: FieldRule) -> dict[str, FieldRule]:
     return {name.replace("__", "."): rule for name, rule in fields.items()}
 
 
-def test_a_users_own_fields_are_taken_from_where_they_are() -> None:
-    """They are no traits then; what usually is an own field and was not asked for is one."""
+def test_finds_user_fields_at_their_paths() -> None:
+    """Fields that have a default name, but are not used, are traits."""
     row = {
         "account": {"id": "u1", "seats": 3},
         "mail": "a@b.c",
@@ -50,8 +50,8 @@ def test_a_users_own_fields_are_taken_from_where_they_are() -> None:
     )
 
 
-def test_without_settings_of_their_own_they_are_found_by_name() -> None:
-    """After fields were renamed and cast."""
+def test_finds_user_fields_by_default_names() -> None:
+    """After fields are renamed and cast."""
     row = {"id": 7, "nick": "Ada", "email": "a@b.c"}
 
     user = mapped(row, fields={"id": FieldRule(cast="str"), "nick": FieldRule(rename="name", cast="str")})
@@ -59,20 +59,20 @@ def test_without_settings_of_their_own_they_are_found_by_name() -> None:
     assert user == UserTraits("7", name="Ada", email="a@b.c")
 
 
-def test_one_field_may_be_two_of_a_users_own() -> None:
-    """In many files the address is the id."""
+def test_one_field_may_give_two_user_fields() -> None:
+    """In many files the email address is the id."""
     assert mapped({"mail": "a@b.c"}, user_id="mail", email="mail") == UserTraits("a@b.c", email="a@b.c")
 
 
-def test_fields_may_change_names() -> None:
-    """All of them at once, so nothing is overwritten in between."""
+def test_swaps_the_names_of_two_fields() -> None:
+    """All renames happen at once, so no value is overwritten."""
     fields = {"a": FieldRule(rename="b"), "b": FieldRule(rename="a")}
 
     assert mapped({"a": 1, "b": 2}, fields=fields) == UserTraits(traits={"a": 2, "b": 1})
 
 
-def test_a_dotted_path_reaches_into_objects_and_makes_them() -> None:
-    """Its name may also stand in the row as it is; what is left of an object goes where its own rule says."""
+def test_dotted_paths_read_and_create_objects() -> None:
+    """A path also finds a flat dotted name. The rest of an object follows its own rule."""
     fields = rules(
         a__b=FieldRule(rename="c.d", cast="int"),
         a=FieldRule(rename="rest"),
@@ -86,15 +86,15 @@ def test_a_dotted_path_reaches_into_objects_and_makes_them() -> None:
     assert mapped(row, fields=fields).traits == expected
 
 
-def test_a_field_may_be_cast_inside_an_object_that_has_a_rule_of_its_own() -> None:
-    """It is put back where it was."""
+def test_casts_a_field_inside_an_object_with_a_rule() -> None:
+    """It returns to its place in the object."""
     fields = rules(a__b=FieldRule(cast="int"), a=FieldRule())
 
     assert mapped({"a": {"b": "1", "x": 2}}, fields=fields, unlisted="drop").traits == {"a": {"b": 1, "x": 2}}
 
 
 def test_casts_declare_types() -> None:
-    """By the names that the traits have in the end; own fields have none, and open casts neither."""
+    """Under the new names. User fields have no types, and `any` and `json` declare none."""
     fields = rules(
         a=FieldRule(rename="x.y", cast="int"),
         b=FieldRule(cast="epoch"),
@@ -110,8 +110,8 @@ def test_casts_declare_types() -> None:
     assert user.traits["c"] == user.traits["d"] == ()
 
 
-def test_a_default_stands_where_there_is_nothing() -> None:
-    """It is cast as well, and no two users share one."""
+def test_defaults_fill_absent_fields() -> None:
+    """They are cast, and users do not share one object."""
     fields = rules(
         a=FieldRule(default="5", cast="int"),
         b=FieldRule(default="x"),
@@ -131,8 +131,8 @@ def test_a_default_stands_where_there_is_nothing() -> None:
     ]
 
 
-def test_a_null_says_nothing_or_removes() -> None:
-    """At every depth; what a field says wins over what the file says; a user's own fields cannot be removed."""
+def test_a_null_is_ignored_or_removes() -> None:
+    """At every depth. A field's setting overrides the row's; user fields cannot be removed."""
     row = {"id": "u1", "name": None, "uid": None, "mail": None, "a": None, "b": None, "c": {"d": None}, "e": None}
     fields = {"b": FieldRule(null="absent"), "e": FieldRule(cast="int")}
 
@@ -144,15 +144,15 @@ def test_a_null_says_nothing_or_removes() -> None:
     assert mapped(row, fields=only_b) == UserTraits("u1", traits={"b": REMOVE})
 
 
-def test_a_renamed_own_field_cannot_be_removed_either() -> None:
-    """Its null says nothing, and another name for it is asked."""
+def test_a_renamed_user_field_cannot_be_removed() -> None:
+    """Its null is ignored, and the next default name is used."""
     fields = {"nick": FieldRule(rename="name", null="remove")}
 
     assert mapped({"nick": None, "display_name": "Ada"}, fields=fields) == UserTraits(name="Ada")
 
 
-def test_what_is_not_listed_can_be_dropped() -> None:
-    """But not a user's own fields."""
+def test_drops_unlisted_fields() -> None:
+    """But not user fields."""
     row = {"id": "u1", "uid": None, "display_name": "Ada", "email": "e", "plan": "pro", "a": {"b": 1, "c": 2}, "x": 1}
     fields = rules(plan=FieldRule(), a__b=FieldRule())
 
@@ -162,8 +162,8 @@ def test_what_is_not_listed_can_be_dropped() -> None:
     assert mapped(row, unlisted="drop", user_id="x", fields={"x": FieldRule(cast="str")}).user_id == "1"
 
 
-def test_moments_of_a_warehouse_get_the_zone_of_the_mapping() -> None:
-    """Listed or not, at every depth; without a zone they are refused by their path."""
+def test_datetimes_from_duckdb_get_the_time_zone() -> None:
+    """Listed or not, at every depth. Without a time zone they are rejected."""
     row = {"a": NAIVE, "b": {"c": NAIVE}, "d": NOON, "e": date(2026, 11, 21)}
 
     user = user_of(row, RowMapping(timezone="UTC", fields={"a": FieldRule()}), has_datetimes=True)
@@ -207,9 +207,7 @@ def test_moments_of_a_warehouse_get_the_zone_of_the_mapping() -> None:
         ({"a": [None]}, {"null": "remove"}, "traits.a[0]: None has no meaning inside a list; leave it out"),
     ],
 )
-def test_a_row_that_does_not_fit_is_refused_by_its_field(
-    row: dict[str, Any], settings: dict[str, Any], problem: str
-) -> None:
+def test_names_the_field_that_is_wrong(row: dict[str, Any], settings: dict[str, Any], problem: str) -> None:
     """The value is not quoted."""
     with pytest.raises(InvalidTraitsError) as caught:
         mapped(row, **settings)
@@ -217,40 +215,40 @@ def test_a_row_that_does_not_fit_is_refused_by_its_field(
     assert str(caught.value) == problem
 
 
-def test_a_moment_of_observation_may_be_counted_in_seconds_or_be_absent() -> None:
-    """It need not be text."""
+def test_observed_at_may_be_seconds_or_absent() -> None:
+    """Or a datetime."""
     seconds = {"t": FieldRule(cast="epoch")}
-    there = NOON.astimezone(timezone(timedelta(hours=3)))
+    local = NOON.astimezone(timezone(timedelta(hours=3)))
 
     assert mapped({"t": NOON.timestamp()}, observed_at="t", fields=seconds).observed_at == NOON
-    assert mapped({"t": there}, observed_at="t").observed_at == NOON
+    assert mapped({"t": local}, observed_at="t").observed_at == NOON
     assert mapped({}, observed_at="t").observed_at is None
 
 
 @given(row=st.one_of(trait_maps(), st.dictionaries(st.sampled_from(["id", "uid", "name", "email", "a"]), texts())))
-def test_a_mapping_with_nothing_in_it_changes_nothing(row: dict[str, Any]) -> None:
-    """The same user, or the same refusal."""
+def test_an_empty_mapping_changes_nothing(row: dict[str, Any]) -> None:
+    """Neither the user nor the error."""
 
-    def made(user_of_row: Callable[[dict[str, Any]], UserTraits]) -> UserTraits | str:
+    def result_of(to_user: Callable[[dict[str, Any]], UserTraits]) -> UserTraits | str:
         try:
-            return user_of_row(copy.deepcopy(row))
+            return to_user(copy.deepcopy(row))
         except InvalidTraitsError as error:
             return str(error)
 
-    assert made(CompiledMapping.compile(RowMapping()).to_user) == made(UserTraits.from_mapping)
+    assert result_of(CompiledMapping.compile(RowMapping()).to_user) == result_of(UserTraits.from_mapping)
 
 
 @given(row=trait_maps(), name=trait_names(), other=trait_names())
-def test_renaming_and_renaming_back_changes_nothing(row: dict[str, Any], name: str, other: str) -> None:
-    """Wherever the new name is free."""
+def test_renaming_back_restores_the_row(row: dict[str, Any], name: str, other: str) -> None:
+    """If the new name is free."""
     own = {"user_id", "uid", "id", "name", "display_name", "email"}
     row = {key: value for key, value in row.items() if key not in own and "." not in key}
     if "." in name or "." in other or not name or not other or other in row or {name, other} & own or name == other:
         return
-    there = RowMapping(fields={name: FieldRule(rename=other)})
+    forth = RowMapping(fields={name: FieldRule(rename=other)})
     back = RowMapping(fields={other: FieldRule(rename=name)})
 
-    once = user_of(row, there).traits
+    once = user_of(row, forth).traits
 
     assert user_of(dict(once), back) == UserTraits(traits=row)
 
@@ -268,10 +266,8 @@ def test_renaming_and_renaming_back_changes_nothing(row: dict[str, Any], name: s
     null=st.sampled_from(["absent", "remove"]),
     unlisted=st.sampled_from(["keep", "drop"]),
 )
-def test_whatever_the_mapping_a_row_is_a_user_or_the_one_error(
-    row: dict[str, Any], field: str, rule: FieldRule, null: Any, unlisted: Any
-) -> None:
-    """And the error quotes no value."""
+def test_errors_never_quote_a_value(row: dict[str, Any], field: str, rule: FieldRule, null: Any, unlisted: Any) -> None:
+    """Whatever the mapping and the row."""
     row = {**row, "canary": CANARY, "id": CANARY}
     fields = {field: rule, "canary": FieldRule(cast="str")}
     problem = ""

@@ -1,4 +1,4 @@
-"""A mapping written as TOML."""
+"""Mappings written as TOML."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -33,7 +33,7 @@ RULES = st.one_of(
 
 
 def read_back(text: str) -> RowMapping:
-    """Return the mapping that *text* in a file is."""
+    """Return the mapping in a file that holds *text*."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "mapping.toml"
         path.write_text(text, encoding="utf-8", newline="")
@@ -46,21 +46,21 @@ def read_back(text: str) -> RowMapping:
     null=st.sampled_from(["absent", "remove"]),
     timezone=st.sampled_from([None, "UTC", "Europe/Berlin"]),
 )
-def test_is_read_back_as_it_was(
+def test_mappings_survive_a_round_trip(
     fields: dict[str, FieldRule], user_id: str | None, null: Null, timezone: str | None
 ) -> None:
-    """Whatever the names and the defaults are, the file says the same mapping."""
+    """Whatever the names and the defaults."""
     try:
         mapping = RowMapping(user_id=user_id, null=null, timezone=timezone, fields=fields)
     except ConfigurationError:
-        assume(False)  # noqa: FBT003  # A contradiction is no mapping.
+        assume(False)  # noqa: FBT003  # Contradictory settings make no mapping.
         raise
 
     assert read_back(mapping_text(mapping, dict.fromkeys(fields, "1 user"))) == mapping
 
 
-def test_reads_well() -> None:
-    """Only what is said stands there, and a note above its field."""
+def test_writes_only_changed_settings() -> None:
+    """With a comment above the field."""
     mapping = RowMapping(user_id="id", fields={"seats": FieldRule(cast="int"), "a.b": FieldRule()})
 
     assert mapping_text(mapping, {"seats": "2 users"}) == (
@@ -68,16 +68,16 @@ def test_reads_well() -> None:
     )
 
 
-def test_writes_moments_and_days() -> None:
-    """TOML has both; what has no zone stays without one."""
+def test_writes_datetimes_and_dates() -> None:
+    """A datetime without a time zone stays without one."""
     default = [date(2026, 11, 21), datetime(2026, 11, 21, 8)]  # noqa: DTZ001
     mapping = RowMapping(timezone="UTC", fields={"seen": FieldRule(cast="dates", default=default)})
 
     assert read_back(mapping_text(mapping)) == mapping
 
 
-def test_refuses_a_default_that_toml_does_not_have() -> None:
-    """A decimal would come back as another number."""
+def test_rejects_defaults_that_toml_lacks() -> None:
+    """A decimal would change to a float."""
     mapping = RowMapping(fields={"price": FieldRule(default=Decimal("1.10"))})
 
     with pytest.raises(ConfigurationError) as caught:

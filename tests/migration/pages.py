@@ -1,4 +1,4 @@
-"""Reports of migrations, built by hand."""
+"""Migration reports built by hand."""
 
 from collections import Counter
 from datetime import date
@@ -13,15 +13,15 @@ from replay_identity.ledger import UpsertCounts
 from replay_identity.migration import ListingStats, MigrationReport
 from replay_identity.migration.fidelity import BackendFidelity, Fidelity, PropertyFidelity
 
-MOST_NAMES = Limit(
+MAX_NAMES = Limit(
     maximum=500, unit=Unit.TRAITS, source="https://acme.example/limits", read_on=date(2026, 11, 21), rule="names"
 )
-EFFORT = {"acme": Estimate(1200, 30, 7300.0)}
+ESTIMATE = {"acme": Estimate(1200, 30, 7300.0)}
 SCRIPT = "<script>alert(1)</script>"
 
 
 def counted(**changes: Any) -> BackendFidelity:
-    """Return what becomes of properties at one vendor."""
+    """Return what happens to properties at one backend."""
     properties = {
         "traits.plan": PropertyFidelity(users=99_000, as_is=98_412, held_back=588),
         "traits.bio": PropertyFidelity(users=5000, as_is=4000, lossy=412, rejected=588, truncated=412, coerced=3),
@@ -35,7 +35,7 @@ def counted(**changes: Any) -> BackendFidelity:
         "properties": properties,
         "collisions": Counter({"traits.size_int": 4, "traits.b": 9}),
         "sent_names": {f"n{number}" for number in range(450)},
-        "max_unique_names": MOST_NAMES,
+        "max_unique_names": MAX_NAMES,
     }
     return BackendFidelity(**{**defaults, **changes})
 
@@ -45,7 +45,7 @@ def report(fidelity: BackendFidelity | None = None, **changes: Any) -> Migration
     fidelity = fidelity or counted()
     is_limited = fidelity.max_unique_names is not None
     acme = Fullstory("na1.test", name="acme") if is_limited else LogRocket("a:b:c", name="acme")
-    record = Fidelity.from_dict({"acme": fidelity.as_dict()}, [Route(acme)])
+    counts_by_backend = Fidelity.from_dict({"acme": fidelity.as_dict()}, [Route(acme)])
     stats = BackendStats(outcomes=Counter(Accepted=98_000, Rejected=500))
     counts = BackendReport(
         "acme", upserts=UpsertCounts(pending=98_600, unchanged=312, rejected=88), stats=stats, pending=100
@@ -54,4 +54,4 @@ def report(fidelity: BackendFidelity | None = None, **changes: Any) -> Migration
         users=100_000, usable=99_000, anonymous=700, being_deleted=200, unusable=100, type_conflicts={"a": 2}
     )
     defaults: dict[str, Any] = {"listing": listing, "run": SyncReport(rows=99_000, backends=(counts,))}
-    return MigrationReport("old", fidelity=record, **{**defaults, **changes})
+    return MigrationReport("old", fidelity=counts_by_backend, **{**defaults, **changes})

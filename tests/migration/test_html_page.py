@@ -1,4 +1,4 @@
-"""The page of a migration, as text."""
+"""The HTML report of a migration, as text."""
 
 import re
 from html.parser import HTMLParser
@@ -8,7 +8,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from migration.pages import EFFORT, SCRIPT, counted, report
+from migration.pages import ESTIMATE, SCRIPT, counted, report
 
 from replay_identity.bulk import Estimate, SyncReport
 from replay_identity.bulk.report import BackendReport
@@ -19,8 +19,8 @@ from replay_identity.migration.html_report import MAX_PROPERTIES, html_page
 from replay_identity.outcomes import Unavailable
 
 
-class Words(HTMLParser):
-    """The text of a page, and its tags."""
+class PageParser(HTMLParser):
+    """The text, tags and attributes of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,25 +29,25 @@ class Words(HTMLParser):
         self.attributes: list[tuple[str, str | None]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take note of a tag."""
+        """Record a tag and its attributes."""
         self.tags.append(tag)
         self.attributes += attrs
 
     def handle_data(self, data: str) -> None:
-        """Take note of a text."""
+        """Record a text."""
         self.text.append(data)
 
 
-def parsed(page: str) -> Words:
-    """Return the page as a reader of HTML has it."""
-    words = Words()
-    words.feed(page)
-    words.close()
-    return words
+def parsed(page: str) -> PageParser:
+    """Return the parsed page."""
+    parser = PageParser()
+    parser.feed(page)
+    parser.close()
+    return parser
 
 
 def text(page: MigrationReport) -> str:
-    """Return what a reader sees of a report."""
+    """Return the text that a reader of *page* sees."""
     return re.sub(r"\s+", " ", " ".join(parsed(html_page(page)).text))
 
 
@@ -55,12 +55,12 @@ def text(page: MigrationReport) -> str:
     ("changes", "sentence"),
     [
         ({}, "acme is up to date with 98,312 of 99,000 users, 100 still pending; 2 properties lose something."),
-        ({"estimate": EFFORT}, "acme would get 98,412 of 99,000 users; 2 properties would lose something."),
+        ({"estimate": ESTIMATE}, "acme would get 98,412 of 99,000 users; 2 properties would lose something."),
         ({"run": SyncReport()}, "acme was sent nothing."),
     ],
 )
-def test_says_in_one_sentence_what_became_of_a_vendor(changes: dict[str, Any], sentence: str) -> None:
-    """Of a rehearsal by the limits, of a run by the books."""
+def test_sums_up_a_backend_in_one_sentence(changes: dict[str, Any], sentence: str) -> None:
+    """From the limits in a dry run, from the counts of the run otherwise."""
     assert sentence in text(report(**changes))
 
 
@@ -69,14 +69,12 @@ def test_says_in_one_sentence_what_became_of_a_vendor(changes: dict[str, Any], s
     [
         (0, None, "no property loses anything"),
         (1, None, "1 property loses something"),
-        (0, EFFORT, "no property would lose anything"),
-        (1, EFFORT, "1 property would lose something"),
+        (0, ESTIMATE, "no property would lose anything"),
+        (1, ESTIMATE, "1 property would lose something"),
     ],
 )
-def test_counts_the_properties_that_lose_something(
-    lossy: int, estimate: dict[str, Estimate] | None, words: str
-) -> None:
-    """In grammatical sentences; what is refused does not arrive either."""
+def test_counts_properties_with_losses(lossy: int, estimate: dict[str, Estimate] | None, words: str) -> None:
+    """Rejected values do not arrive either."""
     lost = {"lossy": lossy}, {"rejected": lossy}
     for numbers in lost:
         fidelity = counted(properties={"traits.a": PropertyFidelity(users=1, as_is=1 - lossy, **numbers)})
@@ -84,20 +82,20 @@ def test_counts_the_properties_that_lose_something(
         assert words in text(report(fidelity, estimate=estimate))
 
 
-def test_is_up_to_date_with_one_user() -> None:
-    """Nothing is pending."""
+def test_uses_the_singular_for_one_user() -> None:
+    """With nothing pending."""
     run = SyncReport(backends=(BackendReport("acme", carried=1),))
 
     assert "acme is up to date with 0 of 1 user;" in text(report(run=run))
 
 
-def test_tells_a_rehearsal_from_what_happened() -> None:
-    """In the first line after the day."""
+def test_distinguishes_a_dry_run() -> None:
+    """In the first line after the date."""
     assert "This is the report of a migration." in text(report())
-    assert "This is the report of a dry run: nothing was sent" in text(report(estimate=EFFORT))
+    assert "This is the report of a dry run: nothing was sent" in text(report(estimate=ESTIMATE))
 
 
-def test_keeps_the_words_of_a_vendor_out() -> None:
+def test_leaves_out_error_texts() -> None:
     """They may quote a user; the page only says that something went wrong."""
     run = SyncReport(stopped="secret", backends=(BackendReport("acme", problem="secret"),))
 
@@ -118,42 +116,42 @@ def test_keeps_the_words_of_a_vendor_out() -> None:
         (Estimate(12, 0, 7199.0), "about 120 minutes at the quota."),
     ],
 )
-def test_says_how_long_it_would_take(estimate: Estimate, sentence: str) -> None:
+def test_shows_the_estimated_time(estimate: Estimate, sentence: str) -> None:
     """As far as it is known."""
     assert sentence in text(report(estimate={"acme": estimate}))
 
 
-def test_counts_who_was_read() -> None:
-    """Each kind that there is."""
-    seen = text(report())
+def test_counts_the_listed_users() -> None:
+    """By kind."""
+    shown = text(report())
 
-    assert "old listed 100,000 users." in seen
-    assert "99,000 usable" in seen
-    assert "700 anonymous (without an id" in seen
-    assert "Properties that old has seen with several types" in seen
+    assert "old listed 100,000 users." in shown
+    assert "99,000 usable" in shown
+    assert "700 anonymous (without an id" in shown
+    assert "Properties that old has seen with several types" in shown
 
 
 @pytest.mark.parametrize(("restarts", "times"), [(1, "once"), (2, "2 times")])
-def test_tells_that_the_reading_began_anew(restarts: int, times: str) -> None:
-    """And what earlier runs have read."""
-    seen = text(report(listing=ListingStats(users=3, usable=3, earlier=2, restarts=restarts)))
+def test_reports_restarts(restarts: int, times: str) -> None:
+    """And users read by earlier runs."""
+    shown = text(report(listing=ListingStats(users=3, usable=3, earlier=2, restarts=restarts)))
 
-    assert f"started again from the first page {times}" in seen
-    assert "3 users, 2 of them in earlier runs." in seen
+    assert f"started again from the first page {times}" in shown
+    assert "3 users, 2 of them in earlier runs." in shown
 
 
 @pytest.mark.parametrize(("rows", "words"), [(1, "old has 1 row."), (2000, "old has 2,000 rows.")])
 def test_counts_the_rows_of_a_file(rows: int, words: str) -> None:
-    """Where the source is no vendor."""
-    seen = text(report(listing=None, run=SyncReport(rows=rows, bad_row_count=1)))
+    """If the source is not a vendor."""
+    shown = text(report(listing=None, run=SyncReport(rows=rows, bad_row_count=1)))
 
-    assert words in seen
-    assert (f"{rows - 1:,} valid" in seen) == (rows > 1)
-    assert "1 not valid" in seen
+    assert words in shown
+    assert (f"{rows - 1:,} valid" in shown) == (rows > 1)
+    assert "1 not valid" in shown
 
 
-def test_a_bar_is_filled_in_proportion() -> None:
-    """And says aloud what it shows."""
+def test_fills_bars_in_proportion() -> None:
+    """With a label for screen readers."""
     page = html_page(report(listing=ListingStats(users=8, usable=6, anonymous=2)))
 
     assert (
@@ -163,7 +161,7 @@ def test_a_bar_is_filled_in_proportion() -> None:
 
 
 def test_shows_the_worst_property_first() -> None:
-    """What does not arrive comes before what is changed, and that before what passes as it is."""
+    """Losses come before changes, and changes before unchanged values."""
     page = html_page(report())
 
     found = re.findall(r'<th scope="row">(traits\.[^<]*)</th><td class="count">', page)
@@ -176,13 +174,13 @@ def test_shows_the_worst_property_first() -> None:
     ]
 
 
-def test_tells_how_values_are_changed() -> None:
-    """By the words that are explained at the end."""
+def test_shows_how_values_are_changed() -> None:
+    """In the terms explained at the end of the page."""
     assert "Changes: 3 coerced, 412 truncated" in text(report())
 
 
-def test_leaves_out_the_least_bad_of_many_properties() -> None:
-    """And says how many, if there are any."""
+def test_limits_the_number_of_properties() -> None:
+    """And says how many are left out, if any."""
     for more in (0, 3):
         many = {f"traits.p{number}": PropertyFidelity(users=1, as_is=1) for number in range(MAX_PROPERTIES + more)}
 
@@ -192,14 +190,14 @@ def test_leaves_out_the_least_bad_of_many_properties() -> None:
         assert (f"… and {more} more" in page) == (more > 0)
 
 
-def test_one_property_and_none() -> None:
-    """Are told in words."""
+def test_handles_a_run_without_properties() -> None:
+    """It says so instead of an empty table."""
     assert "1 property 1" not in text(report(counted(properties={}, collisions={})))
     assert "No user had any properties." in text(report(counted(properties={}, collisions={})))
 
 
 def test_shows_the_most_frequent_collision_first() -> None:
-    """Under a title, and nothing at all where there is none."""
+    """Without collisions there is no table."""
     page = html_page(report())
 
     assert page.index(">traits.b<") < page.index(">traits.size_int<")
@@ -216,7 +214,7 @@ def test_shows_the_most_frequent_collision_first() -> None:
         (MAX_PATHS, "at least 1,000 of at most 500 names. That is too many.", "rejected"),
     ],
 )
-def test_measures_the_names_against_the_limit(names: int, sentence: str, level: str) -> None:
+def test_compares_the_names_with_the_limit(names: int, sentence: str, level: str) -> None:
     """The gauge warns before it is full, and is never more than full."""
     page = html_page(report(counted(sent_names={f"{number}" for number in range(names)})))
 
@@ -225,22 +223,22 @@ def test_measures_the_names_against_the_limit(names: int, sentence: str, level: 
     assert f'aria-label="names of properties"><span class="piece {level}" style="width:{width:.3f}%">' in page
 
 
-def test_without_a_limit_there_is_no_gauge() -> None:
-    """The vendor does not say."""
+def test_shows_no_gauge_without_a_limit() -> None:
+    """Not every vendor publishes one."""
     page = html_page(report(counted(max_unique_names=None)))
 
     assert "No limit is known." in page
     assert 'role="meter"' not in page
 
 
-def test_carries_the_day_in_utc() -> None:
-    """Of the clock that is handed in."""
+def test_shows_the_date_in_utc() -> None:
+    """Of the given clock."""
     assert "Report of 1970-01-02 (UTC)" in html_page(report(), clock=lambda: 86_400.0)
 
 
 @given(st.text(), st.text())
-def test_no_name_breaks_out_of_the_page(path: str, source: str) -> None:
-    """Whatever properties and files are called, the tags are the same, and there is no script."""
+def test_names_cannot_inject_markup(path: str, source: str) -> None:
+    """Whatever the names of properties and files, the tags are the same."""
     harmless = report(counted(properties={"a": PropertyFidelity(users=1, lossy=1)}, collisions={"a": 1}))
     harmful = report(counted(properties={path: PropertyFidelity(users=1, lossy=1)}, collisions={path: 1}))
 
@@ -250,18 +248,18 @@ def test_no_name_breaks_out_of_the_page(path: str, source: str) -> None:
     assert page.encode()
 
 
-@given(st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1, max_size=90))
-def test_names_are_shown_unchanged(name: str) -> None:
+@given(st.text(min_size=1, max_size=90).filter(str.isprintable))
+def test_shows_names_unchanged(name: str) -> None:
     """Escaping loses no character of a source's or a property's name."""
     properties = {name: PropertyFidelity(users=1, lossy=1)}
 
-    words = parsed(html_page(attrs.evolve(report(counted(properties=properties)), source=name)))
+    parser = parsed(html_page(attrs.evolve(report(counted(properties=properties)), source=name)))
 
-    assert name in words.text
-    assert f"Migration from {name}" in words.text
+    assert name in parser.text
+    assert f"Migration from {name}" in parser.text
 
 
-def test_asks_nobody_for_anything() -> None:
+def test_loads_and_runs_nothing() -> None:
     """No script, no address, and a policy that would forbid both."""
     page = html_page(report())
 

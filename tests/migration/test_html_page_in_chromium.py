@@ -1,4 +1,4 @@
-"""The page of a migration, as a browser has it."""
+"""The HTML report of a migration, in a browser."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from typing import cast
 
 import orjson
 import pytest
-from migration.pages import EFFORT, report
+from migration.pages import ESTIMATE, report
 
 from replay_identity.migration.html_report import html_page
 
@@ -31,7 +31,7 @@ document.body.setAttribute("data-measured", JSON.stringify(measured));
 
 
 def dom(page: str, folder: Path, *, width: int = 1200) -> str:
-    """Return the page as Chromium has it once it is drawn."""
+    """Return the page as Chromium renders it."""
     path = folder / "page.html"
     path.write_text(page, encoding="utf-8")
     command = [
@@ -42,14 +42,14 @@ def dom(page: str, folder: Path, *, width: int = 1200) -> str:
 
 
 def measured(page: str) -> dict[str, object]:
-    """Return what the script has found."""
+    """Return the measurements of the script."""
     found = page.partition('data-measured="')[2].partition('"')[0]
     return dict(orjson.loads(found.replace("&quot;", '"')))
 
 
-def test_has_the_sentences_and_no_script_runs(tmp_path: Path) -> None:
-    """What is called like a script is text, and the policy keeps out whatever is put in afterwards."""
-    page = html_page(report(estimate=EFFORT)).replace("</body>", "<script>document.title = 'run'</script></body>")
+def test_renders_text_and_runs_no_script(tmp_path: Path) -> None:
+    """A name like a script is text, and the policy stops injected scripts."""
+    page = html_page(report(estimate=ESTIMATE)).replace("</body>", "<script>document.title = 'run'</script></body>")
 
     drawn = dom(page, tmp_path)
 

@@ -1,4 +1,4 @@
-"""Users out of one fake vendor into another, whatever happens on the way."""
+"""Migrations from one emulated vendor to another, with faults on the way."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from migration.vendors import Time
 
-from replay_identity import Fullstory, Route, SourceError, UserTraits
+from replay_identity import ConfigurationError, Fullstory, Route, SourceError, UserTraits
 from replay_identity.adapters.exchange import Request, Response
 from replay_identity.emulator import Fault, FullstoryEmulator
 from replay_identity.mapping import FieldRule, RowMapping
@@ -45,19 +45,19 @@ class LineSender:
         return self.line.ask(request)
 
     def close(self) -> None:
-        """Free nothing."""
+        """Do nothing."""
 
 
 @attrs.define(eq=False)
 class Move:
-    """Fullstory with some users, to be moved to the LogRocket of a world.
+    """A Fullstory account whose users are moved to the LogRocket of a world.
 
     Attributes:
         world: LogRocket and the ledger.
+        clock: Seconds since 1970, for checkpoints and page tokens.
         old: The Fullstory that users are read from.
-        line: The way to it.
-        time: How time passes for whoever waits.
-        clock: Seconds since 1970, for the ledger's bookmarks and the vendor's tokens.
+        line: The connection to it.
+        time: The clock that waits advance.
     """
 
     world: World
@@ -86,7 +86,7 @@ class Move:
         return migrate(source or self.source(), self.world.backends[1:], **{**defaults, **options})
 
     def add(self, count: int, **fields: Any) -> None:
-        """Let the old vendor have so many more users."""
+        """Add *count* users at the old vendor."""
         for number in range(len(self.old.users), len(self.old.users) + count):
             self.put({"uid": f"u{number}", "properties": {"plan": f"p{number}"}, **fields})
 
@@ -98,24 +98,24 @@ class Move:
         return str(orjson.loads(response.body)["id"])
 
     def delete(self, uid: str) -> None:
-        """Have the old vendor delete a user."""
+        """Delete a user at the old vendor."""
         headers = {"authorization": f"Basic {FULLSTORY_KEY}"}
         response = self.line.ask(Request("delete", "DELETE", f"{FULLSTORY_URL}/v2/users?uid={uid}", headers))
         assert response.is_success
 
     @property
     def tokens(self) -> list[bool]:
-        """Return of each page that was read whether it was asked for with a token."""
+        """Whether each page read was requested with a token."""
         return ["page_token" in request.query for request in self.old.requests if request.method == "GET"]
 
     def close(self) -> None:
-        """Free the loop."""
+        """Do nothing."""
         self.line.loop.close()
 
 
 @pytest.fixture
 def move(tmp_path: Path) -> Iterator[Move]:
-    """Give users to move."""
+    """Provide a migration without users."""
     world = World(tmp_path / "ledger.db")
     move = Move(world)
     yield move
@@ -124,29 +124,29 @@ def move(tmp_path: Path) -> Iterator[Move]:
 
 
 def plans(count: int) -> dict[str, Mapping[str, str]]:
-    """Return what so many users have."""
+    """Return the traits of *count* users."""
     return {f"u{number}": {"plan": f"p{number}"} for number in range(count)}
 
 
-def held(move: Move) -> dict[str, Mapping[str, str]]:
-    """Return what LogRocket holds."""
+def logrocket_traits(move: Move) -> dict[str, Mapping[str, str]]:
+    """Return the traits at LogRocket by user."""
     return {user.user_id: user.traits for user in move.world.logrocket.users.values()}
 
 
 def test_moves_every_user(move: Move) -> None:
-    """Page by page, once each, and the books close."""
+    """Page by page, once each, and the counts add up."""
     move.add(USERS)
 
     report = move.run()
 
-    assert held(move) == plans(USERS)
+    assert logrocket_traits(move) == plans(USERS)
     assert set(move.world.logrocket.applied.values()) == {1}
     assert_closed(report.run)
     assert (report.run["logrocket"].accepted, report.listing) == (USERS, ListingStats(users=USERS, usable=USERS))
 
 
-def test_a_second_run_reads_all_and_sends_nothing(move: Move) -> None:
-    """A finished reading has no place to go on from."""
+def test_a_second_run_sends_nothing(move: Move) -> None:
+    """A finished run leaves no checkpoint, so all users are read again."""
     move.add(USERS)
     move.run()
 
@@ -158,21 +158,21 @@ def test_a_second_run_reads_all_and_sends_nothing(move: Move) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "plan"), [(1, "newer"), (-1, "p0")])
-def test_what_the_app_says_of_a_later_moment_is_not_undone(move: Move, seconds: int, plan: str) -> None:
-    """During the weeks of a migration the app writes to both; a page that was asked for before is older."""
+def test_keeps_newer_traits_from_the_app(move: Move, seconds: int, plan: str) -> None:
+    """Traits observed after the page was requested win."""
     move.add(1)
-    said_at = datetime.fromtimestamp(move.clock() + seconds, UTC)
-    said = UserTraits("u0", traits={"plan": "newer", "seats": 3}, observed_at=said_at)
-    move.run(FileSource("app", [Row(1, said)]))
+    observed_at = datetime.fromtimestamp(move.clock() + seconds, UTC)
+    newer = UserTraits("u0", traits={"plan": "newer", "seats": 3}, observed_at=observed_at)
+    move.run(FileSource("app", [Row(1, newer)]))
 
     report = move.run()
 
-    assert held(move) == {"u0": {"plan": plan, "seats": "3"}}
+    assert logrocket_traits(move) == {"u0": {"plan": plan, "seats": "3"}}
     assert_closed(report.run)
 
 
-def test_who_cannot_be_moved_is_counted(move: Move) -> None:
-    """Anonymous users, those being deleted, and those without any property."""
+def test_counts_users_who_are_not_moved(move: Move) -> None:
+    """Anonymous users and those being deleted. Users without properties are moved."""
     move.add(2)
     move.put({"properties": {"plan": "x"}})
     move.put({"uid": "gone"})
@@ -182,43 +182,43 @@ def test_who_cannot_be_moved_is_counted(move: Move) -> None:
     report = move.run()
 
     assert report.listing == ListingStats(users=5, usable=3, anonymous=1, being_deleted=1)
-    assert held(move) == {**plans(2), "bare": {}}
+    assert logrocket_traits(move) == {**plans(2), "bare": {}}
 
 
-def test_nested_properties_and_types_arrive(move: Move) -> None:
-    """As LogRocket keeps them: dotted names and texts."""
+def test_moves_nested_and_typed_properties(move: Move) -> None:
+    """LogRocket gets dotted names and strings."""
     schema = {"properties": {"company.size": "int", "since": "date"}}
     move.put({"uid": "u", "properties": {"company": {"size": 40}, "since": "2026-11-21"}, "schema": schema})
 
     move.run()
 
-    assert held(move) == {"u": {"company.size": "40", "since": "2026-11-21"}}
+    assert logrocket_traits(move) == {"u": {"company.size": "40", "since": "2026-11-21"}}
 
 
-def test_types_with_conflicts_are_told(move: Move) -> None:
-    """By the name of the property, and the value that is there is moved."""
+def test_reports_properties_with_several_types(move: Move) -> None:
+    """Their values are moved."""
     move.put({"uid": "u", "properties": {"seats": 3}, "schema": {"properties": {"seats": "int"}}})
     move.put({"uid": "u", "properties": {"seats": "many"}})
 
     report = move.run()
 
     assert report.listing == ListingStats(users=1, usable=1, type_conflicts={"seats": 1})
-    assert held(move) == {"u": {"seats": "many"}}
+    assert logrocket_traits(move) == {"u": {"seats": "many"}}
 
 
 def test_a_mapping_gives_anonymous_users_an_id(move: Move) -> None:
-    """Then they are users like any other."""
+    """Then they are moved like any other."""
     vendor_id = move.put({"properties": {"plan": "x"}})
     mapping = RowMapping(fields={"vendor_id": FieldRule(rename="id")})
 
     report = move.run(move.source(mapping=mapping))
 
-    assert held(move) == {vendor_id: {"plan": "x"}}
+    assert logrocket_traits(move) == {vendor_id: {"plan": "x"}}
     assert report.listing == ListingStats(users=1, usable=1)
 
 
-def test_a_user_who_cannot_be_is_unusable(move: Move) -> None:
-    """The row tells which of the users, and why."""
+def test_counts_unusable_users(move: Move) -> None:
+    """The bad row says which user, and why."""
     move.add(2)
     mapping = RowMapping(fields={"plan": FieldRule(cast="int")})
 
@@ -228,28 +228,28 @@ def test_a_user_who_cannot_be_is_unusable(move: Move) -> None:
     assert report.run.bad_rows[1] == BadRow(2, 2, "plan: expected a whole number")
 
 
-def test_goes_on_from_the_page_that_was_reached(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was read before is not read again, and the record covers both runs."""
+def test_resumes_at_the_checkpoint(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are not read again, and the statistics cover both runs."""
     monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 10)
     move.add(USERS)
     move.old.faults.add(Fault(status=403, skip=2, times=1, method="GET"))
-    broken_off = move.run()
+    interrupted = move.run()
     move.world.restart()
 
     report = move.run()
 
-    assert (broken_off.run.stopped, broken_off.listing) == (
+    assert (interrupted.run.stopped, interrupted.listing) == (
         "old: cannot be read: HTTP 403 forbidden. " + HINT,
         ListingStats(users=20, usable=20),
     )
     assert move.tokens == [False, True, True, True]
     assert report.listing == ListingStats(users=USERS, usable=USERS, earlier=20)
     assert report.fidelity.as_dict() == move.run().fidelity.as_dict()
-    assert held(move) == plans(USERS)
+    assert logrocket_traits(move) == plans(USERS)
 
 
-def test_begins_anew_where_it_is_told_to(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The place that was stored is not used."""
+def test_restart_ignores_the_checkpoint(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All users are read."""
     monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 10)
     move.add(USERS)
     move.old.faults.add(Fault(status=403, skip=2, times=1, method="GET"))
@@ -260,8 +260,8 @@ def test_begins_anew_where_it_is_told_to(move: Move, monkeypatch: pytest.MonkeyP
     assert report.listing == ListingStats(users=USERS, usable=USERS)
 
 
-def test_a_place_of_long_ago_is_not_gone_back_to(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a day, those who were read first may have changed."""
+def test_ignores_an_old_checkpoint(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a day, users read before may have changed."""
     monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 10)
     move.add(USERS)
     move.old.faults.add(Fault(status=403, skip=2, times=1, method="GET"))
@@ -273,8 +273,8 @@ def test_a_place_of_long_ago_is_not_gone_back_to(move: Move, monkeypatch: pytest
     assert report.listing == ListingStats(users=USERS, usable=USERS)
 
 
-def test_an_expired_token_loses_nobody(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reading begins anew, and who was sent is not sent again."""
+def test_an_expired_token_loses_no_user(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading starts again, and users who were sent are not sent again."""
     monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 10)
     move.add(USERS)
     move.old.faults.add(Fault(status=403, skip=2, times=1, method="GET"))
@@ -284,12 +284,12 @@ def test_an_expired_token_loses_nobody(move: Move, monkeypatch: pytest.MonkeyPat
     report = move.run()
 
     assert report.listing == ListingStats(users=USERS, usable=USERS, restarts=1)
-    assert held(move) == plans(USERS)
+    assert logrocket_traits(move) == plans(USERS)
     assert set(move.world.logrocket.applied.values()) == {1}
 
 
-def test_another_target_begins_at_the_beginning(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The place of one migration is none of another's: its vendor would miss the users before it."""
+def test_each_migration_has_its_own_checkpoint(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another backend would miss the users before it."""
     monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 10)
     move.add(USERS)
     move.old.faults.add(Fault(status=403, skip=2, times=1, method="GET"))
@@ -307,19 +307,19 @@ def test_another_target_begins_at_the_beginning(move: Move, monkeypatch: pytest.
     move.world.hold(plans(USERS))
 
 
-def test_a_quota_is_waited_for(move: Move) -> None:
-    """A 429 on the way is no end."""
+def test_waits_for_a_quota(move: Move) -> None:
+    """A 429 does not stop the run."""
     move.add(USERS)
     move.old.faults.add(Fault(status=429, headers={"retry-after": "900"}, skip=1, method="GET"))
 
     move.run()
 
     assert 900.0 in move.time.slept
-    assert held(move) == plans(USERS)
+    assert logrocket_traits(move) == plans(USERS)
 
 
-def test_what_cannot_be_read_at_all_is_told(move: Move) -> None:
-    """The report says why, and the books are empty."""
+def test_reports_a_vendor_that_cannot_be_read(move: Move) -> None:
+    """With the failure and empty counts."""
     move.old.faults.add(Fault(status=401, method="GET"))
 
     report = move.run()
@@ -328,24 +328,24 @@ def test_what_cannot_be_read_at_all_is_told(move: Move) -> None:
     assert str(report.run.stopped).startswith("old: cannot be read: HTTP 401")
 
 
-def test_a_rehearsal_sends_nothing_and_says_the_same(move: Move) -> None:
-    """Users, losses and properties are those of the run; the ledger stays as it is."""
+def test_a_dry_run_sends_nothing_and_predicts_the_run(move: Move) -> None:
+    """Users, losses and properties match the run; the ledger is not changed."""
     move.add(USERS)
     move.put({"uid": "y", "properties": {"bio": "b" * 2000}})
 
-    dry_run_report = migrate(move.source(), move.world.backends[1:], ledger=move.world.ledger, dry_run=True)
+    predicted = migrate(move.source(), move.world.backends[1:], ledger=move.world.ledger, dry_run=True)
 
     assert not move.world.logrocket.requests
     assert move.world.ledger.counts() == []
     run = move.run()
-    assert dry_run_report.fidelity.as_dict() == run.fidelity.as_dict()
-    assert dry_run_report.listing == run.listing
-    assert dry_run_report.run["logrocket"].as_dict() == run.run["logrocket"].as_dict()
-    assert dry_run_report.estimate is not None
+    assert predicted.fidelity.as_dict() == run.fidelity.as_dict()
+    assert predicted.listing == run.listing
+    assert predicted.run["logrocket"].as_dict() == run.run["logrocket"].as_dict()
+    assert predicted.estimate is not None
 
 
-def test_a_rehearsal_of_what_cannot_be_read_is_told(move: Move) -> None:
-    """As the run itself would."""
+def test_a_predicteds_an_unreadable_vendor(move: Move) -> None:
+    """Like the run itself."""
     move.old.faults.add(Fault(status=401, method="GET"))
 
     report = migrate(move.source(), move.world.backends[1:], ledger=None, dry_run=True)
@@ -353,31 +353,42 @@ def test_a_rehearsal_of_what_cannot_be_read_is_told(move: Move) -> None:
     assert type(report.failure).__name__ == "Misconfigured"
 
 
-def test_a_file_is_moved_too(move: Move) -> None:
-    """Its rows are counted by property, and nobody lists them."""
-    rows: list[Row | BadRow] = [Row(1, UserTraits("u0", traits={"plan": "p0"})), BadRow(2, 2, "is blank")]
+def test_moves_a_file(move: Move) -> None:
+    """Its rows are counted by property; there is no listing."""
+    rows: list[Row | BadRow] = [
+        Row(1, UserTraits("u0", traits={"plan": "p0"})),
+        BadRow(2, 2, "not valid UTF-8"),
+    ]
 
     report = move.run(FileSource("users.jsonl", rows))
 
-    assert held(move) == plans(1)
+    assert logrocket_traits(move) == plans(1)
     assert (report.source, report.listing, report.run.bad_row_count) == ("users.jsonl", None, 1)
     assert report.as_dict()["listing"] is None
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_a_file_that_cannot_be_read_is_the_callers(move: Move, *, dry_run: bool) -> None:
-    """As everywhere else."""
+def test_raises_for_an_unreadable_file(move: Move, *, dry_run: bool) -> None:
+    """In a dry run too."""
 
     def unreadable() -> Iterator[Row]:
-        raise SourceError("users.jsonl", "is not UTF-8")
+        raise SourceError("users.jsonl", "not valid UTF-8")
         yield
 
     with pytest.raises(SourceError, match="UTF-8"):
         move.run(FileSource("users.jsonl", unreadable()), dry_run=dry_run)
 
 
-def test_the_report_is_json(move: Move) -> None:
-    """Names and counts, and no value."""
+def test_a_run_needs_a_ledger(move: Move) -> None:
+    """Only a dry run works without one."""
+    with pytest.raises(ConfigurationError) as caught:
+        move.run(ledger=None)
+
+    assert caught.value.setting == "ledger"
+
+
+def test_the_report_is_json_without_values(move: Move) -> None:
+    """Names and counts only."""
     move.put({"uid": "secret-id", "display_name": "secret-name", "properties": {"plan": "secret-plan"}})
 
     document = orjson.dumps(move.run().as_dict())
@@ -386,8 +397,8 @@ def test_the_report_is_json(move: Move) -> None:
     assert orjson.loads(document)["listing"]["users"] == 1
 
 
-def test_a_route_hides_a_property_from_the_report(move: Move) -> None:
-    """What a vendor may not see is none of its losses."""
+def test_a_route_hides_a_property(move: Move) -> None:
+    """An excluded property does not count as a loss."""
     move.add(1)
 
     report = migrate(
@@ -403,8 +414,8 @@ def test_a_route_hides_a_property_from_the_report(move: Move) -> None:
 
 @settings(max_examples=examples(25))
 @given(data=st.data())
-def test_nobody_is_lost_wherever_it_is_stopped(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Stopped after any page or request, the next run brings LogRocket to the same state."""
+def test_loses_no_user_wherever_it_stops(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """After any page or request, the next run reaches the same state."""
     with closing(World(tmp_path_factory.mktemp("world") / "ledger.db")) as world, closing(Move(world)) as move:
         move.add(USERS)
         with pytest.MonkeyPatch.context() as patch:
@@ -413,13 +424,13 @@ def test_nobody_is_lost_wherever_it_is_stopped(data: st.DataObject, tmp_path_fac
                 run_until(move, data.draw(st.integers(1, 12)), line=data.draw(st.sampled_from(["old", "logrocket"])))
             report = move.run()
 
-        assert held(move) == plans(USERS)
+        assert logrocket_traits(move) == plans(USERS)
         assert report.listing is not None
         assert report.listing.users == USERS
 
 
 def run_until(move: Move, number: int, *, line: str) -> None:
-    """Migrate, and stop at the request of that *number* to one of the vendors; then be the next process."""
+    """Migrate, stop at request *number* to one of the vendors, and restart the process."""
     stop = threading.Event()
     watched = {"old": move.line, "logrocket": move.world.logrocket_line}[line]
     watched.count = 0

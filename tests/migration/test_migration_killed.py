@@ -1,4 +1,4 @@
-"""Thousands of users moved out of Fullstory by processes that are killed, while both vendors fail now and then."""
+"""Migrations by processes that are killed, while both vendors fail now and then."""
 
 import os
 import random
@@ -27,7 +27,7 @@ HEADERS: Final = {"authorization": "Basic na1.emulator"}
 
 
 def item(number: int) -> dict[str, Any]:
-    """Return the user of that *number*: some are anonymous, some have no properties, the others nested ones."""
+    """Return user *number*: some are anonymous, some have no properties, the others nested ones."""
     body: dict[str, Any] = {} if number % 50 == 7 else {"uid": f"u{number}"}
     if number % 10 == 3:
         return {**body, "display_name": f"User {number}"}
@@ -37,7 +37,7 @@ def item(number: int) -> dict[str, Any]:
 
 
 def traits(number: int) -> dict[str, str]:
-    """Return what LogRocket is to hold of the user of that *number*."""
+    """Return the traits that LogRocket should have for user *number*."""
     if number % 10 == 3:
         return {}
     score = f"{number / 4:g}" if number < 1000 else repr(number / 4).removesuffix(".0")
@@ -47,7 +47,7 @@ def traits(number: int) -> dict[str, str]:
 
 
 def populate(url: str) -> None:
-    """Give Fullstory all users; with every hundredth, a plan was once a text and is a number now."""
+    """Add all users to Fullstory; every hundredth has a plan that was a string and is now a number."""
     with httpx.Client(base_url=url, headers=HEADERS, timeout=120.0) as client:
         for start in range(0, USERS, 10_000):
             items = [item(number) for number in range(start, min(start + 10_000, USERS))]
@@ -61,7 +61,7 @@ def populate(url: str) -> None:
 
 
 def run(arguments: list[str], is_time: Callable[[], bool] = lambda: False) -> tuple[bool, bytes]:
-    """Migrate in a process of its own, which is killed once it is time; tell whether it was, and its output."""
+    """Migrate in a process that is killed once *is_time* returns True; return whether it was killed, and its output."""
     with subprocess.Popen([sys.executable, str(CHILD), *arguments], stdout=subprocess.PIPE) as process:
         while process.poll() is None:
             if is_time():
@@ -72,8 +72,8 @@ def run(arguments: list[str], is_time: Callable[[], bool] = lambda: False) -> tu
         return False, process.communicate()[0]
 
 
-def test_loses_nobody_and_doubles_nobody_though_it_is_killed_twice(tmp_path: Path) -> None:
-    """LogRocket holds exactly the users that Fullstory showed, and the record counts each of them once."""
+def test_two_kills_lose_and_duplicate_no_user(tmp_path: Path) -> None:
+    """LogRocket has exactly the users that Fullstory listed, and the statistics count each of them once."""
     seed = random.SystemRandom().randrange(10**6)
     dice = random.Random(seed)  # noqa: S311  # Moments of death.
     fullstory = FullstoryEmulator(page_size=500, batch=BatchRules(job_seconds=0.0))
@@ -100,6 +100,6 @@ def test_loses_nobody_and_doubles_nobody_though_it_is_killed_twice(tmp_path: Pat
 
 
 def _after(count: int, vendor: LogRocketEmulator) -> Callable[[], bool]:
-    """Return what says that the vendor was told of *count* more users: some are sent then, and some are not."""
+    """Return a function that returns True once *count* more users have arrived at *vendor*."""
     wanted = vendor.total_applied + count
     return lambda: vendor.total_applied >= wanted

@@ -1,4 +1,4 @@
-"""What a vendor shows of a user, as a user for other vendors."""
+"""Stored users converted to users for other vendors."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,14 +15,14 @@ from replay_identity.sources import BadRow, Row
 
 
 def converted(mapping: RowMapping | None = None, **fields: Any) -> UserTraits:
-    """Return the user that a vendor's user of these *fields* becomes."""
+    """Return the user converted from a stored user with these *fields*."""
     row = Conversion(mapping).to_row(stored(1, **fields), 1)
     assert isinstance(row, Row), row
     return row.user
 
 
-def test_keeps_the_own_fields_and_the_traits() -> None:
-    """Id, name, e-mail and every property come along."""
+def test_keeps_all_fields_and_traits() -> None:
+    """Id, name, email address and properties."""
     user = converted(name="Ada", email="ada@example.com", traits={"plan": "pro", "company": {"size": 4.5}})
 
     assert user == UserTraits(
@@ -30,15 +30,15 @@ def test_keeps_the_own_fields_and_the_traits() -> None:
     )
 
 
-def test_declared_types_come_along() -> None:
-    """A date is a text that is declared a date, and stays one."""
+def test_keeps_declared_types() -> None:
+    """A string declared as a date stays a date."""
     user = converted(traits={"since": "2026-11-21", "size": 4}, types={"since": "date", "size": "int"})
 
     assert (user.traits, user.types) == ({"since": "2026-11-21", "size": 4}, {"since": "date", "size": "int"})
 
 
 @pytest.mark.parametrize(
-    ("declared", "value", "wanted"),
+    ("declared", "value", "expected"),
     [
         ("int", 43.0, 43),
         ("int", 43.5, 43.5),
@@ -51,22 +51,22 @@ def test_declared_types_come_along() -> None:
         ("str", 43, 43),
     ],
 )
-def test_numbers_are_what_they_are_declared_to_be(declared: str, value: object, wanted: object) -> None:
-    """JSON has one kind of number, so 43 may be a real and 43.0 an int; what is not the same number stays."""
+def test_converts_numbers_to_their_declared_types(declared: str, value: object, expected: object) -> None:
+    """JSON has one number type. A value that would change is kept."""
     (found,) = converted(traits={"a": value}, types={"a": declared}).traits.values()
 
-    assert repr(found) == repr(wanted)
+    assert repr(found) == repr(expected)
 
 
-def test_nested_numbers_are_declared_by_dotted_path() -> None:
+def test_converts_nested_numbers_by_dotted_path() -> None:
     """As the vendor declares them."""
     user = converted(traits={"company": {"size": 4.0}}, types={"company.size": "int"})
 
     assert repr(user.traits["company"]) == "{'size': 4}"
 
 
-def test_a_trait_with_several_types_has_none_declared() -> None:
-    """No value has to go for a type that is only one of two."""
+def test_drops_conflicting_types() -> None:
+    """No value should be lost to a type that is only one of several."""
     user = converted(
         traits={"seats": "many", "plan": "a"}, types={"seats": "int", "plan": "str"}, type_conflicts={"seats": ["int"]}
     )
@@ -74,20 +74,20 @@ def test_a_trait_with_several_types_has_none_declared() -> None:
     assert user.types == {"plan": "str"}
 
 
-def test_a_type_nobody_knows_is_left_out() -> None:
-    """A vendor may have more types than we."""
+def test_drops_unknown_types() -> None:
+    """A vendor may have more types than this library."""
     assert converted(traits={"a": "b"}, types={"a": "geo", "b": 3}).types == {}
 
 
-def test_a_user_who_cannot_be_is_a_bad_row() -> None:
-    """It says which of the users, and names the property."""
+def test_an_invalid_user_is_a_bad_row() -> None:
+    """It names the user's position and the property."""
     row = Conversion().to_row(stored(1, traits={"tags": ["a", None]}), 17)
 
     assert row == BadRow(17, 17, "traits.tags[1]: None has no meaning inside a list; leave it out")
 
 
 def test_a_mapping_renames_and_casts() -> None:
-    """Paths are those of the properties, and a declared type goes where the trait goes."""
+    """Declared types follow the renamed traits."""
     mapping = RowMapping(
         fields={"plan": FieldRule(rename="tier"), "seats": FieldRule(cast="int"), "org": FieldRule(rename="company")}
     )
@@ -102,48 +102,48 @@ def test_a_mapping_renames_and_casts() -> None:
     assert user.types == {"tier": "str", "company.since": "date", "rest": "bool", "seats": "int"}
 
 
-def test_a_user_is_as_of_the_moment_of_asking_unless_the_mapping_says_another() -> None:
-    """What is said later of the same user is newer."""
-    asked, said = datetime(2026, 11, 21, 12, tzinfo=UTC), datetime(2026, 11, 20, 8, tzinfo=UTC)
-    fields: dict[str, Any] = {"traits": {"changed": said.isoformat()}}
+def test_users_are_observed_when_requested() -> None:
+    """Unless the mapping names a field for it."""
+    requested, changed = datetime(2026, 11, 21, 12, tzinfo=UTC), datetime(2026, 11, 20, 8, tzinfo=UTC)
+    fields: dict[str, Any] = {"traits": {"changed": changed.isoformat()}}
 
-    for mapping, moment in (
-        (None, asked),
-        (RowMapping(), asked),
-        (RowMapping(observed_at="changed"), said),
+    for mapping, expected in (
+        (None, requested),
+        (RowMapping(), requested),
+        (RowMapping(observed_at="changed"), changed),
     ):
-        row = Conversion(mapping).to_row(stored(1, **fields), 1, asked)
+        row = Conversion(mapping).to_row(stored(1, **fields), 1, requested)
         assert isinstance(row, Row)
-        assert row.user.observed_at == moment
+        assert row.user.observed_at == expected
 
 
-def test_a_mapping_finds_the_own_fields_under_our_names() -> None:
-    """The e-mail address can be the id."""
+def test_a_mapping_uses_the_user_field_names() -> None:
+    """So the email address can be the id."""
     user = converted(RowMapping(user_id="email"), user_id=None, email="ada@example.com")
 
     assert user.user_id == "ada@example.com"
 
 
-@pytest.mark.parametrize(("user_id", "wanted"), [(None, f"{2**60 + 1}"), ("u1", "u1")])
-def test_a_mapping_gives_anonymous_users_the_vendors_id(user_id: str | None, wanted: str) -> None:
-    """Who has an id keeps it, and gets no trait of that name."""
+@pytest.mark.parametrize(("user_id", "expected"), [(None, f"{2**60 + 1}"), ("u1", "u1")])
+def test_a_mapping_gives_anonymous_users_the_vendor_id(user_id: str | None, expected: str) -> None:
+    """Other users keep their id and get no such trait."""
     mapping = RowMapping(fields={"vendor_id": FieldRule(rename="id")})
 
     user = converted(mapping, user_id=user_id, traits={"plan": "pro"})
 
-    assert (user.user_id, user.traits) == (wanted, {"plan": "pro"})
+    assert (user.user_id, user.traits) == (expected, {"plan": "pro"})
 
 
-def test_a_mapping_keeps_the_vendors_id_as_a_trait() -> None:
-    """For whoever wants to find them at the old vendor."""
+def test_a_mapping_keeps_the_vendor_id_as_a_trait() -> None:
+    """To find the users at the old vendor."""
     mapping = RowMapping(fields={"vendor_id": FieldRule(rename="fullstory_id")})
 
     assert converted(mapping).traits == {"fullstory_id": f"{2**60 + 1}"}
 
 
 @pytest.mark.parametrize("mapping", [None, RowMapping()])
-def test_properties_with_the_names_of_own_fields_stay_properties(mapping: RowMapping | None) -> None:
-    """A property called uid makes nobody's id, and none is lost."""
+def test_properties_named_like_user_fields_stay_properties(mapping: RowMapping | None) -> None:
+    """A property called uid becomes no id, and none is lost."""
     traits = {"uid": "x", "id": "y", "email": "z", "name": "n", "user_id": "w", "vendor_id": "v", "display_name": "d"}
 
     user = converted(mapping, user_id=None, traits=traits)
@@ -151,8 +151,8 @@ def test_properties_with_the_names_of_own_fields_stay_properties(mapping: RowMap
     assert (user.user_id, user.email, user.traits) == (None, None, traits)
 
 
-def test_a_mapping_reaches_such_a_property_by_its_path() -> None:
-    """Under traits and its name."""
+def test_a_mapping_can_address_such_a_property() -> None:
+    """As `traits.` and its name."""
     mapping = RowMapping(fields={"traits.uid": FieldRule(rename="account")})
 
     assert converted(mapping, traits={"uid": "x"}).traits == {"account": "x"}
@@ -164,6 +164,6 @@ def test_a_mapping_reaches_such_a_property_by_its_path() -> None:
         st.one_of(st.text(max_size=3), st.booleans(), st.integers(-9, 9), st.dictionaries(st.just("n"), st.booleans())),
     )
 )
-def test_a_mapping_that_says_nothing_changes_nothing(traits: dict[str, Any]) -> None:
+def test_an_empty_mapping_changes_nothing(traits: dict[str, Any]) -> None:
     """Whatever the properties are called."""
     assert converted(RowMapping(), traits=traits) == converted(None, traits=traits)

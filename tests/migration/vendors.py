@@ -1,4 +1,4 @@
-"""A vendor that shows its users, and answers as a script says."""
+"""A vendor with scripted pages of users."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,44 +9,44 @@ from replay_identity.adapters.exchange import Exchange, Request, Response
 from replay_identity.adapters.protocols import Page, StoredUser
 from replay_identity.outcomes import Failure
 
-Answer = Page | Failure
+Result = Page | Failure
 
 
 @attrs.define
 class ScriptedVendor:
-    """Shows the pages by their tokens; each answers its list in turn, and the last of them from then on.
+    """Returns pages by token: for each token the scripted results in turn, then the last one again.
 
     Attributes:
-        answers: What each token is answered with.
-        asked: The tokens that were asked for.
+        results: Results by token.
+        requested: Tokens requested so far.
     """
 
-    answers: Mapping[str | None, Sequence[Answer]]
-    asked: list[str | None] = attrs.field(factory=list[str | None])
+    results: Mapping[str | None, Sequence[Result]]
+    requested: list[str | None] = attrs.field(factory=list[str | None])
     name: str = "acme"
 
     def get(self, user_id: str, /) -> Exchange[StoredUser | Failure | None]:
-        """Show nobody."""
+        """Raise: single users are not scripted."""
         raise NotImplementedError
 
-    def pages(self, *, page_token: str | None = None) -> Iterator[Exchange[Answer]]:
+    def pages(self, *, page_token: str | None = None) -> Iterator[Exchange[Result]]:
         """Yield the page of the token."""
         yield self._page(page_token)
 
-    def _page(self, token: str | None) -> Exchange[Answer]:
+    def _page(self, token: str | None) -> Exchange[Result]:
         yield Request("list", "GET", "http://127.0.0.1:1/")
-        before = self.asked.count(token)
-        self.asked.append(token)
-        answers = self.answers[token]
-        return answers[min(before, len(answers) - 1)]
+        before = self.requested.count(token)
+        self.requested.append(token)
+        results = self.results[token]
+        return results[min(before, len(results) - 1)]
 
 
 @attrs.define
-class Nobody:
-    """A sender whose replies no scripted vendor looks at."""
+class AnySender:
+    """A sender whose responses the scripted vendor ignores."""
 
     def send(self, request: Request, timeout: float) -> Response:
-        """Answer anything."""
+        """Return any response."""
         assert request.url
         assert timeout
         return Response(200)
@@ -57,28 +57,28 @@ class Nobody:
 
 @attrs.define
 class Time:
-    """A clock that only sleeping moves.
+    """A clock that advances only by sleeping.
 
     Attributes:
-        now: The moment.
-        slept: How long each sleep was.
+        now: Current time in seconds.
+        slept: Length of each sleep in seconds.
     """
 
     now: float = 0.0
     slept: list[float] = attrs.field(factory=list[float])
 
     def __call__(self) -> float:
-        """Return the moment."""
+        """Return the current time."""
         return self.now
 
     def sleep(self, seconds: float) -> None:
-        """Let so many *seconds* pass."""
+        """Advance the time by *seconds*."""
         self.slept.append(seconds)
         self.now += seconds
 
 
 def stored(number: int, **fields: Any) -> StoredUser:
-    """Return the user of that *number* as a vendor holds them."""
+    """Return stored user *number*."""
     known: dict[str, Any] = {"vendor_id": f"{2**60 + number}", "user_id": f"u{number}"}
     return StoredUser(backend="acme", **{**known, **fields})
 

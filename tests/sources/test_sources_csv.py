@@ -1,4 +1,4 @@
-"""Users out of CSV."""
+"""Users read from CSV."""
 
 import csv
 import io
@@ -20,19 +20,19 @@ def read(content: bytes) -> list[Row | BadRow]:
 
 
 def shown(content: bytes) -> list[str]:
-    """Return the ids of the good rows and the text of the bad ones."""
+    """Return the ids of the valid rows and the text of the bad rows."""
     return [str(row) if isinstance(row, BadRow) else str(row.user.user_id) for row in read(content)]
 
 
-def test_every_cell_is_a_text_and_an_empty_one_says_nothing() -> None:
-    """CSV has no types, and guessing them would make a postcode a number."""
+def test_cells_are_strings_and_empty_cells_are_ignored() -> None:
+    """CSV has no types; a guess would turn a postal code into a number."""
     rows = read(b"id,name,seats,plan\r\nu1,Ada,043,\r\n")
 
     assert rows == [Row(2, UserTraits("u1", name="Ada", traits={"seats": "043"}))]
 
 
-def test_an_empty_id_is_no_anonymous_user() -> None:
-    """Every run would create another anonymous user at Fullstory, so the row is told about instead."""
+def test_an_empty_id_is_a_bad_row() -> None:
+    """Each run would create another anonymous user at Fullstory."""
     assert shown(b"id,plan\n,pro\nu2,free\n") == [
         "line 2: user_id: the id is empty; leave it out for an anonymous user",
         "u2",
@@ -40,7 +40,7 @@ def test_an_empty_id_is_no_anonymous_user() -> None:
 
 
 def test_a_dotted_column_is_a_nested_trait() -> None:
-    """As the exports of both vendors write it."""
+    """As in the exports of both vendors."""
     rows = read(b"id,company.name,company.address.city,plan\nu1,Acme,Bern,pro\nu2,,Rome,\n")
 
     assert rows == [
@@ -49,12 +49,12 @@ def test_a_dotted_column_is_a_nested_trait() -> None:
     ]
 
 
-def test_a_mark_spaces_around_names_and_blank_lines_mean_nothing() -> None:
+def test_ignores_marks_spaces_and_blank_lines() -> None:
     """Spreadsheets write all of these."""
     assert read(b"\xef\xbb\xbf\n id , plan\n\n \r\nu1,pro\n") == [Row(5, UserTraits("u1", traits={"plan": "pro"}))]
 
 
-def test_a_cell_may_hold_commas_quotes_and_line_breaks() -> None:
+def test_cells_may_hold_commas_quotes_and_line_breaks() -> None:
     """The next row begins after them."""
     rows = read(b'id,bio\nu1,"a, ""b""\r\n\nc"\nu2,"x"\n')
 
@@ -84,15 +84,15 @@ def test_a_cell_may_hold_commas_quotes_and_line_breaks() -> None:
         (b'id,a\nu1,"x\ny","z\n1"\nu2,x\n', ["lines 2 to 4: has 3 cells, but the header has 2", "u2"]),
     ],
 )
-def test_a_bad_row_loses_itself_and_nothing_else(content: bytes, expected: list[str]) -> None:
-    """It is named by its lines, and its content is not quoted."""
+def test_a_bad_row_does_not_affect_others(content: bytes, expected: list[str]) -> None:
+    """It is reported by its lines, without its content."""
     assert shown(content) == expected
     assert CANARY not in repr(read(content))
 
 
 @pytest.mark.slow
-def test_a_cell_beyond_the_limit_of_the_csv_module_is_one_bad_row() -> None:
-    """Its lines are not taken for rows, and the limit, which is the whole process's, stays as it was."""
+def test_a_cell_above_the_csv_limit_is_one_bad_row() -> None:
+    """Its lines are not read as rows, and the limit, which is global, is not changed."""
     limit = csv.field_size_limit()
     text = b"u9,stolen\n" * 1_000_000
 
@@ -103,15 +103,15 @@ def test_a_cell_beyond_the_limit_of_the_csv_module_is_one_bad_row() -> None:
     assert csv.field_size_limit() == limit
 
 
-def test_a_row_beyond_all_measure_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is skipped up to its end without being held in memory."""
+def test_an_oversized_row_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is skipped to its end without filling the memory."""
     monkeypatch.setattr(csv_reader, "MAX_LINE", 30)
 
     assert shown(b'id,bio\nu1,"' + b"u9,stolen\n" * 9 + b'"\nu2,x\n') == ["lines 2 to 11: is longer than 32 MiB", "u2"]
 
 
-def test_a_line_beyond_all_measure_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is so on its own as inside a quoted cell."""
+def test_an_oversized_line_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On its own and inside a quoted cell."""
     monkeypatch.setattr("replay_identity.sources.csv_reader.MAX_LINE", 30)
 
     assert shown(b"id,bio\nu1," + b"x" * 50 + b"\nu2,x\n") == ["line 2: is longer than 32 MiB", "u2"]
@@ -136,8 +136,8 @@ def test_a_line_beyond_all_measure_is_one_bad_row(monkeypatch: pytest.MonkeyPatc
         ("id,plan\n".encode("utf-16"), "is UTF-16; save it as UTF-8"),
     ],
 )
-def test_a_header_that_cannot_be_used_is_a_problem_of_the_file(content: bytes, problem: str) -> None:
-    """Every row would be bad."""
+def test_an_invalid_header_fails_the_file(content: bytes, problem: str) -> None:
+    """Otherwise every row would be bad."""
     with pytest.raises(SourceError) as caught:
         read(content)
 
@@ -146,7 +146,7 @@ def test_a_header_that_cannot_be_used_is_a_problem_of_the_file(content: bytes, p
 
 @given(st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=2, max_size=2), max_size=6))
 def test_reads_what_the_csv_module_writes(cells: list[list[str]]) -> None:
-    """Whatever texts are written, the same ones are read."""
+    """Whatever the text."""
     text = io.StringIO()
     csv.writer(text).writerows([["id", "a", "b"], *([f"u{number}", *pair] for number, pair in enumerate(cells))])
 

@@ -1,4 +1,4 @@
-"""Users out of JSON Lines."""
+"""Users read from JSON Lines."""
 
 import io
 import json
@@ -8,8 +8,7 @@ import pytest
 
 from replay_identity import UserTraits
 from replay_identity.errors import SourceError
-from replay_identity.sources import BadRow, Row, read_users
-from replay_identity.sources import csv_reader as line_reading
+from replay_identity.sources import BadRow, Row, csv_reader, read_users
 
 CANARY = "canary-7Q"
 
@@ -25,14 +24,14 @@ def problems(content: bytes) -> list[str]:
 
 
 def test_a_line_is_a_user() -> None:
-    """The usual names become the user's own fields, and the others traits."""
+    """Default names give the user fields; other names are traits."""
     rows = read(b'{"id": "u1", "name": "Ada", "email": "a@b.c", "plan": "pro", "company": {"size": 3}}\n')
 
     assert rows == [Row(1, UserTraits("u1", name="Ada", email="a@b.c", traits={"plan": "pro", "company": {"size": 3}}))]
 
 
-def test_blank_lines_and_a_byte_order_mark_are_skipped() -> None:
-    """They count as lines all the same."""
+def test_skips_blank_lines_and_a_byte_order_mark() -> None:
+    """Blank lines still count as lines."""
     rows = read(b'\xef\xbb\xbf\n  \r\n{"id": "u1"}\r\n\n{"id": "u2"}')
 
     assert [row.line for row in rows] == [3, 5]
@@ -40,14 +39,14 @@ def test_blank_lines_and_a_byte_order_mark_are_skipped() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"])
-def test_a_file_without_rows_holds_nobody(content: bytes) -> None:
-    """An export of nobody may be a byte order mark alone, which is no bad row."""
+def test_an_empty_file_has_no_rows(content: bytes) -> None:
+    """A lone byte order mark is not a bad row."""
     assert read(content) == []
 
 
 @pytest.mark.parametrize("row", [b'{"plan": "pro"}', b'{"id": null, "plan": "pro"}'])
-def test_a_row_without_an_id_is_an_anonymous_user_only_where_that_is_said(row: bytes) -> None:
-    """The id may have another name, and each run would create every user anew."""
+def test_accepts_anonymous_users_only_on_request(row: bytes) -> None:
+    """The id may have another name, and each run would create every user again."""
     anonymous = list(read_users(io.BytesIO(row), format="jsonl", anonymous=True))
 
     assert anonymous == [Row(1, UserTraits(traits={"plan": "pro"}))]
@@ -55,8 +54,8 @@ def test_a_row_without_an_id_is_an_anonymous_user_only_where_that_is_said(row: b
 
 
 @pytest.mark.parametrize("number", [2**63, 2**64 + 1, -(2**64), 10**300])
-def test_an_integer_beyond_64_bits_stays_itself(number: int) -> None:
-    """The fast parser would make it a float, silently."""
+def test_keeps_integers_of_more_than_64_bits(number: int) -> None:
+    """The fast parser would turn them into floats."""
     rows = read(json.dumps({"id": "u1", "number": number}).encode())
 
     assert rows == [Row(1, UserTraits("u1", traits={"number": number}))]
@@ -93,14 +92,16 @@ def test_an_integer_beyond_64_bits_stays_itself(number: int) -> None:
         (b'{"a": [{"b": {"c" : 1, "c" :2}}]}', "line 1: c: the name occurs twice in one object"),
     ],
 )
-def test_a_row_that_is_no_user_is_named_by_line_and_field(line: bytes, problem: str) -> None:
-    """Its content is not quoted, and the row after it is read."""
-    rows = read(line.rstrip(b"\n") + b'\n{"id": "after"}\n') if not problem.endswith("within it") else read(line)
+def test_names_the_line_and_field_of_a_bad_row(line: bytes, problem: str) -> None:
+    """Without its content; the row after it is read."""
+    is_last_line = problem.endswith("inside the object")
+
+    rows = read(line if is_last_line else line.rstrip(b"\n") + b'\n{"id": "after"}\n')
 
     assert problems(line) == [problem]
     assert CANARY not in repr(rows)
     assert rows[1:] in ([], [Row(2, UserTraits("after"))])
-    assert problem.endswith("within it") or len(rows) == 2
+    assert is_last_line or len(rows) == 2
 
 
 @pytest.mark.parametrize(
@@ -110,38 +111,38 @@ def test_a_row_that_is_no_user_is_named_by_line_and_field(line: bytes, problem: 
         {"id": "u1", "vendor": "7449164135934483470"},
     ],
 )
-def test_what_looks_like_a_second_name_inside_a_text_is_none(row: dict[str, Any]) -> None:
-    """The slower parser is asked, and says the same."""
+def test_quotes_in_strings_are_not_duplicate_names(row: dict[str, Any]) -> None:
+    """The slower parser gives the same result."""
     assert read(json.dumps(row).encode()) == [Row(1, UserTraits.from_mapping(row))]
 
 
-def test_a_ten_megabyte_value_is_one_row() -> None:
-    """How much of it a vendor takes is not the reader's to say."""
+def test_reads_a_value_of_ten_megabytes() -> None:
+    """The vendors' limits are not the reader's."""
     rows = read(json.dumps({"id": "u1", "bio": "x" * 10_000_000}).encode() + b'\n{"id": "u2"}')
 
     assert [type(row) for row in rows] == [Row, Row]
 
 
-def test_a_line_beyond_all_measure_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is skipped without being held in memory, however often its length exceeds the measure."""
-    monkeypatch.setattr(line_reading, "MAX_LINE", 20)
+def test_an_oversized_line_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is skipped without filling the memory, even if it is many times too long."""
+    monkeypatch.setattr(csv_reader, "MAX_LINE", 20)
 
     rows = read(b'{"id": "' + b"x" * 50 + b'"}\n{"id": "u2"}\n' + b"y" * 20)
 
     assert [(row.line, type(row)) for row in rows] == [(1, BadRow), (2, Row), (3, BadRow)]
 
 
-def test_a_line_of_just_the_longest_length_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its line break belongs to it."""
+def test_reads_a_line_of_the_maximum_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line break counts."""
     line = b'{"id": "u1"}\n'
-    monkeypatch.setattr(line_reading, "MAX_LINE", len(line))
+    monkeypatch.setattr(csv_reader, "MAX_LINE", len(line))
 
     assert read(line) == [Row(1, UserTraits("u1"))]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-32-be"])
-def test_another_unicode_encoding_is_told(encoding: str) -> None:
-    """Every row would be bad, so it is a problem of the file."""
+def test_rejects_other_unicode_encodings(encoding: str) -> None:
+    """Otherwise every row would be bad."""
     mark = b"" if encoding in {"utf-16", "utf-32"} else "\ufeff".encode(encoding)
 
     with pytest.raises(SourceError, match=f"^stream: is UTF-{encoding[4:6]}; save it as UTF-8$"):

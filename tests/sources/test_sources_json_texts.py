@@ -1,4 +1,4 @@
-"""Lines of JSON, nasty ones too: read the fast way and the exact way, which say the same."""
+"""Unusual JSON gives the same rows with the fast parser and the exact one."""
 
 import io
 import json
@@ -44,7 +44,7 @@ literals = st.one_of(
 
 
 def objects(values: st.SearchStrategy[str], names: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """Return objects as they may be written, some with a name twice."""
+    """Return JSON objects, some with a duplicate name."""
     entry = st.tuples(names.map(json.dumps), SPACES, SPACES, values).map(
         lambda parts: f"{parts[0]}{parts[1]}:{parts[2]}{parts[3]}"
     )
@@ -62,7 +62,7 @@ rows = objects(values, st.sampled_from(NAMES) | texts) | objects(literals, st.sa
 
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the object of *pairs*, unless a name is there twice."""
+    """Return the object of *pairs*, or raise for a duplicate name."""
     if len(dict(pairs)) < len(pairs):
         raise InvalidTraitsError("a name", "is there twice")
     return dict(pairs)
@@ -74,7 +74,7 @@ def read(line: bytes) -> list[Row | BadRow]:
 
 
 def said(read_rows: list[Row | BadRow]) -> list[Any]:
-    """Return what *read_rows* say, the order of names and every nested type included."""
+    """Return the content of *read_rows* with the order of names and all nested types."""
     return [
         (row.line, row.user, repr((row.user.name, row.user.email, row.user.traits))) if isinstance(row, Row) else row
         for row in read_rows
@@ -82,11 +82,11 @@ def said(read_rows: list[Row | BadRow]) -> list[Any]:
 
 
 def no_traits(_content: bytes) -> None:
-    """Have every line looked at more closely."""
+    """Disable the fast parser."""
 
 
 def nested(levels: int, leaf: str) -> str:
-    """Return a row whose *leaf* is so many objects deep."""
+    """Return a row with *leaf* inside nested objects."""
     return '{"a": ' * levels + leaf + "}" * levels
 
 
@@ -96,7 +96,7 @@ def nested(levels: int, leaf: str) -> str:
 @example(r'{"a": "\u0022", "a" : 1}')
 @example(r'{"a": "x\\", "b": "y\\", "a": "\""}')
 def test_parsing_loses_nothing(text: str) -> None:
-    """Not a digit, and not one of two names that are the same, whatever quotes and backslashes are about."""
+    """No digit and no duplicate name, whatever the quotes and backslashes."""
     content = text.encode()
     try:
         expected = repr(json.loads(text, object_pairs_hook=once))
@@ -114,8 +114,8 @@ def test_parsing_loses_nothing(text: str) -> None:
 @example(nested(MAX_DEPTH, "1"))
 @example('{"name": {"a": null}, "id": []}')
 @example('{"id": null, "uid": "u1", "z": null, "a": ["x", "x"], "b": {"c": null, "d": ["\u00e9"]}}')
-def test_a_line_makes_the_same_row_with_and_without_the_closer_look(text: str) -> None:
-    """The same user, the names in the same order, or the same problem at the same path."""
+def test_both_parsers_give_the_same_row(text: str) -> None:
+    """The same user with names in the same order, or the same problem."""
     content = text.encode()
     fast = read(content)
 
@@ -133,8 +133,8 @@ def test_a_line_makes_the_same_row_with_and_without_the_closer_look(text: str) -
         '{"a": {"b": ["x"], "c": 1}, "d": [1, 2.5, true], "e": -1e18, "f" : true}',
     ],
 )
-def test_plain_traits_take_no_closer_look(text: str) -> None:
-    """Nor do quotes and backslashes inside a text make it take one."""
+def test_plain_traits_use_the_fast_parser(text: str) -> None:
+    """Even with quotes and backslashes in strings."""
     assert json.dumps(parse_traits(text.encode())) == json.dumps(json.loads(text))
 
 
@@ -152,6 +152,6 @@ def test_plain_traits_take_no_closer_look(text: str) -> None:
         '{"a": [{}]}',
     ],
 )
-def test_what_may_be_wrong_or_say_nothing_takes_a_closer_look(text: str) -> None:
-    """The exact way names what is wrong, and leaves out what says nothing."""
+def test_doubtful_lines_use_the_exact_parser(text: str) -> None:
+    """It reports what is wrong and drops empty values."""
     assert parse_traits(text.encode()) is None

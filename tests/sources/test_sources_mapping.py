@@ -1,4 +1,4 @@
-"""Rows of files made users by a mapping."""
+"""Mappings applied to files."""
 
 import io
 from typing import Any
@@ -13,12 +13,12 @@ CANARY = "canary-7Q"
 
 
 def read(content: bytes, kind: Format, *, anonymous: bool = False, **settings: Any) -> list[Row | BadRow]:
-    """Return the rows of *content* as a mapping with *settings* makes them."""
+    """Return the rows of *content*, with a mapping of *settings*."""
     return list(read_users(io.BytesIO(content), format=kind, anonymous=anonymous, mapping=RowMapping(**settings)))
 
 
-def test_a_line_of_json_is_mapped() -> None:
-    """And one that cannot be is a bad row, which names the field and quotes nothing."""
+def test_maps_a_line_of_json() -> None:
+    """A cast that fails makes a bad row, which names the field and quotes nothing."""
     lines = b'{"key": "u1", "seats": "3"}\n{"key": "u2", "seats": "canary-7Q"}\n'
 
     rows = read(lines, "jsonl", user_id="key", fields={"seats": FieldRule(cast="int")})
@@ -29,8 +29,8 @@ def test_a_line_of_json_is_mapped() -> None:
     ]
 
 
-def test_a_row_of_csv_is_mapped() -> None:
-    """A dotted column is reached by its dotted path."""
+def test_maps_a_row_of_csv() -> None:
+    """Dotted paths find dotted columns."""
     fields = {"company.size": FieldRule(rename="size", cast="int"), "vip": FieldRule(cast="bool")}
 
     rows = read(b"id,company.size,vip\nu1,40,yes\n", "csv", fields=fields)
@@ -39,7 +39,7 @@ def test_a_row_of_csv_is_mapped() -> None:
 
 
 def test_an_empty_cell_is_a_null() -> None:
-    """It is absent, a default, or a removal, as the mapping says."""
+    """Absent, a default or a removal, according to the mapping."""
     content = b"id,a,b.c,d\nu1,,,\n"
     fields = {"d": FieldRule(default="x", null="absent")}
 
@@ -57,15 +57,15 @@ def test_an_empty_cell_is_a_null() -> None:
         ("a.key", {"user_id": "a.key"}),
     ],
 )
-def test_an_empty_id_is_no_anonymous_user_under_whatever_name(column: str, settings: dict[str, Any]) -> None:
-    """Not even where anonymous users are wanted: every run would create another one."""
+def test_an_empty_id_is_bad_under_any_name(column: str, settings: dict[str, Any]) -> None:
+    """Even if anonymous users are accepted: each run would create another one."""
     rows = read(f"{column},plan\n,pro\n".encode(), "csv", anonymous=True, **settings)
 
     assert rows == [BadRow(2, 2, "user_id: the id is empty; leave it out for an anonymous user")]
 
 
-def test_a_row_without_an_id_is_told_by_the_name_that_the_id_has() -> None:
-    """The usual names do not count where another one was said."""
+def test_names_the_missing_id_field() -> None:
+    """Default names do not count if the mapping names another field."""
     row = b'{"id": "u1"}'
 
     assert read(row, "jsonl", user_id="a.key") == [BadRow(1, 1, "has no user id; expected one in a.key")]

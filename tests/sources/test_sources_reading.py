@@ -1,4 +1,4 @@
-"""Opening files of users, in whatever way they come."""
+"""Opening user sources of every kind."""
 
 import io
 import sys
@@ -20,16 +20,16 @@ USER = UserTraits("u1")
     [("a.jsonl", JSON), ("a.NDJSON", JSON), ("a.json", JSON), ("a.csv", CSV), ("a.CSV", CSV)],
 )
 @pytest.mark.parametrize("kind", [str, Path])
-def test_the_suffix_tells_the_format(tmp_path: Path, name: str, content: bytes, kind: type) -> None:
-    """In capital letters too."""
+def test_the_suffix_selects_the_format(tmp_path: Path, name: str, content: bytes, kind: type) -> None:
+    """In upper case too."""
     path = tmp_path / name
     path.write_bytes(content)
 
     assert [row.user for row in read_users(kind(path)) if isinstance(row, Row)] == [USER]
 
 
-def test_a_format_given_wins_over_the_suffix(tmp_path: Path) -> None:
-    """The caller knows better."""
+def test_an_explicit_format_overrides_the_suffix(tmp_path: Path) -> None:
+    """An unknown suffix needs one."""
     path = tmp_path / "users.txt"
     path.write_bytes(CSV)
 
@@ -39,7 +39,7 @@ def test_a_format_given_wins_over_the_suffix(tmp_path: Path) -> None:
 
 
 def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is JSON Lines unless told otherwise."""
+    """JSON Lines by default."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(JSON + b"[]")))
 
     rows = list(read_users("-"))
@@ -50,16 +50,16 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         list(read_users(Path("-"), format="csv"))
 
 
-def test_a_stream_stays_open() -> None:
-    """Whoever opened it closes it."""
+def test_leaves_streams_open() -> None:
+    """The caller closes them."""
     stream = io.BytesIO(JSON)
 
     assert list(read_users(stream)) == [Row(1, USER)]
     assert not stream.closed
 
 
-def test_rows_are_read_as_they_are_asked_for() -> None:
-    """A file of any size fits into memory."""
+def test_reads_rows_lazily() -> None:
+    """So a file of any size fits into memory."""
     stream = io.BytesIO(JSON * 3)
     rows = read_users(stream)
 
@@ -71,14 +71,14 @@ def test_rows_are_read_as_they_are_asked_for() -> None:
 @pytest.mark.parametrize(
     ("name", "problem"), [("no.csv", "No such file"), ("", "Is a directory"), ("a\0.csv", "Value")]
 )
-def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path, name: str, problem: str) -> None:
-    """The error says why."""
+def test_reports_files_that_cannot_be_opened(tmp_path: Path, name: str, problem: str) -> None:
+    """With the reason."""
     with pytest.raises(SourceError, match=problem):
         list(read_users(f"{tmp_path}/{name}"))
 
 
-def test_a_file_that_cannot_be_read_on_is_told() -> None:
-    """The error names its kind, for its text may quote the file."""
+def test_reports_errors_while_reading() -> None:
+    """By kind only: the text may quote the file."""
 
     class Failing(io.RawIOBase):
         def readable(self) -> bool:
@@ -94,8 +94,8 @@ def test_a_file_that_cannot_be_read_on_is_told() -> None:
     assert str(caught.value) == "stream: cannot be read: OSError"
 
 
-def test_a_stream_of_text_is_told(tmp_path: Path) -> None:
-    """It has lost the bytes, and with them what was not UTF-8."""
+def test_rejects_text_streams(tmp_path: Path) -> None:
+    """They hide bytes that are not UTF-8."""
     path = tmp_path / "users.jsonl"
     path.write_bytes(JSON)
 
@@ -105,12 +105,12 @@ def test_a_stream_of_text_is_told(tmp_path: Path) -> None:
     assert str(caught.value) == f"{path}: expected a binary stream, got a text stream; open the file in binary mode"
 
 
-def test_nested_makes_mappings_of_dotted_names() -> None:
-    """As the columns of CSV."""
+def test_nest_fields_nests_dotted_names() -> None:
+    """Like columns of CSV."""
     assert nest_fields([("a.b", 1), ("a.c", None), ("d", "x")]) == {"a": {"b": 1, "c": None}, "d": "x"}
 
 
-def test_nested_refuses_a_name_given_twice() -> None:
-    """One of the two values would be lost."""
+def test_nest_fields_rejects_duplicates() -> None:
+    """One of the values would be lost."""
     with pytest.raises(InvalidTraitsError, match=r"^a\.b: is given twice$"):
         nest_fields([("a.b", 1), ("a.b", 2)])

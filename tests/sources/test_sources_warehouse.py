@@ -1,4 +1,4 @@
-"""Users out of Parquet and SQL."""
+"""Users read from Parquet and SQL."""
 
 import builtins
 import io
@@ -78,8 +78,8 @@ def rejected(rows: Iterator[Row | BadRow]) -> str:
         ('1 AS "a.b"', {"b": 1}),
     ],
 )
-def test_a_column_has_the_type_that_it_has(column: str, expected: Any) -> None:
-    """Nested, too; a dotted name is a nested trait, as in CSV."""
+def test_columns_keep_their_types(column: str, expected: Any) -> None:
+    """Nested types too. A dotted name is a nested trait, as in CSV."""
     found = traits(column)["a"]
 
     assert (found, type(found)) == (expected, type(expected))
@@ -108,20 +108,20 @@ def test_a_column_has_the_type_that_it_has(column: str, expected: Any) -> None:
         ),
     ],
 )
-def test_what_no_trait_can_be_is_a_bad_row(column: str, problem: str) -> None:
-    """It names the field and quotes nothing."""
+def test_unsupported_values_are_bad_rows(column: str, problem: str) -> None:
+    """They name the field and quote nothing."""
     assert traits(column) == problem
 
 
-def test_a_mapping_gives_a_zone_to_timestamps_that_have_none() -> None:
-    """And casts columns as it does cells."""
+def test_a_mapping_adds_the_time_zone() -> None:
+    """It casts columns like cells."""
     mapping = RowMapping(timezone="UTC", fields={"b": FieldRule(cast="int")})
 
     assert traits("TIMESTAMP '2026-11-21 12:00:00' AS a, 3.0::DOUBLE AS b", mapping) == {"a": NOON, "b": 3}
 
 
-def test_rows_are_numbered_from_one_and_need_an_id() -> None:
-    """A null id is none."""
+def test_numbers_rows_and_requires_an_id() -> None:
+    """A null is not an id."""
     rows = query("SELECT * FROM (VALUES ('u1'), (NULL), ('')) t(id)")
 
     assert rows == [
@@ -139,16 +139,16 @@ def test_rows_are_numbered_from_one_and_need_an_id() -> None:
         "SELECT 'u' || i AS id, now() AS t FROM range(2500) r(i) ORDER BY i DESC -- the last first",
     ],
 )
-def test_more_rows_than_a_batch_come_in_order(sql: str) -> None:
-    """Whether or not the columns have to be rewritten."""
+def test_keeps_the_order_across_batches(sql: str) -> None:
+    """Whether or not columns must be cast to UTC."""
     rows = query(sql)
 
     assert [row.line for row in rows] == list(range(1, 2501))
     assert [row.user.user_id for row in rows if isinstance(row, Row)] == [f"u{i}" for i in reversed(range(2500))]
 
 
-def test_a_parquet_file_is_read(tmp_path: Path) -> None:
-    """Whatever is in its name, which is no pattern where there is such a file."""
+def test_reads_a_parquet_file(tmp_path: Path) -> None:
+    """A name with pattern characters finds the file of that name first."""
     path = write(tmp_path / "it's[1].parquet", "SELECT 'u1' AS id, 3 AS seats")
     write(tmp_path / "it's1.parquet", "SELECT 'u2' AS id")
 
@@ -156,8 +156,8 @@ def test_a_parquet_file_is_read(tmp_path: Path) -> None:
         assert list(read_users(given_path)) == [Row(1, UserTraits("u1", traits={"seats": 3}))]
 
 
-def test_a_pattern_is_several_files(tmp_path: Path) -> None:
-    """In the order of their names, each with its own columns, numbered through; directories make no columns."""
+def test_reads_the_files_of_a_pattern(tmp_path: Path) -> None:
+    """In the order of their names, each with its own columns. Directories add no columns."""
     (tmp_path / "country=DE").mkdir()
     write(tmp_path / "country=DE" / "b.parquet", "SELECT 'u3' AS id, 1 AS seats")
     write(tmp_path / "country=DE" / "a.parquet", "SELECT unnest(['u1', 'u2']) AS id")
@@ -168,8 +168,8 @@ def test_a_pattern_is_several_files(tmp_path: Path) -> None:
     assert rows == [Row(number, user) for number, user in enumerate(expected, 1)]
 
 
-def test_a_file_of_sql_is_one_query(tmp_path: Path) -> None:
-    """It may come from a stream, too."""
+def test_reads_a_file_with_a_query(tmp_path: Path) -> None:
+    """Or a stream with one."""
     path = tmp_path / "users.sql"
     path.write_text("-- all of them\nSELECT 'u1' AS id;\n", encoding="utf-8")
 
@@ -178,8 +178,8 @@ def test_a_file_of_sql_is_one_query(tmp_path: Path) -> None:
     assert rejected(read_users(path)) == f"{path}: not valid UTF-8"
 
 
-def test_a_database_is_read_and_not_written_to(tmp_path: Path) -> None:
-    """It need not be called by any suffix."""
+def test_opens_databases_read_only(tmp_path: Path) -> None:
+    """Whatever their suffix."""
     path = tmp_path / "app.duckdb"
     with duckdb.connect(path) as connection:
         connection.execute("CREATE TABLE users AS SELECT 'u1' AS id")
@@ -217,13 +217,13 @@ def test_a_database_is_read_and_not_written_to(tmp_path: Path) -> None:
         ('SELECT 1 AS "a..b"', "column a..b: has a dot with no name before or after it"),
     ],
 )
-def test_a_query_that_cannot_be_used_is_told(sql: str, problem: str) -> None:
-    """What DuckDB says about the query itself is passed on without texts; nothing else is."""
+def test_reports_invalid_queries(sql: str, problem: str) -> None:
+    """DuckDB's message is shown only for errors in the query, without quoted values."""
     assert rejected(read_query(sql)) == f"the query: {problem}"
 
 
-def test_a_variable_is_no_table() -> None:
-    """DuckDB would look for one, the caller's or ours, wherever a table is missing."""
+def test_does_not_read_python_variables() -> None:
+    """DuckDB would otherwise look for a variable of the name of a missing table."""
     with duckdb.connect() as connection:
         users = connection.sql("SELECT 'u1' AS id")
 
@@ -232,16 +232,16 @@ def test_a_variable_is_no_table() -> None:
         assert users.columns == ["id"]
 
 
-def test_what_is_no_database_is_told(tmp_path: Path) -> None:
-    """It is missing, or something else."""
+def test_rejects_files_that_are_not_databases(tmp_path: Path) -> None:
+    """And missing ones."""
     (tmp_path / "text.db").write_text("users" * 1000, encoding="utf-8")
 
     assert "not a DuckDB database file" in rejected(read_query("SELECT 1", tmp_path / "no.db"))
     assert "cannot be opened as a DuckDB database" in rejected(read_query("SELECT 1", tmp_path / "text.db"))
 
 
-def test_what_is_no_parquet_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither is a stream, since Parquet is read from its end."""
+def test_rejects_files_that_are_not_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And streams: Parquet is read from its end."""
     (tmp_path / "text.parquet").write_text(CANARY, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
@@ -251,8 +251,8 @@ def test_what_is_no_parquet_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert "pass the name of a file" in rejected(read_users(source, format="parquet"))
 
 
-def test_without_duckdb_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """And what else fails while it is imported is not hidden."""
+def test_names_the_extra_if_duckdb_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Other import errors are not hidden."""
     monkeypatch.delitem(sys.modules, "replay_identity.sources.duckdb_reader", raising=False)
     monkeypatch.delattr("replay_identity.sources.duckdb_reader", raising=False)
     path = write(tmp_path / "users.parquet", "SELECT 'u1' AS id")
@@ -293,10 +293,8 @@ def test_without_duckdb_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_
         max_size=3,
     )
 )
-def test_what_duckdb_writes_is_read_back(
-    tmp_path_factory: pytest.TempPathFactory, values: list[dict[str, Any]]
-) -> None:
-    """Every type that both have, moments in UTC."""
+def test_reads_back_what_duckdb_writes(tmp_path_factory: pytest.TempPathFactory, values: list[dict[str, Any]]) -> None:
+    """Every common type, with timestamps in UTC."""
     path = tmp_path_factory.mktemp("written") / "users.parquet"
     columns = (
         "id VARCHAR, text VARCHAR, whole BIGINT, real DOUBLE, truth BOOLEAN, day DATE, moment TIMESTAMPTZ, list INT[]"
