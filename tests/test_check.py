@@ -44,8 +44,8 @@ class Faulty:
         raise NotImplementedError(user)
 
 
-def test_each_vendor_tells_what_it_would_do() -> None:
-    """One takes the user with an adjustment, the other refuses."""
+def test_returns_one_outcome_per_backend() -> None:
+    """One accepts the user with an adjustment, the other rejects it."""
     user = UserTraits("u1", traits={"feature-flag": 1})
 
     assert check_user(user, BACKENDS) == (
@@ -54,13 +54,13 @@ def test_each_vendor_tells_what_it_would_do() -> None:
     )
 
 
-def test_a_user_with_nothing_to_say_is_skipped() -> None:
-    """LogRocket would not be asked."""
+def test_skips_a_user_without_traits() -> None:
+    """LogRocket would get no request."""
     assert check_user(UserTraits("u1"), BACKENDS)[1] == Skipped("logrocket", SkipReason.NOTHING_TO_SEND)
 
 
-def test_a_route_is_checked_as_it_would_send() -> None:
-    """What it keeps from the vendor breaks no limit there."""
+def test_applies_routes() -> None:
+    """A hidden trait breaks no limit."""
     user = UserTraits("u1", traits={"feature-flag": 1})
     kept = Route(BACKENDS[0], exclude={"feature-flag"})
     closed = Route(BACKENDS[0], when=lambda _: False)
@@ -70,15 +70,15 @@ def test_a_route_is_checked_as_it_would_send() -> None:
     assert outcomes == (Accepted("fullstory"), Skipped("fullstory", SkipReason.FILTERED))
 
 
-def test_one_adapters_bug_does_not_hide_anothers_answer() -> None:
-    """It is named by its kind, for its text may quote the user."""
+def test_a_bug_in_one_adapter_affects_no_other() -> None:
+    """It is reported by its type, because its message may quote the user."""
     outcomes = check_user(UserTraits("canary-7Q"), [Faulty(), BACKENDS[0]])
 
     assert outcomes == (Broken("faulty", "KeyError"), Accepted("fullstory"))
 
 
-def test_users_are_counted() -> None:
-    """As many as there are, and as they come."""
+def test_counts_outcomes_of_many_users() -> None:
+    """From any iterable."""
     stats = check((UserTraits("u" * length) for length in (1, 256, 257, 1025)), BACKENDS)
 
     assert stats.users == 4

@@ -103,7 +103,7 @@ class Raising(Faulty):
 
 @settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(user=valid_users(FULLSTORY_LIMITS))
-def test_who_was_identified_is_the_same_and_stays_so(vendors: Vendors, user: UserTraits) -> None:
+def test_an_identified_user_is_the_same(vendors: Vendors, user: UserTraits) -> None:
     """Nothing differs, nothing is written to Fullstory, and no trait changes at LogRocket."""
     vendors.fullstory_emulator.reset()
     vendors.logrocket_emulator.reset()
@@ -122,8 +122,8 @@ def test_who_was_identified_is_the_same_and_stays_so(vendors: Vendors, user: Use
 
 @settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(user=valid_users(FULLSTORY_LIMITS), name=safe_names())
-def test_one_changed_trait_is_told_as_that(vendors: Vendors, user: UserTraits, name: str) -> None:
-    """At both vendors, and by its path alone."""
+def test_reports_a_changed_trait_by_path(vendors: Vendors, user: UserTraits, name: str) -> None:
+    """At both vendors, and without other paths."""
     vendors.fullstory_emulator.reset()
     vendors.logrocket_emulator.reset()
     vendors.identify(attrs.evolve(user, traits={**user.traits, name: "as it was"}))
@@ -142,8 +142,8 @@ def test_one_changed_trait_is_told_as_that(vendors: Vendors, user: UserTraits, n
     ]
 
 
-def test_many_users_are_counted(vendors: Vendors) -> None:
-    """By what is wrong with them, and by path; each answer is told."""
+def test_counts_users_and_paths(vendors: Vendors) -> None:
+    """`on_result` is called once for each user and backend."""
     users = [UserTraits(f"u{number}", traits={"plan": "pro"}) for number in range(20)]
     for user in users[:10]:
         vendors.identify(user)
@@ -169,8 +169,8 @@ def test_many_users_are_counted(vendors: Vendors) -> None:
     assert report.as_dict()["backends"]["fullstory"]["differing"] == {"traits.plan": 1}
 
 
-def test_what_a_route_keeps_away_is_not_compared(vendors: Vendors) -> None:
-    """A user whom it keeps away is skipped."""
+def test_does_not_compare_what_a_route_hides(vendors: Vendors) -> None:
+    """A user that it filters out is skipped."""
     user = UserTraits("u1", traits={"plan": "pro", "secret": "x"})
     vendors.identify(UserTraits("u1", traits={"plan": "pro"}))
     routes = [Route(vendors.fullstory, exclude={"secret"}), Route(vendors.logrocket, when=lambda _: False)]
@@ -181,8 +181,8 @@ def test_what_a_route_keeps_away_is_not_compared(vendors: Vendors) -> None:
     assert report.backends["logrocket"].unanswered.skipped == 1
 
 
-def test_one_backends_failure_hides_no_answer_of_another(vendors: Vendors) -> None:
-    """A wrong key ends the asking there; a bug is counted."""
+def test_one_failing_backend_affects_no_other(vendors: Vendors) -> None:
+    """Wrong settings end the comparison there; a bug is counted."""
     users = [UserTraits(f"u{number}") for number in range(30)]
     wrong = Fullstory("na1.wrong", base_url=vendors.fullstory.base_url)
 
@@ -196,8 +196,8 @@ def test_one_backends_failure_hides_no_answer_of_another(vendors: Vendors) -> No
     assert report.unsupported == ("faulty",)
 
 
-def test_a_passing_failure_is_tried_again(vendors: Vendors) -> None:
-    """A user is compared once the vendor answers."""
+def test_retries_a_passing_failure(vendors: Vendors) -> None:
+    """The user is compared once the vendor responds."""
     vendors.identify(UserTraits("u1", name="Ada"))
     vendors.fullstory_emulator.faults.add(Fault(status=503, times=2))
 
@@ -206,8 +206,8 @@ def test_a_passing_failure_is_tried_again(vendors: Vendors) -> None:
     assert report.backends["fullstory"].same == 1
 
 
-def test_a_vendor_that_only_fails_is_given_up_on(vendors: Vendors) -> None:
-    """After the patience that was asked for."""
+def test_gives_up_after_patience(vendors: Vendors) -> None:
+    """A vendor that only fails is not asked about all users."""
     vendors.fullstory_emulator.faults.add(Fault(status=503, times=100_000))
     options = attrs.evolve(HURRIED, patience=0.05)
     users = (UserTraits(f"u{number}") for number in range(2_000))
@@ -217,8 +217,8 @@ def test_a_vendor_that_only_fails_is_given_up_on(vendors: Vendors) -> None:
     assert (report.backends["fullstory"].problem or "").startswith("no successful response for 0.05 s")
 
 
-def test_a_path_is_counted_once_for_each_user() -> None:
-    """However often it has been met."""
+def test_counts_a_path_once_per_user() -> None:
+    """Two users with the same path make two."""
     counts = BackendComparison()
 
     for _ in range(2):
@@ -227,8 +227,8 @@ def test_a_path_is_counted_once_for_each_user() -> None:
     assert counts.absent == {"traits.plan": 2}
 
 
-def test_paths_without_end_are_counted_together() -> None:
-    """Users bring the names of traits."""
+def test_bounds_the_number_of_paths() -> None:
+    """Names of traits come from the data."""
     counts = BackendComparison()
 
     counts.add(Comparison("b", extra=tuple(f"traits.t{number}" for number in range(MAX_PATHS + 5))))
@@ -238,8 +238,8 @@ def test_paths_without_end_are_counted_together() -> None:
 
 
 @given(st.integers(0, 30), st.integers(1, 10), st.integers())
-def test_a_sample_is_of_the_users_and_the_same_for_one_seed(size: int, count: int, seed: int) -> None:
-    """Each user at most once, as many as asked for if there are so many."""
+def test_a_sample_is_reproducible(size: int, count: int, seed: int) -> None:
+    """No user is drawn twice, and *count* users are drawn if there are as many."""
     users = [UserTraits(f"u{number}") for number in range(size)]
 
     chosen = sample(users, count, seed=seed)

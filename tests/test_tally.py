@@ -21,8 +21,8 @@ from replay_identity.bulk.stats import OTHER, AdjustmentKey, Cause, Stats, Viola
 from replay_identity.outcomes import SkipReason
 
 
-def test_every_outcome_is_counted_by_its_name_and_its_sort() -> None:
-    """A person asks four things: taken, refused, to be tried again, nothing to do."""
+def test_counts_outcomes_by_name_and_kind() -> None:
+    """The kinds are accepted, skipped, rejected and pending."""
     stats = Stats()
     for outcome in (
         Accepted("acme"),
@@ -43,7 +43,7 @@ def test_every_outcome_is_counted_by_its_name_and_its_sort() -> None:
     )
 
 
-def test_backends_are_counted_apart() -> None:
+def test_counts_backends_separately() -> None:
     """One user has one outcome at each."""
     stats = Stats()
     stats.add([Accepted("acme"), Rejected("other", code="x")])
@@ -52,8 +52,8 @@ def test_backends_are_counted_apart() -> None:
     assert [(name, backend.accepted) for name, backend in stats.backends.items()] == [("acme", 1), ("other", 0)]
 
 
-def test_adjusted_users_are_counted_once_and_losses_apart() -> None:
-    """Several adjustments of one field of one user are one."""
+def test_counts_adjusted_users_once() -> None:
+    """Several adjustments of one field of one user count as one; losses are counted separately."""
     lossless = Adjustment("traits.seats[3]", "coerced", "strings-only")
     lossy = Adjustment("traits.bio", "truncated", "value-length")
     stats = Stats()
@@ -68,8 +68,8 @@ def test_adjusted_users_are_counted_once_and_losses_apart() -> None:
     ]
 
 
-def test_violations_are_counted_by_user_with_the_largest_measure() -> None:
-    """A list is one field, however many of its items are too long."""
+def test_counts_violations_by_user() -> None:
+    """With the largest measure; a list is one field, however many of its items are too long."""
     stats = Stats()
     stats.add([Rejected("acme", (too_long("traits.tags[0]", 12), too_long("traits.tags[7]", 30)))])
     stats.add([Rejected("acme", (too_long("traits.tags[1]", 20), Violation("user_id", "dot-segment")))])
@@ -95,8 +95,8 @@ def too_long(path: str, actual: int) -> Violation:
         (Skipped("acme", SkipReason.NOTHING_TO_SEND), Cause("Skipped", "nothing to send")),
     ],
 )
-def test_causes_are_counted_without_a_vendors_words(outcome: Outcome, key: Cause) -> None:
-    """The words of a vendor differ from user to user, and may quote them."""
+def test_counts_causes_without_messages(outcome: Outcome, key: Cause) -> None:
+    """A vendor's messages differ from user to user, and may quote them."""
     stats = Stats()
 
     stats.add([outcome])
@@ -105,8 +105,8 @@ def test_causes_are_counted_without_a_vendors_words(outcome: Outcome, key: Cause
     assert "canary-7Q" not in repr(stats)
 
 
-def test_paths_without_end_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Users bring the names of traits, and must not fill the memory with them."""
+def test_bounds_the_number_of_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of traits come from the data and must not fill the memory."""
     monkeypatch.setattr(tallying, "MAX_PATHS", 3)
     stats = Stats()
     for number in range(10):
@@ -123,8 +123,8 @@ def test_paths_without_end_are_counted_together(monkeypatch: pytest.MonkeyPatch)
     assert {key.path for key in backend.adjustments} == {"traits.t1"}
 
 
-def test_merging_is_as_counting_in_one() -> None:
-    """So that parts of a file can be counted apart."""
+def test_merged_counts_equal_a_single_count() -> None:
+    """So that parts of a file can be counted separately."""
     outcomes: list[Outcome] = [
         Accepted("acme", adjustments=(Adjustment("traits.a", "dropped", "x"),)),
         Rejected("acme", (too_long("traits.b", 11),)),
@@ -143,8 +143,8 @@ def test_merging_is_as_counting_in_one() -> None:
     assert {name: b.as_dict() for name, b in first.backends.items()} == whole.as_dict()["backends"]
 
 
-def test_the_counts_are_json_with_the_most_frequent_first() -> None:
-    """Equal ones are in the order of their names, so that two runs print the same."""
+def test_json_lists_the_most_frequent_first() -> None:
+    """Ties are sorted by name, so that two runs print the same."""
     stats = Stats()
     stats.add([Rejected("acme", (too_long("traits.z", 11),))])
     for path in ("traits.b", "traits.a"):

@@ -1,7 +1,7 @@
-"""A vendor that takes several users in one request and tells what became of each, asked without a socket."""
+"""A fake vendor that takes several users in one request and returns one status each, without a socket."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -19,8 +19,8 @@ from replay_identity.ledger import Ledger
 from replay_identity.outcomes import SkipReason, Violation
 
 URL: Final = "http://crowd.example/users"
-# What the vendor may say of one user; what it says of the others is "ok".
-SAID: Final[dict[str, Outcome]] = {
+# The outcome for each status that the vendor may return for a user.
+OUTCOMES: Final[dict[str, Outcome]] = {
     "ok": Accepted("crowd"),
     "bad": Rejected("crowd", code="bad"),
     "later": Unavailable("crowd", "busy"),
@@ -31,20 +31,26 @@ TOO_LONG: Final = (Violation("traits.note", "too-long"),)
 
 @attrs.define
 class Crowd:
-    """The adapter: who has a note is refused without being sent, who is called Nobody is skipped."""
+    """The adapter. Users with a note are rejected without being sent, users named Nobody are skipped."""
 
     name: str = "crowd"
-    most: int = 10
+    limit: int = 10
     limits: Limits = attrs.field(factory=Limits)
     identified: list[str | None] = attrs.field(factory=list[str | None])
 
     @property
     def max_users(self) -> Limit:
-        """Return how many users one request takes."""
-        return Limit(maximum=self.most, unit=Unit.USERS, source="a test", read_on=date(2026, 11, 21), rule="most-users")
+        """Return the maximum number of users in one request."""
+        return Limit(
+            maximum=self.limit,
+            unit=Unit.USERS,
+            source="a test",
+            read_on=date(2026, 11, 21),
+            rule="most-users",
+        )
 
     def plan(self, user: UserTraits, /) -> Plan:
-        """Return what would be sent for one user."""
+        """Return the plan for one user."""
         if "note" in user.traits:
             return Plan(self.name, None, violations=TOO_LONG)
         return Plan(self.name, None if user.name == "Nobody" else _request([user]))
@@ -56,99 +62,109 @@ class Crowd:
         return outcome
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
-        """Send all who may be sent in one request."""
+        """Send all users that may be sent in one request."""
         plans = [self.plan(user) for user in users]
         sent = [user for user, plan in zip(users, plans, strict=True) if plan.request]
-        said = iter((yield from self._send(sent)) if sent else ())
-        return tuple(self._outcome(plan, said) for plan in plans)
+        outcomes = iter((yield from self._send(sent)) if sent else ())
+        return tuple(self._outcome(plan, outcomes) for plan in plans)
 
     def _send(self, users: Sequence[UserTraits]) -> Exchange[Sequence[Outcome]]:
         response = yield _request(users)
         if not response.is_success:
             return [failure_outcome(self.name, response, hints={401: "Check the key."})] * len(users)
-        return [_read(word, response) for word in orjson.loads(response.body)]
+        return [_to_outcome(status, response) for status in orjson.loads(response.body)]
 
-    def _outcome(self, plan: Plan, said: Iterable[Outcome]) -> Outcome:
+    def _outcome(self, plan: Plan, outcomes: Iterator[Outcome]) -> Outcome:
         if plan.violations:
             return Rejected(self.name, plan.violations)
-        return next(iter(said)) if plan.request else Skipped(self.name, SkipReason.NOTHING_TO_SEND)
+        return next(outcomes) if plan.request else Skipped(self.name, SkipReason.NOTHING_TO_SEND)
 
 
 def _request(users: Sequence[UserTraits]) -> Request:
     return Request("identify", "POST", URL, body=orjson.dumps([(user.user_id, dict(user.traits)) for user in users]))
 
 
-def _read(word: str, response: Response) -> Outcome:
-    return Unavailable("crowd", "busy", response.retry_after) if word == "later" else SAID[word]
+def _to_outcome(status: str, response: Response) -> Outcome:
+    return Unavailable("crowd", "busy", response.retry_after) if status == "later" else OUTCOMES[status]
 
 
 @attrs.define(eq=False)
 class Vendor:
-    """The vendor, as a `ConcurrentSender`.
+    """The vendor as a `ConcurrentSender`.
 
     Attributes:
-        says: Tells what it says of a user.
-        replies_to: Tells its reply to a request about these users, or None for what it says of each; it takes all of
-            them where the reply leaves that open.
-        headers: Of its own replies.
-        after: Is called after it acted on the request of that number, before the answer is there.
-        groups: The ids of the users in each request.
-        held: What it was told of each user, in order.
-        most_at_once: Most requests under way.
+        status_of: Returns the status for a user id.
+        respond: Returns the response to a request with these user ids, or None for the statuses of each user. If the
+            response leaves open whether the request was applied, it was.
+        headers: Headers of its own responses.
+        after: Called with the number of each request, after it was applied and before the response.
+        requests: The user ids of each request.
+        stored: The traits sent for each user, in order.
+        max_in_flight: The maximum number of requests that were in flight at once.
     """
 
-    says: Callable[[str], str] = lambda _: "ok"
-    replies_to: Callable[[list[str]], Response | None] = lambda _: None
+    status_of: Callable[[str], str] = lambda _: "ok"
+    respond: Callable[[list[str]], Response | None] = lambda _: None
     headers: dict[str, str] = attrs.field(factory=dict[str, str])
     after: Callable[[int], None] = lambda _: None
-    groups: list[list[str]] = attrs.field(factory=list[list[str]])
-    held: dict[str, list[dict[str, Any]]] = attrs.field(factory=dict[str, list[dict[str, Any]]])
-    most_at_once: int = 0
-    _in_flight_count: dict[int, list[str]] = attrs.field(factory=dict[int, list[str]])
-    _answers: list[tuple[int, Response]] = attrs.field(factory=list[tuple[int, Response]])
+    requests: list[list[str]] = attrs.field(factory=list[list[str]])
+    stored: dict[str, list[dict[str, Any]]] = attrs.field(factory=dict[str, list[dict[str, Any]]])
+    max_in_flight: int = 0
+    _in_flight: dict[int, list[str]] = attrs.field(factory=dict[int, list[str]])
+    _responses: list[tuple[int, Response]] = attrs.field(factory=list[tuple[int, Response]])
+
+    @property
+    def newest(self) -> dict[str, dict[str, Any]]:
+        """Return the traits that were sent last for each user."""
+        return {user_id: states[-1] for user_id, states in self.stored.items()}
+
+    @property
+    def times_sent(self) -> dict[str, int]:
+        """Return how often each user was sent."""
+        return {user_id: len(states) for user_id, states in self.stored.items()}
 
     def submit(self, request_id: int, request: Request, timeout: float) -> None:
-        """Act at once; nobody may be under way twice."""
+        """Apply the request at once; no user may be in flight twice."""
         assert timeout > 0
         users: list[tuple[str, dict[str, Any]]] = orjson.loads(request.body or b"")
         ids = [user_id for user_id, _ in users]
-        others = [user_id for group in self._in_flight_count.values() for user_id in group]
+        others = [user_id for request_ids in self._in_flight.values() for user_id in request_ids]
         assert len(set(ids + others)) == len(ids + others)
-        self.groups.append(ids)
-        self._in_flight_count[request_id] = ids
-        self.most_at_once = max(self.most_at_once, len(self._in_flight_count))
-        response = self.replies_to(ids)
-        words = [self.says(user_id) for user_id in ids] if response is None else ["ok"] * len(ids)
+        self.requests.append(ids)
+        self._in_flight[request_id] = ids
+        self.max_in_flight = max(self.max_in_flight, len(self._in_flight))
+        response = self.respond(ids)
+        statuses = [self.status_of(user_id) for user_id in ids] if response is None else ["ok"] * len(ids)
         if response is None or response.may_have_applied:
-            for word, (user_id, traits) in zip(words, users, strict=True):
-                if word == "ok":
-                    self.held.setdefault(user_id, []).append(traits)
-        self._answers.append((request_id, response or Response(200, self.headers, orjson.dumps(words))))
-        self.after(len(self.groups))
+            for status, (user_id, traits) in zip(statuses, users, strict=True):
+                if status == "ok":
+                    self.stored.setdefault(user_id, []).append(traits)
+        self._responses.append((request_id, response or Response(200, self.headers, orjson.dumps(statuses))))
+        self.after(len(self.requests))
 
     def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
-        """Return the answers."""
-        answers, self._answers = self._answers, []
-        for request_id, _ in answers:
-            del self._in_flight_count[request_id]
-        if not answers:
+        """Return all responses."""
+        responses, self._responses = self._responses, []
+        for request_id, _ in responses:
+            del self._in_flight[request_id]
+        if not responses:
             time.sleep(min(timeout, 0.001))
-        return answers
+        return responses
 
     def close(self) -> None:
-        """Have nothing under way."""
-        self._in_flight_count.clear()
-        self._answers.clear()
+        """Forget all requests in flight."""
+        self._in_flight.clear()
+        self._responses.clear()
 
-    def start_over(
+    def restart(
         self,
         *,
         after: Callable[[int], None] = lambda _: None,
-        replies_to: Callable[[list[str]], Response | None] = lambda _: None,
+        respond: Callable[[list[str]], Response | None] = lambda _: None,
     ) -> None:
-        """Count requests anew, and let this happen at them."""
-        self.groups.clear()
-        self.after, self.replies_to = after, replies_to
+        """Forget the requests so far and replace the hooks."""
+        self.requests.clear()
+        self.after, self.respond = after, respond
 
 
 def deliver_to(
@@ -159,7 +175,7 @@ def deliver_to(
     backend: IdentityBackend | Route | None = None,
     **options: Any,
 ) -> SyncReport:
-    """Bring the vendor up to date, and check that the books close."""
+    """Sync *users* to the vendor, and check that the report adds up."""
     name = options.pop("name", "crowd")
     settings = {name: options.pop("options", FAST)}
     report = sync(users, [backend or Crowd()], ledger=ledger, options=settings, transport=lambda _: vendor, **options)
@@ -167,20 +183,20 @@ def deliver_to(
     return report
 
 
-def one_after_another(responses: Iterable[Response | None]) -> Callable[[list[str]], Response | None]:
-    """Return what gives each of the *responses* to one request, and then none."""
-    left = iter(responses)
-    return lambda _: next(left, None)
+def in_turn(responses: Iterable[Response | None]) -> Callable[[list[str]], Response | None]:
+    """Return a function that returns each of *responses* once, and then None."""
+    remaining = iter(responses)
+    return lambda _: next(remaining, None)
 
 
-def first_time(word: str, *user_ids: str) -> Callable[[str], str]:
-    """Return what says that *word* once of each of these users."""
-    left = set(user_ids)
+def first_time(status: str, *user_ids: str) -> Callable[[str], str]:
+    """Return a function that returns *status* once for each of these users, and then "ok"."""
+    remaining = set(user_ids)
 
-    def say(user_id: str) -> str:
-        if user_id not in left:
+    def status_of(user_id: str) -> str:
+        if user_id not in remaining:
             return "ok"
-        left.remove(user_id)
-        return word
+        remaining.remove(user_id)
+        return status
 
-    return say
+    return status_of

@@ -77,8 +77,8 @@ BROKEN: dict[str, Acme] = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_a_bug_of_an_adapter_is_on_record(world: World, what: str) -> None:
-    """Everyone it met is refused as Broken, by type and place, and the other vendor has everyone."""
+def test_records_a_bug_in_an_adapter(world: World, what: str) -> None:
+    """All users are recorded as Broken with the error's type, and the other vendor gets everyone."""
     report = run(world, BROKEN[what], users(120, plan="pro"))
 
     rejected = list(world.ledger.rejected("acme"))
@@ -87,8 +87,8 @@ def test_a_bug_of_an_adapter_is_on_record(world: World, what: str) -> None:
     assert "canary" not in str(rejected) + str(report.as_dict())
 
 
-def test_a_bug_met_by_one_user_fails_nobody_else(world: World) -> None:
-    """The others are taken, one by one and in batches."""
+def test_a_bug_with_one_user_fails_no_other(world: World) -> None:
+    """The other users are accepted."""
 
     def word(one: UserTraits) -> EncodedUser:
         return fail() if one.user_id == "u7" else EncodedUser("acme", b"x")
@@ -98,8 +98,8 @@ def test_a_bug_met_by_one_user_fails_nobody_else(world: World) -> None:
     assert (report["acme"].accepted, report["acme"].rejected) == (119, 1)
 
 
-def test_an_exchange_that_yields_no_request_is_broken(world: World) -> None:
-    """What is neither a request nor a pause cannot be carried out."""
+def test_an_exchange_yielding_no_request_is_broken(world: World) -> None:
+    """Only requests and sleeps can be carried out."""
 
     class Odd(Acme):
         def identify(self, _user: UserTraits, /) -> Any:
@@ -113,8 +113,8 @@ def test_an_exchange_that_yields_no_request_is_broken(world: World) -> None:
     } == {"TypeError"}
 
 
-def test_a_condition_of_a_route_that_raises_is_broken(world: World) -> None:
-    """It is the user's own code, and as fallible."""
+def test_a_raising_route_condition_is_broken(world: World) -> None:
+    """The condition is the application's code and may have bugs, too."""
     world.backends = [Route(world.backends[0], when=fail), world.backends[1]]  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
     report = world.sync(users(3))
@@ -123,8 +123,8 @@ def test_a_condition_of_a_route_that_raises_is_broken(world: World) -> None:
     assert (report["fullstory"].rejected, report["logrocket"].pending) == (3, 0)
 
 
-def test_a_user_without_an_answer_is_left_pending(world: World) -> None:
-    """After so many times the run goes on without them."""
+def test_abandons_a_user_without_a_response(world: World) -> None:
+    """After 20 attempts the run continues without the user."""
     backend = Acme(act=lambda one: Unknown("acme", "lost") if one.user_id == "u0" else Accepted("acme"))
 
     report = run(world, backend, users(3))
@@ -133,8 +133,8 @@ def test_a_user_without_an_answer_is_left_pending(world: World) -> None:
     assert sum(one.user_id == "u0" for one in backend.asked) == 20
 
 
-def test_a_user_without_an_answer_is_left_pending_without_a_ledger() -> None:
-    """As with one."""
+def test_abandons_a_user_without_ledger_and_response() -> None:
+    """The limit of 20 attempts also holds without a ledger."""
     backend = Acme(act=lambda _: Unknown("acme", "lost"))
 
     report = sync(users(2), [backend], ledger=None, options=PATIENT)
@@ -143,8 +143,8 @@ def test_a_user_without_an_answer_is_left_pending_without_a_ledger() -> None:
     assert (report["acme"].pending, len(backend.asked)) == (2, 40)
 
 
-def test_an_anonymous_user_is_not_sent_again_without_an_answer() -> None:
-    """They could become two."""
+def test_sends_an_anonymous_user_only_once() -> None:
+    """A repeated request could create a second user."""
     backend = Acme(act=lambda _: Unknown("acme", "lost", retryable=False))
 
     report = sync([UserTraits(name="Ann")], [backend], ledger=None, options=PATIENT)
@@ -153,8 +153,8 @@ def test_an_anonymous_user_is_not_sent_again_without_an_answer() -> None:
     assert (report["acme"].pending, len(backend.asked)) == (1, 1)
 
 
-def test_who_cannot_be_found_again_is_refused(world: World) -> None:
-    """An id that another vendor gave makes no user of this one's."""
+def test_rejects_users_without_a_usable_id(world: World) -> None:
+    """The id of another vendor does not identify a user at this one."""
     backend = AcmeBatch()
 
     report = run(world, backend, [UserTraits(vendor_ids={"other": "7"}), UserTraits(vendor_ids={"acme": "8"})])
@@ -175,8 +175,8 @@ def test_who_cannot_be_found_again_is_refused(world: World) -> None:
     ],
     ids=["identify", "create", "poll", "collect"],
 )
-def test_wrong_settings_stop_a_backend_and_lose_nobody(world: World, backend: Acme) -> None:
-    """Its users stay due, and are taken as soon as the settings are right."""
+def test_wrong_settings_abort_a_backend(world: World, backend: Acme) -> None:
+    """Its users stay pending and are accepted once the settings are right."""
     report = run(world, backend, users(120, plan="pro"))
 
     assert (report["acme"].pending, report["logrocket"].accepted) == (120, 120)
@@ -186,8 +186,8 @@ def test_wrong_settings_stop_a_backend_and_lose_nobody(world: World, backend: Ac
     assert (again["acme"].carried, again["acme"].accepted) == (120, 120)
 
 
-def test_an_answer_that_is_lost_for_good_has_the_users_sent_again(world: World) -> None:
-    """A vendor that forgets a job is sent its users in another one."""
+def test_sends_users_of_a_forgotten_job_again(world: World) -> None:
+    """They go into a new job."""
     asked: list[str] = []
     answers: list[Any] = [Rejected("acme", code="HTTP 404"), Unavailable("acme", "HTTP 503"), Unknown("acme", "lost")]
 
@@ -200,8 +200,8 @@ def test_an_answer_that_is_lost_for_good_has_the_users_sent_again(world: World) 
     assert (report["acme"].accepted, len(asked), len(set(asked))) == (20, 4, 2)
 
 
-def test_results_that_cannot_be_had_are_asked_for_again_or_sent_again(world: World) -> None:
-    """An answer that was lost is asked for again; one that is refused has the users sent again."""
+def test_collects_again_or_sends_users_again(world: World) -> None:
+    """A lost response is requested again; if the results are refused, the users are sent again."""
     answers: list[Any] = [Unavailable("acme", "HTTP 503"), Unknown("acme", "lost"), Rejected("acme", code="HTTP 404")]
     backend = AcmeBatch(collect=lambda entries: answers.pop(0) if answers else (Accepted("acme"),) * len(entries))
 
@@ -210,8 +210,8 @@ def test_results_that_cannot_be_had_are_asked_for_again_or_sent_again(world: Wor
     assert report["acme"].accepted == 20
 
 
-def test_an_error_of_the_ledger_ends_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is raised as it is, nothing is lost, and the next run goes on."""
+def test_a_ledger_error_ends_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is raised unchanged, nothing is lost, and the next run resumes."""
 
     def full(*_: Any, **__: Any) -> Any:
         raise LedgerError(str(world.path), "the disk is full")
@@ -227,8 +227,8 @@ def test_an_error_of_the_ledger_ends_the_run(world: World, monkeypatch: pytest.M
     assert set(world.fullstory.applied.values()) == {1}
 
 
-def test_an_error_of_the_ledger_while_settling_ends_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was not written down is sent again."""
+def test_a_ledger_error_while_settling_ends_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outcomes that were not written are sent again."""
 
     def full(*_: Any, **__: Any) -> Any:
         raise LedgerError(str(world.path), "the disk is full")
@@ -242,14 +242,14 @@ def test_an_error_of_the_ledger_while_settling_ends_the_run(world: World, monkey
     world.hold({f"u{number}": {"plan": "pro"} for number in range(30)})
 
 
-def test_a_bug_of_ours_ends_the_run_with_it(world: World) -> None:
+def test_raises_a_worker_error(world: World) -> None:
     """It is not swallowed with its thread."""
     with pytest.raises(ValueError, match="canary"):
         world.sync(users(3), transport=fail)
 
 
-def test_an_error_of_the_source_is_raised_as_it_is(world: World) -> None:
-    """It is no matter of ours, and nobody read before is lost."""
+def test_raises_a_source_error_unchanged(world: World) -> None:
+    """No user read before is lost."""
 
     def source() -> Any:
         yield from users(250, plan="pro")
@@ -263,8 +263,8 @@ def test_an_error_of_the_source_is_raised_as_it_is(world: World) -> None:
     assert len(world.logrocket.users) == 250
 
 
-def test_an_error_of_the_source_is_raised_though_the_run_is_stopped(world: World) -> None:
-    """At once, however far the vendors are behind."""
+def test_raises_a_source_error_of_a_stopped_run(world: World) -> None:
+    """At once, however far the vendors lag behind."""
     stop = threading.Event()
 
     def source() -> Any:
@@ -276,8 +276,8 @@ def test_an_error_of_the_source_is_raised_though_the_run_is_stopped(world: World
         world.sync(source(), stop=stop)
 
 
-def test_rows_that_were_read_and_not_put_are_not_counted(world: World) -> None:
-    """An interruption while the source is read loses them, and the next run reads them again."""
+def test_does_not_count_uncommitted_rows(world: World) -> None:
+    """An interrupt while reading drops them, and the next run reads them again."""
 
     def source() -> Any:
         yield from users(10)
@@ -290,8 +290,8 @@ def test_rows_that_were_read_and_not_put_are_not_counted(world: World) -> None:
     assert_closed(report)
 
 
-def test_only_what_is_lost_is_counted_of_what_is_adjusted(world: World) -> None:
-    """Nearly every user is adjusted without a loss."""
+def test_counts_only_lossy_adjustments(world: World) -> None:
+    """Nearly every user has lossless adjustments."""
     cut, turned = Adjustment("traits.long", "truncated", "too-long"), Adjustment("traits.n", "coerced", "strings-only")
     single = Acme(act=lambda _: Accepted("acme", adjustments=(cut, turned)))
     batch = AcmeBatch(item=lambda _: EncodedUser("acme", b"x", (cut, turned)))
@@ -304,8 +304,8 @@ def test_only_what_is_lost_is_counted_of_what_is_adjusted(world: World) -> None:
         assert list(world.ledger.losses("acme")) == [(cut,), (cut,)]
 
 
-def test_a_lane_of_a_ledger_takes_users_from_it_alone(world: World) -> None:
-    """And one that was never started need not be waited for."""
+def test_a_ledger_worker_ignores_enqueued_users(world: World) -> None:
+    """A worker that was never started can be joined."""
     worker = make_worker(Route(Acme()), world.ledger, FAST)
 
     worker.enqueue(users(3))
@@ -314,8 +314,8 @@ def test_a_lane_of_a_ledger_takes_users_from_it_alone(world: World) -> None:
     assert (worker.report.given, worker.is_alive) == (0, False)
 
 
-def test_gives_the_quota_of_users_its_due(tmp_path: Path) -> None:
-    """So many users are open at most, and so many jobs."""
+def test_respects_limits_on_open_jobs_and_users(tmp_path: Path) -> None:
+    """Neither the number of jobs nor that of their users exceeds the limits."""
     running: set[str] = set()
     most: list[tuple[int, int]] = []
     sizes: dict[str, int] = {}
@@ -342,8 +342,8 @@ def test_gives_the_quota_of_users_its_due(tmp_path: Path) -> None:
         assert (max(each for each, _ in most), max(each for _, each in most)) == (jobs, open_users)
 
 
-def test_one_odd_user_is_found_by_halving(world: World) -> None:
-    """A vendor that refuses a whole batch for one user gets the halves, and takes everybody else."""
+def test_finds_an_invalid_user_by_halving(world: World) -> None:
+    """If the vendor rejects a batch because of one user, the others are accepted."""
     backend = AcmeBatch(create=lambda body, key: Rejected("acme", code="bad") if b"u77" in body else key)
 
     report = run(world, backend, users(120))
@@ -353,8 +353,8 @@ def test_one_odd_user_is_found_by_halving(world: World) -> None:
     assert (report["acme"].accepted, report["acme"].rejected) == (119, 1)
 
 
-def test_a_batch_that_is_too_large_is_halved_and_so_are_later_ones(world: World) -> None:
-    """One user who is too large alone is refused."""
+def test_halves_batches_after_a_too_large_one(world: World) -> None:
+    """A single user that is too large is rejected."""
     sent: list[int] = []
 
     def create(body: bytes, key: str) -> Any:

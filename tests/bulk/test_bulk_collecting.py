@@ -18,8 +18,8 @@ def usual() -> Iterator[None]:
     gc.set_threshold(*before)
 
 
-def test_looks_rarely_and_then_as_before() -> None:
-    """What an application has set comes back."""
+def test_relaxes_and_restores_thresholds() -> None:
+    """An application's own thresholds come back."""
     with relaxed_gc():
         during = gc.get_threshold()
 
@@ -27,8 +27,8 @@ def test_looks_rarely_and_then_as_before() -> None:
     assert gc.get_threshold() == (700, 10, 10)
 
 
-def test_overlapping_runs_leave_it_as_before() -> None:
-    """The first to begin may be the first to end."""
+def test_overlapping_runs_restore_thresholds() -> None:
+    """The first run to start may be the first to end."""
     first, second = ExitStack(), ExitStack()
     first.enter_context(relaxed_gc())
     second.enter_context(relaxed_gc())
@@ -41,8 +41,8 @@ def test_overlapping_runs_leave_it_as_before() -> None:
     assert gc.get_threshold() == (700, 10, 10)
 
 
-def test_leaves_it_off_where_it_is_off() -> None:
-    """An application that switched it off had its reasons."""
+def test_keeps_a_disabled_collector_disabled() -> None:
+    """An application that disabled it had its reasons."""
     gc.set_threshold(0, 10, 10)
 
     with relaxed_gc():

@@ -12,8 +12,8 @@ BOTH = ["fullstory", "logrocket"]
 
 @pytest.mark.parametrize("acted", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("number", [1, 2, 3, 4], ids=["create", "poll", "imports", "errors"])
-def test_a_crash_at_any_request_of_a_batch_doubles_nobody(world: World, number: int, *, acted: bool) -> None:
-    """Between storing and sending, between sending and storing the job's id, while polling, while collecting."""
+def test_a_crash_during_a_batch_duplicates_no_user(world: World, number: int, *, acted: bool) -> None:
+    """Before and after each request: create, poll and collect."""
     crashed = world.crash_at(number, world.fullstory_line, acted=acted, users=users(50, plan="pro"))
 
     report = world.sync()
@@ -25,8 +25,8 @@ def test_a_crash_at_any_request_of_a_batch_doubles_nobody(world: World, number: 
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
-def test_what_is_put_after_a_crash_does_not_overtake_the_batch_under_way(world: World, number: int) -> None:
-    """The older batch is seen through first."""
+def test_upserts_after_a_crash_do_not_overtake(world: World, number: int) -> None:
+    """The older batch is completed first."""
     world.crash_at(number, world.fullstory_line, acted=False, users=users(3, plan="free"))
     world.ledger.upsert([user("u0", plan="pro")], BOTH)
 
@@ -37,8 +37,8 @@ def test_what_is_put_after_a_crash_does_not_overtake_the_batch_under_way(world: 
     assert world.properties("u0") == {"plan": "pro"}
 
 
-def test_a_crash_while_a_batch_is_taken_apart_doubles_nobody(world: World) -> None:
-    """The halves stand in place of the whole, or the whole does."""
+def test_a_crash_during_a_split_duplicates_no_user(world: World) -> None:
+    """The ledger has either the batch or both halves."""
     refuse = Fault(status=400, method="POST", path="/v2/users/batch", times=3)
     for number in range(1, 8):
         world.fullstory.faults.clear()
@@ -52,8 +52,8 @@ def test_a_crash_while_a_batch_is_taken_apart_doubles_nobody(world: World) -> No
     world.hold({f"u{number}": {"plan": "last"} for number in range(16)})
 
 
-def test_a_crash_among_single_users_loses_nobody(world: World) -> None:
-    """Who was applied without an answer is applied again, which changes nothing."""
+def test_a_crash_between_single_users_loses_none(world: World) -> None:
+    """Users applied without a response are sent again, which changes nothing."""
     for number in range(1, 60, 7):
         world.crash_at(number, world.logrocket_line, acted=bool(number % 2), users=users(60, plan="pro"))
 

@@ -43,8 +43,8 @@ def row_ids(outbox: MemoryOutbox) -> list[int]:
     return taken
 
 
-def test_a_row_waits_for_the_one_before_about_the_same_user() -> None:
-    """Else the vendor could be left with the older of the two."""
+def test_an_update_waits_for_the_one_before() -> None:
+    """Otherwise the vendor could end with the older one."""
     outbox = outbox_of(UserTraits("u0"), UserTraits("u0"), UserTraits("u1"))
 
     assert row_ids(outbox) == [0, 2]
@@ -54,23 +54,21 @@ def test_a_row_waits_for_the_one_before_about_the_same_user() -> None:
     assert row_ids(outbox) == [1]
 
 
-def test_anonymous_users_wait_for_nobody() -> None:
-    """Each is somebody else."""
+def test_anonymous_users_do_not_wait() -> None:
+    """Each is another person."""
     assert row_ids(outbox_of(UserTraits(name="Ann"), UserTraits(name="Ann"))) == [0, 1]
 
 
-def test_users_of_another_vendors_ids_wait_for_nobody() -> None:
-    """This one's vendor cannot know them for the same."""
+def test_users_with_foreign_ids_do_not_wait() -> None:
+    """This vendor cannot recognise them as the same user."""
     other = UserTraits(vendor_ids={"other": "7"})
 
     assert row_ids(outbox_of(other, other)) == [0, 1]
 
 
 @given(rows=st.lists(st.lists(st.sampled_from(WHO), max_size=6), max_size=3), seed=st.integers(0, 2**32))
-def test_rows_about_one_user_are_sent_in_order_whatever_becomes_of_them(
-    rows: list[list[UserTraits]], seed: int
-) -> None:
-    """One at a time; a row that fails goes before those after it, and all of them are sent."""
+def test_sends_updates_of_one_user_in_order(rows: list[list[UserTraits]], seed: int) -> None:
+    """One at a time; a failed update is sent again before later ones, and all are sent."""
     dice = Random(seed)  # noqa: S311  # No secret.
     outbox = MemoryOutbox(BackendReport("acme"))
     done: dict[UserTraits, list[int]] = defaultdict(list)

@@ -41,8 +41,8 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def test_delivers_what_it_took_in(world: World) -> None:
-    """To both vendors, without being asked to."""
+def test_delivers_in_the_background(world: World) -> None:
+    """Every user reaches both vendors."""
     with durable(world) as router:
         for one in users(50, plan="pro"):
             router.identify(one)
@@ -51,8 +51,8 @@ def test_delivers_what_it_took_in(world: World) -> None:
     world.hold({f"u{number}": {"plan": "pro"} for number in range(50)})
 
 
-def test_returns_while_a_vendor_is_down(world: World) -> None:
-    """Flushing tells that somebody is not settled; once the vendor is back, everybody is."""
+def test_identify_returns_during_an_outage(world: World) -> None:
+    """`flush` returns False until the vendor is back."""
     world.logrocket.faults.add(Fault(status=503, times=None))
 
     with durable(world) as router:
@@ -63,16 +63,16 @@ def test_returns_while_a_vendor_is_down(world: World) -> None:
         assert (late, router.flush(10.0)) == (False, True)
 
 
-def test_goes_on_where_an_earlier_process_ended(world: World) -> None:
-    """Before anybody is identified."""
+def test_resumes_where_an_earlier_process_ended(world: World) -> None:
+    """Before any user is identified."""
     world.ledger.upsert(users(5, plan="pro"), ["fullstory", "logrocket"])
 
     with durable(world) as router:
         assert router.flush(10.0)
 
 
-def test_takes_in_without_delivering(world: World) -> None:
-    """For another process."""
+def test_deliver_false_only_stores_users(world: World) -> None:
+    """Another process delivers them."""
     with durable(world, deliver=False) as router:
         router.identify(user("u0", plan="pro"))
         assert not router.flush(0.0)
@@ -80,8 +80,8 @@ def test_takes_in_without_delivering(world: World) -> None:
     assert world.sync()["fullstory"].accepted == 1
 
 
-def test_opens_a_ledger_of_its_own_by_path(world: World, tmp_path: Path) -> None:
-    """And closes it; one that was given stays open."""
+def test_closes_only_a_ledger_opened_by_path(world: World, tmp_path: Path) -> None:
+    """A ledger that was passed stays open."""
     path = tmp_path / "own.db"
     with durable(world, ledger=path) as router:
         router.identify(user("u0", plan="pro"))
@@ -96,8 +96,8 @@ def test_opens_a_ledger_of_its_own_by_path(world: World, tmp_path: Path) -> None
     assert world.ledger.pending_count("fullstory") == 0
 
 
-def test_starts_over_now_and_then(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that users who were given up on are tried again."""
+def test_replaces_its_workers_regularly(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that abandoned users are sent again."""
     monkeypatch.setattr("replay_identity.bulk.durable._SLICE_S", 0.01)
     with durable(world) as router:
         for one in users(5, plan="pro"):
@@ -107,7 +107,7 @@ def test_starts_over_now_and_then(world: World, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_tries_again_after_wrong_settings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It says so in the log, and goes on once they are right."""
+    """It logs an error and continues once the settings are right."""
     answers = [Misconfigured("acme", "HTTP 401", "Check the API key."), Accepted("acme")]
     backend = Acme(act=lambda _: answers.pop(0))
 
@@ -126,7 +126,7 @@ def test_tries_again_after_wrong_settings(tmp_path: Path, caplog: pytest.LogCapt
 def test_tries_again_after_an_error(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, said: str
 ) -> None:
-    """Of the ledger, or a bug; its text is shown only if it is ours."""
+    """The message of a ledger error is logged, of any other error only the type."""
     caplog.set_level(logging.ERROR)
     claim = Ledger.claim
     errors = [error]
@@ -145,8 +145,8 @@ def test_tries_again_after_an_error(
     assert "canary" not in caplog.text
 
 
-def test_refuses_what_it_cannot_keep(world: World) -> None:
-    """As a ledger does, and as other routers do."""
+def test_rejects_invalid_arguments(world: World) -> None:
+    """Like a ledger and the other routers."""
     with durable(world) as router, pytest.raises(InvalidTraitsError):
         router.identify(UserTraits(name="Ann"))
     with pytest.raises(ConfigurationError):
@@ -155,8 +155,8 @@ def test_refuses_what_it_cannot_keep(world: World) -> None:
         durable(world, options={"fullstry": FAST})
 
 
-def test_many_threads_may_identify(world: World) -> None:
-    """At once; the newest of each user is delivered."""
+def test_identify_is_thread_safe(world: World) -> None:
+    """The newest state of each user is delivered."""
     with durable(world) as router:
 
         def identify(number: str) -> None:
@@ -177,7 +177,7 @@ def test_many_threads_may_identify(world: World) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
 def test_delivers_in_a_forked_child(tmp_path: Path) -> None:
-    """A child has threads of its own, as soon as it identifies; the parent's go on."""
+    """A child starts threads of its own when it identifies; the parent's continue."""
     told = tmp_path / "told"
 
     def act(one: UserTraits) -> Accepted:
@@ -205,8 +205,8 @@ def test_delivers_in_a_forked_child(tmp_path: Path) -> None:
     assert [who for who, _ in lines] == ["before", "child", "after"]
 
 
-def test_closing_in_a_child_does_not_wait_for_threads_it_does_not_have(tmp_path: Path) -> None:
-    """They are the parent's."""
+def test_closing_in_a_child_joins_no_threads(tmp_path: Path) -> None:
+    """The threads are the parent's."""
     with DurableRouter([Acme()], ledger=tmp_path / "ledger.db", options={"acme": FAST}) as router:
         router.identify(user("u0"))
         assert router.flush(10.0)
@@ -218,8 +218,8 @@ def test_closing_in_a_child_does_not_wait_for_threads_it_does_not_have(tmp_path:
         assert in_children(close, count=1) == [7]
 
 
-def test_a_backend_that_is_down_for_long_is_not_given_up_on(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """Patience does not end here."""
+def test_never_gives_up_on_a_backend(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Patience is ignored."""
     world.logrocket.faults.add(Fault(status=503, times=30))
 
     with durable(world, options={"logrocket": attrs.evolve(FAST, patience=0.001)}) as router:
@@ -229,8 +229,8 @@ def test_a_backend_that_is_down_for_long_is_not_given_up_on(world: World, caplog
     assert caplog.text == ""
 
 
-def test_starts_anew_in_what_looks_like_a_child(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process number means that the threads are another process's."""
+def test_starts_new_threads_after_a_fork(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process id means that the threads are the parent's."""
     with durable(world) as router:
         router.identify(user("u0", plan="pro"))
         assert router.flush(10.0)
@@ -241,8 +241,8 @@ def test_starts_anew_in_what_looks_like_a_child(world: World, monkeypatch: pytes
         assert router.flush(10.0)
 
 
-def test_threads_are_started_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two calls that come at once, one does it."""
+def test_concurrent_calls_start_threads_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that waited for the lock starts nothing."""
     router = durable(world, deliver=False)
 
     class Overtaken:

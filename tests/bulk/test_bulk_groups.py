@@ -1,4 +1,4 @@
-"""Several users in one request: each has an outcome of their own, and none is lost, doubled or overtaken."""
+"""Several users in one request: each has an outcome, and none is lost, duplicated or overtaken."""
 
 import contextlib
 import sys
@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 import pytest
 from bulk.adapters import AcmeBatch
-from bulk.crowds import SAID, Crowd, Vendor, deliver_to, first_time, one_after_another
+from bulk.crowds import OUTCOMES, Crowd, Vendor, deliver_to, first_time, in_turn
 from bulk.worlds import FAST, Clock, CrashError, user, users
 from effort import examples
 from hypothesis import HealthCheck, given, settings
@@ -35,14 +35,14 @@ TENS: Final = [[f"u{number}" for number in range(start, start + 10)] for start i
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """Give a ledger."""
+    """Yield a ledger."""
     with Ledger(tmp_path / "ledger.db") as ledger:
         yield ledger
 
 
 @pytest.fixture(params=["ledger", "no ledger"])
 def any_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger | None]:
-    """Give a ledger, or none."""
+    """Yield a ledger, or None."""
     with Ledger(tmp_path / "any.db") if request.param == "ledger" else contextlib.nullcontext() as ledger:
         yield ledger
 
@@ -50,28 +50,28 @@ def any_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledge
 # Outcomes.
 
 
-def test_everyone_has_an_outcome_of_their_own(any_ledger: Ledger | None) -> None:
-    """One request is taken in part; whom the vendor could not take just then, or lost, is sent again."""
-    said = {"u1": "bad", "u2": "later", "u3": "lost"}
-    vendor = Vendor(says=lambda user_id: said.pop(user_id, "ok"))
+def test_each_user_has_their_own_outcome(any_ledger: Ledger | None) -> None:
+    """A request is accepted in part; deferred and lost users are sent again."""
+    statuses = {"u1": "bad", "u2": "later", "u3": "lost"}
+    vendor = Vendor(status_of=lambda user_id: statuses.pop(user_id, "ok"))
     rows = [*users(6), user("note", note="too long"), UserTraits("nobody", name="Nobody")]
 
     report = deliver_to(vendor, rows, ledger=any_ledger)
 
-    assert vendor.groups[0] == ["u0", "u1", "u2", "u3", "u4", "u5"]
-    assert sorted(user_id for group in vendor.groups[1:] for user_id in group) == ["u2", "u3"]
-    assert sorted(vendor.held) == ["u0", "u2", "u3", "u4", "u5"]
-    assert all(len(held) == 1 for held in vendor.held.values())
+    assert vendor.requests[0] == ["u0", "u1", "u2", "u3", "u4", "u5"]
+    assert sorted(user_id for ids in vendor.requests[1:] for user_id in ids) == ["u2", "u3"]
+    assert sorted(vendor.stored) == ["u0", "u2", "u3", "u4", "u5"]
+    assert all(len(states) == 1 for states in vendor.stored.values())
     counts = report["crowd"]
     assert (counts.accepted, counts.unchanged, counts.rejected, counts.pending) == (5, 1, 2, 0)
 
 
-def test_a_refusal_is_on_record_with_whom_it_is_about(ledger: Ledger) -> None:
-    """And with nobody else of the group."""
-    deliver_to(Vendor(says=first_time("bad", "u4")), users(10), ledger=ledger)
+def test_records_a_rejection_with_its_user(ledger: Ledger) -> None:
+    """And with no other user of the request."""
+    deliver_to(Vendor(status_of=first_time("bad", "u4")), users(10), ledger=ledger)
 
     (rejected,) = ledger.rejected("crowd")
-    assert (rejected.user.user_id, rejected.rejection) == ("u4", SAID["bad"])
+    assert (rejected.user.user_id, rejected.rejection) == ("u4", OUTCOMES["bad"])
 
 
 @pytest.mark.parametrize(
@@ -79,20 +79,20 @@ def test_a_refusal_is_on_record_with_whom_it_is_about(ledger: Ledger) -> None:
     [Response(0, no_response=NoResponse.CONNECTION_LOST), Response(502), Response(503)],
     ids=["lost", "502", "503"],
 )
-def test_a_request_without_an_answer_has_everyone_sent_again(any_ledger: Ledger | None, response: Response) -> None:
-    """Whether the vendor acted on it or not."""
-    vendor = Vendor(replies_to=one_after_another([response]))
+def test_a_failed_request_sends_all_users_again(any_ledger: Ledger | None, response: Response) -> None:
+    """Whether the vendor applied it or not."""
+    vendor = Vendor(respond=in_turn([response]))
 
     report = deliver_to(vendor, users(10, plan="pro"), ledger=any_ledger)
 
-    assert vendor.groups[0] == TENS[0]
-    assert sorted(user_id for group in vendor.groups[1:] for user_id in group) == sorted(TENS[0])
+    assert vendor.requests[0] == TENS[0]
+    assert sorted(user_id for ids in vendor.requests[1:] for user_id in ids) == sorted(TENS[0])
     assert report["crowd"].accepted == 10
-    assert {user_id: told[-1] for user_id, told in vendor.held.items()} == {one: {"plan": "pro"} for one in TENS[0]}
+    assert vendor.newest == {one: {"plan": "pro"} for one in TENS[0]}
 
 
-def test_a_crash_after_the_vendor_acted_has_the_group_sent_again(tmp_path: Path) -> None:
-    """Nobody is lost, and an upsert twice is an upsert."""
+def test_a_crash_sends_the_request_again(tmp_path: Path) -> None:
+    """No user is lost, and repeating an upsert is harmless."""
 
     def die(number: int) -> None:
         if number == 2:
@@ -104,16 +104,16 @@ def test_a_crash_after_the_vendor_acted_has_the_group_sent_again(tmp_path: Path)
     vendor.close()
     vendor.after = lambda _: None
     with Ledger(tmp_path / "ledger.db") as ledger:
-        due = ledger.pending_count("crowd")
+        pending = ledger.pending_count("crowd")
         report = deliver_to(vendor, [], ledger=ledger)
 
-    assert (due, report["crowd"].accepted) == (30, 30)
-    assert vendor.groups == [*TENS[:2], *TENS]
-    assert {user_id: told[-1] for user_id, told in vendor.held.items()} == {f"u{n}": {"plan": "pro"} for n in range(30)}
+    assert (pending, report["crowd"].accepted) == (30, 30)
+    assert vendor.requests == [*TENS[:2], *TENS]
+    assert vendor.newest == {f"u{n}": {"plan": "pro"} for n in range(30)}
 
 
-def test_what_is_put_while_a_group_is_under_way_is_sent_after_it(ledger: Ledger) -> None:
-    """Its answer settles nobody who was put since."""
+def test_sends_upserts_made_during_a_request(ledger: Ledger) -> None:
+    """The response settles no user who was upserted since."""
 
     def put_more(number: int) -> None:
         if number == 1:
@@ -123,40 +123,38 @@ def test_what_is_put_while_a_group_is_under_way_is_sent_after_it(ledger: Ledger)
 
     report = deliver_to(vendor, users(3, plan="free"), ledger=ledger)
 
-    assert vendor.held["u0"] == [{"plan": "free"}, {"plan": "pro"}]
-    assert (report["crowd"].accepted, vendor.groups) == (3, [["u0", "u1", "u2"], ["u0"]])
+    assert vendor.stored["u0"] == [{"plan": "free"}, {"plan": "pro"}]
+    assert (report["crowd"].accepted, vendor.requests) == (3, [["u0", "u1", "u2"], ["u0"]])
 
 
-def test_rows_about_one_user_share_no_request_and_none_overtakes_another(any_ledger: Ledger | None) -> None:
-    """Also where the first one is put off, and sent again."""
-    vendor = Vendor(says=first_time("later", "u0"))
+def test_rows_of_one_user_never_share_a_request(any_ledger: Ledger | None) -> None:
+    """Also if the first row is deferred and sent again."""
+    vendor = Vendor(status_of=first_time("later", "u0"))
     rows = [user("u0", plan="free"), user("u1"), user("u0", plan="pro")]
 
     report = deliver_to(vendor, rows, ledger=any_ledger)
 
-    told = [each["plan"] for each in vendor.held["u0"]]
-    assert told == (["pro"] if any_ledger else ["free", "pro"])
-    assert all(len(set(group)) == len(group) for group in vendor.groups)
+    plans = [traits["plan"] for traits in vendor.stored["u0"]]
+    assert plans == (["pro"] if any_ledger else ["free", "pro"])
+    assert all(len(set(ids)) == len(ids) for ids in vendor.requests)
     assert report["crowd"].pending == 0
 
 
-# Who is in a group.
+# Which users share a request.
 
 
 @pytest.mark.parametrize(("batch_users", "sizes"), [(None, [10, 10, 5]), (4, [4] * 6 + [1]), (11, [10, 10, 5])])
-def test_a_group_is_as_large_as_both_the_vendor_and_the_options_allow(
-    any_ledger: Ledger | None, batch_users: int | None, sizes: list[int]
-) -> None:
-    """Only the last one is smaller."""
+def test_requests_are_as_large_as_allowed(any_ledger: Ledger | None, batch_users: int | None, sizes: list[int]) -> None:
+    """By the vendor and the options; only the last one is smaller."""
     vendor = Vendor()
 
     deliver_to(vendor, users(25), ledger=any_ledger, options=attrs.evolve(FAST, batch_users=batch_users))
 
-    assert [len(group) for group in vendor.groups] == sizes
+    assert [len(ids) for ids in vendor.requests] == sizes
 
 
-def test_whom_a_route_keeps_away_takes_no_place_in_a_group(any_ledger: Ledger | None) -> None:
-    """They are settled at once; of the others the vendor gets what the route shows."""
+def test_filtered_users_take_no_room(any_ledger: Ledger | None) -> None:
+    """They are settled at once; the vendor gets what the route allows of the others."""
 
     def when(one: UserTraits) -> bool:
         if one.user_id == "u3":
@@ -168,154 +166,154 @@ def test_whom_a_route_keeps_away_takes_no_place_in_a_group(any_ledger: Ledger | 
 
     report = deliver_to(vendor, users(20, plan="pro", secret="canary"), ledger=any_ledger, backend=route)
 
-    assert [len(group) for group in vendor.groups] == [10, 7]
-    assert sorted(vendor.held) == sorted({f"u{number}" for number in range(20)} - {"u0", "u3", "u7"})
-    assert {tuple(told) for told in vendor.held["u1"]} == {("tariff",)}
+    assert [len(ids) for ids in vendor.requests] == [10, 7]
+    assert sorted(vendor.stored) == sorted({f"u{number}" for number in range(20)} - {"u0", "u3", "u7"})
+    assert {tuple(traits) for traits in vendor.stored["u1"]} == {("tariff",)}
     counts = report["crowd"]
     assert (counts.accepted, counts.unchanged, counts.rejected) == (17, 2, 1)
 
 
-def test_a_run_in_which_a_route_keeps_everyone_away_asks_nothing(any_ledger: Ledger | None) -> None:
-    """There is no empty request."""
+def test_sends_no_empty_request(any_ledger: Ledger | None) -> None:
+    """If a route filters out all users, nothing is sent."""
     vendor = Vendor()
 
     report = deliver_to(vendor, users(30), ledger=any_ledger, backend=Route(Crowd(), when=lambda _: False))
 
-    assert (report["crowd"].unchanged, vendor.groups) == (30, [])
+    assert (report["crowd"].unchanged, vendor.requests) == (30, [])
 
 
 @attrs.define
-class Hand:
-    """A launcher driven by hand.
+class Driver:
+    """A dispatcher driven by driver.
 
     Attributes:
         vendor: The vendor.
-        most: Most users in a request.
+        max_users: Maximum number of users in a request.
     """
 
     vendor: Vendor = attrs.field(factory=Vendor)
-    most: int = 10
+    max_users: int = 10
     clock: Clock = attrs.field(factory=Clock)
     outbox: MemoryOutbox = attrs.field(factory=lambda: MemoryOutbox(BackendReport("crowd")))
     problems: list[Outcome] = attrs.field(factory=list[Outcome])
-    groups: MultiDispatcher = attrs.field(init=False)
+    dispatcher: MultiDispatcher = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        backend = Crowd(most=self.most)
+        backend = Crowd(limit=self.max_users)
         policy = RetryPolicy(attempts=1, total=1e9)
         transport = ConcurrentTransport(self.vendor, AdaptiveLimiter(), retry=policy, clock=self.clock)
         handler = OutcomeHandler(self.outbox, transport, self.problems.append, 0.5)
-        self.groups = MultiDispatcher(
+        self.dispatcher = MultiDispatcher(
             route=Route(backend),
             outbox=self.outbox,
             transport=transport,
-            max_users=self.most,
+            max_users=self.max_users,
             clock=self.clock,
             backend=backend,
             handler=handler,
         )
 
     def dispatch(self, *, is_last: bool = False) -> int:
-        """Launch, and return how many requests there were so far."""
-        self.groups.dispatch(is_last=is_last)
-        return len(self.vendor.groups)
+        """Dispatch, and return the number of requests so far."""
+        self.dispatcher.dispatch(is_last=is_last)
+        return len(self.vendor.requests)
 
     def poll(self) -> None:
-        """Take in the answers."""
-        self.groups.transport.poll(0.0)
+        """Handle the responses."""
+        self.dispatcher.transport.poll(0.0)
 
 
-def test_a_group_that_is_not_full_waits_a_little_for_more_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From when its first one was taken; one that is full does not wait."""
+def test_a_request_that_is_not_full_lingers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Since its first user was added; a full one is sent at once."""
     monkeypatch.setattr("replay_identity.bulk.dispatch._LINGER_S", 0.5)
-    hand = Hand()
-    hand.outbox.enqueue(users(14))
-    assert hand.dispatch() == 1
+    driver = Driver()
+    driver.outbox.enqueue(users(14))
+    assert driver.dispatch() == 1
 
-    hand.clock.now += 0.375
-    hand.outbox.enqueue([user("later")])
-    assert hand.dispatch() == 1
-    hand.clock.now += 0.125
-    assert hand.dispatch() == 2
+    driver.clock.now += 0.375
+    driver.outbox.enqueue([user("later")])
+    assert driver.dispatch() == 1
+    driver.clock.now += 0.125
+    assert driver.dispatch() == 2
 
-    assert hand.vendor.groups[1] == ["u10", "u11", "u12", "u13", "later"]
-
-
-def test_the_last_group_waits_for_nobody() -> None:
-    """There is nobody else to come."""
-    hand = Hand()
-    hand.outbox.enqueue(users(3))
-
-    assert hand.dispatch(is_last=False) == 0
-    assert hand.dispatch(is_last=True) == 1
-    assert hand.dispatch(is_last=True) == 1
+    assert driver.vendor.requests[1] == ["u10", "u11", "u12", "u13", "later"]
 
 
-def test_no_more_users_are_under_way_than_memory_is_good_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many connections there are; and one group at the least."""
+def test_the_last_request_does_not_linger() -> None:
+    """No more users will come."""
+    driver = Driver()
+    driver.outbox.enqueue(users(3))
+
+    assert driver.dispatch(is_last=False) == 0
+    assert driver.dispatch(is_last=True) == 1
+    assert driver.dispatch(is_last=True) == 1
+
+
+def test_limits_the_users_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many connections there are; at least one request is sent."""
     monkeypatch.setattr("replay_identity.bulk.dispatch._MAX_USERS_IN_FLIGHT", 25)
-    hand = Hand()
-    hand.outbox.enqueue(users(100))
-    assert [hand.dispatch(), hand.vendor.most_at_once] == [3, 3]
+    driver = Driver()
+    driver.outbox.enqueue(users(100))
+    assert [driver.dispatch(), driver.vendor.max_in_flight] == [3, 3]
 
-    hand.poll()
-    assert hand.dispatch() == 6
-    assert hand.vendor.most_at_once == 3
+    driver.poll()
+    assert driver.dispatch() == 6
+    assert driver.vendor.max_in_flight == 3
 
 
-def test_no_more_requests_are_under_way_than_the_pace_allows() -> None:
-    """A run begins with eight."""
-    hand = Hand(most=2)
-    hand.outbox.enqueue(users(100))
+def test_respects_the_rate_limiter() -> None:
+    """A run starts with eight requests."""
+    driver = Driver(max_users=2)
+    driver.outbox.enqueue(users(100))
 
-    assert hand.dispatch() == 8
+    assert driver.dispatch() == 8
 
 
 # The end of a run.
 
 
-def test_a_run_that_is_stopped_leaves_the_rest_pending_and_the_next_one_goes_on(ledger: Ledger) -> None:
-    """What was sent is heard out."""
+def test_a_stopped_run_is_resumed_by_the_next(ledger: Ledger) -> None:
+    """Requests in flight are completed."""
     stop = threading.Event()
     vendor = Vendor(after=lambda _: stop.set())
     rows = users(200, plan="pro")
 
     report = deliver_to(vendor, rows, ledger=ledger, stop=stop)
 
-    sent = sum(map(len, vendor.groups))
+    sent = sum(map(len, vendor.requests))
     assert 0 < sent < 200
     assert (report["crowd"].accepted, report["crowd"].pending) == (sent, 200 - sent)
     again = deliver_to(vendor, rows, ledger=ledger)
     assert again["crowd"].accepted == 200 - sent
-    assert {user_id: len(told) for user_id, told in vendor.held.items()} == {f"u{number}": 1 for number in range(200)}
+    assert vendor.times_sent == {f"u{number}": 1 for number in range(200)}
 
 
-def test_wrong_settings_end_a_run_and_lose_nobody(any_ledger: Ledger | None) -> None:
-    """It is told once, however many share the request, and nothing else is sent."""
-    vendor = Vendor(replies_to=lambda _: Response(401))
+def test_wrong_settings_abort_the_run(any_ledger: Ledger | None) -> None:
+    """They are reported once, and nothing else is sent."""
+    vendor = Vendor(respond=lambda _: Response(401))
 
     report = deliver_to(vendor, users(200), ledger=any_ledger, options=attrs.evolve(FAST, connections=1))
 
     counts = report["crowd"]
-    assert (counts.pending, counts.problem, len(vendor.groups)) == (200, "HTTP 401. Check the key.", 1)
+    assert (counts.pending, counts.problem, len(vendor.requests)) == (200, "HTTP 401. Check the key.", 1)
     assert counts.stats.as_dict()["causes"] == [{"outcome": "Misconfigured", "cause": counts.problem, "count": 1}]
     if any_ledger is not None:
         assert deliver_to(Vendor(), [], ledger=any_ledger)["crowd"].accepted == 200
 
 
-def test_nobody_is_sent_once_the_settings_are_known_to_be_wrong() -> None:
-    """Neither the group that fills nor another one."""
-    hand = Hand(vendor=Vendor(replies_to=lambda _: Response(401)))
-    hand.outbox.enqueue(users(12))
-    hand.dispatch()
-    hand.poll()
-    hand.outbox.enqueue(users(50))
+def test_sends_nothing_after_wrong_settings() -> None:
+    """Neither the buffered users nor others."""
+    driver = Driver(vendor=Vendor(respond=lambda _: Response(401)))
+    driver.outbox.enqueue(users(12))
+    driver.dispatch()
+    driver.poll()
+    driver.outbox.enqueue(users(50))
 
-    assert hand.dispatch(is_last=True) == 1
-    assert hand.problems == [Misconfigured("crowd", "HTTP 401", "Check the key.")]
+    assert driver.dispatch(is_last=True) == 1
+    assert driver.problems == [Misconfigured("crowd", "HTTP 401", "Check the key.")]
 
 
-def test_the_router_of_an_app_groups_what_it_delivers(ledger: Ledger) -> None:
+def test_a_durable_router_sends_several_per_request(ledger: Ledger) -> None:
     """In the background, too."""
     vendor = Vendor()
     with DurableRouter([Crowd()], ledger=ledger, options={"crowd": FAST}, transport=lambda _: vendor) as router:
@@ -323,59 +321,63 @@ def test_the_router_of_an_app_groups_what_it_delivers(ledger: Ledger) -> None:
             router.identify(one)
         assert router.flush(10.0)
 
-    assert sorted(vendor.held) == sorted(f"u{number}" for number in range(30))
-    assert len(vendor.groups) < 30
+    assert sorted(vendor.stored) == sorted(f"u{number}" for number in range(30))
+    assert len(vendor.requests) < 30
 
 
-# Users whom the vendor puts off in an answer that is no failure.
+# Users deferred by a successful response.
 
 
 @pytest.mark.parametrize(("headers", "seconds"), [({}, 0.5), ({"retry-after": "7"}, 7.0)])
-def test_who_is_put_off_is_sent_again_after_a_while(headers: dict[str, str], seconds: float) -> None:
-    """Nobody hammers the vendor, which may say how long it wants; the others of the request are settled at once."""
-    hand = Hand(vendor=Vendor(says=first_time("later", "u0"), headers=headers))
-    hand.outbox.enqueue(users(3))
-    hand.dispatch(is_last=True)
-    hand.poll()
-    assert (hand.outbox.pending(), hand.groups.status_text()) == (1, "1 user deferred by the vendor")
+def test_sends_deferred_users_later(headers: dict[str, str], seconds: float) -> None:
+    """After the delay that the vendor asks for; the others are settled at once."""
+    driver = Driver(vendor=Vendor(status_of=first_time("later", "u0"), headers=headers))
+    driver.outbox.enqueue(users(3))
+    driver.dispatch(is_last=True)
+    driver.poll()
+    assert (driver.outbox.pending(), driver.dispatcher.status_text()) == (1, "1 user deferred by the vendor")
 
-    hand.clock.now += seconds - 0.125
-    hand.poll()
-    assert hand.dispatch(is_last=True) == 1
-    hand.clock.now += 0.125
-    hand.poll()
-    assert hand.dispatch(is_last=True) == 2
-    hand.poll()
+    driver.clock.now += seconds - 0.125
+    driver.poll()
+    assert driver.dispatch(is_last=True) == 1
+    driver.clock.now += 0.125
+    driver.poll()
+    assert driver.dispatch(is_last=True) == 2
+    driver.poll()
 
-    assert hand.vendor.groups == [["u0", "u1", "u2"], ["u0"]]
-    assert (hand.outbox.pending(), hand.groups.transport.in_flight, hand.groups.status_text()) == (0, 0, "")
+    assert driver.vendor.requests == [["u0", "u1", "u2"], ["u0"]]
+    assert (driver.outbox.pending(), driver.dispatcher.transport.in_flight, driver.dispatcher.status_text()) == (
+        0,
+        0,
+        "",
+    )
 
 
-def test_after_a_failed_request_only_the_pace_makes_users_wait() -> None:
-    """Who was in it is to be had at once, for when the pace lets somebody go."""
-    hand = Hand(vendor=Vendor(replies_to=one_after_another([Response(503)])))
-    hand.outbox.enqueue(users(3))
-    hand.dispatch(is_last=True)
-    hand.poll()
+def test_a_failed_request_defers_no_user() -> None:
+    """Its users are claimable at once; only the rate limiter waits."""
+    driver = Driver(vendor=Vendor(respond=in_turn([Response(503)])))
+    driver.outbox.enqueue(users(3))
+    driver.dispatch(is_last=True)
+    driver.poll()
 
-    assert hand.groups.transport.in_flight == 0
-    assert hand.outbox.next() is not None
+    assert driver.dispatcher.transport.in_flight == 0
+    assert driver.outbox.next() is not None
 
 
 @attrs.define
 class OneByOne:
-    """The same adapter without several users in one request."""
+    """The same adapter with one user per request."""
 
     crowd: Crowd = attrs.field(factory=Crowd)
     name: str = "crowd"
 
     @property
     def limits(self) -> Limits:
-        """Return none."""
+        """Return the limits."""
         return self.crowd.limits
 
     def plan(self, one: UserTraits, /) -> Plan:
-        """Return what would be sent."""
+        """Return the plan for a user."""
         return self.crowd.plan(one)
 
     def identify(self, one: UserTraits, /) -> Exchange[Outcome]:
@@ -384,18 +386,18 @@ class OneByOne:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", [Crowd(), OneByOne()], ids=["groups", "singles"])
-def test_who_is_put_off_for_ever_is_left_pending(
+@pytest.mark.parametrize("backend", [Crowd(), OneByOne()], ids=["multi", "single"])
+def test_abandons_users_deferred_too_often(
     any_ledger: Ledger | None, backend: IdentityBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As one without an answer is: after so many times the run goes on without them, and meanwhile it says so."""
+    """After 20 attempts the run continues without them; until then the progress status_of so."""
     monkeypatch.setattr(sys.modules["replay_identity.bulk.run"], "_PROGRESS_INTERVAL_S", 0.0)
-    vendor = Vendor(says=lambda user_id: "later" if user_id == "u0" else "ok")
+    vendor = Vendor(status_of=lambda user_id: "later" if user_id == "u0" else "ok")
 
-    told: list[str] = []
+    status_texts: list[str] = []
 
     def listen(progress: Sequence[Progress]) -> None:
-        told.extend(one.status_text for one in progress)
+        status_texts.extend(backend.status_text for backend in progress)
 
     report = deliver_to(
         vendor,
@@ -407,14 +409,14 @@ def test_who_is_put_off_for_ever_is_left_pending(
     )
 
     assert (report["crowd"].accepted, report["crowd"].pending) == (2, 1)
-    assert sum("u0" in group for group in vendor.groups) == 20
-    assert "1 user deferred by the vendor" in told
+    assert sum("u0" in ids for ids in vendor.requests) == 20
+    assert "1 user deferred by the vendor" in status_texts
 
 
-def test_a_run_that_is_stopped_does_not_wait_for_who_is_put_off(any_ledger: Ledger | None) -> None:
-    """However long the vendor wants; they are pending."""
+def test_a_stopped_run_does_not_wait_for_deferred_users(any_ledger: Ledger | None) -> None:
+    """They are pending."""
     stop = threading.Event()
-    vendor = Vendor(says=lambda _: "later", headers={"retry-after": "1000"}, after=lambda _: stop.set())
+    vendor = Vendor(status_of=lambda _: "later", headers={"retry-after": "1000"}, after=lambda _: stop.set())
 
     report = deliver_to(vendor, users(3), ledger=any_ledger, stop=stop)
 
@@ -425,7 +427,7 @@ def test_a_run_that_is_stopped_does_not_wait_for_who_is_put_off(any_ledger: Ledg
 
 
 class Raising(Crowd):
-    """Raises before it asks, without being a generator."""
+    """Raises before it yields, without being a generator."""
 
     def identify_many(self, _users: Sequence[UserTraits], /) -> Any:
         """Have a bug."""
@@ -433,7 +435,7 @@ class Raising(Crowd):
 
 
 class RaisingLater(Crowd):
-    """Raises once it was answered."""
+    """Raises after the response."""
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Any:
         """Have a bug."""
@@ -442,7 +444,7 @@ class RaisingLater(Crowd):
 
 
 class Odd(Crowd):
-    """Yields what is no request."""
+    """Yields something that is not a request."""
 
     def identify_many(self, _users: Sequence[UserTraits], /) -> Any:
         """Have a bug."""
@@ -450,87 +452,87 @@ class Odd(Crowd):
 
 
 @attrs.define
-class Answering(Crowd):
-    """Asks, and answers what the test wants instead of the outcomes."""
+class Returning(Crowd):
+    """Returns what the test wants instead of the outcomes."""
 
-    answer: Callable[[Sequence[Outcome]], Any] = tuple
+    result_of: Callable[[Sequence[Outcome]], Any] = tuple
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Any:
         """Have a bug."""
         outcomes = yield from super().identify_many(users)
-        return self.answer(outcomes)
+        return self.result_of(outcomes)
 
 
 BROKEN: Final[dict[str, Crowd]] = {
     "raises": Raising(),
     "raises later": RaisingLater(),
     "yields no request": Odd(),
-    "answers nothing": Answering(answer=lambda _: None),
-    "answers nobody": Answering(answer=lambda _: ()),
-    "answers too few": Answering(answer=lambda outcomes: outcomes[1:]),
-    "answers too many": Answering(answer=lambda outcomes: (*outcomes, Accepted("crowd"))),
-    "answers no outcomes": Answering(answer=lambda outcomes: ["canary"] * len(outcomes)),
-    "answers for another": Answering(answer=lambda outcomes: [Accepted("other")] * len(outcomes)),
+    "returns None": Returning(result_of=lambda _: None),
+    "returns no outcomes": Returning(result_of=lambda _: ()),
+    "returns too few": Returning(result_of=lambda outcomes: outcomes[1:]),
+    "returns too many": Returning(result_of=lambda outcomes: (*outcomes, Accepted("crowd"))),
+    "returns strings": Returning(result_of=lambda outcomes: ["canary"] * len(outcomes)),
+    "returns outcomes of another": Returning(result_of=lambda outcomes: [Accepted("other")] * len(outcomes)),
 }
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_a_bug_of_an_adapter_is_on_record_for_everyone_it_concerns(ledger: Ledger, what: str) -> None:
-    """By type and place, and the run comes to its end."""
+def test_records_a_bug_for_all_users_of_the_request(ledger: Ledger, what: str) -> None:
+    """With the error's type, and the run continues."""
     report = deliver_to(Vendor(), users(25), ledger=ledger, backend=BROKEN[what])
 
     rejected = list(ledger.rejected("crowd"))
     assert (report["crowd"].rejected, len(rejected)) == (25, 25)
-    assert {type(one.rejection) for one in rejected} == {Broken}
+    assert {type(user.rejection) for user in rejected} == {Broken}
     assert "canary" not in str(rejected) + str(report.as_dict())
 
 
-def test_how_many_outcomes_were_answered_is_told(ledger: Ledger) -> None:
-    """For whoever mends the adapter."""
-    deliver_to(Vendor(), users(10), ledger=ledger, backend=BROKEN["answers too few"])
+def test_records_a_wrong_number_of_outcomes(ledger: Ledger) -> None:
+    """It helps to fix the adapter."""
+    deliver_to(Vendor(), users(10), ledger=ledger, backend=BROKEN["returns too few"])
 
-    assert {one.rejection for one in ledger.rejected("crowd")} == {
+    assert {user.rejection for user in ledger.rejected("crowd")} == {
         Broken("crowd", "the adapter returned 9 outcomes for 10 users")
     }
 
 
-def test_one_outcome_of_another_backend_concerns_one_user(any_ledger: Ledger | None) -> None:
-    """The others are believed."""
-    backend = Answering(answer=lambda outcomes: [Accepted("other"), *outcomes[1:]])
+def test_an_outcome_of_another_backend_fails_one_user(any_ledger: Ledger | None) -> None:
+    """The other outcomes are used."""
+    backend = Returning(result_of=lambda outcomes: [Accepted("other"), *outcomes[1:]])
 
     report = deliver_to(Vendor(), users(10), ledger=any_ledger, backend=backend)
 
     assert (report["crowd"].accepted, report["crowd"].rejected) == (9, 1)
 
 
-# Which way users are sent.
+# How users are sent.
 
 
 class Both(AcmeBatch):
-    """Takes batches, and several users in one request."""
+    """Takes batches and several users per request."""
 
     max_users = Crowd().max_users
-    groups = 0
+    requests = 0
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
-        """Take everyone."""
-        self.groups += 1
+        """Accept everyone."""
+        self.requests += 1
         return (Accepted("acme"),) * len(users)
         yield  # Makes it a generator.
 
 
-def test_batches_go_before_groups_where_there_is_a_ledger(any_ledger: Ledger | None) -> None:
-    """They need one."""
+def test_prefers_batches_with_a_ledger(any_ledger: Ledger | None) -> None:
+    """Batches need one."""
     backend = Both()
 
     report = deliver_to(Vendor(), users(20), ledger=any_ledger, backend=backend, name="acme")
 
     assert report["acme"].accepted == 20
-    assert backend.groups == (0 if any_ledger else 2)
+    assert backend.requests == (0 if any_ledger else 2)
 
 
-def test_nobody_is_sent_alone_where_several_share_a_request(any_ledger: Ledger | None) -> None:
-    """Neither the last one."""
+def test_never_sends_single_users(any_ledger: Ledger | None) -> None:
+    """Not even the last one."""
     backend = Crowd()
 
     deliver_to(Vendor(), users(21), ledger=any_ledger, backend=backend)
@@ -539,131 +541,131 @@ def test_nobody_is_sent_alone_where_several_share_a_request(any_ledger: Ledger |
 
 
 @pytest.mark.parametrize(("count", "batch_users", "requests"), [(0, None, 0), (20, None, 2), (21, None, 3), (21, 4, 6)])
-def test_a_rehearsal_counts_requests_and_not_users(count: int, batch_users: int | None, requests: int) -> None:
-    """At the least: who is refused without being sent needs none."""
+def test_a_dry_run_counts_requests(count: int, batch_users: int | None, requests: int) -> None:
+    """Users who are rejected without being sent need none."""
     rows = [*users(count), user("note", note="too long"), UserTraits("nobody", name="Nobody")]
     options = attrs.evolve(FAST, batch_users=batch_users, requests_per_minute=60)
 
-    is_dry_run = dry_run(rows, [Crowd()], ledger=None, options={"crowd": options})
+    dry_run_report = dry_run(rows, [Crowd()], ledger=None, options={"crowd": options})
 
-    assert is_dry_run.estimate["crowd"] == Estimate(requests, 0, float(requests))
-    assert (is_dry_run.report["crowd"].accepted, is_dry_run.report["crowd"].rejected) == (count, 1)
+    assert dry_run_report.estimate["crowd"] == Estimate(requests, 0, float(requests))
+    assert (dry_run_report.report["crowd"].accepted, dry_run_report.report["crowd"].rejected) == (count, 1)
 
 
-# The law.
+# Properties.
 
 
 @attrs.define
-class Fates:
-    """What the vendor says of each user, request by request: some trouble first, then the same for good."""
+class Statuses:
+    """The statuses of each user: some failures first, then the final one."""
 
     by_user: dict[str, list[str]]
-    taken: set[str] = attrs.field(factory=set[str])
+    accepted: set[str] = attrs.field(factory=set[str])
 
-    def say(self, user_id: str) -> str:
-        """Say the next word; whom the vendor took is not sent again."""
-        assert user_id not in self.taken
-        words = self.by_user[user_id]
-        word = words.pop(0) if len(words) > 1 else words[0]
-        self.taken |= {user_id} if word == "ok" else set()
-        return word
+    def next_for(self, user_id: str) -> str:
+        """Return the next status; an accepted user must not be sent again."""
+        assert user_id not in self.accepted
+        statuses = self.by_user[user_id]
+        status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
+        self.accepted |= {user_id} if status == "ok" else set()
+        return status
 
 
-FATES: Final = st.lists(st.sampled_from(["later", "lost"]), max_size=3).flatmap(
-    lambda trouble: st.sampled_from(["ok", "ok", "bad"]).map(lambda end: [*trouble, end])
+STATUSES: Final = st.lists(st.sampled_from(["later", "lost"]), max_size=3).flatmap(
+    lambda failures: st.sampled_from(["ok", "ok", "bad"]).map(lambda end: [*failures, end])
 )
-NOT_TAKEN: Final = st.sampled_from([None, None, Response(503), Response(0, no_response=NoResponse.NOT_SENT)])
-REPLIES: Final = NOT_TAKEN | st.sampled_from([Response(502), Response(0, no_response=NoResponse.CONNECTION_LOST)])
+NOT_ACCEPTED: Final = st.sampled_from([None, None, Response(503), Response(0, no_response=NoResponse.NOT_SENT)])
+RESPONSES: Final = NOT_ACCEPTED | st.sampled_from([Response(502), Response(0, no_response=NoResponse.CONNECTION_LOST)])
 
 
 @given(
-    fates=st.lists(FATES, max_size=40),
-    most=st.integers(1, 12),
-    responses=st.lists(NOT_TAKEN, max_size=12),
+    statuses_by_user=st.lists(STATUSES, max_size=40),
+    max_users=st.integers(1, 12),
+    responses=st.lists(NOT_ACCEPTED, max_size=12),
     with_ledger=st.booleans(),
 )
 @settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_everybody_is_settled_once_and_nobody_is_lost(
-    fates: list[list[str]], most: int, responses: list[Response | None], *, with_ledger: bool
+def test_settles_each_user_once(
+    statuses_by_user: list[list[str]], max_users: int, responses: list[Response | None], *, with_ledger: bool
 ) -> None:
-    """However many they are, and whatever becomes of requests and of users; with a ledger and without."""
-    ends = {f"u{number}": fate[-1] for number, fate in enumerate(fates)}
-    told = Fates({f"u{number}": list(fate) for number, fate in enumerate(fates)})
-    vendor = Vendor(says=told.say, replies_to=one_after_another(responses))
+    """Whatever happens to requests and users, with and without a ledger."""
+    ends = {f"u{number}": statuses[-1] for number, statuses in enumerate(statuses_by_user)}
+    statuses = Statuses({f"u{number}": list(each) for number, each in enumerate(statuses_by_user)})
+    vendor = Vendor(status_of=statuses.next_for, respond=in_turn(responses))
     settled: list[tuple[str | None, str]] = []
 
     with (
         pytest.MonkeyPatch.context() as patch,
         Ledger(":memory:") if with_ledger else contextlib.nullcontext() as ledger,
     ):
-        note_settlements(patch, settled)
-        report = deliver_to(vendor, users(len(fates)), ledger=ledger, backend=Crowd(most=most))
+        record_settlements(patch, settled)
+        report = deliver_to(vendor, users(len(statuses_by_user)), ledger=ledger, backend=Crowd(limit=max_users))
 
     assert sorted(settled) == sorted((user_id, SETTLED[end]) for user_id, end in ends.items())
-    assert {user_id: len(told) for user_id, told in vendor.held.items()} == dict.fromkeys(told.taken, 1)
-    assert (report["crowd"].given, report["crowd"].pending) == (len(fates), 0)
-    assert all(len(group) <= most for group in vendor.groups)
+    assert vendor.times_sent == dict.fromkeys(statuses.accepted, 1)
+    assert (report["crowd"].given, report["crowd"].pending) == (len(statuses_by_user), 0)
+    assert all(len(ids) <= max_users for ids in vendor.requests)
 
 
 @attrs.define
-class Story:
-    """What is put, step by step: each row has a number of its own, and later ones are newer."""
+class Rows:
+    """The rows that are upserted: each has a number, and larger numbers are newer."""
 
-    wanted: dict[str, int] = attrs.field(factory=dict[str, int])
+    newest: dict[str, int] = attrs.field(factory=dict[str, int])
     count: int = 0
 
-    def row(self, user_id: str) -> UserTraits:
+    def next(self, user_id: str) -> UserTraits:
         """Return the next row about a user."""
         self.count += 1
-        self.wanted[user_id] = self.count
+        self.newest[user_id] = self.count
         return user(user_id, number=self.count)
 
 
 IDS: Final = st.lists(st.sampled_from(["u0", "u1", "u2", "u3"]), max_size=5)
-STEPS: Final = st.lists(st.tuples(IDS, IDS, st.lists(REPLIES, max_size=4), st.integers(1, 4)), max_size=6)
+STEPS: Final = st.lists(st.tuples(IDS, IDS, st.lists(RESPONSES, max_size=4), st.integers(1, 4)), max_size=6)
 
 
 @pytest.mark.slow
-@given(steps=STEPS, most=st.integers(1, 5))
+@given(steps=STEPS, max_users=st.integers(1, 5))
 @settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_nothing_older_is_told_after_something_newer(
-    steps: list[tuple[list[str], list[str], list[Response | None], int]], most: int
+def test_never_sends_older_state_after_newer(
+    steps: list[tuple[list[str], list[str], list[Response | None], int]], max_users: int
 ) -> None:
-    """Whatever is put before and under way, whatever fails, and though each run dies at some request."""
-    story, vendor, backend = Story(), Vendor(), Crowd(most=most)
+    """Whatever is upserted before and during a run, and at whatever request it crashes."""
+    rows, vendor, backend = Rows(), Vendor(), Crowd(limit=max_users)
     with tempfile.TemporaryDirectory(prefix="replay-identity-groups-") as folder:
-        for before, meanwhile, responses, end in steps:
+        for before, during, responses, end in steps:
             with Ledger(Path(folder) / "ledger.db") as ledger, contextlib.suppress(CrashError):
 
-                def go_on(number: int, rows: list[str] = meanwhile, end: int = end, ledger: Ledger = ledger) -> None:
+                def after(number: int, ids: list[str] = during, end: int = end, ledger: Ledger = ledger) -> None:
                     if number == 1:
-                        ledger.upsert([story.row(user_id) for user_id in rows], ["crowd"])
+                        ledger.upsert([rows.next(user_id) for user_id in ids], ["crowd"])
                     if number == end:
                         raise CrashError
 
-                ledger.upsert([story.row(user_id) for user_id in before], ["crowd"])
-                vendor.start_over(after=go_on, replies_to=one_after_another(responses))
+                ledger.upsert([rows.next(user_id) for user_id in before], ["crowd"])
+                vendor.restart(after=after, respond=in_turn(responses))
                 deliver_to(vendor, [], ledger=ledger, backend=backend)
-        vendor.start_over()
+        vendor.restart()
         with Ledger(Path(folder) / "ledger.db") as ledger:
             report = deliver_to(vendor, [], ledger=ledger, backend=backend)
 
-    numbers = {user_id: [told["number"] for told in held if told] for user_id, held in vendor.held.items()}
+    numbers = {user_id: [traits["number"] for traits in states if traits] for user_id, states in vendor.stored.items()}
     assert all(each == sorted(each) for each in numbers.values())
-    assert {user_id: each[-1] for user_id, each in numbers.items()} == story.wanted
+    assert {user_id: each[-1] for user_id, each in numbers.items()} == rows.newest
     assert report["crowd"].pending == 0
 
 
 SETTLED: Final = {"ok": "Accepted", "bad": "Rejected"}
 
 
-def note_settlements(patch: pytest.MonkeyPatch, settled: list[tuple[str | None, str]]) -> None:
-    """Note every outcome after which a user is not sent again."""
+def record_settlements(patch: pytest.MonkeyPatch, settled: list[tuple[str | None, str]]) -> None:
+    """Record every outcome after which a user is not sent again."""
     for kind in (MemoryOutbox, LedgerOutbox):
 
-        def settle(outbox: Any, claim: Claim, outcome: Outcome, settle_it: Any = kind.settle) -> None:
+        def settle(outbox: Any, claim: Claim, outcome: Outcome, original: Any = kind.settle) -> None:
             if type(outcome).__name__ in SETTLED.values():
                 settled.append((claim.user.user_id, type(outcome).__name__))
-            settle_it(outbox, claim, outcome)
+            original(outbox, claim, outcome)
 
         patch.setattr(kind, "settle", settle)

@@ -76,8 +76,8 @@ def make(tmp_path: Path) -> Iterator[Any]:
         context.__exit__(None, None, None)
 
 
-def test_survives_every_fault_at_once(make: Any) -> None:
-    """Both vendors come to hold everyone, and Fullstory is told once."""
+def test_survives_all_faults_at_once(make: Any) -> None:
+    """Both vendors store everyone, and Fullstory applies each user once."""
     vendors = make(FullstoryEmulator(batch=BatchRules(job_polls=2, page_size=100)))
     for emulator in (vendors.fullstory, vendors.logrocket):
         for fault in (
@@ -115,8 +115,8 @@ def test_a_dead_vendor_does_not_slow_the_other(make: Any) -> None:
     assert done[0] < 10
 
 
-def test_a_vendor_that_never_answers_does_not_slow_the_other(make: Any) -> None:
-    """As a dead one."""
+def test_a_hanging_vendor_does_not_slow_the_other(make: Any) -> None:
+    """The same as for a dead one."""
     vendors = make()
     vendors.logrocket.faults.add(Fault(hang=True, times=None))
 
@@ -134,8 +134,8 @@ def until(condition: Any, timeout: float = 20.0) -> float:
     return time.monotonic() - started
 
 
-def test_keeps_within_the_quotas_of_jobs(make: Any) -> None:
-    """A vendor with lower quotas than it publishes says 429, and is asked again when a job has ended."""
+def test_adapts_to_lower_job_limits(make: Any) -> None:
+    """If a vendor answers 429 below its published limits, the run waits until a job has ended."""
     vendors = make(FullstoryEmulator(batch=BatchRules(max_jobs=2, max_operations=250, job_seconds=0.1)))
 
     vendors.sync(1000, fullstory={"batch_users": 100})
@@ -147,8 +147,8 @@ def test_keeps_within_the_quotas_of_jobs(make: Any) -> None:
 
 
 @pytest.mark.parametrize("quota", [200, 600])
-def test_keeps_within_a_quota_of_requests(make: Any, quota: int) -> None:
-    """The vendor's own count never exceeds it, and it is well used."""
+def test_stays_within_requests_per_minute(make: Any, quota: int) -> None:
+    """The vendor never counts more, and most of the quota is used."""
     # The vendor counts in a tenth of a minute, so that the test need not last one.
     vendors = make(logrocket=LogRocketEmulator(rate_limit=RateLimit(requests=quota // 10, seconds=6.0)))
     count = int(quota / 60 * 3)
@@ -162,7 +162,7 @@ def test_keeps_within_a_quota_of_requests(make: Any, quota: int) -> None:
 
 
 def test_waits_as_long_as_the_vendor_asks(make: Any) -> None:
-    """Retry-After is a minimum, for everything that is sent to that vendor."""
+    """Retry-After is a minimum for all requests to that vendor."""
     vendors = make()
     vendors.fullstory.faults.add(Fault(status=503, headers={"retry-after": "0.5"}, path=BATCH))
     started = time.monotonic()
@@ -173,8 +173,8 @@ def test_waits_as_long_as_the_vendor_asks(make: Any) -> None:
     vendors.hold(10)
 
 
-def test_rows_that_the_vendor_had_trouble_with_are_sent_again(make: Any) -> None:
-    """In the same run; the others are not."""
+def test_sends_rows_with_vendor_errors_again(make: Any) -> None:
+    """In the same run, and without the other rows."""
     vendors = make()
     vendors.fullstory.job_faults.add(JobFault(max_applied=30, lists_unapplied=True))
 
@@ -185,8 +185,8 @@ def test_rows_that_the_vendor_had_trouble_with_are_sent_again(make: Any) -> None
     assert set(vendors.fullstory.applied.values()) == {1}
 
 
-def test_finds_the_row_for_which_a_batch_is_refused(make: Any) -> None:
-    """By halving: it alone is refused, and nobody is applied twice."""
+def test_halves_a_rejected_batch(make: Any) -> None:
+    """No user is applied twice."""
     vendors = make(FullstoryEmulator(batch=BatchRules(max_items=1)))
 
     report = vendors.sync(60, fullstory={"batch_users": 60})
@@ -196,8 +196,8 @@ def test_finds_the_row_for_which_a_batch_is_refused(make: Any) -> None:
     assert set(vendors.fullstory.applied.values()) == {1}
 
 
-def test_a_batch_that_is_too_large_is_halved(make: Any) -> None:
-    """And the batches after it are as small."""
+def test_halves_a_batch_that_is_too_large(make: Any) -> None:
+    """Later batches are as small."""
     vendors = make(FullstoryEmulator(batch=BatchRules(max_bytes=20_000)))
 
     vendors.backends = vendors.backends[:1]
@@ -210,8 +210,8 @@ def test_a_batch_that_is_too_large_is_halved(make: Any) -> None:
     assert set(vendors.fullstory.applied.values()) == {1}
 
 
-def test_an_outage_after_a_lost_answer_makes_no_second_job(make: Any) -> None:
-    """However long the vendor refuses to say, the batch goes out under its first key."""
+def test_an_outage_after_a_lost_response_creates_one_job(make: Any) -> None:
+    """The batch is sent with its first key as long as the vendor gives no answer."""
     vendors = make()
     vendors.fullstory.faults.add(Fault(drop="after", method="POST", path=BATCH))
     vendors.fullstory.faults.add(Fault(status=503, times=40, method="POST", path=BATCH))
@@ -222,8 +222,8 @@ def test_an_outage_after_a_lost_answer_makes_no_second_job(make: Any) -> None:
     assert (len(vendors.fullstory.jobs), set(vendors.fullstory.applied.values())) == (1, {1})
 
 
-def test_a_key_that_is_spent_is_given_up(make: Any) -> None:
-    """Fullstory repeats a 500 for a day, so after a while the batch goes out under another key."""
+def test_abandons_a_spent_idempotency_key(make: Any) -> None:
+    """Fullstory repeats a 500 for a day, so after a while the batch gets another key."""
     vendors = make(FullstoryEmulator(replays_faults=True))
     vendors.fullstory.faults.add(Fault(drop="before", method="POST", path=BATCH))
     vendors.fullstory.faults.add(Fault(status=500, method="POST", path=BATCH))
@@ -235,10 +235,8 @@ def test_a_key_that_is_spent_is_given_up(make: Any) -> None:
     assert len(keys) == 2
 
 
-def test_a_batch_whose_key_the_vendor_has_forgotten_is_not_sent_again(
-    make: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a day the same bytes could make a second job, so everyone is sent anew as they are by now."""
+def test_does_not_resend_under_an_expired_key(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bytes could create a second job, so the newest state is sent in a new batch."""
     vendors = make()
     with monkeypatch.context() as patch:
         patch.setattr("replay_identity.ledger.ledger._now", lambda: 1)
@@ -265,8 +263,8 @@ def test_a_batch_whose_key_the_vendor_has_forgotten_is_not_sent_again(
     ],
     ids=["vanishes", "fails", "fails in part", "is unknown", "is slow"],
 )
-def test_a_job_that_goes_wrong_loses_nobody(make: Any, fault: JobFault, most: int) -> None:
-    """Who is not in its results is sent again."""
+def test_a_failed_job_loses_no_user(make: Any, fault: JobFault, most: int) -> None:
+    """Users who are not in its results are sent again."""
     vendors = make()
     vendors.fullstory.job_faults.add(fault)
 
@@ -277,8 +275,8 @@ def test_a_job_that_goes_wrong_loses_nobody(make: Any, fault: JobFault, most: in
     assert max(vendors.fullstory.applied.values()) <= most
 
 
-def test_the_answers_of_a_job_may_fail_for_a_while(make: Any) -> None:
-    """Neither polls nor results that fail make a second job."""
+def test_failing_polls_and_results_are_retried(make: Any) -> None:
+    """They create no second job."""
     vendors = make()
     for route in ("/v2/users/batch/*", "/v2/users/batch/*/imports", "/v2/users/batch/*/errors"):
         for fault in (Fault(status=503, times=6), Fault(drop="after"), Fault(hang=True), Fault(garbage="html")):

@@ -49,8 +49,8 @@ def is_at_work(process: subprocess.Popen[bytes], vendor: LogRocketEmulator, coun
     return False
 
 
-def test_holds_the_right_state_after_ten_kills(tmp_path: Path) -> None:
-    """Nobody is lost, nobody is stale, and nobody is at Fullstory twice by the same job."""
+def test_ten_kills_lose_no_user(tmp_path: Path) -> None:
+    """No user is lost or stale, and none is applied twice at Fullstory."""
     seed = random.SystemRandom().randrange(10**6)
     dice = random.Random(seed)  # noqa: S311  # Moments of death.
     source = tmp_path / "users.jsonl"

@@ -67,8 +67,8 @@ class Delivering:
 
 
 @given(STEPS)
-def test_everyone_is_sent_once_and_ends_up_as_put_last(steps: Sequence[str | tuple[str, Sequence[str]]]) -> None:
-    """However puts, claims handed over, claims out of the ledger and answers follow each other."""
+def test_every_user_ends_in_the_newest_state(steps: Sequence[str | tuple[str, Sequence[str]]]) -> None:
+    """However upserts, offered claims, claims from the ledger and outcomes interleave."""
     with Ledger(":memory:") as ledger:
         run = Delivering(ledger, outbox_of(ledger))
         for step in steps:
@@ -99,8 +99,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     return read
 
 
-def test_claims_handed_over_are_not_read_out_of_the_ledger(read: Sequence[str | None]) -> None:
-    """Which is what they are for."""
+def test_offered_claims_are_not_read_back(read: Sequence[str | None]) -> None:
+    """That is what they are for."""
     with Ledger(":memory:") as ledger:
         outbox = outbox_of(ledger)
         ledger.upsert([user("a")], [A])
@@ -112,8 +112,8 @@ def test_claims_handed_over_are_not_read_out_of_the_ledger(read: Sequence[str | 
         assert read == ["a"]
 
 
-def test_a_claim_that_is_overtaken_before_its_turn_is_not_sent(read: Sequence[str | None]) -> None:
-    """The newest is, out of the ledger."""
+def test_an_outdated_offered_claim_is_not_sent(read: Sequence[str | None]) -> None:
+    """The newest state is claimed from the ledger."""
     with Ledger(":memory:") as ledger:
         outbox = outbox_of(ledger)
         ledger.upsert([user("a", plan="old"), user("b")], [A], on_inserted=outbox.offer)
@@ -125,8 +125,8 @@ def test_a_claim_that_is_overtaken_before_its_turn_is_not_sent(read: Sequence[st
         assert read == ["a"]
 
 
-def test_a_claim_that_another_process_settled_meanwhile_is_not_sent() -> None:
-    """Though the user is due elsewhere, so that the ledger still knows them."""
+def test_an_offered_claim_settled_elsewhere_is_not_sent() -> None:
+    """Even if the user is pending at another backend, so that the ledger still has them."""
     with Ledger(":memory:") as ledger:
         claims: list[Claim] = []
         ledger.upsert([user("a"), user("b")], [A, B], on_inserted=claims.extend)
@@ -137,8 +137,8 @@ def test_a_claim_that_another_process_settled_meanwhile_is_not_sent() -> None:
         assert [claim.user.user_id for claim in (outbox.next(), outbox.next()) if claim] == ["b"]
 
 
-def test_a_claim_to_who_is_under_way_is_not_sent() -> None:
-    """As in a job that an earlier run has left."""
+def test_an_offered_claim_in_flight_is_not_sent() -> None:
+    """For example in a job of an earlier run."""
     with Ledger(":memory:") as ledger:
         claims: list[Claim] = []
         ledger.upsert([user("a"), user("b")], [A], on_inserted=claims.extend)
@@ -150,10 +150,8 @@ def test_a_claim_to_who_is_under_way_is_not_sent() -> None:
         assert [claim.user.user_id for claim in (outbox.next(), outbox.next()) if claim] == ["b"]
 
 
-def test_of_many_claims_handed_over_only_some_are_kept(
-    read: Sequence[str | None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The others are found in the ledger, after those."""
+def test_keeps_only_some_offered_claims(read: Sequence[str | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are claimed from the ledger later."""
     monkeypatch.setattr("replay_identity.bulk.outbox._MAX_OFFERED", 2)
     with Ledger(":memory:") as ledger:
         outbox = outbox_of(ledger)
@@ -166,8 +164,8 @@ def test_of_many_claims_handed_over_only_some_are_kept(
         assert read == ["c", "d"]
 
 
-def test_outcomes_are_written_down_together_and_rather_in_a_quiet_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sooner while there is nothing else to do, but late enough that the disk is waited for once for many."""
+def test_writes_outcomes_together_when_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sooner when idle, but late enough to share one transaction."""
     monkeypatch.setattr("replay_identity.bulk.outbox._FLUSH_IDLE_S", 0.2)
     moment = 0.0
     with Ledger(":memory:") as ledger:

@@ -69,8 +69,8 @@ def ledger(tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize("part", ["create", "poll", "collect"])
 @pytest.mark.parametrize("answer", [GARBAGE, Unavailable("acme", "HTTP 202")], ids=["garbage", "not yet"])
-def test_a_vendor_that_never_makes_sense_ends_the_run(ledger: Ledger, part: str, answer: Any) -> None:
-    """The users are pending under one job, which the next run sees through."""
+def test_unusable_responses_end_the_run(ledger: Ledger, part: str, answer: Any) -> None:
+    """The users are pending in one job, which the next run completes."""
     keys: list[str] = []
 
     def create(_body: bytes, key: str) -> Any:
@@ -87,8 +87,8 @@ def test_a_vendor_that_never_makes_sense_ends_the_run(ledger: Ledger, part: str,
     assert len(set(keys)) == 1
 
 
-def test_the_results_of_few_jobs_are_read_at_once(ledger: Ledger) -> None:
-    """They fill the memory. The others wait for their turn, also when the run is stopped meanwhile."""
+def test_collects_few_jobs_at_once(ledger: Ledger) -> None:
+    """Results take memory. The other jobs wait, also when the run is stopped meanwhile."""
     keys: list[str] = []
     ended, read = set[str](), set[str | None]()
     stop = threading.Event()
@@ -115,8 +115,8 @@ def test_the_results_of_few_jobs_are_read_at_once(ledger: Ledger) -> None:
     assert len(keys) == 6
 
 
-def test_a_captive_portal_in_front_of_a_vendor_ends_the_run(world: World) -> None:
-    """Over the real adapter: whatever is asked, the answer is 200 and a login page."""
+def test_a_captive_portal_ends_the_run(world: World) -> None:
+    """Over the real adapter, every response is 200 with a login page."""
     world.options = {"fullstory": IMPATIENT}
     world.backends = world.backends[:1]
     world.fullstory.faults.add(Fault(status=200, body=b"<html>Log in</html>", times=None))
@@ -131,8 +131,8 @@ def test_a_captive_portal_in_front_of_a_vendor_ends_the_run(world: World) -> Non
     assert world.fullstory.total_applied == 5
 
 
-def test_patience_with_a_job_starts_anew_when_it_makes_sense(ledger: Ledger) -> None:
-    """A job may run for as long as it takes."""
+def test_a_usable_poll_resets_patience(ledger: Ledger) -> None:
+    """A job may run as long as it takes."""
     answers = [JobProgress(running=True), GARBAGE] * 60
 
     report = run(ledger, AcmeBatch(poll=lambda _: answers.pop() if answers else JobProgress(running=False)), users(3))
@@ -151,10 +151,10 @@ def stale_job(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(("hours", "bodies"), [(22, [b"stale"]), (23.1, [b"u0,u1,u2"])])
-def test_a_batch_is_sent_again_for_as_long_as_its_key_is_good(
+def test_resends_a_batch_until_its_key_expires(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, hours: float, bodies: list[bytes]
 ) -> None:
-    """After that its users go into a new one, as they are now."""
+    """After that, its users go into a new batch with their newest state."""
     monkeypatch.setattr("replay_identity.ledger.ledger._now", lambda: int(time.time() - hours * 3600))
     stale_job(ledger)
     sent: list[bytes] = []
@@ -192,8 +192,8 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Later:
     return clock
 
 
-def test_a_key_that_is_forgotten_while_it_is_tried_is_given_up(ledger: Ledger, later: Later) -> None:
-    """In the same run; nobody in the batch waits for the next one."""
+def test_drops_a_key_that_expires_during_retries(ledger: Ledger, later: Later) -> None:
+    """The users are sent in the same run."""
     keys: list[str] = []
 
     def create(_body: bytes, key: str) -> Any:
@@ -207,8 +207,8 @@ def test_a_key_that_is_forgotten_while_it_is_tried_is_given_up(ledger: Ledger, l
     assert ledger.jobs("acme") == []
 
 
-def test_a_job_with_an_id_needs_no_key(ledger: Ledger, later: Later) -> None:
-    """It is asked after, however long ago it was made."""
+def test_polls_a_created_job_of_any_age(ledger: Ledger, later: Later) -> None:
+    """Its key is not needed any more."""
     ledger.upsert(users(3), ["acme"])
     entries = [JobEntry(claim.row_id, claim.version, claim.user.user_id) for claim in ledger.claim("acme")]
     ledger.name_job(ledger.start_job("acme", Batch("key", entries, b"x")), "7")
@@ -242,8 +242,8 @@ class NoSender:
 
 
 @pytest.mark.parametrize(("size", "least"), [(1, 0.5), (1_000, 0.5), (4_000, 2.0), (50_000, 15.0)])
-def test_a_large_job_is_first_asked_after_later(ledger: Ledger, size: int, least: float) -> None:
-    """A vendor takes longer over it; but no longer than the longest wait."""
+def test_first_poll_is_later_for_large_jobs(ledger: Ledger, size: int, least: float) -> None:
+    """The delay grows with the size, up to the maximum."""
     options = attrs.evolve(FAST, poll_initial=0.5, poll_max=15.0)
     backend = AcmeBatch(poll=lambda _: JobProgress(running=False))
     outbox: Any = make_worker(Route(backend), ledger, options).outbox
@@ -267,8 +267,8 @@ def test_a_large_job_is_first_asked_after_later(ledger: Ledger, size: int, least
 # What a row says about who was refused before.
 
 
-def test_a_row_without_the_bad_trait_is_taken(world: World) -> None:
-    """Sync again, and the refusal is gone; an event leaves it as it was."""
+def test_a_fixed_row_is_accepted(world: World) -> None:
+    """Another sync clears the rejection; an event leaves it."""
     world.sync([user("u0", plan="pro", bad="x" * 2000)])
     assert [one.user.user_id for one in world.ledger.rejected("logrocket")] == ["u0"]
     with DurableRouter(world.backends, ledger=world.ledger, options=world.options, transport=world.sender) as router:
@@ -283,8 +283,8 @@ def test_a_row_without_the_bad_trait_is_taken(world: World) -> None:
     assert world.traits("u0") == {"plan": "pro"}
 
 
-def test_a_vendor_that_holds_nothing_any_more_is_sent_everything(world: World) -> None:
-    """With `resend`, in full and to all; without it nobody is sent anything."""
+def test_resend_sends_confirmed_users_again(world: World) -> None:
+    """With `resend` all users are sent in full; without it none is."""
     rows = [user(f"u{number}", plan="pro", size=str(number)) for number in range(30)]
     world.sync(rows)
     changed = [*rows[1:], user("u0", plan="free", size="0")]
@@ -301,8 +301,8 @@ def test_a_vendor_that_holds_nothing_any_more_is_sent_everything(world: World) -
     assert [counts.unchanged for counts in world.sync(changed).backends] == [30, 30]
 
 
-def test_sending_again_needs_no_ledger(world: World) -> None:
-    """Everyone is sent anyway."""
+def test_resend_has_no_effect_without_a_ledger(world: World) -> None:
+    """All users are sent anyway."""
     assert world.sync(users(3, plan="pro"), ledger=None, resend=True)["logrocket"].accepted == 3
 
 
@@ -329,10 +329,10 @@ class Troubled(InProcessSender):
 
 @pytest.mark.parametrize("code", ["server_error", "too_many_requests"])
 @pytest.mark.parametrize(("times", "accepted", "jobs"), [(3, 3, 4), (1000, 2, 20)])
-def test_whom_the_vendor_had_trouble_with_is_sent_again(
+def test_retries_users_with_vendor_errors_in_results(
     world: World, code: str, times: int, accepted: int, jobs: int
 ) -> None:
-    """Soon, but not for ever; then they are pending."""
+    """They are retried soon, and pending after 20 attempts."""
     world.backends, world.options = world.backends[:1], {"fullstory": FAST}
     sender = Troubled({1: world.fullstory_line}, code=code, times=times)
 

@@ -61,8 +61,8 @@ def faults(world: World) -> None:
     world.fullstory.job_faults.add(JobFault(max_applied=3, lists_unapplied=True))
 
 
-def test_neither_logs_nor_the_report_quote_anything(secretive: World, caplog: pytest.LogCaptureFixture) -> None:
-    """At any level, under faults, with users who are refused."""
+def test_logs_and_report_contain_no_values(secretive: World, caplog: pytest.LogCaptureFixture) -> None:
+    """At any log level, with faults and rejected users."""
     caplog.set_level(logging.DEBUG)
     faults(secretive)
 
@@ -74,8 +74,8 @@ def test_neither_logs_nor_the_report_quote_anything(secretive: World, caplog: py
         silent(*secretive.ledger.rejected(name), *secretive.ledger.counts(), *secretive.ledger.jobs(name))
 
 
-def test_no_repr_shows_what_is_under_way(secretive: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither of what waits nor of what is being sent."""
+def test_reprs_contain_no_values(secretive: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither of buffered users nor of users in flight."""
     seen: list[str] = []
     dispatch = BatchDispatcher.dispatch
 
@@ -102,8 +102,8 @@ def test_no_repr_shows_what_is_under_way(secretive: World, monkeypatch: pytest.M
     silent(*seen)
 
 
-def test_no_exception_quotes_anything(secretive: World) -> None:
-    """A run that dies says where, and no more."""
+def test_exceptions_contain_no_values(secretive: World) -> None:
+    """A crashed run does not quote the user."""
     faults(secretive)
 
     def die(_: int) -> None:
@@ -116,8 +116,8 @@ def test_no_exception_quotes_anything(secretive: World) -> None:
     silent(repr(caught.value), str(caught.value))
 
 
-def test_nothing_is_left_on_disk_of_who_is_delivered(secretive: World) -> None:
-    """Only digests stay."""
+def test_disk_contains_no_delivered_values(secretive: World) -> None:
+    """Only fingerprints remain."""
     rows = [attrs.evolve(row, traits={"plan": "canary-plan"}) for row in ROWS]
     secretive.sync(rows)
     secretive.ledger.close()

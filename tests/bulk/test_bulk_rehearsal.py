@@ -17,8 +17,8 @@ from replay_identity.outcomes import Violation
 REQUEST = Request("identify", "PUT", "https://vendor.example/")
 
 
-def test_tells_what_a_run_would_do_and_does_nothing(world: World) -> None:
-    """The books are those of a real run on a vendor that takes everything; the ledger stays as it is."""
+def test_reports_what_a_run_would_do(world: World) -> None:
+    """The counts equal those of a real run, and the ledger stays unchanged."""
     world.sync(users(20, plan="pro"))
     rows = [*users(20, plan="pro"), *users(10, plan="free"), user("new", plan="x" * 2000), UserTraits(name="Ann")]
     applied = world.fullstory.total_applied
@@ -41,7 +41,7 @@ def test_tells_what_a_run_would_do_and_does_nothing(world: World) -> None:
 
 @pytest.mark.parametrize("as_path", [str, Path])
 def test_takes_the_path_of_a_ledger(world: World, as_path: Callable[[Path], str | Path]) -> None:
-    """What its vendors confirmed is unchanged, and the file stays as it is."""
+    """Confirmed users are unchanged, and the file is not modified."""
     world.sync(users(3, plan="pro"))
 
     dry_run_report = dry_run(users(4, plan="pro"), world.backends, ledger=as_path(world.path), options=world.options)
@@ -61,8 +61,8 @@ def test_creates_no_ledger(world: World, tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_tells_how_long_a_quota_would_make_it_take(world: World) -> None:
-    """At least."""
+def test_estimates_the_duration_at_a_quota(world: World) -> None:
+    """It is a minimum."""
     options = {name: attrs.evolve(FAST, requests_per_minute=60) for name in ("fullstory", "logrocket")}
     options["fullstory"] = attrs.evolve(options["fullstory"], batch_users=100)
 
@@ -72,8 +72,8 @@ def test_tells_how_long_a_quota_would_make_it_take(world: World) -> None:
     assert is_dry_run.as_dict()["estimate"]["fullstory"] == {"requests": 12, "jobs": 3, "seconds": 12.0}
 
 
-def test_counts_whom_batches_do_not_take() -> None:
-    """Who breaks a rule, whom a route keeps back, and who meets a bug."""
+def test_counts_users_that_no_batch_contains() -> None:
+    """Users who break a limit, are filtered out, or meet a bug."""
 
     def word(one: UserTraits) -> EncodedUser:
         if one.user_id == "u1":
@@ -91,8 +91,8 @@ def test_counts_whom_batches_do_not_take() -> None:
     assert is_dry_run.estimate["acme"].jobs == 3
 
 
-def test_looks_at_everybody_though_many_are_unchanged(world: World) -> None:
-    """A thousand who are back to what they were, and one who is not."""
+def test_processes_all_users_after_many_unchanged(world: World) -> None:
+    """A thousand reverted users, and one new one after them."""
     both = ["fullstory", "logrocket"]
     world.sync(users(1200, plan="pro"))
     world.ledger.upsert([*users(1200, plan="free")], both)
@@ -106,8 +106,8 @@ def test_looks_at_everybody_though_many_are_unchanged(world: World) -> None:
 
 
 @pytest.mark.parametrize("request_or_none", [REQUEST, None])
-def test_counts_no_request_where_there_is_nothing_to_send(request_or_none: Request | None) -> None:
-    """As a plan says."""
+def test_counts_no_request_for_empty_plans(request_or_none: Request | None) -> None:
+    """A plan without a request needs none."""
 
     class Planning(Acme):
         def plan(self, _user: UserTraits, /) -> Plan:

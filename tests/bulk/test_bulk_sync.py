@@ -35,8 +35,8 @@ def pro(count: int) -> dict[str, dict[str, str]]:
     return {f"u{number}": {"plan": "pro"} for number in range(count)}
 
 
-def test_brings_both_vendors_to_the_state_of_the_source(world: World) -> None:
-    """Everyone is at both vendors, once, and the books say so."""
+def test_syncs_all_users_to_both_vendors(world: World) -> None:
+    """Every user is sent once to each vendor, and the report adds up."""
     report = world.sync(users(1234, plan="pro"))
 
     world.hold(pro(1234))
@@ -45,8 +45,8 @@ def test_brings_both_vendors_to_the_state_of_the_source(world: World) -> None:
     assert (world.fullstory.total_applied, world.logrocket.total_applied) == (1234, 1234)
 
 
-def test_sends_nothing_that_is_unchanged(world: World) -> None:
-    """The same source again makes no request."""
+def test_sends_no_unchanged_users(world: World) -> None:
+    """A second run with the same source sends nothing."""
     world.sync(users(50, plan="pro"))
 
     report = world.sync(users(50, plan="pro"))
@@ -56,8 +56,8 @@ def test_sends_nothing_that_is_unchanged(world: World) -> None:
     assert (world.fullstory.total_applied, world.logrocket.total_applied) == (50, 50)
 
 
-def test_makes_one_request_of_many_updates(world: World) -> None:
-    """What waits is merged, and counted as one user."""
+def test_coalesces_updates_of_one_user(world: World) -> None:
+    """Pending updates are merged into one request and counted as one user."""
     report = world.sync([user("u0", plan="free"), user("u0", plan="pro"), user("u0", role="admin")])
 
     assert_closed(report)
@@ -66,8 +66,8 @@ def test_makes_one_request_of_many_updates(world: World) -> None:
     assert world.fullstory.total_applied == 1
 
 
-def test_closes_the_books_of_a_backend_that_was_given_up_on_early(world: World) -> None:
-    """Rows that are read after it was given up on are pending there."""
+def test_counts_users_read_after_a_backend_failed(world: World) -> None:
+    """Rows read after the run gave up on a backend are pending there."""
     world.logrocket.faults.add(Fault(status=401, times=None))
 
     report = world.sync(users(5000, plan="pro"))
@@ -78,8 +78,8 @@ def test_closes_the_books_of_a_backend_that_was_given_up_on_early(world: World) 
     assert (report.pending, report.rejected) == (5000, 0)
 
 
-def test_takes_in_what_was_read_before_a_source_failed(world: World) -> None:
-    """A source that breaks after some rows loses none of them."""
+def test_delivers_rows_read_before_the_source_failed(world: World) -> None:
+    """A source that fails after some rows loses none of them."""
 
     def source() -> Iterator[UserTraits]:
         yield from users(1007, plan="pro")
@@ -92,8 +92,8 @@ def test_takes_in_what_was_read_before_a_source_failed(world: World) -> None:
     assert_closed(report)
 
 
-def test_raises_when_not_even_the_first_row_can_be_read(world: World) -> None:
-    """There is nothing to report."""
+def test_raises_if_the_source_cannot_be_read(world: World) -> None:
+    """Without a single row there is nothing to report."""
 
     def source() -> Iterator[UserTraits]:
         yield from ()
@@ -103,8 +103,8 @@ def test_raises_when_not_even_the_first_row_can_be_read(world: World) -> None:
         world.sync(source())
 
 
-def test_tells_of_rows_that_are_no_users(world: World) -> None:
-    """The first of them by line, all of them by number."""
+def test_reports_bad_rows(world: World) -> None:
+    """All bad rows are counted, and the first ones are listed with their lines."""
     bad = [BadRow(line, line, "is no JSON") for line in range(2, 40)]
     rows = [Row(1, user("u0", plan="pro")), *bad, Row(77, UserTraits(name="Ann")), UserTraits(name="Bob")]
 
@@ -119,8 +119,8 @@ def test_tells_of_rows_that_are_no_users(world: World) -> None:
     )
 
 
-def test_does_without_a_ledger(world: World) -> None:
-    """Every user is sent one by one, anonymous ones among them, and what fails is tried again."""
+def test_syncs_without_a_ledger(world: World) -> None:
+    """Users are sent one by one, including anonymous ones, and failures are retried."""
     for status in (503, 429, 500):
         world.fullstory.faults.add(Fault(status=status, times=3))
         world.logrocket.faults.add(Fault(status=status, times=3))
@@ -132,8 +132,8 @@ def test_does_without_a_ledger(world: World) -> None:
     assert world.fullstory.jobs == ()
 
 
-def test_what_is_not_delivered_without_a_ledger_is_pending(world: World) -> None:
-    """The books close all the same."""
+def test_reports_pending_users_without_a_ledger(world: World) -> None:
+    """Users of a backend with wrong settings are counted as pending."""
     world.fullstory.faults.add(Fault(status=401, times=None))
 
     report = world.sync(users(20, plan="pro"), ledger=None)
@@ -142,8 +142,8 @@ def test_what_is_not_delivered_without_a_ledger_is_pending(world: World) -> None
     assert (report["fullstory"].pending, report["logrocket"].accepted) == (20, 20)
 
 
-def test_carries_over_who_was_due_before(world: World) -> None:
-    """`deliver` sends what an earlier run, or another process, has put."""
+def test_deliver_sends_users_of_earlier_runs(world: World) -> None:
+    """`deliver` sends what an earlier run or another process upserted."""
     world.ledger.upsert(users(30, plan="pro"), BOTH)
 
     report = deliver(world.backends, ledger=world.ledger, options=world.options, transport=world.sender)
@@ -153,8 +153,8 @@ def test_carries_over_who_was_due_before(world: World) -> None:
     assert [(counts.carried, counts.accepted) for counts in report.backends] == [(30, 30), (30, 30)]
 
 
-def test_stops_when_told_to_and_goes_on_later(world: World) -> None:
-    """Nothing more is sent, the report says so, and the next run goes on."""
+def test_stops_on_the_event_and_resumes_later(world: World) -> None:
+    """Nothing more is sent, the report says so, and the next run resumes."""
     report = world.sync_until(5, users(3000, plan="pro"))
 
     assert report.stopped == "stopped"
@@ -165,8 +165,8 @@ def test_stops_when_told_to_and_goes_on_later(world: World) -> None:
     world.hold(pro(3000))
 
 
-def test_leaves_the_event_that_could_have_stopped_it_alone(world: World) -> None:
-    """It is the caller's, who may use it for many runs."""
+def test_does_not_set_the_stop_event(world: World) -> None:
+    """The event is the caller's, who may use it for several runs."""
     stop = threading.Event()
 
     report = world.sync(users(3), stop=stop)
@@ -174,8 +174,8 @@ def test_leaves_the_event_that_could_have_stopped_it_alone(world: World) -> None
     assert (stop.is_set(), report.stopped) == (False, None)
 
 
-def test_is_stopped_before_it_begins(world: World) -> None:
-    """Nothing is sent, and whoever was read is due."""
+def test_sends_nothing_if_stopped_beforehand(world: World) -> None:
+    """Nothing is sent, and the users that were read are pending."""
     stop = threading.Event()
     stop.set()
 
@@ -186,8 +186,8 @@ def test_is_stopped_before_it_begins(world: World) -> None:
     assert not world.fullstory.requests
 
 
-def test_ends_on_control_c(world: World) -> None:
-    """The report says so, the books close, and the next run goes on."""
+def test_ends_on_an_interrupt_while_reading(world: World) -> None:
+    """The report says so and adds up, and the next run resumes."""
 
     def source() -> Iterator[UserTraits]:
         yield from users(1000, plan="pro")
@@ -201,8 +201,8 @@ def test_ends_on_control_c(world: World) -> None:
     world.hold(pro(1000))
 
 
-def test_ends_on_control_c_while_it_waits(world: World) -> None:
-    """The signal comes while everything is read and a vendor asks for patience."""
+def test_ends_on_an_interrupt_while_waiting(world: World) -> None:
+    """The signal arrives after everything was read, during a long Retry-After."""
     world.logrocket.faults.add(Fault(status=429, headers={"retry-after": "60"}))
     started = time.monotonic()
 
@@ -220,8 +220,8 @@ def test_ends_on_control_c_while_it_waits(world: World) -> None:
     assert_closed(report)
 
 
-def test_tells_how_far_it_is(world: World) -> None:
-    """A few times a second and at the end, what each backend waits for included."""
+def test_reports_progress(world: World) -> None:
+    """Progress comes a few times a second and at the end, with what each backend waits for."""
     told: list[Sequence[Progress]] = []
     world.logrocket.faults.add(Fault(status=429, headers={"retry-after": "0.9"}))
 
@@ -234,8 +234,8 @@ def test_tells_how_far_it_is(world: World) -> None:
     assert any(one.status_text == "a pause of 1 s" for each in told for one in each)
 
 
-def test_tells_of_jobs_that_run(world: World) -> None:
-    """So many, with so many users."""
+def test_reports_running_jobs_as_progress(world: World) -> None:
+    """The status text counts the jobs and their users."""
     waits: set[str] = set()
     world.backends = world.backends[:1]
     world.options = {"fullstory": attrs.evolve(FAST, batch_users=40, poll_initial=0.3, poll_max=0.3)}
@@ -249,16 +249,16 @@ def test_tells_of_jobs_that_run(world: World) -> None:
     assert waits >= {"3 jobs with 100 users", "1 job with 1 user"} or waits >= {"3 jobs with 100 users"}
 
 
-def test_an_unknown_name_among_the_options_is_a_mistake(world: World) -> None:
-    """It would have no effect."""
+def test_rejects_options_of_unknown_backends(world: World) -> None:
+    """They would have no effect."""
     with pytest.raises(ConfigurationError, match="no backend is named fullstry"):
         world.sync([], options={"fullstry": FAST})
 
 
 @pytest.mark.parametrize("field", [field.name for field in attrs.fields(DeliveryOptions)])
 @pytest.mark.parametrize("value", [0, -1, float("nan")])
-def test_options_are_positive(field: str, value: Any) -> None:
-    """Nothing can be had of none."""
+def test_options_must_be_positive(field: str, value: Any) -> None:
+    """Zero, negative numbers and NaN are rejected."""
     with pytest.raises(ConfigurationError, match="expected a number greater than 0"):
         DeliveryOptions(**{field: value})
 
@@ -266,8 +266,8 @@ def test_options_are_positive(field: str, value: Any) -> None:
 # Routes
 
 
-def test_a_route_holds_in_bulk(world: World) -> None:
-    """Who and what a backend may see, under which name."""
+def test_applies_routes(world: World) -> None:
+    """A route decides which users and traits a backend sees, and under which names."""
     fullstory, logrocket = world.backends
     assert not isinstance(fullstory, Route)
     assert not isinstance(logrocket, Route)
@@ -293,8 +293,8 @@ def routed(world: World) -> None:
     ]
 
 
-def test_a_route_judges_by_the_whole_row(world: World) -> None:
-    """Not only by what has changed since the vendor was told."""
+def test_a_route_sees_the_full_state(world: World) -> None:
+    """`when` is not only shown what has changed."""
     routed(world)
     world.sync([user("u0", plan="pro", city="Rome")])
 
@@ -304,8 +304,8 @@ def test_a_route_judges_by_the_whole_row(world: World) -> None:
     world.hold({"u0": {"plan": "pro", "city": "Oslo"}})
 
 
-def test_whom_a_route_kept_back_is_sent_whole_once_it_lets_them_through(world: World) -> None:
-    """The vendor holds nothing of what it was not sent."""
+def test_sends_the_full_state_once_a_route_allows(world: World) -> None:
+    """The vendor stores nothing of a user that was filtered out before."""
     routed(world)
     first = world.sync([user("u0", plan="free", city="Rome")])
 
@@ -315,8 +315,8 @@ def test_whom_a_route_kept_back_is_sent_whole_once_it_lets_them_through(world: W
     world.hold({"u0": {"plan": "pro", "city": "Rome"}})
 
 
-def test_whom_a_route_kept_back_is_sent_once_there_is_none(world: World) -> None:
-    """The same rows again, and other settings."""
+def test_sends_filtered_users_once_the_route_is_gone(world: World) -> None:
+    """The same rows are sent with other settings."""
     unrouted = world.backends
     routed(world)
     world.sync([user("u0", plan="free")])
@@ -327,8 +327,8 @@ def test_whom_a_route_kept_back_is_sent_once_there_is_none(world: World) -> None
     world.hold({"u0": {"plan": "free"}})
 
 
-def test_what_is_back_to_what_it_was_is_not_sent(world: World) -> None:
-    """Changed and changed back before anything was sent."""
+def test_does_not_send_reverted_changes(world: World) -> None:
+    """A change that is reverted before delivery needs no request."""
     world.sync(users(600, plan="pro"))
     world.ledger.upsert(users(600, plan="free"), BOTH)
     world.ledger.upsert(users(600, plan="pro"), BOTH)
@@ -344,8 +344,8 @@ def test_what_is_back_to_what_it_was_is_not_sent(world: World) -> None:
 # One row, one vendor, no other
 
 
-def test_one_refused_user_fails_nobody_else(world: World) -> None:
-    """Who breaks a limit of one vendor is at the other one, and with a reason on record."""
+def test_a_rejected_user_fails_no_other(world: World) -> None:
+    """A user who breaks a limit of one vendor reaches the other, and the reason is recorded."""
     report = world.sync([*users(20, plan="pro"), user("long", plan="x" * 2000)])
 
     assert_closed(report)
@@ -355,8 +355,8 @@ def test_one_refused_user_fails_nobody_else(world: World) -> None:
     assert (again["logrocket"].rejected, again["logrocket"].unchanged) == (1, 20)
 
 
-def test_a_user_whom_the_vendor_always_fails_holds_nobody_up(world: World) -> None:
-    """The others are settled; that one is pending when patience ends."""
+def test_a_failing_user_delays_no_other(world: World) -> None:
+    """The others are settled; that user is pending when patience ends."""
     world.logrocket.faults.add(Fault(status=500, route="/v1/orgs/acme/apps/shop/users/u7", times=None))
     options = {"fullstory": FAST, "logrocket": attrs.evolve(FAST, patience=0.2)}
 
@@ -367,8 +367,8 @@ def test_a_user_whom_the_vendor_always_fails_holds_nobody_up(world: World) -> No
     assert report["logrocket"].problem == "no successful response for 0.2 s; last failure: HTTP 500"
 
 
-def test_a_long_break_that_a_vendor_asks_for_is_no_failure(world: World) -> None:
-    """Waiting for as long as was asked does not cost patience."""
+def test_a_long_retry_after_costs_no_patience(world: World) -> None:
+    """The run waits as long as the vendor asks."""
     world.logrocket.faults.add(Fault(status=429, headers={"retry-after": "0.6"}))
     options = {"fullstory": FAST, "logrocket": attrs.evolve(FAST, patience=0.1)}
     started = time.monotonic()
@@ -393,8 +393,8 @@ class Slow(Acme):
         return outcome
 
 
-def test_what_is_put_while_older_is_under_way_is_sent_afterwards(tmp_path: Path) -> None:
-    """The older answer confirms nothing of the newer."""
+def test_sends_upserts_made_during_a_request(tmp_path: Path) -> None:
+    """The response to the older state does not confirm the newer one."""
     with Ledger(tmp_path / "ledger.db") as ledger:
 
         def act(one: UserTraits) -> Accepted:
@@ -411,8 +411,8 @@ def test_what_is_put_while_older_is_under_way_is_sent_afterwards(tmp_path: Path)
         assert ledger.upsert([user("u0", plan="free")], ["acme"])["acme"].pending == 1
 
 
-def test_what_is_put_while_a_batch_is_under_way_is_sent_afterwards(world: World) -> None:
-    """In another batch, and in the right order."""
+def test_sends_upserts_made_during_a_batch(world: World) -> None:
+    """The newer state goes into another batch, in the right order."""
     put: list[int] = []
 
     def put_newer(_: int) -> None:
@@ -434,8 +434,8 @@ def test_what_is_put_while_a_batch_is_under_way_is_sent_afterwards(world: World)
     assert world.ledger.upsert([user("u0", plan="pro")], ["fullstory"])["fullstory"].unchanged == 1
 
 
-def test_a_change_whose_answer_was_lost_is_undone(world: World) -> None:
-    """From a to b, unheard, and back to a: the vendor is told a again."""
+def test_reverts_a_change_without_a_response(world: World) -> None:
+    """From a to b without a response and back to a: a is sent again."""
     world.sync([user("u0", plan="a")])
     for emulator in (world.fullstory, world.logrocket):
         emulator.faults.add(Fault(drop="after"))
@@ -484,8 +484,8 @@ def test_wrong_arguments_create_no_ledger(tmp_path: Path) -> None:
 # More than one process
 
 
-def test_takes_turns_with_another_process(world: World) -> None:
-    """Two runs on one ledger at once: each user is sent once, and both books close."""
+def test_waits_for_the_lease_of_another_process(world: World) -> None:
+    """Each user is sent once, and the report adds up."""
     child = textwrap.dedent("""
         import sys
         from replay_identity.ledger import Claim, Ledger
@@ -514,8 +514,8 @@ def test_takes_turns_with_another_process(world: World) -> None:
     assert_closed(report)
 
 
-def test_two_runs_at_once_do_no_work_twice(world: World) -> None:
-    """They share one ledger and deliver in turns; what the other one settled is in neither's pending."""
+def test_two_concurrent_runs_send_each_user_once(world: World) -> None:
+    """They share one ledger; what one has settled is not pending for the other."""
     other = Ledger(world.path)
     reports: list[Any] = []
     rows = users(400, plan="pro")
@@ -535,8 +535,8 @@ def test_two_runs_at_once_do_no_work_twice(world: World) -> None:
         assert sum(report[name].accepted for report in reports) == 400
 
 
-def test_is_stopped_while_another_process_delivers(world: World) -> None:
-    """Whoever was put is due, and the books close."""
+def test_stops_while_another_process_delivers(world: World) -> None:
+    """The upserted users stay pending, and the report adds up."""
     other = Ledger(world.path)
     stop = threading.Event()
 
@@ -554,8 +554,8 @@ def test_is_stopped_while_another_process_delivers(world: World) -> None:
     assert (report.pending, report.stopped) == (40, "stopped")
 
 
-def test_few_users_are_taken_in_at_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that sending begins soon; then more at once, which takes less time for each."""
+def test_reads_small_chunks_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sending begins soon; later chunks are larger, which is faster per user."""
     sizes: list[int] = []
     put = Ledger.upsert
 
@@ -573,8 +573,8 @@ def test_few_users_are_taken_in_at_first(world: World, monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
-def test_reads_no_further_than_somebody_keeps_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While nobody takes any of the users who were read, the source waits."""
+def test_pauses_reading_while_all_workers_lag(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source waits as long as no worker takes any users."""
     module = sys.modules["replay_identity.bulk.run"]
     monkeypatch.setattr(module, "_MAX_BACKLOG", 1000)
     take, gate = LedgerOutbox.next, threading.Event()
@@ -604,7 +604,7 @@ def test_reads_no_further_than_somebody_keeps_up(world: World, monkeypatch: pyte
     assert len(read) == 9000
 
 
-def test_a_quiet_run_logs_nothing_at_all(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_logs_nothing_in_a_normal_run(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """There is nothing to say."""
     caplog.set_level(logging.INFO)
 
@@ -613,8 +613,8 @@ def test_a_quiet_run_logs_nothing_at_all(world: World, caplog: pytest.LogCapture
     assert [record for record in caplog.records if record.name.startswith("replay_identity")] == []
 
 
-def test_outcomes_of_every_kind_are_in_the_books(tmp_path: Path) -> None:
-    """Taken, skipped, refused; unavailable ones are tried again."""
+def test_counts_every_kind_of_outcome(tmp_path: Path) -> None:
+    """Unavailable users are sent again until they are settled."""
     answers: dict[str, list[Any]] = {
         "u0": [Accepted("acme")],
         "u1": [Skipped("acme", SkipReason.NOTHING_TO_SEND)],
@@ -641,10 +641,10 @@ class SlowSender(InProcessSender):
 
 
 @pytest.mark.parametrize("kind", [InProcessSender, SlowSender])
-def test_writes_down_outcomes_while_the_vendor_is_waited_for(
+def test_writes_outcomes_while_waiting_for_responses(
     kind: type[InProcessSender], world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Answers that are in go first: their connections have nothing to do until they are read."""
+    """Responses are handled first: until then their connections are idle."""
     waits: list[bool] = []
 
     def tick(_: LedgerOutbox, *, is_idle: bool) -> None:

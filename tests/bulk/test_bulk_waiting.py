@@ -41,8 +41,8 @@ def other(ledger: Ledger) -> Iterator[Ledger]:
 # Turns.
 
 
-def test_a_run_that_has_nothing_to_send_waits_for_nobody(ledger: Ledger, other: Ledger) -> None:
-    """Another process delivers, and goes on doing so."""
+def test_does_not_wait_without_pending_users(ledger: Ledger, other: Ledger) -> None:
+    """Another process keeps the lease."""
     with other.lease("acme") as ours:
         assert ours
         report = sync([], [Acme()], ledger=ledger, options=OPTIONS)
@@ -51,8 +51,8 @@ def test_a_run_that_has_nothing_to_send_waits_for_nobody(ledger: Ledger, other: 
     assert (report["acme"].given, report["acme"].pending) == (0, 0)
 
 
-def test_a_run_whose_users_another_process_has_sent_waits_for_nobody(ledger: Ledger, other: Ledger) -> None:
-    """The books tell that it was elsewhere."""
+def test_does_not_wait_once_users_are_settled_elsewhere(ledger: Ledger, other: Ledger) -> None:
+    """The report counts them as `elsewhere`."""
     with other.lease("acme") as ours:
         assert ours
         ledger.upsert(users(3), ["acme"])
@@ -70,8 +70,8 @@ def test_a_run_whose_users_another_process_has_sent_waits_for_nobody(ledger: Led
     assert told[-1] == ""
 
 
-def test_reading_does_not_wait_for_who_waits(ledger: Ledger, other: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither where all lanes wait for another process, nor where the others are fast."""
+def test_reading_ignores_waiting_workers(ledger: Ledger, other: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither if all workers wait for another process, nor if the others are fast."""
     monkeypatch.setattr(sys.modules["replay_identity.bulk.run"], "_MAX_BACKLOG", 100)
     backends: list[IdentityBackend] = [Acme(), Acme("bolt", act=lambda _: Accepted("bolt"))]
     read: list[int] = []
@@ -96,10 +96,8 @@ def test_reading_does_not_wait_for_who_waits(ledger: Ledger, other: Ledger, monk
 
 
 @pytest.mark.slow
-def test_a_router_lets_a_run_beside_it_have_its_turn(
-    ledger: Ledger, other: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a while, though it has always somebody to send."""
+def test_a_router_releases_its_lease_to_a_run(ledger: Ledger, other: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does so after a while, even if it always has users to send."""
     monkeypatch.setattr("replay_identity.bulk.durable._SLICE_S", 0.05)
     over = threading.Event()
 
@@ -203,8 +201,8 @@ class Wired(Acme):
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_outcomes_are_written_down_while_another_request_hangs(ledger: Ledger, *, stopped: bool) -> None:
-    """A process that is killed meanwhile need not send them again; also while a run comes to its end."""
+def test_writes_outcomes_while_a_request_hangs(ledger: Ledger, *, stopped: bool) -> None:
+    """A killed process need not send them again; this also holds while a run ends."""
     until, stop = threading.Event(), threading.Event()
     due: list[int] = []
 
@@ -235,8 +233,8 @@ CANARIES = [UserTraits(f"canary-{number}", traits={"plan": f"canary-{number}"}) 
 
 
 @pytest.mark.parametrize("backend", [Acme(), AcmeBatch()], ids=["singles", "batches"])
-def test_no_value_is_left_in_the_log_after_a_run(ledger: Ledger, backend: Acme) -> None:
-    """Though the process lives, and the ledger stays open."""
+def test_purges_the_wal_after_a_run(ledger: Ledger, backend: Acme) -> None:
+    """The process lives on, and the ledger stays open."""
     ledger.upsert(CANARIES, ["acme"])
     assert b"canary" in on_disk(ledger)
 
@@ -245,8 +243,8 @@ def test_no_value_is_left_in_the_log_after_a_run(ledger: Ledger, backend: Acme) 
     assert b"canary" not in on_disk(ledger)
 
 
-def test_no_value_is_left_in_the_log_of_a_router(ledger: Ledger) -> None:
-    """Once everyone is settled, while it lives."""
+def test_a_router_purges_the_wal_when_idle(ledger: Ledger) -> None:
+    """Once all users are settled, while it lives."""
     with DurableRouter([Acme()], ledger=ledger, options=OPTIONS) as router:
         for one in CANARIES[:50]:
             router.identify(one)
@@ -257,8 +255,8 @@ def test_no_value_is_left_in_the_log_of_a_router(ledger: Ledger) -> None:
         assert b"canary" not in on_disk(ledger)
 
 
-def test_the_log_is_emptied_once_nobody_else_reads_it(ledger: Ledger, other: Ledger) -> None:
-    """Another process that reads just then is tried again after."""
+def test_purges_the_wal_after_a_concurrent_reader(ledger: Ledger, other: Ledger) -> None:
+    """While another process reads, the WAL cannot be truncated; it is tried again."""
     reading = other._database._connection  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     assert reading is not None
     with DurableRouter([Acme()], ledger=ledger, options=OPTIONS) as router:
@@ -276,8 +274,8 @@ def test_the_log_is_emptied_once_nobody_else_reads_it(ledger: Ledger, other: Led
         assert b"canary" not in on_disk(ledger)
 
 
-def test_nobody_is_kept_in_memory_whom_nobody_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a ledger, a backend that was given up on is not handed the rest of the source."""
+def test_enqueues_nothing_for_an_aborted_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a ledger, the rest of the source is not kept in memory for it."""
     monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 10)
     handed: list[int] = []
     put = MemoryOutbox.enqueue
@@ -307,7 +305,7 @@ def test_nobody_is_kept_in_memory_whom_nobody_takes(monkeypatch: pytest.MonkeyPa
     assert (report["acme"].pending, sum(handed) <= 110) == (1000, True)
 
 
-def test_no_thread_is_left_behind_when_another_cannot_start(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_joins_threads_if_another_cannot_start(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run ends with the error, and so do the threads that did start."""
     start = threading.Thread.start
 
@@ -323,8 +321,8 @@ def test_no_thread_is_left_behind_when_another_cannot_start(ledger: Ledger, monk
     assert [thread for thread in threading.enumerate() if "acme" in thread.name] == []
 
 
-def test_a_lost_answer_is_not_remembered_for_ever() -> None:
-    """Of users who were settled after all, nothing is kept."""
+def test_forgets_lost_responses_of_settled_users() -> None:
+    """Nothing is kept of users who were settled in the end."""
     outbox = MemoryOutbox(BackendReport("acme"))
     outbox.enqueue(users(100))
     while (claim := outbox.next()) is not None:

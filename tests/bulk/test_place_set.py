@@ -13,8 +13,8 @@ PLACES = st.integers(1, 70) | st.integers(1, 5000)
     st.lists(PLACES),
     st.lists(PLACES),
 )
-def test_is_a_set(changes: list[tuple[str, int]], more: list[int], fewer: list[int]) -> None:
-    """Whatever is done, it holds what a set of integers would hold."""
+def test_behaves_like_a_set(changes: list[tuple[str, int]], more: list[int], fewer: list[int]) -> None:
+    """After any operations it contains what a set of integers would contain."""
     row_ids, expected = BitSet(), set[int]()
     for change, row_id in changes:
         getattr(row_ids, change)(row_id)
