@@ -1,4 +1,4 @@
-"""What vendors would make of users, without asking them."""
+"""Outcomes of users without sending anything."""
 
 import attrs
 
@@ -17,7 +17,7 @@ from replay_identity import (
 from replay_identity.adapters.exchange import Exchange
 from replay_identity.adapters.limits import Limits
 from replay_identity.adapters.protocols import Plan
-from replay_identity.bulk.dry_runs import check, check_user
+from replay_identity.bulk import check, check_user
 from replay_identity.logrocket.limits import LIMITS
 from replay_identity.outcomes import Outcome, SkipReason
 
@@ -26,7 +26,7 @@ BACKENDS = (Fullstory("na1.key"), LogRocket("org:app:secret"))
 
 @attrs.frozen
 class Faulty:
-    """A backend whose plan fails."""
+    """A backend whose plan raises."""
 
     name: str = "faulty"
 
@@ -36,11 +36,11 @@ class Faulty:
         return LIMITS
 
     def plan(self, user: UserTraits, /) -> Plan:
-        """Fail, and quote the user."""
+        """Raise an error that quotes the user."""
         raise KeyError(user.user_id)
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
-        """Fail."""
+        """Raise."""
         raise NotImplementedError(user)
 
 

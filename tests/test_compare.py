@@ -1,4 +1,4 @@
-"""Whether the vendors hold what they should, asked over real HTTP."""
+"""Comparisons with what vendors store, over real HTTP."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from replay_identity import Accepted, DeliveryOptions, Fullstory, LogRocket, Rou
 from replay_identity.adapters.exchange import Exchange
 from replay_identity.adapters.limits import Limits
 from replay_identity.adapters.protocols import Comparison, Plan
-from replay_identity.bulk.comparison import BackendComparison, compare, sample
+from replay_identity.bulk import BackendComparison, compare, sample
 from replay_identity.bulk.stats import MAX_PATHS, OTHER
 from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator, running
 from replay_identity.fullstory import LIMITS as FULLSTORY_LIMITS
@@ -28,7 +28,7 @@ OPTIONS = {"fullstory": HURRIED, "logrocket": HURRIED}
 
 @attrs.frozen
 class Vendors:
-    """Both emulators, and the backends that talk to them."""
+    """Both emulators and their backends."""
 
     fullstory_emulator: FullstoryEmulator
     logrocket_emulator: LogRocketEmulator
@@ -41,7 +41,7 @@ class Vendors:
         return self.fullstory, self.logrocket
 
     def identify(self, user: UserTraits) -> None:
-        """Tell both vendors of *user*."""
+        """Send *user* to both vendors."""
         with Transport() as transport:
             for backend in self.backends:
                 assert isinstance(transport.run(backend.identify(user)), Accepted)
@@ -61,7 +61,7 @@ def _served() -> Iterator[Vendors]:
 
 @pytest.fixture
 def vendors(_served: Vendors) -> Vendors:
-    """Give both vendors without users."""
+    """Return both emulators without users."""
     _served.fullstory_emulator.reset()
     _served.logrocket_emulator.reset()
     return _served
@@ -69,7 +69,7 @@ def vendors(_served: Vendors) -> Vendors:
 
 @attrs.frozen
 class Faulty:
-    """A backend that cannot be compared, or fails when it is."""
+    """A backend that cannot be compared."""
 
     name: str = "faulty"
 
@@ -79,17 +79,17 @@ class Faulty:
         return LIMITS
 
     def plan(self, user: UserTraits, /) -> Plan:
-        """Fail."""
+        """Raise."""
         raise NotImplementedError(user)
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
-        """Fail."""
+        """Raise."""
         raise NotImplementedError(user)
 
 
 @attrs.frozen
 class Raising(Faulty):
-    """A backend whose comparison fails."""
+    """A backend whose comparison raises."""
 
     @property
     def compare_writes(self) -> bool:
@@ -97,7 +97,7 @@ class Raising(Faulty):
         return False
 
     def compare(self, user: UserTraits, /) -> Exchange[Comparison]:
-        """Fail, and quote the user."""
+        """Raise an error that quotes the user."""
         raise KeyError(user.user_id)
 
 
@@ -108,16 +108,16 @@ def test_an_identified_user_is_the_same(vendors: Vendors, user: UserTraits) -> N
     vendors.fullstory_emulator.reset()
     vendors.logrocket_emulator.reset()
     vendors.identify(user)
-    told = len(vendors.fullstory_emulator.requests)
-    before = {name: held.as_json() for name, held in vendors.logrocket_emulator.users.items()}
+    sent = len(vendors.fullstory_emulator.requests)
+    before = {name: stored.as_json() for name, stored in vendors.logrocket_emulator.users.items()}
 
     reports = [compare([user], vendors.backends, options=OPTIONS) for _ in range(2)]
 
     for report in reports:
         assert report.is_same
         assert [(backend.compared, backend.same) for backend in report.backends.values()] == [(1, 1), (1, 1)]
-    assert {request.method for request in vendors.fullstory_emulator.requests[told:]} == {"GET"}
-    assert {name: held.as_json() for name, held in vendors.logrocket_emulator.users.items()} == before
+    assert {request.method for request in vendors.fullstory_emulator.requests[sent:]} == {"GET"}
+    assert {name: stored.as_json() for name, stored in vendors.logrocket_emulator.users.items()} == before
 
 
 @settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -126,17 +126,17 @@ def test_reports_a_changed_trait_by_path(vendors: Vendors, user: UserTraits, nam
     """At both vendors, and without other paths."""
     vendors.fullstory_emulator.reset()
     vendors.logrocket_emulator.reset()
-    vendors.identify(attrs.evolve(user, traits={**user.traits, name: "as it was"}))
-    found: list[Comparison] = []
+    vendors.identify(attrs.evolve(user, traits={**user.traits, name: "old"}))
+    comparisons: list[Comparison] = []
 
     compare(
-        [attrs.evolve(user, traits={**user.traits, name: "as it is"})],
+        [attrs.evolve(user, traits={**user.traits, name: "new"})],
         vendors.backends,
         options=OPTIONS,
-        on_difference=lambda _, comparison: found.append(comparison),
+        on_difference=lambda _, comparison: comparisons.append(comparison),
     )
 
-    assert sorted(found, key=lambda comparison: comparison.backend) == [
+    assert sorted(comparisons, key=lambda comparison: comparison.backend) == [
         Comparison("fullstory", differing=(f"traits.{name}",)),
         Comparison("logrocket", differing=(f"traits.{name}",)),
     ]
@@ -147,7 +147,7 @@ def test_counts_users_and_paths(vendors: Vendors) -> None:
     users = [UserTraits(f"u{number}", traits={"plan": "pro"}) for number in range(20)]
     for user in users[:10]:
         vendors.identify(user)
-    answers: list[None] = []
+    results: list[None] = []
     differing = set[str | None]()
     changed = [attrs.evolve(users[0], traits={"plan": "free", "seats": 1}), *users[1:]]
 
@@ -156,11 +156,11 @@ def test_counts_users_and_paths(vendors: Vendors) -> None:
         vendors.backends,
         options=OPTIONS,
         on_difference=lambda user, _: differing.add(user.user_id),
-        on_result=lambda: answers.append(None),
+        on_result=lambda: results.append(None),
     )
 
     assert not report.is_same
-    assert len(answers) == 40
+    assert len(results) == 40
     assert differing == {user.user_id for user in (users[0], *users[10:])}
     for backend in report.backends.values():
         assert (backend.compared, backend.same, backend.missing, backend.different) == (20, 9, 10, 1)

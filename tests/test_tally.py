@@ -1,4 +1,4 @@
-"""Counting what became of users."""
+"""Counts of outcomes."""
 
 import attrs
 import orjson
@@ -16,7 +16,7 @@ from replay_identity import (
     Unknown,
     Violation,
 )
-from replay_identity.bulk import stats as tallying
+from replay_identity.bulk import stats as stats_module
 from replay_identity.bulk.stats import OTHER, AdjustmentKey, Cause, Stats, ViolationKey, most_frequent
 from replay_identity.outcomes import SkipReason
 
@@ -75,7 +75,7 @@ def test_counts_violations_by_user() -> None:
     stats.add([Rejected("acme", (too_long("traits.tags[1]", 20), Violation("user_id", "dot-segment")))])
 
     violations = stats.backends["acme"].violations
-    assert {key: (found.count, found.largest) for key, found in violations.items()} == {
+    assert {key: (total.count, total.largest) for key, total in violations.items()} == {
         ViolationKey("traits.tags[]", "length", 10, "characters"): (2, 30),
         ViolationKey("user_id", "dot-segment", None, None): (1, None),
     }
@@ -107,14 +107,14 @@ def test_counts_causes_without_messages(outcome: Outcome, key: Cause) -> None:
 
 def test_bounds_the_number_of_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names of traits come from the data and must not fill the memory."""
-    monkeypatch.setattr(tallying, "MAX_PATHS", 3)
+    monkeypatch.setattr(stats_module, "MAX_PATHS", 3)
     stats = Stats()
     for number in range(10):
         stats.add([Rejected("acme", (too_long(f"traits.t{number}", number),))])
         stats.add([Accepted("acme", adjustments=(Adjustment("traits.t1", "dropped", "x"),))])
 
     backend = stats.backends["acme"]
-    assert sorted((key.path, found.count) for key, found in backend.violations.items()) == [
+    assert sorted((key.path, total.count) for key, total in backend.violations.items()) == [
         ("traits.t0", 1),
         ("traits.t1", 1),
         ("traits.t2", 1),

@@ -1,4 +1,4 @@
-"""Backends made up for tests: each does what the test wants."""
+"""Fake backends that do what a test wants."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
@@ -18,7 +18,7 @@ def _limit(maximum: int, unit: Unit) -> Limit:
 
 
 def batch_limits(users: int = 50, jobs: int = 100, open_users: int = 10_000) -> BatchLimits:
-    """Return limits on batches."""
+    """Return limits for batches."""
     return BatchLimits(
         users=_limit(users, Unit.USERS),
         running_jobs=_limit(jobs, Unit.JOBS),
@@ -30,20 +30,20 @@ def batch_limits(users: int = 50, jobs: int = 100, open_users: int = 10_000) -> 
 
 @attrs.define
 class Acme:
-    """A vendor without a wire, one user at a time."""
+    """A backend without a network, one user at a time."""
 
     name: str = "acme"
     act: Callable[[UserTraits], Any] = lambda _: Accepted("acme")
     limits: Limits = LIMITS
-    asked: list[UserTraits] = attrs.field(factory=list[UserTraits])
+    identified: list[UserTraits] = attrs.field(factory=list[UserTraits])
 
     def plan(self, _user: UserTraits, /) -> Plan:
-        """Send nothing."""
+        """Return an empty plan."""
         return Plan(self.name, None)
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
-        """Do what the test wants."""
-        self.asked.append(user)
+        """Return the outcome that the test wants."""
+        self.identified.append(user)
         outcome: Outcome = self.act(user)
         return outcome
         yield  # Makes it a generator.
@@ -51,10 +51,10 @@ class Acme:
 
 @attrs.define
 class AcmeBatch(Acme):
-    """A vendor without a wire that takes batches; each part of it can be made to fail."""
+    """A backend without a network that takes batches; each method can be replaced."""
 
     batch_limits: BatchLimits = attrs.field(factory=batch_limits)
-    item: Callable[[UserTraits], Any] = lambda user: EncodedUser("acme", (user.user_id or "").encode())
+    encode: Callable[[UserTraits], Any] = lambda user: EncodedUser("acme", (user.user_id or "").encode())
     body: Callable[[Iterable[bytes]], Any] = b",".join
     contents: Callable[[bytes], Any] = lambda body: body.split(b",")
     create: Callable[[bytes, str], Any] = lambda _body, key: f"job-{key}"
@@ -62,36 +62,36 @@ class AcmeBatch(Acme):
     collect: Callable[[Sequence[BatchEntry]], Any] = lambda entries: (Accepted("acme"),) * len(entries)
 
     def encode_for_batch(self, user: UserTraits, /) -> EncodedUser:
-        """Word one user."""
-        item: EncodedUser = self.item(user)
-        return item
+        """Encode one user."""
+        encoded: EncodedUser = self.encode(user)
+        return encoded
 
     @property
     def spent_key_statuses(self) -> frozenset[int]:
-        """Return none."""
+        """Return no status."""
         return frozenset()
 
     def batch_body(self, contents: Iterable[bytes], /) -> bytes:
-        """Join."""
+        """Join *contents*."""
         body: bytes = self.body(contents)
         return body
 
     def batch_contents(self, body: bytes, /) -> Sequence[bytes]:
-        """Split."""
+        """Split *body*."""
         contents: Sequence[bytes] = self.contents(body)
         return contents
 
     def create_job(self, body: bytes, /, *, idempotency_key: str) -> Exchange[Any]:
-        """Create."""
+        """Create a job."""
         return self.create(body, idempotency_key)
         yield
 
     def poll_job(self, job_id: str, /) -> Exchange[Any]:
-        """Poll."""
+        """Poll a job."""
         return self.poll(job_id)
         yield
 
     def collect_job(self, _job_id: str, entries: Sequence[BatchEntry], /) -> Exchange[Any]:
-        """Collect."""
+        """Collect the results of a job."""
         return self.collect(entries)
         yield

@@ -24,5 +24,5 @@ with Ledger(ledger) as opened:
         ledger=opened,
         options={"fullstory": options, "logrocket": options},
     )
-closed = all(counts.is_closed for counts in report.backends)
+closed = all(backend.is_closed for backend in report.backends)
 sys.exit(0 if closed and not report.pending and not report.rejected else 1)

@@ -1,4 +1,4 @@
-"""Adapters with bugs: who met one is on record, and nobody else is held up."""
+"""Adapters with bugs: each is recorded for the users it concerns, and delays no other."""
 
 import threading
 from collections.abc import Callable
@@ -29,25 +29,25 @@ from replay_identity.ledger import Ledger
 from replay_identity.sources import BadRow
 
 
-def say(answer: Any) -> Callable[..., Any]:
-    """Return what answers this to everything."""
+def returns(result: Any) -> Callable[..., Any]:
+    """Return a function that always returns *result*."""
 
-    def answer_it(*_: Any) -> Any:
-        return answer
+    def function(*_: Any) -> Any:
+        return result
 
-    return answer_it
+    return function
 
 
 PATIENT = {"acme": FAST}
 
 
 def fail(*_: Any) -> Any:
-    """Have a bug."""
+    """Raise an error with a value in its message."""
     raise ValueError("canary")
 
 
 def run(world: World, backend: Acme, rows: list[UserTraits], **options: Any) -> SyncReport:
-    """Deliver to Acme, and to LogRocket beside it."""
+    """Sync *rows* to *backend* and to LogRocket."""
     world.backends = [backend, world.backends[1]]
     report = world.sync(rows, **{"options": {"acme": FAST, "logrocket": FAST}, **options})
     assert_closed(report)
@@ -57,22 +57,22 @@ def run(world: World, backend: Acme, rows: list[UserTraits], **options: Any) -> 
 odd: Any = 5
 BROKEN: dict[str, Acme] = {
     "identify raises": Acme(act=fail),
-    "identify answers nothing": Acme(act=lambda _: None),
-    "identify answers for another": Acme(act=lambda _: Accepted("logrocket")),
-    "encode_for_batch raises": AcmeBatch(item=fail),
-    "encode_for_batch answers nothing": AcmeBatch(item=lambda _: None),
-    "encode_for_batch answers an outcome of another": AcmeBatch(item=lambda _: Accepted("logrocket")),
-    "encode_for_batch holds no bytes": AcmeBatch(item=lambda _: EncodedUser("acme", odd)),
+    "identify returns None": Acme(act=lambda _: None),
+    "identify returns an outcome of another": Acme(act=lambda _: Accepted("logrocket")),
+    "encode_for_batch raises": AcmeBatch(encode=fail),
+    "encode_for_batch returns None": AcmeBatch(encode=lambda _: None),
+    "encode_for_batch returns an outcome of another": AcmeBatch(encode=lambda _: Accepted("logrocket")),
+    "encode_for_batch returns no bytes": AcmeBatch(encode=lambda _: EncodedUser("acme", odd)),
     "batch_body raises": AcmeBatch(body=fail),
     "create_job raises": AcmeBatch(create=fail),
-    "create_job answers nothing": AcmeBatch(create=say(None)),
+    "create_job returns None": AcmeBatch(create=returns(None)),
     "poll_job raises": AcmeBatch(poll=fail),
-    "poll_job answers nothing": AcmeBatch(poll=lambda _: None),
+    "poll_job returns None": AcmeBatch(poll=lambda _: None),
     "collect_job raises": AcmeBatch(collect=fail),
-    "collect_job answers nothing": AcmeBatch(collect=lambda _: None),
-    "collect_job answers too few": AcmeBatch(collect=lambda _: (Accepted("acme"),)),
-    "collect_job answers no outcomes": AcmeBatch(collect=lambda entries: ("yes",) * len(entries)),
-    "batch_contents raises": AcmeBatch(create=say(Rejected("acme", code="bad")), contents=fail),
+    "collect_job returns None": AcmeBatch(collect=lambda _: None),
+    "collect_job returns too few": AcmeBatch(collect=lambda _: (Accepted("acme"),)),
+    "collect_job returns strings": AcmeBatch(collect=lambda entries: ("yes",) * len(entries)),
+    "batch_contents raises": AcmeBatch(create=returns(Rejected("acme", code="bad")), contents=fail),
 }
 
 
@@ -90,10 +90,10 @@ def test_records_a_bug_in_an_adapter(world: World, what: str) -> None:
 def test_a_bug_with_one_user_fails_no_other(world: World) -> None:
     """The other users are accepted."""
 
-    def word(one: UserTraits) -> EncodedUser:
+    def encode(one: UserTraits) -> EncodedUser:
         return fail() if one.user_id == "u7" else EncodedUser("acme", b"x")
 
-    report = run(world, AcmeBatch(item=word), users(120))
+    report = run(world, AcmeBatch(encode=encode), users(120))
 
     assert (report["acme"].accepted, report["acme"].rejected) == (119, 1)
 
@@ -130,7 +130,7 @@ def test_abandons_a_user_without_a_response(world: World) -> None:
     report = run(world, backend, users(3))
 
     assert (report["acme"].accepted, report["acme"].pending) == (2, 1)
-    assert sum(one.user_id == "u0" for one in backend.asked) == 20
+    assert sum(one.user_id == "u0" for one in backend.identified) == 20
 
 
 def test_abandons_a_user_without_ledger_and_response() -> None:
@@ -140,7 +140,7 @@ def test_abandons_a_user_without_ledger_and_response() -> None:
     report = sync(users(2), [backend], ledger=None, options=PATIENT)
 
     assert_closed(report)
-    assert (report["acme"].pending, len(backend.asked)) == (2, 40)
+    assert (report["acme"].pending, len(backend.identified)) == (2, 40)
 
 
 def test_sends_an_anonymous_user_only_once() -> None:
@@ -150,7 +150,7 @@ def test_sends_an_anonymous_user_only_once() -> None:
     report = sync([UserTraits(name="Ann")], [backend], ledger=None, options=PATIENT)
 
     assert_closed(report)
-    assert (report["acme"].pending, len(backend.asked)) == (1, 1)
+    assert (report["acme"].pending, len(backend.identified)) == (1, 1)
 
 
 def test_rejects_users_without_a_usable_id(world: World) -> None:
@@ -169,7 +169,7 @@ def test_rejects_users_without_a_usable_id(world: World) -> None:
     "backend",
     [
         Acme(act=lambda _: Misconfigured("acme", "HTTP 401", "Check the key.")),
-        AcmeBatch(create=say(Misconfigured("acme", "HTTP 401", "Check the key."))),
+        AcmeBatch(create=returns(Misconfigured("acme", "HTTP 401", "Check the key."))),
         AcmeBatch(poll=lambda _: Misconfigured("acme", "HTTP 401", "Check the key.")),
         AcmeBatch(collect=lambda _: Misconfigured("acme", "HTTP 401", "Check the key.")),
     ],
@@ -188,22 +188,22 @@ def test_wrong_settings_abort_a_backend(world: World, backend: Acme) -> None:
 
 def test_sends_users_of_a_forgotten_job_again(world: World) -> None:
     """They go into a new job."""
-    asked: list[str] = []
-    answers: list[Any] = [Rejected("acme", code="HTTP 404"), Unavailable("acme", "HTTP 503"), Unknown("acme", "lost")]
+    polled: list[str] = []
+    results: list[Any] = [Rejected("acme", code="HTTP 404"), Unavailable("acme", "HTTP 503"), Unknown("acme", "lost")]
 
     def poll(job: str) -> Any:
-        asked.append(job)
-        return answers.pop(0) if answers else JobProgress(running=False)
+        polled.append(job)
+        return results.pop(0) if results else JobProgress(running=False)
 
     report = run(world, AcmeBatch(poll=poll), users(20))
 
-    assert (report["acme"].accepted, len(asked), len(set(asked))) == (20, 4, 2)
+    assert (report["acme"].accepted, len(polled), len(set(polled))) == (20, 4, 2)
 
 
 def test_collects_again_or_sends_users_again(world: World) -> None:
     """A lost response is requested again; if the results are refused, the users are sent again."""
-    answers: list[Any] = [Unavailable("acme", "HTTP 503"), Unknown("acme", "lost"), Rejected("acme", code="HTTP 404")]
-    backend = AcmeBatch(collect=lambda entries: answers.pop(0) if answers else (Accepted("acme"),) * len(entries))
+    results: list[Any] = [Unavailable("acme", "HTTP 503"), Unknown("acme", "lost"), Rejected("acme", code="HTTP 404")]
+    backend = AcmeBatch(collect=lambda entries: results.pop(0) if results else (Accepted("acme"),) * len(entries))
 
     report = run(world, backend, users(20))
 
@@ -223,7 +223,7 @@ def test_a_ledger_error_ends_the_run(world: World, monkeypatch: pytest.MonkeyPat
 
     report = world.sync()
     assert_closed(report)
-    world.hold({f"u{number}": {"plan": "pro"} for number in range(300)})
+    world.assert_stored({f"u{number}": {"plan": "pro"} for number in range(300)})
     assert set(world.fullstory.applied.values()) == {1}
 
 
@@ -239,7 +239,7 @@ def test_a_ledger_error_while_settling_ends_the_run(world: World, monkeypatch: p
             world.sync(users(30, plan="pro"))
 
     assert_closed(world.sync())
-    world.hold({f"u{number}": {"plan": "pro"} for number in range(30)})
+    world.assert_stored({f"u{number}": {"plan": "pro"} for number in range(30)})
 
 
 def test_raises_a_worker_error(world: World) -> None:
@@ -253,9 +253,9 @@ def test_raises_a_source_error_unchanged(world: World) -> None:
 
     def source() -> Any:
         yield from users(250, plan="pro")
-        raise ValueError("not ours")
+        raise ValueError("the source is broken")
 
-    with pytest.raises(ValueError, match="not ours"):
+    with pytest.raises(ValueError, match="the source is broken"):
         world.sync(source())
 
     report = world.sync()
@@ -270,9 +270,9 @@ def test_raises_a_source_error_of_a_stopped_run(world: World) -> None:
     def source() -> Any:
         yield from users(3)
         stop.set()
-        raise ValueError("not ours")
+        raise ValueError("the source is broken")
 
-    with pytest.raises(ValueError, match="not ours"):
+    with pytest.raises(ValueError, match="the source is broken"):
         world.sync(source(), stop=stop)
 
 
@@ -281,7 +281,7 @@ def test_does_not_count_uncommitted_rows(world: World) -> None:
 
     def source() -> Any:
         yield from users(10)
-        yield BadRow(11, 11, "is no user")
+        yield BadRow(11, 11, "not a user")
         raise KeyboardInterrupt
 
     report = world.sync(source())
@@ -292,16 +292,19 @@ def test_does_not_count_uncommitted_rows(world: World) -> None:
 
 def test_counts_only_lossy_adjustments(world: World) -> None:
     """Nearly every user has lossless adjustments."""
-    cut, turned = Adjustment("traits.long", "truncated", "too-long"), Adjustment("traits.n", "coerced", "strings-only")
-    single = Acme(act=lambda _: Accepted("acme", adjustments=(cut, turned)))
-    batch = AcmeBatch(item=lambda _: EncodedUser("acme", b"x", (cut, turned)))
+    truncated, coerced = (
+        Adjustment("traits.long", "truncated", "too-long"),
+        Adjustment("traits.n", "coerced", "strings-only"),
+    )
+    single = Acme(act=lambda _: Accepted("acme", adjustments=(truncated, coerced)))
+    batch = AcmeBatch(encode=lambda _: EncodedUser("acme", b"x", (truncated, coerced)))
 
     for backend in (single, batch):
         report = run(world, backend, users(2, kind=type(backend).__name__))
 
         assert (report["acme"].accepted, report["acme"].stats.lossy, report["acme"].stats.adjusted) == (2, 2, 2)
         assert [one["path"] for one in report["acme"].as_dict()["adjustments"]] == ["traits.long"]
-        assert list(world.ledger.losses("acme")) == [(cut,), (cut,)]
+        assert list(world.ledger.losses("acme")) == [(truncated,), (truncated,)]
 
 
 def test_a_ledger_worker_ignores_enqueued_users(world: World) -> None:
@@ -317,13 +320,13 @@ def test_a_ledger_worker_ignores_enqueued_users(world: World) -> None:
 def test_respects_limits_on_open_jobs_and_users(tmp_path: Path) -> None:
     """Neither the number of jobs nor that of their users exceeds the limits."""
     running: set[str] = set()
-    most: list[tuple[int, int]] = []
+    open_counts: list[tuple[int, int]] = []
     sizes: dict[str, int] = {}
 
     def create(body: bytes, key: str) -> str:
         running.add(key)
         sizes[key] = body.count(b",") + 1
-        most.append((len(running), sum(sizes[one] for one in running)))
+        open_counts.append((len(running), sum(sizes[one] for one in running)))
         return key
 
     def poll(job: str) -> JobProgress:
@@ -334,12 +337,12 @@ def test_respects_limits_on_open_jobs_and_users(tmp_path: Path) -> None:
         return JobProgress(running=False)
 
     for limits, jobs, open_users in ((batch_limits(10, 2, 1000), 2, 20), (batch_limits(10, 9, 30), 3, 30)):
-        most.clear()
+        open_counts.clear()
         backend = AcmeBatch(create=create, poll=poll, batch_limits=limits)
         with Ledger(tmp_path / f"{jobs}.db") as ledger:
             report = sync(users(200), [backend], ledger=ledger, options={"acme": attrs.evolve(FAST)})
         assert report["acme"].accepted == 200
-        assert (max(each for each, _ in most), max(each for _, each in most)) == (jobs, open_users)
+        assert (max(count for count, _ in open_counts), max(count for _, count in open_counts)) == (jobs, open_users)
 
 
 def test_finds_an_invalid_user_by_halving(world: World) -> None:
@@ -361,10 +364,10 @@ def test_halves_batches_after_a_too_large_one(world: World) -> None:
         sent.append(len(body))
         return key if len(body) <= 100 else BatchTooLarge("acme")
 
-    def item(one: UserTraits) -> EncodedUser:
+    def encode(one: UserTraits) -> EncodedUser:
         return EncodedUser("acme", b"x" * (101 if one.user_id == "u499" else 9))
 
-    report = run(world, AcmeBatch(create=create, item=item, batch_limits=batch_limits(40)), users(500))
+    report = run(world, AcmeBatch(create=create, encode=encode, batch_limits=batch_limits(40)), users(500))
 
     assert (report["acme"].accepted, report["acme"].rejected) == (499, 1)
     (rejected,) = world.ledger.rejected("acme")

@@ -1,4 +1,4 @@
-"""How often Python looks for garbage while a run is under way."""
+"""Thresholds of the garbage collector during a run."""
 
 import gc
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from replay_identity.bulk.run import relaxed_gc
 
 
 @pytest.fixture(autouse=True)
-def usual() -> Iterator[None]:
-    """Leave the interpreter as it was."""
+def fixed_thresholds() -> Iterator[None]:
+    """Restore the thresholds of the test process."""
     before = gc.get_threshold()
     gc.set_threshold(700, 10, 10)
     yield

@@ -1,4 +1,4 @@
-"""Users straight from the source: whoever is told of twice is sent in that order, and never twice at once."""
+"""The in-memory outbox: updates of one user are sent in order, and never two at once."""
 
 from collections import defaultdict
 from random import Random
@@ -13,9 +13,9 @@ from replay_identity.bulk.memory_outbox import MemoryOutbox
 from replay_identity.ledger import Claim
 from replay_identity.outcomes import SkipReason
 
-AGAIN: Final[list[Outcome]] = [Unavailable("acme", "HTTP 503"), Unknown("acme", "lost")]
+RETRIED: Final[list[Outcome]] = [Unavailable("acme", "HTTP 503"), Unknown("acme", "lost")]
 OUTCOMES: Final[list[Outcome]] = [
-    *AGAIN,
+    *RETRIED,
     Accepted("acme"),
     Skipped("acme", SkipReason.NOTHING_TO_SEND),
     Rejected("acme", code="HTTP 400"),
@@ -23,9 +23,9 @@ OUTCOMES: Final[list[Outcome]] = [
     Unknown("acme", "lost", retryable=False),
 ]
 ANN: Final = UserTraits(name="Ann")
-WHO: Final = [UserTraits("u0"), UserTraits("u1"), UserTraits(vendor_ids={"acme": "7"}), ANN]
-CHANCE: Final = 0.6
-MORE_THAN_ENOUGH: Final = 400
+USERS: Final = [UserTraits("u0"), UserTraits("u1"), UserTraits(vendor_ids={"acme": "7"}), ANN]
+PROBABILITY: Final = 0.6
+MAX_STEPS: Final = 400
 
 
 def outbox_of(*users: UserTraits) -> MemoryOutbox:
@@ -36,11 +36,11 @@ def outbox_of(*users: UserTraits) -> MemoryOutbox:
 
 
 def row_ids(outbox: MemoryOutbox) -> list[int]:
-    """Take out all that can be had now."""
-    taken: list[int] = []
+    """Return the row ids of all claims that are ready."""
+    ready: list[int] = []
     while (claim := outbox.next()) is not None:
-        taken.append(claim.row_id)
-    return taken
+        ready.append(claim.row_id)
+    return ready
 
 
 def test_an_update_waits_for_the_one_before() -> None:
@@ -66,28 +66,28 @@ def test_users_with_foreign_ids_do_not_wait() -> None:
     assert row_ids(outbox_of(other, other)) == [0, 1]
 
 
-@given(rows=st.lists(st.lists(st.sampled_from(WHO), max_size=6), max_size=3), seed=st.integers(0, 2**32))
+@given(rows=st.lists(st.lists(st.sampled_from(USERS), max_size=6), max_size=3), seed=st.integers(0, 2**32))
 def test_sends_updates_of_one_user_in_order(rows: list[list[UserTraits]], seed: int) -> None:
     """One at a time; a failed update is sent again before later ones, and all are sent."""
-    dice = Random(seed)  # noqa: S311  # No secret.
+    rng = Random(seed)  # noqa: S311  # Not for security.
     outbox = MemoryOutbox(BackendReport("acme"))
     done: dict[UserTraits, list[int]] = defaultdict(list)
-    under_way: list[Claim] = []
+    in_flight: list[Claim] = []
     incoming = list(rows)
-    for _ in range(MORE_THAN_ENOUGH):
-        if incoming and dice.random() < CHANCE:
+    for _ in range(MAX_STEPS):
+        if incoming and rng.random() < PROBABILITY:
             outbox.enqueue(incoming.pop(0))
-        if dice.random() < CHANCE and (claim := outbox.next()) is not None:
-            assert claim.user is ANN or all(other.user is not claim.user for other in under_way)
-            under_way.append(claim)
-        elif under_way:
-            claim = under_way.pop(dice.randrange(len(under_way)))
-            outcome = dice.choice(OUTCOMES)
-            if outcome not in AGAIN:
+        if rng.random() < PROBABILITY and (claim := outbox.next()) is not None:
+            assert claim.user is ANN or all(other.user is not claim.user for other in in_flight)
+            in_flight.append(claim)
+        elif in_flight:
+            claim = in_flight.pop(rng.randrange(len(in_flight)))
+            outcome = rng.choice(OUTCOMES)
+            if outcome not in RETRIED:
                 done[claim.user].append(claim.row_id)
             outbox.settle(claim, outcome)
 
     assert outbox.is_empty()
-    assert sorted(row_id for taken in done.values() for row_id in taken) == list(range(sum(map(len, rows))))
-    assert all(taken == sorted(taken) for user, taken in done.items() if user is not ANN)
+    assert sorted(row_id for sent in done.values() for row_id in sent) == list(range(sum(map(len, rows))))
+    assert all(sent == sorted(sent) for user, sent in done.items() if user is not ANN)
     assert outbox._queued_updates == {}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

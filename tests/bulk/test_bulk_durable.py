@@ -1,4 +1,4 @@
-"""A router that returns once a user is on disk, and delivers in the background."""
+"""A router that stores users on disk and delivers them in the background."""
 
 import logging
 import os
@@ -23,14 +23,14 @@ from replay_identity.ledger import Ledger
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Try again sooner than a real router does."""
+    """Shorten the delay after an error."""
     monkeypatch.setattr("replay_identity.bulk.durable._ERROR_DELAY_S", 0.05)
 
 
 def durable(world: World, **options: Any) -> DurableRouter:
     """Return a router to both vendors."""
-    given: dict[str, Any] = {"ledger": world.ledger, "options": world.options, "transport": world.sender}
-    return DurableRouter(world.backends, **{**given, **options})
+    defaults: dict[str, Any] = {"ledger": world.ledger, "options": world.options, "transport": world.sender}
+    return DurableRouter(world.backends, **{**defaults, **options})
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -48,7 +48,7 @@ def test_delivers_in_the_background(world: World) -> None:
             router.identify(one)
         assert router.flush(10.0)
 
-    world.hold({f"u{number}": {"plan": "pro"} for number in range(50)})
+    world.assert_stored({f"u{number}": {"plan": "pro"} for number in range(50)})
 
 
 def test_identify_returns_during_an_outage(world: World) -> None:
@@ -57,10 +57,10 @@ def test_identify_returns_during_an_outage(world: World) -> None:
 
     with durable(world) as router:
         router.identify(user("u0", plan="pro"))
-        late = router.flush(0.05)
+        is_flushed = router.flush(0.05)
         world.logrocket.faults.clear()
 
-        assert (late, router.flush(10.0)) == (False, True)
+        assert (is_flushed, router.flush(10.0)) == (False, True)
 
 
 def test_resumes_where_an_earlier_process_ended(world: World) -> None:
@@ -108,8 +108,8 @@ def test_replaces_its_workers_regularly(world: World, monkeypatch: pytest.Monkey
 
 def test_tries_again_after_wrong_settings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """It logs an error and continues once the settings are right."""
-    answers = [Misconfigured("acme", "HTTP 401", "Check the API key."), Accepted("acme")]
-    backend = Acme(act=lambda _: answers.pop(0))
+    outcomes = [Misconfigured("acme", "HTTP 401", "Check the API key."), Accepted("acme")]
+    backend = Acme(act=lambda _: outcomes.pop(0))
 
     with DurableRouter([backend], ledger=tmp_path / "ledger.db", options={"acme": FAST}) as router:
         router.identify(user("canary", plan="canary"))
@@ -120,11 +120,11 @@ def test_tries_again_after_wrong_settings(tmp_path: Path, caplog: pytest.LogCapt
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [(LedgerError("x.db", "the disk is full"), "x.db: the disk is full"), (ValueError("canary"), "ValueError")],
 )
 def test_tries_again_after_an_error(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, said: str
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, message: str
 ) -> None:
     """The message of a ledger error is logged, of any other error only the type."""
     caplog.set_level(logging.ERROR)
@@ -141,7 +141,7 @@ def test_tries_again_after_an_error(
         router.identify(user("u0", plan="pro"))
         assert router.flush(10.0)
 
-    assert said in caplog.text
+    assert message in caplog.text
     assert "canary" not in caplog.text
 
 
@@ -175,13 +175,13 @@ def test_identify_is_thread_safe(world: World) -> None:
     assert {one.user_id for one in world.logrocket.users.values()} == {f"u{number}" for number in range(10)}
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_delivers_in_a_forked_child(tmp_path: Path) -> None:
     """A child starts threads of its own when it identifies; the parent's continue."""
-    told = tmp_path / "told"
+    log = tmp_path / "log"
 
     def act(one: UserTraits) -> Accepted:
-        with told.open("a", encoding="utf-8") as file:
+        with log.open("a", encoding="utf-8") as file:
             file.write(f"{one.user_id} {os.getpid()}\n")
         return Accepted("acme")
 
@@ -200,9 +200,9 @@ def test_delivers_in_a_forked_child(tmp_path: Path) -> None:
     assert router.flush(10.0)
     router.close()
 
-    lines = [line.split() for line in told.read_text(encoding="utf-8").splitlines()]
+    lines = [line.split() for line in log.read_text(encoding="utf-8").splitlines()]
     assert flushed == [1]
-    assert [who for who, _ in lines] == ["before", "child", "after"]
+    assert [user_id for user_id, _ in lines] == ["before", "child", "after"]
 
 
 def test_closing_in_a_child_joins_no_threads(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_concurrent_calls_start_threads_once(world: World, monkeypatch: pytest.M
     router = durable(world, deliver=False)
 
     class Overtaken:
-        """Another call was here while this one waited for the lock."""
+        """A lock during whose acquisition another call has started the threads."""
 
         def __enter__(self) -> None:
             monkeypatch.setattr(router, "_pid", os.getpid())

@@ -1,4 +1,4 @@
-"""Both vendors over real HTTP, and what goes wrong on the way."""
+"""Both vendors over real HTTP, with faults."""
 
 import socket
 import threading
@@ -32,7 +32,7 @@ BATCH = "/v2/users/batch"
 
 @attrs.define(eq=False)
 class Vendors:
-    """Both fake vendors, running, and a ledger."""
+    """Both emulators, running, and a ledger."""
 
     fullstory: FullstoryEmulator
     logrocket: LogRocketEmulator
@@ -40,23 +40,23 @@ class Vendors:
     ledger: Ledger
 
     def sync(self, count: int, **options: Any) -> SyncReport:
-        """Deliver so many users."""
+        """Sync *count* users."""
         names = [backend.name for backend in self.backends]
         chosen = {name: attrs.evolve(QUICK, **options.get(name, {})) for name in names}
         report = sync(users(count, plan="pro"), self.backends, ledger=self.ledger, options=chosen)
         assert_closed(report)
         return report
 
-    def hold(self, count: int) -> None:
-        """Check that both vendors hold exactly so many users as they should be."""
-        wanted = {f"u{number}": {"plan": "pro"} for number in range(count)}
-        assert {user.uid: user.properties for user in self.fullstory.users.values()} == wanted
-        assert {user.user_id: user.traits for user in self.logrocket.users.values()} == wanted
+    def assert_stored(self, count: int) -> None:
+        """Check that both vendors store exactly the users of `sync(count)`."""
+        expected = {f"u{number}": {"plan": "pro"} for number in range(count)}
+        assert {user.uid: user.properties for user in self.fullstory.users.values()} == expected
+        assert {user.user_id: user.traits for user in self.logrocket.users.values()} == expected
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Any]:
-    """Return what runs both vendors."""
+    """Yield a function that starts both emulators."""
     contexts: list[Any] = []
 
     def make_vendors(fullstory: FullstoryEmulator | None = None, logrocket: LogRocketEmulator | None = None) -> Vendors:
@@ -92,7 +92,7 @@ def test_survives_all_faults_at_once(make: Any) -> None:
 
     report = vendors.sync(2000, fullstory={"batch_users": 300})
 
-    vendors.hold(2000)
+    vendors.assert_stored(2000)
     assert report.pending == 0
     assert set(vendors.fullstory.applied.values()) == {1}
 
@@ -127,7 +127,7 @@ def test_a_hanging_vendor_does_not_slow_the_other(make: Any) -> None:
 
 
 def until(condition: Any, timeout: float = 20.0) -> float:
-    """Return the seconds until *condition* holds."""
+    """Wait until *condition* holds and return the seconds it took."""
     started = time.monotonic()
     while not condition() and time.monotonic() - started < timeout:
         time.sleep(0.01)
@@ -140,7 +140,7 @@ def test_adapts_to_lower_job_limits(make: Any) -> None:
 
     vendors.sync(1000, fullstory={"batch_users": 100})
 
-    vendors.hold(1000)
+    vendors.assert_stored(1000)
     statuses = [request.status for request in vendors.fullstory.requests if request.method == "POST"]
     assert statuses.count(429) < statuses.count(200)
     assert set(vendors.fullstory.applied.values()) == {1}
@@ -149,7 +149,7 @@ def test_adapts_to_lower_job_limits(make: Any) -> None:
 @pytest.mark.parametrize("quota", [200, 600])
 def test_stays_within_requests_per_minute(make: Any, quota: int) -> None:
     """The vendor never counts more, and most of the quota is used."""
-    # The vendor counts in a tenth of a minute, so that the test need not last one.
+    # The vendor counts per 6 seconds, so that the test takes less than a minute.
     vendors = make(logrocket=LogRocketEmulator(rate_limit=RateLimit(requests=quota // 10, seconds=6.0)))
     count = int(quota / 60 * 3)
     started = time.monotonic()
@@ -170,7 +170,7 @@ def test_waits_as_long_as_the_vendor_asks(make: Any) -> None:
     vendors.sync(10)
 
     assert time.monotonic() - started >= 0.5
-    vendors.hold(10)
+    vendors.assert_stored(10)
 
 
 def test_sends_rows_with_vendor_errors_again(make: Any) -> None:
@@ -181,7 +181,7 @@ def test_sends_rows_with_vendor_errors_again(make: Any) -> None:
     report = vendors.sync(50)
 
     assert (report["fullstory"].accepted, report["fullstory"].rejected) == (50, 0)
-    vendors.hold(50)
+    vendors.assert_stored(50)
     assert set(vendors.fullstory.applied.values()) == {1}
 
 
@@ -191,7 +191,7 @@ def test_halves_a_rejected_batch(make: Any) -> None:
 
     report = vendors.sync(60, fullstory={"batch_users": 60})
 
-    vendors.hold(60)
+    vendors.assert_stored(60)
     assert report["fullstory"].accepted == 60
     assert set(vendors.fullstory.applied.values()) == {1}
 
@@ -218,7 +218,7 @@ def test_an_outage_after_a_lost_response_creates_one_job(make: Any) -> None:
 
     vendors.sync(50)
 
-    vendors.hold(50)
+    vendors.assert_stored(50)
     assert (len(vendors.fullstory.jobs), set(vendors.fullstory.applied.values())) == (1, {1})
 
 
@@ -230,7 +230,7 @@ def test_abandons_a_spent_idempotency_key(make: Any) -> None:
 
     vendors.sync(50)
 
-    vendors.hold(50)
+    vendors.assert_stored(50)
     keys = {request.idempotency_key for request in vendors.fullstory.requests if request.method == "POST"}
     assert len(keys) == 2
 
@@ -248,12 +248,12 @@ def test_does_not_resend_under_an_expired_key(make: Any, monkeypatch: pytest.Mon
     vendors.sync(0)
 
     after = {request.idempotency_key for request in vendors.fullstory.requests if request.status == 200}
-    vendors.hold(50)
+    vendors.assert_stored(50)
     assert not before & after - {None}
 
 
 @pytest.mark.parametrize(
-    ("fault", "most"),
+    ("fault", "max_applied"),
     [
         (JobFault(hidden=True), 2),
         (JobFault(max_applied=0), 2),
@@ -263,16 +263,16 @@ def test_does_not_resend_under_an_expired_key(make: Any, monkeypatch: pytest.Mon
     ],
     ids=["vanishes", "fails", "fails in part", "is unknown", "is slow"],
 )
-def test_a_failed_job_loses_no_user(make: Any, fault: JobFault, most: int) -> None:
+def test_a_failed_job_loses_no_user(make: Any, fault: JobFault, max_applied: int) -> None:
     """Users who are not in its results are sent again."""
     vendors = make()
     vendors.fullstory.job_faults.add(fault)
 
     report = vendors.sync(50)
 
-    vendors.hold(50)
+    vendors.assert_stored(50)
     assert report["fullstory"].accepted == 50
-    assert max(vendors.fullstory.applied.values()) <= most
+    assert max(vendors.fullstory.applied.values()) <= max_applied
 
 
 def test_failing_polls_and_results_are_retried(make: Any) -> None:
@@ -284,5 +284,5 @@ def test_failing_polls_and_results_are_retried(make: Any) -> None:
 
     vendors.sync(50, fullstory={"timeout": 0.3})
 
-    vendors.hold(50)
+    vendors.assert_stored(50)
     assert len(vendors.fullstory.jobs) == 1

@@ -1,4 +1,4 @@
-"""A run of thousands of users that is killed ten times over, while both vendors fail now and then."""
+"""A run of thousands of users that is killed ten times, while both vendors fail now and then."""
 
 import json
 import random
@@ -21,8 +21,8 @@ KILLS = 10
 CHILD = Path(__file__).with_name("deliver_in_child.py")
 
 
-def weather(emulator: FullstoryEmulator | LogRocketEmulator, probability: float) -> None:
-    """Let one request in so many fail, in every way that does not take long."""
+def add_faults(emulator: FullstoryEmulator | LogRocketEmulator, probability: float) -> None:
+    """Let each request fail with this *probability*, in every way that is quick."""
     for fault in (
         Fault(status=429, headers={"retry-after": "0.05"}, times=None, probability=probability),
         Fault(status=503, times=None, probability=probability),
@@ -34,16 +34,16 @@ def weather(emulator: FullstoryEmulator | LogRocketEmulator, probability: float)
 
 @contextmanager
 def child(*arguments: str) -> Generator[subprocess.Popen[bytes]]:
-    """Run the delivery in a process of its own."""
+    """Run the delivery in a child process."""
     with subprocess.Popen([sys.executable, str(CHILD), *arguments]) as process:
         yield process
 
 
 def is_at_work(process: subprocess.Popen[bytes], vendor: LogRocketEmulator, count: int) -> bool:
-    """Wait until the vendor was told of *count* more users; return False if the process ended before."""
-    wanted = vendor.total_applied + count
+    """Wait until *count* more users were applied; return False if the process ended before."""
+    target = vendor.total_applied + count
     while process.poll() is None:
-        if vendor.total_applied >= wanted:
+        if vendor.total_applied >= target:
             return True
         time.sleep(0.002)
     return False
@@ -52,26 +52,26 @@ def is_at_work(process: subprocess.Popen[bytes], vendor: LogRocketEmulator, coun
 def test_ten_kills_lose_no_user(tmp_path: Path) -> None:
     """No user is lost or stale, and none is applied twice at Fullstory."""
     seed = random.SystemRandom().randrange(10**6)
-    dice = random.Random(seed)  # noqa: S311  # Moments of death.
+    rng = random.Random(seed)  # noqa: S311  # Not for security.
     source = tmp_path / "users.jsonl"
     rows = [{"id": f"u{number}", "plan": f"p{number % 7}"} for number in range(USERS)]
     source.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     fullstory, logrocket = FullstoryEmulator(batch=BatchRules(job_seconds=0.3)), LogRocketEmulator()
-    weather(fullstory, 0.05)
-    weather(logrocket, 0.0005)
+    add_faults(fullstory, 0.05)
+    add_faults(logrocket, 0.0005)
     kills = 0
     with running(fullstory) as one, running(logrocket) as other:
         arguments = [str(tmp_path / "ledger.db"), str(source), one.url, other.url]
         for _ in range(KILLS):
             with child(*arguments) as process:
-                kills += is_at_work(process, logrocket, dice.randrange(USERS // KILLS * 3 // 4))
+                kills += is_at_work(process, logrocket, rng.randrange(USERS // KILLS * 3 // 4))
                 process.kill()
         with child(*arguments) as process:
-            ended = process.wait(300)
+            exit_code = process.wait(300)
 
-    wanted = {f"u{number}": {"plan": f"p{number % 7}"} for number in range(USERS)}
-    assert ended == 0, seed
-    assert {user.uid: user.properties for user in fullstory.users.values()} == wanted, seed
-    assert {user.user_id: user.traits for user in logrocket.users.values()} == wanted, seed
+    expected = {f"u{number}": {"plan": f"p{number % 7}"} for number in range(USERS)}
+    assert exit_code == 0, seed
+    assert {user.uid: user.properties for user in fullstory.users.values()} == expected, seed
+    assert {user.user_id: user.traits for user in logrocket.users.values()} == expected, seed
     assert set(fullstory.applied.values()) == {1}, seed
     assert kills >= KILLS // 2, seed

@@ -1,4 +1,4 @@
-"""Claims that are handed over instead of being taken out of the ledger: nobody is lost, doubled or left stale."""
+"""Offered claims, which are not read back from the ledger: no user is lost, duplicated or stale."""
 
 from collections.abc import Iterator, Sequence
 from itertools import count
@@ -16,51 +16,51 @@ from replay_identity.bulk.report import BackendReport
 from replay_identity.ledger import Batch, Claim, JobEntry, Ledger
 
 IDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6)
-PUTS = st.sampled_from(["put", "put and hand over", "put and hand over late"])
-STEPS = st.lists(st.tuples(PUTS, IDS) | st.sampled_from(["next", "settle"]))
+UPSERTS = st.sampled_from(["upsert", "upsert and offer", "upsert and offer late"])
+STEPS = st.lists(st.tuples(UPSERTS, IDS) | st.sampled_from(["next", "settle"]))
 
 
 def outbox_of(ledger: Ledger) -> LedgerOutbox:
-    """Return an outbox for whom every look is far from the one before."""
+    """Return an outbox whose clock advances by ten seconds at each reading."""
     moments = count()
     return LedgerOutbox(ledger, A, BackendReport(A), clock=lambda: next(moments) * 10.0)
 
 
 @attrs.define
-class Delivering:
-    """An outbox, and what was put and sent: each user has a number, which is never the same twice."""
+class Delivery:
+    """An outbox with the upserted and the sent state: each upsert has a number of its own."""
 
     ledger: Ledger
     outbox: LedgerOutbox
     numbers: Iterator[int] = attrs.field(factory=count)
-    wanted: dict[str | None, object] = attrs.field(factory=dict[str | None, object])
+    desired: dict[str | None, object] = attrs.field(factory=dict[str | None, object])
     sent: dict[str | None, object] = attrs.field(factory=dict[str | None, object])
-    under_way: list[Claim] = attrs.field(factory=list[Claim])
+    in_flight: list[Claim] = attrs.field(factory=list[Claim])
 
-    def put(self, ids: Sequence[str], how: str) -> None:
-        """Put users, and hand over who is new, or not."""
+    def upsert(self, ids: Sequence[str], how: str) -> None:
+        """Upsert users, and offer the new ones or not."""
         users = [user(each, number=next(self.numbers)) for each in ids]
-        on_inserted = {"put": None, "put and hand over": self.outbox.offer, "put and hand over late": self.offer}
+        on_inserted = {"upsert": None, "upsert and offer": self.outbox.offer, "upsert and offer late": self.offer}
         self.ledger.upsert(users, [A], on_inserted=on_inserted[how])
-        self.wanted.update((each.user_id, each.traits["number"]) for each in users)
+        self.desired.update((each.user_id, each.traits["number"]) for each in users)
 
     def offer(self, claims: Sequence[Claim]) -> None:
-        """Hand over after another claim, as the thread that delivers may take one just then."""
+        """Offer after another claim, as the worker may claim at any time."""
         self.next()
         self.outbox.offer(claims)
 
     def next(self) -> None:
-        """Send somebody who is neither under way nor at the vendor as they are."""
+        """Send the next user, who must be neither in flight nor confirmed in this state."""
         claim = self.outbox.next()
         if claim is not None:
-            assert claim.user.user_id not in [one.user.user_id for one in self.under_way]
+            assert claim.user.user_id not in [one.user.user_id for one in self.in_flight]
             assert self.sent.get(claim.user.user_id) != claim.user.traits["number"]
-            self.under_way.append(claim)
+            self.in_flight.append(claim)
 
     def settle(self) -> None:
-        """Have the vendor take whoever was sent first."""
-        if self.under_way:
-            claim = self.under_way.pop(0)
+        """Settle the user that was sent first as accepted."""
+        if self.in_flight:
+            claim = self.in_flight.pop(0)
             self.sent[claim.user.user_id] = claim.user.traits["number"]
             self.outbox.settle(claim, Accepted(A))
             self.outbox.flush()
@@ -70,36 +70,36 @@ class Delivering:
 def test_every_user_ends_in_the_newest_state(steps: Sequence[str | tuple[str, Sequence[str]]]) -> None:
     """However upserts, offered claims, claims from the ledger and outcomes interleave."""
     with Ledger(":memory:") as ledger:
-        run = Delivering(ledger, outbox_of(ledger))
+        run = Delivery(ledger, outbox_of(ledger))
         for step in steps:
             if isinstance(step, tuple):
                 how, ids = step
-                run.put(ids, how)
+                run.upsert(ids, how)
             else:
                 getattr(run, step)()
         while not run.outbox.is_empty():
             run.next()
             run.settle()
 
-        assert run.sent == run.wanted
+        assert run.sent == run.desired
 
 
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
-    """Return a list of the users whom claims out of a ledger were to, as it grows."""
-    read: list[str | None] = []
-    claim_from = Ledger.claim
+def claimed_ids(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """Return a list that records the user ids claimed from a ledger."""
+    claimed_ids: list[str | None] = []
+    original = Ledger.claim
 
     def claim(*args: Any, **options: Any) -> list[Claim]:
-        claims = claim_from(*args, **options)
-        read.extend(claim.user.user_id for claim in claims)
+        claims = original(*args, **options)
+        claimed_ids.extend(claim.user.user_id for claim in claims)
         return claims
 
     monkeypatch.setattr(Ledger, "claim", claim)
-    return read
+    return claimed_ids
 
 
-def test_offered_claims_are_not_read_back(read: Sequence[str | None]) -> None:
+def test_offered_claims_are_not_read_back(claimed_ids: Sequence[str | None]) -> None:
     """That is what they are for."""
     with Ledger(":memory:") as ledger:
         outbox = outbox_of(ledger)
@@ -109,10 +109,10 @@ def test_offered_claims_are_not_read_back(read: Sequence[str | None]) -> None:
         claims = [outbox.next() for _ in range(4)]
 
         assert [claim.user.user_id if claim else None for claim in claims] == ["a", "b", "c", None]
-        assert read == ["a"]
+        assert claimed_ids == ["a"]
 
 
-def test_an_outdated_offered_claim_is_not_sent(read: Sequence[str | None]) -> None:
+def test_an_outdated_offered_claim_is_not_sent(claimed_ids: Sequence[str | None]) -> None:
     """The newest state is claimed from the ledger."""
     with Ledger(":memory:") as ledger:
         outbox = outbox_of(ledger)
@@ -122,7 +122,7 @@ def test_an_outdated_offered_claim_is_not_sent(read: Sequence[str | None]) -> No
         claims = [outbox.next() for _ in range(3)]
 
         assert [claim.user for claim in claims if claim] == [user("b"), user("a", plan="new")]
-        assert read == ["a"]
+        assert claimed_ids == ["a"]
 
 
 def test_an_offered_claim_settled_elsewhere_is_not_sent() -> None:
@@ -150,7 +150,7 @@ def test_an_offered_claim_in_flight_is_not_sent() -> None:
         assert [claim.user.user_id for claim in (outbox.next(), outbox.next()) if claim] == ["b"]
 
 
-def test_keeps_only_some_offered_claims(read: Sequence[str | None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keeps_only_some_offered_claims(claimed_ids: Sequence[str | None], monkeypatch: pytest.MonkeyPatch) -> None:
     """The others are claimed from the ledger later."""
     monkeypatch.setattr("replay_identity.bulk.outbox._MAX_OFFERED", 2)
     with Ledger(":memory:") as ledger:
@@ -161,7 +161,7 @@ def test_keeps_only_some_offered_claims(read: Sequence[str | None], monkeypatch:
         claims = [outbox.next() for _ in range(4)]
 
         assert [claim.user.user_id for claim in claims if claim] == ["a", "b", "c", "d"]
-        assert read == ["c", "d"]
+        assert claimed_ids == ["c", "d"]
 
 
 def test_writes_outcomes_together_when_idle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +174,7 @@ def test_writes_outcomes_together_when_idle(monkeypatch: pytest.MonkeyPatch) -> 
 
         def accepted_after(seconds: float, *, is_idle: bool) -> int:
             nonlocal moment
-            outbox.settle(outbox.next() or pytest.fail("nobody is due"), Accepted(A))
+            outbox.settle(outbox.next() or pytest.fail("nobody is pending"), Accepted(A))
             moment += seconds
             outbox.tick(is_idle=is_idle)
             return outbox.report.accepted

@@ -1,4 +1,4 @@
-"""Batches whose vendor talks nonsense, forgets, or takes its time: a run ends, and the job goes on in the next one."""
+"""Jobs whose vendor gives unusable responses, forgets or is slow: the run ends, and the next one resumes the job."""
 
 import threading
 import time
@@ -30,14 +30,14 @@ DAY = 24 * 3600
 
 
 def run(ledger: Ledger, backend: AcmeBatch, rows: list[UserTraits], **options: Any) -> SyncReport:
-    """Deliver to Acme alone."""
+    """Sync *rows* to *backend* only."""
     report = sync(rows, [backend], ledger=ledger, options={"acme": IMPATIENT}, **options)
     assert_closed(report)
     return report
 
 
-def remembering(keys: list[str]) -> Callable[[bytes, str], str]:
-    """Return what takes every batch, and remembers its key."""
+def recording(keys: list[str]) -> Callable[[bytes, str], str]:
+    """Return a function that accepts every batch and records its key."""
 
     def create(_body: bytes, key: str) -> str:
         keys.append(key)
@@ -46,43 +46,43 @@ def remembering(keys: list[str]) -> Callable[[bytes, str], str]:
     return create
 
 
-def say(answer: Any) -> Callable[[Any], Any]:
-    """Return what answers this to everything."""
+def returns(result: Any) -> Callable[[Any], Any]:
+    """Return a function that always returns *result*."""
 
-    def answer_it(_: object) -> Any:
-        return answer
+    def function(_: object) -> Any:
+        return result
 
-    return answer_it
+    return function
 
 
 def garbage(*_: Any) -> Unknown:
-    """Answer as a captive portal does."""
+    """Return the outcome of a captive portal."""
     return GARBAGE
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Any:
-    """Give a ledger."""
+    """Yield a ledger."""
     with Ledger(tmp_path / "ledger.db") as ledger:
         yield ledger
 
 
 @pytest.mark.parametrize("part", ["create", "poll", "collect"])
-@pytest.mark.parametrize("answer", [GARBAGE, Unavailable("acme", "HTTP 202")], ids=["garbage", "not yet"])
-def test_unusable_responses_end_the_run(ledger: Ledger, part: str, answer: Any) -> None:
+@pytest.mark.parametrize("outcome", [GARBAGE, Unavailable("acme", "HTTP 202")], ids=["garbage", "not yet"])
+def test_unusable_responses_end_the_run(ledger: Ledger, part: str, outcome: Any) -> None:
     """The users are pending in one job, which the next run completes."""
     keys: list[str] = []
 
     def create(_body: bytes, key: str) -> Any:
         keys.append(key)
-        return key if part != "create" else answer if isinstance(answer, Unknown) else GARBAGE
+        return key if part != "create" else outcome if isinstance(outcome, Unknown) else GARBAGE
 
-    spoilt: dict[str, Any] = {"create": create} if part == "create" else {"create": create, part: say(answer)}
-    report = run(ledger, AcmeBatch(**spoilt), users(30))
+    broken: dict[str, Any] = {"create": create} if part == "create" else {"create": create, part: returns(outcome)}
+    report = run(ledger, AcmeBatch(**broken), users(30))
 
-    assert report["acme"].problem in {GARBAGE.cause, answer.cause}
+    assert report["acme"].problem in {GARBAGE.cause, outcome.cause}
     assert (report["acme"].pending, report["acme"].accepted, len(ledger.jobs("acme"))) == (30, 0, 1)
-    again = run(ledger, AcmeBatch(create=remembering(keys)), [])
+    again = run(ledger, AcmeBatch(create=recording(keys)), [])
     assert (again["acme"].accepted, again["acme"].problem, ledger.jobs("acme")) == (30, None, [])
     assert len(set(keys)) == 1
 
@@ -103,14 +103,14 @@ def test_collects_few_jobs_at_once(ledger: Ledger) -> None:
             stop.set()
         return Unavailable("acme", "HTTP 503")
 
-    backend = AcmeBatch(create=remembering(keys), poll=poll, collect=collect, batch_limits=batch_limits(5))
+    backend = AcmeBatch(create=recording(keys), poll=poll, collect=collect, batch_limits=batch_limits(5))
     stopped = sync(users(30), [backend], ledger=ledger, options={"acme": FAST}, stop=stop)
 
     assert_closed(stopped)
     assert (len(read), stopped["acme"].pending, len(ledger.jobs("acme"))) == (2, 30, 6)
 
-    answers: list[Any] = [Unavailable("acme", "HTTP 503")] * 2
-    backend.collect = lambda entries: answers.pop() if answers else (Accepted("acme"),) * len(entries)
+    failures: list[Any] = [Unavailable("acme", "HTTP 503")] * 2
+    backend.collect = lambda entries: failures.pop() if failures else (Accepted("acme"),) * len(entries)
     assert run(ledger, backend, [])["acme"].accepted == 30
     assert len(keys) == 6
 
@@ -133,18 +133,18 @@ def test_a_captive_portal_ends_the_run(world: World) -> None:
 
 def test_a_usable_poll_resets_patience(ledger: Ledger) -> None:
     """A job may run as long as it takes."""
-    answers = [JobProgress(running=True), GARBAGE] * 60
+    polls = [JobProgress(running=True), GARBAGE] * 60
 
-    report = run(ledger, AcmeBatch(poll=lambda _: answers.pop() if answers else JobProgress(running=False)), users(3))
+    report = run(ledger, AcmeBatch(poll=lambda _: polls.pop() if polls else JobProgress(running=False)), users(3))
 
     assert (report["acme"].accepted, report["acme"].problem) == (3, None)
 
 
-# Keys that are forgotten.
+# Expired keys.
 
 
 def stale_job(ledger: Ledger) -> None:
-    """Leave a batch that was sent, perhaps, under a key of yesterday."""
+    """Store a job that may have been sent with an old key."""
     ledger.upsert(users(3), ["acme"])
     entries = [JobEntry(claim.row_id, claim.version, claim.user.user_id) for claim in ledger.claim("acme")]
     ledger.start_job("acme", Batch("stale", entries, b"stale"))
@@ -169,30 +169,30 @@ def test_resends_a_batch_until_its_key_expires(
 
 
 @attrs.define
-class Later:
-    """A clock that is set to tomorrow."""
+class ClockAhead:
+    """A clock that runs ahead."""
 
     ahead: float = 0.0
 
     def __call__(self) -> float:
-        """Return the time there."""
+        """Return the time of that clock."""
         return time.time() + self.ahead
 
 
 @pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Later:
-    """Give all batches such a clock."""
-    clock = Later()
-    made = ImportJobs.__init__
+def later(monkeypatch: pytest.MonkeyPatch) -> ClockAhead:
+    """Give all jobs a clock that runs ahead."""
+    clock = ClockAhead()
+    original = ImportJobs.__init__
 
-    def make(self: ImportJobs, *given: Any, **options: Any) -> None:
-        made(self, *given, **{**options, "now": clock})
+    def init(self: ImportJobs, *given: Any, **options: Any) -> None:
+        original(self, *given, **{**options, "now": clock})
 
-    monkeypatch.setattr(ImportJobs, "__init__", make)
+    monkeypatch.setattr(ImportJobs, "__init__", init)
     return clock
 
 
-def test_drops_a_key_that_expires_during_retries(ledger: Ledger, later: Later) -> None:
+def test_drops_a_key_that_expires_during_retries(ledger: Ledger, later: ClockAhead) -> None:
     """The users are sent in the same run."""
     keys: list[str] = []
 
@@ -207,7 +207,7 @@ def test_drops_a_key_that_expires_during_retries(ledger: Ledger, later: Later) -
     assert ledger.jobs("acme") == []
 
 
-def test_polls_a_created_job_of_any_age(ledger: Ledger, later: Later) -> None:
+def test_polls_a_created_job_of_any_age(ledger: Ledger, later: ClockAhead) -> None:
     """Its key is not needed any more."""
     ledger.upsert(users(3), ["acme"])
     entries = [JobEntry(claim.row_id, claim.version, claim.user.user_id) for claim in ledger.claim("acme")]
@@ -224,25 +224,25 @@ def test_polls_a_created_job_of_any_age(ledger: Ledger, later: Later) -> None:
     assert (polled, report["acme"].accepted) == (["7"], 3)
 
 
-# Asking after jobs.
+# Polling jobs.
 
 
 class NoSender:
-    """Sends nothing."""
+    """A sender that sends nothing."""
 
     def submit(self, *_: object) -> None:
         """Do nothing."""
 
-    def responses(self, _timeout: float) -> Any:
-        """Return none."""
+    def completed(self, _timeout: float) -> Any:
+        """Return no responses."""
         return []
 
     def close(self) -> None:
-        """Free nothing."""
+        """Do nothing."""
 
 
-@pytest.mark.parametrize(("size", "least"), [(1, 0.5), (1_000, 0.5), (4_000, 2.0), (50_000, 15.0)])
-def test_first_poll_is_later_for_large_jobs(ledger: Ledger, size: int, least: float) -> None:
+@pytest.mark.parametrize(("size", "min_delay"), [(1, 0.5), (1_000, 0.5), (4_000, 2.0), (50_000, 15.0)])
+def test_first_poll_is_later_for_large_jobs(ledger: Ledger, size: int, min_delay: float) -> None:
     """The delay grows with the size, up to the maximum."""
     options = attrs.evolve(FAST, poll_initial=0.5, poll_max=15.0)
     backend = AcmeBatch(poll=lambda _: JobProgress(running=False))
@@ -261,10 +261,10 @@ def test_first_poll_is_later_for_large_jobs(ledger: Ledger, size: int, least: fl
             break
         response = AFTER_SLEEP
 
-    assert waited == pytest.approx(least)
+    assert waited == pytest.approx(min_delay)
 
 
-# What a row says about who was refused before.
+# Rejected and confirmed users.
 
 
 def test_a_fixed_row_is_accepted(world: World) -> None:
@@ -290,15 +290,17 @@ def test_resend_sends_confirmed_users_again(world: World) -> None:
     changed = [*rows[1:], user("u0", plan="free", size="0")]
     world.fullstory_line.app = world.fullstory = FullstoryEmulator()
     world.logrocket_line.app = world.logrocket = LogRocketEmulator()
-    assert [counts.unchanged for counts in world.sync(changed[:-1]).backends] == [29, 29]
-    world.hold({})
+    assert [backend.unchanged for backend in world.sync(changed[:-1]).backends] == [29, 29]
+    world.assert_stored({})
 
     report = world.sync(changed, resend=True)
 
     assert_closed(report)
-    assert [counts.accepted for counts in report.backends] == [30, 30]
-    world.hold({one.user_id or "": {name: str(value) for name, value in one.traits.items()} for one in changed})
-    assert [counts.unchanged for counts in world.sync(changed).backends] == [30, 30]
+    assert [backend.accepted for backend in report.backends] == [30, 30]
+    world.assert_stored(
+        {one.user_id or "": {name: str(value) for name, value in one.traits.items()} for one in changed}
+    )
+    assert [backend.unchanged for backend in world.sync(changed).backends] == [30, 30]
 
 
 def test_resend_has_no_effect_without_a_ledger(world: World) -> None:
@@ -306,25 +308,25 @@ def test_resend_has_no_effect_without_a_ledger(world: World) -> None:
     assert world.sync(users(3, plan="pro"), ledger=None, resend=True)["logrocket"].accepted == 3
 
 
-# Trouble of the vendor's own with single users of a batch.
+# Vendor errors about single users of a batch.
 
 
 @attrs.define(eq=False)
-class Troubled(InProcessSender):
-    """A way to Fullstory that has trouble with one user so many times."""
+class FailingOneUser(InProcessSender):
+    """A sender that reports vendor errors for one user in the results of *times* jobs."""
 
     code: str = "server_error"
     times: int = 0
 
     def submit(self, request_id: int, request: Request, timeout: float) -> None:
-        """Ask at once, and tell of the trouble in the results."""
+        """Send the request at once, and change the results."""
         super().submit(request_id, request, timeout)
         if self.times and request.operation == "collect_job":
             row = {"code": self.code, "message": "canary", "user": {"uid": "u1"}}
-            shown = self.answers[-1][1].json_object() or {}
+            shown = self.responses[-1][1].json_object() or {}
             results = [one for one in shown["results"] if one["uid"] != "u1"] if "/imports" in request.url else [row]
             self.times -= "/errors" in request.url
-            self.answers[-1] = request_id, Response(200, body=orjson.dumps({"results": results}))
+            self.responses[-1] = request_id, Response(200, body=orjson.dumps({"results": results}))
 
 
 @pytest.mark.parametrize("code", ["server_error", "too_many_requests"])
@@ -334,9 +336,9 @@ def test_retries_users_with_vendor_errors_in_results(
 ) -> None:
     """They are retried soon, and pending after 20 attempts."""
     world.backends, world.options = world.backends[:1], {"fullstory": FAST}
-    sender = Troubled({1: world.fullstory_line}, code=code, times=times)
+    sender = FailingOneUser({1: world.fullstory_line}, code=code, times=times)
 
-    report = world.sync(users(3, plan="pro"), transport=say(sender))
+    report = world.sync(users(3, plan="pro"), transport=returns(sender))
 
     assert_closed(report)
     assert (report["fullstory"].accepted, report["fullstory"].pending) == (accepted, 3 - accepted)

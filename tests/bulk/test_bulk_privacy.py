@@ -1,4 +1,4 @@
-"""No value, no id and no key gets out of a delivery, whatever goes wrong."""
+"""No value, id or key leaks from a delivery, whatever goes wrong."""
 
 import json
 import logging
@@ -27,8 +27,8 @@ ROWS = [
 
 
 @pytest.fixture
-def secretive(world: World) -> World:
-    """Give a world whose keys are canaries, too."""
+def canary(world: World) -> World:
+    """Return a world whose API keys are canaries, too."""
     world.fullstory = FullstoryEmulator(api_keys={"na1.canary": Level.ADMIN})
     world.logrocket = LogRocketEmulator(api_key="acme:shop:canary")
     world.fullstory_line.app, world.logrocket_line.app = world.fullstory, world.logrocket
@@ -40,14 +40,14 @@ def secretive(world: World) -> World:
     return world
 
 
-def silent(*shown: object) -> None:
-    """Check that nothing that is shown holds a canary."""
-    for one in shown:
-        assert "canary" not in str(one).lower()
+def assert_no_canary(*shown: object) -> None:
+    """Check that no canary is in any of these texts."""
+    for text in shown:
+        assert "canary" not in str(text).lower()
 
 
-def faults(world: World) -> None:
-    """Let much go wrong, in answers that quote all they can."""
+def add_faults(world: World) -> None:
+    """Add many faults, with responses that quote values."""
     quote = json.dumps({"code": "canary", "message": "canary-plan", "error": "canary@example.com"}).encode()
     for emulator in (world.fullstory, world.logrocket):
         for fault in (
@@ -61,68 +61,68 @@ def faults(world: World) -> None:
     world.fullstory.job_faults.add(JobFault(max_applied=3, lists_unapplied=True))
 
 
-def test_logs_and_report_contain_no_values(secretive: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_logs_and_report_contain_no_values(canary: World, caplog: pytest.LogCaptureFixture) -> None:
     """At any log level, with faults and rejected users."""
     caplog.set_level(logging.DEBUG)
-    faults(secretive)
+    add_faults(canary)
 
-    report = secretive.sync([*ROWS, BadRow(7, 7, "is no JSON")])
+    report = canary.sync([*ROWS, BadRow(7, 7, "not a JSON object")])
 
     assert report["logrocket"].rejected >= 8
-    silent(caplog.text, report, report.as_dict(), json.dumps(report.as_dict()))
+    assert_no_canary(caplog.text, report, report.as_dict(), json.dumps(report.as_dict()))
     for name in ("fullstory", "logrocket"):
-        silent(*secretive.ledger.rejected(name), *secretive.ledger.counts(), *secretive.ledger.jobs(name))
+        assert_no_canary(*canary.ledger.rejected(name), *canary.ledger.counts(), *canary.ledger.jobs(name))
 
 
-def test_reprs_contain_no_values(secretive: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reprs_contain_no_values(canary: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither of buffered users nor of users in flight."""
     seen: list[str] = []
     dispatch = BatchDispatcher.dispatch
 
-    def look(self: Any, *, is_last: bool) -> None:
+    def record(self: Any, *, is_last: bool) -> None:
         seen.append(repr(self))
         dispatch(self, is_last=is_last)
         seen.append(repr(self))
         self._buffer = self._take_buffer(is_last=False) or self._buffer
         seen.append(repr(self))
 
-    made = DeliveryLoop._make_dispatcher  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    original = DeliveryLoop._make_dispatcher  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
     def make(self: Any, sender: Any) -> Any:
-        dispatcher = made(self, sender)
+        dispatcher = original(self, sender)
         seen.extend((repr(self), repr(dispatcher), repr(vars(dispatcher.transport))))
         return dispatcher
 
-    monkeypatch.setattr(BatchDispatcher, "dispatch", look)
+    monkeypatch.setattr(BatchDispatcher, "dispatch", record)
     monkeypatch.setattr(DeliveryLoop, "_make_dispatcher", make)
-    faults(secretive)
-    secretive.sync(ROWS)
+    add_faults(canary)
+    canary.sync(ROWS)
 
     assert len(seen) > 10
-    silent(*seen)
+    assert_no_canary(*seen)
 
 
-def test_exceptions_contain_no_values(secretive: World) -> None:
+def test_exceptions_contain_no_values(canary: World) -> None:
     """A crashed run does not quote the user."""
-    faults(secretive)
+    add_faults(canary)
 
-    def die(_: int) -> None:
+    def crash(_: int) -> None:
         raise CrashError
 
-    secretive.fullstory_line.after = die
+    canary.fullstory_line.after = crash
     with pytest.raises(CrashError) as caught:
-        secretive.sync(ROWS)
+        canary.sync(ROWS)
 
-    silent(repr(caught.value), str(caught.value))
+    assert_no_canary(repr(caught.value), str(caught.value))
 
 
-def test_disk_contains_no_delivered_values(secretive: World) -> None:
+def test_disk_contains_no_delivered_values(canary: World) -> None:
     """Only fingerprints remain."""
     rows = [attrs.evolve(row, traits={"plan": "canary-plan"}) for row in ROWS]
-    secretive.sync(rows)
-    secretive.ledger.close()
+    canary.sync(rows)
+    canary.ledger.close()
 
-    written = b"".join(path.read_bytes() for path in secretive.path.parent.iterdir())
+    written = b"".join(path.read_bytes() for path in canary.path.parent.iterdir())
 
-    assert secretive.fullstory.total_applied == 40
+    assert canary.fullstory.total_applied == 40
     assert b"canary" not in written

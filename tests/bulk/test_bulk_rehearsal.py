@@ -1,4 +1,4 @@
-"""A run without the vendors: what it would come to."""
+"""Dry runs: what a run would do."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,21 +22,23 @@ def test_reports_what_a_run_would_do(world: World) -> None:
     world.sync(users(20, plan="pro"))
     rows = [*users(20, plan="pro"), *users(10, plan="free"), user("new", plan="x" * 2000), UserTraits(name="Ann")]
     applied = world.fullstory.total_applied
-    told: list[object] = []
+    updates: list[object] = []
 
-    is_dry_run = dry_run(rows, world.backends, ledger=world.ledger, options=world.options, on_progress=told.append)
+    dry_run_report = dry_run(
+        rows, world.backends, ledger=world.ledger, options=world.options, on_progress=updates.append
+    )
 
-    assert_closed(is_dry_run.report)
+    assert_closed(dry_run_report.report)
     assert world.fullstory.total_applied == applied
     assert world.ledger.pending_count("fullstory") == 0
-    assert told
+    assert updates
     real = world.sync(rows)
     for name in ("fullstory", "logrocket"):
-        expected, found = is_dry_run.report[name].as_dict(), real[name].as_dict()
+        expected, actual = dry_run_report.report[name].as_dict(), real[name].as_dict()
         assert {key: expected[key] for key in ("given", "accepted", "unchanged", "rejected", "pending")} == {
-            key: found[key] for key in ("given", "accepted", "unchanged", "rejected", "pending")
+            key: actual[key] for key in ("given", "accepted", "unchanged", "rejected", "pending")
         }
-    assert is_dry_run.estimate == {"fullstory": Estimate(4, 1, None), "logrocket": Estimate(10, 0, None)}
+    assert dry_run_report.estimate == {"fullstory": Estimate(4, 1, None), "logrocket": Estimate(10, 0, None)}
 
 
 @pytest.mark.parametrize("as_path", [str, Path])
@@ -66,29 +68,29 @@ def test_estimates_the_duration_at_a_quota(world: World) -> None:
     options = {name: attrs.evolve(FAST, requests_per_minute=60) for name in ("fullstory", "logrocket")}
     options["fullstory"] = attrs.evolve(options["fullstory"], batch_users=100)
 
-    is_dry_run = dry_run(users(250, plan="pro"), world.backends, ledger=None, options=options)
+    dry_run_report = dry_run(users(250, plan="pro"), world.backends, ledger=None, options=options)
 
-    assert is_dry_run.estimate == {"fullstory": Estimate(12, 3, 12.0), "logrocket": Estimate(250, 0, 250.0)}
-    assert is_dry_run.as_dict()["estimate"]["fullstory"] == {"requests": 12, "jobs": 3, "seconds": 12.0}
+    assert dry_run_report.estimate == {"fullstory": Estimate(12, 3, 12.0), "logrocket": Estimate(250, 0, 250.0)}
+    assert dry_run_report.as_dict()["estimate"]["fullstory"] == {"requests": 12, "jobs": 3, "seconds": 12.0}
 
 
 def test_counts_users_that_no_batch_contains() -> None:
     """Users who break a limit, are filtered out, or meet a bug."""
 
-    def word(one: UserTraits) -> EncodedUser:
+    def encode(one: UserTraits) -> EncodedUser:
         if one.user_id == "u1":
             return EncodedUser("acme", None, (), (Violation("traits.x", "too-long"),))
         if one.user_id == "u2":
             raise ValueError("canary")
         return EncodedUser("acme", b"x" * 40)
 
-    route = Route(AcmeBatch(item=word, batch_limits=batch_limits(50)), when=lambda one: one.user_id != "u3")
+    route = Route(AcmeBatch(encode=encode, batch_limits=batch_limits(50)), when=lambda one: one.user_id != "u3")
 
-    is_dry_run = dry_run(users(10), [route], ledger=None, options={"acme": attrs.evolve(FAST, batch_bytes=100)})
+    dry_run_report = dry_run(users(10), [route], ledger=None, options={"acme": attrs.evolve(FAST, batch_bytes=100)})
 
-    counts = is_dry_run.report["acme"]
+    counts = dry_run_report.report["acme"]
     assert (counts.accepted, counts.unchanged, counts.rejected) == (7, 1, 2)
-    assert is_dry_run.estimate["acme"].jobs == 3
+    assert dry_run_report.estimate["acme"].jobs == 3
 
 
 def test_processes_all_users_after_many_unchanged(world: World) -> None:
@@ -98,11 +100,11 @@ def test_processes_all_users_after_many_unchanged(world: World) -> None:
     world.ledger.upsert([*users(1200, plan="free")], both)
     world.ledger.upsert([*users(1200, plan="pro"), user("last", plan="pro")], both)
 
-    is_dry_run = dry_run([], world.backends, ledger=world.ledger, options=world.options)
+    dry_run_report = dry_run([], world.backends, ledger=world.ledger, options=world.options)
 
-    assert_closed(is_dry_run.report)
-    assert [counts.pending for counts in is_dry_run.report.backends] == [0, 0]
-    assert [counts.accepted for counts in is_dry_run.report.backends] == [1, 1]
+    assert_closed(dry_run_report.report)
+    assert [backend.pending for backend in dry_run_report.report.backends] == [0, 0]
+    assert [backend.accepted for backend in dry_run_report.report.backends] == [1, 1]
 
 
 @pytest.mark.parametrize("request_or_none", [REQUEST, None])
@@ -113,6 +115,6 @@ def test_counts_no_request_for_empty_plans(request_or_none: Request | None) -> N
         def plan(self, _user: UserTraits, /) -> Plan:
             return Plan(self.name, request_or_none)
 
-    is_dry_run = dry_run(users(3), [Planning(act=lambda _: Accepted("acme"))], ledger=None)
+    dry_run_report = dry_run(users(3), [Planning(act=lambda _: Accepted("acme"))], ledger=None)
 
-    assert is_dry_run.estimate["acme"].requests == (0 if request_or_none is None else 3)
+    assert dry_run_report.estimate["acme"].requests == (0 if request_or_none is None else 3)

@@ -1,4 +1,4 @@
-"""Users from a source to both vendors, and the books of it."""
+"""Users from a source to both vendors, and the report."""
 
 import logging
 import os
@@ -31,7 +31,7 @@ BOTH = ("fullstory", "logrocket")
 
 
 def pro(count: int) -> dict[str, dict[str, str]]:
-    """Return what vendors hold of so many users of one plan."""
+    """Return what vendors store after `users(count, plan="pro")`."""
     return {f"u{number}": {"plan": "pro"} for number in range(count)}
 
 
@@ -39,9 +39,9 @@ def test_syncs_all_users_to_both_vendors(world: World) -> None:
     """Every user is sent once to each vendor, and the report adds up."""
     report = world.sync(users(1234, plan="pro"))
 
-    world.hold(pro(1234))
+    world.assert_stored(pro(1234))
     assert_closed(report)
-    assert [counts.accepted for counts in report.backends] == [1234, 1234]
+    assert [backend.accepted for backend in report.backends] == [1234, 1234]
     assert (world.fullstory.total_applied, world.logrocket.total_applied) == (1234, 1234)
 
 
@@ -52,7 +52,7 @@ def test_sends_no_unchanged_users(world: World) -> None:
     report = world.sync(users(50, plan="pro"))
 
     assert_closed(report)
-    assert [counts.unchanged for counts in report.backends] == [50, 50]
+    assert [backend.unchanged for backend in report.backends] == [50, 50]
     assert (world.fullstory.total_applied, world.logrocket.total_applied) == (50, 50)
 
 
@@ -61,8 +61,8 @@ def test_coalesces_updates_of_one_user(world: World) -> None:
     report = world.sync([user("u0", plan="free"), user("u0", plan="pro"), user("u0", role="admin")])
 
     assert_closed(report)
-    world.hold({"u0": {"plan": "pro", "role": "admin"}})
-    assert [(counts.given, counts.as_dict()["coalesced"]) for counts in report.backends] == [(1, 2), (1, 2)]
+    world.assert_stored({"u0": {"plan": "pro", "role": "admin"}})
+    assert [(backend.given, backend.as_dict()["coalesced"]) for backend in report.backends] == [(1, 2), (1, 2)]
     assert world.fullstory.total_applied == 1
 
 
@@ -105,7 +105,7 @@ def test_raises_if_the_source_cannot_be_read(world: World) -> None:
 
 def test_reports_bad_rows(world: World) -> None:
     """All bad rows are counted, and the first ones are listed with their lines."""
-    bad = [BadRow(line, line, "is no JSON") for line in range(2, 40)]
+    bad = [BadRow(line, line, "not a JSON object") for line in range(2, 40)]
     rows = [Row(1, user("u0", plan="pro")), *bad, Row(77, UserTraits(name="Ann")), UserTraits(name="Bob")]
 
     report = world.sync([*rows[:1], *rows[-2:], *bad])
@@ -148,9 +148,9 @@ def test_deliver_sends_users_of_earlier_runs(world: World) -> None:
 
     report = deliver(world.backends, ledger=world.ledger, options=world.options, transport=world.sender)
 
-    world.hold(pro(30))
+    world.assert_stored(pro(30))
     assert_closed(report)
-    assert [(counts.carried, counts.accepted) for counts in report.backends] == [(30, 30), (30, 30)]
+    assert [(backend.carried, backend.accepted) for backend in report.backends] == [(30, 30), (30, 30)]
 
 
 def test_stops_on_the_event_and_resumes_later(world: World) -> None:
@@ -159,10 +159,10 @@ def test_stops_on_the_event_and_resumes_later(world: World) -> None:
 
     assert report.stopped == "stopped"
     assert_closed(report)
-    # At the least the first 250 rows were read, and a few requests were under way.
+    # At least the first 250 rows were read, and a few requests were in flight.
     assert report["logrocket"].pending > 200
     assert_closed(world.sync(users(3000, plan="pro")))
-    world.hold(pro(3000))
+    world.assert_stored(pro(3000))
 
 
 def test_does_not_set_the_stop_event(world: World) -> None:
@@ -198,7 +198,7 @@ def test_ends_on_an_interrupt_while_reading(world: World) -> None:
     assert report.stopped == "interrupted"
     assert_closed(report)
     world.sync(users(1000, plan="pro"))
-    world.hold(pro(1000))
+    world.assert_stored(pro(1000))
 
 
 def test_ends_on_an_interrupt_while_waiting(world: World) -> None:
@@ -222,31 +222,31 @@ def test_ends_on_an_interrupt_while_waiting(world: World) -> None:
 
 def test_reports_progress(world: World) -> None:
     """Progress comes a few times a second and at the end, with what each backend waits for."""
-    told: list[Sequence[Progress]] = []
+    updates: list[Sequence[Progress]] = []
     world.logrocket.faults.add(Fault(status=429, headers={"retry-after": "0.9"}))
 
-    world.sync(users(30, plan="pro"), on_progress=told.append)
+    world.sync(users(30, plan="pro"), on_progress=updates.append)
 
-    assert [(one.backend, one.given, one.settled, one.problem) for one in told[-1]] == [
+    assert [(one.backend, one.given, one.settled, one.problem) for one in updates[-1]] == [
         ("fullstory", 30, 30, None),
         ("logrocket", 30, 30, None),
     ]
-    assert any(one.status_text == "a pause of 1 s" for each in told for one in each)
+    assert any(one.status_text == "a pause of 1 s" for progress in updates for one in progress)
 
 
 def test_reports_running_jobs_as_progress(world: World) -> None:
     """The status text counts the jobs and their users."""
-    waits: set[str] = set()
+    status_texts: set[str] = set()
     world.backends = world.backends[:1]
     world.options = {"fullstory": attrs.evolve(FAST, batch_users=40, poll_initial=0.3, poll_max=0.3)}
 
-    def tell(told: Sequence[Progress]) -> None:
-        waits.update(one.status_text for one in told)
+    def on_progress(progress: Sequence[Progress]) -> None:
+        status_texts.update(backend.status_text for backend in progress)
 
-    world.sync(users(100, plan="pro"), on_progress=tell)
-    world.sync([user("u0", plan="free")], on_progress=tell)
+    world.sync(users(100, plan="pro"), on_progress=on_progress)
+    world.sync([user("u0", plan="free")], on_progress=on_progress)
 
-    assert waits >= {"3 jobs with 100 users", "1 job with 1 user"} or waits >= {"3 jobs with 100 users"}
+    assert "3 jobs with 100 users" in status_texts
 
 
 def test_rejects_options_of_unknown_backends(world: World) -> None:
@@ -284,8 +284,8 @@ def test_applies_routes(world: World) -> None:
     assert report["logrocket"].unchanged == 1
 
 
-def routed(world: World) -> None:
-    """Let only users of one plan through to LogRocket and Fullstory."""
+def add_routes(world: World) -> None:
+    """Route only users of one plan to both vendors."""
     world.backends = [
         Route(backend, when=lambda one: one.traits.get("plan") == "pro")
         for backend in world.backends
@@ -295,36 +295,36 @@ def routed(world: World) -> None:
 
 def test_a_route_sees_the_full_state(world: World) -> None:
     """`when` is not only shown what has changed."""
-    routed(world)
+    add_routes(world)
     world.sync([user("u0", plan="pro", city="Rome")])
 
     report = world.sync([user("u0", plan="pro", city="Oslo")])
 
-    assert [counts.accepted for counts in report.backends] == [1, 1]
-    world.hold({"u0": {"plan": "pro", "city": "Oslo"}})
+    assert [backend.accepted for backend in report.backends] == [1, 1]
+    world.assert_stored({"u0": {"plan": "pro", "city": "Oslo"}})
 
 
 def test_sends_the_full_state_once_a_route_allows(world: World) -> None:
     """The vendor stores nothing of a user that was filtered out before."""
-    routed(world)
+    add_routes(world)
     first = world.sync([user("u0", plan="free", city="Rome")])
 
     world.sync([user("u0", plan="pro", city="Rome")])
 
-    assert [counts.unchanged for counts in first.backends] == [1, 1]
-    world.hold({"u0": {"plan": "pro", "city": "Rome"}})
+    assert [backend.unchanged for backend in first.backends] == [1, 1]
+    world.assert_stored({"u0": {"plan": "pro", "city": "Rome"}})
 
 
 def test_sends_filtered_users_once_the_route_is_gone(world: World) -> None:
     """The same rows are sent with other settings."""
     unrouted = world.backends
-    routed(world)
+    add_routes(world)
     world.sync([user("u0", plan="free")])
     world.backends = unrouted
 
     world.sync([user("u0", plan="free")])
 
-    world.hold({"u0": {"plan": "free"}})
+    world.assert_stored({"u0": {"plan": "free"}})
 
 
 def test_does_not_send_reverted_changes(world: World) -> None:
@@ -336,12 +336,12 @@ def test_does_not_send_reverted_changes(world: World) -> None:
     report = world.sync()
 
     assert_closed(report)
-    assert [counts.unchanged for counts in report.backends] == [600, 600]
-    assert [counts.unchanged for counts in world.sync(users(600, plan="pro")).backends] == [600, 600]
+    assert [backend.unchanged for backend in report.backends] == [600, 600]
+    assert [backend.unchanged for backend in world.sync(users(600, plan="pro")).backends] == [600, 600]
     assert world.fullstory.total_applied == 600
 
 
-# One row, one vendor, no other
+# Rejections and failures
 
 
 def test_a_rejected_user_fails_no_other(world: World) -> None:
@@ -379,18 +379,7 @@ def test_a_long_retry_after_costs_no_patience(world: World) -> None:
     assert time.monotonic() - started >= 0.6
 
 
-# Newer while older is under way
-
-
-class Slow(Acme):
-    """Answers a while after it acted."""
-
-    def identify(self, one: UserTraits, /) -> Any:
-        """Act, and let the test put something before the answer is there."""
-        self.asked.append(one)
-        outcome = self.act(one)
-        yield from ()
-        return outcome
+# Upserts while a request is in flight
 
 
 def test_sends_upserts_made_during_a_request(tmp_path: Path) -> None:
@@ -405,7 +394,7 @@ def test_sends_upserts_made_during_a_request(tmp_path: Path) -> None:
         backend = Acme(act=act)
         report = sync([user("u0", plan="free")], [backend], ledger=ledger, options={"acme": FAST})
 
-        assert [one.traits for one in backend.asked] == [{"plan": "free"}, {"plan": "pro"}]
+        assert [one.traits for one in backend.identified] == [{"plan": "free"}, {"plan": "pro"}]
         assert_closed(report)
         assert ledger.upsert([user("u0", plan="pro")], ["acme"])["acme"].unchanged == 1
         assert ledger.upsert([user("u0", plan="free")], ["acme"])["acme"].pending == 1
@@ -413,21 +402,21 @@ def test_sends_upserts_made_during_a_request(tmp_path: Path) -> None:
 
 def test_sends_upserts_made_during_a_batch(world: World) -> None:
     """The newer state goes into another batch, in the right order."""
-    put: list[int] = []
+    upserted: list[int] = []
 
-    def put_newer(_: int) -> None:
-        if not put and world.fullstory.jobs:
-            put.append(1)
+    def upsert_newer(_: int) -> None:
+        if not upserted and world.fullstory.jobs:
+            upserted.append(1)
             world.ledger.upsert([user("u0", plan="pro")], ["fullstory"])
 
     world.backends = world.backends[:1]
     world.options = {"fullstory": FAST}
-    world.fullstory_line.before = put_newer
+    world.fullstory_line.before = upsert_newer
 
     report = world.sync([user("u0", plan="free"), user("u1", plan="free")])
 
     assert_closed(report)
-    assert [said["properties"] for said in world.fullstory.history("u0") if isinstance(said, dict)] == [
+    assert [item["properties"] for item in world.fullstory.history("u0") if isinstance(item, dict)] == [
         {"plan": "free"},
         {"plan": "pro"},
     ]
@@ -443,7 +432,7 @@ def test_reverts_a_change_without_a_response(world: World) -> None:
 
     world.sync([user("u0", plan="a")])
 
-    world.hold({"u0": {"plan": "a"}})
+    world.assert_stored({"u0": {"plan": "a"}})
 
 
 # A ledger by its path
@@ -494,7 +483,7 @@ def test_waits_for_the_lease_of_another_process(world: World) -> None:
             print("ready", flush=True)
             sys.stdin.readline()
     """)
-    told: list[Sequence[Progress]] = []
+    updates: list[Sequence[Progress]] = []
     command = [sys.executable, "-c", child, str(world.path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -502,15 +491,15 @@ def test_waits_for_the_lease_of_another_process(world: World) -> None:
         process.stdout.readline()
         end = process.stdin.close
 
-        def look(progress: Sequence[Progress]) -> None:
-            told.append(progress)
-            if len(told) == 3:
+        def on_progress(progress: Sequence[Progress]) -> None:
+            updates.append(progress)
+            if len(updates) == 3:
                 end()
 
-        report = world.sync(users(20, plan="pro"), on_progress=look)
+        report = world.sync(users(20, plan="pro"), on_progress=on_progress)
 
-    assert {one.status_text for one in told[1]} == {"another process that is delivering"}
-    world.hold(pro(20))
+    assert {backend.status_text for backend in updates[1]} == {"another process that is delivering"}
+    world.assert_stored(pro(20))
     assert_closed(report)
 
 
@@ -526,7 +515,7 @@ def test_two_concurrent_runs_send_each_user_once(world: World) -> None:
     thread.join()
     other.close()
 
-    world.hold(pro(400))
+    world.assert_stored(pro(400))
     for report in reports:
         assert_closed(report)
         assert report.pending == 0
@@ -540,14 +529,14 @@ def test_stops_while_another_process_delivers(world: World) -> None:
     other = Ledger(world.path)
     stop = threading.Event()
 
-    def look(told: Sequence[Progress]) -> None:
-        if all(one.given == 20 for one in told):
+    def on_progress(progress: Sequence[Progress]) -> None:
+        if all(backend.given == 20 for backend in progress):
             stop.set()
 
     with other.lease("fullstory") as one, other.lease("logrocket") as two:
         assert one
         assert two
-        report = world.sync(users(20, plan="pro"), stop=stop, on_progress=look)
+        report = world.sync(users(20, plan="pro"), stop=stop, on_progress=on_progress)
     other.close()
 
     assert_closed(report)
@@ -557,14 +546,14 @@ def test_stops_while_another_process_delivers(world: World) -> None:
 def test_reads_small_chunks_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sending begins soon; later chunks are larger, which is faster per user."""
     sizes: list[int] = []
-    put = Ledger.upsert
+    upsert = Ledger.upsert
 
-    def count(ledger: Ledger, given: Any, *args: Any, **options: Any) -> Any:
-        group = list(given)
-        sizes.append(len(group))
-        return put(ledger, group, *args, **options)
+    def record_size(ledger: Ledger, rows: Any, *args: Any, **options: Any) -> Any:
+        chunk = list(rows)
+        sizes.append(len(chunk))
+        return upsert(ledger, chunk, *args, **options)
 
-    monkeypatch.setattr(Ledger, "upsert", count)
+    monkeypatch.setattr(Ledger, "upsert", record_size)
     monkeypatch.setattr("replay_identity.bulk.run._FIRST_CHUNK_ROWS", 2)
     monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 5)
 
@@ -575,14 +564,13 @@ def test_reads_small_chunks_first(world: World, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.slow
 def test_pauses_reading_while_all_workers_lag(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The source waits as long as no worker takes any users."""
-    module = sys.modules["replay_identity.bulk.run"]
-    monkeypatch.setattr(module, "_MAX_BACKLOG", 1000)
-    take, gate = LedgerOutbox.next, threading.Event()
+    monkeypatch.setattr("replay_identity.bulk.run._MAX_BACKLOG", 1000)
+    next_claim, gate = LedgerOutbox.next, threading.Event()
 
-    def take_once_open(outbox: LedgerOutbox) -> Claim | None:
-        return take(outbox) if gate.is_set() else None
+    def next_once_open(outbox: LedgerOutbox) -> Claim | None:
+        return next_claim(outbox) if gate.is_set() else None
 
-    monkeypatch.setattr(LedgerOutbox, "next", take_once_open)
+    monkeypatch.setattr(LedgerOutbox, "next", next_once_open)
     read: list[UserTraits] = []
     read_before: list[int] = []
 
@@ -615,13 +603,13 @@ def test_logs_nothing_in_a_normal_run(world: World, caplog: pytest.LogCaptureFix
 
 def test_counts_every_kind_of_outcome(tmp_path: Path) -> None:
     """Unavailable users are sent again until they are settled."""
-    answers: dict[str, list[Any]] = {
+    outcomes: dict[str, list[Any]] = {
         "u0": [Accepted("acme")],
         "u1": [Skipped("acme", SkipReason.NOTHING_TO_SEND)],
         "u2": [Rejected("acme", code="HTTP 400")],
         "u3": [Unavailable("acme", "HTTP 503"), Unavailable("acme", "HTTP 503"), Accepted("acme")],
     }
-    backend = Acme(act=lambda one: answers[one.user_id or ""].pop(0))
+    backend = Acme(act=lambda one: outcomes[one.user_id or ""].pop(0))
 
     with Ledger(tmp_path / "ledger.db") as ledger:
         report = sync(users(4), [backend], ledger=ledger, options={"acme": FAST})
@@ -633,10 +621,10 @@ def test_counts_every_kind_of_outcome(tmp_path: Path) -> None:
 
 
 class SlowSender(InProcessSender):
-    """One whose vendors have answered only once they were waited for."""
+    """A sender that has no response before it is waited for."""
 
     def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
-        """Return the answers, but none at once."""
+        """Return all responses, but none at once."""
         return super().completed(timeout) if timeout else ()
 
 

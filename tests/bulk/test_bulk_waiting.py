@@ -1,6 +1,5 @@
-"""Lanes that wait for another process, and outcomes that wait for others: nobody waits for what does not come."""
+"""Workers that wait for another process, and outcomes that wait to be written together."""
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -26,25 +25,25 @@ OPTIONS = {"acme": FAST}
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """Give a ledger."""
+    """Yield a ledger."""
     with Ledger(tmp_path / "ledger.db") as ledger:
         yield ledger
 
 
 @pytest.fixture
 def other(ledger: Ledger) -> Iterator[Ledger]:
-    """Give the same ledger, as another process has it."""
+    """Yield the same ledger as another process would open it."""
     with Ledger(ledger.path) as other:
         yield other
 
 
-# Turns.
+# Leases.
 
 
 def test_does_not_wait_without_pending_users(ledger: Ledger, other: Ledger) -> None:
     """Another process keeps the lease."""
-    with other.lease("acme") as ours:
-        assert ours
+    with other.lease("acme") as is_acquired:
+        assert is_acquired
         report = sync([], [Acme()], ledger=ledger, options=OPTIONS)
 
     assert_closed(report)
@@ -53,26 +52,26 @@ def test_does_not_wait_without_pending_users(ledger: Ledger, other: Ledger) -> N
 
 def test_does_not_wait_once_users_are_settled_elsewhere(ledger: Ledger, other: Ledger) -> None:
     """The report counts them as `elsewhere`."""
-    with other.lease("acme") as ours:
-        assert ours
+    with other.lease("acme") as is_acquired:
+        assert is_acquired
         ledger.upsert(users(3), ["acme"])
-        told: list[str] = []
+        status_texts: list[str] = []
 
         def settle(progress: Sequence[Progress]) -> None:
-            told.append(progress[0].status_text)
-            taken = [Settlement(claim.row_id, claim.version, Accepted("acme")) for claim in other.claim("acme")]
-            other.settle("acme", taken)
+            status_texts.append(progress[0].status_text)
+            settlements = [Settlement(claim.row_id, claim.version, Accepted("acme")) for claim in other.claim("acme")]
+            other.settle("acme", settlements)
 
         report = sync([user("u3")], [Acme()], ledger=ledger, options=OPTIONS, on_progress=settle)
 
     assert_closed(report)
     assert (report["acme"].elsewhere, report["acme"].pending, report["acme"].accepted) == (4, 0, 0)
-    assert told[-1] == ""
+    assert status_texts[-1] == ""
 
 
 def test_reading_ignores_waiting_workers(ledger: Ledger, other: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither if all workers wait for another process, nor if the others are fast."""
-    monkeypatch.setattr(sys.modules["replay_identity.bulk.run"], "_MAX_BACKLOG", 100)
+    monkeypatch.setattr("replay_identity.bulk.run._MAX_BACKLOG", 100)
     backends: list[IdentityBackend] = [Acme(), Acme("bolt", act=lambda _: Accepted("bolt"))]
     read: list[int] = []
 
@@ -85,11 +84,11 @@ def test_reading_ignores_waiting_workers(ledger: Ledger, other: Ledger, monkeypa
     for names in (["acme", "bolt"], ["acme"]):
         stop = threading.Event()
         read.clear()
-        turns = [other.lease(name) for name in names]
-        assert all(turn.__enter__() for turn in turns)
+        leases = [other.lease(name) for name in names]
+        assert all(lease.__enter__() for lease in leases)
         report = sync(source(5000), backends, ledger=ledger, options={"acme": FAST, "bolt": FAST}, stop=stop)
-        for turn in turns:
-            turn.__exit__(None, None, None)
+        for lease in leases:
+            lease.__exit__(None, None, None)
         assert_closed(report)
         assert len(read) == 5000
         assert report["acme"].pending == 5000
@@ -108,7 +107,7 @@ def test_a_router_releases_its_lease_to_a_run(ledger: Ledger, other: Ledger, mon
             number += 1
 
     monkeypatch.setattr("replay_identity.bulk.durable._OVERTIME_S", 0.05)
-    with DurableRouter([Wired()], ledger=other, options=OPTIONS, transport=lambda _: Late()) as router:
+    with DurableRouter([Networked()], ledger=other, options=OPTIONS, transport=lambda _: Late()) as router:
         thread = threading.Thread(target=identify)
         thread.start()
         limit = threading.Timer(30, over.set)
@@ -125,21 +124,21 @@ def test_a_router_releases_its_lease_to_a_run(ledger: Ledger, other: Ledger, mon
 
 
 class Late:
-    """A sender that answers each request only once the next one is under way."""
+    """A sender that responds to each request only once the next one is in flight."""
 
     def __init__(self) -> None:
-        """Have nothing under way."""
+        """Start without requests."""
         self.waiting: list[int] = []
         self.since = 0.0
 
     def submit(self, request_id: int, request: Request, timeout: float) -> None:
-        """Let it wait."""
+        """Let the request wait."""
         assert request.url
         assert timeout > 0
         self.waiting.append(request_id)
 
     def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
-        """Return all answers but the last; that one, too, if nothing follows for a while."""
+        """Return all responses except the last one, unless nothing follows for a while."""
         time.sleep(min(timeout, 0.001))
         if len(self.waiting) > 1:
             self.since = time.monotonic()
@@ -151,51 +150,51 @@ class Late:
         return [(request_id, Response(200)) for request_id in answered]
 
     def close(self) -> None:
-        """Free nothing."""
+        """Do nothing."""
 
 
 # Outcomes.
 
 
 class Hanging:
-    """A sender whose vendor answers everyone at once, but for one user."""
+    """A sender that responds at once, except for one user."""
 
     def __init__(self, until: threading.Event, started: Callable[[], None]) -> None:
-        """Answer that one once *until* is set; *started* is told when all are under way."""
+        """Respond for that user once *until* is set; call *started* when all requests are in flight."""
         self.until = until
         self.started = started
-        self.answers: list[tuple[int, Response]] = []
-        self.held: list[int] = []
+        self.responses: list[tuple[int, Response]] = []
+        self.held_back: list[int] = []
 
     def submit(self, request_id: int, request: Request, timeout: float) -> None:
-        """Answer, or hold the answer back."""
+        """Respond, or hold the response back."""
         assert timeout > 0
         if request.url.endswith("u0"):
-            self.held.append(request_id)
+            self.held_back.append(request_id)
         else:
             if request.url.endswith("u4"):
                 self.started()
-            self.answers.append((request_id, Response(200)))
+            self.responses.append((request_id, Response(200)))
 
     def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
-        """Return the answers."""
+        """Return the responses."""
         if self.until.is_set():
-            self.answers += [(request_id, Response(200)) for request_id in self.held]
-            self.held = []
-        if not self.answers:
+            self.responses += [(request_id, Response(200)) for request_id in self.held_back]
+            self.held_back = []
+        if not self.responses:
             time.sleep(min(timeout, 0.001))
-        answers, self.answers = self.answers, []
-        return answers
+        responses, self.responses = self.responses, []
+        return responses
 
     def close(self) -> None:
-        """Free nothing."""
+        """Do nothing."""
 
 
-class Wired(Acme):
-    """A vendor that is asked over a wire."""
+class Networked(Acme):
+    """A backend that sends requests."""
 
     def identify(self, one: UserTraits, /) -> Exchange[Any]:
-        """Ask."""
+        """Send a request."""
         yield Request("identify", "GET", f"http://acme.example/{one.user_id}")
         return Accepted("acme")
 
@@ -204,11 +203,11 @@ class Wired(Acme):
 def test_writes_outcomes_while_a_request_hangs(ledger: Ledger, *, stopped: bool) -> None:
     """A killed process need not send them again; this also holds while a run ends."""
     until, stop = threading.Event(), threading.Event()
-    due: list[int] = []
+    pending: list[int] = []
 
-    def look(_: object) -> None:
-        due.append(ledger.pending_count("acme"))
-        if due[-1] == 1:
+    def on_progress(_: object) -> None:
+        pending.append(ledger.pending_count("acme"))
+        if pending[-1] == 1:
             until.set()
 
     limit = threading.Timer(30, until.set)
@@ -217,22 +216,28 @@ def test_writes_outcomes_while_a_request_hangs(ledger: Ledger, *, stopped: bool)
     options = {"acme": attrs.evolve(FAST, timeout=60.0)}
     sender = Hanging(until, stop.set if stopped else lambda: None)
     report = sync(
-        users(5), [Wired()], ledger=ledger, options=options, on_progress=look, stop=stop, transport=lambda _: sender
+        users(5),
+        [Networked()],
+        ledger=ledger,
+        options=options,
+        on_progress=on_progress,
+        stop=stop,
+        transport=lambda _: sender,
     )
 
     assert_closed(report)
-    assert 1 in due
+    assert 1 in pending
 
 
 def on_disk(ledger: Ledger) -> bytes:
-    """Return what SQLite keeps in the file and in its log."""
+    """Return the bytes of the database file and its WAL."""
     return Path(ledger.path).read_bytes() + Path(f"{ledger.path}-wal").read_bytes()
 
 
 CANARIES = [UserTraits(f"canary-{number}", traits={"plan": f"canary-{number}"}) for number in range(700)]
 
 
-@pytest.mark.parametrize("backend", [Acme(), AcmeBatch()], ids=["singles", "batches"])
+@pytest.mark.parametrize("backend", [Acme(), AcmeBatch()], ids=["single", "batch"])
 def test_purges_the_wal_after_a_run(ledger: Ledger, backend: Acme) -> None:
     """The process lives on, and the ledger stays open."""
     ledger.upsert(CANARIES, ["acme"])
@@ -277,32 +282,32 @@ def test_purges_the_wal_after_a_concurrent_reader(ledger: Ledger, other: Ledger)
 def test_enqueues_nothing_for_an_aborted_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a ledger, the rest of the source is not kept in memory for it."""
     monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 10)
-    handed: list[int] = []
-    put = MemoryOutbox.enqueue
+    enqueued: list[int] = []
+    enqueue = MemoryOutbox.enqueue
 
-    def look(outbox: MemoryOutbox, rows: Sequence[UserTraits]) -> None:
-        handed.append(len(rows))
-        put(outbox, rows)
+    def record_size(outbox: MemoryOutbox, rows: Sequence[UserTraits]) -> None:
+        enqueued.append(len(rows))
+        enqueue(outbox, rows)
 
-    monkeypatch.setattr(MemoryOutbox, "enqueue", look)
+    monkeypatch.setattr(MemoryOutbox, "enqueue", record_size)
 
     def source() -> Iterator[UserTraits]:
         for number, one in enumerate(users(1000)):
             if number == 100:
-                assert is_refused.wait(30)
+                assert is_rejected.wait(30)
                 time.sleep(0.5)
             yield one
 
-    def refuse(_: object) -> Misconfigured:
-        is_refused.set()
+    def reject(_: object) -> Misconfigured:
+        is_rejected.set()
         return Misconfigured("acme", "HTTP 401")
 
-    is_refused = threading.Event()
-    backend = Acme(act=refuse)
+    is_rejected = threading.Event()
+    backend = Acme(act=reject)
     report = sync(source(), [backend], ledger=None, options=OPTIONS)
 
     assert_closed(report)
-    assert (report["acme"].pending, sum(handed) <= 110) == (1000, True)
+    assert (report["acme"].pending, sum(enqueued) <= 110) == (1000, True)
 
 
 def test_joins_threads_if_another_cannot_start(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
-"""A small world for deliveries: both fake vendors in this process, asked without a socket, and a ledger on disk.
+"""Both emulators in this process, called without a socket, and a ledger on disk.
 
-The emulators' faults work as over HTTP. Beside them a run can be stopped, or end as if the process was killed, at any
-request, before or after the vendor has acted on it.
+The emulators' faults work as over HTTP. A run can also be stopped, or end as if the process was killed, at any request,
+before or after the vendor has applied it.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from replay_identity.ledger import Ledger
 
 FULLSTORY_KEY: Final = "na1.emulator"
 LOGROCKET_KEY: Final = "acme:shop:emulator"
-# Nobody listens there; the sender finds the vendor by the port.
+# Nothing listens there; the sender finds the emulator by the port.
 FULLSTORY_URL: Final = "http://127.0.0.1:1"
 LOGROCKET_URL: Final = "http://127.0.0.1:2"
 
@@ -34,30 +34,30 @@ QUICK: Final = DeliveryOptions(wait_initial=0.01, wait_max=0.05, poll_initial=0.
 
 
 class CrashError(BaseException):
-    """The process is dead."""
+    """Ends a run as a killed process would."""
 
 
 @attrs.define
 class Clock:
-    """A clock that goes when told to."""
+    """A clock that is set by the test."""
 
     now: float = 1_800_000_000.0
 
     def __call__(self) -> float:
-        """Return the time that was set."""
+        """Return the current time."""
         return self.now
 
 
 @attrs.define(eq=False)
 class Line:
-    """The way to one vendor.
+    """The connection to one emulator.
 
     Attributes:
-        app: The vendor.
-        loop: Where it runs; it has tasks of its own.
-        count: Requests so far.
-        before: Is called with the number of each request before the vendor acts on it.
-        after: The same, after it acted and before the answer is there.
+        app: The emulator.
+        loop: The event loop in which its tasks run.
+        count: Number of requests so far.
+        before: Called with the number of each request before it is applied.
+        after: Called with the number of each request after it was applied, before the response.
     """
 
     app: ASGIApp
@@ -66,8 +66,8 @@ class Line:
     before: Callable[[int], None] = lambda _: None
     after: Callable[[int], None] = lambda _: None
 
-    def ask(self, request: Request) -> Response:
-        """Return what the vendor answers."""
+    def send(self, request: Request) -> Response:
+        """Return the response to *request*."""
         self.count += 1
         number = self.count
         self.before(number)
@@ -75,32 +75,32 @@ class Line:
         self.after(number)
         return response
 
-    def calm(self) -> None:
-        """Let nothing happen at any request."""
+    def reset_hooks(self) -> None:
+        """Remove the hooks and count requests from zero."""
         self.count, self.before, self.after = 0, lambda _: None, lambda _: None
 
 
 @attrs.define(eq=False)
 class InProcessSender:
-    """A `ConcurrentSender` whose vendors live in this process."""
+    """A `ConcurrentSender` for emulators in this process."""
 
     lines: Mapping[int, Line]
-    answers: list[tuple[int, Response]] = attrs.field(factory=list[tuple[int, Response]])
+    responses: list[tuple[int, Response]] = attrs.field(factory=list[tuple[int, Response]])
 
     def submit(self, request_id: int, request: Request, timeout: float) -> None:
-        """Ask at once."""
+        """Send the request at once."""
         assert timeout > 0
-        self.answers.append((request_id, self.lines[urlsplit(request.url).port or 0].ask(request)))
+        self.responses.append((request_id, self.lines[urlsplit(request.url).port or 0].send(request)))
 
     def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
-        """Return the answers."""
-        answers, self.answers = self.answers, []
-        if not answers:
+        """Return all responses."""
+        responses, self.responses = self.responses, []
+        if not responses:
             time.sleep(min(timeout, 0.001))
-        return answers
+        return responses
 
     def close(self) -> None:
-        """Free nothing."""
+        """Do nothing."""
 
 
 async def _call(app: ASGIApp, request: Request) -> Response:
@@ -123,11 +123,11 @@ async def _call(app: ASGIApp, request: Request) -> Response:
     async def receive() -> Message:
         return received.pop() if received else {"type": "http.disconnect"}
 
-    async def send(message: Message) -> None:
+    async def respond(message: Message) -> None:
         sent.append(message)
 
     try:
-        await app(scope, receive, send)
+        await app(scope, receive, respond)
     except ConnectionAbortedError:
         return Response(0, no_response=NoResponse.CONNECTION_LOST)
     if not sent:
@@ -138,14 +138,14 @@ async def _call(app: ASGIApp, request: Request) -> Response:
 
 @attrs.define(eq=False)
 class World:
-    """Both vendors, the backends that speak to them, and a ledger.
+    """Both emulators, their backends, and a ledger.
 
     Attributes:
-        path: The ledger's file.
-        fullstory: The fake Fullstory.
-        logrocket: The fake LogRocket.
-        backends: What runs deliver to.
-        options: How, by name of the backend.
+        path: Path of the ledger.
+        fullstory: The Fullstory emulator.
+        logrocket: The LogRocket emulator.
+        backends: The backends that runs deliver to.
+        options: Delivery options by name of the backend.
     """
 
     path: Path
@@ -166,31 +166,31 @@ class World:
 
     @property
     def lines(self) -> Sequence[Line]:
-        """Return the ways to both vendors."""
+        """Return the connections to both emulators."""
         return self.fullstory_line, self.logrocket_line
 
     def sender(self, _connections: int) -> InProcessSender:
-        """Make a sender."""
+        """Return a sender."""
         return InProcessSender({1: self.fullstory_line, 2: self.logrocket_line})
 
     def sync(self, users: Iterable[Any] = (), **options: Any) -> SyncReport:
-        """Bring both vendors up to date."""
+        """Sync *users* to both vendors."""
         defaults: dict[str, Any] = {"ledger": self.ledger, "options": self.options, "transport": self.sender}
         return sync(users, self.backends, **{**defaults, **options})
 
     def sync_until(self, number: int, users: Iterable[Any] = (), **options: Any) -> SyncReport:
-        """Bring both vendors up to date, but stop at the request of that *number* to either of them."""
+        """Sync *users*, but stop at request *number* to either vendor."""
         stop = threading.Event()
         for line in self.lines:
-            line.calm()
+            line.reset_hooks()
             line.before = lambda count: stop.set() if count >= number else None
         try:
             return self.sync(users, stop=stop, **options)
         finally:
-            self.calm()
+            self.reset_hooks()
 
-    def crash_at(self, number: int, line: Line, *, acted: bool, users: Iterable[Any] = ()) -> bool:
-        """Run, and die at the request of that *number*; return False if there are not so many."""
+    def crash_at(self, number: int, line: Line, *, applied: bool, users: Iterable[Any] = ()) -> bool:
+        """Sync *users* and crash at request *number*; return False if there are fewer requests."""
         stop = threading.Event()
 
         def die(count: int) -> None:
@@ -198,10 +198,10 @@ class World:
                 raise CrashError
 
         for each in self.lines:
-            each.calm()
-            # A slow job would keep the run alive for ever.
+            each.reset_hooks()
+            # A slow job would never let the run end.
             each.before = lambda count: stop.set() if count > number + 150 else None
-        if acted:
+        if applied:
             line.after = die
         else:
             line.before = die
@@ -210,22 +210,22 @@ class World:
         except CrashError:
             return True
         finally:
-            self.calm()
+            self.reset_hooks()
             self.restart()
         return False
 
-    def calm(self) -> None:
-        """Let no run end before its end."""
+    def reset_hooks(self) -> None:
+        """Remove the hooks of both connections."""
         for line in self.lines:
-            line.calm()
+            line.reset_hooks()
 
     def restart(self) -> None:
-        """Be the next process."""
+        """Open the ledger again, as a new process does."""
         self.ledger.close()
         self.ledger = Ledger(self.path)
 
     def close(self) -> None:
-        """Free files and loops."""
+        """Close the ledger and the event loops."""
         self.ledger.close()
         for line in self.lines:
             for task in asyncio.all_tasks(line.loop):
@@ -234,17 +234,17 @@ class World:
             line.loop.close()
 
     def properties(self, uid: str) -> Mapping[str, Any] | None:
-        """Return what Fullstory holds of a user."""
+        """Return the properties that Fullstory stores of a user."""
         user = self.fullstory.by_uid(uid)
         return None if user is None else user.properties
 
     def traits(self, user_id: str) -> Mapping[str, str] | None:
-        """Return what LogRocket holds of a user."""
+        """Return the traits that LogRocket stores of a user."""
         user = self.logrocket.users.get(user_id)
         return None if user is None else user.traits
 
-    def hold(self, users: Mapping[str, Mapping[str, str]]) -> None:
-        """Check that both vendors hold exactly these *users* with these traits, all of them texts."""
+    def assert_stored(self, users: Mapping[str, Mapping[str, str]]) -> None:
+        """Check that both vendors store exactly these *users*, whose traits are all strings."""
         assert {user.uid: dict(user.properties) for user in self.fullstory.users.values()} == users
         assert {user.user_id: dict(user.traits) for user in self.logrocket.users.values()} == users
 
@@ -255,13 +255,13 @@ def user(user_id: str, **traits: Any) -> UserTraits:
 
 
 def users(count: int, **traits: Any) -> list[UserTraits]:
-    """Return so many users."""
+    """Return *count* users."""
     return [user(f"u{number}", **traits) for number in range(count)]
 
 
 def assert_closed(report: SyncReport) -> None:
-    """Check that the books close, and that nobody was counted who was not known."""
-    for counts in report.backends:
-        assert counts.is_closed, counts
-        told = counts.as_dict()
-        assert told["given"] == told["accepted"] + told["unchanged"] + told["rejected"] + told["pending"]
+    """Check that the counts of each backend add up."""
+    for backend in report.backends:
+        assert backend.is_closed, backend
+        counts = backend.as_dict()
+        assert counts["given"] == counts["accepted"] + counts["unchanged"] + counts["rejected"] + counts["pending"]

@@ -42,7 +42,7 @@ class LineSender:
     def send(self, request: Request, timeout: float) -> Response:
         """Ask at once."""
         assert timeout > 0
-        return self.line.ask(request)
+        return self.line.send(request)
 
     def close(self) -> None:
         """Do nothing."""
@@ -93,14 +93,14 @@ class Move:
     def put(self, body: Mapping[str, Any]) -> str:
         """Upsert one user at the old vendor and return the vendor's id."""
         headers = {"authorization": f"Basic {FULLSTORY_KEY}"}
-        response = self.line.ask(Request("put", "POST", f"{FULLSTORY_URL}/v2/users", headers, orjson.dumps(body)))
+        response = self.line.send(Request("put", "POST", f"{FULLSTORY_URL}/v2/users", headers, orjson.dumps(body)))
         assert response.is_success, response.body
         return str(orjson.loads(response.body)["id"])
 
     def delete(self, uid: str) -> None:
         """Delete a user at the old vendor."""
         headers = {"authorization": f"Basic {FULLSTORY_KEY}"}
-        response = self.line.ask(Request("delete", "DELETE", f"{FULLSTORY_URL}/v2/users?uid={uid}", headers))
+        response = self.line.send(Request("delete", "DELETE", f"{FULLSTORY_URL}/v2/users?uid={uid}", headers))
         assert response.is_success
 
     @property
@@ -304,7 +304,7 @@ def test_each_migration_has_its_own_checkpoint(move: Move, monkeypatch: pytest.M
     )
 
     assert report.listing == ListingStats(users=USERS, usable=USERS)
-    move.world.hold(plans(USERS))
+    move.world.assert_stored(plans(USERS))
 
 
 def test_waits_for_a_quota(move: Move) -> None:
@@ -436,6 +436,6 @@ def run_until(move: Move, number: int, *, line: str) -> None:
     watched.count = 0
     watched.before = lambda count: stop.set() if count >= number else None
     assert_closed(move.run(stop=stop).run)
-    move.line.calm()
-    move.world.calm()
+    move.line.reset_hooks()
+    move.world.reset_hooks()
     move.world.restart()
