@@ -1,4 +1,4 @@
-"""Fork hooks for resources that must not be shared with a child process.
+"""Fork hooks for resources that must not be shared with a child process; nothing else compares process ids.
 
 A child would inherit SQLite's locks and corrupt data, and would interleave its requests with its parent's on the same
 connections.
@@ -7,6 +7,7 @@ connections.
 import os
 import threading
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Final, Protocol
 from weakref import WeakSet
 
@@ -18,8 +19,8 @@ class Forkable(Protocol):
         """Release the resource, and block its users until `after_fork`."""
         ...
 
-    def after_fork(self) -> None:
-        """Let its users continue, in the parent and in the child."""
+    def after_fork(self, *, in_child: bool) -> None:
+        """Let its users continue; a child gets the resource without what belongs to its parent, such as threads."""
         ...
 
 
@@ -47,12 +48,16 @@ def _before() -> None:
         resource.before_fork()
 
 
-def _after() -> None:
+def _after(*, in_child: bool) -> None:
     for resource in _forking:
-        resource.after_fork()
+        resource.after_fork(in_child=in_child)
     _forking.clear()
     _lock.release()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork.
-    os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after)
+    os.register_at_fork(
+        before=_before,
+        after_in_parent=partial(_after, in_child=False),
+        after_in_child=partial(_after, in_child=True),
+    )

@@ -1,6 +1,5 @@
 """Daemon threads for the blocking router: created as needed, reused, and never a reason to delay process exit."""
 
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -9,6 +8,7 @@ from typing import Generic
 
 import attrs
 
+from ._forks import register_fork_hooks
 from .adapters.exchange import T
 
 
@@ -40,12 +40,12 @@ class DaemonPool(Generic[T]):
     _threads: int = 0
     _closed: bool = False
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
-    _pid: int = attrs.field(factory=os.getpid)
+
+    def __attrs_post_init__(self) -> None:
+        register_fork_hooks(self)
 
     def submit(self, function: Callable[[], T]) -> "Future[T]":
         """Call *function* on an idle or a new thread, and return its future."""
-        if self._pid != os.getpid():
-            self._reset_after_fork()
         call = _Call(Future[T](), function)
         with self._lock:
             # Under the same lock as `close`, or a call could be queued behind the last thread's stop signal.
@@ -74,10 +74,14 @@ class DaemonPool(Generic[T]):
                 self._calls.put(None)
             self._threads = 0
 
-    def _reset_after_fork(self) -> None:
-        """Forget the parent's threads, which do not exist in the child."""
-        self._calls, self._idle, self._lock = SimpleQueue(), threading.Semaphore(0), threading.Lock()
-        self._threads, self._pid = 0, os.getpid()
+    def before_fork(self) -> None:
+        """Do nothing: the parent keeps its threads."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Start over in the child, which does not inherit its parent's threads."""
+        if in_child:
+            self._calls, self._idle, self._lock = SimpleQueue(), threading.Semaphore(0), threading.Lock()
+            self._threads = 0
 
     def _work(self, call: "_Call[T] | None") -> None:
         while call is not None:

@@ -25,7 +25,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "outcomes": {"traits", "_records"},
     "adapters": {"outcomes"},
     "retry": {"adapters"},
-    "_threads": {"adapters"},
+    "_threads": {"_forks", "adapters"},
     "transport": {"_forks", "retry"},
     "fullstory": {"adapters"},
     "logrocket": {"adapters"},

@@ -66,13 +66,13 @@ def test_does_not_keep_the_process_alive() -> None:
     assert DaemonPool[threading.Thread]().submit(threading.current_thread).result(30).daemon
 
 
-def test_starts_over_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that finds itself to be another one makes threads of its own, since its parent's did not come along."""
+def test_starts_over_in_a_forked_child() -> None:
+    """A child starts its own threads, since it does not inherit its parent's."""
     workers = DaemonPool[int]()
     parents = workers.submit(threading.get_ident).result(30)
     until_idle(workers)  # It would be used again.
 
-    monkeypatch.setattr("os.getpid", lambda: -1)
+    workers.after_fork(in_child=True)
 
     assert workers.submit(threading.get_ident).result(30) != parents
 

@@ -1,7 +1,6 @@
 """Deliver users to every backend at least once, through a durable outbox."""
 
 import logging
-import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final, Self
 
 import attrs
 
+from .._forks import register_fork_hooks
 from ..adapters.protocols import IdentityBackend
 from ..errors import LedgerError
 from ..ledger import Ledger
@@ -86,7 +86,7 @@ class DurableRouter:
         self._lock = Lock()
         self._closing = Event()
         self._threads: list[Thread] = []
-        self._pid = 0
+        register_fork_hooks(self)
         self._ensure_threads()
 
     def identify(self, user: UserTraits) -> None:
@@ -111,22 +111,28 @@ class DurableRouter:
     def close(self) -> None:
         """End the threads once requests in flight are completed; pending users stay in the ledger."""
         self._closing.set()
-        if self._pid == os.getpid():
-            for thread in self._threads:
-                thread.join()
+        for thread in self._threads:
+            thread.join()
         if self._owns_ledger:
             self._ledger.close()
 
+    def before_fork(self) -> None:
+        """Do nothing: the parent keeps its threads."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Start over in the child, without its parent's threads; the next user starts new ones."""
+        if in_child:
+            self._lock, self._threads = Lock(), []
+            if not self._closing.is_set():
+                self._closing = Event()  # The parent's event may have been locked at the moment of the fork.
+
     def _ensure_threads(self) -> None:
         """Start the threads unless this process has them; a forked child does not."""
-        if not self._delivers or self._pid == os.getpid() or self._closing.is_set():
+        if not self._delivers or self._threads or self._closing.is_set():
             return
-        if self._pid:
-            self._lock, self._closing = Lock(), Event()  # The parent's may have been held at the moment of the fork.
         with self._lock:
-            if self._pid == os.getpid():
+            if self._threads:
                 return
-            self._pid = os.getpid()
             self._threads = [
                 Thread(
                     target=self._deliver, args=(route, options), name=f"replay-identity to {route.name}", daemon=True

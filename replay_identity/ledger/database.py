@@ -182,7 +182,7 @@ class Database:
             self._connection.close()
             self._connection = None
 
-    def after_fork(self) -> None:
+    def after_fork(self, *, in_child: bool) -> None:  # noqa: ARG002  # Both open the file again.
         """Let other threads continue; the file is opened again when it is needed."""
         self._lock.release()
 

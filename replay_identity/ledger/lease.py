@@ -1,6 +1,5 @@
 """A lease per backend: one process delivers at a time, so that its requests cannot be overtaken by another's."""
 
-import os
 import re
 import sqlite3
 from collections.abc import Generator
@@ -33,7 +32,6 @@ def take_lease(path: str, backend: str) -> Generator[bool]:
 
 class _Lease:
     def __init__(self, path: str, backend: str) -> None:
-        self._pid = os.getpid()
         self._lock: sqlite3.Connection | None = None
         with fork_lock():
             try:
@@ -62,9 +60,9 @@ class _Lease:
     def before_fork(self) -> None:
         """Do nothing: the parent keeps its lease."""
 
-    def after_fork(self) -> None:
+    def after_fork(self, *, in_child: bool) -> None:
         """Release the lease in the child: SQLite there would believe that it holds the parent's lock."""
-        if os.getpid() != self._pid:
+        if in_child:
             self.release()
 
 

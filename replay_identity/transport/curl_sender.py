@@ -101,7 +101,6 @@ class CurlSender:
     # The server of the last request, and its proxy.
     _server: str = attrs.field(init=False, repr=False)
     _proxy: str = attrs.field(init=False, repr=False)
-    _process: int = attrs.field(init=False, repr=False)
     _is_closed: bool = attrs.field(default=False, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -109,7 +108,6 @@ class CurlSender:
         register_fork_hooks(self)
 
     def _open(self) -> None:
-        self._process = os.getpid()
         self._multi = pycurl.CurlMulti()
         self._handles, self._free, self._waiting, self._done = {}, [], [], []
         self._proxies, self._server, self._proxy = Proxies.from_environment(), _NO_SERVER, ""
@@ -117,9 +115,9 @@ class CurlSender:
     def before_fork(self) -> None:
         """Do nothing: the parent keeps its connections."""
 
-    def after_fork(self) -> None:
+    def after_fork(self, *, in_child: bool) -> None:
         """Start over in the child, without connections."""
-        if self._process != os.getpid():
+        if in_child:
             _LEFT_TO_PARENT.append((self._multi, self._handles))
             self._open()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import ssl
 import time
 from collections.abc import Generator
@@ -15,6 +14,7 @@ from typing import Final
 import attrs
 import httpx
 
+from .._forks import fork_lock, register_fork_hooks
 from ..adapters.exchange import NoResponse, Request, Response
 from .senders import HEADERS, LOOPBACK, MAX_RESPONSE_BYTES, AsyncSender, Sender
 
@@ -49,19 +49,19 @@ def as_async_sender(client: httpx.AsyncClient | AsyncSender | None) -> AsyncSend
 
 @attrs.define(eq=False)
 class HttpxSender:
-    """Send over the caller's `httpx.Client`, or over an own one per process.
-
-    A forked child must not use its parent's connections, so own clients are kept by process id.
-    """
+    """Send over the caller's `httpx.Client`, or over an own one, which a forked child replaces."""
 
     _client: httpx.Client | None = None
-    _own_clients: dict[int, httpx.Client] = attrs.field(factory=dict[int, httpx.Client], init=False)
+    _own_client: httpx.Client | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        register_fork_hooks(self)
 
     def send(self, request: Request, timeout: float) -> Response:
         """Send *request* and return the response; after *timeout* seconds, or on failure, one with `no_response`."""
         body = _BodyReader(time.monotonic() + timeout)
         try:
-            client = self._client or self._own_client()
+            client = self._client or self._own_client or self._open_own_client()
         except OSError:  # The certificates that SSL_CERT_FILE names cannot be read.
             return Response(0, no_response=NoResponse.UNTRUSTED)
         try:
@@ -81,20 +81,32 @@ class HttpxSender:
             return Response(0, no_response=NoResponse.CLOSED)
         return body.to_response(received)
 
-    def _own_client(self) -> httpx.Client:
-        client = self._own_clients.get(os.getpid())
-        if client is None:
-            # Two threads that get here at the same time both use the client that was stored first.
-            client = self._own_clients.setdefault(
-                os.getpid(), httpx.Client(headers=HEADERS, verify=_tls(), cookies=_no_cookies(), mounts=_NO_PROXY)
-            )
-        return client
+    def _open_own_client(self) -> httpx.Client:
+        # Two threads that get here at the same time both use the client that was opened first.
+        with fork_lock():
+            client = self._own_client
+            if client is None:
+                client = httpx.Client(headers=HEADERS, verify=_tls(), cookies=_no_cookies(), mounts=_NO_PROXY)
+                self._own_client = client
+            return client
 
     def close(self) -> None:
         """Close the own client; the caller closes the caller's."""
-        client = self._own_clients.get(os.getpid())
-        if client is not None:
-            client.close()
+        if self._own_client is not None:
+            self._own_client.close()
+
+    def before_fork(self) -> None:
+        """Do nothing: the parent keeps its connections."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Start over in the child, without connections."""
+        if in_child and self._own_client is not None:
+            _LEFT_TO_PARENT.append(self._own_client)
+            self._own_client = None
+
+
+# Clients whose connections belong to the parent process: collecting them would close the connections.
+_LEFT_TO_PARENT: Final[list[httpx.Client]] = []
 
 
 @attrs.define(eq=False)

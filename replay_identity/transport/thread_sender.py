@@ -1,6 +1,5 @@
 """Many requests at once without libcurl: a pool of threads with one blocking sender each."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +8,7 @@ from typing import TypeAlias
 
 import attrs
 
+from .._forks import register_fork_hooks
 from ..adapters.exchange import NoResponse, Request, Response
 from .senders import Sender
 
@@ -38,12 +38,13 @@ class ThreadSender:
     _results: SimpleQueue[_Result] = attrs.field(factory=SimpleQueue[_Result], init=False, repr=False)
     _threads: int = attrs.field(default=0, init=False, repr=False)
     _in_flight: int = attrs.field(default=0, init=False, repr=False)
-    _process: int = attrs.field(factory=os.getpid, init=False, repr=False)
     _is_closed: bool = attrs.field(default=False, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        register_fork_hooks(self)
 
     def submit(self, request_id: int, request: Request, timeout: float) -> None:
         """Start sending *request*; within *timeout* seconds `completed` returns its response under *request_id*."""
-        self._reset_after_fork()
         self._in_flight += 1
         if self._is_closed:
             self._results.put((request_id, Response(0, no_response=NoResponse.CLOSED)))
@@ -58,7 +59,6 @@ class ThreadSender:
 
         Returns at once if no request is in flight.
         """
-        self._reset_after_fork()
         done: list[tuple[int, Response]] = []
         wait = timeout if self._in_flight else 0.0
         try:
@@ -74,7 +74,6 @@ class ThreadSender:
 
     def close(self) -> None:
         """Discard the responses to requests in flight; each thread frees its connections when its request ends."""
-        self._reset_after_fork()
         self._is_closed = True
         # Requests that wait are not sent, and close() does not wait for threads that wait for a dead vendor.
         self._in_flight = 0
@@ -83,11 +82,13 @@ class ThreadSender:
         for _ in range(self._threads):
             tasks.put(None)
 
-    def _reset_after_fork(self) -> None:
-        if self._process != os.getpid():
-            # The threads, and the requests they were sending, stay with the parent.
+    def before_fork(self) -> None:
+        """Do nothing: the parent keeps its threads."""
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Start over in the child: the threads, and the requests that they were sending, stay with the parent."""
+        if in_child:
             self._tasks, self._results, self._threads, self._in_flight = SimpleQueue(), SimpleQueue(), 0, 0
-            self._process = os.getpid()
 
 
 def _empty(tasks: SimpleQueue[_Task]) -> None:

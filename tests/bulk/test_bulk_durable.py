@@ -229,27 +229,28 @@ def test_never_gives_up_on_a_backend(world: World, caplog: pytest.LogCaptureFixt
     assert caplog.text == ""
 
 
-def test_starts_new_threads_after_a_fork(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process id means that the threads are the parent's."""
+def test_a_forked_child_starts_its_own_threads(world: World) -> None:
+    """What stops its parent's threads does not stop those of the child."""
     with durable(world) as router:
         router.identify(user("u0", plan="pro"))
         assert router.flush(10.0)
-        earlier = router._closing  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        monkeypatch.setattr(os, "getpid", lambda: 4711)
+        parents_event = router._closing  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        router.after_fork(in_child=True)
         router.identify(user("u1", plan="pro"))
-        earlier.set()
+        parents_event.set()
         assert router.flush(10.0)
 
 
 def test_concurrent_calls_start_threads_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that waited for the lock starts nothing."""
     router = durable(world, deliver=False)
+    started = [threading.Thread()]
 
     class Overtaken:
         """A lock during whose acquisition another call has started the threads."""
 
         def __enter__(self) -> None:
-            monkeypatch.setattr(router, "_pid", os.getpid())
+            monkeypatch.setattr(router, "_threads", started)
 
         def __exit__(self, *_: object) -> None:
             pass
@@ -258,4 +259,4 @@ def test_concurrent_calls_start_threads_once(world: World, monkeypatch: pytest.M
     monkeypatch.setattr(router, "_delivers", True)
     router.identify(user("u0"))
 
-    assert router._threads == []  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    assert router._threads is started  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]

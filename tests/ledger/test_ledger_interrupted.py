@@ -125,14 +125,13 @@ def test_a_child_does_not_inherit_the_lease(path: Path) -> None:
             assert again
 
 
-def test_releases_the_lease_in_a_child(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process id means that the lock belongs to another process."""
+def test_releases_the_lease_in_a_child(path: Path) -> None:
+    """The lock belongs to the parent process."""
     with Ledger(path) as ledger:
         held = lease._Lease(ledger.path, A)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        held.after_fork()
+        held.after_fork(in_child=False)
         assert held.is_ours
-        monkeypatch.setattr(os, "getpid", lambda: 4711)
-        held.after_fork()
+        held.after_fork(in_child=True)
 
         assert not held.is_ours
         with ledger.lease(A) as ours:
