@@ -13,14 +13,13 @@ from urllib.parse import quote
 import httpx
 import orjson
 import pytest
-from effort import is_nightly
 
 from replay_identity.emulator import BatchRules, Fault, FullstoryEmulator, LogRocketEmulator, running
 
 pytestmark = pytest.mark.slow
 
 # How it was shown on 100,000: REPLAY_IDENTITY_MIGRATION_USERS=100000 pytest tests/migration/test_migration_killed.py
-USERS: Final = int(os.environ.get("REPLAY_IDENTITY_MIGRATION_USERS", "12000" if is_nightly() else "3000"))
+USERS: Final = int(os.environ.get("REPLAY_IDENTITY_MIGRATION_USERS", "12000"))
 KILLS: Final = 2
 CHILD: Final = Path(__file__).with_name("migrate_in_child.py")
 HEADERS: Final = {"authorization": "Basic na1.emulator"}
