@@ -1,4 +1,4 @@
-"""Mixpanel: profile updates, up to 2,000 in a request (https://docs.mixpanel.com/reference/profile-set)."""
+"""Mixpanel: profile updates, up to 2,000 per request (https://docs.mixpanel.com/reference/profile-set)."""
 
 from .adapter import Mixpanel
 from .limits import LIMITS

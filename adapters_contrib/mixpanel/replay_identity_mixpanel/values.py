@@ -1,4 +1,4 @@
-"""One value as Mixpanel's JSON has it, by its type."""
+"""Encode one trait value as JSON, by its type."""
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -6,36 +6,29 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-import orjson
-
 from replay_identity.adapters import Adaptation, Removal
 
-from .limits import LARGEST_EXACT_INT
+from .limits import MAX_EXACT_INT
 
 
-def dumps(content: object) -> bytes:
-    """Return *content* as the JSON that is sent."""
-    return orjson.dumps(content)
+def encode_value(value: Any, path: str, adaptation: Adaptation) -> Any:  # noqa: ANN401  # A trait's value becomes JSON.
+    """Return *value* as JSON, or None if nothing of it can be sent."""
+    return _ENCODERS[type(value)](value, path, adaptation)
 
 
-def word(value: Any, path: str, adaptation: Adaptation) -> Any:  # noqa: ANN401  # A trait's value becomes JSON.
-    """Return *value* as JSON has it, or None if nothing of it can be sent."""
-    return _WORDING[type(value)](value, path, adaptation)
-
-
-def _same(value: object, _path: str, _fitting: Adaptation) -> object:
+def _unchanged(value: object, _path: str, _adaptation: Adaptation) -> object:
     return value
 
 
 def _int(number: int, path: str, adaptation: Adaptation) -> int | str:
-    if abs(number) <= LARGEST_EXACT_INT:
+    if abs(number) <= MAX_EXACT_INT:
         return number
     adaptation.record(path, "coerced", "int-beyond-53-bits")
     return str(number)
 
 
 def _decimal(number: Decimal, path: str, adaptation: Adaptation) -> float | str:
-    """Return *number* as JSON's number if its digits stay the same, else as text."""
+    """Return *number* as a float if that keeps every digit, else as text."""
     real = float(number)
     if Decimal(repr(real)) == number:
         adaptation.record(path, "coerced", "decimal-as-number")
@@ -44,17 +37,14 @@ def _decimal(number: Decimal, path: str, adaptation: Adaptation) -> float | str:
     return f"{number:f}"
 
 
-def _moment(moment: datetime, path: str, adaptation: Adaptation) -> str:
-    """Return *moment*, which is in UTC, without a zone.
-
-    "An ISO formatted date YYYY-MM-DDTHH:MM:SS in UTC" is what Mixpanel takes for a date
-    (https://docs.mixpanel.com/docs/data-structure/property-reference/data-type, read 2026-11-29).
-    """
+def _datetime(moment: datetime, path: str, adaptation: Adaptation) -> str:
+    # Mixpanel's type Date is "an ISO formatted date YYYY-MM-DDTHH:MM:SS in UTC", without a zone
+    # (https://docs.mixpanel.com/docs/data-structure/property-reference/data-type, read 2026-11-29).
     adaptation.record(path, "coerced", "date-as-iso8601")
     return moment.replace(tzinfo=None).isoformat()
 
 
-def _day(day: date, path: str, adaptation: Adaptation) -> str:
+def _date(day: date, path: str, adaptation: Adaptation) -> str:
     adaptation.record(path, "coerced", "date-as-iso8601")
     return day.isoformat()
 
@@ -66,30 +56,30 @@ def _uuid(value: UUID, path: str, adaptation: Adaptation) -> str:
 
 def _list(values: tuple[Any, ...], path: str, adaptation: Adaptation) -> list[Any]:
     before = len(adaptation.adjustments)
-    words = [word(value, path, adaptation) for value in values]
-    # What is said of one item need not be said of the next.
+    items = [encode_value(value, path, adaptation) for value in values]
+    # The items share one path, so each adjustment is recorded once.
     adaptation.adjustments[before:] = dict.fromkeys(adaptation.adjustments[before:])
-    return words
+    return items
 
 
 def _object(traits: dict[str, Any], path: str, adaptation: Adaptation) -> dict[str, Any] | None:
-    worded = {name: word(value, f"{path}.{name}", adaptation) for name, value in traits.items()}
-    return {name: value for name, value in worded.items() if value is not None} or None
+    encoded = {name: encode_value(value, f"{path}.{name}", adaptation) for name, value in traits.items()}
+    return {name: value for name, value in encoded.items() if value is not None} or None
 
 
 def _nested_removal(_value: Removal, path: str, adaptation: Adaptation) -> None:
-    """Send nothing: `$unset` takes names of properties, and `$set` replaces an object as a whole."""
+    # $unset takes names of properties, and $set replaces an object as a whole.
     adaptation.drop(path, "nested-removal")
 
 
-_WORDING: Final[Mapping[type[object], Callable[[Any, str, Adaptation], Any]]] = {
-    str: _same,
-    bool: _same,
-    float: _same,
+_ENCODERS: Final[Mapping[type[object], Callable[[Any, str, Adaptation], Any]]] = {
+    str: _unchanged,
+    bool: _unchanged,
+    float: _unchanged,
     int: _int,
     Decimal: _decimal,
-    datetime: _moment,
-    date: _day,
+    datetime: _datetime,
+    date: _date,
     UUID: _uuid,
     tuple: _list,
     dict: _object,

@@ -1,4 +1,4 @@
-"""One real server for all tests here; each test mounts an emulator of its own."""
+"""One real server for all tests in this folder; each test mounts its own emulator."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,19 +11,19 @@ from replay_identity.emulator import running
 
 @attrs.define
 class Switch:
-    """An app that is whatever was mounted last."""
+    """An app that forwards to the app mounted last."""
 
     app: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand the request on."""
+        """Pass the request to the app."""
         assert self.app is not None
         await self.app(scope, receive, send)
 
 
 @pytest.fixture(scope="session")
 def listening() -> Iterator[tuple[Switch, str]]:
-    """Give the app that the server runs, and its address."""
+    """Return the app that the server runs, and its URL."""
     switch = Switch()
     with running(switch) as server:
         yield switch, server.url
@@ -31,7 +31,7 @@ def listening() -> Iterator[tuple[Switch, str]]:
 
 @pytest.fixture
 def mount(listening: tuple[Switch, str]) -> Callable[[ASGIApp], str]:
-    """Give a function that serves an app, one at a time, and returns its address."""
+    """Return a function that serves an app, one at a time, and returns its URL."""
     switch, url = listening
 
     def serve(app: ASGIApp) -> str:

@@ -26,14 +26,14 @@ QUERY = "/engage?ip=0&verbose=1&strict=1"
 
 
 def url_of(backend: Mixpanel) -> str:
-    """Return the address that a user would be sent to."""
+    """Return the URL that a user would be sent to."""
     request = backend.plan(UserTraits("u1", name="Ann")).request
     assert request is not None
     return request.url
 
 
-def test_a_user_is_set_and_unset_in_one_request() -> None:
-    """Two updates: the one that removes follows the one that sets, and each has the token."""
+def test_one_request_sets_and_unsets() -> None:
+    """The update that removes follows the one that sets, and each has the token."""
     user = UserTraits("u1", name="Ann", email="a@example.com", traits={"old": REMOVE, "plan": "pro", "older": REMOVE})
 
     request = BACKEND.plan(user).request
@@ -51,7 +51,7 @@ def test_a_user_is_set_and_unset_in_one_request() -> None:
 
 
 def test_nothing_is_compressed() -> None:
-    """Mixpanel does not support gzip here; and the token stands in the body alone."""
+    """Mixpanel does not support gzip here, and the token is in the body only."""
     request = BACKEND.plan(UserTraits("u1", name="Ann")).request
 
     assert request is not None
@@ -59,8 +59,8 @@ def test_nothing_is_compressed() -> None:
     assert request.idempotency_header is None
 
 
-def test_a_user_with_removals_alone_is_only_unset() -> None:
-    """An update that sets nothing would say nothing."""
+def test_removals_alone_need_one_update() -> None:
+    """An update that sets nothing would have no effect."""
     request = BACKEND.plan(UserTraits("u1", traits={"old": REMOVE})).request
 
     assert request is not None
@@ -77,7 +77,7 @@ def test_a_user_with_removals_alone_is_only_unset() -> None:
     ],
 )
 def test_other_regions_have_other_hosts(base_url: str | None, url: str) -> None:
-    """The query stays the same wherever the project is kept."""
+    """The query is the same in every region."""
     assert url_of(Mixpanel("t", base_url=base_url)) == url
 
 
@@ -93,8 +93,8 @@ def test_other_regions_have_other_hosts(base_url: str | None, url: str) -> None:
         ("s3cret", {"on_violation": "truncate"}, "on_violation"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_named(key: Any, options: Any, setting: str) -> None:
-    """At once, and without its value."""
+def test_an_invalid_setting_is_named(key: Any, options: Any, setting: str) -> None:
+    """The error names the setting, without its value."""
     with pytest.raises(ConfigurationError) as caught:
         Mixpanel(key, **options)
 
@@ -103,13 +103,13 @@ def test_a_setting_that_cannot_be_used_is_named(key: Any, options: Any, setting:
 
 
 def test_plain_http_can_be_allowed() -> None:
-    """For a proxy inside a network of one's own."""
+    """For a proxy inside a private network."""
     assert url_of(Mixpanel("t", base_url="http://proxy.internal", allow_insecure=True)).startswith("http://proxy.")
 
 
 @pytest.mark.parametrize("on_violation", ["reject", "adapt"])
-def test_an_anonymous_user_is_refused(on_violation: Any) -> None:
-    """An update without an id would be nobody's."""
+def test_an_anonymous_user_is_rejected(on_violation: Any) -> None:
+    """An update without an id would belong to nobody."""
     transport = ScriptedTransport()
 
     outcome = transport.run(Mixpanel("t", on_violation=on_violation).identify(UserTraits(name="Ann")))
@@ -118,8 +118,8 @@ def test_an_anonymous_user_is_refused(on_violation: Any) -> None:
     assert transport.requests == []
 
 
-def test_a_user_of_whom_nothing_is_known_is_skipped() -> None:
-    """An empty update has no documented meaning; and when it was observed is not sent."""
+def test_a_user_without_data_is_skipped() -> None:
+    """The meaning of an empty update is not documented, and observed_at is not sent."""
     transport = ScriptedTransport()
 
     outcome = transport.run(BACKEND.identify(UserTraits("u1")))
@@ -129,23 +129,23 @@ def test_a_user_of_whom_nothing_is_known_is_skipped() -> None:
     assert transport.requests == []
 
 
-def test_a_user_of_whom_nothing_is_left_is_refused() -> None:
-    """All was dropped, and skipping would hide it."""
+def test_a_user_with_nothing_left_is_rejected() -> None:
+    """Skipping a user whose every trait was dropped would hide the loss."""
     plan = Mixpanel("t", on_violation="adapt").plan(UserTraits("u1", traits={"$city": "Rome"}))
 
     assert plan.violations == (Violation("traits", "nothing-left"),)
-    assert [each.kind for each in plan.adjustments] == ["dropped"]
+    assert [adjustment.kind for adjustment in plan.adjustments] == ["dropped"]
 
 
-def test_mixpanel_takes_many_users_and_verifies_no_token() -> None:
-    """A wrong token is answered like a good one, so there is nothing to ask."""
+def test_sends_many_users_and_cannot_verify_tokens() -> None:
+    """Mixpanel responds to a wrong token as to a valid one."""
     assert isinstance(BACKEND, SupportsMultiIdentify)
     assert not isinstance(BACKEND, SupportsVerify)
     assert BACKEND.max_users.maximum == 2000
 
 
-def test_the_environment_is_enough() -> None:
-    """The class is found through its entry point, and the token and the region by the name of the vendor."""
+def test_environment_variables_configure_the_backend() -> None:
+    """The class is found by its entry point, the settings by the vendor's name."""
     environment = {"MIXPANEL_API_KEY": "token-1", "MIXPANEL_BASE_URL": "https://api-eu.mixpanel.com"}
 
     settings = load_settings(environ=environment)
@@ -153,8 +153,8 @@ def test_the_environment_is_enough() -> None:
     assert settings.backends == (Mixpanel("token-1", base_url="https://api-eu.mixpanel.com"),)
 
 
-def test_outcomes_carry_the_name_given() -> None:
-    """Two projects can stand in one router."""
+def test_outcomes_have_the_backends_name() -> None:
+    """One router can send to two projects."""
     backend = Mixpanel("t", name="mixpanel-eu")
 
     outcome = ScriptedTransport(Response(200, body=b"1")).run(backend.identify(UserTraits("u1", name="Ann")))

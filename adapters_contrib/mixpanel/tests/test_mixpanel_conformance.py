@@ -1,4 +1,4 @@
-"""Mixpanel passes the suite that is there for every adapter."""
+"""Mixpanel passes the conformance suite."""
 
 from replay_identity_mixpanel import Mixpanel
 from replay_identity_mixpanel.emulator import MixpanelEmulator
@@ -8,22 +8,22 @@ from replay_identity.testing import BackendConformance
 
 
 class TestMixpanel(BackendConformance):
-    """Mixpanel passes."""
+    """Mixpanel passes the conformance suite."""
 
     key = "canary-token-0123456789abcdef"
 
     def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> Mixpanel:
-        """Return the backend."""
+        """Return a backend with the key."""
         return Mixpanel(self.key, base_url=base_url, on_violation=on_violation)
 
-    def accepted(self, request: Request) -> Response:  # noqa: ARG002  # It says the same to every request.
-        """Return the verbose success."""
+    def accepted(self, request: Request) -> Response:  # noqa: ARG002  # The response is the same for every request.
+        """Return a verbose success."""
         return Response(200, body=b'{"status": 1, "error": null}')
 
     def make_emulator(self) -> MixpanelEmulator:
-        """Return one whose project has the token."""
+        """Return an emulator whose project has the token."""
         return MixpanelEmulator(api_key=self.key)
 
     def stored_user(self, emulator: MixpanelEmulator, user_id: str) -> object:
-        """Return the profile."""
+        """Return the profile with that id."""
         return emulator.profiles.get(user_id)

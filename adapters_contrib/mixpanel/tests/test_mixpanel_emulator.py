@@ -15,7 +15,7 @@ Serve = Callable[[MixpanelEmulator], httpx.Client]
 
 @pytest.fixture
 def serve(mount: Callable[[ASGIApp], str]) -> Iterator[Serve]:
-    """Give a function that serves an emulator and returns a client for it."""
+    """Return a function that serves an emulator and returns a client for it."""
     with httpx.Client() as client:
 
         def served(emulator: MixpanelEmulator) -> httpx.Client:
@@ -32,7 +32,7 @@ def update(distinct_id: object = "u1", project: object = "emulator", **operation
 
 
 def post(client: httpx.Client, *updates: object, **query: str) -> httpx.Response:
-    """Send *updates* as the adapter would, but for what *query* says."""
+    """Send *updates* as the adapter would, with the changes in *query*."""
     return client.post("/engage", params={**QUERY, **query}, json=list(updates))
 
 
@@ -55,7 +55,7 @@ def test_set_overwrites_and_unset_removes(serve: Serve) -> None:
         ([update(""), update()], b"0"),
     ],
 )
-def test_without_verbose_the_answer_is_a_digit(serve: Serve, updates: list[object], body: bytes) -> None:
+def test_without_verbose_the_response_is_a_digit(serve: Serve, updates: list[object], body: bytes) -> None:
     """As plain text."""
     response = post(serve(MixpanelEmulator()), *updates, verbose="0")
 
@@ -63,8 +63,8 @@ def test_without_verbose_the_answer_is_a_digit(serve: Serve, updates: list[objec
 
 
 @pytest.mark.parametrize("ip", ["1", ""])
-def test_without_ip_0_the_profile_is_placed_where_the_request_came_from(serve: Serve, ip: str) -> None:
-    """Over whatever stood there."""
+def test_without_ip_0_the_senders_location_is_set(serve: Serve, ip: str) -> None:
+    """It overwrites the stored location."""
     emulator = MixpanelEmulator()
     client = serve(emulator)
 
@@ -78,8 +78,8 @@ def test_without_ip_0_the_profile_is_placed_where_the_request_came_from(serve: S
     }
 
 
-def test_an_unknown_token_is_answered_alike_and_nothing_is_stored(serve: Serve) -> None:
-    """A 1 does not signify a valid project token."""
+def test_an_unknown_token_gets_a_success_and_stores_nothing(serve: Serve) -> None:
+    """ "1" does not signify a valid project token."""
     emulator = MixpanelEmulator(api_key="known")
     client = serve(emulator)
 
@@ -119,8 +119,8 @@ def test_an_unknown_token_is_answered_alike_and_nothing_is_stored(serve: Serve) 
         update(unset=["n" * 256]),
     ],
 )
-def test_one_bad_update_spoils_its_batch(serve: Serve, bad: object) -> None:
-    """None of it is stored."""
+def test_an_invalid_update_rejects_its_batch(serve: Serve, bad: object) -> None:
+    """None of the batch is stored."""
     emulator = MixpanelEmulator(invalid_ids={"strange"})
 
     response = post(serve(emulator), update("good"), bad)
@@ -132,9 +132,9 @@ def test_one_bad_update_spoils_its_batch(serve: Serve, bad: object) -> None:
     assert emulator.profiles == {}
 
 
-def test_a_bad_update_can_spoil_itself_alone(serve: Serve) -> None:
-    """Then a 1 says that one or more were valid, and only strict names the others."""
-    emulator = MixpanelEmulator(refuses="record")
+def test_an_invalid_update_can_be_rejected_alone(serve: Serve) -> None:
+    """Then 1 means that one or more were valid, and only strict=1 names the others."""
+    emulator = MixpanelEmulator(rejection_scope="update")
     client = serve(emulator)
 
     strict = post(client, update("good"), update(""))
@@ -148,7 +148,7 @@ def test_a_bad_update_can_spoil_itself_alone(serve: Serve) -> None:
     assert emulator.profiles.keys() == {"good", "better"}
 
 
-def test_what_is_on_every_limit_is_taken(serve: Serve) -> None:
+def test_values_at_every_limit_are_accepted(serve: Serve) -> None:
     """The last byte, character and property count."""
     emulator = MixpanelEmulator()
     client = serve(emulator)
@@ -164,14 +164,14 @@ def test_what_is_on_every_limit_is_taken(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"data=%5B%5D", b"null"])
-def test_what_is_no_array_of_updates_is_a_zero(serve: Serve, content: bytes) -> None:
-    """Though the status is 200."""
+def test_a_body_without_updates_gets_a_zero(serve: Serve, content: bytes) -> None:
+    """Although the status is 200."""
     response = serve(MixpanelEmulator()).post("/engage", params=QUERY, content=content)
 
     assert (response.status_code, response.json()["status"]) == (200, 0)
 
 
-def test_more_than_2000_updates_are_too_many(serve: Serve) -> None:
+def test_more_than_2000_updates_get_a_413(serve: Serve) -> None:
     """None of them is stored."""
     emulator = MixpanelEmulator()
 
@@ -180,8 +180,8 @@ def test_more_than_2000_updates_are_too_many(serve: Serve) -> None:
     assert (response.status_code, emulator.profiles) == (413, {})
 
 
-def test_gzip_is_refused(serve: Serve) -> None:
-    """Whatever is in it."""
+def test_gzip_is_rejected(serve: Serve) -> None:
+    """Whatever the body contains."""
     emulator = MixpanelEmulator()
 
     response = serve(emulator).post("/engage", params=QUERY, json=[update()], headers={"content-encoding": "gzip"})
@@ -190,14 +190,14 @@ def test_gzip_is_refused(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/engage"), ("POST", "/engage/"), ("POST", "/track")])
-def test_there_is_nothing_else(serve: Serve, method: str, path: str) -> None:
-    """Profiles are updated, and that is all."""
+def test_other_endpoints_are_404(serve: Serve, method: str, path: str) -> None:
+    """Only profile updates are supported."""
     assert serve(MixpanelEmulator()).request(method, path, params=QUERY, json=[update()]).status_code == 404
 
 
 @pytest.mark.parametrize("status", [401, 403, 500])
-def test_a_failure_has_the_documented_envelope(serve: Serve, status: int) -> None:
-    """On demand."""
+def test_an_injected_failure_has_the_documented_envelope(serve: Serve, status: int) -> None:
+    """With the status of the fault."""
     emulator = MixpanelEmulator()
     client = serve(emulator)
     emulator.faults.add(Fault(status=status))
@@ -209,8 +209,8 @@ def test_a_failure_has_the_documented_envelope(serve: Serve, status: int) -> Non
     assert emulator.profiles == {}
 
 
-def test_what_was_applied_is_counted_and_kept(serve: Serve) -> None:
-    """Update by update, without the token; to remove from nobody makes no profile."""
+def test_applied_updates_are_counted_and_kept(serve: Serve) -> None:
+    """Without the token; removing from an unknown profile does not create it."""
     emulator = MixpanelEmulator(keeps_history=True)
     client = serve(emulator)
     post(client, update(), update(unset=["plan"]), update("u2", unset=["plan"]))
@@ -225,8 +225,8 @@ def test_what_was_applied_is_counted_and_kept(serve: Serve) -> None:
     assert client.get("/_emulator/applied").json()["total"] == 3
 
 
-def test_a_reset_forgets_everything(serve: Serve) -> None:
-    """After it the emulator is as new."""
+def test_reset_deletes_all_state(serve: Serve) -> None:
+    """The emulator is as new."""
     emulator = MixpanelEmulator()
     post(serve(emulator), update())
 

@@ -31,81 +31,81 @@ GOOD = Response(200, body=b'{"status": 1, "error": null}')
 BAD = Response(200, body=b'{"status": 0, "error": "bad"}')
 ONCE = RetryPolicy(attempts=1)
 
-Answer = Callable[[Request], Response]
+Respond = Callable[[Request], Response]
 
 
 def body_of(request: Request | None) -> list[dict[str, Any]]:
-    """Return the updates that the request holds, in its order."""
+    """Return the updates in the request, in order."""
     assert request is not None
     updates: list[dict[str, Any]] = orjson.loads(request.body or b"")
     return updates
 
 
 def ids_in(request: Request) -> list[str]:
-    """Return whose they are."""
+    """Return the user ids in the request."""
     return [update["$distinct_id"] for update in body_of(request)]
 
 
-def user(user_id: str, **traits: Any) -> UserTraits:
-    """Return a user of one update, or of two with a trait that is REMOVE."""
+def make_user(user_id: str, **traits: Any) -> UserTraits:
+    """Return a user with one update, or two if a trait is REMOVE."""
     return UserTraits(user_id, traits=traits or {"plan": "pro"})
 
 
-def people(count: int) -> list[UserTraits]:
-    """Return so many users of one update each."""
-    return [user(f"u{index}") for index in range(count)]
+def make_users(count: int) -> list[UserTraits]:
+    """Return *count* users with one update each."""
+    return [make_user(f"u{index}") for index in range(count)]
 
 
 def send(
-    users: Sequence[UserTraits], *responses: Response, answer: Answer | None = None
+    users: Sequence[UserTraits], *responses: Response, respond: Respond | None = None
 ) -> tuple[list[Outcome], list[Request]]:
-    """Return what becomes of *users*, and what was asked of Mixpanel."""
-    transport = ScriptedTransport(*responses, respond=answer, retry=ONCE)
+    """Return the outcomes of *users*, and the requests sent."""
+    transport = ScriptedTransport(*responses, respond=respond, retry=ONCE)
     return list(transport.run(BACKEND.identify_many(users))), transport.requests
 
 
-def all_or_nothing(bad: set[str]) -> Answer:
-    """Return a Mixpanel that refuses every request with an update of the *bad* in it."""
+def reject_batch(bad: set[str]) -> Respond:
+    """Return a Mixpanel that rejects every request with an update of a *bad* user."""
     return lambda request: BAD if bad & {*ids_in(request)} else GOOD
 
 
-def one_or_more(bad: set[str]) -> Answer:
-    """Return a Mixpanel that takes the good ones and names an error for the others."""
+def reject_updates(bad: set[str]) -> Respond:
+    """Return a Mixpanel that accepts the valid updates and names an error for the others."""
 
-    def answer(request: Request) -> Response:
+    def respond(request: Request) -> Response:
         wrong = [user_id for user_id in ids_in(request) if user_id in bad]
         status = int(len(wrong) < len(ids_in(request)))
         return Response(200, body=orjson.dumps({"status": status, "error": f"{wrong} are bad" if wrong else None}))
 
-    return answer
+    return respond
 
 
-def bad_request(bad: set[str]) -> Answer:
-    """Return a Mixpanel that answers 400 to a request with an update of the *bad* in it."""
+def return_400(bad: set[str]) -> Respond:
+    """Return a Mixpanel that responds with 400 to requests with an update of a *bad* user."""
     return lambda request: Response(400) if bad & {*ids_in(request)} else GOOD
 
 
-def too_large(most: int) -> Answer:
-    """Return a Mixpanel that takes so many updates a request, and answers 413 to more."""
-    return lambda request: Response(413) if len(ids_in(request)) > most else GOOD
+def too_large(max_count: int) -> Respond:
+    """Return a Mixpanel that responds with 413 to more than *max_count* updates."""
+    return lambda request: Response(413) if len(ids_in(request)) > max_count else GOOD
 
 
-def test_many_users_are_one_request() -> None:
-    """The updates that each alone would be, in the order of the users."""
-    users = [user("u1"), user("u2", old=REMOVE, plan="pro"), user("u3")]
+def test_many_users_share_one_request() -> None:
+    """The same updates that each user alone would need, in the order of the users."""
+    users = [make_user("u1"), make_user("u2", old=REMOVE, plan="pro"), make_user("u3")]
 
     outcomes, requests = send(users, GOOD)
 
-    alone = [body_of(BACKEND.plan(each).request) for each in users]
+    alone = [body_of(BACKEND.plan(user).request) for user in users]
     assert outcomes == [Accepted("mixpanel")] * 3
     assert [body_of(request) for request in requests] == [[update for updates in alone for update in updates]]
 
 
-def test_who_breaks_a_rule_is_not_sent() -> None:
-    """Nor is somebody of whom nothing is known; each still has an outcome, in its place."""
+def test_invalid_and_empty_users_are_not_sent() -> None:
+    """Each user has an outcome, in its place."""
     nobody, nothing = UserTraits(name="Ann"), UserTraits("u2")
 
-    outcomes, requests = send([nobody, user("u1"), nothing, user("u3")], GOOD)
+    outcomes, requests = send([nobody, make_user("u1"), nothing, make_user("u3")], GOOD)
 
     assert outcomes == [
         Rejected("mixpanel", BACKEND.plan(nobody).violations),
@@ -116,36 +116,36 @@ def test_who_breaks_a_rule_is_not_sent() -> None:
     assert [ids_in(request) for request in requests] == [["u1", "u3"]]
 
 
-def test_nobody_is_no_request() -> None:
-    """Nor is anybody who cannot be sent."""
+def test_no_user_means_no_request() -> None:
+    """Nor does a user who cannot be sent."""
     assert send([]) == ([], [])
     assert send([UserTraits("u1")])[1] == []
 
 
 def test_each_user_has_their_own_adjustments() -> None:
-    """As if they had been sent alone."""
-    users = [user("u1", n=2**60), user("u2")]
+    """As if each had been sent alone."""
+    users = [make_user("u1", n=2**60), make_user("u2")]
 
     outcomes, _ = send(users, GOOD)
 
-    assert outcomes == [Accepted("mixpanel", adjustments=BACKEND.plan(each).adjustments) for each in users]
+    assert outcomes == [Accepted("mixpanel", adjustments=BACKEND.plan(user).adjustments) for user in users]
 
 
-def test_a_request_has_2000_updates() -> None:
-    """And a user's two updates are never in two requests."""
-    users = [user(f"u{index}", plan="pro", old=REMOVE) for index in range(1000)]
+def test_a_request_has_at_most_2000_updates() -> None:
+    """A user's two updates are never split between two requests."""
+    users = [make_user(f"u{index}", plan="pro", old=REMOVE) for index in range(1000)]
 
     _, exact = send(users, GOOD)
-    _, over = send([user("first"), *users], GOOD)
+    _, over = send([make_user("first"), *users], GOOD)
 
     assert [len(ids_in(request)) for request in exact] == [2000]
     assert [len(ids_in(request)) for request in over] == [1999, 2]
     assert ids_in(over[1]) == ["u999", "u999"]
 
 
-def test_a_request_has_ten_megabytes() -> None:
-    """As /import documents it."""
-    users = [user(f"u{index}", **{name: name * 250_000 for name in "abc"}) for index in range(14)]
+def test_a_request_has_at_most_ten_megabytes() -> None:
+    """The limit that is documented for /import."""
+    users = [make_user(f"u{index}", **{name: name * 250_000 for name in "abc"}) for index in range(14)]
 
     outcomes, requests = send(users, GOOD)
 
@@ -154,27 +154,29 @@ def test_a_request_has_ten_megabytes() -> None:
     assert outcomes == [Accepted("mixpanel")] * 14
 
 
-@pytest.mark.parametrize("make", [all_or_nothing, one_or_more, bad_request])
+@pytest.mark.parametrize("make", [reject_batch, reject_updates, return_400])
 @given(data=st.data())
-def test_one_bad_user_spoils_no_other(make: Callable[[set[str]], Answer], data: st.DataObject) -> None:
-    """However Mixpanel refuses, each user has the outcome they would have had alone."""
-    users = people(data.draw(st.integers(1, 40)))
-    bad = data.draw(st.sets(st.sampled_from([each.user_id or "" for each in users])))
+def test_an_invalid_user_affects_no_other(make: Callable[[set[str]], Respond], data: st.DataObject) -> None:
+    """However Mixpanel rejects, each user has the outcome they would have had alone."""
+    users = make_users(data.draw(st.integers(1, 40)))
+    bad = data.draw(st.sets(st.sampled_from([user.user_id or "" for user in users])))
 
-    outcomes, _ = send(users, answer=make(bad))
+    outcomes, _ = send(users, respond=make(bad))
 
-    for each, outcome in zip(users, outcomes, strict=True):
-        assert isinstance(outcome, Rejected if each.user_id in bad else Accepted)
+    for user, outcome in zip(users, outcomes, strict=True):
+        assert isinstance(outcome, Rejected if user.user_id in bad else Accepted)
 
 
-@pytest.mark.parametrize("make", [all_or_nothing, one_or_more])
+@pytest.mark.parametrize("make", [reject_batch, reject_updates])
 @pytest.mark.parametrize("culprits", [0, 1, 2, 5])
 @pytest.mark.parametrize("count", [2, 3, 100, 2000])
-def test_a_culprit_is_found_in_few_requests(make: Callable[[set[str]], Answer], culprits: int, count: int) -> None:
-    """2 log2 n for each, beside the first, and never more than twice as many as there are users."""
+def test_an_invalid_user_is_found_in_few_requests(
+    make: Callable[[set[str]], Respond], culprits: int, count: int
+) -> None:
+    """2 log2 n requests for each, and fewer than 2 n in all."""
     bad = {f"u{index * count // 5}" for index in range(min(culprits, count))}
 
-    _, requests = send(people(count), answer=make(bad))
+    _, requests = send(make_users(count), respond=make(bad))
 
     assert len(requests) <= 1 + 2 * len(bad) * ceil(log2(count))
     assert len(requests) < 2 * count
@@ -182,33 +184,33 @@ def test_a_culprit_is_found_in_few_requests(make: Callable[[set[str]], Answer], 
 
 def test_too_large_a_request_is_halved() -> None:
     """Until it is small enough."""
-    outcomes, requests = send(people(10), answer=too_large(3))
+    outcomes, requests = send(make_users(10), respond=too_large(3))
 
     assert outcomes == [Accepted("mixpanel")] * 10
     assert [len(ids_in(request)) for request in requests] == [10, 5, 2, 3, 5, 2, 3]
 
 
-def test_a_plain_one_tells_of_one_user_only() -> None:
-    """It says that one or more are valid, so that all are asked one by one."""
-    outcomes, requests = send(people(4), Response(200, body=b"1"))
+def test_a_plain_one_confirms_one_user_only() -> None:
+    """It means that one or more updates are valid, so users are sent one by one."""
+    outcomes, requests = send(make_users(4), Response(200, body=b"1"))
 
     assert outcomes == [Accepted("mixpanel")] * 4
     assert [len(ids_in(request)) for request in requests] == [4, 2, 1, 1, 2, 1, 1]
 
 
-def test_a_shortfall_is_looked_into() -> None:
-    """Where Mixpanel counts fewer updates than were sent, one of them was lost."""
+def test_a_count_too_low_halves_the_request() -> None:
+    """Fewer valid updates than were sent means that one was lost."""
     two = Response(200, body=b'{"status": 1, "error": null, "num_good_events": 2}')
 
-    outcomes, requests = send([user("u0", plan="pro", old=REMOVE), user("u1")], two, two, GOOD)
+    outcomes, requests = send([make_user("u0", plan="pro", old=REMOVE), make_user("u1")], two, two, GOOD)
 
     assert outcomes == [Accepted("mixpanel")] * 2
     assert [ids_in(request) for request in requests] == [["u0", "u0", "u1"], ["u0", "u0"], ["u1"]]
 
 
-def test_if_one_half_is_unavailable_the_other_keeps_its_own_outcome() -> None:
-    """Nobody is told what happened to somebody else."""
-    outcomes, requests = send(people(4), BAD, BAD, BAD, GOOD, Response(503, {"retry-after": "9"}))
+def test_an_outage_of_one_half_leaves_the_other() -> None:
+    """Each user has their own outcome."""
+    outcomes, requests = send(make_users(4), BAD, BAD, BAD, GOOD, Response(503, {"retry-after": "9"}))
 
     assert [ids_in(request) for request in requests][1:] == [["u0", "u1"], ["u0"], ["u1"], ["u2", "u3"]]
     assert outcomes == [
@@ -235,32 +237,32 @@ def test_if_one_half_is_unavailable_the_other_keeps_its_own_outcome() -> None:
         (Response(0, no_response=NoResponse.CONNECTION_LOST), Unknown),
     ],
 )
-def test_what_is_not_about_a_user_is_told_of_each(response: Response, kind: type[Outcome]) -> None:
-    """Asking in halves would be answered alike."""
-    outcomes, requests = send(people(3), response)
+def test_a_general_failure_applies_to_every_user(response: Response, kind: type[Outcome]) -> None:
+    """Sending halves would get the same response."""
+    outcomes, requests = send(make_users(3), response)
 
     assert [type(outcome) for outcome in outcomes] == [kind] * 3
     assert len(requests) == 1
 
 
-def test_two_updates_of_one_user_stay_in_their_order() -> None:
-    """Also when they are sent again in halves: the last one wins."""
-    users = [user("u1", plan="old"), user("bad"), user("u1", plan="new"), user("u2")]
-    held: list[str] = []
+def test_updates_of_one_user_keep_their_order() -> None:
+    """Even when they are sent again in halves: the last one wins."""
+    users = [make_user("u1", plan="old"), make_user("bad"), make_user("u1", plan="new"), make_user("u2")]
+    stored: list[str] = []
 
-    def answer(request: Request) -> Response:
+    def respond(request: Request) -> Response:
         if "bad" in ids_in(request):
             return BAD
-        held.extend(update["$set"]["plan"] for update in body_of(request))
+        stored.extend(update["$set"]["plan"] for update in body_of(request))
         return GOOD
 
-    send(users, answer=answer)
+    send(users, respond=respond)
 
-    assert held == ["old", "new", "pro"]
+    assert stored == ["old", "new", "pro"]
 
 
-def test_no_user_is_told_what_another_is_quoted_with() -> None:
-    """A refusal is only believed of a user who was asked alone."""
+def test_no_outcome_quotes_another_user() -> None:
+    """A rejection counts only for a user who was sent alone."""
     users = [UserTraits("u1", name="Ann"), UserTraits("u2", email="canary@example.com")]
     quoting = Response(422, body=b'{"error": "canary@example.com"}')
 

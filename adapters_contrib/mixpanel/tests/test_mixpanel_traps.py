@@ -1,11 +1,11 @@
-"""What surprises about Mixpanel, and what we do about it, over real HTTP."""
+"""Mixpanel's surprises and how the adapter handles them, over real HTTP."""
 
 from collections.abc import Callable, Iterator
 
 import pytest
 from replay_identity_mixpanel import Mixpanel
 from replay_identity_mixpanel.emulator import MixpanelEmulator
-from replay_identity_mixpanel.emulator.engage import Refuses
+from replay_identity_mixpanel.emulator.api import RejectionScope
 from starlette.types import ASGIApp
 
 from replay_identity import RetryPolicy, Router
@@ -19,25 +19,25 @@ Serve = Callable[[MixpanelEmulator], Mixpanel]
 
 @pytest.fixture
 def serve(mount: Callable[[ASGIApp], str]) -> Serve:
-    """Give a function that serves an emulator and returns a backend that talks to it."""
+    """Return a function that serves an emulator and returns a backend for it."""
     return lambda emulator: Mixpanel(KEY, base_url=mount(emulator))
 
 
 @pytest.fixture
 def transport() -> Iterator[Transport]:
-    """Give a transport that waits no time between two tries, of which it makes three."""
+    """Return a transport that makes three attempts and does not wait between them."""
     attempts = Attempts(RetryPolicy(attempts=3, wait_initial=0.001))
     with Transport(attempts=attempts, sleep=lambda _: None) as made:
         yield made
 
 
-def people(count: int) -> list[UserTraits]:
-    """Return so many users."""
+def make_users(count: int) -> list[UserTraits]:
+    """Return *count* users."""
     return [UserTraits(f"u{index}", traits={"seats": index}) for index in range(count)]
 
 
-def test_the_profile_does_not_move_to_our_server(serve: Serve, transport: Transport) -> None:
-    """We send ip=0; without it, Mixpanel would write our city over the user's."""
+def test_the_profiles_location_is_not_our_servers(serve: Serve, transport: Transport) -> None:
+    """Without ip=0, Mixpanel would overwrite the user's city with ours."""
     emulator = MixpanelEmulator(api_key=KEY)
 
     transport.run(serve(emulator).identify(UserTraits("u1", name="Ann")))
@@ -45,8 +45,8 @@ def test_the_profile_does_not_move_to_our_server(serve: Serve, transport: Transp
     assert emulator.profiles == {"u1": {"$name": "Ann"}}
 
 
-def test_a_wrong_token_cannot_be_told_from_a_good_one(serve: Serve, transport: Transport) -> None:
-    """Nothing arrives, and Mixpanel says that all is well: so it is accepted and never verified."""
+def test_a_wrong_token_looks_like_a_valid_one(serve: Serve, transport: Transport) -> None:
+    """Nothing is stored and Mixpanel responds with a success, so it is never verified."""
     emulator = MixpanelEmulator(api_key="another-token")
 
     outcome = transport.run(serve(emulator).identify(UserTraits("u1", name="Ann")))
@@ -55,8 +55,8 @@ def test_a_wrong_token_cannot_be_told_from_a_good_one(serve: Serve, transport: T
     assert emulator.profiles == {}
 
 
-def test_a_refusal_comes_as_a_200(serve: Serve, transport: Transport) -> None:
-    """And quotes the id, which is masked."""
+def test_a_rejection_comes_as_a_200(serve: Serve, transport: Transport) -> None:
+    """It quotes the id, which is redacted."""
     emulator = MixpanelEmulator(api_key=KEY, invalid_ids={"canary-id"})
 
     outcome = transport.run(serve(emulator).identify(UserTraits("canary-id", name="Ann")))
@@ -64,20 +64,20 @@ def test_a_refusal_comes_as_a_200(serve: Serve, transport: Transport) -> None:
     assert outcome == Rejected("mixpanel", code="status 0", message="'$distinct_id' is invalid: •••")
 
 
-@pytest.mark.parametrize("refuses", ["batch", "record"])
-def test_one_bad_user_spoils_no_other(serve: Serve, transport: Transport, refuses: Refuses) -> None:
-    """Whether Mixpanel refuses a batch for one bad update, or takes the rest and says 1 all the same."""
+@pytest.mark.parametrize("rejection_scope", ["batch", "update"])
+def test_an_invalid_user_affects_no_other(serve: Serve, transport: Transport, rejection_scope: RejectionScope) -> None:
+    """However Mixpanel rejects, each user has the outcome they would have had alone."""
     bad = {"u3", "u40"}
-    emulator = MixpanelEmulator(api_key=KEY, refuses=refuses, invalid_ids=bad)
+    emulator = MixpanelEmulator(api_key=KEY, rejection_scope=rejection_scope, invalid_ids=bad)
 
-    outcomes = transport.run(serve(emulator).identify_many(people(100)))
+    outcomes = transport.run(serve(emulator).identify_many(make_users(100)))
 
     assert {f"u{index}" for index, outcome in enumerate(outcomes) if isinstance(outcome, Rejected)} == bad
     assert sum(isinstance(outcome, Accepted) for outcome in outcomes) == 98
     assert emulator.profiles == {f"u{index}": {"seats": index} for index in range(100) if f"u{index}" not in bad}
 
 
-def test_a_removal_arrives_after_what_is_set(serve: Serve, transport: Transport) -> None:
+def test_removals_follow_sets(serve: Serve, transport: Transport) -> None:
     """In one request."""
     emulator = MixpanelEmulator(api_key=KEY)
     backend = serve(emulator)
@@ -90,8 +90,8 @@ def test_a_removal_arrives_after_what_is_set(serve: Serve, transport: Transport)
     assert len(emulator.requests) == 2
 
 
-def test_a_lost_answer_is_asked_for_again(serve: Serve, transport: Transport) -> None:
-    """To set twice is to set once."""
+def test_a_lost_response_is_retried(serve: Serve, transport: Transport) -> None:
+    """Setting twice is setting once."""
     emulator = MixpanelEmulator(api_key=KEY)
     backend = serve(emulator)
     emulator.faults.add(Fault(drop="after"))
@@ -111,27 +111,27 @@ def test_an_outage_of_one_half_leaves_the_other(serve: Serve, transport: Transpo
     # All four are refused, then two, one and one; then comes the outage.
     emulator.faults.add(Fault(status=503, skip=4, times=None))
 
-    outcomes = transport.run(backend.identify_many(people(4)))
+    outcomes = transport.run(backend.identify_many(make_users(4)))
 
     assert [type(outcome) for outcome in outcomes] == [Rejected, Accepted, Unavailable, Unavailable]
     assert emulator.profiles == {"u1": {"seats": 1}}
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_token_is_told_of_all(serve: Serve, transport: Transport, status: int) -> None:
-    """By one request."""
+def test_a_rejected_token_affects_all_users(serve: Serve, transport: Transport, status: int) -> None:
+    """With one request."""
     emulator = MixpanelEmulator(api_key=KEY)
     backend = serve(emulator)
     emulator.faults.add(Fault(status=status, times=None))
 
-    outcomes = transport.run(backend.identify_many(people(3)))
+    outcomes = transport.run(backend.identify_many(make_users(3)))
 
     assert [type(outcome) for outcome in outcomes] == [Misconfigured] * 3
     assert len(emulator.requests) == 1
 
 
-def test_the_token_stands_in_the_body_alone(serve: Serve, transport: Transport) -> None:
-    """Addresses and headers are logged on the way."""
+def test_the_token_is_in_the_body_only(serve: Serve, transport: Transport) -> None:
+    """URLs and headers are logged by proxies."""
     emulator = MixpanelEmulator(api_key=KEY)
 
     transport.run(serve(emulator).identify(UserTraits("canary-id", name="Ann")))

@@ -1,5 +1,5 @@
-"""A fake Mixpanel, its profile updates."""
+"""A fake Mixpanel over real HTTP: profile updates."""
 
-from .app import MixpanelEmulator
+from .api import MixpanelEmulator
 
 __all__ = ["MixpanelEmulator"]

@@ -32,7 +32,7 @@ def set_by(plan: Plan) -> dict[str, Any]:
 
 
 def sizes(plan: Plan) -> list[int]:
-    """Return how large each update is."""
+    """Return the size of each update in bytes."""
     return [len(orjson.dumps(update)) for update in updates_of(plan)]
 
 
@@ -68,8 +68,8 @@ def sizes(plan: Plan) -> list[int]:
         ([date(2026, 11, 21), date(2026, 11, 22)], ["2026-11-21", "2026-11-22"], "date-as-iso8601"),
     ],
 )
-def test_a_value_becomes_json_without_a_loss(value: Any, sent: Any, rule: str | None) -> None:
-    """As the type that Mixpanel tells apart; what changes its type is on record, once."""
+def test_each_value_becomes_json_without_loss(value: Any, sent: Any, rule: str | None) -> None:
+    """A changed type is recorded once."""
     plan = STRICT.plan(UserTraits("u1", traits={"t": value}))
 
     assert set_by(plan) == {"t": sent}
@@ -78,7 +78,7 @@ def test_a_value_becomes_json_without_a_loss(value: Any, sent: Any, rule: str | 
 
 
 def test_an_object_stays_an_object() -> None:
-    """With everything in it worded likewise, and on record by its own path."""
+    """The values in it are encoded too, and recorded by their own paths."""
     plan = STRICT.plan(UserTraits("u1", traits={"o": {"day": date(2026, 11, 21), "in": {"$city": "Rome"}}}))
 
     assert set_by(plan) == {"o": {"day": "2026-11-21", "in": {"$city": "Rome"}}}
@@ -97,8 +97,8 @@ def test_a_removal_inside_an_object_cannot_be_sent() -> None:
 
 @pytest.mark.parametrize("name", ["$name", "$email", "$city", "$distinct_id", "$", "$unset"])
 @pytest.mark.parametrize("value", ["x", REMOVE])
-def test_a_name_of_mixpanels_own_is_refused(name: str, value: Any) -> None:
-    """Whether it is set or removed; name and e-mail have fields of their own."""
+def test_mixpanels_own_names_are_rejected(name: str, value: Any) -> None:
+    """Set or removed; name and e-mail have their own fields."""
     user = UserTraits("u1", name="Ann", traits={name: value})
 
     assert STRICT.plan(user).violations == (Violation(f"traits.{name}", "reserved-name"),)
@@ -107,8 +107,8 @@ def test_a_name_of_mixpanels_own_is_refused(name: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["$first_name", "$last_name", "$phone", "$avatar", "name", "email", "a.b", "é"])
-def test_a_name_that_an_application_may_use_is_sent(name: str) -> None:
-    """The fields that Mixpanel shows of a person, and whatever does not begin with a dollar sign."""
+def test_names_for_applications_are_sent(name: str) -> None:
+    """The names that Mixpanel shows, and all that do not begin with a dollar sign."""
     plan = STRICT.plan(UserTraits("u1", traits={name: "x", f"{name}_2": "y"} if name[0] != "$" else {name: "x"}))
 
     assert set_by(plan)[name] == "x"
@@ -116,14 +116,14 @@ def test_a_name_that_an_application_may_use_is_sent(name: str) -> None:
 
 
 def test_a_display_field_can_be_removed() -> None:
-    """As any other property."""
+    """Like any other property."""
     plan = STRICT.plan(UserTraits("u1", traits={"$phone": REMOVE}))
 
     assert updates_of(plan)[0]["$unset"] == ["$phone"]
 
 
-def test_a_property_has_a_name() -> None:
-    """What Mixpanel makes of an empty one is not documented."""
+def test_an_empty_name_is_rejected() -> None:
+    """Mixpanel does not document what it does with it."""
     user = UserTraits("u1", traits={"": "x", "kept": 1})
 
     assert STRICT.plan(user).violations == (Violation("traits.", "empty-name"),)
@@ -131,15 +131,15 @@ def test_a_property_has_a_name() -> None:
 
 
 def test_a_long_name_is_neither_set_nor_removed() -> None:
-    """A removal of a name that no profile has would be lost."""
+    """No profile can have it, so removing it would have no effect."""
     user = UserTraits("u1", traits={"n" * 256: REMOVE, "m" * 256: 1, "k" * 255: REMOVE})
 
     assert {violation.rule for violation in STRICT.plan(user).violations} == {"property-name-length"}
     assert [update.get("$unset") for update in updates_of(LENIENT.plan(user))] == [["k" * 255]]
-    assert [each.kind for each in LENIENT.plan(user).adjustments] == ["dropped", "dropped"]
+    assert [adjustment.kind for adjustment in LENIENT.plan(user).adjustments] == ["dropped", "dropped"]
 
 
-def test_a_text_is_cut_and_a_list_is_not() -> None:
+def test_text_is_truncated_and_lists_are_not() -> None:
     """Half a list is another list."""
     user = UserTraits("u1", email="e" * 256_001, traits={"text": "x" * 256_001, "list": [date(2026, 11, 21)] * 30_000})
 
@@ -151,11 +151,11 @@ def test_a_text_is_cut_and_a_list_is_not() -> None:
         Adjustment("traits.text", "truncated", "property-value-size"),
         Adjustment("traits.list", "dropped", "property-value-size"),
     )
-    assert {each.path for each in STRICT.plan(user).violations} == {"email", "traits.text", "traits.list"}
+    assert {violation.path for violation in STRICT.plan(user).violations} == {"email", "traits.text", "traits.list"}
 
 
 def test_a_list_is_measured_as_compact_json() -> None:
-    """256,000 bytes are allowed, and one more is not."""
+    """256,000 bytes are valid, one more is not."""
     within, over = ["x" * (256_000 - 4)], ["x" * (256_000 - 3)]
 
     assert set_by(STRICT.plan(UserTraits("u1", traits={"t": within}))) == {"t": within}
@@ -164,7 +164,7 @@ def test_a_list_is_measured_as_compact_json() -> None:
     )
 
 
-def test_name_and_email_count_as_properties_and_are_kept() -> None:
+def test_name_and_email_count_as_properties() -> None:
     """Of 2,001, the last trait is dropped; removals do not count."""
     traits: dict[str, Any] = {f"t{index}": index for index in range(1999)}
     user = UserTraits("u1", name="Ann", email="a@example.com", traits={**traits, "gone": REMOVE})
@@ -179,14 +179,14 @@ def test_name_and_email_count_as_properties_and_are_kept() -> None:
 
 
 def padded(size: int) -> UserTraits:
-    """Return a user whose one update has so many bytes."""
+    """Return a user whose one update has *size* bytes."""
     traits = {name: name * 240_000 for name in "dcba"}
     rest = size - len(orjson.dumps({"$token": "token-1", "$distinct_id": "u1", "$set": {**traits, "z": ""}}))
     return UserTraits("u1", traits={**traits, "z": "z" * rest})
 
 
 def test_an_update_of_a_megabyte_is_sent() -> None:
-    """One byte more is refused, by the name of a largest property; without it the rest is sent."""
+    """One byte more is a violation of a largest property; without it the rest is sent."""
     over = padded(MB + 1)
 
     assert sizes(STRICT.plan(padded(MB))) == [MB]
@@ -194,15 +194,15 @@ def test_an_update_of_a_megabyte_is_sent() -> None:
     assert set_by(LENIENT.plan(over)).keys() == set("dcbz")
 
 
-def test_what_is_too_large_breaks_one_rule() -> None:
-    """Nothing was dropped, so that there is no talk of what would be left."""
+def test_too_large_an_update_is_one_violation() -> None:
+    """Nothing was dropped, so "nothing-left" does not apply."""
     user = UserTraits("u1", traits={**padded(MB + 1).traits, "day": date(2026, 11, 21)})
 
     assert [violation.rule for violation in STRICT.plan(user).violations] == ["update-size"]
 
 
-def test_the_largest_properties_of_too_large_an_update_are_dropped() -> None:
-    """As few as are enough, the name among them if it must be."""
+def test_the_largest_properties_are_dropped_first() -> None:
+    """As few as are enough; the name may be one of them."""
     traits = {name: name * 1000 * size for name, size in zip("abcde", (200, 250, 251, 252, 10), strict=True)}
     user = UserTraits("u1", name="N" * 255_000, traits=traits)
 
@@ -213,8 +213,8 @@ def test_the_largest_properties_of_too_large_an_update_are_dropped() -> None:
     assert max(sizes(plan)) <= MB
 
 
-def test_removals_of_more_than_a_megabyte_are_dropped() -> None:
-    """The largest names, until the others fit."""
+def test_removals_over_a_megabyte_are_dropped() -> None:
+    """The longest names, until the others fit."""
     user = UserTraits("u1", traits={f"{index:04}" + "😀" * 251: REMOVE for index in range(1200)} | {"short": REMOVE})
 
     plan = LENIENT.plan(user)
@@ -225,8 +225,8 @@ def test_removals_of_more_than_a_megabyte_are_dropped() -> None:
     assert len(plan.adjustments) + len(updates_of(plan)[0]["$unset"]) == 1201
 
 
-def test_beside_a_long_id_there_may_be_room_for_nothing() -> None:
-    """All is dropped, and that is said."""
+def test_a_long_id_can_leave_no_room() -> None:
+    """Everything is dropped, and recorded."""
     plan = LENIENT.plan(UserTraits("u" * (MB - 1000), traits={"t": "x" * 2000}))
 
     assert plan.adjustments == (Adjustment("traits.t", "dropped", "update-size"),)
@@ -235,17 +235,17 @@ def test_beside_a_long_id_there_may_be_room_for_nothing() -> None:
 
 @pytest.mark.parametrize("backend", [STRICT, LENIENT], ids=["reject", "adapt"])
 @pytest.mark.parametrize("value", ["v", REMOVE])
-def test_an_id_that_fills_an_update_is_refused(backend: Mixpanel, value: Any) -> None:
-    """Half of it would be another user."""
+def test_an_id_that_fills_an_update_is_rejected(backend: Mixpanel, value: Any) -> None:
+    """A truncated id would be another user."""
     plan = backend.plan(UserTraits("u" * MB, traits={"t": value}))
 
-    assert [(each.path, each.rule) for each in plan.violations] == [("user_id", "update-size")]
+    assert [(violation.path, violation.rule) for violation in plan.violations] == [("user_id", "update-size")]
     assert plan.request is None
 
 
 @given(user=user_traits(), token=st.sampled_from(["t", "x" * 32]))
 def test_nothing_over_a_limit_is_ever_sent(user: UserTraits, token: str) -> None:
-    """Whether we refuse or adapt, read off the JSON alone."""
+    """Whether rejecting or adapting, measured on the JSON alone."""
     for on_violation in ("reject", "adapt"):
         plan = Mixpanel(token, on_violation=on_violation).plan(user)
         for update in updates_of(plan):
@@ -258,8 +258,8 @@ def test_nothing_over_a_limit_is_ever_sent(user: UserTraits, token: str) -> None
 
 
 @given(user=user_traits())
-def test_what_is_set_is_not_removed(user: UserTraits) -> None:
-    """So that nothing depends on the order in which Mixpanel applies the two."""
+def test_no_property_is_set_and_removed(user: UserTraits) -> None:
+    """So the result does not depend on the order in which Mixpanel applies them."""
     updates = updates_of(LENIENT.plan(user))
 
     operations = [next(iter(update.keys() - {"$token", "$distinct_id"})) for update in updates]

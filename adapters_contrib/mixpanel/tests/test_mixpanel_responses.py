@@ -26,55 +26,55 @@ NOT_DOCUMENTED = Unknown("mixpanel", "HTTP 200 with an unexpected body", status=
 
 
 def outcome_of(response: Response, user: UserTraits = ANN) -> Outcome:
-    """Return what becomes of *user* when Mixpanel answers *response*, asked once."""
+    """Return the outcome of *user* if Mixpanel sends *response* to the only attempt."""
     return ScriptedTransport(response, retry=RetryPolicy(attempts=1)).run(BACKEND.identify(user))
 
 
-def said(content: object) -> Response:
-    """Return a 200 with that JSON."""
+def ok_with(content: object) -> Response:
+    """Return a 200 with *content* as JSON."""
     return Response(200, body=orjson.dumps(content))
 
 
 @pytest.mark.parametrize(
     "response",
     [
-        said({"status": 1, "error": None}),
-        said({"status": 1, "error": ""}),
-        said({"status": 1}),
-        said({"status": 1, "error": None, "num_good_events": 1}),
+        ok_with({"status": 1, "error": None}),
+        ok_with({"status": 1, "error": ""}),
+        ok_with({"status": 1}),
+        ok_with({"status": 1, "error": None, "num_good_events": 1}),
         Response(200, body=b"1"),
         Response(200, body=b"1\n"),
     ],
 )
 def test_a_one_is_accepted_and_never_verified(response: Response) -> None:
-    """It says that the update is valid, and nothing of the token."""
+    """It means that the update is valid, not that the token is."""
     assert outcome_of(response) == Accepted("mixpanel", adjustments=BACKEND.plan(ANN).adjustments, verified=False)
 
 
 @pytest.mark.parametrize(
     ("response", "code", "message"),
     [
-        (said({"status": 0, "error": "bad record"}), "status 0", "bad record"),
-        (said({"status": 0, "error": None}), "status 0", None),
-        (said({"status": 0}), "status 0", None),
+        (ok_with({"status": 0, "error": "bad record"}), "status 0", "bad record"),
+        (ok_with({"status": 0, "error": None}), "status 0", None),
+        (ok_with({"status": 0}), "status 0", None),
         (Response(200, body=b"0"), "status 0", None),
-        (said({"status": 1, "error": "bad record"}), "status 1", "bad record"),
-        (said({"status": 1, "error": {"0": "bad"}}), "status 1", '{"0":"bad"}'),
-        (said({"status": 1, "error": None, "num_good_events": 0}), "status 1", None),
+        (ok_with({"status": 1, "error": "bad record"}), "status 1", "bad record"),
+        (ok_with({"status": 1, "error": {"0": "bad"}}), "status 1", '{"0":"bad"}'),
+        (ok_with({"status": 1, "error": None, "num_good_events": 0}), "status 1", None),
     ],
 )
-def test_a_200_can_be_a_refusal(response: Response, code: str, message: str | None) -> None:
-    """Of all, or of some of it, in whatever shape the errors are."""
+def test_a_200_can_be_a_rejection(response: Response, code: str, message: str | None) -> None:
+    """Of all updates or of some, in any shape of error."""
     assert outcome_of(response) == Rejected("mixpanel", code=code, message=message)
 
 
-def test_a_plain_one_tells_of_one_update_and_not_of_two() -> None:
-    """One or more of them are valid: the other may be lost, so it is no success."""
-    cause = "HTTP 200 that tells of one valid record and not of each"
+def test_a_plain_one_confirms_a_single_update() -> None:
+    """With two updates one may be lost, so it is not a success."""
+    cause = "HTTP 200 that confirms one of several updates"
 
     assert outcome_of(Response(200, body=b"1"), TWO_UPDATES) == Unknown("mixpanel", cause, status=200)
-    assert outcome_of(said({"status": 1, "error": None}), TWO_UPDATES) == Accepted("mixpanel")
-    assert isinstance(outcome_of(said({"status": 1, "num_good_events": 1}), TWO_UPDATES), Rejected)
+    assert outcome_of(ok_with({"status": 1, "error": None}), TWO_UPDATES) == Accepted("mixpanel")
+    assert isinstance(outcome_of(ok_with({"status": 1, "num_good_events": 1}), TWO_UPDATES), Rejected)
 
 
 @pytest.mark.parametrize(
@@ -97,13 +97,13 @@ def test_a_plain_one_tells_of_one_update_and_not_of_two() -> None:
     ],
 )
 def test_any_other_200_is_unknown(body: bytes) -> None:
-    """A proxy may have answered."""
+    """A proxy may have responded."""
     assert outcome_of(Response(200, body=body)) == NOT_DOCUMENTED
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_token_is_misconfigured(status: int) -> None:
-    """Where Mixpanel does notice."""
+def test_a_rejected_token_is_misconfigured(status: int) -> None:
+    """In the cases that Mixpanel does notice."""
     outcome = outcome_of(Response(status, body=b'{"error": "canary-token is unknown", "status": "error"}'))
 
     assert isinstance(outcome, Misconfigured)
@@ -112,8 +112,8 @@ def test_a_refused_token_is_misconfigured(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 405])
-def test_an_address_without_mixpanel_is_misconfigured(status: int) -> None:
-    """An update creates the profile that it is about, so it is no user who is missing."""
+def test_a_url_without_mixpanel_is_misconfigured(status: int) -> None:
+    """An update creates its profile, so a missing user cannot be the reason."""
     outcome = outcome_of(Response(status))
 
     assert outcome == Misconfigured("mixpanel", f"HTTP {status}", "Check base_url: there is no /engage below it.")
@@ -143,8 +143,8 @@ def test_an_address_without_mixpanel_is_misconfigured(status: int) -> None:
         (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("mixpanel", "no response in time")),
     ],
 )
-def test_every_failure_is_one_outcome(response: Response, outcome: Outcome) -> None:
-    """Every 5xx is about now and not about the user."""
+def test_each_failure_has_its_outcome(response: Response, outcome: Outcome) -> None:
+    """Every 5xx is temporary and not about the user."""
     assert outcome_of(response) == outcome
 
 
@@ -162,8 +162,8 @@ def test_every_failure_is_one_outcome(response: Response, outcome: Outcome) -> N
         (Response(0, no_response=NoResponse.UNTRUSTED), False),
     ],
 )
-def test_what_may_pass_is_tried_again(response: Response, is_retried: bool) -> None:  # noqa: FBT001  # As pytest gives it.
-    """To set and to unset twice is to do it once."""
+def test_temporary_failures_are_retried(response: Response, is_retried: bool) -> None:  # noqa: FBT001  # As pytest gives it.
+    """Setting and unsetting are idempotent."""
     transport = ScriptedTransport(response, Response(200, body=b"1"))
 
     outcome = transport.run(BACKEND.identify(ANN))
@@ -171,20 +171,20 @@ def test_what_may_pass_is_tried_again(response: Response, is_retried: bool) -> N
     assert (len(transport.requests), isinstance(outcome, Accepted)) == ((2, True) if is_retried else (1, False))
 
 
-WORDS = f"Ann Canary canary@example.com canary-pro 43 {KEY} canary-id"
+QUOTED = f"Ann Canary canary@example.com canary-pro 43 {KEY} canary-id"
 
 
 @pytest.mark.parametrize(
     "response",
     [
-        said({"status": 0, "error": WORDS}),
-        said({"status": 1, "error": [WORDS]}),
-        Response(400, body=orjson.dumps({"error": WORDS})),
-        Response(400, body=WORDS.encode()),
+        ok_with({"status": 0, "error": QUOTED}),
+        ok_with({"status": 1, "error": [QUOTED]}),
+        Response(400, body=orjson.dumps({"error": QUOTED})),
+        Response(400, body=QUOTED.encode()),
     ],
 )
-def test_what_was_sent_is_masked_in_mixpanels_words(response: Response) -> None:
-    """Vendors quote what they refuse."""
+def test_sent_values_are_redacted_from_messages(response: Response) -> None:
+    """Vendors quote what they reject."""
     outcome = outcome_of(response)
 
     assert isinstance(outcome, Rejected)
@@ -193,7 +193,7 @@ def test_what_was_sent_is_masked_in_mixpanels_words(response: Response) -> None:
 
 @given(response=responses())
 def test_only_a_success_with_a_one_is_accepted(response: Response) -> None:
-    """Whatever else comes back."""
+    """Whatever the response is."""
     outcome = outcome_of(response)
 
     content = response.json_object() or {}
