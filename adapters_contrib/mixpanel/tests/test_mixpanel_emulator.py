@@ -79,7 +79,7 @@ def test_without_ip_0_the_senders_location_is_set(serve: Serve, ip: str) -> None
 
 
 def test_an_unknown_token_gets_a_success_and_stores_nothing(serve: Serve) -> None:
-    """ "1" does not signify a valid project token."""
+    """A 1 "does not signify a valid project token"."""
     emulator = MixpanelEmulator(api_key="known")
     client = serve(emulator)
 
