@@ -48,7 +48,7 @@ def _discard_stdout() -> None:  # pragma: no cover  # Needs a real pipe, and so 
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-app: Final = typer.Typer(
+app = typer.Typer(
     cls=Commands,
     help="Tell session-replay vendors who your users are.",
     epilog=EXIT_CODES_HELP,
