@@ -134,7 +134,7 @@ def html_page(report: MigrationReport, *, clock: Callable[[], float] = time.time
     """
     return _PAGE.format(
         title=f"Migration from {printable(report.source)}",
-        style=Markup(files(__package__).joinpath("report.css").read_text(encoding="utf-8")),  # noqa: S704  # A file of ours.
+        style=Markup(files("replay_identity.migration").joinpath("report.css").read_text(encoding="utf-8")),  # noqa: S704  # A file of ours.
         day=datetime.fromtimestamp(clock(), UTC).date().isoformat(),
         content=Markup("\n").join(_sections(report)),
     )
