@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 
 import attrs
 
+from ._paths import prefixes
 from ._threads import DaemonPool
 from ._values import describe_type, is_nested
 from .adapters.exchange import Exchange
@@ -106,7 +107,7 @@ class Route:
         filtered: dict[str, Any] = {}
         for name, value in traits.items():
             path = parents + name
-            paths = frozenset(_prefixes(path))  # A name may itself contain dots, such as that of a file's column.
+            paths = frozenset(prefixes(path))  # A name may itself contain dots, such as that of a file's column.
             is_named = is_included or not paths.isdisjoint(self.only or ())
             if not paths.isdisjoint(self.exclude) or not (is_named or is_nested(value)):
                 continue
@@ -123,14 +124,8 @@ class Route:
 
     def _renamed(self, path: str) -> str:
         return ".".join(
-            self.rename.get(prefix, part) for prefix, part in zip(_prefixes(path), path.split("."), strict=True)
+            self.rename.get(prefix, part) for prefix, part in zip(prefixes(path), path.split("."), strict=True)
         )
-
-
-def _prefixes(path: str) -> list[str]:
-    """Return the paths of the parents of the dotted *path*, outermost first, and *path*."""
-    parts = path.split(".")
-    return [".".join(parts[: index + 1]) for index in range(len(parts))]
 
 
 def as_routes(backends: Iterable[IdentityBackend | Route]) -> list[Route]:

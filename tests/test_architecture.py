@@ -23,7 +23,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "traits": {"_values"},
     "_json": {"traits"},
     "outcomes": {"traits", "_records"},
-    "adapters": {"outcomes"},
+    "adapters": {"_paths", "outcomes"},
     "retry": {"adapters"},
     "_threads": {"_forks", "adapters"},
     "transport": {"_forks", "retry"},

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .._values import is_nested
+from .._paths import leaves
 from ..errors import printable
 from .protocols import Comparison
 
@@ -23,7 +23,7 @@ def compare_fields(
         stored: The same fields as the vendor shows them.
         is_same: Returns True if the expected and the stored value at a path are the same.
     """
-    should_be, actual = dict(_leaves(expected)), dict(_leaves(stored))
+    should_be, actual = dict(_present_leaves(expected)), dict(_present_leaves(stored))
     both = [path for path in should_be if path in actual]
     return Comparison(
         backend,
@@ -33,13 +33,11 @@ def compare_fields(
     )
 
 
-def _leaves(values: Mapping[str, Any], parents: str = "") -> Iterator[tuple[str, Any]]:
+def _present_leaves(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the dotted path and the value of every leaf that is not blank."""
-    for name, value in values.items():
-        if is_nested(value):
-            yield from _leaves(value, f"{parents}{name}.")
-        elif value is not None and value != "":
-            yield parents + name, value
+    for names, value in leaves(values):
+        if value is not None and value != "":
+            yield ".".join(names), value
 
 
 def _sorted_names(paths: Iterator[str]) -> tuple[str, ...]:

@@ -1,10 +1,11 @@
 """Cases about plans and limits: plans are pure, are what is sent, and record every loss."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from ..._values import REMOVE, is_nested
+from ..._paths import leaves, prefixes
+from ..._values import REMOVE
 from ...adapters.exchange import Request
 from ...adapters.protocols import IdentityBackend, Plan
 from ...errors import printable
@@ -124,9 +125,7 @@ class PlanCases(AdapterHooks):
         return self.make_backend(), self.make_backend(on_violation="adapt")
 
     def _is_kept(self, path: str, value: Any, content: RequestContent, lost: set[str]) -> bool:  # noqa: ANN401  # As `UserTraits` has it.
-        parts = path.split(".")
-        paths = {printable(".".join(parts[: index + 1])) for index in range(len(parts))}
-        return not paths.isdisjoint(lost) or self.request_contains(path, value, content)
+        return not lost.isdisjoint(map(printable, prefixes(path))) or self.request_contains(path, value, content)
 
 
 def _lost(plan: Plan) -> set[str]:
@@ -140,16 +139,8 @@ def _content(plan: Plan) -> RequestContent:
 def _fields(user: UserTraits) -> Iterator[tuple[str, Any]]:
     """Yield every value of *user* with its path, except empty values and removals, which have their own cases."""
     fields = (("user_id", user.user_id), ("name", user.name), ("email", user.email))
-    yield from ((path, value) for path, value in (*fields, *_values(user.traits, "traits")) if not _is_empty(value))
-
-
-def _values(traits: Mapping[str, Any], parent: str) -> Iterator[tuple[str, Any]]:
-    for name, value in traits.items():
-        path = f"{parent}.{name}"
-        if is_nested(value):
-            yield from _values(value, path)
-        else:
-            yield path, value
+    traits = ((".".join(("traits", *names)), value) for names, value in leaves(user.traits))
+    yield from ((path, value) for path, value in (*fields, *traits) if not _is_empty(value))
 
 
 def _is_empty(value: object) -> bool:
