@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -60,6 +61,9 @@ MAY_USE: Final[Mapping[str, set[str]]] = {
     "transport": {"certifi", "httpx", "pycurl"},
 }
 ANYWHERE: Final = {"attrs"}
+
+MAX_MODULES: Final = 160
+MAX_ROOT_MODULES: Final = 17
 
 
 def modules() -> list[Path]:
@@ -152,6 +156,41 @@ def test_there_is_no_circle() -> None:
     assert all(name not in below(name) for name in MAY_IMPORT)
 
 
-def test_every_part_has_its_place() -> None:
-    """A new module is given its place here first."""
+def test_every_part_is_in_the_table() -> None:
+    """A new part of the package is added to the table above first."""
     assert {part(path) for path in modules()} <= MAY_IMPORT.keys()
+
+
+def definitions(path: Path, kind: type[ast.ClassDef] | type[ast.FunctionDef]) -> Iterator[str]:
+    """Yield the names of the public classes or functions at the top of a module."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, kind) and not node.name.startswith("_"):
+            yield node.name
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """The name of a class says which class it is, without its module."""
+    counts = Counter(name for path in modules() for name in definitions(path, ast.ClassDef))
+
+    assert not [name for name, count in counts.items() if count > 1]
+
+
+def test_no_module_has_the_name_of_a_public_function() -> None:
+    """An import from a package gives the function or the module, whichever is meant."""
+    modules_by_package = {(path.parent, path.stem) for path in modules()}
+    exported = {
+        (path.parent, alias.asname or alias.name)
+        for path in modules()
+        if path.name == "__init__.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+    assert not modules_by_package & exported
+
+
+def test_the_package_stays_small() -> None:
+    """A module under 60 lines, or another file in the root, needs a reason."""
+    assert len(modules()) <= MAX_MODULES
+    assert len(list(PACKAGE.glob("*.py"))) <= MAX_ROOT_MODULES

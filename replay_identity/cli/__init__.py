@@ -13,14 +13,14 @@ def main() -> int:
     # httpx logs URLs at INFO, and LogRocket's URLs contain user ids.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        from .app import app  # noqa: PLC0415  # This module must be importable without the extra.
+        from .app import app as commands  # noqa: PLC0415  # This module must be importable without the extra.
     except ModuleNotFoundError as error:
-        if error.name not in {"typer", "rich", "platformdirs"}:
+        if error.name not in {"typer", "rich", "platformdirs", "markupsafe"}:
             raise
         sys.stderr.write("The command line needs more packages: pip install 'replay-identity[cli]'\n")
         return ExitCode.USAGE
     try:
-        app(prog_name="replay-identity")
+        commands(prog_name="replay-identity")
     except Exception as error:  # noqa: BLE001  # A traceback may quote a value.
         frame = extract_tb(error.__traceback__)[-1]
         location = f"{type(error).__name__} at {PurePath(frame.filename).name}:{frame.lineno}"

@@ -3,8 +3,8 @@
 from .boundaries import Boundary, users_at, users_over
 from .conformance import BackendConformance, RequestContent
 from .files import IdentityFile, identity_files
+from .http_responses import bodies, responses
 from .reconciliation import find_differences
-from .responses import bodies, responses
 from .scripted import ScriptedTransport
 from .strategies import user_traits, valid_users
 from .values import (

@@ -28,7 +28,7 @@ from ...adapters.protocols import (
 )
 from ...outcomes import Accepted, Broken, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown
 from ...traits import UserTraits
-from ..responses import responses
+from ..http_responses import responses
 from ..strategies import user_traits
 from .base import AdapterHooks
 from .request_content import read_request_content

@@ -10,7 +10,7 @@ from ...adapters.exchange import NoResponse, Response
 from ...outcomes import Accepted, Broken, Misconfigured, Outcome, Rejected, Unavailable, Unknown, explain
 from ...retry import RetryPolicy
 from ...traits import UserTraits
-from ..responses import responses
+from ..http_responses import responses
 from ..scripted import ScriptedTransport
 from ..strategies import user_traits, valid_users
 from .base import AdapterHooks
