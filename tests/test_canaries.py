@@ -1,4 +1,4 @@
-"""No value, no id and no key gets out: not by an error, a repr, a traceback, a note, a pickle or a log."""
+"""No value, id or key is shown by an error, a repr, a traceback, a note, a pickle or a log."""
 
 import base64
 import html
@@ -52,21 +52,21 @@ USER = UserTraits(USER_ID, name=NAME, email=EMAIL, traits=TRAITS, vendor_ids={"f
 
 
 def assert_silent(*shown: str) -> None:
-    """Check that nothing of the user or of a key is in what is *shown*, in any case of letters or encoding."""
+    """Assert that *shown* contains nothing of the user or of a key, in any case or encoding."""
     for text in shown:
         assert "canary" not in text.lower()
         assert [value for value in VALUES if value in text] == []
 
 
-def everything_told_by(error: BaseException) -> list[str]:
-    """Return all that an exception shows, and the exceptions that it names as its cause."""
-    told = [str(error), repr(error), "".join(traceback.format_exception(error)), *getattr(error, "__notes__", [])]
-    return [*told, pickle.dumps(error).decode("latin-1")]
+def everything_shown_by(error: BaseException) -> list[str]:
+    """Return every text of an exception, including those of its causes."""
+    texts = [str(error), repr(error), "".join(traceback.format_exception(error)), *getattr(error, "__notes__", [])]
+    return [*texts, pickle.dumps(error).decode("latin-1")]
 
 
 @pytest.fixture(autouse=True)
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """Keep every record."""
+    """Capture every log record."""
     caplog.set_level(logging.DEBUG)
     return caplog
 
@@ -79,7 +79,7 @@ def cyclic() -> dict[str, Any]:
 
 
 def deep() -> dict[str, Any]:
-    """Return a mapping nested too deep."""
+    """Return a mapping that is nested too deeply."""
     nested: dict[str, Any] = {"plan": "canary"}
     for _ in range(40):
         nested = {"in": nested}
@@ -91,7 +91,7 @@ BAD_USERS: dict[str, Callable[[], object]] = {
     "a bytes id": lambda: UserTraits(USER_ID.encode()),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     "a broken id": lambda: UserTraits(SURROGATE),
     "a broken name": lambda: UserTraits("u", name=SURROGATE),
-    "a broken address": lambda: UserTraits("u", email=SURROGATE),
+    "a broken e-mail address": lambda: UserTraits("u", email=SURROGATE),
     "a list for a name": lambda: UserTraits("u", name=[NAME]),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     "a broken trait": lambda: UserTraits("u", traits={"plan": SURROGATE}),
     "a broken trait in a list": lambda: UserTraits("u", traits={"plan": ["canary", {"deep": SURROGATE}]}),
@@ -99,9 +99,9 @@ BAD_USERS: dict[str, Callable[[], object]] = {
     "a NaN with digits": lambda: UserTraits("u", traits={"n": Decimal("NaN918273")}),
     "a huge int": lambda: UserTraits("u", traits={"n": 918273 * 10**400}),
     "a huge decimal": lambda: UserTraits("u", traits={"n": Decimal("77123.45e500")}),
-    "a naive moment": lambda: UserTraits("u", traits={"n": TRAITS["since"].replace(tzinfo=None)}),
+    "a naive datetime": lambda: UserTraits("u", traits={"n": TRAITS["since"].replace(tzinfo=None)}),
     "a naive observation": lambda: UserTraits("u", observed_at=TRAITS["since"].replace(tzinfo=None)),
-    "a text for an observation": lambda: UserTraits("u", observed_at="canary"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    "a string for an observation": lambda: UserTraits("u", observed_at="canary"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     "a cycle": lambda: UserTraits("u", traits=cyclic()),
     "a deep trait": lambda: UserTraits("u", traits=deep()),
     "a set": lambda: UserTraits("u", traits={"plan": {"canary"}}),  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
@@ -112,49 +112,49 @@ BAD_USERS: dict[str, Callable[[], object]] = {
     "an unknown type": lambda: UserTraits("u", types={"plan": "canary"}),  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
     "a broken vendor id": lambda: UserTraits("u", vendor_ids={"fullstory": SURROGATE}),
     "a number for a vendor id": lambda: UserTraits("u", vendor_ids={"fullstory": 918273}),  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
-    "a row of an int id": lambda: UserTraits.from_mapping({"id": 918273, "email": EMAIL}),
+    "a row with an int id": lambda: UserTraits.from_mapping({"id": 918273, "email": EMAIL}),
     "a row that is a list": lambda: UserTraits.from_mapping([EMAIL]),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 }
 
 
-@pytest.mark.parametrize("what", BAD_USERS)
-def test_an_error_about_a_user_quotes_nothing(what: str, log: pytest.LogCaptureFixture) -> None:
-    """It names the path, and no more."""
+@pytest.mark.parametrize("case", BAD_USERS)
+def test_an_error_about_a_user_quotes_nothing(case: str, log: pytest.LogCaptureFixture) -> None:
+    """It names the path and nothing else."""
     with pytest.raises(InvalidTraitsError) as caught:
-        BAD_USERS[what]()
+        BAD_USERS[case]()
 
-    # The test's own line stands in the traceback, so what is raised here has to come from a name.
-    told = [text for text in everything_told_by(caught.value.with_traceback(None)) if text]
-    assert_silent(*told, log.text)
+    # The traceback shows the test's own lines, so the bad value must not be on one of them.
+    texts = [text for text in everything_shown_by(caught.value.with_traceback(None)) if text]
+    assert_silent(*texts, log.text)
 
 
 BAD_SETTINGS: dict[str, Callable[[], object]] = {
     "a key with a newline": lambda: Fullstory(f"{FULLSTORY_KEY}\n"),
     "a key with a scheme": lambda: Fullstory(f"Basic {FULLSTORY_KEY}"),
     "a key with a surrogate": lambda: LogRocket(f"{LOGROCKET_KEY}\ud800"),
-    "a key of another shape": lambda: LogRocket(SECRET),
+    "a key of another form": lambda: LogRocket(SECRET),
     "a key of four parts": lambda: LogRocket(f"{LOGROCKET_KEY}:{SECRET}"),
     "a key of bytes": lambda: Fullstory(FULLSTORY_KEY.encode()),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     "plain http": lambda: Fullstory(FULLSTORY_KEY, base_url="http://canary.example.com"),
-    "a password in the address": lambda: LogRocket(LOGROCKET_KEY, base_url=f"https://me:{SECRET}@example.com"),
-    "an address that cannot be read": lambda: LogRocket(LOGROCKET_KEY, base_url=f"https://[{SECRET}"),
-    "a port that is none": lambda: Fullstory(FULLSTORY_KEY, base_url=f"https://example.com:{SECRET}"),
-    "an odd source": lambda: Fullstory(FULLSTORY_KEY, integration_source=f"{SECRET}\r\n"),
-    "an odd way": lambda: Fullstory(FULLSTORY_KEY, on_violation=SECRET),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    "a password in the URL": lambda: LogRocket(LOGROCKET_KEY, base_url=f"https://me:{SECRET}@example.com"),
+    "an invalid URL": lambda: LogRocket(LOGROCKET_KEY, base_url=f"https://[{SECRET}"),
+    "an invalid port": lambda: Fullstory(FULLSTORY_KEY, base_url=f"https://example.com:{SECRET}"),
+    "an invalid source": lambda: Fullstory(FULLSTORY_KEY, integration_source=f"{SECRET}\r\n"),
+    "an invalid on_violation": lambda: Fullstory(FULLSTORY_KEY, on_violation=SECRET),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 }
 
 
-@pytest.mark.parametrize("what", BAD_SETTINGS)
-def test_an_error_about_a_setting_quotes_nothing(what: str, log: pytest.LogCaptureFixture) -> None:
-    """It names the setting, and no more."""
+@pytest.mark.parametrize("case", BAD_SETTINGS)
+def test_an_error_about_a_setting_quotes_nothing(case: str, log: pytest.LogCaptureFixture) -> None:
+    """It names the setting and nothing else."""
     with pytest.raises(ConfigurationError) as caught:
-        BAD_SETTINGS[what]()
+        BAD_SETTINGS[case]()
 
-    assert_silent(*everything_told_by(caught.value.with_traceback(None)), log.text)
+    assert_silent(*everything_shown_by(caught.value.with_traceback(None)), log.text)
 
 
 FULL, ROCKET = Fullstory(FULLSTORY_KEY), LogRocket(LOGROCKET_KEY)
-BAD_QUESTIONS: dict[str, Callable[[], Any]] = {
+BAD_REQUESTS: dict[str, Callable[[], Any]] = {
     "get": lambda: FULL.get(SURROGATE),
     "get by id": lambda: FULL.get_by_id(SURROGATE),
     "delete": lambda: FULL.delete(SURROGATE),
@@ -165,17 +165,17 @@ BAD_QUESTIONS: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("what", BAD_QUESTIONS)
-def test_an_error_about_a_question_quotes_nothing(what: str) -> None:
-    """Ids are checked before they are put into an address."""
+@pytest.mark.parametrize("case", BAD_REQUESTS)
+def test_an_error_about_a_request_quotes_nothing(case: str) -> None:
+    """Ids are validated before they become part of a URL."""
     with pytest.raises(InvalidTraitsError) as caught:
-        run(BAD_QUESTIONS[what]())
+        run(BAD_REQUESTS[case]())
 
-    assert_silent(*everything_told_by(caught.value.with_traceback(None)))
+    assert_silent(*everything_shown_by(caught.value.with_traceback(None)))
 
 
 def quotes() -> list[str]:
-    """Return what a vendor may quote, in every way that it may write it."""
+    """Return every text that a vendor may quote, in every way it may write it."""
     texts = [
         USER_ID,
         NAME,
@@ -193,23 +193,23 @@ def quotes() -> list[str]:
     return [*plain, *written, *cut, *map(str.upper, plain), *map(html.escape, plain)]
 
 
-def weather() -> list[Response]:
-    """Return every kind of answer, each of them quoting whatever it can."""
-    said = " | ".join(quotes())
+def all_responses() -> list[Response]:
+    """Return responses of every kind that quote as much as they can."""
+    quote_all = " | ".join(quotes())
     bodies = [
-        orjson.dumps({"code": said, "message": said, "error": said, "detail": said}),
-        orjson.dumps({"message": said}),
-        orjson.dumps({"id": 7, "name": said, "results": [said]}),
-        f"<html>{html.escape(said)}</html>".encode(),
-        said.encode(),
-        b'{"message": "' + said.encode(),
+        orjson.dumps({"code": quote_all, "message": quote_all, "error": quote_all, "detail": quote_all}),
+        orjson.dumps({"message": quote_all}),
+        orjson.dumps({"id": 7, "name": quote_all, "results": [quote_all]}),
+        f"<html>{html.escape(quote_all)}</html>".encode(),
+        quote_all.encode(),
+        b'{"message": "' + quote_all.encode(),
         b"",
     ]
     statuses = [200, 302, 400, 401, 403, 404, 409, 413, 418, 429, 500, 502, 503, 504]
     headers = {"location": f"https://evil.example/{USER_ID}", "retry-after": EMAIL, "x": FULLSTORY_KEY}
-    answers = [Response(status, headers, body) for status in statuses for body in bodies]
+    responses = [Response(status, headers, body) for status in statuses for body in bodies]
     return [
-        *answers,
+        *responses,
         *(
             Response(0, no_response=no_response, uncertain=uncertain)
             for no_response in NoResponse
@@ -227,10 +227,10 @@ BACKENDS: list[IdentityBackend] = [
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 def test_no_outcome_quotes_what_was_sent(backend: IdentityBackend, log: pytest.LogCaptureFixture) -> None:
-    """Whatever the vendor answers, the outcome, the report and its error are silent."""
+    """Neither the outcome nor the report nor its error, whatever the vendor responds."""
     key = FULLSTORY_KEY if isinstance(backend, Fullstory) else LOGROCKET_KEY
     other = LOGROCKET_KEY if key == FULLSTORY_KEY else FULLSTORY_KEY
-    for response in weather():
+    for response in all_responses():
         own = attrs.evolve(
             response, body=response.body.replace(quote(other, safe="").encode(), b"").replace(other.encode(), b"")
         )
@@ -243,33 +243,33 @@ def test_no_outcome_quotes_what_was_sent(backend: IdentityBackend, log: pytest.L
 
 
 def assert_outcome_is_silent(outcome: Outcome) -> None:
-    """Check all that is shown of an outcome, the error it becomes included."""
+    """Assert that no text of an outcome, or of the error made from it, contains a value."""
     report = IdentifyReport((outcome,))
     assert_silent(repr(outcome), explain(outcome), repr(report), pickle.dumps(report).decode("latin-1"))
     try:
         report.raise_for_status()
     except IdentifyError as error:
-        assert_silent(*everything_told_by(error))
+        assert_silent(*everything_shown_by(error))
 
 
-def test_no_other_question_quotes_what_was_asked() -> None:
-    """Reading, deleting, verifying and excluding say as little."""
-    for response in weather():
+def test_no_other_request_quotes_what_was_sent() -> None:
+    """Reading, deleting, verifying and excluding."""
+    for response in all_responses():
         about_user = (
             attrs.evolve(response, body=USER_ID.encode() + b" and " + FULLSTORY_KEY.encode())
             if response.no_response is None
             else response
         )
-        asks: list[Any] = [
+        exchanges: list[Any] = [
             FULL.get(USER_ID),
             FULL.get_by_id(USER_ID),
             FULL.delete(USER_ID),
             FULL.delete_by_id(USER_ID),
             FULL.verify(),
         ]
-        for ask in asks:
-            answer, requests = run(ask, about_user)
-            assert_silent(repr(answer), *map(repr, requests))
+        for exchange in exchanges:
+            outcome, requests = run(exchange, about_user)
+            assert_silent(repr(outcome), *map(repr, requests))
         excluded, _ = run(
             ROCKET.exclude(email=EMAIL),
             Response(response.status, body=f"{EMAIL} {LOGROCKET_KEY}".encode(), no_response=response.no_response),
@@ -280,7 +280,7 @@ def test_no_other_question_quotes_what_was_asked() -> None:
 @pytest.mark.parametrize("user_id", ["..", f"{USER_ID}/../{SECRET}", "canary" * 50, "canary" * 200, USER_ID])
 @pytest.mark.parametrize("on_violation", ["reject", "adapt"])
 def test_no_plan_shows_what_it_would_send(user_id: str, on_violation: Any, log: pytest.LogCaptureFixture) -> None:
-    """Its repr, its violations and its adjustments name paths and rules."""
+    """Its repr, violations and adjustments contain only paths and rules."""
     large: dict[str, Any] = {
         "plan": "canary" * 2_000_000,
         "tags": ["canary" * 5000],
@@ -297,8 +297,8 @@ def test_no_plan_shows_what_it_would_send(user_id: str, on_violation: Any, log: 
             assert_outcome_is_silent(run(backend.identify(user))[0])
 
 
-def test_no_encoded_key_is_shown_either() -> None:
-    """It is not sent encoded, so nothing holds it encoded."""
+def test_no_encoded_key_is_shown() -> None:
+    """The key is never encoded."""
     encoded = base64.b64encode(FULLSTORY_KEY.encode()).decode()
 
     plan = FULL.plan(USER)
@@ -307,7 +307,7 @@ def test_no_encoded_key_is_shown_either() -> None:
     assert encoded not in repr(plan) + repr(FULL) + str(plan.request.headers)
 
 
-def test_every_error_here_is_one_of_ours() -> None:
-    """So that one except clause is enough."""
+def test_every_error_is_a_replay_identity_error() -> None:
+    """One except clause is enough."""
     assert issubclass(InvalidTraitsError, ReplayIdentityError)
     assert issubclass(ConfigurationError, ReplayIdentityError)

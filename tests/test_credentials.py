@@ -8,14 +8,14 @@ from replay_identity.adapters.credentials import check_api_key, check_base_url, 
 
 
 @pytest.mark.parametrize("key", ["na1.by11Q/DEMO", "org:app:secret", "!~"])
-def test_a_key_of_visible_letters_is_taken(key: str) -> None:
-    """Whatever its shape, the vendor knows best."""
+def test_accepts_any_key_of_printable_ascii(key: str) -> None:
+    """The vendor knows best which keys are valid."""
     check_api_key(key, hint="set IT")
 
 
 @pytest.mark.parametrize("key", ["", None, 7, b"key"])
-def test_a_missing_key_names_where_to_set_it(key: Any) -> None:
-    """The hint is the caller's."""
+def test_a_missing_key_shows_the_callers_hint(key: Any) -> None:
+    """The hint says where to set the key."""
     with pytest.raises(ConfigurationError) as caught:
         check_api_key(key, hint="set FULLSTORY_API_KEY")
 
@@ -24,8 +24,8 @@ def test_a_missing_key_names_where_to_set_it(key: Any) -> None:
 
 @pytest.mark.parametrize("bad", ["\n", "\r", "\0", "\t", " ", "é", "\x7f", "\u200b", "\ud800"])
 @pytest.mark.parametrize("place", ["{}canarykey", "canary{}key", "canarykey{}"])
-def test_a_key_that_no_header_can_hold_is_refused(bad: str, place: str) -> None:
-    """Before it is ever sent, and without being quoted."""
+def test_rejects_a_key_that_is_no_header_value(bad: str, place: str) -> None:
+    """The key is rejected before it is sent, and not quoted."""
     with pytest.raises(ConfigurationError) as caught:
         check_api_key(place.format(bad), hint="")
 
@@ -34,13 +34,13 @@ def test_a_key_that_no_header_can_hold_is_refused(bad: str, place: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["segment", "my app 1.0"])
-def test_a_header_may_hold_visible_letters(value: str) -> None:
-    """And spaces."""
+def test_accepts_a_header_of_printable_ascii(value: str) -> None:
+    """Spaces are allowed."""
     check_header("integration_source", value)
 
 
 @pytest.mark.parametrize("value", ["a\nb", "a\r\nx: y", "é", "\0"])
-def test_a_header_with_anything_else_is_refused(value: str) -> None:
+def test_rejects_a_header_of_other_characters(value: str) -> None:
     """A line break would start another header."""
     with pytest.raises(ConfigurationError, match=r"^integration_source: expected printable ASCII"):
         check_header("integration_source", value)
@@ -59,16 +59,16 @@ def test_a_header_with_anything_else_is_refused(value: str) -> None:
         ("http://[::1]:8801/", "http://[::1]:8801"),
     ],
 )
-def test_an_address_is_used_without_its_last_slash(given: str, used: str) -> None:
-    """Paths are put behind it."""
+def test_removes_trailing_slashes_from_a_url(given: str, used: str) -> None:
+    """Paths are appended to it."""
     assert check_base_url(given, allow_insecure=False) == used
 
 
 @pytest.mark.parametrize(
     "address", ["http://api.example.com", "http://10.0.0.1", "http://[::2]", "http://localhost.evil"]
 )
-def test_plain_http_is_for_loopback(address: str) -> None:
-    """Unless it is allowed by name."""
+def test_plain_http_is_for_loopback_only(address: str) -> None:
+    """Unless it is allowed explicitly."""
     with pytest.raises(ConfigurationError, match=r"^base_url: plain http .*allow_insecure=True"):
         check_base_url(address, allow_insecure=False)
     assert check_base_url(address, allow_insecure=True) == address
@@ -97,8 +97,8 @@ def test_plain_http_is_for_loopback(address: str) -> None:
         "https://canary:port",
     ],
 )
-def test_what_is_no_address_is_refused(address: str) -> None:
-    """Without being quoted, since people put passwords into addresses."""
+def test_rejects_an_invalid_url_without_quoting_it(address: str) -> None:
+    """People put passwords into URLs."""
     with pytest.raises(ConfigurationError) as caught:
         check_base_url(address, allow_insecure=True)
 

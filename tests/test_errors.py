@@ -20,14 +20,14 @@ ALL: list[tuple[ReplayIdentityError, str]] = [
 
 
 @pytest.mark.parametrize(("error", "text"), ALL)
-def test_an_error_says_what_is_wrong_with_which_setting(error: ReplayIdentityError, text: str) -> None:
-    """The text begins with the name of what to change."""
+def test_an_error_begins_with_the_setting(error: ReplayIdentityError, text: str) -> None:
+    """The text names the setting first, then the problem."""
     assert str(error) == text
 
 
 @pytest.mark.parametrize(("error", "text"), ALL)
 def test_an_error_survives_pickling(error: ReplayIdentityError, text: str) -> None:
-    """A process pool gives the same error back, with its fields, though it was raised from another."""
+    """A process pool returns the same error with its fields, even if it was raised from another."""
     with pytest.raises(ReplayIdentityError) as caught:
         raise copy.copy(error) from ValueError("the cause")
 
@@ -39,8 +39,8 @@ def test_an_error_survives_pickling(error: ReplayIdentityError, text: str) -> No
 
 
 @pytest.mark.parametrize(("error", "text"), ALL)
-def test_an_error_is_ours(error: ReplayIdentityError, text: str) -> None:
-    """One except clause catches all of them, and a note can be added."""
+def test_an_error_is_a_replay_identity_error(error: ReplayIdentityError, text: str) -> None:
+    """One except clause catches all of them, and notes can be added."""
     with pytest.raises(ReplayIdentityError) as caught:
         raise error.with_traceback(None)
     caught.value.add_note("seen")
@@ -48,8 +48,8 @@ def test_an_error_is_ours(error: ReplayIdentityError, text: str) -> None:
     assert text in "".join(traceback.format_exception(caught.value))
 
 
-def test_an_error_of_a_value_has_no_cause_to_show() -> None:
-    """The cause would quote the value, so it is not shown."""
+def test_an_error_about_a_value_has_no_cause() -> None:
+    """The cause would quote the value."""
     user_id = "can" + "ary\ud800"
 
     with pytest.raises(InvalidTraitsError) as caught:
@@ -60,7 +60,7 @@ def test_an_error_of_a_value_has_no_cause_to_show() -> None:
 
 
 def group() -> IdentifyError:
-    """Return what two backends have not accepted."""
+    """Return the error of two backends that did not accept a user."""
     return IdentifyError(
         "not every required backend accepted the user",
         [NotAcceptedError("fullstory", "Unavailable", "HTTP 503"), NotAcceptedError("logrocket", "Rejected", "no")],
@@ -68,7 +68,7 @@ def group() -> IdentifyError:
 
 
 def test_a_group_is_caught_by_except_star() -> None:
-    """Each backend's part can be handled on its own."""
+    """Each backend's error can be handled on its own."""
     caught: list[str] = []
 
     try:
@@ -79,8 +79,8 @@ def test_a_group_is_caught_by_except_star() -> None:
     assert caught == ["fullstory", "logrocket"]
 
 
-def test_a_group_splits_into_groups_like_it() -> None:
-    """What `except*` does not catch is raised on as an IdentifyError."""
+def test_a_group_splits_into_identify_errors() -> None:
+    """The part that `except*` does not catch is raised as an IdentifyError."""
 
     def is_fullstory(error: Exception) -> bool:
         return isinstance(error, NotAcceptedError) and error.backend == "fullstory"
@@ -92,14 +92,14 @@ def test_a_group_splits_into_groups_like_it() -> None:
     assert [str(error) for error in rest.exceptions] == ["logrocket: Rejected: no"]
 
 
-def test_a_group_is_one_of_our_errors() -> None:
-    """One except clause is enough for it, too."""
+def test_a_group_is_a_replay_identity_error() -> None:
+    """One except clause catches it, too."""
     with pytest.raises(ReplayIdentityError):
         raise group()
 
 
 def test_a_group_survives_pickling() -> None:
-    """With all that is in it."""
+    """The members survive, too."""
     again: Any = pickle.loads(pickle.dumps(group()))  # noqa: S301
 
     assert type(again) is IdentifyError
@@ -116,14 +116,14 @@ def test_a_group_survives_pickling() -> None:
         ("a" * (MAX_SHOWN + 1), "a" * (MAX_SHOWN - 1) + "…"),
     ],
 )
-def test_names_are_shown_short_and_on_one_line(name: str, shown: str) -> None:
+def test_shows_names_short_and_on_one_line(name: str, shown: str) -> None:
     """A trait's name cannot forge a line of a log."""
     assert printable(name) == shown
 
 
 @given(name=st.text())
 def test_any_name_can_be_shown(name: str) -> None:
-    """Whatever it holds, surrogates too."""
+    """Surrogates are no exception."""
     shown = printable(name)
 
     assert len(shown) <= MAX_SHOWN

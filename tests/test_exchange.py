@@ -31,13 +31,13 @@ SENT = "Sat, 21 Nov 2026 08:00:00 GMT"
     ],
 )
 def test_retry_after_is_read_as_seconds_or_a_date(headers: dict[str, str], seconds: float | None) -> None:
-    """A date counts from the server's own clock, and nonsense is none."""
+    """A date is relative to the server's clock, and an invalid value is None."""
     assert Response(429, headers).retry_after == seconds
 
 
 @pytest.mark.parametrize("headers", [{}, {"date": "today"}])
-def test_a_date_counts_from_our_own_clock_where_the_server_shows_none(headers: dict[str, str]) -> None:
-    """To ignore it would be to come back early."""
+def test_a_date_without_a_server_clock_uses_ours(headers: dict[str, str]) -> None:
+    """Ignoring it would mean retrying too early."""
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
 
     wait = Response(429, {"retry-after": later, **headers}).retry_after
@@ -68,8 +68,8 @@ def test_a_date_counts_from_our_own_clock_where_the_server_shows_none(headers: d
         (505, False, False, False),
     ],
 )
-def test_what_a_status_means(status: int, success: bool, retryable: bool, may_have_applied: bool) -> None:  # noqa: FBT001
-    """Whether it worked, whether it may work later, and whether it may have worked unseen."""
+def test_classifies_a_status(status: int, success: bool, retryable: bool, may_have_applied: bool) -> None:  # noqa: FBT001
+    """Success, worth a retry, and applied although no response says so."""
     response = Response(status)
 
     assert (response.is_success, response.is_retryable, response.may_have_applied) == (
@@ -91,8 +91,8 @@ def test_what_a_status_means(status: int, success: bool, retryable: bool, may_ha
         (NoResponse.CLOSED, False, False),
     ],
 )
-def test_what_the_lack_of_an_answer_means(no_response: NoResponse, retryable: bool, may_have_applied: bool) -> None:  # noqa: FBT001
-    """The same questions where nothing came back."""
+def test_classifies_a_missing_response(no_response: NoResponse, retryable: bool, may_have_applied: bool) -> None:  # noqa: FBT001
+    """The same three properties."""
     response = Response(0, no_response=no_response)
 
     assert (response.is_success, response.is_retryable, response.may_have_applied) == (
@@ -118,21 +118,21 @@ def test_what_the_lack_of_an_answer_means(no_response: NoResponse, retryable: bo
         (b"[" * 5000, None),
     ],
 )
-def test_a_body_is_a_json_object_or_nothing(body: bytes, content: object) -> None:
-    """Whatever a vendor answers, reading it does not fail."""
+def test_a_body_is_a_json_object_or_none(body: bytes, content: object) -> None:
+    """No body raises an exception."""
     assert Response(200, body=body).json_object() == content
 
 
 @given(response=responses())
-def test_any_reply_can_be_asked_anything(response: Response) -> None:
-    """No header and no body makes a question fail."""
+def test_any_response_can_be_read(response: Response) -> None:
+    """No header and no body raises an exception."""
     assert response.retry_after is None or response.retry_after >= 0
     assert isinstance(response.json_object(), dict | None)
     assert not (response.is_success and response.is_retryable)
 
 
-def test_reprs_hold_no_key_no_id_and_no_body() -> None:
-    """What is sent and answered is a person's."""
+def test_reprs_contain_no_key_id_or_body() -> None:
+    """Requests and responses contain personal data."""
     request = Request("identify", "PUT", "https://api/users/canary", {"authorization": "canary"}, b"canary")
     response = Response(400, {"x": "canary"}, b"canary")
 
@@ -140,6 +140,6 @@ def test_reprs_hold_no_key_no_id_and_no_body() -> None:
     assert repr(response) == "Response(status=400, no_response=None, uncertain=False)"
 
 
-def test_a_pause_is_answered_like_a_success() -> None:
-    """An exchange that pauses is sent something that is no failure."""
+def test_after_a_sleep_comes_a_success() -> None:
+    """An exchange that sleeps receives no failure."""
     assert AFTER_SLEEP.is_success

@@ -14,19 +14,19 @@ SHOWN = "n" * 99 + "…"
 
 @pytest.fixture
 def strict() -> Adaptation:
-    """Give books that refuse."""
+    """Return a log that rejects."""
     return Adaptation(adapt=False)
 
 
 @pytest.fixture
 def lenient() -> Adaptation:
-    """Give books that mend."""
+    """Return a log that adapts."""
     return Adaptation(adapt=True)
 
 
 @pytest.mark.parametrize("adapt", [True, False])
-def test_what_is_within_the_limit_leaves_no_entry(adapt: bool) -> None:  # noqa: FBT001
-    """The books stay empty."""
+def test_records_nothing_within_the_limit(adapt: bool) -> None:  # noqa: FBT001
+    """Neither an adjustment nor a violation."""
     adaptation = Adaptation(adapt=adapt)
 
     adaptation.check("p", "abc", LIMIT)
@@ -36,14 +36,14 @@ def test_what_is_within_the_limit_leaves_no_entry(adapt: bool) -> None:  # noqa:
     assert (adaptation.adjustments, adaptation.violations) == ([], [])
 
 
-def test_shortening_cuts_and_says_so(lenient: Adaptation) -> None:
-    """A cut is a lossy adjustment."""
+def test_truncating_records_an_adjustment(lenient: Adaptation) -> None:
+    """It is a lossy one."""
     assert lenient.truncate("p", "aéé", LIMIT) == "aé"
     assert lenient.adjustments == [Adjustment("p", "truncated", "size")]
     assert lenient.violations == []
 
 
-def test_shortening_is_refused_without_leave(strict: Adaptation) -> None:
+def test_truncating_is_a_violation_unless_adapting(strict: Adaptation) -> None:
     """The violation has the limit, the measure and the unit."""
     strict.truncate("p", "aéé", LIMIT)
 
@@ -51,20 +51,20 @@ def test_shortening_is_refused_without_leave(strict: Adaptation) -> None:
     assert strict.adjustments == []
 
 
-def test_what_must_be_whole_is_dropped(lenient: Adaptation) -> None:
-    """Half an e-mail address is another one."""
+def test_drops_what_must_not_be_cut(lenient: Adaptation) -> None:
+    """Half an e-mail address is another address."""
     assert lenient.fit_or_drop("p", "abcd", LIMIT) is None
     assert lenient.adjustments == [Adjustment("p", "dropped", "size")]
 
 
-def test_what_must_be_whole_is_refused_without_leave(strict: Adaptation) -> None:
-    """As a cut is."""
+def test_an_overlong_whole_is_a_violation_unless_adapting(strict: Adaptation) -> None:
+    """As for text that may be cut."""
     assert strict.fit_or_drop("p", "abcd", LIMIT) is None
     assert strict.violations == [Violation("p", "size", 3, 4, "UTF-8 bytes")]
 
 
-def test_dropping_is_refused_without_leave(strict: Adaptation, lenient: Adaptation) -> None:
-    """The same rule in either book."""
+def test_dropping_is_a_violation_unless_adapting(strict: Adaptation, lenient: Adaptation) -> None:
+    """Both record the same rule."""
     strict.drop("p", "rule")
     lenient.drop("p", "rule")
 
@@ -73,8 +73,8 @@ def test_dropping_is_refused_without_leave(strict: Adaptation, lenient: Adaptati
 
 
 @pytest.mark.parametrize("adapt", [True, False])
-def test_some_rules_are_never_mended(adapt: bool) -> None:  # noqa: FBT001
-    """An id that is too long, and whatever is refused outright."""
+def test_some_violations_are_never_adapted(adapt: bool) -> None:  # noqa: FBT001
+    """A truncated id would be another id."""
     adaptation = Adaptation(adapt=adapt)
 
     adaptation.check("user_id", "abcd", LIMIT)
@@ -86,8 +86,8 @@ def test_some_rules_are_never_mended(adapt: bool) -> None:  # noqa: FBT001
     ]
 
 
-def test_names_in_the_books_are_short_and_on_one_line(lenient: Adaptation) -> None:
-    """They come from outside and end in logs."""
+def test_records_names_short_and_on_one_line(lenient: Adaptation) -> None:
+    """Names are the caller's input and end up in logs."""
     lenient.record(LONG, "renamed", "rule", LONG)
     lenient.record(LONG, "dropped", "rule")
     lenient.record("a\nb", "renamed", "rule", "c\nd")
@@ -103,8 +103,8 @@ def test_names_in_the_books_are_short_and_on_one_line(lenient: Adaptation) -> No
 
 
 @pytest.mark.parametrize(("vendor", "key"), [(Fullstory, "key"), (LogRocket, "org:app:key")])
-def test_on_violation_is_one_of_two(vendor: Any, key: str) -> None:
-    """Anything else is refused by the setting's name."""
+def test_on_violation_is_reject_or_adapt(vendor: Any, key: str) -> None:
+    """Any other value raises an error that names the setting."""
     with pytest.raises(ConfigurationError, match=r'^on_violation: expected "reject" or "adapt"$'):
         vendor(key, on_violation="truncate")
     assert vendor(key, on_violation="adapt").on_violation == "adapt"

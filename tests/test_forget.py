@@ -1,4 +1,4 @@
-"""One user is forgotten everywhere, with a receipt from each vendor."""
+"""One user is deleted everywhere, with a receipt from each vendor."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ EXCLUSION: Final = "/v1/orgs/acme/apps/shop/gdpr/exclusion/"
 
 @attrs.define
 class Vendors:
-    """Both vendors, and how late it is at Fullstory."""
+    """Both emulators, and Fullstory's clock."""
 
     fullstory: FullstoryEmulator
     logrocket: LogRocketEmulator
@@ -49,12 +49,12 @@ class Vendors:
     now: list[float]
 
     def forget(self, **options: Any) -> tuple[DeletionReceipt, DeletionReceipt]:
-        """Have both forget the user."""
+        """Delete the user at both vendors."""
         one, other = forget(ID, self.backends, retry=QUICK, **options)
         return one, other
 
     def asked(self) -> list[tuple[str, str]]:
-        """Return what both were asked since they came to know the user."""
+        """Return the requests that both received after the users were sent."""
         return [
             (request.method, request.path)
             for emulator in (self.fullstory, self.logrocket)
@@ -76,7 +76,7 @@ def _served() -> Iterator[Vendors]:
 
 @pytest.fixture
 def vendors(_served: Vendors) -> Vendors:
-    """Give both vendors, who know the user and another one."""
+    """Return both vendors, who have the user and another one."""
     _served.fullstory.reset()
     _served.logrocket.reset()
     with Router(_served.backends) as router:
@@ -87,7 +87,7 @@ def vendors(_served: Vendors) -> Vendors:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """Give a ledger."""
+    """Return a ledger."""
     with Ledger(tmp_path / "ledger.db") as opened:
         yield opened
 
@@ -95,8 +95,8 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 # Receipts over HTTP
 
 
-def test_every_vendor_is_asked_and_says_that_it_took_the_request(vendors: Vendors) -> None:
-    """Fullstory shows the deletion under way, LogRocket shows nobody; nobody else is touched."""
+def test_every_vendor_receives_the_request(vendors: Vendors) -> None:
+    """Fullstory shows the deletion, LogRocket shows no users; other users are not affected."""
     assert vendors.forget() == (
         DeletionReceipt("fullstory", "requested", "the vendor is deleting the user", Accepted("fullstory")),
         DeletionReceipt("logrocket", "requested", "the vendor accepted the request", Accepted("logrocket")),
@@ -107,8 +107,8 @@ def test_every_vendor_is_asked_and_says_that_it_took_the_request(vendors: Vendor
     assert vendors.logrocket.excluded == {("user_id", ID)}
 
 
-def test_the_same_call_later_tells_that_it_is_done(vendors: Vendors) -> None:
-    """While Fullstory deletes it knows nobody of that id, and yet shows that it is at it."""
+def test_a_later_call_confirms_the_deletion(vendors: Vendors) -> None:
+    """While Fullstory deletes, it does not find the id and still shows the deletion."""
     vendors.forget()
 
     meanwhile, _ = vendors.forget()
@@ -120,7 +120,7 @@ def test_the_same_call_later_tells_that_it_is_done(vendors: Vendors) -> None:
     assert afterwards == DeletionReceipt("fullstory", "confirmed", "the vendor shows no such user", outcome)
 
 
-def test_whom_a_vendor_never_had_is_confirmed_at_once(vendors: Vendors) -> None:
+def test_an_unknown_user_is_confirmed_at_once(vendors: Vendors) -> None:
     """There is nothing to delete."""
     (receipt,) = forget("nobody", vendors.backends[:1], retry=QUICK)
 
@@ -128,8 +128,8 @@ def test_whom_a_vendor_never_had_is_confirmed_at_once(vendors: Vendors) -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault(status=503), Fault(drop="after"), Fault(drop="before")])
-def test_what_fails_once_is_tried_again(vendors: Vendors, fault: Fault) -> None:
-    """Asking twice for one deletion is harmless."""
+def test_retries_a_failed_deletion(vendors: Vendors, fault: Fault) -> None:
+    """Deleting twice is harmless."""
     vendors.fullstory.faults.add(fault)
     vendors.logrocket.faults.add(fault)
 
@@ -149,10 +149,10 @@ FAILURES: Final[list[tuple[Fault, str, type]]] = [
 
 @pytest.mark.parametrize(("fault", "status", "outcome"), FAILURES)
 @pytest.mark.parametrize("failing", [0, 1])
-def test_what_fails_at_one_vendor_is_told_and_hides_no_other(
+def test_a_failure_hides_no_other_receipt(
     vendors: Vendors, failing: int, fault: Fault, status: str, outcome: type
 ) -> None:
-    """Whether it was surely not done, and whether the same call may do more later."""
+    """The receipt says whether the user may be deleted, and whether a retry may help."""
     (vendors.fullstory, vendors.logrocket)[failing].faults.add(
         attrs.evolve(fault, method="DELETE" if failing == 0 else "POST")
     )
@@ -165,8 +165,8 @@ def test_what_fails_at_one_vendor_is_told_and_hides_no_other(
     assert receipts[1 - failing].status == "requested"
 
 
-def test_a_vendor_that_quotes_the_id_is_masked(vendors: Vendors) -> None:
-    """A receipt holds no id and no value, and its repr neither."""
+def test_receipts_are_redacted(vendors: Vendors) -> None:
+    """A receipt contains no id and no value, and neither does its repr."""
     vendors.fullstory.faults.add(Fault(status=400, body=b'{"code": "bad", "message": "no canary-id"}'))
     vendors.logrocket.faults.add(Fault(status=400, body=b'{"error": "no canary-id"}'))
 
@@ -176,8 +176,8 @@ def test_a_vendor_that_quotes_the_id_is_masked(vendors: Vendors) -> None:
     assert "canary" not in repr(receipts)
 
 
-def test_what_cannot_be_read_back_is_requested_all_the_same(vendors: Vendors) -> None:
-    """The deletion is under way, whether it is shown or not."""
+def test_a_deletion_not_read_back_is_requested(vendors: Vendors) -> None:
+    """The vendor has the request, whether it shows it or not."""
     vendors.fullstory.faults.add(Fault(status=503, method="GET", times=None))
 
     (receipt, _) = vendors.forget()
@@ -198,27 +198,27 @@ class Deleting(Acme):
     on_get: Callable[[], Any] = lambda: None
 
     def delete(self, _user_id: str, /) -> Exchange[Any]:
-        """Do what the test wants."""
+        """Return what the test wants."""
         yield from ()
         return self.on_delete()
 
     def get(self, _user_id: str, /) -> Exchange[Any]:
-        """Do what the test wants."""
+        """Return what the test wants."""
         yield from ()
         return self.on_get()
 
     def pages(self, *, page_token: str | None = None) -> Iterator[Any]:
-        """Show nobody."""
+        """Return no pages."""
         del page_token
         return iter(())
 
 
 @attrs.define
 class OnlyDeleting(Acme):
-    """A vendor that deletes users and shows none; nor is its adapter a generator."""
+    """A vendor that deletes users and shows none; its adapter is not a generator and raises."""
 
     def delete(self, _user_id: str, /) -> Exchange[Any]:
-        """Have a bug."""
+        """Raise an exception."""
         raise RuntimeError("canary")
 
 
@@ -227,51 +227,51 @@ class OnlyDeletingWell(Acme):
     """A vendor that deletes users and shows none."""
 
     def delete(self, _user_id: str, /) -> Exchange[Any]:
-        """Know nobody."""
+        """Find no such user."""
         yield from ()
         return Skipped(self.name, SkipReason.NOTHING_TO_SEND)
 
 
 def failing() -> Any:
-    """Have a bug."""
+    """Raise an exception."""
     raise RuntimeError("canary")
 
 
 def stored(*, being_deleted: bool = False) -> StoredUser:
-    """Return a user as a vendor shows them."""
+    """Return the user as a vendor shows them."""
     return StoredUser(backend="acme", vendor_id="1", user_id=ID, being_deleted=being_deleted)
 
 
 def receipt_from(backend: Acme) -> DeletionReceipt:
-    """Return what one made-up vendor answers."""
+    """Return the receipt of one backend."""
     (receipt,) = forget(ID, [backend])
     return receipt
 
 
-def test_the_vendors_of_ours_are_told_apart_by_what_they_can() -> None:
-    """One deletes, one excludes, and many do neither."""
+def test_vendors_delete_or_exclude_or_neither() -> None:
+    """Fullstory deletes, LogRocket excludes."""
     fullstory, logrocket = Fullstory("na1.key"), LogRocket("org:app:key")
 
     assert [isinstance(backend, SupportsDelete) for backend in (fullstory, logrocket, Acme())] == [True, False, False]
     assert [isinstance(backend, SupportsExclude) for backend in (fullstory, logrocket, Acme())] == [False, True, False]
 
 
-def test_a_vendor_that_deletes_nobody_is_told() -> None:
-    """It is not asked, and asking later would not help."""
+def test_a_vendor_without_deletion_is_unsupported() -> None:
+    """Nothing is sent, and a retry would not help."""
     receipt = receipt_from(Acme())
 
     assert receipt == DeletionReceipt("acme", "unsupported", "the vendor cannot delete users")
     assert (receipt.is_done, receipt.retryable) == (False, False)
 
 
-def test_who_is_shown_still_is_requested() -> None:
-    """Whatever else the vendor said."""
+def test_a_user_still_shown_is_requested() -> None:
+    """Whatever the vendor responded to the deletion."""
     receipt = receipt_from(Deleting(on_get=stored))
 
     assert (receipt.status, receipt.detail) == ("requested", "the vendor still shows the user")
 
 
-def test_a_vendor_that_shows_nobody_is_taken_by_its_word() -> None:
+def test_without_reading_the_outcome_decides() -> None:
     """There is nothing else to go by."""
     receipt = receipt_from(OnlyDeletingWell())
 
@@ -283,8 +283,8 @@ def test_a_vendor_that_shows_nobody_is_taken_by_its_word() -> None:
     [Deleting(on_delete=failing), Deleting(on_delete=lambda: "canary"), OnlyDeleting()],
     ids=["raises", "returns no outcome", "returns none"],
 )
-def test_a_bug_of_an_adapter_is_a_receipt_and_hides_no_other(backend: Acme) -> None:
-    """What it did before it failed nobody knows, and what its exception says may quote the user."""
+def test_an_adapters_bug_hides_no_other_receipt(backend: Acme) -> None:
+    """The user may be deleted or not, and the exception's text may quote them."""
     broken, fine = forget(ID, [backend, Deleting("fine", on_delete=lambda: Accepted("fine"))])
 
     assert (broken.status, type(broken.outcome), broken.retryable) == ("unknown", Broken, False)
@@ -293,8 +293,8 @@ def test_a_bug_of_an_adapter_is_a_receipt_and_hides_no_other(backend: Acme) -> N
 
 
 @pytest.mark.parametrize("on_get", [failing, lambda: "canary"])
-def test_a_bug_in_reading_back_leaves_the_request_as_it_is(on_get: Callable[[], Any]) -> None:
-    """The vendor took it."""
+def test_a_bug_in_reading_back_keeps_requested(on_get: Callable[[], Any]) -> None:
+    """The vendor accepted the request."""
     receipt = receipt_from(Deleting(on_get=on_get))
 
     assert (receipt.status, receipt.outcome) == ("requested", Accepted("acme"))
@@ -302,8 +302,8 @@ def test_a_bug_in_reading_back_leaves_the_request_as_it_is(on_get: Callable[[], 
     assert "canary" not in receipt.detail
 
 
-def test_what_a_route_keeps_from_a_vendor_is_of_no_concern(vendors: Vendors) -> None:
-    """It may know the user from before."""
+def test_ignores_routes(vendors: Vendors) -> None:
+    """The vendor may have stored the user before the route existed."""
     routes = [Route(backend, when=lambda _: False, only=set()) for backend in vendors.backends]
 
     receipts = forget(ID, routes)
@@ -311,8 +311,8 @@ def test_what_a_route_keeps_from_a_vendor_is_of_no_concern(vendors: Vendors) -> 
     assert [receipt.status for receipt in receipts] == ["requested", "requested"]
 
 
-def test_what_cannot_be_asked_for_is_told_before_anybody_is_asked(vendors: Vendors) -> None:
-    """An id that cannot be one, and no vendor at all."""
+def test_invalid_arguments_raise_before_sending(vendors: Vendors) -> None:
+    """An invalid id, and no backend."""
     with pytest.raises(InvalidTraitsError):
         forget("", vendors.backends)
     with pytest.raises(ConfigurationError):
@@ -324,26 +324,26 @@ def test_what_cannot_be_asked_for_is_told_before_anybody_is_asked(vendors: Vendo
 # The ledger
 
 
-def test_the_ledger_forgets_first_and_nobody_delivers_meanwhile(ledger: Ledger) -> None:
-    """So nothing that is due brings the user back, from this process or another."""
+def test_the_ledger_forgets_first_under_all_leases(ledger: Ledger) -> None:
+    """So nothing pending brings the user back, from this process or another."""
     ledger.upsert([UserTraits(ID), UserTraits("u2")], ["acme", "bolt"])
     seen: list[Any] = []
 
     def look() -> Accepted:
         for name in ("acme", "bolt"):
-            with ledger.lease(name) as is_ours:
-                seen.append((ledger.pending_count(name), is_ours))
+            with ledger.lease(name) as is_held_here:
+                seen.append((ledger.pending_count(name), is_held_here))
         return Accepted("acme")
 
     forget(ID, [Deleting(on_delete=look)], ledger=ledger)
 
     assert seen == [(1, False), (1, False)]
-    with ledger.lease("acme") as is_ours:
-        assert is_ours
+    with ledger.lease("acme") as is_held_here:
+        assert is_held_here
 
 
-def test_who_is_forgotten_is_not_delivered_afterwards(vendors: Vendors, ledger: Ledger) -> None:
-    """Everyone else is."""
+def test_a_forgotten_user_is_not_delivered(vendors: Vendors, ledger: Ledger) -> None:
+    """Other users are."""
     ledger.upsert([UserTraits(ID, name="again"), UserTraits("u2", name="newer")], ["fullstory", "logrocket"])
 
     vendors.forget(ledger=ledger)
@@ -351,8 +351,8 @@ def test_who_is_forgotten_is_not_delivered_afterwards(vendors: Vendors, ledger: 
     assert [claim.user.user_id for claim in ledger.claim("fullstory")] == ["u2"]
 
 
-def test_a_ledger_that_cannot_be_written_ends_it_before_anybody_is_asked(vendors: Vendors, ledger: Ledger) -> None:
-    """Or what is due there would bring the user back."""
+def test_a_broken_ledger_raises_before_sending(vendors: Vendors, ledger: Ledger) -> None:
+    """Its pending users would bring the user back."""
     ledger.close()
 
     with pytest.raises(LedgerError):
@@ -362,8 +362,8 @@ def test_a_ledger_that_cannot_be_written_ends_it_before_anybody_is_asked(vendors
 
 
 @pytest.mark.parametrize("holder", ["fullstory", "acme"])
-def test_a_batch_under_way_is_to_be_delivered_first(vendors: Vendors, ledger: Ledger, holder: str) -> None:
-    """At any vendor; nothing is sent and nothing forgotten."""
+def test_a_batch_in_flight_postpones_the_deletion(vendors: Vendors, ledger: Ledger, holder: str) -> None:
+    """At any backend; nothing is sent and nothing deleted."""
     ledger.upsert([UserTraits(ID)], ["fullstory"])
     job = ledger.start_job(holder, Batch("key", [JobEntry(1, 1, ID)], b"body"))
 
@@ -382,8 +382,8 @@ def test_a_batch_under_way_is_to_be_delivered_first(vendors: Vendors, ledger: Le
 
 
 @pytest.mark.parametrize("busy", ["fullstory", "logrocket", "acme"])
-def test_another_process_that_delivers_is_waited_for_only_so_long(vendors: Vendors, ledger: Ledger, busy: str) -> None:
-    """Then nothing is sent, whichever backend it delivers to."""
+def test_a_lease_kept_too_long_postpones_the_deletion(vendors: Vendors, ledger: Ledger, busy: str) -> None:
+    """Nothing is sent, whichever backend the other process delivers to."""
     ledger.upsert([UserTraits(ID)], ["acme"])
     waited: list[str] = []
 
@@ -395,12 +395,12 @@ def test_another_process_that_delivers_is_waited_for_only_so_long(vendors: Vendo
     assert waited == [busy]
     assert vendors.asked() == []
     assert ledger.pending_count("acme") == 1
-    with ledger.lease("acme" if busy != "acme" else "fullstory") as is_ours:
-        assert is_ours
+    with ledger.lease("acme" if busy != "acme" else "fullstory") as is_held_here:
+        assert is_held_here
 
 
-def test_another_process_that_ends_its_turn_lets_us_go_on(vendors: Vendors, ledger: Ledger) -> None:
-    """As a `DurableRouter` does from time to time; one need not be told."""
+def test_continues_when_the_lease_is_free(vendors: Vendors, ledger: Ledger) -> None:
+    """A `DurableRouter` gives its lease up regularly; on_wait is optional."""
     is_held, may_end = threading.Event(), threading.Event()
 
     def deliver() -> None:

@@ -1,4 +1,4 @@
-"""One adapter's bug is told by type and place, and hides nobody's answer."""
+"""Outcomes are validated, and exceptions of adapters become `Broken`."""
 
 from typing import Any
 
@@ -12,46 +12,49 @@ from replay_identity.adapters.responses import adapter_error, checked_outcome, i
 REQUEST = Request("identify", "PUT", "https://vendor.example/")
 
 
-def asking(outcome: Any) -> Exchange[Any]:
-    """Ask once and answer *outcome*."""
+def request_then_return(outcome: Any) -> Exchange[Any]:
+    """Send one request and return *outcome*."""
     yield REQUEST
     return outcome
 
 
-def failing() -> Exchange[Any]:
-    """Ask once and have a bug."""
+def request_then_raise() -> Exchange[Any]:
+    """Send one request and raise an exception."""
     yield REQUEST
     raise ValueError("canary")
 
 
-def test_an_outcome_of_its_own_is_passed_on() -> None:
-    """And so are its requests and the replies to them."""
-    assert run(isolate_errors("acme", asking(Accepted("acme"))), Response(200)) == (Accepted("acme"), [REQUEST])
+def test_passes_on_the_adapters_own_outcome() -> None:
+    """Requests and responses are passed on, too."""
+    assert run(isolate_errors("acme", request_then_return(Accepted("acme"))), Response(200)) == (
+        Accepted("acme"),
+        [REQUEST],
+    )
 
 
-@pytest.mark.parametrize("answer", [None, "yes", Accepted("other"), Accepted, 7])
-def test_what_is_no_outcome_of_its_own_is_broken(answer: Any) -> None:
-    """It would hide somebody's answer."""
-    outcome, _ = run(isolate_errors("acme", asking(answer)), Response(200))
+@pytest.mark.parametrize("value", [None, "yes", Accepted("other"), Accepted, 7])
+def test_anything_else_is_broken(value: Any) -> None:
+    """It could overwrite another backend's outcome."""
+    outcome, _ = run(isolate_errors("acme", request_then_return(value)), Response(200))
 
-    assert outcome == checked_outcome("acme", answer) == Broken("acme", "the adapter returned no outcome of its own")
+    assert outcome == checked_outcome("acme", value) == Broken("acme", "the adapter returned no outcome of its own")
 
 
-def test_an_exception_is_told_by_type_and_place() -> None:
+def test_an_exception_becomes_its_type_and_place() -> None:
     """Its text may quote what was sent."""
-    outcome, _ = run(isolate_errors("acme", failing()), Response(200))
+    outcome, _ = run(isolate_errors("acme", request_then_raise()), Response(200))
 
     assert isinstance(outcome, Broken)
     assert outcome.error.startswith("ValueError at test_guarding.py:")
 
 
-def test_an_exception_that_was_never_raised_has_no_place() -> None:
-    """Its type is enough."""
+def test_an_exception_never_raised_has_no_place() -> None:
+    """Only its type is shown."""
     assert adapter_error("acme", ValueError("canary")) == Broken("acme", "ValueError")
 
 
-def test_what_ends_the_process_is_not_caught() -> None:
-    """Ctrl-C is nobody's bug."""
+def test_does_not_catch_a_keyboard_interrupt() -> None:
+    """Ctrl-C is not an adapter's bug."""
 
     def interrupted() -> Exchange[Any]:
         yield REQUEST

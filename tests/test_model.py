@@ -33,51 +33,51 @@ ODD_UUID = UUID("12345678-1234-5678-1234-567812345678")
 
 
 class Plan(StrEnum):
-    """A text of one's own."""
+    """A string enum."""
 
     PRO = "pro"
 
 
 class Level(IntEnum):
-    """A whole number of one's own."""
+    """An integer enum."""
 
     HIGH = 3
 
 
 class Stamp(datetime):
-    """A moment as pandas and others have it."""
+    """A datetime subclass, as pandas has one."""
 
 
 class Day(date):
-    """A day of one's own."""
+    """A date subclass."""
 
 
 class Money(Decimal):
-    """A number of one's own."""
+    """A Decimal subclass."""
 
 
 class Key(UUID):
-    """An id of one's own."""
+    """A UUID subclass."""
 
 
 class Falling(tzinfo):
-    """A zone in which the hour after midnight comes twice."""
+    """A time zone in which the hour after midnight occurs twice."""
 
     def utcoffset(self, when: datetime | None) -> timedelta:
-        """Return one hour the first time and none the second."""
+        """Return one hour the first time and zero the second."""
         return timedelta(hours=0 if when is not None and when.fold else 1)
 
     def dst(self, when: datetime | None) -> timedelta:
-        """Return what utcoffset does."""
+        """Return the same as utcoffset."""
         return self.utcoffset(when)
 
     def tzname(self, when: datetime | None) -> str:
-        """Return what the zone is called."""
+        """Return a name."""
         return f"falling {self.utcoffset(when)}"
 
 
-def test_an_empty_user_is_anonymous_and_says_nothing() -> None:
-    """Every field may be left out."""
+def test_every_field_is_optional() -> None:
+    """An empty user is anonymous."""
     user = UserTraits()
 
     assert (user.user_id, user.name, user.email, user.observed_at) == (None, None, None, None)
@@ -85,8 +85,8 @@ def test_an_empty_user_is_anonymous_and_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("value", ["pro", 43, 9.99, True, NOON, date(2026, 11, 21), Decimal("9.99"), ODD_UUID, REMOVE])
-def test_every_scalar_is_kept_as_it_is(value: Any) -> None:
-    """A trait is what was given, of the same type."""
+def test_keeps_every_scalar(value: Any) -> None:
+    """With its value and its type."""
     kept = UserTraits(traits={"t": value}).traits["t"]
 
     assert kept == value
@@ -94,32 +94,32 @@ def test_every_scalar_is_kept_as_it_is(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", ["pro", 43, 9.99, True, NOON, date(2026, 11, 21), Decimal("9.99"), ODD_UUID])
-def test_every_scalar_can_stand_in_a_list_and_under_any_name(value: Any) -> None:
-    """Wherever it stands, it is kept."""
+def test_keeps_scalars_in_lists_and_under_any_name(value: Any) -> None:
+    """Where a trait is does not change it."""
     assert UserTraits(traits={"größe": value, "t": [value]}).traits == {"größe": value, "t": (value,)}
 
 
-def test_only_the_id_is_given_by_position() -> None:
-    """The other fields are named."""
+def test_only_the_id_is_positional() -> None:
+    """The other fields are keyword-only."""
     kinds = {name: each.kind for name, each in inspect.signature(UserTraits).parameters.items()}
 
     assert [name for name, kind in kinds.items() if kind is not inspect.Parameter.KEYWORD_ONLY] == ["user_id"]
 
 
-def test_the_types_are_five_and_their_plurals() -> None:
+def test_trait_types_are_five_and_their_plurals() -> None:
     """As Fullstory names them."""
     assert {f"{name}{plural}" for name in ("str", "int", "real", "bool", "date") for plural in ("", "s")} == TRAIT_TYPES
 
 
-def test_lists_and_mappings_are_kept_nested() -> None:
+def test_keeps_nested_lists_and_mappings() -> None:
     """A list becomes a tuple, a mapping a dict."""
     kept = UserTraits(traits={"t": {"a": [1, [2], {"b": "c"}]}}).traits
 
     assert kept == {"t": {"a": (1, (2,), {"b": "c"})}}
 
 
-def test_none_and_what_says_nothing_are_left_out() -> None:
-    """None is no trait, and neither is a mapping with nothing in it."""
+def test_leaves_out_none_and_empty_mappings() -> None:
+    """Other empty values are kept."""
     kept = UserTraits(traits={"a": None, "b": {}, "c": {"d": None, "e": {}}, "f": 0, "g": "", "h": []}).traits
 
     assert kept == {"f": 0, "g": "", "h": ()}
@@ -137,16 +137,16 @@ def test_none_and_what_says_nothing_are_left_out() -> None:
         (type("Real", (float,), {})(1.5), float),
     ],
 )
-def test_a_value_of_a_derived_type_becomes_the_plain_one(given_value: Any, kind: type) -> None:
-    """Adapters look a type up, so an enum of strings is a string and a pandas Timestamp is a datetime."""
+def test_converts_subclasses_to_their_base(given_value: Any, kind: type) -> None:
+    """Adapters look a type up, so a string enum becomes a string."""
     kept = UserTraits(traits={"t": given_value}).traits["t"]
 
     assert type(kept) is kind
     assert kept == given_value
 
 
-def test_names_ids_and_texts_of_a_derived_type_become_strings() -> None:
-    """The same goes for every text."""
+def test_converts_string_subclasses_everywhere() -> None:
+    """Ids and names, too."""
     user = UserTraits(Plan.PRO, name=Plan.PRO, email=Plan.PRO, traits={Plan.PRO: 1}, vendor_ids={Plan.PRO: Plan.PRO})
 
     texts = [user.user_id, user.name, user.email, *user.traits, *user.vendor_ids, *user.vendor_ids.values()]
@@ -163,8 +163,8 @@ def test_names_ids_and_texts_of_a_derived_type_become_strings() -> None:
         (SURROGATE, "not valid Unicode: a lone surrogate at character 2"),
     ],
 )
-def test_what_is_no_user_id_is_refused(user_id: Any, problem: str) -> None:
-    """A user id is a string that is not empty."""
+def test_rejects_an_invalid_user_id(user_id: Any, problem: str) -> None:
+    """A user id is a non-empty string."""
     with pytest.raises(InvalidTraitsError) as caught:
         UserTraits(user_id)
 
@@ -192,8 +192,8 @@ def test_what_is_no_user_id_is_refused(user_id: Any, problem: str) -> None:
         ({"vendor_ids": {"fullstory": SURROGATE}}, "vendor_ids.fullstory"),
     ],
 )
-def test_what_is_no_field_is_refused_by_its_name(fields: dict[str, Any], path: str) -> None:
-    """Each of a user's own fields says what it can be."""
+def test_an_invalid_field_is_named(fields: dict[str, Any], path: str) -> None:
+    """The error has the field's path."""
     with pytest.raises(InvalidTraitsError) as caught:
         UserTraits("u1", **fields)
 
@@ -235,8 +235,8 @@ def test_what_is_no_field_is_refused_by_its_name(fields: dict[str, Any], path: s
         ({SURROGATE: 1}, "traits.ab\\ud800", "not valid Unicode: a lone surrogate at character 2"),
     ],
 )
-def test_what_is_no_trait_is_refused_by_its_path(traits: Any, path: str, problem: str) -> None:
-    """The error names the path and says what to do, and quotes nothing."""
+def test_an_invalid_trait_is_named_by_its_path(traits: Any, path: str, problem: str) -> None:
+    """The error says what to do and quotes nothing."""
     with pytest.raises(InvalidTraitsError) as caught:
         UserTraits("u1", traits=traits)
 
@@ -245,13 +245,13 @@ def test_what_is_no_trait_is_refused_by_its_path(traits: Any, path: str, problem
 
 
 @pytest.mark.parametrize("number", [10**MAX_EXPONENT - 1, Decimal("1e400"), Decimal("1e-400"), Decimal("9" * 400)])
-def test_the_largest_numbers_are_taken(number: Any) -> None:
-    """Four hundred digits, and exponents up to 400, are allowed."""
+def test_accepts_the_largest_numbers(number: Any) -> None:
+    """Four hundred digits, and exponents up to 400."""
     assert UserTraits(traits={"a": number}).traits["a"] == number
 
 
-def test_a_mapping_in_itself_is_refused() -> None:
-    """A cycle is named where it closes."""
+def test_rejects_a_mapping_inside_itself() -> None:
+    """The error names where the cycle closes."""
     cycle: dict[str, Any] = {}
     cycle["again"] = {"b": [cycle]}
 
@@ -259,8 +259,8 @@ def test_a_mapping_in_itself_is_refused() -> None:
         UserTraits(traits=cycle)
 
 
-def test_a_list_in_itself_is_refused() -> None:
-    """So is a list's."""
+def test_rejects_a_list_inside_itself() -> None:
+    """The error names where the cycle closes."""
     cycle: list[Any] = [1]
     cycle.append(cycle)
 
@@ -268,33 +268,33 @@ def test_a_list_in_itself_is_refused() -> None:
         UserTraits(traits={"a": cycle})
 
 
-def test_the_same_list_twice_is_no_cycle() -> None:
-    """What is shared is copied twice."""
+def test_a_shared_list_is_no_cycle() -> None:
+    """It is copied twice."""
     shared = [1]
 
     assert UserTraits(traits={"a": shared, "b": {"c": shared}}).traits == {"a": (1,), "b": {"c": (1,)}}
 
 
 def nested(levels: int) -> dict[str, Any]:
-    """Return mappings nested so many *levels* deep."""
+    """Return mappings nested *levels* deep."""
     traits: dict[str, Any] = {"leaf": 1}
     for _ in range(levels - 1):
         traits = {"a": traits}
     return traits
 
 
-def test_nesting_as_deep_as_allowed_is_taken() -> None:
-    """Thirty-two levels are fine, the traits themselves being the first."""
+def test_accepts_the_deepest_nesting() -> None:
+    """Thirty-two levels; the traits themselves are the first."""
     assert UserTraits(traits=nested(MAX_DEPTH)).traits == nested(MAX_DEPTH)
 
 
-def test_nesting_deeper_is_refused() -> None:
-    """Thirty-three are not."""
+def test_rejects_deeper_nesting() -> None:
+    """Thirty-three levels."""
     with pytest.raises(InvalidTraitsError, match="nested deeper than 32 levels"):
         UserTraits(traits=nested(MAX_DEPTH + 1))
 
 
-def test_any_mapping_will_do() -> None:
+def test_accepts_any_mapping() -> None:
     """Traits need not be a dict."""
 
     class Row(Mapping[str, Any]):
@@ -310,16 +310,16 @@ def test_any_mapping_will_do() -> None:
     assert UserTraits(traits=Row()).traits == {"plan": "pro"}
 
 
-def test_fields_cannot_be_set() -> None:
-    """A user is frozen."""
+def test_a_user_is_frozen() -> None:
+    """Fields cannot be assigned."""
     user = UserTraits("u1")
 
     with pytest.raises(AttributeError):
         user.user_id = "u2"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_a_later_change_of_what_was_given_changes_nothing() -> None:
-    """Mappings and lists are copied at every level."""
+def test_copies_mappings_and_lists() -> None:
+    """At every level."""
     traits: dict[str, Any] = {"a": {"b": [1]}, "c": 1}
     types: dict[str, Any] = {"c": "int"}
     vendor_ids = {"fullstory": "7"}
@@ -351,11 +351,11 @@ def test_a_later_change_of_what_was_given_changes_nothing() -> None:
     ],
 )
 def test_equality_is_strict_about_types(one: Any, other: Any) -> None:
-    """What a vendor would be sent differently is not the same trait."""
+    """Values that are sent differently are different."""
     assert UserTraits(traits={"a": one}) != UserTraits(traits={"a": other})
 
 
-def test_equality_does_not_care_for_the_order_of_names() -> None:
+def test_equality_ignores_the_order_of_names() -> None:
     """Traits are a mapping."""
     one, other = UserTraits(traits={"a": 1, "b": {"c": 1, "d": 2}}), UserTraits(traits={"b": {"d": 2, "c": 1}, "a": 1})
 
@@ -363,8 +363,8 @@ def test_equality_does_not_care_for_the_order_of_names() -> None:
     assert hash(one) == hash(other)
 
 
-def test_a_moment_is_the_same_in_every_zone() -> None:
-    """Moments are kept in UTC, so that equal ones are sent alike."""
+def test_converts_datetimes_to_utc() -> None:
+    """Equal datetimes are sent alike."""
     there = NOON.astimezone(timezone(timedelta(hours=5)))
 
     kept = UserTraits(traits={"a": there}, observed_at=there)
@@ -373,8 +373,8 @@ def test_a_moment_is_the_same_in_every_zone() -> None:
     assert str(kept.traits["a"]) == "2026-11-21 12:00:00+00:00"
 
 
-def test_an_hour_that_comes_twice_is_two_datetimes() -> None:
-    """Python holds the two equal within one zone, but they are an hour apart."""
+def test_an_hour_that_occurs_twice_is_two_datetimes() -> None:
+    """Python compares them as equal within one zone, but they are an hour apart."""
     first = datetime(2026, 11, 21, 0, 30, tzinfo=Falling())
     assert first == first.replace(fold=1)
 
@@ -383,7 +383,7 @@ def test_an_hour_that_comes_twice_is_two_datetimes() -> None:
 
 @given(traits=trait_maps(), other=trait_maps())
 def test_equal_users_have_equal_hashes(traits: dict[str, Any], other: dict[str, Any]) -> None:
-    """Whether made twice of the same or of different traits."""
+    """Made from the same traits or from equal ones."""
     one, same, another = UserTraits(traits=traits), UserTraits(traits=copy.deepcopy(traits)), UserTraits(traits=other)
 
     assert one == same
@@ -393,7 +393,7 @@ def test_equal_users_have_equal_hashes(traits: dict[str, Any], other: dict[str, 
 
 @given(user=user_traits())
 def test_a_user_survives_pickling_and_copying(user: UserTraits) -> None:
-    """A queue or a process pool gives the same user back."""
+    """A queue or a process pool returns the same user."""
     copies = [pickle.loads(pickle.dumps(user)), copy.deepcopy(user), copy.copy(user)]  # noqa: S301
 
     assert copies == [user] * 3
@@ -423,8 +423,8 @@ anything: st.SearchStrategy[Any] = st.recursive(
 @given(
     fields=st.dictionaries(st.sampled_from(["name", "email", "traits", "types", "observed_at", "vendor_ids"]), anything)
 )
-def test_anything_at_all_makes_a_user_or_the_one_error(fields: dict[str, Any]) -> None:
-    """No other exception comes out of making a user."""
+def test_any_fields_make_a_user_or_one_error(fields: dict[str, Any]) -> None:
+    """The constructor raises no other exception."""
     try:
         user = UserTraits("u1", **fields)
     except InvalidTraitsError:
@@ -434,8 +434,8 @@ def test_anything_at_all_makes_a_user_or_the_one_error(fields: dict[str, Any]) -
 
 
 @given(row=st.one_of(anything, st.dictionaries(st.sampled_from(["user_id", "uid", "id", "name", "x"]), anything)))
-def test_any_row_makes_a_user_or_the_one_error(row: Any) -> None:
-    """A row that is no object is refused like any other bad input."""
+def test_any_row_makes_a_user_or_one_error(row: Any) -> None:
+    """A row that is not a mapping raises the same error."""
     try:
         made = UserTraits.from_mapping(row)
     except InvalidTraitsError:
@@ -444,8 +444,8 @@ def test_any_row_makes_a_user_or_the_one_error(row: Any) -> None:
     assert isinstance(made, UserTraits)
 
 
-def test_a_row_is_lifted_into_a_users_own_fields() -> None:
-    """What is not the user's own becomes a trait, and the row stays whole."""
+def test_a_row_fills_the_users_own_fields() -> None:
+    """Everything else becomes a trait, and the row is not changed."""
     row = {"uid": "u1", "display_name": "Ann", "email": "a@example.com", "plan": "pro", "seats": 3}
 
     user = UserTraits.from_mapping(row)
@@ -454,7 +454,7 @@ def test_a_row_is_lifted_into_a_users_own_fields() -> None:
     assert len(row) == 5
 
 
-def test_the_first_name_present_is_lifted() -> None:
+def test_the_first_key_present_wins() -> None:
     """The others stay traits."""
     user = UserTraits.from_mapping({"id": "3", "uid": "2", "user_id": "1", "display_name": "B", "name": "A"})
 
@@ -462,7 +462,7 @@ def test_the_first_name_present_is_lifted() -> None:
 
 
 def test_a_row_without_an_id_is_anonymous() -> None:
-    """An id of None is none."""
+    """An id of None counts as no id."""
     assert UserTraits.from_mapping({"id": None, "plan": "pro"}) == UserTraits(traits={"plan": "pro"})
 
 
@@ -477,8 +477,8 @@ def test_a_row_without_an_id_is_anonymous() -> None:
         ({"name": 7}, "name"),
     ],
 )
-def test_a_row_that_is_no_user_is_refused(row: Any, path: str) -> None:
-    """The error names the field as the user has it."""
+def test_an_invalid_row_is_named_by_its_field(row: Any, path: str) -> None:
+    """The error names the field of the user."""
     with pytest.raises(InvalidTraitsError) as caught:
         UserTraits.from_mapping(row)
 
@@ -486,7 +486,7 @@ def test_a_row_that_is_no_user_is_refused(row: Any, path: str) -> None:
 
 
 def test_repr_shows_names_and_a_fingerprint() -> None:
-    """What is known of a user can be seen, and what it is cannot."""
+    """It shows which traits there are, and no value."""
     user = UserTraits("canary-id", name="canary-name", email="canary@x", traits={"plan": "canary", "a\nb": 1})
 
     assert repr(user) == f"UserTraits(user_id={fingerprint('canary-id')}, traits=[plan, a\\u000ab])"
@@ -495,12 +495,12 @@ def test_repr_shows_names_and_a_fingerprint() -> None:
 
 @given(value=st.one_of(scalars(), st.lists(scalars(), min_size=1)).filter(lambda value: len(str(value)) >= 4))
 def test_repr_shows_no_value(value: Any) -> None:
-    """Whatever the value, the repr is the same."""
+    """It is the same for every value."""
     assert repr(UserTraits(traits={"t": value})) == "UserTraits(user_id=anonymous, traits=[t])"
 
 
-def test_fingerprints_tell_users_apart() -> None:
-    """The same id has the same one, and it is not the id."""
+def test_fingerprints_distinguish_users() -> None:
+    """The same id has the same fingerprint, which is not the id."""
     assert fingerprint("u1") == fingerprint("u1") != fingerprint("u2")
     assert len(fingerprint("u1")) == len("<01234567>")
 
@@ -515,20 +515,20 @@ def test_fingerprints_tell_users_apart() -> None:
         (NOON.astimezone(timezone(timedelta(hours=-8))), "2026-11-21T12:00:00Z"),
     ],
 )
-def test_moments_are_written_in_utc(moment: date, text: str) -> None:
-    """ISO 8601 with a Z, and a date alone without."""
+def test_writes_datetimes_in_utc(moment: date, text: str) -> None:
+    """In ISO 8601 with a Z; dates without."""
     assert iso8601(moment) == text
 
 
 @given(moment=datetimes())
-def test_a_moment_can_be_read_back(moment: datetime) -> None:
-    """Nothing is lost in writing it."""
+def test_a_written_datetime_can_be_parsed(moment: datetime) -> None:
+    """Nothing is lost."""
     assert datetime.fromisoformat(iso8601(moment)) == moment
 
 
 @given(number=numbers())
-def test_a_number_stays_the_same_number(number: Any) -> None:
-    """Or is refused for being too large to be one."""
+def test_a_number_is_kept_or_too_large(number: Any) -> None:
+    """With its value and its type."""
     try:
         kept = UserTraits(traits={"n": number}).traits["n"]
     except InvalidTraitsError:
@@ -537,30 +537,30 @@ def test_a_number_stays_the_same_number(number: Any) -> None:
         assert (kept, type(kept)) == (number, type(number))
 
 
-def test_remove_is_one_value_in_every_process() -> None:
-    """It can be told with `is` after pickling."""
+def test_remove_is_a_singleton_after_pickling() -> None:
+    """So `is` works in every process."""
     assert pickle.loads(pickle.dumps(REMOVE)) is REMOVE  # noqa: S301
     assert repr(REMOVE) == "REMOVE"
 
 
-def test_nested_values_and_lists_can_be_told_apart() -> None:
-    """Adapters ask the model, which knows how it keeps them."""
+def test_distinguishes_mappings_lists_and_scalars() -> None:
+    """Adapters rely on how the user stores them."""
     traits = UserTraits(traits={"a": {"b": 1}, "c": [1], "d": "x"}).traits
 
     assert [is_nested(traits[name]) for name in "acd"] == [True, False, False]
     assert [is_list(traits[name]) for name in "acd"] == [False, True, False]
 
 
-def test_ids_and_texts_can_be_checked_alone() -> None:
-    """For what is asked of a vendor without a user."""
+def test_checks_single_ids_and_strings() -> None:
+    """For requests without a user."""
     assert checked_id(Plan.PRO) == "pro"
     assert checked_string("", "email") == ""
     with pytest.raises(InvalidTraitsError, match=r"^email: expected a string, got an int$"):
         checked_string(7, "email")
 
 
-def test_a_subclass_is_made_of_a_row_by_its_own_constructor() -> None:
-    """It may have fields of its own."""
+def test_from_mapping_uses_the_subclass_constructor() -> None:
+    """A subclass may have fields of its own."""
 
     @attrs.frozen(repr=False)
     class Customer(UserTraits):
@@ -573,8 +573,8 @@ def test_a_subclass_is_made_of_a_row_by_its_own_constructor() -> None:
 
 
 @given(row=st.dictionaries(st.sampled_from(["id", "name", "email", "plan", "é"]), scalars() | st.none()))
-def test_a_row_makes_the_same_user_as_the_constructor(row: dict[str, Any]) -> None:
-    """However it is done."""
+def test_from_mapping_agrees_with_the_constructor(row: dict[str, Any]) -> None:
+    """Or both raise the same error."""
     traits = {name: value for name, value in row.items() if name not in {"id", "name", "email"} or value is None}
     try:
         made: Any = UserTraits.from_mapping(row)

@@ -1,3 +1,4 @@
+import json
 from itertools import product
 from typing import Any, get_args
 
@@ -32,7 +33,7 @@ ONE_OF_EACH: list[Outcome] = [
     Unknown("a", "no response in time"),
     Broken("a", "KeyError at words.py:3"),
 ]
-TOOK, DOWN, LOST = (
+ACCEPTED, UNAVAILABLE, UNKNOWN = (
     Accepted("fullstory", "7"),
     Unavailable("logrocket", "HTTP 503"),
     Unknown("third", "no response in time"),
@@ -40,8 +41,8 @@ TOOK, DOWN, LOST = (
 
 
 @pytest.mark.parametrize("kind", get_args(AdjustmentKind))
-def test_some_adjustments_lose_something(kind: Any) -> None:
-    """Truncating, dropping and renaming do; the others do not."""
+def test_three_kinds_of_adjustments_are_lossy(kind: Any) -> None:
+    """Truncating, dropping and renaming."""
     assert Adjustment("traits.a", kind, "rule").lossy == (kind in {"truncated", "dropped", "renamed"})
     assert set(get_args(AdjustmentKind)) >= LOSSY_KINDS
 
@@ -71,30 +72,30 @@ def test_some_adjustments_lose_something(kind: Any) -> None:
         (Broken("a", "KeyError at words.py:3"), "the adapter failed: KeyError at words.py:3"),
     ],
 )
-def test_every_outcome_can_be_told_in_one_line(outcome: Outcome, text: str) -> None:
-    """A person reads what to do."""
+def test_explains_every_outcome_in_one_line(outcome: Outcome, text: str) -> None:
+    """For a person to read."""
     assert explain(outcome) == text
 
 
 @pytest.mark.parametrize("outcome", ONE_OF_EACH)
-def test_only_what_later_may_work_is_retryable(outcome: Outcome) -> None:
-    """That is Unavailable, and Unknown."""
+def test_unavailable_and_unknown_are_retryable(outcome: Outcome) -> None:
+    """The other outcomes are not."""
     assert outcome.retryable == isinstance(outcome, Unavailable | Unknown)
 
 
-def test_an_unknown_can_be_not_retryable() -> None:
-    """Where sending again could make a second user."""
+def test_an_unknown_may_be_final() -> None:
+    """If sending again could create a second user."""
     assert IdentifyReport((Unknown("a", "no answer", retryable=False),)).retryable == frozenset()
 
 
 @pytest.mark.parametrize("outcome", ONE_OF_EACH)
-def test_settled_is_what_needs_nothing_more(outcome: Outcome) -> None:
-    """The vendor took it, or there was nothing to send."""
+def test_accepted_and_skipped_are_settled(outcome: Outcome) -> None:
+    """The other outcomes are not."""
     assert is_settled(outcome) == isinstance(outcome, Accepted | Skipped)
 
 
-def test_the_vendors_id_is_not_in_the_repr() -> None:
-    """An id is a person's."""
+def test_repr_hides_the_vendors_id() -> None:
+    """An id is personal data."""
     assert "7449164135934483470" not in repr(Accepted("fullstory", "7449164135934483470"))
 
 
@@ -102,52 +103,52 @@ def test_the_vendors_id_is_not_in_the_repr() -> None:
     ("outcomes", "status"),
     [
         ([], "ok"),
-        ([TOOK], "ok"),
-        ([TOOK, Skipped("b", SkipReason.NOTHING_TO_SEND)], "ok"),
+        ([ACCEPTED], "ok"),
+        ([ACCEPTED, Skipped("b", SkipReason.NOTHING_TO_SEND)], "ok"),
         ([Skipped("b", SkipReason.NOTHING_TO_SEND)], "ok"),
-        ([TOOK, DOWN], "partial"),
-        ([DOWN, TOOK], "partial"),
-        ([Skipped("b", SkipReason.NOTHING_TO_SEND), DOWN], "failed"),
-        ([DOWN, LOST], "failed"),
+        ([ACCEPTED, UNAVAILABLE], "partial"),
+        ([UNAVAILABLE, ACCEPTED], "partial"),
+        ([Skipped("b", SkipReason.NOTHING_TO_SEND), UNAVAILABLE], "failed"),
+        ([UNAVAILABLE, UNKNOWN], "failed"),
     ],
 )
-def test_the_worst_outcome_is_the_status(outcomes: list[Outcome], status: str) -> None:
-    """Partial means that one vendor has the user and another has not."""
+def test_the_status_depends_on_all_outcomes(outcomes: list[Outcome], status: str) -> None:
+    """Partial means that one vendor has the user and another does not."""
     assert IdentifyReport(tuple(outcomes)).status == status
 
 
 @given(outcomes=st.permutations(ONE_OF_EACH))
-def test_the_status_does_not_depend_on_the_order(outcomes: list[Outcome]) -> None:
-    """Neither does what is retryable."""
+def test_the_order_does_not_matter(outcomes: list[Outcome]) -> None:
+    """Neither for the status nor for what is retryable."""
     report = IdentifyReport(tuple(outcomes))
 
     assert report.status == "partial"
     assert report.retryable == {"a"}
 
 
-def test_outcomes_are_found_by_name() -> None:
-    """Their order stays."""
-    report = IdentifyReport((TOOK, DOWN))
+def test_finds_outcomes_by_name() -> None:
+    """In configured order."""
+    report = IdentifyReport((ACCEPTED, UNAVAILABLE))
 
-    assert report["logrocket"] == DOWN
+    assert report["logrocket"] == UNAVAILABLE
     assert list(report.by_backend) == ["fullstory", "logrocket"]
     with pytest.raises(KeyError):
         report["other"]
 
 
-def test_a_later_report_takes_the_place_of_what_it_covers() -> None:
-    """The order stays, and what was not asked again stays too."""
+def test_merging_replaces_the_same_backends() -> None:
+    """The order and the other outcomes stay."""
     later = IdentifyReport((Accepted("third"), Unavailable("logrocket", "HTTP 500")))
 
-    merged = IdentifyReport((TOOK, DOWN, LOST)).merge(later)
+    merged = IdentifyReport((ACCEPTED, UNAVAILABLE, UNKNOWN)).merge(later)
 
-    assert merged.outcomes == (TOOK, Unavailable("logrocket", "HTTP 500"), Accepted("third"))
+    assert merged.outcomes == (ACCEPTED, Unavailable("logrocket", "HTTP 500"), Accepted("third"))
 
 
 @pytest.mark.parametrize("require", ["all", "any", {"fullstory"}, {"fullstory", "logrocket"}, set[str](), "logrocket"])
-def test_nothing_is_raised_when_all_took_the_user(require: Any) -> None:
+def test_raises_nothing_when_all_are_settled(require: Any) -> None:
     """Whatever is required."""
-    IdentifyReport((TOOK, Skipped("logrocket", SkipReason.NOTHING_TO_SEND))).raise_for_status(require)
+    IdentifyReport((ACCEPTED, Skipped("logrocket", SkipReason.NOTHING_TO_SEND))).raise_for_status(require)
 
 
 @pytest.mark.parametrize(
@@ -160,46 +161,46 @@ def test_nothing_is_raised_when_all_took_the_user(require: Any) -> None:
         (frozenset({"logrocket", "third"}), ["logrocket", "third"]),
     ],
 )
-def test_what_is_missing_of_the_required_is_raised(require: Any, missing: list[str]) -> None:
-    """One error per backend, in configured order."""
+def test_raises_an_error_per_unsettled_backend(require: Any, missing: list[str]) -> None:
+    """Only for the required ones, in configured order."""
     with pytest.raises(IdentifyError) as caught:
-        IdentifyReport((TOOK, DOWN, LOST)).raise_for_status(require)
+        IdentifyReport((ACCEPTED, UNAVAILABLE, UNKNOWN)).raise_for_status(require)
 
     errors = [error for error in caught.value.exceptions if isinstance(error, NotAcceptedError)]
     assert [error.backend for error in errors] == missing
 
 
-def test_the_error_says_what_became_of_the_user() -> None:
-    """By the name of the outcome and in one line."""
+def test_the_error_explains_the_outcome() -> None:
+    """With the outcome's name."""
     with pytest.raises(IdentifyError) as caught:
-        IdentifyReport((DOWN,)).raise_for_status()
+        IdentifyReport((UNAVAILABLE,)).raise_for_status()
 
     assert [str(error) for error in caught.value.exceptions] == ["logrocket: Unavailable: HTTP 503"]
 
 
-def test_any_is_satisfied_by_one() -> None:
+def test_any_requires_one_settled_backend() -> None:
     """However many others failed."""
-    IdentifyReport((DOWN, TOOK, LOST)).raise_for_status("any")
+    IdentifyReport((UNAVAILABLE, ACCEPTED, UNKNOWN)).raise_for_status("any")
 
 
-def test_any_raises_all_when_none_is_settled() -> None:
-    """Then every backend is missing."""
+def test_any_raises_all_if_none_is_settled() -> None:
+    """One error per backend."""
     with pytest.raises(IdentifyError) as caught:
-        IdentifyReport((DOWN, LOST)).raise_for_status("any")
+        IdentifyReport((UNAVAILABLE, UNKNOWN)).raise_for_status("any")
 
     assert len(caught.value.exceptions) == 2
 
 
 @pytest.mark.parametrize(("require", "named"), [({"fulstory"}, "fulstory"), ("b", "b"), ({"y", "x", "third"}, "x, y")])
-def test_a_backend_that_was_not_asked_cannot_be_required(require: Any, named: str) -> None:
-    """A typing error must not pass for success."""
+def test_rejects_an_unknown_required_backend(require: Any, named: str) -> None:
+    """A typing error must not pass as success."""
     with pytest.raises(ConfigurationError, match=f"^require: no backend is named {named}$"):
-        IdentifyReport((TOOK, LOST)).raise_for_status(require)
+        IdentifyReport((ACCEPTED, UNKNOWN)).raise_for_status(require)
 
 
 @pytest.mark.parametrize(("first", "second"), list(product(ONE_OF_EACH, repeat=2)))
 def test_raise_for_status_agrees_with_the_status(first: Outcome, second: Outcome) -> None:
-    """It raises exactly when the status is not ok."""
+    """It raises exactly if the status is not ok."""
     report = IdentifyReport((first, second))
 
     try:
@@ -211,6 +212,43 @@ def test_raise_for_status_agrees_with_the_status(first: Outcome, second: Outcome
 
 
 @given(st.lists(st.builds(Adjustment, st.just("name"), st.sampled_from(get_args(AdjustmentKind)), st.just("rule"))))
-def test_the_lossy_adjustments_are_those_that_say_so(adjustments: list[Adjustment]) -> None:
-    """In their order, and no others."""
-    assert lossy_adjustments(adjustments) == tuple(one for one in adjustments if one.lossy)
+def test_selects_lossy_adjustments(adjustments: list[Adjustment]) -> None:
+    """In their order."""
+    assert lossy_adjustments(adjustments) == tuple(adjustment for adjustment in adjustments if adjustment.lossy)
+
+
+@pytest.mark.parametrize("outcome", ONE_OF_EACH)
+def test_as_dict_is_ready_for_json(outcome: Outcome) -> None:
+    """It has the outcome's name and explanation, and survives a round trip."""
+    report = IdentifyReport((outcome,)).as_dict()
+
+    (content,) = report["outcomes"]
+    assert report == json.loads(json.dumps(report))
+    assert content["outcome"] == type(outcome).__name__
+    assert content["explanation"] == explain(outcome)
+    assert content["retryable"] == outcome.retryable
+
+
+def test_as_dict_has_the_outcomes_fields() -> None:
+    """Nested values become lists and dicts, and the vendor's id is left out."""
+    adjustment = Adjustment("traits.x", "renamed", "rule", "y")
+    accepted = Accepted("fullstory", "7449164135934483470", (adjustment,))
+
+    report = IdentifyReport((accepted, UNAVAILABLE)).as_dict()
+
+    assert report["status"] == "partial"
+    assert report["outcomes"][0] == {
+        "backend": "fullstory",
+        "outcome": "Accepted",
+        "explanation": "accepted, 1 adjusted, 1 with loss",
+        "retryable": False,
+        "adjustments": [{"path": "traits.x", "kind": "renamed", "rule": "rule", "sent_as": "y"}],
+        "verified": False,
+    }
+
+
+def test_as_dict_shows_a_skip_reason_as_text() -> None:
+    """A plain string, not an enum."""
+    report = IdentifyReport((Skipped("fullstory", SkipReason.FILTERED),)).as_dict()
+
+    assert type(report["outcomes"][0]["reason"]) is str

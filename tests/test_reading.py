@@ -58,27 +58,27 @@ HINTS = {401: "Check the key."}
         ),
     ],
 )
-def test_a_failure_is_told_in_our_words(response: Response, outcome: object) -> None:
-    """What no vendor says differently."""
+def test_maps_failures_to_outcomes(response: Response, outcome: object) -> None:
+    """As for every vendor."""
     assert failure_outcome("acme", response, hints=HINTS) == outcome
 
 
-def test_a_vendors_words_are_kept() -> None:
-    """Where the user was refused."""
+def test_keeps_a_vendors_code_and_message() -> None:
+    """If the vendor rejected the user."""
     outcome = failure_outcome("acme", Response(400), hints=HINTS, code="required_field", message="uid is required")
 
     assert outcome == Rejected("acme", code="required_field", message="uid is required")
 
 
-def test_a_vendors_code_is_kept_where_the_settings_are_wrong() -> None:
-    """Beside the status and the hint."""
+def test_misconfigured_keeps_the_vendors_code() -> None:
+    """In addition to the status and the hint."""
     outcome = failure_outcome("acme", Response(401), hints=HINTS, code="unauthorized")
 
     assert outcome == Misconfigured("acme", "HTTP 401 unauthorized", "Check the key.")
 
 
-def test_a_vendors_code_is_kept_where_later_may_work() -> None:
-    """Beside the status."""
+def test_unavailable_keeps_the_vendors_code() -> None:
+    """In addition to the status."""
     outcome = failure_outcome("acme", Response(429), hints=HINTS, code="too_many_requests")
 
     assert outcome == Unavailable("acme", "HTTP 429 too_many_requests", status=429)
@@ -87,14 +87,14 @@ def test_a_vendors_code_is_kept_where_later_may_work() -> None:
 @pytest.mark.parametrize(
     ("status", "kind"), [(299, Unknown), (300, Misconfigured), (399, Misconfigured), (199, Rejected)]
 )
-def test_a_redirection_is_a_matter_of_the_settings(status: int, kind: type[object]) -> None:
-    """Every 3xx, and nothing else."""
+def test_a_redirect_is_misconfigured(status: int, kind: type[object]) -> None:
+    """Every 3xx, and no other status."""
     assert type(failure_outcome("acme", Response(status), hints=HINTS)) is kind
 
 
 @given(response=responses())
-def test_every_reply_is_one_failure(response: Response) -> None:
-    """That can be told in one line."""
+def test_every_response_maps_to_one_failure(response: Response) -> None:
+    """With an explanation in one line."""
     outcome: Any = failure_outcome("acme", response, hints=HINTS)
 
     assert isinstance(outcome, Rejected | Misconfigured | Unavailable | Unknown)
@@ -103,8 +103,8 @@ def test_every_reply_is_one_failure(response: Response) -> None:
 
 
 @given(response=responses())
-def test_what_may_have_been_applied_is_never_called_not_applied(response: Response) -> None:
-    """Unavailable promises that the vendor does not have it."""
+def test_a_request_perhaps_applied_is_never_unavailable(response: Response) -> None:
+    """Unavailable promises that the vendor did not apply it."""
     outcome = failure_outcome("acme", response, hints=HINTS)
 
     if response.uncertain or response.may_have_applied:

@@ -1,11 +1,11 @@
-"""Records are values, though they are quick to make."""
+"""Records are values, although they are fast to create."""
 
 from replay_identity.adapters.exchange import Response
 from replay_identity.adapters.protocols import BatchEntry, EncodedUser, Plan
 
 
 def test_records_are_values() -> None:
-    """Two of the same are equal, and one in a set."""
+    """Equal records have equal hashes."""
     assert {Plan("a", None), Plan("a", None)} == {Plan("a", None)}
     assert {EncodedUser("a", b"1"), EncodedUser("a", b"2")} != {EncodedUser("a", b"1")}
     assert hash(BatchEntry(user_id="u1")) == hash(BatchEntry(user_id="u1"))

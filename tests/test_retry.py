@@ -10,8 +10,8 @@ policies = st.builds(RetryPolicy, attempts=st.integers(1, 50), wait_initial=seco
 jitters = st.floats(0, 1, exclude_max=True)
 
 
-def test_the_waits_double_up_to_the_most() -> None:
-    """With the die at one half, half of 0.5, 1, 2, 4 ... seconds, and never half of more than 30."""
+def test_waits_double_up_to_the_maximum() -> None:
+    """With a jitter of one half: half of 0.5, 1, 2, 4 ... seconds, and of at most 30."""
     policy = RetryPolicy(attempts=100)
 
     waits = [policy.delay(attempt, retry_after=None, jitter=0.5) for attempt in (1, 2, 3, 4, 7, 8, 99)]
@@ -21,7 +21,7 @@ def test_the_waits_double_up_to_the_most() -> None:
 
 @given(policy=policies, attempt=st.integers(1, 10_000), jitter=jitters)
 def test_a_wait_is_within_its_bounds(policy: RetryPolicy, attempt: int, jitter: float) -> None:
-    """Between nothing and the most allowed, and None exactly when the attempts are used up."""
+    """From zero to the maximum, and None exactly if no attempt is left."""
     wait = policy.delay(attempt, retry_after=None, jitter=jitter)
 
     assert (wait is None) == (attempt >= policy.attempts)
@@ -29,8 +29,8 @@ def test_a_wait_is_within_its_bounds(policy: RetryPolicy, attempt: int, jitter: 
 
 
 @given(policy=policies, attempt=st.integers(1, 49), jitter=jitters, asked=st.floats(0, 1e7))
-def test_what_the_vendor_asks_for_is_a_minimum(policy: RetryPolicy, attempt: int, jitter: float, asked: float) -> None:
-    """We come back later or not at all, and not at all exactly when asked for more than the most allowed."""
+def test_retry_after_is_a_minimum(policy: RetryPolicy, attempt: int, jitter: float, asked: float) -> None:
+    """If the vendor asks for more than the maximum, there is no retry."""
     assume(attempt < policy.attempts)
 
     wait = policy.delay(attempt, retry_after=asked, jitter=jitter)
@@ -40,8 +40,8 @@ def test_what_the_vendor_asks_for_is_a_minimum(policy: RetryPolicy, attempt: int
 
 
 @given(policy=policies, attempt=st.integers(1, 49))
-def test_the_die_decides_how_much_of_the_bound_is_waited(policy: RetryPolicy, attempt: int) -> None:
-    """Nothing at zero, half of it at one half: workers that failed together do not return together."""
+def test_jitter_scales_the_wait(policy: RetryPolicy, attempt: int) -> None:
+    """Workers that failed together do not return together."""
     assume(attempt < policy.attempts)
 
     none = policy.delay(attempt, retry_after=None, jitter=0.0)
@@ -51,21 +51,21 @@ def test_the_die_decides_how_much_of_the_bound_is_waited(policy: RetryPolicy, at
     assert half == min(policy.wait_max, policy.wait_initial * 2.0 ** (attempt - 1)) / 2
 
 
-def test_the_defaults_are_those_of_the_reference() -> None:
-    """Five attempts, half a second to half a minute between them, two minutes in all; twenty retries in the purse."""
+def test_defaults_match_the_reference() -> None:
+    """See docs/reference/routers-and-backends.md."""
     assert RetryPolicy() == RetryPolicy(attempts=5, wait_initial=0.5, wait_max=30.0, total=120.0)
     assert RetryBudget() == RetryBudget(size=20.0, deposit=0.1)
 
 
-def test_one_attempt_is_never_followed_by_another() -> None:
-    """A policy of one attempt does not retry."""
+def test_one_attempt_is_never_retried() -> None:
+    """A policy of one attempt has no retries."""
     assert RetryPolicy(attempts=1).delay(1, retry_after=0, jitter=0.5) is None
 
 
 @pytest.mark.parametrize("setting", ["attempts", "wait_initial", "wait_max", "total"])
 @pytest.mark.parametrize("value", [0, -1, float("nan")])
-def test_a_setting_that_is_not_above_zero_is_refused(setting: str, value: float) -> None:
-    """By its name."""
+def test_rejects_settings_of_zero_or_less(setting: str, value: float) -> None:
+    """The error names the setting."""
     with pytest.raises(ConfigurationError) as caught:
         RetryPolicy(**{setting: value})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
@@ -73,15 +73,15 @@ def test_a_setting_that_is_not_above_zero_is_refused(setting: str, value: float)
     assert caught.value.problem == "expected a number greater than 0"
 
 
-def test_a_full_purse_pays_its_size() -> None:
+def test_a_full_budget_allows_its_size() -> None:
     """And no more."""
     budget = RetryBudget(size=3)
 
     assert [budget.take() for _ in range(5)] == [True, True, True, False, False]
 
 
-def test_ten_requests_pay_for_one_retry() -> None:
-    """That is how an outage does not multiply the load."""
+def test_deposits_add_up_to_a_retry() -> None:
+    """So an outage does not multiply the load."""
     budget = RetryBudget(size=1, deposit=0.125)
     budget.take()
 
@@ -94,8 +94,8 @@ def test_ten_requests_pay_for_one_retry() -> None:
 
 
 @given(steps=st.lists(st.booleans(), max_size=200))
-def test_retries_never_exceed_the_purse_and_its_deposits(steps: list[bool]) -> None:
-    """Whatever the order of requests and retries."""
+def test_retries_never_exceed_the_deposits(steps: list[bool]) -> None:
+    """In any order of requests and retries."""
     budget = RetryBudget()
     requests = retries = 0
 
@@ -109,8 +109,8 @@ def test_retries_never_exceed_the_purse_and_its_deposits(steps: list[bool]) -> N
     assert retries <= 20 + requests * 0.1 + 1e-9
 
 
-def test_a_purse_does_not_grow_beyond_its_size() -> None:
-    """A quiet year does not pay for a storm."""
+def test_a_budget_does_not_exceed_its_size() -> None:
+    """However many requests succeed."""
     budget = RetryBudget(size=2)
     for _ in range(1000):
         budget.refill()

@@ -38,7 +38,7 @@ ANN = UserTraits(
 
 
 def sent(route: Route, user: UserTraits = ANN) -> dict[str, Any]:
-    """Return what the route's backend would send."""
+    """Return the payload that the route's backend would send."""
     plan = route.plan(user)
     assert isinstance(plan, Plan)
     assert plan.request is not None
@@ -46,8 +46,8 @@ def sent(route: Route, user: UserTraits = ANN) -> dict[str, Any]:
     return content
 
 
-def test_a_route_without_conditions_sends_the_user_as_they_are() -> None:
-    """It has the backend's name, too."""
+def test_a_bare_route_sends_the_whole_user() -> None:
+    """It has the backend's name."""
     route = Route(FULLSTORY)
 
     assert route.name == "fullstory"
@@ -73,8 +73,8 @@ def test_identify_sends_what_the_plan_shows() -> None:
         ({"ssn", "plan", "company.size", "company.name", "company.tax.id", "company.tax.rate"}, None),
     ],
 )
-def test_an_excluded_name_is_not_sent_with_all_that_is_in_it(exclude: set[str], properties: Any) -> None:
-    """What is left of a mapping is sent, and an empty one is not."""
+def test_exclude_covers_nested_traits(exclude: set[str], properties: Any) -> None:
+    """The rest of a mapping is sent, unless it is empty."""
     assert sent(Route(FULLSTORY, exclude=exclude)).get("properties") == properties
 
 
@@ -88,42 +88,42 @@ def test_an_excluded_name_is_not_sent_with_all_that_is_in_it(exclude: set[str], 
         (set[str](), None),
     ],
 )
-def test_only_the_named_is_sent_with_all_that_is_in_it(only: set[str], properties: Any) -> None:
-    """A dotted name opens its parents only as far as needed."""
+def test_only_covers_nested_traits(only: set[str], properties: Any) -> None:
+    """A dotted name includes nothing else of its parents."""
     assert sent(Route(FULLSTORY, only=only)).get("properties") == properties
 
 
 def test_a_name_with_dots_counts_as_nested() -> None:
-    """Columns of a file are named so, and LogRocket is sent the same name for either."""
+    """A file's columns are named like that, and LogRocket receives the same name for either."""
     user = UserTraits("u1", traits={"company.tax": "9", "company.size": "5", "plan": "pro"})
 
     assert sent(Route(LOGROCKET, exclude={"company"}), user)["traits"] == {"plan": "pro"}
     assert sent(Route(LOGROCKET, only={"company"}), user)["traits"] == {"company.tax": "9", "company.size": "5"}
 
 
-def test_name_and_email_are_kept_back_like_traits() -> None:
-    """Whether excluded or not named; the id stays, since nothing can be sent without it."""
+def test_name_and_email_are_filtered_like_traits() -> None:
+    """The id is always sent, because nothing can be sent without it."""
     assert sent(Route(FULLSTORY, exclude={"name", "email", "company", "ssn", "plan"})) == {"uid": "u1"}
     assert sent(Route(FULLSTORY, only={"name"})) == {"uid": "u1", "display_name": "Ann"}
     assert sent(Route(FULLSTORY, only={"email"})) == {"uid": "u1", "email": "a@example.com"}
 
 
-def test_an_excluded_email_is_not_lifted_out_of_the_traits_either() -> None:
-    """It has one name wherever it stands."""
+def test_an_excluded_email_trait_is_not_lifted() -> None:
+    """The field and the trait have the same name."""
     user = UserTraits("u1", traits={"email": "a@example.com", "plan": "pro"})
 
     assert sent(Route(LOGROCKET, exclude={"email"}), user) == {"traits": {"plan": "pro"}}
 
 
 def test_exclude_wins_over_only() -> None:
-    """What is named in both is not sent."""
+    """A name in both is not sent."""
     route = Route(FULLSTORY, only={"company", "plan"}, exclude={"company.tax", "plan"})
 
     assert sent(route)["properties"] == {"company": {"size": 5, "name": "Acme"}}
 
 
-def test_a_trait_is_renamed_where_it_stands() -> None:
-    """Its declared type goes with it."""
+def test_renames_a_trait_in_place() -> None:
+    """Its declared type is renamed, too."""
     route = Route(
         FULLSTORY, only={"plan", "company"}, rename={"plan": "tier", "company": "org", "company.size": "seats"}
     )
@@ -135,7 +135,7 @@ def test_a_trait_is_renamed_where_it_stands() -> None:
 
 
 @pytest.mark.parametrize("traits", [{"a": 1, "b": 2}, {"b": 2, "a": 1}])
-def test_two_names_that_become_one_are_a_violation(traits: Mapping[str, int]) -> None:
+def test_colliding_names_are_a_violation(traits: Mapping[str, int]) -> None:
     """Nothing is sent."""
     route = Route(FULLSTORY, rename={"a": "b"})
     user = UserTraits("u1", traits=traits)
@@ -150,14 +150,14 @@ def test_two_names_that_become_one_are_a_violation(traits: Mapping[str, int]) ->
 
 
 def test_names_can_be_swapped() -> None:
-    """Renaming happens all at once."""
+    """All names are replaced at once."""
     user = UserTraits("u1", traits={"a": "1", "b": "2"})
 
     assert sent(Route(FULLSTORY, rename={"a": "b", "b": "a"}), user)["properties"] == {"b": "1", "a": "2"}
 
 
-def test_when_keeps_a_user_from_a_backend() -> None:
-    """The outcome says that it was the route."""
+def test_when_skips_a_user() -> None:
+    """The outcome names the route as the reason."""
     route = Route(FULLSTORY, when=lambda user: user.traits.get("plan") == "pro")
     free = UserTraits("u2", traits={"plan": "free"})
 
@@ -169,8 +169,8 @@ def test_when_keeps_a_user_from_a_backend() -> None:
 
 
 @pytest.mark.parametrize("setting", ["only", "exclude"])
-def test_one_string_is_no_set_of_names(setting: str) -> None:
-    """It would be a set of its letters, and let everything through."""
+def test_rejects_a_string_as_names(setting: str) -> None:
+    """It would be a set of its letters, and filter nothing."""
     with pytest.raises(ConfigurationError) as caught:
         Route(FULLSTORY, **{setting: "ssn"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
@@ -178,43 +178,43 @@ def test_one_string_is_no_set_of_names(setting: str) -> None:
 
 
 def paths(traits: Mapping[str, Any], parents: str = "") -> dict[str, Any]:
-    """Return the values of *traits* by dotted path, as LogRocket's words flatten them."""
-    found: dict[str, Any] = {}
+    """Return the values of *traits* by dotted path."""
+    by_path: dict[str, Any] = {}
     for name, value in traits.items():
         if is_nested(value):
-            found |= paths(value, f"{parents}{name}.")
+            by_path |= paths(value, f"{parents}{name}.")
         else:
-            found[parents + name] = value
-    return found
+            by_path[parents + name] = value
+    return by_path
 
 
-class Seen:
-    """A backend that only looks."""
+class RecordingBackend:
+    """A backend that records the user it receives."""
 
-    name = "seen"
+    name = "recording"
     limits = FULLSTORY.limits
 
     def __init__(self) -> None:
         self.user: UserTraits | None = None
 
     def plan(self, user: UserTraits, /) -> Plan:
-        """Remember *user*."""
+        """Record *user*."""
         self.user = user
         return Plan(self.name, None)
 
     def identify(self, user: UserTraits, /) -> Any:
-        """Do nothing."""
+        """Raise NotImplementedError."""
         raise NotImplementedError
 
 
 def is_under(path: str, name: str) -> bool:
-    """Tell whether *path* is *name* or nested in it."""
+    """Return True if *path* is *name* or nested in it."""
     return path == name or path.startswith(f"{name}.")
 
 
 @given(traits=trait_maps(), data=st.data())
-def test_nothing_excluded_gets_through(traits: dict[str, Any], data: st.DataObject) -> None:
-    """Neither what is excluded, nor what is not named, nor anything in it; and all the rest does."""
+def test_filters_exactly_the_excluded_traits(traits: dict[str, Any], data: st.DataObject) -> None:
+    """Neither an excluded nor an unnamed trait is sent, and everything else is."""
     try:
         given_paths = paths(UserTraits("u1", traits=traits).traits)
     except InvalidTraitsError:
@@ -224,22 +224,22 @@ def test_nothing_excluded_gets_through(traits: dict[str, Any], data: st.DataObje
     )
     exclude = data.draw(st.frozensets(known, max_size=3))
     only = data.draw(st.one_of(st.none(), st.frozensets(known, max_size=3)))
-    backend = Seen()
+    backend = RecordingBackend()
 
     Route(backend, only=only, exclude=exclude).plan(UserTraits("u1", name="n", email="e", traits=traits))
 
     assert backend.user is not None
-    seen = paths(backend.user.traits)
-    assert [path for path in seen if any(is_under(path, name) for name in exclude)] == []
-    assert only is None or [path for path in seen if not any(is_under(path, name) for name in only)] == []
+    received = paths(backend.user.traits)
+    assert [path for path in received if any(is_under(path, name) for name in exclude)] == []
+    assert only is None or [path for path in received if not any(is_under(path, name) for name in only)] == []
     allowed = {path for path in given_paths if not any(is_under(path, name) for name in exclude)}
-    assert only is not None or seen.keys() == allowed
+    assert only is not None or received.keys() == allowed
     assert (backend.user.name is None) == ("name" in exclude or (only is not None and "name" not in only))
     assert (backend.user.email is None) == ("email" in exclude or (only is not None and "email" not in only))
 
 
 def test_a_renamed_trait_keeps_its_own_type() -> None:
-    """And not that of one which is declared for its new name and is not there."""
+    """It wins over a type declared for the new name."""
     user = UserTraits("u1", traits={"a": 1}, types={"a": "int", "b": "str"})
 
     assert sent(Route(FULLSTORY, rename={"a": "b"}), user)["schema"] == {"properties": {"b": "int"}}

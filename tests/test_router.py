@@ -1,4 +1,4 @@
-"""One call to every backend, and their answers reconciled."""
+"""One call to every backend, and one outcome from each."""
 
 import asyncio
 import os
@@ -48,7 +48,7 @@ Identify = Callable[..., IdentifyReport]
 
 @attrs.define
 class Vendors:
-    """Both fake vendors and the backends that speak to them."""
+    """Both emulators and the backends for them."""
 
     fullstory_emulator: FullstoryEmulator
     logrocket_emulator: LogRocketEmulator
@@ -63,7 +63,7 @@ class Vendors:
 
 @pytest.fixture(scope="module")
 def running_vendors() -> Iterator[Vendors]:
-    """Run both fake vendors for the tests of this module."""
+    """Run both emulators for the tests of this module."""
     fullstory, logrocket = FullstoryEmulator(), LogRocketEmulator()
     with running(fullstory) as one, running(logrocket) as other:
         yield Vendors(
@@ -76,7 +76,7 @@ def running_vendors() -> Iterator[Vendors]:
 
 @pytest.fixture
 def vendors(running_vendors: Vendors) -> Vendors:
-    """Return both fake vendors as new."""
+    """Return both emulators, reset."""
     for emulator in (running_vendors.fullstory_emulator, running_vendors.logrocket_emulator):
         emulator.reset()
         emulator.faults.clear()
@@ -105,31 +105,31 @@ def identify_awaiting(
 
 @pytest.fixture(params=[identify_blocking, identify_awaiting], ids=["Router", "AsyncRouter"])
 def identify(request: pytest.FixtureRequest) -> Identify:
-    """Return each of the two routers as one call."""
+    """Return a function that identifies with either router."""
     way: Identify = request.param
     return way
 
 
 @attrs.frozen
 class Acme:
-    """A backend made up for a test."""
+    """An invented backend."""
 
     name: str = "acme"
     act: Callable[[], Outcome] = lambda: Accepted("acme")
     limits: Limits = LIMITS
 
     def plan(self, _user: UserTraits, /) -> Plan:
-        """Send nothing."""
+        """Return an empty plan."""
         return Plan(self.name, None)
 
     def identify(self, _user: UserTraits, /) -> Exchange[Outcome]:
-        """Do what the test wants."""
+        """Return what the test wants."""
         return self.act()
         yield  # Makes it a generator.
 
 
 def test_sends_one_user_to_both_vendors(identify: Identify, vendors: Vendors) -> None:
-    """One call, and both vendors hold the user."""
+    """One call, and both vendors have the user."""
     report = identify(vendors.backends, ANN)
 
     stored = vendors.fullstory_emulator.by_uid("u1")
@@ -140,8 +140,8 @@ def test_sends_one_user_to_both_vendors(identify: Identify, vendors: Vendors) ->
 
 
 @pytest.mark.parametrize("turn", [1, -1])
-def test_answers_in_configured_order(identify: Identify, vendors: Vendors, turn: int) -> None:
-    """Outcomes come in the order of the backends, whoever was first."""
+def test_returns_outcomes_in_configured_order(identify: Identify, vendors: Vendors, turn: int) -> None:
+    """Whichever vendor responds first."""
     vendors.fullstory_emulator.faults.add(Fault(latency=0.2))
 
     report = identify(vendors.backends[::turn], ANN)
@@ -150,7 +150,7 @@ def test_answers_in_configured_order(identify: Identify, vendors: Vendors, turn:
 
 
 @pytest.mark.slow
-def test_asks_the_vendors_at_the_same_time(identify: Identify, vendors: Vendors) -> None:
+def test_sends_to_all_vendors_at_once(identify: Identify, vendors: Vendors) -> None:
     """Two slow vendors take as long as one."""
     for emulator in (vendors.fullstory_emulator, vendors.logrocket_emulator):
         emulator.faults.add(Fault(latency=2.5))
@@ -162,8 +162,8 @@ def test_asks_the_vendors_at_the_same_time(identify: Identify, vendors: Vendors)
     assert time.monotonic() - started < 4.9
 
 
-def test_one_vendors_bug_does_not_hide_anothers_answer(identify: Identify, vendors: Vendors) -> None:
-    """An exception in an adapter is that backend's outcome, named by type and place and never by its text."""
+def test_an_adapters_bug_hides_no_other_outcome(identify: Identify, vendors: Vendors) -> None:
+    """The exception becomes Broken, with its type and place and without its text."""
 
     def fail() -> Outcome:
         raise ValueError("canary")
@@ -178,8 +178,8 @@ def test_one_vendors_bug_does_not_hide_anothers_answer(identify: Identify, vendo
 
 
 @pytest.mark.slow
-def test_one_vendors_silence_does_not_hide_anothers_answer(identify: Identify, vendors: Vendors) -> None:
-    """A black hole costs the deadline, and the other vendor's answer is there."""
+def test_a_silent_vendor_hides_no_other_outcome(identify: Identify, vendors: Vendors) -> None:
+    """It costs the deadline, and the other vendor's outcome is there."""
     vendors.fullstory_emulator.faults.add(Fault(hang=True, times=None))
     started = time.monotonic()
 
@@ -192,8 +192,8 @@ def test_one_vendors_silence_does_not_hide_anothers_answer(identify: Identify, v
 
 
 @pytest.mark.slow
-def test_answers_by_the_deadline_whatever_an_adapter_does(vendors: Vendors) -> None:
-    """An adapter that blocks for ever cannot hold up the blocking router."""
+def test_returns_by_the_deadline_when_blocked(vendors: Vendors) -> None:
+    """An adapter that blocks for ever cannot block the router."""
     release = threading.Event()
 
     def block() -> Outcome:
@@ -208,8 +208,8 @@ def test_answers_by_the_deadline_whatever_an_adapter_does(vendors: Vendors) -> N
     assert isinstance(report["logrocket"], Accepted)
 
 
-def test_answers_by_the_deadline_when_awaiting_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sender that ignores its timeout cannot hold up the awaiting router."""
+def test_returns_by_the_deadline_on_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender that ignores its timeout cannot block the router."""
     monkeypatch.setattr("replay_identity.router._GRACE_S", 0.05)
 
     class Stuck:
@@ -224,8 +224,8 @@ def test_answers_by_the_deadline_when_awaiting_takes_too_long(monkeypatch: pytes
     assert report["logrocket"] == Unknown("logrocket", "no response before the deadline")
 
 
-def test_retries_only_what_is_worth_it(vendors: Vendors) -> None:
-    """After a fault ends, a retry asks that vendor alone, and the report is brought up to date."""
+def test_retries_only_retryable_backends(vendors: Vendors) -> None:
+    """The updated report has the other outcomes, too."""
     vendors.fullstory_emulator.faults.add(Fault(status=503))
     with Router(vendors.backends, retry=ONCE) as router:
         first = router.identify(ANN)
@@ -238,7 +238,7 @@ def test_retries_only_what_is_worth_it(vendors: Vendors) -> None:
 
 
 def test_retries_on_asyncio_too(vendors: Vendors) -> None:
-    """As above, awaited."""
+    """The same with an AsyncRouter."""
     vendors.logrocket_emulator.faults.add(Fault(drop="after"))
 
     async def main() -> tuple[IdentifyReport, IdentifyReport]:
@@ -253,7 +253,7 @@ def test_retries_on_asyncio_too(vendors: Vendors) -> None:
     assert len(vendors.fullstory_emulator.requests) == 1
 
 
-def test_recovers_by_itself_from_a_short_fault(identify: Identify, vendors: Vendors) -> None:
+def test_recovers_from_a_short_fault(identify: Identify, vendors: Vendors) -> None:
     """A few failures of every kind are retried within one call."""
     vendors.fullstory_emulator.faults.add(Fault(status=503))
     vendors.fullstory_emulator.faults.add(Fault(drop="before"))
@@ -265,7 +265,7 @@ def test_recovers_by_itself_from_a_short_fault(identify: Identify, vendors: Vend
 
 
 def test_does_not_create_an_anonymous_user_twice(identify: Identify, vendors: Vendors) -> None:
-    """The idempotency key carries an anonymous creation over a lost answer."""
+    """The idempotency key protects an anonymous creation whose response was lost."""
     vendors.fullstory_emulator.faults.add(Fault(drop="after"))
 
     report = identify([vendors.fullstory], UserTraits(name="someone"), retry=RetryPolicy(wait_initial=0.01))
@@ -274,8 +274,8 @@ def test_does_not_create_an_anonymous_user_twice(identify: Identify, vendors: Ve
     assert len(vendors.fullstory_emulator.users) == 1
 
 
-def test_says_that_a_lost_anonymous_creation_must_not_be_repeated(identify: Identify, vendors: Vendors) -> None:
-    """With the key gone, the same call would make a second user."""
+def test_a_lost_anonymous_creation_is_not_retryable(identify: Identify, vendors: Vendors) -> None:
+    """Without the key, the same call would create a second user."""
     vendors.fullstory_emulator.faults.add(Fault(drop="after", times=None))
 
     report = identify([vendors.fullstory], UserTraits(name="someone"), retry=ONCE)
@@ -284,8 +284,8 @@ def test_says_that_a_lost_anonymous_creation_must_not_be_repeated(identify: Iden
     assert report.retryable == frozenset()
 
 
-def test_tells_wrong_settings_from_weather(identify: Identify, vendors: Vendors) -> None:
-    """A wrong key, a wrong application and a wrong address each say which setting to look at."""
+def test_wrong_settings_are_misconfigured(identify: Identify, vendors: Vendors) -> None:
+    """A wrong key and a wrong application."""
     wrong_key = attrs.evolve(vendors.fullstory, api_key="na1.wrong")
     wrong_app = attrs.evolve(vendors.logrocket, app="other")
 
@@ -295,7 +295,7 @@ def test_tells_wrong_settings_from_weather(identify: Identify, vendors: Vendors)
     assert report.status == "failed"
 
 
-def test_sends_a_route_only_what_it_may_see(identify: Identify, vendors: Vendors) -> None:
+def test_applies_routes(identify: Identify, vendors: Vendors) -> None:
     """A trait kept from one vendor still reaches the other."""
     user = UserTraits("u1", email="a@example.com", traits={"plan": "pro", "revenue": 12})
     route = Route(vendors.logrocket, exclude={"revenue", "email"}, rename={"plan": "tier"})
@@ -311,8 +311,8 @@ def test_sends_a_route_only_what_it_may_see(identify: Identify, vendors: Vendors
     assert at_fullstory.properties == {"plan": "pro", "revenue": 12}
 
 
-def test_skips_a_user_whom_a_route_keeps_back(identify: Identify, vendors: Vendors) -> None:
-    """A route that does not want the user sends nothing, which is not a failure."""
+def test_a_route_can_skip_a_user(identify: Identify, vendors: Vendors) -> None:
+    """Nothing is sent, which is not a failure."""
     report = identify([Route(vendors.logrocket, when=lambda user: user.user_id != "u1")], ANN)
 
     assert isinstance(report["logrocket"], Skipped)
@@ -320,7 +320,7 @@ def test_skips_a_user_whom_a_route_keeps_back(identify: Identify, vendors: Vendo
     assert len(vendors.logrocket_emulator.requests) == 0
 
 
-def test_a_route_that_fails_is_that_backends_outcome(identify: Identify, vendors: Vendors) -> None:
+def test_a_failing_route_breaks_only_its_backend(identify: Identify, vendors: Vendors) -> None:
     """A bug in the application's own predicate is contained like an adapter's."""
     report = identify([Route(vendors.fullstory, when=lambda _: 1 // 0 > 0), vendors.logrocket], ANN)
 
@@ -329,21 +329,21 @@ def test_a_route_that_fails_is_that_backends_outcome(identify: Identify, vendors
 
 
 @pytest.mark.parametrize("router", [Router, AsyncRouter])
-def test_refuses_two_backends_of_one_name(router: type[Router] | type[AsyncRouter]) -> None:
-    """Outcomes are told apart by name."""
+def test_rejects_two_backends_with_one_name(router: type[Router] | type[AsyncRouter]) -> None:
+    """Outcomes are identified by name."""
     with pytest.raises(ConfigurationError, match="two backends are named"):
         router([LogRocket("a:b:c"), LogRocket("d:e:f")])
 
 
 @pytest.mark.parametrize("router", [Router, AsyncRouter])
-def test_refuses_to_route_nowhere(router: type[Router] | type[AsyncRouter]) -> None:
-    """A router without a backend would accept everything and send nothing."""
+def test_rejects_an_empty_list_of_backends(router: type[Router] | type[AsyncRouter]) -> None:
+    """Such a router would accept everything and send nothing."""
     with pytest.raises(ConfigurationError, match="backends"):
         router([])
 
 
-def test_shares_the_callers_client() -> None:
-    """An httpx client that was handed in sends for every backend."""
+def test_uses_the_callers_client() -> None:
+    """For every backend."""
     with respx.mock, httpx.Client() as client:
         respx.post("https://api.fullstory.com/v2/users").respond(json={"id": "1"})
         respx.put("https://api.logrocket.com/v1/orgs/a/apps/b/users/u1").respond(json={"userID": "u1", "traits": {}})
@@ -373,8 +373,8 @@ def test_is_safe_under_threads(vendors: Vendors) -> None:
     assert {f"u{number}" for number in range(60)} == set(vendors.logrocket_emulator.users)
 
 
-def test_works_in_the_forked_workers_of_a_loaded_parent(vendors: Vendors) -> None:
-    """A router made and used before the fork, as under gunicorn's preload, works in every child and in the parent."""
+def test_works_in_forked_children(vendors: Vendors) -> None:
+    """A router used before the fork, as under gunicorn's preload, works in every child and in the parent."""
     with Router(vendors.backends) as router:
         assert router.identify(ANN).status == "ok"
 
@@ -390,8 +390,8 @@ def test_works_in_the_forked_workers_of_a_loaded_parent(vendors: Vendors) -> Non
         assert router.identify(ANN).status == "ok"
 
 
-def test_closing_gives_whoever_waits_an_answer(vendors: Vendors) -> None:
-    """A call that waits for a retry ends when the router is closed."""
+def test_closing_ends_a_waiting_call(vendors: Vendors) -> None:
+    """A call that waits for a retry returns at once."""
     vendors.logrocket_emulator.faults.add(Fault(status=429, headers={"Retry-After": "20"}, times=None))
     router = Router([vendors.logrocket])
     threading.Timer(0.3, router.close).start()
@@ -403,8 +403,8 @@ def test_closing_gives_whoever_waits_an_answer(vendors: Vendors) -> None:
     assert time.monotonic() - started < 15
 
 
-def test_a_closed_router_says_so(vendors: Vendors) -> None:
-    """After close nothing is sent, and the outcome tells."""
+def test_a_closed_router_sends_nothing(vendors: Vendors) -> None:
+    """The outcome says why."""
     router = Router([vendors.logrocket])
     router.close()
 
@@ -424,8 +424,8 @@ print("leaving", flush=True)
 
 
 @pytest.mark.slow
-def test_does_not_hold_up_the_exit_of_the_process(vendors: Vendors) -> None:
-    """A script that ends while a vendor does not answer ends."""
+def test_does_not_delay_process_exit(vendors: Vendors) -> None:
+    """Even if a vendor does not respond."""
     vendors.logrocket_emulator.faults.add(Fault(hang=True, times=None))
     started = time.monotonic()
 
@@ -446,8 +446,8 @@ atexit.register(lambda: print(router.identify(UserTraits("last", name="x")).stat
 """
 
 
-def test_identifies_even_while_the_process_exits(vendors: Vendors) -> None:
-    """A call from an atexit hook, when no thread can start any more, still goes out."""
+def test_works_during_process_exit(vendors: Vendors) -> None:
+    """In an atexit hook, when no thread can start any more."""
     result = subprocess.run(
         [sys.executable, "-c", AT_EXIT, vendors.logrocket.base_url or ""], timeout=60, capture_output=True, check=False
     )
@@ -456,8 +456,8 @@ def test_identifies_even_while_the_process_exits(vendors: Vendors) -> None:
     assert "last" in vendors.logrocket_emulator.users
 
 
-def test_survives_a_signal_while_it_waits(vendors: Vendors) -> None:
-    """Ctrl-C during a call interrupts the caller, and the router still works afterwards."""
+def test_survives_a_signal_while_waiting(vendors: Vendors) -> None:
+    """Ctrl-C interrupts the caller, and the router still works afterwards."""
     vendors.logrocket_emulator.faults.add(Fault(hang=True))
     with Router([vendors.logrocket], timeout=20) as router:
 
@@ -473,8 +473,8 @@ def test_survives_a_signal_while_it_waits(vendors: Vendors) -> None:
         assert router.identify(ANN).status == "ok"
 
 
-def test_agrees_blocking_and_awaiting(vendors: Vendors) -> None:
-    """The same users get the same outcomes from both routers."""
+def test_both_routers_agree(vendors: Vendors) -> None:
+    """The same users get the same outcomes."""
     users = [
         ANN,
         UserTraits("a/../b", traits={"n": 1}),
@@ -491,7 +491,7 @@ def test_agrees_blocking_and_awaiting(vendors: Vendors) -> None:
 
 
 def test_rejects_without_sending(identify: Identify, vendors: Vendors) -> None:
-    """A user over a vendor's limit is not sent there, and is sent to the other."""
+    """A user over one vendor's limit is still sent to the other."""
     report = identify(vendors.backends, UserTraits("u1", traits={"bio": "x" * 2000}))
 
     assert isinstance(report["logrocket"], Rejected)
@@ -499,8 +499,8 @@ def test_rejects_without_sending(identify: Identify, vendors: Vendors) -> None:
     assert len(vendors.logrocket_emulator.requests) == 0
 
 
-def test_a_router_closed_after_use_says_so_at_once(vendors: Vendors) -> None:
-    """Threads that ended with the close are not waited for."""
+def test_a_router_closed_after_use_returns_at_once(vendors: Vendors) -> None:
+    """It does not wait for threads that have ended."""
     router = Router(vendors.backends, timeout=20)
     router.identify(ANN)
     time.sleep(0.05)  # Until the threads are idle.
@@ -515,14 +515,14 @@ def test_a_router_closed_after_use_says_so_at_once(vendors: Vendors) -> None:
 
 @pytest.mark.parametrize("router", [Router, AsyncRouter])
 @pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan"), float("inf")])
-def test_refuses_a_deadline_that_is_none(router: type[Router] | type[AsyncRouter], timeout: float) -> None:
-    """A deadline in the past would have every call time out, and one in eternity would be no deadline."""
+def test_rejects_an_invalid_timeout(router: type[Router] | type[AsyncRouter], timeout: float) -> None:
+    """With a timeout of zero every call would fail, and an infinite one would be no deadline."""
     with pytest.raises(ConfigurationError, match="timeout"):
         router([LogRocket("a:b:c")], timeout=timeout)
 
 
-def test_refuses_a_backend_without_a_name() -> None:
-    """Its outcomes could not be told from others'."""
+def test_rejects_a_backend_without_a_name() -> None:
+    """Its outcomes could not be identified."""
     with pytest.raises(ConfigurationError, match="name"):
         Router([LogRocket("a:b:c", name="")])
 
@@ -553,22 +553,20 @@ def test_validates_fields_as_user_traits_does(identify: Identify) -> None:
 
 @pytest.mark.parametrize("fields", [{"name": "Ann"}, {"email": "a@example.com"}, {"traits": {}}])
 def test_rejects_fields_beside_a_user(identify: Identify, fields: dict[str, Any]) -> None:
-    """It would be unclear which of them wins."""
+    """It would be unclear which value wins."""
     with pytest.raises(TypeError, match="put them into the UserTraits"):
         identify([Acme()], ANN, fields=fields)
 
 
-def test_raises_for_what_is_no_user(identify: Identify) -> None:
-    """A dict in place of a user is the caller's mistake, not a vendor's outcome."""
+def test_rejects_anything_else_as_a_user(identify: Identify) -> None:
+    """A dict instead of a user is the caller's mistake, not a vendor's outcome."""
     with pytest.raises(TypeError, match=r"UserTraits\.from_mapping"):
         identify([LogRocket("a:b:c")], {"user_id": "u1"})
 
 
 @pytest.mark.parametrize("error", [SystemExit, GeneratorExit, asyncio.CancelledError, BaseException])
-def test_no_kind_of_exception_hides_anothers_answer(
-    identify: Identify, vendors: Vendors, error: type[BaseException]
-) -> None:
-    """Not even those that are no Exception, as a cancelled task of an adapter's own leaves behind."""
+def test_no_exception_hides_another_outcome(identify: Identify, vendors: Vendors, error: type[BaseException]) -> None:
+    """Not even one that does not inherit from Exception, such as the cancellation of an adapter's own task."""
 
     def fail() -> Outcome:
         raise error
@@ -579,17 +577,17 @@ def test_no_kind_of_exception_hides_anothers_answer(
     assert isinstance(report["logrocket"], Accepted)
 
 
-@pytest.mark.parametrize("answer", [None, "accepted", Rejected("logrocket")])
-def test_an_adapter_speaks_for_itself_only(identify: Identify, vendors: Vendors, answer: Any) -> None:
-    """What is no outcome, or another backend's, is a bug of the adapter and hides nobody's answer."""
-    report = identify([Acme(act=lambda: answer), vendors.logrocket], ANN)
+@pytest.mark.parametrize("result", [None, "accepted", Rejected("logrocket")])
+def test_an_invalid_outcome_is_broken(identify: Identify, vendors: Vendors, result: Any) -> None:
+    """Another backend's outcome is an adapter's bug, too."""
+    report = identify([Acme(act=lambda: result), vendors.logrocket], ANN)
 
     assert report["acme"] == Broken("acme", "the adapter returned no outcome of its own")
     assert isinstance(report["logrocket"], Accepted)
 
 
 def test_a_cancelled_caller_is_cancelled(vendors: Vendors) -> None:
-    """Who gives up on an identify call gets what asyncio promises, and not a report."""
+    """Cancelling an identify call works as asyncio promises."""
     vendors.logrocket_emulator.faults.add(Fault(latency=5))
 
     async def main() -> None:
@@ -603,8 +601,8 @@ def test_a_cancelled_caller_is_cancelled(vendors: Vendors) -> None:
         asyncio.run(main())
 
 
-def test_ctrl_c_is_no_outcome(identify: Identify) -> None:
-    """Whoever interrupts the program means the program."""
+def test_ctrl_c_is_raised(identify: Identify) -> None:
+    """It interrupts the program and does not become an outcome."""
 
     def interrupt() -> Outcome:
         raise KeyboardInterrupt

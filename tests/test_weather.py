@@ -1,4 +1,4 @@
-"""Bad weather, end to end: each fault of a vendor ends in one clear outcome, quotes nothing, and loses nothing."""
+"""End to end under faults: each has one clear outcome, shows no values, and loses nothing."""
 
 import asyncio
 import logging
@@ -42,26 +42,26 @@ QUOTE = f'{{"message": "cannot take {VALUE} of {ID}", "error": "cannot take {VAL
 
 @attrs.define
 class World:
-    """Both vendors, running."""
+    """Both emulators and the backends for them."""
 
     fullstory: FullstoryEmulator
     logrocket: LogRocketEmulator
     backends: tuple[Fullstory, LogRocket]
 
-    def cast(self, fault: Fault) -> None:
-        """Put *fault* on both vendors until it is cleared."""
+    def inject(self, fault: Fault) -> None:
+        """Inject *fault* at both vendors until it is cleared."""
         for emulator in (self.fullstory, self.logrocket):
             emulator.faults.add(attrs.evolve(fault, times=None))
 
     def clear(self) -> None:
-        """End all faults."""
+        """Clear all faults."""
         for emulator in (self.fullstory, self.logrocket):
             emulator.faults.clear()
 
 
 @pytest.fixture(scope="module")
 def running_world() -> Iterator[World]:
-    """Run both vendors for the tests of this module."""
+    """Run both emulators for the tests of this module."""
     fullstory = FullstoryEmulator(api_keys={FULLSTORY_KEY: Level.ADMIN})
     logrocket = LogRocketEmulator(api_key=LOGROCKET_KEY)
     with running(fullstory) as one, running(logrocket) as other:
@@ -71,7 +71,7 @@ def running_world() -> Iterator[World]:
 
 @pytest.fixture
 def world(running_world: World) -> World:
-    """Return both vendors as new."""
+    """Return both emulators, reset."""
     for emulator in (running_world.fullstory, running_world.logrocket):
         emulator.reset()
         emulator.faults.clear()
@@ -79,7 +79,7 @@ def world(running_world: World) -> World:
 
 
 def identify_on_both(world: World, user: UserTraits = USER) -> list[IdentifyReport]:
-    """Identify blocking and on asyncio, and return both reports."""
+    """Identify with both routers and return both reports."""
 
     async def main() -> IdentifyReport:
         async with AsyncRouter(world.backends, retry=QUICK, timeout=1.0) as router:
@@ -89,7 +89,7 @@ def identify_on_both(world: World, user: UserTraits = USER) -> list[IdentifyRepo
         return [router.identify(user), asyncio.run(main())]
 
 
-WEATHER: dict[str, tuple[Fault, type[Outcome]]] = {
+FAULT_CASES: dict[str, tuple[Fault, type[Outcome]]] = {
     "HTML": (Fault(garbage="html"), Unknown),
     "an empty body": (Fault(garbage="empty"), Unknown),
     "broken JSON": (Fault(garbage="broken"), Unknown),
@@ -98,47 +98,47 @@ WEATHER: dict[str, tuple[Fault, type[Outcome]]] = {
     "nothing": (Fault(hang=True), Unknown),
     "a connection dropped before applying": (Fault(drop="before"), Unknown),
     "a connection dropped after applying": (Fault(drop="after"), Unknown),
-    "a redirection": (Fault(status=302, headers={"location": f"https://other.example/{ID}"}), Misconfigured),
+    "a redirect": (Fault(status=302, headers={"location": f"https://other.example/{ID}"}), Misconfigured),
     "too many requests": (Fault(status=429, headers={"Retry-After": "3600"}), Unavailable),
     "an internal error": (Fault(status=500, body=QUOTE), Unavailable),
     "maintenance in HTML": (Fault(status=503, body=b"<h1>" + ID.encode()), Unavailable),
-    "a gateway that lost the answer": (Fault(status=504), Unknown),
-    "a refusal that quotes": (Fault(status=400, body=QUOTE), Rejected),
-    "a refusal in HTML that quotes": (Fault(status=422, body=b"<p>" + VALUE.encode() + b"</p>"), Rejected),
-    "a key that is not good": (Fault(status=401, body=QUOTE), Misconfigured),
-    "a key that may not": (Fault(status=403, body=QUOTE), Misconfigured),
+    "a gateway that lost the response": (Fault(status=504), Unknown),
+    "a rejection that quotes": (Fault(status=400, body=QUOTE), Rejected),
+    "a rejection in HTML that quotes": (Fault(status=422, body=b"<p>" + VALUE.encode() + b"</p>"), Rejected),
+    "an invalid key": (Fault(status=401, body=QUOTE), Misconfigured),
+    "a key without permission": (Fault(status=403, body=QUOTE), Misconfigured),
 }
 
 
-@pytest.mark.parametrize("weather", WEATHER)
-def test_ends_in_one_clear_outcome_that_quotes_nothing(
-    world: World, weather: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("case", FAULT_CASES)
+def test_every_fault_has_one_outcome_without_values(
+    world: World, case: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever a vendor does, each backend has one outcome of the right kind, and no canary comes out anywhere."""
+    """Each backend has one outcome of the right kind, and no personal value is shown anywhere."""
     monkeypatch.setattr(httpx_sender, "MAX_RESPONSE_BYTES", 2**20)
-    fault, expected = WEATHER[weather]
-    world.cast(fault)
+    fault, expected = FAULT_CASES[case]
+    world.inject(fault)
 
     with caplog.at_level(logging.DEBUG):
         reports = identify_on_both(world)
 
     for report in reports:
         assert [type(outcome) for outcome in report.outcomes] == [expected, expected]
-    said = [repr(reports), caplog.text, *(explain(outcome) for report in reports for outcome in report.outcomes)]
+    texts = [repr(reports), caplog.text, *(explain(outcome) for report in reports for outcome in report.outcomes)]
     for report in reports:
         try:
             report.raise_for_status()
         except ExceptionGroup as error:
-            said.append("".join(traceback.format_exception(error)))
-    assert len(said) == 8
-    assert not [canary for canary in CANARIES for text in said if canary in text]
+            texts.append("".join(traceback.format_exception(error)))
+    assert len(texts) == 8
+    assert not [canary for canary in CANARIES for text in texts if canary in text]
 
 
-@pytest.mark.parametrize("weather", WEATHER)
-def test_loses_nothing_once_the_weather_is_over(world: World, weather: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After the fault ends, asking again brings both vendors to the newest traits."""
+@pytest.mark.parametrize("case", FAULT_CASES)
+def test_a_retry_after_a_fault_succeeds(world: World, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both vendors have the newest traits."""
     monkeypatch.setattr(httpx_sender, "MAX_RESPONSE_BYTES", 2**20)
-    world.cast(WEATHER[weather][0])
+    world.inject(FAULT_CASES[case][0])
     newest = attrs.evolve(USER, traits={"plan": "new"})
 
     with Router(world.backends, retry=QUICK, timeout=1.0) as router:
@@ -166,7 +166,7 @@ FAULTS = st.one_of(
     plans=st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.lists(FAULTS, max_size=2)), min_size=1, max_size=6)
 )
 def test_converges_on_the_newest_traits(world: World, plans: list[tuple[str, list[Fault]]]) -> None:
-    """Any sequence of updates under any passing faults ends with the newest value at both vendors, told as accepted."""
+    """After any sequence of updates under passing faults, both vendors have the newest value."""
     world.fullstory.reset()
     world.logrocket.reset()
     world.clear()

@@ -1,4 +1,4 @@
-"""Threads that never stand in the way."""
+"""A pool of daemon threads."""
 
 import threading
 
@@ -7,54 +7,54 @@ import pytest
 from replay_identity._threads import DaemonPool
 
 
-def test_returns_what_the_call_returns() -> None:
-    """A call's result comes back through its future."""
+def test_returns_the_result() -> None:
+    """Through the future."""
     assert DaemonPool[int]().submit(lambda: 42).result(30) == 42
 
 
-def test_raises_what_the_call_raises() -> None:
-    """A call's exception comes back through its future."""
+def test_raises_the_exception() -> None:
+    """Through the future."""
     future = DaemonPool[int]().submit(lambda: 1 // 0)
 
     with pytest.raises(ZeroDivisionError):
         future.result(30)
 
 
-def test_never_makes_one_call_wait_for_another() -> None:
-    """As many calls run at once as are submitted, so one that hangs holds up nobody."""
-    workers = DaemonPool[bool]()
+def test_no_call_waits_for_another() -> None:
+    """A call that hangs delays no other."""
+    pool = DaemonPool[bool]()
     together = threading.Barrier(20, timeout=30)
 
-    futures = [workers.submit(lambda: together.wait() >= 0) for _ in range(20)]
+    futures = [pool.submit(lambda: together.wait() >= 0) for _ in range(20)]
 
     assert all(future.result(30) for future in futures)
 
 
-def until_idle(workers: DaemonPool[int]) -> None:
-    """Wait until a thread says that it is idle."""
-    idle = workers._idle  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+def wait_until_idle(pool: DaemonPool[int]) -> None:
+    """Wait until a thread is idle."""
+    idle = pool._idle  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     assert idle.acquire(timeout=30)
     idle.release()
 
 
-def test_uses_idle_threads_again() -> None:
-    """One call after another takes one thread."""
-    workers = DaemonPool[int]()
+def test_reuses_idle_threads() -> None:
+    """Sequential calls need one thread."""
+    pool = DaemonPool[int]()
 
     threads: set[int] = set()
     for _ in range(20):
-        threads.add(workers.submit(threading.get_ident).result(30))
-        until_idle(workers)
+        threads.add(pool.submit(threading.get_ident).result(30))
+        wait_until_idle(pool)
 
     assert len(threads) == 1
 
 
-def test_ends_its_threads_when_closed() -> None:
-    """After close no thread stays behind."""
-    workers = DaemonPool[threading.Thread]()
-    threads = [workers.submit(threading.current_thread).result(30) for _ in range(3)]
+def test_close_stops_the_threads() -> None:
+    """No thread is left."""
+    pool = DaemonPool[threading.Thread]()
+    threads = [pool.submit(threading.current_thread).result(30) for _ in range(3)]
 
-    workers.close()
+    pool.close()
 
     for thread in threads:
         thread.join(30)
@@ -62,23 +62,23 @@ def test_ends_its_threads_when_closed() -> None:
 
 
 def test_does_not_keep_the_process_alive() -> None:
-    """Its threads are daemons."""
+    """The threads are daemons."""
     assert DaemonPool[threading.Thread]().submit(threading.current_thread).result(30).daemon
 
 
 def test_starts_over_in_a_forked_child() -> None:
-    """A child starts its own threads, since it does not inherit its parent's."""
-    workers = DaemonPool[int]()
-    parents = workers.submit(threading.get_ident).result(30)
-    until_idle(workers)  # It would be used again.
+    """A child starts its own threads, because it has none of its parent's."""
+    pool = DaemonPool[int]()
+    parents = pool.submit(threading.get_ident).result(30)
+    wait_until_idle(pool)  # Otherwise the child would have no idle thread to reuse.
 
-    workers.after_fork(in_child=True)
+    pool.after_fork(in_child=True)
 
-    assert workers.submit(threading.get_ident).result(30) != parents
+    assert pool.submit(threading.get_ident).result(30) != parents
 
 
-def test_has_the_caller_do_the_work_when_no_thread_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the interpreter shuts down no thread starts, and the call is made all the same."""
+def test_runs_in_the_caller_without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """During interpreter shutdown no thread can start, and the call is still made."""
 
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
