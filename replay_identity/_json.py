@@ -110,5 +110,5 @@ def _normalize(traits: dict[str, Any], level: int) -> float:
             return math.nan
     for name in nulls:
         del traits[name]
-    # An empty nested object is no trait and would have to be removed from its parent.
+    # An empty nested object is not a trait and would have to be removed from its parent.
     return count if traits or level == 1 else math.nan

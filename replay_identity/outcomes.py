@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias, assert_never
 import attrs
 
 from ._records import fast_frozen
+from ._values import is_list
 from .errors import ConfigurationError, IdentifyError, NotAcceptedError
 
 # Lossless kinds may always be applied; lossy ones only if the backend is set to adapt.
@@ -248,7 +249,7 @@ def outcome_as_dict(outcome: Outcome) -> dict[str, Any]:
 def _as_json(_instance: object, _field: object, value: Any) -> Any:  # noqa: ANN401  # Any field.
     if isinstance(value, Enum):
         return value.value
-    return list(value) if isinstance(value, tuple) else value
+    return list(value) if is_list(value) else value
 
 
 @attrs.frozen

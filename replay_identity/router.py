@@ -353,7 +353,7 @@ async def _identify_async(target: _Target[AsyncTransport], user: UserTraits, tim
     except BaseException as error:
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-            raise  # The caller cancelled us; that is no bug of the adapter.
+            raise  # The caller cancelled us; the adapter has no bug.
         return _timed_out(target.route.name) if limit.expired() else adapter_error(target.route.name, error)
 
 
