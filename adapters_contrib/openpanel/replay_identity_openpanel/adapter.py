@@ -1,4 +1,4 @@
-"""OpenPanel's track API, of which `identify` is one type (https://openpanel.dev/docs/api/track)."""
+"""The OpenPanel backend: the `identify` calls of its track API (https://openpanel.dev/docs/api/track)."""
 
 import re
 from collections.abc import Mapping
@@ -19,19 +19,19 @@ from replay_identity.adapters import (
 )
 
 from .limits import LIMITS
-from .payload import word_user
-from .responses import read_reply
+from .payload import encode_user
+from .responses import read_outcome
 
-_HOST: Final = "https://api.openpanel.dev"
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# One name and one version are a server's to OpenPanel. Taken for a browser's, they would give the user a device.
+# OpenPanel takes a User-Agent of one name and one version for a server's. It would store a browser's as the user's
+# device.
 _USER_AGENT: Final = "replay-identity-openpanel/0.1.0"
 
 
 def _check_client_id(_instance: object, attribute: "attrs.Attribute[str]", value: object) -> None:
     if not isinstance(value, str) or not _UUID.fullmatch(value):
         hint = "copy it from the project's settings, under Clients"
-        raise ConfigurationError(attribute.name, "is not a UUID in lower case", hint)
+        raise ConfigurationError(attribute.name, "expected a UUID in lower case", hint)
 
 
 @attrs.frozen
@@ -40,50 +40,50 @@ class OpenPanel(HttpAdapter):
 
     Attributes:
         api_key: The client's secret.
-        client_id: The client's id, a UUID; a client that may only write is enough.
-        base_url: Address of the API without ``/track``, of a server of one's own; by default OpenPanel's cloud.
+        client_id: The client's id, a UUID. A client with write access is enough.
+        base_url: URL of the API of a self-hosted server, without ``/track``; by default OpenPanel's cloud.
         on_violation: ``"reject"`` a user who breaks a rule, or ``"adapt"`` the traits with a recorded loss.
-        name: Name that outcomes and settings carry.
-        allow_insecure: Allow a plain http address off loopback.
+        name: Name of the backend in outcomes and settings.
+        allow_insecure: Allow a plain http URL that is not loopback.
 
     Raises:
-        ConfigurationError: The secret, the id or the address cannot be used.
+        ConfigurationError: The secret, the id or the URL is invalid.
     """
 
     KEY_HINT: ClassVar[str] = "pass api_key or set OPENPANEL_API_KEY"
-    DEFAULT_BASE_URL: ClassVar[str] = _HOST
+    DEFAULT_BASE_URL: ClassVar[str] = "https://api.openpanel.dev"
     LIMITS: ClassVar[Limits] = LIMITS
 
     client_id: str = attrs.field(kw_only=True, validator=_check_client_id)
     name: str = attrs.field(default="openpanel", kw_only=True)
 
     def plan(self, user: UserTraits, /) -> Plan:
-        """Return the request that merges *user*; no request when there is nothing to say."""
+        """Return the request that merges *user*, or no request if there is nothing to send."""
         adaptation = self._adaptation()
         if user.user_id is None:
             adaptation.reject("user_id", "anonymous-user")
-        said = word_user(user, adaptation)
-        if not said and adaptation.adjustments:
+        fields = encode_user(user, adaptation)
+        if not fields and adaptation.adjustments:
             adaptation.reject("traits", "nothing-left")
-        # An empty request would create a profile without a name.
-        request = self._identify({"profileId": user.user_id, **said}) if said else None
+        # A request without fields would create a profile without a name.
+        request = self._identify({"profileId": user.user_id, **fields}) if fields else None
         return self._plan(adaptation, request)
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
-        """Send *user* unless a rule is broken."""
+        """Send *user* unless they break a rule."""
         plan = self.plan(user)
         if plan.request is None:
             return plan.unsent
 
         response = yield plan.request
-        return read_reply(self.name, response, user, plan.adjustments, self.api_key, self.client_id)
+        return read_outcome(self.name, response, user, plan.adjustments, secrets=(self.api_key, self.client_id))
 
     def _make_url(self) -> str:
         return f"{self._checked_base_url()}/track"
 
     def _make_headers(self) -> Mapping[str, str]:
-        # Without an Origin, by which OpenPanel would look for duplicates, and without the address of a user's
-        # computer, which is not this one's.
+        # No Origin, which would turn on OpenPanel's search for duplicates, and no x-client-ip, which is for the address
+        # of a user's device.
         return {
             **super()._make_headers(),
             "openpanel-client-id": self.client_id,

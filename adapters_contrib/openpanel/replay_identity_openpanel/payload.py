@@ -1,6 +1,6 @@
-"""A user in OpenPanel's words: the payload of an `identify`, with first and last name, e-mail and properties.
+"""Encode a user as the payload of an OpenPanel `identify`: first and last name, e-mail and properties.
 
-The server merges it into the profile key by key, and what is blank it leaves out: nothing that was once said can be
+The server merges the payload into the profile key by key and ignores blank values, so nothing that is stored can be
 cleared (packages/common/src/object.ts in https://github.com/Openpanel-dev/openpanel, read 2026-11-21).
 """
 
@@ -12,80 +12,80 @@ import attrs
 from replay_identity.adapters import REMOVE, Adaptation, UserTraits, is_nested
 
 from .limits import EMAIL, RESERVED_EVERYWHERE, RESERVED_PREFIX, SET_BY_SERVER
-from .values import json_of
+from .values import encode_value
 
 
-def word_user(user: UserTraits, adaptation: Adaptation) -> dict[str, Any]:
-    """Return what is said of *user* beside their id, and record in *adaptation* what had to give."""
-    said: dict[str, Any] = {}
+def encode_user(user: UserTraits, adaptation: Adaptation) -> dict[str, Any]:
+    """Return the payload for *user* without their id, and record in *adaptation* what changed."""
+    payload: dict[str, Any] = {}
     if user.name is not None:
-        said.update(_name(user.name, adaptation))
+        payload.update(_names(user.name, adaptation))
     if user.email is not None:
         if EMAIL.fullmatch(user.email):
-            said["email"] = user.email
+            payload["email"] = user.email
         else:
             adaptation.drop("email", "email-form")
     if user.traits:
-        properties = Properties(adaptation).word(user.traits, "")
+        properties = PropertyEncoder(adaptation).encode(user.traits, "")
         if properties:
-            said["properties"] = properties
-    return said
+            payload["properties"] = properties
+    return payload
 
 
-def _name(name: str, adaptation: Adaptation) -> dict[str, str]:
-    """Return *name* as first and last name, which joined by one blank are the name again."""
+def _names(name: str, adaptation: Adaptation) -> dict[str, str]:
+    """Return *name* split at its last blank, so that first and last name joined by a blank are *name* again."""
     if not name:
         adaptation.drop("name", "blank-stays")
         return {}
     first, _, last = name.rpartition(" ")
     if first.strip() and last.strip():
         return {"firstName": first, "lastName": last}
-    # A last name that the profile already has can be neither cleared nor seen from here.
+    # A stored last name can be neither cleared nor read.
     adaptation.record("name", "warned", "last-name-stays")
     return {"firstName": name}
 
 
 @attrs.define
-class Properties:
-    """The traits of one user while they are being worded.
+class PropertyEncoder:
+    """Encodes the traits of one user.
 
     Attributes:
-        adaptation: Where adjustments and violations go.
-        names: Dotted names met so far; the vendor shows a dot in a name as nesting, so two of them would be one.
+        adaptation: Records the adjustments and violations.
+        names: Dotted names so far. OpenPanel shows a dot in a name as nesting, so two equal ones would be one.
     """
 
     adaptation: Adaptation
     names: set[str] = attrs.field(init=False, factory=set[str], repr=False)
 
-    def word(self, traits: Mapping[str, Any], parents: str) -> dict[str, Any]:
-        """Return *traits*, whose dotted names begin with *parents*, as properties."""
-        worded: dict[str, Any] = {}
+    def encode(self, traits: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        """Return *traits*, whose dotted names begin with *prefix*, as properties."""
+        properties: dict[str, Any] = {}
         for own_name, value in traits.items():
-            name = parents + own_name
-            rule = _rule_against(own_name, value, is_first=not parents)
+            name = prefix + own_name
+            rule = _broken_rule(own_name, value, is_nested_trait=bool(prefix))
             if rule is not None:
                 self.adaptation.drop(f"traits.{name}", rule)
             elif is_nested(value):
-                # What it is merged into stays, so that an object of which nothing is left says nothing.
-                if nested := self.word(value, f"{name}."):
-                    worded[own_name] = nested
+                # The server merges objects, so an empty one would have no effect.
+                if nested := self.encode(value, f"{name}."):
+                    properties[own_name] = nested
             elif name in self.names:
                 self.adaptation.reject(f"traits.{name}", "name-collision")
             else:
                 self.names.add(name)
-                worded[own_name] = json_of(value, f"traits.{name}", self.adaptation)
-        return worded
+                properties[own_name] = encode_value(value, f"traits.{name}", self.adaptation)
+        return properties
 
 
-def _rule_against(name: str, value: Any, *, is_first: bool) -> str | None:  # noqa: ANN401  # A trait value.
-    """Return the rule by which a trait cannot be sent, or None; *is_first* tells that it is not nested."""
-    if name == RESERVED_EVERYWHERE or (is_first and name.startswith(RESERVED_PREFIX)):
+def _broken_rule(name: str, value: Any, *, is_nested_trait: bool) -> str | None:  # noqa: ANN401  # A trait's value.
+    """Return the rule that a trait breaks, or None."""
+    if name == RESERVED_EVERYWHERE or (not is_nested_trait and name.startswith(RESERVED_PREFIX)):
         return "reserved-name"
-    if is_first and name in SET_BY_SERVER:
+    if not is_nested_trait and name in SET_BY_SERVER:
         return "set-by-server"
     if value is REMOVE:
         return "cannot-remove"
-    # An empty text clears nothing at any depth; an empty list is left out at the first level, and below it replaces.
-    if value == "" or (is_first and value == ()):
+    # An empty text clears nothing at any depth; an empty list is ignored at the first level and replaces below it.
+    if value == "" or (not is_nested_trait and value == ()):
         return "blank-stays"
     return None

@@ -1,4 +1,4 @@
-"""One value as OpenPanel's JSON has it, by its type."""
+"""Encode one trait value as JSON, by its type."""
 
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
@@ -8,27 +8,27 @@ from uuid import UUID
 
 from replay_identity.adapters import Adaptation, iso8601
 
-from .limits import LARGEST_INT, RESERVED_EVERYWHERE
+from .limits import MAX_INT, RESERVED_EVERYWHERE
 
 
-def json_of(value: Any, path: str, adaptation: Adaptation) -> Any:  # noqa: ANN401  # A trait value becomes JSON.
-    """Return *value*, at *path*, as it is sent, and record in *adaptation* what changes its type."""
-    return _WORDING[type(value)](value, path, adaptation)
+def encode_value(value: Any, path: str, adaptation: Adaptation) -> Any:  # noqa: ANN401  # A trait's value becomes JSON.
+    """Return *value* as JSON, and record in *adaptation* if its type changed."""
+    return _ENCODERS[type(value)](value, path, adaptation)
 
 
-def _same(value: object, _path: str, _fitting: Adaptation) -> object:
+def _unchanged(value: object, _path: str, _adaptation: Adaptation) -> object:
     return value
 
 
 def _int(value: int, path: str, adaptation: Adaptation) -> int | str:
-    if -LARGEST_INT <= value <= LARGEST_INT:
+    if -MAX_INT <= value <= MAX_INT:
         return value
     adaptation.record(path, "coerced", "large-int-as-text")
     return str(value)
 
 
 def _decimal(value: Decimal, path: str, adaptation: Adaptation) -> str:
-    # Always, so that a trait does not change its type from one value to the next.
+    # Always as text, so that a trait does not change its type from one value to the next.
     adaptation.record(path, "coerced", "decimal-as-text")
     return f"{value:f}"
 
@@ -44,29 +44,29 @@ def _uuid(value: UUID, path: str, adaptation: Adaptation) -> str:
 
 
 def _list(values: tuple[Any, ...], path: str, adaptation: Adaptation) -> list[Any]:
-    """Return a list, which takes the place of the one before, so that all that is in it arrives, blanks too."""
+    # A list replaces the stored one, so everything in it arrives, blanks included.
     before = len(adaptation.adjustments)
-    words = [json_of(value, path, adaptation) for value in values]
-    # What is said of one item need not be said of the next.
+    items = [encode_value(value, path, adaptation) for value in values]
+    # The items share one path, so each adjustment is recorded once.
     adaptation.adjustments[before:] = dict.fromkeys(adaptation.adjustments[before:])
-    return words
+    return items
 
 
 def _object_in_list(values: Mapping[str, Any], path: str, adaptation: Adaptation) -> dict[str, Any]:
-    words: dict[str, Any] = {}
+    encoded: dict[str, Any] = {}
     for name, value in values.items():
         if name == RESERVED_EVERYWHERE:
             adaptation.drop(path, "reserved-name")
         else:
-            words[name] = json_of(value, path, adaptation)
-    return words
+            encoded[name] = encode_value(value, path, adaptation)
+    return encoded
 
 
-_WORDING: Final[Mapping[type[object], Callable[[Any, str, Adaptation], Any]]] = {
-    str: _same,
-    bool: _same,
+_ENCODERS: Final[Mapping[type[object], Callable[[Any, str, Adaptation], Any]]] = {
+    str: _unchanged,
+    bool: _unchanged,
     int: _int,
-    float: _same,
+    float: _unchanged,
     Decimal: _decimal,
     datetime: _date,
     date: _date,

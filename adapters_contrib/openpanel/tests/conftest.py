@@ -1,4 +1,4 @@
-"""A clock that goes when told to, and an OpenPanel that is really asked."""
+"""A clock under control, and an OpenPanel over real HTTP."""
 
 from collections.abc import Iterator
 
@@ -23,19 +23,19 @@ class Clock:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Give a clock that stands still."""
+    """Return a clock that stands still."""
     return Clock()
 
 
 @pytest.fixture
 def openpanel(clock: Clock) -> OpenPanelEmulator:
-    """Give an OpenPanel without options."""
+    """Return an OpenPanel with default settings."""
     return OpenPanelEmulator(clock=clock)
 
 
 @pytest.fixture
 def client(openpanel: OpenPanelEmulator) -> Iterator[httpx.Client]:
-    """Give a client of the OpenPanel without options, with its id and secret, and a server's User-Agent."""
+    """Return a client of the default OpenPanel with its id and secret, and a server's User-Agent."""
     headers = {
         "openpanel-client-id": openpanel.client_id,
         "openpanel-client-secret": openpanel.api_key,

@@ -10,16 +10,16 @@ CLIENT_ID = "3f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a90"
 
 
 class TestOpenPanel(BackendConformance):
-    """OpenPanel keeps what every backend has to keep."""
+    """OpenPanel passes the conformance suite."""
 
     key: ClassVar[str] = "sec_hidden"
 
     def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> OpenPanel:
-        """Return the backend of one client."""
+        """Return a backend of one client."""
         return OpenPanel(self.key, client_id=CLIENT_ID, base_url=base_url, on_violation=on_violation)
 
-    def accepted(self, request: Request) -> Response:  # noqa: ARG002  # Whatever was sent, the answer is the same.
-        """Return what OpenPanel answers when the profile waits in its buffer."""
+    def accepted(self, request: Request) -> Response:  # noqa: ARG002  # The response is the same for every request.
+        """Return OpenPanel's success."""
         return Response(200, body=b'{"deviceId":"d1","sessionId":"s1"}')
 
     def make_emulator(self) -> OpenPanelEmulator:
@@ -27,7 +27,7 @@ class TestOpenPanel(BackendConformance):
         return OpenPanelEmulator(api_key=self.key, client_id=CLIENT_ID)
 
     def stored_user(self, emulator: OpenPanelEmulator, user_id: str) -> Profile | None:
-        """Return the profile."""
+        """Return the profile with that id."""
         return emulator.profiles.get(user_id)
 
     def request_contains(self, path: str, value: Any, content: RequestContent) -> bool:

@@ -10,7 +10,7 @@ from replay_identity.emulator import Fault, RateLimit, running
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Safari/604.1"
 SERVER = {"device": "server", "isServer": True}
-TOO_OFTEN = "You have exceeded the rate limit for this endpoint."
+RATE_LIMITED = "You have exceeded the rate limit for this endpoint."
 STOCKHOLM = {"country": "SE", "city": "Stockholm", "region": "AB", "longitude": 18.07, "latitude": 59.33}
 
 
@@ -21,13 +21,13 @@ def identify(client: httpx.Client, payload: object, **headers: str) -> httpx.Res
 
 
 def own_properties(emulator: OpenPanelEmulator, profile_id: str = "u1") -> dict[str, Any]:
-    """Return the properties of a profile but for what the server found out by itself."""
-    found_out = {*SERVER, *STOCKHOLM}
-    return {name: value for name, value in emulator.profiles[profile_id].properties.items() if name not in found_out}
+    """Return the properties of a profile that were not derived from the request."""
+    derived = {*SERVER, *STOCKHOLM}
+    return {name: value for name, value in emulator.profiles[profile_id].properties.items() if name not in derived}
 
 
-def test_an_identify_answers_a_device_and_a_session(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
-    """And nothing of the profile, which stands under its id."""
+def test_an_identify_returns_a_device_and_a_session(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """The response does not show the profile."""
     payload = {"profileId": "u1", "firstName": "Ada", "lastName": "Lovelace", "email": "ada@example.com"}
 
     response = identify(client, payload)
@@ -40,8 +40,8 @@ def test_an_identify_answers_a_device_and_a_session(client: httpx.Client, openpa
     assert openpanel.requests[0].applied
 
 
-def test_what_is_not_mentioned_stays(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
-    """And an empty text mentions nothing."""
+def test_missing_fields_stay(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """An empty text counts as missing."""
     identify(client, {"profileId": "u1", "firstName": "Ada", "lastName": "Lovelace", "email": "ada@example.com"})
 
     identify(client, {"profileId": "u1", "firstName": "", "lastName": "King"})
@@ -51,7 +51,7 @@ def test_what_is_not_mentioned_stays(client: httpx.Client, openpanel: OpenPanelE
 
 
 def test_properties_are_merged_object_by_object(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
-    """A list takes the place of the one before, and so does anything of another type."""
+    """A list, or a value of another type, replaces the stored value."""
     old = {"a": {"b": 1, "c": {"d": 1}}, "tags": ["x", "y"], "plan": "free", "size": {"x": 1}, "kept": 1}
     identify(client, {"profileId": "u1", "properties": old})
 
@@ -67,10 +67,10 @@ def test_properties_are_merged_object_by_object(client: httpx.Client, openpanel:
 
 
 @pytest.mark.parametrize("blank", ["", None, [], {}])
-def test_a_blank_at_the_first_level_is_left_out(
+def test_a_blank_at_the_first_level_is_ignored(
     client: httpx.Client, openpanel: OpenPanelEmulator, blank: object
 ) -> None:
-    """So that nothing can be cleared; 0 and false are no blanks."""
+    """So nothing can be cleared; 0 and false are not blank."""
     identify(client, {"profileId": "u1", "properties": {"a": "old", "zero": 1, "no": True}})
 
     identify(client, {"profileId": "u1", "properties": {"a": blank, "b": blank, "zero": 0, "no": False}})
@@ -78,10 +78,8 @@ def test_a_blank_at_the_first_level_is_left_out(
     assert own_properties(openpanel) == {"a": "old", "zero": 0, "no": False}
 
 
-def test_below_the_first_level_a_blank_goes_through_where_there_is_no_text(
-    client: httpx.Client, openpanel: OpenPanelEmulator
-) -> None:
-    """It does not take the place of a text, and null takes that of nothing; an empty list does."""
+def test_a_nested_blank_replaces_all_but_text(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """It does not replace a text, and null replaces nothing; an empty list does."""
     identify(client, {"profileId": "u1", "properties": {"a": {"text": "x", "number": 1, "list": [1], "null": 1}}})
 
     new: dict[str, Any] = {"text": "", "number": "", "list": [], "null": None, "new": ""}
@@ -90,22 +88,22 @@ def test_below_the_first_level_a_blank_goes_through_where_there_is_no_text(
     assert own_properties(openpanel) == {"a": {"text": "x", "number": "", "list": [], "null": 1, "new": ""}}
 
 
-def test_whole_numbers_are_read_as_javascript_does(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
-    """Beyond 2**53 it has not every one of them."""
+def test_integers_are_parsed_as_in_javascript(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """Beyond 2**53, not every integer exists."""
     identify(client, {"profileId": "u1", "properties": {"a": 2**53 - 1, "b": 2**53 + 1, "c": [{"d": -(2**53) - 1}]}})
 
     assert own_properties(openpanel) == {"a": 2**53 - 1, "b": 2**53, "c": [{"d": -(2**53)}]}
 
 
-def test_a_server_makes_a_profile_of_a_server(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
-    """Where the request came from, over what the caller said of the same name."""
+def test_a_server_creates_a_servers_profile(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """The derived location overwrites properties of the same names."""
     identify(client, {"profileId": "u1", "properties": {"country": "NO", "os": "BeOS", "plan": "pro"}})
 
     assert openpanel.profiles["u1"].properties == {"plan": "pro", **SERVER, **STOCKHOLM}
 
 
-def test_a_server_says_nothing_about_somebody_elses_device(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
-    """And so the caller's own values of such names are lost as well."""
+def test_a_server_keeps_a_users_device(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """So the payload's own values of these names are lost as well."""
     identify(client, {"profileId": "u1"}, user_agent=FIREFOX)
     before = dict(openpanel.profiles["u1"].properties)
     openpanel.geo["country"] = "US"
@@ -116,8 +114,8 @@ def test_a_server_says_nothing_about_somebody_elses_device(client: httpx.Client,
     assert openpanel.profiles["u1"].properties == {**before, "plan": "pro"}
 
 
-def test_a_server_moves_a_profile_that_a_server_made(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
-    """It is where the last of them was."""
+def test_a_server_moves_a_servers_profile(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """The location is that of the last request."""
     identify(client, {"profileId": "u1"})
     openpanel.geo["country"] = "US"
 
@@ -140,10 +138,10 @@ LINUX = {"device": "desktop", "isServer": False, "os": "Linux", "browser": "Fire
         ("", "server"),
     ],
 )
-def test_the_user_agent_of_the_request_is_taken_for_the_users(
+def test_the_requests_user_agent_becomes_the_users(
     client: httpx.Client, openpanel: OpenPanelEmulator, user_agent: str, device: str
 ) -> None:
-    """Unless it is a server's: one name and one version, or no browser's at all."""
+    """Unless it is a server's: one name and one version, or no browser."""
     identify(client, {"profileId": "u1"}, user_agent=user_agent)
 
     assert openpanel.profiles["u1"].properties["device"] == device
@@ -166,10 +164,10 @@ def test_the_user_agent_of_the_request_is_taken_for_the_users(
         ([], "payload"),
     ],
 )
-def test_what_is_not_in_the_schema_is_a_bad_request(
+def test_an_invalid_field_is_a_bad_request(
     client: httpx.Client, openpanel: OpenPanelEmulator, payload: object, field: str
 ) -> None:
-    """One bad field costs the whole call."""
+    """One invalid field fails the whole call."""
     response = identify(client, payload)
 
     assert response.status_code == 400
@@ -189,13 +187,13 @@ def test_what_is_not_in_the_schema_is_a_bad_request(
         *((text, False) for text in (".a@b.cd", "a.@b.cd", "a..b@c.de", "a'@b.cd", "é@b.cd", "a@é.cd", "a@b.cd\n", "")),
     ],
 )
-def test_an_address_is_read_as_zod_reads_it(text: str, expected: bool) -> None:  # noqa: FBT001  # The claim.
+def test_email_addresses_are_validated_as_in_zod(text: str, expected: bool) -> None:  # noqa: FBT001  # The claim.
     """Strictly."""
     assert is_email(text) == expected
 
 
-def test_keys_that_the_schema_does_not_know_are_dropped(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
-    """Without a word."""
+def test_unknown_keys_are_ignored(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """Without an error."""
     response = identify(client, {"profileId": "u1", "name": "Ada", "traits": {"plan": "pro"}})
 
     assert response.status_code == 200
@@ -203,8 +201,8 @@ def test_keys_that_the_schema_does_not_know_are_dropped(client: httpx.Client, op
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"identify"'])
-def test_a_body_that_is_no_object_is_a_bad_request(client: httpx.Client, body: bytes) -> None:
-    """In JSON, too."""
+def test_a_body_must_be_a_json_object(client: httpx.Client, body: bytes) -> None:
+    """Other JSON is a bad request, too."""
     response = client.post("/track", content=body)
 
     assert (response.status_code, response.json()["status"]) == (400, 400)
@@ -212,7 +210,7 @@ def test_a_body_that_is_no_object_is_a_bad_request(client: httpx.Client, body: b
 
 @pytest.mark.parametrize(("kind", "message"), [("alias", "Alias is not supported"), ("page", "Invalid type")])
 def test_another_type_is_a_bad_request(client: httpx.Client, kind: str, message: str) -> None:
-    """An alias is known and refused."""
+    """An alias is known but not supported."""
     response = client.post("/track", json={"type": kind, "payload": {"profileId": "u1", "alias": "u2"}})
 
     assert response.status_code == 400
@@ -229,10 +227,10 @@ def test_another_type_is_a_bad_request(client: httpx.Client, kind: str, message:
         ({"openpanel_client_secret": ""}, "Invalid cors or secret"),
     ],
 )
-def test_a_client_that_is_not_known_is_told_so_in_plain_text(
+def test_an_unknown_client_gets_a_reason_in_plain_text(
     client: httpx.Client, openpanel: OpenPanelEmulator, headers: dict[str, str], reason: str
 ) -> None:
-    """With the word Ingestion before it."""
+    """After the word "Ingestion"."""
     response = identify(client, {"profileId": "u1"}, **headers)
 
     assert (response.status_code, response.text) == (401, f"Ingestion: {reason}")
@@ -240,7 +238,7 @@ def test_a_client_that_is_not_known_is_told_so_in_plain_text(
     assert openpanel.profiles == {}
 
 
-def test_client_and_secret_may_stand_in_the_body(openpanel: OpenPanelEmulator) -> None:
+def test_client_and_secret_may_be_in_the_body(openpanel: OpenPanelEmulator) -> None:
     """As the SDK of the browser sends them."""
     body = {
         "type": "identify",
@@ -252,8 +250,8 @@ def test_client_and_secret_may_stand_in_the_body(openpanel: OpenPanelEmulator) -
         assert httpx.post(f"{server.url}/track", json=body).status_code == 200
 
 
-def test_a_blocked_profile_is_kept_out() -> None:
-    """By a 401, though the client is good, and nobody else is."""
+def test_a_blocked_profile_gets_a_401() -> None:
+    """Although the client is valid; other profiles are stored."""
     emulator = OpenPanelEmulator(blocked_profiles={"u1"})
     headers = {"openpanel-client-id": emulator.client_id, "openpanel-client-secret": emulator.api_key}
     with running(emulator) as server, httpx.Client(base_url=server.url, headers=headers) as client:
@@ -273,8 +271,8 @@ def test_a_blocked_profile_is_kept_out() -> None:
         ({"user-agent": "backend/1.0"}, 200),
     ],
 )
-def test_without_a_secret_a_bot_is_thanked_and_forgotten(headers: dict[str, str], status: int) -> None:
-    """If the client may do without one; with one, nobody is a bot."""
+def test_a_bot_without_a_secret_gets_a_202(headers: dict[str, str], status: int) -> None:
+    """If the client needs no secret; with one, nobody is a bot."""
     emulator = OpenPanelEmulator(ignores_secret=True)
     with running(emulator) as server:
         body = {"type": "identify", "payload": {"profileId": "u1"}}
@@ -286,10 +284,10 @@ def test_without_a_secret_a_bot_is_thanked_and_forgotten(headers: dict[str, str]
     assert (emulator.profiles == {}) == (status == 202)
 
 
-def test_the_same_bytes_from_the_same_origin_are_a_duplicate_for_a_moment(
+def test_equal_bytes_from_one_origin_are_briefly_duplicates(
     client: httpx.Client, openpanel: OpenPanelEmulator, clock: Any
 ) -> None:
-    """They are counted before anybody looks at them, so that the first may have been refused."""
+    """A request is noted before it is processed, so the first may have been rejected."""
     first = identify(client, {"profileId": "u1"}, origin="https://a.example", openpanel_client_secret="wrong")
     second = identify(client, {"profileId": "u1"}, origin="https://a.example")
     elsewhere = identify(client, {"profileId": "u1"}, origin="https://b.example")
@@ -303,17 +301,15 @@ def test_the_same_bytes_from_the_same_origin_are_a_duplicate_for_a_moment(
 
 
 def test_without_an_origin_nothing_is_a_duplicate(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
-    """However soon."""
+    """However soon the second request comes."""
     for _ in range(3):
         identify(client, {"profileId": "u1"})
 
     assert openpanel.applied == {"u1": 3}
 
 
-def test_a_property_that_is_a_word_to_the_server_sends_all_to_another_profile(
-    client: httpx.Client, openpanel: OpenPanelEmulator
-) -> None:
-    """Who is not asked."""
+def test_a_command_property_writes_to_another_profile(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """The profile's id in the payload is ignored."""
     identify(client, {"profileId": "u1", "firstName": "Ada", "properties": {"__identify": {"profileId": "u2"}}})
 
     assert list(openpanel.profiles) == ["u2"]
@@ -321,29 +317,29 @@ def test_a_property_that_is_a_word_to_the_server_sends_all_to_another_profile(
 
 
 @pytest.mark.parametrize(
-    ("status", "words"),
+    ("status", "text"),
     [
         (401, "Ingestion: Invalid cors or secret"),
-        (429, f'{{"status":429,"error":"Too Many Requests","message":"{TOO_OFTEN}"}}'),
+        (429, f'{{"status":429,"error":"Too Many Requests","message":"{RATE_LIMITED}"}}'),
         (413, '{"status":413,"error":"Request Entity Too Large","message":"Request Entity Too Large"}'),
         (499, ""),
         (500, "Internal server error"),
         (503, "Internal server error"),
     ],
 )
-def test_a_failure_on_demand_has_openpanels_words(
-    client: httpx.Client, openpanel: OpenPanelEmulator, status: int, words: str
+def test_an_injected_failure_looks_like_openpanels(
+    client: httpx.Client, openpanel: OpenPanelEmulator, status: int, text: str
 ) -> None:
-    """JSON or plain text, as its code has it."""
+    """JSON or plain text, as in its code."""
     openpanel.faults.add(Fault(status=status))
 
     response = identify(client, {"profileId": "u1"})
 
-    assert (response.status_code, response.text) == (status, words)
+    assert (response.status_code, response.text) == (status, text)
     assert openpanel.profiles == {}
 
 
-def test_a_rate_limit_answers_429(clock: Any) -> None:
+def test_a_rate_limit_returns_429(clock: Any) -> None:
     """With the seconds to wait."""
     emulator = OpenPanelEmulator(rate_limit=RateLimit(requests=1, seconds=10), clock=clock)
     headers = {"openpanel-client-id": emulator.client_id, "openpanel-client-secret": emulator.api_key}
@@ -354,8 +350,8 @@ def test_a_rate_limit_answers_429(clock: Any) -> None:
     assert responses[1].headers["retry-after"] == "10"
 
 
-def test_the_profiles_can_be_looked_at_and_forgotten(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
-    """With a browser, too."""
+def test_the_profiles_can_be_viewed_and_deleted(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
+    """In a browser, too."""
     identify(client, {"profileId": "u1", "firstName": "Ada"}, origin="https://a.example")
 
     shown = client.get("/_emulator/profiles").json()
@@ -363,11 +359,11 @@ def test_the_profiles_can_be_looked_at_and_forgotten(client: httpx.Client, openp
 
     assert shown["u1"]["firstName"] == "Ada"
     assert (openpanel.profiles, openpanel.applied) == ({}, {})
-    # Nor is the same again a duplicate.
+    # The same bytes again are not a duplicate either.
     assert identify(client, {"profileId": "u1", "firstName": "Ada"}, origin="https://a.example").json()
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/track"), ("POST", "/track/"), ("POST", "/profile")])
-def test_there_is_nothing_else(client: httpx.Client, method: str, path: str) -> None:
-    """Whatever OpenPanel has beside it."""
+def test_other_endpoints_are_404(client: httpx.Client, method: str, path: str) -> None:
+    """Only `identify` is supported."""
     assert client.request(method, path).status_code == 404

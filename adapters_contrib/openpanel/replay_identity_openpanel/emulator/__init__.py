@@ -1,10 +1,10 @@
-"""A fake OpenPanel over real HTTP, of which `identify` alone is there.
+"""A fake OpenPanel over real HTTP, with `identify` only.
 
-Written from OpenPanel's own code (https://github.com/Openpanel-dev/openpanel, read 2026-11-21); it shares none with the
-adapter. Where a comment starts with `Policy:`, the source is silent or more is not needed.
+Written from OpenPanel's own code (https://github.com/Openpanel-dev/openpanel, read 2026-11-21); it shares no code with
+the adapter. A comment that starts with `Policy:` marks what the source does not say, or what is simpler here.
 """
 
-from .app import OpenPanelEmulator
+from .api import OpenPanelEmulator
 from .profiles import Profile
 
 __all__ = ["OpenPanelEmulator", "Profile"]

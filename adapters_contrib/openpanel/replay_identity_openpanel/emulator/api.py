@@ -1,4 +1,4 @@
-"""From a request to a profile: route, duplicate, schema, client, bot, merge."""
+"""OpenPanel's emulator and its API: route, duplicate, schema, client, bot and merge, in this order."""
 
 import hashlib
 import re
@@ -7,25 +7,84 @@ from collections.abc import Set as AbstractSet
 
 import attrs
 
+from replay_identity.emulator import Emulator
 from replay_identity.emulator.http import JsonObject, JsonValue, ReceivedRequest, VendorResponse, json_response
 from replay_identity.emulator.journal import WriteLog
 from replay_identity.emulator.rate_limit import Clock
 from replay_identity.emulator.vendor import Delay, View
 
 from .device import device_of, is_bot
-from .errors import SECRET, RefusalError, bad_request, error_answer, failure, text_answer, unauthorized
+from .errors import (
+    INVALID_SECRET,
+    OpenPanelHttpError,
+    bad_request,
+    json_error,
+    status_response,
+    text_response,
+    unauthorized,
+)
 from .payload import Identity, read_body, read_identity
-from .profiles import Profiles
+from .profiles import Profile, Profiles
 
 UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
-# Seconds in which the same bytes from the same origin are a duplicate.
-DUPLICATE_WINDOW = 0.1
+# The same bytes from the same origin within this time are a duplicate.
+DUPLICATE_WINDOW_S = 0.1
+
+# Policy: the location of every sender.
+STOCKHOLM: JsonObject = {
+    "country": "SE",
+    "city": "Stockholm",
+    "region": "AB",
+    "longitude": 18.07,
+    "latitude": 59.33,
+}
+
+
+@attrs.define(kw_only=True, eq=False)
+class OpenPanelEmulator(Emulator):
+    """A fake OpenPanel with one project and one client.
+
+    See `Emulator` for the shared attributes.
+
+    Attributes:
+        client_id: The id of its only client.
+        api_key: The client's secret.
+        ignores_secret: True if the client is set to "ignore CORS and secret"; then a bot's User-Agent matters.
+        blocked_profiles: Ids that the project's filters block.
+        geo: The properties derived from any sender's address; change it in place.
+    """
+
+    client_id: str = "3f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a90"
+    api_key: str = attrs.field(default="sec_emulator", repr=False)
+    ignores_secret: bool = False
+    blocked_profiles: AbstractSet[str] = attrs.field(factory=frozenset[str], repr=False)
+    geo: JsonObject = attrs.field(factory=STOCKHOLM.copy, repr=False)
+    _api: "OpenPanelApi" = attrs.field(init=False, repr=False)
+
+    @property
+    def profiles(self) -> Mapping[str, Profile]:
+        """A snapshot of the profiles by id."""
+        return dict(self._api.profiles.by_id)
+
+    def make_api(self, applied: WriteLog) -> "OpenPanelApi":
+        """Return OpenPanel's rules and state."""
+        self._api = OpenPanelApi(
+            client_id=self.client_id,
+            secret=self.api_key,
+            ignores_secret=self.ignores_secret,
+            blocked_profiles=self.blocked_profiles,
+            geo=self.geo,
+            clock=self.clock,
+            profiles=Profiles(),
+            applied=applied,
+        )
+        return self._api
 
 
 @attrs.define(kw_only=True)
-class Api:
-    """OpenPanel's rules and state, without any HTTP."""
+class OpenPanelApi:
+    """OpenPanel's rules and state, without HTTP."""
 
     client_id: str
     secret: str = attrs.field(repr=False)
@@ -40,39 +99,39 @@ class Api:
     )
 
     async def respond(self, request: ReceivedRequest, delay: Delay) -> VendorResponse:
-        """Act on the request after *delay*, and answer it."""
+        """Await *delay*, apply the request and return the response."""
         await delay()
         if (request.method, request.segments) != ("POST", ("track",)):
-            # Policy: the other endpoints are not here.
-            return error_answer(404, f"Route {request.method}:{request.path} not found")
+            # Policy: the other endpoints are not supported.
+            return json_error(404, f"Route {request.method}:{request.path} not found")
         try:
             return self._track(request)
-        except RefusalError as refusal:
-            return refusal.answer
+        except OpenPanelHttpError as error:
+            return error.response
 
     def error_response(self, status: int) -> VendorResponse:
-        """Return OpenPanel's words for an error status."""
-        return failure(status)
+        """Return OpenPanel's error response for *status*."""
+        return status_response(status)
 
     def on_injected_failure(self, request: ReceivedRequest, response: VendorResponse) -> None:
-        """Do nothing: OpenPanel remembers no answers."""
+        """Do nothing: OpenPanel does not store responses."""
 
     def debug_views(self) -> Mapping[str, View]:
-        """Return what there is to look at, by name."""
-        return {"profiles": self._everybody, "applied": self.applied.as_json}
+        """Return the views of the state by name."""
+        return {"profiles": self._profiles_view, "applied": self.applied.as_json}
 
     def clear(self) -> None:
-        """Forget profiles, arrivals and counts."""
-        self.profiles.known.clear()
+        """Delete all profiles, arrivals and counts."""
+        self.profiles.by_id.clear()
         self._arrivals.clear()
         self.applied.clear()
 
-    def _everybody(self) -> JsonValue:
-        return {profile_id: profile.as_json() for profile_id, profile in self.profiles.known.items()}
+    def _profiles_view(self) -> JsonValue:
+        return {profile_id: profile.as_json() for profile_id, profile in self.profiles.by_id.items()}
 
     def _track(self, request: ReceivedRequest) -> VendorResponse:
         if self._is_duplicate(request):
-            return text_answer(200, "Duplicate event")
+            return text_response(200, "Duplicate event")
         body = read_body(request.body)
         identity = _identity(body)
         self._authorize(request, body, identity.profile_id)
@@ -80,7 +139,7 @@ class Api:
         if not self._secret_of(request, body) and is_bot(user_agent):
             return json_response(202, {"bot": {"name": "A bot", "type": "Service Agent"}})
 
-        self.profiles.put(identity, {**self.geo, **device_of(user_agent)})
+        self.profiles.merge(identity, {**self.geo, **device_of(user_agent)})
         self.applied.record(identity.profile_id, body)
         device_id = hashlib.sha256(f"{self.client_id} {user_agent}".encode()).hexdigest()
         return json_response(200, {"deviceId": device_id[:32], "sessionId": device_id[32:]}, applied=True)
@@ -91,7 +150,7 @@ class Api:
             return False
         now, key = self.clock(), (origin, request.body)
         first = self._arrivals.get(key)
-        if first is not None and now < first + DUPLICATE_WINDOW:
+        if first is not None and now < first + DUPLICATE_WINDOW_S:
             return True
         self._arrivals[key] = now
         return False
@@ -107,25 +166,25 @@ class Api:
         if profile_id in self.blocked_profiles:
             raise unauthorized("Profile id is blocked by project filter")
         if not self.ignores_secret and self._secret_of(request, body) != self.secret:
-            raise unauthorized(SECRET)
+            raise unauthorized(INVALID_SECRET)
 
     def _secret_of(self, request: ReceivedRequest, body: JsonObject) -> JsonValue:
         return request.headers.get("openpanel-client-secret") or body.get("clientSecret")
 
 
 def _identity(body: JsonObject) -> Identity:
-    """Return what the body's `identify` says, or refuse a body of another type."""
+    """Return the body's `identify`, or raise OpenPanelHttpError for another type."""
     match body.get("type"):
         case "identify":
             identity = read_identity(body.get("payload"))
         case "alias":
             raise bad_request("Alias is not supported")
         case _:
-            # Policy: events, counters and groups are not here.
+            # Policy: events, counters and groups are not supported.
             raise bad_request("Invalid type")
     match identity.properties.get("__identify"):
         case {"profileId": str(profile_id)}:
-            # A property that is a word to the server: all goes to another profile.
+            # This property is a command: everything goes to another profile.
             return attrs.evolve(identity, profile_id=profile_id)
         case _:
             return identity

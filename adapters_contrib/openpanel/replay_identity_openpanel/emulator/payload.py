@@ -1,4 +1,4 @@
-"""The schema of an `identify`: what zod lets through, what it drops (packages/validation/src/track.validation.ts)."""
+"""The schema of an `identify`: what zod accepts and drops (packages/validation/src/track.validation.ts)."""
 
 import string
 from typing import cast
@@ -13,13 +13,13 @@ LETTERS = frozenset(string.ascii_letters)
 ALPHANUMERIC = LETTERS | frozenset(string.digits)
 LOCAL = ALPHANUMERIC | frozenset("_'+-.")
 
-# Beyond this, the floats that JavaScript has for numbers skip whole ones.
-EXACT = 2**53
+# JavaScript's floats cannot represent every integer beyond this one.
+MAX_EXACT_INT = 2**53
 
 
 @attrs.frozen(kw_only=True)
 class Identity:
-    """What an `identify` says; an empty text is what it does not mention."""
+    """The content of an `identify`; a field that is missing in it is an empty text."""
 
     profile_id: str = attrs.field(repr=False)
     first_name: str = attrs.field(repr=False)
@@ -29,7 +29,7 @@ class Identity:
 
 
 def read_body(body: bytes) -> JsonObject:
-    """Return the JSON object in *body* as JavaScript has it, or refuse it."""
+    """Return *body* as JavaScript parses it, or raise OpenPanelHttpError if it is not a JSON object."""
     try:
         value = parse_json(body)
     except ValueError:
@@ -40,20 +40,20 @@ def read_body(body: bytes) -> JsonObject:
 
 
 def _in_javascript(value: JsonValue) -> JsonValue:
-    """Return *value* as `JSON.parse` would, with Fastify's guard before it."""
+    """Return *value* as `JSON.parse` would, after Fastify's check for prototypes."""
     if isinstance(value, dict):
         if "__proto__" in value:
             raise bad_request("Object contains forbidden prototype property")
         return {name: _in_javascript(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_in_javascript(item) for item in value]
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > EXACT:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_EXACT_INT:
         return int(float(value))
     return value
 
 
 def read_identity(payload: JsonValue) -> Identity:
-    """Return what *payload* says, or refuse it; keys that are not in the schema are dropped without a word."""
+    """Return *payload* as an `Identity`, or raise OpenPanelHttpError; keys that are not in the schema are ignored."""
     if not isinstance(payload, dict):
         raise bad_request("body/payload must be object")
     properties = payload.get("properties", {})
@@ -85,7 +85,7 @@ def _text(payload: JsonObject, name: str) -> str:
 
 
 def is_email(text: str) -> bool:
-    """Say whether zod takes *text* for an address."""
+    """Return True if zod accepts *text* as an e-mail address."""
     local, _, domain = text.rpartition("@")
     labels = domain.split(".")
     return (

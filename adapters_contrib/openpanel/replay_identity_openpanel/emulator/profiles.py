@@ -6,7 +6,7 @@ from replay_identity.emulator.http import JsonObject, JsonValue
 
 from .payload import Identity
 
-# Left out of what a server says of a profile that no server made.
+# Ignored if a server sends them about a profile that a browser made.
 NOT_FROM_SERVERS = {
     *("city", "country", "region", "longitude", "latitude"),
     *("os", "osVersion", "os_version", "browser", "browser_version", "device", "isServer"),
@@ -15,7 +15,7 @@ NOT_FROM_SERVERS = {
 
 @attrs.frozen(kw_only=True)
 class Profile:
-    """A profile as stored; an empty text is what nobody said."""
+    """A stored profile; a field that was never sent is an empty text."""
 
     first_name: str = attrs.field(default="", repr=False)
     last_name: str = attrs.field(default="", repr=False)
@@ -23,7 +23,7 @@ class Profile:
     properties: JsonObject = attrs.field(factory=dict[str, JsonValue], repr=False)
 
     def as_json(self) -> JsonObject:
-        """Return the profile under OpenPanel's own names."""
+        """Return the profile with OpenPanel's own names."""
         return {
             "firstName": self.first_name,
             "lastName": self.last_name,
@@ -36,36 +36,36 @@ class Profile:
 class Profiles:
     """Profiles by id."""
 
-    known: dict[str, Profile] = attrs.field(init=False, factory=dict[str, Profile], repr=False)
+    by_id: dict[str, Profile] = attrs.field(init=False, factory=dict[str, Profile], repr=False)
 
-    def put(self, identity: Identity, found_out: JsonObject) -> None:
-        """Merge what an `identify` says, and what was *found out* by its request, into the profile.
+    def merge(self, identity: Identity, derived: JsonObject) -> None:
+        """Merge *identity*, and the properties *derived* from its request, into the profile.
 
-        Policy: at once, where OpenPanel keeps a buffer.
+        Policy: immediately, while OpenPanel uses a buffer.
         """
-        said = strip({**identity.properties, **found_out})
-        profile = self.known.get(identity.profile_id)
+        properties = without_blanks({**identity.properties, **derived})
+        profile = self.by_id.get(identity.profile_id)
         if profile is None:
-            self.known[identity.profile_id] = Profile(
+            self.by_id[identity.profile_id] = Profile(
                 first_name=identity.first_name,
                 last_name=identity.last_name,
                 email=identity.email,
-                properties=said,
+                properties=properties,
             )
             return
 
-        if said.get("device") == "server" and profile.properties.get("device") != "server":
-            said = {name: value for name, value in said.items() if name not in NOT_FROM_SERVERS}
-        self.known[identity.profile_id] = Profile(
+        if properties.get("device") == "server" and profile.properties.get("device") != "server":
+            properties = {name: value for name, value in properties.items() if name not in NOT_FROM_SERVERS}
+        self.by_id[identity.profile_id] = Profile(
             first_name=identity.first_name or profile.first_name,
             last_name=identity.last_name or profile.last_name,
             email=identity.email or profile.email,
-            properties=merged(profile.properties, said),
+            properties=merged(profile.properties, properties),
         )
 
 
-def strip(properties: JsonObject) -> JsonObject:
-    """Return *properties* without those that are blank."""
+def without_blanks(properties: JsonObject) -> JsonObject:
+    """Return *properties* without blank ones."""
     return {name: value for name, value in properties.items() if value not in (None, "", [], {})}
 
 
@@ -77,7 +77,7 @@ def merged(old: JsonObject, new: JsonObject) -> JsonObject:
 def _merged_value(old: JsonValue, new: JsonValue) -> JsonValue:
     if isinstance(old, dict) and isinstance(new, dict):
         return merged(old, new)
-    # A blank does not take the place of a text, nor null that of anything.
+    # An empty text does not replace a text, and null replaces nothing.
     if new is None or (new == "" and isinstance(old, str)):
         return old
     return new

@@ -17,7 +17,7 @@ from replay_identity.testing import user_traits
 CLIENT_ID = "3f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a90"
 STRICT = OpenPanel("sec", client_id=CLIENT_ID)
 LENIENT = OpenPanel("sec", client_id=CLIENT_ID, on_violation="adapt")
-# All that an address is made of, and all that spoils one.
+# Characters of valid and of invalid addresses.
 _IN_ADDRESSES = st.sampled_from([*"aZ0_'+-.@ é\n", "@a.", ".com", "@example.com"])
 
 
@@ -34,7 +34,7 @@ def properties_of(traits: dict[str, Any], backend: OpenPanel = STRICT) -> Any:
 
 
 def plan_of(traits: dict[str, Any], backend: OpenPanel = STRICT) -> Plan:
-    """Return the plan for somebody with these *traits*."""
+    """Return the plan for a user with these *traits*."""
     return backend.plan(UserTraits("u1", name="Ada Lovelace", traits=traits))
 
 
@@ -48,7 +48,7 @@ def plan_of(traits: dict[str, Any], backend: OpenPanel = STRICT) -> Plan:
     ],
 )
 def test_a_name_is_split_at_its_last_blank(name: str, first: str, last: str) -> None:
-    """Whatever else is in it stays as it is, and there is nothing to record."""
+    """Everything else in it stays unchanged, so there is nothing to record."""
     plan = STRICT.plan(UserTraits("u1", name=name))
 
     assert payload_of(plan) == {"profileId": "u1", "firstName": first, "lastName": last}
@@ -57,7 +57,7 @@ def test_a_name_is_split_at_its_last_blank(name: str, first: str, last: str) -> 
 
 @pytest.mark.parametrize("name", ["Ada", "Ada ", " Ada", "Ada\u00a0Lovelace", "Ada\tLovelace", "  ", "Ada \t"])
 def test_a_name_of_one_word_is_the_first_name(name: str) -> None:
-    """The profile keeps any last name that it has, of which there is a warning."""
+    """With a warning that a stored last name stays."""
     plan = STRICT.plan(UserTraits("u1", name=name))
 
     assert payload_of(plan) == {"profileId": "u1", "firstName": name}
@@ -65,8 +65,8 @@ def test_a_name_of_one_word_is_the_first_name(name: str) -> None:
 
 
 @given(name=st.text(st.sampled_from("Ad \t\u00a0é"), min_size=1))
-def test_the_two_names_joined_by_one_blank_are_the_name(name: str) -> None:
-    """Nothing of it is lost, and no half is empty."""
+def test_both_names_joined_are_the_name(name: str) -> None:
+    """Nothing is lost, and neither half is empty."""
     payload = payload_of(STRICT.plan(UserTraits("u1", name=name)))
     halves = [payload[half] for half in ("firstName", "lastName") if half in payload]
 
@@ -87,8 +87,8 @@ def test_an_empty_name_clears_nothing() -> None:
     "email",
     ["ada@example.com", "a.b+c'd-e_f@sub.ex-ample.co", "A@B.CD", "-@0-.aa", "1@1.aa", "_@a.a.aa"],
 )
-def test_an_address_that_zod_takes_is_sent(email: str) -> None:
-    """As it is, in its own case."""
+def test_a_valid_address_is_sent(email: str) -> None:
+    """Unchanged, in its own case."""
     assert payload_of(STRICT.plan(UserTraits("u1", email=email))) == {"profileId": "u1", "email": email}
 
 
@@ -102,8 +102,8 @@ def test_an_address_that_zod_takes_is_sent(email: str) -> None:
         *("Ada <ada@example.com>", "ada@[127.0.0.1]", "ada@127.0.0.1", "ada!@example.com", "ada@example.com."),
     ],
 )
-def test_an_address_that_zod_refuses_is_not_sent(email: str) -> None:
-    """It would cost the whole call; half of it, or another spelling, would be another address."""
+def test_an_address_invalid_for_zod_is_not_sent(email: str) -> None:
+    """It would fail the whole call, and a changed address is another address."""
     user = UserTraits("u1", name="Ada Lovelace", email=email)
 
     assert STRICT.plan(user).violations == (Violation("email", "email-form"),)
@@ -116,12 +116,12 @@ def test_an_address_that_zod_refuses_is_not_sent(email: str) -> None:
 @example("a." * 50_000 + "@")
 @example("a@" + "a." * 50_000)
 def test_the_adapter_and_the_emulator_agree_on_addresses(email: str) -> None:
-    """One is an expression and the other a list of conditions, and neither takes long."""
+    """One is a pattern and the other a list of conditions; neither is slow."""
     assert (EMAIL.fullmatch(email) is not None) == is_email(email)
 
 
 @pytest.mark.parametrize(
-    ("value", "words", "rule"),
+    ("value", "encoded", "rule"),
     [
         ("pro", "pro", None),
         (" ", " ", None),
@@ -153,18 +153,18 @@ def test_the_adapter_and_the_emulator_agree_on_addresses(email: str) -> None:
         ({"size": 5, "tags": [], "tax": {"id": UUID(int=0)}}, None, None),
     ],
 )
-def test_a_value_is_sent_as_json_that_javascript_reads_without_loss(value: Any, words: Any, rule: str | None) -> None:
-    """A type that JSON has not, or a number that a 64-bit float has not, is a text; that is on record, once."""
+def test_each_value_becomes_json_without_loss(value: Any, encoded: Any, rule: str | None) -> None:
+    """Types that JSON lacks, and numbers that a 64-bit float lacks, become recorded text."""
     plan = plan_of({"t": value})
 
-    if words is None:
-        words = {"size": 5, "tags": [], "tax": {"id": "00000000-0000-0000-0000-000000000000"}}
+    if encoded is None:
+        encoded = {"size": 5, "tags": [], "tax": {"id": "00000000-0000-0000-0000-000000000000"}}
         assert plan.adjustments == (Adjustment("traits.t.tax.id", "coerced", "uuid-as-text"),)
     else:
         assert plan.adjustments == (() if rule is None else (Adjustment("traits.t", "coerced", rule),))
     sent = payload_of(plan)["properties"]["t"]
-    assert sent == words
-    assert type(sent) is type(words)
+    assert sent == encoded
+    assert type(sent) is type(encoded)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_value_is_sent_as_json_that_javascript_reads_without_loss(value: Any, 
     ],
 )
 def test_nothing_can_be_cleared(value: Any, path: str, rule: str) -> None:
-    """What would clear a trait is refused or dropped, and an object of which nothing is left is not sent."""
+    """A trait that would clear one is rejected or dropped; an object left empty is not sent."""
     traits = {"t": value, "plan": "pro"}
 
     assert plan_of(traits).violations == (Violation(path, rule),)
@@ -187,8 +187,8 @@ def test_nothing_can_be_cleared(value: Any, path: str, rule: str) -> None:
     assert properties_of(traits, LENIENT) == {"plan": "pro"}
 
 
-def test_what_says_nothing_is_not_sent() -> None:
-    """None and an empty object are left out of a user already."""
+def test_empty_traits_are_not_sent() -> None:
+    """`UserTraits` already leaves out None and empty objects."""
     assert properties_of({"a": None, "b": {}, "c": {"d": None}, "plan": "pro"}) == {"plan": "pro"}
 
 
@@ -200,8 +200,8 @@ def test_what_says_nothing_is_not_sent() -> None:
     ],
 )
 @pytest.mark.parametrize("value", ["x", {"code": "x"}, REMOVE])
-def test_a_name_that_the_server_sets_itself_is_not_sent(name: str, value: Any) -> None:
-    """The value would be lost without a word; nested it is the application's own."""
+def test_names_set_by_the_server_are_not_sent(name: str, value: Any) -> None:
+    """Their values would be lost silently; nested names are free."""
     traits = {name: value, "home": {name: "x"}}
 
     assert plan_of(traits).violations == (Violation(f"traits.{name}", "set-by-server"),)
@@ -210,16 +210,16 @@ def test_a_name_that_the_server_sets_itself_is_not_sent(name: str, value: Any) -
 
 
 @pytest.mark.parametrize("name", ["__identify", "__ip", "__typename", "__", "__proto__"])
-def test_a_name_that_is_a_word_to_the_server_is_not_sent(name: str) -> None:
-    """One of them would send all of it to another profile."""
+def test_names_that_are_commands_are_not_sent(name: str) -> None:
+    """One of them would write everything to another profile."""
     traits = {name: {"profileId": "u2"}, "plan": "pro"}
 
     assert plan_of(traits).violations == (Violation(f"traits.{name}", "reserved-name"),)
     assert properties_of(traits, LENIENT) == {"plan": "pro"}
 
 
-def test_below_the_first_level_one_name_alone_is_reserved() -> None:
-    """That which is no name in JavaScript, in an object or in a list."""
+def test_only_proto_is_reserved_in_nested_traits() -> None:
+    """JavaScript objects cannot have it, in an object or in a list."""
     traits = {"a": {"__ip": 1, "__proto__": 2}, "b": [{"__ip": 1, "__proto__": 2}]}
 
     assert plan_of(traits).violations == (
@@ -231,21 +231,21 @@ def test_below_the_first_level_one_name_alone_is_reserved() -> None:
 
 @pytest.mark.parametrize("backend", [STRICT, LENIENT])
 @pytest.mark.parametrize("traits", [{"a.b": 1, "a": {"b": 2}}, {"a": {"b": 2}, "a.b": 1}])
-def test_two_names_that_become_one_are_refused(traits: dict[str, Any], backend: OpenPanel) -> None:
+def test_two_names_that_become_one_are_rejected(traits: dict[str, Any], backend: OpenPanel) -> None:
     """OpenPanel shows a dot in a name as nesting."""
     assert plan_of(traits, backend).violations == (Violation("traits.a.b", "name-collision"),)
 
 
-def test_the_vendors_own_names_are_plain_traits() -> None:
-    """They stand among the properties, beside the profile's fields."""
+def test_names_of_fields_are_ordinary_traits() -> None:
+    """They are sent among the properties, next to the profile's fields."""
     traits = {"firstName": "A", "lastName": "L", "email": "no address", "name": "x", "profileId": "u2", "avatar": "y"}
 
     assert properties_of(traits) == traits
 
 
 @given(user=user_traits())
-def test_nothing_that_the_vendor_would_refuse_or_lose_is_ever_sent(user: UserTraits) -> None:
-    """No blank, no name of the server's, no number that JavaScript has not; and only what is in the schema."""
+def test_nothing_invalid_is_ever_sent(user: UserTraits) -> None:
+    """No blank, no reserved name, no inexact number, and only keys of the schema."""
     plan = LENIENT.plan(user)
     if plan.request is None:
         return

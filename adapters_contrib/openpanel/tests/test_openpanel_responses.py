@@ -1,7 +1,7 @@
 import orjson
 import pytest
 from hypothesis import given
-from replay_identity_openpanel.responses import read_reply
+from replay_identity_openpanel.responses import read_outcome
 
 from replay_identity.adapters import (
     Accepted,
@@ -20,13 +20,13 @@ from replay_identity.testing import responses
 KEY = "sec_canary"
 CLIENT_ID = "3f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a90"
 ADA = UserTraits("canary-id", name="Ada Canary", email="canary@example.com", traits={"plan": "canary-pro"})
-CHECK_ID = "Check client_id: it is that of a client of the project, under Settings, Clients."
+CHECK_ID = "Check client_id: it is the id of a client of the project, under Settings, Clients."
 NOT_DOCUMENTED = "HTTP 200 with an unexpected body"
 
 
 def outcome_of(response: Response) -> Outcome:
-    """Return what becomes of a user to whom OpenPanel answers *response*."""
-    return read_reply("openpanel", response, ADA, (), KEY, CLIENT_ID)
+    """Return the outcome of a user if OpenPanel sends *response*."""
+    return read_outcome("openpanel", response, ADA, (), secrets=(KEY, CLIENT_ID))
 
 
 @pytest.mark.parametrize(
@@ -39,35 +39,35 @@ def outcome_of(response: Response) -> Outcome:
         b'{"deviceId":"d","sessionId":"s","more":1}',
     ],
 )
-def test_a_device_or_a_session_says_that_the_user_was_taken(body: bytes) -> None:
-    """Whatever they are: they are those of the request, and nothing to the user."""
+def test_a_device_or_a_session_means_accepted(body: bytes) -> None:
+    """Their values are those of the request and do not matter."""
     assert outcome_of(Response(200, body=body)) == Accepted("openpanel")
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"ok", b"[]", b'{"status":200}', b"<html>Log in</html>", b'{"deviceId'])
-def test_any_other_success_is_somebody_elses(body: bytes) -> None:
-    """A proxy's, or that of a server before it answered with a device."""
+def test_any_other_success_is_unknown(body: bytes) -> None:
+    """It is a proxy's, or that of an old server."""
     assert outcome_of(Response(200, body=body)) == Unknown("openpanel", NOT_DOCUMENTED, status=200)
 
 
-def test_a_duplicate_says_nothing_about_the_request_it_is_like() -> None:
-    """OpenPanel counts a request before it looks at it, so that the first may have failed."""
+def test_a_duplicate_is_unknown() -> None:
+    """OpenPanel notes a request before it processes it, so the first may have failed."""
     outcome = outcome_of(Response(200, body=b"Duplicate event"))
 
-    assert outcome == Unknown("openpanel", "HTTP 200, a duplicate of a request whose own answer counts", status=200)
+    assert outcome == Unknown("openpanel", "HTTP 200, a duplicate of a request that may have failed", status=200)
     assert outcome.retryable
 
 
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        (b'{"bot":{"name":"curl"}}', "HTTP 202, taken for a bot: nothing was stored"),
-        (b'{"bot":true}', "HTTP 202, taken for a bot: nothing was stored"),
-        (b'{"blocked":true}', "HTTP 202, the organisation is blocked: nothing was stored"),
+        (b'{"bot":{"name":"curl"}}', "HTTP 202, taken for a bot, and nothing was stored"),
+        (b'{"bot":true}', "HTTP 202, taken for a bot, and nothing was stored"),
+        (b'{"blocked":true}', "HTTP 202, the organisation is blocked, and nothing was stored"),
     ],
 )
-def test_a_202_stored_nothing(body: bytes, problem: str) -> None:
-    """Neither for this user nor for any other, until the settings change."""
+def test_a_202_is_misconfigured(body: bytes, problem: str) -> None:
+    """Nothing is stored, for any user, until the settings change."""
     outcome = outcome_of(Response(202, body=body))
 
     assert isinstance(outcome, Misconfigured)
@@ -75,7 +75,7 @@ def test_a_202_stored_nothing(body: bytes, problem: str) -> None:
     assert outcome.hint
 
 
-def test_another_202_is_not_believed() -> None:
+def test_any_other_202_is_unknown() -> None:
     """Even with the keys of a success."""
     for body in (b"", b'{"deviceId":"d","sessionId":"s"}'):
         assert outcome_of(Response(202, body=body)) == Unknown(
@@ -86,16 +86,16 @@ def test_another_202_is_not_believed() -> None:
 @pytest.mark.parametrize(
     ("reason", "hint"),
     [
-        ("Missing client id", "Something on the way removes the header openpanel-client-id."),
+        ("Missing client id", "Something between here and OpenPanel removes the header openpanel-client-id."),
         ("Client ID must be a valid UUIDv4", CHECK_ID),
         ("Invalid client id", CHECK_ID),
-        ("Client has no project", "Assign the client to a project, or use another one's client_id and secret."),
-        ("IP address is blocked by project filter", "Take this server's address out of the project's filters."),
+        ("Client has no project", "Assign the client to a project, or use the client_id and secret of another client."),
+        ("IP address is blocked by project filter", "Remove this server's address from the project's filters."),
         ("Invalid cors or secret", "Check api_key: it is the secret of the client with this client_id."),
     ],
 )
-def test_a_401_in_plain_text_says_which_setting_is_wrong(reason: str, hint: str) -> None:
-    """With what to do about it."""
+def test_a_401_names_the_wrong_setting(reason: str, hint: str) -> None:
+    """With a hint."""
     outcome = outcome_of(Response(401, body=f"Ingestion: {reason}".encode()))
 
     assert outcome == Misconfigured("openpanel", f"HTTP 401 {reason}", hint)
@@ -104,15 +104,15 @@ def test_a_401_in_plain_text_says_which_setting_is_wrong(reason: str, hint: str)
 @pytest.mark.parametrize(
     "body", [b"", b"Ingestion: no such canary-id", b'{"message":"Invalid client id"}', b"\xff", b"x" * 100_000]
 )
-def test_of_a_401_with_another_text_nothing_is_told(body: bytes) -> None:
-    """It may quote anything."""
+def test_an_unknown_401_is_not_quoted(body: bytes) -> None:
+    """Its text may quote anything."""
     assert outcome_of(Response(401, body=body)) == Misconfigured(
         "openpanel", "HTTP 401", "Check client_id and api_key."
     )
 
 
-def test_a_401_about_one_profile_rejects_that_user_alone() -> None:
-    """The settings are good, and everybody else is taken."""
+def test_a_401_about_a_profile_rejects_that_user() -> None:
+    """The settings are valid, and other users are accepted."""
     outcome = outcome_of(Response(401, body=b"Ingestion: Profile id is blocked by project filter"))
 
     assert outcome == Rejected("openpanel", code="HTTP 401", message="Profile id is blocked by project filter")
@@ -133,9 +133,7 @@ def test_a_401_about_one_profile_rejects_that_user_alone() -> None:
         ),
         (
             Response(404),
-            Misconfigured(
-                "openpanel", "HTTP 404", "Check base_url: the address of the API, which is not that of the dashboard."
-            ),
+            Misconfigured("openpanel", "HTTP 404", "Check base_url: it is the URL of the API, not of the dashboard."),
         ),
         (Response(413), Rejected("openpanel", code="HTTP 413")),
         (
@@ -153,13 +151,13 @@ def test_a_401_about_one_profile_rejects_that_user_alone() -> None:
         (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("openpanel", "no response in time")),
     ],
 )
-def test_every_answer_is_one_outcome(response: Response, outcome: Outcome) -> None:
-    """As OpenPanel's code has it."""
+def test_each_response_has_its_outcome(response: Response, outcome: Outcome) -> None:
+    """The responses are those of OpenPanel's code."""
     assert outcome_of(response) == outcome
 
 
-def test_what_was_sent_is_masked_in_the_vendors_words() -> None:
-    """A schema may quote what it refuses."""
+def test_sent_values_are_redacted_from_messages() -> None:
+    """A schema may quote what it rejects."""
     quoting = f"Ada Canary canary@example.com canary-pro {KEY} {CLIENT_ID} canary-id"
 
     outcome = outcome_of(Response(400, body=orjson.dumps({"message": quoting})))
@@ -169,9 +167,11 @@ def test_what_was_sent_is_masked_in_the_vendors_words() -> None:
 
 @given(response=responses())
 def test_only_a_device_or_a_session_in_a_200_is_accepted(response: Response) -> None:
-    """Whatever else comes back is a failure that can be told."""
+    """Every other response is a failure with an explanation."""
     outcome = outcome_of(response)
 
-    said_so = response.status == 200 and not (response.json_object() or {}).keys().isdisjoint({"deviceId", "sessionId"})
-    assert isinstance(outcome, Accepted) == said_so
+    is_accepted = response.status == 200 and not (response.json_object() or {}).keys().isdisjoint(
+        {"deviceId", "sessionId"}
+    )
+    assert isinstance(outcome, Accepted) == is_accepted
     assert explain(outcome)
