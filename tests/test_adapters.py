@@ -5,9 +5,11 @@ import re
 from pathlib import Path
 from typing import Final
 
+import attrs
 import pytest
 
-from replay_identity import adapters
+from replay_identity import ConfigurationError, adapters
+from replay_identity.adapters import HttpAdapter
 
 ROOT: Final = Path(__file__).parents[1]
 CONTRIBUTED: Final = sorted((ROOT / "adapters_contrib").glob("*/replay_identity_*/*.py"))
@@ -26,3 +28,28 @@ def test_every_class_and_function_has_a_docstring(name: str) -> None:
 def test_contributed_adapters_import_no_submodule(path: Path) -> None:
     """The submodules are for the core itself."""
     assert re.findall(r"replay_identity\.(?:adapters\.\w+|_\w+)", path.read_text(encoding="utf-8")) == []
+
+
+@attrs.frozen
+class SelfHosted(HttpAdapter):
+    """An adapter whose vendor has no URL of its own."""
+
+    name: str = attrs.field(default="acme", kw_only=True)
+
+    def plan_url(self) -> str:
+        """Return the URL that requests go to."""
+        return self._url
+
+
+def test_an_adapter_without_a_default_url_requires_one() -> None:
+    """The hint names the vendor."""
+    with pytest.raises(ConfigurationError) as caught:
+        SelfHosted("key")
+
+    assert caught.value.setting == "base_url"
+    assert "acme" in caught.value.hint
+
+
+def test_an_adapter_uses_its_base_url() -> None:
+    """Without a trailing slash."""
+    assert SelfHosted("key", base_url="https://acme.example/").plan_url() == "https://acme.example"

@@ -7,13 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay_identity import ConfigurationError, IdentifyError, InvalidTraitsError, ReplayIdentityError, UserTraits
+from replay_identity import (
+    ConfigurationError,
+    IdentifyError,
+    InvalidTraitsError,
+    LedgerError,
+    ReplayIdentityError,
+    UserTraits,
+)
 from replay_identity.errors import MAX_SHOWN, NotAcceptedError, SourceError, printable
 
 ALL: list[tuple[ReplayIdentityError, str]] = [
     (ConfigurationError("api_key", "is missing", "set IT"), "api_key: is missing; set IT"),
     (ConfigurationError("api_key", "is missing"), "api_key: is missing"),
     (InvalidTraitsError("traits.a", "expected a finite number"), "traits.a: expected a finite number"),
+    (LedgerError("our.db", "the disk is full", "free some space"), "our.db: the disk is full; free some space"),
     (SourceError("users.csv", "is not UTF-8"), "users.csv: is not UTF-8"),
     (NotAcceptedError("fullstory", "Unavailable", "HTTP 503"), "fullstory: Unavailable: HTTP 503"),
 ]
