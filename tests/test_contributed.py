@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from pages import ROOT, blocks
+from support.markdown import ROOT, blocks
 
 from replay_identity.adapters.protocols import IdentityBackend
 from replay_identity.emulator import running

@@ -13,7 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
-from pages import REPOSITORY, ROOT, in_tree, is_absolute, links
+from support.markdown import REPOSITORY, ROOT, in_tree, is_absolute, links
 
 PACKAGED: Final = [ROOT / "README.md", *sorted((ROOT / "adapters_contrib").glob("*/README.md"))]
 LOCKS: Final = [ROOT / "requirements" / name for name in ("dev.txt", "contrib.txt", "release.txt")]

@@ -3,9 +3,9 @@ from typing import Any
 
 import orjson
 import pytest
-from exchanges import run
 from hypothesis import given
 from hypothesis import strategies as st
+from support.exchanges import run
 
 from replay_identity import (
     Accepted,

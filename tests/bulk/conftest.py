@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bulk.worlds import World
+from support.fakes import World
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -7,8 +7,8 @@ from typing import Any
 
 import attrs
 import pytest
-from bulk.adapters import Acme, AcmeBatch, batch_limits
-from bulk.worlds import FAST, World, assert_closed, user, users
+from support.backends import Acme, AcmeBatch, batch_limits
+from support.fakes import FAST, World, assert_closed, user, users
 
 from replay_identity import (
     Accepted,

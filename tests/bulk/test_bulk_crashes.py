@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from bulk.worlds import World, assert_closed, user, users
+from support.fakes import World, assert_closed, user, users
 
 from replay_identity.emulator import Fault
 

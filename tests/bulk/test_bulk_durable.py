@@ -10,9 +10,9 @@ from typing import Any
 
 import attrs
 import pytest
-from bulk.adapters import Acme
-from bulk.worlds import FAST, World, user, users
-from transport.children import in_children
+from support.backends import Acme
+from support.children import in_children
+from support.fakes import FAST, World, user, users
 
 from replay_identity import Accepted, ConfigurationError, InvalidTraitsError, Misconfigured, UserTraits
 from replay_identity.bulk import DurableRouter

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
-from bulk.worlds import FULLSTORY_KEY, LOGROCKET_KEY, QUICK, assert_closed, users
+from support.fakes import FULLSTORY_KEY, LOGROCKET_KEY, QUICK, assert_closed, users
 
 from replay_identity import Fullstory, LogRocket
 from replay_identity.adapters.protocols import IdentityBackend

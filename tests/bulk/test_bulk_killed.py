@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from effort import is_nightly
+from support.effort import is_nightly
 
 from replay_identity.emulator import BatchRules, Fault, FullstoryEmulator, LogRocketEmulator, running
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 USERS = 20_000 if is_nightly() else 5_000
 KILLS = 10
-CHILD = Path(__file__).with_name("deliver_in_child.py")
+CHILD = Path(__file__).parents[1] / "support" / "deliver_in_child.py"
 
 
 def add_faults(emulator: FullstoryEmulator | LogRocketEmulator, probability: float) -> None:

@@ -8,7 +8,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ledger.delivering import A, B, settle, user
+from support.ledgers import A, B, settle, user
 
 from replay_identity import Accepted
 from replay_identity.bulk.outbox import LedgerOutbox

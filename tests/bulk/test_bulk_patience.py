@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import orjson
 import pytest
-from bulk.adapters import AcmeBatch, batch_limits
-from bulk.worlds import FAST, InProcessSender, World, assert_closed, user, users
+from support.backends import AcmeBatch, batch_limits
+from support.fakes import FAST, InProcessSender, World, assert_closed, user, users
 
 from replay_identity import Accepted, Route, Unavailable, Unknown, UserTraits
 from replay_identity.adapters.exchange import AFTER_SLEEP, Request, Response

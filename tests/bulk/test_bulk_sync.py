@@ -14,8 +14,8 @@ from typing import Any
 
 import attrs
 import pytest
-from bulk.adapters import Acme
-from bulk.worlds import FAST, InProcessSender, World, assert_closed, user, users
+from support.backends import Acme
+from support.fakes import FAST, InProcessSender, World, assert_closed, user, users
 
 from replay_identity import Accepted, ConfigurationError, Rejected, Route, Skipped, Unavailable, UserTraits
 from replay_identity.adapters.exchange import Response

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from cli.running_commands import RunCommand, Vendors, WriteRows, run_command
+from support.commands import RunCommand, Vendors, WriteRows, run_command
 
 from replay_identity.bulk import DeliveryOptions
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator, running

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 import pytest
-from cli import sample_users
-from cli.running_commands import RunCommand, Vendors, WriteRows, start_command
+from support import sample_users
+from support.commands import RunCommand, Vendors, WriteRows, start_command
 
 from replay_identity import Fullstory, LogRocket, cli
 from replay_identity.adapters.limits import Limit, Unit

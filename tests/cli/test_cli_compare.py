@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import orjson
 import pytest
-from cli.running_commands import RunCommand, Vendors, WriteRows
+from support.commands import RunCommand, Vendors, WriteRows
 
 from replay_identity.bulk.comparison import BackendComparison, ComparisonReport
 from replay_identity.cli import tables

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import pytest
-from bulk.adapters import Acme
-from cli.running_commands import COMMAND, CommandResult, RunCommand, Vendors, WriteRows
+from support.backends import Acme
+from support.commands import COMMAND, CommandResult, RunCommand, Vendors, WriteRows
 
 from replay_identity.config import Settings
 from replay_identity.emulator import Fault

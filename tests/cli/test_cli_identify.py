@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from cli.running_commands import RunCommand, Vendors, WriteRows, start_command
+from support.commands import RunCommand, Vendors, WriteRows, start_command
 
 from replay_identity import Broken, IdentifyReport, Misconfigured, Router, UserTraits
 from replay_identity.cli.identify import parse_value

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from cli.running_commands import RunCommand, Vendors, WriteRows, start_command
+from support.commands import RunCommand, Vendors, WriteRows, start_command
 
 from replay_identity import REMOVE, UserTraits
 from replay_identity.cli.ledger import RejectedRowsWriter, encode_row

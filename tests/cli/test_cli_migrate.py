@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from cli.running_commands import RunCommand, Vendors, WriteRows
+from support.commands import RunCommand, Vendors, WriteRows
 
 from replay_identity.bulk import SyncReport
 from replay_identity.cli.migrate import migration_exit_code

@@ -13,8 +13,8 @@ from typing import Any, get_args
 import duckdb
 import pytest
 import typer
-from cli.running_commands import COMMAND, RunCommand, Vendors, WriteRows, start_command
 from rich.console import Console
+from support.commands import COMMAND, RunCommand, Vendors, WriteRows, start_command
 
 from replay_identity.bulk import BackendReport, SyncReport
 from replay_identity.cli import terminal

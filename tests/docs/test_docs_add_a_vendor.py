@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from pages import ROOT, blocks, write
+from support.markdown import ROOT, blocks, write
 
 pytestmark = pytest.mark.slow
 

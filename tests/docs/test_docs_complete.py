@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from pages import REPOSITORY, ROOT, in_tree, is_absolute, is_ours, links
+from support.markdown import REPOSITORY, ROOT, in_tree, is_absolute, is_ours, links
 from typer.main import get_command
 
 import replay_identity

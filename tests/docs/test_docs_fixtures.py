@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pages import ROOT, blocks, write
+from support.markdown import ROOT, blocks, write
 
 pytestmark = pytest.mark.slow
 

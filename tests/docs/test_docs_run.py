@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from pages import ROOT, Block, blocks, write
+from support.markdown import ROOT, Block, blocks, write
 from typer.testing import CliRunner
 
 from replay_identity.cli.app import app

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from exchanges import run
+from support.exchanges import run
 
 from replay_identity import Fullstory, Misconfigured, Rejected, UserTraits, Violation
 from replay_identity.adapters.exchange import Response

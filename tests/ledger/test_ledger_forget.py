@@ -7,10 +7,10 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 import pytest
-from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger.delivering import A, B, bytes_on_disk, deliver, dropped, user
+from support.effort import examples
+from support.ledgers import A, B, bytes_on_disk, deliver, dropped, user
 
 from replay_identity import Accepted, Outcome, Rejected, Skipped, Unavailable, UserTraits
 from replay_identity.errors import InvalidTraitsError, LedgerError

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger.delivering import A, deliver, user
-from transport.children import in_children
+from support.children import in_children
+from support.ledgers import A, deliver, user
 
 from replay_identity.errors import LedgerError
 from replay_identity.ledger import Ledger, database, lease

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from ledger.delivering import A, B, bytes_on_disk, dropped, user
+from support.ledgers import A, B, bytes_on_disk, dropped, user
 
 from replay_identity import Accepted, Outcome, Rejected
 from replay_identity.ledger import Ledger, Settlement

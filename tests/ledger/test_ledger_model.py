@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import attrs
 import pytest
-from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from ledger.delivering import A, B, dropped
+from support.effort import examples
+from support.ledgers import A, B, dropped
 
 from replay_identity import (
     REMOVE,

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from ledger.delivering import A, B, claim_one, deliver, dropped, settle, user
+from support.ledgers import A, B, claim_one, deliver, dropped, settle, user
 
 from replay_identity import (
     REMOVE,

@@ -2,8 +2,8 @@ from typing import Any
 
 import orjson
 import pytest
-from exchanges import run
 from hypothesis import given
+from support.exchanges import run
 
 from replay_identity import (
     Accepted,

@@ -3,7 +3,7 @@
 from typing import Any
 
 import orjson
-from exchanges import run
+from support.exchanges import run
 
 from replay_identity import REMOVE, LogRocket, Misconfigured, Rejected, Unknown, UserTraits, Violation
 from replay_identity.adapters.exchange import Response

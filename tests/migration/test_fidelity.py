@@ -5,9 +5,9 @@ from typing import Any
 import attrs
 import orjson
 import pytest
-from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.effort import examples
 
 from replay_identity import Fullstory, LogRocket, Route, UserTraits
 from replay_identity.migration.fidelity import BackendFidelity, Fidelity, PropertyFidelity

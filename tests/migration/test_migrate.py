@@ -10,11 +10,11 @@ from typing import Any
 import attrs
 import orjson
 import pytest
-from bulk.worlds import FAST, FULLSTORY_KEY, FULLSTORY_URL, Clock, Line, World, assert_closed
-from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from migration.vendors import Time
+from support.effort import examples
+from support.fakes import FAST, FULLSTORY_KEY, FULLSTORY_URL, Clock, Line, World, assert_closed
+from support.paging_vendor import Time
 
 from replay_identity import ConfigurationError, Fullstory, Route, SourceError, UserTraits
 from replay_identity.adapters.exchange import Request, Response

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 # How it was shown on 100,000: REPLAY_IDENTITY_MIGRATION_USERS=100000 pytest tests/migration/test_migration_killed.py
 USERS: Final = int(os.environ.get("REPLAY_IDENTITY_MIGRATION_USERS", "12000"))
 KILLS: Final = 2
-CHILD: Final = Path(__file__).with_name("migrate_in_child.py")
+CHILD: Final = Path(__file__).parents[1] / "support" / "migrate_in_child.py"
 HEADERS: Final = {"authorization": "Basic na1.emulator"}
 
 

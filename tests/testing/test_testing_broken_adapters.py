@@ -6,7 +6,7 @@ from typing import Final
 import attrs
 import pytest
 from hypothesis import settings
-from pages import ROOT, blocks
+from support.markdown import ROOT, blocks
 
 pytestmark = pytest.mark.slow
 

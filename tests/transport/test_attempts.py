@@ -10,7 +10,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transport.scripted import REQUEST, AsyncScript, Script, ask, ask_twice_with_pause
+from support.scripted import REQUEST, AsyncScript, Script, ask, ask_twice_with_pause
 
 from replay_identity import RetryPolicy
 from replay_identity.adapters.exchange import NoResponse, Response

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from transport.children import in_children
-from transport.servers import OK, serving, tls_for
+from support.children import in_children
+from support.servers import OK, serving, tls_for
 
 from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.transport import curl_sender

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 import trustme
-from transport.scripted import ask
-from transport.servers import responding, serving, silent_port, tls_for
+from support.scripted import ask
+from support.servers import responding, serving, silent_port, tls_for
 
 from replay_identity import RetryPolicy
 from replay_identity.adapters.exchange import NoResponse, Request, Response

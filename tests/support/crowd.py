@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 import orjson
-from bulk.worlds import FAST, assert_closed
+from support.fakes import FAST, assert_closed
 
 from replay_identity import Accepted, Outcome, Rejected, Route, Skipped, Unavailable, Unknown, UserTraits
 from replay_identity.adapters.exchange import Exchange, Request, Response

@@ -10,7 +10,7 @@ import attrs
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from machines import World, differences, mishaps, run_machine, serving
+from support.stateful import World, differences, mishaps, run_machine, serving
 
 from replay_identity import REMOVE, Accepted, Fullstory, Rejected, Skipped, UserTraits
 from replay_identity.adapters.protocols import Comparison, Page, StoredUser

@@ -11,7 +11,7 @@ import pytest
 from replay_identity import ConfigurationError, adapters
 from replay_identity.adapters import HttpAdapter
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 CONTRIBUTED: Final = sorted((ROOT / "adapters_contrib").glob("*/replay_identity_*/*.py"))
 
 

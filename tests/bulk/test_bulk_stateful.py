@@ -7,11 +7,11 @@ from typing import Any
 
 import attrs
 import pytest
-from bulk.worlds import FAST, Clock, World, assert_closed
-from effort import examples
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support.effort import examples
+from support.fakes import FAST, Clock, World, assert_closed
 
 from replay_identity import REMOVE, UserTraits
 from replay_identity.emulator import BatchRules, Fault, FullstoryEmulator, JobFault, LogRocketEmulator

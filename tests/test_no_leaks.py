@@ -15,7 +15,7 @@ from urllib.parse import quote
 import attrs
 import orjson
 import pytest
-from exchanges import run
+from support.exchanges import run
 
 from replay_identity import (
     ConfigurationError,

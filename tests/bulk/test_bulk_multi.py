@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import attrs
 import pytest
-from bulk.adapters import AcmeBatch
-from bulk.crowds import OUTCOMES, Crowd, Vendor, deliver_to, first_time, in_turn
-from bulk.worlds import FAST, Clock, CrashError, user, users
-from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.backends import AcmeBatch
+from support.crowd import OUTCOMES, Crowd, Vendor, deliver_to, first_time, in_turn
+from support.effort import examples
+from support.fakes import FAST, Clock, CrashError, user, users
 
 from replay_identity import Accepted, Broken, Misconfigured, Outcome, Route, UserTraits
 from replay_identity.adapters.exchange import Exchange, NoResponse, Response

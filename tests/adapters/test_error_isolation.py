@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from exchanges import run
+from support.exchanges import run
 
 from replay_identity import Accepted, Broken
 from replay_identity.adapters.exchange import Exchange, Request, Response
@@ -45,7 +45,7 @@ def test_an_exception_becomes_its_type_and_place() -> None:
     outcome, _ = run(isolate_errors("acme", request_then_raise()), Response(200))
 
     assert isinstance(outcome, Broken)
-    assert outcome.error.startswith("ValueError at test_guarding.py:")
+    assert outcome.error.startswith("ValueError at test_error_isolation.py:")
 
 
 def test_an_exception_never_raised_has_no_place() -> None:

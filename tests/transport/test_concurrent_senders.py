@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import pytest
-from transport.children import in_children
-from transport.servers import OK, serving, silent_port
+from support.children import in_children
+from support.servers import OK, serving, silent_port
 
 from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.transport import ConcurrentSender, concurrent_sender

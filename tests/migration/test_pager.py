@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from migration.vendors import AnySender, ScriptedVendor, Time, page, stored
+from support.paging_vendor import AnySender, ScriptedVendor, Time, page, stored
 
 from replay_identity import DeliveryOptions, Misconfigured, Rejected, SourceError, Unavailable, Unknown
 from replay_identity.migration.pager import MAX_RESTARTS, PageReader

@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from effort import examples
 from hypothesis import HealthCheck, given, settings
+from support.effort import examples
 
 from replay_identity import Fullstory, LogRocket, UserTraits
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator

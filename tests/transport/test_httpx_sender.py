@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 import respx
-from transport.children import in_children
-from transport.scripted import ask
+from support.children import in_children
+from support.scripted import ask
 
 from replay_identity import RetryPolicy
 from replay_identity.adapters.exchange import NoResponse, Request, Response

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import attrs
 import pytest
-from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.effort import examples
 
 from replay_identity import Accepted, DeliveryOptions, Fullstory, LogRocket, Route, UserTraits
 from replay_identity.adapters.exchange import Exchange

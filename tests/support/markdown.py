@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 
 # Where the project lives. Pages that a package carries link to it, because nothing else of the project is beside them.
 REPOSITORY: Final = "https://github.com/replay-identity/replay-identity"

@@ -1,6 +1,6 @@
 """The sample that `replay-identity demo` sends.
 
-Recreate it with: python tests/cli/sample_users.py > replay_identity/cli/samples/users.jsonl
+Recreate it with: python tests/support/sample_users.py > replay_identity/cli/samples/users.jsonl
 """
 
 import json

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import attrs
 import pytest
-from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.effort import examples
 
 from replay_identity import (
     Accepted,

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 import pytest
-from bulk.adapters import Acme
+from support.backends import Acme
 
 from replay_identity import (
     Accepted,

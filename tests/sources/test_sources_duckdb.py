@@ -12,9 +12,9 @@ from uuid import UUID
 
 import duckdb
 import pytest
-from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.effort import examples
 
 from replay_identity import ConfigurationError, UserTraits
 from replay_identity.errors import SourceError
