@@ -1,12 +1,13 @@
 """Compare HTTP clients at sending one user per request: `python benchmarks/http_clients.py`.
 
-Each run is a process of its own on the first core, with nginx on the last one, or a server that takes 50 ms; the
-contestants take turns, and the medians over the rounds are printed. What is not installed is left out and named.
-Needs nginx on the PATH. The README of this choice is docs/explanation/http-clients.md.
+Each run is a process of its own on the first core. The server on the last core is nginx, or one that takes 50 ms for
+each response. The clients alternate, and the medians over the rounds are printed. Clients that are not installed are
+named and skipped. This needs nginx on the PATH. The results are in docs/explanation/http-clients.md.
 """
 
 import argparse
 import asyncio
+import importlib
 import importlib.util
 import json
 import os
@@ -31,7 +32,7 @@ from replay_identity.transport import ConcurrentSender
 
 BODY = json.dumps({"name": "Ann Example", "email": "ann@example.com", "traits": {"note": "x" * 230}}).encode()
 HEADERS = {"authorization": "token key", "content-type": "application/json"}
-ANSWER = '{"id":"7449164135934483470","userID":"u1","name":"Ann","traits":{}}'
+RESPONSE_BODY = '{"id":"7449164135934483470","userID":"u1","name":"Ann","traits":{}}'
 LATENCY = 0.05
 NGINX = """
 worker_processes 1; daemon off; pid nginx.pid; error_log stderr crit;
@@ -41,7 +42,7 @@ http {{
   client_body_temp_path t; proxy_temp_path t; fastcgi_temp_path t; uwsgi_temp_path t; scgi_temp_path t;
   server {{
     listen 127.0.0.1:{port} backlog=1024;
-    location / {{ default_type application/json; return 200 '{answer}'; }}
+    location / {{ default_type application/json; return 200 '{body}'; }}
   }}
 }}
 """
@@ -49,22 +50,29 @@ http {{
 
 @attrs.define
 class Run:
-    """One run of one client: where to, over how many connections, until when, and how many were answered with 200."""
+    """One run of one client.
+
+    Attributes:
+        url: Base URL of the server.
+        connections: Number of connections.
+        deadline: Time on `time.perf_counter` at which the client stops.
+        succeeded: Number of responses with 200.
+    """
 
     url: str
     connections: int
-    until: float
-    answered: int = 0
+    deadline: float
+    succeeded: int = 0
 
     def users(self, worker: int = 0) -> Generator[str, None, None]:
-        """Yield the address of one user after another while there is time."""
+        """Yield the URL of one user after another until the deadline."""
         number = 0
-        while time.perf_counter() < self.until:
+        while time.perf_counter() < self.deadline:
             yield f"{self.url}/v1/orgs/org/apps/app/users/usr_{worker}_{number}"
             number += 1
 
     def in_threads(self, send: Callable[[str], int]) -> None:
-        """Call *send* from as many threads as there are connections; it returns the status."""
+        """Call *send*, which returns the status, from one thread per connection."""
         counts: list[int] = []
 
         def work(worker: int) -> None:
@@ -75,57 +83,57 @@ class Run:
             thread.start()
         for thread in threads:
             thread.join()
-        self.answered = sum(counts)
+        self.succeeded = sum(counts)
 
     async def in_tasks(self, send: Callable[[str], Awaitable[int]]) -> None:
-        """Await *send* from as many tasks as there are connections."""
+        """Await *send*, which returns the status, in one task per connection."""
 
         async def work(worker: int) -> None:
             for url in self.users(worker):
                 status = await send(url)
-                self.answered += status == 200  # noqa: PLR2004  # OK.
+                self.succeeded += status == 200  # noqa: PLR2004  # OK.
 
         await asyncio.gather(*(work(worker) for worker in range(self.connections)))
 
-    def over(self, sender: ConcurrentSender) -> None:
-        """Keep as many requests in flight as there are connections."""
-        users, under_way = self.users(), 0
-        for url in users:
-            sender.submit(under_way, Request("identify", "PUT", url, HEADERS, BODY), 30.0)
-            under_way += 1
-            if under_way == self.connections:
-                under_way -= self._take(sender)
-        while under_way:
-            under_way -= self._take(sender)
+    def with_sender(self, sender: ConcurrentSender) -> None:
+        """Keep one request per connection in flight."""
+        in_flight = 0
+        for url in self.users():
+            sender.submit(in_flight, Request("identify", "PUT", url, HEADERS, BODY), 30.0)
+            in_flight += 1
+            if in_flight == self.connections:
+                in_flight -= self._receive(sender)
+        while in_flight:
+            in_flight -= self._receive(sender)
         sender.close()
 
-    def _take(self, sender: ConcurrentSender) -> int:
+    def _receive(self, sender: ConcurrentSender) -> int:
         responses = sender.completed(30.0)
-        self.answered += sum(response.status == 200 for _, response in responses)  # noqa: PLR2004  # OK.
+        self.succeeded += sum(response.status == 200 for _, response in responses)  # noqa: PLR2004  # OK.
         return len(responses)
 
 
 def curl_sender(run: Run) -> None:
-    """Measure ours over libcurl."""
-    from replay_identity.transport.curl_sender import CurlSender  # noqa: PLC0415  # Loads what is measured alone.
+    """Measure this library's sender over libcurl."""
+    from replay_identity.transport.curl_sender import CurlSender  # noqa: PLC0415  # Loads only the measured client.
 
-    run.over(CurlSender(run.connections))
+    run.with_sender(CurlSender(run.connections))
 
 
 def thread_sender(run: Run) -> None:
-    """Measure ours over httpx in threads."""
+    """Measure this library's sender over httpx in threads."""
     from replay_identity.transport.thread_sender import ThreadSender  # noqa: PLC0415  # As above.
 
-    run.over(ThreadSender(run.connections))
+    run.with_sender(ThreadSender(run.connections))
 
 
-def _library(name: str) -> Any:  # noqa: ANN401  # Without types here.
-    """Return a candidate, which the project's own environment has not."""
+def _library(name: str) -> Any:  # noqa: ANN401  # Not installed here, so untyped.
+    """Import a client that the project does not depend on."""
     return importlib.import_module(name)
 
 
 def httpx_async(run: Run) -> None:
-    """Measure httpx as its documentation has it: one client, many tasks."""
+    """Measure httpx as its documentation recommends: one client, many tasks."""
     httpx = _library("httpx")
 
     async def main() -> None:
@@ -183,7 +191,7 @@ def niquests(run: Run) -> None:
 
 
 def curl_cffi(run: Run) -> None:
-    """Measure curl_cffi, libcurl again: one session, many tasks."""
+    """Measure curl_cffi, which uses libcurl too: one session, many tasks."""
     library = _library("curl_cffi.requests")
 
     async def main() -> None:
@@ -197,8 +205,8 @@ def curl_cffi(run: Run) -> None:
     asyncio.run(main())
 
 
-# Its name, what it needs, and how it sends.
-CONTESTANTS: dict[str, tuple[str, Callable[[Run], None]]] = {
+# Each client's name, the module that it needs, and the function that runs it.
+CLIENTS: dict[str, tuple[str, Callable[[Run], None]]] = {
     "CurlSender (pycurl)": ("pycurl", curl_sender),
     "pyreqwest, threads": ("pyreqwest", pyreqwest),
     "aiohttp": ("aiohttp", aiohttp),
@@ -211,34 +219,36 @@ BASE = "httpx, asyncio"
 
 
 def measure(name: str, url: str, connections: int, seconds: float) -> None:
-    """Run one contestant in this process and print its requests per second and its CPU time per request."""
-    _, send = CONTESTANTS[name]
-    send(Run(url, 1, time.perf_counter() + 0.2))  # Imports, certificates.
+    """Run one client in this process, and print its requests per second and its CPU time per request in µs."""
+    _, send = CLIENTS[name]
+    send(Run(url, 1, time.perf_counter() + 0.2))  # Warms up: imports, certificates.
     started, cpu = time.perf_counter(), time.process_time()
     run = Run(url, connections, started + seconds)
     send(run)
-    took, spent = time.perf_counter() - started, time.process_time() - cpu
-    print(json.dumps([run.answered / took, spent / max(run.answered, 1) * 1e6]))
+    seconds_taken, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu
+    print(json.dumps([run.succeeded / seconds_taken, cpu_seconds / max(run.succeeded, 1) * 1e6]))
 
 
 def pinned(core: int) -> list[str]:
-    """Return what to put before a command to keep it on one core, where that can be done."""
+    """Return the prefix that restricts a command to one core, empty if the system has no taskset."""
     return ["taskset", "-c", str(core)] if shutil.which("taskset") else []
 
 
-def in_a_process(name: str, url: str, connections: int, seconds: float) -> tuple[float, float] | None:
-    """Return what `measure` prints in a process of its own, or None if it broke."""
+def measure_in_process(name: str, url: str, connections: int, seconds: float) -> tuple[float, float] | None:
+    """Run `measure` in a new process and return what it prints, or None if it fails."""
     command = [*pinned(0), sys.executable, __file__, "--one", name, url, str(connections), str(seconds)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 60)
-    if done.returncode:
-        print(f"  {name} at {connections} broke: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds + 60)
+    if process.returncode:
+        error = process.stderr.strip().splitlines()[-1:]
+        print(f"  {name} at {connections} connections failed: {error}", file=sys.stderr)
         return None
-    rate, cpu = json.loads(done.stdout)
+
+    rate, cpu = json.loads(process.stdout)
     return rate, cpu
 
 
 def free_port() -> int:
-    """Return a port of loopback where nobody listens."""
+    """Return a free port of the loopback interface."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
@@ -246,7 +256,7 @@ def free_port() -> int:
 
 @contextmanager
 def background(command: list[str], port: int) -> Generator[str, None, None]:
-    """Run a server on the last core until the end of the block; yield its URL."""
+    """Run a server on the last core during the block, and yield its URL."""
     process = subprocess.Popen([*pinned((os.cpu_count() or 1) - 1), *command])
     try:
         for _ in range(100):
@@ -262,17 +272,18 @@ def background(command: list[str], port: int) -> Generator[str, None, None]:
 
 @contextmanager
 def nginx() -> Generator[str, None, None]:
-    """Run nginx with a configuration of its own, answering at once."""
+    """Run nginx, which responds at once, with its own configuration."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "nginx.conf").write_text(NGINX.format(port=port, answer=ANSWER))
+        Path(folder, "nginx.conf").write_text(NGINX.format(port=port, body=RESPONSE_BODY))
         with background(["nginx", "-p", folder, "-c", "nginx.conf"], port) as url:
             yield url
 
 
-async def answer_slowly(port: int) -> None:
-    """Serve for ever, answering each request after the latency of a distant vendor."""
-    answer = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(ANSWER)}\r\n\r\n{ANSWER}"
+async def serve_slowly(port: int) -> None:
+    """Serve until killed, with the latency of a distant vendor."""
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(RESPONSE_BODY)}\r\n\r\n"
+    response = f"{head}{RESPONSE_BODY}".encode()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -281,7 +292,7 @@ async def answer_slowly(port: int) -> None:
                 length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
                 await reader.readexactly(length)
                 await asyncio.sleep(LATENCY)
-                writer.write(answer.encode())
+                writer.write(response)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
@@ -289,51 +300,51 @@ async def answer_slowly(port: int) -> None:
     await server.serve_forever()
 
 
-def slow() -> AbstractContextManager[str]:
-    """Run a server that takes its time."""
+def slow_server() -> AbstractContextManager[str]:
+    """Run a server that takes 50 ms for each response."""
     port = free_port()
     return background([sys.executable, __file__, "--slow", str(port)], port)
 
 
 def installed() -> list[str]:
-    """Return the contestants that can run, and name the others."""
-    found: list[str] = []
-    for name, (library, _) in CONTESTANTS.items():
-        if importlib.util.find_spec(library):
-            found.append(name)
+    """Return the names of the installed clients, and print the names of the others."""
+    names: list[str] = []
+    for name, (module, _) in CLIENTS.items():
+        if importlib.util.find_spec(module):
+            names.append(name)
         else:
-            print(f"{name}: {library} is not installed, so it is left out.")
-    return found
+            print(f"{name}: skipped, {module} is not installed")
+    return names
 
 
 def compare(rounds: int, seconds: float) -> None:
-    """Print a table per server: the median rate at each number of connections, CPU time and the ratio at the last."""
+    """Print a table per server: median rates by number of connections, and CPU time and ratio at the highest number."""
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {rounds} rounds of {seconds} s")
     names = installed()
-    with nginx() as fast_url, slow() as slow_url:
+    with nginx() as fast_url, slow_server() as slow_url:
         for title, url, connections in [
-            ("nginx, at once", fast_url, [1, 10, 50]),
+            ("nginx, 0 ms", fast_url, [1, 10, 50]),
             (f"{LATENCY * 1000:.0f} ms", slow_url, [10, 50]),
         ]:
             results: dict[tuple[str, int], list[tuple[float, float]]] = {}
             for _ in range(rounds):
                 for width in connections:
                     for name in names:
-                        if (result := in_a_process(name, url, width, seconds)) is not None:
+                        if (result := measure_in_process(name, url, width, seconds)) is not None:
                             results.setdefault((name, width), []).append(result)
             print(f"\n| {title} | " + " | ".join(f"req/s at {width}" for width in connections), end="")
-            print(f" | CPU µs at {connections[-1]} | times {BASE} |")
+            print(f" | CPU µs at {connections[-1]} | ratio to {BASE} |")
             print("|---|" + "---|" * (len(connections) + 2))
             for name in names:
                 print_row(name, connections, results)
 
 
 def print_row(name: str, connections: list[int], results: dict[tuple[str, int], list[tuple[float, float]]]) -> None:
-    """Print the medians of one contestant."""
+    """Print the medians of one client."""
 
-    def median(who: str, width: int, which: int) -> float:
-        found = [result[which] for result in results.get((who, width), [])]
-        return statistics.median(found) if found else float("nan")
+    def median(client: str, width: int, index: int) -> float:
+        values = [result[index] for result in results.get((client, width), [])]
+        return statistics.median(values) if values else float("nan")
 
     rates = " | ".join(f"{median(name, width, 0):,.0f}" for width in connections)
     last = connections[-1]
@@ -342,7 +353,7 @@ def print_row(name: str, connections: list[int], results: dict[tuple[str, int], 
 
 
 def main() -> None:
-    """Compare; or, in a process that `compare` started, be a contestant or the slow server."""
+    """Compare the clients; in a process that `compare` started, run one client or the slow server."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0)
@@ -350,12 +361,12 @@ def main() -> None:
     parser.add_argument("--slow", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.slow:
-        asyncio.run(answer_slowly(arguments.slow))
+        asyncio.run(serve_slowly(arguments.slow))
     elif arguments.one:
         name, url, connections, seconds = arguments.one
         measure(name, url, int(connections), float(seconds))
     elif shutil.which("nginx") is None:
-        sys.exit("This needs nginx on the PATH.")
+        sys.exit("nginx is not on the PATH; install it, e.g. apt-get install -y nginx-light")
     else:
         compare(arguments.rounds, arguments.seconds)
 

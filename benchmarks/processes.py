@@ -1,4 +1,4 @@
-"""Processes to measure: a sink on the last core, and each contestant anew on the first one."""
+"""Start the processes of a benchmark: a server on the last core, and each workload on the first."""
 
 import json
 import os
@@ -16,19 +16,19 @@ import attrs
 import httpx
 
 ROOT: Final = Path(__file__).parent.parent
-# Git ignores it, as every .venv*; `benchmarks.peers` makes it.
+# Created by `benchmarks.peers`. Git ignores it, like every .venv*.
 PEERS_PYTHON: Final = ROOT / ".venv-bench" / "bin" / "python"
 CLIENT_CORE: Final = 0
 SINK_CORE: Final = max((os.cpu_count() or 1) - 1, 0)
-_LONGEST: Final = 3600.0
+_TIMEOUT: Final = 3600.0
 _NGINX: Final = """\
 worker_processes 1;
 pid {folder}/pid;
 error_log {folder}/error.log;
 events {{ worker_connections 1024; }}
 http {{
-  log_format seen '$msec $status $uri';
-  access_log {folder}/seen.log seen buffer=512k;
+  log_format requests '$msec $status $uri';
+  access_log {folder}/requests.log requests buffer=512k;
   client_body_temp_path {folder}/body;
   client_body_buffer_size 64k;
   proxy_temp_path {folder}/proxy;
@@ -45,72 +45,72 @@ http {{
 
 
 class FailedError(Exception):
-    """A contestant did not do its work; what it wrote to stderr says why."""
+    """A process of the benchmark failed; the message is what it wrote to stderr."""
 
 
 @attrs.frozen(kw_only=True)
 class Run:
-    """What one contestant took.
+    """The times and the peak memory of one workload.
 
     Attributes:
-        started: `time.monotonic` at the beginning of the work, after the imports.
-        ended: The same at its end.
-        processor: Seconds of CPU time in between.
-        peak: Most memory of the process, in MB.
-        said: What the work returned.
-        exit_seconds: How long the process took to end after the work.
+        started: Time on `time.monotonic` when the work started, after the imports.
+        ended: Time on `time.monotonic` when the work ended.
+        cpu_seconds: CPU time of the work.
+        peak_mb: Peak memory of the process in MB.
+        exit_seconds: Seconds from the end of the work to the end of the process.
     """
 
     started: float
     ended: float
-    processor: float
-    peak: float
-    said: str
+    cpu_seconds: float
+    peak_mb: float
     exit_seconds: float = 0.0
 
     @property
     def seconds(self) -> float:
-        """Return how long the work took."""
+        """Return the duration of the work in seconds."""
         return self.ended - self.started
 
 
-def environment() -> dict[str, str]:
-    """Return an environment in which any Python finds the benchmarks."""
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
-
-
-def run(contestant: str, **task: Any) -> Run:  # noqa: ANN401  # The fields of a Task.
-    """Run one contestant in a new process."""
-    command = [sys.executable, "-m", "benchmarks.contestants", contestant, json.dumps({"core": CLIENT_CORE, **task})]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment(), timeout=_LONGEST, cwd=ROOT
+def run(workload: str, **task: Any) -> Run:  # noqa: ANN401  # The fields of a Task.
+    """Run one workload in a new process."""
+    command = [sys.executable, "-m", "benchmarks.workloads", workload, json.dumps({"core": CLIENT_CORE, **task})]
+    process = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment(), timeout=_TIMEOUT, cwd=ROOT
     )
     exited = time.monotonic()
-    if done.returncode:
-        raise FailedError(done.stderr.strip() or f"{contestant} ended with {done.returncode}")
-    taken = Run(**json.loads(done.stdout.splitlines()[-1]))
-    return attrs.evolve(taken, exit_seconds=exited - taken.ended)
+    if process.returncode:
+        raise FailedError(process.stderr.strip() or f"{workload} exited with {process.returncode}")
+
+    result = Run(**json.loads(process.stdout.splitlines()[-1]))
+    return attrs.evolve(result, exit_seconds=exited - result.ended)
+
+
+def environment() -> dict[str, str]:
+    """Return an environment in which any Python can import the benchmarks."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 @attrs.frozen
 class Sink:
-    """A running sink."""
+    """A running `benchmarks.batch_sink`."""
 
     url: str
 
     def stats(self) -> Mapping[str, Any]:
-        """Return which users it acknowledged and when."""
-        stats: Mapping[str, Any] = httpx.get(f"{self.url}/_tally", timeout=60).json()
+        """Return the counts of its users and requests, and the times of the first and the last."""
+        stats: Mapping[str, Any] = httpx.get(f"{self.url}/_stats", timeout=60).json()
         return stats
 
 
 @contextmanager
 def sink(**options: float | None) -> Generator[Sink, None, None]:
-    """Run `benchmarks.batch_sink`, with its options."""
-    words = [word for name, value in options.items() if value for word in (f"--{name.replace('_', '-')}", f"{value}")]
-    # uvloop is there.
+    """Run `benchmarks.batch_sink` with *options*; those that are None or 0 are left out."""
+    given = {name.replace("_", "-"): value for name, value in options.items() if value}
+    arguments = [argument for name, value in given.items() for argument in (f"--{name}", str(value))]
+    # That environment has uvloop.
     python = str(PEERS_PYTHON) if has_module("uvloop", "attrs", "orjson") else sys.executable
-    command = [python, "-m", "benchmarks.batch_sink", "--core", str(SINK_CORE), *words]
+    command = [python, "-m", "benchmarks.batch_sink", "--core", str(SINK_CORE), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(), cwd=ROOT)
     try:
         port = process.stdout.readline().strip() if process.stdout else ""
@@ -122,7 +122,7 @@ def sink(**options: float | None) -> Generator[Sink, None, None]:
 
 
 def has_module(*names: str) -> bool:
-    """Tell whether the peers' environment exists and has these modules."""
+    """Return True if the peers' environment exists and can import all *names*."""
     if not PEERS_PYTHON.exists():
         return False
     command = [str(PEERS_PYTHON), "-c", f"import {', '.join(names)}"]
@@ -131,46 +131,47 @@ def has_module(*names: str) -> bool:
 
 @attrs.frozen
 class Nginx:
-    """A running nginx that says yes to everything."""
+    """A running nginx that responds to every request with 200."""
 
     url: str
     log: Path
     process: "subprocess.Popen[str]"
 
     def stop(self) -> tuple[Sequence[str], float]:
-        """End it, and return the paths it acknowledged and the Unix time of the last."""
+        """Stop nginx, and return the paths of the requests that succeeded and the Unix time of the last request."""
         _stop(self.process)
         lines = [line.split(" ", 2) for line in self.log.read_text().splitlines()]
-        # The first request only asked whether it is there.
-        seen = [line for line in lines if line[2] != "/"]
-        return [path for _, status, path in seen if status == "200"], max((float(when) for when, *_ in seen), default=0)
+        # The requests for / only waited until nginx had started.
+        requests = [line for line in lines if line[2] != "/"]
+        succeeded = [path for _, status, path in requests if status == "200"]
+        return succeeded, max((float(seconds) for seconds, *_ in requests), default=0)
 
 
 @contextmanager
 def nginx(port: int) -> Generator[Nginx, None, None]:
-    """Run nginx with a configuration of its own on the sink's core."""
+    """Run nginx on the sink's core, with its own configuration."""
     program = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
     if program is None:
-        raise FailedError("no nginx: apt-get install -y nginx-light")
+        raise FailedError("nginx is not installed; run apt-get install -y nginx-light")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, port=port))
         command = [program, "-p", name, "-c", f"{folder}/nginx.conf", "-e", f"{folder}/error.log", "-g", "daemon off;"]
         process = subprocess.Popen(pinned(command, SINK_CORE), text=True)
         try:
-            _await(port)
-            yield Nginx(f"http://127.0.0.1:{port}", folder / "seen.log", process)
+            _wait_for(port)
+            yield Nginx(f"http://127.0.0.1:{port}", folder / "requests.log", process)
         finally:
             _stop(process)
 
 
 def pinned(command: Sequence[str], core: int) -> list[str]:
-    """Return *command* kept to one core."""
+    """Return *command* restricted to one core, if the system has taskset."""
     taskset = shutil.which("taskset")
     return [taskset, "--cpu-list", str(core), *command] if taskset else list(command)
 
 
-def _await(port: int) -> None:
+def _wait_for(port: int) -> None:
     for _ in range(100):
         try:
             httpx.get(f"http://127.0.0.1:{port}/", timeout=1)

@@ -1,6 +1,6 @@
-"""Measure what the library promises about its speed: `make bench`.
+"""Benchmark the library: `make bench`.
 
-`--only fullstory,again` measures some of it, `--quick` little of everything, and `--json` prints for machines.
+`--only fullstory,rerun` runs some benchmarks, `--quick` uses small sizes, and `--json` prints the results as JSON.
 """
 
 import argparse
@@ -23,74 +23,76 @@ from benchmarks.bulk import QUICK, Bench, Sizes
 from benchmarks.processes import FailedError
 from benchmarks.tables import Table, show
 
-ALL: Final[Mapping[str, Callable[[Bench], Table]]] = {
+BENCHMARKS: Final[Mapping[str, Callable[[Bench], Table]]] = {
     "calls": lambda _: calls.calls(),
     "strategies": lambda _: strategies.strategies(),
-    **bulk.MEASUREMENTS,
-    **peers.MEASUREMENTS,
+    **bulk.BENCHMARKS,
+    **peers.BENCHMARKS,
 }
 
-# The widest table; in a narrower window its lines break.
-WIDTH: Final = 160
-
-
-def arguments() -> argparse.Namespace:
-    """Return what is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default=",".join(ALL), help=f"some of {', '.join(ALL)}, with commas between them")
-    parser.add_argument("--quick", action="store_true", help="little of everything, to see whether it works")
-    parser.add_argument("--rounds", type=int, help="how often the bulk measurements are made")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--folder", type=Path, help="where the files of users are kept; by default a temporary one")
-    given = parser.parse_args()
-    given.only = given.only.split(",")
-    if unknown := [name for name in given.only if name not in ALL]:
-        parser.error(f"no measurement is called {', '.join(unknown)}; there are {', '.join(ALL)}")
-    return given
-
-
-def machine() -> str:
-    """Return what this was measured on, and how busy it was at the time."""
-    load = f"{os.getloadavg()[0]:.1f}"
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    return f"{python}, {platform.platform()}, {os.cpu_count()} cores, load {load} before"
-
-
-def sizes(given: argparse.Namespace) -> Sizes:
-    """Return how much to measure."""
-    chosen = QUICK if given.quick else Sizes()
-    return attrs.evolve(chosen, rounds=given.rounds) if given.rounds else chosen
+# Columns that the widest table needs. In a narrower terminal its lines wrap.
+MIN_WIDTH: Final = 160
 
 
 def main() -> int:
-    """Measure what is asked for, and return how many measurements failed."""
-    given, talk = arguments(), Console(stderr=True)
-    shown = Console(width=max(Console().width, WIDTH))
-    before, begun, failed = machine(), time.monotonic(), 0
+    """Run the chosen benchmarks and return how many failed."""
+    arguments, stderr = parse_arguments(), Console(stderr=True)
+    stdout = Console(width=max(Console().width, MIN_WIDTH))
+    machine, started, failures = describe_machine(), time.monotonic(), 0
     tables: list[Table] = []
-    shown.print(before) if not given.json else None
+    if not arguments.json:
+        stdout.print(machine)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = given.folder or Path(temporary)
+        folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        bench = Bench(folder, sizes(given), partial(say, talk, begun))
-        for name in given.only:
-            bench.say(name)
+        bench = Bench(folder, choose_sizes(arguments), partial(print_progress, stderr, started))
+        for name in arguments.only:
+            bench.on_progress(name)
             try:
-                tables.append(ALL[name](bench))
+                tables.append(BENCHMARKS[name](bench))
             except FailedError as error:
-                failed += 1
-                talk.print(f"{name} failed: {error}", style="red", markup=False, highlight=False)
+                failures += 1
+                stderr.print(f"{name} failed: {error}", style="red", markup=False, highlight=False)
                 continue
-            if not given.json:
-                show(shown, tables[-1])
-    if given.json:
-        print(json.dumps({"machine": before, "tables": [table.as_json() for table in tables]}))
-    return failed
+            if not arguments.json:
+                show(stdout, tables[-1])
+    if arguments.json:
+        print(json.dumps({"machine": machine, "tables": [table.as_json() for table in tables]}))
+    return failures
 
 
-def say(talk: Console, begun: float, text: str) -> None:
-    """Tell how far it is, apart from the results."""
-    talk.print(f"{time.monotonic() - begun:6.0f} s  {text}", style="dim", markup=False, highlight=False)
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line, and exit if it names an unknown benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    names = ", ".join(BENCHMARKS)
+    parser.add_argument("--only", default=",".join(BENCHMARKS), help=f"comma-separated benchmarks: {names}")
+    parser.add_argument("--quick", action="store_true", help="use small sizes, to check that the benchmarks run")
+    parser.add_argument("--rounds", type=int, help="number of rounds of each bulk benchmark")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument("--folder", type=Path, help="folder to keep the user files in; a temporary one by default")
+    arguments = parser.parse_args()
+    arguments.only = arguments.only.split(",")
+    if unknown := [name for name in arguments.only if name not in BENCHMARKS]:
+        parser.error(f"--only: unknown benchmark {', '.join(unknown)}; choose from {names}")
+    return arguments
+
+
+def describe_machine() -> str:
+    """Return the Python, the platform, the number of cores and the current load."""
+    load = f"{os.getloadavg()[0]:.1f}"
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"{python}, {platform.platform()}, {os.cpu_count()} cores, load {load} at the start"
+
+
+def choose_sizes(arguments: argparse.Namespace) -> Sizes:
+    """Return the sizes that the command line asks for."""
+    sizes = QUICK if arguments.quick else Sizes()
+    return attrs.evolve(sizes, rounds=arguments.rounds) if arguments.rounds else sizes
+
+
+def print_progress(console: Console, started: float, text: str) -> None:
+    """Print *text* with the seconds since *started*, which is a time of `time.monotonic`."""
+    console.print(f"{time.monotonic() - started:6.0f} s  {text}", style="dim", markup=False, highlight=False)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The smallest HTTP/1.1 server on asyncio that takes whole bodies, so that what is measured is the client.
+"""A minimal asyncio HTTP/1.1 server that reads whole bodies, so that the client is measured and not the server.
 
-It reads requests with a content-length that come one after another on a connection, and nothing else.
+It reads requests with a content-length that are not pipelined, and nothing else.
 """
 
 import asyncio
@@ -21,112 +21,121 @@ _PHRASES: Final[Mapping[int, str]] = {200: "OK", 404: "Not Found", 411: "Length 
 _HEAD_END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length:"
 _EXPECT: Final = b"expect: 100-continue"
-_UNREADABLE: Final = b"transfer-encoding:"
-_ROUNDS_TO_SHOW: Final = 3
-
-Answer: TypeAlias = Callable[["Asked"], bytes | None]
-"""Acts on a request and returns the body of a 200, or None for a 404."""
+_UNSUPPORTED: Final = b"transfer-encoding:"
 
 
 @attrs.define
-class Asked:
-    """A request as it arrived, with its body unpacked."""
+class Request:
+    """A request with its decompressed body."""
 
     method: str
     target: str
     body: bytes = attrs.field(repr=False)
 
 
+Handler: TypeAlias = Callable[[Request], bytes | None]
+"""Handles a request and returns the body of a 200, or None for a 404."""
+
+
 @attrs.define
 class Stats:
-    """Which users arrived, when the first and the last byte about any of them did, and how many requests there were.
+    """Counts of users and requests, and the times of the first and the last write.
 
     Attributes:
-        users: Users acknowledged, with those that came twice.
-        distinct: Their ids.
-        requests: Requests acknowledged, by method and beginning of the path.
-        refused: Requests answered with 429.
-        first: `time.monotonic` of the first byte of a request that brings users.
-        last: The same of the last byte.
+        users: Number of acknowledged users; a user sent twice counts twice.
+        distinct: Ids of the acknowledged users.
+        requests: Acknowledged requests by method and start of the path.
+        rate_limited: Number of responses with 429.
+        first: Time on `time.monotonic` when the first byte of the first write arrived.
+        last: Time on `time.monotonic` when the last byte of the last write arrived.
     """
 
     users: int = 0
     distinct: set[bytes] = attrs.field(factory=set[bytes], repr=False)
     requests: dict[str, int] = attrs.field(factory=dict[str, int])
-    refused: int = 0
+    rate_limited: int = 0
     first: float | None = None
     last: float | None = None
 
-    def note(self, user_ids: list[bytes]) -> None:
-        """Count users that are acknowledged."""
+    def add(self, user_ids: list[bytes]) -> None:
+        """Count acknowledged users."""
         self.users += len(user_ids)
         self.distinct.update(user_ids)
 
     def as_json(self) -> bytes:
-        """Return the counts."""
-        shown = {
+        """Return the counts as JSON."""
+        counts = {
             "users": self.users,
             "distinct": len(self.distinct),
             "requests": self.requests,
-            "refused": self.refused,
+            "rate_limited": self.rate_limited,
             "first": self.first,
             "last": self.last,
         }
-        return orjson.dumps(shown)
+        return orjson.dumps(counts)
 
 
 @attrs.define
 class Quota:
-    """At most so many requests in any window of so many seconds; those refused do not count."""
+    """A maximum number of requests in any window of *seconds*; rejected requests do not count."""
 
-    most: int
+    max_requests: int
     seconds: float
-    _taken: deque[float] = attrs.field(init=False, factory=deque[float])
+    _accepted: deque[float] = attrs.field(init=False, factory=deque[float])
 
-    def wait(self, now: float) -> float:
-        """Take a request on and return 0, or return the seconds until there is room for one."""
-        while self._taken and self._taken[0] <= now - self.seconds:
-            self._taken.popleft()
-        if len(self._taken) >= self.most:
-            return self._taken[0] + self.seconds - now
-        self._taken.append(now)
+    def acquire(self, now: float) -> float:
+        """Count a request and return 0, or return the seconds until the quota has room for it."""
+        while self._accepted and self._accepted[0] <= now - self.seconds:
+            self._accepted.popleft()
+        if len(self._accepted) >= self.max_requests:
+            return self._accepted[0] + self.seconds - now
+
+        self._accepted.append(now)
         return 0.0
 
 
 @attrs.define
 class Server:
-    """What all connections share."""
+    """The state that all connections share.
 
-    answer: Answer
+    Attributes:
+        handle: Handles a request.
+        stats: The counts.
+        latency: Seconds to wait before each response.
+        quota: Quota for all requests but GET; None sets none.
+        finish: Completes the work that `handle` deferred; called before the counts are read.
+    """
+
+    handle: Handler
     stats: Stats
     latency: float = 0.0
     quota: Quota | None = None
-    settle: Callable[[], None] = lambda: None
-    """Finishes what an answer has left to be done; called before anything is counted."""
+    finish: Callable[[], None] = lambda: None
 
-    def response(self, asked: Asked, begun: float) -> bytes:
-        """Act on a request and return the whole response."""
-        if asked.target == "/_tally":
-            self.settle()
+    def respond(self, request: Request, received_at: float) -> bytes:
+        """Handle *request* and return the whole response."""
+        if request.target == "/_stats":
+            self.finish()
             return response(200, self.stats.as_json())
-        if asked.target == "/_machine":
-            return response(200, orjson.dumps({"pid": os.getpid(), "loop": loop_name()}))
-        now = time.monotonic()
-        if wait := self.quota.wait(now) if self.quota and asked.method != "GET" else 0.0:
-            self.stats.refused += 1
-            return response(429, b'{"message":"slow down"}', f"retry-after: {int(wait) + 1}\r\n")
-        return self._acknowledge(asked, begun, now)
 
-    def _acknowledge(self, asked: Asked, begun: float, now: float) -> bytes:
-        content = self.answer(asked)
+        now = time.monotonic()
+        if wait := self.quota.acquire(now) if self.quota and request.method != "GET" else 0.0:
+            self.stats.rate_limited += 1
+            return response(429, b'{"message":"slow down"}', f"retry-after: {int(wait) + 1}\r\n")
+
+        content = self.handle(request)
         if content is None:
             return response(404, b'{"message":"no such endpoint"}')
-        if asked.method != "GET":
-            self.stats.first = self.stats.first or begun
-            self.stats.last = now
-        kind = f"{asked.method} {'/'.join(asked.target.partition('?')[0].split('/')[:4])}"
-        self.stats.requests[kind] = self.stats.requests.get(kind, 0) + 1
+
+        self._count(request, received_at, now)
         return response(200, content)
+
+    def _count(self, request: Request, received_at: float, now: float) -> None:
+        if request.method != "GET":
+            self.stats.first = self.stats.first or received_at
+            self.stats.last = now
+        endpoint = f"{request.method} {'/'.join(request.target.partition('?')[0].split('/')[:4])}"
+        self.stats.requests[endpoint] = self.stats.requests.get(endpoint, 0) + 1
 
 
 def response(status: int, content: bytes, header: str = "") -> bytes:
@@ -141,47 +150,48 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: Server) -> None:
         self.server = server
         self.received = bytearray()
-        # How many bytes the request at hand has in all, once its head is here.
-        self.wanted, self.head_size, self.begun = 0, 0, 0.0
+        # The size of the current request in bytes; 0 until its head is complete.
+        self.size = 0
+        self.head_size, self.received_at = 0, 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
-        # uvloop's transport is none of asyncio's classes.
+        """Keep the transport."""
+        # Untyped, because uvloop's transport is not a subclass of asyncio's.
         self.transport: Any = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is whole."""
+        """Respond to each complete request."""
         if not self.received:
-            self.begun = time.monotonic()
+            self.received_at = time.monotonic()
         self.received += data
-        while self._is_whole():
+        while self._is_complete():
             head = bytes(self.received[: self.head_size])
-            body = bytes(self.received[self.head_size : self.wanted])
-            del self.received[: self.wanted]
-            self.wanted = 0
-            self._act(head, body)
+            body = bytes(self.received[self.head_size : self.size])
+            del self.received[: self.size]
+            self.size = 0
+            self._respond(head, body)
 
-    def _is_whole(self) -> bool:
-        if not self.wanted:
+    def _is_complete(self) -> bool:
+        if not self.size:
             end = self.received.find(_HEAD_END)
             if end < 0:
                 return False
             head = bytes(self.received[:end]).lower()
-            if _UNREADABLE in head:
+            if _UNSUPPORTED in head:
                 self.transport.write(response(411, b'{"message":"send a content-length"}'))
                 self.transport.close()
                 return False
             self.head_size = end + len(_HEAD_END)
-            self.wanted = self.head_size + int(head.partition(_LENGTH)[2].partition(b"\r")[0] or 0)
-            if _EXPECT in head and len(self.received) < self.wanted:
+            self.size = self.head_size + int(head.partition(_LENGTH)[2].partition(b"\r")[0] or 0)
+            if _EXPECT in head and len(self.received) < self.size:
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return len(self.received) >= self.wanted
+        return len(self.received) >= self.size
 
-    def _act(self, head: bytes, body: bytes) -> None:
+    def _respond(self, head: bytes, body: bytes) -> None:
         if b"content-encoding: gzip" in head.lower():
             body = gzip.decompress(body)
         method, target, _ = head.split(b" ", 2)
-        response = self.server.response(Asked(method.decode(), target.decode(), body), self.begun)
+        response = self.server.respond(Request(method.decode(), target.decode(), body), self.received_at)
         if self.server.latency and not target.startswith(b"/_"):
             asyncio.get_running_loop().call_later(self.server.latency, self._send, response)
         else:
@@ -192,13 +202,8 @@ class Connection(asyncio.Protocol):
             self.transport.write(response)
 
 
-def loop_name() -> str:
-    """Return which event loop is in use."""
-    return type(asyncio.get_running_loop()).__module__.partition(".")[0]
-
-
 def serve(server: Server, *, core: int | None, port: int) -> None:
-    """Serve on *port* of loopback, or on a free one where it is 0, and print it; until killed."""
+    """Serve on *port* of the loopback interface until killed; 0 chooses a free port. Print the port."""
     if core is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
 
@@ -209,9 +214,9 @@ def serve(server: Server, *, core: int | None, port: int) -> None:
         print(listener.sockets[0].getsockname()[1], flush=True)
         await listener.serve_forever()
 
-    # Only the benchmarks' own environment has it.
-    faster: Any = importlib.import_module("uvloop") if importlib.util.find_spec("uvloop") else None
-    with asyncio.Runner(loop_factory=faster.new_event_loop if faster else None) as runner:
+    # Only the environment of the peers has uvloop.
+    uvloop: Any = importlib.import_module("uvloop") if importlib.util.find_spec("uvloop") else None
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if uvloop else None) as runner:
         try:
             runner.run(run())
         except KeyboardInterrupt:

@@ -1,30 +1,33 @@
-"""A vendor that answers at once: the smallest HTTP server on asyncio, so that what is measured is the client."""
+"""A minimal asyncio HTTP server that answers every request the same way, so that only the client is measured.
+
+`python benchmarks/sink.py [CORE]` prints its port and serves until it is killed.
+"""
 
 import asyncio
 import json
 import os
 import sys
 
-ANSWER = json.dumps({"id": "7449164135934483470", "userID": "u1", "name": "Ann", "traits": {}}).encode()
-HEAD = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(ANSWER)}\r\n\r\n".encode()
+BODY = json.dumps({"id": "7449164135934483470", "userID": "u1", "name": "Ann", "traits": {}}).encode()
+HEAD = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(BODY)}\r\n\r\n".encode()
 
 
 class Sink(asyncio.Protocol):
-    """Answer every request the same way; requests have a content-length and come one after another."""
+    """Respond to every request with BODY; requests need a content-length and must not be pipelined."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Start with an empty buffer."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # A TCP server's.
         self.transport, self.received = transport, b""
 
     def data_received(self, data: bytes) -> None:
-        """Answer once a whole request is here."""
+        """Respond once the request is complete."""
         self.received += data
         head, separator, body = self.received.partition(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
         if separator and len(body) >= length:
             self.received = body[length:]
-            self.transport.write(HEAD + ANSWER)
+            self.transport.write(HEAD + BODY)
 
 
 async def main() -> None:

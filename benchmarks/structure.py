@@ -1,4 +1,4 @@
-"""Measure how code is laid out: `python benchmarks/structure.py PACKAGE...` prints a row for each package."""
+"""Measure the structure of code: `python benchmarks/structure.py PACKAGE...` prints a table with a row per package."""
 
 import ast
 import statistics
@@ -30,18 +30,18 @@ def modules(package: Path) -> list[Path]:
 
 
 def functions(tree: ast.Module) -> Iterator[Function]:
-    """Yield every function and method."""
+    """Yield every function and method in *tree*."""
     yield from (node for node in ast.walk(tree) if isinstance(node, Function))
 
 
 def length(function: Function) -> int:
-    """Return the lines of *function* without its docstring and decorators."""
+    """Return the number of lines of *function* without its docstring and decorators."""
     last = function.end_lineno or function.lineno
     return last - function.lineno + 1 - docstring_lines(function)
 
 
 def docstring_lines(node: ast.AST) -> int:
-    """Return the lines that the docstring of *node* takes."""
+    """Return the number of lines of the docstring of *node*."""
     match getattr(node, "body", None):
         case [ast.Expr(value=ast.Constant(value=str())) as first, *_]:
             return (first.end_lineno or first.lineno) - first.lineno + 1
@@ -50,12 +50,12 @@ def docstring_lines(node: ast.AST) -> int:
 
 
 def is_public(node: ast.AST) -> bool:
-    """Return True for a function or class without an underscore in front."""
+    """Return True if *node* is a function or class without a leading underscore."""
     return isinstance(node, Function | ast.ClassDef) and not node.name.startswith("_")
 
 
 def measure(package: Path) -> Sequence[str]:
-    """Return the row of *package*."""
+    """Return the table row of *package*."""
     texts = [path.read_text(encoding="utf-8") for path in modules(package)]
     trees = [ast.parse(text) for text in texts]
     sizes = [len(text.splitlines()) for text in texts]
@@ -72,14 +72,14 @@ def measure(package: Path) -> Sequence[str]:
         f"{max(sizes):,}",
         f"{len(lengths):,}",
         f"{statistics.median(lengths):.0f}",
-        f"{sum(one > LONG for one in lengths) / len(lengths):.1%}",
+        f"{sum(lines > LONG for lines in lengths) / len(lengths):.1%}",
         f"{documented / len(public):.0%}",
         f"{prose / sum(sizes):.0%}",
     )
 
 
 def main() -> None:
-    """Print a Markdown table."""
+    """Print the Markdown table."""
     rows = [HEAD, ["---"] * len(HEAD), *(measure(Path(name)) for name in sys.argv[1:])]
     print("\n".join(f"| {' | '.join(row)} |" for row in rows))
 

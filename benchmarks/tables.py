@@ -1,4 +1,4 @@
-"""Results as tables: for people with rich, for machines as JSON."""
+"""Benchmark results as tables for the terminal and as JSON."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -8,13 +8,16 @@ import attrs
 from rich.console import Console
 from rich.table import Table as RichTable
 
-_PLAIN: Final = 100
-LAST: Final = "remark"
+REMARK: Final = "remark"
+"""The column that is always shown last."""
+
+# From this value on, a number is shown without decimals.
+_MIN_WHOLE: Final = 100
 
 
 @attrs.frozen
 class Spread:
-    """A figure of several rounds; as text the median, and half of the range in percent."""
+    """A figure over several rounds; its text is the median, and half of the range in percent."""
 
     lowest: float
     median: float
@@ -22,7 +25,10 @@ class Spread:
 
     def __str__(self) -> str:
         half = (self.highest - self.lowest) / 2
-        return f"{number(self.median)} ±{half / self.median:.0%}" if self.median else f"0 to {number(self.highest)}"
+        if not self.median:
+            return f"0 to {format_number(self.highest)}"
+
+        return f"{format_number(self.median)} ±{half / self.median:.0%}"
 
 
 Cell: TypeAlias = Spread | float | int | str | None
@@ -30,7 +36,7 @@ Cell: TypeAlias = Spread | float | int | str | None
 
 @attrs.frozen(kw_only=True)
 class Table:
-    """One measurement: a row for each contestant, with cells by column."""
+    """The result of one benchmark: rows of cells, each named by its column."""
 
     name: str
     title: str
@@ -38,7 +44,7 @@ class Table:
     note: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Return it in JSON's terms."""
+        """Return the table as values that `json.dumps` accepts."""
         return attrs.asdict(self)
 
 
@@ -47,24 +53,25 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(min(values), median(values), max(values))
 
 
-def number(value: float) -> str:
-    """Return *value* with three digits or, from a hundred on, as a whole number."""
-    return f"{value:,.0f}" if abs(value) >= _PLAIN or value == int(value) else f"{value:.3g}"
+def format_number(value: float) -> str:
+    """Return *value* with three significant digits, or rounded to a whole number from 100 on."""
+    return f"{value:,.0f}" if abs(value) >= _MIN_WHOLE or value == int(value) else f"{value:.3g}"
 
 
 def show(console: Console, table: Table) -> None:
-    """Print the table, and below it what to know of it."""
+    """Print *table* with its note below."""
     found = dict.fromkeys(name for row in table.rows for name in row)
-    columns = [*(name for name in found if name != LAST), *(name for name in found if name == LAST)]
-    shown = RichTable(title=table.title, title_justify="left", caption=table.note or None, caption_justify="left")
+    columns = sorted(found, key=lambda name: name == REMARK)
+    grid = RichTable(title=table.title, title_justify="left", caption=table.note or None, caption_justify="left")
     for index, name in enumerate(columns):
-        shown.add_column(name, justify="right" if index else "left", no_wrap=True)
+        grid.add_column(name, justify="right" if index else "left", no_wrap=True)
     for row in table.rows:
-        shown.add_row(*[_text(row.get(name)) for name in columns])
-    console.print(shown, "")
+        grid.add_row(*[_format_cell(row.get(name)) for name in columns])
+    console.print(grid, "")
 
 
-def _text(cell: Cell) -> str:
+def _format_cell(cell: Cell) -> str:
     if cell is None:
         return ""
-    return number(cell) if isinstance(cell, int | float) else str(cell)
+
+    return format_number(cell) if isinstance(cell, int | float) else str(cell)

@@ -1,4 +1,4 @@
-"""Users to measure with: JSON Lines of twelve mixed traits, about 400 bytes each, the same for the same numbers.
+"""Test users as JSON Lines: twelve mixed traits, about 400 bytes each, and the same user for the same number.
 
 `python benchmarks/users.py 2000000 users.jsonl` writes a file in constant memory.
 """
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-# Odd and without a common factor with any power of two: it scatters neighbouring numbers, and repeats after 2**32.
+# Multiplying by an odd number modulo 2**32 scatters neighbouring numbers and gives each of them a different value.
 _SCATTER: Final = 2_654_435_761
 _MASK: Final = 2**32 - 1
 _PLANS: Final = ("free", "starter", "team", "business", "enterprise")
@@ -27,43 +27,43 @@ _CHUNK: Final = 2_000
 
 
 def user(number: int) -> dict[str, Any]:
-    """Return the user of that number."""
-    drawn = number * _SCATTER & _MASK
-    first, last = _FIRST[drawn % 8], _LAST[drawn // 8 % 8]
-    day, minute = drawn // 64 % 28 + 1, drawn // 128 % 60
+    """Return the user with this number."""
+    mixed = number * _SCATTER & _MASK
+    first, last = _FIRST[mixed % 8], _LAST[mixed // 8 % 8]
+    day, minute = mixed // 64 % 28 + 1, mixed // 128 % 60
     return {
         "user_id": f"usr_{number:010d}",
         "name": f"{first} {last}",
         "email": f"user{number}@mail.example.com",
-        "plan": _PLANS[drawn // 16 % 5],
-        "role": _ROLES[drawn // 32 % 4],
-        "country": _COUNTRIES[drawn // 256 % 8],
-        "language": _LANGUAGES[drawn // 512 % 7],
+        "plan": _PLANS[mixed // 16 % 5],
+        "role": _ROLES[mixed // 32 % 4],
+        "country": _COUNTRIES[mixed // 256 % 8],
+        "language": _LANGUAGES[mixed // 512 % 7],
         "campaign": _CAMPAIGN,
-        "seats": drawn % 500 + 1,
-        "logins": drawn % 100_000,
-        "mrr": drawn % 1_000_000 / 100,
-        "is_beta": drawn // 2048 % 2 == 0,
-        "created_at": f"2024-{drawn // 4096 % 12 + 1:02d}-{day:02d}T08:{minute:02d}:41.240Z",
-        "tags": [_TAGS[drawn // 1024 % 6], _TAGS[drawn // 8192 % 6]],
-        "company": {"id": drawn % 20_000, "name": f"{last} {first} Holding KG", "is_paying": drawn // 4096 % 4 > 0},
+        "seats": mixed % 500 + 1,
+        "logins": mixed % 100_000,
+        "mrr": mixed % 1_000_000 / 100,
+        "is_beta": mixed // 2048 % 2 == 0,
+        "created_at": f"2024-{mixed // 4096 % 12 + 1:02d}-{day:02d}T08:{minute:02d}:41.240Z",
+        "tags": [_TAGS[mixed // 1024 % 6], _TAGS[mixed // 8192 % 6]],
+        "company": {"id": mixed % 20_000, "name": f"{last} {first} Holding KG", "is_paying": mixed // 4096 % 4 > 0},
     }
 
 
 def users(count: int) -> Iterator[Mapping[str, Any]]:
-    """Yield so many users, none of them twice."""
+    """Yield *count* different users."""
     return map(user, range(count))
 
 
 def lines(count: int) -> Iterator[bytes]:
-    """Yield so many users as chunks of JSON Lines."""
+    """Yield *count* users as chunks of JSON Lines."""
     rows = users(count)
     while chunk := list(islice(rows, _CHUNK)):
         yield b"".join([orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in chunk])
 
 
 def write(path: Path, count: int) -> Path:
-    """Write so many users to *path*, all or nothing, unless they are there from an earlier run."""
+    """Write *count* users to *path* atomically, unless it exists from an earlier run, and return *path*."""
     if path.exists():
         return path
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
@@ -73,7 +73,7 @@ def write(path: Path, count: int) -> Path:
 
 
 def main() -> None:
-    """Write the users asked for and say how many bytes they are."""
+    """Write the file that the command line asks for, and print its size."""
     count, path = int(sys.argv[1]), Path(sys.argv[2])
     write(path, count)
     print(f"{count:,} users, {path.stat().st_size / count:.0f} bytes each, in {path}")
