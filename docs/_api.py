@@ -1,4 +1,4 @@
-"""The API page: every public name of every public package, from its signature and docstring."""
+"""Generate the API page from the signatures and docstrings of all public names."""
 
 # ruff: noqa: INP001  # Part of a script, not of a package.
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-# The packages whose names are public, in the order of the page.
+# The public packages, in the order of the page.
 PACKAGES: Final = (
     "replay_identity",
     "replay_identity.adapters",
@@ -28,16 +28,16 @@ PACKAGES: Final = (
 
 _SECTION: Final = re.compile(r"^(Args|Attributes|Raises|Returns|Yields):$")
 _ITEM: Final = re.compile(r"^( {4})?(\*{0,2}\w+): (.*)$")
-# Addresses in memory, and modules before names, say nothing to a reader.
+# Memory addresses, and the modules before the names of classes.
 _NOISE: Final = re.compile(r" at 0x[0-9a-f]+|\b(?:[a-z_]+\.)+(?=[A-Z])")
 _FUNCTION: Final = re.compile(r"<function (\w+)>")
-# An annotation that is a string.
+# A quoted annotation.
 _QUOTED: Final = re.compile(r"(?<=: )'([^']*)'")
 _WIDTH: Final = 100
 
 
 def api_page() -> str:
-    """Return the headings, signatures and docstrings of all public names."""
+    """Return the page: a section for each package with its names."""
     documented: dict[int, str] = {}
     return "\n\n".join(part for name in PACKAGES for part in _package(name, documented))
 
@@ -46,23 +46,23 @@ def _package(name: str, documented: dict[int, str]) -> Iterator[str]:
     module = importlib.import_module(name)
     yield f"## `{name}`"
     yield _first_paragraph(inspect.getdoc(module) or "")
-    again: list[str] = []
+    described_above: list[str] = []
     for public in sorted(module.__all__, key=str.lower):
         value = getattr(module, public)
-        if _is_unique(value) and id(value) in documented:
-            again.append(f"`{public}` ({documented[id(value)]})")
+        if _has_docs(value) and id(value) in documented:
+            described_above.append(f"`{public}` ({documented[id(value)]})")
             continue
         documented[id(value)] = f"in `{name}`"
         yield from _entry(public, value)
-    if again:
-        yield f"Also here, described above: {', '.join(again)}."
+    if described_above:
+        yield f"Also in this package, described above: {', '.join(described_above)}."
 
 
-def _is_unique(value: object) -> bool:
+def _has_docs(value: object) -> bool:
     return inspect.isclass(value) or inspect.isfunction(value)
 
 
-def _entry(name: str, value: Any) -> Iterator[str]:  # noqa: ANN401  # Whatever is public.
+def _entry(name: str, value: Any) -> Iterator[str]:  # noqa: ANN401  # Any public object.
     yield f"### `{name}`"
     if inspect.isclass(value):
         yield from _class(name, value)
@@ -70,10 +70,10 @@ def _entry(name: str, value: Any) -> Iterator[str]:  # noqa: ANN401  # Whatever 
         yield _signature(name, value)
         yield from _docstring(value)
     else:
-        yield f"A value of type `{type(value).__name__}`." if _has_name(value) else f"An alias: `{_plain(value)}`."
+        yield f"A value of type `{type(value).__name__}`." if _is_ours(value) else f"An alias: `{_plain(value)}`."
 
 
-def _has_name(value: object) -> bool:
+def _is_ours(value: object) -> bool:
     return isinstance(value, enum.Enum) or type(value).__module__.startswith("replay_identity")
 
 
@@ -91,7 +91,7 @@ def _class(name: str, cls: type[Any]) -> Iterator[str]:
 
 
 def _methods(cls: type[Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the public methods and properties that *cls* itself defines."""
+    """Yield the public methods and properties that *cls* defines itself, not those it inherits."""
     fields = {field.name for field in attrs.fields(cls)} if attrs.has(cls) else set[str]()
     for name, member in vars(cls).items():
         if name.startswith("_") or name in fields:
@@ -112,7 +112,7 @@ def _method_signature(name: str, member: Any) -> str:  # noqa: ANN401  # A metho
 def _signature(name: str, value: Any) -> str:  # noqa: ANN401  # A class or a function.
     try:
         signature = inspect.signature(value)
-    except ValueError:  # An exception of Python's own making.
+    except ValueError:  # A subclass of a built-in exception.
         return f"```text\n{name}(...)\n```"
     parameters = [each for each in signature.parameters.values() if not each.name.startswith("_")]
     line = f"{name}{_plain(signature.replace(parameters=parameters))}".removesuffix(" -> None")
@@ -134,7 +134,7 @@ def _folded(name: str, parameters: list[inspect.Parameter], signature: inspect.S
 
 
 def _docstring(value: object) -> Iterator[str]:
-    """Yield the paragraphs of a docstring, with its sections as lists."""
+    """Yield the text and the sections of a docstring; the items of a section become a list."""
     section, lines = "", list[str]()
     for line in (inspect.getdoc(value) or "").splitlines():
         if match := _SECTION.match(line):

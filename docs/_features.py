@@ -1,4 +1,4 @@
-"""The feature matrix of every backend there is: the built-in ones, and those in ``adapters_contrib/``."""
+"""The feature matrix of all backends: the built-in ones and those in ``adapters_contrib/``."""
 
 # ruff: noqa: INP001  # Part of a script, not of a package.
 
@@ -31,7 +31,7 @@ USER: Final = UserTraits("u1", name="Ada", traits={"seats": 7})
 
 @attrs.frozen
 class Column:
-    """One vendor of the matrix: its name, its class's name and a backend that only plans."""
+    """One vendor of the matrix: its name, the name of its class, and a backend that never sends."""
 
     vendor: str
     title: str
@@ -39,22 +39,22 @@ class Column:
 
 
 def columns() -> list[Column]:
-    """Return a column for each vendor, the built-in ones first."""
+    """Return a column for each vendor, built-in ones first."""
     built_in = (Fullstory("na1.documentation"), LogRocket("org:app:documentation"))
     return [*(Column(backend.name, type(backend).__name__, backend) for backend in built_in), *_contributed()]
 
 
 def _contributed() -> Iterator[Column]:
-    """Yield the adapters of ``adapters_contrib/``, made with the example settings that each of them gives."""
+    """Yield the adapters of ``adapters_contrib/``, created with the example settings in their pyproject.toml."""
     for path in sorted(CONTRIBUTED.glob("*/pyproject.toml")):
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-        for vendor, place in document["project"].get("entry-points", {}).get(ENTRY_POINTS, {}).items():
-            cls = _load(path.parent, place)
+        for vendor, location in document["project"].get("entry-points", {}).get(ENTRY_POINTS, {}).items():
+            cls = _load(path.parent, location)
             yield Column(vendor, cls.__name__, cls(**document["tool"]["replay-identity"]["example"]))
 
 
-def _load(folder: Path, place: str) -> Any:  # noqa: ANN401  # A class that nobody knows by name.
-    module, _, name = place.partition(":")
+def _load(folder: Path, location: str) -> Any:  # noqa: ANN401  # An adapter class.
+    module, _, name = location.partition(":")
     sys.path.insert(0, str(folder))
     try:
         return getattr(importlib.import_module(module), name)
@@ -63,16 +63,16 @@ def _load(folder: Path, place: str) -> Any:  # noqa: ANN401  # A class that nobo
 
 
 def feature_rows(vendors: Sequence[Column]) -> Iterator[Sequence[str]]:
-    """Yield a row for each thing that some vendor can do."""
-    for feature, tell in _FEATURES.items():
-        yield feature, *(tell(vendor.backend) for vendor in vendors)
+    """Yield one row per feature."""
+    for feature, describe in _FEATURES.items():
+        yield feature, *(describe(vendor.backend) for vendor in vendors)
 
 
 def limit_rows(vendors: Sequence[Column]) -> Iterator[Sequence[str]]:
-    """Yield a row for each limit that some vendor publishes, and one for the units they are counted in."""
+    """Yield one row per limit that at least one vendor publishes."""
     limits: list[Mapping[str, Limit]] = [dict(vendor.backend.limits) for vendor in vendors]
-    for field in dict.fromkeys(name for named in limits for name in named):
-        yield f"`{field}`", *(_limit_cell(named.get(field)) for named in limits)
+    for field in dict.fromkeys(name for vendor_limits in limits for name in vendor_limits):
+        yield f"`{field}`", *(_limit_cell(vendor_limits.get(field)) for vendor_limits in limits)
 
 
 def _limit_cell(limit: Limit | None) -> str:
@@ -88,7 +88,7 @@ def _anonymous(backend: IdentityBackend) -> str:
     return "no" if backend.plan(attrs.evolve(USER, user_id=None)).violations else "yes"
 
 
-def _many(backend: IdentityBackend) -> str:
+def _multi(backend: IdentityBackend) -> str:
     return f"{backend.max_users.maximum:,}" if isinstance(backend, SupportsMultiIdentify) else "no"
 
 
@@ -108,12 +108,12 @@ def _supports(protocol: type) -> Callable[[IdentityBackend], str]:
 
 _FEATURES: Final[Mapping[str, Callable[[IdentityBackend], str]]] = {
     "anonymous users": _anonymous,
-    "a trait removed": _removal,
-    "users in one request": _many,
-    "users in one batch job": _batch,
-    "users read back": _supports(SupportsRead),
-    "a user compared": _compare,
-    "a user deleted": _supports(SupportsDelete),
-    "a user excluded from recording": _supports(SupportsExclude),
-    "the key verified": _supports(SupportsVerify),
+    "remove a trait": _removal,
+    "users per request": _multi,
+    "users per batch job": _batch,
+    "read users": _supports(SupportsRead),
+    "compare a user": _compare,
+    "delete a user": _supports(SupportsDelete),
+    "exclude a user from recording": _supports(SupportsExclude),
+    "verify the key": _supports(SupportsVerify),
 }

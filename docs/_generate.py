@@ -1,6 +1,7 @@
-"""Write the generated tables of the docs, or with ``--check`` tell whether they are up to date.
+"""Regenerate the tables of the documentation, or check with ``--check`` that they are up to date.
 
-A page marks a table by ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->``; what stands between is replaced.
+A page has a table between ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->``; everything between the two markers
+is replaced.
 """
 
 # ruff: noqa: INP001  # A script, not a package.
@@ -39,7 +40,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def limits_table(limits: Iterable[tuple[str, Limit]]) -> str:
-    """Return a vendor's limits, each with its source."""
+    """Return the table of a vendor's limits with their sources."""
     rows = [
         (
             f"`{field}`",
@@ -52,10 +53,10 @@ def limits_table(limits: Iterable[tuple[str, Limit]]) -> str:
         )
         for field, limit in limits
     ]
-    return table(("field", "at most", "unit", "rule", "source", "read on", "note"), rows)
+    return table(("field", "maximum", "unit", "rule", "source", "read on", "note"), rows)
 
 
-# Each value as it is written in Python, and as it is.
+# Trait values by their Python source.
 VALUES: Final[Mapping[str, Any]] = {
     '"pro"': "pro",
     '""': "",
@@ -82,70 +83,65 @@ VALUES: Final[Mapping[str, Any]] = {
 
 
 def coercions_table() -> str:
-    """Return what each vendor is sent for a trait ``t`` of each value."""
+    """Return the table of what each vendor receives for a trait ``t`` of each value."""
     rows = [(f"`{source}`", _fullstory_cell(value), _logrocket_cell(value)) for source, value in VALUES.items()]
-    return table(("`t` is", "Fullstory is sent", "LogRocket is sent"), rows)
+    return table(("value of `t`", "Fullstory receives", "LogRocket receives"), rows)
 
 
 def _fullstory_cell(value: Any) -> str:  # noqa: ANN401  # A trait value.
     plan = FULLSTORY.plan(UserTraits("u1", traits={"t": value}))
     if plan.request is None:
-        return _rejected([violation.rule for violation in plan.violations])
+        return _rejected_cell([violation.rule for violation in plan.violations])
     body = json.loads(plan.request.body or b"{}")
     declared = body.get("schema", {}).get("properties", {})
-    types = "".join(f", `{path}` declared `{name}`" for path, name in declared.items())
+    types = "".join(f", `{path}` declared as `{name}`" for path, name in declared.items())
     return f"`{json.dumps(body['properties']['t'])}`{types}"
 
 
 def _logrocket_cell(value: Any) -> str:  # noqa: ANN401  # A trait value.
     plan = LOGROCKET.plan(UserTraits("u1", traits={"t": value}))
     if plan.request is None:
-        return _rejected([violation.rule for violation in plan.violations])
+        return _rejected_cell([violation.rule for violation in plan.violations])
     traits = json.loads(plan.request.body or b"{}")["traits"]
-    named = {name: "" if name == "t" else f" as `{name}`" for name in traits}
-    sent = ", ".join(f"`{json.dumps(text)}`{named[name]}" for name, text in traits.items())
-    return f"{sent}, which removes it" if traits.get("t") == "" else sent
+    values = [
+        f"`{json.dumps(text)}`" if name == "t" else f"`{json.dumps(text)}` as `{name}`" for name, text in traits.items()
+    ]
+    cell = ", ".join(values)
+    return f"{cell}, which removes it" if traits.get("t") == "" else cell
 
 
-def _rejected(rules: Sequence[str]) -> str:
+def _rejected_cell(rules: Sequence[str]) -> str:
     return f"rejected: {', '.join(f'`{rule}`' for rule in rules)}"
 
 
-# The last of what a vendor may answer; the transport has retried what is worth it before.
+# Statuses of the last response, after the retries of the transport.
 STATUSES: Final = (302, 400, 401, 403, 404, 408, 409, 413, 422, 425, 429, 500, 501, 502, 503, 504)
-ERROR: Final = b'{"code": "its_code", "error": "its words", "message": "its words"}'
+ERROR: Final = b'{"code": "its_code", "error": "its message", "message": "its message"}'
+# LogRocket's documented response to USER, which shows the stored values.
+LOGROCKET_USER: Final = b'{"userID": "u1", "traits": {"plan": "pro"}}'
 
 
-def replies_table() -> str:
-    """Return what becomes of each answer, by asking the adapters."""
+def responses_table() -> str:
+    """Return the table of outcomes by response, computed with the adapters."""
+    documented = _response_row(
+        "200 with the documented body", Response(200, body=b'{"id": "1"}'), Response(200, body=LOGROCKET_USER)
+    )
     rows = [
-        _reply_row("200 with the documented body", Response(200, body=b'{"id": "1"}'), Response(200, body=_SHOWN)),
-        _reply_row("200 with any other body", Response(200, body=b"<html>")),
-        *(_reply_row(str(status), Response(status, body=ERROR)) for status in STATUSES),
-        *(_reply_row(f"no response: {lost.value}", Response(0, no_response=lost)) for lost in NoResponse),
+        documented,
+        _response_row("200 with any other body", Response(200, body=b"<html>")),
+        *(_response_row(str(status), Response(status, body=ERROR)) for status in STATUSES),
+        *(_response_row(f"no response: {reason.value}", Response(0, no_response=reason)) for reason in NoResponse),
     ]
     return table(("response", "retried first", "Fullstory", "LogRocket"), rows)
 
 
-_SHOWN: Final = b'{"userID": "u1", "traits": {"plan": "pro"}}'
-
-
-def _reply_row(answer: str, response: Response, other: Response | None = None) -> Sequence[str]:
+def _response_row(name: str, response: Response, logrocket: Response | None = None) -> Sequence[str]:
     retried = "yes" if response.is_retryable else "no"
-    return answer, retried, _outcome(FULLSTORY, response), _outcome(LOGROCKET, other or response)
+    return name, retried, _outcome_cell(FULLSTORY, response), _outcome_cell(LOGROCKET, logrocket or response)
 
 
-def _outcome(backend: Fullstory | LogRocket, response: Response) -> str:
-    exchange = backend.identify(USER)
-    next(exchange)
-    try:
-        exchange.send(response)
-    except StopIteration as stop:
-        return _outcome_cell(stop.value)
-    raise AssertionError("identify takes one reply")
-
-
-def _outcome_cell(outcome: Outcome) -> str:
+def _outcome_cell(backend: Fullstory | LogRocket, response: Response) -> str:
+    outcome = _identify(backend, response)
     name = f"`{type(outcome).__name__}`"
     match outcome:
         case Accepted(verified=True):
@@ -156,11 +152,22 @@ def _outcome_cell(outcome: Outcome) -> str:
             return name
 
 
+def _identify(backend: Fullstory | LogRocket, response: Response) -> Outcome:
+    exchange = backend.identify(USER)
+    next(exchange)
+    try:
+        exchange.send(response)
+    except StopIteration as stop:
+        outcome: Outcome = stop.value
+        return outcome
+    raise AssertionError("identify: expected one request, got a second one")
+
+
 def options_table(command: str) -> str:
-    """Return the arguments and options of one command."""
+    """Return the table of the arguments and options of *command*."""
     parameters: list[Any] = _commands()[command].params
     rows = [(f"`{_spelling(parameter)}`", parameter.help) for parameter in parameters]
-    return table(("argument or option", "what it does"), rows)
+    return table(("argument or option", "description"), rows)
 
 
 def _commands() -> Mapping[str, Any]:
@@ -169,8 +176,8 @@ def _commands() -> Mapping[str, Any]:
     return commands
 
 
-def _spelling(parameter: Any) -> str:  # noqa: ANN401  # Typer's own, which it keeps private.
-    """Return a parameter as it is typed, with its default if that is a value."""
+def _spelling(parameter: Any) -> str:  # noqa: ANN401  # A private class of Typer.
+    """Return a parameter as users type it, with its default unless that is None or False."""
     option = parameter.opts[0]
     if not option.startswith("-"):
         name = (parameter.metavar or parameter.name.upper()).replace("|", " or ")
@@ -180,18 +187,18 @@ def _spelling(parameter: Any) -> str:  # noqa: ANN401  # Typer's own, which it k
 
 
 def features_table() -> str:
-    """Return what each backend can do, by asking it."""
-    return _matrix("can", feature_rows)
+    """Return the table of the features of each backend."""
+    return _matrix("feature", feature_rows)
 
 
 def all_limits_table() -> str:
-    """Return every backend's limits side by side."""
-    return _matrix("at most", limit_rows)
+    """Return the table of the limits of every backend."""
+    return _matrix("maximum of", limit_rows)
 
 
-def _matrix(corner: str, rows: Callable[[Sequence[Column]], Iterable[Sequence[str]]]) -> str:
+def _matrix(first_head: str, rows: Callable[[Sequence[Column]], Iterable[Sequence[str]]]) -> str:
     vendors = columns()
-    return table((corner, *(vendor.title for vendor in vendors)), rows(vendors))
+    return table((first_head, *(vendor.title for vendor in vendors)), rows(vendors))
 
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
@@ -201,14 +208,14 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "coercions": coercions_table,
     "features": features_table,
     "all limits": all_limits_table,
-    "replies": replies_table,
+    "responses": responses_table,
     "api": api_page,
     **{f"options of {command}": partial(options_table, command) for command in _commands()},
 }
 
 
-def regenerated(page: str) -> str:
-    """Return *page* with its generated tables as they ought to be."""
+def regenerate(page: str) -> str:
+    """Return *page* with up-to-date tables."""
     for name, generate in TABLES.items():
         begin, end = f"<!-- generated: {name} -->\n", f"\n<!-- end of {name} -->"
         if begin in page:
@@ -219,9 +226,9 @@ def regenerated(page: str) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the tables, or with ``--check`` name the pages that are out of date and return 1."""
+    """Write the pages; with ``--check`` only name those that are out of date, and return 1 if there are any."""
     pages = {path: path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
-    stale = {path: fresh for path, page in pages.items() if (fresh := regenerated(page)) != page}
+    stale = {path: fresh for path, page in pages.items() if (fresh := regenerate(page)) != page}
     for path, fresh in stale.items():
         if arguments == ["--check"]:
             sys.stderr.write(f"{path.relative_to(ROOT)} is out of date; run python docs/_generate.py\n")
