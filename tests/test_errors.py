@@ -131,7 +131,7 @@ def test_shows_names_short_and_on_one_line(name: str, shown: str) -> None:
 
 @given(name=st.text())
 def test_any_name_can_be_shown(name: str) -> None:
-    """Surrogates are no exception."""
+    """This includes surrogates."""
     shown = printable(name)
 
     assert len(shown) <= MAX_SHOWN

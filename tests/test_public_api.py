@@ -76,7 +76,7 @@ def test_has_the_names_of_the_contract() -> None:
 
 
 def test_importing_it_loads_no_more_than_is_needed() -> None:
-    """The command line, the emulators, the test kit and the HTTP library are loaded by whoever uses them."""
+    """The command line, the emulators, the test kit and the HTTP library are loaded on first use."""
     program = "import sys, replay_identity; print(*sys.modules)"
 
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout.split()

@@ -193,7 +193,7 @@ def test_a_silent_vendor_hides_no_other_outcome(identify: Identify, vendors: Ven
 
 @pytest.mark.slow
 def test_returns_by_the_deadline_when_blocked(vendors: Vendors) -> None:
-    """An adapter that blocks for ever cannot block the router."""
+    """An adapter that blocks forever cannot block the router."""
     release = threading.Event()
 
     def block() -> Outcome:

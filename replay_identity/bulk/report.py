@@ -16,8 +16,8 @@ class BackendReport:
 
     Attributes:
         backend: Name of the backend.
-        carried: Users who were pending before the run, or whom another process upserted during it.
-        elsewhere: Users of those whom another process settled during the run.
+        carried: Users who were pending before the run, or that another process upserted during it.
+        elsewhere: Users of those that another process settled during the run.
         upserts: What the rows of this run changed.
         stats: Outcomes of the pending users, with their causes.
         pending: Users who are still pending.

@@ -70,7 +70,7 @@ class ViolationCount:
     largest: int | None = None
 
     def add(self, count: int, actual: int | None) -> None:
-        """Add *count* users, of whom the largest measure is *actual*."""
+        """Add *count* users; the largest measure is *actual*."""
         self.count += count
         if actual is not None:
             self.largest = actual if self.largest is None else max(self.largest, actual)

@@ -49,7 +49,7 @@ class StopSignal(Protocol):
         ...
 
     def is_stopped(self) -> bool:
-        """Return True if the worker should end soon, whoever is pending."""
+        """Return True if the worker should end soon, even if users are pending."""
         ...
 
 

@@ -136,7 +136,7 @@ def migration_exit_code(report: MigrationReport) -> ExitCode:
 
 
 def print_migration(console: Console, report: MigrationReport) -> None:
-    """Print which users were read, the result at each backend, and what became of each property."""
+    """Print which users were read, the result at each backend, and what happened to each property."""
     if report.listing is not None:
         _print_listing(console, report.source, report.listing)
     print_sync_report(console, report.run, rows_read(report.run))

@@ -211,7 +211,7 @@ class _BatchResults:
         if self._stray_vendor_errors:
             return None
         if self._stray_imports == unmatched and not rejected:
-            # Without an id: it might be another user's, whom a later update would then overwrite.
+            # Without an id: it might be another user's, and a later update would overwrite that user.
             return Accepted(self.backend)
         if rejected == unmatched and not self._stray_imports:
             rejections = set(+self._stray_rejections)

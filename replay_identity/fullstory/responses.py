@@ -22,7 +22,7 @@ FORBIDDEN: Final = 403
 NOT_FOUND: Final = 404
 CONFLICT: Final = 409
 PAYLOAD_TOO_LARGE: Final = 413
-# The code of a user whom a batch rejected, where Fullstory's own is missing or may contain personal values.
+# The code of a user that a batch rejected, where Fullstory's own is missing or may contain personal values.
 REJECTED: Final = "rejected"
 # Fullstory's messages about a larger batch are left out, since redacting all its values would take too long.
 MAX_REDACTED_BATCH_BYTES: Final = 65_536
@@ -121,7 +121,7 @@ def _is_same(expected: object, actual: object, *, is_date: bool) -> bool:
 
 
 def _moment(text: str) -> datetime | str:
-    """Return the moment that *text* denotes, in UTC where it has no zone, or *text* if it is no date."""
+    """Return the moment that *text* denotes, in UTC where it has no zone, or *text* if it is not a date."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

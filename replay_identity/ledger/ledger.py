@@ -52,9 +52,9 @@ class BackendCounts:
     Attributes:
         backend: Name of the backend.
         pending: Users to send, including those of jobs in flight.
-        confirmed: Users whom the vendor has confirmed at least once.
-        rejected: Users whom the backend rejected as they are.
-        lossy: Users whom the vendor got only in part, because of its limits.
+        confirmed: Users that the vendor has confirmed at least once.
+        rejected: Users that the backend rejected as they are.
+        lossy: Users that the vendor got only in part, because of its limits.
         jobs: Import jobs in flight.
     """
 
@@ -68,7 +68,7 @@ class BackendCounts:
 
 @attrs.frozen
 class RejectedUser:
-    """One user whom a backend rejected.
+    """One user that a backend rejected.
 
     Attributes:
         user: The desired state of the user.
@@ -138,7 +138,7 @@ class Ledger:
             users: Users with an id or vendor ids. All are read before the file is locked.
             backends: Names of the backends.
             replace: Whether each user is the whole desired state, as a row of a source is. A rejected trait that the
-                row does not repeat is then dropped, instead of being rejected for ever.
+                row does not repeat is then dropped, instead of being rejected forever.
             on_inserted: Called with claims on the users who were new to the ledger, once they are on disk. The holder
                 of the lease may use them like those of `claim`, as long as they are `still_current`.
 
@@ -287,7 +287,7 @@ class Ledger:
         ]
 
     def rejected(self, backend: str) -> Iterator[RejectedUser]:
-        """Yield the users whom *backend* rejected, and why."""
+        """Yield the users that *backend* rejected, and why."""
         for encoded, text, rejected_at in self._pages(_SELECT_REJECTED, backend):
             with self._database.translated_errors():
                 rejected = RejectedUser(decode(encoded), decode_rejection(backend, text), rejected_at)
@@ -321,7 +321,7 @@ class Ledger:
         return self._database.checkpoint_wal()
 
     def requeue_rejected(self, backend: str) -> int:
-        """Make the users whom *backend* rejected pending again, and return how many."""
+        """Make the users that *backend* rejected pending again, and return how many."""
         backend_id = self._backend_id(backend)
         with self._database.transaction() as db:
             db.execute(

@@ -118,7 +118,7 @@ def _without_repetitions(users: Iterable[IncomingUser]) -> Iterator[list[Incomin
 
 @fast_frozen
 class _ExistingUser:
-    """A user whom the ledger knows; version and desired state only while somebody needs them."""
+    """A user that the ledger knows; version and desired state only while somebody needs them."""
 
     row_id: int
     moments: bytes | None

@@ -86,8 +86,8 @@ class BackendFidelity:
         users: Users counted; the sum of the next four numbers.
         sent: Users who are within the limits, or adapted to them.
         rejected: Users who exceed a limit.
-        skipped: Users without anything to send, or whom a route excludes.
-        broken: Users for whom the adapter raised an exception.
+        skipped: Users without anything to send, or that a route excludes.
+        broken: Users that made the adapter raise an exception.
         properties: What happens to each property, by path.
         collisions: Users with a property that would get the name of another one, by path.
         sent_names: Names under which properties are sent, dotted if nested; at most 1,000 of them.

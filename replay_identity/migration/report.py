@@ -60,8 +60,8 @@ class ListingStats:
         users: Users listed.
         usable: Users passed on to the other backends.
         anonymous: Users without an id, who could not be found again at another vendor.
-        being_deleted: Users whom the vendor is deleting.
-        unusable: Users who are not valid, or whom the mapping rejects.
+        being_deleted: Users that the vendor is deleting.
+        unusable: Users who are not valid, or that the mapping rejects.
         earlier: Users, among all these, who were read by earlier runs.
         restarts: How often this run started again from the first page, because a page token had expired.
         type_conflicts: Users with a property that the vendor has seen with several types, by property.

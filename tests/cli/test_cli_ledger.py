@@ -36,7 +36,7 @@ def _our_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def rejected(run: RunCommand, vendors: Vendors, write: WriteRows) -> None:
-    """Sync three users, of whom LogRocket's limits reject two."""
+    """Sync three users; LogRocket's limits reject two of them."""
     del vendors
     assert run("sync", write(USERS)).code == 1
 

@@ -265,11 +265,11 @@ def test_the_message_about_a_batch_is_redacted() -> None:
         "canary-1", email="canary@example.com", traits={"days": 43, "since": datetime(2019, 2, 3, 4, 5, tzinfo=UTC)}
     )
     body = BACKEND.batch_body([BACKEND.encode_for_batch(user).content or b""])
-    message = f"canary-1 <canary@example.com> since 2019-02-03 04:05:00: 43 is no int ({KEY}, {OPERATION})"
+    message = f"canary-1 <canary@example.com> since 2019-02-03 04:05:00: 43 is not an int ({KEY}, {OPERATION})"
 
     result = create(json_response({"code": "invalid", "message": message}, 400), body)
 
-    assert result == rejection("invalid", "••• <•••> since ••• 04:05:00: ••• is no int (•••, •••)")
+    assert result == rejection("invalid", "••• <•••> since ••• 04:05:00: ••• is not an int (•••, •••)")
 
 
 @pytest.mark.parametrize(

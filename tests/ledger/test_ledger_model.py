@@ -334,7 +334,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_is_lost(self) -> None:
-        """A user whom the vendor may not have is pending or rejected, never both."""
+        """A user that the vendor may not have is pending or rejected, never both."""
         for vendor in self.vendors.values():
             assert not vendor.pending & vendor.rejected.keys()
             for user_id, expected_state in vendor.expected_state.items():

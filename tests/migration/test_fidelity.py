@@ -121,7 +121,7 @@ def test_counts_the_names_that_are_sent() -> None:
 
 
 def test_skips_users_without_anything_to_send() -> None:
-    """And users whom a route excludes."""
+    """And users that a route excludes."""
     found = counted(LOGROCKET, UserTraits("u1"))
     excluded = counted(Route(LOGROCKET.backend, when=lambda _: False), user(plan="pro"))
 

@@ -56,7 +56,7 @@ def test_retries_with_doubling_waits(failure: Any) -> None:
 
 
 def test_waits_as_long_as_the_vendor_asks() -> None:
-    """A quota that resets in an hour is no reason to give up."""
+    """A quota that resets in an hour does not end the read."""
     time = Time()
     pages, _ = reader({None: [Unavailable("acme", "HTTP 429", 3600.0), SECOND]}, time)
 

@@ -23,13 +23,13 @@ class BatchRules:
 
     Attributes:
         max_items: Maximum items of a request; more get a 400.
-        max_bytes: Maximum bytes of a request; more get a 413. None is no limit.
+        max_bytes: Maximum bytes of a request; more get a 413. None for no limit.
         max_running: Maximum number of running jobs; further ones wait.
         max_jobs: Number of running and waiting jobs from which a new one gets a 429.
         max_operations: Number of items in running and waiting jobs from which a new job gets a 429.
         job_seconds: Seconds, by the emulator's clock, that a job runs before its items are applied.
         job_polls: Number of status polls before a job's items are applied.
-        result_seconds: Seconds for which a finished job can be read; None is for ever.
+        result_seconds: Seconds for which a finished job can be read; None is forever.
         final_status: `spec`: FAILED if any item failed; `lenient`: COMPLETED even with errors;
             `always-failed`: FAILED even without errors.
         shows_zero_errors: Whether a status without errors contains `"errors": 0`.
@@ -71,7 +71,7 @@ class JobFault:
     """What goes wrong with one job; by default nothing.
 
     Attributes:
-        seconds: Seconds that the job runs, instead of `BatchRules.job_seconds`; `math.inf` is for ever.
+        seconds: Seconds that the job runs, instead of `BatchRules.job_seconds`; `math.inf` is forever.
         max_applied: Apply only this many items, in order, and then fail the job; 0 fails the whole job.
         lists_unapplied: Whether the items that were not applied are listed as errors or are missing from the results.
         reported_status: Status that polls report instead of the real one, such as UNKNOWN.
