@@ -1,4 +1,4 @@
-"""PostHog: one ``$set`` event per user, many in a request, each answered by itself (https://posthog.com/docs/api)."""
+"""PostHog: one ``$set`` event per user, many per request, each with its own result (https://posthog.com/docs/api)."""
 
 from .adapter import PostHog
 from .limits import LIMITS

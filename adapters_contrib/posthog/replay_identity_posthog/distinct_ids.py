@@ -1,4 +1,4 @@
-"""The ids that PostHog makes no person of, and those that it would change."""
+"""Reject the ids for which PostHog creates no person, and those that it would change."""
 
 from typing import Final
 
@@ -6,8 +6,8 @@ from replay_identity.adapters import Adaptation
 
 from .limits import DISTINCT_ID
 
-# Placeholders that clients send by mistake. Merging would join everybody who has one, so PostHog keeps the event and
-# makes no person of it (rust/capture/src/v1/analytics/constants.rs, and for those in quotes
+# Placeholders that clients send by mistake. All their users would become one person, so PostHog keeps the event and
+# creates no person (rust/capture/src/v1/analytics/constants.rs, and for ids in quotes
 # nodejs/src/ingestion/common/persons/person-merge-service.ts, in github.com/PostHog/posthog, read 2026-11-21).
 _ILLEGAL: Final = frozenset(
     (
@@ -20,11 +20,11 @@ _QUOTES: Final = frozenset("'\"")
 
 
 def check_distinct_id(user_id: str | None, adaptation: Adaptation) -> None:
-    """Record a violation unless PostHog knows a person by exactly *user_id*; none of these may be mended."""
+    """Record a violation unless PostHog creates a person with exactly *user_id*, even when adapting."""
     if user_id is None:
         adaptation.reject("user_id", "anonymous-user")
     elif user_id != user_id.strip():
-        # PostHog trims ids, and the trimmed one may be somebody else's.
+        # PostHog trims ids, and the trimmed id may be another user's.
         adaptation.reject("user_id", "outer-blanks")
     elif "\0" in user_id:
         adaptation.reject("user_id", "nul-character")

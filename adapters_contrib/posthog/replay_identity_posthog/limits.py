@@ -1,4 +1,4 @@
-"""What PostHog publishes about the size of an event and of a request."""
+"""The size limits of PostHog's events and requests."""
 
 from datetime import date
 from functools import partial
@@ -13,23 +13,23 @@ DISTINCT_ID: Final = _limit(
     unit=Unit.UTF8_BYTES,
     source="https://github.com/PostHog/posthog/blob/master/rust/capture/src/v1/analytics/process.rs",
     rule="distinct-id-length",
-    note="The server measures bytes, and drops the event of a longer id.",
+    note="The server measures bytes, and drops events with a longer id.",
 )
 EVENT: Final = _limit(
     maximum=900 * 1024,
     unit=Unit.UTF8_BYTES,
     source="PyPI posthog 7.91.1, consumer.py",
     rule="event-size",
-    note="Of the whole event as JSON. PostHog drops events over about 1 MB (docs/data/ingestion-warnings).",
+    note="For the whole event as JSON. PostHog drops events over about 1 MB (docs/data/ingestion-warnings).",
 )
 BODY: Final = _limit(
     maximum=5 * 1024 * 1024,
     unit=Unit.UTF8_BYTES,
     source="PyPI posthog 7.91.1, consumer.py",
     rule="body-size",
-    note="What the SDK sends at once; the server takes more.",
+    note="What the SDK sends at once; the server accepts more.",
 )
-MOST_USERS: Final = _limit(
+MAX_USERS: Final = _limit(
     maximum=100,
     unit=Unit.USERS,
     source="PyPI posthog 7.91.1, consumer.py",

@@ -1,4 +1,4 @@
-"""The suite that every adapter passes."""
+"""PostHog passes the conformance suite."""
 
 from typing import Any
 
@@ -14,16 +14,16 @@ DRAWN = {"posthog-request-id", "posthog-request-timestamp"}
 
 
 class TestPostHog(BackendConformance):
-    """PostHog keeps what every backend keeps."""
+    """PostHog passes the conformance suite."""
 
     key = "phc_secret"
 
     def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> PostHog:
-        """Return the backend."""
+        """Return a backend with the key."""
         return PostHog(self.key, base_url=base_url, on_violation=on_violation)
 
     def accepted(self, request: Request) -> Response:
-        """Say ok of each event."""
+        """Return ok for each event."""
         events = orjson.loads(request.body or b"")["batch"]
         return Response(200, body=orjson.dumps({"results": {event["uuid"]: {"result": "ok"} for event in events}}))
 
@@ -37,7 +37,7 @@ class TestPostHog(BackendConformance):
         return None if person is None else dict(person.properties)
 
     def normalize(self, request: Request) -> Request:
-        """Leave out the ids and the times of sending."""
+        """Remove the ids and the times of sending."""
         body = orjson.loads(request.body or b"")
         body["created_at"] = "drawn"
         for event in body["batch"]:
@@ -48,5 +48,5 @@ class TestPostHog(BackendConformance):
         return attrs.evolve(request, headers=headers, body=orjson.dumps(body))
 
     def satisfies_other_rules(self, user: UserTraits) -> bool:
-        """Leave out ids with blanks around them."""
+        """Return False for ids with blanks around them."""
         return user.user_id is None or user.user_id == user.user_id.strip()

@@ -1,4 +1,4 @@
-"""The fake PostHog, spoken to by hand over real HTTP."""
+"""The fake PostHog, with requests made by hand over real HTTP."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,20 +26,20 @@ Post = Callable[..., httpx.Response]
 
 @pytest.fixture(scope="module")
 def emulator() -> PostHogEmulator:
-    """Give a PostHog that keeps what it is sent."""
+    """Return a PostHog that keeps the requests."""
     return PostHogEmulator(keeps_history=True)
 
 
 @pytest.fixture(scope="module")
 def client(emulator: PostHogEmulator) -> Iterator[httpx.Client]:
-    """Give a client of it."""
+    """Return a client of the PostHog."""
     with running(emulator) as server, httpx.Client(base_url=server.url) as client:
         yield client
 
 
 @pytest.fixture
 def post(emulator: PostHogEmulator, client: httpx.Client) -> Post:
-    """Give what sends events to a PostHog that knows nobody."""
+    """Return a function that sends events to an empty PostHog."""
     emulator.reset()
 
     def send(*events: dict[str, Any], headers: dict[str, str | None] | None = None, **body: Any) -> httpx.Response:
@@ -64,15 +64,15 @@ def event(distinct_id: str = "u1", to_set: Any = None, **fields: Any) -> dict[st
 
 
 def results(response: httpx.Response, *events: dict[str, Any]) -> list[Any]:
-    """Return what is told of each of *events*."""
+    """Return the results of *events*."""
     assert response.status_code == 200
-    told = response.json()["results"]
-    assert set(told) <= {each["uuid"] for each in events}
-    return [told.get(each["uuid"]) for each in events]
+    found = response.json()["results"]
+    assert set(found) <= {event["uuid"] for event in events}
+    return [found.get(event["uuid"]) for event in events]
 
 
 def test_properties_are_merged_into_the_person(emulator: PostHogEmulator, post: Post) -> None:
-    """Set, set once and unset, each for its user; objects are replaced as a whole."""
+    """$set, $set_once and $unset, each for its user; objects are replaced as a whole."""
     first = event("u1", {"plan": "free", "company": {"name": "Acme", "size": 3}, "old": 1, "first": 1})
     second = event(
         "u1",
@@ -85,9 +85,9 @@ def test_properties_are_merged_into_the_person(emulator: PostHogEmulator, post: 
     )
     other = event("u2", {"plan": "free"})
 
-    told = results(post(first, other), first, other) + results(post(second), second)
+    found = results(post(first, other), first, other) + results(post(second), second)
 
-    assert told == [{"result": "ok"}] * 3
+    assert found == [{"result": "ok"}] * 3
     assert emulator.persons == {
         "u1": Person(distinct_id="u1", properties={"plan": "pro", "company": {"size": 4}, "first": 1, "a": 1}),
         "u2": Person(distinct_id="u2", properties={"plan": "free"}),
@@ -96,7 +96,7 @@ def test_properties_are_merged_into_the_person(emulator: PostHogEmulator, post: 
     assert emulator.history("u2") == ({"$geoip_disable": True, "$set": {"plan": "free"}},)
 
 
-def test_values_are_kept_as_javascript_and_postgresql_keep_them(emulator: PostHogEmulator, post: Post) -> None:
+def test_values_change_as_in_javascript_and_postgresql(emulator: PostHogEmulator, post: Post) -> None:
     """Large numbers lose digits or are clamped, and NUL becomes another character."""
     post(
         event(
@@ -115,8 +115,8 @@ def test_values_are_kept_as_javascript_and_postgresql_keep_them(emulator: PostHo
     }
 
 
-def test_the_place_of_the_sender_becomes_the_persons(emulator: PostHogEmulator, post: Post) -> None:
-    """Unless the event says that it must not."""
+def test_the_senders_location_becomes_the_persons(emulator: PostHogEmulator, post: Post) -> None:
+    """Unless the event disables it."""
     post(event("u1", properties={"$set": {"plan": "pro"}}), event("u2"))
 
     assert emulator.persons["u1"].properties == {
@@ -127,34 +127,34 @@ def test_the_place_of_the_sender_becomes_the_persons(emulator: PostHogEmulator, 
     assert emulator.persons["u2"].properties == {"plan": "pro"}
 
 
-def test_a_copy_of_an_event_changes_nobody(emulator: PostHogEmulator, post: Post) -> None:
-    """It is answered as if it was taken."""
+def test_a_duplicate_event_changes_nothing(emulator: PostHogEmulator, post: Post) -> None:
+    """Its result is that of a new one."""
     first, second = event("u1", {"plan": "a"}), event("u1", {"plan": "b"})
 
-    told = [results(post(each), each) for each in (first, second, first)]
+    found = [results(post(event), event) for event in (first, second, first)]
 
-    assert told == [[{"result": "ok"}]] * 3
+    assert found == [[{"result": "ok"}]] * 3
     assert emulator.persons["u1"].properties == {"plan": "b"}
 
 
 def test_an_id_is_trimmed(emulator: PostHogEmulator, post: Post) -> None:
-    """So that padded ids are the same person."""
+    """So padded ids are the same person."""
     post(event(" u1\u00a0"))
 
     assert list(emulator.persons) == ["u1"]
 
 
 @pytest.mark.parametrize("distinct_id", ["null", "Anonymous", "[object Object]", NIL, " 0 "])
-def test_of_some_ids_no_person_is_made(emulator: PostHogEmulator, post: Post, distinct_id: str) -> None:
-    """The event is kept all the same."""
+def test_some_ids_create_no_person(emulator: PostHogEmulator, post: Post, distinct_id: str) -> None:
+    """The event is stored anyway."""
     sent = event(distinct_id)
 
     assert results(post(sent), sent) == [{"result": "ok", "details": "person_processing_disabled"}]
     assert emulator.persons == {}
 
 
-def test_an_event_can_switch_off_the_person(emulator: PostHogEmulator, post: Post) -> None:
-    """And is taken."""
+def test_an_event_can_disable_person_processing(emulator: PostHogEmulator, post: Post) -> None:
+    """Its result is ok."""
     sent = event(options={"process_person_profile": False})
 
     assert results(post(sent), sent) == [{"result": "ok"}]
@@ -175,10 +175,10 @@ def test_an_event_can_switch_off_the_person(emulator: PostHogEmulator, post: Pos
         ({"properties": {"$set": {"t": "x" * 1_000_000}}}, "event_too_big"),
     ],
 )
-def test_an_event_that_is_no_good_is_dropped(
+def test_an_invalid_event_is_dropped(
     emulator: PostHogEmulator, post: Post, fields: dict[str, Any], details: str
 ) -> None:
-    """And no other."""
+    """The other events are stored."""
     bad, good = event(**fields), event("u2")
 
     assert results(post(bad, good), bad, good) == [{"result": "drop", "details": details}, {"result": "ok"}]
@@ -186,8 +186,8 @@ def test_an_event_that_is_no_good_is_dropped(
 
 
 @pytest.mark.parametrize("distinct_id", ["u" * 200, "é" * 100])
-def test_the_longest_id_is_taken(emulator: PostHogEmulator, post: Post, distinct_id: str) -> None:
-    """Of 200 bytes."""
+def test_the_longest_id_is_accepted(emulator: PostHogEmulator, post: Post, distinct_id: str) -> None:
+    """200 bytes."""
     post(event(distinct_id))
 
     assert list(emulator.persons) == [distinct_id]
@@ -203,10 +203,10 @@ def test_the_longest_id_is_taken(emulator: PostHogEmulator, post: Post, distinct
         (EventFault(result="retry", details="not_persisted", times=2), [], "1"),
     ],
 )
-def test_single_events_go_wrong_as_scripted(
+def test_event_faults_replace_results(
     emulator: PostHogEmulator, post: Post, fault: EventFault, persons: list[str], retry_after: str | None
 ) -> None:
-    """So often, and for those users."""
+    """As often as scheduled, and for those users."""
     first, second = event("u1"), event("u2")
     emulator.event_faults.add(fault)
 
@@ -219,8 +219,8 @@ def test_single_events_go_wrong_as_scripted(
     assert results(post(*again), *again) == [{"result": "ok"}] * 2
 
 
-def test_an_event_that_was_not_kept_may_come_again(emulator: PostHogEmulator, post: Post) -> None:
-    """With its id, since PostHog never saw it."""
+def test_an_event_that_was_not_stored_may_come_again(emulator: PostHogEmulator, post: Post) -> None:
+    """With the same id, since PostHog never stored it."""
     sent = event("u1")
     emulator.event_faults.add(EventFault(result="retry"))
 
@@ -230,7 +230,7 @@ def test_an_event_that_was_not_kept_may_come_again(emulator: PostHogEmulator, po
 
 
 def test_a_fault_lasts_until_it_is_cleared(emulator: PostHogEmulator, post: Post) -> None:
-    """If it has no end of its own."""
+    """If its number of times is None."""
     sent = event()
     emulator.event_faults.add(EventFault(result="drop", times=None))
     assert [results(post(sent), sent) for _ in range(3)] == [[{"result": "drop"}]] * 3
@@ -243,8 +243,8 @@ def test_a_fault_lasts_until_it_is_cleared(emulator: PostHogEmulator, post: Post
 @pytest.mark.parametrize(
     "fields", [{"result": "maybe"}, {"result": "drop", "times": 0}, {"result": "ok", "times": "1"}]
 )
-def test_a_fault_that_makes_no_sense_is_refused(fields: Any) -> None:
-    """When it is made."""
+def test_an_invalid_fault_is_rejected(fields: Any) -> None:
+    """When it is created."""
     with pytest.raises(ValueError, match=r"must be"):
         EventFault(**fields)
 
@@ -265,10 +265,10 @@ def test_a_fault_that_makes_no_sense_is_refused(fields: Any) -> None:
         ({"content-type": "text/plain"}, 415, "unsupported_content_type"),
     ],
 )
-def test_headers_that_are_not_in_order_are_refused(
+def test_invalid_headers_are_rejected(
     emulator: PostHogEmulator, post: Post, headers: dict[str, str | None], status: int, tag: str
 ) -> None:
-    """With PostHog's tag, and nothing is taken."""
+    """With PostHog's tag, and nothing is stored."""
     response = post(event(), headers=headers)
 
     assert (response.status_code, response.json()["error"]) == (status, tag)
@@ -288,10 +288,10 @@ def test_headers_that_are_not_in_order_are_refused(
         ([event(uuid=NIL), event(uuid=NIL)], {}, "duplicate_event_uuid"),
     ],
 )
-def test_a_batch_that_is_no_good_is_refused_as_a_whole(
+def test_an_invalid_batch_is_rejected_as_a_whole(
     emulator: PostHogEmulator, post: Post, events: list[Any], body: dict[str, Any], tag: str
 ) -> None:
-    """One event without a good id costs all of them."""
+    """One event with an invalid id rejects all of them."""
     response = post(*events, **body)
 
     assert (response.status_code, response.json()["error"]) == (400, tag)
@@ -300,15 +300,15 @@ def test_a_batch_that_is_no_good_is_refused_as_a_whole(
 
 
 @pytest.mark.parametrize(("content", "tag"), [(b"", "empty_body"), (b"{", "request_parsing_error")])
-def test_a_body_that_is_no_json_is_refused(client: httpx.Client, content: bytes, tag: str) -> None:
-    """As a whole."""
+def test_a_body_must_be_json(client: httpx.Client, content: bytes, tag: str) -> None:
+    """The whole request is rejected."""
     response = client.post(PATH, headers=HEADERS, content=content)
 
     assert (response.status_code, response.json()["error"]) == (400, tag)
 
 
-def test_a_key_of_nobodys_is_answered_the_same(emulator: PostHogEmulator, post: Post) -> None:
-    """PostHog looks later, and tells nobody."""
+def test_an_unknown_key_gets_the_same_response(emulator: PostHogEmulator, post: Post) -> None:
+    """PostHog checks the key later, and reports nothing."""
     sent = event()
 
     assert results(post(sent, headers={"authorization": "bearer phc_other"}), sent) == [{"result": "ok"}]
@@ -316,8 +316,8 @@ def test_a_key_of_nobodys_is_answered_the_same(emulator: PostHogEmulator, post: 
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("POST", "/batch/", 404), ("GET", PATH, 405)])
-def test_there_is_one_endpoint(client: httpx.Client, method: str, path: str, status: int) -> None:
-    """With or without a slash at its end."""
+def test_other_endpoints_are_404(client: httpx.Client, method: str, path: str, status: int) -> None:
+    """The endpoint may have a slash at its end."""
     assert client.request(method, path, headers=HEADERS).status_code == status
     assert client.post(f"{PATH}/", headers=HEADERS).status_code == 400
 
@@ -331,10 +331,10 @@ def test_there_is_one_endpoint(client: httpx.Client, method: str, path: str, sta
         (504, "gateway_timeout", None),
     ],
 )
-def test_a_fault_is_answered_in_posthogs_words(
+def test_an_injected_failure_looks_like_posthogs(
     emulator: PostHogEmulator, post: Post, status: int, tag: str, retry_after: str | None
 ) -> None:
-    """And with the header that it has."""
+    """With its body and its Retry-After."""
     emulator.faults.add(Fault(status=status))
 
     response = post(event())
@@ -343,8 +343,8 @@ def test_a_fault_is_answered_in_posthogs_words(
     assert response.headers.get("retry-after") == retry_after
 
 
-def test_a_status_that_posthog_has_not_comes_without_words(emulator: PostHogEmulator, post: Post) -> None:
-    """Somebody else's."""
+def test_a_status_unknown_to_posthog_has_no_body(emulator: PostHogEmulator, post: Post) -> None:
+    """It would come from another server."""
     emulator.faults.add(Fault(status=418))
 
     response = post(event())
@@ -352,10 +352,8 @@ def test_a_status_that_posthog_has_not_comes_without_words(emulator: PostHogEmul
     assert (response.status_code, response.content) == (418, b"")
 
 
-def test_what_it_holds_can_be_looked_at_and_forgotten(
-    emulator: PostHogEmulator, client: httpx.Client, post: Post
-) -> None:
-    """With a browser."""
+def test_the_state_can_be_viewed_and_deleted(emulator: PostHogEmulator, client: httpx.Client, post: Post) -> None:
+    """In a browser, too."""
     post(event("u1", {"plan": "pro"}))
     shown = client.get("/_emulator/persons").json()
     emulator.event_faults.add(EventFault(result="drop"))
@@ -369,16 +367,16 @@ def test_what_it_holds_can_be_looked_at_and_forgotten(
     assert results(post(sent), sent) == [{"result": "ok"}]
 
 
-def test_a_large_body_is_refused() -> None:
-    """Over what the emulator was told, as a proxy does."""
+def test_a_large_body_is_rejected() -> None:
+    """Over the configured size, as with a proxy."""
     with running(PostHogEmulator(max_body=1000)) as server, httpx.Client(base_url=server.url) as client:
         response = client.post(PATH, headers=HEADERS, content=b"x" * 1001)
 
     assert (response.status_code, response.json()["error"]) == (413, "payload_too_large")
 
 
-def test_its_repr_shows_nobody(emulator: PostHogEmulator, post: Post) -> None:
-    """Nor the key."""
+def test_the_repr_shows_no_user(emulator: PostHogEmulator, post: Post) -> None:
+    """And no key."""
     post(event("canary", {"plan": "canary"}))
 
     assert "canary" not in repr(emulator) + repr(emulator.persons.get("canary"))

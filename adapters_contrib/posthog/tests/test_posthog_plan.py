@@ -1,4 +1,4 @@
-"""Settings, and the request that they and a user make."""
+"""Settings, and the request made of them and a user."""
 
 import pickle
 from collections.abc import Callable
@@ -33,27 +33,27 @@ NOON = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 def numbered() -> Callable[[], UUID]:
-    """Return what draws the ids 1, 2, 3."""
+    """Return a function that returns the ids 1, 2, 3 and so on."""
     numbers = count(1)
     return lambda: UUID(int=next(numbers))
 
 
 def sent(backend: PostHog, user: UserTraits) -> Request:
-    """Return what is sent for a user."""
+    """Return the request that is sent for a user."""
     transport = ScriptedTransport()
     transport.run(backend.identify(user))
     return transport.requests[0]
 
 
 def planned(backend: PostHog, user: UserTraits) -> Request:
-    """Return what would be sent for a user."""
+    """Return the request that would be sent for a user."""
     request = backend.plan(user).request
     assert request is not None
     return request
 
 
 def test_a_user_is_one_set_event() -> None:
-    """With the project's key, and ids and times that are drawn when it is sent."""
+    """With the project's key, and ids and times generated on sending."""
     backend = PostHog(KEY, now=lambda: NOON, new_id=numbered())
 
     request = sent(backend, ANN)
@@ -89,13 +89,13 @@ def test_a_user_is_one_set_event() -> None:
     }
 
 
-def test_a_plan_draws_nothing() -> None:
-    """It shows the nil UUID and the beginning of 1970 in every place where something is drawn."""
+def test_a_plan_is_deterministic() -> None:
+    """Every generated value is the nil UUID or the beginning of 1970."""
 
-    def refuse() -> Any:
+    def fail() -> Any:
         raise AssertionError("a plan is pure")
 
-    request = planned(PostHog(KEY, now=refuse, new_id=refuse), ANN)
+    request = planned(PostHog(KEY, now=fail, new_id=fail), ANN)
 
     body = orjson.loads(request.body or b"")
     nil, epoch = "00000000-0000-0000-0000-000000000000", "1970-01-01T00:00:00.000Z"
@@ -104,8 +104,8 @@ def test_a_plan_draws_nothing() -> None:
     assert request.headers["posthog-request-timestamp"] == epoch
 
 
-def test_a_plan_is_as_large_as_what_is_sent() -> None:
-    """So that a size that is within the limit stays within it."""
+def test_a_plan_has_the_size_of_the_request() -> None:
+    """So a size within the limit stays within it."""
     backend = PostHog(KEY, now=lambda: NOON.replace(microsecond=0))
 
     assert len(sent(backend, ANN).body or b"") == len(planned(backend, ANN).body or b"")
@@ -120,8 +120,8 @@ def test_a_plan_is_as_large_as_what_is_sent() -> None:
         (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00.000Z"),
     ],
 )
-def test_the_moment_that_was_observed_is_the_events(moment: datetime, written: str) -> None:
-    """In UTC, to the millisecond; the time of sending stands elsewhere."""
+def test_observed_at_is_the_events_time(moment: datetime, written: str) -> None:
+    """In UTC with milliseconds; the time of sending is elsewhere."""
     request = sent(PostHog(KEY, now=lambda: NOON), UserTraits("u1", name="Ann", observed_at=moment))
 
     body = orjson.loads(request.body or b"")
@@ -130,7 +130,7 @@ def test_the_moment_that_was_observed_is_the_events(moment: datetime, written: s
 
 
 def test_the_same_user_again_is_another_event() -> None:
-    """Of random ids: PostHog drops what it has seen, so a, b and a again would stay b."""
+    """With random ids: PostHog drops what it has seen, so a, b and a again would stay b."""
     backend = PostHog(KEY)
 
     uuids = [orjson.loads(sent(backend, ANN).body or b"")["batch"][0]["uuid"] for _ in range(2)]
@@ -143,8 +143,8 @@ def test_the_same_user_again_is_another_event() -> None:
     "user",
     [UserTraits("u1"), UserTraits("u1", observed_at=NOON), UserTraits("u1", traits={"plan": None, "company": {}})],
 )
-def test_a_user_of_whom_nothing_is_known_is_skipped(user: UserTraits) -> None:
-    """As PostHog's own SDK does."""
+def test_a_user_without_data_is_skipped(user: UserTraits) -> None:
+    """As in PostHog's own SDK."""
     transport = ScriptedTransport()
 
     outcome = transport.run(PostHog(KEY).identify(user))
@@ -162,8 +162,8 @@ def test_a_user_of_whom_nothing_is_known_is_skipped(user: UserTraits) -> None:
         ("http://localhost:8000/ph", "http://localhost:8000/ph/i/v1/analytics/events"),
     ],
 )
-def test_the_address_is_that_of_the_region(base_url: str | None, url: str) -> None:
-    """Or of one's own server."""
+def test_the_url_depends_on_the_region(base_url: str | None, url: str) -> None:
+    """Or on the self-hosted server."""
     assert planned(PostHog(KEY, base_url=base_url), ANN).url == url
 
 
@@ -181,8 +181,8 @@ def test_the_address_is_that_of_the_region(base_url: str | None, url: str) -> No
         ("phc_s3cret", {"new_id": NOON}, "new_id"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_named(key: Any, options: Any, setting: str) -> None:
-    """At once, and without its value; a personal key among them, which PostHog refuses."""
+def test_an_invalid_setting_is_named(key: Any, options: Any, setting: str) -> None:
+    """Without its value. A personal key is invalid: PostHog rejects it."""
     with pytest.raises(ConfigurationError) as caught:
         PostHog(key, **options)
 
@@ -190,13 +190,13 @@ def test_a_setting_that_cannot_be_used_is_named(key: Any, options: Any, setting:
     assert "s3cret" not in str(caught.value)
 
 
-def test_the_longest_key_is_taken() -> None:
-    """Of 64 characters, as PostHog takes it."""
+def test_the_longest_key_is_accepted() -> None:
+    """64 characters, as at PostHog."""
     assert PostHog("phc_" + "x" * 60).api_key.endswith("x")
 
 
-def test_a_file_of_settings_makes_a_backend(tmp_path: Path) -> None:
-    """Of everything but the two functions."""
+def test_a_settings_file_creates_a_backend(tmp_path: Path) -> None:
+    """It can set everything except the two functions."""
     path = tmp_path / "replay-identity.toml"
     path.write_text('[backends.posthog]\nbase_url = "https://eu.i.posthog.com"\non_violation = "adapt"\n')
 
@@ -205,8 +205,8 @@ def test_a_file_of_settings_makes_a_backend(tmp_path: Path) -> None:
     assert settings.backends == (PostHog(KEY, base_url="https://eu.i.posthog.com", on_violation="adapt"),)
 
 
-def test_a_file_of_settings_cannot_give_a_function(tmp_path: Path) -> None:
-    """And says so by its path."""
+def test_a_settings_file_cannot_set_a_function(tmp_path: Path) -> None:
+    """The error has the setting's path."""
     path = tmp_path / "replay-identity.toml"
     path.write_text(f'[backends.posthog]\napi_key = "{KEY}"\nnow = "noon"\n')
 
@@ -215,14 +215,14 @@ def test_a_file_of_settings_cannot_give_a_function(tmp_path: Path) -> None:
 
 
 def test_a_backend_is_a_value() -> None:
-    """Equal to one of the same settings, whatever draws its ids, and it can be pickled."""
+    """Equal to one with the same settings, whatever generates its ids, and it can be pickled."""
     assert PostHog(KEY, new_id=numbered()) == PostHog(KEY)
     assert pickle.loads(pickle.dumps(PostHog(KEY))) == PostHog(KEY)  # noqa: S301  # Our own.
     assert KEY not in repr(PostHog(KEY))
 
 
-def test_posthog_takes_many_users_and_shows_none() -> None:
-    """Reading and deleting ask for a personal key."""
+def test_sends_many_users_and_reads_none() -> None:
+    """Reading and deleting need a personal key."""
     backend = PostHog(KEY)
 
     assert isinstance(backend, SupportsMultiIdentify)

@@ -1,4 +1,4 @@
-"""What goes wrong with PostHog in practice, from the adapter to a fake PostHog over real HTTP."""
+"""PostHog's surprises and how the adapter handles them, over real HTTP."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -17,7 +17,7 @@ OK = Accepted("posthog")
 
 
 class World:
-    """A fake PostHog and a backend that talks to it; waits are written down instead of waited for."""
+    """A fake PostHog and a backend that uses it; pauses are recorded instead of waited for."""
 
     def __init__(self, emulator: PostHogEmulator, url: str) -> None:
         self.emulator = emulator
@@ -26,32 +26,32 @@ class World:
         self.transport = Transport(attempts=Attempts(RetryPolicy(), jitter=lambda: 0.0), sleep=self.waits.append)
 
     def identify(self, user_id: str, **traits: object) -> Outcome:
-        """Send a user of these traits."""
+        """Send a user with these traits."""
         return self.transport.run(self.backend.identify(user_of(user_id, **traits)))
 
     def identify_many(self, *users: UserTraits) -> tuple[Outcome, ...]:
         """Send users together."""
         return self.transport.run(self.backend.identify_many(users))
 
-    def held(self, user_id: str) -> dict[str, object] | None:
+    def stored(self, user_id: str) -> dict[str, object] | None:
         """Return the properties of a person."""
         person = self.emulator.persons.get(user_id)
         return None if person is None else dict(person.properties)
 
     @property
     def attempts(self) -> list[str]:
-        """Return the attempt that each request said it was."""
+        """Return the attempt number of each request."""
         return [request.headers["posthog-attempt"] for request in self.emulator.requests]
 
 
 def user_of(user_id: str, **traits: object) -> UserTraits:
-    """Return a user of these traits."""
+    """Return a user with these traits."""
     return UserTraits(user_id, traits=traits)  # type: ignore[arg-type]  # Values of traits.
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    """Give a PostHog that takes 10,000 bytes at once."""
+    """Return a PostHog that accepts 10,000 bytes per request."""
     emulator = PostHogEmulator(api_key=KEY, max_body=10_000)
     with running(emulator) as server:
         world = World(emulator, server.url)
@@ -60,15 +60,15 @@ def world() -> Iterator[World]:
 
 
 def test_a_value_can_come_back(world: World) -> None:
-    """From a to b and to a again: an event that is a copy of the first would be dropped."""
+    """From a to b and back to a: a duplicate of the first event would be dropped."""
     for plan in ("a", "b", "a"):
         assert world.identify("u1", plan=plan) == OK
 
-    assert world.held("u1") == {"plan": "a"}
+    assert world.stored("u1") == {"plan": "a"}
 
 
-def test_an_answer_that_is_lost_costs_nothing(world: World) -> None:
-    """The event comes again with its id, and is applied once; an older one cannot come after a newer one."""
+def test_a_lost_response_is_retried(world: World) -> None:
+    """The event is sent again with its id and applied once, before any newer event."""
     world.emulator.faults.add(Fault(drop="after"))
 
     assert world.identify("u1", plan="a") == OK
@@ -78,8 +78,8 @@ def test_an_answer_that_is_lost_costs_nothing(world: World) -> None:
     assert world.attempts == ["1", "1"]
 
 
-def test_only_those_that_were_not_kept_come_again(world: World) -> None:
-    """Twice here, as the second and the third attempt of one request."""
+def test_only_events_not_stored_are_sent_again(world: World) -> None:
+    """Twice here, as the second and third attempt of one request."""
     world.emulator.event_faults.add(EventFault(result="retry", distinct_ids={"u2"}, times=2))
 
     outcomes = world.identify_many(*(user_of(f"u{number}", n=number) for number in range(4)))
@@ -91,31 +91,31 @@ def test_only_those_that_were_not_kept_come_again(world: World) -> None:
     assert world.waits == [1.0, 2.0]
 
 
-def test_one_that_is_dropped_touches_no_other(world: World) -> None:
-    """Though the request is answered 200."""
+def test_a_dropped_event_affects_no_other(world: World) -> None:
+    """Although the response is a 200."""
     world.emulator.event_faults.add(EventFault(result="drop", details="rejected", distinct_ids={"u1"}))
 
     outcomes = world.identify_many(user_of("u0", n=0), user_of("u1", n=1))
 
     assert outcomes == (OK, Rejected("posthog", code="drop", message="rejected"))
-    assert (world.held("u0"), world.held("u1")) == ({"n": 0}, None)
+    assert (world.stored("u0"), world.stored("u1")) == ({"n": 0}, None)
 
 
-def test_a_warning_is_told_as_not_applied(world: World) -> None:
-    """PostHog keeps the event and leaves the person as they were; later it will not."""
+def test_a_warning_is_unavailable(world: World) -> None:
+    """PostHog stores the event and leaves the person unchanged for now."""
     world.identify("u1", plan="a")
     world.emulator.event_faults.add(EventFault(result="warning", details="person_processing_disabled"))
 
     outcome = world.identify("u1", plan="b")
 
     assert outcome == Unavailable("posthog", "warning person_processing_disabled", status=200)
-    assert world.held("u1") == {"plan": "a"}
+    assert world.stored("u1") == {"plan": "a"}
     assert world.identify("u1", plan="b") == OK
-    assert world.held("u1") == {"plan": "b"}
+    assert world.stored("u1") == {"plan": "b"}
 
 
-def test_a_proxy_that_takes_less_than_posthog(world: World) -> None:
-    """Refuses the request as a whole; all who fit alone arrive."""
+def test_a_proxy_with_a_lower_limit(world: World) -> None:
+    """It rejects the whole request; every user who fits alone arrives."""
     users = [user_of("u0", t="x" * 6_000), user_of("u1", t="y" * 9_900), *(user_of(f"v{n}", n=n) for n in range(3))]
 
     outcomes = world.identify_many(*users)
@@ -125,51 +125,51 @@ def test_a_proxy_that_takes_less_than_posthog(world: World) -> None:
     assert set(world.emulator.persons) == {"u0", "v0", "v1", "v2"}
 
 
-def test_the_newest_of_one_user_wins(world: World) -> None:
+def test_the_newest_event_of_a_user_wins(world: World) -> None:
     """Even if PostHog asks for the older one again."""
     world.emulator.event_faults.add(EventFault(result="retry"))
 
     outcomes = world.identify_many(user_of("u1", plan="a"), user_of("u2", plan="a"), user_of("u1", plan="b"))
 
     assert outcomes == (OK,) * 3
-    assert world.held("u1") == {"plan": "b"}
+    assert world.stored("u1") == {"plan": "b"}
 
 
 def test_numbers_arrive_with_every_digit(world: World) -> None:
-    """Those that JavaScript would round are text."""
+    """Those that JavaScript would round are sent as text."""
     assert isinstance(world.identify("u1", account=2**53 + 1, price=Decimal("9.99"), seats=3), Accepted)
 
-    assert world.held("u1") == {"account": "9007199254740993", "price": 9.99, "seats": 3}
+    assert world.stored("u1") == {"account": "9007199254740993", "price": 9.99, "seats": 3}
 
 
-def test_a_user_is_not_where_our_server_is(world: World) -> None:
-    """PostHog would take the place that the request comes from for theirs."""
+def test_the_users_location_is_not_our_servers(world: World) -> None:
+    """PostHog would take the sender's location for the user's."""
     world.identify("u1", plan="a")
 
-    assert world.held("u1") == {"plan": "a"}
+    assert world.stored("u1") == {"plan": "a"}
 
 
 def test_a_property_is_unset(world: World) -> None:
-    """And the others stay."""
+    """The others stay."""
     world.identify("u1", plan="a", seats=3)
 
     assert world.identify("u1", plan=REMOVE) == OK
 
-    assert world.held("u1") == {"seats": 3}
+    assert world.stored("u1") == {"seats": 3}
 
 
-def test_a_key_of_nobodys_is_not_noticed(world: World) -> None:
-    """PostHog tells nobody, so an accepted user is never verified."""
+def test_an_unknown_key_goes_unnoticed(world: World) -> None:
+    """PostHog reports nothing, so an accepted user is never verified."""
     backend = PostHog("phc_other", base_url=world.backend.base_url)
 
     outcome = world.transport.run(backend.identify(user_of("u1", plan="a")))
 
     assert outcome == Accepted("posthog", verified=False)
-    assert world.held("u1") is None
+    assert world.stored("u1") is None
 
 
-def test_a_quota_is_not_waited_for(world: World) -> None:
-    """Though PostHog asks to come back in a second."""
+def test_an_exceeded_quota_is_not_retried(world: World) -> None:
+    """Although PostHog asks to come back in a second."""
     body = b'{"error": "billing_limit_exceeded", "error_description": "billing limit exceeded"}'
     world.emulator.faults.add(Fault(status=429, body=body, times=None))
 
@@ -179,8 +179,8 @@ def test_a_quota_is_not_waited_for(world: World) -> None:
     assert len(world.emulator.requests) == 1
 
 
-def test_a_passing_404_is_got_over(world: World) -> None:
-    """It is a proxy's whose PostHog is being replaced."""
+def test_a_temporary_404_is_retried(world: World) -> None:
+    """It comes from a proxy while PostHog is being replaced."""
     world.emulator.faults.add(Fault(status=404))
 
     assert world.identify("u1", plan="a") == OK

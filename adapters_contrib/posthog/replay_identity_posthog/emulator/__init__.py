@@ -1,11 +1,10 @@
-"""A fake PostHog over real HTTP, as far as capture version 1 goes; it shares no code with the adapter.
+"""A fake PostHog over real HTTP, with capture version 1 only; it shares no code with the adapter.
 
-Written from PostHog's own server, rust/capture/src/v1 in https://github.com/PostHog/posthog, and from how PyPI posthog
-7.91.1 speaks to it (both read 2026-11-21). Where they are silent, a comment that starts with `Policy:` says what was
-chosen.
+Written from PostHog's own server, rust/capture/src/v1 in https://github.com/PostHog/posthog, and its client, PyPI
+posthog 7.91.1 (both read 2026-11-21). A comment that starts with `Policy:` marks what neither of them says.
 """
 
-from .app import PostHogEmulator
+from .api import PostHogEmulator
 from .event_faults import EventFault, EventFaults
 from .persons import Person
 

@@ -1,26 +1,53 @@
-"""From a request to what became of each of its events."""
+"""PostHog's emulator and its API: capture version 1."""
 
 from collections.abc import Mapping
 
 import attrs
 
+from replay_identity.emulator import Emulator
 from replay_identity.emulator.http import JsonObject, JsonValue, ReceivedRequest, VendorResponse, json_response
 from replay_identity.emulator.journal import WriteLog
 from replay_identity.emulator.vendor import Delay, View
 
-from .batch import Event, read_batch
-from .errors import RefusalError, failure
+from .capture import Event, read_batch, read_key
+from .errors import PostHogHttpError, status_response
 from .event_faults import EventFaults
-from .persons import Persons
-from .request_headers import read_key
+from .persons import Person, Persons
 from .verdict import Verdict, judge
 
 PATHS = {"/i/v1/analytics/events", "/i/v1/analytics/events/"}
 
 
+@attrs.define(kw_only=True, eq=False)
+class PostHogEmulator(Emulator):
+    """A fake PostHog: capture version 1.
+
+    See `Emulator` for the shared attributes.
+
+    Attributes:
+        api_key: The project's key. Any other valid-looking key gets the same responses, and its events are lost.
+        max_body: Maximum size of a request body in bytes; a larger one gets a 413.
+        event_faults: The faults of single events.
+    """
+
+    api_key: str = attrs.field(default="phc_emulator", repr=False)
+    max_body: int = 20 * 1024 * 1024
+    event_faults: EventFaults = attrs.field(init=False, factory=EventFaults)
+    _persons: Persons = attrs.field(init=False, factory=Persons, repr=False)
+
+    @property
+    def persons(self) -> Mapping[str, Person]:
+        """A snapshot of the persons by distinct id."""
+        return dict(self._persons.by_id)
+
+    def make_api(self, applied: WriteLog) -> "PostHogApi":
+        """Return PostHog's rules and state."""
+        return PostHogApi(api_key=self.api_key, persons=self._persons, applied=applied, faults=self.event_faults)
+
+
 @attrs.define(kw_only=True)
-class Api:
-    """PostHog's rules and state, without any HTTP."""
+class PostHogApi:
+    """PostHog's rules and state, without HTTP."""
 
     api_key: str = attrs.field(repr=False)
     persons: Persons
@@ -28,7 +55,7 @@ class Api:
     faults: EventFaults
 
     async def respond(self, request: ReceivedRequest, delay: Delay) -> VendorResponse:
-        """Act on the request after *delay*, and answer it."""
+        """Await *delay*, apply the request and return the response."""
         await delay()
         if request.path not in PATHS:
             return VendorResponse(status=404)
@@ -37,45 +64,45 @@ class Api:
         try:
             key = read_key(request.headers)
             events = read_batch(request.body)
-        except RefusalError as refusal:
-            return refusal.as_answer()
+        except PostHogHttpError as error:
+            return error.as_response()
 
         before = self.applied.total
-        results: JsonObject = {str(event.uuid): self._take(event, key).as_json() for event in events}
-        asks_again = any(isinstance(result, dict) and result["result"] == "retry" for result in results.values())
-        answer = json_response(200, {"results": results}, applied=self.applied.total > before)
-        return attrs.evolve(answer, headers={**answer.headers, "retry-after": "1"}) if asks_again else answer
+        results: JsonObject = {str(event.uuid): self._apply(event, key).as_json() for event in events}
+        wants_retry = any(isinstance(result, dict) and result["result"] == "retry" for result in results.values())
+        response = json_response(200, {"results": results}, applied=self.applied.total > before)
+        return attrs.evolve(response, headers={**response.headers, "retry-after": "1"}) if wants_retry else response
 
     def error_response(self, status: int) -> VendorResponse:
-        """Return PostHog's own words for an error status."""
-        return failure(status)
+        """Return PostHog's error response for *status*."""
+        return status_response(status)
 
     def on_injected_failure(self, request: ReceivedRequest, response: VendorResponse) -> None:
-        """Do nothing: PostHog remembers no answers."""
+        """Do nothing: PostHog does not store responses."""
 
     def debug_views(self) -> Mapping[str, View]:
-        """Return what there is to look at, by name."""
-        return {"persons": self._everybody, "applied": self.applied.as_json}
+        """Return the views of the state by name."""
+        return {"persons": self._persons_view, "applied": self.applied.as_json}
 
     def clear(self) -> None:
-        """Forget persons, events, counts and what was to go wrong with events."""
+        """Delete all persons, events, counts and event faults."""
         self.persons.clear()
         self.applied.clear()
         self.faults.clear()
 
-    def _everybody(self) -> JsonValue:
+    def _persons_view(self) -> JsonValue:
         return [
             {"distinct_id": person.distinct_id, "properties": dict(person.properties)}
-            for person in self.persons.known.values()
+            for person in self.persons.by_id.values()
         ]
 
-    def _take(self, event: Event, key: str) -> Verdict:
-        """Keep *event* if it is good, and change its person if it is a new one."""
+    def _apply(self, event: Event, key: str) -> Verdict:
+        """Store *event* if it is valid, and update its person if it is new."""
         verdict = judge(event)
         if verdict.result == "ok":
             verdict = self.faults.take(event.distinct_id) or verdict
-        if verdict.result in {"drop", "retry"} or key != self.api_key or not self.persons.keep(event.uuid):
+        if verdict.result in {"drop", "retry"} or key != self.api_key or not self.persons.is_new(event.uuid):
             return verdict
-        if verdict.reaches_the_person and self.persons.update(event):
+        if verdict.updates_person and self.persons.update(event):
             self.applied.record(event.distinct_id, event.properties)
         return verdict

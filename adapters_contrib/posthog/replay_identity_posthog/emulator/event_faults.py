@@ -1,4 +1,4 @@
-"""What may go wrong with single events of a request that is answered 200."""
+"""Faults of single events, in a request that gets a 200."""
 
 import threading
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from .verdict import Result, Verdict
 
 def _is_count(_: object, __: object, value: object) -> None:
     if value is not None and (not isinstance(value, int) or value < 1):
-        raise ValueError("times must be a whole number from 1, or None")
+        raise ValueError("times: expected a whole number from 1, or None")
 
 
 def _frozen(distinct_ids: Iterable[str] | None) -> frozenset[str] | None:
@@ -20,13 +20,13 @@ def _frozen(distinct_ids: Iterable[str] | None) -> frozenset[str] | None:
 
 @attrs.frozen(kw_only=True)
 class EventFault:
-    """What is answered for an event in place of PostHog's own verdict.
+    """A result that replaces PostHog's own for an event.
 
     Attributes:
-        result: `retry` and `drop` keep nothing of it, `warning` keeps it and leaves the person as they are.
-        details: Why, in PostHog's word.
-        distinct_ids: The users whose events it hits; None is all of them.
-        times: How many events it hits; None is all of them.
+        result: With `retry` and `drop` the event is not stored; with `warning` it is, and the person stays unchanged.
+        details: PostHog's tag for the reason.
+        distinct_ids: The users whose events are affected; None means all.
+        times: The number of events affected; None means all.
     """
 
     result: Result = attrs.field(validator=validators.in_(("ok", "warning", "drop", "retry")))
@@ -35,45 +35,45 @@ class EventFault:
     times: int | None = attrs.field(default=1, validator=_is_count)
 
     def matches(self, distinct_id: str) -> bool:
-        """Say whether the fault is meant for an event of that user."""
+        """Return True if the fault affects events of that user."""
         return self.distinct_ids is None or distinct_id in self.distinct_ids
 
 
 @attrs.define(eq=False)
-class _Waiting:
+class _Scheduled:
     fault: EventFault
-    left: int | None
+    remaining: int | None
 
 
 @attrs.define
 class EventFaults:
-    """The faults that wait for events, first added first taken; safe to use from any thread."""
+    """The scheduled faults of events, in the order they were added. Thread-safe."""
 
-    _waiting: list[_Waiting] = attrs.field(init=False, factory=list[_Waiting])
+    _scheduled: list[_Scheduled] = attrs.field(init=False, factory=list[_Scheduled])
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock, repr=False)
 
     def add(self, fault: EventFault) -> None:
-        """Let *fault* happen to the next events it matches."""
+        """Schedule *fault* for the next events that it matches."""
         with self._lock:
-            self._waiting.append(_Waiting(fault, left=fault.times))
+            self._scheduled.append(_Scheduled(fault, remaining=fault.times))
 
     def clear(self) -> None:
-        """Let nothing go wrong any more."""
+        """Remove all faults."""
         with self._lock:
-            self._waiting.clear()
+            self._scheduled.clear()
 
     def take(self, distinct_id: str) -> Verdict | None:
-        """Return what is answered for an event of that user, and use up one of the fault's times."""
+        """Return the result of the first fault for an event of that user, and count it; None without a fault."""
         with self._lock:
-            for waiting in self._waiting:
-                if waiting.fault.matches(distinct_id):
-                    self._use_up(waiting)
-                    return Verdict(waiting.fault.result, waiting.fault.details)
+            for scheduled in self._scheduled:
+                if scheduled.fault.matches(distinct_id):
+                    self._count(scheduled)
+                    return Verdict(scheduled.fault.result, scheduled.fault.details)
         return None
 
-    def _use_up(self, waiting: _Waiting) -> None:
-        if waiting.left is None:
+    def _count(self, scheduled: _Scheduled) -> None:
+        if scheduled.remaining is None:
             return
-        waiting.left -= 1
-        if not waiting.left:
-            self._waiting.remove(waiting)
+        scheduled.remaining -= 1
+        if not scheduled.remaining:
+            self._scheduled.remove(scheduled)

@@ -1,4 +1,4 @@
-"""A user in PostHog's words, and the rules that are no limits."""
+"""Encode users for PostHog, and check the rules that are not limits."""
 
 import re
 from datetime import UTC, date, datetime
@@ -32,7 +32,7 @@ def properties(user: UserTraits, backend: PostHog = STRICT) -> dict[str, Any]:
 
 
 def to_set(traits: dict[str, Any], backend: PostHog = STRICT) -> dict[str, Any]:
-    """Return what would be set of these traits."""
+    """Return the properties that would be set for these traits."""
     content: dict[str, Any] = properties(UserTraits("u1", traits=traits), backend)["$set"]
     return content
 
@@ -68,8 +68,8 @@ VALUES: list[tuple[Any, Any, str | None]] = [
 
 
 @pytest.mark.parametrize(("value", "word", "rule"), VALUES)
-def test_every_value_is_json_that_javascript_keeps(value: Any, word: Any, rule: str | None) -> None:
-    """A number that a 64-bit float cannot say is text, and what is another type than it was is on record, once."""
+def test_each_value_becomes_json_without_loss(value: Any, word: Any, rule: str | None) -> None:
+    """Numbers that a 64-bit float lacks become text; a changed type is recorded once."""
     plan = STRICT.plan(UserTraits("u1", traits={"t": value}))
 
     assert to_set({"t": value}) == {"t": word}
@@ -79,7 +79,7 @@ def test_every_value_is_json_that_javascript_keeps(value: Any, word: Any, rule: 
 
 @given(number=numbers())
 def test_no_number_loses_a_digit(number: float | Decimal) -> None:
-    """Read as JavaScript does, into 64-bit floats, it is the number that was given."""
+    """Parsed as in JavaScript, into 64-bit floats, it is the original number."""
     plan = STRICT.plan(UserTraits("u1", traits={"t": number}))
     assert plan.request is not None
     body = orjson.loads(plan.request.body or b"")["batch"][0]["properties"]["$set"]["t"]
@@ -90,7 +90,7 @@ def test_no_number_loses_a_digit(number: float | Decimal) -> None:
 
 
 def test_a_removal_is_unset() -> None:
-    """Whole properties are; PostHog takes their names."""
+    """A whole property; PostHog takes its name."""
     user = UserTraits("u1", traits={"plan": REMOVE, "seats": 3, "name": REMOVE})
 
     assert properties(user) == {"$set": {"seats": 3}, "$unset": ["plan", "name"]}
@@ -98,8 +98,8 @@ def test_a_removal_is_unset() -> None:
     assert STRICT.plan(user).adjustments == ()
 
 
-def test_nothing_is_removed_from_within_a_property() -> None:
-    """PostHog replaces an object as a whole, so that the removal alone would take its neighbours along."""
+def test_nested_removals_are_not_sent() -> None:
+    """PostHog replaces an object as a whole, so its other values would be lost."""
     user = UserTraits("u1", traits={"company": {"size": REMOVE, "name": "Acme"}})
 
     assert STRICT.plan(user).violations == (Violation("traits.company.size", "cannot-remove-nested"),)
@@ -123,8 +123,8 @@ def test_nothing_is_removed_from_within_a_property() -> None:
         ({"a": {"b\0": 1}}, "traits.a.b\\u0000", "nul-character"),
     ],
 )
-def test_a_trait_that_posthog_would_change_is_dropped_on_record(traits: dict[str, Any], path: str, rule: str) -> None:
-    """Or refused: names with a dollar are PostHog's own, and PostgreSQL holds no NUL."""
+def test_traits_that_posthog_would_change_are_dropped(traits: dict[str, Any], path: str, rule: str) -> None:
+    """Or rejected: names with a dollar are PostHog's own, and PostgreSQL stores no NUL."""
     strict, lenient = (backend.plan(UserTraits("u1", name="Ann", traits=traits)) for backend in (STRICT, LENIENT))
 
     assert strict.violations[0] == Violation(path, rule)
@@ -134,13 +134,13 @@ def test_a_trait_that_posthog_would_change_is_dropped_on_record(traits: dict[str
     assert properties(UserTraits("u1", name="Ann", traits=traits), LENIENT) == {"$set": {"name": "Ann"}}
 
 
-def test_a_dollar_within_a_property_is_nobodys() -> None:
-    """Only whole properties are reserved."""
+def test_nested_names_may_begin_with_a_dollar() -> None:
+    """Only names of whole properties are reserved."""
     assert to_set({"prices": {"$": 1}, "us$": 2}) == {"prices": {"$": 1}, "us$": 2}
 
 
-def test_name_and_email_are_properties_of_these_names() -> None:
-    """By convention, since PostHog has no fields for them; as traits they mean the same."""
+def test_name_and_email_are_properties() -> None:
+    """By convention, since PostHog has no fields; as traits they mean the same."""
     own = UserTraits("u1", name="Ann", email="ann@example.com")
     traits = UserTraits("u1", traits={"name": "Ann", "email": "ann@example.com"})
 
@@ -151,14 +151,14 @@ def test_name_and_email_are_properties_of_these_names() -> None:
 @pytest.mark.parametrize("other", ["Bob", 7, REMOVE, {"first": "Ann"}])
 @pytest.mark.parametrize("backend", [STRICT, LENIENT], ids=["reject", "adapt"])
 def test_two_names_are_a_collision(other: Any, backend: PostHog) -> None:
-    """Which of them is meant is not ours to say."""
+    """Neither can be chosen."""
     user = UserTraits("u1", name="Ann", traits={"name": other})
 
     assert backend.plan(user).violations == (Violation("traits.name", "name-collision"),)
 
 
 def test_the_same_name_twice_is_no_collision() -> None:
-    """It says one thing."""
+    """Both have one value."""
     assert properties(UserTraits("u1", name="Ann", traits={"name": "Ann"})) == {"$set": {"name": "Ann"}}
 
 
@@ -190,10 +190,8 @@ def test_a_nul_in_a_name_is_not_sent(field: str) -> None:
         ],
     ],
 )
-def test_an_id_that_makes_no_person_is_always_refused(
-    user_id: str | None, rule: str, on_violation: OnViolation
-) -> None:
-    """PostHog would trim it, change it, or keep the event and make no person of it."""
+def test_an_illegal_id_is_always_rejected(user_id: str | None, rule: str, on_violation: OnViolation) -> None:
+    """PostHog would trim it, change it, or create no person for it."""
     plan = PostHog("phc_key", on_violation=on_violation).plan(UserTraits(user_id, name="Ann"))
 
     assert plan.violations == (Violation("user_id", rule),)
@@ -202,7 +200,7 @@ def test_an_id_that_makes_no_person_is_always_refused(
 
 @pytest.mark.parametrize("user_id", ["u 1", "00", "nobody", "null-1", "'null\"", '"', "'", "''", "NaNa", "u" * 200])
 def test_an_id_that_only_looks_illegal_is_sent(user_id: str) -> None:
-    """As it is."""
+    """Unchanged."""
     request = STRICT.plan(UserTraits(user_id, name="Ann")).request
 
     assert request is not None
@@ -218,7 +216,7 @@ def test_an_id_is_measured_in_bytes() -> None:
 
 
 def event_size(user: UserTraits, backend: PostHog = STRICT) -> int:
-    """Return how large the event is that would be sent."""
+    """Return the size of the event that would be sent."""
     request = backend.plan(user).request
     assert request is not None
     match = re.search(rb'"batch":\[(.*)\]\}$', request.body or b"", re.DOTALL)
@@ -227,12 +225,12 @@ def event_size(user: UserTraits, backend: PostHog = STRICT) -> int:
 
 
 def filled(size: int, **more: Any) -> UserTraits:
-    """Return a user whose event has so many bytes."""
+    """Return a user whose event has *size* bytes."""
     empty = event_size(UserTraits("u1", traits={**more, "t": ""}))
     return UserTraits("u1", traits={**more, "t": "x" * (size - empty)})
 
 
-def test_an_event_is_as_large_as_may_be() -> None:
+def test_an_event_can_be_exactly_at_the_limit() -> None:
     """900 KiB in all, and not a byte more."""
     assert event_size(filled(EVENT_LIMIT)) == EVENT_LIMIT
     assert STRICT.plan(filled(EVENT_LIMIT + 1)).violations == (
@@ -242,16 +240,16 @@ def test_an_event_is_as_large_as_may_be() -> None:
     assert LIMITS.user.maximum == EVENT_LIMIT
 
 
-def test_the_largest_traits_make_room_for_the_others() -> None:
-    """As few as can be, and on record."""
+def test_the_largest_traits_are_dropped_first() -> None:
+    """As few as possible, and recorded."""
     user = filled(EVENT_LIMIT + 1, small="y", large="z" * 300_000)
 
     assert LENIENT.plan(user).adjustments == (Adjustment("traits.t", "dropped", "event-size"),)
     assert set(to_set(dict(user.traits), LENIENT)) == {"small", "large"}
 
 
-def test_a_name_can_be_what_is_too_large() -> None:
-    """It is named by its own path, and with it nothing is left."""
+def test_the_name_can_be_too_large() -> None:
+    """It is recorded by its own path, and nothing is left."""
     user = UserTraits("u1", name="x" * EVENT_LIMIT)
 
     assert [violation.path for violation in STRICT.plan(user).violations] == ["name"]
@@ -260,7 +258,7 @@ def test_a_name_can_be_what_is_too_large() -> None:
 
 @pytest.mark.parametrize("value", ["x" * 90, REMOVE])
 def test_many_small_traits_can_be_too_large(value: Any) -> None:
-    """As many go as must, and no more than one too many; removals have a size as well."""
+    """As many are dropped as necessary; removals have a size as well."""
     user = UserTraits("u1", traits={f"{number:05}" + "n" * 90: value for number in range(11_000)})
 
     plan = LENIENT.plan(user)
@@ -271,8 +269,8 @@ def test_many_small_traits_can_be_too_large(value: Any) -> None:
 
 
 @given(user=user_traits())
-def test_an_event_says_set_and_unset_alone(user: UserTraits) -> None:
-    """Never anything that would switch off the person, and no name of PostHog's own."""
+def test_an_event_has_only_set_and_unset(user: UserTraits) -> None:
+    """It never disables person processing, and has none of PostHog's own names."""
     request = LENIENT.plan(user).request
     if request is None:
         return
@@ -289,17 +287,17 @@ def test_an_event_says_set_and_unset_alone(user: UserTraits) -> None:
 
 @given(traits=trait_maps(), order=st.randoms(use_true_random=False))
 def test_the_order_of_traits_does_not_matter(traits: dict[str, Any], order: Any) -> None:
-    """Equal users say the same."""
-    turned = list(traits.items())
-    order.shuffle(turned)
-    plans = [LENIENT.plan(UserTraits("u1", traits=each)) for each in (traits, dict(turned))]
+    """Equal users have equal events."""
+    shuffled = list(traits.items())
+    order.shuffle(shuffled)
+    plans = [LENIENT.plan(UserTraits("u1", traits=arranged)) for arranged in (traits, dict(shuffled))]
 
-    said = [
+    contents = [
         None if plan.request is None else orjson.loads(plan.request.body or b"")["batch"][0]["properties"]
         for plan in plans
     ]
 
-    for content in said:
+    for content in contents:
         if content is not None:
             content.get("$unset", []).sort()
-    assert said[0] == said[1]
+    assert contents[0] == contents[1]

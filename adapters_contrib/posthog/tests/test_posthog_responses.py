@@ -1,4 +1,4 @@
-"""What PostHog's answers mean: event by event, or for a request as a whole."""
+"""Map PostHog's responses to outcomes, event by event or for a request as a whole."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -35,61 +35,63 @@ ANN, BOB, CAT = (UserTraits(user_id, name=f"{user_id} canary") for user_id in ("
 OK = Accepted("posthog")
 UNREADABLE = Unknown("posthog", "HTTP 200 with an unexpected body", status=200)
 ONCE = RetryPolicy(attempts=1)
-KEY_HINT = "Check the API key: it is the project's own (phc_…), of the region that base_url is in."
+KEY_HINT = "Check the API key: it is the project's own (phc_…), of the region of base_url."
 BILLING_HINT = "Raise the billing limit of the PostHog project, or wait for its next billing period."
-HEADERS_HINT = "Check what stands between here and PostHog: it changed the headers of what was sent."
+HEADERS_HINT = "Check the proxies between here and PostHog: one changed the headers of the request."
 
 
 def events_of(request: Request) -> list[dict[str, Any]]:
-    """Return the events that a request sends."""
+    """Return the events in a request."""
     events: list[dict[str, Any]] = orjson.loads(request.body or b"")["batch"]
     return events
 
 
 def ids_of(requests: Sequence[Request]) -> list[list[str]]:
-    """Return whom each of *requests* is about."""
+    """Return the user ids in each of *requests*."""
     return [[event["distinct_id"] for event in events_of(request)] for request in requests]
 
 
-def judged(
-    verdicts: Mapping[str, Any], *, headers: Mapping[str, str] | None = None, default: Any = "ok"
+def with_results(
+    by_user: Mapping[str, Any], *, headers: Mapping[str, str] | None = None, default: Any = "ok"
 ) -> Callable[[Request], Response]:
-    """Return what answers a request with the verdict on each user, by default ok."""
+    """Return a responder with a result for each user, by default ok."""
 
-    def answer(request: Request) -> Response:
-        said = {event["uuid"]: verdicts.get(event["distinct_id"], default) for event in events_of(request)}
-        results = {uuid: {"result": word} if isinstance(word, str) else word for uuid, word in said.items()}
+    def respond(request: Request) -> Response:
+        by_event = {event["uuid"]: by_user.get(event["distinct_id"], default) for event in events_of(request)}
+        results = {uuid: {"result": item} if isinstance(item, str) else item for uuid, item in by_event.items()}
         return Response(200, headers or {}, orjson.dumps({"results": results}))
 
-    return answer
+    return respond
 
 
-def in_turn(*answers: Callable[[Request], Response] | Response) -> Callable[[Request], Response]:
-    """Return what answers one request after another."""
-    left = list(answers)
+def in_turn(*responders: Callable[[Request], Response] | Response) -> Callable[[Request], Response]:
+    """Return a responder for one request after another."""
+    remaining = list(responders)
 
-    def answer(request: Request) -> Response:
-        one = left.pop(0)
-        return one if isinstance(one, Response) else one(request)
+    def respond(request: Request) -> Response:
+        responder = remaining.pop(0)
+        return responder if isinstance(responder, Response) else responder(request)
 
-    return answer
+    return respond
 
 
 def identify(
-    answer: Callable[[Request], Response] | Response, *users: UserTraits, retry: RetryPolicy = ONCE
+    respond: Callable[[Request], Response] | Response, *users: UserTraits, retry: RetryPolicy = ONCE
 ) -> tuple[tuple[Outcome, ...], ScriptedTransport]:
     """Send *users* together."""
-    transport = ScriptedTransport(respond=(lambda _: answer) if isinstance(answer, Response) else answer, retry=retry)
+    transport = ScriptedTransport(
+        respond=(lambda _: respond) if isinstance(respond, Response) else respond, retry=retry
+    )
     return transport.run(BACKEND.identify_many(users)), transport
 
 
-def rejected(status: int, tag: str, description: str = "words") -> Response:
-    """Return how PostHog refuses a request."""
+def rejected(status: int, tag: str, description: str = "text") -> Response:
+    """Return PostHog's error response to a request."""
     return Response(status, body=orjson.dumps({"error": tag, "error_description": description}))
 
 
 @pytest.mark.parametrize(
-    ("verdict", "outcome"),
+    ("result", "outcome"),
     [
         ("ok", OK),
         ({"result": "ok", "details": "anything"}, OK),
@@ -111,49 +113,51 @@ def rejected(status: int, tag: str, description: str = "words") -> Response:
             Unavailable("posthog", "warning person_processing_disabled", status=200),
         ),
         ("warning", Unavailable("posthog", "warning", status=200)),
-        ("maybe", Unknown("posthog", "HTTP 200 with a result that is not documented", status=200)),
-        ({"result": None}, Unknown("posthog", "HTTP 200 with a result that is not documented", status=200)),
-        ({}, Unknown("posthog", "HTTP 200 with a result that is not documented", status=200)),
-        (None, Unknown("posthog", "HTTP 200 with a result that is not documented", status=200)),
-        (["ok"], Unknown("posthog", "HTTP 200 with a result that is not documented", status=200)),
+        ("maybe", Unknown("posthog", "HTTP 200 with an undocumented result", status=200)),
+        ({"result": None}, Unknown("posthog", "HTTP 200 with an undocumented result", status=200)),
+        ({}, Unknown("posthog", "HTTP 200 with an undocumented result", status=200)),
+        (None, Unknown("posthog", "HTTP 200 with an undocumented result", status=200)),
+        (["ok"], Unknown("posthog", "HTTP 200 with an undocumented result", status=200)),
     ],
 )
-def test_each_verdict_is_one_outcome(verdict: Any, outcome: Outcome) -> None:
-    """Of that user alone: the other one is taken, and nothing is asked twice."""
-    outcomes, transport = identify(judged({"ann": verdict}), ANN, BOB)
+def test_each_result_has_its_outcome(result: Any, outcome: Outcome) -> None:
+    """Of that user alone: the other one is accepted, and nothing is sent twice."""
+    outcomes, transport = identify(with_results({"ann": result}), ANN, BOB)
 
     assert outcomes == (outcome, OK)
     assert len(transport.requests) == 1
 
 
-def test_a_user_of_whom_posthog_says_nothing_is_accepted() -> None:
-    """As its own SDKs have it."""
+def test_a_user_without_a_result_is_accepted() -> None:
+    """As in PostHog's own SDKs."""
     assert identify(Response(200, body=b'{"results": {}}'), ANN)[0] == (OK,)
 
 
 def test_an_accepted_user_is_never_verified() -> None:
     """PostHog only queues events."""
-    outcome = ScriptedTransport(respond=judged({})).run(BACKEND.identify(UserTraits("u1", traits={"t": UUID(int=0)})))
+    outcome = ScriptedTransport(respond=with_results({})).run(
+        BACKEND.identify(UserTraits("u1", traits={"t": UUID(int=0)}))
+    )
 
     assert isinstance(outcome, Accepted)
     assert not outcome.verified
     assert [adjustment.rule for adjustment in outcome.adjustments] == ["uuid-as-text"]
 
 
-def test_only_what_posthog_asks_for_again_is_sent_again() -> None:
-    """With the same ids and the time it was made, as the next attempt, after a pause."""
-    first = judged({"ann": "retry", "bob": "drop"}, headers={"retry-after": "1"})
+def test_only_events_to_retry_are_sent_again() -> None:
+    """With the same ids and creation time, as the next attempt, after a pause."""
+    first = with_results({"ann": "retry", "bob": "drop"}, headers={"retry-after": "1"})
 
-    outcomes, transport = identify(in_turn(first, judged({})), ANN, BOB, CAT)
+    outcomes, transport = identify(in_turn(first, with_results({})), ANN, BOB, CAT)
 
     assert outcomes == (OK, Rejected("posthog", code="drop"), OK)
     assert ids_of(transport.requests) == [["ann", "bob", "cat"], ["ann"]]
     before, after = transport.requests
     assert events_of(after)[0] == events_of(before)[0]
-    assert [orjson.loads(each.body or b"")["created_at"] for each in (before, after)].count(
+    assert [orjson.loads(request.body or b"")["created_at"] for request in (before, after)].count(
         orjson.loads(before.body or b"")["created_at"]
     ) == 2
-    assert [each.headers["posthog-attempt"] for each in (before, after)] == ["1", "2"]
+    assert [request.headers["posthog-attempt"] for request in (before, after)] == ["1", "2"]
     assert before.headers["posthog-request-id"] == after.headers["posthog-request-id"]
     assert transport.waits == [1.0]
 
@@ -168,11 +172,11 @@ def test_only_what_posthog_asks_for_again_is_sent_again() -> None:
         ({"retry-after": "soon"}, [1.0, 2.0, 4.0]),
     ],
 )
-def test_four_attempts_and_no_more(headers: dict[str, str], waits: list[float]) -> None:
-    """Ever longer apart, at least as long as PostHog asks and at most 30 seconds."""
-    verdict = {"result": "retry", "details": "not_persisted"}
+def test_at_most_four_attempts(headers: dict[str, str], waits: list[float]) -> None:
+    """The pauses grow; at least what PostHog asks for, at most 30 seconds."""
+    result = {"result": "retry", "details": "not_persisted"}
 
-    outcomes, transport = identify(judged({"ann": verdict}, headers=headers), ANN, BOB)
+    outcomes, transport = identify(with_results({"ann": result}, headers=headers), ANN, BOB)
 
     asked = None if headers.get("retry-after", "soon") == "soon" else float(headers["retry-after"])
     assert outcomes == (Unavailable("posthog", "retry not_persisted", asked, status=200), OK)
@@ -182,17 +186,19 @@ def test_four_attempts_and_no_more(headers: dict[str, str], waits: list[float]) 
 
 
 def test_another_attempt_can_fail_as_a_whole() -> None:
-    """What was settled before stays settled."""
-    outcomes, _ = identify(in_turn(judged({"ann": "retry"}), Response(0, no_response=NoResponse.TIMED_OUT)), ANN, BOB)
+    """Earlier outcomes stay."""
+    outcomes, _ = identify(
+        in_turn(with_results({"ann": "retry"}), Response(0, no_response=NoResponse.TIMED_OUT)), ANN, BOB
+    )
 
     assert outcomes == (Unknown("posthog", "no response in time"), OK)
 
 
-def test_the_transports_own_retries_are_no_attempts_of_ours() -> None:
-    """They send the same bytes, ids included, so that PostHog takes each event once."""
-    answers = in_turn(Response(503), Response(0, no_response=NoResponse.CONNECTION_LOST), judged({}))
+def test_the_transports_retries_are_not_attempts() -> None:
+    """They send the same bytes with the same ids, so PostHog stores each event once."""
+    respond = in_turn(Response(503), Response(0, no_response=NoResponse.CONNECTION_LOST), with_results({}))
 
-    outcomes, transport = identify(answers, ANN, retry=RetryPolicy())
+    outcomes, transport = identify(respond, ANN, retry=RetryPolicy())
 
     assert outcomes == (OK,)
     assert len(transport.requests) == 3
@@ -221,16 +227,16 @@ def test_the_transports_own_retries_are_no_attempts_of_ours() -> None:
             Misconfigured(
                 "posthog",
                 "HTTP 415",
-                "Check what stands between here and PostHog: it changed the type of what was sent.",
+                "Check the proxies between here and PostHog: one changed the content type of the request.",
             ),
         ),
         (
             Response(404, {"retry-after": "5"}),
-            Unavailable("posthog", "HTTP 404: is it PostHog's address that base_url says?", 5.0, status=404),
+            Unavailable("posthog", "HTTP 404; check base_url if it persists", 5.0, status=404),
         ),
         (
             Response(404, uncertain=True),
-            Unknown("posthog", "HTTP 404: is it PostHog's address that base_url says?", status=404),
+            Unknown("posthog", "HTTP 404; check base_url if it persists", status=404),
         ),
         (Response(408), Unavailable("posthog", "HTTP 408", status=408)),
         (rejected(500, "internal_error"), Unavailable("posthog", "HTTP 500 internal_error", status=500)),
@@ -249,8 +255,8 @@ def test_the_transports_own_retries_are_no_attempts_of_ours() -> None:
         (Response(200, body=b"<html>"), UNREADABLE),
     ],
 )
-def test_an_answer_to_a_request_is_one_outcome(response: Response, outcome: Outcome) -> None:
-    """What cannot be read is never asked again."""
+def test_each_response_has_its_outcome(response: Response, outcome: Outcome) -> None:
+    """A response that cannot be read is not retried."""
     outcomes, transport = identify(response, ANN)
 
     assert outcomes == (outcome,)
@@ -258,9 +264,9 @@ def test_an_answer_to_a_request_is_one_outcome(response: Response, outcome: Outc
 
 
 @pytest.mark.parametrize("status", [404, 408, 429, 500, 502, 503, 504])
-def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
-    """404 as well, which is a proxy's and not PostHog's."""
-    outcomes, transport = identify(in_turn(Response(status), judged({})), ANN, retry=RetryPolicy())
+def test_temporary_failures_are_retried(status: int) -> None:
+    """404 is one of them: it is a proxy's, not PostHog's."""
+    outcomes, transport = identify(in_turn(Response(status), with_results({})), ANN, retry=RetryPolicy())
 
     assert outcomes == (OK,)
     assert len(transport.requests) == 2
@@ -277,7 +283,7 @@ def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
         rejected(429, "billing_limit_exceeded"),
     ],
 )
-def test_a_status_that_stays_is_not_tried_again(response: Response) -> None:
+def test_permanent_failures_are_not_retried(response: Response) -> None:
     """A quota lasts for weeks, whatever Retry-After says."""
     _, transport = identify(response, ANN, retry=RetryPolicy())
 
@@ -285,15 +291,15 @@ def test_a_status_that_stays_is_not_tried_again(response: Response) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 413])
-def test_what_is_refused_as_a_whole_is_sent_in_halves(status: int) -> None:
-    """Nobody is rejected for another's sake."""
+def test_a_rejected_request_is_halved(status: int) -> None:
+    """No user is rejected because of another."""
     users = [UserTraits(f"u{number}", name="Ann") for number in range(8)]
 
-    def answer(request: Request) -> Response:
+    def respond(request: Request) -> Response:
         poisoned = any(event["distinct_id"] == "u5" for event in events_of(request))
-        return Response(status) if poisoned else judged({})(request)
+        return Response(status) if poisoned else with_results({})(request)
 
-    outcomes, transport = identify(answer, *users)
+    outcomes, transport = identify(respond, *users)
 
     assert outcomes == tuple(
         Rejected("posthog", code=f"HTTP {status}") if user.user_id == "u5" else OK for user in users
@@ -313,8 +319,8 @@ def test_what_is_refused_as_a_whole_is_sent_in_halves(status: int) -> None:
 @pytest.mark.parametrize(
     "response", [Response(401), Response(503), Response(0, no_response=NoResponse.TIMED_OUT), Response(200)]
 )
-def test_what_is_nobodys_fault_is_told_of_each(response: Response) -> None:
-    """In one request: in halves it would be answered the same."""
+def test_a_general_failure_applies_to_every_user(response: Response) -> None:
+    """With one request: halves would get the same response."""
     outcomes, transport = identify(response, ANN, BOB)
 
     assert len(set(map(repr, outcomes))) == 1
@@ -322,9 +328,9 @@ def test_what_is_nobodys_fault_is_told_of_each(response: Response) -> None:
     assert len(transport.requests) == 1
 
 
-def test_users_who_break_a_rule_are_left_out() -> None:
-    """And those of whom there is nothing to say; each in its place."""
-    outcomes, transport = identify(judged({}), UserTraits("null", name="x"), ANN, UserTraits("u1"), BOB)
+def test_invalid_and_empty_users_are_not_sent() -> None:
+    """Each has an outcome, in its place."""
+    outcomes, transport = identify(with_results({}), UserTraits("null", name="x"), ANN, UserTraits("u1"), BOB)
 
     assert outcomes == (
         Rejected("posthog", (Violation("user_id", "illegal-distinct-id"),)),
@@ -336,29 +342,29 @@ def test_users_who_break_a_rule_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("users", [[], [UserTraits("u1")], [UserTraits(None, name="x")]])
-def test_where_nobody_is_left_nothing_is_sent(users: list[UserTraits]) -> None:
-    """Not even an empty batch, which PostHog refuses."""
-    outcomes, transport = identify(judged({}), *users)
+def test_no_user_means_no_request(users: list[UserTraits]) -> None:
+    """Not even an empty batch, which PostHog rejects."""
+    outcomes, transport = identify(with_results({}), *users)
 
     assert len(outcomes) == len(users)
     assert transport.requests == []
 
 
-def test_a_request_holds_a_hundred_users() -> None:
-    """Of more, the rest goes into the next."""
+def test_a_request_has_at_most_100_users() -> None:
+    """The others are in the next one."""
     users = [UserTraits(f"u{number}", name="Ann") for number in range(101)]
 
-    outcomes, transport = identify(judged({}), *users)
+    outcomes, transport = identify(with_results({}), *users)
 
     assert outcomes == (OK,) * 101
     assert [len(ids) for ids in ids_of(transport.requests)] == [100, 1]
 
 
-def test_a_request_holds_five_mebibytes() -> None:
-    """And not more, in as few requests as may be."""
+def test_a_request_has_at_most_five_mebibytes() -> None:
+    """In as few requests as possible."""
     users = [UserTraits(f"u{number}", traits={"t": "x" * 900_000}) for number in range(11)]
 
-    outcomes, transport = identify(judged({}), *users)
+    outcomes, transport = identify(with_results({}), *users)
 
     assert outcomes == (OK,) * 11
     sizes = [len(request.body or b"") for request in transport.requests]
@@ -366,71 +372,73 @@ def test_a_request_holds_five_mebibytes() -> None:
     assert max(sizes) <= 5 * 1024 * 1024
 
 
-def test_a_body_can_be_exactly_as_large_as_may_be() -> None:
-    """To the byte; with one more, it is two requests."""
+def test_a_body_can_be_exactly_at_the_limit() -> None:
+    """With one byte more, there are two requests."""
     users = [UserTraits(f"u{number}", traits={"t": "x" * 900_000}) for number in range(5)]
-    _, transport = identify(judged({}), *users, UserTraits("u9", traits={"t": "y"}))
+    _, transport = identify(with_results({}), *users, UserTraits("u9", traits={"t": "y"}))
     room = 5 * 1024 * 1024 - len(transport.requests[0].body or b"")
 
     for more, requests in ((0, 1), (1, 2)):
         last = UserTraits("u9", traits={"t": "y" * (1 + room + more)})
-        _, transport = identify(judged({}), *users, last)
+        _, transport = identify(with_results({}), *users, last)
         assert len(transport.requests) == requests
         assert len(transport.requests[0].body or b"") == 5 * 1024 * 1024 or more
 
 
-def test_what_is_said_later_of_a_user_is_sent_later() -> None:
-    """If both went together and only the older were asked for again, it would win."""
+def test_a_request_has_each_user_once() -> None:
+    """If only the older of two events were sent again, it would win."""
     older, newer = UserTraits("u1", traits={"plan": "a"}), UserTraits("u1", traits={"plan": "b"})
 
-    outcomes, transport = identify(in_turn(judged({"u1": "retry"}), judged({}), judged({})), older, ANN, newer, ANN)
+    outcomes, transport = identify(
+        in_turn(with_results({"u1": "retry"}), with_results({}), with_results({})), older, ANN, newer, ANN
+    )
 
     assert outcomes == (OK,) * 4
     assert ids_of(transport.requests) == [["u1", "ann"], ["u1"], ["u1", "ann"]]
     assert [events_of(request)[0]["properties"]["$set"]["plan"] for request in transport.requests] == ["a", "a", "b"]
 
 
-@pytest.mark.parametrize("words", ["ann canary", f"of {KEY}", "bob canary"])
-def test_nobodys_values_stand_in_an_outcome(words: str) -> None:
-    """Also where it is another user of the same request who is quoted, and in its tags."""
+@pytest.mark.parametrize("text", ["ann canary", f"of {KEY}", "bob canary"])
+def test_no_outcome_has_a_users_values(text: str) -> None:
+    """Even of another user in the same request, and in PostHog's tags."""
     users = [UserTraits(user_id, traits={"t": f"{user_id} canary"}) for user_id in ("ann", "bob")]
 
-    for answer in (
-        judged({}, default={"result": "drop", "details": words}),
-        judged({}, default={"result": "retry", "details": words}),
-        rejected(503, words, words),
-        rejected(401, words, words),
+    for respond in (
+        with_results({}, default={"result": "drop", "details": text}),
+        with_results({}, default={"result": "retry", "details": text}),
+        rejected(503, text, text),
+        rejected(401, text, text),
     ):
-        for outcome in identify(answer, *users)[0]:
+        for outcome in identify(respond, *users)[0]:
             assert "canary" not in f"{outcome!r} {explain(outcome)}"
 
 
-def test_what_was_sent_is_masked_in_posthogs_words() -> None:
-    """The rest of them stays."""
+def test_sent_values_are_redacted_from_messages() -> None:
+    """The rest of the message stays."""
     outcomes, _ = identify(rejected(400, "invalid_batch", f"ann canary with {KEY} is not good"), ANN)
 
     assert outcomes == (Rejected("posthog", code="invalid_batch", message="••• with ••• is not good"),)
 
 
-@given(verdicts=st.lists(st.sampled_from(["ok", "drop", "retry", "warning", "?", 400, 413]), max_size=5))
-def test_users_sent_together_fare_as_each_alone_would(verdicts: list[str | int]) -> None:
-    """Whatever PostHog says of the others, and if it refuses the whole request because of them."""
-    users = [UserTraits(f"u{number}", name="Ann") for number in range(len(verdicts))]
-    by_user = {user.user_id or "": verdict for user, verdict in zip(users, verdicts, strict=True)}
+@given(results=st.lists(st.sampled_from(["ok", "drop", "retry", "warning", "?", 400, 413]), max_size=5))
+def test_users_sent_together_have_their_own_outcomes(results: list[str | int]) -> None:
+    """Whatever the results of the others, and if the whole request is rejected."""
+    users = [UserTraits(f"u{number}", name="Ann") for number in range(len(results))]
+    by_user = {user.user_id or "": result for user, result in zip(users, results, strict=True)}
 
-    def answer(request: Request) -> Response:
-        asked = {event["distinct_id"]: by_user[event["distinct_id"]] for event in events_of(request)}
-        statuses = [verdict for verdict in asked.values() if isinstance(verdict, int)]
-        return Response(statuses[0]) if statuses else judged(asked)(request)
+    def respond(request: Request) -> Response:
+        current = {event["distinct_id"]: by_user[event["distinct_id"]] for event in events_of(request)}
+        statuses = [result for result in current.values() if isinstance(result, int)]
+        return Response(statuses[0]) if statuses else with_results(current)(request)
 
-    together, _ = identify(answer, *users)
+    together, _ = identify(respond, *users)
 
-    assert together == tuple(identify(answer, user)[0][0] for user in users)
+    assert together == tuple(identify(respond, user)[0][0] for user in users)
 
 
 @given(response=responses())
-def test_every_answer_is_told_of_each_user(response: Response) -> None:
-    """As an outcome without values."""
+def test_every_response_is_an_outcome_for_each_user(response: Response) -> None:
+    """Without any values."""
     for outcome in identify(response, ANN, BOB)[0]:
         assert outcome.backend == "posthog"
         assert "canary" not in f"{outcome!r} {explain(outcome)}"
