@@ -209,13 +209,13 @@ class _BackendComparer:
 
 def _compare_user(route: Route, user: UserTraits) -> Exchange[Comparison | Outcome]:
     """Compare what the backend may see of *user*."""
-    result: object
     try:
         seen = route.apply(user)
         if not isinstance(seen, UserTraits):
             return seen
         backend: Any = route.backend
-        result = yield from backend.compare(seen)
+        exchange: Exchange[object] = backend.compare(seen)
+        result = yield from exchange
     except Exception as error:  # noqa: BLE001  # A bug in one adapter must not hide another's result.
         return adapter_error(route.name, error)
     if isinstance(result, Comparison) and result.backend == route.name:

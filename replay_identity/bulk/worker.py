@@ -290,9 +290,10 @@ def routes_with_options(
         ConfigurationError: There is no backend, two have the same name, or *options* names an unknown one.
     """
     routes, given = as_routes(backends), options or {}
-    unknown = sorted(given.keys() - {route.name for route in routes})
+    names = [route.name for route in routes]
+    unknown = sorted(given.keys() - set(names))
     if unknown:
-        raise ConfigurationError("options", f"no backend is named {', '.join(unknown)}")
+        raise ConfigurationError("options", f"no backend is named {', '.join(unknown)}", f"use {', '.join(names)}")
     return [(route, given.get(route.name, DeliveryOptions())) for route in routes]
 
 

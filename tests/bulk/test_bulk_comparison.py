@@ -169,6 +169,18 @@ def test_counts_users_and_paths(vendors: Vendors) -> None:
     assert report.as_dict()["backends"]["fullstory"]["differing"] == {"traits.plan": 1}
 
 
+def test_ignores_extra_traits(vendors: Vendors) -> None:
+    """With `ignore_extra`, traits that only the vendor has are no difference."""
+    vendors.identify(UserTraits("u1", traits={"plan": "pro", "seats": 1}))
+    users = [UserTraits("u1", traits={"plan": "pro"})]
+
+    strict = compare(users, vendors.backends, options=OPTIONS)
+    lenient = compare(users, vendors.backends, options=OPTIONS, ignore_extra=True)
+
+    assert strict.backends["fullstory"].extra == {"traits.seats": 1}
+    assert lenient.is_same
+
+
 def test_does_not_compare_what_a_route_hides(vendors: Vendors) -> None:
     """A user that it filters out is skipped."""
     user = UserTraits("u1", traits={"plan": "pro", "secret": "x"})

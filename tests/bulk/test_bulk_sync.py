@@ -249,6 +249,16 @@ def test_reports_running_jobs_as_progress(world: World) -> None:
     assert "3 jobs with 100 users" in status_texts
 
 
+def test_reports_committed_rows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each chunk and at the end."""
+    monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 4)
+    committed: list[int] = []
+
+    world.sync(users(10), on_committed=committed.append)
+
+    assert committed == [4, 8, 10, 10]
+
+
 def test_rejects_options_of_unknown_backends(world: World) -> None:
     """They would have no effect."""
     with pytest.raises(ConfigurationError, match="no backend is named fullstry"):
