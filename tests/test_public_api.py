@@ -84,3 +84,16 @@ def test_importing_it_loads_no_more_than_is_needed() -> None:
     unwanted = {"cattrs", "httpx", "pycurl", "sqlite3", "hypothesis", "pytest", "rich", "starlette", "typer", "uvicorn"}
     assert unwanted.isdisjoint(loaded)
     assert not [name for name in loaded if name.startswith(("replay_identity.cli", "replay_identity.emulator"))]
+
+
+@pytest.mark.parametrize(("package", "dependency"), [("emulator", "starlette"), ("testing", "hypothesis")])
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, package: str, dependency: str) -> None:
+    """The error says what to install."""
+    ours = f"replay_identity.{package}"
+    for name in [name for name in sys.modules if f"{name}.".startswith(f"{ours}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [dependency, *(name for name in sys.modules if name.startswith(f"{dependency}."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+
+    with pytest.raises(ModuleNotFoundError, match=rf"replay-identity\[{package}\]"):
+        importlib.import_module(ours)

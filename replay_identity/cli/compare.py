@@ -39,9 +39,12 @@ def compare_command(  # noqa: PLR0913  # One for each option.
     ] = None,
     *,
     sample: Annotated[
-        int, typer.Option("--sample", min=1, help="Maximum number of users to compare, drawn at random.")
+        int,
+        typer.Option("--sample", metavar="COUNT", min=1, help="Maximum number of users to compare, drawn at random."),
     ] = _SAMPLE_SIZE,
-    seed: Annotated[int | None, typer.Option("--seed", help="Draw the same users for the same seed.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="NUMBER", help="Draw the same users for the same seed.")
+    ] = None,
     ignore_extra: Annotated[
         bool, typer.Option("--ignore-extra", help="Ignore traits that only the vendor has.")
     ] = False,

@@ -25,7 +25,9 @@ FULLSTORY_KEY: Final = "na1.emulator"
 LOGROCKET_KEY: Final = "acme:shop:emulator"
 SAMPLE_FILE: Final = Path(__file__).with_name("samples") / "users.jsonl"
 
-Port: TypeAlias = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free port.")]
+Port: TypeAlias = Annotated[
+    int, typer.Option(metavar="PORT", min=0, max=65535, help="Port to listen on; 0 for any free port.")
+]
 
 
 def emulate_command(
@@ -33,7 +35,8 @@ def emulate_command(
     fullstory_port: Port = 8801,
     logrocket_port: Port = 8802,
     rate_limit: Annotated[
-        int | None, typer.Option(min=1, help="Requests per second above which an emulator answers 429.")
+        int | None,
+        typer.Option(metavar="COUNT", min=1, help="Requests per second above which an emulator answers 429."),
     ] = None,
     json: options.JsonOption = False,
 ) -> None:

@@ -42,7 +42,10 @@ def infer_command(
     ],
     *,
     output: Annotated[
-        Path, typer.Option("--output", help="Write the mapping to a new file instead of stdout.", show_default=False)
+        Path,
+        typer.Option(
+            "--output", metavar="FILE", help="Write the mapping to a new file instead of stdout.", show_default=False
+        ),
     ] = STDOUT,
     format: options.FormatOption = None,  # noqa: A002  # The option's name.
     sql: options.SqlOption = None,

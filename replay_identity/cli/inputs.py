@@ -57,10 +57,10 @@ def select_backends(settings: Settings, names: Collection[str]) -> Settings:
 def select_targets(source: str, settings: Settings, to: Collection[str] | None) -> Settings:
     """Return *settings* with only the backends named in *to*, or with all except the *source*."""
     if to and source in to:
-        raise typer.BadParameter("the source cannot also be a target", param_hint="--to")
+        raise typer.BadParameter(f"{source} is the source; name another backend", param_hint="--to")
     others = [backend.name for backend in settings.backends if backend.name != source]
     if not others:
-        raise typer.BadParameter("the settings contain no backend besides the source")
+        raise typer.BadParameter("the settings contain no backend besides the source; add one, or set its key")
     return select_backends(settings, to or others)
 
 

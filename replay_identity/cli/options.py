@@ -25,10 +25,13 @@ FileOrDatabaseArgument: TypeAlias = Annotated[
 ]
 FormatOption: TypeAlias = Annotated[
     FileFormat | None,
-    typer.Option("--format", help="Format of FILE; by default its suffix decides, and stdin is jsonl."),
+    typer.Option("--format", help="Format of the file of users; by default its suffix decides, and stdin is jsonl."),
 ]
 MappingOption: TypeAlias = Annotated[
-    Path | None, typer.Option("--mapping", help="A TOML file that maps the fields of a row to the fields of a user.")
+    Path | None,
+    typer.Option(
+        "--mapping", metavar="FILE", help="A TOML file that maps the fields of a row to the fields of a user."
+    ),
 ]
 SqlOption: TypeAlias = Annotated[
     str | None, typer.Option("--sql", metavar="QUERY", help="A DuckDB query that returns the users.")
@@ -37,9 +40,13 @@ AnonymousOption: TypeAlias = Annotated[
     bool, typer.Option("--anonymous", help="Accept rows without an id as anonymous users.")
 ]
 
-UserIdOption: TypeAlias = Annotated[str | None, typer.Option("--user-id", help="The user's id in your application.")]
-NameOption: TypeAlias = Annotated[str | None, typer.Option("--name", help="The user's display name.")]
-EmailOption: TypeAlias = Annotated[str | None, typer.Option("--email", help="The user's e-mail address.")]
+UserIdOption: TypeAlias = Annotated[
+    str | None, typer.Option("--user-id", metavar="ID", help="The user's id in your application.")
+]
+NameOption: TypeAlias = Annotated[str | None, typer.Option("--name", metavar="NAME", help="The user's display name.")]
+EmailOption: TypeAlias = Annotated[
+    str | None, typer.Option("--email", metavar="ADDRESS", help="The user's e-mail address.")
+]
 TraitOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
@@ -55,7 +62,11 @@ RemoveOption: TypeAlias = Annotated[
 
 SettingsOption: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--settings", help="The settings file; by default replay-identity.toml in this directory, if any."),
+    typer.Option(
+        "--settings",
+        metavar="FILE",
+        help="The settings file; by default replay-identity.toml in this directory, if any.",
+    ),
 ]
 ToOption: TypeAlias = Annotated[
     list[str] | None, typer.Option("--to", metavar="NAME", help="Use only this backend; can be repeated.")
@@ -70,6 +81,7 @@ LedgerOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--ledger",
+        metavar="FILE",
         envvar="REPLAY_IDENTITY_LEDGER",
         help="The ledger's file; by default the one in the settings file, or else replay-identity.db in your state "
         "folder.",
@@ -83,10 +95,15 @@ ResendOption: TypeAlias = Annotated[
     ),
 ]
 DryRunOption: TypeAlias = Annotated[
-    bool, typer.Option("--dry-run", help="Send nothing; show what would be sent and how long it would take.")
+    bool,
+    typer.Option(
+        "--dry-run", help="Send nothing; show what would be sent and how long it would take. The keys must be set."
+    ),
 ]
 YesOption: TypeAlias = Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")]
-MaxLinesOption: TypeAlias = Annotated[int, typer.Option("--limit", min=1, help="Maximum number of lines per table.")]
+MaxLinesOption: TypeAlias = Annotated[
+    int, typer.Option("--limit", metavar="COUNT", min=1, help="Maximum number of lines per table.")
+]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 JsonLinesOption: TypeAlias = Annotated[
     bool, typer.Option("--json", help="Print JSON Lines: one object per row as soon as it is sent, then a summary.")

@@ -89,10 +89,12 @@ def rows_read(report: SyncReport) -> str:
 
 
 def print_estimates(console: Console, estimates: Mapping[str, Estimate]) -> None:
-    """Print the minimum effort of a run at each backend."""
-    table = new_table("Minimum effort", "Backend", "Requests", "Jobs", "Time")
+    """Print the least that a run takes at each backend."""
+    table = new_table("Estimated minimum", "Backend", "Requests", "Jobs", "Time")
     for name, estimate in estimates.items():
-        time = "no rate limit is set" if estimate.seconds is None else format_duration(estimate.seconds)
+        time = (
+            "unknown: requests_per_minute is not set" if estimate.seconds is None else format_duration(estimate.seconds)
+        )
         table.add_row(Text(name, style="cyan"), format_count(estimate.requests), format_count(estimate.jobs), time)
     print_table(console, table)
     console.print()

@@ -102,7 +102,7 @@ class BackendSettings:
     def _placeholder_key(self, cls: type, *, offline: bool) -> str:
         if not offline:
             variable = environment_variable(self.name, "api_key")
-            raise ConfigurationError(variable, "not set", f"set it, or {self.source}.api_key")
+            raise ConfigurationError(variable, "not set", f"set the variable, or api_key in {self.source}")
         placeholder: str = getattr(cls, "PLACEHOLDER_KEY", _PLACEHOLDER_KEY)
         return placeholder
 

@@ -4,7 +4,11 @@ They are written from the vendors' documents and share no code with the adapters
 the documents are silent, a comment that starts with `Policy:` gives the choice.
 """
 
-from .base import Emulator
+try:
+    from .base import Emulator
+except ModuleNotFoundError as error:
+    message = "The emulators need more packages; install them with: pip install 'replay-identity[emulator]'"
+    raise ModuleNotFoundError(message, name=error.name) from error
 from .faults import Drop, Fault, Faults, Garbage
 from .fullstory import BatchJob, BatchRules, FullstoryEmulator, FullstoryUser, JobFault, JobFaults, Level
 from .journal import HistoryNotKeptError, RecordedRequest

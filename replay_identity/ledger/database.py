@@ -222,7 +222,8 @@ class Database:
         try:
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         except OSError as error:
-            raise LedgerError(self.path, f"the ledger cannot be opened: {error.strerror}") from None
+            problem, hint = _PROBLEMS["SQLITE_CANTOPEN"]
+            raise LedgerError(self.path, f"{problem}: {error.strerror}", hint) from None
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         self._check_application_id(connection)

@@ -10,6 +10,7 @@ from typing import IO, Any, Final, TypeAlias
 import attrs
 
 from .._paths import FieldPath, parse_paths
+from .._text import pluralize
 from ..errors import InvalidTraitsError, SourceError, printable
 from ..mapping import CompiledMapping
 from ..traits import USER_ID_KEYS
@@ -117,7 +118,7 @@ def _row(record: _CsvRecord, schema: _CsvSchema) -> Row | BadRow:
     if isinstance(cells, str):
         return BadRow(record.line, record.last_line, cells)
     if len(cells) != len(schema.columns):
-        problem = f"has {len(cells)} cells, but the header has {len(schema.columns)}"
+        problem = f"has {pluralize(len(cells), 'cell')}, but the header has {len(schema.columns)}"
         return BadRow(record.line, record.last_line, problem)
     row: dict[str, Any] = {}
     for path, cell in zip(schema.columns, cells, strict=True):

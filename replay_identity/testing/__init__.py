@@ -1,6 +1,10 @@
 """Hypothesis strategies for users, files and responses, a conformance suite for adapters, and a scripted transport."""
 
-from .boundaries import Boundary, users_at, users_over
+try:
+    from .boundaries import Boundary, users_at, users_over
+except ModuleNotFoundError as error:
+    message = "The testing kit needs more packages; install them with: pip install 'replay-identity[testing]'"
+    raise ModuleNotFoundError(message, name=error.name) from error
 from .conformance import BackendConformance, RequestContent
 from .files import IdentityFile, identity_files
 from .http_responses import bodies, responses

@@ -59,7 +59,7 @@ def test_a_dry_run_prints_the_effort(put: Any, run: RunCommand) -> None:
     """It is the table of `sync --dry-run`."""
     put("u1", properties={"seats": 43})
 
-    assert "Minimum effort" in run("migrate", "--from", "fullstory", "--dry-run").out
+    assert "Estimated minimum" in run("migrate", "--from", "fullstory", "--dry-run").out
 
 
 def test_it_moves_a_file(vendors: Vendors, run: RunCommand, write: WriteRows) -> None:

@@ -360,7 +360,7 @@ def test_a_dry_run_counts_and_sends_nothing(
 
     assert result.code == 1
     assert "fullstory 3 2 0 0 1 0" in result.lines
-    assert "fullstory 4 1 no rate limit is set" in result.lines
+    assert "fullstory 4 1 unknown: requests_per_minute is not set" in result.lines
     assert "logrocket 3 0 0:03:00" in result.lines
     assert "dry run" in result.err
     assert not vendors.fullstory.requests

@@ -247,7 +247,7 @@ def test_a_missing_key_names_its_variable() -> None:
     error = load_error("[backends.fullstory]")
 
     assert error.setting == "FULLSTORY_API_KEY"
-    assert "s.toml: backends.fullstory.api_key" in error.hint
+    assert "api_key in s.toml: backends.fullstory" in error.hint
 
 
 def test_an_unknown_setting_lists_the_known_ones() -> None:

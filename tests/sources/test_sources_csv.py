@@ -69,7 +69,7 @@ def test_cells_may_hold_commas_quotes_and_line_breaks() -> None:
     [
         (b"id,a\nu1,\xff\nu2,x\n", ["line 2: a: not valid UTF-8", "u2"]),
         (b'id,a\nu1,"x\n\xff"\nu2,x\n', ["lines 2 to 3: a: not valid UTF-8", "u2"]),
-        (b"id,a\nu1\nu2,x\n", ["line 2: has 1 cells, but the header has 2", "u2"]),
+        (b"id,a\nu1\nu2,x\n", ["line 2: has 1 cell, but the header has 2", "u2"]),
         (b"id,a\nu1,canary-7Q,x\nu2,x\n", ["line 2: has 3 cells, but the header has 2", "u2"]),
         (b'id,a\nu1,"canary-7Q\nu2,x\n', ["lines 2 to 3: has a quote that is never closed"]),
         (
