@@ -42,7 +42,7 @@ class TestPostHog(BackendConformance):
         body["created_at"] = "drawn"
         for event in body["batch"]:
             event["uuid"] = "drawn"
-            # The moment of sending stands there if none was observed.
+            # Without observed_at, this is the time of sending.
             event["timestamp"] = "drawn"
         headers = {name: "drawn" if name in DRAWN else value for name, value in request.headers.items()}
         return attrs.evolve(request, headers=headers, body=orjson.dumps(body))

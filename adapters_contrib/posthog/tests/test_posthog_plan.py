@@ -1,4 +1,4 @@
-"""Settings, and the request made of them and a user."""
+"""Settings, and the requests that they produce."""
 
 import pickle
 from collections.abc import Callable
