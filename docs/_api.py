@@ -34,6 +34,8 @@ _FUNCTION: Final = re.compile(r"<function (\w+)>")
 # A quoted annotation.
 _QUOTED: Final = re.compile(r"(?<=: )'([^']*)'")
 _WIDTH: Final = 100
+# Called at a fork, and not by users.
+_HOOKS: Final = {"before_fork", "after_fork"}
 
 
 def api_page() -> str:
@@ -94,7 +96,7 @@ def _methods(cls: type[Any]) -> Iterator[tuple[str, Any]]:
     """Yield the public methods and properties that *cls* defines itself, not those it inherits."""
     fields = {field.name for field in attrs.fields(cls)} if attrs.has(cls) else set[str]()
     for name, member in vars(cls).items():
-        if name.startswith("_") or name in fields:
+        if name.startswith("_") or name in fields or name in _HOOKS:
             continue
         if isinstance(member, property | staticmethod | classmethod) or inspect.isfunction(member):
             yield name, member
@@ -114,11 +116,29 @@ def _signature(name: str, value: Any) -> str:  # noqa: ANN401  # A class or a fu
         signature = inspect.signature(value)
     except ValueError:  # A subclass of a built-in exception.
         return f"```text\n{name}(...)\n```"
-    parameters = [each for each in signature.parameters.values() if not each.name.startswith("_")]
+    parameters = [_with_plain_default(each) for each in signature.parameters.values() if not each.name.startswith("_")]
     line = f"{name}{_plain(signature.replace(parameters=parameters))}".removesuffix(" -> None")
     if len(line) > _WIDTH:
         line = _folded(name, parameters, signature)
     return f"```text\n{line}\n```"
+
+
+_PLAIN_TYPES: Final = {type(None), bool, int, float, str, tuple, frozenset}
+
+
+class _Elided:
+    """Stands for a default whose repr says nothing, or depends on the machine."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+def _with_plain_default(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Return *parameter* with a default that prints the same everywhere."""
+    default: Any = parameter.default
+    if type(default) in _PLAIN_TYPES or default is inspect.Parameter.empty or inspect.isroutine(default):
+        return parameter
+    return parameter.replace(default=_Elided())
 
 
 def _folded(name: str, parameters: list[inspect.Parameter], signature: inspect.Signature) -> str:
