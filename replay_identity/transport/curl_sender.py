@@ -92,8 +92,8 @@ class CurlSender:
 
     connections: int = 64
     _multi: Multi = attrs.field(init=False, repr=False)
-    _handles: "dict[Easy, _Handle]" = attrs.field(init=False, repr=False)
-    _free: "list[_Handle]" = attrs.field(init=False, repr=False)
+    _handles: "dict[Easy, CurlHandle]" = attrs.field(init=False, repr=False)
+    _free: "list[CurlHandle]" = attrs.field(init=False, repr=False)
     # A heap by the moment at which the request's time is over.
     _waiting: list[tuple[float, int, Request]] = attrs.field(init=False, repr=False)
     _done: list[tuple[int, Response]] = attrs.field(init=False, repr=False)
@@ -157,7 +157,7 @@ class CurlSender:
 
     def _has_free_handle(self) -> bool:
         if not self._free and len(self._handles) < self.connections:
-            handle = _Handle()
+            handle = CurlHandle()
             self._handles[handle.easy] = handle
             self._free.append(handle)
         return bool(self._free)
@@ -205,7 +205,7 @@ class CurlSender:
 
 
 @attrs.define(eq=False)
-class _Handle:
+class CurlHandle:
     """A libcurl handle that is used again and again, with its current options, so that only changes are set."""
 
     easy: Easy = attrs.field(factory=pycurl.Curl)

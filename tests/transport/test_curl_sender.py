@@ -15,9 +15,9 @@ from support.servers import OK, serving, tls_for
 from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.transport import curl_sender
 from replay_identity.transport.curl_sender import (
+    CurlHandle,
     CurlSender,
     ResponseHeaders,
-    _Handle,
     header_lines,
     parse_headers,
     pycurl,
@@ -140,7 +140,7 @@ def test_a_giant_response_does_not_affect_the_next(sender: CurlSender, monkeypat
 
 def test_clears_what_it_received() -> None:
     """The bytes of a response are discarded with it."""
-    line = _Handle(head=[b"HTTP/1.1 200 OK\r\n"], body=bytearray(b"{}"))
+    line = CurlHandle(head=[b"HTTP/1.1 200 OK\r\n"], body=bytearray(b"{}"))
 
     line.take_response(pycurl.E_RECV_ERROR)
 
