@@ -1,4 +1,4 @@
-"""Fork hooks for resources that must not be shared with a child process; nothing else compares process ids.
+"""Fork hooks for resources that must not be shared with a child process.
 
 A child would inherit SQLite's locks and corrupt data, and would interleave its requests with its parent's on the same
 connections.

@@ -10,7 +10,7 @@ import orjson
 from ._values import MAX_DEPTH, is_nested
 from .errors import InvalidTraitsError, printable
 
-# orjson silently turns an integer beyond 64 bits into a float; none of these is nearer to 0.
+# orjson silently turns an integer beyond 64 bits into a float, which is then at least as far from 0 as this.
 _MAX_EXACT: Final = float(2**63)
 _BACKSLASH: Final = ord("\\")
 _SCALAR_TYPES: Final = frozenset({str, int, float, bool})
@@ -30,15 +30,14 @@ def parse_json(content: bytes) -> object:
     except orjson.JSONDecodeError:
         # The other parser accepts lone surrogates, NaN and numbers beyond any float; `UserTraits` reports their paths.
         return _parse_slowly(content)
-    # Fewer strings than in the content: orjson kept only the last of two equal names.
+    # Fewer strings than in the content: orjson keeps only the last of two equal names.
     return value if _count_strings((value,)) == _count_quoted(content) else _parse_slowly(content)
 
 
 def parse_traits(content: bytes) -> dict[str, Any] | None:
-    """Return the JSON object *content* as `UserTraits` keeps traits, or None if it needs a closer look.
+    """Return the JSON object *content* in the form in which `UserTraits` stores traits, or None if it needs validation.
 
-    The result needs no validation: orjson returns only valid Unicode, integers of 64 bits and finite numbers. Most
-    lines of a file are like that.
+    Most lines of a file need none: orjson returns only valid Unicode, integers of 64 bits and finite numbers.
     """
     try:
         value = orjson.loads(content)
@@ -61,7 +60,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _count_quoted(content: bytes) -> float:
-    """Return the number of strings in *content*, names included: each stands between two quotes."""
+    """Return the number of strings in *content*, names included: each is between two quotes."""
     quotes = content.count(b'"')
     if _BACKSLASH in content:
         # A quote inside a string has a backslash before it, and so has a backslash.
@@ -86,10 +85,10 @@ def _count_strings(items: Iterable[Any]) -> float:
 
 
 def _normalize(traits: dict[str, Any], level: int) -> float:
-    """Turn *traits* in place into what `UserTraits` keeps.
+    """Turn *traits* in place into the form in which `UserTraits` stores them.
 
     Returns:
-        The number of strings, as `_count_strings` does, or NaN if the traits need a closer look.
+        The number of strings, as `_count_strings` does, or NaN if the traits need validation.
     """
     count: float = len(traits)
     nulls: list[str] = []

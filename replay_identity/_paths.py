@@ -11,7 +11,7 @@ from .errors import InvalidTraitsError, printable
 
 
 class Missing(Enum):
-    """Stands for a value that does not exist, where None is a value."""
+    """The type of `MISSING`, which means "no value" where None is a value."""
 
     MISSING = "MISSING"
 

@@ -1,4 +1,4 @@
-"""Text for people."""
+"""Format numbers for people."""
 
 
 def pluralize(count: int, noun: str, plural: str | None = None) -> str:

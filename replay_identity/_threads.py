@@ -1,15 +1,16 @@
-"""Daemon threads for the blocking router: created as needed, reused, and never a reason to delay process exit."""
+"""Daemon threads for the blocking router: created as needed, reused, and not waited for when the process exits."""
 
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
-from typing import Generic
+from typing import Generic, TypeVar
 
 import attrs
 
 from ._forks import register_fork_hooks
-from .adapters.exchange import T
+
+T = TypeVar("T")
 
 
 @attrs.frozen(eq=False)

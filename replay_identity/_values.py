@@ -40,7 +40,7 @@ def is_nested(value: object) -> TypeGuard[dict[str, Any]]:
 
 
 def is_list(value: object) -> TypeGuard[tuple[Any, ...]]:
-    """Return True if a trait's value is a list, which `UserTraits` keeps as a tuple."""
+    """Return True if a trait's value is a list, which `UserTraits` stores as a tuple."""
     return type(value) is tuple
 
 
@@ -110,7 +110,7 @@ def checked_datetime(moment: object, path: str) -> datetime:
         utc = moment.astimezone(UTC)
     except OverflowError:
         raise InvalidTraitsError(path, "expected a year from 1 to 9999 in UTC") from None
-    # In UTC because datetimes of one zone compare equal whatever their fold; rebuilt to drop a subclass (pandas).
+    # In UTC, since datetimes of one zone compare equal even if their folds differ; rebuilt to drop a subclass (pandas).
     return utc if type(utc) is datetime else datetime(*utc.timetuple()[:6], utc.microsecond, tzinfo=UTC)
 
 

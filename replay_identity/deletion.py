@@ -30,7 +30,7 @@ DeletionStatus: TypeAlias = Literal[
     "failed",  # certainly not deleted
 ]
 
-# A DurableRouter keeps its lease for at most 120 seconds, so waiting a little longer is enough.
+# A DurableRouter holds its lease for at most 120 seconds, so waiting a little longer is enough.
 LEASE_TIMEOUT_S: Final = 150.0
 _LEASE_POLL_S: Final = 0.1
 
@@ -41,7 +41,7 @@ class DeletionReceipt:
 
     Attributes:
         backend: Name of the backend.
-        status: How far the deletion is; see `DeletionStatus`.
+        status: How far the deletion has got; see `DeletionStatus`.
         detail: Why, in a sentence without values.
         outcome: The vendor's outcome, or None if nothing was sent.
     """
@@ -75,7 +75,7 @@ def forget(
 ) -> tuple[DeletionReceipt, ...]:
     """Delete one user from the *ledger*, then at every backend; return one receipt each, in order.
 
-    Calling it again is safe and reports how far each vendor is. Routes are ignored: the vendor may have stored the
+    Calling it again is safe and reports how far each vendor has got. Routes are ignored: the vendor may have stored the
     user before the route existed.
 
     Args:
@@ -120,11 +120,11 @@ def _obstacle(ledger: "Ledger | None", user_id: str, busy_backend: str | None) -
 def _leases(
     ledger: "Ledger | None", names: Iterable[str], lease_timeout: float, on_wait: Callable[[str], None] | None
 ) -> Generator[str | None]:
-    """Hold the leases of all backends; yield the name of one whose lease another process keeps, or None."""
+    """Hold the leases of all backends; yield the name of one whose lease another process holds, or None."""
     deadline = time.monotonic() + lease_timeout
     with ExitStack() as leases:
         if ledger is not None:
-            # Sorted, so that two processes that forget do not wait for each other.
+            # Sorted, so that two processes that forget users do not wait for each other.
             for name in sorted({*names, *(counts.backend for counts in ledger.counts())}):
                 if not _take_lease(leases, ledger, name, deadline, on_wait):
                     yield name
@@ -135,7 +135,7 @@ def _leases(
 def _take_lease(
     leases: ExitStack, ledger: "Ledger", name: str, deadline: float, on_wait: Callable[[str], None] | None
 ) -> bool:
-    """Add the lease of the backend *name* to *leases*; return False if another process keeps it too long."""
+    """Add the lease of the backend *name* to *leases*; return False if another process holds it too long."""
     has_reported = False
     while True:
         with ExitStack() as attempt:

@@ -302,7 +302,7 @@ class IdentifyReport:
         if require == "any" and len(unsettled) < len(self.outcomes):
             return
         required = self.by_backend.keys() if require in ("all", "any") else self._required(require)
-        errors = [_error(outcome) for outcome in unsettled if outcome.backend in required]
+        errors = [_not_accepted(outcome) for outcome in unsettled if outcome.backend in required]
         if errors:
             raise IdentifyError("not every required backend accepted the user", errors)
 
@@ -314,5 +314,5 @@ class IdentifyReport:
         return required
 
 
-def _error(outcome: Outcome) -> NotAcceptedError:
+def _not_accepted(outcome: Outcome) -> NotAcceptedError:
     return NotAcceptedError(outcome.backend, type(outcome).__name__, explain(outcome))

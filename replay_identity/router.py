@@ -103,7 +103,7 @@ class Route:
         return name not in self.exclude and (self.only is None or name in self.only)
 
     def _filter(self, traits: Mapping[str, Any], parents: str, *, is_included: bool) -> dict[str, Any]:
-        """Return the traits that may be sent; *is_included* is True if `only` names a parent of theirs."""
+        """Return the traits that may be sent; *is_included* is True if `only` names one of their parents."""
         filtered: dict[str, Any] = {}
         for name, value in traits.items():
             path = parents + name
@@ -118,7 +118,7 @@ class Route:
         return filtered
 
     def _renamed_types(self, types: Mapping[str, TraitType]) -> dict[str, TraitType]:
-        """Return declared types by new path; that of a renamed trait wins over one declared for its new name."""
+        """Return declared types by new path; the type of a renamed trait wins over one declared for its new name."""
         renamed = {path: self._renamed(path) for path in types}
         return {renamed[path]: types[path] for path in sorted(types, key=lambda path: renamed[path] != path)}
 
@@ -155,7 +155,7 @@ class _Target(Generic[AnyTransport]):
 
 
 class Router:
-    """Sends users to every backend, blocking. Safe under threads, after a fork and during process exit.
+    """Sends users to every backend, blocking. Safe to use from threads, after a fork and during process exit.
 
     Args:
         backends: Backends or routes; their names must differ.

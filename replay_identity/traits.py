@@ -131,7 +131,7 @@ class UserTraits:
         user_id, name, email = _pop_own_fields(traits)
         if cls is not UserTraits:  # A subclass may have fields of its own.
             return cls(user_id, name=name, email=email, traits=traits)
-        # Skips the fields that a row never has: bulk loads make millions of users.
+        # Skips the fields that a row never has, since bulk loads create millions of users.
         return cast(
             "Self",
             new_unchecked(
@@ -145,7 +145,7 @@ class UserTraits:
         return f"UserTraits(user_id={fingerprint(self.user_id)}, traits=[{names}])"
 
 
-# The setters of a frozen class's fields, looked up once: bulk loads set millions.
+# The setters of a frozen class's fields, looked up only once, since bulk loads set millions of fields.
 _set_user_id, _set_name, _set_email, _set_traits, _set_types, _set_observed_at, _set_vendor_ids = (
     vars(UserTraits)[field.name].__set__ for field in attrs.fields(UserTraits)
 )
@@ -185,7 +185,7 @@ def from_validated_row(row: dict[str, Any]) -> UserTraits:
 def fingerprint(user_id: str | None) -> str:
     """Return eight hex digits that distinguish users in a repr; they mean nothing outside this process.
 
-    Python's string hash is keyed with a random secret per process, so nobody can find an id by trying ids.
+    Python's string hash is keyed with a random secret per process, so an id cannot be found by trying ids.
     """
     return "anonymous" if user_id is None else f"<{hash(user_id) & 0xFFFFFFFF:08x}>"
 
