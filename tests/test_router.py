@@ -582,7 +582,7 @@ def test_an_invalid_outcome_is_broken(identify: Identify, vendors: Vendors, resu
     """Another backend's outcome is an adapter's bug, too."""
     report = identify([Acme(act=lambda: result), vendors.logrocket], ANN)
 
-    assert report["acme"] == Broken("acme", "the adapter returned no outcome of its own")
+    assert report["acme"] == Broken("acme", "it returned no outcome of this backend")
     assert isinstance(report["logrocket"], Accepted)
 
 

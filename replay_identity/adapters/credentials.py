@@ -29,7 +29,7 @@ def check_base_url(base_url: str, *, allow_insecure: bool) -> str:
     """
     try:
         parts = urlsplit(base_url)
-        _ = parts.port
+        _ = parts.port  # Raises ValueError if it is not a number.
     except ValueError:
         parts = None  # The exception quotes the URL.
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:

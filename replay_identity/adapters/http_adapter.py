@@ -21,8 +21,8 @@ def _no_headers() -> Mapping[str, str]:
 class HttpAdapter:
     """Base class of adapters whose vendor has an HTTP API with one key.
 
-    A subclass sets the class variables, gives `name` a default, adds `plan`, `identify` and whatever else its vendor
-    supports, and overrides `_check_settings`, `_make_url` and `_make_headers` where its vendor differs.
+    A subclass sets the class variables, gives `name` a default, adds `plan`, `identify` and the optional protocols
+    that its vendor supports, and overrides `_check_settings`, `_make_url` and `_make_headers` where its vendor differs.
 
     Attributes:
         api_key: The vendor's key.
@@ -35,7 +35,7 @@ class HttpAdapter:
         ConfigurationError: A setting is missing or invalid.
     """
 
-    # Used as the key for planning without one.
+    # The key of a backend that only plans, for example in a dry run without keys.
     PLACEHOLDER_KEY: ClassVar[str] = "offline"
     # Printed if the key is missing; an imperative.
     KEY_HINT: ClassVar[str] = "pass api_key"
@@ -52,7 +52,7 @@ class HttpAdapter:
     _headers: Mapping[str, str] = attrs.field(factory=_no_headers, init=False, repr=False, eq=False)
 
     def __attrs_post_init__(self) -> None:
-        # Invalid settings are reported when the backend is made, not at its first user.
+        # Invalid settings are reported when the backend is created, not when it sends its first user.
         check_api_key(self.api_key, hint=self.KEY_HINT)
         self._check_settings()
         object.__setattr__(self, "_url", self._make_url())
@@ -83,7 +83,7 @@ class HttpAdapter:
         return check_base_url(url, allow_insecure=self.allow_insecure)
 
     def _adaptation(self) -> Adaptation:
-        """Return an empty `Adaptation` that adapts or rejects as the settings say."""
+        """Return an empty `Adaptation` that adapts or rejects according to `on_violation`."""
         return Adaptation(adapt=self.on_violation == "adapt")
 
     def _plan(self, adaptation: Adaptation, request: Request | None) -> Plan:

@@ -40,7 +40,7 @@ class Limit:
         source: Where the vendor publishes it.
         read_on: When we read it there.
         rule: Its name in violations and adjustments.
-        note: A caveat: that sources contradict each other, or that the number is our policy.
+        note: A caveat, for example that sources contradict each other or that the number is our policy.
         safe_length: Length in code points up to which any text is within the limit.
     """
 
@@ -147,7 +147,7 @@ def _whole_characters(text: str, length: int) -> str:
     end = length
     while 0 < end < len(text) and _splits(text, end):
         end -= 1
-    # A text that is one single cluster of marks has no boundary to respect.
+    # A text that is one long character has no boundary to cut at.
     return text[: end or length]
 
 

@@ -271,7 +271,7 @@ class SupportsMultiIdentify(Protocol):
     def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
         """Send *users*, at most `max_users` of them, and return one outcome each, in their order.
 
-        No user is rejected because of another: a request that one of them spoils is sent again in parts.
+        No user is rejected because of another: a rejected request is sent again in parts.
         """
         ...
 

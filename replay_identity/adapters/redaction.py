@@ -26,7 +26,7 @@ _PREFIX_LENGTH: Final = 12
 _MIN_SUBSTRING_LENGTH: Final = 4
 _MAX_FLOAT_INT: Final = 10**300
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-# What Go, the language of some vendors, also escapes in JSON.
+# Some vendors' servers are written in Go, which also escapes these in JSON.
 _GO_ESCAPES: Final = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&"})
 
 

@@ -63,10 +63,10 @@ def isolate_errors(backend: str, exchange: Exchange[Outcome]) -> Exchange[Outcom
 
 
 def checked_outcome(backend: str, outcome: object) -> Outcome:
-    """Return *outcome* if it is one of *backend*, else `Broken`: it would overwrite another backend's outcome."""
+    """Return *outcome* if it is an outcome of *backend*, else `Broken`: it would replace another backend's outcome."""
     if isinstance(outcome, Outcome) and outcome.backend == backend:
         return outcome
-    return Broken(backend, "the adapter returned no outcome of its own")
+    return Broken(backend, "it returned no outcome of this backend")
 
 
 def adapter_error(backend: str, error: BaseException) -> Broken:

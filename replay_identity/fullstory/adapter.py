@@ -38,7 +38,7 @@ _HOSTS: Final[Mapping[str, str]] = {"eu1": "https://api.eu1.fullstory.com"}
 _DEFAULT_HOST: Final = "https://api.fullstory.com"
 
 _USERS_PATH: Final = "/v2/users"
-_IDEMPOTENCY_KEY: Final = "idempotency-key"
+_IDEMPOTENCY_HEADER: Final = "idempotency-key"
 _NOT_A_SEGMENT: Final = 'expected an id other than "", "." and "..", which HTTP clients drop from a URL'
 
 
@@ -57,10 +57,10 @@ class UserFilter:
     """Which users to list: those that match every field that is not None.
 
     Attributes:
-        uid: The application's id.
-        email: The e-mail address.
-        display_name: The name.
-        is_identified: Whether the user has a uid.
+        uid: Your own id of the user.
+        email: E-mail address.
+        display_name: Display name.
+        is_identified: True for users with a uid, False for anonymous users.
     """
 
     uid: str | None = attrs.field(default=None, repr=False, validator=_check_text)
@@ -171,9 +171,9 @@ class Fullstory(HttpAdapter):
         Fullstory keeps a key for 24 hours (https://developer.fullstory.com/server/idempotent-requests).
         """
         check_header("idempotency_key", idempotency_key)
-        headers = {**self._headers, _IDEMPOTENCY_KEY: idempotency_key}
+        headers = {**self._headers, _IDEMPOTENCY_HEADER: idempotency_key}
         url = self._url + BATCH_PATH
-        response = yield Request("create_job", "POST", url, headers, body, _IDEMPOTENCY_KEY, creates=True)
+        response = yield Request("create_job", "POST", url, headers, body, _IDEMPOTENCY_HEADER, creates=True)
         return responses.read_job_id(self.name, response, body, secrets=(self.api_key, idempotency_key))
 
     def poll_job(self, job_id: str, /) -> Exchange[JobProgress | Failure]:
@@ -192,7 +192,7 @@ class Fullstory(HttpAdapter):
         if not isinstance(page, Page):
             return page
         matches = [user for user in page.users if user.user_id == user_id]
-        # A user who was deleted and created again is listed twice until the deletion is done.
+        # A user who was deleted and created again is listed twice until the deletion is complete.
         return min(matches, key=lambda user: user.being_deleted, default=None)
 
     def get_by_id(self, vendor_id: str, /) -> Exchange[StoredUser | Failure | None]:
@@ -220,19 +220,19 @@ class Fullstory(HttpAdapter):
     ) -> Iterator[Exchange[Page | Failure]]:
         """Yield one exchange per page of matching users; run each one before asking for the next.
 
-        A Failure ends the pages. To resume, pass the last good `Page.next_token` as *page_token*.
+        A Failure ends the iteration. To resume, pass the last good `Page.next_token` as *page_token*.
         """
         results: list[Page | Failure] = []
         while True:
-            yield _storing_result(self.list_page(user_filter, page_token=page_token), results)
+            yield _store_result(self.list_page(user_filter, page_token=page_token), results)
             if not results:
                 raise RuntimeError("the exchange of a page was not run; run it before asking for the next one")
             page = results.pop()
             if not isinstance(page, Page) or page.next_token is None:
                 return
             if page.next_token == page_token:
-                # Going on would read one page without end.
-                yield _failing(Unknown(self.name, "the vendor names the same page as the next one"))
+                # Otherwise the same page would be read for ever.
+                yield _return_failure(Unknown(self.name, "the vendor names the same page as the next one"))
                 return
             page_token = page.next_token
 
@@ -259,7 +259,7 @@ class Fullstory(HttpAdapter):
         return responses.compare_user(self.name, content, stored)
 
     def verify(self) -> Exchange[KeyInfo | Failure]:
-        """Return whose key it is and what it may do (https://developer.fullstory.com/me/)."""
+        """Return whose key it is and what it permits (https://developer.fullstory.com/me/)."""
         response = yield self._request("verify", "GET", "/me")
         return responses.read_key_info(self.name, self.region, response) or self._failure(response)
 
@@ -309,8 +309,8 @@ class Fullstory(HttpAdapter):
     def _request(
         self, operation: str, method: str, path: str, body: bytes | None = None, *, creates: bool = False
     ) -> Request:
-        # The key is documented for the creation only: https://developer.fullstory.com/server/idempotent-requests.
-        idempotency_header = _IDEMPOTENCY_KEY if path == _USERS_PATH and method == "POST" else None
+        # Only creating a user is documented to take a key: https://developer.fullstory.com/server/idempotent-requests.
+        idempotency_header = _IDEMPOTENCY_HEADER if path == _USERS_PATH and method == "POST" else None
         return Request(
             operation,
             method,
@@ -332,13 +332,13 @@ def _user_path(vendor_id: str) -> str:
     return f"{_USERS_PATH}/{quote(vendor_id, safe='')}"
 
 
-def _failing(failure: Failure) -> Exchange[Page | Failure]:
+def _return_failure(failure: Failure) -> Exchange[Page | Failure]:
     """Return *failure* without sending anything."""
     yield from ()
     return failure
 
 
-def _storing_result(exchange: Exchange[T], results: list[T]) -> Exchange[T]:
+def _store_result(exchange: Exchange[T], results: list[T]) -> Exchange[T]:
     result = yield from exchange
     results.append(result)
     return result

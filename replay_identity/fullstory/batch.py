@@ -1,4 +1,4 @@
-"""A batch import at Fullstory after it was created: poll its job, read the results, and settle each user.
+"""A batch import at Fullstory after it was created: poll its job, read the results, and match them with the users.
 
 Source: https://developer.fullstory.com/server/asynchronous-workflows/, read 2026-11-21.
 """
@@ -23,11 +23,11 @@ _POLL_INITIAL_S: Final = 1.0
 _POLL_MAX_S: Final = 15.0
 _POLL_TOTAL_S: Final = 300.0
 
-# Policy "vendor-trouble-in-a-row": codes that say nothing against the user.
+# Policy "vendor-trouble-in-a-row": codes that do not mean that the user is invalid.
 _VENDOR_ERROR_CODES: Final = frozenset({"server_error", "too_many_requests"})
 _VENDOR_ERROR: Final = "the vendor had an internal problem with this user"
 _NOT_IN_RESULTS: Final = "the results of the job do not show this user"
-# Traits nest at most 32 levels deep; anything deeper is not from us.
+# Traits nest at most 32 levels deep; anything deeper was not sent by us.
 _MAX_DEPTH: Final = 40
 
 
@@ -54,7 +54,7 @@ class FullstoryJob:
 
     def collect(self, entries: Sequence[BatchEntry]) -> Exchange[tuple[Outcome, ...] | Failure]:
         """Return the outcome of each of the *entries*, in their order."""
-        # All results are read whatever the final status was: COMPLETED may hide errors, and FAILED imports.
+        # All results are read even if the status is COMPLETED or FAILED: the first may hide errors, the second imports.
         results = _BatchResults(self.backend, entries, (self.api_key, self.job_id))
         delays = _poll_delays()
         for kind, add_row in (("imports", results.add_import), ("errors", results.add_error)):
@@ -85,7 +85,7 @@ class FullstoryJob:
             if page.next_token is None:
                 return None
             if page.next_token in tokens:
-                # Going on would read the same pages without end.
+                # Otherwise the same pages would be read for ever.
                 return Unknown(self.backend, "the vendor names the same page as the next one")
             tokens.add(page.next_token)
             query = f"?page_token={quote(page.next_token, safe='')}"
@@ -163,7 +163,7 @@ class _BatchResults:
         self._by_content = {content: _ContentMatches(indexes) for content, indexes in by_content.items()}
 
     def add_import(self, row: Mapping[str, Any]) -> None:
-        """Accept the entries that an import *row* is about."""
+        """Accept the entries that match an import *row*."""
         vendor_id = _text(row, "id")
         indexes = self._match_by_id(row)
         if not indexes:
@@ -178,9 +178,9 @@ class _BatchResults:
             self._outcomes[index] = Accepted(self.backend, vendor_id)
 
     def add_error(self, row: Mapping[str, Any]) -> None:
-        """Reject the entries that an error *row* is about, even if they were imported as well.
+        """Reject the entries that match an error *row*, even if they were imported as well.
 
-        After an internal problem of the vendor's, it is unknown how far it got with them.
+        After an internal error of the vendor, it is unknown whether they were imported.
         """
         user = row.get("user")
         item = cast("dict[str, Any]", user) if isinstance(user, dict) else {}
@@ -231,7 +231,7 @@ class _BatchResults:
         user_id, vendor_id = _text(user, "uid"), _text(user, "id")
         by_user_id = self._by_user_id.get(user_id, []) if user_id else []
         by_vendor_id = self._by_vendor_id.get(vendor_id, []) if vendor_id else []
-        # A different uid means a different user, whatever the Fullstory id is.
+        # A different uid means a different user, even if the Fullstory id is the same.
         return by_user_id + [index for index in by_vendor_id if user_id is None or self.entries[index].user_id is None]
 
     def _match_by_content(self, user: Mapping[str, Any]) -> "_ContentMatches | None":
@@ -248,7 +248,7 @@ class _BatchResults:
 
 @attrs.define
 class _ContentMatches:
-    """Indexes of anonymous users with the same content; it makes no difference which of them a row is about."""
+    """Indexes of anonymous users with the same content; it makes no difference which of them a row is matched with."""
 
     unmatched: list[int]
     imported: list[int] = attrs.field(factory=list[int])

@@ -53,7 +53,7 @@ def encode_user(user: UserTraits, *, adapt: bool, vendor_id: str | None = None) 
     """
     properties = PropertyEncoder(Adaptation(adapt), user.types, {}, measured=False)
     content = dumps(_encode(user, vendor_id, properties))
-    # A list or an object is no longer than the JSON that contains it, so most users' need no measuring.
+    # No value is longer than the JSON that contains it, so values are measured only if the whole is too long.
     if len(content) > PROPERTY_VALUE.maximum:
         properties = PropertyEncoder(Adaptation(adapt), user.types, {}, measured=True)
         content = dumps(_encode(user, vendor_id, properties))
@@ -93,7 +93,7 @@ class PropertyEncoder:
         adaptation: Collects adjustments and violations.
         declared: Types that the caller declared, by dotted path as given.
         schema: Types to declare to Fullstory, by dotted path as sent.
-        measured: Whether to measure each list and object; False where measuring the whole JSON may do.
+        measured: Whether to measure each list and object; False if the size of the whole JSON is measured instead.
         count: Number of values so far; nested ones count one by one.
     """
 
@@ -190,7 +190,7 @@ class PropertyEncoder:
         return encoded
 
     def _fits(self, encoded: object, path: str) -> bool:
-        """Return True if a list or an object is small enough, or if it is not to be measured."""
+        """Return True if a list or an object is small enough or need not be measured."""
         if not self.measured:
             return True
         text = dumps(encoded)

@@ -85,7 +85,7 @@ def read_page(backend: str, response: Response) -> Page | None:
 
 
 def read_key_info(backend: str, region: str, response: Response) -> KeyInfo | None:
-    """Return whose key it is, or None if *response* does not say."""
+    """Return the facts about the key, or None if *response* has none."""
     content = response.json_object() if response.is_success else None
     role = _text(content.get("role")) if content else None
     if content is None or role is None:
@@ -94,7 +94,7 @@ def read_key_info(backend: str, region: str, response: Response) -> KeyInfo | No
 
 
 def compare_user(backend: str, body: bytes, stored: StoredUser) -> Comparison:
-    """Compare the *body* that would be sent with the user as Fullstory has them."""
+    """Compare the *body* that would be sent with the user as Fullstory stores them."""
     sent: dict[str, Any] = orjson.loads(body)
     declared: dict[str, str] = sent.get("schema", {}).get("properties", {})
     return compare_fields(
@@ -185,7 +185,7 @@ def read_job_id(
 
 
 def read_progress(response: Response) -> JobProgress | None:
-    """Return how far a job is, or None if *response* does not say; a status that is not final means running."""
+    """Return the progress of a job, or None if *response* has none; a status that is not final means running."""
     content = response.json_object() if response.is_success else None
     job = content.get("job") if content else None
     if content is None or not isinstance(job, dict):

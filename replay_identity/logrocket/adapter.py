@@ -61,7 +61,7 @@ class LogRocket(HttpAdapter):
         body = encode_user(user, adaptation)
         if not body and adaptation.adjustments:
             adaptation.reject("traits", "nothing-left")
-        # What LogRocket makes of an empty object is not documented (our policy "empty-body").
+        # LogRocket does not document what an empty object does (our policy "empty-body").
         request = self._put("identify", user.user_id or "", orjson.dumps(body)) if body else None
         return self._plan(adaptation, request)
 
@@ -84,7 +84,7 @@ class LogRocket(HttpAdapter):
         return True
 
     def compare(self, user: UserTraits, /) -> Exchange[Comparison | Failure]:
-        """Compare the stored user with what would be sent, by a PUT that names no trait.
+        """Compare the stored user with what would be sent, by means of a PUT that names no trait.
 
         No trait changes, but LogRocket may create a user it does not know, and may update when the user was last seen.
         """
@@ -101,14 +101,14 @@ class LogRocket(HttpAdapter):
         return responses.compare_user(self.name, None if plan.request is None else plan.request.body, stored)
 
     def exclude(self, *, user_id: str | None = None, email: str | None = None) -> Exchange[Outcome]:
-        """Have LogRocket delete every session of one user **and never record them again**, until `include`.
+        """Ask LogRocket to delete every session of one user **and never to record them again**, until `include`.
 
         Pass exactly one of *user_id* and *email* (https://docs.logrocket.com/docs/gdpr).
         """
         return (yield from self._gdpr("exclusion", user_id, email))
 
     def include(self, *, user_id: str | None = None, email: str | None = None) -> Exchange[Outcome]:
-        """Have LogRocket record an excluded user again; deleted sessions stay deleted."""
+        """Ask LogRocket to record an excluded user again; deleted sessions stay deleted."""
         return (yield from self._gdpr("inclusion", user_id, email))
 
     def _make_url(self) -> str:

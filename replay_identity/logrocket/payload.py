@@ -20,7 +20,7 @@ from .limits import ADVISED_NAME, EMAIL, NAME, TRAIT_NAME, TRAIT_VALUE
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _STRINGS_ONLY: Final = frozenset({str})
-# LogRocket's own field for the id. Its SDK does not drop a trait of this name, which then stands next to the real id.
+# LogRocket's own field for the id. Its SDK does not drop a trait of this name, so it would appear next to the real id.
 _RESERVED: Final = "userID"
 # LogRocket has fields of its own for name and e-mail. Its SDK, too, lifts these out of the traits.
 _SPECIAL: Final = frozenset({"name", "email", _RESERVED, ""})
@@ -105,7 +105,7 @@ class TraitEncoder:
         return self.adaptation.truncate(f"traits.{name}", value, TRAIT_VALUE)
 
     def _fits(self, name: str, text: str) -> bool:
-        """Return True if *text* can be sent whole: half a number, date or list would be another value."""
+        """Return True if *text* is short enough: half a number, date or list would be another value."""
         return self.adaptation.fit_or_drop(f"traits.{name}", text, TRAIT_VALUE) is not None
 
     def _special(self, name: str, value: Any) -> None:  # noqa: ANN401  # A trait value.
@@ -114,7 +114,7 @@ class TraitEncoder:
         if name == _RESERVED:
             self.adaptation.drop(path, "reserved-name")
         elif not name:
-            self.adaptation.drop(path, "empty-name")  # Not documented what LogRocket makes of it.
+            self.adaptation.drop(path, "empty-name")  # LogRocket does not document what such a trait does.
         elif not isinstance(value, str):
             # How to clear these is not documented, and LogRocket's SDK drops values that are not strings.
             self.adaptation.drop(path, "name-and-email-are-strings")

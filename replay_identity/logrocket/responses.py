@@ -42,10 +42,10 @@ def shows_user(user: Mapping[str, Any], user_id: str | None, body: bytes | None)
 
 
 def compare_user(backend: str, body: bytes | None, user: Mapping[str, Any]) -> Comparison:
-    """Compare the *body* that would be sent, if any, with the *user* as LogRocket has them."""
+    """Compare the *body* that would be sent, if any, with the *user* as LogRocket stores them."""
     expected, actual = _fields(orjson.loads(body or b"{}")), _fields(user)
     comparison = compare_fields(backend, expected, actual, is_same=lambda _, sent, stored: bool(sent == stored))
-    # The read itself may have created a user without any values, so such a user counts as missing.
+    # The request itself may have created a user without any values, so such a user counts as missing.
     is_missing = comparison.absent and not any(actual.values())
     return Comparison(backend, missing=True) if is_missing else comparison
 

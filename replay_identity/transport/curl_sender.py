@@ -25,7 +25,7 @@ pycurl: Any = _untyped
 # Seconds between calls of perform(): select() does not see sockets numbered above 1,023 and ignores libcurl's timers.
 MAX_SELECT_S: Final = 0.05
 
-# A larger request body is not kept until the next request.
+# A larger request body is freed after its response, not with the next request.
 _MAX_KEPT_BODY_BYTES: Final = 65_536
 
 _UNTRUSTED: Final = {pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_ISSUER_ERROR}
@@ -66,7 +66,7 @@ class Multi(Protocol):
         ...
 
     def perform(self) -> object:
-        """Send and receive whatever is possible without waiting."""
+        """Send and receive what is possible without waiting."""
         ...
 
     def select(self, timeout: float, /) -> object:
@@ -94,7 +94,7 @@ class CurlSender:
     _multi: Multi = attrs.field(init=False, repr=False)
     _handles: "dict[Easy, CurlHandle]" = attrs.field(init=False, repr=False)
     _free: "list[CurlHandle]" = attrs.field(init=False, repr=False)
-    # A heap by the moment at which the request's time is over.
+    # A heap, ordered by the moment at which a request times out.
     _waiting: list[tuple[float, int, Request]] = attrs.field(init=False, repr=False)
     _done: list[tuple[int, Response]] = attrs.field(init=False, repr=False)
     _proxies: Proxies = attrs.field(init=False, repr=False)
@@ -206,7 +206,7 @@ class CurlSender:
 
 @attrs.define(eq=False)
 class CurlHandle:
-    """A libcurl handle that is used again and again, with its current options, so that only changes are set."""
+    """A libcurl handle that is reused, with its current options, so that only changed ones are set."""
 
     easy: Easy = attrs.field(factory=pycurl.Curl)
     request_id: int = 0
@@ -216,7 +216,7 @@ class CurlHandle:
     timeout: float | None = None
     times_sent: int = 0
     is_too_large: bool = False
-    keeps_large_body: bool = False
+    has_large_body: bool = False
     head: list[bytes] = attrs.field(factory=list[bytes], repr=False)
     body: bytearray = attrs.field(factory=bytearray, repr=False)
 
@@ -231,8 +231,8 @@ class CurlHandle:
         self.easy.setopt(pycurl.WRITEFUNCTION, self._add_chunk)
 
     def _before_sending(self, *_addresses: object) -> int:
-        # libcurl resends on its own when a kept connection closes without a response. We abort that, since the first
-        # request may have been applied; retrying is up to `Attempts`.
+        # libcurl resends on its own when a reused connection closes without a response. We abort that, since the first
+        # request may have been applied; `Attempts` decides about retries.
         self.times_sent += 1
         verdict: int = pycurl.PREREQFUNC_OK if self.times_sent == 1 else pycurl.PREREQFUNC_ABORT
         return verdict
@@ -263,7 +263,7 @@ class CurlHandle:
         body = request.body or b""
         if body or request.method in _METHODS_WITH_BODY:
             easy.setopt(pycurl.POSTFIELDS, body)
-            self.keeps_large_body = len(body) > _MAX_KEPT_BODY_BYTES
+            self.has_large_body = len(body) > _MAX_KEPT_BODY_BYTES
         else:
             easy.setopt(pycurl.HTTPGET, 1)
         if request.method == "HEAD":
@@ -276,10 +276,10 @@ class CurlHandle:
         else:
             headers = ResponseHeaders(tuple(self.head))
             response = Response(self.easy.getinfo(pycurl.RESPONSE_CODE), headers, bytes(self.body))
-        if self.keeps_large_body:
+        if self.has_large_body:
             # Otherwise libcurl would keep the batch in memory until it sends another body.
             self.easy.setopt(pycurl.POSTFIELDS, b"")
-            self.keeps_large_body = False
+            self.has_large_body = False
         self.head.clear()
         self.body.clear()
         self.times_sent, self.is_too_large = 0, False

@@ -38,7 +38,7 @@ _NO_PROXY: Final = {f"all://[{host}]" if ":" in host else f"all://{host}": None 
 
 
 def as_sender(client: httpx.Client | Sender | None) -> Sender:
-    """Return *client* as a sender: an httpx client is wrapped, None stands for this library's own client."""
+    """Return *client* as a sender: an httpx client is wrapped, and None means this library's own client."""
     return HttpxSender(client) if client is None or isinstance(client, httpx.Client) else client
 
 
@@ -49,7 +49,7 @@ def as_async_sender(client: httpx.AsyncClient | AsyncSender | None) -> AsyncSend
 
 @attrs.define(eq=False)
 class HttpxSender:
-    """Send over the caller's `httpx.Client`, or over an own one, which a forked child replaces."""
+    """Send over the caller's `httpx.Client`, or over the library's own one, which a forked child replaces."""
 
     _client: httpx.Client | None = None
     _own_client: httpx.Client | None = attrs.field(default=None, init=False)
@@ -91,7 +91,7 @@ class HttpxSender:
             return client
 
     def close(self) -> None:
-        """Close the own client; the caller closes the caller's."""
+        """Close the library's own client; the caller closes the caller's."""
         if self._own_client is not None:
             self._own_client.close()
 
@@ -119,7 +119,7 @@ class _PooledClient:
 
 @attrs.define(eq=False)
 class AsyncHttpxSender:
-    """Send over the caller's `httpx.AsyncClient`, or over as many own ones as keep each pool small."""
+    """Send over the caller's `httpx.AsyncClient`, or over the library's own ones, of which each has a small pool."""
 
     _client: httpx.AsyncClient | None = None
     # By event loop, since connections belong to one.
@@ -153,7 +153,7 @@ class AsyncHttpxSender:
             return _PooledClient(self._client)
         loop = asyncio.get_running_loop()
         if loop not in self._pools:
-            # Connections of a closed loop cannot be closed any more; they go with the last reference to them.
+            # Connections of a closed loop cannot be closed any more; Python frees them with their last reference.
             self._pools = {known: pool for known, pool in self._pools.items() if not known.is_closed()}
         pool = self._pools.setdefault(loop, [])
         for pooled in pool:
@@ -164,7 +164,7 @@ class AsyncHttpxSender:
         return pool[-1]
 
     async def aclose(self) -> None:
-        """Close the own clients of this event loop; the caller closes the caller's."""
+        """Close the library's own clients of this event loop; the caller closes the caller's."""
         for pooled in self._pools.pop(asyncio.get_running_loop(), []):
             await pooled.client.aclose()
 

@@ -10,8 +10,8 @@ from ..errors import check_positive
 _MINUTE_S: Final = 60.0
 # Stay 1 % under the quota: the vendor counts arrivals, not departures.
 _SPACING: Final = 1.01
-# After a delay on our side, at most 0.1 s of missed slots are made up for, and a slot expires after 0.2 s. Anything
-# more would bunch requests up and exceed the quota of some minute.
+# After a delay on our side, at most 0.1 s of missed slots are used later, and a slot expires after 0.2 s. Anything more
+# would bunch requests up and exceed the quota of some minute.
 _MAX_CATCH_UP_S: Final = 0.1
 _MAX_LATENESS_S: Final = 0.2
 # A vendor near its limit: latency is three times the best we saw, and 0.25 s more than that.

@@ -37,7 +37,7 @@ class Transport:
         attempts: Attempts | None = None,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
-        # Importing httpx takes half of this library's import time, so it waits until a transport is made.
+        # Importing httpx takes half of this library's import time, so it is imported for the first transport.
         from .httpx_sender import as_sender  # noqa: PLC0415
 
         self.attempts = attempts or Attempts(retry or RetryPolicy(), timeout)

@@ -1,4 +1,4 @@
-"""Protocols that an HTTP client must implement, and what all our clients have in common."""
+"""Protocols that an HTTP client must implement, and constants that all our clients share."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from ..adapters.exchange import Request, Response
 
-# Enough for any page of users; a vendor that sends more is not answering the question.
+# Enough for any page of users.
 MAX_RESPONSE_BYTES: Final = 32 * 2**20
 HEADERS: Final = {"accept-encoding": "gzip, deflate", "user-agent": f"replay-identity/{version('replay-identity')}"}
 # Never sent through a proxy from the environment: requests to this machine must not leave it.

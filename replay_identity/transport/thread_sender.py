@@ -12,7 +12,7 @@ from .._forks import register_fork_hooks
 from ..adapters.exchange import NoResponse, Request, Response
 from .senders import Sender
 
-# A request with its id and the moment at which its time is over; None ends a thread.
+# The id of a request, the request, and the moment at which it times out; None ends a thread.
 _Task: TypeAlias = tuple[int, Request, float] | None
 _Result: TypeAlias = tuple[int, Response | Exception]
 
@@ -29,7 +29,7 @@ class ThreadSender:
 
     Attributes:
         connections: Maximum number of requests in flight; others wait, and the wait counts towards their timeout.
-        new_sender: Makes the sender of one thread.
+        new_sender: Returns a sender for one thread.
     """
 
     connections: int = 64
@@ -75,10 +75,10 @@ class ThreadSender:
     def close(self) -> None:
         """Discard the responses to requests in flight; each thread frees its connections when its request ends."""
         self._is_closed = True
-        # Requests that wait are not sent, and close() does not wait for threads that wait for a dead vendor.
+        # Waiting requests are not sent, and nothing here waits for a thread that waits for an unresponsive vendor.
         self._in_flight = 0
         tasks, self._tasks, self._results = self._tasks, SimpleQueue(), SimpleQueue()
-        _empty(tasks)
+        _discard_all(tasks)
         for _ in range(self._threads):
             tasks.put(None)
 
@@ -91,7 +91,7 @@ class ThreadSender:
             self._tasks, self._results, self._threads, self._in_flight = SimpleQueue(), SimpleQueue(), 0, 0
 
 
-def _empty(tasks: SimpleQueue[_Task]) -> None:
+def _discard_all(tasks: SimpleQueue[_Task]) -> None:
     try:
         while True:
             tasks.get_nowait()

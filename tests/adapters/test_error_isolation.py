@@ -37,7 +37,7 @@ def test_anything_else_is_broken(value: Any) -> None:
     """It could overwrite another backend's outcome."""
     outcome, _ = run(isolate_errors("acme", request_then_return(value)), Response(200))
 
-    assert outcome == checked_outcome("acme", value) == Broken("acme", "the adapter returned no outcome of its own")
+    assert outcome == checked_outcome("acme", value) == Broken("acme", "it returned no outcome of this backend")
 
 
 def test_an_exception_becomes_its_type_and_place() -> None:

@@ -140,12 +140,12 @@ def test_a_giant_response_does_not_affect_the_next(sender: CurlSender, monkeypat
 
 def test_clears_what_it_received() -> None:
     """The bytes of a response are discarded with it."""
-    line = CurlHandle(head=[b"HTTP/1.1 200 OK\r\n"], body=bytearray(b"{}"))
+    handle = CurlHandle(head=[b"HTTP/1.1 200 OK\r\n"], body=bytearray(b"{}"))
 
-    line.take_response(pycurl.E_RECV_ERROR)
+    handle.take_response(pycurl.E_RECV_ERROR)
 
-    assert not line.head
-    assert not line.body
+    assert not handle.head
+    assert not handle.body
 
 
 @pytest.mark.slow
