@@ -1,4 +1,4 @@
-"""Keep what users should be and what each vendor confirmed of it, in one SQLite file."""
+"""Store the desired state of users, and what each vendor confirmed of it, in one SQLite file."""
 
 from .claims import Claim
 from .jobs import Batch, JobEntry, StoredJob

@@ -33,7 +33,7 @@ class Claim:
         row_id: The user's key in the ledger; claims come in ascending order.
         version: Version of the desired state: the number of the upsert that changed it last.
         user: What to send: the ids, and all that the vendor has not confirmed.
-        unchanged: Whether the vendor has confirmed everything meanwhile, so that nothing has to be sent.
+        unchanged: True if the vendor has confirmed everything meanwhile, so that nothing has to be sent.
     """
 
     row_id: int
@@ -62,12 +62,12 @@ def claim_users(
     pending.close()
     rows = _desired_and_confirmed(db, backend, row_ids)
     claims = [
-        _claim_missing(fingerprints, row_id, version, encoded, confirmed, full_state=full_state)
-        if is_sure
+        _claim_unconfirmed(fingerprints, row_id, version, encoded, confirmed, full_state=full_state)
+        if is_reliable
         else Claim(row_id, version, decode(encoded))
-        for row_id, version, encoded, is_sure, confirmed in rows
+        for row_id, version, encoded, is_reliable, confirmed in rows
     ]
-    # From here until it confirms again, the vendor may have something else than it confirmed.
+    # Until the vendor confirms again, what it has may differ from what it last confirmed.
     in_doubt = [
         (backend, claim.row_id)
         for claim, (*_, confirmed) in zip(claims, rows, strict=True)
@@ -78,9 +78,9 @@ def claim_users(
 
 
 def _desired_and_confirmed(db: sqlite3.Connection, backend: int, row_ids: Sequence[int]) -> list[Any]:
-    """Select row id, version, desired state, whether the confirmed state can be relied on, and its fingerprints.
+    """Select row id, version, desired state, whether the confirmed state is reliable, and its fingerprints.
 
-    After a loss it cannot: the vendor does not have what was sent.
+    After a loss it is not: the vendor does not have what was sent.
     """
     clause, parameters = sql_in(row_ids)
     return db.execute(
@@ -93,10 +93,10 @@ def _desired_and_confirmed(db: sqlite3.Connection, backend: int, row_ids: Sequen
     ).fetchall()
 
 
-def _claim_missing(
+def _claim_unconfirmed(
     fingerprints: Fingerprints, row_id: int, version: int, encoded: bytes, confirmed: bytes, *, full_state: bool
 ) -> Claim:
-    """Return a claim without the fields that the vendor has confirmed, unless *full_state* is asked for."""
+    """Return a claim without the fields that the vendor has confirmed, or with all of them if *full_state*."""
     before, now = unpack(confirmed), fingerprints.of_fields(encoded)
     fields = encoded_fields(encoded)
     same = {field for field, name in zip(fields, now, strict=True) if before.get(name) == now[name]}

@@ -1,4 +1,4 @@
-"""Encode users for storage, and fingerprint their ids and fields with a key of the ledger's own.
+"""Encode users for storage, and fingerprint their ids and fields with the ledger's key.
 
 A stored user is JSON. A value of a type that JSON lacks, such as a date, is wrapped in a tag.
 """
@@ -27,7 +27,7 @@ _SCALARS: Final = frozenset[type[object]]({str, bool, int, float})
 
 _SORTED: Final = orjson.OPT_SORT_KEYS
 
-# A tagged value is an object with these two keys. Mappings beside one are tagged too, so that none can imitate a tag.
+# A tagged value is an object with these two keys. In a tagged trait, mappings are tagged too: none can imitate a tag.
 _TAG: Final = "$"
 _VALUE: Final = "="
 
@@ -67,7 +67,7 @@ def _encode(user: UserTraits, not_scalar: Sequence[str], tagged: Sequence[str]) 
 
 
 def decode(encoded: bytes) -> UserTraits:
-    """Return the user that `encode` encoded."""
+    """Return the user in the result of `encode`."""
     content: dict[str, Any] = orjson.loads(encoded)
     get = content.get
     traits: dict[str, Any] = content["traits"]
@@ -118,7 +118,7 @@ def to_microseconds(moment: datetime) -> int:
 
 
 def from_microseconds(microseconds: int) -> datetime:
-    """Return the moment that many *microseconds* after 1970 began."""
+    """Return the moment *microseconds* after the beginning of 1970."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
@@ -128,7 +128,7 @@ def canonical_json(value: object) -> bytes:
 
 
 def _is_json(value: object) -> bool:
-    """Return True if JSON has a type for *value*, whatever the size of its integers."""
+    """Return True if JSON has a type for *value*, even if its integers are too large."""
     if is_list(value):
         return _SCALARS.issuperset(map(type, value)) or all(map(_is_json, value))
     if is_nested(value):
@@ -208,7 +208,7 @@ _MAX_CACHED_LEN: Final = 32
 
 @attrs.define
 class Fingerprints:
-    """Keyed hashes of ids, users and fields; each kind is hashed apart from the others."""
+    """Keyed hashes of ids, users and fields; each kind has its own hash function."""
 
     _key: bytes = attrs.field(repr=False)
     _fields: "dict[str, _FieldHasher]" = attrs.field(factory=dict[str, "_FieldHasher"], repr=False)
@@ -294,6 +294,6 @@ def pack(fingerprints: Mapping[bytes, bytes]) -> bytes:
 
 
 def unpack(packed: bytes) -> dict[bytes, bytes]:
-    """Return the mapping that `pack` joined."""
+    """Return the mapping that `pack` packed."""
     step = 2 * _FIELD_BYTES
     return {packed[i : i + _FIELD_BYTES]: packed[i + _FIELD_BYTES : i + step] for i in range(0, len(packed), step)}

@@ -27,7 +27,7 @@ LOCK_TIMEOUT_S: Final = 60.0
 
 # "RpLd" in ASCII: marks a SQLite file as a ledger.
 APPLICATION_ID: Final = 0x52704C64
-# The mark of ledgers made while 0.1.0 was in development, whose tables have other names.
+# The mark of ledgers created while 0.1.0 was in development, whose tables have other names.
 _DEVELOPMENT_ID: Final = 0x52704964
 
 _VERSION_1: Final = (
@@ -45,7 +45,7 @@ _VERSION_1: Final = (
         in_doubt INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (backend, row_id)
     ) WITHOUT ROWID""",
-    # Texts that rejections and losses refer to: many users share few of them.
+    # Texts that rejections and losses refer to: many users share a few of them.
     "CREATE TABLE reasons (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",
     # version: of the desired state that was rejected.
     """CREATE TABLE rejections (
@@ -57,7 +57,7 @@ _VERSION_1: Final = (
         backend INTEGER, row_id INTEGER, reason INTEGER NOT NULL,
         PRIMARY KEY (backend, row_id)
     ) WITHOUT ROWID""",
-    # Imports that have not ended: what to send again after a crash, under which key, and which users are in it.
+    # Imports that have not ended: what to send again after a crash, under which key, and which users are in them.
     """CREATE TABLE jobs (
         id INTEGER PRIMARY KEY AUTOINCREMENT, backend INTEGER NOT NULL, idempotency_key TEXT NOT NULL, vendor_job TEXT,
         size INTEGER NOT NULL, created_at INTEGER NOT NULL, entries BLOB NOT NULL, body BLOB
@@ -83,7 +83,7 @@ _DAMAGED: Final = (
     "the ledger is damaged",
     "move the file away and sync again from the source; users who did not change are then sent again",
 )
-# Problem and hint by the beginning of SQLite's name for the error.
+# Problem and hint by prefix of SQLite's name for the error.
 _PROBLEMS: Final[Mapping[str, tuple[str, str]]] = {
     "SQLITE_FULL": ("the disk is full", "free some space and run again; nothing that was stored is lost"),
     "SQLITE_CORRUPT": _DAMAGED,
@@ -117,12 +117,12 @@ class Database:
         self._is_closed = False
         self._connection: sqlite3.Connection | None = None
         register_fork_hooks(self)
-        with self._lock:  # Keeps a fork from happening while SQLite is at work.
+        with self._lock:  # No fork happens while SQLite works.
             self._connection = self._open()
 
     @contextmanager
     def transaction(self) -> Generator[sqlite3.Connection]:
-        """Lend the connection inside a write transaction: all of it is on disk afterwards, or nothing.
+        """Yield the connection inside a write transaction: afterwards all of it is on disk, or nothing.
 
         Raises:
             LedgerError: The disk is full, the file is damaged, or another process keeps it locked.
@@ -248,7 +248,7 @@ class Database:
         raise LedgerError(self.path, "a SQLite database, but not a ledger", "choose another file")
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
-        """Create or update the tables in one transaction; if two processes come at once, the second finds it done."""
+        """Create or update the tables in one transaction; if two processes do it at once, the second finds it done."""
         connection.execute("BEGIN EXCLUSIVE")
         version = _select_number(connection, "PRAGMA user_version")
         if version > len(MIGRATIONS):
@@ -279,7 +279,7 @@ def sql_in(row_ids: Collection[int]) -> tuple[str, list[int]]:
 def _wait_for_lock(act: Callable[[], T]) -> T:
     """Return what *act* returns, and repeat it while another process has the file locked.
 
-    SQLite's own wait starves the unlucky, and some statements do not wait at all.
+    SQLite's own wait can starve a process, and some statements do not wait at all.
     """
     deadline = time.monotonic() + LOCK_TIMEOUT_S
     while True:

@@ -20,9 +20,9 @@ class JobEntry:
     Attributes:
         row_id: The user's key in the ledger.
         version: Version of the desired state that was sent.
-        user_id: The application's id.
+        user_id: Your own id of the user.
         vendor_id: The vendor's own id that was sent.
-        lost: Lossy adjustments that were made for the vendor's limits.
+        lost: Lossy adjustments to the vendor's limits.
     """
 
     row_id: int
@@ -32,7 +32,7 @@ class JobEntry:
     lost: tuple[Adjustment, ...] = ()
 
     def batch_entry(self) -> BatchEntry:
-        """Return the ids that the vendor's results are matched by."""
+        """Return the ids by which the vendor's results are matched with users."""
         return BatchEntry(user_id=self.user_id, vendor_id=self.vendor_id)
 
 
@@ -60,7 +60,7 @@ class StoredJob:
         idempotency_key: Key of the request, the same however often it is sent.
         size: Number of users.
         created_at: When it was stored, in seconds since 1970.
-        vendor_job: The vendor's id of the job, once it is known.
+        vendor_job: The vendor's id of the job, or None until it is known.
     """
 
     id: int

@@ -1,4 +1,4 @@
-"""A lease per backend: one process delivers at a time, so that its requests cannot be overtaken by another's."""
+"""A lease per backend: one process delivers at a time, so that no other process's requests overtake its own."""
 
 import re
 import sqlite3
@@ -18,7 +18,7 @@ _UNSAFE: Final = re.compile("[^A-Za-z0-9_-]")
 def take_lease(path: str, backend: str) -> Generator[bool]:
     """Hold the lease on *backend* for the ledger at *path*; yield False if another process holds it.
 
-    The lock is SQLite's own, on a file beside the ledger: it works on every platform and ends with the process.
+    The lock is SQLite's own, on a file next to the ledger: it works on every platform and ends with the process.
     """
     if path == MEMORY:
         yield True
@@ -43,7 +43,7 @@ class _Lease:
                 self.release()
                 if error.sqlite_errorname != "SQLITE_BUSY":
                     raise LedgerError(
-                        path, "the lock file beside the ledger cannot be used", "check the permissions of its folder"
+                        path, "the lock file next to the ledger cannot be used", "check the permissions of its folder"
                     ) from None
             register_fork_hooks(self)
 

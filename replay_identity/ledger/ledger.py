@@ -53,8 +53,8 @@ class BackendCounts:
         backend: Name of the backend.
         pending: Users to send, including those of jobs in flight.
         confirmed: Users that the vendor has confirmed at least once.
-        rejected: Users that the backend rejected as they are.
-        lossy: Users that the vendor got only in part, because of its limits.
+        rejected: Users that the backend rejected and that have not changed since.
+        lossy: Users that the vendor received only in part, because of its limits.
         jobs: Import jobs in flight.
     """
 
@@ -131,14 +131,14 @@ class Ledger:
     ) -> Mapping[str, UpsertCounts]:
         """Upsert the desired state of *users* at *backends*; it is on disk when this returns.
 
-        Traits are merged into those that were upserted before. If both observations have a moment, the newer wins,
-        field by field; otherwise the later call wins.
+        Traits are merged into those that were upserted before. If both have an `observed_at`, the newer one wins, field
+        by field; otherwise the later call wins.
 
         Args:
             users: Users with an id or vendor ids. All are read before the file is locked.
             backends: Names of the backends.
-            replace: Whether each user is the whole desired state, as a row of a source is. A rejected trait that the
-                row does not repeat is then dropped, instead of being rejected forever.
+            replace: True if each user is the whole desired state, like a row of a source. A rejected trait that the row
+                does not repeat is then dropped, instead of being rejected forever.
             on_inserted: Called with claims on the users who were new to the ledger, once they are on disk. The holder
                 of the lease may use them like those of `claim`, as long as they are `still_current`.
 
@@ -177,7 +177,7 @@ class Ledger:
             before: Only row ids below this one.
             count: Maximum number of claims, below SQLite's 32,766 parameters.
             skip: Row ids to leave out, such as those in flight.
-            full_state: Whether to claim the whole desired state, not only what the vendor has not confirmed.
+            full_state: True to claim the whole desired state, not only what the vendor has not confirmed.
         """
         backend_id = self._backend_id(backend)
         with self._database.transaction() as db:
@@ -216,7 +216,7 @@ class Ledger:
         return int(self._database.rows(sql, self._backend_id(backend))[0][0])
 
     def lease(self, backend: str) -> AbstractContextManager[bool]:
-        """Hold the right to deliver to *backend*; yield False if another process holds it.
+        """Hold the right to deliver to *backend* during a `with` block; yield False if another process holds it.
 
         The lease ends with the process, even if that is killed.
         """
@@ -294,7 +294,7 @@ class Ledger:
             yield rejected
 
     def losses(self, backend: str) -> Iterator[tuple[Adjustment, ...]]:
-        """Yield what was lost at *backend*, per user; the users themselves are no longer known."""
+        """Yield what was lost at *backend*, per user; the ledger no longer knows who the users are."""
         for (text,) in self._pages(_SELECT_LOSSES, backend):
             with self._database.translated_errors():
                 losses = decode_losses(text)
@@ -307,7 +307,7 @@ class Ledger:
         """
         backend_id = self._backend_id(backend)
         with self._database.transaction() as db:
-            # Without the fingerprints too: once one field is confirmed again, the others are not.
+            # The fingerprints are erased as well, or all fields would count as confirmed as soon as one is.
             db.execute(
                 "UPDATE confirmed SET user_fingerprint = x'', field_fingerprints = x'', in_doubt = 1 WHERE backend = ?",
                 [backend_id],

@@ -1,4 +1,4 @@
-"""Merge what is known of a user with what comes in later."""
+"""Merge the stored state of a user with newer traits."""
 
 from collections.abc import Container, Mapping
 from typing import Any

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 
 import attrs
 import orjson
@@ -15,7 +15,7 @@ from .codec import Fingerprints, encoded_fields, pack, unpack
 from .database import MAX_ROWS, sql_in
 from .jobs import has_user
 
-Rejection = Rejected | Broken
+Rejection: TypeAlias = Rejected | Broken
 _REJECTIONS: Final = (Rejected, Broken)
 
 
@@ -37,7 +37,7 @@ class Settlement:
 def settle_users(
     db: sqlite3.Connection, fingerprints: Fingerprints, backend: int, settlements: Sequence[Settlement], *, now: int
 ) -> set[int]:
-    """Record *settlements*, which name no user twice, inside a transaction; return who is no longer pending."""
+    """Record *settlements*, which name no user twice, in a transaction; return the row ids no longer pending."""
     recorder = _OutcomeRecorder(db, fingerprints, backend, now)
     settled: set[int] = set()
     for start in range(0, len(settlements), MAX_ROWS):
@@ -63,7 +63,7 @@ class _OutcomeRecorder:
         # An outcome for an older version says nothing about the newer one, which stays pending.
         current = [each for each in settlements if each.row_id in pending and pending[each.row_id][0] == each.version]
         accepted = {each.row_id: pending[each.row_id][1] for each in current if isinstance(each.outcome, Accepted)}
-        # Nothing is confirmed of skipped users: a route may let them through later.
+        # Skipped users are not confirmed: a route may let them through later.
         skipped = {each.row_id: pending[each.row_id][1] for each in current if isinstance(each.outcome, Skipped)}
         rejected = [each for each in current if isinstance(each.outcome, _REJECTIONS)]
         self._confirm(accepted)
@@ -198,7 +198,7 @@ class _ReasonTable:
     _ids: dict[str, int] = attrs.field(factory=dict[str, int])
 
     def id_of(self, text: str) -> int:
-        # Inserts *text* if it is new.
+        """Return the id of *text*, which is inserted if it is new."""
         known = self._ids.get(text)
         if known is None:
             self.db.execute("INSERT OR IGNORE INTO reasons (text) VALUES (?)", [text])
@@ -243,7 +243,7 @@ def decode_losses(text: str) -> tuple[Adjustment, ...]:
 # Keyed by backend and row id; the condition names the backends, since the keys start with them.
 _TABLES_BY_BACKEND: Final = ("pending", "confirmed", "rejections", "losses")
 _AT_ANY_BACKEND: Final = "backend IN (SELECT id FROM backends) AND row_id = ?"
-# A vendor's message may be about one user only.
+# Unused reasons are erased too: a vendor's message may be about one user only.
 _UNUSED_REASON: Final = "id NOT IN (SELECT reason FROM rejections UNION SELECT reason FROM losses)"
 
 

@@ -14,20 +14,20 @@ from .codec import Fingerprints, decode, encode, pack, to_microseconds, unpack
 from .database import MAX_ROWS, sql_in
 from .merging import drop_fields, field_names, merge_users, replace_user
 
-# Moments are stored as 8 bytes that sort as the moments do: those before 1970 are made positive.
+# Moments are stored as 8 bytes that sort as the moments do: an offset makes those before 1970 positive.
 _MOMENT_BYTES: Final = 8
 _MOMENT_OFFSET: Final = 1 << 62
 
 
 @attrs.define
 class UpsertCounts:
-    """What an upsert meant for one backend, in users.
+    """How many users an upsert put into which state at one backend.
 
     Attributes:
-        pending: Became pending.
-        already_pending: Were pending before; one request delivers both changes.
-        unchanged: Are as the vendor confirmed them.
-        rejected: Are as they were when they were rejected, and would be again.
+        pending: Users that became pending.
+        already_pending: Users that were pending before; one request delivers both changes.
+        unchanged: Users that are as the vendor confirmed them.
+        rejected: Users that have not changed since they were rejected, and would be rejected again.
     """
 
     pending: int = 0
@@ -61,7 +61,7 @@ def incoming_user(user: UserTraits, fingerprints: Fingerprints) -> IncomingUser:
     id_fingerprint = fingerprints.of_id(user)
     if id_fingerprint is None:
         raise InvalidTraitsError(
-            "user_id", "is missing, and so are vendor ids; a ledger finds a user again by one of them"
+            "user_id", "the id and the vendor ids are missing; a ledger needs one of them to find the user again"
         )
     return IncomingUser(id_fingerprint, user, encode(user))
 
@@ -94,9 +94,9 @@ def upsert_users(
         db: The connection.
         fingerprints: The ledger's fingerprints.
         backends: Ids of the backends by name.
-        users: The users; a user may come more than once.
+        users: The users; a user may occur more than once.
         version: Number of this upsert, higher than all before.
-        replace: Whether each user is the whole desired state, as a row of a source is and an event is not.
+        replace: True if each user is the whole desired state, like a row of a source and unlike an event.
     """
     upsert = _Upsert(db, fingerprints, backends, version, replace)
     for batch in _without_repetitions(users):
@@ -105,7 +105,7 @@ def upsert_users(
 
 
 def _without_repetitions(users: Iterable[IncomingUser]) -> Iterator[list[IncomingUser]]:
-    """Yield *users* in order, in batches that include nobody twice."""
+    """Yield *users* in order, in batches that contain no user twice."""
     batch: dict[bytes, IncomingUser] = {}
     for user in users:
         if user.id_fingerprint in batch or len(batch) == MAX_ROWS:
@@ -118,7 +118,7 @@ def _without_repetitions(users: Iterable[IncomingUser]) -> Iterator[list[Incomin
 
 @fast_frozen
 class _ExistingUser:
-    """A user that the ledger knows; version and desired state only while somebody needs them."""
+    """A user that the ledger knows; version and desired state are None if no backend needs them."""
 
     row_id: int
     moments: bytes | None
@@ -137,7 +137,13 @@ class _Confirmed:
 
 @attrs.frozen
 class _BackendState:
-    """How some users stand at one backend, by row id; rejected: which version of them."""
+    """The state of some users at one backend, by row id.
+
+    Attributes:
+        pending: Users that are pending.
+        rejected: The version that was rejected.
+        confirmed: What the vendor last confirmed.
+    """
 
     pending: frozenset[int]
     rejected: Mapping[int, int]
@@ -173,7 +179,7 @@ class _Upsert:
         self.counts = {name: UpsertCounts() for name in self.backends}
 
     def add(self, batch: Sequence[IncomingUser]) -> None:
-        """Upsert a *batch* that includes nobody twice."""
+        """Upsert a *batch* that contains no user twice."""
         if not self.backends:
             return
         existing = self._select_existing(batch)
@@ -218,8 +224,8 @@ class _Upsert:
         pending_somewhere = self._select_pending(row_ids) if self.replace else frozenset[int]()
         for existing, incoming in batch:
             fresh = self._drop_stale_fields(existing, incoming)
-            # Replaced only once every backend has answered about the older state: until then, what the row does not
-            # repeat may still have to be sent.
+            # Merged while a backend has yet to receive the older state: what the row does not repeat may still have
+            # to be sent there.
             may_replace = self.replace and fresh is incoming and existing.row_id not in pending_somewhere
             desired = _new_desired_state(existing, fresh, may_replace=may_replace)
             changed = desired != existing.desired
@@ -233,7 +239,7 @@ class _Upsert:
                     "INSERT OR REPLACE INTO desired (row_id, version, encoded) VALUES (?, ?, ?)",
                     [existing.row_id, self.version, desired],
                 )
-                # A user who came twice must not be sent as they came first.
+                # A user that occurs twice must not be sent as it first occurred.
                 self.inserted.pop(existing.row_id, None)
             for backend in pending:
                 self.db.execute("INSERT INTO pending (backend, row_id) VALUES (?, ?)", [backend, existing.row_id])
@@ -256,7 +262,7 @@ class _Upsert:
         *,
         changed: bool,
     ) -> bool:
-        """Count *incoming* for one backend, and return True if the user becomes pending there."""
+        """Count *incoming* at one backend, and return True if the user becomes pending there."""
         if existing.row_id in state.pending:
             counts.already_pending += 1
             return False

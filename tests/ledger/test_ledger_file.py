@@ -415,7 +415,7 @@ def test_reports_missing_write_permission(path: Path) -> None:
     assert problems == [
         "the ledger cannot be written",
         "the ledger cannot be opened: Permission denied",
-        "the lock file beside the ledger cannot be used",
+        "the lock file next to the ledger cannot be used",
     ]
 
 
