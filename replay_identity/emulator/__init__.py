@@ -1,7 +1,7 @@
 """Fake vendors over real HTTP, for tests and for trying things out.
 
 They are written from the vendors' documents and share no code with the adapters, so that the two can disagree. Where
-the documents are silent, a comment that starts with `Policy:` gives the choice.
+the documents say nothing, a comment that starts with `Policy:` gives our choice.
 """
 
 try:

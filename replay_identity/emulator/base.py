@@ -29,7 +29,7 @@ class Emulator(ABC):
 
     Attributes:
         clock: Returns seconds since the epoch.
-        rate_limit: The rate over which requests get a 429.
+        rate_limit: The rate above which requests get a 429.
         max_body: Maximum size of a request body in bytes; larger ones get a 413.
         journal_bytes: Maximum bytes of request bodies kept in `requests`; beyond it the oldest bodies are dropped.
         keeps_history: Whether `history` records every write.
@@ -148,7 +148,7 @@ class AsgiApp:
 
     async def _respond(self, request: ReceivedRequest, fault: Fault) -> VendorResponse | None:
         async def delay() -> None:
-            # A vendor does not notice that the client has left, so the request is applied all the same.
+            # A vendor does not notice that the client has left, so it still applies the request.
             await asyncio.sleep(fault.latency)
 
         if fault.drop == "before":

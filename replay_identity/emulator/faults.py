@@ -195,7 +195,7 @@ async def _huge(body: bytes, size: int) -> AsyncIterator[bytes]:
     # Spaces before JSON are valid JSON, so only a client that caps the size of a body is safe.
     for start in range(0, size, CHUNK):
         yield b" " * min(CHUNK, size - start)
-        # Give uvicorn a chance to notice that the client has left; it does not wait for it.
+        # Let uvicorn notice that the client has left; it does not wait for the client.
         await asyncio.sleep(0)
     yield body
 

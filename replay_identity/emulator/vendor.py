@@ -43,7 +43,7 @@ class VendorApi(Protocol):
 
 @attrs.define(kw_only=True)
 class EmulatorState:
-    """A vendor's API together with the faults, the rate limiter and the journal around it."""
+    """A vendor's API with the faults, the rate limiter and the journal of its emulator."""
 
     api: VendorApi
     faults: Faults

@@ -8,7 +8,6 @@ import orjson
 import pytest
 
 from replay_identity.emulator import FullstoryEmulator, FullstoryUser
-from replay_identity.emulator.fullstory.properties import merge
 
 MountFullstory = Callable[[FullstoryEmulator], httpx.Client]
 
@@ -132,11 +131,6 @@ def test_object_and_scalar_replace_each_other(fs: httpx.Client, fullstory: Fulls
     post(fs, {"a": 2, "c": {"d": 2}})
 
     assert user(fullstory).properties == {"a": 2, "c": {"d": 2}}
-
-
-def test_shallow_merge_replaces_objects() -> None:
-    """The other policy is available as an argument."""
-    assert merge({"a": {"b": 1}, "c": 1}, {"a": {"d": 2}}, deep=False) == {"a": {"d": 2}, "c": 1}
 
 
 @pytest.mark.parametrize(

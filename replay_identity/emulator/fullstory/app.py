@@ -1,4 +1,4 @@
-"""Fullstory's emulator, put together from its parts."""
+"""Assemble Fullstory's emulator from its parts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -41,7 +41,7 @@ class FullstoryEmulator(Emulator):
     oversized: Oversized = "reject"
     # Policy: the documents say that deletion is asynchronous, but not how long it takes.
     deletion_seconds: float = 30.0
-    # Policy: by default a fault stands for something between the client and Fullstory.
+    # Policy: by default a fault simulates a failure between the client and Fullstory.
     replays_faults: bool = False
     batch: BatchRules = attrs.field(factory=BatchRules)
     job_faults: JobFaults = attrs.field(init=False, factory=JobFaults)

@@ -10,7 +10,7 @@ from .errors import http_error, invalid
 from .jobs import EmulatedJob, EmulatedJobs, JobPage, JobPages, JobRunner, ResultKind
 from .properties import parse_object
 from .routes import ApiRoute, Level
-from .single import user_json, wants_schema
+from .single import check_parameters, user_json, wants_schema
 from .users import FullstoryUsers
 
 PROCESSING = 202
@@ -69,7 +69,7 @@ class BatchEndpoints:
 
     def imports(self, request: ReceivedRequest) -> VendorResponse:
         """Return one page of the imported users."""
-        _check_parameters(request, {"page_token", "include_schema"})
+        check_parameters(request.query, {"page_token", "include_schema"})
         with_schema = wants_schema(request)
         job = self._job(request)
         if job.finished is None:
@@ -81,7 +81,7 @@ class BatchEndpoints:
 
     def errors(self, request: ReceivedRequest) -> VendorResponse:
         """Return one page of the failed items."""
-        _check_parameters(request, {"page_token"})
+        check_parameters(request.query, {"page_token"})
         job = self._job(request)
         if job.finished is None:
             return json_response(PROCESSING, STILL_PROCESSING)
@@ -130,10 +130,3 @@ def read_items(body: bytes, *, rules: BatchRules) -> Sequence[JsonObject]:
     if len(users) < len(items):
         raise invalid("Each of the requests must be an object")
     return users
-
-
-def _check_parameters(request: ReceivedRequest, allowed: set[str]) -> None:
-    # Policy: unknown parameters are rejected, as in the list of users.
-    unknown = request.query.keys() - allowed
-    if unknown:
-        raise invalid(f"Unknown parameter {min(unknown)}")

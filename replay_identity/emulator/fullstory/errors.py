@@ -7,7 +7,7 @@ import attrs
 from ..http import VendorResponse, json_response
 
 # Code and message of each status, read on 2026-11-21 at https://developer.fullstory.com/server/users/update-user/.
-# Policy: those of 400, 409 and 413 are not documented for these cases; ours are made up.
+# Policy: those of 400, 409 and 413 are not documented for these cases; we invented ours.
 DEFAULTS = {
     400: ("invalid_argument", "The request is invalid."),
     401: ("unauthorized", "access is unauthorized"),

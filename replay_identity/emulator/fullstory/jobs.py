@@ -26,11 +26,10 @@ WriteItem: TypeAlias = Callable[[JsonObject], str]
 # Policy: the Retry-After of a 429 has a maximum in seconds, however long the jobs run.
 MAX_RETRY_AFTER = 60
 
-# Items applied in one go, during which no request is served: a few milliseconds.
+# Maximum number of items applied at once, during which no request is served: a few milliseconds.
 SLICE = 100
 
-# Maximum number of items that a request applies before it is served. So few are applied as soon as they are due,
-# which spares tests the waiting.
+# Maximum number of items that a request applies before it is served, so that tests with few items need not wait.
 MAX_INLINE = 500
 
 
@@ -57,7 +56,7 @@ class BatchJob:
 
 @attrs.define(kw_only=True, eq=False)
 class EmulatedJob:
-    """A batch import, and how far it is."""
+    """A batch import and its progress."""
 
     id: str
     size: int

@@ -26,9 +26,6 @@ MAX_BYTES = 8192
 # at least six bytes ("a":1 and a comma). Most requests need no further checks.
 SURELY_VALID_BYTES = 6 * MAX_PROPERTIES
 
-# Policy: objects are merged name by name at every depth; the documents only say that properties are merged.
-DEEP_MERGE = True
-
 # Policy: a value that is too large fails the request ("reject"). The documents say "the property will be
 # rejected", which may also mean that only this property is silently lost ("drop").
 Oversized: TypeAlias = Literal["reject", "drop"]
@@ -140,12 +137,15 @@ def too_many_properties() -> FullstoryHttpError:
     return invalid(f"Up to {MAX_PROPERTIES} unique properties are allowed")
 
 
-def merge(old: Mapping[str, JsonValue], new: Mapping[str, JsonValue], *, deep: bool = DEEP_MERGE) -> Tree:
-    """Return *old* with *new* merged into it."""
+def merge(old: Mapping[str, JsonValue], new: Mapping[str, JsonValue]) -> Tree:
+    """Return *old* with *new* merged into it.
+
+    Policy: objects are merged name by name at every depth; the documents only say that properties are merged.
+    """
     merged = dict(old)
     for name, value in new.items():
         previous = old.get(name)
-        if deep and isinstance(previous, dict) and isinstance(value, dict):
+        if isinstance(previous, dict) and isinstance(value, dict):
             merged[name] = merge(previous, value)
         else:
             merged[name] = value

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
 import attrs
@@ -57,11 +58,7 @@ class UserListing:
         Raises:
             FullstoryHttpError: A parameter is unknown or invalid (400).
         """
-        # Policy: unknown parameters are rejected, since made-up ones (limit, cursor) are a common mistake.
-        unknown = query.keys() - PARAMETERS
-        if unknown:
-            raise invalid(f"Unknown parameter {min(unknown)}")
-
+        check_parameters(query, PARAMETERS)
         filters = {name: query[name] for name in FILTERS if name in query}
         matching = self._matching(filters)
         after = self._after(query["page_token"], filters) if "page_token" in query else 0
@@ -98,6 +95,19 @@ class UserListing:
         token = f"+/{base64.b64encode(digest[:10]).decode()}"
         self._positions[token] = _ListPosition(filters, after, self.clock() + TOKEN_SECONDS)
         return token
+
+
+def check_parameters(query: QueryParams, allowed: AbstractSet[str]) -> None:
+    """Check that *query* has only *allowed* parameters.
+
+    Policy: others are rejected, since invented ones (limit, cursor) are a common mistake.
+
+    Raises:
+        FullstoryHttpError: A parameter is unknown (400).
+    """
+    unknown = query.keys() - allowed
+    if unknown:
+        raise invalid(f"Unknown parameter {min(unknown)}")
 
 
 def read_bool(text: str, name: str) -> bool:

@@ -75,7 +75,7 @@ def _merge_traits(old: Mapping[str, str], new: Mapping[str, str]) -> Mapping[str
 
 @attrs.frozen(kw_only=True)
 class IdentityUpdate:
-    """The fields of a PUT; None is a field that it does not contain, and a trait of `""` is to be removed."""
+    """The fields of a PUT; None is a field that it does not contain, and `""` removes a trait."""
 
     name: str | None = attrs.field(default=None, repr=False)
     email: str | None = attrs.field(default=None, repr=False)

@@ -20,7 +20,7 @@ class AdapterHooks:
 
     Attributes:
         key: The key that `make_backend` uses; the suite checks that nothing shows it.
-        without_emulator: The reason why there is no emulator, if there is none.
+        without_emulator: Why there is no emulator; empty if there is one.
         not_applicable: Names of cases to skip, each with the reason why it does not apply to this vendor.
     """
 

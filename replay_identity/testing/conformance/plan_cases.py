@@ -107,7 +107,7 @@ class PlanCases(AdapterHooks):
             assert is_recorded or "plan" in _content(removing).texts
 
     def test_removal_is_not_sent_as_text(self) -> None:
-        """The text ``None`` or ``REMOVE`` is never sent for a trait that is to be cleared."""
+        """The text ``None`` or ``REMOVE`` is never sent for a cleared trait."""
         for backend in self._both():
             user = UserTraits("u1", name="Ada", traits={"plan": REMOVE, "seats": None, "old": {"plan": REMOVE}})
             texts = {text.lower() for text in _content(backend.plan(user)).texts}

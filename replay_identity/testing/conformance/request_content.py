@@ -34,7 +34,7 @@ class RequestContent:
     datetimes: frozenset[datetime] = attrs.field(repr=False)
     literals: frozenset[bool | None] = attrs.field(repr=False)
 
-    def contains(self, value: Any) -> bool:  # noqa: ANN401  # Whatever a trait can be.
+    def contains(self, value: Any) -> bool:  # noqa: ANN401  # Any trait value.
         """Return True if the request contains *value*, in any type that means the same."""
         if is_nested(value):
             return all(self.contains(item) for item in value.values())
