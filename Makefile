@@ -1,27 +1,29 @@
-# `make demo` runs the main job, `make check` what to run while you work, `make test` every check. Each makes its own
-# .venv; none needs an account or a key. `HYPOTHESIS_PROFILE=nightly make test` takes more examples and larger files.
+# `make demo` shows the library at work, `make check` runs the checks for every commit, and `make test` runs all checks.
+# Each target creates the virtual environments that it needs; none needs an account or a key at a vendor.
+# `HYPOTHESIS_PROFILE=nightly make test` runs more Hypothesis examples and larger files.
 PYTHON ?= python3
 BIN := .venv/bin
-# What is installed is pinned by version and hash in requirements/, which `make lock` writes. Our own packages come last and
-# bring nothing: what they need, and what builds them, is in the lock.
+# requirements/ pins every package by version and hash; `make lock` writes it. The packages of this repository are installed
+# last and without dependencies: the lock files contain those, and the build tools too.
 PIP := -m pip install --quiet --disable-pip-version-check --no-deps
 LOCKED := $(PIP) --require-hashes --requirement
-OURS := $(PIP) --no-build-isolation
+LOCAL := $(PIP) --no-build-isolation
 
-# Where it is set, as in many a container, each process that tests compiles everything again: 4 s, and more for commands.
+# Many containers set this. Each test process would then compile every module again, which takes 4 s, or longer in tests of
+# the command line.
 unexport PYTHONDONTWRITEBYTECODE
 
-# On two cores, two processes that test; on more, as many.
+# One test process per core.
 PYTEST := -m pytest --quiet --numprocesses=auto --dist=worksteal
 
 .PHONY: check test demo lint types mypy pyright pytest pythons contrib contrib-types contrib-pytest docs bench lock clean
 .DEFAULT_GOAL := test
 
-# Under a minute on two cores: what is marked slow, and pyright, are for `make test`.
+# About a minute on two cores: pyright and the tests marked slow run in `make test` only.
 check: lint mypy
 	$(BIN)/python $(PYTEST) -m "not slow"
 
-# What checks types takes one core each, so two run side by side.
+# Each type checker uses one core, so two of them run in parallel.
 test: .venv/ready .venv-contrib/ready
 	$(MAKE) --jobs=2 --output-sync=target lint mypy pyright contrib-types
 	$(MAKE) pytest contrib-pytest
@@ -47,8 +49,8 @@ pytest: .venv/ready
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# The tests that are not slow on every other Python from 3.11 on that this machine has; .ci/run runs them, and the matrix
-# of the GitHub workflow does the same. What is slow does not depend on the version of Python.
+# Run the tests that are not slow on every other Python >= 3.11 of this machine, as .ci/run does. The slow tests do not
+# depend on the version of Python.
 pythons: .venv/ready
 	@for python in $$($(BIN)/python .ci/other_pythons.py); do \
 		name=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
@@ -56,17 +58,17 @@ pythons: .venv/ready
 		test $$name/ready -nt pyproject.toml -a $$name/ready -nt requirements/dev.txt || { \
 			$$python -m venv --clear $$name && \
 			$$name/bin/python $(LOCKED) requirements/dev.txt && \
-			$$name/bin/python $(OURS) --editable . && \
+			$$name/bin/python $(LOCAL) --editable . && \
 			touch $$name/ready; } || exit 1; \
 		$$name/bin/python $(PYTEST) -m "not slow" || exit 1; \
 	done
 
-# The contributed adapters, in an environment of their own: the library's tests find none of them.
+# The contributed adapters have their own environment, so that the library's tests run without them.
 CONTRIB := ../.venv-contrib/bin
 CONTRIBUTED := $(dir $(wildcard adapters_contrib/*/pyproject.toml))
 contrib: contrib-types contrib-pytest
 
-# mypy folder by folder, since each has a package `tests`; one cache holds what they share.
+# mypy runs once per folder, because each folder has a package `tests`. The runs share one cache.
 contrib-types: .venv-contrib/ready
 	@for folder in $(CONTRIBUTED); do \
 		echo "== $$folder"; \
@@ -78,15 +80,15 @@ contrib-types: .venv-contrib/ready
 contrib-pytest: .venv-contrib/ready
 	cd adapters_contrib && $(CONTRIB)/python $(PYTEST) .
 
-# Bring the tables that the documentation takes from the code up to date.
+# Regenerate the tables that the pages take from the code.
 docs: .venv/ready
 	$(BIN)/python docs/_generate.py
 
-# Measurements, never run by the tests; they take a few minutes.
+# Run the benchmarks, which takes a few minutes. The tests never run them.
 bench: .venv/ready
 	$(BIN)/python benchmarks/run.py
 
-# Write the lock files; versions move only where pyproject.toml demands it, or all of them with `make lock UPGRADE=--upgrade`.
+# Write the lock files. Only the versions that must change do; `make lock UPGRADE=--upgrade` updates all of them.
 UV := uv==0.13.9
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
@@ -102,17 +104,17 @@ clean:
 	rm -rf .venv .venv-3.* .venv-contrib .venv-lock .venv-bench .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .venv/ready: pyproject.toml requirements/dev.txt
-	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.13" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("PYTHON: expected Python 3.11 or newer; run make PYTHON=python3.13" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python $(LOCKED) requirements/dev.txt
-	$(BIN)/python $(OURS) --editable .
+	$(BIN)/python $(LOCAL) --editable .
 	$(BIN)/python -m pip check
 	@touch $@
 
 .venv-contrib/ready: pyproject.toml requirements/contrib.txt $(wildcard adapters_contrib/*/pyproject.toml)
 	$(PYTHON) -m venv --clear .venv-contrib
 	.venv-contrib/bin/python $(LOCKED) requirements/contrib.txt
-	.venv-contrib/bin/python $(OURS) --editable . $(foreach folder,$(CONTRIBUTED),--editable "./$(folder)")
+	.venv-contrib/bin/python $(LOCAL) --editable . $(foreach folder,$(CONTRIBUTED),--editable "./$(folder)")
 	.venv-contrib/bin/python -m pip check
 	@touch $@
 
