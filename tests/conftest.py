@@ -1,4 +1,4 @@
-"""What all tests share: the Hypothesis profiles, the same examples on every run in CI, and a plain environment."""
+"""Hypothesis profiles and a terminal that is the same on every machine."""
 
 import os
 import signal
@@ -6,10 +6,10 @@ import signal
 from hypothesis import HealthCheck, settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Coverage measures the workers by it. The commands that tests start are not measured: that would slow them down.
+    # Coverage uses it to measure the workers. Commands that tests start are not measured, because that is slow.
     os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
 
-# A profile is chosen by HYPOTHESIS_PROFILE; `nightly` takes its time.
+# HYPOTHESIS_PROFILE chooses a profile; `ci` draws the same examples in every run.
 settings.register_profile(
     "dev",
     deadline=None,
@@ -22,18 +22,18 @@ settings.register_profile("nightly", settings.get_profile("dev"), max_examples=2
 settings.register_profile("few", settings.get_profile("ci"), max_examples=20)  # Until the renaming is done.
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "dev"))
 
-# Run in the background of a shell, the tests would have to ignore Ctrl-C, and so would the commands that they start.
+# A shell starts background jobs with SIGINT ignored. Commands that tests start would inherit that and ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# What Rich, Typer and pytest itself take for a wish for colours or for a terminal.
-_WISHES = (
+# Variables that make Rich, Typer and pytest use colours or assume a terminal.
+_TERMINAL_VARIABLES = (
     *("NO_COLOR", "FORCE_COLOR", "PY_COLORS", "CLICOLOR", "CLICOLOR_FORCE"),
     *("TTY_COMPATIBLE", "TTY_INTERACTIVE", "GITHUB_ACTIONS"),
 )
 
 
 def pytest_sessionstart() -> None:
-    """Give tests, and the commands that they start, the same terminal wherever they run; pytest keeps its own."""
-    for name in _WISHES:
+    """Set the same terminal for tests and the commands they start; pytest has read its own settings before."""
+    for name in _TERMINAL_VARIABLES:
         os.environ.pop(name, None)
     os.environ.update({"TERM": "xterm", "COLUMNS": "80"})

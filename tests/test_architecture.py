@@ -1,4 +1,4 @@
-"""Imports point downward, and each third-party library lives in the modules that wrap it."""
+"""Imports point downward, and each third-party library is used only where it is wrapped."""
 
 import ast
 import sys
@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE: Final = Path(__file__).parents[1] / "replay_identity"
 
-# Part of the package -> the parts it may import, and with them whatever those may import.
+# The parts that each part of the package may import, besides the parts that those may import.
 MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "errors": set(),
     "_records": set(),
@@ -77,22 +77,22 @@ def part(path: Path) -> str:
 
 
 def below(name: str) -> set[str]:
-    """Return all parts that *name* may import."""
+    """Return all parts that *name* may import, directly or not."""
     direct = MAY_IMPORT[name]
     return direct.union(*(below(other) for other in direct))
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the level and the module of each import that runs; `if TYPE_CHECKING` does not."""
+    """Yield the level and the module of each import, except those under `if TYPE_CHECKING`."""
     tree = ast.parse(path.read_text())
-    only_typed = {
+    typing_only = {
         id(node)
         for branch in ast.walk(tree)
         if isinstance(branch, ast.If) and ast.unparse(branch.test) == "TYPE_CHECKING"
         for node in ast.walk(branch)
     }
     for node in ast.walk(tree):
-        if id(node) in only_typed:
+        if id(node) in typing_only:
             continue
         if isinstance(node, ast.Import):
             yield from ((0, alias.name) for alias in node.names)
@@ -103,56 +103,54 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def own_part(path: Path, level: int, module: str) -> str | None:
-    """Return the part of ours that an import names, or None if it names somebody else's."""
+    """Return the part of the package that an import names, or None for another package."""
     if level == 0:
         first, _, rest = module.partition(".")
         return (rest.partition(".")[0] or "__init__") if first == PACKAGE.name else None
     parents = path.relative_to(PACKAGE).parts[:-1]
-    named = [*parents[: len(parents) - level + 1], *module.split(".")]
-    return named[0] if (PACKAGE / named[0]).exists() or (PACKAGE / f"{named[0]}.py").exists() else "__init__"
+    first = [*parents[: len(parents) - level + 1], *module.split(".")][0]
+    return first if (PACKAGE / first).exists() or (PACKAGE / f"{first}.py").exists() else "__init__"
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_only_downward(path: Path) -> None:
     """A module imports its own part of the package and the parts below it."""
-    mine = part(path)
+    importer = part(path)
 
-    found = {own_part(path, level, module) for level, module in imports(path)} - {None, mine}
+    imported = {own_part(path, level, module) for level, module in imports(path)} - {None, importer}
 
-    assert found <= below(mine)
+    assert imported <= below(importer)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_uses_a_library_only_where_it_is_wrapped(path: Path) -> None:
     """A third-party library can be replaced by changing the modules that may use it."""
-    mine = part(path)
+    libraries = {module.partition(".")[0] for level, module in imports(path) if level == 0}
 
-    found = {module.partition(".")[0] for level, module in imports(path) if level == 0}
-
-    assert found - sys.stdlib_module_names - {PACKAGE.name} <= MAY_USE.get(mine, set()) | ANYWHERE
+    assert libraries - sys.stdlib_module_names - {PACKAGE.name} <= MAY_USE.get(part(path), set()) | ANYWHERE
 
 
 @pytest.mark.parametrize(("library", "module"), [("httpx", "httpx_sender.py"), ("pycurl", "curl_sender.py")])
-def test_keeps_each_http_library_in_one_module(library: str, module: str) -> None:
-    """Another HTTP library takes its place without touching an adapter."""
+def test_one_module_imports_each_http_library(library: str, module: str) -> None:
+    """An HTTP library can be replaced without changing an adapter."""
     users = [path.name for path in modules() if any(name == library for _, name in imports(path))]
 
     assert users == [module]
 
 
-def test_the_emulator_imports_nothing_of_ours() -> None:
-    """The emulator can disagree with the adapters, since it shares no code with them."""
+def test_emulator_imports_no_other_part() -> None:
+    """The emulator can contradict the adapters, because it shares no code with them."""
     assert below("emulator") == set()
 
 
 def test_vendors_never_import_each_other() -> None:
-    """A vendor is removed by deleting its folder."""
+    """A vendor can be removed by deleting its folder."""
     assert "logrocket" not in below("fullstory")
     assert "fullstory" not in below("logrocket")
 
 
-def test_there_is_no_circle() -> None:
-    """No part may import itself through others."""
+def test_imports_have_no_cycle() -> None:
+    """No part may import itself through other parts."""
     assert all(name not in below(name) for name in MAY_IMPORT)
 
 

@@ -1,4 +1,4 @@
-"""Every folder of adapters_contrib is a distribution of its own, which the library does not know."""
+"""Every folder of adapters_contrib is a distribution of its own, unknown to the library."""
 
 import importlib
 import re
@@ -16,42 +16,42 @@ from replay_identity.adapters.protocols import IdentityBackend
 from replay_identity.emulator import running
 from replay_identity.testing import BackendConformance
 
-MOST_EXAMPLE_LINES: Final = 18
+MAX_EXAMPLE_LINES: Final = 18
 FOLDERS: Final = sorted(path.parent for path in (ROOT / "adapters_contrib").glob("*/pyproject.toml"))
 
 
 def name_of(folder: Path) -> str:
-    """Return the name that a test shows."""
+    """Return the name for the ids of tests."""
     return folder.name
 
 
 def is_backend(folder: Path) -> bool:
-    """Tell whether the folder is an adapter."""
+    """Return True if the distribution in *folder* has a backend."""
     return "replay_identity.backends" in document(folder)["project"].get("entry-points", {})
 
 
 def document(folder: Path) -> dict[str, Any]:
-    """Return the folder's pyproject.toml."""
+    """Return the pyproject.toml in *folder*."""
     return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 BACKENDS: Final = [folder for folder in FOLDERS if is_backend(folder)]
 
 
-def test_there_are_some() -> None:
-    """Otherwise the tests below would ask nothing."""
+def test_backends_are_found() -> None:
+    """Without one, the parametrized tests below would not run."""
     assert BACKENDS
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
-def test_a_folder_is_a_distribution_named_for_its_vendor(folder: Path) -> None:
-    """Its package is typed, and its page is there."""
+def test_distribution_is_named_after_its_vendor(folder: Path) -> None:
+    """Its package is typed, and it has a README and tests."""
     project = document(folder)["project"]
     package = folder / f"replay_identity_{folder.name}"
 
     assert project["name"] == f"replay-identity-{folder.name}"
-    assert "replay-identity" in {re.split(r"[\[><= ]", need)[0] for need in project["dependencies"]}
-    assert "testing" in project["optional-dependencies"]  # As `make contrib` installs it.
+    assert "replay-identity" in {re.split(r"[\[><= ]", dependency)[0] for dependency in project["dependencies"]}
+    assert "testing" in project["optional-dependencies"]  # `make contrib` installs it.
     assert (package / "__init__.py").is_file()
     assert (package / "py.typed").is_file()
     assert (folder / "README.md").is_file()
@@ -59,8 +59,8 @@ def test_a_folder_is_a_distribution_named_for_its_vendor(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", BACKENDS, ids=name_of)
-def test_a_vendor_is_found_by_its_entry_point(folder: Path) -> None:
-    """Under the folder's name, with settings that the feature matrix makes it with, and a test that it conforms."""
+def test_backend_has_an_entry_point(folder: Path) -> None:
+    """The entry point has the folder's name; the distribution has example settings and a conformance test."""
     entry_points = document(folder)["project"]["entry-points"]["replay_identity.backends"]
 
     assert entry_points.keys() == {folder.name}
@@ -70,8 +70,8 @@ def test_a_vendor_is_found_by_its_entry_point(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
-def test_a_distribution_stands_alone(folder: Path) -> None:
-    """It imports none of the others, and what it calls itself to the vendor is its own version."""
+def test_distribution_imports_no_other(folder: Path) -> None:
+    """It imports no other contributed distribution, and sends its own version to the vendor."""
     others = "|".join(each.name for each in FOLDERS if each != folder)
     version = document(folder)["project"]["version"]
     for module in folder.rglob("*.py"):
@@ -81,15 +81,15 @@ def test_a_distribution_stands_alone(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
-def test_the_library_does_not_know_it(folder: Path) -> None:
-    """Removing a vendor is deleting its folder."""
+def test_library_does_not_name_it(folder: Path) -> None:
+    """A vendor can be removed by deleting its folder."""
     for module in (ROOT / "replay_identity").rglob("*.py"):
         assert f"replay_identity_{folder.name}" not in module.read_text(encoding="utf-8"), module
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name_of)
-def test_a_fake_vendor_shares_no_code_with_its_adapter(folder: Path) -> None:
-    """Or it could not disagree with it: it imports the kit of fake vendors, and nothing of the rest."""
+def test_emulator_shares_no_code_with_its_adapter(folder: Path) -> None:
+    """It imports only `replay_identity.emulator`, so that it can contradict the adapter."""
     package = folder / f"replay_identity_{folder.name}"
     modules = [path for path in package.rglob("*.py") if "emulator" in path.relative_to(package).as_posix()]
     for module in modules:
@@ -102,14 +102,14 @@ def test_a_fake_vendor_shares_no_code_with_its_adapter(folder: Path) -> None:
 
 @pytest.fixture
 def suite(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[BackendConformance]:
-    """Give the conformance suite of an adapter, imported from its folder and forgotten afterwards."""
+    """Yield the conformance suite of an adapter, imported from its folder, and unload its modules afterwards."""
     folder: Path = request.param
     monkeypatch.setattr(sys, "path", [str(folder), str(folder / "tests"), *sys.path])
-    known = set(sys.modules)
+    loaded = set(sys.modules)
     module = importlib.import_module(f"test_{folder.name}_conformance")
     suites = [value for name, value in vars(module).items() if name.startswith("Test")]
     yield suites[0]()
-    for name in set(sys.modules) - known:
+    for name in set(sys.modules) - loaded:
         del sys.modules[name]
 
 
@@ -121,13 +121,13 @@ def _always(backend: IdentityBackend, *_settings: object, **_more: object) -> Id
 @pytest.mark.parametrize(
     ("suite", "folder"), [(each, each) for each in BACKENDS], indirect=["suite"], ids=map(name_of, BACKENDS)
 )
-def test_the_examples_of_its_page_run(
+def test_examples_of_its_readme_run(
     suite: BackendConformance, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first one with the fake vendor in the place of the vendor; it is short. The others use it themselves."""
+    """The first example runs against the emulator instead of the vendor; the others start the emulator themselves."""
     example, *others = [block.text for block in blocks(folder / "README.md") if block.language == "python"]
-    place = document(folder)["project"]["entry-points"]["replay_identity.backends"][folder.name]
-    module, _, name = place.partition(":")
+    location = document(folder)["project"]["entry-points"]["replay_identity.backends"][folder.name]
+    module, _, name = location.partition(":")
     namespace: dict[str, Any] = {"__name__": "__main__"}
     emulator = suite.make_emulator()
 
@@ -135,13 +135,13 @@ def test_the_examples_of_its_page_run(
         backend = suite.make_backend(base_url=server.url, on_violation="adapt")
         patched.setenv(f"{folder.name.upper()}_API_KEY", suite.key)
         patched.setattr(sys.modules[module], name, partial(_always, backend))
-        exec(compile(example, "README.md", "exec"), namespace)  # noqa: S102  # That is what the test is for.
+        exec(compile(example, "README.md", "exec"), namespace)  # noqa: S102  # The test runs the page.
     namespace[name] = getattr(sys.modules[module], name)
     for other in others:
         exec(compile(other, "README.md", "exec"), namespace)  # noqa: S102  # As above.
 
     assert namespace["report"].status == "ok"
     assert emulator.total_applied > 0
-    assert len(example.splitlines()) <= MOST_EXAMPLE_LINES
+    assert len(example.splitlines()) <= MAX_EXAMPLE_LINES
     assert others
     assert "Error" not in capsys.readouterr().out

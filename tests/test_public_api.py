@@ -1,4 +1,4 @@
-"""The front door: what is public, and what is not loaded by opening it."""
+"""The public names of each package, and what `import replay_identity` does not load."""
 
 import importlib
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 import replay_identity
 
-# Every package whose names are public; the API page documents the same ones.
+# The packages with public names, which are those on the API page.
 PACKAGES: Final = (
     "replay_identity",
     "replay_identity.adapters",
@@ -25,20 +25,20 @@ PACKAGES: Final = (
     "replay_identity.testing",
     "replay_identity.transport",
 )
-# What a module needs for its own annotations.
+# Names that a module imports for its annotations.
 TYPING: Final = {"Any", "Final", "TYPE_CHECKING"}
 
 
 @pytest.mark.parametrize("name", PACKAGES)
 def test_lists_each_public_name_once(name: str) -> None:
-    """`__all__` is sorted as ruff sorts it and has no duplicates."""
+    """`__all__` has no duplicates; ruff checks that it is sorted."""
     names = importlib.import_module(name).__all__
 
     assert len(set(names)) == len(names)
 
 
 @pytest.mark.parametrize("name", PACKAGES)
-def test_lists_exactly_what_can_be_imported(name: str) -> None:
+def test_lists_exactly_the_public_names(name: str) -> None:
     """Every name in `__all__` exists, and no other public name does."""
     package = importlib.import_module(name)
     public = {
@@ -51,13 +51,13 @@ def test_lists_exactly_what_can_be_imported(name: str) -> None:
     assert public <= set(package.__all__)
 
 
-def test_names_its_version() -> None:
-    """The version is the one of the installed distribution."""
+def test_version_is_that_of_the_distribution() -> None:
+    """`__version__` is the version of the installed distribution."""
     assert replay_identity.__version__ == version("replay-identity")
 
 
-def test_has_no_other_attribute() -> None:
-    """A name that is not there is told as Python tells it."""
+def test_unknown_attribute_raises() -> None:
+    """The error for an unknown name is the one that Python itself raises."""
     with pytest.raises(AttributeError, match="no attribute 'synch'"):
         replay_identity.__getattr__("synch")
 
@@ -75,7 +75,7 @@ def test_has_the_names_of_the_contract() -> None:
     assert set(contract.split()) == set(replay_identity.__all__)
 
 
-def test_importing_it_loads_no_more_than_is_needed() -> None:
+def test_importing_loads_no_optional_modules() -> None:
     """The command line, the emulators, the test kit and the HTTP library are loaded on first use."""
     program = "import sys, replay_identity; print(*sys.modules)"
 

@@ -1,4 +1,4 @@
-"""What users install: the built wheel, in an environment without our development tools."""
+"""The built wheel, in an environment without development tools."""
 
 import subprocess
 import sys
@@ -11,12 +11,12 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-USE = """
+PROGRAM = """
 import replay_identity as ri
 from replay_identity.adapters.exchange import Response
 user = ri.UserTraits("u1", name="Ann", traits={"plan": "pro"})
-answers = {ri.Fullstory("key"): b'{"id": "7"}', ri.LogRocket("a:b:c"): b'{"userID": "u1", "traits": {}}'}
-for backend, body in answers.items():
+bodies = {ri.Fullstory("key"): b'{"id": "7"}', ri.LogRocket("a:b:c"): b'{"userID": "u1", "traits": {}}'}
+for backend, body in bodies.items():
     exchange = backend.identify(user)
     next(exchange)
     try:
@@ -31,7 +31,7 @@ print("works")
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel once."""
+    """Build the wheel, and return its path."""
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True)
@@ -39,24 +39,24 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_works_without_development_tools(wheel: Path, tmp_path: Path) -> None:
-    """A clean environment with the wheel alone can identify a user."""
+    """With only the wheel installed, the library identifies a user, and the command names the missing extra."""
     venv.create(tmp_path, with_pip=True)
     python = str(tmp_path / "bin" / "python")
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)]
     subprocess.run(install, check=True, capture_output=True, cwd=tmp_path)
 
-    used = subprocess.run([python, "-c", USE], capture_output=True, cwd=tmp_path, check=False, text=True)
-    bare = subprocess.run(
+    library = subprocess.run([python, "-c", PROGRAM], capture_output=True, cwd=tmp_path, check=False, text=True)
+    command = subprocess.run(
         [str(tmp_path / "bin" / "replay-identity"), "limits"], capture_output=True, cwd=tmp_path, check=False, text=True
     )
 
-    assert used.stdout == "works\n", used.stderr
-    assert bare.returncode == 2
-    assert "replay-identity[cli]" in bare.stderr
+    assert library.stdout == "works\n", library.stderr
+    assert command.returncode == 2
+    assert "replay-identity[cli]" in command.stderr
 
 
-def test_holds_the_package_and_nothing_else(wheel: Path) -> None:
-    """Types are marked as such, and no test or tool is shipped."""
+def test_wheel_contains_only_the_package(wheel: Path) -> None:
+    """It contains py.typed and the data files, but no test or tool."""
     names = zipfile.ZipFile(wheel).namelist()
 
     assert {"replay_identity/py.typed", "replay_identity/migration/report.css"} <= set(names)

@@ -1,4 +1,4 @@
-"""The guide on adding a vendor builds an adapter that passes the conformance suite."""
+"""The guide to adding a vendor builds an adapter that passes the conformance suite."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ MAX_LINES: Final = 125
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Return a folder with the files of the page."""
+    """Write the files of the page, and return their folder."""
     folder = tmp_path / "acme"
     for block in blocks(PAGE):
         if block.argument not in {"", "output"}:
@@ -29,8 +29,8 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_adapter_of_the_page_passes_the_suite(folder: Path, tmp_path: Path) -> None:
-    """The installed adapter is found by its name, and skips cases only with a reason."""
+def test_adapter_on_the_page_passes_the_suite(folder: Path, tmp_path: Path) -> None:
+    """The installed adapter is found by its name; each skipped case gives a reason."""
     site = tmp_path / "site"
     environment = {**os.environ, "PYTHONPATH": str(site)}
 
@@ -51,7 +51,7 @@ def test_adapter_of_the_page_passes_the_suite(folder: Path, tmp_path: Path) -> N
     assert len((folder / ADAPTER).read_text().splitlines()) < MAX_LINES
 
 
-def test_adapter_of_the_page_is_typed(folder: Path) -> None:
+def test_adapter_on_the_page_is_typed(folder: Path) -> None:
     """The files of the page pass mypy in strict mode."""
     mypy = pytest.importorskip("mypy.api")
 

@@ -1,4 +1,4 @@
-"""The pages leave nothing out: links lead somewhere, tables are fresh, everything public is described."""
+"""The pages are complete: links work, tables are up to date, and every public name is documented."""
 
 import ast
 import re
@@ -22,8 +22,12 @@ PAGES: Final = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "adapters_contrib").glob("**/README.md")),
 ]
-# Where the rules are named that adjustments and violations carry.
-RULED: Final = [*(PACKAGE / "fullstory").glob("*.py"), *(PACKAGE / "logrocket").glob("*.py"), PACKAGE / "router.py"]
+# The modules that name the rules of adjustments and violations.
+RULE_MODULES: Final = [
+    *(PACKAGE / "fullstory").glob("*.py"),
+    *(PACKAGE / "logrocket").glob("*.py"),
+    PACKAGE / "router.py",
+]
 
 _FENCED: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _HEADING: Final = re.compile(r"^#+ (.*)$", re.MULTILINE)
@@ -32,15 +36,15 @@ _RULE_IN_TABLE: Final = re.compile(r"^\| `([a-z0-9-]+)` \|", re.MULTILINE)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_links_lead_somewhere(page: Path) -> None:
-    """Every link to a file of ours names one that is there, and a heading that is in it."""
-    broken = [link for link in links(page) if not leads_somewhere(page, link)]
+def test_links_work(page: Path) -> None:
+    """Every link to a file of the repository names an existing file, and an existing heading if it has an anchor."""
+    broken = [link for link in links(page) if not link_works(page, link)]
 
     assert not broken
 
 
-def leads_somewhere(page: Path, link: str) -> bool:
-    """Return True if *link* on *page* leaves the project, or names a file and, if it has an anchor, a heading in it."""
+def link_works(page: Path, link: str) -> bool:
+    """Return True if *link* on *page* leaves the repository or names an existing file and heading."""
     address, _, anchor = link.partition("#")
     if is_ours(address):
         target = in_tree(address)
@@ -51,7 +55,7 @@ def leads_somewhere(page: Path, link: str) -> bool:
 
 
 def exists(target: Path, anchor: str) -> bool:
-    """Return True if *target* is there and has the heading *anchor*."""
+    """Return True if *target* exists and has the heading *anchor*."""
     return target.exists() and (not anchor or anchor in anchors(target))
 
 
@@ -71,8 +75,8 @@ def exists(target: Path, anchor: str) -> bool:
     ],
 )
 def test_a_broken_link_is_found(link: str) -> None:
-    """The check above accepts no link to a file or heading that does not exist."""
-    assert not leads_somewhere(ROOT / "README.md", link)
+    """The check above rejects links to missing files and headings."""
+    assert not link_works(ROOT / "README.md", link)
 
 
 def anchors(page: Path) -> set[str]:
@@ -82,7 +86,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_generated_tables_are_up_to_date() -> None:
-    """The tables made from the code say what the code says now."""
+    """The generated tables match the code."""
     script = str(ROOT / "docs" / "_generate.py")
     result = subprocess.run([sys.executable, script, "--check"], check=False, capture_output=True, text=True)
 
@@ -91,21 +95,21 @@ def test_generated_tables_are_up_to_date() -> None:
 
 @pytest.mark.parametrize("name", replay_identity.__all__)
 def test_every_public_name_is_in_the_reference(name: str) -> None:
-    """Whoever looks a public name up in the reference finds it, as code."""
+    """Every public name appears in the reference, as code."""
     mention = re.compile(rf"`[^`\n]*\b{name}\b[^`\n]*`")
 
     assert any(mention.search(_FENCED.sub("", page.read_text(encoding="utf-8"))) for page in REFERENCE.glob("*.md"))
 
 
-def test_every_rule_is_documented_and_no_other() -> None:
-    """The rules that adjustments and violations can name are those in the first columns of policies.md."""
+def test_exactly_the_rules_are_documented() -> None:
+    """The first columns in policies.md list the rules that adjustments and violations can name."""
     documented = set(_RULE_IN_TABLE.findall((REFERENCE / "policies.md").read_text(encoding="utf-8")))
 
-    assert documented == {rule for path in RULED for rule in rules(path)}
+    assert documented == {rule for path in RULE_MODULES for rule in rules(path)}
 
 
 def test_every_rule_is_tested() -> None:
-    """Some test expects each rule that the reference documents, as it says."""
+    """Each documented rule appears in a test."""
     documented = _RULE_IN_TABLE.findall((REFERENCE / "policies.md").read_text(encoding="utf-8"))
     tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
 
@@ -113,7 +117,7 @@ def test_every_rule_is_tested() -> None:
 
 
 def rules(path: Path) -> Iterator[str]:
-    """Yield the rules that the code at *path* can put into an adjustment or a violation."""
+    """Yield the rules that the module at *path* can put into an adjustment or a violation."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             for constant in (inner for argument in rule_arguments(node) for inner in ast.walk(argument)):
@@ -122,20 +126,20 @@ def rules(path: Path) -> Iterator[str]:
                     yield constant.value
 
 
-# The place of the rule among the positional arguments of each function that takes one.
-PLACES: Final = {"record": 2, "cached_adjustment": 1, "drop": 1, "reject": 1, "Adjustment": 2, "Violation": 1}
+# The index of the rule among the positional arguments of each function that takes one.
+RULE_INDEX: Final = {"record": 2, "cached_adjustment": 1, "drop": 1, "reject": 1, "Adjustment": 2, "Violation": 1}
 
 
 def rule_arguments(call: ast.Call) -> list[ast.expr]:
     """Return the arguments of *call* that name a rule."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    place = PLACES.get(name, len(call.args))
-    return [*call.args[place : place + 1], *(keyword.value for keyword in call.keywords if keyword.arg == "rule")]
+    index = RULE_INDEX.get(name, len(call.args))
+    return [*call.args[index : index + 1], *(keyword.value for keyword in call.keywords if keyword.arg == "rule")]
 
 
 def test_every_command_is_documented() -> None:
-    """Each command of the command line has a heading of its own."""
-    commands: dict[str, object] = getattr(get_command(app), "commands")  # noqa: B009  # A group has them.
+    """Each command has its own heading."""
+    commands: dict[str, object] = getattr(get_command(app), "commands")  # noqa: B009  # It is a group.
     headings = _HEADING.findall((REFERENCE / "command-line.md").read_text(encoding="utf-8"))
 
     assert commands

@@ -1,4 +1,4 @@
-"""The page about testing shows tests that pass, and that type-check."""
+"""The tests on the page about testing pass and type-check."""
 
 import os
 import subprocess
@@ -15,27 +15,27 @@ PAGE = ROOT / "docs" / "howto" / "test-against-the-emulators.md"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Make the tests that the page shows."""
+    """Write the tests on the page, and return their folder."""
     for block in blocks(PAGE):
         if block.argument.startswith("tests/"):
             write(block, tmp_path)
     return tmp_path
 
 
-def test_the_tests_on_the_page_pass(folder: Path) -> None:
-    """With the plugin found by its entry point, in a process of their own."""
+def test_tests_on_the_page_pass(folder: Path) -> None:
+    """They run in a process of their own, which finds the plugin by its entry point."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
 
-    done = subprocess.run(command, cwd=folder, env=dict(os.environ), capture_output=True, text=True, check=False)
+    process = subprocess.run(command, cwd=folder, env=dict(os.environ), capture_output=True, text=True, check=False)
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "2 passed" in process.stdout
 
 
-def test_the_tests_on_the_page_are_typed(folder: Path) -> None:
-    """Strictly."""
+def test_tests_on_the_page_are_typed(folder: Path) -> None:
+    """They pass mypy in strict mode."""
     mypy = pytest.importorskip("mypy.api")
 
-    complaints, errors, code = mypy.run(["--strict", "--config-file=", f"--cache-dir={folder / 'cache'}", str(folder)])
+    report, errors, code = mypy.run(["--strict", "--config-file=", f"--cache-dir={folder / 'cache'}", str(folder)])
 
-    assert code == 0, complaints + errors
+    assert code == 0, report + errors

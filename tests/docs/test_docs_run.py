@@ -1,15 +1,15 @@
-"""Run what the pages show, page by page, in order, in a directory of the page's own.
+"""Run the blocks on the pages: page by page, in order, each page in a directory of its own.
 
-By the language of a fenced block:
+The language of a fenced block decides what happens:
 
-* ``python``: run, in one namespace per page;
-* ``text output``: what the block before printed, to the letter;
-* ``console``: each ``$ replay-identity ...`` is run; it prints the lines that follow, if there are any, and exits with
-  what a following ``$ echo $?`` tells, else with 0;
-* any with a file name after the language: written to that file.
+* ``python``: it is run, in one namespace per page;
+* ``text output``: it must be exactly what the previous block printed;
+* ``console``: each ``$ replay-identity ...`` is run. It must print the lines that follow, if there are any, and exit
+  with the number after a following ``$ echo $?``, else with 0;
+* any language with a file name after it: it is written to that file.
 
-Other blocks are only shown. The environment holds keys and addresses of both emulators, as `replay-identity demo`
-would have them: FULLSTORY_API_KEY, FULLSTORY_BASE_URL, LOGROCKET_API_KEY and LOGROCKET_BASE_URL.
+Other blocks are not run. The environment has the keys and URLs of both emulators, as in `replay-identity demo`:
+FULLSTORY_API_KEY, FULLSTORY_BASE_URL, LOGROCKET_API_KEY and LOGROCKET_BASE_URL.
 """
 
 import contextlib
@@ -36,30 +36,30 @@ PAGES: Final = [
 ]
 PROMPT: Final = "$ replay-identity "
 ECHO: Final = "$ echo $?"
-MOST_EXAMPLE_LINES: Final = 12
+MAX_EXAMPLE_LINES: Final = 12
 
 
 @pytest.fixture(scope="module")
 def emulators() -> Iterator[tuple[FullstoryEmulator, LogRocketEmulator, dict[str, str]]]:
-    """Give both emulators, and the environment that leads to them."""
+    """Yield both emulators, and the environment variables with their keys and URLs."""
     fullstory, logrocket = FullstoryEmulator(), LogRocketEmulator()
-    with running(fullstory) as at_fullstory, running(logrocket) as at_logrocket:
+    with running(fullstory) as fullstory_server, running(logrocket) as logrocket_server:
         environment = {
             "FULLSTORY_API_KEY": "na1.emulator",
-            "FULLSTORY_BASE_URL": at_fullstory.url,
+            "FULLSTORY_BASE_URL": fullstory_server.url,
             "LOGROCKET_API_KEY": "acme:shop:emulator",
-            "LOGROCKET_BASE_URL": at_logrocket.url,
+            "LOGROCKET_BASE_URL": logrocket_server.url,
         }
         yield fullstory, logrocket, environment
 
 
 @pytest.fixture
-def place(
+def folder(
     emulators: tuple[FullstoryEmulator, LogRocketEmulator, dict[str, str]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
-    """Go to an empty directory, with emulators that know nobody and an environment that leads to them."""
+    """Change to an empty directory, reset the emulators and set the environment."""
     fullstory, logrocket, environment = emulators
     fullstory.reset()
     logrocket.reset()
@@ -71,34 +71,34 @@ def place(
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_what_a_page_shows_runs(page: Path, place: Path) -> None:
-    """Every block of a page does what the page says, one after another."""
+def test_blocks_of_a_page_run(page: Path, folder: Path) -> None:
+    """Every block does what the page says, in order."""
     namespace: dict[str, Any] = {"__name__": "__main__"}
     printed = ""
 
     for block in blocks(page):
-        where = f"{page.relative_to(ROOT)}:{block.line}"
+        location = f"{page.relative_to(ROOT)}:{block.line}"
         match block:
             case Block("python", ""):
-                printed = run(block, where, namespace)
+                printed = run(block, location, namespace)
             case Block("text", "output"):
-                assert printed.splitlines() == block.text.splitlines(), where
+                assert printed.splitlines() == block.text.splitlines(), location
             case Block("console", ""):
-                run_commands(block, where)
+                run_commands(block, location)
             case Block(argument=name) if name:
-                write(block, place)
+                write(block, folder)
             case _:
                 pass
 
 
-def test_what_the_pages_show_type_checks(tmp_path: Path) -> None:
-    """A reader who copies from a page and runs mypy hears no complaint."""
+def test_python_on_the_pages_is_typed(tmp_path: Path) -> None:
+    """The Python of every page passes mypy in strict mode."""
     mypy = pytest.importorskip("mypy.api")
     for page in PAGES:
         name = re.sub(r"\W", "_", page.relative_to(ROOT).as_posix())
         (tmp_path / f"{name}.py").write_text(program(page), encoding="utf-8")
 
-    complaints, errors, code = mypy.run(
+    report, errors, code = mypy.run(
         [
             "--strict",
             "--config-file=",
@@ -107,11 +107,11 @@ def test_what_the_pages_show_type_checks(tmp_path: Path) -> None:
         ]
     )
 
-    assert code == 0, complaints + errors
+    assert code == 0, report + errors
 
 
 def program(page: Path) -> str:
-    """Return all Python of *page* as one program, every line on its own line of the page."""
+    """Return all Python of *page* as one program with the line numbers of the page."""
     lines = [""] * len(page.read_text(encoding="utf-8").splitlines())
     for block in blocks(page):
         if block.language == "python" and not block.argument:
@@ -120,34 +120,34 @@ def program(page: Path) -> str:
     return "\n".join(lines)
 
 
-def run(block: Block, where: str, namespace: dict[str, Any]) -> str:
-    """Run a block of Python and return what it printed."""
-    # As many empty lines before it as the page has, so that a traceback names the page's own line.
-    code = compile("\n" * (block.line - 1) + block.text, where, "exec", dont_inherit=True)
+def run(block: Block, location: str, namespace: dict[str, Any]) -> str:
+    """Run a block of Python and return its output."""
+    # Empty lines before the code, so that tracebacks have the line numbers of the page.
+    code = compile("\n" * (block.line - 1) + block.text, location, "exec", dont_inherit=True)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        exec(code, namespace)  # noqa: S102  # That is what the test is for.
+        exec(code, namespace)  # noqa: S102  # The test runs the pages.
     return printed.getvalue()
 
 
-def run_commands(block: Block, where: str) -> None:
-    """Run the commands of a console block and compare what they print and exit with."""
-    for command, shown, expected in commands(block):
+def run_commands(block: Block, location: str) -> None:
+    """Run the commands of a console block, and compare their output and exit codes."""
+    for command, expected_output, expected_code in commands(block):
         result = CliRunner().invoke(app, shlex.split(command))
         printed = [line.rstrip() for line in result.output.strip().splitlines()]
-        assert result.exit_code == expected, f"{where}: {command}\n{result.output}"
-        assert not shown or printed == shown, f"{where}: {command}"
+        assert result.exit_code == expected_code, f"{location}: {command}\n{result.output}"
+        assert not expected_output or printed == expected_output, f"{location}: {command}"
 
 
 def commands(block: Block) -> Iterator[tuple[str, list[str], int]]:
-    """Yield each command of a console block, the lines shown after it, and the exit code it is said to have."""
+    """Yield each command of a console block, the output that the page shows, and the expected exit code."""
     for part in block.text.split(PROMPT)[1:]:
         text, *rest = part.strip().split(ECHO)
-        command, *shown = text.strip().splitlines()
-        yield command, shown, int(rest[0]) if rest else 0
+        command, *output = text.strip().splitlines()
+        yield command, output, int(rest[0]) if rest else 0
 
 
-def test_the_example_in_the_readme_is_short() -> None:
-    """The first example a visitor sees has at most twelve lines."""
+def test_the_first_example_is_short() -> None:
+    """The first example in the README has at most twelve lines."""
     example = next(block for block in blocks(ROOT / "README.md") if block.language == "python")
 
-    assert len(example.text.splitlines()) <= MOST_EXAMPLE_LINES
+    assert len(example.text.splitlines()) <= MAX_EXAMPLE_LINES

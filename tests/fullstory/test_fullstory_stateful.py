@@ -10,7 +10,7 @@ import attrs
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.stateful import World, differences, mishaps, run_machine, serving
+from support.stateful import World, differences, fault_names, run_machine, serving
 
 from replay_identity import REMOVE, Accepted, Fullstory, Rejected, Skipped, UserTraits
 from replay_identity.adapters.protocols import Comparison, Page, StoredUser
@@ -222,11 +222,11 @@ class FullstoryMachine(RuleBasedStateMachine):
         """Return a backend that adapts or rejects."""
         return Fullstory("na1.emulator", base_url=self.world.url, on_violation="adapt" if adapt else "reject")
 
-    @rule(case=cases(), adapt=st.booleans(), mishap=mishaps())
-    def identify(self, case: Case, *, adapt: bool, mishap: str | None) -> None:
+    @rule(case=cases(), adapt=st.booleans(), fault=fault_names())
+    def identify(self, case: Case, *, adapt: bool, fault: str | None) -> None:
         """Identify a user, who may be new or anonymous."""
         requests_before = len(self.world.emulator.requests)
-        outcome = self.world.ask(self.backend(adapt=adapt).identify(case.user), mishap)
+        outcome = self.world.run(self.backend(adapt=adapt).identify(case.user), fault)
 
         if self.is_rejected(case, adapt=adapt):
             assert isinstance(outcome, Rejected)
@@ -238,7 +238,7 @@ class FullstoryMachine(RuleBasedStateMachine):
         assert vendor_id == known if known else vendor_id not in self.ids
         self.write(vendor_id, case)
         if case.user.user_id is not None:
-            self.check_shown(self.world.ask(self.backend().get(case.user.user_id)), vendor_id)
+            self.check_shown(self.world.run(self.backend().get(case.user.user_id)), vendor_id)
 
     def is_rejected(self, case: Case, *, adapt: bool) -> bool:
         """Return True if the adapter should send nothing."""
@@ -261,8 +261,8 @@ class FullstoryMachine(RuleBasedStateMachine):
         self.ids = list(dict.fromkeys([*self.ids, vendor_id]))
 
     @precondition(lambda self: self.ids)
-    @rule(data=st.data(), case=cases(), mishap=mishaps())
-    def update(self, data: st.DataObject, case: Case, mishap: str | None) -> None:
+    @rule(data=st.data(), case=cases(), fault=fault_names())
+    def update(self, data: st.DataObject, case: Case, fault: str | None) -> None:
         """Update a user by Fullstory id, which may identify an anonymous user."""
         vendor_id = data.draw(st.sampled_from(self.ids))
         user, uid = self.model.users.get(vendor_id), case.user.user_id
@@ -270,7 +270,7 @@ class FullstoryMachine(RuleBasedStateMachine):
             return  # Two users with one uid become "one logical user" over time; how is not documented.
 
         named = attrs.evolve(case.user, vendor_ids={"fullstory": vendor_id})
-        outcome = self.world.ask(self.backend(adapt=True).identify(named), mishap)
+        outcome = self.world.run(self.backend(adapt=True).identify(named), fault)
 
         if user is None or user["deleted"] or (uid and user["uid"] and uid != user["uid"]):
             # "User with that ID does not exist"; or a uid, which "is immutable", was to become another.
@@ -285,17 +285,17 @@ class FullstoryMachine(RuleBasedStateMachine):
         """Send a property as a value of one type, then of another."""
         for value in values:
             case = make_case(uid, {}, {path: value})
-            self.compare(case, adapt=False, mishap=None)
-            self.identify(case, adapt=False, mishap=None)
+            self.compare(case, adapt=False, fault=None)
+            self.identify(case, adapt=False, fault=None)
 
             assert value.kind in self.model.users[self.model.find(uid) or ""]["types"][path]
 
     @precondition(lambda self: self.stored_properties())
-    @rule(data=st.data(), adapt=st.booleans(), mishap=mishaps())
-    def remove(self, data: st.DataObject, *, adapt: bool, mishap: str | None) -> None:
+    @rule(data=st.data(), adapt=st.booleans(), fault=fault_names())
+    def remove(self, data: st.DataObject, *, adapt: bool, fault: str | None) -> None:
         """Try to remove a stored property, which is rejected or recorded as a loss."""
         uid, path = data.draw(st.sampled_from(self.stored_properties()))
-        self.identify(make_case(uid, {}, {path: REMOVAL}), adapt=adapt, mishap=mishap)
+        self.identify(make_case(uid, {}, {path: REMOVAL}), adapt=adapt, fault=fault)
 
         assert path in self.model.users[self.model.find(uid) or ""]["properties"]
 
@@ -305,18 +305,18 @@ class FullstoryMachine(RuleBasedStateMachine):
         return [(uid, path) for uid, key in known.items() if key for path in self.model.users[key]["properties"]]
 
     @precondition(lambda self: self.ids)
-    @rule(data=st.data(), by_id=st.booleans(), at_once=st.booleans(), returns=st.booleans(), mishap=mishaps())
-    def delete(self, data: st.DataObject, *, by_id: bool, at_once: bool, returns: bool, mishap: str | None) -> None:
+    @rule(data=st.data(), by_id=st.booleans(), at_once=st.booleans(), returns=st.booleans(), fault=fault_names())
+    def delete(self, data: st.DataObject, *, by_id: bool, at_once: bool, returns: bool, fault: str | None) -> None:
         """Delete a user, who may be unknown or deleted already, and may be created again."""
         known = [user["uid"] for user in self.model.users.values() if user["uid"]]
         named = data.draw(st.sampled_from(self.ids if by_id else [*known, *UIDS]))
         user = self.model.users.get(named if by_id else self.model.find(named) or "")
         is_living = user is not None and not user["deleted"]
         backend = self.backend()
-        outcome = self.world.ask(backend.delete_by_id(named) if by_id else backend.delete(named), mishap)
+        outcome = self.world.run(backend.delete_by_id(named) if by_id else backend.delete(named), fault)
 
         # If the response to a deletion is lost, the retry finds no such user.
-        is_answered = mishap not in {"answer lost", "answer lost thrice"}
+        is_answered = fault not in {"response lost", "response lost three times"}
         assert isinstance(outcome, Accepted if is_living and is_answered else Skipped)
         if user is not None:
             user["deleted"] = True
@@ -325,15 +325,15 @@ class FullstoryMachine(RuleBasedStateMachine):
             self.world.clock.now += DELETION
             self.model.finish_deletions()
         if returns and user and user["uid"] and not self.model.find(user["uid"]):
-            self.identify(make_case(user["uid"], {"name": "Ada"}, {}), adapt=False, mishap=mishap)
+            self.identify(make_case(user["uid"], {"name": "Ada"}, {}), adapt=False, fault=fault)
 
     @precondition(lambda self: self.ids)
-    @rule(data=st.data(), uid=st.sampled_from(UIDS), mishap=mishaps())
-    def read(self, data: st.DataObject, uid: str, mishap: str | None) -> None:
+    @rule(data=st.data(), uid=st.sampled_from(UIDS), fault=fault_names())
+    def read(self, data: st.DataObject, uid: str, fault: str | None) -> None:
         """Read a user by uid and by Fullstory id, and all users."""
         backend, vendor_id, known = self.backend(), data.draw(st.sampled_from(self.ids)), self.model.find(uid)
-        by_uid, by_id = self.world.ask(backend.get(uid), mishap), self.world.ask(backend.get_by_id(vendor_id))
-        pages = [self.world.ask(exchange) for exchange in backend.pages()]
+        by_uid, by_id = self.world.run(backend.get(uid), fault), self.world.run(backend.get_by_id(vendor_id))
+        pages = [self.world.run(exchange) for exchange in backend.pages()]
 
         if known:
             self.check_shown(by_uid, known)
@@ -360,10 +360,10 @@ class FullstoryMachine(RuleBasedStateMachine):
         assert not differences({"": result}, {"": {"own": user["own"], "properties": user["properties"]}})
 
     @precondition(lambda self: self.ids)
-    @rule(case=cases(), adapt=st.booleans(), mishap=mishaps())
-    def compare(self, case: Case, *, adapt: bool, mishap: str | None) -> None:
+    @rule(case=cases(), adapt=st.booleans(), fault=fault_names())
+    def compare(self, case: Case, *, adapt: bool, fault: str | None) -> None:
         """Compare a user with what Fullstory stores."""
-        result = self.world.ask(self.backend(adapt=adapt).compare(case.user), mishap)
+        result = self.world.run(self.backend(adapt=adapt).compare(case.user), fault)
 
         if case.user.user_id is None or self.is_rejected(case, adapt=adapt):
             assert isinstance(result, Rejected)

@@ -10,7 +10,7 @@ import attrs
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.stateful import World, differences, mishaps, run_machine, serving
+from support.stateful import World, differences, fault_names, run_machine, serving
 
 from replay_identity import REMOVE, Accepted, LogRocket, Rejected, Skipped, UserTraits
 from replay_identity.adapters.protocols import Comparison
@@ -171,11 +171,11 @@ class LogRocketMachine(RuleBasedStateMachine):
             self.world.emulator.api_key, base_url=self.world.url, on_violation="adapt" if adapt else "reject"
         )
 
-    @rule(case=cases(), adapt=st.booleans(), mishap=mishaps())
-    def identify(self, case: Case, *, adapt: bool, mishap: str | None) -> None:
+    @rule(case=cases(), adapt=st.booleans(), fault=fault_names())
+    def identify(self, case: Case, *, adapt: bool, fault: str | None) -> None:
         """Identify a user."""
         requests_before = len(self.world.emulator.requests)
-        outcome = self.world.ask(self.backend(adapt=adapt).identify(case.user), mishap)
+        outcome = self.world.run(self.backend(adapt=adapt).identify(case.user), fault)
 
         if case.user.user_id in INVALID_IDS or (case.long and not adapt):
             assert isinstance(outcome, Rejected)
@@ -201,11 +201,11 @@ class LogRocketMachine(RuleBasedStateMachine):
         assert outcome.verified == all(stored["own"].get(name, "") == text for name, text in case.own.items())
 
     @precondition(lambda self: self.stored_traits())
-    @rule(data=st.data(), value=st.sampled_from([*WRITTEN, *REMOVALS]), mishap=mishaps())
-    def retype_or_remove(self, data: st.DataObject, value: tuple[Any, str], mishap: str | None) -> None:
+    @rule(data=st.data(), value=st.sampled_from([*WRITTEN, *REMOVALS]), fault=fault_names())
+    def retype_or_remove(self, data: st.DataObject, value: tuple[Any, str], fault: str | None) -> None:
         """Send a stored trait as another type, which LogRocket stores as a string, or remove it."""
         user_id, name = data.draw(st.sampled_from(self.stored_traits()))
-        self.identify(make_case(user_id, {}, {name: value}), adapt=False, mishap=mishap)
+        self.identify(make_case(user_id, {}, {name: value}), adapt=False, fault=fault)
 
         assert self.model.users[user_id]["traits"].get(name, "") == value[1]
 
@@ -214,10 +214,10 @@ class LogRocketMachine(RuleBasedStateMachine):
         return [(user_id, name) for user_id, user in self.model.users.items() for name in user["traits"]]
 
     @precondition(lambda self: self.model.users)
-    @rule(case=cases(), adapt=st.booleans(), mishap=mishaps())
-    def compare(self, case: Case, *, adapt: bool, mishap: str | None) -> None:
+    @rule(case=cases(), adapt=st.booleans(), fault=fault_names())
+    def compare(self, case: Case, *, adapt: bool, fault: str | None) -> None:
         """Compare a user with what LogRocket stores, which creates an unknown user."""
-        result = self.world.ask(self.backend(adapt=adapt).compare(case.user), mishap)
+        result = self.world.run(self.backend(adapt=adapt).compare(case.user), fault)
 
         if case.user.user_id in INVALID_IDS or (case.long and not adapt):
             assert isinstance(result, Rejected)
@@ -234,11 +234,11 @@ class LogRocketMachine(RuleBasedStateMachine):
         assert result == expected
 
     @precondition(lambda self: self.model.users)
-    @rule(person=PEOPLE, excluded=st.booleans(), mishap=mishaps())
-    def exclude_or_include(self, person: tuple[str, str], *, excluded: bool, mishap: str | None) -> None:
+    @rule(person=PEOPLE, excluded=st.booleans(), fault=fault_names())
+    def exclude_or_include(self, person: tuple[str, str], *, excluded: bool, fault: str | None) -> None:
         """Exclude or include a user; the traits stay."""
         backend, named = self.backend(), dict([person])
-        outcome = self.world.ask(backend.exclude(**named) if excluded else backend.include(**named), mishap)
+        outcome = self.world.run(backend.exclude(**named) if excluded else backend.include(**named), fault)
         if excluded:
             self.model.excluded.add(person)
         else:

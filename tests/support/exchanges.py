@@ -1,4 +1,4 @@
-"""Running an exchange by hand: an adapter does no I/O, so its test feeds it replies."""
+"""Run an exchange without a transport: the test supplies the responses."""
 
 from typing import TypeVar
 
@@ -8,17 +8,17 @@ T = TypeVar("T")
 
 
 def run(exchange: Exchange[T], *responses: Response) -> tuple[T, list[Request]]:
-    """Answer *exchange* with *responses* in turn; return its result and what it asked, all replies used up."""
+    """Send *responses* to *exchange* in order, and return its result and its requests. All responses must be used."""
     requests: list[Request] = []
-    left = list(responses)
+    remaining = list(responses)
     response: Response | None = None
     while True:
         try:
             action = next(exchange) if response is None else exchange.send(response)
         except StopIteration as stop:
-            assert not left, "the exchange ended before its last reply"
+            assert not remaining, "the exchange ended before the last response"
             result: T = stop.value
             return result, requests
         assert not isinstance(action, Sleep)
         requests.append(action)
-        response = left.pop(0)
+        response = remaining.pop(0)

@@ -1,4 +1,4 @@
-"""The fenced blocks and the links of the documentation's pages."""
+"""Fenced blocks and links of Markdown pages."""
 
 import re
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ import attrs
 
 ROOT: Final = Path(__file__).parents[2]
 
-# Where the project lives. Pages that a package carries link to it, because nothing else of the project is beside them.
+# The address of the repository. Pages that are part of a package link to it, because the package has no other pages.
 REPOSITORY: Final = "https://github.com/replay-identity/replay-identity"
-# Its pages that show no file.
+# Paths in the repository's web interface that show no file.
 _VIEWS: Final = {"", "/issues", "/commits/main", "/security/advisories/new"}
 _FILE: Final = re.compile(r"/(?P<kind>blob|tree)/main/(?P<path>.+)")
 
@@ -22,7 +22,14 @@ _BLOCK: Final = re.compile(r"^```(?P<info>[^\n`]+)\n(?P<text>.*?)^```$", re.MULT
 
 @attrs.frozen
 class Block:
-    """A fenced block of a page."""
+    """A fenced block of a page.
+
+    Attributes:
+        language: First word of the info string.
+        argument: Rest of the info string.
+        text: Content of the block.
+        line: Line of the page on which the content starts.
+    """
 
     language: str
     argument: str
@@ -45,32 +52,32 @@ def links(page: Path) -> Iterator[str]:
 
 
 def is_absolute(address: str) -> bool:
-    """Return True if *address* means the same wherever it is read."""
+    """Return True if *address* is an absolute URL."""
     return address.startswith(("https://", "http://"))
 
 
 def is_ours(address: str) -> bool:
-    """Return True if *address* is in our repository, or misspells it."""
+    """Return True if *address* starts like one of the repository, even if the rest is misspelled."""
     return address.startswith(REPOSITORY.rpartition("/")[0])
 
 
 def in_tree(address: str) -> Path | None:
-    """Return the file or folder that an address in our repository shows, None if it shows another view.
+    """Return the file or folder that an address in the repository shows, or None for a view such as the issues.
 
-    An address that the repository does not have gives a path that does not exist.
+    For an address that the repository does not have, return a path that does not exist.
     """
     view = address.removeprefix(REPOSITORY)
     if view in _VIEWS:
         return None
-    found = _FILE.fullmatch(view)
-    if found is None:
+    match = _FILE.fullmatch(view)
+    if match is None:
         return ROOT / "no such address"
-    path = ROOT / found["path"]
-    return path if path.is_dir() == (found["kind"] == "tree") else ROOT / "no such address"
+    path = ROOT / match["path"]
+    return path if path.is_dir() == (match["kind"] == "tree") else ROOT / "no such address"
 
 
-def write(block: Block, place: Path) -> None:
-    """Write the file that a block shows."""
-    path = place / block.argument
+def write(block: Block, folder: Path) -> None:
+    """Write the file that *block* shows to *folder*."""
+    path = folder / block.argument
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(block.text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the stateful tests of the adapters against their emulators share."""
+"""Shared by the stateful tests of the adapters against their emulators."""
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping
@@ -15,52 +15,52 @@ from replay_identity.emulator import Emulator, Fault, running
 from replay_identity.retry import RetryBudget, RetryPolicy
 from replay_identity.transport import Attempts, Transport
 
-# What is worth another try: the vendor did not act, or it did and its answer was lost.
-MISHAPS: Final[Mapping[str, Fault]] = {
-    "answer lost": Fault(drop="after"),
-    "answer lost thrice": Fault(drop="after", times=3),
+# Faults that a retry overcomes: the vendor did not apply the request, or applied it and the response was lost.
+FAULTS: Final[Mapping[str, Fault]] = {
+    "response lost": Fault(drop="after"),
+    "response lost three times": Fault(drop="after", times=3),
     "request lost": Fault(drop="before"),
-    "too many": Fault(status=429, headers={"retry-after": "1"}),
+    "429": Fault(status=429, headers={"retry-after": "1"}),
     "500": Fault(status=500),
     "502": Fault(status=502),
     "503 twice": Fault(status=503, times=2),
 }
 
-# Fields of users by their ids.
+# Fields of users by id.
 Users: TypeAlias = Mapping[str, Mapping[str, Any]]
 AnEmulator = TypeVar("AnEmulator", bound=Emulator)
 
 
-def mishaps() -> st.SearchStrategy[str | None]:
-    """Return what goes wrong on the way, mostly nothing."""
-    return st.none() | st.sampled_from(sorted(MISHAPS))
+def fault_names() -> st.SearchStrategy[str | None]:
+    """Return a strategy for the name of a fault, or None for no fault."""
+    return st.none() | st.sampled_from(sorted(FAULTS))
 
 
 @attrs.define
 class Clock:
-    """A clock that goes when told to."""
+    """A clock that the test sets."""
 
     now: float = 1_800_000_000.0
 
     def __call__(self) -> float:
-        """Return the time that was set."""
+        """Return the current time in Unix seconds."""
         return self.now
 
 
 @attrs.frozen
 class World(Generic[AnEmulator]):
-    """One vendor for all examples, and a way to ask it that tries until it is answered, and never waits."""
+    """One emulator for all examples, and a transport that retries without waiting until it gets a response."""
 
     emulator: AnEmulator
     clock: Clock
     url: str
     _transport: Transport
 
-    def ask(self, exchange: Exchange[T], mishap: str | None = None) -> T:
-        """Run an exchange, a second after the one before, while something goes wrong on the way."""
+    def run(self, exchange: Exchange[T], fault: str | None = None) -> T:
+        """Run *exchange* one second after the previous one, with the fault of this name."""
         self.clock.now += 1
-        if mishap is not None:
-            self.emulator.faults.add(MISHAPS[mishap])
+        if fault is not None:
+            self.emulator.faults.add(FAULTS[fault])
         try:
             return self._transport.run(exchange)
         finally:
@@ -69,7 +69,7 @@ class World(Generic[AnEmulator]):
 
 @contextlib.contextmanager
 def serving(make: Callable[[Clock], AnEmulator]) -> Generator[World[AnEmulator], None, None]:
-    """Serve the vendor that *make* makes with a clock."""
+    """Serve the emulator that *make* returns, with a clock that the test sets."""
     clock = Clock()
     emulator = make(clock)
     attempts = Attempts(RetryPolicy(attempts=1000), budget=RetryBudget(size=1e9), jitter=lambda: 0.0)
@@ -77,15 +77,13 @@ def serving(make: Callable[[Clock], AnEmulator]) -> Generator[World[AnEmulator],
         yield World(emulator, clock, server.url, transport)
 
 
-def differences(held: Users, wanted: Users) -> list[str]:
-    """Return which fields of which users differ, and how; as JSON, in which 43 is not 43.0."""
-    fields = sorted({(key, field) for users in (held, wanted) for key, user in users.items() for field in user})
-    found = [(key, field, _json(held, key, field), _json(wanted, key, field)) for key, field in fields]
-    # Cut, since pytest would compare long texts for minutes.
+def differences(stored: Users, expected: Users) -> list[str]:
+    """Return the fields that differ, with both values as JSON, because 43 == 43.0 in Python."""
+    fields = sorted({(key, field) for users in (stored, expected) for key, user in users.items() for field in user})
+    pairs = [(key, field, _json(stored, key, field), _json(expected, key, field)) for key, field in fields]
+    # Cut, because pytest needs minutes to compare long strings.
     return [
-        f"{key[:20]} {field}: {ours[:200]} is not {theirs[:200]}"
-        for key, field, ours, theirs in found
-        if ours != theirs
+        f"{key[:20]} {field}: {left[:200]} is not {right[:200]}" for key, field, left, right in pairs if left != right
     ]
 
 
@@ -94,8 +92,8 @@ def _json(users: Users, key: str, field: str) -> str:
 
 
 def run_machine(make: Callable[[], RuleBasedStateMachine]) -> None:
-    """Run as many machines that *make* returns as the profile says, each for 15 steps."""
-    # To shrink one failure over HTTP takes long enough.
+    """Run the machine that *make* returns, 15 steps in each example of the profile."""
+    # Shrinking a failure over HTTP is slow, so one failure is enough.
     short = settings(stateful_step_count=15, report_multiple_bugs=False)
-    # Its docstring says that a function will do, too.
+    # Its docstring allows a function, too.
     run_state_machine_as_test(make, settings=short)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,4 +1,4 @@
-"""How the library is used, for the type checkers alone: mypy and pyright read this, nothing runs it."""
+"""Uses of the library for the type checkers: mypy and pyright read this, nothing runs it."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -74,7 +74,7 @@ assert_type(fullstory.plan(user), Plan)
 
 
 def blocking() -> None:
-    """Use the blocking half."""
+    """Use the blocking API."""
     with Router(
         [fullstory, Route(logrocket, exclude={"revenue"})], transport=httpx.Client(), retry=RetryPolicy()
     ) as router:
@@ -97,7 +97,7 @@ def blocking() -> None:
 
 
 async def awaiting() -> None:
-    """Use the awaiting half."""
+    """Use the asyncio API."""
     async with AsyncRouter(backends, transport=httpx.AsyncClient()) as router:
         assert_type(await router.identify(user), IdentifyReport)
         assert_type(await router.identify("u1", traits={"plan": "pro"}), IdentifyReport)
@@ -106,7 +106,7 @@ async def awaiting() -> None:
 
 
 def exhaustive(outcome: Outcome) -> bool:
-    """Match every outcome there is."""
+    """Match every outcome."""
     match outcome:
         case Accepted() | Skipped():
             return True
