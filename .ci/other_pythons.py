@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 OLDEST = (3, 11)
-PROGRAM = "import sys; print(*sys.version_info[:3], sys.implementation.name == 'cpython' and sys.abiflags == '')"
+PROGRAM = (
+    "import ensurepip, sys; print(*sys.version_info[:3], sys.implementation.name == 'cpython' and sys.abiflags == '')"
+)
 
 
 def candidates() -> list[str]:
@@ -23,7 +25,7 @@ def candidates() -> list[str]:
 def version(python: str) -> tuple[int, ...] | None:
     """Return the version of *python*, or None if it does not run or cannot create virtual environments."""
     try:
-        process = subprocess.run([python, "-c", f"import ensurepip; {PROGRAM}"], capture_output=True, text=True, timeout=20)
+        process = subprocess.run([python, "-c", PROGRAM], capture_output=True, text=True, timeout=20)
     except OSError:
         return None
     match = re.fullmatch(r"(\d+) (\d+) (\d+) True\n", process.stdout)
