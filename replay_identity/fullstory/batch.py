@@ -23,7 +23,7 @@ _POLL_INITIAL_S: Final = 1.0
 _POLL_MAX_S: Final = 15.0
 _POLL_TOTAL_S: Final = 300.0
 
-# Policy "vendor-trouble-in-a-row": codes that do not mean that the user is invalid.
+# Policy "vendor-errors-retried": codes that do not mean that the user is invalid.
 _VENDOR_ERROR_CODES: Final = frozenset({"server_error", "too_many_requests"})
 _VENDOR_ERROR: Final = "the vendor had an internal problem with this user"
 _NOT_IN_RESULTS: Final = "the results of the job do not show this user"
