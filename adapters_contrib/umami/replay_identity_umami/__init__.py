@@ -1,4 +1,4 @@
-"""Umami, 3.1 and newer: a session's properties, which its replays show (https://github.com/umami-software/umami)."""
+"""Umami 3.1 or newer: properties of sessions, shown next to replays (https://github.com/umami-software/umami)."""
 
 from .adapter import Umami
 from .limits import LIMITS

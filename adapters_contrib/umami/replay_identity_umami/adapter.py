@@ -1,4 +1,4 @@
-"""Umami's collection endpoint, told of users instead of page views."""
+"""The Umami backend: its collection endpoint, with users instead of page views."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,33 +20,31 @@ from replay_identity.adapters import (
     Plan,
     Rejected,
     Request,
-    Skipped,
-    SkipReason,
     UserTraits,
 )
 
 from . import responses
-from .limits import LIMITS, MOST_USERS, USER_ID
-from .payload import word_moment, word_user
+from .limits import LIMITS, MAX_USERS, USER_ID
+from .payload import encode_timestamp, encode_user
 
-# One that names this library and is no bot's: Umami answers bots with 200 and stores nothing.
+# Names this library and does not look like a bot's: Umami responds to bots with 200 and stores nothing.
 _USER_AGENT: Final = "Mozilla/5.0 (X11; Linux x86_64) replay-identity/0.1"
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @attrs.frozen
 class Umami(HttpAdapter):
-    """Identify users at an Umami of 3.1 or newer.
+    """Identify users at an Umami server, version 3.1 or newer.
 
     Attributes:
         api_key: The website's id, a UUID. Umami has no other credential, and this one is public.
-        base_url: Address of that Umami without ``/api``; there is no default.
+        base_url: URL of the Umami server without ``/api``; required.
         on_violation: ``"reject"`` a user who breaks a limit, or ``"adapt"`` the traits with a recorded loss.
-        name: Name that outcomes and settings carry.
-        allow_insecure: Allow a plain http address off loopback.
+        name: Name of the backend in outcomes and settings.
+        allow_insecure: Allow a plain http URL that is not loopback.
 
     Raises:
-        ConfigurationError: The website's id or the address is missing or cannot be used.
+        ConfigurationError: The website's id or the URL is missing or invalid.
     """
 
     PLACEHOLDER_KEY: ClassVar[str] = "00000000-0000-0000-0000-000000000000"
@@ -57,26 +55,27 @@ class Umami(HttpAdapter):
 
     @property
     def max_users(self) -> Limit:
-        """Return how many users one request takes, by our policy."""
-        return MOST_USERS
+        """Return the maximum number of users in one request, which is our policy."""
+        return MAX_USERS
 
     def plan(self, user: UserTraits, /) -> Plan:
-        """Return the request that merges *user*; none when there is nothing to say."""
+        """Return the request that merges *user*, or no request if there is nothing to send."""
         adaptation = self._adaptation()
         _check_user_id(user.user_id, adaptation)
-        data = word_user(user, adaptation)
-        moment = {} if user.observed_at is None else {"timestamp": word_moment(user.observed_at, adaptation)}
+        data = encode_user(user, adaptation)
+        timestamp = {} if user.observed_at is None else {"timestamp": encode_timestamp(user.observed_at, adaptation)}
         if not data and any(adjustment.lossy for adjustment in adaptation.adjustments):
             adaptation.reject("traits", "nothing-left")
         if not data:
-            return self._plan(adaptation, None)  # Umami would respond as if it had stored something.
+            # Umami would store nothing, and respond as if it had.
+            return self._plan(adaptation, None)
 
-        # The User-Agent a second time, since a proxy may replace the header, and this one wins.
-        payload = {"website": self.api_key, "id": user.user_id, "data": data, "userAgent": _USER_AGENT, **moment}
+        # The User-Agent is sent twice, since a proxy may replace the header; the one in the payload wins.
+        payload = {"website": self.api_key, "id": user.user_id, "data": data, "userAgent": _USER_AGENT, **timestamp}
         return self._plan(adaptation, self._send(payload))
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
-        """Send *user* unless a rule is broken."""
+        """Send *user* unless they break a rule."""
         plan = self.plan(user)
         if plan.request is None:
             return plan.unsent
@@ -85,54 +84,54 @@ class Umami(HttpAdapter):
         session_id = responses.read_session_id(response)
         if session_id is not None:
             return Accepted(self.name, session_id, plan.adjustments)
-        if responses.takes_us_for_bot(response):
+        if responses.is_for_bot(response):
             return responses.taken_for_bot(self.name)
-        return responses.read_rejection(self.name, response, user, self.api_key)
+        return responses.read_failure(self.name, response, user, self.api_key)
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
-        """Send *users* in one request, or in more where it is refused as a whole.
+        """Send *users* in one request, or in several if it is rejected as a whole.
 
-        Umami writes one user after another, so that of the same user the last word counts.
+        Umami writes the users in sequence, so the last of several updates of one user wins.
         """
         plans = [self.plan(user) for user in users]
         items = [
-            _Item(user, plan.request.body or b"", plan.adjustments)
+            _BatchItem(user, plan.request.body or b"", plan.adjustments)
             for user, plan in zip(users, plans, strict=True)
             if plan.request is not None
         ]
         outcomes = iter((yield from self._send_items(items)))
-        return tuple(_unsent(plan) if plan.request is None else next(outcomes) for plan in plans)
+        return tuple(plan.unsent if plan.request is None else next(outcomes) for plan in plans)
 
-    def _send_items(self, items: Sequence["_Item"]) -> Exchange[tuple[Outcome, ...]]:
+    def _send_items(self, items: Sequence["_BatchItem"]) -> Exchange[tuple[Outcome, ...]]:
         if not items:
             return ()
         body = b",".join(item.body for item in items)
         response = yield Request("identify_many", "POST", f"{self._url}/batch", self._headers, b"[%b]" % body)
         result = responses.read_batch(response, len(items))
         if result is None:
-            failure = responses.read_lost_batch(self.name, response)
+            failure = responses.read_batch_failure(self.name, response)
             if len(items) == 1 or not isinstance(failure, Rejected):
                 return (failure,) * len(items)
-            # Umami itself tells of each; a server in front may find it too large, or take offence at one of them.
+            # Umami itself reports each user; a proxy may reject the request for its size, or for one user.
             middle = len(items) // 2
             first = yield from self._send_items(items[:middle])
             return first + (yield from self._send_items(items[middle:]))
-        return tuple(self._read_item(place, item, result) for place, item in enumerate(items))
+        return tuple(self._read_item(index, item, result) for index, item in enumerate(items))
 
-    def _read_item(self, place: int, item: "_Item", result: responses.BatchResult) -> Outcome:
-        if place in result.errors:
-            return responses.read_item(self.name, result.errors[place], item.user, self.api_key)
-        if not result.took_somebody:
+    def _read_item(self, index: int, item: "_BatchItem", result: responses.BatchResult) -> Outcome:
+        if index in result.errors:
+            return responses.read_item_failure(self.name, result.errors[index], item.user, self.api_key)
+        if not result.has_accepted:
             return responses.taken_for_bot(self.name)
         return Accepted(self.name, adjustments=item.adjustments)
 
     def _check_settings(self) -> None:
         if not _UUID.fullmatch(self.api_key):
             hint = "copy it from the website's settings in Umami, or from data-website-id in its script"
-            raise ConfigurationError("api_key", "expected a website's id, which is a UUID", hint)
+            raise ConfigurationError("api_key", "expected the id of a website, a UUID", hint)
         if not self.base_url:
-            hint = "pass the address of your Umami, for example https://umami.example.com, or set UMAMI_BASE_URL"
-            raise ConfigurationError("base_url", "is missing", hint)
+            hint = "pass the URL of your Umami server, for example https://umami.example.com, or set UMAMI_BASE_URL"
+            raise ConfigurationError("base_url", "the URL is missing", hint)
 
     def _make_url(self) -> str:
         return f"{self._checked_base_url()}/api"
@@ -147,23 +146,17 @@ class Umami(HttpAdapter):
 
 
 @attrs.frozen
-class _Item:
-    """One user of a batch, as they are sent."""
+class _BatchItem:
+    """One user of a batch, encoded."""
 
     user: UserTraits
     body: bytes = attrs.field(repr=False)
     adjustments: tuple[Adjustment, ...]
 
 
-def _unsent(plan: Plan) -> Rejected | Skipped:
-    if plan.violations:
-        return Rejected(plan.backend, plan.violations)
-    return Skipped(plan.backend, SkipReason.NOTHING_TO_SEND)
-
-
 def _check_user_id(user_id: str | None, adaptation: Adaptation) -> None:
     if user_id is None:
-        # Umami would take all such users for one, who has our address and User-Agent.
+        # Umami would store all such users as one, by our IP address and User-Agent.
         adaptation.reject("user_id", "anonymous-user")
     elif "\0" in user_id:
         adaptation.reject("user_id", "nul-byte")

@@ -1,4 +1,4 @@
-"""What every adapter keeps, asked of this one."""
+"""Umami passes the conformance suite."""
 
 import orjson
 from replay_identity_umami import Umami
@@ -11,16 +11,16 @@ WEBSITE = "0c0ffee0-ca9a-4b1e-9e57-5ec4e7c0de00"
 
 
 class TestUmami(BackendConformance):
-    """Umami, and the emulator of it."""
+    """Umami passes the conformance suite."""
 
     key = WEBSITE
 
     def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> Umami:
-        """Return the adapter."""
+        """Return a backend of the website."""
         return Umami(WEBSITE, base_url=base_url or "https://umami.example.com", on_violation=on_violation)
 
     def accepted(self, request: Request) -> Response:
-        """Return a session, or the counts of a batch, as Umami answers."""
+        """Return a session, or the counts of a batch, like Umami."""
         sent = orjson.loads(request.body or b"")
         if request.url.endswith("/batch"):
             size = len(sent)
@@ -36,7 +36,7 @@ class TestUmami(BackendConformance):
         return Response(200, body=orjson.dumps(session))
 
     def make_emulator(self) -> UmamiEmulator:
-        """Return a fake Umami that has the website."""
+        """Return a fake Umami with the website."""
         return UmamiEmulator(api_key=WEBSITE)
 
     def stored_user(self, emulator: UmamiEmulator, user_id: str) -> object:

@@ -1,4 +1,4 @@
-"""What 3.1.0 did when it was tried (2026-11-21), row by row, of the fake one."""
+"""The fake Umami does what 3.1.0 did in tests (2026-11-21)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,11 +14,11 @@ from replay_identity.emulator import Emulator, Fault, running
 from replay_identity.transport import Transport
 
 WEBSITE = "a2c1f0de-5b7e-4c7f-9d0a-3f1e2b4c5d6e"
-BROWSER = "Mozilla/5.0 (X11; Linux x86_64) replaykit/0.1"
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64) Example/0.1"
 
 
 class World:
-    """A fake Umami that listens, and a client who is no bot."""
+    """A fake Umami over real HTTP, and a client with a browser's User-Agent."""
 
     def __init__(self, emulator: UmamiEmulator, client: httpx.Client) -> None:
         self.emulator = emulator
@@ -29,7 +29,7 @@ class World:
         return self.client.post("/api/send", json=identify(**payload))
 
     def batch(self, *items: Any) -> Any:
-        """Return what comes of many users."""
+        """Return the results of many users."""
         response = self.client.post("/api/batch", json=items)
         assert response.status_code == 200
         return response.json()
@@ -37,7 +37,7 @@ class World:
     def stored(self, user_id: str = "u1") -> dict[str, tuple[str, str]]:
         """Return the kind and the text of each property of a user."""
         session = self.emulator.users.get(user_id)
-        return {} if session is None else {name: (each.kind, each.text) for name, each in session.properties.items()}
+        return {} if session is None else {name: (value.kind, value.text) for name, value in session.properties.items()}
 
 
 def identify(**payload: Any) -> dict[str, Any]:
@@ -46,26 +46,26 @@ def identify(**payload: Any) -> dict[str, Any]:
 
 
 def serving(emulator: UmamiEmulator) -> Iterator[World]:
-    """Serve an emulator for as long as it is asked."""
+    """Serve *emulator* while the generator is open."""
     with running(emulator) as server, httpx.Client(base_url=server.url, headers={"user-agent": BROWSER}) as client:
         yield World(emulator, client)
 
 
 @pytest.fixture(scope="module")
 def running_world() -> Iterator[World]:
-    """Run one server for all tests here."""
+    """Run one server for all tests in this module."""
     yield from serving(UmamiEmulator(api_key=WEBSITE))
 
 
 @pytest.fixture
 def world(running_world: World) -> World:
-    """Give a fake Umami that knows nobody."""
+    """Return an empty fake Umami."""
     running_world.emulator.reset()
     return running_world
 
 
-def test_a_session_is_the_same_for_the_same_user(world: World) -> None:
-    """And another for another one; it is a UUID of version 5."""
+def test_each_user_has_one_session(world: World) -> None:
+    """Its id is a UUID of version 5."""
     first, again, other = (world.send(id=user_id) for user_id in ("u1", "u1", "u2"))
 
     assert first.status_code == 200
@@ -76,7 +76,7 @@ def test_a_session_is_the_same_for_the_same_user(world: World) -> None:
 
 
 def test_properties_are_merged_one_by_one(world: World) -> None:
-    """What is not mentioned stays."""
+    """Missing properties stay."""
     world.send(data={"plan": "free", "seats": 1})
     world.send(data={"plan": "pro"})
 
@@ -106,23 +106,23 @@ def test_properties_are_merged_one_by_one(world: World) -> None:
         ("😀" * 500, "string", "😀" * 500),
     ],
 )
-def test_a_value_is_stored_as_umami_stores_it(world: World, value: Any, kind: str, text: str) -> None:
-    """A removal is impossible: null is stored as a text."""
+def test_values_are_stored_as_in_umami(world: World, value: Any, kind: str, text: str) -> None:
+    """Removal is impossible: null is stored as text."""
     assert world.send(data={"t": value}).status_code == 200
 
     assert world.stored() == {"t": (kind, text)}
 
 
 def test_objects_are_flattened_and_empty_ones_vanish(world: World) -> None:
-    """Under dotted names."""
+    """With dotted names."""
     world.send(data={"o": {"a": {"b": 1}, "c": "x"}, "empty": {}})
 
     assert world.stored() == {"o.a.b": ("number", "1.0000"), "o.c": ("string", "x")}
 
 
 @pytest.mark.parametrize("data", [{}, {"empty": {}}])
-def test_without_data_it_answers_as_if_it_had_stored_some(world: World, data: Any) -> None:
-    """With a session, of which nothing is known."""
+def test_empty_data_looks_like_a_success(world: World, data: Any) -> None:
+    """The response has a session, which is not stored."""
     assert "sessionId" in world.send(data=data).json()
     assert world.emulator.users == {}
     assert world.emulator.applied == {}
@@ -141,8 +141,8 @@ def test_without_data_it_answers_as_if_it_had_stored_some(world: World, data: An
         ("a\0b", "x", "P2039"),
     ],
 )
-def test_over_a_limit_it_fails_in_the_middle(world: World, name: str, value: Any, code: str) -> None:
-    """With 500; what comes before is stored, and what comes after is not."""
+def test_a_value_over_a_limit_fails_midway(world: World, name: str, value: Any, code: str) -> None:
+    """With 500; the values before it are stored, and those after it are not."""
     response = world.send(data={"a": "ok", name: value, "c": "ok"})
 
     error = response.json()["error"]
@@ -153,8 +153,8 @@ def test_over_a_limit_it_fails_in_the_middle(world: World, name: str, value: Any
     assert [request.applied for request in world.emulator.requests] == [True]
 
 
-def test_a_date_that_is_none_is_a_500_without_a_code(world: World) -> None:
-    """JavaScript throws."""
+def test_an_invalid_date_is_a_500_without_a_code(world: World) -> None:
+    """JavaScript throws an exception."""
     response = world.send(data={"t": "2026-13-21T08:30:00"})
 
     assert response.status_code == 500
@@ -162,7 +162,7 @@ def test_a_date_that_is_none_is_a_500_without_a_code(world: World) -> None:
 
 
 @pytest.mark.parametrize(("user_id", "code"), [("u" * 51, "P2010"), ("a\0b", "P2039")])
-def test_an_id_that_the_database_cannot_hold_is_a_500(world: World, user_id: str, code: str) -> None:
+def test_an_id_the_database_rejects_is_a_500(world: World, user_id: str, code: str) -> None:
     """Before anything is stored."""
     response = world.send(id=user_id)
 
@@ -173,7 +173,7 @@ def test_an_id_that_the_database_cannot_hold_is_a_500(world: World, user_id: str
 
 
 def test_an_id_of_fifty_code_points_fits(world: World) -> None:
-    """Emoji too."""
+    """Emoji count as one."""
     assert world.send(id="😀" * 50).status_code == 200
     assert list(world.emulator.users) == ["😀" * 50]
 
@@ -190,8 +190,8 @@ def test_an_id_of_fifty_code_points_fits(world: World) -> None:
         ({"userAgent": 7}, ["payload", "userAgent"]),
     ],
 )
-def test_what_does_not_fit_the_schema_is_a_400(world: World, payload: Any, path: list[str]) -> None:
-    """With a tree of what is wrong."""
+def test_an_invalid_field_is_a_400(world: World, payload: Any, path: list[str]) -> None:
+    """With a tree of errors."""
     response = world.send(**payload)
 
     error = response.json()["error"]
@@ -203,19 +203,19 @@ def test_what_does_not_fit_the_schema_is_a_400(world: World, payload: Any, path:
     assert world.emulator.sessions == {}
 
 
-def test_a_numeric_id_is_refused_in_zods_words(world: World) -> None:
-    """It has to be a string."""
+def test_a_numeric_id_gets_zods_message(world: World) -> None:
+    """An id is a string."""
     assert "expected string, received number" in world.send(id=7).text
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"type":"identify"}', b'{"type":"event","payload":{}}'])
-def test_a_body_that_is_no_identification_is_a_400(world: World, body: bytes) -> None:
+def test_another_body_is_a_400(world: World, body: bytes) -> None:
     """Whether it is JSON or not."""
     assert world.client.post("/api/send", content=body).status_code == 400
 
 
 def test_an_unknown_website_is_a_400(world: World) -> None:
-    """In words of its own."""
+    """With its own message."""
     response = world.send(website="00000000-0000-4000-8000-000000000000")
 
     assert (response.status_code, response.json()["error"]["message"]) == (400, "Website not found.")
@@ -231,35 +231,37 @@ def test_an_unknown_website_is_a_400(world: World) -> None:
         "curl/8.5.0",
         "replay-identity/0.1",
         "anything/1.0",
-        "Mozilla/5.0 (compatible-replaykit/0.1)",
+        "Mozilla/5.0 (compatible-Example/0.1)",
     ],
 )
-def test_a_bot_is_answered_200_and_stores_nothing(world: World, agent: str) -> None:
-    """In the header or in the payload; in a batch it is counted as processed."""
+def test_a_bot_gets_a_200_and_stores_nothing(world: World, agent: str) -> None:
+    """In the header or in the payload; a batch counts it as processed."""
     in_header = world.client.post("/api/send", json=identify(), headers={"user-agent": agent})
     in_payload = world.send(userAgent=agent)
     many = world.batch(identify(userAgent=agent))
 
-    assert [(each.status_code, each.json()) for each in (in_header, in_payload)] == [(200, {"beep": "boop"})] * 2
+    assert [(response.status_code, response.json()) for response in (in_header, in_payload)] == [
+        (200, {"beep": "boop"})
+    ] * 2
     assert many == {"size": 1, "processed": 1, "errors": 0, "details": [], "cache": None}
     assert world.emulator.sessions == {}
 
 
 @pytest.mark.parametrize("agent", ["", BROWSER])
-def test_whoever_is_no_bot_is_taken(world: World, agent: str) -> None:
-    """Nobody at all is none."""
+def test_other_user_agents_are_accepted(world: World, agent: str) -> None:
+    """Even an empty one."""
     assert "sessionId" in world.client.post("/api/send", json=identify(), headers={"user-agent": agent}).json()
 
 
-def test_the_payloads_agent_wins(world: World) -> None:
-    """Over a header of a bot's."""
-    answer = world.client.post("/api/send", json=identify(userAgent=BROWSER), headers={"user-agent": "curl/8.5.0"})
+def test_the_payloads_user_agent_wins(world: World) -> None:
+    """Over a bot's in the header."""
+    response = world.client.post("/api/send", json=identify(userAgent=BROWSER), headers={"user-agent": "curl/8.5.0"})
 
-    assert "sessionId" in answer.json()
+    assert "sessionId" in response.json()
 
 
-def test_without_an_id_all_callers_are_one(world: World) -> None:
-    """A session of the address and the User-Agent, whatever is said."""
+def test_users_without_an_id_share_a_session(world: World) -> None:
+    """It depends on the address and the User-Agent only."""
     sessions = {world.send(id="", data={"plan": plan}).json()["sessionId"] for plan in ("a", "b")}
 
     assert len(sessions) == 1
@@ -268,61 +270,61 @@ def test_without_an_id_all_callers_are_one(world: World) -> None:
 
 
 @pytest.mark.parametrize("timestamp", [1795249800, "1795249800", 1795249800000])
-def test_any_timestamp_is_taken(world: World, timestamp: Any) -> None:
-    """As seconds, milliseconds too."""
+def test_any_timestamp_is_accepted(world: World, timestamp: Any) -> None:
+    """Milliseconds too, which are taken for seconds."""
     assert world.send(timestamp=timestamp).status_code == 200
     assert world.emulator.users["u1"].seen_at == int(timestamp)
 
 
-def test_a_batch_tells_of_each_by_index(world: World) -> None:
-    """In order, each by itself, with 200."""
-    answer = world.batch(
+def test_a_batch_reports_errors_by_index(world: World) -> None:
+    """With 200, in order."""
+    response = world.batch(
         identify(id="u1", data={"plan": "free"}),
         identify(id=7),
         identify(id="u2", data={"a": "ok", "b": "x" * 501}),
         identify(id="u1", data={"plan": "pro"}),
     )
 
-    assert {**answer, "details": [each["index"] for each in answer["details"]]} == {
+    assert {**response, "details": [item["index"] for item in response["details"]]} == {
         "size": 4,
         "processed": 2,
         "errors": 2,
         "details": [1, 2],
-        "cache": answer["cache"],
+        "cache": response["cache"],
     }
-    assert isinstance(answer["cache"], str)
-    assert [each["response"]["error"]["status"] for each in answer["details"]] == [400, 500]
+    assert isinstance(response["cache"], str)
+    assert [item["response"]["error"]["status"] for item in response["details"]] == [400, 500]
     assert world.stored("u1") == {"plan": ("string", "pro")}
     assert world.stored("u2") == {"a": ("string", "ok")}
 
 
-def test_the_cache_of_a_batch_is_that_of_the_first_who_was_taken(world: World) -> None:
+def test_a_batch_has_the_cache_of_its_first_stored_user(world: World) -> None:
     """Bots and failures have none."""
-    answer = world.batch(identify(userAgent="curl/8.5.0"), identify(id=7), identify(id="u1"), identify(id="u2"))
+    response = world.batch(identify(userAgent="curl/8.5.0"), identify(id=7), identify(id="u1"), identify(id="u2"))
 
-    assert answer["cache"] == world.send(id="u1").json()["cache"] != world.send(id="u2").json()["cache"]
+    assert response["cache"] == world.send(id="u1").json()["cache"] != world.send(id="u2").json()["cache"]
 
 
 def test_an_empty_batch_is_all_zeros(world: World) -> None:
-    """And no error."""
+    """It is not an error."""
     assert world.batch() == {"size": 0, "processed": 0, "errors": 0, "details": [], "cache": None}
 
 
 @pytest.mark.parametrize("body", [b"{}", b"", b"[1]"])
-def test_a_batch_that_is_no_array_of_objects_is_a_400(world: World, body: bytes) -> None:
-    """As a whole."""
+def test_a_batch_must_be_an_array_of_objects(world: World, body: bytes) -> None:
+    """Otherwise the whole request is a 400."""
     assert world.client.post("/api/batch", content=body).status_code == 400
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/api/send"), ("POST", "/api/sent"), ("POST", "/api/send/")])
-def test_there_is_nothing_else(world: World, method: str, path: str) -> None:
-    """By our policy with 404."""
+def test_other_endpoints_are_404(world: World, method: str, path: str) -> None:
+    """This is our policy."""
     assert world.client.request(method, path).status_code == 404
 
 
-def test_a_caller_who_is_ignored_is_a_403() -> None:
-    """For each user of a batch as well, which is answered 200."""
-    for world in serving(UmamiEmulator(api_key=WEBSITE, ignores_caller=True)):
+def test_an_ignored_sender_gets_a_403() -> None:
+    """In a batch, for each user, in a 200."""
+    for world in serving(UmamiEmulator(api_key=WEBSITE, ignores_sender=True)):
         alone, many = world.send(), world.batch(identify())
 
         assert (alone.status_code, alone.json()["error"]["code"]) == (403, "forbidden")
@@ -330,15 +332,15 @@ def test_a_caller_who_is_ignored_is_a_403() -> None:
         assert world.emulator.sessions == {}
 
 
-def test_faults_speak_as_umami_does(world: World) -> None:
-    """A 500 without a database's code is one that may pass."""
+def test_an_injected_failure_looks_like_umamis(world: World) -> None:
+    """A 500 without a database code is temporary."""
     world.emulator.faults.add(Fault(status=500, times=1))
 
     assert world.send().json() == {"error": {"message": "Server error", "code": "server-error", "status": 500}}
 
 
-def test_the_state_can_be_looked_at(world: World) -> None:
-    """With a browser, and forgotten."""
+def test_the_state_can_be_viewed_and_deleted(world: World) -> None:
+    """In a browser, too."""
     world.send()
 
     (session,) = world.client.get("/_emulator/sessions").json()
@@ -351,14 +353,14 @@ def test_the_state_can_be_looked_at(world: World) -> None:
 
 
 def run(emulator: Emulator, website: str, *users: UserTraits) -> tuple[Outcome, ...]:
-    """Return what the adapter makes of *users*, the first alone and then all together."""
+    """Return the outcomes of *users*, of the first alone and then of all in a batch."""
     with running(emulator) as server, Transport() as transport:
         backend = Umami(website, base_url=server.url)
         return transport.run(backend.identify(users[0])), *transport.run(backend.identify_many(users))
 
 
-def test_the_adapter_is_no_bot() -> None:
-    """Over real HTTP, with the header that it asks for."""
+def test_the_adapter_is_not_taken_for_a_bot() -> None:
+    """Over real HTTP, with the adapter's own header."""
     emulator = UmamiEmulator(api_key=WEBSITE)
 
     outcomes = run(emulator, WEBSITE, UserTraits("u1", name="Ada"), UserTraits("u2", name="Grace"))
@@ -373,12 +375,12 @@ def test_the_adapter_is_no_bot() -> None:
 @pytest.mark.parametrize(
     ("emulator", "website"),
     [
-        (UmamiEmulator(api_key=WEBSITE, ignores_caller=True), WEBSITE),
+        (UmamiEmulator(api_key=WEBSITE, ignores_sender=True), WEBSITE),
         (UmamiEmulator(api_key=WEBSITE), "00000000-0000-4000-8000-000000000000"),
     ],
 )
-def test_wrong_settings_are_told_alone_and_in_a_batch(emulator: UmamiEmulator, website: str) -> None:
-    """The same way."""
+def test_wrong_settings_look_the_same_in_a_batch(emulator: UmamiEmulator, website: str) -> None:
+    """Alone and in a batch, the outcomes are equal."""
     alone, *many = run(emulator, website, UserTraits("u1", name="Ada"), UserTraits("u2", name="Grace"))
 
     assert isinstance(alone, Misconfigured)

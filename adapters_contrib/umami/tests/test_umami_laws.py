@@ -1,4 +1,4 @@
-"""What holds for every user: what is sent is within Umami's limits, and what is stored is what was sent."""
+"""Properties of every user: what is sent is within Umami's limits, and is stored unchanged."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -22,14 +22,14 @@ NEVER_MENDED = {"anonymous-user", "user-id-length", "nul-byte", "name-collision"
 
 
 def payload_of(plan: Plan) -> dict[str, Any]:
-    """Return what would be sent of the user."""
+    """Return the payload that would be sent for the user."""
     assert plan.request is not None
     payload: dict[str, Any] = orjson.loads(plan.request.body or b"")["payload"]
     return payload
 
 
 def leaves(traits: Mapping[str, Any], parents: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted names and values of what is not nested."""
+    """Yield the dotted names and the values that are not nested."""
     for name, value in traits.items():
         if is_nested(value):
             yield from leaves(value, f"{parents}{name}.")
@@ -39,7 +39,7 @@ def leaves(traits: Mapping[str, Any], parents: str = "") -> Iterator[tuple[str, 
 
 @given(user=user_traits())
 def test_nothing_over_a_limit_is_ever_sent(user: UserTraits) -> None:
-    """Whether we refuse or adapt; no null, no object and no array among it."""
+    """Whether rejecting or adapting; no null, object or array either."""
     for plan in (STRICT.plan(user), LENIENT.plan(user)):
         if plan.request is None:
             continue
@@ -56,14 +56,14 @@ def test_nothing_over_a_limit_is_ever_sent(user: UserTraits) -> None:
 
 
 @given(user=user_traits())
-def test_adapting_leaves_only_what_nothing_can_mend(user: UserTraits) -> None:
-    """An id, and two names that are one."""
+def test_adapting_leaves_only_unadaptable_violations(user: UserTraits) -> None:
+    """An invalid id, and two names that become one."""
     assert {violation.rule for violation in LENIENT.plan(user).violations} <= NEVER_MENDED
 
 
 @given(user=user_traits())
 def test_a_timestamp_is_in_seconds(user: UserTraits) -> None:
-    """Within one of the moment, and whole; milliseconds would be far off."""
+    """A whole number, less than one second off."""
     plan = LENIENT.plan(user)
     if plan.request is None or user.observed_at is None:
         return
@@ -76,9 +76,9 @@ def test_a_timestamp_is_in_seconds(user: UserTraits) -> None:
 
 @given(value=numbers())
 def test_a_number_is_stored_to_the_last_digit(value: Decimal) -> None:
-    """As a number where Umami keeps it, otherwise as a text."""
+    """As a number if Umami stores it exactly, else as text."""
     plan = LENIENT.plan(UserTraits("u1", name="Ada", traits={"n": value}))
-    if any(each.lossy for each in plan.adjustments):
+    if any(adjustment.lossy for adjustment in plan.adjustments):
         assert len(f"{Decimal(value):f}") > 500
         return
 
@@ -88,8 +88,8 @@ def test_a_number_is_stored_to_the_last_digit(value: Decimal) -> None:
 
 
 @given(value=datetimes())
-def test_a_moment_is_stored_to_the_microsecond(value: datetime) -> None:
-    """As a date where Umami keeps it, otherwise as a text."""
+def test_a_datetime_is_stored_to_the_microsecond(value: datetime) -> None:
+    """As a date if Umami stores it exactly, else as text."""
     stored = read_property(payload_of(STRICT.plan(UserTraits("u1", traits={"t": value})))["data"]["t"])
 
     assert datetime.fromisoformat(stored.text) == value
@@ -97,8 +97,8 @@ def test_a_moment_is_stored_to_the_microsecond(value: datetime) -> None:
 
 
 @given(value=st.one_of(scalars(), st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}(Z|\+\d\d:\d\d))?")))
-def test_a_text_is_stored_as_it_is_or_warned_of(value: Any) -> None:
-    """The warning is that it becomes a date; what is sent never fails in the middle."""
+def test_text_is_stored_unchanged_or_with_a_warning(value: Any) -> None:
+    """The warning means that it becomes a date; nothing sent fails midway."""
     plan = LENIENT.plan(UserTraits("u1", name="Ada", traits={"t": value}))
     sent = payload_of(plan)["data"].get("t")
     if not isinstance(sent, str):
@@ -106,18 +106,18 @@ def test_a_text_is_stored_as_it_is_or_warned_of(value: Any) -> None:
 
     stored = read_property(sent)
 
-    is_warned = "date-like-text" in {each.rule for each in plan.adjustments}
+    is_warned = "date-like-text" in {adjustment.rule for adjustment in plan.adjustments}
     assert is_warned or stored.text == sent
     assert is_warned or stored.kind == "string" or isinstance(value, datetime)
 
 
 @given(user=user_traits())
-def test_everything_that_changes_is_on_record(user: UserTraits) -> None:
-    """Every trait that is sent under another name, as another type or not at all has an entry."""
+def test_every_change_is_recorded(user: UserTraits) -> None:
+    """Each trait with another name or type, and each one not sent."""
     plan = LENIENT.plan(user)
     if plan.request is None:
         return
-    data, on_record = payload_of(plan)["data"], {each.path for each in plan.adjustments}
+    data, on_record = payload_of(plan)["data"], {adjustment.path for adjustment in plan.adjustments}
 
     changed = {
         printable(f"traits.{name}")
@@ -129,8 +129,8 @@ def test_everything_that_changes_is_on_record(user: UserTraits) -> None:
 
 
 @given(users=st.lists(user_traits(), max_size=4))
-def test_many_are_sent_as_each_alone(users: list[UserTraits]) -> None:
-    """Byte by byte, and nobody else."""
+def test_a_batch_has_the_bytes_of_each_user(users: list[UserTraits]) -> None:
+    """And no other users."""
     alone = [plan.request.body for user in users if (plan := LENIENT.plan(user)).request is not None]
 
     request = next(LENIENT.identify_many(users), None)

@@ -30,39 +30,39 @@ NOT_DOCUMENTED = "HTTP 200 with an unexpected body"
 
 
 def result(size: int, *details: Any, **changes: Any) -> Response:
-    """Return what Umami says of a batch of *size* users, but for *changes*."""
+    """Return Umami's results of a batch of *size* users, with *changes*."""
     counts = {"size": size, "processed": size - len(details), "errors": len(details)}
     return Response(200, body=orjson.dumps({**counts, "details": details, "cache": "ey.a.token", **changes}))
 
 
 def detail(index: Any, status: Any, message: str = "Server error", **more: Any) -> dict[str, Any]:
-    """Return what Umami says of one user whom it did not take."""
+    """Return Umami's result of one rejected user."""
     return {"index": index, "response": {"error": {"message": message, "status": status, **more}}}
 
 
 def outcomes_of(*responses: Response, users: list[UserTraits] = USERS) -> tuple[tuple[Outcome, ...], list[Request]]:
-    """Return what becomes of *users*, and what was sent."""
+    """Return the outcomes of *users*, and the requests sent."""
     transport = ScriptedTransport(*responses)
     return transport.run(BACKEND.identify_many(users)), transport.requests
 
 
 def ids_in(request: Request) -> list[str]:
-    """Return whom the request is about."""
+    """Return the user ids in the request."""
     return [item["payload"]["id"] for item in orjson.loads(request.body or b"")]
 
 
-def test_many_users_are_one_request() -> None:
-    """An array of what each alone would be sent as."""
+def test_many_users_share_one_request() -> None:
+    """An array of what would be sent for each alone."""
     _, requests = outcomes_of(result(4))
 
     alone = [BACKEND.plan(user).request for user in USERS]
     assert [(request.method, request.url) for request in requests] == [("POST", "https://umami.example.com/api/batch")]
-    assert orjson.loads(requests[0].body or b"") == [orjson.loads(one.body or b"") for one in alone if one]
-    assert [requests[0].headers] == [one.headers for one in alone[:1] if one]
+    assert orjson.loads(requests[0].body or b"") == [orjson.loads(request.body or b"") for request in alone if request]
+    assert [requests[0].headers] == [request.headers for request in alone[:1] if request]
 
 
-def test_a_batch_without_errors_is_accepted_for_each() -> None:
-    """With their own adjustments; it shows no session ids."""
+def test_a_batch_without_errors_accepts_every_user() -> None:
+    """With their own adjustments; the response has no session ids."""
     users = [UserTraits("u1", traits={"plan": "pro"}), UserTraits("u2", traits={"tags": ["a"]})]
 
     outcomes, _ = outcomes_of(result(2), users=users)
@@ -71,8 +71,8 @@ def test_a_batch_without_errors_is_accepted_for_each() -> None:
     assert outcomes == (Accepted("umami"), Accepted("umami", adjustments=(tags,)))
 
 
-def test_each_error_is_that_of_its_user() -> None:
-    """By its index, and in their order."""
+def test_each_error_belongs_to_its_user() -> None:
+    """By its index, in the order of the users."""
     outcomes, requests = outcomes_of(
         result(
             4,
@@ -85,17 +85,17 @@ def test_each_error_is_that_of_its_user() -> None:
     assert outcomes == (
         Rejected("umami", code="P2000", message="Server error"),
         Accepted("umami"),
-        Unknown("umami", "HTTP 500 P2024, and a part of the user may be stored", status=500),
-        Misconfigured("umami", "HTTP 400", "Check api_key: there is no website of that id at base_url."),
+        Unknown("umami", "HTTP 500 P2024, and some traits may be stored", status=500),
+        Misconfigured("umami", "HTTP 400", "Check api_key: base_url has no website with that id."),
     )
     assert len(requests) == 1
 
 
-def test_whoever_breaks_a_rule_is_not_among_them() -> None:
-    """And shifts nobody's index."""
-    broken, silent = UserTraits("u" * 51, name="Ada"), UserTraits("u1")
+def test_invalid_and_empty_users_are_not_sent() -> None:
+    """They do not shift the indexes of the others."""
+    invalid, empty = UserTraits("u" * 51, name="Ada"), UserTraits("u1")
 
-    outcomes, requests = outcomes_of(result(2, detail(1, 403, "Forbidden")), users=[broken, USERS[0], silent, USERS[1]])
+    outcomes, requests = outcomes_of(result(2, detail(1, 403, "Forbidden")), users=[invalid, USERS[0], empty, USERS[1]])
 
     assert ids_in(requests[0]) == ["canary-0", "canary-1"]
     assert [type(outcome) for outcome in outcomes] == [Rejected, Accepted, Skipped, Misconfigured]
@@ -103,16 +103,16 @@ def test_whoever_breaks_a_rule_is_not_among_them() -> None:
 
 
 @pytest.mark.parametrize("users", [[], [UserTraits("u1"), UserTraits(None, name="Ada")]])
-def test_without_anybody_to_send_nothing_is_sent(users: list[UserTraits]) -> None:
-    """Umami would answer an empty array with zeros."""
+def test_no_user_means_no_request(users: list[UserTraits]) -> None:
+    """Umami would respond to an empty array with zeros."""
     outcomes, requests = outcomes_of(users=users)
 
     assert requests == []
     assert [type(outcome) for outcome in outcomes] == [Skipped, Rejected][: len(users)]
 
 
-def test_bots_are_counted_as_processed_but_not_believed() -> None:
-    """All items have one User-Agent, so that if any was stored there is a cache token; with none nobody was."""
+def test_processed_bots_are_not_accepted() -> None:
+    """All items have one User-Agent, so if any user was stored, there is a cache token."""
     outcomes, _ = outcomes_of(result(4, detail(1, 403, "Forbidden"), cache=None))
 
     assert [type(outcome) for outcome in outcomes] == [Misconfigured] * 4
@@ -132,22 +132,22 @@ def test_bots_are_counted_as_processed_but_not_believed() -> None:
         result(4, detail(4, 400)),
         result(4, detail(-1, 400)),
         result(4, detail("0", 400)),
-        result(4, detail(True, 400)),  # noqa: FBT003  # Which Python takes for 1.
+        result(4, detail(True, 400)),  # noqa: FBT003  # Python treats it as 1.
         result(4, detail(0, 400), detail(0, 400)),
         result(4, detail(0, 400), detail(0, 400), errors=1, processed=3),
         result(4, detail(4, 400), errors=0, processed=4),
         result(4, "no"),
     ],
 )
-def test_an_answer_that_does_not_tell_of_each_tells_of_none(response: Response) -> None:
-    """Nobody is accepted by a count that does not add up."""
+def test_results_that_do_not_add_up_are_unknown(response: Response) -> None:
+    """For every user."""
     assert outcomes_of(response)[0] == (Unknown("umami", NOT_DOCUMENTED, status=200),) * 4
 
 
-@pytest.mark.parametrize("answer", [{"index": 0}, {"index": 0, "response": "no"}, detail(0, "400"), detail(0, None)])
-def test_an_error_without_a_status_is_unknown(answer: Any) -> None:
-    """The others are as they are told."""
-    outcomes, _ = outcomes_of(result(4, answer))
+@pytest.mark.parametrize("rejected", [{"index": 0}, {"index": 0, "response": "no"}, detail(0, "400"), detail(0, None)])
+def test_an_error_without_a_status_is_unknown(rejected: Any) -> None:
+    """The others keep their own outcomes."""
+    outcomes, _ = outcomes_of(result(4, rejected))
 
     assert [type(outcome) for outcome in outcomes] == [Unknown, Accepted, Accepted, Accepted]
 
@@ -155,22 +155,22 @@ def test_an_error_without_a_status_is_unknown(answer: Any) -> None:
 @pytest.mark.parametrize(
     ("response", "outcome", "sent"),
     [
-        (Response(500), Unknown("umami", "HTTP 500, and a part of the user may be stored", status=500), 5),
+        (Response(500), Unknown("umami", "HTTP 500, and some traits may be stored", status=500), 5),
         (Response(503), Unavailable("umami", "HTTP 503", status=503), 5),
         (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("umami", "no response in time"), 5),
         (Response(400, body=b'{"error":{"message":"canary-0 and secret-1"}}'), Rejected("umami", code="HTTP 400"), 7),
     ],
 )
-def test_what_happens_to_the_request_happens_to_each(response: Response, outcome: Outcome, sent: int) -> None:
-    """Without Umami's words, which may quote anybody."""
+def test_a_general_failure_applies_to_every_user(response: Response, outcome: Outcome, sent: int) -> None:
+    """Without Umami's message, which may quote any of them."""
     outcomes, requests = outcomes_of(response)
 
     assert outcomes == (outcome,) * 4
     assert len(requests) == sent
 
 
-def test_a_batch_that_is_too_large_is_sent_in_halves() -> None:
-    """A server in front of an Umami takes so many bytes; a user who is too large alone is refused alone."""
+def test_too_large_a_batch_is_halved() -> None:
+    """A user who is too large alone is rejected alone."""
     outcomes, requests = outcomes_of(
         Response(413), Response(413), Response(413), result(1), result(2, detail(1, 400, "Bad request"))
     )
@@ -191,15 +191,15 @@ def test_a_batch_that_is_too_large_is_sent_in_halves() -> None:
 
 
 @given(st.sets(st.integers(0, 3)))
-def test_exactly_those_with_an_error_are_not_accepted(failed: set[int]) -> None:
-    """Whoever they are."""
+def test_exactly_the_users_with_an_error_fail(failed: set[int]) -> None:
+    """In any combination."""
     outcomes, _ = outcomes_of(result(4, *(detail(index, 400, "no") for index in failed)))
 
-    assert {place for place, outcome in enumerate(outcomes) if not isinstance(outcome, Accepted)} == failed
+    assert {index for index, outcome in enumerate(outcomes) if not isinstance(outcome, Accepted)} == failed
 
 
-def test_what_was_sent_is_masked_in_the_words_about_a_user() -> None:
-    """Each in their own."""
+def test_sent_values_are_redacted_in_a_batch() -> None:
+    """From the message of each user."""
     outcomes, _ = outcomes_of(result(4, detail(2, 400, f"canary-2 secret-2 {WEBSITE}")))
 
     assert outcomes[2] == Rejected("umami", code="HTTP 400", message="••• ••• •••")

@@ -25,7 +25,7 @@ BOTH: tuple[OnViolation, ...] = ("reject", "adapt")
 
 
 def payload_of(plan: Plan) -> dict[str, Any]:
-    """Return what would be sent of the user."""
+    """Return the payload that would be sent for the user."""
     assert plan.request is not None
     content: dict[str, Any] = orjson.loads(plan.request.body or b"")
     assert content.keys() == {"type", "payload"}
@@ -41,12 +41,12 @@ def data_of(**traits: Any) -> dict[str, Any]:
 
 
 def adjusted(plan: Plan) -> list[tuple[str, str, str]]:
-    """Return what was adjusted, how and by which rule."""
-    return [(each.path, each.kind, each.rule) for each in plan.adjustments]
+    """Return the kind and the rule of each adjustment."""
+    return [(adjustment.path, adjustment.kind, adjustment.rule) for adjustment in plan.adjustments]
 
 
 def test_a_user_is_identified() -> None:
-    """By one POST with the website's id and the user's, and no credential beside them."""
+    """With one POST that has the website's id and the user's, and no credential."""
     user = UserTraits("u1", name="Ada", email="ada@example.com", traits={"plan": "pro", "seats": 7, "is_admin": True})
     agent = "Mozilla/5.0 (X11; Linux x86_64) replay-identity/0.1"
 
@@ -76,8 +76,8 @@ def test_a_user_is_identified() -> None:
         ("http://127.0.0.1:3000", "http://127.0.0.1:3000"),
     ],
 )
-def test_an_umami_may_be_anywhere(given: str, base: str) -> None:
-    """Under a path of its own as well, and in clear on loopback."""
+def test_base_url_can_be_anywhere(given: str, base: str) -> None:
+    """With a path too, and plain http on loopback."""
     plan = Umami(WEBSITE, base_url=given).plan(UserTraits("u1", name="Ada"))
 
     assert plan.request is not None
@@ -100,8 +100,8 @@ def test_an_umami_may_be_anywhere(given: str, base: str) -> None:
         (f"{WEBSITE}\n", {"base_url": "https://umami.example.com"}, "api_key"),
     ],
 )
-def test_a_setting_that_cannot_be_used_is_named(key: Any, options: Any, setting: str) -> None:
-    """At once, and without its value."""
+def test_an_invalid_setting_is_named(key: Any, options: Any, setting: str) -> None:
+    """The error names the setting, without its value."""
     with pytest.raises(ConfigurationError) as caught:
         Umami(key, **options)
 
@@ -110,21 +110,21 @@ def test_a_setting_that_cannot_be_used_is_named(key: Any, options: Any, setting:
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_missing_address_tells_what_to_do() -> None:
-    """There is no Umami that everybody uses."""
+def test_a_missing_url_has_a_hint() -> None:
+    """Every Umami server is self-hosted."""
     with pytest.raises(ConfigurationError, match="UMAMI_BASE_URL"):
         Umami(WEBSITE)
 
 
 def test_a_websites_id_may_be_in_capitals() -> None:
-    """It is sent as it is given."""
+    """It is sent unchanged."""
     backend = Umami(WEBSITE.upper(), base_url="https://umami.example.com")
 
     assert payload_of(backend.plan(UserTraits("u1", name="Ada")))["website"] == WEBSITE.upper()
 
 
 def test_plain_http_can_be_allowed() -> None:
-    """Inside a network of one's own."""
+    """Inside a private network."""
     backend = Umami(WEBSITE, base_url="http://umami.internal", allow_insecure=True)
 
     assert backend.base_url == "http://umami.internal"
@@ -142,28 +142,28 @@ def test_plain_http_can_be_allowed() -> None:
         ("a\0b", Violation("user_id", "nul-byte")),
     ],
 )
-def test_an_id_that_cannot_be_kept_is_always_refused(
+def test_an_id_umami_cannot_store_is_rejected(
     user_id: str | None, violation: Violation, on_violation: OnViolation
 ) -> None:
-    """Without an id all users would be one, and an id cut is another one's."""
+    """All users without an id would be one, and a truncated id is another user's."""
     backend = Umami(WEBSITE, base_url="https://umami.example.com", on_violation=on_violation)
 
     assert backend.plan(UserTraits(user_id, name="Ada")) == Plan("umami", None, (), (violation,))
 
 
 def test_an_id_is_measured_in_code_points() -> None:
-    """As PostgreSQL does."""
+    """As in PostgreSQL."""
     assert payload_of(STRICT.plan(UserTraits("😀" * 50, name="Ada")))["id"] == "😀" * 50
 
 
 @pytest.mark.parametrize("user", [UserTraits("u1"), UserTraits("u1", observed_at=datetime(2026, 11, 21, tzinfo=UTC))])
-def test_a_user_of_whom_nothing_is_known_is_not_sent(user: UserTraits) -> None:
-    """Umami would store nothing and answer as if it had (policy `empty-data`)."""
+def test_a_user_without_data_is_skipped(user: UserTraits) -> None:
+    """Umami would store nothing and respond as if it had (policy `empty-data`)."""
     assert STRICT.plan(user) == Plan("umami", None)
 
 
-def test_a_user_of_whom_nothing_is_left_is_refused() -> None:
-    """All was dropped, and skipping would hide it."""
+def test_a_user_with_nothing_left_is_rejected() -> None:
+    """Skipping a user whose every trait was dropped would hide the loss."""
     plan = LENIENT.plan(UserTraits("u1", traits={"plan": REMOVE}))
 
     assert plan.violations == (Violation("traits", "nothing-left"),)
@@ -178,16 +178,16 @@ def test_a_user_of_whom_nothing_is_left_is_refused() -> None:
         (datetime(2026, 11, 21, 14, 15, tzinfo=timezone(timedelta(hours=5, minutes=45))), 1795249800, []),
     ],
 )
-def test_the_moment_is_sent_in_seconds(moment: datetime, seconds: int, rules: list[str]) -> None:
-    """Never in milliseconds, which Umami takes for a year beyond 50,000."""
+def test_observed_at_is_sent_in_seconds(moment: datetime, seconds: int, rules: list[str]) -> None:
+    """Umami takes milliseconds for a year beyond 50,000."""
     plan = STRICT.plan(UserTraits("u1", name="Ada", observed_at=moment))
 
     assert payload_of(plan)["timestamp"] == seconds
-    assert [each.rule for each in plan.adjustments] == rules
+    assert [adjustment.rule for adjustment in plan.adjustments] == rules
 
 
-def test_what_is_nested_is_flattened() -> None:
-    """Under dotted names, as Umami would itself, but so that it can be measured."""
+def test_nested_traits_are_flattened() -> None:
+    """Into dotted names, as at Umami, so that they can be measured."""
     plan = STRICT.plan(UserTraits("u1", traits={"company": {"name": "Acme", "address": {"city": "Paris"}}}))
 
     assert payload_of(plan)["data"] == {"company.name": "Acme", "company.address.city": "Paris"}
@@ -197,8 +197,8 @@ def test_what_is_nested_is_flattened() -> None:
     )
 
 
-def test_an_empty_object_never_gets_as_far() -> None:
-    """At Umami it would vanish; here it says nothing to begin with."""
+def test_an_empty_object_is_not_sent() -> None:
+    """At Umami it would vanish; `UserTraits` already leaves it out."""
     assert data_of(plan="pro", company={}, address={"city": None}) == {"plan": "pro"}
 
 
@@ -215,8 +215,8 @@ def test_an_empty_object_never_gets_as_far() -> None:
         (12345678901.2345, 12345678901.2345),
     ],
 )
-def test_a_number_that_umami_keeps_is_a_number(value: float, sent: float) -> None:
-    """Below 10**15, with four decimals and 15 digits at the most."""
+def test_an_exact_number_is_sent_as_a_number(value: float, sent: float) -> None:
+    """Below 10**15, with at most four decimals and 15 digits."""
     plan = STRICT.plan(UserTraits("u1", traits={"n": value}))
 
     assert payload_of(plan)["data"] == {"n": sent}
@@ -240,8 +240,8 @@ def test_a_number_that_umami_keeps_is_a_number(value: float, sent: float) -> Non
         (Decimal("1.0000000000000000000000000000000001"), "1.0000000000000000000000000000000001"),
     ],
 )
-def test_a_number_that_umami_would_round_or_refuse_is_a_text(value: float | Decimal, text: str) -> None:
-    """To the last digit, and on record (policy `number-as-text`)."""
+def test_an_inexact_number_is_sent_as_text(value: float | Decimal, text: str) -> None:
+    """With all its digits, and recorded (policy `number-as-text`)."""
     plan = STRICT.plan(UserTraits("u1", traits={"n": value}))
 
     assert payload_of(plan)["data"] == {"n": text}
@@ -251,8 +251,8 @@ def test_a_number_that_umami_would_round_or_refuse_is_a_text(value: float | Deci
 @pytest.mark.parametrize(
     ("value", "sent"), [(Decimal("9.99"), 9.99), (Decimal("1.00000000"), 1.0), (Decimal("1E+3"), 1000.0)]
 )
-def test_a_decimal_that_umami_keeps_is_a_number(value: Decimal, sent: float) -> None:
-    """Its column is one, too; zeros at the end are none of the number."""
+def test_an_exact_decimal_is_sent_as_a_number(value: Decimal, sent: float) -> None:
+    """Umami's column is a decimal, too; trailing zeros do not count."""
     plan = STRICT.plan(UserTraits("u1", traits={"n": value}))
 
     assert payload_of(plan)["data"] == {"n": sent}
@@ -262,11 +262,11 @@ def test_a_decimal_that_umami_keeps_is_a_number(value: Decimal, sent: float) -> 
 @pytest.mark.parametrize(
     ("value", "text", "rule"),
     [
-        (datetime(2026, 11, 21, 8, 30, tzinfo=UTC), "2026-11-21T08:30:00.000Z", "moment-as-iso8601"),
-        (datetime(2026, 11, 21, 8, 30, 0, 123_000, tzinfo=UTC), "2026-11-21T08:30:00.123Z", "moment-as-iso8601"),
-        (datetime(2026, 11, 21, 8, 30, 0, 123_456, tzinfo=UTC), "2026-11-21T08:30:00.123456Z", "moment-as-iso8601"),
-        (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00.000Z", "moment-as-iso8601"),
-        (date(2026, 11, 21), "2026-11-21", "moment-as-iso8601"),
+        (datetime(2026, 11, 21, 8, 30, tzinfo=UTC), "2026-11-21T08:30:00.000Z", "date-as-iso8601"),
+        (datetime(2026, 11, 21, 8, 30, 0, 123_000, tzinfo=UTC), "2026-11-21T08:30:00.123Z", "date-as-iso8601"),
+        (datetime(2026, 11, 21, 8, 30, 0, 123_456, tzinfo=UTC), "2026-11-21T08:30:00.123456Z", "date-as-iso8601"),
+        (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00.000Z", "date-as-iso8601"),
+        (date(2026, 11, 21), "2026-11-21", "date-as-iso8601"),
         (UUID(int=7), "00000000-0000-0000-0000-000000000007", "uuid-as-text"),
         ([], "[]", "list-as-json"),
         (["a", "é", '"'], '["a","é","\\""]', "list-as-json"),
@@ -275,8 +275,8 @@ def test_a_decimal_that_umami_keeps_is_a_number(value: Decimal, sent: float) -> 
         (["\0"], '["\\u0000"]', "list-as-json"),
     ],
 )
-def test_what_is_neither_text_nor_number_is_a_text(value: Any, text: str, rule: str) -> None:
-    """A datetime with milliseconds, which Umami stores as a date; a finer one stays a text, whole."""
+def test_other_types_are_sent_as_text(value: Any, text: str, rule: str) -> None:
+    """A datetime with milliseconds, which Umami stores as a date, or with microseconds."""
     plan = STRICT.plan(UserTraits("u1", traits={"t": value}))
 
     assert payload_of(plan)["data"] == {"t": text}
@@ -299,8 +299,8 @@ def test_what_is_neither_text_nor_number_is_a_text(value: Any, text: str, rule: 
         ("٢٠٢٦-11-21T08:30:00", []),
     ],
 )
-def test_a_text_that_umami_takes_for_a_date_is_warned_of(text: str, rules: list[str]) -> None:
-    """It is sent as it is; what later releases take for one is included."""
+def test_date_like_text_has_a_warning(text: str, rules: list[str]) -> None:
+    """It is sent unchanged. Formats of later releases are included."""
     plan = STRICT.plan(UserTraits("u1", traits={"t": text}))
 
     assert payload_of(plan)["data"] == {"t": text}
@@ -316,8 +316,8 @@ def test_a_text_that_umami_takes_for_a_date_is_warned_of(text: str, rules: list[
         (REMOVE, "cannot-remove"),
     ],
 )
-def test_what_umami_cannot_hold_is_refused_or_dropped_on_record(value: Any, rule: str) -> None:
-    """Umami would fail in the middle of the user, or store the text null."""
+def test_values_umami_cannot_store_are_dropped(value: Any, rule: str) -> None:
+    """Or rejected: Umami would fail midway, or store the text "null"."""
     user = UserTraits("u1", name="Ada", traits={"t": value})
 
     assert STRICT.plan(user) == Plan("umami", None, (), (Violation("traits.t", rule),))
@@ -326,7 +326,7 @@ def test_what_umami_cannot_hold_is_refused_or_dropped_on_record(value: Any, rule
 
 
 @pytest.mark.parametrize("field", ["name", "email"])
-def test_name_and_email_keep_the_same_rules(field: str) -> None:
+def test_name_and_email_follow_the_same_rules(field: str) -> None:
     """They are properties like any other."""
     wrong, looking = "a\0b", "2026-11-21T08:30:00"
 
@@ -338,7 +338,7 @@ def test_name_and_email_keep_the_same_rules(field: str) -> None:
 
 
 def test_an_empty_text_is_a_value() -> None:
-    """Umami stores it as it is, and so it is sent."""
+    """Umami stores it unchanged, so it is sent."""
     plan = STRICT.plan(UserTraits("u1", name="", email="", traits={"plan": ""}))
 
     assert payload_of(plan)["data"] == {"name": "", "email": "", "plan": ""}
@@ -351,13 +351,13 @@ def test_nothing_is_sent_as_null() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "__proto__", "a\0b", "n" * 501])
-def test_a_name_that_no_trait_can_have_is_refused_or_dropped(name: str) -> None:
-    """Two names cut could become one."""
+def test_unusable_names_are_rejected_or_dropped(name: str) -> None:
+    """Two truncated names could become one."""
     user = UserTraits("u1", name="Ada", traits={name: 1})
 
     assert len(STRICT.plan(user).violations) == 1
     assert payload_of(LENIENT.plan(user))["data"] == {"name": "Ada"}
-    assert [each.kind for each in LENIENT.plan(user).adjustments] == ["dropped"]
+    assert [adjustment.kind for adjustment in LENIENT.plan(user).adjustments] == ["dropped"]
 
 
 @pytest.mark.parametrize("on_violation", BOTH)
@@ -370,7 +370,7 @@ def test_a_name_that_no_trait_can_have_is_refused_or_dropped(name: str) -> None:
         (UserTraits("u1", traits={"a": {"b": 2}, "a.b": 1}), "traits.a.b"),
     ],
 )
-def test_two_values_under_one_name_are_always_refused(user: UserTraits, path: str, on_violation: OnViolation) -> None:
+def test_two_values_of_one_name_are_rejected(user: UserTraits, path: str, on_violation: OnViolation) -> None:
     """Neither could be chosen without losing the other."""
     backend = Umami(WEBSITE, base_url="https://umami.example.com", on_violation=on_violation)
 
@@ -380,8 +380,8 @@ def test_two_values_under_one_name_are_always_refused(user: UserTraits, path: st
     assert plan.request is None
 
 
-def test_a_trait_of_that_name_is_the_name_where_there_is_no_other() -> None:
-    """Umami has no field of its own for either."""
+def test_a_trait_can_be_the_name_or_email() -> None:
+    """Umami has no fields for them."""
     assert data_of(name="Ada", email="ada@example.com") == {"name": "Ada", "email": "ada@example.com"}
 
 
@@ -393,18 +393,18 @@ def test_a_trait_of_that_name_is_the_name_where_there_is_no_other() -> None:
         (UserTraits("u1", name="Ada", traits={"t": Decimal(f"1{'0' * 300}.{'0' * 249}1")}), "trait-value-length"),
     ],
 )
-def test_what_must_be_whole_is_never_cut(user: UserTraits, rule: str) -> None:
+def test_only_text_is_truncated(user: UserTraits, rule: str) -> None:
     """Half an address, list or number is another one."""
-    assert [each.rule for each in STRICT.plan(user).violations] == [rule]
+    assert [violation.rule for violation in STRICT.plan(user).violations] == [rule]
     assert payload_of(LENIENT.plan(user))["data"] == {"name": "Ada"}
-    assert [(each.kind, each.rule) for each in LENIENT.plan(user).adjustments] == [("dropped", rule)]
+    assert [(adjustment.kind, adjustment.rule) for adjustment in LENIENT.plan(user).adjustments] == [("dropped", rule)]
 
 
-def test_a_text_is_cut_to_500_code_points() -> None:
-    """And never inside a character."""
+def test_text_is_truncated_to_500_code_points() -> None:
+    """Never inside a character."""
     user = UserTraits("u1", name="😀" * 501, traits={"t": "x" * 499 + "e\u0301"})
 
     data = payload_of(LENIENT.plan(user))["data"]
 
     assert data == {"name": "😀" * 500, "t": "x" * 499}
-    assert [each.kind for each in LENIENT.plan(user).adjustments] == ["truncated", "truncated"]
+    assert [adjustment.kind for adjustment in LENIENT.plan(user).adjustments] == ["truncated", "truncated"]

@@ -1,4 +1,4 @@
-"""The README tells of tests that there are."""
+"""The README names only tests that exist."""
 
 import re
 from pathlib import Path
@@ -7,8 +7,8 @@ HERE = Path(__file__).parent
 README = (HERE.parent / "README.md").read_text(encoding="utf-8")
 
 
-def test_every_test_that_is_named_exists() -> None:
-    """Under that name."""
+def test_every_named_test_exists() -> None:
+    """With that name."""
     named = set(re.findall(r"`(test_\w+)`", README))
     defined = {
         name for file in HERE.glob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text("utf-8"))

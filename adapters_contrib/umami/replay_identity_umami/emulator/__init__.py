@@ -1,6 +1,6 @@
-"""A fake Umami over real HTTP, written from what 3.1.0 did when it was tried; shares no code with the adapter."""
+"""A fake Umami over real HTTP that does what 3.1.0 did in tests; it shares no code with the adapter."""
 
-from .app import UmamiEmulator
+from .api import UmamiEmulator
 from .properties import Property
 from .sessions import Session
 

@@ -1,4 +1,4 @@
-"""The body of a request, and what does not fit its schema."""
+"""Parse the body of a request, and validate it against the schema."""
 
 import re
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import attrs
 
 from replay_identity.emulator.http import JsonObject, JsonValue
 
-from .errors import misfit
+from .errors import schema_error
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _TYPES: Final[Mapping[type, str]] = {
@@ -24,7 +24,7 @@ _TYPES: Final[Mapping[type, str]] = {
 
 @attrs.frozen(kw_only=True)
 class Identification:
-    """What one request, or one item of a batch, says of a user."""
+    """The content of one request, or of one item of a batch."""
 
     website: str
     user_id: str | None = attrs.field(repr=False)
@@ -34,18 +34,18 @@ class Identification:
 
 
 def read_identification(value: JsonValue) -> Identification:
-    """Return what *value* says, or refuse it."""
+    """Return *value* as an `Identification`, or raise UmamiHttpError."""
     if not isinstance(value, dict):
-        raise misfit((), _expected("object", value))
+        raise schema_error((), _expected("object", value))
     if value.get("type") != "identify":
-        # Policy: page views and everything else that is no identification are refused.
-        raise misfit(("type",), "Invalid input")
+        # Policy: page views and all other types are rejected.
+        raise schema_error(("type",), "Invalid input")
     payload = value.get("payload")
     if not isinstance(payload, dict):
-        raise misfit(("payload",), _expected("object", payload))
+        raise schema_error(("payload",), _expected("object", payload))
     website = _text(payload, "website")
     if website is None or not _UUID.fullmatch(website):
-        raise misfit(("payload", "website"), "Invalid UUID")
+        raise schema_error(("payload", "website"), "Invalid UUID")
     return Identification(
         website=website.lower(),
         user_id=_text(payload, "id"),
@@ -60,25 +60,25 @@ def _text(payload: JsonObject, name: str) -> str | None:
         return None
     text = payload[name]
     if not isinstance(text, str):
-        raise misfit(("payload", name), _expected("string", text))
+        raise schema_error(("payload", name), _expected("string", text))
     return text
 
 
 def _data(payload: JsonObject) -> JsonObject:
     data = payload.get("data", {})
     if not isinstance(data, dict):
-        raise misfit(("payload", "data"), _expected("object", data))
+        raise schema_error(("payload", "data"), _expected("object", data))
     return data
 
 
 def _timestamp(payload: JsonObject) -> int | None:
     if "timestamp" not in payload:
         return None
-    # "Coerced", so that a text of digits is a number too.
+    # "Coerced": a text of digits is valid, too.
     try:
         return int(str(payload["timestamp"]))
     except ValueError:
-        raise misfit(("payload", "timestamp"), "Invalid input: expected int, received number") from None
+        raise schema_error(("payload", "timestamp"), "Invalid input: expected int, received number") from None
 
 
 def _expected(kind: str, value: JsonValue) -> str:

@@ -1,4 +1,4 @@
-"""What becomes of a value in the columns of a property (3.1.0 with PostgreSQL 15, tried 2026-11-21)."""
+"""Store a value in the columns of a property (3.1.0 with PostgreSQL 15, tested 2026-11-21)."""
 
 import re
 from collections.abc import Iterator
@@ -11,31 +11,31 @@ import orjson
 
 from replay_identity.emulator.http import JsonObject, JsonValue
 
-from .errors import database_error, refusal
+from .errors import database_error, http_error
 
 Kind: TypeAlias = Literal["string", "number", "boolean", "date", "array"]
 
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3}(Z|\+\d\d:\d\d))?", re.ASCII)
-_WIDTH: Final = 500
-_NUMBERS_FROM: Final = 10**15
-_PLACES: Final = Decimal("0.0001")
+_MAX_LENGTH: Final = 500
+_NUMBER_LIMIT: Final = 10**15
+_PRECISION: Final = Decimal("0.0001")
 
 
 @attrs.frozen(kw_only=True)
 class Property:
-    """One property of a session; a number stands as a text, too."""
+    """One property of a session; a number is stored as text, too."""
 
     kind: Kind
     text: str = attrs.field(repr=False)
     number: Decimal | None = attrs.field(default=None, repr=False)
 
     def as_json(self) -> JsonObject:
-        """Return the property for people to look at, and to compare."""
+        """Return the property as JSON, for debugging and comparison."""
         return {"dataType": self.kind, "stringValue": self.text}
 
 
 def flatten(data: JsonObject, parent: str = "") -> Iterator[tuple[str, JsonValue]]:
-    """Yield every value by its dotted name; an object without any has none, and vanishes."""
+    """Yield every value with its dotted name; an empty object yields nothing."""
     for name, value in data.items():
         full_name = f"{parent}.{name}" if parent else name
         if isinstance(value, dict):
@@ -45,12 +45,12 @@ def flatten(data: JsonObject, parent: str = "") -> Iterator[tuple[str, JsonValue
 
 
 def check_name(name: str) -> None:
-    """Refuse a *name* that the database cannot hold."""
-    _check_width(name)
+    """Raise UmamiHttpError if the database cannot store *name*."""
+    _check_text(name)
 
 
 def read_property(value: JsonValue) -> Property:
-    """Return what is stored of *value*, or refuse it as the database does."""
+    """Return *value* as the database stores it, or raise UmamiHttpError."""
     match value:
         case bool():
             return Property(kind="boolean", text="true" if value else "false")
@@ -59,20 +59,20 @@ def read_property(value: JsonValue) -> Property:
         case str() if _DATE.fullmatch(value):
             return Property(kind="date", text=_read_date(value))
         case str():
-            _check_width(value)
+            _check_text(value)
             return Property(kind="string", text=value)
         case _:
-            # Null is an object in JavaScript, and so it is stored as the text "null".
+            # Null is an object in JavaScript, so it is stored as the text "null".
             text = orjson.dumps(value).decode()
-            _check_width(text)
+            _check_text(text)
             return Property(kind="array", text=text)
 
 
 def _read_number(value: float) -> Property:
-    number = float(value)  # As JavaScript reads it.
-    if abs(number) >= _NUMBERS_FROM:
+    number = float(value)  # As JavaScript parses it.
+    if abs(number) >= _NUMBER_LIMIT:
         raise database_error("P2020")
-    rounded = Decimal(repr(number)).quantize(_PLACES, ROUND_HALF_UP)
+    rounded = Decimal(repr(number)).quantize(_PRECISION, ROUND_HALF_UP)
     return Property(kind="number", text=str(rounded), number=rounded)
 
 
@@ -80,15 +80,15 @@ def _read_date(text: str) -> str:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        # Policy: JavaScript's toISOString throws for what is no date, and Umami answers 500 to whatever is thrown.
-        raise refusal(500, errorObject={"name": "RangeError", "message": "Invalid time value"}) from None
-    # Policy: a moment without a zone is in the server's own, which is UTC here.
+        # Policy: JavaScript's toISOString throws for an invalid date, and Umami responds to any exception with 500.
+        raise http_error(500, errorObject={"name": "RangeError", "message": "Invalid time value"}) from None
+    # Policy: a datetime without a zone is in the server's own zone, which is UTC here.
     in_utc = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     return f"{in_utc.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
-def _check_width(text: str) -> None:
-    if len(text) > _WIDTH:
+def _check_text(text: str) -> None:
+    if len(text) > _MAX_LENGTH:
         raise database_error("P2000")
     if "\0" in text:
         raise database_error("P2039")

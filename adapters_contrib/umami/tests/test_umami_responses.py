@@ -23,33 +23,33 @@ BACKEND = Umami(WEBSITE, base_url="https://umami.example.com")
 ADA = UserTraits("canary-id", name="Canary Finch", traits={"plan": "canary-plan"})
 SESSION = Response(200, body=b'{"cache":"ey.a.token","sessionId":"f0e1","visitId":"a9b8"}')
 BOT = Response(200, body=b'{"beep":"boop"}')
-HALF = "and a part of the user may be stored"
+PARTLY_STORED = "and some traits may be stored"
 
 
 def error(status: int, message: str = "Server error", **more: Any) -> Response:
-    """Return an error as Umami tells it."""
+    """Return an error response like Umami's."""
     return Response(status, body=orjson.dumps({"error": {"message": message, "status": status, "code": "x", **more}}))
 
 
 def identified(response: Response) -> Outcome:
-    """Return what becomes of a user to whom Umami answers *response* for ever."""
+    """Return the outcome of a user if Umami always sends *response*."""
     return ScriptedTransport(response).run(BACKEND.identify(ADA))
 
 
-def tries(response: Response) -> int:
-    """Return how often a user is sent to an Umami that answers *response* for ever."""
+def attempts(response: Response) -> int:
+    """Return how often a user is sent if Umami always sends *response*."""
     transport = ScriptedTransport(response)
     transport.run(BACKEND.identify(ADA))
     return len(transport.requests)
 
 
 def test_a_session_is_a_success() -> None:
-    """Its id is Umami's own for the user; it shows no values."""
+    """Its id is Umami's own for the user; no values are shown."""
     assert identified(SESSION) == Accepted("umami", "f0e1")
 
 
-def test_a_user_who_breaks_a_rule_is_not_sent() -> None:
-    """Nor is one of whom there is nothing to say."""
+def test_invalid_and_empty_users_need_no_request() -> None:
+    """They are rejected or skipped."""
     transport = ScriptedTransport(SESSION)
 
     outcomes = [transport.run(BACKEND.identify(UserTraits(user_id))) for user_id in ("u" * 51, "u1")]
@@ -58,19 +58,19 @@ def test_a_user_who_breaks_a_rule_is_not_sent() -> None:
     assert transport.requests == []
 
 
-def test_being_taken_for_a_bot_is_no_success() -> None:
-    """Umami answers 200 and stores nothing."""
+def test_being_taken_for_a_bot_is_misconfigured() -> None:
+    """Umami responds with 200 and stores nothing."""
     outcome = identified(BOT)
 
     assert isinstance(outcome, Misconfigured)
-    assert "replace the User-Agent" in outcome.hint
+    assert "replaces the User-Agent" in outcome.hint
 
 
 @pytest.mark.parametrize(
     "body", [b"{}", b'{"sessionId":null}', b'{"sessionId":7}', b'{"sessionId":""}', b'{"beep":"bop"}', b"<html>", b"[]"]
 )
-def test_any_other_200_is_not_believed(body: bytes) -> None:
-    """Somebody else may have answered."""
+def test_any_other_200_is_unknown(body: bytes) -> None:
+    """Another server may have responded."""
     assert identified(Response(200, body=body)) == Unknown("umami", "HTTP 200 with an unexpected body", status=200)
 
 
@@ -86,12 +86,12 @@ def test_any_other_200_is_not_believed(body: bytes) -> None:
         ({"code": "P2010", "message": "Raw query failed. Code: `22001`. Message: `too long`"}, "P2010"),
     ],
 )
-def test_a_500_about_the_user_is_a_refusal_and_sent_once(error_object: dict[str, Any], code: str) -> None:
-    """A client's error dressed as a server's: the same traits will fail again."""
+def test_a_500_about_the_user_is_rejected_and_not_retried(error_object: dict[str, Any], code: str) -> None:
+    """The same traits would fail again."""
     response = error(500, errorObject=error_object)
 
     assert identified(response) == Rejected("umami", code=code, message="Server error")
-    assert tries(response) == 1
+    assert attempts(response) == 1
 
 
 @pytest.mark.parametrize(
@@ -109,21 +109,21 @@ def test_a_500_about_the_user_is_a_refusal_and_sent_once(error_object: dict[str,
         (error(500, errorObject={"name": "RangeError"}), "HTTP 500"),
     ],
 )
-def test_any_other_500_is_retried_and_may_have_stored_a_part(response: Response, cause: str) -> None:
-    """Umami writes one property after another, so a failure does not mean that nothing was stored."""
-    assert identified(response) == Unknown("umami", f"{cause}, {HALF}", status=500)
-    assert tries(response) == 5
+def test_any_other_500_is_retried_and_unknown(response: Response, cause: str) -> None:
+    """Umami writes one property after another, so some may be stored."""
+    assert identified(response) == Unknown("umami", f"{cause}, {PARTLY_STORED}", status=500)
+    assert attempts(response) == 5
 
 
-def test_a_500_with_the_code_of_a_refusal_is_none_at_another_status() -> None:
-    """The codes are those of a 500."""
-    assert tries(error(503, errorObject={"code": "P2000"})) == 5
+def test_database_codes_matter_only_in_a_500() -> None:
+    """With another status, they are ignored."""
+    assert attempts(error(503, errorObject={"code": "P2000"})) == 5
 
 
 def test_an_unknown_website_is_misconfigured() -> None:
-    """Umami says it with 400, as it does of users."""
+    """Umami responds with 400, as for invalid users."""
     assert identified(error(400, "Website not found.")) == Misconfigured(
-        "umami", "HTTP 400", "Check api_key: there is no website of that id at base_url."
+        "umami", "HTTP 400", "Check api_key: base_url has no website with that id."
     )
     assert identified(error(400, "Bad request")) == Rejected("umami", code="HTTP 400", message="Bad request")
 
@@ -131,8 +131,8 @@ def test_an_unknown_website_is_misconfigured() -> None:
 @pytest.mark.parametrize(
     ("status", "hint"), [(401, "credentials"), (403, "IGNORE_IP"), (404, "base_url"), (405, "base_url")]
 )
-def test_what_only_settings_can_mend_is_misconfigured(status: int, hint: str) -> None:
-    """With what to do."""
+def test_wrong_settings_are_misconfigured(status: int, hint: str) -> None:
+    """With a hint."""
     outcome = identified(error(status, "no"))
 
     assert isinstance(outcome, Misconfigured)
@@ -150,12 +150,12 @@ def test_what_only_settings_can_mend_is_misconfigured(status: int, hint: str) ->
         (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("umami", "no response in time")),
     ],
 )
-def test_everything_else_is_as_with_every_vendor(response: Response, outcome: Outcome) -> None:
-    """What stands in front of an Umami answers like what stands in front of any."""
+def test_other_responses_have_the_usual_outcomes(response: Response, outcome: Outcome) -> None:
+    """A proxy in front of Umami responds like any other."""
     assert identified(response) == outcome
 
 
-def test_what_was_sent_is_masked_in_umamis_words() -> None:
+def test_sent_values_are_redacted_from_messages() -> None:
     """The website's id as well."""
     response = error(400, f"canary-id Canary Finch canary-plan {WEBSITE}")
 
