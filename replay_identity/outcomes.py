@@ -74,7 +74,7 @@ class Violation:
 
     def __str__(self) -> str:
         measure = "" if self.limit is None else f" ({self.actual} {self.unit}, at most {self.limit})"
-        return f"{self.path} breaks {self.rule}{measure}"
+        return f"{self.path} breaks the rule {self.rule}{measure}"
 
 
 @fast_frozen

@@ -57,10 +57,10 @@ def test_three_kinds_of_adjustments_are_lossy(kind: Any) -> None:
             "accepted, 2 adjusted, 1 with loss",
         ),
         (Skipped("a", SkipReason.NOTHING_TO_SEND), "nothing to send"),
-        (Rejected("a", (Violation("user_id", "dot-segment"),)), "user_id breaks dot-segment"),
+        (Rejected("a", (Violation("user_id", "dot-segment"),)), "user_id breaks the rule dot-segment"),
         (
             Rejected("a", (Violation("email", "email-length", 128, 200, "characters"), Violation("b", "r"))),
-            "email breaks email-length (200 characters, at most 128); b breaks r",
+            "email breaks the rule email-length (200 characters, at most 128); b breaks the rule r",
         ),
         (Rejected("a", code="required_field", message="uid is required"), "required_field: uid is required"),
         (Rejected("a", code="HTTP 413"), "HTTP 413"),

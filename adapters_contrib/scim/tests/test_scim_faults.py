@@ -226,7 +226,7 @@ def test_two_seats_of_one_user_name_are_both_left_alone() -> None:
 
     outcome = seats.deactivate(user_name="ADA")
 
-    assert explain(outcome) == "user_name breaks ambiguous-user-name"
+    assert explain(outcome) == "user_name breaks the rule ambiguous-user-name"
     assert asked == ["GET /scim/v2/Users"]
 
 
@@ -302,7 +302,7 @@ def test_an_id_that_an_address_cannot_hold_is_not_sent(vendor_id: str) -> None:
         seats.replace(Group("Admins")),
     ]
 
-    assert [explain(outcome) for outcome in outcomes] == ["vendor_id breaks id-in-address"] * 4
+    assert [explain(outcome) for outcome in outcomes] == ["vendor_id breaks the rule id-in-address"] * 4
     assert asked == []
 
 
@@ -326,7 +326,7 @@ def test_what_cannot_be_said_of_a_new_seat_is_not_dropped_silently() -> None:
 
     outcome = seats_answered(scim(201, user()), asked=asked).create(Seat("ada", groups=["g1"], vendor_id="1"))
 
-    assert explain(outcome) == "vendor_id breaks id-is-assigned; groups breaks groups-are-read-only"
+    assert explain(outcome) == "vendor_id breaks the rule id-is-assigned; groups breaks the rule groups-are-read-only"
     assert asked == []
 
 
