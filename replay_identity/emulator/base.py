@@ -6,6 +6,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import attrs
 from starlette.types import Receive, Scope, Send
@@ -17,10 +18,10 @@ from .journal import MAX_JOURNAL_BYTES, Journal, RecordedRequest, WriteLog
 from .rate_limit import Clock, Limiter, RateLimit
 from .vendor import Delay, EmulatorState, VendorApi
 
-NO_FAULT = Fault()
+NO_FAULT: Final = Fault()
 
-FIRST_ERROR = 400
-TOO_MANY = 429
+FIRST_ERROR: Final = 400
+TOO_MANY: Final = 429
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -70,7 +71,7 @@ class Emulator(ABC):
 
     @property
     def applied(self) -> Mapping[str, int]:
-        """A snapshot of the number of writes per user, by the application's id or else the vendor's."""
+        """A snapshot of the number of writes per user, by your own id or else the vendor's."""
         return self._applied.counts
 
     @property

@@ -1,6 +1,6 @@
 """The `/_emulator/` pages: read the state and set faults with a browser or curl."""
 
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -8,7 +8,7 @@ from .faults import Fault
 from .http import JsonValue, ReceivedRequest, VendorResponse, json_response, parse_json
 from .vendor import EmulatorState
 
-PREFIX = "_emulator"
+PREFIX: Final = "_emulator"
 
 
 def is_control(request: ReceivedRequest) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import random
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 from attrs import validators
@@ -17,10 +17,10 @@ Drop: TypeAlias = Literal["before", "after"]
 Garbage: TypeAlias = Literal["html", "empty", "broken", "huge", "drip"]
 
 # Bytes of padding in a huge body, unless the fault has a size.
-HUGE = 64 * 1024 * 1024
-CHUNK = 64 * 1024
+HUGE: Final = 64 * 1024 * 1024
+CHUNK: Final = 64 * 1024
 
-HTML = b"<!DOCTYPE html><html><head><title>Bad gateway</title></head><body>Bad gateway</body></html>"
+HTML: Final = b"<!DOCTYPE html><html><head><title>Bad gateway</title></head><body>Bad gateway</body></html>"
 
 
 def _is_probability(_: object, __: object, value: float) -> None:

@@ -1,7 +1,7 @@
 """The request that an emulator receives and the response that it sends."""
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import unquote
 
 import attrs
@@ -13,8 +13,8 @@ from starlette.types import Receive, Scope
 JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, JsonValue] | None"
 JsonObject: TypeAlias = dict[str, JsonValue]
 
-BAD_REQUEST = 400
-TOO_LARGE = 413
+BAD_REQUEST: Final = 400
+TOO_LARGE: Final = 413
 
 
 @attrs.frozen(kw_only=True)

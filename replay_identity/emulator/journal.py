@@ -3,12 +3,13 @@
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import attrs
 
 from .http import JsonValue, ReceivedRequest
 
-MAX_JOURNAL_BYTES = 64 * 1024 * 1024
+MAX_JOURNAL_BYTES: Final = 64 * 1024 * 1024
 
 
 @attrs.frozen(kw_only=True)

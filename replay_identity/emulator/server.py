@@ -8,13 +8,14 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Generator, Sequence
+from typing import Final
 
 import attrs
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-LOOPBACK = "127.0.0.1"
-TICK_SECONDS = 1.0
+LOOPBACK: Final = "127.0.0.1"
+TICK_SECONDS: Final = 1.0
 
 
 class PortInUseError(OSError):

@@ -22,7 +22,7 @@ _LOGROCKET: Final = LogRocket("org:app:none", on_violation="adapt")
 def find_differences(fullstory: FullstoryEmulator, logrocket: LogRocketEmulator) -> list[str]:
     """Return the differences between the two vendors' users, one line each, without ids and values.
 
-    Adaptations to LogRocket's limits and the types of values are not differences. Users without an application's id
+    Adaptations to LogRocket's limits and the types of values are not differences. Users without your own id
     are ignored, since LogRocket has no anonymous users.
     """
     fullstory_users = {user.uid: user for user in fullstory.users.values() if user.uid and not user.is_being_deleted}

@@ -1,6 +1,7 @@
 """The endpoints of batch imports."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import attrs
 
@@ -13,18 +14,18 @@ from .routes import ApiRoute, Level
 from .single import check_parameters, user_json, wants_schema
 from .users import FullstoryUsers
 
-PROCESSING = 202
+PROCESSING: Final = 202
 
 # Policy: the documents show no body for 202; a page without results is the one easiest to mistake for the end.
-STILL_PROCESSING: JsonObject = {"results": [], "total_records": "0"}
+STILL_PROCESSING: Final[JsonObject] = {"results": [], "total_records": "0"}
 
-IMPORT_FIELDS = ("id", "uid", "display_name", "email", "properties", "schema", "type_conflicts")
+IMPORT_FIELDS: Final = ("id", "uid", "display_name", "email", "properties", "schema", "type_conflicts")
 
 # Policy: a field without a value is null, except these, which are omitted as in the examples.
-OMITTED_IF_NULL = {"uid", "display_name", "email"}
+OMITTED_IF_NULL: Final = {"uid", "display_name", "email"}
 
 # Index of the job's id in the segments of the path.
-JOB_ID = 3
+JOB_ID: Final = 3
 
 
 @attrs.frozen(kw_only=True)

@@ -4,7 +4,7 @@ Limits: 2026-11-21, https://developer.fullstory.com/server/users/create-batch-us
 """
 
 from collections import deque
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 from attrs import validators
@@ -87,7 +87,7 @@ class JobFault:
     hidden: bool = False
 
 
-NO_JOB_FAULT = JobFault()
+NO_JOB_FAULT: Final = JobFault()
 
 
 @attrs.define

@@ -1,6 +1,7 @@
 """Fullstory's error responses."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import attrs
 
@@ -8,7 +9,7 @@ from ..http import VendorResponse, json_response
 
 # Code and message of each status, read on 2026-11-21 at https://developer.fullstory.com/server/users/update-user/.
 # Policy: those of 400, 409 and 413 are not documented for these cases; we invented ours.
-DEFAULTS = {
+DEFAULTS: Final = {
     400: ("invalid_argument", "The request is invalid."),
     401: ("unauthorized", "access is unauthorized"),
     403: ("forbidden", "insufficient permissions"),

@@ -1,6 +1,7 @@
 """Idempotency keys (2026-11-21, https://developer.fullstory.com/server/idempotent-requests)."""
 
 import hashlib
+from typing import Final
 
 import attrs
 
@@ -8,12 +9,12 @@ from ..http import ReceivedRequest, VendorResponse
 from ..rate_limit import Clock
 from .errors import http_error
 
-HEADER = "idempotency-key"
-LIFETIME = 24 * 3600.0
+HEADER: Final = "idempotency-key"
+LIFETIME: Final = 24 * 3600.0
 
 # "With the exception of 429 errors or server errors above 500, which can be retried."
-TOO_MANY = 429
-LAST_STORED = 500
+TOO_MANY: Final = 429
+LAST_STORED: Final = 500
 
 
 @attrs.frozen

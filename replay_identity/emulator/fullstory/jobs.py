@@ -8,7 +8,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
@@ -24,13 +24,13 @@ WriteItem: TypeAlias = Callable[[JsonObject], str]
 """Applies an item and returns the user's Fullstory id, or raises FullstoryHttpError."""
 
 # Policy: the Retry-After of a 429 has a maximum in seconds, however long the jobs run.
-MAX_RETRY_AFTER = 60
+MAX_RETRY_AFTER: Final = 60
 
 # Maximum number of items applied at once, during which no request is served: a few milliseconds.
-SLICE = 100
+SLICE: Final = 100
 
 # Maximum number of items that a request applies before it is served, so that tests with few items need not wait.
-MAX_INLINE = 500
+MAX_INLINE: Final = 500
 
 
 @attrs.frozen(kw_only=True)
@@ -121,7 +121,7 @@ def rfc3339(seconds: float) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z"
 
 
-SERVER_ERROR = http_error(500)
+SERVER_ERROR: Final = http_error(500)
 
 
 @attrs.define(kw_only=True)
@@ -269,7 +269,7 @@ def _job_id(number: int) -> str:
     return f"j/+{base64.b64encode(digest[:10]).decode()}"
 
 
-LAST_PAGE_FIELDS: Mapping[LastPage, JsonObject] = {
+LAST_PAGE_FIELDS: Final[Mapping[LastPage, JsonObject]] = {
     "null": {"next_page_token": None},
     "empty": {"next_page_token": ""},
     "absent": {},

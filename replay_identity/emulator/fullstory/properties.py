@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 import orjson
@@ -13,18 +13,18 @@ from ..http import JsonObject, JsonValue, parse_json
 from .errors import FullstoryHttpError, invalid
 
 # Policy: a character is a Unicode code point, as in the JSON Schema that states these limits.
-MAX_CHARACTERS = {"uid": 256, "display_name": 256, "email": 128}
+MAX_CHARACTERS: Final = {"uid": 256, "display_name": 256, "email": 128}
 
-FIELDS = {*MAX_CHARACTERS, "properties", "schema"}
+FIELDS: Final = {*MAX_CHARACTERS, "properties", "schema"}
 
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-MAX_PATH = 512  # Characters of the dotted name. Policy: inclusive; "under the length limit of 512" is unclear.
-MAX_PROPERTIES = 500
-MAX_BYTES = 8192
+NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+MAX_PATH: Final = 512  # Characters of the dotted name. Policy: inclusive; "under the length limit of 512" is unclear.
+MAX_PROPERTIES: Final = 500
+MAX_BYTES: Final = 8192
 
 # A tree whose JSON has at most this many bytes has no oversized value and not too many properties, since each takes
 # at least six bytes ("a":1 and a comma). Most requests need no further checks.
-SURELY_VALID_BYTES = 6 * MAX_PROPERTIES
+SURELY_VALID_BYTES: Final = 6 * MAX_PROPERTIES
 
 # Policy: a value that is too large fails the request ("reject"). The documents say "the property will be
 # rejected", which may also mean that only this property is silently lost ("drop").
@@ -227,9 +227,9 @@ def _typed(tree: Tree, declared: Mapping[str, str], types: dict[str, str], paren
 
 # All numbers are inferred as real, even whole ones.
 # Policy: a string that looks like a date is inferred as str; the documents do not say.
-INFERRED: Mapping[type, str] = {bool: "bool", int: "real", float: "real", str: "str"}
+INFERRED: Final[Mapping[type, str]] = {bool: "bool", int: "real", float: "real", str: "str"}
 
-INT64 = range(-(2**63), 2**63)
+INT64: Final = range(-(2**63), 2**63)
 
 TypeCheck: TypeAlias = Callable[[JsonValue], bool]
 
@@ -263,7 +263,7 @@ def _is_date(value: JsonValue) -> bool:
     return True
 
 
-TYPE_CHECKS: Mapping[str, TypeCheck] = {
+TYPE_CHECKS: Final[Mapping[str, TypeCheck]] = {
     "str": _is_string,
     "int": _is_int,
     "real": _is_number,

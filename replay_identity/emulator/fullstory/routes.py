@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -12,11 +12,11 @@ from .errors import http_error
 Handler: TypeAlias = Callable[[ReceivedRequest], VendorResponse]
 
 # Policy: the scheme is taken literally, as documented, and the key is not base64.
-SCHEME = "Basic "
+SCHEME: Final = "Basic "
 
 # "/v2beta" is the older name of every path (2026-11-21,
 # https://github.com/fullstorydev/fullstory-node-sdk/blob/main/specs/users.sdk.swagger.json).
-BETA = "v2beta"
+BETA: Final = "v2beta"
 
 
 class Level(enum.IntEnum):
@@ -28,7 +28,7 @@ class Level(enum.IntEnum):
 
 
 # The roles that GET /me reports (2026-11-21, https://developer.fullstory.com/me/).
-ROLES = {Level.STANDARD: "USER", Level.ARCHITECT: "ARCHITECT", Level.ADMIN: "ADMIN"}
+ROLES: Final = {Level.STANDARD: "USER", Level.ARCHITECT: "ARCHITECT", Level.ADMIN: "ADMIN"}
 
 
 @attrs.frozen(kw_only=True)

@@ -4,7 +4,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 from starlette.datastructures import QueryParams
@@ -16,15 +16,15 @@ from .properties import parse_object
 from .routes import ApiRoute, Level
 from .users import FullstoryUser, FullstoryUsers, UserWriter
 
-FILTERS = ("uid", "email", "display_name", "is_identified")
-PARAMETERS = {*FILTERS, "page_token", "include_schema"}
+FILTERS: Final = ("uid", "email", "display_name", "is_identified")
+PARAMETERS: Final = {*FILTERS, "page_token", "include_schema"}
 
 # Policy: the documents do not say how long a token lives.
-TOKEN_SECONDS = 3600.0
+TOKEN_SECONDS: Final = 3600.0
 
 Filters: TypeAlias = Mapping[str, str]
 
-APP_URL = "https://app.fullstory.com/ui/EMULATOR/segments/everyone/people:search:emulator"
+APP_URL: Final = "https://app.fullstory.com/ui/EMULATOR/segments/everyone/people:search:emulator"
 
 
 @attrs.frozen(kw_only=True)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping
+from typing import Final
 
 import attrs
 
@@ -12,7 +13,7 @@ from .errors import invalid, user_not_found
 from .properties import Oversized, UserFields, check_property_count, merge, read_user
 
 # Ids are strings of digits above 2**53: neighbours become one number when read as a double.
-FIRST_ID = 7449164135934483470
+FIRST_ID: Final = 7449164135934483470
 
 
 @attrs.frozen(kw_only=True)
@@ -21,7 +22,7 @@ class FullstoryUser:
 
     Attributes:
         id: Fullstory's id.
-        uid: The application's id.
+        uid: Your own id of the user.
         display_name: The display name.
         email: The e-mail address.
         properties: The properties.

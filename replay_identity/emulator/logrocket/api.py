@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
@@ -16,13 +16,13 @@ from .users import LogRocketUser, LogRocketUsers, check_length, js_string, parse
 ExclusionKind: TypeAlias = Literal["email", "user_id"]
 Exclusion: TypeAlias = tuple[ExclusionKind, str]
 
-KEY_PARTS = 3
+KEY_PARTS: Final = 3
 
 # LogRocket writes both "token" and "Token" (2026-11-21, https://docs.logrocket.com/docs/gdpr).
-SCHEME = "token"
+SCHEME: Final = "token"
 
 # Policy: proxies resolve these path segments, encoded or not, so they never arrive as an id.
-DOTS = {".", ".."}
+DOTS: Final = {".", ".."}
 
 
 def _has_three_parts(_: object, __: object, key: str) -> None:
@@ -51,7 +51,7 @@ class LogRocketEmulator(Emulator):
 
     @property
     def users(self) -> Mapping[str, LogRocketUser]:
-        """A snapshot of the users by the application's id."""
+        """A snapshot of the users by your own id of the user."""
         return dict(self._api.users.by_id)
 
     @property

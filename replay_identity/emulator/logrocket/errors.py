@@ -1,6 +1,6 @@
 """LogRocket's error responses (2026-11-21, https://docs.logrocket.com/docs/user-identification-api)."""
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from ..http import VendorResponse, json_response
 
@@ -8,11 +8,11 @@ from ..http import VendorResponse, json_response
 # command line reads `error` first (2026-11-21, https://github.com/LogRocket/logrocket-cli).
 Envelope: TypeAlias = Literal["error", "message", "detail", "text"]
 
-MISSING_BODY = "Missing request body"
-MALFORMED = "Malformed request"
+MISSING_BODY: Final = "Missing request body"
+MALFORMED: Final = "Malformed request"
 
 # Policy: the messages of 401, 404 and 413 are not documented.
-MESSAGES = {
+MESSAGES: Final = {
     400: MALFORMED,
     401: "Missing or invalid API key",
     403: "Forbidden",
@@ -21,7 +21,7 @@ MESSAGES = {
     500: "Error processing user data",
 }
 
-TOO_MANY = 429
+TOO_MANY: Final = 429
 
 
 class LogRocketHttpError(Exception):

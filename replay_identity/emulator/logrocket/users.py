@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Final
 
 import attrs
 
@@ -11,15 +12,15 @@ from .errors import MISSING_BODY, LogRocketHttpError, malformed, too_large
 
 # The documents say "max 1024 characters" and "less than 1024 characters". Policy: 1024 is allowed, counted in
 # UTF-16 units, as LogRocket's own React Native SDK does (2026-11-21, npm @logrocket/react-native 3.4.0).
-MAX_UNITS = 1024
+MAX_UNITS: Final = 1024
 
-FIELDS = {"name", "email", "timestamp", "traits"}
+FIELDS: Final = {"name", "email", "timestamp", "traits"}
 
 # Number.prototype.toString uses exponents beyond these (ECMA-262, Number::toString).
-MAX_DIGITS = 21
-MAX_ZEROS = 6
+MAX_DIGITS: Final = 21
+MAX_ZEROS: Final = 6
 
-MILLISECONDS = 1000
+MILLISECONDS: Final = 1000
 
 
 @attrs.frozen(kw_only=True)
@@ -45,7 +46,7 @@ class LogRocketUser:
 
 @attrs.define(kw_only=True)
 class LogRocketUsers:
-    """The users of one app, by the application's id."""
+    """The users of one app, by your own id of the user."""
 
     clock: Clock = attrs.field(repr=False)
     by_id: dict[str, LogRocketUser] = attrs.field(init=False, factory=dict[str, LogRocketUser], repr=False)

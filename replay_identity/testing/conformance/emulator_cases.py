@@ -191,7 +191,7 @@ class EmulatorCases(AdapterHooks):
             assert self.stored_user(session.emulator, "u2") == grace
 
     def test_exclude_is_accepted(self) -> None:
-        """A user can be excluded by the application's id."""
+        """A user can be excluded by your own id of the user."""
         with self._session() as session:
             backend = session.backend
             if not isinstance(backend, SupportsExclude):
