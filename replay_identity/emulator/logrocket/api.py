@@ -51,7 +51,7 @@ class LogRocketEmulator(Emulator):
 
     @property
     def users(self) -> Mapping[str, LogRocketUser]:
-        """A snapshot of the users by your own id of the user."""
+        """A snapshot of the users by your own id."""
         return dict(self._api.users.by_id)
 
     @property

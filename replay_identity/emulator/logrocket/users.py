@@ -46,7 +46,7 @@ class LogRocketUser:
 
 @attrs.define(kw_only=True)
 class LogRocketUsers:
-    """The users of one app, by your own id of the user."""
+    """The users of one app, by your own id."""
 
     clock: Clock = attrs.field(repr=False)
     by_id: dict[str, LogRocketUser] = attrs.field(init=False, factory=dict[str, LogRocketUser], repr=False)
