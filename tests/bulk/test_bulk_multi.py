@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.backends import AcmeBatch
+from support.clock import Clock
 from support.crowd import OUTCOMES, Crowd, Vendor, deliver_to, first_time, in_turn
 from support.effort import examples
-from support.fakes import FAST, Clock, CrashError, user, users
+from support.fakes import FAST, CrashError, user, users
 
 from replay_identity import Accepted, Broken, Misconfigured, Outcome, Route, UserTraits
 from replay_identity.adapters.exchange import Exchange, NoResponse, Response

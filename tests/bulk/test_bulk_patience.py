@@ -10,6 +10,7 @@ import attrs
 import orjson
 import pytest
 from support.backends import AcmeBatch, batch_limits
+from support.clock import Clock
 from support.fakes import FAST, InProcessSender, World, assert_closed, user, users
 
 from replay_identity import Accepted, Route, Unavailable, Unknown, UserTraits
@@ -168,21 +169,10 @@ def test_resends_a_batch_until_its_key_expires(
     assert (sent, report["acme"].accepted) == (bodies, 3)
 
 
-@attrs.define
-class ClockAhead:
-    """A clock that runs ahead."""
-
-    ahead: float = 0.0
-
-    def __call__(self) -> float:
-        """Return the time of that clock."""
-        return time.time() + self.ahead
-
-
 @pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> ClockAhead:
-    """Give all jobs a clock that runs ahead."""
-    clock = ClockAhead()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Give all jobs a clock that the test sets."""
+    clock = Clock(time.time())
     original = ImportJobs.__init__
 
     def init(self: ImportJobs, *given: Any, **options: Any) -> None:
@@ -192,13 +182,13 @@ def later(monkeypatch: pytest.MonkeyPatch) -> ClockAhead:
     return clock
 
 
-def test_drops_a_key_that_expires_during_retries(ledger: Ledger, later: ClockAhead) -> None:
+def test_drops_a_key_that_expires_during_retries(ledger: Ledger, clock: Clock) -> None:
     """The users are sent in the same run."""
     keys: list[str] = []
 
     def create(_body: bytes, key: str) -> Any:
         keys.append(key)
-        later.ahead += DAY
+        clock.now += DAY
         return GARBAGE if len(keys) == 1 else key
 
     report = run(ledger, AcmeBatch(create=create), users(3))
@@ -207,12 +197,12 @@ def test_drops_a_key_that_expires_during_retries(ledger: Ledger, later: ClockAhe
     assert ledger.jobs("acme") == []
 
 
-def test_polls_a_created_job_of_any_age(ledger: Ledger, later: ClockAhead) -> None:
+def test_polls_a_created_job_of_any_age(ledger: Ledger, clock: Clock) -> None:
     """Its key is not needed any more."""
     ledger.upsert(users(3), ["acme"])
     entries = [JobEntry(claim.row_id, claim.version, claim.user.user_id) for claim in ledger.claim("acme")]
     ledger.name_job(ledger.start_job("acme", Batch("key", entries, b"x")), "7")
-    later.ahead = 10 * DAY
+    clock.now += 10 * DAY
     polled: list[str] = []
 
     def poll(job: str) -> JobProgress:

@@ -4,6 +4,7 @@ import io
 
 import pytest
 from rich.console import Console
+from support.clock import Clock
 
 from replay_identity.bulk import Progress
 from replay_identity.cli.progress import ProgressDisplay, ProgressLine, Throughput, format_duration, progress_display
@@ -15,17 +16,6 @@ class Terminal(io.StringIO):
     def isatty(self) -> bool:
         """Return True."""
         return True
-
-
-class Clock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
 
 
 def test_throughput_covers_a_recent_window() -> None:
@@ -68,7 +58,7 @@ def test_a_line_shows_what_is_known(line: ProgressLine, text: str) -> None:
 
 def test_a_log_gets_a_line_every_ten_seconds() -> None:
     """Updates arrive several times per second."""
-    clock, stream = Clock(), io.StringIO()
+    clock, stream = Clock(0.0), io.StringIO()
     display = ProgressDisplay(Console(file=stream, width=80), None, clock)
     rows = display.count(["r1", "r2"])
 

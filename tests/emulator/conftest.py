@@ -6,6 +6,7 @@ import attrs
 import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
+from support.clock import Clock
 
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator, running
 
@@ -23,17 +24,6 @@ class Switch:
         """Hand the request on."""
         assert self.app is not None
         await self.app(scope, receive, send)
-
-
-@attrs.define
-class Clock:
-    """A clock that only tests advance."""
-
-    now: float = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        """Return the time that was set."""
-        return self.now
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def fields_of(user: UserTraits) -> dict[str, Any]:
 
 
 @attrs.define
-class Vendor:
+class BackendModel:
     """The model of one backend, by user id."""
 
     pending: set[str] = attrs.field(factory=set[str])
@@ -109,7 +109,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.path = Path(self.folder.name, "ledger.db")
         self.crashed: list[Ledger] = []
         self.ledger = Ledger(self.path)
-        self.vendors = {name: Vendor() for name in BACKENDS}
+        self.vendors = {name: BackendModel() for name in BACKENDS}
         self.desired: dict[str, dict[str, Any]] = {}
         self.moment: dict[str, datetime | None] = {}
         self.since: dict[str, dict[str, datetime | None]] = {}
@@ -164,7 +164,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 vendor.expected_state.setdefault(user_id, {}).update(fresh)
         return kinds
 
-    def kind(self, vendor: Vendor, user_id: str, fresh: dict[str, Any], *, changed: bool) -> str:
+    def kind(self, vendor: BackendModel, user_id: str, fresh: dict[str, Any], *, changed: bool) -> str:
         """Return the count that *fresh* adds to at one vendor."""
         if user_id in vendor.pending:
             return "already_pending"
@@ -247,7 +247,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 del self.desired[user_id], self.moment[user_id]
         return settled
 
-    def model_accept(self, vendor: Vendor, user_id: str, lost: set[str]) -> None:
+    def model_accept(self, vendor: BackendModel, user_id: str, lost: set[str]) -> None:
         """Apply an acceptance to the model, except for the lost fields."""
         vendor.sure.add(user_id)
         vendor.confirmed.add(user_id)
@@ -258,7 +258,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if not vendor.lost[user_id]:
             del vendor.lost[user_id]
 
-    def model_skip(self, vendor: Vendor, user_id: str) -> None:
+    def model_skip(self, vendor: BackendModel, user_id: str) -> None:
         """Apply a skip to the model; something may have been sent before without an answer."""
         for field in self.desired[user_id]:
             vendor.expected_state[user_id].pop(field, None)

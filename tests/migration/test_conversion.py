@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.paging_vendor import stored
+from support.paged_vendor import stored
 
 from replay_identity import UserTraits
 from replay_identity.mapping import FieldRule, RowMapping

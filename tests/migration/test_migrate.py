@@ -12,9 +12,9 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.clock import Clock
 from support.effort import examples
-from support.fakes import FAST, FULLSTORY_KEY, FULLSTORY_URL, Clock, Line, World, assert_closed
-from support.paging_vendor import Time
+from support.fakes import FAST, FULLSTORY_KEY, FULLSTORY_URL, Line, World, assert_closed
 
 from replay_identity import ConfigurationError, Fullstory, Route, SourceError, UserTraits
 from replay_identity.adapters.exchange import Request, Response
@@ -57,14 +57,14 @@ class Move:
         clock: Seconds since 1970, for checkpoints and page tokens.
         old: The Fullstory that users are read from.
         line: The connection to it.
-        time: The clock that waits advance.
+        waits: The waits, as sleeps of a clock of its own.
     """
 
     world: World
     clock: Clock = attrs.field(factory=Clock)
     old: FullstoryEmulator = attrs.field(init=False)
     line: Line = attrs.field(init=False)
-    time: Time = attrs.field(factory=Time)
+    waits: Clock = attrs.field(factory=Clock)
 
     def __attrs_post_init__(self) -> None:
         self.old = FullstoryEmulator(page_size=10, clock=self.clock)
@@ -73,7 +73,7 @@ class Move:
     def source(self, **options: Any) -> VendorSource:
         """Return the users of the old Fullstory."""
         backend = Fullstory(FULLSTORY_KEY, base_url=FULLSTORY_URL, name="old")
-        defaults: dict[str, Any] = {"transport": LineSender(self.line), "clock": self.clock, "sleep": self.time.sleep}
+        defaults: dict[str, Any] = {"transport": LineSender(self.line), "clock": self.clock, "sleep": self.waits.sleep}
         return VendorSource(backend=backend, options=FAST, **{**defaults, **options})
 
     def run(self, source: Any = None, **options: Any) -> MigrationReport:
@@ -314,7 +314,7 @@ def test_waits_for_a_quota(move: Move) -> None:
 
     move.run()
 
-    assert 900.0 in move.time.slept
+    assert 900.0 in move.waits.slept
     assert logrocket_traits(move) == plans(USERS)
 
 

@@ -37,17 +37,6 @@ class CrashError(BaseException):
     """Ends a run as a killed process would."""
 
 
-@attrs.define
-class Clock:
-    """A clock that is set by the test."""
-
-    now: float = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        """Return the current time."""
-        return self.now
-
-
 @attrs.define(eq=False)
 class Line:
     """The connection to one emulator.

@@ -1,6 +1,7 @@
-"""A scripted transport: responses in order, a clock that only sleeping moves, and fixed jitter."""
+"""A sender that plays responses in order, on a clock that only sleeping and sending advance."""
 
 import attrs
+from support.clock import Clock
 
 from replay_identity import RetryPolicy
 from replay_identity.adapters.exchange import Exchange, Request, Response, Sleep
@@ -24,17 +25,19 @@ def ask_twice_with_pause(seconds: float) -> Exchange[list[int]]:
 
 @attrs.define
 class Script:
-    """A sender that plays responses, and a clock that sleeping and sending move.
+    """A `Sender` that plays responses, without a network.
 
     Attributes:
         responses: The vendor's responses, in order; the last one repeats.
         seconds_per_send: Seconds until each response.
+        clock: The clock of its transports.
+        sent: The requests so far.
+        timeouts: The timeout of each request.
     """
 
     responses: list[Response]
     seconds_per_send: float = 0.0
-    now: float = 1000.0
-    slept: list[float] = attrs.field(factory=list[float])
+    clock: Clock = attrs.field(factory=lambda: Clock(1000.0))
     sent: list[Request] = attrs.field(factory=list[Request])
     timeouts: list[float] = attrs.field(factory=list[float])
     keys: int = 0
@@ -44,13 +47,8 @@ class Script:
         """Play the next response."""
         self.sent.append(request)
         self.timeouts.append(timeout)
-        self.now += self.seconds_per_send
+        self.clock.now += self.seconds_per_send
         return self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
-
-    def sleep(self, seconds: float) -> None:
-        """Move the clock."""
-        self.slept.append(seconds)
-        self.now += seconds
 
     def close(self) -> None:
         """Record the call."""
@@ -63,11 +61,11 @@ class Script:
 
     def attempts(self, retry: RetryPolicy | None = None, timeout: float = 10.0) -> Attempts:
         """Return retry arithmetic with this clock and jitter 0.5."""
-        return Attempts(retry or RetryPolicy(), timeout, clock=lambda: self.now, jitter=lambda: 0.5, new_key=self.key)
+        return Attempts(retry or RetryPolicy(), timeout, clock=self.clock, jitter=lambda: 0.5, new_key=self.key)
 
     def transport(self, retry: RetryPolicy | None = None, timeout: float = 10.0) -> Transport:
         """Return a blocking transport over this script."""
-        return Transport(self, attempts=self.attempts(retry, timeout), sleep=self.sleep)
+        return Transport(self, attempts=self.attempts(retry, timeout), sleep=self.clock.sleep)
 
     def async_transport(self, retry: RetryPolicy | None = None, timeout: float = 10.0) -> AsyncTransport:
         """Return an asyncio transport over this script."""
@@ -81,12 +79,12 @@ class AsyncScript:
     script: Script
 
     async def send(self, request: Request, timeout: float) -> Response:  # noqa: ASYNC109  # As the protocol has it.
-        """Play the next reply."""
+        """Play the next response."""
         return self.script.send(request, timeout)
 
     async def sleep(self, seconds: float) -> None:
         """Move the clock."""
-        self.script.sleep(seconds)
+        self.script.clock.sleep(seconds)
 
     async def aclose(self) -> None:
         """Record the call."""

@@ -9,6 +9,7 @@ import orjson
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
+from support.clock import Clock
 
 from replay_identity.adapters.exchange import Exchange, T
 from replay_identity.emulator import Emulator, Fault, running
@@ -34,17 +35,6 @@ AnEmulator = TypeVar("AnEmulator", bound=Emulator)
 def fault_names() -> st.SearchStrategy[str | None]:
     """Return a strategy for the name of a fault, or None for no fault."""
     return st.none() | st.sampled_from(sorted(FAULTS))
-
-
-@attrs.define
-class Clock:
-    """A clock that the test sets."""
-
-    now: float = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        """Return the current time in Unix seconds."""
-        return self.now
 
 
 @attrs.frozen

@@ -28,7 +28,7 @@ def test_returns_a_success_at_once() -> None:
     response = script.transport().run(ask())
 
     assert response == OK
-    assert script.slept == []
+    assert script.clock.slept == []
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
@@ -92,7 +92,7 @@ def test_waits_double_with_each_attempt() -> None:
     response = script.transport().run(ask())
 
     assert response.status == 503
-    assert script.slept == [0.25, 0.5, 1.0, 2.0]
+    assert script.clock.slept == [0.25, 0.5, 1.0, 2.0]
 
 
 def test_waits_as_long_as_the_vendor_asks() -> None:
@@ -101,7 +101,7 @@ def test_waits_as_long_as_the_vendor_asks() -> None:
 
     script.transport().run(ask())
 
-    assert script.slept == [7.0]
+    assert script.clock.slept == [7.0]
 
 
 def test_gives_up_if_retry_after_is_too_long() -> None:
@@ -111,7 +111,7 @@ def test_gives_up_if_retry_after_is_too_long() -> None:
     response = script.transport().run(ask())
 
     assert response.retry_after == 3600.0
-    assert script.slept == []
+    assert script.clock.slept == []
 
 
 def test_starts_no_attempt_after_the_total() -> None:
@@ -120,7 +120,7 @@ def test_starts_no_attempt_after_the_total() -> None:
 
     script.transport(RetryPolicy(attempts=50, total=20.0)).run(ask())
 
-    assert script.now <= 1000.0 + 20.0 + 9.0
+    assert script.clock.now <= 1000.0 + 20.0 + 9.0
     assert len(script.sent) == 3
 
 
@@ -246,7 +246,7 @@ def test_pauses_do_not_count_towards_the_total() -> None:
     statuses = script.transport(RetryPolicy(total=5.0)).run(ask_twice_with_pause(60.0))
 
     assert statuses == [200, 204, 200]
-    assert script.slept[0] == 60.0
+    assert script.clock.slept[0] == 60.0
 
 
 def test_logs_the_operation_and_no_content(caplog: pytest.LogCaptureFixture) -> None:
@@ -322,7 +322,7 @@ def test_blocking_and_asyncio_agree(responses: list[Response], policy: RetryPoli
 
     assert response == async_response
     assert blocking.sent == awaiting.sent
-    assert (blocking.slept, blocking.timeouts) == (awaiting.slept, awaiting.timeouts)
+    assert (blocking.clock.slept, blocking.timeouts) == (awaiting.clock.slept, awaiting.timeouts)
 
 
 @given(st.lists(RESPONSES, min_size=1, max_size=8), POLICIES, st.floats(0, 20))
@@ -335,9 +335,9 @@ def test_attempts_and_waits_stay_within_the_policy(
     script.transport(policy).run(ask())
 
     assert 1 <= len(script.sent) <= policy.attempts
-    assert all(wait <= policy.wait_max for wait in script.slept)
-    assert sum(script.slept) <= policy.total
-    for response, wait in zip(responses, script.slept, strict=False):
+    assert all(wait <= policy.wait_max for wait in script.clock.slept)
+    assert sum(script.clock.slept) <= policy.total
+    for response, wait in zip(responses, script.clock.slept, strict=False):
         assert response.retry_after is None or wait >= response.retry_after
 
 

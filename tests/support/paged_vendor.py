@@ -1,11 +1,11 @@
-"""A vendor with scripted pages of users."""
+"""A vendor with scripted pages of stored users."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from replay_identity.adapters.exchange import Exchange, Request, Response
+from replay_identity.adapters.exchange import Exchange, Request
 from replay_identity.adapters.protocols import Page, StoredUser
 from replay_identity.outcomes import Failure
 
@@ -13,7 +13,7 @@ Result = Page | Failure
 
 
 @attrs.define
-class ScriptedVendor:
+class PagedVendor:
     """Returns pages by token: for each token the scripted results in turn, then the last one again.
 
     Attributes:
@@ -39,42 +39,6 @@ class ScriptedVendor:
         self.requested.append(token)
         results = self.results[token]
         return results[min(before, len(results) - 1)]
-
-
-@attrs.define
-class AnySender:
-    """A sender whose responses the scripted vendor ignores."""
-
-    def send(self, request: Request, timeout: float) -> Response:
-        """Return any response."""
-        assert request.url
-        assert timeout
-        return Response(200)
-
-    def close(self) -> None:
-        """Free nothing."""
-
-
-@attrs.define
-class Time:
-    """A clock that advances only by sleeping.
-
-    Attributes:
-        now: Current time in seconds.
-        slept: Length of each sleep in seconds.
-    """
-
-    now: float = 0.0
-    slept: list[float] = attrs.field(factory=list[float])
-
-    def __call__(self) -> float:
-        """Return the current time."""
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        """Advance the time by *seconds*."""
-        self.slept.append(seconds)
-        self.now += seconds
 
 
 def stored(number: int, **fields: Any) -> StoredUser:
