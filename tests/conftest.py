@@ -2,8 +2,11 @@
 
 import os
 import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+from support.vendors import Vendors, running_vendors
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Coverage uses it to measure the workers. Commands that tests start are not measured, because that is slow.
@@ -19,7 +22,6 @@ settings.register_profile(
 )
 settings.register_profile("ci", settings.get_profile("dev"), derandomize=True)
 settings.register_profile("nightly", settings.get_profile("dev"), max_examples=200, stateful_step_count=50)
-settings.register_profile("few", settings.get_profile("ci"), max_examples=20)  # Until the renaming is done.
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") == "true" else "dev"))
 
 # A shell starts background jobs with SIGINT ignored. Commands that tests start would inherit that and ignore Ctrl-C.
@@ -37,3 +39,16 @@ def pytest_sessionstart() -> None:
     for name in _TERMINAL_VARIABLES:
         os.environ.pop(name, None)
     os.environ.update({"TERM": "xterm", "COLUMNS": "80"})
+
+
+@pytest.fixture(scope="session")
+def _running_vendors() -> Iterator[Vendors]:
+    with running_vendors() as vendors:
+        yield vendors
+
+
+@pytest.fixture
+def vendors(_running_vendors: Vendors) -> Vendors:
+    """Return both emulated vendors without users."""
+    _running_vendors.reset()
+    return _running_vendors

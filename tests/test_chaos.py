@@ -10,13 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.effort import examples
+from support.vendors import Vendors, running_vendors
 
 from replay_identity import (
     Accepted,
     AsyncRouter,
-    Fullstory,
     IdentifyReport,
-    LogRocket,
     Misconfigured,
     Outcome,
     Rejected,
@@ -26,7 +25,7 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.emulator import Fault, FullstoryEmulator, Level, LogRocketEmulator, running
+from replay_identity.emulator import Fault, FullstoryEmulator, Level, LogRocketEmulator
 from replay_identity.outcomes import explain
 from replay_identity.transport import httpx_sender
 
@@ -40,52 +39,22 @@ QUICK = RetryPolicy(attempts=2, wait_initial=0.001, wait_max=0.01)
 QUOTE = f'{{"message": "cannot take {VALUE} of {ID}", "error": "cannot take {VALUE} of {ID}", "code": "bad"}}'.encode()
 
 
-@attrs.define
-class World:
-    """Both emulators and the backends for them."""
-
-    fullstory: FullstoryEmulator
-    logrocket: LogRocketEmulator
-    backends: tuple[Fullstory, LogRocket]
-
-    def inject(self, fault: Fault) -> None:
-        """Inject *fault* at both vendors until it is cleared."""
-        for emulator in (self.fullstory, self.logrocket):
-            emulator.faults.add(attrs.evolve(fault, times=None))
-
-    def clear(self) -> None:
-        """Clear all faults."""
-        for emulator in (self.fullstory, self.logrocket):
-            emulator.faults.clear()
-
-
 @pytest.fixture(scope="module")
-def running_world() -> Iterator[World]:
-    """Run both emulators for the tests of this module."""
+def _running_vendors() -> Iterator[Vendors]:
     fullstory = FullstoryEmulator(api_keys={FULLSTORY_KEY: Level.ADMIN})
     logrocket = LogRocketEmulator(api_key=LOGROCKET_KEY)
-    with running(fullstory) as one, running(logrocket) as other:
-        backends = Fullstory(FULLSTORY_KEY, base_url=one.url), LogRocket(LOGROCKET_KEY, base_url=other.url)
-        yield World(fullstory, logrocket, backends)
+    with running_vendors(fullstory, logrocket, keys=(FULLSTORY_KEY, LOGROCKET_KEY)) as vendors:
+        yield vendors
 
 
-@pytest.fixture
-def world(running_world: World) -> World:
-    """Return both emulators, reset."""
-    for emulator in (running_world.fullstory, running_world.logrocket):
-        emulator.reset()
-        emulator.faults.clear()
-    return running_world
-
-
-def identify_on_both(world: World, user: UserTraits = USER) -> list[IdentifyReport]:
+def identify_on_both(vendors: Vendors, user: UserTraits = USER) -> list[IdentifyReport]:
     """Identify with both routers and return both reports."""
 
     async def main() -> IdentifyReport:
-        async with AsyncRouter(world.backends, retry=QUICK, timeout=1.0) as router:
+        async with AsyncRouter(vendors.backends, retry=QUICK, timeout=1.0) as router:
             return await router.identify(user)
 
-    with Router(world.backends, retry=QUICK, timeout=1.0) as router:
+    with Router(vendors.backends, retry=QUICK, timeout=1.0) as router:
         return [router.identify(user), asyncio.run(main())]
 
 
@@ -112,15 +81,15 @@ FAULT_CASES: dict[str, tuple[Fault, type[Outcome]]] = {
 
 @pytest.mark.parametrize("case", FAULT_CASES)
 def test_every_fault_has_one_outcome_without_values(
-    world: World, case: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    vendors: Vendors, case: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each backend has one outcome of the right kind, and no personal value is shown anywhere."""
     monkeypatch.setattr(httpx_sender, "MAX_RESPONSE_BYTES", 2**20)
     fault, expected = FAULT_CASES[case]
-    world.inject(fault)
+    vendors.inject(attrs.evolve(fault, times=None))
 
     with caplog.at_level(logging.DEBUG):
-        reports = identify_on_both(world)
+        reports = identify_on_both(vendors)
 
     for report in reports:
         assert [type(outcome) for outcome in report.outcomes] == [expected, expected]
@@ -135,23 +104,23 @@ def test_every_fault_has_one_outcome_without_values(
 
 
 @pytest.mark.parametrize("case", FAULT_CASES)
-def test_a_retry_after_a_fault_succeeds(world: World, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_retry_after_a_fault_succeeds(vendors: Vendors, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both vendors have the newest traits."""
     monkeypatch.setattr(httpx_sender, "MAX_RESPONSE_BYTES", 2**20)
-    world.inject(FAULT_CASES[case][0])
+    vendors.inject(attrs.evolve(FAULT_CASES[case][0], times=None))
     newest = attrs.evolve(USER, traits={"plan": "new"})
 
-    with Router(world.backends, retry=QUICK, timeout=1.0) as router:
+    with Router(vendors.backends, retry=QUICK, timeout=1.0) as router:
         router.identify(attrs.evolve(USER, traits={"plan": "old"}))
         report = router.identify(newest)
-        world.clear()
+        vendors.clear_faults()
         again = router.retry(report, newest) if report.retryable else router.identify(newest)
 
-    stored = world.fullstory.by_uid(ID)
+    stored = vendors.fullstory.by_uid(ID)
     assert again.status == "ok"
     assert stored is not None
     assert stored.properties == {"plan": "new"}
-    assert world.logrocket.users[ID].traits == {"plan": "new"}
+    assert vendors.logrocket.users[ID].traits == {"plan": "new"}
 
 
 FAULTS = st.one_of(
@@ -165,26 +134,23 @@ FAULTS = st.one_of(
 @given(
     plans=st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.lists(FAULTS, max_size=2)), min_size=1, max_size=6)
 )
-def test_converges_on_the_newest_traits(world: World, plans: list[tuple[str, list[Fault]]]) -> None:
+def test_converges_on_the_newest_traits(vendors: Vendors, plans: list[tuple[str, list[Fault]]]) -> None:
     """After any sequence of updates under passing faults, both vendors have the newest value."""
-    world.fullstory.reset()
-    world.logrocket.reset()
-    world.clear()
+    vendors.reset()
 
     report, user = IdentifyReport(()), USER
-    with Router(world.backends, retry=QUICK) as router:
+    with Router(vendors.backends, retry=QUICK) as router:
         for plan, faults in plans:
             for fault in faults:
-                world.fullstory.faults.add(fault)
-                world.logrocket.faults.add(fault)
+                vendors.inject(fault)
             user = UserTraits("u1", traits={"plan": plan})
             report = router.identify(user)
-        world.clear()
+        vendors.clear_faults()
         for _ in range(3):
             report = router.retry(report, user)
 
-    stored = world.fullstory.by_uid("u1")
+    stored = vendors.fullstory.by_uid("u1")
     assert stored is not None
     assert all(isinstance(outcome, Accepted) for outcome in report.outcomes)
     assert stored.properties == {"plan": plans[-1][0]}
-    assert world.logrocket.users["u1"].traits == {"plan": plans[-1][0]}
+    assert vendors.logrocket.users["u1"].traits == {"plan": plans[-1][0]}

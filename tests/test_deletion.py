@@ -8,6 +8,8 @@ from typing import Any, Final
 import attrs
 import pytest
 from support.backends import Acme
+from support.clock import Clock
+from support.vendors import Vendors, running_vendors
 
 from replay_identity import (
     Accepted,
@@ -30,7 +32,7 @@ from replay_identity import (
 from replay_identity.adapters.exchange import Exchange
 from replay_identity.adapters.protocols import StoredUser, SupportsDelete, SupportsExclude
 from replay_identity.deletion import DeletionReceipt, forget
-from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator, running
+from replay_identity.emulator import Fault, FullstoryEmulator
 from replay_identity.ledger import Batch, JobEntry, Ledger
 from replay_identity.outcomes import SkipReason
 
@@ -39,50 +41,36 @@ QUICK: Final = RetryPolicy(attempts=2, wait_initial=0.001, wait_max=0.01)
 EXCLUSION: Final = "/v1/orgs/acme/apps/shop/gdpr/exclusion/"
 
 
-@attrs.define
-class Vendors:
-    """Both emulators, and Fullstory's clock."""
-
-    fullstory: FullstoryEmulator
-    logrocket: LogRocketEmulator
-    backends: tuple[Fullstory, LogRocket]
-    now: list[float]
-
-    def forget(self, **options: Any) -> tuple[DeletionReceipt, DeletionReceipt]:
-        """Delete the user at both vendors."""
-        one, other = forget(ID, self.backends, retry=QUICK, **options)
-        return one, other
-
-    def asked(self) -> list[tuple[str, str]]:
-        """Return the requests that both received after the users were sent."""
-        return [
-            (request.method, request.path)
-            for emulator in (self.fullstory, self.logrocket)
-            for request in emulator.requests[2:]
-        ]
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    """Return Fullstory's clock."""
+    return Clock()
 
 
 @pytest.fixture(scope="module")
-def _served() -> Iterator[Vendors]:
-    now = [0.0]
-    fullstory, logrocket = FullstoryEmulator(clock=lambda: now[0]), LogRocketEmulator()
-    with running(fullstory) as one, running(logrocket) as other:
-        backends = (
-            Fullstory("na1.emulator", base_url=one.url),
-            LogRocket("acme:shop:emulator", base_url=other.url),
-        )
-        yield Vendors(fullstory, logrocket, backends, now)
+def _running_vendors(clock: Clock) -> Iterator[Vendors]:
+    with running_vendors(FullstoryEmulator(clock=clock)) as vendors:
+        yield vendors
 
 
 @pytest.fixture
-def vendors(_served: Vendors) -> Vendors:
+def vendors(vendors: Vendors) -> Vendors:
     """Return both vendors, who have the user and another one."""
-    _served.fullstory.reset()
-    _served.logrocket.reset()
-    with Router(_served.backends) as router:
+    with Router(vendors.backends) as router:
         for user in (UserTraits(ID, name="canary-name"), UserTraits("u2", name="other")):
             assert router.identify(user).status == "ok"
-    return _served
+    return vendors
+
+
+def forget_user(vendors: Vendors, **options: Any) -> tuple[DeletionReceipt, DeletionReceipt]:
+    """Delete the user at both vendors."""
+    fullstory, logrocket = forget(ID, vendors.backends, retry=QUICK, **options)
+    return fullstory, logrocket
+
+
+def later_requests(vendors: Vendors) -> list[tuple[str, str]]:
+    """Return the requests that both received after the users were sent."""
+    return [(request.method, request.path) for emulator in vendors.emulators for request in emulator.requests[2:]]
 
 
 @pytest.fixture
@@ -97,7 +85,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def test_every_vendor_receives_the_request(vendors: Vendors) -> None:
     """Fullstory shows the deletion, LogRocket shows no users; other users are not affected."""
-    assert vendors.forget() == (
+    assert forget_user(vendors) == (
         DeletionReceipt("fullstory", "requested", "the vendor is deleting the user", Accepted("fullstory")),
         DeletionReceipt("logrocket", "requested", "the vendor accepted the request", Accepted("logrocket")),
     )
@@ -107,13 +95,13 @@ def test_every_vendor_receives_the_request(vendors: Vendors) -> None:
     assert vendors.logrocket.excluded == {("user_id", ID)}
 
 
-def test_a_later_call_confirms_the_deletion(vendors: Vendors) -> None:
+def test_a_later_call_confirms_the_deletion(vendors: Vendors, clock: Clock) -> None:
     """While Fullstory deletes, it does not find the id and still shows the deletion."""
-    vendors.forget()
+    forget_user(vendors)
 
-    meanwhile, _ = vendors.forget()
-    vendors.now[0] += 31
-    afterwards, _ = vendors.forget()
+    meanwhile, _ = forget_user(vendors)
+    clock.now += 31
+    afterwards, _ = forget_user(vendors)
 
     outcome = Skipped("fullstory", SkipReason.NOT_FOUND)
     assert meanwhile == DeletionReceipt("fullstory", "requested", "the vendor is deleting the user", outcome)
@@ -133,7 +121,7 @@ def test_retries_a_failed_deletion(vendors: Vendors, fault: Fault) -> None:
     vendors.fullstory.faults.add(fault)
     vendors.logrocket.faults.add(fault)
 
-    assert [receipt.status for receipt in vendors.forget()] == ["requested", "requested"]
+    assert [receipt.status for receipt in forget_user(vendors)] == ["requested", "requested"]
 
 
 FAILURES: Final[list[tuple[Fault, str, type]]] = [
@@ -157,7 +145,7 @@ def test_a_failure_hides_no_other_receipt(
         attrs.evolve(fault, method="DELETE" if failing == 0 else "POST")
     )
 
-    receipts = vendors.forget()
+    receipts = forget_user(vendors)
 
     receipt = receipts[failing]
     assert (receipt.status, type(receipt.outcome)) == (status, outcome)
@@ -170,7 +158,7 @@ def test_receipts_are_redacted(vendors: Vendors) -> None:
     vendors.fullstory.faults.add(Fault(status=400, body=b'{"code": "bad", "message": "no canary-id"}'))
     vendors.logrocket.faults.add(Fault(status=400, body=b'{"error": "no canary-id"}'))
 
-    receipts = vendors.forget()
+    receipts = forget_user(vendors)
 
     assert [receipt.detail for receipt in receipts] == ["bad: no •••", "HTTP 400: no •••"]
     assert "canary" not in repr(receipts)
@@ -180,7 +168,7 @@ def test_a_deletion_not_read_back_is_requested(vendors: Vendors) -> None:
     """The vendor has the request, whether it shows it or not."""
     vendors.fullstory.faults.add(Fault(status=503, method="GET", times=None))
 
-    (receipt, _) = vendors.forget()
+    (receipt, _) = forget_user(vendors)
 
     assert receipt.status == "requested"
     assert receipt.detail == "the vendor accepted the request; not read back: HTTP 503 server_error"
@@ -318,7 +306,7 @@ def test_invalid_arguments_raise_before_sending(vendors: Vendors) -> None:
     with pytest.raises(ConfigurationError):
         forget(ID, [])
 
-    assert vendors.asked() == []
+    assert later_requests(vendors) == []
 
 
 # The ledger
@@ -346,7 +334,7 @@ def test_a_forgotten_user_is_not_delivered(vendors: Vendors, ledger: Ledger) -> 
     """Other users are."""
     ledger.upsert([UserTraits(ID, name="again"), UserTraits("u2", name="newer")], ["fullstory", "logrocket"])
 
-    vendors.forget(ledger=ledger)
+    forget_user(vendors, ledger=ledger)
 
     assert [claim.user.user_id for claim in ledger.claim("fullstory")] == ["u2"]
 
@@ -356,9 +344,9 @@ def test_a_broken_ledger_raises_before_sending(vendors: Vendors, ledger: Ledger)
     ledger.close()
 
     with pytest.raises(LedgerError):
-        vendors.forget(ledger=ledger)
+        forget_user(vendors, ledger=ledger)
 
-    assert vendors.asked() == []
+    assert later_requests(vendors) == []
 
 
 @pytest.mark.parametrize("holder", ["fullstory", "acme"])
@@ -367,7 +355,7 @@ def test_a_batch_in_flight_postpones_the_deletion(vendors: Vendors, ledger: Ledg
     ledger.upsert([UserTraits(ID)], ["fullstory"])
     job = ledger.start_job(holder, Batch("key", [JobEntry(1, 1, ID)], b"body"))
 
-    receipts = vendors.forget(ledger=ledger)
+    receipts = forget_user(vendors, ledger=ledger)
 
     detail = "a batch in flight contains the user; deliver it first, then forget the user"
     assert receipts == (
@@ -375,10 +363,10 @@ def test_a_batch_in_flight_postpones_the_deletion(vendors: Vendors, ledger: Ledg
         DeletionReceipt("logrocket", "postponed", detail),
     )
     assert all(receipt.retryable and not receipt.is_done for receipt in receipts)
-    assert vendors.asked() == []
+    assert later_requests(vendors) == []
     assert ledger.pending_count("fullstory") == 1
     ledger.end_job(holder, job)
-    assert vendors.forget(ledger=ledger)[0].status == "requested"
+    assert forget_user(vendors, ledger=ledger)[0].status == "requested"
 
 
 @pytest.mark.parametrize("busy", ["fullstory", "logrocket", "acme"])
@@ -388,12 +376,12 @@ def test_a_lease_kept_too_long_postpones_the_deletion(vendors: Vendors, ledger: 
     waited: list[str] = []
 
     with ledger.lease(busy):
-        receipts = vendors.forget(ledger=ledger, lease_timeout=0.15, on_wait=waited.append)
+        receipts = forget_user(vendors, ledger=ledger, lease_timeout=0.15, on_wait=waited.append)
 
     assert [receipt.status for receipt in receipts] == ["postponed", "postponed"]
     assert receipts[0].detail == f"another process delivers to {busy}; try again later"
     assert waited == [busy]
-    assert vendors.asked() == []
+    assert later_requests(vendors) == []
     assert ledger.pending_count("acme") == 1
     with ledger.lease("acme" if busy != "acme" else "fullstory") as is_held_here:
         assert is_held_here
@@ -412,7 +400,7 @@ def test_continues_when_the_lease_is_free(vendors: Vendors, ledger: Ledger) -> N
     other.start()
     is_held.wait()
     threading.Timer(0.05, may_end.set).start()
-    receipts = vendors.forget(ledger=ledger)
+    receipts = forget_user(vendors, ledger=ledger)
     other.join()
 
     assert [receipt.status for receipt in receipts] == ["requested", "requested"]

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
 import httpx
 import pytest
 import respx
+from support.vendors import Vendors
 
 from replay_identity import (
     Accepted,
@@ -38,49 +39,12 @@ from replay_identity import (
 from replay_identity.adapters.exchange import Exchange
 from replay_identity.adapters.limits import Limits
 from replay_identity.adapters.protocols import IdentityBackend, Plan
-from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator, running
+from replay_identity.emulator import Fault
 from replay_identity.logrocket import LIMITS
 
 ONCE = RetryPolicy(attempts=1)
 ANN = UserTraits("u1", name="Ann", traits={"plan": "pro"})
 Identify = Callable[..., IdentifyReport]
-
-
-@attrs.define
-class Vendors:
-    """Both emulators and the backends for them."""
-
-    fullstory_emulator: FullstoryEmulator
-    logrocket_emulator: LogRocketEmulator
-    fullstory: Fullstory
-    logrocket: LogRocket
-
-    @property
-    def backends(self) -> tuple[Fullstory, LogRocket]:
-        """Return both backends."""
-        return self.fullstory, self.logrocket
-
-
-@pytest.fixture(scope="module")
-def running_vendors() -> Iterator[Vendors]:
-    """Run both emulators for the tests of this module."""
-    fullstory, logrocket = FullstoryEmulator(), LogRocketEmulator()
-    with running(fullstory) as one, running(logrocket) as other:
-        yield Vendors(
-            fullstory,
-            logrocket,
-            Fullstory("na1.emulator", base_url=one.url),
-            LogRocket("acme:shop:emulator", base_url=other.url),
-        )
-
-
-@pytest.fixture
-def vendors(running_vendors: Vendors) -> Vendors:
-    """Return both emulators, reset."""
-    for emulator in (running_vendors.fullstory_emulator, running_vendors.logrocket_emulator):
-        emulator.reset()
-        emulator.faults.clear()
-    return running_vendors
 
 
 def identify_blocking(
@@ -132,17 +96,17 @@ def test_sends_one_user_to_both_vendors(identify: Identify, vendors: Vendors) ->
     """One call, and both vendors have the user."""
     report = identify(vendors.backends, ANN)
 
-    stored = vendors.fullstory_emulator.by_uid("u1")
+    stored = vendors.fullstory.by_uid("u1")
     assert report.status == "ok"
     assert stored is not None
     assert stored.properties == {"plan": "pro"}
-    assert vendors.logrocket_emulator.users["u1"].traits == {"plan": "pro"}
+    assert vendors.logrocket.users["u1"].traits == {"plan": "pro"}
 
 
 @pytest.mark.parametrize("turn", [1, -1])
 def test_returns_outcomes_in_configured_order(identify: Identify, vendors: Vendors, turn: int) -> None:
     """Whichever vendor responds first."""
-    vendors.fullstory_emulator.faults.add(Fault(latency=0.2))
+    vendors.fullstory.faults.add(Fault(latency=0.2))
 
     report = identify(vendors.backends[::turn], ANN)
 
@@ -152,7 +116,7 @@ def test_returns_outcomes_in_configured_order(identify: Identify, vendors: Vendo
 @pytest.mark.slow
 def test_sends_to_all_vendors_at_once(identify: Identify, vendors: Vendors) -> None:
     """Two slow vendors take as long as one."""
-    for emulator in (vendors.fullstory_emulator, vendors.logrocket_emulator):
+    for emulator in vendors.emulators:
         emulator.faults.add(Fault(latency=2.5))
     started = time.monotonic()
 
@@ -168,7 +132,7 @@ def test_an_adapters_bug_hides_no_other_outcome(identify: Identify, vendors: Ven
     def fail() -> Outcome:
         raise ValueError("canary")
 
-    report = identify([Acme(act=fail), vendors.logrocket], ANN)
+    report = identify([Acme(act=fail), vendors.logrocket_backend], ANN)
 
     broken = report["acme"]
     assert isinstance(broken, Broken)
@@ -180,7 +144,7 @@ def test_an_adapters_bug_hides_no_other_outcome(identify: Identify, vendors: Ven
 @pytest.mark.slow
 def test_a_silent_vendor_hides_no_other_outcome(identify: Identify, vendors: Vendors) -> None:
     """It costs the deadline, and the other vendor's outcome is there."""
-    vendors.fullstory_emulator.faults.add(Fault(hang=True, times=None))
+    vendors.fullstory.faults.add(Fault(hang=True, times=None))
     started = time.monotonic()
 
     report = identify(vendors.backends, ANN, timeout=1.5)
@@ -200,7 +164,7 @@ def test_returns_by_the_deadline_when_blocked(vendors: Vendors) -> None:
         release.wait(20)
         return Accepted("acme")
 
-    with Router([Acme(act=block), vendors.logrocket], timeout=1.5) as router:
+    with Router([Acme(act=block), vendors.logrocket_backend], timeout=1.5) as router:
         report = router.identify(ANN)
     release.set()
 
@@ -226,7 +190,7 @@ def test_returns_by_the_deadline_on_asyncio(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_retries_only_retryable_backends(vendors: Vendors) -> None:
     """The updated report has the other outcomes, too."""
-    vendors.fullstory_emulator.faults.add(Fault(status=503))
+    vendors.fullstory.faults.add(Fault(status=503))
     with Router(vendors.backends, retry=ONCE) as router:
         first = router.identify(ANN)
         second = router.retry(first, ANN)
@@ -234,12 +198,12 @@ def test_retries_only_retryable_backends(vendors: Vendors) -> None:
     assert first.retryable == {"fullstory"}
     assert isinstance(first["fullstory"], Unavailable)
     assert second.status == "ok"
-    assert len(vendors.logrocket_emulator.requests) == 1
+    assert len(vendors.logrocket.requests) == 1
 
 
 def test_retries_on_asyncio_too(vendors: Vendors) -> None:
     """The same with an AsyncRouter."""
-    vendors.logrocket_emulator.faults.add(Fault(drop="after"))
+    vendors.logrocket.faults.add(Fault(drop="after"))
 
     async def main() -> tuple[IdentifyReport, IdentifyReport]:
         async with AsyncRouter(vendors.backends, retry=ONCE) as router:
@@ -250,14 +214,14 @@ def test_retries_on_asyncio_too(vendors: Vendors) -> None:
 
     assert isinstance(first["logrocket"], Unknown)
     assert second.status == "ok"
-    assert len(vendors.fullstory_emulator.requests) == 1
+    assert len(vendors.fullstory.requests) == 1
 
 
 def test_recovers_from_a_short_fault(identify: Identify, vendors: Vendors) -> None:
     """A few failures of every kind are retried within one call."""
-    vendors.fullstory_emulator.faults.add(Fault(status=503))
-    vendors.fullstory_emulator.faults.add(Fault(drop="before"))
-    vendors.logrocket_emulator.faults.add(Fault(drop="after"))
+    vendors.fullstory.faults.add(Fault(status=503))
+    vendors.fullstory.faults.add(Fault(drop="before"))
+    vendors.logrocket.faults.add(Fault(drop="after"))
 
     report = identify(vendors.backends, ANN, retry=RetryPolicy(wait_initial=0.01))
 
@@ -266,19 +230,19 @@ def test_recovers_from_a_short_fault(identify: Identify, vendors: Vendors) -> No
 
 def test_does_not_create_an_anonymous_user_twice(identify: Identify, vendors: Vendors) -> None:
     """The idempotency key protects an anonymous creation whose response was lost."""
-    vendors.fullstory_emulator.faults.add(Fault(drop="after"))
+    vendors.fullstory.faults.add(Fault(drop="after"))
 
-    report = identify([vendors.fullstory], UserTraits(name="someone"), retry=RetryPolicy(wait_initial=0.01))
+    report = identify([vendors.fullstory_backend], UserTraits(name="someone"), retry=RetryPolicy(wait_initial=0.01))
 
     assert isinstance(report["fullstory"], Accepted)
-    assert len(vendors.fullstory_emulator.users) == 1
+    assert len(vendors.fullstory.users) == 1
 
 
 def test_a_lost_anonymous_creation_is_not_retryable(identify: Identify, vendors: Vendors) -> None:
     """Without the key, the same call would create a second user."""
-    vendors.fullstory_emulator.faults.add(Fault(drop="after", times=None))
+    vendors.fullstory.faults.add(Fault(drop="after", times=None))
 
-    report = identify([vendors.fullstory], UserTraits(name="someone"), retry=ONCE)
+    report = identify([vendors.fullstory_backend], UserTraits(name="someone"), retry=ONCE)
 
     assert isinstance(report["fullstory"], Unknown)
     assert report.retryable == frozenset()
@@ -286,8 +250,8 @@ def test_a_lost_anonymous_creation_is_not_retryable(identify: Identify, vendors:
 
 def test_wrong_settings_are_misconfigured(identify: Identify, vendors: Vendors) -> None:
     """A wrong key and a wrong application."""
-    wrong_key = attrs.evolve(vendors.fullstory, api_key="na1.wrong")
-    wrong_app = attrs.evolve(vendors.logrocket, app="other")
+    wrong_key = attrs.evolve(vendors.fullstory_backend, api_key="na1.wrong")
+    wrong_app = attrs.evolve(vendors.logrocket_backend, app="other")
 
     report = identify([wrong_key, wrong_app], ANN)
 
@@ -298,12 +262,12 @@ def test_wrong_settings_are_misconfigured(identify: Identify, vendors: Vendors) 
 def test_applies_routes(identify: Identify, vendors: Vendors) -> None:
     """A trait kept from one vendor still reaches the other."""
     user = UserTraits("u1", email="a@example.com", traits={"plan": "pro", "revenue": 12})
-    route = Route(vendors.logrocket, exclude={"revenue", "email"}, rename={"plan": "tier"})
+    route = Route(vendors.logrocket_backend, exclude={"revenue", "email"}, rename={"plan": "tier"})
 
-    report = identify([vendors.fullstory, route], user)
+    report = identify([vendors.fullstory_backend, route], user)
 
-    at_logrocket = vendors.logrocket_emulator.users["u1"]
-    at_fullstory = vendors.fullstory_emulator.by_uid("u1")
+    at_logrocket = vendors.logrocket.users["u1"]
+    at_fullstory = vendors.fullstory.by_uid("u1")
     assert report.status == "ok"
     assert at_logrocket.traits == {"tier": "pro"}
     assert at_logrocket.email is None
@@ -313,16 +277,16 @@ def test_applies_routes(identify: Identify, vendors: Vendors) -> None:
 
 def test_a_route_can_skip_a_user(identify: Identify, vendors: Vendors) -> None:
     """Nothing is sent, which is not a failure."""
-    report = identify([Route(vendors.logrocket, when=lambda user: user.user_id != "u1")], ANN)
+    report = identify([Route(vendors.logrocket_backend, when=lambda user: user.user_id != "u1")], ANN)
 
     assert isinstance(report["logrocket"], Skipped)
     assert report.status == "ok"
-    assert len(vendors.logrocket_emulator.requests) == 0
+    assert len(vendors.logrocket.requests) == 0
 
 
 def test_a_failing_route_breaks_only_its_backend(identify: Identify, vendors: Vendors) -> None:
     """A bug in the application's own predicate is contained like an adapter's."""
-    report = identify([Route(vendors.fullstory, when=lambda _: 1 // 0 > 0), vendors.logrocket], ANN)
+    report = identify([Route(vendors.fullstory_backend, when=lambda _: 1 // 0 > 0), vendors.logrocket_backend], ANN)
 
     assert isinstance(report["fullstory"], Broken)
     assert isinstance(report["logrocket"], Accepted)
@@ -370,7 +334,7 @@ def test_is_safe_under_threads(vendors: Vendors) -> None:
             thread.join(60)
 
     assert statuses == ["ok"] * 60
-    assert {f"u{number}" for number in range(60)} == set(vendors.logrocket_emulator.users)
+    assert {f"u{number}" for number in range(60)} == set(vendors.logrocket.users)
 
 
 def test_works_in_forked_children(vendors: Vendors) -> None:
@@ -392,8 +356,8 @@ def test_works_in_forked_children(vendors: Vendors) -> None:
 
 def test_closing_ends_a_waiting_call(vendors: Vendors) -> None:
     """A call that waits for a retry returns at once."""
-    vendors.logrocket_emulator.faults.add(Fault(status=429, headers={"Retry-After": "20"}, times=None))
-    router = Router([vendors.logrocket])
+    vendors.logrocket.faults.add(Fault(status=429, headers={"Retry-After": "20"}, times=None))
+    router = Router([vendors.logrocket_backend])
     threading.Timer(0.3, router.close).start()
     started = time.monotonic()
 
@@ -405,7 +369,7 @@ def test_closing_ends_a_waiting_call(vendors: Vendors) -> None:
 
 def test_a_closed_router_sends_nothing(vendors: Vendors) -> None:
     """The outcome says why."""
-    router = Router([vendors.logrocket])
+    router = Router([vendors.logrocket_backend])
     router.close()
 
     report = router.identify(ANN)
@@ -426,11 +390,14 @@ print("leaving", flush=True)
 @pytest.mark.slow
 def test_does_not_delay_process_exit(vendors: Vendors) -> None:
     """Even if a vendor does not respond."""
-    vendors.logrocket_emulator.faults.add(Fault(hang=True, times=None))
+    vendors.logrocket.faults.add(Fault(hang=True, times=None))
     started = time.monotonic()
 
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, vendors.logrocket.base_url or ""], timeout=60, capture_output=True, check=False
+        [sys.executable, "-c", SCRIPT, vendors.logrocket_backend.base_url or ""],
+        timeout=60,
+        capture_output=True,
+        check=False,
     )
 
     assert result.returncode == 0, result.stderr
@@ -449,20 +416,23 @@ atexit.register(lambda: print(router.identify(UserTraits("last", name="x")).stat
 def test_works_during_process_exit(vendors: Vendors) -> None:
     """In an atexit hook, when no thread can start any more."""
     result = subprocess.run(
-        [sys.executable, "-c", AT_EXIT, vendors.logrocket.base_url or ""], timeout=60, capture_output=True, check=False
+        [sys.executable, "-c", AT_EXIT, vendors.logrocket_backend.base_url or ""],
+        timeout=60,
+        capture_output=True,
+        check=False,
     )
 
     assert result.stdout == b"ok\n", result.stderr
-    assert "last" in vendors.logrocket_emulator.users
+    assert "last" in vendors.logrocket.users
 
 
 def test_survives_a_signal_while_waiting(vendors: Vendors) -> None:
     """Ctrl-C interrupts the caller, and the router still works afterwards."""
-    vendors.logrocket_emulator.faults.add(Fault(hang=True))
-    with Router([vendors.logrocket], timeout=20) as router:
+    vendors.logrocket.faults.add(Fault(hang=True))
+    with Router([vendors.logrocket_backend], timeout=20) as router:
 
         def interrupt() -> None:
-            while not vendors.logrocket_emulator.requests:
+            while not vendors.logrocket.requests:
                 time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -496,7 +466,7 @@ def test_rejects_without_sending(identify: Identify, vendors: Vendors) -> None:
 
     assert isinstance(report["logrocket"], Rejected)
     assert isinstance(report["fullstory"], Accepted)
-    assert len(vendors.logrocket_emulator.requests) == 0
+    assert len(vendors.logrocket.requests) == 0
 
 
 def test_a_router_closed_after_use_returns_at_once(vendors: Vendors) -> None:
@@ -531,9 +501,9 @@ def test_takes_an_id_and_fields(identify: Identify, vendors: Vendors) -> None:
     """They mean the same as a UserTraits."""
     fields = {"name": "Ann", "email": "a@example.com", "traits": {"plan": "pro"}}
 
-    report = identify([vendors.logrocket], "u1", fields=fields)
+    report = identify([vendors.logrocket_backend], "u1", fields=fields)
 
-    stored = vendors.logrocket_emulator.users["u1"]
+    stored = vendors.logrocket.users["u1"]
     assert report.status == "ok"
     assert (stored.name, stored.email, stored.traits) == ("Ann", "a@example.com", {"plan": "pro"})
 
@@ -571,7 +541,7 @@ def test_no_exception_hides_another_outcome(identify: Identify, vendors: Vendors
     def fail() -> Outcome:
         raise error
 
-    report = identify([Acme(act=fail), vendors.logrocket], ANN)
+    report = identify([Acme(act=fail), vendors.logrocket_backend], ANN)
 
     assert isinstance(report["acme"], Broken)
     assert isinstance(report["logrocket"], Accepted)
@@ -580,7 +550,7 @@ def test_no_exception_hides_another_outcome(identify: Identify, vendors: Vendors
 @pytest.mark.parametrize("result", [None, "accepted", Rejected("logrocket")])
 def test_an_invalid_outcome_is_broken(identify: Identify, vendors: Vendors, result: Any) -> None:
     """Another backend's outcome is an adapter's bug, too."""
-    report = identify([Acme(act=lambda: result), vendors.logrocket], ANN)
+    report = identify([Acme(act=lambda: result), vendors.logrocket_backend], ANN)
 
     assert report["acme"] == Broken("acme", "it returned no outcome of this backend")
     assert isinstance(report["logrocket"], Accepted)
@@ -588,10 +558,10 @@ def test_an_invalid_outcome_is_broken(identify: Identify, vendors: Vendors, resu
 
 def test_a_cancelled_caller_is_cancelled(vendors: Vendors) -> None:
     """Cancelling an identify call works as asyncio promises."""
-    vendors.logrocket_emulator.faults.add(Fault(latency=5))
+    vendors.logrocket.faults.add(Fault(latency=5))
 
     async def main() -> None:
-        async with AsyncRouter([vendors.logrocket]) as router:
+        async with AsyncRouter([vendors.logrocket_backend]) as router:
             task = asyncio.create_task(router.identify(ANN))
             await asyncio.sleep(0.2)
             task.cancel()

@@ -1,21 +1,20 @@
 """Comparisons with what vendors store, over real HTTP."""
 
 from collections import Counter
-from collections.abc import Iterator
 
 import attrs
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.effort import examples
+from support.vendors import Vendors
 
-from replay_identity import Accepted, DeliveryOptions, Fullstory, LogRocket, Route, UserTraits
+from replay_identity import Accepted, DeliveryOptions, Fullstory, Route, UserTraits
 from replay_identity.adapters.exchange import Exchange
 from replay_identity.adapters.limits import Limits
 from replay_identity.adapters.protocols import Comparison, Plan
 from replay_identity.bulk import BackendComparison, compare, sample
 from replay_identity.bulk.stats import MAX_PATHS, OTHER
-from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator, running
+from replay_identity.emulator import Fault
 from replay_identity.fullstory import LIMITS as FULLSTORY_LIMITS
 from replay_identity.logrocket.limits import LIMITS
 from replay_identity.outcomes import Outcome
@@ -26,45 +25,11 @@ HURRIED = DeliveryOptions(connections=4, wait_initial=0.001, wait_max=0.002)
 OPTIONS = {"fullstory": HURRIED, "logrocket": HURRIED}
 
 
-@attrs.frozen
-class Vendors:
-    """Both emulators and their backends."""
-
-    fullstory_emulator: FullstoryEmulator
-    logrocket_emulator: LogRocketEmulator
-    fullstory: Fullstory
-    logrocket: LogRocket
-
-    @property
-    def backends(self) -> tuple[Fullstory, LogRocket]:
-        """Return both backends."""
-        return self.fullstory, self.logrocket
-
-    def identify(self, user: UserTraits) -> None:
-        """Send *user* to both vendors."""
-        with Transport() as transport:
-            for backend in self.backends:
-                assert isinstance(transport.run(backend.identify(user)), Accepted)
-
-
-@pytest.fixture(scope="module")
-def _served() -> Iterator[Vendors]:
-    fullstory, logrocket = FullstoryEmulator(), LogRocketEmulator()
-    with running(fullstory) as first, running(logrocket) as second:
-        yield Vendors(
-            fullstory,
-            logrocket,
-            Fullstory("na1.emulator", base_url=first.url),
-            LogRocket("acme:shop:emulator", base_url=second.url),
-        )
-
-
-@pytest.fixture
-def vendors(_served: Vendors) -> Vendors:
-    """Return both emulators without users."""
-    _served.fullstory_emulator.reset()
-    _served.logrocket_emulator.reset()
-    return _served
+def identify(vendors: Vendors, user: UserTraits) -> None:
+    """Send *user* to both vendors."""
+    with Transport() as transport:
+        for backend in vendors.backends:
+            assert isinstance(transport.run(backend.identify(user)), Accepted)
 
 
 @attrs.frozen
@@ -105,28 +70,26 @@ class Raising(Faulty):
 @given(user=valid_users(FULLSTORY_LIMITS))
 def test_an_identified_user_is_the_same(vendors: Vendors, user: UserTraits) -> None:
     """Nothing differs, nothing is written to Fullstory, and no trait changes at LogRocket."""
-    vendors.fullstory_emulator.reset()
-    vendors.logrocket_emulator.reset()
-    vendors.identify(user)
-    sent = len(vendors.fullstory_emulator.requests)
-    before = {name: stored.as_json() for name, stored in vendors.logrocket_emulator.users.items()}
+    vendors.reset()
+    identify(vendors, user)
+    sent = len(vendors.fullstory.requests)
+    before = {name: stored.as_json() for name, stored in vendors.logrocket.users.items()}
 
     reports = [compare([user], vendors.backends, options=OPTIONS) for _ in range(2)]
 
     for report in reports:
         assert report.is_same
         assert [(backend.compared, backend.same) for backend in report.backends.values()] == [(1, 1), (1, 1)]
-    assert {request.method for request in vendors.fullstory_emulator.requests[sent:]} == {"GET"}
-    assert {name: stored.as_json() for name, stored in vendors.logrocket_emulator.users.items()} == before
+    assert {request.method for request in vendors.fullstory.requests[sent:]} == {"GET"}
+    assert {name: stored.as_json() for name, stored in vendors.logrocket.users.items()} == before
 
 
 @settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(user=valid_users(FULLSTORY_LIMITS), name=safe_names())
 def test_reports_a_changed_trait_by_path(vendors: Vendors, user: UserTraits, name: str) -> None:
     """At both vendors, and without other paths."""
-    vendors.fullstory_emulator.reset()
-    vendors.logrocket_emulator.reset()
-    vendors.identify(attrs.evolve(user, traits={**user.traits, name: "old"}))
+    vendors.reset()
+    identify(vendors, attrs.evolve(user, traits={**user.traits, name: "old"}))
     comparisons: list[Comparison] = []
 
     compare(
@@ -146,7 +109,7 @@ def test_counts_users_and_paths(vendors: Vendors) -> None:
     """`on_result` is called once for each user and backend."""
     users = [UserTraits(f"u{number}", traits={"plan": "pro"}) for number in range(20)]
     for user in users[:10]:
-        vendors.identify(user)
+        identify(vendors, user)
     results: list[None] = []
     differing = set[str | None]()
     changed = [attrs.evolve(users[0], traits={"plan": "free", "seats": 1}), *users[1:]]
@@ -171,7 +134,7 @@ def test_counts_users_and_paths(vendors: Vendors) -> None:
 
 def test_ignores_extra_traits(vendors: Vendors) -> None:
     """With `ignore_extra`, traits that only the vendor has are no difference."""
-    vendors.identify(UserTraits("u1", traits={"plan": "pro", "seats": 1}))
+    identify(vendors, UserTraits("u1", traits={"plan": "pro", "seats": 1}))
     users = [UserTraits("u1", traits={"plan": "pro"})]
 
     strict = compare(users, vendors.backends, options=OPTIONS)
@@ -184,8 +147,11 @@ def test_ignores_extra_traits(vendors: Vendors) -> None:
 def test_does_not_compare_what_a_route_hides(vendors: Vendors) -> None:
     """A user that it filters out is skipped."""
     user = UserTraits("u1", traits={"plan": "pro", "secret": "x"})
-    vendors.identify(UserTraits("u1", traits={"plan": "pro"}))
-    routes = [Route(vendors.fullstory, exclude={"secret"}), Route(vendors.logrocket, when=lambda _: False)]
+    identify(vendors, UserTraits("u1", traits={"plan": "pro"}))
+    routes = [
+        Route(vendors.fullstory_backend, exclude={"secret"}),
+        Route(vendors.logrocket_backend, when=lambda _: False),
+    ]
 
     report = compare([user], routes)
 
@@ -196,9 +162,9 @@ def test_does_not_compare_what_a_route_hides(vendors: Vendors) -> None:
 def test_one_failing_backend_affects_no_other(vendors: Vendors) -> None:
     """Wrong settings end the comparison there; a bug is counted."""
     users = [UserTraits(f"u{number}") for number in range(30)]
-    wrong = Fullstory("na1.wrong", base_url=vendors.fullstory.base_url)
+    wrong = Fullstory("na1.wrong", base_url=vendors.fullstory_backend.base_url)
 
-    report = compare(users, [wrong, vendors.logrocket, Raising("raising"), Faulty()], options=OPTIONS)
+    report = compare(users, [wrong, vendors.logrocket_backend, Raising("raising"), Faulty()], options=OPTIONS)
 
     assert report.backends["fullstory"].problem is not None
     assert 1 <= report.backends["fullstory"].unanswered.outcomes["Misconfigured"] < 30
@@ -210,21 +176,21 @@ def test_one_failing_backend_affects_no_other(vendors: Vendors) -> None:
 
 def test_retries_a_passing_failure(vendors: Vendors) -> None:
     """The user is compared once the vendor responds."""
-    vendors.identify(UserTraits("u1", name="Ada"))
-    vendors.fullstory_emulator.faults.add(Fault(status=503, times=2))
+    identify(vendors, UserTraits("u1", name="Ada"))
+    vendors.fullstory.faults.add(Fault(status=503, times=2))
 
-    report = compare([UserTraits("u1", name="Ada")], [vendors.fullstory], options={"fullstory": HURRIED})
+    report = compare([UserTraits("u1", name="Ada")], [vendors.fullstory_backend], options={"fullstory": HURRIED})
 
     assert report.backends["fullstory"].same == 1
 
 
 def test_gives_up_after_patience(vendors: Vendors) -> None:
     """A vendor that only fails is not asked about all users."""
-    vendors.fullstory_emulator.faults.add(Fault(status=503, times=100_000))
+    vendors.fullstory.faults.add(Fault(status=503, times=100_000))
     options = attrs.evolve(HURRIED, patience=0.05)
     users = (UserTraits(f"u{number}") for number in range(2_000))
 
-    report = compare(users, [vendors.fullstory], options={"fullstory": options})
+    report = compare(users, [vendors.fullstory_backend], options={"fullstory": options})
 
     assert (report.backends["fullstory"].problem or "").startswith("no successful response for 0.05 s")
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from support.effort import is_nightly
+from support.vendors import running_vendors
 
-from replay_identity.emulator import BatchRules, Fault, FullstoryEmulator, LogRocketEmulator, running
+from replay_identity.emulator import BatchRules, Fault, FullstoryEmulator, LogRocketEmulator
 
 pytestmark = pytest.mark.slow
 
@@ -60,8 +61,9 @@ def test_ten_kills_lose_no_user(tmp_path: Path) -> None:
     add_faults(fullstory, 0.05)
     add_faults(logrocket, 0.0005)
     kills = 0
-    with running(fullstory) as one, running(logrocket) as other:
-        arguments = [str(tmp_path / "ledger.db"), str(source), one.url, other.url]
+    with running_vendors(fullstory, logrocket) as vendors:
+        urls = [backend.base_url or "" for backend in vendors.backends]
+        arguments = [str(tmp_path / "ledger.db"), str(source), *urls]
         for _ in range(KILLS):
             with child(*arguments) as process:
                 kills += is_at_work(process, logrocket, rng.randrange(USERS // KILLS * 3 // 4))

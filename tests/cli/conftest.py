@@ -1,30 +1,14 @@
 """Fixtures for the command line and both emulators."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 import pytest
-from support.commands import RunCommand, Vendors, WriteRows, run_command
+from support.commands import RunCommand, WriteRows, run_command
+from support.vendors import Vendors
 
 from replay_identity.bulk import DeliveryOptions
-from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator, running
-
-
-@pytest.fixture(scope="session")
-def _running_vendors() -> Iterator[Vendors]:
-    fullstory, logrocket = FullstoryEmulator(), LogRocketEmulator()
-    with running(fullstory) as fullstory_server, running(logrocket) as logrocket_server:
-        yield Vendors(
-            fullstory,
-            logrocket,
-            {
-                "FULLSTORY_BASE_URL": fullstory_server.url,
-                "FULLSTORY_API_KEY": "na1.emulator",
-                "LOGROCKET_BASE_URL": logrocket_server.url,
-                "LOGROCKET_API_KEY": "acme:shop:emulator",
-            },
-        )
 
 
 @pytest.fixture(autouse=True)
@@ -42,13 +26,11 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def vendors(_running_vendors: Vendors, monkeypatch: pytest.MonkeyPatch) -> Vendors:
-    """Return both emulators without users, and set the environment to use them."""
-    _running_vendors.fullstory.reset()
-    _running_vendors.logrocket.reset()
-    for name, value in _running_vendors.environment.items():
+def vendors(vendors: Vendors, monkeypatch: pytest.MonkeyPatch) -> Vendors:
+    """Return both emulated vendors without users, and set the environment to use them."""
+    for name, value in vendors.environment.items():
         monkeypatch.setenv(name, value)
-    return _running_vendors
+    return vendors
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 import pytest
 from support import sample_users
-from support.commands import RunCommand, Vendors, WriteRows, start_command
+from support.commands import RunCommand, WriteRows, start_command
+from support.vendors import Vendors
 
 from replay_identity import Fullstory, LogRocket, cli
 from replay_identity.adapters.limits import Limit, Unit

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import orjson
 import pytest
-from support.commands import RunCommand, Vendors, WriteRows
+from support.commands import RunCommand, WriteRows
+from support.vendors import Vendors
 
 from replay_identity.bulk.comparison import BackendComparison, ComparisonReport
 from replay_identity.cli import tables

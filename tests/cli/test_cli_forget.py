@@ -10,7 +10,8 @@ from typing import Any, Final, NoReturn
 
 import pytest
 from support.backends import Acme
-from support.commands import COMMAND, CommandResult, RunCommand, Vendors, WriteRows
+from support.commands import COMMAND, CommandResult, RunCommand, WriteRows
+from support.vendors import Vendors
 
 from replay_identity.config import Settings
 from replay_identity.emulator import Fault

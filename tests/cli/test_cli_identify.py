@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 import pytest
-from support.commands import RunCommand, Vendors, WriteRows, start_command
+from support.commands import RunCommand, WriteRows, start_command
+from support.vendors import Vendors
 
 from replay_identity import Broken, IdentifyReport, Misconfigured, Router, UserTraits
 from replay_identity.cli.identify import parse_value

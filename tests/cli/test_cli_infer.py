@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from support.commands import RunCommand, Vendors
+from support.commands import RunCommand
+from support.vendors import Vendors
 
 from replay_identity.cli.row_report import MAX_BAD_ROWS
 from replay_identity.emulator import Fault

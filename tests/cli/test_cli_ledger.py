@@ -13,7 +13,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from support.commands import RunCommand, Vendors, WriteRows, start_command
+from support.commands import RunCommand, WriteRows, start_command
+from support.vendors import Vendors
 
 from replay_identity import REMOVE, UserTraits
 from replay_identity.cli.ledger import RejectedRowsWriter, encode_row

@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from support.commands import RunCommand, Vendors, WriteRows
+from support.commands import RunCommand, WriteRows
+from support.vendors import Vendors
 
 from replay_identity.bulk import SyncReport
 from replay_identity.cli.migrate import migration_exit_code

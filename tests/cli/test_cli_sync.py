@@ -14,7 +14,8 @@ import duckdb
 import pytest
 import typer
 from rich.console import Console
-from support.commands import COMMAND, RunCommand, Vendors, WriteRows, start_command
+from support.commands import COMMAND, RunCommand, WriteRows, start_command
+from support.vendors import Vendors
 
 from replay_identity.bulk import BackendReport, SyncReport
 from replay_identity.cli import terminal

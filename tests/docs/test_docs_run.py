@@ -21,11 +21,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from support.commands import run_command
 from support.markdown import ROOT, Block, blocks, write
-from typer.testing import CliRunner
-
-from replay_identity.cli.app import app
-from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator, running
+from support.vendors import Vendors
 
 pytestmark = pytest.mark.slow
 
@@ -39,31 +37,10 @@ ECHO: Final = "$ echo $?"
 MAX_EXAMPLE_LINES: Final = 12
 
 
-@pytest.fixture(scope="module")
-def emulators() -> Iterator[tuple[FullstoryEmulator, LogRocketEmulator, dict[str, str]]]:
-    """Yield both emulators, and the environment variables with their keys and URLs."""
-    fullstory, logrocket = FullstoryEmulator(), LogRocketEmulator()
-    with running(fullstory) as fullstory_server, running(logrocket) as logrocket_server:
-        environment = {
-            "FULLSTORY_API_KEY": "na1.emulator",
-            "FULLSTORY_BASE_URL": fullstory_server.url,
-            "LOGROCKET_API_KEY": "acme:shop:emulator",
-            "LOGROCKET_BASE_URL": logrocket_server.url,
-        }
-        yield fullstory, logrocket, environment
-
-
 @pytest.fixture
-def folder(
-    emulators: tuple[FullstoryEmulator, LogRocketEmulator, dict[str, str]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Path:
-    """Change to an empty directory, reset the emulators and set the environment."""
-    fullstory, logrocket, environment = emulators
-    fullstory.reset()
-    logrocket.reset()
-    for name, value in environment.items():
+def folder(vendors: Vendors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Change to an empty directory, and set the environment to use emulators without users."""
+    for name, value in vendors.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
@@ -132,9 +109,9 @@ def run(block: Block, location: str, namespace: dict[str, Any]) -> str:
 def run_commands(block: Block, location: str) -> None:
     """Run the commands of a console block, and compare their output and exit codes."""
     for command, expected_output, expected_code in commands(block):
-        result = CliRunner().invoke(app, shlex.split(command))
+        result = run_command(*shlex.split(command))
         printed = [line.rstrip() for line in result.output.strip().splitlines()]
-        assert result.exit_code == expected_code, f"{location}: {command}\n{result.output}"
+        assert result.code == expected_code, f"{location}: {command}\n{result.output}"
         assert not expected_output or printed == expected_output, f"{location}: {command}"
 
 

@@ -7,11 +7,9 @@ import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 from support.clock import Clock
+from support.vendors import FULLSTORY_KEY, LOGROCKET_KEY
 
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator, running
-
-FULLSTORY_KEY = "na1.emulator"
-LOGROCKET_KEY = "acme:shop:emulator"
 
 
 @attrs.define

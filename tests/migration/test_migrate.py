@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import Clock
 from support.effort import examples
-from support.fakes import FAST, FULLSTORY_KEY, FULLSTORY_URL, Line, World, assert_closed
+from support.fakes import FAST, FULLSTORY_URL, Line, World, assert_closed
+from support.vendors import FULLSTORY_KEY
 
 from replay_identity import ConfigurationError, Fullstory, Route, SourceError, UserTraits
 from replay_identity.adapters.exchange import Request, Response

@@ -13,8 +13,9 @@ from urllib.parse import quote
 import httpx
 import orjson
 import pytest
+from support.vendors import running_vendors
 
-from replay_identity.emulator import BatchRules, Fault, FullstoryEmulator, LogRocketEmulator, running
+from replay_identity.emulator import BatchRules, Fault, FullstoryEmulator, LogRocketEmulator
 
 pytestmark = pytest.mark.slow
 
@@ -77,12 +78,13 @@ def test_two_kills_lose_and_duplicate_no_user(tmp_path: Path) -> None:
     dice = random.Random(seed)  # noqa: S311  # Moments of death.
     fullstory = FullstoryEmulator(page_size=500, batch=BatchRules(job_seconds=0.0))
     logrocket = LogRocketEmulator()
-    with running(fullstory) as one, running(logrocket) as other:
-        populate(one.url)
+    with running_vendors(fullstory, logrocket) as vendors:
+        urls = [backend.base_url or "" for backend in vendors.backends]
+        populate(urls[0])
         fullstory.faults.add(Fault(status=429, headers={"retry-after": "0.05"}, times=None, probability=0.05))
         fullstory.faults.add(Fault(drop="after", times=None, probability=0.02))
         logrocket.faults.add(Fault(status=503, times=None, probability=0.001))
-        arguments = [str(tmp_path / "ledger.db"), one.url, other.url]
+        arguments = [str(tmp_path / "ledger.db"), *urls]
         kills = sum(run(arguments, _after(dice.randrange(1, USERS // 5), logrocket))[0] for _ in range(KILLS))
         _, out = run(arguments)
 

@@ -10,18 +10,18 @@ import orjson
 from typer.testing import CliRunner
 
 from replay_identity.cli.app import app
-from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator
 
 COMMAND: Final = (sys.executable, "-c", "import sys; from replay_identity.cli import main; sys.exit(main())")
 
 
 @attrs.frozen
 class CommandResult:
-    """The output of a command and its exit code."""
+    """The exit code and output of a command; *output* has both streams as a terminal shows them."""
 
     code: int
     out: str
     err: str
+    output: str = ""
 
     @property
     def document(self) -> Any:
@@ -46,18 +46,9 @@ WriteRows: TypeAlias = Callable[[Sequence[object]], str]
 def run_command(*arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None) -> CommandResult:
     """Run a command in this process."""
     result = CliRunner().invoke(app, list(arguments), input=stdin, env=env, catch_exceptions=False)
-    return CommandResult(result.exit_code, result.stdout, result.stderr)
+    return CommandResult(result.exit_code, result.stdout, result.stderr, result.output)
 
 
 def start_command(*arguments: str) -> "subprocess.Popen[str]":
     """Start a command in a process of its own."""
     return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-@attrs.frozen
-class Vendors:
-    """Both emulators, and the environment that points at them."""
-
-    fullstory: FullstoryEmulator
-    logrocket: LogRocketEmulator
-    environment: dict[str, str]

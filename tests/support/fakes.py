@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 from starlette.types import ASGIApp, Message
+from support.vendors import FULLSTORY_KEY, LOGROCKET_KEY
 
 from replay_identity import Fullstory, LogRocket, Route, UserTraits
 from replay_identity.adapters.exchange import NoResponse, Request, Response
@@ -22,8 +23,6 @@ from replay_identity.bulk import DeliveryOptions, SyncReport, sync
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator
 from replay_identity.ledger import Ledger
 
-FULLSTORY_KEY: Final = "na1.emulator"
-LOGROCKET_KEY: Final = "acme:shop:emulator"
 # Nothing listens there; the sender finds the emulator by the port.
 FULLSTORY_URL: Final = "http://127.0.0.1:1"
 LOGROCKET_URL: Final = "http://127.0.0.1:2"
