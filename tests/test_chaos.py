@@ -9,7 +9,7 @@ import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.effort import examples
+from support.profiles import examples
 from support.vendors import Vendors, running_vendors
 
 from replay_identity import (

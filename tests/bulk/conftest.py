@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.fakes import World
+from support.in_process import World
 
 
 @pytest.fixture(autouse=True, scope="module")

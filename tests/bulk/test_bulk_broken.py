@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 import pytest
 from support.backends import Acme, AcmeBatch, batch_limits
-from support.fakes import FAST, World, assert_closed, user, users
+from support.in_process import FAST, World, assert_closed
+from support.users import user, users
 
 from replay_identity import (
     Accepted,

@@ -5,7 +5,7 @@ from collections import Counter
 import attrs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.effort import examples
+from support.profiles import examples
 from support.vendors import Vendors
 
 from replay_identity import Accepted, DeliveryOptions, Fullstory, Route, UserTraits

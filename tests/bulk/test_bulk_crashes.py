@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from support.fakes import World, assert_closed, user, users
+from support.in_process import World, assert_closed
+from support.users import user, users
 
 from replay_identity.emulator import Fault
 

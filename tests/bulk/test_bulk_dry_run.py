@@ -6,7 +6,8 @@ from pathlib import Path
 import attrs
 import pytest
 from support.backends import Acme, AcmeBatch, batch_limits
-from support.fakes import FAST, World, assert_closed, user, users
+from support.in_process import FAST, World, assert_closed
+from support.users import user, users
 
 from replay_identity import Accepted, Route, UserTraits
 from replay_identity.adapters.exchange import Request

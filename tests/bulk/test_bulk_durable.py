@@ -12,7 +12,8 @@ import attrs
 import pytest
 from support.backends import Acme
 from support.children import in_children
-from support.fakes import FAST, World, user, users
+from support.in_process import FAST, World
+from support.users import user, users
 
 from replay_identity import Accepted, ConfigurationError, InvalidTraitsError, Misconfigured, UserTraits
 from replay_identity.bulk import DurableRouter

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 import attrs
 import pytest
-from support.fakes import QUICK, assert_closed, users
+from support.in_process import QUICK, assert_closed
+from support.users import users
 from support.vendors import FULLSTORY_KEY, running_vendors
 
 from replay_identity import Fullstory

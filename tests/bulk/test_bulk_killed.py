@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.effort import is_nightly
+from support.profiles import is_nightly
 from support.vendors import running_vendors
 
 from replay_identity.emulator import BatchRules, Fault, FullstoryEmulator, LogRocketEmulator

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.backends import AcmeBatch
 from support.clock import Clock
-from support.crowd import OUTCOMES, Crowd, Vendor, deliver_to, first_time, in_turn
-from support.effort import examples
-from support.fakes import FAST, CrashError, user, users
+from support.in_process import FAST, CrashError
+from support.multi_vendor import OUTCOMES, AcmeMulti, MultiVendor, deliver_to, first_time, in_turn
+from support.profiles import examples
+from support.users import user, users
 
 from replay_identity import Accepted, Broken, Misconfigured, Outcome, Route, UserTraits
 from replay_identity.adapters.exchange import Exchange, NoResponse, Response
@@ -54,7 +55,7 @@ def any_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledge
 def test_each_user_has_their_own_outcome(any_ledger: Ledger | None) -> None:
     """A request is accepted in part; deferred and lost users are sent again."""
     statuses = {"u1": "bad", "u2": "later", "u3": "lost"}
-    vendor = Vendor(status_of=lambda user_id: statuses.pop(user_id, "ok"))
+    vendor = MultiVendor(status_of=lambda user_id: statuses.pop(user_id, "ok"))
     rows = [*users(6), user("note", note="too long"), UserTraits("nobody", name="Nobody")]
 
     report = deliver_to(vendor, rows, ledger=any_ledger)
@@ -63,15 +64,15 @@ def test_each_user_has_their_own_outcome(any_ledger: Ledger | None) -> None:
     assert sorted(user_id for ids in vendor.requests[1:] for user_id in ids) == ["u2", "u3"]
     assert sorted(vendor.stored) == ["u0", "u2", "u3", "u4", "u5"]
     assert all(len(states) == 1 for states in vendor.stored.values())
-    counts = report["crowd"]
+    counts = report["acme"]
     assert (counts.accepted, counts.unchanged, counts.rejected, counts.pending) == (5, 1, 2, 0)
 
 
 def test_records_a_rejection_with_its_user(ledger: Ledger) -> None:
     """And with no other user of the request."""
-    deliver_to(Vendor(status_of=first_time("bad", "u4")), users(10), ledger=ledger)
+    deliver_to(MultiVendor(status_of=first_time("bad", "u4")), users(10), ledger=ledger)
 
-    (rejected,) = ledger.rejected("crowd")
+    (rejected,) = ledger.rejected("acme")
     assert (rejected.user.user_id, rejected.rejection) == ("u4", OUTCOMES["bad"])
 
 
@@ -82,13 +83,13 @@ def test_records_a_rejection_with_its_user(ledger: Ledger) -> None:
 )
 def test_a_failed_request_sends_all_users_again(any_ledger: Ledger | None, response: Response) -> None:
     """Whether the vendor applied it or not."""
-    vendor = Vendor(respond=in_turn([response]))
+    vendor = MultiVendor(respond=in_turn([response]))
 
     report = deliver_to(vendor, users(10, plan="pro"), ledger=any_ledger)
 
     assert vendor.requests[0] == TENS[0]
     assert sorted(user_id for ids in vendor.requests[1:] for user_id in ids) == sorted(TENS[0])
-    assert report["crowd"].accepted == 10
+    assert report["acme"].accepted == 10
     assert vendor.newest == {one: {"plan": "pro"} for one in TENS[0]}
 
 
@@ -99,16 +100,16 @@ def test_a_crash_sends_the_request_again(tmp_path: Path) -> None:
         if number == 2:
             raise CrashError
 
-    vendor = Vendor(after=die)
+    vendor = MultiVendor(after=die)
     with Ledger(tmp_path / "ledger.db") as ledger, pytest.raises(CrashError):
         deliver_to(vendor, users(30, plan="pro"), ledger=ledger, options=attrs.evolve(FAST, connections=1))
     vendor.close()
     vendor.after = lambda _: None
     with Ledger(tmp_path / "ledger.db") as ledger:
-        pending = ledger.pending_count("crowd")
+        pending = ledger.pending_count("acme")
         report = deliver_to(vendor, [], ledger=ledger)
 
-    assert (pending, report["crowd"].accepted) == (30, 30)
+    assert (pending, report["acme"].accepted) == (30, 30)
     assert vendor.requests == [*TENS[:2], *TENS]
     assert vendor.newest == {f"u{n}": {"plan": "pro"} for n in range(30)}
 
@@ -118,19 +119,19 @@ def test_sends_upserts_made_during_a_request(ledger: Ledger) -> None:
 
     def put_more(number: int) -> None:
         if number == 1:
-            ledger.upsert([user("u0", plan="pro")], ["crowd"])
+            ledger.upsert([user("u0", plan="pro")], ["acme"])
 
-    vendor = Vendor(after=put_more)
+    vendor = MultiVendor(after=put_more)
 
     report = deliver_to(vendor, users(3, plan="free"), ledger=ledger)
 
     assert vendor.stored["u0"] == [{"plan": "free"}, {"plan": "pro"}]
-    assert (report["crowd"].accepted, vendor.requests) == (3, [["u0", "u1", "u2"], ["u0"]])
+    assert (report["acme"].accepted, vendor.requests) == (3, [["u0", "u1", "u2"], ["u0"]])
 
 
 def test_rows_of_one_user_never_share_a_request(any_ledger: Ledger | None) -> None:
     """Also if the first row is deferred and sent again."""
-    vendor = Vendor(status_of=first_time("later", "u0"))
+    vendor = MultiVendor(status_of=first_time("later", "u0"))
     rows = [user("u0", plan="free"), user("u1"), user("u0", plan="pro")]
 
     report = deliver_to(vendor, rows, ledger=any_ledger)
@@ -138,7 +139,7 @@ def test_rows_of_one_user_never_share_a_request(any_ledger: Ledger | None) -> No
     plans = [traits["plan"] for traits in vendor.stored["u0"]]
     assert plans == (["pro"] if any_ledger else ["free", "pro"])
     assert all(len(set(ids)) == len(ids) for ids in vendor.requests)
-    assert report["crowd"].pending == 0
+    assert report["acme"].pending == 0
 
 
 # Which users share a request.
@@ -147,7 +148,7 @@ def test_rows_of_one_user_never_share_a_request(any_ledger: Ledger | None) -> No
 @pytest.mark.parametrize(("batch_users", "sizes"), [(None, [10, 10, 5]), (4, [4] * 6 + [1]), (11, [10, 10, 5])])
 def test_requests_are_as_large_as_allowed(any_ledger: Ledger | None, batch_users: int | None, sizes: list[int]) -> None:
     """By the vendor and the options; only the last one is smaller."""
-    vendor = Vendor()
+    vendor = MultiVendor()
 
     deliver_to(vendor, users(25), ledger=any_ledger, options=attrs.evolve(FAST, batch_users=batch_users))
 
@@ -162,25 +163,25 @@ def test_filtered_users_take_no_room(any_ledger: Ledger | None) -> None:
             raise ValueError("canary")
         return one.user_id not in {"u0", "u7"}
 
-    vendor = Vendor()
-    route = Route(Crowd(), when=when, exclude={"secret"}, rename={"plan": "tariff"})
+    vendor = MultiVendor()
+    route = Route(AcmeMulti(), when=when, exclude={"secret"}, rename={"plan": "tariff"})
 
     report = deliver_to(vendor, users(20, plan="pro", secret="canary"), ledger=any_ledger, backend=route)
 
     assert [len(ids) for ids in vendor.requests] == [10, 7]
     assert sorted(vendor.stored) == sorted({f"u{number}" for number in range(20)} - {"u0", "u3", "u7"})
     assert {tuple(traits) for traits in vendor.stored["u1"]} == {("tariff",)}
-    counts = report["crowd"]
+    counts = report["acme"]
     assert (counts.accepted, counts.unchanged, counts.rejected) == (17, 2, 1)
 
 
 def test_sends_no_empty_request(any_ledger: Ledger | None) -> None:
     """If a route filters out all users, nothing is sent."""
-    vendor = Vendor()
+    vendor = MultiVendor()
 
-    report = deliver_to(vendor, users(30), ledger=any_ledger, backend=Route(Crowd(), when=lambda _: False))
+    report = deliver_to(vendor, users(30), ledger=any_ledger, backend=Route(AcmeMulti(), when=lambda _: False))
 
-    assert (report["crowd"].unchanged, vendor.requests) == (30, [])
+    assert (report["acme"].unchanged, vendor.requests) == (30, [])
 
 
 @attrs.define
@@ -192,15 +193,15 @@ class Driver:
         max_users: Maximum number of users in a request.
     """
 
-    vendor: Vendor = attrs.field(factory=Vendor)
+    vendor: MultiVendor = attrs.field(factory=MultiVendor)
     max_users: int = 10
     clock: Clock = attrs.field(factory=Clock)
-    outbox: MemoryOutbox = attrs.field(factory=lambda: MemoryOutbox(BackendReport("crowd")))
+    outbox: MemoryOutbox = attrs.field(factory=lambda: MemoryOutbox(BackendReport("acme")))
     problems: list[Outcome] = attrs.field(factory=list[Outcome])
     dispatcher: MultiDispatcher = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        backend = Crowd(limit=self.max_users)
+        backend = AcmeMulti(limit=self.max_users)
         policy = RetryPolicy(attempts=1, total=1e9)
         transport = ConcurrentTransport(self.vendor, AdaptiveLimiter(), retry=policy, clock=self.clock)
         handler = OutcomeHandler(self.outbox, transport, self.problems.append, 0.5)
@@ -276,48 +277,48 @@ def test_respects_the_rate_limiter() -> None:
 def test_a_stopped_run_is_resumed_by_the_next(ledger: Ledger) -> None:
     """Requests in flight are completed."""
     stop = threading.Event()
-    vendor = Vendor(after=lambda _: stop.set())
+    vendor = MultiVendor(after=lambda _: stop.set())
     rows = users(200, plan="pro")
 
     report = deliver_to(vendor, rows, ledger=ledger, stop=stop)
 
     sent = sum(map(len, vendor.requests))
     assert 0 < sent < 200
-    assert (report["crowd"].accepted, report["crowd"].pending) == (sent, 200 - sent)
+    assert (report["acme"].accepted, report["acme"].pending) == (sent, 200 - sent)
     again = deliver_to(vendor, rows, ledger=ledger)
-    assert again["crowd"].accepted == 200 - sent
+    assert again["acme"].accepted == 200 - sent
     assert vendor.times_sent == {f"u{number}": 1 for number in range(200)}
 
 
 def test_wrong_settings_abort_the_run(any_ledger: Ledger | None) -> None:
     """They are reported once, and nothing else is sent."""
-    vendor = Vendor(respond=lambda _: Response(401))
+    vendor = MultiVendor(respond=lambda _: Response(401))
 
     report = deliver_to(vendor, users(200), ledger=any_ledger, options=attrs.evolve(FAST, connections=1))
 
-    counts = report["crowd"]
+    counts = report["acme"]
     assert (counts.pending, counts.problem, len(vendor.requests)) == (200, "HTTP 401. Check the key.", 1)
     assert counts.stats.as_dict()["causes"] == [{"outcome": "Misconfigured", "cause": counts.problem, "count": 1}]
     if any_ledger is not None:
-        assert deliver_to(Vendor(), [], ledger=any_ledger)["crowd"].accepted == 200
+        assert deliver_to(MultiVendor(), [], ledger=any_ledger)["acme"].accepted == 200
 
 
 def test_sends_nothing_after_wrong_settings() -> None:
     """Neither the buffered users nor others."""
-    driver = Driver(vendor=Vendor(respond=lambda _: Response(401)))
+    driver = Driver(vendor=MultiVendor(respond=lambda _: Response(401)))
     driver.outbox.enqueue(users(12))
     driver.dispatch()
     driver.poll()
     driver.outbox.enqueue(users(50))
 
     assert driver.dispatch(is_last=True) == 1
-    assert driver.problems == [Misconfigured("crowd", "HTTP 401", "Check the key.")]
+    assert driver.problems == [Misconfigured("acme", "HTTP 401", "Check the key.")]
 
 
 def test_a_durable_router_sends_several_per_request(ledger: Ledger) -> None:
     """In the background, too."""
-    vendor = Vendor()
-    with DurableRouter([Crowd()], ledger=ledger, options={"crowd": FAST}, transport=lambda _: vendor) as router:
+    vendor = MultiVendor()
+    with DurableRouter([AcmeMulti()], ledger=ledger, options={"acme": FAST}, transport=lambda _: vendor) as router:
         for one in users(30):
             router.identify(one)
         assert router.flush(10.0)
@@ -332,7 +333,7 @@ def test_a_durable_router_sends_several_per_request(ledger: Ledger) -> None:
 @pytest.mark.parametrize(("headers", "seconds"), [({}, 0.5), ({"retry-after": "7"}, 7.0)])
 def test_sends_deferred_users_later(headers: dict[str, str], seconds: float) -> None:
     """After the delay that the vendor asks for; the others are settled at once."""
-    driver = Driver(vendor=Vendor(status_of=first_time("later", "u0"), headers=headers))
+    driver = Driver(vendor=MultiVendor(status_of=first_time("later", "u0"), headers=headers))
     driver.outbox.enqueue(users(3))
     driver.dispatch(is_last=True)
     driver.poll()
@@ -356,7 +357,7 @@ def test_sends_deferred_users_later(headers: dict[str, str], seconds: float) -> 
 
 def test_a_failed_request_defers_no_user() -> None:
     """Its users are claimable at once; only the rate limiter waits."""
-    driver = Driver(vendor=Vendor(respond=in_turn([Response(503)])))
+    driver = Driver(vendor=MultiVendor(respond=in_turn([Response(503)])))
     driver.outbox.enqueue(users(3))
     driver.dispatch(is_last=True)
     driver.poll()
@@ -369,31 +370,31 @@ def test_a_failed_request_defers_no_user() -> None:
 class OneByOne:
     """The same adapter with one user per request."""
 
-    crowd: Crowd = attrs.field(factory=Crowd)
-    name: str = "crowd"
+    multi: AcmeMulti = attrs.field(factory=AcmeMulti)
+    name: str = "acme"
 
     @property
     def limits(self) -> Limits:
         """Return the limits."""
-        return self.crowd.limits
+        return self.multi.limits
 
     def plan(self, one: UserTraits, /) -> Plan:
         """Return the plan for a user."""
-        return self.crowd.plan(one)
+        return self.multi.plan(one)
 
     def identify(self, one: UserTraits, /) -> Exchange[Outcome]:
         """Send one user."""
-        return self.crowd.identify(one)
+        return self.multi.identify(one)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", [Crowd(), OneByOne()], ids=["multi", "single"])
+@pytest.mark.parametrize("backend", [AcmeMulti(), OneByOne()], ids=["multi", "single"])
 def test_abandons_users_deferred_too_often(
     any_ledger: Ledger | None, backend: IdentityBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After 20 attempts the run continues without them; until then the progress status_of so."""
     monkeypatch.setattr(sys.modules["replay_identity.bulk.run"], "_PROGRESS_INTERVAL_S", 0.0)
-    vendor = Vendor(status_of=lambda user_id: "later" if user_id == "u0" else "ok")
+    vendor = MultiVendor(status_of=lambda user_id: "later" if user_id == "u0" else "ok")
 
     status_texts: list[str] = []
 
@@ -409,7 +410,7 @@ def test_abandons_users_deferred_too_often(
         on_progress=listen,
     )
 
-    assert (report["crowd"].accepted, report["crowd"].pending) == (2, 1)
+    assert (report["acme"].accepted, report["acme"].pending) == (2, 1)
     assert sum("u0" in ids for ids in vendor.requests) == 20
     assert "1 user deferred by the vendor" in status_texts
 
@@ -417,17 +418,17 @@ def test_abandons_users_deferred_too_often(
 def test_a_stopped_run_does_not_wait_for_deferred_users(any_ledger: Ledger | None) -> None:
     """They are pending."""
     stop = threading.Event()
-    vendor = Vendor(status_of=lambda _: "later", headers={"retry-after": "1000"}, after=lambda _: stop.set())
+    vendor = MultiVendor(status_of=lambda _: "later", headers={"retry-after": "1000"}, after=lambda _: stop.set())
 
     report = deliver_to(vendor, users(3), ledger=any_ledger, stop=stop)
 
-    assert report["crowd"].pending == 3
+    assert report["acme"].pending == 3
 
 
 # Adapters with bugs.
 
 
-class Raising(Crowd):
+class Raising(AcmeMulti):
     """Raises before it yields, without being a generator."""
 
     def identify_many(self, _users: Sequence[UserTraits], /) -> Any:
@@ -435,7 +436,7 @@ class Raising(Crowd):
         raise ValueError("canary")
 
 
-class RaisingLater(Crowd):
+class RaisingLater(AcmeMulti):
     """Raises after the response."""
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Any:
@@ -444,7 +445,7 @@ class RaisingLater(Crowd):
         raise ValueError("canary")
 
 
-class Odd(Crowd):
+class Odd(AcmeMulti):
     """Yields something that is not a request."""
 
     def identify_many(self, _users: Sequence[UserTraits], /) -> Any:
@@ -453,7 +454,7 @@ class Odd(Crowd):
 
 
 @attrs.define
-class Returning(Crowd):
+class Returning(AcmeMulti):
     """Returns what the test wants instead of the outcomes."""
 
     result_of: Callable[[Sequence[Outcome]], Any] = tuple
@@ -464,14 +465,14 @@ class Returning(Crowd):
         return self.result_of(outcomes)
 
 
-BROKEN: Final[dict[str, Crowd]] = {
+BROKEN: Final[dict[str, AcmeMulti]] = {
     "raises": Raising(),
     "raises later": RaisingLater(),
     "yields no request": Odd(),
     "returns None": Returning(result_of=lambda _: None),
     "returns no outcomes": Returning(result_of=lambda _: ()),
     "returns too few": Returning(result_of=lambda outcomes: outcomes[1:]),
-    "returns too many": Returning(result_of=lambda outcomes: (*outcomes, Accepted("crowd"))),
+    "returns too many": Returning(result_of=lambda outcomes: (*outcomes, Accepted("acme"))),
     "returns strings": Returning(result_of=lambda outcomes: ["canary"] * len(outcomes)),
     "returns outcomes of another": Returning(result_of=lambda outcomes: [Accepted("other")] * len(outcomes)),
 }
@@ -480,20 +481,20 @@ BROKEN: Final[dict[str, Crowd]] = {
 @pytest.mark.parametrize("what", BROKEN)
 def test_records_a_bug_for_all_users_of_the_request(ledger: Ledger, what: str) -> None:
     """With the error's type, and the run continues."""
-    report = deliver_to(Vendor(), users(25), ledger=ledger, backend=BROKEN[what])
+    report = deliver_to(MultiVendor(), users(25), ledger=ledger, backend=BROKEN[what])
 
-    rejected = list(ledger.rejected("crowd"))
-    assert (report["crowd"].rejected, len(rejected)) == (25, 25)
+    rejected = list(ledger.rejected("acme"))
+    assert (report["acme"].rejected, len(rejected)) == (25, 25)
     assert {type(user.rejection) for user in rejected} == {Broken}
     assert "canary" not in str(rejected) + str(report.as_dict())
 
 
 def test_records_a_wrong_number_of_outcomes(ledger: Ledger) -> None:
     """It helps to fix the adapter."""
-    deliver_to(Vendor(), users(10), ledger=ledger, backend=BROKEN["returns too few"])
+    deliver_to(MultiVendor(), users(10), ledger=ledger, backend=BROKEN["returns too few"])
 
-    assert {user.rejection for user in ledger.rejected("crowd")} == {
-        Broken("crowd", "the adapter returned 9 outcomes for 10 users")
+    assert {user.rejection for user in ledger.rejected("acme")} == {
+        Broken("acme", "the adapter returned 9 outcomes for 10 users")
     }
 
 
@@ -501,9 +502,9 @@ def test_an_outcome_of_another_backend_fails_one_user(any_ledger: Ledger | None)
     """The other outcomes are used."""
     backend = Returning(result_of=lambda outcomes: [Accepted("other"), *outcomes[1:]])
 
-    report = deliver_to(Vendor(), users(10), ledger=any_ledger, backend=backend)
+    report = deliver_to(MultiVendor(), users(10), ledger=any_ledger, backend=backend)
 
-    assert (report["crowd"].accepted, report["crowd"].rejected) == (9, 1)
+    assert (report["acme"].accepted, report["acme"].rejected) == (9, 1)
 
 
 # How users are sent.
@@ -512,7 +513,7 @@ def test_an_outcome_of_another_backend_fails_one_user(any_ledger: Ledger | None)
 class Both(AcmeBatch):
     """Takes batches and several users per request."""
 
-    max_users = Crowd().max_users
+    max_users = AcmeMulti().max_users
     requests = 0
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:
@@ -526,7 +527,7 @@ def test_prefers_batches_with_a_ledger(any_ledger: Ledger | None) -> None:
     """Batches need one."""
     backend = Both()
 
-    report = deliver_to(Vendor(), users(20), ledger=any_ledger, backend=backend, name="acme")
+    report = deliver_to(MultiVendor(), users(20), ledger=any_ledger, backend=backend, name="acme")
 
     assert report["acme"].accepted == 20
     assert backend.requests == (0 if any_ledger else 2)
@@ -534,9 +535,9 @@ def test_prefers_batches_with_a_ledger(any_ledger: Ledger | None) -> None:
 
 def test_never_sends_single_users(any_ledger: Ledger | None) -> None:
     """Not even the last one."""
-    backend = Crowd()
+    backend = AcmeMulti()
 
-    deliver_to(Vendor(), users(21), ledger=any_ledger, backend=backend)
+    deliver_to(MultiVendor(), users(21), ledger=any_ledger, backend=backend)
 
     assert backend.identified == []
 
@@ -547,10 +548,10 @@ def test_a_dry_run_counts_requests(count: int, batch_users: int | None, requests
     rows = [*users(count), user("note", note="too long"), UserTraits("nobody", name="Nobody")]
     options = attrs.evolve(FAST, batch_users=batch_users, requests_per_minute=60)
 
-    dry_run_report = dry_run(rows, [Crowd()], ledger=None, options={"crowd": options})
+    dry_run_report = dry_run(rows, [AcmeMulti()], ledger=None, options={"acme": options})
 
-    assert dry_run_report.estimate["crowd"] == Estimate(requests, 0, float(requests))
-    assert (dry_run_report.report["crowd"].accepted, dry_run_report.report["crowd"].rejected) == (count, 1)
+    assert dry_run_report.estimate["acme"] == Estimate(requests, 0, float(requests))
+    assert (dry_run_report.report["acme"].accepted, dry_run_report.report["acme"].rejected) == (count, 1)
 
 
 # Properties.
@@ -592,7 +593,7 @@ def test_settles_each_user_once(
     """Whatever happens to requests and users, with and without a ledger."""
     ends = {f"u{number}": statuses[-1] for number, statuses in enumerate(statuses_by_user)}
     statuses = Statuses({f"u{number}": list(each) for number, each in enumerate(statuses_by_user)})
-    vendor = Vendor(status_of=statuses.next_for, respond=in_turn(responses))
+    vendor = MultiVendor(status_of=statuses.next_for, respond=in_turn(responses))
     settled: list[tuple[str | None, str]] = []
 
     with (
@@ -600,11 +601,11 @@ def test_settles_each_user_once(
         Ledger(":memory:") if with_ledger else contextlib.nullcontext() as ledger,
     ):
         record_settlements(patch, settled)
-        report = deliver_to(vendor, users(len(statuses_by_user)), ledger=ledger, backend=Crowd(limit=max_users))
+        report = deliver_to(vendor, users(len(statuses_by_user)), ledger=ledger, backend=AcmeMulti(limit=max_users))
 
     assert sorted(settled) == sorted((user_id, SETTLED[end]) for user_id, end in ends.items())
     assert vendor.times_sent == dict.fromkeys(statuses.accepted, 1)
-    assert (report["crowd"].given, report["crowd"].pending) == (len(statuses_by_user), 0)
+    assert (report["acme"].given, report["acme"].pending) == (len(statuses_by_user), 0)
     assert all(len(ids) <= max_users for ids in vendor.requests)
 
 
@@ -633,18 +634,18 @@ def test_never_sends_older_state_after_newer(
     steps: list[tuple[list[str], list[str], list[Response | None], int]], max_users: int
 ) -> None:
     """Whatever is upserted before and during a run, and at whatever request it crashes."""
-    rows, vendor, backend = Rows(), Vendor(), Crowd(limit=max_users)
+    rows, vendor, backend = Rows(), MultiVendor(), AcmeMulti(limit=max_users)
     with tempfile.TemporaryDirectory(prefix="replay-identity-groups-") as folder:
         for before, during, responses, end in steps:
             with Ledger(Path(folder) / "ledger.db") as ledger, contextlib.suppress(CrashError):
 
                 def after(number: int, ids: list[str] = during, end: int = end, ledger: Ledger = ledger) -> None:
                     if number == 1:
-                        ledger.upsert([rows.next(user_id) for user_id in ids], ["crowd"])
+                        ledger.upsert([rows.next(user_id) for user_id in ids], ["acme"])
                     if number == end:
                         raise CrashError
 
-                ledger.upsert([rows.next(user_id) for user_id in before], ["crowd"])
+                ledger.upsert([rows.next(user_id) for user_id in before], ["acme"])
                 vendor.restart(after=after, respond=in_turn(responses))
                 deliver_to(vendor, [], ledger=ledger, backend=backend)
         vendor.restart()
@@ -654,7 +655,7 @@ def test_never_sends_older_state_after_newer(
     numbers = {user_id: [traits["number"] for traits in states if traits] for user_id, states in vendor.stored.items()}
     assert all(each == sorted(each) for each in numbers.values())
     assert {user_id: each[-1] for user_id, each in numbers.items()} == rows.newest
-    assert report["crowd"].pending == 0
+    assert report["acme"].pending == 0
 
 
 SETTLED: Final = {"ok": "Accepted", "bad": "Rejected"}

@@ -8,7 +8,8 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.ledgers import A, B, settle, user
+from support.ledgers import A, B, settle
+from support.users import user
 
 from replay_identity import Accepted
 from replay_identity.bulk.outbox import LedgerOutbox

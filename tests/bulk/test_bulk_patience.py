@@ -11,7 +11,8 @@ import orjson
 import pytest
 from support.backends import AcmeBatch, batch_limits
 from support.clock import Clock
-from support.fakes import FAST, InProcessSender, World, assert_closed, user, users
+from support.in_process import FAST, InProcessSender, World, assert_closed
+from support.users import user, users
 
 from replay_identity import Accepted, Route, Unavailable, Unknown, UserTraits
 from replay_identity.adapters.exchange import AFTER_SLEEP, Request, Response

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
-from support.fakes import FAST, CrashError, World
+from support.in_process import FAST, CrashError, World
 
 from replay_identity import Fullstory, LogRocket, UserTraits
 from replay_identity.bulk.batches import BatchDispatcher

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.clock import Clock
-from support.effort import examples
-from support.fakes import FAST, World, assert_closed
+from support.in_process import FAST, World, assert_closed
+from support.profiles import examples
 
 from replay_identity import REMOVE, UserTraits
 from replay_identity.emulator import BatchRules, Fault, FullstoryEmulator, JobFault, LogRocketEmulator

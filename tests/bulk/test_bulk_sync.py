@@ -15,7 +15,8 @@ from typing import Any
 import attrs
 import pytest
 from support.backends import Acme
-from support.fakes import FAST, InProcessSender, World, assert_closed, user, users
+from support.in_process import FAST, InProcessSender, World, assert_closed
+from support.users import user, users
 
 from replay_identity import Accepted, ConfigurationError, Rejected, Route, Skipped, Unavailable, UserTraits
 from replay_identity.adapters.exchange import Response

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 from support.backends import Acme, AcmeBatch
-from support.fakes import FAST, assert_closed, user, users
+from support.in_process import FAST, assert_closed
+from support.users import user, users
 
 from replay_identity import Accepted, Misconfigured, Unknown, UserTraits
 from replay_identity.adapters.exchange import Exchange, Request, Response

@@ -10,7 +10,7 @@ import attrs
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.stateful import World, differences, fault_names, run_machine, serving
+from support.stateful import EmulatedVendor, differences, emulated_vendor, fault_names, run_machine
 
 from replay_identity import REMOVE, Accepted, Fullstory, Rejected, Skipped, UserTraits
 from replay_identity.adapters.protocols import Comparison, Page, StoredUser
@@ -211,34 +211,34 @@ def leaves(own: Mapping[str, str], properties: Mapping[str, Any]) -> dict[str, A
 class FullstoryMachine(RuleBasedStateMachine):
     """Calls of the adapter, each applied to the model as well."""
 
-    def __init__(self, world: World[FullstoryEmulator]) -> None:
+    def __init__(self, vendor: EmulatedVendor[FullstoryEmulator]) -> None:
         super().__init__()
-        self.world = world
+        self.vendor = vendor
         self.model = Model()
         self.ids: list[str] = []  # Also of deleted users.
-        world.emulator.reset()
+        vendor.emulator.reset()
 
     def backend(self, *, adapt: bool = False) -> Fullstory:
         """Return a backend that adapts or rejects."""
-        return Fullstory("na1.emulator", base_url=self.world.url, on_violation="adapt" if adapt else "reject")
+        return Fullstory("na1.emulator", base_url=self.vendor.url, on_violation="adapt" if adapt else "reject")
 
     @rule(case=cases(), adapt=st.booleans(), fault=fault_names())
     def identify(self, case: Case, *, adapt: bool, fault: str | None) -> None:
         """Identify a user, who may be new or anonymous."""
-        requests_before = len(self.world.emulator.requests)
-        outcome = self.world.run(self.backend(adapt=adapt).identify(case.user), fault)
+        requests_before = len(self.vendor.emulator.requests)
+        outcome = self.vendor.run(self.backend(adapt=adapt).identify(case.user), fault)
 
         if self.is_rejected(case, adapt=adapt):
             assert isinstance(outcome, Rejected)
             assert outcome.violations
-            assert len(self.world.emulator.requests) == requests_before
+            assert len(self.vendor.emulator.requests) == requests_before
             return
         known = self.model.find(case.user.user_id)
         vendor_id = self.check_accepted(outcome, case)
         assert vendor_id == known if known else vendor_id not in self.ids
         self.write(vendor_id, case)
         if case.user.user_id is not None:
-            self.check_shown(self.world.run(self.backend().get(case.user.user_id)), vendor_id)
+            self.check_shown(self.vendor.run(self.backend().get(case.user.user_id)), vendor_id)
 
     def is_rejected(self, case: Case, *, adapt: bool) -> bool:
         """Return True if the adapter should send nothing."""
@@ -270,7 +270,7 @@ class FullstoryMachine(RuleBasedStateMachine):
             return  # Two users with one uid become "one logical user" over time; how is not documented.
 
         named = attrs.evolve(case.user, vendor_ids={"fullstory": vendor_id})
-        outcome = self.world.run(self.backend(adapt=True).identify(named), fault)
+        outcome = self.vendor.run(self.backend(adapt=True).identify(named), fault)
 
         if user is None or user["deleted"] or (uid and user["uid"] and uid != user["uid"]):
             # "User with that ID does not exist"; or a uid, which "is immutable", was to become another.
@@ -313,7 +313,7 @@ class FullstoryMachine(RuleBasedStateMachine):
         user = self.model.users.get(named if by_id else self.model.find(named) or "")
         is_living = user is not None and not user["deleted"]
         backend = self.backend()
-        outcome = self.world.run(backend.delete_by_id(named) if by_id else backend.delete(named), fault)
+        outcome = self.vendor.run(backend.delete_by_id(named) if by_id else backend.delete(named), fault)
 
         # If the response to a deletion is lost, the retry finds no such user.
         is_answered = fault not in {"response lost", "response lost three times"}
@@ -322,7 +322,7 @@ class FullstoryMachine(RuleBasedStateMachine):
             user["deleted"] = True
         # No more than two users with one uid at a time, since the adapter reads only the first page.
         if at_once or (user and known.count(user["uid"]) > 1):
-            self.world.clock.now += DELETION
+            self.vendor.clock.now += DELETION
             self.model.finish_deletions()
         if returns and user and user["uid"] and not self.model.find(user["uid"]):
             self.identify(make_case(user["uid"], {"name": "Ada"}, {}), adapt=False, fault=fault)
@@ -332,8 +332,8 @@ class FullstoryMachine(RuleBasedStateMachine):
     def read(self, data: st.DataObject, uid: str, fault: str | None) -> None:
         """Read a user by uid and by Fullstory id, and all users."""
         backend, vendor_id, known = self.backend(), data.draw(st.sampled_from(self.ids)), self.model.find(uid)
-        by_uid, by_id = self.world.run(backend.get(uid), fault), self.world.run(backend.get_by_id(vendor_id))
-        pages = [self.world.run(exchange) for exchange in backend.pages()]
+        by_uid, by_id = self.vendor.run(backend.get(uid), fault), self.vendor.run(backend.get_by_id(vendor_id))
+        pages = [self.vendor.run(exchange) for exchange in backend.pages()]
 
         if known:
             self.check_shown(by_uid, known)
@@ -363,7 +363,7 @@ class FullstoryMachine(RuleBasedStateMachine):
     @rule(case=cases(), adapt=st.booleans(), fault=fault_names())
     def compare(self, case: Case, *, adapt: bool, fault: str | None) -> None:
         """Compare a user with what Fullstory stores."""
-        result = self.world.run(self.backend(adapt=adapt).compare(case.user), fault)
+        result = self.vendor.run(self.backend(adapt=adapt).compare(case.user), fault)
 
         if case.user.user_id is None or self.is_rejected(case, adapt=adapt):
             assert isinstance(result, Rejected)
@@ -393,7 +393,7 @@ class FullstoryMachine(RuleBasedStateMachine):
                 "types": user.types,
                 "deleted": user.is_being_deleted,
             }
-            for key, user in self.world.emulator.users.items()
+            for key, user in self.vendor.emulator.users.items()
         }
         assert not differences(users, self.model.users)
 
@@ -404,13 +404,15 @@ def without_none(**fields: str | None) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World[FullstoryEmulator]]:
+def vendor() -> Iterator[EmulatedVendor[FullstoryEmulator]]:
     """Run a Fullstory emulator."""
-    with serving(lambda clock: FullstoryEmulator(clock=clock, page_size=2, deletion_seconds=DELETION)) as world:
-        yield world
+    with emulated_vendor(
+        lambda clock: FullstoryEmulator(clock=clock, page_size=2, deletion_seconds=DELETION)
+    ) as vendor:
+        yield vendor
 
 
 @pytest.mark.slow
-def test_fullstory_behaves_as_documented(world: World[FullstoryEmulator]) -> None:
+def test_fullstory_behaves_as_documented(vendor: EmulatedVendor[FullstoryEmulator]) -> None:
     """It equals the model after any calls, even if responses are lost."""
-    run_machine(lambda: FullstoryMachine(world))
+    run_machine(lambda: FullstoryMachine(vendor))

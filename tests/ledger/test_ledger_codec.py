@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.ledgers import user
+from support.users import user
 
 from replay_identity import REMOVE, UserTraits
 from replay_identity._values import is_list, is_nested

@@ -4,7 +4,8 @@ import random
 from pathlib import Path
 
 import pytest
-from support.ledgers import A, B, bytes_on_disk, claim_one, deliver, dropped, settle, user
+from support.ledgers import A, B, bytes_on_disk, claim_one, deliver, dropped, settle
+from support.users import user
 
 from replay_identity import Accepted, Rejected, Skipped, Unavailable, UserTraits
 from replay_identity.ledger import Ledger

@@ -11,7 +11,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from support.ledgers import A, B, deliver, dropped, settle, user
+from support.ledgers import A, B, deliver, dropped, settle
+from support.users import user
 
 from replay_identity import Accepted, Rejected
 from replay_identity.errors import LedgerError

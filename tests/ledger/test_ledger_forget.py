@@ -9,8 +9,9 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.effort import examples
-from support.ledgers import A, B, bytes_on_disk, deliver, dropped, user
+from support.ledgers import A, B, bytes_on_disk, deliver, dropped
+from support.profiles import examples
+from support.users import user
 
 from replay_identity import Accepted, Outcome, Rejected, Skipped, Unavailable, UserTraits
 from replay_identity.errors import InvalidTraitsError, LedgerError

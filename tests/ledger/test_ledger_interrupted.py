@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from support.children import in_children
-from support.ledgers import A, deliver, user
+from support.ledgers import A, deliver
+from support.users import user
 
 from replay_identity.errors import LedgerError
 from replay_identity.ledger import Ledger, database, lease

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from support.ledgers import A, B, bytes_on_disk, dropped, user
+from support.ledgers import A, B, bytes_on_disk, dropped
+from support.users import user
 
 from replay_identity import Accepted, Outcome, Rejected
 from replay_identity.ledger import Ledger, Settlement

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from support.effort import examples
 from support.ledgers import A, B, dropped
+from support.profiles import examples
 
 from replay_identity import (
     REMOVE,

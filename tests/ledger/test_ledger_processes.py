@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from support.ledgers import A, B, deliver, settle, user
+from support.ledgers import A, B, deliver, settle
+from support.users import user
 
 from replay_identity import Accepted
 from replay_identity.errors import LedgerError
@@ -60,7 +61,8 @@ def send_line(running: "subprocess.Popen[str]") -> None:
 
 UPSERT_MANY = """
 import sys
-from support.ledgers import A, user
+from support.ledgers import A
+from support.users import user
 from replay_identity.ledger import Ledger
 
 path, mine = sys.argv[1:]
@@ -95,7 +97,8 @@ def test_concurrent_processes_lose_nothing(path: Path) -> None:
 OPEN_MANY = """
 import sys, time
 from pathlib import Path
-from support.ledgers import A, user
+from support.ledgers import A
+from support.users import user
 from replay_identity.ledger import Ledger
 
 path, mine = sys.argv[1:]
@@ -123,7 +126,8 @@ def test_processes_may_create_a_ledger_together(path: Path) -> None:
 
 KILLED = """
 import os, signal, sys
-from support.ledgers import A, user
+from support.ledgers import A
+from support.users import user
 from replay_identity.ledger import Ledger
 
 ledger = Ledger(sys.argv[1])

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ledgers import A, B, claim_one, deliver, settle, user
+from support.ledgers import A, B, claim_one, deliver, settle
+from support.users import user
 
 from replay_identity import REMOVE, Rejected, Skipped, UserTraits
 from replay_identity.ledger import Ledger, UpsertCounts

@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 import pytest
-from support.ledgers import A, B, claim_one, deliver, dropped, settle, user
+from support.ledgers import A, B, claim_one, deliver, dropped, settle
+from support.users import user
 
 from replay_identity import (
     REMOVE,

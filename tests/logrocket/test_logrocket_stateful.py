@@ -10,7 +10,7 @@ import attrs
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.stateful import World, differences, fault_names, run_machine, serving
+from support.stateful import EmulatedVendor, differences, emulated_vendor, fault_names, run_machine
 
 from replay_identity import REMOVE, Accepted, LogRocket, Rejected, Skipped, UserTraits
 from replay_identity.adapters.protocols import Comparison
@@ -159,23 +159,23 @@ PEOPLE: Final = st.one_of(
 class LogRocketMachine(RuleBasedStateMachine):
     """Calls of the adapter, each applied to the model as well."""
 
-    def __init__(self, world: World[LogRocketEmulator]) -> None:
+    def __init__(self, vendor: EmulatedVendor[LogRocketEmulator]) -> None:
         super().__init__()
-        self.world = world
+        self.vendor = vendor
         self.model = Model()
-        world.emulator.reset()
+        vendor.emulator.reset()
 
     def backend(self, *, adapt: bool = False) -> LogRocket:
         """Return a backend that adapts or rejects."""
         return LogRocket(
-            self.world.emulator.api_key, base_url=self.world.url, on_violation="adapt" if adapt else "reject"
+            self.vendor.emulator.api_key, base_url=self.vendor.url, on_violation="adapt" if adapt else "reject"
         )
 
     @rule(case=cases(), adapt=st.booleans(), fault=fault_names())
     def identify(self, case: Case, *, adapt: bool, fault: str | None) -> None:
         """Identify a user."""
-        requests_before = len(self.world.emulator.requests)
-        outcome = self.world.run(self.backend(adapt=adapt).identify(case.user), fault)
+        requests_before = len(self.vendor.emulator.requests)
+        outcome = self.vendor.run(self.backend(adapt=adapt).identify(case.user), fault)
 
         if case.user.user_id in INVALID_IDS or (case.long and not adapt):
             assert isinstance(outcome, Rejected)
@@ -185,11 +185,11 @@ class LogRocketMachine(RuleBasedStateMachine):
         else:
             self.check_accepted(outcome, case, self.put(case))
             return
-        assert len(self.world.emulator.requests) == requests_before
+        assert len(self.vendor.emulator.requests) == requests_before
 
     def put(self, case: Case) -> dict[str, Any]:
         """Apply the user to the model."""
-        now = int(self.world.clock.now * 1000)
+        now = int(self.vendor.clock.now * 1000)
         moment = now if case.moment is None else case.moment
         return self.model.put(case.user.user_id or "", case.own, case.traits, moment)
 
@@ -217,7 +217,7 @@ class LogRocketMachine(RuleBasedStateMachine):
     @rule(case=cases(), adapt=st.booleans(), fault=fault_names())
     def compare(self, case: Case, *, adapt: bool, fault: str | None) -> None:
         """Compare a user with what LogRocket stores, which creates an unknown user."""
-        result = self.world.run(self.backend(adapt=adapt).compare(case.user), fault)
+        result = self.vendor.run(self.backend(adapt=adapt).compare(case.user), fault)
 
         if case.user.user_id in INVALID_IDS or (case.long and not adapt):
             assert isinstance(result, Rejected)
@@ -238,7 +238,7 @@ class LogRocketMachine(RuleBasedStateMachine):
     def exclude_or_include(self, person: tuple[str, str], *, excluded: bool, fault: str | None) -> None:
         """Exclude or include a user; the traits stay."""
         backend, named = self.backend(), dict([person])
-        outcome = self.world.run(backend.exclude(**named) if excluded else backend.include(**named), fault)
+        outcome = self.vendor.run(backend.exclude(**named) if excluded else backend.include(**named), fault)
         if excluded:
             self.model.excluded.add(person)
         else:
@@ -255,20 +255,20 @@ class LogRocketMachine(RuleBasedStateMachine):
                 "traits": user.traits,
                 "seen": [user.first_seen, user.last_seen],
             }
-            for user_id, user in self.world.emulator.users.items()
+            for user_id, user in self.vendor.emulator.users.items()
         }
         assert not differences(users, self.model.users)
-        assert self.world.emulator.excluded == self.model.excluded
+        assert self.vendor.emulator.excluded == self.model.excluded
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World[LogRocketEmulator]]:
+def vendor() -> Iterator[EmulatedVendor[LogRocketEmulator]]:
     """Run a LogRocket emulator."""
-    with serving(lambda clock: LogRocketEmulator(clock=clock)) as world:
-        yield world
+    with emulated_vendor(lambda clock: LogRocketEmulator(clock=clock)) as vendor:
+        yield vendor
 
 
 @pytest.mark.slow
-def test_logrocket_behaves_as_documented(world: World[LogRocketEmulator]) -> None:
+def test_logrocket_behaves_as_documented(vendor: EmulatedVendor[LogRocketEmulator]) -> None:
     """It equals the model after any calls, even if responses are lost."""
-    run_machine(lambda: LogRocketMachine(world))
+    run_machine(lambda: LogRocketMachine(vendor))

@@ -7,7 +7,7 @@ import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.effort import examples
+from support.profiles import examples
 
 from replay_identity import Fullstory, LogRocket, Route, UserTraits
 from replay_identity.migration.fidelity import BackendFidelity, Fidelity, PropertyFidelity

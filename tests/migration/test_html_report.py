@@ -8,7 +8,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.html_pages import ESTIMATE, SCRIPT, counted, report
+from support.migration_reports import ESTIMATE, SCRIPT, counted, report
 
 from replay_identity.bulk import Estimate, SyncReport
 from replay_identity.bulk.report import BackendReport

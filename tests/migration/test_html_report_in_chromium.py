@@ -8,7 +8,7 @@ from typing import cast
 
 import orjson
 import pytest
-from support.html_pages import ESTIMATE, report
+from support.migration_reports import ESTIMATE, report
 
 from replay_identity.migration.html_report import html_page
 

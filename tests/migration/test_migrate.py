@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.clock import Clock
-from support.effort import examples
-from support.fakes import FAST, FULLSTORY_URL, Line, World, assert_closed
+from support.in_process import FAST, FULLSTORY_URL, Line, World, assert_closed
+from support.profiles import examples
 from support.vendors import FULLSTORY_KEY
 
 from replay_identity import ConfigurationError, Fullstory, Route, SourceError, UserTraits

@@ -14,7 +14,7 @@ import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.effort import examples
+from support.profiles import examples
 
 from replay_identity import ConfigurationError, UserTraits
 from replay_identity.errors import SourceError

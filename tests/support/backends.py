@@ -1,4 +1,4 @@
-"""Fake backends that do what a test wants."""
+"""Fake backends without a network whose results the test sets."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date

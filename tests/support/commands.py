@@ -1,4 +1,4 @@
-"""Run the command, in this process or in one of its own."""
+"""Run commands, in this process or in a process of their own."""
 
 import subprocess
 import sys

@@ -2,18 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from replay_identity import Accepted, Outcome, UserTraits
 from replay_identity.ledger import Claim, Ledger, Settlement
 from replay_identity.outcomes import Adjustment
 
 A, B = "acme", "bolt"
-
-
-def user(user_id: str = "u1", **traits: Any) -> UserTraits:
-    """Return a user with an id and *traits*."""
-    return UserTraits(user_id, traits=traits)
 
 
 def dropped(path: str) -> Adjustment:

@@ -1,4 +1,4 @@
-"""Shared by the stateful tests of the adapters against their emulators."""
+"""The machinery of the stateful tests that compare an adapter and its emulator with a model."""
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping
@@ -38,7 +38,7 @@ def fault_names() -> st.SearchStrategy[str | None]:
 
 
 @attrs.frozen
-class World(Generic[AnEmulator]):
+class EmulatedVendor(Generic[AnEmulator]):
     """One emulator for all examples, and a transport that retries without waiting until it gets a response."""
 
     emulator: AnEmulator
@@ -58,13 +58,13 @@ class World(Generic[AnEmulator]):
 
 
 @contextlib.contextmanager
-def serving(make: Callable[[Clock], AnEmulator]) -> Generator[World[AnEmulator], None, None]:
+def emulated_vendor(make: Callable[[Clock], AnEmulator]) -> Generator[EmulatedVendor[AnEmulator], None, None]:
     """Serve the emulator that *make* returns, with a clock that the test sets."""
     clock = Clock()
     emulator = make(clock)
     attempts = Attempts(RetryPolicy(attempts=1000), budget=RetryBudget(size=1e9), jitter=lambda: 0.0)
     with running(emulator) as server, Transport(attempts=attempts, sleep=lambda _: None) as transport:
-        yield World(emulator, clock, server.url, transport)
+        yield EmulatedVendor(emulator, clock, server.url, transport)
 
 
 def differences(stored: Users, expected: Users) -> list[str]:

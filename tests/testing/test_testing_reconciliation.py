@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from support.effort import examples
+from support.profiles import examples
 
 from replay_identity import Fullstory, LogRocket, UserTraits
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator

@@ -16,7 +16,7 @@ import attrs
 from starlette.types import ASGIApp, Message
 from support.vendors import FULLSTORY_KEY, LOGROCKET_KEY
 
-from replay_identity import Fullstory, LogRocket, Route, UserTraits
+from replay_identity import Fullstory, LogRocket, Route
 from replay_identity.adapters.exchange import NoResponse, Request, Response
 from replay_identity.adapters.protocols import IdentityBackend
 from replay_identity.bulk import DeliveryOptions, SyncReport, sync
@@ -235,16 +235,6 @@ class World:
         """Check that both vendors store exactly these *users*, whose traits are all strings."""
         assert {user.uid: dict(user.properties) for user in self.fullstory.users.values()} == users
         assert {user.user_id: dict(user.traits) for user in self.logrocket.users.values()} == users
-
-
-def user(user_id: str, **traits: Any) -> UserTraits:
-    """Return a user."""
-    return UserTraits(user_id, traits=traits)
-
-
-def users(count: int, **traits: Any) -> list[UserTraits]:
-    """Return *count* users."""
-    return [user(f"u{number}", **traits) for number in range(count)]
 
 
 def assert_closed(report: SyncReport) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 import orjson
-from support.fakes import FAST, assert_closed
+from support.in_process import FAST, assert_closed
 
 from replay_identity import Accepted, Outcome, Rejected, Route, Skipped, Unavailable, Unknown, UserTraits
 from replay_identity.adapters.exchange import Exchange, Request, Response
@@ -18,22 +18,22 @@ from replay_identity.bulk import SyncReport, sync
 from replay_identity.ledger import Ledger
 from replay_identity.outcomes import SkipReason, Violation
 
-URL: Final = "http://crowd.example/users"
+URL: Final = "http://acme.example/users"
 # The outcome for each status that the vendor may return for a user.
 OUTCOMES: Final[dict[str, Outcome]] = {
-    "ok": Accepted("crowd"),
-    "bad": Rejected("crowd", code="bad"),
-    "later": Unavailable("crowd", "busy"),
-    "lost": Unknown("crowd", "lost"),
+    "ok": Accepted("acme"),
+    "bad": Rejected("acme", code="bad"),
+    "later": Unavailable("acme", "busy"),
+    "lost": Unknown("acme", "lost"),
 }
 TOO_LONG: Final = (Violation("traits.note", "too-long"),)
 
 
 @attrs.define
-class Crowd:
+class AcmeMulti:
     """The adapter. Users with a note are rejected without being sent, users named Nobody are skipped."""
 
-    name: str = "crowd"
+    name: str = "acme"
     limit: int = 10
     limits: Limits = attrs.field(factory=Limits)
     identified: list[str | None] = attrs.field(factory=list[str | None])
@@ -85,11 +85,11 @@ def _request(users: Sequence[UserTraits]) -> Request:
 
 
 def _to_outcome(status: str, response: Response) -> Outcome:
-    return Unavailable("crowd", "busy", response.retry_after) if status == "later" else OUTCOMES[status]
+    return Unavailable("acme", "busy", response.retry_after) if status == "later" else OUTCOMES[status]
 
 
 @attrs.define(eq=False)
-class Vendor:
+class MultiVendor:
     """The vendor as a `ConcurrentSender`.
 
     Attributes:
@@ -168,7 +168,7 @@ class Vendor:
 
 
 def deliver_to(
-    vendor: Vendor,
+    vendor: MultiVendor,
     users: Iterable[UserTraits],
     *,
     ledger: Ledger | None,
@@ -176,9 +176,11 @@ def deliver_to(
     **options: Any,
 ) -> SyncReport:
     """Sync *users* to the vendor, and check that the report adds up."""
-    name = options.pop("name", "crowd")
+    name = options.pop("name", "acme")
     settings = {name: options.pop("options", FAST)}
-    report = sync(users, [backend or Crowd()], ledger=ledger, options=settings, transport=lambda _: vendor, **options)
+    report = sync(
+        users, [backend or AcmeMulti()], ledger=ledger, options=settings, transport=lambda _: vendor, **options
+    )
     assert_closed(report)
     return report
 
