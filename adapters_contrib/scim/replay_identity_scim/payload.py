@@ -1,4 +1,4 @@
-"""Seats and groups in SCIM's words, and back."""
+"""Convert seats and groups to SCIM resources, and back."""
 
 from collections.abc import Iterable
 
@@ -7,8 +7,8 @@ import attrs
 from .model import Group, Seat
 from .resources import Email, GroupResource, Member, Name, UserResource
 
-# What a seat says nothing about when it is None.
-_OPTIONAL = ("given_name", "family_name", "email")
+# Fields of a seat that stay unchanged if they are None.
+_OPTIONAL_FIELDS = ("given_name", "family_name", "email")
 
 
 def seat_of(user: UserResource) -> Seat:
@@ -20,7 +20,7 @@ def seat_of(user: UserResource) -> Seat:
         given_name=name.given_name,
         family_name=name.family_name,
         email=None if email is None else email.value,
-        # A server need not say so of those who can log in.
+        # A service may leave the attribute out for active users.
         is_active=user.active is not False,
         groups=[group.value for group in user.groups or [] if group.value],
         vendor_id=user.id,
@@ -28,12 +28,12 @@ def seat_of(user: UserResource) -> Seat:
 
 
 def group_of(group: GroupResource) -> Group:
-    """Return *group* as one of ours."""
+    """Return *group* as a `Group`."""
     return Group(group.display_name, members=_ids(group.members or []), vendor_id=group.id)
 
 
-def lay_seat(seat: Seat, user: UserResource) -> UserResource:
-    """Change *user* to what *seat* says of them, and return it; what it does not say stays as it is."""
+def apply_seat(seat: Seat, user: UserResource) -> UserResource:
+    """Change *user* to the values of *seat*, and return it; values that the seat does not have stay."""
     user.user_name = seat.user_name
     user.active = seat.is_active
     if seat.given_name is not None or seat.family_name is not None:
@@ -51,23 +51,23 @@ def lay_seat(seat: Seat, user: UserResource) -> UserResource:
     return user
 
 
-def lay_group(group: Group, resource: GroupResource) -> GroupResource:
-    """Change *resource* to what *group* says of it, and return it; a member who stays keeps their entry as it is."""
-    held = {member.value: member for member in resource.members or []}
+def apply_group(group: Group, resource: GroupResource) -> GroupResource:
+    """Change *resource* to the values of *group*, and return it; members who stay keep all their attributes."""
+    current = {member.value: member for member in resource.members or []}
     resource.display_name = group.display_name
-    resource.members = [held.get(vendor_id) or Member(value=vendor_id) for vendor_id in group.members]
+    resource.members = [current.get(vendor_id) or Member(value=vendor_id) for vendor_id in group.members]
     return resource
 
 
 def shows_seat(user: UserResource, seat: Seat) -> bool:
-    """Tell whether *user* is everything that *seat* says."""
+    """Return True if *user* has all values of *seat*."""
     shown = seat_of(user)
-    said = {name: value for name in _OPTIONAL if (value := getattr(seat, name)) is not None}
-    return shown == attrs.evolve(shown, user_name=seat.user_name, is_active=seat.is_active, **said)
+    expected = {name: value for name in _OPTIONAL_FIELDS if (value := getattr(seat, name)) is not None}
+    return shown == attrs.evolve(shown, user_name=seat.user_name, is_active=seat.is_active, **expected)
 
 
 def shows_group(resource: GroupResource, group: Group) -> bool:
-    """Tell whether *resource* has the name and the members of *group*, in whatever order."""
+    """Return True if *resource* has the name and the members of *group*, in any order."""
     return resource.display_name == group.display_name and set(_ids(resource.members or [])) == set(group.members)
 
 
@@ -76,5 +76,5 @@ def _ids(members: Iterable[Member]) -> list[str]:
 
 
 def _primary(emails: list[Email]) -> Email | None:
-    """Return the address that is marked as primary, else the first, else None."""
+    """Return the primary address, else the first, else None."""
     return next((email for email in emails if email.primary), emails[0] if emails else None)

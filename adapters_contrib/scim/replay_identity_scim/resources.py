@@ -1,7 +1,7 @@
-"""The parts of SCIM's users and groups that we read and write (RFC 7643, sections 4.1 and 4.2).
+"""The attributes of SCIM users and groups that this package reads and writes (RFC 7643, sections 4.1 and 4.2).
 
-scim2-models has whole ones, but validates e-mail addresses: one colleague at ``.local`` would make a list unreadable.
-What these do not name is kept as it came (`_KEEP_THE_REST`), and so goes back in a PUT.
+scim2-models has complete models, but they validate e-mail addresses: one colleague at ``.local`` would make the whole
+list unreadable. Attributes that these models do not have are kept (`_KEEP_UNKNOWN`), and sent back in a PUT.
 """
 
 from typing import Annotated, Any, Final
@@ -34,13 +34,13 @@ class Email(ComplexAttribute):
 
 
 class Membership(ComplexAttribute):
-    """A group that a user is in."""
+    """A group that a user is a member of."""
 
     value: Annotated[str | None, Mutability.read_only] = None
 
 
 class UserResource(Resource[Any]):
-    """A user, as SCIM calls a seat."""
+    """A user: SCIM's name for a seat."""
 
     __schema__ = URN("urn:ietf:params:scim:schemas:core:2.0:User")
 
@@ -52,7 +52,7 @@ class UserResource(Resource[Any]):
 
 
 class Member(ComplexAttribute):
-    """A user, or a group, that is in a group."""
+    """A user or a group that is a member of a group."""
 
     value: str | None = None
     type: str | None = None
@@ -67,9 +67,9 @@ class GroupResource(Resource[Any]):
     members: list[Member] | None = None
 
 
-_KEEP_THE_REST: Final = ScimPolicy(unknown=ScimPolicy.Unknown.keep)
+_KEEP_UNKNOWN: Final = ScimPolicy(unknown=ScimPolicy.Unknown.keep)
 
 
 def provider_of(config: ServiceProviderConfig | None) -> ScimProvider:
-    """Return a service with SCIM's own endpoints, ``/Users`` and ``/Groups``, that says *config* of itself."""
-    return ScimProvider(models=[UserResource, GroupResource], config=config, policy=_KEEP_THE_REST)
+    """Return a provider with the endpoints ``/Users`` and ``/Groups``, whose service describes itself with *config*."""
+    return ScimProvider(models=[UserResource, GroupResource], config=config, policy=_KEEP_UNKNOWN)

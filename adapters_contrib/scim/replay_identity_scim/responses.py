@@ -1,49 +1,49 @@
-"""A SCIM service's refusals in our words (RFC 7644, section 3.12)."""
+"""Map failed requests to outcomes (RFC 7644, section 3.12)."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 from replay_identity.adapters import Failure, Response, Unavailable, Unknown, failure_outcome, redact
 
-from .scim import RefusedError
+from .client import FailedRequestError
 
 _ERROR_SCHEMA: Final = "urn:ietf:params:scim:api:messages:2.0:Error"
 _NOT_FOUND: Final = 404
-_CHANGED: Final = 412
+_PRECONDITION_FAILED: Final = 412
 _HINTS: Final[Mapping[int, str]] = {
-    401: "Check the SCIM token: Settings > Account Management > SSO generates it. It is no API key.",
+    401: "Check the SCIM token: Settings > Account Management > SSO generates it. It is not an API key.",
     403: "Check that the plan includes SCIM, and that SAML SSO is set up: SCIM needs it.",
 }
-_ADDRESS: Final = "Check base_url: Settings > Account Management > SSO shows the SCIM connector base URL."
+_URL_HINT: Final = "Check base_url: Settings > Account Management > SSO shows the SCIM connector base URL."
 
 
-def read_rejection(backend: str, rejected: RefusedError) -> Failure:
-    """Return why a service did not do as asked."""
-    response = rejected.response
-    if response.status == _CHANGED:
-        # Of two tries the second is refused because of the first.
+def read_failure(backend: str, failed: FailedRequestError) -> Failure:
+    """Map a failed request to an outcome, redacting what was sent from the service's message."""
+    response = failed.response
+    if response.status == _PRECONDITION_FAILED:
+        # The second attempt of a write can conflict with the first.
         if response.uncertain:
-            return Unknown(backend, "HTTP 412 after a response was lost", status=_CHANGED)
-        return Unavailable(backend, "HTTP 412: changed by another client at the same time", status=_CHANGED)
+            return Unknown(backend, "HTTP 412 after a response was lost", status=_PRECONDITION_FAILED)
+        return Unavailable(backend, "HTTP 412: changed by another client at the same time", status=_PRECONDITION_FAILED)
     error = _scim_error(response)
-    # Only a SCIM service can know that it has no such seat; anything else is at the wrong address.
-    is_missing = rejected.names_one and error is not None
-    hints = _HINTS if is_missing else {**_HINTS, _NOT_FOUND: _ADDRESS}
-    code, message = (_masked(error, name, rejected.secrets) for name in ("scimType", "detail"))
+    # Only a SCIM service can know that a seat does not exist; another server means a wrong URL.
+    is_missing = failed.has_id and error is not None
+    hints = _HINTS if is_missing else {**_HINTS, _NOT_FOUND: _URL_HINT}
+    code, message = (_redacted(error, name, failed.secrets) for name in ("scimType", "detail"))
     failure = failure_outcome(backend, response, hints=hints, code=code, message=message)
-    # However the answer to a question was lost, nothing has changed by it.
-    if rejected.is_read and isinstance(failure, Unknown):
+    # A read changes nothing, even if its response was lost.
+    if failed.is_read and isinstance(failure, Unknown):
         return Unavailable(backend, failure.cause, status=failure.status)
     return failure
 
 
 def _scim_error(response: Response) -> Mapping[str, Any] | None:
-    """Return the error that a SCIM service explains itself with, or None if something else answered."""
+    """Return the body of a SCIM error, or None if another server responded."""
     content = response.json_object()
     schemas = None if content is None else content.get("schemas")
     return content if isinstance(schemas, list) and _ERROR_SCHEMA in schemas else None
 
 
-def _masked(error: Mapping[str, Any] | None, name: str, secrets: tuple[str, ...]) -> str | None:
-    words = None if error is None else error.get(name)
-    return redact(words, None, *secrets) if isinstance(words, str) and words else None
+def _redacted(error: Mapping[str, Any] | None, name: str, secrets: tuple[str, ...]) -> str | None:
+    text = None if error is None else error.get(name)
+    return redact(text, None, *secrets) if isinstance(text, str) and text else None

@@ -1,4 +1,4 @@
-"""Fullstory's own seats."""
+"""The seats of a Fullstory organisation."""
 
 from collections.abc import Iterator
 from types import TracebackType
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final, Self, TypeGuard, TypeVar
 
 import attrs
 
-from replay_identity import RetryPolicy
+from replay_identity import ReplayIdentityError, RetryPolicy
 from replay_identity.adapters import (
     Accepted,
+    Failure,
     InvalidTraitsError,
     Outcome,
     Rejected,
@@ -17,22 +18,22 @@ from replay_identity.adapters import (
     check_base_url,
 )
 from replay_identity.errors import check_positive
+from replay_identity.outcomes import explain
 from replay_identity.transport import Sender, Transport
 
-from .errors import ListingError
+from .client import FailedRequestError, ScimClient
 from .model import Group, Seat, checked_user_name, checked_vendor_id
-from .payload import group_of, lay_group, lay_seat, seat_of, shows_group, shows_seat
+from .payload import apply_group, apply_seat, group_of, seat_of, shows_group, shows_seat
 from .resources import GroupResource, UserResource
-from .responses import read_rejection
-from .scim import RefusedError, Scim
+from .responses import read_failure
 
 if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
 
-# Told by a third party alone (stitchflow.com/user-management/fullstory/api, read 2026-11-29), and another one has
-# app.fullstory.com. Fullstory itself says that its settings show the address.
+# Documented by a third party only (stitchflow.com/user-management/fullstory/api, read 2026-11-29); another one uses
+# app.fullstory.com. Fullstory itself documents that its settings show the URL.
 DEFAULT_BASE_URL: Final = "https://api.fullstory.com/scim/v2"
 
 
@@ -41,21 +42,35 @@ def _checked_key(api_key: str) -> str:
     return api_key
 
 
-@attrs.define(eq=False)
-class FullstorySeats:
-    """Create, change, deactivate and list the seats of one Fullstory organisation. Safe to share between threads.
+@attrs.frozen
+class ListingError(ReplayIdentityError):
+    """Seats or groups could not be listed, or not all of them.
 
     Attributes:
-        api_key: The SCIM token, which is no API key of Fullstory's.
+        outcome: The reason, as the outcome that a write would have.
+    """
+
+    outcome: Failure
+
+    def __str__(self) -> str:
+        return f"{self.outcome.backend}: {type(self.outcome).__name__}: {explain(self.outcome)}"
+
+
+@attrs.define(eq=False)
+class FullstorySeats:
+    """Create, replace, deactivate and list the seats of one Fullstory organisation. Thread-safe.
+
+    Attributes:
+        api_key: The SCIM token, which is not a Fullstory API key.
         base_url: The SCIM connector base URL, as Fullstory's settings show it.
-        transport: An `httpx.Client` of your own, which stays yours to close, or any other `Sender`.
-        retry: How often and how soon to try again.
-        timeout: Seconds that one attempt may take.
-        name: Name that outcomes carry.
-        allow_insecure: Allow a plain http address off loopback.
+        transport: An `httpx.Client`, which you close yourself, or another `Sender`.
+        retry: How often and when to retry.
+        timeout: Maximum duration of one attempt in seconds.
+        name: Name of the backend in outcomes.
+        allow_insecure: Allow a plain http URL that is not loopback.
 
     Raises:
-        ConfigurationError: The key or the address cannot be used.
+        ConfigurationError: The key or the URL is invalid.
     """
 
     api_key: str = attrs.field(repr=False, converter=_checked_key)
@@ -65,66 +80,72 @@ class FullstorySeats:
     timeout: float = attrs.field(default=30.0, kw_only=True, validator=check_positive)
     name: str = attrs.field(default="fullstory-seats", kw_only=True)
     allow_insecure: bool = attrs.field(default=False, kw_only=True)
-    _scim: Scim = attrs.field(init=False, repr=False)
+    _client: ScimClient = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         url = check_base_url(self.base_url, allow_insecure=self.allow_insecure)
-        self._scim = Scim(url, self.api_key, Transport(self.transport, retry=self.retry, timeout=self.timeout))
+        self._client = ScimClient(url, self.api_key, Transport(self.transport, retry=self.retry, timeout=self.timeout))
 
     def create(self, new: Seat | Group, /) -> Outcome:
-        """Create a seat or a group; it is sent again only where it was surely not applied."""
+        """Create a seat or a group. Retried only if the first attempt cannot have been applied."""
         if violations := _violations_of_new(new):
             return Rejected(self.name, violations)
         try:
             if isinstance(new, Seat):
-                user = self._scim.create(lay_seat(new, UserResource(user_name=new.user_name)))
+                user = self._client.create(apply_seat(new, UserResource(user_name=new.user_name)))
                 return Accepted(self.name, user.id, verified=shows_seat(user, new))
-            group = self._scim.create(lay_group(new, GroupResource(display_name=new.display_name)))
+            group = self._client.create(apply_group(new, GroupResource(display_name=new.display_name)))
             return Accepted(self.name, group.id, verified=shows_group(group, new))
-        except RefusedError as rejected:
-            return read_rejection(self.name, rejected)
+        except FailedRequestError as error:
+            return read_failure(self.name, error)
 
-    def replace(self, wanted: Seat | Group, /) -> Outcome:
-        """Change a seat or a group to what *wanted* says of it, and leave everything else that is held of it.
+    def replace(self, changed: Seat | Group, /) -> Outcome:
+        """Change a seat or a group to the values of *changed*, and keep all its other attributes.
 
-        It is read first, and put back whole. A seat without a vendor id is found by its user name.
+        The stored resource is read first and sent back whole. A seat without a vendor id is found by its user name.
         """
         try:
-            return self._replace_seat(wanted) if isinstance(wanted, Seat) else self._replace_group(wanted)
-        except RefusedError as rejected:
-            return read_rejection(self.name, rejected)
+            return self._replace_seat(changed) if isinstance(changed, Seat) else self._replace_group(changed)
+        except FailedRequestError as error:
+            return read_failure(self.name, error)
 
     def deactivate(self, vendor_id: str | None = None, *, user_name: str | None = None) -> Outcome:
-        """Have one colleague, named by exactly one of the two, log in no more; nothing of theirs is deleted.
+        """Deactivate the seat of one colleague, who can no longer log in; nothing is deleted.
+
+        Pass exactly one of *vendor_id* and *user_name*.
 
         Raises:
-            InvalidTraitsError: None or both are given, or one cannot be used.
+            InvalidTraitsError: Neither or both are given, or one is invalid.
         """
         if (vendor_id is None) == (user_name is None):
-            raise InvalidTraitsError("vendor_id", "or user_name must be given, and not both")
+            raise InvalidTraitsError("vendor_id", "expected exactly one of vendor_id and user_name")
         try:
-            held = self._held(vendor_id, user_name)
-            return held if isinstance(held, Rejected) else self._deactivate(held)
-        except RefusedError as rejected:
-            return read_rejection(self.name, rejected)
+            stored = self._stored(vendor_id, user_name)
+            return stored if isinstance(stored, Rejected) else self._deactivate(stored)
+        except FailedRequestError as error:
+            return read_failure(self.name, error)
 
     def users(self, *, user_name: str | None = None) -> Iterator[Seat]:
-        """Yield every seat, active or not, or the one of that *user_name*; each page is asked for when it is reached.
+        """Yield every seat, active or not, or the one with *user_name*. Pages are requested as they are reached.
 
         Raises:
-            ListingError: While it is read: they could not be read, or not to the end.
-            InvalidTraitsError: *user_name* cannot be one.
+            ListingError: During iteration: the seats could not be listed, or not all of them.
+            InvalidTraitsError: *user_name* is invalid.
         """
-        wanted = None if user_name is None else checked_user_name(user_name)
-        return self._listed(map(seat_of, self._scim.find(UserResource, user_name=wanted)))
+        name = None if user_name is None else checked_user_name(user_name)
+        return self._listed(map(seat_of, self._client.find(UserResource, user_name=name)))
 
     def groups(self) -> Iterator[Group]:
-        """Yield every group; as `users`."""
-        return self._listed(map(group_of, self._scim.find(GroupResource)))
+        """Yield every group. Pages are requested as they are reached.
+
+        Raises:
+            ListingError: During iteration: the groups could not be listed, or not all of them.
+        """
+        return self._listed(map(group_of, self._client.find(GroupResource)))
 
     def close(self) -> None:
-        """Free the connections."""
-        self._scim.transport.close()
+        """Close the connections."""
+        self._client.transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -134,65 +155,65 @@ class FullstorySeats:
     ) -> None:
         self.close()
 
-    def _replace_seat(self, wanted: Seat) -> Outcome:
-        held = self._held(wanted.vendor_id, wanted.user_name)
-        if isinstance(held, Rejected):
-            return held
-        if wanted.groups and set(wanted.groups) != set(seat_of(held).groups):
+    def _replace_seat(self, changed: Seat) -> Outcome:
+        stored = self._stored(changed.vendor_id, changed.user_name)
+        if isinstance(stored, Rejected):
+            return stored
+        if changed.groups and set(changed.groups) != set(seat_of(stored).groups):
             return self._rejected("groups", "groups-are-read-only")
 
-        user = self._scim.replace(lay_seat(wanted, held))
-        return Accepted(self.name, user.id, verified=shows_seat(user, wanted))
+        user = self._client.replace(apply_seat(changed, stored))
+        return Accepted(self.name, user.id, verified=shows_seat(user, changed))
 
-    def _replace_group(self, wanted: Group) -> Outcome:
-        if not _can_stand_in_an_address(wanted.vendor_id):
+    def _replace_group(self, changed: Group) -> Outcome:
+        if not _is_valid_in_url(changed.vendor_id):
             return self._rejected("vendor_id", "id-in-address")
 
-        held = self._scim.read(GroupResource, wanted.vendor_id)
-        group = self._scim.replace(lay_group(wanted, held))
-        return Accepted(self.name, group.id, verified=shows_group(group, wanted))
+        stored = self._client.read(GroupResource, changed.vendor_id)
+        group = self._client.replace(apply_group(changed, stored))
+        return Accepted(self.name, group.id, verified=shows_group(group, changed))
 
-    def _deactivate(self, held: UserResource) -> Outcome:
-        if self._scim.takes_patch():
-            user = self._scim.deactivate(held.id or "")
+    def _deactivate(self, stored: UserResource) -> Outcome:
+        if self._client.supports_patch():
+            user = self._client.deactivate(stored.id or "")
         else:
-            held.active = False
-            user = self._scim.replace(held)
-        return Accepted(self.name, held.id, verified=user is not None and user.active is False)
+            stored.active = False
+            user = self._client.replace(stored)
+        return Accepted(self.name, stored.id, verified=user is not None and user.active is False)
 
-    def _held(self, vendor_id: str | None, user_name: str | None) -> UserResource | Rejected:
-        """Return the seat of that id, or else the only one of that user name."""
+    def _stored(self, vendor_id: str | None, user_name: str | None) -> UserResource | Rejected:
+        """Return the seat with that id, or else the only one with that user name."""
         if vendor_id is not None:
-            if not _can_stand_in_an_address(checked_vendor_id(vendor_id)):
+            if not _is_valid_in_url(checked_vendor_id(vendor_id)):
                 return self._rejected("vendor_id", "id-in-address")
-            return self._scim.read(UserResource, vendor_id)
-        found = list(self._scim.find(UserResource, user_name=checked_user_name(user_name or "")))
-        if len(found) == 1:
-            return found[0]
-        return self._rejected("user_name", "ambiguous-user-name" if found else "no-such-seat")
+            return self._client.read(UserResource, vendor_id)
+        matches = list(self._client.find(UserResource, user_name=checked_user_name(user_name or "")))
+        if len(matches) == 1:
+            return matches[0]
+        return self._rejected("user_name", "ambiguous-user-name" if matches else "no-such-seat")
 
     def _rejected(self, path: str, rule: str) -> Rejected:
         return Rejected(self.name, (Violation(path, rule),))
 
-    def _listed(self, found: Iterator[T]) -> Iterator[T]:
+    def _listed(self, entries: Iterator[T]) -> Iterator[T]:
         try:
-            yield from found
-        except RefusedError as rejected:
-            failure = read_rejection(self.name, rejected)
+            yield from entries
+        except FailedRequestError as error:
+            failure = read_failure(self.name, error)
         else:
             return
-        # Raised out here, since a context would hold what was sent.
+        # Raised outside of the except block: its context would contain what was sent.
         raise ListingError(failure)
 
 
 def _violations_of_new(new: Seat | Group) -> tuple[Violation, ...]:
-    """Return what cannot be said of something that is not there yet."""
+    """Return the rules that a seat or group breaks if it is to be created."""
     violations = [Violation("vendor_id", "id-is-assigned")] if new.vendor_id is not None else []
     if isinstance(new, Seat) and new.groups:
         violations.append(Violation("groups", "groups-are-read-only"))
     return tuple(violations)
 
 
-def _can_stand_in_an_address(vendor_id: str | None) -> TypeGuard[str]:
-    # HTTP libraries resolve dots away, and without an id the address is that of the whole list.
+def _is_valid_in_url(vendor_id: str | None) -> TypeGuard[str]:
+    # HTTP clients resolve dots away, and without an id the URL is that of the whole list.
     return vendor_id not in {None, "", ".", ".."}

@@ -1,4 +1,4 @@
-"""A real SCIM service on loopback: the scim2-server package, behind the standard library's HTTP server."""
+"""A real SCIM service on loopback: the scim2-server package and the standard library's HTTP server."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -18,20 +18,20 @@ TOKEN = "scim-token-of-the-tests"
 
 @attrs.define
 class Service:
-    """A running service, what it holds, and what it was asked."""
+    """A running service, its storage, and the requests it received."""
 
     url: str
     storage: InMemoryStorage
-    asked: list[str] = attrs.field(factory=list[str])
+    requests: list[str] = attrs.field(factory=list[str])
 
     def seats(self, token: str = TOKEN) -> FullstorySeats:
-        """Return a client of it."""
+        """Return a client of the service."""
         return FullstorySeats(token, base_url=self.url)
 
 
 class _QuietHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # The base class's name.
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _provider(config: ServiceProviderConfig | None) -> ScimProvider:
@@ -43,7 +43,7 @@ def _provider(config: ServiceProviderConfig | None) -> ScimProvider:
 
 @pytest.fixture
 def start_service() -> Iterator[Callable[..., Service]]:
-    """Return a function that starts a service, with a description of itself if one is given."""
+    """Return a function that starts a service, optionally with a description of itself."""
     stops: list[Callable[[], None]] = []
 
     def start(config: ServiceProviderConfig | None = None) -> Service:
@@ -52,7 +52,7 @@ def start_service() -> Iterator[Callable[..., Service]]:
         service = Service("", storage)
 
         def recorded(environ: Any, start_response: Any) -> Any:
-            service.asked.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+            service.requests.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
             return application(environ, start_response)
 
         server: WSGIServer = make_server("127.0.0.1", 0, recorded, handler_class=_QuietHandler)
@@ -69,7 +69,7 @@ def start_service() -> Iterator[Callable[..., Service]]:
 
 @pytest.fixture
 def service(start_service: Callable[..., Service]) -> Service:
-    """Return a running service that holds nobody."""
+    """Return a running service without users."""
     return start_service()
 
 

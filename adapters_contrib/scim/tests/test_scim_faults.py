@@ -1,4 +1,4 @@
-"""What a service, or whoever answers in its place, may do to us."""
+"""Faults of a SCIM service, or of a server in its place."""
 
 import json
 import socket
@@ -8,20 +8,28 @@ import httpx
 import pytest
 from replay_identity_scim import FullstorySeats, Group, ListingError, Seat
 
-from replay_identity.adapters import Accepted, Failure, Misconfigured, Outcome, Rejected, Unavailable, Unknown
-from replay_identity.outcomes import explain
+from replay_identity.adapters import (
+    Accepted,
+    Failure,
+    Misconfigured,
+    Outcome,
+    Rejected,
+    Unavailable,
+    Unknown,
+    Violation,
+)
 
-from .answers import (
+from .scripted import (
     CONFIG_SCHEMA,
     LIST_SCHEMA,
     ONCE,
     THRICE,
     USER_SCHEMA,
-    Answer,
+    ScriptedResponse,
     error,
     page,
     scim,
-    seats_answered,
+    scripted_seats,
     user,
 )
 
@@ -40,7 +48,7 @@ HTML = httpx.Response(200, html="<html>Log in</html>")
 UNTRUSTED = httpx.ConnectError("untrusted")
 UNTRUSTED.__cause__ = ssl.SSLCertVerificationError()
 
-FAULTS: list[tuple[Answer, type[Outcome], type[Outcome]]] = [
+FAULTS: list[tuple[ScriptedResponse, type[Outcome], type[Outcome]]] = [
     (error(401), Misconfigured, Misconfigured),
     (httpx.Response(401), Misconfigured, Misconfigured),
     (error(403), Misconfigured, Misconfigured),
@@ -74,78 +82,80 @@ FAULTS: list[tuple[Answer, type[Outcome], type[Outcome]]] = [
 ]
 
 
-@pytest.mark.parametrize(("answer", "of_write", "of_list"), FAULTS)
-def test_a_fault_is_told_by_what_it_means(answer: Answer, of_write: type[Outcome], of_list: type[Outcome]) -> None:
-    """A write that may have been applied is unknown; a list changes nothing, so it is only to be tried again."""
-    assert type(seats_answered(answer).create(CANARY)) is of_write
-    assert type(listing(seats_answered(answer))) is of_list
-
-
-@pytest.mark.parametrize("act", ["replace", "deactivate"])
-@pytest.mark.parametrize(("answer", "of_write", "of_list"), FAULTS)
-def test_a_fault_before_anything_is_written(
-    act: str, answer: Answer, of_write: type[Outcome], of_list: type[Outcome]
+@pytest.mark.parametrize(("response", "of_write", "of_list"), FAULTS)
+def test_each_fault_has_its_outcome(
+    response: ScriptedResponse, of_write: type[Outcome], of_list: type[Outcome]
 ) -> None:
-    """Where the seat cannot be found, nothing has changed, whatever was lost."""
-    del of_write
-    seats = seats_answered(answer)
+    """A write that may have been applied is unknown; a list changes nothing and can be retried."""
+    assert type(scripted_seats(response).create(CANARY)) is of_write
+    assert type(listing(scripted_seats(response))) is of_list
 
-    outcome = seats.replace(CANARY) if act == "replace" else seats.deactivate(user_name="canary-name")
+
+@pytest.mark.parametrize("action", ["replace", "deactivate"])
+@pytest.mark.parametrize(("response", "of_write", "of_list"), FAULTS)
+def test_a_fault_while_reading_changes_nothing(
+    action: str, response: ScriptedResponse, of_write: type[Outcome], of_list: type[Outcome]
+) -> None:
+    """If the seat cannot be read, nothing was written, whatever was lost."""
+    del of_write
+    seats = scripted_seats(response)
+
+    outcome = seats.replace(CANARY) if action == "replace" else seats.deactivate(user_name="canary-name")
 
     assert type(outcome) is of_list
 
 
-def test_a_conflict_is_told_by_scims_own_code() -> None:
-    """The code tells a duplicate from anything else the service refuses."""
-    outcome = seats_answered(error(409, "canary-name is taken", scimType="uniqueness")).create(CANARY)
+def test_a_conflict_has_scims_own_code() -> None:
+    """The code distinguishes a duplicate from other rejections."""
+    outcome = scripted_seats(error(409, "canary-name is taken", scimType="uniqueness")).create(CANARY)
 
     assert outcome == Rejected("fullstory-seats", code="uniqueness", message="••• is taken")
 
 
-def test_a_service_that_asks_to_wait_is_told_with_its_seconds() -> None:
-    """Retry-After comes through, to whoever writes and to whoever lists."""
-    seats = seats_answered(httpx.Response(429, headers={"retry-after": "77"}))
+def test_retry_after_is_in_the_outcome() -> None:
+    """Of writes and of lists."""
+    seats = scripted_seats(httpx.Response(429, headers={"retry-after": "77"}))
 
     assert seats.create(CANARY) == Unavailable("fullstory-seats", "HTTP 429", 77.0, status=429)
     assert listing(seats) == Unavailable("fullstory-seats", "HTTP 429", 77.0, status=429)
 
 
-@pytest.mark.parametrize("answer", [httpx.Response(429), httpx.Response(503), httpx.ConnectError("refused")])
-def test_a_creation_that_was_surely_not_applied_is_sent_again(answer: Answer) -> None:
-    """Being told to wait, or reaching nobody, cannot have made a seat."""
-    asked: list[str] = []
+@pytest.mark.parametrize("response", [httpx.Response(429), httpx.Response(503), httpx.ConnectError("refused")])
+def test_a_creation_not_applied_is_retried(response: ScriptedResponse) -> None:
+    """After a 429, a 503 or a refused connection, no seat can exist."""
+    requested: list[str] = []
 
-    outcome = seats_answered(answer, scim(201, user()), retry=THRICE, asked=asked).create(Seat("canary-name"))
+    outcome = scripted_seats(response, scim(201, user()), retry=THRICE, requested=requested).create(Seat("canary-name"))
 
     assert outcome == Accepted("fullstory-seats", "canary-id", verified=True)
-    assert asked == ["POST /scim/v2/Users"] * 2
+    assert requested == ["POST /scim/v2/Users"] * 2
 
 
 @pytest.mark.parametrize(
-    "answer", [httpx.Response(500), httpx.Response(502), httpx.ReadTimeout("slow"), httpx.ReadError("reset"), HTML]
+    "response", [httpx.Response(500), httpx.Response(502), httpx.ReadTimeout("slow"), httpx.ReadError("reset"), HTML]
 )
-def test_a_creation_that_may_have_been_applied_is_sent_once(answer: Answer) -> None:
-    """A second one would be a conflict with the first, and hide that there is a seat."""
-    asked: list[str] = []
+def test_a_creation_possibly_applied_is_sent_once(response: ScriptedResponse) -> None:
+    """A second one would conflict with the first and hide that there is a seat."""
+    requested: list[str] = []
 
-    outcome = seats_answered(answer, retry=THRICE, asked=asked).create(CANARY)
+    outcome = scripted_seats(response, retry=THRICE, requested=requested).create(CANARY)
 
     assert outcome.retryable
-    assert asked == ["POST /scim/v2/Users"]
+    assert requested == ["POST /scim/v2/Users"]
 
 
-def test_a_list_is_asked_for_again() -> None:
-    """Asking changes nothing, so a page survives an outage."""
-    asked: list[str] = []
-    seats = seats_answered(httpx.ReadError("reset"), page(user(), total=1), retry=THRICE, asked=asked)
+def test_a_list_is_retried() -> None:
+    """Reading changes nothing."""
+    requested: list[str] = []
+    seats = scripted_seats(httpx.ReadError("reset"), page(user(), total=1), retry=THRICE, requested=requested)
 
     assert len(list(seats.users())) == 1
-    assert asked == ["GET /scim/v2/Users"] * 2
+    assert requested == ["GET /scim/v2/Users"] * 2
 
 
-def test_what_was_read_before_a_fault_is_yielded_before_the_error() -> None:
-    """The list breaks where it breaks, and says so: a list cut short is never taken for a whole one."""
-    seats = seats_answered(page(user(), total=2), httpx.Response(503))
+def test_seats_before_a_fault_are_yielded() -> None:
+    """Then the error is raised: an incomplete list never looks complete."""
+    seats = scripted_seats(page(user(), total=2), httpx.Response(503))
     listed = seats.users()
 
     assert next(listed).vendor_id == "canary-id"
@@ -158,94 +168,94 @@ def test_what_was_read_before_a_fault_is_yielded_before_the_error() -> None:
     [
         pytest.param([page(user(), total=3)], id="the same page again"),
         pytest.param([page(user(), total=3), page(total=3)], id="an empty page before the end"),
-        pytest.param([page(total=3)], id="nothing of what is promised"),
+        pytest.param([page(total=3)], id="an empty first page"),
         pytest.param([scim(200, {"schemas": [LIST_SCHEMA], "Resources": [user()]})], id="no total"),
         pytest.param(
-            [scim(200, {"schemas": [LIST_SCHEMA], "Resources": [user()], "nextCursor": "a"})], id="cursors alone"
+            [scim(200, {"schemas": [LIST_SCHEMA], "Resources": [user()], "nextCursor": "a"})], id="only cursors"
         ),
         pytest.param([page(user(""), total=1)], id="an empty user name"),
         pytest.param([page(user("a", "1"), user("b", ""), total=2)], id="a seat without an id"),
         pytest.param([page({"schemas": [USER_SCHEMA], "id": "1"}, total=1)], id="a seat without a user name"),
     ],
 )
-def test_a_service_that_pages_in_circles_or_hides_some_is_found_out(pages: list[httpx.Response]) -> None:
-    """A service that ignores startIndex would be listed for ever, one that hides seats would look complete."""
-    assert isinstance(listing(seats_answered(*pages)), Unavailable)
+def test_broken_paging_is_an_error(pages: list[httpx.Response]) -> None:
+    """Ignoring startIndex would never end; hiding seats would look complete."""
+    assert isinstance(listing(scripted_seats(*pages)), Unavailable)
 
 
-def test_a_seat_that_slips_to_the_next_page_is_yielded_once() -> None:
-    """Somebody may be added while we page, and move everybody along."""
+def test_a_seat_on_two_pages_is_yielded_once() -> None:
+    """A seat may move to the next page when another is added during paging."""
     pages = [page(user("a", "1"), user("b", "2"), total=3), page(user("b", "2"), user("c", "3"), total=4)]
 
-    assert [seat.vendor_id for seat in seats_answered(*pages).users()] == ["1", "2", "3"]
+    assert [seat.vendor_id for seat in scripted_seats(*pages).users()] == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("email", ["ada@corp.local", "ada@localhost", "no address"])
-def test_a_service_may_hold_any_address(email: str) -> None:
-    """One odd address of one colleague must not make the whole list unreadable."""
-    seats = seats_answered(page(user(emails=[{"value": email}]), user("bob", "2"), total=2))
+def test_any_email_address_can_be_listed(email: str) -> None:
+    """One unusual address must not make the whole list unreadable."""
+    seats = scripted_seats(page(user(emails=[{"value": email}]), user("bob", "2"), total=2))
 
     assert [seat.email for seat in seats.users()] == [email, None]
 
 
-def test_a_service_that_knows_no_filter_cannot_have_the_wrong_colleague_deactivated() -> None:
-    """It sends everybody; only whom we asked for is taken."""
-    everybody = page(user("bob", "1"), user("ada", "2"), user("eve", "3"), total=3)
-    asked: list[str] = []
-    seats = seats_answered(everybody, httpx.Response(404), scim(200, user("ada", "2")), asked=asked)
+def test_a_service_without_filters_deactivates_the_right_seat() -> None:
+    """It sends all users; only the one with that name is used."""
+    everyone = page(user("bob", "1"), user("ada", "2"), user("eve", "3"), total=3)
+    requested: list[str] = []
+    seats = scripted_seats(everyone, httpx.Response(404), scim(200, user("ada", "2")), requested=requested)
 
     assert isinstance(seats.deactivate(user_name="ada"), Accepted)
 
-    assert asked[-1] == "PUT /scim/v2/Users/2"
+    assert requested[-1] == "PUT /scim/v2/Users/2"
 
 
-def test_text_that_is_no_unicode_is_refused_where_it_is_read() -> None:
-    """A lone surrogate in what we only keep could not be put back."""
+def test_lone_surrogates_are_rejected_when_read() -> None:
+    """In an attribute that is only kept, one could not be sent back."""
     body = json.dumps(user(nickName="\ud800")).encode()
-    held = httpx.Response(200, content=body, headers={"content-type": "application/scim+json"})
-    asked: list[str] = []
+    stored = httpx.Response(200, content=body, headers={"content-type": "application/scim+json"})
+    requested: list[str] = []
 
-    outcome = seats_answered(held, asked=asked).deactivate("canary-id")
+    outcome = scripted_seats(stored, requested=requested).deactivate("canary-id")
 
     assert outcome == Unavailable("fullstory-seats", "HTTP 200 with an unexpected body", status=200)
-    assert asked == ["GET /scim/v2/Users/canary-id"]
+    assert requested == ["GET /scim/v2/Users/canary-id"]
 
 
-def test_a_seat_is_active_unless_the_service_says_otherwise() -> None:
-    """One who can log in must not be overlooked."""
-    silent = {name: value for name, value in user("a", "1").items() if name != "active"}
-    seats = seats_answered(page(silent, user("b", "2", active=False), user("c", "3", active=True), total=3))
+def test_a_seat_without_active_is_active() -> None:
+    """A colleague who can log in must not be overlooked."""
+    without_active = {name: value for name, value in user("a", "1").items() if name != "active"}
+    seats = scripted_seats(page(without_active, user("b", "2", active=False), user("c", "3", active=True), total=3))
 
     assert [seat.is_active for seat in seats.users()] == [True, False, True]
 
 
-def test_two_seats_of_one_user_name_are_both_left_alone() -> None:
-    """Which of them was meant, nobody knows."""
-    asked: list[str] = []
-    seats = seats_answered(page(user("ada", "1"), user("Ada", "2"), total=2), asked=asked)
+def test_an_ambiguous_user_name_changes_nothing() -> None:
+    """Neither seat can be chosen."""
+    requested: list[str] = []
+    seats = scripted_seats(page(user("ada", "1"), user("Ada", "2"), total=2), requested=requested)
 
     outcome = seats.deactivate(user_name="ADA")
 
-    assert explain(outcome) == "user_name breaks the rule ambiguous-user-name"
-    assert asked == ["GET /scim/v2/Users"]
+    assert outcome == Rejected("fullstory-seats", (Violation("user_name", "ambiguous-user-name"),))
+    assert requested == ["GET /scim/v2/Users"]
 
 
 @pytest.mark.parametrize(
     "description", [httpx.Response(404), error(404), error(501), HTML, scim(200, {"schemas": [CONFIG_SCHEMA]})]
 )
-def test_a_service_that_does_not_describe_itself_is_put_to(description: httpx.Response) -> None:
-    """PUT is what Okta's custom applications send, so it is there where nothing is said of PATCH."""
-    asked: list[str] = []
-    seats = seats_answered(scim(200, user()), description, scim(200, user(active=False)), asked=asked)
+def test_a_service_without_a_description_gets_a_put(description: httpx.Response) -> None:
+    """PUT is what Okta's custom applications send, so it exists even without PATCH."""
+    requested: list[str] = []
+    seats = scripted_seats(scim(200, user()), description, scim(200, user(active=False)), requested=requested)
 
     outcomes = [seats.deactivate("canary-id"), seats.deactivate("canary-id")]
 
     assert outcomes == [Accepted("fullstory-seats", "canary-id", verified=True)] * 2
-    assert [method.split()[0] for method in asked] == ["GET", "GET", "PUT", "GET", "PUT"]
+    assert [method.split()[0] for method in requested] == ["GET", "GET", "PUT", "GET", "PUT"]
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind"),
+    ("response", "kind"),
     [
         (error(401), Misconfigured),
         (error(403), Misconfigured),
@@ -254,46 +264,46 @@ def test_a_service_that_does_not_describe_itself_is_put_to(description: httpx.Re
         (UNTRUSTED, Misconfigured),
     ],
 )
-def test_nothing_is_written_while_the_description_cannot_be_had(answer: Answer, kind: type[Outcome]) -> None:
-    """That a service is down says nothing about what it takes."""
-    asked: list[str] = []
+def test_nothing_is_written_without_the_description(response: ScriptedResponse, kind: type[Outcome]) -> None:
+    """A service that is down may still support PATCH."""
+    requested: list[str] = []
 
-    outcome = seats_answered(scim(200, user()), answer, asked=asked).deactivate("canary-id")
+    outcome = scripted_seats(scim(200, user()), response, requested=requested).deactivate("canary-id")
 
     assert type(outcome) is kind
-    assert [method.split()[0] for method in asked] == ["GET", "GET"]
+    assert [method.split()[0] for method in requested] == ["GET", "GET"]
 
 
-def test_a_write_whose_answer_was_lost_and_whose_repetition_conflicts_is_unknown() -> None:
-    """Of two tries of one PUT, the second is refused because the first was applied, or because of somebody else."""
+def test_a_conflict_after_a_lost_response_is_unknown() -> None:
+    """The retried PUT is rejected because of the first attempt, or of another client."""
     described = scim(200, {"schemas": [CONFIG_SCHEMA]})
-    seats = seats_answered(scim(200, user()), described, httpx.ReadError("reset"), httpx.Response(412), retry=THRICE)
+    seats = scripted_seats(scim(200, user()), described, httpx.ReadError("reset"), httpx.Response(412), retry=THRICE)
 
     outcome = seats.replace(Seat("canary-name", vendor_id="canary-id"))
 
     assert outcome == Unknown("fullstory-seats", "HTTP 412 after a response was lost", status=412)
 
 
-def test_a_reply_that_shows_something_else_is_not_verified() -> None:
-    """The service took it, and what it shows is not what was sent."""
-    outcome = seats_answered(scim(201, user("somebody-else"))).create(Seat("canary-name"))
+def test_a_different_resource_is_not_verified() -> None:
+    """The service accepted the write, but does not show what was sent."""
+    outcome = scripted_seats(scim(201, user("another-name"))).create(Seat("canary-name"))
 
     assert outcome == Accepted("fullstory-seats", "canary-id", verified=False)
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind"), [(error(404), Rejected), (httpx.Response(404, html="<html>Not here</html>"), Misconfigured)]
+    ("response", "kind"), [(error(404), Rejected), (httpx.Response(404, html="<html>Not here</html>"), Misconfigured)]
 )
-def test_a_404_is_the_seats_only_if_a_scim_service_says_so(answer: httpx.Response, kind: type[Outcome]) -> None:
-    """Whatever else answers 404 stands at the wrong address."""
-    assert type(seats_answered(answer).deactivate("canary-id")) is kind
+def test_a_404_is_about_the_seat_only_from_scim(response: httpx.Response, kind: type[Outcome]) -> None:
+    """From any other server, it means a wrong URL."""
+    assert type(scripted_seats(response).deactivate("canary-id")) is kind
 
 
 @pytest.mark.parametrize("vendor_id", ["", ".", ".."])
-def test_an_id_that_an_address_cannot_hold_is_not_sent(vendor_id: str) -> None:
-    """HTTP libraries resolve dots away, and the address would be that of the whole list."""
-    asked: list[str] = []
-    seats = seats_answered(scim(200, user()), asked=asked)
+def test_an_id_invalid_in_a_url_is_not_sent(vendor_id: str) -> None:
+    """HTTP clients resolve dots away, which leaves the URL of the whole list."""
+    requested: list[str] = []
+    seats = scripted_seats(scim(200, user()), requested=requested)
 
     outcomes = [
         seats.deactivate(vendor_id),
@@ -302,46 +312,47 @@ def test_an_id_that_an_address_cannot_hold_is_not_sent(vendor_id: str) -> None:
         seats.replace(Group("Admins")),
     ]
 
-    assert [explain(outcome) for outcome in outcomes] == ["vendor_id breaks the rule id-in-address"] * 4
-    assert asked == []
+    assert outcomes == [Rejected("fullstory-seats", (Violation("vendor_id", "id-in-address"),))] * 4
+    assert requested == []
 
 
 def test_an_id_with_a_slash_stays_one_segment() -> None:
-    """Another seat's address cannot be made of an id."""
+    """An id cannot become another seat's URL."""
     paths: list[bytes] = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         paths.append(request.url.raw_path)
         return httpx.Response(503)
 
-    client = httpx.Client(transport=httpx.MockTransport(answer))
+    client = httpx.Client(transport=httpx.MockTransport(respond))
     FullstorySeats("t", base_url="https://scim.example", transport=client, retry=ONCE).deactivate("a/../b?c#d")
 
     assert paths == [b"/Users/a%2F..%2Fb%3Fc%23d"]
 
 
-def test_what_cannot_be_said_of_a_new_seat_is_not_dropped_silently() -> None:
-    """Groups are changed in the group, and the id is the service's to give."""
-    asked: list[str] = []
+def test_a_new_seat_with_groups_or_an_id_is_rejected() -> None:
+    """Groups are changed in the group, and the service assigns the id."""
+    requested: list[str] = []
 
-    outcome = seats_answered(scim(201, user()), asked=asked).create(Seat("ada", groups=["g1"], vendor_id="1"))
+    outcome = scripted_seats(scim(201, user()), requested=requested).create(Seat("ada", groups=["g1"], vendor_id="1"))
 
-    assert explain(outcome) == "vendor_id breaks the rule id-is-assigned; groups breaks the rule groups-are-read-only"
-    assert asked == []
+    violations = (Violation("vendor_id", "id-is-assigned"), Violation("groups", "groups-are-read-only"))
+    assert outcome == Rejected("fullstory-seats", violations)
+    assert requested == []
 
 
 @pytest.mark.parametrize(("groups", "kind"), [(["g2", "g1"], Accepted), ([], Accepted), (["g1"], Rejected)])
-def test_groups_may_come_back_from_a_list_but_not_change(groups: list[str], kind: type[Outcome]) -> None:
-    """A seat that was listed can be replaced as it is; a change of its groups would be lost."""
-    held = user(groups=[{"value": "g1", "display": "Admins"}, {"value": "g2"}])
-    seats = seats_answered(scim(200, held), httpx.Response(404), scim(200, held))
+def test_groups_of_a_seat_cannot_change(groups: list[str], kind: type[Outcome]) -> None:
+    """A listed seat can be sent back unchanged; a change of its groups would be lost."""
+    stored = user(groups=[{"value": "g1", "display": "Admins"}, {"value": "g2"}])
+    seats = scripted_seats(scim(200, stored), httpx.Response(404), scim(200, stored))
 
     assert type(seats.replace(Seat("canary-name", groups=groups, vendor_id="canary-id"))) is kind
 
 
 @pytest.mark.parametrize("listening", [False, True])
-def test_nobody_answers_on_a_real_socket(listening: bool) -> None:  # noqa: FBT001  # A parameter of pytest's.
-    """A refused connection is unavailable; one that is taken and never answered leaves it unknown."""
+def test_a_real_socket_without_a_response(listening: bool) -> None:  # noqa: FBT001  # A pytest parameter.
+    """A refused connection is unavailable; an accepted one without a response is unknown."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         if not listening:

@@ -1,4 +1,4 @@
-"""What holds whatever the service answers, and whoever has the seat."""
+"""Properties of all responses and of all seats."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from replay_identity_scim import FullstorySeats, Group, ListingError, Seat
-from replay_identity_scim.payload import lay_seat, seat_of, shows_seat
+from replay_identity_scim.payload import apply_seat, seat_of, shows_seat
 from replay_identity_scim.resources import UserResource
 
 from replay_identity.adapters import Accepted, Misconfigured, Rejected, Unavailable, Unknown
 
-from .answers import CONFIG_SCHEMA, ERROR_SCHEMA, GROUP_SCHEMA, LIST_SCHEMA, USER_SCHEMA, scim, seats_answered
+from .scripted import CONFIG_SCHEMA, ERROR_SCHEMA, GROUP_SCHEMA, LIST_SCHEMA, USER_SCHEMA, scim, scripted_seats
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 NAMES = [
@@ -29,7 +29,7 @@ JSON = st.recursive(
 
 
 def shaped(schema: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Draw an object of *schema* whose fields are right, wrong or missing."""
+    """Draw an object of *schema* whose fields are valid, invalid or missing."""
     rest = {name: right | JSON for name, right in fields.items()} | {"externalId": JSON, "meta": JSON}
     return st.fixed_dictionaries({"schemas": st.just([schema])}, optional=rest)
 
@@ -54,15 +54,15 @@ ERRORS = shaped(ERROR_SCHEMA, status=st.sampled_from(["400", "409"]), detail=TEX
 CONFIGS = shaped(
     CONFIG_SCHEMA, patch=st.just({"supported": True}), etag=st.just({"supported": True}), filter=JSON, bulk=JSON
 )
-ANSWERS = st.builds(
+RESPONSES = st.builds(
     scim,
     st.sampled_from([200, 200, 201, 204, 304, 400, 404, 409, 412, 429, 500]),
     USERS | GROUPS | LISTS | ERRORS | CONFIGS | JSON,
 )
 
 
-def acts(seats: FullstorySeats) -> dict[str, Any]:
-    """Return everything that can be done, by name."""
+def actions(seats: FullstorySeats) -> dict[str, Any]:
+    """Return all actions by name."""
     return {
         "create": lambda: seats.create(Seat("ada", email="ada@example.com")),
         "create a group": lambda: seats.create(Group("Admins", members=["1"])),
@@ -76,19 +76,19 @@ def acts(seats: FullstorySeats) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("act", acts(seats_answered(httpx.Response(500))))
-@given(answers=st.lists(ANSWERS, min_size=1, max_size=4))
-def test_whatever_is_answered_is_told_and_never_raised(act: str, answers: list[httpx.Response]) -> None:
-    """Any JSON under any status: a write has an outcome, a list is yielded or raises its own error."""
+@pytest.mark.parametrize("action", actions(scripted_seats(httpx.Response(500))))
+@given(responses=st.lists(RESPONSES, min_size=1, max_size=4))
+def test_any_response_is_an_outcome_or_listing_error(action: str, responses: list[httpx.Response]) -> None:
+    """Any JSON with any status."""
     try:
-        result = acts(seats_answered(*answers))[act]()
+        result = actions(scripted_seats(*responses))[action]()
     except ListingError as listing_error:
         result = listing_error.outcome
 
     assert isinstance(result, list | Accepted | Rejected | Misconfigured | Unavailable | Unknown)
 
 
-TAKEN = "somebody"
+OTHER_NAME = "bob"
 SEATS = st.builds(
     Seat,
     TEXT.filter(bool),
@@ -100,18 +100,18 @@ SEATS = st.builds(
 
 
 @given(seat=SEATS)
-def test_a_new_seat_is_read_back_as_it_was_said(seat: Seat) -> None:
-    """Nothing is lost in SCIM's words."""
-    assert seat_of(lay_seat(seat, UserResource(user_name=TAKEN))) == seat
+def test_a_new_seat_survives_conversion(seat: Seat) -> None:
+    """SCIM loses nothing of it."""
+    assert seat_of(apply_seat(seat, UserResource(user_name=OTHER_NAME))) == seat
 
 
-@given(held=SEATS, wanted=SEATS)
-def test_a_seat_laid_over_another_shows_all_that_it_says(held: Seat, wanted: Seat) -> None:
-    """And what it does not say is as it was."""
-    user = lay_seat(wanted, lay_seat(held, UserResource(user_name=TAKEN)))
+@given(stored=SEATS, changed=SEATS)
+def test_a_seat_applied_to_another_changes_its_values(stored: Seat, changed: Seat) -> None:
+    """The other values stay."""
+    user = apply_seat(changed, apply_seat(stored, UserResource(user_name=OTHER_NAME)))
 
-    assert shows_seat(user, wanted)
+    assert shows_seat(user, changed)
     shown = seat_of(user)
     for name in ("given_name", "family_name", "email"):
-        said = getattr(wanted, name)
-        assert getattr(shown, name) == (getattr(held, name) if said is None else said)
+        value = getattr(changed, name)
+        assert getattr(shown, name) == (getattr(stored, name) if value is None else value)

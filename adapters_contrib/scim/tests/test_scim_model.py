@@ -1,4 +1,4 @@
-"""Seats, groups, settings and the error."""
+"""Seats, groups, settings and the listing error."""
 
 import pickle
 from typing import Any
@@ -11,27 +11,27 @@ from replay_identity.adapters import ConfigurationError, InvalidTraitsError, Una
 
 
 def test_a_seat_needs_a_user_name() -> None:
-    """It is what Fullstory tells seats apart by."""
-    with pytest.raises(InvalidTraitsError, match="user_name: is empty"):
+    """Fullstory identifies seats by it."""
+    with pytest.raises(InvalidTraitsError, match="user_name"):
         Seat("")
 
 
 @pytest.mark.parametrize("make", [lambda: Seat("ada", groups="g1"), lambda: Group("Admins", members="1")])
-def test_one_string_is_no_list_of_ids(make: Any) -> None:
-    """Else each of its characters would be taken for an id."""
-    with pytest.raises(InvalidTraitsError, match="is one string"):
+def test_a_string_is_not_a_list_of_ids(make: Any) -> None:
+    """Otherwise each character would be an id."""
+    with pytest.raises(InvalidTraitsError, match=r"groups|members"):
         make()
 
 
 @pytest.mark.parametrize("value", [1, None, b"ada"])
 def test_a_name_is_a_string(value: Any) -> None:
-    """Nothing is turned into text silently."""
+    """No other type is converted silently."""
     with pytest.raises(InvalidTraitsError, match="user_name"):
         Seat(value)
 
 
-def test_a_repr_tells_seats_apart() -> None:
-    """By fingerprints, which mean nothing outside the process."""
+def test_a_repr_has_fingerprints() -> None:
+    """They distinguish seats, and mean nothing outside the process."""
     assert repr(Seat("ada")) == repr(Seat("ada"))
     assert repr(Seat("ada")) != repr(Seat("bob"))
     assert repr(Seat("ada", groups=["g"])).endswith(", is_active=True, groups=<1>, vendor_id=None)")
@@ -47,37 +47,37 @@ def test_a_repr_tells_seats_apart() -> None:
         ({"api_key": "t", "timeout": 0.0}, "timeout"),
     ],
 )
-def test_settings_that_cannot_work_are_refused_at_once(settings: dict[str, Any], setting: str) -> None:
-    """The error names the setting."""
+def test_an_invalid_setting_is_named(settings: dict[str, Any], setting: str) -> None:
+    """When the client is created."""
     with pytest.raises(ConfigurationError) as caught:
         FullstorySeats(**settings)
 
     assert caught.value.setting == setting
 
 
-def test_plain_http_is_allowed_where_it_is_asked_for() -> None:
-    """As at every other backend."""
+def test_plain_http_can_be_allowed() -> None:
+    """As for every backend."""
     FullstorySeats("t", base_url="http://scim.example", allow_insecure=True).close()
 
 
-@pytest.mark.parametrize("named", [{}, {"vendor_id": "1", "user_name": "ada"}])
-def test_a_deactivation_names_exactly_one(named: dict[str, str]) -> None:
-    """Both could be two different colleagues."""
-    with FullstorySeats("t") as seats, pytest.raises(InvalidTraitsError, match="and not both"):
-        seats.deactivate(**named)
+@pytest.mark.parametrize("names", [{}, {"vendor_id": "1", "user_name": "ada"}])
+def test_a_deactivation_needs_exactly_one_name(names: dict[str, str]) -> None:
+    """Two could be two different colleagues."""
+    with FullstorySeats("t") as seats, pytest.raises(InvalidTraitsError, match="user_name"):
+        seats.deactivate(**names)
 
 
-def test_a_user_name_that_cannot_be_one_is_refused_before_anything_is_asked() -> None:
-    """An empty filter would find nobody, or everybody."""
+def test_an_empty_user_name_is_rejected() -> None:
+    """Without a request: an empty filter would match nobody, or everyone."""
     with FullstorySeats("t") as seats:
-        with pytest.raises(InvalidTraitsError, match="user_name: is empty"):
+        with pytest.raises(InvalidTraitsError, match="user_name"):
             seats.users(user_name="")
-        with pytest.raises(InvalidTraitsError, match="user_name: is empty"):
+        with pytest.raises(InvalidTraitsError, match="user_name"):
             seats.deactivate(user_name="")
 
 
-def test_the_listing_error_says_why_and_survives_pickling() -> None:
-    """A process pool gives the same error back, with its outcome."""
+def test_the_listing_error_survives_pickling() -> None:
+    """With its outcome and its text."""
     listing_error = ListingError(Unavailable("fullstory-seats", "HTTP 429", 7.0, status=429))
 
     again = pickle.loads(pickle.dumps(listing_error))  # noqa: S301
@@ -86,8 +86,8 @@ def test_the_listing_error_says_why_and_survives_pickling() -> None:
     assert again.outcome == listing_error.outcome
 
 
-def test_a_client_of_the_callers_stays_open() -> None:
-    """It was theirs before, and may be used for something else."""
+def test_the_callers_client_stays_open() -> None:
+    """The caller may use it for other requests."""
     with httpx.Client() as client:
         FullstorySeats("t", transport=client).close()
 
@@ -95,7 +95,7 @@ def test_a_client_of_the_callers_stays_open() -> None:
 
 
 def test_closed_seats_send_nothing() -> None:
-    """It is told as an outcome, as everything else."""
+    """The write has an outcome like any other."""
     seats = FullstorySeats("t", base_url="http://127.0.0.1:9")
     seats.close()
 

@@ -1,4 +1,4 @@
-"""No key and no value gets out: not by an outcome, a repr, an error, a traceback or a log."""
+"""No key and no value is in an outcome, a repr, an error, a traceback or a log."""
 
 import json
 import logging
@@ -12,29 +12,29 @@ from replay_identity_scim import FullstorySeats, Group, ListingError, Seat
 
 from replay_identity.adapters import InvalidTraitsError
 
-from .answers import ERROR_SCHEMA, TOKEN, Answer, page, scim, seats_answered, user
+from .scripted import ERROR_SCHEMA, TOKEN, ScriptedResponse, page, scim, scripted_seats, user
 
 CANARY = Seat("canary-name", given_name="Canarygiven", family_name="Canaryfamily", email="canary-mail@example.com")
 CANARIES = (CANARY.user_name, "Canarygiven", "Canaryfamily", "canary-mail", "canary/id", "canary-group", TOKEN)
-HELD = user(given_name="Canaryheld", roles=[{"value": "canary-role"}])
+STORED = user(given_name="Canaryheld", roles=[{"value": "canary-role"}])
 
 
 def echo(request: httpx.Request) -> httpx.Response:
-    """Refuse a request with everything that it holds, decoded and as it came."""
-    held = [str(request.url), request.url.path, str(request.url.params), request.headers["authorization"]]
+    """Reject a request with all its content, decoded and raw."""
+    parts = [str(request.url), request.url.path, str(request.url.params), request.headers["authorization"]]
     body = json.loads(request.content) if request.content else None
     return scim(
         400,
         {
             "schemas": [ERROR_SCHEMA],
             "status": "400",
-            "detail": f"{' '.join(held)} {body} {json.dumps(body)}",
+            "detail": f"{' '.join(parts)} {body} {json.dumps(body)}",
             "scimType": request.url.path.removeprefix("/scim/v2/Users/"),
         },
     )
 
 
-ACTS: dict[str, Callable[[FullstorySeats], object]] = {
+ACTIONS: dict[str, Callable[[FullstorySeats], object]] = {
     "create": lambda seats: seats.create(CANARY),
     "create a group": lambda seats: seats.create(Group(CANARIES[5], members=[CANARIES[4]])),
     "replace": lambda seats: seats.replace(attrs.evolve(CANARY, vendor_id=CANARIES[4])),
@@ -45,27 +45,27 @@ ACTS: dict[str, Callable[[FullstorySeats], object]] = {
     "users": lambda seats: list(seats.users(user_name=CANARY.user_name)),
     "groups": lambda seats: list(seats.groups()),
 }
-FIRST: dict[str, tuple[Answer, ...]] = {
+PRECEDING: dict[str, tuple[ScriptedResponse, ...]] = {
     "at once": (),
-    "after the seat was read": (scim(200, HELD), httpx.Response(404)),
-    "after the seat was found": (page(HELD, total=1), httpx.Response(404)),
+    "after the seat was read": (scim(200, STORED), httpx.Response(404)),
+    "after the seat was found": (page(STORED, total=1), httpx.Response(404)),
     "after a connection was lost": (httpx.ReadError(CANARY.user_name),),
-    "after an answer that is no SCIM": (scim(200, {"schemas": [CANARY.user_name], "id": [CANARY.user_name]}),),
+    "after a response that is not SCIM": (scim(200, {"schemas": [CANARY.user_name], "id": [CANARY.user_name]}),),
 }
 
 
-@pytest.mark.parametrize("first", FIRST.values(), ids=FIRST)
-@pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
-def test_a_service_that_quotes_everything(
-    act: Callable[[FullstorySeats], object], first: tuple[Answer, ...], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("first", PRECEDING.values(), ids=PRECEDING)
+@pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
+def test_no_value_leaks_from_quoted_requests(
+    action: Callable[[FullstorySeats], object], first: tuple[ScriptedResponse, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What it was sent is masked in its words, and no exception of another library shows it."""
+    """Messages are redacted, and no exception of another library is shown."""
     caplog.set_level(logging.DEBUG)
-    seats = seats_answered(*first, echo)
+    seats = scripted_seats(*first, echo)
     contexts: list[BaseException | None] = []
 
     try:
-        shown = repr(act(seats))
+        shown = repr(action(seats))
     except ListingError as listing_error:
         shown = "".join(traceback.format_exception(listing_error)) + repr(listing_error)
         contexts.append(listing_error.__context__)
@@ -76,7 +76,7 @@ def test_a_service_that_quotes_everything(
     assert not [canary for canary in (*CANARIES, "Canaryheld", "canary-role") if canary in shown]
 
 
-MAKERS: list[Callable[[str], Seat | Group]] = [
+FACTORIES: list[Callable[[str], Seat | Group]] = [
     Seat,
     lambda text: Seat("ada", given_name=text),
     lambda text: Seat("ada", family_name=text),
@@ -89,9 +89,9 @@ MAKERS: list[Callable[[str], Seat | Group]] = [
 ]
 
 
-@pytest.mark.parametrize("make", MAKERS)
-def test_a_value_shows_neither_in_a_repr_nor_in_the_error_that_refuses_it(make: Callable[[str], Seat | Group]) -> None:
-    """Both name the field instead."""
+@pytest.mark.parametrize("make", FACTORIES)
+def test_reprs_and_errors_show_no_value(make: Callable[[str], Seat | Group]) -> None:
+    """Errors name the field instead."""
     text = "can" + "ary"
     assert text not in repr(make(text))
 

@@ -1,4 +1,4 @@
-"""The README's example, run as it stands, and the tests that it names."""
+"""The README's example runs, and the tests that it names exist."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 
 
 def test_the_example_runs(service: Any) -> None:
-    """Against a service that holds nobody, each of its four writes is accepted."""
+    """With an empty service, each of its four writes is accepted."""
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     environment = {"FULLSTORY_SCIM_TOKEN": TOKEN, "FULLSTORY_SCIM_URL": service.url}
 
@@ -25,8 +25,8 @@ def test_the_example_runs(service: Any) -> None:
     assert len(example.splitlines()) <= 12
 
 
-def test_every_trap_names_a_test_that_there_is() -> None:
-    """A trap without a test is a promise."""
+def test_every_named_test_exists() -> None:
+    """A trap without a test is only a promise."""
     named = set(re.findall(r"`(test_\w+)`", README))
     source = "".join(path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py"))
 
@@ -34,8 +34,8 @@ def test_every_trap_names_a_test_that_there_is() -> None:
     assert [name for name in named if f"def {name}(" not in source] == []
 
 
-def test_every_policy_that_is_told_to_the_caller_is_in_the_readme() -> None:
-    """The rule of a violation is a name that can be looked up."""
+def test_every_rule_is_in_the_readme() -> None:
+    """So callers can look up the rule of a violation."""
     package = Path(__file__).parents[1] / "replay_identity_scim"
     source = "".join(path.read_text("utf-8") for path in package.glob("*.py"))
     rules = set(re.findall(r'"((?:[a-z]+-){1,3}[a-z]+)"', source)) - {"fullstory-seats", "content-type"}

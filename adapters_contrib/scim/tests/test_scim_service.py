@@ -1,4 +1,4 @@
-"""Against a real SCIM service over HTTP."""
+"""Seats in a real SCIM service over HTTP."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,21 +31,21 @@ def created(seats: FullstorySeats, new: Seat | Group) -> str:
 
 
 def only(seats: FullstorySeats) -> Seat:
-    """Return the only seat there is."""
+    """Return the only seat."""
     (seat,) = seats.users()
     return seat
 
 
 def without(*features: str) -> ServiceProviderConfig:
-    """Return the description of a service that says it lacks *features*."""
+    """Return the description of a service without *features*."""
     config = load_default_service_provider_config()
     return config.model_copy(
         update={feature: getattr(config, feature).model_copy(update={"supported": False}) for feature in features}
     )
 
 
-def test_a_seat_from_its_creation_to_its_end(seats: FullstorySeats) -> None:
-    """Create, list, replace, deactivate and list again: the service holds what was said last."""
+def test_the_life_of_a_seat(seats: FullstorySeats) -> None:
+    """Create, list, replace, deactivate and list again."""
     vendor_id = created(seats, ADA)
     assert only(seats) == attrs.evolve(ADA, vendor_id=vendor_id)
 
@@ -57,8 +57,8 @@ def test_a_seat_from_its_creation_to_its_end(seats: FullstorySeats) -> None:
     assert only(seats) == attrs.evolve(changed, is_active=False)
 
 
-def test_groups_and_their_members(seats: FullstorySeats) -> None:
-    """A group is created with members and loses one."""
+def test_a_group_is_created_and_changed(seats: FullstorySeats) -> None:
+    """It is created with two members and loses one."""
     ada, bob = created(seats, ADA), created(seats, BOB)
     admins = created(seats, Group("Admins", members=[ada, bob]))
     assert list(seats.groups()) == [Group("Admins", members=[ada, bob], vendor_id=admins)]
@@ -69,31 +69,31 @@ def test_groups_and_their_members(seats: FullstorySeats) -> None:
     assert list(seats.groups()) == [renamed]
 
 
-def test_a_member_who_stays_in_a_group_keeps_their_entry(service: Any) -> None:
-    """What the identity provider wrote beside the id is not for us to lose."""
+def test_a_member_who_stays_keeps_all_attributes(service: Any) -> None:
+    """The identity provider may have written more than the id."""
     with service.seats() as seats:
         ada, bob = created(seats, ADA), created(seats, BOB)
         entry = {"value": ada, "display": "Ada", "type": "User"}
         group = {"schemas": [GROUP_SCHEMA], "displayName": "Admins", "members": [entry]}
-        held = httpx.post(f"{service.url}/Groups", json=group, headers=HEADERS).json()
+        stored = httpx.post(f"{service.url}/Groups", json=group, headers=HEADERS).json()
 
-        seats.replace(Group("Admins", members=[bob, ada], vendor_id=held["id"]))
+        seats.replace(Group("Admins", members=[bob, ada], vendor_id=stored["id"]))
 
-    members = httpx.get(f"{service.url}/Groups/{held['id']}", headers=HEADERS).json()["members"]
+    members = httpx.get(f"{service.url}/Groups/{stored['id']}", headers=HEADERS).json()["members"]
     assert members == [{"value": bob}, entry]
 
 
-def test_the_only_address_of_a_new_seat_is_its_primary_one(service: Any) -> None:
-    """A service may take no notice of any other."""
+def test_a_new_seats_address_is_primary(service: Any) -> None:
+    """A service may ignore other addresses."""
     with service.seats() as seats:
         vendor_id = created(seats, ADA)
 
-    held = httpx.get(f"{service.url}/Users/{vendor_id}", headers=HEADERS).json()
-    assert held["emails"] == [{"value": "ada@example.com", "primary": True}]
+    stored = httpx.get(f"{service.url}/Users/{vendor_id}", headers=HEADERS).json()
+    assert stored["emails"] == [{"value": "ada@example.com", "primary": True}]
 
 
-def test_a_seat_is_replaced_by_its_user_name_and_keeps_what_is_not_said(seats: FullstorySeats) -> None:
-    """Without an id the user name finds it; a field that is None says nothing."""
+def test_a_seat_is_found_by_its_user_name(seats: FullstorySeats) -> None:
+    """Fields that are None stay unchanged."""
     vendor_id = created(seats, ADA)
 
     outcome = seats.replace(Seat("ADA@example.com", family_name="King"))
@@ -103,10 +103,10 @@ def test_a_seat_is_replaced_by_its_user_name_and_keeps_what_is_not_said(seats: F
 
 
 @pytest.mark.parametrize("lacking", [(), ("patch",)])
-def test_what_a_seat_has_no_field_for_outlives_a_write(
+def test_attributes_unknown_to_a_seat_survive_a_write(
     start_service: Callable[..., Any], lacking: tuple[str, ...]
 ) -> None:
-    """PUT replaces everything, so what the service holds beside a seat goes back with it."""
+    """PUT replaces everything, so they are sent back."""
     service = start_service(without(*lacking))
     extension = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
     user: dict[str, Any] = {
@@ -125,30 +125,30 @@ def test_what_a_seat_has_no_field_for_outlives_a_write(
         assert isinstance(seats.replace(Seat("ada@example.com", given_name="Augusta", email="b@example.com")), Accepted)
         assert isinstance(seats.deactivate(user_name="ada@example.com"), Accepted)
 
-    held = httpx.get(address, headers=HEADERS).json()
+    stored = httpx.get(address, headers=HEADERS).json()
     user["name"]["givenName"] = "Augusta"
     user["emails"][1]["value"] = "b@example.com"
-    assert {name: held[name] for name in user} == user
-    assert held["active"] is False
+    assert {name: stored[name] for name in user} == user
+    assert stored["active"] is False
 
 
-def test_a_deactivation_is_a_patch_where_the_service_takes_one(service: Any) -> None:
-    """It changes the one field; the service is asked once what it takes."""
+def test_a_deactivation_is_a_patch_if_supported(service: Any) -> None:
+    """It changes one attribute; the service describes itself once."""
     with service.seats() as seats:
         ada, bob = created(seats, ADA), created(seats, BOB)
-        service.asked.clear()
+        service.requests.clear()
 
         assert [seats.deactivate(ada), seats.deactivate(bob)] == [
             Accepted("fullstory-seats", ada),
             Accepted("fullstory-seats", bob),
         ]
 
-    assert [asked.split()[0] for asked in service.asked] == ["GET", "GET", "PATCH", "GET", "PATCH"]
-    assert service.asked.count("GET /v2/ServiceProviderConfig") == 1
+    assert [request.split()[0] for request in service.requests] == ["GET", "GET", "PATCH", "GET", "PATCH"]
+    assert service.requests.count("GET /v2/ServiceProviderConfig") == 1
 
 
-def test_a_deactivation_is_a_put_where_the_service_takes_no_patch(start_service: Callable[..., Any]) -> None:
-    """What was read goes back whole, with active set to false; the reply shows it."""
+def test_a_deactivation_is_a_put_without_patch(start_service: Callable[..., Any]) -> None:
+    """The resource is sent back whole with active set to false, and verified."""
     service = start_service(without("patch"))
     with service.seats() as seats:
         ada = created(seats, ADA)
@@ -156,11 +156,11 @@ def test_a_deactivation_is_a_put_where_the_service_takes_no_patch(start_service:
         assert seats.deactivate(ada) == Accepted("fullstory-seats", ada, verified=True)
 
         assert only(seats) == attrs.evolve(ADA, is_active=False, vendor_id=ada)
-    assert f"PUT /v2/Users/{ada}" in service.asked
-    assert not any(asked.startswith("PATCH") for asked in service.asked)
+    assert f"PUT /v2/Users/{ada}" in service.requests
+    assert not any(request.startswith("PATCH") for request in service.requests)
 
 
-def test_a_deactivated_seat_is_listed_and_can_come_back(seats: FullstorySeats) -> None:
+def test_a_deactivated_seat_can_be_activated(seats: FullstorySeats) -> None:
     """Deactivating deletes nothing."""
     created(seats, ADA)
     seats.deactivate(user_name="ada@example.com")
@@ -171,8 +171,8 @@ def test_a_deactivated_seat_is_listed_and_can_come_back(seats: FullstorySeats) -
     assert only(seats).is_active
 
 
-def test_a_second_seat_of_one_user_name_is_a_conflict(seats: FullstorySeats) -> None:
-    """It is told as such, by SCIM's own code, in whatever case the name is written."""
+def test_a_duplicate_user_name_is_a_conflict(seats: FullstorySeats) -> None:
+    """With SCIM's own code, whatever the case of the name."""
     created(seats, ADA)
 
     outcome = seats.create(Seat("Ada@Example.com"))
@@ -183,24 +183,24 @@ def test_a_second_seat_of_one_user_name_is_a_conflict(seats: FullstorySeats) -> 
 
 
 def test_many_seats_are_listed_page_by_page(service: Any) -> None:
-    """Every one is yielded once, and a page is asked for only when it is reached."""
+    """Each is yielded once, and a page is requested only when it is reached."""
     with service.seats() as seats:
         names = [f"user-{number}@example.com" for number in range(230)]
         with httpx.Client(headers=HEADERS) as client:
             for name in names:
                 client.post(f"{service.url}/Users", json={"schemas": [USER_SCHEMA], "userName": name})
-        service.asked.clear()
+        service.requests.clear()
 
         listed = seats.users()
         first = [next(listed) for _ in range(100)]
-        assert service.asked == ["GET /v2/Users"]
+        assert service.requests == ["GET /v2/Users"]
 
         assert sorted(seat.user_name for seat in [*first, *listed]) == sorted(names)
-    assert service.asked == ["GET /v2/Users"] * 3
+    assert service.requests == ["GET /v2/Users"] * 3
 
 
-def test_a_service_may_send_fewer_than_asked_for(start_service: Callable[..., Any]) -> None:
-    """Where it caps the page at two, five seats come on three pages."""
+def test_a_service_may_send_smaller_pages(start_service: Callable[..., Any]) -> None:
+    """With two per page, five seats are on three pages."""
     config = load_default_service_provider_config()
     assert config.filter is not None
     capped = config.model_copy(update={"filter": config.filter.model_copy(update={"max_results": 2})})
@@ -209,15 +209,15 @@ def test_a_service_may_send_fewer_than_asked_for(start_service: Callable[..., An
         names = [f"{name}@example.com" for name in "abcde"]
         for name in names:
             created(seats, Seat(name))
-        service.asked.clear()
+        service.requests.clear()
 
         assert sorted(seat.user_name for seat in seats.users()) == names
 
-    assert service.asked == ["GET /v2/Users"] * 3
+    assert service.requests == ["GET /v2/Users"] * 3
 
 
 def test_an_empty_list_is_empty(seats: FullstorySeats) -> None:
-    """Nobody there is no failure."""
+    """It is not a failure."""
     assert list(seats.users()) == []
     assert list(seats.groups()) == []
 
@@ -227,14 +227,12 @@ def test_an_empty_list_is_empty(seats: FullstorySeats) -> None:
     stem=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12),
     given_name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12),
 )
-def test_any_text_is_created_found_by_its_name_and_deactivated(
-    seats: FullstorySeats, stem: str, given_name: str
-) -> None:
-    """Quotes, backslashes and every script go through the body, the filter and the reply unchanged."""
+def test_any_text_survives_the_round_trip(seats: FullstorySeats, stem: str, given_name: str) -> None:
+    """Quotes, backslashes and every script pass the body, the filter and the response unchanged."""
     seat = Seat(f'"\\ {stem}', given_name=given_name)
     outcome = seats.create(seat)
     if isinstance(outcome, Rejected):
-        assert outcome.code == "uniqueness"  # From an example before.
+        assert outcome.code == "uniqueness"  # From an earlier example.
         return
 
     (found,) = seats.users(user_name=seat.user_name)
@@ -243,7 +241,7 @@ def test_any_text_is_created_found_by_its_name_and_deactivated(
     assert isinstance(seats.deactivate(user_name=seat.user_name), Accepted)
 
 
-def test_a_user_name_of_characters_that_address_lines_use_is_found(seats: FullstorySeats) -> None:
+def test_a_user_name_with_url_characters_is_found(seats: FullstorySeats) -> None:
     """They are percent-encoded in the query, and so is the percent sign."""
     seat = Seat('"\\a+b&count=0#c%26d?e/f;g@example.com')
     vendor_id = created(seats, seat)
@@ -251,8 +249,8 @@ def test_a_user_name_of_characters_that_address_lines_use_is_found(seats: Fullst
     assert list(seats.users(user_name=seat.user_name)) == [attrs.evolve(seat, vendor_id=vendor_id)]
 
 
-def test_nobody_of_that_name_is_deactivated_or_replaced(seats: FullstorySeats) -> None:
-    """A user name that no seat has is a mistake to be told, and nothing is written."""
+def test_an_unknown_user_name_is_rejected(seats: FullstorySeats) -> None:
+    """Nothing is written."""
     created(seats, BOB)
 
     assert seats.deactivate(user_name="ada@example.com") == _violation("user_name", "no-such-seat")
@@ -261,14 +259,14 @@ def test_nobody_of_that_name_is_deactivated_or_replaced(seats: FullstorySeats) -
     assert only(seats).is_active
 
 
-@pytest.mark.parametrize("act", ["deactivate", "replace", "replace a group"])
-def test_an_id_that_the_service_does_not_know(seats: FullstorySeats, act: str) -> None:
-    """The settings are right, so this is a rejection; the id is masked in the service's words."""
+@pytest.mark.parametrize("action", ["deactivate", "replace", "replace a group"])
+def test_an_unknown_id_is_rejected(seats: FullstorySeats, action: str) -> None:
+    """The settings are valid; the id is redacted from the message."""
     outcome = {
         "deactivate": lambda: seats.deactivate("gone-4711"),
         "replace": lambda: seats.replace(attrs.evolve(ADA, vendor_id="gone-4711")),
         "replace a group": lambda: seats.replace(Group("Admins", vendor_id="gone-4711")),
-    }[act]()
+    }[action]()
 
     assert isinstance(outcome, Rejected)
     assert outcome.code == "HTTP 404"
@@ -277,8 +275,8 @@ def test_an_id_that_the_service_does_not_know(seats: FullstorySeats, act: str) -
     assert "•••" in outcome.message
 
 
-def test_a_wrong_token(service: Any) -> None:
-    """A write says that the settings must change, a list raises an error that carries the same."""
+def test_a_wrong_token_is_misconfigured(service: Any) -> None:
+    """As the outcome of a write, and in the error of a list."""
     with service.seats("not-the-token") as seats:
         outcome = seats.create(ADA)
         with pytest.raises(ListingError) as caught:
@@ -288,20 +286,20 @@ def test_a_wrong_token(service: Any) -> None:
     assert caught.value.outcome == outcome
 
 
-def test_somebody_else_changes_the_seat_between_our_reading_and_writing(service: Any) -> None:
-    """Where the service has versions, theirs is not overwritten, and another try may succeed."""
+def test_a_concurrent_change_is_not_overwritten(service: Any) -> None:
+    """With versions, the write is unavailable and can be retried."""
     with service.seats() as seats:
         vendor_id = created(seats, ADA)
 
-        def meddle(request: httpx.Request) -> None:
+        def change(request: httpx.Request) -> None:
             if request.method == "PUT":
                 operation = {"op": "replace", "path": "name.familyName", "value": "Byron"}
                 patch = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [operation]}
                 httpx.patch(f"{service.url}/Users/{vendor_id}", json=patch, headers=HEADERS)
 
-        with httpx.Client(event_hooks={"request": [meddle]}) as client:
-            meddled = FullstorySeats("scim-token-of-the-tests", base_url=service.url, transport=client)
-            outcome = meddled.replace(attrs.evolve(ADA, vendor_id=vendor_id, family_name="King"))
+        with httpx.Client(event_hooks={"request": [change]}) as client:
+            client_seats = FullstorySeats("scim-token-of-the-tests", base_url=service.url, transport=client)
+            outcome = client_seats.replace(attrs.evolve(ADA, vendor_id=vendor_id, family_name="King"))
 
         assert outcome == Unavailable(
             "fullstory-seats", "HTTP 412: changed by another client at the same time", status=412
@@ -310,7 +308,7 @@ def test_somebody_else_changes_the_seat_between_our_reading_and_writing(service:
 
 
 def test_a_seat_is_renamed_by_its_id(seats: FullstorySeats) -> None:
-    """With a vendor id the user name is a value like any other."""
+    """With a vendor id, the user name is a value like any other."""
     vendor_id = created(seats, ADA)
 
     seats.replace(Seat("ada.king@example.com", vendor_id=vendor_id))
