@@ -1,4 +1,4 @@
-"""What the tests of all contributed adapters share: the Hypothesis profiles, the same examples on every run in CI."""
+"""Hypothesis profiles for the tests of all contributed adapters; in CI, every run draws the same examples."""
 
 import os
 

@@ -103,12 +103,12 @@ def test_many_users_share_one_request() -> None:
 
 def test_invalid_and_empty_users_are_not_sent() -> None:
     """Each user has an outcome, in its place."""
-    nobody, nothing = UserTraits(name="Ann"), UserTraits("u2")
+    anonymous, empty = UserTraits(name="Ann"), UserTraits("u2")
 
-    outcomes, requests = send([nobody, make_user("u1"), nothing, make_user("u3")], GOOD)
+    outcomes, requests = send([anonymous, make_user("u1"), empty, make_user("u3")], GOOD)
 
     assert outcomes == [
-        Rejected("mixpanel", BACKEND.plan(nobody).violations),
+        Rejected("mixpanel", BACKEND.plan(anonymous).violations),
         Accepted("mixpanel"),
         Skipped("mixpanel", SkipReason.NOTHING_TO_SEND),
         Accepted("mixpanel"),
