@@ -132,12 +132,14 @@ def html_page(report: MigrationReport, *, clock: Callable[[], float] = time.time
         report: The result of a migration, or of a dry run.
         clock: Returns seconds since 1970; the page shows the day in UTC.
     """
-    return _PAGE.format(
+    page = _PAGE.format(
         title=f"Migration from {printable(report.source)}",
         style=Markup(files("replay_identity.migration").joinpath("report.css").read_text(encoding="utf-8")),  # noqa: S704  # A file of ours.
         day=datetime.fromtimestamp(clock(), UTC).date().isoformat(),
         content=Markup("\n").join(_sections(report)),
     )
+    # A Markup would escape whatever a caller adds to it.
+    return str(page)
 
 
 def _sections(report: MigrationReport) -> Iterator[Markup]:
