@@ -231,7 +231,7 @@ class Fullstory(HttpAdapter):
             if not isinstance(page, Page) or page.next_token is None:
                 return
             if page.next_token == page_token:
-                # Otherwise the same page would be read for ever.
+                # Otherwise the same page would be read forever.
                 yield _return_failure(Unknown(self.name, "the vendor names the same page as the next one"))
                 return
             page_token = page.next_token

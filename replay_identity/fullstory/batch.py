@@ -85,7 +85,7 @@ class FullstoryJob:
             if page.next_token is None:
                 return None
             if page.next_token in tokens:
-                # Otherwise the same pages would be read for ever.
+                # Otherwise the same pages would be read forever.
                 return Unknown(self.backend, "the vendor names the same page as the next one")
             tokens.add(page.next_token)
             query = f"?page_token={quote(page.next_token, safe='')}"

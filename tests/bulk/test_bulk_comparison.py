@@ -133,7 +133,7 @@ def test_counts_users_and_paths(vendors: Vendors) -> None:
 
 
 def test_ignores_extra_traits(vendors: Vendors) -> None:
-    """With `ignore_extra`, traits that only the vendor has are no difference."""
+    """With `ignore_extra`, traits that only the vendor has do not count."""
     identify(vendors, UserTraits("u1", traits={"plan": "pro", "seats": 1}))
     users = [UserTraits("u1", traits={"plan": "pro"})]
 
