@@ -253,7 +253,7 @@ def test_a_vendor_without_deletion_is_unsupported() -> None:
 
 
 def test_a_user_still_shown_is_requested() -> None:
-    """Whatever the vendor responded to the deletion."""
+    """The vendor's response to the deletion does not matter."""
     receipt = receipt_from(Deleting(on_get=stored))
 
     assert (receipt.status, receipt.detail) == ("requested", "the vendor still shows the user")
@@ -313,7 +313,7 @@ def test_invalid_arguments_raise_before_sending(vendors: Vendors) -> None:
 
 
 def test_the_ledger_forgets_first_under_all_leases(ledger: Ledger) -> None:
-    """So nothing pending brings the user back, from this process or another."""
+    """Nothing pending brings the user back, from this process or another."""
     ledger.upsert([UserTraits(ID), UserTraits("u2")], ["acme", "bolt"])
     seen: list[Any] = []
 
@@ -351,7 +351,7 @@ def test_a_broken_ledger_raises_before_sending(vendors: Vendors, ledger: Ledger)
 
 @pytest.mark.parametrize("holder", ["fullstory", "acme"])
 def test_a_batch_in_flight_postpones_the_deletion(vendors: Vendors, ledger: Ledger, holder: str) -> None:
-    """At any backend; nothing is sent and nothing deleted."""
+    """The batch may be at any backend; nothing is sent and nothing deleted."""
     ledger.upsert([UserTraits(ID)], ["fullstory"])
     job = ledger.start_job(holder, Batch("key", [JobEntry(1, 1, ID)], b"body"))
 

@@ -73,7 +73,7 @@ def read(line: bytes) -> list[Row | BadRow]:
     return list(read_users(io.BytesIO(line), format="jsonl", anonymous=True))
 
 
-def said(read_rows: list[Row | BadRow]) -> list[Any]:
+def content_of(read_rows: list[Row | BadRow]) -> list[Any]:
     """Return the content of *read_rows* with the order of names and all nested types."""
     return [
         (row.line, row.user, repr((row.user.name, row.user.email, row.user.traits))) if isinstance(row, Row) else row
@@ -123,7 +123,7 @@ def test_both_parsers_give_the_same_row(text: str) -> None:
         patch.setattr(jsonl_reader, "parse_traits", no_traits)
         exact = read(content)
 
-    assert said(fast) == said(exact)
+    assert content_of(fast) == content_of(exact)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_both_parsers_give_the_same_row(text: str) -> None:
     ],
 )
 def test_plain_traits_use_the_fast_parser(text: str) -> None:
-    """Even with quotes and backslashes in strings."""
+    """Strings may contain quotes and backslashes."""
     assert json.dumps(parse_traits(text.encode())) == json.dumps(json.loads(text))
 
 

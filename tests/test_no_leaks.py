@@ -227,7 +227,7 @@ BACKENDS: list[IdentityBackend] = [
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
 def test_no_outcome_quotes_what_was_sent(backend: IdentityBackend, log: pytest.LogCaptureFixture) -> None:
-    """Neither the outcome nor the report nor its error, whatever the vendor responds."""
+    """The report and its error quote nothing either, whatever the vendor responds."""
     key = FULLSTORY_KEY if isinstance(backend, Fullstory) else LOGROCKET_KEY
     other = LOGROCKET_KEY if key == FULLSTORY_KEY else FULLSTORY_KEY
     for response in all_responses():

@@ -73,7 +73,7 @@ def test_three_kinds_of_adjustments_are_lossy(kind: Any) -> None:
     ],
 )
 def test_explains_every_outcome_in_one_line(outcome: Outcome, text: str) -> None:
-    """For a person to read."""
+    """The text is for people."""
     assert explain(outcome) == text
 
 
@@ -84,7 +84,7 @@ def test_unavailable_and_unknown_are_retryable(outcome: Outcome) -> None:
 
 
 def test_an_unknown_may_be_final() -> None:
-    """If sending again could create a second user."""
+    """Sending again could create a second user."""
     assert IdentifyReport((Unknown("a", "no answer", retryable=False),)).retryable == frozenset()
 
 
@@ -119,7 +119,7 @@ def test_the_status_depends_on_all_outcomes(outcomes: list[Outcome], status: str
 
 @given(outcomes=st.permutations(ONE_OF_EACH))
 def test_the_order_does_not_matter(outcomes: list[Outcome]) -> None:
-    """Neither for the status nor for what is retryable."""
+    """It changes neither the status nor what is retryable."""
     report = IdentifyReport(tuple(outcomes))
 
     assert report.status == "partial"
@@ -127,7 +127,7 @@ def test_the_order_does_not_matter(outcomes: list[Outcome]) -> None:
 
 
 def test_finds_outcomes_by_name() -> None:
-    """In configured order."""
+    """The names are in configured order."""
     report = IdentifyReport((ACCEPTED, UNAVAILABLE))
 
     assert report["logrocket"] == UNAVAILABLE
@@ -147,7 +147,7 @@ def test_merging_replaces_the_same_backends() -> None:
 
 @pytest.mark.parametrize("require", ["all", "any", {"fullstory"}, {"fullstory", "logrocket"}, set[str](), "logrocket"])
 def test_raises_nothing_when_all_are_settled(require: Any) -> None:
-    """Whatever is required."""
+    """It does not matter which backends are required."""
     IdentifyReport((ACCEPTED, Skipped("logrocket", SkipReason.NOTHING_TO_SEND))).raise_for_status(require)
 
 
@@ -162,7 +162,7 @@ def test_raises_nothing_when_all_are_settled(require: Any) -> None:
     ],
 )
 def test_raises_an_error_per_unsettled_backend(require: Any, missing: list[str]) -> None:
-    """Only for the required ones, in configured order."""
+    """Only required backends count, in configured order."""
     with pytest.raises(IdentifyError) as caught:
         IdentifyReport((ACCEPTED, UNAVAILABLE, UNKNOWN)).raise_for_status(require)
 
@@ -171,7 +171,7 @@ def test_raises_an_error_per_unsettled_backend(require: Any, missing: list[str])
 
 
 def test_the_error_explains_the_outcome() -> None:
-    """With the outcome's name."""
+    """Its text contains the outcome's name."""
     with pytest.raises(IdentifyError) as caught:
         IdentifyReport((UNAVAILABLE,)).raise_for_status()
 
@@ -179,12 +179,12 @@ def test_the_error_explains_the_outcome() -> None:
 
 
 def test_any_requires_one_settled_backend() -> None:
-    """However many others failed."""
+    """Any number of others may have failed."""
     IdentifyReport((UNAVAILABLE, ACCEPTED, UNKNOWN)).raise_for_status("any")
 
 
 def test_any_raises_all_if_none_is_settled() -> None:
-    """One error per backend."""
+    """There is one error per backend."""
     with pytest.raises(IdentifyError) as caught:
         IdentifyReport((UNAVAILABLE, UNKNOWN)).raise_for_status("any")
 
@@ -213,7 +213,7 @@ def test_raise_for_status_agrees_with_the_status(first: Outcome, second: Outcome
 
 @given(st.lists(st.builds(Adjustment, st.just("name"), st.sampled_from(get_args(AdjustmentKind)), st.just("rule"))))
 def test_selects_lossy_adjustments(adjustments: list[Adjustment]) -> None:
-    """In their order."""
+    """Their order is kept."""
     assert lossy_adjustments(adjustments) == tuple(adjustment for adjustment in adjustments if adjustment.lossy)
 
 

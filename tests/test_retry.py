@@ -11,7 +11,7 @@ jitters = st.floats(0, 1, exclude_max=True)
 
 
 def test_waits_double_up_to_the_maximum() -> None:
-    """With a jitter of one half: half of 0.5, 1, 2, 4 ... seconds, and of at most 30."""
+    """With a jitter of one half, they are half of 0.5, 1, 2, 4 ... seconds, and of at most 30."""
     policy = RetryPolicy(attempts=100)
 
     waits = [policy.delay(attempt, retry_after=None, jitter=0.5) for attempt in (1, 2, 3, 4, 7, 8, 99)]
@@ -21,7 +21,7 @@ def test_waits_double_up_to_the_maximum() -> None:
 
 @given(policy=policies, attempt=st.integers(1, 10_000), jitter=jitters)
 def test_a_wait_is_within_its_bounds(policy: RetryPolicy, attempt: int, jitter: float) -> None:
-    """From zero to the maximum, and None exactly if no attempt is left."""
+    """It is between zero and the maximum, and None only if no attempt is left."""
     wait = policy.delay(attempt, retry_after=None, jitter=jitter)
 
     assert (wait is None) == (attempt >= policy.attempts)
@@ -74,14 +74,14 @@ def test_rejects_settings_of_zero_or_less(setting: str, value: float) -> None:
 
 
 def test_a_full_budget_allows_its_size() -> None:
-    """And no more."""
+    """One more retry is refused."""
     budget = RetryBudget(size=3)
 
     assert [budget.take() for _ in range(5)] == [True, True, True, False, False]
 
 
 def test_deposits_add_up_to_a_retry() -> None:
-    """So an outage does not multiply the load."""
+    """An outage does not multiply the load."""
     budget = RetryBudget(size=1, deposit=0.125)
     budget.take()
 
@@ -95,7 +95,7 @@ def test_deposits_add_up_to_a_retry() -> None:
 
 @given(steps=st.lists(st.booleans(), max_size=200))
 def test_retries_never_exceed_the_deposits(steps: list[bool]) -> None:
-    """In any order of requests and retries."""
+    """This holds for any order of requests and retries."""
     budget = RetryBudget()
     requests = retries = 0
 
@@ -110,7 +110,7 @@ def test_retries_never_exceed_the_deposits(steps: list[bool]) -> None:
 
 
 def test_a_budget_does_not_exceed_its_size() -> None:
-    """However many requests succeed."""
+    """Any number of requests may succeed."""
     budget = RetryBudget(size=2)
     for _ in range(1000):
         budget.refill()

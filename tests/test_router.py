@@ -105,7 +105,7 @@ def test_sends_one_user_to_both_vendors(identify: Identify, vendors: Vendors) ->
 
 @pytest.mark.parametrize("turn", [1, -1])
 def test_returns_outcomes_in_configured_order(identify: Identify, vendors: Vendors, turn: int) -> None:
-    """Whichever vendor responds first."""
+    """It does not matter which vendor responds first."""
     vendors.fullstory.faults.add(Fault(latency=0.2))
 
     report = identify(vendors.backends[::turn], ANN)
@@ -307,7 +307,7 @@ def test_rejects_an_empty_list_of_backends(router: type[Router] | type[AsyncRout
 
 
 def test_uses_the_callers_client() -> None:
-    """For every backend."""
+    """All backends share it."""
     with respx.mock, httpx.Client() as client:
         respx.post("https://api.fullstory.com/v2/users").respond(json={"id": "1"})
         respx.put("https://api.logrocket.com/v1/orgs/a/apps/b/users/u1").respond(json={"userID": "u1", "traits": {}})
@@ -389,7 +389,7 @@ print("leaving", flush=True)
 
 @pytest.mark.slow
 def test_does_not_delay_process_exit(vendors: Vendors) -> None:
-    """Even if a vendor does not respond."""
+    """The process exits even if a vendor does not respond."""
     vendors.logrocket.faults.add(Fault(hang=True, times=None))
     started = time.monotonic()
 
@@ -414,7 +414,7 @@ atexit.register(lambda: print(router.identify(UserTraits("last", name="x")).stat
 
 
 def test_works_during_process_exit(vendors: Vendors) -> None:
-    """In an atexit hook, when no thread can start any more."""
+    """An atexit hook can identify when no thread can start any more."""
     result = subprocess.run(
         [sys.executable, "-c", AT_EXIT, vendors.logrocket_backend.base_url or ""],
         timeout=60,
@@ -536,7 +536,7 @@ def test_rejects_anything_else_as_a_user(identify: Identify) -> None:
 
 @pytest.mark.parametrize("error", [SystemExit, GeneratorExit, asyncio.CancelledError, BaseException])
 def test_no_exception_hides_another_outcome(identify: Identify, vendors: Vendors, error: type[BaseException]) -> None:
-    """Not even one that does not inherit from Exception, such as the cancellation of an adapter's own task."""
+    """This includes exceptions such as the cancellation of an adapter's own task."""
 
     def fail() -> Outcome:
         raise error

@@ -8,12 +8,12 @@ from replay_identity._threads import DaemonPool
 
 
 def test_returns_the_result() -> None:
-    """Through the future."""
+    """The future has it."""
     assert DaemonPool[int]().submit(lambda: 42).result(30) == 42
 
 
 def test_raises_the_exception() -> None:
-    """Through the future."""
+    """The future raises it."""
     future = DaemonPool[int]().submit(lambda: 1 // 0)
 
     with pytest.raises(ZeroDivisionError):

@@ -86,7 +86,7 @@ def test_every_field_is_optional() -> None:
 
 @pytest.mark.parametrize("value", ["pro", 43, 9.99, True, NOON, date(2026, 11, 21), Decimal("9.99"), ODD_UUID, REMOVE])
 def test_keeps_every_scalar(value: Any) -> None:
-    """With its value and its type."""
+    """Its value and its type are unchanged."""
     kept = UserTraits(traits={"t": value}).traits["t"]
 
     assert kept == value
@@ -107,7 +107,7 @@ def test_only_the_id_is_positional() -> None:
 
 
 def test_trait_types_are_five_and_their_plurals() -> None:
-    """As Fullstory names them."""
+    """Fullstory uses the same names."""
     assert {f"{name}{plural}" for name in ("str", "int", "real", "bool", "date") for plural in ("", "s")} == TRAIT_TYPES
 
 
@@ -146,7 +146,7 @@ def test_converts_subclasses_to_their_base(given_value: Any, kind: type) -> None
 
 
 def test_converts_string_subclasses_everywhere() -> None:
-    """Ids and names, too."""
+    """Ids and names are converted, too."""
     user = UserTraits(Plan.PRO, name=Plan.PRO, email=Plan.PRO, traits={Plan.PRO: 1}, vendor_ids={Plan.PRO: Plan.PRO})
 
     texts = [user.user_id, user.name, user.email, *user.traits, *user.vendor_ids, *user.vendor_ids.values()]
@@ -284,12 +284,12 @@ def nested(levels: int) -> dict[str, Any]:
 
 
 def test_accepts_the_deepest_nesting() -> None:
-    """Thirty-two levels; the traits themselves are the first."""
+    """It has thirty-two levels; the traits themselves are the first."""
     assert UserTraits(traits=nested(MAX_DEPTH)).traits == nested(MAX_DEPTH)
 
 
 def test_rejects_deeper_nesting() -> None:
-    """Thirty-three levels."""
+    """Thirty-three levels are too many."""
     with pytest.raises(InvalidTraitsError, match="nested deeper than 32 levels"):
         UserTraits(traits=nested(MAX_DEPTH + 1))
 
@@ -319,7 +319,7 @@ def test_a_user_is_frozen() -> None:
 
 
 def test_copies_mappings_and_lists() -> None:
-    """At every level."""
+    """Every level is copied."""
     traits: dict[str, Any] = {"a": {"b": [1]}, "c": 1}
     types: dict[str, Any] = {"c": "int"}
     vendor_ids = {"fullstory": "7"}
@@ -516,7 +516,7 @@ def test_fingerprints_distinguish_users() -> None:
     ],
 )
 def test_writes_datetimes_in_utc(moment: date, text: str) -> None:
-    """In ISO 8601 with a Z; dates without."""
+    """They are in ISO 8601 with a Z; dates have no time."""
     assert iso8601(moment) == text
 
 
@@ -528,7 +528,7 @@ def test_a_written_datetime_can_be_parsed(moment: datetime) -> None:
 
 @given(number=numbers())
 def test_a_number_is_kept_or_too_large(number: Any) -> None:
-    """With its value and its type."""
+    """Its value and its type are kept."""
     try:
         kept = UserTraits(traits={"n": number}).traits["n"]
     except InvalidTraitsError:
@@ -538,7 +538,7 @@ def test_a_number_is_kept_or_too_large(number: Any) -> None:
 
 
 def test_remove_is_a_singleton_after_pickling() -> None:
-    """So `is` works in every process."""
+    """The operator `is` works in every process."""
     assert pickle.loads(pickle.dumps(REMOVE)) is REMOVE  # noqa: S301
     assert repr(REMOVE) == "REMOVE"
 
@@ -552,7 +552,7 @@ def test_distinguishes_mappings_lists_and_scalars() -> None:
 
 
 def test_checks_single_ids_and_strings() -> None:
-    """For requests without a user."""
+    """Requests without a user need this."""
     assert checked_id(Plan.PRO) == "pro"
     assert checked_string("", "email") == ""
     with pytest.raises(InvalidTraitsError, match=r"^email: expected a string, got an int$"):
@@ -574,7 +574,7 @@ def test_from_mapping_uses_the_subclass_constructor() -> None:
 
 @given(row=st.dictionaries(st.sampled_from(["id", "name", "email", "plan", "é"]), scalars() | st.none()))
 def test_from_mapping_agrees_with_the_constructor(row: dict[str, Any]) -> None:
-    """Or both raise the same error."""
+    """They return equal users or raise the same error."""
     traits = {name: value for name, value in row.items() if name not in {"id", "name", "email"} or value is None}
     try:
         made: Any = UserTraits.from_mapping(row)

@@ -37,7 +37,7 @@ def test_records_nothing_within_the_limit(adapt: bool) -> None:  # noqa: FBT001
 
 
 def test_truncating_records_an_adjustment(lenient: Adaptation) -> None:
-    """It is a lossy one."""
+    """There is neither an adjustment nor a violation."""
     assert lenient.truncate("p", "aéé", LIMIT) == "aé"
     assert lenient.adjustments == [Adjustment("p", "truncated", "size")]
     assert lenient.violations == []
@@ -58,7 +58,7 @@ def test_drops_what_must_not_be_cut(lenient: Adaptation) -> None:
 
 
 def test_an_overlong_whole_is_a_violation_unless_adapting(strict: Adaptation) -> None:
-    """As for text that may be cut."""
+    """The rule is the same as for text that may be cut."""
     assert strict.fit_or_drop("p", "abcd", LIMIT) is None
     assert strict.violations == [Violation("p", "size", 3, 4, "UTF-8 bytes")]
 

@@ -51,5 +51,5 @@ def test_an_adapter_without_a_default_url_requires_one() -> None:
 
 
 def test_an_adapter_uses_its_base_url() -> None:
-    """Without a trailing slash."""
+    """A trailing slash is removed."""
     assert SelfHosted("key", base_url="https://acme.example/").plan_url() == "https://acme.example"

@@ -68,7 +68,7 @@ def test_removes_trailing_slashes_from_a_url(given: str, used: str) -> None:
     "address", ["http://api.example.com", "http://10.0.0.1", "http://[::2]", "http://localhost.evil"]
 )
 def test_plain_http_is_for_loopback_only(address: str) -> None:
-    """Unless it is allowed explicitly."""
+    """Other hosts must be allowed explicitly."""
     with pytest.raises(ConfigurationError, match=r"^base_url: plain http .*allow_insecure=True"):
         check_base_url(address, allow_insecure=False)
     assert check_base_url(address, allow_insecure=True) == address

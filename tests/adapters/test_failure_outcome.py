@@ -59,26 +59,26 @@ HINTS = {401: "Check the key."}
     ],
 )
 def test_maps_failures_to_outcomes(response: Response, outcome: object) -> None:
-    """As for every vendor."""
+    """The table is the same for every vendor."""
     assert failure_outcome("acme", response, hints=HINTS) == outcome
 
 
 def test_keeps_a_vendors_code_and_message() -> None:
-    """If the vendor rejected the user."""
+    """They say why the vendor rejected the user."""
     outcome = failure_outcome("acme", Response(400), hints=HINTS, code="required_field", message="uid is required")
 
     assert outcome == Rejected("acme", code="required_field", message="uid is required")
 
 
 def test_misconfigured_keeps_the_vendors_code() -> None:
-    """In addition to the status and the hint."""
+    """The outcome also has the status and the hint."""
     outcome = failure_outcome("acme", Response(401), hints=HINTS, code="unauthorized")
 
     assert outcome == Misconfigured("acme", "HTTP 401 unauthorized", "Check the key.")
 
 
 def test_unavailable_keeps_the_vendors_code() -> None:
-    """In addition to the status."""
+    """The outcome also has the status."""
     outcome = failure_outcome("acme", Response(429), hints=HINTS, code="too_many_requests")
 
     assert outcome == Unavailable("acme", "HTTP 429 too_many_requests", status=429)
@@ -94,7 +94,7 @@ def test_a_redirect_is_misconfigured(status: int, kind: type[object]) -> None:
 
 @given(response=responses())
 def test_every_response_maps_to_one_failure(response: Response) -> None:
-    """With an explanation in one line."""
+    """Its explanation is one line."""
     outcome: Any = failure_outcome("acme", response, hints=HINTS)
 
     assert isinstance(outcome, Rejected | Misconfigured | Unavailable | Unknown)

@@ -76,7 +76,7 @@ def test_truncating_splits_no_grapheme(limit: Limit, parts: list[str]) -> None:
 
 @pytest.mark.parametrize("character", [character for character in CHARACTERS if len(character) > 1])
 def test_keeps_a_grapheme_whole_or_not_at_all(character: str) -> None:
-    """However many code points it has, and wherever the limit is."""
+    """This holds for any number of code points and any limit."""
     for maximum in range(1, len(character) + 1):
         assert limit_of(maximum, Unit.CHARACTERS).truncate(f"x{character}") == "x"
 
@@ -124,7 +124,7 @@ def test_fullstory_limits_match_its_documentation() -> None:
 
 
 def test_fullstory_limits_properties_of_all_users() -> None:
-    """Across all users of the organisation, so no single user can break it."""
+    """It counts them across the organisation, so no single user can exceed it."""
     limit = FULLSTORY.unique_traits
 
     assert limit is not None

@@ -78,7 +78,7 @@ def test_redacts_a_truncated_value(text: str, cut: int, rest: str) -> None:
 
 @given(user=user_traits(), secret=texts, message=st.text(max_size=30))
 def test_redacts_everything_about_a_user(user: UserTraits, secret: str, message: str) -> None:
-    """For any user, wherever the vendor quotes them."""
+    """This holds for any user, wherever the vendor quotes them."""
     own = [user.user_id, user.name, user.email, *user.vendor_ids.values(), secret]
     quoted = [
         text for text in own if text and len(text) >= 4 and REDACTED[0] not in text and "".join(text.split()) == text
@@ -91,7 +91,7 @@ def test_redacts_everything_about_a_user(user: UserTraits, secret: str, message:
 
 @given(number=numbers())
 def test_redacts_numbers_as_sent(number: Any) -> None:
-    """In the payload of either vendor."""
+    """The payload of either vendor shows how a number is written."""
     try:
         user = UserTraits("u1", traits={"t": number})
     except InvalidTraitsError:  # Too large a number.
@@ -133,12 +133,12 @@ def _value(body: bytes) -> str | None:
     ],
 )
 def test_redacts_a_value_of_any_type(value: Any, written: str) -> None:
-    """In every way that it is written."""
+    """Every way of writing it is found."""
     assert redact(f"value {written} is bad", UserTraits(traits={"t": value})) == f"value {REDACTED} is bad"
 
 
 def test_redacts_own_fields_and_secrets() -> None:
-    """Ids, name, e-mail address, time, and every secret passed in."""
+    """These are ids, name, e-mail address, time, and every secret passed in."""
     user = UserTraits(
         "u-4711", name="Ann Lee", email="a@x.org", observed_at=NOON, vendor_ids={"fullstory": "7449164135"}
     )
@@ -171,7 +171,7 @@ def test_redacts_across_no_break_spaces() -> None:
 
 
 def test_keeps_a_message_without_personal_values() -> None:
-    """Word for word."""
+    """The text stays word for word."""
     assert redact("uid is required", UserTraits("u1", traits={"plan": "pro"})) == "uid is required"
     assert redact("uid is required", None) == "uid is required"
 
@@ -182,14 +182,14 @@ def test_shows_a_message_on_one_line() -> None:
 
 
 def test_truncates_a_long_message() -> None:
-    """To five hundred characters."""
+    """At most five hundred characters are kept."""
     assert redact("b" * 501, None) == "b" * 499 + "…"
     assert redact("b" * 500, None) == "b" * 500
     assert len(redact("b" * 10_000_000, None)) == MAX_MESSAGE == 500
 
 
 def test_redacts_a_large_user_quickly() -> None:
-    """Ten megabytes of a value and five hundred traits, in a message of a megabyte."""
+    """The user has a value of ten megabytes and 500 traits, and the message has a megabyte."""
     traits = {f"t{number}": f"value-{number}" for number in range(500)}
     user = UserTraits("u1", traits={**traits, "large": "é" * 5_000_000})
 

@@ -265,7 +265,7 @@ def test_raises_a_source_error_unchanged(world: World) -> None:
 
 
 def test_raises_a_source_error_of_a_stopped_run(world: World) -> None:
-    """At once, however far the vendors lag behind."""
+    """It is raised at once, however far the vendors lag behind."""
     stop = threading.Event()
 
     def source() -> Any:

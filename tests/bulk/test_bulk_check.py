@@ -78,7 +78,7 @@ def test_a_bug_in_one_adapter_affects_no_other() -> None:
 
 
 def test_counts_outcomes_of_many_users() -> None:
-    """From any iterable."""
+    """The users may come from any iterable."""
     stats = check((UserTraits("u" * length) for length in (1, 256, 257, 1025)), BACKENDS)
 
     assert stats.users == 4

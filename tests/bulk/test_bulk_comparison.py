@@ -87,7 +87,7 @@ def test_an_identified_user_is_the_same(vendors: Vendors, user: UserTraits) -> N
 @settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(user=valid_users(FULLSTORY_LIMITS), name=safe_names())
 def test_reports_a_changed_trait_by_path(vendors: Vendors, user: UserTraits, name: str) -> None:
-    """At both vendors, and without other paths."""
+    """Both vendors report that path and no other."""
     vendors.reset()
     identify(vendors, attrs.evolve(user, traits={**user.traits, name: "old"}))
     comparisons: list[Comparison] = []

@@ -14,7 +14,7 @@ BOTH = ["fullstory", "logrocket"]
 @pytest.mark.parametrize("applied", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("number", [1, 2, 3, 4], ids=["create", "poll", "imports", "errors"])
 def test_a_crash_during_a_batch_duplicates_no_user(world: World, number: int, *, applied: bool) -> None:
-    """Before and after each request: create, poll and collect."""
+    """The crash comes before or after each request: create, poll and collect."""
     crashed = world.crash_at(number, world.fullstory_line, applied=applied, users=users(50, plan="pro"))
 
     report = world.sync()

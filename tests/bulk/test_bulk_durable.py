@@ -65,7 +65,7 @@ def test_identify_returns_during_an_outage(world: World) -> None:
 
 
 def test_resumes_where_an_earlier_process_ended(world: World) -> None:
-    """Before any user is identified."""
+    """It delivers before any user is identified."""
     world.ledger.upsert(users(5, plan="pro"), ["fullstory", "logrocket"])
 
     with durable(world) as router:
@@ -98,7 +98,7 @@ def test_closes_only_a_ledger_opened_by_path(world: World, tmp_path: Path) -> No
 
 
 def test_replaces_its_workers_regularly(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that abandoned users are sent again."""
+    """A new worker sends abandoned users again."""
     monkeypatch.setattr("replay_identity.bulk.durable._SLICE_S", 0.01)
     with durable(world) as router:
         for one in users(5, plan="pro"):
@@ -147,7 +147,7 @@ def test_tries_again_after_an_error(
 
 
 def test_rejects_invalid_arguments(world: World) -> None:
-    """Like a ledger and the other routers."""
+    """The errors are those of a ledger and the other routers."""
     with durable(world) as router, pytest.raises(InvalidTraitsError):
         router.identify(UserTraits(name="Ann"))
     with pytest.raises(ConfigurationError):

@@ -170,7 +170,7 @@ def test_waits_as_long_as_the_vendor_asks(start: Start) -> None:
 
 
 def test_sends_rows_with_vendor_errors_again(start: Start) -> None:
-    """In the same run, and without the other rows."""
+    """They are sent in the same run, without the other rows."""
     delivery = start()
     delivery.fullstory.job_faults.add(JobFault(max_applied=30, lists_unapplied=True))
 

@@ -69,7 +69,7 @@ def test_each_user_has_their_own_outcome(any_ledger: Ledger | None) -> None:
 
 
 def test_records_a_rejection_with_its_user(ledger: Ledger) -> None:
-    """And with no other user of the request."""
+    """No other user of the request is rejected."""
     deliver_to(MultiVendor(status_of=first_time("bad", "u4")), users(10), ledger=ledger)
 
     (rejected,) = ledger.rejected("acme")
@@ -130,7 +130,7 @@ def test_sends_upserts_made_during_a_request(ledger: Ledger) -> None:
 
 
 def test_rows_of_one_user_never_share_a_request(any_ledger: Ledger | None) -> None:
-    """Also if the first row is deferred and sent again."""
+    """This also holds if the first row is deferred and sent again."""
     vendor = MultiVendor(status_of=first_time("later", "u0"))
     rows = [user("u0", plan="free"), user("u1"), user("u0", plan="pro")]
 
@@ -147,7 +147,7 @@ def test_rows_of_one_user_never_share_a_request(any_ledger: Ledger | None) -> No
 
 @pytest.mark.parametrize(("batch_users", "sizes"), [(None, [10, 10, 5]), (4, [4] * 6 + [1]), (11, [10, 10, 5])])
 def test_requests_are_as_large_as_allowed(any_ledger: Ledger | None, batch_users: int | None, sizes: list[int]) -> None:
-    """By the vendor and the options; only the last one is smaller."""
+    """The vendor and the options limit the size; only the last request is smaller."""
     vendor = MultiVendor()
 
     deliver_to(vendor, users(25), ledger=any_ledger, options=attrs.evolve(FAST, batch_users=batch_users))
@@ -186,7 +186,7 @@ def test_sends_no_empty_request(any_ledger: Ledger | None) -> None:
 
 @attrs.define
 class Driver:
-    """A dispatcher driven by driver.
+    """A dispatcher that the test drives step by step.
 
     Attributes:
         vendor: The vendor.
@@ -252,7 +252,7 @@ def test_the_last_request_does_not_linger() -> None:
 
 
 def test_limits_the_users_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many connections there are; at least one request is sent."""
+    """The number of connections does not matter; at least one request is sent."""
     monkeypatch.setattr("replay_identity.bulk.dispatch._MAX_USERS_IN_FLIGHT", 25)
     driver = Driver()
     driver.outbox.enqueue(users(100))
@@ -304,7 +304,7 @@ def test_wrong_settings_abort_the_run(any_ledger: Ledger | None) -> None:
 
 
 def test_sends_nothing_after_wrong_settings() -> None:
-    """Neither the buffered users nor others."""
+    """Buffered users are not sent either."""
     driver = Driver(vendor=MultiVendor(respond=lambda _: Response(401)))
     driver.outbox.enqueue(users(12))
     driver.dispatch()
@@ -316,7 +316,7 @@ def test_sends_nothing_after_wrong_settings() -> None:
 
 
 def test_a_durable_router_sends_several_per_request(ledger: Ledger) -> None:
-    """In the background, too."""
+    """It does so in the background."""
     vendor = MultiVendor()
     with DurableRouter([AcmeMulti()], ledger=ledger, options={"acme": FAST}, transport=lambda _: vendor) as router:
         for one in users(30):
@@ -332,7 +332,7 @@ def test_a_durable_router_sends_several_per_request(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize(("headers", "seconds"), [({}, 0.5), ({"retry-after": "7"}, 7.0)])
 def test_sends_deferred_users_later(headers: dict[str, str], seconds: float) -> None:
-    """After the delay that the vendor asks for; the others are settled at once."""
+    """The vendor asks for the delay; the other users are settled at once."""
     driver = Driver(vendor=MultiVendor(status_of=first_time("later", "u0"), headers=headers))
     driver.outbox.enqueue(users(3))
     driver.dispatch(is_last=True)
@@ -392,7 +392,7 @@ class OneByOne:
 def test_abandons_users_deferred_too_often(
     any_ledger: Ledger | None, backend: IdentityBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After 20 attempts the run continues without them; until then the progress status_of so."""
+    """After 20 attempts the run continues without them; until then the progress says so."""
     monkeypatch.setattr(sys.modules["replay_identity.bulk.run"], "_PROGRESS_INTERVAL_S", 0.0)
     vendor = MultiVendor(status_of=lambda user_id: "later" if user_id == "u0" else "ok")
 
@@ -432,7 +432,7 @@ class Raising(AcmeMulti):
     """Raises before it yields, without being a generator."""
 
     def identify_many(self, _users: Sequence[UserTraits], /) -> Any:
-        """Have a bug."""
+        """Raise."""
         raise ValueError("canary")
 
 
@@ -440,7 +440,7 @@ class RaisingLater(AcmeMulti):
     """Raises after the response."""
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Any:
-        """Have a bug."""
+        """Send the users, and raise."""
         yield from super().identify_many(users)
         raise ValueError("canary")
 
@@ -449,7 +449,7 @@ class Odd(AcmeMulti):
     """Yields something that is not a request."""
 
     def identify_many(self, _users: Sequence[UserTraits], /) -> Any:
-        """Have a bug."""
+        """Yield a string."""
         yield "GET /"
 
 
@@ -460,7 +460,7 @@ class Returning(AcmeMulti):
     result_of: Callable[[Sequence[Outcome]], Any] = tuple
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Any:
-        """Have a bug."""
+        """Send the users, and return the result that the test wants."""
         outcomes = yield from super().identify_many(users)
         return self.result_of(outcomes)
 
@@ -480,7 +480,7 @@ BROKEN: Final[dict[str, AcmeMulti]] = {
 
 @pytest.mark.parametrize("what", BROKEN)
 def test_records_a_bug_for_all_users_of_the_request(ledger: Ledger, what: str) -> None:
-    """With the error's type, and the run continues."""
+    """The outcome has the error's type, and the run continues."""
     report = deliver_to(MultiVendor(), users(25), ledger=ledger, backend=BROKEN[what])
 
     rejected = list(ledger.rejected("acme"))
@@ -534,7 +534,7 @@ def test_prefers_batches_with_a_ledger(any_ledger: Ledger | None) -> None:
 
 
 def test_never_sends_single_users(any_ledger: Ledger | None) -> None:
-    """Not even the last one."""
+    """Even the last user goes into a request for several."""
     backend = AcmeMulti()
 
     deliver_to(MultiVendor(), users(21), ledger=any_ledger, backend=backend)
@@ -590,7 +590,7 @@ RESPONSES: Final = NOT_ACCEPTED | st.sampled_from([Response(502), Response(0, no
 def test_settles_each_user_once(
     statuses_by_user: list[list[str]], max_users: int, responses: list[Response | None], *, with_ledger: bool
 ) -> None:
-    """Whatever happens to requests and users, with and without a ledger."""
+    """This holds whatever happens to requests and users, with and without a ledger."""
     ends = {f"u{number}": statuses[-1] for number, statuses in enumerate(statuses_by_user)}
     statuses = Statuses({f"u{number}": list(each) for number, each in enumerate(statuses_by_user)})
     vendor = MultiVendor(status_of=statuses.next_for, respond=in_turn(responses))
@@ -633,7 +633,7 @@ STEPS: Final = st.lists(st.tuples(IDS, IDS, st.lists(RESPONSES, max_size=4), st.
 def test_never_sends_older_state_after_newer(
     steps: list[tuple[list[str], list[str], list[Response | None], int]], max_users: int
 ) -> None:
-    """Whatever is upserted before and during a run, and at whatever request it crashes."""
+    """This holds for any upserts before and during a run, and a crash at any request."""
     rows, vendor, backend = Rows(), MultiVendor(), AcmeMulti(limit=max_users)
     with tempfile.TemporaryDirectory(prefix="replay-identity-groups-") as folder:
         for before, during, responses, end in steps:

@@ -69,7 +69,7 @@ class Delivery:
 
 @given(STEPS)
 def test_every_user_ends_in_the_newest_state(steps: Sequence[str | tuple[str, Sequence[str]]]) -> None:
-    """However upserts, offered claims, claims from the ledger and outcomes interleave."""
+    """Upserts, offered claims, claims from the ledger and outcomes may interleave in any way."""
     with Ledger(":memory:") as ledger:
         run = Delivery(ledger, outbox_of(ledger))
         for step in steps:
@@ -127,7 +127,7 @@ def test_an_outdated_offered_claim_is_not_sent(claimed_ids: Sequence[str | None]
 
 
 def test_an_offered_claim_settled_elsewhere_is_not_sent() -> None:
-    """Even if the user is pending at another backend, so that the ledger still has them."""
+    """The ledger may still have the user, who is pending at another backend."""
     with Ledger(":memory:") as ledger:
         claims: list[Claim] = []
         ledger.upsert([user("a"), user("b")], [A, B], on_inserted=claims.extend)
@@ -139,7 +139,7 @@ def test_an_offered_claim_settled_elsewhere_is_not_sent() -> None:
 
 
 def test_an_offered_claim_in_flight_is_not_sent() -> None:
-    """For example in a job of an earlier run."""
+    """The user may be in a job of an earlier run."""
     with Ledger(":memory:") as ledger:
         claims: list[Claim] = []
         ledger.upsert([user("a"), user("b")], [A], on_inserted=claims.extend)

@@ -62,7 +62,7 @@ def add_faults(world: World) -> None:
 
 
 def test_logs_and_report_contain_no_values(canary: World, caplog: pytest.LogCaptureFixture) -> None:
-    """At any log level, with faults and rejected users."""
+    """This holds at any log level, with faults and rejected users."""
     caplog.set_level(logging.DEBUG)
     add_faults(canary)
 
@@ -75,7 +75,7 @@ def test_logs_and_report_contain_no_values(canary: World, caplog: pytest.LogCapt
 
 
 def test_reprs_contain_no_values(canary: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither of buffered users nor of users in flight."""
+    """This holds for buffered users and for users in flight."""
     seen: list[str] = []
     dispatch = BatchDispatcher.dispatch
 

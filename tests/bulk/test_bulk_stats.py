@@ -69,7 +69,7 @@ def test_counts_adjusted_users_once() -> None:
 
 
 def test_counts_violations_by_user() -> None:
-    """With the largest measure; a list is one field, however many of its items are too long."""
+    """The largest measure is kept; a list is one field, however many of its items are too long."""
     stats = Stats()
     stats.add([Rejected("acme", (too_long("traits.tags[0]", 12), too_long("traits.tags[7]", 30)))])
     stats.add([Rejected("acme", (too_long("traits.tags[1]", 20), Violation("user_id", "dot-segment")))])
@@ -124,7 +124,7 @@ def test_bounds_the_number_of_paths(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_merged_counts_equal_a_single_count() -> None:
-    """So that parts of a file can be counted separately."""
+    """Parts of a file can be counted separately."""
     outcomes: list[Outcome] = [
         Accepted("acme", adjustments=(Adjustment("traits.a", "dropped", "x"),)),
         Rejected("acme", (too_long("traits.b", 11),)),

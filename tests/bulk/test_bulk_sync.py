@@ -251,7 +251,7 @@ def test_reports_running_jobs_as_progress(world: World) -> None:
 
 
 def test_reports_committed_rows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After each chunk and at the end."""
+    """The callback is called after each chunk and at the end."""
     monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 4)
     committed: list[int] = []
 

@@ -71,7 +71,7 @@ def test_does_not_wait_once_users_are_settled_elsewhere(ledger: Ledger, other: L
 
 
 def test_reading_ignores_waiting_workers(ledger: Ledger, other: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither if all workers wait for another process, nor if the others are fast."""
+    """Reading goes on if all workers wait for another process, or if the others are fast."""
     monkeypatch.setattr("replay_identity.bulk.run._MAX_BACKLOG", 100)
     backends: list[IdentityBackend] = [Acme(), Acme("bolt", act=lambda _: Accepted("bolt"))]
     read: list[int] = []
@@ -250,7 +250,7 @@ def test_purges_the_wal_after_a_run(ledger: Ledger, backend: Acme) -> None:
 
 
 def test_a_router_purges_the_wal_when_idle(ledger: Ledger) -> None:
-    """Once all users are settled, while it lives."""
+    """It does so once all users are settled, without being closed."""
     with DurableRouter([Acme()], ledger=ledger, options=OPTIONS) as router:
         for one in CANARIES[:50]:
             router.identify(one)

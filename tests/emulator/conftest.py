@@ -14,19 +14,19 @@ from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator, runni
 
 @attrs.define
 class Switch:
-    """An app that forwards to the app that was mounted last."""
+    """An app that forwards to the emulator mounted last."""
 
     app: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Hand the request on."""
+        """Forward the request."""
         assert self.app is not None
         await self.app(scope, receive, send)
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """Return a clock that stands still."""
+    """Return a clock that only the test advances."""
     return Clock()
 
 

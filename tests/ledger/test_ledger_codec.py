@@ -105,7 +105,7 @@ def test_a_field_is_encoded_independently(traits: dict[str, Any], data: st.DataO
 
 @given(user_traits(), user_traits())
 def test_different_values_have_different_bytes(one: UserTraits, other: UserTraits) -> None:
-    """And equal values have equal bytes."""
+    """Equal values have equal bytes."""
     mine, theirs = encoded_fields(encode(untyped(one))), encoded_fields(encode(untyped(other)))
 
     for field in mine.keys() & theirs.keys():
@@ -191,7 +191,7 @@ def test_a_declared_type_changes_its_field() -> None:
 
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_keeps_moments_to_the_microsecond(moment: datetime) -> None:
-    """From the year 1 to 9999."""
+    """This holds from the year 1 to 9999."""
     assert from_microseconds(to_microseconds(moment)) == moment
 
 
@@ -212,7 +212,7 @@ def test_fingerprints_depend_on_the_key(one: UserTraits, other: UserTraits) -> N
 
 @given(user_traits(), user_traits())
 def test_identifies_by_user_id_or_all_vendor_ids(one: UserTraits, other: UserTraits) -> None:
-    """Two users are the same exactly if these are."""
+    """Two users are the same if and only if these are equal."""
 
     def name(user: UserTraits) -> Any:
         return user.user_id or dict(user.vendor_ids) or None
@@ -222,7 +222,7 @@ def test_identifies_by_user_id_or_all_vendor_ids(one: UserTraits, other: UserTra
 
 
 def test_ids_cannot_imitate_each_other() -> None:
-    """Whatever characters the names and ids of vendors contain."""
+    """The names and ids of vendors may contain any characters."""
     ids = [{"a": "b=c"}, {"a=b": "c"}, {"a": "x\0b=y"}, {"a": "x", "b": "y"}, {"b": "x", "a": "y"}]
     users = [*(UserTraits(vendor_ids=each) for each in ids), UserTraits("a=b=c"), UserTraits('{"a":"b=c"}')]
 
@@ -245,7 +245,7 @@ def test_fingerprints_do_not_depend_on_the_cache() -> None:
 
 @given(user_traits(), user_traits())
 def test_merging_keeps_all_fields_and_newer_values(older: UserTraits, newer: UserTraits) -> None:
-    """As at a vendor that is sent one user after the other."""
+    """A vendor that is sent one user after the other does the same."""
     both = merge_users(older, newer)
 
     assert {*field_names(both)} == {*field_names(older)} | {*field_names(newer)}
@@ -262,7 +262,7 @@ def test_merging_keeps_all_fields_and_newer_values(older: UserTraits, newer: Use
 
 @given(user_traits(), user_traits(), user_traits())
 def test_merging_is_associative(one: UserTraits, two: UserTraits, three: UserTraits) -> None:
-    """So it does not matter when users are merged."""
+    """It does not matter when users are merged."""
     a, b, c = [UserTraits("u", name=each.name, email=each.email, traits=flat(each)) for each in (one, two, three)]
 
     assert merge_users(merge_users(a, b), c) == merge_users(a, merge_users(b, c))
@@ -280,7 +280,7 @@ def test_merging_is_idempotent(user: UserTraits) -> None:
 
 
 def test_merges_nested_traits_name_by_name() -> None:
-    """At any depth; an object replaces a scalar and a scalar an object."""
+    """This holds at any depth; an object replaces a scalar and a scalar an object."""
     older = user(a={"b": {"c": 1, "d": 2}, "e": 3}, f={"g": 1}, h=1)
 
     both = merge_users(older, user(a={"b": {"d": 4}}, f=2, h={"i": 1}))
@@ -290,7 +290,7 @@ def test_merges_nested_traits_name_by_name() -> None:
 
 
 def test_merging_keeps_the_newest_moment() -> None:
-    """In either order."""
+    """The order of the users does not matter."""
     early, late = UserTraits("u", observed_at=NOON.replace(hour=9)), UserTraits("u", observed_at=NOON)
 
     assert merge_users(early, late).observed_at == merge_users(late, early).observed_at == NOON

@@ -39,7 +39,7 @@ def test_keeps_values_until_delivery(path: Path) -> None:
     "outcome", [Accepted(A), Accepted(A, vendor_id="canary-new", adjustments=(dropped("traits.plan"),))]
 )
 def test_erases_values_and_ids_after_delivery(path: Path, outcome: Accepted) -> None:
-    """From the file and its write-ahead log, as soon as the ledger is closed."""
+    """They leave the file and its write-ahead log as soon as the ledger is closed."""
     with Ledger(path) as ledger:
         ledger.upsert([CANARY], [A])
         settle(ledger, claim_one(ledger), outcome)
@@ -114,7 +114,7 @@ def test_erases_what_a_crash_left(path: Path) -> None:
 
 
 def test_erases_users_of_all_sizes(path: Path) -> None:
-    """Whatever pages SQLite reorganised while they came and went."""
+    """SQLite may reorganise any pages while users come and go."""
     chance = random.Random(7)  # noqa: S311  # The same on every run.
     for _ in range(6):
         with Ledger(path) as ledger:

@@ -53,7 +53,7 @@ def filled(path: Path) -> Path:
 
 @pytest.mark.parametrize("content", [b"user_id,plan\nu1,pro\n", b"xy", b"\0" * 5000, os.urandom(10_000)])
 def test_refuses_a_file_of_another_format(path: Path, content: bytes) -> None:
-    """Not a byte of it changes."""
+    """The file is not changed."""
     path.write_bytes(content)
 
     assert problem_of(lambda: Ledger(path)) == "not a ledger"
@@ -63,7 +63,7 @@ def test_refuses_a_file_of_another_format(path: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("statement", ["CREATE TABLE t (x)", "PRAGMA application_id = 7"])
 def test_refuses_another_sqlite_database(path: Path, statement: str) -> None:
-    """Not a byte changes, whether it has tables or only an application id."""
+    """The file is not changed, whether it has tables or only an application id."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(statement)
     content = path.read_bytes()
@@ -74,7 +74,7 @@ def test_refuses_another_sqlite_database(path: Path, statement: str) -> None:
 
 
 def test_an_empty_file_becomes_a_ledger(path: Path) -> None:
-    """For example one made by `mktemp`."""
+    """For example, `mktemp` makes empty files."""
     path.touch()
 
     with Ledger(path) as ledger:
@@ -235,7 +235,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_loses_nothing(small_disk: Path) -> None:
-    """On a real disk; once space is freed the same ledger goes on, and so does the next run."""
+    """The disk is a real one; once space is freed, the same ledger and the next run continue."""
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * 600_000)
     path = filled(small_disk / "ledger.db")
@@ -347,7 +347,7 @@ def cut_texts(content: bytearray) -> None:
 
 @pytest.mark.parametrize("harm", [overwrite_the_middle, zero_the_middle, cut_short, spoil_values, cut_texts])
 def test_reports_a_damaged_file(path: Path, harm: Callable[[bytearray], None]) -> None:
-    """Whatever reads the damaged part first reports it."""
+    """The first method to read the damaged part reports it."""
     damaged(filled(path), harm)
 
     assert problem_of(lambda: use(path)) == "the ledger is damaged"
@@ -372,7 +372,7 @@ def test_reports_damaged_rejections_losses_and_jobs(path: Path) -> None:
 
 @pytest.mark.slow
 def test_any_damage_is_a_ledger_error(path: Path) -> None:
-    """Whichever page of the file is overwritten."""
+    """Any page of the file may be overwritten."""
     intact = filled(path).read_bytes()
     for start in range(0, len(intact), 4096):
         content = bytearray(intact)
@@ -388,7 +388,7 @@ def test_any_damage_is_a_ledger_error(path: Path) -> None:
 
 
 def test_reports_missing_write_permission(path: Path) -> None:
-    """For a read-only file, and a read-only folder, as a user who is not root."""
+    """The file or its folder is read-only, and the user is not root."""
     filled(path)
     script = """
         import os, sys
@@ -496,7 +496,7 @@ def test_reports_a_closed_ledger(path: Path) -> None:
 
 
 def test_names_an_unknown_error(path: Path) -> None:
-    """By SQLite's or Python's name for it, never by its text."""
+    """The error has SQLite's or Python's name for it, but not its text."""
     with Ledger(path) as ledger:
         database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         assert problem_of(lambda: database.rows("SELECT canary")) == "the ledger cannot be used: SQLITE_ERROR"

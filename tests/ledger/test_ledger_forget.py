@@ -54,7 +54,7 @@ OUTCOMES: Final[Sequence[Callable[[Claim], Outcome]]] = (
 
 @pytest.mark.parametrize("outcome_of", OUTCOMES)
 def test_forgetting_leaves_nothing_on_disk(path: Path, outcome_of: Callable[[Claim], Outcome]) -> None:
-    """Whatever the user's state was, while the ledger is still open."""
+    """This holds for every state of a user, while the ledger is still open."""
     with Ledger(path) as ledger:
         ledger.upsert([CANARY, user("u2")], [A, B])
         deliver(ledger, A, lambda claim: outcome_of(claim) if claim.user.user_id == "canary-id" else Accepted(A))
@@ -94,7 +94,7 @@ def test_forgetting_deletes_from_every_table(path: Path) -> None:
 
 
 def test_keeps_a_reason_that_others_share(path: Path) -> None:
-    """Until the last of those users is forgotten."""
+    """It is deleted with the last of those users."""
     with Ledger(path) as ledger:
         ledger.upsert([user("u1"), user("u2")], [A])
         deliver(ledger, A, rejected)
@@ -109,7 +109,7 @@ def test_keeps_a_reason_that_others_share(path: Path) -> None:
 
 
 def test_deletes_a_reason_that_nobody_has(path: Path) -> None:
-    """However old: a vendor's message may be about this user only."""
+    """Its age does not matter: a vendor's message may be about this user only."""
     with Ledger(path) as ledger:
         ledger.upsert([user("u1")], [A])
         deliver(ledger, A, rejected)
@@ -130,7 +130,7 @@ def test_forgetting_an_unknown_user_returns_false(path: Path) -> None:
 
 
 def test_rejects_an_invalid_id(path: Path) -> None:
-    """As creating a user with that id does."""
+    """The error is that of creating a user with that id."""
     with Ledger(path) as ledger, pytest.raises(InvalidTraitsError):
         ledger.forget("")
 
@@ -274,7 +274,7 @@ def test_forgetting_changes_no_other_user(steps: list[Step]) -> None:
 @settings(max_examples=examples(25))
 @given(STEPS)
 def test_forgetting_leaves_nothing_after_any_history(steps: list[Step]) -> None:
-    """Of a ledger that has no other user, in the file and beside it."""
+    """The ledger has no other user, and the files beside it are searched, too."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
         with Ledger(path) as ledger:

@@ -141,7 +141,7 @@ def test_releases_the_lease_in_a_child(path: Path) -> None:
 
 @needs_forks
 def test_a_child_gets_the_lease_after_its_parent_ends(path: Path) -> None:
-    """For example a daemon forked while its parent delivered."""
+    """For example, a daemon is forked while its parent delivers."""
     daemon = textwrap.dedent("""
         import os, sys
         from replay_identity.ledger import Ledger

@@ -31,7 +31,7 @@ ENTRIES = (
 
 
 def test_a_job_survives_a_crash(path: Path) -> None:
-    """With its key, its body and its entries, in order."""
+    """Its key, its body and its entries, in order, are stored."""
     with Ledger(path) as ledger:
         started = ledger.start_job(A, batch(*ENTRIES))
         crashed = [ledger.start_job(B, batch(key="key-2")), started]
@@ -59,7 +59,7 @@ def test_naming_a_job_erases_its_body(path: Path) -> None:
 
 
 def test_ending_a_job_settles_its_users(path: Path) -> None:
-    """In one transaction; nothing of the job is left."""
+    """One transaction does both, and nothing of the job is left."""
     with Ledger(path) as ledger:
         ledger.upsert([user("canary-1", plan="a"), user("canary-2"), user("canary-3")], [A])
         claims = ledger.claim(A)

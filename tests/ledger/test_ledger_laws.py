@@ -26,7 +26,7 @@ ODD_STRINGS = STRINGS | st.text(st.characters(codec="ascii"), max_size=5) | STRI
 
 @given(st.lists(ODD_STRINGS) | st.lists(ODD_STRINGS).map(tuple))
 def test_keeps_a_list_of_strings(strings: Any) -> None:
-    """In its order, as plain strings, with or without other values."""
+    """The order is kept, and the items are plain strings, with or without other values."""
     (kept,) = UserTraits("u1", traits={"tags": strings}).traits.values()
     (beside,) = UserTraits("u1", traits={"tags": [*strings, 1]}).traits.values()
 
@@ -38,14 +38,14 @@ def test_keeps_a_list_of_strings(strings: Any) -> None:
 
 @given(st.lists(ODD_STRINGS), st.sampled_from([None, "\ud800", b"x", object()]), st.integers(0, 5))
 def test_finds_a_bad_item_among_strings(strings: list[Any], odd: Any, at: int) -> None:
-    """However many good ones surround it."""
+    """Any number of good items may surround it."""
     with pytest.raises(InvalidTraitsError, match=r"traits\.tags\["):
         UserTraits("u1", traits={"tags": [*strings[:at], odd, *strings[at:]]})
 
 
 @given(user_traits())
 def test_an_unchecked_user_equals_a_checked_one(one: UserTraits) -> None:
-    """In every field, and as a member of a set."""
+    """Every field is equal, and so are the hashes."""
     copy = new_unchecked(one.user_id, one.name, one.email, one.traits, one.types, one.observed_at, one.vendor_ids)
 
     assert copy == one
@@ -68,7 +68,7 @@ ROW_IDS = st.lists(st.integers(1, 40)) | st.builds(row_id_range, st.integers(1, 
 @example([3, 2, 1])
 @example([])
 def test_sql_in_selects_exactly_the_row_ids(row_ids: list[int]) -> None:
-    """In any order, with gaps or without, and with repetitions."""
+    """They may be in any order, with gaps and repetitions."""
     db = sqlite3.connect(":memory:")
     db.execute("CREATE TABLE users (row_id INTEGER PRIMARY KEY)")
     db.executemany("INSERT INTO users VALUES (?)", [(row_id,) for row_id in range(45)])
@@ -91,7 +91,7 @@ PLAIN = st.none() | STRINGS | st.booleans() | st.integers(-5, 5) | st.floats(all
 
 @given(st.dictionaries(STRINGS, LARGE | PLAIN | st.lists(LARGE) | st.dictionaries(STRINGS, LARGE)), STRINGS, LARGE)
 def test_decodes_integers_of_any_size(traits: dict[str, Any], name: str, number: int) -> None:
-    """Also if only one of them is beyond 64 bits."""
+    """It is enough if one of them is beyond 64 bits."""
     one = UserTraits("u1", traits={**traits, name: number})
 
     assert decode(encode(one)) == one
@@ -99,7 +99,7 @@ def test_decodes_integers_of_any_size(traits: dict[str, Any], name: str, number:
 
 @given(LARGE)
 def test_an_integer_is_encoded_independently(number: int) -> None:
-    """Alone, or beside one that needs a tag, and never as its string."""
+    """A neighbour that needs a tag does not change it, and it never equals its string."""
     alone = encoded_fields(encode(UserTraits("u1", traits={"n": number})))
     beside = encoded_fields(encode(UserTraits("u1", traits={"n": number, "large": 10**60})))
     text = encoded_fields(encode(UserTraits("u1", traits={"n": str(number)})))
@@ -117,7 +117,7 @@ def test_distinguishes_values_that_python_equates(values: Any) -> None:
 
 
 def test_distinguishes_fields_from_traits_of_their_names() -> None:
-    """And a dotted name from a nested one."""
+    """A dotted name is also distinguished from a nested one."""
     one = UserTraits("u1", name="Ann", traits={"name": "Bob", "a.b": 1, "a": {"b": 1}, "traits.name": 2})
 
     fields = encoded_fields(encode(one))

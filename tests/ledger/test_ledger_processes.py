@@ -76,7 +76,7 @@ print("done", flush=True)
 
 
 def test_concurrent_processes_lose_nothing(path: Path) -> None:
-    """Even when all of them create the file and upsert the same user."""
+    """All of them may create the file and upsert the same user."""
     with (
         process(UPSERT_MANY, path, 1) as one,
         process(UPSERT_MANY, path, 2) as two,
@@ -198,7 +198,7 @@ def test_one_thread_holds_the_lease(path: Path) -> None:
 
 
 def test_an_exception_releases_the_lease(path: Path) -> None:
-    """Whatever happens while it is held."""
+    """Any exception may be raised while it is held."""
     with Ledger(path) as ledger:
         with pytest.raises(ZeroDivisionError), ledger.lease(A):
             raise ZeroDivisionError
@@ -207,7 +207,7 @@ def test_an_exception_releases_the_lease(path: Path) -> None:
 
 
 def test_every_backend_name_has_its_own_lock(path: Path) -> None:
-    """Also names that no file can have, or that differ only in unsafe characters."""
+    """This includes names that no file can have, and names that differ only in unsafe characters."""
     names = ["acme", "a/b", "ab", "a b", "..", "ä", "x" * 300, "x" * 301, ""]
     with Ledger(path) as ledger:
         leases = [ledger.lease(name) for name in names]
@@ -220,7 +220,7 @@ def test_every_backend_name_has_its_own_lock(path: Path) -> None:
 
 
 def test_reports_an_unusable_lock_file(tmp_path: Path) -> None:
-    """In a missing folder, or when the file is something else."""
+    """Its folder is missing, or the file is something else."""
     (tmp_path / "ledger.db-acme.lock").write_bytes(b"something else" * 1000)
     for path in (tmp_path / "missing" / "ledger.db", tmp_path / "ledger.db"):
         with pytest.raises(LedgerError, match="lock file"), take_lease(str(path), A):
@@ -321,7 +321,7 @@ def test_a_fork_copies_a_ledger_in_memory() -> None:
 
 @needs_fork
 def test_a_closed_ledger_stays_closed_after_a_fork(path: Path) -> None:
-    """In the parent and in the child."""
+    """This holds in the parent and in the child."""
     ledger = Ledger(path)
     ledger.close()
 
@@ -343,7 +343,7 @@ def is_closed(ledger: Ledger) -> bool:
 
 @needs_fork
 def test_a_ledger_may_be_closed_after_a_fork(path: Path) -> None:
-    """Though nothing has opened it again."""
+    """It need not have been used since the fork."""
     ledger = Ledger(path)
     ledger.upsert([user()], [A])
 
@@ -384,7 +384,7 @@ def test_concurrent_threads_lose_nothing(path: Path) -> None:
 
 
 def test_ledgers_of_one_process_share_a_file(path: Path) -> None:
-    """For example several routers in one worker."""
+    """For example, one web worker has several routers."""
     with Ledger(path) as one, Ledger(path) as other:
         with ThreadPoolExecutor(2) as threads:
             upserts = [threads.submit(each.upsert, [user(f"u{n}")], [A]) for n in range(40) for each in (one, other)]

@@ -142,7 +142,7 @@ def test_erases_the_values_of_a_fixed_user(ledger: Ledger) -> None:
 
 
 def test_invalidate_sends_users_in_full_again(ledger: Ledger) -> None:
-    """Only at that backend, only if upserted again, and only once."""
+    """It affects only that backend, only users upserted again, and each only once."""
     rows = [user(f"u{number}", plan="pro", size=1) for number in range(700)]
     ledger.upsert(rows, [A, B])
     deliver(ledger, A)

@@ -214,7 +214,7 @@ def test_names_list_items_by_index() -> None:
 
 
 def test_adds_the_time_zone_to_naive_datetimes() -> None:
-    """In lists too. Aware datetimes keep their own; dates need none."""
+    """This includes lists. Aware datetimes keep their own zone, and dates need none."""
     zone = timezone(timedelta(hours=2))
     to_date, to_dates = find_cast("date", zone), find_cast("dates", zone)
 
@@ -238,7 +238,7 @@ def test_every_type_has_a_cast() -> None:
 
 @given(number=st.integers(-(2**63), 2**63 - 1))
 def test_integers_survive_a_round_trip(number: int) -> None:
-    """Through a string, a float or a decimal."""
+    """They pass through a string, a float or a decimal."""
     to_int, to_str = find_cast("int", None), find_cast("str", None)
 
     assert to_int(to_str(number, "f"), "f") == to_int(Decimal(number), "f") == number
@@ -246,7 +246,7 @@ def test_integers_survive_a_round_trip(number: int) -> None:
 
 @given(number=st.floats(allow_nan=False, allow_infinity=False))
 def test_floats_survive_a_round_trip(number: float) -> None:
-    """Through a string."""
+    """They pass through a string."""
     back = find_cast("real", None)(find_cast("str", None)(number, "f"), "f")
 
     assert repr(back) == repr(number)
@@ -254,13 +254,13 @@ def test_floats_survive_a_round_trip(number: float) -> None:
 
 @given(moment=st.one_of(datetimes(), st.dates()))
 def test_dates_survive_a_round_trip(moment: date) -> None:
-    """With and without a time of day."""
+    """A time of day in the string is optional."""
     assert find_cast("date", None)(iso8601(moment), "f") == moment
 
 
 @given(moment=datetimes())
 def test_datetimes_survive_a_round_trip_as_seconds(moment: datetime) -> None:
-    """To the microsecond."""
+    """They are exact to the microsecond."""
     seconds = Decimal((moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)).scaleb(-6)
 
     assert find_cast("epoch", None)(f"{seconds:f}", "f") == moment

@@ -51,7 +51,7 @@ def test_finds_user_fields_at_their_paths() -> None:
 
 
 def test_finds_user_fields_by_default_names() -> None:
-    """After fields are renamed and cast."""
+    """Fields are renamed and cast first."""
     row = {"id": 7, "nick": "Ada", "email": "a@b.c"}
 
     user = mapped(row, fields={"id": FieldRule(cast="str"), "nick": FieldRule(rename="name", cast="str")})
@@ -132,7 +132,7 @@ def test_defaults_fill_absent_fields() -> None:
 
 
 def test_a_null_is_ignored_or_removes() -> None:
-    """At every depth. A field's setting overrides the row's; user fields cannot be removed."""
+    """This holds at every depth. A field's setting overrides the row's; user fields cannot be removed."""
     row = {"id": "u1", "name": None, "uid": None, "mail": None, "a": None, "b": None, "c": {"d": None}, "e": None}
     fields = {"b": FieldRule(null="absent"), "e": FieldRule(cast="int")}
 
@@ -216,7 +216,7 @@ def test_names_the_field_that_is_wrong(row: dict[str, Any], settings: dict[str, 
 
 
 def test_observed_at_may_be_seconds_or_absent() -> None:
-    """Or a datetime."""
+    """It may also be a datetime."""
     seconds = {"t": FieldRule(cast="epoch")}
     local = NOON.astimezone(timezone(timedelta(hours=3)))
 
@@ -227,7 +227,7 @@ def test_observed_at_may_be_seconds_or_absent() -> None:
 
 @given(row=st.one_of(trait_maps(), st.dictionaries(st.sampled_from(["id", "uid", "name", "email", "a"]), texts())))
 def test_an_empty_mapping_changes_nothing(row: dict[str, Any]) -> None:
-    """Neither the user nor the error."""
+    """The user or the error is the same as without a mapping."""
 
     def result_of(to_user: Callable[[dict[str, Any]], UserTraits]) -> UserTraits | str:
         try:
@@ -240,7 +240,7 @@ def test_an_empty_mapping_changes_nothing(row: dict[str, Any]) -> None:
 
 @given(row=trait_maps(), name=trait_names(), other=trait_names())
 def test_renaming_back_restores_the_row(row: dict[str, Any], name: str, other: str) -> None:
-    """If the new name is free."""
+    """The new name must be free."""
     own = {"user_id", "uid", "id", "name", "display_name", "email"}
     row = {key: value for key, value in row.items() if key not in own and "." not in key}
     if "." in name or "." in other or not name or not other or other in row or {name, other} & own or name == other:
@@ -267,7 +267,7 @@ def test_renaming_back_restores_the_row(row: dict[str, Any], name: str, other: s
     unlisted=st.sampled_from(["keep", "drop"]),
 )
 def test_errors_never_quote_a_value(row: dict[str, Any], field: str, rule: FieldRule, null: Any, unlisted: Any) -> None:
-    """Whatever the mapping and the row."""
+    """This holds for any mapping and any row."""
     row = {**row, "canary": CANARY, "id": CANARY}
     fields = {field: rule, "canary": FieldRule(cast="str")}
     problem = ""

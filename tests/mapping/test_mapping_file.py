@@ -69,7 +69,7 @@ def test_loads_every_setting(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_is_an_empty_mapping(tmp_path: Path) -> None:
-    """With a byte order mark."""
+    """A byte order mark does not matter."""
     assert load(tmp_path, "\ufeff# nothing yet\n") == RowMapping()
 
 
@@ -160,6 +160,6 @@ def test_copies_the_fields() -> None:
 
 
 def test_checks_mappings_built_in_python() -> None:
-    """With the same error texts."""
+    """The errors are the same as for a file."""
     with pytest.raises(ConfigurationError, match=r"^null: expected one of absent, remove$"):
         RowMapping(null="gone")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -79,7 +79,7 @@ def of_values(values: Sequence[Any], name: str = "trait") -> PropertyInference:
     ],
 )
 def test_chooses_the_first_cast_that_fits_all(values: list[Any], cast: str) -> None:
-    """In the documented order, and `any` if none fits."""
+    """Casts are tried in the documented order; if none fits, it is `any`."""
     assert of_values(values).cast == cast
 
 
@@ -116,7 +116,7 @@ def test_other_names_may_be_numbers(name: str, values: list[Any]) -> None:
 
 
 def test_uses_declared_types() -> None:
-    """Whatever the name or the length of the values."""
+    """The name and the length of the values do not matter."""
     users = [UserTraits(traits={"zip": text}, types={"zip": "int"}) for text in ("12345678901", "7")]
 
     assert inferred(users).properties["zip"].cast == "int"
@@ -133,7 +133,7 @@ def test_uses_declared_types() -> None:
     ],
 )
 def test_ignores_inconsistent_declared_types(values: list[Any], types: list[Any]) -> None:
-    """Unless all values declare the same type and fit it."""
+    """All values must declare the same type and fit it."""
     users = [
         UserTraits(traits={"t": value}, types={} if declared is None else {"t": declared})
         for value, declared in zip(values, types, strict=True)
@@ -143,7 +143,7 @@ def test_ignores_inconsistent_declared_types(values: list[Any], types: list[Any]
 
 
 def test_shows_values_that_reject_a_better_cast() -> None:
-    """By line and shape, never by value. A worse cast with as many conflicts is not shown."""
+    """They are shown by line and shape, never by value. A worse cast with as many conflicts is not shown."""
     found = of_values(["1", "2", "3", "4", "5", "7-8", "n/a"])
 
     assert found == PropertyInference(
@@ -174,7 +174,7 @@ def test_hides_casts_that_rarely_fit() -> None:
 
 
 def test_uses_the_singular_for_one_user() -> None:
-    """In the comment of a field."""
+    """The comment of a field counts users."""
     assert str(of_values(["a"])) == "1 user"
 
 
@@ -278,7 +278,7 @@ def test_ignores_user_fields_and_removals() -> None:
     ],
 )
 def test_shows_the_shape_of_a_value(value: object, expected: str) -> None:
-    """Letters, digits and other characters, each run once."""
+    """Each run of letters, digits or other characters is shown once."""
     assert shape(value) == expected
 
 
@@ -311,7 +311,7 @@ ROWS = st.dictionaries(
 @pytest.mark.slow
 @given(st.lists(ROWS, max_size=6))
 def test_the_mapping_accepts_the_rows_it_came_from(rows: list[dict[str, Any]]) -> None:
-    """And no value is lost."""
+    """No value is lost."""
     good: list[tuple[dict[str, Any], UserTraits]] = []
     for row in rows:
         try:
@@ -337,7 +337,7 @@ def flat(traits: Any, parents: str = "") -> list[str]:
 
 @given(st.lists(st.dictionaries(st.sampled_from(["a", "b.c", "b.d"]), TEXTS, max_size=3), max_size=6))
 def test_strings_from_logrocket_keep_their_meaning(rows: list[dict[str, Any]]) -> None:
-    """When they are sent to LogRocket again."""
+    """They are sent to LogRocket again."""
     inference = inferred(UserTraits("u1", traits=row) for row in rows)
     mapping = CompiledMapping.compile(inference.mapping())
 

@@ -49,7 +49,7 @@ def read_back(text: str) -> RowMapping:
 def test_mappings_survive_a_round_trip(
     fields: dict[str, FieldRule], user_id: str | None, null: Null, timezone: str | None
 ) -> None:
-    """Whatever the names and the defaults."""
+    """This holds for any names and defaults."""
     try:
         mapping = RowMapping(user_id=user_id, null=null, timezone=timezone, fields=fields)
     except ConfigurationError:
@@ -60,7 +60,7 @@ def test_mappings_survive_a_round_trip(
 
 
 def test_writes_only_changed_settings() -> None:
-    """With a comment above the field."""
+    """A comment stands above its field."""
     mapping = RowMapping(user_id="id", fields={"seats": FieldRule(cast="int"), "a.b": FieldRule()})
 
     assert mapping_text(mapping, {"seats": "2 users"}) == (

@@ -59,7 +59,7 @@ def test_converts_numbers_to_their_declared_types(declared: str, value: object, 
 
 
 def test_converts_nested_numbers_by_dotted_path() -> None:
-    """As the vendor declares them."""
+    """Vendors declare them by that path."""
     user = converted(traits={"company": {"size": 4.0}}, types={"company.size": "int"})
 
     assert repr(user.traits["company"]) == "{'size': 4}"
@@ -103,7 +103,7 @@ def test_a_mapping_renames_and_casts() -> None:
 
 
 def test_users_are_observed_when_requested() -> None:
-    """Unless the mapping names a field for it."""
+    """A mapping may name another field for the moment."""
     requested, changed = datetime(2026, 11, 21, 12, tzinfo=UTC), datetime(2026, 11, 20, 8, tzinfo=UTC)
     fields: dict[str, Any] = {"traits": {"changed": changed.isoformat()}}
 
@@ -118,7 +118,7 @@ def test_users_are_observed_when_requested() -> None:
 
 
 def test_a_mapping_uses_the_user_field_names() -> None:
-    """So the email address can be the id."""
+    """For example, the email address can become the id."""
     user = converted(RowMapping(user_id="email"), user_id=None, email="ada@example.com")
 
     assert user.user_id == "ada@example.com"
@@ -135,7 +135,7 @@ def test_a_mapping_gives_anonymous_users_the_vendor_id(user_id: str | None, expe
 
 
 def test_a_mapping_keeps_the_vendor_id_as_a_trait() -> None:
-    """To find the users at the old vendor."""
+    """It helps to find the users at the old vendor."""
     mapping = RowMapping(fields={"vendor_id": FieldRule(rename="fullstory_id")})
 
     assert converted(mapping).traits == {"fullstory_id": f"{2**60 + 1}"}
@@ -152,7 +152,7 @@ def test_properties_named_like_user_fields_stay_properties(mapping: RowMapping |
 
 
 def test_a_mapping_can_address_such_a_property() -> None:
-    """As `traits.` and its name."""
+    """Its path is `traits.` and its name."""
     mapping = RowMapping(fields={"traits.uid": FieldRule(rename="account")})
 
     assert converted(mapping, traits={"uid": "x"}).traits == {"account": "x"}
@@ -165,5 +165,5 @@ def test_a_mapping_can_address_such_a_property() -> None:
     )
 )
 def test_an_empty_mapping_changes_nothing(traits: dict[str, Any]) -> None:
-    """Whatever the properties are called."""
+    """This holds for any names of properties."""
     assert converted(RowMapping(), traits=traits) == converted(None, traits=traits)

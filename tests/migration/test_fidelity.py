@@ -104,7 +104,7 @@ def test_counts_collisions_by_property() -> None:
 
 
 def test_a_route_may_cause_a_collision() -> None:
-    """By renaming one trait to another."""
+    """It can rename one trait to another."""
     found = counted(Route(FULLSTORY.backend, rename={"a": "b"}), user(a="x", b="y"))
 
     assert (found.rejected, list(found.collisions)) == (1, ["traits.b"])
@@ -121,7 +121,7 @@ def test_counts_the_names_that_are_sent() -> None:
 
 
 def test_skips_users_without_anything_to_send() -> None:
-    """And users that a route excludes."""
+    """Users that a route excludes are skipped, too."""
     found = counted(LOGROCKET, UserTraits("u1"))
     excluded = counted(Route(LOGROCKET.backend, when=lambda _: False), user(plan="pro"))
 
@@ -183,7 +183,7 @@ def test_the_numbers_add_up(some: list[UserTraits], routes: tuple[Route, ...]) -
 @example([user(plan="pro")], [user(**{"a-b": 1.5, "a_b": 2.5})])
 @given(st.lists(user_traits(), max_size=3), st.lists(user_traits(), max_size=3))
 def test_merging_and_storing_lose_no_count(some: list[UserTraits], more: list[UserTraits]) -> None:
-    """So a resumed run continues the counts."""
+    """A resumed run continues the counts."""
     whole, first, second = (Fidelity(ADAPTING) for _ in range(3))
     for each in some:
         whole.add(each)

@@ -60,7 +60,7 @@ def text(page: MigrationReport) -> str:
     ],
 )
 def test_sums_up_a_backend_in_one_sentence(changes: dict[str, Any], sentence: str) -> None:
-    """From the limits in a dry run, from the counts of the run otherwise."""
+    """A dry run is judged by the limits, a real run by its counts."""
     assert sentence in text(report(**changes))
 
 
@@ -83,14 +83,14 @@ def test_counts_properties_with_losses(lossy: int, estimate: dict[str, Estimate]
 
 
 def test_uses_the_singular_for_one_user() -> None:
-    """With nothing pending."""
+    """Nothing is pending."""
     run = SyncReport(backends=(BackendReport("acme", carried=1),))
 
     assert "acme is up to date with 0 of 1 user;" in text(report(run=run))
 
 
 def test_distinguishes_a_dry_run() -> None:
-    """In the first line after the date."""
+    """The first line after the date says so."""
     assert "This is the report of a migration." in text(report())
     assert "This is the report of a dry run: nothing was sent" in text(report(estimate=ESTIMATE))
 
@@ -117,12 +117,12 @@ def test_leaves_out_error_texts() -> None:
     ],
 )
 def test_shows_the_estimated_time(estimate: Estimate, sentence: str) -> None:
-    """As far as it is known."""
+    """Unknown parts are left out."""
     assert sentence in text(report(estimate={"acme": estimate}))
 
 
 def test_counts_the_listed_users() -> None:
-    """By kind."""
+    """Each kind of user has a count."""
     shown = text(report())
 
     assert "old listed 100,000 users." in shown
@@ -133,7 +133,7 @@ def test_counts_the_listed_users() -> None:
 
 @pytest.mark.parametrize(("restarts", "times"), [(1, "once"), (2, "2 times")])
 def test_reports_restarts(restarts: int, times: str) -> None:
-    """And users read by earlier runs."""
+    """It also counts users read by earlier runs."""
     shown = text(report(listing=ListingStats(users=3, usable=3, earlier=2, restarts=restarts)))
 
     assert f"started again from the first page {times}" in shown
@@ -142,7 +142,7 @@ def test_reports_restarts(restarts: int, times: str) -> None:
 
 @pytest.mark.parametrize(("rows", "words"), [(1, "old has 1 row."), (2000, "old has 2,000 rows.")])
 def test_counts_the_rows_of_a_file(rows: int, words: str) -> None:
-    """If the source is not a vendor."""
+    """A file has no listing of users."""
     shown = text(report(listing=None, run=SyncReport(rows=rows, bad_row_count=1)))
 
     assert words in shown
@@ -151,7 +151,7 @@ def test_counts_the_rows_of_a_file(rows: int, words: str) -> None:
 
 
 def test_fills_bars_in_proportion() -> None:
-    """With a label for screen readers."""
+    """Each bar has a label for screen readers."""
     page = html_page(report(listing=ListingStats(users=8, usable=6, anonymous=2)))
 
     assert (
@@ -175,12 +175,12 @@ def test_shows_the_worst_property_first() -> None:
 
 
 def test_shows_how_values_are_changed() -> None:
-    """In the terms explained at the end of the page."""
+    """The end of the page explains the terms."""
     assert "Changes: 3 coerced, 412 truncated" in text(report())
 
 
 def test_limits_the_number_of_properties() -> None:
-    """And says how many are left out, if any."""
+    """It says how many are left out, if any."""
     for more in (0, 3):
         many = {f"traits.p{number}": PropertyFidelity(users=1, as_is=1) for number in range(MAX_PROPERTIES + more)}
 
@@ -232,13 +232,13 @@ def test_shows_no_gauge_without_a_limit() -> None:
 
 
 def test_shows_the_date_in_utc() -> None:
-    """Of the given clock."""
+    """The date is that of the clock passed in."""
     assert "Report of 1970-01-02 (UTC)" in html_page(report(), clock=lambda: 86_400.0)
 
 
 @given(st.text(), st.text())
 def test_names_cannot_inject_markup(path: str, source: str) -> None:
-    """Whatever the names of properties and files, the tags are the same."""
+    """The tags are the same for any names of properties and files."""
     harmless = report(counted(properties={"a": PropertyFidelity(users=1, lossy=1)}, collisions={"a": 1}))
     harmful = report(counted(properties={path: PropertyFidelity(users=1, lossy=1)}, collisions={path: 1}))
 

@@ -16,7 +16,10 @@ CHROMIUM = next(
     filter(None, map(shutil.which, (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"))),
     None,
 )
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: install it, or name it in $CHROMIUM")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: install it, or name it in $CHROMIUM"),
+]
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 MEASURE = """<script>

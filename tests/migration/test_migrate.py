@@ -41,7 +41,7 @@ class LineSender:
     line: Line
 
     def send(self, request: Request, timeout: float) -> Response:
-        """Ask at once."""
+        """Send the request at once."""
         assert timeout > 0
         return self.line.send(request)
 
@@ -110,13 +110,13 @@ class Move:
         return ["page_token" in request.query for request in self.old.requests if request.method == "GET"]
 
     def close(self) -> None:
-        """Do nothing."""
+        """Close the event loop of the connection."""
         self.line.loop.close()
 
 
 @pytest.fixture
 def move(tmp_path: Path) -> Iterator[Move]:
-    """Provide a migration without users."""
+    """Yield a migration without users."""
     world = World(tmp_path / "ledger.db")
     move = Move(world)
     yield move
@@ -320,7 +320,7 @@ def test_waits_for_a_quota(move: Move) -> None:
 
 
 def test_reports_a_vendor_that_cannot_be_read(move: Move) -> None:
-    """With the failure and empty counts."""
+    """The report has the failure and empty counts."""
     move.old.faults.add(Fault(status=401, method="GET"))
 
     report = move.run()
@@ -345,8 +345,8 @@ def test_a_dry_run_sends_nothing_and_predicts_the_run(move: Move) -> None:
     assert predicted.estimate is not None
 
 
-def test_a_predicteds_an_unreadable_vendor(move: Move) -> None:
-    """Like the run itself."""
+def test_a_dry_run_reports_an_unreadable_vendor(move: Move) -> None:
+    """The report is that of a real run."""
     move.old.faults.add(Fault(status=401, method="GET"))
 
     report = migrate(move.source(), move.world.backends[1:], ledger=None, dry_run=True)
@@ -370,7 +370,7 @@ def test_moves_a_file(move: Move) -> None:
 
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_raises_for_an_unreadable_file(move: Move, *, dry_run: bool) -> None:
-    """In a dry run too."""
+    """A dry run raises the same error."""
 
     def unreadable() -> Iterator[Row]:
         raise SourceError("users.jsonl", "not valid UTF-8")
@@ -389,7 +389,7 @@ def test_a_run_needs_a_ledger(move: Move) -> None:
 
 
 def test_the_report_is_json_without_values(move: Move) -> None:
-    """Names and counts only."""
+    """It contains only names and counts."""
     move.put({"uid": "secret-id", "display_name": "secret-name", "properties": {"plan": "secret-plan"}})
 
     document = orjson.dumps(move.run().as_dict())

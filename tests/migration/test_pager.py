@@ -50,7 +50,7 @@ def test_resumes_at_a_token() -> None:
 
 @pytest.mark.parametrize("failure", [Unavailable("acme", "HTTP 503"), Unknown("acme", "no response in time")])
 def test_retries_with_doubling_waits(failure: Any) -> None:
-    """Up to the longest wait, until the page is read."""
+    """The wait doubles up to its maximum, until the page is read."""
     clock = Clock(0.0)
     pages, _ = reader({None: [failure] * 4 + [SECOND]}, clock)
 
@@ -68,7 +68,7 @@ def test_waits_as_long_as_the_vendor_asks() -> None:
 
 
 def test_reports_each_wait() -> None:
-    """With its length and cause."""
+    """The callback gets its length and cause."""
     clock, waits = Clock(0.0), list[tuple[float, str]]()
     pages, _ = reader({None: [Unavailable("acme", "HTTP 429", 7.0), SECOND]}, clock)
     pages.on_wait = lambda seconds, cause: waits.append((seconds, cause))
@@ -93,7 +93,7 @@ def test_records_when_a_page_was_requested() -> None:
 
 
 def test_gives_up_once_patience_runs_out() -> None:
-    """And keeps the failure."""
+    """The failure is kept."""
     clock = Clock(0.0)
     failure = Unavailable("acme", "HTTP 503")
     pages, _ = reader({None: [failure]}, clock)
@@ -125,7 +125,7 @@ def test_an_expired_token_restarts_reading() -> None:
 
 
 def test_limits_the_number_of_restarts() -> None:
-    """So reading ends if tokens always expire."""
+    """Reading ends even if tokens always expire."""
     pages, vendor = reader({None: [FIRST], "two": [EXPIRED]}, Clock(0.0))
 
     with pytest.raises(SourceError):
@@ -145,7 +145,7 @@ def test_a_rejected_first_page_is_not_an_expired_token() -> None:
 
 
 def test_a_page_that_names_itself_ends_reading() -> None:
-    """After the restarts are used up."""
+    """It does so after the restarts are used up."""
     pages, _ = reader({None: [FIRST], "two": [page(stored(2), next_token="two")]}, Clock(0.0))
 
     with pytest.raises(SourceError, match="same page"):

@@ -40,7 +40,7 @@ def test_an_empty_id_is_a_bad_row() -> None:
 
 
 def test_a_dotted_column_is_a_nested_trait() -> None:
-    """As in the exports of both vendors."""
+    """The exports of both vendors have such columns."""
     rows = read(b"id,company.name,company.address.city,plan\nu1,Acme,Bern,pro\nu2,,Rome,\n")
 
     assert rows == [
@@ -111,7 +111,7 @@ def test_an_oversized_row_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_oversized_line_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On its own and inside a quoted cell."""
+    """It may stand on its own or inside a quoted cell."""
     monkeypatch.setattr("replay_identity.sources.csv_reader.MAX_LINE", 30)
 
     assert shown(b"id,bio\nu1," + b"x" * 50 + b"\nu2,x\n") == ["line 2: is longer than 32 MiB", "u2"]
@@ -146,7 +146,7 @@ def test_an_invalid_header_fails_the_file(content: bytes, problem: str) -> None:
 
 @given(st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=2, max_size=2), max_size=6))
 def test_reads_what_the_csv_module_writes(cells: list[list[str]]) -> None:
-    """Whatever the text."""
+    """This holds for any text."""
     text = io.StringIO()
     csv.writer(text).writerows([["id", "a", "b"], *([f"u{number}", *pair] for number, pair in enumerate(cells))])
 

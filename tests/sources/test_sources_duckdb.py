@@ -157,7 +157,7 @@ def test_reads_a_parquet_file(tmp_path: Path) -> None:
 
 
 def test_reads_the_files_of_a_pattern(tmp_path: Path) -> None:
-    """In the order of their names, each with its own columns. Directories add no columns."""
+    """They are read in the order of their names, each with its own columns. Directories add no columns."""
     (tmp_path / "country=DE").mkdir()
     write(tmp_path / "country=DE" / "b.parquet", "SELECT 'u3' AS id, 1 AS seats")
     write(tmp_path / "country=DE" / "a.parquet", "SELECT unnest(['u1', 'u2']) AS id")
@@ -169,7 +169,7 @@ def test_reads_the_files_of_a_pattern(tmp_path: Path) -> None:
 
 
 def test_reads_a_file_with_a_query(tmp_path: Path) -> None:
-    """Or a stream with one."""
+    """A stream can be read with one, too."""
     path = tmp_path / "users.sql"
     path.write_text("-- all of them\nSELECT 'u1' AS id;\n", encoding="utf-8")
 
@@ -179,7 +179,7 @@ def test_reads_a_file_with_a_query(tmp_path: Path) -> None:
 
 
 def test_opens_databases_read_only(tmp_path: Path) -> None:
-    """Whatever their suffix."""
+    """The suffix does not matter."""
     path = tmp_path / "app.duckdb"
     with duckdb.connect(path) as connection:
         connection.execute("CREATE TABLE users AS SELECT 'u1' AS id")
@@ -233,7 +233,7 @@ def test_does_not_read_python_variables() -> None:
 
 
 def test_rejects_files_that_are_not_databases(tmp_path: Path) -> None:
-    """And missing ones."""
+    """A missing file is rejected, too."""
     (tmp_path / "text.db").write_text("users" * 1000, encoding="utf-8")
 
     assert "not a DuckDB database file" in rejected(read_query("SELECT 1", tmp_path / "no.db"))
@@ -241,7 +241,7 @@ def test_rejects_files_that_are_not_databases(tmp_path: Path) -> None:
 
 
 def test_rejects_files_that_are_not_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And streams: Parquet is read from its end."""
+    """Streams are rejected, too, because Parquet is read from its end."""
     (tmp_path / "text.parquet").write_text(CANARY, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
@@ -294,7 +294,7 @@ def test_names_the_extra_if_duckdb_is_missing(monkeypatch: pytest.MonkeyPatch, t
     )
 )
 def test_reads_back_what_duckdb_writes(tmp_path_factory: pytest.TempPathFactory, values: list[dict[str, Any]]) -> None:
-    """Every common type, with timestamps in UTC."""
+    """This holds for every common type; timestamps are in UTC."""
     path = tmp_path_factory.mktemp("written") / "users.parquet"
     columns = (
         "id VARCHAR, text VARCHAR, whole BIGINT, real DOUBLE, truth BOOLEAN, day DATE, moment TIMESTAMPTZ, list INT[]"

@@ -93,7 +93,7 @@ def test_keeps_integers_of_more_than_64_bits(number: int) -> None:
     ],
 )
 def test_names_the_line_and_field_of_a_bad_row(line: bytes, problem: str) -> None:
-    """Without its content; the row after it is read."""
+    """The content is not quoted, and the row after it is read."""
     is_last_line = problem.endswith("inside the object")
 
     rows = read(line if is_last_line else line.rstrip(b"\n") + b'\n{"id": "after"}\n')

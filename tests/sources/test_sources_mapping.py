@@ -58,7 +58,7 @@ def test_an_empty_cell_is_a_null() -> None:
     ],
 )
 def test_an_empty_id_is_bad_under_any_name(column: str, settings: dict[str, Any]) -> None:
-    """Even if anonymous users are accepted: each run would create another one."""
+    """This holds even if anonymous users are accepted: each run would create another one."""
     rows = read(f"{column},plan\n,pro\n".encode(), "csv", anonymous=True, **settings)
 
     assert rows == [BadRow(2, 2, "user_id: the id is empty; leave it out for an anonymous user")]

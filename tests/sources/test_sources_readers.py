@@ -21,7 +21,7 @@ USER = UserTraits("u1")
 )
 @pytest.mark.parametrize("kind", [str, Path])
 def test_the_suffix_selects_the_format(tmp_path: Path, name: str, content: bytes, kind: type) -> None:
-    """In upper case too."""
+    """Upper case works, too."""
     path = tmp_path / name
     path.write_bytes(content)
 
@@ -59,7 +59,7 @@ def test_leaves_streams_open() -> None:
 
 
 def test_reads_rows_lazily() -> None:
-    """So a file of any size fits into memory."""
+    """A file of any size fits into memory."""
     stream = io.BytesIO(JSON * 3)
     rows = read_users(stream)
 
@@ -72,13 +72,13 @@ def test_reads_rows_lazily() -> None:
     ("name", "problem"), [("no.csv", "No such file"), ("", "Is a directory"), ("a\0.csv", "Value")]
 )
 def test_reports_files_that_cannot_be_opened(tmp_path: Path, name: str, problem: str) -> None:
-    """With the reason."""
+    """The error gives the reason."""
     with pytest.raises(SourceError, match=problem):
         list(read_users(f"{tmp_path}/{name}"))
 
 
 def test_reports_errors_while_reading() -> None:
-    """By kind only: the text may quote the file."""
+    """The error gives only the kind, because the text may quote the file."""
 
     class Failing(io.RawIOBase):
         def readable(self) -> bool:
@@ -106,7 +106,7 @@ def test_rejects_text_streams(tmp_path: Path) -> None:
 
 
 def test_nest_fields_nests_dotted_names() -> None:
-    """Like columns of CSV."""
+    """It treats them like columns of CSV."""
     assert nest_fields([("a.b", 1), ("a.c", None), ("d", "x")]) == {"a": {"b": 1, "c": None}, "d": "x"}
 
 
