@@ -83,7 +83,7 @@ class AsyncScript:
         return self.script.send(request, timeout)
 
     async def sleep(self, seconds: float) -> None:
-        """Move the clock."""
+        """Advance the clock."""
         self.script.clock.sleep(seconds)
 
     async def aclose(self) -> None:

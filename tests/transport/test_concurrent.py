@@ -10,6 +10,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.clock import Clock
 from support.scripted import REQUEST, Script, ask, ask_twice_with_pause
 
 from replay_identity import RetryPolicy
@@ -22,17 +23,18 @@ ONCE = RetryPolicy(attempts=1, total=1e9)
 
 
 @attrs.define
-class World:
-    """A clock that only waiting moves, and a vendor with a fixed latency.
+class SlowVendor:
+    """A vendor with a fixed latency, as a `ConcurrentSender` on a clock that only waiting advances.
 
     Attributes:
         respond: Returns the vendor's response to a request.
         latency: Seconds until each response.
+        clock: The clock of the transport.
     """
 
     respond: Callable[[Request], Response] = lambda _: OK
     latency: float = 0.0
-    now: float = 0.0
+    clock: Clock = attrs.field(factory=lambda: Clock(0.0))
     sent: list[float] = attrs.field(factory=list[float])
     max_in_flight: int = 0
     in_flight: list[tuple[float, int, Response]] = attrs.field(factory=list[tuple[float, int, Response]])
@@ -42,16 +44,16 @@ class World:
     def submit(self, request_id: int, request: Request, timeout: float) -> None:
         """Record the request and respond later."""
         assert timeout > 0
-        self.sent.append(self.now)
-        self.in_flight.append((self.now + self.latency, request_id, self.respond(request)))
+        self.sent.append(self.clock.now)
+        self.in_flight.append((self.clock.now + self.latency, request_id, self.respond(request)))
         self.max_in_flight = max(self.max_in_flight, len(self.in_flight))
 
     def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
-        """Move the clock to the first response, or by *timeout*."""
+        """Advance the clock to the first response, or by *timeout*."""
         self.in_flight.sort(key=lambda item: item[:2])
-        self.now = min(self.now + timeout, max(self.now, self.in_flight[0][0]))
-        done = [(request_id, response) for moment, request_id, response in self.in_flight if moment <= self.now]
-        self.in_flight = [item for item in self.in_flight if item[0] > self.now]
+        self.clock.now = min(self.clock.now + timeout, max(self.clock.now, self.in_flight[0][0]))
+        done = [(request_id, response) for moment, request_id, response in self.in_flight if moment <= self.clock.now]
+        self.in_flight = [item for item in self.in_flight if item[0] > self.clock.now]
         return done
 
     def close(self) -> None:
@@ -59,10 +61,8 @@ class World:
         self.closed = True
 
     def transport(self, limiter: AdaptiveLimiter | None = None, retry: RetryPolicy = ONCE) -> ConcurrentTransport:
-        """Return a transport whose waits only move the clock."""
-        transport = ConcurrentTransport(
-            self, limiter or AdaptiveLimiter(), retry=retry, timeout=10.0, clock=lambda: self.now
-        )
+        """Return a transport whose waits only advance the clock."""
+        transport = ConcurrentTransport(self, limiter or AdaptiveLimiter(), retry=retry, timeout=10.0, clock=self.clock)
         transport._woken = Sleeper(self)  # type: ignore[assignment]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
         return transport
 
@@ -70,20 +70,20 @@ class World:
         """Run *exchanges* to their ends and return their results in that order."""
         for exchange in exchanges:
             transport.submit(exchange, self.results.append)
-        while transport.in_flight and self.now < until:
+        while transport.in_flight and self.clock.now < until:
             transport.poll(1.0)
         return self.results
 
 
 @attrs.define
 class Sleeper:
-    """An event that is never set; waiting for it moves the clock."""
+    """An event that is never set; waiting for it advances the clock."""
 
-    world: World
+    vendor: SlowVendor
 
     def wait(self, timeout: float) -> None:
-        """Move the clock."""
-        self.world.now += timeout
+        """Advance the clock."""
+        self.vendor.clock.now += timeout
 
     def clear(self) -> None:
         """Do nothing."""
@@ -91,48 +91,48 @@ class Sleeper:
 
 def test_runs_exchanges_concurrently() -> None:
     """A hundred slow responses take as long as one."""
-    world = World(latency=2.0)
+    vendor = SlowVendor(latency=2.0)
 
-    results = world.run(world.transport(), *(ask() for _ in range(100)))
+    results = vendor.run(vendor.transport(), *(ask() for _ in range(100)))
 
     assert results == [OK] * 100
-    assert (world.max_in_flight, world.now) == (100, 2.0)
+    assert (vendor.max_in_flight, vendor.clock.now) == (100, 2.0)
 
 
 @pytest.mark.parametrize(("status", "is_failure"), [(404, True), (500, False), (503, True)])
 def test_retry_on_decides_what_slows_down(status: int, is_failure: bool) -> None:  # noqa: FBT001
     """The limiter counts as a failure what the request says is retryable."""
-    world, limiter = World(lambda _: Response(status)), AdaptiveLimiter()
+    vendor, limiter = SlowVendor(lambda _: Response(status)), AdaptiveLimiter()
 
     def is_retryable(response: Response) -> bool:
         return response.status in {404, 503}
 
     request = attrs.evolve(REQUEST, retry_on=is_retryable)
 
-    world.run(world.transport(limiter), ask(request))
+    vendor.run(vendor.transport(limiter), ask(request))
 
     assert (limiter.failure is not None) == is_failure
 
 
 def test_pauses_do_not_delay_others() -> None:
     """While one exchange pauses, the others go on."""
-    world = World()
+    vendor = SlowVendor()
 
-    results = world.run(world.transport(), *(ask_twice_with_pause(seconds) for seconds in (30.0, 10.0, 20.0)))
+    results = vendor.run(vendor.transport(), *(ask_twice_with_pause(seconds) for seconds in (30.0, 10.0, 20.0)))
 
     assert results == [[200, 204, 200]] * 3
-    assert world.sent == [0.0, 0.0, 0.0, 10.0, 20.0, 30.0]
+    assert vendor.sent == [0.0, 0.0, 0.0, 10.0, 20.0, 30.0]
 
 
 def test_pauses_of_equal_length_end_in_order() -> None:
     """Exchanges that wait for the same moment resume in their order."""
-    world, order = World(), list[int]()
+    vendor, order = SlowVendor(), list[int]()
 
     def remember(number: int) -> Exchange[None]:
         yield Sleep(5.0)
         order.append(number)
 
-    world.run(world.transport(), *map(remember, range(20)))
+    vendor.run(vendor.transport(), *map(remember, range(20)))
 
     assert order == list(range(20))
 
@@ -140,25 +140,25 @@ def test_pauses_of_equal_length_end_in_order() -> None:
 def test_retries_do_not_delay_others() -> None:
     """A failure delays only its own exchange."""
     responses = iter([Response(503), OK, OK])
-    world = World(respond=lambda _: next(responses))
+    vendor = SlowVendor(respond=lambda _: next(responses))
 
-    results = world.run(world.transport(retry=RetryPolicy(attempts=2, wait_initial=8.0)), ask(), ask())
+    results = vendor.run(vendor.transport(retry=RetryPolicy(attempts=2, wait_initial=8.0)), ask(), ask())
 
     assert results == [OK, OK]
-    assert len(world.sent) == 3
+    assert len(vendor.sent) == 3
 
 
 def test_sends_nothing_before_retry_after_has_passed() -> None:
     """This holds for new requests and for those with a reserved slot."""
     responses = iter([Response(429, {"retry-after": "40"})])
-    world = World(respond=lambda _: next(responses, OK))
-    transport = world.transport(AdaptiveLimiter(requests_per_minute=60))
+    vendor = SlowVendor(respond=lambda _: next(responses, OK))
+    transport = vendor.transport(AdaptiveLimiter(requests_per_minute=60))
 
-    world.run(transport, *(ask() for _ in range(5)))
+    vendor.run(transport, *(ask() for _ in range(5)))
 
-    assert world.sent[0] == 0.0
-    assert world.sent[1] >= 40.0
-    assert world.results.count(OK) == 4
+    assert vendor.sent[0] == 0.0
+    assert vendor.sent[1] >= 40.0
+    assert vendor.results.count(OK) == 4
 
 
 @given(
@@ -167,23 +167,23 @@ def test_sends_nothing_before_retry_after_has_passed() -> None:
 )
 def test_no_minute_has_more_requests_than_the_quota(quota: int, steps: list[tuple[int, float]]) -> None:
     """The quota holds even if the process is suspended now and then."""
-    world = World()
-    transport = world.transport(AdaptiveLimiter(requests_per_minute=quota))
+    vendor = SlowVendor()
+    transport = vendor.transport(AdaptiveLimiter(requests_per_minute=quota))
     for count, suspended in steps:
         for _ in range(count):
-            transport.submit(ask(), world.results.append)
+            transport.submit(ask(), vendor.results.append)
         transport.poll(0.05)
-        world.now += suspended
-    world.run(transport)
+        vendor.clock.now += suspended
+    vendor.run(transport)
 
-    assert len(world.results) == sum(count for count, _ in steps)
-    assert all(later - first >= 60 for first, later in zip(world.sent, world.sent[quota:], strict=False))
+    assert len(vendor.results) == sum(count for count, _ in steps)
+    assert all(later - first >= 60 for first, later in zip(vendor.sent, vendor.sent[quota:], strict=False))
 
 
 def test_stopping_ends_pauses_and_sends_nothing_more() -> None:
     """Responses to what was sent are still processed."""
-    world = World(latency=5.0)
-    transport = world.transport(AdaptiveLimiter(requests_per_minute=1))
+    vendor = SlowVendor(latency=5.0)
+    transport = vendor.transport(AdaptiveLimiter(requests_per_minute=1))
     paused: list[Response] = []
 
     def pause() -> Exchange[None]:
@@ -192,34 +192,34 @@ def test_stopping_ends_pauses_and_sends_nothing_more() -> None:
         paused.append((yield Sleep(1000.0)))
 
     for exchange in (ask(), ask(), pause()):
-        transport.submit(exchange, world.results.append)
+        transport.submit(exchange, vendor.results.append)
     transport.stop()
-    world.run(transport, ask())
+    vendor.run(transport, ask())
 
     assert [response.no_response for response in paused] == [NoResponse.CLOSED] * 3
-    assert [response if response is None else response.no_response for response in world.results] == [
+    assert [response if response is None else response.no_response for response in vendor.results] == [
         NoResponse.CLOSED,
         None,
         NoResponse.CLOSED,
         None,
     ]
-    assert (len(world.sent), world.now, transport.in_flight) == (1, 5.0, 0)
+    assert (len(vendor.sent), vendor.clock.now, transport.in_flight) == (1, 5.0, 0)
 
 
 def test_an_exchange_that_raises_raises_from_poll() -> None:
     """It is no longer counted as in flight; the others go on."""
-    world = World()
-    transport = world.transport()
+    vendor = SlowVendor()
+    transport = vendor.transport()
 
     def fail() -> Exchange[None]:
         yield Sleep(1.0)
         raise ValueError("a bug")
 
-    transport.submit(fail(), world.results.append)
+    transport.submit(fail(), vendor.results.append)
     with pytest.raises(ValueError, match="a bug"):
-        world.run(transport, ask())
+        vendor.run(transport, ask())
 
-    assert world.run(transport) == [OK]
+    assert vendor.run(transport) == [OK]
     assert transport.in_flight == 0
 
 
@@ -232,29 +232,29 @@ def test_an_invalid_action_raises_inside_the_exchange() -> None:
         except TypeError:
             return "caught"
 
-    world = World()
+    vendor = SlowVendor()
 
-    assert world.run(world.transport(), odd()) == ["caught"]
+    assert vendor.run(vendor.transport(), odd()) == ["caught"]
 
 
 def test_on_done_may_submit_another_exchange() -> None:
     """The callback may start the next exchange."""
-    world = World()
-    transport = world.transport()
+    vendor = SlowVendor()
+    transport = vendor.transport()
 
-    transport.submit(ask(), lambda _: transport.submit(ask(), world.results.append))
-    world.run(transport)
+    transport.submit(ask(), lambda _: transport.submit(ask(), vendor.results.append))
+    vendor.run(transport)
 
-    assert world.results == [OK]
+    assert vendor.results == [OK]
 
 
 def test_a_slow_callback_does_not_count_as_latency() -> None:
     """Responses that arrived together have the same latency."""
-    world, limiter = World(latency=1.0), AdaptiveLimiter()
-    transport = world.transport(limiter)
+    vendor, limiter = SlowVendor(latency=1.0), AdaptiveLimiter()
+    transport = vendor.transport(limiter)
 
     def write_down(_: Response) -> None:
-        world.now += 50.0
+        vendor.clock.now += 50.0
 
     for _ in range(2):
         transport.submit(ask(), write_down)
@@ -265,7 +265,7 @@ def test_a_slow_callback_does_not_count_as_latency() -> None:
 
 def test_wake_ends_a_poll_without_requests() -> None:
     """It may be called from any thread."""
-    transport = ConcurrentTransport(World(), AdaptiveLimiter(), retry=ONCE)
+    transport = ConcurrentTransport(SlowVendor(), AdaptiveLimiter(), retry=ONCE)
     started = time.monotonic()
     threading.Timer(0.05, transport.wake).start()
 
@@ -276,20 +276,20 @@ def test_wake_ends_a_poll_without_requests() -> None:
 
 def test_closing_closes_the_sender() -> None:
     """The transport owns its sender."""
-    world = World()
+    vendor = SlowVendor()
 
-    world.transport().close()
+    vendor.transport().close()
 
-    assert world.closed
+    assert vendor.closed
 
 
 def test_repr_shows_no_waiting_request() -> None:
     """No content of a waiting request is in a repr."""
-    world = World()
-    transport = world.transport(AdaptiveLimiter(requests_per_minute=1))
+    vendor = SlowVendor()
+    transport = vendor.transport(AdaptiveLimiter(requests_per_minute=1))
     secret = Request("identify", "PUT", "https://vendor.example/canary", {"key": "canary"}, b"canary")
     for _ in range(3):
-        transport.submit(ask(secret), world.results.append)
+        transport.submit(ask(secret), vendor.results.append)
 
     assert "canary" not in repr(vars(transport))
 
@@ -325,10 +325,10 @@ def test_agrees_with_the_other_transports(pauses: list[float | None], responses:
     """The same exchange and the same responses give the same result on all three transports."""
     retry = RetryPolicy(attempts=attempts, total=1e9)
     left = list(responses)
-    world = World(respond=lambda _: left.pop(0) if len(left) > 1 else left[0])
+    vendor = SlowVendor(respond=lambda _: left.pop(0) if len(left) > 1 else left[0])
 
     blocking = Script(list(responses)).transport(retry).run(exchange_of(pauses))
     awaiting = asyncio.run(Script(list(responses)).async_transport(retry).run(exchange_of(pauses)))
-    (among_many,) = world.run(world.transport(retry=retry), exchange_of(pauses))
+    (among_many,) = vendor.run(vendor.transport(retry=retry), exchange_of(pauses))
 
     assert blocking == awaiting == among_many
