@@ -242,6 +242,28 @@ def test_a_forked_child_starts_its_own_threads(world: World) -> None:
         assert router.flush(10.0)
 
 
+def test_a_fork_leaves_the_parent_as_it_is(world: World) -> None:
+    """The parent keeps its threads, and they still deliver."""
+    with durable(world) as router:
+        threads = router._threads  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        router.before_fork()
+        router.after_fork(in_child=False)
+        router.identify(user("u0", plan="pro"))
+
+        assert router.flush(10.0)
+        assert router._threads is threads  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def test_a_closed_router_stays_closed_in_a_child(world: World) -> None:
+    """A child starts no threads for it."""
+    router = durable(world)
+    router.close()
+
+    router.after_fork(in_child=True)
+
+    assert router._closing.is_set()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
 def test_concurrent_calls_start_threads_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that waited for the lock starts nothing."""
     router = durable(world, deliver=False)

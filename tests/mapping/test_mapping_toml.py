@@ -40,6 +40,14 @@ def read_back(text: str) -> RowMapping:
         return load_mapping(path)
 
 
+@pytest.mark.parametrize("default", [{"plan": "free", "seats": 1}, [1, 2], {}, {"tags": ["a", "b"]}])
+def test_nested_defaults_survive_a_round_trip(default: object) -> None:
+    """An object is an inline table, and a list is an array."""
+    mapping = RowMapping(fields={"account": FieldRule(default=default)})
+
+    assert read_back(mapping_text(mapping)) == mapping
+
+
 @given(
     fields=st.dictionaries(PATHS, RULES, max_size=4),
     user_id=st.none() | PATHS,

@@ -52,6 +52,25 @@ def test_logs_of_the_application_are_kept(caplog: pytest.LogCaptureFixture) -> N
 
 
 @pytest.mark.usefixtures("vendor")
+def test_opens_one_client_and_another_after_a_fork(put: Request) -> None:
+    """Threads share the client; a child leaves it to its parent."""
+    sender = httpx_sender.HttpxSender()
+    open_client = sender._open_own_client  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    first = open_client()
+
+    assert open_client() is first
+    sender.before_fork()
+    sender.after_fork(in_child=False)
+    assert open_client() is first
+    sender.after_fork(in_child=True)
+    assert open_client() is not first
+    assert not first.is_closed
+    assert sender.send(put, 5.0).status == 200
+    sender.close()
+    first.close()
+
+
+@pytest.mark.usefixtures("vendor")
 def test_works_in_a_forked_child(put: Request) -> None:
     """A child opens its own connections and leaves the parent's alone."""
     with Transport(retry=ONCE) as transport:
