@@ -27,7 +27,7 @@ from typing import Any
 
 import attrs
 
-from replay_identity.adapters.exchange import Request
+from replay_identity.adapters import Request
 from replay_identity.transport import ConcurrentSender
 
 BODY = json.dumps({"name": "Ann Example", "email": "ann@example.com", "traits": {"note": "x" * 230}}).encode()

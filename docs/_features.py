@@ -12,9 +12,9 @@ from typing import Any, Final
 import attrs
 
 from replay_identity import REMOVE, Fullstory, LogRocket, UserTraits
-from replay_identity.adapters.limits import Limit
-from replay_identity.adapters.protocols import (
+from replay_identity.adapters import (
     IdentityBackend,
+    Limit,
     SupportsBatch,
     SupportsCompare,
     SupportsDelete,

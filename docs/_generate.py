@@ -21,8 +21,7 @@ from _features import Column, columns, feature_rows, limit_rows
 from typer.main import get_command
 
 from replay_identity import REMOVE, Accepted, Fullstory, LogRocket, Outcome, Rejected, UserTraits
-from replay_identity.adapters.exchange import NoResponse, Response
-from replay_identity.adapters.limits import Limit
+from replay_identity.adapters import Limit, NoResponse, Response
 from replay_identity.cli.app import app
 
 DOCS: Final = Path(__file__).parent

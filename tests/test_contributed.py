@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 from support.markdown import ROOT, blocks
 
-from replay_identity.adapters.protocols import IdentityBackend
+from replay_identity.adapters import IdentityBackend
 from replay_identity.emulator import running
 from replay_identity.testing import BackendConformance
 

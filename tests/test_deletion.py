@@ -29,8 +29,7 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.adapters.exchange import Exchange
-from replay_identity.adapters.protocols import StoredUser, SupportsDelete, SupportsExclude
+from replay_identity.adapters import Exchange, StoredUser, SupportsDelete, SupportsExclude
 from replay_identity.deletion import DeletionReceipt, forget
 from replay_identity.emulator import Fault, FullstoryEmulator
 from replay_identity.ledger import Batch, JobEntry, Ledger

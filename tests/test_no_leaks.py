@@ -29,8 +29,7 @@ from replay_identity import (
     Route,
     UserTraits,
 )
-from replay_identity.adapters.exchange import NoResponse, Response
-from replay_identity.adapters.protocols import IdentityBackend
+from replay_identity.adapters import IdentityBackend, NoResponse, Response
 from replay_identity.fullstory.adapter import UserFilter
 from replay_identity.outcomes import explain
 

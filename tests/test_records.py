@@ -1,7 +1,6 @@
 """Records are values, although they are fast to create."""
 
-from replay_identity.adapters.exchange import Response
-from replay_identity.adapters.protocols import BatchEntry, EncodedUser, Plan
+from replay_identity.adapters import BatchEntry, EncodedUser, Plan, Response
 
 
 def test_records_are_values() -> None:

@@ -20,8 +20,7 @@ from replay_identity import (
     Violation,
 )
 from replay_identity._values import is_nested
-from replay_identity.adapters.exchange import Response
-from replay_identity.adapters.protocols import Plan
+from replay_identity.adapters import Plan, Response
 from replay_identity.outcomes import SkipReason
 from replay_identity.testing import trait_maps, trait_names
 

@@ -36,9 +36,7 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.adapters.exchange import Exchange
-from replay_identity.adapters.limits import Limits
-from replay_identity.adapters.protocols import IdentityBackend, Plan
+from replay_identity.adapters import Exchange, IdentityBackend, Limits, Plan
 from replay_identity.emulator import Fault
 from replay_identity.logrocket import LIMITS
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 PROGRAM = """
 import replay_identity as ri
-from replay_identity.adapters.exchange import Response
+from replay_identity.adapters import Response
 user = ri.UserTraits("u1", name="Ann", traits={"plan": "pro"})
 bodies = {ri.Fullstory("key"): b'{"id": "7"}', ri.LogRocket("a:b:c"): b'{"userID": "u1", "traits": {}}'}
 for backend, body in bodies.items():

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Annotated, Final
+from typing import IO, Annotated, Final, TypeAlias
 
 import attrs
 import orjson
@@ -27,37 +27,42 @@ from .terminal import confirm_or_exit, print_json, stderr_console, stdout_consol
 
 _SAMPLE_SIZE: Final = 1000
 
+_SourceArgument: TypeAlias = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME|FILE",
+        help="What the vendors should store: the users of a backend, by default of the only one that can list them, or "
+        "of a file; - for stdin.",
+    ),
+]
+_SampleOption: TypeAlias = Annotated[
+    int, typer.Option("--sample", metavar="COUNT", min=1, help="Maximum number of users to compare, drawn at random.")
+]
+_SeedOption: TypeAlias = Annotated[
+    int | None, typer.Option("--seed", metavar="NUMBER", help="Draw the same users for the same seed.")
+]
+_IgnoreExtraOption: TypeAlias = Annotated[
+    bool, typer.Option("--ignore-extra", help="Ignore traits that only the vendor has.")
+]
+_OutputOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="FILE", help="Write who differs, and where, to a new file; it contains ids."),
+]
+
 
 def compare_command(  # noqa: PLR0913  # One for each option.
-    source: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="NAME|FILE",
-            help="What the vendors should store: the users of a backend, by default of the only one that can list "
-            "them, or of a file; - for stdin.",
-        ),
-    ] = None,
+    source: _SourceArgument = None,
     *,
-    sample: Annotated[
-        int,
-        typer.Option("--sample", metavar="COUNT", min=1, help="Maximum number of users to compare, drawn at random."),
-    ] = _SAMPLE_SIZE,
-    seed: Annotated[
-        int | None, typer.Option("--seed", metavar="NUMBER", help="Draw the same users for the same seed.")
-    ] = None,
-    ignore_extra: Annotated[
-        bool, typer.Option("--ignore-extra", help="Ignore traits that only the vendor has.")
-    ] = False,
+    sample: _SampleOption = _SAMPLE_SIZE,
+    seed: _SeedOption = None,
+    ignore_extra: _IgnoreExtraOption = False,
     to: options.ToOption = None,
     adapt: options.AdaptOption = False,
     settings: options.SettingsOption = None,
     format: options.FormatOption = None,  # noqa: A002  # The option's name.
     mapping: options.MappingOption = None,
     sql: options.SqlOption = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", metavar="FILE", help="Write who differs, and where, to a new file; it contains ids."),
-    ] = None,
+    output: _OutputOption = None,
     yes: options.YesOption = False,
     json: options.JsonOption = False,
 ) -> None:

@@ -22,7 +22,7 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.adapters.protocols import BatchTooLarge, EncodedUser, JobProgress
+from replay_identity.adapters import BatchTooLarge, EncodedUser, JobProgress
 from replay_identity.bulk import SyncReport, sync
 from replay_identity.bulk.worker import make_worker
 from replay_identity.errors import LedgerError

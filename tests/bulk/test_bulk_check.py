@@ -14,9 +14,7 @@ from replay_identity import (
     UserTraits,
     Violation,
 )
-from replay_identity.adapters.exchange import Exchange
-from replay_identity.adapters.limits import Limits
-from replay_identity.adapters.protocols import Plan
+from replay_identity.adapters import Exchange, Limits, Plan
 from replay_identity.bulk import check, check_user
 from replay_identity.logrocket.limits import LIMITS
 from replay_identity.outcomes import Outcome, SkipReason

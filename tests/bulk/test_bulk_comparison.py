@@ -9,9 +9,7 @@ from support.profiles import examples
 from support.vendors import Vendors
 
 from replay_identity import Accepted, DeliveryOptions, Fullstory, Route, UserTraits
-from replay_identity.adapters.exchange import Exchange
-from replay_identity.adapters.limits import Limits
-from replay_identity.adapters.protocols import Comparison, Plan
+from replay_identity.adapters import Comparison, Exchange, Limits, Plan
 from replay_identity.bulk import BackendComparison, compare, sample
 from replay_identity.bulk.stats import MAX_PATHS, OTHER
 from replay_identity.emulator import Fault

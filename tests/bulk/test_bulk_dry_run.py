@@ -10,8 +10,7 @@ from support.in_process import FAST, World, assert_closed
 from support.users import user, users
 
 from replay_identity import Accepted, Route, UserTraits
-from replay_identity.adapters.exchange import Request
-from replay_identity.adapters.protocols import EncodedUser, Plan
+from replay_identity.adapters import EncodedUser, Plan, Request
 from replay_identity.bulk import Estimate, dry_run
 from replay_identity.outcomes import Violation
 

@@ -15,7 +15,7 @@ from support.users import users
 from support.vendors import FULLSTORY_KEY, running_vendors
 
 from replay_identity import Fullstory
-from replay_identity.adapters.protocols import IdentityBackend
+from replay_identity.adapters import IdentityBackend
 from replay_identity.bulk import SyncReport, sync
 from replay_identity.emulator import (
     BatchRules,

@@ -20,9 +20,7 @@ from support.profiles import examples
 from support.users import user, users
 
 from replay_identity import Accepted, Broken, Misconfigured, Outcome, Route, UserTraits
-from replay_identity.adapters.exchange import Exchange, NoResponse, Response
-from replay_identity.adapters.limits import Limits
-from replay_identity.adapters.protocols import IdentityBackend, Plan
+from replay_identity.adapters import Exchange, IdentityBackend, Limits, NoResponse, Plan, Response
 from replay_identity.bulk import BackendReport, DurableRouter, Estimate, Progress, dry_run
 from replay_identity.bulk.dispatch import MultiDispatcher, OutcomeHandler
 from replay_identity.bulk.memory_outbox import MemoryOutbox

@@ -15,8 +15,8 @@ from support.in_process import FAST, InProcessSender, World, assert_closed
 from support.users import user, users
 
 from replay_identity import Accepted, Route, Unavailable, Unknown, UserTraits
-from replay_identity.adapters.exchange import AFTER_SLEEP, Request, Response
-from replay_identity.adapters.protocols import BatchEntry, JobProgress
+from replay_identity.adapters import BatchEntry, JobProgress, Request, Response
+from replay_identity.adapters.exchange import AFTER_SLEEP
 from replay_identity.bulk import DurableRouter, SyncReport, sync
 from replay_identity.bulk.jobs import ImportJobs
 from replay_identity.bulk.worker import make_worker

@@ -19,7 +19,7 @@ from support.in_process import FAST, InProcessSender, World, assert_closed
 from support.users import user, users
 
 from replay_identity import Accepted, ConfigurationError, Rejected, Route, Skipped, Unavailable, UserTraits
-from replay_identity.adapters.exchange import Response
+from replay_identity.adapters import Response
 from replay_identity.bulk import DeliveryOptions, Progress, deliver, sync
 from replay_identity.bulk.outbox import LedgerOutbox
 from replay_identity.emulator import Fault

@@ -13,7 +13,7 @@ from support.in_process import FAST, assert_closed
 from support.users import user, users
 
 from replay_identity import Accepted, Misconfigured, Unknown, UserTraits
-from replay_identity.adapters.exchange import Exchange, Request, Response
+from replay_identity.adapters import Exchange, Request, Response
 from replay_identity.bulk import BackendReport, DurableRouter, Progress, sync
 from replay_identity.bulk.memory_outbox import MemoryOutbox
 from replay_identity.ledger import Ledger, Settlement

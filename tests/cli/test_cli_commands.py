@@ -16,7 +16,7 @@ from support.commands import RunCommand, WriteRows, start_command
 from support.vendors import Vendors
 
 from replay_identity import Fullstory, LogRocket, cli
-from replay_identity.adapters.limits import Limit, Unit
+from replay_identity.adapters import Limit, Unit
 from replay_identity.cli import app, emulate
 from replay_identity.cli.exit_codes import ExitCode
 from replay_identity.cli.terminal import stdout_console

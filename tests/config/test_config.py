@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from replay_identity import ConfigurationError, Fullstory, LogRocket, RetryPolicy
-from replay_identity.adapters.limits import Unit
+from replay_identity.adapters import Unit
 from replay_identity.bulk.options import DeliveryOptions
 from replay_identity.config import Settings, backends, load_backend_settings, load_ledger_path, load_settings
 

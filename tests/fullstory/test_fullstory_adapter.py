@@ -21,11 +21,13 @@ from replay_identity import (
     UserTraits,
     Violation,
 )
-from replay_identity.adapters.exchange import NoResponse, Request, Response
-from replay_identity.adapters.protocols import (
+from replay_identity.adapters import (
     Comparison,
     KeyInfo,
+    NoResponse,
     Page,
+    Request,
+    Response,
     StoredUser,
     SupportsDelete,
     SupportsRead,

@@ -26,9 +26,20 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.adapters.exchange import AFTER_SLEEP, Exchange, NoResponse, Request, Response, Sleep
-from replay_identity.adapters.limits import Unit
-from replay_identity.adapters.protocols import BatchEntry, BatchTooLarge, EncodedUser, JobProgress, SupportsBatch
+from replay_identity.adapters import (
+    BatchEntry,
+    BatchTooLarge,
+    EncodedUser,
+    Exchange,
+    JobProgress,
+    NoResponse,
+    Request,
+    Response,
+    Sleep,
+    SupportsBatch,
+    Unit,
+)
+from replay_identity.adapters.exchange import AFTER_SLEEP
 from replay_identity.outcomes import explain
 from replay_identity.testing import bodies, responses, texts, user_traits
 from replay_identity.transport.attempts import Attempts, Send

@@ -8,8 +8,7 @@ import pytest
 from support.exchanges import run
 
 from replay_identity import Fullstory, Misconfigured, Rejected, UserTraits, Violation
-from replay_identity.adapters.exchange import Response
-from replay_identity.adapters.protocols import Comparison, SupportsCompare
+from replay_identity.adapters import Comparison, Response, SupportsCompare
 from replay_identity.outcomes import Failure
 
 BACKEND = Fullstory("na1.key")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from replay_identity import REMOVE, Adjustment, Fullstory, UserTraits
 from replay_identity._values import is_nested
-from replay_identity.adapters.protocols import Plan
+from replay_identity.adapters import Plan
 from replay_identity.errors import printable
 from replay_identity.fullstory.payload import encode_user
 from replay_identity.testing import scalars, trait_maps, trait_names, user_traits, valid_users

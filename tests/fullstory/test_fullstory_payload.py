@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from replay_identity import REMOVE, Adjustment, Fullstory, UserTraits, Violation
-from replay_identity.adapters.protocols import Plan
+from replay_identity.adapters import Plan
 from replay_identity.fullstory.properties import are_valid_names, is_valid_name
 
 STRICT = Fullstory("na1.key")

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from support.stateful import EmulatedVendor, differences, emulated_vendor, fault_names, run_machine
 
 from replay_identity import REMOVE, Accepted, Fullstory, Rejected, Skipped, UserTraits
-from replay_identity.adapters.protocols import Comparison, Page, StoredUser
+from replay_identity.adapters import Comparison, Page, StoredUser
 from replay_identity.emulator import FullstoryEmulator
 from replay_identity.outcomes import Outcome, lossy_adjustments
 from replay_identity.testing import long_texts, texts

@@ -19,8 +19,7 @@ from replay_identity import (
     UserTraits,
     Violation,
 )
-from replay_identity.adapters.exchange import NoResponse, Request, Response
-from replay_identity.adapters.protocols import Plan, SupportsDelete, SupportsRead, SupportsVerify
+from replay_identity.adapters import NoResponse, Plan, Request, Response, SupportsDelete, SupportsRead, SupportsVerify
 from replay_identity.outcomes import SkipReason, explain
 from replay_identity.testing import responses, user_traits
 

@@ -6,8 +6,7 @@ import orjson
 from support.exchanges import run
 
 from replay_identity import REMOVE, LogRocket, Misconfigured, Rejected, Unknown, UserTraits, Violation
-from replay_identity.adapters.exchange import Response
-from replay_identity.adapters.protocols import Comparison, SupportsCompare
+from replay_identity.adapters import Comparison, Response, SupportsCompare
 from replay_identity.outcomes import Failure
 
 BACKEND = LogRocket("org:app:secret")

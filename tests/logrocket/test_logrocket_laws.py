@@ -14,7 +14,7 @@ from hypothesis import given
 
 from replay_identity import REMOVE, LogRocket, UserTraits
 from replay_identity._values import is_nested
-from replay_identity.adapters.protocols import Plan
+from replay_identity.adapters import Plan
 from replay_identity.errors import printable
 from replay_identity.testing import user_traits, valid_users
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay_identity import REMOVE, Adjustment, LogRocket, UserTraits, Violation
-from replay_identity.adapters.protocols import Plan
+from replay_identity.adapters import Plan
 from replay_identity.logrocket.payload import number_as_js
 
 STRICT = LogRocket("acme:shop:s3cret")

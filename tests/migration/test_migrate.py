@@ -18,7 +18,7 @@ from support.profiles import examples
 from support.vendors import FULLSTORY_KEY
 
 from replay_identity import ConfigurationError, Fullstory, Route, SourceError, UserTraits
-from replay_identity.adapters.exchange import Request, Response
+from replay_identity.adapters import Request, Response
 from replay_identity.emulator import Fault, FullstoryEmulator
 from replay_identity.mapping import FieldRule, RowMapping
 from replay_identity.migration import (

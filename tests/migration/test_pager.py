@@ -9,7 +9,7 @@ from support.paged_vendor import PagedVendor, page, stored
 from support.scripted import Script
 
 from replay_identity import DeliveryOptions, Misconfigured, Rejected, SourceError, Unavailable, Unknown
-from replay_identity.adapters.exchange import Response
+from replay_identity.adapters import Response
 from replay_identity.migration.pager import MAX_RESTARTS, PageReader
 from replay_identity.retry import RetryPolicy
 from replay_identity.transport import Transport

@@ -7,9 +7,17 @@ from typing import Any
 import attrs
 
 from replay_identity import Accepted, Outcome, UserTraits
-from replay_identity.adapters.exchange import Exchange
-from replay_identity.adapters.limits import BatchLimits, Limit, Limits, Unit
-from replay_identity.adapters.protocols import BatchEntry, EncodedUser, JobProgress, Plan
+from replay_identity.adapters import (
+    BatchEntry,
+    BatchLimits,
+    EncodedUser,
+    Exchange,
+    JobProgress,
+    Limit,
+    Limits,
+    Plan,
+    Unit,
+)
 from replay_identity.logrocket import LIMITS
 
 

@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from replay_identity.adapters.exchange import Exchange, Request, Response, Sleep
+from replay_identity.adapters import Exchange, Request, Response, Sleep
 
 T = TypeVar("T")
 

@@ -17,8 +17,7 @@ from starlette.types import ASGIApp, Message
 from support.vendors import FULLSTORY_KEY, LOGROCKET_KEY
 
 from replay_identity import Fullstory, LogRocket, Route
-from replay_identity.adapters.exchange import NoResponse, Request, Response
-from replay_identity.adapters.protocols import IdentityBackend
+from replay_identity.adapters import IdentityBackend, NoResponse, Request, Response
 from replay_identity.bulk import DeliveryOptions, SyncReport, sync
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator
 from replay_identity.ledger import Ledger

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 from replay_identity import Fullstory, LogRocket, Route
-from replay_identity.adapters.limits import Limit, Unit
+from replay_identity.adapters import Limit, Unit
 from replay_identity.bulk import Estimate, SyncReport
 from replay_identity.bulk.report import BackendReport
 from replay_identity.bulk.stats import BackendStats

@@ -10,10 +10,17 @@ import orjson
 from support.in_process import FAST, assert_closed
 
 from replay_identity import Accepted, Outcome, Rejected, Route, Skipped, Unavailable, Unknown, UserTraits
-from replay_identity.adapters.exchange import Exchange, Request, Response
-from replay_identity.adapters.limits import Limit, Limits, Unit
-from replay_identity.adapters.protocols import IdentityBackend, Plan
-from replay_identity.adapters.responses import failure_outcome
+from replay_identity.adapters import (
+    Exchange,
+    IdentityBackend,
+    Limit,
+    Limits,
+    Plan,
+    Request,
+    Response,
+    Unit,
+    failure_outcome,
+)
 from replay_identity.bulk import SyncReport, sync
 from replay_identity.ledger import Ledger
 from replay_identity.outcomes import SkipReason, Violation

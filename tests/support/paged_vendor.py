@@ -5,8 +5,7 @@ from typing import Any
 
 import attrs
 
-from replay_identity.adapters.exchange import Exchange, Request
-from replay_identity.adapters.protocols import Page, StoredUser
+from replay_identity.adapters import Exchange, Page, Request, StoredUser
 from replay_identity.outcomes import Failure
 
 Result = Page | Failure

@@ -4,7 +4,7 @@ import attrs
 from support.clock import Clock
 
 from replay_identity import RetryPolicy
-from replay_identity.adapters.exchange import Exchange, Request, Response, Sleep
+from replay_identity.adapters import Exchange, Request, Response, Sleep
 from replay_identity.transport import AsyncTransport, Attempts, Transport
 
 REQUEST = Request("identify", "POST", "https://vendor.example/users", {"a": "b"}, b"{}", "idempotency-key")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from support.clock import Clock
 
-from replay_identity.adapters.exchange import Exchange, T
+from replay_identity.adapters import Exchange
+from replay_identity.adapters.exchange import T
 from replay_identity.emulator import Emulator, Fault, running
 from replay_identity.retry import RetryBudget, RetryPolicy
 from replay_identity.transport import Attempts, Transport

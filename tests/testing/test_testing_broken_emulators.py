@@ -45,9 +45,7 @@ HEAD: Final = """
 
 import itertools
 from replay_identity import Accepted, Unknown
-from replay_identity.adapters.protocols import EncodedUser, Comparison
-from replay_identity.adapters.limits import Limits
-from replay_identity.adapters.redaction import redact
+from replay_identity.adapters import Comparison, EncodedUser, Limits, redact
 
 NUMBERS = itertools.count()
 """

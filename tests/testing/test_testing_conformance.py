@@ -8,10 +8,18 @@ import attrs
 import orjson
 
 from replay_identity import Fullstory, LogRocket, Outcome, Rejected, UserTraits
-from replay_identity.adapters.adaptation import OnViolation
-from replay_identity.adapters.exchange import Exchange, Request, Response, Sleep
-from replay_identity.adapters.limits import Limit, Limits, Unit
-from replay_identity.adapters.protocols import IdentityBackend, Plan
+from replay_identity.adapters import (
+    Exchange,
+    IdentityBackend,
+    Limit,
+    Limits,
+    OnViolation,
+    Plan,
+    Request,
+    Response,
+    Sleep,
+    Unit,
+)
 from replay_identity.emulator import BatchRules, FullstoryEmulator, Level, LogRocketEmulator
 from replay_identity.outcomes import Violation
 from replay_identity.testing import BackendConformance

@@ -7,7 +7,7 @@ pytest_plugins = ["pytester"]
 HEAD = """
 import pytest
 from replay_identity import REMOVE, Fullstory, LogRocket, Router, UserTraits
-from replay_identity.adapters.exchange import Response
+from replay_identity.adapters import Response
 
 def backends(fullstory_url, logrocket_url):
     return (Fullstory("na1.emulator", base_url=fullstory_url), LogRocket("acme:shop:emulator", base_url=logrocket_url))

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from replay_identity.adapters.exchange import Request
+from replay_identity.adapters import Request
 from replay_identity.testing.conformance import read_request_content
 
 MOMENT = datetime(2026, 11, 21, 8, 30, tzinfo=UTC)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from replay_identity import Fullstory, LogRocket, UserTraits
 from replay_identity._values import is_nested
-from replay_identity.adapters.limits import Limit, Limits, Unit
+from replay_identity.adapters import Limit, Limits, Unit
 from replay_identity.errors import printable
 from replay_identity.testing import CHARACTERS, Boundary, responses, user_traits, users_at, users_over, valid_users
 from replay_identity.testing.values import text_at, text_over

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from replay_identity.adapters.exchange import Request
+from replay_identity.adapters import Request
 from replay_identity.emulator import LogRocketEmulator, running
 
 

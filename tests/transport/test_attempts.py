@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.scripted import REQUEST, AsyncScript, Script, ask, ask_twice_with_pause
 
 from replay_identity import RetryPolicy
-from replay_identity.adapters.exchange import NoResponse, Response
+from replay_identity.adapters import NoResponse, Response
 from replay_identity.retry import RetryBudget
 from replay_identity.transport import AsyncTransport, Transport
 

@@ -14,7 +14,7 @@ from support.clock import Clock
 from support.scripted import REQUEST, Script, ask, ask_twice_with_pause
 
 from replay_identity import RetryPolicy
-from replay_identity.adapters.exchange import Exchange, NoResponse, Request, Response, Sleep
+from replay_identity.adapters import Exchange, NoResponse, Request, Response, Sleep
 from replay_identity.transport import ConcurrentTransport
 from replay_identity.transport.rate_limiter import AdaptiveLimiter
 

@@ -11,7 +11,7 @@ import pytest
 from support.children import in_children
 from support.servers import OK, serving, silent_port
 
-from replay_identity.adapters.exchange import NoResponse, Request, Response
+from replay_identity.adapters import NoResponse, Request, Response
 from replay_identity.transport import ConcurrentSender, concurrent_sender
 from replay_identity.transport.curl_sender import CurlSender
 from replay_identity.transport.thread_sender import ThreadSender

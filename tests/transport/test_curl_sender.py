@@ -12,7 +12,7 @@ import trustme
 from support.children import in_children
 from support.servers import OK, serving, tls_for
 
-from replay_identity.adapters.exchange import NoResponse, Request, Response
+from replay_identity.adapters import NoResponse, Request, Response
 from replay_identity.transport import curl_sender
 from replay_identity.transport.curl_sender import (
     CurlHandle,

@@ -12,7 +12,7 @@ from support.children import in_children
 from support.scripted import ask
 
 from replay_identity import RetryPolicy
-from replay_identity.adapters.exchange import NoResponse, Request, Response
+from replay_identity.adapters import NoResponse, Request, Response
 from replay_identity.transport import AsyncTransport, Transport, httpx_sender
 from replay_identity.transport.httpx_sender import own_request
 

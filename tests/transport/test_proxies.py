@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from replay_identity.adapters.exchange import Request
+from replay_identity.adapters import Request
 from replay_identity.transport.httpx_sender import HttpxSender
 from replay_identity.transport.proxies import Proxies
 

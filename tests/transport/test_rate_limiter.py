@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay_identity.adapters.exchange import NoResponse, Response
+from replay_identity.adapters import NoResponse, Response
 from replay_identity.errors import ConfigurationError
 from replay_identity.transport.rate_limiter import AdaptiveLimiter
 

@@ -19,7 +19,7 @@ from support.scripted import ask
 from support.servers import responding, serving, silent_port, tls_for
 
 from replay_identity import RetryPolicy
-from replay_identity.adapters.exchange import NoResponse, Request, Response
+from replay_identity.adapters import NoResponse, Request, Response
 from replay_identity.emulator import Fault, LogRocketEmulator
 from replay_identity.transport import AsyncTransport, ConcurrentSender, Transport, curl_sender, httpx_sender
 from replay_identity.transport.curl_sender import CurlSender

@@ -27,15 +27,7 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.adapters.protocols import (
-    KeyInfo,
-    Page,
-    Plan,
-    StoredUser,
-    SupportsDelete,
-    SupportsRead,
-    SupportsVerify,
-)
+from replay_identity.adapters import KeyInfo, Page, Plan, StoredUser, SupportsDelete, SupportsRead, SupportsVerify
 from replay_identity.outcomes import Failure
 from replay_identity.transport import AsyncTransport, Transport
 
