@@ -127,17 +127,24 @@ class Database:
         Raises:
             LedgerError: The disk is full, the file is damaged, or another process keeps it locked.
         """
-        with self._connected() as connection:
-            if connection.in_transaction:
-                raise LedgerError(self.path, "the ledger is busy in this thread", "do not use it from a signal handler")
-            try:
-                _wait_for_lock(lambda: connection.execute("BEGIN IMMEDIATE"))
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):  # SQLite may have rolled back already.
-                    connection.execute("ROLLBACK")
-                raise
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        while True:
+            with self._connected() as connection:
+                if connection.in_transaction:
+                    raise LedgerError(
+                        self.path, "the ledger is busy in this thread", "do not use it from a signal handler"
+                    )
+                try:
+                    if _begin(connection, deadline):
+                        yield connection
+                        connection.execute("COMMIT")
+                        return
+                except BaseException:
+                    with suppress(sqlite3.Error):  # SQLite may have rolled back already.
+                        connection.execute("ROLLBACK")
+                    raise
+            # Without our own lock, so that other threads can read, close or fork while this one waits.
+            _sleep_briefly()
 
     def rows(self, sql: str, *parameters: object) -> list[Any]:
         """Return the rows that *sql* selects."""
@@ -288,7 +295,22 @@ def _wait_for_lock(act: Callable[[], T]) -> T:
         except sqlite3.OperationalError as error:
             if not _is_busy(error) or time.monotonic() > deadline:
                 raise
-            time.sleep(random.random() / 1000)  # noqa: S311  # Jitter, so that two processes do not stay in step.
+            _sleep_briefly()
+
+
+def _begin(connection: sqlite3.Connection, deadline: float) -> bool:
+    """Begin a write transaction; return False if another process has the file locked before *deadline*."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if not _is_busy(error) or time.monotonic() > deadline:
+            raise
+        return False
+    return True
+
+
+def _sleep_briefly() -> None:
+    time.sleep(random.random() / 1000)  # noqa: S311  # Jitter, so that two processes do not stay in step.
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

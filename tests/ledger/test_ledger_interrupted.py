@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,14 @@ def test_an_interrupt_leaves_no_transaction_open(path: Path, monkeypatch: pytest
     """Neither this ledger nor another process is locked out."""
     with Ledger(path) as ledger, Ledger(path) as other:
         ledger.upsert([user()], [A])
-        patiently = database._wait_for_lock  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        begin = database._begin  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
-        def interrupted(act: Any) -> None:
-            patiently(act)
+        def interrupted(*arguments: Any) -> None:
+            begin(*arguments)
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(database, "_wait_for_lock", interrupted)
+            patch.setattr(database, "_begin", interrupted)
             patch.setattr(database, "LOCK_TIMEOUT_S", 0.1)
             with pytest.raises(KeyboardInterrupt):
                 ledger.upsert([user("u2")], [A])
@@ -55,6 +56,30 @@ def test_a_signal_handler_cannot_break_a_transaction(path: Path) -> None:
             db.execute("UPDATE ledger SET users = users + 5")
 
         assert inner.rows("SELECT users FROM ledger") == [(11,)]
+
+
+def test_a_waiting_thread_blocks_no_other(path: Path) -> None:
+    """While one thread waits for another process's lock, others read, fork, and close the ledger."""
+    ledger = Ledger(path)
+    ledger.upsert([user()], [A])
+    errors: list[LedgerError] = []
+
+    def upsert() -> None:
+        try:
+            ledger.upsert([user("u2")], [A])
+        except LedgerError as error:
+            errors.append(error)
+
+    waiting = threading.Thread(target=upsert, daemon=True)
+    with Ledger(path) as other, other._database.transaction():  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        waiting.start()
+        waiting.join(0.05)
+        assert ledger.pending_count(A) == 1
+        assert waiting.is_alive()
+        ledger.close()
+        waiting.join(30)
+
+    assert [error.problem for error in errors] == ["the ledger is closed"]
 
 
 def test_checkpoint_wal_reports_a_busy_log(path: Path) -> None:
