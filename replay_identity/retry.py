@@ -42,6 +42,29 @@ class RetryPolicy:
 
 
 @attrs.define
+class Backoff:
+    """Delays in seconds, each twice the one before.
+
+    Attributes:
+        initial: The first delay.
+        maximum: The maximum delay.
+    """
+
+    initial: float
+    maximum: float
+    _last: float | None = attrs.field(default=None, init=False)
+
+    def next(self) -> float:
+        """Return the next delay."""
+        self._last = min(self.maximum, self.initial if self._last is None else 2 * self._last)
+        return self._last
+
+    def reset(self) -> None:
+        """Start again with the first delay."""
+        self._last = None
+
+
+@attrs.define
 class RetryBudget:
     """A token bucket of retries for one backend, so that an outage does not multiply the load.
 

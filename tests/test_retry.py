@@ -3,7 +3,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from replay_identity import ConfigurationError, RetryPolicy
-from replay_identity.retry import RetryBudget
+from replay_identity.retry import Backoff, RetryBudget
 
 seconds = st.floats(0.001, 1e6)
 policies = st.builds(RetryPolicy, attempts=st.integers(1, 50), wait_initial=seconds, wait_max=seconds, total=seconds)
@@ -116,3 +116,15 @@ def test_a_budget_does_not_exceed_its_size() -> None:
         budget.refill()
 
     assert [budget.take() for _ in range(3)] == [True, True, False]
+
+
+def test_a_backoff_doubles_until_it_is_reset() -> None:
+    """No delay is longer than the maximum, not even the first."""
+    backoff = Backoff(1.0, 5.0)
+
+    delays = [backoff.next() for _ in range(5)]
+    backoff.reset()
+
+    assert delays == [1.0, 2.0, 4.0, 5.0, 5.0]
+    assert backoff.next() == 1.0
+    assert Backoff(7.0, 5.0).next() == 5.0

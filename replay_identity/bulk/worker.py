@@ -9,7 +9,6 @@ from typing import Final, Protocol, TypeAlias
 
 import attrs
 
-from ..adapters.exchange import Response
 from ..adapters.protocols import IdentityBackend, SupportsBatch, SupportsMultiIdentify
 from ..errors import ConfigurationError
 from ..ledger import Claim, Ledger
@@ -103,7 +102,7 @@ class DeliveryLoop:
         wait = self._limiter.resume_at - self.clock()
         failure = self._limiter.failure
         if wait > _MIN_REPORTED_WAIT_S:
-            return f"{wait:.0f} s after {failure.cause}" if failure else f"a pause of {wait:.0f} s"
+            return f"{wait:.0f} s after {failure}" if failure else f"a pause of {wait:.0f} s"
         return self._dispatcher.status_text() if self._dispatcher else ""
 
     def _poll(self, transport: ConcurrentTransport) -> None:
@@ -167,9 +166,9 @@ def make_retry(options: DeliveryOptions) -> RetryPolicy:
     return RetryPolicy(_MAX_ATTEMPTS, wait_initial=options.wait_initial, wait_max=options.wait_max, total=1e9)
 
 
-def describe_outage(patience: float, failure: Response) -> str:
+def describe_outage(patience: float, failure: str) -> str:
     """Return why a backend was given up on after *patience* seconds of failures."""
-    return f"no successful response for {patience:g} s; last failure: {failure.cause}"
+    return f"no successful response for {patience:g} s; last failure: {failure}"
 
 
 @attrs.define(eq=False)

@@ -10,6 +10,7 @@ from ..adapters.protocols import Page, SupportsRead
 from ..bulk.options import DeliveryOptions
 from ..errors import SourceError
 from ..outcomes import Failure, Rejected, Unavailable, explain
+from ..retry import Backoff
 from ..transport import Transport
 
 OnWait: TypeAlias = Callable[[float, str], None]
@@ -86,19 +87,19 @@ class PageReader:
 
     def _read(self, token: str | None) -> Page | Failure:
         """Return the page of *token*, or the last failure once patience has run out."""
-        failing, backoff = 0.0, self.options.wait_initial
+        failing, backoff = 0.0, Backoff(self.options.wait_initial, self.options.wait_max)
         while True:
             started = self.clock()
             result = self._request_page(token)
             if isinstance(result, Page) or not result.retryable:
                 return result
             retry_after = result.retry_after if isinstance(result, Unavailable) else None
+            wait = backoff.next()
             if retry_after is None:
-                failing += self.clock() - started + backoff
+                failing += self.clock() - started + wait
                 if failing > self.options.patience:
                     return result
-            self._wait(backoff if retry_after is None else retry_after, explain(result))
-            backoff = min(2 * backoff, self.options.wait_max)
+            self._wait(wait if retry_after is None else retry_after, explain(result))
 
     def _request_page(self, token: str | None) -> Page | Failure:
         quota = self.options.requests_per_minute

@@ -100,6 +100,10 @@ class ConcurrentTransport:
             self._resume(flight, response)
         return len(responses)
 
+    def record_result(self, failure: str | None) -> None:
+        """Record whether the exchange that has just ended got a usable result: None, or why not."""
+        self.limiter.record_result(failure, now=self._clock(), jitter=random.random())  # noqa: S311  # No secret.
+
     def wake(self) -> None:
         """Make `poll` return soon if no request is in flight; may be called from any thread."""
         self._woken.set()

@@ -6,6 +6,7 @@ import attrs
 
 from ..adapters.exchange import Response
 from ..errors import check_positive
+from ..retry import Backoff
 
 _MINUTE_S: Final = 60.0
 # Stay 1 % under the quota: the vendor counts arrivals, not departures.
@@ -32,14 +33,14 @@ class AdaptiveLimiter:
     Attributes:
         connections: Maximum number of requests in flight.
         requests_per_minute: Maximum number of requests in any minute, or None for no quota.
-        wait_initial: Seconds to wait after the first failure without Retry-After; doubled with each further failure.
+        wait_initial: Maximum wait in seconds after the first failure without Retry-After; it doubles with each failure.
         wait_max: Maximum of that wait in seconds. A Retry-After is honoured however long it is.
         window: Number of requests that may be in flight now.
         resume_at: Moment before which nothing may be sent.
-        failures: Failures since the last success.
         failing_since: Moment of the first failure since the last success, or None.
         failing_for: Seconds between the first and the last failure since the last success.
-        failure: The last failure, or None after a success.
+        failure: Cause of the last failure, or None after a success.
+        is_answered: True if the last response was no failure by itself.
     """
 
     connections: int = attrs.field(default=64, validator=check_positive)
@@ -48,10 +49,16 @@ class AdaptiveLimiter:
     wait_max: float = 30.0
     window: float = attrs.field(init=False)
     resume_at: float = attrs.field(default=0.0, init=False)
-    failures: int = attrs.field(default=0, init=False)
     failing_since: float | None = attrs.field(default=None, init=False)
     failing_for: float = attrs.field(default=0.0, init=False)
-    failure: Response | None = attrs.field(default=None, init=False)
+    failure: str | None = attrs.field(default=None, init=False)
+    is_answered: bool = attrs.field(default=True, init=False)
+    _backoff: Backoff = attrs.field(init=False)
+    _max_wait: float = attrs.field(default=0.0, init=False)
+    # True after a successful response with an unusable result: from then on only a usable result is a success.
+    _needs_result: bool = attrs.field(default=False, init=False)
+    # Moment at which the request of the last response was sent.
+    _sent_at: float = attrs.field(default=0.0, init=False)
     _slot: float = attrs.field(default=float("-inf"), init=False)
     # True until the first reduction: the window grows by one per response, as in TCP's slow start.
     _is_slow_start: bool = attrs.field(default=True, init=False)
@@ -61,6 +68,7 @@ class AdaptiveLimiter:
 
     def __attrs_post_init__(self) -> None:
         self.window = float(min(8, self.connections))
+        self._backoff = Backoff(self.wait_initial, self.wait_max)
 
     def allows(self, in_flight: int) -> bool:
         """Return True if another request may be sent while *in_flight* requests have no response yet."""
@@ -91,26 +99,50 @@ class AdaptiveLimiter:
             now: Moment at which the response arrived.
             jitter: A number in [0, 1) drawn by the caller.
         """
+        self.is_answered, self._sent_at = not is_failure, sent_at
         if is_failure:
-            self._record_failure(response, sent_at, now, jitter)
-        else:
-            self._record_success(sent_at, now)
+            self._record_failure(response.cause, response.retry_after or 0.0, now, jitter)
+        elif not self._needs_result:
+            self._end_failures()
+            self._adapt_window(sent_at, now)
 
-    def _record_failure(self, response: Response, sent_at: float, now: float, jitter: float) -> None:
-        self.failure = response
+    def record_result(self, failure: str | None, *, now: float, jitter: float) -> None:
+        """Adjust the window and the backoff to the result of an exchange whose last response was just recorded.
+
+        A successful response whose result is unusable, such as a login page, is a failure, too.
+
+        Args:
+            failure: Why the result is unusable, or None.
+            now: Moment at which the response arrived.
+            jitter: A number in [0, 1) drawn by the caller.
+        """
+        if not self.is_answered:
+            return  # The response was recorded as a failure.
+        self._needs_result = failure is not None
+        if failure is None:
+            self._end_failures()
+        else:
+            self._record_failure(failure, 0.0, now, jitter)
+
+    def _record_failure(self, cause: str, min_wait: float, now: float, jitter: float) -> None:
         if self.failing_since is None:
             self.failing_since = now
         self.failing_for = now - self.failing_since
         # Requests sent before the last reduction say nothing about the reduced window.
-        if sent_at >= self._reduced_at:
-            self.failures += 1
+        is_news = self._sent_at >= self._reduced_at
+        if is_news or self.failure is None:
+            self._max_wait = self._backoff.next()
+        if is_news:
             self._reduce(0.5, now)
-        wait = min(self.wait_max, self.wait_initial * 2.0 ** min(self.failures - 1, 64)) * jitter
-        self.resume_at = max(self.resume_at, now + max(wait, response.retry_after or 0.0))
+        self.failure = cause
+        self.resume_at = max(self.resume_at, now + max(self._max_wait * jitter, min_wait))
 
-    def _record_success(self, sent_at: float, now: float) -> None:
+    def _end_failures(self) -> None:
         if self.failure is not None:
-            self.failures, self.failing_since, self.failing_for, self.failure = 0, None, 0.0, None
+            self._backoff.reset()
+            self.failing_since, self.failing_for, self.failure = None, 0.0, None
+
+    def _adapt_window(self, sent_at: float, now: float) -> None:
         latency = now - sent_at
         best = self._best_latency = min(self._best_latency * _BEST_LATENCY_GROWTH, latency)
         self._latency += (latency - self._latency) * (_LATENCY_WEIGHT if self._latency else 1.0)

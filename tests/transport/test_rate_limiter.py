@@ -76,11 +76,11 @@ def test_halves_once_per_round_trip() -> None:
 
     for _ in range(8):
         record(limiter, BUSY, sent_at=0.0, now=1.0)
-    once = limiter.window, limiter.failures
+    once = limiter.window, limiter.resume_at
     record(limiter, BUSY, sent_at=1.0, now=2.0)
 
-    assert once == (4, 1)
-    assert (limiter.window, limiter.failures) == (2, 2)
+    assert once == (4, 1.25)
+    assert (limiter.window, limiter.resume_at) == (2, 2.5)
 
 
 def test_grows_by_one_per_round_trip_after_a_failure() -> None:
@@ -161,8 +161,49 @@ def test_measures_how_long_everything_failed() -> None:
     failing = limiter.failing_since, limiter.failing_for, limiter.failure
     record(limiter, OK, sent_at=41.0, now=41.0)
 
-    assert failing == (10.0, 30.0, BUSY)
-    assert (limiter.failing_since, limiter.failing_for, limiter.failure, limiter.failures) == (None, 0.0, None, 0)
+    assert failing == (10.0, 30.0, BUSY.cause)
+    assert (limiter.failing_since, limiter.failing_for, limiter.failure) == (None, 0.0, None)
+
+
+def record_result(limiter: AdaptiveLimiter, failure: str | None, *, now: float) -> None:
+    """Record one successful response with a usable result or with none."""
+    record(limiter, OK, sent_at=now, now=now)
+    limiter.record_result(failure, now=now, jitter=0.5)
+
+
+def test_an_unusable_result_is_a_failure() -> None:
+    """The window is halved, and the wait doubles, although every response is a success."""
+    limiter, now, waits = AdaptiveLimiter(wait_initial=1.0, wait_max=5.0), 0.0, list[float]()
+    for _ in range(4):
+        record_result(limiter, "a login page", now=now)
+        waits.append(limiter.resume_at - now)
+        now = limiter.resume_at
+
+    assert waits == [0.5, 1.0, 2.0, 2.5]
+    assert (limiter.failing_for, limiter.failure, limiter.window) == (3.5, "a login page", 1.0)
+
+
+def test_a_usable_result_ends_the_failures() -> None:
+    """After an unusable one, a successful response is not enough."""
+    limiter = AdaptiveLimiter()
+    record_result(limiter, "a login page", now=1.0)
+    record(limiter, OK, sent_at=2.0, now=2.0)
+    before = limiter.failure
+    record_result(limiter, None, now=3.0)
+    after = limiter.failure
+
+    assert (before, after, limiter.failing_since) == ("a login page", None, None)
+
+
+def test_a_failed_response_is_counted_once() -> None:
+    """Its result cannot be usable."""
+    limiter = AdaptiveLimiter()
+    record(limiter, BUSY, sent_at=1.0, now=1.0)
+    once = limiter.window, limiter.resume_at
+    limiter.record_result(None, now=1.0, jitter=0.5)
+    limiter.record_result("HTTP 503", now=1.0, jitter=0.5)
+
+    assert (limiter.window, limiter.resume_at, limiter.failure) == (*once, BUSY.cause)
 
 
 def test_without_a_quota_slots_are_immediate() -> None:
