@@ -18,8 +18,9 @@ from ..router import Route, as_routes
 from ..traits import UserTraits
 from ..transport import ConcurrentTransport, concurrent_sender
 from .options import DeliveryOptions
+from .outcome_handler import describe_outage
 from .stats import BackendStats, bounded, most_frequent
-from .worker import SenderFactory, describe_outage, make_limiter, make_retry
+from .worker import SenderFactory, make_limiter, make_retry
 
 OnDifference: TypeAlias = Callable[[UserTraits, Comparison], None]
 OnResult: TypeAlias = Callable[[], None]
@@ -179,8 +180,8 @@ class _BackendComparer:
     def submit(self) -> bool:
         """Submit as many users as may be in flight; return False once there are no more users and responses."""
         limiter = self.transport.limiter
-        if limiter.failure is not None and limiter.failing_for > self.patience:
-            self._give_up(describe_outage(self.patience, limiter.failure))
+        if (problem := describe_outage(limiter, self.patience)) is not None:
+            self._give_up(problem)
         while limiter.allows(self.transport.in_flight) and (user := next(self.users, None)) is not None:
             self.transport.submit(_compare_user(self.route, user), partial(self._handle, user))
         return self.transport.in_flight > 0

@@ -1,4 +1,4 @@
-"""Dispatchers, which send claims as requests, and the handler of their outcomes."""
+"""Dispatchers, which send claims as requests."""
 
 import time
 from abc import ABC, abstractmethod
@@ -9,16 +9,16 @@ from typing import Final, Generic, TypeVar
 
 import attrs
 
-from .._text import pluralize
-from ..adapters.exchange import Exchange, Sleep
+from ..adapters.exchange import Exchange
 from ..adapters.protocols import SupportsMultiIdentify
 from ..adapters.responses import adapter_error, checked_outcome, isolate_errors
 from ..ledger import Claim
-from ..outcomes import Broken, Misconfigured, Outcome, Unavailable, Unknown
+from ..outcomes import Broken, Outcome
 from ..router import Route
 from ..traits import UserTraits
 from ..transport import ConcurrentTransport
 from .outbox import Outbox
+from .outcome_handler import OutcomeHandler
 
 # Seconds that a buffer which is not full waits for more users.
 _LINGER_S: Final = 0.5
@@ -50,64 +50,6 @@ class Dispatcher(ABC):
     @abstractmethod
     def status_text(self) -> str:
         """Return what the dispatcher is waiting for, or an empty string."""
-
-
-@attrs.define
-class OutcomeHandler:
-    """Handle outcomes: settle, defer, or stop the run.
-
-    Attributes:
-        outbox: Where users are settled.
-        transport: The transport that sent them.
-        on_problem: Called with a `Misconfigured` outcome, which aborts this backend.
-        wait: Delay before retrying a user that a *successful* response deferred, in seconds.
-        is_aborted: True once the settings turned out to be wrong.
-    """
-
-    outbox: Outbox
-    transport: ConcurrentTransport
-    on_problem: Callable[[Outcome], None]
-    wait: float
-    is_aborted: bool = attrs.field(default=False, init=False)
-    _deferred: int = attrs.field(default=0, init=False)
-
-    def handle(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> None:
-        """Handle the *outcomes* of the *claims* of one exchange."""
-        # After a failed request the rate limiter waits; after a successful one only the deferred users do.
-        is_answered = self.transport.limiter.failure is None
-        deferred: list[tuple[Claim, Unavailable]] = []
-        problem: Misconfigured | None = None
-        for claim, outcome in zip(claims, outcomes, strict=True):
-            if is_answered and isinstance(outcome, Unavailable):
-                deferred.append((claim, outcome))
-                continue
-            self.outbox.settle(claim, outcome)
-            if isinstance(outcome, Misconfigured):
-                problem = outcome
-        if deferred:
-            self._defer(deferred)
-        if problem is not None:
-            self.is_aborted = True
-            self.on_problem(problem)
-
-    def status_text(self) -> str:
-        """Return what deferred users there are, or an empty string."""
-        return f"{pluralize(self._deferred, 'user')} deferred by the vendor" if self._deferred else ""
-
-    def _defer(self, deferred: Sequence[tuple[Claim, Unavailable]]) -> None:
-        seconds = max(self.wait, *(outcome.retry_after or 0.0 for _, outcome in deferred))
-        self._deferred += len(deferred)
-        self.transport.submit(_sleep(seconds), partial(self._release, deferred))
-
-    def _release(self, deferred: Sequence[tuple[Claim, Unavailable]], _result: None) -> None:
-        self._deferred -= len(deferred)
-        for claim, outcome in deferred:
-            # Unknown, since the outbox limits how often a user is sent without an answer.
-            self.outbox.settle(claim, Unknown(outcome.backend, outcome.cause))
-
-
-def _sleep(seconds: float) -> Exchange[None]:
-    yield Sleep(seconds)
 
 
 @attrs.define

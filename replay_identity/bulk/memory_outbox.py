@@ -1,17 +1,18 @@
 """An in-memory outbox for runs without a ledger."""
 
-from collections import Counter, deque
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final
 
 import attrs
 
 from ..ledger import Claim
-from ..outcomes import Accepted, Broken, Outcome, Rejected, Skipped, Unknown
+from ..outcomes import Accepted, Broken, Outcome, Rejected, Skipped
 from ..traits import UserTraits
-from .outbox import MAX_UNKNOWN
 from .report import BackendReport
+from .unanswered import NextDeferred, NoAnswer, UnansweredUsers
 
 # After these outcomes the same traits need not be sent again.
 _FINAL: Final = (Accepted, Skipped, Rejected, Broken)
@@ -25,18 +26,23 @@ class MemoryOutbox:
 
     Attributes:
         report: Counts users and outcomes.
+        clock: Returns seconds since some fixed moment.
     """
 
     report: BackendReport
+    clock: Callable[[], float] = time.monotonic
     _incoming: "SimpleQueue[Sequence[UserTraits]]" = attrs.field(
         factory=SimpleQueue["Sequence[UserTraits]"], init=False
     )
     _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
     # By the id of each user with a claim in flight: the updates to send after it; None, as for nearly all, if none.
     _queued_updates: dict[str, deque[Claim] | None] = attrs.field(factory=dict[str, deque[Claim] | None], init=False)
-    _unknown_counts: Counter[int] = attrs.field(factory=Counter[int], init=False)
+    _unanswered: UnansweredUsers[Claim] = attrs.field(init=False)
     _next_row_id: int = attrs.field(default=0, init=False)
     _abandoned: int = attrs.field(default=0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._unanswered = UnansweredUsers(self.clock)
 
     def enqueue(self, users: Sequence[UserTraits]) -> None:
         """Add *users*; safe from the thread that reads the source."""
@@ -45,6 +51,7 @@ class MemoryOutbox:
 
     def next(self) -> Claim | None:
         """Return the next claim that is not in flight, or None."""
+        self._ready.extend(self._unanswered.take_due())
         if not self._ready:
             self._receive()
         return self._ready.popleft() if self._ready else None
@@ -53,18 +60,19 @@ class MemoryOutbox:
         """Record the outcome of *claim*."""
         if isinstance(outcome, _FINAL):
             self.report.add(outcome)
-            if self._unknown_counts:
-                self._unknown_counts.pop(claim.row_id, None)
+            self._unanswered.forget(claim.row_id)
             self._release_next(claim)
-            return
-        if isinstance(outcome, Unknown):
-            self._unknown_counts[claim.row_id] += 1
-            # An anonymous user who is sent again could become two.
-            if not outcome.retryable or self._unknown_counts[claim.row_id] >= MAX_UNKNOWN:
-                self._abandoned += 1
-                self._release_next(claim)
-                return
-        self._ready.append(claim)
+        elif self._unanswered.may_send_again(claim.row_id, outcome):
+            self._ready.append(claim)
+        else:
+            self._abandon(claim)
+
+    def defer(self, claim: Claim, outcome: NoAnswer, seconds: float) -> None:
+        """Record the outcome of *claim*, and send the user again after that many seconds."""
+        if self._unanswered.record(claim.row_id, outcome, is_attempt=True):
+            self._unanswered.defer(claim.row_id, claim, seconds)
+        else:
+            self._abandon(claim)
 
     def flush(self) -> None:
         """Do nothing: nothing is kept on disk."""
@@ -86,6 +94,23 @@ class MemoryOutbox:
     def pending(self) -> int:
         """Return the number of users who are not settled."""
         return self.report.given - self.report.settled
+
+    def deferred(self) -> int:
+        """Return the number of users who are sent again later."""
+        return self._unanswered.deferred
+
+    def next_deferred(self) -> NextDeferred | None:
+        """Return the deferred user who is sent first, or None if others are left to send."""
+        only_deferred = self.pending() <= self._abandoned + self.deferred()
+        return self._unanswered.next_deferred() if only_deferred else None
+
+    def unanswered(self) -> Iterable[Outcome]:
+        """Return the last outcome of each pending user who was sent without a usable answer."""
+        return self._unanswered.outcomes()
+
+    def _abandon(self, claim: Claim) -> None:
+        self._abandoned += 1
+        self._release_next(claim)
 
     def _receive(self) -> None:
         try:

@@ -1,18 +1,16 @@
 """The outbox protocol and its ledger-backed implementation."""
 
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 import attrs
 
 from ..ledger import Claim, JobEntry, Ledger, Settlement, StoredJob
-from ..outcomes import Outcome, Rejected, Skipped, SkipReason, Unknown, Violation
+from ..outcomes import Outcome, Rejected, Skipped, SkipReason, Violation
 from .report import BackendReport
-
-# A user whose requests stay without an answer this often in one run is left pending for the next run.
-MAX_UNKNOWN: Final = 20
+from .unanswered import NextDeferred, NoAnswer, UnansweredUsers
 
 _CLAIM_SIZE: Final = 500
 # The most outcomes written in one transaction; each transaction waits for the disk.
@@ -39,6 +37,10 @@ class Outbox(Protocol):
         """Record the outcome of *claim*."""
         ...
 
+    def defer(self, claim: Claim, outcome: NoAnswer, seconds: float) -> None:
+        """Record the outcome of *claim*, and send the user again after that many seconds."""
+        ...
+
     def flush(self) -> None:
         """Write all recorded outcomes."""
         ...
@@ -61,6 +63,18 @@ class Outbox(Protocol):
 
     def pending(self) -> int:
         """Return the number of users who are not settled."""
+        ...
+
+    def deferred(self) -> int:
+        """Return the number of users who are sent again later."""
+        ...
+
+    def next_deferred(self) -> NextDeferred | None:
+        """Return the deferred user who is sent first, or None if others are left to send."""
+        ...
+
+    def unanswered(self) -> Iterable[Outcome]:
+        """Return the last outcome of each pending user who was sent without a usable answer."""
         ...
 
 
@@ -127,13 +141,16 @@ class LedgerOutbox:
     # Row ids not to claim: users in flight, and users abandoned for this run.
     _in_flight: BitSet = attrs.field(factory=BitSet, init=False)
     _abandoned: int = attrs.field(default=0, init=False)
-    _unknown_counts: Counter[int] = attrs.field(factory=Counter[int], init=False)
+    _unanswered: UnansweredUsers[int] = attrs.field(init=False)
     _settlements: list[Settlement] = attrs.field(factory=list[Settlement], init=False)
     _cursor: int = attrs.field(default=0, init=False)
     _highest: int = attrs.field(default=0, init=False)
     _next_claim_at: float = attrs.field(default=0.0, init=False)
     _unwritten_since: float = attrs.field(default=0.0, init=False)
     _needs_purge: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._unanswered = UnansweredUsers(self.clock)
 
     def offer(self, claims: Sequence[Claim]) -> None:
         """Offer *claims* of newly inserted users, so that they need not be read back; safe from any thread.
@@ -145,6 +162,9 @@ class LedgerOutbox:
 
     def next(self) -> Claim | None:
         """Return the next claim that is not in flight, or None."""
+        if due := self._unanswered.take_due():
+            self._in_flight.difference_update(due)
+            self._cursor, self._next_claim_at = 0, 0.0
         while not self._ready:
             if not self._claim():
                 return None
@@ -160,6 +180,13 @@ class LedgerOutbox:
         if len(self._settlements) >= _MAX_UNWRITTEN:
             self.flush()
 
+    def defer(self, claim: Claim, outcome: NoAnswer, seconds: float) -> None:
+        """Record the outcome of *claim*, and send the user again after that many seconds."""
+        if self._unanswered.record(claim.row_id, outcome, is_attempt=True):
+            self._unanswered.defer(claim.row_id, claim.row_id, seconds)
+        else:
+            self._abandoned += 1
+
     def flush(self) -> None:
         """Write all recorded outcomes."""
         settlements, self._settlements = self._settlements, []
@@ -174,7 +201,7 @@ class LedgerOutbox:
 
     def purge(self) -> None:
         """Purge erased values from the disk; no-op while claims are in flight."""
-        if self._needs_purge and not self._in_flight_count():
+        if self._needs_purge and self._in_flight_count() <= self.deferred():
             self._needs_purge = not self.ledger.checkpoint_wal()
 
     def backlog(self) -> int:
@@ -183,11 +210,25 @@ class LedgerOutbox:
 
     def is_empty(self) -> bool:
         """Return True if nobody is left to send or in flight, except users abandoned for this run."""
-        return not (self._ready or self._in_flight_count()) and self.pending() <= self._abandoned
+        is_busy = self._ready or self._in_flight_count() > self.deferred()
+        return not is_busy and self.pending() <= self._abandoned
 
     def pending(self) -> int:
         """Return the number of pending users."""
         return self.ledger.pending_count(self.backend)
+
+    def deferred(self) -> int:
+        """Return the number of users who are sent again later."""
+        return self._unanswered.deferred
+
+    def next_deferred(self) -> NextDeferred | None:
+        """Return the deferred user who is sent first, or None if others are left to send."""
+        only_deferred = self.pending() <= self._abandoned + self.deferred()
+        return self._unanswered.next_deferred() if only_deferred else None
+
+    def unanswered(self) -> Iterable[Outcome]:
+        """Return the last outcome of each pending user who was sent without a usable answer."""
+        return self._unanswered.outcomes()
 
     def jobs(self) -> Sequence[StoredJob]:
         """Return the unfinished jobs of earlier runs and mark their users as in flight."""
@@ -288,19 +329,12 @@ class LedgerOutbox:
         self._needs_purge = self._needs_purge or bool(settled)
         for settlement in settlements:
             row_id = settlement.row_id
-            if row_id in settled:
-                self.report.add(settlement.outcome)
-                self._unknown_counts.pop(row_id, None)
-            elif self._is_unanswered_too_often(settlement):
+            if not self._unanswered.may_send_again(row_id, settlement.outcome):
                 self._abandoned += 1
                 continue
+            if row_id in settled:
+                self.report.add(settlement.outcome)
             self._in_flight.discard(row_id)
-
-    def _is_unanswered_too_often(self, settlement: Settlement) -> bool:
-        if not isinstance(settlement.outcome, Unknown):
-            return False
-        self._unknown_counts[settlement.row_id] += 1
-        return self._unknown_counts[settlement.row_id] >= MAX_UNKNOWN
 
 
 def _settlements(entries: Sequence[JobEntry], outcomes: Sequence[Outcome]) -> list[Settlement]:

@@ -1,5 +1,6 @@
 """The report of a run, and its progress while it runs."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -70,8 +71,15 @@ class BackendReport:
         else:
             self.stats.add(outcome)
 
-    def close(self, pending: int) -> None:
-        """Close the counters with the users still *pending*; attribute any difference to other processes."""
+    def close(self, pending: int, unanswered: Iterable[Outcome] = ()) -> None:
+        """Close the counters with the users still *pending*; attribute any difference to other processes.
+
+        Args:
+            pending: Number of users who are still pending.
+            unanswered: Last outcome of each of them who was sent.
+        """
+        for outcome in unanswered:
+            self.add(outcome)
         self.pending = pending
         surplus = self.settled + pending - self.given
         self.carried += max(0, surplus)

@@ -19,11 +19,12 @@ from ..traits import UserTraits
 from ..transport import ConcurrentSender, ConcurrentTransport
 from ..transport.rate_limiter import AdaptiveLimiter
 from .batches import BatchDispatcher
-from .dispatch import Dispatcher, MultiDispatcher, OutcomeHandler, SingleDispatcher
+from .dispatch import Dispatcher, MultiDispatcher, SingleDispatcher
 from .jobs import ImportJobs
 from .memory_outbox import MemoryOutbox
 from .options import DeliveryOptions
 from .outbox import LedgerOutbox, Outbox
+from .outcome_handler import OutcomeHandler, describe_deferral, describe_outage
 from .report import BackendReport, Progress
 
 # Receives the maximum number of connections.
@@ -90,7 +91,7 @@ class DeliveryLoop:
                 if is_complete and self.outbox.is_empty():
                     break
             self._poll(transport)
-            self._check_patience()
+            self._check_patience(is_waiting=is_complete and not transport.in_flight)
         transport.stop()
         while transport.in_flight:
             self._poll(transport)
@@ -112,10 +113,12 @@ class DeliveryLoop:
         if is_idle:
             transport.poll(_POLL_INTERVAL_S)
 
-    def _check_patience(self) -> None:
-        failure = self._limiter.failure
-        if failure is not None and self._limiter.failing_for > self.options.patience:
-            self.report.problem = describe_outage(self.options.patience, failure)
+    def _check_patience(self, *, is_waiting: bool) -> None:
+        problem = describe_outage(self._limiter, self.options.patience)
+        if problem is None and is_waiting:
+            problem = describe_deferral(self.outbox, self.options.patience)
+        # A problem that ends the run already goes first.
+        self.report.problem = self.report.problem or problem
 
     def _make_dispatcher(self, sender: ConcurrentSender) -> Dispatcher:
         route, backend, outbox, options = self.route, self.route.backend, self.outbox, self.options
@@ -131,7 +134,7 @@ class DeliveryLoop:
                 jobs=ImportJobs(route.name, backend, outbox, transport, self._give_up, options),
             )
         transport = self._make_transport(sender, _SINGLE_ATTEMPT)
-        handler = OutcomeHandler(outbox, transport, self._give_up, options.wait_initial)
+        handler = OutcomeHandler(outbox, transport, self._give_up, options)
         if isinstance(backend, SupportsMultiIdentify):
             return MultiDispatcher(
                 route=route,
@@ -164,11 +167,6 @@ def make_limiter(options: DeliveryOptions) -> AdaptiveLimiter:
 def make_retry(options: DeliveryOptions) -> RetryPolicy:
     """Return a policy for requests that are repeated at once after a failure."""
     return RetryPolicy(_MAX_ATTEMPTS, wait_initial=options.wait_initial, wait_max=options.wait_max, total=1e9)
-
-
-def describe_outage(patience: float, failure: str) -> str:
-    """Return why a backend was given up on after *patience* seconds of failures."""
-    return f"no successful response for {patience:g} s; last failure: {failure}"
 
 
 @attrs.define(eq=False)
@@ -235,7 +233,7 @@ class BackendWorker:
 
     def close_report(self) -> None:
         """Record the pending users after the run has finished."""
-        self.report.close(self.outbox.pending())
+        self.report.close(self.outbox.pending(), self.outbox.unanswered())
 
     def progress(self) -> Progress:
         """Return the progress of the backend; safe from any thread."""

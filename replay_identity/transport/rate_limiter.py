@@ -40,7 +40,7 @@ class AdaptiveLimiter:
         failing_since: Moment of the first failure since the last success, or None.
         failing_for: Seconds between the first and the last failure since the last success.
         failure: Cause of the last failure, or None after a success.
-        is_answered: True if the last response was no failure by itself.
+        is_answered: True if the last response was not a failure by itself.
     """
 
     connections: int = attrs.field(default=64, validator=check_positive)

@@ -15,16 +15,17 @@ from hypothesis import strategies as st
 from support.backends import AcmeBatch
 from support.clock import Clock
 from support.in_process import FAST, CrashError
-from support.multi_vendor import OUTCOMES, AcmeMulti, MultiVendor, deliver_to, first_time, in_turn
+from support.multi_vendor import OUTCOMES, AcmeMulti, MultiVendor, OneByOne, deliver_to, first_time, in_turn
 from support.profiles import examples
 from support.users import user, users
 
 from replay_identity import Accepted, Broken, Misconfigured, Outcome, Route, UserTraits
-from replay_identity.adapters import Exchange, IdentityBackend, Limits, NoResponse, Plan, Response
-from replay_identity.bulk import BackendReport, DurableRouter, Estimate, Progress, dry_run
-from replay_identity.bulk.dispatch import MultiDispatcher, OutcomeHandler
+from replay_identity.adapters import Exchange, IdentityBackend, NoResponse, Response
+from replay_identity.bulk import BackendReport, DeliveryOptions, DurableRouter, Estimate, Progress, dry_run
+from replay_identity.bulk.dispatch import MultiDispatcher
 from replay_identity.bulk.memory_outbox import MemoryOutbox
 from replay_identity.bulk.outbox import LedgerOutbox
+from replay_identity.bulk.outcome_handler import OutcomeHandler
 from replay_identity.ledger import Claim, Ledger
 from replay_identity.retry import RetryPolicy
 from replay_identity.transport import ConcurrentTransport
@@ -194,15 +195,17 @@ class Driver:
     vendor: MultiVendor = attrs.field(factory=MultiVendor)
     max_users: int = 10
     clock: Clock = attrs.field(factory=Clock)
-    outbox: MemoryOutbox = attrs.field(factory=lambda: MemoryOutbox(BackendReport("acme")))
+    options: DeliveryOptions = attrs.field(factory=DeliveryOptions)
+    outbox: MemoryOutbox = attrs.field(init=False)
     problems: list[Outcome] = attrs.field(factory=list[Outcome])
     dispatcher: MultiDispatcher = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.outbox = MemoryOutbox(BackendReport("acme"), self.clock)
         backend = AcmeMulti(limit=self.max_users)
         policy = RetryPolicy(attempts=1, total=1e9)
         transport = ConcurrentTransport(self.vendor, AdaptiveLimiter(), retry=policy, clock=self.clock)
-        handler = OutcomeHandler(self.outbox, transport, self.problems.append, 0.5)
+        handler = OutcomeHandler(self.outbox, transport, self.problems.append, self.options)
         self.dispatcher = MultiDispatcher(
             route=Route(backend),
             outbox=self.outbox,
@@ -335,7 +338,7 @@ def test_sends_deferred_users_later(headers: dict[str, str], seconds: float) -> 
     driver.outbox.enqueue(users(3))
     driver.dispatch(is_last=True)
     driver.poll()
-    assert (driver.outbox.pending(), driver.dispatcher.status_text()) == (1, "1 user deferred by the vendor")
+    assert (driver.outbox.pending(), driver.dispatcher.status_text()) == (1, "1 user deferred")
 
     driver.clock.now += seconds - 0.125
     driver.poll()
@@ -364,27 +367,6 @@ def test_a_failed_request_defers_no_user() -> None:
     assert driver.outbox.next() is not None
 
 
-@attrs.define
-class OneByOne:
-    """The same adapter with one user per request."""
-
-    multi: AcmeMulti = attrs.field(factory=AcmeMulti)
-    name: str = "acme"
-
-    @property
-    def limits(self) -> Limits:
-        """Return the limits."""
-        return self.multi.limits
-
-    def plan(self, one: UserTraits, /) -> Plan:
-        """Return the plan for a user."""
-        return self.multi.plan(one)
-
-    def identify(self, one: UserTraits, /) -> Exchange[Outcome]:
-        """Send one user."""
-        return self.multi.identify(one)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", [AcmeMulti(), OneByOne()], ids=["multi", "single"])
 def test_abandons_users_deferred_too_often(
@@ -410,7 +392,7 @@ def test_abandons_users_deferred_too_often(
 
     assert (report["acme"].accepted, report["acme"].pending) == (2, 1)
     assert sum("u0" in ids for ids in vendor.requests) == 20
-    assert "1 user deferred by the vendor" in status_texts
+    assert "1 user deferred" in status_texts
 
 
 def test_a_stopped_run_does_not_wait_for_deferred_users(any_ledger: Ledger | None) -> None:

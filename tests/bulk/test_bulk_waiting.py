@@ -340,5 +340,5 @@ def test_forgets_lost_responses_of_settled_users() -> None:
         if again is not None:
             outbox.settle(again, Accepted("acme"))
 
-    assert outbox._unknown_counts == {}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    assert list(outbox.unanswered()) == []
     assert outbox.is_empty()

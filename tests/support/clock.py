@@ -23,3 +23,28 @@ class Clock:
         """Advance the clock by *seconds*."""
         self.slept.append(seconds)
         self.now += seconds
+
+
+@attrs.define
+class Turns:
+    """The stop signal of a delivery whose source has ended and in which each turn of the loop takes some seconds.
+
+    Attributes:
+        clock: The clock of the delivery.
+        seconds: Seconds that each turn takes.
+        left: Number of turns after which the delivery is stopped.
+    """
+
+    clock: Clock
+    seconds: float = 0.25
+    left: int = 100_000
+
+    def is_complete(self) -> bool:
+        """Return True, and let a turn pass."""
+        self.clock.now += self.seconds
+        self.left -= 1
+        return True
+
+    def is_stopped(self) -> bool:
+        """Return True once no turn is left."""
+        return self.left <= 0

@@ -87,6 +87,27 @@ class AcmeMulti:
         return next(outcomes) if plan.request else Skipped(self.name, SkipReason.NOTHING_TO_SEND)
 
 
+@attrs.define
+class OneByOne:
+    """The same adapter with one user in each request."""
+
+    multi: AcmeMulti = attrs.field(factory=AcmeMulti)
+    name: str = "acme"
+
+    @property
+    def limits(self) -> Limits:
+        """Return the limits."""
+        return self.multi.limits
+
+    def plan(self, one: UserTraits, /) -> Plan:
+        """Return the plan for a user."""
+        return self.multi.plan(one)
+
+    def identify(self, one: UserTraits, /) -> Exchange[Outcome]:
+        """Send one user."""
+        return self.multi.identify(one)
+
+
 def _request(users: Sequence[UserTraits]) -> Request:
     return Request("identify", "POST", URL, body=orjson.dumps([(user.user_id, dict(user.traits)) for user in users]))
 
