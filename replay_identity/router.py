@@ -15,6 +15,7 @@ from ._paths import prefixes
 from ._threads import DaemonPool
 from ._values import describe_type, is_nested
 from .adapters.exchange import Exchange
+from .adapters.http_adapter import encoding_name, stable_repr
 from .adapters.protocols import IdentityBackend, Plan
 from .adapters.responses import adapter_error, checked_outcome
 from .errors import ConfigurationError, printable
@@ -66,6 +67,21 @@ class Route:
     def name(self) -> str:
         """Return the name of the backend."""
         return self.backend.name
+
+    @property
+    def account(self) -> str:
+        """Return the account of the backend; an empty string if the backend names none."""
+        account: str = getattr(self.backend, "account", "")
+        return account
+
+    @property
+    def encoding(self) -> str:
+        """Return a text of all that decides what is sent for a user, besides the user and `when`, which has no text."""
+        encoding: str = getattr(self.backend, "encoding", "") or encoding_name(
+            type(self.backend), self.backend.limits, {}
+        )
+        settings = {"only": self.only, "exclude": self.exclude, "rename": self.rename}
+        return "; ".join((encoding, *(f"{name}={stable_repr(value)}" for name, value in settings.items())))
 
     def apply(self, user: UserTraits) -> UserTraits | Skipped | Rejected:
         """Return the part of *user* that the backend receives, or why it receives nothing."""

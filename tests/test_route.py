@@ -192,6 +192,8 @@ class RecordingBackend:
 
     name = "recording"
     limits = FULLSTORY.limits
+    account = "recording.example"
+    encoding = "1"
 
     def __init__(self) -> None:
         self.user: UserTraits | None = None

@@ -79,6 +79,8 @@ class Acme:
     name: str = "acme"
     act: Callable[[], Outcome] = lambda: Accepted("acme")
     limits: Limits = LIMITS
+    account: str = "acme.example"
+    encoding: str = "1"
 
     def plan(self, _user: UserTraits, /) -> Plan:
         """Return an empty plan."""

@@ -38,6 +38,7 @@ from .protocols import (
     SupportsDelete,
     SupportsExclude,
     SupportsMultiIdentify,
+    SupportsPartialUpdate,
     SupportsRead,
     SupportsVerify,
 )
@@ -83,6 +84,7 @@ __all__ = [
     "SupportsDelete",
     "SupportsExclude",
     "SupportsMultiIdentify",
+    "SupportsPartialUpdate",
     "SupportsRead",
     "SupportsVerify",
     "Unavailable",

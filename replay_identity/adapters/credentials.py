@@ -1,9 +1,13 @@
-"""Validate keys and addresses early: reject what cannot work or would travel unencrypted."""
+"""Validate keys and addresses early, and name the account that they belong to without a secret."""
 
 import ipaddress
+from hashlib import blake2b
+from typing import Final
 from urllib.parse import urlsplit
 
 from ..errors import ConfigurationError
+
+_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
 def check_api_key(api_key: object, *, hint: str) -> None:
@@ -42,6 +46,18 @@ def check_base_url(base_url: str, *, allow_insecure: bool) -> str:
         problem = "plain http would expose the key and the users"
         raise ConfigurationError("base_url", problem, "use https, or pass allow_insecure=True")
     return base_url.rstrip("/")
+
+
+def account_name(base_url: str, *, api_key: str | None = None) -> str:
+    """Return the host and the path of a checked *base_url*, and a fingerprint of *api_key* if one is passed.
+
+    Pass the key only if nothing else tells two accounts apart: with a new key, the account is another one.
+    """
+    parts = urlsplit(base_url)
+    place = parts.netloc.lower().removesuffix(_DEFAULT_PORTS[parts.scheme]) + parts.path
+    if api_key is None:
+        return place
+    return f"{place} key {blake2b(api_key.encode(), digest_size=4, person=b'account').hexdigest()}"
 
 
 def _is_header_safe(value: str) -> bool:

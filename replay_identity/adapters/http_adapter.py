@@ -1,16 +1,21 @@
 """The base class that adapters of HTTP APIs share: validated settings, URL and headers."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Set as AbstractSet
+from functools import cache
+from typing import Any, ClassVar, Final, cast
 
 import attrs
 
 from ..errors import ConfigurationError
 from .adaptation import Adaptation, OnViolation, check_on_violation
-from .credentials import check_api_key, check_base_url
+from .credentials import account_name, check_api_key, check_base_url
 from .exchange import Request
 from .limits import Limits
 from .protocols import Plan
+
+# Settings that do not change what is sent, but where.
+_NOT_ENCODING: Final = frozenset({"api_key", "base_url", "name", "allow_insecure"})
 
 
 def _no_headers() -> Mapping[str, str]:
@@ -22,7 +27,8 @@ class HttpAdapter:
     """Base class of adapters whose vendor has an HTTP API with one key.
 
     A subclass sets the class variables, gives `name` a default, adds `plan`, `identify` and the optional protocols
-    that its vendor supports, and overrides `_check_settings`, `_make_url` and `_make_headers` where its vendor differs.
+    that its vendor supports, and overrides `account`, `_check_settings`, `_make_url` and `_make_headers` where its
+    vendor differs.
 
     Attributes:
         api_key: The vendor's key.
@@ -63,6 +69,21 @@ class HttpAdapter:
         """Return the vendor's published limits."""
         return self.LIMITS
 
+    @property
+    def account(self) -> str:
+        """Return the host and the path of the URL and a fingerprint of the key, which is to tell accounts apart."""
+        return account_name(self._checked_base_url(), api_key=self.api_key)
+
+    @property
+    def encoding(self) -> str:
+        """Return a text of the class, its version, its limits and the settings that decide what is sent."""
+        return encoding_name(type(self), self.limits, self._encoding_settings())
+
+    def _encoding_settings(self) -> Mapping[str, object]:
+        """Return the settings that decide what is sent: by default all that are compared and shown in the repr."""
+        fields = (field for field in attrs.fields(type(self)) if field.eq and field.repr)
+        return {field.name: getattr(self, field.name) for field in fields if field.name not in _NOT_ENCODING}
+
     def _check_settings(self) -> None:
         """Raise ConfigurationError for invalid settings; the key is already checked."""
 
@@ -74,10 +95,14 @@ class HttpAdapter:
         """Return the headers of every request, with names in lower case."""
         return {"accept": "application/json", "content-type": "application/json"}
 
-    def _checked_base_url(self, default: str | None = None) -> str:
-        """Return `base_url`, or *default*, or the vendor's own URL, without a trailing slash."""
+    def _default_base_url(self) -> str:
+        """Return the vendor's own URL."""
+        return self.DEFAULT_BASE_URL
+
+    def _checked_base_url(self) -> str:
+        """Return `base_url` or the vendor's own URL, without a trailing slash."""
         # An empty base_url is a mistake to report, not a request for the vendor's production URL.
-        url = (default or self.DEFAULT_BASE_URL) if self.base_url is None else self.base_url
+        url = self._default_base_url() if self.base_url is None else self.base_url
         if not url:
             raise ConfigurationError("base_url", "the URL is missing", f"pass the URL of your {self.name} server")
         return check_base_url(url, allow_insecure=self.allow_insecure)
@@ -86,9 +111,36 @@ class HttpAdapter:
         """Return an empty `Adaptation` that adapts or rejects according to `on_violation`."""
         return Adaptation(adapt=self.on_violation == "adapt")
 
-    def _plan(self, adaptation: Adaptation, request: Request | None) -> Plan:
+    def _plan(self, adaptation: Adaptation, request: Request | None, fields: Mapping[str, Any] | None = None) -> Plan:
         """Return a plan that sends *request*, or sends nothing if *adaptation* has violations."""
         adjustments = tuple(adaptation.adjustments)
         if adaptation.violations:
             return Plan(self.name, None, adjustments, tuple(adaptation.violations))
-        return Plan(self.name, request, adjustments)
+        return Plan(self.name, request, adjustments, (), fields)
+
+
+def encoding_name(kind: type, limits: Limits, settings: Mapping[str, object]) -> str:
+    """Return a text of the class of a backend, the version of its package, its *limits* and its *settings*."""
+    package = kind.__module__.partition(".")[0]
+    numbers = [f"{name} {limit.maximum} {limit.unit}" for name, limit in limits]
+    values = [f"{name}={stable_repr(value)}" for name, value in settings.items()]
+    versions = f"{package} {_version(package)}, replay-identity {_version('replay-identity')}"
+    return "; ".join((kind.__qualname__, versions, *values, *numbers, limits.trait_name_pattern or ""))
+
+
+def stable_repr(value: object) -> str:
+    """Return the repr of *value*, with what a set or a mapping holds in an order that is the same in every process."""
+    if isinstance(value, Mapping):
+        return repr(sorted(cast("Mapping[object, object]", value).items(), key=repr))
+    return repr(sorted(cast("AbstractSet[object]", value), key=repr)) if isinstance(value, AbstractSet) else repr(value)
+
+
+@cache
+def _version(package: str) -> str:
+    """Return the version of the distribution named as *package*, or an empty string if there is none."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  # Slow to import.
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

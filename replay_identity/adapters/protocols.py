@@ -1,6 +1,6 @@
 """What every backend can do, and what some can do, as small protocols."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
@@ -22,12 +22,16 @@ class Plan:
         request: The request, or None if there is nothing to send or a rule is broken.
         adjustments: How what is sent differs from the user's traits.
         violations: The rules broken; with any, nothing is sent.
+        fields: What the vendor holds of the user after the request, whatever the request itself holds: values as
+            encoded, to be compared as JSON, by the names that the vendor knows its fields by. None if the adapter does
+            not say, or a rule is broken.
     """
 
     backend: str
     request: Request | None
     adjustments: tuple[Adjustment, ...] = ()
     violations: tuple[Violation, ...] = ()
+    fields: Mapping[str, Any] | None = attrs.field(default=None, repr=False, hash=False)
 
     @property
     def unsent(self) -> Rejected | Skipped:
@@ -48,6 +52,16 @@ class IdentityBackend(Protocol):
     @property
     def limits(self) -> Limits:
         """Return the vendor's published limits."""
+        ...
+
+    @property
+    def account(self) -> str:
+        """Return the vendor's account as a printable name without secrets: what it confirmed is true of this one."""
+        ...
+
+    @property
+    def encoding(self) -> str:
+        """Return a text of all that decides what is sent for a user, besides the user; no secrets."""
         ...
 
     def plan(self, user: UserTraits, /) -> Plan:
@@ -133,12 +147,14 @@ class EncodedUser:
         content: The user's payload, serialised once, or None if a rule is broken.
         adjustments: How what is sent differs from the user's traits.
         violations: The rules broken.
+        fields: What the vendor holds of the user after the import; see `Plan`.
     """
 
     backend: str
     content: bytes | None = attrs.field(repr=False)
     adjustments: tuple[Adjustment, ...] = ()
     violations: tuple[Violation, ...] = ()
+    fields: Mapping[str, Any] | None = attrs.field(default=None, repr=False, hash=False)
 
 
 @fast_frozen(kw_only=True)
@@ -251,6 +267,22 @@ class SupportsCompare(Protocol):
 
 
 @runtime_checkable
+class SupportsPartialUpdate(Protocol):
+    """A backend whose plans have fields, and that can send some of them."""
+
+    def plan(self, user: UserTraits, /, *, only: Container[str] | None = None) -> Plan:
+        """Return a plan whose request holds the fields named in *only*, or all of them if it is None.
+
+        The fields, the adjustments and the violations of the plan are those of the whole user.
+        """
+        ...
+
+    def send(self, user: UserTraits, plan: Plan, /) -> Exchange[Outcome]:
+        """Send a *plan* of *user*, and return `Plan.unsent` if it has no request."""
+        ...
+
+
+@runtime_checkable
 class SupportsVerify(Protocol):
     """A backend that can verify its key."""
 
@@ -294,8 +326,11 @@ class SupportsBatch(Protocol):
         """Return the statuses that the vendor repeats for as long as it remembers an idempotency key."""
         ...
 
-    def encode_for_batch(self, user: UserTraits, /) -> EncodedUser:
-        """Return *user* encoded for a batch; pure and deterministic."""
+    def encode_for_batch(self, user: UserTraits, /, *, only: Container[str] | None = None) -> EncodedUser:
+        """Return *user* encoded for a batch; pure and deterministic.
+
+        *only* is as for `SupportsPartialUpdate`; a backend that returns no fields is never passed it.
+        """
         ...
 
     def batch_body(self, contents: Iterable[bytes], /) -> bytes:

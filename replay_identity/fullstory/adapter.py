@@ -1,6 +1,6 @@
 """The Fullstory backend: its users API v2, for single users and for batches."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlencode
 
@@ -8,7 +8,6 @@ import attrs
 import orjson
 
 from .._values import checked_id, checked_string
-from ..adapters.adaptation import Adaptation
 from ..adapters.credentials import check_header
 from ..adapters.exchange import Exchange, Request, Response, T
 from ..adapters.http_adapter import HttpAdapter
@@ -30,7 +29,7 @@ from ..traits import UserTraits
 from . import responses
 from .batch import BATCH_PATH, FullstoryJob
 from .limits import BATCH_LIMITS, LIMITS, SPENT_KEY_STATUSES
-from .payload import dumps, encode_user
+from .payload import Payload, dumps, encode_user
 
 # Keys start with their realm; keys from before August 2022 may not, and belong to na1
 # (https://developer.fullstory.com/server/v1/getting-started, read 2026-11-21).
@@ -108,19 +107,27 @@ class Fullstory(HttpAdapter):
 
     # Identify users
 
-    def plan(self, user: UserTraits, /) -> Plan:
-        """Return the upsert by uid, the update by Fullstory id, or the creation of an anonymous user."""
-        body, vendor_id, adaptation = self._encode(user)
-        if adaptation.violations:
-            return self._plan(adaptation, None)
+    def plan(self, user: UserTraits, /, *, only: Container[str] | None = None) -> Plan:
+        """Return the upsert by uid, the update by Fullstory id, or the creation of an anonymous user.
 
+        With *only*, the request holds the ids and the fields in *only*.
+        """
+        payload = self._encode(user, only=only)
+        if payload.adaptation.violations:
+            return self._plan(payload.adaptation, None)
+
+        vendor_id = user.vendor_ids.get(self.name)
         path = _USERS_PATH if vendor_id is None else _user_path(vendor_id)
         anonymous = user.user_id is None and vendor_id is None
-        return self._plan(adaptation, self._request("identify", "POST", path, body, creates=anonymous))
+        request = self._request("identify", "POST", path, payload.content, creates=anonymous)
+        return self._plan(payload.adaptation, request, payload.fields)
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
         """Send *user* unless it breaks a limit."""
-        plan = self.plan(user)
+        return (yield from self.send(user, self.plan(user)))
+
+    def send(self, user: UserTraits, plan: Plan, /) -> Exchange[Outcome]:
+        """Send a *plan* of *user*, if it has a request."""
         if plan.request is None:
             return plan.unsent
 
@@ -149,13 +156,13 @@ class Fullstory(HttpAdapter):
         """Return the statuses that Fullstory repeats for as long as it keeps an idempotency key."""
         return SPENT_KEY_STATUSES
 
-    def encode_for_batch(self, user: UserTraits, /) -> EncodedUser:
-        """Return the item that upserts *user*, with their Fullstory id if there is one."""
-        content, _, adaptation = self._encode(user, batched=True)
-        adjustments = tuple(adaptation.adjustments)
-        if adaptation.violations:
-            return EncodedUser(self.name, None, adjustments, tuple(adaptation.violations))
-        return EncodedUser(self.name, content, adjustments)
+    def encode_for_batch(self, user: UserTraits, /, *, only: Container[str] | None = None) -> EncodedUser:
+        """Return the item that upserts *user*, or their fields in *only*, with their Fullstory id if there is one."""
+        payload = self._encode(user, batched=True, only=only)
+        adjustments = tuple(payload.adaptation.adjustments)
+        if payload.adaptation.violations:
+            return EncodedUser(self.name, None, adjustments, tuple(payload.adaptation.violations))
+        return EncodedUser(self.name, payload.content, adjustments, (), payload.fields)
 
     def batch_body(self, contents: Iterable[bytes], /) -> bytes:
         """Return the body of a batch of encoded users."""
@@ -243,9 +250,9 @@ class Fullstory(HttpAdapter):
 
     def compare(self, user: UserTraits, /) -> Exchange[Comparison | Failure]:
         """Compare the stored user with what would be sent; needs an Architect or Admin key."""
-        content, _, adaptation = self._encode(user)
-        if adaptation.violations:
-            return Rejected(self.name, tuple(adaptation.violations))
+        payload = self._encode(user)
+        if payload.adaptation.violations:
+            return Rejected(self.name, tuple(payload.adaptation.violations))
         if user.user_id is None:
             return Rejected(self.name, (Violation("user_id", "anonymous-user"),))
 
@@ -256,7 +263,7 @@ class Fullstory(HttpAdapter):
             return stored
         if stored.being_deleted:
             return Comparison(self.name, missing=True)
-        return responses.compare_user(self.name, content, stored)
+        return responses.compare_user(self.name, payload.content, stored)
 
     def verify(self) -> Exchange[KeyInfo | Failure]:
         """Return whose key it is and what it permits (https://developer.fullstory.com/me/)."""
@@ -281,8 +288,8 @@ class Fullstory(HttpAdapter):
             return Skipped(self.name, SkipReason.NOT_FOUND)
         return self._failure(response, user_id)
 
-    def _make_url(self) -> str:
-        return self._checked_base_url(_HOSTS.get(self.region, _DEFAULT_HOST))
+    def _default_base_url(self) -> str:
+        return _HOSTS.get(self.region, _DEFAULT_HOST)
 
     def _make_headers(self) -> Mapping[str, str]:
         headers = {**super()._make_headers(), "authorization": f"Basic {self.api_key}"}
@@ -290,14 +297,17 @@ class Fullstory(HttpAdapter):
             headers["integration-source"] = self.integration_source
         return headers
 
-    def _encode(self, user: UserTraits, *, batched: bool = False) -> tuple[bytes, str | None, Adaptation]:
-        """Return *user* as JSON, their Fullstory id, and the adaptation; a *batched* user's JSON contains the id."""
+    def _encode(self, user: UserTraits, *, batched: bool = False, only: Container[str] | None = None) -> Payload:
+        """Return *user* as JSON, which contains the Fullstory id of a *batched* user."""
         vendor_id = user.vendor_ids.get(self.name)
         adapt = self.on_violation == "adapt"
-        content, adaptation = encode_user(user, adapt=adapt, vendor_id=vendor_id if batched else None)
+        payload = encode_user(user, adapt=adapt, vendor_id=vendor_id if batched else None, only=only)
+        if vendor_id is not None:
+            # Sent to a Fullstory id, a uid becomes that user's, so that another id is another state.
+            payload.fields["id"] = vendor_id
         if vendor_id in {".", ".."}:
-            adaptation.reject(f"vendor_ids.{self.name}", "dot-segment")
-        return content, vendor_id, adaptation
+            payload.adaptation.reject(f"vendor_ids.{self.name}", "dot-segment")
+        return payload
 
     def _job(self, job_id: str) -> FullstoryJob:
         if not responses.is_path_segment(checked_string(job_id, "job_id")):

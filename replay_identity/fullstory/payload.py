@@ -15,6 +15,7 @@ from uuid import UUID
 import attrs
 import orjson
 
+from .._records import fast_frozen
 from .._values import REMOVE, Removal, is_list
 from ..adapters.adaptation import Adaptation, cached_adjustment
 from ..traits import UserTraits
@@ -34,6 +35,8 @@ _UNLIMITED_TYPES: Final = frozenset({bool, float})
 # Below parents whose dotted names are no longer than this, no cached name is too long.
 _MAX_PREFIX_LEN: Final = PROPERTY_NAME.maximum - MAX_CACHED_LEN
 _STRINGS_ONLY: Final = frozenset({str})
+_IDS: Final = ("uid", "id")
+_OWN_FIELDS: Final = ("display_name", "email")
 # A module constant, since it is read for each value of each user.
 _SAFE_LENGTH: Final = PROPERTY_VALUE.safe_length
 
@@ -43,21 +46,76 @@ def dumps(content: Any) -> bytes:  # noqa: ANN401  # What `ENCODERS` return.
     return orjson.dumps(content, option=orjson.OPT_UTC_Z)
 
 
-def encode_user(user: UserTraits, *, adapt: bool, vendor_id: str | None = None) -> tuple[bytes, Adaptation]:
-    """Return the JSON that upserts *user*, and the adjustments and violations.
+@fast_frozen
+class Payload:
+    """One user as Fullstory's JSON.
+
+    Attributes:
+        content: The JSON that upserts the user, or some of their fields.
+        fields: The values of all fields by Fullstory's names: ``display_name``, ``email`` and ``properties.`` with the
+            name of a top-level property; the types declared for a property are part of its value.
+        adaptation: The adjustments and violations.
+    """
+
+    content: bytes = attrs.field(repr=False)
+    fields: dict[str, Any] = attrs.field(repr=False)
+    adaptation: Adaptation
+
+
+def encode_user(
+    user: UserTraits, *, adapt: bool, vendor_id: str | None = None, only: Container[str] | None = None
+) -> Payload:
+    """Return *user* as the JSON that upserts them.
 
     Args:
         user: The user.
         adapt: Whether to adapt what exceeds a limit, or to record a violation.
         vendor_id: Fullstory's id to put into the JSON, for a batch.
+        only: Names of the fields to put into the JSON, or None for all.
     """
     properties = PropertyEncoder(Adaptation(adapt), user.types, {}, measured=False)
-    content = dumps(_encode(user, vendor_id, properties))
+    body = _encode(user, vendor_id, properties)
+    content = dumps(body)
     # No value is longer than the JSON that contains it, so values are measured only if the whole is too long.
     if len(content) > PROPERTY_VALUE.maximum:
         properties = PropertyEncoder(Adaptation(adapt), user.types, {}, measured=True)
-        content = dumps(_encode(user, vendor_id, properties))
-    return content, properties.adaptation
+        body = _encode(user, vendor_id, properties)
+        content = dumps(body)
+    if only is not None:
+        content = dumps(_select_fields(body, only))
+    return Payload(content, _field_values(body), properties.adaptation)
+
+
+def _field_values(body: Mapping[str, Any]) -> dict[str, Any]:
+    # Concatenated, which is faster than a formatted string, since this is done for each value of each user.
+    fields = {"properties." + name: value for name, value in body.get("properties", {}).items()}
+    if "schema" in body:
+        for path, declared in body["schema"]["properties"].items():
+            name = "properties." + path
+            # A list of Fullstory's holds no list or object, so that a value with its type differs from any without.
+            if name in fields:
+                fields[name] = [fields[name], [declared]]
+                continue
+            name = name[: name.index(".", len("properties."))]
+            if type(fields[name]) is dict:
+                fields[name] = [fields[name], {}]
+            fields[name][1][path] = declared
+    for name in _OWN_FIELDS:
+        if name in body:
+            fields[name] = body[name]
+    return fields
+
+
+def _select_fields(body: Mapping[str, Any], only: Container[str]) -> dict[str, Any]:
+    """Return *body* with its ids and with the fields named in *only*."""
+    selected = {name: value for name, value in body.items() if name in _IDS or (name in _OWN_FIELDS and name in only)}
+    properties = {name: value for name, value in body.get("properties", {}).items() if f"properties.{name}" in only}
+    if properties:
+        selected["properties"] = properties
+    types: Mapping[str, str] = body["schema"]["properties"] if "schema" in body else {}
+    if schema := {path: declared for path, declared in types.items() if path.partition(".")[0] in properties}:
+        selected["schema"] = {"properties": schema}
+    return selected
 
 
 def _encode(user: UserTraits, vendor_id: str | None, properties: "PropertyEncoder") -> dict[str, Any]:

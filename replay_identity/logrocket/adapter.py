@@ -1,7 +1,7 @@
 """The LogRocket backend: its User Identification API."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import ClassVar, Final
 from urllib.parse import quote
 
@@ -10,6 +10,7 @@ import orjson
 
 from .._values import checked_string
 from ..adapters.adaptation import Adaptation
+from ..adapters.credentials import account_name
 from ..adapters.exchange import Exchange, Request
 from ..adapters.http_adapter import HttpAdapter
 from ..adapters.limits import Limits
@@ -19,7 +20,7 @@ from ..outcomes import Accepted, Failure, Outcome, Rejected, Unknown
 from ..traits import UserTraits
 from . import responses
 from .limits import LIMITS, USER_ID
-from .payload import encode_user
+from .payload import encode_user, field_values, select_fields
 
 # LogRocket shows a user only in response to a PUT. This one names no trait, and "if a trait is not present in the
 # request, it will maintain its previous value" (our policy "read-by-empty-put"; user-identification-api, 2026-11-21).
@@ -54,20 +55,31 @@ class LogRocket(HttpAdapter):
     app: str | None = attrs.field(default=None, kw_only=True)
     name: str = attrs.field(default="logrocket", kw_only=True)
 
-    def plan(self, user: UserTraits, /) -> Plan:
-        """Return the PUT that merges *user*, or no request if there is nothing to send."""
+    @property
+    def account(self) -> str:
+        """Return the host, the organisation and the application."""
+        return "/".join((account_name(self._checked_base_url()), *self._slugs()))
+
+    def plan(self, user: UserTraits, /, *, only: Container[str] | None = None) -> Plan:
+        """Return the PUT that merges *user*, or their fields in *only*; no request if there is nothing to send."""
         adaptation = self._adaptation()
         _check_user_id(user.user_id, adaptation)
         body = encode_user(user, adaptation)
         if not body and adaptation.adjustments:
             adaptation.reject("traits", "nothing-left")
+        fields = field_values(body)
+        if only is not None:
+            body = select_fields(body, only)
         # LogRocket does not document what an empty object does (our policy "empty-body").
         request = self._put("identify", user.user_id or "", orjson.dumps(body)) if body else None
-        return self._plan(adaptation, request)
+        return self._plan(adaptation, request, fields)
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
         """Send *user* unless it breaks a limit."""
-        plan = self.plan(user)
+        return (yield from self.send(user, self.plan(user)))
+
+    def send(self, user: UserTraits, plan: Plan, /) -> Exchange[Outcome]:
+        """Send a *plan* of *user*, if it has a request."""
         if plan.request is None:
             return plan.unsent
 
@@ -112,9 +124,13 @@ class LogRocket(HttpAdapter):
         return (yield from self._gdpr("inclusion", user_id, email))
 
     def _make_url(self) -> str:
-        org, app = _org_and_app(self.api_key)
-        org, app = _slug("org", self.org, org), _slug("app", self.app, app)
+        org, app = self._slugs()
         return f"{self._checked_base_url()}/v1/orgs/{org}/apps/{app}"
+
+    def _slugs(self) -> tuple[str, str]:
+        """Return the organisation and the application, percent-encoded."""
+        org, app = _org_and_app(self.api_key)
+        return _slug("org", self.org, org), _slug("app", self.app, app)
 
     def _make_headers(self) -> Mapping[str, str]:
         return {**super()._make_headers(), "authorization": f"token {self.api_key}"}

@@ -1,7 +1,7 @@
 """Encode a user as LogRocket JSON: a name, an e-mail address, and flat traits that are all strings."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -23,7 +23,8 @@ _STRINGS_ONLY: Final = frozenset({str})
 # LogRocket's own field for the id. Its SDK does not drop a trait of this name, so it would appear next to the real id.
 _RESERVED: Final = "userID"
 # LogRocket has fields of its own for name and e-mail. Its SDK, too, lifts these out of the traits.
-_SPECIAL: Final = frozenset({"name", "email", _RESERVED, ""})
+_OWN_FIELDS: Final = ("name", "email")
+_SPECIAL: Final = frozenset({*_OWN_FIELDS, _RESERVED, ""})
 # Module constants, since they are read for each trait of each user.
 _SAFE_NAME_LENGTH: Final = ADVISED_NAME.safe_length
 _SAFE_LENGTH: Final = TRAIT_VALUE.safe_length
@@ -44,6 +45,26 @@ def encode_user(user: UserTraits, adaptation: Adaptation) -> dict[str, Any]:
         if traits.encoded:
             body["traits"] = traits.encoded
     return body
+
+
+def field_values(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields in *body* by LogRocket's names: ``name``, ``email`` and ``traits.`` with a dotted name."""
+    # Concatenated, which is faster than a formatted string, since this is done for each trait of each user.
+    fields = {"traits." + name: text for name, text in body.get("traits", {}).items()}
+    for name in _OWN_FIELDS:
+        if name in body:
+            fields[name] = body[name]
+    return fields
+
+
+def select_fields(body: Mapping[str, Any], only: Container[str]) -> dict[str, Any]:
+    """Return *body* with the fields named in *only*, and with its time; an empty object if it has none of them."""
+    selected = {name: body[name] for name in _OWN_FIELDS if name in body and name in only}
+    if traits := {name: text for name, text in body.get("traits", {}).items() if f"traits.{name}" in only}:
+        selected["traits"] = traits
+    if selected and "timestamp" in body:
+        selected["timestamp"] = body["timestamp"]
+    return selected
 
 
 @attrs.define

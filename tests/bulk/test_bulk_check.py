@@ -27,6 +27,8 @@ class Faulty:
     """A backend whose plan raises."""
 
     name: str = "faulty"
+    account: str = "acme.example"
+    encoding: str = "1"
 
     @property
     def limits(self) -> Limits:

@@ -35,6 +35,8 @@ class Faulty:
     """A backend that cannot be compared."""
 
     name: str = "faulty"
+    account: str = "acme.example"
+    encoding: str = "1"
 
     @property
     def limits(self) -> Limits:

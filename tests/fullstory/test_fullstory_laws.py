@@ -218,11 +218,11 @@ def test_measuring_large_users_only_changes_nothing(user: UserTraits, adapt: boo
     """A user with a very long id is measured item by item, with the same result."""
     padding = "x" * 8192
 
-    content, adaptation = encode_user(user, adapt=adapt, vendor_id="")
-    padded, measured = encode_user(user, adapt=adapt, vendor_id=padding)
+    payload = encode_user(user, adapt=adapt, vendor_id="")
+    padded = encode_user(user, adapt=adapt, vendor_id=padding)
 
-    assert padded.replace(padding.encode() + b'"}', b'"}') == content
-    assert measured == adaptation
+    assert padded.content.replace(padding.encode() + b'"}', b'"}') == payload.content
+    assert padded.adaptation == payload.adaptation
 
 
 def test_lossless_kinds_are_lossless() -> None:

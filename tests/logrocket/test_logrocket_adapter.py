@@ -170,7 +170,7 @@ def test_a_user_without_values_is_skipped() -> None:
     outcome, requests = run(BACKEND.identify(UserTraits("u1")))
 
     assert outcome == Skipped("logrocket", SkipReason.NOTHING_TO_SEND)
-    assert BACKEND.plan(UserTraits("u1")) == Plan("logrocket", None)
+    assert BACKEND.plan(UserTraits("u1")) == Plan("logrocket", None, fields={})
     assert requests == []
 
 

@@ -1,6 +1,6 @@
 """Fake backends without a network whose results the test sets."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -44,6 +44,8 @@ class Acme:
     act: Callable[[UserTraits], Any] = lambda _: Accepted("acme")
     limits: Limits = LIMITS
     identified: list[UserTraits] = attrs.field(factory=list[UserTraits])
+    account: str = "acme.example"
+    encoding: str = "1"
 
     def plan(self, _user: UserTraits, /) -> Plan:
         """Return an empty plan."""
@@ -69,7 +71,7 @@ class AcmeBatch(Acme):
     poll: Callable[[str], Any] = lambda _: JobProgress(running=False)
     collect: Callable[[Sequence[BatchEntry]], Any] = lambda entries: (Accepted("acme"),) * len(entries)
 
-    def encode_for_batch(self, user: UserTraits, /) -> EncodedUser:
+    def encode_for_batch(self, user: UserTraits, /, *, only: Container[str] | None = None) -> EncodedUser:  # noqa: ARG002
         """Encode one user."""
         encoded: EncodedUser = self.encode(user)
         return encoded

@@ -44,6 +44,8 @@ class AcmeMulti:
     limit: int = 10
     limits: Limits = attrs.field(factory=Limits)
     identified: list[str | None] = attrs.field(factory=list[str | None])
+    account: str = "acme.example"
+    encoding: str = "1"
 
     @property
     def max_users(self) -> Limit:
@@ -93,6 +95,8 @@ class OneByOne:
 
     multi: AcmeMulti = attrs.field(factory=AcmeMulti)
     name: str = "acme"
+    account: str = "acme.example"
+    encoding: str = "1"
 
     @property
     def limits(self) -> Limits:

@@ -86,6 +86,16 @@ class Together:
         return self.logrocket.limits
 
     @property
+    def account(self) -> str:
+        """Return LogRocket's account."""
+        return self.logrocket.account
+
+    @property
+    def encoding(self) -> str:
+        """Return LogRocket's encoding."""
+        return self.logrocket.encoding
+
+    @property
     def max_users(self) -> Limit:
         """Return a made-up limit."""
         return Limit(maximum=100, unit=Unit.USERS, source="made up", read_on=date(2026, 11, 29), rule="users")
