@@ -115,6 +115,13 @@ class Route:
             return routed
         return (yield from self.backend.identify(routed))
 
+    def sent_as(self, path: str) -> str | None:
+        """Return the path under which the backend receives the trait at the dotted *path*, or None if it does not."""
+        paths = frozenset(prefixes(path))
+        if not paths.isdisjoint(self.exclude) or (self.only is not None and paths.isdisjoint(self.only)):
+            return None
+        return self._renamed(path)
+
     def _allows(self, name: str) -> bool:
         return name not in self.exclude and (self.only is None or name in self.only)
 

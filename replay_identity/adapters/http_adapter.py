@@ -48,6 +48,8 @@ class HttpAdapter:
     # Used if base_url is None; an empty one makes base_url a required setting.
     DEFAULT_BASE_URL: ClassVar[str] = ""
     LIMITS: ClassVar[Limits] = Limits()
+    # True if the vendor stores each leaf of a nested trait under its dotted name.
+    FLAT_TRAITS: ClassVar[bool] = False
 
     api_key: str = attrs.field(repr=False)
     base_url: str | None = attrs.field(default=None, kw_only=True)

@@ -3,12 +3,10 @@
 import attrs
 
 from .._text import pluralize
-from ..adapters.protocols import EncodedUser, SupportsBatch
-from ..adapters.responses import adapter_error, checked_outcome
+from ..adapters.protocols import SupportsBatch
 from ..ledger import Claim, JobEntry
-from ..outcomes import Outcome, Rejected, lossy_adjustments
-from ..router import Route
-from ..traits import UserTraits
+from ..outcomes import lossy_adjustments
+from .changes import Unsent
 from .dispatch import Buffer, BufferedDispatcher
 from .jobs import ImportJobs
 
@@ -40,33 +38,16 @@ class BatchDispatcher(BufferedDispatcher[JobEntry, bytes]):
         return f"{pluralize(self.jobs.count, 'job')} with {pluralize(self.jobs.users, 'user')}"
 
     def _add(self, claim: Claim, buffer: Buffer[JobEntry, bytes]) -> None:
-        encoded = encode_for_batch(self.route, self.backend, claim.user)
-        if not isinstance(encoded, EncodedUser):
-            self.outbox.settle(claim, encoded)
+        change = self.planner.encoded_change(claim, self.backend)
+        if isinstance(change, Unsent):
+            self.outbox.settle(change.claim, change.outcome, lost=change.lost)
             return
-        if encoded.content is None:
-            self.outbox.settle(claim, Rejected(self.route.name, encoded.violations))
-            return
-        user = claim.user
+        user, compared = claim.user, change.claim
         vendor_id = user.vendor_ids.get(self.route.name)
-        losses = lossy_adjustments(encoded.adjustments)
-        buffer.entries.append(JobEntry(claim.row_id, claim.version, user.user_id, vendor_id, losses))
+        losses = lossy_adjustments(change.adjustments)
+        buffer.entries.append(
+            JobEntry(claim.row_id, claim.version, user.user_id, vendor_id, losses, compared.fields, compared.in_doubt)
+        )
         # What orjson returns takes 4 KiB however short it is; a copy does not.
-        buffer.contents.append(memoryview(encoded.content).tobytes())
-        buffer.size += len(encoded.content) + 1
-
-
-def encode_for_batch(route: Route, backend: SupportsBatch, user: UserTraits) -> EncodedUser | Outcome:
-    """Return *user* encoded for a batch, or the outcome if it is known without sending."""
-    try:
-        seen = route.apply(user)
-        encoded = backend.encode_for_batch(seen) if isinstance(seen, UserTraits) else seen
-        if isinstance(encoded, EncodedUser) and _is_content(encoded.content):
-            return encoded
-        return checked_outcome(route.name, encoded)
-    except Exception as error:  # noqa: BLE001  # A bug in an adapter or a route must not stop the run.
-        return adapter_error(route.name, error)
-
-
-def _is_content(content: object) -> bool:
-    return content is None or isinstance(content, bytes)
+        buffer.contents.append(memoryview(change.content).tobytes())
+        buffer.size += len(change.content) + 1

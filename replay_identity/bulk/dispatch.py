@@ -17,6 +17,7 @@ from ..outcomes import Broken, Outcome
 from ..router import Route
 from ..traits import UserTraits
 from ..transport import ConcurrentTransport
+from .changes import ChangePlanner, Unsent
 from .outbox import Outbox
 from .outcome_handler import OutcomeHandler
 
@@ -42,6 +43,10 @@ class Dispatcher(ABC):
     route: Route
     outbox: Outbox
     transport: ConcurrentTransport
+    planner: ChangePlanner = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.planner = ChangePlanner(self.route, self.outbox)
 
     @abstractmethod
     def dispatch(self, *, is_last: bool) -> None:
@@ -70,8 +75,12 @@ class SingleDispatcher(Dispatcher):
             and transport.limiter.allows(transport.in_flight)
             and (claim := self.outbox.next()) is not None
         ):
-            exchange = isolate_errors(self.route.name, self.route.identify(claim.user))
-            transport.submit(exchange, partial(self._handle, (claim,)))
+            change = self.planner.change(claim)
+            if isinstance(change, Unsent):
+                self.outbox.settle(change.claim, change.outcome, lost=change.lost)
+                continue
+            exchange = isolate_errors(self.route.name, self.planner.send(change))
+            transport.submit(exchange, partial(self._handle, (change.claim,)))
 
     def status_text(self) -> str:
         """Return what deferred users there are, or an empty string."""
@@ -164,16 +173,12 @@ class MultiDispatcher(BufferedDispatcher[Claim, UserTraits]):
         )
 
     def _add(self, claim: Claim, buffer: Buffer[Claim, UserTraits]) -> None:
-        seen: UserTraits | Outcome
-        try:
-            seen = self.route.apply(claim.user)
-        except Exception as error:  # noqa: BLE001  # A bug in a route must not stop the run.
-            seen = adapter_error(self.route.name, error)
-        if isinstance(seen, UserTraits):
-            buffer.entries.append(claim)
-            buffer.contents.append(seen)
+        change = self.planner.change(claim)
+        if isinstance(change, Unsent):
+            self.outbox.settle(change.claim, change.outcome, lost=change.lost)
         else:
-            self.outbox.settle(claim, seen)
+            buffer.entries.append(change.claim)
+            buffer.contents.append(change.user)
 
     def _identify(self, users: Sequence[UserTraits]) -> Exchange[tuple[Outcome, ...]]:
         """Send *users* and return one outcome each: `Broken` if the adapter raised or returned an invalid one."""

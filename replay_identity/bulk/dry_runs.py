@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import attrs
 
-from ..adapters.protocols import EncodedUser, IdentityBackend, Plan, SupportsBatch, SupportsMultiIdentify
+from ..adapters.protocols import IdentityBackend, Plan, SupportsBatch, SupportsMultiIdentify
 from ..ledger import Ledger
-from ..outcomes import Accepted, Broken, Outcome, Rejected, Skipped
+from ..outcomes import Accepted, Broken, Outcome, Skipped
 from ..router import Route
 from ..traits import UserTraits
-from .batches import encode_for_batch
+from .changes import ChangePlanner, Unsent
 from .options import DeliveryOptions
 from .report import SyncReport
 from .run import Ingest, OnProgress, UserOrRow, open_ledger
@@ -145,28 +145,31 @@ def _settle_all(worker: BackendWorker) -> Estimate:
 
 def _settle_by_user(worker: BackendWorker) -> int:
     """Settle all users and return the number of users to send."""
-    count = 0
-    while (claim := worker.outbox.next()) is not None:
-        (outcome,) = check_user(claim.user, [worker.delivery.route])
-        worker.outbox.settle(claim, outcome)
+    outbox, route = worker.outbox, worker.delivery.route
+    planner, count = ChangePlanner(route, outbox), 0
+    while (claim := outbox.next()) is not None:
+        change = planner.change(claim)
+        if isinstance(change, Unsent):
+            outbox.settle(change.claim, change.outcome, lost=change.lost)
+            continue
+        (outcome,) = check_user(claim.user, [route]) if change.plan is None else (_expected_outcome(change.plan),)
+        outbox.settle(change.claim, outcome)
         count += isinstance(outcome, Accepted)
     return count
 
 
 def _settle_by_batch(worker: BackendWorker, backend: SupportsBatch) -> int:
     """Settle all users and return the number of batches to send."""
-    route, options = worker.delivery.route, worker.delivery.options
-    max_users = options.max_users(backend.batch_limits.users.maximum)
+    outbox, route, options = worker.outbox, worker.delivery.route, worker.delivery.options
+    planner, max_users = ChangePlanner(route, outbox), options.max_users(backend.batch_limits.users.maximum)
     jobs, users, size = 0, 0, 0
-    while (claim := worker.outbox.next()) is not None:
-        encoded = encode_for_batch(route, backend, claim.user)
-        if not isinstance(encoded, EncodedUser):
-            worker.outbox.settle(claim, encoded)
-        elif encoded.content is None:
-            worker.outbox.settle(claim, Rejected(route.name, encoded.violations))
-        else:
-            worker.outbox.settle(claim, Accepted(route.name, adjustments=encoded.adjustments))
-            users, size = users + 1, size + len(encoded.content) + 1
-            if users >= max_users or size >= options.batch_bytes:
-                jobs, users, size = jobs + 1, 0, 0
+    while (claim := outbox.next()) is not None:
+        change = planner.encoded_change(claim, backend)
+        if isinstance(change, Unsent):
+            outbox.settle(change.claim, change.outcome, lost=change.lost)
+            continue
+        outbox.settle(change.claim, Accepted(route.name, adjustments=change.adjustments))
+        users, size = users + 1, size + len(change.content) + 1
+        if users >= max_users or size >= options.batch_bytes:
+            jobs, users, size = jobs + 1, 0, 0
     return jobs + bool(users)

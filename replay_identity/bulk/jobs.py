@@ -124,7 +124,7 @@ class ImportJobs:
         except Exception as error:  # noqa: BLE001  # A bug in an adapter must not stop the run.
             self.outbox.settle_entries(entries, [adapter_error(self.name, error)] * len(entries))
             return
-        self._track(self._ledger.start_job(self.name, batch))
+        self._track(self._ledger.start_job(self.outbox.account, batch))
 
     def _make_batch(self, entries: Sequence[JobEntry], contents: Sequence[bytes]) -> Batch:
         return Batch(str(uuid.uuid4()), entries, self.backend.batch_body(contents))
@@ -211,7 +211,7 @@ class ImportJobs:
             return
         entries, contents = self._ledger.entries(job), self.backend.batch_contents(body)
         parts = [self._make_batch(entries[part], contents[part]) for part in (slice(half), slice(half, None))]
-        for part in self._ledger.split_job(self.name, job, parts):
+        for part in self._ledger.split_job(self.outbox.account, job, parts):
             self._track(part)
 
     def _poll(self, job: StoredJob) -> Exchange[bool]:

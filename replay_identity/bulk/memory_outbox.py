@@ -2,14 +2,14 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from queue import Empty, SimpleQueue
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
 from ..ledger import Claim
-from ..outcomes import Accepted, Broken, Outcome, Rejected, Skipped
+from ..outcomes import Accepted, Adjustment, Broken, Outcome, Rejected, Skipped
 from ..traits import UserTraits
 from .report import BackendReport
 from .unanswered import NextDeferred, NoAnswer, UnansweredUsers
@@ -56,10 +56,27 @@ class MemoryOutbox:
             self._receive()
         return self._ready.popleft() if self._ready else None
 
-    def settle(self, claim: Claim, outcome: Outcome) -> None:
-        """Record the outcome of *claim*."""
+    @property
+    def has_confirmed_state(self) -> bool:
+        """Return False: nothing is known of earlier runs."""
+        return False
+
+    def compare(
+        self,
+        claim: Claim,
+        fields: Mapping[str, Any],  # noqa: ARG002  # Part of the interface.
+    ) -> tuple[Claim, Collection[str] | None]:
+        """Return *claim* and None: nothing counts as confirmed."""
+        return claim, None
+
+    def stored_names(self, claim: Claim) -> Collection[str]:  # noqa: ARG002  # Part of the interface.
+        """Return no names: nothing is known of earlier runs."""
+        return ()
+
+    def settle(self, claim: Claim, outcome: Outcome, *, lost: tuple[Adjustment, ...] = ()) -> None:
+        """Record the outcome of *claim*, and what was *lost* of a user who need not be sent."""
         if isinstance(outcome, _FINAL):
-            self.report.add(outcome)
+            self.report.add(outcome, lost)
             self._unanswered.forget(claim.row_id)
             self._release_next(claim)
         elif self._unanswered.may_send_again(claim.row_id, outcome):

@@ -2,13 +2,13 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 import attrs
 
-from ..ledger import Claim, JobEntry, Ledger, Settlement, StoredJob
-from ..outcomes import Outcome, Rejected, Skipped, SkipReason, Violation
+from ..ledger import Account, Claim, JobEntry, Ledger, RowIds, Settlement, StoredJob
+from ..outcomes import Adjustment, Outcome, Rejected, Violation
 from .report import BackendReport
 from .unanswered import NextDeferred, NoAnswer, UnansweredUsers
 
@@ -29,12 +29,28 @@ _ANONYMOUS: Final = Violation("user_id", "anonymous-user")
 class Outbox(Protocol):
     """The pending users of one backend, as the one thread that delivers to it sees them."""
 
+    @property
+    def has_confirmed_state(self) -> bool:
+        """Return True if the outbox knows what the vendor has confirmed."""
+        ...
+
     def next(self) -> Claim | None:
         """Return the next claim that is not in flight, or None."""
         ...
 
-    def settle(self, claim: Claim, outcome: Outcome) -> None:
-        """Record the outcome of *claim*."""
+    def compare(self, claim: Claim, fields: Mapping[str, Any]) -> tuple[Claim, Collection[str] | None]:
+        """Compare *fields*, as encoded for the vendor, with what it has confirmed.
+
+        Return the claim to settle, and the names of the fields that differ; None if nothing is known to be confirmed.
+        """
+        ...
+
+    def stored_names(self, claim: Claim) -> Collection[str]:
+        """Return the names of the fields that the vendor was ever sent of the user, as far as known."""
+        ...
+
+    def settle(self, claim: Claim, outcome: Outcome, *, lost: tuple[Adjustment, ...] = ()) -> None:
+        """Record the outcome of *claim*, and what was *lost* of a user who need not be sent."""
         ...
 
     def defer(self, claim: Claim, outcome: NoAnswer, seconds: float) -> None:
@@ -120,26 +136,40 @@ class BitSet:
 
 
 @attrs.define
+class Held:
+    """The row ids to leave out when users are claimed: those in flight, and those with further rows."""
+
+    in_flight: BitSet
+    held: RowIds
+
+    def __contains__(self, row_id: int) -> bool:
+        return row_id in self.in_flight or row_id in self.held
+
+
+@attrs.define
 class LedgerOutbox:
     """An outbox over a ledger, which survives a crash.
 
     Attributes:
         ledger: The ledger.
-        backend: Name of the backend.
+        account: The backend's account.
         report: Counts each outcome once it is on disk.
-        full_state: Claim all traits of a user, not only those that the vendor has not confirmed.
+        held: Row ids of users who must not be delivered yet.
         clock: Returns seconds since some fixed moment.
+        now: Returns seconds since 1970.
     """
 
     ledger: Ledger
-    backend: str
+    account: Account
     report: BackendReport
-    full_state: bool = False
+    held: RowIds = ()
     clock: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.time
     _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
     _offered: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
     # Row ids not to claim: users in flight, and users abandoned for this run.
     _in_flight: BitSet = attrs.field(factory=BitSet, init=False)
+    _skip: Held = attrs.field(init=False)
     _abandoned: int = attrs.field(default=0, init=False)
     _unanswered: UnansweredUsers[int] = attrs.field(init=False)
     _settlements: list[Settlement] = attrs.field(factory=list[Settlement], init=False)
@@ -150,7 +180,13 @@ class LedgerOutbox:
     _needs_purge: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._skip = Held(self._in_flight, self.held)
         self._unanswered = UnansweredUsers(self.clock)
+
+    @property
+    def has_confirmed_state(self) -> bool:
+        """Return True: the ledger knows what the vendor has confirmed."""
+        return True
 
     def offer(self, claims: Sequence[Claim]) -> None:
         """Offer *claims* of newly inserted users, so that they need not be read back; safe from any thread.
@@ -172,16 +208,29 @@ class LedgerOutbox:
         self._in_flight.add(claim.row_id)
         return claim
 
-    def settle(self, claim: Claim, outcome: Outcome) -> None:
-        """Record the outcome of *claim*; it is written together with others."""
+    def compare(self, claim: Claim, fields: Mapping[str, Any]) -> tuple[Claim, Collection[str] | None]:
+        """Compare *fields*, as encoded for the vendor, with what it has confirmed; see `Ledger.compare`."""
+        return self.ledger.compare(claim, fields)
+
+    def stored_names(self, claim: Claim) -> Collection[str]:
+        """Return the names of the fields that the vendor has of the user, or may have."""
+        return self.ledger.stored_names(claim)
+
+    def settle(self, claim: Claim, outcome: Outcome, *, lost: tuple[Adjustment, ...] = ()) -> None:
+        """Record the outcome of *claim*, which is written together with others."""
+        self._record(Settlement(claim.row_id, claim.version, outcome, claim.fields, claim.in_doubt, lost))
+
+    def _record(self, settlement: Settlement) -> None:
         if not self._settlements:
             self._unwritten_since = self.clock()
-        self._settlements.append(Settlement(claim.row_id, claim.version, outcome))
+        self._settlements.append(settlement)
         if len(self._settlements) >= _MAX_UNWRITTEN:
             self.flush()
 
     def defer(self, claim: Claim, outcome: NoAnswer, seconds: float) -> None:
         """Record the outcome of *claim*, and send the user again after that many seconds."""
+        # Stored, so that another run waits, too.
+        self._record(Settlement(claim.row_id, claim.version, outcome, not_before=self.now() + seconds))
         if self._unanswered.record(claim.row_id, outcome, is_attempt=True):
             self._unanswered.defer(claim.row_id, claim.row_id, seconds)
         else:
@@ -191,7 +240,7 @@ class LedgerOutbox:
         """Write all recorded outcomes."""
         settlements, self._settlements = self._settlements, []
         if settlements:
-            self._count(settlements, self.ledger.settle(self.backend, settlements))
+            self._count(settlements, self.ledger.settle(self.account, settlements))
 
     def tick(self, *, is_idle: bool) -> None:
         """Write outcomes that have waited long enough; sooner if the worker *is_idle*."""
@@ -202,7 +251,7 @@ class LedgerOutbox:
     def purge(self) -> None:
         """Purge erased values from the disk; no-op while claims are in flight."""
         if self._needs_purge and self._in_flight_count() <= self.deferred():
-            self._needs_purge = not self.ledger.checkpoint_wal()
+            self._needs_purge = not self.ledger.purge()
 
     def backlog(self) -> int:
         """Return the approximate number of pending users who are not in flight; safe from any thread."""
@@ -215,7 +264,7 @@ class LedgerOutbox:
 
     def pending(self) -> int:
         """Return the number of pending users."""
-        return self.ledger.pending_count(self.backend)
+        return self.ledger.pending_count(self.account)
 
     def deferred(self) -> int:
         """Return the number of users who are sent again later."""
@@ -232,7 +281,7 @@ class LedgerOutbox:
 
     def jobs(self) -> Sequence[StoredJob]:
         """Return the unfinished jobs of earlier runs and mark their users as in flight."""
-        jobs = self.ledger.jobs(self.backend)
+        jobs = self.ledger.jobs(self.account)
         self._in_flight.update(entry.row_id for job in jobs for entry in self.ledger.entries(job))
         return jobs
 
@@ -249,25 +298,25 @@ class LedgerOutbox:
         if entries is None:
             entries = self.ledger.entries(job)
         settlements = _settlements(entries, outcomes)
-        self._count(settlements, self.ledger.end_job(self.backend, job, settlements))
+        self._count(settlements, self.ledger.end_job(self.account, job, settlements))
         if not outcomes:
             self._in_flight.difference_update(entry.row_id for entry in entries)
 
     def settle_entries(self, entries: Sequence[JobEntry], outcomes: Sequence[Outcome]) -> None:
         """Settle users of a batch that could not be built."""
         settlements = _settlements(entries, outcomes)
-        self._count(settlements, self.ledger.settle(self.backend, settlements))
+        self._count(settlements, self.ledger.settle(self.account, settlements))
 
     def _claim(self) -> bool:
         """Claim more users; return False if there are none. Some may be settled at once, without being sent."""
         claims = self._claim_pending() or self._claim_offered()
         for claim in claims:
-            outcome = self._outcome_without_sending(claim)
-            if outcome is None:
+            if claim.user.user_id is not None or self.account.backend in claim.user.vendor_ids:
                 self._ready.append(claim)
             else:
+                # The vendor could not find the user again: each update would create another one.
                 self._in_flight.add(claim.row_id)
-                self.settle(claim, outcome)
+                self.settle(claim, Rejected(self.account.backend, (_ANONYMOUS,)))
         return bool(claims)
 
     def _claim_pending(self) -> Sequence[Claim]:
@@ -277,12 +326,12 @@ class LedgerOutbox:
             return ()
         before = self._offered[0].row_id if self._offered else None
         claims = self.ledger.claim(
-            self.backend,
+            self.account,
             after=self._cursor,
             before=before,
-            count=_CLAIM_SIZE,
-            skip=self._in_flight,
-            full_state=self.full_state,
+            limit=_CLAIM_SIZE,
+            skip=self._skip,
+            now=self.now(),
         )
         self._advance_cursor(claims)
         if len(claims) < _CLAIM_SIZE:
@@ -298,7 +347,7 @@ class LedgerOutbox:
             count = min(_CLAIM_SIZE, len(self._offered))
             claims = [self._offered.popleft() for _ in range(count)]
             claims = [claim for claim in claims if claim.row_id > self._highest and claim.row_id not in self._in_flight]
-            claims = self.ledger.still_current(self.backend, claims)
+            claims = self.ledger.still_current(self.account, claims)
             self._advance_cursor(claims)
             if claims:
                 return claims
@@ -317,26 +366,20 @@ class LedgerOutbox:
     def _in_flight_count(self) -> int:
         return len(self._in_flight) - self._abandoned
 
-    def _outcome_without_sending(self, claim: Claim) -> Outcome | None:
-        if claim.unchanged:
-            return Skipped(self.backend, SkipReason.UNCHANGED)
-        if claim.user.user_id is None and self.backend not in claim.user.vendor_ids:
-            # The vendor could not find the user again: each update would create another one.
-            return Rejected(self.backend, (_ANONYMOUS,))
-        return None
-
     def _count(self, settlements: Sequence[Settlement], settled: set[int]) -> None:
         self._needs_purge = self._needs_purge or bool(settled)
         for settlement in settlements:
             row_id = settlement.row_id
+            if settlement.not_before:
+                continue
             if not self._unanswered.may_send_again(row_id, settlement.outcome):
                 self._abandoned += 1
                 continue
             if row_id in settled:
-                self.report.add(settlement.outcome)
+                self.report.add(settlement.outcome, settlement.lost)
             self._in_flight.discard(row_id)
 
 
 def _settlements(entries: Sequence[JobEntry], outcomes: Sequence[Outcome]) -> list[Settlement]:
     pairs = zip(entries, outcomes, strict=bool(outcomes))
-    return [Settlement(entry.row_id, entry.version, outcome) for entry, outcome in pairs]
+    return [Settlement(entry.row_id, entry.version, outcome, entry.fields, entry.in_doubt) for entry, outcome in pairs]

@@ -5,8 +5,8 @@ from typing import Any
 
 import attrs
 
-from ..ledger import UpsertCounts
-from ..outcomes import Accepted, Outcome, lossy_adjustments
+from ..ledger import AccountCounts, AccountInfo, UpsertCounts
+from ..outcomes import Accepted, Adjustment, Outcome, lossy_adjustments
 from ..sources import BadRow
 from .stats import BackendStats
 
@@ -17,6 +17,9 @@ class BackendReport:
 
     Attributes:
         backend: Name of the backend.
+        account: Printable name of its account, without secrets.
+        new_account: True if the ledger has never been used for the account.
+        other_accounts: Accounts that the ledger has been used for under the same name, the latest first.
         carried: Users who were pending before the run, or that another process upserted during it.
         elsewhere: Users of those that another process settled during the run.
         upserts: What the rows of this run changed.
@@ -26,12 +29,19 @@ class BackendReport:
     """
 
     backend: str
+    account: str = ""
+    new_account: bool = False
+    other_accounts: tuple[AccountCounts, ...] = ()
     carried: int = 0
     elsewhere: int = 0
     upserts: UpsertCounts = attrs.field(factory=UpsertCounts)
     stats: BackendStats = attrs.field(factory=BackendStats)
     pending: int = 0
     problem: str | None = None
+
+    def open(self, info: AccountInfo) -> None:
+        """Take over what the ledger knew of the account."""
+        self.new_account, self.other_accounts = info.is_new, info.others
 
     @property
     def given(self) -> int:
@@ -63,8 +73,10 @@ class BackendReport:
         """Return True if every user is accounted for."""
         return self.given == self.settled + self.pending
 
-    def add(self, outcome: Outcome) -> None:
-        """Count one user who is no longer pending."""
+    def add(self, outcome: Outcome, lost: tuple[Adjustment, ...] = ()) -> None:
+        """Count one user who is no longer pending, and what was *lost* of a user who need not be sent."""
+        if lost:
+            self.stats.add_adjustments(lost)
         if isinstance(outcome, Accepted):
             # Nearly every user has lossless adjustments; in bulk only losses are worth counting.
             self.stats.accept(lossy_adjustments(outcome.adjustments))
@@ -89,6 +101,9 @@ class BackendReport:
         """Return the counts as JSON-compatible values."""
         stats = self.stats.as_dict()
         return {
+            "account": self.account,
+            "new_account": self.new_account,
+            "other_accounts": [attrs.asdict(counts) for counts in self.other_accounts],
             "given": self.given,
             "carried": self.carried,
             "elsewhere": self.elsewhere,

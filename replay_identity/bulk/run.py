@@ -83,7 +83,7 @@ def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and
         workers = [make_worker(route, opened, chosen) for route, chosen in settings]
         if resend and opened is not None:
             for worker in workers:
-                opened.invalidate(worker.report.backend)
+                opened.invalidate(worker.account)
         run = _Run(workers, opened, transport, on_progress, on_committed, stop or Event())
         with relaxed_gc():
             return run.run(users)
@@ -261,8 +261,8 @@ class Ingest:
             for worker in self.workers:
                 worker.enqueue(chunk)
             return
-        names = [worker.report.backend for worker in self.workers]
-        counts = self.ledger.upsert(users, names, replace=True, on_inserted=self._offer)
+        accounts = [worker.account for worker in self.workers]
+        counts = self.ledger.upsert(users, accounts, replace=True, on_inserted=self._offer)
         for worker in self.workers:
             worker.report.upserts.add(counts[worker.report.backend])
 

@@ -82,8 +82,8 @@ class BackendStats:
 
     Attributes:
         outcomes: Number of users by name of the outcome.
-        adjusted: Number of accepted users with any adjustment.
-        lossy: Number of accepted users with a lossy adjustment.
+        adjusted: Number of users with any adjustment.
+        lossy: Number of users with a lossy adjustment.
         adjustments: Number of users by adjustment.
         violations: Number of users, and the largest measure, by violation.
         causes: Number of users who were not accepted, by cause.
@@ -143,9 +143,13 @@ class BackendStats:
         """Count one accepted user with these *adjustments*."""
         self.outcomes[Accepted.__name__] += 1
         if adjustments:
-            self.adjusted += 1
-            self.lossy += any(adjustment.lossy for adjustment in adjustments)
-            self.adjustments.update({self._adjustment_key(adjustment) for adjustment in adjustments})
+            self.add_adjustments(adjustments)
+
+    def add_adjustments(self, adjustments: Sequence[Adjustment]) -> None:
+        """Count the *adjustments* of one user."""
+        self.adjusted += 1
+        self.lossy += any(adjustment.lossy for adjustment in adjustments)
+        self.adjustments.update({self._adjustment_key(adjustment) for adjustment in adjustments})
 
     def merge(self, other: "BackendStats") -> None:
         """Add all counts of *other*."""

@@ -11,7 +11,7 @@ import attrs
 
 from ..adapters.protocols import IdentityBackend, SupportsBatch, SupportsMultiIdentify
 from ..errors import ConfigurationError
-from ..ledger import Claim, Ledger
+from ..ledger import Account, Claim, Ledger, RowIds
 from ..outcomes import Outcome, explain
 from ..retry import RetryPolicy
 from ..router import Route, as_routes
@@ -178,6 +178,7 @@ class BackendWorker:
         report: Counts the backend's users.
         outbox: The users to deliver.
         ledger: The ledger behind the outbox, or None.
+        account: The backend's account.
         error: The exception that ended the thread, or None.
     """
 
@@ -185,6 +186,7 @@ class BackendWorker:
     report: BackendReport
     outbox: MemoryOutbox | LedgerOutbox
     ledger: Ledger | None
+    account: Account
     error: BaseException | None = None
     _thread: Thread | None = None
     _is_waiting: bool = False
@@ -266,7 +268,7 @@ class BackendWorker:
             yield True
             return
         while not signal.is_stopped():
-            with self.ledger.lease(self.report.backend) as is_acquired:
+            with self.ledger.lease(self.account.backend) as is_acquired:
                 self._is_waiting = not is_acquired
                 if is_acquired:
                     yield True
@@ -294,14 +296,20 @@ def routes_with_options(
     return [(route, given.get(route.name, DeliveryOptions())) for route in routes]
 
 
-def make_worker(route: Route, ledger: Ledger | None, options: DeliveryOptions) -> BackendWorker:
-    """Return the worker for one backend."""
-    report = BackendReport(route.name)
+def make_worker(route: Route, ledger: Ledger | None, options: DeliveryOptions, *, held: RowIds = ()) -> BackendWorker:
+    """Return the worker for one backend; it does not deliver the users of *held* row ids yet."""
+    account = account_of(route)
+    report = BackendReport(route.name, account.name)
     outbox: MemoryOutbox | LedgerOutbox
     if ledger is None:
         outbox = MemoryOutbox(report)
     else:
-        report.carried = ledger.pending_count(route.name)
-        # The condition of a route decides on the full state of a user, not on what has changed.
-        outbox = LedgerOutbox(ledger, route.name, report, full_state=route.when is not None)
-    return BackendWorker(DeliveryLoop(route, outbox, report, options), report, outbox, ledger)
+        report.open(ledger.open_account(account))
+        report.carried = ledger.pending_count(account)
+        outbox = LedgerOutbox(ledger, account, report, held)
+    return BackendWorker(DeliveryLoop(route, outbox, report, options), report, outbox, ledger, account)
+
+
+def account_of(route: Route) -> Account:
+    """Return the account that the confirmed state of *route* belongs to."""
+    return Account(route.name, route.account, route.encoding)

@@ -1,7 +1,7 @@
 """`replay-identity status`, `rejected` and `retry`: look at a ledger and requeue rejected users."""
 
 import sys
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
@@ -16,12 +16,12 @@ import typer
 from .._text import pluralize
 from .._values import iso8601
 from ..bulk.stats import BackendStats
-from ..ledger import BackendCounts, Ledger
+from ..ledger import Account, AccountCounts, Ledger
 from ..outcomes import Broken, Rejected, explain
 from ..traits import UserTraits
 from . import options
 from .inputs import STDOUT, create_output, resolve_ledger
-from .tables import MAX_LINES, ledger_counts_as_dict, print_ledger_counts, print_reasons
+from .tables import MAX_LINES, counts_by_title, ledger_counts_as_dict, print_ledger_counts, print_reasons
 from .terminal import print_json, stderr_console, stdout_console
 
 
@@ -52,7 +52,8 @@ def retry_command(
     ledger_file = resolve_ledger(ledger, settings)
     with ledger_file.open_existing() as opened:
         retried = {
-            backend.backend: opened.requeue_rejected(backend.backend) for backend in _selected_counts(opened, to or ())
+            title: opened.requeue_rejected(Account(counts.backend, counts.account))
+            for title, counts in _selected_counts(opened, to or ()).items()
         }
     if json:
         print_json({"ledger": str(ledger_file.path), "retried": retried})
@@ -85,8 +86,8 @@ def rejected_command(
     ledger_file = resolve_ledger(ledger, settings)
     with ledger_file.open_existing() as opened, _rejected_rows_writer(output) as writer:
         rejected = {
-            backend.backend: _collect_rejected(opened, backend.backend, writer)
-            for backend in _selected_counts(opened, to or ())
+            title: _collect_rejected(opened, Account(counts.backend, counts.account), writer)
+            for title, counts in _selected_counts(opened, to or ()).items()
         }
     if json:
         backends = {name: _rejected_as_dict(stats) for name, stats in rejected.items()}
@@ -97,13 +98,13 @@ def rejected_command(
         _print_written(writer, output)
 
 
-def _selected_counts(ledger: Ledger, names: Collection[str]) -> Sequence[BackendCounts]:
-    """Return the counts of the backends in *names*, or of all in the ledger if there are no names."""
-    counts = ledger.counts()
-    known = [backend.backend for backend in counts]
+def _selected_counts(ledger: Ledger, names: Collection[str]) -> Mapping[str, AccountCounts]:
+    """Return the counts of the backends in *names*, or of all in the ledger if there are no names, by title."""
+    counts = counts_by_title(ledger.counts())
+    known = {backend.backend: None for backend in counts.values()}
     if any(name not in known for name in names):
         raise typer.BadParameter(f"the ledger has no such backend; use one of {', '.join(known)}", param_hint="--to")
-    return [backend for backend in counts if not names or backend.backend in names]
+    return {title: backend for title, backend in counts.items() if not names or backend.backend in names}
 
 
 @attrs.define
@@ -168,7 +169,7 @@ def _rejected_rows_writer(path: Path | None) -> Generator[RejectedRowsWriter]:
             yield RejectedRowsWriter(stream)
 
 
-def _collect_rejected(ledger: Ledger, backend: str, writer: RejectedRowsWriter) -> BackendStats:
+def _collect_rejected(ledger: Ledger, backend: Account, writer: RejectedRowsWriter) -> BackendStats:
     """Return why users are rejected at *backend*, and write the users to *writer*."""
     stats = BackendStats()
     for rejected in ledger.rejected(backend):

@@ -9,7 +9,7 @@ import typer
 
 from .. import bulk
 from ..config import Settings
-from ..ledger import BackendCounts, Ledger
+from ..ledger import AccountCounts, Ledger
 from ..sources import BadRow, Row
 from . import options
 from .exit_codes import ExitCode
@@ -112,7 +112,7 @@ def _watch(settings: Settings, ledger_file: LedgerFile, *, json: bool) -> NoRetu
 
 def _print_changes(ledger: Ledger) -> NoReturn:
     """Print the counts of each backend whenever they have changed."""
-    printed: list[BackendCounts] = []
+    printed: list[AccountCounts] = []
     while True:
         counts = ledger.counts()
         for backend in counts:

@@ -13,7 +13,7 @@ from .._text import pluralize
 from ..bulk.comparison import BackendComparison, ComparisonReport
 from ..bulk.stats import AdjustmentKey, BackendStats, Stats, most_frequent, worst_first
 from ..errors import printable
-from ..ledger import BackendCounts
+from ..ledger import AccountCounts
 from ..migration.fidelity import BackendFidelity, Fidelity, PropertyFidelity
 from ..outcomes import LOSSY_KINDS
 from ..sources import BadRow
@@ -138,25 +138,39 @@ def print_reasons(
         print_lines(console, table, lines, max_lines=max_lines)
 
 
-def print_ledger_counts(console: Console, title: str, counts: Sequence[BackendCounts]) -> None:
-    """Print how many users are in each state at each backend."""
-    table = new_table(title, "Backend", "Pending", "Confirmed", "Rejected", "With loss", "Jobs")
-    for backend in counts:
+def print_ledger_counts(console: Console, title: str, counts: Sequence[AccountCounts]) -> None:
+    """Print how many users are in each state at each account."""
+    table = new_table(title, "Backend", "Account", "Pending", "Confirmed", "Rejected", "With loss", "Jobs")
+    for account in counts:
         table.add_row(
-            Text(backend.backend, style="cyan"),
-            format_count(backend.pending, "magenta"),
-            format_count(backend.confirmed, "green"),
-            format_count(backend.rejected, "red"),
-            format_count(backend.lossy, "yellow"),
-            format_count(backend.jobs),
+            Text(account.backend, style="cyan"),
+            Text(account.account),
+            format_count(account.pending, "magenta"),
+            format_count(account.confirmed, "green"),
+            format_count(account.rejected, "red"),
+            format_count(account.lossy, "yellow"),
+            format_count(account.jobs),
         )
     print_table(console, table)
 
 
-def ledger_counts_as_dict(counts: Sequence[BackendCounts]) -> dict[str, Any]:
-    """Return *counts* for JSON, by backend."""
+def ledger_counts_as_dict(counts: Sequence[AccountCounts]) -> dict[str, Any]:
+    """Return *counts* for JSON, by title."""
     return {
-        backend.backend: attrs.asdict(backend, filter=lambda field, _: field.name != "backend") for backend in counts
+        title: attrs.asdict(account, filter=lambda field, _: field.name != "backend")
+        for title, account in counts_by_title(counts).items()
+    }
+
+
+def counts_by_title(counts: Sequence[AccountCounts]) -> dict[str, AccountCounts]:
+    """Return *counts*, the account used last at the end, by the name of the backend.
+
+    Accounts that a backend no longer uses have the account in their titles.
+    """
+    latest = {account.backend: account for account in counts}
+    return {
+        account.backend if account is latest[account.backend] else f"{account.backend} at {account.account}": account
+        for account in counts
     }
 
 

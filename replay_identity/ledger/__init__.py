@@ -1,20 +1,41 @@
-"""Store the desired state of users, and what each vendor confirmed of it, in one SQLite file."""
+"""Store the desired state of users, and what each vendor confirmed of it."""
 
-from .claims import Claim
-from .jobs import Batch, JobEntry, StoredJob
-from .ledger import BackendCounts, Checkpoint, Ledger, RejectedUser
-from .settlements import Settlement
-from .upserts import UpsertCounts
+from .ledger import Ledger
+from .store import (
+    Account,
+    AccountCounts,
+    AccountInfo,
+    AccountStatus,
+    Batch,
+    Checkpoint,
+    Claim,
+    JobEntry,
+    MutableRowIds,
+    RejectedUser,
+    RowIds,
+    Settlement,
+    Store,
+    StoredJob,
+    UpsertCounts,
+    UserStatus,
+)
 
 __all__ = [
-    "BackendCounts",
+    "Account",
+    "AccountCounts",
+    "AccountInfo",
+    "AccountStatus",
     "Batch",
     "Checkpoint",
     "Claim",
     "JobEntry",
     "Ledger",
+    "MutableRowIds",
     "RejectedUser",
+    "RowIds",
     "Settlement",
+    "Store",
     "StoredJob",
     "UpsertCounts",
+    "UserStatus",
 ]

@@ -26,25 +26,28 @@ _MAX_INT: Final = 2**64 - 1
 _SCALARS: Final = frozenset[type[object]]({str, bool, int, float})
 
 _SORTED: Final = orjson.OPT_SORT_KEYS
+# Vendors get moments in UTC; as the adapters write them, so that equal JSON is an equal value.
+_CANONICAL: Final = orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z
 
 # A tagged value is an object with these two keys. In a tagged trait, mappings are tagged too: none can imitate a tag.
 _TAG: Final = "$"
 _VALUE: Final = "="
+_REMOVE_TAG: Final = b'"remove"'
 
 
-def encode(user: UserTraits) -> bytes:
-    """Encode *user* for storage."""
+def encode(user: UserTraits, removed: Sequence[str] = ()) -> bytes:
+    """Encode *user* for storage, with the paths of traits *removed* before."""
     traits = user.traits
     not_scalar = [name for name, value in traits.items() if type(value) not in _SCALARS]
     tagged = [name for name in not_scalar if not _is_json(traits[name])]
     try:
-        return _encode(user, not_scalar, tagged)
+        return _encode(user, not_scalar, tagged, removed)
     except TypeError:  # An integer of more than 64 bits.
         tagged = [name for name, value in traits.items() if not (_is_json(value) and _has_small_integers(value))]
-        return _encode(user, [name for name in traits if name in not_scalar or name in tagged], tagged)
+        return _encode(user, [name for name in traits if name in not_scalar or name in tagged], tagged, removed)
 
 
-def _encode(user: UserTraits, not_scalar: Sequence[str], tagged: Sequence[str]) -> bytes:
+def _encode(user: UserTraits, not_scalar: Sequence[str], tagged: Sequence[str], removed: Sequence[str]) -> bytes:
     content: dict[str, Any] = {"user_id": user.user_id}
     if user.name is not None:
         content["name"] = user.name
@@ -62,12 +65,19 @@ def _encode(user: UserTraits, not_scalar: Sequence[str], tagged: Sequence[str]) 
         content["observed_at"] = to_microseconds(user.observed_at)
     if user.vendor_ids:
         content["vendor_ids"] = user.vendor_ids
+    if removed:
+        content["removed"] = removed
     # Copied, since the bytes that orjson returns occupy 4 KiB however short they are.
     return memoryview(orjson.dumps(content)).tobytes()
 
 
 def decode(encoded: bytes) -> UserTraits:
     """Return the user in the result of `encode`."""
+    return decode_desired(encoded)[0]
+
+
+def decode_desired(encoded: bytes) -> tuple[UserTraits, tuple[str, ...]]:
+    """Return the user in the result of `encode`, and the paths that were removed before."""
     content: dict[str, Any] = orjson.loads(encoded)
     get = content.get
     traits: dict[str, Any] = content["traits"]
@@ -76,7 +86,7 @@ def decode(encoded: bytes) -> UserTraits:
     for name in get("nested", ()):
         traits[name] = _with_tuples(traits[name])
     observed_at = get("observed_at")
-    return new_unchecked(
+    user = new_unchecked(
         content["user_id"],
         get("name"),
         get("email"),
@@ -85,26 +95,23 @@ def decode(encoded: bytes) -> UserTraits:
         None if observed_at is None else from_microseconds(observed_at),
         get("vendor_ids"),
     )
+    return user, tuple(get("removed", ()))
 
 
-def encoded_fields(encoded: bytes) -> dict[str, bytes]:
-    """Split an encoded user into its name, its e-mail address and its traits; equal bytes mean equal fields.
+def has_removals(encoded: bytes) -> bool:
+    """Return True if an encoded user may remove a trait; False if they certainly do not."""
+    return _REMOVE_TAG in encoded
 
-    A nested trait is one field, since no vendor documents how it merges nested values.
-    """
-    content: dict[str, Any] = orjson.loads(encoded)
-    # `canonical_json` inlined: the call costs more than the rest of the line.
-    fields = {f"traits.{name}": orjson.dumps(value, None, _SORTED) for name, value in content["traits"].items()}
-    for name in ("name", "email"):
-        if name in content:
-            fields[name] = canonical_json(content[name])
-    for name in content.get("tagged", ()):
-        fields[f"traits.{name}"] += b" tagged"
-    for path, trait_type in sorted(content.get("types", {}).items()):
-        field = typed_field(path, content["traits"])
-        if field in fields:
-            fields[field] += f" {path}:{trait_type}".encode()
-    return fields
+
+def removed_paths(traits: Mapping[str, Any], parents: str = "") -> list[str]:
+    """Return the dotted path of every trait to remove."""
+    paths: list[str] = []
+    for name, value in traits.items():
+        if value is REMOVE:
+            paths.append(parents + name)
+        elif is_nested(value):
+            paths += removed_paths(value, f"{parents}{name}.")
+    return paths
 
 
 def typed_field(path: str, traits: Container[str]) -> str:
@@ -208,16 +215,20 @@ _MAX_CACHED_LEN: Final = 32
 
 @attrs.define
 class Fingerprints:
-    """Keyed hashes of ids, users and fields; each kind has its own hash function."""
+    """Keyed hashes of ids, users and fields; each kind has its own hash function.
+
+    Attributes:
+        new_names: Names of fields since they were last stored, by fingerprint.
+    """
 
     _key: bytes = attrs.field(repr=False)
-    _fields: "dict[str, _FieldHasher]" = attrs.field(factory=dict[str, "_FieldHasher"], repr=False)
+    new_names: dict[bytes, str] = attrs.field(factory=dict[bytes, str], init=False, repr=False)
+    _fields: "dict[str, _FieldHasher]" = attrs.field(factory=dict[str, "_FieldHasher"], init=False, repr=False)
+    _sources: dict[str, blake2b] = attrs.field(factory=dict[str, blake2b], init=False, repr=False)
     _user_id: blake2b = attrs.field(init=False, repr=False)
-    _user: blake2b = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._user_id = self._hasher(b"user id", _USER_BYTES)
-        self._user = self._hasher(b"user", _USER_BYTES)
 
     def of_id(self, user: UserTraits) -> bytes | None:
         """Return the fingerprint of the id of *user*, or else of all their vendor ids; None if they have neither."""
@@ -227,31 +238,45 @@ class Fingerprints:
             return _digest(self._hasher(b"vendor ids", _USER_BYTES), canonical_json(user.vendor_ids))
         return None
 
-    def of_user(self, encoded: bytes) -> bytes:
-        """Return the fingerprint of an encoded user."""
-        return _digest(self._user, encoded)
+    def of_source(self, encoded: bytes, encoding: str) -> bytes:
+        """Return the fingerprint of an encoded user and of the *encoding* with which a backend sends them."""
+        hasher = self._sources.get(encoding)
+        if hasher is None:
+            hasher = self._hasher(b"user", _USER_BYTES)
+            hasher.update(self.of_encoding(encoding))
+            self._sources[encoding] = hasher
+        return _digest(hasher, encoded)
 
-    def of_fields(self, encoded: bytes) -> dict[bytes, bytes]:
-        """Return the fingerprint of each field's value of an encoded user, by the fingerprint of the field's name."""
+    def of_encoding(self, encoding: str) -> bytes:
+        """Return the fingerprint of what decides how a backend encodes users."""
+        return _digest(self._hasher(b"encoding", _FIELD_BYTES), encoding.encode())
+
+    def of_fields(self, fields: Mapping[str, Any]) -> dict[bytes, bytes]:
+        """Return the fingerprint of each field's value, by the fingerprint of the field's name."""
         fingerprints: dict[bytes, bytes] = {}
-        for field, value in encoded_fields(encoded).items():
-            hasher = self._fields.get(field) or self._field_hasher(field)
+        known = self._fields
+        for field, content in fields.items():
+            hasher = known.get(field) or self._field_hasher(field)
+            value = content if type(content) is bytes else orjson.dumps(content, None, _CANONICAL)
             fingerprints[hasher.name] = hasher.cache.get(value) or hasher.of_value(value)
         return fingerprints
 
     def of_name(self, field: str) -> bytes:
         """Return the fingerprint of a field's name."""
-        return self._field_hasher(field).name
+        hasher = self._fields.get(field)
+        return self._name(field) if hasher is None else hasher.name
+
+    def _name(self, field: str) -> bytes:
+        return _digest(self._hasher(b"name", _FIELD_BYTES), field.encode())
 
     def _field_hasher(self, field: str) -> "_FieldHasher":
-        hasher = self._fields.get(field)
-        if hasher is None:
-            name = _digest(self._hasher(b"name", _FIELD_BYTES), field.encode())
-            values = self._hasher(b"value", _FIELD_BYTES)
-            values.update(name)
-            hasher = _FieldHasher(name, values)
-            if len(self._fields) < _MAX_CACHED_NAMES:
-                self._fields[field] = hasher
+        name = self._name(field)
+        values = self._hasher(b"value", _FIELD_BYTES)
+        values.update(name)
+        hasher = _FieldHasher(name, values)
+        self.new_names[name] = field
+        if len(self._fields) < _MAX_CACHED_NAMES:
+            self._fields[field] = hasher
         return hasher
 
     def _hasher(self, kind: bytes, size: int) -> blake2b:
@@ -288,6 +313,10 @@ def _digest(hasher: blake2b, content: bytes) -> bytes:
     return hasher.digest()
 
 
+# The value of a field that the vendor may have, with a value that is not known.
+UNKNOWN_VALUE: Final = bytes(_FIELD_BYTES)
+
+
 def pack(fingerprints: Mapping[bytes, bytes]) -> bytes:
     """Join 8-byte keys and their 8-byte values into one string of bytes."""
     return b"".join(chain.from_iterable(fingerprints.items()))
@@ -297,3 +326,14 @@ def unpack(packed: bytes) -> dict[bytes, bytes]:
     """Return the mapping that `pack` packed."""
     step = 2 * _FIELD_BYTES
     return {packed[i : i + _FIELD_BYTES]: packed[i + _FIELD_BYTES : i + step] for i in range(0, len(packed), step)}
+
+
+def names_in(packed: bytes) -> list[bytes]:
+    """Return the keys of the mapping that `pack` packed."""
+    return [packed[i : i + _FIELD_BYTES] for i in range(0, len(packed), 2 * _FIELD_BYTES)]
+
+
+def forget_values(packed: bytes, fields: Mapping[bytes, bytes] | None = None) -> bytes:
+    """Return *packed* with an unknown value for each of *fields*, or for all if there are none given."""
+    known = unpack(packed)
+    return pack({name: UNKNOWN_VALUE if fields is None or name in fields else value for name, value in known.items()})

@@ -25,42 +25,54 @@ MAX_ROWS: Final = 500
 # Seconds that a transaction waits for those of other processes.
 LOCK_TIMEOUT_S: Final = 60.0
 
-# "RpLd" in ASCII: marks a SQLite file as a ledger.
-APPLICATION_ID: Final = 0x52704C64
-# The mark of ledgers created while 0.1.0 was in development, whose tables have other names.
-_DEVELOPMENT_ID: Final = 0x52704964
+# "RpLg" in ASCII: marks a SQLite file as a ledger.
+APPLICATION_ID: Final = 0x52704C67
+# The marks of ledgers created while 0.1.0 was in development, whose tables are different.
+_DEVELOPMENT_IDS: Final = frozenset({0x52704964, 0x52704C64})
 
 _VERSION_1: Final = (
     # One row. key: of the fingerprints; version: of the last upsert; users: how many there have been.
     "CREATE TABLE ledger (key BLOB NOT NULL, version INTEGER NOT NULL, users INTEGER NOT NULL)",
-    "CREATE TABLE backends (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
+    # Confirmed state belongs to a backend at one account. used: number of the run that opened it last.
+    """CREATE TABLE accounts (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, backend TEXT NOT NULL, name TEXT NOT NULL, encoding TEXT NOT NULL,
+        used INTEGER NOT NULL,
+        UNIQUE (backend, name)
+    )""",
+    # Names that vendors know fields by, by the fingerprints that stand for them in confirmed.fields.
+    "CREATE TABLE fields (fingerprint BLOB PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID",
     # Every user ever upserted. moments: when each field was observed, by the fingerprint of its name.
     "CREATE TABLE users (id_fingerprint BLOB PRIMARY KEY, row_id INTEGER NOT NULL, moments BLOB) WITHOUT ROWID",
     # The desired state of users who are pending or rejected somewhere; erased once no backend needs it.
     "CREATE TABLE desired (row_id INTEGER PRIMARY KEY, version INTEGER NOT NULL, encoded BLOB NOT NULL)",
-    "CREATE TABLE pending (backend INTEGER, row_id INTEGER, PRIMARY KEY (backend, row_id)) WITHOUT ROWID",
-    # What each vendor last confirmed, as fingerprints. in_doubt: something was sent since, without an answer.
-    """CREATE TABLE confirmed (
-        backend INTEGER, row_id INTEGER, user_fingerprint BLOB NOT NULL, field_fingerprints BLOB NOT NULL,
-        in_doubt INTEGER NOT NULL DEFAULT 0,
-        PRIMARY KEY (backend, row_id)
+    # not_before: when a deferred user may be sent, in seconds since 1970.
+    """CREATE TABLE pending (
+        account INTEGER, row_id INTEGER, not_before REAL NOT NULL DEFAULT 0, PRIMARY KEY (account, row_id)
     ) WITHOUT ROWID""",
-    # Texts that rejections and losses refer to: many users share a few of them.
-    "CREATE TABLE reasons (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE)",
-    # version: of the desired state that was rejected.
+    # What each vendor last confirmed, as fingerprints. source: of the desired state and of how it was encoded; fields:
+    # of each field as the vendor knows it. in_doubt: something was sent since, without an answer.
+    """CREATE TABLE confirmed (
+        account INTEGER, row_id INTEGER, source BLOB NOT NULL, fields BLOB NOT NULL, confirmed_at INTEGER NOT NULL,
+        in_doubt INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (account, row_id)
+    ) WITHOUT ROWID""",
+    # Texts that rejections and losses refer to: many users share a few of them. users: how many refer to it.
+    "CREATE TABLE reasons (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE, users INTEGER NOT NULL)",
+    # version and encoding: of the desired state that was rejected.
     """CREATE TABLE rejections (
-        backend INTEGER, row_id INTEGER, version INTEGER NOT NULL, reason INTEGER NOT NULL,
+        account INTEGER, row_id INTEGER, version INTEGER NOT NULL, encoding BLOB NOT NULL, reason INTEGER NOT NULL,
         rejected_at INTEGER NOT NULL,
-        PRIMARY KEY (backend, row_id)
+        PRIMARY KEY (account, row_id)
     ) WITHOUT ROWID""",
     """CREATE TABLE losses (
-        backend INTEGER, row_id INTEGER, reason INTEGER NOT NULL,
-        PRIMARY KEY (backend, row_id)
+        account INTEGER, row_id INTEGER, reason INTEGER NOT NULL,
+        PRIMARY KEY (account, row_id)
     ) WITHOUT ROWID""",
     # Imports that have not ended: what to send again after a crash, under which key, and which users are in them.
     """CREATE TABLE jobs (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, backend INTEGER NOT NULL, idempotency_key TEXT NOT NULL, vendor_job TEXT,
-        size INTEGER NOT NULL, created_at INTEGER NOT NULL, entries BLOB NOT NULL, body BLOB
+        id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, idempotency_key TEXT NOT NULL, vendor_job TEXT,
+        size INTEGER NOT NULL, created_at INTEGER NOT NULL, encoding BLOB NOT NULL, entries BLOB NOT NULL,
+        fields BLOB NOT NULL, body BLOB
     )""",
     # Where unfinished reads of another vendor resume. name: says what is read and where it goes.
     """CREATE TABLE checkpoints (
@@ -246,7 +258,7 @@ class Database:
         ).fetchone()
         if application_id == APPLICATION_ID or not (application_id or tables):
             return
-        if application_id == _DEVELOPMENT_ID:
+        if application_id in _DEVELOPMENT_IDS:
             raise LedgerError(
                 self.path,
                 "the ledger was made by a development version before 0.1.0",

@@ -1,88 +1,45 @@
-"""The ledger: the desired state of every user and what each vendor confirmed of it, in one SQLite file."""
+"""The ledger: the desired state of every user and what each vendor confirmed of it."""
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Self
 
 import attrs
 
-from ..errors import LedgerError
+from ..errors import InvalidTraitsError
 from ..outcomes import Adjustment
 from ..traits import UserTraits
-from .claims import Claim, RowIds, claim_users
-from .codec import Fingerprints, decode
-from .database import MAX_ROWS, Database, sql_in
-from .jobs import Batch, JobEntry, StoredJob, decode_entries, insert_job
-from .lease import take_lease
-from .settlements import (
-    Rejection,
+from .codec import encode, names_in, pack, unpack
+from .sqlite_store import SqliteStore
+from .store import (
+    Account,
+    AccountCounts,
+    AccountInfo,
+    Batch,
+    Checkpoint,
+    Claim,
+    IncomingUser,
+    JobEntry,
+    MutableRowIds,
+    RejectedUser,
+    RowIds,
     Settlement,
-    decode_losses,
-    decode_rejection,
-    erase_user,
-    is_in_flight,
-    settle_users,
+    Store,
+    StoredJob,
+    UpsertCounts,
+    UserStatus,
 )
-from .upserts import UpsertCounts, incoming_user, upsert_users
-
-
-@attrs.frozen
-class Checkpoint:
-    """Where a paged read of another vendor resumes.
-
-    Attributes:
-        token: The vendor's token for the next page.
-        stored_at: When it was stored, in seconds since 1970.
-        stats: Statistics of the pages read so far, as JSON.
-    """
-
-    token: str = attrs.field(repr=False)
-    stored_at: int
-    stats: bytes = attrs.field(repr=False)
-
-
-@attrs.frozen
-class BackendCounts:
-    """How many users are in which state at one backend.
-
-    Attributes:
-        backend: Name of the backend.
-        pending: Users to send, including those of jobs in flight.
-        confirmed: Users that the vendor has confirmed at least once.
-        rejected: Users that the backend rejected and that have not changed since.
-        lossy: Users that the vendor received only in part, because of its limits.
-        jobs: Import jobs in flight.
-    """
-
-    backend: str
-    pending: int
-    confirmed: int
-    rejected: int
-    lossy: int
-    jobs: int
-
-
-@attrs.frozen
-class RejectedUser:
-    """One user that a backend rejected.
-
-    Attributes:
-        user: The desired state of the user.
-        rejection: The backend's outcome.
-        rejected_at: When, in seconds since 1970.
-    """
-
-    user: UserTraits
-    rejection: Rejection
-    rejected_at: int
 
 
 class Ledger:
     """The desired state of every user and what each vendor confirmed of it. Safe for threads, processes and forks.
+
+    Methods that take a *backend* take an `Account`, or the name of a backend, which means the account that the ledger
+    was last used for under that name.
 
     Args:
         path: The file, which is created if it does not exist; ``:memory:`` keeps everything in memory.
@@ -92,19 +49,12 @@ class Ledger:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._database = Database(path)
-        try:
-            key: bytes = self._database.rows("SELECT key FROM ledger")[0][0]
-        except BaseException:
-            self._database.close()
-            raise
-        self._fingerprints = Fingerprints(key)
-        self._backend_ids: dict[str, int] = {}
+        self._store: Store = SqliteStore(path)
 
     @property
     def path(self) -> str:
         """Return the absolute path of the file."""
-        return self._database.path
+        return self._store.path
 
     @classmethod
     @contextmanager
@@ -119,15 +69,28 @@ class Ledger:
 
     def copy_to(self, path: Path) -> None:
         """Write a copy of the ledger to *path*, which must not exist."""
-        self._database.copy_to(path)
+        self._store.copy_to(path)
+
+    def open_account(self, account: Account) -> AccountInfo:
+        """Register *account* as the one that its backend uses from now on, and return what was known of it."""
+        return self._store.open_account(account)
+
+    def adopt_account(self, account: Account) -> bool:
+        """Give *account* the state of the account used before it under the same backend name.
+
+        Use it when only the key was rotated, and the account at the vendor is the same. Return False if there was none.
+        """
+        return self._store.adopt_account(account)
 
     def upsert(
         self,
         users: Iterable[UserTraits],
-        backends: Iterable[str],
+        backends: Iterable[str | Account],
         *,
         replace: bool = False,
         on_inserted: Callable[[Sequence[Claim]], None] | None = None,
+        held: MutableRowIds | None = None,
+        more_follow: Callable[[UserTraits], bool] | None = None,
     ) -> Mapping[str, UpsertCounts]:
         """Upsert the desired state of *users* at *backends*; it is on disk when this returns.
 
@@ -136,11 +99,14 @@ class Ledger:
 
         Args:
             users: Users with an id or vendor ids. All are read before the file is locked.
-            backends: Names of the backends.
+            backends: The backends.
             replace: True if each user is the whole desired state, like a row of a source. A rejected trait that the row
                 does not repeat is then dropped, instead of being rejected forever.
             on_inserted: Called with claims on the users who were new to the ledger, once they are on disk. The holder
                 of the lease may use them like those of `claim`, as long as they are `still_current`.
+            held: Row ids of users who must not be delivered yet, to be skipped by `claim`. Users with further rows
+                follow are added, other users of this call are removed.
+            more_follow: Called once for each of *users*, in order; returns True if more rows about the user follow.
 
         Returns:
             The counts by name of the backend.
@@ -148,193 +114,160 @@ class Ledger:
         Raises:
             InvalidTraitsError: A user has neither an id nor a vendor id; then no user is upserted.
         """
-        backend_ids = {name: self._register_backend(name) for name in backends}
-        incoming = [incoming_user(user, self._fingerprints) for user in users]
-        with self._database.transaction() as db:
-            (version,) = db.execute("UPDATE ledger SET version = version + 1 RETURNING version").fetchone()
-            result = upsert_users(db, self._fingerprints, backend_ids, incoming, version=version, replace=replace)
+        accounts = [_account(backend) for backend in backends]
+        incoming = [self._incoming(user, more_follow) for user in users]
+        result = self._store.upsert(incoming, accounts, replace=replace, held=held)
         if on_inserted is not None:
-            on_inserted([Claim(row_id, version, user) for row_id, user in result.inserted.items()])
+            on_inserted([Claim(row_id, result.version, user) for row_id, user in result.inserted.items()])
         return result.counts
 
     def claim(
         self,
-        backend: str,
+        backend: str | Account,
         *,
         after: int = 0,
         before: int | None = None,
-        count: int = 500,
+        limit: int = 500,
         skip: RowIds = (),
-        full_state: bool = False,
+        now: float | None = None,
     ) -> list[Claim]:
-        """Return up to *count* users who are pending at *backend*, in ascending order of row ids.
+        """Return up to *limit* users who are pending at *backend*, in ascending order of row ids.
 
         A user who is not settled is claimed again: hold the `lease`, so that only one process delivers.
 
         Args:
-            backend: Name of the backend.
+            backend: The backend.
             after: Only row ids above this one.
             before: Only row ids below this one.
-            count: Maximum number of claims, below SQLite's 32,766 parameters.
+            limit: Maximum number of claims, below SQLite's 32,766 parameters.
             skip: Row ids to leave out, such as those in flight.
-            full_state: True to claim the whole desired state, not only what the vendor has not confirmed.
+            now: Seconds since 1970; users who are deferred beyond it are left out. By default the current time.
         """
-        backend_id = self._backend_id(backend)
-        with self._database.transaction() as db:
-            return claim_users(
-                db,
-                self._fingerprints,
-                backend_id,
-                after=after,
-                before=before,
-                count=count,
-                skip=skip,
-                full_state=full_state,
-            )
+        moment = time.time() if now is None else now
+        return self._store.claim(_account(backend), after=after, before=before, limit=limit, now=moment, skip=skip)
 
-    def still_current(self, backend: str, claims: Sequence[Claim]) -> list[Claim]:
+    def still_current(self, backend: str | Account, claims: Sequence[Claim]) -> list[Claim]:
         """Return the *claims* whose users are pending at *backend* and have not changed since."""
-        clause, parameters = sql_in([claim.row_id for claim in claims])
-        sql = f"SELECT desired.row_id, version FROM {_PENDING_USERS} WHERE desired.row_id {clause}"
-        versions: dict[int, int] = dict(self._database.rows(sql, self._backend_id(backend), *parameters))
-        return [claim for claim in claims if versions.get(claim.row_id) == claim.version]
+        return self._store.still_current(_account(backend), claims)
 
-    def settle(self, backend: str, settlements: Sequence[Settlement]) -> set[int]:
+    def compare(self, claim: Claim, fields: Mapping[str, object]) -> tuple[Claim, Collection[str] | None]:
+        """Compare *fields*, as a backend encodes them for its vendor, with what the vendor has confirmed.
+
+        Return the claim to settle, which remembers the fields, and the names of the fields that differ; None if nothing
+        counts as confirmed.
+        """
+        now = self._store.fingerprints.of_fields(fields)
+        known = claim.confirmed
+        compared = Claim(claim.row_id, claim.version, claim.user, claim.removed, known, claim.in_doubt, pack(now))
+        if claim.in_doubt or not known:
+            return compared, None
+        before = unpack(known)
+        return compared, {field for field, name in zip(fields, now, strict=True) if before.get(name) != now[name]}
+
+    def stored_names(self, claim: Claim) -> Collection[str]:
+        """Return the names of the fields that the vendor has of the user of *claim*, or may have."""
+        return self._store.field_names(names_in(claim.confirmed))
+
+    def settle(self, backend: str | Account, settlements: Sequence[Settlement]) -> set[int]:
         """Record the outcomes of users at *backend*; *settlements* must not name a user twice.
 
         Returns:
             Row ids of the users who are no longer pending: they were accepted, skipped or rejected, and have not
             changed since the claim.
         """
-        backend_id = self._backend_id(backend)
-        with self._database.transaction() as db:
-            return settle_users(db, self._fingerprints, backend_id, settlements, now=_now())
+        return self._store.settle(_account(backend), settlements, now=_now())
 
-    def pending_count(self, backend: str) -> int:
+    def pending_count(self, backend: str | Account) -> int:
         """Return how many users are pending at *backend*."""
-        sql = "SELECT count(*) FROM pending WHERE backend = ?"
-        return int(self._database.rows(sql, self._backend_id(backend))[0][0])
+        return self._store.pending_count(_account(backend))
+
+    def next_due(self, backend: str | Account) -> float | None:
+        """Return when the first pending user may be claimed, in seconds since 1970; None if nobody is pending."""
+        return self._store.next_due(_account(backend))
 
     def lease(self, backend: str) -> AbstractContextManager[bool]:
         """Hold the right to deliver to *backend* during a `with` block; yield False if another process holds it.
 
         The lease ends with the process, even if that is killed.
         """
-        return take_lease(self.path, backend)
+        return self._store.lease(backend)
 
-    def start_job(self, backend: str, batch: Batch) -> StoredJob:
+    def start_job(self, backend: str | Account, batch: Batch) -> StoredJob:
         """Store a batch before it is sent."""
-        backend_id = self._register_backend(backend)
-        with self._database.transaction() as db:
-            return insert_job(db, backend_id, batch, now=_now())
+        (job,) = self._store.start_jobs(_account(backend), [batch], replaced=None, now=_now())
+        return job
 
     def name_job(self, job: StoredJob, vendor_job: str) -> StoredJob:
         """Store the vendor's id of a job, and erase its body, which need not be sent again."""
-        with self._database.transaction() as db:
-            db.execute("UPDATE jobs SET vendor_job = ?, body = NULL WHERE id = ?", [vendor_job, job.id])
+        self._store.name_job(job, vendor_job)
         return attrs.evolve(job, vendor_job=vendor_job)
 
-    def split_job(self, backend: str, job: StoredJob, parts: Iterable[Batch]) -> list[StoredJob]:
+    def split_job(self, backend: str | Account, job: StoredJob, parts: Iterable[Batch]) -> list[StoredJob]:
         """Replace a job that the vendor did not accept by its *parts*, in one transaction."""
-        backend_id = self._backend_id(backend)
-        with self._database.transaction() as db:
-            db.execute("DELETE FROM jobs WHERE id = ?", [job.id])
-            return [insert_job(db, backend_id, part, now=_now()) for part in parts]
+        return self._store.start_jobs(_account(backend), parts, replaced=job, now=_now())
 
-    def end_job(self, backend: str, job: StoredJob, settlements: Sequence[Settlement] = ()) -> set[int]:
+    def end_job(self, backend: str | Account, job: StoredJob, settlements: Sequence[Settlement] = ()) -> set[int]:
         """Delete a job and settle its users, in one transaction; return what `settle` returns."""
-        backend_id = self._backend_id(backend)
-        with self._database.transaction() as db:
-            db.execute("DELETE FROM jobs WHERE id = ?", [job.id])
-            return settle_users(db, self._fingerprints, backend_id, settlements, now=_now())
+        return self._store.end_job(_account(backend), job, settlements, now=_now())
 
-    def jobs(self, backend: str) -> list[StoredJob]:
+    def jobs(self, backend: str | Account) -> list[StoredJob]:
         """Return the jobs of *backend* that have not ended, the oldest first."""
-        rows = self._database.rows(_SELECT_JOBS, self._backend_id(backend))
-        return [StoredJob(*row) for row in rows]
+        return self._store.jobs(_account(backend))
 
     def entries(self, job: StoredJob) -> list[JobEntry]:
         """Return the entries of a job, in the order of the batch's items."""
-        (row,) = self._database.rows("SELECT entries FROM jobs WHERE id = ?", job.id)
-        with self._database.translated_errors():
-            return decode_entries(row[0])
+        return self._store.entries(job)
 
     def body(self, job: StoredJob) -> bytes:
         """Return the request body of a job whose id at the vendor is not known yet."""
-        body: bytes = self._database.rows("SELECT body FROM jobs WHERE id = ?", job.id)[0][0]
-        return body
+        return self._store.body(job)
 
     def checkpoint(self, name: str) -> Checkpoint | None:
         """Return where the read of that *name* resumes; None if it starts at the beginning."""
-        rows = self._database.rows("SELECT token, stored_at, stats FROM checkpoints WHERE name = ?", name)
-        return Checkpoint(*rows[0]) if rows else None
+        return self._store.checkpoint(name)
 
     def set_checkpoint(self, name: str, checkpoint: Checkpoint | None) -> None:
         """Store where the read of that *name* resumes; pass None when it has finished."""
-        with self._database.transaction() as db:
-            db.execute("DELETE FROM checkpoints WHERE name = ?", [name])
-            if checkpoint is not None:
-                db.execute(
-                    "INSERT INTO checkpoints (name, token, stored_at, stats) VALUES (?, ?, ?, ?)",
-                    [name, checkpoint.token, checkpoint.stored_at, checkpoint.stats],
-                )
+        self._store.set_checkpoint(name, checkpoint)
 
-    def counts(self) -> list[BackendCounts]:
-        """Return the counts of each backend that users were ever upserted for."""
-        return [
-            BackendCounts(name, *self._database.rows(_SELECT_COUNTS, *[backend_id] * 5)[0])
-            for backend_id, name in self._database.rows("SELECT id, name FROM backends ORDER BY id")
-        ]
+    def counts(self) -> list[AccountCounts]:
+        """Return the counts of each account that the ledger was used for, the one used last at the end."""
+        return self._store.counts()
 
-    def rejected(self, backend: str) -> Iterator[RejectedUser]:
+    def rejected(self, backend: str | Account) -> Iterator[RejectedUser]:
         """Yield the users that *backend* rejected, and why."""
-        for encoded, text, rejected_at in self._pages(_SELECT_REJECTED, backend):
-            with self._database.translated_errors():
-                rejected = RejectedUser(decode(encoded), decode_rejection(backend, text), rejected_at)
-            yield rejected
+        return self._store.rejected(_account(backend))
 
-    def losses(self, backend: str) -> Iterator[tuple[Adjustment, ...]]:
+    def rejected_count(self, backend: str | Account, versions: range) -> int:
+        """Return how many users are rejected with a desired state of one of these *versions*."""
+        return self._store.rejected_count(_account(backend), versions)
+
+    def losses(self, backend: str | Account) -> Iterator[tuple[Adjustment, ...]]:
         """Yield what was lost at *backend*, per user; the ledger no longer knows who the users are."""
-        for (text,) in self._pages(_SELECT_LOSSES, backend):
-            with self._database.translated_errors():
-                losses = decode_losses(text)
-            yield losses
+        return self._store.losses(_account(backend))
 
-    def invalidate(self, backend: str) -> None:
+    def status_of(self, user_id: str) -> UserStatus | None:
+        """Return the state of the user of that id at each account, or None if the ledger does not know them."""
+        return self._store.status_of(user_id)
+
+    def invalidate(self, backend: str | Account) -> None:
         """Invalidate everything that *backend* confirmed, so that users are sent in full when they are upserted again.
 
-        Use it when the vendor no longer has what it confirmed: another account, a wider route, other limits.
+        Use it when the vendor no longer has what it confirmed, for example after users were deleted there.
         """
-        backend_id = self._backend_id(backend)
-        with self._database.transaction() as db:
-            # The fingerprints are erased as well, or all fields would count as confirmed as soon as one is.
-            db.execute(
-                "UPDATE confirmed SET user_fingerprint = x'', field_fingerprints = x'', in_doubt = 1 WHERE backend = ?",
-                [backend_id],
-            )
+        self._store.invalidate(_account(backend))
 
-    def checkpoint_wal(self) -> bool:
-        """Truncate SQLite's write-ahead log, so that no erased value is left in it.
+    def purge(self) -> bool:
+        """Purge erased values from the disk; return False if another process prevents it."""
+        return self._store.purge()
 
-        Return False if another process prevents it.
-        """
-        return self._database.checkpoint_wal()
-
-    def requeue_rejected(self, backend: str) -> int:
+    def requeue_rejected(self, backend: str | Account) -> int:
         """Make the users that *backend* rejected pending again, and return how many."""
-        backend_id = self._backend_id(backend)
-        with self._database.transaction() as db:
-            db.execute(
-                "INSERT OR IGNORE INTO pending (backend, row_id)"
-                " SELECT backend, row_id FROM rejections WHERE backend = ?",
-                [backend_id],
-            )
-            return db.execute("DELETE FROM rejections WHERE backend = ?", [backend_id]).rowcount
+        return self._store.requeue_rejected(_account(backend))
 
     def is_in_flight(self, user_id: str) -> bool:
         """Return True if a job in flight includes the user of that id."""
-        with self._database.transaction() as db:
-            return is_in_flight(db, user_id)
+        return self._store.is_in_flight(user_id)
 
     def forget(self, user_id: str) -> bool:
         """Erase everything stored about the user of that id; return False if they are unknown.
@@ -342,16 +275,11 @@ class Ledger:
         Raises:
             LedgerError: A job in flight includes the user; its results would store them again.
         """
-        with self._database.transaction() as db:
-            if is_in_flight(db, user_id):
-                raise LedgerError(self.path, "a job in flight includes the user", "deliver first")
-            was_known = erase_user(db, self._fingerprints, user_id)
-        self.checkpoint_wal()
-        return was_known
+        return self._store.forget(user_id)
 
     def close(self) -> None:
         """Close the file."""
-        self._database.close()
+        self._store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -361,46 +289,18 @@ class Ledger:
     ) -> None:
         self.close()
 
-    def _register_backend(self, name: str) -> int:
-        """Return the id of a backend, which is inserted if it is new."""
-        if not self._backend_id(name):
-            with self._database.transaction() as db:
-                db.execute("INSERT OR IGNORE INTO backends (name) VALUES (?)", [name])
-        return self._backend_id(name)
-
-    def _backend_id(self, name: str) -> int:
-        """Return the id of a backend; 0, which no backend has, if users were never upserted for it."""
-        if name not in self._backend_ids:
-            rows = self._database.rows("SELECT id FROM backends WHERE name = ?", name)
-            if not rows:
-                return 0
-            self._backend_ids[name] = rows[0][0]
-        return self._backend_ids[name]
-
-    def _pages(self, sql: str, backend: str) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows that *sql* selects, page by page, so that other threads and processes can work in between."""
-        after = 0
-        while rows := self._database.rows(sql, self._backend_id(backend), after, MAX_ROWS):
-            yield from (row[1:] for row in rows)
-            after = rows[-1][0]
+    def _incoming(self, user: UserTraits, more_follow: Callable[[UserTraits], bool] | None) -> IncomingUser:
+        id_fingerprint = self._store.fingerprints.of_id(user)
+        if id_fingerprint is None:
+            raise InvalidTraitsError(
+                "user_id", "the id and the vendor ids are missing; a ledger needs one of them to find the user again"
+            )
+        is_held = more_follow is not None and more_follow(user)
+        return IncomingUser(id_fingerprint, user, encode(user), is_held)
 
 
-_PENDING_USERS: Final = "desired JOIN pending ON backend = ? AND pending.row_id = desired.row_id"
-_SELECT_JOBS: Final = "SELECT id, idempotency_key, size, created_at, vendor_job FROM jobs WHERE backend = ? ORDER BY id"
-_SELECT_COUNTS: Final = (
-    "SELECT (SELECT count(*) FROM pending WHERE backend = ?), (SELECT count(*) FROM confirmed WHERE backend = ?),"
-    " (SELECT count(*) FROM rejections WHERE backend = ?), (SELECT count(*) FROM losses WHERE backend = ?),"
-    " (SELECT count(*) FROM jobs WHERE backend = ?)"
-)
-_SELECT_REJECTED: Final = (
-    "SELECT rejections.row_id, encoded, text, rejected_at FROM rejections"
-    " JOIN desired ON desired.row_id = rejections.row_id JOIN reasons ON id = reason"
-    " WHERE backend = ? AND rejections.row_id > ? ORDER BY rejections.row_id LIMIT ?"
-)
-_SELECT_LOSSES: Final = (
-    "SELECT row_id, text FROM losses JOIN reasons ON id = reason"
-    " WHERE backend = ? AND row_id > ? ORDER BY row_id LIMIT ?"
-)
+def _account(backend: str | Account) -> Account:
+    return backend if isinstance(backend, Account) else Account(backend)
 
 
 def _now() -> int:

@@ -1,8 +1,9 @@
 """Merge the stored state of a user with newer traits."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
+from .._paths import leaves
 from .._values import REMOVE, is_nested
 from ..traits import TraitType, UserTraits, new_unchecked
 from .codec import typed_field
@@ -20,6 +21,26 @@ def merge_users(older: UserTraits, newer: UserTraits) -> UserTraits:
         max(moments, default=None),
         {**older.vendor_ids, **newer.vendor_ids},
     )
+
+
+def removals_to_keep(older: Mapping[str, Any], newer: Mapping[str, Any]) -> list[str]:
+    """Return dotted paths of what *newer* traits removed or set again after a removal, and a merge would forget.
+
+    A removed trait that is set again must not keep what the vendor has below it; a nested trait that is removed may
+    have been sent already, name by name.
+    """
+    return list(_overridden_removals(older, newer, ""))
+
+
+def _overridden_removals(older: Mapping[str, Any], newer: Mapping[str, Any], parents: str) -> Iterator[str]:
+    for name, after in newer.items():
+        before, path = older.get(name), parents + name
+        if before is REMOVE and after is not REMOVE:
+            yield path
+        elif is_nested(before) and is_nested(after):
+            yield from _overridden_removals(before, after, f"{path}.")
+        elif is_nested(before) and after is REMOVE:
+            yield from (".".join([path, *names]) for names, _ in leaves(before))
 
 
 def replace_user(older: UserTraits, newer: UserTraits) -> UserTraits:

@@ -1,44 +1,44 @@
-"""Record outcomes in the ledger, and erase what no backend needs any more."""
+"""Record outcomes in the ledger, and erase what no account needs any more."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Any, Final, assert_never
 
 import attrs
 import orjson
 
-from .._records import fast_frozen
 from ..errors import printable
-from ..outcomes import Accepted, Adjustment, Broken, Outcome, Rejected, Skipped, Violation, lossy_adjustments
-from ..traits import UserTraits
-from .codec import Fingerprints, encoded_fields, pack, unpack
+from ..outcomes import Accepted, Adjustment, Broken, Rejected, Skipped, SkipReason, Violation, lossy_adjustments
+from .codec import Fingerprints, decode, forget_values, pack, unpack
 from .database import MAX_ROWS, sql_in
-from .jobs import has_user
+from .merging import field_names
+from .store import Rejection, Settlement
 
-Rejection: TypeAlias = Rejected | Broken
 _REJECTIONS: Final = (Rejected, Broken)
 
 
-@fast_frozen
-class Settlement:
-    """The outcome for one user at one backend.
-
-    Attributes:
-        row_id: The user's key in the ledger.
-        version: Version of the desired state that was sent.
-        outcome: The backend's outcome.
-    """
-
-    row_id: int
-    version: int
-    outcome: Outcome
-
-
 def settle_users(
-    db: sqlite3.Connection, fingerprints: Fingerprints, backend: int, settlements: Sequence[Settlement], *, now: int
+    db: sqlite3.Connection,
+    fingerprints: Fingerprints,
+    account: int,
+    settlements: Sequence[Settlement],
+    *,
+    encoding: str,
+    now: int,
 ) -> set[int]:
-    """Record *settlements*, which name no user twice, in a transaction; return the row ids no longer pending."""
-    recorder = _OutcomeRecorder(db, fingerprints, backend, now)
+    """Record *settlements*, which name no user twice, in a transaction; return the row ids no longer pending.
+
+    Args:
+        db: The connection.
+        fingerprints: The ledger's fingerprints.
+        account: The account's key in the ledger.
+        settlements: The outcomes.
+        encoding: What decided how the users were encoded.
+        now: Seconds since 1970.
+    """
+    store_names(db, fingerprints)
+    recorder = _OutcomeRecorder(db, fingerprints, account, encoding, now)
     settled: set[int] = set()
     for start in range(0, len(settlements), MAX_ROWS):
         settled.update(recorder.record(settlements[start : start + MAX_ROWS]))
@@ -47,30 +47,27 @@ def settle_users(
 
 @attrs.define
 class _OutcomeRecorder:
-    """Records the outcomes of one backend in one transaction."""
+    """Records the outcomes of one account in one transaction."""
 
     db: sqlite3.Connection
     fingerprints: Fingerprints
-    backend: int
+    account: int
+    encoding: str
     now: int
-    _reasons: "_ReasonTable" = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._reasons = _ReasonTable(self.db)
 
     def record(self, settlements: Sequence[Settlement]) -> list[int]:
         pending = self._select_pending([settlement.row_id for settlement in settlements])
         # An outcome for an older version says nothing about the newer one, which stays pending.
         current = [each for each in settlements if each.row_id in pending and pending[each.row_id][0] == each.version]
-        accepted = {each.row_id: pending[each.row_id][1] for each in current if isinstance(each.outcome, Accepted)}
-        # Skipped users are not confirmed: a route may let them through later.
-        skipped = {each.row_id: pending[each.row_id][1] for each in current if isinstance(each.outcome, Skipped)}
+        confirmed = [each for each in current if _confirms(each)]
+        unconfirmed = [each for each in current if not _confirms(each) and isinstance(each.outcome, Skipped)]
         rejected = [each for each in current if isinstance(each.outcome, _REJECTIONS)]
-        self._confirm(accepted)
-        self._drop_in_doubt(skipped)
+        self._confirm(confirmed, pending)
+        self._forget_doubtful([*unconfirmed, *rejected])
         self._reject(rejected)
-        self._record_losses([each for each in current if isinstance(each.outcome, Accepted)], accepted)
-        settled = [*accepted, *skipped, *(each.row_id for each in rejected)]
+        self._record_losses(confirmed, pending)
+        settled = [each.row_id for each in (*confirmed, *unconfirmed, *rejected)]
+        self._defer([each for each in settlements if each.not_before and each.row_id in pending])
         self._delete_pending(settled)
         self._erase_desired(settled)
         return settled
@@ -80,131 +77,201 @@ class _OutcomeRecorder:
         clause, parameters = sql_in(row_ids)
         rows = self.db.execute(
             "SELECT desired.row_id, version, encoded FROM desired"
-            " JOIN pending ON backend = ? AND pending.row_id = desired.row_id"
+            " JOIN pending ON account = ? AND pending.row_id = desired.row_id"
             f" WHERE desired.row_id {clause}",
-            [self.backend, *parameters],
+            [self.account, *parameters],
         )
         return {row_id: (version, encoded) for row_id, version, encoded in rows}
 
+    def _defer(self, deferred: Sequence[Settlement]) -> None:
+        self.db.executemany(
+            "UPDATE pending SET not_before = ? WHERE account = ? AND row_id = ?",
+            [(each.not_before, self.account, each.row_id) for each in deferred],
+        )
+
     def _delete_pending(self, row_ids: Sequence[int]) -> None:
         clause, parameters = sql_in(row_ids)
-        self.db.execute(f"DELETE FROM pending WHERE backend = ? AND row_id {clause}", [self.backend, *parameters])
+        self.db.execute(f"DELETE FROM pending WHERE account = ? AND row_id {clause}", [self.account, *parameters])
 
     def _erase_desired(self, row_ids: Sequence[int]) -> None:
-        """Erase the values of users who are neither pending nor rejected at any backend."""
+        """Erase the values of users who are neither pending nor rejected at any account."""
         clause, parameters = sql_in(row_ids)
         self.db.execute(
             f"DELETE FROM desired WHERE row_id {clause}"
             " AND NOT EXISTS (SELECT 1 FROM pending"
-            " WHERE backend IN (SELECT id FROM backends) AND pending.row_id = desired.row_id)"
+            " WHERE account IN (SELECT id FROM accounts) AND pending.row_id = desired.row_id)"
             " AND NOT EXISTS (SELECT 1 FROM rejections"
-            " WHERE backend IN (SELECT id FROM backends) AND rejections.row_id = desired.row_id)",
+            " WHERE account IN (SELECT id FROM accounts) AND rejections.row_id = desired.row_id)",
             parameters,
         )
 
-    def _confirm(self, accepted: Mapping[int, bytes]) -> None:
+    def _confirm(self, settlements: Sequence[Settlement], pending: Mapping[int, tuple[int, bytes]]) -> None:
         """Add the fields that were accepted to the confirmed state."""
-        before = self._select_confirmed(accepted)
-        rows: list[tuple[int, int, bytes, bytes]] = []
-        for row_id, encoded in accepted.items():
-            fields = self.fingerprints.of_fields(encoded)
-            if row_id in before:
-                fields = {**unpack(before[row_id]), **fields}
-            rows.append((self.backend, row_id, self.fingerprints.of_user(encoded), pack(fields)))
+        before = self._select_confirmed([each.row_id for each in settlements])
+        rows: list[tuple[int, int, bytes, bytes, int]] = []
+        for each in settlements:
+            source = self.fingerprints.of_source(pending[each.row_id][1], self.encoding)
+            fields = each.fields
+            if older := before.get(each.row_id):
+                # Not known: what a request without an answer may have changed, and what one without fields has changed.
+                is_known = fields and not each.in_doubt
+                fields = pack({**unpack(older if is_known else forget_values(older)), **unpack(fields)})
+            rows.append((self.account, each.row_id, source, fields, self.now))
         self.db.executemany(
-            "INSERT OR REPLACE INTO confirmed (backend, row_id, user_fingerprint, field_fingerprints, in_doubt)"
-            " VALUES (?, ?, ?, ?, 0)",
+            "INSERT OR REPLACE INTO confirmed (account, row_id, source, fields, confirmed_at, in_doubt)"
+            " VALUES (?, ?, ?, ?, ?, 0)",
             rows,
         )
 
     def _select_confirmed(self, row_ids: Collection[int]) -> dict[int, bytes]:
         clause, parameters = sql_in(row_ids)
         rows = self.db.execute(
-            f"SELECT row_id, field_fingerprints FROM confirmed WHERE backend = ? AND row_id {clause}",
-            [self.backend, *parameters],
+            f"SELECT row_id, fields FROM confirmed WHERE account = ? AND row_id {clause}", [self.account, *parameters]
         )
         return dict(rows.fetchall())
 
-    def _drop_in_doubt(self, skipped: Mapping[int, bytes]) -> None:
-        """Drop in-doubt fields from the confirmed state: an unanswered request may have changed them.
-
-        The other fields stay confirmed, and the user is no longer in doubt.
-        """
-        clause, parameters = sql_in(skipped)
-        in_doubt = self.db.execute(
-            f"SELECT row_id, field_fingerprints FROM confirmed WHERE backend = ? AND in_doubt AND row_id {clause}",
-            [self.backend, *parameters],
-        ).fetchall()
-        rows: list[tuple[bytes, int, int]] = []
-        for row_id, packed in in_doubt:
-            dropped = self.fingerprints.of_fields(skipped[row_id])
-            kept = {name: value for name, value in unpack(packed).items() if name not in dropped}
-            rows.append((pack(kept), self.backend, row_id))
+    def _forget_doubtful(self, settlements: Sequence[Settlement]) -> None:
+        """Forget the values of fields that a request without success may have changed; the others stay confirmed."""
+        before = self._select_confirmed([each.row_id for each in settlements])
         self.db.executemany(
-            "UPDATE confirmed SET user_fingerprint = x'', field_fingerprints = ?, in_doubt = 0"
-            " WHERE backend = ? AND row_id = ?",
-            rows,
-        )
-
-    def _reject(self, rejected: Iterable[Settlement]) -> None:
-        rows = [
-            (self.backend, each.row_id, each.version, self._reasons.id_of(_encode_rejection(each.outcome)), self.now)
-            for each in rejected
-            if isinstance(each.outcome, _REJECTIONS)
-        ]
-        self.db.executemany(
-            "INSERT OR REPLACE INTO rejections (backend, row_id, version, reason, rejected_at) VALUES (?, ?, ?, ?, ?)",
-            rows,
-        )
-
-    def _record_losses(self, accepted: Sequence[Settlement], sent: Mapping[int, bytes]) -> None:
-        """Record what the vendor did not get; earlier losses of fields that were not sent now stay recorded."""
-        losses = {
-            each.row_id: lost
-            for each in accepted
-            if isinstance(each.outcome, Accepted) and (lost := lossy_adjustments(each.outcome.adjustments))
-        }
-        for row_id, text in self._select_losses([each.row_id for each in accepted]):
-            fields = [printable(field) for field in encoded_fields(sent[row_id])]
-            kept = [loss for loss in decode_losses(text) if not any(_is_about(loss, field) for field in fields)]
-            losses[row_id] = tuple(dict.fromkeys([*kept, *losses.get(row_id, ())]))
-            self.db.execute("DELETE FROM losses WHERE backend = ? AND row_id = ?", [self.backend, row_id])
-        self.db.executemany(
-            "INSERT INTO losses (backend, row_id, reason) VALUES (?, ?, ?)",
+            "UPDATE confirmed SET source = x'', fields = ?, in_doubt = 0 WHERE account = ? AND row_id = ?",
             [
-                (self.backend, row_id, self._reasons.id_of(_encode_losses(lost)))
-                for row_id, lost in losses.items()
-                if lost
+                (
+                    forget_values(before[each.row_id], None if each.in_doubt else unpack(each.fields)),
+                    self.account,
+                    each.row_id,
+                )
+                for each in settlements
+                if each.row_id in before
             ],
         )
 
-    def _select_losses(self, row_ids: Sequence[int]) -> list[tuple[int, str]]:
+    def _reject(self, rejected: Iterable[Settlement]) -> None:
+        reasons = ReasonTable(self.db)
+        encoding = self.fingerprints.of_encoding(self.encoding)
+        self.db.executemany(
+            "INSERT INTO rejections (account, row_id, version, encoding, reason, rejected_at)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    self.account,
+                    each.row_id,
+                    each.version,
+                    encoding,
+                    reasons.id_of(_encode_rejection(each.outcome)),
+                    self.now,
+                )
+                for each in rejected
+                if isinstance(each.outcome, _REJECTIONS)
+            ],
+        )
+        reasons.store_counts()
+
+    def _record_losses(self, confirmed: Sequence[Settlement], pending: Mapping[int, tuple[int, bytes]]) -> None:
+        """Record what the vendor did not get; earlier losses of fields that this state does not set stay recorded."""
+        losses = {each.row_id: lost for each in confirmed if (lost := _lost(each))}
+        reasons = ReasonTable(self.db)
+        for row_id, reason, text in self._select_losses([each.row_id for each in confirmed]):
+            fields = [printable(field) for field in field_names(decode(pending[row_id][1]))]
+            kept = [loss for loss in decode_losses(text) if not any(_is_about(loss, field) for field in fields)]
+            losses[row_id] = tuple(dict.fromkeys([*kept, *losses.get(row_id, ())]))
+            self.db.execute("DELETE FROM losses WHERE account = ? AND row_id = ?", [self.account, row_id])
+            reasons.drop(reason)
+        self.db.executemany(
+            "INSERT INTO losses (account, row_id, reason) VALUES (?, ?, ?)",
+            [(self.account, row_id, reasons.id_of(_encode_losses(lost))) for row_id, lost in losses.items() if lost],
+        )
+        reasons.store_counts()
+
+    def _select_losses(self, row_ids: Sequence[int]) -> list[tuple[int, int, str]]:
         clause, parameters = sql_in(row_ids)
         return self.db.execute(
-            f"SELECT row_id, text FROM losses JOIN reasons ON id = reason WHERE backend = ? AND row_id {clause}",
-            [self.backend, *parameters],
+            "SELECT row_id, reason, text FROM losses JOIN reasons ON id = reason"
+            f" WHERE account = ? AND row_id {clause}",
+            [self.account, *parameters],
         ).fetchall()
+
+
+def _confirms(settlement: Settlement) -> bool:
+    """Return True if the vendor has the user as encoded: it accepted them, or had confirmed every field before."""
+    match settlement.outcome:
+        case Accepted():
+            return True
+        case Skipped(reason=reason):
+            return reason is SkipReason.UNCHANGED
+        case _:
+            return False
+
+
+def _lost(settlement: Settlement) -> tuple[Adjustment, ...]:
+    outcome = settlement.outcome
+    return lossy_adjustments(outcome.adjustments) if isinstance(outcome, Accepted) else settlement.lost
 
 
 def _is_about(loss: Adjustment, field: str) -> bool:
     return loss.path == field or loss.path.startswith((f"{field}.", f"{field}["))
 
 
+def store_names(db: sqlite3.Connection, fingerprints: Fingerprints) -> None:
+    """Store the names of fields that were fingerprinted since the last call, up to `MAX_NAMES` in all.
+
+    They are what a removal of a nested trait is made complete with. Beyond the maximum, which only a mistake such as
+    one name per user reaches, names are not stored.
+    """
+    if not fingerprints.new_names:
+        return
+    names, fingerprints.new_names = fingerprints.new_names, {}
+    (stored,) = db.execute("SELECT count(*) FROM fields").fetchone()
+    if stored < MAX_NAMES:
+        db.executemany("INSERT OR IGNORE INTO fields (fingerprint, name) VALUES (?, ?)", list(names.items()))
+
+
+# Names of fields in one ledger.
+MAX_NAMES: Final = 10_000
+
+
 @attrs.define
-class _ReasonTable:
-    """Ids of texts in the table ``reasons``, cached for one transaction."""
+class ReasonTable:
+    """Ids of texts in the table ``reasons``, which counts the users that each text is about.
+
+    The ids are cached for one transaction. A text that no user needs any more is erased: it may quote one user only.
+    """
 
     db: sqlite3.Connection
-    _ids: dict[str, int] = attrs.field(factory=dict[str, int])
+    _ids: dict[str, int] = attrs.field(factory=dict[str, int], init=False, repr=False)
+    _changes: Counter[int] = attrs.field(factory=Counter[int], init=False, repr=False)
 
     def id_of(self, text: str) -> int:
-        """Return the id of *text*, which is inserted if it is new."""
+        """Return the id of *text*, which is inserted if it is new, and count one more user."""
         known = self._ids.get(text)
         if known is None:
-            self.db.execute("INSERT OR IGNORE INTO reasons (text) VALUES (?)", [text])
+            self.db.execute("INSERT OR IGNORE INTO reasons (text, users) VALUES (?, 0)", [text])
             known = int(self.db.execute("SELECT id FROM reasons WHERE text = ?", [text]).fetchone()[0])
             self._ids[text] = known
+        self._changes[known] += 1
         return known
+
+    def drop(self, reason: int) -> None:
+        """Count one user less."""
+        self._changes[reason] -= 1
+
+    def store_counts(self) -> None:
+        """Store the counts, and erase the texts that no user needs."""
+        changes, self._changes = self._changes, Counter[int]()
+        if not changes:
+            return
+        self.db.executemany(
+            "UPDATE reasons SET users = users + ? WHERE id = ?", [(count, reason) for reason, count in changes.items()]
+        )
+        self.db.executemany("DELETE FROM reasons WHERE id = ? AND users <= 0", [(reason,) for reason in changes])
+
+
+def drop_reasons(db: sqlite3.Connection, reasons: Iterable[int]) -> None:
+    """Count one user less for each of *reasons*."""
+    table = ReasonTable(db)
+    for reason in reasons:
+        table.drop(reason)
+    table.store_counts()
 
 
 def _encode_rejection(rejection: Rejection) -> str:
@@ -238,28 +305,3 @@ def _encode_losses(adjustments: Iterable[Adjustment]) -> str:
 def decode_losses(text: str) -> tuple[Adjustment, ...]:
     """Return the lossy adjustments that a row of ``losses`` refers to."""
     return tuple(Adjustment(**adjustment) for adjustment in orjson.loads(text))
-
-
-# Keyed by backend and row id; the condition names the backends, since the keys start with them.
-_TABLES_BY_BACKEND: Final = ("pending", "confirmed", "rejections", "losses")
-_AT_ANY_BACKEND: Final = "backend IN (SELECT id FROM backends) AND row_id = ?"
-# Unused reasons are erased too: a vendor's message may be about one user only.
-_UNUSED_REASON: Final = "id NOT IN (SELECT reason FROM rejections UNION SELECT reason FROM losses)"
-
-
-def is_in_flight(db: sqlite3.Connection, user_id: str) -> bool:
-    """Return True if a job that has not ended includes the user of that id."""
-    return any(has_user(encoded, user_id) for (encoded,) in db.execute("SELECT entries FROM jobs"))
-
-
-def erase_user(db: sqlite3.Connection, fingerprints: Fingerprints, user_id: str) -> bool:
-    """Erase everything stored about the user of that id, inside a transaction; return False if they are unknown."""
-    id_fingerprint = fingerprints.of_id(UserTraits(user_id))
-    row = db.execute("DELETE FROM users WHERE id_fingerprint = ? RETURNING row_id", [id_fingerprint]).fetchone()
-    if row is None:
-        return False
-    db.execute("DELETE FROM desired WHERE row_id = ?", row)
-    for table in _TABLES_BY_BACKEND:
-        db.execute(f"DELETE FROM {table} WHERE {_AT_ANY_BACKEND}", row)
-    db.execute(f"DELETE FROM reasons WHERE {_UNUSED_REASON}")
-    return True

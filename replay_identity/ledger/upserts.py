@@ -1,4 +1,4 @@
-"""Upsert users' desired state, and mark the backends that need an update."""
+"""Upsert users' desired state, and mark the accounts that need an update."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,100 +8,58 @@ from typing import Final
 import attrs
 
 from .._records import fast_frozen
-from ..errors import InvalidTraitsError
 from ..traits import UserTraits
-from .codec import Fingerprints, decode, encode, pack, to_microseconds, unpack
+from .codec import Fingerprints, decode_desired, encode, pack, to_microseconds, unpack
 from .database import MAX_ROWS, sql_in
-from .merging import drop_fields, field_names, merge_users, replace_user
+from .merging import drop_fields, field_names, merge_users, removals_to_keep, replace_user
+from .settlements import drop_reasons
+from .store import IncomingUser, MutableRowIds, UpsertCounts, UpsertResult
 
 # Moments are stored as 8 bytes that sort as the moments do: an offset makes those before 1970 positive.
 _MOMENT_BYTES: Final = 8
 _MOMENT_OFFSET: Final = 1 << 62
 
 
-@attrs.define
-class UpsertCounts:
-    """How many users an upsert put into which state at one backend.
+@attrs.frozen
+class UpsertTarget:
+    """One account to upsert users for.
 
     Attributes:
-        pending: Users that became pending.
-        already_pending: Users that were pending before; one request delivers both changes.
-        unchanged: Users that are as the vendor confirmed them.
-        rejected: Users that have not changed since they were rejected, and would be rejected again.
+        id: The account's key in the ledger.
+        encoding: Everything besides the user that decides what its backend sends.
+        counts: Counts the users.
     """
 
-    pending: int = 0
-    already_pending: int = 0
-    unchanged: int = 0
-    rejected: int = 0
-
-    def add(self, other: "UpsertCounts") -> None:
-        """Add the counts of *other* to these."""
-        self.pending += other.pending
-        self.already_pending += other.already_pending
-        self.unchanged += other.unchanged
-        self.rejected += other.rejected
-
-
-@fast_frozen
-class IncomingUser:
-    """One user to upsert, with the fingerprint of their id."""
-
-    id_fingerprint: bytes
-    user: UserTraits
-    encoded: bytes = attrs.field(repr=False)
-
-
-def incoming_user(user: UserTraits, fingerprints: Fingerprints) -> IncomingUser:
-    """Return *user* ready to be upserted.
-
-    Raises:
-        InvalidTraitsError: The user has neither an id nor a vendor id, so nothing could be merged with them later.
-    """
-    id_fingerprint = fingerprints.of_id(user)
-    if id_fingerprint is None:
-        raise InvalidTraitsError(
-            "user_id", "the id and the vendor ids are missing; a ledger needs one of them to find the user again"
-        )
-    return IncomingUser(id_fingerprint, user, encode(user))
-
-
-@attrs.define
-class UpsertResult:
-    """What an upsert did.
-
-    Attributes:
-        counts: Counts by name of the backend.
-        inserted: Users who were new to the ledger, by row id.
-    """
-
-    counts: Mapping[str, UpsertCounts]
-    inserted: Mapping[int, UserTraits] = attrs.field(repr=False)
+    id: int
+    encoding: str = attrs.field(repr=False)
+    counts: UpsertCounts = attrs.field(factory=UpsertCounts)
 
 
 def upsert_users(
     db: sqlite3.Connection,
     fingerprints: Fingerprints,
-    backends: Mapping[str, int],
+    targets: Mapping[str, UpsertTarget],
     users: Iterable[IncomingUser],
     *,
-    version: int,
     replace: bool,
+    held: MutableRowIds | None,
 ) -> UpsertResult:
-    """Upsert *users* for *backends*, ids by name, inside a transaction.
+    """Upsert *users* for *targets*, by name of the backend, inside a transaction.
 
     Args:
         db: The connection.
         fingerprints: The ledger's fingerprints.
-        backends: Ids of the backends by name.
+        targets: The accounts.
         users: The users; a user may occur more than once.
-        version: Number of this upsert, higher than all before.
         replace: True if each user is the whole desired state, like a row of a source and unlike an event.
+        held: Row ids of users who must not be delivered yet, or None. Users who are held are added.
     """
-    upsert = _Upsert(db, fingerprints, backends, version, replace)
+    (version,) = db.execute("UPDATE ledger SET version = version + 1 RETURNING version").fetchone()
+    upsert = _Upsert(db, fingerprints, tuple(targets.values()), version, replace, held)
     for batch in _without_repetitions(users):
         upsert.add(batch)
-    return UpsertResult(upsert.counts, upsert.inserted)
+    counts = {name: target.counts for name, target in targets.items()}
+    return UpsertResult(version, counts, upsert.inserted, upsert.released)
 
 
 def _without_repetitions(users: Iterable[IncomingUser]) -> Iterator[list[IncomingUser]]:
@@ -126,40 +84,30 @@ class _ExistingUser:
     desired: bytes | None = attrs.field(repr=False)
 
 
-@fast_frozen
-class _Confirmed:
-    """What a vendor last confirmed of one user."""
-
-    user_fingerprint: bytes
-    field_fingerprints: bytes
-    in_doubt: bool
-
-
 @attrs.frozen
-class _BackendState:
-    """The state of some users at one backend, by row id.
+class _AccountState:
+    """The state of some users at one account, by row id.
 
     Attributes:
         pending: Users that are pending.
-        rejected: The version that was rejected.
-        confirmed: What the vendor last confirmed.
+        rejected: The version that was rejected, and the fingerprint of the encoding it was rejected with.
+        confirmed: Fingerprint of the source that the vendor last confirmed; users in doubt are left out.
     """
 
     pending: frozenset[int]
-    rejected: Mapping[int, int]
-    confirmed: Mapping[int, _Confirmed]
+    rejected: Mapping[int, tuple[int, bytes]]
+    confirmed: Mapping[int, bytes]
 
     @classmethod
-    def select(cls, db: sqlite3.Connection, backend: int, row_ids: Sequence[int]) -> "_BackendState":
+    def select(cls, db: sqlite3.Connection, account: int, row_ids: Sequence[int]) -> "_AccountState":
         clause, parameters = sql_in(row_ids)
-        where = f"WHERE backend = {backend:d} AND row_id {clause}"
-        confirmed = db.execute(
-            f"SELECT row_id, user_fingerprint, field_fingerprints, in_doubt FROM confirmed {where}", parameters
-        )
+        where = f"WHERE account = {account:d} AND row_id {clause}"
+        rejected = db.execute(f"SELECT row_id, version, encoding FROM rejections {where}", parameters)
+        confirmed = db.execute(f"SELECT row_id, source FROM confirmed {where} AND in_doubt = 0", parameters)
         return cls(
             frozenset(row_id for (row_id,) in db.execute(f"SELECT row_id FROM pending {where}", parameters)),
-            dict(db.execute(f"SELECT row_id, version FROM rejections {where}", parameters).fetchall()),
-            {row_id: _Confirmed(*row) for row_id, *row in confirmed},
+            {row_id: (version, encoding) for row_id, version, encoding in rejected},
+            dict(confirmed.fetchall()),
         )
 
 
@@ -169,18 +117,16 @@ class _Upsert:
 
     db: sqlite3.Connection
     fingerprints: Fingerprints
-    backends: Mapping[str, int]
+    targets: Sequence[UpsertTarget]
     version: int
     replace: bool
-    counts: dict[str, UpsertCounts] = attrs.field(init=False)
+    held: MutableRowIds | None
     inserted: dict[int, UserTraits] = attrs.field(factory=dict[int, UserTraits], init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.counts = {name: UpsertCounts() for name in self.backends}
+    released: list[int] = attrs.field(factory=list[int], init=False, repr=False)
 
     def add(self, batch: Sequence[IncomingUser]) -> None:
         """Upsert a *batch* that contains no user twice."""
-        if not self.backends:
+        if not self.targets:
             return
         existing = self._select_existing(batch)
         new = [user for user in batch if user.id_fingerprint not in existing] if existing else batch
@@ -199,7 +145,7 @@ class _Upsert:
         return {id_fingerprint: _ExistingUser(*row) for id_fingerprint, *row in rows}
 
     def _insert(self, batch: Sequence[IncomingUser]) -> None:
-        """Insert new users, who are pending at every backend."""
+        """Insert new users, who are pending at every account."""
         (last,) = self.db.execute("UPDATE ledger SET users = users + ? RETURNING users", [len(batch)]).fetchone()
         first = last + 1 - len(batch)
         self.db.executemany(
@@ -210,29 +156,36 @@ class _Upsert:
             "INSERT INTO desired (row_id, version, encoded) VALUES (?, ?, ?)",
             [(row_id, self.version, user.encoded) for row_id, user in enumerate(batch, first)],
         )
-        for name, backend in self.backends.items():
+        for target in self.targets:
             self.db.execute(
-                "INSERT INTO pending (backend, row_id) SELECT ?, row_id FROM desired WHERE row_id BETWEEN ? AND ?",
-                [backend, first, last],
+                "INSERT INTO pending (account, row_id) SELECT ?, row_id FROM desired WHERE row_id BETWEEN ? AND ?",
+                [target.id, first, last],
             )
-            self.counts[name].pending += len(batch)
-        self.inserted.update((row_id, user.user) for row_id, user in enumerate(batch, first))
+            target.counts.pending += len(batch)
+        if self.held is None:
+            self.inserted.update((row_id, user.user) for row_id, user in enumerate(batch, first))
+            return
+        for row_id, user in enumerate(batch, first):
+            if user.is_held:
+                self.held.add(row_id)
+            else:
+                self.inserted[row_id] = user.user
 
     def _update(self, batch: Sequence[tuple[_ExistingUser, IncomingUser]]) -> None:
         row_ids = [existing.row_id for existing, _ in batch]
-        states = {name: _BackendState.select(self.db, backend, row_ids) for name, backend in self.backends.items()}
+        states = [_AccountState.select(self.db, target.id, row_ids) for target in self.targets]
         pending_somewhere = self._select_pending(row_ids) if self.replace else frozenset[int]()
         for existing, incoming in batch:
             fresh = self._drop_stale_fields(existing, incoming)
-            # Merged while a backend has yet to receive the older state: what the row does not repeat may still have
+            # Merged while an account has yet to receive the older state: what the row does not repeat may still have
             # to be sent there.
             may_replace = self.replace and fresh is incoming and existing.row_id not in pending_somewhere
             desired = _new_desired_state(existing, fresh, may_replace=may_replace)
             changed = desired != existing.desired
             pending = [
-                backend
-                for name, backend in self.backends.items()
-                if self._becomes_pending(states[name], self.counts[name], existing, fresh, changed=changed)
+                target
+                for target, state in zip(self.targets, states, strict=True)
+                if self._becomes_pending(state, target, existing, fresh, changed=changed)
             ]
             if changed and (pending or existing.desired is not None):
                 self.db.execute(
@@ -241,47 +194,57 @@ class _Upsert:
                 )
                 # A user that occurs twice must not be sent as it first occurred.
                 self.inserted.pop(existing.row_id, None)
-            for backend in pending:
-                self.db.execute("INSERT INTO pending (backend, row_id) VALUES (?, ?)", [backend, existing.row_id])
-                self.db.execute("DELETE FROM rejections WHERE backend = ? AND row_id = ?", [backend, existing.row_id])
+            if self.held is not None:
+                self._hold_or_release(self.held, existing.row_id, incoming)
+            for target in pending:
+                self._make_pending(target.id, existing.row_id)
+
+    def _hold_or_release(self, held: MutableRowIds, row_id: int, incoming: IncomingUser) -> None:
+        if incoming.is_held:
+            self.inserted.pop(row_id, None)
+            held.add(row_id)
+        elif row_id in held:
+            self.released.append(row_id)
+
+    def _make_pending(self, account: int, row_id: int) -> None:
+        self.db.execute("INSERT INTO pending (account, row_id) VALUES (?, ?)", [account, row_id])
+        rejections = self.db.execute(
+            "DELETE FROM rejections WHERE account = ? AND row_id = ? RETURNING reason", [account, row_id]
+        )
+        drop_reasons(self.db, [reason for (reason,) in rejections.fetchall()])
 
     def _select_pending(self, row_ids: Sequence[int]) -> frozenset[int]:
-        """Return those of *row_ids* that are pending at any backend."""
+        """Return those of *row_ids* that are pending at any account."""
         clause, parameters = sql_in(row_ids)
         rows = self.db.execute(
-            f"SELECT row_id FROM backends JOIN pending ON backend = id WHERE row_id {clause}", parameters
+            f"SELECT row_id FROM accounts JOIN pending ON account = id WHERE row_id {clause}", parameters
         )
         return frozenset(row_id for (row_id,) in rows)
 
     def _becomes_pending(
         self,
-        state: _BackendState,
-        counts: UpsertCounts,
+        state: _AccountState,
+        target: UpsertTarget,
         existing: _ExistingUser,
         incoming: IncomingUser,
         *,
         changed: bool,
     ) -> bool:
-        """Count *incoming* at one backend, and return True if the user becomes pending there."""
-        if existing.row_id in state.pending:
+        """Count *incoming* at one account, and return True if the user becomes pending there."""
+        counts, row_id = target.counts, existing.row_id
+        if row_id in state.pending:
             counts.already_pending += 1
             return False
-        rejected_version = state.rejected.get(existing.row_id)
-        if rejected_version is not None and rejected_version == existing.version and not changed:
-            counts.rejected += 1
-            return False
-        confirmed = state.confirmed.get(existing.row_id)
-        if rejected_version is None and confirmed is not None and self._is_confirmed(incoming, confirmed):
+        if row_id in state.rejected:
+            is_same = (existing.version, self.fingerprints.of_encoding(target.encoding)) == state.rejected[row_id]
+            if is_same and not changed:
+                counts.rejected += 1
+                return False
+        elif state.confirmed.get(row_id) == self.fingerprints.of_source(incoming.encoded, target.encoding):
             counts.unchanged += 1
             return False
         counts.pending += 1
         return True
-
-    def _is_confirmed(self, incoming: IncomingUser, confirmed: _Confirmed) -> bool:
-        return not confirmed.in_doubt and (
-            self.fingerprints.of_user(incoming.encoded) == confirmed.user_fingerprint
-            or self.fingerprints.of_fields(incoming.encoded).items() <= unpack(confirmed.field_fingerprints).items()
-        )
 
     def _drop_stale_fields(self, existing: _ExistingUser, incoming: IncomingUser) -> IncomingUser:
         """Return *incoming* without the fields that were observed later before, and store the moments of the rest."""
@@ -314,10 +277,10 @@ class _Upsert:
 def _new_desired_state(existing: _ExistingUser, incoming: IncomingUser, *, may_replace: bool) -> bytes:
     if existing.desired is None:
         return incoming.encoded
-    older = decode(existing.desired)
-    if may_replace and not _is_older(incoming.user, older):
-        return encode(replace_user(older, incoming.user))
-    return encode(merge_users(older, incoming.user))
+    older, removed = decode_desired(existing.desired)
+    merge = replace_user if may_replace and not _is_older(incoming.user, older) else merge_users
+    overridden = removals_to_keep(older.traits, incoming.user.traits)
+    return encode(merge(older, incoming.user), tuple(dict.fromkeys([*removed, *overridden])))
 
 
 def _is_older(user: UserTraits, other: UserTraits) -> bool:

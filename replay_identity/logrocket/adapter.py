@@ -50,6 +50,7 @@ class LogRocket(HttpAdapter):
     KEY_HINT: ClassVar[str] = "pass api_key or set LOGROCKET_API_KEY"
     DEFAULT_BASE_URL: ClassVar[str] = "https://api.logrocket.com"
     LIMITS: ClassVar[Limits] = LIMITS
+    FLAT_TRAITS: ClassVar[bool] = True
 
     org: str | None = attrs.field(default=None, kw_only=True)
     app: str | None = attrs.field(default=None, kw_only=True)

@@ -14,7 +14,7 @@ from support.users import user
 from replay_identity import Accepted
 from replay_identity.bulk.outbox import LedgerOutbox
 from replay_identity.bulk.report import BackendReport
-from replay_identity.ledger import Batch, Claim, JobEntry, Ledger
+from replay_identity.ledger import Account, Batch, Claim, JobEntry, Ledger
 
 IDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6)
 UPSERTS = st.sampled_from(["upsert", "upsert and offer", "upsert and offer late"])
@@ -24,7 +24,7 @@ STEPS = st.lists(st.tuples(UPSERTS, IDS) | st.sampled_from(["next", "settle"]))
 def outbox_of(ledger: Ledger) -> LedgerOutbox:
     """Return an outbox whose clock advances by ten seconds at each reading."""
     moments = count()
-    return LedgerOutbox(ledger, A, BackendReport(A), clock=lambda: next(moments) * 10.0)
+    return LedgerOutbox(ledger, Account(A), BackendReport(A), clock=lambda: next(moments) * 10.0)
 
 
 @attrs.define
@@ -132,7 +132,7 @@ def test_an_offered_claim_settled_elsewhere_is_not_sent() -> None:
         claims: list[Claim] = []
         ledger.upsert([user("a"), user("b")], [A, B], on_inserted=claims.extend)
         settle(ledger, claims[0], Accepted(A))
-        outbox = LedgerOutbox(ledger, A, BackendReport(A), clock=lambda: 0.0)
+        outbox = LedgerOutbox(ledger, Account(A), BackendReport(A), clock=lambda: 0.0)
         outbox.offer(claims)
 
         assert [claim.user.user_id for claim in (outbox.next(), outbox.next()) if claim] == ["b"]
@@ -170,7 +170,7 @@ def test_writes_outcomes_together_when_idle(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("replay_identity.bulk.outbox._FLUSH_IDLE_S", 0.2)
     moment = 0.0
     with Ledger(":memory:") as ledger:
-        outbox = LedgerOutbox(ledger, A, BackendReport(A), clock=lambda: moment)
+        outbox = LedgerOutbox(ledger, Account(A), BackendReport(A), clock=lambda: moment)
         ledger.upsert([user("a"), user("b"), user("c")], [A])
 
         def accepted_after(seconds: float, *, is_idle: bool) -> int:

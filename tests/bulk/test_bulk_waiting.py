@@ -263,7 +263,7 @@ def test_a_router_purges_the_wal_when_idle(ledger: Ledger) -> None:
 
 def test_purges_the_wal_after_a_concurrent_reader(ledger: Ledger, other: Ledger) -> None:
     """While another process reads, the WAL cannot be truncated; it is tried again."""
-    reading = other._database._connection  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    reading = other._store._database._connection  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     assert reading is not None
     with DurableRouter([Acme()], ledger=ledger, options=OPTIONS) as router:
         reading.execute("BEGIN")

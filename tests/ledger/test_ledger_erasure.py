@@ -9,7 +9,7 @@ from support.users import user
 
 from replay_identity import Accepted, Rejected, Skipped, Unavailable, UserTraits
 from replay_identity.ledger import Ledger
-from replay_identity.ledger.jobs import Batch, JobEntry
+from replay_identity.ledger import Batch, JobEntry
 from replay_identity.outcomes import SkipReason
 
 CANARY = UserTraits(
@@ -149,7 +149,7 @@ def test_each_ledger_has_its_own_key(tmp_path: Path) -> None:
             ledger.upsert([CANARY], [A])
             deliver(ledger)
             fingerprints = "SELECT id_fingerprint, user_fingerprint, field_fingerprints FROM users, confirmed"
-            (row,) = ledger._database.rows(fingerprints)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            (row,) = ledger._store._database.rows(fingerprints)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         contents.append({*row, *(row[2][at : at + 8] for at in range(0, len(row[2]), 8))})
 
     assert not contents[0] & contents[1]

@@ -18,7 +18,7 @@ from replay_identity import Accepted, Rejected
 from replay_identity.errors import LedgerError
 from replay_identity.ledger import Ledger, database
 from replay_identity.ledger import database as opening
-from replay_identity.ledger.jobs import Batch, JobEntry
+from replay_identity.ledger import Batch, JobEntry
 
 CANARIES = [user(f"canary-{number}", plan="canary" * 200, n=number) for number in range(300)]
 
@@ -180,7 +180,7 @@ def test_a_temporary_copy_is_deleted(path: Path) -> None:
 
 def assert_intact(ledger: Ledger) -> None:
     """Check that everything stored before is there, and that the ledger goes on."""
-    pending = {claim.user.user_id for claim in ledger.claim(A, count=20_000)}
+    pending = {claim.user.user_id for claim in ledger.claim(A, limit=20_000)}
     assert pending >= {one.user_id for one in CANARIES[150:]}
     assert ledger.pending_count(B) == len(pending) - 150
     assert ledger.upsert(CANARIES[:150], [A])[A].unchanged == 150
@@ -193,7 +193,7 @@ def test_a_full_file_loses_nothing(path: Path) -> None:
     """Full by SQLite's limit of pages; with more room the same ledger goes on."""
     filled(path)
     with Ledger(path) as ledger:
-        database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        database = ledger._store._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         (pages,) = database.rows("PRAGMA page_count")[0]
         database.rows(f"PRAGMA max_page_count = {pages}")
         assert problem_of(lambda: grow(ledger)) == "the disk is full"
@@ -212,7 +212,7 @@ def grow_a_little(ledger: Ledger) -> None:
 def test_forgets_a_backend_that_was_not_stored(path: Path) -> None:
     """Otherwise users would be pending at a backend that is not on disk."""
     with Ledger(path) as ledger:
-        database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        database = ledger._store._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         (pages,) = database.rows("PRAGMA page_count")[0]
         database.rows(f"PRAGMA max_page_count = {pages}")
         assert problem_of(lambda: ledger.upsert([user()], ["long" * 5000])) == "the disk is full"
@@ -314,7 +314,7 @@ def use(path: Path) -> None:
     with Ledger(path) as ledger:
         ledger.upsert(CANARIES, [A, B])
         ledger.counts()
-        for claim in ledger.claim(A, count=1000):
+        for claim in ledger.claim(A, limit=1000):
             settle(ledger, claim, Accepted(A))
         list(ledger.rejected(A))
         list(ledger.losses(A))
@@ -424,7 +424,7 @@ def test_reports_a_file_that_became_read_only(path: Path) -> None:
     """The ledger goes on once it can write again."""
     with Ledger(path) as ledger:
         ledger.upsert([user()], [A])
-        database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        database = ledger._store._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         database.rows("PRAGMA query_only = ON")
 
         assert problem_of(lambda: ledger.upsert([user("u2")], [A])) == "the ledger cannot be written"
@@ -498,7 +498,7 @@ def test_reports_a_closed_ledger(path: Path) -> None:
 def test_names_an_unknown_error(path: Path) -> None:
     """The error has SQLite's or Python's name for it, but not its text."""
     with Ledger(path) as ledger:
-        database = ledger._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        database = ledger._store._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         assert problem_of(lambda: database.rows("SELECT canary")) == "the ledger cannot be used: SQLITE_ERROR"
         assert problem_of(lambda: database.rows("SELECT ?", object())).startswith("the ledger cannot be used: ")
 
@@ -516,6 +516,6 @@ def test_a_transaction_is_all_or_nothing(path: Path) -> None:
 
 def fail_inside(ledger: Ledger) -> None:
     """Raise an exception inside a transaction."""
-    with ledger._database.transaction() as db:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    with ledger._store._database.transaction() as db:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         db.execute("DELETE FROM pending")
         raise ZeroDivisionError

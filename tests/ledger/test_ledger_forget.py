@@ -89,7 +89,7 @@ def test_forgetting_deletes_from_every_table(path: Path) -> None:
         ledger.forget("canary-id")
 
         tables = ("users", "desired", "pending", "confirmed", "rejections", "losses")
-        sizes = [ledger._database.rows(f"SELECT count(*) FROM {table}")[0][0] for table in tables]  # noqa: S608, SLF001  # pyright: ignore[reportPrivateUsage]
+        sizes = [ledger._store._database.rows(f"SELECT count(*) FROM {table}")[0][0] for table in tables]  # noqa: S608, SLF001  # pyright: ignore[reportPrivateUsage]
     assert sizes == [1] * len(tables)
 
 

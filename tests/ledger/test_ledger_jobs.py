@@ -8,7 +8,7 @@ from support.users import user
 
 from replay_identity import Accepted, Outcome, Rejected
 from replay_identity.ledger import Ledger, Settlement
-from replay_identity.ledger.jobs import Batch, JobEntry
+from replay_identity.ledger import Batch, JobEntry
 
 BODY = b'{"canary": "body"}'
 

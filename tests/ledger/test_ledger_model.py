@@ -30,7 +30,7 @@ from replay_identity import (
 )
 from replay_identity.ledger import Claim, Ledger, Settlement, UpsertCounts
 from replay_identity.ledger import database as opening
-from replay_identity.ledger.jobs import Batch, JobEntry, StoredJob
+from replay_identity.ledger import Batch, JobEntry, StoredJob
 from replay_identity.outcomes import SkipReason
 
 BACKENDS: Final = (A, B)

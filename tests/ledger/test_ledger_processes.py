@@ -132,7 +132,7 @@ from replay_identity.ledger import Ledger
 
 ledger = Ledger(sys.argv[1])
 ledger.upsert([user("stored")], [A])
-with ledger._database.transaction() as db:
+with ledger._store._database.transaction() as db:
     db.execute("DELETE FROM pending")
     os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -135,7 +135,7 @@ def test_erases_the_values_of_a_fixed_user(ledger: Ledger) -> None:
     ledger.upsert([user(plan="pro")], [A], replace=True)
     deliver(ledger)
 
-    assert ledger._database.rows("SELECT * FROM desired") == []  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    assert ledger._store._database.rows("SELECT * FROM desired") == []  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 # Invalidated backends.

@@ -23,7 +23,7 @@ from replay_identity import (
     Unknown,
     UserTraits,
 )
-from replay_identity.ledger import BackendCounts, Ledger, Settlement, UpsertCounts
+from replay_identity.ledger import AccountCounts, Ledger, Settlement, UpsertCounts
 from replay_identity.ledger.codec import Fingerprints
 from replay_identity.ledger.upserts import incoming_user
 from replay_identity.outcomes import Adjustment, SkipReason, Violation
@@ -287,7 +287,7 @@ def test_claims_in_order_of_row_ids(ledger: Ledger) -> None:
     ledger.upsert([user(f"u{number}") for number in range(6)], [A])
     everyone = ledger.claim(A)
 
-    part = ledger.claim(A, after=everyone[0].row_id, count=2, skip={everyone[1].row_id})
+    part = ledger.claim(A, after=everyone[0].row_id, limit=2, skip={everyone[1].row_id})
 
     assert [claim.row_id for claim in everyone] == sorted(claim.row_id for claim in everyone)
     assert part == everyone[2:4]
@@ -473,8 +473,8 @@ def test_counts_users_by_backend(ledger: Ledger) -> None:
     ledger.settle(A, [Settlement(c.row_id, c.version, outcome) for c, outcome in zip(claims, outcomes, strict=True)])
 
     assert ledger.counts() == [
-        BackendCounts(B, pending=4, confirmed=0, rejected=0, lossy=0, jobs=0),
-        BackendCounts(A, pending=1, confirmed=2, rejected=1, lossy=1, jobs=0),
+        AccountCounts(B, pending=4, confirmed=0, rejected=0, lossy=0, jobs=0),
+        AccountCounts(A, pending=1, confirmed=2, rejected=1, lossy=1, jobs=0),
     ]
 
 

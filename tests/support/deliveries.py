@@ -11,7 +11,7 @@ from replay_identity.bulk import BackendReport, DeliveryOptions
 from replay_identity.bulk.memory_outbox import MemoryOutbox
 from replay_identity.bulk.outbox import LedgerOutbox
 from replay_identity.bulk.worker import DeliveryLoop
-from replay_identity.ledger import Ledger
+from replay_identity.ledger import Account, Ledger
 
 
 @attrs.define
@@ -57,4 +57,4 @@ class Delivery:
         if self.ledger is None:
             return MemoryOutbox(report, clock=self.clock)
         report.carried = self.ledger.pending_count("acme")
-        return LedgerOutbox(self.ledger, "acme", report, clock=self.clock)
+        return LedgerOutbox(self.ledger, Account("acme"), report, clock=self.clock, now=self.clock)

@@ -22,7 +22,7 @@ def accept(_: Claim) -> Outcome:
 
 def deliver(ledger: Ledger, backend: str = A, outcome_of: Callable[[Claim], Outcome] = accept) -> list[UserTraits]:
     """Claim and settle every user pending at *backend*, and return what was sent."""
-    claims = ledger.claim(backend, count=10_000)
+    claims = ledger.claim(backend, limit=10_000)
     ledger.settle(backend, [Settlement(claim.row_id, claim.version, outcome_of(claim)) for claim in claims])
     return [claim.user for claim in claims]
 

@@ -1,0 +1,173 @@
+"""Decide what has to be sent for a claim: encode the user, and compare the fields with what the vendor confirmed."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+import attrs
+
+from .._paths import leaves, prefixes
+from .._records import fast_frozen
+from .._values import REMOVE
+from ..adapters.exchange import Exchange
+from ..adapters.protocols import EncodedUser, Plan, SupportsBatch, SupportsPartialUpdate
+from ..adapters.responses import adapter_error, checked_outcome
+from ..ledger import Claim
+from ..outcomes import Adjustment, Broken, Outcome, Rejected, Skipped, SkipReason, lossy_adjustments
+from ..router import Route
+from ..traits import UserTraits
+from .outbox import Outbox
+
+# What the names of a vendor's fields begin with if nested traits are sent as one field per leaf.
+_TRAIT: Final = "traits."
+# Stands for the whole request of a backend whose plans have no fields.
+_WHOLE: Final = "*"
+# The vendor's own id is sent beside the fields.
+_VENDOR_ID: Final = "*id"
+
+
+@fast_frozen
+class Change:
+    """What has to be sent of one user.
+
+    Attributes:
+        claim: The claim to settle.
+        user: The user as the route lets them through.
+        plan: The request, or None if the backend plans it when it sends the user.
+    """
+
+    claim: Claim
+    user: UserTraits = attrs.field(repr=False)
+    plan: Plan | None = None
+
+
+@fast_frozen
+class EncodedChange:
+    """What has to be sent of one user in a batch.
+
+    Attributes:
+        claim: The claim to settle.
+        content: What is sent.
+        adjustments: How what the vendor has afterwards differs from the user's traits.
+    """
+
+    claim: Claim
+    content: bytes = attrs.field(repr=False)
+    adjustments: tuple[Adjustment, ...] = ()
+
+
+@fast_frozen
+class Unsent:
+    """A claim that needs no request.
+
+    Attributes:
+        claim: The claim to settle.
+        outcome: Its outcome.
+        lost: What the vendor's limits keep from it.
+    """
+
+    claim: Claim
+    outcome: Outcome
+    lost: tuple[Adjustment, ...] = ()
+
+
+@attrs.define
+class ChangePlanner:
+    """Plans the changes of one backend.
+
+    Attributes:
+        route: The backend, and what it may see.
+        outbox: Knows what the vendor has confirmed.
+    """
+
+    route: Route
+    outbox: Outbox
+    _partial: SupportsPartialUpdate | None = attrs.field(init=False)
+    _has_flat_traits: bool = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        backend = self.route.backend
+        self._partial = backend if isinstance(backend, SupportsPartialUpdate) else None
+        self._has_flat_traits = getattr(backend, "FLAT_TRAITS", False)
+
+    def change(self, claim: Claim) -> Change | Unsent:
+        """Return what has to be sent for *claim* in a request."""
+        try:
+            user = self._routed(claim)
+            if not isinstance(user, UserTraits):
+                return Unsent(claim, checked_outcome(self.route.name, user))
+            return self._change(claim, user)
+        except Exception as error:  # noqa: BLE001  # A bug in an adapter or a route must not stop the run.
+            return Unsent(claim, adapter_error(self.route.name, error))
+
+    def encoded_change(self, claim: Claim, backend: SupportsBatch) -> EncodedChange | Unsent:
+        """Return what has to be sent for *claim* in a batch."""
+        try:
+            user = self._routed(claim)
+            if not isinstance(user, UserTraits):
+                return Unsent(claim, checked_outcome(self.route.name, user))
+            return self._encoded_change(claim, user, backend)
+        except Exception as error:  # noqa: BLE001  # A bug in an adapter or a route must not stop the run.
+            return Unsent(claim, adapter_error(self.route.name, error))
+
+    def send(self, change: Change) -> Exchange[Outcome]:
+        """Send *change*."""
+        if self._partial is None or change.plan is None:
+            return self.route.backend.identify(change.user)
+        return self._partial.send(change.user, change.plan)
+
+    def _routed(self, claim: Claim) -> UserTraits | Outcome:
+        """Return the user as the route lets them through, with every removal complete."""
+        user = self.route.apply(claim.user)
+        if not claim.removed or not self._has_flat_traits or not isinstance(user, UserTraits):
+            return user
+        return attrs.evolve(user, traits={**user.traits, **self._removals(claim, user.traits)})
+
+    def _removals(self, claim: Claim, traits: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a removal for all that the vendor may have below a removed trait and that *traits* do not set."""
+        removed = {sent_as for path in claim.removed if (sent_as := self.route.sent_as(path)) is not None}
+        stored = [name.removeprefix(_TRAIT) for name in self.outbox.stored_names(claim) if name.startswith(_TRAIT)]
+        gone = removed.union(name for name in stored if not removed.isdisjoint(prefixes(name)))
+        still_set = traits.keys() | {".".join(names) for names, _ in leaves(traits)}
+        return dict.fromkeys(sorted(gone - still_set), REMOVE)
+
+    def _change(self, claim: Claim, user: UserTraits) -> Change | Unsent:
+        if self._partial is None and not self.outbox.has_confirmed_state:
+            return Change(claim, user)
+        plan = self.route.backend.plan(user)
+        request = plan.request
+        if request is None:
+            # Only a backend that sends its own plans sends nothing else.
+            return Unsent(claim, plan.unsent) if self._partial is not None else Change(claim, user)
+        whole = {_WHOLE: b" ".join([request.method.encode(), request.url.encode(), request.body or b""])}
+        compared, changed = self._compare(claim, user, whole if plan.fields is None else plan.fields)
+        if changed is not None and not changed:
+            return self._unchanged(compared, plan.adjustments)
+        if changed is not None and plan.fields is not None and self._partial is not None:
+            plan = self._partial.plan(user, only=changed)
+        return Change(compared, user, plan)
+
+    def _encoded_change(self, claim: Claim, user: UserTraits, backend: SupportsBatch) -> EncodedChange | Unsent:
+        encoded = backend.encode_for_batch(user)
+        if not isinstance(encoded, EncodedUser):  # pyright: ignore[reportUnnecessaryIsInstance]  # An adapter's bug.
+            return Unsent(claim, checked_outcome(self.route.name, encoded))
+        if encoded.content is None:
+            return Unsent(claim, Rejected(self.route.name, encoded.violations))
+        whole = {_WHOLE: encoded.content}
+        compared, changed = self._compare(claim, user, whole if encoded.fields is None else encoded.fields)
+        if changed is not None and not changed:
+            return self._unchanged(compared, encoded.adjustments)
+        if changed is not None and encoded.fields is not None:
+            encoded = backend.encode_for_batch(user, only=changed)
+        content = encoded.content
+        if not isinstance(content, bytes):
+            return Unsent(claim, Broken(self.route.name, "the adapter returned content that is not bytes"))
+        return EncodedChange(compared, content, encoded.adjustments)
+
+    def _compare(
+        self, claim: Claim, user: UserTraits, fields: Mapping[str, Any]
+    ) -> tuple[Claim, Collection[str] | None]:
+        vendor_id = user.vendor_ids.get(self.route.name) if user.vendor_ids else None
+        return self.outbox.compare(claim, fields if vendor_id is None else {**fields, _VENDOR_ID: vendor_id})
+
+    def _unchanged(self, claim: Claim, adjustments: tuple[Adjustment, ...]) -> Unsent:
+        return Unsent(claim, Skipped(self.route.name, SkipReason.UNCHANGED), lossy_adjustments(adjustments))

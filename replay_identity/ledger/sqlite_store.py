@@ -1,0 +1,580 @@
+"""Keep a ledger in one SQLite file."""
+
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import orjson
+
+from ..errors import LedgerError
+from ..outcomes import Adjustment
+from ..traits import UserTraits
+from .codec import (
+    UNKNOWN_VALUE,
+    Fingerprints,
+    decode,
+    decode_desired,
+    forget_values,
+    has_removals,
+    removed_paths,
+    unpack,
+)
+from .database import MAX_ROWS, Database, sql_in
+from .lease import take_lease
+from .settlements import decode_losses, decode_rejection, drop_reasons, settle_users, store_names
+from .store import (
+    Account,
+    AccountCounts,
+    AccountInfo,
+    AccountStatus,
+    Batch,
+    Checkpoint,
+    Claim,
+    IncomingUser,
+    JobEntry,
+    MutableRowIds,
+    RejectedUser,
+    RowIds,
+    Settlement,
+    StoredJob,
+    UpsertResult,
+    UserStatus,
+)
+from .upserts import UpsertTarget, upsert_users
+
+# Above every row id.
+_ROW_ID_END: Final = 2**63 - 1
+# Keyed by account and row id.
+_TABLES_BY_ACCOUNT: Final = ("pending", "confirmed", "rejections", "losses")
+
+
+class SqliteStore:
+    """A `Store` in one SQLite file, safe for threads, processes and forks.
+
+    Its transactions begin with a write lock, so that there is one writer at a time.
+
+    Args:
+        path: The file, which is created if it does not exist; ``:memory:`` keeps everything in memory.
+
+    Raises:
+        LedgerError: The file cannot be used; every method may raise it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._database = Database(path)
+        try:
+            key: bytes = self._database.rows("SELECT key FROM ledger")[0][0]
+        except BaseException:
+            self._database.close()
+            raise
+        self.fingerprints = Fingerprints(key)
+        self._names: dict[bytes, str] = {}
+
+    @property
+    def path(self) -> str:
+        """Return the absolute path of the file."""
+        return self._database.path
+
+    # Accounts
+
+    def open_account(self, account: Account) -> AccountInfo:
+        """Register *account* as the latest one of its backend, and return what was known of it."""
+        others = tuple(
+            counts
+            for counts in reversed(self.counts())
+            if counts.backend == account.backend and counts.account not in {account.name, ""}
+        )
+        with self._database.transaction() as db:
+            is_known = _has_account(db, account) or _bind_account(db, account)
+            db.execute(
+                "UPDATE accounts SET encoding = ?, used = 1 + (SELECT max(used) FROM accounts)"
+                " WHERE backend = ? AND name = ?",
+                [account.encoding, account.backend, account.name],
+            )
+        return AccountInfo(not is_known, others)
+
+    def adopt_account(self, account: Account) -> bool:
+        """Give *account* the state of the account used before it; return False if there is none."""
+        with self._database.transaction() as db:
+            older = db.execute(
+                "SELECT id FROM accounts WHERE backend = ? AND name <> ? ORDER BY used DESC, id DESC LIMIT 1",
+                [account.backend, account.name],
+            ).fetchone()
+            if older is None:
+                return False
+            if _has_account(db, account):
+                _merge_accounts(db, older[0], _account_id(db, account))
+            else:
+                db.execute("UPDATE accounts SET name = ? WHERE id = ?", [account.name, older[0]])
+        return True
+
+    def counts(self) -> list[AccountCounts]:
+        """Return the counts of each account, the one used last at the end."""
+        return [
+            AccountCounts(backend, name, *self._database.rows(_SELECT_COUNTS, *[account_id] * 5)[0])
+            for account_id, backend, name in self._database.rows(
+                "SELECT id, backend, name FROM accounts ORDER BY used, id"
+            )
+        ]
+
+    # Users
+
+    def upsert(
+        self,
+        users: Sequence[IncomingUser],
+        accounts: Sequence[Account],
+        *,
+        replace: bool,
+        held: MutableRowIds | None,
+    ) -> UpsertResult:
+        """Upsert *users*; the arguments are those of `Ledger.upsert`."""
+        with self._database.transaction() as db:
+            targets = {account.backend: UpsertTarget(*_registered(db, account)) for account in accounts}
+            result = upsert_users(db, self.fingerprints, targets, users, replace=replace, held=held)
+        if held is not None:
+            for row_id in result.released:
+                held.discard(row_id)
+        return result
+
+    def claim(
+        self, account: Account, *, after: int, before: int | None, limit: int, now: float, skip: RowIds
+    ) -> list[Claim]:
+        """Return up to *limit* pending users; the arguments are those of `Ledger.claim`."""
+        with self._database.transaction() as db:
+            account_id = _account_id(db, account)
+            pending = db.execute(
+                "SELECT row_id FROM pending WHERE account = ? AND row_id > ? AND row_id < ? AND not_before <= ?"
+                " ORDER BY row_id",
+                [account_id, after, _ROW_ID_END if before is None else before, now],
+            )
+            row_ids = list(islice((row_id for (row_id,) in pending if row_id not in skip), limit))
+            pending.close()
+            claims = _select_claims(db, account_id, row_ids)
+            # Until the vendor confirms again, what it has may differ from what it last confirmed.
+            clause, parameters = sql_in(row_ids)
+            db.execute(
+                f"UPDATE confirmed SET in_doubt = 1 WHERE account = ? AND in_doubt = 0 AND row_id {clause}",
+                [account_id, *parameters],
+            )
+        return claims
+
+    def still_current(self, account: Account, claims: Sequence[Claim]) -> list[Claim]:
+        """Return the *claims* whose users are pending and have not changed since."""
+        clause, parameters = sql_in([claim.row_id for claim in claims])
+        sql = f"SELECT desired.row_id, version FROM {_PENDING_USERS} WHERE desired.row_id {clause}"
+        versions: dict[int, int] = dict(self._database.rows(sql, self._find(account), *parameters))
+        return [claim for claim in claims if versions.get(claim.row_id) == claim.version]
+
+    def settle(self, account: Account, settlements: Sequence[Settlement], *, now: int) -> set[int]:
+        """Record outcomes; return the row ids of the users who are no longer pending."""
+        with self._database.transaction() as db:
+            account_id, encoding = _resolve(db, account)
+            return settle_users(db, self.fingerprints, account_id, settlements, encoding=encoding, now=now)
+
+    def pending_count(self, account: Account) -> int:
+        """Return how many users are pending."""
+        sql = "SELECT count(*) FROM pending WHERE account = ?"
+        return int(self._database.rows(sql, self._find(account))[0][0])
+
+    def next_due(self, account: Account) -> float | None:
+        """Return when the first pending user may be claimed, in seconds since 1970; None if nobody is pending."""
+        due: float | None = self._database.rows(
+            "SELECT min(not_before) FROM pending WHERE account = ?", self._find(account)
+        )[0][0]
+        return due
+
+    def rejected_count(self, account: Account, versions: range) -> int:
+        """Return how many users are rejected with a desired state of one of these *versions*."""
+        sql = "SELECT count(*) FROM rejections WHERE account = ? AND version >= ? AND version < ?"
+        return int(self._database.rows(sql, self._find(account), versions.start, versions.stop)[0][0])
+
+    def rejected(self, account: Account) -> Iterator[RejectedUser]:
+        """Yield the rejected users, and why."""
+        for encoded, text, rejected_at in self._pages(_SELECT_REJECTED, account):
+            with self._database.translated_errors():
+                rejected = RejectedUser(decode(encoded), decode_rejection(account.backend, text), rejected_at)
+            yield rejected
+
+    def losses(self, account: Account) -> Iterator[tuple[Adjustment, ...]]:
+        """Yield what was lost, per user."""
+        for (text,) in self._pages(_SELECT_LOSSES, account):
+            with self._database.translated_errors():
+                losses = decode_losses(text)
+            yield losses
+
+    def status_of(self, user_id: str) -> UserStatus | None:
+        """Return what is known of the user of that id, or None."""
+        with self._database.transaction() as db:
+            row_id = self._row_id(db, user_id)
+            if row_id is None:
+                return None
+            accounts = db.execute("SELECT id, backend, name FROM accounts ORDER BY used, id").fetchall()
+            claims = {
+                (backend, name): _select_claims(db, account_id, [row_id]) for account_id, backend, name in accounts
+            }
+            statuses = [
+                self._account_status(db, row_id, account_id, AccountStatus(backend, name), user_id)
+                for account_id, backend, name in accounts
+            ]
+            desired = next((claim.user for found in claims.values() for claim in found), None)
+        return UserStatus(tuple(statuses), desired, {key: found[0] for key, found in claims.items() if found})
+
+    def _account_status(
+        self, db: sqlite3.Connection, row_id: int, account_id: int, status: AccountStatus, user_id: str
+    ) -> AccountStatus:
+        parameters = [account_id, row_id]
+        pending = db.execute("SELECT not_before FROM pending WHERE account = ? AND row_id = ?", parameters).fetchone()
+        confirmed = db.execute(
+            "SELECT fields, in_doubt, confirmed_at FROM confirmed WHERE account = ? AND row_id = ?", parameters
+        ).fetchone()
+        rejection = db.execute(
+            "SELECT text, rejected_at FROM rejections JOIN reasons ON id = reason WHERE account = ? AND row_id = ?",
+            parameters,
+        ).fetchone()
+        lost = db.execute(
+            "SELECT text FROM losses JOIN reasons ON id = reason WHERE account = ? AND row_id = ?", parameters
+        ).fetchone()
+        jobs = db.execute("SELECT entries FROM jobs WHERE account = ?", [account_id])
+        fields, in_doubt, confirmed_at = confirmed or (b"", 0, None)
+        known = [name for name, value in unpack(fields).items() if value != UNKNOWN_VALUE]
+        return attrs.evolve(
+            status,
+            pending=pending is not None,
+            not_before=(pending[0] or None) if pending else None,
+            in_doubt=bool(in_doubt),
+            in_job=any(_has_user(entries, user_id) for (entries,) in jobs),
+            confirmed_at=confirmed_at,
+            confirmed_fields=tuple(sorted(_select_names(db, known))),
+            rejection=decode_rejection(status.backend, rejection[0]) if rejection else None,
+            rejected_at=rejection[1] if rejection else None,
+            losses=decode_losses(lost[0]) if lost else (),
+        )
+
+    def field_names(self, fingerprints: Collection[bytes]) -> list[str]:
+        """Return the names of fields by the fingerprints of the names; unknown ones are left out."""
+        if any(name not in self._names for name in fingerprints):
+            self._names = dict(self._database.rows("SELECT fingerprint, name FROM fields"))
+        return [self._names[name] for name in fingerprints if name in self._names]
+
+    def invalidate(self, account: Account) -> None:
+        """Invalidate everything that was confirmed."""
+        with self._database.transaction() as db:
+            # The values are erased as well, or all fields would count as confirmed as soon as one is.
+            db.create_function("forget_values", 1, forget_values, deterministic=True)
+            db.execute(
+                "UPDATE confirmed SET source = x'', fields = forget_values(fields), in_doubt = 1 WHERE account = ?",
+                [_account_id(db, account)],
+            )
+
+    def requeue_rejected(self, account: Account) -> int:
+        """Make rejected users pending again, and return how many."""
+        with self._database.transaction() as db:
+            account_id = _account_id(db, account)
+            db.execute(
+                "INSERT OR IGNORE INTO pending (account, row_id)"
+                " SELECT account, row_id FROM rejections WHERE account = ?",
+                [account_id],
+            )
+            reasons = db.execute("DELETE FROM rejections WHERE account = ? RETURNING reason", [account_id]).fetchall()
+            drop_reasons(db, [reason for (reason,) in reasons])
+        return len(reasons)
+
+    def is_in_flight(self, user_id: str) -> bool:
+        """Return True if a job in flight includes the user of that id."""
+        with self._database.transaction() as db:
+            return _is_in_flight(db, user_id)
+
+    def forget(self, user_id: str) -> bool:
+        """Erase everything about the user of that id; return False if they are unknown."""
+        with self._database.transaction() as db:
+            if _is_in_flight(db, user_id):
+                raise LedgerError(self.path, "a job in flight includes the user", "deliver first")
+            row_id = self._row_id(db, user_id)
+            if row_id is None:
+                return False
+            reasons: list[tuple[int]] = []
+            for (account_id,) in db.execute("SELECT id FROM accounts").fetchall():
+                parameters = [account_id, row_id]
+                for table in ("rejections", "losses"):
+                    reasons += db.execute(f"SELECT reason FROM {table} WHERE account = ? AND row_id = ?", parameters)
+                for table in _TABLES_BY_ACCOUNT:
+                    db.execute(f"DELETE FROM {table} WHERE account = ? AND row_id = ?", parameters)
+            drop_reasons(db, [reason for (reason,) in reasons])
+            db.execute("DELETE FROM desired WHERE row_id = ?", [row_id])
+            db.execute("DELETE FROM users WHERE id_fingerprint = ?", [self._id_fingerprint(user_id)])
+        self.purge()
+        return True
+
+    # Jobs
+
+    def start_jobs(
+        self, account: Account, batches: Iterable[Batch], *, replaced: StoredJob | None, now: int
+    ) -> list[StoredJob]:
+        """Store batches before they are sent; they replace a job if one is given."""
+        with self._database.transaction() as db:
+            store_names(db, self.fingerprints)
+            if replaced is not None:
+                db.execute("DELETE FROM jobs WHERE id = ?", [replaced.id])
+            account_id, encoding = _registered(db, account)
+            fingerprint = self.fingerprints.of_encoding(encoding)
+            return [_insert_job(db, account_id, fingerprint, batch, now=now) for batch in batches]
+
+    def name_job(self, job: StoredJob, vendor_job: str) -> None:
+        """Store the vendor's id of a job, and erase its body."""
+        with self._database.transaction() as db:
+            db.execute("UPDATE jobs SET vendor_job = ?, body = NULL WHERE id = ?", [vendor_job, job.id])
+
+    def end_job(self, account: Account, job: StoredJob, settlements: Sequence[Settlement], *, now: int) -> set[int]:
+        """Delete a job and settle its users; return what `settle` returns."""
+        with self._database.transaction() as db:
+            stored = db.execute("DELETE FROM jobs WHERE id = ? RETURNING encoding", [job.id]).fetchone()
+            account_id, encoding = _resolve(db, account)
+            if stored is None or stored[0] != self.fingerprints.of_encoding(encoding):
+                # What was encoded with other settings is not what these settings would send.
+                encoding = _NO_ENCODING
+            return settle_users(db, self.fingerprints, account_id, settlements, encoding=encoding, now=now)
+
+    def jobs(self, account: Account) -> list[StoredJob]:
+        """Return the jobs that have not ended, the oldest first."""
+        return [StoredJob(*row) for row in self._database.rows(_SELECT_JOBS, self._find(account))]
+
+    def entries(self, job: StoredJob) -> list[JobEntry]:
+        """Return the entries of a job, in the order of the batch's items."""
+        (row,) = self._database.rows("SELECT entries, fields FROM jobs WHERE id = ?", job.id)
+        with self._database.translated_errors():
+            return _decode_entries(*row)
+
+    def body(self, job: StoredJob) -> bytes:
+        """Return the request body of a job whose id at the vendor is not known yet."""
+        body: bytes = self._database.rows("SELECT body FROM jobs WHERE id = ?", job.id)[0][0]
+        return body
+
+    # Checkpoints
+
+    def checkpoint(self, name: str) -> Checkpoint | None:
+        """Return where the read of that *name* resumes; None if it starts at the beginning."""
+        rows = self._database.rows("SELECT token, stored_at, stats FROM checkpoints WHERE name = ?", name)
+        return Checkpoint(*rows[0]) if rows else None
+
+    def set_checkpoint(self, name: str, checkpoint: Checkpoint | None) -> None:
+        """Store where the read of that *name* resumes; None when it has finished."""
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM checkpoints WHERE name = ?", [name])
+            if checkpoint is not None:
+                db.execute(
+                    "INSERT INTO checkpoints (name, token, stored_at, stats) VALUES (?, ?, ?, ?)",
+                    [name, checkpoint.token, checkpoint.stored_at, checkpoint.stats],
+                )
+
+    # The file
+
+    def lease(self, backend: str) -> AbstractContextManager[bool]:
+        """Hold the right to deliver to *backend*, at any account; yield False if another process holds it."""
+        return take_lease(self.path, backend)
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the file to *path*, which must not exist."""
+        self._database.copy_to(path)
+
+    def purge(self) -> bool:
+        """Truncate SQLite's write-ahead log, so that no erased value is left in it."""
+        return self._database.checkpoint_wal()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def _find(self, account: Account) -> int:
+        """Return the id of an account; 0, which no account has, if the ledger was never used for it."""
+        rows = self._database.rows(_SELECT_ACCOUNT, account.backend, account.name, account.name)
+        return rows[0][0] if rows else 0
+
+    def _row_id(self, db: sqlite3.Connection, user_id: str) -> int | None:
+        row = db.execute(
+            "SELECT row_id FROM users WHERE id_fingerprint = ?", [self._id_fingerprint(user_id)]
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def _id_fingerprint(self, user_id: str) -> bytes | None:
+        return self.fingerprints.of_id(UserTraits(user_id))
+
+    def _pages(self, sql: str, account: Account) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows that *sql* selects, page by page, so that other threads and processes can work in between."""
+        account_id, after = self._find(account), 0
+        while rows := self._database.rows(sql, account_id, after, MAX_ROWS):
+            yield from (row[1:] for row in rows)
+            after = rows[-1][0]
+
+
+# No backend has this encoding, so nothing that was confirmed with it counts as unchanged without a comparison.
+_NO_ENCODING: Final = "none"
+
+_PENDING_USERS: Final = "desired JOIN pending ON account = ? AND pending.row_id = desired.row_id"
+# An account without a name is the one used last under the backend's name.
+_SELECT_ACCOUNT: Final = (
+    "SELECT id, encoding FROM accounts WHERE backend = ? AND (name = ? OR ? = '') ORDER BY used DESC, id DESC LIMIT 1"
+)
+_SELECT_ACCOUNTS: Final = "SELECT id, backend, name FROM accounts ORDER BY used, id"
+_SELECT_JOBS: Final = "SELECT id, idempotency_key, size, created_at, vendor_job FROM jobs WHERE account = ? ORDER BY id"
+_SELECT_COUNTS: Final = (
+    "SELECT (SELECT count(*) FROM pending WHERE account = ?), (SELECT count(*) FROM confirmed WHERE account = ?),"
+    " (SELECT count(*) FROM rejections WHERE account = ?), (SELECT count(*) FROM losses WHERE account = ?),"
+    " (SELECT count(*) FROM jobs WHERE account = ?)"
+)
+_SELECT_REJECTED: Final = (
+    "SELECT rejections.row_id, encoded, text, rejected_at FROM rejections"
+    " JOIN desired ON desired.row_id = rejections.row_id JOIN reasons ON id = reason"
+    " WHERE account = ? AND rejections.row_id > ? ORDER BY rejections.row_id LIMIT ?"
+)
+_SELECT_LOSSES: Final = (
+    "SELECT row_id, text FROM losses JOIN reasons ON id = reason"
+    " WHERE account = ? AND row_id > ? ORDER BY row_id LIMIT ?"
+)
+
+
+def _resolve(db: sqlite3.Connection, account: Account) -> tuple[int, str]:
+    """Return id and encoding of an account; the id is 0, which no account has, if the ledger was never used for it."""
+    row = db.execute(_SELECT_ACCOUNT, [account.backend, account.name, account.name]).fetchone()
+    account_id, encoding = row or (0, "")
+    return account_id, account.encoding or encoding
+
+
+def _account_id(db: sqlite3.Connection, account: Account) -> int:
+    return _resolve(db, account)[0]
+
+
+def _registered(db: sqlite3.Connection, account: Account) -> tuple[int, str]:
+    """Return id and encoding of an account, which is registered if it is new."""
+    if not _account_id(db, account):
+        _bind_account(db, account)
+    return _resolve(db, account)
+
+
+def _has_account(db: sqlite3.Connection, account: Account) -> bool:
+    sql = "SELECT 1 FROM accounts WHERE backend = ? AND name = ?"
+    return db.execute(sql, [account.backend, account.name]).fetchone() is not None
+
+
+def _bind_account(db: sqlite3.Connection, account: Account) -> bool:
+    """Register *account*; return True if the state of users upserted before any account was known becomes its state."""
+    renamed = db.execute(
+        "UPDATE accounts SET name = ? WHERE backend = ? AND name = '' RETURNING id", [account.name, account.backend]
+    )
+    if renamed.fetchall():
+        return True
+    db.execute(
+        "INSERT INTO accounts (backend, name, encoding, used)"
+        " VALUES (?, ?, ?, (SELECT 1 + coalesce(max(used), 0) FROM accounts))",
+        [account.backend, account.name, account.encoding],
+    )
+    return False
+
+
+def _merge_accounts(db: sqlite3.Connection, older: int, newer: int) -> None:
+    """Give *newer* what *older* knows of users that *newer* knows nothing of, and remove *older*."""
+    db.execute(
+        "DELETE FROM rejections WHERE account = ? AND row_id IN (SELECT row_id FROM pending WHERE account = ?)",
+        [older, newer],
+    )
+    db.execute(
+        "DELETE FROM pending WHERE account = ? AND row_id IN (SELECT row_id FROM rejections WHERE account = ?)",
+        [older, newer],
+    )
+    for table in _TABLES_BY_ACCOUNT:
+        db.execute(f"UPDATE OR IGNORE {table} SET account = ? WHERE account = ?", [newer, older])
+        db.execute(f"DELETE FROM {table} WHERE account = ?", [older])
+    db.execute("UPDATE jobs SET account = ? WHERE account = ?", [newer, older])
+    db.execute("DELETE FROM accounts WHERE id = ?", [older])
+    db.execute(
+        "UPDATE reasons SET users = (SELECT count(*) FROM rejections WHERE reason = id)"
+        " + (SELECT count(*) FROM losses WHERE reason = id)"
+    )
+    db.execute("DELETE FROM reasons WHERE users = 0")
+
+
+def _select_claims(db: sqlite3.Connection, account_id: int, row_ids: Sequence[int]) -> list[Claim]:
+    """Return claims of the users in *row_ids* who have a desired state, in ascending order."""
+    clause, parameters = sql_in(row_ids)
+    rows = db.execute(
+        "SELECT desired.row_id, version, encoded, fields, in_doubt FROM desired"
+        " LEFT JOIN confirmed ON confirmed.account = ? AND confirmed.row_id = desired.row_id"
+        f" WHERE desired.row_id {clause} ORDER BY desired.row_id",
+        [account_id, *parameters],
+    )
+    return [_claim(*row) for row in rows]
+
+
+def _claim(row_id: int, version: int, encoded: bytes, fields: bytes | None, in_doubt: int | None) -> Claim:
+    user, removed = decode_desired(encoded)
+    if has_removals(encoded):
+        removed = (*removed, *removed_paths(user.traits))
+    return Claim(row_id, version, user, removed, fields or b"", bool(in_doubt))
+
+
+def _select_names(db: sqlite3.Connection, fingerprints: Sequence[bytes]) -> list[str]:
+    names = dict(db.execute("SELECT fingerprint, name FROM fields").fetchall())
+    return [names[name] for name in fingerprints if name in names]
+
+
+def _insert_job(db: sqlite3.Connection, account_id: int, encoding: bytes, batch: Batch, *, now: int) -> StoredJob:
+    key, size = batch.idempotency_key, len(batch.entries)
+    cursor = db.execute(
+        "INSERT INTO jobs (account, idempotency_key, size, created_at, encoding, entries, fields, body)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            account_id,
+            key,
+            size,
+            now,
+            encoding,
+            _encode_entries(batch.entries),
+            b"".join([entry.fields for entry in batch.entries]),
+            batch.body,
+        ],
+    )
+    return StoredJob(cursor.lastrowid or 0, key, size, now)
+
+
+def _is_in_flight(db: sqlite3.Connection, user_id: str) -> bool:
+    return any(_has_user(entries, user_id) for (entries,) in db.execute("SELECT entries FROM jobs"))
+
+
+def _has_user(encoded_entries: bytes, user_id: str) -> bool:
+    # Searched as bytes first: a batch may have 50,000 entries, and most batches do not have the user.
+    return orjson.dumps(user_id) in encoded_entries and any(
+        entry.user_id == user_id for entry in _decode_entries(encoded_entries, b"")
+    )
+
+
+def _encode_entries(entries: Sequence[JobEntry]) -> bytes:
+    """Encode *entries* without their fields, whose bytes are stored one after the other."""
+    return orjson.dumps(
+        [
+            (
+                entry.row_id,
+                entry.version,
+                entry.user_id,
+                entry.vendor_id,
+                [attrs.asdict(loss) for loss in entry.lost],
+                len(entry.fields),
+                entry.in_doubt,
+            )
+            for entry in entries
+        ]
+    )
+
+
+def _decode_entries(encoded: bytes, fields: bytes) -> list[JobEntry]:
+    rows: list[tuple[int, int, str | None, str | None, list[dict[str, Any]], int, bool]] = orjson.loads(encoded)
+    entries: list[JobEntry] = []
+    start = 0
+    for row_id, version, user_id, vendor_id, losses, size, in_doubt in rows:
+        lost = tuple([Adjustment(**loss) for loss in losses])
+        own = fields[start : start + size]
+        entries.append(JobEntry(row_id, version, user_id, vendor_id, lost, own, in_doubt))
+        start += size
+    return entries

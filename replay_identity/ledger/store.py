@@ -1,0 +1,481 @@
+"""The records of a ledger, and the protocol of the store that keeps them."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import attrs
+
+from .._records import fast_frozen
+from ..adapters.protocols import BatchEntry
+from ..outcomes import Adjustment, Broken, Outcome, Rejected
+from ..traits import UserTraits, fingerprint
+from .codec import Fingerprints
+
+Rejection: TypeAlias = Rejected | Broken
+
+
+@attrs.frozen
+class Account:
+    """What confirmed state belongs to: one backend at one account of its vendor.
+
+    Attributes:
+        backend: Name of the backend.
+        name: Printable name of the account, without secrets. An empty one stands for the account that was used last
+            under the backend's name.
+        encoding: Everything besides the user that decides what the backend sends.
+    """
+
+    backend: str
+    name: str = ""
+    encoding: str = attrs.field(default="", repr=False)
+
+
+@attrs.frozen
+class AccountInfo:
+    """What a ledger knew of an account when it was opened.
+
+    Attributes:
+        is_new: True if the ledger has never been used for the account.
+        others: The accounts that the ledger has been used for under the same backend name, the latest first.
+    """
+
+    is_new: bool
+    others: tuple["AccountCounts", ...] = ()
+
+
+@attrs.frozen
+class AccountCounts:
+    """How many users are in which state at one account.
+
+    Attributes:
+        backend: Name of the backend.
+        account: Printable name of the account; empty if it is not known.
+        pending: Users to send, including those of jobs in flight.
+        confirmed: Users that the vendor has confirmed at least once.
+        rejected: Users that the backend rejected and that have not changed since.
+        lossy: Users that the vendor received only in part, because of its limits.
+        jobs: Import jobs in flight.
+    """
+
+    backend: str
+    account: str
+    pending: int
+    confirmed: int
+    rejected: int
+    lossy: int
+    jobs: int
+
+
+@fast_frozen
+class IncomingUser:
+    """One user to upsert, with the fingerprint of their id.
+
+    Attributes:
+        id_fingerprint: Fingerprint of the id.
+        user: The user.
+        encoded: The user, encoded for storage.
+        is_held: True if the user must not be delivered yet.
+    """
+
+    id_fingerprint: bytes
+    user: UserTraits
+    encoded: bytes = attrs.field(repr=False)
+    is_held: bool = False
+
+
+@attrs.define
+class UpsertCounts:
+    """How many users an upsert put into which state at one backend.
+
+    Attributes:
+        pending: Users that became pending.
+        already_pending: Users that were pending before; one request delivers both changes.
+        unchanged: Users that are as the vendor confirmed them.
+        rejected: Users that have not changed since they were rejected, and would be rejected again.
+    """
+
+    pending: int = 0
+    already_pending: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+
+    def add(self, other: "UpsertCounts") -> None:
+        """Add the counts of *other* to these."""
+        self.pending += other.pending
+        self.already_pending += other.already_pending
+        self.unchanged += other.unchanged
+        self.rejected += other.rejected
+
+
+@attrs.define
+class UpsertResult:
+    """What an upsert did.
+
+    Attributes:
+        version: Version of the desired states that it changed.
+        counts: Counts by name of the backend.
+        inserted: Users who were new to the ledger and are not held, by row id.
+        released: Row ids of users who were held and may be delivered now.
+    """
+
+    version: int
+    counts: Mapping[str, UpsertCounts]
+    inserted: Mapping[int, UserTraits] = attrs.field(repr=False)
+    released: Sequence[int] = attrs.field(default=(), repr=False)
+
+
+@fast_frozen
+class Claim:
+    """One user to send to one backend.
+
+    Attributes:
+        row_id: The user's key in the ledger; claims come in ascending order.
+        version: Version of the desired state: the number of the upsert that changed it last.
+        user: The whole desired state.
+        removed: Dotted paths of traits that were removed since the state was last confirmed everywhere, some of which
+            may have been set again.
+        confirmed: What the vendor has confirmed, as packed fingerprints by field.
+        in_doubt: True if a request since then has had no answer, so that nothing counts as confirmed.
+        fields: The fields as they are about to be sent, as packed fingerprints.
+    """
+
+    row_id: int
+    version: int
+    user: UserTraits = attrs.field(repr=False)
+    removed: tuple[str, ...] = attrs.field(default=(), repr=False)
+    confirmed: bytes = attrs.field(default=b"", repr=False)
+    in_doubt: bool = False
+    fields: bytes = attrs.field(default=b"", repr=False)
+
+
+@fast_frozen
+class Settlement:
+    """The outcome for one user at one backend.
+
+    Attributes:
+        row_id: The user's key in the ledger.
+        version: Version of the desired state that was sent.
+        outcome: The backend's outcome.
+        fields: The user's fields as encoded for the vendor, as packed fingerprints.
+        in_doubt: True if the claim was in doubt.
+        lost: What the vendor's limits keep from it of a user who did not have to be sent.
+        not_before: If the user stays pending: when they may be claimed again, in seconds since 1970.
+    """
+
+    row_id: int
+    version: int
+    outcome: Outcome
+    fields: bytes = attrs.field(default=b"", repr=False)
+    in_doubt: bool = False
+    lost: tuple[Adjustment, ...] = ()
+    not_before: float = 0
+
+
+@fast_frozen
+class JobEntry:
+    """One user in a batch.
+
+    Attributes:
+        row_id: The user's key in the ledger.
+        version: Version of the desired state that was sent.
+        user_id: Your own id of the user.
+        vendor_id: The vendor's own id that was sent.
+        lost: Lossy adjustments to the vendor's limits.
+        fields: The user's fields as encoded for the vendor, as packed fingerprints.
+        in_doubt: True if the claim was in doubt.
+    """
+
+    row_id: int
+    version: int
+    user_id: str | None = attrs.field(repr=fingerprint)
+    vendor_id: str | None = attrs.field(default=None, repr=fingerprint)
+    lost: tuple[Adjustment, ...] = ()
+    fields: bytes = attrs.field(default=b"", repr=False)
+    in_doubt: bool = False
+
+    def batch_entry(self) -> BatchEntry:
+        """Return the ids by which the vendor's results are matched with users."""
+        return BatchEntry(user_id=self.user_id, vendor_id=self.vendor_id)
+
+
+@attrs.frozen
+class Batch:
+    """Users to send in one import.
+
+    Attributes:
+        idempotency_key: Key of the request, the same however often it is sent.
+        entries: The users, in the order of the batch's items.
+        body: Body of the request.
+    """
+
+    idempotency_key: str
+    entries: Sequence[JobEntry] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class StoredJob:
+    """One import that has not ended; its entries and its body stay in the ledger, since they may be large.
+
+    Attributes:
+        id: The job's key in the ledger.
+        idempotency_key: Key of the request, the same however often it is sent.
+        size: Number of users.
+        created_at: When it was stored, in seconds since 1970.
+        vendor_job: The vendor's id of the job, or None until it is known.
+    """
+
+    id: int
+    idempotency_key: str
+    size: int
+    created_at: int
+    vendor_job: str | None = None
+
+
+@attrs.frozen
+class Checkpoint:
+    """Where a paged read of another vendor resumes.
+
+    Attributes:
+        token: The vendor's token for the next page.
+        stored_at: When it was stored, in seconds since 1970.
+        stats: Statistics of the pages read so far, as JSON.
+    """
+
+    token: str = attrs.field(repr=False)
+    stored_at: int
+    stats: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class RejectedUser:
+    """One user that a backend rejected.
+
+    Attributes:
+        user: The desired state of the user.
+        rejection: The backend's outcome.
+        rejected_at: When, in seconds since 1970.
+    """
+
+    user: UserTraits
+    rejection: Rejection
+    rejected_at: int
+
+
+@attrs.frozen
+class AccountStatus:
+    """The state of one user at one account.
+
+    Attributes:
+        backend: Name of the backend.
+        account: Printable name of the account; empty if it is not known.
+        pending: True if the desired state has yet to be sent or confirmed.
+        not_before: If the user was deferred: when they may be sent again, in seconds since 1970; else None.
+        in_doubt: True if something was sent since the last confirmation, without an answer.
+        in_job: True if an import job in flight includes the user.
+        confirmed_at: When the vendor last confirmed the user, in seconds since 1970, or None.
+        confirmed_fields: Names of the fields that the vendor has confirmed, as it knows them.
+        rejection: The outcome that rejected the user, or None.
+        rejected_at: When, in seconds since 1970, or None.
+        losses: What the vendor did not get, because of its limits.
+    """
+
+    backend: str
+    account: str
+    pending: bool = False
+    not_before: float | None = None
+    in_doubt: bool = False
+    in_job: bool = False
+    confirmed_at: int | None = None
+    confirmed_fields: tuple[str, ...] = ()
+    rejection: Rejection | None = None
+    rejected_at: int | None = None
+    losses: tuple[Adjustment, ...] = ()
+
+
+@attrs.frozen
+class UserStatus:
+    """What the ledger knows of one user.
+
+    Attributes:
+        accounts: The state at each account that the ledger has been used for.
+        desired: The desired state, with its values, while a backend still needs it; else None.
+        claims: What would be claimed, by backend and account, while the desired state is needed.
+    """
+
+    accounts: tuple[AccountStatus, ...]
+    desired: UserTraits | None = attrs.field(default=None, repr=False)
+    claims: Mapping[tuple[str, str], Claim] = attrs.field(factory=dict[tuple[str, str], Claim], repr=False)
+
+
+class RowIds(Protocol):
+    """A set of row ids, which need only support ``in``."""
+
+    def __contains__(self, row_id: int, /) -> bool:
+        """Return True if *row_id* is in the set."""
+        ...
+
+
+class MutableRowIds(RowIds, Protocol):
+    """A set of row ids that can change."""
+
+    def add(self, row_id: int, /) -> None:
+        """Add *row_id*."""
+        ...
+
+    def discard(self, row_id: int, /) -> None:
+        """Remove *row_id* if it is in the set."""
+        ...
+
+
+class Store(Protocol):
+    """Keeps the state of a ledger, in one transaction per call.
+
+    One writer at a time is essential: if a user could be upserted between the moment at which `settle` reads their
+    version and the moment at which it deletes what was pending, the newer state would be lost.
+
+    Every method raises LedgerError if the store cannot be read or written.
+    """
+
+    @property
+    def path(self) -> str:
+        """Return where the store is."""
+        ...
+
+    @property
+    def fingerprints(self) -> Fingerprints:
+        """Return the fingerprints with the store's key."""
+        ...
+
+    def open_account(self, account: Account) -> AccountInfo:
+        """Register *account* as the latest one of its backend, and return what was known of it."""
+        ...
+
+    def adopt_account(self, account: Account) -> bool:
+        """Give *account* the state of the account used before it; return False if there is none."""
+        ...
+
+    def upsert(
+        self,
+        users: Sequence[IncomingUser],
+        accounts: Sequence[Account],
+        *,
+        replace: bool,
+        held: MutableRowIds | None,
+    ) -> UpsertResult:
+        """Upsert *users*; the arguments are those of `Ledger.upsert`."""
+        ...
+
+    def claim(
+        self, account: Account, *, after: int, before: int | None, limit: int, now: float, skip: RowIds
+    ) -> list[Claim]:
+        """Return up to *limit* pending users; the arguments are those of `Ledger.claim`."""
+        ...
+
+    def still_current(self, account: Account, claims: Sequence[Claim]) -> list[Claim]:
+        """Return the *claims* whose users are pending and have not changed since."""
+        ...
+
+    def settle(self, account: Account, settlements: Sequence[Settlement], *, now: int) -> set[int]:
+        """Record outcomes; return the row ids of the users who are no longer pending."""
+        ...
+
+    def pending_count(self, account: Account) -> int:
+        """Return how many users are pending."""
+        ...
+
+    def next_due(self, account: Account) -> float | None:
+        """Return when the first pending user may be claimed, in seconds since 1970; None if nobody is pending."""
+        ...
+
+    def rejected_count(self, account: Account, versions: range) -> int:
+        """Return how many users are rejected with a desired state of one of these *versions*."""
+        ...
+
+    def start_jobs(
+        self, account: Account, batches: Iterable[Batch], *, replaced: StoredJob | None, now: int
+    ) -> list[StoredJob]:
+        """Store batches before they are sent; they replace a job if one is given."""
+        ...
+
+    def name_job(self, job: StoredJob, vendor_job: str) -> None:
+        """Store the vendor's id of a job, and erase its body."""
+        ...
+
+    def end_job(self, account: Account, job: StoredJob, settlements: Sequence[Settlement], *, now: int) -> set[int]:
+        """Delete a job and settle its users; return what `settle` returns."""
+        ...
+
+    def jobs(self, account: Account) -> list[StoredJob]:
+        """Return the jobs that have not ended, the oldest first."""
+        ...
+
+    def entries(self, job: StoredJob) -> list[JobEntry]:
+        """Return the entries of a job, in the order of the batch's items."""
+        ...
+
+    def body(self, job: StoredJob) -> bytes:
+        """Return the request body of a job whose id at the vendor is not known yet."""
+        ...
+
+    def field_names(self, fingerprints: Collection[bytes]) -> list[str]:
+        """Return the names of fields by the fingerprints of the names; unknown ones are left out."""
+        ...
+
+    def checkpoint(self, name: str) -> Checkpoint | None:
+        """Return where the read of that *name* resumes; None if it starts at the beginning."""
+        ...
+
+    def set_checkpoint(self, name: str, checkpoint: Checkpoint | None) -> None:
+        """Store where the read of that *name* resumes; None when it has finished."""
+        ...
+
+    def counts(self) -> list[AccountCounts]:
+        """Return the counts of each account."""
+        ...
+
+    def rejected(self, account: Account) -> Iterator[RejectedUser]:
+        """Yield the rejected users, and why."""
+        ...
+
+    def losses(self, account: Account) -> Iterator[tuple[Adjustment, ...]]:
+        """Yield what was lost, per user."""
+        ...
+
+    def status_of(self, user_id: str) -> UserStatus | None:
+        """Return what is known of the user of that id, or None."""
+        ...
+
+    def invalidate(self, account: Account) -> None:
+        """Invalidate everything that was confirmed."""
+        ...
+
+    def requeue_rejected(self, account: Account) -> int:
+        """Make rejected users pending again, and return how many."""
+        ...
+
+    def is_in_flight(self, user_id: str) -> bool:
+        """Return True if a job in flight includes the user of that id."""
+        ...
+
+    def forget(self, user_id: str) -> bool:
+        """Erase everything about the user of that id; return False if they are unknown."""
+        ...
+
+    def lease(self, backend: str) -> AbstractContextManager[bool]:
+        """Hold the right to deliver to *backend*, at any account; yield False if another process holds it."""
+        ...
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy to *path*, which must not exist."""
+        ...
+
+    def purge(self) -> bool:
+        """Purge erased values from the disk; return False if another process prevents it."""
+        ...
+
+    def close(self) -> None:
+        """Close the store."""
+        ...
