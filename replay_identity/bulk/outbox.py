@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import attrs
 
 from ..ledger import Account, Claim, JobEntry, Ledger, RowIds, Settlement, StoredJob
-from ..outcomes import Adjustment, Outcome, Rejected, Violation
+from ..outcomes import Adjustment, Broken, Outcome, Rejected, Violation
 from .report import BackendReport
 from .unanswered import NextDeferred, NoAnswer, UnansweredUsers
 
@@ -171,6 +171,8 @@ class LedgerOutbox:
     _in_flight: BitSet = attrs.field(factory=BitSet, init=False)
     _skip: Held = attrs.field(init=False)
     _abandoned: int = attrs.field(default=0, init=False)
+    # Users of this run's rows that were rejected here.
+    _rejected: int = attrs.field(default=0, init=False)
     _unanswered: UnansweredUsers[int] = attrs.field(init=False)
     _settlements: list[Settlement] = attrs.field(factory=list[Settlement], init=False)
     _cursor: int = attrs.field(default=0, init=False)
@@ -265,6 +267,14 @@ class LedgerOutbox:
     def pending(self) -> int:
         """Return the number of pending users."""
         return self.ledger.pending_count(self.account)
+
+    def rejected_elsewhere(self) -> int:
+        """Return the number of users of this run's rows that another process rejected."""
+        versions = self.report.upserts.versions
+        return max(0, self.ledger.rejected_count(self.account, versions) - self._rejected) if versions else 0
+
+    def _is_of_this_run(self, settlement: Settlement) -> bool:
+        return settlement.version in self.report.upserts.versions
 
     def deferred(self) -> int:
         """Return the number of users who are sent again later."""
@@ -377,6 +387,7 @@ class LedgerOutbox:
                 continue
             if row_id in settled:
                 self.report.add(settlement.outcome, settlement.lost)
+                self._rejected += isinstance(settlement.outcome, Rejected | Broken) and self._is_of_this_run(settlement)
             self._in_flight.discard(row_id)
 
 

@@ -21,7 +21,8 @@ class BackendReport:
         new_account: True if the ledger has never been used for the account.
         other_accounts: Accounts that the ledger has been used for under the same name, the latest first.
         carried: Users who were pending before the run, or that another process upserted during it.
-        elsewhere: Users of those that another process settled during the run.
+        elsewhere: Users of those that another process settled during the run, without rejecting them.
+        rejected_elsewhere: Users of this run's rows that another process rejected during the run.
         upserts: What the rows of this run changed.
         stats: Outcomes of the pending users, with their causes.
         pending: Users who are still pending.
@@ -34,6 +35,7 @@ class BackendReport:
     other_accounts: tuple[AccountCounts, ...] = ()
     carried: int = 0
     elsewhere: int = 0
+    rejected_elsewhere: int = 0
     upserts: UpsertCounts = attrs.field(factory=UpsertCounts)
     stats: BackendStats = attrs.field(factory=BackendStats)
     pending: int = 0
@@ -61,7 +63,7 @@ class BackendReport:
     @property
     def rejected(self) -> int:
         """Return the number of users who were rejected, in this run or an earlier one."""
-        return self.upserts.rejected + self.stats.rejected
+        return self.upserts.rejected + self.stats.rejected + self.rejected_elsewhere
 
     @property
     def settled(self) -> int:

@@ -50,6 +50,7 @@ def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and
     on_progress: OnProgress | None = None,
     on_committed: OnCommitted | None = None,
     resend: bool = False,
+    same_account: bool = False,
     stop: Event | None = None,
     transport: SenderFactory = concurrent_sender,
 ) -> SyncReport:
@@ -66,7 +67,9 @@ def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and
         on_progress: Called a few times a second with the progress of each backend.
         on_committed: Called with the number of rows committed so far. With a ledger they are durable, so the source
             need not replay them.
-        resend: Also resend what vendors already confirmed, for example after switching accounts.
+        resend: Also resend what vendors already confirmed, for example after users were deleted there.
+        same_account: True if the account of each backend is the one that the ledger was used for before, although its
+            name differs, because the key was rotated. Without it, everything is sent to an account with another name.
         stop: Event that ends the run: nothing more is sent, but requests in flight are completed.
         transport: Factory for the concurrent sender; receives the maximum number of connections.
 
@@ -80,7 +83,7 @@ def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and
     """
     settings = routes_with_options(backends, options)
     with open_ledger(ledger) as opened:
-        workers = [make_worker(route, opened, chosen) for route, chosen in settings]
+        workers = [make_worker(route, opened, chosen, same_account=same_account) for route, chosen in settings]
         if resend and opened is not None:
             for worker in workers:
                 opened.invalidate(worker.account)
@@ -95,11 +98,21 @@ def deliver(
     ledger: Ledger | str | Path,
     options: Mapping[str, DeliveryOptions] | None = None,
     on_progress: OnProgress | None = None,
+    same_account: bool = False,
     stop: Event | None = None,
     transport: SenderFactory = concurrent_sender,
 ) -> SyncReport:
     """Send the pending users of *ledger*; like `sync` without users."""
-    return sync((), backends, ledger=ledger, options=options, on_progress=on_progress, stop=stop, transport=transport)
+    return sync(
+        (),
+        backends,
+        ledger=ledger,
+        options=options,
+        on_progress=on_progress,
+        same_account=same_account,
+        stop=stop,
+        transport=transport,
+    )
 
 
 @contextmanager

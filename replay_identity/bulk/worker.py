@@ -235,6 +235,8 @@ class BackendWorker:
 
     def close_report(self) -> None:
         """Record the pending users after the run has finished."""
+        if isinstance(self.outbox, LedgerOutbox):
+            self.report.rejected_elsewhere = self.outbox.rejected_elsewhere()
         self.report.close(self.outbox.pending(), self.outbox.unanswered())
 
     def progress(self) -> Progress:
@@ -296,14 +298,31 @@ def routes_with_options(
     return [(route, given.get(route.name, DeliveryOptions())) for route in routes]
 
 
-def make_worker(route: Route, ledger: Ledger | None, options: DeliveryOptions, *, held: RowIds = ()) -> BackendWorker:
-    """Return the worker for one backend; it does not deliver the users of *held* row ids yet."""
+def make_worker(
+    route: Route,
+    ledger: Ledger | None,
+    options: DeliveryOptions,
+    *,
+    held: RowIds = (),
+    same_account: bool = False,
+) -> BackendWorker:
+    """Return the worker for one backend.
+
+    Args:
+        route: The backend, and what it may see.
+        ledger: The ledger to deliver from, or None.
+        options: How fast and how patiently.
+        held: Row ids of users who must not be delivered yet.
+        same_account: True if the account is the one used before, with another key.
+    """
     account = account_of(route)
     report = BackendReport(route.name, account.name)
     outbox: MemoryOutbox | LedgerOutbox
     if ledger is None:
         outbox = MemoryOutbox(report)
     else:
+        if same_account:
+            ledger.adopt_account(account)
         report.open(ledger.open_account(account))
         report.carried = ledger.pending_count(account)
         outbox = LedgerOutbox(ledger, account, report, held)

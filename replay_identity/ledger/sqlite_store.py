@@ -46,6 +46,7 @@ from .store import (
 )
 from .upserts import UpsertTarget, upsert_users
 
+_HEX_DIGITS: Final = "0123456789abcdef"
 # Above every row id.
 _ROW_ID_END: Final = 2**63 - 1
 # Keyed by account and row id.
@@ -100,9 +101,11 @@ class SqliteStore:
     def adopt_account(self, account: Account) -> bool:
         """Give *account* the state of the account used before it; return False if there is none."""
         with self._database.transaction() as db:
+            # If only the key was rotated, the names differ only in its fingerprint, which is their last word.
             older = db.execute(
-                "SELECT id FROM accounts WHERE backend = ? AND name <> ? ORDER BY used DESC, id DESC LIMIT 1",
-                [account.backend, account.name],
+                "SELECT id FROM accounts WHERE backend = ?1 AND name <> ?2"
+                " ORDER BY rtrim(name, ?3) = rtrim(?2, ?3) DESC, used DESC, id DESC LIMIT 1",
+                [account.backend, account.name, _HEX_DIGITS],
             ).fetchone()
             if older is None:
                 return False

@@ -94,15 +94,18 @@ class UpsertCounts:
         already_pending: Users that were pending before; one request delivers both changes.
         unchanged: Users that are as the vendor confirmed them.
         rejected: Users that have not changed since they were rejected, and would be rejected again.
+        versions: The versions of the desired states that the upserts changed, and of those in between.
     """
 
     pending: int = 0
     already_pending: int = 0
     unchanged: int = 0
     rejected: int = 0
+    versions: range = attrs.field(default=range(0), eq=False, repr=False)
 
     def add(self, other: "UpsertCounts") -> None:
-        """Add the counts of *other* to these."""
+        """Add the counts of *other*, which came later, to these."""
+        self.versions = range((self.versions or other.versions).start, other.versions.stop)
         self.pending += other.pending
         self.already_pending += other.already_pending
         self.unchanged += other.unchanged

@@ -58,7 +58,9 @@ def upsert_users(
     upsert = _Upsert(db, fingerprints, tuple(targets.values()), version, replace, held)
     for batch in _without_repetitions(users):
         upsert.add(batch)
-    counts = {name: target.counts for name, target in targets.items()}
+    counts = {
+        name: attrs.evolve(target.counts, versions=range(version, version + 1)) for name, target in targets.items()
+    }
     return UpsertResult(version, counts, upsert.inserted, upsert.released)
 
 
