@@ -10,6 +10,7 @@ import attrs
 import pytest
 from support.backends import Acme, AcmeBatch
 from support.in_process import FAST, assert_closed
+from support.ledgers import database_of
 from support.users import user, users
 
 from replay_identity import Accepted, Misconfigured, Unknown, UserTraits
@@ -263,7 +264,7 @@ def test_a_router_purges_the_wal_when_idle(ledger: Ledger) -> None:
 
 def test_purges_the_wal_after_a_concurrent_reader(ledger: Ledger, other: Ledger) -> None:
     """While another process reads, the WAL cannot be truncated; it is tried again."""
-    reading = other._store._database._connection  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    reading = database_of(other)._connection  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     assert reading is not None
     with DurableRouter([Acme()], ledger=ledger, options=OPTIONS) as router:
         reading.execute("BEGIN")

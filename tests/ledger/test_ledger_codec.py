@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.ledgers import fields_of
 from support.users import user
 
 from replay_identity import REMOVE, UserTraits
@@ -16,7 +17,6 @@ from replay_identity.ledger.codec import (
     Fingerprints,
     decode,
     encode,
-    encoded_fields,
     from_microseconds,
     pack,
     to_microseconds,
@@ -83,39 +83,20 @@ def test_a_decoded_user_is_valid(user: UserTraits) -> None:
     assert types_in(read.traits) == types_in(checked.traits)
 
 
-@given(user_traits())
-def test_equal_users_have_equal_fingerprints(user: UserTraits) -> None:
+VALUES = trait_maps().map(lambda traits: fields_of(UserTraits("u", traits=traits)))
+
+
+@given(VALUES)
+def test_equal_values_have_equal_fingerprints(fields: dict[str, Any]) -> None:
     """The order of names does not matter, at any depth."""
-    turned = UserTraits(user.user_id, traits=reversed_mapping(user.traits), types=reversed_mapping(user.types))
-    plain = UserTraits(user.user_id, traits=user.traits, types=user.types)
-
-    assert FINGERPRINTS.of_fields(encode(turned)) == FINGERPRINTS.of_fields(encode(plain))
-
-
-@given(trait_maps(), st.data())
-def test_a_field_is_encoded_independently(traits: dict[str, Any], data: st.DataObject) -> None:
-    """Other traits may come and go without changing its bytes."""
-    whole = UserTraits("u1", traits=traits)
-    kept = data.draw(st.sets(st.sampled_from(field_names(whole)))) if whole.traits else set[str]()
-    part = drop_fields(whole, set(field_names(whole)) - kept)
-
-    assert encoded_fields(encode(part)).items() <= encoded_fields(encode(whole)).items()
-    assert encoded_fields(encode(part)).keys() == kept
+    assert FINGERPRINTS.of_fields(reversed_mapping(fields)) == FINGERPRINTS.of_fields(fields)
 
 
 @given(user_traits(), user_traits())
-def test_different_values_have_different_bytes(one: UserTraits, other: UserTraits) -> None:
-    """Equal values have equal bytes."""
-    mine, theirs = encoded_fields(encode(untyped(one))), encoded_fields(encode(untyped(other)))
-
-    for field in mine.keys() & theirs.keys():
-        is_same = user(t=content_of(one, field)) == user(t=content_of(other, field))
-        assert (mine[field] == theirs[field]) == is_same
-
-
-def untyped(user: UserTraits) -> UserTraits:
-    """Return *user* without declared types."""
-    return UserTraits(user.user_id, name=user.name, email=user.email, traits=user.traits)
+def test_different_users_have_different_sources(one: UserTraits, other: UserTraits) -> None:
+    """Equal bytes are the same user, so that they are never taken for another one."""
+    assert (encode(one) == encode(other)) <= (one == other)
+    assert encode(decode(encode(one))) == encode(one)
 
 
 LOOKALIKES: list[Any] = [
@@ -156,12 +137,17 @@ LOOKALIKES: list[Any] = [
 
 
 def test_distinguishes_values_that_look_alike() -> None:
-    """Vendors distinguish them, so no two have the same fingerprint."""
-    fingerprints = [
-        FINGERPRINTS.of_fields(encode(user(t=value)))[FINGERPRINTS.of_name("traits.t")] for value in LOOKALIKES
-    ]
+    """Vendors distinguish them, so no two are the same source."""
+    assert len({FINGERPRINTS.of_source(encode(user(t=value)), "") for value in LOOKALIKES}) == len(LOOKALIKES)
 
-    assert len(set(fingerprints)) == len(LOOKALIKES)
+
+def test_distinguishes_json_that_looks_alike() -> None:
+    """A field's value may be anything that JSON has, or bytes."""
+    values: list[Any] = [1, 1.0, True, "1", "true", None, "null", [1], ["1"], [[1]], {"a": 1}, {"a": [1]}, "", [], {}]
+    fingerprints = [FINGERPRINTS.of_fields({"t": value})[FINGERPRINTS.of_name("t")] for value in values]
+
+    assert len(set(fingerprints)) == len(values)
+    assert FINGERPRINTS.of_fields({"t": b"1"}) == FINGERPRINTS.of_fields({"t": 1})
 
 
 @pytest.mark.parametrize("value", LOOKALIKES, ids=repr)
@@ -170,23 +156,6 @@ def test_decodes_values_that_look_alike(value: Any) -> None:
     original = user(t=value, other=value)
 
     assert decode(encode(original)) == original
-
-
-def test_a_declared_type_changes_its_field() -> None:
-    """A vendor keeps the type with the value; the order of types does not matter."""
-    one = encode(UserTraits("u", traits={"a": {"b": 1, "c": 2}, "d.e": 3, "f": 4}, types={"a.b": "int", "a.c": "int"}))
-    two = encode(UserTraits("u", traits={"a": {"b": 1, "c": 2}, "d.e": 3, "f": 4}, types={"a.c": "int", "a.b": "int"}))
-    other = encode(
-        UserTraits("u", traits={"a": {"b": 1, "c": 2}, "d.e": 3, "f": 4}, types={"a.b": "int", "d.e": "str"})
-    )
-    unrelated = encode(UserTraits("u", traits={"f": 4}, types={"x": "int", "f.y": "int"}))
-
-    assert encoded_fields(one) == encoded_fields(two)
-    assert {f for f in encoded_fields(one) if encoded_fields(one)[f] != encoded_fields(other)[f]} == {
-        "traits.a",
-        "traits.d.e",
-    }
-    assert encoded_fields(unrelated).keys() == {"traits.f"}
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
@@ -201,13 +170,22 @@ def test_unpacks_what_was_packed(fingerprints: dict[bytes, bytes]) -> None:
     assert unpack(pack(fingerprints)) == fingerprints
 
 
-@given(user_traits(), user_traits())
-def test_fingerprints_depend_on_the_key(one: UserTraits, other: UserTraits) -> None:
+@given(VALUES, VALUES)
+def test_fingerprints_depend_on_the_key(mine: dict[str, Any], theirs: dict[str, Any]) -> None:
     """Without the key nobody can try values until one matches."""
     stranger = Fingerprints(b"x" * 32)
 
-    assert FINGERPRINTS.of_user(encode(one)) != stranger.of_user(encode(one))
-    assert not FINGERPRINTS.of_fields(encode(one)).items() & stranger.of_fields(encode(other)).items()
+    assert FINGERPRINTS.of_source(b"user", "1") != stranger.of_source(b"user", "1")
+    assert FINGERPRINTS.of_encoding("1") != stranger.of_encoding("1")
+    assert not FINGERPRINTS.of_fields(mine).items() & stranger.of_fields(theirs).items()
+
+
+def test_a_source_depends_on_user_and_encoding() -> None:
+    """A changed setting is a changed user."""
+    sources = {FINGERPRINTS.of_source(encoded, encoding) for encoded in (b"a", b"b") for encoding in ("", "1", "2")}
+
+    assert len(sources) == 6
+    assert FINGERPRINTS.of_source(b"a", "1") in sources
 
 
 @given(user_traits(), user_traits())
@@ -231,12 +209,10 @@ def test_ids_cannot_imitate_each_other() -> None:
 
 def test_fingerprints_do_not_depend_on_the_cache() -> None:
     """More names and values than the caches hold have the same fingerprints."""
-    many = user(**{f"t{number}": "same" for number in range(1100)})
-    values = {
-        FINGERPRINTS.of_fields(encode(user(t=f"v{number}")))[FINGERPRINTS.of_name("traits.t")] for number in range(400)
-    }
+    many = {f"t{number}": "same" for number in range(1100)}
+    values = {FINGERPRINTS.of_fields({"t": f"v{number}"})[FINGERPRINTS.of_name("t")] for number in range(400)}
 
-    assert FINGERPRINTS.of_fields(encode(many)) == Fingerprints(b"k" * 32).of_fields(encode(many))
+    assert [FINGERPRINTS.of_fields(many) for _ in range(2)] == [Fingerprints(b"k" * 32).of_fields(many)] * 2
     assert len(values) == 400
 
 

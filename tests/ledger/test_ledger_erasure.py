@@ -4,12 +4,11 @@ import random
 from pathlib import Path
 
 import pytest
-from support.ledgers import A, B, bytes_on_disk, claim_one, deliver, dropped, settle
+from support.ledgers import A, B, bytes_on_disk, claim_one, database_of, deliver, dropped, settle
 from support.users import user
 
 from replay_identity import Accepted, Rejected, Skipped, Unavailable, UserTraits
-from replay_identity.ledger import Ledger
-from replay_identity.ledger import Batch, JobEntry
+from replay_identity.ledger import Batch, JobEntry, Ledger
 from replay_identity.outcomes import SkipReason
 
 CANARY = UserTraits(
@@ -148,8 +147,9 @@ def test_each_ledger_has_its_own_key(tmp_path: Path) -> None:
         with Ledger(tmp_path / name) as ledger:
             ledger.upsert([CANARY], [A])
             deliver(ledger)
-            fingerprints = "SELECT id_fingerprint, user_fingerprint, field_fingerprints FROM users, confirmed"
-            (row,) = ledger._store._database.rows(fingerprints)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        contents.append({*row, *(row[2][at : at + 8] for at in range(0, len(row[2]), 8))})
+            fingerprints = "SELECT id_fingerprint, source, confirmed.fields FROM users, confirmed"
+            (row,) = database_of(ledger).rows(fingerprints)
+            names = database_of(ledger).rows("SELECT fingerprint FROM fields")
+        contents.append({*row, *(row[2][at : at + 8] for at in range(0, len(row[2]), 8)), *(name for (name,) in names)})
 
     assert not contents[0] & contents[1]

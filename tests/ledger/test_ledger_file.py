@@ -11,14 +11,13 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from support.ledgers import A, B, deliver, dropped, settle
+from support.ledgers import A, B, database_of, deliver, dropped, settle
 from support.users import user
 
 from replay_identity import Accepted, Rejected
 from replay_identity.errors import LedgerError
-from replay_identity.ledger import Ledger, database
+from replay_identity.ledger import Batch, JobEntry, Ledger, database
 from replay_identity.ledger import database as opening
-from replay_identity.ledger import Batch, JobEntry
 
 CANARIES = [user(f"canary-{number}", plan="canary" * 200, n=number) for number in range(300)]
 
@@ -193,7 +192,7 @@ def test_a_full_file_loses_nothing(path: Path) -> None:
     """Full by SQLite's limit of pages; with more room the same ledger goes on."""
     filled(path)
     with Ledger(path) as ledger:
-        database = ledger._store._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        database = database_of(ledger)
         (pages,) = database.rows("PRAGMA page_count")[0]
         database.rows(f"PRAGMA max_page_count = {pages}")
         assert problem_of(lambda: grow(ledger)) == "the disk is full"
@@ -212,7 +211,7 @@ def grow_a_little(ledger: Ledger) -> None:
 def test_forgets_a_backend_that_was_not_stored(path: Path) -> None:
     """Otherwise users would be pending at a backend that is not on disk."""
     with Ledger(path) as ledger:
-        database = ledger._store._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        database = database_of(ledger)
         (pages,) = database.rows("PRAGMA page_count")[0]
         database.rows(f"PRAGMA max_page_count = {pages}")
         assert problem_of(lambda: ledger.upsert([user()], ["long" * 5000])) == "the disk is full"
@@ -424,7 +423,7 @@ def test_reports_a_file_that_became_read_only(path: Path) -> None:
     """The ledger goes on once it can write again."""
     with Ledger(path) as ledger:
         ledger.upsert([user()], [A])
-        database = ledger._store._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        database = database_of(ledger)
         database.rows("PRAGMA query_only = ON")
 
         assert problem_of(lambda: ledger.upsert([user("u2")], [A])) == "the ledger cannot be written"
@@ -498,7 +497,7 @@ def test_reports_a_closed_ledger(path: Path) -> None:
 def test_names_an_unknown_error(path: Path) -> None:
     """The error has SQLite's or Python's name for it, but not its text."""
     with Ledger(path) as ledger:
-        database = ledger._store._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        database = database_of(ledger)
         assert problem_of(lambda: database.rows("SELECT canary")) == "the ledger cannot be used: SQLITE_ERROR"
         assert problem_of(lambda: database.rows("SELECT ?", object())).startswith("the ledger cannot be used: ")
 
@@ -516,6 +515,6 @@ def test_a_transaction_is_all_or_nothing(path: Path) -> None:
 
 def fail_inside(ledger: Ledger) -> None:
     """Raise an exception inside a transaction."""
-    with ledger._store._database.transaction() as db:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    with database_of(ledger).transaction() as db:
         db.execute("DELETE FROM pending")
         raise ZeroDivisionError

@@ -9,7 +9,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.ledgers import A, B, bytes_on_disk, deliver, dropped
+from support.ledgers import A, B, bytes_on_disk, database_of, deliver, dropped
 from support.profiles import examples
 from support.users import user
 
@@ -89,7 +89,7 @@ def test_forgetting_deletes_from_every_table(path: Path) -> None:
         ledger.forget("canary-id")
 
         tables = ("users", "desired", "pending", "confirmed", "rejections", "losses")
-        sizes = [ledger._store._database.rows(f"SELECT count(*) FROM {table}")[0][0] for table in tables]  # noqa: S608, SLF001  # pyright: ignore[reportPrivateUsage]
+        sizes = [database_of(ledger).rows(f"SELECT count(*) FROM {table}")[0][0] for table in tables]  # noqa: S608
     assert sizes == [1] * len(tables)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.children import in_children
-from support.ledgers import A, deliver
+from support.ledgers import A, database_of, deliver
 from support.users import user
 
 from replay_identity.errors import LedgerError
@@ -48,7 +48,7 @@ def test_a_signal_handler_cannot_break_a_transaction(path: Path) -> None:
     """Its upsert is refused, and the interrupted one completes."""
     with Ledger(path) as ledger:
         ledger.upsert([user()], [A])
-        inner = ledger._store._database  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        inner = database_of(ledger)
         with inner.transaction() as db:
             db.execute("UPDATE ledger SET users = users + 5")
             with pytest.raises(LedgerError, match="busy in this thread"):
@@ -71,7 +71,7 @@ def test_a_waiting_thread_blocks_no_other(path: Path) -> None:
             errors.append(error)
 
     waiting = threading.Thread(target=upsert, daemon=True)
-    with Ledger(path) as other, other._store._database.transaction():  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    with Ledger(path) as other, database_of(other).transaction():
         waiting.start()
         waiting.join(0.05)
         assert ledger.pending_count(A) == 1
@@ -85,10 +85,10 @@ def test_a_waiting_thread_blocks_no_other(path: Path) -> None:
 def test_checkpoint_wal_reports_a_busy_log(path: Path) -> None:
     """It returns False, and works the next time."""
     with Ledger(path) as ledger:
-        with ledger._store._database.transaction():  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            assert not ledger.checkpoint_wal()
+        with database_of(ledger).transaction():
+            assert not ledger.purge()
 
-        assert ledger.checkpoint_wal()
+        assert ledger.purge()
 
 
 # Copies.

@@ -7,8 +7,7 @@ from support.ledgers import A, B, bytes_on_disk, dropped
 from support.users import user
 
 from replay_identity import Accepted, Outcome, Rejected
-from replay_identity.ledger import Ledger, Settlement
-from replay_identity.ledger import Batch, JobEntry
+from replay_identity.ledger import Batch, JobEntry, Ledger, Settlement
 
 BODY = b'{"canary": "body"}'
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ledgers import A, B, claim_one, deliver, settle
+from support.ledgers import A, B, claim_one, database_of, deliver, settle
 from support.users import user
 
 from replay_identity import REMOVE, Rejected, Skipped, UserTraits
@@ -80,7 +80,8 @@ def test_a_fixed_row_sends_nothing_that_is_confirmed(ledger: Ledger) -> None:
     reject(ledger, user(plan="pro", bad="x"), backends=(A, B))
     deliver(ledger, B)
 
-    assert ledger.upsert([user(plan="pro")], [B], replace=True)[B] == UpsertCounts(unchanged=1)
+    assert ledger.upsert([user(plan="pro")], [B], replace=True)[B] == UpsertCounts(pending=1)
+    assert deliver(ledger, B) == []
     assert [rejected.user for rejected in ledger.rejected(A)] == [user(plan="pro")]
     assert ledger.upsert([user(plan="pro")], [A], replace=True)[A] == UpsertCounts(pending=1)
 
@@ -135,7 +136,7 @@ def test_erases_the_values_of_a_fixed_user(ledger: Ledger) -> None:
     ledger.upsert([user(plan="pro")], [A], replace=True)
     deliver(ledger)
 
-    assert ledger._store._database.rows("SELECT * FROM desired") == []  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    assert database_of(ledger).rows("SELECT * FROM desired") == []
 
 
 # Invalidated backends.

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
-from support.ledgers import A, B, claim_one, deliver, dropped, settle
+from support.ledgers import A, B, changed_fields, claim_one, deliver, dropped, settle, settlement
 from support.users import user
 
 from replay_identity import (
@@ -24,8 +24,8 @@ from replay_identity import (
     UserTraits,
 )
 from replay_identity.ledger import AccountCounts, Ledger, Settlement, UpsertCounts
-from replay_identity.ledger.codec import Fingerprints
-from replay_identity.ledger.upserts import incoming_user
+from replay_identity.ledger.codec import Fingerprints, encode
+from replay_identity.ledger.store import IncomingUser
 from replay_identity.outcomes import Adjustment, SkipReason, Violation
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -69,15 +69,36 @@ def test_merges_updates_into_one_request(ledger: Ledger) -> None:
 
 
 def test_an_unchanged_user_is_not_pending(ledger: Ledger) -> None:
-    """The same traits, some of them, another order or another moment change nothing."""
+    """The same row again is recognised without being encoded."""
     ledger.upsert([user(plan="pro", seats={"a": 1, "b": 2})], [A])
     deliver(ledger)
 
-    same = [user(plan="pro", seats={"b": 2, "a": 1}), user(plan="pro"), user(), observed(0, plan="pro")]
-    counts = [ledger.upsert([each], [A])[A] for each in same]
+    counts = ledger.upsert([user(plan="pro", seats={"a": 1, "b": 2})], [A])[A]
 
-    assert counts == [UpsertCounts(unchanged=1)] * 4
+    assert counts == UpsertCounts(unchanged=1)
     assert ledger.pending_count(A) == 0
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        user(plan="pro", seats={"b": 2, "a": 1}),
+        user(plan="pro"),
+        user(),
+        UserTraits("u1", traits={"plan": "pro"}, observed_at=NOON),
+    ],
+    ids=["another order", "some traits", "no traits", "another moment"],
+)
+def test_what_is_confirmed_is_not_sent(ledger: Ledger, same: UserTraits) -> None:
+    """The fields that the vendor is sent decide, not the bytes of the row."""
+    ledger.upsert([user(plan="pro", seats={"a": 1, "b": 2})], [A])
+    deliver(ledger)
+
+    assert ledger.upsert([same], [A])[A] == UpsertCounts(pending=1)
+    assert deliver(ledger) == []
+
+    assert ledger.pending_count(A) == 0
+    assert ledger.upsert([same], [A])[A] == UpsertCounts(unchanged=1)
 
 
 def test_sends_only_what_changed(ledger: Ledger) -> None:
@@ -97,17 +118,15 @@ def test_a_change_undone_before_sending_sends_nothing(ledger: Ledger) -> None:
     ledger.upsert([user(plan="b")], [A])
     ledger.upsert([user(plan="a")], [A])
 
-    claim = claim_one(ledger)
+    assert deliver(ledger) == []
 
-    assert claim.unchanged
-    assert claim.user == user()
-    assert settle(ledger, claim, Skipped(A, SkipReason.NOTHING_TO_SEND))
+    assert ledger.pending_count(A) == 0
     assert ledger.upsert([user(plan="a")], [A])[A] == UpsertCounts(unchanged=1)
 
 
 @pytest.mark.parametrize("outcome", [None, Unknown(A, "timeout"), Unavailable(A, "503"), Misconfigured(A, "401")])
 def test_sends_again_what_is_in_doubt(ledger: Ledger, outcome: Outcome | None) -> None:
-    """After a, b, a with b unanswered the vendor may have b, so a is sent."""
+    """After a, b, a with b unanswered the vendor may have b, so all of a is sent."""
     ledger.upsert([user(plan="a", seats=1)], [A])
     deliver(ledger)
     ledger.upsert([user(plan="b")], [A])
@@ -118,10 +137,9 @@ def test_sends_again_what_is_in_doubt(ledger: Ledger, outcome: Outcome | None) -
     ledger.upsert([user(plan="a")], [A])
 
     claim = claim_one(ledger)
-    assert claim.user == user(plan="a")
-    assert not claim.unchanged
+    assert (claim.user, claim.in_doubt, changed_fields(ledger, claim)) == (user(plan="a"), True, None)
     assert settle(ledger, claim, Accepted(A))
-    assert ledger.upsert([user(plan="a", seats=1)], [A])[A] == UpsertCounts(unchanged=1)
+    assert ledger.upsert([user(plan="a")], [A])[A] == UpsertCounts(unchanged=1)
 
 
 def test_a_late_acceptance_confirms_nothing(ledger: Ledger) -> None:
@@ -211,8 +229,10 @@ def test_sends_a_removal_once(ledger: Ledger) -> None:
     ledger.upsert([user(plan=REMOVE, seats=1)], [A])
     assert sent(ledger) == [{"plan": REMOVE, "seats": 1}]
 
-    assert ledger.upsert([user(plan=REMOVE)], [A])[A] == UpsertCounts(unchanged=1)
-    assert ledger.upsert([user(plan="pro")], [A])[A] == UpsertCounts(pending=1)
+    ledger.upsert([user(plan=REMOVE)], [A])
+    assert sent(ledger) == []
+    ledger.upsert([user(plan="pro")], [A])
+    assert sent(ledger) == [{"plan": "pro"}]
 
 
 def test_upserts_more_users_than_one_statement_takes(ledger: Ledger) -> None:
@@ -249,8 +269,10 @@ def test_moments_outlive_delivery(ledger: Ledger) -> None:
     ledger.upsert([observed(2, plan="new")], [A])
     deliver(ledger)
 
-    assert ledger.upsert([observed(1, plan="old")], [A])[A] == UpsertCounts(unchanged=1)
-    assert ledger.upsert([observed(2, plan="other")], [A])[A] == UpsertCounts(pending=1)
+    ledger.upsert([observed(1, plan="old")], [A])
+    assert sent(ledger) == []
+    ledger.upsert([observed(2, plan="other")], [A])
+    assert sent(ledger) == [{"plan": "other"}]
 
 
 def test_drops_an_older_type_with_its_value(ledger: Ledger) -> None:
@@ -318,7 +340,7 @@ def test_no_repr_shows_stored_values(ledger: Ledger) -> None:
         Settlement(claim.row_id, claim.version, Accepted(A)),
         *ledger.rejected(A),
         ledger,
-        ledger._fingerprints,  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        Fingerprints(b"canary"),
     ]
 
     assert "canary" not in repr(shown)
@@ -416,14 +438,29 @@ def test_a_loss_of_no_field_is_recorded_once(ledger: Ledger) -> None:
     assert list(ledger.losses(A)) == [(dropped("user_id"),)]
 
 
-def test_sends_everything_after_a_loss(ledger: Ledger) -> None:
-    """The vendor does not have what it was sent, so no field is left out as confirmed."""
+def test_a_lossy_field_is_not_sent_again(ledger: Ledger) -> None:
+    """The fields are what the limits leave, which the vendor has; the next loss is told anew."""
     ledger.upsert([user(plan="a", seats=1)], [A])
     settle(ledger, claim_one(ledger), Accepted(A, adjustments=(dropped("traits.plan"),)))
 
     ledger.upsert([user(plan="a", seats=2)], [A])
 
-    assert claim_one(ledger).user == user(plan="a", seats=2)
+    assert sent(ledger) == [{"seats": 2}]
+    assert list(ledger.losses(A)) == []
+
+
+def test_an_unchanged_user_may_be_lossy(ledger: Ledger) -> None:
+    """Nothing is sent, and what the vendor lacks is recorded all the same."""
+    ledger.upsert([user(plan="a")], [A])
+    deliver(ledger)
+    ledger.upsert([user(plan="a"), user(plan="a", long="x")], [A])
+    claim = claim_one(ledger)
+    lost = (dropped("traits.long"),)
+
+    ledger.settle(A, [settlement(claim, Skipped(A, SkipReason.UNCHANGED), lost=lost)])
+
+    assert list(ledger.losses(A)) == [lost]
+    assert ledger.pending_count(A) == 0
 
 
 def test_a_skipped_user_keeps_losses(ledger: Ledger) -> None:
@@ -447,17 +484,26 @@ def test_a_skipped_user_becomes_pending_again(ledger: Ledger) -> None:
 
 
 def test_skipping_drops_what_is_in_doubt(ledger: Ledger) -> None:
-    """An unanswered request may have changed the skipped fields; the other fields stay confirmed."""
+    """An unanswered request may have changed any field."""
     ledger.upsert([user(plan="a", seats=1)], [A])
     deliver(ledger)
     ledger.upsert([user(plan="b")], [A])
     assert not settle(ledger, claim_one(ledger), Unknown(A, "timeout"))
-    ledger.upsert([user(region="eu")], [A])
     assert settle(ledger, claim_one(ledger), Skipped(A, SkipReason.NOTHING_TO_SEND))
 
-    assert ledger.upsert([user(seats=1)], [A])[A] == UpsertCounts(unchanged=1)
-    assert ledger.upsert([user(plan="a", seats=1)], [A])[A] == UpsertCounts(pending=1)
-    assert claim_one(ledger).user == user(plan="a")
+    ledger.upsert([user(plan="a", seats=1)], [A])
+    assert sent(ledger) == [{"plan": "a", "seats": 1}]
+
+
+def test_skipping_drops_only_fields_it_encoded(ledger: Ledger) -> None:
+    """Without doubt, the other fields stay confirmed."""
+    ledger.upsert([user(plan="a", seats=1)], [A])
+    deliver(ledger)
+    ledger.upsert([user(plan="b")], [A])
+    assert settle(ledger, claim_one(ledger), Skipped(A, SkipReason.NOTHING_TO_SEND))
+
+    ledger.upsert([user(plan="a", seats=1)], [A])
+    assert sent(ledger) == [{"plan": "a"}]
 
 
 def test_counts_users_by_backend(ledger: Ledger) -> None:
@@ -473,8 +519,8 @@ def test_counts_users_by_backend(ledger: Ledger) -> None:
     ledger.settle(A, [Settlement(c.row_id, c.version, outcome) for c, outcome in zip(claims, outcomes, strict=True)])
 
     assert ledger.counts() == [
-        AccountCounts(B, pending=4, confirmed=0, rejected=0, lossy=0, jobs=0),
-        AccountCounts(A, pending=1, confirmed=2, rejected=1, lossy=1, jobs=0),
+        AccountCounts(B, "", pending=4, confirmed=0, rejected=0, lossy=0, jobs=0),
+        AccountCounts(A, "", pending=1, confirmed=2, rejected=1, lossy=1, jobs=0),
     ]
 
 
@@ -492,8 +538,6 @@ def test_a_ledger_in_memory_writes_no_file(tmp_path: Path, monkeypatch: pytest.M
 
 def test_an_incoming_user_hides_their_values() -> None:
     """The encoded user is not part of the repr."""
-    given = incoming_user(
-        UserTraits("canary-id", email="canary@example.com", traits={"plan": "canary"}), Fingerprints(b"k" * 32)
-    )
+    one = UserTraits("canary-id", email="canary@example.com", traits={"plan": "canary"})
 
-    assert "canary" not in repr(given)
+    assert "canary" not in repr(IncomingUser(b"k" * 16, one, encode(one)))
