@@ -65,6 +65,7 @@ def dry_run(
     ledger: Ledger | str | Path | None,
     options: Mapping[str, DeliveryOptions] | None = None,
     on_progress: OnProgress | None = None,
+    same_account: bool = False,
 ) -> DryRunReport:
     """Return what `sync` would do, without sending anything or changing the ledger.
 
@@ -75,6 +76,7 @@ def dry_run(
             exist, is an empty ledger.
         options: Delivery options by name of the backend.
         on_progress: Called with the progress of each backend while *users* are read.
+        same_account: True if the account of each backend is the one used before, with another key; see `sync`.
 
     Raises:
         ConfigurationError: There is no backend, two have the same name, or *options* names an unknown one.
@@ -83,7 +85,7 @@ def dry_run(
     """
     settings = routes_with_options(backends, options)
     with _temporary_copy(ledger) as copy:
-        workers = [make_worker(route, copy, chosen) for route, chosen in settings]
+        workers = [make_worker(route, copy, chosen, same_account=same_account) for route, chosen in settings]
         report = SyncReport(backends=tuple(worker.report for worker in workers))
         for _ in Ingest(workers, copy, report).ingest(users):
             if on_progress is not None:

@@ -112,6 +112,7 @@ class BackendReport:
             "accepted": self.accepted,
             "unchanged": self.unchanged,
             "rejected": self.rejected,
+            "rejected_elsewhere": self.rejected_elsewhere,
             "pending": self.pending,
             "coalesced": self.upserts.already_pending,
             "lossy": self.stats.lossy,

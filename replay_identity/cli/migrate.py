@@ -17,6 +17,7 @@ from .exit_codes import ExitCode, read_failure_exit_code, sync_exit_code
 from .inputs import LedgerFile, SourceOptions, resolve_ledger, resolve_settings, resolve_source, select_targets
 from .progress import progress_display, spinner, track
 from .summary import (
+    print_account_notes,
     print_advice,
     print_dry_run_note,
     print_estimates,
@@ -56,6 +57,7 @@ def migrate_command(  # noqa: PLR0913  # One for each option.
             "--html", metavar="FILE", help="Write the report as an HTML page; it contains only names and counts."
         ),
     ] = None,
+    same_account: options.SameAccountOption = False,
     dry_run: options.DryRunOption = False,
     json: options.JsonOption = False,
 ) -> None:
@@ -66,13 +68,15 @@ def migrate_command(  # noqa: PLR0913  # One for each option.
     source_options = SourceOptions(format=format, mapping=mapping, sql=sql, restart=restart)
     users = resolve_source(source, resolved, source_options)
     if dry_run:
-        report = _dry_run(users, targets, ledger_file)
+        report = _dry_run(users, targets, ledger_file, same_account=same_account)
         _finish(report, ledger_file, html=html, json=json, interrupted=None)
-    report, code = _run(users, targets, ledger_file)
+    report, code = _run(users, targets, ledger_file, same_account=same_account)
     _finish(report, ledger_file, html=html, json=json, interrupted=code)
 
 
-def _run(users: MigrationSource, targets: Settings, ledger_file: LedgerFile) -> tuple[MigrationReport, ExitCode | None]:
+def _run(
+    users: MigrationSource, targets: Settings, ledger_file: LedgerFile, *, same_account: bool
+) -> tuple[MigrationReport, ExitCode | None]:
     """Migrate, and return the report and the exit code of an interruption."""
     with (
         ledger_file.open() as opened,
@@ -86,11 +90,14 @@ def _run(users: MigrationSource, targets: Settings, ledger_file: LedgerFile) -> 
             options=targets.delivery,
             on_progress=display.update,
             wrap_rows=display.count,
+            same_account=same_account,
         )
     return report, interruption.code
 
 
-def _dry_run(users: MigrationSource, targets: Settings, ledger_file: LedgerFile) -> MigrationReport:
+def _dry_run(
+    users: MigrationSource, targets: Settings, ledger_file: LedgerFile, *, same_account: bool
+) -> MigrationReport:
     with (
         ledger_file.open_if_exists() as opened,
         interruptible(stderr_console(), "Interrupted. Nothing was sent."),
@@ -103,6 +110,7 @@ def _dry_run(users: MigrationSource, targets: Settings, ledger_file: LedgerFile)
             dry_run=True,
             options=targets.delivery,
             wrap_rows=lambda rows: track(rows, advance),
+            same_account=same_account,
         )
 
 
@@ -117,6 +125,7 @@ def _finish(
         print_json({**report.as_dict(), "ledger": str(ledger_file.path), "exit_code": code})
     else:
         print_migration(stdout_console(), report)
+    print_account_notes(stderr_console(), report.run)
     print_problems(stderr_console(), report.run)
     if report.estimate is not None:
         print_dry_run_note(stderr_console(), report.run)

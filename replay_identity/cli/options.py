@@ -91,7 +91,14 @@ ResendOption: TypeAlias = Annotated[
     bool,
     typer.Option(
         "--resend",
-        help="Also resend what the vendors already confirmed, for example after switching accounts.",
+        help="Also resend what the vendors already confirmed, for example after users were deleted there.",
+    ),
+]
+SameAccountOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--same-account",
+        help="Only the key was rotated: go on with what the vendors confirmed under the previous key.",
     ),
 ]
 DryRunOption: TypeAlias = Annotated[

@@ -1,7 +1,7 @@
 """Print the result of a bulk run and what to do next, and exit."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NoReturn
 
 import attrs
@@ -12,6 +12,7 @@ from rich.text import Text
 from .._text import pluralize
 from ..bulk import BackendReport, DryRunReport, Estimate, SyncReport
 from ..bulk.stats import BackendStats, Cause
+from ..ledger import AccountCounts
 from ..outcomes import Misconfigured, SkipReason
 from .exit_codes import ExitCode, sync_exit_code
 from .inputs import LedgerFile
@@ -32,6 +33,7 @@ def finish_run(
         print_json({**report.as_dict(), "ledger": str(ledger.path), "exit_code": code})
     else:
         print_sync_report(stdout_console(), report, title)
+    print_account_notes(stderr_console(), report)
     print_problems(stderr_console(), report)
     if interrupted is None:
         print_advice(stderr_console(), report, ledger)
@@ -49,6 +51,7 @@ def finish_dry_run(dry_run: DryRunReport, *, json: bool) -> NoReturn:
         console = stdout_console()
         print_sync_report(console, dry_run.report, rows_read(dry_run.report))
         print_estimates(console, dry_run.estimate)
+    print_account_notes(stderr_console(), dry_run.report)
     print_dry_run_note(stderr_console(), dry_run.report)
     raise typer.Exit(code)
 
@@ -100,6 +103,13 @@ def print_estimates(console: Console, estimates: Mapping[str, Estimate]) -> None
     console.print()
 
 
+def print_account_notes(console: Console, report: SyncReport) -> None:
+    """Print which backends were used at an account for the first time, and who is pending at their other accounts."""
+    for backend in report.backends:
+        for note in _account_notes(backend):
+            console.print(f"{backend.backend}: {note}", style="yellow", soft_wrap=True)
+
+
 def print_problems(console: Console, report: SyncReport) -> None:
     """Print which backends the run gave up, and why."""
     for backend in report.backends:
@@ -135,6 +145,29 @@ def _print_stop(console: Console, report: SyncReport) -> None:
         console.print(f"Stopped: {report.stopped}", style="red", soft_wrap=True)
 
 
+def _account_notes(report: BackendReport) -> Iterator[str]:
+    """Yield that a new account has nothing of what others have, and who is pending at another account."""
+    confirmed = [other for other in report.other_accounts if other.confirmed]
+    if report.new_account and confirmed:
+        known = " and ".join(
+            f"{pluralize(other.confirmed, 'user')} confirmed at {other.account}" for other in confirmed
+        )
+        advice = " If only the key was rotated, use --same-account." if _may_be_one(report, confirmed) else ""
+        new = f"this is the first run at {report.account}, so all users are new there"
+        yield f"{new}. The ledger knows {known}.{advice}"
+    for other in report.other_accounts:
+        if other.pending:
+            advice = ", or, if only the key was rotated, use --same-account" if _may_be_one(report, [other]) else ""
+            users = pluralize(other.pending, "user is", "users are")
+            yield f"{users} pending at {other.account}; send them with the settings of that account{advice}."
+
+
+def _may_be_one(report: BackendReport, others: Iterable[AccountCounts]) -> bool:
+    """Return True if the account of *report* may be one of *others* with another key, whose fingerprint comes last."""
+    place, _, key = report.account.rpartition(" ")
+    return bool(place and key) and any(other.account.rpartition(" ")[0] == place for other in others)
+
+
 def _count_notes(report: BackendReport) -> str:
     """Return a line that explains why the numbers of users and rows differ, or an empty string."""
     upserts = report.upserts
@@ -143,6 +176,7 @@ def _count_notes(report: BackendReport) -> str:
         for count, text in (
             (report.carried, f"{pluralize(report.carried, 'user')} carried over from earlier runs"),
             (report.elsewhere, f"{pluralize(report.elsewhere, 'user')} settled by another process"),
+            (report.rejected_elsewhere, f"{pluralize(report.rejected_elsewhere, 'user')} rejected by another process"),
             (upserts.already_pending, f"{pluralize(upserts.already_pending, 'row')} merged into pending users"),
             (upserts.rejected, f"{pluralize(upserts.rejected, 'user')} rejected earlier and unchanged"),
         )

@@ -8,15 +8,17 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import bulk
+from ..bulk.worker import account_of
 from ..config import Settings
 from ..ledger import AccountCounts, Ledger
+from ..router import as_routes
 from ..sources import BadRow, Row
 from . import options
 from .exit_codes import ExitCode
 from .inputs import LedgerFile, SourceOptions, prefetch_first, read_rows, resolve_ledger, resolve_settings
 from .progress import PROGRESS_INTERVAL_S, progress_display, spinner, track
 from .summary import finish_dry_run, finish_run, resume_advice, rows_read
-from .tables import ledger_counts_as_dict, print_ledger_counts
+from .tables import counts_by_title, ledger_counts_as_dict, print_ledger_counts
 from .terminal import interruptible, print_json, stderr_console, stdout_console
 
 
@@ -31,6 +33,7 @@ def sync_command(  # noqa: PLR0913  # One for each option.
     mapping: options.MappingOption = None,
     sql: options.SqlOption = None,
     resend: options.ResendOption = False,
+    same_account: options.SameAccountOption = False,
     dry_run: options.DryRunOption = False,
     json: options.JsonOption = False,
 ) -> None:
@@ -39,7 +42,7 @@ def sync_command(  # noqa: PLR0913  # One for each option.
     ledger_file = resolve_ledger(ledger, settings, to=to, adapt=adapt)
     rows = prefetch_first(read_rows(file, SourceOptions(format=format, mapping=mapping, sql=sql)))
     if dry_run:
-        _dry_run(rows, resolved, ledger_file, json=json)
+        _dry_run(rows, resolved, ledger_file, same_account=same_account, json=json)
     with (
         ledger_file.open() as opened,
         interruptible(stderr_console(), resume_advice(ledger_file)) as interruption,
@@ -52,6 +55,7 @@ def sync_command(  # noqa: PLR0913  # One for each option.
             options=resolved.delivery,
             on_progress=display.update,
             resend=resend,
+            same_account=same_account,
         )
     finish_run(report, ledger_file, title=rows_read(report), json=json, interrupted=interruption.code)
 
@@ -65,36 +69,54 @@ def deliver_command(
     watch: Annotated[
         bool, typer.Option("--watch", help="Keep delivering until Ctrl-C or SIGTERM, through outages of any length.")
     ] = False,
+    same_account: options.SameAccountOption = False,
     json: options.JsonOption = False,
 ) -> None:
     """Send the pending users in the ledger: after a crash, an outage or `retry`, or after an app has added users."""
     resolved = resolve_settings(settings, to=to, adapt=adapt)
     ledger_file = resolve_ledger(ledger, settings, to=to, adapt=adapt)
     if watch:
-        _watch(resolved, ledger_file, json=json)
+        _watch(resolved, ledger_file, same_account=same_account, json=json)
     with (
         ledger_file.open_existing() as opened,
         interruptible(stderr_console(), resume_advice(ledger_file)) as interruption,
         progress_display(stderr_console()) as display,
     ):
-        report = bulk.deliver(resolved.backends, ledger=opened, options=resolved.delivery, on_progress=display.update)
+        report = bulk.deliver(
+            resolved.backends,
+            ledger=opened,
+            options=resolved.delivery,
+            on_progress=display.update,
+            same_account=same_account,
+        )
     finish_run(report, ledger_file, title=str(ledger_file.path), json=json, interrupted=interruption.code)
 
 
-def _dry_run(rows: Iterator[Row | BadRow], settings: Settings, ledger_file: LedgerFile, *, json: bool) -> NoReturn:
+def _dry_run(
+    rows: Iterator[Row | BadRow], settings: Settings, ledger_file: LedgerFile, *, same_account: bool, json: bool
+) -> NoReturn:
     with (
         ledger_file.open_if_exists() as opened,
         interruptible(stderr_console(), "Interrupted. Nothing was sent."),
         spinner("read") as advance,
     ):
-        report = bulk.dry_run(track(rows, advance), settings.backends, ledger=opened, options=settings.delivery)
+        report = bulk.dry_run(
+            track(rows, advance),
+            settings.backends,
+            ledger=opened,
+            options=settings.delivery,
+            same_account=same_account,
+        )
     finish_dry_run(report, json=json)
 
 
-def _watch(settings: Settings, ledger_file: LedgerFile, *, json: bool) -> NoReturn:
+def _watch(settings: Settings, ledger_file: LedgerFile, *, same_account: bool, json: bool) -> NoReturn:
     """Deliver until a signal arrives, then print the counts of the ledger."""
     advice = f"Stopped. Nothing is lost; continue with: {ledger_file.deliver_command('--watch')}"
     with ledger_file.open() as opened, interruptible(stderr_console(), advice) as interruption:
+        if same_account:
+            for route in as_routes(settings.backends):
+                opened.adopt_account(account_of(route))
         stderr_console().print(f"Delivering pending users in {ledger_file.path} until Ctrl-C.", soft_wrap=True)
         with (
             suppress(KeyboardInterrupt),
@@ -115,9 +137,9 @@ def _print_changes(ledger: Ledger) -> NoReturn:
     printed: list[AccountCounts] = []
     while True:
         counts = ledger.counts()
-        for backend in counts:
-            if backend not in printed:
-                states = f"{backend.pending:,} pending, {backend.confirmed:,} confirmed, {backend.rejected:,} rejected"
-                stderr_console().print(f"{backend.backend}: {states}", soft_wrap=True)
+        for title, account in counts_by_title(counts).items():
+            if account not in printed:
+                states = f"{account.pending:,} pending, {account.confirmed:,} confirmed, {account.rejected:,} rejected"
+                stderr_console().print(f"{title}: {states}", soft_wrap=True)
         printed = counts
         time.sleep(PROGRESS_INTERVAL_S)

@@ -139,12 +139,12 @@ def print_reasons(
 
 
 def print_ledger_counts(console: Console, title: str, counts: Sequence[AccountCounts]) -> None:
-    """Print how many users are in each state at each account."""
-    table = new_table(title, "Backend", "Account", "Pending", "Confirmed", "Rejected", "With loss", "Jobs")
-    for account in counts:
+    """Print how many users are in each state at each account, and the account that each backend uses now."""
+    table = new_table(title, "Backend", "Pending", "Confirmed", "Rejected", "With loss", "Jobs")
+    by_title = counts_by_title(counts)
+    for name, account in by_title.items():
         table.add_row(
-            Text(account.backend, style="cyan"),
-            Text(account.account),
+            Text(name, style="cyan"),
             format_count(account.pending, "magenta"),
             format_count(account.confirmed, "green"),
             format_count(account.rejected, "red"),
@@ -152,6 +152,9 @@ def print_ledger_counts(console: Console, title: str, counts: Sequence[AccountCo
             format_count(account.jobs),
         )
     print_table(console, table)
+    for name, account in by_title.items():
+        if name == account.backend and account.account:
+            console.print(f"{name}: {account.account}", style="dim", soft_wrap=True)
 
 
 def ledger_counts_as_dict(counts: Sequence[AccountCounts]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def migrate(  # noqa: PLR0913  # Two to move, and one for each option of `sync`.
     options: Mapping[str, DeliveryOptions] | None = None,
     on_progress: OnProgress | None = None,
     wrap_rows: WrapRows = _unwrapped,
+    same_account: bool = False,
     stop: Event | None = None,
     transport: SenderFactory = concurrent_sender,
 ) -> MigrationReport:
@@ -52,6 +53,7 @@ def migrate(  # noqa: PLR0913  # Two to move, and one for each option of `sync`.
         options: Delivery options by name of the backend.
         on_progress: Called a few times a second with the progress of each backend; not in a dry run.
         wrap_rows: Given the iterator of rows, returns the iterable to read instead, for example to count rows.
+        same_account: True if the account of each backend is the one used before, with another key; see `sync`.
         stop: Set it to stop the run; not in a dry run.
         transport: Makes the sender for a number of concurrent requests.
 
@@ -63,7 +65,7 @@ def migrate(  # noqa: PLR0913  # Two to move, and one for each option of `sync`.
     """
     routes = as_routes(backends)
     if dry_run:
-        return _dry_run(source, routes, ledger, options, wrap_rows)
+        return _dry_run(source, routes, ledger, options, wrap_rows, same_account=same_account)
     if ledger is None:
         raise ConfigurationError("ledger", "expected a Ledger, got None", "only a dry run works without one")
     with closing(source.open(routes, ledger)) as reader:
@@ -75,6 +77,7 @@ def migrate(  # noqa: PLR0913  # Two to move, and one for each option of `sync`.
                 options=options,
                 on_progress=on_progress,
                 on_committed=reader.commit,
+                same_account=same_account,
                 stop=stop,
                 transport=transport,
             )
@@ -89,11 +92,15 @@ def _dry_run(
     ledger: Ledger | None,
     options: Mapping[str, DeliveryOptions] | None,
     wrap_rows: WrapRows,
+    *,
+    same_account: bool,
 ) -> MigrationReport:
     # Without the ledger, the reader starts at the first user and stores no checkpoint.
     with closing(source.open(routes, None)) as reader:
         try:
-            result = dry_run_sync(wrap_rows(reader.rows()), routes, ledger=ledger, options=options)
+            result = dry_run_sync(
+                wrap_rows(reader.rows()), routes, ledger=ledger, options=options, same_account=same_account
+            )
         except SourceError as error:
             result = DryRunReport(_stopped(reader, error), {})
         reader.commit(result.report.rows)
