@@ -1,5 +1,6 @@
-"""The SQLite file of a ledger: open it, migrate it, lock it, and turn SQLite's errors into LedgerError."""
+"""The SQLite file of a ledger: open it, migrate it, lock it, and turn its errors into LedgerError."""
 
+import logging
 import os
 import random
 import secrets
@@ -7,23 +8,25 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import closing, contextmanager, suppress
+from decimal import DecimalException
+from functools import cache
+from pathlib import Path, PurePath
+from traceback import extract_tb
 from typing import Any, Final, TypeVar
 
-import orjson
-
 from .._forks import register_fork_hooks
-from ..errors import LedgerError
+from ..errors import LedgerError, ReplayIdentityError
+from . import files
 from .codec import KEY_BYTES
+from .files import LOCK_TIMEOUT_S
 
 T = TypeVar("T")
 
 MEMORY: Final = ":memory:"
 # Rows per statement, so that SQLite prepares few different ones.
 MAX_ROWS: Final = 500
-# Seconds that a transaction waits for those of other processes.
-LOCK_TIMEOUT_S: Final = 60.0
+_logger: Final = logging.getLogger("replay_identity.ledger")
 
 # "RpLg" in ASCII: marks a SQLite file as a ledger.
 APPLICATION_ID: Final = 0x52704C67
@@ -91,23 +94,22 @@ _PRAGMAS: Final = (
     "PRAGMA wal_autocheckpoint = 4000",
     "PRAGMA journal_size_limit = 67108864",
 )
-_DAMAGED: Final = (
-    "the ledger is damaged",
-    "move the file away and sync again from the source; users who did not change are then sent again",
+_SELECT_COLUMNS: Final = (
+    'SELECT tables.name, columns.name, columns.type, NOT (columns."notnull" OR columns.pk)'
+    " FROM sqlite_master tables JOIN pragma_table_info(tables.name) columns"
+    " WHERE tables.type = 'table' AND tables.name NOT LIKE 'sqlite%'"
 )
-# Problem and hint by prefix of SQLite's name for the error.
-_PROBLEMS: Final[Mapping[str, tuple[str, str]]] = {
-    "SQLITE_FULL": ("the disk is full", "free some space and run again; nothing that was stored is lost"),
-    "SQLITE_CORRUPT": _DAMAGED,
-    "SQLITE_NOTADB": ("not a ledger", "choose another file"),
-    "SQLITE_BUSY": (
-        f"the ledger has been locked by another process for {LOCK_TIMEOUT_S:g} s",
-        "end that process, or wait for it",
-    ),
-    "SQLITE_READONLY": ("the ledger cannot be written", "check the permissions of the file and of its folder"),
-    "SQLITE_CANTOPEN": ("the ledger cannot be opened", "check that its folder exists and can be written"),
-    "SQLITE_IOERR": ("the ledger cannot be read or written", "check the disk"),
-}
+_PYTHON_TYPES: Final[Mapping[str, type]] = {"INTEGER": int, "REAL": float, "TEXT": str, "BLOB": bytes}
+# What decoding raises if something else is stored than was written.
+_DECODING_ERRORS: Final = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    DecimalException,
+    RecursionError,
+)
 
 
 class Database:
@@ -128,6 +130,7 @@ class Database:
         self._lock = threading.RLock()
         self._is_closed = False
         self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
         register_fork_hooks(self)
         with self._lock:  # No fork happens while SQLite works.
             self._connection = self._open()
@@ -159,22 +162,32 @@ class Database:
             _sleep_briefly()
 
     def rows(self, sql: str, *parameters: object) -> list[Any]:
-        """Return the rows that *sql* selects."""
+        """Return the rows that *sql* selects; each value has the type of the column whose name it has."""
         with self._connected() as connection:
-            return _wait_for_lock(lambda: connection.execute(sql, parameters).fetchall())
+            cursor = connection.cursor()
+            rows = _wait_for_lock(lambda: cursor.execute(sql, parameters).fetchall())
+            _check_types([name for name, *_ in cursor.description or ()], rows)
+            return rows
 
     def copy_to(self, path: Path) -> None:
         """Write a copy of the file to *path*, which must not exist."""
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            files.create_private(path)
         except OSError as error:
-            raise LedgerError(str(path), f"the copy cannot be created: {error.strerror}") from None
+            raise LedgerError(str(path), *files.describe_os_error(error, ("the copy cannot be created", ""))) from None
         try:
             with self._connected() as connection:
-                _wait_for_lock(lambda: connection.execute("VACUUM INTO ?", [str(path)]))
+                self._write_copy(connection, str(path))
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+    def _write_copy(self, connection: sqlite3.Connection, copy: str) -> None:
+        try:
+            _wait_for_lock(lambda: connection.execute("VACUUM INTO ?", [copy]))
+        except sqlite3.Error as error:
+            path = copy if files.is_about_writing(error) else self.path
+            raise LedgerError(path, *files.describe(error, path)) from None
 
     def checkpoint_wal(self) -> bool:
         """Write the write-ahead log back into the file and truncate it; return False if another process prevents it."""
@@ -207,13 +220,22 @@ class Database:
 
     @contextmanager
     def translated_errors(self) -> Generator[None]:
-        """Raise errors of SQLite, and of decoding what it stored, as LedgerError without their texts."""
+        """Raise errors of SQLite, and of decoding what it stored, as LedgerError without their texts.
+
+        The file is damaged if something cannot be decoded, so call nothing here that may fail for another reason.
+        """
         try:
             yield
+        except ReplayIdentityError:
+            raise
         except sqlite3.Error as error:
-            raise LedgerError(self.path, *_describe(error)) from None
-        except orjson.JSONDecodeError:
-            raise LedgerError(self.path, *_DAMAGED) from None
+            raise LedgerError(self.path, *files.describe(error, self.path)) from None
+        except _DECODING_ERRORS as error:
+            # A bug of ours would look the same; this shows where to search.
+            frame = extract_tb(error.__traceback__)[-1]
+            place = f"{PurePath(frame.filename).name}:{frame.lineno}"
+            _logger.warning("%s cannot be decoded: %s at %s", self.path, type(error).__name__, place)
+            raise LedgerError(self.path, *files.DAMAGED) from None
 
     @contextmanager
     def _connected(self) -> Generator[sqlite3.Connection]:
@@ -222,34 +244,48 @@ class Database:
                 raise LedgerError(self.path, "the ledger is closed")
             if self._connection is None:
                 self._connection = self._open()
+            elif self._identify() != self._identity:  # What is written to a deleted file is lost.
+                raise LedgerError(self.path, "the file has been moved or deleted", "open the ledger again")
             yield self._connection
 
     def _open(self) -> sqlite3.Connection:
+        if self.path != MEMORY:
+            files.create_if_missing(self.path)
         with self.translated_errors():
-            if self.path != MEMORY:
-                self._create_file()
             connection = sqlite3.connect(self.path, timeout=0.001, isolation_level=None, check_same_thread=False)
             try:
                 _wait_for_lock(lambda: self._prepare(connection))
+                _wait_for_lock(lambda: self._check_content(connection))
             except BaseException:
                 connection.close()
                 raise
+            self._identity = self._identify()
         return connection
 
-    def _create_file(self) -> None:
-        """Create the file for its owner alone: it holds traits until they are delivered."""
-        try:
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError as error:
-            problem, hint = _PROBLEMS["SQLITE_CANTOPEN"]
-            raise LedgerError(self.path, f"{problem}: {error.strerror}", hint) from None
+    def _identify(self) -> tuple[int, int] | None:
+        """Return what tells the file from another one at the same path, or None if there is no file."""
+        if self.path != MEMORY:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                found = Path(self.path).stat()
+                return found.st_dev, found.st_ino
+        return None
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         self._check_application_id(connection)
+        if self.path != MEMORY:
+            files.restrict(self.path)
         for pragma in _PRAGMAS:
             connection.execute(pragma)
         if _select_number(connection, "PRAGMA user_version") != len(MIGRATIONS):
             self._migrate(connection)
+
+    def _check_content(self, connection: sqlite3.Connection) -> None:
+        """Raise LedgerError unless there is each table with all its columns, and one key."""
+        columns = {(table, name) for table, name, *_ in connection.execute(_SELECT_COLUMNS)}
+        is_complete = columns >= {(table, name) for table, name, *_ in _columns(MIGRATIONS)}
+        keys = connection.execute("SELECT key FROM ledger").fetchall() if is_complete else []
+        if [(type(key), len(key or b"")) for (key,) in keys] != [(bytes, KEY_BYTES)]:
+            raise LedgerError(self.path, *files.DAMAGED)
 
     def _check_application_id(self, connection: sqlite3.Connection) -> None:
         # In one statement, since another process may be creating the tables.
@@ -329,13 +365,33 @@ def _is_busy(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
 
 
-def _describe(error: sqlite3.Error) -> tuple[str, str]:
-    """Return the problem and the hint for an error of SQLite."""
-    name: str = getattr(error, "sqlite_errorname", "")
-    for prefix, description in _PROBLEMS.items():
-        if name.startswith(prefix):
-            return description
-    return f"the ledger cannot be used: {name or type(error).__name__}", ""
+@cache
+def _columns(migrations: Sequence[Sequence[str]]) -> Sequence[tuple[str, str, str, bool]]:
+    """Return table, name, type and whether it may be null, of each column that *migrations* make."""
+    with closing(sqlite3.connect(MEMORY)) as connection:
+        for statements in migrations:
+            for statement in statements:
+                connection.execute(statement)
+        return connection.execute(_SELECT_COLUMNS).fetchall()
+
+
+@cache
+def _column_types(migrations: Sequence[Sequence[str]]) -> Mapping[str, frozenset[type]]:
+    """Return the Python types of the columns by name; columns of one name in several tables have those of each."""
+    types: dict[str, frozenset[type]] = {}
+    for _, name, declared, is_nullable in _columns(migrations):
+        if declared in _PYTHON_TYPES:
+            allowed = {_PYTHON_TYPES[declared], *((type(None),) if is_nullable else ())}
+            types[name] = types.get(name, frozenset()) | allowed
+    return types
+
+
+def _check_types(names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Raise TypeError if a value in *rows* has not the type of its column; SQLite does not notice that."""
+    types = _column_types(MIGRATIONS)
+    for name, values in zip(names, zip(*rows, strict=True), strict=False):
+        if name in types and not types[name].issuperset(map(type, values)):
+            raise TypeError(name)
 
 
 def _select_number(connection: sqlite3.Connection, sql: str) -> int:

@@ -10,8 +10,10 @@ from typing import Final
 from .._forks import fork_lock, register_fork_hooks
 from ..errors import LedgerError
 from .database import MEMORY
+from .files import create_if_missing, describe
 
 _UNSAFE: Final = re.compile("[^A-Za-z0-9_-]")
+_UNUSABLE: Final = ("the lock file next to the ledger cannot be used", "delete it if no process delivers")
 
 
 @contextmanager
@@ -33,18 +35,16 @@ def take_lease(path: str, backend: str) -> Generator[bool]:
 class _Lease:
     def __init__(self, path: str, backend: str) -> None:
         self._lock: sqlite3.Connection | None = None
+        file = _lock_path(path, backend)
         with fork_lock():
+            create_if_missing(file, _UNUSABLE)
             try:
-                self._lock = sqlite3.connect(
-                    _lock_path(path, backend), timeout=0, isolation_level=None, check_same_thread=False
-                )
+                self._lock = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
                 self._lock.execute("BEGIN EXCLUSIVE")
             except sqlite3.Error as error:
                 self.release()
                 if error.sqlite_errorname != "SQLITE_BUSY":
-                    raise LedgerError(
-                        path, "the lock file next to the ledger cannot be used", "check the permissions of its folder"
-                    ) from None
+                    raise LedgerError(file, *describe(error, file, _UNUSABLE)) from None
             register_fork_hooks(self)
 
     @property

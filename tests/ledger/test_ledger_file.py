@@ -1,5 +1,6 @@
 """Each problem with the file is one clear error without values, and nothing stored is lost."""
 
+import errno
 import os
 import random
 import shutil
@@ -8,15 +9,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
+from support.commands import run_command
 from support.ledgers import A, B, database_of, deliver, dropped, settle
 from support.users import user
+from support.vendors import Vendors
 
 from replay_identity import Accepted, Rejected
 from replay_identity.errors import LedgerError
-from replay_identity.ledger import Batch, JobEntry, Ledger, database
+from replay_identity.ledger import Batch, JobEntry, Ledger, database, files
 from replay_identity.ledger import database as opening
 
 CANARIES = [user(f"canary-{number}", plan="canary" * 200, n=number) for number in range(300)]
@@ -82,10 +86,10 @@ def test_an_empty_file_becomes_a_ledger(path: Path) -> None:
 
 def test_refuses_a_folder(tmp_path: Path) -> None:
     """A path in a missing folder and an empty path are refused too."""
-    assert problem_of(lambda: Ledger(tmp_path)).startswith("the ledger cannot be opened: ")
-    missing = tmp_path / "missing" / "ledger.db"
-    assert problem_of(lambda: Ledger(missing)) == "the ledger cannot be opened: No such file or directory"
-    assert problem_of(lambda: Ledger("")).startswith("the ledger cannot be opened: ")
+    assert problem_of(lambda: Ledger(tmp_path)) == "the ledger cannot be opened: not a regular file"
+    assert problem_of(lambda: Ledger(tmp_path / "missing" / "ledger.db")) == "the folder does not exist"
+    assert problem_of(lambda: Ledger("")) == "the ledger cannot be opened: not a regular file"
+    assert problem_of(lambda: Ledger(tmp_path / ("long" * 100))) == "the ledger cannot be opened: File name too long"
 
 
 def test_path_survives_a_change_of_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +288,7 @@ def test_a_file_at_its_quota_loses_nothing(path: Path) -> None:
             print(problem_of(lambda: grow(ledger)))
         """
 
-    assert run(script, path) == "the ledger cannot be read or written\n"
+    assert run(script, path) == "the file has reached the maximum size\n"
 
     with Ledger(path) as ledger:
         assert_intact(ledger)
@@ -296,6 +300,117 @@ def run(script: str, path: Path) -> str:
     command = [sys.executable, "-c", "\n".join(lines), str(path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+# What the system refuses, and SQLite only calls a failure to open, read or write.
+
+NO_SPACE = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+REFUSALS = {
+    **NO_SPACE,
+    errno.EROFS: "the file system is read-only",
+    errno.EMFILE: "too many files are open",
+    errno.EFBIG: "the file has reached the maximum size",
+    errno.EACCES: "files cannot be created in the folder",
+    errno.EIO: "the ledger cannot be opened",
+}
+
+
+@pytest.fixture
+def no_log(path: Path) -> Path:
+    """Create a ledger whose log SQLite cannot open."""
+    filled(path)
+    path.with_name("ledger.db-wal").mkdir()
+    return path
+
+
+def refusing(number: int) -> Callable[..., object]:
+    """Return a function that raises the system's error of that number."""
+
+    def refuse(*_: object, **__: object) -> object:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+@pytest.mark.parametrize("number", REFUSALS, ids=errno.errorcode.get)
+def test_names_the_reason_of_the_system(no_log: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite does not tell it, so the same is tried once more."""
+    monkeypatch.setattr(files, "TemporaryFile", refusing(number))
+
+    assert problem_of(lambda: Ledger(no_log)) == REFUSALS[number]
+
+
+@pytest.mark.parametrize(("free", "problem"), [(1000, "the disk is full"), (2**30, "the ledger cannot be opened")])
+def test_a_nearly_full_disk_is_full(no_log: Path, free: int, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file may still fit where SQLite's do not."""
+    usage = shutil.disk_usage(no_log.parent)._replace(free=free)
+
+    def disk_usage(_: Path) -> object:
+        return usage
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+
+    assert problem_of(lambda: Ledger(no_log)) == problem
+
+
+@pytest.mark.parametrize("number", NO_SPACE, ids=errno.errorcode.get)
+def test_no_room_for_any_file(path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new ledger, a copy and a lock are created by us, and the error names the file."""
+    with Ledger(path) as ledger:
+        monkeypatch.setattr(os, "open", refusing(number))
+        copy = path.with_name("copy.db")
+        for act, file in (
+            (lambda: Ledger(path.with_name("new.db")), "new.db"),
+            (lambda: ledger.copy_to(copy), "copy.db"),
+            (lambda: ledger.lease(A).__enter__(), "ledger.db-acme.lock"),
+        ):
+            with pytest.raises(LedgerError) as caught:
+                act()
+            assert (caught.value.problem, Path(caught.value.path).name) == (NO_SPACE[number], file)
+
+
+def test_no_room_for_a_copy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the copy, which may be on another disk."""
+    copy = path.with_name("copy.db")
+    with Ledger(filled(path)) as ledger:
+        copy.with_name("copy.db-journal").mkdir()  # SQLite cannot write the copy.
+        monkeypatch.setattr(files, "TemporaryFile", refusing(errno.ENOSPC))
+
+        with pytest.raises(LedgerError) as caught:
+            ledger.copy_to(copy)
+
+    assert (caught.value.problem, caught.value.path) == ("the disk is full", str(copy))
+    assert not copy.exists()
+
+
+def test_the_command_says_that_the_disk_is_full(
+    no_log: Path, vendors: Vendors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not speak of permissions."""
+    monkeypatch.setattr(files, "TemporaryFile", refusing(errno.ENOSPC))
+
+    result = run_command("deliver", "--ledger", str(no_log), env=vendors.environment)
+
+    assert result.code == 2
+    assert result.message.endswith("the disk is full; free some space and run again; nothing that was stored is lost")
+
+
+def test_a_vanished_folder_is_an_error(path: Path, tmp_path: Path) -> None:
+    """What is written to a deleted file would be lost; the same holds for a file that was replaced."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with Ledger(folder / "ledger.db") as ledger, Ledger(path) as other:
+        shutil.rmtree(folder)
+        path.replace(path.with_name("moved.db"))
+        Ledger(path).close()
+
+        for each in (ledger, other):
+            assert problem_of(partial(each.upsert, [user()], [A])) == "the file has been moved or deleted"
+
+
+def test_refuses_a_device() -> None:
+    """Nothing could be stored there."""
+    assert problem_of(lambda: Ledger(os.devnull)) == "the ledger cannot be opened: not a regular file"
 
 
 # A damaged file.
@@ -412,11 +527,27 @@ def test_reports_missing_write_permission(path: Path) -> None:
     finally:
         path.parent.chmod(0o755)
 
-    assert problems == [
-        "the ledger cannot be written",
-        "the ledger cannot be opened: Permission denied",
-        "the lock file next to the ledger cannot be used",
-    ]
+    assert problems == ["files cannot be created in the folder"] * 3
+
+
+def test_reports_a_file_of_somebody_else(path: Path) -> None:
+    """The folder can be written, but not the file."""
+    script = """
+        import os, sys
+        from ledger.test_ledger_file import problem_of
+        from replay_identity.ledger import Ledger
+
+        if os.geteuid() == 0:
+            os.seteuid(65534)
+        print(problem_of(lambda: Ledger(sys.argv[1])))
+        """
+    filled(path).chmod(0o400)
+    path.parent.chmod(0o777)
+    for folder in path.parent.parents:
+        if folder.stat().st_uid == os.geteuid():
+            folder.chmod(folder.stat().st_mode | 0o011)
+
+    assert run(script, path) == "the file cannot be read or written\n"
 
 
 def test_reports_a_file_that_became_read_only(path: Path) -> None:

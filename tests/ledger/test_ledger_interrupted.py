@@ -125,7 +125,7 @@ def test_a_failed_copy_leaves_no_file(path: Path, monkeypatch: pytest.MonkeyPatc
                 ledger.copy_to(copy)
         assert not copy.exists()
         ledger.copy_to(copy)
-        with pytest.raises(LedgerError, match="No such file"):
+        with pytest.raises(LedgerError, match="folder does not exist"):
             ledger.copy_to(path.parent / "none" / "copy.db")
 
 
