@@ -34,6 +34,19 @@ def parse_json(content: bytes) -> object:
     return value if _count_strings((value,)) == _count_quoted(content) else _parse_slowly(content)
 
 
+def parse_leniently(content: bytes) -> object:
+    """Return the value of the JSON text *content*, of which a repeated name or a digit may be lost.
+
+    Raises:
+        RecursionError: The content is nested too deeply.
+        ValueError: The content is not JSON in UTF-8.
+    """
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return json.loads(content)
+
+
 def parse_traits(content: bytes) -> dict[str, Any] | None:
     """Return the JSON object *content* in the form in which `UserTraits` stores traits, or None if it needs validation.
 

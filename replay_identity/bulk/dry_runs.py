@@ -3,6 +3,7 @@
 import math
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +16,9 @@ from ..router import Route
 from ..traits import UserTraits
 from .changes import ChangePlanner, Unsent
 from .options import DeliveryOptions
+from .repeated import UserOrRow, as_rows
 from .report import SyncReport
-from .run import Ingest, OnProgress, UserOrRow, open_ledger
+from .run import Ingest, OnProgress, open_ledger
 from .stats import Stats
 from .worker import BackendWorker, make_worker, routes_with_options
 
@@ -87,7 +89,8 @@ def dry_run(
     with _temporary_copy(ledger) as copy:
         workers = [make_worker(route, copy, chosen, same_account=same_account) for route, chosen in settings]
         report = SyncReport(backends=tuple(worker.report for worker in workers))
-        for _ in Ingest(workers, copy, report).ingest(users):
+        ingest, rows = Ingest(workers, copy, report), as_rows(users)
+        for _ in chain(ingest.look_ahead(rows), ingest.ingest(rows)):
             if on_progress is not None:
                 on_progress([worker.progress() for worker in workers])
         return DryRunReport(report, {worker.report.backend: _settle_all(worker) for worker in workers})

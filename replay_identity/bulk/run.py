@@ -3,7 +3,7 @@
 import gc
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from threading import Event, Lock
@@ -15,14 +15,14 @@ from ..adapters.protocols import IdentityBackend
 from ..errors import SourceError
 from ..ledger import Claim, Ledger
 from ..router import Route
-from ..sources import BadRow, Row
+from ..sources import BadRow, Row, Rows
 from ..traits import UserTraits
 from ..transport import concurrent_sender
 from .options import DeliveryOptions
+from .repeated import IdCounts, RepeatedUsers, RowMerger, UserOrRow, as_rows
 from .report import Progress, SyncReport
 from .worker import BackendWorker, SenderFactory, make_worker, routes_with_options
 
-UserOrRow: TypeAlias = UserTraits | Row | BadRow
 OnProgress: TypeAlias = Callable[[Sequence[Progress]], None]
 OnCommitted: TypeAlias = Callable[[int], None]
 
@@ -30,6 +30,8 @@ _MAX_BAD_ROWS: Final = 20
 # Rows read at once: few at first, so that sending begins soon; then the number doubles each time.
 _FIRST_CHUNK_ROWS: Final = 250
 _MAX_CHUNK_ROWS: Final = 4000
+# Ids read at once before the rows.
+_CHUNK_IDS: Final = 20_000
 # Reading pauses while even the fastest vendor has more users to catch up on.
 _MAX_BACKLOG: Final = 10_000
 _MAX_BACKLOG_WITHOUT_LEDGER: Final = 5_000
@@ -143,10 +145,12 @@ class _Run:
     def run(self, users: Iterable[UserOrRow]) -> SyncReport:
         """Read and deliver *users*, and return the closed report."""
         self.report.backends = tuple(worker.report for worker in self.workers)
+        ingest, rows = Ingest(self.workers, self.ledger, self.report), as_rows(users)
         try:
+            self._look_ahead(ingest, rows)
             for worker in self.workers:
                 worker.start(self, self.transport)
-            self._read(users)
+            self._read(ingest, rows)
             self._is_complete.set()
             self._wait_while(lambda: any(worker.is_alive for worker in self.workers))
             if self.stop.is_set():
@@ -158,6 +162,7 @@ class _Run:
             for worker in self.workers:
                 worker.join()
         self._raise_worker_error()
+        ingest.close()
         for worker in self.workers:
             worker.close_report()
         self._report_progress(is_final=True)
@@ -171,8 +176,14 @@ class _Run:
         """Return True if the workers should end soon."""
         return self.stop.is_set() or self._is_over.is_set()
 
-    def _read(self, users: Iterable[UserOrRow]) -> None:
-        for _ in Ingest(self.workers, self.ledger, self.report).ingest(users):
+    def _look_ahead(self, ingest: "Ingest", rows: Rows[UserOrRow]) -> None:
+        for _ in ingest.look_ahead(rows):
+            self._report_progress()
+            if self.stop.is_set():
+                break
+
+    def _read(self, ingest: "Ingest", rows: Rows[UserOrRow]) -> None:
+        for _ in ingest.ingest(rows):
             self._report_committed()
             self._wait_while(self._is_far_ahead)
             if self.stop.is_set():
@@ -210,7 +221,7 @@ class _Run:
 
 @attrs.define
 class Ingest:
-    """Read rows, reject invalid ones, and enqueue the rest.
+    """Read rows, reject invalid ones, and enqueue the rest, each user once all of their rows are merged.
 
     Attributes:
         workers: The workers to enqueue users for.
@@ -221,19 +232,32 @@ class Ingest:
     workers: Sequence[BackendWorker]
     ledger: Ledger | None
     report: SyncReport
+    _repeated: RepeatedUsers | None = attrs.field(default=None, init=False)
+    _merger: RowMerger | None = attrs.field(default=None, init=False)
     _failure: Exception | None = attrs.field(default=None, init=False, repr=False)
     # Of the current chunk, which is counted once it is committed.
     _chunk_rows: int = attrs.field(default=0, init=False)
     _bad_rows: list[BadRow] = attrs.field(factory=list[BadRow], init=False, repr=False)
 
-    def ingest(self, users: Iterable[UserOrRow]) -> Iterator[None]:
-        """Ingest *users* in chunks and yield after each.
+    def look_ahead(self, rows: Rows[UserOrRow]) -> Iterator[None]:
+        """Find the users who have several rows in a source that can be read twice, and yield now and then."""
+        counts = IdCounts()
+        with suppress(Exception):  # What fails here fails again when the rows are read, and is reported then.
+            ids = rows.read_ids()
+            while counts.add(islice(ids, _CHUNK_IDS)):
+                yield
+        self._repeated = counts.repeated()
+        if self._repeated is not None and self.ledger is None:
+            self._merger = RowMerger(self._repeated)
+
+    def ingest(self, source: Rows[UserOrRow]) -> Iterator[None]:
+        """Ingest the rows of *source* in chunks and yield after each.
 
         Raises:
             SourceError: The source could not be read at all; if it fails later, the report says so. Any other error
                 of the source is raised as it is, once the rows before it are committed.
         """
-        rows, size = iter(users), min(_FIRST_CHUNK_ROWS, _MAX_CHUNK_ROWS)
+        rows, size = source.rows, min(_FIRST_CHUNK_ROWS, _MAX_CHUNK_ROWS)
         while self._ingest_chunk(islice(rows, size)) and self._failure is None:
             size = min(2 * size, _MAX_CHUNK_ROWS)
             yield
@@ -241,6 +265,12 @@ class Ingest:
             self.report.stopped = str(self._failure)
         elif self._failure is not None:
             raise self._failure
+        self.close()
+
+    def close(self) -> None:
+        """Enqueue the users who are held because more rows about them were expected."""
+        if self._merger is not None:
+            self._enqueue_in_memory(self._merger.release())
 
     def _ingest_chunk(self, rows: Iterable[UserOrRow]) -> bool:
         """Commit and count *rows*; return False if there were none."""
@@ -270,14 +300,19 @@ class Ingest:
 
     def _enqueue(self, users: Iterable[UserTraits]) -> None:
         if self.ledger is None:
-            chunk = list(users)
-            for worker in self.workers:
-                worker.enqueue(chunk)
+            self._enqueue_in_memory(users if self._merger is None else self._merger.merge(users))
             return
         accounts = [worker.account for worker in self.workers]
         counts = self.ledger.upsert(users, accounts, replace=True, on_inserted=self._offer)
         for worker in self.workers:
             worker.report.upserts.add(counts[worker.report.backend])
+
+    def _enqueue_in_memory(self, users: Iterable[UserTraits]) -> None:
+        chunk = list(users)
+        coalesced = 0 if self._merger is None else self._merger.pop_coalesced()
+        for worker in self.workers:
+            worker.report.upserts.already_pending += coalesced
+            worker.enqueue(chunk)
 
     def _offer(self, claims: Sequence[Claim]) -> None:
         for worker in self.workers:

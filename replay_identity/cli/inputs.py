@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import chain, islice
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..errors import LedgerError, SourceError
 from ..ledger import Ledger
 from ..mapping import load_mapping
 from ..migration import FileSource, MigrationSource, RowReader, VendorSource
-from ..sources import BadRow, Row, read_query, read_users
+from ..sources import BadRow, Row, Rows, read_query, read_users
 from .exit_codes import read_failure_exit_code
 from .options import FileFormat
 from .progress import format_duration
@@ -143,7 +143,7 @@ class SourceOptions:
     restart: bool = False
 
 
-def read_rows(file: Path, options: SourceOptions) -> Iterator[Row | BadRow]:
+def read_rows(file: Path, options: SourceOptions) -> Rows[Row | BadRow]:
     """Return the rows of *file*, or of the query on it."""
     mapping = None if options.mapping is None else load_mapping(options.mapping)
     if options.sql is None:
@@ -159,9 +159,9 @@ def read_rows(file: Path, options: SourceOptions) -> Iterator[Row | BadRow]:
     return read_query(options.sql, database, anonymous=options.anonymous, mapping=mapping)
 
 
-def prefetch_first(rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+def prefetch_first(rows: Rows[Row | BadRow]) -> Rows[Row | BadRow]:
     """Return *rows* after reading the first one, so that a missing file fails before a ledger is created."""
-    return chain(list(islice(rows, 1)), rows)
+    return rows.through(lambda iterator: chain(list(islice(iterator, 1)), iterator))
 
 
 def resolve_source(name: str, settings: Settings, options: SourceOptions) -> MigrationSource:

@@ -1,6 +1,7 @@
 """`replay-identity migrate`."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -109,7 +110,7 @@ def _dry_run(
             ledger=opened,
             dry_run=True,
             options=targets.delivery,
-            wrap_rows=lambda rows: track(rows, advance),
+            wrap_rows=lambda rows: rows.through(partial(track, advance=advance)),
             same_account=same_account,
         )
 

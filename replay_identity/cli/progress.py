@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final, TypeVar
@@ -18,6 +18,7 @@ from rich.text import Text
 
 from .._text import pluralize
 from ..bulk import Progress
+from ..sources import Rows
 from .terminal import stderr_console
 
 T = TypeVar("T")
@@ -141,12 +142,14 @@ class ProgressDisplay:
         live: The live display, or None to print plain lines.
         clock: Function that returns the time in seconds.
         row_count: Rows read so far, or None if the run reads none.
+        id_count: Ids read so far, before the first row.
     """
 
     console: Console
     live: Live | None
     clock: Callable[[], float] = time.monotonic
     row_count: int | None = None
+    id_count: int = 0
     _is_reading: bool = False
     _throughput: dict[str, Throughput] = attrs.field(factory=dict[str, Throughput])
     _lines: Sequence[ProgressLine] = ()
@@ -155,13 +158,10 @@ class ProgressDisplay:
     def __attrs_post_init__(self) -> None:
         self._printed_at = self.clock()
 
-    def count(self, rows: Iterable[T]) -> Iterator[T]:
-        """Yield *rows* and count them."""
+    def count(self, rows: Rows[T]) -> Rows[T]:
+        """Return *rows*, which count themselves as they are read."""
         self.row_count, self._is_reading = 0, True
-        for row in rows:
-            self.row_count += 1
-            yield row
-        self._is_reading = False
+        return rows.through(self._count_rows, wrap_ids=self._count_ids)
 
     def update(self, progress: Sequence[Progress]) -> None:
         """Show the *progress* of all backends: at once on a terminal, in a log every few seconds."""
@@ -180,12 +180,26 @@ class ProgressDisplay:
         for line in self._lines:
             self.console.print(str(line), soft_wrap=True)
 
+    def _count_rows(self, rows: Iterable[T]) -> Iterator[T]:
+        self.row_count = 0
+        for row in rows:
+            self.row_count += 1
+            yield row
+        self._is_reading = False
+
+    def _count_ids(self, ids: Iterable[Hashable]) -> Iterator[Hashable]:
+        for user_id in ids:
+            self.id_count += 1
+            yield user_id
+
     def _line(self, progress: Progress, now: float) -> ProgressLine:
         throughput = self._throughput.setdefault(progress.backend, Throughput())
         throughput.record(now, progress.settled)
         return ProgressLine(progress, None if self._is_reading else progress.given, throughput.per_second)
 
     def _rows_read(self) -> str:
+        if self.id_count and not self.row_count:
+            return f"looking for repeated users: {pluralize(self.id_count, 'id')} read so far"
         return f"{pluralize(self.row_count or 0, 'row')} read{' so far' if self._is_reading else ''}"
 
     def _table(self) -> Table:

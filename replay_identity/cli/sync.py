@@ -1,8 +1,8 @@
 """`replay-identity sync` and `deliver`."""
 
 import time
-from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, NoReturn
 
 import typer
@@ -12,7 +12,7 @@ from ..bulk.worker import account_of
 from ..config import Settings
 from ..ledger import AccountCounts, Ledger
 from ..router import as_routes
-from ..sources import BadRow, Row
+from ..sources import BadRow, Row, Rows
 from . import options
 from .exit_codes import ExitCode
 from .inputs import LedgerFile, SourceOptions, prefetch_first, read_rows, resolve_ledger, resolve_settings
@@ -48,8 +48,9 @@ def sync_command(  # noqa: PLR0913  # One for each option.
         interruptible(stderr_console(), resume_advice(ledger_file)) as interruption,
         progress_display(stderr_console()) as display,
     ):
+        rows = display.count(rows)
         report = bulk.sync(
-            display.count(rows),
+            rows,
             resolved.backends,
             ledger=opened,
             options=resolved.delivery,
@@ -93,7 +94,7 @@ def deliver_command(
 
 
 def _dry_run(
-    rows: Iterator[Row | BadRow], settings: Settings, ledger_file: LedgerFile, *, same_account: bool, json: bool
+    rows: Rows[Row | BadRow], settings: Settings, ledger_file: LedgerFile, *, same_account: bool, json: bool
 ) -> NoReturn:
     with (
         ledger_file.open_if_exists() as opened,
@@ -101,7 +102,7 @@ def _dry_run(
         spinner("read") as advance,
     ):
         report = bulk.dry_run(
-            track(rows, advance),
+            rows.through(partial(track, advance=advance)),
             settings.backends,
             ledger=opened,
             options=settings.delivery,

@@ -132,6 +132,20 @@ class CompiledMapping:
             observed_at=self._checked_observed_at(fields.get("observed_at")),
         )
 
+    def find_user_id(self, row: dict[str, Any]) -> Any:  # noqa: ANN401  # Unchecked.
+        """Return the user id in *row* as `to_user` finds it, before it is validated, or None. The row is consumed.
+
+        Raises:
+            InvalidTraitsError: A field cannot be cast.
+        """
+        values = [step.pop(row) for step in self.steps]
+        if "user_id" in self.user_fields:
+            return _value_or_none(values[self.user_fields["user_id"]])
+        for path, index in self.targets:
+            if values[index] is not MISSING:
+                path.insert(row, values[index])
+        return _pop_first(row, self.default_names["user_id"])
+
     def _checked_observed_at(self, observed_at: date | None) -> datetime | None:
         if observed_at is None or isinstance(observed_at, datetime):
             return observed_at

@@ -159,6 +159,12 @@ class RowMapping:
         return frozenset(renamed | ({*USER_ID_KEYS} - self.fields.keys()))
 
     @property
+    def id_rules(self) -> "RowMapping":
+        """The part of the mapping that decides on the user id."""
+        fields = {path: rule for path, rule in self.fields.items() if path in self.id_paths or path in USER_ID_KEYS}
+        return RowMapping(user_id=self.user_id, null=self.null, timezone=self.timezone, fields=fields)
+
+    @property
     def targets(self) -> Mapping[str, tuple[str, FieldRule]]:
         """The path and the rule of each field that becomes a trait, by name of the trait.
 

@@ -1,6 +1,6 @@
 """Move users from a vendor or a file to other vendors."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from threading import Event
 from typing import TypeAlias
@@ -13,16 +13,15 @@ from ..bulk.worker import SenderFactory
 from ..errors import ConfigurationError, SourceError
 from ..ledger import Ledger
 from ..router import Route, as_routes
-from ..sources import BadRow, Row
+from ..sources import BadRow, Row, Rows
 from ..transport import concurrent_sender
 from .readers import MigrationSource, RowReader
 from .report import MigrationReport
 
-Rows: TypeAlias = Iterator[Row | BadRow]
-WrapRows: TypeAlias = Callable[[Rows], Iterable[Row | BadRow]]
+WrapRows: TypeAlias = Callable[[Rows[Row | BadRow]], Iterable[Row | BadRow]]
 
 
-def _unwrapped(rows: Rows) -> Rows:
+def _unwrapped(rows: Rows[Row | BadRow]) -> Rows[Row | BadRow]:
     return rows
 
 
@@ -52,7 +51,7 @@ def migrate(  # noqa: PLR0913  # Two to move, and one for each option of `sync`.
             ledger.
         options: Delivery options by name of the backend.
         on_progress: Called a few times a second with the progress of each backend; not in a dry run.
-        wrap_rows: Given the iterator of rows, returns the iterable to read instead, for example to count rows.
+        wrap_rows: Given the rows, returns those to read instead, for example to count rows with `Rows.through`.
         same_account: True if the account of each backend is the one used before, with another key; see `sync`.
         stop: Set it to stop the run; not in a dry run.
         transport: Makes the sender for a number of concurrent requests.

@@ -11,12 +11,13 @@ import attrs
 
 from ..adapters.protocols import Page
 from ..bulk.options import DeliveryOptions
+from ..bulk.repeated import as_rows
 from ..ledger import Checkpoint, Ledger
 from ..mapping import RowMapping
 from ..outcomes import Failure
 from ..retry import RetryPolicy
 from ..router import Route
-from ..sources import BadRow, Row
+from ..sources import BadRow, Row, Rows
 from ..transport import Sender, Transport
 from .conversion import Conversion
 from .fidelity import Fidelity
@@ -46,8 +47,8 @@ class RowReader(Protocol):
         """The failure that stopped reading a vendor before the last page, or None."""
         ...
 
-    def rows(self) -> Iterator[Row | BadRow]:
-        """Yield the rows."""
+    def rows(self) -> Rows[Row | BadRow]:
+        """Return the rows."""
         ...
 
     def commit(self, row_count: int) -> None:
@@ -98,18 +99,21 @@ class FileReader:
     listing: None = None
     failure: None = None
 
-    def rows(self) -> Iterator[Row | BadRow]:
-        """Yield the rows."""
-        for row in self.users:
-            if isinstance(row, Row):
-                self.fidelity.add(row.user)
-            yield row
+    def rows(self) -> Rows[Row | BadRow]:
+        """Return the rows."""
+        return as_rows(self.users).through(self._with_fidelity)
 
     def commit(self, row_count: int) -> None:
         """Do nothing: files have no checkpoints."""
 
     def close(self) -> None:
         """Do nothing: the caller owns the rows."""
+
+    def _with_fidelity(self, rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+        for row in rows:
+            if isinstance(row, Row):
+                self.fidelity.add(row.user)
+            yield row
 
 
 @attrs.frozen(kw_only=True)
@@ -220,14 +224,9 @@ class VendorReader:
         self._stats = ReadStats.from_json(checkpoint.stats, self.routes)
         self._earlier = self._users_read = self._stats.counts.total()
 
-    def rows(self) -> Iterator[Row | BadRow]:
-        """Yield the rows."""
-        restarts = 0
-        for page in self.page_reader.pages(self._token):
-            if restarts < self.page_reader.restarts:
-                restarts = self.page_reader.restarts
-                self._reset()
-            yield from self._page_rows(page)
+    def rows(self) -> Rows[Row | BadRow]:
+        """Return the rows."""
+        return Rows(self._rows())
 
     def commit(self, row_count: int) -> None:
         """Record that the first *row_count* rows are stored, and move the checkpoint to the last complete page."""
@@ -241,6 +240,14 @@ class VendorReader:
     def close(self) -> None:
         """Close the connections."""
         self.page_reader.transport.close()
+
+    def _rows(self) -> Iterator[Row | BadRow]:
+        restarts = 0
+        for page in self.page_reader.pages(self._token):
+            if restarts < self.page_reader.restarts:
+                restarts = self.page_reader.restarts
+                self._reset()
+            yield from self._page_rows(page)
 
     def _page_rows(self, page: Page) -> Iterator[Row | BadRow]:
         stats = ReadStats.empty(self.routes)

@@ -2,6 +2,6 @@
 
 from .._paths import nest_fields
 from .readers import Format, infer_mapping, read_query, read_users
-from .rows import BadRow, Row
+from .rows import BadRow, Row, Rows
 
-__all__ = ["BadRow", "Format", "Row", "infer_mapping", "nest_fields", "read_query", "read_users"]
+__all__ = ["BadRow", "Format", "Row", "Rows", "infer_mapping", "nest_fields", "read_query", "read_users"]

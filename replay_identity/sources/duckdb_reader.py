@@ -17,7 +17,7 @@ from ..errors import InvalidTraitsError, SourceError, printable
 from ..mapping import CompiledMapping, RowMapping
 from ..traits import UserTraits
 from .csv_reader import column_paths
-from .rows import BadRow, Row, to_row
+from .rows import BadRow, Row, id_finder, to_row
 
 MEMORY: Final = "256MB"
 BATCH: Final = 1000
@@ -61,6 +61,33 @@ class _Column:
         self.path.set(row, value)
 
 
+@attrs.frozen
+class _Query:
+    """A query, and the columns of its result."""
+
+    sql: str
+    columns: Sequence[_Column]
+
+    @classmethod
+    def prepare(cls, connection: duckdb.DuckDBPyConnection, sql: str, source: str) -> "_Query":
+        relation = connection.sql(sql)
+        names, types = relation.columns, relation.types
+        paths = column_paths(names, source)
+        columns = [_Column(path, _restore_function(type_)) for path, type_ in zip(paths, types, strict=True)]
+        return cls(_in_utc_query(sql, names, types), columns)
+
+    def fetch(self, connection: duckdb.DuckDBPyConnection) -> Iterator[Sequence[Any]]:
+        """Yield the values of each row."""
+        return _fetch(connection.execute(self.sql))
+
+    def fields(self, values: Sequence[Any]) -> dict[str, Any]:
+        """Return the fields of a row."""
+        row: dict[str, Any] = {}
+        for column, value in zip(self.columns, values, strict=True):
+            column.set(row, value)
+        return row
+
+
 def parquet_rows(paths: Iterable[str], source: str, mapping: RowMapping | None) -> Iterator[Row | BadRow]:
     """Yield the rows of the Parquet files at *paths*, numbered consecutively from 1.
 
@@ -71,11 +98,35 @@ def parquet_rows(paths: Iterable[str], source: str, mapping: RowMapping | None) 
     number = 0
     with _connect(None, source) as connection:
         for path in paths:
-            # A directory such as country=DE adds no column; a query in SQL can ask for that.
-            sql = f"FROM read_parquet({_literal(glob.escape(path))}, hive_partitioning = false)"
-            for row in _rows(connection, sql, source, compiled, first=number + 1):
+            for row in _rows(connection, _parquet_query(path), source, compiled, first=number + 1):
                 number += 1
                 yield row
+
+
+def parquet_ids(paths: Iterable[str], source: str, mapping: RowMapping) -> Iterator[str]:
+    """Yield the user id of each row that has one; reads only the columns that may hold it. Bad rows may have ids too.
+
+    Raises:
+        SourceError: A file cannot be read.
+    """
+    find_user_id = id_finder(mapping)
+    with _connect(None, source) as connection:
+        for path in paths:
+            sql = _parquet_query(path)
+            names = [_identifier(name) for name in connection.sql(sql).columns if _may_hold_id(name, mapping)]
+            if names:
+                query = _Query.prepare(connection, f"SELECT {', '.join(names)} {sql}", source)
+                ids = (find_user_id(query.fields(values)) for values in query.fetch(connection))
+                yield from (user_id for user_id in ids if user_id is not None)
+
+
+def _may_hold_id(name: str, mapping: RowMapping) -> bool:
+    return any(path == name or path.startswith(f"{name}.") for path in mapping.id_paths)
+
+
+def _parquet_query(path: str) -> str:
+    # A directory such as country=DE adds no column; a query in SQL can ask for that.
+    return f"FROM read_parquet({_literal(glob.escape(path))}, hive_partitioning = false)"
 
 
 def query_rows(
@@ -141,19 +192,12 @@ def _rows(
     connection: duckdb.DuckDBPyConnection, sql: str, source: str, mapping: CompiledMapping, first: int
 ) -> Iterator[Row | BadRow]:
     """Yield the rows that the query returns, numbered from *first* on."""
-    relation = connection.sql(sql)
-    names, types = relation.columns, relation.types
-    paths = column_paths(names, source)
-    columns = [_Column(path, _restore_function(type_)) for path, type_ in zip(paths, types, strict=True)]
+    query = _Query.prepare(connection, sql, source)
 
     def to_user(values: Any) -> UserTraits:  # noqa: ANN401  # Values of any type.
-        row: dict[str, Any] = {}
-        for column, value in zip(columns, values, strict=True):
-            column.set(row, value)
-        return mapping.to_user(row)
+        return mapping.to_user(query.fields(values))
 
-    query = _in_utc_query(sql, names, types)
-    for number, values in enumerate(_fetch(connection.execute(query)), first):
+    for number, values in enumerate(query.fetch(connection), first):
         yield to_row(values, number, number, to_user)
 
 

@@ -1,15 +1,16 @@
 """Read JSON Lines: one object per line."""
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeGuard
 
-from .._json import parse_json, parse_traits
+from .._json import parse_json, parse_leniently, parse_traits
 from ..errors import InvalidTraitsError
-from ..mapping import CompiledMapping
+from ..mapping import CompiledMapping, RowMapping
 from ..traits import UserTraits, from_validated_row
 from .csv_reader import TOO_LONG, Line
-from .rows import BadRow, Row, to_row, user_factory
+from .rows import BadRow, Row, id_finder, to_row, user_factory
 
 _TYPE_NAMES: Final[Mapping[type[object], str]] = {
     list: "an array",
@@ -20,6 +21,8 @@ _TYPE_NAMES: Final[Mapping[type[object], str]] = {
     type(None): "null",
 }
 _HINT: Final = "write one JSON object per line"
+# An object whose first field is a user id without escapes.
+_FIRST_FIELD: Final = re.compile(rb'\s*+\{\s*+"(user_id|uid|id)"\s*+:\s*+"([^"\\]++)"').match
 
 
 def json_rows(lines: Iterator[Line], mapping: CompiledMapping | None) -> Iterator[Row | BadRow]:
@@ -33,6 +36,40 @@ def json_rows(lines: Iterator[Line], mapping: CompiledMapping | None) -> Iterato
         elif not content.isspace():
             value = _parse(number, content)
             yield value if isinstance(value, BadRow) else to_row(value, number, number, to_user)
+
+
+def json_ids(lines: Iterable[bytes], mapping: RowMapping | None) -> Iterator[str]:
+    """Yield the user id on each line that has one, much faster than `json_rows`. Bad rows may have ids too."""
+    find_user_id = id_finder(mapping or RowMapping())
+    for line in lines:
+        user_id = _find_fast(line) if mapping is None else None
+        if user_id is None:
+            content = _parse_object(line)
+            user_id = None if content is None else find_user_id(content)
+        if user_id is not None:
+            yield user_id
+
+
+def _parse_object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = parse_leniently(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if _is_object(value) else None
+
+
+def _find_fast(line: bytes) -> str | None:
+    """Return the user id on an ordinary line, or None if `_parse` must find it."""
+    found = _FIRST_FIELD(line)
+    if found is None:
+        return None
+    name, user_id = found.groups()
+    if name != b"user_id" and (b"user_id" in line or b"uid" in line[found.end() :] or b"\\" in line):
+        return None  # Another field may be the id instead.
+    try:
+        return user_id.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def _parse_fast(content: bytes) -> UserTraits | None:

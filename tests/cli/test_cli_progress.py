@@ -8,6 +8,7 @@ from support.clock import Clock
 
 from replay_identity.bulk import Progress
 from replay_identity.cli.progress import ProgressDisplay, ProgressLine, Throughput, format_duration, progress_display
+from replay_identity.sources import Rows
 
 
 class Terminal(io.StringIO):
@@ -60,7 +61,7 @@ def test_a_log_gets_a_line_every_ten_seconds() -> None:
     """Updates arrive several times per second."""
     clock, stream = Clock(0.0), io.StringIO()
     display = ProgressDisplay(Console(file=stream, width=80), None, clock)
-    rows = display.count(["r1", "r2"])
+    rows = display.count(Rows(iter(["r1", "r2"])))
 
     next(rows)
     for clock.now in (0.2, 9.9, 10.0, 10.2):
@@ -84,7 +85,7 @@ def test_a_terminal_gets_a_transient_display() -> None:
     stream = Terminal()
 
     with progress_display(Console(file=stream, width=120, force_terminal=True)) as display:
-        assert list(display.count(["r1"])) == ["r1"]
+        assert list(display.count(Rows(iter(["r1"])))) == ["r1"]
         display.update([Progress("acme", 4, 1, status_text="1 job"), Progress("other", 4, 4, problem="HTTP 401")])
         shown = stream.getvalue()
 
@@ -108,7 +109,7 @@ def test_a_run_that_never_started_prints_nothing() -> None:
     stream = io.StringIO()
 
     with progress_display(Console(file=stream, width=80)) as display:
-        display.count(["r1"])
+        display.count(Rows(iter(["r1"])))
 
     assert not stream.getvalue()
 
@@ -131,3 +132,17 @@ def test_forced_colours_do_not_make_a_terminal() -> None:
         display.update([Progress("acme", 4, 1)])
 
     assert stream.getvalue() == "acme: 1 of 4 users\n"
+
+
+def test_ids_are_counted_before_the_rows() -> None:
+    """A large file takes a while; then the rows are counted."""
+    stream = Terminal()
+
+    with progress_display(Console(file=stream, width=120, force_terminal=True)) as display:
+        rows = display.count(Rows(iter(["r1"]), lambda: iter(["u1", "u2"])))
+        list(rows.read_ids())
+        display.update([Progress("acme", 0, 0)])
+        assert "looking for repeated users: 2 ids read so far" in stream.getvalue()
+        next(rows)
+        display.update([Progress("acme", 1, 0)])
+        assert "1 row read so far" in stream.getvalue()

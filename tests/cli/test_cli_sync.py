@@ -26,7 +26,7 @@ from replay_identity.cli.terminal import interruptible
 from replay_identity.emulator import Fault
 from replay_identity.errors import SourceError
 from replay_identity.outcomes import Misconfigured, Rejected
-from replay_identity.sources import BadRow, Row
+from replay_identity.sources import BadRow, Row, Rows
 from replay_identity.sources.readers import Format
 from replay_identity.traits import UserTraits
 
@@ -180,12 +180,12 @@ def test_an_unreadable_rest_of_a_file_exits_with_2(
     """Users that were read are sent."""
     del vendors
 
-    def read_one(*_: object, **__: object) -> Iterator[Row]:
+    def read_one() -> Iterator[Row]:
         yield Row(1, UserTraits("u1"))
         raise SourceError("users.csv", "breaks off")
 
     monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 1)
-    monkeypatch.setattr("replay_identity.cli.inputs.read_users", read_one)
+    monkeypatch.setattr("replay_identity.cli.inputs.read_users", lambda *_, **__: Rows(read_one()))
 
     result, dry_run = run("sync", write([])), run("sync", write([]), "--dry-run")
 
