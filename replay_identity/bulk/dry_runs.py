@@ -16,6 +16,7 @@ from ..router import Route
 from ..traits import UserTraits
 from .changes import ChangePlanner, Unsent
 from .options import DeliveryOptions
+from .outbox import BitSet
 from .repeated import UserOrRow, as_rows
 from .report import SyncReport
 from .run import Ingest, OnProgress, open_ledger
@@ -89,7 +90,7 @@ def dry_run(
     with _temporary_copy(ledger) as copy:
         workers = [make_worker(route, copy, chosen, same_account=same_account) for route, chosen in settings]
         report = SyncReport(backends=tuple(worker.report for worker in workers))
-        ingest, rows = Ingest(workers, copy, report), as_rows(users)
+        ingest, rows = Ingest(workers, copy, report, BitSet()), as_rows(users)
         for _ in chain(ingest.look_ahead(rows), ingest.ingest(rows)):
             if on_progress is not None:
                 on_progress([worker.progress() for worker in workers])

@@ -129,6 +129,12 @@ class BitSet:
         for number in numbers:
             self.add(number)
 
+    def clear(self) -> None:
+        """Remove all numbers."""
+        # Of the same size, since another thread may be about to read a byte.
+        self._bits[:] = bytes(len(self._bits))
+        self._count = 0
+
     def difference_update(self, numbers: Iterable[int]) -> None:
         """Remove those of *numbers* that are in the set."""
         for number in numbers:

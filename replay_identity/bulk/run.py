@@ -19,6 +19,7 @@ from ..sources import BadRow, Row, Rows
 from ..traits import UserTraits
 from ..transport import concurrent_sender
 from .options import DeliveryOptions
+from .outbox import BitSet
 from .repeated import IdCounts, RepeatedUsers, RowMerger, UserOrRow, as_rows
 from .report import Progress, SyncReport
 from .worker import BackendWorker, SenderFactory, make_worker, routes_with_options
@@ -85,11 +86,14 @@ def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and
     """
     settings = routes_with_options(backends, options)
     with open_ledger(ledger) as opened:
-        workers = [make_worker(route, opened, chosen, same_account=same_account) for route, chosen in settings]
+        held = BitSet()
+        workers = [
+            make_worker(route, opened, chosen, held=held, same_account=same_account) for route, chosen in settings
+        ]
         if resend and opened is not None:
             for worker in workers:
                 opened.invalidate(worker.account)
-        run = _Run(workers, opened, transport, on_progress, on_committed, stop or Event())
+        run = _Run(workers, opened, held, transport, on_progress, on_committed, stop or Event())
         with relaxed_gc():
             return run.run(users)
 
@@ -133,6 +137,7 @@ class _Run:
 
     workers: Sequence[BackendWorker]
     ledger: Ledger | None
+    held: BitSet
     transport: SenderFactory
     on_progress: OnProgress | None
     on_committed: OnCommitted | None
@@ -145,7 +150,7 @@ class _Run:
     def run(self, users: Iterable[UserOrRow]) -> SyncReport:
         """Read and deliver *users*, and return the closed report."""
         self.report.backends = tuple(worker.report for worker in self.workers)
-        ingest, rows = Ingest(self.workers, self.ledger, self.report), as_rows(users)
+        ingest, rows = Ingest(self.workers, self.ledger, self.report, self.held), as_rows(users)
         try:
             self._look_ahead(ingest, rows)
             for worker in self.workers:
@@ -192,7 +197,8 @@ class _Run:
 
     def _is_far_ahead(self) -> bool:
         max_backlog = _MAX_BACKLOG if self.ledger is not None else _MAX_BACKLOG_WITHOUT_LEDGER
-        backlogs = [worker.outbox.backlog() for worker in self.workers if worker.is_delivering]
+        # Users who are held are no backlog: only reading on releases them.
+        backlogs = [worker.outbox.backlog() - len(self.held) for worker in self.workers if worker.is_delivering]
         return bool(backlogs) and min(backlogs) > max_backlog and not self.stop.is_set()
 
     def _wait_while(self, condition: Callable[[], bool]) -> None:
@@ -227,11 +233,13 @@ class Ingest:
         workers: The workers to enqueue users for.
         ledger: The ledger to upsert users into, or None.
         report: Counts the rows.
+        held: Row ids of the users in the ledger of whom more rows follow.
     """
 
     workers: Sequence[BackendWorker]
     ledger: Ledger | None
     report: SyncReport
+    held: BitSet
     _repeated: RepeatedUsers | None = attrs.field(default=None, init=False)
     _merger: RowMerger | None = attrs.field(default=None, init=False)
     _failure: Exception | None = attrs.field(default=None, init=False, repr=False)
@@ -265,10 +273,11 @@ class Ingest:
             self.report.stopped = str(self._failure)
         elif self._failure is not None:
             raise self._failure
+        self.held.clear()
         self.close()
 
     def close(self) -> None:
-        """Enqueue the users who are held because more rows about them were expected."""
+        """Without a ledger, enqueue the users of whom more rows were expected."""
         if self._merger is not None:
             self._enqueue_in_memory(self._merger.release())
 
@@ -303,7 +312,14 @@ class Ingest:
             self._enqueue_in_memory(users if self._merger is None else self._merger.merge(users))
             return
         accounts = [worker.account for worker in self.workers]
-        counts = self.ledger.upsert(users, accounts, replace=True, on_inserted=self._offer)
+        counts = self.ledger.upsert(
+            users,
+            accounts,
+            replace=True,
+            on_inserted=self._offer,
+            held=None if self._repeated is None else self.held,
+            more_follow=None if self._repeated is None else self._repeated.more_follow,
+        )
         for worker in self.workers:
             worker.report.upserts.add(counts[worker.report.backend])
 

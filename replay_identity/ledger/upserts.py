@@ -180,8 +180,11 @@ class _Upsert:
         for existing, incoming in batch:
             fresh = self._drop_stale_fields(existing, incoming)
             # Merged while an account has yet to receive the older state: what the row does not repeat may still have
-            # to be sent there.
-            may_replace = self.replace and fresh is incoming and existing.row_id not in pending_somewhere
+            # to be sent there. Merged into earlier rows of the same source, too.
+            is_next_row = self.held is not None and existing.row_id in self.held
+            may_replace = (
+                self.replace and fresh is incoming and existing.row_id not in pending_somewhere and not is_next_row
+            )
             desired = _new_desired_state(existing, fresh, may_replace=may_replace)
             changed = desired != existing.desired
             pending = [
@@ -240,10 +243,10 @@ class _Upsert:
         if row_id in state.rejected:
             is_same = (existing.version, self.fingerprints.of_encoding(target.encoding)) == state.rejected[row_id]
             if is_same and not changed:
-                counts.rejected += 1
+                counts.rejected += not incoming.is_held
                 return False
         elif state.confirmed.get(row_id) == self.fingerprints.of_source(incoming.encoded, target.encoding):
-            counts.unchanged += 1
+            counts.unchanged += not incoming.is_held
             return False
         counts.pending += 1
         return True

@@ -1,24 +1,29 @@
 """Several rows about one user in one source are merged before anything is sent."""
 
+import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import attrs
+import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.in_process import World, assert_closed
+from support.in_process import FAST, World, assert_closed
 from support.users import user, users
 
 from replay_identity import UserTraits
-from replay_identity.bulk import Progress
+from replay_identity.bulk import Progress, dry_run
 from replay_identity.bulk.repeated import IdCounts, MergedUser, RepeatedUsers, RowMerger, as_rows
 from replay_identity.errors import SourceError
-from replay_identity.sources import BadRow, Row, Rows
+from replay_identity.mapping import CompiledMapping, RowMapping
+from replay_identity.migration import FileSource, migrate
+from replay_identity.sources import BadRow, Row, Rows, read_users
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -306,3 +311,200 @@ def test_reports_progress_while_ids_are_read(world: World, monkeypatch: pytest.M
     world.sync(Rows(iter(users(1)), ids), on_progress=report_progress)
 
     assert {20_000, 40_000} <= {round(count, -1) for count in seen}
+
+
+ORDERS: dict[str, Callable[[list[list[Any]]], list[Any]]] = {
+    "grouped": lambda rows: [row for of_user in rows for row in of_user],
+    "interleaved": lambda rows: [row for part in zip(*rows, strict=True) for row in part],
+    "reversed": lambda rows: [row for part in zip(*rows, strict=True) for row in part][::-1],
+    "shuffled": lambda rows: random.Random(7).sample(ORDERS["grouped"](rows), sum(map(len, rows))),  # noqa: S311
+}
+ORDER = pytest.mark.parametrize("order", ORDERS)
+TIMED = pytest.mark.parametrize("timed", [False, True], ids=["untimed", "timed"])
+
+
+def source_rows(count: int, order: str, *, timed: bool) -> list[dict[str, str]]:
+    """Return three rows about each of *count* users in *order*, as the fields of a file."""
+    moments = [{"at": (NOON + timedelta(hours=part)).isoformat()} if timed else {} for part in range(3)]
+    rows = [
+        [{"user_id": f"u{number}", "plan": f"p{part}", "seats": str(part), **moments[part]} for part in range(3)]
+        for number in range(count)
+    ]
+    return ORDERS[order](rows)
+
+
+def write_rows(rows: list[dict[str, str]], kind: str, folder: Path) -> Callable[[], Any]:
+    """Return a function that returns *rows* as a source of that kind."""
+    mapping = RowMapping(observed_at="at" if "at" in rows[0] else None)
+    if kind == "list":
+        compiled = CompiledMapping.compile(mapping)
+        source = [compiled.to_user(dict(row)) for row in rows]
+        return lambda: source
+    path, lines = folder / f"users.{kind}", folder / "users.jsonl"
+    lines.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    if kind != "jsonl":
+        with duckdb.connect() as connection:
+            types = dict.fromkeys(rows[0], "VARCHAR")
+            connection.execute(f"COPY (FROM read_json('{lines}', columns={types})) TO '{path}' (FORMAT {kind})")
+    return lambda: read_users(path, mapping=mapping)
+
+
+def expected(rows: list[dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Return the newest traits of each user, or those of the last row if there are no times."""
+    newest = sorted(rows, key=lambda row: row.get("at", ""))
+    return {row["user_id"]: {"plan": row["plan"], "seats": row["seats"]} for row in newest}
+
+
+@ORDER
+@TIMED
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "list"])
+def test_a_file_is_one_state(  # Three parameters.
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str, kind: str, *, timed: bool
+) -> None:
+    """Each user is sent once with the final state, and never again."""
+    monkeypatch.setattr("replay_identity.bulk.run._FIRST_CHUNK_ROWS", 3)
+    monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 20)
+    rows = source_rows(40, order, timed=timed)
+    source = write_rows(rows, kind, tmp_path)
+
+    report, again = world.sync(source()), world.sync(source())
+
+    world.assert_stored(expected(rows))
+    assert (world.fullstory.total_applied, world.logrocket_line.count) == (40, 40)
+    for each in (report, again):
+        assert_closed(each)
+        assert each.rows == 120
+        assert [backend.given for backend in each.backends] == [40, 40]
+    assert [backend.accepted for backend in report.backends] == [40, 40]
+    assert [backend.unchanged for backend in again.backends] == [40, 40]
+
+
+def test_sends_4000_users_of_12000_rows_once(world: World) -> None:
+    """And then none."""
+    source = ORDERS["interleaved"]([[user(f"u{number}", seats=part) for part in range(3)] for number in range(4000)])
+    world.backends = world.backends[1:]
+    options = {"options": {"logrocket": FAST}}
+
+    reports = [world.sync(source, **options) for _ in range(2)]
+
+    assert world.logrocket_line.count == 4000
+    assert [report["logrocket"].unchanged for report in reports] == [0, 4000]
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read two rows at once."""
+    monkeypatch.setattr("replay_identity.bulk.run._FIRST_CHUNK_ROWS", 2)
+    monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 2)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_later_row_erases_no_earlier_one(world: World) -> None:
+    """Of a user who was confirmed before, and of one who was rejected."""
+    too_long = "x" * 2000
+    first = [user("u1", a="0"), user("u2", bad=too_long)]
+    world.sync(first, ledger=world.ledger)
+    rows = [user("u1", a="1"), user("u2", bad=too_long), user("u1", b="2"), user("u2", b="2"), user("u1", a="3")]
+
+    world.sync([*rows, user("u3"), user("u2", bad="short", c="3")])
+
+    assert world.traits("u1") == {"a": "3", "b": "2"}
+    assert world.traits("u2") == {"bad": "short", "b": "2", "c": "3"}
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_rows_kept_of_a_rejected_user(world: World) -> None:
+    """A first row that changes nothing is still part of what the rows say."""
+    rejected = user("u1", bad="x" * 2000, a="1")
+    world.sync([rejected])
+
+    report = world.sync([rejected, user("u2"), user("u3"), user("u1", b="2")])
+    [kept] = [each.user for each in world.ledger.rejected("logrocket")]
+
+    assert_closed(report)
+    assert dict(kept.traits) == {**rejected.traits, "b": "2"}
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_counts_a_user_once(world: World) -> None:
+    """Even if the first row alone would be unchanged, and if nothing is changed or all is rejected."""
+    world.sync([user("u1", a="1"), user("u2", a="1"), user("u3", a="x" * 2000)])
+    rows = [user("u1", a="1"), user("u2", a="1"), user("u3", a="x" * 2000)]
+
+    report = world.sync([*rows, user("u1", a="2"), *rows[1:]])
+
+    assert_closed(report)
+    backend = report["logrocket"]
+    assert (backend.given, backend.accepted, backend.unchanged, backend.rejected) == (3, 1, 1, 1)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_holds_users_in_the_ledger_only_for_the_run(world: World) -> None:
+    """A run that is stopped leaves them pending, and the next one sends them."""
+    stop, source = threading.Event(), three_rows(4)
+
+    def rows() -> Iterator[UserTraits]:
+        yield from source[:9]
+        stop.set()
+        yield from source[9:]
+
+    report = world.sync(Rows(rows(), as_rows(source).read_ids), stop=stop)
+
+    assert_closed(report)
+    assert world.traits("u3") is None
+    assert_closed(world.sync(source))
+    world.assert_stored({f"u{number}": MERGED for number in range(4)})
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_sends_users_held_in_the_ledger_if_the_source_fails(world: World) -> None:
+    """What was read of them is sent."""
+    source = three_rows(30)
+
+    def rows() -> Iterator[UserTraits]:
+        yield from source[:40]
+        raise SourceError("export.csv", "cannot be read")
+
+    report = world.sync(Rows(rows(), as_rows(source).read_ids))
+
+    assert_closed(report)
+    assert (report["logrocket"].accepted, report["fullstory"].accepted) == (30, 30)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_held_users_are_no_backlog(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading on is what releases them."""
+    monkeypatch.setattr("replay_identity.bulk.run._MAX_BACKLOG", 3)
+
+    report = world.sync(three_rows(20))
+
+    assert_closed(report)
+    world.assert_stored({f"u{number}": MERGED for number in range(20)})
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_a_dry_run_counts_as_the_run_does(world: World) -> None:
+    """Before the first run, and before one that sends nothing."""
+    source = three_rows(20)
+    for _ in range(2):
+        tried = dry_run(source, world.backends, ledger=world.ledger)
+        report = world.sync(source)
+        assert [each.upserts for each in tried.report.backends] == [each.upserts for each in report.backends]
+        assert [(each.accepted, each.unchanged) for each in tried.report.backends] == [
+            (each.accepted, each.unchanged) for each in report.backends
+        ]
+
+
+def test_migrates_a_file_with_repeated_users(world: World) -> None:
+    """The rows of a file are merged, and each counts in the statistics."""
+    source = three_rows(300)
+
+    report = migrate(
+        FileSource("users.csv", [Row(line, each) for line, each in enumerate(source, 1)]),
+        world.backends,
+        ledger=world.ledger,
+        options=world.options,
+        transport=world.sender,
+    )
+
+    assert (report.run.rows, world.logrocket_line.count) == (900, 300)
