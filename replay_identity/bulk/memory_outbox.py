@@ -1,9 +1,10 @@
 """An in-memory outbox for runs without a ledger."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from queue import Empty, SimpleQueue
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from queue import SimpleQueue
+from threading import Lock
 from typing import Any, Final
 
 import attrs
@@ -11,6 +12,7 @@ import attrs
 from ..ledger import Claim
 from ..outcomes import Accepted, Adjustment, Broken, Outcome, Rejected, Skipped
 from ..traits import UserTraits
+from .repeated import MergedUser
 from .report import BackendReport
 from .unanswered import NextDeferred, NoAnswer, UnansweredUsers
 
@@ -19,10 +21,25 @@ _FINAL: Final = (Accepted, Skipped, Rejected, Broken)
 
 
 @attrs.define
+class _QueuedUser:
+    """A user to send, merged with later updates until they are sent."""
+
+    row_id: int
+    user: UserTraits
+    _merged: MergedUser | None = None
+
+    def merge(self, update: UserTraits) -> None:
+        if self._merged is None:
+            self._merged = MergedUser(self.user)
+        self._merged.merge(update)
+        self.user = self._merged.user
+
+
+@attrs.define
 class MemoryOutbox:
     """An outbox that users are put into straight from the source; a crash loses them.
 
-    Several updates of one user are sent one after the other, in the order of the source.
+    Updates of a user who waits to be sent are merged. Updates of a user in flight are sent after the outcome.
 
     Attributes:
         report: Counts users and outcomes.
@@ -34,10 +51,14 @@ class MemoryOutbox:
     _incoming: "SimpleQueue[Sequence[UserTraits]]" = attrs.field(
         factory=SimpleQueue["Sequence[UserTraits]"], init=False
     )
-    _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
-    # By the id of each user with a claim in flight: the updates to send after it; None, as for nearly all, if none.
-    _queued_updates: dict[str, deque[Claim] | None] = attrs.field(factory=dict[str, deque[Claim] | None], init=False)
-    _unanswered: UnansweredUsers[Claim] = attrs.field(init=False)
+    # By the key of each user; a user is in one of these, and only one in flight may have an update besides.
+    _ready: OrderedDict[Hashable, _QueuedUser] = attrs.field(factory=OrderedDict[Hashable, _QueuedUser], init=False)
+    _deferred: dict[Hashable, _QueuedUser] = attrs.field(factory=dict[Hashable, _QueuedUser], init=False)
+    _in_flight: dict[Hashable, _QueuedUser] = attrs.field(factory=dict[Hashable, _QueuedUser], init=False)
+    _updates: dict[Hashable, _QueuedUser] = attrs.field(factory=dict[Hashable, _QueuedUser], init=False)
+    _unanswered: UnansweredUsers[Hashable] = attrs.field(init=False)
+    # The thread that reads the source and the one that delivers change the counts of upserts.
+    _counts_lock: Lock = attrs.field(factory=Lock, init=False)
     _next_row_id: int = attrs.field(default=0, init=False)
     _abandoned: int = attrs.field(default=0, init=False)
 
@@ -46,15 +67,21 @@ class MemoryOutbox:
 
     def enqueue(self, users: Sequence[UserTraits]) -> None:
         """Add *users*; safe from the thread that reads the source."""
-        self.report.upserts.pending += len(users)
+        with self._counts_lock:
+            self.report.upserts.pending += len(users)
         self._incoming.put(users)
 
     def next(self) -> Claim | None:
         """Return the next claim that is not in flight, or None."""
-        self._ready.extend(self._unanswered.take_due())
+        for key in self._unanswered.take_due():
+            self._ready[key] = self._deferred.pop(key)
+        while not self._incoming.empty():
+            self._receive(self._incoming.get())
         if not self._ready:
-            self._receive()
-        return self._ready.popleft() if self._ready else None
+            return None
+        key, queued = self._ready.popitem(last=False)
+        self._in_flight[key] = queued
+        return Claim(queued.row_id, 0, queued.user)
 
     @property
     def has_confirmed_state(self) -> bool:
@@ -78,18 +105,20 @@ class MemoryOutbox:
         if isinstance(outcome, _FINAL):
             self.report.add(outcome, lost)
             self._unanswered.forget(claim.row_id)
-            self._release_next(claim)
+            self._end(claim)
         elif self._unanswered.may_send_again(claim.row_id, outcome):
-            self._ready.append(claim)
+            self._send_again(claim, self._ready)
         else:
-            self._abandon(claim)
+            self._abandoned += 1
+            self._end(claim)
 
     def defer(self, claim: Claim, outcome: NoAnswer, seconds: float) -> None:
         """Record the outcome of *claim*, and send the user again after that many seconds."""
         if self._unanswered.record(claim.row_id, outcome, is_attempt=True):
-            self._unanswered.defer(claim.row_id, claim, seconds)
+            self._unanswered.defer(claim.row_id, self._send_again(claim, self._deferred), seconds)
         else:
-            self._abandon(claim)
+            self._abandoned += 1
+            self._end(claim)
 
     def flush(self) -> None:
         """Do nothing: nothing is kept on disk."""
@@ -125,45 +154,43 @@ class MemoryOutbox:
         """Return the last outcome of each pending user who was sent without a usable answer."""
         return self._unanswered.outcomes()
 
-    def _abandon(self, claim: Claim) -> None:
-        self._abandoned += 1
-        self._release_next(claim)
-
-    def _receive(self) -> None:
-        try:
-            users = self._incoming.get_nowait()
-        except Empty:
-            return
+    def _receive(self, users: Sequence[UserTraits]) -> None:
         for row_id, user in enumerate(users, self._next_row_id):
-            claim = Claim(row_id, 0, user)
-            if not self._is_queued(claim):
-                self._ready.append(claim)
+            key = self._key(user, row_id)
+            if key in self._in_flight:
+                queue = self._updates
+            else:
+                queue = self._deferred if key in self._deferred else self._ready
+            if key in queue:
+                self._merge(queue[key], user)
+            else:
+                queue[key] = _QueuedUser(row_id, user)
         self._next_row_id += len(users)
 
-    def _is_queued(self, claim: Claim) -> bool:
-        """Queue *claim* behind an earlier update of the same user; return False if there is none."""
-        user_id = self._id_of(claim.user)
-        if user_id is None:
-            return False
-        if user_id not in self._queued_updates:
-            self._queued_updates[user_id] = None
-            return False
-        queue = self._queued_updates[user_id]
-        if queue is None:
-            queue = self._queued_updates[user_id] = deque()
-        queue.append(claim)
-        return True
+    def _merge(self, queued: _QueuedUser, update: UserTraits) -> None:
+        queued.merge(update)
+        with self._counts_lock:
+            self.report.upserts.pending -= 1
+            self.report.upserts.already_pending += 1
 
-    def _release_next(self, claim: Claim) -> None:
-        """Make the next update of the user of *claim* ready to be sent."""
-        user_id = self._id_of(claim.user)
-        if user_id is None:
-            return
-        if queue := self._queued_updates[user_id]:
-            self._ready.append(queue.popleft())
-        else:
-            del self._queued_updates[user_id]
+    def _end(self, claim: Claim) -> None:
+        """Stop sending the user of *claim* as claimed; an update is sent next."""
+        key = self._key(claim.user, claim.row_id)
+        del self._in_flight[key]
+        if key in self._updates:
+            self._ready[key] = self._updates.pop(key)
 
-    def _id_of(self, user: UserTraits) -> str | None:
-        """Return the id that the backend knows *user* by, or None for an anonymous user."""
-        return user.vendor_ids.get(self.report.backend) if user.user_id is None else user.user_id
+    def _send_again(self, claim: Claim, queue: dict[Hashable, _QueuedUser]) -> Hashable:
+        """Put the user of *claim* into *queue* with the newest state; return the key."""
+        key = self._key(claim.user, claim.row_id)
+        queued = queue[key] = self._in_flight.pop(key)
+        if key in self._updates:
+            self._merge(queued, self._updates.pop(key).user)
+        return key
+
+    def _key(self, user: UserTraits, row_id: int) -> Hashable:
+        """Return what the backend knows *user* by, or *row_id* for an anonymous user."""
+        if user.user_id is not None:
+            return user.user_id
+        vendor_id = user.vendor_ids.get(self.report.backend)
+        return row_id if vendor_id is None else (vendor_id,)

@@ -144,11 +144,12 @@ class RowMerger:
     Attributes:
         repeated: The repeated users.
         max_held: The most users to hold. Beyond that, the one held for the longest time is let go.
+        coalesced: Number of rows that were merged into earlier ones.
     """
 
     repeated: RepeatedUsers
     max_held: int = MAX_HELD
-    _coalesced: int = attrs.field(default=0, init=False)
+    coalesced: int = attrs.field(default=0, init=False)
     _held: OrderedDict[Hashable, MergedUser] = attrs.field(
         factory=OrderedDict[Hashable, MergedUser], init=False, repr=False
     )
@@ -166,11 +167,6 @@ class RowMerger:
             else:
                 yield self._merge_held(user_id, user)
 
-    def pop_coalesced(self) -> int:
-        """Return the number of rows that were merged into earlier ones since the last call."""
-        coalesced, self._coalesced = self._coalesced, 0
-        return coalesced
-
     def release(self) -> list[UserTraits]:
         """Return all users who are held, and hold them no longer."""
         users = [held.user for held in self._held.values()]
@@ -182,13 +178,13 @@ class RowMerger:
         if held is None:
             self._held[user_id] = MergedUser(user)
         else:
-            self._coalesced += 1
+            self.coalesced += 1
             held.merge(user)
 
     def _merge_held(self, user_id: Hashable, user: UserTraits) -> UserTraits:
         held = self._held.pop(user_id, None)
         if held is None:
             return user
-        self._coalesced += 1
+        self.coalesced += 1
         held.merge(user)
         return held.user

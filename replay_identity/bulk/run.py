@@ -274,12 +274,15 @@ class Ingest:
         elif self._failure is not None:
             raise self._failure
         self.held.clear()
-        self.close()
-
-    def close(self) -> None:
-        """Without a ledger, enqueue the users of whom more rows were expected."""
         if self._merger is not None:
             self._enqueue_in_memory(self._merger.release())
+
+    def close(self) -> None:
+        """Count the rows that were merged in memory, and the users who were not sent, after the workers have ended."""
+        if self._merger is not None:
+            self._enqueue_in_memory(self._merger.release())
+            for worker in self.workers:
+                worker.report.upserts.already_pending += self._merger.coalesced
 
     def _ingest_chunk(self, rows: Iterable[UserOrRow]) -> bool:
         """Commit and count *rows*; return False if there were none."""
@@ -325,9 +328,7 @@ class Ingest:
 
     def _enqueue_in_memory(self, users: Iterable[UserTraits]) -> None:
         chunk = list(users)
-        coalesced = 0 if self._merger is None else self._merger.pop_coalesced()
         for worker in self.workers:
-            worker.report.upserts.already_pending += coalesced
             worker.enqueue(chunk)
 
     def _offer(self, claims: Sequence[Claim]) -> None:

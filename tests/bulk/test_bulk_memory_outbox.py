@@ -1,15 +1,20 @@
-"""The in-memory outbox: updates of one user are sent in order, and never two at once."""
+"""The in-memory outbox: updates of one user are merged, and never two are sent at once."""
 
 from collections import defaultdict
+from itertools import count
 from random import Random
 from typing import Final
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
+from support.clock import Clock
+from support.users import user
 
 from replay_identity import Accepted, Broken, Outcome, Rejected, Skipped, Unavailable, Unknown, UserTraits
 from replay_identity.bulk import BackendReport
 from replay_identity.bulk.memory_outbox import MemoryOutbox
+from replay_identity.bulk.repeated import id_of
 from replay_identity.ledger import Claim
 from replay_identity.outcomes import SkipReason
 
@@ -23,7 +28,7 @@ OUTCOMES: Final[list[Outcome]] = [
     Unknown("acme", "lost", retryable=False),
 ]
 ANN: Final = UserTraits(name="Ann")
-USERS: Final = [UserTraits("u0"), UserTraits("u1"), UserTraits(vendor_ids={"acme": "7"}), ANN]
+KEYS: Final = [UserTraits("u0"), UserTraits("u1"), UserTraits(vendor_ids={"acme": "7"}), ANN]
 PROBABILITY: Final = 0.6
 MAX_STEPS: Final = 400
 
@@ -33,6 +38,13 @@ def outbox_of(*users: UserTraits) -> MemoryOutbox:
     outbox = MemoryOutbox(BackendReport("acme"))
     outbox.enqueue(users)
     return outbox
+
+
+def take(outbox: MemoryOutbox) -> Claim:
+    """Return the next claim."""
+    claim = outbox.next()
+    assert claim is not None
+    return claim
 
 
 def row_ids(outbox: MemoryOutbox) -> list[int]:
@@ -45,13 +57,14 @@ def row_ids(outbox: MemoryOutbox) -> list[int]:
 
 def test_an_update_waits_for_the_one_before() -> None:
     """Otherwise the vendor could end with the older one."""
-    outbox = outbox_of(UserTraits("u0"), UserTraits("u0"), UserTraits("u1"))
+    outbox = outbox_of(UserTraits("u0"), UserTraits("u1"))
+    assert row_ids(outbox) == [0, 1]
+    outbox.enqueue([UserTraits("u0")])
 
-    assert row_ids(outbox) == [0, 2]
-    outbox.settle(Claim(2, 0, UserTraits("u1")), Accepted("acme"))
+    outbox.settle(Claim(1, 0, UserTraits("u1")), Accepted("acme"))
     assert row_ids(outbox) == []
     outbox.settle(Claim(0, 0, UserTraits("u0")), Accepted("acme"))
-    assert row_ids(outbox) == [1]
+    assert row_ids(outbox) == [2]
 
 
 def test_anonymous_users_do_not_wait() -> None:
@@ -66,28 +79,70 @@ def test_users_with_foreign_ids_do_not_wait() -> None:
     assert row_ids(outbox_of(other, other)) == [0, 1]
 
 
-@given(rows=st.lists(st.lists(st.sampled_from(USERS), max_size=6), max_size=3), seed=st.integers(0, 2**32))
-def test_sends_updates_of_one_user_in_order(rows: list[list[UserTraits]], seed: int) -> None:
-    """One at a time; a failed update is sent again before later ones, and all are sent."""
-    rng = Random(seed)  # noqa: S311  # Not for security.
-    outbox = MemoryOutbox(BackendReport("acme"))
-    done: dict[UserTraits, list[int]] = defaultdict(list)
+def test_merges_updates_of_a_user_who_waits() -> None:
+    """They make one request, as newly queued and while deferred."""
+    clock = Clock()
+    outbox = MemoryOutbox(BackendReport("acme"), clock)
+    outbox.enqueue([user("u0", a=1), user("u0", b=2)])
+    outbox.enqueue([user("u0", a=3)])
+    claim = take(outbox)
+    assert claim.user == user("u0", a=3, b=2)
+
+    outbox.defer(claim, Unavailable("acme", "HTTP 429"), 5.0)
+    outbox.enqueue([user("u0", b=4)])
+    assert outbox.next() is None
+    clock.now += 5.0
+    assert take(outbox).user == user("u0", a=3, b=4)
+    assert (outbox.report.upserts.pending, outbox.report.upserts.already_pending) == (1, 3)
+
+
+def test_a_failed_user_is_sent_with_the_update() -> None:
+    """The older state is not sent again."""
+    outbox = outbox_of(user("u0", a=1))
+    claim = take(outbox)
+    outbox.enqueue([user("u0", b=2)])
+    assert outbox.next() is None
+
+    outbox.settle(claim, Unavailable("acme", "HTTP 503"))
+
+    assert take(outbox).user == user("u0", a=1, b=2)
+    assert outbox.pending() == 1
+
+
+def test_an_id_of_the_vendor_is_no_user_id() -> None:
+    """Two users with equal ids of different kinds stay two."""
+    assert row_ids(outbox_of(UserTraits("7"), UserTraits(vendor_ids={"acme": "7"}))) == [0, 1]
+
+
+@given(rows=st.lists(st.lists(st.sampled_from(KEYS), max_size=6), max_size=3), seed=st.integers(0, 2**32))
+def test_sends_the_newest_state_of_each_user(rows: list[list[UserTraits]], seed: int) -> None:
+    """One request at a time, none without an update, and every update is part of one that got an answer."""
+    rng, clock = Random(seed), Clock()  # noqa: S311  # Not for security.
+    outbox = MemoryOutbox(BackendReport("acme"), clock)
+    numbers = count()
+    incoming = [[attrs.evolve(each, traits={str(next(numbers)): "x"}) for each in chunk] for chunk in rows]
+    answered: dict[str, int] = defaultdict(int)
     in_flight: list[Claim] = []
-    incoming = list(rows)
+    given = [each for chunk in incoming for each in chunk]
     for _ in range(MAX_STEPS):
+        clock.now += 1.0
         if incoming and rng.random() < PROBABILITY:
             outbox.enqueue(incoming.pop(0))
         if rng.random() < PROBABILITY and (claim := outbox.next()) is not None:
-            assert claim.user is ANN or all(other.user is not claim.user for other in in_flight)
+            assert id_of(claim.user) is None or id_of(claim.user) not in [id_of(other.user) for other in in_flight]
             in_flight.append(claim)
         elif in_flight:
-            claim = in_flight.pop(rng.randrange(len(in_flight)))
-            outcome = rng.choice(OUTCOMES)
-            if outcome not in RETRIED:
-                done[claim.user].append(claim.row_id)
-            outbox.settle(claim, outcome)
+            claim, outcome = in_flight.pop(rng.randrange(len(in_flight))), rng.choice(OUTCOMES)
+            if outcome in RETRIED and rng.random() < PROBABILITY:
+                assert isinstance(outcome, Unavailable | Unknown)
+                outbox.defer(claim, outcome, 1.5)
+            else:
+                outbox.settle(claim, outcome)
+            for name in claim.user.traits if outcome not in RETRIED else ():
+                answered[name] += 1
 
     assert outbox.is_empty()
-    assert sorted(row_id for sent in done.values() for row_id in sent) == list(range(sum(map(len, rows))))
-    assert all(sent == sorted(sent) for user, sent in done.items() if user is not ANN)
-    assert outbox._queued_updates == {}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    assert outbox.next() is None
+    assert set(answered) == {name for each in given for name in each.traits}
+    upserts = outbox.report.upserts
+    assert upserts.pending + upserts.already_pending == len(given)

@@ -135,8 +135,7 @@ def test_rows_of_one_user_never_share_a_request(any_ledger: Ledger | None) -> No
 
     report = deliver_to(vendor, rows, ledger=any_ledger)
 
-    plans = [traits["plan"] for traits in vendor.stored["u0"]]
-    assert plans == (["pro"] if any_ledger else ["free", "pro"])
+    assert [traits["plan"] for traits in vendor.stored["u0"]] == ["pro"]
     assert all(len(set(ids)) == len(ids) for ids in vendor.requests)
     assert report["acme"].pending == 0
 

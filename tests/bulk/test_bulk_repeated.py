@@ -172,7 +172,7 @@ def test_lets_the_oldest_user_go() -> None:
     merger = RowMerger(repeated("u1", "u2", "u1", "u2"), max_held=1)
 
     assert list(merger.merge(rows)) == [user("u1", a=1), user("u1", b=2), user("u2", a=1, b=2)]
-    assert (merger.pop_coalesced(), merger.pop_coalesced(), merger.release()) == (1, 0, [])
+    assert (merger.coalesced, merger.release()) == (1, [])
 
 
 def test_anonymous_users_are_not_merged() -> None:
