@@ -1,8 +1,8 @@
 """The LogRocket backend: its User Identification API."""
 
 import re
-from collections.abc import Container, Mapping
-from typing import ClassVar, Final
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 import attrs
@@ -88,7 +88,15 @@ class LogRocket(HttpAdapter):
         stored = responses.read_user(response)
         if stored is None:
             return responses.read_failure(self.name, response, user=user, secrets=(self.api_key,))
-        verified = responses.shows_user(stored, user.user_id, plan.request.body)
+        sent: dict[str, Any] = orjson.loads(plan.request.body or b"{}")
+        fields = plan.fields or {}
+        if left := responses.left_of_removed(stored, user.user_id, sent, fields):
+            result = yield from self._remove(left, user.user_id or "", sent)
+            if isinstance(result, Unknown):
+                return result
+            stored = result
+            left = responses.left_of_removed(stored, user.user_id, sent, fields)
+        verified = not left and responses.shows_user(stored, user.user_id, sent)
         return Accepted(self.name, adjustments=plan.adjustments, verified=verified)
 
     @property
@@ -135,6 +143,19 @@ class LogRocket(HttpAdapter):
 
     def _make_headers(self) -> Mapping[str, str]:
         return {**super()._make_headers(), "authorization": f"token {self.api_key}"}
+
+    def _remove(
+        self, names: Sequence[str], user_id: str, sent: Mapping[str, Any]
+    ) -> Exchange[Mapping[str, Any] | Unknown]:
+        """Remove the traits *names*, beside what was *sent*, and return the user as LogRocket shows them now."""
+        body = {**sent, "traits": dict.fromkeys(names, "")}  # With the time, or the user would be seen now.
+        response = yield self._put("identify", user_id, orjson.dumps(body))
+        stored = responses.read_user(response)
+        if stored is not None:
+            return stored
+        # Whatever the response says, the first request was applied, so the user is neither as before nor as wanted.
+        cause = f"{response.cause}, traits nested in a removed one may be left"
+        return Unknown(self.name, cause, status=response.status or None)
 
     def _put(self, operation: str, user_id: str, body: bytes) -> Request:
         return Request(operation, "PUT", f"{self._url}/users/{_segment(user_id)}", self._headers, body)

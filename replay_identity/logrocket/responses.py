@@ -1,6 +1,6 @@
 """Read LogRocket's responses (https://docs.logrocket.com/docs/user-identification-api, read 2026-11-21)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Final, cast
 
 import orjson
@@ -27,18 +27,36 @@ def read_user(response: Response) -> Mapping[str, Any] | None:
     return user if user is not None and isinstance(user.get("userID"), str) else None
 
 
-def shows_user(user: Mapping[str, Any], user_id: str | None, body: bytes | None) -> bool:
-    """Return True if *user* has *user_id* and every value of *body*; further traits do not matter."""
-    traits = user.get("traits")
-    if user["userID"] != user_id or not isinstance(traits, dict):
+def shows_user(user: Mapping[str, Any], user_id: str | None, sent: Mapping[str, Any]) -> bool:
+    """Return True if *user* has *user_id* and every value that was *sent*; further traits do not matter."""
+    stored = user.get("traits")
+    if user["userID"] != user_id or not isinstance(stored, dict):
         return False
-    stored = cast("dict[str, Any]", traits)
-    sent: dict[str, Any] = orjson.loads(body or b"{}")
+    stored = cast("dict[str, Any]", stored)
     return (
         # A trait that was removed is absent or blank.
         all(stored.get(name, "") == text for name, text in sent.get("traits", {}).items())
         and all((user.get(name) or "") == sent[name] for name in ("name", "email") if name in sent)
     )
+
+
+def left_of_removed(
+    user: Mapping[str, Any], user_id: str | None, sent: Mapping[str, Any], fields: Container[str]
+) -> list[str]:
+    """Return the traits of *user* that are nested in one that was *sent* blank, except those in *fields*.
+
+    LogRocket's traits are flat, so that it removes ``a`` and keeps ``a.x`` (our policy "remove-what-is-nested").
+    """
+    texts: Mapping[str, str] = sent.get("traits", {})
+    traits = user.get("traits")
+    if "" not in texts.values() or user["userID"] != user_id or not isinstance(traits, dict):
+        return []
+    removed = tuple(f"{name}." for name, text in texts.items() if not text)
+    return [
+        name
+        for name, value in cast("dict[str, Any]", traits).items()
+        if value is not None and value != "" and name.startswith(removed) and f"traits.{name}" not in fields
+    ]
 
 
 def compare_user(backend: str, body: bytes | None, user: Mapping[str, Any]) -> Comparison:
