@@ -17,7 +17,7 @@ from ..outcomes import (
 )
 from ..traits import UserTraits
 from .adaptation import Adaptation, OnViolation
-from .credentials import check_api_key, check_base_url
+from .credentials import account_name, check_api_key, check_base_url
 from .diff import compare_fields
 from .exchange import Exchange, NoResponse, Request, Response, Sleep
 from .http_adapter import HttpAdapter
@@ -92,6 +92,7 @@ __all__ = [
     "Unknown",
     "UserTraits",
     "Violation",
+    "account_name",
     "check_api_key",
     "check_base_url",
     "checked_string",

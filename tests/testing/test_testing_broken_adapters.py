@@ -118,6 +118,18 @@ FAULTS: Final = {
         "return plan.unsent",
         "return Skipped(self.name, SkipReason.NOTHING_TO_SEND)",
     ),
+    "a key in the account": Fault(
+        "test_account_and_encoding_hide_the_key", NAME, f"{NAME}    account = property(lambda self: self.api_key)\n"
+    ),
+    "one account for all servers": Fault(
+        "test_other_accounts_have_other_names", NAME, f'{NAME}    account = property(lambda self: "acme")\n'
+    ),
+    "another account each time": Fault(
+        "test_account_and_encoding_are_stable", NAME, f"{NAME}    account = property(lambda self: str(id(self)))\n"
+    ),
+    "an encoding that ignores the policy": Fault(
+        "test_encoding_changes_with_the_policy", NAME, f'{NAME}    encoding = property(lambda self: "1")\n'
+    ),
     "a key in the repr": Fault(
         "test_plans_hide_values_and_the_key",
         NAME,

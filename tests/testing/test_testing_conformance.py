@@ -34,6 +34,10 @@ class TestLogRocket(BackendConformance):
         """Return the backend."""
         return LogRocket(self.key, base_url=base_url, on_violation=on_violation)
 
+    def other_accounts(self) -> Sequence[IdentityBackend]:
+        """Return one of another organisation, and one of another application."""
+        return LogRocket("other:shop:canary-key"), LogRocket(self.key, app="other")
+
     def accepted(self, request: Request) -> Response:
         """Return the user as sent."""
         user_id = request.url.rpartition("/")[2]
@@ -57,6 +61,10 @@ class TestFullstory(BackendConformance):
     def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> Fullstory:
         """Return the backend."""
         return Fullstory(self.key, base_url=base_url, on_violation=on_violation)
+
+    def other_accounts(self) -> Sequence[IdentityBackend]:
+        """Return one with another key: it may be another organisation's."""
+        return (Fullstory("na1.other"),)
 
     def accepted(self, request: Request) -> Response:
         """Return the user as sent."""

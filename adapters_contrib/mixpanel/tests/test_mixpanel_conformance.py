@@ -1,5 +1,7 @@
 """Mixpanel passes the conformance suite."""
 
+from collections.abc import Sequence
+
 from replay_identity_mixpanel import Mixpanel
 from replay_identity_mixpanel.emulator import MixpanelEmulator
 
@@ -15,6 +17,10 @@ class TestMixpanel(BackendConformance):
     def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> Mixpanel:
         """Return a backend with the key."""
         return Mixpanel(self.key, base_url=base_url, on_violation=on_violation)
+
+    def other_accounts(self) -> Sequence[Mixpanel]:
+        """Return a backend of another project."""
+        return (Mixpanel("another-token"),)
 
     def accepted(self, request: Request) -> Response:  # noqa: ARG002  # The response is the same for every request.
         """Return a verbose success."""

@@ -16,6 +16,7 @@ from replay_identity.adapters import (
     Plan,
     Request,
     UserTraits,
+    account_name,
 )
 
 from .limits import LIMITS
@@ -56,6 +57,11 @@ class OpenPanel(HttpAdapter):
 
     client_id: str = attrs.field(kw_only=True, validator=_check_client_id)
     name: str = attrs.field(default="openpanel", kw_only=True)
+
+    @property
+    def account(self) -> str:
+        """Return the host and the id of the client, which belongs to one project."""
+        return f"{account_name(self._checked_base_url())}/{self.client_id}"
 
     def plan(self, user: UserTraits, /) -> Plan:
         """Return the request that merges *user*, or no request if there is nothing to send."""

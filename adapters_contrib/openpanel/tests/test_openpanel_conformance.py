@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from replay_identity_openpanel import OpenPanel
@@ -17,6 +18,10 @@ class TestOpenPanel(BackendConformance):
     def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> OpenPanel:
         """Return a backend of one client."""
         return OpenPanel(self.key, client_id=CLIENT_ID, base_url=base_url, on_violation=on_violation)
+
+    def other_accounts(self) -> Sequence[OpenPanel]:
+        """Return a backend of another client."""
+        return (OpenPanel(self.key, client_id="4f2c9a10-1b7e-4c55-8a43-0d6f7b1e2a90"),)
 
     def accepted(self, request: Request) -> Response:  # noqa: ARG002  # The response is the same for every request.
         """Return OpenPanel's success."""

@@ -1,5 +1,6 @@
 """PostHog passes the conformance suite."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -21,6 +22,10 @@ class TestPostHog(BackendConformance):
     def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> PostHog:
         """Return a backend with the key."""
         return PostHog(self.key, base_url=base_url, on_violation=on_violation)
+
+    def other_accounts(self) -> Sequence[PostHog]:
+        """Return a backend of another project."""
+        return (PostHog("phc_other"),)
 
     def accepted(self, request: Request) -> Response:
         """Return ok for each event."""

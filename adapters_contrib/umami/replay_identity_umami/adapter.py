@@ -21,6 +21,7 @@ from replay_identity.adapters import (
     Rejected,
     Request,
     UserTraits,
+    account_name,
 )
 
 from . import responses
@@ -52,6 +53,11 @@ class Umami(HttpAdapter):
     LIMITS: ClassVar[Limits] = LIMITS
 
     name: str = attrs.field(default="umami", kw_only=True)
+
+    @property
+    def account(self) -> str:
+        """Return the host and the id of the website, which every visitor of the website can see."""
+        return f"{account_name(self._checked_base_url())}/{self.api_key.lower()}"
 
     @property
     def max_users(self) -> Limit:

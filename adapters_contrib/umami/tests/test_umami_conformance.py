@@ -1,5 +1,8 @@
 """Umami passes the conformance suite."""
 
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
 import orjson
 from replay_identity_umami import Umami
 from replay_identity_umami.emulator import UmamiEmulator
@@ -14,10 +17,17 @@ class TestUmami(BackendConformance):
     """Umami passes the conformance suite."""
 
     key = WEBSITE
+    not_applicable: ClassVar[Mapping[str, str]] = {
+        "test_account_and_encoding_hide_the_key": "the website's id is the account, and every visitor can see it",
+    }
 
     def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> Umami:
         """Return a backend of the website."""
         return Umami(WEBSITE, base_url=base_url or "https://umami.example.com", on_violation=on_violation)
+
+    def other_accounts(self) -> Sequence[Umami]:
+        """Return a backend of another website."""
+        return (Umami("1c0ffee0-ca9a-4b1e-9e57-5ec4e7c0de00", base_url="https://umami.example.com"),)
 
     def accepted(self, request: Request) -> Response:
         """Return a session, or the counts of a batch, like Umami."""

@@ -1,6 +1,6 @@
 """The hooks through which an adapter's author describes the adapter to the conformance suite."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import pytest
@@ -40,6 +40,10 @@ class AdapterHooks:
     def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> IdentityBackend:
         """Return the backend, for the emulator at *base_url* or else for the vendor."""
         raise NotImplementedError
+
+    def other_accounts(self) -> Iterable[IdentityBackend]:
+        """Return backends at the same URL for other accounts of the vendor, such as another organisation's."""
+        return ()
 
     def accepted(self, request: Request) -> Response:
         """Return the documented success response to a *request* of `identify` or `identify_many`."""

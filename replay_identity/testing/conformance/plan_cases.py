@@ -1,21 +1,45 @@
-"""Cases about plans and limits: plans are pure, are what is sent, and record every loss."""
+"""Cases about plans, fields, limits and accounts: plans are pure, are what is sent, and record every loss."""
 
 import copy
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from itertools import combinations, product
+from typing import Any, Final
+
+import orjson
+import pytest
 
 from ..._paths import leaves, prefixes
 from ..._values import REMOVE
 from ...adapters.exchange import Request
-from ...adapters.protocols import IdentityBackend, Plan
+from ...adapters.protocols import IdentityBackend, Plan, SupportsBatch, SupportsPartialUpdate
 from ...errors import printable
 from ...outcomes import Rejected, Skipped, Violation
-from ...traits import UserTraits
+from ...traits import TraitValue, UserTraits
 from ..boundaries import Boundary, users_at, users_over
 from ..strategies import user_traits, valid_users
 from .base import AdapterHooks
 from .request_content import RequestContent, read_request_content
 from .support import USER, first_request, for_all, leaks_in
+
+# A server that is not the vendor's.
+_OTHER_URL: Final = "http://127.0.0.1:9"
+# The values of `USER` that are not its id.
+_PROBES: Final = ("Canary Finch", "canary@example.com", "canary-plan", 918273, "canary-tag")
+# Names and values that a vendor may not tell apart.
+_NAMES: Final = ("a", "a.b", "a b", "a_b", "name", "email")
+_VALUES: Final[tuple[TraitValue, ...]] = (
+    "x",
+    "1",
+    1,
+    1.0,
+    True,
+    REMOVE,
+    date(2026, 1, 1),
+    "2026-01-01",
+    ["x"],
+    ["2026-01-01"],
+)
 
 
 class PlanCases(AdapterHooks):
@@ -128,6 +152,88 @@ class PlanCases(AdapterHooks):
         return not lost.isdisjoint(map(printable, prefixes(path))) or self.request_contains(path, value, content)
 
 
+class AccountCases(AdapterHooks):
+    """Cases about the names by which the state that the vendor confirmed is kept."""
+
+    def test_account_and_encoding_are_stable(self) -> None:
+        """Equal backends have the same ones, and a policy does not change the account."""
+        backend, twin, lenient = self.make_backend(), self.make_backend(), self.make_backend(on_violation="adapt")
+        assert (backend.account, backend.encoding) == (twin.account, twin.encoding)
+        assert backend.account == lenient.account
+        assert backend.account
+        assert backend.account.isprintable()
+
+    def test_account_and_encoding_hide_the_key(self) -> None:
+        """Reports print the account."""
+        backend = self.make_backend()
+        assert leaks_in(f"{backend.account} {backend.encoding}", self.key) == []
+
+    def test_other_accounts_have_other_names(self) -> None:
+        """What one account confirmed is not true of another, nor of another server."""
+        backends = (self.make_backend(), self.make_backend(base_url=_OTHER_URL), *self.other_accounts())
+        assert len({backend.account for backend in backends}) == len(backends)
+
+    def test_encoding_changes_with_the_policy(self) -> None:
+        """The policy decides what is sent for a user who breaks a limit."""
+        assert self.make_backend().encoding != self.make_backend(on_violation="adapt").encoding
+
+
+class FieldCases(AdapterHooks):
+    """Cases about `Plan.fields`, and about requests with some of them."""
+
+    def test_same_fields_make_the_same_request(self) -> None:
+        """Nothing that is sent of a user is missing in the fields."""
+        backend = self.make_backend(on_violation="adapt")
+        _fields_or_skip(backend)
+
+        sent: dict[bytes, object] = {}
+        for plan in map(backend.plan, _similar_users()):
+            if not plan.violations:
+                assert sent.setdefault(_as_json(plan.fields), self._sent(plan)) == self._sent(plan)
+
+    def test_request_holds_only_the_named_fields(self) -> None:
+        """For any of the fields of a user."""
+        backend = self.make_backend()
+        fields = _fields_or_skip(backend)
+        assert set(_PROBES) - {probe for probe in _PROBES if _holds(fields.values(), probe)} == set()
+        for size in range(len(fields)):
+            for only in combinations(fields, size):
+                expected = {probe for probe in _PROBES if _holds([fields[name] for name in only], probe)}
+                for content in _partial_contents(backend, only):
+                    assert {probe for probe in _PROBES if content.contains(probe)} == expected
+
+    def test_partial_plan_describes_the_whole_user(self) -> None:
+        """Its fields, adjustments and violations do; a plan with all fields sends the whole user."""
+        backend = self.make_backend(on_violation="adapt")
+        partial = _as_partial(backend)
+        if partial is None:
+            pytest.skip(f"{backend.name} sends whole users")
+
+        @for_all(user_traits() | valid_users(self.limits))
+        def check(user: UserTraits) -> None:
+            whole = backend.plan(user)
+            names = list(whole.fields or ())
+            for only in ((), names[::2], names):
+                plan = partial.plan(user, only=only)
+                assert (plan.adjustments, plan.violations) == (whole.adjustments, whole.violations)
+                assert _as_json(plan.fields) == _as_json(whole.fields)
+                assert first_request(partial.send(user, plan)) == (plan.request or plan.unsent)
+            assert not names or self._sent(partial.plan(user, only=names)) == self._sent(whole)
+
+        check()
+
+    def _sent(self, plan: Plan) -> object:
+        """Return what *plan* sends, comparable whatever the order of names in it."""
+        if plan.request is None:
+            return None
+        request = self.normalize(plan.request)
+        try:
+            body = orjson.dumps(orjson.loads(request.body or b""), option=orjson.OPT_SORT_KEYS)
+        except orjson.JSONDecodeError:
+            body = request.body or b""
+        return request.method, request.url, body
+
+
 def _lost(plan: Plan) -> set[str]:
     return {adjustment.path for adjustment in plan.adjustments if adjustment.lossy}
 
@@ -209,3 +315,37 @@ def _violation_key(violation: Violation) -> tuple[str, int | None, str | None]:
 def _is_over_limit(text: str, boundary: Boundary) -> bool:
     """Return True if *text* is the boundary's text or a prefix of it, and over the limit."""
     return (boundary.text or "").startswith(text) and not boundary.limit.allows(text)
+
+
+def _fields_or_skip(backend: IdentityBackend) -> dict[str, Any]:
+    fields = backend.plan(USER).fields
+    if fields is None:
+        pytest.skip(f"the plans of {backend.name} have no fields")
+    return dict(fields)
+
+
+def _similar_users() -> Iterator[UserTraits]:
+    nested: tuple[TraitValue, ...] = tuple({name: value} for name in ("b", "c") for value in _VALUES)
+    for email, name, value in product((None, "x"), _NAMES, (*_VALUES, *nested)):
+        yield UserTraits("u1", email=email, traits={name: value})
+
+
+def _as_json(value: object) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z)
+
+
+def _holds(values: Iterable[object], probe: object) -> bool:
+    return str(probe) in _as_json(list(values)).decode()
+
+
+def _as_partial(backend: object) -> SupportsPartialUpdate | None:
+    return backend if isinstance(backend, SupportsPartialUpdate) else None
+
+
+def _partial_contents(backend: IdentityBackend, only: Sequence[str]) -> Iterator[RequestContent]:
+    """Yield what is sent of `USER` in the ways in which *backend* can send only some fields."""
+    if partial := _as_partial(backend):
+        yield _content(partial.plan(USER, only=only))
+    if isinstance(backend, SupportsBatch):
+        content = backend.encode_for_batch(USER, only=only).content
+        yield read_request_content(Request("batch", "POST", "", body=content))
