@@ -302,9 +302,6 @@ class Fullstory(HttpAdapter):
         vendor_id = user.vendor_ids.get(self.name)
         adapt = self.on_violation == "adapt"
         payload = encode_user(user, adapt=adapt, vendor_id=vendor_id if batched else None, only=only)
-        if vendor_id is not None:
-            # Sent to a Fullstory id, a uid becomes that user's, so that another id is another state.
-            payload.fields["id"] = vendor_id
         if vendor_id in {".", ".."}:
             payload.adaptation.reject(f"vendor_ids.{self.name}", "dot-segment")
         return payload

@@ -109,6 +109,7 @@ CASES: Final = [
     (WithoutEmail, "test_same_fields_make_the_same_request"),
     (WithoutEmail, "test_request_holds_only_the_named_fields"),
     (OnlySent, "test_partial_plan_describes_the_whole_user"),
+    (WithoutEmail, "test_batch_matches_the_plan"),
     (SendsNothing, "test_partial_plan_describes_the_whole_user"),
 ]
 

@@ -119,7 +119,7 @@ class CapabilityCases(AdapterHooks):
         assert [type(outcome) for outcome in outcomes] == [Accepted, Rejected, Accepted, Accepted]
 
     def test_batch_matches_the_plan(self) -> None:
-        """A batch has the violations and adjustments of the plan, and its body can be split again."""
+        """A batch has the violations, adjustments and fields of the plan, and its body can be split again."""
         backend = self.make_backend()
         if not isinstance(backend, SupportsBatch):
             pytest.skip(f"{backend.name} has no batches")
@@ -131,6 +131,7 @@ class CapabilityCases(AdapterHooks):
                 plan = backend.plan(user)
                 assert item == backend.encode_for_batch(user)
                 assert (item.violations, item.adjustments) == (plan.violations, plan.adjustments)
+                assert item.fields == plan.fields
                 assert (item.content is None) == bool(plan.violations)
             contents = [item.content for item in items if item.content is not None]
             assert len(backend.batch_contents(backend.batch_body(contents))) == len(contents)
