@@ -3,28 +3,33 @@
 from .comparison import BackendComparison, ComparisonReport, compare, sample
 from .dry_runs import DryRunReport, Estimate, check, check_user, dry_run
 from .durable import DurableRouter
+from .explanation import AccountExplanation, DeliveryState, UserExplanation, explain
 from .options import DeliveryOptions
 from .report import BackendReport, Progress, SyncReport
 from .run import deliver, sync
 from .stats import BackendStats, Stats
 
 __all__ = [
+    "AccountExplanation",
     "BackendComparison",
     "BackendReport",
     "BackendStats",
     "ComparisonReport",
     "DeliveryOptions",
+    "DeliveryState",
     "DryRunReport",
     "DurableRouter",
     "Estimate",
     "Progress",
     "Stats",
     "SyncReport",
+    "UserExplanation",
     "check",
     "check_user",
     "compare",
     "deliver",
     "dry_run",
+    "explain",
     "sample",
     "sync",
 ]

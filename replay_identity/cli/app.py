@@ -15,6 +15,7 @@ from .compare import compare_command
 from .doctor import doctor_command
 from .emulate import demo_command, emulate_command
 from .exit_codes import EXIT_CODES_HELP, ExitCode
+from .explain import explain_command
 from .forget import forget_command
 from .identify import identify_command
 from .infer import infer_command
@@ -83,6 +84,7 @@ _COMMANDS: Final[tuple[tuple[str, str, Callable[..., None]], ...]] = (
     ("sync", "Bring every vendor to the state in a file.", sync_command),
     ("migrate", "Move users from a vendor or a file to others.", migrate_command),
     ("status", "Count pending, confirmed and rejected users.", status_command),
+    ("explain", "Show what is known of one user.", explain_command),
     ("rejected", "Show why users were rejected; export them.", rejected_command),
     ("retry", "Make rejected users pending again.", retry_command),
     ("deliver", "Send pending users.", deliver_command),
@@ -93,7 +95,7 @@ _COMMANDS: Final[tuple[tuple[str, str, Callable[..., None]], ...]] = (
     ("demo", "Send sample users to fake vendors.", demo_command),
 )
 # Typer's message about extra arguments would quote them, and they may be traits or ids.
-_ACCEPTS_EXTRA_ARGUMENTS: Final = frozenset({"identify", "forget"})
+_ACCEPTS_EXTRA_ARGUMENTS: Final = frozenset({"explain", "forget", "identify"})
 
 for _name, _summary, _function in _COMMANDS:
     app.command(

@@ -21,7 +21,7 @@ from ..outcomes import Broken, Rejected, explain
 from ..traits import UserTraits
 from . import options
 from .inputs import STDOUT, create_output, resolve_ledger
-from .tables import MAX_LINES, counts_by_title, ledger_counts_as_dict, print_ledger_counts, print_reasons
+from .tables import MAX_LINES, by_title, ledger_counts_as_dict, print_ledger_counts, print_reasons
 from .terminal import print_json, stderr_console, stdout_console
 
 
@@ -53,7 +53,7 @@ def retry_command(
     with ledger_file.open_existing() as opened:
         retried = {
             title: opened.requeue_rejected(Account(counts.backend, counts.account))
-            for title, counts in _selected_counts(opened, to or ()).items()
+            for title, counts in select_counts(opened, to or ()).items()
         }
     if json:
         print_json({"ledger": str(ledger_file.path), "retried": retried})
@@ -87,7 +87,7 @@ def rejected_command(
     with ledger_file.open_existing() as opened, _rejected_rows_writer(output) as writer:
         rejected = {
             title: _collect_rejected(opened, Account(counts.backend, counts.account), writer)
-            for title, counts in _selected_counts(opened, to or ()).items()
+            for title, counts in select_counts(opened, to or ()).items()
         }
     if json:
         backends = {name: _rejected_as_dict(stats) for name, stats in rejected.items()}
@@ -98,9 +98,9 @@ def rejected_command(
         _print_written(writer, output)
 
 
-def _selected_counts(ledger: Ledger, names: Collection[str]) -> Mapping[str, AccountCounts]:
+def select_counts(ledger: Ledger, names: Collection[str]) -> Mapping[str, AccountCounts]:
     """Return the counts of the backends in *names*, or of all in the ledger if there are no names, by title."""
-    counts = counts_by_title(ledger.counts())
+    counts = by_title(ledger.counts())
     known = {backend.backend: None for backend in counts.values()}
     if any(name not in known for name in names):
         raise typer.BadParameter(f"the ledger has no such backend; use one of {', '.join(known)}", param_hint="--to")

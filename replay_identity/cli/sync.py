@@ -18,7 +18,7 @@ from .exit_codes import ExitCode
 from .inputs import LedgerFile, SourceOptions, prefetch_first, read_rows, resolve_ledger, resolve_settings
 from .progress import PROGRESS_INTERVAL_S, progress_display, spinner, track
 from .summary import finish_dry_run, finish_run, resume_advice, rows_read
-from .tables import counts_by_title, ledger_counts_as_dict, print_ledger_counts
+from .tables import by_title, ledger_counts_as_dict, print_ledger_counts
 from .terminal import interruptible, print_json, stderr_console, stdout_console
 
 
@@ -138,7 +138,7 @@ def _print_changes(ledger: Ledger) -> NoReturn:
     printed: list[AccountCounts] = []
     while True:
         counts = ledger.counts()
-        for title, account in counts_by_title(counts).items():
+        for title, account in by_title(counts).items():
             if account not in printed:
                 states = f"{account.pending:,} pending, {account.confirmed:,} confirmed, {account.rejected:,} rejected"
                 stderr_console().print(f"{title}: {states}", soft_wrap=True)

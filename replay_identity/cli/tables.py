@@ -1,7 +1,7 @@
 """Reports as tables."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 from rich.box import SIMPLE_HEAD
@@ -13,12 +13,14 @@ from .._text import pluralize
 from ..bulk.comparison import BackendComparison, ComparisonReport
 from ..bulk.stats import AdjustmentKey, BackendStats, Stats, most_frequent, worst_first
 from ..errors import printable
-from ..ledger import AccountCounts
+from ..ledger import AccountCounts, AccountStatus
 from ..migration.fidelity import BackendFidelity, Fidelity, PropertyFidelity
 from ..outcomes import LOSSY_KINDS
 from ..sources import BadRow
 from .row_report import RowReport
 
+# Something that is true of one account.
+T = TypeVar("T", AccountCounts, AccountStatus)
 Cells: TypeAlias = Sequence[str | Text]
 
 # Lines per table; the rest is only counted.
@@ -48,7 +50,7 @@ _PROPERTY_STYLES: Final[Mapping[str, str]] = {
 _NUMERIC: Final = frozenset(
     {
         *("Users", "Accepted", "Adjusted", "With loss", "Unchanged", "Skipped", "Pending", "Confirmed", "Rejected"),
-        *("Requests", "Jobs", "Maximum", "Largest"),
+        *("Requests", "Jobs", "Maximum", "Largest", "Actual"),
         *("Compared", "Same", "Missing", "Different", "Not compared", "Differing", "Absent", "Extra"),
         *_PROPERTY_COLUMNS,
     }
@@ -141,8 +143,8 @@ def print_reasons(
 def print_ledger_counts(console: Console, title: str, counts: Sequence[AccountCounts]) -> None:
     """Print how many users are in each state at each account, and the account that each backend uses now."""
     table = new_table(title, "Backend", "Pending", "Confirmed", "Rejected", "With loss", "Jobs")
-    by_title = counts_by_title(counts)
-    for name, account in by_title.items():
+    accounts = by_title(counts)
+    for name, account in accounts.items():
         table.add_row(
             Text(name, style="cyan"),
             format_count(account.pending, "magenta"),
@@ -152,7 +154,7 @@ def print_ledger_counts(console: Console, title: str, counts: Sequence[AccountCo
             format_count(account.jobs),
         )
     print_table(console, table)
-    for name, account in by_title.items():
+    for name, account in accounts.items():
         if name == account.backend and account.account:
             console.print(f"{name}: {account.account}", style="dim", soft_wrap=True)
 
@@ -161,12 +163,12 @@ def ledger_counts_as_dict(counts: Sequence[AccountCounts]) -> dict[str, Any]:
     """Return *counts* for JSON, by title."""
     return {
         title: attrs.asdict(account, filter=lambda field, _: field.name != "backend")
-        for title, account in counts_by_title(counts).items()
+        for title, account in by_title(counts).items()
     }
 
 
-def counts_by_title(counts: Sequence[AccountCounts]) -> dict[str, AccountCounts]:
-    """Return *counts*, the account used last at the end, by the name of the backend.
+def by_title(counts: Sequence[T]) -> dict[str, T]:
+    """Return the states of accounts, the account used last at the end, by the name of the backend.
 
     Accounts that a backend no longer uses have the account in their titles.
     """
