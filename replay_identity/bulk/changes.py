@@ -1,6 +1,6 @@
 """Decide what has to be sent for a claim: encode the user, and compare the fields with what the vendor confirmed."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import attrs
@@ -21,8 +21,6 @@ from .outbox import Outbox
 _TRAIT: Final = "traits."
 # Stands for the whole request of a backend whose plans have no fields.
 _WHOLE: Final = "*"
-# The vendor's own id is sent beside the fields.
-_VENDOR_ID: Final = "*id"
 
 
 @fast_frozen
@@ -138,8 +136,8 @@ class ChangePlanner:
         if request is None:
             # Only a backend that sends its own plans sends nothing else.
             return Unsent(claim, plan.unsent) if self._partial is not None else Change(claim, user)
-        whole = {_WHOLE: b" ".join([request.method.encode(), request.url.encode(), request.body or b""])}
-        compared, changed = self._compare(claim, user, whole if plan.fields is None else plan.fields)
+        whole = {_WHOLE: f"{request.method} {request.url} {(request.body or b'').hex()}"}
+        compared, changed = self.outbox.compare(claim, whole if plan.fields is None else plan.fields)
         if changed is not None and not changed:
             return self._unchanged(compared, plan.adjustments)
         if changed is not None and plan.fields is not None and self._partial is not None:
@@ -152,8 +150,8 @@ class ChangePlanner:
             return Unsent(claim, checked_outcome(self.route.name, encoded))
         if encoded.content is None:
             return Unsent(claim, Rejected(self.route.name, encoded.violations))
-        whole = {_WHOLE: encoded.content}
-        compared, changed = self._compare(claim, user, whole if encoded.fields is None else encoded.fields)
+        whole = {_WHOLE: encoded.content.hex()}
+        compared, changed = self.outbox.compare(claim, whole if encoded.fields is None else encoded.fields)
         if changed is not None and not changed:
             return self._unchanged(compared, encoded.adjustments)
         if changed is not None and encoded.fields is not None:
@@ -162,12 +160,6 @@ class ChangePlanner:
         if not isinstance(content, bytes):
             return Unsent(claim, Broken(self.route.name, "the adapter returned content that is not bytes"))
         return EncodedChange(compared, content, encoded.adjustments)
-
-    def _compare(
-        self, claim: Claim, user: UserTraits, fields: Mapping[str, Any]
-    ) -> tuple[Claim, Collection[str] | None]:
-        vendor_id = user.vendor_ids.get(self.route.name) if user.vendor_ids else None
-        return self.outbox.compare(claim, fields if vendor_id is None else {**fields, _VENDOR_ID: vendor_id})
 
     def _unchanged(self, claim: Claim, adjustments: tuple[Adjustment, ...]) -> Unsent:
         return Unsent(claim, Skipped(self.route.name, SkipReason.UNCHANGED), lossy_adjustments(adjustments))

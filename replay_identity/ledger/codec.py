@@ -251,15 +251,17 @@ class Fingerprints:
         """Return the fingerprint of what decides how a backend encodes users."""
         return _digest(self._hasher(b"encoding", _FIELD_BYTES), encoding.encode())
 
-    def of_fields(self, fields: Mapping[str, Any]) -> dict[bytes, bytes]:
-        """Return the fingerprint of each field's value, by the fingerprint of the field's name."""
-        fingerprints: dict[bytes, bytes] = {}
+    def of_fields(self, fields: Mapping[str, Any]) -> bytes:
+        """Return the fingerprint of each field's name, followed by that of its value, in the order of *fields*."""
+        parts: list[bytes] = []
         known = self._fields
         for field, content in fields.items():
             hasher = known.get(field) or self._field_hasher(field)
-            value = content if type(content) is bytes else orjson.dumps(content, None, _CANONICAL)
-            fingerprints[hasher.name] = hasher.cache.get(value) or hasher.of_value(value)
-        return fingerprints
+            # A text and JSON that looks like it are different values.
+            value = content.encode() if type(content) is str else b"\0" + orjson.dumps(content, None, _CANONICAL)
+            parts.append(hasher.name)
+            parts.append(hasher.cache.get(value) or hasher.of_value(value))
+        return b"".join(parts)
 
     def of_name(self, field: str) -> bytes:
         """Return the fingerprint of a field's name."""

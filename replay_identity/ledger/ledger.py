@@ -13,7 +13,7 @@ import attrs
 from ..errors import InvalidTraitsError
 from ..outcomes import Adjustment
 from ..traits import UserTraits
-from .codec import encode, names_in, pack, unpack
+from .codec import encode, names_in, unpack
 from .sqlite_store import SqliteStore
 from .store import (
     Account,
@@ -156,12 +156,13 @@ class Ledger:
         Return the claim to settle, which remembers the fields, and the names of the fields that differ; None if nothing
         counts as confirmed.
         """
-        now = self._store.fingerprints.of_fields(fields)
-        known = claim.confirmed
-        compared = Claim(claim.row_id, claim.version, claim.user, claim.removed, known, claim.in_doubt, pack(now))
-        if claim.in_doubt or not known:
+        packed = self._store.fingerprints.of_fields(fields)
+        compared = Claim(
+            claim.row_id, claim.version, claim.user, claim.removed, claim.confirmed, claim.in_doubt, packed
+        )
+        if claim.in_doubt or not claim.confirmed:
             return compared, None
-        before = unpack(known)
+        before, now = unpack(claim.confirmed), unpack(packed)
         return compared, {field for field, name in zip(fields, now, strict=True) if before.get(name) != now[name]}
 
     def stored_names(self, claim: Claim) -> Collection[str]:
