@@ -7,7 +7,6 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
-from itertools import chain
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -224,6 +223,10 @@ class Fingerprints:
     _key: bytes = attrs.field(repr=False)
     new_names: dict[bytes, str] = attrs.field(factory=dict[bytes, str], init=False, repr=False)
     _fields: "dict[str, _FieldHasher]" = attrs.field(factory=dict[str, "_FieldHasher"], init=False, repr=False)
+    # Rows repeat the names of their fields in the same order.
+    _shapes: "dict[tuple[str, ...], _Shape]" = attrs.field(
+        factory=dict[tuple[str, ...], "_Shape"], init=False, repr=False
+    )
     _sources: dict[str, blake2b] = attrs.field(factory=dict[str, blake2b], init=False, repr=False)
     _user_id: blake2b = attrs.field(init=False, repr=False)
 
@@ -252,21 +255,27 @@ class Fingerprints:
         return _digest(self._hasher(b"encoding", _FIELD_BYTES), encoding.encode())
 
     def of_fields(self, fields: Mapping[str, Any]) -> bytes:
-        """Return the fingerprint of each field's name, followed by that of its value, in the order of *fields*."""
-        parts: list[bytes] = []
-        known = self._fields
-        for field, content in fields.items():
-            hasher = known.get(field) or self._field_hasher(field)
+        """Return the fingerprints of the names of *fields*, followed by those of their values, in the same order."""
+        shape = tuple(fields)
+        known = self._shapes.get(shape) or self._add_shape(shape)
+        values: list[bytes] = []
+        for hasher, content in zip(known.hashers, fields.values(), strict=True):
             # A text and JSON that looks like it are different values.
             value = content.encode() if type(content) is str else b"\0" + orjson.dumps(content, None, _CANONICAL)
-            parts.append(hasher.name)
-            parts.append(hasher.cache.get(value) or hasher.of_value(value))
-        return b"".join(parts)
+            values.append(hasher.cache.get(value) or hasher.of_value(value))
+        return known.names + b"".join(values)
 
     def of_name(self, field: str) -> bytes:
         """Return the fingerprint of a field's name."""
         hasher = self._fields.get(field)
         return self._name(field) if hasher is None else hasher.name
+
+    def _add_shape(self, shape: tuple[str, ...]) -> "_Shape":
+        hashers = tuple([self._fields.get(field) or self._field_hasher(field) for field in shape])
+        known = _Shape(b"".join([hasher.name for hasher in hashers]), hashers)
+        if len(self._shapes) < _MAX_CACHED_NAMES:
+            self._shapes[shape] = known
+        return known
 
     def _name(self, field: str) -> bytes:
         return _digest(self._hasher(b"name", _FIELD_BYTES), field.encode())
@@ -309,6 +318,19 @@ class _FieldHasher:
         return digest
 
 
+@attrs.frozen
+class _Shape:
+    """The fields of many users.
+
+    Attributes:
+        names: Fingerprints of the names.
+        hashers: One for each field.
+    """
+
+    names: bytes
+    hashers: "tuple[_FieldHasher, ...]"
+
+
 def _digest(hasher: blake2b, content: bytes) -> bytes:
     hasher = hasher.copy()
     hasher.update(content)
@@ -320,19 +342,22 @@ UNKNOWN_VALUE: Final = bytes(_FIELD_BYTES)
 
 
 def pack(fingerprints: Mapping[bytes, bytes]) -> bytes:
-    """Join 8-byte keys and their 8-byte values into one string of bytes."""
-    return b"".join(chain.from_iterable(fingerprints.items()))
+    """Join 8-byte keys, followed by their 8-byte values, into one string of bytes."""
+    return b"".join([*fingerprints, *fingerprints.values()])
 
 
 def unpack(packed: bytes) -> dict[bytes, bytes]:
     """Return the mapping that `pack` packed."""
-    step = 2 * _FIELD_BYTES
-    return {packed[i : i + _FIELD_BYTES]: packed[i + _FIELD_BYTES : i + step] for i in range(0, len(packed), step)}
+    return dict(zip(names_in(packed), _parts(packed[len(packed) // 2 :]), strict=True))
 
 
 def names_in(packed: bytes) -> list[bytes]:
     """Return the keys of the mapping that `pack` packed."""
-    return [packed[i : i + _FIELD_BYTES] for i in range(0, len(packed), 2 * _FIELD_BYTES)]
+    return _parts(packed[: len(packed) // 2])
+
+
+def _parts(joined: bytes) -> list[bytes]:
+    return [joined[i : i + _FIELD_BYTES] for i in range(0, len(joined), _FIELD_BYTES)]
 
 
 def forget_values(packed: bytes, fields: Mapping[bytes, bytes] | None = None) -> bytes:

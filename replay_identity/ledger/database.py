@@ -75,7 +75,7 @@ _VERSION_1: Final = (
     """CREATE TABLE jobs (
         id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, idempotency_key TEXT NOT NULL, vendor_job TEXT,
         size INTEGER NOT NULL, created_at INTEGER NOT NULL, encoding BLOB NOT NULL, entries BLOB NOT NULL,
-        fields BLOB NOT NULL, body BLOB
+        field_values BLOB NOT NULL, body BLOB
     )""",
     # Where unfinished reads of another vendor resume. name: says what is read and where it goes.
     """CREATE TABLE checkpoints (

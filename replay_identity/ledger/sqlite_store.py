@@ -347,7 +347,7 @@ class SqliteStore:
 
     def entries(self, job: StoredJob) -> list[JobEntry]:
         """Return the entries of a job, in the order of the batch's items."""
-        (row,) = self._database.rows("SELECT entries, fields FROM jobs WHERE id = ?", job.id)
+        (row,) = self._database.rows("SELECT entries, field_values FROM jobs WHERE id = ?", job.id)
         with self._database.translated_errors():
             return _decode_entries(*row)
 
@@ -525,8 +525,9 @@ def _select_names(db: sqlite3.Connection, fingerprints: Sequence[bytes]) -> list
 
 def _insert_job(db: sqlite3.Connection, account_id: int, encoding: bytes, batch: Batch, *, now: int) -> StoredJob:
     key, size = batch.idempotency_key, len(batch.entries)
+    entries, values = _encode_entries(batch.entries)
     cursor = db.execute(
-        "INSERT INTO jobs (account, idempotency_key, size, created_at, encoding, entries, fields, body)"
+        "INSERT INTO jobs (account, idempotency_key, size, created_at, encoding, entries, field_values, body)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
             account_id,
@@ -534,8 +535,8 @@ def _insert_job(db: sqlite3.Connection, account_id: int, encoding: bytes, batch:
             size,
             now,
             encoding,
-            _encode_entries(batch.entries),
-            b"".join([entry.fields for entry in batch.entries]),
+            entries,
+            values,
             batch.body,
         ],
     )
@@ -553,31 +554,30 @@ def _has_user(encoded_entries: bytes, user_id: str) -> bool:
     )
 
 
-def _encode_entries(entries: Sequence[JobEntry]) -> bytes:
-    """Encode *entries* without their fields, whose bytes are stored one after the other."""
-    return orjson.dumps(
-        [
-            (
-                entry.row_id,
-                entry.version,
-                entry.user_id,
-                entry.vendor_id,
-                [attrs.asdict(loss) for loss in entry.lost],
-                len(entry.fields),
-                entry.in_doubt,
-            )
-            for entry in entries
-        ]
-    )
+def _encode_entries(entries: Sequence[JobEntry]) -> tuple[bytes, bytes]:
+    """Encode *entries*, and the fingerprints of their values; those of the names are stored once per list of names."""
+    shapes: dict[bytes, int] = {}
+    rows: list[Any] = []
+    values: list[bytes] = []
+    for entry in entries:
+        middle = len(entry.fields) // 2
+        shape = shapes.setdefault(entry.fields[:middle], len(shapes))
+        values.append(entry.fields[middle:])
+        lost = [attrs.asdict(loss) for loss in entry.lost]
+        rows.append((entry.row_id, entry.version, entry.user_id, entry.vendor_id, lost, shape, entry.in_doubt))
+    return orjson.dumps([[names.hex() for names in shapes], rows]), b"".join(values)
 
 
-def _decode_entries(encoded: bytes, fields: bytes) -> list[JobEntry]:
-    rows: list[tuple[int, int, str | None, str | None, list[dict[str, Any]], int, bool]] = orjson.loads(encoded)
+def _decode_entries(encoded: bytes, values: bytes) -> list[JobEntry]:
+    names: list[str]
+    rows: list[tuple[int, int, str | None, str | None, list[dict[str, Any]], int, bool]]
+    names, rows = orjson.loads(encoded)
+    shapes = [bytes.fromhex(each) for each in names]
     entries: list[JobEntry] = []
     start = 0
-    for row_id, version, user_id, vendor_id, losses, size, in_doubt in rows:
-        lost = tuple([Adjustment(**loss) for loss in losses])
-        own = fields[start : start + size]
-        entries.append(JobEntry(row_id, version, user_id, vendor_id, lost, own, in_doubt))
-        start += size
+    for row_id, version, user_id, vendor_id, losses, shape, in_doubt in rows:
+        lost = tuple([Adjustment(**loss) for loss in losses]) if losses else ()
+        end = start + len(shapes[shape])
+        entries.append(JobEntry(row_id, version, user_id, vendor_id, lost, shapes[shape] + values[start:end], in_doubt))
+        start = end
     return entries
