@@ -1,6 +1,6 @@
 """Decide what has to be sent for a claim: encode the user, and compare the fields with what the vendor confirmed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import attrs
@@ -21,6 +21,8 @@ from .outbox import Outbox
 _TRAIT: Final = "traits."
 # Stands for the whole request of a backend whose plans have no fields.
 _WHOLE: Final = "*"
+# Stands for the vendor's own id of the user, which is sent beside the fields.
+_VENDOR_ID: Final = "*id"
 
 
 @fast_frozen
@@ -137,7 +139,7 @@ class ChangePlanner:
             # Only a backend that sends its own plans sends nothing else.
             return Unsent(claim, plan.unsent) if self._partial is not None else Change(claim, user)
         whole = {_WHOLE: f"{request.method} {request.url} {(request.body or b'').hex()}"}
-        compared, changed = self.outbox.compare(claim, whole if plan.fields is None else plan.fields)
+        compared, changed = self._compare(claim, user, whole if plan.fields is None else plan.fields)
         if changed is not None and not changed:
             return self._unchanged(compared, plan.adjustments)
         if changed is not None and plan.fields is not None and self._partial is not None:
@@ -151,7 +153,7 @@ class ChangePlanner:
         if encoded.content is None:
             return Unsent(claim, Rejected(self.route.name, encoded.violations))
         whole = {_WHOLE: encoded.content.hex()}
-        compared, changed = self.outbox.compare(claim, whole if encoded.fields is None else encoded.fields)
+        compared, changed = self._compare(claim, user, whole if encoded.fields is None else encoded.fields)
         if changed is not None and not changed:
             return self._unchanged(compared, encoded.adjustments)
         if changed is not None and encoded.fields is not None:
@@ -160,6 +162,14 @@ class ChangePlanner:
         if not isinstance(content, bytes):
             return Unsent(claim, Broken(self.route.name, "the adapter returned content that is not bytes"))
         return EncodedChange(compared, content, encoded.adjustments)
+
+    def _compare(
+        self, claim: Claim, user: UserTraits, fields: Mapping[str, Any]
+    ) -> tuple[Claim, Collection[str] | None]:
+        if user.vendor_ids and self.route.name in user.vendor_ids:
+            # Sent to another id of the vendor, the same fields are another state.
+            fields = {**fields, _VENDOR_ID: user.vendor_ids[self.route.name]}
+        return self.outbox.compare(claim, fields)
 
     def _unchanged(self, claim: Claim, adjustments: tuple[Adjustment, ...]) -> Unsent:
         return Unsent(claim, Skipped(self.route.name, SkipReason.UNCHANGED), lossy_adjustments(adjustments))
