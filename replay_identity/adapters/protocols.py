@@ -1,5 +1,6 @@
 """What every backend can do, and what some can do, as small protocols."""
 
+import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -172,6 +173,10 @@ class BatchEntry:
     content: bytes | None = attrs.field(default=None, repr=False)
 
 
+def _enum_text(status: str | None) -> str | None:
+    return status if status is not None and re.fullmatch("[A-Z_]{1,32}", status) else None
+
+
 @attrs.frozen
 class JobProgress:
     """Progress of a batch job.
@@ -180,11 +185,14 @@ class JobProgress:
         running: True until the job has finished.
         imported: Users imported so far.
         rejected: Users rejected so far.
+        status: The vendor's status if the adapter does not know it, to be shown to people. A text other than up to 32
+            capital letters and underscores becomes None.
     """
 
     running: bool
     imported: int = 0
     rejected: int = 0
+    status: str | None = attrs.field(default=None, converter=_enum_text)
 
 
 @attrs.frozen

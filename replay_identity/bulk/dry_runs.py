@@ -167,7 +167,7 @@ def _settle_by_user(worker: BackendWorker) -> int:
 def _settle_by_batch(worker: BackendWorker, backend: SupportsBatch) -> int:
     """Settle all users and return the number of batches to send."""
     outbox, route, options = worker.outbox, worker.delivery.route, worker.delivery.options
-    planner, max_users = ChangePlanner(route, outbox), options.max_users(backend.batch_limits.users.maximum)
+    planner, max_users = ChangePlanner(route, outbox), options.max_batch_users(backend.batch_limits)
     jobs, users, size = 0, 0, 0
     while (claim := outbox.next()) is not None:
         change = planner.encoded_change(claim, backend)

@@ -1,5 +1,6 @@
 """Run import jobs of one vendor: create, poll, collect."""
 
+import logging
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -11,12 +12,16 @@ import attrs
 from ..adapters.exchange import Exchange, Sleep
 from ..adapters.protocols import BatchTooLarge, JobProgress, SupportsBatch
 from ..adapters.responses import adapter_error, checked_outcome
-from ..errors import LedgerError
+from ..errors import LedgerError, printable
 from ..ledger import Batch, JobEntry, Ledger, StoredJob
-from ..outcomes import Accepted, Failure, Misconfigured, Outcome, Rejected, Unavailable, Unknown
+from ..outcomes import Accepted, Misconfigured, Outcome, Rejected, Unavailable, Unknown
+from ..retry import Backoff
 from ..transport import ConcurrentTransport
+from .open_jobs import OpenJobs
 from .options import DeliveryOptions
 from .outbox import LedgerOutbox
+
+_logger = logging.getLogger("replay_identity.bulk")
 
 # Hours before its lifetime ends at which an idempotency key counts as forgotten by the vendor: the same bytes sent
 # under a forgotten key would become a second, stale job.
@@ -35,27 +40,6 @@ _MAX_REPEATED_FAILURES: Final = 5
 
 
 @attrs.define
-class Backoff:
-    """Delays between the requests about one job, in seconds.
-
-    Attributes:
-        delay: The next delay; each is twice the one before.
-        max_delay: The maximum delay.
-        failing_for: Delays since the last success.
-    """
-
-    delay: float
-    max_delay: float
-    failing_for: float = attrs.field(default=0.0, init=False)
-
-    def next(self, *, failed: bool) -> float:
-        """Return the delay after a request that *failed* or not."""
-        delay, self.delay = self.delay, min(2 * self.delay, self.max_delay)
-        self.failing_for = self.failing_for + delay if failed else 0.0
-        return delay
-
-
-@attrs.define
 class ImportJobs:
     """The unfinished jobs at one vendor, each stored before it is sent.
 
@@ -64,8 +48,9 @@ class ImportJobs:
         backend: The backend.
         outbox: Where users are settled.
         transport: Sends the requests.
-        on_problem: Called with an outcome that aborts this backend: wrong settings, or failures for too long.
+        on_problem: Called with an outcome that aborts this backend: wrong settings, or no progress for too long.
         options: Delays and sizes.
+        clock: Returns seconds since some fixed moment.
         now: Returns seconds since 1970.
         max_bytes: Maximum size of a batch in bytes, as far as known.
         has_more_to_send: True while more batches are to be sent, which go before results.
@@ -77,31 +62,33 @@ class ImportJobs:
     transport: ConcurrentTransport
     on_problem: Callable[[Outcome], None]
     options: DeliveryOptions
+    clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     max_bytes: int = attrs.field(init=False)
     has_more_to_send: bool = attrs.field(default=True, init=False)
     _ledger: Ledger = attrs.field(init=False)
-    # By idempotency key.
-    _open: dict[str, StoredJob] = attrs.field(factory=dict[str, StoredJob], init=False)
+    _open: OpenJobs = attrs.field(init=False)
     _creating: set[str] = attrs.field(factory=set[str], init=False)
     _collecting: int = attrs.field(default=0, init=False)
     _is_refusing: bool = attrs.field(default=False, init=False)
+    _is_stalled: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.max_bytes = self.options.batch_bytes
         self._ledger = self.outbox.ledger
+        self._open = OpenJobs(self.clock)
         for job in self.outbox.jobs():
             self._track(job, in_doubt=True)
 
     @property
     def count(self) -> int:
         """Return the number of unfinished jobs."""
-        return len(self._open)
+        return self._open.count
 
     @property
     def users(self) -> int:
         """Return the number of users in unfinished jobs."""
-        return sum(job.size for job in self._open.values())
+        return self._open.users
 
     def has_room(self, users: int) -> bool:
         """Return True if the vendor accepts another batch of *users* now.
@@ -109,11 +96,11 @@ class ImportJobs:
         Once it has refused a batch for lack of room, another one is sent only after a job has ended.
         """
         limits = self.backend.batch_limits
-        if self._is_refusing and self._open:
+        if self._is_refusing and self.count:
             return False
         return (
-            self.count < limits.running_jobs.maximum
-            and self.users + users <= limits.open_users.maximum
+            self.count < self.options.max_open_jobs(limits)
+            and self.users + users <= self.options.max_users_in_jobs(limits)
             and len(self._creating) < (1 if self.transport.limiter.failure else _MAX_CREATING)
         )
 
@@ -130,11 +117,11 @@ class ImportJobs:
         return Batch(str(uuid.uuid4()), entries, self.backend.batch_body(contents))
 
     def _track(self, job: StoredJob, *, in_doubt: bool = False) -> None:
-        self._open[job.idempotency_key] = job
+        self._open.add(job)
         self.transport.submit(self._run_isolated(job, in_doubt=in_doubt), partial(self._untrack, job))
 
     def _untrack(self, job: StoredJob, _result: None) -> None:
-        del self._open[job.idempotency_key]
+        self._open.remove(job)
         self._creating.discard(job.idempotency_key)
 
     def _run_isolated(self, job: StoredJob, *, in_doubt: bool) -> Exchange[None]:
@@ -169,10 +156,10 @@ class ImportJobs:
         while True:
             body = self._ledger.body(job)
             created = yield from self.backend.create_job(body, idempotency_key=job.idempotency_key)
+            self._record(job, created)
             match created:
                 case str():
-                    self._creating.discard(job.idempotency_key)
-                    return self._ledger.name_job(job, created)
+                    return self._name(job, created)
                 case BatchTooLarge() | Rejected():
                     self._split(job, body, created)
                     return None
@@ -189,8 +176,14 @@ class ImportJobs:
                     in_doubt = True
                 case _:
                     assert_never(created)
-            if not (yield from self._wait(backoff, created)) or self._drop_if_key_expired(job):
+            if not (yield from self._wait(job, backoff)) or self._drop_if_key_expired(job):
                 return None
+
+    def _name(self, job: StoredJob, vendor_job: str) -> StoredJob:
+        self._creating.discard(job.idempotency_key)
+        created = self._ledger.name_job(job, vendor_job)
+        self._open.add(created)
+        return created
 
     def _drop_if_key_expired(self, job: StoredJob) -> bool:
         """Drop *job* if the vendor has forgotten its key; its users are sent again. Return True if so."""
@@ -221,6 +214,7 @@ class ImportJobs:
             return False
         while True:
             progress = yield from self.backend.poll_job(job.vendor_job or "")
+            self._record(job, progress)
             match progress:
                 case JobProgress(running=False):
                     return True
@@ -234,7 +228,7 @@ class ImportJobs:
                     pass
                 case _:
                     assert_never(progress)
-            if not (yield from self._wait(backoff, None if isinstance(progress, JobProgress) else progress)):
+            if not (yield from self._wait(job, backoff)):
                 return False
 
     def _initial_delay(self, job: StoredJob) -> Exchange[bool]:
@@ -249,6 +243,7 @@ class ImportJobs:
 
     def _collect_in_turn(self, job: StoredJob) -> Exchange[None]:
         while self._collecting >= _MAX_COLLECTING:
+            self._open.record_obstacle(job, "waiting until the results of others are read")
             if (yield Sleep(_COLLECT_POLL_S)).no_response:
                 return
         self._collecting += 1
@@ -266,6 +261,7 @@ class ImportJobs:
             collected = yield from self.backend.collect_job(
                 job.vendor_job or "", [entry.batch_entry() for entry in entries]
             )
+            self._record(job, collected)
             match collected:
                 case tuple():
                     outcomes = [self._checked(*pair) for pair in zip(collected, entries, strict=True)]
@@ -281,7 +277,7 @@ class ImportJobs:
                     pass
                 case _:
                     assert_never(collected)
-            if not (yield from self._wait(backoff, collected)):
+            if not (yield from self._wait(job, backoff)):
                 return
 
     def _checked(self, outcome: Outcome, entry: JobEntry) -> Outcome:
@@ -295,10 +291,36 @@ class ImportJobs:
         """End *job* and let the newest state of all its users be sent again."""
         self.outbox.end_job(job, [Unknown(self.name, cause)] * job.size)
 
-    def _wait(self, backoff: Backoff, failure: Failure | None) -> Exchange[bool]:
-        """Wait before the next request; return False if there is none: the run was stopped, or failed too long."""
-        delay = backoff.next(failed=failure is not None)
-        if failure is not None and backoff.failing_for >= self.options.patience:
-            self.on_problem(failure)
+    def _record(self, job: StoredJob, result: object) -> None:
+        """Record the result of a request about *job*: for the rate limiter, and as progress of the job or none."""
+        if isinstance(result, JobProgress):
+            self._open.record_poll(job, result)
+        if isinstance(result, Unavailable | Unknown):
+            self._open.record_obstacle(job, result.cause)
+            self.transport.record_result(result.cause)
+        else:
+            self.transport.record_result(None)
+
+    def _wait(self, job: StoredJob, backoff: Backoff) -> Exchange[bool]:
+        """Wait before the next request about *job*; return False if there is none: it is abandoned, or the run ends."""
+        if self.now() - job.created_at > self.options.job_patience:
+            self._abandon(job)
             return False
-        return not (yield Sleep(delay)).no_response
+        if self._gives_up():
+            return False
+        return not (yield Sleep(backoff.next())).no_response
+
+    def _abandon(self, job: StoredJob) -> None:
+        """End *job* for its age; whether the vendor applies it is in doubt, so all its users are sent again."""
+        name, seconds = printable(job.vendor_job or job.idempotency_key), self.options.job_patience
+        self.outbox.report.abandoned_jobs.append(name)
+        _logger.warning("%s: job %s has not ended within %g s; its users are sent again", self.name, name, seconds)
+        self._send_again(job, f"the job with this user has not ended within {seconds:g} s")
+
+    def _gives_up(self) -> bool:
+        """Return True if the run is to end: no job makes progress, and nothing can be sent before one does."""
+        can_send = self.has_more_to_send and self.has_room(self.options.max_batch_users(self.backend.batch_limits))
+        if not self._is_stalled and not can_send and (stall := self._open.describe_stall(self.options.patience)):
+            self._is_stalled = True
+            self.on_problem(Unknown(self.name, stall))
+        return self._is_stalled

@@ -27,6 +27,7 @@ class BackendReport:
         stats: Outcomes of the pending users, with their causes.
         pending: Users who are still pending.
         problem: Why the run gave up on the backend, or None.
+        abandoned_jobs: The vendor's ids of jobs that had not ended within `DeliveryOptions.job_patience`.
     """
 
     backend: str
@@ -40,6 +41,7 @@ class BackendReport:
     stats: BackendStats = attrs.field(factory=BackendStats)
     pending: int = 0
     problem: str | None = None
+    abandoned_jobs: list[str] = attrs.field(factory=list[str])
 
     def open(self, info: AccountInfo) -> None:
         """Take over what the ledger knew of the account."""
@@ -117,6 +119,7 @@ class BackendReport:
             "coalesced": self.upserts.already_pending,
             "lossy": self.stats.lossy,
             "problem": self.problem,
+            "abandoned_jobs": self.abandoned_jobs,
             **{name: stats[name] for name in ("adjustments", "violations", "causes")},
         }
 

@@ -18,8 +18,7 @@ from ..router import Route, as_routes
 from ..traits import UserTraits
 from ..transport import ConcurrentSender, ConcurrentTransport
 from ..transport.rate_limiter import AdaptiveLimiter
-from .batches import BatchDispatcher
-from .dispatch import Dispatcher, MultiDispatcher, SingleDispatcher
+from .dispatch import BatchDispatcher, Dispatcher, MultiDispatcher, SingleDispatcher
 from .jobs import ImportJobs
 from .memory_outbox import MemoryOutbox
 from .options import DeliveryOptions
@@ -63,6 +62,7 @@ class DeliveryLoop:
         report: Counts outcomes, and says why the backend was given up on.
         options: How fast and how patiently.
         clock: Returns seconds since some fixed moment.
+        now: Returns seconds since 1970.
     """
 
     route: Route
@@ -70,6 +70,7 @@ class DeliveryLoop:
     report: BackendReport
     options: DeliveryOptions
     clock: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = time.time
     _limiter: AdaptiveLimiter = attrs.field(init=False)
     _dispatcher: Dispatcher | None = attrs.field(default=None, init=False)
 
@@ -129,9 +130,11 @@ class DeliveryLoop:
                 route=route,
                 outbox=outbox,
                 transport=transport,
-                max_users=options.max_users(backend.batch_limits.users.maximum),
+                max_users=options.max_batch_users(backend.batch_limits),
                 backend=backend,
-                jobs=ImportJobs(route.name, backend, outbox, transport, self._give_up, options),
+                jobs=ImportJobs(
+                    route.name, backend, outbox, transport, self._give_up, options, clock=self.clock, now=self.now
+                ),
             )
         transport = self._make_transport(sender, _SINGLE_ATTEMPT)
         handler = OutcomeHandler(outbox, transport, self._give_up, options)

@@ -1,7 +1,7 @@
 """Print the result of a bulk run and what to do next, and exit."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NoReturn
 
 import attrs
@@ -22,6 +22,8 @@ from .terminal import print_json, stderr_console, stdout_console
 
 # Why most users are skipped; the table has a column for them.
 _UNCHANGED: Final = Cause("Skipped", SkipReason.UNCHANGED)
+# Abandoned jobs that are named.
+_MAX_JOBS: Final = 3
 
 
 def finish_run(
@@ -179,10 +181,16 @@ def _count_notes(report: BackendReport) -> str:
             (report.rejected_elsewhere, f"{pluralize(report.rejected_elsewhere, 'user')} rejected by another process"),
             (upserts.already_pending, f"{pluralize(upserts.already_pending, 'row')} merged into pending users"),
             (upserts.rejected, f"{pluralize(upserts.rejected, 'user')} rejected earlier and unchanged"),
+            (len(report.abandoned_jobs), _describe_abandoned(report.abandoned_jobs)),
         )
         if count
     ]
     return f"{report.backend}: {', '.join(notes)}\n" if notes else ""
+
+
+def _describe_abandoned(jobs: Sequence[str]) -> str:
+    names = ", ".join(jobs[:_MAX_JOBS]) + (", …" if len(jobs) > _MAX_JOBS else "")
+    return f"{pluralize(len(jobs), 'job')} abandoned that never ended ({names})"
 
 
 def _without_shown_causes(stats: BackendStats) -> BackendStats:

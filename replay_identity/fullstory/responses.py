@@ -41,6 +41,7 @@ _HINTS_WITHOUT_CODE: Final[Mapping[int, str]] = {
 }
 # COMPLETED may come with errors and FAILED with imports: the documents contradict each other.
 _FINAL_STATUSES: Final = ("COMPLETED", "FAILED")
+_STATUSES: Final = ("PROCESSING", *_FINAL_STATUSES)
 # A code of Fullstory's, as opposed to a name or another value of a user.
 _CODE: Final = re.compile(r"[a-z]+(_[a-z]+){0,7}")
 _DAY: Final = re.compile(rb'"(\d{4}-\d{2}-\d{2})')
@@ -190,8 +191,9 @@ def read_progress(response: Response) -> JobProgress | None:
     job = content.get("job") if content else None
     if content is None or not isinstance(job, dict):
         return None
-    status = cast("dict[str, Any]", job).get("status")
-    return JobProgress(status not in _FINAL_STATUSES, _count(content.get("imports")), _count(content.get("errors")))
+    status = _text(cast("dict[str, Any]", job).get("status"))
+    counts = _count(content.get("imports")), _count(content.get("errors"))
+    return JobProgress(status not in _FINAL_STATUSES, *counts, status if status not in _STATUSES else None)
 
 
 def read_result_page(response: Response) -> ResultPage | None:

@@ -14,17 +14,12 @@ from support.clock import Clock
 from support.in_process import FAST, InProcessSender, World, assert_closed
 from support.users import user, users
 
-from replay_identity import Accepted, Route, Unavailable, Unknown, UserTraits
+from replay_identity import Accepted, Unavailable, Unknown, UserTraits
 from replay_identity.adapters import BatchEntry, JobProgress, Request, Response
-from replay_identity.adapters.exchange import AFTER_SLEEP
 from replay_identity.bulk import DurableRouter, SyncReport, sync
 from replay_identity.bulk.jobs import ImportJobs
-from replay_identity.bulk.worker import make_worker
 from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator
-from replay_identity.ledger import Batch, JobEntry, Ledger, StoredJob
-from replay_identity.retry import RetryPolicy
-from replay_identity.transport import ConcurrentTransport
-from replay_identity.transport.rate_limiter import AdaptiveLimiter
+from replay_identity.ledger import Batch, JobEntry, Ledger
 
 IMPATIENT = attrs.evolve(FAST, patience=0.03)
 GARBAGE = Unknown("acme", "HTTP 200 with an unexpected body")
@@ -69,26 +64,6 @@ def ledger(tmp_path: Path) -> Any:
         yield ledger
 
 
-@pytest.mark.parametrize("part", ["create", "poll", "collect"])
-@pytest.mark.parametrize("outcome", [GARBAGE, Unavailable("acme", "HTTP 202")], ids=["garbage", "not yet"])
-def test_unusable_responses_end_the_run(ledger: Ledger, part: str, outcome: Any) -> None:
-    """The users are pending in one job, which the next run completes."""
-    keys: list[str] = []
-
-    def create(_body: bytes, key: str) -> Any:
-        keys.append(key)
-        return key if part != "create" else outcome if isinstance(outcome, Unknown) else GARBAGE
-
-    broken: dict[str, Any] = {"create": create} if part == "create" else {"create": create, part: returns(outcome)}
-    report = run(ledger, AcmeBatch(**broken), users(30))
-
-    assert report["acme"].problem in {GARBAGE.cause, outcome.cause}
-    assert (report["acme"].pending, report["acme"].accepted, len(ledger.jobs("acme"))) == (30, 0, 1)
-    again = run(ledger, AcmeBatch(create=recording(keys)), [])
-    assert (again["acme"].accepted, again["acme"].problem, ledger.jobs("acme")) == (30, None, [])
-    assert len(set(keys)) == 1
-
-
 def test_collects_few_jobs_at_once(ledger: Ledger) -> None:
     """Results take memory. The other jobs wait, also when the run is stopped meanwhile."""
     keys: list[str] = []
@@ -126,20 +101,11 @@ def test_a_captive_portal_ends_the_run(world: World) -> None:
     report = world.sync(users(5, plan="pro"))
 
     assert_closed(report)
-    assert report["fullstory"].problem == GARBAGE.cause
+    assert GARBAGE.cause in (report["fullstory"].problem or "")
     assert report["fullstory"].pending == 5
     world.fullstory.faults.clear()
     assert world.sync()["fullstory"].accepted == 5
     assert world.fullstory.total_applied == 5
-
-
-def test_a_usable_poll_resets_patience(ledger: Ledger) -> None:
-    """A job may run as long as it takes."""
-    polls = [JobProgress(running=True), GARBAGE] * 60
-
-    report = run(ledger, AcmeBatch(poll=lambda _: polls.pop() if polls else JobProgress(running=False)), users(3))
-
-    assert (report["acme"].accepted, report["acme"].problem) == (3, None)
 
 
 # Expired keys.
@@ -213,46 +179,6 @@ def test_polls_a_created_job_of_any_age(ledger: Ledger, clock: Clock) -> None:
     report = run(ledger, AcmeBatch(create=garbage, poll=poll), [])
 
     assert (polled, report["acme"].accepted) == (["7"], 3)
-
-
-# Polling jobs.
-
-
-class NoSender:
-    """A sender that sends nothing."""
-
-    def submit(self, *_: object) -> None:
-        """Do nothing."""
-
-    def completed(self, _timeout: float) -> Any:
-        """Return no responses."""
-        return []
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-@pytest.mark.parametrize(("size", "min_delay"), [(1, 0.5), (1_000, 0.5), (4_000, 2.0), (50_000, 15.0)])
-def test_first_poll_is_later_for_large_jobs(ledger: Ledger, size: int, min_delay: float) -> None:
-    """The delay grows with the size, up to the maximum."""
-    options = attrs.evolve(FAST, poll_initial=0.5, poll_max=15.0)
-    backend = AcmeBatch(poll=lambda _: JobProgress(running=False))
-    outbox: Any = make_worker(Route(backend), ledger, options).outbox
-    sender: Any = NoSender()
-    transport = ConcurrentTransport(sender, AdaptiveLimiter(), retry=RetryPolicy())
-    jobs = ImportJobs("acme", backend, outbox, transport, lambda _: None, options)
-    jobs.has_more_to_send = False
-
-    steps: Any = jobs._poll(StoredJob(1, "key", size, 0, "7"))  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    waited, response = 0.0, None
-    for _ in range(100):
-        try:
-            waited += steps.send(response).seconds
-        except StopIteration:
-            break
-        response = AFTER_SLEEP
-
-    assert waited == pytest.approx(min_delay)
 
 
 # Rejected and confirmed users.

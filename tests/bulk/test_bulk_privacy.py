@@ -9,7 +9,7 @@ import pytest
 from support.in_process import FAST, CrashError, World
 
 from replay_identity import Fullstory, LogRocket, UserTraits
-from replay_identity.bulk.batches import BatchDispatcher
+from replay_identity.bulk.dispatch import BatchDispatcher
 from replay_identity.bulk.worker import DeliveryLoop
 from replay_identity.emulator import Fault, FullstoryEmulator, JobFault, Level, LogRocketEmulator
 from replay_identity.sources import BadRow

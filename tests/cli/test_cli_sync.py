@@ -1,5 +1,6 @@
 """`replay-identity sync`."""
 
+import math
 import os
 import signal
 import stat
@@ -23,7 +24,7 @@ from replay_identity.cli.exit_codes import ExitCode, sync_exit_code
 from replay_identity.cli.options import FileFormat
 from replay_identity.cli.summary import print_sync_report
 from replay_identity.cli.terminal import interruptible
-from replay_identity.emulator import Fault
+from replay_identity.emulator import Fault, JobFault
 from replay_identity.errors import SourceError
 from replay_identity.outcomes import Misconfigured, Rejected
 from replay_identity.sources import BadRow, Row, Rows
@@ -99,6 +100,31 @@ def test_a_vendor_that_is_down_leaves_its_users_pending(run: RunCommand, vendors
     assert result.err.endswith(": replay-identity deliver\n")
 
 
+def test_a_job_that_never_ends_exits_with_75(run: RunCommand, vendors: Vendors, write: WriteRows) -> None:
+    """The job is named, and its users are pending."""
+    vendors.fullstory.job_faults.add(JobFault(seconds=math.inf))
+    write_settings(f"[backends.fullstory]\n[delivery.fullstory]\npoll_initial = 0.05\n{IMPATIENT}")
+
+    result = run("sync", write(USERS))
+
+    (job,) = vendors.fullstory.jobs
+    assert result.code == 75
+    assert "fullstory 2 0 0 0 0 2" in result.lines
+    assert f"1 job without progress for 0.3 s: {job.id} (still running)" in result.err
+
+
+def test_an_abandoned_job_is_named(run: RunCommand, vendors: Vendors, write: WriteRows) -> None:
+    """The users are sent again."""
+    vendors.fullstory.job_faults.add(JobFault(seconds=math.inf))
+    write_settings("[backends.fullstory]\n[delivery.fullstory]\npoll_initial = 0.05\njob_patience = 0.5\n")
+
+    result = run("sync", write(USERS))
+
+    assert result.code == 0
+    assert "fullstory 2 2 0 0 0 0" in result.lines
+    assert f"fullstory: 1 job abandoned that never ended ({vendors.fullstory.jobs[0].id})" in result.lines
+
+
 def test_a_wrong_key_exits_with_78(run: RunCommand, vendors: Vendors, write: WriteRows) -> None:
     """Its users are pending too, but wrong settings take precedence."""
     del vendors
@@ -163,6 +189,7 @@ def test_notes_explain_why_users_and_rows_differ(capsys: pytest.CaptureFixture[s
     """Several rows may describe one user, and earlier runs may have left pending users."""
     counts = BackendReport("acme", carried=5, elsewhere=1)
     counts.upserts.pending, counts.upserts.already_pending, counts.upserts.rejected = 1, 2, 3
+    counts.abandoned_jobs = ["j1", "j2", "j3", "j4"]
 
     print_sync_report(Console(width=120), SyncReport(backends=(counts, BackendReport("other"))), "our.db")
 
@@ -170,7 +197,8 @@ def test_notes_explain_why_users_and_rows_differ(capsys: pytest.CaptureFixture[s
     assert out.startswith("our.db\n")
     assert (
         "acme: 5 users carried over from earlier runs, 1 user settled by another process, "
-        "2 rows merged into pending users, 3 users rejected earlier and unchanged\n\n"
+        "2 rows merged into pending users, 3 users rejected earlier and unchanged, "
+        "4 jobs abandoned that never ended (j1, j2, j3, …)\n\n"
     ) in out
 
 

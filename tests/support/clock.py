@@ -27,23 +27,25 @@ class Clock:
 
 @attrs.define
 class Turns:
-    """The stop signal of a delivery whose source has ended and in which each turn of the loop takes some seconds.
+    """The stop signal of a delivery in which each turn of the loop takes some seconds.
 
     Attributes:
         clock: The clock of the delivery.
         seconds: Seconds that each turn takes.
         left: Number of turns after which the delivery is stopped.
+        has_ended: Whether the source has ended.
     """
 
     clock: Clock
     seconds: float = 0.25
-    left: int = 100_000
+    left: int = 1_000_000
+    has_ended: bool = True
 
     def is_complete(self) -> bool:
-        """Return True, and let a turn pass."""
+        """Let a turn pass, and return True if the source has ended."""
         self.clock.now += self.seconds
         self.left -= 1
-        return True
+        return self.has_ended
 
     def is_stopped(self) -> bool:
         """Return True once no turn is left."""

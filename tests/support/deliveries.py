@@ -41,13 +41,13 @@ class Delivery:
 
     def run(self, count: int = 0) -> BackendReport:
         """Deliver *count* users, and those who are pending in the ledger, and return the closed report."""
-        report = BackendReport("acme")
+        report = BackendReport(self.backend.name)
         outbox = self._make_outbox(report)
         if isinstance(outbox, MemoryOutbox):
             outbox.enqueue(users(count))
         else:
-            report.upserts.add(outbox.ledger.upsert(users(count), ["acme"])["acme"])
-        loop = DeliveryLoop(Route(self.backend), outbox, report, self.options, clock=self.clock)
+            report.upserts.add(outbox.ledger.upsert(users(count), [report.backend])[report.backend])
+        loop = DeliveryLoop(Route(self.backend), outbox, report, self.options, clock=self.clock, now=self.clock)
         loop.run(self.sender, self.turns)
         report.close(outbox.pending(), outbox.unanswered())
         assert report.is_closed
@@ -56,5 +56,19 @@ class Delivery:
     def _make_outbox(self, report: BackendReport) -> MemoryOutbox | LedgerOutbox:
         if self.ledger is None:
             return MemoryOutbox(report, clock=self.clock)
-        report.carried = self.ledger.pending_count("acme")
-        return LedgerOutbox(self.ledger, Account("acme"), report, clock=self.clock, now=self.clock)
+        report.carried = self.ledger.pending_count(report.backend)
+        return LedgerOutbox(self.ledger, Account(report.backend), report, clock=self.clock, now=self.clock)
+
+
+class NoSender:
+    """A sender that sends nothing, for backends without a network."""
+
+    def submit(self, *_: object) -> None:
+        """Do nothing."""
+
+    def completed(self, _timeout: float) -> Any:
+        """Return no responses."""
+        return []
+
+    def close(self) -> None:
+        """Do nothing."""
