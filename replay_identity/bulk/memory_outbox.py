@@ -14,7 +14,7 @@ from ..outcomes import Accepted, Adjustment, Broken, Outcome, Rejected, Skipped
 from ..traits import UserTraits
 from .repeated import MergedUser
 from .report import BackendReport
-from .unanswered import NextDeferred, NoAnswer, UnansweredUsers
+from .unanswered import Deferrals, NoAnswer, UnansweredUsers
 
 # After these outcomes the same traits need not be sent again.
 _FINAL: Final = (Accepted, Skipped, Rejected, Broken)
@@ -145,10 +145,9 @@ class MemoryOutbox:
         """Return the number of users who are sent again later."""
         return self._unanswered.deferred
 
-    def next_deferred(self) -> NextDeferred | None:
-        """Return the deferred user who is sent first, or None if others are left to send."""
-        only_deferred = self.pending() <= self._abandoned + self.deferred()
-        return self._unanswered.next_deferred() if only_deferred else None
+    def deferrals(self) -> Deferrals | None:
+        """Return the users who are sent later, or None if others are left to send."""
+        return self._unanswered.deferrals() if self.pending() <= self._abandoned + self.deferred() else None
 
     def unanswered(self) -> Iterable[Outcome]:
         """Return the last outcome of each pending user who was sent without a usable answer."""

@@ -10,7 +10,7 @@ import attrs
 from ..ledger import Account, Claim, JobEntry, Ledger, RowIds, Settlement, StoredJob
 from ..outcomes import Adjustment, Broken, Outcome, Rejected, Violation
 from .report import BackendReport
-from .unanswered import NextDeferred, NoAnswer, UnansweredUsers
+from .unanswered import Deferrals, NoAnswer, UnansweredUsers
 
 _CLAIM_SIZE: Final = 500
 # The most outcomes written in one transaction; each transaction waits for the disk.
@@ -85,8 +85,8 @@ class Outbox(Protocol):
         """Return the number of users who are sent again later."""
         ...
 
-    def next_deferred(self) -> NextDeferred | None:
-        """Return the deferred user who is sent first, or None if others are left to send."""
+    def deferrals(self) -> Deferrals | None:
+        """Return the users who are sent later, or None if others are left to send."""
         ...
 
     def unanswered(self) -> Iterable[Outcome]:
@@ -237,10 +237,10 @@ class LedgerOutbox:
 
     def defer(self, claim: Claim, outcome: NoAnswer, seconds: float) -> None:
         """Record the outcome of *claim*, and send the user again after that many seconds."""
-        # Stored, so that another run waits, too.
-        self._record(Settlement(claim.row_id, claim.version, outcome, not_before=self.now() + seconds))
         if self._unanswered.record(claim.row_id, outcome, is_attempt=True):
             self._unanswered.defer(claim.row_id, claim.row_id, seconds)
+            # Stored, so that another run waits, too.
+            self._record(Settlement(claim.row_id, claim.version, outcome, not_before=self.now() + seconds))
         else:
             self._abandoned += 1
 
@@ -286,10 +286,16 @@ class LedgerOutbox:
         """Return the number of users who are sent again later."""
         return self._unanswered.deferred
 
-    def next_deferred(self) -> NextDeferred | None:
-        """Return the deferred user who is sent first, or None if others are left to send."""
-        only_deferred = self.pending() <= self._abandoned + self.deferred()
-        return self._unanswered.next_deferred() if only_deferred else None
+    def deferrals(self) -> Deferrals | None:
+        """Return the users who are sent later, or None if others are left to send."""
+        now = self.now()
+        if self.ledger.pending_count(self.account, due_at=now) > self._abandoned:
+            return None
+        due, own = self.ledger.next_due(self.account, now=now), self._unanswered.deferrals()
+        if due is None:
+            return own
+        count = self.pending() - self._abandoned
+        return Deferrals(count, due - now, "an earlier run deferred them" if own is None else own.cause)
 
     def unanswered(self) -> Iterable[Outcome]:
         """Return the last outcome of each pending user who was sent without a usable answer."""

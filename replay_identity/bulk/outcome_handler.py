@@ -87,11 +87,11 @@ def describe_outage(limiter: AdaptiveLimiter, patience: float) -> str | None:
 
 def describe_deferral(outbox: Outbox, patience: float) -> str | None:
     """Return why to end a run in which only users are left who are sent in more than *patience* seconds, or None."""
-    deferred = outbox.next_deferred()
-    if deferred is None or deferred.seconds <= patience:
+    deferrals = outbox.deferrals()
+    if deferrals is None or deferrals.seconds <= patience:
         return None
-    users = pluralize(outbox.deferred(), "user")
-    return f"{users} deferred, the next one for {deferred.seconds:.0f} s; last failure: {deferred.outcome.cause}"
+    users = pluralize(deferrals.count, "user")
+    return f"{users} deferred, the first one for {deferrals.seconds:.0f} s; last failure: {deferrals.cause}"
 
 
 def _is_vendor_rejection(outcome: Outcome) -> bool:

@@ -31,16 +31,18 @@ class _Deferred(Generic[T]):
 
 
 @attrs.frozen
-class NextDeferred:
-    """The deferred user who is sent first.
+class Deferrals:
+    """The users who are sent later, if nobody else is left to send.
 
     Attributes:
-        seconds: Seconds until then.
-        outcome: The user's last outcome.
+        count: Number of users.
+        seconds: Seconds until the first of them is sent.
+        cause: Why that user is sent later.
     """
 
+    count: int
     seconds: float
-    outcome: NoAnswer
+    cause: str
 
 
 @attrs.define
@@ -92,12 +94,12 @@ class UnansweredUsers(Generic[T]):
         """Return the number of deferred users."""
         return len(self._deferred)
 
-    def next_deferred(self) -> NextDeferred | None:
-        """Return the deferred user who is sent first, or None."""
+    def deferrals(self) -> Deferrals | None:
+        """Return the deferred users, or None if there are none."""
         if not self._deferred:
             return None
         first = self._deferred[0]
-        return NextDeferred(first.due - self.clock(), self._outcomes[first.row_id])
+        return Deferrals(self.deferred, first.due - self.clock(), self._outcomes[first.row_id].cause)
 
     def outcomes(self) -> Iterable[NoAnswer]:
         """Return the last outcome of each user who got no usable answer since."""

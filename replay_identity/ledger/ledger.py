@@ -178,13 +178,13 @@ class Ledger:
         """
         return self._store.settle(_account(backend), settlements, now=_now())
 
-    def pending_count(self, backend: str | Account) -> int:
-        """Return how many users are pending at *backend*."""
-        return self._store.pending_count(_account(backend))
+    def pending_count(self, backend: str | Account, *, due_at: float | None = None) -> int:
+        """Return how many users are pending at *backend*, or how many may be sent *due_at* that time since 1970."""
+        return self._store.pending_count(_account(backend), due_at=due_at)
 
-    def next_due(self, backend: str | Account) -> float | None:
-        """Return when the first pending user may be claimed, in seconds since 1970; None if nobody is pending."""
-        return self._store.next_due(_account(backend))
+    def next_due(self, backend: str | Account, *, now: float) -> float | None:
+        """Return when the first user who was deferred beyond *now* may be sent, in seconds since 1970, or None."""
+        return self._store.next_due(_account(backend), now=now)
 
     def lease(self, backend: str) -> AbstractContextManager[bool]:
         """Hold the right to deliver to *backend* during a `with` block; yield False if another process holds it.

@@ -178,16 +178,18 @@ class SqliteStore:
             account_id, encoding = _resolve(db, account)
             return settle_users(db, self.fingerprints, account_id, settlements, encoding=encoding, now=now)
 
-    def pending_count(self, account: Account) -> int:
-        """Return how many users are pending."""
+    def pending_count(self, account: Account, *, due_at: float | None = None) -> int:
+        """Return how many users are pending, or how many of them may be claimed *due_at* that time."""
         sql = "SELECT count(*) FROM pending WHERE account = ?"
-        return int(self._database.rows(sql, self._find(account))[0][0])
+        parameters: list[float] = [self._find(account)]
+        if due_at is not None:
+            sql, parameters = f"{sql} AND not_before <= ?", [*parameters, due_at]
+        return int(self._database.rows(sql, *parameters)[0][0])
 
-    def next_due(self, account: Account) -> float | None:
-        """Return when the first pending user may be claimed, in seconds since 1970; None if nobody is pending."""
-        due: float | None = self._database.rows(
-            "SELECT min(not_before) FROM pending WHERE account = ?", self._find(account)
-        )[0][0]
+    def next_due(self, account: Account, *, now: float) -> float | None:
+        """Return when the first user who was deferred beyond *now* may be claimed; None if there is none."""
+        sql = "SELECT min(not_before) FROM pending WHERE account = ? AND not_before > ?"
+        due: float | None = self._database.rows(sql, self._find(account), now)[0][0]
         return due
 
     def rejected_count(self, account: Account, versions: range) -> int:

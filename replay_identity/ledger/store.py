@@ -385,12 +385,12 @@ class Store(Protocol):
         """Record outcomes; return the row ids of the users who are no longer pending."""
         ...
 
-    def pending_count(self, account: Account) -> int:
-        """Return how many users are pending."""
+    def pending_count(self, account: Account, *, due_at: float | None = None) -> int:
+        """Return how many users are pending, or how many of them may be claimed *due_at* that time."""
         ...
 
-    def next_due(self, account: Account) -> float | None:
-        """Return when the first pending user may be claimed, in seconds since 1970; None if nobody is pending."""
+    def next_due(self, account: Account, *, now: float) -> float | None:
+        """Return when the first user who was deferred beyond *now* may be claimed; None if there is none."""
         ...
 
     def rejected_count(self, account: Account, versions: range) -> int:

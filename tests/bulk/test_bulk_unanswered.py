@@ -139,3 +139,21 @@ def test_a_login_page_among_failures_is_one_outage(ledger: Ledger | None) -> Non
 
     assert (report.pending, report.problem is None) == (30, False)
     assert 300 < delivery.clock.now - start < 400
+
+
+def test_the_next_run_does_not_wait_either(tmp_path: Path) -> None:
+    """A deferral is stored: the user is not sent before, and the run says so instead of waiting."""
+    vendor = MultiVendor(headers={"retry-after": "4000"}, status_of=first_time("later", "u3", "u14"))
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        first = Delivery(ledger, AcmeMulti(), vendor)
+        first.run(30)
+        requests, start = len(vendor.requests), first.clock.now
+        second = Delivery(ledger, AcmeMulti(), vendor, clock=first.clock).run()
+        in_between = first.clock.now - start
+        first.clock.now += 4000
+        third = Delivery(ledger, AcmeMulti(), vendor, clock=first.clock).run()
+
+    assert (second.pending, (second.problem or "").startswith("2 users deferred")) == (2, True)
+    assert in_between < 10
+    assert len(vendor.requests) == requests + 1
+    assert (third.accepted, third.problem) == (2, None)
