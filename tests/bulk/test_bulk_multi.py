@@ -366,6 +366,16 @@ def test_a_failed_request_defers_no_user() -> None:
     assert driver.outbox.next() is not None
 
 
+def test_a_user_rejected_by_a_limit_is_no_answer() -> None:
+    """Nothing was sent of that user, so a response that settles none of the others is a failure."""
+    driver = Driver(vendor=MultiVendor(status_of=lambda _: "lost"))
+    driver.outbox.enqueue([*users(2), user("note", note="too long")])
+    driver.dispatch(is_last=True)
+    driver.poll()
+
+    assert driver.dispatcher.transport.limiter.failure == "lost"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", [AcmeMulti(), OneByOne()], ids=["multi", "single"])
 def test_abandons_users_deferred_too_often(

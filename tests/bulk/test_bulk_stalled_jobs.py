@@ -143,6 +143,7 @@ def test_names_a_few_jobs(ledger: Ledger) -> None:
 
     states = ", ".join(f"job-{number} (still running)" for number in (1, 2, 3))
     assert report.problem == f"6 jobs without progress for 300 s: {states} and 3 more"
+    assert report.as_dict()["causes"] == [{"outcome": "Unknown", "cause": report.problem, "count": 1}]
 
 
 def test_results_in_a_queue_are_no_progress(ledger: Ledger) -> None:
@@ -186,6 +187,24 @@ def test_one_job_with_progress_is_enough(ledger: Ledger) -> None:
     assert (report.accepted, report.pending) == (10, 10)
     assert (report.problem or "").startswith("1 job without progress for 300 s: job-1")
     assert 1500 < clock.now - start < 1700
+
+
+def test_a_job_that_was_not_polled_is_not_stalled(ledger: Ledger) -> None:
+    """The first poll of a large job may come later than the patience with a small one."""
+    ledger.upsert(users(1), ["acme"])
+    for name, size in (("small", 1), ("large", 50_000)):
+        entries = [JobEntry(number, 1, f"u{number}") for number in range(size)]
+        ledger.name_job(ledger.start_job("acme", Batch(name, entries, b"x")), name)
+    polled: list[str] = []
+
+    def poll(job: str) -> JobProgress:
+        polled.append(job)
+        return JobProgress(running=True)
+
+    report, _ = deliver(ledger, AcmeBatch(poll=poll), patience=5.0)
+
+    assert "large" in polled
+    assert report.problem is not None
 
 
 # A source that has not ended.

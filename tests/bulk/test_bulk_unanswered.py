@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 from support.deliveries import Delivery
 from support.multi_vendor import AcmeMulti, MultiVendor, OneByOne, first_time, in_turn
+from support.users import user
 
 from replay_identity.adapters import Response
 from replay_identity.bulk import DeliveryOptions
@@ -157,3 +158,23 @@ def test_the_next_run_does_not_wait_either(tmp_path: Path) -> None:
     assert in_between < 10
     assert len(vendor.requests) == requests + 1
     assert (third.accepted, third.problem) == (2, None)
+
+
+def test_a_settled_user_starts_with_a_short_wait(tmp_path: Path) -> None:
+    """A later change of the user does not inherit the waits before."""
+    statuses = ["lost"] * 4 + ["ok", "lost", "ok"]
+    sent: list[float] = []
+    with Ledger(tmp_path / "ledger.db") as ledger:
+
+        def change(number: int) -> None:
+            if number == 5:
+                ledger.upsert([user("u0", plan="pro")], ["acme"])
+
+        vendor = MultiVendor(status_of=lambda _: statuses.pop(0), after=change)
+        delivery = Delivery(ledger, AcmeMulti(), vendor)
+        vendor.respond = lambda _: sent.append(delivery.clock.now)
+        report = delivery.run(1)
+
+    assert (report.accepted, report.pending, statuses) == (1, 0, [])
+    assert sent[4] - sent[3] >= 4.0
+    assert sent[6] - sent[5] < 2.0
