@@ -71,7 +71,6 @@ class ImportJobs:
     _creating: set[str] = attrs.field(factory=set[str], init=False)
     _collecting: int = attrs.field(default=0, init=False)
     _is_refusing: bool = attrs.field(default=False, init=False)
-    _is_stalled: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.max_bytes = self.options.batch_bytes
@@ -320,7 +319,7 @@ class ImportJobs:
     def _gives_up(self) -> bool:
         """Return True if the run is to end: no job makes progress, and nothing can be sent before one does."""
         can_send = self.has_more_to_send and self.has_room(self.options.max_batch_users(self.backend.batch_limits))
-        if not self._is_stalled and not can_send and (stall := self._open.describe_stall(self.options.patience)):
-            self._is_stalled = True
+        stall = None if can_send else self._open.describe_stall(self.options.patience)
+        if stall is not None:
             self.on_problem(Unknown(self.name, stall))
-        return self._is_stalled
+        return stall is not None
