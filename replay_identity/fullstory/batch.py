@@ -23,6 +23,9 @@ _POLL_INITIAL_S: Final = 1.0
 _POLL_MAX_S: Final = 15.0
 _POLL_TOTAL_S: Final = 300.0
 
+# Policy "endless-pages": results have at most one page for each user, and empty pages are rare.
+_MIN_PAGES: Final = 100
+
 # Policy "vendor-errors-retried": codes that do not mean that the user is invalid.
 _VENDOR_ERROR_CODES: Final = frozenset({"server_error", "too_many_requests"})
 _VENDOR_ERROR: Final = "the vendor had an internal problem with this user"
@@ -58,7 +61,7 @@ class FullstoryJob:
         results = _BatchResults(self.backend, entries, (self.api_key, self.job_id))
         delays = _poll_delays()
         for kind, add_row in (("imports", results.add_import), ("errors", results.add_error)):
-            obstacle = yield from self._read_pages(kind, add_row, delays)
+            obstacle = yield from self._read_pages(kind, add_row, delays, max_pages=max(len(entries), _MIN_PAGES))
             if isinstance(obstacle, Response):
                 return (yield from self._outcomes_by_counts(obstacle, len(entries)))
             if obstacle is not None:
@@ -66,7 +69,7 @@ class FullstoryJob:
         return results.outcomes()
 
     def _read_pages(
-        self, kind: str, add_row: Callable[[Mapping[str, Any]], None], delays: Iterator[float]
+        self, kind: str, add_row: Callable[[Mapping[str, Any]], None], delays: Iterator[float], *, max_pages: int
     ) -> Exchange[Failure | Response | None]:
         """Pass each row of every page to *add_row*; return a failure, or the 403 response to a key without access."""
         query, tokens = "", set[str]()
@@ -87,6 +90,8 @@ class FullstoryJob:
             if page.next_token in tokens:
                 # Otherwise the same pages would be read forever.
                 return Unknown(self.backend, "the vendor names the same page as the next one")
+            if len(tokens) >= max_pages:
+                return Unknown(self.backend, "the vendor has more pages of results than the batch has users")
             tokens.add(page.next_token)
             query = f"?page_token={quote(page.next_token, safe='')}"
 

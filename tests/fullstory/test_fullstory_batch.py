@@ -484,6 +484,18 @@ def test_a_repeated_token_is_unknown(tokens: list[str]) -> None:
     assert result == Unknown("fullstory", "the vendor names the same page as the next one")
 
 
+@pytest.mark.parametrize(("users", "pages"), [(1, 101), (150, 151)])
+def test_endless_pages_are_unknown(users: int, pages: int) -> None:
+    """There is always a next page with a new token, though each user is in one row only."""
+    numbers = itertools.count()
+    entries = [BatchEntry(user_id=f"u{number}") for number in range(users)]
+
+    result, requests, _ = serve(BACKEND.collect_job(JOB, entries), lambda _: page(token=f"t{next(numbers)}"))
+
+    assert result == Unknown("fullstory", "the vendor has more pages of results than the batch has users")
+    assert len(requests) == pages
+
+
 # A key that may not see the results
 
 
