@@ -360,6 +360,11 @@ def _parts(joined: bytes) -> list[bytes]:
     return [joined[i : i + _FIELD_BYTES] for i in range(0, len(joined), _FIELD_BYTES)]
 
 
+def add_names(packed: bytes, other: bytes) -> bytes:
+    """Return *packed* with the keys that only *other* has, with an unknown value."""
+    return pack({**unpack(forget_values(other)), **unpack(packed)})
+
+
 def forget_values(packed: bytes, fields: Mapping[bytes, bytes] | None = None) -> bytes:
     """Return *packed* with an unknown value for each of *fields*, or for all if there are none given."""
     known = unpack(packed)

@@ -3,6 +3,7 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, assert_never
 
 import attrs
@@ -10,7 +11,7 @@ import orjson
 
 from ..errors import printable
 from ..outcomes import Accepted, Adjustment, Broken, Rejected, Skipped, SkipReason, Violation, lossy_adjustments
-from .codec import Fingerprints, decode, forget_values, pack, unpack
+from .codec import Fingerprints, add_names, decode, forget_values, pack, unpack
 from .database import MAX_ROWS, sql_in
 from .merging import field_names
 from .store import Rejection, Settlement
@@ -37,7 +38,6 @@ def settle_users(
         encoding: What decided how the users were encoded.
         now: Seconds since 1970.
     """
-    store_names(db, fingerprints)
     recorder = _OutcomeRecorder(db, fingerprints, account, encoding, now)
     settled: set[int] = set()
     for start in range(0, len(settlements), MAX_ROWS):
@@ -131,13 +131,13 @@ class _OutcomeRecorder:
         return dict(rows.fetchall())
 
     def _forget_doubtful(self, settlements: Sequence[Settlement]) -> None:
-        """Forget the values of fields that a request without success may have changed; the others stay confirmed."""
+        """Forget the values of fields that a request without success may have set; the others stay confirmed."""
         before = self._select_confirmed([each.row_id for each in settlements])
         self.db.executemany(
             "UPDATE confirmed SET source = x'', fields = ?, in_doubt = 0 WHERE account = ? AND row_id = ?",
             [
                 (
-                    forget_values(before[each.row_id], None if each.in_doubt else unpack(each.fields)),
+                    self._without_values(before[each.row_id], each),
                     self.account,
                     each.row_id,
                 )
@@ -145,6 +145,11 @@ class _OutcomeRecorder:
                 if each.row_id in before
             ],
         )
+
+    @staticmethod
+    def _without_values(confirmed: bytes, settlement: Settlement) -> bytes:
+        fields = None if settlement.in_doubt else unpack(settlement.fields)
+        return add_names(forget_values(confirmed, fields), settlement.fields)
 
     def _reject(self, rejected: Iterable[Settlement]) -> None:
         reasons = ReasonTable(self.db)
@@ -212,18 +217,19 @@ def _is_about(loss: Adjustment, field: str) -> bool:
     return loss.path == field or loss.path.startswith((f"{field}.", f"{field}["))
 
 
-def store_names(db: sqlite3.Connection, fingerprints: Fingerprints) -> None:
-    """Store the names of fields that were fingerprinted since the last call, up to `MAX_NAMES` in all.
+def store_names(db: sqlite3.Connection, new_names: Mapping[bytes, str]) -> Collection[bytes]:
+    """Store names of fields, by fingerprint, up to `MAX_NAMES` in all, and return the fingerprints of the *new_names*.
 
     They are what a removal of a nested trait is made complete with. Beyond the maximum, which only a mistake such as
     one name per user reaches, names are not stored.
     """
-    if not fingerprints.new_names:
-        return
-    names, fingerprints.new_names = fingerprints.new_names, {}
+    if not new_names:
+        return ()
+    names = dict(new_names)  # Another thread may add some.
     (stored,) = db.execute("SELECT count(*) FROM fields").fetchone()
-    if stored < MAX_NAMES:
-        db.executemany("INSERT OR IGNORE INTO fields (fingerprint, name) VALUES (?, ?)", list(names.items()))
+    rows = islice(names.items(), max(0, MAX_NAMES - stored))
+    db.executemany("INSERT OR IGNORE INTO fields (fingerprint, name) VALUES (?, ?)", rows)
+    return names
 
 
 # Names of fields in one ledger.

@@ -1,8 +1,8 @@
 """Keep a ledger in one SQLite file."""
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from ..traits import UserTraits
 from .codec import (
     UNKNOWN_VALUE,
     Fingerprints,
+    add_names,
     decode,
     decode_desired,
     forget_values,
@@ -84,19 +85,15 @@ class SqliteStore:
 
     def open_account(self, account: Account) -> AccountInfo:
         """Register *account* as the latest one of its backend, and return what was known of it."""
-        others = tuple(
-            counts
-            for counts in reversed(self.counts())
-            if counts.backend == account.backend and counts.account not in {account.name, ""}
-        )
         with self._database.transaction() as db:
-            is_known = _has_account(db, account) or _bind_account(db, account)
-            db.execute(
+            is_known = bool(_account_id(db, account)) or _bind_account(db, account)
+            (name,) = db.execute(
                 "UPDATE accounts SET encoding = ?, used = 1 + (SELECT max(used) FROM accounts)"
-                " WHERE backend = ? AND name = ?",
-                [account.encoding, account.backend, account.name],
-            )
-        return AccountInfo(not is_known, others)
+                " WHERE id = ? RETURNING name",
+                [account.encoding, _account_id(db, account)],
+            ).fetchone()
+        others = (each for each in reversed(self.counts()) if each.backend == account.backend and each.account != name)
+        return AccountInfo(not is_known, tuple(others))
 
     def adopt_account(self, account: Account) -> bool:
         """Give *account* the state of the account used before it; return False if there is none."""
@@ -107,7 +104,7 @@ class SqliteStore:
                 " ORDER BY rtrim(name, ?3) = rtrim(?2, ?3) DESC, used DESC, id DESC LIMIT 1",
                 [account.backend, account.name, _HEX_DIGITS],
             ).fetchone()
-            if older is None:
+            if older is None or not account.name:
                 return False
             if _has_account(db, account):
                 _merge_accounts(db, older[0], _account_id(db, account))
@@ -174,7 +171,7 @@ class SqliteStore:
 
     def settle(self, account: Account, settlements: Sequence[Settlement], *, now: int) -> set[int]:
         """Record outcomes; return the row ids of the users who are no longer pending."""
-        with self._database.transaction() as db:
+        with self._transaction_with_names() as db:
             account_id, encoding = _resolve(db, account)
             return settle_users(db, self.fingerprints, account_id, settlements, encoding=encoding, now=now)
 
@@ -268,11 +265,18 @@ class SqliteStore:
     def invalidate(self, account: Account) -> None:
         """Invalidate everything that was confirmed."""
         with self._database.transaction() as db:
+            account_id = _account_id(db, account)
             # The values are erased as well, or all fields would count as confirmed as soon as one is.
             db.create_function("forget_values", 1, forget_values, deterministic=True)
             db.execute(
                 "UPDATE confirmed SET source = x'', fields = forget_values(fields), in_doubt = 1 WHERE account = ?",
-                [_account_id(db, account)],
+                [account_id],
+            )
+            # Claims in flight were compared with what was confirmed: as versions of their own, they settle nobody.
+            (version,) = db.execute("UPDATE ledger SET version = version + 1 RETURNING version").fetchone()
+            db.execute(
+                "UPDATE desired SET version = ? WHERE row_id IN (SELECT row_id FROM pending WHERE account = ?)",
+                [version, account_id],
             )
 
     def requeue_rejected(self, account: Account) -> int:
@@ -320,8 +324,7 @@ class SqliteStore:
         self, account: Account, batches: Iterable[Batch], *, replaced: StoredJob | None, now: int
     ) -> list[StoredJob]:
         """Store batches before they are sent; they replace a job if one is given."""
-        with self._database.transaction() as db:
-            store_names(db, self.fingerprints)
+        with self._transaction_with_names() as db:
             if replaced is not None:
                 db.execute("DELETE FROM jobs WHERE id = ?", [replaced.id])
             account_id, encoding = _registered(db, account)
@@ -335,7 +338,7 @@ class SqliteStore:
 
     def end_job(self, account: Account, job: StoredJob, settlements: Sequence[Settlement], *, now: int) -> set[int]:
         """Delete a job and settle its users; return what `settle` returns."""
-        with self._database.transaction() as db:
+        with self._transaction_with_names() as db:
             stored = db.execute("DELETE FROM jobs WHERE id = ? RETURNING encoding", [job.id]).fetchone()
             account_id, encoding = _resolve(db, account)
             if stored is None or stored[0] != self.fingerprints.of_encoding(encoding):
@@ -393,6 +396,16 @@ class SqliteStore:
         """Close the file."""
         self._database.close()
 
+    @contextmanager
+    def _transaction_with_names(self) -> Generator[sqlite3.Connection]:
+        """Yield a transaction that also stores the names of fields that were fingerprinted since the last one."""
+        new_names = self.fingerprints.new_names
+        with self._database.transaction() as db:
+            names = store_names(db, new_names)
+            yield db
+        for name in names:
+            new_names.pop(name, None)
+
     def _find(self, account: Account) -> int:
         """Return the id of an account; 0, which no account has, if the ledger was never used for it."""
         rows = self._database.rows(_SELECT_ACCOUNT, account.backend, account.name, account.name)
@@ -416,7 +429,7 @@ class SqliteStore:
 
 
 # No backend has this encoding, so nothing that was confirmed with it counts as unchanged without a comparison.
-_NO_ENCODING: Final = "none"
+_NO_ENCODING: Final = "\0"
 
 _PENDING_USERS: Final = "desired JOIN pending ON account = ? AND pending.row_id = desired.row_id"
 # An account without a name is the one used last under the backend's name.
@@ -488,6 +501,19 @@ def _merge_accounts(db: sqlite3.Connection, older: int, newer: int) -> None:
     db.execute(
         "DELETE FROM pending WHERE account = ? AND row_id IN (SELECT row_id FROM rejections WHERE account = ?)",
         [older, newer],
+    )
+    # What was sent to the newer one without an answer may have changed what the older one confirmed.
+    db.execute(
+        "UPDATE confirmed SET in_doubt = 1 WHERE account = ?1 AND (row_id IN (SELECT row_id FROM pending WHERE"
+        " account = ?2) OR row_id IN (SELECT row_id FROM rejections WHERE account = ?2))",
+        [older, newer],
+    )
+    # A removal must also reach the fields that only the older one knows.
+    db.create_function("with_names_of", 2, add_names, deterministic=True)
+    db.execute(
+        "UPDATE confirmed SET fields = with_names_of(confirmed.fields, known.fields) FROM confirmed AS known"
+        " WHERE confirmed.account = ? AND known.account = ? AND known.row_id = confirmed.row_id",
+        [newer, older],
     )
     for table in _TABLES_BY_ACCOUNT:
         db.execute(f"UPDATE OR IGNORE {table} SET account = ? WHERE account = ?", [newer, older])

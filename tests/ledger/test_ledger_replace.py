@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ledgers import A, B, claim_one, database_of, deliver, settle
+from support.ledgers import A, B, claim_one, database_of, deliver, fields_of, settle
 from support.users import user
 
-from replay_identity import REMOVE, Rejected, Skipped, UserTraits
+from replay_identity import REMOVE, Accepted, Rejected, Skipped, UserTraits
 from replay_identity.ledger import Ledger, UpsertCounts
 from replay_identity.outcomes import SkipReason
 
@@ -196,6 +196,20 @@ def test_invalidate_sends_pending_users_in_full(ledger: Ledger) -> None:
     ledger.invalidate(A)
 
     assert claim_one(ledger).user == user(plan="free", size=1)
+
+
+def test_invalidating_outdates_claims_in_flight(ledger: Ledger) -> None:
+    """They were compared with what the vendor no longer has, so their outcomes settle nobody."""
+    ledger.upsert([user("u1", plan="pro", size=1), user("u2", plan="pro")], [A])
+    deliver(ledger)
+    ledger.upsert([user("u1", plan="pro", size=2), user("u2"), user("u2", plan="pro")], [A])
+    changed, unchanged = (ledger.compare(claim, fields_of(claim.user))[0] for claim in ledger.claim(A))
+
+    ledger.invalidate(A)
+
+    assert not settle(ledger, changed, Accepted(A))
+    assert not settle(ledger, unchanged, Skipped(A, SkipReason.UNCHANGED))
+    assert deliver(ledger) == [user("u1", plan="pro", size=2), user("u2", plan="pro")]
 
 
 # Unknown backends.

@@ -439,7 +439,7 @@ def test_a_loss_of_no_field_is_recorded_once(ledger: Ledger) -> None:
 
 
 def test_a_lossy_field_is_not_sent_again(ledger: Ledger) -> None:
-    """The fields are what the limits leave, which the vendor has; the next loss is told anew."""
+    """The fields are what the limits leave, which the vendor has; a later loss is recorded then."""
     ledger.upsert([user(plan="a", seats=1)], [A])
     settle(ledger, claim_one(ledger), Accepted(A, adjustments=(dropped("traits.plan"),)))
 
