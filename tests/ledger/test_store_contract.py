@@ -1,0 +1,366 @@
+"""What every store must keep to: one writer at a time, doubt after a request without an answer, jobs, rejections."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+import pytest
+from support.ledgers import A, B, changed_fields, claim_one, deliver, settle, settlement
+from support.stores import LedgerStore
+from support.users import user
+
+from replay_identity import Accepted, Broken, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown
+from replay_identity.errors import LedgerError
+from replay_identity.ledger import Account, Batch, Claim, JobEntry, Ledger, Settlement, UpsertCounts
+from replay_identity.outcomes import SkipReason
+
+REJECTION: Final = Rejected(A, code="400", message="no")
+OLD, NEW = Account(A, "shop", "limit 1"), Account(A, "shop", "limit 2")
+NO_ANSWER: Final[Sequence[Outcome]] = (Unknown(A, "timeout"), Unavailable(A, "503"), Misconfigured(A, "401"))
+
+
+def entry(claim: Claim) -> JobEntry:
+    """Return the entry of a batch for *claim*."""
+    return JobEntry(claim.row_id, claim.version, claim.user.user_id, fields=claim.fields, in_doubt=claim.in_doubt)
+
+
+def batch(*claims: Claim, key: str = "key", body: bytes = b"body") -> Batch:
+    """Return a batch of the users of *claims*."""
+    return Batch(key, [entry(claim) for claim in claims], body)
+
+
+# A request without an answer puts a user in doubt.
+
+
+@pytest.mark.parametrize("outcome", NO_ANSWER, ids=lambda outcome: type(outcome).__name__)
+def test_sends_a_after_b_had_no_answer(ledger: Ledger, outcome: Outcome) -> None:
+    """The vendor may have b, although it last confirmed a."""
+    ledger.upsert([user(plan="a", seats=1)], [A])
+    deliver(ledger)
+    ledger.upsert([user(plan="b", seats=1)], [A])
+    assert not settle(ledger, claim_one(ledger), outcome)
+
+    ledger.upsert([user(plan="a", seats=1)], [A])
+
+    assert deliver(ledger) == [user(plan="a", seats=1)]
+    assert ledger.upsert([user(plan="a", seats=1)], [A])[A] == UpsertCounts(unchanged=1)
+
+
+def test_a_crash_before_settling_leaves_doubt(store: LedgerStore) -> None:
+    """The next process sends the whole user, and after an answer only what changes."""
+    with store.open() as crashed:
+        crashed.upsert([user(plan="a", seats=1)], [A])
+        deliver(crashed)
+        crashed.upsert([user(plan="b", seats=1)], [A])
+        assert changed_fields(crashed, claim_one(crashed)) == {"traits.plan"}
+
+    with store.open() as ledger:
+        assert deliver(ledger) == [user(plan="b", seats=1)]
+        ledger.upsert([user(plan="c", seats=1)], [A])
+        assert deliver(ledger) == [user(plan="c")]
+
+
+def test_doubt_ends_with_the_next_answer(ledger: Ledger) -> None:
+    """Fields that the answered request did not hold have an unknown value, and are sent when they come again."""
+    ledger.upsert([user(plan="a", seats=1)], [A])
+    deliver(ledger)
+    ledger.upsert([user(plan="b")], [A])
+    settle(ledger, claim_one(ledger), Unknown(A, "timeout"))
+    deliver(ledger)
+
+    ledger.upsert([user(plan="b", seats=1)], [A])
+
+    assert deliver(ledger) == [user(seats=1)]
+
+
+# One writer at a time.
+
+
+@pytest.mark.parametrize("outcome", [Accepted(A), REJECTION, Skipped(A, SkipReason.NOTHING_TO_SEND)])
+def test_an_upsert_during_settle_stays_pending(
+    store: LedgerStore, monkeypatch: pytest.MonkeyPatch, outcome: Outcome
+) -> None:
+    """It comes between the moment at which `settle` looks at the version and the one at which it writes."""
+    # Set when the upsert waits for the settlement, or, on a store without locks, when it has not.
+    has_tried = threading.Event()
+    with store.open() as ledger, store.open() as other:
+        ledger.upsert([user(plan="older")], [A])
+        claim = claim_one(ledger)
+
+        def upsert() -> None:
+            other.upsert([user(plan="newer")], [A])
+            has_tried.set()
+
+        def start_upsert() -> None:
+            upserting.start()
+            has_tried.wait(60)
+
+        upserting = threading.Thread(target=upsert)
+        with monkeypatch.context() as patch:
+            store.on_waiting(patch, has_tried)
+            store.on_settling(patch, start_upsert)
+            settle(ledger, claim, outcome)
+            upserting.join(60)
+
+        assert [claim.user for claim in ledger.claim(A)] == [user(plan="newer")]
+        assert list(ledger.rejected(A)) == []
+
+
+def test_two_writers_lose_no_user(store: LedgerStore) -> None:
+    """One upserts newer states while the other delivers, until both are done."""
+    with store.open() as ledger, store.open() as other:
+        newest: dict[str | None, Any] = {}
+
+        def deliver_all() -> None:
+            for sent in deliver(ledger):
+                newest[sent.user_id] = sent.traits["n"]
+
+        def upsert_all() -> None:
+            for number in range(60):
+                other.upsert([user(f"u{number % 3}", n=number)], [A])
+
+        upserting = threading.Thread(target=upsert_all)
+        upserting.start()
+        while upserting.is_alive():
+            deliver_all()
+        deliver_all()
+
+        assert newest == {"u0": 57, "u1": 58, "u2": 59}
+        assert ledger.pending_count(A) == 0
+
+
+def test_upserting_needs_no_lease(store: LedgerStore) -> None:
+    """One process delivers at a time; any may upsert."""
+    with store.open() as ledger, store.open() as other, ledger.lease(A) as mine:
+        other.upsert([user(plan="a")], [A])
+
+        with other.lease(A) as theirs, other.lease(B) as free:
+            assert (mine, theirs, free) == (True, False, True)
+        assert deliver(ledger) == [user(plan="a")]
+
+
+def test_outcomes_of_older_versions_change_nothing(store: LedgerStore) -> None:
+    """The newer state stays pending and in doubt."""
+    with store.open() as ledger, store.open() as other:
+        ledger.upsert([user(plan="a")], [A])
+        deliver(ledger)
+        ledger.upsert([user(plan="b")], [A])
+        older = claim_one(ledger)
+        other.upsert([user(plan="a")], [A])
+
+        assert not settle(other, older, Accepted(A))
+
+        assert deliver(other) == [user(plan="a")]
+
+
+# Jobs.
+
+
+def test_a_job_without_id_is_sent_again(store: LedgerStore) -> None:
+    """After a crash it has the same key and the same bytes."""
+    with store.open() as crashed:
+        crashed.upsert([user(plan="a")], [A])
+        started = crashed.start_job(A, batch(claim_one(crashed), key="key-7", body=b"the same bytes"))
+
+    with store.open() as ledger:
+        (job,) = ledger.jobs(A)
+        assert job == started
+        assert (job.idempotency_key, ledger.body(job), job.vendor_job) == ("key-7", b"the same bytes", None)
+        ledger.end_job(A, job, [settlement_of(each, Accepted(A)) for each in ledger.entries(job)])
+        assert (ledger.pending_count(A), ledger.upsert([user(plan="a")], [A])[A].unchanged) == (0, 1)
+
+
+def settlement_of(each: JobEntry, outcome: Outcome) -> Settlement:
+    """Return the settlement of an entry."""
+    return Settlement(each.row_id, each.version, outcome, each.fields, each.in_doubt)
+
+
+def test_a_job_settles_no_newer_state(ledger: Ledger) -> None:
+    """Who changed while the job ran stays pending and is sent whole."""
+    ledger.upsert([user(plan="a", seats=1)], [A])
+    job = ledger.start_job(A, batch(claim_one(ledger)))
+    ledger.upsert([user(plan="b")], [A])
+
+    assert ledger.end_job(A, job, [settlement_of(each, Accepted(A)) for each in ledger.entries(job)]) == set()
+
+    assert deliver(ledger) == [user(plan="b", seats=1)]
+
+
+def test_a_job_keeps_fields_and_doubt(ledger: Ledger) -> None:
+    """They are stored with its entries, so that another process can settle it."""
+    ledger.upsert([user("u1", plan="a"), user("u2", plan="a", seats=1)], [A])
+    deliver(ledger)
+    ledger.upsert([user("u1", plan="b"), user("u2", seats=2)], [A])
+    ledger.claim(A, limit=1)
+    claims = [ledger.compare(claim, {"traits.plan": "b"})[0] for claim in ledger.claim(A)]
+
+    job = ledger.start_job(A, batch(*claims))
+
+    assert [claim.in_doubt for claim in claims] == [True, False]
+    assert ledger.entries(job) == [entry(claim) for claim in claims]
+
+
+def test_a_job_of_other_settings_is_compared(ledger: Ledger) -> None:
+    """What was encoded with older settings is confirmed field by field, but never taken for what these would send."""
+    ledger.open_account(OLD)
+    ledger.upsert([user(plan="a")], [OLD])
+    job = ledger.start_job(OLD, batch(claim_one(ledger, OLD)))
+    ledger.open_account(NEW)
+
+    settled = ledger.end_job(NEW, job, [settlement_of(each, Accepted(A)) for each in ledger.entries(job)])
+
+    assert len(settled) == 1
+    assert [ledger.upsert([user(plan="a")], [each])[A] for each in (OLD, NEW)] == [
+        UpsertCounts(pending=1),
+        UpsertCounts(already_pending=1),
+    ]
+    assert deliver(ledger, NEW) == []
+
+
+def test_a_job_of_the_same_settings_confirms(ledger: Ledger) -> None:
+    """The same row again is recognised without being encoded."""
+    ledger.upsert([user(plan="a")], [NEW])
+    job = ledger.start_job(NEW, batch(claim_one(ledger, NEW)))
+
+    ledger.end_job(NEW, job, [settlement_of(each, Accepted(A)) for each in ledger.entries(job)])
+
+    assert ledger.upsert([user(plan="a")], [NEW])[A] == UpsertCounts(unchanged=1)
+
+
+def test_a_rejection_by_an_older_job_may_end(ledger: Ledger) -> None:
+    """The user is pending again, since the new settings may let them pass."""
+    ledger.open_account(OLD)
+    ledger.upsert([user(plan="a")], [OLD])
+    job = ledger.start_job(OLD, batch(claim_one(ledger, OLD)))
+
+    ledger.end_job(NEW, job, [settlement_of(each, REJECTION) for each in ledger.entries(job)])
+
+    assert ledger.upsert([user(plan="a")], [NEW])[A] == UpsertCounts(pending=1)
+
+
+# Rejections.
+
+
+@pytest.mark.parametrize("rejection", [REJECTION, Broken(A, "KeyError at wire.py:3")])
+def test_a_rejected_user_is_not_sent_again(ledger: Ledger, rejection: Outcome) -> None:
+    """The same row with the same settings is told as rejected, however often it comes."""
+    ledger.upsert([user(plan="a")], [NEW])
+    settle(ledger, claim_one(ledger, NEW), rejection, NEW)
+
+    counts = [ledger.upsert([user(plan="a")], [NEW])[A] for _ in range(2)]
+
+    assert counts == [UpsertCounts(rejected=1)] * 2
+    assert ledger.claim(NEW) == []
+    assert [each.rejection for each in ledger.rejected(NEW)] == [rejection]
+
+
+@pytest.mark.parametrize("change", ["settings", "user"])
+def test_a_change_makes_a_rejected_user_pending(ledger: Ledger, change: str) -> None:
+    """A raised limit or a corrected row may have fixed it."""
+    ledger.upsert([user(plan="a")], [OLD])
+    settle(ledger, claim_one(ledger, OLD), REJECTION, OLD)
+
+    account, row = (NEW, user(plan="a")) if change == "settings" else (OLD, user(plan="b"))
+
+    assert ledger.upsert([row], [account])[A] == UpsertCounts(pending=1)
+    assert list(ledger.rejected(A)) == []
+    assert deliver(ledger, account) == [row]
+
+
+def test_a_rejection_forgets_what_was_sent(ledger: Ledger) -> None:
+    """A vendor may have applied a part of the request; fields that the request did not hold stay confirmed."""
+    ledger.upsert([user(plan="a", seats=1)], [A])
+    deliver(ledger)
+    ledger.upsert([user(plan="b")], [A])
+    settle(ledger, claim_one(ledger), REJECTION)
+
+    ledger.upsert([user(plan="a", seats=1)], [A], replace=True)
+
+    assert deliver(ledger) == [user(plan="a")]
+
+
+def test_a_rejection_in_doubt_forgets_all(ledger: Ledger) -> None:
+    """The request without an answer may have changed any field."""
+    ledger.upsert([user(plan="a", seats=1)], [A])
+    deliver(ledger)
+    ledger.upsert([user(plan="b")], [A])
+    settle(ledger, claim_one(ledger), Unknown(A, "timeout"))
+    settle(ledger, claim_one(ledger), REJECTION)
+
+    ledger.upsert([user(plan="a", seats=1)], [A], replace=True)
+
+    assert deliver(ledger) == [user(plan="a", seats=1)]
+
+
+def test_counts_rejections_by_version(ledger: Ledger) -> None:
+    """A run counts those of its own rows, even if another process rejected them."""
+    counts = [ledger.upsert([user(f"u{number}")], [A])[A] for number in range(3)]
+    deliver(ledger, A, lambda claim: Accepted(A) if claim.user.user_id == "u2" else REJECTION)
+
+    assert [ledger.rejected_count(A, each.versions) for each in counts] == [1, 1, 0]
+    assert ledger.rejected_count(A, range(counts[0].versions.start, counts[2].versions.stop)) == 2
+    assert ledger.rejected_count("acmee", range(100)) == ledger.rejected_count(B, range(100)) == 0
+
+
+def test_adds_versions_of_upserts() -> None:
+    """Those of other processes in between are included."""
+    counts = UpsertCounts()
+
+    for versions in (range(3, 4), range(7, 8)):
+        counts.add(UpsertCounts(versions=versions))
+
+    assert counts.versions == range(3, 8)
+
+
+# Forgetting.
+
+
+def test_a_user_is_forgotten_while_in_flight(ledger: Ledger) -> None:
+    """The late outcome stores nothing."""
+    ledger.upsert([user(plan="a")], [A])
+    claim = claim_one(ledger)
+
+    assert ledger.forget("u1")
+
+    assert not settle(ledger, claim, Accepted(A))
+    assert (ledger.status_of("u1"), ledger.counts()[0].confirmed) == (None, 0)
+
+
+def test_refuses_to_forget_a_user_in_a_job(ledger: Ledger) -> None:
+    """Its results would store the user again."""
+    ledger.upsert([user(plan="a")], [A])
+    job = ledger.start_job(A, batch(claim_one(ledger)))
+
+    with pytest.raises(LedgerError, match="deliver first"):
+        ledger.forget("u1")
+
+    ledger.end_job(A, job)
+    assert ledger.forget("u1")
+
+
+def test_a_rejected_user_is_forgotten(ledger: Ledger) -> None:
+    """Nothing of the rejection is left, at no account."""
+    accounts = [OLD, attrs.evolve(OLD, name="other")]
+    for account in accounts:
+        ledger.upsert([user(plan="a")], [account])
+        settle(ledger, claim_one(ledger, account), REJECTION, account)
+
+    assert ledger.forget("u1")
+
+    assert [list(ledger.rejected(account)) for account in accounts] == [[], []]
+    assert ledger.upsert([user(plan="a")], [OLD])[A] == UpsertCounts(pending=1)
+
+
+def test_settles_whole_groups(ledger: Ledger) -> None:
+    """More users than one statement takes, each with an outcome of their own."""
+    everyone = [user(f"u{number}", n=number) for number in range(1203)]
+    ledger.upsert(everyone, [A])
+    claims = [ledger.compare(claim, {"n": claim.user.traits["n"]})[0] for claim in ledger.claim(A, limit=2000)]
+    outcomes: list[Outcome] = [(Accepted(A), REJECTION, Unknown(A, "timeout"))[number % 3] for number in range(1203)]
+
+    settled = ledger.settle(A, [settlement(*pair) for pair in zip(claims, outcomes, strict=True)])
+
+    assert settled == {claim.row_id for number, claim in enumerate(claims) if number % 3 != 2}
+    (counts,) = ledger.counts()
+    assert (counts.pending, counts.confirmed, counts.rejected) == (401, 401, 401)
