@@ -85,17 +85,16 @@ def test_a_settled_user_waits_no_more(ledger: Ledger) -> None:
     assert claimed(ledger, 0) == ["u1"]
 
 
-def test_the_next_due_user_is_known(ledger: Ledger) -> None:
-    """None if nobody is pending, and 0 if somebody need not wait."""
-    assert [ledger.next_due(backend) for backend in (A, "acmee")] == [None, None]
+def test_the_next_deferred_user_is_known(ledger: Ledger) -> None:
+    """None if nobody is deferred beyond that moment; users who need not wait do not matter."""
+    assert [ledger.next_due(backend, now=0) for backend in (A, "acmee")] == [None, None]
     for number in range(2):
         ledger.upsert([user(f"u{number}")], [A])
         defer(ledger, 200 - number * 50)
-    assert ledger.next_due(A) == 150
+    ledger.upsert([user("u2")], [A, B])
 
-    ledger.upsert([user("u2")], [A])
-
-    assert (ledger.next_due(A), ledger.next_due(B)) == (0, None)
+    assert [ledger.next_due(A, now=now) for now in (0, 149.9, 150, 200)] == [150, 150, 200, None]
+    assert ledger.next_due(B, now=0) is None
 
 
 def test_an_outcome_without_moment_keeps_the_wait(ledger: Ledger) -> None:
@@ -105,7 +104,7 @@ def test_an_outcome_without_moment_keeps_the_wait(ledger: Ledger) -> None:
 
     ledger.settle(A, [settlement(claim, Unavailable(A, "503"))])
 
-    assert ledger.next_due(A) == 100
+    assert ledger.next_due(A, now=0) == 100
 
 
 # Users with further rows.
