@@ -1,0 +1,392 @@
+"""A ledger knows what each account has confirmed, and never takes one account for another."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import attrs
+import pytest
+from support.accounts import (
+    FULLSTORY_KEYS,
+    FULLSTORY_PORTS,
+    LOGROCKET_KEYS,
+    LOGROCKET_PORTS,
+    ROTATED_FULLSTORY_KEY,
+    ROTATED_LOGROCKET_KEY,
+    Accounts,
+    fast,
+    fullstory,
+    logrocket,
+)
+from support.in_process import assert_closed
+from support.users import user, users
+
+from replay_identity import Fullstory, LogRocket
+from replay_identity.bulk import BackendReport, SyncReport, deliver, sync
+from replay_identity.emulator import Fault
+from replay_identity.ledger import Ledger
+
+Backend: TypeAlias = Fullstory | LogRocket
+ROWS = users(3, plan="pro")
+STORED = {f"u{number}": {"plan": "pro"} for number in range(3)}
+
+
+@pytest.fixture
+def accounts() -> Iterator[Accounts]:
+    """Yield all accounts, without users."""
+    with Accounts() as accounts:
+        yield accounts
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """Yield an empty ledger."""
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        yield ledger
+
+
+@attrs.frozen
+class Move:
+    """The same backend before and after its account has changed."""
+
+    before: Backend
+    after: Backend
+
+    def stored(self, accounts: Accounts, backend: Backend) -> Mapping[str, Mapping[str, Any]]:
+        """Return what the account of *backend* stores."""
+        port = int((backend.base_url or "").rpartition(":")[2])
+        if isinstance(backend, Fullstory):
+            emulator = accounts.fullstory[port, backend.api_key]
+            return {each.uid or "": each.properties for each in emulator.users.values()}
+        return {each.user_id: each.traits for each in accounts.logrocket[port, backend.api_key].users.values()}
+
+
+MOVES: dict[str, Move] = {
+    "LogRocket at another URL": Move(logrocket(), logrocket(port=LOGROCKET_PORTS[1])),
+    "another app in LogRocket's key": Move(logrocket(), logrocket(LOGROCKET_KEYS[1])),
+    "another organisation in LogRocket's key": Move(logrocket(), logrocket(LOGROCKET_KEYS[2])),
+    "Fullstory at another URL": Move(fullstory(), fullstory(port=FULLSTORY_PORTS[1])),
+    "another key of Fullstory": Move(fullstory(), fullstory(FULLSTORY_KEYS[1])),
+}
+moves = pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
+
+
+def run_sync(accounts: Accounts, ledger: Ledger, *backends: Backend, rows: Any = ROWS, **options: Any) -> SyncReport:
+    """Sync *rows* to *backends*."""
+    names = [backend.name for backend in backends]
+    settings: dict[str, Any] = {**accounts.settings, "options": fast(*names), **options}
+    report = sync(rows, backends, ledger=ledger, **settings)
+    assert_closed(report)
+    return report
+
+
+def run_deliver(accounts: Accounts, ledger: Ledger, *backends: Backend, **options: Any) -> SyncReport:
+    """Deliver pending users to *backends*."""
+    names = [backend.name for backend in backends]
+    settings: dict[str, Any] = {**accounts.settings, "options": fast(*names), **options}
+    report = deliver(backends, ledger=ledger, **settings)
+    assert_closed(report)
+    return report
+
+
+def counts(report: BackendReport) -> tuple[int, int, int, int]:
+    """Return how many users were accepted, unchanged, rejected and pending."""
+    return report.accepted, report.unchanged, report.rejected, report.pending
+
+
+# Another account
+
+
+@moves
+def test_new_account_gets_everything(accounts: Accounts, ledger: Ledger, move: Move) -> None:
+    """Nobody is called unchanged because of what another account confirmed."""
+    run_sync(accounts, ledger, move.before)
+
+    (report,) = run_sync(accounts, ledger, move.after).backends
+
+    assert counts(report) == (3, 0, 0, 0)
+    assert move.stored(accounts, move.after) == STORED
+
+
+@moves
+def test_report_names_the_new_account(accounts: Accounts, ledger: Ledger, move: Move) -> None:
+    """The first run to an account says so, and later ones do not."""
+    (first,) = run_sync(accounts, ledger, move.before).backends
+    (second,) = run_sync(accounts, ledger, move.after).backends
+    (third,) = run_sync(accounts, ledger, move.after).backends
+
+    assert [each.new_account for each in (first, second, third)] == [True, True, False]
+    assert [each.account for each in (first, second)] == [move.before.account, move.after.account]
+    assert first.account != second.account
+    assert second.as_dict()["account"] == move.after.account
+
+
+@moves
+def test_going_back_sends_nothing(accounts: Accounts, ledger: Ledger, move: Move) -> None:
+    """The state that the first account confirmed is found again."""
+    run_sync(accounts, ledger, move.before)
+    run_sync(accounts, ledger, move.after)
+    before = accounts.request_count
+
+    (report,) = run_sync(accounts, ledger, move.before).backends
+
+    assert (counts(report), accounts.request_count) == ((0, 3, 0, 0), before)
+    assert not report.new_account
+
+
+@moves
+def test_going_back_sends_what_changed(accounts: Accounts, ledger: Ledger, move: Move) -> None:
+    """The first account gets a change that only the other one has confirmed."""
+    run_sync(accounts, ledger, move.before)
+    run_sync(accounts, ledger, move.after, rows=[user("u0", plan="free")])
+
+    (report,) = run_sync(accounts, ledger, move.before, rows=[user("u0", plan="free")]).backends
+
+    assert counts(report) == (1, 0, 0, 0)
+    assert move.stored(accounts, move.before)["u0"] == {"plan": "free"}
+
+
+@moves
+def test_pending_users_stay_at_their_account(accounts: Accounts, ledger: Ledger, move: Move) -> None:
+    """A run to another account does not send them; going back does."""
+    ledger_before(accounts, ledger, move.before, ROWS)
+
+    (report,) = run_sync(accounts, ledger, move.after, rows=[user("u9", plan="pro")]).backends
+    there = move.stored(accounts, move.after)
+    back = run_deliver(accounts, ledger, move.before)[move.before.name]
+
+    assert counts(report) == (1, 0, 0, 0)
+    assert there == {"u9": {"plan": "pro"}}
+    assert counts(back) == (3, 0, 0, 0)
+    assert move.stored(accounts, move.before) == STORED
+
+
+@moves
+def test_pending_users_elsewhere_are_reported(accounts: Accounts, ledger: Ledger, move: Move) -> None:
+    """The report names the other account and how many users are pending there."""
+    ledger_before(accounts, ledger, move.before, ROWS)
+
+    (report,) = run_sync(accounts, ledger, move.after, rows=[user("u9", plan="pro")]).backends
+
+    assert move.before.account in str(report.as_dict()["other_accounts"])
+    assert "3" in str(report.as_dict()["other_accounts"])
+
+
+def ledger_before(accounts: Accounts, ledger: Ledger, backend: Backend, rows: Any) -> None:
+    """Let *rows* become pending at the account of *backend*, which is down."""
+    down = Fault(status=503, times=None)
+    emulators = [*accounts.fullstory.values(), *accounts.logrocket.values()]
+    for emulator in emulators:
+        emulator.faults.add(down)
+    options = {backend.name: attrs.evolve(fast("x")["x"], patience=0.02)}
+    report = run_sync(accounts, ledger, backend, rows=rows, options=options)
+    assert report.pending == len(rows)
+    for emulator in emulators:
+        emulator.faults.clear()
+
+
+@moves
+def test_rejections_belong_to_their_account(accounts: Accounts, ledger: Ledger, move: Move) -> None:
+    """A user that one account has rejected is sent to another one."""
+    rows = [user("u0", plan="pro")]
+    for emulator in (*accounts.fullstory.values(), *accounts.logrocket.values()):
+        emulator.faults.add(Fault(status=400))
+    (first,) = run_sync(accounts, ledger, move.before, rows=rows).backends
+    for emulator in (*accounts.fullstory.values(), *accounts.logrocket.values()):
+        emulator.faults.clear()
+
+    (second,) = run_sync(accounts, ledger, move.after, rows=rows).backends
+    (third,) = run_sync(accounts, ledger, move.before, rows=rows).backends
+
+    assert [counts(each) for each in (first, second, third)] == [(0, 0, 1, 0), (1, 0, 0, 0), (0, 0, 1, 0)]
+
+
+def test_running_job_belongs_to_its_account(accounts: Accounts, ledger: Ledger) -> None:
+    """Another account is not asked for the job; going back asks, and imports nothing again."""
+    move = MOVES["another key of Fullstory"]
+    first_emulator, second_emulator = (accounts.fullstory[FULLSTORY_PORTS[0], key] for key in FULLSTORY_KEYS)
+    first_emulator.faults.add(Fault(status=503, times=None, method="GET"))
+    impatient = {"fullstory": attrs.evolve(fast("x")["x"], patience=0.02)}
+
+    first = run_sync(accounts, ledger, move.before, options=impatient)
+    second = run_sync(accounts, ledger, move.after)
+    first_emulator.faults.clear()
+    third = run_deliver(accounts, ledger, move.before)
+
+    assert (first.pending, second.pending, third.pending) == (3, 0, 0)
+    assert {request.status for request in second_emulator.requests} <= {200}
+    assert (len(first_emulator.jobs), len(second_emulator.jobs)) == (1, 1)
+    assert move.stored(accounts, move.before) == STORED
+
+
+# Names
+
+
+def test_renamed_backend_loses_nobody(accounts: Accounts, ledger: Ledger) -> None:
+    """Users pending under the old name stay pending there, and the new name delivers what it is given."""
+    ledger_before(accounts, ledger, logrocket(), users(1, plan="free"))
+
+    report = run_sync(accounts, ledger, logrocket(name="replay"))
+    pending = {each.backend: each.pending for each in ledger.counts()}
+
+    assert report["replay"].accepted == 3
+    assert pending == {"logrocket": 1, "replay": 0}
+    assert MOVES["LogRocket at another URL"].stored(accounts, logrocket()) == STORED
+
+
+def test_one_vendor_at_two_accounts(accounts: Accounts, ledger: Ledger) -> None:
+    """Each of two backends has its own state."""
+    shop, blog = logrocket(name="shop"), logrocket(LOGROCKET_KEYS[1], LOGROCKET_PORTS[1], name="blog")
+    run_sync(accounts, ledger, shop)
+
+    report = run_sync(accounts, ledger, shop, blog)
+
+    assert counts(report["shop"]) == (0, 3, 0, 0)
+    assert counts(report["blog"]) == (3, 0, 0, 0)
+    assert [each.new_account for each in report.backends] == [False, True]
+
+
+# The same account
+
+
+def test_rotated_key_with_same_account_sends_nothing(accounts: Accounts, ledger: Ledger) -> None:
+    """From then on, the new key needs no flag."""
+    run_sync(accounts, ledger, fullstory())
+    before = accounts.request_count
+    rotated = fullstory(ROTATED_FULLSTORY_KEY)
+
+    first = run_sync(accounts, ledger, rotated, same_account=True)["fullstory"]
+    second = run_sync(accounts, ledger, rotated)["fullstory"]
+
+    assert (counts(first), counts(second), accounts.request_count) == ((0, 3, 0, 0), (0, 3, 0, 0), before)
+    assert (first.new_account, second.new_account) == (False, False)
+    assert first.account == rotated.account
+
+
+def test_rotated_key_without_flag_sends_everything(accounts: Accounts, ledger: Ledger) -> None:
+    """Nobody can know that it is the same account."""
+    run_sync(accounts, ledger, fullstory())
+
+    report = run_sync(accounts, ledger, fullstory(ROTATED_FULLSTORY_KEY))["fullstory"]
+
+    assert (counts(report), report.new_account) == ((3, 0, 0, 0), True)
+
+
+def test_deliver_continues_with_a_rotated_key(accounts: Accounts, ledger: Ledger) -> None:
+    """Users pending under the old key are delivered with the new one."""
+    ledger_before(accounts, ledger, fullstory(), ROWS)
+
+    report = run_deliver(accounts, ledger, fullstory(ROTATED_FULLSTORY_KEY), same_account=True)["fullstory"]
+
+    assert counts(report) == (3, 0, 0, 0)
+    assert MOVES["another key of Fullstory"].stored(accounts, fullstory()) == STORED
+
+
+def test_same_account_of_an_unused_ledger(accounts: Accounts, ledger: Ledger) -> None:
+    """The flag means nothing where no account was used before."""
+    report = run_sync(accounts, ledger, fullstory(), logrocket(), same_account=True)
+
+    assert [counts(each) for each in report.backends] == [(3, 0, 0, 0)] * 2
+
+
+def test_rotated_secret_of_logrocket_needs_no_flag(accounts: Accounts, ledger: Ledger) -> None:
+    """Organisation and app tell the accounts apart, and the secret does not."""
+    run_sync(accounts, ledger, logrocket())
+    before = accounts.request_count
+
+    report = run_sync(accounts, ledger, logrocket(ROTATED_LOGROCKET_KEY))["logrocket"]
+
+    assert (counts(report), accounts.request_count) == ((0, 3, 0, 0), before)
+    assert not report.new_account
+
+
+SPELLINGS: dict[str, tuple[Callable[..., Backend], str, str]] = {
+    "LogRocket, trailing slash": (logrocket, "http://localhost:2", "http://localhost:2/"),
+    "LogRocket, case of the host": (logrocket, "http://localhost:2", "http://LOCALHOST:2"),
+    "LogRocket, case of the scheme": (logrocket, "http://localhost:2", "HTTP://localhost:2"),
+    "Fullstory, trailing slash": (fullstory, "http://localhost:1", "http://localhost:1/"),
+    "Fullstory, case of the host": (fullstory, "http://localhost:1", "http://LocalHost:1"),
+}
+
+
+@pytest.mark.parametrize(("make", "one", "other"), SPELLINGS.values(), ids=SPELLINGS)
+def test_spelling_of_the_url_is_the_same_account(
+    make: Callable[..., Backend], one: str, other: str, accounts: Accounts, ledger: Ledger
+) -> None:
+    """A trailing slash and the case of the host change nothing."""
+    run_sync(accounts, ledger, make(base_url=one))
+    before = accounts.request_count
+
+    (report,) = run_sync(accounts, ledger, make(base_url=other)).backends
+
+    assert (counts(report), accounts.request_count) == ((0, 3, 0, 0), before)
+
+
+def test_default_url_is_the_same_account() -> None:
+    """It does not matter whether the vendor's own URL is a setting or the default."""
+    assert LogRocket("acme:shop:x").account == LogRocket("acme:shop:y", base_url="https://api.logrocket.com").account
+    assert Fullstory("na1.x").account == Fullstory("na1.x", base_url="https://api.fullstory.com:443/").account
+    assert Fullstory("eu1.x").account != Fullstory("na1.x").account
+
+
+def test_explicit_organisation_is_the_same_account() -> None:
+    """Settings win over the key, and only the result matters."""
+    whole = LogRocket("acme:shop:secret")
+
+    assert LogRocket("other:app:secret", org="acme", app="shop").account == whole.account
+    assert LogRocket("acme:shop:secret", app="blog").account != whole.account
+
+
+@pytest.mark.parametrize(
+    "backend", [fullstory("na1.canarykey"), logrocket("acme:shop:canarykey")], ids=lambda b: b.name
+)
+def test_account_shows_no_key(backend: Backend, accounts: Accounts, ledger: Ledger) -> None:
+    """The account's name is printed, so it holds no part of a secret."""
+    del accounts, ledger
+
+    assert backend.account
+    assert backend.account.isprintable()
+    assert "canarykey" not in backend.account
+
+
+# Deletion
+
+
+@moves
+def test_forget_erases_at_all_accounts(accounts: Accounts, ledger: Ledger, move: Move) -> None:
+    """Neither account is called unchanged afterwards, and nobody else is affected."""
+    for backend in (move.before, move.after):
+        run_sync(accounts, ledger, backend)
+
+    was_known = ledger.forget("u0")
+    reports = [run_sync(accounts, ledger, backend).backends[0] for backend in (move.before, move.after)]
+
+    assert was_known
+    assert [counts(report) for report in reports] == [(1, 2, 0, 0)] * 2
+
+
+@moves
+def test_forget_leaves_nothing_pending_elsewhere(accounts: Accounts, ledger: Ledger, move: Move) -> None:
+    """A user who was pending at another account is not sent there later."""
+    ledger_before(accounts, ledger, move.before, ROWS)
+    run_sync(accounts, ledger, move.after)
+
+    ledger.forget("u0")
+    (report,) = run_deliver(accounts, ledger, move.before).backends
+
+    assert counts(report) == (2, 0, 0, 0)
+    assert "u0" not in move.stored(accounts, move.before)
+
+
+# Without an account
+
+
+def test_ledger_of_names_adopts_the_first_account(accounts: Accounts, ledger: Ledger) -> None:
+    """Users upserted under a name alone are delivered to the first account of that name, and stay confirmed there."""
+    ledger.upsert(ROWS, ["logrocket"])
+
+    first = run_deliver(accounts, ledger, logrocket())["logrocket"]
+    second = run_sync(accounts, ledger, logrocket())["logrocket"]
+
+    assert [counts(each) for each in (first, second)] == [(3, 0, 0, 0), (0, 3, 0, 0)]
+    assert not second.new_account
