@@ -1,23 +1,29 @@
 """Deliver users to every backend at least once, through a durable outbox."""
 
+import atexit
 import logging
+import shlex
+import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import RLock, Thread, current_thread
 from types import TracebackType
 from typing import Final, Self
+from weakref import WeakSet
 
 import attrs
 
 from .._forks import register_fork_hooks
 from ..adapters.protocols import IdentityBackend
-from ..errors import LedgerError
+from ..errors import ConfigurationError, LedgerError
 from ..ledger import Ledger
 from ..router import Route
 from ..traits import UserTraits
 from ..transport import concurrent_sender
 from .options import DeliveryOptions
+from .report import BackendReport
 from .worker import LEASE_RETRY_S, SenderFactory, make_worker, routes_with_options
 
 _logger = logging.getLogger("replay_identity.durable")
@@ -28,14 +34,18 @@ _SLICE_S: Final = 60.0
 _OVERTIME_S: Final = 60.0
 # Seconds to wait after wrong settings or an error of the ledger.
 _ERROR_DELAY_S: Final = 30.0
-_FLUSH_POLL_S: Final = 0.02
+# Seconds after which a problem that persists is logged again.
+_LOG_INTERVAL_S: Final = 3600.0
+# Seconds that the interpreter waits at its exit for threads of routers that were not closed.
+_EXIT_TIMEOUT_S: Final = 2.0
+_POLL_S: Final = 0.02
 
 
 @attrs.frozen
 class _Slice:
     """The stop signal of one worker of a `DurableRouter`."""
 
-    closing: Event
+    is_closing: Callable[[], bool]
     ends_at: float
 
     def is_complete(self) -> bool:
@@ -44,7 +54,26 @@ class _Slice:
 
     def is_stopped(self) -> bool:
         """Return True if the worker should end soon."""
-        return self.closing.is_set() or time.monotonic() >= self.ends_at + _OVERTIME_S
+        return self.is_closing() or time.monotonic() >= self.ends_at + _OVERTIME_S
+
+
+@attrs.define
+class _ProblemLog:
+    """Logs a problem when it starts or changes, and once an hour while it persists."""
+
+    _problem: str = ""
+    _log_again_at: float = 0.0
+
+    def log(self, level: int, problem: str) -> None:
+        """Log *problem* unless it was logged within the last hour."""
+        now = time.monotonic()
+        if problem != self._problem or now >= self._log_again_at:
+            self._problem, self._log_again_at = problem, now + _LOG_INTERVAL_S
+            _logger.log(level, "%s", problem)
+
+    def clear(self) -> None:
+        """Log the problem again if it returns."""
+        self._problem = ""
 
 
 class DurableRouter:
@@ -83,10 +112,16 @@ class DurableRouter:
         self._owns_ledger = not isinstance(ledger, Ledger)
         self._transport = transport
         self._delivers = deliver
-        self._lock = Lock()
-        self._closing = Event()
-        self._threads: list[Thread] = []
+        self._start_problems = _ProblemLog()
+        # Plain attributes instead of events, whose locks a signal handler or a forked child may find locked.
+        self._is_closing = False
+        self._close_by = float("inf")
+        self._is_drained: bool | None = None
+        # Guards the threads. Forks and signal handlers wait for it, so nothing that may block happens under it.
+        self._lock = RLock()
+        self._threads: dict[str, Thread] = {}
         register_fork_hooks(self)
+        _routers.add(self)
         self._ensure_threads()
 
     def identify(self, user: UserTraits) -> None:
@@ -100,67 +135,144 @@ class DurableRouter:
         self._ensure_threads()
 
     def flush(self, timeout: float) -> bool:
-        """Wait at most *timeout* seconds until no user is pending; return False if some still are."""
-        deadline = time.monotonic() + timeout
-        while any(self._ledger.pending_count(name) for name in self._names):
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(_FLUSH_POLL_S)
+        """Wait at most *timeout* seconds until no user is pending, or until the router is closed.
+
+        Returns:
+            True if no user is pending.
+
+        Raises:
+            ConfigurationError: *timeout* is negative, infinite or not a number.
+            LedgerError: The ledger cannot be read.
+        """
+        deadline = _deadline(timeout)
+        self._ensure_threads()
+        try:
+            while any(self._ledger.pending_count(name) for name in self._names):
+                if self._is_closing or time.monotonic() >= deadline:
+                    return False
+                time.sleep(_POLL_S)
+        except LedgerError:
+            if not self._is_closing:
+                raise
+            return bool(self._is_drained)  # Another thread has closed the ledger meanwhile.
         return True
 
-    def close(self) -> None:
-        """End the threads once requests in flight are completed; pending users stay in the ledger."""
-        self._closing.set()
-        for thread in self._threads:
-            thread.join()
+    def close(self, timeout: float = 10.0, *, drain: bool = False) -> bool:
+        """End the threads, and wait at most *timeout* seconds for them; pending users stay in the ledger.
+
+        Nothing more is sent. A request in flight that has no response by then is sent again by a later process. What is
+        left is logged, as numbers only. Further calls wait no longer than the first one, and any thread may call it.
+
+        Args:
+            timeout: Maximum seconds to wait.
+            drain: First wait until no user is pending, within the same time.
+
+        Returns:
+            True if no user is pending.
+
+        Raises:
+            ConfigurationError: *timeout* is negative, infinite or not a number.
+        """
+        deadline = _deadline(timeout)
+        if drain and not self._is_closing:
+            with suppress(LedgerError):
+                self.flush(timeout)
+        self._is_closing = True
+        if not self._wait_for_threads(deadline) and sys.is_finalizing():
+            return False  # The threads are gone, perhaps in the middle of a transaction, with the ledger's lock.
+        is_drained = self._check_drained()
         if self._owns_ledger:
             self._ledger.close()
+        return is_drained
 
     def before_fork(self) -> None:
-        """Do nothing: the parent keeps its threads."""
+        """Let no thread be started until `after_fork`."""
+        self._lock.acquire()
 
-    def after_fork(self, *, in_child: bool) -> None:
-        """Start over in the child, without its parent's threads; the next user starts new ones."""
-        if in_child:
-            self._lock, self._threads = Lock(), []
-            if not self._closing.is_set():
-                self._closing = Event()  # The parent's event may have been locked at the moment of the fork.
+    def after_fork(self, *, in_child: bool) -> None:  # noqa: ARG002  # A child sees its parent's threads as ended.
+        """Continue; in a child, the next user starts threads."""
+        self._lock.release()
 
     def _ensure_threads(self) -> None:
-        """Start the threads unless this process has them; a forked child does not."""
-        if not self._delivers or self._threads or self._closing.is_set():
+        """Start the thread of each backend that has none: in a forked child, or after a thread has died."""
+        if not self._delivers or sys.is_finalizing():
             return
-        with self._lock:
-            if self._threads:
-                return
-            self._threads = [
-                Thread(
-                    target=self._deliver, args=(route, options), name=f"replay-identity to {route.name}", daemon=True
-                )
-                for route, options in self._settings
-            ]
-            for thread in self._threads:
-                thread.start()
+        try:
+            with self._lock:
+                for route, options in self._settings:
+                    thread = self._threads.get(route.name)
+                    if not self._is_closing and (thread is None or not thread.is_alive()):
+                        self._threads[route.name] = self._start(route, options)
+        except RuntimeError:
+            # Too many threads; or the interpreter exits, and since Python 3.12 starts none.
+            self._start_problems.log(logging.WARNING, "no thread can be started; users are stored, and delivered later")
+
+    def _start(self, route: Route, options: DeliveryOptions) -> Thread:
+        name = f"replay-identity to {route.name}"
+        thread = Thread(target=self._deliver, args=(route, options), name=name, daemon=True)
+        thread.start()
+        return thread
 
     def _deliver(self, route: Route, options: DeliveryOptions) -> None:
-        while not self._closing.is_set():
+        problems = _ProblemLog()
+        while not self._is_closing:
             try:
-                problem = self._deliver_slice(route, options)
+                report = self._deliver_slice(route, options)
+                problem = report.problem
+                if report.settled and problem is None:
+                    problems.clear()
             except LedgerError as error:
                 problem = str(error)
-            except Exception as error:  # noqa: BLE001  # Its message may quote a value.
+            except BaseException as error:  # noqa: BLE001  # Its message may quote a value.
                 problem = type(error).__name__
-            if problem is not None:
-                _logger.error("%s: %s; trying again in %g s", route.name, problem.rstrip("."), _ERROR_DELAY_S)
-                self._closing.wait(_ERROR_DELAY_S)
+            # After a close the ledger may be closed too, and what could not be recorded is still pending.
+            if problem is not None and not self._is_closing:
+                text = f"{route.name}: {problem.rstrip('.')}; trying again every {_ERROR_DELAY_S:g} s"
+                problems.log(logging.ERROR, text)
+                self._pause(_ERROR_DELAY_S)
 
-    def _deliver_slice(self, route: Route, options: DeliveryOptions) -> str | None:
-        """Deliver with a new worker until its slice has ended; return what went wrong, or None."""
+    def _deliver_slice(self, route: Route, options: DeliveryOptions) -> BackendReport:
+        """Deliver with a new worker until its slice has ended, and return its report."""
         worker = make_worker(route, self._ledger, options)
-        worker.run(_Slice(self._closing, time.monotonic() + _SLICE_S), self._transport)
+        worker.run(_Slice(lambda: self._is_closing, time.monotonic() + _SLICE_S), self._transport)
         # Give the lease to another process that waits for it.
-        self._closing.wait(3 * LEASE_RETRY_S)
-        return worker.report.problem
+        self._pause(3 * LEASE_RETRY_S)
+        return worker.report
+
+    def _wait_for_threads(self, deadline: float) -> bool:
+        """Return True once all other threads have ended, or False at the earliest *deadline* of all calls."""
+        with self._lock:
+            self._close_by = min(self._close_by, deadline)
+            threads = [thread for thread in self._threads.values() if thread is not current_thread()]
+        while any(thread.is_alive() for thread in threads):
+            if sys.is_finalizing() or time.monotonic() >= self._close_by:
+                return False
+            time.sleep(_POLL_S)
+        return True
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep until *seconds* have passed or the router is closed."""
+        until = time.monotonic() + seconds
+        while not self._is_closing and time.monotonic() < until:
+            time.sleep(_POLL_S)
+
+    def _check_drained(self) -> bool:
+        """Return True if no user is pending; log the numbers once."""
+        try:
+            pending = {name: self._ledger.pending_count(name) for name in self._names}
+        except LedgerError as error:
+            # Another call may have closed the ledger.
+            if self._is_drained is None:
+                _logger.warning("closed; the pending users cannot be counted: %s", error)
+            return bool(self._is_drained)
+        is_first, self._is_drained = self._is_drained is None, not any(pending.values())
+        if is_first and not self._is_drained:
+            counts = ", ".join(f"{name} {count:,}" for name, count in pending.items() if count)
+            command = shlex.join(["replay-identity", "deliver", "--ledger", self._ledger.path])
+            # Without delivery here, pending users are nothing unusual.
+            level = logging.WARNING if self._delivers else logging.DEBUG
+            _logger.log(level, "closed with users pending: %s; a later process delivers them, or: %s", counts, command)
+        return self._is_drained
 
     def __enter__(self) -> Self:
         return self
@@ -169,3 +281,25 @@ class DurableRouter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+# Routers whose threads end before the interpreter does.
+_routers: Final[WeakSet[DurableRouter]] = WeakSet()
+
+
+@atexit.register
+def _stop_routers() -> None:
+    """End all threads: the interpreter would stop them in a transaction, and `identify` in a finalizer would hang."""
+    deadline = time.monotonic() + _EXIT_TIMEOUT_S
+    routers = list(_routers)
+    for router in routers:
+        router._is_closing = True  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    for router in routers:
+        router._wait_for_threads(deadline)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def _deadline(timeout: object) -> float:
+    """Return the moment *timeout* seconds from now."""
+    if not (isinstance(timeout, int | float) and 0 <= timeout < float("inf")):  # Written so that NaN fails too.
+        raise ConfigurationError("timeout", "expected a number of seconds, 0 or more")
+    return time.monotonic() + timeout

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable
 
 
@@ -14,6 +15,10 @@ def in_children(call: Callable[[], int], *, count: int) -> list[int]:
         if child == 0:
             writer.send(call())
             os._exit(0)
-        results.append(reader.recv() if reader.poll(10) else -1)
+        if reader.poll(30):
+            results.append(reader.recv())
+        else:
+            results.append(-1)
+            os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     return results
