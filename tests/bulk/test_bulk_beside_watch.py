@@ -50,7 +50,7 @@ def sync_beside(world: World, rows: Sequence[UserTraits]) -> SyncReport:
 
 
 def test_rejected_by_the_watcher_are_rejected(world: World) -> None:
-    """Users whom the other process rejects are counted as rejected, and the exit code is 1."""
+    """Users that the other process rejects are counted as rejected, and the exit code is 1."""
     with watching(world):
         report = sync_beside(world, [*users(5, note=LONG), *[user(f"v{number}", note="x") for number in range(3)]])
 
@@ -91,7 +91,7 @@ def test_everything_accepted_exits_with_0(world: World) -> None:
 
 
 def test_same_rows_again_are_still_rejected(world: World) -> None:
-    """A later run, alone, reports the users whom the watcher rejected, and sends nothing."""
+    """A later run, alone, reports the users that the watcher rejected, and sends nothing."""
     rows = users(4, note=LONG)
     with watching(world):
         sync_beside(world, rows)
@@ -115,7 +115,7 @@ def test_corrected_rows_are_not_rejected(world: World) -> None:
 
 
 def test_users_of_others_are_not_reported(world: World) -> None:
-    """Users whom another process upserts and the watcher rejects during the run do not make this run fail."""
+    """Users that another process upserts and the watcher rejects during the run do not make this run fail."""
     with watching(world) as router:
         router.identify(user("other", note=LONG))
         wait_for(lambda: [*world.ledger.rejected("logrocket")])
@@ -126,7 +126,7 @@ def test_users_of_others_are_not_reported(world: World) -> None:
 
 @pytest.mark.parametrize("count", [1, 700])
 def test_many_rejected_beside_a_watcher(world: World, count: int) -> None:
-    """The number is exact, however many rows and chunks there are, and whoever was first to see a user."""
+    """The number is exact, however many rows and chunks there are."""
     rows = [user(f"u{number}", note=LONG if number % 2 == 0 else "x") for number in range(2 * count)]
 
     with watching(world):
