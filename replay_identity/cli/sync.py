@@ -113,8 +113,8 @@ def _dry_run(
 
 def _watch(settings: Settings, ledger_file: LedgerFile, *, same_account: bool, json: bool) -> NoReturn:
     """Deliver until a signal arrives, then print the counts of the ledger."""
-    advice = f"Stopped. Nothing is lost; continue with: {ledger_file.deliver_command('--watch')}"
-    with ledger_file.open() as opened, interruptible(stderr_console(), advice) as interruption:
+    advice = f"Nothing is lost; continue with: {ledger_file.deliver_command('--watch')}"
+    with ledger_file.open() as opened, interruptible(stderr_console(), f"Stopped. {advice}") as interruption:
         if same_account:
             for route in as_routes(settings.backends):
                 opened.adopt_account(account_of(route))
@@ -129,7 +129,8 @@ def _watch(settings: Settings, ledger_file: LedgerFile, *, same_account: bool, j
         print_json({"ledger": str(ledger_file.path), "backends": ledger_counts_as_dict(counts)})
     else:
         print_ledger_counts(stdout_console(), str(ledger_file.path), counts)
-    stderr_console().print(advice, soft_wrap=True)
+    pending = sum(backend.pending for backend in counts)
+    stderr_console().print(f"Stopped; pending users: {pending:,}. {advice}", soft_wrap=True)
     raise typer.Exit(interruption.code or ExitCode.INTERRUPTED)
 
 

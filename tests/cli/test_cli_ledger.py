@@ -14,6 +14,7 @@ from uuid import UUID
 
 import pytest
 from support.commands import CommandResult, RunCommand, WriteRows, start_command
+from support.servers import silent_port
 from support.vendors import Vendors
 
 from replay_identity import REMOVE, UserTraits
@@ -400,3 +401,31 @@ def test_watch_survives_an_outage(run: RunCommand, vendors: Vendors, write: Writ
     assert process.returncode == 130
     assert "our.db" in out
     assert "Traceback" not in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signals", [1, 2])
+@pytest.mark.usefixtures("vendors")
+def test_watch_ends_without_a_response(monkeypatch: pytest.MonkeyPatch, signals: int) -> None:
+    """The first Ctrl-C waits ten seconds for the vendor, the second not at all; both say what is left."""
+    settings = "[backends.logrocket]\n[delivery.logrocket]\ntimeout = 300\n"
+    Path("replay-identity.toml").write_text(settings, encoding="utf-8")
+    with Ledger("our.db") as ledger:
+        ledger.upsert([UserTraits("canary-u9", traits={"plan": "pro"})], ["logrocket"])
+    with silent_port() as port:
+        monkeypatch.setenv("LOGROCKET_BASE_URL", f"http://127.0.0.1:{port}")
+        with start_command("deliver", "--watch") as process:
+            assert process.stderr is not None
+            while "1 pending" not in process.stderr.readline():
+                assert process.poll() is None
+            time.sleep(0.5)  # Usually the request is in flight by now.
+            for _ in range(signals):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.2)
+            out, err = process.communicate(timeout=120)
+
+    assert process.returncode == 130
+    assert "logrocket 1 0 0 0 0" in " ".join(out.split())
+    assert "Stopped; pending users: 1." in err
+    assert "Traceback" not in err
+    assert "canary" not in out + err
