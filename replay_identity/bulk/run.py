@@ -197,12 +197,7 @@ class _Run:
 
     def _is_far_ahead(self) -> bool:
         max_backlog = _MAX_BACKLOG if self.ledger is not None else _MAX_BACKLOG_WITHOUT_LEDGER
-<<<<<<< HEAD
         backlogs = [worker.outbox.backlog() for worker in self.workers if worker.is_delivering]
-=======
-        # Users who are held do not count: only further reading releases them.
-        backlogs = [worker.outbox.backlog() - len(self.held) for worker in self.workers if worker.is_delivering]
->>>>>>> 68a40c7 (Read a hostile error code as no code)
         return bool(backlogs) and min(backlogs) > max_backlog and not self.stop.is_set()
 
     def _wait_while(self, condition: Callable[[], bool]) -> None:
@@ -237,11 +232,7 @@ class Ingest:
         workers: The workers to enqueue users for.
         ledger: The ledger to upsert users into, or None.
         report: Counts the rows.
-<<<<<<< HEAD
         held: Row ids of the users in the ledger who have rows yet to be read.
-=======
-        held: Row ids of the users in the ledger with further rows to read.
->>>>>>> 68a40c7 (Read a hostile error code as no code)
     """
 
     workers: Sequence[BackendWorker]
