@@ -21,6 +21,13 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 # The integers that orjson encodes.
 _MIN_INT: Final = -(2**63)
 _MAX_INT: Final = 2**64 - 1
+# The types of what is decoded.
+TEXT: Final = frozenset[type]({str})
+TEXT_OR_NONE: Final = frozenset[type]({str, type(None)})
+BYTES: Final = frozenset[type]({bytes})
+NUMBER: Final = frozenset[type]({int})
+NUMBER_OR_NONE: Final = frozenset[type]({int, type(None)})
+_DICTS: Final = frozenset[type]({dict})
 # The types that JSON returns unchanged.
 _SCALARS: Final = frozenset[type[object]]({str, bool, int, float})
 
@@ -85,6 +92,8 @@ def decode_desired(encoded: bytes) -> tuple[UserTraits, tuple[str, ...]]:
     for name in get("nested", ()):
         traits[name] = _with_tuples(traits[name])
     observed_at = get("observed_at")
+    require(_DICTS, traits)
+    require(TEXT_OR_NONE, content["user_id"], get("name"), get("email"))
     user = new_unchecked(
         content["user_id"],
         get("name"),
@@ -95,6 +104,13 @@ def decode_desired(encoded: bytes) -> tuple[UserTraits, tuple[str, ...]]:
         get("vendor_ids"),
     )
     return user, tuple(get("removed", ()))
+
+
+def require(types: Container[type], *values: object) -> None:
+    """Raise TypeError if one of *values* has none of the *types*, as in a damaged file."""
+    for value in values:
+        if type(value) not in types:
+            raise TypeError
 
 
 def has_removals(encoded: bytes) -> bool:
@@ -206,6 +222,7 @@ KEY_BYTES: Final = 32
 # Ids and users must be distinct among millions; a field's value only from that field's older values.
 _USER_BYTES: Final = 16
 _FIELD_BYTES: Final = 8
+PAIR_BYTES: Final = 2 * _FIELD_BYTES
 # Rows repeat the names of their fields and many short values, so their fingerprints are cached.
 _MAX_CACHED_NAMES: Final = 1024
 _MAX_CACHED_VALUES: Final = 256

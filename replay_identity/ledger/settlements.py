@@ -11,7 +11,18 @@ import orjson
 
 from ..errors import printable
 from ..outcomes import Accepted, Adjustment, Broken, Rejected, Skipped, SkipReason, Violation, lossy_adjustments
-from .codec import Fingerprints, add_names, decode, forget_values, pack, unpack
+from .codec import (
+    NUMBER_OR_NONE,
+    TEXT,
+    TEXT_OR_NONE,
+    Fingerprints,
+    add_names,
+    decode,
+    forget_values,
+    pack,
+    require,
+    unpack,
+)
 from .database import MAX_ROWS, sql_in
 from .merging import field_names
 from .store import Rejection, Settlement
@@ -299,8 +310,14 @@ def decode_rejection(backend: str, text: str) -> Rejection:
     """Return the outcome that a row of ``rejections`` refers to."""
     content: dict[str, Any] = orjson.loads(text)
     if "error" in content:
+        require(TEXT, content["error"])
         return Broken(backend, content["error"])
     violations = tuple(Violation(**violation) for violation in content["violations"])
+    for violation in violations:
+        require(TEXT, violation.path, violation.rule)
+        require(NUMBER_OR_NONE, violation.limit, violation.actual)
+        require(TEXT_OR_NONE, violation.unit)
+    require(TEXT_OR_NONE, content["code"], content["message"])
     return Rejected(backend, violations, content["code"], content["message"])
 
 
@@ -310,4 +327,12 @@ def _encode_losses(adjustments: Iterable[Adjustment]) -> str:
 
 def decode_losses(text: str) -> tuple[Adjustment, ...]:
     """Return the lossy adjustments that a row of ``losses`` refers to."""
-    return tuple(Adjustment(**adjustment) for adjustment in orjson.loads(text))
+    return tuple(decode_loss(loss) for loss in orjson.loads(text))
+
+
+def decode_loss(loss: Mapping[str, Any]) -> Adjustment:
+    """Return the lossy adjustment that is stored as *loss*."""
+    adjustment = Adjustment(**loss)
+    require(TEXT, adjustment.path, adjustment.kind, adjustment.rule)
+    require(TEXT_OR_NONE, adjustment.sent_as)
+    return adjustment

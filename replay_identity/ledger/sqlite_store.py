@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,10 @@ from ..errors import LedgerError
 from ..outcomes import Adjustment
 from ..traits import UserTraits
 from .codec import (
+    BYTES,
+    NUMBER,
+    PAIR_BYTES,
+    TEXT_OR_NONE,
     UNKNOWN_VALUE,
     Fingerprints,
     add_names,
@@ -22,11 +27,12 @@ from .codec import (
     forget_values,
     has_removals,
     removed_paths,
+    require,
     unpack,
 )
 from .database import MAX_ROWS, Database, sql_in
 from .lease import take_lease
-from .settlements import decode_losses, decode_rejection, drop_reasons, settle_users, store_names
+from .settlements import decode_loss, decode_losses, decode_rejection, drop_reasons, settle_users, store_names
 from .store import (
     Account,
     AccountCounts,
@@ -154,6 +160,8 @@ class SqliteStore:
             row_ids = list(islice((row_id for (row_id,) in pending if row_id not in skip), limit))
             pending.close()
             claims = _select_claims(db, account_id, row_ids)
+            if len(claims) != len(row_ids):
+                raise LookupError  # In a damaged file, a pending user may have no desired state.
             # Until the vendor confirms again, what it has may differ from what it last confirmed.
             clause, parameters = sql_in(row_ids)
             db.execute(
@@ -177,17 +185,17 @@ class SqliteStore:
 
     def pending_count(self, account: Account, *, due_at: float | None = None) -> int:
         """Return how many users are pending, or how many of them may be claimed *due_at* that time."""
-        sql = "SELECT count(*) FROM pending WHERE account = ?"
-        parameters: list[float] = [self._find(account)]
-        if due_at is not None:
-            sql, parameters = f"{sql} AND not_before <= ?", [*parameters, due_at]
-        return int(self._database.rows(sql, *parameters)[0][0])
+        # In a damaged file there may be others, which no claim finds: a run would wait for them without end.
+        sql = f"SELECT count(*) FROM pending WHERE account = ? AND row_id > 0 AND row_id < {_ROW_ID_END}"
+        parameters = [self._find(account), inf if due_at is None else due_at]
+        return int(self._database.rows(f"{sql} AND not_before <= ?", *parameters)[0][0])
 
     def next_due(self, account: Account, *, now: float) -> float | None:
         """Return when the first user who was deferred beyond *now* may be claimed; None if there is none."""
         sql = "SELECT min(not_before) FROM pending WHERE account = ? AND not_before > ?"
         due: float | None = self._database.rows(sql, self._find(account), now)[0][0]
-        return due
+        with self._database.translated_errors():
+            return None if due is None else float(due)
 
     def rejected_count(self, account: Account, versions: range) -> int:
         """Return how many users are rejected with a desired state of one of these *versions*."""
@@ -352,13 +360,19 @@ class SqliteStore:
 
     def entries(self, job: StoredJob) -> list[JobEntry]:
         """Return the entries of a job, in the order of the batch's items."""
-        (row,) = self._database.rows("SELECT entries, field_values FROM jobs WHERE id = ?", job.id)
+        rows = self._database.rows("SELECT entries, field_values FROM jobs WHERE id = ?", job.id)
         with self._database.translated_errors():
-            return _decode_entries(*row)
+            entries = _decode_entries(*rows[0])
+            if len(entries) != job.size:
+                raise ValueError(job.size)
+        return entries
 
     def body(self, job: StoredJob) -> bytes:
         """Return the request body of a job whose id at the vendor is not known yet."""
-        body: bytes = self._database.rows("SELECT body FROM jobs WHERE id = ?", job.id)[0][0]
+        rows = self._database.rows("SELECT body FROM jobs WHERE id = ?", job.id)
+        with self._database.translated_errors():
+            body: bytes = rows[0][0]
+            require(BYTES, body)
         return body
 
     # Checkpoints
@@ -540,6 +554,9 @@ def _select_claims(db: sqlite3.Connection, account_id: int, row_ids: Sequence[in
 
 
 def _claim(row_id: int, version: int, encoded: bytes, fields: bytes | None, in_doubt: int | None) -> Claim:
+    require(NUMBER, version)
+    if len(fields or b"") % PAIR_BYTES:
+        raise ValueError(len(fields or b""))
     user, removed = decode_desired(encoded)
     if has_removals(encoded):
         removed = (*removed, *removed_paths(user.traits))
@@ -604,7 +621,11 @@ def _decode_entries(encoded: bytes, values: bytes) -> list[JobEntry]:
     entries: list[JobEntry] = []
     start = 0
     for row_id, version, user_id, vendor_id, losses, shape, in_doubt in rows:
-        lost = tuple([Adjustment(**loss) for loss in losses]) if losses else ()
+        require(NUMBER, row_id, version)
+        require(TEXT_OR_NONE, user_id, vendor_id)
+        if row_id <= 0:
+            raise ValueError(row_id)
+        lost = tuple([decode_loss(loss) for loss in losses]) if losses else ()
         end = start + len(shapes[shape])
         entries.append(JobEntry(row_id, version, user_id, vendor_id, lost, shapes[shape] + values[start:end], in_doubt))
         start = end
