@@ -457,19 +457,19 @@ def test_forks_while_another_thread_starts_threads(tmp_path: Path, monkeypatch: 
 @needs_forks
 def test_forks_while_another_thread_closes(tmp_path: Path) -> None:
     """The child's router may be closed then, but it neither hangs nor loses its users."""
-    path = tmp_path / "ledger.db"
-    for _ in range(5):
-        router = DurableRouter([Acme()], ledger=Ledger(path), options={"acme": FAST})
-        closing = threading.Thread(target=router.close)
-        closing.start()
+    with Ledger(tmp_path / "ledger.db") as ledger:
+        for _ in range(5):
+            router = DurableRouter([Acme()], ledger=ledger, options={"acme": FAST})
+            closing = threading.Thread(target=router.close)
+            closing.start()
 
-        def identify_and_close(router: DurableRouter = router) -> int:
-            router.identify(user("child"))
-            router.close()
-            return len(delivery_threads())
+            def identify_and_close(router: DurableRouter = router) -> int:
+                router.identify(user("child"))
+                router.close()
+                return len(delivery_threads())
 
-        assert in_children(identify_and_close, count=1) == [0]
-        closing.join()
+            assert in_children(identify_and_close, count=1) == [0]
+            closing.join()
 
 
 @needs_forks

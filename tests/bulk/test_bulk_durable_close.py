@@ -96,6 +96,7 @@ def in_flight(path: Path) -> Any:
     wait_for(lambda: sender.requests)
     yield router, sender
     sender.is_released = True
+    router.close(PATIENT_S)
     wait_for(lambda: not delivery_threads())
 
 
@@ -419,10 +420,11 @@ def test_does_not_wait_while_the_interpreter_ends(
 ) -> None:
     """Its threads have been stopped for good."""
     router, _ = in_flight
-    monkeypatch.setattr("replay_identity.bulk.durable.sys", SimpleNamespace(is_finalizing=lambda: True))
     started = time.monotonic()
 
-    router.identify(user("u2"))
-    assert not router.close(300.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("replay_identity.bulk.durable.sys", SimpleNamespace(is_finalizing=lambda: True))
+        router.identify(user("u2"))
+        assert not router.close(300.0)
 
     assert time.monotonic() - started < PATIENT_S
