@@ -51,8 +51,7 @@ class ThreadSender:
             return
         self._tasks.put((request_id, request, time.monotonic() + timeout))
         if self._threads < min(self._in_flight, self.connections):
-            self._threads += 1
-            threading.Thread(target=_work, args=(self.new_sender, self._tasks, self._results), daemon=True).start()
+            self._start_thread()
 
     def completed(self, timeout: float) -> Sequence[tuple[int, Response]]:
         """Return request ids and responses that have arrived, waiting at most *timeout* seconds for the first one.
@@ -81,6 +80,18 @@ class ThreadSender:
         _discard_all(tasks)
         for _ in range(self._threads):
             tasks.put(None)
+
+    def _start_thread(self) -> None:
+        """Start a thread; if that is impossible, use those that run, or else send in the caller's thread."""
+        work = (self.new_sender, self._tasks, self._results)
+        try:
+            threading.Thread(target=_work, args=work, daemon=True).start()
+        except RuntimeError:  # Too many threads; or the interpreter exits, and since Python 3.12 starts none.
+            if not self._threads:
+                self._tasks.put(None)
+                _work(*work)
+        else:
+            self._threads += 1
 
     def before_fork(self) -> None:
         """Do nothing: the parent keeps its threads."""

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from support.children import in_children
@@ -221,6 +221,26 @@ def test_closing_discards_waiting_requests(make_sender: Make) -> None:
             time.sleep(0.01)
 
     assert served.request_lines == ["PUT /first HTTP/1.1"]
+
+
+@pytest.mark.parametrize("started", [0, 1])
+def test_sends_when_no_thread_can_start(make_sender: Make, monkeypatch: pytest.MonkeyPatch, started: int) -> None:
+    """As while the interpreter exits: over the threads there are, or in the caller's."""
+    sender = make_sender(8)
+
+    class Unstartable(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    with serving(echo) as served:
+        for request_id in range(5):
+            if request_id == started:
+                module = SimpleNamespace(Thread=Unstartable)
+                monkeypatch.setattr("replay_identity.transport.thread_sender.threading", module)
+            sender.submit(request_id, put(f"{served.url}/{request_id}"), 20.0)
+        responses = all_responses(sender, 5)
+
+    assert sorted(response.body for response in responses.values()) == [b"/%d" % number for number in range(5)]
 
 
 def test_a_tiny_timeout_ends_at_once(make_sender: Make) -> None:
