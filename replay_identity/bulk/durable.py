@@ -18,13 +18,13 @@ import attrs
 from .._forks import register_fork_hooks
 from ..adapters.protocols import IdentityBackend
 from ..errors import ConfigurationError, LedgerError
-from ..ledger import Ledger
+from ..ledger import Account, Ledger
 from ..router import Route
 from ..traits import UserTraits
 from ..transport import concurrent_sender
 from .options import DeliveryOptions
 from .report import BackendReport
-from .worker import LEASE_RETRY_S, SenderFactory, make_worker, routes_with_options
+from .worker import LEASE_RETRY_S, SenderFactory, account_of, make_worker, routes_with_options
 
 _logger = logging.getLogger("replay_identity.durable")
 
@@ -76,6 +76,20 @@ class _ProblemLog:
         self._problem = ""
 
 
+def _open_account(ledger: Ledger, account: Account, *, same_account: bool) -> None:
+    """Register *account*, and log a warning if users are pending at another account of the same backend."""
+    if same_account:
+        ledger.adopt_account(account)
+    for other in ledger.open_account(account).others:
+        if other.pending:
+            _logger.warning(
+                "%s: users are pending at another account, %s; pass same_account=True to deliver them to %s",
+                account.backend,
+                other.account,
+                account.name,
+            )
+
+
 class DurableRouter:
     """Deliver users to every backend at least once, through a durable outbox. Thread- and fork-safe.
 
@@ -87,6 +101,8 @@ class DurableRouter:
         ledger: A ledger, or the path of its file, which is created if missing.
         options: Delivery options by name of the backend; *patience* is ignored, since no backend is given up on.
         deliver: Deliver in this process; if False, only store users for another process to deliver.
+        same_account: True if the account of each backend is the one that the ledger was used for before, although its
+            name differs, because the key was rotated.
         transport: Factory for the concurrent sender; receives the maximum number of connections.
 
     Raises:
@@ -101,15 +117,18 @@ class DurableRouter:
         ledger: Ledger | str | Path,
         options: Mapping[str, DeliveryOptions] | None = None,
         deliver: bool = True,
+        same_account: bool = False,
         transport: SenderFactory = concurrent_sender,
     ) -> None:
         self._settings = [
             (route, attrs.evolve(chosen, patience=float("inf")))
             for route, chosen in routes_with_options(backends, options)
         ]
-        self._names = [route.name for route, _ in self._settings]
+        self._accounts = [account_of(route) for route, _ in self._settings]
         self._ledger = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
         self._owns_ledger = not isinstance(ledger, Ledger)
+        for account in self._accounts:
+            _open_account(self._ledger, account, same_account=same_account)
         self._transport = transport
         self._delivers = deliver
         self._start_problems = _ProblemLog()
@@ -131,7 +150,7 @@ class DurableRouter:
             InvalidTraitsError: The user has no id.
             LedgerError: The ledger cannot be written, for example because the disk is full.
         """
-        self._ledger.upsert([user], self._names)
+        self._ledger.upsert([user], self._accounts)
         self._ensure_threads()
 
     def flush(self, timeout: float) -> bool:
@@ -147,7 +166,7 @@ class DurableRouter:
         deadline = _deadline(timeout)
         self._ensure_threads()
         try:
-            while any(self._ledger.pending_count(name) for name in self._names):
+            while any(self._ledger.pending_count(account) for account in self._accounts):
                 if self._is_closing or time.monotonic() >= deadline:
                     return False
                 time.sleep(_POLL_S)
@@ -259,7 +278,7 @@ class DurableRouter:
     def _check_drained(self) -> bool:
         """Return True if no user is pending; log the numbers once."""
         try:
-            pending = {name: self._ledger.pending_count(name) for name in self._names}
+            pending = {account.backend: self._ledger.pending_count(account) for account in self._accounts}
         except LedgerError as error:
             # Another call may have closed the ledger.
             if self._is_drained is None:

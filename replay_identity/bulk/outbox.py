@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from ..ledger import Account, Claim, JobEntry, Ledger, RowIds, Settlement, StoredJob
+from ..ledger import Account, Claim, JobEntry, Ledger, Settlement, StoredJob
 from ..outcomes import Adjustment, Broken, Outcome, Rejected, Violation
 from .report import BackendReport
 from .unanswered import Deferrals, NoAnswer, UnansweredUsers
@@ -146,7 +146,7 @@ class Held:
     """The row ids to leave out when users are claimed: those in flight, and those with further rows."""
 
     in_flight: BitSet
-    held: RowIds
+    held: BitSet
 
     def __contains__(self, row_id: int) -> bool:
         return row_id in self.in_flight or row_id in self.held
@@ -168,7 +168,7 @@ class LedgerOutbox:
     ledger: Ledger
     account: Account
     report: BackendReport
-    held: RowIds = ()
+    held: BitSet = attrs.field(factory=BitSet)
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
@@ -262,8 +262,8 @@ class LedgerOutbox:
             self._needs_purge = not self.ledger.purge()
 
     def backlog(self) -> int:
-        """Return the approximate number of pending users who are not in flight; safe from any thread."""
-        return self.report.given - self.report.settled - self._in_flight_count()
+        """Return the approximate number of pending users who could be sent now; safe from any thread."""
+        return self.report.given - self.report.settled - self._in_flight_count() - len(self.held)
 
     def is_empty(self) -> bool:
         """Return True if nobody is left to send or in flight, except users abandoned for this run."""
@@ -382,7 +382,7 @@ class LedgerOutbox:
 
     def _rewind_if_needed(self, claimed: int) -> None:
         """Start the next search at the first row if users before the cursor failed or were upserted again."""
-        if self.pending() > claimed + len(self._in_flight):
+        if self.pending() > claimed + len(self._in_flight) + len(self.held):
             self._cursor = 0
 
     def _in_flight_count(self) -> int:

@@ -197,8 +197,7 @@ class _Run:
 
     def _is_far_ahead(self) -> bool:
         max_backlog = _MAX_BACKLOG if self.ledger is not None else _MAX_BACKLOG_WITHOUT_LEDGER
-        # Users who are held are no backlog: only reading on releases them.
-        backlogs = [worker.outbox.backlog() - len(self.held) for worker in self.workers if worker.is_delivering]
+        backlogs = [worker.outbox.backlog() for worker in self.workers if worker.is_delivering]
         return bool(backlogs) and min(backlogs) > max_backlog and not self.stop.is_set()
 
     def _wait_while(self, condition: Callable[[], bool]) -> None:
@@ -233,7 +232,7 @@ class Ingest:
         workers: The workers to enqueue users for.
         ledger: The ledger to upsert users into, or None.
         report: Counts the rows.
-        held: Row ids of the users in the ledger of whom more rows follow.
+        held: Row ids of the users in the ledger who have rows yet to be read.
     """
 
     workers: Sequence[BackendWorker]

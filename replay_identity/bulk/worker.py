@@ -11,7 +11,7 @@ import attrs
 
 from ..adapters.protocols import IdentityBackend, SupportsBatch, SupportsMultiIdentify
 from ..errors import ConfigurationError
-from ..ledger import Account, Claim, Ledger, RowIds
+from ..ledger import Account, Claim, Ledger
 from ..outcomes import Outcome, explain
 from ..retry import RetryPolicy
 from ..router import Route, as_routes
@@ -22,7 +22,7 @@ from .dispatch import BatchDispatcher, Dispatcher, MultiDispatcher, SingleDispat
 from .jobs import ImportJobs
 from .memory_outbox import MemoryOutbox
 from .options import DeliveryOptions
-from .outbox import LedgerOutbox, Outbox
+from .outbox import BitSet, LedgerOutbox, Outbox
 from .outcome_handler import OutcomeHandler, describe_deferral, describe_outage
 from .report import BackendReport, Progress
 
@@ -306,7 +306,7 @@ def make_worker(
     ledger: Ledger | None,
     options: DeliveryOptions,
     *,
-    held: RowIds = (),
+    held: BitSet | None = None,
     same_account: bool = False,
 ) -> BackendWorker:
     """Return the worker for one backend.
@@ -328,7 +328,7 @@ def make_worker(
             ledger.adopt_account(account)
         report.open(ledger.open_account(account))
         report.carried = ledger.pending_count(account)
-        outbox = LedgerOutbox(ledger, account, report, held)
+        outbox = LedgerOutbox(ledger, account, report, BitSet() if held is None else held)
     return BackendWorker(DeliveryLoop(route, outbox, report, options), report, outbox, ledger, account)
 
 

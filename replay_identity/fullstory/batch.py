@@ -193,7 +193,7 @@ class _BatchResults:
         if not indexes:
             matches = self._match_by_content(item)
             indexes = matches.take_rejected() if matches else []
-        if row.get("code") in _VENDOR_ERROR_CODES:
+        if _text(row, "code") in _VENDOR_ERROR_CODES:
             self._stray_vendor_errors += not indexes
             for index in indexes:
                 self._outcomes[index] = _unknown(self.backend, self.entries[index], _VENDOR_ERROR)

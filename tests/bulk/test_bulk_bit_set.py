@@ -25,3 +25,16 @@ def test_behaves_like_a_set(changes: list[tuple[str, int]], more: list[int], few
 
     assert [number for number in range(5010) if number in bits] == sorted(expected)
     assert len(bits) == len(expected)
+
+
+@given(st.lists(NUMBERS), st.lists(NUMBERS))
+def test_is_empty_after_it_is_cleared(before: list[int], after: list[int]) -> None:
+    """And can be filled again."""
+    bits = BitSet()
+    bits.update(before)
+
+    bits.clear()
+    bits.update(after)
+
+    assert [number for number in range(5010) if number in bits] == sorted(set(after))
+    assert len(bits) == len(set(after))

@@ -176,10 +176,10 @@ def test_lets_the_oldest_user_go() -> None:
 
 
 def test_anonymous_users_are_not_merged() -> None:
-    """Each is another person."""
-    ann = UserTraits(name="Ann")
+    """Each is another person, even if an id has the hash of none."""
+    ann, no_id = UserTraits(name="Ann"), hash(None)
 
-    assert list(RowMerger(repeated("u1", "u1")).merge([ann, ann])) == [ann, ann]
+    assert list(RowMerger(repeated(no_id, no_id)).merge([ann, ann])) == [ann, ann]
 
 
 def three_rows(count: int) -> list[UserTraits]:
