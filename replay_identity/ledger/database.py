@@ -24,6 +24,8 @@ from .files import LOCK_TIMEOUT_S
 T = TypeVar("T")
 
 MEMORY: Final = ":memory:"
+# Above every row id: the row ids of a run are a set with one bit each, and no file has that many users.
+ROW_ID_END: Final = 2**32
 # Rows per statement, so that SQLite prepares few different ones.
 MAX_ROWS: Final = 500
 _logger: Final = logging.getLogger("replay_identity.ledger")
@@ -98,6 +100,10 @@ _SELECT_COLUMNS: Final = (
     'SELECT tables.name, columns.name, columns.type, NOT (columns."notnull" OR columns.pk)'
     " FROM sqlite_master tables JOIN pragma_table_info(tables.name) columns"
     " WHERE tables.type = 'table' AND tables.name NOT LIKE 'sqlite%'"
+)
+_SELECT_LEDGER: Final = (
+    f"SELECT typeof(key), length(key), typeof(version), typeof(users) = 'integer' AND users BETWEEN 0 AND {ROW_ID_END}"
+    " FROM ledger"
 )
 _PYTHON_TYPES: Final[Mapping[str, type]] = {"INTEGER": int, "REAL": float, "TEXT": str, "BLOB": bytes}
 # What decoding raises if something else is stored than was written.
@@ -280,11 +286,11 @@ class Database:
             self._migrate(connection)
 
     def _check_content(self, connection: sqlite3.Connection) -> None:
-        """Raise LedgerError unless there is each table with all its columns, and one key."""
+        """Raise LedgerError unless each table has all its columns, and the ledger one key and a possible count."""
         columns = {(table, name) for table, name, *_ in connection.execute(_SELECT_COLUMNS)}
         is_complete = columns >= {(table, name) for table, name, *_ in _columns(MIGRATIONS)}
-        keys = connection.execute("SELECT key FROM ledger").fetchall() if is_complete else []
-        if [(type(key), len(key or b"")) for (key,) in keys] != [(bytes, KEY_BYTES)]:
+        found = connection.execute(_SELECT_LEDGER).fetchall() if is_complete else []
+        if found != [("blob", KEY_BYTES, "integer", 1)]:
             raise LedgerError(self.path, *files.DAMAGED)
 
     def _check_application_id(self, connection: sqlite3.Connection) -> None:

@@ -30,7 +30,7 @@ from .codec import (
     require,
     unpack,
 )
-from .database import MAX_ROWS, Database, sql_in
+from .database import MAX_ROWS, ROW_ID_END, Database, sql_in
 from .lease import take_lease
 from .settlements import decode_loss, decode_losses, decode_rejection, drop_reasons, settle_users, store_names
 from .store import (
@@ -54,8 +54,6 @@ from .store import (
 from .upserts import UpsertTarget, upsert_users
 
 _HEX_DIGITS: Final = "0123456789abcdef"
-# Above every row id.
-_ROW_ID_END: Final = 2**63 - 1
 # Keyed by account and row id.
 _TABLES_BY_ACCOUNT: Final = ("pending", "confirmed", "rejections", "losses")
 
@@ -155,7 +153,7 @@ class SqliteStore:
             pending = db.execute(
                 "SELECT row_id FROM pending WHERE account = ? AND row_id > ? AND row_id < ? AND not_before <= ?"
                 " ORDER BY row_id",
-                [account_id, after, _ROW_ID_END if before is None else before, now],
+                [account_id, after, ROW_ID_END if before is None else before, now],
             )
             row_ids = list(islice((row_id for (row_id,) in pending if row_id not in skip), limit))
             pending.close()
@@ -186,7 +184,7 @@ class SqliteStore:
     def pending_count(self, account: Account, *, due_at: float | None = None) -> int:
         """Return how many users are pending, or how many of them may be claimed *due_at* that time."""
         # In a damaged file there may be others, which no claim finds: a run would wait for them without end.
-        sql = f"SELECT count(*) FROM pending WHERE account = ? AND row_id > 0 AND row_id < {_ROW_ID_END}"
+        sql = f"SELECT count(*) FROM pending WHERE account = ? AND row_id > 0 AND row_id < {ROW_ID_END}"
         parameters = [self._find(account), inf if due_at is None else due_at]
         return int(self._database.rows(f"{sql} AND not_before <= ?", *parameters)[0][0])
 
@@ -623,7 +621,7 @@ def _decode_entries(encoded: bytes, values: bytes) -> list[JobEntry]:
     for row_id, version, user_id, vendor_id, losses, shape, in_doubt in rows:
         require(NUMBER, row_id, version)
         require(TEXT_OR_NONE, user_id, vendor_id)
-        if row_id <= 0:
+        if not 0 < row_id < ROW_ID_END:
             raise ValueError(row_id)
         lost = tuple([decode_loss(loss) for loss in losses]) if losses else ()
         end = start + len(shapes[shape])

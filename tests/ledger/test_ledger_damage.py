@@ -241,6 +241,19 @@ def test_notices_what_contradicts_itself(tmp_path: Path, what: str) -> None:
             read(ledger, job)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE ledger SET users = 1 << 60", "UPDATE ledger SET users = -1", "UPDATE ledger SET version = 'x'"],
+)
+def test_refuses_an_impossible_count(tmp_path: Path, statement: str) -> None:
+    """The next users would get row ids that need too much memory, or are used already."""
+    with Ledger(tmp_path / "ledger.db") as ledger, database_of(ledger).transaction() as db:
+        db.execute(statement)
+
+    with pytest.raises(LedgerError, match="the ledger is damaged"):
+        Ledger(tmp_path / "ledger.db")
+
+
 def read(ledger: Ledger, job: StoredJob) -> None:
     """Read what is stored about users, and about the job if it is still there."""
     ledger.claim(A)
@@ -257,6 +270,7 @@ def test_does_not_wait_for_users_no_claim_finds(tmp_path: Path) -> None:
         with database_of(ledger).transaction() as db:
             db.execute("UPDATE pending SET row_id = row_id - 10 WHERE row_id = 1")
             db.execute("UPDATE pending SET row_id = 'x' WHERE row_id = 2")
+            db.execute("INSERT INTO pending (account, row_id) SELECT account, 1 << 60 FROM pending LIMIT 1")
             db.execute("UPDATE pending SET not_before = 'x' WHERE row_id = 3")
 
         assert ledger.pending_count(A) == len(ledger.claim(A)) == 1
