@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from support.commands import run_command
@@ -530,7 +531,7 @@ def test_reports_missing_write_permission(path: Path) -> None:
     assert problems == ["files cannot be created in the folder"] * 3
 
 
-def test_reports_a_file_of_somebody_else(path: Path) -> None:
+def test_reports_a_file_of_somebody_else() -> None:
     """The folder can be written, but not the file."""
     script = """
         import os, sys
@@ -541,13 +542,13 @@ def test_reports_a_file_of_somebody_else(path: Path) -> None:
             os.seteuid(65534)
         print(problem_of(lambda: Ledger(sys.argv[1])))
         """
-    filled(path).chmod(0o400)
-    path.parent.chmod(0o777)
-    for folder in path.parent.parents:
-        if folder.stat().st_uid == os.geteuid():
-            folder.chmod(folder.stat().st_mode | 0o011)
+    # Not in a folder of pytest, which only its user can open.
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        path = filled(Path(folder) / "ledger.db")
+        path.chmod(0o400)
 
-    assert run(script, path) == "the file cannot be read or written\n"
+        assert run(script, path) == "the file cannot be read or written\n"
 
 
 def test_reports_a_file_that_became_read_only(path: Path) -> None:
