@@ -193,7 +193,7 @@ def test_a_job_that_was_not_polled_is_not_stalled(ledger: Ledger) -> None:
     """The first poll of a large job may come later than the patience with a small one."""
     ledger.upsert(users(1), ["acme"])
     for name, size in (("small", 1), ("large", 50_000)):
-        entries = [JobEntry(number, 1, f"u{number}") for number in range(size)]
+        entries = [JobEntry(number, 1, f"u{number}") for number in range(1, size + 1)]
         ledger.name_job(ledger.start_job("acme", Batch(name, entries, b"x")), name)
     polled: list[str] = []
 
@@ -349,7 +349,7 @@ def test_no_job_is_sent_again_without_end(ledger: Ledger, broken: dict[str, Any]
 def test_first_poll_is_later_for_large_jobs(ledger: Ledger, size: int, min_delay: float) -> None:
     """The delay grows with the size, up to the maximum."""
     ledger.upsert(users(1), ["acme"])
-    entries = [JobEntry(number, 1, f"u{number}") for number in range(size)]
+    entries = [JobEntry(number, 1, f"u{number}") for number in range(1, size + 1)]
     ledger.name_job(ledger.start_job("acme", Batch("key", entries, b"x")), "7")
     clock, polled = Clock(time.time()), list[float]()
     start = clock.now
