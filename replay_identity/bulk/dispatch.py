@@ -40,12 +40,15 @@ class Dispatcher(ABC):
         route: The backend, and what it may see.
         outbox: The users to send.
         transport: Sends the requests.
+        planner: Decides what to send.
+        is_stopped: Returns True if no more users should be taken, however many need no request.
     """
 
     route: Route
     outbox: Outbox
     transport: ConcurrentTransport
     planner: ChangePlanner = attrs.field(init=False)
+    is_stopped: Callable[[], bool] = attrs.field(default=lambda: False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.planner = ChangePlanner(self.route, self.outbox)
@@ -73,7 +76,7 @@ class SingleDispatcher(Dispatcher):
         """Start as many requests as may be in flight."""
         transport = self.transport
         while (
-            not self.handler.is_aborted
+            not (self.handler.is_aborted or self.is_stopped())
             and transport.limiter.allows(transport.in_flight)
             and (claim := self.outbox.next()) is not None
         ):
@@ -126,7 +129,7 @@ class BufferedDispatcher(Dispatcher, Generic[Entry, Content]):
         """Fill the buffer and return it once it is full, has lingered or *is_last*; otherwise return None."""
         buffer = self._buffer
         while len(buffer.entries) < self.max_users and buffer.size < max_bytes:
-            claim = self.outbox.next()
+            claim = None if self.is_stopped() else self.outbox.next()
             if claim is None:
                 if not buffer.entries or not (is_last or self.clock() - buffer.since >= _LINGER_S):
                     return None

@@ -333,13 +333,20 @@ class LedgerOutbox:
         """Claim more users; return False if there are none. Some may be settled at once, without being sent."""
         claims = self._claim_pending() or self._claim_offered()
         for claim in claims:
-            if claim.user.user_id is not None or self.account.backend in claim.user.vendor_ids:
+            rejection = self._rejection(claim)
+            if rejection is None:
                 self._ready.append(claim)
             else:
-                # The vendor could not find the user again: each update would create another one.
                 self._in_flight.add(claim.row_id)
-                self.settle(claim, Rejected(self.account.backend, (_ANONYMOUS,)))
+                self.settle(claim, rejection)
         return bool(claims)
+
+    def _rejection(self, claim: Claim) -> Outcome | None:
+        """Return the outcome of *claim* if it would certainly be rejected, else None."""
+        if claim.user.user_id is None and self.account.backend not in claim.user.vendor_ids:
+            # The vendor could not find the user again: each update would create another one.
+            return Rejected(self.account.backend, (_ANONYMOUS,))
+        return claim.rejection
 
     def _claim_pending(self) -> Sequence[Claim]:
         """Claim users from the ledger, up to the first offered one."""

@@ -83,6 +83,7 @@ class DeliveryLoop:
         Requests in flight are always completed. Users who are not settled by then stay pending.
         """
         dispatcher = self._dispatcher = self._make_dispatcher(sender)
+        dispatcher.is_stopped = signal.is_stopped
         transport = dispatcher.transport
         while not (signal.is_stopped() or self.report.problem):
             is_complete = signal.is_complete()

@@ -63,9 +63,10 @@ _VERSION_1: Final = (
     ) WITHOUT ROWID""",
     # Texts that rejections and losses refer to: many users share a few of them. users: how many refer to it.
     "CREATE TABLE reasons (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE, users INTEGER NOT NULL)",
-    # version and encoding: of the desired state that was rejected.
+    # version: of the desired state that was rejected; source: as in confirmed. Kept while a newer state is pending,
+    # which may turn out to be the same.
     """CREATE TABLE rejections (
-        account INTEGER, row_id INTEGER, version INTEGER NOT NULL, encoding BLOB NOT NULL, reason INTEGER NOT NULL,
+        account INTEGER, row_id INTEGER, version INTEGER NOT NULL, source BLOB NOT NULL, reason INTEGER NOT NULL,
         rejected_at INTEGER NOT NULL,
         PRIMARY KEY (account, row_id)
     ) WITHOUT ROWID""",

@@ -158,7 +158,14 @@ class Ledger:
         """
         packed = self._store.fingerprints.of_fields(fields)
         compared = Claim(
-            claim.row_id, claim.version, claim.user, claim.removed, claim.confirmed, claim.in_doubt, packed
+            claim.row_id,
+            claim.version,
+            claim.user,
+            claim.removed,
+            claim.confirmed,
+            claim.in_doubt,
+            claim.rejection,
+            packed,
         )
         if claim.in_doubt or not claim.confirmed:
             return compared, None

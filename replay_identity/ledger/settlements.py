@@ -75,9 +75,9 @@ class _OutcomeRecorder:
         rejected = [each for each in current if isinstance(each.outcome, _REJECTIONS)]
         self._confirm(confirmed, pending)
         self._forget_doubtful([*unconfirmed, *rejected])
-        self._reject(rejected)
         self._record_losses(confirmed, pending)
         settled = [each.row_id for each in (*confirmed, *unconfirmed, *rejected)]
+        self._replace_rejections(settled, rejected, pending)
         self._defer([each for each in settlements if each.not_before and each.row_id in pending])
         self._delete_pending(settled)
         self._erase_desired(settled)
@@ -162,18 +162,26 @@ class _OutcomeRecorder:
         fields = None if settlement.in_doubt else unpack(settlement.fields)
         return add_names(forget_values(confirmed, fields), settlement.fields)
 
-    def _reject(self, rejected: Iterable[Settlement]) -> None:
+    def _replace_rejections(
+        self, settled: Sequence[int], rejected: Iterable[Settlement], pending: Mapping[int, tuple[int, bytes]]
+    ) -> None:
+        """Delete the rejections of earlier states of the *settled* users, and store those of the *rejected* ones."""
         reasons = ReasonTable(self.db)
-        encoding = self.fingerprints.of_encoding(self.encoding)
+        clause, parameters = sql_in(settled)
+        older = self.db.execute(
+            f"DELETE FROM rejections WHERE account = ? AND row_id {clause} RETURNING reason",
+            [self.account, *parameters],
+        )
+        for (reason,) in older.fetchall():
+            reasons.drop(reason)
         self.db.executemany(
-            "INSERT INTO rejections (account, row_id, version, encoding, reason, rejected_at)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO rejections (account, row_id, version, source, reason, rejected_at) VALUES (?, ?, ?, ?, ?, ?)",
             [
                 (
                     self.account,
                     each.row_id,
                     each.version,
-                    encoding,
+                    self.fingerprints.of_source(pending[each.row_id][1], self.encoding),
                     reasons.id_of(_encode_rejection(each.outcome)),
                     self.now,
                 )

@@ -160,6 +160,7 @@ class SqliteStore:
             claims = _select_claims(db, account_id, row_ids)
             if len(claims) != len(row_ids):
                 raise LookupError  # In a damaged file, a pending user may have no desired state.
+            claims = self._with_rejections(db, account, claims)
             # Until the vendor confirms again, what it has may differ from what it last confirmed.
             clause, parameters = sql_in(row_ids)
             db.execute(
@@ -167,6 +168,28 @@ class SqliteStore:
                 [account_id, *parameters],
             )
         return claims
+
+    def _with_rejections(self, db: sqlite3.Connection, account: Account, claims: list[Claim]) -> list[Claim]:
+        """Return *claims*, those of users whose desired state was rejected before with the rejection."""
+        account_id, encoding = _resolve(db, account)
+        clause, parameters = sql_in([claim.row_id for claim in claims])
+        rows = db.execute(
+            "SELECT rejections.row_id, source, encoded, text FROM rejections"
+            " JOIN desired ON desired.row_id = rejections.row_id JOIN reasons ON id = reason"
+            f" WHERE account = ? AND rejections.row_id {clause}",
+            [account_id, *parameters],
+        )
+        rejected = {
+            row_id: decode_rejection(account.backend, text)
+            for row_id, source, encoded, text in rows
+            if source == self.fingerprints.of_source(encoded, encoding)
+        }
+        if not rejected:
+            return claims
+        return [
+            attrs.evolve(claim, rejection=rejected[claim.row_id]) if claim.row_id in rejected else claim
+            for claim in claims
+        ]
 
     def still_current(self, account: Account, claims: Sequence[Claim]) -> list[Claim]:
         """Return the *claims* whose users are pending and have not changed since."""
@@ -197,7 +220,7 @@ class SqliteStore:
 
     def rejected_count(self, account: Account, versions: range) -> int:
         """Return how many users are rejected with a desired state of one of these *versions*."""
-        sql = "SELECT count(*) FROM rejections WHERE account = ? AND version >= ? AND version < ?"
+        sql = f"SELECT count(*) FROM rejections WHERE account = ? AND version >= ? AND version < ? AND {_NOT_PENDING}"
         return int(self._database.rows(sql, self._find(account), versions.start, versions.stop)[0][0])
 
     def rejected(self, account: Account) -> Iterator[RejectedUser]:
@@ -257,8 +280,8 @@ class SqliteStore:
             in_job=any(_has_user(entries, user_id) for (entries,) in jobs),
             confirmed_at=confirmed_at,
             confirmed_fields=tuple(sorted(_select_names(db, known))),
-            rejection=decode_rejection(status.backend, rejection[0]) if rejection else None,
-            rejected_at=rejection[1] if rejection else None,
+            rejection=decode_rejection(status.backend, rejection[0]) if rejection and not pending else None,
+            rejected_at=rejection[1] if rejection and not pending else None,
             losses=decode_losses(lost[0]) if lost else (),
         )
 
@@ -289,14 +312,14 @@ class SqliteStore:
         """Make rejected users pending again, and return how many."""
         with self._database.transaction() as db:
             account_id = _account_id(db, account)
-            db.execute(
+            requeued = db.execute(
                 "INSERT OR IGNORE INTO pending (account, row_id)"
                 " SELECT account, row_id FROM rejections WHERE account = ?",
                 [account_id],
-            )
+            ).rowcount
             reasons = db.execute("DELETE FROM rejections WHERE account = ? RETURNING reason", [account_id]).fetchall()
             drop_reasons(db, [reason for (reason,) in reasons])
-        return len(reasons)
+        return requeued
 
     def is_in_flight(self, user_id: str) -> bool:
         """Return True if a job in flight includes the user of that id."""
@@ -450,15 +473,21 @@ _SELECT_ACCOUNT: Final = (
 )
 _SELECT_ACCOUNTS: Final = "SELECT id, backend, name FROM accounts ORDER BY used, id"
 _SELECT_JOBS: Final = "SELECT id, idempotency_key, size, created_at, vendor_job FROM jobs WHERE account = ? ORDER BY id"
+# A rejection is that of an older state while the user is pending.
+_NOT_PENDING: Final = (
+    "NOT EXISTS (SELECT 1 FROM pending"
+    " WHERE pending.account = rejections.account AND pending.row_id = rejections.row_id)"
+)
 _SELECT_COUNTS: Final = (
     "SELECT (SELECT count(*) FROM pending WHERE account = ?), (SELECT count(*) FROM confirmed WHERE account = ?),"
-    " (SELECT count(*) FROM rejections WHERE account = ?), (SELECT count(*) FROM losses WHERE account = ?),"
+    f" (SELECT count(*) FROM rejections WHERE account = ? AND {_NOT_PENDING}),"
+    " (SELECT count(*) FROM losses WHERE account = ?),"
     " (SELECT count(*) FROM jobs WHERE account = ?)"
 )
 _SELECT_REJECTED: Final = (
     "SELECT rejections.row_id, encoded, text, rejected_at FROM rejections"
     " JOIN desired ON desired.row_id = rejections.row_id JOIN reasons ON id = reason"
-    " WHERE account = ? AND rejections.row_id > ? ORDER BY rejections.row_id LIMIT ?"
+    f" WHERE account = ? AND rejections.row_id > ? AND {_NOT_PENDING} ORDER BY rejections.row_id LIMIT ?"
 )
 _SELECT_LOSSES: Final = (
     "SELECT row_id, text FROM losses JOIN reasons ON id = reason"

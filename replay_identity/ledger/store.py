@@ -141,6 +141,7 @@ class Claim:
             may have been set again.
         confirmed: What the vendor has confirmed, as packed fingerprints by field.
         in_doubt: True if a request since then has had no answer, so that nothing counts as confirmed.
+        rejection: The outcome if the backend rejected the same desired state before, else None.
         fields: The fields as they are about to be sent, as packed fingerprints.
     """
 
@@ -150,6 +151,7 @@ class Claim:
     removed: tuple[str, ...] = attrs.field(default=(), repr=False)
     confirmed: bytes = attrs.field(default=b"", repr=False)
     in_doubt: bool = False
+    rejection: Rejection | None = None
     fields: bytes = attrs.field(default=b"", repr=False)
 
 

@@ -12,7 +12,6 @@ from ..traits import UserTraits
 from .codec import Fingerprints, decode_desired, encode, pack, to_microseconds, unpack
 from .database import MAX_ROWS, sql_in
 from .merging import drop_fields, field_names, merge_users, removals_to_keep, replace_user
-from .settlements import drop_reasons
 from .store import IncomingUser, MutableRowIds, UpsertCounts, UpsertResult
 
 # Moments are stored as 8 bytes that sort as the moments do: an offset makes those before 1970 positive.
@@ -92,23 +91,23 @@ class _AccountState:
 
     Attributes:
         pending: Users that are pending.
-        rejected: The version that was rejected, and the fingerprint of the encoding it was rejected with.
+        rejected: Fingerprint of the source that was rejected.
         confirmed: Fingerprint of the source that the vendor last confirmed; users in doubt are left out.
     """
 
     pending: frozenset[int]
-    rejected: Mapping[int, tuple[int, bytes]]
+    rejected: Mapping[int, bytes]
     confirmed: Mapping[int, bytes]
 
     @classmethod
     def select(cls, db: sqlite3.Connection, account: int, row_ids: Sequence[int]) -> "_AccountState":
         clause, parameters = sql_in(row_ids)
         where = f"WHERE account = {account:d} AND row_id {clause}"
-        rejected = db.execute(f"SELECT row_id, version, encoding FROM rejections {where}", parameters)
+        rejected = db.execute(f"SELECT row_id, source FROM rejections {where}", parameters)
         confirmed = db.execute(f"SELECT row_id, source FROM confirmed {where} AND in_doubt = 0", parameters)
         return cls(
             frozenset(row_id for (row_id,) in db.execute(f"SELECT row_id FROM pending {where}", parameters)),
-            {row_id: (version, encoding) for row_id, version, encoding in rejected},
+            dict(rejected.fetchall()),
             dict(confirmed.fetchall()),
         )
 
@@ -190,7 +189,7 @@ class _Upsert:
             pending = [
                 target
                 for target, state in zip(self.targets, states, strict=True)
-                if self._becomes_pending(state, target, existing, fresh, changed=changed)
+                if self._becomes_pending(state, target, existing.row_id, fresh, desired)
             ]
             if changed and (pending or existing.desired is not None):
                 self.db.execute(
@@ -201,8 +200,10 @@ class _Upsert:
                 self.inserted.pop(existing.row_id, None)
             if self.held is not None:
                 self._hold_or_release(self.held, existing.row_id, incoming)
-            for target in pending:
-                self._make_pending(target.id, existing.row_id)
+            self.db.executemany(
+                "INSERT INTO pending (account, row_id) VALUES (?, ?)",
+                [(target.id, existing.row_id) for target in pending],
+            )
 
     def _hold_or_release(self, held: MutableRowIds, row_id: int, incoming: IncomingUser) -> None:
         if incoming.is_held:
@@ -210,13 +211,6 @@ class _Upsert:
             held.add(row_id)
         elif row_id in held:
             self.released.append(row_id)
-
-    def _make_pending(self, account: int, row_id: int) -> None:
-        self.db.execute("INSERT INTO pending (account, row_id) VALUES (?, ?)", [account, row_id])
-        rejections = self.db.execute(
-            "DELETE FROM rejections WHERE account = ? AND row_id = ? RETURNING reason", [account, row_id]
-        )
-        drop_reasons(self.db, [reason for (reason,) in rejections.fetchall()])
 
     def _select_pending(self, row_ids: Sequence[int]) -> frozenset[int]:
         """Return those of *row_ids* that are pending at any account."""
@@ -227,22 +221,15 @@ class _Upsert:
         return frozenset(row_id for (row_id,) in rows)
 
     def _becomes_pending(
-        self,
-        state: _AccountState,
-        target: UpsertTarget,
-        existing: _ExistingUser,
-        incoming: IncomingUser,
-        *,
-        changed: bool,
+        self, state: _AccountState, target: UpsertTarget, row_id: int, incoming: IncomingUser, desired: bytes
     ) -> bool:
         """Count *incoming* at one account, and return True if the user becomes pending there."""
-        counts, row_id = target.counts, existing.row_id
+        counts = target.counts
         if row_id in state.pending:
             counts.already_pending += 1
             return False
         if row_id in state.rejected:
-            is_same = (existing.version, self.fingerprints.of_encoding(target.encoding)) == state.rejected[row_id]
-            if is_same and not changed:
+            if state.rejected[row_id] == self.fingerprints.of_source(desired, target.encoding):
                 counts.rejected += not incoming.is_held
                 return False
         elif state.confirmed.get(row_id) == self.fingerprints.of_source(incoming.encoded, target.encoding):

@@ -20,6 +20,7 @@ from support.users import user, users
 from replay_identity import UserTraits
 from replay_identity.bulk import Progress, dry_run
 from replay_identity.bulk.repeated import IdCounts, MergedUser, RepeatedUsers, RowMerger, as_rows
+from replay_identity.emulator import Fault
 from replay_identity.errors import SourceError
 from replay_identity.mapping import CompiledMapping, RowMapping
 from replay_identity.migration import FileSource, migrate
@@ -423,6 +424,21 @@ def test_rows_kept_of_a_rejected_user(world: World) -> None:
 
     assert_closed(report)
     assert dict(kept.traits) == {**rejected.traits, "b": "2"}
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_rejected_rows_are_not_sent_again(world: World) -> None:
+    """The next run counts a user with several rows as rejected, without a request."""
+    rows = [user("u1", plan="a"), user("u2", plan="a"), user("u3", plan="a"), user("u1", plan="b")]
+    world.logrocket.faults.add(Fault(status=400, times=None))
+    assert world.sync(rows)["logrocket"].rejected == 3
+    world.logrocket.faults.clear()
+
+    report = world.sync(rows)
+
+    assert_closed(report)
+    assert (report["logrocket"].rejected, report["logrocket"].accepted) == (3, 0)
+    assert not world.logrocket.users
 
 
 @pytest.mark.usefixtures("small_chunks")

@@ -13,9 +13,9 @@ from support.in_process import FAST, assert_closed
 from support.ledgers import database_of
 from support.users import user, users
 
-from replay_identity import Accepted, Misconfigured, Unknown, UserTraits
+from replay_identity import Accepted, Misconfigured, Route, Unknown, UserTraits
 from replay_identity.adapters import Exchange, Request, Response
-from replay_identity.bulk import BackendReport, DurableRouter, Progress, sync
+from replay_identity.bulk import BackendReport, DurableRouter, Progress, deliver, sync
 from replay_identity.bulk.memory_outbox import MemoryOutbox
 from replay_identity.ledger import Ledger, Settlement
 
@@ -343,3 +343,19 @@ def test_forgets_lost_responses_of_settled_users() -> None:
 
     assert list(outbox.unanswered()) == []
     assert outbox.is_empty()
+
+
+def test_stops_among_users_who_need_no_request(ledger: Ledger) -> None:
+    """However many users are settled without a request, a stop ends the run soon."""
+    stop, seen = threading.Event(), list[UserTraits]()
+
+    def is_wanted(one: UserTraits) -> bool:
+        seen.append(one)
+        stop.set()
+        return False
+
+    ledger.upsert(users(5000), ["acme"])
+    report = deliver([Route(Acme(), when=is_wanted)], ledger=ledger, options=OPTIONS, stop=stop)
+
+    assert len(seen) == 1
+    assert (report["acme"].unchanged, report["acme"].pending) == (1, 4999)

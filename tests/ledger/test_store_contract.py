@@ -364,3 +364,32 @@ def test_settles_whole_groups(ledger: Ledger) -> None:
     assert settled == {claim.row_id for number, claim in enumerate(claims) if number % 3 != 2}
     (counts,) = ledger.counts()
     assert (counts.pending, counts.confirmed, counts.rejected) == (401, 401, 401)
+
+
+def test_a_rejected_state_that_returns_is_not_sent(ledger: Ledger) -> None:
+    """A state between the two, which was never sent, does not make it a new one."""
+    ledger.upsert([user(plan="a")], [A])
+    settle(ledger, claim_one(ledger), REJECTION)
+
+    ledger.upsert([user(plan="b")], [A])
+    (counts,) = ledger.counts()
+    assert (counts.pending, counts.rejected, list(ledger.rejected(A))) == (1, 0, [])
+    assert claim_one(ledger).rejection is None
+    ledger.upsert([user(plan="a")], [A])
+    claim = claim_one(ledger)
+    settle(ledger, claim, REJECTION)
+
+    assert claim.rejection == REJECTION
+    assert [each.rejection for each in ledger.rejected(A)] == [REJECTION]
+
+
+def test_an_accepted_state_ends_the_rejection(ledger: Ledger) -> None:
+    """The reason is erased with it."""
+    ledger.upsert([user(plan="a")], [A])
+    settle(ledger, claim_one(ledger), REJECTION)
+    ledger.upsert([user(plan="b")], [A])
+    deliver(ledger)
+
+    assert ledger.upsert([user(plan="a")], [A])[A] == UpsertCounts(pending=1)
+    assert claim_one(ledger).rejection is None
+    assert ledger.counts()[0].rejected == 0
