@@ -95,7 +95,7 @@ def forget(
     """
     user_id, routes = checked_id(user_id), as_routes(backends)
     names = [route.name for route in routes]
-    with _leases(ledger, names, lease_timeout, on_wait) as busy_backend:
+    with hold_leases(ledger, names, lease_timeout, on_wait) as busy_backend:
         problem = _obstacle(ledger, user_id, busy_backend)
         if problem is not None:
             return tuple(DeletionReceipt(name, "postponed", problem) for name in names)
@@ -117,8 +117,11 @@ def _obstacle(ledger: "Ledger | None", user_id: str, busy_backend: str | None) -
 
 
 @contextmanager
-def _leases(
-    ledger: "Ledger | None", names: Iterable[str], lease_timeout: float, on_wait: Callable[[str], None] | None
+def hold_leases(
+    ledger: "Ledger | None",
+    names: Iterable[str],
+    lease_timeout: float,
+    on_wait: Callable[[str], None] | None = None,
 ) -> Generator[str | None]:
     """Hold the leases of all backends; yield the name of one whose lease another process holds, or None."""
     deadline = time.monotonic() + lease_timeout
@@ -152,10 +155,15 @@ def _take_lease(
 
 def _delete_at(backend: IdentityBackend, user_id: str, transport: Transport) -> DeletionReceipt:
     with transport:
-        try:
-            return transport.run(_delete(backend, user_id))
-        except Exception as error:  # noqa: BLE001  # One adapter's bug must not hide another's receipt.
-            return _receipt(adapter_error(backend.name, error))
+        return transport.run(delete_user(backend, user_id))
+
+
+def delete_user(backend: IdentityBackend, user_id: str) -> Exchange[DeletionReceipt]:
+    """Delete one user at the vendor, and read back whether it still shows the user."""
+    try:
+        return (yield from _delete(backend, user_id))
+    except Exception as error:  # noqa: BLE001  # One adapter's bug must not hide another's receipt.
+        return _receipt(adapter_error(backend.name, error))
 
 
 def _delete(backend: IdentityBackend, user_id: str) -> Exchange[DeletionReceipt]:

@@ -35,7 +35,7 @@ MAY_IMPORT: Final[Mapping[str, set[str]]] = {
     "deletion": {"ledger", "router"},
     "mapping": {"_json", "_paths", "_text", "_toml"},
     "sources": {"_records", "mapping"},
-    "bulk": {"ledger", "router", "sources"},
+    "bulk": {"deletion", "sources"},
     "migration": {"bulk"},
     "config": {"bulk"},
     "testing": {"emulator", "logrocket", "transport"},

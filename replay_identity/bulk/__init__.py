@@ -4,8 +4,9 @@ from .comparison import BackendComparison, ComparisonReport, compare, sample
 from .dry_runs import DryRunReport, Estimate, check, check_user, dry_run
 from .durable import DurableRouter
 from .explanation import AccountExplanation, DeliveryState, UserExplanation, explain
+from .mirror import Mirror
 from .options import DeliveryOptions
-from .report import BackendReport, Progress, SyncReport
+from .report import BackendReport, MirrorReport, MirrorState, Progress, SyncReport
 from .run import deliver, sync
 from .stats import BackendStats, Stats
 
@@ -20,6 +21,9 @@ __all__ = [
     "DryRunReport",
     "DurableRouter",
     "Estimate",
+    "Mirror",
+    "MirrorReport",
+    "MirrorState",
     "Progress",
     "Stats",
     "SyncReport",

@@ -147,7 +147,7 @@ def compare(
         comparers: list[_BackendComparer] = []
         for route, own_users in zip(supported, tee(users, len(supported)), strict=True):
             chosen = (options or {}).get(route.name) or DeliveryOptions()
-            connection = _make_transport(transport, chosen)
+            connection = make_transport(transport, chosen)
             stack.callback(connection.close)
             comparers.append(
                 _BackendComparer(route, own_users, connection, chosen.patience, ignore_extra, on_difference, on_result)
@@ -158,7 +158,8 @@ def compare(
     return ComparisonReport({comparer.route.name: comparer.counts for comparer in comparers}, unsupported)
 
 
-def _make_transport(make_sender: SenderFactory, options: DeliveryOptions) -> ConcurrentTransport:
+def make_transport(make_sender: SenderFactory, options: DeliveryOptions) -> ConcurrentTransport:
+    """Return a transport with these options; the caller closes it."""
     return ConcurrentTransport(
         make_sender(options.connections), make_limiter(options), retry=make_retry(options), timeout=options.timeout
     )

@@ -15,6 +15,7 @@ from ..outcomes import Accepted, Broken, Outcome, Skipped
 from ..router import Route
 from ..traits import UserTraits
 from .changes import ChangePlanner, Unsent
+from .mirror import Mirror, MirrorRun
 from .options import DeliveryOptions
 from .outbox import BitSet
 from .repeated import UserOrRow, as_rows
@@ -69,6 +70,7 @@ def dry_run(
     options: Mapping[str, DeliveryOptions] | None = None,
     on_progress: OnProgress | None = None,
     same_account: bool = False,
+    mirror: Mirror | None = None,
 ) -> DryRunReport:
     """Return what `sync` would do, without sending anything or changing the ledger.
 
@@ -80,6 +82,7 @@ def dry_run(
         options: Delivery options by name of the backend.
         on_progress: Called with the progress of each backend while *users* are read.
         same_account: True if the account of each backend is the one used before, with another key; see `sync`.
+        mirror: Report which users vanished, and whether `sync` would delete them.
 
     Raises:
         ConfigurationError: There is no backend, two have the same name, or *options* names an unknown one.
@@ -90,10 +93,15 @@ def dry_run(
     with _temporary_copy(ledger) as copy:
         workers = [make_worker(route, copy, chosen, same_account=same_account) for route, chosen in settings]
         report = SyncReport(backends=tuple(worker.report for worker in workers))
-        ingest, rows = Ingest(workers, copy, report, BitSet()), as_rows(users)
+        mirror_run = None if mirror is None else MirrorRun.begin(mirror, copy)
+        given = as_rows(users)
+        rows = given if mirror_run is None else mirror_run.track(given)
+        ingest = Ingest(workers, copy, report, BitSet())
         for _ in chain(ingest.look_ahead(rows), ingest.ingest(rows)):
             if on_progress is not None:
                 on_progress([worker.progress() for worker in workers])
+        if mirror_run is not None:
+            mirror_run.list_vanished(mirror_run.count(report))
         return DryRunReport(report, {worker.report.backend: _settle_all(worker) for worker in workers})
 
 

@@ -1,12 +1,15 @@
 """The report of a run, and its progress while it runs."""
 
+from collections import Counter
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any
 
 import attrs
 
+from ..deletion import DeletionReceipt, DeletionStatus
 from ..ledger import AccountCounts, AccountInfo, UpsertCounts
-from ..outcomes import Accepted, Adjustment, Outcome, lossy_adjustments
+from ..outcomes import Accepted, Adjustment, Misconfigured, Outcome, lossy_adjustments
 from ..sources import BadRow
 from .stats import BackendStats
 
@@ -143,6 +146,61 @@ class Progress:
     problem: str | None = None
 
 
+class MirrorState(StrEnum):
+    """Whether users who are not in the source count as vanished, and whether they may be deleted."""
+
+    COMPLETE = "complete"
+    FIRST_RUN = "the first complete run only remembers the users"
+    NO_USERS = "the source has no users"
+    BAD_ROWS = "a row is invalid, and may be about a user who is still there"
+    NOT_READ = "the source was not read to its end"
+    TOO_MANY = "more users vanished than may be deleted"
+
+
+@attrs.define
+class MirrorReport:
+    """Which users vanished from the source of a mirror, and what was done about them.
+
+    Attributes:
+        known: Users that the ledger knew from earlier runs of the mirror.
+        state: Whether users count as vanished, and whether they may be deleted.
+        vanished: Users who were in the source before and are not any more; 0 unless the source was complete.
+        max_deletions: The most users to delete in this run, or None if it only reports them.
+        deleted: Users who were deleted at every backend that can delete them.
+        receipts: Number of receipts by status, by name of the backend.
+        problem: Why the run stopped deleting users, or None.
+        retryable: True if a later run may delete users that this one did not.
+        misconfigured: True if a vendor refused the settings.
+    """
+
+    known: int = 0
+    state: MirrorState = MirrorState.COMPLETE
+    vanished: int = 0
+    max_deletions: int | None = None
+    deleted: int = 0
+    receipts: dict[str, Counter[DeletionStatus]] = attrs.field(factory=dict[str, Counter[DeletionStatus]])
+    problem: str | None = None
+    retryable: bool = False
+    misconfigured: bool = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Return True if the source was complete, and no more users vanished than may be deleted."""
+        return self.state in {MirrorState.COMPLETE, MirrorState.FIRST_RUN}
+
+    def add(self, receipt: DeletionReceipt) -> None:
+        """Count one *receipt*."""
+        self.receipts.setdefault(receipt.backend, Counter())[receipt.status] += 1
+        self.retryable = self.retryable or receipt.retryable
+        self.misconfigured = self.misconfigured or isinstance(receipt.outcome, Misconfigured)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-compatible values."""
+        return attrs.asdict(
+            self, value_serializer=lambda _, __, value: str(value) if isinstance(value, StrEnum) else value
+        )
+
+
 @attrs.define
 class SyncReport:
     """The report of one run.
@@ -153,6 +211,7 @@ class SyncReport:
         bad_row_count: Number of invalid rows.
         backends: One report per backend, in the order given.
         stopped: Why the run ended early, or None.
+        mirror: Which users vanished from the source, or None if it is not mirrored.
     """
 
     rows: int = 0
@@ -160,6 +219,7 @@ class SyncReport:
     bad_row_count: int = 0
     backends: tuple[BackendReport, ...] = ()
     stopped: str | None = None
+    mirror: MirrorReport | None = None
 
     def __getitem__(self, backend: str) -> BackendReport:
         """Return the report of the backend of that name, or raise KeyError."""
@@ -183,4 +243,5 @@ class SyncReport:
             "bad_rows": [attrs.asdict(row) for row in self.bad_rows],
             "backends": {backend.backend: backend.as_dict() for backend in self.backends},
             "stopped": self.stopped,
+            "mirror": None if self.mirror is None else self.mirror.as_dict(),
         }

@@ -18,6 +18,7 @@ from ..router import Route
 from ..sources import BadRow, Row, Rows
 from ..traits import UserTraits
 from ..transport import concurrent_sender
+from .mirror import Mirror, MirrorRun
 from .options import DeliveryOptions
 from .outbox import BitSet
 from .repeated import IdCounts, RepeatedUsers, RowMerger, UserOrRow, as_rows
@@ -54,6 +55,7 @@ def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and
     on_committed: OnCommitted | None = None,
     resend: bool = False,
     same_account: bool = False,
+    mirror: Mirror | None = None,
     stop: Event | None = None,
     transport: SenderFactory = concurrent_sender,
 ) -> SyncReport:
@@ -73,6 +75,7 @@ def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and
         resend: Also resend what vendors already confirmed, for example after users were deleted there.
         same_account: True if the account of each backend is the one that the ledger was used for before, although its
             name differs, because the key was rotated. Without it, everything is sent to an account with another name.
+        mirror: What to do about users who vanished since the last run, if *users* are complete.
         stop: Event that ends the run: nothing more is sent, but requests in flight are completed.
         transport: Factory for the concurrent sender; receives the maximum number of connections.
 
@@ -80,12 +83,14 @@ def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and
         The report, in which every user is accounted for.
 
     Raises:
-        ConfigurationError: There is no backend, two have the same name, or *options* names an unknown one.
+        ConfigurationError: There is no backend, two have the same name, *options* names an unknown one, or a *mirror*
+            has no ledger.
         LedgerError: The ledger cannot be read or written.
         SourceError: The source could not be read at all.
     """
-    settings = routes_with_options(backends, options)
+    settings, stopping, rows = routes_with_options(backends, options), stop or Event(), as_rows(users)
     with open_ledger(ledger) as opened:
+        mirror_run = None if mirror is None else MirrorRun.begin(mirror, opened)
         held = BitSet()
         workers = [
             make_worker(route, opened, chosen, held=held, same_account=same_account) for route, chosen in settings
@@ -93,9 +98,13 @@ def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and
         if resend and opened is not None:
             for worker in workers:
                 opened.invalidate(worker.account)
-        run = _Run(workers, opened, held, transport, on_progress, on_committed, stop or Event())
+        on_chunk = on_committed if mirror_run is None else mirror_run.mark_committed(on_committed)
+        run = _Run(workers, opened, held, transport, on_progress, on_chunk, stopping)
         with relaxed_gc():
-            return run.run(users)
+            report = run.run(rows if mirror_run is None else mirror_run.track(rows))
+        if mirror_run is not None:
+            mirror_run.finish(report, settings, transport, stopping)
+        return report
 
 
 def deliver(

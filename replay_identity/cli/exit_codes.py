@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 from ..outcomes import Failure, Misconfigured
 
 if TYPE_CHECKING:
-    from ..bulk import SyncReport
+    from ..bulk import MirrorReport, SyncReport
     from ..bulk.stats import Stats
 
 
@@ -25,9 +25,9 @@ class ExitCode(IntEnum):
 
 
 EXIT_CODES_HELP: Final = (
-    "Exit codes: 0 success; 1 a user was rejected or a row is invalid; 2 wrong usage or an unreadable file; 70 a bug "
-    "in replay-identity; 75 some users are pending, run it again later; 78 the settings are wrong; 130 interrupted by "
-    "Ctrl-C; 141 the output was closed early; 143 terminated by SIGTERM."
+    "Exit codes: 0 success; 1 a user was rejected, a row is invalid, or users who vanished were not deleted; 2 wrong "
+    "usage or an unreadable file; 70 a bug in replay-identity; 75 some users are pending, run it again later; 78 the "
+    "settings are wrong; 130 interrupted by Ctrl-C; 141 the output was closed early; 143 terminated by SIGTERM."
 )
 
 
@@ -47,11 +47,24 @@ def sync_exit_code(report: "SyncReport") -> ExitCode:
     """Return the exit code for a bulk run."""
     if report.stopped is not None:
         return ExitCode.USAGE
-    if any(backend.stats.outcomes[Misconfigured.__name__] for backend in report.backends):
+    mirror = ExitCode.OK if report.mirror is None else _mirror_exit_code(report.mirror)
+    is_misconfigured = any(backend.stats.outcomes[Misconfigured.__name__] for backend in report.backends)
+    if is_misconfigured or mirror is ExitCode.SETTINGS:
         return ExitCode.SETTINGS
-    if report.pending:
+    if report.pending or mirror is ExitCode.PENDING:
         return ExitCode.PENDING
-    return ExitCode.REJECTED if report.bad_row_count or report.rejected else ExitCode.OK
+    return ExitCode.REJECTED if report.bad_row_count or report.rejected else mirror
+
+
+def _mirror_exit_code(mirror: "MirrorReport") -> ExitCode:
+    """Return the exit code for users who vanished: whether they were deleted, if they should be."""
+    if mirror.misconfigured:
+        return ExitCode.SETTINGS
+    if mirror.retryable:
+        return ExitCode.PENDING
+    statuses = {status for counts in mirror.receipts.values() for status in counts}
+    is_refused = not statuses.isdisjoint({"failed", "unknown", "unsupported"})
+    return ExitCode.OK if mirror.is_usable and not is_refused else ExitCode.REJECTED
 
 
 def read_failure_exit_code(failure: Failure | None) -> ExitCode | None:

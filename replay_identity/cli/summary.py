@@ -16,6 +16,7 @@ from ..ledger import AccountCounts
 from ..outcomes import Misconfigured, SkipReason
 from .exit_codes import ExitCode, sync_exit_code
 from .inputs import LedgerFile
+from .mirror import print_mirror, print_mirror_problem
 from .progress import format_duration
 from .tables import format_count, new_table, print_bad_rows, print_reasons, print_table
 from .terminal import print_json, stderr_console, stdout_console
@@ -35,6 +36,8 @@ def finish_run(
         print_json({**report.as_dict(), "ledger": str(ledger.path), "exit_code": code})
     else:
         print_sync_report(stdout_console(), report, title)
+        if report.mirror is not None:
+            print_mirror(stdout_console(), report.mirror)
     print_account_notes(stderr_console(), report)
     print_problems(stderr_console(), report)
     if interrupted is None:
@@ -52,6 +55,8 @@ def finish_dry_run(dry_run: DryRunReport, *, json: bool) -> NoReturn:
     else:
         console = stdout_console()
         print_sync_report(console, dry_run.report, rows_read(dry_run.report))
+        if dry_run.report.mirror is not None:
+            print_mirror(console, dry_run.report.mirror, is_dry_run=True)
         print_estimates(console, dry_run.estimate)
     print_account_notes(stderr_console(), dry_run.report)
     print_dry_run_note(stderr_console(), dry_run.report)
@@ -127,6 +132,8 @@ def print_advice(console: Console, report: SyncReport, ledger: LedgerFile) -> No
         wrong_settings = sync_exit_code(report) is ExitCode.SETTINGS
         action = "Fix the settings, then send" if wrong_settings else "Send"
         console.print(f"{action} pending users with: {ledger.deliver_command()}", soft_wrap=True)
+    if report.mirror is not None:
+        print_mirror_problem(console, report.mirror)
     if report.rejected:
         console.print(f"See why users were rejected with: {ledger.command('rejected')}", soft_wrap=True)
 

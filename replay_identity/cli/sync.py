@@ -8,14 +8,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import bulk
-from ..bulk.worker import account_of
 from ..config import Settings
 from ..ledger import AccountCounts, Ledger
-from ..router import as_routes
 from ..sources import BadRow, Row, Rows
 from . import options
 from .exit_codes import ExitCode
 from .inputs import LedgerFile, SourceOptions, prefetch_first, read_rows, resolve_ledger, resolve_settings
+from .mirror import MaxDeletionsOption, MirrorOption, MirrorOptions, VanishedOption
 from .progress import PROGRESS_INTERVAL_S, progress_display, spinner, track
 from .summary import finish_dry_run, finish_run, resume_advice, rows_read
 from .tables import by_title, ledger_counts_as_dict, print_ledger_counts
@@ -34,17 +33,23 @@ def sync_command(  # noqa: PLR0913  # One for each option.
     sql: options.SqlOption = None,
     resend: options.ResendOption = False,
     same_account: options.SameAccountOption = False,
+    mirror: MirrorOption = None,
+    max_deletions: MaxDeletionsOption = "5%",
+    output: VanishedOption = None,
     dry_run: options.DryRunOption = False,
     json: options.JsonOption = False,
 ) -> None:
     """Bring every backend to the state in FILE; send only what changed since the last run."""
+    mirror_options = MirrorOptions(mirror, max_deletions, output)
+    mirror_options.check(to)
     resolved = resolve_settings(settings, to=to, adapt=adapt)
     ledger_file = resolve_ledger(ledger, settings, to=to, adapt=adapt)
     rows = prefetch_first(read_rows(file, SourceOptions(format=format, mapping=mapping, sql=sql)))
     if dry_run:
-        _dry_run(rows, resolved, ledger_file, same_account=same_account, json=json)
+        _dry_run(rows, resolved, ledger_file, mirror_options, same_account=same_account, json=json)
     with (
         ledger_file.open() as opened,
+        mirror_options.open() as opened_mirror,
         interruptible(stderr_console(), resume_advice(ledger_file)) as interruption,
         progress_display(stderr_console()) as display,
     ):
@@ -57,6 +62,7 @@ def sync_command(  # noqa: PLR0913  # One for each option.
             on_progress=display.update,
             resend=resend,
             same_account=same_account,
+            mirror=opened_mirror,
         )
     finish_run(report, ledger_file, title=rows_read(report), json=json, interrupted=interruption.code)
 
@@ -93,11 +99,18 @@ def deliver_command(
     finish_run(report, ledger_file, title=str(ledger_file.path), json=json, interrupted=interruption.code)
 
 
-def _dry_run(
-    rows: Rows[Row | BadRow], settings: Settings, ledger_file: LedgerFile, *, same_account: bool, json: bool
+def _dry_run(  # What the run itself gets.
+    rows: Rows[Row | BadRow],
+    settings: Settings,
+    ledger_file: LedgerFile,
+    mirror_options: MirrorOptions,
+    *,
+    same_account: bool,
+    json: bool,
 ) -> NoReturn:
     with (
         ledger_file.open_if_exists() as opened,
+        mirror_options.open() as mirror,
         interruptible(stderr_console(), "Interrupted. Nothing was sent."),
         spinner("read") as advance,
     ):
@@ -107,6 +120,7 @@ def _dry_run(
             ledger=opened,
             options=settings.delivery,
             same_account=same_account,
+            mirror=mirror,
         )
     finish_dry_run(report, json=json)
 
@@ -115,13 +129,10 @@ def _watch(settings: Settings, ledger_file: LedgerFile, *, same_account: bool, j
     """Deliver until a signal arrives, then print the counts of the ledger."""
     advice = f"Nothing is lost; continue with: {ledger_file.deliver_command('--watch')}"
     with ledger_file.open() as opened, interruptible(stderr_console(), f"Stopped. {advice}") as interruption:
-        if same_account:
-            for route in as_routes(settings.backends):
-                opened.adopt_account(account_of(route))
         stderr_console().print(f"Delivering pending users in {ledger_file.path} until Ctrl-C.", soft_wrap=True)
         with (
             suppress(KeyboardInterrupt),
-            bulk.DurableRouter(settings.backends, ledger=opened, options=settings.delivery),
+            bulk.DurableRouter(settings.backends, ledger=opened, options=settings.delivery, same_account=same_account),
         ):
             _print_changes(opened)
         counts = opened.counts()

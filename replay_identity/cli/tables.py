@@ -51,6 +51,7 @@ _NUMERIC: Final = frozenset(
     {
         *("Users", "Accepted", "Adjusted", "With loss", "Unchanged", "Skipped", "Pending", "Confirmed", "Rejected"),
         *("Requests", "Jobs", "Maximum", "Largest", "Actual"),
+        *("Requested", "Unsupported", "Postponed", "Unknown", "Failed"),
         *("Compared", "Same", "Missing", "Different", "Not compared", "Differing", "Absent", "Extra"),
         *_PROPERTY_COLUMNS,
     }

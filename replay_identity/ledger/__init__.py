@@ -10,6 +10,7 @@ from .store import (
     Checkpoint,
     Claim,
     JobEntry,
+    MirrorStart,
     MutableRowIds,
     RejectedUser,
     RowIds,
@@ -18,6 +19,7 @@ from .store import (
     StoredJob,
     UpsertCounts,
     UserStatus,
+    VanishedUser,
 )
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "Claim",
     "JobEntry",
     "Ledger",
+    "MirrorStart",
     "MutableRowIds",
     "RejectedUser",
     "RowIds",
@@ -38,4 +41,5 @@ __all__ = [
     "StoredJob",
     "UpsertCounts",
     "UserStatus",
+    "VanishedUser",
 ]

@@ -36,8 +36,12 @@ APPLICATION_ID: Final = 0x52704C67
 _DEVELOPMENT_IDS: Final = frozenset({0x52704964, 0x52704C64})
 
 _VERSION_1: Final = (
-    # One row. key: of the fingerprints; version: of the last upsert; users: how many there have been.
-    "CREATE TABLE ledger (key BLOB NOT NULL, version INTEGER NOT NULL, users INTEGER NOT NULL)",
+    # One row. key: of the fingerprints; version: of the last upsert; users: how many there have been; mirror_run and
+    # mirror_completed: numbers of the last run of a mirror, and of the last one that read its whole source.
+    """CREATE TABLE ledger (
+        key BLOB NOT NULL, version INTEGER NOT NULL, users INTEGER NOT NULL, mirror_run INTEGER NOT NULL DEFAULT 0,
+        mirror_completed INTEGER NOT NULL DEFAULT 0
+    )""",
     # Confirmed state belongs to a backend at one account. used: number of the run that opened it last.
     """CREATE TABLE accounts (
         id INTEGER PRIMARY KEY AUTOINCREMENT, backend TEXT NOT NULL, name TEXT NOT NULL, encoding TEXT NOT NULL,
@@ -80,6 +84,11 @@ _VERSION_1: Final = (
         size INTEGER NOT NULL, created_at INTEGER NOT NULL, encoding BLOB NOT NULL, entries BLOB NOT NULL,
         field_values BLOB NOT NULL, body BLOB
     )""",
+    # The users of a source that is mirrored. run: the last run in which the source had the user; deleted_at: backends
+    # that need not be asked to delete the user any more, as JSON.
+    """CREATE TABLE mirrored (
+        user_id TEXT PRIMARY KEY, run INTEGER NOT NULL, deleted_at TEXT NOT NULL DEFAULT '[]'
+    ) WITHOUT ROWID""",
     # Where unfinished reads of another vendor resume. name: says what is read and where it goes.
     """CREATE TABLE checkpoints (
         name TEXT PRIMARY KEY, token TEXT NOT NULL, stored_at INTEGER NOT NULL, stats BLOB NOT NULL

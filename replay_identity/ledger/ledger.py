@@ -24,6 +24,7 @@ from .store import (
     Claim,
     IncomingUser,
     JobEntry,
+    MirrorStart,
     MutableRowIds,
     RejectedUser,
     RowIds,
@@ -32,6 +33,7 @@ from .store import (
     StoredJob,
     UpsertCounts,
     UserStatus,
+    VanishedUser,
 )
 
 
@@ -284,6 +286,36 @@ class Ledger:
             LedgerError: A job in flight includes the user; its results would store them again.
         """
         return self._store.forget(user_id)
+
+    def begin_mirror(self) -> MirrorStart:
+        """Begin a run of the mirror: one source, of which the ledger keeps the ids of all users."""
+        return self._store.begin_mirror()
+
+    def mark_mirrored(self, run: int, user_ids: Collection[str]) -> None:
+        """Record that the source has these users in that *run*; a user who came back has not vanished."""
+        self._store.mark_mirrored(run, user_ids)
+
+    def end_mirror(self, run: int) -> int:
+        """Record that a *run* has read its whole source, and return how many users have vanished."""
+        return self._store.end_mirror(run)
+
+    def vanished(self, run: int, *, after: str = "", limit: int = 500) -> list[VanishedUser]:
+        """Return up to *limit* users who were in the source before that *run*, with ids above *after*, in order."""
+        return self._store.vanished(run, after=after, limit=limit)
+
+    def forget_vanished(self, user_ids: Collection[str]) -> set[str]:
+        """Erase everything stored about these users, except that they vanished.
+
+        Return the ids of those who are in a job in flight, whose results would store them again; they are not erased.
+        """
+        return self._store.forget_vanished(user_ids)
+
+    def settle_vanished(self, run: int, users: Sequence[VanishedUser], *, backends: Collection[str]) -> None:
+        """Record where *users* were deleted; erase the ids of those who were deleted at all *backends*.
+
+        A user who came back since that *run* has not vanished, and stays.
+        """
+        self._store.settle_vanished(run, users, backends=backends)
 
     def close(self) -> None:
         """Close the file."""

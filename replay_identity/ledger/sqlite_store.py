@@ -43,6 +43,7 @@ from .store import (
     Claim,
     IncomingUser,
     JobEntry,
+    MirrorStart,
     MutableRowIds,
     RejectedUser,
     RowIds,
@@ -50,6 +51,7 @@ from .store import (
     StoredJob,
     UpsertResult,
     UserStatus,
+    VanishedUser,
 )
 from .upserts import UpsertTarget, upsert_users
 
@@ -331,20 +333,27 @@ class SqliteStore:
         with self._database.transaction() as db:
             if _is_in_flight(db, user_id):
                 raise LedgerError(self.path, "a job in flight includes the user", "deliver first")
-            row_id = self._row_id(db, user_id)
-            if row_id is None:
-                return False
-            reasons: list[tuple[int]] = []
-            for (account_id,) in db.execute("SELECT id FROM accounts").fetchall():
-                parameters = [account_id, row_id]
-                for table in ("rejections", "losses"):
-                    reasons += db.execute(f"SELECT reason FROM {table} WHERE account = ? AND row_id = ?", parameters)
-                for table in _TABLES_BY_ACCOUNT:
-                    db.execute(f"DELETE FROM {table} WHERE account = ? AND row_id = ?", parameters)
-            drop_reasons(db, [reason for (reason,) in reasons])
-            db.execute("DELETE FROM desired WHERE row_id = ?", [row_id])
-            db.execute("DELETE FROM users WHERE id_fingerprint = ?", [self._id_fingerprint(user_id)])
-        self.purge()
+            was_mirrored = db.execute("DELETE FROM mirrored WHERE user_id = ?", [user_id]).rowcount > 0
+            is_known = self._erase_user(db, user_id) or was_mirrored
+        if is_known:
+            self.purge()
+        return is_known
+
+    def _erase_user(self, db: sqlite3.Connection, user_id: str) -> bool:
+        """Erase what is stored for delivery of a user; return False if there is nothing."""
+        row_id = self._row_id(db, user_id)
+        if row_id is None:
+            return False
+        reasons: list[tuple[int]] = []
+        for (account_id,) in db.execute("SELECT id FROM accounts").fetchall():
+            parameters = [account_id, row_id]
+            for table in ("rejections", "losses"):
+                reasons += db.execute(f"SELECT reason FROM {table} WHERE account = ? AND row_id = ?", parameters)
+            for table in _TABLES_BY_ACCOUNT:
+                db.execute(f"DELETE FROM {table} WHERE account = ? AND row_id = ?", parameters)
+        drop_reasons(db, [reason for (reason,) in reasons])
+        db.execute("DELETE FROM desired WHERE row_id = ?", [row_id])
+        db.execute("DELETE FROM users WHERE id_fingerprint = ?", [self._id_fingerprint(user_id)])
         return True
 
     # Jobs
@@ -412,6 +421,66 @@ class SqliteStore:
                     "INSERT INTO checkpoints (name, token, stored_at, stats) VALUES (?, ?, ?, ?)",
                     [name, checkpoint.token, checkpoint.stored_at, checkpoint.stats],
                 )
+
+    # The mirror
+
+    def begin_mirror(self) -> MirrorStart:
+        """Begin a run of the mirror."""
+        with self._database.transaction() as db:
+            run, completed = db.execute(
+                "UPDATE ledger SET mirror_run = mirror_run + 1 RETURNING mirror_run, mirror_completed"
+            ).fetchone()
+            (known,) = db.execute("SELECT count(*) FROM mirrored").fetchone()
+        return MirrorStart(run, known, is_first=not completed)
+
+    def mark_mirrored(self, run: int, user_ids: Collection[str]) -> None:
+        """Record that the source has these users in that run."""
+        with self._database.transaction() as db:
+            # Two runs may overlap: the newer one wins.
+            db.executemany(
+                "INSERT INTO mirrored (user_id, run) VALUES (?, ?)"
+                " ON CONFLICT (user_id) DO UPDATE SET run = max(run, excluded.run), deleted_at = '[]'",
+                [(user_id, run) for user_id in user_ids],
+            )
+
+    def end_mirror(self, run: int) -> int:
+        """Record that a run has read its whole source, and return how many users have vanished."""
+        with self._database.transaction() as db:
+            db.execute("UPDATE ledger SET mirror_completed = max(mirror_completed, ?)", [run])
+            return int(db.execute("SELECT count(*) FROM mirrored WHERE run < ?", [run]).fetchone()[0])
+
+    def vanished(self, run: int, *, after: str, limit: int) -> list[VanishedUser]:
+        """Return up to *limit* users who were last marked before that run, in the order of their ids."""
+        rows = self._database.rows(
+            "SELECT user_id, deleted_at FROM mirrored WHERE run < ? AND user_id > ? ORDER BY user_id LIMIT ?",
+            run,
+            after,
+            limit,
+        )
+        with self._database.translated_errors():
+            return [VanishedUser(user_id, frozenset(orjson.loads(deleted_at))) for user_id, deleted_at in rows]
+
+    def forget_vanished(self, user_ids: Collection[str]) -> set[str]:
+        """Erase everything about these users except that they vanished; return those in jobs, who are not erased."""
+        with self._database.transaction() as db:
+            in_flight = {user_id for user_id in user_ids if _is_in_flight(db, user_id)}
+            for user_id in user_ids:
+                if user_id not in in_flight:
+                    self._erase_user(db, user_id)
+        self.purge()
+        return in_flight
+
+    def settle_vanished(self, run: int, users: Sequence[VanishedUser], *, backends: Collection[str]) -> None:
+        """Record where users were deleted; erase those who need not be deleted at any of *backends* any more."""
+        with self._database.transaction() as db:
+            db.executemany(
+                "UPDATE mirrored SET deleted_at = ? WHERE user_id = ? AND run < ?",
+                [(orjson.dumps(sorted(user.deleted_at)).decode(), user.user_id, run) for user in users],
+            )
+            db.executemany(
+                "DELETE FROM mirrored WHERE user_id = ? AND run < ?",
+                [(user.user_id, run) for user in users if user.deleted_at.issuperset(backends)],
+            )
 
     # The file
 

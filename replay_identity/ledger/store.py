@@ -315,6 +315,34 @@ class UserStatus:
     claims: Mapping[tuple[str, str], Claim] = attrs.field(factory=dict[tuple[str, str], Claim], repr=False)
 
 
+@attrs.frozen
+class MirrorStart:
+    """A run of a mirror, which marks the users of its source.
+
+    Attributes:
+        run: Number of the run.
+        known: Users that earlier runs have marked.
+        is_first: True if no run before it has read its whole source.
+    """
+
+    run: int
+    known: int
+    is_first: bool
+
+
+@attrs.frozen
+class VanishedUser:
+    """A user who is no longer in the source of a mirror.
+
+    Attributes:
+        user_id: Your own id of the user.
+        deleted_at: Backends that need not be asked to delete the user any more.
+    """
+
+    user_id: str = attrs.field(repr=fingerprint)
+    deleted_at: frozenset[str] = frozenset()
+
+
 class RowIds(Protocol):
     """A set of row ids, which need only support ``in``."""
 
@@ -467,6 +495,30 @@ class Store(Protocol):
 
     def forget(self, user_id: str) -> bool:
         """Erase everything about the user of that id; return False if they are unknown."""
+        ...
+
+    def begin_mirror(self) -> MirrorStart:
+        """Begin a run of the mirror."""
+        ...
+
+    def mark_mirrored(self, run: int, user_ids: Collection[str]) -> None:
+        """Record that the source has these users in that run."""
+        ...
+
+    def end_mirror(self, run: int) -> int:
+        """Record that a run has read its whole source, and return how many users have vanished."""
+        ...
+
+    def vanished(self, run: int, *, after: str, limit: int) -> list[VanishedUser]:
+        """Return up to *limit* users who were last marked before that run, in the order of their ids."""
+        ...
+
+    def forget_vanished(self, user_ids: Collection[str]) -> set[str]:
+        """Erase everything about these users except that they vanished; return those in jobs, who are not erased."""
+        ...
+
+    def settle_vanished(self, run: int, users: Sequence[VanishedUser], *, backends: Collection[str]) -> None:
+        """Record where users were deleted; erase those who need not be deleted at any of *backends* any more."""
         ...
 
     def lease(self, backend: str) -> AbstractContextManager[bool]:
