@@ -167,9 +167,10 @@ class ChangePlanner:
         self, claim: Claim, user: UserTraits, fields: Mapping[str, Any]
     ) -> tuple[Claim, Collection[str] | None]:
         if user.vendor_ids and self.route.name in user.vendor_ids:
-            # Sent to another id of the vendor, the same fields are another state.
             fields = {**fields, _VENDOR_ID: user.vendor_ids[self.route.name]}
-        return self.outbox.compare(claim, fields)
+        compared, changed = self.outbox.compare(claim, fields)
+        # Under another id of the vendor's, nothing is confirmed.
+        return compared, None if changed is not None and _VENDOR_ID in changed else changed
 
     def _unchanged(self, claim: Claim, adjustments: tuple[Adjustment, ...]) -> Unsent:
         return Unsent(claim, Skipped(self.route.name, SkipReason.UNCHANGED), lossy_adjustments(adjustments))
