@@ -277,8 +277,8 @@ class Fingerprints:
         known = self._shapes.get(shape) or self._add_shape(shape)
         values: list[bytes] = []
         for hasher, content in zip(known.hashers, fields.values(), strict=True):
-            # A text and JSON that looks like it are different values.
-            value = content.encode() if type(content) is str else b"\0" + orjson.dumps(content, None, _CANONICAL)
+            # A text and JSON that looks like it are different values; no text has that byte.
+            value = content.encode() if type(content) is str else b"\xff" + orjson.dumps(content, None, _CANONICAL)
             values.append(hasher.cache.get(value) or hasher.of_value(value))
         return known.names + b"".join(values)
 

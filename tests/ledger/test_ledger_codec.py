@@ -143,7 +143,24 @@ def test_distinguishes_values_that_look_alike() -> None:
 
 def test_distinguishes_json_that_looks_alike() -> None:
     """A field's value may be anything that JSON has."""
-    values: list[Any] = [1, 1.0, True, "1", "true", None, "null", [1], ["1"], [[1]], {"a": 1}, {"a": [1]}, "", [], {}]
+    values: list[Any] = [
+        1,
+        1.0,
+        True,
+        "1",
+        "true",
+        None,
+        "null",
+        [1],
+        ["1"],
+        [[1]],
+        {"a": 1},
+        {"a": [1]},
+        "",
+        [],
+        {},
+        "\0001",
+    ]
     fingerprints = [FINGERPRINTS.of_fields({"t": value}) for value in values]
 
     assert len(set(fingerprints)) == len(values)
