@@ -143,7 +143,7 @@ class VendorMachine(RuleBasedStateMachine):
         self.jobs: list[tuple[str, StoredJob, list[InFlight]]] = []
         # Users of jobs that were started with other settings, with these settings.
         self.outdated: set[tuple[str, str, str]] = set()
-        # Users of whom a vendor may have nested traits that it has not confirmed under the account's name.
+        # Users who may have nested traits at a vendor that it has not confirmed under the account's name.
         self.untracked: set[tuple[str, str]] = set()
         for backend in self.adapters:
             self.ledger.open_account(self.account(backend))
@@ -254,7 +254,7 @@ class VendorMachine(RuleBasedStateMachine):
         self.ledger.settle(self.account(each.backend), [settlement(each.claim, outcome, not_before=not_before)])
 
     def track(self, each: InFlight, outcome: Outcome) -> None:
-        """Note a rejection of a user whom the vendor may have without having confirmed it."""
+        """Note a rejection of a user who may be at the vendor, although it has confirmed nothing."""
         if isinstance(outcome, Rejected | Broken) and not each.claim.confirmed:
             self.untracked.add((self.vendor_of(each.backend), each.claim.user.user_id or ""))
 
