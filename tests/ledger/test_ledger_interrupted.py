@@ -44,6 +44,23 @@ def test_an_interrupt_leaves_no_transaction_open(path: Path, monkeypatch: pytest
         assert [sent.user_id for sent in deliver(ledger)] == ["u1", "u3"]
 
 
+def test_an_interrupted_start_closes_the_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing could close it later."""
+    opened: list[database.Database] = []
+
+    def interrupted(one: database.Database, _: str) -> None:
+        opened.append(one)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database.Database, "rows", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Ledger(path)
+
+    with pytest.raises(LedgerError, match="the ledger is closed"):
+        opened[0].rows("SELECT 1")
+
+
 def test_a_signal_handler_cannot_break_a_transaction(path: Path) -> None:
     """Its upsert is refused, and the interrupted one completes."""
     with Ledger(path) as ledger:

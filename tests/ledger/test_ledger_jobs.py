@@ -7,6 +7,7 @@ from support.ledgers import A, B, bytes_on_disk, dropped
 from support.users import user
 
 from replay_identity import Accepted, Outcome, Rejected
+from replay_identity.errors import LedgerError
 from replay_identity.ledger import Batch, JobEntry, Ledger, Settlement
 
 BODY = b'{"canary": "body"}'
@@ -43,6 +44,15 @@ def test_a_job_survives_a_crash(path: Path) -> None:
         assert (job.idempotency_key, job.size, job.vendor_job) == ("key-1", 2, None)
         assert ledger.entries(job) == list(ENTRIES)
         assert ledger.body(job) == BODY
+
+
+def test_an_impossible_user_in_a_job_is_damage(path: Path) -> None:
+    """Users are numbered from one."""
+    with Ledger(path) as ledger:
+        job = ledger.start_job(A, batch(JobEntry(0, 1, "u1")))
+
+        with pytest.raises(LedgerError, match="damaged"):
+            ledger.entries(job)
 
 
 def test_naming_a_job_erases_its_body(path: Path) -> None:

@@ -228,6 +228,9 @@ class VendorMachine(RuleBasedStateMachine):
         planner = ChangePlanner(Route(adapter), outbox)
         sent: list[InFlight] = []
         for claim in self.ledger.claim(account, limit=limit, now=now, skip=busy):
+            if claim.rejection is not None:
+                sent.append(InFlight(backend, claim, claim.rejection, arrived=True))
+                continue
             change = planner.change(claim)
             if isinstance(change, Unsent):
                 assert change.outcome == Skipped(backend, SkipReason.UNCHANGED)

@@ -255,6 +255,34 @@ def test_a_rejected_user_is_not_sent_again(ledger: Ledger, rejection: Outcome) -
     assert [each.rejection for each in ledger.rejected(NEW)] == [rejection]
 
 
+def test_a_change_undone_is_still_rejected(ledger: Ledger) -> None:
+    """The claim says so, and until then the newer state is pending alone."""
+    ledger.upsert([user(plan="a", seats=1)], [NEW])
+    settle(ledger, claim_one(ledger, NEW), REJECTION, NEW)
+    ledger.upsert([user(plan="b")], [NEW])
+    assert (claim_one(ledger, NEW).rejection, [*ledger.rejected(NEW)]) == (None, [])
+
+    ledger.upsert([user(plan="a")], [NEW])
+
+    claim = claim_one(ledger, NEW)
+    assert claim.rejection == REJECTION
+    assert ledger.claim(attrs.evolve(NEW, encoding="limit 3"))[0].rejection is None
+    assert settle(ledger, claim, REJECTION, NEW)
+    assert len([*ledger.rejected(NEW)]) == 1
+
+
+def test_requeueing_counts_only_rejected_users(ledger: Ledger) -> None:
+    """A user whose newer state is pending is not rejected, and what they were rejected for is sent again."""
+    ledger.upsert([user("u1", plan="a"), user("u2", plan="a")], [NEW])
+    deliver(ledger, NEW, lambda _: REJECTION)
+    ledger.upsert([user("u1", plan="b")], [NEW])
+
+    assert ledger.requeue_rejected(NEW) == 1
+
+    ledger.upsert([user("u1", plan="a")], [NEW])
+    assert [claim.rejection for claim in ledger.claim(NEW)] == [None, None]
+
+
 @pytest.mark.parametrize("change", ["settings", "user"])
 def test_a_change_makes_a_rejected_user_pending(ledger: Ledger, change: str) -> None:
     """A raised limit or a corrected row may have fixed it."""
