@@ -3,11 +3,12 @@
 import random
 from pathlib import Path
 
+import attrs
 import pytest
 from support.ledgers import A, B, bytes_on_disk, claim_one, database_of, deliver, dropped, settle
 from support.users import user
 
-from replay_identity import Accepted, Rejected, Skipped, Unavailable, UserTraits
+from replay_identity import Accepted, Outcome, Rejected, Skipped, Unavailable, UserTraits
 from replay_identity.ledger import Batch, JobEntry, Ledger
 from replay_identity.outcomes import SkipReason
 
@@ -129,6 +130,76 @@ def test_erases_users_of_all_sizes(path: Path) -> None:
         deliver(ledger)
 
     assert b"canary" not in bytes_on_disk(path)
+
+
+def rejection(message: str) -> Rejected:
+    """Return a rejection whose message may quote a user."""
+    return Rejected(A, code="400", message=message)
+
+
+def reject(ledger: Ledger, message: str = "quotes a canary") -> None:
+    """Reject the only user."""
+    ledger.upsert([user(plan="a")], [A])
+    settle(ledger, claim_one(ledger), rejection(message))
+
+
+@pytest.mark.parametrize("end", ["accepted", "rejected otherwise", "skipped", "requeued"])
+def test_erases_the_reason_of_an_ended_rejection(path: Path, end: str) -> None:
+    """A vendor's message may be about one user."""
+    with Ledger(path) as ledger:
+        reject(ledger)
+        if end == "requeued":
+            ledger.requeue_rejected(A)
+        else:
+            ledger.upsert([user(plan="b")], [A])
+            assert b"canary" in bytes_on_disk(path)
+            outcomes: dict[str, Outcome] = {
+                "accepted": Accepted(A),
+                "rejected otherwise": rejection("other words"),
+                "skipped": Skipped(A, SkipReason.NOTHING_TO_SEND),
+            }
+            settle(ledger, claim_one(ledger), outcomes[end])
+
+    assert b"canary" not in bytes_on_disk(path)
+    assert (b"other words" in bytes_on_disk(path)) == (end == "rejected otherwise")
+
+
+@pytest.mark.parametrize("end", ["repaired", "lost otherwise", "unchanged and fits"])
+def test_erases_the_reason_of_an_ended_loss(path: Path, end: str) -> None:
+    """The name of a field that a vendor refuses may be about one user."""
+    lost = (dropped("traits.plan.canary"),)
+    with Ledger(path) as ledger:
+        ledger.upsert([user(plan="a")], [A])
+        settle(ledger, claim_one(ledger), Accepted(A, adjustments=lost))
+        ledger.upsert([user(plan="a"), user(plan="b"), user(plan="a")], [A])
+        outcomes: dict[str, Outcome] = {
+            "repaired": Accepted(A),
+            "lost otherwise": Accepted(A, adjustments=(dropped("traits.plan"),)),
+            "unchanged and fits": Skipped(A, SkipReason.UNCHANGED),
+        }
+        assert b"canary" in bytes_on_disk(path)
+        settle(ledger, claim_one(ledger), outcomes[end])
+        assert [*ledger.losses(A)] == ([(dropped("traits.plan"),)] if end == "lost otherwise" else [])
+
+    assert b"canary" not in bytes_on_disk(path)
+
+
+def test_keeps_a_reason_that_somebody_needs(path: Path) -> None:
+    """It is counted by user, at every account."""
+    with Ledger(path) as ledger:
+        ledger.upsert([user("u1"), user("u2")], [A, B])
+        for backend in (A, B):
+            deliver(ledger, backend, lambda _: rejection("quotes a canary"))
+        ledger.requeue_rejected(A)
+        deliver(ledger)
+        ledger.forget("u1")
+        assert [each.rejection for each in ledger.rejected(B)] == [
+            attrs.evolve(rejection("quotes a canary"), backend=B)
+        ]
+
+        ledger.requeue_rejected(B)
+
+    assert b"quotes a canary" not in bytes_on_disk(path)
 
 
 def test_only_the_owner_can_read_the_file(path: Path) -> None:

@@ -16,7 +16,7 @@ from support.users import user
 
 from replay_identity import Accepted
 from replay_identity.errors import LedgerError
-from replay_identity.ledger import Ledger
+from replay_identity.ledger import Ledger, database
 from replay_identity.ledger.lease import take_lease
 
 # Python warns of forks while threads run, and other tests may have left threads.
@@ -146,6 +146,44 @@ def test_a_killed_process_keeps_what_it_stored(path: Path) -> None:
 
     with Ledger(path) as ledger:
         assert [sent.user_id for sent in deliver(ledger)] == ["stored"]
+
+
+SETTLE = """
+import sys
+from support.ledgers import A, claim_one, settle
+from replay_identity import Accepted
+from replay_identity.ledger import Ledger, settlements
+
+confirms = settlements._confirms
+
+def confirms_when_told(settlement):
+    settlements._confirms = confirms
+    print("looked", flush=True)
+    sys.stdin.readline()
+    return confirms(settlement)
+
+settlements._confirms = confirms_when_told
+with Ledger(sys.argv[1]) as ledger:
+    print(settle(ledger, claim_one(ledger), Accepted(A)), flush=True)
+"""
+
+
+def test_an_upsert_waits_for_another_process(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one has looked at the version, and has not settled the user yet: the newer state stays pending."""
+    has_tried = threading.Event()
+    monkeypatch.setattr(database, "_sleep_briefly", has_tried.set)
+    with Ledger(path) as ledger, ThreadPoolExecutor(1) as pool:
+        ledger.upsert([user(plan="older")], [A])
+        with process(SETTLE, path) as settling:
+            assert line_of(settling) == "looked"
+            upserting = pool.submit(ledger.upsert, [user(plan="newer")], [A])
+            upserting.add_done_callback(lambda _: has_tried.set())
+            assert has_tried.wait(60)
+            send_line(settling)
+            assert settling.wait(60) == 0
+
+        assert upserting.result(60)[A].pending == 1
+        assert [sent.traits for sent in deliver(ledger)] == [{"plan": "newer"}]
 
 
 # Leases.
