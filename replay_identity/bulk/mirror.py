@@ -318,6 +318,8 @@ class _Vendor:
 
     def submit(self) -> bool:
         """Start as many requests as may be in flight; return False once there are no more users and responses."""
+        if self.stop.is_set():
+            self.transport.stop()
         limiter = self.transport.limiter
         if (outage := describe_outage(limiter, self.patience)) is not None:
             self._give_up(outage)

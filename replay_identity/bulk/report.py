@@ -150,11 +150,11 @@ class MirrorState(StrEnum):
     """Whether users who are not in the source count as vanished, and whether they may be deleted."""
 
     COMPLETE = "complete"
-    FIRST_RUN = "the first complete run only remembers the users"
-    NO_USERS = "the source has no users"
-    BAD_ROWS = "a row is invalid, and may be about a user who is still there"
-    NOT_READ = "the source was not read to its end"
-    TOO_MANY = "more users vanished than may be deleted"
+    FIRST_RUN = "first run"  # Only remembers the users.
+    NO_USERS = "no users"  # An empty source is a failed export.
+    BAD_ROWS = "bad rows"  # One of them may be about a user who is still there.
+    NOT_READ = "not read"  # Not to its end.
+    TOO_MANY = "too many"  # More vanished than may be deleted.
 
 
 @attrs.define

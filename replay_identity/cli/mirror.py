@@ -1,6 +1,6 @@
 """`replay-identity sync --mirror`: users who vanished from a source that is complete."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -51,6 +51,12 @@ VanishedOption: TypeAlias = Annotated[
     ),
 ]
 
+# Why nobody counts as vanished.
+_REASONS: Final[Mapping[MirrorState, str]] = {
+    MirrorState.NO_USERS: "the source has no users",
+    MirrorState.BAD_ROWS: "a row is invalid, and may be about a user who is still there",
+    MirrorState.NOT_READ: "the source was not read to its end",
+}
 # In the order in which they are listed.
 _STATUSES: Final[Sequence[DeletionStatus]] = get_args(DeletionStatus)
 
@@ -124,8 +130,8 @@ def print_mirror_problem(console: Console, report: MirrorReport) -> None:
 def _sentence(report: MirrorReport, *, is_dry_run: bool) -> str:
     if report.state is MirrorState.FIRST_RUN:
         return "mirror: the users are remembered; the next run finds those who vanished"
-    if report.state not in {MirrorState.COMPLETE, MirrorState.TOO_MANY}:
-        return f"mirror: nobody counts as vanished, because {report.state}"
+    if report.state in _REASONS:
+        return f"mirror: nobody counts as vanished, because {_REASONS[report.state]}"
     vanished = f"mirror: {report.vanished:,} of {pluralize(report.known, 'user')} vanished"
     if report.max_deletions is None or not report.vanished:
         return vanished

@@ -352,6 +352,7 @@ def test_a_user_in_a_job_is_postponed(world: World) -> None:
     assert report.receipts == {"fullstory": {"postponed": 1}, "logrocket": {"postponed": 1}}
     assert (report.deleted, report.retryable) == (0, True)
     assert world.ledger.status_of("u02") is not None
+    assert world.fullstory.by_uid("u02") is not None
     world.ledger.end_job("acme", job)
     assert mirrored(world, users(1), forget_all()).deleted == 1
 
@@ -455,6 +456,21 @@ def test_stopping_within_a_page_starts_no_more(world: World, monkeypatch: pytest
     assert report.mirror is not None
     assert (report.mirror.receipts, report.mirror.deleted) == ({}, 0)
     assert vanished_ids(world.ledger) == ["u01", "u02"]
+
+
+def test_stopping_ends_a_long_wait(world: World) -> None:
+    """A vendor may ask for a pause that is longer than anybody wants to wait."""
+    mirrored(world, users(*range(40)))
+    stop = threading.Event()
+    world.logrocket.faults.add(Fault(status=429, headers={"retry-after": "20"}))
+    world.reset_hooks()
+    world.fullstory_line.after = lambda number: stop.set() if number == 30 else None
+
+    report = world.sync(users(0), mirror=forget_all(), stop=stop)
+
+    assert report.stopped == "stopped"
+    # Those that were sent before the vendor asked for the pause.
+    assert len(world.logrocket.excluded) < 8
 
 
 def test_ctrl_c_stores_the_receipts(world: World) -> None:

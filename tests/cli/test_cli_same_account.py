@@ -58,7 +58,9 @@ def test_a_new_account_gets_every_user(
     assert "logrocket: this is the first run at localhost:" in result.err
     assert "The ledger knows 2 users confirmed at 127.0.0.1:" in result.err
     assert "--same-account" not in result.err
-    assert "logrocket 2 0 0 2 0 0" in run("sync", file, "--to", "logrocket").lines
+    back = run("sync", file, "--to", "logrocket")
+    assert "logrocket 2 0 0 2 0 0" in back.lines
+    assert "first run" not in back.err
 
 
 def test_the_first_account_is_not_worth_a_word(run: RunCommand, vendors: Vendors, write: WriteRows) -> None:
