@@ -138,8 +138,10 @@ class ChangePlanner:
         if request is None:
             # Only a backend that sends its own plans sends nothing else.
             return Unsent(claim, plan.unsent) if self._partial is not None else Change(claim, user)
-        whole = {_WHOLE: f"{request.method} {request.url} {(request.body or b'').hex()}"}
-        compared, changed = self._compare(claim, user, whole if plan.fields is None else plan.fields)
+        fields = plan.fields
+        if fields is None:
+            fields = {_WHOLE: f"{request.method} {request.url} {(request.body or b'').hex()}"}
+        compared, changed = self._compare(claim, user, fields)
         if changed is not None and not changed:
             return self._unchanged(compared, plan.adjustments)
         if changed is not None and plan.fields is not None and self._partial is not None:
@@ -152,8 +154,8 @@ class ChangePlanner:
             return Unsent(claim, checked_outcome(self.route.name, encoded))
         if encoded.content is None:
             return Unsent(claim, Rejected(self.route.name, encoded.violations))
-        whole = {_WHOLE: encoded.content.hex()}
-        compared, changed = self._compare(claim, user, whole if encoded.fields is None else encoded.fields)
+        fields = {_WHOLE: encoded.content.hex()} if encoded.fields is None else encoded.fields
+        compared, changed = self._compare(claim, user, fields)
         if changed is not None and not changed:
             return self._unchanged(compared, encoded.adjustments)
         if changed is not None and encoded.fields is not None:

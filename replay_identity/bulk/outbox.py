@@ -18,8 +18,10 @@ _MAX_UNWRITTEN: Final = 2000
 # Seconds before outcomes are written while the worker is idle, and while it is busy.
 _FLUSH_IDLE_S: Final = 0.2
 _FLUSH_BUSY_S: Final = 1.0
-# Seconds between two searches of the ledger after one that found few pending users.
+# Seconds between two searches of the ledger after one that found few pending users, and the least multiple of the time
+# that the last one took: with a million users in flight, a search takes long.
 _CLAIM_INTERVAL_S: Final = 0.2
+_CLAIM_INTERVAL_FACTOR: Final = 50
 # Offered claims kept in memory, of about 2 KB each.
 _MAX_OFFERED: Final = 10_000
 
@@ -364,10 +366,11 @@ class LedgerOutbox:
         )
         self._advance_cursor(claims)
         if len(claims) < _CLAIM_SIZE:
-            self._next_claim_at = now + _CLAIM_INTERVAL_S
             if before is None:
                 self._rewind_if_needed(len(claims))
                 self.purge()
+            duration = self.clock() - now
+            self._next_claim_at = now + max(_CLAIM_INTERVAL_S, _CLAIM_INTERVAL_FACTOR * duration)
         return claims
 
     def _claim_offered(self) -> Sequence[Claim]:
