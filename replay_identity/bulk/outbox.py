@@ -355,6 +355,7 @@ class LedgerOutbox:
         now = self.clock()
         if now < self._next_claim_at:
             return ()
+        started = time.perf_counter()
         before = self._offered[0].row_id if self._offered else None
         claims = self.ledger.claim(
             self.account,
@@ -369,8 +370,8 @@ class LedgerOutbox:
             if before is None:
                 self._rewind_if_needed(len(claims))
                 self.purge()
-            duration = self.clock() - now
-            self._next_claim_at = now + max(_CLAIM_INTERVAL_S, _CLAIM_INTERVAL_FACTOR * duration)
+            seconds = time.perf_counter() - started
+            self._next_claim_at = now + max(_CLAIM_INTERVAL_S, _CLAIM_INTERVAL_FACTOR * seconds)
         return claims
 
     def _claim_offered(self) -> Sequence[Claim]:
