@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # One test process per core.
 PYTEST := -m pytest --quiet --numprocesses=auto --dist=worksteal
 
-.PHONY: check test demo lint types mypy pyright pytest pythons contrib contrib-types contrib-pytest docs bench lock clean
+.PHONY: check test demo lint types mypy pyright pytest pythons contrib contrib-types contrib-pytest endurance docs bench lock clean
 .DEFAULT_GOAL := test
 
 # About a minute on two cores: pyright and the tests marked slow run in `make test` only.
@@ -79,6 +79,11 @@ contrib-types: .venv-contrib/ready
 
 contrib-pytest: .venv-contrib/ready
 	cd adapters_contrib && $(CONTRIB)/python $(PYTEST) .
+
+# A million steps of the ledger against its model, then ten minutes of processes that are killed. About an hour.
+endurance: .venv/ready
+	REPLAY_IDENTITY_LEDGER_STEPS=1000000 $(BIN)/python -m pytest --quiet tests/ledger/test_ledger_model.py
+	PYTHONPATH=tests $(BIN)/python -m support.endurance --minutes 10
 
 # Regenerate the tables that the pages take from the code.
 docs: .venv/ready
