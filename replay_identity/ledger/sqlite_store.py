@@ -13,14 +13,22 @@ import orjson
 from ..errors import LedgerError
 from ..outcomes import Adjustment
 from ..traits import UserTraits
+from .accounts import (
+    SELECT_ACCOUNT,
+    TABLES_BY_ACCOUNT,
+    account_id_of,
+    bind_account,
+    has_account,
+    merge_accounts,
+    registered,
+    resolve,
+)
 from .codec import (
     BYTES,
     NUMBER,
     PAIR_BYTES,
-    TEXT_OR_NONE,
     UNKNOWN_VALUE,
     Fingerprints,
-    add_names,
     decode,
     decode_desired,
     forget_values,
@@ -30,8 +38,9 @@ from .codec import (
     unpack,
 )
 from .database import MAX_ROWS, ROW_ID_END, Database, sql_in
+from .jobs import decode_entries, has_user, insert_job, is_in_flight
 from .lease import take_lease
-from .settlements import decode_loss, decode_losses, decode_rejection, drop_reasons, settle_users, store_names
+from .settlements import decode_losses, decode_rejection, drop_reasons, settle_users, store_names
 from .store import (
     Account,
     AccountCounts,
@@ -55,8 +64,6 @@ from .store import (
 from .upserts import UpsertTarget, upsert_users
 
 _HEX_DIGITS: Final = "0123456789abcdef"
-# Keyed by account and row id.
-_TABLES_BY_ACCOUNT: Final = ("pending", "confirmed", "rejections", "losses")
 
 
 class SqliteStore:
@@ -91,11 +98,11 @@ class SqliteStore:
     def open_account(self, account: Account) -> AccountInfo:
         """Register *account* as the latest one of its backend, and return what was known of it."""
         with self._database.transaction() as db:
-            is_known = bool(_account_id(db, account)) or _bind_account(db, account)
+            is_known = bool(account_id_of(db, account)) or bind_account(db, account)
             (name,) = db.execute(
                 "UPDATE accounts SET encoding = ?, used = 1 + (SELECT max(used) FROM accounts)"
                 " WHERE id = ? RETURNING name",
-                [account.encoding, _account_id(db, account)],
+                [account.encoding, account_id_of(db, account)],
             ).fetchone()
         others = (each for each in reversed(self.counts()) if each.backend == account.backend and each.account != name)
         return AccountInfo(not is_known, tuple(others))
@@ -111,8 +118,8 @@ class SqliteStore:
             ).fetchone()
             if older is None or not account.name:
                 return False
-            if _has_account(db, account):
-                _merge_accounts(db, older[0], _account_id(db, account))
+            if has_account(db, account):
+                merge_accounts(db, older[0], account_id_of(db, account))
             else:
                 db.execute("UPDATE accounts SET name = ? WHERE id = ?", [account.name, older[0]])
         return True
@@ -138,7 +145,7 @@ class SqliteStore:
     ) -> UpsertResult:
         """Upsert *users*; the arguments are those of `Ledger.upsert`."""
         with self._database.transaction() as db:
-            targets = {account.backend: UpsertTarget(*_registered(db, account)) for account in accounts}
+            targets = {account.backend: UpsertTarget(*registered(db, account)) for account in accounts}
             result = upsert_users(db, self.fingerprints, targets, users, replace=replace, held=held)
         if held is not None:
             for row_id in result.released:
@@ -150,7 +157,7 @@ class SqliteStore:
     ) -> list[Claim]:
         """Return up to *limit* pending users; the arguments are those of `Ledger.claim`."""
         with self._database.transaction() as db:
-            account_id = _account_id(db, account)
+            account_id = account_id_of(db, account)
             pending = db.execute(
                 "SELECT row_id FROM pending WHERE account = ? AND row_id > ? AND row_id < ? AND not_before <= ?"
                 " ORDER BY row_id",
@@ -172,7 +179,7 @@ class SqliteStore:
 
     def _with_rejections(self, db: sqlite3.Connection, account: Account, claims: list[Claim]) -> list[Claim]:
         """Return *claims*, those of users whose desired state was rejected before with the rejection."""
-        account_id, encoding = _resolve(db, account)
+        account_id, encoding = resolve(db, account)
         clause, parameters = sql_in([claim.row_id for claim in claims])
         rows = db.execute(
             "SELECT rejections.row_id, source, encoded, text FROM rejections"
@@ -202,7 +209,7 @@ class SqliteStore:
     def settle(self, account: Account, settlements: Sequence[Settlement], *, now: int) -> set[int]:
         """Record outcomes; return the row ids of the users who are no longer pending."""
         with self._transaction_with_names() as db:
-            account_id, encoding = _resolve(db, account)
+            account_id, encoding = resolve(db, account)
             return settle_users(db, self.fingerprints, account_id, settlements, encoding=encoding, now=now)
 
     def pending_count(self, account: Account, *, due_at: float | None = None) -> int:
@@ -280,7 +287,7 @@ class SqliteStore:
             pending=pending is not None,
             not_before=(pending[0] or None) if pending else None,
             in_doubt=bool(in_doubt),
-            in_job=any(_has_user(entries, user_id) for (entries,) in jobs),
+            in_job=any(has_user(entries, user_id) for (entries,) in jobs),
             confirmed_at=confirmed_at,
             confirmed_fields=tuple(sorted(_select_names(db, known))),
             rejection=decode_rejection(status.backend, rejection[0]) if rejection and not pending else None,
@@ -297,7 +304,7 @@ class SqliteStore:
     def invalidate(self, account: Account) -> None:
         """Invalidate everything that was confirmed."""
         with self._database.transaction() as db:
-            account_id = _account_id(db, account)
+            account_id = account_id_of(db, account)
             # The values are erased as well, or all fields would count as confirmed as soon as one is.
             db.create_function("forget_values", 1, forget_values, deterministic=True)
             db.execute(
@@ -314,7 +321,7 @@ class SqliteStore:
     def requeue_rejected(self, account: Account) -> int:
         """Make rejected users pending again, and return how many."""
         with self._database.transaction() as db:
-            account_id = _account_id(db, account)
+            account_id = account_id_of(db, account)
             requeued = db.execute(
                 "INSERT OR IGNORE INTO pending (account, row_id)"
                 " SELECT account, row_id FROM rejections WHERE account = ?",
@@ -327,12 +334,12 @@ class SqliteStore:
     def is_in_flight(self, user_id: str) -> bool:
         """Return True if a job in flight includes the user of that id."""
         with self._database.transaction() as db:
-            return _is_in_flight(db, user_id)
+            return is_in_flight(db, user_id)
 
     def forget(self, user_id: str) -> bool:
         """Erase everything about the user of that id; return False if they are unknown."""
         with self._database.transaction() as db:
-            if _is_in_flight(db, user_id):
+            if is_in_flight(db, user_id):
                 raise LedgerError(self.path, "a job in flight includes the user", "deliver first")
             was_mirrored = db.execute("DELETE FROM mirrored WHERE user_id = ?", [user_id]).rowcount > 0
             is_known = self._erase_user(db, user_id) or was_mirrored
@@ -350,7 +357,7 @@ class SqliteStore:
             parameters = [account_id, row_id]
             for table in ("rejections", "losses"):
                 reasons += db.execute(f"SELECT reason FROM {table} WHERE account = ? AND row_id = ?", parameters)
-            for table in _TABLES_BY_ACCOUNT:
+            for table in TABLES_BY_ACCOUNT:
                 db.execute(f"DELETE FROM {table} WHERE account = ? AND row_id = ?", parameters)
         drop_reasons(db, [reason for (reason,) in reasons])
         db.execute("DELETE FROM desired WHERE row_id = ?", [row_id])
@@ -366,9 +373,9 @@ class SqliteStore:
         with self._transaction_with_names() as db:
             if replaced is not None:
                 db.execute("DELETE FROM jobs WHERE id = ?", [replaced.id])
-            account_id, encoding = _registered(db, account)
+            account_id, encoding = registered(db, account)
             fingerprint = self.fingerprints.of_encoding(encoding)
-            return [_insert_job(db, account_id, fingerprint, batch, now=now) for batch in batches]
+            return [insert_job(db, account_id, fingerprint, batch, now=now) for batch in batches]
 
     def name_job(self, job: StoredJob, vendor_job: str) -> None:
         """Store the vendor's id of a job, and erase its body."""
@@ -379,7 +386,7 @@ class SqliteStore:
         """Delete a job and settle its users; return what `settle` returns."""
         with self._transaction_with_names() as db:
             stored = db.execute("DELETE FROM jobs WHERE id = ? RETURNING encoding", [job.id]).fetchone()
-            account_id, encoding = _resolve(db, account)
+            account_id, encoding = resolve(db, account)
             if stored is None or stored[0] != self.fingerprints.of_encoding(encoding):
                 # What was encoded with other settings is not what these settings would send.
                 encoding = _NO_ENCODING
@@ -393,7 +400,7 @@ class SqliteStore:
         """Return the entries of a job, in the order of the batch's items."""
         rows = self._database.rows("SELECT entries, field_values FROM jobs WHERE id = ?", job.id)
         with self._database.translated_errors():
-            entries = _decode_entries(*rows[0])
+            entries = decode_entries(*rows[0])
             if len(entries) != job.size:
                 raise ValueError(job.size)
         return entries
@@ -464,7 +471,7 @@ class SqliteStore:
     def forget_vanished(self, user_ids: Collection[str]) -> set[str]:
         """Erase everything about these users except that they vanished; return those in jobs, who are not erased."""
         with self._database.transaction() as db:
-            in_flight = {user_id for user_id in user_ids if _is_in_flight(db, user_id)}
+            in_flight = {user_id for user_id in user_ids if is_in_flight(db, user_id)}
             for user_id in user_ids:
                 if user_id not in in_flight:
                     self._erase_user(db, user_id)
@@ -513,7 +520,7 @@ class SqliteStore:
 
     def _find(self, account: Account) -> int:
         """Return the id of an account; 0, which no account has, if the ledger was never used for it."""
-        rows = self._database.rows(_SELECT_ACCOUNT, account.backend, account.name, account.name)
+        rows = self._database.rows(SELECT_ACCOUNT, account.backend, account.name, account.name)
         return rows[0][0] if rows else 0
 
     def _row_id(self, db: sqlite3.Connection, user_id: str) -> int | None:
@@ -537,10 +544,6 @@ class SqliteStore:
 _NO_ENCODING: Final = "\0"
 
 _PENDING_USERS: Final = "desired JOIN pending ON account = ? AND pending.row_id = desired.row_id"
-# An account without a name is the one used last under the backend's name.
-_SELECT_ACCOUNT: Final = (
-    "SELECT id, encoding FROM accounts WHERE backend = ? AND (name = ? OR ? = '') ORDER BY used DESC, id DESC LIMIT 1"
-)
 _SELECT_ACCOUNTS: Final = "SELECT id, backend, name FROM accounts ORDER BY used, id"
 _SELECT_JOBS: Final = "SELECT id, idempotency_key, size, created_at, vendor_job FROM jobs WHERE account = ? ORDER BY id"
 # A rejection is that of an older state while the user is pending.
@@ -563,79 +566,6 @@ _SELECT_LOSSES: Final = (
     "SELECT row_id, text FROM losses JOIN reasons ON id = reason"
     " WHERE account = ? AND row_id > ? ORDER BY row_id LIMIT ?"
 )
-
-
-def _resolve(db: sqlite3.Connection, account: Account) -> tuple[int, str]:
-    """Return id and encoding of an account; the id is 0, which no account has, if the ledger was never used for it."""
-    row = db.execute(_SELECT_ACCOUNT, [account.backend, account.name, account.name]).fetchone()
-    account_id, encoding = row or (0, "")
-    return account_id, account.encoding or encoding
-
-
-def _account_id(db: sqlite3.Connection, account: Account) -> int:
-    return _resolve(db, account)[0]
-
-
-def _registered(db: sqlite3.Connection, account: Account) -> tuple[int, str]:
-    """Return id and encoding of an account, which is registered if it is new."""
-    if not _account_id(db, account):
-        _bind_account(db, account)
-    return _resolve(db, account)
-
-
-def _has_account(db: sqlite3.Connection, account: Account) -> bool:
-    sql = "SELECT 1 FROM accounts WHERE backend = ? AND name = ?"
-    return db.execute(sql, [account.backend, account.name]).fetchone() is not None
-
-
-def _bind_account(db: sqlite3.Connection, account: Account) -> bool:
-    """Register *account*; return True if the state of users upserted before any account was known becomes its state."""
-    renamed = db.execute(
-        "UPDATE accounts SET name = ? WHERE backend = ? AND name = '' RETURNING id", [account.name, account.backend]
-    )
-    if renamed.fetchall():
-        return True
-    db.execute(
-        "INSERT INTO accounts (backend, name, encoding, used)"
-        " VALUES (?, ?, ?, (SELECT 1 + coalesce(max(used), 0) FROM accounts))",
-        [account.backend, account.name, account.encoding],
-    )
-    return False
-
-
-def _merge_accounts(db: sqlite3.Connection, older: int, newer: int) -> None:
-    """Give *newer* what *older* knows of users that *newer* knows nothing of, and remove *older*."""
-    db.execute(
-        "DELETE FROM rejections WHERE account = ? AND row_id IN (SELECT row_id FROM pending WHERE account = ?)",
-        [older, newer],
-    )
-    db.execute(
-        "DELETE FROM pending WHERE account = ? AND row_id IN (SELECT row_id FROM rejections WHERE account = ?)",
-        [older, newer],
-    )
-    # What was sent to the newer one without an answer may have changed what the older one confirmed.
-    db.execute(
-        "UPDATE confirmed SET in_doubt = 1 WHERE account = ?1 AND (row_id IN (SELECT row_id FROM pending WHERE"
-        " account = ?2) OR row_id IN (SELECT row_id FROM rejections WHERE account = ?2))",
-        [older, newer],
-    )
-    # A removal must also reach the fields that only the older one knows.
-    db.create_function("with_names_of", 2, add_names, deterministic=True)
-    db.execute(
-        "UPDATE confirmed SET fields = with_names_of(confirmed.fields, known.fields) FROM confirmed AS known"
-        " WHERE confirmed.account = ? AND known.account = ? AND known.row_id = confirmed.row_id",
-        [newer, older],
-    )
-    for table in _TABLES_BY_ACCOUNT:
-        db.execute(f"UPDATE OR IGNORE {table} SET account = ? WHERE account = ?", [newer, older])
-        db.execute(f"DELETE FROM {table} WHERE account = ?", [older])
-    db.execute("UPDATE jobs SET account = ? WHERE account = ?", [newer, older])
-    db.execute("DELETE FROM accounts WHERE id = ?", [older])
-    db.execute(
-        "UPDATE reasons SET users = (SELECT count(*) FROM rejections WHERE reason = id)"
-        " + (SELECT count(*) FROM losses WHERE reason = id)"
-    )
-    db.execute("DELETE FROM reasons WHERE users = 0")
 
 
 def _select_claims(db: sqlite3.Connection, account_id: int, row_ids: Sequence[int]) -> list[Claim]:
@@ -663,67 +593,3 @@ def _claim(row_id: int, version: int, encoded: bytes, fields: bytes | None, in_d
 def _select_names(db: sqlite3.Connection, fingerprints: Sequence[bytes]) -> list[str]:
     names = dict(db.execute("SELECT fingerprint, name FROM fields").fetchall())
     return [names[name] for name in fingerprints if name in names]
-
-
-def _insert_job(db: sqlite3.Connection, account_id: int, encoding: bytes, batch: Batch, *, now: int) -> StoredJob:
-    key, size = batch.idempotency_key, len(batch.entries)
-    entries, values = _encode_entries(batch.entries)
-    cursor = db.execute(
-        "INSERT INTO jobs (account, idempotency_key, size, created_at, encoding, entries, field_values, body)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            account_id,
-            key,
-            size,
-            now,
-            encoding,
-            entries,
-            values,
-            batch.body,
-        ],
-    )
-    return StoredJob(cursor.lastrowid or 0, key, size, now)
-
-
-def _is_in_flight(db: sqlite3.Connection, user_id: str) -> bool:
-    return any(_has_user(entries, user_id) for (entries,) in db.execute("SELECT entries FROM jobs"))
-
-
-def _has_user(encoded_entries: bytes, user_id: str) -> bool:
-    # Searched as bytes first: a batch may have 50,000 entries, and most batches do not have the user.
-    return orjson.dumps(user_id) in encoded_entries and any(
-        entry.user_id == user_id for entry in _decode_entries(encoded_entries, b"")
-    )
-
-
-def _encode_entries(entries: Sequence[JobEntry]) -> tuple[bytes, bytes]:
-    """Encode *entries*, and the fingerprints of their values; those of the names are stored once per list of names."""
-    shapes: dict[bytes, int] = {}
-    rows: list[Any] = []
-    values: list[bytes] = []
-    for entry in entries:
-        middle = len(entry.fields) // 2
-        shape = shapes.setdefault(entry.fields[:middle], len(shapes))
-        values.append(entry.fields[middle:])
-        lost = [attrs.asdict(loss) for loss in entry.lost]
-        rows.append((entry.row_id, entry.version, entry.user_id, entry.vendor_id, lost, shape, entry.in_doubt))
-    return orjson.dumps([[names.hex() for names in shapes], rows]), b"".join(values)
-
-
-def _decode_entries(encoded: bytes, values: bytes) -> list[JobEntry]:
-    names: list[str]
-    rows: list[tuple[int, int, str | None, str | None, list[dict[str, Any]], int, bool]]
-    names, rows = orjson.loads(encoded)
-    shapes = [bytes.fromhex(each) for each in names]
-    entries: list[JobEntry] = []
-    start = 0
-    for row_id, version, user_id, vendor_id, losses, shape, in_doubt in rows:
-        require(NUMBER, row_id, version)
-        require(TEXT_OR_NONE, user_id, vendor_id)
-        if not 0 < row_id < ROW_ID_END:
-            raise ValueError(row_id)
-        lost = tuple([decode_loss(loss) for loss in losses]) if losses else ()
-        end = start + len(shapes[shape])
-        entries.append(JobEntry(row_id, version, user_id, vendor_id, lost, shapes[shape] + values[start:end], in_doubt))
-        start = end
-    return entries
