@@ -1,9 +1,10 @@
-"""List the modules whose functions run while one row of a file becomes a request: `python benchmarks/row_path.py`."""
+"""List the modules whose functions run for each row of a file on its way to a vendor."""
 
 import os
 import sys
 import tempfile
 import threading
+from collections import Counter
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -13,22 +14,24 @@ from replay_identity import Fullstory, IdentityBackend, Ledger, LogRocket, read_
 from replay_identity.emulator import FullstoryEmulator, LogRocketEmulator, running
 
 PACKAGE: Final = Path(replay_identity.__file__).parent
-ROW: Final = '{"user_id": "u1", "email": "ada@example.com", "plan": "pro", "seats": 43}\n'
+ROW_COUNT: Final = 50
 
 
-def modules_of_a_row(backend: IdentityBackend, folder: Path) -> list[str]:
-    """Return the modules that one row passes on its way to *backend*; the emulator's and imports do not count."""
+def calls_by_module(backend: IdentityBackend, folder: Path) -> Counter[str]:
+    """Return how many functions of each module ran while rows were sent to *backend*; the emulator's do not count."""
     source = folder / "users.jsonl"
-    source.write_text(ROW)
-    seen: set[str] = set()
+    row = '{"user_id": "u%d", "email": "ada%d@example.com", "plan": "pro", "seats": %d}'
+    rows = [row % (number, number, number) for number in range(ROW_COUNT)]
+    source.write_text("\n".join(rows))
+    calls: Counter[str] = Counter()
 
     def trace(frame: FrameType, _event: str, _argument: object) -> None:
         path = Path(frame.f_code.co_filename)
         if path.is_relative_to(PACKAGE) and frame.f_code.co_name not in {"<module>", "<lambda>"}:
-            seen.add(os.fspath(path.relative_to(PACKAGE)))
+            calls[os.fspath(path.relative_to(PACKAGE))] += 1
 
     for name in ("imports.db", "traced.db"):  # The first run imports everything.
-        seen.clear()
+        calls.clear()
         with Ledger(folder / name) as ledger:
             sys.settrace(trace)
             threading.settrace(trace)
@@ -37,7 +40,7 @@ def modules_of_a_row(backend: IdentityBackend, folder: Path) -> list[str]:
             finally:
                 sys.settrace(None)
                 threading.settrace(None)
-    return sorted(name for name in seen if not name.startswith("emulator"))
+    return Counter({name: count for name, count in calls.items() if not name.startswith("emulator")})
 
 
 def main() -> None:
@@ -54,8 +57,11 @@ def main() -> None:
         for backend in backends:
             path = Path(folder, backend.name)
             path.mkdir()
-            found = modules_of_a_row(backend, path)
-            print(f"{backend.name}: {len(found)} modules: {' '.join(found)}")
+            calls = calls_by_module(backend, path)
+            per_row = sorted(name for name, count in calls.items() if count >= ROW_COUNT)
+            others = sorted(calls.keys() - set(per_row))
+            print(f"{backend.name}: {len(per_row)} modules for each row: {' '.join(per_row)}")
+            print(f"{backend.name}: {len(others)} modules once or per batch: {' '.join(others)}")
 
 
 if __name__ == "__main__":
