@@ -93,6 +93,8 @@ def _field_values(body: Mapping[str, Any]) -> dict[str, Any]:
     if "schema" in body:
         for path, declared in body["schema"]["properties"].items():
             name = "properties." + path
+            if declared == "int" and type(fields.get(name)) is int:
+                continue  # Every integer is declared, unless it is declared to be a real.
             # A list of Fullstory's holds no list or object, so that a value with its type differs from any without.
             if name in fields:
                 fields[name] = [fields[name], [declared]]

@@ -13,7 +13,7 @@ import attrs
 from ..errors import InvalidTraitsError
 from ..outcomes import Adjustment
 from ..traits import UserTraits
-from .codec import encode, names_in, unpack
+from .codec import Fingerprints, encode, names_in, unpack
 from .sqlite_store import SqliteStore
 from .store import (
     Account,
@@ -117,7 +117,8 @@ class Ledger:
             InvalidTraitsError: A user has neither an id nor a vendor id; then no user is upserted.
         """
         accounts = [_account(backend) for backend in backends]
-        incoming = [self._incoming(user, more_follow) for user in users]
+        fingerprints = self._store.fingerprints
+        incoming = [_incoming(user, fingerprints, more_follow) for user in users]
         result = self._store.upsert(incoming, accounts, replace=replace, held=held)
         if on_inserted is not None:
             on_inserted([Claim(row_id, result.version, user) for row_id, user in result.inserted.items()])
@@ -329,14 +330,17 @@ class Ledger:
     ) -> None:
         self.close()
 
-    def _incoming(self, user: UserTraits, more_follow: Callable[[UserTraits], bool] | None) -> IncomingUser:
-        id_fingerprint = self._store.fingerprints.of_id(user)
-        if id_fingerprint is None:
-            raise InvalidTraitsError(
-                "user_id", "the id and the vendor ids are missing; a ledger needs one of them to find the user again"
-            )
-        is_held = more_follow is not None and more_follow(user)
-        return IncomingUser(id_fingerprint, user, encode(user), is_held)
+
+def _incoming(
+    user: UserTraits, fingerprints: Fingerprints, more_follow: Callable[[UserTraits], bool] | None
+) -> IncomingUser:
+    id_fingerprint = fingerprints.of_id(user)
+    if id_fingerprint is None:
+        raise InvalidTraitsError(
+            "user_id", "the id and the vendor ids are missing; a ledger needs one of them to find the user again"
+        )
+    is_held = more_follow is not None and more_follow(user)
+    return IncomingUser(id_fingerprint, user, encode(user), is_held)
 
 
 def _account(backend: str | Account) -> Account:

@@ -30,7 +30,7 @@ FIELDS: Final = {
     "display_name": "Ann",
     "email": "ann@example.com",
     "properties.plan": "pro",
-    "properties.seats": [3, ["int"]],
+    "properties.seats": 3,
     "properties.since": ["2026-11-21", ["date"]],
     "properties.tags": ["a", "b"],
     "properties.company": [
