@@ -95,8 +95,9 @@ def test_two_kills_lose_and_duplicate_no_user(tmp_path: Path) -> None:
     assert (listing["users"], listing["usable"], listing["anonymous"]) == (USERS, len(known), USERS - len(known)), seed
     assert listing["type_conflicts"] == {"plan": len(range(1, USERS, 100))}, seed
     assert (report["backends"]["logrocket"]["pending"], report["backends"]["logrocket"]["rejected"]) == (0, 0), seed
-    # Whose answer was not yet written down at a death is sent again: the same PUT, which makes no other user.
-    assert max(logrocket.applied.values()) <= 1 + KILLS, seed
+    # The same PUT, which makes no other user. After a kill, a user may be sent as the killed process stored them, and
+    # again as listed meanwhile: with a later moment that is a newer state, and the first answer says nothing about it.
+    assert max(logrocket.applied.values()) <= 1 + 2 * KILLS, seed
     assert kills == KILLS, seed
 
 

@@ -5,6 +5,7 @@ lost, is stale or still pending.
 """
 
 import argparse
+import math
 import multiprocessing
 import os
 import random
@@ -33,7 +34,15 @@ from replay_identity.sources import read_users
 # Each writer has users of its own, so the order of the calls about a user is that of one journal.
 WRITERS: Final = ("router-1", "router-2", "sync")
 OPTIONS: Final = DeliveryOptions(
-    wait_initial=0.01, wait_max=0.1, poll_initial=0.02, poll_max=0.1, timeout=2.0, patience=5.0, batch_users=50
+    wait_initial=0.01,
+    wait_max=0.1,
+    poll_initial=0.02,
+    poll_max=0.1,
+    timeout=2.0,
+    patience=5.0,
+    batch_users=50,
+    # Longer than any job that ends.
+    job_patience=12.0,
 )
 # The most acknowledged calls between two kills.
 MAX_CALLS_BETWEEN: Final = 60
@@ -52,6 +61,7 @@ FAULTS: Final = (
 )
 JOB_FAULTS: Final = (
     JobFault(seconds=3.0),
+    JobFault(seconds=math.inf),
     JobFault(seconds=1.0, reported_status="UNKNOWN", reported_polls=3),
     JobFault(max_applied=0, lists_unapplied=False),
     JobFault(max_applied=1, lists_unapplied=False),
