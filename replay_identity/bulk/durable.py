@@ -76,17 +76,16 @@ class _ProblemLog:
         self._problem = ""
 
 
-def _open_account(ledger: Ledger, account: Account, *, same_account: bool) -> None:
-    """Register *account*, and log a warning if users are pending at another account of the same backend."""
-    if same_account:
-        ledger.adopt_account(account)
-    for other in ledger.open_account(account).others:
-        if other.pending:
+def _warn_of_other_accounts(ledger: Ledger, accounts: Iterable[Account]) -> None:
+    """Log a warning for each other account of the same backends at which users are pending."""
+    current = {account.backend: account.name for account in accounts}
+    for other in ledger.counts():
+        if other.pending and other.account and current.get(other.backend, other.account) != other.account:
             _logger.warning(
                 "%s: users are pending at another account, %s; pass same_account=True to deliver them to %s",
-                account.backend,
+                other.backend,
                 other.account,
-                account.name,
+                current[other.backend],
             )
 
 
@@ -127,8 +126,10 @@ class DurableRouter:
         self._accounts = [account_of(route) for route, _ in self._settings]
         self._ledger = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
         self._owns_ledger = not isinstance(ledger, Ledger)
-        for account in self._accounts:
-            _open_account(self._ledger, account, same_account=same_account)
+        if same_account:
+            for account in self._accounts:
+                self._ledger.adopt_account(account)
+        _warn_of_other_accounts(self._ledger, self._accounts)
         self._transport = transport
         self._delivers = deliver
         self._start_problems = _ProblemLog()

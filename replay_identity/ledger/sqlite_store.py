@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
+from math import inf
 from pathlib import Path
 from typing import Any, Final
 
@@ -216,10 +217,8 @@ class SqliteStore:
         """Return how many users are pending, or how many of them may be claimed *due_at* that time."""
         # In a damaged file there may be others, which no claim finds: a run would wait for them without end.
         sql = f"SELECT count(*) FROM pending WHERE account = ? AND row_id > 0 AND row_id < {ROW_ID_END}"
-        parameters: list[float] = [self._find(account)]
-        if due_at is not None:
-            sql, parameters = f"{sql} AND not_before <= ?", [*parameters, due_at]
-        return int(self._database.rows(sql, *parameters)[0][0])
+        parameters = [self._find(account), inf if due_at is None else due_at]
+        return int(self._database.rows(f"{sql} AND not_before <= ?", *parameters)[0][0])
 
     def next_due(self, account: Account, *, now: float) -> float | None:
         """Return when the first user who was deferred beyond *now* may be claimed; None if there is none."""

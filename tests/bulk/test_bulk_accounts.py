@@ -22,7 +22,7 @@ from support.in_process import assert_closed
 from support.users import user, users
 
 from replay_identity import Fullstory, LogRocket
-from replay_identity.bulk import BackendReport, SyncReport, deliver, sync
+from replay_identity.bulk import BackendReport, DurableRouter, SyncReport, deliver, sync
 from replay_identity.emulator import Fault
 from replay_identity.ledger import Ledger
 
@@ -287,6 +287,24 @@ def test_same_account_of_an_unused_ledger(accounts: Accounts, ledger: Ledger) ->
     report = run_sync(accounts, ledger, fullstory(), logrocket(), same_account=True)
 
     assert [counts(each) for each in report.backends] == [(3, 0, 0, 0)] * 2
+
+
+def test_a_durable_router_warns_of_users_pending_elsewhere(
+    accounts: Accounts, ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It delivers them once it is told that the account is the same."""
+    rotated, options = fullstory(ROTATED_FULLSTORY_KEY), {"options": fast("fullstory"), **accounts.settings}
+    with DurableRouter([fullstory()], ledger=ledger, deliver=False) as router:
+        router.identify(ROWS[0])
+    caplog.clear()
+
+    with DurableRouter([rotated], ledger=ledger, **options) as router:
+        assert router.flush(10.0)
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+    with DurableRouter([rotated], ledger=ledger, same_account=True, **options) as router:
+        assert router.flush(10.0)
+
+    assert [(each.account, each.pending, each.confirmed) for each in ledger.counts()] == [(rotated.account, 0, 1)]
 
 
 def test_rotated_secret_of_logrocket_needs_no_flag(accounts: Accounts, ledger: Ledger) -> None:

@@ -437,15 +437,16 @@ def test_forks_while_another_thread_starts_threads(tmp_path: Path, monkeypatch: 
     start, is_starting = threading.Thread.start, threading.Event()
 
     def slowly(thread: threading.Thread) -> None:
-        is_starting.set()
-        time.sleep(0.3)
+        if thread.name == "replay-identity to acme":
+            is_starting.set()
+            time.sleep(0.3)
         start(thread)
 
     with DurableRouter([Acme()], ledger=tmp_path / "ledger.db", options={"acme": FAST}, deliver=False) as router:
         monkeypatch.setattr(router, "_delivers", True)
+        monkeypatch.setattr(threading.Thread, "start", slowly)
         identifying = threading.Thread(target=lambda: router.identify(user()))
         identifying.start()
-        monkeypatch.setattr(threading.Thread, "start", slowly)
         assert is_starting.wait(10)
 
         assert in_children(lambda: identify_in_threads(router), count=1) == [1]
