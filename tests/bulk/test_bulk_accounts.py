@@ -293,7 +293,8 @@ def test_a_durable_router_warns_of_users_pending_elsewhere(
     accounts: Accounts, ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It delivers them once it is told that the account is the same."""
-    rotated, options = fullstory(ROTATED_FULLSTORY_KEY), {"options": fast("fullstory"), **accounts.settings}
+    rotated = fullstory(ROTATED_FULLSTORY_KEY)
+    options: dict[str, Any] = {"options": fast("fullstory"), **accounts.settings}
     with DurableRouter([fullstory()], ledger=ledger, deliver=False) as router:
         router.identify(ROWS[0])
     caplog.clear()

@@ -16,7 +16,7 @@ from support.deliveries import Delivery, NoSender
 from support.in_process import FAST, World
 from support.users import user, users
 
-from replay_identity import Accepted, DurableRouter, Rejected, Unavailable, Unknown
+from replay_identity import Accepted, DurableRouter, Outcome, Rejected, Unavailable, Unknown
 from replay_identity.adapters import BatchEntry, JobProgress
 from replay_identity.bulk import BackendReport, DeliveryOptions
 from replay_identity.emulator import JobFault
@@ -25,6 +25,16 @@ from replay_identity.ledger import Batch, JobEntry, Ledger
 DAY: Final = 86_400.0
 GARBAGE: Final = Unknown("acme", "HTTP 200 with an unexpected body")
 PATIENT: Final = DeliveryOptions(patience=math.inf, job_patience=600.0)
+
+
+def always(result: object) -> Callable[..., Any]:
+    """Return a function that returns *result*."""
+    return lambda *_arguments: result
+
+
+def no_rows(entries: Sequence[BatchEntry]) -> tuple[Outcome, ...]:
+    """Return that the results show none of *entries*."""
+    return (Unknown("acme", "no row"),) * len(entries)
 
 
 @pytest.fixture
@@ -117,7 +127,7 @@ def test_unusable_responses_end_the_run(ledger: Ledger, part: str) -> None:
     """A batch that is not accepted, or whose results cannot be read, is a job without progress as well."""
     jobs = Jobs()
     name = {"create": "a new batch", "collect": "job-1"}[part]
-    broken: dict[str, Any] = {"create": jobs.create, part: lambda *_: GARBAGE}
+    broken: dict[str, Any] = {"create": jobs.create, part: always(GARBAGE)}
 
     report, seconds = deliver(ledger, AcmeBatch(**broken), 30)
 
@@ -128,7 +138,7 @@ def test_unusable_responses_end_the_run(ledger: Ledger, part: str) -> None:
 
 def test_a_batch_deferred_by_a_success_ends_the_run(ledger: Ledger) -> None:
     """Nothing is in doubt, so no job is left; the cause is in the problem."""
-    report, seconds = deliver(ledger, AcmeBatch(create=lambda *_: Unavailable("acme", "HTTP 202")), 30)
+    report, seconds = deliver(ledger, AcmeBatch(create=always(Unavailable("acme", "HTTP 202"))), 30)
 
     assert report.problem == "no successful response for 300 s; last failure: HTTP 202"
     assert (report.pending, ledger.jobs("acme"), 300 < seconds < 400) == (30, [], True)
@@ -293,7 +303,7 @@ def test_users_of_an_abandoned_job_can_be_forgotten(ledger: Ledger) -> None:
     backend = AcmeBatch(create=Jobs().create, poll=in_turn(JobProgress(running=True)))
     deliver(ledger, backend, 1)
     assert ledger.is_in_flight("u0")
-    backend.create = lambda *_: Unavailable("acme", "HTTP 202")
+    backend.create = always(Unavailable("acme", "HTTP 202"))
 
     report, _ = deliver(ledger, backend, later=2 * DAY)
 
@@ -324,9 +334,9 @@ def test_a_durable_router_abandons_a_job(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     ("broken", "jobs"),
     [
-        ({"poll": lambda _: Rejected("acme", code="HTTP 404")}, 20),
-        ({"collect": lambda _: Rejected("acme", code="HTTP 404")}, 20),
-        ({"collect": lambda entries: (Unknown("acme", "no row"),) * len(entries)}, 20),
+        ({"poll": always(Rejected("acme", code="HTTP 404"))}, 20),
+        ({"collect": always(Rejected("acme", code="HTTP 404"))}, 20),
+        ({"collect": no_rows}, 20),
         ({"poll": in_turn(JobProgress(running=True))}, 20),
     ],
     ids=["lost", "no results", "no rows", "never ends"],

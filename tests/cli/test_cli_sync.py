@@ -212,8 +212,11 @@ def test_an_unreadable_rest_of_a_file_exits_with_2(
         yield Row(1, UserTraits("u1"))
         raise SourceError("users.csv", "breaks off")
 
+    def read(*_arguments: object, **_options: object) -> Rows[Row]:
+        return Rows(read_one())
+
     monkeypatch.setattr("replay_identity.bulk.run._MAX_CHUNK_ROWS", 1)
-    monkeypatch.setattr("replay_identity.cli.inputs.read_users", lambda *_, **__: Rows(read_one()))
+    monkeypatch.setattr("replay_identity.cli.inputs.read_users", read)
 
     result, dry_run = run("sync", write([])), run("sync", write([]), "--dry-run")
 
