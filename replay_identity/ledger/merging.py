@@ -1,6 +1,6 @@
 """Merge the stored state of a user with newer traits."""
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from .._paths import leaves
@@ -43,13 +43,26 @@ def _overridden_removals(older: Mapping[str, Any], newer: Mapping[str, Any], par
             yield from (".".join([path, *names]) for names, _ in leaves(before))
 
 
-def replace_user(older: UserTraits, newer: UserTraits) -> UserTraits:
-    """Return *newer* with the vendor ids, types and removals of *older*, which a row of a source cannot express."""
+def still_removed(traits: Mapping[str, Any], removed: Iterable[str]) -> list[str]:
+    """Return those of *removed* paths that a vendor still has to remove if *traits* are replaced.
+
+    A vendor may have the value that was set again after a removal, and must keep it.
+    """
+    return [path for path in removed if traits.get(path, REMOVE) is REMOVE or is_nested(traits[path])]
+
+
+def replace_user(older: UserTraits, newer: UserTraits, removed: Collection[str]) -> UserTraits:
+    """Return *newer* with the vendor ids, types and removals of *older*, which a row of a source cannot express.
+
+    What is nested in a trait of *older* that was *removed* before, and set again since, is also kept: all else in that
+    trait is to be removed.
+    """
+    again = {name: value for name, value in older.traits.items() if is_nested(value) and _is_removed(name, removed)}
     return new_unchecked(
         newer.user_id,
         newer.name,
         newer.email,
-        _merge_traits(_removals(older.traits), newer.traits),
+        _merge_traits({**_removals(older.traits), **again}, newer.traits),
         {**older.types, **newer.types},
         newer.observed_at,
         {**older.vendor_ids, **newer.vendor_ids},
@@ -77,6 +90,10 @@ def drop_fields(user: UserTraits, fields: Container[str]) -> UserTraits:
         user.observed_at,
         user.vendor_ids,
     )
+
+
+def _is_removed(name: str, removed: Iterable[str]) -> bool:
+    return any(path == name or path.startswith(f"{name}.") for path in removed)
 
 
 def _removals(traits: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from .._records import fast_frozen
 from ..traits import UserTraits
 from .codec import Fingerprints, decode_desired, encode, pack, to_microseconds, unpack
 from .database import MAX_ROWS, sql_in
-from .merging import drop_fields, field_names, merge_users, removals_to_keep, replace_user
+from .merging import drop_fields, field_names, merge_users, removals_to_keep, replace_user, still_removed
 from .store import IncomingUser, MutableRowIds, UpsertCounts, UpsertResult
 
 # Moments are stored as 8 bytes that sort as the moments do: an offset makes those before 1970 positive.
@@ -270,9 +270,13 @@ def _new_desired_state(existing: _ExistingUser, incoming: IncomingUser, *, may_r
     if existing.desired is None:
         return incoming.encoded
     older, removed = decode_desired(existing.desired)
-    merge = replace_user if may_replace and not _is_older(incoming.user, older) else merge_users
     overridden = removals_to_keep(older.traits, incoming.user.traits)
-    return encode(merge(older, incoming.user), tuple(dict.fromkeys([*removed, *overridden])))
+    if may_replace and not _is_older(incoming.user, older):
+        user = replace_user(older, incoming.user, removed)
+        removed = tuple(still_removed(older.traits, removed))
+    else:
+        user = merge_users(older, incoming.user)
+    return encode(user, tuple(dict.fromkeys([*removed, *overridden])))
 
 
 def _is_older(user: UserTraits, other: UserTraits) -> bool:

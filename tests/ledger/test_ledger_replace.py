@@ -99,6 +99,31 @@ def test_a_fixed_row_keeps_ids_types_and_removals(ledger: Ledger) -> None:
     assert (sent.types, sent.vendor_ids) == ({"n": "real"}, {A: "7"})
 
 
+@pytest.mark.parametrize(
+    ("removed", "again", "claimed", "removes"),
+    [
+        ({"x": REMOVE}, {"x": 2}, {}, set[str]()),
+        ({"c": REMOVE}, {"c": {"x": 2}}, {"c": {"x": 2}}, {"c"}),
+        ({"c": {"x": REMOVE}}, {"c": {"x": 2}}, {"c": {"x": 2}}, {"c.x"}),
+        ({"x": REMOVE}, {"y": 1}, {"x": REMOVE}, {"x"}),
+        ({"x": REMOVE}, {"cx": 1}, {"x": REMOVE}, {"x"}),
+    ],
+)
+def test_a_fixed_row_removes_nothing_set_since(
+    ledger: Ledger, removed: dict[str, Any], again: dict[str, Any], claimed: dict[str, Any], removes: set[str]
+) -> None:
+    """Another vendor has the value that was set after the removal, and must keep it."""
+    ledger.upsert([user(**removed), user(**again, bad="x")], [A, B])
+    deliver(ledger, B)
+    settle(ledger, claim_one(ledger), REJECTION)
+
+    ledger.upsert([user(plan="pro")], [A, B], replace=True)
+
+    for backend in (A, B):
+        claim = claim_one(ledger, backend)
+        assert (claim.user, {*claim.removed}) == (user(**claimed, plan="pro"), removes)
+
+
 def test_a_row_overrides_a_removal(ledger: Ledger) -> None:
     """The row came later."""
     reject(ledger, user(old=REMOVE, bad="x"))
