@@ -183,6 +183,15 @@ def test_a_new_user_may_be_held_by_a_later_row(ledger: Ledger) -> None:
     assert (inserted, held) == ([], {claim_one(ledger).row_id})
 
 
+def test_a_user_who_occurs_twice_is_not_offered(ledger: Ledger) -> None:
+    """The claim would have the first state, and the version of the last."""
+    inserted: list[Claim] = []
+
+    ledger.upsert([user(plan="a"), user("u2"), user(plan="b")], [A], on_inserted=inserted.extend)
+
+    assert [claim.user.user_id for claim in inserted] == ["u2"]
+
+
 def test_users_of_others_stay_held(ledger: Ledger) -> None:
     """Only users of this call are released."""
     held = {7}
