@@ -37,12 +37,15 @@ PATHS: Final = ("a", "c.x", "c.y")
 LATE: Final = 1000.0
 
 # Few, so that a state often comes back.
-values = st.sampled_from([1, 2, 1, 2, 3, REMOVE])
-traits = st.one_of(
-    st.fixed_dictionaries({"a": values}),
-    st.fixed_dictionaries({"c": st.fixed_dictionaries({"x": values}, optional={"y": values})}),
+values: st.SearchStrategy[Any] = st.sampled_from([1, 2, 1, 2, 3, REMOVE])
+nested: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    values.map(lambda x: {"x": x}), st.tuples(values, values).map(lambda pair: {"x": pair[0], "y": pair[1]})
+)
+traits: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    values.map(lambda a: {"a": a}),
+    nested.map(lambda c: {"c": c}),
     st.just({"c": REMOVE}),
-    st.fixed_dictionaries({"a": values, "c": st.fixed_dictionaries({"x": values})}),
+    st.tuples(values, values).map(lambda pair: {"a": pair[0], "c": {"x": pair[1]}}),
 )
 rows = st.builds(UserTraits, st.sampled_from(["u1", "u1", "u1", "u2"]), traits=traits)
 
