@@ -1,6 +1,7 @@
 """Only its owner can read a ledger, its log, its locks and its copies; whatever prevents that is said once."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -218,3 +219,17 @@ def test_a_second_lease_keeps_the_first(path: Path) -> None:
         other = subprocess.run([sys.executable, "-c", script, str(path)], check=True, capture_output=True, text=True)
 
         assert (first, second, other.stdout) == (True, False, "False\n")
+
+
+def test_says_that_a_file_is_forbidden(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator may read every file, so the system's answer is replaced."""
+    path.write_bytes(b"")
+
+    def refuse(*_arguments: object, **_options: object) -> bool:
+        return False
+
+    monkeypatch.setattr(os, "access", refuse)
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorname = "SQLITE_CANTOPEN"
+
+    assert files.describe(error, str(path))[0] == "the file cannot be read or written"
