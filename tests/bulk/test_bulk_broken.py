@@ -377,3 +377,14 @@ def test_halves_batches_after_a_too_large_one(world: World) -> None:
     too_large = [size for size in sent if size > 100]
     assert len(too_large) <= 16
     assert max(sent[len(sent) // 2 : -16]) <= 110
+
+
+def test_content_that_is_not_bytes_is_broken(tmp_path: Path) -> None:
+    """An adapter that names its fields may still return something else."""
+    encoded: Any = "text"
+    backend = AcmeBatch(encode=lambda _: EncodedUser("acme", encoded, fields={}))
+
+    report = sync(users(3), [backend], ledger=tmp_path / "ledger.db", options={"acme": FAST})
+
+    assert_closed(report)
+    assert report.rejected == 3

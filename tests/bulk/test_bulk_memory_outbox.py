@@ -146,3 +146,14 @@ def test_sends_the_newest_state_of_each_user(rows: list[list[UserTraits]], seed:
     assert set(answered) == {name for each in given for name in each.traits}
     upserts = outbox.report.upserts
     assert upserts.pending + upserts.already_pending == len(given)
+
+
+def test_knows_nothing_of_earlier_runs() -> None:
+    """Nothing is confirmed, and no field is known to be stored."""
+    outbox, claim = MemoryOutbox(BackendReport("acme")), Claim(1, 1, user("u1"))
+
+    assert (outbox.has_confirmed_state, outbox.compare(claim, {}), outbox.stored_names(claim)) == (
+        False,
+        (claim, None),
+        (),
+    )
