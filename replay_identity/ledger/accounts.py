@@ -66,9 +66,9 @@ def merge_accounts(db: sqlite3.Connection, older: int, newer: int) -> None:
     )
     # What was sent to the newer one without an answer may have changed what the older one confirmed.
     db.execute(
-        "UPDATE confirmed SET in_doubt = 1 WHERE account = ?1 AND (row_id IN (SELECT row_id FROM pending WHERE"
-        " account = ?2) OR row_id IN (SELECT row_id FROM rejections WHERE account = ?2))",
-        [older, newer],
+        "UPDATE confirmed SET in_doubt = 1 WHERE account = ? AND (row_id IN (SELECT row_id FROM pending WHERE"
+        " account = ?) OR row_id IN (SELECT row_id FROM rejections WHERE account = ?))",
+        [older, newer, newer],
     )
     # A removal must also reach the fields that only the older one knows.
     db.create_function("with_names_of", 2, add_names, deterministic=True)

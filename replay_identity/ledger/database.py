@@ -43,9 +43,10 @@ _VERSION_1: Final = (
         mirror_completed INTEGER NOT NULL DEFAULT 0
     )""",
     # Confirmed state belongs to a backend at one account. used: number of the run that opened it last.
+    # has_adopted: it has taken over the account used before it, which happens once.
     """CREATE TABLE accounts (
         id INTEGER PRIMARY KEY AUTOINCREMENT, backend TEXT NOT NULL, name TEXT NOT NULL, encoding TEXT NOT NULL,
-        used INTEGER NOT NULL,
+        used INTEGER NOT NULL, has_adopted INTEGER NOT NULL DEFAULT 0,
         UNIQUE (backend, name)
     )""",
     # Names that vendors know fields by, by the fingerprints that stand for them in confirmed.fields.

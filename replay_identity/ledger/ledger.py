@@ -80,7 +80,8 @@ class Ledger:
     def adopt_account(self, account: Account) -> bool:
         """Give *account* the state of the account used before it under the same backend name.
 
-        Use it when only the key was rotated, and the account at the vendor is the same. Return False if there was none.
+        Use it when only the key was rotated, and the account at the vendor is the same. An account does so only once,
+        so that repeating the call does no harm. Return False if there was nothing to take over.
         """
         return self._store.adopt_account(account)
 

@@ -109,20 +109,23 @@ class SqliteStore:
         return AccountInfo(not is_known, tuple(others))
 
     def adopt_account(self, account: Account) -> bool:
-        """Give *account* the state of the account used before it; return False if there is none."""
+        """Give *account*, once, the state of the account used before it; return False if there is none."""
         with self._database.transaction() as db:
             # If only the key was rotated, the names differ only in its fingerprint, which is their last word.
             older = db.execute(
-                "SELECT id FROM accounts WHERE backend = ?1 AND name <> ?2"
-                " ORDER BY rtrim(name, ?3) = rtrim(?2, ?3) DESC, used DESC, id DESC LIMIT 1",
-                [account.backend, account.name, _HEX_DIGITS],
+                "SELECT id FROM accounts WHERE backend = ? AND name <> ?"
+                " ORDER BY rtrim(name, ?) = rtrim(?, ?) DESC, used DESC, id DESC LIMIT 1",
+                [account.backend, account.name, _HEX_DIGITS, account.name, _HEX_DIGITS],
             ).fetchone()
-            if older is None or not account.name:
+            if older is None or not account.name or _has_adopted(db, account):
                 return False
             if has_account(db, account):
                 merge_accounts(db, older[0], account_id_of(db, account))
             else:
                 db.execute("UPDATE accounts SET name = ? WHERE id = ?", [account.name, older[0]])
+            db.execute(
+                "UPDATE accounts SET has_adopted = 1 WHERE backend = ? AND name = ?", [account.backend, account.name]
+            )
         return True
 
     def counts(self) -> list[AccountCounts]:
@@ -565,6 +568,12 @@ _SELECT_LOSSES: Final = (
     "SELECT row_id, text FROM losses JOIN reasons ON id = reason"
     " WHERE account = ? AND row_id > ? ORDER BY row_id LIMIT ?"
 )
+
+
+def _has_adopted(db: sqlite3.Connection, account: Account) -> bool:
+    """Return True if *account* has taken over another one before: the next one may be a different account indeed."""
+    sql = "SELECT 1 FROM accounts WHERE backend = ? AND name = ? AND has_adopted"
+    return db.execute(sql, [account.backend, account.name]).fetchone() is not None
 
 
 def _select_claims(db: sqlite3.Connection, account_id: int, row_ids: Sequence[int]) -> list[Claim]:

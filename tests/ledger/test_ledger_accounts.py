@@ -290,3 +290,13 @@ def test_merging_knows_the_older_names(ledger: Ledger) -> None:
     ledger.upsert([user(plan="c")], [KEY_2])
 
     assert {*ledger.stored_names(claim_one(ledger, KEY_2))} == {"traits.plan", "traits.seats"}
+
+
+def test_an_account_takes_over_another_one_once(ledger: Ledger) -> None:
+    """A repeated call leaves the state of accounts that are really different alone."""
+    staging, old, new = Account(A, "api key aa"), Account(A, "api key bb"), Account(A, "api key cc")
+    for account in (staging, old, new):
+        ledger.open_account(account)
+
+    assert [ledger.adopt_account(new) for _ in range(3)] == [True, False, False]
+    assert [each.account for each in ledger.counts()] == [staging.name, new.name]
