@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 import orjson
@@ -124,18 +124,12 @@ class Desired:
 
     def updated(self, newer: UserTraits, *, may_replace: bool) -> "Desired":
         """Return this state updated with *newer*, or replaced by it but for the removals."""
-        older, removed = self.user, dict.fromkeys(self.removed)
-        for name, value in newer.traits.items():
-            before = older.traits.get(name)
-            if before is REMOVE and value is not REMOVE:
-                removed[name] = None
-            elif isinstance(before, dict) and value is REMOVE:
-                removed[f"{name}.in"] = None
+        older = self.user
         moments = [each.observed_at for each in (older, newer) if each.observed_at is not None]
         is_older = len(moments) > 1 and moments[1] < moments[0]
         if may_replace and not is_older:
-            kept = {name: value for name, value in older.traits.items() if value is REMOVE}
-            user = attrs.evolve(newer, traits={**kept, **newer.traits})
+            user = attrs.evolve(newer, traits={**self._still_to_send(), **newer.traits})
+            removed = dict.fromkeys(path for path in self.removed if not self._is_set_again(path))
         else:
             user = attrs.evolve(
                 newer,
@@ -143,7 +137,26 @@ class Desired:
                 traits={**older.traits, **newer.traits},
                 observed_at=max(moments, default=None),
             )
+            removed = dict.fromkeys(self.removed)
+        for name, value in newer.traits.items():
+            before = older.traits.get(name)
+            if before is REMOVE and value is not REMOVE:
+                removed[name] = None
+            elif isinstance(before, dict) and value is REMOVE:
+                removed[f"{name}.in"] = None
         return Desired(user, tuple(removed))
+
+    def _still_to_send(self) -> dict[str, Any]:
+        """Return what a row cannot express: removals, and what is nested in a trait that was removed before."""
+        removed = {path.partition(".")[0] for path in self.removed}
+        removals = {name: value for name, value in self.user.traits.items() if value is REMOVE}
+        nested = {name: value for name, value in self.user.traits.items() if isinstance(value, dict)}
+        return {**removals, **{name: value for name, value in nested.items() if name in removed}}
+
+    def _is_set_again(self, path: str) -> bool:
+        """Return True if a trait that was removed has a value again that is not nested."""
+        value = self.user.traits.get(path, REMOVE)
+        return value is not REMOVE and not isinstance(value, dict)
 
 
 @attrs.define
@@ -153,8 +166,8 @@ class AccountModel:
     encoding: str = ENCODINGS[0]
     # When each pending user may be claimed, in seconds since 1970.
     pending: dict[str, float] = attrs.field(factory=dict[str, float])
-    # The version that was rejected, and the encoding it was rejected with, if that is known.
-    rejected: dict[str, tuple[int, str | None]] = attrs.field(factory=dict[str, tuple[int, str | None]])
+    # The desired state that was rejected, and the encoding it was rejected with, if that is known.
+    rejected: dict[str, tuple[Desired, str | None]] = attrs.field(factory=dict[str, tuple[Desired, str | None]])
     # The values that each field may have at the vendor.
     possible: dict[str, dict[str, set[str]]] = attrs.field(factory=dict[str, dict[str, set[str]]])
 
@@ -359,16 +372,16 @@ class LedgerMachine(RuleBasedStateMachine):
         may_replace = replace and is_whole and not is_pending and not (holds and known.row_id in self.held)
         desired = known.desired.updated(fresh, may_replace=may_replace) if known.desired else Desired(fresh)
         changed = desired != known.desired
-        kinds = {key: self.kind(key, user_id, known.version, changed=changed) for key in chosen}
+        kinds = {key: self.kind(key, user_id, desired) for key in chosen}
         return UpsertPlan(user_id, known, fresh, desired, kinds, changed=changed)
 
-    def kind(self, key: Key, user_id: str, version: int, *, changed: bool) -> "Kind":
+    def kind(self, key: Key, user_id: str, desired: Desired) -> Kind:
         """Return what an upsert should do at one account."""
         account = self.accounts[key]
         if user_id in account.pending:
             return Kind.ALREADY_PENDING
         if user_id in account.rejected:
-            is_same = account.rejected[user_id] == (version, account.encoding) and not changed
+            is_same = account.rejected[user_id] == (desired, account.encoding)
             return Kind.NOT_PENDING if is_same else Kind.PENDING
         return Kind.OPEN
 
@@ -497,7 +510,9 @@ class LedgerMachine(RuleBasedStateMachine):
             case Skipped():
                 pass
             case Rejected() | Broken():
-                account.rejected[delivery.user_id] = (delivery.version, encoding)
+                desired = self.users[delivery.user_id].desired
+                assert desired is not None
+                account.rejected[delivery.user_id] = (desired, encoding)
             case _:
                 return False
         return True
