@@ -1,11 +1,11 @@
 """The base class of all emulators: an ASGI app with faults, a rate limit and a journal of requests."""
 
 import asyncio
-import random
 import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from random import SystemRandom
 from typing import Final
 
 import attrs
@@ -43,7 +43,7 @@ class Emulator(ABC):
     max_body: int = 50_000_000
     journal_bytes: int = MAX_JOURNAL_BYTES
     keeps_history: bool = False
-    draw: Callable[[], float] = attrs.field(default=random.random, repr=False)
+    draw: Callable[[], float] = attrs.field(default=SystemRandom().random, repr=False)
     faults: Faults = attrs.field(init=False)
     _applied: WriteLog = attrs.field(init=False, repr=False)
     _state: EmulatorState = attrs.field(init=False, repr=False)

@@ -1,9 +1,9 @@
 """What can go wrong between a client and an emulator: the faults, and how they corrupt a response."""
 
 import asyncio
-import random
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from random import SystemRandom
 from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import attrs
@@ -128,7 +128,7 @@ class Faults:
         draw: Returns a number in [0, 1) for faults with a probability below 1.
     """
 
-    draw: Callable[[], float] = attrs.field(default=random.random, repr=False)
+    draw: Callable[[], float] = attrs.field(default=SystemRandom().random, repr=False)
     _queue: list[_QueuedFault] = attrs.field(init=False, factory=list[_QueuedFault])
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock, repr=False)
 

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import random
 import secrets
 import sqlite3
 import threading
@@ -12,6 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from decimal import DecimalException
 from functools import cache
 from pathlib import Path, PurePath
+from random import SystemRandom
 from traceback import extract_tb
 from typing import Any, Final, TypeVar
 
@@ -29,6 +29,8 @@ ROW_ID_END: Final = 2**32
 # Rows per statement, so that SQLite prepares few different ones.
 MAX_ROWS: Final = 500
 _logger: Final = logging.getLogger("replay_identity.ledger")
+# Not Python's shared generator, whose state forked processes inherit.
+_random: Final = SystemRandom().random
 
 # "RpLg" in ASCII: marks a SQLite file as a ledger.
 APPLICATION_ID: Final = 0x52704C67
@@ -375,7 +377,7 @@ def _begin(connection: sqlite3.Connection, deadline: float) -> bool:
 
 
 def _sleep_briefly() -> None:
-    time.sleep(random.random() / 1000)  # noqa: S311  # Jitter, so that two processes do not stay in step.
+    time.sleep(_random() / 1000)  # So that two processes do not stay in step.
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

@@ -1,10 +1,10 @@
 """Retries and deadlines of one exchange, without any I/O."""
 
 import logging
-import random
 import time
 import uuid
 from collections.abc import Callable, Generator
+from random import SystemRandom
 from typing import Final, TypeAlias
 
 import attrs
@@ -34,6 +34,8 @@ class Send:
 Action: TypeAlias = Send | Sleep
 STOPPED: Final = Response(0, no_response=NoResponse.CLOSED)
 _ACTIONS: Final = (Request, Sleep)
+# Not Python's shared generator: an application may have seeded that, and forked processes would inherit its state.
+_random: Final = SystemRandom().random
 
 
 def _random_key() -> str:
@@ -58,7 +60,7 @@ class Attempts:
     timeout: float = 30.0
     budget: RetryBudget = attrs.field(factory=RetryBudget)
     clock: Callable[[], float] = time.monotonic
-    jitter: Callable[[], float] = random.random
+    jitter: Callable[[], float] = _random
     new_key: Callable[[], str] = _random_key
 
     def run_steps(self, exchange: Exchange[T], deadline: float | None = None) -> Generator[Action, Response, T]:

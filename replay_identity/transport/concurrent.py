@@ -1,6 +1,5 @@
 """Run many exchanges at once from one thread."""
 
-import random
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -95,14 +94,14 @@ class ConcurrentTransport:
         now = self._clock()
         for request_id, response in responses:
             flight = self._sent.pop(request_id)
-            failed, jitter = flight.request.is_retryable(response), random.random()  # noqa: S311  # No secret.
+            failed, jitter = flight.request.is_retryable(response), self._attempts.jitter()
             self.limiter.record_response(response, is_failure=failed, sent_at=flight.sent_at, now=now, jitter=jitter)
             self._resume(flight, response)
         return len(responses)
 
     def record_result(self, failure: str | None) -> None:
         """Record whether the exchange that has just ended got a usable result: None, or why not."""
-        self.limiter.record_result(failure, now=self._clock(), jitter=random.random())  # noqa: S311  # No secret.
+        self.limiter.record_result(failure, now=self._clock(), jitter=self._attempts.jitter())
 
     def wake(self) -> None:
         """Make `poll` return soon if no request is in flight; may be called from any thread."""

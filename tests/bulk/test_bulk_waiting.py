@@ -1,5 +1,6 @@
 """Workers that wait for another process, and outcomes that wait to be written together."""
 
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 from support.backends import Acme, AcmeBatch
-from support.in_process import FAST, assert_closed
+from support.in_process import FAST, World, assert_closed
 from support.ledgers import database_of
 from support.users import user, users
 
@@ -17,6 +18,7 @@ from replay_identity import Accepted, Misconfigured, Route, Unknown, UserTraits
 from replay_identity.adapters import Exchange, Request, Response
 from replay_identity.bulk import BackendReport, DurableRouter, Progress, deliver, sync
 from replay_identity.bulk.memory_outbox import MemoryOutbox
+from replay_identity.emulator import Fault
 from replay_identity.ledger import Ledger, Settlement
 
 if TYPE_CHECKING:
@@ -359,3 +361,18 @@ def test_stops_among_users_who_need_no_request(ledger: Ledger) -> None:
 
     assert len(seen) == 1
     assert (report["acme"].unchanged, report["acme"].pending) == (1, 4999)
+
+
+# Waits of random length.
+
+
+def test_random_waits_leave_the_shared_generator_alone(world: World) -> None:
+    """An application may have seeded it."""
+    for emulator in (world.fullstory, world.logrocket):
+        emulator.faults.add(Fault(status=503, times=3, probability=0.9))
+    before = random.getstate()
+
+    report = world.sync(users(5))
+
+    assert report.pending == 0
+    assert random.getstate() == before
