@@ -19,7 +19,7 @@ from .transport import Sender, Transport
 if TYPE_CHECKING:
     import httpx
 
-    from .ledger import Ledger
+    from .ledger import Account, Ledger
 
 DeletionStatus: TypeAlias = Literal[
     "requested",  # the vendor accepted the request; it deletes later, or does not report when it is done
@@ -123,32 +123,32 @@ def hold_leases(
     lease_timeout: float,
     on_wait: Callable[[str], None] | None = None,
 ) -> Generator[str | None]:
-    """Hold the leases of all backends; yield the name of one whose lease another process holds, or None."""
+    """Hold the leases on all accounts; yield the backend of one whose lease another process holds, or None."""
     deadline = time.monotonic() + lease_timeout
     with ExitStack() as leases:
         if ledger is not None:
-            # Sorted, so that two processes that forget users do not wait for each other.
-            for name in sorted({*names, *(counts.backend for counts in ledger.counts())}):
-                if not _take_lease(leases, ledger, name, deadline, on_wait):
-                    yield name
+            # In the same order everywhere, so that two processes that forget users do not wait for each other.
+            for account in ledger.vendor_accounts(names):
+                if not _take_lease(leases, ledger, account, deadline, on_wait):
+                    yield account.backend
                     return
         yield None
 
 
 def _take_lease(
-    leases: ExitStack, ledger: "Ledger", name: str, deadline: float, on_wait: Callable[[str], None] | None
+    leases: ExitStack, ledger: "Ledger", account: "Account", deadline: float, on_wait: Callable[[str], None] | None
 ) -> bool:
-    """Add the lease of the backend *name* to *leases*; return False if another process holds it too long."""
+    """Add the lease on *account* to *leases*; return False if another process holds it too long."""
     has_reported = False
     while True:
         with ExitStack() as attempt:
-            if attempt.enter_context(ledger.lease(name)):
+            if attempt.enter_context(ledger.lease(account)):
                 leases.push(attempt.pop_all())
                 return True
         if time.monotonic() >= deadline:
             return False
         if on_wait is not None and not has_reported:
-            on_wait(name)
+            on_wait(account.backend)
             has_reported = True
         time.sleep(_LEASE_POLL_S)
 

@@ -5,6 +5,7 @@ import logging
 import shlex
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -43,7 +44,12 @@ _POLL_S: Final = 0.02
 
 @attrs.frozen
 class _Slice:
-    """The stop signal of one worker of a `DurableRouter`."""
+    """The stop signal of one worker of a `DurableRouter`.
+
+    Attributes:
+        is_closing: Returns True once the router is being closed.
+        ends_at: When the worker should end once its outbox is empty.
+    """
 
     is_closing: Callable[[], bool]
     ends_at: float
@@ -124,6 +130,8 @@ class DurableRouter:
             for route, chosen in routes_with_options(backends, options)
         ]
         self._accounts = [account_of(route) for route, _ in self._settings]
+        names = Counter(account.name for account in self._accounts if account.name)
+        self._shared_accounts = {name for name, count in names.items() if count > 1}
         self._ledger = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
         self._owns_ledger = not isinstance(ledger, Ledger)
         if same_account:
@@ -253,11 +261,21 @@ class DurableRouter:
 
     def _deliver_slice(self, route: Route, options: DeliveryOptions) -> BackendReport:
         """Deliver with a new worker until its slice has ended, and return its report."""
+        seconds = _SLICE_S
+        if route.account in self._shared_accounts:
+            # Another backend waits for the lease, so each delivers only the users that it has.
+            self._wait_for_users(account_of(route))
+            seconds = 0.0
         worker = make_worker(route, self._ledger, options)
-        worker.run(_Slice(lambda: self._is_closing, time.monotonic() + _SLICE_S), self._transport)
+        worker.run(_Slice(lambda: self._is_closing, time.monotonic() + seconds), self._transport)
         # Give the lease to another process that waits for it.
         self._pause(3 * LEASE_RETRY_S)
         return worker.report
+
+    def _wait_for_users(self, account: Account) -> None:
+        """Wait until users are pending at *account*, or the router is closed."""
+        while not (self._is_closing or self._ledger.pending_count(account)):
+            self._pause(_POLL_S)
 
     def _wait_for_threads(self, deadline: float) -> bool:
         """Return True once all other threads have ended, or False at the earliest *deadline* of all calls."""

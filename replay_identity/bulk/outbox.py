@@ -163,6 +163,7 @@ class LedgerOutbox:
         account: The backend's account.
         report: Counts each outcome once it is on disk.
         held: Row ids of users who must not be delivered yet.
+        opened_at: Version of the ledger when the run began.
         clock: Returns seconds since some fixed moment.
         now: Returns seconds since 1970.
     """
@@ -171,6 +172,7 @@ class LedgerOutbox:
     account: Account
     report: BackendReport
     held: BitSet = attrs.field(factory=BitSet)
+    opened_at: int = 0
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
@@ -179,8 +181,7 @@ class LedgerOutbox:
     _in_flight: BitSet = attrs.field(factory=BitSet, init=False)
     _skip: Held = attrs.field(init=False)
     _abandoned: int = attrs.field(default=0, init=False)
-    # Users of this run's rows that were rejected here.
-    _rejected: int = attrs.field(default=0, init=False)
+    _rejected: BitSet = attrs.field(factory=BitSet, init=False)
     _unanswered: UnansweredUsers[int] = attrs.field(init=False)
     _settlements: list[Settlement] = attrs.field(factory=list[Settlement], init=False)
     _cursor: int = attrs.field(default=0, init=False)
@@ -277,12 +278,12 @@ class LedgerOutbox:
         return self.ledger.pending_count(self.account)
 
     def rejected_elsewhere(self) -> int:
-        """Return the number of users of this run's rows that another process rejected."""
-        versions = self.report.upserts.versions
-        return max(0, self.ledger.rejected_count(self.account, versions) - self._rejected) if versions else 0
-
-    def _is_of_this_run(self, settlement: Settlement) -> bool:
-        return settlement.version in self.report.upserts.versions
+        """Return the number of users, pending before this run or upserted by it, that another process rejected."""
+        upserted = self.report.upserts.versions
+        return sum(
+            row_id not in self._rejected and (version <= self.opened_at or version in upserted)
+            for row_id, version in self.ledger.rejected_since(self.account, self.opened_at)
+        )
 
     def deferred(self) -> int:
         """Return the number of users who are sent again later."""
@@ -412,7 +413,8 @@ class LedgerOutbox:
                 continue
             if row_id in settled:
                 self.report.add(settlement.outcome, settlement.lost)
-                self._rejected += isinstance(settlement.outcome, Rejected | Broken) and self._is_of_this_run(settlement)
+                if isinstance(settlement.outcome, Rejected | Broken):
+                    self._rejected.add(row_id)
             self._in_flight.discard(row_id)
 
 

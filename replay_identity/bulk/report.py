@@ -25,7 +25,7 @@ class BackendReport:
         other_accounts: Accounts that the ledger has been used for under the same name, the latest first.
         carried: Users who were pending before the run, or that another process upserted during it.
         elsewhere: Users of those that another process settled during the run, without rejecting them.
-        rejected_elsewhere: Users of this run's rows that another process rejected during the run.
+        rejected_elsewhere: Users of this run's rows, or pending before it, that another process rejected meanwhile.
         upserts: What the rows of this run changed.
         stats: Outcomes of the pending users, with their causes.
         pending: Users who are still pending.

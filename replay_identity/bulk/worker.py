@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from math import inf
 from threading import Thread
 from time import sleep
 from typing import Final, Protocol, TypeAlias
@@ -173,6 +174,29 @@ def make_retry(options: DeliveryOptions) -> RetryPolicy:
     return RetryPolicy(_MAX_ATTEMPTS, wait_initial=options.wait_initial, wait_max=options.wait_max, total=1e9)
 
 
+@attrs.define
+class _LeaseHolder:
+    """What is seen of another process that delivers to an account.
+
+    Attributes:
+        ledger: The ledger that it delivers from.
+        account: The account.
+    """
+
+    ledger: Ledger
+    account: Account
+    _pending: float = inf
+    _progress_at: float = 0.0
+
+    def idle_seconds(self, now: float) -> float:
+        """Return the seconds since the holder was last seen to settle anybody, or since the first look."""
+        pending = self.ledger.pending_at_vendor(self.account)
+        if pending < self._pending:
+            self._progress_at = now
+        self._pending = pending
+        return now - self._progress_at
+
+
 @attrs.define(eq=False)
 class BackendWorker:
     """The delivery to one backend and the thread it runs in.
@@ -268,22 +292,31 @@ class BackendWorker:
     def _lease(self, signal: StopSignal) -> Generator[bool]:
         """Acquire the lease, waiting for another process if need be.
 
-        Yield False if stopped before, or if the other process has delivered everything.
+        Yield False if stopped before, or if the other process has delivered everything or makes no progress.
         """
         if self.ledger is None:
             yield True
             return
+        holder = _LeaseHolder(self.ledger, self.account)
         while not signal.is_stopped():
-            with self.ledger.lease(self.account.backend) as is_acquired:
+            with self.ledger.lease(self.account) as is_acquired:
                 self._is_waiting = not is_acquired
                 if is_acquired:
                     yield True
                     return
-            if signal.is_complete() and not self.outbox.pending():
+            if signal.is_complete() and (not self.outbox.pending() or self._gives_up_on(holder)):
                 break
             sleep(LEASE_RETRY_S)
         self._is_waiting = False
         yield False
+
+    def _gives_up_on(self, holder: "_LeaseHolder") -> bool:
+        """Return True, and say so in the report, if the *holder* of the lease has made no progress for too long."""
+        patience = self.delivery.options.patience
+        if holder.idle_seconds(self.delivery.clock()) <= patience:
+            return False
+        self.report.problem = f"another process is delivering, and has settled nobody for {patience:g} s"
+        return True
 
 
 def routes_with_options(
@@ -327,9 +360,10 @@ def make_worker(
     else:
         if same_account:
             ledger.adopt_account(account)
-        report.open(ledger.open_account(account))
+        info = ledger.open_account(account)
+        report.open(info)
         report.carried = ledger.pending_count(account)
-        outbox = LedgerOutbox(ledger, account, report, BitSet() if held is None else held)
+        outbox = LedgerOutbox(ledger, account, report, BitSet() if held is None else held, info.version)
     return BackendWorker(DeliveryLoop(route, outbox, report, options), report, outbox, ledger, account)
 
 

@@ -38,17 +38,18 @@ APPLICATION_ID: Final = 0x52704C67
 _DEVELOPMENT_IDS: Final = frozenset({0x52704964, 0x52704C64})
 
 _VERSION_1: Final = (
-    # One row. key: of the fingerprints; version: of the last upsert; users: how many there have been; mirror_run and
-    # mirror_completed: numbers of the last run of a mirror, and of the last one that read its whole source.
+    # One row. key: of the fingerprints; version: of the last upsert or rejection; users: how many there have been;
+    # mirror_run and mirror_completed: numbers of the last run of a mirror, and of the last that read its whole source.
     """CREATE TABLE ledger (
         key BLOB NOT NULL, version INTEGER NOT NULL, users INTEGER NOT NULL, mirror_run INTEGER NOT NULL DEFAULT 0,
         mirror_completed INTEGER NOT NULL DEFAULT 0
     )""",
-    # Confirmed state belongs to a backend at one account. used: number of the run that opened it last.
-    # has_adopted: it has taken over the account used before it, which happens once.
+    # A backend at one account. vendor_account: id of the first account that is the same one at the vendor. used: number
+    # of the run that opened it last. has_adopted: it has taken over the account used before it, which happens once.
     """CREATE TABLE accounts (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, backend TEXT NOT NULL, name TEXT NOT NULL, encoding TEXT NOT NULL,
-        used INTEGER NOT NULL, has_adopted INTEGER NOT NULL DEFAULT 0,
+        id INTEGER PRIMARY KEY AUTOINCREMENT, backend TEXT NOT NULL, name TEXT NOT NULL,
+        vendor_account INTEGER NOT NULL, encoding TEXT NOT NULL, used INTEGER NOT NULL,
+        has_adopted INTEGER NOT NULL DEFAULT 0,
         UNIQUE (backend, name)
     )""",
     # Names that vendors know fields by, by the fingerprints that stand for them in confirmed.fields.
@@ -64,17 +65,17 @@ _VERSION_1: Final = (
     # What each vendor last confirmed, as fingerprints. source: of the desired state and of how it was encoded; fields:
     # of each field as the vendor knows it. in_doubt: something was sent since, without an answer.
     """CREATE TABLE confirmed (
-        account INTEGER, row_id INTEGER, source BLOB NOT NULL, fields BLOB NOT NULL, confirmed_at INTEGER NOT NULL,
-        in_doubt INTEGER NOT NULL DEFAULT 0,
-        PRIMARY KEY (account, row_id)
+        vendor_account INTEGER, row_id INTEGER, source BLOB NOT NULL, fields BLOB NOT NULL,
+        confirmed_at INTEGER NOT NULL, in_doubt INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (vendor_account, row_id)
     ) WITHOUT ROWID""",
     # Texts that rejections and losses refer to: many users share a few of them. users: how many refer to it.
     "CREATE TABLE reasons (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE, users INTEGER NOT NULL)",
-    # version: of the desired state that was rejected; source: as in confirmed. Kept while a newer state is pending,
-    # which may turn out to be the same.
+    # version: of the desired state that was rejected; recorded: the ledger's own version then; source: as in confirmed.
+    # Kept while a newer state is pending, which may turn out to be the same.
     """CREATE TABLE rejections (
-        account INTEGER, row_id INTEGER, version INTEGER NOT NULL, source BLOB NOT NULL, reason INTEGER NOT NULL,
-        rejected_at INTEGER NOT NULL,
+        account INTEGER, row_id INTEGER, version INTEGER NOT NULL, recorded INTEGER NOT NULL, source BLOB NOT NULL,
+        reason INTEGER NOT NULL, rejected_at INTEGER NOT NULL,
         PRIMARY KEY (account, row_id)
     ) WITHOUT ROWID""",
     """CREATE TABLE losses (
@@ -83,9 +84,9 @@ _VERSION_1: Final = (
     ) WITHOUT ROWID""",
     # Imports that have not ended: what to send again after a crash, under which key, and which users are in them.
     """CREATE TABLE jobs (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, account INTEGER NOT NULL, idempotency_key TEXT NOT NULL, vendor_job TEXT,
-        size INTEGER NOT NULL, created_at INTEGER NOT NULL, encoding BLOB NOT NULL, entries BLOB NOT NULL,
-        field_values BLOB NOT NULL, body BLOB
+        id INTEGER PRIMARY KEY AUTOINCREMENT, vendor_account INTEGER NOT NULL, idempotency_key TEXT NOT NULL,
+        vendor_job TEXT, size INTEGER NOT NULL, created_at INTEGER NOT NULL, encoding BLOB NOT NULL,
+        entries BLOB NOT NULL, field_values BLOB NOT NULL, body BLOB
     )""",
     # The users of a source that is mirrored. run: the last run in which the source had the user; deleted_at: backends
     # that need not be asked to delete the user any more, as JSON.

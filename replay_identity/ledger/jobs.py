@@ -13,15 +13,15 @@ from .settlements import decode_loss
 from .store import Batch, JobEntry, StoredJob
 
 
-def insert_job(db: sqlite3.Connection, account_id: int, encoding: bytes, batch: Batch, *, now: int) -> StoredJob:
+def insert_job(db: sqlite3.Connection, vendor_account: int, encoding: bytes, batch: Batch, *, now: int) -> StoredJob:
     """Store *batch* and return its job."""
     key, size = batch.idempotency_key, len(batch.entries)
     entries, values = _encode_entries(batch.entries)
     cursor = db.execute(
-        "INSERT INTO jobs (account, idempotency_key, size, created_at, encoding, entries, field_values, body)"
+        "INSERT INTO jobs (vendor_account, idempotency_key, size, created_at, encoding, entries, field_values, body)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            account_id,
+            vendor_account,
             key,
             size,
             now,

@@ -1,31 +1,24 @@
-"""A lease per backend: one process delivers at a time, so that no other process's requests overtake its own."""
+"""A lease per account at a vendor: one process delivers at a time, so that no other's requests overtake its own."""
 
-import re
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
-from hashlib import blake2b
 from typing import Final
 
 from .._forks import fork_lock, register_fork_hooks
 from ..errors import LedgerError
-from .database import MEMORY
 from .files import create_if_missing, describe
 
-_UNSAFE: Final = re.compile("[^A-Za-z0-9_-]")
 _UNUSABLE: Final = ("the lock file next to the ledger cannot be used", "delete it if no process delivers")
 
 
 @contextmanager
-def take_lease(path: str, backend: str) -> Generator[bool]:
-    """Hold the lease on *backend* for the ledger at *path*; yield False if another process holds it.
+def take_lease(path: str, vendor_account: int) -> Generator[bool]:
+    """Hold the lease on an account at a vendor for the ledger at *path*; yield False if it is held already.
 
     The lock is SQLite's own, on a file next to the ledger: it works on every platform and ends with the process.
     """
-    if path == MEMORY:
-        yield True
-        return
-    lease = _Lease(path, backend)
+    lease = _Lease(f"{path}-{vendor_account}.lock")
     try:
         yield lease.is_ours
     finally:
@@ -33,9 +26,8 @@ def take_lease(path: str, backend: str) -> Generator[bool]:
 
 
 class _Lease:
-    def __init__(self, path: str, backend: str) -> None:
+    def __init__(self, file: str) -> None:
         self._lock: sqlite3.Connection | None = None
-        file = _lock_path(path, backend)
         with fork_lock():
             create_if_missing(file, _UNUSABLE)
             try:
@@ -64,10 +56,3 @@ class _Lease:
         """Release the lease in the child: SQLite there would believe that it holds the parent's lock."""
         if in_child:
             self.release()
-
-
-def _lock_path(path: str, backend: str) -> str:
-    """Return the path of the lock file; a backend name with unsafe characters is replaced by a hash."""
-    safe = _UNSAFE.sub("", backend)[:40]
-    name = safe if safe == backend else f"{safe}-{blake2b(backend.encode(), digest_size=4).hexdigest()}"
-    return f"{path}-{name}.lock"

@@ -193,16 +193,28 @@ class Ledger:
         """Return how many users are pending at *backend*, or how many may be sent *due_at* that time since 1970."""
         return self._store.pending_count(_account(backend), due_at=due_at)
 
+    def pending_at_vendor(self, backend: str | Account) -> int:
+        """Return how many users are pending at the vendor's account of *backend*, under whatever name of a backend."""
+        return self._store.pending_at_vendor(_account(backend))
+
     def next_due(self, backend: str | Account, *, now: float) -> float | None:
         """Return when the first user who was deferred beyond *now* may be sent, in seconds since 1970, or None."""
         return self._store.next_due(_account(backend), now=now)
 
-    def lease(self, backend: str) -> AbstractContextManager[bool]:
-        """Hold the right to deliver to *backend* during a `with` block; yield False if another process holds it.
+    def vendor_accounts(self, backends: Iterable[str] = ()) -> list[Account]:
+        """Return one account for each account at a vendor that the ledger was used for, or is used for by *backends*.
 
-        The lease ends with the process, even if that is killed.
+        They come in the order in which leases on several of them are to be taken.
         """
-        return self._store.lease(backend)
+        return self._store.vendor_accounts(list(backends))
+
+    def lease(self, backend: str | Account) -> AbstractContextManager[bool]:
+        """Hold the right to deliver to *backend* during a `with` block; yield False if it is held already.
+
+        Backends whose account at the vendor is the same take turns, so that neither overtakes the other. The lease ends
+        with the process, even if that is killed.
+        """
+        return self._store.lease(_account(backend))
 
     def start_job(self, backend: str | Account, batch: Batch) -> StoredJob:
         """Store a batch before it is sent."""
@@ -250,9 +262,12 @@ class Ledger:
         """Yield the users that *backend* rejected, and why."""
         return self._store.rejected(_account(backend))
 
-    def rejected_count(self, backend: str | Account, versions: range) -> int:
-        """Return how many users are rejected with a desired state of one of these *versions*."""
-        return self._store.rejected_count(_account(backend), versions)
+    def rejected_since(self, backend: str | Account, recorded: int) -> list[tuple[int, int]]:
+        """Return row ids and versions of the users whose rejection was recorded after that version of the ledger.
+
+        `open_account` returns the version, and so do the counts of an upsert.
+        """
+        return self._store.rejected_since(_account(backend), recorded)
 
     def losses(self, backend: str | Account) -> Iterator[tuple[Adjustment, ...]]:
         """Yield what was lost at *backend*, per user; the ledger no longer knows who the users are."""

@@ -11,6 +11,7 @@ import orjson
 
 from ..errors import printable
 from ..outcomes import Accepted, Adjustment, Broken, Rejected, Skipped, SkipReason, Violation, lossy_adjustments
+from .accounts import StoredAccount
 from .codec import (
     NUMBER_OR_NONE,
     TEXT,
@@ -33,23 +34,24 @@ _REJECTIONS: Final = (Rejected, Broken)
 def settle_users(
     db: sqlite3.Connection,
     fingerprints: Fingerprints,
-    account: int,
+    account: StoredAccount,
     settlements: Sequence[Settlement],
     *,
-    encoding: str,
     now: int,
+    is_outdated: bool = False,
 ) -> set[int]:
     """Record *settlements*, which name no user twice, in a transaction; return the row ids no longer pending.
 
     Args:
         db: The connection.
         fingerprints: The ledger's fingerprints.
-        account: The account's key in the ledger.
+        account: The account.
         settlements: The outcomes.
-        encoding: What decided how the users were encoded.
         now: Seconds since 1970.
+        is_outdated: True if the users were encoded with other settings than the account has now. What the vendor has
+            is recorded, and every user stays pending.
     """
-    recorder = _OutcomeRecorder(db, fingerprints, account, encoding, now)
+    recorder = _OutcomeRecorder(db, fingerprints, account, now, is_outdated)
     settled: set[int] = set()
     for start in range(0, len(settlements), MAX_ROWS):
         settled.update(recorder.record(settlements[start : start + MAX_ROWS]))
@@ -62,9 +64,9 @@ class _OutcomeRecorder:
 
     db: sqlite3.Connection
     fingerprints: Fingerprints
-    account: int
-    encoding: str
+    account: StoredAccount
     now: int
+    is_outdated: bool
 
     def record(self, settlements: Sequence[Settlement]) -> list[int]:
         pending = self._select_pending([settlement.row_id for settlement in settlements])
@@ -75,6 +77,8 @@ class _OutcomeRecorder:
         rejected = [each for each in current if isinstance(each.outcome, _REJECTIONS)]
         self._confirm(confirmed, pending)
         self._forget_doubtful([*unconfirmed, *rejected])
+        if self.is_outdated:
+            return []
         self._record_losses(confirmed, pending)
         settled = [each.row_id for each in (*confirmed, *unconfirmed, *rejected)]
         self._replace_rejections(settled, rejected, pending)
@@ -90,19 +94,19 @@ class _OutcomeRecorder:
             "SELECT desired.row_id, version, encoded FROM desired"
             " JOIN pending ON account = ? AND pending.row_id = desired.row_id"
             f" WHERE desired.row_id {clause}",
-            [self.account, *parameters],
+            [self.account.id, *parameters],
         )
         return {row_id: (version, encoded) for row_id, version, encoded in rows}
 
     def _defer(self, deferred: Sequence[Settlement]) -> None:
         self.db.executemany(
             "UPDATE pending SET not_before = ? WHERE account = ? AND row_id = ?",
-            [(each.not_before, self.account, each.row_id) for each in deferred],
+            [(each.not_before, self.account.id, each.row_id) for each in deferred],
         )
 
     def _delete_pending(self, row_ids: Sequence[int]) -> None:
         clause, parameters = sql_in(row_ids)
-        self.db.execute(f"DELETE FROM pending WHERE account = ? AND row_id {clause}", [self.account, *parameters])
+        self.db.execute(f"DELETE FROM pending WHERE account = ? AND row_id {clause}", [self.account.id, *parameters])
 
     def _erase_desired(self, row_ids: Sequence[int]) -> None:
         """Erase the values of users who are neither pending nor rejected at any account."""
@@ -121,15 +125,15 @@ class _OutcomeRecorder:
         before = self._select_confirmed([each.row_id for each in settlements])
         rows: list[tuple[int, int, bytes, bytes, int]] = []
         for each in settlements:
-            source = self.fingerprints.of_source(pending[each.row_id][1], self.encoding)
+            source = b"" if self.is_outdated else self._source_of(pending[each.row_id][1])
             fields = each.fields
             if older := before.get(each.row_id):
                 # Not known: what a request without an answer may have changed, and what one without fields has changed.
                 is_known = fields and not each.in_doubt
                 fields = pack({**unpack(older if is_known else forget_values(older)), **unpack(fields)})
-            rows.append((self.account, each.row_id, source, fields, self.now))
+            rows.append((self.account.vendor_account, each.row_id, source, fields, self.now))
         self.db.executemany(
-            "INSERT OR REPLACE INTO confirmed (account, row_id, source, fields, confirmed_at, in_doubt)"
+            "INSERT OR REPLACE INTO confirmed (vendor_account, row_id, source, fields, confirmed_at, in_doubt)"
             " VALUES (?, ?, ?, ?, ?, 0)",
             rows,
         )
@@ -137,7 +141,8 @@ class _OutcomeRecorder:
     def _select_confirmed(self, row_ids: Collection[int]) -> dict[int, bytes]:
         clause, parameters = sql_in(row_ids)
         rows = self.db.execute(
-            f"SELECT row_id, fields FROM confirmed WHERE account = ? AND row_id {clause}", [self.account, *parameters]
+            f"SELECT row_id, fields FROM confirmed WHERE vendor_account = ? AND row_id {clause}",
+            [self.account.vendor_account, *parameters],
         )
         return dict(rows.fetchall())
 
@@ -145,11 +150,11 @@ class _OutcomeRecorder:
         """Forget the values of fields that a request without success may have set; the others stay confirmed."""
         before = self._select_confirmed([each.row_id for each in settlements])
         self.db.executemany(
-            "UPDATE confirmed SET source = x'', fields = ?, in_doubt = 0 WHERE account = ? AND row_id = ?",
+            "UPDATE confirmed SET source = x'', fields = ?, in_doubt = 0 WHERE vendor_account = ? AND row_id = ?",
             [
                 (
                     self._without_values(before[each.row_id], each),
-                    self.account,
+                    self.account.vendor_account,
                     each.row_id,
                 )
                 for each in settlements
@@ -163,25 +168,28 @@ class _OutcomeRecorder:
         return add_names(forget_values(confirmed, fields), settlement.fields)
 
     def _replace_rejections(
-        self, settled: Sequence[int], rejected: Iterable[Settlement], pending: Mapping[int, tuple[int, bytes]]
+        self, settled: Sequence[int], rejected: Sequence[Settlement], pending: Mapping[int, tuple[int, bytes]]
     ) -> None:
         """Delete the rejections of earlier states of the *settled* users, and store those of the *rejected* ones."""
         reasons = ReasonTable(self.db)
         clause, parameters = sql_in(settled)
         older = self.db.execute(
             f"DELETE FROM rejections WHERE account = ? AND row_id {clause} RETURNING reason",
-            [self.account, *parameters],
+            [self.account.id, *parameters],
         )
         for (reason,) in older.fetchall():
             reasons.drop(reason)
+        recorded = self._next_version() if rejected else 0
         self.db.executemany(
-            "INSERT INTO rejections (account, row_id, version, source, reason, rejected_at) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO rejections (account, row_id, version, recorded, source, reason, rejected_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
                 (
-                    self.account,
+                    self.account.id,
                     each.row_id,
                     each.version,
-                    self.fingerprints.of_source(pending[each.row_id][1], self.encoding),
+                    recorded,
+                    self._source_of(pending[each.row_id][1]),
                     reasons.id_of(_encode_rejection(each.outcome)),
                     self.now,
                 )
@@ -191,6 +199,13 @@ class _OutcomeRecorder:
         )
         reasons.store_counts()
 
+    def _source_of(self, encoded: bytes) -> bytes:
+        return self.fingerprints.of_source(encoded, self.account.encoding)
+
+    def _next_version(self) -> int:
+        (version,) = self.db.execute("UPDATE ledger SET version = version + 1 RETURNING version").fetchone()
+        return int(version)
+
     def _record_losses(self, confirmed: Sequence[Settlement], pending: Mapping[int, tuple[int, bytes]]) -> None:
         """Record what the vendor did not get; earlier losses of fields that this state does not set stay recorded."""
         losses = {each.row_id: lost for each in confirmed if (lost := _lost(each))}
@@ -199,11 +214,11 @@ class _OutcomeRecorder:
             fields = [printable(field) for field in field_names(decode(pending[row_id][1]))]
             kept = [loss for loss in decode_losses(text) if not any(_is_about(loss, field) for field in fields)]
             losses[row_id] = tuple(dict.fromkeys([*kept, *losses.get(row_id, ())]))
-            self.db.execute("DELETE FROM losses WHERE account = ? AND row_id = ?", [self.account, row_id])
+            self.db.execute("DELETE FROM losses WHERE account = ? AND row_id = ?", [self.account.id, row_id])
             reasons.drop(reason)
         self.db.executemany(
             "INSERT INTO losses (account, row_id, reason) VALUES (?, ?, ?)",
-            [(self.account, row_id, reasons.id_of(_encode_losses(lost))) for row_id, lost in losses.items() if lost],
+            [(self.account.id, row_id, reasons.id_of(_encode_losses(lost))) for row_id, lost in losses.items() if lost],
         )
         reasons.store_counts()
 
@@ -212,7 +227,7 @@ class _OutcomeRecorder:
         return self.db.execute(
             "SELECT row_id, reason, text FROM losses JOIN reasons ON id = reason"
             f" WHERE account = ? AND row_id {clause}",
-            [self.account, *parameters],
+            [self.account.id, *parameters],
         ).fetchall()
 
 

@@ -1,6 +1,7 @@
 """Keep a ledger in one SQLite file."""
 
 import sqlite3
+import threading
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
@@ -17,11 +18,12 @@ from ..traits import UserTraits
 from .accounts import (
     SELECT_ACCOUNT,
     TABLES_BY_ACCOUNT,
-    account_id_of,
+    StoredAccount,
     bind_account,
     has_account,
     merge_accounts,
     registered,
+    rename_account,
     resolve,
 )
 from .codec import (
@@ -38,7 +40,7 @@ from .codec import (
     require,
     unpack,
 )
-from .database import MAX_ROWS, ROW_ID_END, Database, sql_in
+from .database import MAX_ROWS, MEMORY, ROW_ID_END, Database, sql_in
 from .jobs import decode_entries, has_user, insert_job, is_in_flight
 from .lease import take_lease
 from .settlements import decode_losses, decode_rejection, drop_reasons, settle_users, store_names
@@ -62,7 +64,7 @@ from .store import (
     UserStatus,
     VanishedUser,
 )
-from .upserts import UpsertTarget, upsert_users
+from .upserts import HeldUsers, UpsertTarget, upsert_users
 
 _HEX_DIGITS: Final = "0123456789abcdef"
 
@@ -88,6 +90,7 @@ class SqliteStore:
             raise
         self.fingerprints = Fingerprints(key)
         self._names: dict[bytes, str] = {}
+        self._memory_leases: dict[int, threading.Lock] = {}
 
     @property
     def path(self) -> str:
@@ -99,14 +102,15 @@ class SqliteStore:
     def open_account(self, account: Account) -> AccountInfo:
         """Register *account* as the latest one of its backend, and return what was known of it."""
         with self._database.transaction() as db:
-            is_known = bool(account_id_of(db, account)) or bind_account(db, account)
+            is_known = bool(resolve(db, account).id) or bind_account(db, account)
             (name,) = db.execute(
                 "UPDATE accounts SET encoding = ?, used = 1 + (SELECT max(used) FROM accounts)"
                 " WHERE id = ? RETURNING name",
-                [account.encoding, account_id_of(db, account)],
+                [account.encoding, resolve(db, account).id],
             ).fetchone()
+            (version,) = db.execute("SELECT version FROM ledger").fetchone()
         others = (each for each in reversed(self.counts()) if each.backend == account.backend and each.account != name)
-        return AccountInfo(not is_known, tuple(others))
+        return AccountInfo(not is_known, tuple(others), version)
 
     def adopt_account(self, account: Account) -> bool:
         """Give *account*, once, the state of the account used before it; return False if there is none."""
@@ -120,21 +124,30 @@ class SqliteStore:
             if older is None or not account.name or _has_adopted(db, account):
                 return False
             if has_account(db, account):
-                merge_accounts(db, older[0], account_id_of(db, account))
+                merge_accounts(db, older[0], resolve(db, account).id)
             else:
-                db.execute("UPDATE accounts SET name = ? WHERE id = ?", [account.name, older[0]])
+                rename_account(db, older[0], account.name)
             db.execute(
                 "UPDATE accounts SET has_adopted = 1 WHERE backend = ? AND name = ?", [account.backend, account.name]
             )
         return True
 
+    def vendor_accounts(self, backends: Collection[str]) -> list[Account]:
+        """Return one account for each account at a vendor, after registering *backends* that are new."""
+        with self._database.transaction() as db:
+            for backend in backends:
+                registered(db, Account(backend))
+            rows = db.execute(
+                "SELECT backend, name FROM accounts WHERE id IN (SELECT min(id) FROM accounts GROUP BY vendor_account)"
+                " ORDER BY id"
+            )
+            return [Account(backend, name) for backend, name in rows]
+
     def counts(self) -> list[AccountCounts]:
         """Return the counts of each account, the one used last at the end."""
         return [
-            AccountCounts(backend, name, *self._database.rows(_SELECT_COUNTS, *[account_id] * 5)[0])
-            for account_id, backend, name in self._database.rows(
-                "SELECT id, backend, name FROM accounts ORDER BY used, id"
-            )
+            AccountCounts(backend, name, *self._database.rows(_SELECT_COUNTS, account_id)[0])
+            for account_id, backend, name in self._database.rows(_SELECT_ACCOUNTS)
         ]
 
     # Users
@@ -148,12 +161,17 @@ class SqliteStore:
         held: MutableRowIds | None,
     ) -> UpsertResult:
         """Upsert *users*; the arguments are those of `Ledger.upsert`."""
-        with self._database.transaction() as db:
-            targets = {account.backend: UpsertTarget(*registered(db, account)) for account in accounts}
-            result = upsert_users(db, self.fingerprints, targets, users, replace=replace, held=held)
-        if held is not None:
-            for row_id in result.released:
-                held.discard(row_id)
+        holding = None if held is None else HeldUsers(held)
+        try:
+            with self._database.transaction() as db:
+                targets = {account.backend: UpsertTarget(registered(db, account)) for account in accounts}
+                result = upsert_users(db, self.fingerprints, targets, users, replace=replace, held=holding)
+        except BaseException:
+            if holding is not None:
+                holding.roll_back()
+            raise
+        if holding is not None:
+            holding.release(result.released)
         return result
 
     def claim(
@@ -161,40 +179,41 @@ class SqliteStore:
     ) -> list[Claim]:
         """Return up to *limit* pending users; the arguments are those of `Ledger.claim`."""
         with self._database.transaction() as db:
-            account_id = account_id_of(db, account)
+            stored = resolve(db, account)
             pending = db.execute(
                 "SELECT row_id FROM pending WHERE account = ? AND row_id > ? AND row_id < ? AND not_before <= ?"
                 " ORDER BY row_id",
-                [account_id, after, ROW_ID_END if before is None else before, now],
+                [stored.id, after, ROW_ID_END if before is None else before, now],
             )
             row_ids = list(islice((row_id for (row_id,) in pending if row_id not in skip), limit))
             pending.close()
-            claims = _select_claims(db, account_id, row_ids)
+            claims = _select_claims(db, stored.vendor_account, row_ids)
             if len(claims) != len(row_ids):
                 raise LookupError  # In a damaged file, a pending user may have no desired state.
-            claims = self._with_rejections(db, account, claims)
+            claims = self._with_rejections(db, account.backend, stored, claims)
             # Until the vendor confirms again, what it has may differ from what it last confirmed.
             clause, parameters = sql_in(row_ids)
             db.execute(
-                f"UPDATE confirmed SET in_doubt = 1 WHERE account = ? AND in_doubt = 0 AND row_id {clause}",
-                [account_id, *parameters],
+                f"UPDATE confirmed SET in_doubt = 1 WHERE vendor_account = ? AND in_doubt = 0 AND row_id {clause}",
+                [stored.vendor_account, *parameters],
             )
         return claims
 
-    def _with_rejections(self, db: sqlite3.Connection, account: Account, claims: list[Claim]) -> list[Claim]:
+    def _with_rejections(
+        self, db: sqlite3.Connection, backend: str, account: StoredAccount, claims: list[Claim]
+    ) -> list[Claim]:
         """Return *claims*, those of users whose desired state was rejected before with the rejection."""
-        account_id, encoding = resolve(db, account)
         clause, parameters = sql_in([claim.row_id for claim in claims])
         rows = db.execute(
             "SELECT rejections.row_id, source, encoded, text FROM rejections"
             " JOIN desired ON desired.row_id = rejections.row_id JOIN reasons ON id = reason"
             f" WHERE account = ? AND rejections.row_id {clause}",
-            [account_id, *parameters],
+            [account.id, *parameters],
         )
         rejected = {
-            row_id: decode_rejection(account.backend, text)
+            row_id: decode_rejection(backend, text)
             for row_id, source, encoded, text in rows
-            if source == self.fingerprints.of_source(encoded, encoding)
+            if source == self.fingerprints.of_source(encoded, account.encoding)
         }
         if not rejected:
             return claims
@@ -207,33 +226,37 @@ class SqliteStore:
         """Return the *claims* whose users are pending and have not changed since."""
         clause, parameters = sql_in([claim.row_id for claim in claims])
         sql = f"SELECT desired.row_id, version FROM {_PENDING_USERS} WHERE desired.row_id {clause}"
-        versions: dict[int, int] = dict(self._database.rows(sql, self._find(account), *parameters))
+        versions: dict[int, int] = dict(self._database.rows(sql, self._find(account).id, *parameters))
         return [claim for claim in claims if versions.get(claim.row_id) == claim.version]
 
     def settle(self, account: Account, settlements: Sequence[Settlement], *, now: int) -> set[int]:
         """Record outcomes; return the row ids of the users who are no longer pending."""
         with self._transaction_with_names() as db:
-            account_id, encoding = resolve(db, account)
-            return settle_users(db, self.fingerprints, account_id, settlements, encoding=encoding, now=now)
+            return settle_users(db, self.fingerprints, resolve(db, account), settlements, now=now)
 
     def pending_count(self, account: Account, *, due_at: float | None = None) -> int:
         """Return how many users are pending, or how many of them may be claimed *due_at* that time."""
         # In a damaged file there may be others, which no claim finds: a run would wait for them without end.
         sql = f"SELECT count(*) FROM pending WHERE account = ? AND row_id > 0 AND row_id < {ROW_ID_END}"
-        parameters = [self._find(account), inf if due_at is None else due_at]
+        parameters = [self._find(account).id, inf if due_at is None else due_at]
         return int(self._database.rows(f"{sql} AND not_before <= ?", *parameters)[0][0])
+
+    def pending_at_vendor(self, account: Account) -> int:
+        """Return how many users are pending at the vendor's account, whatever the name of the backend."""
+        sql = "SELECT count(*) FROM accounts JOIN pending ON account = id WHERE vendor_account = ?"
+        return int(self._database.rows(sql, self._find(account).vendor_account)[0][0])
 
     def next_due(self, account: Account, *, now: float) -> float | None:
         """Return when the first user who was deferred beyond *now* may be claimed; None if there is none."""
         sql = "SELECT min(not_before) FROM pending WHERE account = ? AND not_before > ?"
-        due: float | None = self._database.rows(sql, self._find(account), now)[0][0]
+        due: float | None = self._database.rows(sql, self._find(account).id, now)[0][0]
         with self._database.translated_errors():
             return None if due is None else float(due)
 
-    def rejected_count(self, account: Account, versions: range) -> int:
-        """Return how many users are rejected with a desired state of one of these *versions*."""
-        sql = f"SELECT count(*) FROM rejections WHERE account = ? AND version >= ? AND version < ? AND {_NOT_PENDING}"
-        return int(self._database.rows(sql, self._find(account), versions.start, versions.stop)[0][0])
+    def rejected_since(self, account: Account, recorded: int) -> list[tuple[int, int]]:
+        """Return row ids and versions of the users whose rejection was recorded after that version of the ledger."""
+        sql = f"SELECT row_id, version FROM rejections WHERE account = ? AND recorded > ? AND {_NOT_PENDING}"
+        return self._database.rows(sql, self._find(account).id, recorded)
 
     def rejected(self, account: Account) -> Iterator[RejectedUser]:
         """Yield the rejected users, and why."""
@@ -255,24 +278,22 @@ class SqliteStore:
             row_id = self._row_id(db, user_id)
             if row_id is None:
                 return None
-            accounts = db.execute("SELECT id, backend, name FROM accounts ORDER BY used, id").fetchall()
+            accounts = [Account(backend, name) for _, backend, name in db.execute(_SELECT_ACCOUNTS)]
             claims = {
-                (backend, name): _select_claims(db, account_id, [row_id]) for account_id, backend, name in accounts
+                (account.backend, account.name): _select_claims(db, resolve(db, account).vendor_account, [row_id])
+                for account in accounts
             }
-            statuses = [
-                self._account_status(db, row_id, account_id, AccountStatus(backend, name), user_id)
-                for account_id, backend, name in accounts
-            ]
+            statuses = [self._account_status(db, row_id, account, user_id) for account in accounts]
             desired = next((claim.user for found in claims.values() for claim in found), None)
         return UserStatus(tuple(statuses), desired, {key: found[0] for key, found in claims.items() if found})
 
-    def _account_status(
-        self, db: sqlite3.Connection, row_id: int, account_id: int, status: AccountStatus, user_id: str
-    ) -> AccountStatus:
-        parameters = [account_id, row_id]
+    def _account_status(self, db: sqlite3.Connection, row_id: int, account: Account, user_id: str) -> AccountStatus:
+        stored = resolve(db, account)
+        parameters = [stored.id, row_id]
         pending = db.execute("SELECT not_before FROM pending WHERE account = ? AND row_id = ?", parameters).fetchone()
         confirmed = db.execute(
-            "SELECT fields, in_doubt, confirmed_at FROM confirmed WHERE account = ? AND row_id = ?", parameters
+            "SELECT fields, in_doubt, confirmed_at FROM confirmed WHERE vendor_account = ? AND row_id = ?",
+            [stored.vendor_account, row_id],
         ).fetchone()
         rejection = db.execute(
             "SELECT text, rejected_at FROM rejections JOIN reasons ON id = reason WHERE account = ? AND row_id = ?",
@@ -281,18 +302,19 @@ class SqliteStore:
         lost = db.execute(
             "SELECT text FROM losses JOIN reasons ON id = reason WHERE account = ? AND row_id = ?", parameters
         ).fetchone()
-        jobs = db.execute("SELECT entries FROM jobs WHERE account = ?", [account_id])
+        jobs = db.execute("SELECT entries FROM jobs WHERE vendor_account = ?", [stored.vendor_account])
         fields, in_doubt, confirmed_at = confirmed or (b"", 0, None)
         known = [name for name, value in unpack(fields).items() if value != UNKNOWN_VALUE]
-        return attrs.evolve(
-            status,
+        return AccountStatus(
+            account.backend,
+            account.name,
             pending=pending is not None,
             not_before=(pending[0] or None) if pending else None,
             in_doubt=bool(in_doubt),
             in_job=any(has_user(entries, user_id) for (entries,) in jobs),
             confirmed_at=confirmed_at,
             confirmed_fields=tuple(sorted(_select_names(db, known))),
-            rejection=decode_rejection(status.backend, rejection[0]) if rejection and not pending else None,
+            rejection=decode_rejection(account.backend, rejection[0]) if rejection and not pending else None,
             rejected_at=rejection[1] if rejection and not pending else None,
             losses=decode_losses(lost[0]) if lost else (),
         )
@@ -306,24 +328,26 @@ class SqliteStore:
     def invalidate(self, account: Account) -> None:
         """Invalidate everything that was confirmed."""
         with self._database.transaction() as db:
-            account_id = account_id_of(db, account)
+            vendor_account = resolve(db, account).vendor_account
             # The values are erased as well, or all fields would count as confirmed as soon as one is.
             db.create_function("forget_values", 1, forget_values, deterministic=True)
             db.execute(
-                "UPDATE confirmed SET source = x'', fields = forget_values(fields), in_doubt = 1 WHERE account = ?",
-                [account_id],
+                "UPDATE confirmed SET source = x'', fields = forget_values(fields), in_doubt = 1"
+                " WHERE vendor_account = ?",
+                [vendor_account],
             )
             # Claims in flight were compared with what was confirmed: as versions of their own, they settle nobody.
             (version,) = db.execute("UPDATE ledger SET version = version + 1 RETURNING version").fetchone()
             db.execute(
-                "UPDATE desired SET version = ? WHERE row_id IN (SELECT row_id FROM pending WHERE account = ?)",
-                [version, account_id],
+                "UPDATE desired SET version = ? WHERE row_id IN"
+                " (SELECT row_id FROM accounts JOIN pending ON account = id WHERE vendor_account = ?)",
+                [version, vendor_account],
             )
 
     def requeue_rejected(self, account: Account) -> int:
         """Make rejected users pending again, and return how many."""
         with self._database.transaction() as db:
-            account_id = account_id_of(db, account)
+            account_id = resolve(db, account).id
             requeued = db.execute(
                 "INSERT OR IGNORE INTO pending (account, row_id)"
                 " SELECT account, row_id FROM rejections WHERE account = ?",
@@ -355,7 +379,8 @@ class SqliteStore:
         if row_id is None:
             return False
         reasons: list[tuple[int]] = []
-        for (account_id,) in db.execute("SELECT id FROM accounts").fetchall():
+        for account_id, vendor_account in db.execute("SELECT id, vendor_account FROM accounts").fetchall():
+            db.execute("DELETE FROM confirmed WHERE vendor_account = ? AND row_id = ?", [vendor_account, row_id])
             parameters = [account_id, row_id]
             for table in ("rejections", "losses"):
                 reasons += db.execute(f"SELECT reason FROM {table} WHERE account = ? AND row_id = ?", parameters)
@@ -375,9 +400,9 @@ class SqliteStore:
         with self._transaction_with_names() as db:
             if replaced is not None:
                 db.execute("DELETE FROM jobs WHERE id = ?", [replaced.id])
-            account_id, encoding = registered(db, account)
-            fingerprint = self.fingerprints.of_encoding(encoding)
-            return [insert_job(db, account_id, fingerprint, batch, now=now) for batch in batches]
+            stored = registered(db, account)
+            encoding = self.fingerprints.of_encoding(stored.encoding)
+            return [insert_job(db, stored.vendor_account, encoding, batch, now=now) for batch in batches]
 
     def name_job(self, job: StoredJob, vendor_job: str) -> None:
         """Store the vendor's id of a job, and erase its body."""
@@ -387,16 +412,14 @@ class SqliteStore:
     def end_job(self, account: Account, job: StoredJob, settlements: Sequence[Settlement], *, now: int) -> set[int]:
         """Delete a job and settle its users; return what `settle` returns."""
         with self._transaction_with_names() as db:
-            stored = db.execute("DELETE FROM jobs WHERE id = ? RETURNING encoding", [job.id]).fetchone()
-            account_id, encoding = resolve(db, account)
-            if stored is None or stored[0] != self.fingerprints.of_encoding(encoding):
-                # What was encoded with other settings is not what these settings would send.
-                encoding = _NO_ENCODING
-            return settle_users(db, self.fingerprints, account_id, settlements, encoding=encoding, now=now)
+            encoded = db.execute("DELETE FROM jobs WHERE id = ? RETURNING encoding", [job.id]).fetchone()
+            stored = resolve(db, account)
+            is_outdated = encoded is None or encoded[0] != self.fingerprints.of_encoding(stored.encoding)
+            return settle_users(db, self.fingerprints, stored, settlements, now=now, is_outdated=is_outdated)
 
     def jobs(self, account: Account) -> list[StoredJob]:
         """Return the jobs that have not ended, the oldest first."""
-        return [StoredJob(*row) for row in self._database.rows(_SELECT_JOBS, self._find(account))]
+        return [StoredJob(*row) for row in self._database.rows(_SELECT_JOBS, self._find(account).vendor_account)]
 
     def entries(self, job: StoredJob) -> list[JobEntry]:
         """Return the entries of a job, in the order of the batch's items."""
@@ -494,9 +517,26 @@ class SqliteStore:
 
     # The file
 
-    def lease(self, backend: str) -> AbstractContextManager[bool]:
-        """Hold the right to deliver to *backend*, at any account; yield False if another process holds it."""
-        return take_lease(self.path, backend)
+    def lease(self, account: Account) -> AbstractContextManager[bool]:
+        """Hold the right to deliver to the vendor's account; yield False if it is held already."""
+        stored = self._find(account)
+        if not stored.id:
+            with self._database.transaction() as db:
+                stored = registered(db, account)
+        if self.path == MEMORY:
+            return self._memory_lease(stored.vendor_account)
+        return take_lease(self.path, stored.vendor_account)
+
+    @contextmanager
+    def _memory_lease(self, vendor_account: int) -> Generator[bool]:
+        """Hold a lease among the threads of this process; nobody else has the ledger."""
+        lock = self._memory_leases.setdefault(vendor_account, threading.Lock())
+        is_ours = lock.acquire(blocking=False)
+        try:
+            yield is_ours
+        finally:
+            if is_ours:
+                lock.release()
 
     def copy_to(self, path: Path) -> None:
         """Write a copy of the file to *path*, which must not exist."""
@@ -520,10 +560,9 @@ class SqliteStore:
         for name in names:
             new_names.pop(name, None)
 
-    def _find(self, account: Account) -> int:
-        """Return the id of an account; 0, which no account has, if the ledger was never used for it."""
+    def _find(self, account: Account) -> StoredAccount:
         rows = self._database.rows(SELECT_ACCOUNT, account.backend, account.name, account.name)
-        return rows[0][0] if rows else 0
+        return StoredAccount(*rows[0]) if rows else StoredAccount()
 
     def _row_id(self, db: sqlite3.Connection, user_id: str) -> int | None:
         row = db.execute(
@@ -536,28 +575,29 @@ class SqliteStore:
 
     def _pages(self, sql: str, account: Account) -> Iterator[tuple[Any, ...]]:
         """Yield the rows that *sql* selects, page by page, so that other threads and processes can work in between."""
-        account_id, after = self._find(account), 0
+        account_id, after = self._find(account).id, 0
         while rows := self._database.rows(sql, account_id, after, MAX_ROWS):
             yield from (row[1:] for row in rows)
             after = rows[-1][0]
 
 
-# No backend has this encoding, so nothing that was confirmed with it counts as unchanged without a comparison.
-_NO_ENCODING: Final = "\0"
-
 _PENDING_USERS: Final = "desired JOIN pending ON account = ? AND pending.row_id = desired.row_id"
 _SELECT_ACCOUNTS: Final = "SELECT id, backend, name FROM accounts ORDER BY used, id"
-_SELECT_JOBS: Final = "SELECT id, idempotency_key, size, created_at, vendor_job FROM jobs WHERE account = ? ORDER BY id"
+_SELECT_JOBS: Final = (
+    "SELECT id, idempotency_key, size, created_at, vendor_job FROM jobs WHERE vendor_account = ? ORDER BY id"
+)
 # A rejection is that of an older state while the user is pending.
 _NOT_PENDING: Final = (
     "NOT EXISTS (SELECT 1 FROM pending"
     " WHERE pending.account = rejections.account AND pending.row_id = rejections.row_id)"
 )
 _SELECT_COUNTS: Final = (
-    "SELECT (SELECT count(*) FROM pending WHERE account = ?), (SELECT count(*) FROM confirmed WHERE account = ?),"
-    f" (SELECT count(*) FROM rejections WHERE account = ? AND {_NOT_PENDING}),"
-    " (SELECT count(*) FROM losses WHERE account = ?),"
-    " (SELECT count(*) FROM jobs WHERE account = ?)"
+    "SELECT (SELECT count(*) FROM pending WHERE account = accounts.id),"
+    " (SELECT count(*) FROM confirmed WHERE confirmed.vendor_account = accounts.vendor_account),"
+    f" (SELECT count(*) FROM rejections WHERE account = accounts.id AND {_NOT_PENDING}),"
+    " (SELECT count(*) FROM losses WHERE account = accounts.id),"
+    " (SELECT count(*) FROM jobs WHERE jobs.vendor_account = accounts.vendor_account)"
+    " FROM accounts WHERE id = ?"
 )
 _SELECT_REJECTED: Final = (
     "SELECT rejections.row_id, encoded, text, rejected_at FROM rejections"
@@ -576,14 +616,14 @@ def _has_adopted(db: sqlite3.Connection, account: Account) -> bool:
     return db.execute(sql, [account.backend, account.name]).fetchone() is not None
 
 
-def _select_claims(db: sqlite3.Connection, account_id: int, row_ids: Sequence[int]) -> list[Claim]:
+def _select_claims(db: sqlite3.Connection, vendor_account: int, row_ids: Sequence[int]) -> list[Claim]:
     """Return claims of the users in *row_ids* who have a desired state, in ascending order."""
     clause, parameters = sql_in(row_ids)
     rows = db.execute(
         "SELECT desired.row_id, version, encoded, fields, in_doubt FROM desired"
-        " LEFT JOIN confirmed ON confirmed.account = ? AND confirmed.row_id = desired.row_id"
+        " LEFT JOIN confirmed ON vendor_account = ? AND confirmed.row_id = desired.row_id"
         f" WHERE desired.row_id {clause} ORDER BY desired.row_id",
-        [account_id, *parameters],
+        [vendor_account, *parameters],
     )
     return [_claim(*row) for row in rows]
 

@@ -18,7 +18,9 @@ Rejection: TypeAlias = Rejected | Broken
 
 @attrs.frozen
 class Account:
-    """What confirmed state belongs to: one backend at one account of its vendor.
+    """One backend at one account of its vendor.
+
+    Users are pending at it. What the vendor has confirmed is shared by all backends whose account has the same name.
 
     Attributes:
         backend: Name of the backend.
@@ -39,10 +41,12 @@ class AccountInfo:
     Attributes:
         is_new: True if the ledger has never been used for the account.
         others: The accounts that the ledger has been used for under the same backend name, the latest first.
+        version: Version of the ledger: every later upsert and rejection has a higher one.
     """
 
     is_new: bool
     others: tuple["AccountCounts", ...] = ()
+    version: int = attrs.field(default=0, eq=False)
 
 
 @attrs.frozen
@@ -419,12 +423,16 @@ class Store(Protocol):
         """Return how many users are pending, or how many of them may be claimed *due_at* that time."""
         ...
 
+    def pending_at_vendor(self, account: Account) -> int:
+        """Return how many users are pending at the vendor's account, whatever the name of the backend."""
+        ...
+
     def next_due(self, account: Account, *, now: float) -> float | None:
         """Return when the first user who was deferred beyond *now* may be claimed; None if there is none."""
         ...
 
-    def rejected_count(self, account: Account, versions: range) -> int:
-        """Return how many users are rejected with a desired state of one of these *versions*."""
+    def rejected_since(self, account: Account, recorded: int) -> list[tuple[int, int]]:
+        """Return row ids and versions of the users whose rejection was recorded after that version of the ledger."""
         ...
 
     def start_jobs(
@@ -521,8 +529,12 @@ class Store(Protocol):
         """Record where users were deleted; erase those who need not be deleted at any of *backends* any more."""
         ...
 
-    def lease(self, backend: str) -> AbstractContextManager[bool]:
-        """Hold the right to deliver to *backend*, at any account; yield False if another process holds it."""
+    def vendor_accounts(self, backends: Collection[str]) -> list[Account]:
+        """Return one account for each account at a vendor, after registering *backends* that are new."""
+        ...
+
+    def lease(self, account: Account) -> AbstractContextManager[bool]:
+        """Hold the right to deliver to the vendor's account; yield False if it is held already."""
         ...
 
     def copy_to(self, path: Path) -> None:

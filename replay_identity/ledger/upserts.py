@@ -9,6 +9,7 @@ import attrs
 
 from .._records import fast_frozen
 from ..traits import UserTraits
+from .accounts import StoredAccount
 from .codec import Fingerprints, decode_desired, encode, pack, to_microseconds, unpack
 from .database import MAX_ROWS, sql_in
 from .merging import drop_fields, field_names, merge_users, removals_to_keep, replace_user, still_removed
@@ -24,14 +25,42 @@ class UpsertTarget:
     """One account to upsert users for.
 
     Attributes:
-        id: The account's key in the ledger.
-        encoding: Everything besides the user that decides what its backend sends.
+        account: The account.
         counts: Counts the users.
     """
 
-    id: int
-    encoding: str = attrs.field(repr=False)
+    account: StoredAccount
     counts: UpsertCounts = attrs.field(factory=UpsertCounts)
+
+
+@attrs.define
+class HeldUsers:
+    """The row ids of users who must not be delivered yet, while an upsert adds some.
+
+    Attributes:
+        row_ids: The set that claims leave out, which another thread reads.
+    """
+
+    row_ids: MutableRowIds
+    _added: list[int] = attrs.field(factory=list[int], init=False)
+
+    def __contains__(self, row_id: int) -> bool:
+        return row_id in self.row_ids
+
+    def add(self, row_id: int) -> None:
+        """Hold a user, before the user can be claimed."""
+        if row_id not in self.row_ids:
+            self._added.append(row_id)
+            self.row_ids.add(row_id)
+
+    def release(self, row_ids: Iterable[int]) -> None:
+        """Let users be delivered."""
+        for row_id in row_ids:
+            self.row_ids.discard(row_id)
+
+    def roll_back(self) -> None:
+        """Undo all additions: the next upsert gives the row ids of new users to others."""
+        self.release(self._added)
 
 
 def upsert_users(
@@ -41,7 +70,7 @@ def upsert_users(
     users: Iterable[IncomingUser],
     *,
     replace: bool,
-    held: MutableRowIds | None,
+    held: HeldUsers | None,
 ) -> UpsertResult:
     """Upsert *users* for *targets*, by name of the backend, inside a transaction.
 
@@ -100,11 +129,15 @@ class _AccountState:
     confirmed: Mapping[int, bytes]
 
     @classmethod
-    def select(cls, db: sqlite3.Connection, account: int, row_ids: Sequence[int]) -> "_AccountState":
+    def select(cls, db: sqlite3.Connection, account: StoredAccount, row_ids: Sequence[int]) -> "_AccountState":
         clause, parameters = sql_in(row_ids)
-        where = f"WHERE account = {account:d} AND row_id {clause}"
+        where = f"WHERE account = {account.id:d} AND row_id {clause}"
         rejected = db.execute(f"SELECT row_id, source FROM rejections {where}", parameters)
-        confirmed = db.execute(f"SELECT row_id, source FROM confirmed {where} AND in_doubt = 0", parameters)
+        confirmed = db.execute(
+            "SELECT row_id, source FROM confirmed"
+            f" WHERE vendor_account = {account.vendor_account:d} AND row_id {clause} AND in_doubt = 0",
+            parameters,
+        )
         return cls(
             frozenset(row_id for (row_id,) in db.execute(f"SELECT row_id FROM pending {where}", parameters)),
             dict(rejected.fetchall()),
@@ -121,7 +154,7 @@ class _Upsert:
     targets: Sequence[UpsertTarget]
     version: int
     replace: bool
-    held: MutableRowIds | None
+    held: HeldUsers | None
     inserted: dict[int, UserTraits] = attrs.field(factory=dict[int, UserTraits], init=False, repr=False)
     released: list[int] = attrs.field(factory=list[int], init=False, repr=False)
 
@@ -160,7 +193,7 @@ class _Upsert:
         for target in self.targets:
             self.db.execute(
                 "INSERT INTO pending (account, row_id) SELECT ?, row_id FROM desired WHERE row_id BETWEEN ? AND ?",
-                [target.id, first, last],
+                [target.account.id, first, last],
             )
             target.counts.pending += len(batch)
         if self.held is None:
@@ -174,7 +207,7 @@ class _Upsert:
 
     def _update(self, batch: Sequence[tuple[_ExistingUser, IncomingUser]]) -> None:
         row_ids = [existing.row_id for existing, _ in batch]
-        states = [_AccountState.select(self.db, target.id, row_ids) for target in self.targets]
+        states = [_AccountState.select(self.db, target.account, row_ids) for target in self.targets]
         pending_somewhere = self._select_pending(row_ids) if self.replace else frozenset[int]()
         for existing, incoming in batch:
             fresh = self._drop_stale_fields(existing, incoming)
@@ -202,10 +235,10 @@ class _Upsert:
                 self._hold_or_release(self.held, existing.row_id, incoming)
             self.db.executemany(
                 "INSERT INTO pending (account, row_id) VALUES (?, ?)",
-                [(target.id, existing.row_id) for target in pending],
+                [(target.account.id, existing.row_id) for target in pending],
             )
 
-    def _hold_or_release(self, held: MutableRowIds, row_id: int, incoming: IncomingUser) -> None:
+    def _hold_or_release(self, held: HeldUsers, row_id: int, incoming: IncomingUser) -> None:
         if incoming.is_held:
             self.inserted.pop(row_id, None)
             held.add(row_id)
@@ -229,10 +262,10 @@ class _Upsert:
             counts.already_pending += 1
             return False
         if row_id in state.rejected:
-            if state.rejected[row_id] == self.fingerprints.of_source(desired, target.encoding):
+            if state.rejected[row_id] == self.fingerprints.of_source(desired, target.account.encoding):
                 counts.rejected += not incoming.is_held
                 return False
-        elif state.confirmed.get(row_id) == self.fingerprints.of_source(incoming.encoded, target.encoding):
+        elif state.confirmed.get(row_id) == self.fingerprints.of_source(incoming.encoded, target.account.encoding):
             counts.unchanged += not incoming.is_held
             return False
         counts.pending += 1

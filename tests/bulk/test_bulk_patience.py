@@ -14,10 +14,11 @@ from support.clock import Clock
 from support.in_process import FAST, InProcessSender, World, assert_closed
 from support.users import user, users
 
-from replay_identity import Accepted, Unavailable, Unknown, UserTraits
+from replay_identity import Accepted, Route, Unavailable, Unknown, UserTraits
 from replay_identity.adapters import BatchEntry, JobProgress, Request, Response
 from replay_identity.bulk import DurableRouter, SyncReport, sync
 from replay_identity.bulk.jobs import ImportJobs
+from replay_identity.bulk.worker import account_of
 from replay_identity.emulator import Fault, FullstoryEmulator, LogRocketEmulator
 from replay_identity.ledger import Batch, JobEntry, Ledger
 
@@ -113,6 +114,7 @@ def test_a_captive_portal_ends_the_run(world: World) -> None:
 
 def stale_job(ledger: Ledger) -> None:
     """Store a job that may have been sent with an old key."""
+    ledger.open_account(account_of(Route(AcmeBatch())))
     ledger.upsert(users(3), ["acme"])
     entries = [JobEntry(claim.row_id, claim.version, claim.user.user_id) for claim in ledger.claim("acme")]
     ledger.start_job("acme", Batch("stale", entries, b"stale"))
@@ -166,6 +168,7 @@ def test_drops_a_key_that_expires_during_retries(ledger: Ledger, clock: Clock) -
 
 def test_polls_a_created_job_of_any_age(ledger: Ledger, clock: Clock) -> None:
     """Its key is not needed any more."""
+    ledger.open_account(account_of(Route(AcmeBatch())))
     ledger.upsert(users(3), ["acme"])
     entries = [JobEntry(claim.row_id, claim.version, claim.user.user_id) for claim in ledger.claim("acme")]
     ledger.name_job(ledger.start_job("acme", Batch("key", entries, b"x")), "7")

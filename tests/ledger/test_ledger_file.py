@@ -363,7 +363,7 @@ def test_no_room_for_any_file(path: Path, number: int, monkeypatch: pytest.Monke
         for act, file in (
             (lambda: Ledger(path.with_name("new.db")), "new.db"),
             (lambda: ledger.copy_to(copy), "copy.db"),
-            (lambda: ledger.lease(A).__enter__(), "ledger.db-acme.lock"),
+            (lambda: ledger.lease(A).__enter__(), "ledger.db-1.lock"),
         ):
             with pytest.raises(LedgerError) as caught:
                 act()

@@ -171,7 +171,7 @@ def test_a_child_does_not_inherit_the_lease(path: Path) -> None:
 def test_releases_the_lease_in_a_child(path: Path) -> None:
     """The lock belongs to the parent process."""
     with Ledger(path) as ledger:
-        held = lease._Lease(ledger.path, A)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        held = lease._Lease(f"{ledger.path}-1.lock")  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         held.after_fork(in_child=False)
         assert held.is_ours
         held.after_fork(in_child=True)

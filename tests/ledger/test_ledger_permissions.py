@@ -64,7 +64,7 @@ def test_creates_all_files_for_the_owner(path: Path, umask: int) -> None:
         ledger.copy_to(path.with_name("copy.db"))
 
         found = modes(path.parent)
-        assert found.keys() >= {"copy.db", "ledger.db", "ledger.db-acme.lock", "ledger.db-shm", "ledger.db-wal"}
+        assert found.keys() >= {"copy.db", "ledger.db", "ledger.db-1.lock", "ledger.db-shm", "ledger.db-wal"}
         assert set(found.values()) == {"0o600"}
 
 
@@ -85,7 +85,7 @@ def test_restricts_an_existing_ledger(path: Path, mode: int) -> None:
     assert path.with_name("ledger.db-wal").stat().st_size > 0
 
     with Ledger(path) as ledger:
-        names = ["ledger.db", "ledger.db-acme.lock", "ledger.db-shm", "ledger.db-wal"]
+        names = ["ledger.db", "ledger.db-1.lock", "ledger.db-shm", "ledger.db-wal"]
         assert modes(path.parent) == dict.fromkeys(names, "0o600")
         assert ledger.pending_count(A) == 1
 
@@ -116,7 +116,7 @@ def test_leaves_a_link_beside_the_ledger(path: Path) -> None:
     public.touch(0o644)
     public.chmod(0o644)
     Ledger(path).close()
-    path.with_name("ledger.db-acme.lock").symlink_to(public)
+    path.with_name("ledger.db-1.lock").symlink_to(public)
 
     files.restrict(str(path))
 

@@ -244,7 +244,7 @@ def test_an_exception_releases_the_lease(path: Path) -> None:
         assert gets_lease(ledger)
 
 
-def test_every_backend_name_has_its_own_lock(path: Path) -> None:
+def test_every_backend_has_its_own_lock(path: Path) -> None:
     """This includes names that no file can have, and names that differ only in unsafe characters."""
     names = ["acme", "a/b", "ab", "a b", "..", "ä", "x" * 300, "x" * 301, ""]
     with Ledger(path) as ledger:
@@ -259,11 +259,11 @@ def test_every_backend_name_has_its_own_lock(path: Path) -> None:
 
 def test_reports_an_unusable_lock_file(tmp_path: Path) -> None:
     """Its folder is missing, or the file is something else."""
-    (tmp_path / "ledger.db-acme.lock").write_bytes(b"something else" * 1000)
-    with pytest.raises(LedgerError, match="the lock file"), take_lease(str(tmp_path / "ledger.db"), A):
+    (tmp_path / "ledger.db-1.lock").write_bytes(b"something else" * 1000)
+    with pytest.raises(LedgerError, match="the lock file"), take_lease(str(tmp_path / "ledger.db"), 1):
         pass
     missing = tmp_path / "missing" / "ledger.db"
-    with pytest.raises(LedgerError, match="the folder does not exist"), take_lease(str(missing), A):
+    with pytest.raises(LedgerError, match="the folder does not exist"), take_lease(str(missing), 1):
         pass
 
 

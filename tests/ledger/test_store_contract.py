@@ -202,7 +202,7 @@ def test_a_job_keeps_fields_and_doubt(ledger: Ledger) -> None:
 
 
 def test_a_job_of_other_settings_is_compared(ledger: Ledger) -> None:
-    """What was encoded with older settings is confirmed field by field, but never taken for what these would send."""
+    """What was encoded with older settings is confirmed field by field, and compared with what these would send."""
     ledger.open_account(OLD)
     ledger.upsert([user(plan="a")], [OLD])
     job = ledger.start_job(OLD, batch(claim_one(ledger, OLD)))
@@ -210,12 +210,10 @@ def test_a_job_of_other_settings_is_compared(ledger: Ledger) -> None:
 
     settled = ledger.end_job(NEW, job, [settlement_of(each, Accepted(A)) for each in ledger.entries(job)])
 
-    assert len(settled) == 1
-    assert [ledger.upsert([user(plan="a")], [each])[A] for each in (OLD, NEW)] == [
-        UpsertCounts(pending=1),
-        UpsertCounts(already_pending=1),
-    ]
+    assert settled == set()
     assert deliver(ledger, NEW) == []
+    assert ledger.pending_count(NEW) == 0
+    assert ledger.upsert([user(plan="a")], [NEW])[A] == UpsertCounts(unchanged=1)
 
 
 def test_a_job_of_the_same_settings_confirms(ledger: Ledger) -> None:
@@ -229,14 +227,15 @@ def test_a_job_of_the_same_settings_confirms(ledger: Ledger) -> None:
 
 
 def test_a_rejection_by_an_older_job_may_end(ledger: Ledger) -> None:
-    """The user is pending again, since the new settings may let them pass."""
+    """The user stays pending, since the new settings may let them pass."""
     ledger.open_account(OLD)
     ledger.upsert([user(plan="a")], [OLD])
     job = ledger.start_job(OLD, batch(claim_one(ledger, OLD)))
 
     ledger.end_job(NEW, job, [settlement_of(each, REJECTION) for each in ledger.entries(job)])
 
-    assert ledger.upsert([user(plan="a")], [NEW])[A] == UpsertCounts(pending=1)
+    assert claim_one(ledger, NEW).rejection is None
+    assert ledger.upsert([user(plan="a")], [NEW])[A] == UpsertCounts(already_pending=1)
 
 
 # Rejections.
@@ -321,14 +320,20 @@ def test_a_rejection_in_doubt_forgets_all(ledger: Ledger) -> None:
     assert deliver(ledger) == [user(plan="a", seats=1)]
 
 
-def test_counts_rejections_by_version(ledger: Ledger) -> None:
-    """A run counts those of its own rows, even if another process rejected them."""
-    counts = [ledger.upsert([user(f"u{number}")], [A])[A] for number in range(3)]
+def test_tells_who_was_rejected_since_a_version(ledger: Ledger) -> None:
+    """A run counts those that another process rejected; a newer state that is pending is not rejected."""
+    ledger.upsert([user("u0")], [A])
+    deliver(ledger, A, lambda _: REJECTION)
+    opened_at = ledger.open_account(Account(A)).version
+    counts = [ledger.upsert([user(f"u{number}")], [A, B])[A] for number in range(1, 5)]
     deliver(ledger, A, lambda claim: Accepted(A) if claim.user.user_id == "u2" else REJECTION)
+    ledger.upsert([user("u4", plan="pro")], [A])
 
-    assert [ledger.rejected_count(A, each.versions) for each in counts] == [1, 1, 0]
-    assert ledger.rejected_count(A, range(counts[0].versions.start, counts[2].versions.stop)) == 2
-    assert ledger.rejected_count("acmee", range(100)) == ledger.rejected_count(B, range(100)) == 0
+    rejected = ledger.rejected_since(A, opened_at)
+    assert [version for _, version in rejected] == [counts[0].versions.start, counts[2].versions.start]
+    assert len(ledger.rejected_since(A, 0)) == 3
+    assert ledger.rejected_since(A, ledger.open_account(Account(A)).version) == []
+    assert ledger.rejected_since("acmee", 0) == ledger.rejected_since(B, 0) == []
 
 
 def test_adds_versions_of_upserts() -> None:
