@@ -84,25 +84,22 @@ def encode_user(
         content = dumps(body)
     if only is not None:
         content = dumps(_select_fields(body, only))
-    return Payload(content, _field_values(body), properties.adaptation)
+    return Payload(content, _field_values(body, properties), properties.adaptation)
 
 
-def _field_values(body: Mapping[str, Any]) -> dict[str, Any]:
+def _field_values(body: Mapping[str, Any], encoder: "PropertyEncoder") -> dict[str, Any]:
     properties: Mapping[str, Any] = body.get("properties", {})
     fields = dict(zip(_property_fields(tuple(properties)), properties.values(), strict=True))
-    if "schema" in body:
-        for path, declared in body["schema"]["properties"].items():
-            name = "properties." + path
-            if declared == "int" and type(fields.get(name)) is int:
-                continue  # Every integer is declared, unless it is declared to be a real.
-            # A list of Fullstory's holds no list or object, so that a value with its type differs from any without.
-            if name in fields:
-                fields[name] = [fields[name], [declared]]
-                continue
-            name = name[: name.index(".", len("properties."))]
-            if type(fields[name]) is dict:
-                fields[name] = [fields[name], {}]
-            fields[name][1][path] = declared
+    for path, declared in encoder.typed.items():
+        name = "properties." + path
+        # A list of Fullstory's holds no list or object, so that a value with its type differs from any without.
+        if name in fields:
+            fields[name] = [fields[name], [declared]]
+            continue
+        name = name[: name.index(".", len("properties."))]
+        if type(fields[name]) is dict:
+            fields[name] = [fields[name], {}]
+        fields[name][1][path] = declared
     for name in _OWN_FIELDS:
         if name in body:
             fields[name] = body[name]
@@ -152,6 +149,11 @@ def _encode(user: UserTraits, vendor_id: str | None, properties: "PropertyEncode
     return body
 
 
+# A named function, because dict[str, str]() takes five times as long as {}.
+def _no_types() -> dict[str, str]:
+    return {}
+
+
 @attrs.define
 class PropertyEncoder:
     """Encode the traits of one user as properties.
@@ -162,6 +164,7 @@ class PropertyEncoder:
         schema: Types to declare to Fullstory, by dotted path as sent.
         measured: Whether to measure each list and object; False if the size of the whole JSON is measured instead.
         count: Number of values so far; nested ones count one by one.
+        typed: Those of *schema* that do not follow from the JSON of the values: all but those of integers.
     """
 
     adaptation: Adaptation
@@ -169,6 +172,7 @@ class PropertyEncoder:
     schema: dict[str, str]
     measured: bool = attrs.field(kw_only=True)
     count: int = 0
+    typed: dict[str, str] = attrs.field(factory=_no_types, init=False)
 
     def encode(self, traits: Mapping[str, Any], path_prefix: str, sent_prefix: str) -> dict[str, Any]:
         """Return *traits* as properties; their paths start with *path_prefix*, their sent names with *sent_prefix*."""
@@ -242,6 +246,8 @@ class PropertyEncoder:
             return None
         if declared := declared or type_to_declare(value):
             self.schema[sent_path] = declared
+            if declared != "int":
+                self.typed[sent_path] = declared
         return encoded
 
     def _object(self, value: dict[str, Any], path_prefix: str, sent_prefix: str) -> dict[str, Any] | None:
@@ -253,6 +259,7 @@ class PropertyEncoder:
         if not self._fits(encoded, path_prefix[:-1]):
             for declared in [name for name in self.schema if name.startswith(sent_prefix)]:
                 del self.schema[declared]
+                self.typed.pop(declared, None)
             return None
         return encoded
 
