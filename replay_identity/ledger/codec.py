@@ -275,12 +275,14 @@ class Fingerprints:
         """Return the fingerprints of the names of *fields*, followed by those of their values, in the same order."""
         shape = tuple(fields)
         known = self._shapes.get(shape) or self._add_shape(shape)
-        values: list[bytes] = []
+        digests = [known.names]
         for hasher, content in zip(known.hashers, fields.values(), strict=True):
-            # A text and JSON that looks like it are different values; no text has that byte.
-            value = content.encode() if type(content) is str else b"\xff" + orjson.dumps(content, None, _CANONICAL)
-            values.append(hasher.cache.get(value) or hasher.of_value(value))
-        return known.names + b"".join(values)
+            if type(content) is str:
+                digests.append(hasher.texts.get(content) or hasher.of_text(content))
+            else:
+                json = orjson.dumps(content, None, _CANONICAL)
+                digests.append(hasher.jsons.get(json) or hasher.of_json(json))
+        return b"".join(digests)
 
     def of_name(self, field: str) -> bytes:
         """Return the fingerprint of a field's name."""
@@ -299,9 +301,9 @@ class Fingerprints:
 
     def _field_hasher(self, field: str) -> "_FieldHasher":
         name = self._name(field)
-        values = self._hasher(b"value", _FIELD_BYTES)
-        values.update(name)
-        hasher = _FieldHasher(name, values)
+        text = self._hasher(b"value", _FIELD_BYTES)
+        text.update(name)
+        hasher = _FieldHasher(name, text)
         self.new_names[name] = field
         if len(self._fields) < _MAX_CACHED_NAMES:
             self._fields[field] = hasher
@@ -317,21 +319,32 @@ class _FieldHasher:
 
     Attributes:
         name: Fingerprint of the field's name.
-        values: Hasher to copy for each value.
-        cache: Fingerprints of short values.
+        texts: Fingerprints of short texts.
+        jsons: Fingerprints of other values with short JSON, by their JSON.
     """
 
     name: bytes
-    values: blake2b = attrs.field(repr=False)
-    cache: dict[bytes, bytes] = attrs.field(factory=dict[bytes, bytes], repr=False)
+    _text: blake2b = attrs.field(repr=False)
+    _json: blake2b = attrs.field(init=False, repr=False)
+    texts: dict[str, bytes] = attrs.field(factory=dict[str, bytes], init=False, repr=False)
+    jsons: dict[bytes, bytes] = attrs.field(factory=dict[bytes, bytes], init=False, repr=False)
 
-    def of_value(self, value: bytes) -> bytes:
-        hasher = self.values.copy()
-        hasher.update(value)
-        digest = hasher.digest()
-        if len(value) <= _MAX_CACHED_LEN and len(self.cache) < _MAX_CACHED_VALUES:
+    def __attrs_post_init__(self) -> None:
+        # A text and JSON that looks like it are different values; no text has that byte.
+        self._json = self._text.copy()
+        self._json.update(b"\xff")
+
+    def of_text(self, text: str) -> bytes:
+        digest = _digest(self._text, text.encode())
+        if len(text) <= _MAX_CACHED_LEN and len(self.texts) < _MAX_CACHED_VALUES:
+            self.texts[text] = digest
+        return digest
+
+    def of_json(self, json: bytes) -> bytes:
+        digest = _digest(self._json, json)
+        if len(json) <= _MAX_CACHED_LEN and len(self.jsons) < _MAX_CACHED_VALUES:
             # Copied, since the bytes that orjson returns occupy 4 KiB however short they are.
-            self.cache[memoryview(value).tobytes()] = digest
+            self.jsons[memoryview(json).tobytes()] = digest
         return digest
 
 
