@@ -1,8 +1,8 @@
 """Import jobs, stored before they are sent, so that a crash neither loses nor repeats one."""
 
 import sqlite3
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias, cast
 
 import attrs
 import orjson
@@ -11,6 +11,8 @@ from .codec import NUMBER, TEXT_OR_NONE, require
 from .database import ROW_ID_END
 from .settlements import decode_loss
 from .store import Batch, JobEntry, StoredJob
+
+_Row: TypeAlias = tuple[int, int, str | None, str | None, list[dict[str, Any]] | None, int, bool]
 
 
 def insert_job(db: sqlite3.Connection, vendor_account: int, encoding: bytes, batch: Batch, *, now: int) -> StoredJob:
@@ -48,30 +50,39 @@ def has_user(encoded_entries: bytes, user_id: str) -> bool:
 
 
 def _encode_entries(entries: Sequence[JobEntry]) -> tuple[bytes, bytes]:
-    """Encode *entries*, and the fingerprints of their values; those of the names are stored once per list of names."""
+    """Encode *entries* column by column, and the fingerprints of their values; a list of names is stored once."""
     shapes: dict[bytes, int] = {}
-    rows: list[Any] = []
+    shape_of: list[int] = []
     values: list[bytes] = []
     for entry in entries:
         middle = len(entry.fields) // 2
-        shape = shapes.setdefault(entry.fields[:middle], len(shapes))
+        shape_of.append(shapes.setdefault(entry.fields[:middle], len(shapes)))
         values.append(entry.fields[middle:])
-        lost = [attrs.asdict(loss) for loss in entry.lost]
-        rows.append((entry.row_id, entry.version, entry.user_id, entry.vendor_id, lost, shape, entry.in_doubt))
-    return orjson.dumps([[names.hex() for names in shapes], rows]), b"".join(values)
+    columns = (
+        [entry.row_id for entry in entries],
+        [entry.version for entry in entries],
+        [entry.user_id for entry in entries],
+        [entry.vendor_id for entry in entries],
+        [[attrs.asdict(loss) for loss in entry.lost] if entry.lost else None for entry in entries],
+        shape_of,
+        [entry.in_doubt for entry in entries],
+    )
+    return orjson.dumps([[names.hex() for names in shapes], columns]), b"".join(values)
 
 
 def decode_entries(encoded: bytes, values: bytes) -> list[JobEntry]:
     """Return the entries that `insert_job` encoded, with their *values*."""
     names: list[str]
-    rows: list[tuple[int, int, str | None, str | None, list[dict[str, Any]], int, bool]]
-    names, rows = orjson.loads(encoded)
+    columns: list[list[Any]]
+    names, columns = orjson.loads(encoded)
+    row_ids, versions, user_ids, vendor_ids, *_ = columns
+    require(NUMBER, *row_ids, *versions)
+    require(TEXT_OR_NONE, *user_ids, *vendor_ids)
+    rows = cast("Iterable[_Row]", zip(*columns, strict=True))
     shapes = [bytes.fromhex(each) for each in names]
     entries: list[JobEntry] = []
     start = 0
     for row_id, version, user_id, vendor_id, losses, shape, in_doubt in rows:
-        require(NUMBER, row_id, version)
-        require(TEXT_OR_NONE, user_id, vendor_id)
         if not 0 < row_id < ROW_ID_END:
             raise ValueError(row_id)
         lost = tuple([decode_loss(loss) for loss in losses]) if losses else ()

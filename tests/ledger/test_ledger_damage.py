@@ -214,7 +214,7 @@ STATEMENTS = {
     "a version that is a text": "UPDATE desired SET version = 'x'",
     "half a fingerprint": "UPDATE confirmed SET fields = x'00'",
     "a job of another size": "UPDATE jobs SET size = 7",
-    "an entry before the first user": "UPDATE jobs SET entries = replace(CAST(entries AS TEXT), '[[1,', '[[-1,')",
+    "an entry before the first user": "UPDATE jobs SET entries = replace(CAST(entries AS TEXT), '[[1]', '[[-1]')",
     "an entry with a number for an id": "UPDATE jobs SET entries = replace(CAST(entries AS TEXT), '\"u1\"', '5')",
     "a job that has vanished": "DELETE FROM jobs",
     "a job without a body": "UPDATE jobs SET body = NULL",
