@@ -4,7 +4,7 @@ Source: https://developer.fullstory.com/server/asynchronous-workflows/, read 202
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 from urllib.parse import quote
 
@@ -162,15 +162,15 @@ class _BatchResults:
 
     def __attrs_post_init__(self) -> None:
         self._outcomes = [None] * len(self.entries)
-        self._by_user_id = self._index_by(lambda entry: entry.user_id)
-        self._by_vendor_id = self._index_by(lambda entry: entry.vendor_id)
-        by_content = self._index_by(_anonymous_content)
+        self._by_user_id = _index_by([entry.user_id for entry in self.entries])
+        self._by_vendor_id = _index_by([entry.vendor_id for entry in self.entries])
+        by_content = _index_by(map(_anonymous_content, self.entries))
         self._by_content = {content: _ContentMatches(indexes) for content, indexes in by_content.items()}
 
     def add_import(self, row: Mapping[str, Any]) -> None:
         """Accept the entries that match an import *row*."""
         vendor_id = _text(row, "id")
-        indexes = self._match_by_id(row)
+        indexes = self._match_by_ids(_text(row, "uid"), vendor_id)
         if not indexes:
             if vendor_id in self._new_ids:
                 return  # The same row was on another page.
@@ -189,7 +189,7 @@ class _BatchResults:
         """
         user = row.get("user")
         item = cast("dict[str, Any]", user) if isinstance(user, dict) else {}
-        indexes = self._match_by_id(item)
+        indexes = self._match_by_ids(_text(item, "uid"), _text(item, "id"))
         if not indexes:
             matches = self._match_by_content(item)
             indexes = matches.take_rejected() if matches else []
@@ -223,19 +223,11 @@ class _BatchResults:
             return rejections.pop() if len(rejections) == 1 else Rejected(self.backend, code=responses.REJECTED)
         return None
 
-    def _index_by(self, key_of: Callable[[BatchEntry], Any]) -> dict[Any, list[int]]:
-        """Return the indexes of the entries by key, without those whose key is None."""
-        indexes: dict[Any, list[int]] = {}
-        for index, entry in enumerate(self.entries):
-            key = key_of(entry)
-            if key is not None:
-                indexes.setdefault(key, []).append(index)
-        return indexes
-
-    def _match_by_id(self, user: Mapping[str, Any]) -> list[int]:
-        user_id, vendor_id = _text(user, "uid"), _text(user, "id")
+    def _match_by_ids(self, user_id: str | None, vendor_id: str | None) -> list[int]:
         by_user_id = self._by_user_id.get(user_id, []) if user_id else []
-        by_vendor_id = self._by_vendor_id.get(vendor_id, []) if vendor_id else []
+        by_vendor_id = self._by_vendor_id.get(vendor_id) if vendor_id else None
+        if by_vendor_id is None:
+            return by_user_id
         # A different uid means a different user, even if the Fullstory id is the same.
         return by_user_id + [index for index in by_vendor_id if user_id is None or self.entries[index].user_id is None]
 
@@ -249,6 +241,15 @@ class _BatchResults:
         ids = [each for entry in entries for each in (entry.user_id, entry.vendor_id) if each]
         sent = [orjson.loads(entry.content) for entry in entries if entry.content]
         return responses.read_row_rejection(self.backend, row, [item, *sent], secrets=(*self.secrets, *ids))
+
+
+def _index_by(keys: Iterable[Any]) -> dict[Any, list[int]]:
+    """Return the indexes of the *keys* by key, without those that are None."""
+    indexes: dict[Any, list[int]] = {}
+    for index, key in enumerate(keys):
+        if key is not None:
+            indexes.setdefault(key, []).append(index)
+    return indexes
 
 
 @attrs.define
@@ -278,7 +279,7 @@ def _is_anonymous(entry: BatchEntry) -> bool:
 
 
 def _anonymous_content(entry: BatchEntry) -> Hashable | None:
-    return _content(orjson.loads(entry.content)) if _is_anonymous(entry) and entry.content else None
+    return _content(orjson.loads(entry.content)) if entry.content and _is_anonymous(entry) else None
 
 
 def _content(user: Mapping[str, Any]) -> Hashable:
