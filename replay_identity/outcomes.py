@@ -49,7 +49,7 @@ class Adjustment:
 
 def lossy_adjustments(adjustments: Sequence[Adjustment]) -> tuple[Adjustment, ...]:
     """Return those of *adjustments* that are lossy."""
-    if LOSSY_KINDS.isdisjoint([adjustment.kind for adjustment in adjustments]):
+    if not adjustments or LOSSY_KINDS.isdisjoint([adjustment.kind for adjustment in adjustments]):
         return ()  # The usual case.
     return tuple(adjustment for adjustment in adjustments if adjustment.lossy)
 
