@@ -216,10 +216,16 @@ class BatchDispatcher(BufferedDispatcher[JobEntry, bytes]):
     def dispatch(self, *, is_last: bool) -> None:
         """Start as many batches as the vendor allows; one that is not full only if *is_last* or it has lingered."""
         self.jobs.has_more_to_send = not is_last
-        while self.jobs.has_room(self.max_users) and (
-            batch := self._take_buffer(is_last=is_last, max_bytes=self.jobs.max_bytes)
-        ):
+        while self.jobs.has_room(self.max_users) and self._start_job(is_last=is_last):
+            pass
+
+    def _start_job(self, *, is_last: bool) -> bool:
+        """Start one batch; return False if there is none to start."""
+        # A function of its own, so that nothing of this batch stays in memory while the next one is filled.
+        batch = self._take_buffer(is_last=is_last, max_bytes=self.jobs.max_bytes)
+        if batch is not None:
             self.jobs.start(batch.entries, batch.contents)
+        return batch is not None
 
     def status_text(self) -> str:
         """Return what jobs are running, or an empty string."""
