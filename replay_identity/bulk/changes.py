@@ -1,13 +1,13 @@
 """Decide what has to be sent for a claim: encode the user, and compare the fields with what the vendor confirmed."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import attrs
 
 from .._paths import leaves, prefixes
 from .._records import fast_frozen
-from .._values import REMOVE
+from .._values import REMOVE, is_nested
 from ..adapters.exchange import Exchange
 from ..adapters.protocols import EncodedUser, Plan, SupportsBatch, SupportsPartialUpdate
 from ..adapters.responses import adapter_error, checked_outcome
@@ -70,6 +70,27 @@ class Unsent:
     lost: tuple[Adjustment, ...] = ()
 
 
+def complete_removals(traits: Mapping[str, Any], removed: Collection[str], stored: Iterable[str]) -> dict[str, Any]:
+    """Return *traits* for a vendor of flat names, with a removal of all that it may have below a removed trait.
+
+    Args:
+        traits: The traits to send.
+        removed: Dotted paths that were removed, some of which may have been set again.
+        stored: Dotted paths that the vendor may have.
+    """
+    gone = {*removed, *(path for path in stored if any(parent in removed for parent in prefixes(path)))}
+    completed: dict[str, Any] = {}
+    for name, value in traits.items():
+        flat = {".".join(names): leaf for names, leaf in leaves({name: value})}
+        # Under flat names, so that what the vendor may have under the name itself can be removed. If two names are one
+        # to the vendor, the adapter says so.
+        is_flattened = is_nested(value) and name in gone and flat.keys().isdisjoint(traits)
+        completed.update(flat if is_flattened else {name: value})
+    still_set = {".".join(names) for names, _ in leaves(traits)}
+    completed.update(dict.fromkeys(sorted(gone - still_set - completed.keys()), REMOVE))
+    return completed
+
+
 @attrs.define
 class ChangePlanner:
     """Plans the changes of one backend.
@@ -120,15 +141,9 @@ class ChangePlanner:
         user = self.route.apply(claim.user)
         if not claim.removed or not self._has_flat_traits or not isinstance(user, UserTraits):
             return user
-        return attrs.evolve(user, traits={**user.traits, **self._removals(claim, user.traits)})
-
-    def _removals(self, claim: Claim, traits: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a removal for all that the vendor may have below a removed trait and that *traits* do not set."""
         removed = {sent_as for path in claim.removed if (sent_as := self.route.sent_as(path)) is not None}
         stored = [name.removeprefix(_TRAIT) for name in self.outbox.stored_names(claim) if name.startswith(_TRAIT)]
-        gone = removed.union(name for name in stored if not removed.isdisjoint(prefixes(name)))
-        still_set = traits.keys() | {".".join(names) for names, _ in leaves(traits)}
-        return dict.fromkeys(sorted(gone - still_set), REMOVE)
+        return attrs.evolve(user, traits=complete_removals(user.traits, removed, stored))
 
     def _change(self, claim: Claim, user: UserTraits) -> Change | Unsent:
         if self._partial is None and not self.outbox.has_confirmed_state:

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import Any
 
-from .._paths import leaves
+from .._paths import leaves, prefixes
 from .._values import REMOVE, is_nested
 from ..traits import TraitType, UserTraits, new_unchecked
-from .codec import typed_field
+from .codec import removed_paths, typed_field
 
 
 def merge_users(older: UserTraits, newer: UserTraits) -> UserTraits:
@@ -16,7 +16,7 @@ def merge_users(older: UserTraits, newer: UserTraits) -> UserTraits:
         newer.user_id,
         older.name if newer.name is None else newer.name,
         older.email if newer.email is None else newer.email,
-        _merge_traits(older.traits, newer.traits),
+        _merge_traits(_without(older.traits, _outdated_names(older.traits, newer.traits)), newer.traits),
         {**older.types, **newer.types},
         max(moments, default=None),
         {**older.vendor_ids, **newer.vendor_ids},
@@ -26,10 +26,11 @@ def merge_users(older: UserTraits, newer: UserTraits) -> UserTraits:
 def removals_to_keep(older: Mapping[str, Any], newer: Mapping[str, Any]) -> list[str]:
     """Return dotted paths of what *newer* traits removed or set again after a removal, and a merge would forget.
 
-    A removed trait that is set again must not keep what the vendor has below it; a nested trait that is removed may
-    have been sent already, name by name.
+    A removed trait that is set again must not keep what the vendor has below it; what is removed may have been sent
+    already.
     """
-    return list(_overridden_removals(older, newer, ""))
+    overridden = _overridden_removals(older, newer, "")
+    return [*overridden, *(".".join(names) for names in _outdated_names(older, newer))]
 
 
 def _overridden_removals(older: Mapping[str, Any], newer: Mapping[str, Any], parents: str) -> Iterator[str]:
@@ -39,8 +40,6 @@ def _overridden_removals(older: Mapping[str, Any], newer: Mapping[str, Any], par
             yield path
         elif is_nested(before) and is_nested(after):
             yield from _overridden_removals(before, after, f"{path}.")
-        elif is_nested(before) and after is REMOVE:
-            yield from (".".join([path, *names]) for names, _ in leaves(before))
 
 
 def still_removed(traits: Mapping[str, Any], removed: Iterable[str]) -> list[str]:
@@ -58,11 +57,12 @@ def replace_user(older: UserTraits, newer: UserTraits, removed: Collection[str])
     trait is to be removed.
     """
     again = {name: value for name, value in older.traits.items() if is_nested(value) and _is_removed(name, removed)}
+    kept = {**_removals(older.traits), **again}
     return new_unchecked(
         newer.user_id,
         newer.name,
         newer.email,
-        _merge_traits({**_removals(older.traits), **again}, newer.traits),
+        _merge_traits(_without(kept, _outdated_names(kept, newer.traits)), newer.traits),
         {**older.types, **newer.types},
         newer.observed_at,
         {**older.vendor_ids, **newer.vendor_ids},
@@ -108,3 +108,34 @@ def _merge_traits(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[st
         known = traits.get(name)
         traits[name] = _merge_traits(known, value) if is_nested(known) and is_nested(value) else value
     return traits
+
+
+def _outdated_names(older: Mapping[str, Any], newer: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the names that lead to each value of *older* which *newer* removes, or sets again after a removal.
+
+    A path may be spelled with nested traits, with a dotted name, or with both.
+    """
+    removed = set(removed_paths(newer))
+    if not removed and not removed_paths(older):
+        return []
+    still_set = {".".join(names) for names, _ in leaves(newer)}
+    return [
+        names
+        for names, value in leaves(older)
+        if not removed.isdisjoint(prefixes(".".join(names))) or (value is REMOVE and ".".join(names) in still_set)
+    ]
+
+
+def _without(traits: Mapping[str, Any], names: Collection[tuple[str, ...]]) -> Mapping[str, Any]:
+    """Return *traits* without the values to which these *names* lead."""
+    if not names:
+        return traits
+    tops = {path[0] for path in names}
+    kept = {
+        name: _without(value, [path[1:] for path in names if path[0] == name and len(path) > 1])
+        if is_nested(value)
+        else value
+        for name, value in traits.items()
+        if (name,) not in names
+    }
+    return {name: value for name, value in kept.items() if value or name not in tops}

@@ -1,10 +1,16 @@
 """A removed nested trait is gone at a vendor of flat names, with everything that was ever sent below it."""
 
+import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.in_process import FAST, FULLSTORY_URL, LOGROCKET_URL, World, assert_closed
+from support.profiles import examples
 from support.users import user
 from support.vendors import FULLSTORY_KEY, LOGROCKET_KEY
 
@@ -54,6 +60,12 @@ WAYS: Final[Mapping[str, Callable[..., None]]] = {
     "durable": by_durable_router,
 }
 ways = pytest.mark.parametrize("way", WAYS)
+
+
+def dotted(path: str, value: Any) -> UserTraits:
+    """Return an update of one trait under a dotted name."""
+    return UserTraits("u1", traits={path: value})
+
 
 # Deliveries, each of one or more upserts, and what LogRocket has after the last one.
 CASES: dict[str, tuple[list[list[UserTraits]], dict[str, str]]] = {
@@ -160,6 +172,28 @@ CASES: dict[str, tuple[list[list[UserTraits]], dict[str, str]]] = {
         [[user("u1", a={"x": "1"})], [user("u1", a=REMOVE), user("u1", a="5")]],
         {"a": "5"},
     ),
+    "a value replaced by nested traits": (
+        [[user("u1", a="5")], [user("u1", a=REMOVE), user("u1", a={"x": "1"})]],
+        {"a.x": "1"},
+    ),
+    "a dotted name before the removal": ([[dotted("a.x", "1"), user("u1", a=REMOVE)]], {}),
+    "a dotted name after the removal": ([[user("u1", a=REMOVE), dotted("a.x", "1")]], {"a.x": "1"}),
+    "a dotted name before and after": (
+        [[dotted("a.x", "1"), user("u1", a=REMOVE), dotted("a.x", "2")]],
+        {"a.x": "2"},
+    ),
+    "a dotted name between two removals": (
+        [[dotted("a.x", "1")], [user("u1", a=REMOVE), dotted("a.x", "2"), user("u1", a=REMOVE)]],
+        {},
+    ),
+    "a dotted name below a nested removal": (
+        [[user("u1", a={"k": "1"}), dotted("a.b.c", "2"), user("u1", a={"b": REMOVE})]],
+        {"a.k": "1"},
+    ),
+    "nested traits removed by a dotted name": (
+        [[user("u1", a={"b": {"c": "1"}, "d": "2"}), dotted("a.b", REMOVE), user("u1", a={"e": "3"})]],
+        {"a.d": "2", "a.e": "3"},
+    ),
 }
 
 
@@ -173,6 +207,51 @@ def test_removal_leaves_nothing_below(world: World, case: str, way: str) -> None
         WAYS[way](world, *rows)
 
     assert world.traits("u1") == expected
+
+
+# The paths that are set, each in one spelling: a vendor of flat names rejects a user who has both.
+NESTED: Final = ("a.x", "a.b.c", "a.b.d", "d.x")
+DOTTED: Final = ("a.k", "a.b.e", "d.y.z")
+# A removal may be spelled either way.
+PARENTS: Final = ("a", "a.b", "d", "d.y")
+
+updates = st.one_of(
+    st.tuples(st.sampled_from(NESTED), st.sampled_from(["1", "2", "3"])).map(lambda update: (*update, True)),
+    st.tuples(st.sampled_from(DOTTED), st.sampled_from(["1", "2", "3"])).map(lambda update: (*update, False)),
+    st.tuples(st.sampled_from(PARENTS), st.just(REMOVE), st.booleans()),
+)
+
+
+def update_of(path: str, value: Any, is_nested: bool) -> UserTraits:  # noqa: FBT001  # As drawn.
+    """Return an update of one trait."""
+    if not is_nested:
+        return dotted(path, value)
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return UserTraits("u1", traits=value)
+
+
+def apply(flat: dict[str, str], path: str, value: object) -> None:
+    """Apply an update to the traits of a vendor of flat names."""
+    if value is REMOVE:
+        for name in [name for name in flat if name == path or name.startswith(f"{path}.")]:
+            del flat[name]
+    else:
+        flat[path] = str(value)
+
+
+@settings(max_examples=examples(150))
+@given(deliveries=st.lists(st.lists(updates, min_size=1, max_size=5), min_size=1, max_size=5))
+def test_the_vendor_has_what_was_set_since_each_removal(deliveries: list[list[tuple[str, object, bool]]]) -> None:
+    """However updates are spelled, and however many of them one delivery coalesces."""
+    expected: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder, closing(World(Path(folder) / "ledger.db")) as world:
+        world.backends, world.options = [LOGROCKET], {"logrocket": FAST}
+        for rows in deliveries:
+            for path, value, _ in rows:
+                apply(expected, path, value)
+            by_deliver(world, *(update_of(*row) for row in rows))
+            assert (world.traits("u1") or {}) == expected
 
 
 @ways
