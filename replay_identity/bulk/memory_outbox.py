@@ -28,6 +28,10 @@ class _QueuedUser:
     user: UserTraits
     _merged: MergedUser | None = None
 
+    @property
+    def removed(self) -> tuple[str, ...]:
+        return () if self._merged is None else self._merged.removed
+
     def merge(self, update: UserTraits) -> None:
         if self._merged is None:
             self._merged = MergedUser(self.user)
@@ -81,7 +85,7 @@ class MemoryOutbox:
             return None
         key, queued = self._ready.popitem(last=False)
         self._in_flight[key] = queued
-        return Claim(queued.row_id, 0, queued.user)
+        return Claim(queued.row_id, 0, queued.user, queued.removed)
 
     @property
     def has_confirmed_state(self) -> bool:

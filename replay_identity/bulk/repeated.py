@@ -9,7 +9,7 @@ from typing import Final, TypeAlias, TypeVar
 
 import attrs
 
-from ..ledger.merging import drop_fields, field_names, merge_users
+from ..ledger.merging import drop_fields, field_names, merge_users, removals_to_keep
 from ..sources import BadRow, Row, Rows
 from ..traits import UserTraits
 
@@ -110,9 +110,11 @@ class MergedUser:
 
     Attributes:
         user: The merged user.
+        removed: Dotted paths of traits that were removed and that a merge would forget; see `removals_to_keep`.
     """
 
     user: UserTraits = attrs.field(repr=False)
+    removed: tuple[str, ...] = attrs.field(default=(), init=False, repr=False)
     # When each field was observed; a field without a time is replaced by any update.
     _moments: dict[str, datetime] = attrs.field(init=False, repr=False)
 
@@ -127,6 +129,7 @@ class MergedUser:
             later = {name for name in field_names(newer) if known.get(name, _START_OF_TIME) > moment}
             newer = drop_fields(newer, later)
         self._record(newer)
+        self.removed = (*self.removed, *removals_to_keep(self.user.traits, newer.traits))
         self.user = merge_users(self.user, newer)
 
     def _record(self, user: UserTraits) -> None:

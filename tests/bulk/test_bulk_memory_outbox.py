@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.clock import Clock
 from support.users import user
 
-from replay_identity import Accepted, Broken, Outcome, Rejected, Skipped, Unavailable, Unknown, UserTraits
+from replay_identity import REMOVE, Accepted, Broken, Outcome, Rejected, Skipped, Unavailable, Unknown, UserTraits
 from replay_identity.bulk import BackendReport
 from replay_identity.bulk.memory_outbox import MemoryOutbox
 from replay_identity.bulk.repeated import id_of
@@ -94,6 +94,16 @@ def test_merges_updates_of_a_user_who_waits() -> None:
     clock.now += 5.0
     assert take(outbox).user == user("u0", a=3, b=4)
     assert (outbox.report.upserts.pending, outbox.report.upserts.already_pending) == (1, 3)
+
+
+def test_a_removal_is_kept_when_the_trait_is_set_again() -> None:
+    """The vendor may have other values below it."""
+    outbox = MemoryOutbox(BackendReport("acme"))
+    outbox.enqueue([user("u1", a=REMOVE), user("u2"), user("u1", a={"x": "1"})])
+
+    claims = [outbox.next(), outbox.next()]
+
+    assert [claim.removed for claim in claims if claim is not None] == [("a",), ()]
 
 
 def test_a_failed_user_is_sent_with_the_update() -> None:
