@@ -181,8 +181,20 @@ class PropertyEncoder:
             traits = self._without_surplus(traits, path_prefix)
         are_valid = len(sent_prefix) <= _MAX_PREFIX_LEN and are_valid_names(traits)
         encoded = dict(traits) if are_valid else {}
-        schema, has_no_declared, is_unmeasured = self.schema, not self.declared, not self.measured
+        schema, is_plain, is_unmeasured = self.schema, are_valid and not self.declared, not self.measured
         for trait_name, value in traits.items():
+            kind = type(value)  # pyright: ignore[reportUnknownVariableType]  # As `is_nested` says.
+            if is_plain:
+                # Most traits are short strings, plain numbers and lists of strings, which need nothing more.
+                if (
+                    (kind is str and len(value) <= _SAFE_LENGTH)
+                    or kind in _UNLIMITED_TYPES
+                    or (kind is tuple and is_unmeasured and _STRINGS_ONLY.issuperset(map(type, value)))
+                ):
+                    continue
+                if kind is int and MIN_INT <= value <= MAX_INT:
+                    schema[sent_prefix + trait_name] = "int"
+                    continue
             name = trait_name
             if not are_valid:
                 sent_name = self._name(trait_name, path_prefix + trait_name, sent_prefix, encoded)
@@ -190,18 +202,6 @@ class PropertyEncoder:
                     continue
                 name = sent_name
                 encoded[name] = value
-            kind = type(value)  # pyright: ignore[reportUnknownVariableType]  # As `is_nested` says.
-            if has_no_declared:
-                # Most traits are short strings, plain numbers and lists of strings, which need nothing more.
-                if (
-                    (kind is str and len(value) <= _SAFE_LENGTH)
-                    or kind in _UNLIMITED_TYPES
-                    or (kind is tuple and is_unmeasured and {*map(type, value)} <= _STRINGS_ONLY)
-                ):
-                    continue
-                if kind is int and MIN_INT <= value <= MAX_INT:
-                    schema[sent_prefix + name] = "int"
-                    continue
             if kind is dict:
                 result = self._object(value, f"{path_prefix}{trait_name}.", f"{sent_prefix}{name}.")
             else:
