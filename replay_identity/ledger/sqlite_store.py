@@ -103,14 +103,17 @@ class SqliteStore:
         """Register *account* as the latest one of its backend, and return what was known of it."""
         with self._database.transaction() as db:
             is_known = bool(resolve(db, account).id) or bind_account(db, account)
+            stored = resolve(db, account)
+            # Under another name of a backend, it may be an account that the ledger was used for.
+            is_new = not is_known and stored.vendor_account == stored.id
             (name,) = db.execute(
                 "UPDATE accounts SET encoding = ?, used = 1 + (SELECT max(used) FROM accounts)"
                 " WHERE id = ? RETURNING name",
-                [account.encoding, resolve(db, account).id],
+                [account.encoding, stored.id],
             ).fetchone()
             (version,) = db.execute("SELECT version FROM ledger").fetchone()
         others = (each for each in reversed(self.counts()) if each.backend == account.backend and each.account != name)
-        return AccountInfo(not is_known, tuple(others), version)
+        return AccountInfo(is_new, tuple(others), version)
 
     def adopt_account(self, account: Account) -> bool:
         """Give *account*, once, the state of the account used before it; return False if there is none."""

@@ -21,7 +21,7 @@ from support.accounts import (
 from support.in_process import assert_closed
 from support.users import user, users
 
-from replay_identity import Fullstory, LogRocket
+from replay_identity import Fullstory, LogRocket, Route
 from replay_identity.bulk import BackendReport, DurableRouter, SyncReport, deliver, sync
 from replay_identity.emulator import Fault
 from replay_identity.ledger import Ledger
@@ -409,3 +409,86 @@ def test_ledger_of_names_adopts_the_first_account(accounts: Accounts, ledger: Le
 
     assert [counts(each) for each in (first, second)] == [(3, 0, 0, 0), (0, 3, 0, 0)]
     assert not second.new_account
+
+
+# One account under several names of a backend
+
+
+def test_renaming_back_leaves_nothing_stale(accounts: Accounts, ledger: Ledger) -> None:
+    """What one name sent to the account is not called unchanged under the other name."""
+    for name, plan in (("logrocket", "a"), ("replay", "b"), ("logrocket", "a")):
+        run_sync(accounts, ledger, logrocket(name=name), rows=[user("u0", plan=plan)])
+
+    assert MOVES["LogRocket at another URL"].stored(accounts, logrocket()) == {"u0": {"plan": "a"}}
+
+
+@pytest.mark.parametrize("backend", [logrocket, fullstory])
+def test_a_renamed_backend_sends_nothing_again(
+    accounts: Accounts, ledger: Ledger, backend: Callable[..., Backend]
+) -> None:
+    """The vendor's account is no new one."""
+    run_sync(accounts, ledger, backend())
+    before = accounts.request_count
+
+    report = run_sync(accounts, ledger, backend(name="replay"))["replay"]
+
+    assert (counts(report), report.new_account, accounts.request_count) == ((0, 3, 0, 0), False, before)
+
+
+def test_two_accounts_change_places(accounts: Accounts, ledger: Ledger) -> None:
+    """Backends that exchange their keys send everything that the other account has, and find it again later."""
+    first = [logrocket(name="a"), logrocket(LOGROCKET_KEYS[1], LOGROCKET_PORTS[1], name="b")]
+    exchanged = [logrocket(LOGROCKET_KEYS[1], LOGROCKET_PORTS[1], name="a"), logrocket(name="b")]
+    run_sync(accounts, ledger, *first, rows=[user("u0", plan="pro")])
+    run_sync(accounts, ledger, *exchanged, rows=[user("u0", plan="free")])
+
+    run_sync(accounts, ledger, *first, rows=[user("u0", plan="pro")])
+
+    for backend in first:
+        assert MOVES["LogRocket at another URL"].stored(accounts, backend) == {"u0": {"plan": "pro"}}
+
+
+def test_two_routes_to_an_account_take_turns(accounts: Accounts, ledger: Ledger) -> None:
+    """Each sends its part, and nothing the second time."""
+    routes = [Route(logrocket(), only={"plan"}), Route(logrocket(name="replay"), only={"seats"})]
+    rows = users(3, plan="pro", seats=3)
+    settings: dict[str, Any] = {**accounts.settings, "options": fast("logrocket", "replay")}
+
+    reports = [sync(rows, routes, ledger=ledger, **settings) for _ in range(2)]
+
+    assert [[counts(each) for each in report.backends] for report in reports] == [
+        [(3, 0, 0, 0)] * 2,
+        [(0, 3, 0, 0)] * 2,
+    ]
+    stored = MOVES["LogRocket at another URL"].stored(accounts, logrocket())
+    assert stored == {f"u{number}": {"plan": "pro", "seats": "3"} for number in range(3)}
+
+
+def test_a_router_delivers_to_an_account_by_two_names(accounts: Accounts, ledger: Ledger) -> None:
+    """Neither name waits for the other without end."""
+    backends = [logrocket(), logrocket(name="replay")]
+    with DurableRouter(
+        backends, ledger=ledger, options=fast("logrocket", "replay"), transport=accounts.sender
+    ) as router:
+        for plan in ("pro", "free"):
+            router.identify(user("u0", plan=plan))
+            assert router.flush(30.0)
+
+    assert MOVES["LogRocket at another URL"].stored(accounts, logrocket()) == {"u0": {"plan": "free"}}
+
+
+def test_a_renamed_backend_goes_on_with_the_jobs(accounts: Accounts, ledger: Ledger) -> None:
+    """The vendor's jobs belong to the account, and are not repeated under another name."""
+    emulator = accounts.fullstory[FULLSTORY_PORTS[0], FULLSTORY_KEYS[0]]
+    down = Fault(status=503, times=None, method="GET")
+    emulator.faults.add(down)
+    impatient = {"fullstory": attrs.evolve(fast("fullstory")["fullstory"], patience=0.02)}
+    assert run_sync(accounts, ledger, fullstory(), options=impatient).pending == 3
+    emulator.faults.clear()
+
+    report = run_sync(accounts, ledger, fullstory(name="replay"))["replay"]
+
+    assert report.pending == 0
+    assert ledger.jobs("replay") == ledger.jobs("fullstory") == []
+    assert run_deliver(accounts, ledger, fullstory()).pending == 0
+    assert MOVES["Fullstory at another URL"].stored(accounts, fullstory()) == STORED

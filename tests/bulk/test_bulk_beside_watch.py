@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
+import attrs
 import pytest
 from support.in_process import World, assert_closed
 from support.users import user, users
 
-from replay_identity import UserTraits
-from replay_identity.bulk import DurableRouter, SyncReport, sync
+from replay_identity import Accepted, Rejected, UserTraits
+from replay_identity.bulk import DurableRouter, SyncReport, deliver, sync
 from replay_identity.cli.exit_codes import ExitCode, sync_exit_code
 from replay_identity.emulator import Fault
-from replay_identity.ledger import Ledger
+from replay_identity.ledger import Ledger, Settlement
 
 # Longer than the values that LogRocket accepts.
 LONG = "l" * 2000
@@ -133,3 +134,84 @@ def test_many_rejected_beside_a_watcher(world: World, count: int) -> None:
         report = sync_beside(world, rows)
 
     assert report["logrocket"].rejected == count
+
+
+def test_pending_users_rejected_elsewhere_are_reported(world: World) -> None:
+    """Users who were pending when the run began, and whom another process rejects meanwhile, are reported."""
+    world.ledger.upsert(users(3, note=LONG), BACKENDS)
+    with ExitStack() as leases, Ledger(world.path) as ledger:
+        for name in BACKENDS:
+            leases.enter_context(world.ledger.lease(name))
+
+        def reject(_progress: object) -> None:
+            for claim in world.ledger.claim("logrocket"):
+                rejected = Settlement(claim.row_id, claim.version, Rejected("logrocket", code="400"))
+                world.ledger.settle("logrocket", [rejected])
+            leases.close()
+
+        report = deliver(
+            world.backends, ledger=ledger, options=world.options, transport=world.sender, on_progress=reject
+        )
+
+    assert_closed(report)
+    assert (report["logrocket"].rejected, report["logrocket"].pending) == (3, 0)
+    assert report["fullstory"].accepted == 3
+    assert sync_exit_code(report) is ExitCode.REJECTED
+
+
+def test_users_of_others_rejected_elsewhere_do_not_count(world: World) -> None:
+    """Another process upserts and rejects users while this run waits."""
+    world.ledger.upsert(users(2, note="x"), BACKENDS)
+    with ExitStack() as leases, Ledger(world.path) as ledger:
+        for name in BACKENDS:
+            leases.enter_context(world.ledger.lease(name))
+
+        def reject(_progress: object) -> None:
+            world.ledger.upsert([user("w0", note=LONG)], ["logrocket"])
+            for claim in world.ledger.claim("logrocket"):
+                if claim.user.user_id == "w0":
+                    rejected = Settlement(claim.row_id, claim.version, Rejected("logrocket", code="400"))
+                    world.ledger.settle("logrocket", [rejected])
+            leases.close()
+
+        report = deliver(
+            world.backends, ledger=ledger, options=world.options, transport=world.sender, on_progress=reject
+        )
+
+    assert_closed(report)
+    assert (report["logrocket"].rejected, report["logrocket"].accepted) == (0, 2)
+    assert sync_exit_code(report) is ExitCode.OK
+
+
+def test_waits_for_a_stalled_process_only_for_its_patience(world: World) -> None:
+    """The process that delivers settles nobody: the users stay pending, and the exit code says to try again."""
+    options = {name: attrs.evolve(chosen, patience=0.05) for name, chosen in world.options.items()}
+    with ExitStack() as leases, Ledger(world.path) as ledger:
+        for name in BACKENDS:
+            leases.enter_context(world.ledger.lease(name))
+        report = sync(users(3), world.backends, ledger=ledger, options=options, transport=world.sender)
+
+    assert_closed(report)
+    for name in BACKENDS:
+        assert report[name].pending == 3
+        assert report[name].problem == "another process is delivering, and has settled nobody for 0.05 s"
+    assert sync_exit_code(report) is ExitCode.PENDING
+
+
+def test_waits_while_the_other_process_makes_progress(world: World) -> None:
+    """Each user that it settles starts the patience anew."""
+    world.ledger.upsert(users(40), BACKENDS)
+    options = {name: attrs.evolve(chosen, patience=0.5) for name, chosen in world.options.items()}
+    with ExitStack() as leases, Ledger(world.path) as ledger:
+        for name in BACKENDS:
+            leases.enter_context(world.ledger.lease(name))
+
+        def settle(_progress: object) -> None:
+            for name in BACKENDS:
+                for claim in world.ledger.claim(name, limit=2):
+                    world.ledger.settle(name, [Settlement(claim.row_id, claim.version, Accepted(name))])
+
+        report = deliver(world.backends, ledger=ledger, options=options, transport=world.sender, on_progress=settle)
+
+    assert_closed(report)
+    assert [(report[name].problem, report[name].pending) for name in BACKENDS] == [(None, 0)] * 2
