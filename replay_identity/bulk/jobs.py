@@ -20,6 +20,7 @@ from ..transport import ConcurrentTransport
 from .open_jobs import OpenJobs
 from .options import DeliveryOptions
 from .outbox import LedgerOutbox
+from .unanswered import UserBackoffs
 
 _logger = logging.getLogger("replay_identity.bulk")
 
@@ -68,6 +69,7 @@ class ImportJobs:
     has_more_to_send: bool = attrs.field(default=True, init=False)
     _ledger: Ledger = attrs.field(init=False)
     _open: OpenJobs = attrs.field(init=False)
+    _backoffs: UserBackoffs = attrs.field(init=False)
     _creating: set[str] = attrs.field(factory=set[str], init=False)
     _collecting: int = attrs.field(default=0, init=False)
     _is_refusing: bool = attrs.field(default=False, init=False)
@@ -76,6 +78,7 @@ class ImportJobs:
         self.max_bytes = self.options.batch_bytes
         self._ledger = self.outbox.ledger
         self._open = OpenJobs(self.clock)
+        self._backoffs = UserBackoffs(self.options.wait_initial, self.options.wait_max)
         for job in self.outbox.jobs():
             self._track(job, in_doubt=True)
 
@@ -108,7 +111,7 @@ class ImportJobs:
         try:
             batch = self._make_batch(entries, contents)
         except Exception as error:  # noqa: BLE001  # A bug in an adapter must not stop the run.
-            self.outbox.settle_entries(entries, [adapter_error(self.name, error)] * len(entries))
+            self.outbox.settle_entries(entries, adapter_error(self.name, error))
             return
         self._track(self._ledger.start_job(self.outbox.account, batch))
 
@@ -130,7 +133,7 @@ class ImportJobs:
         except LedgerError:
             raise
         except Exception as error:  # noqa: BLE001  # A bug in an adapter must not stop the run.
-            self.outbox.end_job(job, [adapter_error(self.name, error)] * job.size)
+            self.outbox.end_job(job, [adapter_error(self.name, error)] * job.size, self._backoffs)
 
     def _run_job(self, job: StoredJob, *, in_doubt: bool) -> Exchange[None]:
         """Create, poll and collect *job*; it is *in_doubt* if an earlier run may have sent it."""
@@ -169,7 +172,7 @@ class ImportJobs:
                     repeated_failures += status in self.backend.spent_key_statuses
                     if not in_doubt or repeated_failures >= _MAX_REPEATED_FAILURES:
                         self._is_refusing = True
-                        self.outbox.end_job(job)
+                        self.outbox.drop_job(job)
                         return None
                 case Unknown():
                     in_doubt = True
@@ -189,7 +192,7 @@ class ImportJobs:
         lifetime = self.backend.batch_limits.key_lifetime.maximum - _KEY_MARGIN_H
         if self.now() - job.created_at <= lifetime * _HOUR_S:
             return False
-        self.outbox.end_job(job)
+        self.outbox.drop_job(job)
         return True
 
     def _split(self, job: StoredJob, body: bytes, rejected: BatchTooLarge | Rejected) -> None:
@@ -199,7 +202,7 @@ class ImportJobs:
             rejected = Rejected(self.name, code="HTTP 413", message="this user alone is too large for a batch")
         half = job.size // 2
         if not half:
-            self.outbox.end_job(job, [rejected])
+            self.outbox.end_job(job, [rejected], self._backoffs)
             return
         entries, contents = self._ledger.entries(job), self.backend.batch_contents(body)
         parts = [self._make_batch(entries[part], contents[part]) for part in (slice(half), slice(half, None))]
@@ -264,7 +267,7 @@ class ImportJobs:
             match collected:
                 case tuple():
                     outcomes = [self._checked(*pair) for pair in zip(collected, entries, strict=True)]
-                    self.outbox.end_job(job, outcomes, entries=entries)
+                    self.outbox.end_job(job, outcomes, self._backoffs, entries=entries)
                     return
                 case Rejected():
                     self._send_again(job, "the vendor does not show the results of the batch")
@@ -288,7 +291,7 @@ class ImportJobs:
 
     def _send_again(self, job: StoredJob, cause: str) -> None:
         """End *job* and let the newest state of all its users be sent again."""
-        self.outbox.end_job(job, [Unknown(self.name, cause)] * job.size)
+        self.outbox.end_job(job, [Unknown(self.name, cause)] * job.size, self._backoffs)
 
     def _record(self, job: StoredJob, result: object) -> None:
         """Record the result of a request about *job*: for the rate limiter, and as progress of the job or none."""

@@ -8,9 +8,9 @@ from typing import Any, Final, Protocol
 import attrs
 
 from ..ledger import Account, Claim, JobEntry, Ledger, Settlement, StoredJob
-from ..outcomes import Adjustment, Broken, Outcome, Rejected, Violation
+from ..outcomes import Adjustment, Broken, Outcome, Rejected, Unavailable, Unknown, Violation
 from .report import BackendReport
-from .unanswered import Deferrals, NoAnswer, UnansweredUsers
+from .unanswered import Deferrals, NoAnswer, UnansweredUsers, UserBackoffs
 
 _CLAIM_SIZE: Final = 500
 # The most outcomes written in one transaction; each transaction waits for the disk.
@@ -240,12 +240,17 @@ class LedgerOutbox:
 
     def defer(self, claim: Claim, outcome: NoAnswer, seconds: float) -> None:
         """Record the outcome of *claim*, and send the user again after that many seconds."""
-        if self._unanswered.record(claim.row_id, outcome, is_attempt=True):
-            self._unanswered.defer(claim.row_id, claim.row_id, seconds)
-            # Stored, so that another run waits, too.
-            self._record(Settlement(claim.row_id, claim.version, outcome, not_before=self.now() + seconds))
-        else:
+        settlement = self._deferral(claim, outcome, seconds)
+        if settlement is not None:
+            self._record(settlement)
+
+    def _deferral(self, sent: Claim | JobEntry, outcome: NoAnswer, seconds: float) -> Settlement | None:
+        """Return what to store of a deferral, so that another run waits, too; None if the user is abandoned."""
+        if not self._unanswered.record(sent.row_id, outcome, is_attempt=True):
             self._abandoned += 1
+            return None
+        self._unanswered.defer(sent.row_id, sent.row_id, seconds)
+        return Settlement(sent.row_id, sent.version, outcome, not_before=self.now() + seconds)
 
     def flush(self) -> None:
         """Write all recorded outcomes."""
@@ -311,25 +316,40 @@ class LedgerOutbox:
         return jobs
 
     def end_job(
-        self, job: StoredJob, outcomes: Sequence[Outcome] = (), *, entries: Sequence[JobEntry] | None = None
+        self,
+        job: StoredJob,
+        outcomes: Sequence[Outcome],
+        backoffs: UserBackoffs,
+        *,
+        entries: Sequence[JobEntry] | None = None,
     ) -> None:
-        """Delete *job* and settle its users in one transaction; without *outcomes* they are sent again.
+        """Delete *job* and settle its users in one transaction; those without a usable answer are deferred.
 
         Args:
             job: The job.
-            outcomes: One outcome per entry, or none at all.
+            outcomes: One outcome per entry.
+            backoffs: How long users are deferred.
             entries: The job's entries, if the caller has read them already.
         """
-        if entries is None:
-            entries = self.ledger.entries(job)
-        settlements = _settlements(entries, outcomes)
+        settlements: list[Settlement] = []
+        for entry, outcome in zip(self.ledger.entries(job) if entries is None else entries, outcomes, strict=True):
+            if isinstance(outcome, Unavailable | Unknown):
+                settlement = self._deferral(entry, outcome, backoffs.next(entry.row_id, outcome))
+                settlements += [] if settlement is None else [settlement]
+            else:
+                backoffs.forget(entry.row_id)
+                settlements.append(_settlement(entry, outcome))
         self._count(settlements, self.ledger.end_job(self.account, job, settlements))
-        if not outcomes:
-            self._in_flight.difference_update(entry.row_id for entry in entries)
 
-    def settle_entries(self, entries: Sequence[JobEntry], outcomes: Sequence[Outcome]) -> None:
+    def drop_job(self, job: StoredJob) -> None:
+        """Delete *job*, which the vendor did not take; its users are sent again."""
+        row_ids = [entry.row_id for entry in self.ledger.entries(job)]
+        self.ledger.end_job(self.account, job)
+        self._in_flight.difference_update(row_ids)
+
+    def settle_entries(self, entries: Sequence[JobEntry], outcome: Outcome) -> None:
         """Settle users of a batch that could not be built."""
-        settlements = _settlements(entries, outcomes)
+        settlements = [_settlement(entry, outcome) for entry in entries]
         self._count(settlements, self.ledger.settle(self.account, settlements))
 
     def _claim(self) -> bool:
@@ -418,6 +438,5 @@ class LedgerOutbox:
             self._in_flight.discard(row_id)
 
 
-def _settlements(entries: Sequence[JobEntry], outcomes: Sequence[Outcome]) -> list[Settlement]:
-    pairs = zip(entries, outcomes, strict=bool(outcomes))
-    return [Settlement(entry.row_id, entry.version, outcome, entry.fields, entry.in_doubt) for entry, outcome in pairs]
+def _settlement(entry: JobEntry, outcome: Outcome) -> Settlement:
+    return Settlement(entry.row_id, entry.version, outcome, entry.fields, entry.in_doubt)

@@ -7,12 +7,11 @@ import attrs
 from .._text import pluralize
 from ..ledger import Claim
 from ..outcomes import Accepted, Misconfigured, Outcome, Rejected, Unavailable, Unknown
-from ..retry import Backoff
 from ..transport import ConcurrentTransport
 from ..transport.rate_limiter import AdaptiveLimiter
 from .options import DeliveryOptions
 from .outbox import Outbox
-from .unanswered import NoAnswer
+from .unanswered import NoAnswer, UserBackoffs
 
 
 @attrs.define
@@ -32,8 +31,10 @@ class OutcomeHandler:
     on_problem: Callable[[Outcome], None]
     options: DeliveryOptions
     is_aborted: bool = attrs.field(default=False, init=False)
-    # By row id, of each user without a usable answer.
-    _backoffs: dict[int, Backoff] = attrs.field(factory=dict[int, Backoff], init=False)
+    _backoffs: UserBackoffs = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._backoffs = UserBackoffs(self.options.wait_initial, self.options.wait_max)
 
     def handle(self, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> None:
         """Handle the *outcomes* of the *claims* of one exchange."""
@@ -42,7 +43,7 @@ class OutcomeHandler:
             if isinstance(outcome, Unavailable | Unknown):
                 self._send_later(claim, outcome)
             else:
-                self._backoffs.pop(claim.row_id, None)
+                self._backoffs.forget(claim.row_id)
                 self.outbox.settle(claim, outcome)
         problem = next((outcome for outcome in outcomes if isinstance(outcome, Misconfigured)), None)
         if problem is not None:
@@ -58,12 +59,8 @@ class OutcomeHandler:
         """Send the user again: after a failed request the rate limiter waits, after any other the user does."""
         if not self.transport.limiter.is_answered:
             self.outbox.settle(claim, outcome)
-            return
-        backoff = self._backoffs.get(claim.row_id)
-        if backoff is None:
-            backoff = self._backoffs[claim.row_id] = Backoff(self.options.wait_initial, self.options.wait_max)
-        min_wait = outcome.retry_after if isinstance(outcome, Unavailable) else None
-        self.outbox.defer(claim, outcome, max(backoff.next(), min_wait or 0.0))
+        else:
+            self.outbox.defer(claim, outcome, self._backoffs.next(claim.row_id, outcome))
 
 
 def record_answer(transport: ConcurrentTransport, outcomes: Sequence[Outcome]) -> None:

@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeAlias, TypeVar
 import attrs
 
 from ..outcomes import Outcome, Unavailable, Unknown
+from ..retry import Backoff
 
 # A user who is sent this often in one run without a usable answer is left pending for the next run.
 MAX_ATTEMPTS: Final = 20
@@ -43,6 +44,32 @@ class Deferrals:
     count: int
     seconds: float
     cause: str
+
+
+@attrs.define
+class UserBackoffs:
+    """How long each user without a usable answer waits: longer each time.
+
+    Attributes:
+        initial: Seconds after the first time.
+        maximum: Maximum seconds, unless the vendor asks for more.
+    """
+
+    initial: float
+    maximum: float
+    _by_row_id: dict[int, Backoff] = attrs.field(factory=dict[int, Backoff], init=False)
+
+    def next(self, row_id: int, outcome: NoAnswer) -> float:
+        """Return the seconds to wait after *outcome*."""
+        backoff = self._by_row_id.get(row_id)
+        if backoff is None:
+            backoff = self._by_row_id[row_id] = Backoff(self.initial, self.maximum)
+        min_wait = outcome.retry_after if isinstance(outcome, Unavailable) else None
+        return max(backoff.next(), min_wait or 0.0)
+
+    def forget(self, row_id: int) -> None:
+        """Forget a user who got a usable answer."""
+        self._by_row_id.pop(row_id, None)
 
 
 @attrs.define

@@ -314,6 +314,43 @@ def test_users_of_an_abandoned_job_can_be_forgotten(ledger: Ledger) -> None:
     assert ledger.forget("u0")
 
 
+def test_users_without_a_result_wait_longer_each_time(ledger: Ledger) -> None:
+    """A vendor whose jobs settle nobody is not sent one job after the other."""
+    results: list[Any] = [no_rows] * 4
+    created: list[float] = []
+
+    def create(_body: bytes, key: str) -> str:
+        created.append(delivery.clock.now)
+        return f"job-{key}"
+
+    def collect(entries: Sequence[BatchEntry]) -> Any:
+        return results.pop()(entries) if results else (Accepted("acme"),) * len(entries)
+
+    delivery = Delivery(ledger, AcmeBatch(create=create, collect=collect), NoSender(), DeliveryOptions(wait_initial=2))
+    report = delivery.run(3)
+
+    assert (report.accepted, report.pending) == (3, 0)
+    waits = [later - earlier for earlier, later in itertools.pairwise(created)]
+    assert all(wait >= least for wait, least in zip(waits, (2, 4, 8, 16), strict=True)), waits
+
+
+def test_the_next_run_waits_for_users_without_a_result(ledger: Ledger) -> None:
+    """The others are settled; the deferral is stored, and the run says so."""
+
+    def collect(entries: Sequence[BatchEntry]) -> Any:
+        later = Unavailable("acme", "HTTP 429", retry_after=4000.0)
+        return tuple(later if entry.user_id == "u3" else Accepted("acme") for entry in entries)
+
+    first, _ = deliver(ledger, AcmeBatch(collect=collect), 30)
+    second, seconds = deliver(ledger, AcmeBatch())
+    third, _ = deliver(ledger, AcmeBatch(), later=5000)
+
+    assert (first.accepted, first.pending, (first.problem or "").startswith("1 user deferred")) == (29, 1, True)
+    assert (second.accepted, second.pending, (second.problem or "").startswith("1 user deferred")) == (0, 1, True)
+    assert seconds < 10
+    assert (third.accepted, third.pending, third.problem) == (1, 0, None)
+
+
 def test_a_durable_router_abandons_a_job(ledger: Ledger) -> None:
     """Its users arrive in the end."""
     jobs = Jobs()
