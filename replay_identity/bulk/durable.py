@@ -23,9 +23,10 @@ from ..ledger import Account, Ledger
 from ..router import Route
 from ..traits import UserTraits
 from ..transport import concurrent_sender
+from ..transport.rate_limiter import AdaptiveLimiter
 from .options import DeliveryOptions
 from .report import BackendReport
-from .worker import LEASE_RETRY_S, SenderFactory, account_of, make_worker, routes_with_options
+from .worker import LEASE_RETRY_S, SenderFactory, account_of, make_limiter, make_worker, routes_with_options
 
 _logger = logging.getLogger("replay_identity.durable")
 
@@ -242,10 +243,11 @@ class DurableRouter:
         return thread
 
     def _deliver(self, route: Route, options: DeliveryOptions) -> None:
-        problems = _ProblemLog()
+        # Kept from slice to slice, since a vendor may ask to wait for longer.
+        limiter, problems = make_limiter(options), _ProblemLog()
         while not self._is_closing:
             try:
-                report = self._deliver_slice(route, options)
+                report = self._deliver_slice(route, options, limiter)
                 problem = report.problem
                 if report.settled and problem is None:
                     problems.clear()
@@ -259,14 +261,14 @@ class DurableRouter:
                 problems.log(logging.ERROR, text)
                 self._pause(_ERROR_DELAY_S)
 
-    def _deliver_slice(self, route: Route, options: DeliveryOptions) -> BackendReport:
+    def _deliver_slice(self, route: Route, options: DeliveryOptions, limiter: AdaptiveLimiter) -> BackendReport:
         """Deliver with a new worker until its slice has ended, and return its report."""
         seconds = _SLICE_S
         if route.account in self._shared_accounts:
             # Another backend waits for the lease, so each delivers only the users that it has.
             self._wait_for_users(account_of(route))
             seconds = 0.0
-        worker = make_worker(route, self._ledger, options)
+        worker = make_worker(route, self._ledger, options, limiter=limiter)
         worker.run(_Slice(lambda: self._is_closing, time.monotonic() + seconds), self._transport)
         # Give the lease to another process that waits for it.
         self._pause(3 * LEASE_RETRY_S)

@@ -62,6 +62,7 @@ class DeliveryLoop:
         outbox: The users to deliver.
         report: Counts outcomes, and says why the backend was given up on.
         options: How fast and how patiently.
+        limiter: The rate limiter, which may be that of an earlier loop.
         clock: Returns seconds since some fixed moment.
         now: Returns seconds since 1970.
     """
@@ -70,13 +71,10 @@ class DeliveryLoop:
     outbox: Outbox
     report: BackendReport
     options: DeliveryOptions
+    limiter: AdaptiveLimiter
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
-    _limiter: AdaptiveLimiter = attrs.field(init=False)
     _dispatcher: Dispatcher | None = attrs.field(default=None, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._limiter = make_limiter(self.options)
 
     def run(self, sender: ConcurrentSender, signal: StopSignal) -> None:
         """Deliver until the outbox is empty and complete, *signal* stops it, or the backend is given up on.
@@ -103,8 +101,8 @@ class DeliveryLoop:
 
     def status_text(self) -> str:
         """Return what the loop is waiting for, or an empty string; safe from any thread."""
-        wait = self._limiter.resume_at - self.clock()
-        failure = self._limiter.failure
+        wait = self.limiter.resume_at - self.clock()
+        failure = self.limiter.failure
         if wait > _MIN_REPORTED_WAIT_S:
             return f"{wait:.0f} s after {failure}" if failure else f"a pause of {wait:.0f} s"
         return self._dispatcher.status_text() if self._dispatcher else ""
@@ -117,7 +115,7 @@ class DeliveryLoop:
             transport.poll(_POLL_INTERVAL_S)
 
     def _check_patience(self, *, is_waiting: bool) -> None:
-        problem = describe_outage(self._limiter, self.options.patience)
+        problem = describe_outage(self.limiter, self.options.patience)
         if problem is None and is_waiting:
             problem = describe_deferral(self.outbox, self.options.patience)
         # A problem that ends the run already goes first.
@@ -152,7 +150,7 @@ class DeliveryLoop:
         return SingleDispatcher(route, outbox, transport, handler)
 
     def _make_transport(self, sender: ConcurrentSender, retry: RetryPolicy) -> ConcurrentTransport:
-        return ConcurrentTransport(sender, self._limiter, retry=retry, timeout=self.options.timeout, clock=self.clock)
+        return ConcurrentTransport(sender, self.limiter, retry=retry, timeout=self.options.timeout, clock=self.clock)
 
     def _give_up(self, outcome: Outcome) -> None:
         self.report.problem = explain(outcome)
@@ -342,6 +340,7 @@ def make_worker(
     *,
     held: BitSet | None = None,
     same_account: bool = False,
+    limiter: AdaptiveLimiter | None = None,
 ) -> BackendWorker:
     """Return the worker for one backend.
 
@@ -351,6 +350,7 @@ def make_worker(
         options: How fast and how patiently.
         held: Row ids of users who must not be delivered yet.
         same_account: True if the account is the one used before, with another key.
+        limiter: The rate limiter of an earlier worker for the same account.
     """
     account = account_of(route)
     report = BackendReport(route.name, account.name)
@@ -364,7 +364,8 @@ def make_worker(
         report.open(info)
         report.carried = ledger.pending_count(account)
         outbox = LedgerOutbox(ledger, account, report, BitSet() if held is None else held, info.version)
-    return BackendWorker(DeliveryLoop(route, outbox, report, options), report, outbox, ledger, account)
+    loop = DeliveryLoop(route, outbox, report, options, limiter or make_limiter(options))
+    return BackendWorker(loop, report, outbox, ledger, account)
 
 
 def account_of(route: Route) -> Account:

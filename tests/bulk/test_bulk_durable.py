@@ -66,6 +66,21 @@ def test_identify_returns_during_an_outage(world: World) -> None:
         assert (is_flushed, router.flush(10.0)) == (False, True)
 
 
+def test_waits_as_long_as_the_vendor_asks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the worker is replaced meanwhile."""
+    for name in ("_SLICE_S", "_OVERTIME_S"):
+        monkeypatch.setattr(f"replay_identity.bulk.durable.{name}", 0.01)
+    world.logrocket.faults.add(Fault(status=429, headers={"retry-after": "60"}))
+
+    with durable(world) as router:
+        router.identify(user("u0", plan="pro"))
+        wait_for(lambda: world.properties("u0"))
+        is_flushed = router.flush(1.5)
+
+    assert not is_flushed
+    assert len(world.logrocket.requests) == 1
+
+
 def test_resumes_where_an_earlier_process_ended(world: World) -> None:
     """It delivers before any user is identified."""
     world.ledger.upsert(users(5, plan="pro"), ["fullstory", "logrocket"])

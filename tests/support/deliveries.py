@@ -10,7 +10,7 @@ from replay_identity import Route
 from replay_identity.bulk import BackendReport, DeliveryOptions
 from replay_identity.bulk.memory_outbox import MemoryOutbox
 from replay_identity.bulk.outbox import LedgerOutbox
-from replay_identity.bulk.worker import DeliveryLoop
+from replay_identity.bulk.worker import DeliveryLoop, make_limiter
 from replay_identity.ledger import Account, Ledger
 
 
@@ -47,7 +47,15 @@ class Delivery:
             outbox.enqueue(users(count))
         else:
             report.upserts.add(outbox.ledger.upsert(users(count), [report.backend])[report.backend])
-        loop = DeliveryLoop(Route(self.backend), outbox, report, self.options, clock=self.clock, now=self.clock)
+        loop = DeliveryLoop(
+            Route(self.backend),
+            outbox,
+            report,
+            self.options,
+            make_limiter(self.options),
+            clock=self.clock,
+            now=self.clock,
+        )
         loop.run(self.sender, self.turns)
         report.close(outbox.pending(), outbox.unanswered())
         assert report.is_closed
