@@ -21,7 +21,7 @@ ANN: Final = UserTraits(
         "seats": 3,
         "since": date(2026, 11, 21),
         "tags": ["a", "b"],
-        "company": {"size": 7, "city": "Oslo", "since": date(2020, 1, 1)},
+        "company": {"size": 7, "city": "Oslo", "since": date(2020, 1, 1), "floors": [1, 2]},
         "team": {"name": "Blue"},
     },
     vendor_ids={"fullstory": "7"},
@@ -33,7 +33,10 @@ FIELDS: Final = {
     "properties.seats": 3,
     "properties.since": ["2026-11-21", ["date"]],
     "properties.tags": ["a", "b"],
-    "properties.company": [{"size": 7, "city": "Oslo", "since": "2020-01-01"}, {"company.since": "date"}],
+    "properties.company": [
+        {"size": 7, "city": "Oslo", "since": "2020-01-01", "floors": [1, 2]},
+        {"company.since": "date", "company.floors": "ints"},
+    ],
     "properties.team": {"name": "Blue"},
 }
 
@@ -96,8 +99,8 @@ def test_other_type_is_another_value(first: UserTraits, second: UserTraits) -> N
         (
             {"properties.company", "properties.unknown", "uid"},
             {
-                "properties": {"company": {"size": 7, "city": "Oslo", "since": "2020-01-01"}},
-                "schema": {"properties": {"company.size": "int", "company.since": "date"}},
+                "properties": {"company": {"size": 7, "city": "Oslo", "since": "2020-01-01", "floors": [1, 2]}},
+                "schema": {"properties": {"company.size": "int", "company.since": "date", "company.floors": "ints"}},
             },
         ),
     ],
