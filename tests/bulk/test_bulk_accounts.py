@@ -426,7 +426,7 @@ def test_renaming_back_leaves_nothing_stale(accounts: Accounts, ledger: Ledger) 
 def test_a_renamed_backend_sends_nothing_again(
     accounts: Accounts, ledger: Ledger, backend: Callable[..., Backend]
 ) -> None:
-    """The vendor's account is no new one."""
+    """The vendor knows the users already."""
     run_sync(accounts, ledger, backend())
     before = accounts.request_count
 

@@ -137,7 +137,7 @@ def test_many_rejected_beside_a_watcher(world: World, count: int) -> None:
 
 
 def test_pending_users_rejected_elsewhere_are_reported(world: World) -> None:
-    """Users who were pending when the run began, and whom another process rejects meanwhile, are reported."""
+    """Users who were pending when the run began, and are rejected by another process, are reported."""
     world.ledger.upsert(users(3, note=LONG), BACKENDS)
     with ExitStack() as leases, Ledger(world.path) as ledger:
         for name in BACKENDS:
@@ -199,7 +199,7 @@ def test_waits_for_a_stalled_process_only_for_its_patience(world: World) -> None
 
 
 def test_waits_while_the_other_process_makes_progress(world: World) -> None:
-    """Each user that it settles starts the patience anew."""
+    """Each user that it settles lets the wait begin again."""
     world.ledger.upsert(users(40), BACKENDS)
     options = {name: attrs.evolve(chosen, patience=0.5) for name, chosen in world.options.items()}
     with ExitStack() as leases, Ledger(world.path) as ledger:
