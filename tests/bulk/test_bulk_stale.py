@@ -523,6 +523,38 @@ def merge(first: UserTraits, second: UserTraits) -> UserTraits:
     )
 
 
+SETTINGS: Final[dict[str, tuple[Callable[[], Any], Callable[[], Any], dict[str, Any]]]] = {
+    "another route": (
+        lambda: backend("fullstory"),
+        lambda: Route(backend("fullstory"), rename={"plan": "tier"}),
+        {"plan": "pro", "tier": "pro", "seats": 3},
+    ),
+    "another policy": (
+        lambda: Route(backend("fullstory"), exclude={"seats"}),
+        lambda: backend("fullstory", "adapt"),
+        {"plan": "pro", "seats": 3},
+    ),
+}
+
+
+@pytest.mark.parametrize("change", SETTINGS)
+def test_settings_that_change_during_a_job_are_applied(world: World, change: str) -> None:
+    """The job of the older settings ends after the same user was upserted with the newer ones."""
+    before, after, expected = SETTINGS[change]
+    world.options = {"fullstory": attrs.evolve(FAST, patience=0.02)}
+    world.fullstory.faults.add(Fault(status=503, times=None, method="GET"))
+    world.backends = [before()]
+    assert world.sync([user("u0", plan="pro", seats=3)]).pending == 1
+    world.fullstory.faults.clear()
+    world.backends = [after()]
+
+    report = world.sync([user("u0", plan="pro", seats=3)])["fullstory"]
+
+    assert_closed(world.sync())
+    assert (report.pending, report.rejected) == (0, 0)
+    assert world.properties("u0") == expected
+
+
 class FullstoryLaw(Law):
     """The law at Fullstory, where properties cannot be removed."""
 

@@ -3,7 +3,7 @@
 import sqlite3
 
 import pytest
-from support.ledgers import A, B, claim_one, deliver, settle, settlement
+from support.ledgers import A, B, claim_one, database_of, deliver, settle, settlement
 from support.users import user
 
 from replay_identity import Accepted, Unavailable, Unknown, UserTraits
@@ -217,3 +217,21 @@ def test_nobody_is_released_before_the_commit(ledger: Ledger, monkeypatch: pytes
             upsert(ledger, held, user("u1", plan="last"))
 
     assert held == before
+
+
+def test_a_failed_upsert_holds_nobody(ledger: Ledger) -> None:
+    """The row ids of its users go to others; who was held before stays held."""
+    held = set[int]()
+    upsert(ledger, held, user("u1"), following="u1")
+    with database_of(ledger).transaction() as db:
+        db.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON desired WHEN new.row_id = 1 BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+    with pytest.raises(LedgerError):
+        upsert(ledger, held, user("u1", plan="a"), user("u2"), following="u1 u2")
+    with database_of(ledger).transaction() as db:
+        db.execute("DROP TRIGGER full")
+
+    assert [claim.user.user_id for claim in upsert(ledger, held, user("u3"))] == ["u3"]
+    assert [claim.user.user_id for claim in ledger.claim(A, skip=held)] == ["u3"]
+    assert len(held) == 1
