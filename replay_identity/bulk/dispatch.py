@@ -142,7 +142,7 @@ class BufferedDispatcher(Dispatcher, Generic[Entry, Content]):
 
     @abstractmethod
     def _add(self, claim: Claim, buffer: Buffer[Entry, Content]) -> None:
-        """Add *claim* to *buffer*, or settle it if it need not be sent."""
+        """Add *claim* to *buffer*, or settle it if it needs no request."""
 
 
 @attrs.define(kw_only=True)

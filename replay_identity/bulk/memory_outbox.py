@@ -105,7 +105,7 @@ class MemoryOutbox:
         return ()
 
     def settle(self, claim: Claim, outcome: Outcome, *, lost: tuple[Adjustment, ...] = ()) -> None:
-        """Record the outcome of *claim*, and what was *lost* of a user who need not be sent."""
+        """Record the outcome of *claim*, and what was *lost* of a user who needs no request."""
         if isinstance(outcome, _FINAL):
             self.report.add(outcome, lost)
             self._unanswered.forget(claim.row_id)

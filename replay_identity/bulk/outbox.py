@@ -52,7 +52,7 @@ class Outbox(Protocol):
         ...
 
     def settle(self, claim: Claim, outcome: Outcome, *, lost: tuple[Adjustment, ...] = ()) -> None:
-        """Record the outcome of *claim*, and what was *lost* of a user who need not be sent."""
+        """Record the outcome of *claim*, and what was *lost* of a user who needs no request."""
         ...
 
     def defer(self, claim: Claim, outcome: NoAnswer, seconds: float) -> None:

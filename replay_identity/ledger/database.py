@@ -283,7 +283,7 @@ class Database:
         return connection
 
     def _identify(self) -> tuple[int, int] | None:
-        """Return what tells the file from another one at the same path, or None if there is no file."""
+        """Return the device and the number of the file at the path, or None if there is no file."""
         if self.path != MEMORY:
             with suppress(FileNotFoundError, NotADirectoryError):
                 found = Path(self.path).stat()

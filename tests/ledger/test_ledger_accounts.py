@@ -25,7 +25,7 @@ def names(ledger: Ledger) -> list[tuple[str, str]]:
 
 
 def test_the_first_account_is_new(ledger: Ledger) -> None:
-    """It is new once, and there is no other."""
+    """Only the first call finds it new, and there is no other."""
     assert ledger.open_account(SHOP) == AccountInfo(is_new=True)
     assert ledger.open_account(SHOP) == AccountInfo(is_new=False)
 
