@@ -16,7 +16,7 @@ def merge_users(older: UserTraits, newer: UserTraits) -> UserTraits:
         newer.user_id,
         older.name if newer.name is None else newer.name,
         older.email if newer.email is None else newer.email,
-        _merge_traits(_without(older.traits, _outdated_names(older.traits, newer.traits)), newer.traits),
+        _updated_traits(older.traits, newer.traits),
         {**older.types, **newer.types},
         max(moments, default=None),
         {**older.vendor_ids, **newer.vendor_ids},
@@ -29,8 +29,8 @@ def removals_to_keep(older: Mapping[str, Any], newer: Mapping[str, Any]) -> list
     A removed trait that is set again must not keep what the vendor has below it; what is removed may have been sent
     already.
     """
-    overridden = _overridden_removals(older, newer, "")
-    return [*overridden, *(".".join(names) for names in _outdated_names(older, newer))]
+    outdated, removed = [".".join(names) for names in _outdated_names(older, newer)], removed_paths(newer)
+    return [*_overridden_removals(older, newer, ""), *(path for path in outdated if path not in removed)]
 
 
 def _overridden_removals(older: Mapping[str, Any], newer: Mapping[str, Any], parents: str) -> Iterator[str]:
@@ -62,7 +62,7 @@ def replace_user(older: UserTraits, newer: UserTraits, removed: Collection[str])
         newer.user_id,
         newer.name,
         newer.email,
-        _merge_traits(_without(kept, _outdated_names(kept, newer.traits)), newer.traits),
+        _updated_traits(kept, newer.traits),
         {**older.types, **newer.types},
         newer.observed_at,
         {**older.vendor_ids, **newer.vendor_ids},
@@ -100,6 +100,17 @@ def _removals(traits: Mapping[str, Any]) -> dict[str, Any]:
     """Return only the traits to remove, nested ones included."""
     kept = {name: _removals(value) if is_nested(value) else value for name, value in traits.items()}
     return {name: value for name, value in kept.items() if value is REMOVE or (is_nested(value) and value)}
+
+
+def _updated_traits(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *older* updated with *newer*, without what *newer* removes under another spelling of its path."""
+    overwritten = {names for names, _ in leaves(newer)}
+    respelled = [
+        names
+        for names in _outdated_names(older, newer)
+        if overwritten.isdisjoint(names[:end] for end in range(1, len(names) + 1))
+    ]
+    return _merge_traits(_without(older, respelled), newer)
 
 
 def _merge_traits(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:
