@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, overload
 
 import attrs
 
-from ._paths import prefixes
+from ._paths import FieldPath, parents_of, prefixes
 from ._threads import DaemonPool
-from ._values import describe_type, is_nested
+from ._values import REMOVE, describe_type, is_nested
 from .adapters.exchange import Exchange
 from .adapters.http_adapter import encoding_name, stable_repr
 from .adapters.protocols import IdentityBackend, Plan
@@ -115,12 +115,24 @@ class Route:
             return routed
         return (yield from self.backend.identify(routed))
 
-    def sent_as(self, path: str) -> str | None:
-        """Return the path under which the backend receives the trait at the dotted *path*, or None if it does not."""
+    def removed_with(self, path: str) -> list[str]:
+        """Return the paths that the backend has to remove if the trait at the dotted *path* is removed."""
+        below = [name for name in self.only or () if path in parents_of(name)]
+        return [self._renamed(name) for name in (path, *below) if self._receives(name)]
+
+    def _receives(self, path: str) -> bool:
+        """Return True if the backend receives the trait at the dotted *path*."""
         paths = frozenset(prefixes(path))
-        if not paths.isdisjoint(self.exclude) or (self.only is not None and paths.isdisjoint(self.only)):
-            return None
-        return self._renamed(path)
+        return paths.isdisjoint(self.exclude) and (self.only is None or not paths.isdisjoint(self.only))
+
+    def _removals_below(self, path: str) -> dict[str, Any]:
+        """Return a removal for each trait below *path* that `only` names."""
+        names, removals = self.only or frozenset(), dict[str, Any]()
+        for name in names:
+            parents = parents_of(name)
+            if path in parents and names.isdisjoint(parents):
+                FieldPath.parse(name.removeprefix(f"{path}.")).set(removals, REMOVE)
+        return removals
 
     def _allows(self, name: str) -> bool:
         return name not in self.exclude and (self.only is None or name in self.only)
@@ -132,9 +144,11 @@ class Route:
             path = parents + name
             paths = frozenset(prefixes(path))  # A name may itself contain dots, such as that of a file's column.
             is_named = is_included or not paths.isdisjoint(self.only or ())
+            if value is REMOVE and not is_named:
+                value = self._removals_below(path) or None  # noqa: PLW2901  # What the route lets through.
             if not paths.isdisjoint(self.exclude) or not (is_named or is_nested(value)):
                 continue
-            new_name = self.rename.get(path, name)
+            new_name = self.rename.get(path) or self._renamed_end(path, name) if self.rename else name
             if new_name in filtered:
                 raise _CollisionError(path)
             filtered[new_name] = self._filter(value, f"{path}.", is_included=is_named) if is_nested(value) else value
@@ -146,9 +160,12 @@ class Route:
         return {renamed[path]: types[path] for path in sorted(types, key=lambda path: renamed[path] != path)}
 
     def _renamed(self, path: str) -> str:
-        return ".".join(
-            self.rename.get(prefix, part) for prefix, part in zip(prefixes(path), path.split("."), strict=True)
-        )
+        return self._renamed_end(path, path)
+
+    def _renamed_end(self, path: str, name: str) -> str:
+        """Return the new name of *name*, with which *path* ends; a part of it may be renamed, too."""
+        parts = zip(prefixes(path), path.split("."), strict=True)
+        return ".".join([self.rename.get(prefix, part) for prefix, part in parts][-len(name.split(".")) :])
 
 
 def as_routes(backends: Iterable[IdentityBackend | Route]) -> list[Route]:

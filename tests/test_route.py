@@ -133,6 +133,17 @@ def test_renames_a_trait_in_place() -> None:
     assert body["schema"]["properties"] == {"org.seats": "real", "org.tax.rate": "real"}
 
 
+def test_a_name_with_dots_is_renamed_like_a_nested_trait() -> None:
+    """It is what is nested in the renamed trait; a rename of exactly that name comes first."""
+    route = Route(LogRocket("acme:shop:secret"), rename={"a": "b", "c.d": "e"})
+
+    routed = route.apply(UserTraits("u1", traits={"a.x": 1, "c.d": 2, "c": {"a.x": 3}, "f.g": 4}))
+
+    assert isinstance(routed, UserTraits)
+    assert routed.traits == {"b.x": 1, "e": 2, "c": {"a.x": 3}, "f.g": 4}
+    assert route.removed_with("a.x") == ["b.x"]
+
+
 @pytest.mark.parametrize("traits", [{"a": 1, "b": 2}, {"b": 2, "a": 1}])
 def test_colliding_names_are_a_violation(traits: Mapping[str, int]) -> None:
     """Nothing is sent."""

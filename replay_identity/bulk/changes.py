@@ -12,6 +12,7 @@ from ..adapters.exchange import Exchange
 from ..adapters.protocols import EncodedUser, Plan, SupportsBatch, SupportsPartialUpdate
 from ..adapters.responses import adapter_error, checked_outcome
 from ..ledger import Claim
+from ..ledger.merging import field_names
 from ..outcomes import Adjustment, Broken, Outcome, Rejected, Skipped, SkipReason, lossy_adjustments
 from ..router import Route
 from ..traits import UserTraits
@@ -70,6 +71,28 @@ class Unsent:
     lost: tuple[Adjustment, ...] = ()
 
 
+def has_flat_traits(route: Route) -> bool:
+    """Return True if the vendor stores each leaf of a nested trait under its dotted name."""
+    is_flat: bool = getattr(route.backend, "FLAT_TRAITS", False)
+    return is_flat
+
+
+def sent_paths(route: Route, user: UserTraits) -> Collection[str]:
+    """Return the paths of what the backend of *route* is sent of *user*, as losses name them.
+
+    A vendor of flat names keeps what is nested beside it; any other vendor replaces a trait as a whole.
+    """
+    routed = route.apply(user)
+    if not isinstance(routed, UserTraits):
+        return ()
+    paths = field_names(routed)
+    if has_flat_traits(route):
+        paths += [_TRAIT + ".".join(names) for names, _ in leaves(routed.traits)]
+        nested = {_TRAIT + name for name, value in routed.traits.items() if is_nested(value)}
+        paths = [path for path in paths if path not in nested]
+    return paths
+
+
 def complete_removals(traits: Mapping[str, Any], removed: Collection[str], stored: Iterable[str]) -> dict[str, Any]:
     """Return *traits* for a vendor of flat names, with a removal of all that it may have below a removed trait.
 
@@ -108,7 +131,7 @@ class ChangePlanner:
     def __attrs_post_init__(self) -> None:
         backend = self.route.backend
         self._partial = backend if isinstance(backend, SupportsPartialUpdate) else None
-        self._has_flat_traits = getattr(backend, "FLAT_TRAITS", False)
+        self._has_flat_traits = has_flat_traits(self.route)
 
     def change(self, claim: Claim) -> Change | Unsent:
         """Return what has to be sent for *claim* in a request."""
@@ -141,7 +164,7 @@ class ChangePlanner:
         user = self.route.apply(claim.user)
         if not claim.removed or not self._has_flat_traits or not isinstance(user, UserTraits):
             return user
-        removed = {sent_as for path in claim.removed if (sent_as := self.route.sent_as(path)) is not None}
+        removed = {sent_as for path in claim.removed for sent_as in self.route.removed_with(path)}
         stored = [name.removeprefix(_TRAIT) for name in self.outbox.stored_names(claim) if name.startswith(_TRAIT)]
         return attrs.evolve(user, traits=complete_removals(user.traits, removed, stored))
 

@@ -153,6 +153,10 @@ class MemoryOutbox:
         """Return the users who are sent later, or None if others are left to send."""
         return self._unanswered.deferrals() if self.pending() <= self._abandoned + self.deferred() else None
 
+    def has_other_settings(self) -> bool:
+        """Return False: no other process has these users."""
+        return False
+
     def unanswered(self) -> Iterable[Outcome]:
         """Return the last outcome of each pending user who was sent without a usable answer."""
         return self._unanswered.outcomes()

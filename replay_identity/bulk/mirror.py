@@ -267,17 +267,17 @@ class _Deletion:
 
     def _settle(self, in_job: set[str]) -> None:
         """Store the receipts, count them and pass them on."""
-        names = [vendor.route.name for vendor in self.vendors]
+        accounts = {vendor.route.name: vendor.account for vendor in self.vendors}
         receipts = {user.user_id: self._receipts(user.user_id, in_job) for user in self.users}
         settled = [
             VanishedUser(
                 user.user_id,
-                user.deleted_at.union(receipt.backend for receipt in receipts[user.user_id] if _is_final(receipt)),
+                user.deleted_at.union(accounts[each.backend] for each in receipts[user.user_id] if _is_final(each)),
             )
             for user in self.users
         ]
-        self.mirror_run.ledger.settle_vanished(self.mirror_run.start.run, settled, backends=names)
-        self.report.deleted += sum(user.deleted_at.issuperset(names) for user in settled)
+        self.mirror_run.ledger.settle_vanished(self.mirror_run.start.run, settled, accounts=set(accounts.values()))
+        self.report.deleted += sum(user.deleted_at.issuperset(accounts.values()) for user in settled)
         for user_id, given in receipts.items():
             for receipt in given:
                 self.report.add(receipt)
@@ -301,6 +301,7 @@ class _Vendor:
         stop: Event that ends the run.
         receipts: The receipts by id of the user.
         problem: Why no more users are deleted, or None.
+        account: The account at the vendor, or the name of a backend that names none.
     """
 
     route: Route
@@ -309,12 +310,16 @@ class _Vendor:
     stop: Event
     receipts: dict[str, DeletionReceipt] = attrs.field(factory=dict[str, DeletionReceipt], init=False, repr=False)
     problem: str | None = attrs.field(default=None, init=False)
+    account: str = attrs.field(init=False)
     _users: Iterator[VanishedUser] = attrs.field(factory=lambda: iter(()), init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.account = self.route.account or self.route.name
 
     def enqueue(self, users: Iterator[VanishedUser]) -> None:
         """Delete *users* next, except those that the vendor was asked to delete before."""
         self.receipts.clear()
-        self._users = (user for user in users if self.route.name not in user.deleted_at)
+        self._users = (user for user in users if self.account not in user.deleted_at)
 
     def submit(self) -> bool:
         """Start as many requests as may be in flight; return False once there are no more users and responses."""

@@ -8,6 +8,8 @@ from typing import Any, Final, Protocol
 import attrs
 
 from ..ledger import Account, Claim, JobEntry, Ledger, Settlement, StoredJob
+from ..ledger.merging import field_names
+from ..ledger.store import PathsOf
 from ..outcomes import Adjustment, Broken, Outcome, Rejected, Unavailable, Unknown, Violation
 from .report import BackendReport
 from .unanswered import Deferrals, NoAnswer, UnansweredUsers, UserBackoffs
@@ -91,6 +93,10 @@ class Outbox(Protocol):
         """Return the users who are sent later, or None if others are left to send."""
         ...
 
+    def has_other_settings(self) -> bool:
+        """Return True if another process has begun to deliver with other settings."""
+        ...
+
     def unanswered(self) -> Iterable[Outcome]:
         """Return the last outcome of each pending user who was sent without a usable answer."""
         ...
@@ -164,6 +170,7 @@ class LedgerOutbox:
         report: Counts each outcome once it is on disk.
         held: Row ids of users who must not be delivered yet.
         opened_at: Version of the ledger when the run began.
+        paths_of: Returns the paths of what the backend sends of a user, as losses name them.
         clock: Returns seconds since some fixed moment.
         now: Returns seconds since 1970.
     """
@@ -173,6 +180,7 @@ class LedgerOutbox:
     report: BackendReport
     held: BitSet = attrs.field(factory=BitSet)
     opened_at: int = 0
+    paths_of: PathsOf = field_names
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
     _ready: deque[Claim] = attrs.field(factory=deque[Claim], init=False)
@@ -256,7 +264,7 @@ class LedgerOutbox:
         """Write all recorded outcomes."""
         settlements, self._settlements = self._settlements, []
         if settlements:
-            self._count(settlements, self.ledger.settle(self.account, settlements))
+            self._settle(settlements)
 
     def tick(self, *, is_idle: bool) -> None:
         """Write outcomes that have waited long enough; sooner if the worker *is_idle*."""
@@ -286,8 +294,9 @@ class LedgerOutbox:
         """Return the number of users, pending before this run or upserted by it, that another process rejected."""
         upserted = self.report.upserts.versions
         return sum(
-            row_id not in self._rejected and (version <= self.opened_at or version in upserted)
-            for row_id, version in self.ledger.rejected_since(self.account, self.opened_at)
+            each.row_id not in self._rejected
+            and (each.since <= self.opened_at or each.since in upserted or each.version in upserted)
+            for each in self.ledger.rejected_since(self.account, self.opened_at)
         )
 
     def deferred(self) -> int:
@@ -339,7 +348,8 @@ class LedgerOutbox:
             else:
                 backoffs.forget(entry.row_id)
                 settlements.append(_settlement(entry, outcome))
-        self._count(settlements, self.ledger.end_job(self.account, job, settlements))
+        settled = self.ledger.end_job(self.account, job, settlements, paths_of=self.paths_of)
+        self._count(settlements, settled)
 
     def drop_job(self, job: StoredJob) -> None:
         """Delete *job*, which the vendor did not take; its users are sent again."""
@@ -349,8 +359,11 @@ class LedgerOutbox:
 
     def settle_entries(self, entries: Sequence[JobEntry], outcome: Outcome) -> None:
         """Settle users of a batch that could not be built."""
-        settlements = [_settlement(entry, outcome) for entry in entries]
-        self._count(settlements, self.ledger.settle(self.account, settlements))
+        self._settle([_settlement(entry, outcome) for entry in entries])
+
+    def has_other_settings(self) -> bool:
+        """Return True if another process has begun to deliver with other settings."""
+        return self.ledger.has_other_settings(self.account)
 
     def _claim(self) -> bool:
         """Claim more users; return False if there are none. Some may be settled at once, without being sent."""
@@ -418,6 +431,9 @@ class LedgerOutbox:
         """Start the next search at the first row if users before the cursor failed or were upserted again."""
         if self.pending() > claimed + len(self._in_flight) + len(self.held):
             self._cursor = 0
+
+    def _settle(self, settlements: Sequence[Settlement]) -> None:
+        self._count(settlements, self.ledger.settle(self.account, settlements, paths_of=self.paths_of))
 
     def _in_flight_count(self) -> int:
         return len(self._in_flight) - self._abandoned

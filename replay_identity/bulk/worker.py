@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import inf
 from threading import Thread
 from time import sleep
@@ -19,6 +20,7 @@ from ..router import Route, as_routes
 from ..traits import UserTraits
 from ..transport import ConcurrentSender, ConcurrentTransport
 from ..transport.rate_limiter import AdaptiveLimiter
+from .changes import sent_paths
 from .dispatch import BatchDispatcher, Dispatcher, MultiDispatcher, SingleDispatcher
 from .jobs import ImportJobs
 from .memory_outbox import MemoryOutbox
@@ -39,6 +41,7 @@ _MIN_REPORTED_WAIT_S: Final = 0.5
 # A failed request is not repeated at once: there are other users to send, and the user stays pending.
 _SINGLE_ATTEMPT: Final = RetryPolicy(attempts=1, total=1e9)
 _MAX_ATTEMPTS: Final = 4
+_OTHER_SETTINGS: Final = "another process has begun to deliver with other settings"
 
 
 class StopSignal(Protocol):
@@ -90,6 +93,9 @@ class DeliveryLoop:
             if not transport.in_flight:
                 self.outbox.flush()
                 if is_complete and self.outbox.is_empty():
+                    break
+                if self.outbox.has_other_settings():
+                    self.report.problem = _OTHER_SETTINGS
                     break
             self._poll(transport)
             self._check_patience(is_waiting=is_complete and not transport.in_flight)
@@ -363,7 +369,9 @@ def make_worker(
         info = ledger.open_account(account)
         report.open(info)
         report.carried = ledger.pending_count(account)
-        outbox = LedgerOutbox(ledger, account, report, BitSet() if held is None else held, info.version)
+        outbox = LedgerOutbox(
+            ledger, account, report, BitSet() if held is None else held, info.version, partial(sent_paths, route)
+        )
     loop = DeliveryLoop(route, outbox, report, options, limiter or make_limiter(options))
     return BackendWorker(loop, report, outbox, ledger, account)
 

@@ -4,7 +4,9 @@ Users are pending and rejected at an account, which is a backend's. What a vendo
 there, belong to the vendor's own account: backends whose accounts have the same name share them.
 """
 
+import re
 import sqlite3
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -17,6 +19,8 @@ SELECT_ACCOUNT: Final = (
     "SELECT id, vendor_account, encoding FROM accounts WHERE backend = ? AND (name = ? OR ? = '')"
     " ORDER BY used DESC, id DESC LIMIT 1"
 )
+# How the name of an account ends if only the key tells accounts apart.
+_KEY_FINGERPRINT: Final = re.compile(r"(?<= key )[0-9a-f]+$")
 # Keyed by account and row id.
 TABLES_BY_ACCOUNT: Final = ("pending", "rejections", "losses")
 
@@ -28,19 +32,29 @@ class StoredAccount:
     Attributes:
         id: The account's key in the ledger; 0, which no account has, if the ledger was never used for it.
         vendor_account: Key of the vendor's own account.
-        encoding: Everything besides the user that decides what the backend sends.
+        encoding: Everything besides the user that decides what the backend sends, as the caller has it.
+        has_other_settings: True if the account was opened with another encoding than the caller's since.
     """
 
     id: int = 0
     vendor_account: int = 0
     encoding: str = attrs.field(default="", repr=False)
+    has_other_settings: bool = False
 
 
 def resolve(db: sqlite3.Connection, account: Account) -> StoredAccount:
-    """Return an account as it is stored, with the encoding that it has now."""
-    row = db.execute(SELECT_ACCOUNT, [account.backend, account.name, account.name]).fetchone()
-    stored = StoredAccount(*row) if row else StoredAccount()
-    return attrs.evolve(stored, encoding=account.encoding or stored.encoding)
+    """Return an account as it is stored."""
+    parameters = [account.backend, account.name, account.name]
+    return stored_account(account, db.execute(SELECT_ACCOUNT, parameters).fetchall())
+
+
+def stored_account(account: Account, rows: Sequence[tuple[int, int, str]]) -> StoredAccount:
+    """Return *account* as it is stored in *rows*, which `SELECT_ACCOUNT` has selected."""
+    if not rows:
+        return StoredAccount(encoding=account.encoding)
+    account_id, vendor_account, encoding = rows[0]
+    is_other = bool(account.encoding and encoding) and account.encoding != encoding
+    return StoredAccount(account_id, vendor_account, account.encoding or encoding, is_other)
 
 
 def registered(db: sqlite3.Connection, account: Account) -> StoredAccount:
@@ -72,6 +86,23 @@ def bind_account(db: sqlite3.Connection, account: Account) -> bool:
     return bool(renamed)
 
 
+def find_adopted(db: sqlite3.Connection, account: Account) -> int | None:
+    """Return the id of the account used before *account*, whose key was rotated; None if there is none.
+
+    If the names of two accounts differ only in the fingerprint of the key, they are the ones. Any other account counts
+    only if the ledger was never used for *account*: a backend whose key was not rotated keeps its own.
+    """
+    rows = db.execute(
+        "SELECT id, name FROM accounts WHERE backend = ? AND name <> ? ORDER BY used DESC, id DESC",
+        [account.backend, account.name],
+    ).fetchall()
+    place = _KEY_FINGERPRINT.sub("", account.name)
+    same_place = [older for older, name in rows if _KEY_FINGERPRINT.sub("", name) == place]
+    if same_place or has_account(db, account):
+        return same_place[0] if same_place else None
+    return rows[0][0] if rows else None
+
+
 def rename_account(db: sqlite3.Connection, account_id: int, name: str) -> None:
     """Give an account another *name*, which no account of its backend has."""
     db.execute("UPDATE accounts SET name = ? WHERE id = ?", [name, account_id])
@@ -89,16 +120,10 @@ def merge_accounts(db: sqlite3.Connection, older: int, newer: int) -> None:
         [older, newer],
     )
     vendor_accounts = dict(db.execute("SELECT id, vendor_account FROM accounts WHERE id IN (?, ?)", [older, newer]))
-    # What was sent to the newer one without an answer may have changed what the older one confirmed.
-    db.execute(
-        "UPDATE confirmed SET in_doubt = 1 WHERE vendor_account = ? AND (row_id IN (SELECT row_id FROM pending WHERE"
-        " account = ?) OR row_id IN (SELECT row_id FROM rejections WHERE account = ?))",
-        [vendor_accounts[older], newer, newer],
-    )
+    _merge_vendor_accounts(db, vendor_accounts[older], vendor_accounts[newer])
     for table in TABLES_BY_ACCOUNT:
         db.execute(f"UPDATE OR IGNORE {table} SET account = ? WHERE account = ?", [newer, older])
         db.execute(f"DELETE FROM {table} WHERE account = ?", [older])
-    _merge_vendor_accounts(db, vendor_accounts[older], vendor_accounts[newer])
     db.execute("DELETE FROM accounts WHERE id = ?", [older])
     db.execute(
         "UPDATE reasons SET users = (SELECT count(*) FROM rejections WHERE reason = id)"
@@ -114,24 +139,27 @@ def _share_vendor_account(db: sqlite3.Connection, name: str) -> None:
     rows = db.execute("SELECT DISTINCT vendor_account FROM accounts WHERE name = ? ORDER BY vendor_account", [name])
     (first,), *others = rows.fetchall()
     for (other,) in others:
-        # Either one may have been used last.
-        db.execute(
-            "UPDATE confirmed SET in_doubt = 1 WHERE vendor_account = ? AND row_id IN"
-            " (SELECT row_id FROM confirmed WHERE vendor_account = ?)",
-            [first, other],
-        )
         _merge_vendor_accounts(db, other, first)
 
 
 def _merge_vendor_accounts(db: sqlite3.Connection, older: int, newer: int) -> None:
-    """Give *newer* what *older* knows of users that *newer* knows nothing of."""
+    """Give *newer* what *older* knows: they are the same account, and either one may have been used last."""
     if older == newer:
         return
-    # A removal must also reach the fields that only the older one knows.
+    for one, other in ((older, newer), (newer, older)):
+        # Users of the other one may have been sent without an answer.
+        for table in ("pending", "rejections"):
+            db.execute(
+                "UPDATE confirmed SET in_doubt = 1 WHERE vendor_account = ? AND row_id IN"
+                f" (SELECT row_id FROM accounts JOIN {table} ON account = id WHERE accounts.vendor_account = ?)",
+                [one, other],
+            )
+    # Where they differ, nothing counts as confirmed; a removal must reach the fields that either one knows.
     db.create_function("with_names_of", 2, add_names, deterministic=True)
     db.execute(
-        "UPDATE confirmed SET fields = with_names_of(confirmed.fields, known.fields) FROM confirmed AS known"
-        " WHERE confirmed.vendor_account = ? AND known.vendor_account = ? AND known.row_id = confirmed.row_id",
+        "UPDATE confirmed SET in_doubt = 1, fields = with_names_of(confirmed.fields, known.fields)"
+        " FROM confirmed AS known WHERE confirmed.vendor_account = ? AND known.vendor_account = ?"
+        " AND known.row_id = confirmed.row_id AND (known.in_doubt OR known.fields <> confirmed.fields)",
         [newer, older],
     )
     db.execute("UPDATE OR IGNORE confirmed SET vendor_account = ? WHERE vendor_account = ?", [newer, older])

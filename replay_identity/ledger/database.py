@@ -58,9 +58,11 @@ _VERSION_1: Final = (
     "CREATE TABLE users (id_fingerprint BLOB PRIMARY KEY, row_id INTEGER NOT NULL, moments BLOB) WITHOUT ROWID",
     # The desired state of users who are pending or rejected somewhere; erased once no backend needs it.
     "CREATE TABLE desired (row_id INTEGER PRIMARY KEY, version INTEGER NOT NULL, encoded BLOB NOT NULL)",
-    # not_before: when a deferred user may be sent, in seconds since 1970.
+    # since: the ledger's version when the user became pending; not_before: when a deferred user may be sent, in seconds
+    # since 1970.
     """CREATE TABLE pending (
-        account INTEGER, row_id INTEGER, not_before REAL NOT NULL DEFAULT 0, PRIMARY KEY (account, row_id)
+        account INTEGER, row_id INTEGER, since INTEGER NOT NULL, not_before REAL NOT NULL DEFAULT 0,
+        PRIMARY KEY (account, row_id)
     ) WITHOUT ROWID""",
     # What each vendor last confirmed, as fingerprints. source: of the desired state and of how it was encoded; fields:
     # of each field as the vendor knows it. in_doubt: something was sent since, without an answer.
@@ -71,11 +73,12 @@ _VERSION_1: Final = (
     ) WITHOUT ROWID""",
     # Texts that rejections and losses refer to: many users share a few of them. users: how many refer to it.
     "CREATE TABLE reasons (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE, users INTEGER NOT NULL)",
-    # version: of the desired state that was rejected; recorded: the ledger's own version then; source: as in confirmed.
+    # version: of the desired state that was rejected; since: as in pending; recorded: the ledger's version when it was
+    # rejected; source: as in confirmed.
     # Kept while a newer state is pending, which may turn out to be the same.
     """CREATE TABLE rejections (
-        account INTEGER, row_id INTEGER, version INTEGER NOT NULL, recorded INTEGER NOT NULL, source BLOB NOT NULL,
-        reason INTEGER NOT NULL, rejected_at INTEGER NOT NULL,
+        account INTEGER, row_id INTEGER, version INTEGER NOT NULL, since INTEGER NOT NULL, recorded INTEGER NOT NULL,
+        source BLOB NOT NULL, reason INTEGER NOT NULL, rejected_at INTEGER NOT NULL,
         PRIMARY KEY (account, row_id)
     ) WITHOUT ROWID""",
     """CREATE TABLE losses (
@@ -88,7 +91,7 @@ _VERSION_1: Final = (
         vendor_job TEXT, size INTEGER NOT NULL, created_at INTEGER NOT NULL, encoding BLOB NOT NULL,
         entries BLOB NOT NULL, field_values BLOB NOT NULL, body BLOB
     )""",
-    # The users of a source that is mirrored. run: the last run in which the source had the user; deleted_at: backends
+    # The users of a source that is mirrored. run: the last run in which the source had the user; deleted_at: accounts
     # that need not be asked to delete the user any more, as JSON.
     """CREATE TABLE mirrored (
         user_id TEXT PRIMARY KEY, run INTEGER NOT NULL, deleted_at TEXT NOT NULL DEFAULT '[]'

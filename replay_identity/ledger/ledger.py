@@ -14,6 +14,7 @@ from ..errors import InvalidTraitsError
 from ..outcomes import Adjustment
 from ..traits import UserTraits
 from .codec import Fingerprints, encode, names_in, unpack
+from .merging import field_names
 from .sqlite_store import SqliteStore
 from .store import (
     Account,
@@ -26,6 +27,8 @@ from .store import (
     JobEntry,
     MirrorStart,
     MutableRowIds,
+    PathsOf,
+    RecentRejection,
     RejectedUser,
     RowIds,
     Settlement,
@@ -180,14 +183,28 @@ class Ledger:
         """Return the names of the fields that the vendor has of the user of *claim*, or may have."""
         return self._store.field_names(names_in(claim.confirmed))
 
-    def settle(self, backend: str | Account, settlements: Sequence[Settlement]) -> set[int]:
+    def settle(
+        self, backend: str | Account, settlements: Sequence[Settlement], *, paths_of: PathsOf = field_names
+    ) -> set[int]:
         """Record the outcomes of users at *backend*; *settlements* must not name a user twice.
+
+        If another process has opened the account with other settings since, every user stays pending.
+
+        Args:
+            backend: The backend.
+            settlements: The outcomes.
+            paths_of: Returns the paths of what the backend sends of a user, as losses name them. By default the user's
+                own fields.
 
         Returns:
             Row ids of the users who are no longer pending: they were accepted, skipped or rejected, and have not
             changed since the claim.
         """
-        return self._store.settle(_account(backend), settlements, now=_now())
+        return self._store.settle(_account(backend), settlements, paths_of=paths_of, now=_now())
+
+    def has_other_settings(self, account: Account) -> bool:
+        """Return True if another process has opened *account* with other settings since this one did."""
+        return self._store.has_other_settings(account)
 
     def pending_count(self, backend: str | Account, *, due_at: float | None = None) -> int:
         """Return how many users are pending at *backend*, or how many may be sent *due_at* that time since 1970."""
@@ -230,9 +247,16 @@ class Ledger:
         """Replace a job that the vendor did not accept by its *parts*, in one transaction."""
         return self._store.start_jobs(_account(backend), parts, replaced=job, now=_now())
 
-    def end_job(self, backend: str | Account, job: StoredJob, settlements: Sequence[Settlement] = ()) -> set[int]:
-        """Delete a job and settle its users, in one transaction; return what `settle` returns."""
-        return self._store.end_job(_account(backend), job, settlements, now=_now())
+    def end_job(
+        self,
+        backend: str | Account,
+        job: StoredJob,
+        settlements: Sequence[Settlement] = (),
+        *,
+        paths_of: PathsOf = field_names,
+    ) -> set[int]:
+        """Delete a job and settle its users, in one transaction; see `settle`."""
+        return self._store.end_job(_account(backend), job, settlements, paths_of=paths_of, now=_now())
 
     def jobs(self, backend: str | Account) -> list[StoredJob]:
         """Return the jobs of *backend* that have not ended, the oldest first."""
@@ -262,12 +286,9 @@ class Ledger:
         """Yield the users that *backend* rejected, and why."""
         return self._store.rejected(_account(backend))
 
-    def rejected_since(self, backend: str | Account, recorded: int) -> list[tuple[int, int]]:
-        """Return row ids and versions of the users whose rejection was recorded after that version of the ledger.
-
-        `open_account` returns the version, and so do the counts of an upsert.
-        """
-        return self._store.rejected_since(_account(backend), recorded)
+    def rejected_since(self, backend: str | Account, version: int) -> list[RecentRejection]:
+        """Return the users that *backend* rejected after that version of the ledger, which `open_account` returned."""
+        return self._store.rejected_since(_account(backend), version)
 
     def losses(self, backend: str | Account) -> Iterator[tuple[Adjustment, ...]]:
         """Yield what was lost at *backend*, per user; the ledger no longer knows who the users are."""
@@ -327,12 +348,12 @@ class Ledger:
         """
         return self._store.forget_vanished(user_ids)
 
-    def settle_vanished(self, run: int, users: Sequence[VanishedUser], *, backends: Collection[str]) -> None:
-        """Record where *users* were deleted; erase the ids of those who were deleted at all *backends*.
+    def settle_vanished(self, run: int, users: Sequence[VanishedUser], *, accounts: Collection[str]) -> None:
+        """Record where *users* were deleted; erase the ids of those who were deleted at all *accounts*.
 
         A user who came back since that *run* has not vanished, and stays.
         """
-        self._store.settle_vanished(run, users, backends=backends)
+        self._store.settle_vanished(run, users, accounts=accounts)
 
     def close(self) -> None:
         """Close the file."""

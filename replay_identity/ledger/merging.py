@@ -3,7 +3,7 @@
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import Any
 
-from .._paths import leaves, prefixes
+from .._paths import leaves, parents_of, prefixes
 from .._values import REMOVE, is_nested
 from ..traits import TraitType, UserTraits, new_unchecked
 from .codec import removed_paths, typed_field
@@ -56,7 +56,12 @@ def replace_user(older: UserTraits, newer: UserTraits, removed: Collection[str])
     What is nested in a trait of *older* that was *removed* before, and set again since, is also kept: all else in that
     trait is to be removed.
     """
-    again = {name: value for name, value in older.traits.items() if is_nested(value) and _is_removed(name, removed)}
+    all_removed = {*removed, *removed_paths(older.traits)}
+    again = {
+        name: value
+        for name, value in older.traits.items()
+        if (is_nested(value) and _is_removed(name, removed)) or not all_removed.isdisjoint(parents_of(name))
+    }
     kept = {**_removals(older.traits), **again}
     return new_unchecked(
         newer.user_id,

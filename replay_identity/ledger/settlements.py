@@ -9,6 +9,7 @@ from typing import Any, Final, assert_never
 import attrs
 import orjson
 
+from .._records import fast_frozen
 from ..errors import printable
 from ..outcomes import Accepted, Adjustment, Broken, Rejected, Skipped, SkipReason, Violation, lossy_adjustments
 from .accounts import StoredAccount
@@ -25,8 +26,7 @@ from .codec import (
     unpack,
 )
 from .database import MAX_ROWS, sql_in
-from .merging import field_names
-from .store import Rejection, Settlement
+from .store import PathsOf, Rejection, Settlement
 
 _REJECTIONS: Final = (Rejected, Broken)
 
@@ -37,25 +37,34 @@ def settle_users(
     account: StoredAccount,
     settlements: Sequence[Settlement],
     *,
+    paths_of: PathsOf,
     now: int,
-    is_outdated: bool = False,
 ) -> set[int]:
     """Record *settlements*, which name no user twice, in a transaction; return the row ids no longer pending.
 
     Args:
         db: The connection.
         fingerprints: The ledger's fingerprints.
-        account: The account.
+        account: The account. If it was opened with other settings since the users were encoded, what the vendor has is
+            recorded, and every user stays pending.
         settlements: The outcomes.
+        paths_of: Returns the paths of what the backend sends of a user, as losses name them.
         now: Seconds since 1970.
-        is_outdated: True if the users were encoded with other settings than the account has now. What the vendor has
-            is recorded, and every user stays pending.
     """
-    recorder = _OutcomeRecorder(db, fingerprints, account, now, is_outdated)
+    recorder = _OutcomeRecorder(db, fingerprints, account, paths_of, now)
     settled: set[int] = set()
     for start in range(0, len(settlements), MAX_ROWS):
         settled.update(recorder.record(settlements[start : start + MAX_ROWS]))
     return settled
+
+
+@fast_frozen
+class _PendingUser:
+    """A user who is pending; see the tables ``desired`` and ``pending``."""
+
+    version: int
+    encoded: bytes = attrs.field(repr=False)
+    since: int = 0
 
 
 @attrs.define
@@ -65,19 +74,21 @@ class _OutcomeRecorder:
     db: sqlite3.Connection
     fingerprints: Fingerprints
     account: StoredAccount
+    paths_of: PathsOf
     now: int
-    is_outdated: bool
 
     def record(self, settlements: Sequence[Settlement]) -> list[int]:
         pending = self._select_pending([settlement.row_id for settlement in settlements])
         # An outcome for an older version says nothing about the newer one, which stays pending.
-        current = [each for each in settlements if each.row_id in pending and pending[each.row_id][0] == each.version]
+        current = [
+            each for each in settlements if each.row_id in pending and pending[each.row_id].version == each.version
+        ]
         confirmed = [each for each in current if _confirms(each)]
         unconfirmed = [each for each in current if not _confirms(each) and isinstance(each.outcome, Skipped)]
         rejected = [each for each in current if isinstance(each.outcome, _REJECTIONS)]
         self._confirm(confirmed, pending)
         self._forget_doubtful([*unconfirmed, *rejected])
-        if self.is_outdated:
+        if self.account.has_other_settings:
             return []
         self._record_losses(confirmed, pending)
         settled = [each.row_id for each in (*confirmed, *unconfirmed, *rejected)]
@@ -87,16 +98,16 @@ class _OutcomeRecorder:
         self._erase_desired(settled)
         return settled
 
-    def _select_pending(self, row_ids: Sequence[int]) -> dict[int, tuple[int, bytes]]:
-        """Return version and desired state of those of *row_ids* that are pending."""
+    def _select_pending(self, row_ids: Sequence[int]) -> dict[int, "_PendingUser"]:
+        """Return those of *row_ids* that are pending."""
         clause, parameters = sql_in(row_ids)
         rows = self.db.execute(
-            "SELECT desired.row_id, version, encoded FROM desired"
+            "SELECT desired.row_id, version, encoded, since FROM desired"
             " JOIN pending ON account = ? AND pending.row_id = desired.row_id"
             f" WHERE desired.row_id {clause}",
             [self.account.id, *parameters],
         )
-        return {row_id: (version, encoded) for row_id, version, encoded in rows}
+        return {row_id: _PendingUser(*row) for row_id, *row in rows}
 
     def _defer(self, deferred: Sequence[Settlement]) -> None:
         self.db.executemany(
@@ -120,12 +131,12 @@ class _OutcomeRecorder:
             parameters,
         )
 
-    def _confirm(self, settlements: Sequence[Settlement], pending: Mapping[int, tuple[int, bytes]]) -> None:
+    def _confirm(self, settlements: Sequence[Settlement], pending: Mapping[int, "_PendingUser"]) -> None:
         """Add the fields that were accepted to the confirmed state."""
         before = self._select_confirmed([each.row_id for each in settlements])
         rows: list[tuple[int, int, bytes, bytes, int]] = []
         for each in settlements:
-            source = b"" if self.is_outdated else self._source_of(pending[each.row_id][1])
+            source = b"" if self.account.has_other_settings else self._source_of(pending[each.row_id].encoded)
             fields = each.fields
             if older := before.get(each.row_id):
                 # Not known: what a request without an answer may have changed, and what one without fields has changed.
@@ -168,7 +179,7 @@ class _OutcomeRecorder:
         return add_names(forget_values(confirmed, fields), settlement.fields)
 
     def _replace_rejections(
-        self, settled: Sequence[int], rejected: Sequence[Settlement], pending: Mapping[int, tuple[int, bytes]]
+        self, settled: Sequence[int], rejected: Sequence[Settlement], pending: Mapping[int, "_PendingUser"]
     ) -> None:
         """Delete the rejections of earlier states of the *settled* users, and store those of the *rejected* ones."""
         reasons = ReasonTable(self.db)
@@ -181,15 +192,16 @@ class _OutcomeRecorder:
             reasons.drop(reason)
         recorded = self._next_version() if rejected else 0
         self.db.executemany(
-            "INSERT INTO rejections (account, row_id, version, recorded, source, reason, rejected_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO rejections (account, row_id, version, since, recorded, source, reason, rejected_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     self.account.id,
                     each.row_id,
                     each.version,
+                    pending[each.row_id].since,
                     recorded,
-                    self._source_of(pending[each.row_id][1]),
+                    self._source_of(pending[each.row_id].encoded),
                     reasons.id_of(_encode_rejection(each.outcome)),
                     self.now,
                 )
@@ -206,13 +218,13 @@ class _OutcomeRecorder:
         (version,) = self.db.execute("UPDATE ledger SET version = version + 1 RETURNING version").fetchone()
         return int(version)
 
-    def _record_losses(self, confirmed: Sequence[Settlement], pending: Mapping[int, tuple[int, bytes]]) -> None:
+    def _record_losses(self, confirmed: Sequence[Settlement], pending: Mapping[int, "_PendingUser"]) -> None:
         """Record what the vendor did not get; earlier losses of fields that this state does not set stay recorded."""
         losses = {each.row_id: lost for each in confirmed if (lost := _lost(each))}
         reasons = ReasonTable(self.db)
         for row_id, reason, text in self._select_losses([each.row_id for each in confirmed]):
-            fields = [printable(field) for field in field_names(decode(pending[row_id][1]))]
-            kept = [loss for loss in decode_losses(text) if not any(_is_about(loss, field) for field in fields)]
+            paths = [printable(path) for path in self.paths_of(decode(pending[row_id].encoded))]
+            kept = [loss for loss in decode_losses(text) if not any(_is_about(loss, path) for path in paths)]
             losses[row_id] = tuple(dict.fromkeys([*kept, *losses.get(row_id, ())]))
             self.db.execute("DELETE FROM losses WHERE account = ? AND row_id = ?", [self.account.id, row_id])
             reasons.drop(reason)
@@ -247,8 +259,8 @@ def _lost(settlement: Settlement) -> tuple[Adjustment, ...]:
     return lossy_adjustments(outcome.adjustments) if isinstance(outcome, Accepted) else settlement.lost
 
 
-def _is_about(loss: Adjustment, field: str) -> bool:
-    return loss.path == field or loss.path.startswith((f"{field}.", f"{field}["))
+def _is_about(loss: Adjustment, path: str) -> bool:
+    return loss.path == path or loss.path.startswith((f"{path}.", f"{path}["))
 
 
 def store_names(db: sqlite3.Connection, new_names: Mapping[bytes, str]) -> Collection[bytes]:

@@ -20,11 +20,13 @@ from .accounts import (
     TABLES_BY_ACCOUNT,
     StoredAccount,
     bind_account,
+    find_adopted,
     has_account,
     merge_accounts,
     registered,
     rename_account,
     resolve,
+    stored_account,
 )
 from .codec import (
     BYTES,
@@ -56,6 +58,8 @@ from .store import (
     JobEntry,
     MirrorStart,
     MutableRowIds,
+    PathsOf,
+    RecentRejection,
     RejectedUser,
     RowIds,
     Settlement,
@@ -65,8 +69,6 @@ from .store import (
     VanishedUser,
 )
 from .upserts import HeldUsers, UpsertTarget, upsert_users
-
-_HEX_DIGITS: Final = "0123456789abcdef"
 
 
 class SqliteStore:
@@ -118,18 +120,13 @@ class SqliteStore:
     def adopt_account(self, account: Account) -> bool:
         """Give *account*, once, the state of the account used before it; return False if there is none."""
         with self._database.transaction() as db:
-            # If only the key was rotated, the names differ only in its fingerprint, which is their last word.
-            older = db.execute(
-                "SELECT id FROM accounts WHERE backend = ? AND name <> ?"
-                " ORDER BY rtrim(name, ?) = rtrim(?, ?) DESC, used DESC, id DESC LIMIT 1",
-                [account.backend, account.name, _HEX_DIGITS, account.name, _HEX_DIGITS],
-            ).fetchone()
+            older = find_adopted(db, account)
             if older is None or not account.name or _has_adopted(db, account):
                 return False
             if has_account(db, account):
-                merge_accounts(db, older[0], resolve(db, account).id)
+                merge_accounts(db, older, resolve(db, account).id)
             else:
-                rename_account(db, older[0], account.name)
+                rename_account(db, older, account.name)
             db.execute(
                 "UPDATE accounts SET has_adopted = 1 WHERE backend = ? AND name = ?", [account.backend, account.name]
             )
@@ -232,10 +229,14 @@ class SqliteStore:
         versions: dict[int, int] = dict(self._database.rows(sql, self._find(account).id, *parameters))
         return [claim for claim in claims if versions.get(claim.row_id) == claim.version]
 
-    def settle(self, account: Account, settlements: Sequence[Settlement], *, now: int) -> set[int]:
+    def settle(self, account: Account, settlements: Sequence[Settlement], *, paths_of: PathsOf, now: int) -> set[int]:
         """Record outcomes; return the row ids of the users who are no longer pending."""
         with self._transaction_with_names() as db:
-            return settle_users(db, self.fingerprints, resolve(db, account), settlements, now=now)
+            return settle_users(db, self.fingerprints, resolve(db, account), settlements, paths_of=paths_of, now=now)
+
+    def has_other_settings(self, account: Account) -> bool:
+        """Return True if the account was opened with other settings since."""
+        return self._find(account).has_other_settings
 
     def pending_count(self, account: Account, *, due_at: float | None = None) -> int:
         """Return how many users are pending, or how many of them may be claimed *due_at* that time."""
@@ -256,10 +257,10 @@ class SqliteStore:
         with self._database.translated_errors():
             return None if due is None else float(due)
 
-    def rejected_since(self, account: Account, recorded: int) -> list[tuple[int, int]]:
-        """Return row ids and versions of the users whose rejection was recorded after that version of the ledger."""
-        sql = f"SELECT row_id, version FROM rejections WHERE account = ? AND recorded > ? AND {_NOT_PENDING}"
-        return self._database.rows(sql, self._find(account).id, recorded)
+    def rejected_since(self, account: Account, version: int) -> list[RecentRejection]:
+        """Return the users who were rejected after that version of the ledger."""
+        sql = f"SELECT row_id, version, since FROM rejections WHERE account = ? AND recorded > ? AND {_NOT_PENDING}"
+        return [RecentRejection(*row) for row in self._database.rows(sql, self._find(account).id, version)]
 
     def rejected(self, account: Account) -> Iterator[RejectedUser]:
         """Yield the rejected users, and why."""
@@ -352,8 +353,8 @@ class SqliteStore:
         with self._database.transaction() as db:
             account_id = resolve(db, account).id
             requeued = db.execute(
-                "INSERT OR IGNORE INTO pending (account, row_id)"
-                " SELECT account, row_id FROM rejections WHERE account = ?",
+                "INSERT OR IGNORE INTO pending (account, row_id, since)"
+                " SELECT account, row_id, ledger.version FROM rejections, ledger WHERE account = ?",
                 [account_id],
             ).rowcount
             reasons = db.execute("DELETE FROM rejections WHERE account = ? RETURNING reason", [account_id]).fetchall()
@@ -401,10 +402,12 @@ class SqliteStore:
     ) -> list[StoredJob]:
         """Store batches before they are sent; they replace a job if one is given."""
         with self._transaction_with_names() as db:
-            if replaced is not None:
-                db.execute("DELETE FROM jobs WHERE id = ?", [replaced.id])
             stored = registered(db, account)
             encoding = self.fingerprints.of_encoding(stored.encoding)
+            if replaced is not None:
+                # The parts are those of an older batch, which may have been encoded with other settings.
+                sql = "DELETE FROM jobs WHERE id = ? RETURNING encoding"
+                ((encoding,),) = db.execute(sql, [replaced.id]).fetchall()
             return [insert_job(db, stored.vendor_account, encoding, batch, now=now) for batch in batches]
 
     def name_job(self, job: StoredJob, vendor_job: str) -> None:
@@ -412,13 +415,16 @@ class SqliteStore:
         with self._database.transaction() as db:
             db.execute("UPDATE jobs SET vendor_job = ?, body = NULL WHERE id = ?", [vendor_job, job.id])
 
-    def end_job(self, account: Account, job: StoredJob, settlements: Sequence[Settlement], *, now: int) -> set[int]:
+    def end_job(
+        self, account: Account, job: StoredJob, settlements: Sequence[Settlement], *, paths_of: PathsOf, now: int
+    ) -> set[int]:
         """Delete a job and settle its users; return what `settle` returns."""
         with self._transaction_with_names() as db:
             encoded = db.execute("DELETE FROM jobs WHERE id = ? RETURNING encoding", [job.id]).fetchone()
             stored = resolve(db, account)
-            is_outdated = encoded is None or encoded[0] != self.fingerprints.of_encoding(stored.encoding)
-            return settle_users(db, self.fingerprints, stored, settlements, now=now, is_outdated=is_outdated)
+            if encoded is None or encoded[0] != self.fingerprints.of_encoding(stored.encoding):
+                stored = attrs.evolve(stored, has_other_settings=True)
+            return settle_users(db, self.fingerprints, stored, settlements, paths_of=paths_of, now=now)
 
     def jobs(self, account: Account) -> list[StoredJob]:
         """Return the jobs that have not ended, the oldest first."""
@@ -506,8 +512,8 @@ class SqliteStore:
         self.purge()
         return in_flight
 
-    def settle_vanished(self, run: int, users: Sequence[VanishedUser], *, backends: Collection[str]) -> None:
-        """Record where users were deleted; erase those who need not be deleted at any of *backends* any more."""
+    def settle_vanished(self, run: int, users: Sequence[VanishedUser], *, accounts: Collection[str]) -> None:
+        """Record where users were deleted; erase those who need not be deleted at any of *accounts* any more."""
         with self._database.transaction() as db:
             db.executemany(
                 "UPDATE mirrored SET deleted_at = ? WHERE user_id = ? AND run < ?",
@@ -515,7 +521,7 @@ class SqliteStore:
             )
             db.executemany(
                 "DELETE FROM mirrored WHERE user_id = ? AND run < ?",
-                [(user.user_id, run) for user in users if user.deleted_at.issuperset(backends)],
+                [(user.user_id, run) for user in users if user.deleted_at.issuperset(accounts)],
             )
 
     # The file
@@ -564,8 +570,7 @@ class SqliteStore:
             new_names.pop(name, None)
 
     def _find(self, account: Account) -> StoredAccount:
-        rows = self._database.rows(SELECT_ACCOUNT, account.backend, account.name, account.name)
-        return StoredAccount(*rows[0]) if rows else StoredAccount()
+        return stored_account(account, self._database.rows(SELECT_ACCOUNT, account.backend, account.name, account.name))
 
     def _row_id(self, db: sqlite3.Connection, user_id: str) -> int | None:
         row = db.execute(

@@ -1,6 +1,6 @@
 """The records of a ledger, and the protocol of the store that keeps them."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -14,6 +14,8 @@ from ..traits import UserTraits, fingerprint
 from .codec import Fingerprints
 
 Rejection: TypeAlias = Rejected | Broken
+# Returns the paths of what a backend sends of a user, as losses name them.
+PathsOf: TypeAlias = Callable[[UserTraits], Collection[str]]
 
 
 @attrs.frozen
@@ -274,6 +276,21 @@ class RejectedUser:
 
 
 @attrs.frozen
+class RecentRejection:
+    """A rejection of which another process may not know.
+
+    Attributes:
+        row_id: The user's key in the ledger.
+        version: Version of the desired state that was rejected.
+        since: Version of the ledger when the user became pending.
+    """
+
+    row_id: int
+    version: int
+    since: int
+
+
+@attrs.frozen
 class AccountStatus:
     """The state of one user at one account.
 
@@ -340,7 +357,7 @@ class VanishedUser:
 
     Attributes:
         user_id: Your own id of the user.
-        deleted_at: Backends that need not be asked to delete the user any more.
+        deleted_at: Accounts that need not be asked to delete the user any more.
     """
 
     user_id: str = attrs.field(repr=fingerprint)
@@ -415,8 +432,12 @@ class Store(Protocol):
         """Return the *claims* whose users are pending and have not changed since."""
         ...
 
-    def settle(self, account: Account, settlements: Sequence[Settlement], *, now: int) -> set[int]:
+    def settle(self, account: Account, settlements: Sequence[Settlement], *, paths_of: PathsOf, now: int) -> set[int]:
         """Record outcomes; return the row ids of the users who are no longer pending."""
+        ...
+
+    def has_other_settings(self, account: Account) -> bool:
+        """Return True if the account was opened with other settings since."""
         ...
 
     def pending_count(self, account: Account, *, due_at: float | None = None) -> int:
@@ -431,8 +452,8 @@ class Store(Protocol):
         """Return when the first user who was deferred beyond *now* may be claimed; None if there is none."""
         ...
 
-    def rejected_since(self, account: Account, recorded: int) -> list[tuple[int, int]]:
-        """Return row ids and versions of the users whose rejection was recorded after that version of the ledger."""
+    def rejected_since(self, account: Account, version: int) -> list[RecentRejection]:
+        """Return the users who were rejected after that version of the ledger."""
         ...
 
     def start_jobs(
@@ -445,7 +466,9 @@ class Store(Protocol):
         """Store the vendor's id of a job, and erase its body."""
         ...
 
-    def end_job(self, account: Account, job: StoredJob, settlements: Sequence[Settlement], *, now: int) -> set[int]:
+    def end_job(
+        self, account: Account, job: StoredJob, settlements: Sequence[Settlement], *, paths_of: PathsOf, now: int
+    ) -> set[int]:
         """Delete a job and settle its users; return what `settle` returns."""
         ...
 
@@ -525,8 +548,8 @@ class Store(Protocol):
         """Erase everything about these users except that they vanished; return those in jobs, who are not erased."""
         ...
 
-    def settle_vanished(self, run: int, users: Sequence[VanishedUser], *, backends: Collection[str]) -> None:
-        """Record where users were deleted; erase those who need not be deleted at any of *backends* any more."""
+    def settle_vanished(self, run: int, users: Sequence[VanishedUser], *, accounts: Collection[str]) -> None:
+        """Record where users were deleted; erase those who need not be deleted at any of *accounts* any more."""
         ...
 
     def vendor_accounts(self, backends: Collection[str]) -> list[Account]:

@@ -192,8 +192,9 @@ class _Upsert:
         )
         for target in self.targets:
             self.db.execute(
-                "INSERT INTO pending (account, row_id) SELECT ?, row_id FROM desired WHERE row_id BETWEEN ? AND ?",
-                [target.account.id, first, last],
+                "INSERT INTO pending (account, row_id, since) SELECT ?, row_id, ? FROM desired"
+                " WHERE row_id BETWEEN ? AND ?",
+                [target.account.id, self.version, first, last],
             )
             target.counts.pending += len(batch)
         if self.held is None:
@@ -234,8 +235,8 @@ class _Upsert:
             if self.held is not None:
                 self._hold_or_release(self.held, existing.row_id, incoming)
             self.db.executemany(
-                "INSERT INTO pending (account, row_id) VALUES (?, ?)",
-                [(target.account.id, existing.row_id) for target in pending],
+                "INSERT INTO pending (account, row_id, since) VALUES (?, ?, ?)",
+                [(target.account.id, existing.row_id, self.version) for target in pending],
             )
 
     def _hold_or_release(self, held: HeldUsers, row_id: int, incoming: IncomingUser) -> None:

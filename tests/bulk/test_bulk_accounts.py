@@ -22,7 +22,7 @@ from support.in_process import assert_closed
 from support.users import user, users
 
 from replay_identity import Fullstory, LogRocket, Route
-from replay_identity.bulk import BackendReport, DurableRouter, SyncReport, deliver, sync
+from replay_identity.bulk import BackendReport, DurableRouter, Mirror, SyncReport, deliver, sync
 from replay_identity.emulator import Fault
 from replay_identity.ledger import Ledger
 
@@ -492,3 +492,65 @@ def test_a_renamed_backend_goes_on_with_the_jobs(accounts: Accounts, ledger: Led
     assert ledger.jobs("replay") == ledger.jobs("fullstory") == []
     assert run_deliver(accounts, ledger, fullstory()).pending == 0
     assert MOVES["Fullstory at another URL"].stored(accounts, fullstory()) == STORED
+
+
+def test_the_other_account_is_asked_to_delete(accounts: Accounts, ledger: Ledger) -> None:
+    """Backends exchange their accounts between two runs of a mirror."""
+    first, second = fullstory(name="a"), fullstory(FULLSTORY_KEYS[1], FULLSTORY_PORTS[1], name="b")
+    exchanged = fullstory(FULLSTORY_KEYS[1], FULLSTORY_PORTS[1], name="a"), fullstory(name="b")
+    emulators = [accounts.fullstory[pair] for pair in zip(FULLSTORY_PORTS, FULLSTORY_KEYS, strict=True)]
+    mirror = Mirror("forget", max_deletions=10)
+    run_sync(accounts, ledger, first, second, mirror=mirror)
+    emulators[1].faults.add(Fault(status=503, times=None, method="DELETE"))
+    run_sync(accounts, ledger, first, second, rows=ROWS[:2], mirror=mirror)
+    emulators[1].faults.clear()
+
+    run_sync(accounts, ledger, *exchanged, rows=ROWS[:2], mirror=mirror)
+
+    assert [emulator.by_uid("u2") for emulator in emulators] == [None, None]
+    assert all(emulator.by_uid("u1") for emulator in emulators)
+
+
+# One account that turns out to be another one
+
+
+def test_the_older_key_may_have_been_used_last(accounts: Accounts, ledger: Ledger) -> None:
+    """What the newer key has confirmed before is not called unchanged."""
+    old, new = fullstory(), fullstory(ROTATED_FULLSTORY_KEY)
+    for backend, plan in ((old, "a"), (new, "a"), (old, "b")):
+        run_sync(accounts, ledger, backend, rows=[user("u0", plan=plan)])
+
+    run_sync(accounts, ledger, new, rows=[user("u0", plan="a")], same_account=True)
+
+    assert MOVES["Fullstory at another URL"].stored(accounts, old) == {"u0": {"plan": "a"}}
+
+
+def test_a_key_becomes_that_of_another_name(accounts: Accounts, ledger: Ledger) -> None:
+    """What the other name has sent without an answer is in doubt for both."""
+    run_sync(accounts, ledger, fullstory(name="a"), rows=[user("u0", plan="a")])
+    emulator = accounts.fullstory[FULLSTORY_PORTS[0], FULLSTORY_KEYS[0]]
+    emulator.faults.add(Fault(status=503, times=None, method="GET"))
+    other = fullstory(ROTATED_FULLSTORY_KEY, name="c")
+    impatient = {"c": attrs.evolve(fast("c")["c"], patience=0.02)}
+    assert run_sync(accounts, ledger, other, rows=[user("u0", plan="b")], options=impatient).pending == 1
+    emulator.faults.clear()
+
+    renamed = fullstory(ROTATED_FULLSTORY_KEY, name="a")
+    run_sync(accounts, ledger, renamed, rows=[user("u0", plan="a")], same_account=True)
+    run_deliver(accounts, ledger, other)
+
+    assert MOVES["Fullstory at another URL"].stored(accounts, fullstory()) == {"u0": {"plan": "a"}}
+
+
+def test_a_backend_without_a_new_key_keeps_its_account(accounts: Accounts, ledger: Ledger) -> None:
+    """`same_account` is about the rotated key of another backend."""
+    blog, shop = logrocket(LOGROCKET_KEYS[1]), logrocket()
+    run_sync(accounts, ledger, blog, fullstory(), rows=[user("u1", plan="pro")])
+    run_sync(accounts, ledger, shop, fullstory(), rows=[user("u2", plan="pro")])
+    rows = [user("u1", plan="pro"), user("u2", plan="pro")]
+
+    report = run_sync(accounts, ledger, shop, fullstory(ROTATED_FULLSTORY_KEY), rows=rows, same_account=True)
+
+    assert counts(report["logrocket"]) == (1, 1, 0, 0)
+    assert counts(report["fullstory"]) == (0, 2, 0, 0)
+    assert MOVES["LogRocket at another URL"].stored(accounts, shop).keys() == {"u1", "u2"}

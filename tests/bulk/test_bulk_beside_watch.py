@@ -159,6 +159,32 @@ def test_pending_users_rejected_elsewhere_are_reported(world: World) -> None:
     assert sync_exit_code(report) is ExitCode.REJECTED
 
 
+@pytest.mark.parametrize("rows", [[], users(1, plan="a")], ids=["deliver", "sync"])
+def test_users_changed_and_rejected_elsewhere_are_reported(world: World, rows: Sequence[UserTraits]) -> None:
+    """Another process changes a user of this run, and rejects the new state."""
+    if not rows:
+        world.ledger.upsert(users(1, plan="a"), BACKENDS)
+    with ExitStack() as leases, Ledger(world.path) as ledger:
+        for name in BACKENDS:
+            leases.enter_context(world.ledger.lease(name))
+
+        def reject(_progress: object) -> None:
+            if world.ledger.pending_count("logrocket"):
+                world.ledger.upsert(users(1, plan="b"), BACKENDS)
+                for claim in world.ledger.claim("logrocket"):
+                    rejected = Settlement(claim.row_id, claim.version, Rejected("logrocket", code="400"))
+                    world.ledger.settle("logrocket", [rejected])
+                leases.close()
+
+        report = sync(
+            rows, world.backends, ledger=ledger, options=world.options, transport=world.sender, on_progress=reject
+        )
+
+    assert_closed(report)
+    assert (report["logrocket"].rejected, report["logrocket"].pending) == (1, 0)
+    assert sync_exit_code(report) is ExitCode.REJECTED
+
+
 def test_users_of_others_rejected_elsewhere_do_not_count(world: World) -> None:
     """Another process upserts and rejects users while this run waits."""
     world.ledger.upsert(users(2, note="x"), BACKENDS)

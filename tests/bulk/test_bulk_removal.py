@@ -414,6 +414,32 @@ def test_removal_of_five_hundred_leaves(world: World) -> None:
     assert len(world.logrocket.requests) == before + 1
 
 
+@pytest.mark.parametrize("again", [{"c.x": "2"}, {"c": {"x": "2"}}], ids=["dotted", "nested"])
+def test_a_row_keeps_what_was_set_again(world: World, again: dict[str, Any]) -> None:
+    """Another backend rejects the user, so that the removal is still known when the next row comes."""
+    by_sync(world, user("u1", c={"x": "1"}))
+    world.backends = [LOGROCKET, Fullstory(FULLSTORY_KEY, base_url=FULLSTORY_URL)]
+    world.options = {"logrocket": FAST, "fullstory": FAST}
+    world.fullstory.faults.add(Fault(status=400, times=None, method="POST"))
+    for update in (user("u1", c=REMOVE), UserTraits("u1", traits=again)):
+        world.ledger.upsert([update], ["logrocket", "fullstory"])
+    assert world.sync()["logrocket"].accepted == 1
+
+    world.sync([user("u1", a="1")])
+
+    assert world.traits("u1") == {"a": "1", "c.x": "2"}
+
+
+def test_a_route_lets_a_part_of_a_removal_through(world: World) -> None:
+    """What the route sends of a removed trait is removed, and nothing else."""
+    by_sync(world, user("u1", c={"x": {"y": "1"}, "z": "2"}))
+    world.backends = [Route(LOGROCKET, only={"c.x", "c.x.y", "b"})]
+
+    by_sync(world, user("u1", c=REMOVE, d=REMOVE, b="3"))
+
+    assert world.traits("u1") == {"b": "3", "c.z": "2"}
+
+
 # Fullstory
 
 

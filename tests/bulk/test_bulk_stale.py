@@ -1,7 +1,8 @@
 """Nothing is called unchanged that differs at the vendor, by whatever names, types and settings it came."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -26,8 +27,9 @@ from support.vendor_models import (
 from support.vendors import FULLSTORY_KEY, LOGROCKET_KEY
 
 from replay_identity import REMOVE, Fullstory, LogRocket, Route, UserTraits
-from replay_identity.bulk import DurableRouter, deliver
+from replay_identity.bulk import DurableRouter, SyncReport, deliver, sync
 from replay_identity.emulator import Fault
+from replay_identity.ledger import Ledger
 
 DAY: Final = date(2026, 11, 21)
 # Longer than the values that LogRocket accepts.
@@ -553,6 +555,93 @@ def test_settings_that_change_during_a_job_are_applied(world: World, change: str
     assert_closed(world.sync())
     assert (report.pending, report.rejected) == (0, 0)
     assert world.properties("u0") == expected
+
+
+def test_halves_of_a_batch_have_its_settings(world: World) -> None:
+    """A batch of older settings that was never accepted is split, and its users get what the newer ones send."""
+    rows = [user(f"u{number}", plan="pro", seats=3) for number in range(2)]
+    world.options = {"fullstory": attrs.evolve(FAST, patience=0.02)}
+    world.fullstory.faults.add(Fault(drop="before", times=None, method="POST"))
+    world.backends = [Route(backend("fullstory"), only={"plan"})]
+    assert world.sync(rows).pending == 2
+    world.fullstory.faults.clear()
+    world.fullstory.faults.add(Fault(status=413, method="POST"))
+    world.backends = [backend("fullstory")]
+
+    report = world.sync(rows)["fullstory"]
+
+    assert (report.pending, report.rejected) == (0, 0)
+    assert [world.properties(f"u{number}") for number in range(2)] == [{"plan": "pro", "seats": 3}] * 2
+
+
+def test_a_run_with_older_settings_leaves_the_rest(world: World) -> None:
+    """A run that holds the lease ends once another one has begun with other settings, which sends what it left."""
+    world.backends, world.options = [Route(backend("logrocket"), only={"plan"})], {"logrocket": FAST}
+    started, reports = threading.Event(), list[SyncReport]()
+
+    def rows() -> Iterator[UserTraits]:
+        yield user("u0", plan="pro", seats=3)
+        started.set()
+        newer.join()
+
+    def sync_newer() -> None:
+        started.wait()
+        with Ledger(world.path) as ledger:
+            options: dict[str, Any] = {"ledger": ledger, "options": world.options, "transport": world.sender}
+            reports.append(sync([user("u1", plan="pro", seats=3)], [backend("logrocket")], **options))
+
+    newer = threading.Thread(target=sync_newer)
+    newer.start()
+    older = world.sync(rows())
+
+    for report in (older, *reports):
+        assert_closed(report)
+        assert report.rejected == 0
+    assert reports[0].pending == 0
+    assert world.traits("u1") == {"plan": "pro", "seats": "3"}
+
+
+def losses(world: World) -> list[str]:
+    """Return the paths of all that is on record as lost."""
+    return [loss.path for each in world.ledger.losses("logrocket") for loss in each]
+
+
+def test_a_loss_of_a_renamed_trait_ends_with_it(world: World) -> None:
+    """The record has the name that the backend received, and the next value is whole."""
+    world.backends = [Route(backend("logrocket", "adapt"), rename={"plan": "tier"})]
+    world.options = {"logrocket": FAST}
+    world.sync([user("u0", plan=LONG)])
+    assert losses(world) == ["traits.tier"]
+
+    world.sync([user("u0", plan="pro")])
+
+    assert losses(world) == []
+
+
+def test_a_loss_stays_while_a_route_hides_its_trait(world: World) -> None:
+    """What the route does not send changes nothing at the vendor."""
+    world.backends = [Route(backend("logrocket", "adapt"), rename={"plan": "tier"}, exclude={"tier"})]
+    world.options = {"logrocket": FAST}
+    world.sync([user("u0", plan=LONG)])
+
+    world.sync([user("u0", tier="pro", seats=3)])
+    assert losses(world) == ["traits.tier"]
+    world.backends = [Route(backend("logrocket", "adapt"), when=lambda _: False)]
+    world.sync([user("u0", tier="pro")])
+
+    assert losses(world) == ["traits.tier"]
+
+
+def test_a_loss_below_a_trait_stays_beside_another_part(world: World) -> None:
+    """LogRocket keeps a leaf that the newer value of the nested trait does not have; a removal ends it."""
+    world.backends, world.options = [backend("logrocket", "adapt")], {"logrocket": FAST}
+    world.sync([user("u0", a={"x": LONG})])
+
+    world.sync([user("u0", a={"y": "1"})])
+    assert losses(world) == ["traits.a.x"]
+    world.sync([user("u0", a=REMOVE)])
+
+    assert losses(world) == []
 
 
 class FullstoryLaw(Law):

@@ -270,7 +270,7 @@ def test_does_not_wait_for_users_no_claim_finds(tmp_path: Path) -> None:
         with database_of(ledger).transaction() as db:
             db.execute("UPDATE pending SET row_id = row_id - 10 WHERE row_id = 1")
             db.execute("UPDATE pending SET row_id = 'x' WHERE row_id = 2")
-            db.execute("INSERT INTO pending (account, row_id) SELECT account, 1 << 60 FROM pending LIMIT 1")
+            db.execute("INSERT INTO pending (account, row_id, since) SELECT account, 1 << 60, 1 FROM pending LIMIT 1")
             db.execute("UPDATE pending SET not_before = 'x' WHERE row_id = 3")
 
         assert ledger.pending_count(A) == len(ledger.claim(A)) == 1

@@ -37,7 +37,7 @@ def test_a_user_who_came_back_has_not_vanished(ledger: Ledger) -> None:
     """Nor have deletions at vendors happened to the one who came back; of two runs that overlap the newer one wins."""
     run(ledger, "u1", "u2")
     second = run(ledger, "u2")
-    ledger.settle_vanished(second, [VanishedUser("u1", frozenset({A}))], backends={A, B})
+    ledger.settle_vanished(second, [VanishedUser("u1", frozenset({A}))], accounts={A, B})
     assert ledger.vanished(second) == [VanishedUser("u1", frozenset({A}))]
 
     third = run(ledger, "u1", "u2")
@@ -57,7 +57,7 @@ def test_a_settled_user_is_erased(ledger: Ledger) -> None:
     ledger.settle_vanished(
         second,
         [VanishedUser("u1", everywhere), VanishedUser("u2", frozenset({B})), VanishedUser("u3", everywhere)],
-        backends=everywhere,
+        accounts=everywhere,
     )
 
     assert ledger.vanished(second + 1) == [VanishedUser("u2", frozenset({B})), VanishedUser("u3")]

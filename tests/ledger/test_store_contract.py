@@ -330,7 +330,8 @@ def test_tells_who_was_rejected_since_a_version(ledger: Ledger) -> None:
     ledger.upsert([user("u4", plan="pro")], [A])
 
     rejected = ledger.rejected_since(A, opened_at)
-    assert [version for _, version in rejected] == [counts[0].versions.start, counts[2].versions.start]
+    versions = [counts[0].versions.start, counts[2].versions.start]
+    assert [(each.version, each.since) for each in rejected] == [(version, version) for version in versions]
     assert len(ledger.rejected_since(A, 0)) == 3
     assert ledger.rejected_since(A, ledger.open_account(Account(A)).version) == []
     assert ledger.rejected_since("acmee", 0) == ledger.rejected_since(B, 0) == []
