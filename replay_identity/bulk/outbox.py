@@ -23,7 +23,7 @@ _FLUSH_BUSY_S: Final = 1.0
 # Seconds between two searches of the ledger after one that found few pending users, and the least multiple of the time
 # that it took to count them: with a million users in flight, that takes long.
 _CLAIM_INTERVAL_S: Final = 0.2
-_CLAIM_INTERVAL_FACTOR: Final = 20
+_CLAIM_INTERVAL_FACTOR: Final = 50
 # Offered claims kept in memory, of about 2 KB each.
 _MAX_OFFERED: Final = 10_000
 

@@ -1,7 +1,7 @@
 """The accounts of a ledger: find them, register them, and merge two of them.
 
-Users are pending and rejected at an account, which is a backend's. What a vendor confirmed, and the jobs that run
-there, belong to the vendor's own account: backends whose accounts have the same name share them.
+Users are pending and rejected at an account, which is a backend's. What a vendor confirmed, what it did not get, and
+the jobs that run there belong to the vendor's own account: backends whose accounts have the same name share them.
 """
 
 import re
@@ -21,8 +21,9 @@ SELECT_ACCOUNT: Final = (
 )
 # How the name of an account ends if only the key tells accounts apart.
 _KEY_FINGERPRINT: Final = re.compile(r"(?<= key )[0-9a-f]+$")
-# Keyed by account and row id.
-TABLES_BY_ACCOUNT: Final = ("pending", "rejections", "losses")
+# Keyed by account and row id, and by the vendor's account and row id.
+TABLES_BY_ACCOUNT: Final = ("pending", "rejections")
+TABLES_BY_VENDOR_ACCOUNT: Final = ("confirmed", "losses")
 
 
 @attrs.frozen
@@ -125,11 +126,7 @@ def merge_accounts(db: sqlite3.Connection, older: int, newer: int) -> None:
         db.execute(f"UPDATE OR IGNORE {table} SET account = ? WHERE account = ?", [newer, older])
         db.execute(f"DELETE FROM {table} WHERE account = ?", [older])
     db.execute("DELETE FROM accounts WHERE id = ?", [older])
-    db.execute(
-        "UPDATE reasons SET users = (SELECT count(*) FROM rejections WHERE reason = id)"
-        " + (SELECT count(*) FROM losses WHERE reason = id)"
-    )
-    db.execute("DELETE FROM reasons WHERE users = 0")
+    _count_reasons(db)
 
 
 def _share_vendor_account(db: sqlite3.Connection, name: str) -> None:
@@ -162,7 +159,17 @@ def _merge_vendor_accounts(db: sqlite3.Connection, older: int, newer: int) -> No
         " AND known.row_id = confirmed.row_id AND (known.in_doubt OR known.fields <> confirmed.fields)",
         [newer, older],
     )
-    db.execute("UPDATE OR IGNORE confirmed SET vendor_account = ? WHERE vendor_account = ?", [newer, older])
-    db.execute("DELETE FROM confirmed WHERE vendor_account = ?", [older])
+    for table in TABLES_BY_VENDOR_ACCOUNT:
+        db.execute(f"UPDATE OR IGNORE {table} SET vendor_account = ? WHERE vendor_account = ?", [newer, older])
+        db.execute(f"DELETE FROM {table} WHERE vendor_account = ?", [older])
     for table in ("jobs", "accounts"):
         db.execute(f"UPDATE {table} SET vendor_account = ? WHERE vendor_account = ?", [newer, older])
+    _count_reasons(db)
+
+
+def _count_reasons(db: sqlite3.Connection) -> None:
+    db.execute(
+        "UPDATE reasons SET users = (SELECT count(*) FROM rejections WHERE reason = id)"
+        " + (SELECT count(*) FROM losses WHERE reason = id)"
+    )
+    db.execute("DELETE FROM reasons WHERE users = 0")

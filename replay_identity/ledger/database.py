@@ -81,9 +81,10 @@ _VERSION_1: Final = (
         source BLOB NOT NULL, reason INTEGER NOT NULL, rejected_at INTEGER NOT NULL,
         PRIMARY KEY (account, row_id)
     ) WITHOUT ROWID""",
+    # What the vendor got only in part, because of its limits.
     """CREATE TABLE losses (
-        account INTEGER, row_id INTEGER, reason INTEGER NOT NULL,
-        PRIMARY KEY (account, row_id)
+        vendor_account INTEGER, row_id INTEGER, reason INTEGER NOT NULL,
+        PRIMARY KEY (vendor_account, row_id)
     ) WITHOUT ROWID""",
     # Imports that have not ended: what to send again after a crash, under which key, and which users are in them.
     """CREATE TABLE jobs (

@@ -221,16 +221,16 @@ class _OutcomeRecorder:
     def _record_losses(self, confirmed: Sequence[Settlement], pending: Mapping[int, "_PendingUser"]) -> None:
         """Record what the vendor did not get; earlier losses of fields that this state does not set stay recorded."""
         losses = {each.row_id: lost for each in confirmed if (lost := _lost(each))}
-        reasons = ReasonTable(self.db)
+        reasons, vendor_account = ReasonTable(self.db), self.account.vendor_account
         for row_id, reason, text in self._select_losses([each.row_id for each in confirmed]):
             paths = [printable(path) for path in self.paths_of(decode(pending[row_id].encoded))]
             kept = [loss for loss in decode_losses(text) if not any(_is_about(loss, path) for path in paths)]
             losses[row_id] = tuple(dict.fromkeys([*kept, *losses.get(row_id, ())]))
-            self.db.execute("DELETE FROM losses WHERE account = ? AND row_id = ?", [self.account.id, row_id])
+            self.db.execute("DELETE FROM losses WHERE vendor_account = ? AND row_id = ?", [vendor_account, row_id])
             reasons.drop(reason)
         self.db.executemany(
-            "INSERT INTO losses (account, row_id, reason) VALUES (?, ?, ?)",
-            [(self.account.id, row_id, reasons.id_of(_encode_losses(lost))) for row_id, lost in losses.items() if lost],
+            "INSERT INTO losses (vendor_account, row_id, reason) VALUES (?, ?, ?)",
+            [(vendor_account, row_id, reasons.id_of(_encode_losses(lost))) for row_id, lost in losses.items() if lost],
         )
         reasons.store_counts()
 
@@ -238,8 +238,8 @@ class _OutcomeRecorder:
         clause, parameters = sql_in(row_ids)
         return self.db.execute(
             "SELECT row_id, reason, text FROM losses JOIN reasons ON id = reason"
-            f" WHERE account = ? AND row_id {clause}",
-            [self.account.id, *parameters],
+            f" WHERE vendor_account = ? AND row_id {clause}",
+            [self.account.vendor_account, *parameters],
         ).fetchall()
 
 

@@ -18,6 +18,7 @@ from ..traits import UserTraits
 from .accounts import (
     SELECT_ACCOUNT,
     TABLES_BY_ACCOUNT,
+    TABLES_BY_VENDOR_ACCOUNT,
     StoredAccount,
     bind_account,
     find_adopted,
@@ -264,14 +265,14 @@ class SqliteStore:
 
     def rejected(self, account: Account) -> Iterator[RejectedUser]:
         """Yield the rejected users, and why."""
-        for encoded, text, rejected_at in self._pages(_SELECT_REJECTED, account):
+        for encoded, text, rejected_at in self._pages(_SELECT_REJECTED, self._find(account).id):
             with self._database.translated_errors():
                 rejected = RejectedUser(decode(encoded), decode_rejection(account.backend, text), rejected_at)
             yield rejected
 
     def losses(self, account: Account) -> Iterator[tuple[Adjustment, ...]]:
         """Yield what was lost, per user."""
-        for (text,) in self._pages(_SELECT_LOSSES, account):
+        for (text,) in self._pages(_SELECT_LOSSES, self._find(account).vendor_account):
             with self._database.translated_errors():
                 losses = decode_losses(text)
             yield losses
@@ -304,7 +305,8 @@ class SqliteStore:
             parameters,
         ).fetchone()
         lost = db.execute(
-            "SELECT text FROM losses JOIN reasons ON id = reason WHERE account = ? AND row_id = ?", parameters
+            "SELECT text FROM losses JOIN reasons ON id = reason WHERE vendor_account = ? AND row_id = ?",
+            [stored.vendor_account, row_id],
         ).fetchone()
         jobs = db.execute("SELECT entries FROM jobs WHERE vendor_account = ?", [stored.vendor_account])
         fields, in_doubt, confirmed_at = confirmed or (b"", 0, None)
@@ -384,12 +386,15 @@ class SqliteStore:
             return False
         reasons: list[tuple[int]] = []
         for account_id, vendor_account in db.execute("SELECT id, vendor_account FROM accounts").fetchall():
-            db.execute("DELETE FROM confirmed WHERE vendor_account = ? AND row_id = ?", [vendor_account, row_id])
-            parameters = [account_id, row_id]
-            for table in ("rejections", "losses"):
-                reasons += db.execute(f"SELECT reason FROM {table} WHERE account = ? AND row_id = ?", parameters)
-            for table in TABLES_BY_ACCOUNT:
-                db.execute(f"DELETE FROM {table} WHERE account = ? AND row_id = ?", parameters)
+            for key, value, tables in (
+                ("account", account_id, TABLES_BY_ACCOUNT),
+                ("vendor_account", vendor_account, TABLES_BY_VENDOR_ACCOUNT),
+            ):
+                for table in tables:
+                    where = f"FROM {table} WHERE {key} = ? AND row_id = ?"
+                    if table in {"rejections", "losses"}:
+                        reasons += db.execute(f"SELECT reason {where}", [value, row_id])
+                    db.execute(f"DELETE {where}", [value, row_id])
         drop_reasons(db, [reason for (reason,) in reasons])
         db.execute("DELETE FROM desired WHERE row_id = ?", [row_id])
         db.execute("DELETE FROM users WHERE id_fingerprint = ?", [self._id_fingerprint(user_id)])
@@ -581,9 +586,9 @@ class SqliteStore:
     def _id_fingerprint(self, user_id: str) -> bytes | None:
         return self.fingerprints.of_id(UserTraits(user_id))
 
-    def _pages(self, sql: str, account: Account) -> Iterator[tuple[Any, ...]]:
+    def _pages(self, sql: str, account_id: int) -> Iterator[tuple[Any, ...]]:
         """Yield the rows that *sql* selects, page by page, so that other threads and processes can work in between."""
-        account_id, after = self._find(account).id, 0
+        after = 0
         while rows := self._database.rows(sql, account_id, after, MAX_ROWS):
             yield from (row[1:] for row in rows)
             after = rows[-1][0]
@@ -603,7 +608,7 @@ _SELECT_COUNTS: Final = (
     "SELECT (SELECT count(*) FROM pending WHERE account = accounts.id),"
     " (SELECT count(*) FROM confirmed WHERE confirmed.vendor_account = accounts.vendor_account),"
     f" (SELECT count(*) FROM rejections WHERE account = accounts.id AND {_NOT_PENDING}),"
-    " (SELECT count(*) FROM losses WHERE account = accounts.id),"
+    " (SELECT count(*) FROM losses WHERE losses.vendor_account = accounts.vendor_account),"
     " (SELECT count(*) FROM jobs WHERE jobs.vendor_account = accounts.vendor_account)"
     " FROM accounts WHERE id = ?"
 )
@@ -614,7 +619,7 @@ _SELECT_REJECTED: Final = (
 )
 _SELECT_LOSSES: Final = (
     "SELECT row_id, text FROM losses JOIN reasons ON id = reason"
-    " WHERE account = ? AND row_id > ? ORDER BY row_id LIMIT ?"
+    " WHERE vendor_account = ? AND row_id > ? ORDER BY row_id LIMIT ?"
 )
 
 

@@ -494,6 +494,19 @@ def test_a_renamed_backend_goes_on_with_the_jobs(accounts: Accounts, ledger: Led
     assert MOVES["Fullstory at another URL"].stored(accounts, fullstory()) == STORED
 
 
+def test_a_loss_belongs_to_the_account(accounts: Accounts, ledger: Ledger) -> None:
+    """It is on record for every name, and ends when any of them sends the trait whole."""
+    names = ("a", "b")
+    backends = [logrocket(name=name, on_violation="adapt") for name in names]
+    for backend in backends:
+        run_sync(accounts, ledger, backend, rows=[user("u0", plan="x" * 2000)])
+    assert [len([*ledger.losses(name)]) for name in names] == [1, 1]
+
+    run_sync(accounts, ledger, backends[1], rows=[user("u0", plan="pro")])
+
+    assert [len([*ledger.losses(name)]) for name in names] == [0, 0]
+
+
 def test_the_other_account_is_asked_to_delete(accounts: Accounts, ledger: Ledger) -> None:
     """Backends exchange their accounts between two runs of a mirror."""
     first, second = fullstory(name="a"), fullstory(FULLSTORY_KEYS[1], FULLSTORY_PORTS[1], name="b")
