@@ -85,12 +85,10 @@ def sent_paths(route: Route, user: UserTraits) -> Collection[str]:
     routed = route.apply(user)
     if not isinstance(routed, UserTraits):
         return ()
-    paths = field_names(routed)
-    if has_flat_traits(route):
-        paths += [_TRAIT + ".".join(names) for names, _ in leaves(routed.traits)]
-        nested = {_TRAIT + name for name, value in routed.traits.items() if is_nested(value)}
-        paths = [path for path in paths if path not in nested]
-    return paths
+    if not has_flat_traits(route):
+        return field_names(routed)
+    flat = {".".join(names): leaf for names, leaf in leaves(routed.traits)}
+    return field_names(attrs.evolve(routed, traits=flat))
 
 
 def complete_removals(traits: Mapping[str, Any], removed: Collection[str], stored: Iterable[str]) -> dict[str, Any]:
