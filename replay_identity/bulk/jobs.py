@@ -224,6 +224,7 @@ class ImportJobs:
                     self._send_again(job, "the vendor no longer knows the batch")
                     return False
                 case Misconfigured():
+                    self._abandon_if_old(job)
                     self.on_problem(progress)
                     return False
                 case JobProgress() | Unavailable() | Unknown():
@@ -273,6 +274,7 @@ class ImportJobs:
                     self._send_again(job, "the vendor does not show the results of the batch")
                     return
                 case Misconfigured():
+                    self._abandon_if_old(job)
                     self.on_problem(collected)
                     return
                 case Unavailable() | Unknown():
@@ -305,19 +307,22 @@ class ImportJobs:
 
     def _wait(self, job: StoredJob, backoff: Backoff) -> Exchange[bool]:
         """Wait before the next request about *job*; return False if there is none: it is abandoned, or the run ends."""
-        if self.now() - job.created_at > self.options.job_patience:
-            self._abandon(job)
-            return False
-        if self._gives_up():
+        if self._abandon_if_old(job) or self._gives_up():
             return False
         return not (yield Sleep(backoff.next())).no_response
 
-    def _abandon(self, job: StoredJob) -> None:
-        """End *job* for its age; whether the vendor applies it is in doubt, so all its users are sent again."""
+    def _abandon_if_old(self, job: StoredJob) -> bool:
+        """End *job* if it is too old, and return True if so.
+
+        Whether the vendor applies it is in doubt, so all its users are sent again.
+        """
+        if self.now() - job.created_at <= self.options.job_patience:
+            return False
         name, seconds = printable(job.vendor_job or job.idempotency_key), self.options.job_patience
         self.outbox.report.abandoned_jobs.append(name)
         _logger.warning("%s: job %s has not ended within %g s; its users are sent again", self.name, name, seconds)
         self._send_again(job, f"the job with this user has not ended within {seconds:g} s")
+        return True
 
     def _gives_up(self) -> bool:
         """Return True if the run is to end: no job makes progress, and nothing can be sent before one does."""

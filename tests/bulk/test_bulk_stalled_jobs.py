@@ -16,7 +16,7 @@ from support.deliveries import Delivery, NoSender
 from support.in_process import FAST, World
 from support.users import user, users
 
-from replay_identity import Accepted, DurableRouter, Outcome, Rejected, Unavailable, Unknown
+from replay_identity import Accepted, DurableRouter, Misconfigured, Outcome, Rejected, Unavailable, Unknown
 from replay_identity.adapters import BatchEntry, JobProgress
 from replay_identity.bulk import BackendReport, DeliveryOptions
 from replay_identity.emulator import JobFault
@@ -275,6 +275,23 @@ def test_abandons_unreadable_results(ledger: Ledger) -> None:
     report = Delivery(ledger, backend, NoSender(), PATIENT, Clock(time.time())).run(30)
 
     assert (report.accepted, report.abandoned_jobs) == (30, ["job-1"])
+
+
+@pytest.mark.parametrize("part", ["poll", "collect"])
+def test_abandons_a_job_that_the_key_may_not_see(ledger: Ledger, part: str) -> None:
+    """The settings are wrong, and the run says so; its users can be forgotten, or sent with another key."""
+    jobs, forbidden = Jobs(), Misconfigured("acme", "HTTP 403")
+    backend = AcmeBatch(create=jobs.create)
+    setattr(backend, part, always(forbidden))
+
+    early, _ = deliver(ledger, backend, 2)
+    is_kept = ledger.is_in_flight("u0")
+    late, _ = deliver(ledger, backend, later=2 * DAY)
+
+    assert (early.pending, is_kept, early.abandoned_jobs) == (2, True, [])
+    assert (late.pending, ledger.is_in_flight("u0"), late.abandoned_jobs) == (2, False, ["job-1"])
+    assert "HTTP 403" in (late.problem or "")
+    assert deliver(ledger, AcmeBatch(create=jobs.create), later=3 * DAY)[0].accepted == 2
 
 
 def test_other_users_do_not_wait_for_a_stuck_job(ledger: Ledger) -> None:
