@@ -1,7 +1,7 @@
 """Decide what has to be sent for a claim: encode the user, and compare the fields with what the vendor confirmed."""
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -17,6 +17,8 @@ from ..outcomes import Adjustment, Broken, Outcome, Rejected, Skipped, SkipReaso
 from ..router import Route
 from ..traits import UserTraits
 from .outbox import Outbox
+
+T = TypeVar("T")
 
 # What the names of a vendor's fields begin with if nested traits are sent as one field per leaf.
 _TRAIT: Final = "traits."
@@ -133,29 +135,26 @@ class ChangePlanner:
 
     def change(self, claim: Claim) -> Change | Unsent:
         """Return what has to be sent for *claim* in a request."""
-        try:
-            user = self._routed(claim)
-            if not isinstance(user, UserTraits):
-                return Unsent(claim, checked_outcome(self.route.name, user))
-            return self._change(claim, user)
-        except Exception as error:  # noqa: BLE001  # A bug in an adapter or a route must not stop the run.
-            return Unsent(claim, adapter_error(self.route.name, error))
+        return self._plan(claim, self._change)
 
     def encoded_change(self, claim: Claim, backend: SupportsBatch) -> EncodedChange | Unsent:
         """Return what has to be sent for *claim* in a batch."""
-        try:
-            user = self._routed(claim)
-            if not isinstance(user, UserTraits):
-                return Unsent(claim, checked_outcome(self.route.name, user))
-            return self._encoded_change(claim, user, backend)
-        except Exception as error:  # noqa: BLE001  # A bug in an adapter or a route must not stop the run.
-            return Unsent(claim, adapter_error(self.route.name, error))
+        return self._plan(claim, lambda claim, user: self._encoded_change(claim, user, backend))
 
     def send(self, change: Change) -> Exchange[Outcome]:
         """Send *change*."""
         if self._partial is None or change.plan is None:
             return self.route.backend.identify(change.user)
         return self._partial.send(change.user, change.plan)
+
+    def _plan(self, claim: Claim, plan: Callable[[Claim, UserTraits], T | Unsent]) -> T | Unsent:
+        try:
+            user = self._routed(claim)
+            if not isinstance(user, UserTraits):
+                return Unsent(claim, checked_outcome(self.route.name, user))
+            return plan(claim, user)
+        except Exception as error:  # noqa: BLE001  # A bug in an adapter or a route must not stop the run.
+            return Unsent(claim, adapter_error(self.route.name, error))
 
     def _routed(self, claim: Claim) -> UserTraits | Outcome:
         """Return the user as the route lets them through, with every removal complete."""
