@@ -95,6 +95,8 @@ def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and
         workers = [
             make_worker(route, opened, chosen, held=held, same_account=same_account) for route, chosen in settings
         ]
+        for worker in workers:
+            worker.siblings = [each for each in workers if each is not worker and each.shares_account(worker)]
         if resend and opened is not None:
             for worker in workers:
                 opened.invalidate(worker.account)

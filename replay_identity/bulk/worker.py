@@ -192,10 +192,15 @@ class _LeaseHolder:
     _pending: float = inf
     _progress_at: float = 0.0
 
-    def idle_seconds(self, now: float) -> float:
-        """Return the seconds since the holder was last seen to settle anybody, or since the first look."""
+    def idle_seconds(self, now: float, *, is_known_to_work: bool) -> float:
+        """Return the seconds since the holder was last seen to settle anybody, or since the first look.
+
+        Args:
+            now: The time.
+            is_known_to_work: True if the holder is in this process, and ends by itself if it makes no progress.
+        """
         pending = self.ledger.pending_at_vendor(self.account)
-        if pending < self._pending:
+        if is_known_to_work or pending < self._pending:
             self._progress_at = now
         self._pending = pending
         return now - self._progress_at
@@ -212,6 +217,7 @@ class BackendWorker:
         ledger: The ledger behind the outbox, or None.
         account: The backend's account.
         error: The exception that ended the thread, or None.
+        siblings: The other workers of the run that deliver to the same account at the vendor.
     """
 
     delivery: DeliveryLoop
@@ -220,6 +226,7 @@ class BackendWorker:
     ledger: Ledger | None
     account: Account
     error: BaseException | None = None
+    siblings: Sequence["BackendWorker"] = attrs.field(default=(), repr=False)
     _thread: Thread | None = None
     _is_waiting: bool = False
     _is_delivering: bool = False
@@ -233,6 +240,10 @@ class BackendWorker:
     def is_delivering(self) -> bool:
         """Return True while the thread runs and does not wait for another process."""
         return self.is_alive and not self._is_waiting
+
+    def shares_account(self, other: "BackendWorker") -> bool:
+        """Return True if the *other* worker delivers to the same account at the vendor."""
+        return bool(self.account.name) and self.account.name == other.account.name
 
     def enqueue(self, users: Sequence[UserTraits]) -> None:
         """Enqueue *users* of a run without a ledger; if the thread has ended, only count them as pending."""
@@ -317,7 +328,8 @@ class BackendWorker:
     def _gives_up_on(self, holder: "_LeaseHolder") -> bool:
         """Return True, and say so in the report, if the *holder* of the lease has made no progress for too long."""
         patience = self.delivery.options.patience
-        if holder.idle_seconds(self.delivery.clock()) <= patience:
+        is_sibling = any(sibling.is_delivering for sibling in self.siblings)
+        if holder.idle_seconds(self.delivery.clock(), is_known_to_work=is_sibling) <= patience:
             return False
         self.report.problem = f"another process is delivering, and has settled nobody for {patience:g} s"
         return True

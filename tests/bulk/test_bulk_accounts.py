@@ -23,7 +23,7 @@ from support.users import user, users
 
 from replay_identity import Fullstory, LogRocket, Route
 from replay_identity.bulk import BackendReport, DurableRouter, Mirror, SyncReport, deliver, sync
-from replay_identity.emulator import Fault
+from replay_identity.emulator import Fault, JobFault
 from replay_identity.ledger import Ledger
 
 Backend: TypeAlias = Fullstory | LogRocket
@@ -462,6 +462,20 @@ def test_two_routes_to_an_account_take_turns(accounts: Accounts, ledger: Ledger)
     ]
     stored = MOVES["LogRocket at another URL"].stored(accounts, logrocket())
     assert stored == {f"u{number}": {"plan": "pro", "seats": "3"} for number in range(3)}
+
+
+def test_a_route_waits_for_the_job_of_another_one(accounts: Accounts, ledger: Ledger) -> None:
+    """However little patience it has: the other one is in the same run, and goes on by itself."""
+    emulator = accounts.fullstory[FULLSTORY_PORTS[0], FULLSTORY_KEYS[0]]
+    emulator.job_faults.add(JobFault(seconds=0.5, reported_status="QUEUED", reported_polls=20))
+    routes = [Route(fullstory(name="a"), only={"plan"}), Route(fullstory(name="b"), only={"seats"})]
+    # The job makes progress after 20 polls, and ends later than the patience of the other one.
+    options = dict.fromkeys("ab", attrs.evolve(fast("a")["a"], patience=0.4, poll_max=0.01))
+
+    report = sync(users(3, plan="pro", seats=3), routes, ledger=ledger, options=options, **accounts.settings)
+
+    assert_closed(report)
+    assert [each.problem for each in report.backends if "another process" in (each.problem or "")] == []
 
 
 def test_a_router_delivers_to_an_account_by_two_names(accounts: Accounts, ledger: Ledger) -> None:
