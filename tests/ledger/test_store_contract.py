@@ -140,6 +140,75 @@ def test_upserting_needs_no_lease(store: LedgerStore) -> None:
         assert deliver(ledger) == [user(plan="a")]
 
 
+# Backends whose accounts have the same name deliver to one account at the vendor.
+
+
+SHOP_A, SHOP_B = Account(A, "shop", "1"), Account(B, "shop", "1")
+
+
+def test_names_of_one_account_share_what_is_confirmed(ledger: Ledger) -> None:
+    """Each is compared with what any of them sent last; users are pending at each name."""
+    for account, plan in ((SHOP_A, "a"), (SHOP_B, "b")):
+        ledger.upsert([user(plan=plan)], [account])
+        assert deliver(ledger, account) == [user(plan=plan)]
+
+    assert ledger.upsert([user(plan="b")], [SHOP_A])[A] == UpsertCounts(unchanged=1)
+    assert ledger.upsert([user(plan="a")], [SHOP_A])[A] == UpsertCounts(pending=1)
+    assert [ledger.pending_count(account) for account in (SHOP_A, SHOP_B)] == [1, 0]
+    assert [ledger.pending_at_vendor(account) for account in (SHOP_A, SHOP_B)] == [1, 1]
+    assert ledger.pending_at_vendor(Account(B, "blog")) == 0
+
+
+def test_a_claim_by_one_name_is_a_doubt_for_the_other(ledger: Ledger) -> None:
+    """The request may have arrived."""
+    ledger.upsert([user(plan="a")], [SHOP_A, SHOP_B])
+    deliver(ledger, SHOP_A)
+    deliver(ledger, SHOP_B)
+    ledger.upsert([user(plan="b")], [SHOP_A])
+    settle(ledger, claim_one(ledger, SHOP_A), Unknown(A, "timeout"), SHOP_A)
+
+    ledger.upsert([user(plan="a")], [SHOP_B])
+
+    assert deliver(ledger, SHOP_B) == [user(plan="a")]
+
+
+def test_names_of_one_account_take_turns(store: LedgerStore) -> None:
+    """A lease belongs to the account, and another account has its own."""
+    blog = Account(A, "blog")
+    with store.open() as ledger, store.open() as other:
+        for account in (SHOP_A, SHOP_B, blog):
+            ledger.open_account(account)
+        with ledger.lease(SHOP_A) as mine, other.lease(SHOP_B) as theirs, other.lease(blog) as free:
+            assert (mine, theirs, free) == (True, False, True)
+        assert other.vendor_accounts(["acorn"]) == [Account(A, "shop"), Account(A, "blog"), Account("acorn")]
+
+
+def test_names_of_one_account_share_its_jobs(ledger: Ledger) -> None:
+    """A renamed backend goes on with them."""
+    ledger.upsert([user(plan="a")], [SHOP_A, SHOP_B])
+    job = ledger.start_job(SHOP_A, batch(claim_one(ledger, SHOP_A)))
+
+    assert ledger.jobs(SHOP_B) == [job]
+    ledger.end_job(SHOP_B, job, [settlement_of(each, Accepted(B)) for each in ledger.entries(job)])
+
+    assert ledger.jobs(SHOP_A) == []
+    assert deliver(ledger, SHOP_A) == []
+    assert [ledger.pending_count(account) for account in (SHOP_A, SHOP_B)] == [0, 0]
+
+
+def test_other_settings_leave_users_pending(ledger: Ledger) -> None:
+    """What the process with the older settings has sent is known, and compared with the newer ones."""
+    ledger.open_account(OLD)
+    ledger.upsert([user(plan="a")], [OLD])
+    claim = claim_one(ledger, OLD)
+    ledger.open_account(NEW)
+
+    assert [ledger.has_other_settings(account) for account in (OLD, NEW)] == [True, False]
+    assert not settle(ledger, claim, Accepted(A), OLD)
+    assert not settle(ledger, claim_one(ledger, OLD), REJECTION, OLD)
+    assert (ledger.pending_count(NEW), [*ledger.rejected(NEW)]) == (1, [])
+
+
 def test_outcomes_of_older_versions_change_nothing(store: LedgerStore) -> None:
     """The newer state stays pending and in doubt."""
     with store.open() as ledger, store.open() as other:
