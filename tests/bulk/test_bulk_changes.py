@@ -5,16 +5,17 @@ from collections.abc import Iterator
 import orjson
 import pytest
 from support.ledgers import settle
-from support.vendors import FULLSTORY_KEY
+from support.vendors import FULLSTORY_KEY, LOGROCKET_KEY
 
-from replay_identity import Accepted, Fullstory, Route, UserTraits
+from replay_identity import Accepted, Fullstory, LogRocket, Route, UserTraits
 from replay_identity.bulk import BackendReport
-from replay_identity.bulk.changes import Change, ChangePlanner, EncodedChange, Unsent
+from replay_identity.bulk.changes import Change, ChangePlanner, EncodedChange, Unsent, sent_paths
 from replay_identity.bulk.outbox import LedgerOutbox
 from replay_identity.ledger import Account, Ledger
 
 ACCOUNT = Account("fullstory", "shop", "1")
 FULLSTORY = Fullstory(FULLSTORY_KEY)
+LOGROCKET = LogRocket(LOGROCKET_KEY)
 
 
 @pytest.fixture
@@ -47,3 +48,19 @@ def test_another_vendor_id_gets_everything(ledger: Ledger, batch: bool) -> None:
         sent.append(orjson.loads(content or b"{}")["properties"])
 
     assert sent == [{"plan": "a", "seats": 1}, {"plan": "a", "seats": 1}, {"seats": 2}]
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [
+        (Route(LOGROCKET), ["name", "traits.a.x", "traits.b"]),
+        (Route(LOGROCKET, rename={"a": "c"}, exclude={"name"}), ["traits.c.x", "traits.b"]),
+        (Route(FULLSTORY), ["name", "traits.a", "traits.b"]),
+        (Route(FULLSTORY, when=lambda _: False), []),
+    ],
+)
+def test_names_what_a_backend_is_sent(route: Route, expected: list[str]) -> None:
+    """By leaf for a vendor of flat names, and nothing of a user that the route keeps away."""
+    one = UserTraits("u1", name="Ann", traits={"a": {"x": 1}, "b": 2})
+
+    assert [*sent_paths(route, one)] == expected

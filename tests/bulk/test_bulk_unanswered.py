@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import pytest
 from support.deliveries import Delivery
+from support.in_process import FAST, World
 from support.multi_vendor import AcmeMulti, MultiVendor, OneByOne, first_time, in_turn
 from support.users import user
 
 from replay_identity.adapters import Response
 from replay_identity.bulk import DeliveryOptions
+from replay_identity.emulator import Fault
 from replay_identity.ledger import Ledger
 
 BACKENDS: Final[dict[str, Any]] = {"multi": AcmeMulti(), "single": OneByOne()}
@@ -178,3 +180,15 @@ def test_a_settled_user_starts_with_a_short_wait(tmp_path: Path) -> None:
     assert (report.accepted, report.pending, statuses) == (1, 0, [])
     assert sent[4] - sent[3] >= 4.0
     assert sent[6] - sent[5] < 2.0
+
+
+def test_lost_responses_leave_a_user_for_the_next_run(world: World) -> None:
+    """A user is sent 20 times, while nothing but failures comes."""
+    world.backends, world.options = world.backends[1:], {"logrocket": FAST}
+    world.logrocket.faults.add(Fault(drop="after", times=None))
+
+    report = world.sync([user("u0", plan="pro")])["logrocket"]
+
+    assert len(world.logrocket.requests) == 20
+    assert (report.pending, report.problem) == (1, None)
+    assert [cause["outcome"] for cause in report.as_dict()["causes"]] == ["Unknown"]

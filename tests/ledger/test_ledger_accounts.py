@@ -300,3 +300,31 @@ def test_an_account_takes_over_another_one_once(ledger: Ledger) -> None:
 
     assert [ledger.adopt_account(new) for _ in range(3)] == [True, False, False]
     assert [each.account for each in ledger.counts()] == [staging.name, new.name]
+
+
+def test_two_names_learn_of_a_rotated_key_in_turn(ledger: Ledger) -> None:
+    """They share the account by then, and each keeps what is pending at its own name."""
+    ours, theirs = (Account(name, KEY_1.name, "1") for name in (A, B))
+    ledger.upsert([user(plan="a")], [ours, theirs])
+    deliver(ledger, ours)
+    rotated = [Account(account.backend, KEY_2.name, "1") for account in (ours, theirs)]
+    assert ledger.adopt_account(rotated[0])
+    ledger.open_account(rotated[1])
+
+    assert ledger.adopt_account(rotated[1])
+
+    assert [(each.backend, each.account, each.pending, each.confirmed) for each in ledger.counts()] == [
+        (A, KEY_2.name, 0, 1),
+        (B, KEY_2.name, 1, 1),
+    ]
+
+
+def test_a_ledger_in_memory_has_leases() -> None:
+    """Two threads of the process take turns at an account."""
+    with Ledger(":memory:") as ledger:
+        for account in (SHOP, TEST):
+            ledger.open_account(account)
+        with ledger.lease(SHOP) as first, ledger.lease(SHOP) as second, ledger.lease(TEST) as other:
+            assert (first, second, other) == (True, False, True)
+        with ledger.lease(SHOP) as again:
+            assert again
