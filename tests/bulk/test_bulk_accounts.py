@@ -470,7 +470,7 @@ def test_a_route_waits_for_the_job_of_another_one(accounts: Accounts, ledger: Le
     emulator.job_faults.add(JobFault(seconds=0.5, reported_status="QUEUED", reported_polls=20))
     routes = [Route(fullstory(name="a"), only={"plan"}), Route(fullstory(name="b"), only={"seats"})]
     # The job makes progress after 20 polls, and ends later than the patience of the other one.
-    options = dict.fromkeys("ab", attrs.evolve(fast("a")["a"], patience=0.4, poll_max=0.01))
+    options: dict[str, Any] = dict.fromkeys("ab", attrs.evolve(fast("a")["a"], patience=0.4, poll_max=0.01))
 
     report = sync(users(3, plan="pro", seats=3), routes, ledger=ledger, options=options, **accounts.settings)
 
