@@ -179,7 +179,7 @@ def make_retry(options: DeliveryOptions) -> RetryPolicy:
 
 
 @attrs.define
-class _LeaseHolder:
+class LeaseHolder:
     """What is seen of another process that delivers to an account.
 
     Attributes:
@@ -312,7 +312,7 @@ class BackendWorker:
         if self.ledger is None:
             yield True
             return
-        holder = _LeaseHolder(self.ledger, self.account)
+        holder = LeaseHolder(self.ledger, self.account)
         while not signal.is_stopped():
             with self.ledger.lease(self.account) as is_acquired:
                 self._is_waiting = not is_acquired
@@ -325,7 +325,7 @@ class BackendWorker:
         self._is_waiting = False
         yield False
 
-    def _gives_up_on(self, holder: "_LeaseHolder") -> bool:
+    def _gives_up_on(self, holder: LeaseHolder) -> bool:
         """Return True, and say so in the report, if the *holder* of the lease has made no progress for too long."""
         patience = self.delivery.options.patience
         is_sibling = any(sibling.is_delivering for sibling in self.siblings)

@@ -3,17 +3,19 @@
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import attrs
 import pytest
 from support.in_process import World, assert_closed
 from support.users import user, users
 
-from replay_identity import Accepted, Rejected, UserTraits
-from replay_identity.bulk import DurableRouter, SyncReport, deliver, sync
+from replay_identity import Rejected, UserTraits
+from replay_identity.bulk import DurableRouter, SyncReport, sync
+from replay_identity.bulk.worker import LeaseHolder
 from replay_identity.cli.exit_codes import ExitCode, sync_exit_code
 from replay_identity.emulator import Fault
-from replay_identity.ledger import Ledger, Settlement
+from replay_identity.ledger import Account, Ledger, Settlement
 
 # Longer than the values that LogRocket accepts.
 LONG = "l" * 2000
@@ -136,24 +138,39 @@ def test_many_rejected_beside_a_watcher(world: World, count: int) -> None:
     assert report["logrocket"].rejected == count
 
 
-def test_pending_users_rejected_elsewhere_are_reported(world: World) -> None:
-    """Users who were pending when the run began, and are rejected by another process, are reported."""
-    world.ledger.upsert(users(3, note=LONG), BACKENDS)
+# Another process that holds the leases.
+
+
+def sync_beside_holder(
+    world: World, rows: Sequence[UserTraits], act: Callable[[], bool] | None = None, **options: Any
+) -> SyncReport:
+    """Sync *rows* while another process holds the leases; it calls *act* until that returns True, and then ends."""
     with ExitStack() as leases, Ledger(world.path) as ledger:
         for name in BACKENDS:
             leases.enter_context(world.ledger.lease(name))
 
-        def reject(_progress: object) -> None:
-            for claim in world.ledger.claim("logrocket"):
-                rejected = Settlement(claim.row_id, claim.version, Rejected("logrocket", code="400"))
-                world.ledger.settle("logrocket", [rejected])
-            leases.close()
+        def on_progress(_progress: object) -> None:
+            if act is not None and act():
+                leases.close()
 
-        report = deliver(
-            world.backends, ledger=ledger, options=world.options, transport=world.sender, on_progress=reject
-        )
-
+        report = world.sync(rows, ledger=ledger, on_progress=on_progress, **options)
     assert_closed(report)
+    return report
+
+
+def reject(world: World, *user_ids: str) -> bool:
+    """Let LogRocket reject those of the users who are pending, and return whether there were any."""
+    claims = [claim for claim in world.ledger.claim("logrocket") if claim.user.user_id in user_ids]
+    rejections = [Settlement(each.row_id, each.version, Rejected("logrocket", code="400")) for each in claims]
+    return bool(world.ledger.settle("logrocket", rejections))
+
+
+def test_pending_users_rejected_elsewhere_are_reported(world: World) -> None:
+    """Users who were pending when the run began, and are rejected by another process, are reported."""
+    world.ledger.upsert(users(3, note=LONG), BACKENDS)
+
+    report = sync_beside_holder(world, [], lambda: reject(world, "u0", "u1", "u2"))
+
     assert (report["logrocket"].rejected, report["logrocket"].pending) == (3, 0)
     assert report["fullstory"].accepted == 3
     assert sync_exit_code(report) is ExitCode.REJECTED
@@ -164,23 +181,14 @@ def test_users_changed_and_rejected_elsewhere_are_reported(world: World, rows: S
     """Another process changes a user of this run, and rejects the new state."""
     if not rows:
         world.ledger.upsert(users(1, plan="a"), BACKENDS)
-    with ExitStack() as leases, Ledger(world.path) as ledger:
-        for name in BACKENDS:
-            leases.enter_context(world.ledger.lease(name))
 
-        def reject(_progress: object) -> None:
-            if world.ledger.pending_count("logrocket"):
-                world.ledger.upsert(users(1, plan="b"), BACKENDS)
-                for claim in world.ledger.claim("logrocket"):
-                    rejected = Settlement(claim.row_id, claim.version, Rejected("logrocket", code="400"))
-                    world.ledger.settle("logrocket", [rejected])
-                leases.close()
+    def act() -> bool:
+        if world.ledger.pending_count("logrocket"):
+            world.ledger.upsert(users(1, plan="b"), BACKENDS)
+        return reject(world, "u0")
 
-        report = sync(
-            rows, world.backends, ledger=ledger, options=world.options, transport=world.sender, on_progress=reject
-        )
+    report = sync_beside_holder(world, rows, act)
 
-    assert_closed(report)
     assert (report["logrocket"].rejected, report["logrocket"].pending) == (1, 0)
     assert sync_exit_code(report) is ExitCode.REJECTED
 
@@ -188,23 +196,13 @@ def test_users_changed_and_rejected_elsewhere_are_reported(world: World, rows: S
 def test_users_of_others_rejected_elsewhere_do_not_count(world: World) -> None:
     """Another process upserts and rejects users while this run waits."""
     world.ledger.upsert(users(2, note="x"), BACKENDS)
-    with ExitStack() as leases, Ledger(world.path) as ledger:
-        for name in BACKENDS:
-            leases.enter_context(world.ledger.lease(name))
 
-        def reject(_progress: object) -> None:
-            world.ledger.upsert([user("w0", note=LONG)], ["logrocket"])
-            for claim in world.ledger.claim("logrocket"):
-                if claim.user.user_id == "w0":
-                    rejected = Settlement(claim.row_id, claim.version, Rejected("logrocket", code="400"))
-                    world.ledger.settle("logrocket", [rejected])
-            leases.close()
+    def act() -> bool:
+        world.ledger.upsert([user("w0", note=LONG)], ["logrocket"])
+        return reject(world, "w0")
 
-        report = deliver(
-            world.backends, ledger=ledger, options=world.options, transport=world.sender, on_progress=reject
-        )
+    report = sync_beside_holder(world, [], act)
 
-    assert_closed(report)
     assert (report["logrocket"].rejected, report["logrocket"].accepted) == (0, 2)
     assert sync_exit_code(report) is ExitCode.OK
 
@@ -212,32 +210,25 @@ def test_users_of_others_rejected_elsewhere_do_not_count(world: World) -> None:
 def test_waits_for_a_stalled_process_only_for_its_patience(world: World) -> None:
     """The process that delivers settles nobody: the users stay pending, and the exit code says to try again."""
     options = {name: attrs.evolve(chosen, patience=0.05) for name, chosen in world.options.items()}
-    with ExitStack() as leases, Ledger(world.path) as ledger:
-        for name in BACKENDS:
-            leases.enter_context(world.ledger.lease(name))
-        report = sync(users(3), world.backends, ledger=ledger, options=options, transport=world.sender)
 
-    assert_closed(report)
+    report = sync_beside_holder(world, users(3), options=options)
+
     for name in BACKENDS:
         assert report[name].pending == 3
         assert report[name].problem == "another process is delivering, and has settled nobody for 0.05 s"
     assert sync_exit_code(report) is ExitCode.PENDING
 
 
-def test_waits_while_the_other_process_makes_progress(world: World) -> None:
-    """Each user that it settles lets the wait begin again."""
-    world.ledger.upsert(users(40), BACKENDS)
-    options = {name: attrs.evolve(chosen, patience=0.5) for name, chosen in world.options.items()}
-    with ExitStack() as leases, Ledger(world.path) as ledger:
-        for name in BACKENDS:
-            leases.enter_context(world.ledger.lease(name))
+def test_a_settled_user_is_progress_of_the_other_process(world: World) -> None:
+    """Users who become pending are none, and neither is time."""
+    holder = LeaseHolder(world.ledger, Account("logrocket"))
 
-        def settle(_progress: object) -> None:
-            for name in BACKENDS:
-                for claim in world.ledger.claim(name, limit=2):
-                    world.ledger.settle(name, [Settlement(claim.row_id, claim.version, Accepted(name))])
+    def idle_seconds(now: float, *, is_known_to_work: bool = False) -> float:
+        return holder.idle_seconds(now, is_known_to_work=is_known_to_work)
 
-        report = deliver(world.backends, ledger=ledger, options=options, transport=world.sender, on_progress=settle)
-
-    assert_closed(report)
-    assert [(report[name].problem, report[name].pending) for name in BACKENDS] == [(None, 0)] * 2
+    world.ledger.upsert(users(2), ["logrocket"])
+    assert (idle_seconds(100.0), idle_seconds(130.0)) == (0.0, 30.0)
+    reject(world, "u0")
+    assert (idle_seconds(140.0), idle_seconds(145.0)) == (0.0, 5.0)
+    world.ledger.upsert(users(9), ["logrocket"])
+    assert (idle_seconds(150.0), idle_seconds(160.0, is_known_to_work=True)) == (10.0, 0.0)
