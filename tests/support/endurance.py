@@ -59,6 +59,7 @@ FAULTS: Final = (
     Fault(garbage="broken", times=None, probability=0.005),
     Fault(hang=True, times=None, probability=0.001),
 )
+MANY: Final = 1_000_000
 JOB_FAULTS: Final = (
     JobFault(seconds=3.0),
     JobFault(seconds=math.inf),
@@ -140,7 +141,9 @@ class Result:
 
 def _serve(pipe: Connection) -> None:
     """Serve both emulators until the controller asks for what they store."""
-    fullstory, logrocket = FullstoryEmulator(batch=BatchRules(job_seconds=0.1)), LogRocketEmulator()
+    # Jobs that run forever must not use up the vendor's room for others.
+    rules = BatchRules(job_seconds=0.1, max_running=MANY, max_jobs=MANY)
+    fullstory, logrocket = FullstoryEmulator(batch=rules), LogRocketEmulator()
     for emulator in (fullstory, logrocket):
         for fault in FAULTS:
             emulator.faults.add(fault)
