@@ -81,7 +81,7 @@ class BackendReport:
         return self.given == self.settled + self.pending
 
     def add(self, outcome: Outcome, lost: tuple[Adjustment, ...] = ()) -> None:
-        """Count one user who is no longer pending, and what was *lost* of a user who needs no request."""
+        """Count one settled user, and what was *lost* of a user who needs no request."""
         if lost:
             self.stats.add_adjustments(lost)
         if isinstance(outcome, Accepted):

@@ -347,6 +347,12 @@ class Database:
         connection.execute("COMMIT")
 
 
+def next_version(db: sqlite3.Connection) -> int:
+    """Increase the ledger's version, and return it."""
+    (version,) = db.execute("UPDATE ledger SET version = version + 1 RETURNING version").fetchone()
+    return int(version)
+
+
 def sql_in(row_ids: Collection[int]) -> tuple[str, list[int]]:
     """Return the SQL to write after ``row_id``, and its parameters: a range if *row_ids* have no gap, else a list."""
     ordered = sorted(set(row_ids))

@@ -25,7 +25,7 @@ from .codec import (
     require,
     unpack,
 )
-from .database import MAX_ROWS, sql_in
+from .database import MAX_ROWS, next_version, sql_in
 from .store import PathsOf, Rejection, Settlement
 
 _REJECTIONS: Final = (Rejected, Broken)
@@ -190,7 +190,7 @@ class _OutcomeRecorder:
         )
         for (reason,) in older.fetchall():
             reasons.drop(reason)
-        recorded = self._next_version() if rejected else 0
+        recorded = next_version(self.db) if rejected else 0
         self.db.executemany(
             "INSERT INTO rejections (account, row_id, version, since, recorded, source, reason, rejected_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -213,10 +213,6 @@ class _OutcomeRecorder:
 
     def _source_of(self, encoded: bytes) -> bytes:
         return self.fingerprints.of_source(encoded, self.account.encoding)
-
-    def _next_version(self) -> int:
-        (version,) = self.db.execute("UPDATE ledger SET version = version + 1 RETURNING version").fetchone()
-        return int(version)
 
     def _record_losses(self, confirmed: Sequence[Settlement], pending: Mapping[int, "_PendingUser"]) -> None:
         """Record what the vendor did not get; earlier losses of fields that this state does not set stay recorded."""

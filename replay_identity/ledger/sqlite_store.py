@@ -43,7 +43,7 @@ from .codec import (
     require,
     unpack,
 )
-from .database import MAX_ROWS, MEMORY, ROW_ID_END, Database, sql_in
+from .database import MAX_ROWS, MEMORY, ROW_ID_END, Database, next_version, sql_in
 from .jobs import decode_entries, has_user, insert_job, is_in_flight
 from .lease import take_lease
 from .settlements import decode_losses, decode_rejection, drop_reasons, settle_users, store_names
@@ -343,7 +343,7 @@ class SqliteStore:
                 [vendor_account],
             )
             # Claims in flight were compared with what was confirmed: as versions of their own, they settle nobody.
-            (version,) = db.execute("UPDATE ledger SET version = version + 1 RETURNING version").fetchone()
+            version = next_version(db)
             db.execute(
                 "UPDATE desired SET version = ? WHERE row_id IN"
                 " (SELECT row_id FROM accounts JOIN pending ON account = id WHERE vendor_account = ?)",

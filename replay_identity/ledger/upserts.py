@@ -11,7 +11,7 @@ from .._records import fast_frozen
 from ..traits import UserTraits
 from .accounts import StoredAccount
 from .codec import Fingerprints, decode_desired, encode, pack, to_microseconds, unpack
-from .database import MAX_ROWS, sql_in
+from .database import MAX_ROWS, next_version, sql_in
 from .merging import drop_fields, field_names, merge_users, removals_to_keep, replace_user, still_removed
 from .store import IncomingUser, MutableRowIds, UpsertCounts, UpsertResult
 
@@ -82,7 +82,7 @@ def upsert_users(
         replace: True if each user is the whole desired state, like a row of a source and unlike an event.
         held: Row ids of users who must not be delivered yet, or None. Users who are held are added.
     """
-    (version,) = db.execute("UPDATE ledger SET version = version + 1 RETURNING version").fetchone()
+    version = next_version(db)
     upsert = _Upsert(db, fingerprints, tuple(targets.values()), version, replace, held)
     for batch in _without_repetitions(users):
         upsert.add(batch)
