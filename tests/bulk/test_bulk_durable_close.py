@@ -330,14 +330,14 @@ AT_EXIT = """
     @atexit.register
     def late():
         late = router()
-        late.identify(UserTraits("canary-1"))
+        late.identify(UserTraits("canary-1", traits={"plan": "pro"}))
         print(late.close(0.1))
 """
 IN_A_THREAD = """
     def late():
         threading.main_thread().join()
         late = router()
-        late.identify(UserTraits("canary-1"))
+        late.identify(UserTraits("canary-1", traits={"plan": "pro"}))
         print(late.close(0.1))
 
     threading.Thread(target=late).start()
@@ -347,7 +347,7 @@ IN_A_FINALIZER = """
         def __init__(self):
             self.router = router()
         def __del__(self, UserTraits=UserTraits, print=print):
-            self.router.identify(UserTraits("canary-1"))
+            self.router.identify(UserTraits("canary-1", traits={"plan": "pro"}))
             print(self.router.close())
 
     builtins.late = Late()
@@ -388,7 +388,7 @@ def test_an_open_router_does_not_delay_the_exit(path: Path) -> None:
     """Its request in flight is abandoned after two seconds."""
     started = time.monotonic()
 
-    result = exit_of("router().identify(UserTraits('canary-1')); time.sleep(0.5)", path)
+    result = exit_of("router().identify(UserTraits('canary-1', name='canary')); time.sleep(0.5)", path)
 
     assert time.monotonic() - started < PATIENT_S
     assert (result.returncode, result.stderr) == (0, "")
