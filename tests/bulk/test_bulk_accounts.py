@@ -300,10 +300,10 @@ def test_a_durable_router_warns_of_users_pending_elsewhere(
     caplog.clear()
 
     with DurableRouter([rotated], ledger=ledger, **options) as router:
-        assert router.flush(10.0)
+        assert router.flush(60.0)
         assert [record.levelname for record in caplog.records] == ["WARNING"]
     with DurableRouter([rotated], ledger=ledger, same_account=True, **options) as router:
-        assert router.flush(10.0)
+        assert router.flush(60.0)
 
     assert [(each.account, each.pending, each.confirmed) for each in ledger.counts()] == [(rotated.account, 0, 1)]
 

@@ -49,7 +49,7 @@ def test_delivers_in_the_background(world: World) -> None:
     with durable(world) as router:
         for one in users(50, plan="pro"):
             router.identify(one)
-        assert router.flush(10.0)
+        assert router.flush(60.0)
 
     world.assert_stored({f"u{number}": {"plan": "pro"} for number in range(50)})
 
@@ -63,7 +63,7 @@ def test_identify_returns_during_an_outage(world: World) -> None:
         is_flushed = router.flush(0.05)
         world.logrocket.faults.clear()
 
-        assert (is_flushed, router.flush(10.0)) == (False, True)
+        assert (is_flushed, router.flush(60.0)) == (False, True)
 
 
 def test_waits_as_long_as_the_vendor_asks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_resumes_where_an_earlier_process_ended(world: World) -> None:
     world.ledger.upsert(users(5, plan="pro"), ["fullstory", "logrocket"])
 
     with durable(world) as router:
-        assert router.flush(10.0)
+        assert router.flush(60.0)
 
 
 def test_deliver_false_only_stores_users(world: World) -> None:
@@ -103,7 +103,7 @@ def test_closes_only_a_ledger_opened_by_path(world: World, tmp_path: Path) -> No
     path = tmp_path / "own.db"
     with durable(world, ledger=path) as router:
         router.identify(user("u0", plan="pro"))
-        router.flush(10.0)
+        router.flush(60.0)
 
     with pytest.raises(LedgerError, match="is closed"):
         router.identify(user("u1"))
@@ -121,7 +121,7 @@ def test_replaces_its_workers_regularly(world: World, monkeypatch: pytest.Monkey
         for one in users(5, plan="pro"):
             router.identify(one)
             time.sleep(0.02)
-        assert router.flush(10.0)
+        assert router.flush(60.0)
 
 
 def test_tries_again_after_wrong_settings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -131,7 +131,7 @@ def test_tries_again_after_wrong_settings(tmp_path: Path, caplog: pytest.LogCapt
 
     with DurableRouter([backend], ledger=tmp_path / "ledger.db", options={"acme": FAST}) as router:
         router.identify(user("canary", plan="canary"))
-        assert router.flush(10.0)
+        assert router.flush(60.0)
 
     assert "acme: HTTP 401. Check the API key; trying again every 0.05 s" in caplog.text
     assert "canary" not in caplog.text
@@ -157,7 +157,7 @@ def test_tries_again_after_an_error(
     monkeypatch.setattr(Ledger, "claim", fail_once)
     with durable(world) as router:
         router.identify(user("u0", plan="pro"))
-        assert router.flush(10.0)
+        assert router.flush(60.0)
 
     assert message in caplog.text
     assert "canary" not in caplog.text
@@ -187,7 +187,7 @@ def test_identify_is_thread_safe(world: World) -> None:
         for thread in threads:
             thread.join()
         router.identify(user("u0", number="last"))
-        assert router.flush(10.0)
+        assert router.flush(60.0)
 
     assert world.properties("u0") == {"number": "last"}
     assert {one.user_id for one in world.logrocket.users.values()} == {f"u{number}" for number in range(10)}
@@ -205,7 +205,7 @@ def test_delivers_in_a_forked_child(tmp_path: Path) -> None:
 
     router = DurableRouter([Acme(act=act)], ledger=tmp_path / "ledger.db", options={"acme": FAST}, deliver=True)
     router.identify(user("before"))
-    assert router.flush(10.0)
+    assert router.flush(60.0)
 
     def identify_and_close() -> int:
         router.identify(user("child"))
@@ -215,7 +215,7 @@ def test_delivers_in_a_forked_child(tmp_path: Path) -> None:
 
     flushed = in_children(identify_and_close, count=1)
     router.identify(user("after"))
-    assert router.flush(10.0)
+    assert router.flush(60.0)
     router.close()
 
     lines = [line.split() for line in log.read_text(encoding="utf-8").splitlines()]
@@ -227,7 +227,7 @@ def test_closing_in_a_child_joins_no_threads(tmp_path: Path) -> None:
     """The threads are the parent's."""
     with DurableRouter([Acme()], ledger=tmp_path / "ledger.db", options={"acme": FAST}) as router:
         router.identify(user("u0"))
-        assert router.flush(10.0)
+        assert router.flush(60.0)
 
         def close() -> int:
             router.close()
@@ -242,7 +242,7 @@ def test_never_gives_up_on_a_backend(world: World, caplog: pytest.LogCaptureFixt
 
     with durable(world, options={"logrocket": attrs.evolve(FAST, patience=0.001)}) as router:
         router.identify(user("u0", plan="pro"))
-        assert router.flush(10.0)
+        assert router.flush(60.0)
 
     assert caplog.text == ""
 
@@ -259,7 +259,7 @@ def test_a_problem_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
     with DurableRouter([Acme(act=act)], ledger=tmp_path / "ledger.db", options={"acme": FAST}) as router:
         router.identify(user())
-        assert router.flush(10.0)
+        assert router.flush(60.0)
 
     assert [record.getMessage() for record in caplog.records] == [
         "acme: HTTP 401. Check the key; trying again every 0.05 s",
@@ -280,7 +280,7 @@ def test_a_lasting_problem_is_logged_hourly(
         options={"acme": FAST},
     ) as router:
         router.identify(user())
-        assert router.flush(10.0)
+        assert router.flush(60.0)
 
     assert len(caplog.records) == 3
 
@@ -300,7 +300,7 @@ def test_a_problem_that_returns_is_logged_again(
         for user_id in ("u1", "u2"):
             outcomes.append(Misconfigured("acme", "HTTP 401", "Check the key."))
             router.identify(user(user_id))
-            assert router.flush(10.0)
+            assert router.flush(60.0)
             time.sleep(0.5)  # The slice ends.
 
     assert len(caplog.records) == 2
@@ -317,7 +317,7 @@ def test_no_exception_ends_a_thread(tmp_path: Path, caplog: pytest.LogCaptureFix
 
     with DurableRouter([Acme(act=act)], ledger=tmp_path / "ledger.db", options={"acme": FAST}) as router:
         router.identify(user())
-        assert router.flush(10.0)
+        assert router.flush(60.0)
 
     assert "KeyboardInterrupt" in caplog.text
     assert "SystemExit" in caplog.text
@@ -342,7 +342,7 @@ def test_replaces_a_thread_that_died(tmp_path: Path, monkeypatch: pytest.MonkeyP
             wait_for(lambda: not delivery_threads())
         is_healed = True
         router.identify(user("u2"))
-        assert router.flush(10.0)
+        assert router.flush(60.0)
 
 
 def test_tries_again_without_a_transport(world: World, caplog: pytest.LogCaptureFixture) -> None:
@@ -356,7 +356,7 @@ def test_tries_again_without_a_transport(world: World, caplog: pytest.LogCapture
 
     with durable(world, transport=transport) as router:
         router.identify(user("u0", plan="pro"))
-        assert router.flush(10.0)
+        assert router.flush(60.0)
 
     assert "ValueError" in caplog.text
     assert "canary" not in caplog.text
@@ -441,7 +441,7 @@ def test_forks_during_any_call(forked: DurableRouter) -> None:
         is_over.set()
         for thread in threads:
             thread.join()
-        assert other.flush(10.0)
+        assert other.flush(60.0)
 
     assert counts == [2] * 10
 

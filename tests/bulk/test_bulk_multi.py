@@ -321,7 +321,7 @@ def test_a_durable_router_sends_several_per_request(ledger: Ledger) -> None:
     with DurableRouter([AcmeMulti()], ledger=ledger, options={"acme": FAST}, transport=lambda _: vendor) as router:
         for one in users(30):
             router.identify(one)
-        assert router.flush(10.0)
+        assert router.flush(60.0)
 
     assert sorted(vendor.stored) == sorted(f"u{number}" for number in range(30))
     assert len(vendor.requests) < 30

@@ -1,5 +1,6 @@
 """Offered claims, which are not read back from the ledger: no user is lost, duplicated or stale."""
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
@@ -8,6 +9,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.clock import Clock
 from support.ledgers import A, B, settle
 from support.users import user
 
@@ -163,6 +165,24 @@ def test_keeps_only_some_offered_claims(claimed_ids: Sequence[str | None], monke
 
         assert [claim.user.user_id for claim in claims if claim] == ["a", "b", "c", "d"]
         assert claimed_ids == ["c", "d"]
+
+
+def test_a_count_that_waits_for_others_does_not_delay_the_next_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread may hold the ledger meanwhile; only what the count itself costs makes searches rare."""
+    pending_count, clock = Ledger.pending_count, Clock()
+
+    def after_waiting(*args: Any, **options: Any) -> int:
+        time.sleep(0.5)
+        return pending_count(*args, **options)
+
+    monkeypatch.setattr(Ledger, "pending_count", after_waiting)
+    with Ledger(":memory:") as ledger:
+        outbox = LedgerOutbox(ledger, Account(A), BackendReport(A), clock=clock)
+        assert outbox.next() is None
+        ledger.upsert([user("a")], [A])
+        clock.now += 10.0
+
+        assert outbox.next() is not None
 
 
 def test_writes_outcomes_together_when_idle(monkeypatch: pytest.MonkeyPatch) -> None:

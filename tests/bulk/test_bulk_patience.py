@@ -193,7 +193,7 @@ def test_a_fixed_row_is_accepted(world: World) -> None:
     assert [one.user.user_id for one in world.ledger.rejected("logrocket")] == ["u0"]
     with DurableRouter(world.backends, ledger=world.ledger, options=world.options, transport=world.sender) as router:
         router.identify(user("u0", plan="free"))
-        assert router.flush(10.0)
+        assert router.flush(60.0)
     assert [dict(one.user.traits)["plan"] for one in world.ledger.rejected("logrocket")] == ["free"]
 
     report = world.sync([user("u0", plan="pro")])

@@ -121,7 +121,7 @@ def test_a_router_releases_its_lease_to_a_run(ledger: Ledger, other: Ledger, mon
         over.set()
         limit.cancel()
         thread.join()
-        assert router.flush(10.0)
+        assert router.flush(60.0)
 
     assert_closed(report)
     assert in_time
@@ -257,7 +257,7 @@ def test_a_router_purges_the_wal_when_idle(ledger: Ledger) -> None:
     with DurableRouter([Acme()], ledger=ledger, options=OPTIONS) as router:
         for one in CANARIES[:50]:
             router.identify(one)
-        assert router.flush(10.0)
+        assert router.flush(60.0)
         until = time.monotonic() + 30
         while b"canary" in on_disk(ledger) and time.monotonic() < until:
             time.sleep(0.005)
@@ -272,7 +272,7 @@ def test_purges_the_wal_after_a_concurrent_reader(ledger: Ledger, other: Ledger)
         reading.execute("BEGIN")
         reading.execute("SELECT count(*) FROM users").fetchall()
         router.identify(CANARIES[0])
-        assert router.flush(10.0)
+        assert router.flush(60.0)
         time.sleep(0.1)
         assert b"canary" in on_disk(ledger)
         reading.execute("COMMIT")
