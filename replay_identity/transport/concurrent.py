@@ -1,6 +1,5 @@
 """Run many exchanges at once from one thread."""
 
-import threading
 import time
 from collections.abc import Callable, Generator
 from heapq import heappop, heappush
@@ -45,6 +44,7 @@ class ConcurrentTransport:
         retry: How often and how soon to retry.
         timeout: Seconds that one attempt may take.
         clock: Returns the seconds since a fixed moment.
+        sleep: Waits for some seconds while no request is in flight.
 
     Attributes:
         limiter: The rate limiter.
@@ -59,17 +59,18 @@ class ConcurrentTransport:
         retry: RetryPolicy,
         timeout: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.limiter = limiter
         self.in_flight = 0
         self._sender = sender
         self._attempts = Attempts(retry, timeout, clock=clock)
         self._clock = clock
+        self._sleep = sleep
         # Request ids, and the order of exchanges that resume at the same moment.
         self._numbers = count(1)
         self._sent: dict[int, _InFlight] = {}
         self._scheduled: list[_Scheduled] = []
-        self._woken = threading.Event()
         self._stopped = False
 
     def submit(self, exchange: Exchange[T], on_done: Callable[[T], None]) -> None:
@@ -87,8 +88,7 @@ class ConcurrentTransport:
         if self._scheduled:
             timeout = min(timeout, max(0.0, self._scheduled[0].moment - self._clock()))
         if not self._sent:
-            self._woken.wait(timeout)
-            self._woken.clear()
+            self._sleep(timeout)
             return 0
         responses = self._sender.completed(timeout)
         now = self._clock()
@@ -102,10 +102,6 @@ class ConcurrentTransport:
     def record_result(self, failure: str | None) -> None:
         """Record whether the exchange that has just ended got a usable result: None, or why not."""
         self.limiter.record_result(failure, now=self._clock(), jitter=self._attempts.jitter())
-
-    def wake(self) -> None:
-        """Make `poll` return soon if no request is in flight; may be called from any thread."""
-        self._woken.set()
 
     def stop(self) -> None:
         """Send nothing more and end every pause; `poll` still processes the responses to what was sent."""

@@ -1,8 +1,6 @@
 """The concurrent transport, on a scripted clock."""
 
 import asyncio
-import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -62,9 +60,14 @@ class SlowVendor:
 
     def transport(self, limiter: AdaptiveLimiter | None = None, retry: RetryPolicy = ONCE) -> ConcurrentTransport:
         """Return a transport whose waits only advance the clock."""
-        transport = ConcurrentTransport(self, limiter or AdaptiveLimiter(), retry=retry, timeout=10.0, clock=self.clock)
-        transport._woken = Sleeper(self)  # type: ignore[assignment]  # noqa: SLF001  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
-        return transport
+        return ConcurrentTransport(
+            self,
+            limiter or AdaptiveLimiter(),
+            retry=retry,
+            timeout=10.0,
+            clock=self.clock,
+            sleep=self.clock.sleep,
+        )
 
     def run(self, transport: ConcurrentTransport, *exchanges: Exchange[Any], until: float = 1e6) -> list[Any]:
         """Run *exchanges* to their ends and return their results in that order."""
@@ -73,20 +76,6 @@ class SlowVendor:
         while transport.in_flight and self.clock.now < until:
             transport.poll(1.0)
         return self.results
-
-
-@attrs.define
-class Sleeper:
-    """An event that is never set; waiting for it advances the clock."""
-
-    vendor: SlowVendor
-
-    def wait(self, timeout: float) -> None:
-        """Advance the clock."""
-        self.vendor.clock.now += timeout
-
-    def clear(self) -> None:
-        """Do nothing."""
 
 
 def test_runs_exchanges_concurrently() -> None:
@@ -261,17 +250,6 @@ def test_a_slow_callback_does_not_count_as_latency() -> None:
     transport.poll(1.0)
 
     assert (transport.in_flight, limiter.window) == (0, 10)
-
-
-def test_wake_ends_a_poll_without_requests() -> None:
-    """It may be called from any thread."""
-    transport = ConcurrentTransport(SlowVendor(), AdaptiveLimiter(), retry=ONCE)
-    started = time.monotonic()
-    threading.Timer(0.05, transport.wake).start()
-
-    transport.poll(20.0)
-
-    assert time.monotonic() - started < 15
 
 
 def test_closing_closes_the_sender() -> None:
