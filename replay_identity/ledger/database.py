@@ -287,7 +287,7 @@ class Database:
         return connection
 
     def _identify(self) -> tuple[int, int] | None:
-        """Return the device and the number of the file at the path, or None if there is no file."""
+        """Return the device and inode of the ledger's file, or None if the file does not exist."""
         if self.path != MEMORY:
             with suppress(FileNotFoundError, NotADirectoryError):
                 found = Path(self.path).stat()

@@ -25,7 +25,7 @@ def names(ledger: Ledger) -> list[tuple[str, str]]:
 
 
 def test_the_first_account_is_new(ledger: Ledger) -> None:
-    """Only the first call finds it new, and there is no other."""
+    """The second call finds it, and the backend has no other account."""
     assert ledger.open_account(SHOP) == AccountInfo(is_new=True)
     assert ledger.open_account(SHOP) == AccountInfo(is_new=False)
 

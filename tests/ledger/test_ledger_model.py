@@ -510,7 +510,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return settled
 
     def is_settled(self, account: AccountModel, delivery: Delivery, settlement: Settlement, encoding: str) -> bool:
-        """Apply the outcome for a current claim, and return whether the user is no longer pending.
+        """Apply the outcome of a current claim; return True if it settles the user.
 
         What was sent with older settings is known to be at the vendor, and is compared with what the new ones send.
         """
