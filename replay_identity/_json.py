@@ -9,6 +9,7 @@ import orjson
 
 from ._values import MAX_DEPTH, is_nested
 from .errors import InvalidTraitsError, printable
+from .traits import USER_ID_KEYS, own_field
 
 # orjson silently turns an integer beyond 64 bits into a float, which is then at least as far from 0 as this.
 _MAX_EXACT: Final = float(2**63)
@@ -121,6 +122,8 @@ def _normalize(traits: dict[str, Any], level: int) -> float:
         elif kind is not float or not -_MAX_EXACT < value < _MAX_EXACT:
             return math.nan
     for name in nulls:
+        if level == 1 and own_field(name) in USER_ID_KEYS:  # A null id must not make way for another id.
+            return math.nan
         del traits[name]
     # An empty nested object is not a trait and would have to be removed from its parent.
     return count if traits or level == 1 else math.nan

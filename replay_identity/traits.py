@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, Literal, Self, TypeAlias, cast, get_args
+from uuid import UUID
 
 import attrs
 
@@ -29,6 +32,46 @@ TRAIT_TYPES: Final[frozenset[str]] = frozenset(get_args(TraitType))
 USER_ID_KEYS: Final = ("user_id", "uid", "id")
 NAME_KEYS: Final = ("name", "display_name")
 EMAIL_KEYS: Final = ("email",)
+
+_SEPARATORS: Final = str.maketrans("", "", " _-")
+_OWN_FIELDS: Final[Mapping[str, str]] = {
+    key.translate(_SEPARATORS): key for key in (*USER_ID_KEYS, *NAME_KEYS, *EMAIL_KEYS)
+}
+
+
+@lru_cache(maxsize=4096)
+def own_field(name: str) -> str | None:
+    """Return which of the user's own fields *name* spells, without regard to case, spaces, ``_`` and ``-``, or None."""
+    return _OWN_FIELDS.get(name.translate(_SEPARATORS).casefold())
+
+
+def id_text(value: object, path: str) -> str:
+    """Return an id from a row as text: a string as it is, a whole number as its digits.
+
+    Args:
+        value: The value of the field that holds the id.
+        path: Name of that field, for the error.
+
+    Raises:
+        InvalidTraitsError: The value is null, empty or of another type, such as a boolean or a number with a fraction.
+    """
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, UUID) or (isinstance(value, Decimal) and value.as_tuple().exponent == 0):
+        return str(value)
+    raise InvalidTraitsError(path, _id_problem(value))
+
+
+def _id_problem(value: object) -> str:
+    if value is None:
+        return "the id is null"
+    if isinstance(value, str):
+        return "the id is empty"
+    if isinstance(value, float | Decimal):
+        return 'expected an id as text or as a whole number; if its numbers are whole, set cast = "int" for the field'
+    return "expected an id as text or as a whole number"
 
 
 def _checked_user_id(user_id: str | None) -> str | None:
@@ -201,7 +244,22 @@ def _copy_row(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _pop_own_fields(row: dict[str, Any]) -> tuple[Any, Any, Any]:
     """Remove the user's own fields from *row* and return the id, the name and the e-mail address."""
-    return _pop_first(row, USER_ID_KEYS), _pop_first(row, NAME_KEYS), _pop_first(row, EMAIL_KEYS)
+    return _pop_user_id(row), _pop_first(row, NAME_KEYS), _pop_first(row, EMAIL_KEYS)
+
+
+def _pop_user_id(row: dict[str, Any]) -> Any:  # noqa: ANN401  # Checked by the caller.
+    null: str | None = None
+    for key in USER_ID_KEYS:
+        if key not in row:
+            continue
+        user_id = row.pop(key)
+        if user_id is None:
+            null = null or key
+        elif null is None:
+            return user_id
+        else:
+            raise InvalidTraitsError(null, f"the id is null, although {key} has a value; leave one of them out")
+    return None
 
 
 def _pop_first(row: dict[str, Any], keys: tuple[str, ...]) -> Any:  # noqa: ANN401  # Checked by the caller.

@@ -1,6 +1,7 @@
 """A mapping compiled for fast per-row application."""
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, tzinfo
 from functools import partial
@@ -65,6 +66,8 @@ class CompiledMapping:
         removes_nulls: Whether a null in such a field removes the trait at the vendors.
         zone_info: Time zone of datetimes that have none.
         has_datetimes: Whether rows hold datetime objects, as rows from DuckDB do.
+        unreadable: Number of values that were left out because their cast failed, by field.
+        unseen: Paths that the mapping names and no row has had yet.
     """
 
     steps: tuple[_FieldStep, ...]
@@ -77,6 +80,8 @@ class CompiledMapping:
     removes_nulls: bool
     zone_info: tzinfo | None
     has_datetimes: bool
+    unreadable: Counter[str] = attrs.field(factory=Counter[str])
+    unseen: set[str] = attrs.field(factory=set[str])
 
     @classmethod
     def compile(cls, mapping: RowMapping, *, has_datetimes: bool = False) -> Self:
@@ -106,6 +111,10 @@ class CompiledMapping:
             zone_info=mapping.zone_info,
             has_datetimes=has_datetimes,
         )
+
+    def selects(self, row: dict[str, Any]) -> bool:  # noqa: ARG002  # The filter is yet to come.
+        """Return True unless the mapping's filter leaves *row* out."""
+        return True
 
     def to_user(self, row: dict[str, Any]) -> UserTraits:
         """Return the user that *row* describes. The row is consumed.

@@ -1,128 +1,81 @@
-"""Read CSV as RFC 4180 defines it: commas, double quotes and a header."""
+"""Read CSV as RFC 4180 defines it: double quotes, a header, and commas or another delimiter."""
 
-import codecs
 import csv
 import re
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import partial
-from typing import IO, Any, Final, TypeAlias
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any, Final
 
 import attrs
 
-from .._paths import FieldPath, parse_paths
+from .._paths import FieldPath
 from .._text import pluralize
-from ..errors import InvalidTraitsError, SourceError, printable
-from ..mapping import CompiledMapping, RowMapping
-from ..traits import USER_ID_KEYS
-from .rows import BadRow, Row, ToUser, id_finder, to_row, user_factory
+from ..errors import SourceError, printable
+from .conversion import RowConverter
+from .lines import MAX_LINE, TOO_LONG, Line, not_utf8
+from .rows import BadRow, Row
 
-# A file without line breaks must not fill the memory; no user is this long.
-MAX_LINE: Final = 32 * 1024 * 1024
-TOO_LONG: Final = f"is longer than {MAX_LINE // 1024 // 1024} MiB"
-
-# The number of a line, starting at 1, and its bytes with the line break, or None for a line longer than `MAX_LINE`.
-# A bulk load makes one for each row, and a tuple is the fastest to make.
-Line: TypeAlias = tuple[int, bytes | None]
-
-# UTF-32 comes first: its byte order mark begins with that of UTF-16.
-_OTHER_ENCODINGS: Final[Mapping[bytes, str]] = {
-    codecs.BOM_UTF32_LE: "UTF-32",
-    codecs.BOM_UTF32_BE: "UTF-32",
-    codecs.BOM_UTF16_LE: "UTF-16",
-    codecs.BOM_UTF16_BE: "UTF-16",
-}
+_DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+# A quoted cell, which may go on in the next line.
+_QUOTED: Final = re.compile(r'"[^"]*(?:""[^"]*)*(?:"|$)')
+# The first line with which Excel writes and reads the delimiter.
+_SEP_LINE: Final = re.compile(r'"?sep=(.)"?\r?\n?')
+# The line below the header of a table that is printed for people, as psql and Markdown do.
+_RULER: Final = re.compile(r"\s*[|+]?[\s:]*--[-+|:\s]*")
+_BYTE_ORDER_MARK: Final = "\ufeff"
 # Bytes that are not UTF-8 are decoded to these, so that they affect only the cell that they are in.
 _NOT_UTF8: Final = re.compile("[\udc80-\udcff]")
-# A line that ends inside a quoted cell: whole cells, each with its comma, then a quote that is not closed.
-_UNCLOSED_QUOTE: Final = re.compile(
-    r"""(?: "[^"]*+(?:""[^"]*+)*+" [^,]*+, | (?!")[^,]*+, )*+  "[^"]*+(?:""[^"]*+)*+""", re.VERBOSE
-)
+_SQL_HINT: Final = "a query with read_csv(…) can read other dialects (--sql)"
 
 
-def read_lines(stream: IO[bytes], source: str) -> Iterator[Line]:
-    """Yield the lines of *stream* without a byte order mark.
-
-    Raises:
-        SourceError: The stream cannot be read, or begins with the mark of another encoding than UTF-8.
-    """
-    number = 0
-    try:
-        while chunk := stream.readline(MAX_LINE):
-            number += 1
-            if number == 1:
-                chunk = _without_byte_order_mark(chunk, source)
-                if not chunk:  # The file holds nothing but the mark.
-                    return
-            if len(chunk) < MAX_LINE or chunk.endswith(b"\n"):
-                yield number, chunk
-            else:
-                _skip_line(stream)
-                yield number, None
-    except (OSError, ValueError) as error:
-        # A ValueError may quote content, for example from a stream that decodes.
-        raise SourceError(source, f"cannot be read: {type(error).__name__}") from None
-
-
-def line_chunks(stream: IO[bytes], source: str) -> Iterator[bytes]:
-    """Yield the lines of *stream* faster than `read_lines`, those that are too long in pieces.
-
-    Raises:
-        SourceError: The stream begins with the mark of another encoding than UTF-8.
-    """
-    yield _without_byte_order_mark(stream.readline(MAX_LINE), source)
-    yield from iter(partial(stream.readline, MAX_LINE), b"")
-
-
-def csv_rows(lines: Iterator[Line], source: str, mapping: CompiledMapping | None) -> Iterator[Row | BadRow]:
+def csv_rows(
+    lines: Iterator[Line], source: str, converter: RowConverter, *, delimiter: str | None
+) -> Iterator[Row | BadRow]:
     """Yield a row for each record after the header.
 
-    Every cell is a string. An empty cell is a null with a *mapping*, and absent without one; an empty id is an error
-    in either case. A dotted column name makes a nested trait.
+    Every cell is a string. An empty cell is a null with a mapping, and absent without one; an empty id is an error in
+    either case. A dotted column name makes a nested trait. Records whose cells are all empty are skipped.
+
+    Args:
+        lines: The lines of the file.
+        source: Name of the file, for errors.
+        converter: Converts the cells of a record to a user.
+        delimiter: The character between cells, or None to find it in the header.
 
     Raises:
-        SourceError: The header is not valid.
+        SourceError: The header is not valid, or the delimiter cannot be told from it.
     """
-    records = _records(lines)
-    header = next(records, None)
-    if header is None:
-        raise SourceError(source, "is empty; expected a first line with the names of the columns")
-    schema = _CsvSchema(
-        columns=_columns(header, source),
-        id_paths=USER_ID_KEYS if mapping is None else mapping.id_paths,
-        has_nulls=mapping is not None,
-        to_user=user_factory(mapping),
-    )
-    for record in records:
-        yield _row(record, schema)
+    table = _Table.open(lines, source, converter, delimiter)
+    for record in table.records():
+        row = _row(record, table, converter)
+        if row is not None:
+            yield row
 
 
-def csv_ids(lines: Iterator[Line], source: str, mapping: RowMapping) -> Iterator[str]:
+def csv_ids(lines: Iterator[Line], source: str, converter: RowConverter, *, delimiter: str | None) -> Iterator[str]:
     """Yield the user id of each record that has one, much faster than `csv_rows`. Bad rows may have ids too.
 
     Raises:
-        SourceError: The header is not valid.
+        SourceError: The header is not valid, or the delimiter cannot be told from it.
     """
-    records = _records(lines)
-    header = next(records, None)
-    paths = () if header is None else _columns(header, source)
-    columns = [(index, path) for index, path in enumerate(paths) if path.name in mapping.id_paths]
+    table = _Table.open(lines, source, converter, delimiter)
+    columns = [(index, path) for index, path in enumerate(table.columns) if path.name in converter.id_paths]
     if not columns:
         return
     end = columns[-1][0] + 1
-    find_user_id = id_finder(mapping)
-    for record in records:
-        cells = _first_cells(record, end)
+    for record in table.records():
+        cells = _first_cells(record, table.delimiter, end)
         row: dict[str, Any] = {}
         for index, path in columns:
             path.set(row, cells[index] or None)
-        user_id = find_user_id(row)
+        user_id = converter.find_id(row)
         if user_id is not None:
             yield user_id
 
 
 @attrs.define
-class _CsvRecord:
+class _Record:
     """The text of one record, which may span several lines; None if it is too long."""
 
     line: int
@@ -132,106 +85,186 @@ class _CsvRecord:
 
 
 @attrs.frozen
-class _CsvSchema:
-    """What all records below a header share.
+class _Table:
+    """The header of a file, and the lines below it.
 
     Attributes:
-        columns: Path of the field in each column.
-        id_paths: Columns in which an empty cell is kept, to be reported as an invalid id.
-        has_nulls: Whether another empty cell is a null instead of an absent field.
-        to_user: Turns the fields of a record into a user.
+        source: Name of the file.
+        delimiter: The character between cells.
+        header: The names of the columns, without empty ones at the end.
+        names: The same names.
+        columns: The path of the field in each column.
+        lines: The lines below the header.
     """
 
+    source: str
+    delimiter: str
+    header: list[str]
+    names: frozenset[str]
     columns: tuple[FieldPath, ...]
-    id_paths: Collection[str]
-    has_nulls: bool
-    to_user: ToUser
+    lines: Iterator[Line] = attrs.field(repr=False)
+
+    @classmethod
+    def open(cls, lines: Iterator[Line], source: str, converter: RowConverter, delimiter: str | None) -> "_Table":
+        """Read the header.
+
+        Raises:
+            SourceError: There is none, or it is not valid.
+        """
+        lines, delimiter = _read_delimiter(lines, source, delimiter)
+        header = next(_records(lines, delimiter), None)
+        if header is None:
+            raise SourceError(source, "is empty; expected a first line with the names of the columns")
+        names = _names(header, delimiter, source)
+        return cls(source, delimiter, names, frozenset(names), converter.columns(names), lines)
+
+    def records(self) -> Iterator[_Record]:
+        """Yield the records below the header that are not blank."""
+        records = _records(self.lines, self.delimiter)
+        first = next(records, None)
+        if first is None:
+            return
+        if first.text is not None and len(self.header) > 1 and _RULER.fullmatch(first.text):
+            problem = "is a table printed for people, not CSV; export it as CSV, in psql with \\copy … csv header"
+            raise SourceError(self.source, problem)
+        yield from chain([first], records)
 
 
-def _row(record: _CsvRecord, schema: _CsvSchema) -> Row | BadRow:
-    cells = _cells(record)
+def _row(record: _Record, table: _Table, converter: RowConverter) -> Row | BadRow | None:
+    cells = _cells(record, table.delimiter)
     if isinstance(cells, str):
         return BadRow(record.line, record.last_line, cells)
-    if len(cells) != len(schema.columns):
-        problem = f"has {pluralize(len(cells), 'cell')}, but the header has {len(schema.columns)}"
+    if cells[0] in table.names or cells[0][:1] == _BYTE_ORDER_MARK:
+        problem = _header_problem(cells, table)
+        if problem is not None:
+            return BadRow(record.line, record.last_line, problem)
+    if len(cells) > 1 and not any(cells):
+        return None
+    if len(cells) != len(table.columns) and not _trim(cells, len(table.columns)):
+        problem = f"has {pluralize(len(cells), 'cell')}, but the header has {len(table.columns)}"
         return BadRow(record.line, record.last_line, problem)
     row: dict[str, Any] = {}
-    for path, cell in zip(schema.columns, cells, strict=True):
+    id_paths, keeps_nulls = converter.id_paths, converter.has_mapping
+    for path, cell in zip(table.columns, cells, strict=True):
         # An empty id must not make an anonymous user: each run would create this user again.
-        if cell or path.name in schema.id_paths:
+        if cell or path.name in id_paths:
             if not cell.isascii() and _NOT_UTF8.search(cell):
-                return BadRow(record.line, record.last_line, f"{printable(path.name)}: not valid UTF-8")
+                return BadRow(record.line, record.last_line, f"{printable(path.name)}: {_not_utf8(cell)}")
             path.set(row, cell)
-        elif schema.has_nulls:
+        elif keeps_nulls:
             path.set(row, None)
-    return to_row(row, record.line, record.last_line, schema.to_user)
+    return converter.convert(row, record.line, record.last_line)
 
 
-def _cells(record: _CsvRecord) -> list[str] | str:
+def _trim(cells: list[str], count: int) -> bool:
+    """Remove empty cells beyond *count* from the end of *cells*; return True if *count* are left."""
+    if len(cells) > count and not any(cells[count:]):
+        del cells[count:]
+    return len(cells) == count
+
+
+def _header_problem(cells: list[str], table: _Table) -> str | None:
+    """Return what is wrong if *cells* are a header again, as in files that were joined.
+
+    Raises:
+        SourceError: The columns are in another order, so that all rows below would be misread.
+    """
+    cells[0] = cells[0].lstrip(_BYTE_ORDER_MARK)
+    names = [cell.strip() for cell in cells]
+    _trim(names, len(table.header))
+    if names == table.header:
+        return "repeats the header; if files were joined, pass them one by one"
+    if len(names) > 1 and set(names).issubset(table.names):
+        raise SourceError(table.source, "has another header further down; if files were joined, pass them one by one")
+    return None
+
+
+def _not_utf8(text: str) -> str:
+    return not_utf8(text.encode("utf-8", "surrogateescape"))
+
+
+def _cells(record: _Record, delimiter: str) -> list[str] | str:
     """Return the cells of *record*, or what is wrong with it."""
     if record.text is None:
         return TOO_LONG
     if not record.is_closed:
         return "has a quote that is never closed"
     try:
-        return next(csv.reader([record.text], strict=True))
+        return next(csv.reader([record.text], strict=True, delimiter=delimiter))
     except csv.Error as error:
         if "field larger" in str(error):  # The limit is global to the process, so it is not ours to change.
             return f"has a cell of more than {csv.field_size_limit():,} characters"
-        return "has a quote or a line break where CSV allows none"
+        return f"has a quote or a line break where CSV allows none; {_SQL_HINT}"
 
 
-def _first_cells(record: _CsvRecord, count: int) -> Sequence[str]:
+def _first_cells(record: _Record, delimiter: str, count: int) -> Sequence[str]:
     """Return at least *count* cells of *record*; empty ones if there are fewer."""
-    cells = (record.text or "").rstrip("\r\n").split(",", count)
+    cells = (record.text or "").rstrip("\r\n").split(delimiter, count)
     if any('"' in cell for cell in cells[:count]):
-        checked = _cells(record)
+        checked = _cells(record, delimiter)
         cells = [] if isinstance(checked, str) else checked
     return cells if len(cells) >= count else [""] * count
 
 
-def _columns(header: _CsvRecord, source: str) -> tuple[FieldPath, ...]:
-    cells = _cells(header)
+def _read_delimiter(lines: Iterator[Line], source: str, delimiter: str | None) -> tuple[Iterator[Line], str]:
+    """Return *lines* from the header on, and *delimiter* or the one that Excel's line ``sep=;`` or the header shows.
+
+    Raises:
+        SourceError: The header shows several delimiters.
+    """
+    for number, content in lines:
+        text = "" if content is None else _decode(content)
+        found = _SEP_LINE.fullmatch(text)
+        if found is not None and delimiter is None:
+            delimiter = found[1]
+        elif found is None and (content is None or text.strip()):
+            return chain([(number, content)], lines), delimiter or _find_delimiter(text, source)
+    return iter(()), ","
+
+
+def _find_delimiter(header: str, source: str) -> str:
+    """Return the delimiter of the *header*: the only one of the usual ones that it has outside quotes.
+
+    Raises:
+        SourceError: It has several.
+    """
+    text = _QUOTED.sub("", header)
+    found = [delimiter for delimiter in _DELIMITERS if delimiter in text]
+    if len(found) > 1:
+        names = " and ".join(_DELIMITERS[delimiter] for delimiter in found)
+        raise SourceError(source, f"the header has {names}; set delimiter (--delimiter)")
+    return found[0] if found else ","
+
+
+def _names(header: _Record, delimiter: str, source: str) -> list[str]:
+    cells = _cells(header, delimiter)
     if isinstance(cells, str):
         raise SourceError(source, f"the header {cells}")
     names = [cell.strip() for cell in cells]
+    while names and not names[-1]:
+        del names[-1]
     if any(map(_NOT_UTF8.search, names)):
-        raise SourceError(source, "the header is not valid UTF-8")
-    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
-        raise SourceError(source, "the columns are separated by semicolons or tabs; save the file with commas")
+        raise SourceError(source, f"the header is {_not_utf8(header.text or '')}")
     if not all(names):
         raise SourceError(source, f"column {names.index('') + 1} has no name")
-    return column_paths(names, source)
+    if any(name.startswith('"') for name in names):
+        raise SourceError(source, f"the header has spaces before its quotes; {_SQL_HINT}")
+    return names
 
 
-def column_paths(names: Collection[str], source: str) -> tuple[FieldPath, ...]:
-    """Return the path that each column name is.
-
-    Raises:
-        SourceError: A name is not unique, not a valid path, or the parent of another one.
-    """
-    duplicates = [printable(name) for name, count in Counter(names).items() if count > 1]
-    if duplicates:
-        raise SourceError(source, f"has the column {', '.join(duplicates)} more than once")
-    try:
-        return parse_paths(names)
-    except InvalidTraitsError as error:
-        raise SourceError(source, f"column {error}") from error
-
-
-def _records(lines: Iterator[Line]) -> Iterator[_CsvRecord]:
+def _records(lines: Iterator[Line], delimiter: str) -> Iterator[_Record]:
     """Yield the records that are not blank. Errors inside a record do not change where it ends."""
     for number, content in lines:
-        record = _CsvRecord(number, number, None if content is None else _decode(content))
+        record = _Record(number, number, None if content is None else _decode(content))
         if record.text is None or '"' in record.text:
-            _complete(record, lines)
+            _complete(record, lines, delimiter)
         if record.text is None or record.text.strip():
             yield record
 
 
-def _complete(record: _CsvRecord, lines: Iterator[Line]) -> None:
+def _complete(record: _Record, lines: Iterator[Line], delimiter: str) -> None:
     """Append to *record* the lines that its last cell continues on."""
-    if record.text is None or not _ends_in_quotes(record.text):
+    if record.text is None or not _ends_in_quotes(record.text, delimiter):
         return
     parts, size = [record.text], len(record.text)
     record.is_closed = False
@@ -242,7 +275,7 @@ def _complete(record: _CsvRecord, lines: Iterator[Line]) -> None:
         size += MAX_LINE if content is None else len(text)
         if size <= MAX_LINE:
             parts.append(text)
-        if '"' in text and not _ends_in_quotes(f'"{text}'):
+        if '"' in text and not _ends_in_quotes(f'"{text}', delimiter):
             record.is_closed = True
             break
     record.text = "".join(parts) if size <= MAX_LINE else None
@@ -252,19 +285,13 @@ def _decode(content: bytes) -> str:
     return content.decode("utf-8", "surrogateescape")
 
 
-def _ends_in_quotes(text: str) -> bool:
-    return _UNCLOSED_QUOTE.fullmatch(text) is not None
+def _ends_in_quotes(text: str, delimiter: str) -> bool:
+    return _unclosed_quote(delimiter).fullmatch(text) is not None
 
 
-def _skip_line(stream: IO[bytes]) -> None:
-    while (chunk := stream.readline(MAX_LINE)) and not chunk.endswith(b"\n"):
-        pass
-
-
-def _without_byte_order_mark(first: Any, source: str) -> bytes:  # noqa: ANN401  # A text stream yields str.
-    if not isinstance(first, bytes):
-        raise SourceError(source, "expected a binary stream, got a text stream; open the file in binary mode")
-    for mark, encoding in _OTHER_ENCODINGS.items():
-        if first.startswith(mark):
-            raise SourceError(source, f"is {encoding}; save it as UTF-8")
-    return first.removeprefix(codecs.BOM_UTF8)
+@lru_cache(maxsize=16)
+def _unclosed_quote(delimiter: str) -> re.Pattern[str]:
+    """Return the pattern of a line that ends inside a quoted cell: whole cells, then a quote that is not closed."""
+    end = re.escape(delimiter)
+    quoted, other = rf'"[^"]*+(?:""[^"]*+)*+"[^{end}]*+{end}', rf'(?!")[^{end}]*+{end}'
+    return re.compile(rf'(?:{quoted}|{other})*+"[^"]*+(?:""[^"]*+)*+')

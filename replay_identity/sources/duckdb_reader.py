@@ -14,10 +14,8 @@ import duckdb
 
 from .._paths import FieldPath
 from ..errors import InvalidTraitsError, SourceError, printable
-from ..mapping import CompiledMapping, RowMapping
-from ..traits import UserTraits
-from .csv_reader import column_paths
-from .rows import BadRow, Row, id_finder, to_row
+from .conversion import RowConverter
+from .rows import BadRow, Row
 
 MEMORY: Final = "256MB"
 BATCH: Final = 1000
@@ -69,10 +67,9 @@ class _Query:
     columns: Sequence[_Column]
 
     @classmethod
-    def prepare(cls, connection: duckdb.DuckDBPyConnection, sql: str, source: str) -> "_Query":
+    def prepare(cls, connection: duckdb.DuckDBPyConnection, sql: str, paths: Sequence[FieldPath]) -> "_Query":
         relation = connection.sql(sql)
         names, types = relation.columns, relation.types
-        paths = column_paths(names, source)
         columns = [_Column(path, _restore_function(type_)) for path, type_ in zip(paths, types, strict=True)]
         return cls(_in_utc_query(sql, names, types), columns)
 
@@ -88,40 +85,43 @@ class _Query:
         return row
 
 
-def parquet_rows(paths: Iterable[str], source: str, mapping: RowMapping | None) -> Iterator[Row | BadRow]:
+def parquet_rows(paths: Iterable[str], source: str, converter: RowConverter) -> Iterator[Row | BadRow]:
     """Yield the rows of the Parquet files at *paths*, numbered consecutively from 1.
 
     Raises:
         SourceError: A file cannot be read.
     """
-    compiled = _compile(mapping)
     number = 0
     with _connect(None, source) as connection:
         for path in paths:
-            for row in _rows(connection, _parquet_query(path), source, compiled, first=number + 1):
-                number += 1
-                yield row
+            for row_number, row in _rows(connection, _parquet_query(path), converter, first=number + 1):
+                number = row_number
+                if row is not None:
+                    yield row
 
 
-def parquet_ids(paths: Iterable[str], source: str, mapping: RowMapping) -> Iterator[str]:
+def parquet_ids(paths: Iterable[str], source: str, converter: RowConverter) -> Iterator[str]:
     """Yield the user id of each row that has one; reads only the columns that may hold it. Bad rows may have ids too.
 
     Raises:
         SourceError: A file cannot be read.
     """
-    find_user_id = id_finder(mapping)
     with _connect(None, source) as connection:
         for path in paths:
             sql = _parquet_query(path)
-            names = [_identifier(name) for name in connection.sql(sql).columns if _may_hold_id(name, mapping)]
-            if names:
-                query = _Query.prepare(connection, f"SELECT {', '.join(names)} {sql}", source)
-                ids = (find_user_id(query.fields(values)) for values in query.fetch(connection))
-                yield from (user_id for user_id in ids if user_id is not None)
+            names = connection.sql(sql).columns
+            fields = dict(zip(names, converter.columns(names), strict=True))
+            selected = [name for name, field in fields.items() if _may_hold_id(field.name, converter)]
+            if not selected:
+                continue
+            ids_sql = f"SELECT {', '.join(map(_identifier, selected))} {sql}"
+            query = _Query.prepare(connection, ids_sql, [fields[name] for name in selected])
+            ids = (converter.find_id(query.fields(values)) for values in query.fetch(connection))
+            yield from (user_id for user_id in ids if user_id is not None)
 
 
-def _may_hold_id(name: str, mapping: RowMapping) -> bool:
-    return any(path == name or path.startswith(f"{name}.") for path in mapping.id_paths)
+def _may_hold_id(name: str, converter: RowConverter) -> bool:
+    return any(path == name or path.startswith(f"{name}.") for path in converter.id_paths)
 
 
 def _parquet_query(path: str) -> str:
@@ -129,9 +129,7 @@ def _parquet_query(path: str) -> str:
     return f"FROM read_parquet({_literal(glob.escape(path))}, hive_partitioning = false)"
 
 
-def query_rows(
-    sql: str, source: str, mapping: RowMapping | None, database: Path | None = None
-) -> Iterator[Row | BadRow]:
+def query_rows(sql: str, source: str, converter: RowConverter, database: Path | None = None) -> Iterator[Row | BadRow]:
     """Yield the rows of the query *sql*, run on *database* or on the files that the query names.
 
     Raises:
@@ -139,12 +137,9 @@ def query_rows(
     """
     with _connect(database, source) as connection:
         query = _single_query(connection, sql, source)
-        yield from _rows(connection, query, source, _compile(mapping), first=1)
-
-
-def _compile(mapping: RowMapping | None) -> CompiledMapping:
-    # Even without a mapping, datetimes without a time zone must be found.
-    return CompiledMapping.compile(RowMapping() if mapping is None else mapping, has_datetimes=True)
+        for _, row in _rows(connection, query, converter, first=1):
+            if row is not None:
+                yield row
 
 
 @contextlib.contextmanager
@@ -189,16 +184,17 @@ def _single_query(connection: duckdb.DuckDBPyConnection, sql: str, source: str) 
 
 
 def _rows(
-    connection: duckdb.DuckDBPyConnection, sql: str, source: str, mapping: CompiledMapping, first: int
-) -> Iterator[Row | BadRow]:
-    """Yield the rows that the query returns, numbered from *first* on."""
-    query = _Query.prepare(connection, sql, source)
-
-    def to_user(values: Any) -> UserTraits:  # noqa: ANN401  # Values of any type.
-        return mapping.to_user(query.fields(values))
-
+    connection: duckdb.DuckDBPyConnection, sql: str, converter: RowConverter, first: int
+) -> Iterator[tuple[int, Row | BadRow | None]]:
+    """Yield the number of each row that the query returns, from *first* on, and the row, or None if it is left out."""
+    query = _Query.prepare(connection, sql, converter.columns(connection.sql(sql).columns))
     for number, values in enumerate(query.fetch(connection), first):
-        yield to_row(values, number, number, to_user)
+        try:
+            fields = query.fields(values)
+        except InvalidTraitsError as error:
+            yield number, BadRow(number, number, str(error))
+        else:
+            yield number, converter.convert(fields, number)
 
 
 def _fetch(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:

@@ -1,5 +1,6 @@
 """Read JSON Lines: one object per line."""
 
+import codecs
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,10 +8,9 @@ from typing import Any, Final, TypeGuard
 
 from .._json import parse_json, parse_leniently, parse_traits
 from ..errors import InvalidTraitsError
-from ..mapping import CompiledMapping, RowMapping
-from ..traits import UserTraits, from_validated_row
-from .csv_reader import TOO_LONG, Line
-from .rows import BadRow, Row, id_finder, to_row, user_factory
+from .conversion import RowConverter
+from .lines import TOO_LONG, Line, not_utf8
+from .rows import BadRow, Row
 
 _TYPE_NAMES: Final[Mapping[type[object], str]] = {
     list: "an array",
@@ -21,31 +21,41 @@ _TYPE_NAMES: Final[Mapping[type[object], str]] = {
     type(None): "null",
 }
 _HINT: Final = "write one JSON object per line"
+# A string that is, or may be, the name of an id under any spelling.
+_OTHER_ID: Final = re.compile(rb'"[ _-]*(?:u[ _-]*s[ _-]*e[ _-]*r|u)?[ _-]*i[ _-]*d[ _-]*"', re.IGNORECASE).search
 # An object whose first field is a user id without escapes.
 _FIRST_FIELD: Final = re.compile(rb'\s*+\{\s*+"(user_id|uid|id)"\s*+:\s*+"([^"\\]++)"').match
 
 
-def json_rows(lines: Iterator[Line], mapping: CompiledMapping | None) -> Iterator[Row | BadRow]:
+def json_rows(lines: Iterator[Line], converter: RowConverter) -> Iterator[Row | BadRow]:
     """Yield a row for each line that is not blank."""
-    to_user = user_factory(mapping)
     for number, content in lines:
         if content is None:
             yield BadRow(number, number, TOO_LONG)
-        elif mapping is None and (user := _parse_fast(content)) is not None:
-            yield Row(number, user)
-        elif not content.isspace():
-            value = _parse(number, content)
-            yield value if isinstance(value, BadRow) else to_row(value, number, number, to_user)
+        else:
+            row = json_row(content, converter, number, number)
+            if row is not None:
+                yield row
 
 
-def json_ids(lines: Iterable[bytes], mapping: RowMapping | None) -> Iterator[str]:
+def json_row(content: bytes, converter: RowConverter, line: int, last_line: int) -> Row | BadRow | None:
+    """Return the row that the JSON text *content* is, or None for blank text or a row that the mapping leaves out."""
+    if not converter.has_mapping and (row := _parse_fast(content, converter, line)) is not None:
+        return row
+    content = content.removeprefix(codecs.BOM_UTF8)  # Of a file that was joined to another one.
+    if content.isspace() or not content:
+        return None
+    value = _parse(content, line, last_line)
+    return value if isinstance(value, BadRow) else converter.convert(value, line, last_line)
+
+
+def json_ids(lines: Iterable[bytes], converter: RowConverter) -> Iterator[str]:
     """Yield the user id on each line that has one, much faster than `json_rows`. Bad rows may have ids too."""
-    find_user_id = id_finder(mapping or RowMapping())
     for line in lines:
-        user_id = _find_fast(line) if mapping is None else None
+        user_id = None if converter.has_mapping else _find_fast(line)
         if user_id is None:
-            content = _parse_object(line)
-            user_id = None if content is None else find_user_id(content)
+            content = _parse_object(line.removeprefix(codecs.BOM_UTF8))
+            user_id = None if content is None else converter.find_id(content)
         if user_id is not None:
             yield user_id
 
@@ -64,7 +74,7 @@ def _find_fast(line: bytes) -> str | None:
     if found is None:
         return None
     name, user_id = found.groups()
-    if name != b"user_id" and (b"user_id" in line or b"uid" in line[found.end() :] or b"\\" in line):
+    if name != b"user_id" and (b"\\" in line or _OTHER_ID(line, found.end())):
         return None  # Another field may be the id instead.
     try:
         return user_id.decode()
@@ -72,29 +82,29 @@ def _find_fast(line: bytes) -> str | None:
         return None
 
 
-def _parse_fast(content: bytes) -> UserTraits | None:
+def _parse_fast(content: bytes, converter: RowConverter, line: int) -> Row | None:
     """Return the user on an ordinary line, or None for a line that `_parse` must inspect or report."""
     try:
-        row = parse_traits(content)
-        return None if row is None else from_validated_row(row)
+        fields = parse_traits(content)
+        return None if fields is None else converter.convert_fast(fields, line)
     except InvalidTraitsError:
         return None
 
 
-def _parse(number: int, content: bytes) -> dict[str, Any] | BadRow:
-    """Return the object on a line, or what is wrong with the line."""
+def _parse(content: bytes, line: int, last_line: int) -> dict[str, Any] | BadRow:
+    """Return the object in *content*, or what is wrong with it."""
     try:
         value = parse_json(content)
     except UnicodeDecodeError:
-        return BadRow(number, number, "not valid UTF-8")
+        return BadRow(line, last_line, not_utf8(content))
     except RecursionError:
-        return BadRow(number, number, "nested too deeply")
+        return BadRow(line, last_line, "nested too deeply")
     except InvalidTraitsError as error:
-        return BadRow(number, number, str(error))
+        return BadRow(line, last_line, str(error))
     except ValueError as error:
-        return BadRow(number, number, _syntax_problem(content, error))
+        return BadRow(line, last_line, _syntax_problem(content, error))
     if not _is_object(value):
-        return BadRow(number, number, f"expected an object, got {_TYPE_NAMES[type(value)]}; {_HINT}")
+        return BadRow(line, last_line, f"expected an object, got {_TYPE_NAMES[type(value)]}; {_HINT}")
     return value
 
 

@@ -9,12 +9,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Final, Literal, TypeAlias, get_args
 
-from ..errors import ConfigurationError, SourceError, printable
-from ..mapping import CompiledMapping, Inference, RowMapping
-from ..traits import USER_ID_KEYS
-from .csv_reader import csv_ids, csv_rows, line_chunks, read_lines
+import attrs
+
+from ..errors import ConfigurationError, SourceError
+from ..mapping import Inference, RowMapping
+from .conversion import RowConverter
+from .csv_reader import csv_ids, csv_rows
 from .jsonl_reader import json_ids, json_rows
-from .rows import BadRow, Row, Rows
+from .lines import line_chunks, read_lines
+from .rows import BadRow, Row, Rows, SourceNotes
 
 Format: TypeAlias = Literal["jsonl", "csv", "parquet", "sql"]
 
@@ -29,6 +32,7 @@ _FORMATS: Final[Mapping[str, Format]] = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
     ".csv": "csv",
+    ".tsv": "csv",
     ".parquet": "parquet",
     ".sql": "sql",
 }
@@ -40,6 +44,7 @@ def read_users(
     format: Format | None = None,  # noqa: A002  # The name that callers expect.
     anonymous: bool = False,
     mapping: RowMapping | None = None,
+    delimiter: str | None = None,
 ) -> Rows[Row | BadRow]:
     """Return the users in a file, which are read one by one, in constant memory.
 
@@ -58,13 +63,15 @@ def read_users(
         anonymous: Whether to accept rows without an id as anonymous users. By default they are bad rows: usually the
             id has another name in the file, and each run would create all users at Fullstory again.
         mapping: Rules for the fields of a row; by default fields become traits under their own names.
+        delimiter: The character between the cells of CSV; by default it is found in the header.
 
     Raises:
         SourceError: The file cannot be read, is not UTF-8 or has no valid header, or the query fails.
         ConfigurationError: The extra is not installed.
     """
-    rows = _read_users(source, format, mapping)
-    return Rows(_check_ids(rows, mapping, anonymous=anonymous), partial(_read_ids, source, format, mapping))
+    options = _Options(format=format, anonymous=anonymous, mapping=mapping, delimiter=delimiter)
+    notes = SourceNotes()
+    return Rows(_read_users(source, options, notes), partial(_read_ids, source, options), notes)
 
 
 def read_query(
@@ -85,7 +92,8 @@ def read_query(
         SourceError: The database cannot be opened, or the query fails.
         ConfigurationError: The extra ``warehouse`` is not installed.
     """
-    return Rows(_check_ids(_query_rows(sql, database, mapping), mapping, anonymous=anonymous))
+    options, notes = _Options(anonymous=anonymous, mapping=mapping), SourceNotes()
+    return Rows(_query_rows(sql, database, options, notes), notes=notes)
 
 
 def infer_mapping(rows: Iterable[Row | BadRow]) -> Inference:
@@ -97,33 +105,38 @@ def infer_mapping(rows: Iterable[Row | BadRow]) -> Inference:
     return inference
 
 
-def _check_ids(rows: Iterator[Row | BadRow], mapping: RowMapping | None, *, anonymous: bool) -> Iterator[Row | BadRow]:
-    """Yield *rows*, those without an id as bad rows unless *anonymous* users are accepted."""
-    if anonymous:
-        yield from rows
-        return
-    if mapping is None or mapping.user_id is None:
-        problem = f"has no user id; expected one in {', '.join(USER_ID_KEYS)}"
-    else:
-        problem = f"has no user id; expected one in {printable(mapping.user_id)}"
-    for row in rows:
-        if isinstance(row, Row) and row.user.user_id is None:
-            yield BadRow(row.line, row.line, problem)
-        else:
-            yield row
+@attrs.frozen(kw_only=True)
+class _Options:
+    """How to read a source."""
+
+    format: Format | None = None
+    anonymous: bool = False
+    mapping: RowMapping | None = None
+    delimiter: str | None = None
+
+    def converter(self, source: str, notes: SourceNotes, *, has_datetimes: bool = False) -> RowConverter:
+        """Return the converter of the rows of one file."""
+        return RowConverter(source, self.mapping, notes, anonymous=self.anonymous, has_datetimes=has_datetimes)
 
 
-def _read_users(source: Source, format: Format | None, mapping: RowMapping | None) -> Iterator[Row | BadRow]:  # noqa: A002
+def _read_users(source: Source, options: _Options, notes: SourceNotes) -> Iterator[Row | BadRow]:
     name = _name(source)
-    yield from _ROWS[format or _format(source, name)](source, name, mapping)
+    format = options.format or _format(source, name)  # noqa: A001
+    converter = options.converter(name, notes, has_datetimes=format in {"parquet", "sql"})
+    yield from _ROWS[format](source, name, converter, options)
+    converter.finish()
 
 
-def _read_ids(source: Source, format: Format | None, mapping: RowMapping | None) -> Iterator[str]:  # noqa: A002
+def _read_ids(source: Source, options: _Options) -> Iterator[str]:
     """Yield the user ids in *source* if it can be read again afterwards."""
     name = _name(source)
-    read = _IDS.get(format or _format(source, name))
+    format = options.format or _format(source, name)  # noqa: A001
+    # A file without ids is an error when its rows are read.
+    lenient = attrs.evolve(options, anonymous=True)
+    converter = lenient.converter(name, SourceNotes(), has_datetimes=format in {"parquet", "sql"})
+    read = _IDS.get(format)
     if read is not None and isinstance(source, str | Path):
-        yield from read(source, name, mapping)
+        yield from read(source, name, converter, options)
 
 
 def _is_regular_file(path: str | Path) -> bool:
@@ -132,46 +145,48 @@ def _is_regular_file(path: str | Path) -> bool:
     return Path(path).is_file() and Path(path).resolve().parent != _DESCRIPTORS
 
 
-def _query_rows(sql: str, database: str | Path | None, mapping: RowMapping | None) -> Iterator[Row | BadRow]:
+def _query_rows(sql: str, database: str | Path | None, options: _Options, notes: SourceNotes) -> Iterator[Row | BadRow]:
     path = None if database is None else Path(database)
-    yield from _duckdb_reader().query_rows(sql, _QUERY, mapping, path)
+    converter = options.converter(_QUERY, notes, has_datetimes=True)
+    yield from _duckdb_reader().query_rows(sql, _QUERY, converter, path)
+    converter.finish()
 
 
-def _json_ids(source: str | Path, name: str, mapping: RowMapping | None) -> Iterator[str]:
+def _json_ids(source: str | Path, name: str, converter: RowConverter, _options: _Options) -> Iterator[str]:
     if _is_regular_file(source):
         with _open(source, name) as stream:
-            yield from json_ids(line_chunks(stream, name), mapping)
+            yield from json_ids(line_chunks(stream, name), converter)
 
 
-def _csv_ids(source: str | Path, name: str, mapping: RowMapping | None) -> Iterator[str]:
+def _csv_ids(source: str | Path, name: str, converter: RowConverter, options: _Options) -> Iterator[str]:
     if _is_regular_file(source):
         with _open(source, name) as stream:
-            yield from csv_ids(read_lines(stream, name), name, mapping or RowMapping())
+            yield from csv_ids(read_lines(stream, name), name, converter, delimiter=options.delimiter)
 
 
-def _parquet_ids(source: str | Path, name: str, mapping: RowMapping | None) -> Iterator[str]:
+def _parquet_ids(source: str | Path, name: str, converter: RowConverter, _options: _Options) -> Iterator[str]:
     paths = _paths(source)
     if paths and all(map(_is_regular_file, paths)):
-        yield from _duckdb_reader().parquet_ids(paths, name, mapping or RowMapping())
+        yield from _duckdb_reader().parquet_ids(paths, name, converter)
 
 
-def _json_rows(source: Source, name: str, mapping: RowMapping | None) -> Iterator[Row | BadRow]:
+def _json_rows(source: Source, name: str, converter: RowConverter, _options: _Options) -> Iterator[Row | BadRow]:
     with _open(source, name) as stream:
-        yield from json_rows(read_lines(stream, name), _compile(mapping))
+        yield from json_rows(read_lines(stream, name), converter)
 
 
-def _csv_rows(source: Source, name: str, mapping: RowMapping | None) -> Iterator[Row | BadRow]:
+def _csv_rows(source: Source, name: str, converter: RowConverter, options: _Options) -> Iterator[Row | BadRow]:
     with _open(source, name) as stream:
-        yield from csv_rows(read_lines(stream, name), name, _compile(mapping))
+        yield from csv_rows(read_lines(stream, name), name, converter, delimiter=options.delimiter)
 
 
-def _parquet_rows(source: Source, name: str, mapping: RowMapping | None) -> Iterator[Row | BadRow]:
+def _parquet_rows(source: Source, name: str, converter: RowConverter, _options: _Options) -> Iterator[Row | BadRow]:
     if not isinstance(source, str | Path) or str(source) == STDIN:
         raise SourceError(name, "Parquet cannot be read from a stream; pass the name of a file")
     paths = _paths(source)
     if not paths:
         raise SourceError(name, "cannot be read: No such file")
-    yield from _duckdb_reader().parquet_rows(paths, name, mapping)
+    yield from _duckdb_reader().parquet_rows(paths, name, converter)
 
 
 def _paths(source: str | Path) -> list[str]:
@@ -179,32 +194,28 @@ def _paths(source: str | Path) -> list[str]:
     return [str(source)] if Path(source).exists() else sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207
 
 
-def _sql_rows(source: Source, name: str, mapping: RowMapping | None) -> Iterator[Row | BadRow]:
+def _sql_rows(source: Source, name: str, converter: RowConverter, _options: _Options) -> Iterator[Row | BadRow]:
     with _open(source, name) as stream:
         lines = [content or b"" for _, content in read_lines(stream, name)]
     try:
         sql = b"".join(lines).decode()
     except UnicodeDecodeError:
         raise SourceError(name, "not valid UTF-8") from None  # The cause quotes the file.
-    yield from _duckdb_reader().query_rows(sql, name, mapping)
+    yield from _duckdb_reader().query_rows(sql, name, converter)
 
 
-_ROWS: Final[Mapping[Format, Callable[[Source, str, RowMapping | None], Iterator[Row | BadRow]]]] = {
+_ROWS: Final[Mapping[Format, Callable[[Source, str, RowConverter, _Options], Iterator[Row | BadRow]]]] = {
     "jsonl": _json_rows,
     "csv": _csv_rows,
     "parquet": _parquet_rows,
     "sql": _sql_rows,
 }
 # A query may read a stream, so it is run only once.
-_IDS: Final[Mapping[Format, Callable[[str | Path, str, RowMapping | None], Iterator[str]]]] = {
+_IDS: Final[Mapping[Format, Callable[[str | Path, str, RowConverter, _Options], Iterator[str]]]] = {
     "jsonl": _json_ids,
     "csv": _csv_ids,
     "parquet": _parquet_ids,
 }
-
-
-def _compile(mapping: RowMapping | None) -> CompiledMapping | None:
-    return None if mapping is None else CompiledMapping.compile(mapping)
 
 
 def _duckdb_reader() -> ModuleType:

@@ -1,17 +1,17 @@
 """Rows of a source: users, and rows that are not valid users."""
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 import attrs
 
 from .._records import fast_frozen
-from ..errors import InvalidTraitsError
-from ..mapping import CompiledMapping, RowMapping
+from .._text import pluralize
+from ..errors import printable
 from ..traits import UserTraits
 
 T = TypeVar("T")
-ToUser: TypeAlias = Callable[[Any], UserTraits]
 
 
 @fast_frozen
@@ -30,15 +30,66 @@ class BadRow:
         line: Number of its first line, starting at 1.
         last_line: Number of its last line.
         problem: What is wrong; names the field and never quotes a value.
+        file: Name of the file, if the source has several.
     """
 
     line: int
     last_line: int
     problem: str
+    file: str | None = None
 
     def __str__(self) -> str:
         lines = f"line {self.line}" if self.line == self.last_line else f"lines {self.line} to {self.last_line}"
-        return f"{lines}: {self.problem}"
+        return f"{lines}: {self.problem}" if self.file is None else f"{self.file}, {lines}: {self.problem}"
+
+
+@attrs.define
+class SourceNotes:
+    """What a person should know about how a source was read; complete once all of its rows are read.
+
+    Attributes:
+        own_fields: The user's own fields that were found under another spelling: name of the column, and the field.
+        look_alikes: Columns that became traits although they are spelled like one of the user's own fields.
+        unused: Fields that the mapping names and no row has, each with a similar name that rows have, or None.
+        unreadable: Number of values that were left out because their cast failed, by field.
+        left_out: Number of rows that the mapping's filter left out.
+    """
+
+    own_fields: dict[str, str] = attrs.field(factory=dict[str, str])
+    look_alikes: set[str] = attrs.field(factory=set[str])
+    unused: dict[str, str | None] = attrs.field(factory=dict[str, "str | None"])
+    unreadable: Counter[str] = attrs.field(factory=Counter[str])
+    left_out: int = 0
+
+    def lines(self) -> list[str]:
+        """Return the notes as sentences, without any value."""
+        return [
+            *(f"column {printable(name)} is read as {field}" for name, field in self.own_fields.items()),
+            *(f"column {printable(name)} is a trait, not the user's own field" for name in sorted(self.look_alikes)),
+            *(
+                f"{printable(name)}: {pluralize(count, 'unreadable value')} left out"
+                for name, count in sorted(self.unreadable.items())
+            ),
+            *([f"{pluralize(self.left_out, 'row')} left out by where"] if self.left_out else []),
+            *(
+                f"the mapping names {printable(path)}, which no row has{_hint(near)}"
+                for path, near in self.unused.items()
+            ),
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the notes for JSON."""
+        return {
+            "own_fields": {printable(name): field for name, field in self.own_fields.items()},
+            "look_alikes": [printable(name) for name in sorted(self.look_alikes)],
+            "unused": [printable(path) for path in self.unused],
+            "unreadable": {printable(name): count for name, count in self.unreadable.items()},
+            "left_out": self.left_out,
+        }
+
+
+def _hint(near: str | None) -> str:
+    return "" if near is None else f"; did you mean {printable(near)}?"
 
 
 def _no_ids() -> Iterator[Hashable]:
@@ -53,10 +104,12 @@ class Rows(Iterator[T], Generic[T]):
         rows: The rows.
         read_ids: Returns the id of the user in each row, from the first row on. Bad rows may have ids too. Returns no
             ids if the source can be read only once.
+        notes: How the source was read.
     """
 
     rows: Iterator[T] = attrs.field(repr=False)
     read_ids: Callable[[], Iterator[Hashable]] = attrs.field(default=_no_ids, repr=False)
+    notes: SourceNotes = attrs.field(factory=SourceNotes)
 
     def __next__(self) -> T:
         """Return the next row."""
@@ -75,31 +128,4 @@ class Rows(Iterator[T], Generic[T]):
             wrap_ids: The same for the ids.
         """
         read_ids = self.read_ids if wrap_ids is None else lambda: wrap_ids(self.read_ids())
-        return Rows(iter(wrap(self.rows)), read_ids)
-
-
-def to_row(content: Any, line: int, last_line: int, to_user: ToUser) -> Row | BadRow:  # noqa: ANN401
-    """Return *content* as a user, or as a bad row if *to_user* raises. The content is consumed."""
-    try:
-        return Row(line, to_user(content))
-    except InvalidTraitsError as error:
-        return BadRow(line, last_line, str(error))
-
-
-def user_factory(mapping: CompiledMapping | None) -> ToUser:
-    """Return the function that turns the fields of a row into a user."""
-    return UserTraits.from_mapping if mapping is None else mapping.to_user
-
-
-def id_finder(mapping: RowMapping) -> Callable[[dict[str, Any]], str | None]:
-    """Return the function that finds the user id in the fields of a row; None if there is no valid one."""
-    find_user_id = CompiledMapping.compile(mapping.id_rules).find_user_id
-
-    def find(row: dict[str, Any]) -> str | None:
-        try:
-            user_id = find_user_id(row)
-        except InvalidTraitsError:
-            return None
-        return user_id if isinstance(user_id, str) else None
-
-    return find
+        return Rows(iter(wrap(self.rows)), read_ids, self.notes)

@@ -53,11 +53,13 @@ def test_no_id_of_a_valid_row_is_missing(tmp_path_factory: pytest.TempPathFactor
         ('{"id": "7", "uid": "u1"}', ["u1"]),
         ('{"uid": "7", "user_id": "u1"}', ["u1"]),
         (r'{"id": "7", "user\u005fid": "u1"}', ["u1"]),
-        ('{"id": "7", "user_id": null}', ["7"]),
+        ('{"id": "7", "user_id": null}', []),
         ('{"id": "u1", "last_user_id": "7"}', ["u1"]),
         ('{"company": {"user_id": "7"}, "id": "u1"}', ["u1"]),
         ('{"user_id": "u1", "score": NaN}', ["u1"]),
-        ('{"user_id": 7}', []),
+        ('{"user_id": 7}', ["7"]),
+        ('{"userId": "u1", "id": "7"}', ["u1"]),
+        ('{"id": "7", "User ID": "u1"}', ["u1"]),
         ('{"plan": "pro"}', []),
         ('["user_id"]', []),
         ('{"user_id": "u1"', ["u1"]),
@@ -91,7 +93,6 @@ def test_skips_an_id_that_is_not_utf8(tmp_path: Path) -> None:
         ("plan,id\npro\npro,\npro,u1\n", ["u1"]),
         ('user_id\n"u1"x\nu2\n', ["u2"]),
         ("plan,seats\npro,3\n", []),
-        ("", []),
     ],
 )
 def test_finds_the_ids_in_csv(tmp_path: Path, text: str, found: list[str]) -> None:

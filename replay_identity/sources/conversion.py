@@ -1,0 +1,277 @@
+"""Convert the fields of a row to a user: find the user's own fields, check the id, and apply the mapping."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Final
+
+import attrs
+
+from .._paths import FieldPath, is_well_formed, not_nestable, parents_of
+from ..errors import InvalidTraitsError, SourceError, printable
+from ..mapping import CompiledMapping, RowMapping
+from ..traits import EMAIL_KEYS, NAME_KEYS, USER_ID_KEYS, UserTraits, from_validated_row, id_text, own_field
+from .rows import BadRow, Row, SourceNotes
+
+# The user's own fields by the setting of the mapping that says where they are.
+_OWN_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {"user_id": USER_ID_KEYS, "name": NAME_KEYS, "email": EMAIL_KEYS}
+# Rows of JSON differ in their names. What is known about that many sets of names is remembered.
+_MAX_SHAPES: Final = 1000
+# Columns that an error lists.
+_MAX_LISTED: Final = 20
+_SET_USER_ID: Final = 'name it in a mapping: user_id = "…" (--mapping)'
+
+
+@attrs.frozen
+class _Shape:
+    """What all rows with the same names share.
+
+    Attributes:
+        renames: The user's own fields under another spelling, each with the name of the field.
+        id_key: The field that holds the user id, after the renames, or None.
+    """
+
+    renames: tuple[tuple[str, str], ...]
+    id_key: str | None
+
+
+@attrs.define
+class RowConverter:
+    """Converts the fields of the rows of one file.
+
+    Attributes:
+        source: Name of the file, for errors.
+        mapping: The rules for the fields, or None.
+        notes: Collects what a person should know about the source.
+        anonymous: Whether to accept rows without an id as anonymous users.
+        has_datetimes: Whether rows hold datetime objects, as rows from DuckDB do.
+    """
+
+    source: str
+    mapping: RowMapping | None
+    notes: SourceNotes
+    anonymous: bool = attrs.field(default=False, kw_only=True)
+    has_datetimes: bool = attrs.field(default=False, kw_only=True)
+    _compiled: CompiledMapping | None = attrs.field(init=False)
+    # The own fields that are found by their name, and the names that the mapping decides on.
+    _own: Mapping[str, tuple[str, ...]] = attrs.field(init=False)
+    _ruled: frozenset[str] = attrs.field(init=False)
+    _shapes: dict[tuple[str, ...], _Shape] = attrs.field(init=False, factory=dict[tuple[str, ...], _Shape])
+    _names: set[str] = attrs.field(init=False, factory=set[str])
+    _has_columns: bool = attrs.field(init=False, default=False)
+    _has_explained: bool = attrs.field(init=False, default=False)
+
+    def __attrs_post_init__(self) -> None:
+        rules = self.mapping or RowMapping()
+        needs_mapping = self.mapping is not None or self.has_datetimes
+        self._compiled = CompiledMapping.compile(rules, has_datetimes=self.has_datetimes) if needs_mapping else None
+        self._own = {setting: keys for setting, keys in _OWN_FIELDS.items() if setting not in rules.user_fields}
+        self._ruled = frozenset({*rules.fields, *rules.user_fields.values()})
+
+    @property
+    def has_mapping(self) -> bool:
+        """Return True if a null means something, so that the readers of CSV must keep empty cells as nulls."""
+        return self.mapping is not None
+
+    @property
+    def id_paths(self) -> Collection[str]:
+        """Return the paths of the fields that may hold the user id."""
+        return USER_ID_KEYS if self._compiled is None else self._compiled.id_paths
+
+    def columns(self, names: Sequence[str]) -> tuple[FieldPath, ...]:
+        """Return where the value of each column goes in the fields of a row.
+
+        Raises:
+            SourceError: A name occurs twice or is the parent of another one, no column or more than one can be the
+                user id, or the mapping names a column that there is not.
+        """
+        self._check_duplicates(names)
+        try:
+            renames = self._match(names)
+            paths = tuple(_column_path(renames.get(name, name)) for name in names)
+            _check_parents({path.name for path in paths})
+        except InvalidTraitsError as error:
+            raise SourceError(self.source, str(error)) from None
+        targets = {path.name for path in paths}
+        self._check_mapping(names, targets)
+        if not self.anonymous and not self._has_id(targets):
+            problem = f"has no column for the user id; {_list_columns(names)}; {_SET_USER_ID}"
+            raise SourceError(self.source, problem)
+        self._has_columns = True
+        return paths
+
+    def convert(self, fields: dict[str, Any], line: int, last_line: int | None = None) -> Row | BadRow | None:
+        """Return the user or the bad row that *fields* are, or None if the mapping leaves the row out.
+
+        Args:
+            fields: The fields of a row, which are consumed.
+            line: Number of its first line.
+            last_line: Number of its last line, by default the same.
+        """
+        try:
+            user = self._to_user(fields)
+        except InvalidTraitsError as error:
+            return BadRow(line, last_line or line, str(error))
+        if user is None:
+            self.notes.left_out += 1
+            return None
+        if user.user_id is None and not self.anonymous:
+            return BadRow(line, last_line or line, self._no_id())
+        return Row(line, user)
+
+    def convert_fast(self, fields: dict[str, Any], line: int) -> Row | None:
+        """Return the user whose validated *fields* `parse_traits` returned, or None if `convert` must judge the row."""
+        shape = self._shapes.get(tuple(fields)) or self._shape(tuple(fields))
+        if shape.id_key is None:
+            return None
+        for name, own in shape.renames:
+            fields[own] = fields.pop(name)
+        if type(fields[shape.id_key]) is not str:
+            fields[shape.id_key] = id_text(fields[shape.id_key], shape.id_key)
+        return Row(line, from_validated_row(fields))
+
+    def find_id(self, fields: dict[str, Any]) -> str | None:
+        """Return the user id in *fields* as `convert` finds it, or None if there is no valid one."""
+        try:
+            if not self._has_columns:
+                self._rename(fields)
+            if self._compiled is not None:
+                user_id = self._compiled.find_user_id(fields)
+                return user_id if isinstance(user_id, str) else None
+            key = next((key for key in USER_ID_KEYS if key in fields), None)
+            return None if key is None else id_text(fields[key], key)
+        except InvalidTraitsError:
+            return None
+
+    def finish(self) -> None:
+        """Add to the notes what is known once all rows are read."""
+        if self._compiled is None:
+            return
+        self.notes.unreadable.update(self._compiled.unreadable)
+        self._compiled.unreadable.clear()
+        if self._names:
+            unused = sorted(self._compiled.unseen)
+            self.notes.unused.update({path: _similar(path, self._names) for path in unused})
+
+    def _to_user(self, fields: dict[str, Any]) -> UserTraits | None:
+        if not self._has_columns:
+            self._rename(fields)
+        if self._compiled is None:
+            key = next((key for key in USER_ID_KEYS if key in fields), None)
+            if key is not None:
+                fields[key] = id_text(fields[key], key)
+            return UserTraits.from_mapping(fields)
+        return self._compiled.to_user(fields) if self._compiled.selects(fields) else None
+
+    def _rename(self, fields: dict[str, Any]) -> None:
+        """Give the user's own fields their names."""
+        for name, own in (self._shapes.get(tuple(fields)) or self._shape(tuple(fields))).renames:
+            fields[own] = fields.pop(name)
+
+    def _shape(self, names: tuple[str, ...]) -> _Shape:
+        if len(self._shapes) >= _MAX_SHAPES:
+            self._shapes.clear()
+        elif len(self._names) < _MAX_SHAPES:
+            self._names.update(names)
+        renames = self._match(names)
+        keys = {renames.get(name, name) for name in names}
+        shape = _Shape(tuple(renames.items()), next((key for key in USER_ID_KEYS if key in keys), None))
+        self._shapes[names] = shape
+        return shape
+
+    def _match(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the columns that are the user's own fields under another spelling, each with the name of the field.
+
+        Raises:
+            InvalidTraitsError: Several columns could be the same field.
+        """
+        renames: dict[str, str] = {}
+        for setting, keys in self._own.items():
+            spellings = {
+                key: [name for name in names if own_field(name) == key and name not in self._ruled] for key in keys
+            }
+            own = next((key for key in keys if spellings[key]), None)
+            if own is None:
+                continue
+            chosen = own if own in spellings[own] else _only(spellings[own], own, setting)
+            if chosen != own:
+                renames[chosen] = own
+            others = {name for found in spellings.values() for name in found} - {chosen}
+            self.notes.look_alikes.update(others if chosen != own else others.difference(keys))
+        self.notes.own_fields.update(renames)
+        return renames
+
+    def _check_duplicates(self, names: Sequence[str]) -> None:
+        duplicates = [printable(name) for name, count in Counter(names).items() if count > 1]
+        if duplicates:
+            raise SourceError(self.source, f"has the column {', '.join(duplicates)} more than once")
+
+    def _check_mapping(self, names: Sequence[str], targets: Collection[str]) -> None:
+        """Raise if the mapping names a column that there is not; the fields of an object are looked for in the rows."""
+        if self._compiled is None:
+            return
+        known = {*names, *targets}
+        for path in sorted(self._compiled.unseen):
+            if path in known or any(name.startswith(f"{path}.") for name in known):
+                self._compiled.unseen.discard(path)
+            elif not known.intersection(parents_of(path)):
+                similar = _similar(path, names)
+                hint = f"did you mean {printable(similar)}?" if similar else _list_columns(names)
+                raise SourceError(
+                    self.source, f"the mapping names the column {printable(path)}, which it lacks; {hint}"
+                )
+
+    def _has_id(self, targets: set[str]) -> bool:
+        return any(path in targets or not targets.isdisjoint(parents_of(path)) for path in self.id_paths)
+
+    def _no_id(self) -> str:
+        if self._has_explained:
+            return "has no user id"
+        self._has_explained = True
+        if self.mapping is not None and self.mapping.user_id is not None:
+            return f"has no user id; expected one in {printable(self.mapping.user_id)}"
+        expected = f"has no user id; expected one in {', '.join(USER_ID_KEYS)}"
+        return expected if self._has_columns else f"{expected} ({_list_columns(sorted(self._names))}); {_SET_USER_ID}"
+
+
+def _only(spellings: Sequence[str], own: str, setting: str) -> str:
+    """Return the only spelling of the field *own*.
+
+    Raises:
+        InvalidTraitsError: There are several.
+    """
+    if len(spellings) == 1:
+        return spellings[0]
+    both = " and ".join(map(printable, spellings))
+    raise InvalidTraitsError(both, f"each could be {own}; set {setting} in a mapping (--mapping)")
+
+
+def _column_path(name: str) -> FieldPath:
+    """Return the path that a column name is; a name whose dots separate no names is a flat one, such as ``No.``."""
+    parts = name.split(".")
+    is_path = is_well_formed(name) and all(part == part.strip() for part in parts)
+    return FieldPath.parse(name) if is_path else FieldPath(name, (), name)
+
+
+def _check_parents(names: Collection[str]) -> None:
+    for name in names:
+        for parent in parents_of(name):
+            if parent in names:
+                raise InvalidTraitsError(f"column {printable(name)}", not_nestable(parent))
+
+
+def _similar(path: str, names: Iterable[str]) -> str | None:
+    by_text = {name.casefold(): name for name in names}
+    found = get_close_matches(path.casefold(), by_text, n=1)
+    return by_text[found[0]] if found else None
+
+
+def _list_columns(names: Sequence[str]) -> str:
+    """Return a sentence of the columns; names that may be values, because there is no header, are not shown."""
+    shown = [printable(name) if _is_like_a_name(name) else "…" for name in names[:_MAX_LISTED]]
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return f"found {', '.join(shown)}{more}"
+
+
+def _is_like_a_name(name: str) -> bool:
+    return "@" not in name and not name[:1].isdigit()

@@ -1,0 +1,66 @@
+"""Read a stream of bytes line by line, and number the lines."""
+
+import codecs
+from collections.abc import Iterator
+from functools import partial
+from typing import IO, Any, Final, TypeAlias
+
+from ..errors import SourceError
+
+# A file without line breaks must not fill the memory; no user is this long.
+MAX_LINE: Final = 32 * 1024 * 1024
+TOO_LONG: Final = f"is longer than {MAX_LINE // 1024 // 1024} MiB"
+
+# The number of a line, starting at 1, and its bytes with the line break, or None for a line longer than `MAX_LINE`.
+# A bulk load makes one for each row, and a tuple is the fastest to make.
+Line: TypeAlias = tuple[int, bytes | None]
+
+
+def read_lines(stream: IO[bytes], source: str) -> Iterator[Line]:
+    """Yield the lines of *stream* without a byte order mark.
+
+    Raises:
+        SourceError: The stream cannot be read, or yields text instead of bytes.
+    """
+    number = 0
+    try:
+        while chunk := stream.readline(MAX_LINE):
+            number += 1
+            if number == 1:
+                chunk = _without_byte_order_mark(chunk, source)
+                if not chunk:  # The file holds nothing but the mark.
+                    return
+            if len(chunk) < MAX_LINE or chunk.endswith(b"\n"):
+                yield number, chunk
+            else:
+                _skip_line(stream)
+                yield number, None
+    except (OSError, ValueError) as error:
+        # A ValueError may quote content, for example from a stream that decodes.
+        raise SourceError(source, f"cannot be read: {type(error).__name__}") from None
+
+
+def line_chunks(stream: IO[bytes], source: str) -> Iterator[bytes]:
+    """Yield the lines of *stream* faster than `read_lines`, those that are too long in pieces.
+
+    Raises:
+        SourceError: The stream yields text instead of bytes.
+    """
+    yield _without_byte_order_mark(stream.readline(MAX_LINE), source)
+    yield from iter(partial(stream.readline, MAX_LINE), b"")
+
+
+def not_utf8(_content: bytes) -> str:
+    """Return the problem of *content*, which is not UTF-8."""
+    return "not valid UTF-8; set encoding (--encoding)"
+
+
+def _skip_line(stream: IO[bytes]) -> None:
+    while (chunk := stream.readline(MAX_LINE)) and not chunk.endswith(b"\n"):
+        pass
+
+
+def _without_byte_order_mark(first: Any, source: str) -> bytes:  # noqa: ANN401  # A text stream yields str.
+    if not isinstance(first, bytes):
+        raise SourceError(source, "expected a binary stream, got a text stream; open the file in binary mode")
+    return first.removeprefix(codecs.BOM_UTF8)
