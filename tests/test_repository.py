@@ -140,7 +140,7 @@ def test_unpinned_line_is_found(line: str) -> None:
 @pytest.mark.parametrize(
     ("lock", "needed"),
     [
-        ("dev.txt", lambda: [*library("cli", "emulator", "fast", "testing", "warehouse"), *group("dev")]),
+        ("dev.txt", lambda: [*library("cli", "emulator", "fast", "files", "testing", "warehouse"), *group("dev")]),
         ("contrib.txt", lambda: [*library("testing"), *group("types"), *group("test"), *contributed()]),
         ("release.txt", lambda: list(group("release"))),
     ],
@@ -187,7 +187,14 @@ def contributed() -> Iterator[Requirement]:
 
 def test_every_extra_is_locked() -> None:
     """The development lock covers all extras; a new extra has to be added to the test above."""
-    assert set(project()["project"]["optional-dependencies"]) == {"cli", "emulator", "fast", "testing", "warehouse"}
+    assert set(project()["project"]["optional-dependencies"]) == {
+        "cli",
+        "emulator",
+        "fast",
+        "files",
+        "testing",
+        "warehouse",
+    }
 
 
 def test_locks_agree() -> None:
