@@ -51,8 +51,8 @@ def test_accepts_anonymous_users_only_on_request() -> None:
     assert anonymous == [Row(1, UserTraits(traits={"plan": "pro"}))]
     assert [str(bad) for bad in read(row + b"\n" + row)] == [
         (
-            'line 1: has no user id; expected one in user_id, uid, id (found plan); name it in a mapping: user_id = "…" '
-            "(--mapping)"
+            "line 1: has no user id; expected one in user_id, uid, id (found plan); name it in a mapping: "
+            'user_id = "…" (--mapping)'
         ),
         "line 2: has no user id",
     ]
