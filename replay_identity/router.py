@@ -16,6 +16,7 @@ from ._threads import DaemonPool
 from ._values import REMOVE, describe_type, is_nested
 from .adapters.exchange import Exchange
 from .adapters.http_adapter import encoding_name, stable_repr
+from .adapters.id_rules import id_violations
 from .adapters.protocols import IdentityBackend, Plan
 from .adapters.responses import adapter_error, checked_outcome
 from .errors import ConfigurationError, printable
@@ -87,6 +88,9 @@ class Route:
         """Return the part of *user* that the backend receives, or why it receives nothing."""
         if self.when is not None and not self.when(user):
             return Skipped(self.name, SkipReason.FILTERED)
+        # Here and not only in the adapters, since a contributed one may not look at ids.
+        if violations := id_violations(user.user_id, getattr(self.backend, "allow_ids", frozenset())):
+            return Rejected(self.name, violations)
         if self.only is None and not self.exclude and not self.rename:
             return user
         try:

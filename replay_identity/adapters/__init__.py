@@ -21,6 +21,7 @@ from .credentials import account_name, check_api_key, check_base_url
 from .diff import compare_fields
 from .exchange import Exchange, NoResponse, Request, Response, Sleep
 from .http_adapter import HttpAdapter
+from .id_rules import IdRule, id_violations
 from .limits import BatchLimits, Limit, Limits, Unit
 from .protocols import (
     BatchEntry,
@@ -59,6 +60,7 @@ __all__ = [
     "Exchange",
     "Failure",
     "HttpAdapter",
+    "IdRule",
     "IdentityBackend",
     "InvalidTraitsError",
     "JobProgress",
@@ -98,6 +100,7 @@ __all__ = [
     "checked_string",
     "compare_fields",
     "failure_outcome",
+    "id_violations",
     "is_list",
     "is_nested",
     "iso8601",

@@ -8,9 +8,11 @@ from typing import Any, ClassVar, Final, cast
 import attrs
 
 from ..errors import ConfigurationError
+from ..traits import UserTraits
 from .adaptation import Adaptation, OnViolation, check_on_violation
 from .credentials import account_name, check_api_key, check_base_url
 from .exchange import Request
+from .id_rules import IdRule, as_id_rules, check_allow_ids, id_violations
 from .limits import Limits
 from .protocols import Plan
 
@@ -34,6 +36,7 @@ class HttpAdapter:
         api_key: The vendor's key.
         base_url: URL of the API, or None for the vendor's own.
         on_violation: ``"reject"`` a user who breaks a limit, or ``"adapt"`` the traits with a recorded loss.
+        allow_ids: Rules about ids that do not apply: ``"placeholder-id"``, ``"id-in-scientific-notation"`` or both.
         name: Name of the backend in outcomes and settings.
         allow_insecure: Allow a plain http URL that is not loopback.
 
@@ -54,6 +57,9 @@ class HttpAdapter:
     api_key: str = attrs.field(repr=False)
     base_url: str | None = attrs.field(default=None, kw_only=True)
     on_violation: OnViolation = attrs.field(default="reject", kw_only=True, validator=check_on_violation)
+    allow_ids: frozenset[IdRule] = attrs.field(
+        default=frozenset[IdRule](), kw_only=True, converter=as_id_rules, validator=check_allow_ids
+    )
     name: str = attrs.field(default="", kw_only=True)
     allow_insecure: bool = attrs.field(default=False, kw_only=True)
     _url: str = attrs.field(default="", init=False, repr=False, eq=False)
@@ -109,9 +115,15 @@ class HttpAdapter:
             raise ConfigurationError("base_url", "the URL is missing", f"pass the URL of your {self.name} server")
         return check_base_url(url, allow_insecure=self.allow_insecure)
 
-    def _adaptation(self) -> Adaptation:
-        """Return an empty `Adaptation` that adapts or rejects according to `on_violation`."""
-        return Adaptation(adapt=self.on_violation == "adapt")
+    def _adaptation(self, user: UserTraits | None = None) -> Adaptation:
+        """Return an `Adaptation` that adapts or rejects according to `on_violation`; it rejects an id of many people.
+
+        Pass the *user*. Without, their id is checked only if a router, or a bulk run, sends them.
+        """
+        adaptation = Adaptation(adapt=self.on_violation == "adapt")
+        if user is not None:
+            adaptation.violations += id_violations(user.user_id, self.allow_ids)
+        return adaptation
 
     def _plan(self, adaptation: Adaptation, request: Request | None, fields: Mapping[str, Any] | None = None) -> Plan:
         """Return a plan that sends *request*, or sends nothing if *adaptation* has violations."""

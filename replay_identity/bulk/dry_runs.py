@@ -110,23 +110,23 @@ def check_user(user: UserTraits, backends: Iterable[IdentityBackend | Route]) ->
 
     An `Accepted` lists the adjustments, a `Rejected` the violations.
     """
-    return tuple(_check(user, backend) for backend in backends)
+    return tuple(_check(user, backend if isinstance(backend, Route) else Route(backend)) for backend in backends)
 
 
 def check(users: Iterable[UserTraits], backends: Iterable[IdentityBackend | Route]) -> Stats:
     """Count the outcomes of `check_user` for all *users*."""
-    checked = tuple(backends)
+    routes = [backend if isinstance(backend, Route) else Route(backend) for backend in backends]
     stats = Stats()
     for user in users:
-        stats.add(check_user(user, checked))
+        stats.add(check_user(user, routes))
     return stats
 
 
-def _check(user: UserTraits, backend: IdentityBackend | Route) -> Outcome:
+def _check(user: UserTraits, route: Route) -> Outcome:
     try:
-        plan = backend.plan(user)
+        plan = route.plan(user)
     except Exception as error:  # noqa: BLE001  # A bug in one adapter must not hide another's outcome.
-        return Broken(backend.name, type(error).__name__)  # The message may quote a value.
+        return Broken(route.name, type(error).__name__)  # The message may quote a value.
     return plan if isinstance(plan, Skipped) else _expected_outcome(plan)
 
 

@@ -11,6 +11,7 @@ from .._values import checked_id, checked_string
 from ..adapters.credentials import check_header
 from ..adapters.exchange import Exchange, Request, Response, T
 from ..adapters.http_adapter import HttpAdapter
+from ..adapters.id_rules import id_violations
 from ..adapters.limits import BatchLimits, Limits
 from ..adapters.protocols import (
     BatchEntry,
@@ -84,6 +85,7 @@ class Fullstory(HttpAdapter):
         api_key: The key exactly as Fullstory shows it; it is not base64-encoded.
         base_url: Address of the API; by default that of the key's realm.
         on_violation: ``"reject"`` a user who breaks a limit, or ``"adapt"`` the traits with a recorded loss.
+        allow_ids: Rules about ids that do not apply: ``"placeholder-id"``, ``"id-in-scientific-notation"`` or both.
         integration_source: Name of a partner's integration, sent to Fullstory with each request.
         name: Name of the backend in outcomes and settings.
         allow_insecure: Allow a plain http address that is not loopback.
@@ -306,6 +308,7 @@ class Fullstory(HttpAdapter):
         vendor_id = user.vendor_ids.get(self.name)
         adapt = self.on_violation == "adapt"
         payload = encode_user(user, adapt=adapt, vendor_id=vendor_id if batched else None, only=only)
+        payload.adaptation.violations += id_violations(user.user_id, self.allow_ids)
         if vendor_id in {".", ".."}:
             payload.adaptation.reject(f"vendor_ids.{self.name}", "dot-segment")
         return payload

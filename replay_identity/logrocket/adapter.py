@@ -39,6 +39,7 @@ class LogRocket(HttpAdapter):
         app: The application; by default the key's.
         base_url: Address of the API without ``/v1``; by default LogRocket's own.
         on_violation: ``"reject"`` a user who breaks a limit, or ``"adapt"`` the traits with a recorded loss.
+        allow_ids: Rules about ids that do not apply: ``"placeholder-id"``, ``"id-in-scientific-notation"`` or both.
         name: Name of the backend in outcomes and settings.
         allow_insecure: Allow a plain http address that is not loopback.
 
@@ -63,7 +64,7 @@ class LogRocket(HttpAdapter):
 
     def plan(self, user: UserTraits, /, *, only: Container[str] | None = None) -> Plan:
         """Return the PUT that merges *user*, or their fields in *only*; no request if there is nothing to send."""
-        adaptation = self._adaptation()
+        adaptation = self._adaptation(user)
         _check_user_id(user.user_id, adaptation)
         body = encode_user(user, adaptation)
         if not body and adaptation.adjustments:

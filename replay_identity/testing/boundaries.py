@@ -98,6 +98,6 @@ _USERS: Final[Mapping[str, MakeUser]] = {
 # The fields of the limits that a user can be exactly at.
 MEASURED: Final = frozenset(_USERS.keys() - {"user"} | {"trait_count"})
 _PATHS: Final = {"trait_value": "traits.t", "user": "traits.t"}
-# Strict vendors validate e-mail addresses.
-_ENDINGS: Final = {"email": "@example.com"}
+# Strict vendors validate e-mail addresses, and an id of blanks is a placeholder.
+_ENDINGS: Final = {"email": "@example.com", "user_id": "u"}
 _PLAIN: Final = ("a", "z")

@@ -27,6 +27,7 @@ RULE_MODULES: Final = [
     *(PACKAGE / "fullstory").glob("*.py"),
     *(PACKAGE / "logrocket").glob("*.py"),
     PACKAGE / "router.py",
+    PACKAGE / "adapters" / "id_rules.py",
 ]
 
 _FENCED: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

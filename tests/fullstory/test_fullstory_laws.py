@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from replay_identity import REMOVE, Adjustment, Fullstory, UserTraits
 from replay_identity._values import is_nested
 from replay_identity.adapters import Plan
+from replay_identity.adapters.id_rules import ID_RULES
 from replay_identity.errors import printable
 from replay_identity.fullstory.payload import encode_user
 from replay_identity.testing import scalars, trait_maps, trait_names, user_traits, valid_users
@@ -23,7 +24,7 @@ STRICT = Fullstory("na1.key")
 LENIENT = Fullstory("na1.key", on_violation="adapt")
 NAME = re.compile(r"\A[A-Za-z][A-Za-z0-9_]*\Z")
 # Violations that cannot be adapted: another id is another user, and of two values with one name one would be lost.
-NEVER_MENDED = {"uid-length", "dot-segment", "name-collision"}
+NEVER_MENDED = {"uid-length", "dot-segment", "name-collision"} | ID_RULES | ID_RULES
 LOSSLESS = {"coerced"}
 
 

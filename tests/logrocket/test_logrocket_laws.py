@@ -15,12 +15,13 @@ from hypothesis import given
 from replay_identity import REMOVE, LogRocket, UserTraits
 from replay_identity._values import is_nested
 from replay_identity.adapters import Plan
+from replay_identity.adapters.id_rules import ID_RULES
 from replay_identity.errors import printable
 from replay_identity.testing import user_traits, valid_users
 
 STRICT = LogRocket("acme:shop:key")
 LENIENT = LogRocket("acme:shop:key", on_violation="adapt")
-NEVER_MENDED = {"anonymous-user", "dot-segment", "user-id-length", "name-collision", "nothing-left"}
+NEVER_MENDED = {"anonymous-user", "dot-segment", "user-id-length", "name-collision", "nothing-left"} | ID_RULES
 LOSSLESS = {"coerced", "flattened", "lifted", "removed", "warned"}
 
 

@@ -87,7 +87,10 @@ FAULTS: Final = {
         "        return round(value) if isinstance(value, float) else value\n",
     ),
     "a loss in reject mode": Fault(
-        "test_reject_mode_loses_nothing", "adaptation = self._adaptation()", "adaptation = Adaptation(adapt=True)"
+        "test_reject_mode_loses_nothing", "adaptation = self._adaptation(user)", "adaptation = Adaptation(adapt=True)"
+    ),
+    "an id of many people that is sent": Fault(
+        "test_ids_of_many_people_are_rejected", "self._adaptation(user)", "self._adaptation()"
     ),
     "a valid list that is rejected": Fault(
         "test_valid_users_are_never_rejected",

@@ -28,6 +28,7 @@ class Mixpanel(HttpAdapter):
         base_url: URL of the API; by default ``https://api.mixpanel.com``. Projects stored in the EU need
             ``https://api-eu.mixpanel.com``, and those in India ``https://api-in.mixpanel.com``.
         on_violation: ``"reject"`` a user who breaks a limit, or ``"adapt"`` the traits with a recorded loss.
+        allow_ids: Rules about ids that do not apply: ``"placeholder-id"``, ``"id-in-scientific-notation"`` or both.
         name: Name of the backend in outcomes and settings.
         allow_insecure: Allow a plain http URL that is not loopback.
 
@@ -81,7 +82,7 @@ class Mixpanel(HttpAdapter):
         return {**super()._make_headers(), "accept": "application/json, text/plain"}
 
     def _encode(self, user: UserTraits) -> UserUpdates:
-        return encode_user(user, self.api_key, self._adaptation())
+        return encode_user(user, self.api_key, self._adaptation(user))
 
     def _plan_of(self, user: UserUpdates) -> Plan:
         return Plan(self.name, self._request([user]) if user.updates else None, user.adjustments, user.violations)

@@ -44,6 +44,7 @@ class OpenPanel(HttpAdapter):
         client_id: The client's id, a UUID. A client with write access is enough.
         base_url: URL of the API of a self-hosted server, without ``/track``; by default OpenPanel's cloud.
         on_violation: ``"reject"`` a user who breaks a rule, or ``"adapt"`` the traits with a recorded loss.
+        allow_ids: Rules about ids that do not apply: ``"placeholder-id"``, ``"id-in-scientific-notation"`` or both.
         name: Name of the backend in outcomes and settings.
         allow_insecure: Allow a plain http URL that is not loopback.
 
@@ -65,7 +66,7 @@ class OpenPanel(HttpAdapter):
 
     def plan(self, user: UserTraits, /) -> Plan:
         """Return the request that merges *user*, or no request if there is nothing to send."""
-        adaptation = self._adaptation()
+        adaptation = self._adaptation(user)
         if user.user_id is None:
             adaptation.reject("user_id", "anonymous-user")
         fields = encode_user(user, adaptation)

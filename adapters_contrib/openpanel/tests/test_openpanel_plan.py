@@ -86,7 +86,7 @@ def test_base_url_is_a_self_hosted_servers() -> None:
     assert request_of(UserTraits("u1", name="Ada"), backend).url == "https://op.example.com/api/track"
 
 
-@pytest.mark.parametrize("user_id", ["1", "null", " u1 ", "é" * 5000, "a/b"])
+@pytest.mark.parametrize("user_id", ["1", "nobody", " u1 ", "é" * 5000, "a/b"])
 def test_an_id_is_sent_unchanged(user_id: str) -> None:
     """As text of any length, since OpenPanel has no limit."""
     body = request_of(UserTraits(user_id, name="Ada")).body

@@ -73,6 +73,7 @@ class PostHog(HttpAdapter):
         api_key: The project's key, ``phc_…``.
         base_url: URL of the API; by default that of the US region. The EU's is ``https://eu.i.posthog.com``.
         on_violation: ``"reject"`` a user who breaks a limit, or ``"adapt"`` the traits with a recorded loss.
+        allow_ids: Rules about ids that do not apply: ``"placeholder-id"``, ``"id-in-scientific-notation"`` or both.
         name: Name of the backend in outcomes and settings.
         allow_insecure: Allow a plain http URL that is not loopback.
         now: Returns the current time.
@@ -140,7 +141,7 @@ class PostHog(HttpAdapter):
 
     def _encode(self, user: UserTraits) -> tuple[Properties, Adaptation]:
         """Return the properties of *user*, small enough for one event, and what changed."""
-        adaptation = self._adaptation()
+        adaptation = self._adaptation(user)
         check_distinct_id(user.user_id, adaptation)
         properties = encode_user(user, adaptation)
         size = len(encode_event(user, event_properties(properties), uuid=PLACEHOLDER_ID, now=PLACEHOLDER_TIME))

@@ -8,7 +8,8 @@ from .limits import DISTINCT_ID
 
 # Placeholders that clients send by mistake. All their users would become one person, so PostHog keeps the event and
 # creates no person (rust/capture/src/v1/analytics/constants.rs, and for ids in quotes
-# nodejs/src/ingestion/common/persons/person-merge-service.ts, in github.com/PostHog/posthog, read 2026-11-21).
+# nodejs/src/ingestion/common/persons/person-merge-service.ts, in github.com/PostHog/posthog, read 2026-11-21). Most are
+# placeholders for every vendor; `allow_ids` allows them elsewhere, but not here.
 _ILLEGAL: Final = frozenset(
     (
         *("0", "false", "nan", "none", "null", "true", "undefined", "[object object]"),
@@ -21,6 +22,8 @@ _QUOTES: Final = frozenset("'\"")
 
 def check_distinct_id(user_id: str | None, adaptation: Adaptation) -> None:
     """Record a violation unless PostHog creates a person with exactly *user_id*, even when adapting."""
+    if adaptation.violations:
+        return  # A rule of every vendor already says what is wrong.
     if user_id is None:
         adaptation.reject("user_id", "anonymous-user")
     elif user_id != user_id.strip():

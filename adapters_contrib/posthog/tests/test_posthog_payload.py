@@ -171,6 +171,14 @@ def test_a_nul_in_a_name_is_not_sent(field: str) -> None:
     assert LENIENT.plan(user).adjustments == (Adjustment(field, "dropped", "nul-character"),)
 
 
+OWN_ILLEGAL_IDS = ("distinctid", "DISTINCT_ID", "id", "email", "backend", "System", "user")
+# Illegal at PostHog, and for every vendor.
+SHARED_ILLEGAL_IDS = (
+    *("anonymous", "Guest", "not_authenticated", "undefined", "true", "FALSE", "[object Object]", "NaN", "None"),
+    *("none", "null", "0", NIL, "anonymous-user", '"null"', "'Anonymous'"),
+)
+
+
 @pytest.mark.parametrize("on_violation", ["reject", "adapt"])
 @pytest.mark.parametrize(
     ("user_id", "rule"),
@@ -178,16 +186,10 @@ def test_a_nul_in_a_name_is_not_sent(field: str) -> None:
         (None, "anonymous-user"),
         (" u1", "outer-blanks"),
         ("u1\u00a0", "outer-blanks"),
-        ("\n", "outer-blanks"),
+        ("\n", "placeholder-id"),
         ("u\0001", "nul-character"),
-        *[
-            (user_id, "illegal-distinct-id")
-            for user_id in (
-                *("anonymous", "Guest", "distinctid", "DISTINCT_ID", "id", "not_authenticated", "email", "undefined"),
-                *("true", "FALSE", "[object Object]", "NaN", "None", "none", "null", "0", NIL),
-                *("anonymous-user", "backend", "System", "user", '"null"', "'Anonymous'"),
-            )
-        ],
+        *[(user_id, "illegal-distinct-id") for user_id in (*OWN_ILLEGAL_IDS, "'User'")],
+        *[(user_id, "placeholder-id") for user_id in SHARED_ILLEGAL_IDS],
     ],
 )
 def test_an_illegal_id_is_always_rejected(user_id: str | None, rule: str, on_violation: OnViolation) -> None:
@@ -198,7 +200,15 @@ def test_an_illegal_id_is_always_rejected(user_id: str | None, rule: str, on_vio
     assert plan.request is None
 
 
-@pytest.mark.parametrize("user_id", ["u 1", "00", "nobody", "null-1", "'null\"", '"', "'", "''", "NaNa", "u" * 200])
+@pytest.mark.parametrize("user_id", [*OWN_ILLEGAL_IDS, *SHARED_ILLEGAL_IDS])
+def test_an_illegal_id_cannot_be_allowed(user_id: str) -> None:
+    """PostHog would create no person for it."""
+    plan = PostHog("phc_key", allow_ids={"placeholder-id"}).plan(UserTraits(user_id, name="Ann"))
+
+    assert plan.violations == (Violation("user_id", "illegal-distinct-id"),)
+
+
+@pytest.mark.parametrize("user_id", ["u 1", "00", "nobody", "null-1", "'null\"", '"', "'", "NaNa", "u" * 200])
 def test_an_id_that_only_looks_illegal_is_sent(user_id: str) -> None:
     """Unchanged."""
     request = STRICT.plan(UserTraits(user_id, name="Ann")).request

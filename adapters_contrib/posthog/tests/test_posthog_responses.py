@@ -330,7 +330,7 @@ def test_a_general_failure_applies_to_every_user(response: Response) -> None:
 
 def test_invalid_and_empty_users_are_not_sent() -> None:
     """Each has an outcome, in its place."""
-    outcomes, transport = identify(with_results({}), UserTraits("null", name="x"), ANN, UserTraits("u1"), BOB)
+    outcomes, transport = identify(with_results({}), UserTraits("system", name="x"), ANN, UserTraits("u1"), BOB)
 
     assert outcomes == (
         Rejected("posthog", (Violation("user_id", "illegal-distinct-id"),)),

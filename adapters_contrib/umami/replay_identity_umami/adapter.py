@@ -41,6 +41,7 @@ class Umami(HttpAdapter):
         api_key: The website's id, a UUID. Umami has no other credential, and this one is public.
         base_url: URL of the Umami server without ``/api``; required.
         on_violation: ``"reject"`` a user who breaks a limit, or ``"adapt"`` the traits with a recorded loss.
+        allow_ids: Rules about ids that do not apply: ``"placeholder-id"``, ``"id-in-scientific-notation"`` or both.
         name: Name of the backend in outcomes and settings.
         allow_insecure: Allow a plain http URL that is not loopback.
 
@@ -66,7 +67,7 @@ class Umami(HttpAdapter):
 
     def plan(self, user: UserTraits, /) -> Plan:
         """Return the request that merges *user*, or no request if there is nothing to send."""
-        adaptation = self._adaptation()
+        adaptation = self._adaptation(user)
         _check_user_id(user.user_id, adaptation)
         data = encode_user(user, adaptation)
         timestamp = {} if user.observed_at is None else {"timestamp": encode_timestamp(user.observed_at, adaptation)}

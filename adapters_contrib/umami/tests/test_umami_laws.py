@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 from hypothesis import given
@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from replay_identity_umami import Umami
 from replay_identity_umami.emulator.properties import read_property
 
-from replay_identity.adapters import Plan, UserTraits, is_nested
+from replay_identity.adapters import IdRule, Plan, UserTraits, is_nested
 from replay_identity.errors import printable
 from replay_identity.testing import datetimes, numbers, scalars, user_traits
 
 WEBSITE = "a2c1f0de-5b7e-4c7f-9d0a-3f1e2b4c5d6e"
 STRICT = Umami(WEBSITE, base_url="https://umami.example.com")
 LENIENT = Umami(WEBSITE, base_url="https://umami.example.com", on_violation="adapt")
-NEVER_MENDED = {"anonymous-user", "user-id-length", "nul-byte", "name-collision", "nothing-left"}
+NEVER_MENDED = {"anonymous-user", "user-id-length", "nul-byte", "name-collision", "nothing-left"} | set(
+    get_args(IdRule)
+)
 
 
 def payload_of(plan: Plan) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Cases about plans, fields, limits and accounts: plans are pure, are what is sent, and record every loss."""
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import combinations, product
 from typing import Any, Final
@@ -12,6 +12,7 @@ import pytest
 from ..._paths import leaves, prefixes
 from ..._values import REMOVE
 from ...adapters.exchange import Request
+from ...adapters.id_rules import IdRule
 from ...adapters.protocols import IdentityBackend, Plan, SupportsBatch, SupportsPartialUpdate
 from ...errors import printable
 from ...outcomes import Rejected, Skipped, Violation
@@ -26,6 +27,12 @@ from .support import USER, first_request, for_all, leaks_in
 _OTHER_URL: Final = "http://127.0.0.1:9"
 # The values of `USER` that are not its id.
 _PROBES: Final = ("Canary Finch", "canary@example.com", "canary-plan", 918273, "canary-tag")
+# Ids that many users share by mistake, and the rules against them.
+_SHARED_IDS: Final[Mapping[str, IdRule]] = {
+    "null": "placeholder-id",
+    " Undefined ": "placeholder-id",
+    "1.23457E+17": "id-in-scientific-notation",
+}
 # Names and values that a vendor may not tell apart.
 _NAMES: Final = ("a", "a.b", "a b", "a_b", "name", "email")
 _VALUES: Final[tuple[TraitValue, ...]] = (
@@ -118,6 +125,18 @@ class PlanCases(AdapterHooks):
             assert bool(strict.violations) == (bool(lenient.violations) or bool(_lost(lenient)))
 
         check()
+
+    @pytest.mark.parametrize(("user_id", "rule"), _SHARED_IDS.items())
+    def test_ids_of_many_people_are_rejected(self, user_id: str, rule: IdRule) -> None:
+        """A placeholder, and a number in scientific notation, are rejected in either mode."""
+        user = UserTraits(user_id, name="Ada")
+        if not self.satisfies_other_rules(user):
+            pytest.skip("another rule already rejects the id")
+        for backend in self._both():
+            plan = backend.plan(user)
+            assert plan.request is None
+            assert Violation("user_id", rule) in plan.violations
+            assert first_request(backend.identify(user)) == Rejected(backend.name, plan.violations)
 
     def test_removal_is_sent_or_recorded(self) -> None:
         """A removal changes the request; if the vendor cannot clear a trait, it is rejected or recorded."""

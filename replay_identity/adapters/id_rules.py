@@ -1,0 +1,122 @@
+"""Ids that many people share by mistake: placeholders, and numbers whose last digits a program has cut off.
+
+The rules are our policy, and the same for every vendor: all people who are sent under one id become one user, which
+nothing can undo.
+"""
+
+import re
+from collections.abc import Collection
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
+
+from ..errors import ConfigurationError
+from ..outcomes import Violation
+
+if TYPE_CHECKING:
+    import attrs
+
+IdRule: TypeAlias = Literal["placeholder-id", "id-in-scientific-notation"]
+ID_RULES: Final[frozenset[str]] = frozenset(get_args(IdRule))
+_PLACEHOLDER_ID: Final = Violation("user_id", "placeholder-id")
+_SCIENTIFIC_NOTATION: Final = Violation("user_id", "id-in-scientific-notation")
+
+# What programs print for a value that is not there. Only these are also found in combinations: "undefined undefined".
+_NULLS: Final = (
+    *("null", "nil", "none", "undefined", "undef"),  # SQL, JavaScript, Ruby, Go, Python, Perl.
+    *("nan", "-nan", "+nan"),  # A missing number in pandas and JavaScript, and C's printf of it.
+    "na",  # R, and pandas.NA.
+)
+# What applications call a person without an account, and people a value that they do not have. Written with any of
+# `_JOINTS`.
+_PHRASES: Final = (
+    *("anonymous user", "guest user", "unknown user", "not authenticated", "not logged in"),
+    *("not set", "not available", "not applicable", "not provided"),
+)
+_JOINTS: Final = (" ", "_", "-", "")
+_PLACEHOLDERS: Final = frozenset(
+    (
+        *_NULLS,
+        *(phrase.replace(" ", joint) for phrase in _PHRASES for joint in _JOINTS),
+        *("anonymous", "anon", "guest", "unknown", "unidentified"),
+        *("true", "false"),  # A condition in place of the id: `user && user.id`.
+        *("0", "-1", "0.0", "-0"),  # The zero value of a number, and "not found"; databases count ids from 1.
+        *("n/a", "n.a.", "#n/a"),  # Written by people and by spreadsheets.
+        *("#null!", "#value!", "#ref!", "#name?", "#div/0!", "#num!", "#error!"),  # The errors of spreadsheets.
+        *("infinity", "-infinity", "+infinity", "-inf", "+inf"),  # A number that is out of range; "inf" may be a name.
+        "\\n",  # NULL in a dump of PostgreSQL or MySQL, where it is written with a capital N.
+        # Written by people for "nothing", and what is empty as text.
+        *("-", "--", "---", "\u2013", "\u2014", "?", "??", "???"),
+        *("[]", "{}", "()", "<>", '""', "''", "``", "(blank)", "(empty)", "<empty>", "<blank>"),
+        # The UUID and the ObjectId of zeros.
+        *("00000000-0000-0000-0000-000000000000", "00000000000000000000000000000000", "000000000000000000000000"),
+    )
+)
+# In lower case, "nat" may be a name.
+_PLACEHOLDERS_IN_THIS_CASE: Final = frozenset({"NaT"})
+_NULL: Final = "|".join(map(re.escape, _NULLS))
+_PATTERN: Final = re.compile(
+    rf"(?:{_NULL})(?:[\s_|:;,./+-]+(?:{_NULL}))+"  # Fields put together without a look at them.
+    r"|\[object \w+\]"  # JavaScript's text of any object.
+    r"|#+"  # A cell too narrow for its number.
+    r"|\{\{.*\}\}|\$\{.*\}|<%.*%>|%\(\w+\)s",  # A template that was not filled in.
+    re.DOTALL,
+)
+_CLOSING: Final = {'"': '"', "'": "'", "`": "`", "(": ")", "<": ">", "[": "]", "{": "}"}
+# What begins with any other character is no longer looked at.
+_STARTS: Final = frozenset((*(null[0] for null in _NULLS), *_CLOSING, *"#{$<%+-.,0123456789"))
+_ZERO_WIDTH: Final = "\ufeff\u200b\u200c\u200d\u2060\u00ad\0"
+# Spreadsheets, data frames, C and JavaScript write the sign; Java and Spark write only a decimal point. An id such as
+# "12e4" has neither.
+_SCIENTIFIC: Final = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)e[+-]\d+|[+-]?(?:\d+[.,]\d*|[.,]\d+)e\d+", re.ASCII)
+
+
+def id_violations(user_id: str | None, allow_ids: AbstractSet[str] = frozenset()) -> tuple[Violation, ...]:
+    """Return the rule that *user_id* breaks as an id of many people, unless it is one of *allow_ids*."""
+    violation = None if user_id is None else _violation(user_id)
+    return () if violation is None or violation.rule in allow_ids else (violation,)
+
+
+def check_allow_ids(_instance: object, attribute: "attrs.Attribute[Any]", rules: AbstractSet[str]) -> None:
+    """Validate an attrs field: raise ConfigurationError unless all *rules* are rules about ids."""
+    if not rules <= ID_RULES:
+        raise ConfigurationError(attribute.name, f"expected rules among {', '.join(sorted(ID_RULES))}")
+
+
+def as_id_rules(rules: Collection[IdRule]) -> frozenset[IdRule]:
+    """Convert an attrs field to a set of rules."""
+    if isinstance(rules, str):
+        problem = "expected a set of rules, got a string"
+        raise ConfigurationError("allow_ids", problem, 'write allow_ids={"placeholder-id"}')
+    return frozenset(rules)
+
+
+def _violation(user_id: str) -> Violation | None:
+    # Most ids are of letters and digits only, and none of those is in scientific notation. A user's id is looked at for
+    # every backend, so this must be fast.
+    text = user_id if user_id.isalnum() else _stripped(user_id)
+    folded = text.lower()
+    if folded in _PLACEHOLDERS or text in _PLACEHOLDERS_IN_THIS_CASE:
+        return _PLACEHOLDER_ID
+    if text.isalnum() or (text and folded[0] not in _STARTS):
+        return None
+    if _is_placeholder(folded):
+        return _PLACEHOLDER_ID
+    return _SCIENTIFIC_NOTATION if _SCIENTIFIC.fullmatch(folded) else None
+
+
+def _stripped(text: str) -> str:
+    """Return *text* without blanks and characters of no width at its ends."""
+    stripped = text.strip()
+    if stripped.isascii() and stripped.isprintable():
+        return stripped
+    while stripped != (shorter := stripped.strip(_ZERO_WIDTH).strip()):
+        stripped = shorter
+    return stripped
+
+
+def _is_placeholder(text: str) -> bool:
+    """Return True if *text*, stripped and in lower case, is blank or no id of one person."""
+    if not text or text in _PLACEHOLDERS or _PATTERN.fullmatch(text):
+        return True
+    is_enclosed = len(text) > 1 and text[-1] == _CLOSING.get(text[0])
+    return is_enclosed and _is_placeholder(_stripped(text[1:-1]))
