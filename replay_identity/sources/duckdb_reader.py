@@ -2,7 +2,6 @@
 
 import contextlib
 import glob
-import re
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ import duckdb
 from .._paths import FieldPath
 from ..errors import InvalidTraitsError, SourceError, printable
 from .conversion import RowConverter
+from .duckdb_errors import database_problem, query_problem
 from .rows import BadRow, Row
 
 MEMORY: Final = "256MB"
@@ -31,10 +31,6 @@ _SETTINGS: Final[Mapping[str, _Setting]] = {
     "python_enable_replacements": "false",
 }
 _FINAL_SETTINGS: Final = "SET TimeZone = 'UTC'; SET lock_configuration = true"
-
-# These errors describe the query and are raised before any row is read. All others may quote values of rows.
-_QUERY_ERRORS: Final = (duckdb.ParserException, duckdb.CatalogException, duckdb.BinderException)
-_QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
 
 _WITH_ZONE: Final = "TIMESTAMP WITH TIME ZONE"
 _NESTED: Final = frozenset({"struct", "map", "list", "array"})
@@ -61,28 +57,61 @@ class _Column:
 
 @attrs.frozen
 class _Query:
-    """A query, and the columns of its result."""
+    """A query, and the columns of its result.
 
-    sql: str
-    columns: Sequence[_Column]
+    Attributes:
+        sql: The query.
+        source: Its name in errors.
+        names: Names of the columns of its result.
+        types: DuckDB's types of the columns.
+    """
+
+    sql: str = attrs.field(repr=False)
+    source: str
+    names: Sequence[str]
+    types: Sequence[Any]
 
     @classmethod
-    def prepare(cls, connection: duckdb.DuckDBPyConnection, sql: str, paths: Sequence[FieldPath]) -> "_Query":
-        relation = connection.sql(sql)
-        names, types = relation.columns, relation.types
-        columns = [_Column(path, _restore_function(type_)) for path, type_ in zip(paths, types, strict=True)]
-        return cls(_in_utc_query(sql, names, types), columns)
+    def prepare(cls, connection: duckdb.DuckDBPyConnection, sql: str, source: str) -> "_Query":
+        """Return the query with the columns of its result; reads no row.
+
+        Raises:
+            SourceError: The query is not valid, or a file that it names cannot be read.
+        """
+        try:
+            relation = connection.sql(sql)
+            return cls(sql, source, relation.columns, relation.types)
+        except duckdb.Error as error:
+            problem = query_problem(error, sql)
+        raise SourceError(source, problem)  # Not inside the handler: the context of the error would quote values.
 
     def fetch(self, connection: duckdb.DuckDBPyConnection) -> Iterator[Sequence[Any]]:
-        """Yield the values of each row."""
-        return _fetch(connection.execute(self.sql))
+        """Yield the values of each row.
 
-    def fields(self, values: Sequence[Any]) -> dict[str, Any]:
-        """Return the fields of a row."""
-        row: dict[str, Any] = {}
-        for column, value in zip(self.columns, values, strict=True):
-            column.set(row, value)
-        return row
+        Raises:
+            SourceError: The query fails.
+        """
+        try:
+            connection.execute(_in_utc_query(self.sql, self.names, self.types))
+            while batch := connection.fetchmany(BATCH):
+                yield from batch
+        except duckdb.Error as error:
+            problem = query_problem(error, self.sql, self.names)
+        else:
+            return
+        raise SourceError(self.source, problem)
+
+    def columns(self, paths: Sequence[FieldPath]) -> list[_Column]:
+        """Return the columns, given where their values go."""
+        return [_Column(path, _restore_function(type_)) for path, type_ in zip(paths, self.types, strict=True)]
+
+
+def _fields(columns: Iterable[_Column], values: Sequence[Any]) -> dict[str, Any]:
+    """Return the fields of a row."""
+    row: dict[str, Any] = {}
+    for column, value in zip(columns, values, strict=True):
+        column.set(row, value)
+    return row
 
 
 def parquet_rows(paths: Iterable[str], source: str, converter: RowConverter) -> Iterator[Row | BadRow]:
@@ -92,9 +121,10 @@ def parquet_rows(paths: Iterable[str], source: str, converter: RowConverter) -> 
         SourceError: A file cannot be read.
     """
     number = 0
-    with _connect(None, source) as connection:
+    with _connect(None) as connection:
         for path in paths:
-            for row_number, row in _rows(connection, _parquet_query(path), converter, first=number + 1):
+            query = _Query.prepare(connection, _parquet_query(path), source)
+            for row_number, row in _rows(connection, query, converter, first=number + 1):
                 number = row_number
                 if row is not None:
                     yield row
@@ -106,17 +136,17 @@ def parquet_ids(paths: Iterable[str], source: str, converter: RowConverter) -> I
     Raises:
         SourceError: A file cannot be read.
     """
-    with _connect(None, source) as connection:
+    with _connect(None) as connection:
         for path in paths:
-            sql = _parquet_query(path)
-            names = connection.sql(sql).columns
-            fields = dict(zip(names, converter.columns(names), strict=True))
+            query = _Query.prepare(connection, _parquet_query(path), source)
+            fields = dict(zip(query.names, converter.columns(query.names), strict=True))
             selected = [name for name, field in fields.items() if _may_hold_id(field.name, converter)]
             if not selected:
                 continue
-            ids_sql = f"SELECT {', '.join(map(_identifier, selected))} {sql}"
-            query = _Query.prepare(connection, ids_sql, [fields[name] for name in selected])
-            ids = (converter.find_id(query.fields(values)) for values in query.fetch(connection))
+            ids_sql = f"SELECT {', '.join(map(_identifier, selected))} {query.sql}"
+            ids_query = _Query.prepare(connection, ids_sql, source)
+            columns = ids_query.columns([fields[name] for name in selected])
+            ids = (converter.find_id(_fields(columns, values)) for values in ids_query.fetch(connection))
             yield from (user_id for user_id in ids if user_id is not None)
 
 
@@ -135,71 +165,57 @@ def query_rows(sql: str, source: str, converter: RowConverter, database: Path | 
     Raises:
         SourceError: The database cannot be opened, or the query fails.
     """
-    with _connect(database, source) as connection:
-        query = _single_query(connection, sql, source)
+    with _connect(database) as connection:
+        query = _Query.prepare(connection, _single_query(connection, sql, source), source)
         for _, row in _rows(connection, query, converter, first=1):
             if row is not None:
                 yield row
 
 
 @contextlib.contextmanager
-def _connect(database: Path | None, source: str) -> Generator[duckdb.DuckDBPyConnection]:
+def _connect(database: Path | None) -> Generator[duckdb.DuckDBPyConnection]:
     """Open a read-only connection that spills only to a temporary directory."""
     if database is not None and not database.is_file():
         raise SourceError(str(database), "not a DuckDB database file")
-    with tempfile.TemporaryDirectory(prefix="replay-identity-") as spill:
-        config: dict[str, _Setting] = {**_SETTINGS, "temp_directory": spill}
-        try:
-            connection = duckdb.connect(database or ":memory:", read_only=database is not None, config=config)
-        except duckdb.Error as error:
-            problem = f"cannot be opened as a DuckDB database: {type(error).__name__}"
-            raise SourceError(str(database), problem) from None
-        with contextlib.closing(connection), _source_errors(source):
-            connection.execute(_FINAL_SETTINGS)
-            yield connection
+    with tempfile.TemporaryDirectory(prefix="replay-identity-") as spill, _open(database, spill) as connection:
+        connection.execute(_FINAL_SETTINGS)
+        yield connection
 
 
-@contextlib.contextmanager
-def _source_errors(source: str) -> Generator[None]:
-    """Turn DuckDB's errors into SourceErrors, which quote no value."""
+def _open(database: Path | None, spill: str) -> contextlib.closing[duckdb.DuckDBPyConnection]:
+    config: dict[str, _Setting] = {**_SETTINGS, "temp_directory": spill}
     try:
-        yield
-    except _QUERY_ERRORS as error:
-        message = str(error).partition("\n")[0]
-        raise SourceError(source, f"the query is not valid: {_QUOTED.sub(_hide_value, message)}") from None
+        connection = duckdb.connect(database or ":memory:", read_only=database is not None, config=config)
+        return contextlib.closing(connection)
     except duckdb.Error as error:
-        raise SourceError(source, f"cannot be read: {type(error).__name__}") from None
-
-
-def _hide_value(quoted: re.Match[str]) -> str:
-    # A quoted identifier is a name; anything else may be a value.
-    return quoted[0] if quoted[0][1:-1].isidentifier() else "…"
+        problem = database_problem(error, str(database))
+    raise SourceError(str(database), problem)
 
 
 def _single_query(connection: duckdb.DuckDBPyConnection, sql: str, source: str) -> str:
-    statements = connection.extract_statements(sql)
-    if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
-        raise SourceError(source, "expected exactly one SELECT statement")
-    return statements[0].query.strip().removesuffix(";")
+    try:
+        statements = connection.extract_statements(sql)
+    except duckdb.Error as error:
+        problem = query_problem(error, sql)
+    else:
+        if [statement.type for statement in statements] == [duckdb.StatementType.SELECT]:
+            return statements[0].query.strip().removesuffix(";")
+        problem = "expected exactly one SELECT statement"
+    raise SourceError(source, problem)
 
 
 def _rows(
-    connection: duckdb.DuckDBPyConnection, sql: str, converter: RowConverter, first: int
+    connection: duckdb.DuckDBPyConnection, query: _Query, converter: RowConverter, first: int
 ) -> Iterator[tuple[int, Row | BadRow | None]]:
     """Yield the number of each row that the query returns, from *first* on, and the row, or None if it is left out."""
-    query = _Query.prepare(connection, sql, converter.columns(connection.sql(sql).columns))
+    columns = query.columns(converter.columns(query.names))
     for number, values in enumerate(query.fetch(connection), first):
         try:
-            fields = query.fields(values)
+            fields = _fields(columns, values)
         except InvalidTraitsError as error:
             yield number, BadRow(number, number, str(error))
         else:
             yield number, converter.convert(fields, number)
-
-
-def _fetch(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
-    while batch := connection.fetchmany(BATCH):
-        yield from batch
 
 
 def _in_utc_query(sql: str, names: Sequence[str], types: Sequence[Any]) -> str:

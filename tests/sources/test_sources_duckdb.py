@@ -204,20 +204,16 @@ def test_opens_databases_read_only(tmp_path: Path) -> None:
         ("SET threads = 9", "expected exactly one SELECT statement"),
         ("SELCT 1", 'the query is not valid: Parser Error: syntax error at or near "SELCT"'),
         ("SELECT 1 'canary-7Q' 'canary-7Q'", "the query is not valid: Parser Error: syntax error at or near …"),
-        ("SELECT * FROM userz", "the query is not valid: Catalog Error: Table with name userz does not exist!"),
+        ("SELECT * FROM userz", "the query is not valid: Catalog Error: Table with name userz does not exist"),
         (
             'SELECT "canary-7Q" FROM (SELECT 1 AS id) t',
-            "the query is not valid: Binder Error: Referenced column … not found in FROM clause!",
+            "the query is not valid: Binder Error: Referenced column … not found in FROM clause; did you mean id?",
         ),
-        ("SELECT 'canary-7Q'::INT AS id", "cannot be read: ConversionException"),
-        ("SELECT x::INT AS id FROM (VALUES ('1'), ('canary-7Q')) t(x)", "cannot be read: ConversionException"),
-        ("SELECT * FROM 'no.parquet'", "cannot be read: IOException"),
-        ("SELECT * FROM 'https://example.com/x.parquet'", "cannot be read: Error"),
         ("SELECT 1 AS a, 2 AS a", "has the column a more than once"),
     ],
 )
 def test_reports_invalid_queries(sql: str, problem: str) -> None:
-    """DuckDB's message is shown only for errors in the query, without quoted values."""
+    """DuckDB's own words are shown, without values; test_sources_duckdb_errors.py has more of them."""
     assert rejected(read_query(sql)) == f"the query: {problem}"
 
 
@@ -244,7 +240,10 @@ def test_rejects_files_that_are_not_parquet(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "text.parquet").write_text(CANARY, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
-    assert rejected(read_users("text.parquet")) == "text.parquet: cannot be read: InvalidInputException"
+    assert (
+        rejected(read_users("text.parquet"))
+        == "text.parquet: cannot be read: File text.parquet too small to be a Parquet file"
+    )
     assert rejected(read_users("no.parquet")) == "no.parquet: cannot be read: No such file"
     for source in ("-", io.BytesIO()):
         assert "pass the name of a file" in rejected(read_users(source, format="parquet"))
