@@ -1,8 +1,8 @@
 """Dotted paths to values in nested dicts, such as ``company.address.city``."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeGuard
 
 import attrs
 
@@ -17,6 +17,9 @@ class Missing(Enum):
 
 
 MISSING: Final = Missing.MISSING
+
+# No list of a row is longer.
+_MAX_INDEX_DIGITS: Final = 9
 
 EMPTY_PART: Final = "has a dot with no name before or after it"
 
@@ -37,26 +40,48 @@ class FieldPath:
 
     @classmethod
     def parse(cls, name: str) -> Self:
-        """Return the path written as *name*."""
-        *parents, key = name.split(".")
+        """Return the path written as *name*; dots that separate no names, as in ``Phone No.``, belong to the name."""
+        *parents, key = split_path(name)
         return cls(name, tuple(parents), key)
 
-    def pop(self, row: dict[str, Any]) -> Any:  # noqa: ANN401  # Any value that a row can hold.
+    @classmethod
+    def column(cls, name: str, *, is_flat: bool) -> Self:
+        """Return where the values of the column called *name* go; a flat name is not a path, even if it has dots."""
+        return cls(name, (), name) if is_flat else cls.parse(name)
+
+    @property
+    def has_index(self) -> bool:
+        """Return True if a part of the path may be the index of a list's item."""
+        return any(map(_is_index, (*self.parents, self.key)))
+
+    def get(self, row: Mapping[str, Any]) -> Any:  # noqa: ANN401  # Any value that a row can hold.
+        """Return the value in *row*, or MISSING."""
+        flat = row.get(self.name, MISSING)
+        return self._get_nested(row) if flat is MISSING and self.parents else flat
+
+    def pop(self, row: dict[str, Any]) -> Any:  # noqa: ANN401  # As above.
         """Remove the value from *row* and return it, or return MISSING.
 
-        A row may hold it in nested dicts, or under the whole path as one flat name.
+        A row may hold it in nested dicts, or under the whole path as one flat name. Dicts that this leaves empty are
+        removed. A list is never changed: the value of one of its items is only returned.
 
         Raises:
             InvalidTraitsError: The row has both.
         """
         flat = row.pop(self.name, MISSING)
+        if not self.parents:
+            return flat
         inner = row
         for parent in self.parents:
             value = inner.get(parent)
             if not is_nested(value):
-                return flat
+                nested: Any = self._get_nested(row) if _is_sequence(value) else MISSING
+                break
             inner = value
-        nested: Any = inner.pop(self.key, MISSING)
+        else:
+            nested = inner.pop(self.key, MISSING)
+            if nested is not MISSING and not inner:
+                self._remove_empty(row)
         if flat is MISSING or nested is MISSING:
             return nested if flat is MISSING else flat
         raise InvalidTraitsError(printable(self.name), "is given twice: as one dotted name and as a nested field")
@@ -80,6 +105,25 @@ class FieldPath:
         if row.get(self.key) is not None:
             raise InvalidTraitsError(printable(self.name), "is given twice: another field is renamed to it")
         row[self.key] = value
+
+    def _get_nested(self, row: Mapping[str, Any]) -> Any:  # noqa: ANN401  # As above.
+        value: Any = row
+        for part in (*self.parents, self.key):
+            if is_nested(value):
+                value = value.get(part, MISSING)
+            elif _is_sequence(value) and _is_index(part) and int(part) < len(value):
+                value = value[int(part)]
+            else:
+                return MISSING
+        return value
+
+    def _remove_empty(self, row: dict[str, Any]) -> None:
+        """Remove the dicts on the path that are empty, from the innermost on."""
+        outer = [row]
+        for parent in self.parents:
+            outer.append(outer[-1][parent])
+        while len(outer) > 1 and not outer.pop():
+            del outer[-1][self.parents[len(outer) - 1]]
 
 
 def parse_paths(names: Iterable[str]) -> tuple[FieldPath, ...]:
@@ -131,6 +175,12 @@ def prefixes(path: str) -> list[str]:
     return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
+def split_path(path: str) -> list[str]:
+    """Return the parts of a dotted *path*; a name whose dots do not separate names is a single part."""
+    parts = path.split(".")
+    return parts if all(part and part == part.strip() for part in parts) else [path]
+
+
 def parents_of(path: str) -> list[str]:
     """Return the parents of *path*, the outermost first."""
     return prefixes(path)[:-1]
@@ -139,6 +189,14 @@ def parents_of(path: str) -> list[str]:
 def is_well_formed(path: str) -> bool:
     """Return True if no part of *path* is empty."""
     return all(path.split("."))
+
+
+def _is_index(part: str) -> bool:
+    return part.isascii() and part.isdigit() and len(part) <= _MAX_INDEX_DIGITS
+
+
+def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, list | tuple)
 
 
 def not_nestable(parent: str) -> str:

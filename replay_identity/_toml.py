@@ -28,6 +28,8 @@ _TYPE_NAMES: Final[Mapping[object, str]] = {
     int: "a whole number",
     float: "a number",
 }
+# Settings that are one text or a list of texts; a text alone would otherwise be read as a list of its characters.
+_TEXTS: Final[tuple[object, ...]] = (tuple[str, ...], tuple[str, ...] | None, str | tuple[str, ...] | None)
 _POSITION: Final = re.compile(r"at (line \d+, column \d+)")
 
 
@@ -126,6 +128,9 @@ def _describe(error: BaseException, expected_type: object) -> str:
     if get_origin(expected_type) is Mapping or attrs.has(_class(expected_type)):
         return "expected a table"
 
+    if expected_type in _TEXTS:
+        return "expected a string or a list of strings"
+
     # An optional setting is described by its type when it is set.
     types = (part for part in get_args(expected_type) or (expected_type,) if part is not type(None))
     name = _TYPE_NAMES.get(next(types, None))
@@ -149,10 +154,19 @@ def _structure_exactly(value: object, cls: type) -> Any:  # noqa: ANN401  # An i
     return cls(value)
 
 
+def _structure_texts(value: object, _type: object) -> Any:  # noqa: ANN401  # A string or strings.
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):  # pyright: ignore[reportUnknownVariableType]
+        raise TypeError
+    return tuple(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # All are strings.
+
+
 def _make_converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True, use_alias=True)
     for cls in _ACCEPTED_TYPES:
         converter.register_structure_hook(cls, _structure_exactly)
+    converter.register_structure_hook_func(lambda cls: cls in _TEXTS, _structure_texts)
     return converter
 
 

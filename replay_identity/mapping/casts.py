@@ -6,9 +6,8 @@ Every cast takes a value and the path that an error names.
 import math
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import date, datetime, tzinfo
 from decimal import Decimal
-from fractions import Fraction
 from functools import partial
 from typing import Any, Final, NoReturn, TypeAlias, TypeGuard
 from uuid import UUID
@@ -17,29 +16,31 @@ from .._json import parse_json
 from .._values import iso8601
 from ..errors import InvalidTraitsError
 from ..traits import TraitType
+from .date_casts import DateFormat, to_date, to_date_by_format, to_datetime, to_excel_date, with_timezone
+from .number_format import NumberFormat, number_hint
 
 CastFunction: TypeAlias = Callable[[Any, str], Any]
 
 # Numbers as JSON writes them: no plus sign, no leading zeros, no spaces.
-_INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)")
+_INTEGER: Final = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0+)?")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,5})?")
-_DECIMAL: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
-_DATETIME: Final = re.compile(
-    r"""[0-9]{4}-[0-9]{2}-[0-9]{2}
-        (?: [T ] [0-9]{2}:[0-9]{2} (?: :[0-9]{2} (?: \.[0-9]{1,6} (?P<finer>[0-9]*) )? )?
-            (?: Z | [+-][0-9]{2}(?: :?[0-9]{2} )? )?
-        )?""",
-    re.VERBOSE,
+_TRUE: Final = ("true", "t", "yes", "y", "on", "1")
+_FALSE: Final = ("false", "f", "no", "n", "off", "0")
+_BOOLEANS: Final[Mapping[str, bool]] = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
+# An item of a PostgreSQL array, in quotes or without them, and what follows it.
+_ARRAY_ITEM: Final = re.compile(
+    r"""\s*
+        (?: "(?P<quoted>(?:[^"\\]|\\.)*+)" | (?P<plain>(?:[^\s"{},\\]|\\.)(?:[^"{},\\]|\\.)*+) )
+        \s* (?P<comma>,|$)""",
+    re.VERBOSE | re.DOTALL,
 )
-_DATE_LENGTH: Final = len("2026-11-21")
-_BOOLEANS: Final[Mapping[str, bool]] = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 
 _INT64: Final = 2**63
 # A 64-bit float keeps any number of up to this many digits exactly.
 _SAFE_DIGITS: Final = 15
-# No 64-bit float and no datetime needs more, and parsing more would be slow.
+# No 64-bit float needs more, and parsing more would be slow.
 _MAX_DIGITS: Final = 400
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 CAST_TYPES: Final[Mapping[str, TraitType]] = {
     "str": "str",
@@ -48,7 +49,9 @@ CAST_TYPES: Final[Mapping[str, TraitType]] = {
     "bool": "bool",
     "date": "date",
     "epoch": "date",
+    "epoch-s": "date",
     "epoch-ms": "date",
+    "excel-date": "date",
     "strs": "strs",
     "ints": "ints",
     "reals": "reals",
@@ -57,30 +60,25 @@ CAST_TYPES: Final[Mapping[str, TraitType]] = {
 }
 
 
-def find_cast(name: str, zone: tzinfo | None) -> CastFunction:
-    """Return the cast called *name*; *zone* applies to datetimes without a time zone."""
-    if name in _CASTS:
-        return _CASTS[name]
-    to_date = partial(_to_date, zone=zone)
-    if name == "date":
-        return to_date
-    return partial(_to_list, cast=to_date if name == "dates" else _CASTS[name.removesuffix("s")])
+def find_cast(
+    name: str, zone: tzinfo | None, *, formats: tuple[DateFormat, ...] = (), numbers: NumberFormat | None = None
+) -> CastFunction:
+    """Return the cast called *name*.
 
-
-def with_timezone(moment: datetime, zone: tzinfo | None, path: str) -> datetime:
-    """Return *moment* with its own time zone, or else with *zone*.
-
-    Raises:
-        InvalidTraitsError: There is no zone, or its clocks skip or repeat that hour.
+    Args:
+        name: The cast.
+        zone: Applies to datetimes without a time zone.
+        formats: Formats of dates, instead of ISO 8601.
+        numbers: How numbers in strings are written, if not as in JSON.
     """
-    if moment.tzinfo is not None:
-        return moment
-    if zone is None:
-        _reject(path, "the datetime has no time zone; set timezone in the mapping")
-    placed = moment.replace(tzinfo=zone)
-    if zone is not UTC and placed.utcoffset() != placed.replace(fold=1).utcoffset():
-        _reject(path, "is in an hour that the clocks of the time zone skip or repeat")
-    return placed
+    if name in LIST_CASTS:
+        return partial(_to_list, cast=find_cast(name.removesuffix("s"), zone, formats=formats, numbers=numbers))
+    if name == "date":
+        return partial(to_date_by_format, zone=zone, formats=formats) if formats else partial(to_date, zone=zone)
+    if name == "excel-date":
+        return partial(to_excel_date, zone=zone)
+    cast = _CASTS[name]
+    return cast if numbers is None else partial(_read_number, cast=cast, numbers=numbers)
 
 
 def _reject(path: str, problem: str) -> NoReturn:
@@ -107,13 +105,24 @@ def _to_str(value: object, path: str) -> str:
     _reject(path, "expected a string, or a number, boolean, date or UUID to write as one")
 
 
+def _read_number(value: object, path: str, cast: CastFunction, numbers: NumberFormat) -> int | float:
+    """Return the number in *value*, which is written as *numbers* say if it is a string."""
+    if isinstance(value, str):
+        value = numbers.read(value)
+        if value is None:
+            _reject(path, "expected a number that is written as decimal, thousands and strip say")
+    number: int | float = cast(value, path)
+    return number
+
+
 def _to_int(value: object, path: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         number = int(value)
     elif isinstance(value, str):
-        if _INTEGER.fullmatch(value) is None:
-            _reject(path, "expected a whole number")
-        number = int(value) if len(value) < _MAX_DIGITS else _INT64
+        match = _INTEGER.fullmatch(value)
+        if match is None:
+            _reject(path, f"expected a whole number{number_hint(value)}")
+        number = int(match[1]) if len(match[1]) < _MAX_DIGITS else _INT64
     elif isinstance(value, float) and value.is_integer():
         number = int(value)
     elif isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
@@ -137,7 +146,7 @@ def _to_real(value: object, path: str) -> float:
         _reject(path, "expected a finite number")
     if isinstance(value, str):
         if _NUMBER.fullmatch(value) is None:
-            _reject(path, "expected a number")
+            _reject(path, f"expected a number{number_hint(value)}")
         if len(value) <= _SAFE_DIGITS and "e" not in value and "E" not in value:
             return float(value)
         if len(value) > _MAX_DIGITS:
@@ -168,54 +177,7 @@ def _to_bool(value: Any, path: str) -> bool:  # noqa: ANN401  # A row's value.
             return boolean
     elif type(value) is int and value in {0, 1}:
         return value == 1
-    _reject(path, "expected one of true, false, yes, no, 1, 0")
-
-
-def _to_date(value: Any, path: str, zone: tzinfo | None) -> date:  # noqa: ANN401  # A row's value.
-    if isinstance(value, datetime):
-        return with_timezone(value, zone, path)
-    if isinstance(value, date):
-        return value
-    match = _DATETIME.fullmatch(value) if type(value) is str else None
-    if match is None:
-        _reject(path, "expected an ISO 8601 date, such as 2026-11-21 or 2026-11-21T08:30:00Z")
-    if (match["finer"] or "").strip("0"):
-        _reject(path, "is more precise than a microsecond")
-    try:
-        if len(value) == _DATE_LENGTH:
-            return date.fromisoformat(value)
-        return with_timezone(datetime.fromisoformat(value), zone, path)
-    except ValueError:
-        raise InvalidTraitsError(
-            path, "expected a date that exists in the calendar"
-        ) from None  # The cause may quote the value.
-
-
-def _to_datetime(value: object, path: str, microseconds: int) -> datetime:
-    """Return *value* as a datetime in UTC: a count of units of *microseconds* since 1970."""
-    number = _number(value)
-    if number is None:
-        _reject(path, f"expected a number of {'seconds' if microseconds == _SECOND else 'milliseconds'} since 1970")
-    exact = number * microseconds
-    if exact.denominator != 1:
-        _reject(path, "is more precise than a microsecond")
-    try:
-        return _EPOCH + timedelta(microseconds=exact.numerator)
-    except OverflowError:
-        raise InvalidTraitsError(path, "is outside the years 1 to 9999") from None
-
-
-def _number(value: object) -> int | Fraction | None:
-    """Return *value* as an exact number, or None if it is none or too long for a datetime."""
-    if type(value) is int:
-        return value
-    if isinstance(value, str) and len(value) < _MAX_DIGITS and _DECIMAL.fullmatch(value):
-        return Fraction(value)
-    if isinstance(value, float) and math.isfinite(value):
-        return Fraction(repr(value))
-    if isinstance(value, Decimal) and value.is_finite() and abs(int(value.as_tuple().exponent)) < _MAX_DIGITS:
-        return Fraction(value)
-    return None
+    _reject(path, "expected one of true, false, yes, no, on, off, t, f, y, n, 1, 0")
 
 
 def _to_json(value: object, path: str) -> object:
@@ -230,24 +192,43 @@ def _to_json(value: object, path: str) -> object:
 
 
 def _to_list(value: object, path: str, cast: CastFunction) -> list[Any]:
-    items = _to_json(value, path)
+    items = _array_items(value, path) if isinstance(value, str) and value[:1] == "{" else _to_json(value, path)
     if not _is_list(items):
         _reject(path, "expected a list")
     return [cast(item, f"{path}[{index}]") for index, item in enumerate(items)]
+
+
+def _array_items(text: str, path: str) -> list[str]:
+    """Return the items of a PostgreSQL array, such as ``{a,"b c",NULL}``, without the nulls."""
+    if not text.endswith("}"):
+        _reject(path, "expected a list")
+    inner = text[1:-1]
+    items: list[str] = []
+    position = 0
+    while position < len(inner) and not (not items and inner.isspace()):
+        match = _ARRAY_ITEM.match(inner, position)
+        if match is None or (match["comma"] and match.end() == len(inner)):
+            _reject(path, "expected a list, as JSON or as a PostgreSQL array without arrays inside")
+        position = match.end()
+        plain = match["plain"]
+        if plain is None or plain.strip().upper() != "NULL":
+            items.append(_ESCAPED.sub(r"\1", match["quoted"] if plain is None else plain.rstrip()))
+    return items
 
 
 def _is_list(value: object) -> TypeGuard[list[Any]]:
     return type(value) is list
 
 
-_SECOND: Final = 1_000_000
+LIST_CASTS: Final = frozenset({"strs", "ints", "reals", "bools", "dates"})
 _CASTS: Final[Mapping[str, CastFunction]] = {
     "any": _keep,
     "str": _to_str,
     "int": _to_int,
     "real": _to_real,
     "bool": _to_bool,
-    "epoch": partial(_to_datetime, microseconds=_SECOND),
-    "epoch-ms": partial(_to_datetime, microseconds=_SECOND // 1000),
+    "epoch": partial(to_datetime, cast="epoch"),
+    "epoch-s": partial(to_datetime, cast="epoch-s"),
+    "epoch-ms": partial(to_datetime, cast="epoch-ms"),
     "json": _to_json,
 }

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import attrs
 
-from .._paths import is_well_formed, leaves, parents_of
+from .._paths import leaves, parents_of, split_path
 from .._text import pluralize
 from .._values import MAX_DEPTH
 from ..errors import InvalidTraitsError
@@ -212,13 +212,13 @@ class Inference:
 
 def _is_addressable(names: tuple[str, ...]) -> bool:
     """Return True if a rule for the joined *names* finds the value: a nested name must not have dots."""
-    return len(names) == 1 or not any("." in name for name in names)
+    return len(names) == 1 or list(names) == split_path(".".join(names))
 
 
 def _can_have_rule(path: str) -> bool:
-    parts = path.split(".")
+    parts = split_path(path)
     # Nothing can be nested in a user field.
-    return is_well_formed(path) and len(parts) <= _MAX_PARTS and parts[0] not in _USER_FIELDS
+    return path != "" and len(parts) <= _MAX_PARTS and parts[0] not in _USER_FIELDS
 
 
 @attrs.define
@@ -325,7 +325,9 @@ def _is_plausible(cast: Cast, value: object, items: list[Any] | None) -> bool:
         return items is not None and _ITEM_TYPES[cast].issuperset(map(type, items))
     if cast == "bool":
         return isinstance(value, bool) or (isinstance(value, str) and value.lower() in _BOOLEANS)
-    return cast != "int" or not isinstance(value, float | Decimal)
+    if cast == "int":
+        return not isinstance(value, float | Decimal) and not (isinstance(value, str) and "." in value)
+    return True
 
 
 def _can_be_cast(value: object, cast: Cast) -> bool:

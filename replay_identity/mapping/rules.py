@@ -1,16 +1,19 @@
 """The rules of a mapping, and which of them contradict each other."""
 
-from collections.abc import Mapping
-from datetime import UTC, tzinfo
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, tzinfo
 from typing import Any, Final, Literal, TypeAlias, get_args
 from zoneinfo import ZoneInfo
 
 import attrs
 
-from .._paths import EMPTY_PART, is_well_formed, not_nestable, parents_of
+from .._paths import FieldPath, not_nestable, prefixes
 from ..errors import ConfigurationError, InvalidTraitsError, printable
 from ..traits import USER_ID_KEYS, UserTraits
-from .casts import find_cast
+from .casts import CastFunction, find_cast
+from .cleaning import TextRules
+from .date_casts import DateFormat
+from .number_format import NumberFormat
 
 Cast: TypeAlias = Literal[
     "any",
@@ -20,7 +23,9 @@ Cast: TypeAlias = Literal[
     "bool",
     "date",
     "epoch",
+    "epoch-s",
     "epoch-ms",
+    "excel-date",
     "json",
     "strs",
     "ints",
@@ -30,11 +35,15 @@ Cast: TypeAlias = Literal[
 ]
 Null: TypeAlias = Literal["absent", "remove"]
 FieldNull: TypeAlias = Literal["inherit", "absent", "remove"]
-Unlisted: TypeAlias = Literal["keep", "drop"]
+Unlisted: TypeAlias = Literal["keep", "drop", "lifted"]
+OnError: TypeAlias = Literal["reject", "absent"]
+Dots: TypeAlias = Literal["nest", "flat"]
 
 # Casts whose result may be an object.
 _OBJECT_CASTS: Final = frozenset({"any", "json"})
-_DATETIME_CASTS: Final = frozenset({"any", "date", "epoch", "epoch-ms"})
+_DATETIME_CASTS: Final = frozenset({"any", "date", "epoch", "epoch-s", "epoch-ms", "excel-date"})
+_FORMAT_CASTS: Final = frozenset({"date", "dates"})
+_NUMBER_CASTS: Final = frozenset({"int", "real", "ints", "reals"})
 
 
 def _one_of(choices: object) -> Any:  # noqa: ANN401  # A validator of attrs.
@@ -45,14 +54,34 @@ def _one_of(choices: object) -> Any:  # noqa: ANN401  # A validator of attrs.
     return check
 
 
-def _is_path(_instance: object, attribute: "attrs.Attribute[Any]", value: str | None) -> None:
-    if value is not None:
-        _check_path(value, attribute.name)
+def _is_path(_instance: object, attribute: "attrs.Attribute[Any]", value: str | tuple[str, ...] | None) -> None:
+    for path in _as_paths(value):
+        _check_path(path, attribute.name)
 
 
 def _check_path(path: str, setting: str) -> None:
-    if not is_well_formed(path):
-        raise ConfigurationError(setting, EMPTY_PART if path else "is empty")
+    if not path:
+        raise ConfigurationError(setting, "is empty")
+
+
+def _as_paths(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return () if value is None else _as_texts(value)
+
+
+def _as_name(value: str | Sequence[str] | None) -> str | tuple[str, ...] | None:
+    return value if value is None or isinstance(value, str) else tuple(value)
+
+
+def _as_choices(values: Mapping[str, Any]) -> Mapping[str, tuple[Any, ...]]:
+    return {path: tuple(value) if type(value) in {list, tuple} else (value,) for path, value in values.items()}
+
+
+def _as_texts(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _as_optional_texts(value: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if value is None else _as_texts(value)
 
 
 @attrs.frozen
@@ -65,6 +94,16 @@ class FieldRule:
         drop: Whether to ignore the field.
         default: Value of an absent field, cast like any other value; None for no value.
         null: What a null in this field means; ``"inherit"`` takes the mapping's setting.
+        nulls: Texts that mean null; None takes the mapping's setting, and so for the next three.
+        trim: Whether to remove spaces at both ends of texts.
+        lower: Whether to change texts to lower case.
+        normalise: Whether to compose characters (NFC) and remove those of no width.
+        on_error: Whether a value that cannot be cast makes the row a bad row (``"reject"``) or is left out and counted
+            (``"absent"``).
+        format: Formats of dates in strings, as `datetime.strptime` reads them, instead of ISO 8601.
+        decimal: Decimal sign of numbers in strings, a point or a comma.
+        thousands: Separator of thousands in such numbers, or None if there is none.
+        strip: Texts to remove at either end of such numbers, such as a currency.
     """
 
     rename: str | None = attrs.field(default=None, validator=_is_path)
@@ -72,13 +111,42 @@ class FieldRule:
     drop: bool = False
     default: Any = attrs.field(default=None, repr=False)
     null: FieldNull = attrs.field(default="inherit", validator=_one_of(FieldNull))
+    nulls: tuple[str, ...] | None = attrs.field(default=None, converter=_as_optional_texts)
+    trim: bool | None = None
+    lower: bool | None = None
+    normalise: bool | None = None
+    on_error: OnError = attrs.field(default="reject", validator=_one_of(OnError))
+    format: tuple[str, ...] = attrs.field(default=(), converter=_as_texts)
+    decimal: str = "."
+    thousands: str | None = None
+    strip: tuple[str, ...] = attrs.field(default=(), converter=_as_texts)
 
     def __attrs_post_init__(self) -> None:
-        """Check that a dropped field has no other setting."""
+        """Check that the settings fit together."""
         if self.drop and attrs.evolve(self, drop=False) != FieldRule():
             raise ConfigurationError(
                 "drop", "the field is dropped, so no other setting can apply to it", "remove drop or the other settings"
             )
+        if self.on_error == "absent" and self.cast == "any":
+            raise ConfigurationError("on_error", "needs a cast", "set cast, which tells what the value should be")
+        self._check_casts("format", _FORMAT_CASTS)
+        for setting in ("decimal", "thousands", "strip"):
+            self._check_casts(setting, _NUMBER_CASTS)
+        self.find_cast(None)
+
+    def find_cast(self, zone: tzinfo | None) -> CastFunction:
+        """Return the function that casts the field's values; *zone* applies to datetimes without a time zone.
+
+        Raises:
+            ConfigurationError: A format is not valid.
+        """
+        formats = tuple(map(DateFormat.parse, self.format))
+        numbers = NumberFormat(self.decimal, self.thousands, self.strip)
+        return find_cast(self.cast, zone, formats=formats, numbers=None if numbers == NumberFormat() else numbers)
+
+    def _check_casts(self, setting: str, casts: frozenset[str]) -> None:
+        if getattr(self, setting) != attrs.fields_dict(FieldRule)[setting].default and self.cast not in casts:
+            raise ConfigurationError(setting, f"is only for the casts {', '.join(sorted(casts))}", "set cast")
 
 
 def _copy(fields: Mapping[str, FieldRule]) -> Mapping[str, FieldRule]:
@@ -93,12 +161,23 @@ class RowMapping:
 
     Attributes:
         user_id: Path of the user id; by default the first of ``user_id``, ``uid``, ``id``.
-        name: Path of the name; by default the first of ``name``, ``display_name``.
+        name: Path of the name, or several whose texts are joined by a space; by default the first of ``name``,
+            ``display_name``.
         email: Path of the email address; by default ``email``.
         observed_at: Path of the time at which the row was true; by default there is none.
         null: Whether a null, or an empty cell of CSV, is ignored (``"absent"``) or removes the trait (``"remove"``).
-        unlisted: Whether fields that no setting names become traits (``"keep"``) or are ignored (``"drop"``).
+        unlisted: Whether fields that no setting names become traits (``"keep"``) or are ignored (``"drop"``), or only
+            those that are lifted become traits (``"lifted"``).
+        lift: Path of an object whose fields become fields of the row, or None.
+        where: Values that a row must have, by path: one value or several of which it must have one. Other rows are left
+            out.
         timezone: Name of the time zone of datetimes that have none; by default such datetimes are errors.
+        nulls: Texts that mean null, in every field that has no setting of its own; and so for the next three.
+        trim: Whether to remove spaces at both ends of texts.
+        lower: Whether to change texts to lower case.
+        normalise: Whether to compose characters (NFC) and remove those of no width.
+        strict: Whether a path that the mapping names and no row has is an error.
+        dots: Whether a dotted name of a column is a path (``"nest"``) or a name with dots (``"flat"``).
         fields: Rules by path.
 
     Raises:
@@ -106,12 +185,20 @@ class RowMapping:
     """
 
     user_id: str | None = attrs.field(default=None, validator=_is_path)
-    name: str | None = attrs.field(default=None, validator=_is_path)
+    name: str | tuple[str, ...] | None = attrs.field(default=None, converter=_as_name, validator=_is_path)
     email: str | None = attrs.field(default=None, validator=_is_path)
     observed_at: str | None = attrs.field(default=None, validator=_is_path)
     null: Null = attrs.field(default="absent", validator=_one_of(Null))
     unlisted: Unlisted = attrs.field(default="keep", validator=_one_of(Unlisted))
+    lift: str | None = attrs.field(default=None, validator=_is_path)
+    where: Mapping[str, Any] = attrs.field(factory=dict[str, Any], converter=_as_choices, repr=False)
     timezone: str | None = None
+    nulls: tuple[str, ...] = attrs.field(default=(), converter=_as_texts)
+    trim: bool = False
+    lower: bool = False
+    normalise: bool = False
+    strict: bool = True
+    dots: Dots = attrs.field(default="nest", validator=_one_of(Dots))
     fields: Mapping[str, FieldRule] = attrs.field(factory=dict[str, FieldRule], converter=_copy)
 
     def __attrs_post_init__(self) -> None:
@@ -120,13 +207,15 @@ class RowMapping:
         for path, rule in self.fields.items():
             _check_path(path, f"fields.{printable(path)}")
             _check_default(path, rule, zone)
-        for setting, path in self.user_fields.items():
-            _check_user_field(setting, path, self.fields.get(path, FieldRule()))
+        for setting, paths in self.user_fields.items():
+            for path in paths:
+                _check_user_field(setting, path, self.fields.get(path, FieldRule()))
         for path in sorted(self.id_paths & self.fields.keys()):
-            if self.fields[path].default is not None:
-                problem = "would give all users without an id the same id"
-                raise ConfigurationError(f"fields.{printable(path)}.default", problem)
-        _check_targets(self.targets)
+            _check_id_rule(path, self.fields[path])
+        self._check_targets()
+        self._check_lift()
+        for path, values in self.where.items():
+            _check_where(path, values)
 
     @property
     def zone_info(self) -> tzinfo | None:
@@ -140,7 +229,7 @@ class RowMapping:
             raise ConfigurationError("timezone", "expected a name such as UTC or Europe/Berlin", hint) from None
 
     @property
-    def user_fields(self) -> Mapping[str, str]:
+    def user_fields(self) -> Mapping[str, tuple[str, ...]]:
         """The paths of the id, name, email address and time, by setting, for those that are set."""
         paths = {
             "user_id": self.user_id,
@@ -148,7 +237,7 @@ class RowMapping:
             "email": self.email,
             "observed_at": self.observed_at,
         }
-        return {setting: path for setting, path in paths.items() if path is not None}
+        return {setting: _as_paths(path) for setting, path in paths.items() if path is not None}
 
     @property
     def id_paths(self) -> frozenset[str]:
@@ -159,10 +248,23 @@ class RowMapping:
         return frozenset(renamed | ({*USER_ID_KEYS} - self.fields.keys()))
 
     @property
-    def id_rules(self) -> "RowMapping":
-        """The part of the mapping that decides on the user id."""
-        fields = {path: rule for path, rule in self.fields.items() if path in self.id_paths or path in USER_ID_KEYS}
-        return RowMapping(user_id=self.user_id, null=self.null, timezone=self.timezone, fields=fields)
+    def paths(self) -> frozenset[str]:
+        """All paths that the mapping names in a row."""
+        lift = [] if self.lift is None else [self.lift]
+        return frozenset({*self.field_paths, *self.where, *lift})
+
+    @property
+    def field_paths(self) -> frozenset[str]:
+        """The paths of fields that the mapping names, in a row whose fields are lifted."""
+        return frozenset({*self.fields, *(path for paths in self.user_fields.values() for path in paths)})
+
+    def text_rules(self, rule: FieldRule | None = None) -> TextRules | None:
+        """Return how to clean the texts of a field with *rule*, or of one without a rule; None if nothing changes."""
+        nulls, trim, lower, normalise = (
+            getattr(self, name) if rule is None or getattr(rule, name) is None else getattr(rule, name)
+            for name in ("nulls", "trim", "lower", "normalise")
+        )
+        return TextRules(frozenset(nulls), trim=trim, lower=lower, normalise=normalise).or_none()
 
     @property
     def targets(self) -> Mapping[str, tuple[str, FieldRule]]:
@@ -172,8 +274,9 @@ class RowMapping:
             ConfigurationError: Two fields become the same trait.
         """
         targets: dict[str, tuple[str, FieldRule]] = {}
+        user_paths = {path for paths in self.user_fields.values() for path in paths}
         for path, rule in self.fields.items():
-            if rule.drop or path in self.user_fields.values():
+            if rule.drop or path in user_paths:
                 continue
             target = rule.rename or path
             if target in targets:
@@ -182,14 +285,51 @@ class RowMapping:
             targets[target] = path, rule
         return targets
 
+    def target_path(self, target: str) -> FieldPath:
+        """Return where the trait called *target* goes; with flat dots, only a new name can be a path."""
+        is_flat = self.dots == "flat" and self.targets[target][1].rename is None
+        return FieldPath.column(target, is_flat=is_flat)
+
+    def _check_targets(self) -> None:
+        """Raise if a trait would be nested in one that is not an object."""
+        targets = self.targets
+        scalars = {target for target, (_, rule) in targets.items() if rule.cast not in _OBJECT_CASTS}
+        for target, (path, _) in targets.items():
+            for parent in prefixes(target)[:-1] if self.target_path(target).parents else ():
+                if parent in scalars:
+                    raise ConfigurationError(f"fields.{printable(path)}", not_nestable(parent))
+
+    def _check_lift(self) -> None:
+        """Raise if there is nothing to lift, or a path leads to where a field is no longer."""
+        if self.lift is None:
+            if self.unlisted == "lifted":
+                raise ConfigurationError(
+                    "unlisted", "is lifted, but lift is not set", "set lift to the path of an object"
+                )
+            return
+        for path in sorted(self.field_paths):
+            if path == self.lift:
+                raise ConfigurationError("lift", "is also the path of a field", "remove the other setting")
+            if path.startswith(f"{self.lift}."):
+                hint = f"call it {printable(path.removeprefix(f'{self.lift}.'))}"
+                raise ConfigurationError(f"fields.{printable(path)}", "is lifted out of its object", hint)
+
 
 def _check_default(path: str, rule: FieldRule, zone: tzinfo | None) -> None:
     if rule.default is None:
         return
     try:
-        UserTraits(traits={"default": find_cast(rule.cast, zone)(rule.default, "default")})
+        UserTraits(traits={"default": rule.find_cast(zone)(rule.default, "default")})
     except InvalidTraitsError as error:
         raise ConfigurationError(f"fields.{printable(path)}.default", error.problem) from None
+
+
+def _check_id_rule(path: str, rule: FieldRule) -> None:
+    where = f"fields.{printable(path)}"
+    if rule.default is not None:
+        raise ConfigurationError(f"{where}.default", "would give all users without an id the same id")
+    if rule.on_error == "absent":
+        raise ConfigurationError(f"{where}.on_error", "cannot be absent for the id: a row without it is another user")
 
 
 def _check_user_field(setting: str, path: str, rule: FieldRule) -> None:
@@ -204,10 +344,10 @@ def _check_user_field(setting: str, path: str, rule: FieldRule) -> None:
         raise ConfigurationError(f"{where}.cast", f"expected one of {choices} for the field that gives observed_at")
 
 
-def _check_targets(targets: Mapping[str, tuple[str, FieldRule]]) -> None:
-    """Raise if a trait would be nested in one that is not an object."""
-    scalars = {target for target, (_, rule) in targets.items() if rule.cast not in _OBJECT_CASTS}
-    for target, (path, _) in targets.items():
-        for parent in parents_of(target):
-            if parent in scalars:
-                raise ConfigurationError(f"fields.{printable(path)}", not_nestable(parent))
+def _check_where(path: str, values: Sequence[object]) -> None:
+    where = f"where.{printable(path)}"
+    _check_path(path, where)
+    if not values:
+        raise ConfigurationError(where, "has no value, so no row would be read")
+    if not all(isinstance(value, str | int | float | date) for value in values):
+        raise ConfigurationError(where, "expected a string, number, boolean or date, or a list of these")

@@ -79,12 +79,14 @@ class Conversion:
         )
 
     def _user_fields(self, stored: StoredUser) -> dict[str, Any]:
-        fields = {"user_id": stored.user_id, "name": stored.name, "email": stored.email}
+        # A null id would be an error, not an absent one.
+        own_id = {} if stored.user_id is None else {"user_id": stored.user_id}
+        fields = {**own_id, "name": stored.name, "email": stored.email}
         return {**fields, _VENDOR_ID: stored.vendor_id} if self._uses_vendor_id(stored) else fields
 
     def _uses_vendor_id(self, stored: StoredUser) -> bool:
         # As a user id, the mapping uses it only for users without one.
-        if self.mapping is None or _VENDOR_ID not in {*self.mapping.fields, *self.mapping.user_fields.values()}:
+        if self.mapping is None or _VENDOR_ID not in self.mapping.field_paths:
             return False
         return stored.user_id is None or self._renamed.get(_VENDOR_ID) not in USER_ID_KEYS
 

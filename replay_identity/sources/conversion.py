@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from .._paths import FieldPath, is_well_formed, not_nestable, parents_of
+from .._paths import FieldPath, not_nestable, parents_of
 from ..errors import InvalidTraitsError, SourceError, printable
 from ..mapping import CompiledMapping, RowMapping
 from ..traits import EMAIL_KEYS, NAME_KEYS, USER_ID_KEYS, UserTraits, from_validated_row, id_text, own_field
@@ -66,7 +66,7 @@ class RowConverter:
         needs_mapping = self.mapping is not None or self.has_datetimes
         self._compiled = CompiledMapping.compile(rules, has_datetimes=self.has_datetimes) if needs_mapping else None
         self._own = {setting: keys for setting, keys in _OWN_FIELDS.items() if setting not in rules.user_fields}
-        self._ruled = frozenset({*rules.fields, *rules.user_fields.values()})
+        self._ruled = rules.paths
 
     @property
     def has_mapping(self) -> bool:
@@ -88,8 +88,9 @@ class RowConverter:
         self._check_duplicates(names)
         try:
             renames = self._match(names)
-            paths = tuple(_column_path(renames.get(name, name)) for name in names)
-            _check_parents({path.name for path in paths})
+            is_flat = self.mapping is not None and self.mapping.dots == "flat"
+            paths = tuple(FieldPath.column(renames.get(name, name), is_flat=is_flat) for name in names)
+            _check_parents(paths)
         except InvalidTraitsError as error:
             raise SourceError(self.source, str(error)) from None
         targets = {path.name for path in paths}
@@ -208,13 +209,13 @@ class RowConverter:
 
     def _check_mapping(self, names: Sequence[str], targets: Collection[str]) -> None:
         """Raise if the mapping names a column that there is not; the fields of an object are looked for in the rows."""
-        if self._compiled is None:
+        if self._compiled is None or self.mapping is None:
             return
         known = {*names, *targets}
         for path in sorted(self._compiled.unseen):
             if path in known or any(name.startswith(f"{path}.") for name in known):
                 self._compiled.unseen.discard(path)
-            elif not known.intersection(parents_of(path)):
+            elif self.mapping.strict and not self._is_lifted(path, known) and known.isdisjoint(parents_of(path)):
                 similar = _similar(path, names)
                 hint = f"did you mean {printable(similar)}?" if similar else _list_columns(names)
                 raise SourceError(
@@ -222,7 +223,16 @@ class RowConverter:
                 )
 
     def _has_id(self, targets: set[str]) -> bool:
-        return any(path in targets or not targets.isdisjoint(parents_of(path)) for path in self.id_paths)
+        return any(
+            path in targets or not targets.isdisjoint(parents_of(path)) or self._is_lifted(path, targets)
+            for path in self.id_paths
+        )
+
+    def _is_lifted(self, path: str, names: Collection[str]) -> bool:
+        """Return True if the field at *path* may be in the object whose fields the mapping lifts."""
+        if self.mapping is None or self.mapping.lift in {None, path} or path in self.mapping.where:
+            return False
+        return any(f"{name}.".startswith(f"{self.mapping.lift}.") for name in names)
 
     def _no_id(self) -> str:
         if self._has_explained:
@@ -246,18 +256,12 @@ def _only(spellings: Sequence[str], own: str, setting: str) -> str:
     raise InvalidTraitsError(both, f"each could be {own}; set {setting} in a mapping (--mapping)")
 
 
-def _column_path(name: str) -> FieldPath:
-    """Return the path that a column name is; a name whose dots separate no names is a flat one, such as ``No.``."""
-    parts = name.split(".")
-    is_path = is_well_formed(name) and all(part == part.strip() for part in parts)
-    return FieldPath.parse(name) if is_path else FieldPath(name, (), name)
-
-
-def _check_parents(names: Collection[str]) -> None:
-    for name in names:
-        for parent in parents_of(name):
+def _check_parents(paths: Sequence[FieldPath]) -> None:
+    names = {path.name for path in paths}
+    for path in paths:
+        for parent in parents_of(path.name) if path.parents else ():
             if parent in names:
-                raise InvalidTraitsError(f"column {printable(name)}", not_nestable(parent))
+                raise InvalidTraitsError(f"column {printable(path.name)}", not_nestable(parent))
 
 
 def _similar(path: str, names: Iterable[str]) -> str | None:

@@ -28,7 +28,7 @@ REJECTS_BOOLEANS = {
     "int": "expected a whole number",
     "real": "expected a number",
     "date": "expected an ISO 8601 date, such as 2026-11-21 or 2026-11-21T08:30:00Z",
-    "epoch": "expected a number of seconds since 1970",
+    "epoch": "expected a number of seconds or milliseconds since 1970",
     "ints": "expected a list",
 }
 
@@ -53,6 +53,8 @@ def each(cast: str, problem: str, /, *values: Any) -> list[tuple[str, Any, str]]
         ("str", NOON, "2026-11-21T12:00:00Z"),
         ("int", "42", 42),
         ("int", "-0", 0),
+        ("int", "1.0", 1),
+        ("int", "-43.00", -43),
         ("int", 42, 42),
         ("int", 42.0, 42),
         ("int", Decimal("42.00"), 42),
@@ -77,6 +79,8 @@ def each(cast: str, problem: str, /, *values: Any) -> list[tuple[str, Any, str]]
         ("bool", "false", False),
         ("bool", "No", False),
         ("bool", "0", False),
+        *[("bool", word, True) for word in ("t", "T", "y", "Y", "on", "ON")],
+        *[("bool", word, False) for word in ("f", "F", "n", "N", "off", "Off")],
         ("bool", 0, False),
         ("date", "2026-11-21", date(2026, 11, 21)),
         ("date", "2026-11-21T12:00Z", NOON),
@@ -85,6 +89,11 @@ def each(cast: str, problem: str, /, *values: Any) -> list[tuple[str, Any, str]]
         ("date", "2026-11-21T14:00:00+0200", NOON),
         ("date", "2026-11-21T14:00:00+02", NOON),
         ("date", "2026-11-21T12:00:00.5Z", NOON.replace(microsecond=500_000)),
+        *[
+            ("date", f"2026-11-21 12:00:00{zone}", NOON)
+            for zone in (" UTC", " GMT", "UTC", "+00", " +00", " +0000", " Z", "+00:00", ".000 UTC")
+        ],
+        ("date", "2026-11-21T14:00 +0200", NOON),
         ("date", date(2026, 11, 21), date(2026, 11, 21)),
         ("date", NOON, NOON),
         ("epoch", 0, datetime(1970, 1, 1, tzinfo=UTC)),
@@ -93,7 +102,20 @@ def each(cast: str, problem: str, /, *values: Any) -> list[tuple[str, Any, str]]
         ("epoch", "1795262400.000001", NOON.replace(microsecond=1)),
         ("epoch", Decimal("1795262400.5"), NOON.replace(microsecond=500_000)),
         ("epoch", "-1", datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        ("epoch", 1795262400000, NOON),
+        ("epoch", "1795262400000", NOON),
+        ("epoch", -(10**11), datetime(1966, 10, 31, 14, 13, 20, tzinfo=UTC)),
+        ("epoch", 4_100_000_000, datetime(2099, 12, 3, 16, 53, 20, tzinfo=UTC)),
+        ("epoch", 253_402_300_799_999, datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)),
+        ("epoch-s", 4_100_000_001, datetime(2099, 12, 3, 16, 53, 21, tzinfo=UTC)),
+        ("epoch-ms", 0, datetime(1970, 1, 1, tzinfo=UTC)),
         ("epoch-ms", 1795262400000, NOON),
+        ("excel-date", 45293, date(2024, 1, 2)),
+        ("excel-date", "45293", date(2024, 1, 2)),
+        ("excel-date", 45293.0, date(2024, 1, 2)),
+        ("excel-date", 61, date(1900, 3, 1)),
+        ("excel-date", 2958465, date(9999, 12, 31)),
+        ("excel-date", NOON, NOON),
         ("epoch-ms", "1795262400000.5", NOON.replace(microsecond=500)),
         ("json", '{"a": [1, {"b": null}]}', {"a": [1, {"b": None}]}),
         ("json", "18446744073709551617", 2**64 + 1),
@@ -105,6 +127,14 @@ def each(cast: str, problem: str, /, *values: Any) -> list[tuple[str, Any, str]]
         ("reals", "[1, 2.5]", [1.0, 2.5]),
         ("bools", ["yes", 0], [True, False]),
         ("dates", ["2026-11-21"], [date(2026, 11, 21)]),
+        ("strs", '{a,"b c",NULL}', ["a", "b c"]),
+        ("strs", r'{"NULL", null ,"a\"b","\\",d\,e, f g }', ["NULL", 'a"b', "\\", "d,e", "f g"]),
+        ("strs", '{"a, {b}"}', ["a, {b}"]),
+        ("strs", "{}", []),
+        ("strs", "{ }", []),
+        ("ints", "{1,2}", [1, 2]),
+        ("bools", "{t,f}", [True, False]),
+        ("dates", '{"2026-11-21 12:00:00+00"}', [NOON]),
     ],
 )
 def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
@@ -125,13 +155,7 @@ def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
         *each(
             "int",
             "expected a whole number",
-            "4.2",
-            "042",
-            "",
-            " 42",
-            "+1",
-            "1e3",
-            "٤",
+            *("4.2", "042", "", " 42", "+1", "1e3", "٤", "1.", "1.01", ".0", "43.00x"),
             4.2,
             math.nan,
             math.inf,
@@ -139,6 +163,11 @@ def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
             [],
             NOON,
         ),
+        *each("int", "expected a whole number; set decimal or thousands to say what its comma means", "1,234", "4,5"),
+        *each(
+            "real", "expected a number; set decimal or thousands to say what its comma means", "1.234,50", "-4,5", ",5"
+        ),
+        *each("real", "expected a number; set strip to remove a currency or a percent sign", "43%", "€ 43", "12.5 EUR"),
         *each("int", "expected a whole number", Decimal("4.2"), Decimal("NaN"), Decimal("sNaN")),
         *each(
             "int",
@@ -162,17 +191,27 @@ def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
             2**53 + 1,
             Decimal("1." + "0" * 30 + "1"),
         ),
-        *each("bool", "expected one of true, false, yes, no, 1, 0", "", "on", "y", 2, 1.0, None, [], Decimal(1)),
+        *each(
+            "bool",
+            "expected one of true, false, yes, no, on, off, t, f, y, n, 1, 0",
+            *("", "ja", "yess", 2, 1.0, None, [], Decimal(1)),
+        ),
         *each(
             "date",
             "expected an ISO 8601 date, such as 2026-11-21 or 2026-11-21T08:30:00Z",
-            "",
-            "21.11.2026",
-            "20261121",
-            "2026-W47-6",
-            "2026-11-21T",
-            1795262400,
-            "0045-01-01 (BC)",
+            *("", "2026-W47-6", "2026-11-21T", "2026-11-21 08:30 CET", "2026-11-21 UTC", "0045-01-01 (BC)"),
+        ),
+        *each(
+            "date",
+            "expected an ISO 8601 date, such as 2026-11-21 or 2026-11-21T08:30:00Z; "
+            "set format for dates of another form",
+            *("21.11.2026", "03/04/2026", "3-4-26", "20261121", "21 Nov 2026", "November 21, 2026"),
+        ),
+        *each(
+            "date",
+            "expected an ISO 8601 date, such as 2026-11-21 or 2026-11-21T08:30:00Z; "
+            "for a number, set the cast to epoch or excel-date",
+            *(1795262400, 45293.5, Decimal(45293)),
         ),
         *each("date", "expected a date that exists in the calendar", "2026-02-30", "2026-11-21T25:00Z"),
         ("date", "2026-11-21T12:00:00.0000001Z", "is more precise than a microsecond"),
@@ -180,7 +219,7 @@ def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
         ("date", NAIVE, "the datetime has no time zone; set timezone in the mapping"),
         *each(
             "epoch",
-            "expected a number of seconds since 1970",
+            "expected a number of seconds or milliseconds since 1970",
             "",
             "1e9",
             "2026-11-21",
@@ -192,10 +231,33 @@ def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
         ),
         ("epoch-ms", "", "expected a number of milliseconds since 1970"),
         ("epoch", "0.0000001", "is more precise than a microsecond"),
-        *each("epoch", "is outside the years 1 to 9999", 10**12, -(10**12), 10**30, "9" * 300),
+        ("epoch-s", "", "expected a number of seconds since 1970"),
+        *each("epoch-s", "is outside the years 1 to 9999", 10**12, -(10**12), 10**30, "9" * 300),
+        *each("epoch", "is outside the years 1 to 9999", 253_402_300_800_000, -(10**14), 10**18, "9" * 300),
+        *each(
+            "epoch",
+            "may be seconds or milliseconds; set the cast to epoch-s or epoch-ms",
+            *(4_100_000_001, "99999999999.9", -4_100_000_001, 10**10),
+        ),
+        *each(
+            "epoch-ms",
+            "looks like seconds instead of milliseconds; set the cast to epoch or epoch-s",
+            *(1795262400, "1000000000", 4_100_000_000),
+        ),
+        *each(
+            "excel-date", "expected a serial number of Excel, such as 45293 or 45293.5", *("", "2026-11-21", None, True)
+        ),
+        *each("excel-date", "is before March 1900, where Excel counts a day that did not exist", 60, "60.9", 0, -1),
+        *each("excel-date", "is outside the years 1 to 9999", 2958466, "2958465.9999999999", 10**30),
+        ("excel-date", 45293.5, "the datetime has no time zone; set timezone in the mapping"),
         *each("json", "expected JSON", "", "{", "\ud800", "[" * 100_000),
         ("json", '{"a": 1, "a": 2}', "has a duplicate name in one object: a"),
-        *each("ints", "expected a list", "{}", "1", 1, {}),
+        *each("ints", "expected a list", "1", 1, {}, "{1", '{"a": 1} '),
+        *each(
+            "strs",
+            "expected a list, as JSON or as a PostgreSQL array without arrays inside",
+            *('{"a": 1}', "{a,}", "{,a}", "{a,,b}", "{{a},{b}}", '{a"b}', '{"a}', "{a\\}", "{,}", "{a b{}"),
+        ),
         ("ints", "1,2", "expected JSON"),
     ],
 )
@@ -263,7 +325,7 @@ def test_datetimes_survive_a_round_trip_as_seconds(moment: datetime) -> None:
     """They are exact to the microsecond."""
     seconds = Decimal((moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)).scaleb(-6)
 
-    assert find_cast("epoch", None)(f"{seconds:f}", "f") == moment
+    assert find_cast("epoch-s", None)(f"{seconds:f}", "f") == moment
 
 
 @given(cast=st.sampled_from(CASTS), value=st.one_of(scalars(), st.text(), st.lists(scalars()), st.none(), st.floats()))
@@ -275,5 +337,5 @@ def test_casting_twice_changes_nothing(cast: str, value: Any) -> None:
     except InvalidTraitsError:
         return
 
-    if cast not in {"epoch", "epoch-ms", "json", "any"}:
+    if cast not in {"epoch", "epoch-s", "epoch-ms", "json", "any"}:
         assert repr(cast_value(once, "f")) == repr(once)

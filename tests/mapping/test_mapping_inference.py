@@ -231,7 +231,7 @@ def test_a_field_with_nested_fields_has_no_cast() -> None:
         {"a.b": "1", "a": "2"},
         {"a": {"b.c": "1"}},
         {"a.b": {"c": "1"}},
-        {"a..b": "1"},
+        {"a": {"": "1"}},
         {"": "1"},
         {"name.first": "1"},
         {".".join("abcdefghijklmnopqrstuvwxyzabcdef"): "1"},

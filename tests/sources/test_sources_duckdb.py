@@ -126,8 +126,8 @@ def test_numbers_rows_and_requires_an_id() -> None:
 
     assert rows == [
         Row(1, UserTraits("u1")),
-        BadRow(2, 2, "has no user id; expected one in user_id, uid, id"),
-        BadRow(3, 3, "user_id: the id is empty; leave it out for an anonymous user"),
+        BadRow(2, 2, "id: the id is null"),
+        BadRow(3, 3, "id: the id is empty"),
     ]
     assert [type(row) for row in read_query("SELECT 1 AS x", anonymous=True)] == [Row]
 

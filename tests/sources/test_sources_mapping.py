@@ -61,7 +61,7 @@ def test_an_empty_id_is_bad_under_any_name(column: str, settings: dict[str, Any]
     """This holds even if anonymous users are accepted: each run would create another one."""
     rows = read(f"{column},plan\n,pro\n".encode(), "csv", anonymous=True, **settings)
 
-    assert rows == [BadRow(2, 2, "user_id: the id is empty; leave it out for an anonymous user")]
+    assert rows == [BadRow(2, 2, f"{column}: the id is empty")]
 
 
 def test_names_the_missing_id_field() -> None:
