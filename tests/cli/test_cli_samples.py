@@ -35,6 +35,7 @@ def test_check_finds_every_bad_row(run: RunCommand, tmp_path: Path, sample: Samp
     assert result.code == sample.exit_code, result.output
     assert_bad_rows(document, sample.bad)
     assert document["users"] == len(sample.users) + sample.merged
+    assert_stopped(document, sample)
     assert_says(result, sample)
     assert_private(result, sample)
 
@@ -48,6 +49,9 @@ def test_infer_finds_the_types(run: RunCommand, tmp_path: Path, sample: Sample) 
 
     if sample.refused is not None and sample.refused.infer:
         assert_refused(result, sample)
+        return
+    if sample.stopped:
+        assert (result.code, result.out) == (2, "")
         return
     document = document_of(result)
     assert_bad_rows(document, [row for row in sample.bad if row.has_user])
@@ -71,6 +75,7 @@ def test_sync_stores_exactly_the_users(run: RunCommand, vendors: Vendors, tmp_pa
     document = document_of(result)
     assert result.code == sample.exit_code, result.output
     assert_bad_rows(document, sample.bad)
+    assert_stopped(document, sample)
     assert_no_row_is_lost(document, sample)
     assert_stored_at_fullstory(vendors.fullstory.users, sample)
     assert_stored_at_logrocket(vendors.logrocket.users, sample)
@@ -109,6 +114,12 @@ def assert_refused(result: CommandResult, sample: Sample) -> None:
     assert_private(result, sample)
 
 
+def assert_stopped(document: Any, sample: Sample) -> None:
+    """The report says why the rest of the file was not read, or that all of it was."""
+    assert bool(document["stopped"]) == bool(sample.stopped)
+    assert not [text for text in sample.stopped if text not in document["stopped"]]
+
+
 def assert_bad_rows(document: Any, expected: list[ExpectedBadRow] | Any) -> None:
     """Exactly these rows are bad, each for the right reason."""
     rows = document["bad_rows"]
@@ -126,7 +137,7 @@ def assert_no_row_is_lost(document: Any, sample: Sample) -> None:
     assert document["rows"] == sample.rows - sample.left_out, document["rows"]
     for vendor in VENDORS:
         counts = document["backends"][vendor]
-        empty = [user for user in sample.users if vendor == "logrocket" and user.is_empty]
+        empty = [user for user in sample.users if vendor == "logrocket" and user.is_empty and not user.rejected_by]
         assert counts["unchanged"] == len(empty)
         assert counts["given"] == counts["accepted"] + counts["rejected"] + len(empty)
         assert counts["given"] + counts["coalesced"] + document["bad_row_count"] + sample.left_out == sample.rows

@@ -99,6 +99,7 @@ class Sample:
         infer: The casts that `infer` must find, by path.
         says: Fragments of what `check` and `sync` must say.
         refused: The error, if the whole file must be refused.
+        stopped: Fragments of why reading must stop after these rows, with exit code 2.
     """
 
     name: str
@@ -119,12 +120,15 @@ class Sample:
     infer: Mapping[str, str] = attrs.field(factory=dict[str, str])
     says: Sequence[str] = ()
     refused: Refusal | None = None
+    stopped: Sequence[str] = ()
 
     @property
     def exit_code(self) -> int:
         """Return the exit code of `check` and `sync`."""
         if self.exit is not None:
             return self.exit
+        if self.stopped:
+            return 2
         return int(bool(self.bad) or any(user.rejected_by for user in self.users))
 
     def write(self, folder: Path) -> tuple[str, ...]:
