@@ -30,6 +30,18 @@ _SOME_NUL: Final = 0.2
 _MANY_NUL: Final = 0.9
 # Length in bytes from which these shares say something.
 _SHORTEST: Final = 4
+# Encodings with the bytes that begin their common characters: kana, the first levels of kanji and hanzi, and Cyrillic.
+# That of Western Europe comes last: nearly every sequence of bytes is text in it.
+_COMMON: Final[Sequence[tuple[str, range]]] = (
+    ("shift_jis", range(0x82, 0x98)),
+    ("gb18030", range(0xB0, 0xD8)),
+    ("big5", range(0xA4, 0xC7)),
+    ("windows-1251", range(0xC0, 0x100)),
+)
+_WESTERN: Final = "windows-1252"
+# Share of such characters in a text. Names in these languages have two or more of them in a row.
+_LIKELY: Final = 0.6
+_FOREIGN_WORD: Final = re.compile(r"[^\x00-\x7f]{2,}")
 _QUOTED: Final = re.compile(r'"[^"]*"')
 
 
@@ -107,6 +119,33 @@ def detect_utf(head: bytes) -> str | None:
     return None
 
 
+def likely_encoding(content: bytes) -> str | None:
+    """Return the encoding that *content*, which is not UTF-8, is perhaps in. It is for messages: never decode by it."""
+    if (detected := detect_utf(content)) is not None:
+        return detected
+    if _decode_start(content, _UTF_8) is not None:
+        return None
+    for encoding, common in _COMMON:
+        text = _decode_start(content, encoding)
+        if text is not None and _share_of_common(text, encoding, common) > _LIKELY:
+            return encoding
+    return None if _decode_start(content, _WESTERN) is None else _WESTERN
+
+
+def _decode_start(content: bytes, encoding: str) -> str | None:
+    try:
+        return codecs.getincrementaldecoder(encoding)().decode(content)
+    except UnicodeDecodeError:
+        return None
+
+
+def _share_of_common(text: str, encoding: str, common: range) -> float:
+    """Return the share of *common* characters, in a row, in the characters of *text* that are not ASCII."""
+    count = sum(not character.isascii() for character in text)
+    in_a_row = (character for word in _FOREIGN_WORD.findall(text) for character in word)
+    return sum(character.encode(encoding)[0] in common for character in in_a_row) / count if count else 0.0
+
+
 def _share_of_nul(content: bytes) -> float:
     return content.count(0) / len(content)
 
@@ -155,7 +194,9 @@ def _decoded(stream: io.BufferedReader, encoding: str, name: str, *, has_bare_re
         if text:
             yield text.encode("utf-8", "surrogatepass")
         if not is_valid:
-            raise SourceError(name, f"line {line} is not valid {encoding}; set encoding to the one of the file")
+            likely = likely_encoding(chunk)
+            hint = "set encoding to that of the file" if likely in {None, encoding} else f"perhaps it is {likely}"
+            raise SourceError(name, f"line {line} is not valid {encoding}; {hint}")
 
 
 def _valid_start(decoder: codecs.IncrementalDecoder, chunk: bytes) -> str:

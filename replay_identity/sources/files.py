@@ -19,6 +19,7 @@ import attrs
 from ..errors import ConfigurationError, SourceError, printable
 from .compression import HEAD, MAX_LAYERS, Archive, buffer, decompress, is_zip, read_problem
 from .encoding import check_encoding, decode_head, to_utf8
+from .remote import RemoteContent, find_remote, is_url
 
 Format: TypeAlias = Literal["jsonl", "json", "csv", "parquet", "xlsx", "sql"]
 
@@ -114,7 +115,7 @@ class _MemberContent:
         return self.archive.open(self.member, self.name)
 
 
-_Content: TypeAlias = _LocalContent | _StreamContent | _MemberContent
+_Content: TypeAlias = _LocalContent | _StreamContent | _MemberContent | RemoteContent
 
 
 @attrs.frozen(kw_only=True)
@@ -180,7 +181,7 @@ def find_files(
     Compressed files and zip archives are looked into, so a file is read up to its first 64 KiB.
 
     Args:
-        source: A file, ``-`` for standard input, a pattern such as ``users-*.csv``, a stream, or a list of these.
+        source: A file, ``-`` for standard input, a pattern such as ``users-*.csv``, a URL, a stream, or a list of them.
         format: Format of all files; by default chosen by content and suffix, or JSON Lines for a stream without one.
         encoding: Encoding of text; by default UTF-8, or UTF-16 and UTF-32 where the file is in one of these.
 
@@ -297,8 +298,11 @@ class _Search:
         )
 
 
-def _expanded(source: Source) -> Iterator[Source]:
-    """Yield *source*, or the files that match it as a pattern. They exist and can be opened."""
+def _expanded(source: Source) -> Iterator[Source | RemoteContent]:
+    """Yield *source*, or the files that match it as a pattern. Local ones exist and can be opened."""
+    if isinstance(source, str) and is_url(source):
+        yield from find_remote(source)
+        return
     if not isinstance(source, str | Path) or _is_stdin(source):
         yield source
         return
@@ -314,8 +318,10 @@ def _expanded(source: Source) -> Iterator[Source]:
         yield path
 
 
-def _content(source: Source) -> _Content:
+def _content(source: Source | RemoteContent) -> _Content:
     """Return where the bytes of *source* come from."""
+    if isinstance(source, RemoteContent):
+        return source
     if not isinstance(source, str | Path):
         name: object = getattr(source, "name", None)
         return _stream_content(source, name if isinstance(name, str) else "stream")

@@ -20,6 +20,7 @@ from typing import Any, Final
 import pytest
 
 from replay_identity.errors import ConfigurationError, SourceError
+from replay_identity.sources.encoding import likely_encoding
 from replay_identity.sources.files import Format, SourceFile, find_files
 
 CSV: Final = b"user_id,plan\nu1,pro\n"
@@ -836,3 +837,37 @@ def test_line_end_between_two_chunks_stays() -> None:
             target.write(b"\n")
             target.close()
             assert stream.read() == b'{"user_id": "u1"}\r\n'
+
+
+@pytest.mark.parametrize(
+    ("rows", "encoding"),
+    [
+        ("u1,Zoë,pro", "windows-1252"),
+        ("u1,José Peña,Málaga", "windows-1252"),
+        ("u1,It\N{RIGHT SINGLE QUOTATION MARK}s €5", "windows-1252"),
+        ("u1,Анна,про", "windows-1251"),
+        ("u1,加藤,東京", "shift_jis"),
+        ("u1,カトウ", "shift_jis"),
+        ("u1,张伟,北京", "gb18030"),
+        ("u1,陳大文,臺北", "big5"),
+        ("user_id,name\nu1,Zoë", "utf-16"),
+        ("user_id,name\nu1,Zoë", "utf-16-be"),
+    ],
+)
+def test_likely_encoding_of_rows(rows: str, encoding: str) -> None:
+    """One row is often enough."""
+    assert likely_encoding(rows.encode(encoding)) == encoding
+
+
+@pytest.mark.parametrize("content", [b"", b"u1,pro", "Zoë".encode(), "Zoë".encode()[:-1], b"\x81\x8d\xff\x8f"])
+def test_likely_encoding_may_be_unknown(content: bytes) -> None:
+    """UTF-8 has no other one, even if it is cut off inside a character."""
+    assert likely_encoding(content) is None
+
+
+def test_error_names_the_likely_encoding(tmp_path: Path) -> None:
+    """The given one may be a mistake."""
+    path = write(tmp_path / "u.csv", "id,name\nu1,Zoë\n".encode("windows-1252"))
+
+    with pytest.raises(SourceError, match="line 2 is not valid ascii; perhaps it is windows-1252"):
+        text(find(path, encoding="ascii"))
