@@ -59,5 +59,9 @@ def test_wheel_contains_only_the_package(wheel: Path) -> None:
     """It contains py.typed and the data files, but no test or tool."""
     names = zipfile.ZipFile(wheel).namelist()
 
-    assert {"replay_identity/py.typed", "replay_identity/migration/report.css"} <= set(names)
+    assert {
+        "replay_identity/py.typed",
+        "replay_identity/migration/report.css",
+        "replay_identity/mapping/presets/segment.toml",
+    } <= set(names)
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"replay_identity"}

@@ -2,10 +2,11 @@
 
 from .compiled import CompiledMapping
 from .inference import CastConflict, Inference, InferencePolicy, PropertyInference, SampleValue
-from .rules import Cast, FieldRule, RowMapping
+from .rules import PRESETS, Cast, FieldRule, RowMapping
 from .toml import load_mapping, mapping_text
 
 __all__ = [
+    "PRESETS",
     "Cast",
     "CastConflict",
     "CompiledMapping",

@@ -111,7 +111,8 @@ class CompiledMapping:
         id_paths: Paths of the fields that may hold the user id. An empty id is an error, not an anonymous user.
         unlisted: What happens to fields without a rule.
         lift: Path of the object whose fields become fields of the row, or None.
-        outer_names: Names of fields beside that object that the mapping reads.
+        outer_names: Names of fields beside that object that the mapping names, or that may be the user id.
+        fallback_names: Other names of fields beside it that may be the name or the email address.
         where: Paths of the values that a row must have, and these values.
         texts: How to clean the texts of fields without a rule, or None.
         removes_nulls: Whether a null in such a field removes the trait at the vendors.
@@ -135,6 +136,7 @@ class CompiledMapping:
     unlisted: Unlisted
     lift: FieldPath | None
     outer_names: frozenset[str]
+    fallback_names: frozenset[str]
     where: tuple[tuple[FieldPath, frozenset[object]], ...]
     texts: TextRules | None
     removes_nulls: bool
@@ -178,7 +180,8 @@ class CompiledMapping:
             id_paths=mapping.id_paths,
             unlisted=mapping.unlisted,
             lift=None if mapping.lift is None else FieldPath.parse(mapping.lift),
-            outer_names=_first_names([*paths, *own_names]),
+            outer_names=_first_names([*paths, *default_ids]),
+            fallback_names=frozenset(own_names) - _first_names([*paths, *default_ids]),
             where=tuple(
                 (FieldPath.parse(path), frozenset(map(_comparable, values))) for path, values in mapping.where.items()
             ),
@@ -255,11 +258,14 @@ class CompiledMapping:
         lifted = lift.pop(row)
         if lifted is not MISSING:
             self.unseen.discard(lift.name)
+        fields = _as_object(lifted, printable(lift.name))
         if self.unlisted == "lifted":
-            for name in [name for name in row if name not in self.outer_names]:
+            # The name and the email address in the object win; the id is never in doubt.
+            kept = self.outer_names | self.fallback_names.difference(fields)
+            for name in [name for name in row if name not in kept]:
                 del row[name]
         outer = tuple(row)
-        for name, value in _as_object(lifted, printable(lift.name)).items():
+        for name, value in fields.items():
             if name in row:
                 both = f"is given twice: beside {printable(lift.name)}, and in it"
                 raise InvalidTraitsError(printable(name), both)

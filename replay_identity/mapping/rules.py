@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, tzinfo
-from typing import Any, Final, Literal, TypeAlias, get_args
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final, Literal, Self, TypeAlias, get_args
 from zoneinfo import ZoneInfo
 
 import attrs
 
 from .._paths import FieldPath, not_nestable, prefixes
+from .._toml import read_toml, structure
 from ..errors import ConfigurationError, InvalidTraitsError, printable
 from ..traits import USER_ID_KEYS, UserTraits
 from .casts import CastFunction, find_cast
@@ -38,6 +41,10 @@ FieldNull: TypeAlias = Literal["inherit", "absent", "remove"]
 Unlisted: TypeAlias = Literal["keep", "drop", "lifted"]
 OnError: TypeAlias = Literal["reject", "absent"]
 Dots: TypeAlias = Literal["nest", "flat"]
+
+# Mappings that come with the package, for the exports of other products.
+PRESETS: Final = ("airbyte", "hubspot", "intercom", "mixpanel", "posthog", "segment", "singer")
+_PRESETS: Final = Path(__file__).with_name("presets")
 
 # Casts whose result may be an object.
 _OBJECT_CASTS: Final = frozenset({"any", "json"})
@@ -216,6 +223,19 @@ class RowMapping:
         self._check_lift()
         for path, values in self.where.items():
             _check_where(path, values)
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """Return the ready mapping for the exports of a product, such as ``"segment"``.
+
+        Raises:
+            ConfigurationError: There is no such preset.
+        """
+        if name not in PRESETS:
+            near = get_close_matches(str(name).casefold(), PRESETS, n=1)
+            hint = f"did you mean {near[0]}?" if near else ""
+            raise ConfigurationError("preset", f"expected one of {', '.join(PRESETS)}", hint)
+        return structure(read_toml(_PRESETS / f"{name}.toml"), cls, f"preset {name}: ")
 
     @property
     def zone_info(self) -> tzinfo | None:

@@ -1,0 +1,140 @@
+"""The mappings that come with the package, applied to samples of the exports that they are for."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from replay_identity import ConfigurationError, UserTraits
+from replay_identity.mapping import PRESETS, RowMapping, load_mapping, mapping_text
+from replay_identity.sources import BadRow, read_users
+
+SAMPLES: Final = Path(__file__).with_name("presets")
+JUNE: Final = datetime(2026, 6, 1, 8, tzinfo=UTC)
+NOOR: Final[dict[str, Any]] = {"name": "Noor Haddad", "email": "noor@example.com"}
+IVO: Final[dict[str, Any]] = {"email": "ivo@example.org"}
+
+EXPECTED: Final[dict[str, list[UserTraits | str]]] = {
+    "airbyte": [
+        UserTraits("41", **NOOR, traits={"plan": "team"}),
+        UserTraits("42", **IVO, traits={"seats": 3}),
+        UserTraits("43", traits={"plan": "free"}),
+    ],
+    "hubspot": [
+        UserTraits(
+            "501",
+            **NOOR,
+            traits={
+                "Phone Number": "+33 1 23 45 67 89",
+                "Lifecycle Stage": "customer",
+                "Create Date": "2026-01-02 03:04",
+                "Favourite Colours": "red;blue",
+                "Acct. Mgr": "Kim",
+            },
+        ),
+        UserTraits("502", name="Ivo", **IVO, traits={"Create Date": "2026-01-03 04:05"}),
+    ],
+    "intercom": [
+        UserTraits(
+            "ic-1",
+            **NOOR,
+            traits={
+                "paid_subscriber": True,
+                "monthly_spend": 155.5,
+                "created_at": JUNE,
+                "signed_up_at": JUNE,
+                "phone": "+33123456789",
+            },
+            types={"created_at": "date", "signed_up_at": "date", "last_seen_at": "date"},
+            observed_at=JUNE.replace(day=2),
+        ),
+        UserTraits(
+            "ic-2",
+            **IVO,
+            traits={"created_at": JUNE.replace(second=1)},
+            types={"created_at": "date", "signed_up_at": "date", "last_seen_at": "date"},
+        ),
+        "external_id: the id is null",
+    ],
+    "mixpanel": [
+        UserTraits(
+            "mx-1",
+            **NOOR,
+            traits={
+                "$created": "2026-01-01T00:00:00",
+                "$last_seen": "2026-05-13T04:28:48",
+                "plan": "team",
+                "name": "noor",
+            },
+        ),
+        UserTraits("2", **IVO, traits={"seats": 3}),
+    ],
+    "posthog": [
+        UserTraits(
+            "ph-1",
+            **NOOR,
+            traits={
+                "plan": "team",
+                "$geoip_country_code": "FR",
+                "created_at": datetime(2026, 3, 12, 20, 50, 6, tzinfo=UTC),
+            },
+            types={"created_at": "date"},
+        ),
+        "has no user id; expected one in distinct_ids.0",
+    ],
+    "segment": [
+        UserTraits(
+            "sg-1",
+            **NOOR,
+            traits={"plan": "team", "logins": 5, "address": {"city": "Lyon"}},
+            observed_at=datetime(2026, 5, 1, 10, 0, 0, 123_000, tzinfo=UTC),
+        ),
+        UserTraits("sg-2", **IVO, traits={"type": "trial"}, observed_at=datetime(2026, 5, 1, 12, tzinfo=UTC)),
+        "userId: the id is null",
+    ],
+    "singer": [
+        UserTraits("7", **NOOR, traits={"plan": "team"}, observed_at=JUNE),
+        UserTraits("8", **IVO, traits={"stream": "beta"}),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_reads_a_sample_of_each_export(name: str) -> None:
+    """Other messages than those about users are left out, and users without an id are bad rows."""
+    (sample,) = SAMPLES.glob(f"{name}.*")
+
+    rows = read_users(sample, mapping=RowMapping.preset(name))
+
+    assert [row.problem if isinstance(row, BadRow) else row.user for row in rows] == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_survives_a_round_trip(name: str, tmp_path: Path) -> None:
+    """It can be written to a file and changed there."""
+    preset = RowMapping.preset(name)
+    (tmp_path / "mapping.toml").write_text(mapping_text(preset), encoding="utf-8")
+
+    assert load_mapping(tmp_path / "mapping.toml") == preset
+    assert not preset.strict
+
+
+def test_each_preset_has_a_file() -> None:
+    """No file is left over."""
+    package = Path(__file__).parents[2] / "replay_identity" / "mapping" / "presets"
+
+    assert sorted(path.stem for path in package.iterdir()) == sorted(PRESETS)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("Segmnt", "did you mean segment?"), ("xyz", ""), ("../segment", "did you")]
+)
+def test_names_the_presets_there_are(name: str, hint: str) -> None:
+    """A similar name is suggested."""
+    with pytest.raises(ConfigurationError) as caught:
+        RowMapping.preset(name)
+
+    assert caught.value.setting == "preset"
+    assert caught.value.problem == f"expected one of {', '.join(PRESETS)}"
+    assert caught.value.hint.startswith(hint)
