@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Final, Literal, TypeAlias, get_args
+from typing import IO, Final, Literal, TextIO, TypeAlias, get_args
 
 import attrs
 
@@ -327,7 +327,10 @@ def _content(source: Source | RemoteContent) -> _Content:
         return _stream_content(source, name if isinstance(name, str) else "stream")
     name = str(source)
     if name == STDIN:
-        return _stream_content(sys.stdin.buffer, _STDIN_NAME)
+        stdin: TextIO | None = sys.stdin  # None if it is closed.
+        if stdin is None:
+            raise SourceError(_STDIN_NAME, "is closed")
+        return _stream_content(stdin.buffer, _STDIN_NAME)
     path = Path(name)
     # Outside Linux, /dev/stdin shares its position with standard input, even if that is a regular file.
     if path.is_file() and path.resolve().parent != _DESCRIPTORS:

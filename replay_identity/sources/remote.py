@@ -108,15 +108,15 @@ def find_remote(url: str) -> list[RemoteContent]:
     if _protocol(url) in _WEB:  # Web servers do not list their files, and a question mark begins the query.
         return [RemoteContent(filesystem, address, name, unquote(_QUERY.sub("", url)))]
     try:
-        if not glob.has_magic(address) or filesystem.exists(address):
-            return [RemoteContent(filesystem, address, name, address)]
-        found = filesystem.glob(address, detail=True)
+        is_pattern = glob.has_magic(address) and not filesystem.exists(address)
+        found = filesystem.glob(address, detail=True) if is_pattern else {address: filesystem.info(address)}
     except Exception as error:  # noqa: BLE001  # Each library behind fsspec raises its own.
         raise SourceError(name, _problem(error)) from None
     matches = sorted(match for match, details in found.items() if details["type"] != "directory")
     if not matches:
-        raise SourceError(name, "matches no files")
-    return [RemoteContent(filesystem, match, shown_url(filesystem.unstrip_protocol(match)), match) for match in matches]
+        raise SourceError(name, "matches no files" if is_pattern else "is a folder; write a pattern for its files")
+    names = [shown_url(filesystem.unstrip_protocol(match)) for match in matches] if is_pattern else [name]
+    return [RemoteContent(filesystem, match, shown, match) for match, shown in zip(matches, names, strict=True)]
 
 
 def _filesystem(url: str, name: str) -> tuple[Any, str]:

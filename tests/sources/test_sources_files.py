@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from replay_identity.errors import ConfigurationError, SourceError
 from replay_identity.sources.encoding import likely_encoding
@@ -188,6 +190,31 @@ def test_what_follows_compressed_content_is_not_ignored(tmp_path: Path, suffix: 
         list(stream)
 
 
+@given(st.binary(), st.lists(st.sampled_from(sorted(COMPRESSIONS)), min_size=1, max_size=3))
+def test_any_content_survives_compression(content: bytes, suffixes: list[str]) -> None:
+    """In a file and in a stream."""
+    content = b"user_id\n" + content
+    compressed = content
+    for suffix in suffixes:
+        compressed = COMPRESSIONS[suffix](compressed)
+
+    assert text(find(io.BytesIO(compressed), format="csv", encoding="utf-8")) == content
+
+
+@given(st.data())
+def test_chunks_of_a_stream_do_not_matter(data: st.DataObject) -> None:
+    """A pipe gives the content in any pieces, and a decoder gets them so."""
+    content = TEXT.encode(data.draw(st.sampled_from(["utf-8", "utf-16", "utf-16-le", "utf-32-be"])))
+    compressed = data.draw(st.sampled_from([bytes, *COMPRESSIONS.values()]))(content)
+    rest = io.BytesIO(compressed)
+
+    class Pieces:
+        def read(self, _: int) -> bytes:
+            return rest.read(data.draw(st.integers(16, 40)))
+
+    assert text(find(Pieces(), format="csv")).decode() == TEXT
+
+
 def test_compression_is_nested_a_few_times(tmp_path: Path) -> None:
     """A file cannot make the reader look deeper and deeper."""
     content = CSV
@@ -306,6 +333,14 @@ def test_standard_input_is_json_lines_or_an_array(
 
     assert (file.name, file.format, file.is_rereadable) == ("standard input", expected, False)
     assert text(file) == content
+
+
+def test_closed_standard_input_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell closes it with `<&-`."""
+    monkeypatch.setattr(sys, "stdin", None)
+
+    with pytest.raises(SourceError, match="standard input: is closed"):
+        find("-")
 
 
 @pytest.mark.parametrize("suffix", COMPRESSIONS)

@@ -91,13 +91,12 @@ def test_reports_what_a_web_server_responds(content: bytes | None, problem: str)
 
 
 def test_reports_a_connection_that_ends_too_early() -> None:
-    """The rows before the end are read."""
-    with responding(response(CSV * 9_999)[:-9]) as url:
-        (file,) = find_files(f"{url}/users.csv")
-        with file.open_text() as stream:
-            assert stream.readline() == b"user_id,plan\n"
-            with pytest.raises(SourceError, match="is cut off: the connection ended too early"):
-                list(stream)
+    """It is not taken for the end of the file. How many rows are read before depends on the HTTP client."""
+    with (
+        responding(response(CSV * 9_999)[:-9]) as url,
+        pytest.raises(SourceError, match="is cut off: the connection ended too early"),
+    ):
+        text(find_files(f"{url}/users.csv")[0])
 
 
 def test_reports_a_server_that_never_responds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +170,7 @@ def test_remote_file_is_copied() -> None:
     [
         ("memory://no.csv", "cannot be read: No such file"),
         ("memory://no*.csv", "matches no files"),
-        ("memory:///", "cannot be read: IsADirectoryError"),
+        ("memory:///", "is a folder; write a pattern"),
         (f"nothing://user:{SECRET}@host/x.csv", "has an unknown protocol"),
         (f"zip://x.csv::https://user:{SECRET}@host/x.zip", "expected a URL with one protocol"),
         ("http://127.0.0.1:1/x.csv", "cannot be read: Connection refused"),
@@ -202,7 +201,7 @@ def test_text_of_an_error_is_not_quoted(monkeypatch: pytest.MonkeyPatch, error: 
     def failing(*_: object, **__: object) -> None:
         raise error
 
-    for method, url in (("open", "memory://u.csv"), ("glob", "memory://*.csv")):
+    for method, url in (("open", "memory://u.csv"), ("glob", "memory://*.csv"), ("info", "memory://u.csv")):
         monkeypatch.setattr(f"fsspec.implementations.memory.MemoryFileSystem.{method}", failing)
         with pytest.raises(SourceError, match=f": {problem}$"):
             find_files(url)
