@@ -64,6 +64,8 @@ _PATTERN: Final = re.compile(
 _CLOSING: Final = {'"': '"', "'": "'", "`": "`", "(": ")", "<": ">", "[": "]", "{": "}"}
 # What begins with any other character is no longer looked at.
 _STARTS: Final = frozenset((*(null[0] for null in _NULLS), *_CLOSING, *"#{$<%+-.,0123456789"))
+# A longer text is not looked at for what its brackets enclose.
+_LONGEST: Final = 100
 _ZERO_WIDTH: Final = "\ufeff\u200b\u200c\u200d\u2060\u00ad\0"
 # Spreadsheets, data frames, C and JavaScript write the sign; Java and Spark write only a decimal point. An id such as
 # "12e4" has neither.
@@ -115,8 +117,9 @@ def _stripped(text: str) -> str:
 
 
 def _is_placeholder(text: str) -> bool:
-    """Return True if *text*, stripped and in lower case, is blank or no id of one person."""
-    if not text or text in _PLACEHOLDERS or _PATTERN.fullmatch(text):
-        return True
-    is_enclosed = len(text) > 1 and text[-1] == _CLOSING.get(text[0])
-    return is_enclosed and _is_placeholder(_stripped(text[1:-1]))
+    """Return True if *text*, stripped and in lower case, is blank or no id of one person, also in brackets."""
+    while text and text not in _PLACEHOLDERS and not _PATTERN.fullmatch(text):
+        if len(text) > _LONGEST or len(text) == 1 or text[-1] != _CLOSING.get(text[0]):
+            return False
+        text = _stripped(text[1:-1])
+    return True
