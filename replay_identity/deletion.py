@@ -1,4 +1,4 @@
-"""Delete one user at every vendor and from the ledger."""
+"""Delete users at every vendor and from the ledger."""
 
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias, assert_never
 
 import attrs
 
-from ._values import checked_id
+from ._values import checked_id, checked_string
 from .adapters.exchange import Exchange
 from .adapters.protocols import IdentityBackend, StoredUser, SupportsDelete, SupportsExclude, SupportsRead
 from .adapters.responses import adapter_error, checked_outcome, isolate_errors
+from .errors import InvalidTraitsError
 from .outcomes import Accepted, Broken, Misconfigured, Outcome, Rejected, Skipped, Unavailable, Unknown, explain
 from .retry import RetryPolicy
 from .router import Route, as_routes
@@ -33,6 +34,8 @@ DeletionStatus: TypeAlias = Literal[
 # A DurableRouter holds its lease for at most 120 seconds, so waiting a little longer is enough.
 LEASE_TIMEOUT_S: Final = 150.0
 _LEASE_POLL_S: Final = 0.1
+# After so many users in a row for whom a vendor was not available, waiting for the next one would take as long again.
+_MAX_UNAVAILABLE: Final = 3
 
 
 @attrs.frozen
@@ -93,27 +96,143 @@ def forget(
         ConfigurationError: There is no backend, or two have the same name.
         LedgerError: The ledger cannot be read or written; nothing was sent.
     """
-    user_id, routes = checked_id(user_id), as_routes(backends)
-    names = [route.name for route in routes]
-    with hold_leases(ledger, names, lease_timeout, on_wait) as busy_backend:
-        problem = _obstacle(ledger, user_id, busy_backend)
-        if problem is not None:
-            return tuple(DeletionReceipt(name, "postponed", problem) for name in names)
+    (receipts,) = forget_users(
+        [user_id],
+        backends,
+        ledger=ledger,
+        transport=transport,
+        retry=retry,
+        timeout=timeout,
+        lease_timeout=lease_timeout,
+        on_wait=on_wait,
+    )
+    return receipts
 
-        if ledger is not None:
-            ledger.forget(user_id)
-        return tuple(
-            _delete_at(route.backend, user_id, Transport(transport, retry=retry, timeout=timeout)) for route in routes
-        )
+
+def forget_users(  # noqa: PLR0913  # Two kinds of names, and one parameter for each setting and callback.
+    user_ids: Iterable[str],
+    backends: Iterable[IdentityBackend | Route],
+    *,
+    emails: Iterable[str] = (),
+    ledger: "Ledger | None" = None,
+    transport: "httpx.Client | Sender | None" = None,
+    retry: RetryPolicy | None = None,
+    timeout: float = 30.0,
+    lease_timeout: float = LEASE_TIMEOUT_S,
+    on_wait: Callable[[str], None] | None = None,
+    on_receipts: Callable[[tuple[DeletionReceipt, ...]], None] | None = None,
+) -> tuple[tuple[DeletionReceipt, ...], ...]:
+    """Delete several users as `forget` does; return the receipts of each: the ids in their order, then the addresses.
+
+    No user is deleted before all ids and addresses are known to be valid. One failure does not stop the rest, except
+    that a vendor is not asked again once its settings are wrong or it was unavailable for three users in a row.
+
+    Args:
+        user_ids: Your own ids of the users.
+        backends: Backends or routes; their names must differ.
+        emails: E-mail addresses of more users, for vendors that exclude users by their address. The ledger finds users
+            by their ids only.
+        ledger: The ledger that may contain the users; nothing is delivered from it meanwhile.
+        transport: An `httpx.Client` or another `Sender` shared by all backends; by default each has its own.
+        retry: How often, and how soon, a request is retried.
+        timeout: Seconds that one attempt may take.
+        lease_timeout: Seconds to wait for other processes that deliver from the ledger.
+        on_wait: Called with the name of each backend to which another process delivers.
+        on_receipts: Called with the receipts of each user, as soon as every vendor was asked.
+
+    Raises:
+        InvalidTraitsError: An id or an address is invalid; nothing was deleted.
+        ConfigurationError: There is no backend, or two have the same name.
+        LedgerError: The ledger cannot be read or written. Users whose receipts were passed on are deleted.
+    """
+    people = [
+        *(_Person(user_id=checked_id(user_id)) for user_id in user_ids),
+        *(_Person(email=_checked_email(email)) for email in emails),
+    ]
+    routes, receipts = as_routes(backends), list[tuple[DeletionReceipt, ...]]()
+    with (
+        hold_leases(ledger, [route.name for route in routes], lease_timeout, on_wait) as busy_backend,
+        ExitStack() as transports,
+    ):
+        vendors = [
+            _Vendor(route.backend, transports.enter_context(Transport(transport, retry=retry, timeout=timeout)))
+            for route in routes
+        ]
+        for person in people:
+            receipts.append(_forget_person(person, vendors, ledger, busy_backend))
+            if on_receipts is not None:
+                on_receipts(receipts[-1])
+    return tuple(receipts)
 
 
-def _obstacle(ledger: "Ledger | None", user_id: str, busy_backend: str | None) -> str | None:
+@attrs.frozen
+class _Person:
+    """Whom to delete: a user by their own id, or everybody with an e-mail address."""
+
+    user_id: str | None = attrs.field(default=None, repr=False)
+    email: str | None = attrs.field(default=None, repr=False)
+
+
+@attrs.define
+class _Vendor:
+    """A backend that is asked to delete one user after the other.
+
+    Attributes:
+        backend: The backend.
+        transport: Sends the requests.
+        unavailable: Number of users in a row for whom the vendor was not available.
+        given_up: The receipt of all further users, or None.
+    """
+
+    backend: IdentityBackend
+    transport: Transport
+    unavailable: int = 0
+    given_up: DeletionReceipt | None = None
+
+    def delete(self, person: _Person) -> DeletionReceipt:
+        """Return the receipt of one user."""
+        if self.given_up is not None:
+            return self.given_up
+        if person.user_id is not None:
+            receipt = self.transport.run(delete_user(self.backend, person.user_id))
+        else:
+            receipt = self.transport.run(_exclude_email(self.backend, person.email))
+        self.unavailable = self.unavailable + 1 if isinstance(receipt.outcome, Unavailable) else 0
+        if self.unavailable >= _MAX_UNAVAILABLE or isinstance(receipt.outcome, Misconfigured):
+            self.given_up = attrs.evolve(receipt, detail=f"not asked again: {receipt.detail}")
+        return receipt
+
+
+def _forget_person(
+    person: _Person, vendors: Iterable[_Vendor], ledger: "Ledger | None", busy_backend: str | None
+) -> tuple[DeletionReceipt, ...]:
+    problem = _obstacle(ledger, person.user_id, busy_backend)
+    if problem is not None:
+        return tuple(DeletionReceipt(vendor.backend.name, "postponed", problem) for vendor in vendors)
+    if ledger is not None and person.user_id is not None:
+        ledger.forget(person.user_id)
+    return tuple(vendor.delete(person) for vendor in vendors)
+
+
+def _obstacle(ledger: "Ledger | None", user_id: str | None, busy_backend: str | None) -> str | None:
     """Return why the user must not be deleted now, or None."""
     if busy_backend is not None:
         return f"another process delivers to {busy_backend}; try again later"
-    if ledger is not None and ledger.is_in_flight(user_id):
+    if ledger is not None and user_id is not None and ledger.is_in_flight(user_id):
         return "a batch in flight contains the user; deliver it first, then forget the user"
     return None
+
+
+def _checked_email(email: object) -> str:
+    if not is_email(checked := checked_string(email, "email")):
+        raise InvalidTraitsError("email", "expected an e-mail address without blanks around it")
+    return checked
+
+
+def is_email(text: str) -> bool:
+    """Return True if *text* may be an e-mail address; this is no proof that it is one."""
+    name, _, host = text.rpartition("@")
+    return bool(name and host) and text == text.strip() and text.isprintable()
 
 
 @contextmanager
@@ -153,11 +272,6 @@ def _take_lease(
         time.sleep(_LEASE_POLL_S)
 
 
-def _delete_at(backend: IdentityBackend, user_id: str, transport: Transport) -> DeletionReceipt:
-    with transport:
-        return transport.run(delete_user(backend, user_id))
-
-
 def delete_user(backend: IdentityBackend, user_id: str) -> Exchange[DeletionReceipt]:
     """Delete one user at the vendor, and read back whether it still shows the user."""
     try:
@@ -176,6 +290,18 @@ def _delete(backend: IdentityBackend, user_id: str) -> Exchange[DeletionReceipt]
     if isinstance(backend, SupportsExclude):
         return _receipt((yield from isolate_errors(backend.name, backend.exclude(user_id=user_id))))
     return DeletionReceipt(backend.name, "unsupported", "the vendor cannot delete users")
+
+
+def _exclude_email(backend: IdentityBackend, email: str | None) -> Exchange[DeletionReceipt]:
+    """Exclude all users with an e-mail address at the vendor."""
+    if not isinstance(backend, SupportsExclude):
+        detail = "the vendor cannot delete users by their e-mail address"
+        return DeletionReceipt(backend.name, "unsupported", detail)
+    try:
+        exchange = backend.exclude(email=email)
+    except Exception as error:  # noqa: BLE001  # As in `delete_user`.
+        return _receipt(adapter_error(backend.name, error))
+    return _receipt((yield from isolate_errors(backend.name, exchange)))
 
 
 def _receipt(outcome: Outcome) -> DeletionReceipt:

@@ -1,7 +1,7 @@
 """One user is deleted everywhere, with a receipt from each vendor."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +30,7 @@ from replay_identity import (
     UserTraits,
 )
 from replay_identity.adapters import Exchange, StoredUser, SupportsDelete, SupportsExclude
-from replay_identity.deletion import DeletionReceipt, forget
+from replay_identity.deletion import DeletionReceipt, forget, forget_users
 from replay_identity.emulator import Fault, FullstoryEmulator
 from replay_identity.ledger import Batch, JobEntry, Ledger
 from replay_identity.outcomes import SkipReason
@@ -403,3 +403,116 @@ def test_continues_when_the_lease_is_free(vendors: Vendors, ledger: Ledger) -> N
     other.join()
 
     assert [receipt.status for receipt in receipts] == ["requested", "requested"]
+
+
+# Several users
+
+
+@attrs.define
+class Recording(Acme):
+    """A vendor that excludes users, and returns what the test wants for each."""
+
+    outcomes: list[Any] = attrs.field(factory=list[Any])
+    asked: list[tuple[str | None, str | None]] = attrs.field(factory=list[tuple[str | None, str | None]])
+
+    def exclude(self, *, user_id: str | None = None, email: str | None = None) -> Exchange[Any]:
+        """Return the next outcome, or accept."""
+        self.asked.append((user_id, email))
+        outcome = self.outcomes.pop(0) if self.outcomes else Accepted(self.name)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return returning(outcome)
+
+
+def returning(outcome: Any) -> Exchange[Any]:
+    """Return *outcome* without a request."""
+    yield from ()
+    return outcome
+
+
+def statuses(receipts: Iterable[tuple[DeletionReceipt, ...]]) -> list[list[str]]:
+    """Return the statuses of the receipts of each user."""
+    return [[receipt.status for receipt in given] for given in receipts]
+
+
+def test_receipts_are_in_the_order_of_the_users(vendors: Vendors) -> None:
+    """Ids first, then e-mail addresses; each is passed on as soon as it is known."""
+    seen: list[Any] = []
+
+    receipts = forget_users([ID, "u2"], vendors.backends, emails=["a@b.c"], retry=QUICK, on_receipts=seen.append)
+
+    assert statuses(receipts) == [["requested", "requested"], ["requested", "requested"], ["unsupported", "requested"]]
+    assert list(receipts) == seen
+    assert vendors.logrocket.excluded == {("user_id", ID), ("user_id", "u2"), ("email", "a@b.c")}
+
+
+def test_no_users_need_no_lease(ledger: Ledger) -> None:
+    """There is nothing to do."""
+    assert forget_users([], [Acme()], ledger=ledger) == ()
+
+
+@pytest.mark.parametrize(
+    ("user_ids", "emails"),
+    [(["u1", ""], []), (["u1"], [""]), (["u1"], ["ada"]), (["u1"], [" a@b.c"]), (["u1"], ["@b"]), (["u1"], ["a@"])],
+)
+def test_an_invalid_name_deletes_nobody(user_ids: list[str], emails: list[str]) -> None:
+    """Not even those before it."""
+    backend = Recording()
+
+    with pytest.raises(InvalidTraitsError) as caught:
+        forget_users(user_ids, [backend], emails=emails)
+
+    assert "ada" not in str(caught.value)
+    assert backend.asked == []
+
+
+def test_the_ledger_keeps_users_of_an_address(ledger: Ledger) -> None:
+    """It finds users by their ids only."""
+    ledger.upsert([UserTraits(ID, email="a@b.c")], ["acme"])
+
+    forget_users([], [Recording()], emails=["a@b.c"], ledger=ledger)
+
+    assert ledger.pending_count("acme") == 1
+
+
+def test_a_bug_with_an_address_is_unknown() -> None:
+    """As with an id."""
+    ((receipt,),) = forget_users([], [Recording(outcomes=[RuntimeError("canary")])], emails=["a@b.c"])
+
+    assert (receipt.status, type(receipt.outcome)) == ("unknown", Broken)
+    assert "canary" not in repr(receipt)
+
+
+def test_wrong_settings_are_not_tried_again() -> None:
+    """The other vendor is asked for everybody."""
+    wrong, fine = Recording("wrong", outcomes=[Misconfigured("wrong", "no key")]), Recording("fine")
+
+    receipts = forget_users(["u1", "u2", "u3"], [wrong, fine])
+
+    assert statuses(receipts) == [["failed", "requested"]] * 3
+    assert [given[0].detail for given in receipts] == ["no key", *["not asked again: no key"] * 2]
+    assert (len(wrong.asked), len(fine.asked)) == (1, 3)
+
+
+def test_an_unavailable_vendor_is_given_up() -> None:
+    """After three users in a row, since each takes all the retries."""
+    down = Unavailable("acme", "HTTP 503")
+    backend = Recording(outcomes=[down, down, Accepted("acme"), down, down, down])
+
+    receipts = forget_users([f"u{number}" for number in range(8)], [backend])
+
+    assert [given[0].retryable for given in receipts] == [True, True, False, True, True, True, True, True]
+    assert len(backend.asked) == 6
+
+
+def test_one_lease_is_held_for_all_users(ledger: Ledger) -> None:
+    """Nobody delivers between two users."""
+    is_free: list[bool] = []
+
+    def look(_: object) -> None:
+        with ledger.lease("acme") as is_held_here:
+            is_free.append(is_held_here)
+
+    forget_users(["u1", "u2"], [Recording()], ledger=ledger, on_receipts=look)
+
+    assert is_free == [False, False]

@@ -88,14 +88,14 @@ _COMMANDS: Final[tuple[tuple[str, str, Callable[..., None]], ...]] = (
     ("rejected", "Show why users were rejected; export them.", rejected_command),
     ("retry", "Make rejected users pending again.", retry_command),
     ("deliver", "Send pending users.", deliver_command),
-    ("forget", "Delete a user at every vendor.", forget_command),
+    ("forget", "Delete users at every vendor.", forget_command),
     ("limits", "Print the limits that vendors publish.", limits_command),
     ("doctor", "Check the settings and keys.", doctor_command),
     ("emulate", "Run fake vendors on this machine.", emulate_command),
     ("demo", "Send sample users to fake vendors.", demo_command),
 )
 # Typer's message about extra arguments would quote them, and they may be traits or ids.
-_ACCEPTS_EXTRA_ARGUMENTS: Final = frozenset({"explain", "forget", "identify"})
+_ACCEPTS_EXTRA_ARGUMENTS: Final = frozenset({"explain", "identify"})
 
 for _name, _summary, _function in _COMMANDS:
     app.command(

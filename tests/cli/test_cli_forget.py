@@ -240,15 +240,6 @@ def test_it_waits_for_another_process_that_delivers(
 
 
 @pytest.mark.usefixtures("vendors")
-def test_an_id_with_a_space_is_not_quoted(forget: RunCommand) -> None:
-    """The error does not print the extra argument, which may be part of an id."""
-    result = forget("canary-u2", "--yes")
-
-    assert result.code == 2
-    assert "USER_ID" in result.err
-
-
-@pytest.mark.usefixtures("vendors")
 def test_an_invalid_id_is_wrong_usage(run: RunCommand) -> None:
     """The error says what is wrong with it."""
     result = run("forget", "", "--yes")
@@ -268,7 +259,7 @@ def test_an_interruption_says_what_to_do(forget: RunCommand, monkeypatch: pytest
     def interrupt(*_: object, **__: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("replay_identity.cli.forget.deletion.forget", interrupt)
+    monkeypatch.setattr("replay_identity.cli.forget.deletion.forget_users", interrupt)
 
     result = forget("--yes")
 
