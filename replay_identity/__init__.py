@@ -29,7 +29,7 @@ from .traits import UserTraits
 if TYPE_CHECKING:
     from .bulk import DeliveryOptions, DurableRouter, SyncReport, deliver, dry_run, sync
     from .ledger import Ledger
-    from .sources import read_users
+    from .sources import read_rows, read_users
 
     __version__: str
 
@@ -69,6 +69,7 @@ __all__ = [
     "deliver",
     "dry_run",
     "forget",
+    "read_rows",
     "read_users",
     "sync",
 ]
@@ -80,6 +81,7 @@ _LAZY = {
     "Ledger": "ledger",
     "SyncReport": "bulk",
     "deliver": "bulk",
+    "read_rows": "sources",
     "read_users": "sources",
     "dry_run": "bulk",
     "sync": "bulk",

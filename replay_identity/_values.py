@@ -105,7 +105,7 @@ def checked_datetime(moment: object, path: str) -> datetime:
     if not isinstance(moment, datetime):
         raise InvalidTraitsError(path, f"expected a datetime, got {describe_type(moment)}")
     if moment.utcoffset() is None:
-        raise InvalidTraitsError(path, "the datetime has no time zone; use datetime.now(UTC)")
+        raise InvalidTraitsError(path, "the datetime has no time zone; add one, or set timezone in a mapping")
     try:
         utc = moment.astimezone(UTC)
     except OverflowError:

@@ -69,7 +69,7 @@ def test_has_the_names_of_the_contract() -> None:
         "Accepted Skipped Rejected Misconfigured Unavailable Unknown Broken Adjustment Violation RetryPolicy "
         "ReplayIdentityError ConfigurationError InvalidTraitsError IdentifyError "
         "sync deliver dry_run SyncReport DeliveryOptions Ledger LedgerError DurableRouter read_users SourceError "
-        "forget DeletionReceipt SkipReason"
+        "read_rows forget DeletionReceipt SkipReason"
     )
 
     assert set(contract.split()) == set(replay_identity.__all__)

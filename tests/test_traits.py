@@ -214,7 +214,11 @@ def test_an_invalid_field_is_named(fields: dict[str, Any], path: str) -> None:
         ({"a": 10**400}, "traits.a", "expected an integer of at most 400 digits"),
         ({"a": -(10**400)}, "traits.a", "expected an integer of at most 400 digits"),
         ({"a": SURROGATE}, "traits.a", "not valid Unicode: a lone surrogate at character 2"),
-        ({"a": datetime(2026, 1, 1)}, "traits.a", "the datetime has no time zone; use datetime.now(UTC)"),  # noqa: DTZ001
+        (
+            {"a": datetime(2026, 1, 1)},  # noqa: DTZ001
+            "traits.a",
+            "the datetime has no time zone; add one, or set timezone in a mapping",
+        ),
         (
             {"a": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1)))},
             "traits.a",

@@ -18,7 +18,7 @@ from .changes import ChangePlanner, Unsent
 from .mirror import Mirror, MirrorRun
 from .options import DeliveryOptions
 from .outbox import BitSet
-from .repeated import UserOrRow, as_rows
+from .repeated import Users, as_rows
 from .report import SyncReport
 from .run import Ingest, OnProgress, open_ledger
 from .stats import Stats
@@ -63,7 +63,7 @@ class DryRunReport:
 
 
 def dry_run(
-    users: Iterable[UserOrRow],
+    users: Users,
     backends: Iterable[IdentityBackend | Route],
     *,
     ledger: Ledger | str | Path | None,
@@ -75,7 +75,8 @@ def dry_run(
     """Return what `sync` would do, without sending anything or changing the ledger.
 
     Args:
-        users: `UserTraits`, or rows from `read_users`. Invalid rows are only counted in the report.
+        users: `UserTraits`, rows from `read_users`, or whatever `read_rows` reads: dicts, rows of a database, a frame.
+            Invalid rows are only counted in the report.
         backends: Backends, or routes to them, with distinct names.
         ledger: A ledger, or the path of its file, of which a temporary copy is used. None, or a file that does not
             exist, is an empty ledger.

@@ -15,13 +15,12 @@ from ..errors import ConfigurationError
 from ..ledger import Ledger, MirrorStart, VanishedUser
 from ..outcomes import Misconfigured, explain
 from ..router import Route
-from ..sources import Row, Rows
+from ..sources import BadRow, Row, Rows
 from ..traits import UserTraits
 from ..transport import ConcurrentTransport
 from .comparison import make_transport
 from .options import DeliveryOptions
 from .outcome_handler import describe_outage, record_answer
-from .repeated import UserOrRow
 from .report import MirrorReport, MirrorState, SyncReport
 from .worker import SenderFactory
 
@@ -111,7 +110,7 @@ class MirrorRun:
             raise ConfigurationError("mirror", "a mirror needs a ledger, which knows the users of earlier runs")
         return cls(mirror, ledger, ledger.begin_mirror())
 
-    def track(self, rows: Rows[UserOrRow]) -> Rows[UserOrRow]:
+    def track(self, rows: Rows[Row | BadRow]) -> Rows[Row | BadRow]:
         """Return *rows*, whose users are marked as they are read.
 
         Users count as vanished only once the source has been read to its end, and by then all are marked. So it does no
@@ -129,7 +128,7 @@ class MirrorRun:
 
         return mark
 
-    def _mark(self, rows: Iterator[UserOrRow]) -> Iterator[UserOrRow]:
+    def _mark(self, rows: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
         try:
             for row in rows:
                 user = row.user if isinstance(row, Row) else row

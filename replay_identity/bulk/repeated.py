@@ -3,18 +3,19 @@
 from array import array
 from bisect import bisect_left
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeAlias
 
 import attrs
 
 from ..ledger.merging import drop_fields, field_names, merge_users, removals_to_keep
-from ..sources import BadRow, Row, Rows
+from ..sources import BadRow, FrameLike, Row, RowLike, Rows
+from ..sources.python_rows import rows_of
 from ..traits import UserTraits
 
-UserOrRow: TypeAlias = UserTraits | Row | BadRow
-T = TypeVar("T", bound=UserOrRow)
+# What may describe users: the users, or rows of any kind.
+Users: TypeAlias = Iterable[UserTraits | Row | BadRow | RowLike] | FrameLike
 
 # Users whose rows are held in memory, of about 2 KB each. With a ledger they are held on disk.
 MAX_HELD: Final = 20_000
@@ -32,19 +33,11 @@ def id_of(user: UserTraits) -> Hashable:
     return tuple(sorted(user.vendor_ids.items())) or None
 
 
-def as_rows(users: Iterable[T]) -> Rows[T]:
-    """Return *users* as rows, with the ids in any collection, which can be read twice."""
+def as_rows(users: Users) -> Rows[Row | BadRow]:
+    """Return *users* as rows, with the ids in a frame or a collection, which can be read twice."""
     if isinstance(users, Rows):
-        return users
-    # Only collections are read twice: the iterators of another iterable may share one cursor.
-    return Rows(iter(users), lambda: _ids(users)) if isinstance(users, Collection) else Rows(iter(users))
-
-
-def _ids(users: Iterable[UserOrRow]) -> Iterator[Hashable]:
-    for row in users:
-        user = row.user if isinstance(row, Row) else row
-        if isinstance(user, UserTraits) and (user_id := id_of(user)) is not None:
-            yield user_id
+        return Rows(rows_of(users.rows).rows, users.read_ids, users.notes)
+    return rows_of(users, id_of=id_of)
 
 
 def _new_buckets() -> "list[array[int]]":

@@ -21,7 +21,7 @@ from ..transport import concurrent_sender
 from .mirror import Mirror, MirrorRun
 from .options import DeliveryOptions
 from .outbox import BitSet
-from .repeated import IdCounts, RepeatedUsers, RowMerger, UserOrRow, as_rows
+from .repeated import IdCounts, RepeatedUsers, RowMerger, Users, as_rows
 from .report import Progress, SyncReport
 from .worker import BackendWorker, SenderFactory, make_worker, routes_with_options
 
@@ -46,7 +46,7 @@ _ANONYMOUS: Final = "the user has no id; anonymous users can only be sent withou
 
 
 def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and callback.
-    users: Iterable[UserOrRow],
+    users: Users,
     backends: Iterable[IdentityBackend | Route],
     *,
     ledger: Ledger | str | Path | None,
@@ -64,7 +64,8 @@ def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and
     A run may end at any moment, by Ctrl-C, *stop* or a crash: with a ledger, the next run resumes where it ended.
 
     Args:
-        users: `UserTraits`, or rows from `read_users`. Invalid rows are only counted in the report.
+        users: `UserTraits`, rows from `read_users`, or whatever `read_rows` reads: dicts, rows of a database, a frame.
+            Invalid rows are only counted in the report.
         backends: Backends, or routes to them, with distinct names.
         ledger: A ledger, or the path of its file, which is created if missing. With None there are no batches, and
             users who are pending at the end of the run are forgotten.
@@ -158,10 +159,10 @@ class _Run:
     _is_over: Event = attrs.field(factory=Event)
     _progress_at: float = 0.0
 
-    def run(self, users: Iterable[UserOrRow]) -> SyncReport:
+    def run(self, users: Rows[Row | BadRow]) -> SyncReport:
         """Read and deliver *users*, and return the closed report."""
         self.report.backends = tuple(worker.report for worker in self.workers)
-        ingest, rows = Ingest(self.workers, self.ledger, self.report, self.held), as_rows(users)
+        ingest, rows = Ingest(self.workers, self.ledger, self.report, self.held), users
         try:
             self._look_ahead(ingest, rows)
             for worker in self.workers:
@@ -192,13 +193,13 @@ class _Run:
         """Return True if the workers should end soon."""
         return self.stop.is_set() or self._is_over.is_set()
 
-    def _look_ahead(self, ingest: "Ingest", rows: Rows[UserOrRow]) -> None:
+    def _look_ahead(self, ingest: "Ingest", rows: Rows[Row | BadRow]) -> None:
         for _ in ingest.look_ahead(rows):
             self._report_progress()
             if self.stop.is_set():
                 break
 
-    def _read(self, ingest: "Ingest", rows: Rows[UserOrRow]) -> None:
+    def _read(self, ingest: "Ingest", rows: Rows[Row | BadRow]) -> None:
         for _ in ingest.ingest(rows):
             self._report_committed()
             self._wait_while(self._is_far_ahead)
@@ -257,7 +258,7 @@ class Ingest:
     _chunk_rows: int = attrs.field(default=0, init=False)
     _bad_rows: list[BadRow] = attrs.field(factory=list[BadRow], init=False, repr=False)
 
-    def look_ahead(self, rows: Rows[UserOrRow]) -> Iterator[None]:
+    def look_ahead(self, rows: Rows[Row | BadRow]) -> Iterator[None]:
         """Find the users who have several rows in a source that can be read twice, and yield now and then."""
         counts = IdCounts()
         with suppress(Exception):  # What fails here fails again when the rows are read, and is reported then.
@@ -268,7 +269,7 @@ class Ingest:
         if self._repeated is not None and self.ledger is None:
             self._merger = RowMerger(self._repeated)
 
-    def ingest(self, source: Rows[UserOrRow]) -> Iterator[None]:
+    def ingest(self, source: Rows[Row | BadRow]) -> Iterator[None]:
         """Ingest the rows of *source* in chunks and yield after each.
 
         Raises:
@@ -294,7 +295,7 @@ class Ingest:
             for worker in self.workers:
                 worker.report.upserts.already_pending += self._merger.coalesced
 
-    def _ingest_chunk(self, rows: Iterable[UserOrRow]) -> bool:
+    def _ingest_chunk(self, rows: Iterable[Row | BadRow]) -> bool:
         """Commit and count *rows*; return False if there were none."""
         self._chunk_rows, self._bad_rows = 0, []
         self._enqueue(self._valid_users(rows))
@@ -303,20 +304,17 @@ class Ingest:
         self.report.bad_rows.extend(self._bad_rows[: _MAX_BAD_ROWS - len(self.report.bad_rows)])
         return self._chunk_rows > 0
 
-    def _valid_users(self, rows: Iterable[UserOrRow]) -> Iterator[UserTraits]:
+    def _valid_users(self, rows: Iterable[Row | BadRow]) -> Iterator[UserTraits]:
         """Yield the users of *rows* until the source ends or fails."""
         try:
             for row in rows:
                 self._chunk_rows += 1
-                user, line = (
-                    (row.user, row.line) if isinstance(row, Row) else (row, self.report.rows + self._chunk_rows)
-                )
-                if isinstance(user, BadRow):
-                    self._bad_rows.append(user)
-                elif self.ledger is not None and user.user_id is None and not user.vendor_ids:
-                    self._bad_rows.append(BadRow(line, line, _ANONYMOUS))
+                if isinstance(row, BadRow):
+                    self._bad_rows.append(row)
+                elif self.ledger is not None and row.user.user_id is None and not row.user.vendor_ids:
+                    self._bad_rows.append(BadRow(row.line, row.line, _ANONYMOUS))
                 else:
-                    yield user
+                    yield row.user
         except Exception as error:  # noqa: BLE001  # Raised once the rows before it are committed.
             self._failure = error
 

@@ -1,7 +1,21 @@
-"""Read users from files and queries, one row at a time."""
+"""Read users from files, queries and rows of Python, one at a time."""
 
 from .._paths import nest_fields
+from .frames import FrameLike
+from .python_rows import RowLike, read_rows
 from .readers import Format, infer_mapping, read_query, read_users
 from .rows import BadRow, Row, Rows
 
-__all__ = ["BadRow", "Format", "Row", "Rows", "infer_mapping", "nest_fields", "read_query", "read_users"]
+__all__ = [
+    "BadRow",
+    "Format",
+    "FrameLike",
+    "Row",
+    "RowLike",
+    "Rows",
+    "infer_mapping",
+    "nest_fields",
+    "read_query",
+    "read_rows",
+    "read_users",
+]

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 import attrs
 import duckdb
@@ -15,6 +15,8 @@ from .._paths import FieldPath
 from ..errors import InvalidTraitsError, SourceError, printable
 from .conversion import RowConverter
 from .duckdb_errors import database_problem, query_problem
+from .frames import NESTED_NANOSECONDS, ArrowStream
+from .python_values import UnreadableValue, from_epoch
 from .rows import BadRow, Row
 
 MEMORY: Final = "256MB"
@@ -33,6 +35,9 @@ _SETTINGS: Final[Mapping[str, _Setting]] = {
 _FINAL_SETTINGS: Final = "SET TimeZone = 'UTC'; SET lock_configuration = true"
 
 _WITH_ZONE: Final = "TIMESTAMP WITH TIME ZONE"
+_NANOSECONDS: Final = "ns"
+_TIMESTAMPS: Final = ("timestamp", "timestamp_s", "timestamp_ms", "timestamp with time zone")
+_INFINITE: Final = 2**63 - 1
 _NESTED: Final = frozenset({"struct", "map", "list", "array"})
 _Restore: TypeAlias = Callable[[Any, str], Any]
 
@@ -170,6 +175,90 @@ def query_rows(sql: str, source: str, converter: RowConverter, database: Path | 
         for _, row in _rows(connection, query, converter, first=1):
             if row is not None:
                 yield row
+
+
+def stream_chunks(stream: ArrowStream, source: str) -> Generator[Sequence[Any]]:
+    """Yield the names of the columns of an Arrow stream; then, chunk by chunk, the values of each column.
+
+    Raises:
+        SourceError: The stream cannot be read.
+    """
+    try:
+        yield from _stream_chunks(stream, source)
+    except duckdb.Error as error:
+        problem = f"cannot be read: {type(error).__name__}"
+    else:
+        return
+    raise SourceError(source, problem)
+
+
+def _stream_chunks(stream: ArrowStream, source: str) -> Generator[Sequence[Any]]:
+    with _connect(None) as connection:
+        connection.register("stream", _SingleStream(stream))
+        relation = connection.sql("FROM stream")
+        columns = [_StreamColumn.of(name, type_) for name, type_ in zip(relation.columns, relation.types, strict=True)]
+        for column in columns:
+            column.check(source)
+        yield relation.columns
+        connection.execute(f"SELECT {', '.join(column.sql for column in columns)} FROM stream")  # noqa: S608
+        while batch := connection.fetchmany(BATCH):
+            yield [column.restored(values) for column, values in zip(columns, zip(*batch, strict=True), strict=True)]
+
+
+@attrs.define
+class _SingleStream:
+    """An Arrow stream that is exported only once, however often DuckDB asks for its schema."""
+
+    _stream: ArrowStream = attrs.field(repr=False)
+    _capsule: object = attrs.field(default=None, init=False, repr=False)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        if self._capsule is None:
+            self._capsule = self._stream.__arrow_c_stream__(requested_schema)
+        return self._capsule
+
+
+@attrs.frozen
+class _StreamColumn:
+    """A column of an Arrow stream. Datetimes are read as numbers, since DuckDB would round nanoseconds."""
+
+    name: str
+    type: Any
+    unit: str | None
+
+    @classmethod
+    def of(cls, name: str, type_: Any) -> Self:  # noqa: ANN401  # DuckDB's types exist at run time only.
+        unit = _NANOSECONDS if type_.id == "timestamp_ns" else "us" if type_.id in _TIMESTAMPS else None
+        return cls(name, type_, unit)
+
+    def check(self, source: str) -> None:
+        """Raise SourceError if values would be rounded."""
+        if self.unit is None and "TIMESTAMP_NS" in str(self.type):
+            raise SourceError(source, f"the column {printable(self.name)} {NESTED_NANOSECONDS}")
+
+    @property
+    def sql(self) -> str:
+        """The expression that selects the column."""
+        column, type_ = _identifier(self.name), str(self.type)
+        if self.unit is not None:
+            # An infinite moment has no number; the largest number is out of range, too.
+            finite = f"WHEN isfinite({column}) THEN epoch_{self.unit}({column})"
+            return f"CASE {finite} WHEN {column} IS NOT NULL THEN {_INFINITE} END"
+        return f"CAST({column} AS {type_.replace(_WITH_ZONE, 'TIMESTAMP')})" if _WITH_ZONE in type_ else column
+
+    def restored(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Return *values* as they were in the stream."""
+        if self.unit is not None:
+            return from_epoch(values, self.unit, is_utc=self.type.id == _TIMESTAMPS[-1])
+        restore = _restore_function(self.type)
+        return values if restore is None else [_restored(value, restore) for value in values]
+
+
+def _restored(value: object, restore: _Restore) -> object:
+    try:
+        return None if value is None else restore(value, "")
+    except InvalidTraitsError as error:
+        return UnreadableValue(error.problem)
 
 
 @contextlib.contextmanager
