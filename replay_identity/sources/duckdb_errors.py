@@ -6,22 +6,27 @@ that the query has outside of its quotes, and those of its columns. All other te
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-import attrs
 import duckdb
 
-from ..errors import printable
+from .redaction import (
+    MessageCatalog,
+    QueryNames,
+    compile_message,
+    fill_message,
+    keep_words,
+    show_file,
+    show_name,
+    similar_names,
+)
 
-HIDDEN: Final = "…"
 _HIDDEN_REASON: Final = "its message is not shown, because it may quote values"
 
 # These describe the query before any row is read, in DuckDB's own words and the names of the query.
 _QUERY_ERRORS: Final = (duckdb.ParserException, duckdb.CatalogException, duckdb.BinderException, duckdb.SyntaxException)
 
-# {v} hides a value, {rest} leaves it out, {n} and {word} show it. {name}, {types} and {file} show what is known.
 _MESSAGES: Final[Sequence[str]] = (
     "Could not convert string {v} to {types}",
     "Could not cast string to {types}: {v}",
@@ -146,55 +151,6 @@ _CSV_MESSAGES: Final[Mapping[str, str]] = {
     "Value with unterminated quote found.": "Value with unterminated quote found; set quote and escape",
     "Maximum line size of {n} bytes exceeded. Actual Size:{n} bytes.": "Maximum line size of {n} bytes exceeded",
 }
-# The words of DuckDB's messages about queries; no name is recognized by them.
-_WORD_LIST: Final = """
-    a add aggregate aggregates alias all also ambiguous an and any appear applied apply are argument arguments array
-    as at available base be because been before best between binder but by call called calls can candidate cannot
-    case cast casts catalog change character child choose clause coalesce column columns combine compare condition
-    constant contain contains correlated could create cross csv cte cycle data database deduce definition deprecated
-    detected did different distinct do does duplicate either elements empty end entries entry error exactly exclude
-    exist existing exists expected explicit expression expressions extension extract failed field file files filter
-    find first for format found from function functions given greater group grouped has have having if implemented
-    in incompatible input instead integer integer_literal into invalid is it join joins json key lambda lateral
-    length limit list lists literal macro many match matches matching mean member might missing mix must name named
-    names near need negative nested new no not null number numbers of offset on one only operations operator
-    operators option or order other out outer over parameter parameters parse parser part partition pivot please
-    position property provided qualify query range recursive reference referenced regex replace required requires
-    result results return returned returns right root row rows same sample scalar schema select sequence set should
-    similar single size specified star statement string string_literal struct structs subqueries subquery such
-    support supported syntax table tables take term than that the this ties to too transition treat type types
-    unexpected union unnest unpivot unsupported unterminated use used using value values view was when where which
-    window with within without you zero
-"""
-_WORDS: Final = frozenset(_WORD_LIST.split())
-_TYPE_LIST: Final = """
-    ANY ARRAY BIGINT BIGNUM BIT BLOB BOOL BOOLEAN DATE DECIMAL DOUBLE ENUM FLOAT GEOMETRY HUGEINT INT INT128 INT16 INT32
-    INT64 INT8 INTEGER INTEGER_LITERAL INTERVAL JSON LIST MAP NULL NUMERIC REAL SMALLINT STRING_LITERAL STRUCT TIME
-    TIMESTAMP TIMESTAMPTZ TIMESTAMP_MS TIMESTAMP_NS TIMESTAMP_S TIMETZ TINYINT TUPLE UBIGINT UHUGEINT UINT128 UINT16
-    UINT32 UINT64 UINT8 UINTEGER UNION USMALLINT UTINYINT UUID VARCHAR VARIANT WITH ZONE
-"""
-_TYPES: Final = frozenset(_TYPE_LIST.split())
-
-_TOKEN: Final = re.compile(
-    r"""
-    (?P<comment> --[^\n]* | /\*.*?(?:\*/|\Z) )
-  | (?P<literal> [eE]'(?:[^'\\]|\\.|'')*+(?:'|\Z) | '(?:[^']|'')*+(?:'|\Z) | \$(?:[^\W\d]\w*)?\$.* )
-  | (?P<quoted> "(?:[^"]|"")*+(?:"|\Z) )
-  | (?P<word> [^\W\d]\w* )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_PIECE: Final = re.compile(
-    r"""
-    (?P<quoted> (?<!\w)'[^']*' | "[^"]*" )
-  | (?P<precision> DECIMAL\(\d{1,2},\s?\d{1,2}\) )
-  | (?P<word> [^\W\d]\w*(?:'t\b)? )
-  | (?P<plain> [\s(),.:;!?/*+=<>%|\[\]-]+ )
-  | .
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_MANY_HIDDEN: Final = re.compile(rf"{HIDDEN}(?:[^\w'\"]*{HIDDEN})+")
 _COLUMN: Final = " when casting from source column "
 _POSITION: Final = re.compile(r"\n\nLINE (\d{1,6}): .*\Z", re.DOTALL)
 _CANDIDATES: Final = re.compile(
@@ -203,51 +159,7 @@ _CANDIDATES: Final = re.compile(
 _CSV_LINE: Final = re.compile(r"CSV Error on Line: (\d{1,12})\n")
 _CSV_FILE: Final = re.compile(r"^  file = (.+)$", re.MULTILINE)
 _KIND: Final = re.compile(r"[A-Z][A-Za-z ]{1,30} Error: ")
-_NAME: Final = re.compile(r"[^\W\d]\w*(?:[ .-]\w+)*")
-_SYSTEM_NAMES: Final = ("pg_", "duckdb_", "sqlite_", "information_schema.")
-_MAX_CANDIDATES: Final = 5
-_URL: Final = re.compile(r"(?P<scheme>[a-z0-9]+://)(?:[^/?#]*@)?(?P<rest>[^?#]*).*", re.DOTALL)
 _ERROR_FUNCTION: Final = re.compile(r"\berror\b", re.IGNORECASE)
-_HOLE: Final = re.compile(r"\{(\w+)\}")
-_HOLES: Final[Mapping[str, str]] = {
-    "v": "(.*)",
-    "rest": "(.*)",
-    "word": "([a-z_]{1,30})",
-    "n": r"(\d{1,12})",
-    "name": "([^\n]{1,300})",
-    "types": "([^\n]{1,300})",
-    "file": "([^\n]{1,4096})",
-}
-
-
-@attrs.frozen
-class QueryNames:
-    """The names of a query that may be shown, in lower case, and the texts in its quotes.
-
-    Attributes:
-        words: What the query has outside of quotes.
-        quoted: What it has in double quotes; these are names only if DuckDB finds no fault in the query.
-        literals: What it has in single quotes.
-        columns: The columns of its result.
-    """
-
-    words: frozenset[str]
-    quoted: frozenset[str]
-    literals: frozenset[str] = attrs.field(repr=False)
-    columns: frozenset[str] = frozenset()
-
-    @classmethod
-    def find(cls, sql: str, columns: Iterable[str] = ()) -> "QueryNames":
-        """Return the names in the query *sql*, and those of its *columns*."""
-        found: dict[str, set[str]] = {"word": set(), "quoted": set(), "literal": set()}
-        for kind, text in _tokens(sql):
-            found[kind].add(text)
-        return cls(
-            words=frozenset(map(str.lower, found["word"])),
-            quoted=frozenset(text[1:-1].replace('""', '"').lower() for text in found["quoted"]),
-            literals=frozenset(text.strip("eE").strip("'").replace("''", "'") for text in found["literal"]),
-            columns=frozenset(map(str.lower, columns)),
-        )
 
 
 def query_problem(error: duckdb.Error, sql: str, columns: Iterable[str] = ()) -> str:
@@ -261,7 +173,7 @@ def query_problem(error: duckdb.Error, sql: str, columns: Iterable[str] = ()) ->
     text, position = _cut_position(str(error), sql)
     names = QueryNames.find(sql, columns)
     if isinstance(error, _QUERY_ERRORS):
-        return f"the query is not valid: {_query_reason(text, names)}{position}"
+        return f"the query is not valid: {_query_reason(text, names.without_quoted())}{position}"
     text = _KIND.sub("", text, count=1)
     # The query can stop with any message of its own, made of values.
     reason = None if _ERROR_FUNCTION.search(sql) else _csv_reason(text, names) or _known_reason(text, names)
@@ -294,19 +206,8 @@ def _query_reason(text: str, names: QueryNames) -> str:
     if known is not None:
         return f"{kind}{separator}{known}"
     candidates = _CANDIDATES.search(text)
-    shown = _keep(text.partition("\n")[0], names.words, _WORDS)
-    return shown.rstrip("!. ") + ("" if candidates is None else _suggestion(candidates["names"], names))
-
-
-def _suggestion(text: str, names: QueryNames) -> str:
-    if "pivot" in names.words:  # Makes columns from values.
-        return ""
-    similar = [
-        printable(name.removeprefix("main."))
-        for name in re.findall(r'"([^"\n]*)"', text)
-        if _NAME.fullmatch(name) and name not in names.literals and not name.startswith(_SYSTEM_NAMES)
-    ]
-    return f"; did you mean {', '.join(similar[:_MAX_CANDIDATES])}?" if similar else ""
+    shown = keep_words(text.partition("\n")[0], names.words)
+    return shown.rstrip("!. ") + ("" if candidates is None else similar_names(candidates["names"], names))
 
 
 def _csv_reason(text: str, names: QueryNames) -> str | None:
@@ -315,116 +216,20 @@ def _csv_reason(text: str, names: QueryNames) -> str | None:
     if line is None:
         return None
     files = _CSV_FILE.findall(text)
-    where = f"{_file(files[-1], names)}, line {line[1]}" if files else f"line {line[1]}"
+    where = f"{show_file(files[-1], names)}, line {line[1]}" if files else f"line {line[1]}"
     # The text of the line comes first, and may look like a message.
     found = [(match.start(), shown, match) for pattern, shown in _CSV_PATTERNS for match in pattern.finditer(text)]
     if not found:
         return f"{where}: {_HIDDEN_REASON}"
     _, shown, match = max(found, key=lambda item: item[0])
-    return f"{where}: {_fill(shown, match, names)}"
+    return f"{where}: {fill_message(shown, match, names)}"
 
 
 def _known_reason(text: str, names: QueryNames) -> str | None:
     head, column, name = text.rpartition(_COLUMN)
-    for body, suffix in ((head, f"{column}{_name(name, names)}"), (text, "")):
-        for message, pattern in _PATTERNS:
-            match = pattern.fullmatch(body)
-            if match is not None:
-                return _fill(message, match, names) + suffix
-    return None
+    with_column = _CATALOG.redact(head, names)
+    return _CATALOG.redact(text, names) if with_column is None else f"{with_column}{column}{show_name(name, names)}"
 
 
-def _fill(message: str, match: re.Match[str], names: QueryNames) -> str:
-    """Return the *message* with what may be shown of the texts in its holes."""
-    texts = iter(match.groups())
-    shown = _HOLE.sub(lambda hole: _SHOW[hole[1]](next(texts), names), message)
-    return _MANY_HIDDEN.sub(HIDDEN, shown)
-
-
-def _name(text: str, names: QueryNames) -> str:
-    """Return a name of the query, with or without quotes."""
-    bare = text.strip("\"'").lower()
-    known = bare in names.words or bare in names.quoted or bare in names.columns
-    return printable(text.strip("\"'")) if known else HIDDEN
-
-
-def _types(text: str, names: QueryNames) -> str:
-    return _keep(text.strip("\"'"), names.words)
-
-
-def _file(text: str, names: QueryNames) -> str:
-    """Return the name of a file that the query names, or matches with a pattern."""
-    bare = text.strip("\"'")
-    known = any(
-        bare == literal or fnmatchcase(bare, literal) or bare.endswith(f"/{literal}") for literal in names.literals
-    )
-    return printable(_URL.sub(r"\g<scheme>\g<rest>", bare)) if known else HIDDEN
-
-
-def _keep(text: str, names: Collection[str], words: Collection[str] = frozenset()) -> str:
-    """Return *text* with types, the *names* of the query and, outside of quotes, *words*; all else is hidden."""
-
-    def show(piece: re.Match[str]) -> str:
-        match piece.lastgroup:
-            case "plain" | "precision":
-                return piece[0]
-            case "quoted":
-                return _keep_quoted(piece[0], names)
-            case "word":
-                known = piece[0] in _TYPES or piece[0].lower() in names or piece[0].lower() in words
-                return printable(piece[0]) if known else HIDDEN
-            case _:
-                return HIDDEN
-
-    return _MANY_HIDDEN.sub(HIDDEN, _PIECE.sub(show, text))
-
-
-def _keep_quoted(text: str, names: Collection[str]) -> str:
-    quote, inner = text[0], text[1:-1]
-    if "(" in inner:  # A call, with the types of its arguments.
-        return f"{quote}{_keep(inner, names)}{quote}"
-    known = inner in _TYPES or all(part.lower() in names for part in inner.split("."))
-    return f"{quote}{printable(inner)}{quote}" if known or not any(map(str.isalnum, inner)) else HIDDEN
-
-
-def _tokens(sql: str) -> Iterator[tuple[str, str]]:
-    """Yield the kind and the text of each word and quote in *sql*.
-
-    A quote that is not closed, or that a letter follows at once, shows that the quotes are not where the author meant
-    them to be, as in ``'O'Brien'``. Then no word behind the first quote is known to be outside of quotes.
-    """
-    tokens = [token for token in _TOKEN.finditer(sql) if token.lastgroup != "comment"]
-    first_quote = len(sql)
-    if any(_is_misplaced(token, sql) for token in tokens):
-        first_quote = min(token.start() for token in tokens if token.lastgroup != "word")
-    for token in tokens:
-        if token.start() < first_quote and token.lastgroup is not None:
-            yield token.lastgroup, token[0]
-
-
-def _is_misplaced(token: re.Match[str], sql: str) -> bool:
-    if token.lastgroup == "word":
-        return False
-    closes = len(token[0]) > 1 and token[0][-1] == token[0].lstrip("eE")[:1]
-    return not closes or sql[token.end() : token.end() + 1].isalnum()
-
-
-def _pattern(message: str) -> str:
-    """Return the regular expression of a message with holes."""
-    pieces = _HOLE.split(message)
-    return "".join(_HOLES[piece] if index % 2 else re.escape(piece) for index, piece in enumerate(pieces))
-
-
-_SHOW: Final[Mapping[str, Callable[[str, QueryNames], str]]] = {
-    "v": lambda _text, _names: HIDDEN,
-    "rest": lambda _text, _names: "",
-    "n": lambda text, _names: text,
-    "word": lambda text, _names: text,
-    "name": _name,
-    "types": _types,
-    "file": _file,
-}
-_PATTERNS: Final = [(message, re.compile(_pattern(message), re.DOTALL)) for message in _MESSAGES]
-_CSV_PATTERNS: Final = [
-    (re.compile(f"^{_pattern(message)}$", re.MULTILINE), shown) for message, shown in _CSV_MESSAGES.items()
-]
+_CATALOG: Final = MessageCatalog.compile(_MESSAGES)
+_CSV_PATTERNS: Final = [(compile_message(message, is_line=True), shown) for message, shown in _CSV_MESSAGES.items()]

@@ -15,6 +15,7 @@ from ..errors import ConfigurationError, SourceError
 from ..mapping import Inference, RowMapping
 from .conversion import RowConverter
 from .csv_reader import csv_ids, csv_rows
+from .database_reader import database_rows, is_database
 from .jsonl_reader import json_ids, json_rows
 from .lines import line_chunks, read_lines
 from .rows import BadRow, Row, Rows, SourceNotes
@@ -77,14 +78,16 @@ def read_users(
 def read_query(
     sql: str, database: str | Path | None = None, *, anonymous: bool = False, mapping: RowMapping | None = None
 ) -> Rows[Row | BadRow]:
-    """Return the users that a query in DuckDB's SQL returns, in constant memory, as `read_users` does for a file.
+    """Return the users that a query returns, in constant memory, as `read_users` does for a file.
 
-    The query is one SELECT, and may name files: ``SELECT * FROM 'users/*.parquet'``. DuckDB opens the database
-    read-only, loads no extension and uses UTC as its time zone.
+    The query is one SELECT. Without a database, DuckDB runs it, and it may name files:
+    ``SELECT * FROM 'users/*.parquet'``. Databases are opened read-only, no extension is loaded, and the time zone is
+    UTC.
 
     Args:
-        sql: The query.
-        database: A DuckDB database file; by default the query reads only files that it names.
+        sql: The query, in the database's own SQL.
+        database: A DuckDB or SQLite file, or a URL, ``sqlite:///relative/path`` or ``sqlite:////absolute/path``. By
+            default the query reads only files that it names.
         anonymous: Whether to accept rows without an id as anonymous users.
         mapping: Rules for the columns; by default columns become traits under their own names.
 
@@ -146,9 +149,12 @@ def _is_regular_file(path: str | Path) -> bool:
 
 
 def _query_rows(sql: str, database: str | Path | None, options: _Options, notes: SourceNotes) -> Iterator[Row | BadRow]:
-    path = None if database is None else Path(database)
     converter = options.converter(_QUERY, notes, has_datetimes=True)
-    yield from _duckdb_reader().query_rows(sql, _QUERY, converter, path)
+    if database is not None and is_database(database):
+        yield from database_rows(sql, _QUERY, converter, database)
+    else:
+        path = None if database is None else Path(database)
+        yield from _duckdb_reader().query_rows(sql, _QUERY, converter, path)
     converter.finish()
 
 
