@@ -160,7 +160,6 @@ def decompress(stream: io.BufferedReader, name: str) -> io.BufferedReader:
         compression = next((known for known in _COMPRESSIONS if known.mark.match(head)), None)
         if compression is None:
             return stream
-        compression.error()  # Report now that a package is not installed.
         stream = buffer(partial(next, _decompressed(stream, compression, name), b""), name)
     raise SourceError(name, f"is compressed more than {MAX_LAYERS} times")
 

@@ -49,7 +49,7 @@ def response(content: bytes, status: str = "200 OK") -> bytes:
     return f"HTTP/1.1 {status}\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
 
 
-@pytest.mark.parametrize("content", [CSV, gzip.compress(CSV), CSV.decode().encode("utf-16")])
+@pytest.mark.parametrize("content", [CSV, gzip.compress(CSV, mtime=0), CSV.decode().encode("utf-16")])
 def test_reads_a_file_of_a_web_server(content: bytes) -> None:
     """As a file on this machine; each time it is transferred in one request."""
     with serving(lambda _: response(content)) as server:
