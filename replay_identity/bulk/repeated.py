@@ -15,7 +15,7 @@ from ..sources.python_rows import rows_of
 from ..traits import UserTraits
 
 # What may describe users: the users, or rows of any kind.
-Users: TypeAlias = Iterable[UserTraits | Row | BadRow | RowLike] | FrameLike
+Users: TypeAlias = Iterable[UserTraits | Row | BadRow | RowLike | FrameLike] | FrameLike
 
 # Users whose rows are held in memory, of about 2 KB each. With a ledger they are held on disk.
 MAX_HELD: Final = 20_000

@@ -51,7 +51,7 @@ RowLike: TypeAlias = Mapping[str, object] | KeyedRow | NamedRow | SqlRow
 
 
 def read_rows(
-    rows: Iterable[RowLike] | FrameLike, *, mapping: RowMapping | None = None, anonymous: bool = False
+    rows: Iterable[RowLike | FrameLike] | FrameLike, *, mapping: RowMapping | None = None, anonymous: bool = False
 ) -> Rows[Row | BadRow]:
     """Return the users in rows from Python, as `read_users` does for a file.
 
@@ -76,7 +76,7 @@ def read_rows(
 
 
 def rows_of(
-    rows: Iterable[RowLike | UserTraits | Row | BadRow] | FrameLike,
+    rows: Iterable[RowLike | FrameLike | UserTraits | Row | BadRow] | FrameLike,
     *,
     mapping: RowMapping | None = None,
     anonymous: bool = False,

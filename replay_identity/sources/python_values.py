@@ -148,10 +148,10 @@ def _plain_datetime(value: datetime, name: str) -> datetime | None:
         raise _invalid(name, _FINER)
     convert = getattr(value, "to_pydatetime", None)
     if convert is None:
-        return value
+        return datetime.combine(value, value.timetz())
     try:
         moment: datetime = convert()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError):  # pandas has years that `datetime` lacks.
         raise _invalid(name, _OUT_OF_RANGE) from None
     return moment
 

@@ -2,6 +2,7 @@ import importlib
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
 from collections import OrderedDict, UserDict, UserString
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -374,6 +375,10 @@ def test_missing_values_are_absent(value: Any) -> None:
     assert trait(value, mapping=RowMapping()) == "MISSING"
 
 
+class Moment(datetime):
+    """A subclass, such as other libraries have."""
+
+
 class Plan(StrEnum):
     """A subclass of string."""
 
@@ -409,6 +414,7 @@ class Plan(StrEnum):
         (pd.Timestamp("2026-11-21T12:00", tz="UTC"), NOON),
         (pd.Timestamp("2026-11-21T13:00", tz="Europe/Berlin"), NOON),
         (pa.scalar(NOON), NOON),
+        (Moment.fromtimestamp(NOON.timestamp(), UTC), NOON),
         (NOON.astimezone(timezone(timedelta(hours=3))), NOON),
         ({"b": np.int64(1), "c": [np.bool_(1)]}, {"b": 1, "c": (True,)}),
         (MappingProxyType({"b": np.float64(1)}), {"b": 1.0}),
@@ -471,6 +477,7 @@ def test_other_values_are_bad_rows(value: Any) -> None:
         np.array("2026-11-21T12:00", "datetime64[ns]"),
         pd.Timestamp("2026-11-21T12:00"),
         pa.scalar(NAIVE),
+        Moment(2026, 11, 21, 12),
         NAIVE,
     ],
 )  # fmt: skip
@@ -880,6 +887,31 @@ def test_says_what_a_column_is_read_as() -> None:
     list(rows)
 
     assert rows.notes.own_fields == {"User ID": "user_id", "E-Mail": "email"}
+
+
+@frames
+def test_rows_may_be_left_out(frame: Callable[[Any], Any]) -> None:
+    """By the mapping's filter; the others keep their numbers."""
+    made = [{"id": "u1", "kind": "page"}, {"id": "u2", "kind": "identify"}]
+    mapping = RowMapping(where={"kind": "identify"})
+
+    for rows in (read_rows(frame(made), mapping=mapping), read_rows(made, mapping=mapping)):
+        assert [(row.line, row.user.user_id) for row in rows if isinstance(row, Row)] == [(2, "u2")]
+        assert rows.notes.left_out == 1
+
+
+@pytest.mark.parametrize("frame", [FRAMES["pandas"], FRAMES["polars"], FRAMES["arrow"]])
+def test_memory_does_not_grow_with_a_frame(frame: Callable[[Any], Any]) -> None:
+    """Only a chunk of it is held as Python objects."""
+    made = frame([{"id": f"u{number}", "plan": f"p{number}", "at": NOON} for number in range(20_000)])
+    tracemalloc.start()
+
+    for _ in read_rows(made):
+        pass
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4_000_000
 
 
 def test_users_and_rows_are_kept() -> None:

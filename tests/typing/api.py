@@ -1,11 +1,14 @@
 """Uses of the library for the type checkers: mypy and pyright read this, nothing runs it."""
 
+import sqlite3
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import assert_never, assert_type
+from typing import Any, NamedTuple, assert_never, assert_type
 from uuid import uuid4
 
 import httpx
+import polars as pl
+import sqlalchemy
 
 from replay_identity import (
     REMOVE,
@@ -26,9 +29,13 @@ from replay_identity import (
     Unavailable,
     Unknown,
     UserTraits,
+    dry_run,
+    read_rows,
+    sync,
 )
 from replay_identity.adapters import KeyInfo, Page, Plan, StoredUser, SupportsDelete, SupportsRead, SupportsVerify
 from replay_identity.outcomes import Failure
+from replay_identity.sources import BadRow, Row, Rows
 from replay_identity.transport import AsyncTransport, Transport
 
 user = UserTraits(
@@ -95,6 +102,32 @@ async def awaiting() -> None:
         assert_type(await router.identify("u1", traits={"plan": "pro"}), IdentifyReport)
     async with AsyncTransport() as transport:
         assert_type(await transport.run(fullstory.delete("u1")), Outcome)
+
+
+class Account(NamedTuple):
+    """A row as a named tuple."""
+
+    user_id: str
+
+
+def rows(frame: pl.DataFrame, result: sqlalchemy.Result[tuple[str]], selected: sqlite3.Cursor, unknown: Any) -> None:
+    """Pass rows of every kind."""
+    assert_type(read_rows([{"id": "u1"}, {"id": "u2", "seats": 3}]), Rows[Row | BadRow])
+    read_rows(Account(name) for name in "ab")
+    read_rows(frame)
+    read_rows([frame, frame])
+    read_rows(result)
+    read_rows(result.mappings())
+    read_rows(selected)
+    read_rows(unknown)
+    read_rows(["u1"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    read_rows("users.csv")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    mixed: list[UserTraits | Row | dict[str, str] | Account] = [user, {"id": "u2"}, Account("u3"), Row(1, user)]
+    sync(frame, backends, ledger=None)
+    sync(result, backends, ledger=None)
+    sync(mixed, backends, ledger=None)
+    sync(read_rows(frame), backends, ledger=None)
+    dry_run(frame, backends, ledger=None)
 
 
 def exhaustive(outcome: Outcome) -> bool:
