@@ -56,6 +56,10 @@ class TextRules:
         return value  # pyright: ignore[reportUnknownVariableType]
 
     def _prepare(self, text: str) -> str:
-        if self.normalise and not text.isascii():
-            text = unicodedata.normalize("NFC", text.translate(_INVISIBLE))
+        text = visible_text(text) if self.normalise else text
         return text.strip() if self.trim else text
+
+
+def visible_text(text: str) -> str:
+    """Return *text* with its characters composed (NFC), and without those of no width."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text.translate(_INVISIBLE))

@@ -1,0 +1,219 @@
+"""Inspect the rows of a source for what is valid and still likely to be a mistake, in bounded memory."""
+
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from .._paths import leaves
+from .._text import pluralize
+from ..errors import printable
+from ..mapping import Cast, Inference
+from ..mapping.cleaning import visible_text
+from ..traits import UserTraits
+from .rows import BadRow, Row
+
+T = TypeVar("T", Row, BadRow, Row | BadRow)
+
+# Rows whose values are looked at for their types.
+_TYPED_ROWS: Final = 1_000
+# Rows whose ids are compared, in 8 bytes each, or 16 for an id that is not in lower case.
+_MAX_IDS: Final = 10_000_000
+_MAX_LISTED: Final = 20
+# Each bucket is counted alone, so that only its part of the ids is ever in memory as Python objects.
+_BUCKETS: Final = 256
+_MASK: Final = _BUCKETS - 1
+
+_WORDS: Final[dict[Cast, str]] = {"bool": "boolean", "int": "integer", "real": "number", "date": "date"}
+
+
+@attrs.frozen
+class SimilarIds:
+    """Ids that are the same once case, blanks and characters of no width are ignored.
+
+    Attributes:
+        ids: Number of such ids.
+        users: Number of users that they may be.
+    """
+
+    ids: int = 0
+    users: int = 0
+
+
+def _new_buckets() -> "list[array[int]]":
+    return [array("q") for _ in range(_BUCKETS)]
+
+
+@attrs.define
+class _IdSpellings:
+    """The hashes of ids, by which the spellings of one id are counted.
+
+    Two ids of the same hash count as one, which is too rare to matter for a warning.
+    """
+
+    _count: int = attrs.field(default=0, init=False)
+    # Ids that are spelled as they are compared.
+    _plain: "list[array[int]]" = attrs.field(factory=_new_buckets, init=False)
+    # The other ids: the hash of the compared spelling, then that of the id.
+    _other: "list[array[int]]" = attrs.field(factory=_new_buckets, init=False)
+    _result: SimilarIds | None = attrs.field(default=None, init=False)
+
+    def add(self, user_id: str) -> None:
+        if self._count >= _MAX_IDS:
+            return
+        self._count += 1
+        self._result = None
+        spelling = _comparable(user_id)
+        value = hash(spelling)
+        if spelling == user_id:
+            self._plain[value & _MASK].append(value)
+        else:
+            self._other[value & _MASK].extend((value, hash(user_id)))
+
+    def count(self) -> SimilarIds:
+        if self._result is None:
+            counts = [_count_similar(plain, other) for plain, other in zip(self._plain, self._other, strict=True)]
+            self._result = SimilarIds(sum(each.ids for each in counts), sum(each.users for each in counts))
+        return self._result
+
+
+def _comparable(user_id: str) -> str:
+    """Return *user_id* without differences in case, blanks and characters of no width."""
+    if user_id.isascii():
+        return (user_id if user_id.isalnum() else "".join(user_id.split())).lower()
+    return "".join(visible_text(user_id).casefold().split())
+
+
+def _count_similar(plain: "array[int]", other: "array[int]") -> SimilarIds:
+    if not other:
+        return SimilarIds()
+    spellings: dict[int, set[int]] = {}
+    for index in range(0, len(other), 2):
+        spellings.setdefault(other[index], set()).add(other[index + 1])
+    for value in spellings.keys() & set(plain):
+        spellings[value].add(value)
+    repeated = [len(found) for found in spellings.values() if len(found) > 1]
+    return SimilarIds(sum(repeated), len(repeated))
+
+
+@attrs.define
+class _TextColumns:
+    """Which columns hold nothing but text, and what types their values look like."""
+
+    _inference: Inference = attrs.field(factory=Inference, init=False)
+    # Columns with a value that is not text, or whose type is declared.
+    _typed: set[str] = attrs.field(factory=set[str], init=False)
+
+    def add(self, user: UserTraits, line: int) -> None:
+        self._inference.add(user, line)
+        for names, value in leaves(user.traits):
+            path = ".".join(names)
+            if not isinstance(value, str) or path in user.types:
+                self._typed.add(path)
+
+    def casts(self) -> dict[str, Cast]:
+        properties = self._inference.properties.items()
+        return {path: each.cast for path, each in properties if each.cast in _WORDS and path not in self._typed}
+
+
+@attrs.define
+class SourceInspection:
+    """Collects what a person should look at before the rows of a source are sent for the first time.
+
+    Attributes:
+        rows: Number of rows with a user.
+        ids_with_blanks: Number of rows whose id begins or ends with a blank.
+        ids_with_invisible: Number of rows whose id has a character of no width, or one that is not composed.
+        emails_with_blanks: Number of rows whose e-mail address has a blank.
+        emails_with_invisible: Number of rows whose e-mail address has such a character.
+    """
+
+    rows: int = attrs.field(default=0, init=False)
+    ids_with_blanks: int = attrs.field(default=0, init=False)
+    ids_with_invisible: int = attrs.field(default=0, init=False)
+    emails_with_blanks: int = attrs.field(default=0, init=False)
+    emails_with_invisible: int = attrs.field(default=0, init=False)
+    _ids: _IdSpellings = attrs.field(factory=_IdSpellings, init=False, repr=False)
+    _columns: _TextColumns = attrs.field(factory=_TextColumns, init=False, repr=False)
+
+    def track(self, rows: Iterable[T]) -> Iterator[T]:
+        """Yield *rows*, and add each."""
+        for row in rows:
+            self.add(row)
+            yield row
+
+    def add(self, row: Row | BadRow) -> None:
+        """Look at one row; a bad row has no user."""
+        if isinstance(row, BadRow):
+            return
+        user = row.user
+        if self.rows < _TYPED_ROWS:
+            self._columns.add(user, row.line)
+        self.rows += 1
+        if user.user_id is not None:
+            self._add_id(user.user_id)
+        if user.email is not None:
+            self._add_email(user.email)
+
+    @property
+    def similar_ids(self) -> SimilarIds:
+        """Count the ids that are spelled in several ways, among the first ten million."""
+        return self._ids.count()
+
+    @property
+    def text_columns(self) -> dict[str, Cast]:
+        """Return the columns whose values are all text and all look like another type, with the cast to that type."""
+        return self._columns.casts()
+
+    def warnings(self) -> list[str]:
+        """Return a sentence for each kind of finding, with counts and names of columns, but no value."""
+        counts = {
+            "with a blank before or after the id": self.ids_with_blanks,
+            "with characters of no width in the id": self.ids_with_invisible,
+            "with a blank in the e-mail address": self.emails_with_blanks,
+            "with characters of no width in the e-mail address": self.emails_with_invisible,
+        }
+        rows = [f"{pluralize(count, 'row')} {what}" for what, count in counts.items() if count]
+        return [*self._id_warnings(), *rows, *self._type_warnings()]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the findings for JSON."""
+        return {
+            "similar_ids": attrs.asdict(self.similar_ids),
+            "ids_with_blanks": self.ids_with_blanks,
+            "ids_with_invisible": self.ids_with_invisible,
+            "emails_with_blanks": self.emails_with_blanks,
+            "emails_with_invisible": self.emails_with_invisible,
+            "text_columns": {printable(path): cast for path, cast in self.text_columns.items()},
+        }
+
+    def _add_id(self, user_id: str) -> None:
+        self._ids.add(user_id)
+        # Most ids have neither, and this is looked at for each row.
+        if user_id.isalnum() and user_id.isascii():
+            return
+        self.ids_with_blanks += user_id != user_id.strip()
+        self.ids_with_invisible += visible_text(user_id) != user_id
+
+    def _add_email(self, email: str) -> None:
+        if email.isascii() and email.isprintable() and " " not in email:
+            return
+        self.emails_with_blanks += len(email.split(maxsplit=1)) != 1 or email != email.strip()
+        self.emails_with_invisible += visible_text(email) != email
+
+    def _id_warnings(self) -> list[str]:
+        similar = self.similar_ids
+        if not similar.ids:
+            return []
+        ids, users = pluralize(similar.ids, "id"), pluralize(similar.users, "user")
+        return [f"{ids} may be only {users}: nothing but case, blanks or characters of no width tells them apart"]
+
+    def _type_warnings(self) -> list[str]:
+        columns = self.text_columns
+        if not columns:
+            return []
+        shown = [f"{printable(path)} ({_WORDS[cast]})" for path, cast in list(columns.items())[:_MAX_LISTED]]
+        more = f" and {len(columns) - _MAX_LISTED:,} more" if len(columns) > _MAX_LISTED else ""
+        one, several = "column of text that looks like another type", "columns of text that look like other types"
+        return [f"{pluralize(len(columns), one, several)}: {', '.join(shown)}{more}; run infer first"]
