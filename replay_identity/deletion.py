@@ -34,7 +34,7 @@ DeletionStatus: TypeAlias = Literal[
 # A DurableRouter holds its lease for at most 120 seconds, so waiting a little longer is enough.
 LEASE_TIMEOUT_S: Final = 150.0
 _LEASE_POLL_S: Final = 0.1
-# After so many users in a row for whom a vendor was not available, waiting for the next one would take as long again.
+# Each user takes all retries while a vendor is not available, so it is given up after this number of users in a row.
 _MAX_UNAVAILABLE: Final = 3
 
 
@@ -167,7 +167,7 @@ def forget_users(  # noqa: PLR0913  # Two kinds of names, and one parameter for 
 
 @attrs.frozen
 class _Person:
-    """Whom to delete: a user by their own id, or everybody with an e-mail address."""
+    """A user to delete, by their id, or everybody with an e-mail address."""
 
     user_id: str | None = attrs.field(default=None, repr=False)
     email: str | None = attrs.field(default=None, repr=False)
@@ -180,7 +180,7 @@ class _Vendor:
     Attributes:
         backend: The backend.
         transport: Sends the requests.
-        unavailable: Number of users in a row for whom the vendor was not available.
+        unavailable: Number of users in a row during which the vendor was not available.
         given_up: The receipt of all further users, or None.
     """
 
@@ -230,7 +230,7 @@ def _checked_email(email: object) -> str:
 
 
 def is_email(text: str) -> bool:
-    """Return True if *text* may be an e-mail address; this is no proof that it is one."""
+    """Return True if *text* has the form of an e-mail address, with a name and a host."""
     name, _, host = text.rpartition("@")
     return bool(name and host) and text == text.strip() and text.isprintable()
 

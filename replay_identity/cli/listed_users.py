@@ -50,7 +50,7 @@ def list_users(
     Print what is wrong, and exit, if a name is invalid or repeated.
 
     Raises:
-        InvalidTraitsError: There is only one argument, and it is no id.
+        InvalidTraitsError: There is only one argument, and it is not a valid id.
         SourceError: The file cannot be read.
     """
     if len(user_ids) == 1 and file is None and not emails:

@@ -182,7 +182,7 @@ BAD_LISTS: Final = {
     "an empty line": (b"canary-u1\n\ncanary-u2\n", ["line 2: the id is empty"]),
     "a repeated id": (b"canary-u1\ncanary-u2\ncanary-u1\n", ["line 3: repeats line 1"]),
     "an id with blanks": (b"canary-u1 \n", ["line 1: there are blanks around the id"]),
-    "bytes that are no text": (b"canary-u1\n\xff\xfa\n", ["line 2: not valid UTF-8"]),
+    "bytes that are not text": (b"canary-u1\n\xff\xfa\n", ["line 2: not valid UTF-8"]),
     "a header": (b"user_id\ncanary-u1\n", ["line 1: this is a header"]),
     "several": (b"\ncanary-u1\ncanary-u1\n", ["line 1: the id is empty", "line 3: repeats line 2"]),
 }
@@ -203,7 +203,7 @@ def test_a_bad_list_deletes_nobody(forget: RunCommand, synced: Vendors, content:
 
 
 def test_a_line_that_is_too_long_is_named(forget: RunCommand, synced: Vendors, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is no id."""
+    """It cannot be an id."""
     monkeypatch.setattr("replay_identity.sources.lines.MAX_LINE", 10)
     Path("ids.txt").write_bytes(b"c" * 20)
 
@@ -274,7 +274,7 @@ def test_an_address_is_excluded_where_possible(forget: RunCommand, synced: Vendo
 
 
 def test_an_address_beside_an_id_leaves_nothing_unsaid(forget: RunCommand, synced: Vendors) -> None:
-    """The table names whom a vendor could not delete."""
+    """The table names the users that a vendor could not delete."""
     del synced
 
     result = forget(IDS[0], "--email", EMAIL, "--yes")
