@@ -10,7 +10,7 @@ import attrs
 from ..deletion import DeletionReceipt, DeletionStatus
 from ..ledger import AccountCounts, AccountInfo, UpsertCounts
 from ..outcomes import Accepted, Adjustment, Misconfigured, Outcome, lossy_adjustments
-from ..sources import BadRow
+from ..sources import BadRow, SourceNotes
 from .stats import BackendStats
 
 
@@ -212,6 +212,7 @@ class SyncReport:
         backends: One report per backend, in the order given.
         stopped: Why the run ended early, or None.
         mirror: Which users vanished from the source, or None if it is not mirrored.
+        notes: How the source was read.
     """
 
     rows: int = 0
@@ -220,6 +221,7 @@ class SyncReport:
     backends: tuple[BackendReport, ...] = ()
     stopped: str | None = None
     mirror: MirrorReport | None = None
+    notes: SourceNotes = attrs.field(factory=SourceNotes)
 
     def __getitem__(self, backend: str) -> BackendReport:
         """Return the report of the backend of that name, or raise KeyError."""
@@ -244,4 +246,5 @@ class SyncReport:
             "backends": {backend.backend: backend.as_dict() for backend in self.backends},
             "stopped": self.stopped,
             "mirror": None if self.mirror is None else self.mirror.as_dict(),
+            "source": self.notes.as_dict(),
         }

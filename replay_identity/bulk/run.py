@@ -276,6 +276,7 @@ class Ingest:
             SourceError: The source could not be read at all; if it fails later, the report says so. Any other error
                 of the source is raised as it is, once the rows before it are committed.
         """
+        self.report.notes = source.notes
         rows, size = source.rows, min(_FIRST_CHUNK_ROWS, _MAX_CHUNK_ROWS)
         while self._ingest_chunk(islice(rows, size)) and self._failure is None:
             size = min(2 * size, _MAX_CHUNK_ROWS)

@@ -61,7 +61,11 @@ def compare_command(  # noqa: PLR0913  # One for each option.
     settings: options.SettingsOption = None,
     format: options.FormatOption = None,  # noqa: A002  # The option's name.
     mapping: options.MappingOption = None,
+    preset: options.PresetOption = None,
     sql: options.SqlOption = None,
+    delimiter: options.DelimiterOption = None,
+    encoding: options.EncodingOption = None,
+    path: options.PathOption = None,
     output: _OutputOption = None,
     yes: options.YesOption = False,
     json: options.JsonOption = False,
@@ -70,7 +74,9 @@ def compare_command(  # noqa: PLR0913  # One for each option.
     resolved = resolve_settings(settings, adapt=adapt)
     name = source or _only_readable_backend(resolved)
     targets = select_targets(name, resolved, to)
-    source_options = SourceOptions(format=format, mapping=mapping, sql=sql)
+    source_options = SourceOptions(
+        format=format, mapping=mapping, preset=preset, sql=sql, delimiter=delimiter, encoding=encoding, path=path
+    )
     drawn = _draw_sample(resolve_source(name, resolved, source_options), sample, seed)
     _confirm_writes(targets, len(drawn.users), yes=yes)
     with _differences_writer(output) as writer, spinner("compared") as advance:

@@ -62,7 +62,7 @@ def demo_command(*, adapt: options.AdaptOption = False, json: options.JsonOption
     stderr_console().print("Sending a messy sample file to emulators of Fullstory and LogRocket …", style="dim")
     report = RowReport()
     with _demo_setup(on_violation) as demo, spinner("identified") as advance:
-        rows = read_rows(SAMPLE_FILE, SourceOptions(anonymous=True))
+        rows = read_rows([str(SAMPLE_FILE)], SourceOptions(anonymous=True))
         report.run(rows, lambda user: demo.router.identify(user).outcomes, lambda _row, _outcomes: advance())
         stored = demo.stored_users()
     if json:

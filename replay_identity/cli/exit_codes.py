@@ -25,20 +25,26 @@ class ExitCode(IntEnum):
 
 
 EXIT_CODES_HELP: Final = (
-    "Exit codes: 0 success; 1 a user was rejected, a row is invalid, or users who vanished were not deleted; 2 wrong "
-    "usage or an unreadable file; 70 a bug in replay-identity; 75 some users are pending, run it again later; 78 the "
-    "settings are wrong; 130 interrupted by Ctrl-C; 141 the output was closed early; 143 terminated by SIGTERM."
+    "Exit codes: 0 success; 1 a user was rejected, a row is invalid, no row has a field that the mapping names, or "
+    "users who vanished were not deleted; 2 wrong usage or an unreadable file; 70 a bug in replay-identity; 75 some "
+    "users are pending, run it again later; 78 the settings are wrong; 130 interrupted by Ctrl-C; 141 the output was "
+    "closed early; 143 terminated by SIGTERM."
 )
 
 
-def stats_exit_code(stats: "Stats", *, bad_row_count: int = 0) -> ExitCode:
-    """Return the exit code for users who were identified or checked one by one."""
+def stats_exit_code(stats: "Stats", *, has_problems: bool = False) -> ExitCode:
+    """Return the exit code for users who were identified or checked one by one.
+
+    Args:
+        stats: The outcomes of the users.
+        has_problems: True if a row is invalid, or no row has a field that the mapping names.
+    """
     backends = stats.backends.values()
     if any(backend.outcomes[Misconfigured.__name__] for backend in backends):
         return ExitCode.SETTINGS
     if any(backend.pending for backend in backends):
         return ExitCode.PENDING
-    if bad_row_count or any(backend.rejected for backend in backends):
+    if has_problems or any(backend.rejected for backend in backends):
         return ExitCode.REJECTED
     return ExitCode.OK
 
@@ -53,7 +59,7 @@ def sync_exit_code(report: "SyncReport") -> ExitCode:
         return ExitCode.SETTINGS
     if report.pending or mirror is ExitCode.PENDING:
         return ExitCode.PENDING
-    return ExitCode.REJECTED if report.bad_row_count or report.rejected else mirror
+    return ExitCode.REJECTED if report.bad_row_count or report.rejected or report.notes.unused else mirror
 
 
 def _mirror_exit_code(mirror: "MirrorReport") -> ExitCode:

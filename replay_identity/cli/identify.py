@@ -1,6 +1,6 @@
 """`replay-identity identify`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from json import loads
 from typing import Any, NoReturn
 
@@ -13,20 +13,20 @@ from ..bulk.stats import Stats
 from ..errors import InvalidTraitsError
 from ..outcomes import IdentifyReport, Outcome, explain, is_settled, outcome_as_dict
 from ..router import Router
-from ..sources import BadRow, Row, nest_fields
+from ..sources import BadRow, Row, Rows, nest_fields
 from ..traits import UserTraits
 from . import options
 from .exit_codes import ExitCode, stats_exit_code
 from .inputs import SourceOptions, read_rows, resolve_settings
 from .progress import spinner
 from .row_report import RowReport
-from .tables import new_table, print_row_report
+from .tables import new_table, print_notes, print_row_report
 from .terminal import print_json, stderr_console, stdout_console
 
 
 def identify_command(  # noqa: PLR0913  # One for each option.
     ctx: typer.Context,
-    file: options.OptionalFileArgument = None,
+    files: options.FilesArgument = None,
     *,
     user_id: options.UserIdOption = None,
     name: options.NameOption = None,
@@ -37,20 +37,37 @@ def identify_command(  # noqa: PLR0913  # One for each option.
     adapt: options.AdaptOption = False,
     settings: options.SettingsOption = None,
     format: options.FormatOption = None,  # noqa: A002  # The option's name.
+    mapping: options.MappingOption = None,
+    preset: options.PresetOption = None,
+    sql: options.SqlOption = None,
+    delimiter: options.DelimiterOption = None,
+    encoding: options.EncodingOption = None,
+    path: options.PathOption = None,
     anonymous: options.AnonymousOption = False,
     json: options.JsonLinesOption = False,
 ) -> None:
-    """Send one user, or each user in FILE one by one, to every backend."""
+    """Send one user, or each user in the files one by one, to every backend."""
     user_options = UserOptions(user_id, name, email, tuple(trait or ()), tuple(remove or ()))
-    if (file is None) != bool(user_options) or ctx.args:
-        problem = "pass either one FILE or options that describe one user; quote values that contain spaces"
+    has_rows = bool(files) or sql is not None
+    if has_rows == bool(user_options) or ctx.args:
+        problem = "pass either files or options that describe one user; quote values that contain spaces"
         raise typer.BadParameter(problem, param_hint="FILE")
     user = user_options.user()
+    source_options = SourceOptions(
+        format=format,
+        mapping=mapping,
+        preset=preset,
+        sql=sql,
+        delimiter=delimiter,
+        encoding=encoding,
+        path=path,
+        anonymous=anonymous,
+    )
     resolved = resolve_settings(settings, to=to, adapt=adapt)
     with Router(resolved.backends, retry=resolved.retry, timeout=resolved.timeout) as router:
-        if file is None:
+        if not has_rows:
             raise typer.Exit(_identify_one(router, user, json=json))
-        rows = read_rows(file, SourceOptions(format=format, anonymous=anonymous))
+        rows = read_rows(files, source_options)
         raise typer.Exit(_identify_rows(router, rows, json=json))
 
 
@@ -124,7 +141,7 @@ def _outcome_table(report: IdentifyReport) -> Table:
     return table
 
 
-def _identify_rows(router: Router, rows: Iterable[Row | BadRow], *, json: bool) -> ExitCode:
+def _identify_rows(router: Router, rows: Rows[Row | BadRow], *, json: bool) -> ExitCode:
     report = RowReport()
     with spinner("identified") as advance:
 
@@ -138,6 +155,7 @@ def _identify_rows(router: Router, rows: Iterable[Row | BadRow], *, json: bool) 
         print_json({"summary": report.as_dict()})
     else:
         print_row_report(stdout_console(), report)
+        print_notes(stderr_console(), report.notes)
     if report.stopped is not None:
         stderr_console().print(f"Stopped: {report.stopped}", style="red")
     return report.exit_code

@@ -1,7 +1,7 @@
 """`replay-identity infer`."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,35 +11,35 @@ from rich.console import Console
 
 from ..errors import printable
 from ..mapping import Inference, mapping_text
-from ..migration import MigrationSource
-from ..sources import BadRow, Row, infer_mapping
+from ..migration import FileSource, MigrationSource
+from ..sources import BadRow, Row, SourceNotes, infer_mapping
 from . import options
 from .exit_codes import ExitCode
 from .inputs import (
     STDOUT,
     SourceOptions,
     create_output,
-    file_source,
     must_be_file,
     open_reader,
+    prefetch_first,
+    read_rows,
     resolve_settings,
     resolve_source,
 )
 from .progress import spinner, track
 from .row_report import BadRows
-from .tables import new_table, print_bad_rows, print_table
+from .tables import new_table, print_bad_rows, print_notes, print_table
 from .terminal import print_json, stderr_console
 
 
-def infer_command(
-    source: Annotated[
-        str,
+def infer_command(  # noqa: PLR0913  # One for each option.
+    sources: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="NAME|FILE",
-            help="A file of users, or a backend that can list its users and their types, such as fullstory; - for "
-            "stdin.",
+            metavar="NAME|FILE...",
+            help=f"A backend that can list its users and their types, such as fullstory, or files: {options.FILE_HELP}",
         ),
-    ],
+    ] = None,
     *,
     output: Annotated[
         Path,
@@ -48,7 +48,12 @@ def infer_command(
         ),
     ] = STDOUT,
     format: options.FormatOption = None,  # noqa: A002  # The option's name.
+    mapping: options.MappingOption = None,
+    preset: options.PresetOption = None,
     sql: options.SqlOption = None,
+    delimiter: options.DelimiterOption = None,
+    encoding: options.EncodingOption = None,
+    path: options.PathOption = None,
     settings: options.SettingsOption = None,
     json: options.JsonOption = False,
 ) -> None:
@@ -56,25 +61,37 @@ def infer_command(
     if output != STDOUT and output.exists():
         raise typer.BadParameter("the file exists; choose another name", param_hint="--output")
     bad_rows = BadRows()
-    users = _resolve_source(source, SourceOptions(format=format, sql=sql, anonymous=True), settings)
+    source_options = SourceOptions(
+        format=format,
+        mapping=mapping,
+        preset=preset,
+        sql=sql,
+        delimiter=delimiter,
+        encoding=encoding,
+        path=path,
+        anonymous=True,
+    )
+    users = _resolve_source(sources or (), source_options, settings)
     with open_reader(users) as reader, spinner("read") as advance:
-        inference = infer_mapping(_collect_bad_rows(track(reader.rows(), advance), bad_rows))
+        rows = reader.rows()
+        inference = infer_mapping(_collect_bad_rows(track(rows, advance), bad_rows))
     comments = {path: str(inferred) for path, inferred in inference.properties.items()}
-    mapping = mapping_text(inference.mapping(), comments)
+    inferred_mapping = mapping_text(inference.mapping(), comments)
     if output != STDOUT or not json:
-        _write(mapping, output)
+        _write(inferred_mapping, output)
     if json:
-        print_json(_as_dict(inference, bad_rows, mapping))
+        print_json(_as_dict(inference, bad_rows, inferred_mapping, rows.notes))
     else:
         _print_inference(stderr_console(), inference)
         print_bad_rows(stderr_console(), bad_rows.first, bad_rows.count)
-    raise typer.Exit(ExitCode.REJECTED if bad_rows.count else ExitCode.OK)
+        print_notes(stderr_console(), rows.notes)
+    raise typer.Exit(ExitCode.REJECTED if bad_rows.count or rows.notes.unused else ExitCode.OK)
 
 
-def _resolve_source(name: str, source_options: SourceOptions, settings: Path | None) -> MigrationSource:
-    if must_be_file(name, source_options):
-        return file_source(name, source_options)
-    return resolve_source(name, resolve_settings(settings), source_options)
+def _resolve_source(names: Sequence[str], source_options: SourceOptions, settings: Path | None) -> MigrationSource:
+    if len(names) != 1 or must_be_file(names[0], source_options):
+        return FileSource(", ".join(names), prefetch_first(read_rows(names, source_options)))
+    return resolve_source(names[0], resolve_settings(settings), source_options)
 
 
 def _collect_bad_rows(rows: Iterable[Row | BadRow], bad_rows: BadRows) -> Iterator[Row | BadRow]:
@@ -102,6 +119,12 @@ def _print_inference(console: Console, inference: Inference) -> None:
         console.print(f"There are too many fields: {inference.uninspected:,} values of further fields were ignored.")
 
 
-def _as_dict(inference: Inference, bad_rows: BadRows, mapping: str) -> dict[str, Any]:
+def _as_dict(inference: Inference, bad_rows: BadRows, mapping: str, notes: SourceNotes) -> dict[str, Any]:
     fields = [{"path": printable(path), **attrs.asdict(inferred)} for path, inferred in inference.properties.items()]
-    return {"fields": fields, "uninspected": inference.uninspected, "mapping": mapping, **bad_rows.as_dict()}
+    return {
+        "fields": fields,
+        "uninspected": inference.uninspected,
+        "mapping": mapping,
+        "source": notes.as_dict(),
+        **bad_rows.as_dict(),
+    }

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from itertools import chain, islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from ..bulk.options import DeliveryOptions
 from ..config import Settings, load_ledger_path, load_settings
 from ..errors import LedgerError, SourceError
 from ..ledger import Ledger
-from ..mapping import load_mapping
+from ..mapping import RowMapping, load_mapping
 from ..migration import FileSource, MigrationSource, RowReader, VendorSource
 from ..sources import BadRow, Row, Rows, read_query, read_users
 from .exit_codes import read_failure_exit_code
@@ -28,6 +28,9 @@ from .terminal import stderr_console
 DEFAULT_LEDGER_NAME: Final = "replay-identity.db"
 # As the name of a file, "-" means standard input or output.
 STDOUT: Final = Path("-")
+
+# What people can type for characters that a shell makes hard to type.
+_DELIMITER_NAMES: Final[Mapping[str | None, str]] = {"tab": "\t", "\\t": "\t"}
 
 # Values of FILE with which a query runs without a database.
 _NO_DATABASE: Final = frozenset({"-", ":memory:"})
@@ -131,32 +134,65 @@ class SourceOptions:
     Attributes:
         format: Format of a file, or None to decide by its suffix.
         mapping: Path of the mapping, or None.
+        preset: Name of a ready mapping, or None.
         sql: A query, or None.
+        delimiter: The character between the cells of CSV, or None to find it in the header.
+        encoding: Encoding of text, or None for Unicode.
+        path: Where the users are in a JSON document, or the sheet of a workbook.
         anonymous: Accept rows without an id.
         restart: Read a backend from its first user, ignoring the checkpoint.
     """
 
     format: FileFormat | None = None
     mapping: Path | None = None
+    preset: str | None = None
     sql: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+    path: str | None = None
     anonymous: bool = False
     restart: bool = False
 
+    @property
+    def are_for_files(self) -> bool:
+        """Return True if an option is set that only a file or a query has."""
+        return any((self.format, self.sql, self.delimiter, self.encoding, self.path))
 
-def read_rows(file: Path, options: SourceOptions) -> Rows[Row | BadRow]:
-    """Return the rows of *file*, or of the query on it."""
-    mapping = None if options.mapping is None else load_mapping(options.mapping)
-    if options.sql is None:
-        return read_users(
-            file,
-            format=None if options.format is None else options.format.value,
-            anonymous=options.anonymous,
-            mapping=mapping,
-        )
-    if options.format is not None:
-        raise typer.BadParameter("a query has no format; drop --format", param_hint="--format, --sql")
-    database = None if str(file) in _NO_DATABASE else file
-    return read_query(options.sql, database, anonymous=options.anonymous, mapping=mapping)
+    def row_mapping(self) -> RowMapping | None:
+        """Return the mapping in the file or of the preset, if one is chosen."""
+        if self.mapping is not None and self.preset is not None:
+            raise typer.BadParameter("pass only one of them", param_hint="--mapping, --preset")
+        if self.preset is not None:
+            return RowMapping.preset(self.preset)
+        return None if self.mapping is None else load_mapping(self.mapping)
+
+
+def read_rows(files: Sequence[str] | None, options: SourceOptions) -> Rows[Row | BadRow]:
+    """Return the rows of *files*, or of the query on a database."""
+    mapping = options.row_mapping()
+    if options.sql is not None:
+        return _read_query(files or (), options, mapping)
+    if not files:
+        raise typer.BadParameter("name a file, or pass --sql with a query", param_hint="FILE")
+    return read_users(
+        list(files),
+        format=None if options.format is None else options.format.value,
+        anonymous=options.anonymous,
+        mapping=mapping,
+        delimiter=_DELIMITER_NAMES.get(options.delimiter, options.delimiter),
+        encoding=options.encoding,
+        path=options.path,
+    )
+
+
+def _read_query(databases: Sequence[str], options: SourceOptions, mapping: RowMapping | None) -> Rows[Row | BadRow]:
+    if options.format or options.delimiter or options.encoding or options.path:
+        problem = "a query names its files and says how to read them; drop the other option"
+        raise typer.BadParameter(problem, param_hint="--sql, --format, --delimiter, --encoding, --path")
+    if len(databases) > 1:
+        raise typer.BadParameter("a query runs on one database; name its files in the query", param_hint="FILE, --sql")
+    database = next((name for name in databases if name not in _NO_DATABASE), None)
+    return read_query(options.sql or "", database, anonymous=options.anonymous, mapping=mapping)
 
 
 def prefetch_first(rows: Rows[Row | BadRow]) -> Rows[Row | BadRow]:
@@ -171,11 +207,12 @@ def resolve_source(name: str, settings: Settings, options: SourceOptions) -> Mig
         return file_source(name, options)
     if not isinstance(backend, SupportsRead):
         raise typer.BadParameter(f"{name} cannot list its users; export them to a file and name the file")
-    if options.format is not None or options.sql is not None:
-        raise typer.BadParameter("only files have a format or a query", param_hint="--format, --sql")
+    if options.are_for_files:
+        problem = f"{name} is a backend, and only files have a format or a query"
+        raise typer.BadParameter(problem, param_hint="--format, --sql, --delimiter, --encoding, --path")
     return VendorSource(
         backend=backend,
-        mapping=None if options.mapping is None else load_mapping(options.mapping),
+        mapping=options.row_mapping(),
         options=settings.delivery.get(name, DeliveryOptions()),
         restart=options.restart,
         on_wait=lambda seconds, cause: _print_wait(name, seconds, cause),
@@ -184,12 +221,12 @@ def resolve_source(name: str, settings: Settings, options: SourceOptions) -> Mig
 
 def file_source(name: str, options: SourceOptions) -> FileSource:
     """Return the users of the file *name*, or of the query on it."""
-    return FileSource(name, prefetch_first(read_rows(Path(name), options)))
+    return FileSource(name, prefetch_first(read_rows([name], options)))
 
 
 def must_be_file(name: str, options: SourceOptions) -> bool:
     """Return True if *name* cannot be a backend, so that reading it needs no settings."""
-    return options.format is not None or options.sql is not None or name == "-" or bool(Path(name).suffix)
+    return options.are_for_files or name == "-" or "://" in name or bool(Path(name).suffix)
 
 
 @contextmanager

@@ -103,7 +103,7 @@ def _suffix(file: Path) -> str:
 
 
 def _ids_of_rows(file: Path, source: SourceOptions) -> Iterator[ListedUser]:
-    for row in read_rows(file, source):
+    for row in read_rows([str(file)], source):
         if isinstance(row, BadRow):
             yield ListedUser(str(row).removesuffix(f": {row.problem}"), problem=row.problem)
         else:

@@ -26,7 +26,7 @@ from .summary import (
     print_sync_report,
     rows_read,
 )
-from .tables import format_count, new_table, print_fidelity, print_lines
+from .tables import format_count, new_table, print_fidelity, print_lines, print_notes
 from .terminal import interruptible, print_json, stderr_console, stdout_console
 
 _RESUME_ADVICE: Final = "Interrupted. Nothing is lost: run the same command again."
@@ -48,7 +48,11 @@ def migrate_command(  # noqa: PLR0913  # One for each option.
     ledger: options.LedgerOption = None,
     format: options.FormatOption = None,  # noqa: A002  # The option's name.
     mapping: options.MappingOption = None,
+    preset: options.PresetOption = None,
     sql: options.SqlOption = None,
+    delimiter: options.DelimiterOption = None,
+    encoding: options.EncodingOption = None,
+    path: options.PathOption = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Read the backend from its first user instead of resuming.")
     ] = False,
@@ -66,7 +70,16 @@ def migrate_command(  # noqa: PLR0913  # One for each option.
     resolved = resolve_settings(settings, adapt=adapt)
     targets = select_targets(source, resolved, to)
     ledger_file = resolve_ledger(ledger, settings, to=[backend.name for backend in targets.backends], adapt=adapt)
-    source_options = SourceOptions(format=format, mapping=mapping, sql=sql, restart=restart)
+    source_options = SourceOptions(
+        format=format,
+        mapping=mapping,
+        preset=preset,
+        sql=sql,
+        delimiter=delimiter,
+        encoding=encoding,
+        path=path,
+        restart=restart,
+    )
     users = resolve_source(source, resolved, source_options)
     if dry_run:
         report = _dry_run(users, targets, ledger_file, same_account=same_account)
@@ -126,6 +139,7 @@ def _finish(
         print_json({**report.as_dict(), "ledger": str(ledger_file.path), "exit_code": code})
     else:
         print_migration(stdout_console(), report)
+        print_notes(stderr_console(), report.run.notes)
     print_account_notes(stderr_console(), report.run)
     print_problems(stderr_console(), report.run)
     if report.estimate is not None:

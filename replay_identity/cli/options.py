@@ -11,17 +11,24 @@ class FileFormat(StrEnum):
     """The format of a file of users."""
 
     jsonl = "jsonl"
+    json = "json"
     csv = "csv"
     parquet = "parquet"
+    xlsx = "xlsx"
     sql = "sql"
 
 
-_FILE_HELP: Final = "A file of users: JSON Lines, CSV, Parquet or an SQL query; - for stdin."
+FILE_HELP: Final = (
+    "CSV, JSON Lines, JSON, Parquet or Excel, also compressed, or an SQL query; - for stdin. A quoted pattern such as "
+    "'users-*.csv' and a URL work too."
+)
 
-FileArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="FILE", help=_FILE_HELP)]
-OptionalFileArgument: TypeAlias = Annotated[Path | None, typer.Argument(metavar="FILE", help=_FILE_HELP)]
-FileOrDatabaseArgument: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="FILE", help=f"{_FILE_HELP} With --sql: a DuckDB database, or - for none.")
+FilesArgument: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="FILE...",
+        help=f"Files of users: {FILE_HELP} With --sql: a DuckDB or SQLite database or a PostgreSQL URL, if any.",
+    ),
 ]
 FormatOption: TypeAlias = Annotated[
     FileFormat | None,
@@ -33,8 +40,35 @@ MappingOption: TypeAlias = Annotated[
         "--mapping", metavar="FILE", help="A TOML file that maps the fields of a row to the fields of a user."
     ),
 ]
+PresetOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--preset", metavar="NAME", help="A ready mapping for the exports of a tool, such as segment or hubspot."
+    ),
+]
 SqlOption: TypeAlias = Annotated[
-    str | None, typer.Option("--sql", metavar="QUERY", help="A DuckDB query that returns the users.")
+    str | None,
+    typer.Option("--sql", metavar="QUERY", help="A query that returns the users, in DuckDB's SQL for files."),
+]
+DelimiterOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--delimiter",
+        metavar="CHARACTER",
+        help="The character between the cells of CSV, or tab; by default it is found in the header.",
+    ),
+]
+EncodingOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding", metavar="NAME", help="The encoding of text, such as windows-1252; by default UTF-8 or UTF-16."
+    ),
+]
+PathOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--path", metavar="NAME", help="Where the users are in a JSON document, such as data.users, or the Excel sheet."
+    ),
 ]
 AnonymousOption: TypeAlias = Annotated[
     bool, typer.Option("--anonymous", help="Accept rows without an id as anonymous users.")

@@ -1,6 +1,6 @@
 """Process the rows of a file one by one, and report the outcomes."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -8,7 +8,7 @@ import attrs
 from ..bulk.stats import Stats
 from ..errors import SourceError
 from ..outcomes import Misconfigured, Outcome
-from ..sources import BadRow, Row
+from ..sources import BadRow, Row, Rows, SourceNotes
 from ..traits import UserTraits
 from .exit_codes import ExitCode, stats_exit_code
 
@@ -44,25 +44,32 @@ class RowReport:
     Attributes:
         stats: The outcomes of the users.
         bad_rows: The rows without a valid user.
+        notes: How the file was read.
         stopped: Why the rest of the file was not processed, or None.
         code: Exit code if processing stopped early, or None.
     """
 
     stats: Stats = attrs.field(factory=Stats)
     bad_rows: BadRows = attrs.field(factory=BadRows)
+    notes: SourceNotes = attrs.field(factory=SourceNotes)
     stopped: str | None = None
     code: ExitCode | None = None
 
     @property
     def exit_code(self) -> ExitCode:
         """Return the exit code for the whole file."""
-        return self.code or stats_exit_code(self.stats, bad_row_count=self.bad_rows.count)
+        return self.code or stats_exit_code(self.stats, has_problems=bool(self.bad_rows.count or self.notes.unused))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for JSON."""
-        return {**self.stats.as_dict(), **self.bad_rows.as_dict(), "stopped": self.stopped}
+        return {
+            **self.stats.as_dict(),
+            **self.bad_rows.as_dict(),
+            "source": self.notes.as_dict(),
+            "stopped": self.stopped,
+        }
 
-    def run(self, rows: Iterable[Row | BadRow], evaluate: Evaluate, on_row: OnRow) -> None:
+    def run(self, rows: Rows[Row | BadRow], evaluate: Evaluate, on_row: OnRow) -> None:
         """Evaluate each user, until *rows* end, Ctrl-C, or an error that every user would meet.
 
         Args:
@@ -73,6 +80,7 @@ class RowReport:
         Raises:
             SourceError: The first row could not be read.
         """
+        self.notes = rows.notes
         try:
             for row in rows:
                 outcomes = self._add(row, evaluate)

@@ -18,7 +18,7 @@ from .exit_codes import ExitCode, sync_exit_code
 from .inputs import LedgerFile
 from .mirror import print_mirror, print_mirror_problem
 from .progress import format_duration
-from .tables import format_count, new_table, print_bad_rows, print_reasons, print_table
+from .tables import format_count, new_table, print_bad_rows, print_notes, print_reasons, print_table
 from .terminal import print_json, stderr_console, stdout_console
 
 # Why most users are skipped; the table has a column for them.
@@ -38,6 +38,7 @@ def finish_run(
         print_sync_report(stdout_console(), report, title)
         if report.mirror is not None:
             print_mirror(stdout_console(), report.mirror)
+        print_notes(stderr_console(), report.notes)
     print_account_notes(stderr_console(), report)
     print_problems(stderr_console(), report)
     if interrupted is None:
@@ -58,6 +59,7 @@ def finish_dry_run(dry_run: DryRunReport, *, json: bool) -> NoReturn:
         if dry_run.report.mirror is not None:
             print_mirror(console, dry_run.report.mirror, is_dry_run=True)
         print_estimates(console, dry_run.estimate)
+        print_notes(stderr_console(), dry_run.report.notes)
     print_account_notes(stderr_console(), dry_run.report)
     print_dry_run_note(stderr_console(), dry_run.report)
     raise typer.Exit(code)

@@ -22,7 +22,7 @@ from .terminal import interruptible, print_json, stderr_console, stdout_console
 
 
 def sync_command(  # noqa: PLR0913  # One for each option.
-    file: options.FileOrDatabaseArgument,
+    files: options.FilesArgument = None,
     *,
     to: options.ToOption = None,
     adapt: options.AdaptOption = False,
@@ -30,7 +30,11 @@ def sync_command(  # noqa: PLR0913  # One for each option.
     ledger: options.LedgerOption = None,
     format: options.FormatOption = None,  # noqa: A002  # The option's name.
     mapping: options.MappingOption = None,
+    preset: options.PresetOption = None,
     sql: options.SqlOption = None,
+    delimiter: options.DelimiterOption = None,
+    encoding: options.EncodingOption = None,
+    path: options.PathOption = None,
     resend: options.ResendOption = False,
     same_account: options.SameAccountOption = False,
     mirror: MirrorOption = None,
@@ -39,12 +43,15 @@ def sync_command(  # noqa: PLR0913  # One for each option.
     dry_run: options.DryRunOption = False,
     json: options.JsonOption = False,
 ) -> None:
-    """Bring every backend to the state in FILE; send only what changed since the last run."""
+    """Bring every backend to the state in the files; send only what changed since the last run."""
+    source_options = SourceOptions(
+        format=format, mapping=mapping, preset=preset, sql=sql, delimiter=delimiter, encoding=encoding, path=path
+    )
     mirror_options = MirrorOptions(mirror, max_deletions, output)
     mirror_options.check(to)
     resolved = resolve_settings(settings, to=to, adapt=adapt)
     ledger_file = resolve_ledger(ledger, settings, to=to, adapt=adapt)
-    rows = prefetch_first(read_rows(file, SourceOptions(format=format, mapping=mapping, sql=sql)))
+    rows = prefetch_first(read_rows(files, source_options))
     if dry_run:
         _dry_run(rows, resolved, ledger_file, mirror_options, same_account=same_account, json=json)
     with (

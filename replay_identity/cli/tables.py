@@ -16,7 +16,7 @@ from ..errors import printable
 from ..ledger import AccountCounts, AccountStatus
 from ..migration.fidelity import BackendFidelity, Fidelity, PropertyFidelity
 from ..outcomes import LOSSY_KINDS
-from ..sources import BadRow
+from ..sources import BadRow, SourceNotes
 from .row_report import RowReport
 
 # Something that is true of one account.
@@ -116,11 +116,17 @@ def print_bad_rows(console: Console, bad_rows: Sequence[BadRow], count: int) -> 
     table = new_table(pluralize(count, "invalid row"), "Line", "Problem")
     for row in bad_rows:
         lines = f"{row.line}" if row.line == row.last_line else f"{row.line} to {row.last_line}"
-        table.add_row(lines, row.problem, style="yellow")
+        table.add_row(lines if row.file is None else f"{row.file}: {lines}", row.problem, style="yellow")
     if count > len(bad_rows):
         table.add_row("…", f"and {count - len(bad_rows):,} more", style="dim")
     print_table(console, table)
     console.print()
+
+
+def print_notes(console: Console, notes: SourceNotes) -> None:
+    """Print what a person should know about how a source was read."""
+    for line in notes.lines():
+        console.print(f"Note: {line}", style="yellow", soft_wrap=True, markup=False)
 
 
 def print_reasons(

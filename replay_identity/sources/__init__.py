@@ -1,10 +1,11 @@
 """Read users from files, queries and rows of Python, one at a time."""
 
 from .._paths import nest_fields
+from .files import Format
 from .frames import FrameLike
 from .python_rows import RowLike, read_rows
-from .readers import Format, infer_mapping, read_query, read_users
-from .rows import BadRow, Row, Rows
+from .readers import infer_mapping, read_query, read_users
+from .rows import BadRow, Row, Rows, SourceNotes
 
 __all__ = [
     "BadRow",
@@ -13,6 +14,7 @@ __all__ = [
     "Row",
     "RowLike",
     "Rows",
+    "SourceNotes",
     "infer_mapping",
     "nest_fields",
     "read_query",

@@ -3,7 +3,7 @@
 import contextlib
 import glob
 import tempfile
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
@@ -111,7 +111,7 @@ class _Query:
         return [_Column(path, _restore_function(type_)) for path, type_ in zip(paths, self.types, strict=True)]
 
 
-def _fields(columns: Iterable[_Column], values: Sequence[Any]) -> dict[str, Any]:
+def _fields(columns: Sequence[_Column], values: Sequence[Any]) -> dict[str, Any]:
     """Return the fields of a row."""
     row: dict[str, Any] = {}
     for column, value in zip(columns, values, strict=True):
@@ -119,49 +119,41 @@ def _fields(columns: Iterable[_Column], values: Sequence[Any]) -> dict[str, Any]
     return row
 
 
-def parquet_rows(paths: Iterable[str], source: str, converter: RowConverter) -> Iterator[Row | BadRow]:
-    """Yield the rows of the Parquet files at *paths*, numbered consecutively from 1.
+def parquet_rows(path: Path, source: str, converter: RowConverter) -> Iterator[Row | BadRow]:
+    """Yield the rows of the Parquet file at *path*, numbered from 1.
 
     Raises:
-        SourceError: A file cannot be read.
+        SourceError: The file cannot be read.
     """
-    number = 0
     with _connect(None) as connection:
-        for path in paths:
-            query = _Query.prepare(connection, _parquet_query(path), source)
-            for row_number, row in _rows(connection, query, converter, first=number + 1):
-                number = row_number
-                if row is not None:
-                    yield row
+        yield from _rows(connection, _Query.prepare(connection, _parquet_query(path), source), converter)
 
 
-def parquet_ids(paths: Iterable[str], source: str, converter: RowConverter) -> Iterator[str]:
+def parquet_ids(path: Path, source: str, converter: RowConverter) -> Iterator[str]:
     """Yield the user id of each row that has one; reads only the columns that may hold it. Bad rows may have ids too.
 
     Raises:
-        SourceError: A file cannot be read.
+        SourceError: The file cannot be read.
     """
     with _connect(None) as connection:
-        for path in paths:
-            query = _Query.prepare(connection, _parquet_query(path), source)
-            fields = dict(zip(query.names, converter.columns(query.names), strict=True))
-            selected = [name for name, field in fields.items() if _may_hold_id(field.name, converter)]
-            if not selected:
-                continue
-            ids_sql = f"SELECT {', '.join(map(_identifier, selected))} {query.sql}"
-            ids_query = _Query.prepare(connection, ids_sql, source)
-            columns = ids_query.columns([fields[name] for name in selected])
-            ids = (converter.find_id(_fields(columns, values)) for values in ids_query.fetch(connection))
-            yield from (user_id for user_id in ids if user_id is not None)
+        query = _Query.prepare(connection, _parquet_query(path), source)
+        fields = dict(zip(query.names, converter.columns(query.names), strict=True))
+        selected = [name for name, field in fields.items() if _may_hold_id(field.name, converter)]
+        if not selected:
+            return
+        ids_query = _Query.prepare(connection, f"SELECT {', '.join(map(_identifier, selected))} {query.sql}", source)
+        columns = ids_query.columns([fields[name] for name in selected])
+        ids = (converter.find_id(_fields(columns, values)) for values in ids_query.fetch(connection))
+        yield from (user_id for user_id in ids if user_id is not None)
 
 
 def _may_hold_id(name: str, converter: RowConverter) -> bool:
     return any(path == name or path.startswith(f"{name}.") for path in converter.id_paths)
 
 
-def _parquet_query(path: str) -> str:
+def _parquet_query(path: Path) -> str:
     # A directory such as country=DE adds no column; a query in SQL can ask for that.
-    return f"FROM read_parquet({_literal(glob.escape(path))}, hive_partitioning = false)"
+    return f"FROM read_parquet({_literal(glob.escape(str(path)))}, hive_partitioning = false)"
 
 
 def query_rows(sql: str, source: str, converter: RowConverter, database: Path | None = None) -> Iterator[Row | BadRow]:
@@ -172,9 +164,7 @@ def query_rows(sql: str, source: str, converter: RowConverter, database: Path | 
     """
     with _connect(database) as connection:
         query = _Query.prepare(connection, _single_query(connection, sql, source), source)
-        for _, row in _rows(connection, query, converter, first=1):
-            if row is not None:
-                yield row
+        yield from _rows(connection, query, converter)
 
 
 def stream_chunks(stream: ArrowStream, source: str) -> Generator[Sequence[Any]]:
@@ -293,18 +283,18 @@ def _single_query(connection: duckdb.DuckDBPyConnection, sql: str, source: str) 
     raise SourceError(source, problem)
 
 
-def _rows(
-    connection: duckdb.DuckDBPyConnection, query: _Query, converter: RowConverter, first: int
-) -> Iterator[tuple[int, Row | BadRow | None]]:
-    """Yield the number of each row that the query returns, from *first* on, and the row, or None if it is left out."""
+def _rows(connection: duckdb.DuckDBPyConnection, query: _Query, converter: RowConverter) -> Iterator[Row | BadRow]:
+    """Yield the rows that the query returns, numbered from 1."""
     columns = query.columns(converter.columns(query.names))
-    for number, values in enumerate(query.fetch(connection), first):
+    for number, values in enumerate(query.fetch(connection), 1):
         try:
             fields = _fields(columns, values)
         except InvalidTraitsError as error:
-            yield number, BadRow(number, number, str(error))
-        else:
-            yield number, converter.convert(fields, number)
+            yield BadRow(number, number, str(error))
+            continue
+        row = converter.convert(fields, number)
+        if row is not None:
+            yield row
 
 
 def _in_utc_query(sql: str, names: Sequence[str], types: Sequence[Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeGuard
 from .._json import parse_json, parse_leniently, parse_traits
 from ..errors import InvalidTraitsError
 from .conversion import RowConverter
+from .json_text import Element
 from .lines import TOO_LONG, Line, not_utf8
 from .rows import BadRow, Row
 
@@ -47,6 +48,14 @@ def json_row(content: bytes, converter: RowConverter, line: int, last_line: int)
         return None
     value = _parse(content, line, last_line)
     return value if isinstance(value, BadRow) else converter.convert(value, line, last_line)
+
+
+def element_rows(elements: Iterator[Element], converter: RowConverter) -> Iterator[Row | BadRow]:
+    """Yield a row for each element of a JSON document."""
+    for line, last_line, content in elements:
+        row = BadRow(line, last_line, TOO_LONG) if content is None else json_row(content, converter, line, last_line)
+        if row is not None:
+            yield row
 
 
 def json_ids(lines: Iterable[bytes], converter: RowConverter) -> Iterator[str]:

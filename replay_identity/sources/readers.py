@@ -1,13 +1,11 @@
 """Read users from a source of any supported format."""
 
-import contextlib
 import glob
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Final, Literal, TypeAlias, get_args
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -16,61 +14,64 @@ from ..mapping import Inference, RowMapping
 from .conversion import RowConverter
 from .csv_reader import csv_ids, csv_rows
 from .database_reader import database_rows, is_database
-from .jsonl_reader import json_ids, json_rows
+from .excel_reader import excel_ids, excel_rows
+from .files import Format, Source, SourceFile, find_files
+from .json_reader import read_elements
+from .jsonl_reader import element_rows, json_ids, json_rows
 from .lines import line_chunks, read_lines
 from .rows import BadRow, Row, Rows, SourceNotes
 
-Format: TypeAlias = Literal["jsonl", "csv", "parquet", "sql"]
-
-Source: TypeAlias = str | Path | IO[bytes]
-
-STDIN: Final = "-"
 _QUERY: Final = "the query"
-_DESCRIPTORS: Final = Path("/dev/fd")
-
-_FORMATS: Final[Mapping[str, Format]] = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".parquet": "parquet",
-    ".sql": "sql",
-}
+# Formats whose rows hold dates and times, not only text.
+_WITH_DATETIMES: Final[frozenset[Format]] = frozenset({"parquet", "sql", "xlsx"})
 
 
 def read_users(
-    source: Source,
+    source: Source | Sequence[Source],
     *,
     format: Format | None = None,  # noqa: A002  # The name that callers expect.
     anonymous: bool = False,
     mapping: RowMapping | None = None,
     delimiter: str | None = None,
+    encoding: str | None = None,
+    path: str | None = None,
 ) -> Rows[Row | BadRow]:
-    """Return the users in a file, which are read one by one, in constant memory.
+    """Return the users in a file or in several, which are read one by one, in constant memory.
 
     A row that is not a valid user is yielded as a BadRow. In JSON Lines each line is an object. In CSV all values are
-    strings and an empty cell is ignored. Blank lines are skipped. Parquet has its own types; Parquet and SQL need the
-    extra ``warehouse``. Nothing is opened before the first row is requested.
+    strings and an empty cell is ignored. Blank rows are skipped. Files may be compressed (gzip, Zstandard, bzip2, zip),
+    and text may be UTF-8, UTF-16 or in *encoding*. Nothing is opened before the first row is requested.
 
-    The ids in a file of JSON Lines, CSV or Parquet can be read beforehand, so that `sync` merges all rows about a user.
-    Standard input, a stream and a query are read only once.
+    The ids in files can be read beforehand, so that `sync` merges all rows about a user. Standard input, a stream, a
+    URL and a query are read only once.
+
+    The columns of the user id, the name and the e-mail address are found without regard to case, spaces, ``_`` and
+    ``-``; `Rows.notes` says which.
 
     Args:
-        source: A file, ``-`` for standard input, or a binary stream, which is not closed. For Parquet this may be a
-            pattern for several files, such as ``users/*.parquet``; for SQL it is a file with one query.
-        format: ``"jsonl"``, ``"csv"``, ``"parquet"`` or ``"sql"``; by default chosen by the suffix, and JSON Lines
-            for a source without a name.
+        source: A file, a pattern for several such as ``users-*.csv``, a URL, ``-`` for standard input, a binary stream,
+            which is not closed, or a list of these. An SQL file holds one query.
+        format: ``"jsonl"``, ``"json"``, ``"csv"``, ``"parquet"``, ``"xlsx"`` or ``"sql"``; by default chosen by the
+            suffix and the content, and JSON Lines for a source without a name.
         anonymous: Whether to accept rows without an id as anonymous users. By default they are bad rows: usually the
             id has another name in the file, and each run would create all users at Fullstory again.
         mapping: Rules for the fields of a row; by default fields become traits under their own names.
         delimiter: The character between the cells of CSV; by default it is found in the header.
+        encoding: Encoding of text by its name in Python, such as ``"windows-1252"``.
+        path: Where the array of users is in a JSON document, such as ``"data.users"``, or the sheet of a workbook.
 
     Raises:
-        SourceError: The file cannot be read, is not UTF-8 or has no valid header, or the query fails.
-        ConfigurationError: The extra is not installed.
+        SourceError: A file cannot be read or decoded, or has no valid header; or the query fails.
+        ConfigurationError: An argument is invalid, or an extra is not installed.
     """
-    options = _Options(format=format, anonymous=anonymous, mapping=mapping, delimiter=delimiter)
+    options = _Options(
+        format=format,
+        anonymous=anonymous,
+        mapping=mapping,
+        delimiter=_checked_delimiter(delimiter),
+        encoding=encoding,
+        path=path,
+    )
     notes = SourceNotes()
     return Rows(_read_users(source, options, notes), partial(_read_ids, source, options), notes)
 
@@ -116,36 +117,68 @@ class _Options:
     anonymous: bool = False
     mapping: RowMapping | None = None
     delimiter: str | None = None
+    encoding: str | None = None
+    path: str | None = None
 
     def converter(self, source: str, notes: SourceNotes, *, has_datetimes: bool = False) -> RowConverter:
         """Return the converter of the rows of one file."""
         return RowConverter(source, self.mapping, notes, anonymous=self.anonymous, has_datetimes=has_datetimes)
 
 
-def _read_users(source: Source, options: _Options, notes: SourceNotes) -> Iterator[Row | BadRow]:
-    name = _name(source)
-    format = options.format or _format(source, name)  # noqa: A001
-    converter = options.converter(name, notes, has_datetimes=format in {"parquet", "sql"})
-    yield from _ROWS[format](source, name, converter, options)
-    converter.finish()
+_Read: TypeAlias = Callable[[SourceFile, RowConverter, _Options], Iterator[Row | BadRow]]
+_ReadIds: TypeAlias = Callable[[SourceFile, RowConverter, _Options], Iterator[str]]
 
 
-def _read_ids(source: Source, options: _Options) -> Iterator[str]:
+def _read_users(source: Source | Sequence[Source], options: _Options, notes: SourceNotes) -> Iterator[Row | BadRow]:
+    files = find_files(source, format=options.format, encoding=options.encoding)
+    _check_options(files, options)
+    for file in files:
+        converter = options.converter(file.name, notes, has_datetimes=file.format in _WITH_DATETIMES)
+        rows = _ROWS[file.format](file, converter, options)
+        yield from rows if len(files) == 1 else _with_file(rows, file.name)
+        converter.finish()
+
+
+def _with_file(rows: Iterator[Row | BadRow], name: str) -> Iterator[Row | BadRow]:
+    """Yield *rows*, the bad ones with the *name* of their file."""
+    for row in rows:
+        yield attrs.evolve(row, file=name) if isinstance(row, BadRow) else row
+
+
+def _read_ids(source: Source | Sequence[Source], options: _Options) -> Iterator[str]:
     """Yield the user ids in *source* if it can be read again afterwards."""
-    name = _name(source)
-    format = options.format or _format(source, name)  # noqa: A001
+    if not _are_files(source):
+        return
+    files = find_files(source, format=options.format, encoding=options.encoding)
+    if not all(file.is_rereadable and file.format in _IDS for file in files):
+        return
     # A file without ids is an error when its rows are read.
     lenient = attrs.evolve(options, anonymous=True)
-    converter = lenient.converter(name, SourceNotes(), has_datetimes=format in {"parquet", "sql"})
-    read = _IDS.get(format)
-    if read is not None and isinstance(source, str | Path):
-        yield from read(source, name, converter, options)
+    for file in files:
+        converter = lenient.converter(file.name, SourceNotes(), has_datetimes=file.format in _WITH_DATETIMES)
+        yield from _IDS[file.format](file, converter, options)
 
 
-def _is_regular_file(path: str | Path) -> bool:
-    """Return True if the file at *path* can be read twice."""
-    # Outside Linux, /dev/stdin shares its position with standard input, even if that is a regular file.
-    return Path(path).is_file() and Path(path).resolve().parent != _DESCRIPTORS
+def _are_files(source: Source | Sequence[Source]) -> bool:
+    """Return True if *source* names only files or patterns: of a pipe, even the first bytes can be read only once."""
+    sources = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
+    paths = [Path(each) for each in sources if isinstance(each, str | Path)]
+    return len(paths) == len(sources) and all(path.is_file() or glob.has_magic(str(path)) for path in paths)
+
+
+def _check_options(files: Sequence[SourceFile], options: _Options) -> None:
+    """Raise ConfigurationError for an option that applies to none of the *files*."""
+    formats = {file.format for file in files}
+    if options.delimiter is not None and "csv" not in formats:
+        raise ConfigurationError("delimiter", "only CSV has a delimiter", "leave it out, or set format to csv")
+    if options.path is not None and formats.isdisjoint({"json", "jsonl", "xlsx"}):
+        raise ConfigurationError("path", "only JSON documents and workbooks have one", "leave it out")
+
+
+def _checked_delimiter(delimiter: str | None) -> str | None:
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+        raise ConfigurationError("delimiter", "expected one character, and no quote or line break")
+    return delimiter
 
 
 def _query_rows(sql: str, database: str | Path | None, options: _Options, notes: SourceNotes) -> Iterator[Row | BadRow]:
@@ -158,69 +191,90 @@ def _query_rows(sql: str, database: str | Path | None, options: _Options, notes:
     converter.finish()
 
 
-def _json_ids(source: str | Path, name: str, converter: RowConverter, _options: _Options) -> Iterator[str]:
-    if _is_regular_file(source):
-        with _open(source, name) as stream:
-            yield from json_ids(line_chunks(stream, name), converter)
+def _json_lines_rows(file: SourceFile, converter: RowConverter, options: _Options) -> Iterator[Row | BadRow]:
+    if options.path is not None:
+        yield from _json_rows(file, converter, options)
+        return
+    with file.open_text() as stream:
+        yield from json_rows(read_lines(stream, file.name), converter)
 
 
-def _csv_ids(source: str | Path, name: str, converter: RowConverter, options: _Options) -> Iterator[str]:
-    if _is_regular_file(source):
-        with _open(source, name) as stream:
-            yield from csv_ids(read_lines(stream, name), name, converter, delimiter=options.delimiter)
+def _json_rows(file: SourceFile, converter: RowConverter, options: _Options) -> Iterator[Row | BadRow]:
+    with file.open_text() as stream:
+        yield from element_rows(read_elements(stream, file.name, path=options.path), converter)
 
 
-def _parquet_ids(source: str | Path, name: str, converter: RowConverter, _options: _Options) -> Iterator[str]:
-    paths = _paths(source)
-    if paths and all(map(_is_regular_file, paths)):
-        yield from _duckdb_reader().parquet_ids(paths, name, converter)
+def _csv_rows(file: SourceFile, converter: RowConverter, options: _Options) -> Iterator[Row | BadRow]:
+    with file.open_text() as stream:
+        delimiter = options.delimiter or file.delimiter
+        yield from csv_rows(read_lines(stream, file.name), file.name, converter, delimiter=delimiter)
 
 
-def _json_rows(source: Source, name: str, converter: RowConverter, _options: _Options) -> Iterator[Row | BadRow]:
-    with _open(source, name) as stream:
-        yield from json_rows(read_lines(stream, name), converter)
+def _parquet_rows(file: SourceFile, converter: RowConverter, _options: _Options) -> Iterator[Row | BadRow]:
+    with file.open_local() as path:
+        yield from _duckdb_reader().parquet_rows(path, file.name, converter)
 
 
-def _csv_rows(source: Source, name: str, converter: RowConverter, options: _Options) -> Iterator[Row | BadRow]:
-    with _open(source, name) as stream:
-        yield from csv_rows(read_lines(stream, name), name, converter, delimiter=options.delimiter)
+def _excel_rows(file: SourceFile, converter: RowConverter, options: _Options) -> Iterator[Row | BadRow]:
+    with file.open_local() as path:
+        yield from excel_rows(path, file.name, converter, sheet=options.path)
 
 
-def _parquet_rows(source: Source, name: str, converter: RowConverter, _options: _Options) -> Iterator[Row | BadRow]:
-    if not isinstance(source, str | Path) or str(source) == STDIN:
-        raise SourceError(name, "Parquet cannot be read from a stream; pass the name of a file")
-    paths = _paths(source)
-    if not paths:
-        raise SourceError(name, "cannot be read: No such file")
-    yield from _duckdb_reader().parquet_rows(paths, name, converter)
-
-
-def _paths(source: str | Path) -> list[str]:
-    """Return the file *source*, or the files that match it as a pattern."""
-    return [str(source)] if Path(source).exists() else sorted(glob.glob(str(source), recursive=True))  # noqa: PTH207
-
-
-def _sql_rows(source: Source, name: str, converter: RowConverter, _options: _Options) -> Iterator[Row | BadRow]:
-    with _open(source, name) as stream:
-        lines = [content or b"" for _, content in read_lines(stream, name)]
+def _sql_rows(file: SourceFile, converter: RowConverter, _options: _Options) -> Iterator[Row | BadRow]:
+    with file.open_text() as stream:
+        content = b"".join(line_chunks(stream, file.name))
     try:
-        sql = b"".join(lines).decode()
+        sql = content.decode()
     except UnicodeDecodeError:
-        raise SourceError(name, "not valid UTF-8") from None  # The cause quotes the file.
-    yield from _duckdb_reader().query_rows(sql, name, converter)
+        raise SourceError(file.name, "not valid UTF-8") from None  # The cause quotes the file.
+    yield from _duckdb_reader().query_rows(sql, file.name, converter)
 
 
-_ROWS: Final[Mapping[Format, Callable[[Source, str, RowConverter, _Options], Iterator[Row | BadRow]]]] = {
-    "jsonl": _json_rows,
+def _json_lines_ids(file: SourceFile, converter: RowConverter, options: _Options) -> Iterator[str]:
+    if options.path is not None:
+        yield from _json_ids(file, converter, options)
+        return
+    with file.open_text() as stream:
+        yield from json_ids(line_chunks(stream, file.name), converter)
+
+
+def _json_ids(file: SourceFile, converter: RowConverter, options: _Options) -> Iterator[str]:
+    with file.open_text() as stream:
+        elements = read_elements(stream, file.name, path=options.path)
+        yield from json_ids((content for _, _, content in elements if content is not None), converter)
+
+
+def _csv_ids(file: SourceFile, converter: RowConverter, options: _Options) -> Iterator[str]:
+    with file.open_text() as stream:
+        delimiter = options.delimiter or file.delimiter
+        yield from csv_ids(read_lines(stream, file.name), file.name, converter, delimiter=delimiter)
+
+
+def _excel_ids(file: SourceFile, converter: RowConverter, options: _Options) -> Iterator[str]:
+    with file.open_local() as path:
+        yield from excel_ids(path, file.name, converter, sheet=options.path)
+
+
+def _parquet_ids(file: SourceFile, converter: RowConverter, _options: _Options) -> Iterator[str]:
+    with file.open_local() as path:
+        yield from _duckdb_reader().parquet_ids(path, file.name, converter)
+
+
+_ROWS: Final[Mapping[Format, _Read]] = {
+    "jsonl": _json_lines_rows,
+    "json": _json_rows,
     "csv": _csv_rows,
     "parquet": _parquet_rows,
+    "xlsx": _excel_rows,
     "sql": _sql_rows,
 }
 # A query may read a stream, so it is run only once.
-_IDS: Final[Mapping[Format, Callable[[str | Path, str, RowConverter, _Options], Iterator[str]]]] = {
-    "jsonl": _json_ids,
+_IDS: Final[Mapping[Format, _ReadIds]] = {
+    "jsonl": _json_lines_ids,
+    "json": _json_ids,
     "csv": _csv_ids,
     "parquet": _parquet_ids,
+    "xlsx": _excel_ids,
 }
 
 
@@ -233,34 +287,3 @@ def _duckdb_reader() -> ModuleType:
         hint = "install it with: pip install 'replay-identity[warehouse]'"
         raise ConfigurationError("format", "Parquet and SQL need DuckDB, which is not installed", hint) from None
     return duckdb_reader
-
-
-def _name(path: Source) -> str:
-    if isinstance(path, str | Path):
-        return "standard input" if str(path) == STDIN else str(path)
-    name: object = getattr(path, "name", None)
-    return name if isinstance(name, str) else "stream"
-
-
-def _open(path: Source, source: str) -> contextlib.AbstractContextManager[IO[bytes]]:
-    if not isinstance(path, str | Path):
-        return contextlib.nullcontext(path)
-    if str(path) == STDIN:
-        return contextlib.nullcontext(sys.stdin.buffer)
-    try:
-        return Path(path).open("rb")
-    except (OSError, ValueError) as error:
-        problem = error.strerror if isinstance(error, OSError) else None
-        raise SourceError(source, f"cannot be read: {problem or type(error).__name__}") from None
-
-
-def _format(path: Source, source: str) -> Format:
-    if not isinstance(path, str | Path) or str(path) == STDIN:
-        return "jsonl"
-    suffix = Path(path).suffix.lower()
-    if suffix not in _FORMATS:
-        known = ", ".join(_FORMATS)
-        with _open(path, source):  # Report first that the file cannot be opened, if so.
-            problem = f"expected a name ending in {known}; or set format to one of {', '.join(get_args(Format))}"
-            raise SourceError(source, problem)
-    return _FORMATS[suffix]

@@ -1,9 +1,8 @@
 """`replay-identity identify`."""
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
@@ -15,7 +14,7 @@ from replay_identity.cli.identify import parse_value
 from replay_identity.cli.row_report import RowReport
 from replay_identity.emulator import Fault
 from replay_identity.errors import SourceError
-from replay_identity.sources import BadRow, Row
+from replay_identity.sources import BadRow, Row, Rows
 
 
 def test_one_user_goes_to_every_backend(run: RunCommand, vendors: Vendors) -> None:
@@ -115,7 +114,6 @@ def test_a_value_is_a_json_scalar_or_a_string(text: str, value: object) -> None:
     [
         [],
         ["users.jsonl", "--user-id", "canary-7Q"],
-        ["users.jsonl", "canary-7Q"],
         ["--user-id", "u1", "--trait", "canary-7Q"],
         ["--user-id", "u1", "--trait", "=canary-7Q"],
         ["--user-id", "u1", "--trait", "a=canary-7Q", "--trait", "a.b=1"],
@@ -270,12 +268,12 @@ def test_an_unreadable_rest_is_reported(run: RunCommand, vendors: Vendors, monke
     """The users before it are counted and sent."""
     del vendors
 
-    def interrupted(*_: object, **__: object) -> Any:
+    def interrupted() -> Iterator[Row | BadRow]:
         yield Row(1, UserTraits("u1"))
         yield BadRow(2, 2, "is not JSON")
         raise SourceError("users.jsonl", "cannot be read: OSError")
 
-    monkeypatch.setattr("replay_identity.cli.inputs.read_users", interrupted)
+    monkeypatch.setattr("replay_identity.cli.inputs.read_users", lambda *_, **__: Rows(interrupted()))
 
     result = run("identify", "users.jsonl")
 
@@ -339,7 +337,7 @@ def test_a_row_report_stops_at_ctrl_c() -> None:
     def evaluate(user: UserTraits) -> Sequence[Misconfigured]:
         raise KeyboardInterrupt(user)
 
-    report.run([Row(1, UserTraits("u1"))], evaluate, lambda _row, _outcomes: None)
+    report.run(Rows(iter([Row(1, UserTraits("u1"))])), evaluate, lambda _row, _outcomes: None)
 
     assert report.exit_code == 130
     assert report.stats.users == 0

@@ -165,7 +165,7 @@ def test_reads_the_files_of_a_pattern(tmp_path: Path) -> None:
     rows = list(read_users(f"{tmp_path}/*/*.parquet"))
 
     expected = [UserTraits("u1"), UserTraits("u2"), UserTraits("u3", traits={"seats": 1})]
-    assert rows == [Row(number, user) for number, user in enumerate(expected, 1)]
+    assert rows == [Row(number, user) for number, user in zip([1, 2, 1], expected, strict=True)]
 
 
 def test_reads_a_file_with_a_query(tmp_path: Path) -> None:
@@ -236,17 +236,13 @@ def test_rejects_files_that_are_not_databases(tmp_path: Path) -> None:
 
 
 def test_rejects_files_that_are_not_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Streams are rejected, too, because Parquet is read from its end."""
+    """Empty streams are rejected, too."""
     (tmp_path / "text.parquet").write_text(CANARY, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
 
-    assert (
-        rejected(read_users("text.parquet"))
-        == "text.parquet: cannot be read: File text.parquet too small to be a Parquet file"
-    )
-    assert rejected(read_users("no.parquet")) == "no.parquet: cannot be read: No such file"
-    for source in ("-", io.BytesIO()):
-        assert "pass the name of a file" in rejected(read_users(source, format="parquet"))
+    assert rejected(read_users("text.parquet")) == "text.parquet: is not a Parquet file"
+    assert rejected(read_users("no.parquet")) == "no.parquet: cannot be read: No such file or directory"
+    assert rejected(read_users(io.BytesIO(), format="parquet")) == "stream: is empty"
 
 
 def test_names_the_extra_if_duckdb_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

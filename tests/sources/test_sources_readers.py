@@ -60,12 +60,12 @@ def test_leaves_streams_open() -> None:
 
 def test_reads_rows_lazily() -> None:
     """A file of any size fits into memory."""
-    stream = io.BytesIO(JSON * 3)
+    stream = io.BytesIO(JSON * 100_000)
     rows = read_users(stream)
 
     next(rows)
 
-    assert stream.tell() == len(JSON)
+    assert stream.tell() < 200_000
 
 
 @pytest.mark.parametrize(
