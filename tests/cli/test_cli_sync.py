@@ -27,8 +27,7 @@ from replay_identity.cli.terminal import interruptible
 from replay_identity.emulator import Fault, JobFault
 from replay_identity.errors import SourceError
 from replay_identity.outcomes import Misconfigured, Rejected
-from replay_identity.sources import BadRow, Row, Rows
-from replay_identity.sources.readers import Format
+from replay_identity.sources import BadRow, Format, Row, Rows
 from replay_identity.traits import UserTraits
 
 IMPATIENT = "patience = 0.3\nwait_initial = 0.05\nwait_max = 0.1\n"
