@@ -268,12 +268,15 @@ def test_an_unreadable_rest_is_reported(run: RunCommand, vendors: Vendors, monke
     """The users before it are counted and sent."""
     del vendors
 
+    def unreadable(*_: object, **__: object) -> Rows[Row | BadRow]:
+        return Rows(interrupted())
+
     def interrupted() -> Iterator[Row | BadRow]:
         yield Row(1, UserTraits("u1"))
         yield BadRow(2, 2, "is not JSON")
         raise SourceError("users.jsonl", "cannot be read: OSError")
 
-    monkeypatch.setattr("replay_identity.cli.inputs.read_users", lambda *_, **__: Rows(interrupted()))
+    monkeypatch.setattr("replay_identity.cli.inputs.read_users", unreadable)
 
     result = run("identify", "users.jsonl")
 
