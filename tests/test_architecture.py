@@ -56,7 +56,7 @@ MAY_USE: Final[Mapping[str, set[str]]] = {
     "mapping": {"orjson"},
     "migration": {"markupsafe", "orjson"},
     "pytest_plugin": {"pytest"},
-    "sources": {"duckdb", "openpyxl"},
+    "sources": {"duckdb", "psycopg", "openpyxl"},
     "testing": {"hypothesis", "orjson", "pytest"},
     "transport": {"certifi", "httpx", "pycurl"},
 }

@@ -1,16 +1,17 @@
-"""Read the rows of a query from an SQLite database: read-only, one at a time, in bounded memory."""
+"""Read the rows of a query from an SQLite or PostgreSQL database: read-only, one at a time, in bounded memory."""
 
 import contextlib
 import re
 import sqlite3
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from types import ModuleType
+from typing import Any, Final, TypeGuard, TypeVar
 
 import attrs
 
 from .._paths import FieldPath
-from ..errors import SourceError, printable
+from ..errors import ConfigurationError, SourceError, printable
 from .conversion import RowConverter
 from .redaction import MessageCatalog, QueryNames
 from .rows import BadRow, Row
@@ -22,6 +23,7 @@ SQLITE_MAGIC: Final = b"SQLite format 3\0"
 SQLITE_TIMEOUT: Final = 10.0
 
 _SQLITE_URL: Final = "sqlite://"
+_POSTGRES_URLS: Final = ("postgresql://", "postgres://")
 _SELECT_ONLY: Final = "expected exactly one SELECT statement"
 # SQLite reads text in double quotes that is no column as text, the same for every user; in backticks it never does.
 _SQLITE_TOKEN: Final = re.compile(
@@ -33,6 +35,9 @@ _ALLOWED_ACTIONS: Final = frozenset(
     {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 )
 _FORBIDDEN_FUNCTIONS: Final = frozenset({"load_extension", "fts3_tokenizer"})
+
+# PostgreSQL's limit; what is deeper is JSON, which has no unreadable values inside.
+_MAX_DIMENSIONS: Final = 6
 
 _SQLITE_MESSAGES: Final = MessageCatalog.compile(
     (
@@ -92,12 +97,12 @@ NOT_UTF8: Final = Unreadable("not valid UTF-8")
 
 
 def is_database(database: str | Path) -> bool:
-    """Return True if *database* is an SQLite file or its URL."""
-    return str(database).startswith(_SQLITE_URL) or _is_sqlite_file(Path(database))
+    """Return True if *database* is an SQLite file or the URL of an SQLite or PostgreSQL database."""
+    return str(database).startswith((_SQLITE_URL, *_POSTGRES_URLS)) or _is_sqlite_file(Path(database))
 
 
 def database_rows(sql: str, source: str, converter: RowConverter, database: str | Path) -> Iterator[Row | BadRow]:
-    """Yield the rows of the query *sql*, run by the SQLite database *database*.
+    """Yield the rows of the query *sql*, run by the SQLite or PostgreSQL database *database*.
 
     Args:
         sql: One SELECT in the database's own SQL.
@@ -107,9 +112,14 @@ def database_rows(sql: str, source: str, converter: RowConverter, database: str 
 
     Raises:
         SourceError: The database cannot be opened, or the query fails.
+        ConfigurationError: The extra ``postgres`` is not installed.
     """
-    with _run_sqlite(_sqlite_path(str(database)), sql, source) as (names, rows):
-        yield from _convert(names, rows, converter)
+    if str(database).startswith(_POSTGRES_URLS):
+        with _postgres_reader().run_query(str(database), sql, source) as (names, rows):
+            yield from _convert(names, rows, converter)
+    else:
+        with _run_sqlite(_sqlite_path(str(database)), sql, source) as (names, rows):
+            yield from _convert(names, rows, converter)
 
 
 def _convert(names: Sequence[str], rows: Iterator[Sequence[Any]], converter: RowConverter) -> Iterator[Row | BadRow]:
@@ -128,11 +138,19 @@ def _fields(paths: Sequence[FieldPath], values: Sequence[Any]) -> dict[str, Any]
     return fields
 
 
-def _unreadable(paths: Sequence[FieldPath], values: Sequence[Any]) -> Iterator[tuple[FieldPath, Unreadable]]:
-    """Yield the unreadable values of a row."""
+def _unreadable(
+    paths: Sequence[FieldPath], values: Sequence[Any], dimension: int = 0
+) -> Iterator[tuple[FieldPath, Unreadable]]:
+    """Yield the unreadable values of a row, also those in arrays."""
     for path, value in zip(paths, values, strict=True):
         if isinstance(value, Unreadable):
             yield path, value
+        elif _is_array(value) and dimension < _MAX_DIMENSIONS:
+            yield from _unreadable([path] * len(value), value, dimension + 1)
+
+
+def _is_array(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _is_sqlite_file(path: Path) -> bool:
@@ -230,3 +248,14 @@ def _sqlite_problem(error: sqlite3.Error | sqlite3.Warning, sql: str) -> str:
     if reason is not None:
         return f"the query is not valid: {reason}"
     return f"cannot be read: {_SQLITE_MESSAGES.redact(text, names) or getattr(error, 'sqlite_errorname', '')}"
+
+
+def _postgres_reader() -> ModuleType:
+    try:
+        from . import postgres_reader  # noqa: PLC0415  # SQLite must work without the extra.
+    except ImportError as error:
+        if error.name != "psycopg":
+            raise
+        hint = "install it with: pip install 'replay-identity[postgres]'"
+        raise ConfigurationError("database", "PostgreSQL needs psycopg, which is not installed", hint) from None
+    return postgres_reader

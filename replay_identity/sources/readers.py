@@ -87,14 +87,14 @@ def read_query(
 
     Args:
         sql: The query, in the database's own SQL.
-        database: A DuckDB or SQLite file, or a URL, ``sqlite:///relative/path`` or ``sqlite:////absolute/path``. By
-            default the query reads only files that it names.
+        database: A DuckDB or SQLite file, or a URL: ``sqlite:///relative/path``, ``sqlite:////absolute/path`` or
+            ``postgresql://host/database``. By default the query reads only files that it names.
         anonymous: Whether to accept rows without an id as anonymous users.
         mapping: Rules for the columns; by default columns become traits under their own names.
 
     Raises:
         SourceError: The database cannot be opened, or the query fails.
-        ConfigurationError: The extra ``warehouse`` is not installed.
+        ConfigurationError: The extra ``warehouse``, or ``postgres`` for PostgreSQL, is not installed.
     """
     options, notes = _Options(anonymous=anonymous, mapping=mapping), SourceNotes()
     return Rows(_query_rows(sql, database, options, notes), notes=notes)

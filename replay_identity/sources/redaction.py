@@ -18,23 +18,23 @@ HIDDEN: Final = "…"
 # The words of messages about queries; names are not recognized by them.
 _WORD_LIST: Final = """
     a add aggregate aggregates alias all also ambiguous an and any appear applied apply are argument arguments array
-    as at available base be because been before best between binder but by call called calls can candidate cannot
-    case cast casts catalog change character child choose clause coalesce column columns combine commands compare
-    condition constant contain contains correlated could create cross csv cte cursor cycle data database declare
-    deduce definition denied deprecated detected did different distinct do does duplicate either elements empty end
-    entries entry error exactly exclude exist existing exists expected explicit expression expressions extension
-    extract failed field file files filter find first for format found from function functions given greater group
-    grouped has have having if implemented in incompatible input insert instead integer integer_literal into invalid
-    is it join joins json key lambda lateral length limit list lists literal macro many match matches matching mean
-    member might missing mix modifying multiple must name named names near need negative nested new no not null
-    number numbers of offset on one only operations operator operators option or order other out outer over
-    parameter parameters parse parser part partition permission pivot please position property provided qualify
-    query range recursive reference referenced regex relation replace required requires result results return
-    returned returns right root row rows same sample scalar schema select sequence set should similar single size
-    specified star statement statements string string_literal struct structs subqueries subquery such support
-    supported syntax table tables take term than that the this ties to too transition treat type types unexpected
-    union unnest unpivot unsupported unterminated use used using value values view was when where which window with
-    within without you zero
+    as at available base be because been before best between binder but by byte call called calls can candidate
+    cannot case cast casts catalog change character child choose clause coalesce column columns combine commands
+    compare condition constant contain contains correlated could create cross csv cte cursor cycle data database
+    declare deduce definition delimiter denied deprecated detected did different distinct do does duplicate either
+    elements empty end entries entry error escape exactly exclude exist existing exists expected explicit expression
+    expressions extension extract failed field file files filter find first for format found from function functions
+    given greater group grouped has have having header if implemented in incompatible input insert instead integer
+    integer_literal into invalid is it join joins json key lambda lateral length limit list lists literal longer
+    macro many match matches matching mean member might missing mix modifying multiple must name named names near
+    need negative nested new no not null number numbers of offset on one only operations operator operators option
+    or order other out outer over parameter parameters parse parser part partition permission pivot please position
+    prepared property provided qualify query quote range recursive reference referenced regex relation replace
+    required requires result results return returned returns right root row rows same sample scalar schema select
+    sequence set should similar single size specification specified star statement statements string string_literal
+    struct structs subqueries subquery such support supported syntax table tables take term than that the this ties
+    to too transition treat type types unexpected union unnest unpivot unsupported unterminated use used using value
+    values versa vice view was when where which window with within without you zero
 """
 WORDS: Final = frozenset(_WORD_LIST.split())
 _TYPE_LIST: Final = """
