@@ -184,7 +184,7 @@ def stream_chunks(stream: ArrowStream, source: str) -> Generator[Sequence[Any]]:
 
 def _stream_chunks(stream: ArrowStream, source: str) -> Generator[Sequence[Any]]:
     with _connect(None) as connection:
-        connection.register("stream", _SingleStream(stream))
+        connection.register("stream", _SingleStream(stream.__arrow_c_stream__()))
         relation = connection.sql("FROM stream")
         columns = [_StreamColumn.of(name, type_) for name, type_ in zip(relation.columns, relation.types, strict=True)]
         for column in columns:
@@ -195,17 +195,14 @@ def _stream_chunks(stream: ArrowStream, source: str) -> Generator[Sequence[Any]]
             yield [column.restored(values) for column, values in zip(columns, zip(*batch, strict=True), strict=True)]
 
 
-@attrs.define
+@attrs.frozen
 class _SingleStream:
-    """An Arrow stream that is exported only once, however often DuckDB asks for its schema."""
+    """An Arrow stream that is exported already, so only once, however often DuckDB asks for its schema."""
 
-    _stream: ArrowStream = attrs.field(repr=False)
-    _capsule: object = attrs.field(default=None, init=False, repr=False)
+    capsule: object = attrs.field(repr=False)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        if self._capsule is None:
-            self._capsule = self._stream.__arrow_c_stream__(requested_schema)
-        return self._capsule
+        return self.capsule
 
 
 @attrs.frozen

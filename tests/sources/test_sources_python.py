@@ -848,6 +848,31 @@ def test_an_import_that_fails_inside_duckdb_is_raised(monkeypatch: pytest.Monkey
         list(read_rows(Stream(pa.table({"id": ["u1"]}))))
 
 
+def test_a_stream_that_cannot_be_exported_raises() -> None:
+    """Its own error, as an iterator does."""
+
+    class Failing:
+        def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+            raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        next(read_rows(Failing()))
+
+
+def test_a_stream_that_fails_is_an_error() -> None:
+    """Without what its own error quotes."""
+
+    def batches() -> Iterator[Any]:
+        yield pa.RecordBatch.from_pylist([{"id": "u1"}])
+        raise ValueError("ada@example.com")
+
+    schema = pa.schema([("id", pa.string())])
+    problem = source_problem(Stream(pa.RecordBatchReader.from_batches(schema, batches())))
+
+    assert problem.startswith("cannot be read: ")
+    assert "ada" not in problem
+
+
 def test_imports_no_library_of_frames() -> None:
     """Neither when it is imported, nor when it reads dicts."""
     program = (
