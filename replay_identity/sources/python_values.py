@@ -191,11 +191,12 @@ def _plain_datetime64(moment: Any, name: str) -> date | None:  # noqa: ANN401  #
     if item is None or isinstance(item, date):
         return item
     # It returns a number for nanoseconds, and for years that a datetime does not have.
-    rounded = moment.astype("datetime64[us]")
-    exact = rounded.item()
-    if not isinstance(exact, date) or bool(rounded.astype(moment.dtype) != moment):
-        raise _invalid(name, _NO_DATETIME)
-    return exact
+    with suppress(OverflowError):
+        rounded = moment.astype("datetime64[us]")
+        exact = rounded.item()
+        if isinstance(exact, date) and bool(rounded.astype(moment.dtype) == moment):
+            return exact
+    raise _invalid(name, _NO_DATETIME)
 
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:

@@ -365,7 +365,7 @@ def test_ids_in_a_column_of_floats_need_a_cast() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        None, float("nan"), np.nan, np.float32("nan"), np.float64("nan"), pd.NA, pd.NaT, np.datetime64("NaT"),
+        None, float("nan"), np.nan, np.float32("nan"), np.float64("nan"), pd.NA, pd.NaT, np.datetime64("NaT", "us"),
         np.datetime64("NaT", "ns"), np.ma.masked, pa.scalar(None, pa.int64()), {}, {"b": np.nan}, {"b": {"c": pd.NA}},
     ],
 )  # fmt: skip
