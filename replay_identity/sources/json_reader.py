@@ -175,8 +175,10 @@ class _PathSearch:
         elif start == b"{":
             _check_object(text.beginning()[0], text.source, self.path)
             yield text.element()
-        else:
+        elif start:
             raise SourceError(text.source, f"{printable(self.path)} is not an array of objects")
+        else:
+            raise text.unexpected()
 
     def _list_names(self) -> str:
         if self.values == {b"{"} and len(self.names) > 1:  # They may be the ids of users.

@@ -21,6 +21,8 @@ _MAX_STRICT: Final = 4 * _CHUNK
 # The length of -Infinity.
 _MAX_LITERAL: Final = 9
 
+# The bytes of UTF-8 that are not the first one of a character.
+_CONTINUATION: Final = bytes(range(0x80, 0xC0))
 _SPACE: Final = re.compile(rb"[ \t\r\n]*+")
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR: Final = re.compile(rb'[^\s,:"\[\]{}]*+')
@@ -195,8 +197,8 @@ class JsonText:
         """Yield the ordinary objects in memory that another one follows, and move to the first that is not yielded.
 
         This is three times as fast as `element`. An object is simple, so that `re` is not needed to find its end, if it
-        has one opening brace, as many opening as closing brackets, and an even number of quotes before its first
-        closing brace, which is then not inside a string.
+        has one opening brace, no array, and an even number of quotes before its first closing brace, which is then not
+        inside a string.
         """
         buffer, start, line = self.buffer, self.position, self.line_at(self.position)
         own_lines, last = self.has_own_lines, self.last_line
@@ -208,18 +210,20 @@ class JsonText:
                 content.count(b"{") != 1
                 or content.count(b'"') & 1
                 or b"\\" in content
-                or content.count(b"[") != content.count(b"]")
+                or b"[" in content
+                or b"]" in content
             ):
                 found = _SHALLOW.match(buffer, start)
                 if found is None:
                     break
                 content, end = found[0], found.end()
             following = match(buffer, end)
-            if following is None or len(content) > MAX_LINE:
+            breaks = content.count(b"\n")
+            # In JSON Lines, an object over several lines needs a closer look.
+            if following is None or len(content) > MAX_LINE or (breaks and own_lines):
                 break
             own_lines = own_lines and last < line
-            last = line + content.count(b"\n")
-            own_lines = own_lines and line == last
+            last = line + breaks
             yield line, last, content
             start = following.end()
             line = last + buffer.count(b"\n", end, start)
@@ -233,12 +237,13 @@ class JsonText:
         return self.buffer[self.position : min(known, self.position + _MAX_STRICT)], isinstance(end, int)
 
     def is_broken_line(self) -> bool:
-        """Return True if the object or array at the position stops being valid before the end of its line, or there."""
+        """Return True if the value at the position, unless it is a literal, is not valid up to the end of its line."""
         while not self._is_line_in_memory():
             if self._grow_value() is not None:
                 break
-        found = _SHALLOW.match(self.buffer, self.position)
-        if self.buffer[self.position] not in b"{[" or (found is not None and b"\n" not in found[0]):
+        first = self.buffer[self.position]
+        found = (_STRING if first in b'"' else _SHALLOW).match(self.buffer, self.position)
+        if first not in b'{["' or (found is not None and b"\n" not in found[0]):
             return False
         fault = self.strict_fault()
         return fault is not None and fault <= self._next_line()
@@ -246,14 +251,16 @@ class JsonText:
     def skip(self) -> None:
         """Move behind the value at the position, however long it is."""
         end = self.find_end(keep=False)
-        if end is ScanFault.TOO_LONG:
-            raise self.error(end)
-        if isinstance(end, ScanFault):
+        if end is ScanFault.INVALID:
             raise self.unexpected()
+        if isinstance(end, ScanFault):
+            raise self.error(end)
         self.position = end
 
     def find_end(self, *, keep: bool = True) -> "int | ScanFault":
         """Return the index behind the value at the position. Unless *keep* is True, the position may move into it."""
+        if self.position == len(self.buffer):
+            return ScanFault.CUT_OFF
         first = self.buffer[self.position]
         if first in b"{[":
             found = _SHALLOW.match(self.buffer, self.position)
@@ -275,7 +282,7 @@ class JsonText:
         strict = self.strict_fault()
         if strict is not None:
             return self._error("is not valid JSON", strict)
-        if fault is ScanFault.CUT_OFF:
+        if fault is ScanFault.CUT_OFF and self.peek():
             return self._error("is cut off inside the value that begins", self.position)
         return self.unexpected()
 
@@ -289,20 +296,12 @@ class JsonText:
         A value that is cut off has no fault.
         """
         rest = self.buffer[self.position : self.position + _MAX_STRICT] or b" "
-        try:
-            # In Latin-1 each byte is a character, so that bytes that are not UTF-8 do not matter here.
-            _decoder.scan_once(rest.decode("latin-1"), 0)
-        except json.JSONDecodeError as error:
-            index = error.pos
-        except StopIteration as error:
-            index = error.value
-        except RecursionError:
+        index = _scan_strictly(rest)
+        if index is None or _CUT_OFF.fullmatch(rest[index:].rstrip()):
             return None
-        else:
-            return None
-        tail = rest[index:].rstrip()
-        is_open = tail.startswith(b'"') and _STRING.match(tail) is None
-        return None if is_open or _CUT_OFF.fullmatch(tail) else self.position + index
+        if rest[index] in b'"' and _STRING.match(rest, index) is None and _scan_strictly(rest + b'x"') != index:
+            return None  # The fault is only that this string is cut off.
+        return self.position + index
 
     def _next_line(self) -> int:
         """Return the index of the first byte after the line that is not white space."""
@@ -334,6 +333,8 @@ class JsonText:
             if bracket in b"{[":
                 opened += bracket
             elif opened.pop() != (ord("{") if bracket == b"}" else ord("[")):
+                if not keep:
+                    self.position += offset
                 return ScanFault.INVALID
             offset += 1
             if not opened:
@@ -346,8 +347,23 @@ class JsonText:
 
     def _column(self, index: int) -> int:
         start = self.buffer.rfind(b"\n", 0, index) + 1
-        characters = len(self.buffer[start:index].decode(errors="replace"))
+        # A character may be cut in two here, so the bytes that only continue one are not counted.
+        characters = len(self.buffer[start:index].translate(None, delete=_CONTINUATION))
         return characters + 1 + (0 if start else self.columns)
+
+
+def _scan_strictly(text: bytes) -> int | None:
+    """Return where *text* stops being the beginning of a JSON value, or None if it does not."""
+    try:
+        # In Latin-1 each byte is a character, so that bytes that are not UTF-8 do not matter here.
+        _decoder.scan_once(text.decode("latin-1"), 0)
+    except json.JSONDecodeError as error:
+        return error.pos
+    except StopIteration as error:
+        return int(error.value)
+    except RecursionError:
+        return None
+    return None
 
 
 def _end(found: "re.Match[bytes] | None") -> int:
