@@ -140,7 +140,10 @@ def test_unpinned_line_is_found(line: str) -> None:
 @pytest.mark.parametrize(
     ("lock", "needed"),
     [
-        ("dev.txt", lambda: [*library("cli", "emulator", "fast", "files", "testing", "warehouse"), *group("dev")]),
+        (
+            "dev.txt",
+            lambda: [*library("cli", "emulator", "fast", "files", "postgres", "testing", "warehouse"), *group("dev")],
+        ),
         ("contrib.txt", lambda: [*library("testing"), *group("types"), *group("test"), *contributed()]),
         ("release.txt", lambda: list(group("release"))),
     ],
@@ -192,6 +195,7 @@ def test_every_extra_is_locked() -> None:
         "emulator",
         "fast",
         "files",
+        "postgres",
         "testing",
         "warehouse",
     }

@@ -25,7 +25,7 @@ SQLITE_TIMEOUT: Final = 10.0
 _SQLITE_URL: Final = "sqlite://"
 _POSTGRES_URLS: Final = ("postgresql://", "postgres://")
 _SELECT_ONLY: Final = "expected exactly one SELECT statement"
-# SQLite reads text in double quotes that is no column as text, the same for every user; in backticks it never does.
+# SQLite reads a misspelled column in double quotes as text, the same for every user; in backticks it never does.
 _SQLITE_TOKEN: Final = re.compile(
     r"""--[^\n]* | /\*.*?(?:\*/|\Z) | '[^']*' | `[^`]*` | \[[^\]]*\] | "(?P<name>(?:[^"]|"")*)" """,
     re.VERBOSE | re.DOTALL,

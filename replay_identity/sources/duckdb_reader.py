@@ -4,7 +4,7 @@ import contextlib
 import glob
 import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
 
@@ -38,6 +38,10 @@ _WITH_ZONE: Final = "TIMESTAMP WITH TIME ZONE"
 _NANOSECONDS: Final = "ns"
 _TIMESTAMPS: Final = ("timestamp", "timestamp_s", "timestamp_ms", "timestamp with time zone")
 _INFINITE: Final = 2**63 - 1
+_MAY_BE_INFINITE: Final = ("date", *_TIMESTAMPS, "timestamp_ns")
+_BEFORE_CHRIST: Final = "0044-03-15 (BC)"
+# What Python gets for infinite dates inside of lists and objects.
+_INFINITE_DATES: Final = (date.min, date.max, datetime.min, datetime.max)  # noqa: DTZ901  # Without a zone.
 _NESTED: Final = frozenset({"struct", "map", "list", "array"})
 _Restore: TypeAlias = Callable[[Any, str], Any]
 
@@ -295,14 +299,30 @@ def _rows(connection: duckdb.DuckDBPyConnection, query: _Query, converter: RowCo
 
 
 def _in_utc_query(sql: str, names: Sequence[str], types: Sequence[Any]) -> str:
-    """Return the query with all timestamps cast to UTC: DuckDB returns other time zones only if pytz is installed."""
+    """Return the query with the columns changed whose values DuckDB would return wrongly, or only with pytz."""
     replaced = [
-        f"CAST({_identifier(name)} AS {str(type_).replace(_WITH_ZONE, 'TIMESTAMP')}) AS {_identifier(name)}"
+        f"{changed} AS {_identifier(name)}"
         for name, type_ in zip(names, types, strict=True)
-        if _WITH_ZONE in str(type_)
+        if (changed := _changed_column(_identifier(name), type_))
     ]
     # The line break ends a comment at the end of the query.
     return f"SELECT * REPLACE ({', '.join(replaced)}) FROM ({sql}\n)" if replaced else sql  # noqa: S608
+
+
+def _changed_column(column: str, type_: Any) -> str | None:  # noqa: ANN401  # DuckDB's types exist at run time only.
+    """Return the expression to select instead of a column, or None to select the column itself.
+
+    Timestamps are cast to UTC. An infinite date, which Python would get as one in 9999, becomes one that Python cannot
+    have.
+    """
+    text = str(type_)
+    cast = f"CAST({column} AS {text.replace(_WITH_ZONE, 'TIMESTAMP')})" if _WITH_ZONE in text else None
+    if type_.id not in _MAY_BE_INFINITE:
+        return cast
+    is_date = type_.id == "date"
+    # A moment in nanoseconds cannot be that early; Python would get it in microseconds, too.
+    finite, type_name = (column, "DATE") if is_date else (cast or f"CAST({column} AS TIMESTAMP)", "TIMESTAMP")
+    return f"CASE WHEN NOT isfinite({column}) THEN {_literal(_BEFORE_CHRIST)}::{type_name} ELSE {finite} END"
 
 
 def _identifier(name: str) -> str:
@@ -313,14 +333,14 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _restore_function(type_: Any) -> _Restore | None:  # noqa: ANN401  # DuckDB's types exist at run time only.
+def _restore_function(type_: Any, *, is_nested: bool = False) -> _Restore | None:  # noqa: ANN401  # As above.
     """Return what restores values of a type, or None if DuckDB returns them unchanged.
 
-    Timestamps get back their time zone, UTC. Dates before the year 1, which DuckDB returns as strings, are rejected.
+    Timestamps get back their time zone, UTC. Dates that Python cannot have, which DuckDB returns as strings, fail.
     """
     if "TIMESTAMP" not in str(type_) and "DATE" not in str(type_):
         return None
-    inner = {name: _restore_function(child) or _keep for name, child in _children(type_)}
+    inner = {name: _restore_function(child, is_nested=True) or _keep for name, child in _children(type_)}
     match type_.id:
         case "struct":
             return lambda value, path: {name: inner[name](item, path) for name, item in value.items()}
@@ -329,9 +349,10 @@ def _restore_function(type_: Any) -> _Restore | None:  # noqa: ANN401  # DuckDB'
         case "list" | "array":
             return lambda value, path: [inner["child"](item, path) for item in value]
         case "union":  # DuckDB does not say which of its types a value has.
-            return _keep
+            return _checked_finite
         case _:
-            return _in_utc if _WITH_ZONE in str(type_) else _checked_date
+            check = _checked_nested_date if is_nested else _checked_date
+            return (lambda value, path: _in_utc(check(value, path))) if _WITH_ZONE in str(type_) else check
 
 
 def _children(type_: Any) -> list[tuple[str, Any]]:  # noqa: ANN401  # As above.
@@ -347,9 +368,19 @@ def _keep(value: object, _path: str) -> object:
 
 def _checked_date(value: object, path: str) -> object:
     if isinstance(value, str):
-        raise InvalidTraitsError(path, "is before the year 1")
+        raise InvalidTraitsError(path, "is not a date between the years 1 and 9999")
     return value
 
 
-def _in_utc(value: object, path: str) -> object:
-    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else _checked_date(value, path)
+def _checked_nested_date(value: object, path: str) -> object:
+    return _checked_date(_checked_finite(value, path), path)
+
+
+def _checked_finite(value: object, path: str) -> object:
+    if value in _INFINITE_DATES:
+        raise InvalidTraitsError(path, "may be an infinite date; select it as text")
+    return value
+
+
+def _in_utc(value: object) -> object:
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value

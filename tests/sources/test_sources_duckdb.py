@@ -75,6 +75,9 @@ def rejected(rows: Iterator[Row | BadRow]) -> str:
         ("array_value(DATE '2026-11-21', DATE '2026-11-22') AS a", (date(2026, 11, 21), date(2026, 11, 22))),
         ("{'d': DATE '2026-11-21', 's': 'x'} AS a", {"d": date(2026, 11, 21), "s": "x"}),
         ("union_value(d := DATE '2026-11-21') AS a", date(2026, 11, 21)),
+        ("union_value(t := 'x')::UNION(t VARCHAR, d DATE) AS a", "x"),
+        ("DATE '9999-12-31' AS a", date(9999, 12, 31)),
+        ("DATE '0001-01-01' AS a", date(1, 1, 1)),
         ('1 AS "a.b"', {"b": 1}),
     ],
 )
@@ -95,9 +98,19 @@ def test_columns_keep_their_types(column: str, expected: Any) -> None:
         ("TIME '10:00' AS a", "traits.a: expected a trait value, got a time; convert it first"),
         ("MAP {1: 2} AS a", "traits.a: expected every name to be a string, got an int"),
         ("[1, NULL] AS a", "traits.a[1]: None has no meaning inside a list; leave it out"),
-        ("DATE '0044-03-15 (BC)' AS a", "a: is before the year 1"),
-        ("TIMESTAMPTZ '0044-03-15 (BC) 00:00:00Z' AS a", "a: is before the year 1"),
-        ("{'b': [TIMESTAMP '0044-03-15 (BC) 00:00:00']} AS a", "a: is before the year 1"),
+        ("DATE '0044-03-15 (BC)' AS a", "a: is not a date between the years 1 and 9999"),
+        ("TIMESTAMPTZ '0044-03-15 (BC) 00:00:00Z' AS a", "a: is not a date between the years 1 and 9999"),
+        ("{'b': [TIMESTAMP '0044-03-15 (BC) 00:00:00']} AS a", "a: is not a date between the years 1 and 9999"),
+        *(
+            (f"'{value}'::{type_} AS a", "a: is not a date between the years 1 and 9999")
+            for value in ("infinity", "-infinity", "10000-01-01")
+            for type_ in ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMPTZ")
+        ),
+        ("'infinity'::TIMESTAMP_NS AS a", "a: is not a date between the years 1 and 9999"),
+        ("[DATE '10000-01-01'] AS a", "a: is not a date between the years 1 and 9999"),
+        ("[DATE 'infinity'] AS a", "a: may be an infinite date; select it as text"),
+        ("{'b': TIMESTAMPTZ '-infinity'} AS a", "a: may be an infinite date; select it as text"),
+        ("union_value(d := DATE 'infinity') AS a", "a: may be an infinite date; select it as text"),
         (
             "TIMESTAMP '2026-11-21 12:00:00' AS a",
             "a: the datetime has no time zone; set timezone in the mapping",
