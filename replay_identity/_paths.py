@@ -21,8 +21,6 @@ MISSING: Final = Missing.MISSING
 # No list of a row is longer.
 _MAX_INDEX_DIGITS: Final = 9
 
-EMPTY_PART: Final = "has a dot with no name before or after it"
-
 
 @attrs.frozen
 class FieldPath:
@@ -130,14 +128,12 @@ def parse_paths(names: Iterable[str]) -> tuple[FieldPath, ...]:
     """Return the paths written as *names*, which must be distinct.
 
     Raises:
-        InvalidTraitsError: A path has an empty part, or is the parent of another one.
+        InvalidTraitsError: A path is the parent of another one.
     """
     paths = tuple(map(FieldPath.parse, names))
     known = {path.name for path in paths}
     for path in paths:
-        if not is_well_formed(path.name):
-            raise InvalidTraitsError(printable(path.name), EMPTY_PART)
-        for parent in parents_of(path.name):
+        for parent in parents_of(path.name) if path.parents else ():
             if parent in known:
                 raise InvalidTraitsError(printable(path.name), not_nestable(parent))
     return paths
@@ -147,7 +143,7 @@ def nest_fields(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Return *fields* as nested dicts: ``company.id`` becomes ``id`` inside ``company``.
 
     Raises:
-        InvalidTraitsError: A path is given twice, has an empty part, or is the parent of another one.
+        InvalidTraitsError: A path is given twice, or is the parent of another one.
     """
     values: dict[str, Any] = {}
     for name, value in fields:
@@ -184,11 +180,6 @@ def split_path(path: str) -> list[str]:
 def parents_of(path: str) -> list[str]:
     """Return the parents of *path*, the outermost first."""
     return prefixes(path)[:-1]
-
-
-def is_well_formed(path: str) -> bool:
-    """Return True if no part of *path* is empty."""
-    return all(path.split("."))
 
 
 def _is_index(part: str) -> bool:

@@ -35,10 +35,12 @@ class TextRules:
         """Return *value* with its texts cleaned, or None for a text that means null."""
         if not isinstance(value, str):
             return self._clean_nested(value)
-        text = self._prepare(value)
+        text = self._normalise(value)
+        text = text.strip() if self.trim else text
         if text in self.nulls:
             return None
-        text = text.lower() if self.lower else text
+        if self.lower:
+            text = self._normalise(text.lower())
         return None if text in self.nulls else text
 
     def clean_fields(self, fields: dict[str, Any]) -> None:
@@ -55,9 +57,8 @@ class TextRules:
             return [items.clean(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
         return value  # pyright: ignore[reportUnknownVariableType]
 
-    def _prepare(self, text: str) -> str:
-        text = visible_text(text) if self.normalise else text
-        return text.strip() if self.trim else text
+    def _normalise(self, text: str) -> str:
+        return visible_text(text) if self.normalise else text
 
 
 def visible_text(text: str) -> str:

@@ -155,7 +155,7 @@ def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
         *each(
             "int",
             "expected a whole number",
-            *("4.2", "042", "", " 42", "+1", "1e3", "٤", "1.", "1.01", ".0", "43.00x"),
+            *("4.2", "042", "", " 42", "+1", "1e3", "٤", "1.", "1.01", ".0", "43.00x", "1" * 100 + ","),
             4.2,
             math.nan,
             math.inf,

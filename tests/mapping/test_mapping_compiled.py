@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -48,6 +49,11 @@ def test_finds_user_fields_at_their_paths() -> None:
     assert user == UserTraits(
         "u1", name="Ada", email="a@b.c", traits={"account": {"seats": 3}, "id": "7"}, observed_at=NOON
     )
+
+
+def test_the_first_of_two_default_names_counts() -> None:
+    """The other one is a trait."""
+    assert mapped({"display_name": "A", "name": "Ada"}) == UserTraits(name="Ada", traits={"display_name": "A"})
 
 
 def test_finds_user_fields_by_default_names() -> None:
@@ -164,7 +170,7 @@ def test_drops_unlisted_fields() -> None:
 
 def test_datetimes_from_duckdb_get_the_time_zone() -> None:
     """Listed or not, at every depth. Without a time zone they are rejected."""
-    row = {"a": NAIVE, "b": {"c": NAIVE}, "d": NOON, "e": date(2026, 11, 21)}
+    row = {"a": NAIVE, "b": {"c": NAIVE}, "d": NOON, "e": date(2026, 11, 21), "f": None}
 
     user = user_of(row, RowMapping(timezone="UTC", fields={"a": FieldRule()}), has_datetimes=True)
 
@@ -279,3 +285,307 @@ def test_errors_never_quote_a_value(row: dict[str, Any], field: str, rule: Field
         problem = str(error)
 
     assert CANARY not in problem
+
+
+def test_an_emptied_object_is_absent() -> None:
+    """At any depth, so that a field can take its name; objects that were empty before, or are not empty, stay."""
+    fields = rules(
+        seats__n=FieldRule(rename="seats", cast="int"), a__b__c=FieldRule(rename="a"), d__e=FieldRule(drop=True)
+    )
+    row = {"seats": {"n": "5"}, "a": {"b": {"c": 1}}, "d": {"e": 1}, "f": {}}
+
+    assert mapped(row, fields=fields).traits == {"seats": 5, "a": 1}
+    absent = rules(a__b=FieldRule(drop=True), a=FieldRule(default="x"))
+    assert mapped({"a": {"b": 1}}, fields=absent).traits == {"a": "x"}
+    with pytest.raises(InvalidTraitsError, match=r"^seats: is given twice"):
+        mapped({"seats": {"n": "5", "other": 1}}, fields=rules(seats__n=FieldRule(rename="seats")))
+
+
+def test_a_path_may_lead_into_a_list() -> None:
+    """The list stays as it is."""
+    row = {"id": "u1", "emails": [{"value": "a@b.c"}, {"value": "d@e.f"}], "tags": ["x"], "matrix": {"0": "zero"}}
+    fields = rules(tags__0=FieldRule(rename="first"), emails__1__value=FieldRule(rename="second"), tags__7=FieldRule())
+
+    user = mapped(row, email="emails.0.value", fields={**fields, "matrix.0": FieldRule(rename="zero")})
+
+    assert user.email == "a@b.c"
+    assert user.traits == {
+        "emails": ({"value": "a@b.c"}, {"value": "d@e.f"}),
+        "tags": ("x",),
+        "first": "x",
+        "second": "d@e.f",
+        "zero": "zero",
+    }
+    for path in ("emails.x", "emails.²", "emails.-1", "emails.0.value.0", f"emails.{'9' * 5000}"):
+        assert mapped(row, name=path, fields={"emails": FieldRule(drop=True)}).name is None
+
+
+def test_nothing_is_dropped_from_a_list() -> None:
+    """The list would keep the value, so the row is rejected; an object with such a name is not a list."""
+    dropped = rules(emails__0__value=FieldRule(drop=True))
+
+    with pytest.raises(InvalidTraitsError, match=r"^emails\.0\.value: is in a list, from which nothing can be dropped"):
+        mapped({"emails": [{"value": CANARY}]}, fields=dropped)
+    assert mapped({"emails": {"0": {"value": CANARY}}}, fields=dropped).traits == {}
+    assert mapped({"emails": []}, fields=dropped).traits == {"emails": ()}
+
+
+def test_joins_a_name_from_several_fields() -> None:
+    """Absent, null and blank parts are skipped."""
+    names = ["First Name", "who.last"]
+    casts = {"First Name": FieldRule(cast="str")}
+
+    assert mapped({"First Name": "Ada", "who": {"last": "Lovelace"}}, name=names) == UserTraits(name="Ada Lovelace")
+    assert mapped({"First Name": " ", "who": {"last": "Lovelace"}}, name=names).name == "Lovelace"
+    assert mapped({"First Name": None, "name": "x"}, name=names) == UserTraits(traits={"name": "x"})
+    assert mapped({"First Name": 7}, name=names, fields=casts).name == "7"
+    with pytest.raises(InvalidTraitsError, match=r"^First Name: expected a string; set the cast to str$"):
+        mapped({"First Name": 7}, name=names)
+
+
+@pytest.mark.parametrize("name", ["Phone No.", "Acct. Mgr", ".a", "a..b"])
+def test_dots_that_separate_no_names_are_flat(name: str) -> None:
+    """The field is found, renamed, and keeps its name."""
+    assert mapped({name: "1"}, fields={name: FieldRule(cast="int")}).traits == {name: 1}
+    assert mapped({name: "1"}, fields={name: FieldRule(rename="x")}).traits == {"x": "1"}
+    assert mapped({"x": "1"}, fields={"x": FieldRule(rename=name)}).traits == {name: "1"}
+    both = {"Phone No": FieldRule(cast="int"), "Phone No.": FieldRule(cast="int")}
+    assert mapped({"Phone No": "1", "Phone No.": "2"}, fields=both).traits == {"Phone No": 1, "Phone No.": 2}
+
+
+def test_flat_dots_do_not_nest() -> None:
+    """Unless a new name says so."""
+    fields = rules(a__b=FieldRule(cast="int"), c=FieldRule(rename="d.e"), a=FieldRule(cast="int"))
+
+    user = mapped({"a.b": "1", "a": "2", "c": 3}, dots="flat", fields=fields)
+
+    assert user.traits == {"a.b": 1, "a": 2, "d": {"e": 3}}
+
+
+def test_lifts_the_fields_of_an_object() -> None:
+    """Rules, own fields and nested traits are found in it."""
+    row = {"uid": "u1", "x": 1, "data": {"traits": {"email": "a@b.c", "seats": "3", "address": {"city": "Ulm"}}}}
+    fields = rules(seats=FieldRule(cast="int"), address__city=FieldRule(rename="city"))
+
+    user = mapped(row, lift="data.traits", fields=fields)
+
+    assert user == UserTraits("u1", email="a@b.c", traits={"x": 1, "seats": 3, "city": "Ulm"}, types={"seats": "int"})
+
+
+@pytest.mark.parametrize("lifted", ['{"plan": "pro"}', {"plan": "pro"}])
+def test_lifts_objects_written_as_json(lifted: object) -> None:
+    """As columns of CSV and Parquet hold them."""
+    assert mapped({"id": "u1", "traits": lifted}, lift="traits") == UserTraits("u1", traits={"plan": "pro"})
+
+
+@pytest.mark.parametrize("row", [{"id": "u1"}, {"id": "u1", "traits": None}, {"id": "u1", "traits": {}}])
+def test_nothing_to_lift_is_no_error(row: dict[str, Any]) -> None:
+    """The object is absent, null or empty."""
+    assert mapped(row, lift="traits") == UserTraits("u1")
+
+
+@pytest.mark.parametrize(
+    ("row", "settings", "problem"),
+    [
+        ({"plan": 1, "traits": {"plan": CANARY}}, {}, "plan: is given twice: beside traits, and in it"),
+        (
+            {"id": CANARY, "traits": {"id": "u2"}},
+            {"unlisted": "lifted"},
+            "id: is given twice: beside traits, and in it",
+        ),
+        (
+            {"plan": 1, "traits": {"plan": CANARY}},
+            {"unlisted": "lifted", "fields": {"plan": FieldRule()}},
+            "plan: is given twice: beside traits, and in it",
+        ),
+        ({"traits": [CANARY]}, {}, "traits: expected an object whose fields to lift"),
+        ({"traits": CANARY}, {}, "traits: expected JSON"),
+        ({"traits": '["x"]'}, {}, "traits: expected an object whose fields to lift"),
+    ],
+)
+def test_names_what_cannot_be_lifted(row: dict[str, Any], settings: dict[str, Any], problem: str) -> None:
+    """The value is not quoted."""
+    with pytest.raises(InvalidTraitsError) as caught:
+        mapped(row, lift="traits", **settings)
+
+    assert str(caught.value) == problem
+
+
+def test_only_lifted_fields_may_become_traits() -> None:
+    """Besides those with a rule. The id is found beside the object, the name in it before one beside it."""
+    row = {
+        "user_id": "u1",
+        "id": "7",
+        "name": "page",
+        "type": "x",
+        "context": {"ip": "1", "os": "2"},
+        "traits": {"type": "y", "name": "Ada", "plan": "pro"},
+    }
+    fields = rules(context__ip=FieldRule(rename="ip"))
+
+    user = mapped(row, lift="traits", unlisted="lifted", fields=fields)
+
+    assert user == UserTraits("u1", name="Ada", traits={"type": "y", "plan": "pro", "ip": "1"})
+    assert mapped({"id": "u1", "email": "e", "traits": {"display_name": "A"}}, lift="traits", unlisted="lifted") == (
+        UserTraits("u1", name="A", email="e")
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "selected"),
+    [
+        ("identify", True),
+        ("Identify", False),
+        (1, True),
+        (1.0, True),
+        (Decimal(1), True),
+        (True, False),
+        (False, True),
+        (0, False),
+        ("1", False),
+        (date(2026, 11, 21), True),
+        (NOON, False),
+        (Decimal("sNaN"), False),
+        (None, False),
+        (["identify"], False),
+    ],
+)
+def test_selects_rows_by_exact_values(value: object, selected: object) -> None:
+    """Of one kind: a text is not a number, and true is not one."""
+    where = {"message.type": ["identify", 1, False, date(2026, 11, 21)]}
+    mapping = CompiledMapping.compile(RowMapping(where=where))
+
+    assert mapping.selects({"message": {"type": value}}) is selected
+    assert mapping.selects({"message.type": value}) is selected
+
+
+def test_selects_rows_that_meet_every_condition() -> None:
+    """A row without the field does not; the row is left as it is."""
+    mapping = CompiledMapping.compile(RowMapping(where={"type": "RECORD", "tags.0": "x"}))
+    row = {"type": "RECORD", "tags": ["x"]}
+
+    assert mapping.selects(row)
+    assert row == {"type": "RECORD", "tags": ["x"]}
+    assert not mapping.selects({"type": "RECORD"})
+    assert not mapping.selects({"type": "STATE", "tags": ["x"]})
+
+
+def test_keeps_the_paths_that_no_row_had() -> None:
+    """A null counts as seen, and a field with a default need not occur."""
+    mapping = CompiledMapping.compile(
+        RowMapping(
+            user_id="key",
+            name=["first", "last"],
+            lift="traits",
+            where={"type": "x"},
+            fields=rules(snn=FieldRule(drop=True), a__b=FieldRule(), plan=FieldRule(default="free")),
+        )
+    )
+    assert mapping.unseen == {"key", "first", "last", "traits", "type", "snn", "a.b"}
+
+    mapping.selects({})
+    mapping.to_user({"key": "u1", "first": None, "a": {}})
+    assert mapping.unseen == {"last", "traits", "type", "snn", "a.b"}
+
+    mapping.selects({"type": "y"})
+    mapping.to_user({"key": "u1", "traits": {"last": "L", "a.b": 1}})
+    assert mapping.unseen == {"snn"}
+
+    mapping.to_user({"snn": 1})
+    assert not mapping.unseen
+    mapping.to_user({})
+
+
+@pytest.mark.parametrize(
+    ("row", "settings", "expected"),
+    [
+        ({"id": 7}, {}, "7"),
+        ({"a": -(2**70)}, {"user_id": "a"}, str(-(2**70))),
+        ({"id": 1.0}, {"fields": {"id": FieldRule(cast="int")}}, "1"),
+        ({"user_id": "u1", "uid": None, "id": 7}, {}, "u1"),
+        ({"uid": "u1", "id": None}, {"null": "remove"}, "u1"),
+        ({"id": None}, {"user_id": "a"}, None),
+        ({}, {}, None),
+        ({"traits": {"id": 7}}, {"lift": "traits"}, "7"),
+        ({"a": {"0": "u1"}}, {"user_id": "a.0"}, "u1"),
+        ({"a": ["u1"]}, {"user_id": "a.0"}, "u1"),
+        ({"uid": "u1"}, {"fields": {"id": FieldRule(cast="int")}}, "u1"),
+    ],
+)
+def test_whole_numbers_are_ids(row: dict[str, Any], settings: dict[str, Any], expected: str | None) -> None:
+    """As their digits; the first field present decides."""
+    mapping = CompiledMapping.compile(RowMapping(**settings))
+
+    assert mapping.find_user_id(copy.deepcopy(row)) == expected
+    assert mapping.to_user(row).user_id == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "settings", "path"),
+    [
+        ({"user_id": None, "id": "77"}, {}, "user_id"),
+        ({"uid": "", "id": "77"}, {}, "uid"),
+        ({"user_id": None}, {"null": "remove"}, "user_id"),
+        ({"a": None, "id": "77"}, {"user_id": "a"}, "a"),
+        ({"a": None, "id": "77"}, {"fields": {"a": FieldRule(rename="user_id")}}, "a"),
+        ({"id": None}, {"fields": {"id": FieldRule(cast="str", null="remove")}}, "id"),
+        ({"user_id": None, "id": "77"}, {"unlisted": "drop"}, "user_id"),
+        ({"id": True}, {}, "id"),
+        ({"id": 1.5}, {}, "id"),
+        ({"id": 1.0}, {}, "id"),
+        ({"id": ["u1"]}, {}, "id"),
+        ({"traits": {"id": None}}, {"lift": "traits", "unlisted": "lifted"}, "id"),
+    ],
+)
+def test_a_present_id_must_be_valid(row: dict[str, Any], settings: dict[str, Any], path: str) -> None:
+    """Another field is not taken instead."""
+    mapping = CompiledMapping.compile(RowMapping(**settings))
+
+    for find in (mapping.to_user, mapping.find_user_id):
+        with pytest.raises(InvalidTraitsError) as caught:
+            find(copy.deepcopy(row))
+        assert caught.value.path == path
+
+
+IDS = st.none() | st.sampled_from(["", "u1", " U2 ", "NULL"]) | st.integers(0, 3) | st.booleans() | st.just(1.5)
+ID_FIELDS = st.dictionaries(st.sampled_from(["user_id", "uid", "id", "key", "plan"]), IDS)
+
+
+@given(
+    fields=ID_FIELDS,
+    traits=st.none() | ID_FIELDS,
+    user_id=st.sampled_from([None, "key", "traits.id"]),
+    settings=st.fixed_dictionaries(
+        {
+            "null": st.sampled_from(["absent", "remove"]),
+            "unlisted": st.sampled_from(["keep", "drop"]),
+            "nulls": st.sampled_from([(), ("NULL",)]),
+            "trim": st.booleans(),
+            "lower": st.booleans(),
+            "where": st.sampled_from([{}, {"plan": "u1"}]),
+            "fields": st.dictionaries(
+                st.sampled_from(["id", "uid", "plan", "traits.uid"]),
+                st.sampled_from(
+                    [FieldRule(cast="int"), FieldRule(cast="str"), FieldRule(drop=True), FieldRule(rename="user_id")]
+                ),
+                max_size=1,
+            ),
+        }
+    ),
+    lift=st.sampled_from([None, "traits"]),
+)
+def test_finds_the_id_that_the_user_gets(
+    fields: dict[str, Any], traits: Any, user_id: str | None, settings: dict[str, Any], lift: str | None
+) -> None:
+    """Whatever the row and the mapping; a row that is left out has none."""
+    row = {**fields, "traits": traits}
+    try:
+        mapping = CompiledMapping.compile(RowMapping(user_id=user_id, lift=lift, **settings))
+    except ConfigurationError:
+        return
+    try:
+        expected = mapping.to_user(copy.deepcopy(row)).user_id if mapping.selects(row) else None
+    except InvalidTraitsError:
+        return
+
+    assert mapping.find_user_id(copy.deepcopy(row)) == expected

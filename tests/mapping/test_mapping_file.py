@@ -39,6 +39,14 @@ def test_loads_every_setting(tmp_path: Path) -> None:
         null = "remove"
         unlisted = "drop"
         timezone = "UTC"
+        nulls = ["NULL", ""]
+        trim = true
+        lower = true
+        normalise = true
+        strict = false
+        dots = "flat"
+        lift = "data"
+        where = {type = "x", "a.b" = [1, true]}
         [fields."signupDate"]
         rename = "signed_up"
         cast = "date"
@@ -47,6 +55,19 @@ def test_loads_every_setting(tmp_path: Path) -> None:
         [fields."plan"]
         default = "free"
         null = "absent"
+        nulls = []
+        trim = false
+        lower = false
+        normalise = false
+        [fields."price"]
+        cast = "real"
+        on_error = "absent"
+        decimal = ","
+        thousands = "."
+        strip = "€"
+        [fields."born"]
+        cast = "date"
+        format = ["%d.%m.%Y", "%m/%d/%Y"]
         """,
     )
 
@@ -58,10 +79,20 @@ def test_loads_every_setting(tmp_path: Path) -> None:
         null="remove",
         unlisted="drop",
         timezone="UTC",
+        nulls=("NULL", ""),
+        trim=True,
+        lower=True,
+        normalise=True,
+        strict=False,
+        dots="flat",
+        lift="data",
+        where={"type": "x", "a.b": [1, True]},
         fields={
             "signupDate": FieldRule(rename="signed_up", cast="date"),
             "internal_score": FieldRule(drop=True),
-            "plan": FieldRule(default="free", null="absent"),
+            "plan": FieldRule(default="free", null="absent", nulls=[], trim=False, lower=False, normalise=False),
+            "price": FieldRule(cast="real", on_error="absent", decimal=",", thousands=".", strip=["€"]),
+            "born": FieldRule(cast="date", format=["%d.%m.%Y", "%m/%d/%Y"]),
         },
     )
     assert mapping.zone_info is UTC
@@ -82,7 +113,7 @@ def test_an_empty_file_is_an_empty_mapping(tmp_path: Path) -> None:
         ),
         ("null = 'canary-7Q'", "null: expected one of absent, remove"),
         ("[fields.a]\nnull = 'canary-7Q'", "fields.a.null: expected one of inherit, absent, remove"),
-        ("unlisted = 7", "unlisted: expected one of keep, drop"),
+        ("unlisted = 7", "unlisted: expected one of keep, drop, lifted"),
         ("user = 'canary-7Q'", "user: unknown setting; use one of user_id, "),
         ("[fields.a]\ntype = 'int'", "fields.a.type: unknown setting; use one of rename, cast, drop, default, null"),
         ("fields = 7", "fields: expected a table"),
@@ -96,6 +127,23 @@ def test_an_empty_file_is_an_empty_mapping(tmp_path: Path) -> None:
             "[fields.a]\ndrop = true\ncast = 'int'",
             "fields.a.drop: the field is dropped, so no other setting can apply to it",
         ),
+        ("nulls = 7", "nulls: expected a string or a list of strings"),
+        ("name = ['a', 7]", "name: expected a string or a list of strings"),
+        ("[fields.a]\nnulls = {}", "fields.a.nulls: expected a string or a list of strings"),
+        ("[fields.a]\ncast = 'date'\nformat = [7]", "fields.a.format: expected a string or a list of strings"),
+        ("[fields.a]\ncast = 'date'\nformat = '%Q'", "fields.a.format: %Q is not supported"),
+        ("trim = 'yes'", "trim: expected true or false"),
+        ("dots = 'canary-7Q'", "dots: expected one of nest, flat"),
+        ("where = 'x'", "where: expected a table"),
+        ("where = {a = []}", "where.a: has no value, so no row would be read"),
+        ("where = {a = {b = 'canary-7Q'}}", "where.a: expected a string, number, boolean or date, or a list of these"),
+        ("where = {a = [['canary-7Q']]}", "where.a: expected a string, number, boolean or date, or a list of these"),
+        ("where = {'' = 1}", "where.: is empty"),
+        ("unlisted = 'lifted'", "unlisted: is lifted, but lift is not set; set lift to the path of an object"),
+        ("lift = ''", "lift: is empty"),
+        ("lift = 'a'\n[fields.a]", "lift: is also the path of a field; remove the other setting"),
+        ("lift = 'a'\nemail = 'a.mail'", "fields.a.mail: is lifted out of its object; call it mail"),
+        ("[fields.id]\ncast = 'int'\non_error = 'absent'", "fields.id.on_error: cannot be absent for the id"),
         ("timezone = 'Mars/canary-7Q'", "timezone: expected a name such as UTC or Europe/Berlin"),
         ("timezone = '../canary-7Q'", "timezone: expected a name such as UTC or Europe/Berlin"),
         ("[fields.a]\ncast = 'int'\ndefault = 'canary-7Q'", "fields.a.default: expected a whole number"),

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import assume, given
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from replay_identity import ConfigurationError
 from replay_identity.mapping import Cast, FieldRule, RowMapping, load_mapping, mapping_text
-from replay_identity.mapping.rules import Null
+from replay_identity.mapping.rules import Dots, Null, OnError, Unlisted
 
 SCALARS = (
     st.text()
@@ -29,7 +29,26 @@ RULES = st.one_of(
     st.builds(FieldRule, cast=st.sampled_from(get_args(Cast)), null=st.sampled_from(["inherit", "absent", "remove"])),
     st.builds(FieldRule, default=DEFAULTS),
     st.builds(FieldRule, rename=PATHS),
+    st.builds(
+        FieldRule,
+        nulls=st.none() | st.lists(st.text(), max_size=2),
+        trim=st.none() | st.booleans(),
+        lower=st.none() | st.booleans(),
+        normalise=st.none() | st.booleans(),
+    ),
+    st.builds(
+        FieldRule, cast=st.sampled_from(["int", "dates", "epoch-s"]), on_error=st.sampled_from(get_args(OnError))
+    ),
+    st.builds(
+        FieldRule,
+        cast=st.sampled_from(["real", "ints"]),
+        decimal=st.just(","),
+        thousands=st.sampled_from([None, ".", " ", "'"]),
+        strip=st.lists(st.text(min_size=1), max_size=2),
+    ),
+    st.just(FieldRule(cast="date", format=["%d.%m.%Y", '%Y"%m\t%d'])),
 )
+CHOICES = st.text() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.dates()
 
 
 def read_back(text: str) -> RowMapping:
@@ -51,15 +70,30 @@ def test_nested_defaults_survive_a_round_trip(default: object) -> None:
 @given(
     fields=st.dictionaries(PATHS, RULES, max_size=4),
     user_id=st.none() | PATHS,
-    null=st.sampled_from(["absent", "remove"]),
-    timezone=st.sampled_from([None, "UTC", "Europe/Berlin"]),
+    name=st.none() | PATHS | st.lists(PATHS, min_size=1, max_size=2).map(tuple),
+    where=st.dictionaries(PATHS, CHOICES | st.lists(CHOICES, min_size=1, max_size=2), max_size=2),
+    settings=st.fixed_dictionaries(
+        {
+            "null": st.sampled_from(get_args(Null)),
+            "timezone": st.sampled_from([None, "UTC", "Europe/Berlin"]),
+            "unlisted": st.sampled_from(get_args(Unlisted)),
+            "lift": st.none() | PATHS,
+            "nulls": st.lists(st.text(), max_size=2),
+            "dots": st.sampled_from(get_args(Dots)),
+            **dict.fromkeys(("trim", "lower", "normalise", "strict"), st.booleans()),
+        }
+    ),
 )
 def test_mappings_survive_a_round_trip(
-    fields: dict[str, FieldRule], user_id: str | None, null: Null, timezone: str | None
+    fields: dict[str, FieldRule],
+    user_id: str | None,
+    name: str | tuple[str, ...] | None,
+    where: dict[str, Any],
+    settings: dict[str, Any],
 ) -> None:
-    """This holds for any names and defaults."""
+    """This holds for any names, defaults and settings."""
     try:
-        mapping = RowMapping(user_id=user_id, null=null, timezone=timezone, fields=fields)
+        mapping = RowMapping(user_id=user_id, name=name, where=where, fields=fields, **settings)
     except ConfigurationError:
         assume(False)  # noqa: FBT003  # Contradictory settings make no mapping.
         raise

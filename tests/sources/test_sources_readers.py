@@ -108,9 +108,12 @@ def test_rejects_text_streams(tmp_path: Path) -> None:
 def test_nest_fields_nests_dotted_names() -> None:
     """It treats them like columns of CSV."""
     assert nest_fields([("a.b", 1), ("a.c", None), ("d", "x")]) == {"a": {"b": 1, "c": None}, "d": "x"}
+    assert nest_fields([("Phone No.", 1), ("Phone No", 2)]) == {"Phone No.": 1, "Phone No": 2}
 
 
 def test_nest_fields_rejects_duplicates() -> None:
     """One of the values would be lost."""
     with pytest.raises(InvalidTraitsError, match=r"^a\.b: is given twice$"):
         nest_fields([("a.b", 1), ("a.b", 2)])
+    with pytest.raises(InvalidTraitsError, match=r"^a\.b: cannot be nested in a"):
+        nest_fields([("a", 1), ("a.b", 2)])
