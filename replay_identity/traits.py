@@ -32,17 +32,18 @@ TRAIT_TYPES: Final[frozenset[str]] = frozenset(get_args(TraitType))
 USER_ID_KEYS: Final = ("user_id", "uid", "id")
 NAME_KEYS: Final = ("name", "display_name")
 EMAIL_KEYS: Final = ("email",)
+OWN_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {"user_id": USER_ID_KEYS, "name": NAME_KEYS, "email": EMAIL_KEYS}
 
 _SEPARATORS: Final = str.maketrans("", "", " _-")
-_OWN_FIELDS: Final[Mapping[str, str]] = {
-    key.translate(_SEPARATORS): key for key in (*USER_ID_KEYS, *NAME_KEYS, *EMAIL_KEYS)
+_OWN_FIELD_BY_SPELLING: Final[Mapping[str, str]] = {
+    key.translate(_SEPARATORS): key for keys in OWN_FIELDS.values() for key in keys
 }
 
 
 @lru_cache(maxsize=4096)
 def own_field(name: str) -> str | None:
     """Return which of the user's own fields *name* spells, without regard to case, spaces, ``_`` and ``-``, or None."""
-    return _OWN_FIELDS.get(name.translate(_SEPARATORS).casefold())
+    return _OWN_FIELD_BY_SPELLING.get(name.translate(_SEPARATORS).casefold())
 
 
 def id_text(value: object, path: str) -> str:

@@ -6,12 +6,12 @@ import typer
 
 from ..bulk.dry_runs import check_user
 from ..outcomes import Outcome
-from ..sources import BadRow, Row
+from ..sources import BadRow, Row, SourceInspection
 from . import options
 from .inputs import SourceOptions, read_rows, resolve_settings
 from .progress import spinner
 from .row_report import RowReport
-from .tables import print_notes, print_row_report
+from .tables import print_notes, print_row_report, print_warnings
 from .terminal import print_json, stderr_console, stdout_console
 
 
@@ -49,13 +49,16 @@ def check_command(  # noqa: PLR0913  # One for each option.
         def on_row(_row: Row | BadRow, _outcomes: Sequence[Outcome]) -> None:
             advance()
 
-        rows = read_rows(files, source_options)
+        inspection = SourceInspection()
+        rows = read_rows(files, source_options).through(inspection.track)
         report.run(rows, lambda user: check_user(user, backends), on_row)
+    report.notes.warnings.extend(inspection.warnings())
     if json:
         print_json(report.as_dict())
     else:
         print_row_report(stdout_console(), report)
         print_notes(stderr_console(), report.notes)
+        print_warnings(stderr_console(), report.notes.warnings)
     if report.stopped is not None:
         stderr_console().print(f"Stopped: {report.stopped}", style="red")
     raise typer.Exit(report.exit_code)

@@ -1,5 +1,6 @@
 """Resolve options into settings, a ledger, a source of users and an output file."""
 
+import glob
 import os
 import shlex
 from collections.abc import Collection, Generator, Mapping, Sequence
@@ -102,6 +103,11 @@ class LedgerFile:
         """Open the ledger, or return None if it does not exist; never create it."""
         return Ledger(self.path) if self.path.exists() else nullcontext()
 
+    def has_users(self) -> bool:
+        """Return True if the ledger has ever had a user."""
+        with self.open_if_exists() as opened:
+            return opened is not None and bool(opened.counts())
+
     def command(self, name: str, *options: str) -> str:
         """Return the command line of a command on this ledger, quoted for a shell."""
         return shlex.join(["replay-identity", name, *self.options, *options])
@@ -193,6 +199,11 @@ def _read_query(databases: Sequence[str], options: SourceOptions, mapping: RowMa
         raise typer.BadParameter("a query runs on one database; name its files in the query", param_hint="FILE, --sql")
     database = next((name for name in databases if name not in _NO_DATABASE), None)
     return read_query(options.sql or "", database, anonymous=options.anonymous, mapping=mapping)
+
+
+def can_be_read_twice(files: Sequence[str] | None, options: SourceOptions) -> bool:
+    """Return True if *files* are files of this machine, not standard input, a pipe, a URL or a query."""
+    return options.sql is None and all(Path(name).is_file() or glob.has_magic(name) for name in files or ())
 
 
 def prefetch_first(rows: Rows[Row | BadRow]) -> Rows[Row | BadRow]:

@@ -1,24 +1,38 @@
 """`replay-identity sync` and `deliver`."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, NoReturn
+from itertools import islice
+from typing import Annotated, Final, NoReturn
 
 import typer
 
 from .. import bulk
 from ..config import Settings
+from ..errors import SourceError
 from ..ledger import AccountCounts, Ledger
-from ..sources import BadRow, Row, Rows
+from ..sources import BadRow, Row, Rows, SourceInspection
 from . import options
 from .exit_codes import ExitCode
-from .inputs import LedgerFile, SourceOptions, prefetch_first, read_rows, resolve_ledger, resolve_settings
+from .inputs import (
+    LedgerFile,
+    SourceOptions,
+    can_be_read_twice,
+    prefetch_first,
+    read_rows,
+    resolve_ledger,
+    resolve_settings,
+)
 from .mirror import MaxDeletionsOption, MirrorOption, MirrorOptions, VanishedOption
 from .progress import PROGRESS_INTERVAL_S, progress_display, spinner, track
 from .summary import finish_dry_run, finish_run, resume_advice, rows_read
-from .tables import by_title, ledger_counts_as_dict, print_ledger_counts
+from .tables import by_title, ledger_counts_as_dict, print_ledger_counts, print_warnings
 from .terminal import interruptible, print_json, stderr_console, stdout_console
+
+# Rows that are read beforehand to warn of mistakes, before the first run of a ledger.
+_MAX_INSPECTED: Final = 1_000_000
 
 
 def sync_command(  # noqa: PLR0913  # One for each option.
@@ -52,6 +66,8 @@ def sync_command(  # noqa: PLR0913  # One for each option.
     resolved = resolve_settings(settings, to=to, adapt=adapt)
     ledger_file = resolve_ledger(ledger, settings, to=to, adapt=adapt)
     rows = prefetch_first(read_rows(files, source_options))
+    if dry_run or not ledger_file.has_users():
+        rows.notes.warnings.extend(_inspect(files, source_options, json=json))
     if dry_run:
         _dry_run(rows, resolved, ledger_file, mirror_options, same_account=same_account, json=json)
     with (
@@ -72,6 +88,21 @@ def sync_command(  # noqa: PLR0913  # One for each option.
             mirror=opened_mirror,
         )
     finish_run(report, ledger_file, title=rows_read(report), json=json, interrupted=interruption.code)
+
+
+def _inspect(files: Sequence[str] | None, source_options: SourceOptions, *, json: bool) -> list[str]:
+    """Read *files* once before their users are sent for the first time, and return and print what is suspicious."""
+    if not can_be_read_twice(files, source_options):
+        return []
+    inspection = SourceInspection()
+    with spinner("inspected") as advance, suppress(SourceError):  # The run itself reports what cannot be read.
+        for row in islice(read_rows(files, source_options), _MAX_INSPECTED):
+            inspection.add(row)
+            advance()
+    warnings = inspection.warnings()
+    if not json:
+        print_warnings(stderr_console(), warnings)
+    return warnings
 
 
 def deliver_command(

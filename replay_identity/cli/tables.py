@@ -129,6 +129,12 @@ def print_notes(console: Console, notes: SourceNotes) -> None:
         console.print(f"Note: {line}", style="yellow", soft_wrap=True, markup=False)
 
 
+def print_warnings(console: Console, warnings: Sequence[str]) -> None:
+    """Print what is valid in a source and still likely to be a mistake."""
+    for line in warnings:
+        console.print(f"Warning: {line}", style="yellow", soft_wrap=True, markup=False)
+
+
 def print_reasons(
     console: Console,
     name: str,

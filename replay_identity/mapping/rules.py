@@ -12,7 +12,7 @@ import attrs
 from .._paths import FieldPath, not_nestable, prefixes
 from .._toml import read_toml, structure
 from ..errors import ConfigurationError, InvalidTraitsError, printable
-from ..traits import USER_ID_KEYS, UserTraits
+from ..traits import OWN_FIELDS, USER_ID_KEYS, UserTraits, own_field
 from .casts import CastFunction, find_cast
 from .cleaning import TextRules
 from .date_casts import DateFormat
@@ -298,12 +298,18 @@ class RowMapping:
         for path, rule in self.fields.items():
             if rule.drop or path in user_paths:
                 continue
-            target = rule.rename or path
+            target = rule.rename or self._own_name(path)
             if target in targets:
                 problem = f"is also the name of {printable(targets[target][0])}"
                 raise ConfigurationError(f"fields.{printable(path)}.rename", problem)
             targets[target] = path, rule
         return targets
+
+    def _own_name(self, path: str) -> str:
+        """Return the name of the user's own field that *path* spells, unless another setting says where that is."""
+        own = own_field(path)
+        is_set = any(own in keys for setting, keys in OWN_FIELDS.items() if setting in self.user_fields)
+        return path if own is None or is_set else own
 
     def target_path(self, target: str) -> FieldPath:
         """Return where the trait called *target* goes; with flat dots, only a new name can be a path."""

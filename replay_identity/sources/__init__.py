@@ -3,6 +3,7 @@
 from .._paths import nest_fields
 from .files import Format
 from .frames import FrameLike
+from .inspection import SourceInspection
 from .python_rows import RowLike, read_rows
 from .readers import infer_mapping, read_query, read_users
 from .rows import BadRow, Row, Rows, SourceNotes
@@ -14,6 +15,7 @@ __all__ = [
     "Row",
     "RowLike",
     "Rows",
+    "SourceInspection",
     "SourceNotes",
     "infer_mapping",
     "nest_fields",

@@ -10,11 +10,9 @@ import attrs
 from .._paths import FieldPath, not_nestable, parents_of
 from ..errors import InvalidTraitsError, SourceError, printable
 from ..mapping import CompiledMapping, RowMapping
-from ..traits import EMAIL_KEYS, NAME_KEYS, USER_ID_KEYS, UserTraits, from_validated_row, id_text, own_field
+from ..traits import OWN_FIELDS, USER_ID_KEYS, UserTraits, from_validated_row, id_text, own_field
 from .rows import BadRow, Row, SourceNotes
 
-# The user's own fields by the setting of the mapping that says where they are.
-_OWN_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {"user_id": USER_ID_KEYS, "name": NAME_KEYS, "email": EMAIL_KEYS}
 # Rows of JSON differ in their names. What is known about that many sets of names is remembered.
 _MAX_SHAPES: Final = 1000
 # Columns that an error lists.
@@ -65,7 +63,7 @@ class RowConverter:
         rules = self.mapping or RowMapping()
         needs_mapping = self.mapping is not None or self.has_datetimes
         self._compiled = CompiledMapping.compile(rules, has_datetimes=self.has_datetimes) if needs_mapping else None
-        self._own = {setting: keys for setting, keys in _OWN_FIELDS.items() if setting not in rules.user_fields}
+        self._own = {setting: keys for setting, keys in OWN_FIELDS.items() if setting not in rules.user_fields}
         self._ruled = rules.paths
 
     @property

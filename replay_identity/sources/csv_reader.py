@@ -149,7 +149,8 @@ def _row(record: _Record, table: _Table, converter: RowConverter) -> Row | BadRo
         # An empty id must not make an anonymous user: each run would create this user again.
         if cell or path.name in id_paths:
             if not cell.isascii() and _NOT_UTF8.search(cell):
-                return BadRow(record.line, record.last_line, f"{printable(path.name)}: {_not_utf8(cell)}")
+                problem = f"{printable(path.name)}: {_not_utf8(record.text or '')}"
+                return BadRow(record.line, record.last_line, problem)
             path.set(row, cell)
         elif keeps_nulls:
             path.set(row, None)

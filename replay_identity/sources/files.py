@@ -141,7 +141,7 @@ class SourceFile:
     is_compressed: bool = False
 
     @contextmanager
-    def open_text(self) -> Generator[IO[bytes]]:
+    def open_text(self) -> Generator[io.BufferedReader]:
         """Open the text in UTF-8, with line feeds as line ends. It may begin with a byte order mark.
 
         Bytes that are not UTF-8 are passed on, unless the encoding was given or is UTF-16 or UTF-32.

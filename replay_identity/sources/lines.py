@@ -6,6 +6,7 @@ from functools import partial
 from typing import IO, Any, Final, TypeAlias
 
 from ..errors import SourceError
+from .encoding import likely_encoding
 
 # A file without line breaks must not fill the memory; no user is this long.
 MAX_LINE: Final = 32 * 1024 * 1024
@@ -50,9 +51,10 @@ def line_chunks(stream: IO[bytes], source: str) -> Iterator[bytes]:
     yield from iter(partial(stream.readline, MAX_LINE), b"")
 
 
-def not_utf8(_content: bytes) -> str:
-    """Return the problem of *content*, which is not UTF-8."""
-    return "not valid UTF-8; set encoding (--encoding)"
+def not_utf8(content: bytes) -> str:
+    """Return the problem of *content*, which is not UTF-8, with its likely encoding."""
+    likely = likely_encoding(content)
+    return f"not valid UTF-8; set encoding{'' if likely is None else f', perhaps to {likely}'} (--encoding)"
 
 
 def _skip_line(stream: IO[bytes]) -> None:

@@ -1,6 +1,8 @@
 """Read users from a source of any supported format."""
 
+import codecs
 import glob
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -191,17 +193,18 @@ def _query_rows(sql: str, database: str | Path | None, options: _Options, notes:
     converter.finish()
 
 
-def _json_lines_rows(file: SourceFile, converter: RowConverter, options: _Options) -> Iterator[Row | BadRow]:
-    if options.path is not None:
-        yield from _json_rows(file, converter, options)
-        return
-    with file.open_text() as stream:
-        yield from json_rows(read_lines(stream, file.name), converter)
-
-
 def _json_rows(file: SourceFile, converter: RowConverter, options: _Options) -> Iterator[Row | BadRow]:
     with file.open_text() as stream:
-        yield from element_rows(read_elements(stream, file.name, path=options.path), converter)
+        if _has_lines(file, stream, options):
+            yield from json_rows(read_lines(stream, file.name), converter)
+        else:
+            yield from element_rows(read_elements(stream, file.name, path=options.path), converter)
+
+
+def _has_lines(file: SourceFile, stream: io.BufferedReader, options: _Options) -> bool:
+    """Return True if *stream* is JSON Lines, which no array is, whatever the name of the file."""
+    begins_array = stream.peek().removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
+    return file.format == "jsonl" and options.path is None and not begins_array
 
 
 def _csv_rows(file: SourceFile, converter: RowConverter, options: _Options) -> Iterator[Row | BadRow]:
@@ -230,18 +233,13 @@ def _sql_rows(file: SourceFile, converter: RowConverter, _options: _Options) -> 
     yield from _duckdb_reader().query_rows(sql, file.name, converter)
 
 
-def _json_lines_ids(file: SourceFile, converter: RowConverter, options: _Options) -> Iterator[str]:
-    if options.path is not None:
-        yield from _json_ids(file, converter, options)
-        return
-    with file.open_text() as stream:
-        yield from json_ids(line_chunks(stream, file.name), converter)
-
-
 def _json_ids(file: SourceFile, converter: RowConverter, options: _Options) -> Iterator[str]:
     with file.open_text() as stream:
-        elements = read_elements(stream, file.name, path=options.path)
-        yield from json_ids((content for _, _, content in elements if content is not None), converter)
+        if _has_lines(file, stream, options):
+            yield from json_ids(line_chunks(stream, file.name), converter)
+        else:
+            elements = read_elements(stream, file.name, path=options.path)
+            yield from json_ids((content for _, _, content in elements if content is not None), converter)
 
 
 def _csv_ids(file: SourceFile, converter: RowConverter, options: _Options) -> Iterator[str]:
@@ -261,7 +259,7 @@ def _parquet_ids(file: SourceFile, converter: RowConverter, _options: _Options) 
 
 
 _ROWS: Final[Mapping[Format, _Read]] = {
-    "jsonl": _json_lines_rows,
+    "jsonl": _json_rows,
     "json": _json_rows,
     "csv": _csv_rows,
     "parquet": _parquet_rows,
@@ -270,7 +268,7 @@ _ROWS: Final[Mapping[Format, _Read]] = {
 }
 # A query may read a stream, so it is run only once.
 _IDS: Final[Mapping[Format, _ReadIds]] = {
-    "jsonl": _json_lines_ids,
+    "jsonl": _json_ids,
     "json": _json_ids,
     "csv": _csv_ids,
     "parquet": _parquet_ids,

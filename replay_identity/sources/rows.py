@@ -53,6 +53,7 @@ class SourceNotes:
         unused: Fields that the mapping names and no row has, each with a similar name that rows have, or None.
         unreadable: Number of values that were left out because their cast failed, by field.
         left_out: Number of rows that the mapping's filter left out.
+        warnings: Sentences about what is valid and still likely to be a mistake; see `SourceInspection`.
     """
 
     own_fields: dict[str, str] = attrs.field(factory=dict[str, str])
@@ -60,6 +61,7 @@ class SourceNotes:
     unused: dict[str, str | None] = attrs.field(factory=dict[str, "str | None"])
     unreadable: Counter[str] = attrs.field(factory=Counter[str])
     left_out: int = 0
+    warnings: list[str] = attrs.field(factory=list[str])
 
     def lines(self) -> list[str]:
         """Return the notes as sentences, without any value."""
@@ -85,6 +87,7 @@ class SourceNotes:
             "unused": [printable(path) for path in self.unused],
             "unreadable": {printable(name): count for name, count in self.unreadable.items()},
             "left_out": self.left_out,
+            "warnings": self.warnings,
         }
 
 

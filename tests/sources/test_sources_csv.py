@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay_identity import UserTraits
-from replay_identity.errors import SourceError
+from replay_identity.errors import ConfigurationError, SourceError
 from replay_identity.sources import BadRow, Row, csv_reader, read_users
 
 STRAY_QUOTE = (
@@ -71,8 +71,14 @@ def test_cells_may_hold_commas_quotes_and_line_breaks() -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"id,a\nu1,\xff\nu2,x\n", ["line 2: a: not valid UTF-8; set encoding (--encoding)", "u2"]),
-        (b'id,a\nu1,"x\n\xff"\nu2,x\n', ["lines 2 to 3: a: not valid UTF-8; set encoding (--encoding)", "u2"]),
+        (
+            b"id,a\nu1,\xff\nu2,x\n",
+            ["line 2: a: not valid UTF-8; set encoding, perhaps to windows-1252 (--encoding)", "u2"],
+        ),
+        (
+            b'id,a\nu1,"x\n\xff"\nu2,x\n',
+            ["lines 2 to 3: a: not valid UTF-8; set encoding, perhaps to windows-1252 (--encoding)", "u2"],
+        ),
         (b"id,a\nu1\nu2,x\n", ["line 2: has 1 cell, but the header has 2", "u2"]),
         (b"id,a\nu1,canary-7Q,x\nu2,x\n", ["line 2: has 3 cells, but the header has 2", "u2"]),
         (b'id,a\nu1,"canary-7Q\nu2,x\n', ["lines 2 to 3: has a quote that is never closed"]),
@@ -134,7 +140,7 @@ def test_an_oversized_line_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> No
         (b"id\tplan|seats\n", "the header has tabs and vertical bars; set delimiter (--delimiter)"),
         (b"id,company,company.id\n", "column company.id: cannot be nested in company, which has a value of its own"),
         (b"id,a.b.c,a.b\n", "column a.b.c: cannot be nested in a.b, which has a value of its own"),
-        (b"id,\xff\n", "the header is not valid UTF-8; set encoding (--encoding)"),
+        (b"id,\xff\n", "the header is not valid UTF-8; set encoding, perhaps to windows-1252 (--encoding)"),
         (b'id,"plan\n', "the header has a quote that is never closed"),
     ],
 )
@@ -158,3 +164,90 @@ def test_reads_what_the_csv_module_writes(cells: list[list[str]]) -> None:
         UserTraits(f"u{number}", traits={name: cell for name, cell in zip("ab", pair, strict=True) if cell})
         for number, pair in enumerate(cells)
     ]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_finds_the_delimiter_in_the_header(delimiter: str) -> None:
+    """Delimiters in quoted names do not count."""
+    text = f'id{delimiter}"a,b;c|d"{delimiter}plan\nu1{delimiter}"x{delimiter}\n"{delimiter}pro\n'
+
+    (row,) = read_users(io.BytesIO(text.encode()), format="csv")
+
+    assert isinstance(row, Row)
+    assert row.user == UserTraits("u1", traits={"a,b;c|d": f"x{delimiter}\n", "plan": "pro"})
+
+
+def test_takes_the_delimiter_that_it_is_given() -> None:
+    """Also one that no header would show."""
+    rows = list(read_users(io.BytesIO(b"id^plan,tier\nu1^pro\n"), format="csv", delimiter="^"))
+
+    assert rows == [Row(2, UserTraits("u1", traits={"plan,tier": "pro"}))]
+
+
+@pytest.mark.parametrize("delimiter", ["", "::", '"', "\n"])
+def test_a_delimiter_is_one_character(delimiter: str) -> None:
+    """Quotes and line breaks have another meaning."""
+    with pytest.raises(ConfigurationError):
+        read_users(io.BytesIO(b""), format="csv", delimiter=delimiter)
+
+
+@pytest.mark.parametrize("line", ["sep=;\r\n", '"sep=;"\n', "\nsep=;\n"])
+def test_reads_the_separator_line_of_excel(line: str) -> None:
+    """It says what the header cannot."""
+    rows = list(read_users(io.BytesIO(f"{line}id;plan,tier\nu1;pro\n".encode()), format="csv"))
+
+    assert [row.user for row in rows if isinstance(row, Row)] == [UserTraits("u1", traits={"plan,tier": "pro"})]
+
+
+def test_a_repeated_header_is_a_bad_row() -> None:
+    """Files that were joined have several, also with byte order marks and empty cells at the end."""
+    text = "id,plan\nu1,pro\n\ufeffid,plan\n\ufeffu2,free\nid, plan,\n"
+
+    assert shown(text.encode()) == [
+        "u1",
+        "line 3: repeats the header; if files were joined, pass them one by one",
+        "u2",
+        "line 5: repeats the header; if files were joined, pass them one by one",
+    ]
+
+
+def test_a_header_in_another_order_ends_the_file() -> None:
+    """All rows below it would be misread."""
+    rows = read_users(io.BytesIO(b"id,plan\nu1,pro\nplan,id\nfree,u2\n"), format="csv")
+
+    assert next(rows) == Row(2, UserTraits("u1", traits={"plan": "pro"}))
+    with pytest.raises(SourceError, match="has another header further down"):
+        next(rows)
+
+
+def test_a_cell_may_be_the_name_of_a_column() -> None:
+    """Not every cell of the row is one."""
+    assert shown(b"id,plan\nplan,pro\n") == ["plan"]
+
+
+def test_ignores_the_blank_cells_of_spreadsheets() -> None:
+    """Rows of delimiters, and columns without a name at the end."""
+    assert shown(b"id,plan,,\n,,,\nu1,pro,,\n,,\nu2,free\n") == ["u1", "u2"]
+
+
+def test_a_value_without_a_column_is_a_bad_row() -> None:
+    """Nothing says what it means."""
+    assert shown(b"id,plan,\nu1,pro,x\n") == ["line 2: has 3 cells, but the header has 2"]
+
+
+@pytest.mark.parametrize("ruler", ["----+------", "|---|:---:|", "-----|-----"])
+def test_a_table_for_people_is_refused(ruler: str) -> None:
+    """Its cells are padded with spaces, and so are its ids."""
+    rows = read_users(io.BytesIO(f" id | plan \n{ruler}\n u1 | pro\n".encode()), format="csv")
+
+    with pytest.raises(SourceError, match="is a table printed for people"):
+        next(rows)
+
+
+@pytest.mark.parametrize("names", ["id,Phone No.", "id,Acct. Mgr", "id,.net", "id,a..b"])
+def test_dots_that_do_not_nest_belong_to_the_name(names: str) -> None:
+    """The column is one trait."""
+    (row,) = read_users(io.BytesIO(f"{names}\nu1,x\n".encode()), format="csv")
+
+    assert isinstance(row, Row)
+    assert row.user.traits == {names.removeprefix("id,"): "x"}

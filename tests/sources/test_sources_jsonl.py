@@ -76,12 +76,14 @@ def test_keeps_integers_of_more_than_64_bits(number: int) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        (b'{"id": "canary-7Q", "a": "\xff"}', "line 1: not valid UTF-8; set encoding (--encoding)"),
+        (
+            b'{"id": "canary-7Q", "a": "\xff"}',
+            "line 1: not valid UTF-8; set encoding, perhaps to windows-1252 (--encoding)",
+        ),
         (b'{"id": "canary-7Q"', "line 1: is cut off: the file ends inside the object"),
         (b'{"id": "canary-7Q"\n', "line 1: is cut off; write one JSON object per line"),
         (b'{"id": canary-7Q}', "line 1: not valid JSON at column 8"),
-        (b'[{"id": "canary-7Q"} 7]', "line 1: not valid JSON at column 22; write one JSON object per line"),
-        (b'["canary-7Q"]', "line 1: expected an object, got an array; write one JSON object per line"),
+        (b'["canary-7Q"]', "line 1: expected an object, got a string; write one JSON object per line"),
         (b'"canary-7Q"', "line 1: expected an object, got a string; write one JSON object per line"),
         (b"7.5", "line 1: expected an object, got a number; write one JSON object per line"),
         (b"true", "line 1: expected an object, got a boolean; write one JSON object per line"),
@@ -151,3 +153,13 @@ def test_reads_a_line_of_the_maximum_length(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(lines, "MAX_LINE", len(line))
 
     assert read(line) == [Row(1, UserTraits("u1"))]
+
+
+def test_an_array_after_the_first_line_is_a_bad_row() -> None:
+    """Only a file that begins with one is an array."""
+    rows = read(b'{"id": "u1"}\n["canary-7Q"]\n[{"id": "canary-7Q"} 7]\n')
+
+    assert [str(row) for row in rows[1:]] == [
+        "line 2: expected an object, got an array; write one JSON object per line",
+        "line 3: not valid JSON at column 22; write one JSON object per line",
+    ]

@@ -1,0 +1,176 @@
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replay_identity import UserTraits
+from replay_identity.errors import SourceError
+from replay_identity.mapping import FieldRule, RowMapping
+from replay_identity.sources import BadRow, Row, Rows, read_users
+
+SPELLINGS = {
+    "user_id": ["User ID", "userId", "USER-ID", "User_Id"],
+    "name": ["Name", "NAME"],
+    "email": ["E-Mail", "eMail"],
+}
+
+
+def read(text: str, *, mapping: RowMapping | None = None, anonymous: bool = False) -> Rows[Row | BadRow]:
+    """Return the rows of CSV, or of JSON Lines if the text begins as an object."""
+    is_json = text.startswith("{")
+    source = io.BytesIO(text.encode())
+    return read_users(source, format="jsonl" if is_json else "csv", mapping=mapping, anonymous=anonymous)
+
+
+def refused(text: str, *, mapping: RowMapping | None = None) -> str:
+    """Return why the whole source is refused."""
+    with pytest.raises(SourceError) as caught:
+        list(read(text, mapping=mapping))
+    return caught.value.problem
+
+
+@given(*(st.sampled_from(spellings) for spellings in SPELLINGS.values()))
+def test_own_fields_have_many_spellings(user_id: str, name: str, email: str) -> None:
+    """Case, spaces, underscores and hyphens do not matter, and the notes say what became what."""
+    csv = read(f"{user_id},{name},{email},plan\nu1,Ada,ada@example.com,pro\n")
+    json = read(f'{{"{user_id}": "u1", "{name}": "Ada", "{email}": "ada@example.com", "plan": "pro"}}')
+    user = UserTraits("u1", name="Ada", email="ada@example.com", traits={"plan": "pro"})
+
+    for rows, line in ((csv, 2), (json, 1)):
+        assert list(rows) == [Row(line, user)]
+        assert rows.notes.own_fields == {user_id: "user_id", name: "name", email: "email"}
+
+
+def test_exact_names_win_over_other_spellings() -> None:
+    """The other column is a trait, and the notes say so."""
+    rows = read("id,email,Email\nu1,a@example.com,b@example.com\n")
+
+    assert list(rows) == [Row(2, UserTraits("u1", email="a@example.com", traits={"Email": "b@example.com"}))]
+    assert rows.notes.look_alikes == {"Email"}
+
+
+def test_a_spelled_user_id_wins_over_an_id() -> None:
+    """As user_id does over id; what the id is not is in the notes."""
+    rows = read('{"id": "7", "userId": "u1"}')
+
+    assert list(rows) == [Row(1, UserTraits("u1", traits={"id": "7"}))]
+    assert rows.notes.look_alikes == {"id"}
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        ("Email,EMAIL,id", "Email and EMAIL: each could be email; set email in a mapping (--mapping)"),
+        ("User ID,user-id", "User ID and user-id: each could be user_id; set user_id in a mapping (--mapping)"),
+        (
+            "external_id,plan",
+            'has no column for the user id; found external_id, plan; name it in a mapping: user_id = "…" (--mapping)',
+        ),
+        (
+            "ada@example.com,7 Oak Street",
+            'has no column for the user id; found …, …; name it in a mapping: user_id = "…" (--mapping)',
+        ),
+    ],
+)
+def test_what_cannot_be_known_is_refused(header: str, problem: str) -> None:
+    """The error names the columns, unless they look like values."""
+    assert refused(f"{header}\nx,y,z\n") == problem
+
+
+def test_ambiguous_fields_of_one_row_make_it_bad() -> None:
+    """Other rows of JSON Lines have other fields."""
+    rows = list(read('{"id": "u1", "Email": "a", "EMAIL": "b"}\n{"id": "u2", "Email": "a"}'))
+
+    assert [type(row) for row in rows] == [BadRow, Row]
+
+
+def test_a_long_list_of_columns_is_cut() -> None:
+    """An error stays readable."""
+    assert "c19 and 5 more;" in refused(",".join(f"c{number}" for number in range(25)) + "\n")
+
+
+def test_a_rule_applies_under_any_spelling() -> None:
+    """A column with a rule is still the user's own field."""
+    mapping = RowMapping(fields={"Email": FieldRule(trim=True), "ID": FieldRule(cast="str")})
+
+    rows = list(read("ID,Email\nu1, ada@example.com\n", mapping=mapping))
+
+    assert rows == [Row(2, UserTraits("u1", email="ada@example.com"))]
+
+
+def test_a_setting_takes_the_field_away_from_its_name() -> None:
+    """The column of that name is then a trait."""
+    rows = list(read("id,Email,Work\nu1,a@example.com,b@example.com\n", mapping=RowMapping(email="Work")))
+
+    assert rows == [Row(2, UserTraits("u1", email="b@example.com", traits={"Email": "a@example.com"}))]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "problem"),
+    [
+        (
+            RowMapping(fields={"snn": FieldRule(drop=True)}),
+            "the mapping names the column snn, which it lacks; did you mean ssn?",
+        ),
+        (RowMapping(email="E-Mail"), "the mapping names the column E-Mail, which it lacks; did you mean Email?"),
+        (RowMapping(user_id="quux"), "the mapping names the column quux, which it lacks; found id, ssn, Email"),
+    ],
+)
+def test_a_mapping_that_names_an_absent_column_is_refused(mapping: RowMapping, problem: str) -> None:
+    """Otherwise what it should drop would be sent."""
+    assert refused("id,ssn,Email\nu1,1,a\n", mapping=mapping) == problem
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        RowMapping(fields={"plan": FieldRule(default="free")}),
+        RowMapping(fields={"company": FieldRule(drop=True)}),
+        RowMapping(fields={"snn": FieldRule(drop=True)}, strict=False),
+        RowMapping(fields={"company.name": FieldRule(drop=True)}),
+    ],
+)
+def test_some_absent_columns_are_meant(mapping: RowMapping) -> None:
+    """Those with a default, parents of other columns, and all of a mapping that is not strict."""
+    assert len(list(read("id,company.name\nu1,Acme\n", mapping=mapping))) == 1
+
+
+def test_fields_that_no_row_has_are_in_the_notes() -> None:
+    """Rows of JSON Lines differ, so it is known only at their end."""
+    rows = read('{"id": "u1", "ssn": "1"}\n{"id": "u2"}', mapping=RowMapping(fields={"snn": FieldRule(drop=True)}))
+
+    assert len(list(rows)) == 2
+    assert rows.notes.unused == {"snn": "ssn"}
+    assert rows.notes.lines() == ["the mapping names snn, which no row has; did you mean ssn?"]
+
+
+def test_a_source_without_rows_lacks_nothing() -> None:
+    """An empty export is not a mistake of the mapping."""
+    mapping = RowMapping(fields={"plan": FieldRule(drop=True)})
+    rows = read_users(io.BytesIO(b""), format="jsonl", mapping=mapping)
+
+    assert list(rows) == []
+    assert rows.notes.unused == {}
+
+
+def test_many_sets_of_names_are_read_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names come from the data."""
+    monkeypatch.setattr("replay_identity.sources.conversion._MAX_SHAPES", 3)
+    lines = "".join(f'{{"ID": "u{number}", "f{number}": 1}}\n' for number in range(10))
+
+    assert [row.user.user_id for row in read(lines) if isinstance(row, Row)] == [f"u{number}" for number in range(10)]
+
+
+def test_bad_rows_of_several_files_name_their_file(tmp_path: Path) -> None:
+    """Their lines are counted in each file."""
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("id,plan\n,pro\n", encoding="utf-8")
+
+    rows = list(read_users([tmp_path / "a.csv", tmp_path / "b.csv"]))
+
+    assert [str(row) for row in rows] == [
+        f"{tmp_path}/{name}, line 2: id: the id is empty" for name in ("a.csv", "b.csv")
+    ]
+    assert list(read_users(str(tmp_path / "*.csv"))) == rows
