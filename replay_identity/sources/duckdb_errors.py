@@ -158,7 +158,10 @@ _CANDIDATES: Final = re.compile(
 )
 _CSV_LINE: Final = re.compile(r"CSV Error on Line: (\d{1,12})\n")
 _CSV_FILE: Final = re.compile(r"^  file = (.+)$", re.MULTILINE)
-_KIND: Final = re.compile(r"[A-Z][A-Za-z ]{1,30} Error: ")
+# DuckDB 1.4 puts a sentence before the reason if rows have been read already.
+_KIND: Final = re.compile(
+    r"(?:[A-Z][A-Za-z ]{1,30} Error: Attempting to [a-z ]{1,80}\nError: )?[A-Z][A-Za-z ]{1,30} Error: "
+)
 _ERROR_FUNCTION: Final = re.compile(r"\berror\b", re.IGNORECASE)
 
 
@@ -174,7 +177,7 @@ def query_problem(error: duckdb.Error, sql: str, columns: Iterable[str] = ()) ->
     names = QueryNames.find(sql, columns)
     if isinstance(error, _QUERY_ERRORS):
         return f"the query is not valid: {_query_reason(text, names.without_quoted())}{position}"
-    text = _KIND.sub("", text, count=1)
+    text = _without_kind(text)
     # The query can stop with any message of its own, made of values.
     reason = None if _ERROR_FUNCTION.search(sql) else _csv_reason(text, names) or _known_reason(text, names)
     if reason is None:
@@ -185,8 +188,13 @@ def query_problem(error: duckdb.Error, sql: str, columns: Iterable[str] = ()) ->
 def database_problem(error: duckdb.Error, database: str) -> str:
     """Return why the file *database* cannot be opened."""
     names = QueryNames(frozenset(), frozenset(), frozenset({database}))
-    reason = _known_reason(_KIND.sub("", str(error), count=1), names) or type(error).__name__
+    reason = _known_reason(_without_kind(str(error)), names) or type(error).__name__
     return f"cannot be opened as a DuckDB database: {reason}"
+
+
+def _without_kind(text: str) -> str:
+    kind = _KIND.match(text)
+    return text if kind is None else text[kind.end() :]
 
 
 def _cut_position(text: str, sql: str) -> tuple[str, str]:

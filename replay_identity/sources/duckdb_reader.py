@@ -256,7 +256,8 @@ def _restored(value: object, restore: _Restore) -> object:
 def _connect(database: Path | None) -> Generator[duckdb.DuckDBPyConnection]:
     """Open a read-only connection that spills only to a temporary directory."""
     if database is not None and not database.is_file():
-        raise SourceError(str(database), "not a DuckDB database file")
+        is_missing = not database.exists()
+        raise SourceError(str(database), "cannot be read: No such file" if is_missing else "not a DuckDB database file")
     with tempfile.TemporaryDirectory(prefix="replay-identity-") as spill, _open(database, spill) as connection:
         connection.execute(_FINAL_SETTINGS)
         yield connection

@@ -133,6 +133,13 @@ def test_a_mapping_adds_the_time_zone() -> None:
     assert traits("TIMESTAMP '2026-11-21 12:00:00' AS a, 3.0::DOUBLE AS b", mapping) == {"a": NOON, "b": 3}
 
 
+def test_a_mapping_leaves_rows_out() -> None:
+    """The others keep their numbers."""
+    rows = query("SELECT 'u' || i AS id, i AS seats FROM range(3) r(i) ORDER BY i", RowMapping(where={"seats": [0, 2]}))
+
+    assert [row.line for row in rows] == [1, 3]
+
+
 def test_numbers_rows_and_requires_an_id() -> None:
     """A null is not an id."""
     rows = query("SELECT * FROM (VALUES ('u1'), (NULL), ('')) t(id)")
@@ -244,7 +251,8 @@ def test_rejects_files_that_are_not_databases(tmp_path: Path) -> None:
     """A missing file is rejected, too."""
     (tmp_path / "text.db").write_text("users" * 1000, encoding="utf-8")
 
-    assert "not a DuckDB database file" in rejected(read_query("SELECT 1", tmp_path / "no.db"))
+    assert "cannot be read: No such file" in rejected(read_query("SELECT 1", tmp_path / "no.db"))
+    assert "not a DuckDB database file" in rejected(read_query("SELECT 1", tmp_path))
     assert "cannot be opened as a DuckDB database" in rejected(read_query("SELECT 1", tmp_path / "text.db"))
 
 

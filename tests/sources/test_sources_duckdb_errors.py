@@ -144,6 +144,14 @@ def test_names_an_extension_that_is_not_loaded() -> None:
     assert failure("FROM read_xlsx('a')").problem == f"the query is not valid: Catalog Error: {problem}"
 
 
+def test_a_reason_may_follow_another_sentence() -> None:
+    """DuckDB 1.4 writes one if rows have been read before the failure."""
+    sentence = "Invalid Input Error: Attempting to fetch from an unsuccessful or closed streaming query result"
+    error = duckdb.InvalidInputException(f"{sentence}\nError: Conversion Error: Could not convert string 'x' to INT32")
+
+    assert query_problem(error, "SELECT 1") == "cannot be read: Could not convert string … to INT32"
+
+
 ATTACKS = """
 {cast}
 SELECT [1, 2][{number}:'{text}']
