@@ -172,7 +172,7 @@ def fullstory_form(user: ExpectedUser, *, adapt: bool) -> tuple[dict[str, Any], 
         for name in names[:-1]:
             parent = parent.setdefault(name, {})
         parent[names[-1]] = json_form(value)
-        types[".".join(names)] = (type_name(value),)
+        types[".".join(names)] = (user.types.get(".".join(names)) or type_name(value),)
     return properties, types
 
 

@@ -28,6 +28,7 @@ class ExpectedUser:
 
     Attributes:
         traits: The traits; their types in TOML are the types that Fullstory must store.
+        types: Types that the values do not show, such as that of an empty list.
         rejected_by: The vendors that must reject the user.
         rule: The rule that the user breaks there.
     """
@@ -36,6 +37,7 @@ class ExpectedUser:
     name: str | None = None
     email: str | None = None
     traits: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
+    types: Mapping[str, str] = attrs.field(factory=dict[str, str])
     rejected_by: Sequence[str] = ()
     rule: str | None = None
 
@@ -211,7 +213,8 @@ def _zstd(data: bytes, _content: Content) -> bytes:
 
 PACKERS: Final[Mapping[str, Callable[[bytes, Content], bytes]]] = {
     "none": lambda data, _content: data,
-    "gzip": lambda data, _content: gzip.compress(data, mtime=0),
+    # Not compressed, so that the place of a cut is known.
+    "gzip": lambda data, _content: gzip.compress(data, compresslevel=0, mtime=0),
     "bz2": lambda data, _content: bz2.compress(data),
     "zstd": _zstd,
     "zip": _zip,
