@@ -9,7 +9,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -231,9 +231,9 @@ class Archive:
         Raises:
             SourceError: The member is damaged; also raised while it is read.
         """
-        with self._opened() as archive:
-            read = partial(next, _member_chunks(archive, member, name), b"")
-            yield buffer(read, name)
+        # An archive whose member is still open would leave its file open as well.
+        with self._opened() as archive, closing(_member_chunks(archive, member, name)) as chunks:
+            yield buffer(partial(next, chunks, b""), name)
 
     @contextmanager
     def _opened(self) -> Generator[zipfile.ZipFile]:
@@ -247,7 +247,7 @@ class Archive:
             yield archive
 
 
-def _member_chunks(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Iterator[bytes]:
+def _member_chunks(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Generator[bytes]:
     try:
         with archive.open(member) as stream:
             while chunk := stream.read(HEAD):
