@@ -8,7 +8,7 @@ import attrs
 
 from .._values import is_nested
 from ..adapters.protocols import StoredUser
-from ..errors import InvalidTraitsError
+from ..errors import ConfigurationError, InvalidTraitsError
 from ..mapping import CompiledMapping, RowMapping
 from ..sources import BadRow, Row
 from ..traits import EMAIL_KEYS, NAME_KEYS, USER_ID_KEYS, TraitType, UserTraits
@@ -22,7 +22,13 @@ _NUMBER_TYPES: Final = frozenset({"int", "ints", "real", "reals"})
 
 
 def _compile(conversion: "Conversion") -> CompiledMapping | None:
-    return None if conversion.mapping is None else CompiledMapping.compile(conversion.mapping)
+    if conversion.mapping is None:
+        return None
+    if conversion.mapping.where:
+        raise ConfigurationError(
+            "where", "cannot be set for users who are read from a vendor", "use the route's filter"
+        )
+    return CompiledMapping.compile(conversion.mapping)
 
 
 def _renames(conversion: "Conversion") -> Mapping[str, str]:

@@ -148,7 +148,7 @@ class RowConverter:
             return
         self.notes.unreadable.update(self._compiled.unreadable)
         self._compiled.unreadable.clear()
-        if self._names:
+        if self._names and self.mapping is not None and self.mapping.strict:
             unused = sorted(self._compiled.unseen)
             self.notes.unused.update({path: _similar(path, self._names) for path in unused})
 

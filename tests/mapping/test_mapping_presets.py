@@ -26,14 +26,14 @@ EXPECTED: Final[dict[str, list[UserTraits | str]]] = {
             "501",
             **NOOR,
             traits={
-                "Phone Number": "+33 1 23 45 67 89",
-                "Lifecycle Stage": "customer",
-                "Create Date": "2026-01-02 03:04",
+                "phone_number": "+33 1 23 45 67 89",
+                "lifecycle_stage": "customer",
+                "create_date": "2026-01-02 03:04",
                 "Favourite Colours": "red;blue",
                 "Acct. Mgr": "Kim",
             },
         ),
-        UserTraits("502", name="Ivo", **IVO, traits={"Create Date": "2026-01-03 04:05"}),
+        UserTraits("502", name="Ivo", **IVO, traits={"create_date": "2026-01-03 04:05"}),
     ],
     "intercom": [
         UserTraits(
@@ -62,10 +62,9 @@ EXPECTED: Final[dict[str, list[UserTraits | str]]] = {
             "mx-1",
             **NOOR,
             traits={
-                "$created": "2026-01-01T00:00:00",
-                "$last_seen": "2026-05-13T04:28:48",
+                "created": "2026-01-01T00:00:00",
+                "last_seen": "2026-05-13T04:28:48",
                 "plan": "team",
-                "name": "noor",
             },
         ),
         UserTraits("2", **IVO, traits={"seats": 3}),
@@ -76,7 +75,7 @@ EXPECTED: Final[dict[str, list[UserTraits | str]]] = {
             **NOOR,
             traits={
                 "plan": "team",
-                "$geoip_country_code": "FR",
+                "geoip_country_code": "FR",
                 "created_at": datetime(2026, 3, 12, 20, 50, 6, tzinfo=UTC),
             },
             types={"created_at": "date"},

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.paged_vendor import stored
 
-from replay_identity import UserTraits
+from replay_identity import ConfigurationError, UserTraits
 from replay_identity.mapping import FieldRule, RowMapping
 from replay_identity.migration.conversion import Conversion
 from replay_identity.sources import BadRow, Row
@@ -115,6 +115,12 @@ def test_users_are_observed_when_requested() -> None:
         row = Conversion(mapping).to_row(stored(1, **fields), 1, requested)
         assert isinstance(row, Row)
         assert row.user.observed_at == expected
+
+
+def test_a_mapping_cannot_leave_users_out() -> None:
+    """A filter that is ignored would move the wrong users."""
+    with pytest.raises(ConfigurationError, match=r"^where: cannot be set"):
+        Conversion(RowMapping(where={"plan": "pro"}))
 
 
 def test_a_mapping_uses_the_user_field_names() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from replay_identity import REMOVE, UserTraits
+from replay_identity import REMOVE, SourceError, UserTraits
 from replay_identity.mapping import FieldRule, RowMapping
 from replay_identity.sources import BadRow, Format, Row, read_users
 
@@ -62,6 +62,38 @@ def test_an_empty_id_is_bad_under_any_name(column: str, settings: dict[str, Any]
     rows = read(f"{column},plan\n,pro\n".encode(), "csv", anonymous=True, **settings)
 
     assert rows == [BadRow(2, 2, f"{column}: the id is empty")]
+
+
+def test_columns_may_be_in_the_object_that_is_lifted() -> None:
+    """The rows show whether they are; the object itself has to be a column."""
+    content = b'kind,data\nuser,"{""id"": 7, ""plan"": ""pro""}"\nclick,{}\n'
+    settings: dict[str, Any] = {"where": {"kind": "user"}, "unlisted": "lifted", "fields": {"plan": FieldRule()}}
+
+    rows = read_users(io.BytesIO(content), format="csv", mapping=RowMapping(lift="data", **settings))
+
+    assert list(rows) == [Row(2, UserTraits("7", traits={"plan": "pro"}))]
+    assert rows.notes.left_out == 1
+    assert not rows.notes.unused
+    for lift, where in (("dta", {"kind": "user"}), ("data", {"knd": "user"})):
+        with pytest.raises(SourceError, match="the mapping names the column"):
+            read(content, "csv", lift=lift, where=where)
+
+
+def test_flat_dots_of_columns_do_not_nest() -> None:
+    """A column may then be called like the parent of another one."""
+    rows = read(b"id,a,a.b\nu1,1,2\n", "csv", dots="flat", fields={"a.b": FieldRule(cast="int")})
+
+    assert [dict(row.user.traits) for row in rows if isinstance(row, Row)] == [{"a": "1", "a.b": 2}]
+
+
+@pytest.mark.parametrize(("strict", "unused"), [(True, {"snn": "ssn"}), (False, {})])
+def test_a_strict_mapping_names_what_no_row_has(strict: object, unused: dict[str, str]) -> None:
+    """Once all rows of JSON Lines are read."""
+    mapping = RowMapping(strict=bool(strict), fields={"snn": FieldRule(drop=True)})
+    rows = read_users(io.BytesIO(b'{"id": "u1", "ssn": "1"}\n'), format="jsonl", mapping=mapping)
+
+    assert len(list(rows)) == 1
+    assert rows.notes.unused == unused
 
 
 def test_names_the_missing_id_field() -> None:
