@@ -143,10 +143,12 @@ def nest_fields(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """Return *fields* as nested dicts: ``company.id`` becomes ``id`` inside ``company``.
 
     Raises:
-        InvalidTraitsError: A path is given twice, or is the parent of another one.
+        InvalidTraitsError: A path is empty, is given twice, or is the parent of another one.
     """
     values: dict[str, Any] = {}
     for name, value in fields:
+        if not name:
+            raise InvalidTraitsError("traits", "a name is empty")
         if name in values:
             raise InvalidTraitsError(printable(name), "is given twice")
         values[name] = value

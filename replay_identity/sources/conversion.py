@@ -1,5 +1,6 @@
 """Convert the fields of a row to a user: find the user's own fields, check the id, and apply the mapping."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -8,6 +9,7 @@ from typing import Any, Final
 import attrs
 
 from .._paths import FieldPath, not_nestable, parents_of
+from .._text import pluralize
 from ..errors import InvalidTraitsError, SourceError, printable
 from ..mapping import CompiledMapping, RowMapping
 from ..traits import OWN_FIELDS, USER_ID_KEYS, UserTraits, from_validated_row, id_text, own_field
@@ -17,6 +19,10 @@ from .rows import BadRow, Row, SourceNotes
 _MAX_SHAPES: Final = 1000
 # Columns that an error lists.
 _MAX_LISTED: Final = 20
+# What no column is called: an address, a number, a date, a boolean, or a short id.
+_VALUE: Final = re.compile(
+    r".*@.*|[-+(]?[0-9].*|true|false|yes|no|null|[a-z]{0,3}[-_]?[0-9]+", re.IGNORECASE | re.DOTALL
+)
 _SET_USER_ID: Final = 'name it in a mapping: user_id = "…" (--mapping)'
 
 
@@ -144,11 +150,11 @@ class RowConverter:
 
     def finish(self) -> None:
         """Add to the notes what is known once all rows are read."""
-        if self._compiled is None:
+        if self._compiled is None or self.mapping is None:
             return
         self.notes.unreadable.update(self._compiled.unreadable)
         self._compiled.unreadable.clear()
-        if self._names and self.mapping is not None and self.mapping.strict:
+        if self._names and self.mapping.strict:
             unused = sorted(self._compiled.unseen)
             self.notes.unused.update({path: _similar(path, self._names) for path in unused})
 
@@ -269,11 +275,8 @@ def _similar(path: str, names: Iterable[str]) -> str | None:
 
 
 def _list_columns(names: Sequence[str]) -> str:
-    """Return a sentence of the columns; names that may be values, because there is no header, are not shown."""
-    shown = [printable(name) if _is_like_a_name(name) else "…" for name in names[:_MAX_LISTED]]
+    """Return which columns there are; if there may be no header, their names are values and are not shown."""
+    if any(map(_VALUE.fullmatch, names)):
+        return f"found {pluralize(len(names), 'column')}, but the first line looks like a row instead of a header"
     more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
-    return f"found {', '.join(shown)}{more}"
-
-
-def _is_like_a_name(name: str) -> bool:
-    return "@" not in name and not name[:1].isdigit()
+    return f"found {', '.join(map(printable, names[:_MAX_LISTED]))}{more}"

@@ -23,7 +23,8 @@ class IdentityFile:
         content: The bytes: UTF-8, with or without a byte order mark.
         users: The users in the valid rows, in order; an id may occur twice. In CSV all values are strings, and an empty
             cell is a missing value.
-        bad_lines: Line numbers on which the invalid rows begin, starting at 1. Blank lines are not rows.
+        bad_lines: Line numbers on which the invalid rows begin, starting at 1. Blank lines, and lines of empty cells,
+            are not rows.
     """
 
     name: str
@@ -131,7 +132,8 @@ def _csv(columns: Sequence[str], quoting: int) -> _Layout:
     rows = [[pool[number % len(pool)] for pool in pools] for number in range(12)]
     without_id = [["" if pool is _IDS else cell for pool, cell in zip(pools, cells, strict=True)] for cells in rows[:2]]
     good = [_Piece(line(cells), _user_of_cells(columns, cells)) for cells in rows]
-    bad = [_Piece(line(cells), is_bad=True) for cells in (*without_id, rows[1][:-1], [*rows[1], "more"])]
+    # A row without any value is a blank one, as spreadsheets write them.
+    bad = [_Piece(line(cells), is_bad=any(cells)) for cells in (*without_id, rows[1][:-1], [*rows[1], "more"])]
     return _Layout("users.csv", (_Piece(line(columns)),), (*good, *bad, *_BLANK))
 
 

@@ -63,7 +63,7 @@ def test_no_id_of_a_valid_row_is_missing(tmp_path_factory: pytest.TempPathFactor
         ('{"plan": "pro"}', []),
         ('["user_id"]', []),
         ('{"user_id": "u1"', ["u1"]),
-        ("[" * 100_000, []),
+        ("{" + "[" * 100_000, []),
     ],
 )
 def test_finds_the_id_on_a_line(tmp_path: Path, line: str, found: list[str]) -> None:

@@ -70,7 +70,10 @@ def test_a_spelled_user_id_wins_over_an_id() -> None:
         ),
         (
             "ada@example.com,7 Oak Street",
-            'has no column for the user id; found …, …; name it in a mapping: user_id = "…" (--mapping)',
+            (
+                "has no column for the user id; found 2 columns, but the first line looks like a row instead of a "
+                'header; name it in a mapping: user_id = "…" (--mapping)'
+            ),
         ),
     ],
 )
@@ -88,7 +91,7 @@ def test_ambiguous_fields_of_one_row_make_it_bad() -> None:
 
 def test_a_long_list_of_columns_is_cut() -> None:
     """An error stays readable."""
-    assert "c19 and 5 more;" in refused(",".join(f"c{number}" for number in range(25)) + "\n")
+    assert "column19 and 5 more;" in refused(",".join(f"column{number}" for number in range(25)) + "\n")
 
 
 def test_a_rule_applies_under_any_spelling() -> None:
