@@ -765,6 +765,18 @@ def test_arrow_has_values_of_many_kinds(wrap: Callable[[Any], Any]) -> None:
     )
 
 
+@frames
+def test_datetimes_in_frames_need_a_time_zone(frame: Callable[[Any], Any]) -> None:
+    """Which is never guessed."""
+    made = [{"id": "u1", "a": NAIVE, "b": NOON}, {"id": "u2", "a": None, "b": NOON}]
+    berlin = RowMapping(timezone="Europe/Berlin")
+
+    assert [problem.partition("; ")[0] for problem in problems(frame(made))] == [
+        "line 1: traits.a: the datetime has no time zone"
+    ]
+    assert users(frame(made), mapping=berlin)[0].traits == {"a": NOON - timedelta(hours=1), "b": NOON}
+
+
 def test_polars_has_values_of_many_kinds() -> None:
     """Categories, structs, lists and datetimes of each unit."""
     frame = pl.DataFrame(
