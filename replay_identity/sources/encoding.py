@@ -41,6 +41,8 @@ _COMMON: Final[Sequence[tuple[str, range]]] = (
 _WESTERN: Final = "windows-1252"
 # Share of such characters in a text. Names in these languages have two or more of them in a row.
 _LIKELY: Final = 0.6
+# Words of Western Europe, decoded as Cyrillic, have letters of both scripts. Words in Cyrillic have not.
+_MIXED_WORD: Final = re.compile(r"[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]")
 _FOREIGN_WORD: Final = re.compile(r"[^\x00-\x7f]{2,}")
 _QUOTED: Final = re.compile(r'"[^"]*"')
 
@@ -141,6 +143,8 @@ def _decode_start(content: bytes, encoding: str) -> str | None:
 
 def _share_of_common(text: str, encoding: str, common: range) -> float:
     """Return the share of *common* characters, in a row, in the characters of *text* that are not ASCII."""
+    if _MIXED_WORD.search(text):
+        return 0.0
     count = sum(not character.isascii() for character in text)
     in_a_row = (character for word in _FOREIGN_WORD.findall(text) for character in word)
     return sum(character.encode(encoding)[0] in common for character in in_a_row) / count if count else 0.0

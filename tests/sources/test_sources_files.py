@@ -885,6 +885,8 @@ def test_line_end_between_two_chunks_stays() -> None:
         ("u1,Zoë,pro", "windows-1252"),
         ("u1,José Peña,Málaga", "windows-1252"),
         ("u1,It\N{RIGHT SINGLE QUOTATION MARK}s €5", "windows-1252"),
+        ("u1,Größe,Müßig", "windows-1252"),
+        ("u1,Väätäinen", "windows-1252"),
         ("u1,Анна,про", "windows-1251"),
         ("u1,加藤,東京", "shift_jis"),
         ("u1,カトウ", "shift_jis"),
