@@ -42,9 +42,10 @@ class MigrationReport:
     def as_dict(self) -> dict[str, Any]:
         """Return the report for JSON."""
         return {
-            "source": self.source,
-            "listing": None if self.listing is None else attrs.asdict(self.listing),
             **self.run.as_dict(),
+            "source": self.source,
+            "notes": self.run.notes.as_dict(),
+            "listing": None if self.listing is None else attrs.asdict(self.listing),
             "fidelity": self.fidelity.as_dict(),
             "estimate": None
             if self.estimate is None

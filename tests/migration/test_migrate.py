@@ -366,6 +366,8 @@ def test_moves_a_file(move: Move) -> None:
     assert logrocket_traits(move) == plans(1)
     assert (report.source, report.listing, report.run.bad_row_count) == ("users.jsonl", None, 1)
     assert report.as_dict()["listing"] is None
+    assert report.as_dict()["source"] == report.source
+    assert report.as_dict()["notes"] == report.run.notes.as_dict()
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
