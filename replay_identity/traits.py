@@ -1,5 +1,6 @@
 """A user and their traits, independent of any vendor."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -34,16 +35,22 @@ NAME_KEYS: Final = ("name", "display_name")
 EMAIL_KEYS: Final = ("email",)
 OWN_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {"user_id": USER_ID_KEYS, "name": NAME_KEYS, "email": EMAIL_KEYS}
 
-_SEPARATORS: Final = str.maketrans("", "", " _-")
+# Also spaces that do not break, and characters of no width.
+_SEPARATORS: Final = re.compile(r"[\s_\-\u200b-\u200d\u2060\ufeff]+")
 _OWN_FIELD_BY_SPELLING: Final[Mapping[str, str]] = {
-    key.translate(_SEPARATORS): key for keys in OWN_FIELDS.values() for key in keys
+    _SEPARATORS.sub("", key): key for keys in OWN_FIELDS.values() for key in keys
 }
 
 
 @lru_cache(maxsize=4096)
 def own_field(name: str) -> str | None:
     """Return which of the user's own fields *name* spells, without regard to case, spaces, ``_`` and ``-``, or None."""
-    return _OWN_FIELD_BY_SPELLING.get(name.translate(_SEPARATORS).casefold())
+    return _OWN_FIELD_BY_SPELLING.get(plain_name(name))
+
+
+def plain_name(name: str) -> str:
+    """Return *name* without what may differ between two spellings of it: case, spaces, ``_`` and ``-``."""
+    return _SEPARATORS.sub("", name).casefold()
 
 
 def id_text(value: object, path: str) -> str:

@@ -23,6 +23,8 @@ _MAX_LISTED: Final = 20
 _VALUE: Final = re.compile(
     r".*@.*|[-+(]?[0-9].*|true|false|yes|no|null|[a-z]{0,3}[-_]?[0-9]+", re.IGNORECASE | re.DOTALL
 )
+# What is surely a value.
+_SURE_VALUE: Final = re.compile(r"[^@\s]+@[^@\s]+|[-+]?[0-9][0-9.,:/-]*|true|false", re.IGNORECASE)
 _SET_USER_ID: Final = 'name it in a mapping: user_id = "…" (--mapping)'
 
 
@@ -62,7 +64,8 @@ class RowConverter:
     _ruled: frozenset[str] = attrs.field(init=False)
     _shapes: dict[tuple[str, ...], _Shape] = attrs.field(init=False, factory=dict[tuple[str, ...], _Shape])
     _names: set[str] = attrs.field(init=False, factory=set[str])
-    _has_columns: bool = attrs.field(init=False, default=False)
+    # The same of the only set of names that a source with columns has.
+    _columns_shape: _Shape | None = attrs.field(init=False, default=None)
     _has_explained: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
@@ -99,10 +102,11 @@ class RowConverter:
             raise SourceError(self.source, str(error)) from None
         targets = {path.name for path in paths}
         self._check_mapping(names, targets)
-        if not self.anonymous and not self._has_id(targets):
+        may_lack_id = self.anonymous and not any(map(_SURE_VALUE.fullmatch, names))
+        if not may_lack_id and not self._has_id(targets):
             problem = f"has no column for the user id; {_list_columns(names)}; {_SET_USER_ID}"
             raise SourceError(self.source, problem)
-        self._has_columns = True
+        self._columns_shape = _Shape((), _id_key(targets))
         return paths
 
     def convert(self, fields: dict[str, Any], line: int, last_line: int | None = None) -> Row | BadRow | None:
@@ -126,11 +130,9 @@ class RowConverter:
 
     def convert_fast(self, fields: dict[str, Any], line: int) -> Row | None:
         """Return the user whose validated *fields* `parse_traits` returned, or None if `convert` must judge the row."""
-        shape = self._shapes.get(tuple(fields)) or self._shape(tuple(fields))
+        shape = self._rename(fields)
         if shape.id_key is None:
             return None
-        for name, own in shape.renames:
-            fields[own] = fields.pop(name)
         if type(fields[shape.id_key]) is not str:
             fields[shape.id_key] = id_text(fields[shape.id_key], shape.id_key)
         return Row(line, from_validated_row(fields))
@@ -138,13 +140,10 @@ class RowConverter:
     def find_id(self, fields: dict[str, Any]) -> str | None:
         """Return the user id in *fields* as `convert` finds it, or None if there is no valid one."""
         try:
-            if not self._has_columns:
-                self._rename(fields)
+            shape = self._rename(fields)
             if self._compiled is not None:
-                user_id = self._compiled.find_user_id(fields)
-                return user_id if isinstance(user_id, str) else None
-            key = next((key for key in USER_ID_KEYS if key in fields), None)
-            return None if key is None else id_text(fields[key], key)
+                return self._compiled.find_user_id(fields)
+            return None if shape.id_key is None else id_text(fields[shape.id_key], shape.id_key)
         except InvalidTraitsError:
             return None
 
@@ -155,23 +154,23 @@ class RowConverter:
         self.notes.unreadable.update(self._compiled.unreadable)
         self._compiled.unreadable.clear()
         if self._names and self.mapping.strict:
-            unused = sorted(self._compiled.unseen)
+            unused = sorted(self._compiled.unseen - self._names)
             self.notes.unused.update({path: _similar(path, self._names) for path in unused})
 
     def _to_user(self, fields: dict[str, Any]) -> UserTraits | None:
-        if not self._has_columns:
-            self._rename(fields)
+        shape = self._rename(fields)
         if self._compiled is None:
-            key = next((key for key in USER_ID_KEYS if key in fields), None)
-            if key is not None:
-                fields[key] = id_text(fields[key], key)
+            if shape.id_key is not None:
+                fields[shape.id_key] = id_text(fields[shape.id_key], shape.id_key)
             return UserTraits.from_mapping(fields)
         return self._compiled.to_user(fields) if self._compiled.selects(fields) else None
 
-    def _rename(self, fields: dict[str, Any]) -> None:
-        """Give the user's own fields their names."""
-        for name, own in (self._shapes.get(tuple(fields)) or self._shape(tuple(fields))).renames:
+    def _rename(self, fields: dict[str, Any]) -> _Shape:
+        """Give the user's own fields their names, and return the shape of the row."""
+        shape = self._columns_shape or self._shapes.get(tuple(fields)) or self._shape(tuple(fields))
+        for name, own in shape.renames:
             fields[own] = fields.pop(name)
+        return shape
 
     def _shape(self, names: tuple[str, ...]) -> _Shape:
         if len(self._shapes) >= _MAX_SHAPES:
@@ -179,8 +178,7 @@ class RowConverter:
         elif len(self._names) < _MAX_SHAPES:
             self._names.update(names)
         renames = self._match(names)
-        keys = {renames.get(name, name) for name in names}
-        shape = _Shape(tuple(renames.items()), next((key for key in USER_ID_KEYS if key in keys), None))
+        shape = _Shape(tuple(renames.items()), _id_key({renames.get(name, name) for name in names}))
         self._shapes[names] = shape
         return shape
 
@@ -245,7 +243,16 @@ class RowConverter:
         if self.mapping is not None and self.mapping.user_id is not None:
             return f"has no user id; expected one in {printable(self.mapping.user_id)}"
         expected = f"has no user id; expected one in {', '.join(USER_ID_KEYS)}"
-        return expected if self._has_columns else f"{expected} ({_list_columns(sorted(self._names))}); {_SET_USER_ID}"
+        return (
+            expected
+            if self._columns_shape is not None
+            else f"{expected} ({_list_columns(sorted(self._names))}); {_SET_USER_ID}"
+        )
+
+
+def _id_key(names: Collection[str]) -> str | None:
+    """Return which of *names* holds the user id."""
+    return next((key for key in USER_ID_KEYS if key in names), None)
 
 
 def _only(spellings: Sequence[str], own: str, setting: str) -> str:

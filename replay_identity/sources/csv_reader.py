@@ -4,7 +4,7 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final
 
 import attrs
@@ -12,6 +12,7 @@ import attrs
 from .._paths import FieldPath
 from .._text import pluralize
 from ..errors import SourceError, printable
+from ..traits import plain_name
 from .conversion import RowConverter
 from .lines import MAX_LINE, TOO_LONG, Line, not_utf8
 from .rows import BadRow, Row
@@ -20,12 +21,19 @@ _DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vert
 # A quoted cell, which may go on in the next line.
 _QUOTED: Final = re.compile(r'"[^"]*(?:""[^"]*)*(?:"|$)')
 # The first line with which Excel writes and reads the delimiter.
-_SEP_LINE: Final = re.compile(r'"?sep=(.)"?\r?\n?')
+_SEP_LINE: Final = re.compile(r'"?sep=(.)"?\r?\n?', re.IGNORECASE)
 # The line below the header of a table that is printed for people, as psql and Markdown do.
 _RULER: Final = re.compile(r"\s*[|+]?[\s:]*--[-+|:\s]*")
 _BYTE_ORDER_MARK: Final = "\ufeff"
+# What a row of empty cells has.
+_BLANK: Final = ',;|\t \r\n"'
+# The longest name that may be the value of another column.
+_MAX_CODE: Final = 2
+# Of a cell and of a name, that many characters are compared first: almost all rows differ there already.
+_START: Final = 3
 # Bytes that are not UTF-8 are decoded to these, so that they affect only the cell that they are in.
 _NOT_UTF8: Final = re.compile("[\udc80-\udcff]")
+_FOR_PEOPLE: Final = "is a table printed for people, not CSV; export it as CSV, in psql with \\copy … csv header"
 _SQL_HINT: Final = "a query with read_csv(…) can read other dialects (--sql)"
 
 
@@ -47,7 +55,7 @@ def csv_rows(
         SourceError: The header is not valid, or the delimiter cannot be told from it.
     """
     table = _Table.open(lines, source, converter, delimiter)
-    for record in table.records():
+    for record in table.records:
         row = _row(record, table, converter)
         if row is not None:
             yield row
@@ -64,7 +72,7 @@ def csv_ids(lines: Iterator[Line], source: str, converter: RowConverter, *, deli
     if not columns:
         return
     end = columns[-1][0] + 1
-    for record in table.records():
+    for record in table.records:
         cells = _first_cells(record, table.delimiter, end)
         row: dict[str, Any] = {}
         for index, path in columns:
@@ -86,23 +94,29 @@ class _Record:
 
 @attrs.frozen
 class _Table:
-    """The header of a file, and the lines below it.
+    """The header of a file, and the records below it.
 
     Attributes:
         source: Name of the file.
         delimiter: The character between cells.
-        header: The names of the columns, without empty ones at the end.
-        names: The same names.
+        header: The names of the columns, without empty ones at the end, as `plain_name` returns them.
+        starts: How these names start.
+        id_index: Index of the column of the user id, or 0.
+        id_name: Its name as the header has it.
         columns: The path of the field in each column.
-        lines: The lines below the header.
+        keeps_empty: Whether an empty cell of a column is kept, because it is an invalid id.
+        records: The records below the header that are not blank.
     """
 
     source: str
     delimiter: str
     header: list[str]
-    names: frozenset[str]
+    starts: frozenset[str]
+    id_index: int
+    id_name: str
     columns: tuple[FieldPath, ...]
-    lines: Iterator[Line] = attrs.field(repr=False)
+    keeps_empty: tuple[bool, ...]
+    records: Iterator[_Record] = attrs.field(repr=False)
 
     @classmethod
     def open(cls, lines: Iterator[Line], source: str, converter: RowConverter, delimiter: str | None) -> "_Table":
@@ -112,49 +126,84 @@ class _Table:
             SourceError: There is none, or it is not valid.
         """
         lines, delimiter = _read_delimiter(lines, source, delimiter)
-        header = next(_records(lines, delimiter), None)
-        if header is None:
-            raise SourceError(source, "is empty; expected a first line with the names of the columns")
-        names = _names(header, delimiter, source)
-        return cls(source, delimiter, names, frozenset(names), converter.columns(names), lines)
-
-    def records(self) -> Iterator[_Record]:
-        """Yield the records below the header that are not blank."""
-        records = _records(self.lines, self.delimiter)
+        records = _records(lines, delimiter)
         first = next(records, None)
         if first is None:
-            return
-        if first.text is not None and len(self.header) > 1 and _RULER.fullmatch(first.text):
-            problem = "is a table printed for people, not CSV; export it as CSV, in psql with \\copy … csv header"
-            raise SourceError(self.source, problem)
-        yield from chain([first], records)
+            raise SourceError(source, "is empty; expected a first line with the names of the columns")
+        names = _names(first, delimiter, source)
+        rest = list(islice(records, 1))
+        _check_first(rest, len(names), delimiter, source)
+        columns = converter.columns(names)
+        keeps_empty = tuple(path.name in converter.id_paths for path in columns)
+        header = list(map(plain_name, names))
+        id_index = keeps_empty.index(True) if any(keeps_empty) else 0
+        return cls(
+            source=source,
+            delimiter=delimiter,
+            header=header,
+            starts=frozenset(name[:_START] for name in header),
+            id_index=id_index,
+            id_name=names[id_index],
+            columns=columns,
+            keeps_empty=keeps_empty,
+            records=chain(rest, records),
+        )
+
+
+def _check_first(records: Sequence[_Record], column_count: int, delimiter: str, source: str) -> None:
+    """Check the first of *records* below a header.
+
+    Raises:
+        SourceError: It shows that the header is none, or that the file is no CSV.
+    """
+    for record in records:
+        cells = _cells(record, delimiter)
+        if column_count > 1 and _RULER.fullmatch(record.text or ""):
+            raise SourceError(source, _FOR_PEOPLE)
+        if column_count == 1 and not isinstance(cells, str) and len(cells) > 1 and any(cells[1:]):
+            raise SourceError(source, f"has more cells below the first line than in it; {_SQL_HINT}")
 
 
 def _row(record: _Record, table: _Table, converter: RowConverter) -> Row | BadRow | None:
     cells = _cells(record, table.delimiter)
     if isinstance(cells, str):
         return BadRow(record.line, record.last_line, cells)
-    if cells[0] in table.names or cells[0][:1] == _BYTE_ORDER_MARK:
-        problem = _header_problem(cells, table)
-        if problem is not None:
-            return BadRow(record.line, record.last_line, problem)
     if len(cells) > 1 and not any(cells):
         return None
-    if len(cells) != len(table.columns) and not _trim(cells, len(table.columns)):
-        problem = f"has {pluralize(len(cells), 'cell')}, but the header has {len(table.columns)}"
+    problem = _problem(cells, record, table)
+    if problem is not None:
         return BadRow(record.line, record.last_line, problem)
     row: dict[str, Any] = {}
-    id_paths, keeps_nulls = converter.id_paths, converter.has_mapping
-    for path, cell in zip(table.columns, cells, strict=True):
+    has_nulls = converter.has_mapping
+    for path, keeps_empty, cell in zip(table.columns, table.keeps_empty, cells, strict=True):
         # An empty id must not make an anonymous user: each run would create this user again.
-        if cell or path.name in id_paths:
-            if not cell.isascii() and _NOT_UTF8.search(cell):
-                problem = f"{printable(path.name)}: {_not_utf8(record.text or '')}"
-                return BadRow(record.line, record.last_line, problem)
+        if cell or keeps_empty:
             path.set(row, cell)
-        elif keeps_nulls:
+        elif has_nulls:
             path.set(row, None)
     return converter.convert(row, record.line, record.last_line)
+
+
+def _problem(cells: list[str], record: _Record, table: _Table) -> str | None:
+    """Return what is wrong with the *cells* of a record, without empty ones at the end, or None.
+
+    Raises:
+        SourceError: They are another header.
+    """
+    text, count = record.text or "", len(table.columns)
+    if _may_be_header(cells, text, table) and (problem := _header_problem(cells, table)) is not None:
+        return problem
+    if len(cells) != count and not _trim(cells, count):
+        problem = f"has {pluralize(len(cells), 'cell')}, but the header has {count}"
+        is_quoted = "'" in text or (len(cells) == 1 and '"' in text)
+        return f"{problem}; {_SQL_HINT}" if is_quoted else problem
+    if not text.isascii() and _NOT_UTF8.search(text):
+        index = next(index for index, cell in enumerate(cells) if _NOT_UTF8.search(cell))
+        return f"{printable(table.columns[index].name)}: {_not_utf8(text)}"
+    user_id = cells[table.id_index]
+    if user_id[:1] == "'" == user_id[-1:]:
+        return f"{printable(table.columns[table.id_index].name)}: is in single quotes; {_SQL_HINT}"
+    return None
 
 
 def _trim(cells: list[str], count: int) -> bool:
@@ -164,18 +213,32 @@ def _trim(cells: list[str], count: int) -> bool:
     return len(cells) == count
 
 
+def _may_be_header(cells: list[str], text: str, table: _Table) -> bool:
+    """Return True if *cells*, which *text* has, may be a header; fast, because few rows may."""
+    if cells[0][:1] == _BYTE_ORDER_MARK:
+        cells[0] = cells[0].lstrip(_BYTE_ORDER_MARK)
+    return table.id_name in text or cells[0].lstrip()[:_START].lower() in table.starts or _starts_as_id(cells, table)
+
+
+def _starts_as_id(cells: list[str], table: _Table) -> bool:
+    index = table.id_index
+    return 0 < index < len(cells) and cells[index].lstrip()[:_START].lower() in table.starts
+
+
 def _header_problem(cells: list[str], table: _Table) -> str | None:
-    """Return what is wrong if *cells* are a header again, as in files that were joined.
+    """Return what is wrong if *cells* are the header again, as in files that were joined.
 
     Raises:
-        SourceError: The columns are in another order, so that all rows below would be misread.
+        SourceError: They are a header with other columns, so that all rows below it would be misread.
     """
-    cells[0] = cells[0].lstrip(_BYTE_ORDER_MARK)
-    names = [cell.strip() for cell in cells]
+    names = list(map(plain_name, cells))
     _trim(names, len(table.header))
     if names == table.header:
         return "repeats the header; if files were joined, pass them one by one"
-    if len(names) > 1 and set(names).issubset(table.names):
+    id_name = table.header[table.id_index]
+    # Two letters may be a value: "id" is a country.
+    is_header = id_name in (names if len(id_name) > _MAX_CODE else names[table.id_index : table.id_index + 1])
+    if is_header or (len(names) > 1 and set(names).issubset(table.header)):
         raise SourceError(table.source, "has another header further down; if files were joined, pass them one by one")
     return None
 
@@ -218,7 +281,7 @@ def _read_delimiter(lines: Iterator[Line], source: str, delimiter: str | None) -
         found = _SEP_LINE.fullmatch(text)
         if found is not None and delimiter is None:
             delimiter = found[1]
-        elif found is None and (content is None or text.strip()):
+        elif found is None and (content is None or text.strip(_BLANK)):
             return chain([(number, content)], lines), delimiter or _find_delimiter(text, source)
     return iter(()), ","
 
@@ -248,6 +311,10 @@ def _names(header: _Record, delimiter: str, source: str) -> list[str]:
         raise SourceError(source, f"the header is {_not_utf8(header.text or '')}")
     if not all(names):
         raise SourceError(source, f"column {names.index('') + 1} has no name")
+    if names[0].startswith("#"):
+        raise SourceError(source, f"begins with a comment; {_SQL_HINT}")
+    if header.text is not None and _RULER.fullmatch(header.text):
+        raise SourceError(source, _FOR_PEOPLE)
     if any(name.startswith('"') for name in names):
         raise SourceError(source, f"the header has spaces before its quotes; {_SQL_HINT}")
     return names

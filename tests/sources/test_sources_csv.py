@@ -221,8 +221,8 @@ def test_a_header_in_another_order_ends_the_file() -> None:
 
 
 def test_a_cell_may_be_the_name_of_a_column() -> None:
-    """Not every cell of the row is one."""
-    assert shown(b"id,plan\nplan,pro\n") == ["plan"]
+    """Not every cell of the row is one, and "id" is also a country."""
+    assert shown(b"id,plan\nplan,pro\nu1,id\n") == ["plan", "u1"]
 
 
 def test_ignores_the_blank_cells_of_spreadsheets() -> None:
@@ -251,3 +251,61 @@ def test_dots_that_do_not_nest_belong_to_the_name(names: str) -> None:
 
     assert isinstance(row, Row)
     assert row.user.traits == {names.removeprefix("id,"): "x"}
+
+
+@pytest.mark.parametrize("header", ["User ID,E-Mail", "user_id,email", " USER_ID , Email ,"])
+def test_a_header_is_repeated_under_any_spelling(header: str) -> None:
+    """The files that were joined came from different tools."""
+    assert shown(f"user_id,email\nu1,a@example.com\n{header}\nu2,b@example.com\n".encode()) == [
+        "u1",
+        "line 3: repeats the header; if files were joined, pass them one by one",
+        "u2",
+    ]
+
+
+@pytest.mark.parametrize("header", ["user_id,plan", "email,user_id", "plan,user_id", "User ID"])
+def test_a_header_with_other_columns_ends_the_file(header: str) -> None:
+    """All rows below it would be misread."""
+    rows = read_users(io.BytesIO(f"user_id,email\nu1,a@example.com\n{header}\nu2,pro\n".encode()), format="csv")
+
+    assert isinstance(next(rows), Row)
+    with pytest.raises(SourceError, match="has another header further down"):
+        next(rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("# exported\nid,plan\nu1,pro\n", "begins with a comment"),
+        ("Report: users\nid,plan\nu1,pro\n", "has more cells below the first line than in it"),
+        ("+----+------+\n| id | plan |\n+----+------+\n", "is a table printed for people"),
+    ],
+)
+def test_lines_before_the_header_are_refused(text: str, problem: str) -> None:
+    """Also where no id is needed."""
+    for anonymous in (False, True):
+        with pytest.raises(SourceError, match=problem):
+            next(read_users(io.BytesIO(text.encode()), format="csv", anonymous=anonymous))
+
+
+def test_an_id_in_single_quotes_is_a_bad_row() -> None:
+    """They would become a part of the id."""
+    assert shown(b"id,plan\n'u1','pro'\nO'Brien',x\n") == [
+        "line 2: id: is in single quotes; a query with read_csv(\u2026) can read other dialects (--sql)",
+        "O'Brien'",
+    ]
+
+
+def test_cells_in_other_quotes_name_the_remedy() -> None:
+    """CSV knows only double quotes around single cells."""
+    problem = "a query with read_csv(\u2026) can read other dialects (--sql)"
+
+    assert shown(b"id,plan\nu1,'a,b'\n\"u2,pro\"\n") == [
+        f"line 2: has 3 cells, but the header has 2; {problem}",
+        f"line 3: has 1 cell, but the header has 2; {problem}",
+    ]
+
+
+def test_blank_rows_may_come_before_the_header() -> None:
+    """Spreadsheets begin with them."""
+    assert shown(b",,\n\n,,\nid,email,plan\nu1,a@example.com,pro\n") == ["u1"]
