@@ -198,12 +198,12 @@ def _to_list(value: object, path: str, cast: CastFunction) -> list[Any]:
     return [cast(item, f"{path}[{index}]") for index, item in enumerate(items)]
 
 
-def _array_items(text: str, path: str) -> list[str]:
-    """Return the items of a PostgreSQL array, such as ``{a,"b c",NULL}``, without the nulls."""
+def _array_items(text: str, path: str) -> list[str | None]:
+    """Return the items of a PostgreSQL array, such as ``{a,"b c",NULL}``."""
     if not text.endswith("}"):
         _reject(path, "expected a list")
     inner = text[1:-1]
-    items: list[str] = []
+    items: list[str | None] = []
     position = 0
     while position < len(inner) and not (not items and inner.isspace()):
         match = _ARRAY_ITEM.match(inner, position)
@@ -211,8 +211,8 @@ def _array_items(text: str, path: str) -> list[str]:
             _reject(path, "expected a list, as JSON or as a PostgreSQL array without arrays inside")
         position = match.end()
         plain = match["plain"]
-        if plain is None or plain.strip().upper() != "NULL":
-            items.append(_ESCAPED.sub(r"\1", match["quoted"] if plain is None else plain.rstrip()))
+        is_null = plain is not None and plain.strip().upper() == "NULL"
+        items.append(None if is_null else _ESCAPED.sub(r"\1", match["quoted"] if plain is None else plain.rstrip()))
     return items
 
 

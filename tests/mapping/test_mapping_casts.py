@@ -127,8 +127,8 @@ def each(cast: str, problem: str, /, *values: Any) -> list[tuple[str, Any, str]]
         ("reals", "[1, 2.5]", [1.0, 2.5]),
         ("bools", ["yes", 0], [True, False]),
         ("dates", ["2026-11-21"], [date(2026, 11, 21)]),
-        ("strs", '{a,"b c",NULL}', ["a", "b c"]),
-        ("strs", r'{"NULL", null ,"a\"b","\\",d\,e, f g }', ["NULL", 'a"b', "\\", "d,e", "f g"]),
+        ("strs", '{a,"b c"}', ["a", "b c"]),
+        ("strs", r'{"NULL","a\"b","\\",d\,e, f g }', ["NULL", 'a"b', "\\", "d,e", "f g"]),
         ("strs", '{"a, {b}"}', ["a, {b}"]),
         ("strs", "{}", []),
         ("strs", "{ }", []),
@@ -282,6 +282,13 @@ def test_adds_the_time_zone_to_naive_datetimes() -> None:
 
     assert to_date("2026-11-21T14:00", "field") == to_date("2026-11-21T12:00Z", "field") == NOON
     assert to_dates(["2026-11-21 14:00", "2026-11-21"], "field") == [NOON, date(2026, 11, 21)]
+
+
+@pytest.mark.parametrize("items", ["{a,NULL}", "{a, null }", '["a", null]'])
+def test_rejects_nulls_in_lists(items: str) -> None:
+    """Vendors have no null in a list, and an item must not vanish."""
+    with pytest.raises(InvalidTraitsError, match=r"^field\[1\]: expected a string"):
+        find_cast("strs", None)(items, "field")
 
 
 @pytest.mark.parametrize("text", ["2026-03-29T02:30:00", "2026-10-25T02:30:00"])
