@@ -31,6 +31,7 @@ _BLANK: Final = ',;|\t \r\n"'
 _MAX_CODE: Final = 2
 # Of a cell and of a name, that many characters are compared first: almost all rows differ there already.
 _START: Final = 3
+_MAX_TITLES: Final = 20
 # Bytes that are not UTF-8 are decoded to these, so that they affect only the cell that they are in.
 _NOT_UTF8: Final = re.compile("[\udc80-\udcff]")
 _FOR_PEOPLE: Final = "is a table printed for people, not CSV; export it as CSV, in psql with \\copy … csv header"
@@ -131,7 +132,8 @@ class _Table:
         if first is None:
             raise SourceError(source, "is empty; expected a first line with the names of the columns")
         names = _names(first, delimiter, source)
-        rest = list(islice(records, 1))
+        # Titles above the header have fewer cells than the rows.
+        rest = list(islice(records, 1 if len(names) > 1 else _MAX_TITLES))
         _check_first(rest, len(names), delimiter, source)
         columns = converter.columns(names)
         keeps_empty = tuple(path.name in converter.id_paths for path in columns)
@@ -151,10 +153,10 @@ class _Table:
 
 
 def _check_first(records: Sequence[_Record], column_count: int, delimiter: str, source: str) -> None:
-    """Check the first of *records* below a header.
+    """Check the first *records* below a header.
 
     Raises:
-        SourceError: It shows that the header is none, or that the file is no CSV.
+        SourceError: They show that the first line is not the header, or that the file is not CSV.
     """
     for record in records:
         cells = _cells(record, delimiter)
@@ -197,6 +199,8 @@ def _problem(cells: list[str], record: _Record, table: _Table) -> str | None:
         problem = f"has {pluralize(len(cells), 'cell')}, but the header has {count}"
         is_quoted = "'" in text or (len(cells) == 1 and '"' in text)
         return f"{problem}; {_SQL_HINT}" if is_quoted else problem
+    if "\0" in text:
+        return "has a zero byte; if the file is UTF-16, set encoding (--encoding)"
     if not text.isascii() and _NOT_UTF8.search(text):
         index = next(index for index, cell in enumerate(cells) if _NOT_UTF8.search(cell))
         return f"{printable(table.columns[index].name)}: {_not_utf8(text)}"

@@ -152,9 +152,14 @@ def test_an_invalid_header_fails_the_file(content: bytes, problem: str) -> None:
     assert str(caught.value) == f"stream: {problem}"
 
 
-@given(st.lists(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=2, max_size=2), max_size=6))
+@given(
+    st.lists(
+        st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), min_size=2, max_size=2),
+        max_size=6,
+    )
+)
 def test_reads_what_the_csv_module_writes(cells: list[list[str]]) -> None:
-    """This holds for any text."""
+    """This holds for any text without zero bytes."""
     text = io.StringIO()
     csv.writer(text).writerows([["id", "a", "b"], *([f"u{number}", *pair] for number, pair in enumerate(cells))])
 
@@ -277,7 +282,7 @@ def test_a_header_with_other_columns_ends_the_file(header: str) -> None:
     ("text", "problem"),
     [
         ("# exported\nid,plan\nu1,pro\n", "begins with a comment"),
-        ("Report: users\nid,plan\nu1,pro\n", "has more cells below the first line than in it"),
+        ("Report: users\n2026-11-30\nid,plan\nu1,pro\n", "has more cells below the first line than in it"),
         ("+----+------+\n| id | plan |\n+----+------+\n", "is a table printed for people"),
     ],
 )

@@ -456,7 +456,7 @@ def test_leaves_out_rows_that_the_mapping_leaves_out(path: Path) -> None:
     [
         (["user_id", "=A1"], "the header, column B: has a formula without a value"),
         (["user_id", "plan", "plan"], "has the column plan more than once"),
-        (["plan", 2024], "has no column for the user id; found plan"),
+        (["plan", "tier"], "has no column for the user id; found plan, tier"),
     ],
 )
 def test_a_header_that_is_not_valid_is_an_error(path: Path, header: list[Any], expected: str) -> None:
