@@ -155,7 +155,7 @@ class RowConverter:
         self._compiled.unreadable.clear()
         if self._names and self.mapping.strict:
             unused = sorted(self._compiled.unseen - self._names)
-            self.notes.unused.update({path: _similar(path, self._names) for path in unused})
+            self.notes.add_unused({path: _similar(path, self._names) for path in unused})
 
     def _to_user(self, fields: dict[str, Any]) -> UserTraits | None:
         shape = self._rename(fields)

@@ -1,5 +1,6 @@
 """Inspect the rows of a source for what is valid and still likely to be a mistake, in bounded memory."""
 
+import re
 from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, TypeVar
@@ -25,6 +26,7 @@ _MAX_LISTED: Final = 20
 _BUCKETS: Final = 256
 _MASK: Final = _BUCKETS - 1
 
+_WHOLE_FLOAT: Final = re.compile(r"-?[0-9]+\.0+")
 _WORDS: Final[dict[Cast, str]] = {"bool": "boolean", "int": "integer", "real": "number", "date": "date"}
 
 
@@ -125,6 +127,7 @@ class SourceInspection:
         rows: Number of rows with a user.
         ids_with_blanks: Number of rows whose id begins or ends with a blank.
         ids_with_invisible: Number of rows whose id has a character of no width, or one that is not composed.
+        ids_like_floats: Number of rows whose id is a whole number with a zero fraction, such as ``17.0``.
         emails_with_blanks: Number of rows whose e-mail address has a blank.
         emails_with_invisible: Number of rows whose e-mail address has such a character.
     """
@@ -132,6 +135,7 @@ class SourceInspection:
     rows: int = attrs.field(default=0, init=False)
     ids_with_blanks: int = attrs.field(default=0, init=False)
     ids_with_invisible: int = attrs.field(default=0, init=False)
+    ids_like_floats: int = attrs.field(default=0, init=False)
     emails_with_blanks: int = attrs.field(default=0, init=False)
     emails_with_invisible: int = attrs.field(default=0, init=False)
     _ids: _IdSpellings = attrs.field(factory=_IdSpellings, init=False, repr=False)
@@ -171,6 +175,7 @@ class SourceInspection:
         counts = {
             "with a blank before or after the id": self.ids_with_blanks,
             "with characters of no width in the id": self.ids_with_invisible,
+            "with an id like 17.0, where a data frame had empty ids (cast it to int)": self.ids_like_floats,
             "with a blank in the e-mail address": self.emails_with_blanks,
             "with characters of no width in the e-mail address": self.emails_with_invisible,
         }
@@ -183,6 +188,7 @@ class SourceInspection:
             "similar_ids": attrs.asdict(self.similar_ids),
             "ids_with_blanks": self.ids_with_blanks,
             "ids_with_invisible": self.ids_with_invisible,
+            "ids_like_floats": self.ids_like_floats,
             "emails_with_blanks": self.emails_with_blanks,
             "emails_with_invisible": self.emails_with_invisible,
             "text_columns": {printable(path): cast for path, cast in self.text_columns.items()},
@@ -195,6 +201,7 @@ class SourceInspection:
             return
         self.ids_with_blanks += user_id != user_id.strip()
         self.ids_with_invisible += visible_text(user_id) != user_id
+        self.ids_like_floats += _WHOLE_FLOAT.fullmatch(user_id) is not None
 
     def _add_email(self, email: str) -> None:
         if email.isascii() and email.isprintable() and " " not in email:

@@ -1,7 +1,7 @@
 """Rows of a source: users, and rows that are not valid users."""
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -62,6 +62,18 @@ class SourceNotes:
     unreadable: Counter[str] = attrs.field(factory=Counter[str])
     left_out: int = 0
     warnings: list[str] = attrs.field(factory=list[str])
+    # Whether the rows of a file are all read.
+    _has_unused: bool = attrs.field(default=False, init=False, eq=False)
+
+    def add_unused(self, unused: Mapping[str, str | None]) -> None:
+        """Add the fields that no row of one file has, and keep those that no row of any file has.
+
+        Args:
+            unused: Such fields, each with a similar name that rows have, or None.
+        """
+        if self._has_unused:
+            unused = {path: near for path, near in self.unused.items() if path in unused}
+        self.unused, self._has_unused = dict(unused), True
 
     def lines(self) -> list[str]:
         """Return the notes as sentences, without any value."""

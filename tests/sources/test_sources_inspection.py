@@ -54,6 +54,15 @@ def test_other_ids_are_not_similar(user_ids: list[str]) -> None:
     assert ids(*user_ids).similar_ids == SimilarIds()
 
 
+@pytest.mark.parametrize(("user_id", "count"), [("17.0", 1), ("-3.00", 1), ("17.5", 0), ("17", 0), ("v1.0", 0)])
+def test_ids_with_a_zero_fraction_are_counted(user_id: str, count: int) -> None:
+    """A data frame wrote them, because an id was missing."""
+    inspection = ids(user_id)
+
+    assert inspection.ids_like_floats == count
+    assert bool(inspection.warnings()) == bool(count)
+
+
 def test_composed_characters_are_compared() -> None:
     """One letter, written in two ways."""
     assert ids("jos\u00e9", "jose\u0301").similar_ids == SimilarIds(2, 1)
@@ -193,6 +202,7 @@ def test_warnings_are_sentences_without_values() -> None:
         "similar_ids": {"ids": 2, "users": 1},
         "ids_with_blanks": 1,
         "ids_with_invisible": 1,
+        "ids_like_floats": 0,
         "emails_with_blanks": 1,
         "emails_with_invisible": 1,
         "text_columns": {"seats": "int"},

@@ -149,6 +149,18 @@ def test_fields_that_no_row_has_are_in_the_notes() -> None:
     assert rows.notes.lines() == ["the mapping names snn, which no row has; did you mean ssn?"]
 
 
+def test_fields_of_one_file_are_not_missed_in_others(tmp_path: Path) -> None:
+    """Only a field that no row of any file has is one."""
+    for name in ("a", "b", "c"):
+        row = '{"id": "u1"}' if name == "c" else f'{{"id": "{name}", "{name}": 1}}'
+        (tmp_path / f"{name}.jsonl").write_text(row, encoding="utf-8")
+    mapping = RowMapping(fields={name: FieldRule(drop=True) for name in ("a", "b", "x")})
+    rows = read_users(str(tmp_path / "*.jsonl"), mapping=mapping)
+
+    assert len(list(rows)) == 3
+    assert rows.notes.unused == {"x": None}
+
+
 def test_a_source_without_rows_lacks_nothing() -> None:
     """An empty export is not a mistake of the mapping."""
     mapping = RowMapping(fields={"plan": FieldRule(drop=True)})
