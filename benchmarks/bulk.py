@@ -37,6 +37,7 @@ class Sizes:
         slow_puts: Number of users sent to LogRocket at 50 ms latency.
         quota: Requests a minute that the sink allows.
         quota_minutes: Number of users sent under the quota, as minutes of the quota.
+        input_rows: Number of rows that are read from files and frames.
         rounds: Number of rounds of each benchmark.
     """
 
@@ -46,11 +47,19 @@ class Sizes:
     slow_puts: int = 12_800
     quota: int = 1_200
     quota_minutes: float = 2.5
+    input_rows: int = 1_000_000
     rounds: int = 5
 
 
 QUICK: Final = Sizes(
-    users=10_000, memory_users=20_000, puts=2_000, slow_puts=1_280, quota=120, quota_minutes=1.25, rounds=2
+    users=10_000,
+    memory_users=20_000,
+    puts=2_000,
+    slow_puts=1_280,
+    quota=120,
+    quota_minutes=1.25,
+    input_rows=20_000,
+    rounds=2,
 )
 
 

@@ -18,7 +18,7 @@ from typing import Final
 import attrs
 from rich.console import Console
 
-from benchmarks import bulk, calls, peers, strategies
+from benchmarks import bulk, calls, inputs, peers, strategies
 from benchmarks.bulk import QUICK, Bench, Sizes
 from benchmarks.processes import FailedError
 from benchmarks.tables import Table, show
@@ -26,6 +26,7 @@ from benchmarks.tables import Table, show
 BENCHMARKS: Final[Mapping[str, Callable[[Bench], Table]]] = {
     "calls": lambda _: calls.calls(),
     "strategies": lambda _: strategies.strategies(),
+    "inputs": inputs.inputs,
     **bulk.BENCHMARKS,
     **peers.BENCHMARKS,
 }
