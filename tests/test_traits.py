@@ -590,3 +590,13 @@ def test_from_mapping_agrees_with_the_constructor(row: dict[str, Any]) -> None:
         expected = str(error)
 
     assert made == expected
+
+
+def test_a_null_id_does_not_make_way_for_another() -> None:
+    """The user would be someone else."""
+    with pytest.raises(
+        InvalidTraitsError, match=r"^user_id: the id is null, although id has a value; leave one of them"
+    ):
+        UserTraits.from_mapping({"user_id": None, "id": "77"})
+
+    assert UserTraits.from_mapping({"user_id": None, "id": None}) == UserTraits()

@@ -3,7 +3,7 @@
 import codecs
 from collections.abc import Iterator
 from functools import partial
-from typing import IO, Any, Final, TypeAlias
+from typing import IO, Final, TypeAlias
 
 from ..errors import SourceError
 from .encoding import likely_encoding
@@ -21,16 +21,14 @@ def read_lines(stream: IO[bytes], source: str) -> Iterator[Line]:
     """Yield the lines of *stream* without a byte order mark.
 
     Raises:
-        SourceError: The stream cannot be read, or yields text instead of bytes.
+        SourceError: The stream cannot be read.
     """
     number = 0
     try:
         while chunk := stream.readline(MAX_LINE):
             number += 1
             if number == 1:
-                chunk = _without_byte_order_mark(chunk, source)
-                if not chunk:  # The file holds nothing but the mark.
-                    return
+                chunk = chunk.removeprefix(codecs.BOM_UTF8)
             if len(chunk) < MAX_LINE or chunk.endswith(b"\n"):
                 yield number, chunk
             else:
@@ -41,13 +39,9 @@ def read_lines(stream: IO[bytes], source: str) -> Iterator[Line]:
         raise SourceError(source, f"cannot be read: {type(error).__name__}") from None
 
 
-def line_chunks(stream: IO[bytes], source: str) -> Iterator[bytes]:
-    """Yield the lines of *stream* faster than `read_lines`, those that are too long in pieces.
-
-    Raises:
-        SourceError: The stream yields text instead of bytes.
-    """
-    yield _without_byte_order_mark(stream.readline(MAX_LINE), source)
+def line_chunks(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield the lines of *stream* faster than `read_lines`, those that are too long in pieces."""
+    yield stream.readline(MAX_LINE).removeprefix(codecs.BOM_UTF8)
     yield from iter(partial(stream.readline, MAX_LINE), b"")
 
 
@@ -60,9 +54,3 @@ def not_utf8(content: bytes) -> str:
 def _skip_line(stream: IO[bytes]) -> None:
     while (chunk := stream.readline(MAX_LINE)) and not chunk.endswith(b"\n"):
         pass
-
-
-def _without_byte_order_mark(first: Any, source: str) -> bytes:  # noqa: ANN401  # A text stream yields str.
-    if not isinstance(first, bytes):
-        raise SourceError(source, "expected a binary stream, got a text stream; open the file in binary mode")
-    return first.removeprefix(codecs.BOM_UTF8)

@@ -225,7 +225,7 @@ def _excel_rows(file: SourceFile, converter: RowConverter, options: _Options) ->
 
 def _sql_rows(file: SourceFile, converter: RowConverter, _options: _Options) -> Iterator[Row | BadRow]:
     with file.open_text() as stream:
-        content = b"".join(line_chunks(stream, file.name))
+        content = b"".join(line_chunks(stream))
     try:
         sql = content.decode()
     except UnicodeDecodeError:
@@ -236,7 +236,7 @@ def _sql_rows(file: SourceFile, converter: RowConverter, _options: _Options) -> 
 def _json_ids(file: SourceFile, converter: RowConverter, options: _Options) -> Iterator[str]:
     with file.open_text() as stream:
         if _has_lines(file, stream, options):
-            yield from json_ids(line_chunks(stream, file.name), converter)
+            yield from json_ids(line_chunks(stream), converter)
         else:
             elements = read_elements(stream, file.name, path=options.path)
             yield from json_ids((content for _, _, content in elements if content is not None), converter)

@@ -169,7 +169,8 @@ _OBJECTS: Final[Sequence[Mapping[str, Any]]] = (
     {"bio": f"two\nlines, {_SEPARATORS}", "number": 2**64},
     {"": 'a "quoted" \\ text', "created_at": "2025-06-28T04:21:24.924727Z"},
 )
-_NOT_OBJECTS: Final = ("[]", "null", "7", '"u1"', '[{"id": "u1"}]', '{"id": "u1"} {"id": "u2"}')
+# No arrays: a file that begins with one is not JSON Lines.
+_NOT_OBJECTS: Final = ("true", "null", "7", '"u1"', '7 [{"id": "u1"}]', '{"id": "u1"} {"id": "u2"}')
 
 
 def _json_lines() -> _Layout:

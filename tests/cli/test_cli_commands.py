@@ -1,5 +1,6 @@
 """Commands without a test module of their own, and what all commands have in common."""
 
+import codecs
 import io
 import logging
 import sys
@@ -545,6 +546,8 @@ def test_bad_files_are_not_quoted(
 ) -> None:
     """No output or log contains a value, and the rows after a bad one are processed."""
     good = b"\nok,fine\n" if file_format == "csv" else b'\n{"id": "ok", "plan": "fine"}\n'
+    if content.startswith(codecs.BOM_UTF16):
+        good = good.decode().encode("utf-16")[len(codecs.BOM_UTF16) :]
     caplog.set_level(logging.INFO)
     logging.getLogger("httpx").setLevel(logging.WARNING)
 

@@ -142,6 +142,10 @@ def test_an_oversized_line_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> No
         (b"id,a.b.c,a.b\n", "column a.b.c: cannot be nested in a.b, which has a value of its own"),
         (b"id,\xff\n", "the header is not valid UTF-8; set encoding, perhaps to windows-1252 (--encoding)"),
         (b'id,"plan\n', "the header has a quote that is never closed"),
+        (
+            b'id, "plan"\n',
+            "the header has spaces before its quotes; a query with read_csv(\u2026) can read other dialects (--sql)",
+        ),
     ],
 )
 def test_an_invalid_header_fails_the_file(content: bytes, problem: str) -> None:

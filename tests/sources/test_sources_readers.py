@@ -3,11 +3,13 @@
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from replay_identity import InvalidTraitsError, UserTraits
-from replay_identity.errors import SourceError
+from replay_identity.errors import ConfigurationError, SourceError
+from replay_identity.mapping import RowMapping
 from replay_identity.sources import Row, nest_fields, read_users
 
 JSON = b'{"id": "u1"}\n'
@@ -117,3 +119,35 @@ def test_nest_fields_rejects_duplicates() -> None:
         nest_fields([("a.b", 1), ("a.b", 2)])
     with pytest.raises(InvalidTraitsError, match=r"^a\.b: cannot be nested in a"):
         nest_fields([("a", 1), ("a.b", 2)])
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "problem"),
+    [
+        ("users.jsonl", {"delimiter": ";"}, "delimiter: only CSV has a delimiter; leave it out, or set format to csv"),
+        ("users.csv", {"path": "users"}, "path: only JSON documents and workbooks have one; leave it out"),
+    ],
+)
+def test_an_option_of_another_format_is_refused(
+    tmp_path: Path, name: str, options: dict[str, Any], problem: str
+) -> None:
+    """It would do nothing."""
+    path = tmp_path / name
+    path.write_text("id\nu1\n", encoding="utf-8")
+
+    with pytest.raises(ConfigurationError) as caught:
+        next(read_users(path, **options))
+
+    assert str(caught.value) == problem
+
+
+@pytest.mark.parametrize("name", ["users.json", "users.jsonl"])
+def test_a_filter_leaves_rows_of_json_out(tmp_path: Path, name: str) -> None:
+    """The notes count them."""
+    path = tmp_path / name
+    path.write_text('[{"id": "u1", "kind": "a"}, {"id": "u2", "kind": "b"}]', encoding="utf-8")
+    rows = read_users(path, mapping=RowMapping(where={"kind": "a"}))
+
+    assert [row.user.user_id for row in rows if isinstance(row, Row)] == ["u1"]
+    assert rows.notes.left_out == 1
+    assert rows.notes.lines() == ["1 row left out by where"]
