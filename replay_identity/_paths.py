@@ -1,5 +1,6 @@
 """Dotted paths to values in nested dicts, such as ``company.address.city``."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, Self, TypeGuard
@@ -17,6 +18,7 @@ class Missing(Enum):
 
 
 MISSING: Final = Missing.MISSING
+_HAS_WORD: Final = re.compile(r"\w").search
 
 # No list of a row is longer.
 _MAX_INDEX_DIGITS: Final = 9
@@ -176,7 +178,12 @@ def prefixes(path: str) -> list[str]:
 def split_path(path: str) -> list[str]:
     """Return the parts of a dotted *path*; a name whose dots do not separate names is a single part."""
     parts = path.split(".")
-    return parts if all(part and part == part.strip() for part in parts) else [path]
+    return parts if all(map(_is_name, parts)) else [path]
+
+
+def _is_name(part: str) -> bool:
+    """Return True if *part* of a dotted name can be a name: it has no blanks around it, and no half of a bracket."""
+    return bool(part) and part == part.strip() and part.count("(") == part.count(")") and _HAS_WORD(part) is not None
 
 
 def parents_of(path: str) -> list[str]:

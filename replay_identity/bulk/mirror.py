@@ -198,6 +198,8 @@ class MirrorRun:
             return MirrorState.NOT_READ
         if run.bad_row_count:
             return MirrorState.BAD_ROWS
+        if run.notes.left_out:
+            return MirrorState.LEFT_OUT
         if not self._marked:
             return MirrorState.NO_USERS
         return MirrorState.FIRST_RUN if self.start.is_first else MirrorState.COMPLETE

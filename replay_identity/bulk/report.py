@@ -153,6 +153,7 @@ class MirrorState(StrEnum):
     FIRST_RUN = "first run"  # Only remembers the users.
     NO_USERS = "no users"  # An empty source is a failed export.
     BAD_ROWS = "bad rows"  # One of them may be about a user who is still there.
+    LEFT_OUT = "left out"  # The mapping left rows out, whose users are still there.
     NOT_READ = "not read"  # Not to its end.
     TOO_MANY = "too many"  # More vanished than may be deleted.
 

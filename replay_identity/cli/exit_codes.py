@@ -59,7 +59,7 @@ def sync_exit_code(report: "SyncReport") -> ExitCode:
         return ExitCode.SETTINGS
     if report.pending or mirror is ExitCode.PENDING:
         return ExitCode.PENDING
-    return ExitCode.REJECTED if report.bad_row_count or report.rejected or report.notes.unused else mirror
+    return ExitCode.REJECTED if report.bad_row_count or report.rejected or report.notes.has_problem else mirror
 
 
 def _mirror_exit_code(mirror: "MirrorReport") -> ExitCode:

@@ -85,7 +85,7 @@ def infer_command(  # noqa: PLR0913  # One for each option.
         _print_inference(stderr_console(), inference)
         print_bad_rows(stderr_console(), bad_rows.first, bad_rows.count)
         print_notes(stderr_console(), rows.notes)
-    raise typer.Exit(ExitCode.REJECTED if bad_rows.count or rows.notes.unused else ExitCode.OK)
+    raise typer.Exit(ExitCode.REJECTED if bad_rows.count or rows.notes.has_problem else ExitCode.OK)
 
 
 def _resolve_source(names: Sequence[str], source_options: SourceOptions, settings: Path | None) -> MigrationSource:

@@ -1,5 +1,6 @@
 """The users that `replay-identity forget` is to delete: from its arguments, a list of ids, or a file of users."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ from ..errors import InvalidTraitsError
 from ..sources import BadRow
 from ..sources.files import find_files
 from ..sources.lines import TOO_LONG, read_lines
-from ..traits import USER_ID_KEYS
+from ..traits import USER_ID_KEYS, own_field
 from .exit_codes import ExitCode
 from .inputs import SourceOptions, read_rows
 from .terminal import stderr_console
@@ -23,6 +24,8 @@ from .terminal import stderr_console
 _LIST_SUFFIXES: Final = frozenset({"", ".txt", ".list", ".lst", ".ids"})
 _COMPRESSED_SUFFIXES: Final = frozenset({".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".zip"})
 _MAX_PROBLEMS: Final = 20
+# A line of a table, of JSON Lines or of comments.
+_IN_TABLE: Final = re.compile(r"[,;\t{]|^#")
 
 
 @attrs.frozen
@@ -130,8 +133,11 @@ def _id_on_line(number: int, content: bytes | None) -> ListedUser:
         return ListedUser(place, problem="the id is empty")
     if text != text.strip():
         return ListedUser(place, problem="there are blanks around the id; remove them, or pass the id as an argument")
-    if number == 1 and text.lower() in USER_ID_KEYS:
+    if number == 1 and own_field(text) in USER_ID_KEYS:
         return ListedUser(place, problem="this is a header; remove it, or pass --format csv")
+    if _IN_TABLE.search(text):
+        problem = "this is not a single id; for a table pass --format, or pass the id as an argument"
+        return ListedUser(place, problem=problem)
     return _listed_id(place, text)
 
 

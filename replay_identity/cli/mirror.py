@@ -55,6 +55,7 @@ VanishedOption: TypeAlias = Annotated[
 _REASONS: Final[Mapping[MirrorState, str]] = {
     MirrorState.NO_USERS: "the source has no users",
     MirrorState.BAD_ROWS: "a row is invalid, and may be about a user who is still there",
+    MirrorState.LEFT_OUT: "the mapping left out rows about users who are still there",
     MirrorState.NOT_READ: "the source was not read to its end",
 }
 # In the order in which they are listed.

@@ -58,7 +58,9 @@ class RowReport:
     @property
     def exit_code(self) -> ExitCode:
         """Return the exit code for the whole file."""
-        return self.code or stats_exit_code(self.stats, has_problems=bool(self.bad_rows.count or self.notes.unused))
+        return self.code or stats_exit_code(
+            self.stats, has_problems=bool(self.bad_rows.count or self.notes.has_problem)
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report for JSON."""

@@ -25,6 +25,9 @@ _DEFAULT_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "email": EMAIL_KEYS,
 }
 
+# Beyond it, several integers become one float.
+_MAX_EXACT: Final = 2**53 - 1
+
 
 @attrs.frozen
 class _FieldStep:
@@ -356,6 +359,8 @@ def _compile_step(
     path: str, rule: FieldRule, mapping: RowMapping, unreadable: Counter[str]
 ) -> _FieldStep | _CarefulStep:
     cast = rule.find_cast(mapping.zone_info)
+    if path in mapping.id_paths:
+        cast = partial(_cast_id, cast=cast)
     default = MISSING if rule.default is None else cast(rule.default, path)
     removes = (mapping.null if rule.null == "inherit" else rule.null) == "remove"
     step = _FieldStep(
@@ -373,6 +378,13 @@ def _compile_step(
         is_dropped=rule.drop and step.source.has_index,
     )
     return step if careful == _CarefulStep(step, None, None, is_dropped=False) else careful
+
+
+def _cast_id(value: object, path: str, cast: CastFunction) -> object:
+    """Return an id as *cast* does, but reject a number that may have been another one before it became a float."""
+    if isinstance(value, float) and abs(value) > _MAX_EXACT:
+        raise InvalidTraitsError(path, "is a number that a 64-bit float cannot hold exactly; store it as text")
+    return cast(value, path)
 
 
 def _id_steps(paths: Sequence[str], mapping: RowMapping) -> frozenset[int]:

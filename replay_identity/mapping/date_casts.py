@@ -50,7 +50,7 @@ _DAY: Final = 86_400_000
 _DIRECTIVES: Final = frozenset("aAwdbBmyYHIpMSfzjUWGuV%")
 _TIME_DIRECTIVES: Final = frozenset("HIpMSf")
 # Directives that determine a day.
-_DAYS: Final = tuple(map(frozenset, ("Ymd", "ymd", "Ybd", "ybd", "YBd", "yBd", "Yj", "yj", "GVu", "GVa", "GVA", "GVw")))
+_DAYS: Final = tuple(map(frozenset, ("Ymd", "Ybd", "YBd", "Yj", "GVu", "GVa", "GVA", "GVw")))
 
 
 def with_timezone(moment: datetime, zone: tzinfo | None, path: str) -> datetime:
@@ -123,6 +123,8 @@ class DateFormat:
             ConfigurationError: The format is not valid, or does not determine a date.
         """
         directives = re.findall("%(.?)", text, re.DOTALL)
+        if "y" in directives:
+            raise ConfigurationError("format", "%y does not say the century", "use %Y, and add the century in a query")
         unknown = sorted(set(directives) - _DIRECTIVES)
         if unknown:
             hint = "use numbers for dates and times, and %z for the time zone"

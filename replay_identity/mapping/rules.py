@@ -62,7 +62,10 @@ def _one_of(choices: object) -> Any:  # noqa: ANN401  # A validator of attrs.
 
 
 def _is_path(_instance: object, attribute: "attrs.Attribute[Any]", value: str | tuple[str, ...] | None) -> None:
-    for path in _as_paths(value):
+    paths = _as_paths(value)
+    if value is not None and not paths:
+        raise ConfigurationError(attribute.name, "is empty")
+    for path in paths:
         _check_path(path, attribute.name)
 
 

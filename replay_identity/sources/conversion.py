@@ -163,7 +163,10 @@ class RowConverter:
             if shape.id_key is not None:
                 fields[shape.id_key] = id_text(fields[shape.id_key], shape.id_key)
             return UserTraits.from_mapping(fields)
-        return self._compiled.to_user(fields) if self._compiled.selects(fields) else None
+        if not self._compiled.selects(fields):
+            return None
+        self.notes.selected += bool(self._compiled.where)
+        return self._compiled.to_user(fields)
 
     def _rename(self, fields: dict[str, Any]) -> _Shape:
         """Give the user's own fields their names, and return the shape of the row."""

@@ -31,10 +31,13 @@ _BLANK: Final = ',;|\t \r\n"'
 _MAX_CODE: Final = 2
 # Of a cell and of a name, that many characters are compared first: almost all rows differ there already.
 _START: Final = 3
+_SEP_START: Final = "sep"
 _MAX_TITLES: Final = 20
 # Bytes that are not UTF-8 are decoded to these, so that they affect only the cell that they are in.
 _NOT_UTF8: Final = re.compile("[\udc80-\udcff]")
 _FOR_PEOPLE: Final = "is a table printed for people, not CSV; export it as CSV, in psql with \\copy … csv header"
+# No id begins like that: in other dialects, text is in single quotes, and spreadsheets mark text by ' or =".
+_NO_ID: Final = ("'", '="')
 _SQL_HINT: Final = "a query with read_csv(…) can read other dialects (--sql)"
 
 
@@ -143,7 +146,7 @@ class _Table:
             source=source,
             delimiter=delimiter,
             header=header,
-            starts=frozenset(name[:_START] for name in header),
+            starts=frozenset({_SEP_START, *(name[:_START] for name in header)}),
             id_index=id_index,
             id_name=names[id_index],
             columns=columns,
@@ -193,7 +196,7 @@ def _problem(cells: list[str], record: _Record, table: _Table) -> str | None:
         SourceError: They are another header.
     """
     text, count = record.text or "", len(table.columns)
-    if _may_be_header(cells, text, table) and (problem := _header_problem(cells, table)) is not None:
+    if _may_be_header(cells, text, table) and (problem := _header_problem(cells, text, table)) is not None:
         return problem
     if len(cells) != count and not _trim(cells, count):
         problem = f"has {pluralize(len(cells), 'cell')}, but the header has {count}"
@@ -205,9 +208,17 @@ def _problem(cells: list[str], record: _Record, table: _Table) -> str | None:
         index = next(index for index, cell in enumerate(cells) if _NOT_UTF8.search(cell))
         return f"{printable(table.columns[index].name)}: {_not_utf8(text)}"
     user_id = cells[table.id_index]
-    if user_id[:1] == "'" == user_id[-1:]:
-        return f"{printable(table.columns[table.id_index].name)}: is in single quotes; {_SQL_HINT}"
+    if user_id.startswith(_NO_ID) or (count == 1 and ";" in user_id):
+        return f"{printable(table.columns[table.id_index].name)}: {_id_problem(user_id)}"
     return None
+
+
+def _id_problem(user_id: str) -> str:
+    if user_id.startswith("'"):
+        return f"has single quotes around it, or one before it; {_SQL_HINT}"
+    if user_id.startswith("="):
+        return f"is a formula of a spreadsheet; {_SQL_HINT}"
+    return "has a delimiter that the header does not have; set delimiter (--delimiter)"
 
 
 def _trim(cells: list[str], count: int) -> bool:
@@ -229,12 +240,14 @@ def _starts_as_id(cells: list[str], table: _Table) -> bool:
     return 0 < index < len(cells) and cells[index].lstrip()[:_START].lower() in table.starts
 
 
-def _header_problem(cells: list[str], table: _Table) -> str | None:
+def _header_problem(cells: list[str], text: str, table: _Table) -> str | None:
     """Return what is wrong if *cells* are the header again, as in files that were joined.
 
     Raises:
         SourceError: They are a header with other columns, so that all rows below it would be misread.
     """
+    if _SEP_LINE.fullmatch(text):
+        return "is a line that belongs above the header; if files were joined, pass them one by one"
     names = list(map(plain_name, cells))
     _trim(names, len(table.header))
     if names == table.header:
@@ -314,7 +327,8 @@ def _names(header: _Record, delimiter: str, source: str) -> list[str]:
     if any(map(_NOT_UTF8.search, names)):
         raise SourceError(source, f"the header is {_not_utf8(header.text or '')}")
     if not all(names):
-        raise SourceError(source, f"column {names.index('') + 1} has no name")
+        hint = "" if names[0] else "; if it is the index of a data frame, export without it"
+        raise SourceError(source, f"column {names.index('') + 1} has no name{hint}")
     if names[0].startswith("#"):
         raise SourceError(source, f"begins with a comment; {_SQL_HINT}")
     if header.text is not None and _RULER.fullmatch(header.text):

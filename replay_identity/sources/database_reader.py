@@ -23,6 +23,8 @@ SQLITE_MAGIC: Final = b"SQLite format 3\0"
 SQLITE_TIMEOUT: Final = 10.0
 
 _SQLITE_URL: Final = "sqlite://"
+# Of connection strings that are not URLs.
+_SECRET: Final = re.compile(r"(?i)(?:password|pwd)\s*=")
 _POSTGRES_URLS: Final = ("postgresql://", "postgres://")
 _SELECT_ONLY: Final = "expected exactly one SELECT statement"
 # SQLite reads a misspelled column in double quotes as text, the same for every user; in backticks it never does.
@@ -98,7 +100,12 @@ NOT_UTF8: Final = Unreadable("not valid UTF-8")
 
 def is_database(database: str | Path) -> bool:
     """Return True if *database* is an SQLite file or the URL of an SQLite or PostgreSQL database."""
-    return str(database).startswith((_SQLITE_URL, *_POSTGRES_URLS)) or _is_sqlite_file(Path(database))
+    name = str(database)
+    if name.startswith((_SQLITE_URL, *_POSTGRES_URLS)):
+        return True
+    if "://" in name or _SECRET.search(name):  # Its name may hold a password.
+        raise SourceError("the database", f"expected a file, or a URL with {_SQLITE_URL} or {_POSTGRES_URLS[0]}")
+    return _is_sqlite_file(Path(database))
 
 
 def database_rows(sql: str, source: str, converter: RowConverter, database: str | Path) -> Iterator[Row | BadRow]:

@@ -364,7 +364,11 @@ def _named_format(content: _Content, text: str) -> Format:
     if suffix in _FORMATS:
         return _FORMATS[suffix]
     if isinstance(content, _StreamContent):
-        return "json" if text.lstrip().startswith("[") else "jsonl"
+        first = text.lstrip()[:1]
+        if first not in {"", "{", "["}:
+            problem = f"is not JSON; set format to one of {', '.join(get_args(Format))} (--format)"
+            raise SourceError(content.name, problem)
+        return "json" if first == "[" else "jsonl"
     known = ", ".join(_FORMATS)
     problem = f"expected a name ending in {known}; or set format to one of {', '.join(get_args(Format))}"
     raise SourceError(content.name, problem)

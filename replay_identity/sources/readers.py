@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, get_args
 
 import attrs
 
@@ -66,6 +66,8 @@ def read_users(
         SourceError: A file cannot be read or decoded, or has no valid header; or the query fails.
         ConfigurationError: An argument is invalid, or an extra is not installed.
     """
+    if format not in {None, *get_args(Format)}:
+        raise ConfigurationError("format", f"expected one of {', '.join(get_args(Format))}")
     options = _Options(
         format=format,
         anonymous=anonymous,
@@ -173,6 +175,8 @@ def _check_options(files: Sequence[SourceFile], options: _Options) -> None:
     formats = {file.format for file in files}
     if options.delimiter is not None and "csv" not in formats:
         raise ConfigurationError("delimiter", "only CSV has a delimiter", "leave it out, or set format to csv")
+    if options.encoding is not None and formats <= {"parquet", "xlsx"}:
+        raise ConfigurationError("encoding", "only text has one", "leave it out")
     if options.path is not None and formats.isdisjoint({"json", "jsonl", "xlsx"}):
         raise ConfigurationError("path", "only JSON documents and workbooks have one", "leave it out")
 

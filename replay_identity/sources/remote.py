@@ -36,6 +36,7 @@ _PACKAGES: Final[Mapping[str, str]] = {
     "smb": "smbprotocol",
     "ssh": "paramiko",
 }
+_DATABASES: Final = frozenset({"postgresql", "postgres", "sqlite", "mysql", "duckdb", "snowflake", "bigquery"})
 _WEB: Final = frozenset({"http", "https"})
 # Seconds without a byte. A large file may take as long as it needs.
 SILENCE: Final = 60
@@ -142,6 +143,8 @@ def _filesystem(url: str, name: str) -> tuple[Any, str]:
 
 
 def _check_protocol(protocol: str, known: Collection[str], name: str) -> None:
+    if protocol in _DATABASES:
+        raise SourceError(name, "is a database; read it with a query (--sql)")
     if protocol not in known:
         raise SourceError(name, "has an unknown protocol; write for example https, s3 or gs")
 

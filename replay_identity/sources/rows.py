@@ -53,6 +53,7 @@ class SourceNotes:
         unused: Fields that the mapping names and no row has, each with a similar name that rows have, or None.
         unreadable: Number of values that were left out because their cast failed, by field.
         left_out: Number of rows that the mapping's filter left out.
+        selected: Number of rows that a filter did not leave out.
         warnings: Sentences about what is valid and still likely to be a mistake; see `SourceInspection`.
     """
 
@@ -61,9 +62,15 @@ class SourceNotes:
     unused: dict[str, str | None] = attrs.field(factory=dict[str, "str | None"])
     unreadable: Counter[str] = attrs.field(factory=Counter[str])
     left_out: int = 0
+    selected: int = 0
     warnings: list[str] = attrs.field(factory=list[str])
     # Whether the rows of a file are all read.
     _has_unused: bool = attrs.field(default=False, init=False, eq=False)
+
+    @property
+    def has_problem(self) -> bool:
+        """Return True if no row has a field that the mapping names, or the values that it requires."""
+        return bool(self.unused) or (self.left_out > 0 and not self.selected)
 
     def add_unused(self, unused: Mapping[str, str | None]) -> None:
         """Add the fields that no row of one file has, and keep those that no row of any file has.
@@ -85,6 +92,11 @@ class SourceNotes:
                 for name, count in sorted(self.unreadable.items())
             ),
             *([f"{pluralize(self.left_out, 'row')} left out by where"] if self.left_out else []),
+            *(
+                ["where leaves out every row; in CSV, all values are texts"]
+                if self.left_out and not self.selected
+                else []
+            ),
             *(
                 f"the mapping names {printable(path)}, which no row has{_hint(near)}"
                 for path, near in self.unused.items()

@@ -16,7 +16,8 @@ from replay_identity.bulk import Mirror, MirrorReport, MirrorState, dry_run, syn
 from replay_identity.deletion import DeletionReceipt
 from replay_identity.emulator import Fault
 from replay_identity.ledger import Batch, JobEntry, Ledger
-from replay_identity.sources import BadRow
+from replay_identity.mapping import RowMapping
+from replay_identity.sources import BadRow, read_rows
 
 ALL: Final = 10_000
 
@@ -112,6 +113,17 @@ def test_an_empty_source_is_never_complete(world: World) -> None:
     for source in ([], [UserTraits(vendor_ids={"fullstory": "7"})]):
         report = mirrored(world, source, forget_all())
         assert (report.state, report.vanished) == (MirrorState.NO_USERS, 0)
+
+
+def test_users_who_are_left_out_have_not_vanished(world: World) -> None:
+    """A filter of the mapping left their rows out."""
+    mirrored(world, users(1, 2))
+    mapping = RowMapping(where={"status": "active"})
+    rows = [{"id": "u1", "status": "active"}, {"id": "u2", "status": "idle"}]
+
+    report = mirrored(world, read_rows(rows, mapping=mapping), forget_all())
+
+    assert (report.state, report.vanished) == (MirrorState.LEFT_OUT, 0)
 
 
 def test_a_bad_row_may_be_anybody(world: World) -> None:

@@ -183,7 +183,9 @@ BAD_LISTS: Final = {
     "a repeated id": (b"canary-u1\ncanary-u2\ncanary-u1\n", ["line 3: repeats line 1"]),
     "an id with blanks": (b"canary-u1 \n", ["line 1: there are blanks around the id"]),
     "bytes that are not text": (b"canary-u1\n\xff\xfa\n", ["line 2: not valid UTF-8"]),
-    "a header": (b"user_id\ncanary-u1\n", ["line 1: this is a header"]),
+    "a header": (b"User ID\ncanary-u1\n", ["line 1: this is a header"]),
+    "a table": (b"user_id,email\ncanary-u1,a@example.com\n", ["line 1: this is not a single id", "line 2: this is"]),
+    "objects": (b'{"id": "canary-u1"}\n# canary-u2\n', ["line 1: this is not a single id", "line 2: this is not"]),
     "several": (b"\ncanary-u1\ncanary-u1\n", ["line 1: the id is empty", "line 3: repeats line 2"]),
 }
 

@@ -589,3 +589,19 @@ def test_finds_the_id_that_the_user_gets(
         return
 
     assert mapping.find_user_id(copy.deepcopy(row)) == expected
+
+
+@pytest.mark.parametrize("user_id", [float(2**53), -(2.0**53), 1.23e18])
+def test_rejects_ids_that_a_float_may_have_changed(user_id: float) -> None:
+    """Two people would become one."""
+    mapping = CompiledMapping.compile(RowMapping(fields={"id": FieldRule(cast="int")}))
+
+    assert mapping.to_user({"id": float(2**53 - 1)}).user_id == "9007199254740991"
+    with pytest.raises(InvalidTraitsError, match=r"^id: is a number that a 64-bit float cannot hold exactly"):
+        mapping.to_user({"id": user_id})
+
+
+def test_a_list_of_names_is_not_empty() -> None:
+    """There would be no name."""
+    with pytest.raises(ConfigurationError, match=r"^name: is empty"):
+        RowMapping(name=())

@@ -201,7 +201,7 @@ def test_grouped_numbers_survive_a_round_trip(number: int, cents: int) -> None:
     ("text", "form", "expected"),
     [
         ("21.11.2026", "%d.%m.%Y", date(2026, 11, 21)),
-        ("11/21/26", ["%m/%d/%y"], date(2026, 11, 21)),
+        ("11/21/2026", ["%m/%d/%Y"], date(2026, 11, 21)),
         ("20261121", ["%d.%m.%Y", "%Y%m%d"], date(2026, 11, 21)),
         ("Nov 21, 2026", "%b %d, %Y", date(2026, 11, 21)),
         ("2026-325", "%Y-%j", date(2026, 11, 21)),
@@ -286,6 +286,7 @@ def test_times_of_excel_are_in_the_time_zone() -> None:
                 ("%d.%m.", "does not determine a date; include the year, the month and the day"),
                 ("%Y-%m", "does not determine a date; include the year, the month and the day"),
                 ("", "does not determine a date; include the year, the month and the day"),
+                ("%d.%m.%y", "%y does not say the century; use %Y, and add the century in a query"),
                 ("%x", "%x is not supported; use numbers for dates and times, and %z for the time zone"),
                 ("%Y-%m-%d %Z", "%Z is not supported; use numbers for dates and times, and %z for the time zone"),
                 ("%Y-%m-%d%", "% is not supported; use numbers for dates and times, and %z for the time zone"),

@@ -136,6 +136,7 @@ def test_an_oversized_line_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> No
         (b"\n\n", "is empty; expected a first line with the names of the columns"),
         (b"id,plan,id,plan\n", "has the column id, plan more than once"),
         (b"id,,plan\n", "column 2 has no name"),
+        (b",id\n", "column 1 has no name; if it is the index of a data frame, export without it"),
         (b"id;plan,seats\nu1;pro\n", "the header has commas and semicolons; set delimiter (--delimiter)"),
         (b"id\tplan|seats\n", "the header has tabs and vertical bars; set delimiter (--delimiter)"),
         (b"id,company,company.id\n", "column company.id: cannot be nested in company, which has a value of its own"),
@@ -253,7 +254,7 @@ def test_a_table_for_people_is_refused(ruler: str) -> None:
         next(rows)
 
 
-@pytest.mark.parametrize("names", ["id,Phone No.", "id,Acct. Mgr", "id,.net", "id,a..b"])
+@pytest.mark.parametrize("names", ["id,Phone No.", "id,Acct. Mgr", "id,.net", "id,a..b", "id,Sales (U.S.)", "id,v.-"])
 def test_dots_that_do_not_nest_belong_to_the_name(names: str) -> None:
     """The column is one trait."""
     (row,) = read_users(io.BytesIO(f"{names}\nu1,x\n".encode()), format="csv")
@@ -299,10 +300,10 @@ def test_lines_before_the_header_are_refused(text: str, problem: str) -> None:
 
 def test_an_id_in_single_quotes_is_a_bad_row() -> None:
     """They would become a part of the id."""
-    assert shown(b"id,plan\n'u1','pro'\nO'Brien',x\n") == [
-        "line 2: id: is in single quotes; a query with read_csv(\u2026) can read other dialects (--sql)",
-        "O'Brien'",
-    ]
+    bad, good = shown(b"id,plan\n'u1','pro'\nO'Brien',x\n")
+
+    assert bad.startswith("line 2: id: has single quotes around it, or one before it; a query with read_csv")
+    assert good == "O'Brien'"
 
 
 def test_cells_in_other_quotes_name_the_remedy() -> None:
@@ -318,3 +319,20 @@ def test_cells_in_other_quotes_name_the_remedy() -> None:
 def test_blank_rows_may_come_before_the_header() -> None:
     """Spreadsheets begin with them."""
     assert shown(b",,\n\n,,\nid,email,plan\nu1,a@example.com,pro\n") == ["u1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (b"id,a\n'00123,x\nu2,x\n", "id: has single quotes around it, or one before it"),
+        (b'id,a\n"=""00123""",x\nu2,x\n', "id: is a formula of a spreadsheet"),
+        (b"id\nu1;pro\nu2\n", "id: has a delimiter that the header does not have; set delimiter (--delimiter)"),
+        (b"sep=,\nid,a\nsep=,\nu2,x\n", "is a line that belongs above the header"),
+    ],
+)
+def test_an_id_that_is_none_is_a_bad_row(text: bytes, problem: str) -> None:
+    """Spreadsheets, other dialects and files that were joined write such things."""
+    bad, good = shown(text)
+
+    assert problem in bad
+    assert good == "u2"

@@ -208,3 +208,21 @@ def test_reads_rows_one_by_one(path: Path) -> None:
     rows: Any = read_query(sql, path)
 
     assert [next(rows).user.user_id for _ in range(3)] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    "database",
+    [
+        "mysql://ada:canary-7Q@127.0.0.1/app",
+        "postgresql+psycopg://ada:canary-7Q@127.0.0.1/app",
+        "jdbc:postgresql://127.0.0.1/app?password=canary-7Q",
+        "host=127.0.0.1 password=canary-7Q",
+    ],
+)
+def test_a_secret_in_an_unknown_name_is_not_shown(database: str) -> None:
+    """It could be the password of a database that cannot be read."""
+    with pytest.raises(SourceError) as caught:
+        next(read_query("SELECT 1 AS id", database))
+
+    assert "expected a file, or a URL" in str(caught.value)
+    assert "canary-7Q" not in str(caught.value)

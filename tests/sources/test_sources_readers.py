@@ -126,6 +126,7 @@ def test_nest_fields_rejects_duplicates() -> None:
     [
         ("users.jsonl", {"delimiter": ";"}, "delimiter: only CSV has a delimiter; leave it out, or set format to csv"),
         ("users.csv", {"path": "users"}, "path: only JSON documents and workbooks have one; leave it out"),
+        ("users.csv", {"format": "tsv"}, "format: expected one of jsonl, json, csv, parquet, xlsx, sql"),
     ],
 )
 def test_an_option_of_another_format_is_refused(
@@ -151,3 +152,28 @@ def test_a_filter_leaves_rows_of_json_out(tmp_path: Path, name: str) -> None:
     assert [row.user.user_id for row in rows if isinstance(row, Row)] == ["u1"]
     assert rows.notes.left_out == 1
     assert rows.notes.lines() == ["1 row left out by where"]
+
+
+def test_other_text_on_a_stream_is_refused_once() -> None:
+    """Nothing says its format."""
+    with pytest.raises(SourceError, match=r"^stream: is not JSON; set format to one of jsonl, json, csv"):
+        next(read_users(io.BytesIO(b"id,plan\nu1,pro\nu2,pro\n")))
+
+
+def test_an_encoding_of_no_text_is_refused(tmp_path: Path) -> None:
+    """It would do nothing."""
+    path = tmp_path / "users.parquet"
+    path.write_bytes(b"PAR1\x15\x00")
+
+    with pytest.raises(ConfigurationError, match=r"^encoding: only text has one; leave it out$"):
+        next(read_users(path, encoding="utf-8"))
+
+
+def test_a_filter_that_leaves_out_every_row_is_a_problem() -> None:
+    """Values of CSV are texts, so a number never equals one."""
+    mapping = RowMapping(where={"seats": 5})
+    rows = read_users(io.BytesIO(b"id,seats\nu1,5\n"), format="csv", mapping=mapping)
+
+    assert list(rows) == []
+    assert rows.notes.has_problem
+    assert rows.notes.lines()[-1] == "where leaves out every row; in CSV, all values are texts"

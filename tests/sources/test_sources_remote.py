@@ -171,6 +171,7 @@ def test_remote_file_is_copied() -> None:
         ("memory://no.csv", "cannot be read: No such file"),
         ("memory://no*.csv", "matches no files"),
         ("memory:///", "is a folder; write a pattern"),
+        (f"mysql://user:{SECRET}@host/app", r"is a database; read it with a query \(--sql\)"),
         (f"nothing://user:{SECRET}@host/x.csv", "has an unknown protocol"),
         (f"zip://x.csv::https://user:{SECRET}@host/x.zip", "expected a URL with one protocol"),
         ("http://127.0.0.1:1/x.csv", "cannot be read: Connection refused"),
