@@ -47,12 +47,13 @@ def spinner(verb: str) -> Generator[Callable[[], None]]:
     """Show a spinner, a count and a rate on a terminal; yield a function that adds 1 to the count."""
     console = stderr_console()
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,}"), _RateColumn(), TimeElapsedColumn())
-    with RichProgress(*columns, console=console, transient=True, disable=not _is_terminal(console)) as bar:
+    with RichProgress(*columns, console=console, transient=True, disable=not is_terminal(console)) as bar:
         task = bar.add_task(verb, total=None)
         yield lambda: bar.advance(task)
 
 
-def _is_terminal(console: Console) -> bool:
+def is_terminal(console: Console) -> bool:
+    """Return True if *console* writes to a terminal."""
     # Rich takes any stream for a terminal if FORCE_COLOR is set, as it often is in CI.
     return console.is_interactive and console.file.isatty()
 
@@ -234,7 +235,7 @@ class ProgressDisplay:
 @contextmanager
 def progress_display(console: Console) -> Generator[ProgressDisplay]:
     """Yield a live display on a terminal, or else one that prints plain lines now and then and at the end."""
-    if not _is_terminal(console):
+    if not is_terminal(console):
         display = ProgressDisplay(console, None)
         try:
             yield display

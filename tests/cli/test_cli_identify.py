@@ -320,12 +320,19 @@ def test_a_closed_pipe_ends_the_run_quietly(vendors: Vendors, write: WriteRows) 
     assert (process.returncode, err) == (141, "")
 
 
-def test_a_terminal_shows_progress(run: RunCommand, vendors: Vendors, write: WriteRows) -> None:
+def test_a_terminal_shows_progress(
+    run: RunCommand, vendors: Vendors, write: WriteRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It goes to stderr, and only to terminals."""
     del vendors
     file = write([{"id": f"u{number}"} for number in range(60)])
 
-    result = run("identify", file, env={"FORCE_COLOR": "1"})
+    def is_terminal(_console: object) -> bool:
+        return True
+
+    with monkeypatch.context() as terminal:
+        terminal.setattr("replay_identity.cli.progress.is_terminal", is_terminal)
+        result = run("identify", file, env={"FORCE_COLOR": "1"})
 
     assert "identified" in result.err
     assert "users/s" in result.err

@@ -11,6 +11,7 @@ from replay_identity import InvalidTraitsError, UserTraits
 from replay_identity.errors import ConfigurationError, SourceError
 from replay_identity.mapping import RowMapping
 from replay_identity.sources import Row, nest_fields, read_users
+from replay_identity.sources.lines import read_lines
 
 JSON = b'{"id": "u1"}\n'
 CSV = b"id\nu1\n"
@@ -177,3 +178,12 @@ def test_a_filter_that_leaves_out_every_row_is_a_problem() -> None:
     assert list(rows) == []
     assert rows.notes.has_problem
     assert rows.notes.lines()[-1] == "where leaves out every row; in CSV, all values are texts"
+
+
+def test_a_stream_that_fails_is_a_source_error() -> None:
+    """The cause may quote its content."""
+    stream = io.BytesIO(b"x")
+    stream.close()
+
+    with pytest.raises(SourceError, match=r"^users.csv: cannot be read: ValueError$"):
+        next(read_lines(stream, "users.csv"))
