@@ -267,7 +267,8 @@ def test_a_fault_inside_an_element_leaves_the_others(element: str) -> None:
         ("[" * 100_000, 0, "is cut off inside the value that begins at line 1, column 2"),
         ("[" * 100_000 + "}", 0, "is not valid JSON at line 1, column 2"),
         ('{"a": 1}\n{"b": {"c": 1', 1, "is cut off inside the value that begins at line 2, column 1"),
-        ('{"a": 1}\n{"b": 1}\n {\n"c": {"d": 1,\n}\n]', 2, "is not valid JSON at line 5, column 1"),
+        # Not a comma before a brace: where that is reported depends on the version of Python.
+        ('{"a": 1}\n{"b": 1}\n {\n"c": {"d": 1\n"e"}\n]', 2, "is not valid JSON at line 5, column 1"),
     ],
 )
 def test_the_rest_is_not_read_where_elements_cannot_be_told(content: str | bytes, count: int, expected: str) -> None:
