@@ -62,7 +62,7 @@ _PATTERN: Final = re.compile(
     re.DOTALL,
 )
 _CLOSING: Final = {'"': '"', "'": "'", "`": "`", "(": ")", "<": ">", "[": "]", "{": "}"}
-# What begins with any other character is no longer looked at.
+# Texts that begin with any other character are not looked at further.
 _STARTS: Final = frozenset((*(null[0] for null in _NULLS), *_CLOSING, *"#{$<%+-.,0123456789"))
 # A longer text is not looked at for what its brackets enclose.
 _LONGEST: Final = 100
