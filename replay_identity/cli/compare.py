@@ -20,7 +20,7 @@ from ..sources import Row
 from ..traits import UserTraits
 from . import options
 from .exit_codes import ExitCode
-from .inputs import SourceOptions, create_output, open_reader, resolve_settings, resolve_source, select_targets
+from .inputs import create_output, open_reader, resolve_settings, resolve_source, select_targets
 from .progress import spinner, track
 from .tables import print_comparison
 from .terminal import confirm_or_exit, print_json, stderr_console, stdout_console
@@ -50,6 +50,7 @@ _OutputOption: TypeAlias = Annotated[
 ]
 
 
+@options.with_source_options
 def compare_command(  # noqa: PLR0913  # One for each option.
     source: _SourceArgument = None,
     *,
@@ -59,13 +60,7 @@ def compare_command(  # noqa: PLR0913  # One for each option.
     to: options.ToOption = None,
     adapt: options.AdaptOption = False,
     settings: options.SettingsOption = None,
-    format: options.FormatOption = None,  # noqa: A002  # The option's name.
-    mapping: options.MappingOption = None,
-    preset: options.PresetOption = None,
-    sql: options.SqlOption = None,
-    delimiter: options.DelimiterOption = None,
-    encoding: options.EncodingOption = None,
-    path: options.PathOption = None,
+    source_options: options.SourceOptions,
     output: _OutputOption = None,
     yes: options.YesOption = False,
     json: options.JsonOption = False,
@@ -74,9 +69,6 @@ def compare_command(  # noqa: PLR0913  # One for each option.
     resolved = resolve_settings(settings, adapt=adapt)
     name = source or _only_readable_backend(resolved)
     targets = select_targets(name, resolved, to)
-    source_options = SourceOptions(
-        format=format, mapping=mapping, preset=preset, sql=sql, delimiter=delimiter, encoding=encoding, path=path
-    )
     drawn = _draw_sample(resolve_source(name, resolved, source_options), sample, seed)
     _confirm_writes(targets, len(drawn.users), yes=yes)
     with _differences_writer(output) as writer, spinner("compared") as advance:

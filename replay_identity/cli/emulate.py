@@ -14,7 +14,7 @@ from ..fullstory import Fullstory
 from ..logrocket import LogRocket
 from ..router import Router
 from . import options
-from .inputs import SourceOptions, read_rows
+from .inputs import read_rows
 from .progress import spinner
 from .row_report import RowReport
 from .tables import print_row_report
@@ -62,7 +62,7 @@ def demo_command(*, adapt: options.AdaptOption = False, json: options.JsonOption
     stderr_console().print("Sending a messy sample file to emulators of Fullstory and LogRocket …", style="dim")
     report = RowReport()
     with _demo_setup(on_violation) as demo, spinner("identified") as advance:
-        rows = read_rows([str(SAMPLE_FILE)], SourceOptions(anonymous=True))
+        rows = read_rows([str(SAMPLE_FILE)], options.SourceOptions(), anonymous=True)
         report.run(rows, lambda user: demo.router.identify(user).outcomes, lambda _row, _outcomes: advance())
         stored = demo.stored_users()
     if json:

@@ -17,7 +17,7 @@ from ..ledger import Ledger
 from ..outcomes import Misconfigured
 from . import options
 from .exit_codes import ExitCode
-from .inputs import LedgerFile, SourceOptions, resolve_ledger, resolve_settings
+from .inputs import LedgerFile, resolve_ledger, resolve_settings
 from .listed_users import ListedUser, list_users
 from .progress import spinner
 from .tables import format_count, new_table, print_lines, print_table
@@ -58,12 +58,12 @@ EmailsOption: TypeAlias = Annotated[
 ]
 
 
+@options.with_source_options
 def forget_command(  # noqa: PLR0913  # One for each option.
     user_ids: UserIdsArgument = None,
     *,
     file: FromOption = None,
-    format: options.FormatOption = None,  # noqa: A002  # The name of the option.
-    mapping: options.MappingOption = None,
+    source_options: options.SourceOptions,
     email: EmailsOption = None,
     to: options.ToOption = None,
     yes: options.YesOption = False,
@@ -77,13 +77,13 @@ def forget_command(  # noqa: PLR0913  # One for each option.
             "standard input is read for ids, so nobody can be asked; pass --yes", param_hint="--yes"
         )
     resolved = resolve_settings(settings, to=to)
-    users = list_users(user_ids or (), file, SourceOptions(format=format, mapping=mapping), email or ())
+    users = list_users(user_ids or (), file, source_options, email or ())
     ledger_file = resolve_ledger(ledger, settings, to=to)
     with ledger_file.open_if_exists() as opened, interruptible(stderr_console(), _INTERRUPTED):
         if not yes:
             _confirm(users, resolved, opened, ledger_file)
         receipts = _forget(users, resolved, opened)
-    is_single = file is None and not email and len(users) == 1
+    is_single = file is None and source_options.sql is None and not email and len(users) == 1
     if json:
         path = None if opened is None else opened.path
         document = _receipts_as_dict(receipts[0]) if is_single else _as_dict(users, receipts)

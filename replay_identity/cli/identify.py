@@ -17,13 +17,14 @@ from ..sources import BadRow, Row, Rows, nest_fields
 from ..traits import UserTraits
 from . import options
 from .exit_codes import ExitCode, stats_exit_code
-from .inputs import SourceOptions, read_rows, resolve_settings
+from .inputs import read_rows, resolve_settings
 from .progress import spinner
 from .row_report import RowReport
 from .tables import new_table, print_notes, print_row_report
 from .terminal import print_json, stderr_console, stdout_console
 
 
+@options.with_source_options
 def identify_command(  # noqa: PLR0913  # One for each option.
     ctx: typer.Context,
     files: options.FilesArgument = None,
@@ -36,38 +37,22 @@ def identify_command(  # noqa: PLR0913  # One for each option.
     to: options.ToOption = None,
     adapt: options.AdaptOption = False,
     settings: options.SettingsOption = None,
-    format: options.FormatOption = None,  # noqa: A002  # The option's name.
-    mapping: options.MappingOption = None,
-    preset: options.PresetOption = None,
-    sql: options.SqlOption = None,
-    delimiter: options.DelimiterOption = None,
-    encoding: options.EncodingOption = None,
-    path: options.PathOption = None,
+    source_options: options.SourceOptions,
     anonymous: options.AnonymousOption = False,
     json: options.JsonLinesOption = False,
 ) -> None:
     """Send one user, or each user in the files one by one, to every backend."""
     user_options = UserOptions(user_id, name, email, tuple(trait or ()), tuple(remove or ()))
-    has_rows = bool(files) or sql is not None
+    has_rows = bool(files) or source_options.sql is not None
     if has_rows == bool(user_options) or ctx.args:
         problem = "pass either files or options that describe one user; quote values that contain spaces"
         raise typer.BadParameter(problem, param_hint="FILE")
     user = user_options.user()
-    source_options = SourceOptions(
-        format=format,
-        mapping=mapping,
-        preset=preset,
-        sql=sql,
-        delimiter=delimiter,
-        encoding=encoding,
-        path=path,
-        anonymous=anonymous,
-    )
     resolved = resolve_settings(settings, to=to, adapt=adapt)
     with Router(resolved.backends, retry=resolved.retry, timeout=resolved.timeout) as router:
         if not has_rows:
             raise typer.Exit(_identify_one(router, user, json=json))
-        rows = read_rows(files, source_options)
+        rows = read_rows(files, source_options, anonymous=anonymous)
         raise typer.Exit(_identify_rows(router, rows, json=json))
 
 

@@ -11,18 +11,16 @@ from rich.console import Console
 
 from ..errors import printable
 from ..mapping import Inference, mapping_text
-from ..migration import FileSource, MigrationSource
+from ..migration import MigrationSource
 from ..sources import BadRow, Row, SourceNotes, infer_mapping
 from . import options
 from .exit_codes import ExitCode
 from .inputs import (
     STDOUT,
-    SourceOptions,
     create_output,
+    file_source,
     must_be_file,
     open_reader,
-    prefetch_first,
-    read_rows,
     resolve_settings,
     resolve_source,
 )
@@ -32,7 +30,8 @@ from .tables import new_table, print_bad_rows, print_notes, print_table
 from .terminal import print_json, stderr_console
 
 
-def infer_command(  # noqa: PLR0913  # One for each option.
+@options.with_source_options
+def infer_command(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
@@ -47,13 +46,7 @@ def infer_command(  # noqa: PLR0913  # One for each option.
             "--output", metavar="FILE", help="Write the mapping to a new file instead of stdout.", show_default=False
         ),
     ] = STDOUT,
-    format: options.FormatOption = None,  # noqa: A002  # The option's name.
-    mapping: options.MappingOption = None,
-    preset: options.PresetOption = None,
-    sql: options.SqlOption = None,
-    delimiter: options.DelimiterOption = None,
-    encoding: options.EncodingOption = None,
-    path: options.PathOption = None,
+    source_options: options.SourceOptions,
     settings: options.SettingsOption = None,
     json: options.JsonOption = False,
 ) -> None:
@@ -61,16 +54,6 @@ def infer_command(  # noqa: PLR0913  # One for each option.
     if output != STDOUT and output.exists():
         raise typer.BadParameter("the file exists; choose another name", param_hint="--output")
     bad_rows = BadRows()
-    source_options = SourceOptions(
-        format=format,
-        mapping=mapping,
-        preset=preset,
-        sql=sql,
-        delimiter=delimiter,
-        encoding=encoding,
-        path=path,
-        anonymous=True,
-    )
     users = _resolve_source(sources or (), source_options, settings)
     with open_reader(users) as reader, spinner("read") as advance:
         rows = reader.rows()
@@ -88,10 +71,12 @@ def infer_command(  # noqa: PLR0913  # One for each option.
     raise typer.Exit(ExitCode.REJECTED if bad_rows.count or rows.notes.has_problem else ExitCode.OK)
 
 
-def _resolve_source(names: Sequence[str], source_options: SourceOptions, settings: Path | None) -> MigrationSource:
+def _resolve_source(
+    names: Sequence[str], source_options: options.SourceOptions, settings: Path | None
+) -> MigrationSource:
     if len(names) != 1 or must_be_file(names[0], source_options):
-        return FileSource(", ".join(names), prefetch_first(read_rows(names, source_options)))
-    return resolve_source(names[0], resolve_settings(settings), source_options)
+        return file_source(names, source_options, anonymous=True)
+    return resolve_source(names[0], resolve_settings(settings), source_options, anonymous=True)
 
 
 def _collect_bad_rows(rows: Iterable[Row | BadRow], bad_rows: BadRows) -> Iterator[Row | BadRow]:

@@ -18,11 +18,11 @@ from ..bulk.options import DeliveryOptions
 from ..config import Settings, load_ledger_path, load_settings
 from ..errors import LedgerError, SourceError
 from ..ledger import Ledger
-from ..mapping import RowMapping, load_mapping
+from ..mapping import RowMapping
 from ..migration import FileSource, MigrationSource, RowReader, VendorSource
 from ..sources import BadRow, Row, Rows, read_query, read_users
 from .exit_codes import read_failure_exit_code
-from .options import FileFormat
+from .options import SourceOptions
 from .progress import format_duration
 from .terminal import stderr_console
 
@@ -133,57 +133,23 @@ def default_ledger_path() -> Path:
     return user_state_path("replay-identity", appauthor=False) / DEFAULT_LEDGER_NAME
 
 
-@attrs.frozen(kw_only=True)
-class SourceOptions:
-    """How to read users.
+def read_rows(files: Sequence[str] | None, options: SourceOptions, *, anonymous: bool = False) -> Rows[Row | BadRow]:
+    """Return the rows of *files*, or of the query on a database.
 
-    Attributes:
-        format: Format of a file, or None to decide by its suffix.
-        mapping: Path of the mapping, or None.
-        preset: Name of a ready mapping, or None.
-        sql: A query, or None.
-        delimiter: The character between the cells of CSV, or None to find it in the header.
-        encoding: Encoding of text, or None for Unicode.
-        path: Where the users are in a JSON document, or the sheet of a workbook.
+    Args:
+        files: Names of files or databases, if any.
+        options: How to read them.
         anonymous: Accept rows without an id.
-        restart: Read a backend from its first user, ignoring the checkpoint.
     """
-
-    format: FileFormat | None = None
-    mapping: Path | None = None
-    preset: str | None = None
-    sql: str | None = None
-    delimiter: str | None = None
-    encoding: str | None = None
-    path: str | None = None
-    anonymous: bool = False
-    restart: bool = False
-
-    @property
-    def are_for_files(self) -> bool:
-        """Return True if an option is set that only a file or a query has."""
-        return any((self.format, self.sql, self.delimiter, self.encoding, self.path))
-
-    def row_mapping(self) -> RowMapping | None:
-        """Return the mapping in the file or of the preset, if one is chosen."""
-        if self.mapping is not None and self.preset is not None:
-            raise typer.BadParameter("pass only one of them", param_hint="--mapping, --preset")
-        if self.preset is not None:
-            return RowMapping.preset(self.preset)
-        return None if self.mapping is None else load_mapping(self.mapping)
-
-
-def read_rows(files: Sequence[str] | None, options: SourceOptions) -> Rows[Row | BadRow]:
-    """Return the rows of *files*, or of the query on a database."""
     mapping = options.row_mapping()
     if options.sql is not None:
-        return _read_query(files or (), options, mapping)
+        return _read_query(files or (), options, mapping, anonymous=anonymous)
     if not files:
         raise typer.BadParameter("name a file, or pass --sql with a query", param_hint="FILE")
     return read_users(
         list(files),
         format=None if options.format is None else options.format.value,
-        anonymous=options.anonymous,
+        anonymous=anonymous,
         mapping=mapping,
         delimiter=_DELIMITER_NAMES.get(options.delimiter, options.delimiter),
         encoding=options.encoding,
@@ -191,14 +157,16 @@ def read_rows(files: Sequence[str] | None, options: SourceOptions) -> Rows[Row |
     )
 
 
-def _read_query(databases: Sequence[str], options: SourceOptions, mapping: RowMapping | None) -> Rows[Row | BadRow]:
+def _read_query(
+    databases: Sequence[str], options: SourceOptions, mapping: RowMapping | None, *, anonymous: bool
+) -> Rows[Row | BadRow]:
     if options.format or options.delimiter or options.encoding or options.path:
         problem = "a query names its files and says how to read them; drop the other option"
         raise typer.BadParameter(problem, param_hint="--sql, --format, --delimiter, --encoding, --path")
     if len(databases) > 1:
         raise typer.BadParameter("a query runs on one database; name its files in the query", param_hint="FILE, --sql")
     database = next((name for name in databases if name not in _NO_DATABASE), None)
-    return read_query(options.sql or "", database, anonymous=options.anonymous, mapping=mapping)
+    return read_query(options.sql or "", database, anonymous=anonymous, mapping=mapping)
 
 
 def can_be_read_twice(files: Sequence[str] | None, options: SourceOptions) -> bool:
@@ -211,11 +179,21 @@ def prefetch_first(rows: Rows[Row | BadRow]) -> Rows[Row | BadRow]:
     return rows.through(lambda iterator: chain(list(islice(iterator, 1)), iterator))
 
 
-def resolve_source(name: str, settings: Settings, options: SourceOptions) -> MigrationSource:
-    """Return the users of the backend *name*, or of the file *name* if there is no such backend."""
+def resolve_source(
+    name: str, settings: Settings, options: SourceOptions, *, anonymous: bool = False, restart: bool = False
+) -> MigrationSource:
+    """Return the users of the backend *name*, or of the file *name* if there is no such backend.
+
+    Args:
+        name: Name of a backend or of a file.
+        settings: The backends.
+        options: How to read users.
+        anonymous: Accept rows of a file without an id.
+        restart: Read a backend from its first user, ignoring the checkpoint.
+    """
     backend = next((backend for backend in settings.backends if backend.name == name), None)
     if backend is None:
-        return file_source(name, options)
+        return file_source([name], options, anonymous=anonymous)
     if not isinstance(backend, SupportsRead):
         raise typer.BadParameter(f"{name} cannot list its users; export them to a file and name the file")
     if options.are_for_files:
@@ -225,14 +203,14 @@ def resolve_source(name: str, settings: Settings, options: SourceOptions) -> Mig
         backend=backend,
         mapping=options.row_mapping(),
         options=settings.delivery.get(name, DeliveryOptions()),
-        restart=options.restart,
+        restart=restart,
         on_wait=lambda seconds, cause: _print_wait(name, seconds, cause),
     )
 
 
-def file_source(name: str, options: SourceOptions) -> FileSource:
-    """Return the users of the file *name*, or of the query on it."""
-    return FileSource(name, prefetch_first(read_rows([name], options)))
+def file_source(names: Sequence[str], options: SourceOptions, *, anonymous: bool = False) -> FileSource:
+    """Return the users of the files *names*, or of the query on them."""
+    return FileSource(", ".join(names), prefetch_first(read_rows(names, options, anonymous=anonymous)))
 
 
 def must_be_file(name: str, options: SourceOptions) -> bool:

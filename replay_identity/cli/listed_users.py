@@ -17,7 +17,8 @@ from ..sources.files import find_files
 from ..sources.lines import TOO_LONG, read_lines
 from ..traits import USER_ID_KEYS, own_field
 from .exit_codes import ExitCode
-from .inputs import SourceOptions, read_rows
+from .inputs import read_rows
+from .options import SourceOptions
 from .terminal import stderr_console
 
 # The suffixes of a list of ids; any other says how users are written.
@@ -48,39 +49,38 @@ class ListedUser:
 def list_users(
     user_ids: Sequence[str], file: Path | None, source: SourceOptions, emails: Sequence[str]
 ) -> list[ListedUser]:
-    """Return the users in the arguments, then those in *file*, then the e-mail addresses.
+    """Return the users in the arguments, then those in *file* or the query, then the e-mail addresses; each once.
 
-    Print what is wrong, and exit, if a name is invalid or repeated.
+    Print what is wrong, and exit, if a name is invalid.
 
     Raises:
         InvalidTraitsError: There is only one argument, and it is not a valid id.
         SourceError: The file cannot be read.
     """
-    if len(user_ids) == 1 and file is None and not emails:
+    has_rows = file is not None or source.sql is not None
+    if len(user_ids) == 1 and not has_rows and not emails:
         return [ListedUser("argument 1", checked_id(user_ids[0]))]
     listed = [
         *(_listed_id(f"argument {number}", user_id) for number, user_id in enumerate(user_ids, 1)),
-        *(() if file is None else _users_in_file(file, source)),
+        *(_users_in_rows(file, source) if has_rows else ()),
         *(_listed_email(f"e-mail address {number}", email) for number, email in enumerate(emails, 1)),
     ]
     if not listed:
-        problem = "expected an id, --from or --email" if file is None else "the file names no user"
-        raise typer.BadParameter(problem, param_hint="USER_ID" if file is None else "--from")
-    if problems := list(_problems(listed)):
+        problem = "the source names no user" if has_rows else "expected an id, --from or --email"
+        raise typer.BadParameter(problem, param_hint="--from, --sql" if has_rows else "USER_ID")
+    if problems := [f"{user.place}: {user.problem}" for user in listed if user.problem is not None]:
         _exit_with(problems)
-    return listed
+    return _each_once(listed)
 
 
-def _problems(listed: Sequence[ListedUser]) -> Iterator[str]:
-    """Yield what is wrong, each with its place."""
-    first: dict[tuple[str | None, str | None], str] = {}
+def _each_once(listed: Sequence[ListedUser]) -> list[ListedUser]:
+    """Return *listed* without repeated users, and print how many there are."""
+    first: dict[tuple[str | None, str | None], ListedUser] = {}
     for user in listed:
-        if user.problem is not None:
-            yield f"{user.place}: {user.problem}"
-            continue
-        earlier = first.setdefault((user.user_id, user.email), user.place)
-        if earlier != user.place:
-            yield f"{user.place}: repeats {earlier}"
+        first.setdefault((user.user_id, user.email), user)
+    if repeated := len(listed) - len(first):
+        stderr_console().print(f"{pluralize(repeated, 'repetition')} of a user left out.", soft_wrap=True)
+    return list(first.values())
 
 
 def _exit_with(problems: Sequence[str]) -> None:
@@ -93,9 +93,11 @@ def _exit_with(problems: Sequence[str]) -> None:
     raise typer.Exit(ExitCode.USAGE)
 
 
-def _users_in_file(file: Path, source: SourceOptions) -> Iterator[ListedUser]:
-    is_list = source.format is None and source.mapping is None and (str(file) == "-" or _suffix(file) in _LIST_SUFFIXES)
-    return _ids_in_lines(file) if is_list else _ids_of_rows(file, source)
+def _users_in_rows(file: Path | None, source: SourceOptions) -> Iterator[ListedUser]:
+    has_only_encoding = source == SourceOptions(encoding=source.encoding)
+    if file is not None and has_only_encoding and (str(file) == "-" or _suffix(file) in _LIST_SUFFIXES):
+        return _ids_in_lines(file, source.encoding)
+    return _ids_of_rows(file, source)
 
 
 def _suffix(file: Path) -> str:
@@ -105,20 +107,21 @@ def _suffix(file: Path) -> str:
     return name.suffix
 
 
-def _ids_of_rows(file: Path, source: SourceOptions) -> Iterator[ListedUser]:
-    for row in read_rows([str(file)], source):
+def _ids_of_rows(file: Path | None, source: SourceOptions) -> Iterator[ListedUser]:
+    for row in read_rows([] if file is None else [str(file)], source):
         if isinstance(row, BadRow):
             yield ListedUser(str(row).removesuffix(f": {row.problem}"), problem=row.problem)
         else:
             yield ListedUser(f"line {row.line}", row.user.user_id)
 
 
-def _ids_in_lines(file: Path) -> Iterator[ListedUser]:
-    """Yield the id on each line of a text."""
-    for found in find_files(file, format="jsonl"):  # The format says that it is text, and nothing else.
+def _ids_in_lines(file: Path, encoding: str | None) -> Iterator[ListedUser]:
+    """Yield the id on each line of a text that is not blank."""
+    for found in find_files(file, format="jsonl", encoding=encoding):  # The format says that it is text, nothing else.
         with found.open_text() as stream:
             for number, content in read_lines(stream, found.name):
-                yield _id_on_line(number, content)
+                if content is None or content.strip():
+                    yield _id_on_line(number, content)
 
 
 def _id_on_line(number: int, content: bytes | None) -> ListedUser:
@@ -128,9 +131,7 @@ def _id_on_line(number: int, content: bytes | None) -> ListedUser:
     try:
         text = content.decode().rstrip("\r\n")
     except UnicodeDecodeError:
-        return ListedUser(place, problem="not valid UTF-8")
-    if not text.strip():
-        return ListedUser(place, problem="the id is empty")
+        return ListedUser(place, problem="not valid UTF-8; pass its --encoding")
     if text != text.strip():
         return ListedUser(place, problem="there are blanks around the id; remove them, or pass the id as an argument")
     if number == 1 and own_field(text) in USER_ID_KEYS:

@@ -15,7 +15,7 @@ from ..migration import ListingStats, MigrationReport, MigrationSource
 from ..migration.html_report import html_page
 from . import options
 from .exit_codes import ExitCode, read_failure_exit_code, sync_exit_code
-from .inputs import LedgerFile, SourceOptions, resolve_ledger, resolve_settings, resolve_source, select_targets
+from .inputs import LedgerFile, resolve_ledger, resolve_settings, resolve_source, select_targets
 from .progress import progress_display, spinner, track
 from .summary import (
     print_account_notes,
@@ -32,6 +32,7 @@ from .terminal import interruptible, print_json, stderr_console, stdout_console
 _RESUME_ADVICE: Final = "Interrupted. Nothing is lost: run the same command again."
 
 
+@options.with_source_options
 def migrate_command(  # noqa: PLR0913  # One for each option.
     *,
     source: Annotated[
@@ -46,13 +47,7 @@ def migrate_command(  # noqa: PLR0913  # One for each option.
     adapt: options.AdaptOption = False,
     settings: options.SettingsOption = None,
     ledger: options.LedgerOption = None,
-    format: options.FormatOption = None,  # noqa: A002  # The option's name.
-    mapping: options.MappingOption = None,
-    preset: options.PresetOption = None,
-    sql: options.SqlOption = None,
-    delimiter: options.DelimiterOption = None,
-    encoding: options.EncodingOption = None,
-    path: options.PathOption = None,
+    source_options: options.SourceOptions,
     restart: Annotated[
         bool, typer.Option("--restart", help="Read the backend from its first user instead of resuming.")
     ] = False,
@@ -70,17 +65,7 @@ def migrate_command(  # noqa: PLR0913  # One for each option.
     resolved = resolve_settings(settings, adapt=adapt)
     targets = select_targets(source, resolved, to)
     ledger_file = resolve_ledger(ledger, settings, to=[backend.name for backend in targets.backends], adapt=adapt)
-    source_options = SourceOptions(
-        format=format,
-        mapping=mapping,
-        preset=preset,
-        sql=sql,
-        delimiter=delimiter,
-        encoding=encoding,
-        path=path,
-        restart=restart,
-    )
-    users = resolve_source(source, resolved, source_options)
+    users = resolve_source(source, resolved, source_options, restart=restart)
     if dry_run:
         report = _dry_run(users, targets, ledger_file, same_account=same_account)
         _finish(report, ledger_file, html=html, json=json, interrupted=None)

@@ -1,10 +1,16 @@
 """Arguments and options that several commands have."""
 
+import inspect
+from collections.abc import Callable, Iterator
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
+import attrs
 import typer
+
+from ..mapping import RowMapping, load_mapping
 
 
 class FileFormat(StrEnum):
@@ -30,46 +36,96 @@ FilesArgument: TypeAlias = Annotated[
         help=f"Files of users: {FILE_HELP} With --sql: a DuckDB or SQLite database or a PostgreSQL URL, if any.",
     ),
 ]
-FormatOption: TypeAlias = Annotated[
-    FileFormat | None,
-    typer.Option("--format", help="Format of the file of users; by default its suffix decides, and stdin is jsonl."),
-]
-MappingOption: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--mapping", metavar="FILE", help="A TOML file that maps the fields of a row to the fields of a user."
-    ),
-]
-PresetOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--preset", metavar="NAME", help="A ready mapping for the exports of a tool, such as segment or hubspot."
-    ),
-]
-SqlOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--sql", metavar="QUERY", help="A query that returns the users, in DuckDB's SQL for files."),
-]
-DelimiterOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--delimiter",
-        metavar="CHARACTER",
-        help="The character between the cells of CSV, or tab; by default it is found in the header.",
-    ),
-]
-EncodingOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--encoding", metavar="NAME", help="The encoding of text, such as windows-1252; by default UTF-8 or UTF-16."
-    ),
-]
-PathOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--path", metavar="NAME", help="Where the users are in a JSON document, such as data.users, or the Excel sheet."
-    ),
-]
+
+
+@attrs.frozen(kw_only=True)
+class SourceOptions:
+    """How to read users: the options that every command on files has."""
+
+    format: Annotated[
+        FileFormat | None,
+        typer.Option(
+            "--format", help="Format of the file of users; by default its suffix decides, and stdin is jsonl."
+        ),
+    ] = None
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            "--mapping", metavar="FILE", help="A TOML file that maps the fields of a row to the fields of a user."
+        ),
+    ] = None
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset", metavar="NAME", help="A ready mapping for the exports of a tool, such as segment or hubspot."
+        ),
+    ] = None
+    sql: Annotated[
+        str | None,
+        typer.Option("--sql", metavar="QUERY", help="A query that returns the users, in DuckDB's SQL for files."),
+    ] = None
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            "--delimiter",
+            metavar="CHARACTER",
+            help="The character between the cells of CSV, or tab; by default it is found in the header.",
+        ),
+    ] = None
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            "--encoding",
+            metavar="NAME",
+            help="The encoding of text, such as windows-1252; by default UTF-8 or UTF-16.",
+        ),
+    ] = None
+    path: Annotated[
+        str | None,
+        typer.Option(
+            "--path",
+            metavar="NAME",
+            help="Where the users are in a JSON document, such as data.users, or the Excel sheet.",
+        ),
+    ] = None
+
+    @property
+    def are_for_files(self) -> bool:
+        """Return True if an option is set that only a file or a query has."""
+        return any((self.format, self.sql, self.delimiter, self.encoding, self.path))
+
+    def row_mapping(self) -> RowMapping | None:
+        """Return the mapping in the file or of the preset, if one is chosen."""
+        if self.mapping is not None and self.preset is not None:
+            raise typer.BadParameter("pass only one of them", param_hint="--mapping, --preset")
+        if self.preset is not None:
+            return RowMapping.preset(self.preset)
+        return None if self.mapping is None else load_mapping(self.mapping)
+
+
+def with_source_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Return *command* with an option for each field of `SourceOptions` in place of its parameter of that type."""
+
+    @wraps(command)
+    def run(**arguments: Any) -> None:  # noqa: ANN401  # Of any option.
+        fields = {field.name: arguments.pop(field.name) for field in attrs.fields(SourceOptions)}
+        command(source_options=SourceOptions(**fields), **arguments)
+
+    signature = inspect.signature(command)
+    typed: Any = run
+    typed.__signature__ = signature.replace(parameters=list(_with_fields(signature)))
+    return run
+
+
+def _with_fields(signature: inspect.Signature) -> Iterator[inspect.Parameter]:
+    for parameter in signature.parameters.values():
+        if parameter.annotation is not SourceOptions:
+            yield parameter
+            continue
+        for field in attrs.fields(SourceOptions):
+            yield parameter.replace(name=field.name, annotation=field.type, default=field.default)
+
+
 AnonymousOption: TypeAlias = Annotated[
     bool, typer.Option("--anonymous", help="Accept rows without an id as anonymous users.")
 ]

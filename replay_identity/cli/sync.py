@@ -18,7 +18,6 @@ from . import options
 from .exit_codes import ExitCode
 from .inputs import (
     LedgerFile,
-    SourceOptions,
     can_be_read_twice,
     prefetch_first,
     read_rows,
@@ -35,6 +34,7 @@ from .terminal import interruptible, print_json, stderr_console, stdout_console
 _MAX_INSPECTED: Final = 1_000_000
 
 
+@options.with_source_options
 def sync_command(  # noqa: PLR0913  # One for each option.
     files: options.FilesArgument = None,
     *,
@@ -42,13 +42,7 @@ def sync_command(  # noqa: PLR0913  # One for each option.
     adapt: options.AdaptOption = False,
     settings: options.SettingsOption = None,
     ledger: options.LedgerOption = None,
-    format: options.FormatOption = None,  # noqa: A002  # The option's name.
-    mapping: options.MappingOption = None,
-    preset: options.PresetOption = None,
-    sql: options.SqlOption = None,
-    delimiter: options.DelimiterOption = None,
-    encoding: options.EncodingOption = None,
-    path: options.PathOption = None,
+    source_options: options.SourceOptions,
     resend: options.ResendOption = False,
     same_account: options.SameAccountOption = False,
     mirror: MirrorOption = None,
@@ -58,9 +52,6 @@ def sync_command(  # noqa: PLR0913  # One for each option.
     json: options.JsonOption = False,
 ) -> None:
     """Bring every backend to the state in the files; send only what changed since the last run."""
-    source_options = SourceOptions(
-        format=format, mapping=mapping, preset=preset, sql=sql, delimiter=delimiter, encoding=encoding, path=path
-    )
     mirror_options = MirrorOptions(mirror, max_deletions, output)
     mirror_options.check(to)
     resolved = resolve_settings(settings, to=to, adapt=adapt)
@@ -90,7 +81,7 @@ def sync_command(  # noqa: PLR0913  # One for each option.
     finish_run(report, ledger_file, title=rows_read(report), json=json, interrupted=interruption.code)
 
 
-def _inspect(files: Sequence[str] | None, source_options: SourceOptions, *, json: bool) -> list[str]:
+def _inspect(files: Sequence[str] | None, source_options: options.SourceOptions, *, json: bool) -> list[str]:
     """Read *files* once before their users are sent for the first time, and return and print what is suspicious."""
     if not can_be_read_twice(files, source_options):
         return []
