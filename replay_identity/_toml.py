@@ -2,7 +2,8 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
@@ -42,13 +43,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     return _parse(_read(path), str(path))
 
 
-def structure(data: Mapping[str, Any], cls: type[T], source: str) -> T:
+def structure(data: Mapping[str, Any], cls: type[T], source: str, *, given: Collection[str] = ()) -> T:
     """Return *data* as an instance of the attrs class *cls*.
 
     Args:
         data: A parsed table.
         cls: An attrs class with a parameter for every key.
         source: Path of *data*, for errors, for example ``replay-identity.toml: backends``.
+        given: Keys that are not from the table, and that errors do not suggest.
 
     Raises:
         ConfigurationError: A value is invalid; only the first is reported.
@@ -57,7 +59,7 @@ def structure(data: Mapping[str, Any], cls: type[T], source: str) -> T:
         return _CONVERTER.structure(data, cls)
     except Exception as error:  # noqa: BLE001  # cattrs, and the class itself, may raise anything.
         # Without the cause: its text quotes the values.
-        raise _first_problem(error, source, None) from None
+        raise _first_problem(error, source, None, given) from None
 
 
 def _read(path: Path) -> str:
@@ -83,14 +85,16 @@ def _parse(text: str, source: str) -> dict[str, Any]:
         raise ConfigurationError(source, "nested too deeply") from None
 
 
-def _first_problem(error: BaseException, path: str, expected_type: object) -> ConfigurationError:
+def _first_problem(
+    error: BaseException, path: str, expected_type: object, given: Collection[str]
+) -> ConfigurationError:
     if isinstance(error, cattrs.BaseValidationError):
         first = error.exceptions[0]
-        return _first_problem(first, *_location(first, path))
+        return _first_problem(first, *_location(first, path), given)
     if isinstance(error, ConfigurationError):
         return ConfigurationError(_join(path, error.setting), error.problem, error.hint)
     if isinstance(error, ForbiddenExtraKeysError):
-        return _unknown_setting(error, path)
+        return _unknown_setting(error, path, given)
     return ConfigurationError(path, _describe(error, expected_type))
 
 
@@ -110,12 +114,12 @@ def _join(path: str, name: str) -> str:
     return f"{path}{name}" if path.endswith(" ") else f"{path}.{name}"
 
 
-def _unknown_setting(error: ForbiddenExtraKeysError, path: str) -> ConfigurationError:
+def _unknown_setting(error: ForbiddenExtraKeysError, path: str, given: Collection[str]) -> ConfigurationError:
     name = min(error.extra_fields)
-    settings = (
-        field.alias for field in getattr(error.cl, "__attrs_attrs__", ()) if field.init and field.alias != "name"
-    )
-    return ConfigurationError(_join(path, printable(name)), "unknown setting", f"use one of {', '.join(settings)}")
+    known = [field.alias for field in attrs.fields(error.cl) if field.init and field.alias not in given]
+    near = get_close_matches(name.casefold().replace("-", "_"), known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return ConfigurationError(_join(path, printable(name)), "unknown setting", f"{hint}use one of {', '.join(known)}")
 
 
 def _describe(error: BaseException, expected_type: object) -> str:

@@ -94,7 +94,7 @@ class BackendSettings:
         if "api_key" in parameters and "api_key" not in settings:
             settings["api_key"] = self._placeholder_key(cls, offline=offline)
         try:
-            backend: IdentityBackend = structure(settings, cast("type[Any]", cls), self.source)
+            backend: IdentityBackend = structure(settings, cast("type[Any]", cls), self.source, given={"name"})
         except ConfigurationError as error:
             raise self._with_origin(error) from None
         return backend

@@ -255,7 +255,10 @@ def test_an_unknown_setting_lists_the_known_ones() -> None:
     error = load_error(f"{FULLSTORY}apikey = '{CANARY}'")
 
     assert error.setting == "s.toml: backends.fullstory.apikey"
-    assert error.hint == "use one of api_key, base_url, on_violation, allow_ids, allow_insecure, integration_source"
+    assert error.hint == (
+        "did you mean api_key? "
+        "use one of api_key, base_url, on_violation, allow_ids, allow_insecure, integration_source"
+    )
 
 
 @pytest.mark.parametrize(
