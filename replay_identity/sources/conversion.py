@@ -62,6 +62,8 @@ class RowConverter:
     # The own fields that are found by their name, and the names that the mapping decides on.
     _own: Mapping[str, tuple[str, ...]] = attrs.field(init=False)
     _ruled: frozenset[str] = attrs.field(init=False)
+    # Where the values that select rows are, and the object that has the fields.
+    _outer: frozenset[str] = attrs.field(init=False)
     _shapes: dict[tuple[str, ...], _Shape] = attrs.field(init=False, factory=dict[tuple[str, ...], _Shape])
     _names: set[str] = attrs.field(init=False, factory=set[str])
     # The same of the only set of names that a source with columns has.
@@ -74,6 +76,7 @@ class RowConverter:
         self._compiled = CompiledMapping.compile(rules, has_datetimes=self.has_datetimes) if needs_mapping else None
         self._own = {setting: keys for setting, keys in OWN_FIELDS.items() if setting not in rules.user_fields}
         self._ruled = rules.paths
+        self._outer = rules.paths - rules.field_paths
 
     @property
     def has_mapping(self) -> bool:
@@ -84,6 +87,13 @@ class RowConverter:
     def id_paths(self) -> Collection[str]:
         """Return the paths of the fields that may hold the user id."""
         return USER_ID_KEYS if self._compiled is None else self._compiled.id_paths
+
+    def decides_id(self, column: FieldPath) -> bool:
+        """Return True if *column* may hold the user id, or what decides whether the row is read at all."""
+        return any(
+            column.name == path or path.startswith(f"{column.name}.") or column.name.startswith(f"{path}.")
+            for path in (*self.id_paths, *self._outer)
+        )
 
     def columns(self, names: Sequence[str]) -> tuple[FieldPath, ...]:
         """Return where the value of each column goes in the fields of a row.

@@ -72,7 +72,7 @@ def csv_ids(lines: Iterator[Line], source: str, converter: RowConverter, *, deli
         SourceError: The header is not valid, or the delimiter cannot be told from it.
     """
     table = _Table.open(lines, source, converter, delimiter)
-    columns = [(index, path) for index, path in enumerate(table.columns) if path.name in converter.id_paths]
+    columns = [(index, path) for index, path in enumerate(table.columns) if converter.decides_id(path)]
     if not columns:
         return
     end = columns[-1][0] + 1

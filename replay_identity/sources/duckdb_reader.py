@@ -142,17 +142,13 @@ def parquet_ids(path: Path, source: str, converter: RowConverter) -> Iterator[st
     with _connect(None) as connection:
         query = _Query.prepare(connection, _parquet_query(path), source)
         fields = dict(zip(query.names, converter.columns(query.names), strict=True))
-        selected = [name for name, field in fields.items() if _may_hold_id(field.name, converter)]
+        selected = [name for name, field in fields.items() if converter.decides_id(field)]
         if not selected:
             return
         ids_query = _Query.prepare(connection, f"SELECT {', '.join(map(_identifier, selected))} {query.sql}", source)
         columns = ids_query.columns([fields[name] for name in selected])
         ids = (converter.find_id(_fields(columns, values)) for values in ids_query.fetch(connection))
         yield from (user_id for user_id in ids if user_id is not None)
-
-
-def _may_hold_id(name: str, converter: RowConverter) -> bool:
-    return any(path == name or path.startswith(f"{name}.") for path in converter.id_paths)
 
 
 def _parquet_query(path: Path) -> str:

@@ -165,7 +165,7 @@ class _PythonSource:
             return
         frame, converter = open_frame(rows, _SOURCE), self._converter(SourceNotes())
         paths = converter.columns(_column_names(frame))
-        indexes = [index for index, path in enumerate(paths) if _may_hold_id(path, converter)]
+        indexes = [index for index, path in enumerate(paths) if converter.decides_id(path)]
         for chunk in frame.read(indexes) if indexes else ():
             for fields in _chunk_fields(chunk, [paths[index] for index in indexes]):
                 user_id = None if isinstance(fields, InvalidTraitsError) else converter.find_id(fields)
@@ -260,10 +260,6 @@ def _column_names(frame: Frame) -> list[str]:
             problem = f"the name of column {position} is {describe_type(name)}; rename the columns to strings"
             raise SourceError(_SOURCE, problem)
     return [str(name) for name in frame.names]
-
-
-def _may_hold_id(path: FieldPath, converter: RowConverter) -> bool:
-    return any(id_path == path.name or id_path.startswith(f"{path.name}.") for id_path in converter.id_paths)
 
 
 def _chunk_fields(chunk: Chunk, paths: Sequence[FieldPath]) -> Iterator[dict[str, Any] | InvalidTraitsError]:

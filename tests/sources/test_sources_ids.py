@@ -13,7 +13,7 @@ from hypothesis import given
 
 from replay_identity.errors import SourceError
 from replay_identity.mapping import FieldRule, RowMapping
-from replay_identity.sources import Row, Rows, read_query, read_users
+from replay_identity.sources import Row, Rows, read_query, read_rows, read_users
 from replay_identity.testing import IdentityFile, identity_files
 
 
@@ -207,3 +207,26 @@ def test_wraps_rows_and_ids() -> None:
     assert list(odd.read_ids()) == ["a!", "b!", "c!"]
     assert list(rows.through(iter).read_ids()) == ["a", "b", "c"]
     assert list(odd) == [1, 3]
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        RowMapping(where={"kind": "profile"}),
+        RowMapping(where={"source.kind": "crm"}),
+        RowMapping(lift="data", unlisted="lifted"),
+        RowMapping(lift="data", user_id="key"),
+    ],
+    ids=["where", "nested where", "lift", "lifted id"],
+)
+def test_reads_what_decides_on_an_id(tmp_path: Path, mapping: RowMapping) -> None:
+    """The columns of a filter, and the object that has the fields, beside the id itself."""
+    row = """SELECT 1 AS seats, 'u1' AS id, 'profile' AS kind, 'crm' AS "source.kind", '{"key": "u1"}' AS data"""
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY ({row}) TO '{tmp_path}/a.parquet' (FORMAT parquet)")
+        connection.execute(f"COPY ({row}) TO '{tmp_path}/a.csv' (HEADER)")
+        frame = connection.sql(row).arrow().read_all()
+
+    assert ids(tmp_path / "a.parquet", mapping) == ["u1"]
+    assert ids(tmp_path / "a.csv", mapping) == ["u1"]
+    assert list(read_rows(frame, mapping=mapping).read_ids()) == ["u1"]
