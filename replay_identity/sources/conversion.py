@@ -1,7 +1,7 @@
 """Convert the fields of a row to a user: find the user's own fields, check the id, and apply the mapping."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
@@ -12,7 +12,7 @@ from .._paths import FieldPath, not_nestable, parents_of
 from .._text import pluralize
 from ..errors import InvalidTraitsError, SourceError, printable
 from ..mapping import CompiledMapping, RowMapping
-from ..traits import OWN_FIELDS, USER_ID_KEYS, UserTraits, from_validated_row, id_text, own_field
+from ..traits import OWN_FIELDS, USER_ID_KEYS, UserTraits, from_validated_row, id_text, own_field, plain_name
 from .rows import BadRow, Row, SourceNotes
 
 # Rows of JSON differ in their names. What is known about that many sets of names is remembered.
@@ -64,6 +64,8 @@ class RowConverter:
     _ruled: frozenset[str] = attrs.field(init=False)
     # Where the values that select rows are, and the object that has the fields.
     _outer: frozenset[str] = attrs.field(init=False)
+    # If the mapping is strict: the names that it decides on, and their parents, by what `plain_name` makes of them.
+    _spellings: defaultdict[str, set[str]] = attrs.field(init=False, factory=lambda: defaultdict(set))
     _shapes: dict[tuple[str, ...], _Shape] = attrs.field(init=False, factory=dict[tuple[str, ...], _Shape])
     _names: set[str] = attrs.field(init=False, factory=set[str])
     # The same of the only set of names that a source with columns has.
@@ -77,6 +79,9 @@ class RowConverter:
         self._own = {setting: keys for setting, keys in OWN_FIELDS.items() if setting not in rules.user_fields}
         self._ruled = rules.paths
         self._outer = rules.paths - rules.field_paths
+        for path in self._ruled if rules.strict else ():
+            for name in (path, *parents_of(path)):
+                self._spellings[plain_name(name)].add(name)
 
     @property
     def has_mapping(self) -> bool:
@@ -112,6 +117,10 @@ class RowConverter:
             raise SourceError(self.source, str(error)) from None
         targets = {path.name for path in paths}
         self._check_mapping(names, targets)
+        for name, path in self._misspelt(names, renames).items():
+            problem = f"has the column {printable(name)}, which the mapping does not name, although it names"
+            hint = "name both of them, or set strict = false"
+            raise SourceError(self.source, f"{problem} {printable(path)}; {hint}")
         may_lack_id = self.anonymous and not any(map(_SURE_VALUE.fullmatch, names))
         if not may_lack_id and not self._has_id(targets):
             problem = f"has no column for the user id; {_list_columns(names)}; {_SET_USER_ID}"
@@ -191,6 +200,7 @@ class RowConverter:
         elif len(self._names) < _MAX_SHAPES:
             self._names.update(names)
         renames = self._match(names)
+        self.notes.misspelt.update(self._misspelt(names, renames))
         shape = _Shape(tuple(renames.items()), _id_key({renames.get(name, name) for name in names}))
         self._shapes[names] = shape
         return shape
@@ -216,6 +226,15 @@ class RowConverter:
             self.notes.look_alikes.update(others if chosen != own else others.difference(keys))
         self.notes.own_fields.update(renames)
         return renames
+
+    def _misspelt(self, names: Iterable[str], renames: Mapping[str, str]) -> dict[str, str]:
+        """Return the names whose spelling alone keeps them from a rule, each with the name that the mapping has."""
+        found: dict[str, str] = {}
+        for name in names if self._spellings else ():
+            similar = self._spellings.get(plain_name(name), ())
+            if similar and name not in similar and name not in renames:
+                found[name] = min(similar)
+        return found
 
     def _check_duplicates(self, names: Sequence[str]) -> None:
         duplicates = [printable(name) for name, count in Counter(names).items() if count > 1]

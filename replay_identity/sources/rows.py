@@ -50,6 +50,7 @@ class SourceNotes:
     Attributes:
         own_fields: The user's own fields that were found under another spelling: name of the column, and the field.
         look_alikes: Columns that became traits although they are spelled like one of the user's own fields.
+        misspelt: Names that differ from one that the mapping names in case, spaces, ``_`` and ``-`` only, each with it.
         unused: Fields that the mapping names and no row has, each with a similar name that rows have, or None.
         unreadable: Number of values that were left out because their cast failed, by field.
         left_out: Number of rows that the mapping's filter left out.
@@ -59,6 +60,7 @@ class SourceNotes:
 
     own_fields: dict[str, str] = attrs.field(factory=dict[str, str])
     look_alikes: set[str] = attrs.field(factory=set[str])
+    misspelt: dict[str, str] = attrs.field(factory=dict[str, str])
     unused: dict[str, str | None] = attrs.field(factory=dict[str, "str | None"])
     unreadable: Counter[str] = attrs.field(factory=Counter[str])
     left_out: int = 0
@@ -69,8 +71,8 @@ class SourceNotes:
 
     @property
     def has_problem(self) -> bool:
-        """Return True if no row has a field that the mapping names, or the values that it requires."""
-        return bool(self.unused) or (self.left_out > 0 and not self.selected)
+        """Return True if no row has a field that the mapping names or the values that it requires, or misspells one."""
+        return bool(self.unused or self.misspelt) or (self.left_out > 0 and not self.selected)
 
     def add_unused(self, unused: Mapping[str, str | None]) -> None:
         """Add the fields that no row of one file has, and keep those that no row of any file has.
@@ -87,6 +89,11 @@ class SourceNotes:
         return [
             *(f"column {printable(name)} is read as {field}" for name, field in self.own_fields.items()),
             *(f"column {printable(name)} is a trait, not the user's own field" for name in sorted(self.look_alikes)),
+            *(
+                f"{printable(name)} is no field that the mapping names, although {printable(path)} is; name it, too"
+                for name, path in sorted(self.misspelt.items())
+                if path not in self.unused
+            ),
             *(
                 f"{printable(name)}: {pluralize(count, 'unreadable value')} left out"
                 for name, count in sorted(self.unreadable.items())
@@ -108,6 +115,7 @@ class SourceNotes:
         return {
             "own_fields": {printable(name): field for name, field in self.own_fields.items()},
             "look_alikes": [printable(name) for name in sorted(self.look_alikes)],
+            "misspelt": {printable(name): printable(path) for name, path in sorted(self.misspelt.items())},
             "unused": [printable(path) for path in self.unused],
             "unreadable": {printable(name): count for name, count in self.unreadable.items()},
             "left_out": self.left_out,

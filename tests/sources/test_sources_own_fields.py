@@ -140,6 +140,40 @@ def test_some_absent_columns_are_meant(mapping: RowMapping) -> None:
     assert len(list(read("id,company.name\nu1,Acme\n", mapping=mapping))) == 1
 
 
+@pytest.mark.parametrize("name", ["SSN", "S-S-N", "s_sn"])
+def test_a_misspelt_column_beside_the_named_one_is_refused(name: str) -> None:
+    """It would be sent, although the rule was meant for both."""
+    text = f"id,ssn,{name}\nu1,1,2\n"
+    drop = FieldRule(drop=True)
+
+    assert refused(text, mapping=RowMapping(fields={"ssn": drop})) == (
+        f"has the column {name}, which the mapping does not name, although it names ssn; "
+        "name both of them, or set strict = false"
+    )
+    for allowed in (RowMapping(fields={"ssn": drop, name: drop}), RowMapping(fields={"ssn": drop}, strict=False)):
+        assert [type(row) for row in read(text, mapping=allowed)] == [Row]
+
+
+@pytest.mark.parametrize("path", ["ssn", "ssn.number"])
+def test_a_misspelt_field_of_some_rows_is_in_the_notes(path: str) -> None:
+    """Those rows are read before it is known, so the exit code says it."""
+    text = '{"id": "u1", "ssn": {"number": "1"}}\n{"id": "u2", "SSN": "2"}'
+    rows = read(text, mapping=RowMapping(fields={path: FieldRule(drop=True)}))
+
+    assert [type(row) for row in rows] == [Row, Row]
+    assert rows.notes.lines() == ["SSN is no field that the mapping names, although ssn is; name it, too"]
+    assert rows.notes.as_dict()["misspelt"] == {"SSN": "ssn"}
+    assert rows.notes.has_problem
+
+
+def test_a_name_that_no_row_spells_right_is_named_once() -> None:
+    """As a field that no row has."""
+    rows = read('{"id": "u1", "SSN": "1"}', mapping=RowMapping(fields={"ssn": FieldRule(drop=True)}))
+
+    assert len(list(rows)) == 1
+    assert rows.notes.lines() == ["the mapping names ssn, which no row has; did you mean SSN?"]
+
+
 def test_fields_that_no_row_has_are_in_the_notes() -> None:
     """Rows of JSON Lines differ, so it is known only at their end."""
     rows = read('{"id": "u1", "ssn": "1"}\n{"id": "u2"}', mapping=RowMapping(fields={"snn": FieldRule(drop=True)}))
