@@ -128,6 +128,10 @@ class RowConverter:
         self._columns_shape = _Shape((), _id_key(targets))
         return paths
 
+    def is_header(self, names: Iterable[str]) -> bool:
+        """Return True if one of *names* may be the name of the user id."""
+        return any(own_field(name) in USER_ID_KEYS or name in self.id_paths for name in names)
+
     def convert(self, fields: dict[str, Any], line: int, last_line: int | None = None) -> Row | BadRow | None:
         """Return the user or the bad row that *fields* are, or None if the mapping leaves the row out.
 
@@ -280,6 +284,11 @@ class RowConverter:
             if self._columns_shape is not None
             else f"{expected} ({_list_columns(sorted(self._names))}); {_SET_USER_ID}"
         )
+
+
+def above_header(line: int) -> str:
+    """Return the problem of a file whose header is not its first line but *line*."""
+    return f"line {line} looks like the header; remove the lines above it"
 
 
 def _id_key(names: Collection[str]) -> str | None:

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, Final
@@ -13,7 +13,7 @@ from .._paths import FieldPath
 from .._text import pluralize
 from ..errors import SourceError, printable
 from ..traits import plain_name
-from .conversion import RowConverter
+from .conversion import RowConverter, above_header
 from .lines import MAX_LINE, TOO_LONG, Line, not_utf8
 from .rows import BadRow, Row
 
@@ -38,6 +38,10 @@ _NOT_UTF8: Final = re.compile("[\udc80-\udcff]")
 _FOR_PEOPLE: Final = "is a table printed for people, not CSV; export it as CSV, in psql with \\copy … csv header"
 # No id begins like that: in other dialects, text is in single quotes, and spreadsheets mark text by ' or =".
 _NO_ID: Final = ("'", '="')
+_QUOTED_WHOLE: Final = "is in quotes as a whole, so that it is one cell; remove the quotes around each line"
+_SET_DELIMITER: Final = "set delimiter to the character between cells (--delimiter)"
+# What may be between the names of several columns, in a name.
+_SEPARATOR: Final = re.compile(r"[^\w.-]")
 _SQL_HINT: Final = "a query with read_csv(…) can read other dialects (--sql)"
 
 
@@ -137,8 +141,8 @@ class _Table:
         names = _names(first, delimiter, source)
         # Titles above the header have fewer cells than the rows.
         rest = list(islice(records, 1 if len(names) > 1 else _MAX_TITLES))
-        _check_first(rest, len(names), delimiter, source)
-        columns = converter.columns(names)
+        _check_first(rest, len(names), delimiter, converter)
+        columns = _columns(first, names, delimiter, chain(rest, records), converter)
         keeps_empty = tuple(path.name in converter.id_paths for path in columns)
         header = list(map(plain_name, names))
         id_index = keeps_empty.index(True) if any(keeps_empty) else 0
@@ -155,18 +159,76 @@ class _Table:
         )
 
 
-def _check_first(records: Sequence[_Record], column_count: int, delimiter: str, source: str) -> None:
+def _columns(
+    header: _Record, names: Sequence[str], delimiter: str, rest: Iterator[_Record], converter: RowConverter
+) -> tuple[FieldPath, ...]:
+    """Return where the value of each column goes.
+
+    Raises:
+        SourceError: The *header* is not valid; *rest*, the records below it, and the delimiter may show why.
+    """
+    try:
+        return converter.columns(names)
+    except SourceError as error:
+        if len(names) == 1 and (found := _delimiters(names[0])):
+            if (header.text or "").lstrip().startswith('"'):
+                raise SourceError(error.source, f"the header {_QUOTED_WHOLE}") from None
+            problem = f"the header has {found} instead of {_DELIMITERS.get(delimiter, delimiter)}; {_SET_DELIMITER}"
+            raise SourceError(error.source, problem) from None
+        titles = _titles_problem(islice(rest, _MAX_TITLES), delimiter, converter)
+        if titles is not None:
+            raise SourceError(error.source, titles) from None
+        if len(names) == 1 and _SEPARATOR.search(names[0]):
+            problem = f"{error.problem}; if it is several columns, {_SET_DELIMITER}"
+            raise SourceError(error.source, problem) from None
+        raise
+
+
+def _titles_problem(records: Iterable[_Record], delimiter: str, converter: RowConverter) -> str | None:
+    """Return what is wrong if one of the *records* below the first line is the header."""
+    for record in records:
+        cells = _cells(record, delimiter)
+        if not isinstance(cells, str) and converter.is_header(cells):
+            return f"{above_header(record.line)}, or skip them with read_csv(…, skip={record.line - 1}) (--sql)"
+    return None
+
+
+def _delimiters(text: str) -> str:
+    """Return the names of the usual delimiters in *text*."""
+    return " and ".join(name for delimiter, name in _DELIMITERS.items() if delimiter in text)
+
+
+def _check_first(records: Sequence[_Record], column_count: int, delimiter: str, converter: RowConverter) -> None:
     """Check the first *records* below a header.
 
     Raises:
-        SourceError: They show that the first line is not the header, or that the file is not CSV.
+        SourceError: They show that the first line is not the header, that the rows have another delimiter, or that the
+            file is not CSV.
     """
     for record in records:
         cells = _cells(record, delimiter)
         if column_count > 1 and _RULER.fullmatch(record.text or ""):
-            raise SourceError(source, _FOR_PEOPLE)
-        if column_count == 1 and not isinstance(cells, str) and len(cells) > 1 and any(cells[1:]):
-            raise SourceError(source, f"has more cells below the first line than in it; {_SQL_HINT}")
+            raise SourceError(converter.source, _FOR_PEOPLE)
+        if isinstance(cells, str):
+            continue
+        if column_count == 1 < len(cells) and any(cells[1:]):
+            problem = f"has more cells below the first line than in it; {_SQL_HINT}"
+            raise SourceError(converter.source, _titles_problem(records, delimiter, converter) or problem)
+        if len(cells) == 1 < column_count:
+            _check_only_cell(cells[0], record, column_count, delimiter, converter.source)
+
+
+def _check_only_cell(cell: str, record: _Record, column_count: int, delimiter: str, source: str) -> None:
+    if _is_quoted_whole([cell], record, delimiter):
+        raise SourceError(source, f"line {record.line} {_QUOTED_WHOLE}")
+    for other, name in _DELIMITERS.items():
+        if cell.count(other) == column_count - 1:
+            problem = f"line {record.line} has {name}, and the header {_DELIMITERS.get(delimiter, delimiter)}"
+            raise SourceError(source, f"{problem}; {_SET_DELIMITER}")
+
+
+def _is_quoted_whole(cells: Sequence[str], record: _Record, delimiter: str) -> bool:
+    return len(cells) == 1 and delimiter in cells[0] and (record.text or "").startswith('"')
 
 
 def _row(record: _Record, table: _Table, converter: RowConverter) -> Row | BadRow | None:
@@ -199,6 +261,8 @@ def _problem(cells: list[str], record: _Record, table: _Table) -> str | None:
     if _may_be_header(cells, text, table) and (problem := _header_problem(cells, text, table)) is not None:
         return problem
     if len(cells) != count and not _trim(cells, count):
+        if _is_quoted_whole(cells, record, table.delimiter):
+            return _QUOTED_WHOLE
         problem = f"has {pluralize(len(cells), 'cell')}, but the header has {count}"
         is_quoted = "'" in text or (len(cells) == 1 and '"' in text)
         return f"{problem}; {_SQL_HINT}" if is_quoted else problem
@@ -208,7 +272,7 @@ def _problem(cells: list[str], record: _Record, table: _Table) -> str | None:
         index = next(index for index, cell in enumerate(cells) if _NOT_UTF8.search(cell))
         return f"{printable(table.columns[index].name)}: {_not_utf8(text)}"
     user_id = cells[table.id_index]
-    if user_id.startswith(_NO_ID) or (count == 1 and ";" in user_id):
+    if user_id.startswith(_NO_ID) or (count == 1 and (";" in user_id or "\t" in user_id)):
         return f"{printable(table.columns[table.id_index].name)}: {_id_problem(user_id)}"
     return None
 
@@ -218,7 +282,7 @@ def _id_problem(user_id: str) -> str:
         return f"has single quotes around it, or one before it; {_SQL_HINT}"
     if user_id.startswith("="):
         return f"is a formula of a spreadsheet; {_SQL_HINT}"
-    return "has a delimiter that the header does not have; set delimiter (--delimiter)"
+    return f"has a delimiter that the header does not have; {_SET_DELIMITER}"
 
 
 def _trim(cells: list[str], count: int) -> bool:
@@ -312,8 +376,7 @@ def _find_delimiter(header: str, source: str) -> str:
     text = _QUOTED.sub("", header)
     found = [delimiter for delimiter in _DELIMITERS if delimiter in text]
     if len(found) > 1:
-        names = " and ".join(_DELIMITERS[delimiter] for delimiter in found)
-        raise SourceError(source, f"the header has {names}; set delimiter (--delimiter)")
+        raise SourceError(source, f"the header has {_delimiters(text)}; {_SET_DELIMITER}")
     return found[0] if found else ","
 
 
@@ -328,6 +391,8 @@ def _names(header: _Record, delimiter: str, source: str) -> list[str]:
         raise SourceError(source, f"the header is {_not_utf8(header.text or '')}")
     if not all(names):
         hint = "" if names[0] else "; if it is the index of a data frame, export without it"
+        if names[0] and not any(names[1::2]):
+            hint = f"; if the delimiter has several characters, {_SQL_HINT}"
         raise SourceError(source, f"column {names.index('') + 1} has no name{hint}")
     if names[0].startswith("#"):
         raise SourceError(source, f"begins with a comment; {_SQL_HINT}")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,9 +12,11 @@ from replay_identity import UserTraits
 from replay_identity.errors import ConfigurationError, SourceError
 from replay_identity.sources import BadRow, Row, csv_reader, read_users
 
-STRAY_QUOTE = (
-    "has a quote or a line break where CSV allows none; a query with read_csv(…) can read other dialects (--sql)"
-)
+SQL_HINT = "a query with read_csv(…) can read other dialects (--sql)"
+STRAY_QUOTE = f"has a quote or a line break where CSV allows none; {SQL_HINT}"
+
+SET_DELIMITER = "set delimiter to the character between cells (--delimiter)"
+QUOTED_WHOLE = "is in quotes as a whole, so that it is one cell; remove the quotes around each line"
 
 CANARY = "canary-7Q"
 
@@ -135,17 +138,21 @@ def test_an_oversized_line_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> No
         (b"", "is empty; expected a first line with the names of the columns"),
         (b"\n\n", "is empty; expected a first line with the names of the columns"),
         (b"id,plan,id,plan\n", "has the column id, plan more than once"),
-        (b"id,,plan\n", "column 2 has no name"),
+        (b"id,plan,,seats\n", "column 3 has no name"),
+        (
+            b"id||plan\n",
+            f"column 2 has no name; if the delimiter has several characters, {SQL_HINT}",
+        ),
         (b",id\n", "column 1 has no name; if it is the index of a data frame, export without it"),
-        (b"id;plan,seats\nu1;pro\n", "the header has commas and semicolons; set delimiter (--delimiter)"),
-        (b"id\tplan|seats\n", "the header has tabs and vertical bars; set delimiter (--delimiter)"),
+        (b"id;plan,seats\nu1;pro\n", f"the header has commas and semicolons; {SET_DELIMITER}"),
+        (b"id\tplan|seats\n", f"the header has tabs and vertical bars; {SET_DELIMITER}"),
         (b"id,company,company.id\n", "column company.id: cannot be nested in company, which has a value of its own"),
         (b"id,a.b.c,a.b\n", "column a.b.c: cannot be nested in a.b, which has a value of its own"),
         (b"id,\xff\n", "the header is not valid UTF-8; set encoding, perhaps to windows-1252 (--encoding)"),
         (b'id,"plan\n', "the header has a quote that is never closed"),
         (
             b'id, "plan"\n',
-            "the header has spaces before its quotes; a query with read_csv(\u2026) can read other dialects (--sql)",
+            f"the header has spaces before its quotes; {SQL_HINT}",
         ),
     ],
 )
@@ -287,7 +294,8 @@ def test_a_header_with_other_columns_ends_the_file(header: str) -> None:
     ("text", "problem"),
     [
         ("# exported\nid,plan\nu1,pro\n", "begins with a comment"),
-        ("Report: users\n2026-11-30\nid,plan\nu1,pro\n", "has more cells below the first line than in it"),
+        ("Report: users\n2026-11-30\nid,plan\nu1,pro\n", "line 3 looks like the header"),
+        ("Users\nfrom, to\n2026-11-01,2026-11-30\n", "has more cells below the first line than in it"),
         ("+----+------+\n| id | plan |\n+----+------+\n", "is a table printed for people"),
     ],
 )
@@ -298,6 +306,15 @@ def test_lines_before_the_header_are_refused(text: str, problem: str) -> None:
             next(read_users(io.BytesIO(text.encode()), format="csv", anonymous=anonymous))
 
 
+def test_a_header_below_titles_is_named_by_its_line() -> None:
+    """Reports have such lines, and a title may have several cells."""
+    with pytest.raises(SourceError) as caught:
+        read(b"Report,2026-11-30,\n,,\nUser ID,Plan,Seats\nu1,pro,3\n")
+
+    remedy = "remove the lines above it, or skip them with read_csv(…, skip=2) (--sql)"
+    assert caught.value.problem == f"line 3 looks like the header; {remedy}"
+
+
 def test_an_id_in_single_quotes_is_a_bad_row() -> None:
     """They would become a part of the id."""
     bad, good = shown(b"id,plan\n'u1','pro'\nO'Brien',x\n")
@@ -306,13 +323,71 @@ def test_an_id_in_single_quotes_is_a_bad_row() -> None:
     assert good == "O'Brien'"
 
 
+@pytest.mark.parametrize("header", ["user_id^plan", "id plan  seats", "id - plan", "id \u00a6 plan", "id\x1fplan"])
+def test_a_header_without_known_delimiter_names_the_setting(header: str) -> None:
+    """Its only column may be called so, too."""
+    with pytest.raises(SourceError, match="has no column for the user id") as caught:
+        read(f"{header}\nu1\n".encode())
+
+    assert caught.value.problem.endswith(f"; if it is several columns, {SET_DELIMITER}")
+
+
+def test_a_title_above_one_column_is_not_several() -> None:
+    """It has nothing that could be a delimiter."""
+    with pytest.raises(SourceError) as caught:
+        read(b"Users\nu1\n")
+
+    assert "delimiter" not in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("a.tsv", "id,plan\nu1,pro\n", "the header has commas instead of tabs"),
+        ("a.psv", "id;plan\nu1;pro\n", "the header has semicolons instead of vertical bars"),
+        ("a.csv", "sep=;\nid,plan\nu1,pro\n", "the header has commas instead of semicolons"),
+        ("a.csv", "sep=^\nid,plan\nu1,pro\n", "the header has commas instead of ^"),
+        ("a.csv", "id,plan,seats\nu1;pro;3\n", "line 2 has semicolons, and the header commas"),
+        ("a.csv", "sep=^\nid^plan\nu1,pro\n", "line 3 has commas, and the header ^"),
+    ],
+)
+def test_another_delimiter_is_one_error(tmp_path: Path, name: str, text: str, problem: str) -> None:
+    """It names the setting, and no row is read."""
+    path = tmp_path / name
+    path.write_text(text)
+
+    with pytest.raises(SourceError) as caught:
+        list(read_users(path))
+
+    assert caught.value.problem == f"{problem}; {SET_DELIMITER}"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (b'"id,plan"\n"u1,pro"\n', "the header"),
+        (b'"id;plan"\n"u1;pro"\n', "the header"),
+        (b'id,plan\n"u1,""pro"""\n"u2,free"\n', "line 2"),
+    ],
+)
+def test_lines_quoted_as_a_whole_are_one_error(text: bytes, place: str) -> None:
+    """Spreadsheets write them when they save a file that they read as one column."""
+    with pytest.raises(SourceError) as caught:
+        read(text)
+
+    assert caught.value.problem == f"{place} {QUOTED_WHOLE}"
+
+
+def test_a_short_first_row_is_only_a_bad_row() -> None:
+    """It has no delimiter of another file."""
+    assert shown(b"id,plan\nu1\nu2,x\n") == ["line 2: has 1 cell, but the header has 2", "u2"]
+
+
 def test_cells_in_other_quotes_name_the_remedy() -> None:
     """CSV knows only double quotes around single cells."""
-    problem = "a query with read_csv(\u2026) can read other dialects (--sql)"
-
     assert shown(b"id,plan\nu1,'a,b'\n\"u2,pro\"\n") == [
-        f"line 2: has 3 cells, but the header has 2; {problem}",
-        f"line 3: has 1 cell, but the header has 2; {problem}",
+        f"line 2: has 3 cells, but the header has 2; {SQL_HINT}",
+        f"line 3: {QUOTED_WHOLE}",
     ]
 
 
@@ -326,7 +401,8 @@ def test_blank_rows_may_come_before_the_header() -> None:
     [
         (b"id,a\n'00123,x\nu2,x\n", "id: has single quotes around it, or one before it"),
         (b'id,a\n"=""00123""",x\nu2,x\n', "id: is a formula of a spreadsheet"),
-        (b"id\nu1;pro\nu2\n", "id: has a delimiter that the header does not have; set delimiter (--delimiter)"),
+        (b"id\nu1;pro\nu2\n", f"id: has a delimiter that the header does not have; {SET_DELIMITER}"),
+        (b"id\nu1\tpro\nu2\n", f"id: has a delimiter that the header does not have; {SET_DELIMITER}"),
         (b"sep=,\nid,a\nsep=,\nu2,x\n", "is a line that belongs above the header"),
     ],
 )
