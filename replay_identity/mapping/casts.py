@@ -13,9 +13,10 @@ from typing import Any, Final, NoReturn, TypeAlias, TypeGuard
 from uuid import UUID
 
 from .._json import parse_json
-from .._values import iso8601
+from .._paths import MISSING
+from .._values import is_nested, iso8601
 from ..errors import InvalidTraitsError
-from ..traits import TraitType
+from ..traits import TraitType, id_text
 from .date_casts import DateFormat, to_date, to_date_by_format, to_datetime, to_excel_date, with_timezone
 from .number_format import NumberFormat, number_hint
 
@@ -35,6 +36,14 @@ _ARRAY_ITEM: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
+
+# Ids that say that they are a visitor's, and those that Mixpanel and PostHog made in browsers until 2023.
+_VISITOR_ID: Final = re.compile(
+    r"\$device:.*|(?:anon|anonymous|guest|visitor)(?:[-_:0-9].*)?|[0-9a-f]{11,}(?:-[0-9a-f]{3,}){4}",
+    re.IGNORECASE | re.DOTALL,
+)
+# Tracking SDKs make these, but so do applications.
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.IGNORECASE)
 
 _INT64: Final = 2**63
 # A 64-bit float keeps any number of up to this many digits exactly.
@@ -216,6 +225,30 @@ def _array_items(text: str, path: str) -> list[str | None]:
     return items
 
 
+def _to_user_id(value: Any, path: str) -> Any:  # noqa: ANN401  # A row's value.
+    """Return an id that an application chose, or the only such id in a list, which a tracking SDK adds its own to."""
+    if isinstance(value, str) and value[:1] in {"[", "{"}:
+        value = _to_list(value, path, _keep)
+    if is_nested(value):  # Columns such as distinct_ids.0.
+        value = list(value.values())
+    if not isinstance(value, list | tuple):
+        if isinstance(value, str) and _VISITOR_ID.fullmatch(value):
+            _reject(path, "is the id of an anonymous visitor")
+        return value
+    ids = {id_text(item, path) for item in value if item is not None}  # pyright: ignore[reportUnknownVariableType]
+    chosen = [each for each in ids if not (_VISITOR_ID.fullmatch(each) or _UUID.fullmatch(each))]
+    if len(chosen) == 1:
+        return chosen[0]
+    problem = "has several ids that may be the user's" if chosen else "has only ids that anonymous visitors may have"
+    _reject(path, f"{problem}; set user_id to another field that holds yours")
+
+
+def _to_nothing(value: object, path: str) -> object:
+    if value is not False:
+        _reject(path, "has a value, which marks a row that is no user, or a deleted one")
+    return MISSING
+
+
 def _is_list(value: object) -> TypeGuard[list[Any]]:
     return type(value) is list
 
@@ -231,4 +264,6 @@ _CASTS: Final[Mapping[str, CastFunction]] = {
     "epoch-s": partial(to_datetime, cast="epoch-s"),
     "epoch-ms": partial(to_datetime, cast="epoch-ms"),
     "json": _to_json,
+    "user-id": _to_user_id,
+    "none": _to_nothing,
 }

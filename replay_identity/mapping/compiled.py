@@ -362,7 +362,7 @@ def _compile_step(
     if path in mapping.id_paths:
         cast = partial(_cast_id, cast=cast)
     default = MISSING if rule.default is None else cast(rule.default, path)
-    removes = (mapping.null if rule.null == "inherit" else rule.null) == "remove"
+    removes = (mapping.null if rule.null == "inherit" else rule.null) == "remove" and rule.cast != "none"
     step = _FieldStep(
         name=printable(path),
         source=FieldPath.parse(path),

@@ -35,6 +35,8 @@ Cast: TypeAlias = Literal[
     "reals",
     "bools",
     "dates",
+    "user-id",
+    "none",
 ]
 Null: TypeAlias = Literal["absent", "remove"]
 FieldNull: TypeAlias = Literal["inherit", "absent", "remove"]

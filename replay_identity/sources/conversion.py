@@ -262,7 +262,10 @@ class RowConverter:
 
     def _has_id(self, targets: set[str]) -> bool:
         return any(
-            path in targets or not targets.isdisjoint(parents_of(path)) or self._is_lifted(path, targets)
+            path in targets
+            or not targets.isdisjoint(parents_of(path))
+            or (self.mapping is not None and any(name.startswith(f"{path}.") for name in targets))
+            or self._is_lifted(path, targets)
             for path in self.id_paths
         )
 

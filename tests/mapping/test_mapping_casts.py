@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay_identity import InvalidTraitsError
+from replay_identity._paths import MISSING
 from replay_identity._values import iso8601
 from replay_identity.mapping.casts import CAST_TYPES, find_cast
 from replay_identity.mapping.rules import Cast
@@ -33,6 +34,10 @@ REJECTS_BOOLEANS = {
 }
 
 
+SEVERAL_IDS = "has several ids that may be the user's; set user_id to another field that holds yours"
+NO_OWN_ID = "has only ids that anonymous visitors may have; set user_id to another field that holds yours"
+
+
 def each(cast: str, problem: str, /, *values: Any) -> list[tuple[str, Any, str]]:
     """Return a case for each of *values*, which *cast* rejects with *problem*."""
     return [(cast, value, problem) for value in values]
@@ -42,6 +47,18 @@ def each(cast: str, problem: str, /, *values: Any) -> list[tuple[str, Any, str]]
     ("cast", "value", "expected"),
     [
         ("any", "042", "042"),
+        ("user-id", "u1", "u1"),
+        ("user-id", 7, 7),
+        ("user-id", str(SOME_UUID), str(SOME_UUID)),
+        ("user-id", "anonymity", "anonymity"),
+        ("user-id", ["u1"], "u1"),
+        ("user-id", ("u1", None, "u1"), "u1"),
+        ("user-id", [str(SOME_UUID).upper(), 7], "7"),
+        ("user-id", ["anon-1", "$device:5", "u1"], "u1"),
+        ("user-id", {"0": "u1", "1": SOME_UUID.hex, "2": None}, "u1"),
+        ("user-id", '["u1", "Guest_7"]', "u1"),
+        ("user-id", "{u1,anonymous}", "u1"),
+        ("none", False, MISSING),
         ("str", "x", "x"),
         ("str", 42, "42"),
         ("str", True, "true"),
@@ -252,6 +269,20 @@ def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
         ("excel-date", 45293.5, "the datetime has no time zone; set timezone in the mapping"),
         *each("json", "expected JSON", "", "{", "\ud800", "[" * 100_000),
         ("json", '{"a": 1, "a": 2}', "has a duplicate name in one object: a"),
+        *each("user-id", "is the id of an anonymous visitor", "$device:1", "Anonymous", "visitor:7", "anon1"),
+        *each("user-id", SEVERAL_IDS, ["u1", "u2"], '["u1", "u2"]', [str(SOME_UUID), "u1", 7], ["null", "u1"]),
+        *each("user-id", NO_OWN_ID, [], [str(SOME_UUID)], [None], {}, "{}", ["anon-1", SOME_UUID.hex]),
+        *each("user-id", "expected an id as text or as a whole number", [True], [["u1"]], [{}]),
+        ("user-id", ["u1", ""], "the id is empty"),
+        *each("user-id", "expected JSON", "[object Object]"),
+        *each(
+            "none",
+            "has a value, which marks a row that is no user, or a deleted one",
+            "",
+            "false",
+            0,
+            "2026-01-01",
+        ),
         *each("ints", "expected a list", "1", 1, {}, "{1", '{"a": 1} '),
         *each(
             "strs",
@@ -299,8 +330,8 @@ def test_rejects_skipped_and_repeated_hours(text: str) -> None:
 
 
 def test_every_type_has_a_cast() -> None:
-    """Only `any` and `json` declare no type."""
-    assert set(CASTS) - CAST_TYPES.keys() == {"any", "json"}
+    """Those whose result may be of any type, or is no trait, declare none."""
+    assert set(CASTS) - CAST_TYPES.keys() == {"any", "json", "user-id", "none"}
     assert set(CAST_TYPES.values()) == TRAIT_TYPES
     assert all(callable(find_cast(cast, None)) for cast in CASTS)
 

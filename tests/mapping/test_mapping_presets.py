@@ -6,20 +6,26 @@ from typing import Any, Final
 
 import pytest
 
-from replay_identity import ConfigurationError, UserTraits
-from replay_identity.mapping import PRESETS, RowMapping, load_mapping, mapping_text
-from replay_identity.sources import BadRow, read_users
+from replay_identity import ConfigurationError, UserTraits, read_rows
+from replay_identity.mapping import PRESETS, FieldRule, RowMapping, load_mapping, mapping_text
+from replay_identity.sources import BadRow, Row, read_users
 
 SAMPLES: Final = Path(__file__).with_name("presets")
 JUNE: Final = datetime(2026, 6, 1, 8, tzinfo=UTC)
 NOOR: Final[dict[str, Any]] = {"name": "Noor Haddad", "email": "noor@example.com"}
 IVO: Final[dict[str, Any]] = {"email": "ivo@example.org"}
+DELETED: Final = "{}: has a value, which marks a row that is no user, or a deleted one"
+NONE_CHOSEN: Final = (
+    "distinct_ids: has only ids that anonymous visitors may have; set user_id to another field that holds yours"
+)
 
 EXPECTED: Final[dict[str, list[UserTraits | str]]] = {
     "airbyte": [
         UserTraits("41", **NOOR, traits={"plan": "team"}),
         UserTraits("42", **IVO, traits={"seats": 3}),
         UserTraits("43", traits={"plan": "free"}),
+        DELETED.format("_ab_cdc_deleted_at"),
+        UserTraits("45"),
     ],
     "hubspot": [
         UserTraits(
@@ -55,7 +61,11 @@ EXPECTED: Final[dict[str, list[UserTraits | str]]] = {
             traits={"created_at": JUNE.replace(second=1)},
             types={"created_at": "date", "signed_up_at": "date", "last_seen_at": "date"},
         ),
-        "external_id: the id is null",
+        DELETED.format("role"),
+        DELETED.format("role"),
+        UserTraits(
+            "ic-5", traits={"seats": 2}, types=dict.fromkeys(["created_at", "signed_up_at", "last_seen_at"], "date")
+        ),
     ],
     "mixpanel": [
         UserTraits(
@@ -68,6 +78,9 @@ EXPECTED: Final[dict[str, list[UserTraits | str]]] = {
             },
         ),
         UserTraits("2", **IVO, traits={"seats": 3}),
+        "$distinct_id: is the id of an anonymous visitor",
+        "$distinct_id: is the id of an anonymous visitor",
+        UserTraits("018f0c1e-5b7a-7c3e-9d21-1d2f3a4b5c6d"),
     ],
     "posthog": [
         UserTraits(
@@ -80,7 +93,11 @@ EXPECTED: Final[dict[str, list[UserTraits | str]]] = {
             },
             types={"created_at": "date"},
         ),
-        "has no user id; expected one in distinct_ids.0",
+        NONE_CHOSEN,
+        UserTraits("ph-3", name="Kim", types={"created_at": "date"}),
+        "distinct_ids: has several ids that may be the user's; set user_id to another field that holds yours",
+        NONE_CHOSEN,
+        NONE_CHOSEN,
     ],
     "segment": [
         UserTraits(
@@ -95,6 +112,8 @@ EXPECTED: Final[dict[str, list[UserTraits | str]]] = {
     "singer": [
         UserTraits("7", **NOOR, traits={"plan": "team"}, observed_at=JUNE),
         UserTraits("8", **IVO, traits={"stream": "beta"}),
+        DELETED.format("_sdc_deleted_at"),
+        UserTraits("10", traits={"plan": "free"}),
     ],
 }
 
@@ -137,3 +156,23 @@ def test_names_the_presets_there_are(name: str, hint: str) -> None:
     assert caught.value.setting == "preset"
     assert caught.value.problem == f"expected one of {', '.join(PRESETS)}"
     assert caught.value.hint.startswith(hint)
+
+
+def test_reads_a_list_of_ids_in_columns(tmp_path: Path) -> None:
+    """As PostHog writes one to CSV."""
+    path = tmp_path / "persons.csv"
+    path.write_text("distinct_ids.0,distinct_ids.1,properties.email\nu1,anon-1,ivo@example.org\nanon-2,u2,\nu3,u4,\n")
+
+    rows = read_users(path, mapping=RowMapping.preset("posthog"))
+
+    assert [row.user.user_id for row in rows if isinstance(row, Row)] == ["u1", "u2"]
+    assert list(rows.read_ids()) == ["u1", "u2"]
+
+
+def test_keeps_nothing_of_a_field_that_marks_rows() -> None:
+    """Not even its removal."""
+    rule = FieldRule(cast="none", null="remove")
+
+    rows = read_rows([{"id": "u1", "deleted": None}], mapping=RowMapping(fields={"deleted": rule}))
+
+    assert [row.user for row in rows if isinstance(row, Row)] == [UserTraits("u1")]
