@@ -235,7 +235,7 @@ def _to_user_id(value: Any, path: str) -> Any:  # noqa: ANN401  # A row's value.
         if isinstance(value, str) and _VISITOR_ID.fullmatch(value):
             _reject(path, "is the id of an anonymous visitor")
         return value
-    ids = {id_text(item, path) for item in value if item is not None}  # pyright: ignore[reportUnknownVariableType]
+    ids = {id_text(item, path) for item in value if item is not None}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     chosen = [each for each in ids if not (_VISITOR_ID.fullmatch(each) or _UUID.fullmatch(each))]
     if len(chosen) == 1:
         return chosen[0]
@@ -245,7 +245,7 @@ def _to_user_id(value: Any, path: str) -> Any:  # noqa: ANN401  # A row's value.
 
 def _to_nothing(value: object, path: str) -> object:
     if value is not False:
-        _reject(path, "has a value, which marks a row that is no user, or a deleted one")
+        _reject(path, "has a value, which marks the row as deleted, or as something else than a user")
     return MISSING
 
 

@@ -277,7 +277,7 @@ def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
         *each("user-id", "expected JSON", "[object Object]"),
         *each(
             "none",
-            "has a value, which marks a row that is no user, or a deleted one",
+            "has a value, which marks the row as deleted, or as something else than a user",
             "",
             "false",
             0,
@@ -330,7 +330,7 @@ def test_rejects_skipped_and_repeated_hours(text: str) -> None:
 
 
 def test_every_type_has_a_cast() -> None:
-    """Those whose result may be of any type, or is no trait, declare none."""
+    """Those whose result may be of any type, or not a trait, declare none."""
     assert set(CASTS) - CAST_TYPES.keys() == {"any", "json", "user-id", "none"}
     assert set(CAST_TYPES.values()) == TRAIT_TYPES
     assert all(callable(find_cast(cast, None)) for cast in CASTS)

@@ -14,7 +14,7 @@ SAMPLES: Final = Path(__file__).with_name("presets")
 JUNE: Final = datetime(2026, 6, 1, 8, tzinfo=UTC)
 NOOR: Final[dict[str, Any]] = {"name": "Noor Haddad", "email": "noor@example.com"}
 IVO: Final[dict[str, Any]] = {"email": "ivo@example.org"}
-DELETED: Final = "{}: has a value, which marks a row that is no user, or a deleted one"
+DELETED: Final = "{}: has a value, which marks the row as deleted, or as something else than a user"
 NONE_CHOSEN: Final = (
     "distinct_ids: has only ids that anonymous visitors may have; set user_id to another field that holds yours"
 )
