@@ -3,8 +3,10 @@
 import codecs
 import glob
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from types import ModuleType
 from typing import Final, TypeAlias, get_args
@@ -21,6 +23,7 @@ from .files import Format, Source, SourceFile, find_files
 from .json_reader import read_elements
 from .jsonl_reader import element_rows, json_ids, json_rows
 from .lines import line_chunks, read_lines
+from .remote import is_url
 from .rows import BadRow, Row, Rows, SourceNotes
 
 _QUERY: Final = "the query"
@@ -42,7 +45,8 @@ def read_users(
 
     A row that is not a valid user is yielded as a BadRow. In JSON Lines each line is an object. In CSV all values are
     strings and an empty cell is ignored. Blank rows are skipped. Files may be compressed (gzip, Zstandard, bzip2, zip),
-    and text may be UTF-8, UTF-16 or in *encoding*. Nothing is opened before the first row is requested.
+    and text may be UTF-8, UTF-16 or in *encoding*. Nothing is opened before the first row is requested. Of
+    several files, the headers are all checked before it is returned.
 
     The ids in files can be read beforehand, so that `sync` merges all rows about a user. Standard input, a stream, a
     URL and a query are read only once.
@@ -136,17 +140,30 @@ _ReadIds: TypeAlias = Callable[[SourceFile, RowConverter, _Options], Iterator[st
 def _read_users(source: Source | Sequence[Source], options: _Options, notes: SourceNotes) -> Iterator[Row | BadRow]:
     files = find_files(source, format=options.format, encoding=options.encoding)
     _check_options(files, options)
-    for file in files:
-        converter = options.converter(file.name, notes, has_datetimes=file.format in _WITH_DATETIMES)
-        rows = _ROWS[file.format](file, converter, options)
-        yield from rows if len(files) == 1 else _with_file(rows, file.name)
-        converter.finish()
+    if len(files) == 1:
+        yield from _rows_of(files[0], options, notes)
+        return
+    # A file that cannot be read, or has no valid header, is an error before the users of another one are read.
+    begun = [_begun(file, options, notes) for file in files]
+    for file, rows in zip(files, begun, strict=True):
+        for row in rows:
+            yield attrs.evolve(row, file=file.name) if isinstance(row, BadRow) else row
 
 
-def _with_file(rows: Iterator[Row | BadRow], name: str) -> Iterator[Row | BadRow]:
-    """Yield *rows*, the bad ones with the *name* of their file."""
-    for row in rows:
-        yield attrs.evolve(row, file=name) if isinstance(row, BadRow) else row
+def _rows_of(file: SourceFile, options: _Options, notes: SourceNotes) -> Generator[Row | BadRow]:
+    converter = options.converter(file.name, notes, has_datetimes=file.format in _WITH_DATETIMES)
+    yield from _ROWS[file.format](file, converter, options)
+    converter.finish()
+
+
+def _begun(file: SourceFile, options: _Options, notes: SourceNotes) -> Iterator[Row | BadRow]:
+    """Return the rows of *file* after reading the first one. A file that can be read again is closed until then."""
+    if file.is_rereadable and file.format in _IDS:
+        with closing(_rows_of(file, options, SourceNotes())) as rows:
+            next(rows, None)
+        return _rows_of(file, options, notes)
+    rows = _rows_of(file, options, notes)
+    return chain(list(islice(rows, 1)), rows)
 
 
 def _read_ids(source: Source | Sequence[Source], options: _Options) -> Iterator[str]:
@@ -164,9 +181,12 @@ def _read_ids(source: Source | Sequence[Source], options: _Options) -> Iterator[
 
 
 def _are_files(source: Source | Sequence[Source]) -> bool:
-    """Return True if *source* names only files or patterns: of a pipe, even the first bytes can be read only once."""
+    """Return True if *source* names only files of this machine, or patterns for them.
+
+    Of a pipe, even the first bytes can be read only once, and a URL would be transferred twice.
+    """
     sources = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
-    paths = [Path(each) for each in sources if isinstance(each, str | Path)]
+    paths = [Path(each) for each in sources if isinstance(each, str | Path) and not is_url(str(each))]
     return len(paths) == len(sources) and all(path.is_file() or glob.has_magic(str(path)) for path in paths)
 
 

@@ -63,7 +63,7 @@ class RemoteContent:
     Attributes:
         name: Its URL without anything secret.
         file_name: Its path, which may end in the suffix of a format.
-        is_rereadable: False, because it would be transferred twice.
+        is_rereadable: Whether it can be read more than once, which transfers it once more.
     """
 
     filesystem: Any = attrs.field(repr=False)
@@ -71,7 +71,7 @@ class RemoteContent:
     name: str
     file_name: str
     path: None = None
-    is_rereadable: bool = False
+    is_rereadable: bool = True
 
     @contextmanager
     def open(self) -> Generator[io.BufferedReader]:

@@ -187,3 +187,42 @@ def test_a_stream_that_fails_is_a_source_error() -> None:
 
     with pytest.raises(SourceError, match=r"^users.csv: cannot be read: ValueError$"):
         next(read_lines(stream, "users.csv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("b.csv", b"email,plan\na@example.com,pro\n", "has no column for the user id"),
+        ("b.csv", b"", "is empty"),
+        ("b.json", b'{"users": [{"id": "u1"}]}', "set path"),
+        ("b.jsonl.gz", b"\x1f\x8b\x08\x00", "is cut off"),
+    ],
+)
+def test_all_files_are_checked_before_the_first_row(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
+    """A mistake in the last file would be found after the users of the others are sent."""
+    (tmp_path / "a.csv").write_bytes(CSV)
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(SourceError, match=problem):
+        next(read_users([tmp_path / "a.csv", tmp_path / name]))
+
+
+def test_streams_are_checked_before_the_first_row() -> None:
+    """Their first rows are not lost."""
+    with pytest.raises(SourceError, match="has no column for the user id"):
+        next(read_users([io.BytesIO(CSV), io.BytesIO(b"email\na@example.com\n")], format="csv"))
+
+    rows = list(read_users([io.BytesIO(b"id\nu1\nu2\n"), io.BytesIO(b"id\nu3\nu4\n")], format="csv"))
+    assert [row.user.user_id for row in rows if isinstance(row, Row)] == ["u1", "u2", "u3", "u4"]
+
+
+def test_notes_of_several_files_count_each_row_once(tmp_path: Path) -> None:
+    """Also the first row, which is read twice."""
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_bytes(b'{"id": "u1", "type": "x"}\n{"id": "u2", "type": "y"}\n')
+    mapping = RowMapping(where={"type": "y"})
+
+    rows = read_users(str(tmp_path / "*.jsonl"), mapping=mapping)
+
+    assert [row.user.user_id for row in rows if isinstance(row, Row)] == ["u2", "u2"]
+    assert (rows.notes.left_out, rows.notes.selected) == (2, 2)

@@ -14,7 +14,7 @@ import trustme
 from support.servers import responding, serving, silent_port, tls_for
 
 from replay_identity.errors import ConfigurationError, SourceError
-from replay_identity.sources import remote
+from replay_identity.sources import read_users, remote
 from replay_identity.sources.files import SourceFile, find_files
 from replay_identity.sources.remote import shown_url
 
@@ -58,8 +58,16 @@ def test_reads_a_file_of_a_web_server(content: bytes) -> None:
         assert text(file) == CSV
 
     assert (file.name, file.format) == (f"{server.url}/users.csv", "csv")
-    assert not file.is_rereadable
+    assert file.is_rereadable
     assert server.request_lines == [f"GET /users.csv?key={SECRET} HTTP/1.1"] * 2
+
+
+@pytest.mark.parametrize("name", ["users.csv", "users.csv?key=a", "*.csv"])
+def test_ids_of_a_url_are_not_read_beforehand(name: str) -> None:
+    """It would be transferred once more."""
+    rows = read_users(f"memory://{name}")
+
+    assert list(rows.read_ids()) == []
 
 
 def test_sends_escaped_urls_as_they_are() -> None:
