@@ -176,9 +176,11 @@ class RowConverter:
             return
         self.notes.unreadable.update(self._compiled.unreadable)
         self._compiled.unreadable.clear()
-        if self._names and self.mapping.strict:
-            unused = sorted(self._compiled.unseen - self._names)
-            self.notes.add_unused({path: _similar(path, self._names) for path in unused})
+        unused = sorted(self._compiled.unseen - self._names) if self._names and self.mapping.strict else []
+        lifted = {self.mapping.lift} if self.mapping.unlisted == "lifted" else set[str | None]()
+        without = self._compiled.unseen & {*self.mapping.where, *lifted}
+        if self._names or self._columns_shape is not None:
+            self.notes.add_unused({path: _similar(path, self._names) for path in unused}, without)
 
     def _to_user(self, fields: dict[str, Any]) -> UserTraits | None:
         shape = self._rename(fields)

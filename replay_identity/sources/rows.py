@@ -1,7 +1,7 @@
 """Rows of a source: users, and rows that are not valid users."""
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -52,6 +52,7 @@ class SourceNotes:
         look_alikes: Columns that became traits although they are spelled like one of the user's own fields.
         misspelt: Names that differ from one that the mapping names in case, spaces, ``_`` and ``-`` only, each with it.
         unused: Fields that the mapping names and no row has, each with a similar name that rows have, or None.
+        without: Paths of the mapping's filter, and of the object that it lifts, where no row has a value.
         unreadable: Number of values that were left out because their cast failed, by field.
         left_out: Number of rows that the mapping's filter left out.
         selected: Number of rows that a filter did not leave out.
@@ -62,6 +63,7 @@ class SourceNotes:
     look_alikes: set[str] = attrs.field(factory=set[str])
     misspelt: dict[str, str] = attrs.field(factory=dict[str, str])
     unused: dict[str, str | None] = attrs.field(factory=dict[str, "str | None"])
+    without: set[str] = attrs.field(factory=set[str])
     unreadable: Counter[str] = attrs.field(factory=Counter[str])
     left_out: int = 0
     selected: int = 0
@@ -74,15 +76,17 @@ class SourceNotes:
         """Return True if no row has a field that the mapping names or the values that it requires, or misspells one."""
         return bool(self.unused or self.misspelt) or (self.left_out > 0 and not self.selected)
 
-    def add_unused(self, unused: Mapping[str, str | None]) -> None:
-        """Add the fields that no row of one file has, and keep those that no row of any file has.
+    def add_unused(self, unused: Mapping[str, str | None], without: Collection[str]) -> None:
+        """Add what no row of one file has, and keep what no row of any file has.
 
         Args:
-            unused: Such fields, each with a similar name that rows have, or None.
+            unused: Fields that the mapping names, each with a similar name that rows have, or None.
+            without: Paths of its filter, and of the object that it lifts.
         """
         if self._has_unused:
             unused = {path: near for path, near in self.unused.items() if path in unused}
-        self.unused, self._has_unused = dict(unused), True
+            without = self.without.intersection(without)
+        self.unused, self.without, self._has_unused = dict(unused), set(without), True
 
     def lines(self) -> list[str]:
         """Return the notes as sentences, without any value."""
@@ -99,16 +103,18 @@ class SourceNotes:
                 for name, count in sorted(self.unreadable.items())
             ),
             *([f"{pluralize(self.left_out, 'row')} left out by where"] if self.left_out else []),
-            *(
-                ["where leaves out every row; in CSV, all values are texts"]
-                if self.left_out and not self.selected
-                else []
-            ),
+            *self._without_lines(),
             *(
                 f"the mapping names {printable(path)}, which no row has{_hint(near)}"
                 for path, near in self.unused.items()
             ),
         ]
+
+    def _without_lines(self) -> list[str]:
+        no_row = f"no row has {', '.join(map(printable, sorted(self.without)))}"
+        if self.left_out and not self.selected:
+            return [f"where leaves out every row; {no_row if self.without else 'in CSV, all values are texts'}"]
+        return [f"{no_row}, whose fields the mapping lifts"] if self.without else []
 
     def as_dict(self) -> dict[str, Any]:
         """Return the notes for JSON."""

@@ -180,6 +180,36 @@ def test_a_filter_that_leaves_out_every_row_is_a_problem() -> None:
     assert rows.notes.lines()[-1] == "where leaves out every row; in CSV, all values are texts"
 
 
+@pytest.mark.parametrize(
+    ("content", "note"),
+    [
+        ('{"userId": "u1", "plan": "pro"}', "where leaves out every row; no row has traits, type"),
+        ('{"userId": "u1", "type": "track"}', "where leaves out every row; no row has traits"),
+        ('{"userId": "u1", "type": "identify"}', "no row has traits, whose fields the mapping lifts"),
+        ("userId,plan\nu1,pro\n", "where leaves out every row; no row has traits, type"),
+    ],
+)
+def test_notes_what_a_preset_looks_for_in_vain(content: str, note: str) -> None:
+    """The field of its filter, or the object that it lifts."""
+    stream, mapping = io.BytesIO(content.encode()), RowMapping.preset("segment")
+    rows = read_users(stream, format="jsonl" if content.startswith("{") else "csv", mapping=mapping)
+
+    found = [row.user.user_id for row in rows if isinstance(row, Row)]
+
+    assert found == (["u1"] if "whose" in note else [])
+    assert rows.notes.lines()[-1] == note
+
+
+def test_notes_what_no_file_has(tmp_path: Path) -> None:
+    """One of several files is enough, and an empty one says nothing."""
+    for name, content in [("a", '{"id": "u1"}'), ("b", ""), ("c", '{"id": "u2", "kind": "x"}'), ("d", '{"id": "u3"}')]:
+        (tmp_path / f"{name}.jsonl").write_text(content)
+    rows = read_users(str(tmp_path / "*.jsonl"), mapping=RowMapping(where={"kind": "y", "age": 5}, strict=False))
+
+    assert list(rows) == []
+    assert rows.notes.lines() == ["3 rows left out by where", "where leaves out every row; no row has age"]
+
+
 def test_a_stream_that_fails_is_a_source_error() -> None:
     """The cause may quote its content."""
     stream = io.BytesIO(b"x")
