@@ -10,8 +10,9 @@ import re
 import warnings
 import zipfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from datetime import datetime, time
+from datetime import date, datetime, time, timedelta
 from difflib import get_close_matches
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -21,12 +22,12 @@ import attrs
 
 from .._paths import FieldPath
 from ..errors import ConfigurationError, SourceError, printable
-from .conversion import RowConverter
+from .conversion import RowConverter, above_header
 from .rows import BadRow, Row
 
 _OLE2: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # Excel keeps 15 significant digits of a number, and a sheet has 1,048,576 rows.
-_MAX_INTEGER: Final = 10**15
+_MAX_DIGITS: Final = 15
 _MAX_ROWS: Final = 1_048_576
 _FIRST_YEAR: Final = 1900
 _BATCH: Final = 1000
@@ -45,6 +46,13 @@ _UNCALCULATED: Final = re.compile(
 _ERRORS: Final = frozenset({"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A"})
 
 
+# What a number format shows besides digits: a colour or locale, a space as wide as a character, and a fill.
+_INVISIBLE: Final = re.compile(r"\[(?:\$-[^\]]*|[A-Za-z]+[0-9]*)\]|_.|\*.|\\?\s")
+# A format that shows a whole number by its digits, with at least as many as the first group has zeros.
+_PLAIN_FORMAT: Final = re.compile(r"General|@|[#?,]*((?:0[,0]*)?)(?<!,)(?:\.[0#?]*)?", re.IGNORECASE)
+_MAX_TITLES: Final = 20
+
+
 @attrs.frozen
 class BadCell:
     """A cell that has no value, although it is not empty.
@@ -56,13 +64,28 @@ class BadCell:
     problem: str
 
 
+@attrs.frozen
+class FormattedNumber:
+    """A whole number that its cell shows in another way, such as with leading zeros.
+
+    Attributes:
+        value: The number that the cell holds.
+    """
+
+    value: int = attrs.field(repr=False)
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
 def read_sheet(
     path: Path, source: str, *, sheet: str | None = None
 ) -> Generator[tuple[int, tuple[object, ...]], None, None]:
     """Yield the number and the values of each row that is not blank, the header first.
 
-    Empty cells at the end are left out, and None stands for others. Whole numbers are integers, dates without a time of
-    day are dates, and a cell that holds an error has a `BadCell` as its value.
+    Empty cells at the end are left out, and None stands for others. Whole numbers are integers, or a `FormattedNumber`
+    if their cells show other text, dates without a time of day are dates, and a cell that holds an error has a
+    `BadCell` as its value.
 
     Args:
         path: The workbook.
@@ -125,10 +148,12 @@ class _Header:
     Attributes:
         names: The name of each column; an empty one if it has none.
         columns: The path of the field in each column that has a name, by index.
+        ids: The indexes of those columns that may hold the user id.
     """
 
     names: tuple[str, ...]
     columns: Mapping[int, FieldPath]
+    ids: frozenset[int]
 
     @classmethod
     def read(cls, rows: Iterator[tuple[int, tuple[object, ...]]], source: str, converter: RowConverter) -> "_Header":
@@ -145,8 +170,17 @@ class _Header:
                 raise SourceError(source, f"the header, column {_letters(index)}: {value.problem}")
         names = _names(values)
         indexes = [index for index, name in enumerate(names) if name]
-        paths = converter.columns([names[index] for index in indexes])
-        return cls(names, dict(zip(indexes, paths, strict=True)))
+        try:
+            paths = converter.columns([names[index] for index in indexes])
+        except SourceError:
+            for number, titles in islice(rows, _MAX_TITLES):
+                if converter.is_header(_names(titles)):
+                    raise SourceError(source, above_header(number)) from None
+            raise
+        columns = dict(zip(indexes, paths, strict=True))
+        return cls(
+            names, columns, frozenset(index for index, path in columns.items() if path.name in converter.id_paths)
+        )
 
     def problem(self, values: Sequence[object]) -> str | None:
         """Return what is wrong with a row, or None."""
@@ -155,8 +189,9 @@ class _Header:
                 continue
             if index not in self.columns:
                 return f"has a value in column {_letters(index)}, which has no name in the header"
-            if isinstance(value, BadCell):
-                return f"{printable(self.names[index])}: {value.problem}"
+            bad = value if isinstance(value, BadCell) else _bad_id(value) if index in self.ids else None
+            if bad is not None:
+                return f"{printable(self.names[index])}: {bad.problem}"
         first = values[0]
         is_repeated = isinstance(first, str) and first.strip() == self.names[0] and _names(values) == self.names
         return "repeats the header" if is_repeated else None
@@ -166,6 +201,8 @@ class _Header:
         fields: dict[str, Any] = {}
         for index, path in self.columns.items():
             value = values[index] if index < len(values) else None
+            if isinstance(value, FormattedNumber):
+                value = value.value
             if value is not None or converter.has_mapping or path.name in converter.id_paths:
                 path.set(fields, value)
         return fields
@@ -190,15 +227,34 @@ def _value(cell: Any, formula: Any) -> object:  # noqa: ANN401  # Cells of openp
         return value
     if isinstance(value, datetime):
         return _moment(value, cell.number_format)
-    return _number(value) if isinstance(value, int | float) else value
+    return _number(value, cell.number_format) if isinstance(value, int | float) else value
 
 
-def _number(value: float) -> object:
+def _bad_id(value: object) -> BadCell | None:
+    """Return what is wrong with an id that Excel may have changed, or None."""
+    if isinstance(value, FormattedNumber):
+        return BadCell(
+            "the cell shows other text than the number it holds; store ids as text, or set its format to General"
+        )
+    if isinstance(value, date | time | timedelta):
+        return BadCell("is a date or a time, which Excel may have made of an id; store ids as text")
+    return None
+
+
+def _number(value: float, number_format: str) -> object:
     if not float(value).is_integer():
         return value
-    if abs(value) >= _MAX_INTEGER:
-        return BadCell("has more than 15 digits, which Excel does not keep; store ids as text")
-    return int(value)
+    if abs(value) >= 10**_MAX_DIGITS:
+        return BadCell(f"has more than {_MAX_DIGITS} digits, which Excel does not keep; store ids as text")
+    number = int(value)
+    return number if len(str(abs(number))) >= _least_digits(number_format) else FormattedNumber(number)
+
+
+@lru_cache(maxsize=256)
+def _least_digits(number_format: str) -> int:
+    """Return how many digits the format shows at least of a whole number; too many if it shows other text."""
+    shown = _PLAIN_FORMAT.fullmatch(_INVISIBLE.sub("", number_format.partition(";")[0]))
+    return _MAX_DIGITS + 1 if shown is None else (shown[1] or "").count("0")
 
 
 def _moment(value: datetime, number_format: str) -> object:

@@ -42,6 +42,16 @@ def write(path: Path, *sheets: Iterable[Iterable[Any]], prepare: Callable[[Any],
     return path
 
 
+def formatted(row: int, *formats: str) -> Callable[[Any], None]:
+    """Return what gives the cells of a row their number formats."""
+
+    def prepare(book: Any) -> None:
+        for column, text in enumerate(formats, 1):
+            book.worksheets[0].cell(row, column).number_format = text
+
+    return prepare
+
+
 def edit(path: Path, old: bytes, new: bytes, *, part: str = "xl/worksheets/sheet1.xml") -> Path:
     """Replace bytes in a part of a workbook, to write what openpyxl does not."""
     with zipfile.ZipFile(path) as archive:
@@ -137,15 +147,92 @@ def test_reads_values_as_python_values(path: Path) -> None:
 
 def test_formats_of_numbers_do_not_change_them(path: Path) -> None:
     """A per cent, a price and a number in scientific notation are shown differently, but are the same."""
+    formats = ["@", "0.00%", '#,##0.00 "days"', "[$SEK] #,##0.00", "0.00E+00", "General", '"Y"0']
+    names = [*"abcdef"]
+    values = [0.25, 1234.5, 99, 123456789012345, 7, 8]
+    write(path, [["id", *names], ["u1", *values]], prepare=formatted(2, *formats))
 
-    def prepare(book: Any) -> None:
-        formats = ["0.00%", '#,##0.00 "days"', "[$SEK] #,##0.00", "0.00E+00", "General", '"Y"0']
-        for number, text in enumerate(formats, 1):
-            book.worksheets[0].cell(1, number).number_format = text
+    assert rows(path) == [Row(2, UserTraits("u1", traits=dict(zip(names, values, strict=True))))]
 
-    write(path, [[0.25, 1234.5, 99, 123456789012345, 7, 8]], prepare=prepare)
 
-    assert read(path) == [(1, (0.25, 1234.5, 99, 123456789012345, 7, 8))]
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (42, "00000"),
+        (7, "000,000"),
+        (42, "000-0000"),
+        (120000, "0.00E+00"),
+        (120000, "##0.0E+0"),
+        (42, '"U"0'),
+        (42, "\\U0"),
+        (42, "0%"),
+        (42000, "0,"),
+        (42, "#,##0 [$kr.]"),
+        (42, "[<=99]00;0"),
+        (2, "# ?/?"),
+    ],
+)
+def test_an_id_that_is_shown_in_another_way_is_refused(path: Path, number: int, text: str) -> None:
+    """The id in the other system may be either of them."""
+    write(path, [["id"], [number], ["u2"]], prepare=formatted(2, text))
+
+    bad, good = rows(path)
+
+    assert isinstance(bad, BadRow)
+    assert bad.problem.startswith("id: the cell shows other text than the number it holds; store ids as text")
+    assert good == Row(3, UserTraits("u2"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "General",
+        "@",
+        "0",
+        "#",
+        "#,##0",
+        "00",
+        "0.00",
+        "0_);(0)",
+        "_(* #,##0_);_(* (#,##0)",
+        "[Red]0",
+        "[$-409]0",
+        "0\\ ",
+    ],
+)
+def test_an_id_that_is_shown_by_its_digits_is_read(path: Path, text: str) -> None:
+    """Grouping and decimals make no other number of it."""
+    write(path, [["id"], [42]], prepare=formatted(2, text))
+
+    assert rows(path) == [Row(2, UserTraits("42"))]
+
+
+@pytest.mark.parametrize("value", [dt.date(2024, 3, 12), dt.datetime(2024, 3, 12, 9), dt.time(9)])  # noqa: DTZ001
+def test_a_date_is_no_id(path: Path, value: object) -> None:
+    """Excel makes dates of ids such as 3-12."""
+    write(path, [["id"], [value]])
+
+    (bad,) = rows(path)
+
+    assert isinstance(bad, BadRow)
+    assert bad.problem == "id: is a date or a time, which Excel may have made of an id; store ids as text"
+
+
+def test_a_formatted_number_may_be_a_name(path: Path) -> None:
+    """A column may be called by its year."""
+    write(path, [["id", 24], ["u1", 3]], prepare=formatted(1, "General", "0000"))
+
+    assert rows(path) == [Row(2, UserTraits("u1", traits={"24": 3}))]
+
+
+def test_a_header_below_titles_is_named_by_its_row(path: Path) -> None:
+    """Reports have such rows."""
+    write(path, [["Users"], [], ["from", dt.date(2024, 1, 2)], ["User ID", "plan"], ["u1", "pro"]])
+
+    with pytest.raises(SourceError) as caught:
+        rows(path)
+
+    assert caught.value.problem == "line 4 looks like the header; remove the lines above it"
 
 
 def test_reads_dates_of_the_1904_system(path: Path) -> None:
