@@ -176,10 +176,12 @@ def as_routes(backends: Iterable[IdentityBackend | Route]) -> list[Route]:
     """Return a route for each of the *backends*.
 
     Raises:
-        ConfigurationError: There is no backend, one has no name, or two have the same name.
+        ConfigurationError: There is no backend, one has no name or is none, or two have the same name.
     """
+    if not hasattr(backends, "__iter__") or isinstance(backends, str):  # Callers may not check types.
+        raise ConfigurationError("backends", "expected several backends", "pass a list, even of one")
     routes = [backend if isinstance(backend, Route) else Route(backend) for backend in backends]
-    names = [route.name for route in routes]
+    names = [getattr(route.backend, "name", "") for route in routes]
     if not all(names):
         raise ConfigurationError("name", "the name is empty", "give every backend a name")
     if not names:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from ..adapters.protocols import IdentityBackend, Plan, SupportsBatch, SupportsMultiIdentify
+from ..errors import ConfigurationError
 from ..ledger import Ledger
 from ..outcomes import Accepted, Broken, Outcome, Skipped
 from ..router import Route
@@ -115,10 +116,16 @@ def check_user(user: UserTraits, backends: Iterable[IdentityBackend | Route]) ->
 
 
 def check(users: Iterable[UserTraits], backends: Iterable[IdentityBackend | Route]) -> Stats:
-    """Count the outcomes of `check_user` for all *users*."""
+    """Count the outcomes of `check_user` for all *users*; `dry_run` also takes rows and frames.
+
+    Raises:
+        ConfigurationError: They are not users.
+    """
     routes = [backend if isinstance(backend, Route) else Route(backend) for backend in backends]
     stats = Stats()
     for user in users:
+        if not isinstance(user, UserTraits):  # pyright: ignore[reportUnnecessaryIsInstance]  # Callers may not check.
+            raise ConfigurationError("users", "expected UserTraits", "pass rows and frames to dry_run")
         stats.add(check_user(user, routes))
     return stats
 

@@ -16,13 +16,13 @@ from .rules import FieldRule, RowMapping
 _FIELDS: Final = "fields"
 
 
-def load_mapping(path: Path) -> RowMapping:
+def load_mapping(path: str | Path) -> RowMapping:
     """Return the mapping in the TOML file at *path*.
 
     Raises:
         ConfigurationError: The file cannot be read, is not TOML, or has a setting that is not valid.
     """
-    return structure(read_toml(path), RowMapping, f"{path}: ")
+    return structure(read_toml(Path(path)), RowMapping, f"{path}: ")
 
 
 def mapping_text(mapping: RowMapping, notes: Mapping[str, str] | None = None) -> str:

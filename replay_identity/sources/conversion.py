@@ -10,7 +10,7 @@ import attrs
 
 from .._paths import FieldPath, not_nestable, parents_of
 from .._text import pluralize
-from ..errors import InvalidTraitsError, SourceError, printable
+from ..errors import ConfigurationError, InvalidTraitsError, SourceError, printable
 from ..mapping import CompiledMapping, RowMapping
 from ..traits import OWN_FIELDS, USER_ID_KEYS, UserTraits, from_validated_row, id_text, own_field, plain_name
 from .rows import BadRow, Row, SourceNotes
@@ -73,6 +73,9 @@ class RowConverter:
     _has_explained: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
+        # Callers may not check types.
+        if not isinstance(self.mapping, RowMapping | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError("mapping", "expected a RowMapping", "load a file with load_mapping(path)")
         rules = self.mapping or RowMapping()
         needs_mapping = self.mapping is not None or self.has_datetimes
         self._compiled = CompiledMapping.compile(rules, has_datetimes=self.has_datetimes) if needs_mapping else None

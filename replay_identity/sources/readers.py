@@ -20,9 +20,11 @@ from .csv_reader import csv_ids, csv_rows
 from .database_reader import database_rows, is_database
 from .excel_reader import excel_ids, excel_rows
 from .files import Format, Source, SourceFile, find_files
+from .frames import FrameLike, is_frame
 from .json_reader import read_elements
 from .jsonl_reader import element_rows, json_ids, json_rows
 from .lines import line_chunks, read_lines
+from .python_rows import RowLike, rows_of
 from .remote import is_url
 from .rows import BadRow, Row, Rows, SourceNotes
 
@@ -70,6 +72,8 @@ def read_users(
         SourceError: A file cannot be read or decoded, or has no valid header; or the query fails.
         ConfigurationError: An argument is invalid, or an extra is not installed.
     """
+    if is_frame(source):  # Callers may not check types.
+        raise ConfigurationError("source", "expected files, got a frame", "read it with read_rows")
     if format not in {None, *get_args(Format)}:
         raise ConfigurationError("format", f"expected one of {', '.join(get_args(Format))}")
     options = _Options(
@@ -108,10 +112,13 @@ def read_query(
     return Rows(_query_rows(sql, database, options, notes), notes=notes)
 
 
-def infer_mapping(rows: Iterable[Row | BadRow]) -> Inference:
-    """Return the types inferred from the users in *rows*. Bad rows are ignored."""
+def infer_mapping(rows: Iterable[Row | BadRow | RowLike | FrameLike] | FrameLike) -> Inference:
+    """Return the types inferred from the users in *rows*, which `read_users` or `read_rows` returned, or can read.
+
+    Bad rows are ignored.
+    """
     inference = Inference()
-    for row in rows:
+    for row in rows_of(rows, anonymous=True):
         if isinstance(row, Row):
             inference.add(row.user, row.line)
     return inference

@@ -2,15 +2,26 @@
 
 import importlib
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, cast
 
 import pytest
 import sqlalchemy
 from support.in_process import World, assert_closed
 
-from replay_identity import Fullstory, SourceError, UserTraits, dry_run, read_rows
+from replay_identity import (
+    ConfigurationError,
+    Fullstory,
+    SourceError,
+    UserTraits,
+    dry_run,
+    read_rows,
+    read_users,
+    sync,
+)
+from replay_identity.bulk import check
 from replay_identity.mapping import RowMapping
-from replay_identity.sources import BadRow, Row
+from replay_identity.sources import BadRow, Row, infer_mapping
 
 # Without type stubs, and imported once.
 pd: Any = importlib.import_module("pandas")
@@ -120,3 +131,41 @@ def test_a_dry_run_takes_rows(make: Callable[[Any], Any]) -> None:
 
     assert (result.report.rows, result.report.bad_row_count) == (4, 1)
     assert result.report["fullstory"].accepted == 2
+
+
+@kinds
+def test_types_are_inferred_from_rows(make: Callable[[Any], Any]) -> None:
+    """As from those that are already read."""
+    rows = [{"user_id": "u1", "seats": "43"}, {"user_id": "u2", "seats": "7"}]
+
+    inferred = infer_mapping(make(rows)).mapping()
+
+    assert inferred == infer_mapping(read_rows(make(rows))).mapping()
+    assert inferred.fields["seats"].cast == "int"
+
+
+FRAME: Final = pd.DataFrame({"id": ["u1"]})
+
+
+@pytest.mark.parametrize(
+    ("call", "advice"),
+    [
+        (lambda: list(read_rows(FRAME, mapping=cast("Any", "mapping.toml"))), "load_mapping"),
+        (lambda: list(read_rows([{"id": "u1"}], mapping=cast("Any", {"user_id": "id"}))), "load_mapping"),
+        (lambda: list(read_users("users.csv", mapping=cast("Any", "mapping.toml"))), "load_mapping"),
+        (lambda: read_users(FRAME), "read_rows"),
+        (lambda: check(FRAME, [Fullstory("na1.key")]), "dry_run"),
+        (lambda: sync(FRAME, cast("Any", Fullstory("na1.key")), ledger=None), "list"),
+        (lambda: sync(FRAME, cast("Any", "fullstory"), ledger=None), "list"),
+        (lambda: sync(FRAME, cast("Any", ["fullstory"]), ledger=None), "name"),
+    ],
+)
+def test_a_mistaken_argument_is_named(
+    call: Callable[[], object], advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what to pass instead."""
+    monkeypatch.chdir(tmp_path)
+    Path("users.csv").write_text("id\nu1\n", encoding="utf-8")
+
+    with pytest.raises(ConfigurationError, match=advice):
+        call()
