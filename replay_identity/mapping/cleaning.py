@@ -1,14 +1,18 @@
 """Clean texts before anything else reads them: spaces, case, invisible characters, and texts that mean null."""
 
+import re
 import unicodedata
 from typing import Any, Final, Self
 
 import attrs
 
-# Characters of no width: spaces, joiners, marks of direction, and byte order marks.
-_INVISIBLE: Final = dict.fromkeys(
-    [0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2065), *range(0x2066, 0x206A)]
+# Spaces of no width, marks of direction, soft hyphens, fillers, and byte order marks.
+_INVISIBLE: Final = re.compile(
+    "[\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\u3164\ufeff\uffa0]+"
 )
+# The scripts from Arabic to Mongolian, and emoji, where a joiner between two characters changes what is seen.
+_JOINED: Final = "[\u0600-\u109f\u1780-\u18af\u2190-\u2bff\ufb50-\ufdff\ufe0f\ufe70-\ufefc\U0001f000-\U0001faff]"
+_JOINERS: Final = re.compile(f"(?<={_JOINED})([\u200c\u200d])[\u200c\u200d]*(?={_JOINED})|[\u200c\u200d]+")
 
 
 @attrs.frozen
@@ -19,7 +23,7 @@ class TextRules:
         nulls: Texts that mean null.
         trim: Whether to remove spaces at both ends.
         lower: Whether to change upper case to lower case.
-        normalise: Whether to compose characters (NFC) and to remove those of no width.
+        normalise: Whether to write letters with accents in one way (NFC) and to remove invisible characters.
     """
 
     nulls: frozenset[str] = frozenset()
@@ -62,5 +66,8 @@ class TextRules:
 
 
 def visible_text(text: str) -> str:
-    """Return *text* with its characters composed (NFC), and without those of no width."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text.translate(_INVISIBLE))
+    """Return *text* with its accents in one way (NFC), and without invisible characters that mean nothing."""
+    if text.isascii():
+        return text
+    composed = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
+    return unicodedata.normalize("NFC", _JOINERS.sub(r"\1", composed))

@@ -15,6 +15,9 @@ _DECIMALS: Final[Mapping[str, str]] = {".": r"\.", ",": ","}
 _HAS_COMMA: Final = re.compile(r"-?[0-9.' \u00a0\u202f\u2019]*,[0-9.,' \u00a0\u202f\u2019]*")
 _UNIT: Final = r"(?:[^\w\s.,'+-]|[A-Z]{3})"
 _HAS_UNIT: Final = re.compile(rf"-?{_UNIT}\s?-?[0-9][0-9.,]*|-?[0-9][0-9.,]*\s?{_UNIT}")
+# To remove these would make another number: digits, a minus, the parentheses of negative amounts, a decimal sign alone.
+# In "5.-", as the Swiss write it, the hyphen is no minus.
+_PART_OF_NUMBER: Final = re.compile(r"\d|^\s*[-\u2212(]|(?<![.,])[-\u2212)]\s*$|^[.,\s]+$")
 # No number is longer, and searching more would be slow.
 _MAX_LENGTH: Final = 100
 
@@ -42,8 +45,11 @@ class NumberFormat:
             raise ConfigurationError("thousands", f"expected one of {_quoted(_SEPARATORS)}")
         if self.thousands == self.decimal:
             raise ConfigurationError("thousands", "is also the decimal sign", "set decimal to the other one")
-        if not all(self.strip):
+        if not all(map(str.strip, self.strip)):
             raise ConfigurationError("strip", "has an empty text")
+        if any(map(_PART_OF_NUMBER.search, self.strip)):
+            problem = "has a text that may be part of a number: a digit, a minus, a parenthesis or a decimal sign"
+            raise ConfigurationError("strip", problem, 'list units, such as "€" or "%"')
         grouped = "" if self.thousands is None else rf"|[1-9][0-9]{{0,2}}(?:{_SEPARATORS[self.thousands]}[0-9]{{3}})+"
         object.__setattr__(
             self,

@@ -48,9 +48,18 @@ Dots: TypeAlias = Literal["nest", "flat"]
 PRESETS: Final = ("airbyte", "hubspot", "intercom", "mixpanel", "posthog", "segment", "singer")
 _PRESETS: Final = Path(__file__).with_name("presets")
 
+# Files beside those of the zones: the machine's own zone, and none.
+_NO_ZONES: Final = dict.fromkeys(["localtime", "Factory", "posixrules"], "")
 # Casts whose result may be an object.
 _OBJECT_CASTS: Final = frozenset({"any", "json"})
-_DATETIME_CASTS: Final = frozenset({"any", "date", "epoch", "epoch-s", "epoch-ms", "excel-date"})
+# Casts whose result may be the user's own field.
+_TEXT_CASTS: Final = frozenset({"any", "json", "str"})
+_USER_CASTS: Final[Mapping[str, frozenset[str]]] = {
+    "user_id": _TEXT_CASTS | {"int", "user-id"},
+    "name": _TEXT_CASTS,
+    "email": _TEXT_CASTS,
+    "observed_at": frozenset({"any", "date", "epoch", "epoch-s", "epoch-ms", "excel-date"}),
+}
 _FORMAT_CASTS: Final = frozenset({"date", "dates"})
 _NUMBER_CASTS: Final = frozenset({"int", "real", "ints", "reals"})
 
@@ -65,10 +74,15 @@ def _one_of(choices: object) -> Any:  # noqa: ANN401  # A validator of attrs.
 
 def _is_path(_instance: object, attribute: "attrs.Attribute[Any]", value: str | tuple[str, ...] | None) -> None:
     paths = _as_paths(value)
-    if value is not None and not paths:
+    if value is not None and not (paths and all(map(str.strip, paths))):
         raise ConfigurationError(attribute.name, "is empty")
-    for path in paths:
-        _check_path(path, attribute.name)
+    if len(set(paths)) < len(paths):
+        raise ConfigurationError(attribute.name, "has a path twice", "remove one of them")
+
+
+def _is_boolean(_instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if type(value) is not bool and value is not attribute.default:
+        raise ConfigurationError(attribute.name, "expected true or false")
 
 
 def _check_path(path: str, setting: str) -> None:
@@ -109,7 +123,7 @@ class FieldRule:
         nulls: Texts that mean null; None takes the mapping's setting, and so for the next three.
         trim: Whether to remove spaces at both ends of texts.
         lower: Whether to change texts to lower case.
-        normalise: Whether to compose characters (NFC) and remove those of no width.
+        normalise: Whether to write letters with accents in one way (NFC) and remove invisible characters.
         on_error: Whether a value that cannot be cast makes the row a bad row (``"reject"``) or is left out and counted
             (``"absent"``).
         format: Formats of dates in strings, as `datetime.strptime` reads them, instead of ISO 8601.
@@ -120,13 +134,13 @@ class FieldRule:
 
     rename: str | None = attrs.field(default=None, validator=_is_path)
     cast: Cast = attrs.field(default="any", validator=_one_of(Cast))
-    drop: bool = False
+    drop: bool = attrs.field(default=False, validator=_is_boolean)
     default: Any = attrs.field(default=None, repr=False)
     null: FieldNull = attrs.field(default="inherit", validator=_one_of(FieldNull))
     nulls: tuple[str, ...] | None = attrs.field(default=None, converter=_as_optional_texts)
-    trim: bool | None = None
-    lower: bool | None = None
-    normalise: bool | None = None
+    trim: bool | None = attrs.field(default=None, validator=_is_boolean)
+    lower: bool | None = attrs.field(default=None, validator=_is_boolean)
+    normalise: bool | None = attrs.field(default=None, validator=_is_boolean)
     on_error: OnError = attrs.field(default="reject", validator=_one_of(OnError))
     format: tuple[str, ...] = attrs.field(default=(), converter=_as_texts)
     decimal: str = "."
@@ -139,6 +153,9 @@ class FieldRule:
             raise ConfigurationError(
                 "drop", "the field is dropped, so no other setting can apply to it", "remove drop or the other settings"
             )
+        for setting in ("rename", "default", "on_error") if self.cast == "none" else ():
+            if getattr(self, setting) != attrs.fields_dict(FieldRule)[setting].default:
+                raise ConfigurationError(setting, "cannot be set with the cast none, which leaves no value")
         if self.on_error == "absent" and self.cast == "any":
             raise ConfigurationError("on_error", "needs a cast", "set cast, which tells what the value should be")
         self._check_casts("format", _FORMAT_CASTS)
@@ -187,7 +204,7 @@ class RowMapping:
         nulls: Texts that mean null, in every field that has no setting of its own; and so for the next three.
         trim: Whether to remove spaces at both ends of texts.
         lower: Whether to change texts to lower case.
-        normalise: Whether to compose characters (NFC) and remove those of no width.
+        normalise: Whether to write letters with accents in one way (NFC) and remove invisible characters.
         strict: Whether a path that the mapping names and no row has is an error.
         dots: Whether a dotted name of a column is a path (``"nest"``) or a name with dots (``"flat"``).
         fields: Rules by path.
@@ -206,10 +223,10 @@ class RowMapping:
     where: Mapping[str, Any] = attrs.field(factory=dict[str, Any], converter=_as_choices, repr=False)
     timezone: str | None = None
     nulls: tuple[str, ...] = attrs.field(default=(), converter=_as_texts)
-    trim: bool = False
-    lower: bool = False
-    normalise: bool = False
-    strict: bool = True
+    trim: bool = attrs.field(default=False, validator=_is_boolean)
+    lower: bool = attrs.field(default=False, validator=_is_boolean)
+    normalise: bool = attrs.field(default=False, validator=_is_boolean)
+    strict: bool = attrs.field(default=True, validator=_is_boolean)
     dots: Dots = attrs.field(default="nest", validator=_one_of(Dots))
     fields: Mapping[str, FieldRule] = attrs.field(factory=dict[str, FieldRule], converter=_copy)
 
@@ -219,6 +236,8 @@ class RowMapping:
         for path, rule in self.fields.items():
             _check_path(path, f"fields.{printable(path)}")
             _check_default(path, rule, zone)
+            if rule.cast == "user-id" and path not in self.id_paths:
+                raise ConfigurationError(f"fields.{printable(path)}.cast", "is user-id, but user_id is another field")
         for setting, paths in self.user_fields.items():
             for path in paths:
                 _check_user_field(setting, path, self.fields.get(path, FieldRule()))
@@ -248,7 +267,7 @@ class RowMapping:
         if self.timezone is None:
             return None
         try:
-            return UTC if self.timezone == "UTC" else ZoneInfo(self.timezone)
+            return UTC if self.timezone == "UTC" else ZoneInfo(_NO_ZONES.get(self.timezone, self.timezone))
         except (KeyError, ValueError, OSError):
             hint = "on Windows, install the package tzdata"
             raise ConfigurationError("timezone", "expected a name such as UTC or Europe/Berlin", hint) from None
@@ -310,6 +329,11 @@ class RowMapping:
             targets[target] = path, rule
         return targets
 
+    @property
+    def respelled(self) -> Mapping[str, str]:
+        """The user's own fields that have a rule under another spelling: the path, and the field."""
+        return {path: target for target, (path, rule) in self.targets.items() if rule.rename is None and target != path}
+
     def _own_name(self, path: str) -> str:
         """Return the name of the user's own field that *path* spells, unless another setting says where that is."""
         own = own_field(path)
@@ -370,9 +394,9 @@ def _check_user_field(setting: str, path: str, rule: FieldRule) -> None:
             raise ConfigurationError(f"{where}.{option}", f"cannot be set for the field that gives {setting}")
     if rule.null == "remove":
         raise ConfigurationError(f"{where}.null", f"cannot be remove for {setting}, which is not a trait")
-    if setting == "observed_at" and rule.cast not in _DATETIME_CASTS:
-        choices = ", ".join(sorted(_DATETIME_CASTS))
-        raise ConfigurationError(f"{where}.cast", f"expected one of {choices} for the field that gives observed_at")
+    if rule.cast not in _USER_CASTS[setting]:
+        choices = ", ".join(sorted(_USER_CASTS[setting]))
+        raise ConfigurationError(f"{where}.cast", f"expected one of {choices} for the field that gives {setting}")
 
 
 def _check_where(path: str, values: Sequence[object]) -> None:
@@ -380,5 +404,5 @@ def _check_where(path: str, values: Sequence[object]) -> None:
     _check_path(path, where)
     if not values:
         raise ConfigurationError(where, "has no value, so no row would be read")
-    if not all(isinstance(value, str | int | float | date) for value in values):
+    if not all(isinstance(value, str | int | float | date) and value == value for value in values):  # noqa: PLR0124  # NaN.
         raise ConfigurationError(where, "expected a string, number, boolean or date, or a list of these")

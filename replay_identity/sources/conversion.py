@@ -62,6 +62,8 @@ class RowConverter:
     # The own fields that are found by their name, and the names that the mapping decides on.
     _own: Mapping[str, tuple[str, ...]] = attrs.field(init=False)
     _ruled: frozenset[str] = attrs.field(init=False)
+    # Own fields under another spelling that a rule names, and so gives their names.
+    _respelled: Mapping[str, str] = attrs.field(init=False)
     # Where the values that select rows are, and the object that has the fields.
     _outer: frozenset[str] = attrs.field(init=False)
     # If the mapping is strict: the names that it decides on, and their parents, by what `plain_name` makes of them.
@@ -81,6 +83,7 @@ class RowConverter:
         self._compiled = CompiledMapping.compile(rules, has_datetimes=self.has_datetimes) if needs_mapping else None
         self._own = {setting: keys for setting, keys in OWN_FIELDS.items() if setting not in rules.user_fields}
         self._ruled = rules.paths
+        self._respelled = rules.respelled
         self._outer = rules.paths - rules.field_paths
         for path in self._ruled if rules.strict else ():
             for name in (path, *parents_of(path)):
@@ -234,6 +237,7 @@ class RowConverter:
             others = {name for found in spellings.values() for name in found} - {chosen}
             self.notes.look_alikes.update(others if chosen != own else others.difference(keys))
         self.notes.own_fields.update(renames)
+        self.notes.own_fields.update({name: self._respelled[name] for name in names if name in self._respelled})
         return renames
 
     def _misspelt(self, names: Iterable[str], renames: Mapping[str, str]) -> dict[str, str]:

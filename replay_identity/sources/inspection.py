@@ -126,7 +126,7 @@ class SourceInspection:
     Attributes:
         rows: Number of rows with a user.
         ids_with_blanks: Number of rows whose id begins or ends with a blank.
-        ids_with_invisible: Number of rows whose id has a character of no width, or one that is not composed.
+        ids_with_invisible: Number of rows whose id has invisible characters, or accents apart from their letters.
         ids_like_floats: Number of rows whose id is a whole number with a zero fraction, such as ``17.0``.
         emails_with_blanks: Number of rows whose e-mail address has a blank.
         emails_with_invisible: Number of rows whose e-mail address has such a character.
@@ -174,10 +174,10 @@ class SourceInspection:
         """Return a sentence for each kind of finding, with counts and names of columns, but no value."""
         counts = {
             "with a blank before or after the id": self.ids_with_blanks,
-            "with characters of no width in the id": self.ids_with_invisible,
+            "with invisible characters or separate accents in the id": self.ids_with_invisible,
             "with an id like 17.0, where a data frame had empty ids (cast it to int)": self.ids_like_floats,
             "with a blank in the e-mail address": self.emails_with_blanks,
-            "with characters of no width in the e-mail address": self.emails_with_invisible,
+            "with invisible characters or separate accents in the e-mail address": self.emails_with_invisible,
         }
         rows = [f"{pluralize(count, 'row')} {what}" for what, count in counts.items() if count]
         return [*self._id_warnings(), *rows, *self._type_warnings()]

@@ -3,6 +3,7 @@
 import pickle
 from datetime import UTC
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,6 +127,17 @@ def test_an_empty_file_is_an_empty_mapping(tmp_path: Path) -> None:
         ("[fields]\na = 7", "fields.a: expected a table"),
         ("user_id = 7", "user_id: expected a string"),
         ("user_id = ''", "user_id: is empty"),
+        ("email = ' '", "email: is empty"),
+        ("name = ['a', 'b', 'a']", "name: has a path twice; remove one of them"),
+        ("[fields.a]\nrename = ' '", "fields.a.rename: is empty"),
+        ("where = {a = nan}", "where.a: expected a string, number, boolean or date, or a list of these"),
+        ("timezone = 'localtime'", "timezone: expected a name such as UTC or Europe/Berlin"),
+        ("user_id = 'a'\n[fields.a]\ncast = 'real'", "fields.a.cast: expected one of any, int, json, str, user-id for"),
+        ("email = 'a'\n[fields.a]\ncast = 'int'", "fields.a.cast: expected one of any, json, str for the field that"),
+        ("[fields.a]\ncast = 'user-id'", "fields.a.cast: is user-id, but user_id is another field"),
+        ("[fields.a]\ncast = 'none'\nrename = 'b'", "fields.a.rename: cannot be set with the cast none"),
+        ("[fields.a]\ncast = 'none'\ndefault = false", "fields.a.default: cannot be set with the cast none"),
+        ("[fields.a]\ncast = 'none'\non_error = 'absent'", "fields.a.on_error: cannot be set with the cast none"),
         ("[fields.'']", "fields.: is empty"),
         ("name = ['a', '']", "name: is empty"),
         ("[fields.a]\ndrop = 'yes'", "fields.a.drop: expected true or false"),
@@ -216,3 +228,13 @@ def test_checks_mappings_built_in_python() -> None:
     """The errors are the same as for a file."""
     with pytest.raises(ConfigurationError, match=r"^null: expected one of absent, remove$"):
         RowMapping(null="gone")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("value", ["false", 0, None])
+def test_a_switch_is_a_boolean(value: Any) -> None:
+    """In Python, too, where any text would be true."""
+    with pytest.raises(ConfigurationError, match=r"^strict: expected true or false$"):
+        RowMapping(strict=value)
+    if value is not None:
+        with pytest.raises(ConfigurationError, match=r"^trim: expected true or false$"):
+            FieldRule(trim=value)

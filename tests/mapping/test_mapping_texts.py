@@ -12,6 +12,12 @@ from hypothesis import strategies as st
 from replay_identity import REMOVE, ConfigurationError, InvalidTraitsError, UserTraits
 from replay_identity.mapping import CompiledMapping, FieldRule, RowMapping
 
+PART_OF_NUMBER = (
+    "strip: has a text that may be part of a number: a digit, a minus, a parenthesis or a decimal sign; "
+    'list units, such as "€" or "%"'
+)
+# What would make another number if it were removed.
+NUMBER_PARTS = ("5", "CO2", "\u0663", "-", "\u2212", "(", ")", "-€", "€-", "(€", "€)", ".", ", ")
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
@@ -86,12 +92,29 @@ def test_null_texts_are_compared_after_cleaning() -> None:
 
 def test_composes_characters_and_removes_invisible_ones() -> None:
     """Spaces that take room are left."""
-    text = "\ufeffe\u0301\u200b\u2060 \u00a0x"
+    text = "\ufeffe\u0301\u200b\u2060\u00ad\u3164 \u00a0x\u200e"
 
     assert mapped({"a": text}, normalise=True).traits == {"a": "\u00e9 \u00a0x"}
 
 
-@given(text=st.text())
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian: "I want".
+        "\u0915\u094d\u200d\u0937 \u0936\u094d\u200c\u0930",  # Hindi.
+        "\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f3f3\ufe0f\u200d\U0001f308",  # A family, and a flag.
+        "\U0001f469\U0001f3fd\u200d\u2695\ufe0f",
+    ],
+)
+def test_keeps_joiners_that_words_and_emoji_need(text: str) -> None:
+    """At the ends, next to other letters, and more than one after another, they mean nothing."""
+    untidy = f"\u200c{text}\u200d a\u200db\u200c\u0645".replace("\u062e", "\u200d\u062e")
+
+    assert mapped({"a": text}, normalise=True).traits == {"a": text}
+    assert mapped({"a": untidy}, normalise=True).traits == {"a": f"{text} ab\u0645"}
+
+
+@given(text=st.text() | st.text(alphabet="a\u0301\u0645\u200c\u200d\u2adc\U0001f468 \u200b"))
 def test_cleaning_twice_changes_nothing(text: str) -> None:
     """Whatever the text is."""
     settings = {"trim": True, "lower": True, "normalise": True}
@@ -139,6 +162,8 @@ def test_unreadable_values_may_be_left_out() -> None:
         ("-$4.50", {"strip": ["$", "US$"]}, -4.5),
         ("US$-4.50", {"strip": ["$", "US$"]}, -4.5),
         ("43 %", {"strip": ["%"]}, 43.0),
+        ("Fr. 5.-", {"strip": ["Fr.", ".-"]}, 5.0),
+        ("5 m\u00b2", {"strip": "m\u00b2"}, 5.0),
         ("EUR 1.234,50", {"strip": ["EUR"], "decimal": ",", "thousands": "."}, 1234.5),
         ("12", {"strip": ["%"]}, 12.0),
         (12, {"decimal": ","}, 12.0),
@@ -280,6 +305,8 @@ def test_times_of_excel_are_in_the_time_zone() -> None:
             "thousands: is also the decimal sign; set decimal to the other one",
         ),
         ({"cast": "int", "strip": [""]}, "strip: has an empty text"),
+        ({"cast": "int", "strip": [" "]}, "strip: has an empty text"),
+        *(({"cast": "int", "strip": ["%", text]}, PART_OF_NUMBER) for text in NUMBER_PARTS),
         *[
             ({"cast": "date", "format": form}, f"format: {expected}")
             for form, expected in [

@@ -193,9 +193,9 @@ def test_warnings_are_sentences_without_values() -> None:
     assert inspection.warnings() == [
         "2 ids may be only 1 user: nothing but case, blanks or characters of no width tells them apart",
         "1 row with a blank before or after the id",
-        "1 row with characters of no width in the id",
+        "1 row with invisible characters or separate accents in the id",
         "1 row with a blank in the e-mail address",
-        "1 row with characters of no width in the e-mail address",
+        "1 row with invisible characters or separate accents in the e-mail address",
         "1 column of text that looks like another type: seats (integer); run infer first",
     ]
     assert inspection.as_dict() == {

@@ -98,9 +98,19 @@ def test_a_rule_applies_under_any_spelling() -> None:
     """A column with a rule is still the user's own field."""
     mapping = RowMapping(fields={"Email": FieldRule(trim=True), "ID": FieldRule(cast="str")})
 
-    rows = list(read("ID,Email\nu1, ada@example.com\n", mapping=mapping))
+    rows = read("ID,Email\nu1, ada@example.com\n", mapping=mapping)
 
-    assert rows == [Row(2, UserTraits("u1", email="ada@example.com"))]
+    assert list(rows) == [Row(2, UserTraits("u1", email="ada@example.com"))]
+    assert rows.notes.own_fields == {"ID": "id", "Email": "email"}
+
+
+@pytest.mark.parametrize("rule", [FieldRule(rename="contact"), FieldRule(drop=True)])
+def test_a_rule_may_make_an_own_field_a_trait(rule: FieldRule) -> None:
+    """Or drop it. Then it is not in the notes."""
+    rows = read('{"id": "u1", "Email": "ada@example.com"}', mapping=RowMapping(fields={"Email": rule}))
+
+    assert list(rows) == [Row(1, UserTraits("u1", traits={"contact": "ada@example.com"} if rule.rename else {}))]
+    assert rows.notes.own_fields == {}
 
 
 def test_a_setting_takes_the_field_away_from_its_name() -> None:
