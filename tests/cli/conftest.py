@@ -5,10 +5,12 @@ from pathlib import Path
 
 import orjson
 import pytest
-from support.commands import RunCommand, WriteRows, run_command
+from support.backends import Acme
+from support.commands import CommandResult, RunCommand, WriteRows, run_command
 from support.vendors import Vendors
 
 from replay_identity.bulk import DeliveryOptions
+from replay_identity.config import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +33,47 @@ def vendors(vendors: Vendors, monkeypatch: pytest.MonkeyPatch) -> Vendors:
     for name, value in vendors.environment.items():
         monkeypatch.setenv(name, value)
     return vendors
+
+
+@pytest.fixture
+def our_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the commands use `our.db`, without an option."""
+    monkeypatch.setenv("REPLAY_IDENTITY_LEDGER", "our.db")
+
+
+@pytest.fixture
+def interactive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the standard input of the tests count as a terminal."""
+    monkeypatch.setattr("replay_identity.cli.terminal._is_interactive", lambda: True)
+
+
+@pytest.fixture
+def one_attempt(tmp_path: Path) -> None:
+    """Write settings by which a failed request is not sent again."""
+    text = "[backends.fullstory]\n[backends.logrocket]\n[retry]\nattempts = 1\n"
+    (tmp_path / "replay-identity.toml").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def only_acme(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `forget` know only a vendor that cannot delete users."""
+
+    def resolve(*_: object, **__: object) -> Settings:
+        return Settings((Acme(),))
+
+    monkeypatch.setattr("replay_identity.cli.forget.resolve_settings", resolve)
+
+
+@pytest.fixture
+def forget(run: RunCommand) -> RunCommand:
+    """Return a function that runs `forget`, and checks that it prints no id and no address."""
+
+    def run_forget(*arguments: str, stdin: bytes = b"") -> CommandResult:
+        result = run("forget", *arguments, stdin=stdin)
+        assert "canary" not in result.out + result.err
+        return result
+
+    return run_forget
 
 
 @pytest.fixture

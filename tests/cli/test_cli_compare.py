@@ -80,14 +80,10 @@ def test_without_a_terminal_it_needs_yes(run: RunCommand, identified: Vendors, w
     assert (len(identified.logrocket.requests), len(identified.fullstory.requests)) == before
 
 
-@pytest.mark.usefixtures("identified")
+@pytest.mark.usefixtures("identified", "interactive")
 @pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 1), (b"", 1)])
-def test_it_asks_for_confirmation(
-    run: RunCommand, write: WriteRows, monkeypatch: pytest.MonkeyPatch, answer: bytes, code: int
-) -> None:
+def test_it_asks_for_confirmation(run: RunCommand, write: WriteRows, answer: bytes, code: int) -> None:
     """It continues only after a yes."""
-    monkeypatch.setattr("replay_identity.cli.terminal._is_interactive", lambda: True)
-
     result = run("compare", write(USERS), stdin=answer)
 
     assert result.code == code

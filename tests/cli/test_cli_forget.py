@@ -5,26 +5,21 @@ import subprocess
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import pytest
-from support.backends import Acme
-from support.commands import COMMAND, CommandResult, RunCommand, WriteRows
+from support.commands import COMMAND, RunCommand, WriteRows
 from support.vendors import Vendors
 
-from replay_identity.config import Settings
 from replay_identity.emulator import Fault
 from replay_identity.ledger import Batch, JobEntry, Ledger
 
 ID: Final = "canary-u1"
 USERS: Final[list[dict[str, Any]]] = [{"id": ID, "plan": "canary-pro"}, {"id": "u2", "plan": "canary-pro"}]
-ONE_ATTEMPT: Final = "[backends.fullstory]\n[backends.logrocket]\n[retry]\nattempts = 1\n"
 
-
-@pytest.fixture(autouse=True)
-def _our_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REPLAY_IDENTITY_LEDGER", "our.db")
+pytestmark = pytest.mark.usefixtures("our_ledger")
 
 
 @pytest.fixture
@@ -35,20 +30,9 @@ def synced(run: RunCommand, vendors: Vendors, write: WriteRows) -> Vendors:
 
 
 @pytest.fixture
-def forget(run: RunCommand) -> RunCommand:
-    """Return a function that runs the command, and checks that it does not print the id."""
-
-    def run_forget(*arguments: str, stdin: bytes = b"") -> CommandResult:
-        result = run("forget", ID, *arguments, stdin=stdin)
-        assert "canary" not in result.out + result.err
-        return result
-
-    return run_forget
-
-
-@pytest.fixture
-def _interactive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("replay_identity.cli.terminal._is_interactive", lambda: True)
+def forget(forget: RunCommand) -> RunCommand:
+    """Return a function that runs the command for one id."""
+    return partial(forget, ID)
 
 
 def assert_nothing_was_done(vendors: Vendors) -> None:
@@ -62,7 +46,7 @@ def assert_nothing_was_done(vendors: Vendors) -> None:
 # Confirmation
 
 
-@pytest.mark.usefixtures("_interactive")
+@pytest.mark.usefixtures("interactive")
 @pytest.mark.parametrize("answer", [b"y\n", b" YES \n"])
 def test_after_a_yes_everybody_forgets_the_user(forget: RunCommand, synced: Vendors, answer: bytes) -> None:
     """The prompt on stderr says what each vendor will do."""
@@ -79,7 +63,7 @@ def test_after_a_yes_everybody_forgets_the_user(forget: RunCommand, synced: Vend
         assert [backend.confirmed for backend in ledger.counts()] == [1, 1]
 
 
-@pytest.mark.usefixtures("_interactive")
+@pytest.mark.usefixtures("interactive")
 @pytest.mark.parametrize("answer", [b"n\n", b"\n", b"", b"yesterday\n"])
 def test_any_other_answer_does_nothing(forget: RunCommand, synced: Vendors, answer: bytes) -> None:
     """This includes an empty answer and the end of the input."""
@@ -99,15 +83,9 @@ def test_without_a_terminal_it_needs_yes(forget: RunCommand, synced: Vendors) ->
     assert_nothing_was_done(synced)
 
 
-@pytest.mark.usefixtures("_interactive", "vendors")
-def test_the_prompt_says_what_cannot_be_deleted(forget: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("interactive", "only_acme")
+def test_the_prompt_says_what_cannot_be_deleted(forget: RunCommand) -> None:
     """A vendor may be unable to delete, and the ledger may not exist; it is not created."""
-
-    def only_acme(*_: object, **__: object) -> Settings:
-        return Settings((Acme(),))
-
-    monkeypatch.setattr("replay_identity.cli.forget.resolve_settings", only_acme)
-
     result = forget(stdin=b"y\n")
 
     assert result.code == 1
@@ -155,6 +133,7 @@ def test_without_a_ledger_the_vendors_are_asked(forget: RunCommand, vendors: Ven
     assert not Path("our.db").exists()
 
 
+@pytest.mark.usefixtures("one_attempt")
 @pytest.mark.parametrize(
     ("fault", "status", "code"),
     [
@@ -166,7 +145,6 @@ def test_without_a_ledger_the_vendors_are_asked(forget: RunCommand, vendors: Ven
 )
 def test_failures_have_an_exit_code(forget: RunCommand, synced: Vendors, fault: Fault, status: str, code: int) -> None:
     """It says whether to retry, to fix the settings, or that the vendor refused."""
-    Path("replay-identity.toml").write_text(ONE_ATTEMPT, encoding="utf-8")
     synced.logrocket.faults.add(fault)
 
     result = forget("--yes")
@@ -179,9 +157,9 @@ def test_failures_have_an_exit_code(forget: RunCommand, synced: Vendors, fault: 
     assert again.code == 0
 
 
+@pytest.mark.usefixtures("one_attempt")
 def test_wrong_settings_come_before_unavailable_vendors(forget: RunCommand, synced: Vendors) -> None:
     """Retrying would not help."""
-    Path("replay-identity.toml").write_text(ONE_ATTEMPT, encoding="utf-8")
     synced.fullstory.faults.add(Fault(status=503))
     synced.logrocket.faults.add(Fault(status=401))
 

@@ -5,25 +5,19 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from support.backends import Acme
-from support.commands import CommandResult, RunCommand, WriteRows
+from support.commands import RunCommand, WriteRows
 from support.vendors import Vendors
 
 from replay_identity import deletion
-from replay_identity.config import Settings
 from replay_identity.deletion import DeletionReceipt
 from replay_identity.emulator import Fault
 from replay_identity.ledger import Batch, JobEntry, Ledger
 
 IDS: Final = [f"canary-u{number}" for number in range(1, 6)]
 USERS: Final[list[dict[str, Any]]] = [{"id": user_id, "plan": "canary-pro"} for user_id in IDS]
-ONE_ATTEMPT: Final = "[backends.fullstory]\n[backends.logrocket]\n[retry]\nattempts = 1\n"
 EMAIL: Final = "canary-ada@example.com"
 
-
-@pytest.fixture(autouse=True)
-def _our_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REPLAY_IDENTITY_LEDGER", "our.db")
+pytestmark = pytest.mark.usefixtures("our_ledger")
 
 
 @pytest.fixture
@@ -31,23 +25,6 @@ def synced(run: RunCommand, vendors: Vendors, write: WriteRows) -> Vendors:
     """Return both vendors after a sync of five users."""
     assert run("sync", write(USERS)).code == 0
     return vendors
-
-
-@pytest.fixture
-def forget(run: RunCommand) -> RunCommand:
-    """Return a function that runs the command, and checks that it prints no id and no address."""
-
-    def run_forget(*arguments: str, stdin: bytes = b"") -> CommandResult:
-        result = run("forget", *arguments, stdin=stdin)
-        assert "canary" not in result.out + result.err
-        return result
-
-    return run_forget
-
-
-@pytest.fixture
-def _interactive(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("replay_identity.cli.terminal._is_interactive", lambda: True)
 
 
 def left(vendors: Vendors) -> list[str]:
@@ -78,7 +55,7 @@ def test_several_ids_are_forgotten_at_once(forget: RunCommand, synced: Vendors) 
     assert [line.split() for line in result.lines[3:5]] == [["fullstory", "3"], ["logrocket", "3"]]
 
 
-@pytest.mark.usefixtures("_interactive")
+@pytest.mark.usefixtures("interactive")
 def test_it_asks_once_for_all_of_them(forget: RunCommand, synced: Vendors) -> None:
     """With the number of users, and what happens at each vendor."""
     result = forget(*IDS[:2], "--email", EMAIL, stdin=b"y\n")
@@ -97,7 +74,7 @@ def test_it_asks_once_for_all_of_them(forget: RunCommand, synced: Vendors) -> No
     assert left(synced) == IDS[2:]
 
 
-@pytest.mark.usefixtures("_interactive")
+@pytest.mark.usefixtures("interactive")
 def test_another_answer_forgets_nobody(forget: RunCommand, synced: Vendors) -> None:
     """Whatever the number of addresses."""
     result = forget("--email", EMAIL, "--email", f"x{EMAIL}", stdin=b"n\n")
@@ -320,9 +297,9 @@ def test_an_address_beside_an_id_leaves_nothing_unsaid(forget: RunCommand, synce
 # Failures and interruptions
 
 
+@pytest.mark.usefixtures("one_attempt")
 def test_one_failure_does_not_stop_the_rest(forget: RunCommand, synced: Vendors) -> None:
     """The failure is named by its place, and running the command again asks for it again."""
-    Path("replay-identity.toml").write_text(ONE_ATTEMPT, encoding="utf-8")
     Path("ids.txt").write_text("\n".join(IDS), encoding="utf-8")
     synced.logrocket.faults.add(Fault(status=503))
 
@@ -370,15 +347,9 @@ def test_an_interruption_says_how_far_it_got(
     assert left(synced) == IDS[1:]
 
 
-@pytest.mark.usefixtures("_interactive", "vendors")
-def test_the_prompt_names_vendors_that_cannot(forget: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("interactive", "only_acme")
+def test_the_prompt_names_vendors_that_cannot(forget: RunCommand) -> None:
     """And a ledger that does not exist."""
-
-    def only_acme(*_: object, **__: object) -> Settings:
-        return Settings((Acme(),))
-
-    monkeypatch.setattr("replay_identity.cli.forget.resolve_settings", only_acme)
-
     result = forget(*IDS[:2], stdin=b"y\n")
 
     assert result.code == 1
