@@ -1,4 +1,4 @@
-"""The samples, through `check`, `infer` and `sync` against both emulators."""
+"""The samples, through `check`, `infer`, `sync`, `migrate` and `identify` against both emulators."""
 
 import json
 import re
@@ -19,6 +19,8 @@ VENDORS: Final = ("fullstory", "logrocket")
 TYPES: Final = {str: "str", int: "int", float: "real", bool: "bool", date: "date", datetime: "date"}
 
 each_sample = pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
+# What `migrate` can read: it has one source.
+ONE_SOURCE: Final = [name for name, sample in SAMPLES.items() if len(sample.sources) == 1]
 
 
 @each_sample
@@ -67,19 +69,40 @@ def test_sync_stores_exactly_the_users(run: RunCommand, vendors: Vendors, tmp_pa
 
     result = run("sync", *arguments, *(["--adapt"] if sample.adapt else []), "--ledger", "users.db", "--json")
 
-    if sample.refused is not None:
+    assert_sent(result, vendors, sample)
+    if sample.refused is None:
+        assert_says(result, sample)
+
+
+@pytest.mark.parametrize("name", ONE_SOURCE)
+def test_migrate_stores_what_sync_stores(run: RunCommand, vendors: Vendors, tmp_path: Path, name: str) -> None:
+    """A file is read in the same way."""
+    sample = SAMPLES[name]
+    arguments = sample.write(tmp_path)
+
+    result = run("migrate", "--from", *arguments, *(["--adapt"] if sample.adapt else []), "--ledger", "l.db", "--json")
+
+    assert_sent(result, vendors, sample)
+
+
+@each_sample
+def test_identify_stores_what_sync_stores(run: RunCommand, vendors: Vendors, tmp_path: Path, sample: Sample) -> None:
+    """One by one: a user of several rows is sent as often."""
+    arguments = sample.write(tmp_path)
+
+    result = run("identify", *arguments, *(["--adapt"] if sample.adapt else []), "--json")
+
+    if sample.refused is not None and not result.out:
         assert_refused(result, sample)
-        assert not vendors.fullstory.users
-        assert not vendors.logrocket.users
-        return
-    document = document_of(result)
-    assert result.code == sample.exit_code, result.output
-    assert_bad_rows(document, sample.bad)
-    assert_stopped(document, sample)
-    assert_no_row_is_lost(document, sample)
-    assert_stored_at_fullstory(vendors.fullstory.users, sample)
-    assert_stored_at_logrocket(vendors.logrocket.users, sample)
-    assert_says(result, sample)
+    elif sample.refused is not None:
+        assert result.code == sample.refused.exit
+    else:
+        document = document_of(result)["summary"]
+        assert result.code == sample.exit_code, result.output
+        assert_bad_rows(document, sample.bad)
+        assert_stopped(document, sample)
+        assert document["users"] == len(sample.users) + sample.merged
+    assert_stored(vendors, sample)
     assert_private(result, sample)
 
 
@@ -130,6 +153,26 @@ def assert_bad_rows(document: Any, expected: list[ExpectedBadRow] | Any) -> None
     ]
     wrong = [found for row, found in zip(expected, rows, strict=True) if row.problem not in found["problem"]]
     assert not wrong, [row.problem for row in expected]
+
+
+def assert_sent(result: CommandResult, vendors: Vendors, sample: Sample) -> None:
+    """The report of a command with a ledger is right, and so is what both vendors have."""
+    if sample.refused is not None:
+        assert_refused(result, sample)
+    else:
+        document = document_of(result)
+        assert result.code == sample.exit_code, result.output
+        assert_bad_rows(document, sample.bad)
+        assert_stopped(document, sample)
+        assert_no_row_is_lost(document, sample)
+        assert_private(result, sample)
+    assert_stored(vendors, sample)
+
+
+def assert_stored(vendors: Vendors, sample: Sample) -> None:
+    """Each vendor has exactly the users; none if the file must be refused."""
+    assert_stored_at_fullstory(vendors.fullstory.users, sample)
+    assert_stored_at_logrocket(vendors.logrocket.users, sample)
 
 
 def assert_no_row_is_lost(document: Any, sample: Sample) -> None:

@@ -133,6 +133,11 @@ class Sample:
             return 2
         return int(bool(self.bad) or any(user.rejected_by for user in self.users))
 
+    @property
+    def sources(self) -> Sequence[str]:
+        """Return the arguments that are not options."""
+        return self.arguments or (*self.files, *self.make)
+
     def write(self, folder: Path) -> tuple[str, ...]:
         """Write the files to *folder*, and return the arguments of a command that reads them."""
         for name in self.files:
@@ -141,7 +146,7 @@ class Sample:
             make_file(folder / name, content)
         if self.settings is not None:
             (folder / "replay-identity.toml").write_text(self.settings, encoding="utf-8")
-        arguments = (*(self.arguments or (*self.files, *self.make)), *self.options)
+        arguments = (*self.sources, *self.options)
         if self.mapping is None:
             return arguments
         (folder / "mapping.toml").write_text(self.mapping, encoding="utf-8")
@@ -249,6 +254,8 @@ _PARTS: Final[Mapping[str, str]] = {
     "<cellXfs count='2'><xf numFmtId='0'/><xf numFmtId='14' applyNumberFormat='1'/></cellXfs>"
     "<cellStyles count='1'><cellStyle name='Normal' xfId='0'/></cellStyles></styleSheet>",
 }
+# XML would read it as a line feed.
+_RETURN: Final = {"\r": "&#13;"}
 _FIRST_DAY: Final = date(1899, 12, 30)
 
 
@@ -256,7 +263,7 @@ def _write_sheet(path: Path, rows: Sequence[Sequence[Any]]) -> None:
     """Write an Excel file of one sheet; an empty text is an empty cell. Like Excel, it keeps the texts apart."""
     texts = sorted({cell for row in rows for cell in row if isinstance(cell, str) and cell})
     sheet = "".join(_row(row, number, texts) for number, row in enumerate(rows, 1))
-    items = "".join(f'<si><t xml:space="preserve">{escape(text)}</t></si>' for text in texts)
+    items = "".join(f'<si><t xml:space="preserve">{escape(text, _RETURN)}</t></si>' for text in texts)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, part in _PARTS.items():
             archive.writestr(name, part)
