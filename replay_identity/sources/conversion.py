@@ -190,14 +190,26 @@ class RowConverter:
 
     def _to_user(self, fields: dict[str, Any]) -> UserTraits | None:
         shape = self._rename(fields)
+        if self._compiled is not None and not self._compiled.selects(fields):
+            return None
+        self._explain_object(fields, shape)
         if self._compiled is None:
             if shape.id_key is not None:
                 fields[shape.id_key] = id_text(fields[shape.id_key], shape.id_key)
             return UserTraits.from_mapping(fields)
-        if not self._compiled.selects(fields):
-            return None
         self.notes.selected += bool(self._compiled.where)
         return self._compiled.to_user(fields)
+
+    def _explain_object(self, fields: Mapping[str, Any], shape: _Shape) -> None:
+        """Raise InvalidTraitsError once if the id is an object, as in exports of MongoDB."""
+        key = shape.id_key
+        if self._has_explained or key is None or type(fields[key]) is not dict or key not in self.id_paths:
+            return
+        self._has_explained = True
+        column = next((name for name, own in shape.renames if own == key), key)
+        path = ".".join([column, *(fields[key] if len(fields[key]) == 1 else "…")])
+        problem = f'got an object; name the field in it: user_id = "{printable(path)}" (--mapping)'
+        raise InvalidTraitsError(key, f"expected an id as text or as a whole number, {problem}")
 
     def _rename(self, fields: dict[str, Any]) -> _Shape:
         """Give the user's own fields their names, and return the shape of the row."""

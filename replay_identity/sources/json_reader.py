@@ -30,14 +30,17 @@ def read_elements(stream: IO[bytes], source: str, *, path: str | None = None) ->
     Args:
         stream: The document, or several of them one after the other.
         source: Name of the file, for errors.
-        path: Names of the objects that lead to the array, separated by dots. By default the elements are at the top;
-            a document that is one object with arrays of objects is then an error. With ``""`` it is one element.
+        path: Names of the objects that lead to the array, separated by dots; in an array, the index of an element. By
+            default the elements are at the top; a document that is one object with arrays of objects is then an error.
+            With ``""`` it is one element.
 
     Raises:
-        SourceError: The stream cannot be read, or the rest of the document cannot be; the path leads nowhere, or to
-            anything but elements.
+        SourceError: The stream cannot be read, or the rest of the document cannot be; it is empty; the path leads
+            nowhere, or to anything but elements.
     """
     text = JsonText(stream, source)
+    if not text.peek_document():
+        raise SourceError(source, "is empty; expected an array or an object")
     if not path:
         yield from _elements_at_top(text, is_one_user=path is not None)
         return
@@ -117,7 +120,8 @@ class _PathSearch:
         text: The document.
         path: The whole path.
         is_found: Whether there was a value at the path.
-        level: The path of the deepest object that was searched in vain.
+        level: The path of the deepest object or array that was searched in vain.
+        is_array: Whether it is an array.
         names: The names in it, not all if there are many.
         values: The first byte of each of their values.
     """
@@ -126,6 +130,7 @@ class _PathSearch:
     path: str
     is_found: bool = False
     level: str = ""
+    is_array: bool = False
     names: list[str] = attrs.field(factory=list[str])
     values: set[bytes] = attrs.field(factory=set[bytes])
 
@@ -134,8 +139,9 @@ class _PathSearch:
         level = self.path[: len(self.path) - len(rest)].rstrip(".")
         names: list[str] = []
         values: set[bytes] = set()
-        if self.text.peek() == b"{":
-            for name in self.text.members():
+        start = self.text.peek()
+        if start in {b"{", b"["}:
+            for name in self.text.members() if start == b"{" else self.text.items():
                 if name == rest:
                     yield from self._elements_at_path()
                 elif rest.startswith(f"{name}."):
@@ -148,15 +154,19 @@ class _PathSearch:
         else:
             self.text.skip()
         if len(level) >= len(self.level):
-            self.level, self.names, self.values = level, names, values
+            self.level, self.is_array, self.names, self.values = level, start == b"[", names, values
 
     def problem(self) -> str:
         """Return why nothing was found."""
         missing = self.path[len(self.level) :].lstrip(".")
         level = printable(self.level) or "the document"
+        if self.is_array:
+            index, _, rest = missing.partition(".")
+            example = printable(".".join(filter(None, [self.level, "0", rest if index.isdigit() else missing])))
+            hint = f"has no {printable(missing)}; write the index of an element, such as {example}"
+            return f"path leads nowhere: {level} is an array and {hint}{'' if self.level else ', or leave path out'}"
         if not self.values:
-            hint = "" if self.level else "; leave path out if it is an array of users"
-            return f"path leads nowhere: {level} is not an object that has {printable(missing)}{hint}"
+            return f"path leads nowhere: {level} is not an object that has {printable(missing)}"
         near = get_close_matches(missing, self.names, n=1) or get_close_matches(
             missing.partition(".")[0], self.names, n=1
         )

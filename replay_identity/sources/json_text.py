@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from enum import Enum, auto
+from itertools import count
 from typing import IO, Any, Final, TypeAlias
 
 import attrs
@@ -159,6 +160,20 @@ class JsonText:
             yield self.name()
         if not self.take(b"}"):
             raise self.unexpected()
+
+    def items(self) -> Iterator[str]:
+        """Yield the index of each element of the array at the position, which is then at the value to be consumed."""
+        self.position += 1
+        if self.take(b"]"):
+            return
+        for index in count():
+            if self.peek() in {b"", b"]"}:
+                raise self.unexpected()
+            yield str(index)
+            if self.take(b"]"):
+                return
+            if not self.take(b","):
+                raise self.unexpected()
 
     def element(self) -> Element:
         """Return the value at the position, and move behind it."""

@@ -21,7 +21,7 @@ _TYPE_NAMES: Final[Mapping[type[object], str]] = {
     bool: "a boolean",
     type(None): "null",
 }
-_HINT: Final = "write one JSON object per line"
+_HINT: Final = "; write one JSON object per line"
 # A string that is, or may be, the name of an id under any spelling.
 _OTHER_ID: Final = re.compile(rb'"[ _-]*(?:u[ _-]*s[ _-]*e[ _-]*r|u)?[ _-]*i[ _-]*d[ _-]*"', re.IGNORECASE).search
 # An object whose first field is a user id without escapes.
@@ -34,20 +34,32 @@ def json_rows(lines: Iterator[Line], converter: RowConverter) -> Iterator[Row | 
         if content is None:
             yield BadRow(number, number, TOO_LONG)
         else:
-            row = json_row(content, converter, number, number)
+            row = json_row(content, converter, number, number, hint=_HINT)
             if row is not None:
                 yield row
 
 
-def json_row(content: bytes, converter: RowConverter, line: int, last_line: int) -> Row | BadRow | None:
-    """Return the row that the JSON text *content* is, or None for blank text or a row that the mapping leaves out."""
+def json_row(
+    content: bytes, converter: RowConverter, line: int, last_line: int, *, hint: str = ""
+) -> Row | BadRow | None:
+    """Return the row that the JSON text *content* is, or None for blank text or a row that the mapping leaves out.
+
+    Args:
+        content: The text.
+        converter: Converts the fields of an object to a user.
+        line: Number of its first line.
+        last_line: Number of its last line.
+        hint: What to do if it is not one object.
+    """
     if not converter.has_mapping and (row := _parse_fast(content, converter, line)) is not None:
         return row
     content = content.removeprefix(codecs.BOM_UTF8)  # Of a file that was joined to another one.
     if content.isspace() or not content:
         return None
-    value = _parse(content, line, last_line)
-    return value if isinstance(value, BadRow) else converter.convert(value, line, last_line)
+    value = _parse(content, hint)
+    if isinstance(value, str):
+        return BadRow(line, last_line, value)
+    return converter.convert(value, line, last_line)
 
 
 def element_rows(elements: Iterator[Element], converter: RowConverter) -> Iterator[Row | BadRow]:
@@ -100,31 +112,34 @@ def _parse_fast(content: bytes, converter: RowConverter, line: int) -> Row | Non
         return None
 
 
-def _parse(content: bytes, line: int, last_line: int) -> dict[str, Any] | BadRow:
+def _parse(content: bytes, hint: str) -> dict[str, Any] | str:
     """Return the object in *content*, or what is wrong with it."""
     try:
         value = parse_json(content)
     except UnicodeDecodeError:
-        return BadRow(line, last_line, not_utf8(content))
+        return not_utf8(content)
     except RecursionError:
-        return BadRow(line, last_line, "nested too deeply")
+        return "nested too deeply"
     except InvalidTraitsError as error:
-        return BadRow(line, last_line, str(error))
+        return str(error)
     except ValueError as error:
-        return BadRow(line, last_line, _syntax_problem(content, error))
-    if not _is_object(value):
-        return BadRow(line, last_line, f"expected an object, got {_TYPE_NAMES[type(value)]}; {_HINT}")
-    return value
+        return _syntax_problem(content, error, hint)
+    return value if _is_object(value) else f"expected an object, got {_TYPE_NAMES[type(value)]}{hint}"
 
 
 def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
     return type(value) is dict
 
 
-def _syntax_problem(content: bytes, error: ValueError) -> str:
+def _syntax_problem(content: bytes, error: ValueError, hint: str) -> str:
     """Return where *content* stops being JSON. The parser's own message is not used: it may quote the content."""
     if not isinstance(error, json.JSONDecodeError):
         return "has a number with too many digits"
-    if error.pos >= len(error.doc.rstrip()):
-        return f"is cut off; {_HINT}" if content.endswith(b"\n") else "is cut off: the file ends inside the object"
-    return f"not valid JSON at column {error.pos + 1}" + (f"; {_HINT}" if content[:1] == b"[" else "")
+    rest = error.doc[error.pos :].rstrip()
+    if not rest and content.endswith(b"\n"):
+        return f"is cut off{hint}, or set format to json (--format)"
+    if not rest:
+        return "is cut off: the file ends inside the object"
+    if rest == "," and hint:
+        return "has a comma after the object; remove it"
+    return f"not valid JSON at column {error.pos + 1}{hint if content[:1] == b'[' else ''}"

@@ -66,7 +66,8 @@ def read_users(
         mapping: Rules for the fields of a row; by default fields become traits under their own names.
         delimiter: The character between the cells of CSV; by default it is found in the header.
         encoding: Encoding of text by its name in Python, such as ``"windows-1252"``.
-        path: Where the array of users is in a JSON document, such as ``"data.users"``, or the sheet of a workbook.
+        path: Where the array of users is in a JSON document, such as ``"data.users"`` or ``"pages.0.users"``, or the
+            sheet of a workbook.
 
     Raises:
         SourceError: A file cannot be read or decoded, or has no valid header; or the query fails.

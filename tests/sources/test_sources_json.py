@@ -186,10 +186,17 @@ def outcome(content: bytes, size: int) -> tuple[list[Any], str | None]:
     return found, None
 
 
-@pytest.mark.parametrize("content", ["", " \r\n", "\ufeff", "[]", " [ ]\n", "[][]", "[]\ufeff\n[]"])
+@pytest.mark.parametrize("content", ["[]", " [ ]\n", "[][]", "[]\ufeff\n[]"])
 def test_an_empty_document_has_no_elements(content: str) -> None:
     """White space and byte order marks are not elements either."""
     assert read(content, size=1) == []
+
+
+@pytest.mark.parametrize("content", ["", " \r\n", "\ufeff"])
+@pytest.mark.parametrize("path", [None, "users"])
+def test_an_empty_file_is_no_document(content: str, path: str | None) -> None:
+    """A program may have failed before it wrote one."""
+    assert read_until_error(content, path) == ([], "is empty; expected an array or an object")
 
 
 def test_counts_lines_and_keeps_bytes_as_they_are() -> None:
@@ -412,9 +419,31 @@ def test_an_object_over_several_lines_may_follow_single_lines() -> None:
             "path leads nowhere: the document has no users; it has only objects",
         ),
         ("{}", "users", "path leads nowhere: the document is not an object that has users"),
-        ("[]", "users", "path leads nowhere: the document is not an object that has users"),
+        (
+            "[]",
+            "users",
+            (
+                "path leads nowhere: the document is an array and has no users;"
+                " write the index of an element, such as 0.users, or leave path out"
+            ),
+        ),
+        ("[1", "2", "is cut off: the file ends at line 1, column 3"),
+        ("[1,]", "2", "is not valid JSON at line 1, column 4"),
+        ("[1 2]", "2", "is not valid JSON at line 1, column 4"),
         ("null", "users", "path leads nowhere: the document is not an object that has users"),
-        ('{"users": [{}]}', "users.all", "path leads nowhere: users is not an object that has all"),
+        (
+            '{"users": [{}]}',
+            "users.all",
+            "path leads nowhere: users is an array and has no all; write the index of an element, such as users.0.all",
+        ),
+        (
+            '{"pages": [{"users": []}]}',
+            "pages.1.users",
+            (
+                "path leads nowhere: pages is an array and has no 1.users;"
+                " write the index of an element, such as pages.0.users"
+            ),
+        ),
     ],
 )
 def test_says_where_users_may_be(content: str, path: str | None, expected: str) -> None:
@@ -441,7 +470,11 @@ def test_says_where_users_may_be(content: str, path: str | None, expected: str) 
         ('{"\\u0061": [{"a": 1}]}', "a", ['{"a": 1}']),
         ('{"a": [{"a": 1}]}{"a": []}{"a": [{"a": 2}]}', "a", ['{"a": 1}', '{"a": 2}']),
         ('{"a": []}', "a", []),
-        ("", "a", []),
+        ('{"a": [{"b": [{"a": 1}]}, {"b": [{"a": 2}]}]}', "a.0.b", ['{"a": 1}']),
+        ('{"a": [{"b": [{"a": 1}]}, {"b": [{"a": 2}]}]}', "a.1.b", ['{"a": 2}']),
+        ('[7, [{"a": 1}]]', "1", ['{"a": 1}']),
+        ('[[[{"a": 1}]], []]', "0.0", ['{"a": 1}']),
+        ('{"a": [{"c": 1}, {"d": 2}]}', "a.1", ['{"d": 2}']),
     ],
 )
 def test_reads_what_is_plainly_users(content: str, path: str | None, expected: list[str] | None) -> None:

@@ -233,3 +233,36 @@ def test_bad_rows_of_several_files_name_their_file(tmp_path: Path) -> None:
         f"{tmp_path}/{name}, line 2: id: the id is empty" for name in ("a.csv", "b.csv")
     ]
     assert list(read_users(str(tmp_path / "*.csv"))) == rows
+
+
+@pytest.mark.parametrize(
+    ("field", "path"),
+    [
+        ('"_id": {"$oid": "canary-7Q"}', "_id.$oid"),
+        ('"id": {"value": "canary-7Q"}', "id.value"),
+        ('"id": {"a": 1, "b": 2}', "id.\u2026"),
+        ('"id": {}', "id.\u2026"),
+    ],
+)
+@pytest.mark.parametrize("mapping", [None, RowMapping(where={"plan": "a"})])
+def test_an_object_as_id_is_explained_once(field: str, path: str, mapping: RowMapping | None) -> None:
+    """The mapping that finds the id is in the first bad row."""
+    other, line = f'{{{field}, "plan": "b"}}\n', f'{{{field}, "plan": "a"}}\n'
+    text = (other if mapping else "") + line * 2
+
+    first, second = read(text, mapping=mapping)
+
+    assert isinstance(first, BadRow)
+    assert isinstance(second, BadRow)
+    assert second.problem == "id: expected an id as text or as a whole number"
+    hint = f'name the field in it: user_id = "{path}" (--mapping)'
+    assert first.problem == f"{second.problem}, got an object; {hint}"
+
+
+def test_a_mapping_finds_the_id_in_an_object() -> None:
+    """As the error for its absence says."""
+    for field, path in (('"_id": {"$oid": "u1"}', "_id.$oid"), ('"id": {"value": "u1"}', "id.value")):
+        (row,) = read(f"{{{field}}}", mapping=RowMapping(user_id=path))
+
+        assert isinstance(row, Row)
+        assert row.user.user_id == "u1"
