@@ -16,7 +16,7 @@ _HAS_COMMA: Final = re.compile(r"-?[0-9.' \u00a0\u202f\u2019]*,[0-9.,' \u00a0\u2
 _UNIT: Final = r"(?:[^\w\s.,'+-]|[A-Z]{3})"
 _HAS_UNIT: Final = re.compile(rf"-?{_UNIT}\s?-?[0-9][0-9.,]*|-?[0-9][0-9.,]*\s?{_UNIT}")
 # To remove these would make another number: digits, a minus, the parentheses of negative amounts, a decimal sign alone.
-# In "5.-", as the Swiss write it, the hyphen is no minus.
+# In "5.-", as the Swiss write it, the hyphen is not a minus.
 _PART_OF_NUMBER: Final = re.compile(r"\d|^\s*[-\u2212(]|(?<![.,])[-\u2212)]\s*$|^[.,\s]+$")
 # No number is longer, and searching more would be slow.
 _MAX_LENGTH: Final = 100

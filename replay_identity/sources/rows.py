@@ -94,7 +94,7 @@ class SourceNotes:
             *(f"column {printable(name)} is read as {field}" for name, field in self.own_fields.items()),
             *(f"column {printable(name)} is a trait, not the user's own field" for name in sorted(self.look_alikes)),
             *(
-                f"{printable(name)} is no field that the mapping names, although {printable(path)} is; name it, too"
+                f"{printable(name)} is not in the mapping, although {printable(path)} is; name it, too"
                 for name, path in sorted(self.misspelt.items())
                 if path not in self.unused
             ),

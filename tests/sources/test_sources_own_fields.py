@@ -171,7 +171,7 @@ def test_a_misspelt_field_of_some_rows_is_in_the_notes(path: str) -> None:
     rows = read(text, mapping=RowMapping(fields={path: FieldRule(drop=True)}))
 
     assert [type(row) for row in rows] == [Row, Row]
-    assert rows.notes.lines() == ["SSN is no field that the mapping names, although ssn is; name it, too"]
+    assert rows.notes.lines() == ["SSN is not in the mapping, although ssn is; name it, too"]
     assert rows.notes.as_dict()["misspelt"] == {"SSN": "ssn"}
     assert rows.notes.has_problem
 
