@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Final, Protocol
@@ -11,7 +11,7 @@ import attrs
 
 from ..adapters.protocols import Page
 from ..bulk.options import DeliveryOptions
-from ..bulk.repeated import as_rows
+from ..bulk.repeated import Users, as_rows
 from ..ledger import Checkpoint, Ledger
 from ..mapping import RowMapping
 from ..outcomes import Failure
@@ -79,11 +79,11 @@ class FileSource:
 
     Attributes:
         name: Name of the file.
-        users: Its rows.
+        users: Its rows; or users from Python, of any kind that `sync` takes.
     """
 
     name: str
-    users: Iterable[Row | BadRow] = attrs.field(repr=False)
+    users: Users = attrs.field(repr=False)
 
     def open(self, routes: Sequence[Route], ledger: Ledger | None) -> "FileReader":  # noqa: ARG002  # As `MigrationSource`.
         """Open the file at its first row."""
@@ -94,7 +94,7 @@ class FileSource:
 class FileReader:
     """The rows of a file. A later run reads all of them again, and sends only what has changed."""
 
-    users: Iterable[Row | BadRow] = attrs.field(repr=False)
+    users: Users = attrs.field(repr=False)
     fidelity: Fidelity
     listing: None = None
     failure: None = None

@@ -19,6 +19,17 @@ from .rows import BadRow, Row, Rows, SourceNotes
 
 _SOURCE: Final = "the rows"
 _HINT: Final = "pass an iterable of mappings, or a frame"
+# How to make a mapping of other kinds of rows, which are known by what they have.
+_ROW_HINTS: Final[Mapping[str, str]] = {
+    "_sa_instance_state": "select its columns instead of the entity",
+    "model_dump": "pass row.model_dump()",
+    "__dataclass_fields__": "pass dataclasses.asdict(row)",
+    "__attrs_attrs__": "pass attrs.asdict(row)",
+    "dtype": "pass the frame, or a dict for each row",
+}
+# The name of the rows that pandas' itertuples yields, and of the label that each begins with.
+_ITERTUPLES: Final = "Pandas"
+_LABEL: Final = "Index"
 _INDEX_HINT: Final = "the index is not read; call reset_index() if it holds the ids"
 
 
@@ -212,6 +223,8 @@ def _fields(item: object) -> dict[str, Any] | InvalidTraitsError:
         return plain_fields(_row_mapping(item))
     except InvalidTraitsError as error:
         return error
+    except Exception as error:  # noqa: BLE001  # Of the row's own code; its text may quote values.
+        return InvalidTraitsError("row", f"cannot be read: {type(error).__name__}")
 
 
 def _row_mapping(item: object) -> Mapping[Any, Any]:
@@ -227,12 +240,30 @@ def _row_mapping(item: object) -> Mapping[Any, Any]:
         _check_unique(getattr(item, "_fields", ()))
         return mapping
     if isinstance(item, NamedRow):
-        return item._asdict()  # pyright: ignore[reportPrivateUsage]  # It is public, in spite of its name.
+        return _named_fields(item)
     if isinstance(item, KeyedRow):
         names = list(item.keys())
         _check_unique(names)
         return {name: item[name] for name in names}
-    raise InvalidTraitsError("row", f"expected a mapping, got {describe_type(item)}")
+    raise InvalidTraitsError("row", f"expected a mapping, got {describe_type(item)}{_row_hint(item)}")
+
+
+def _named_fields(item: NamedRow) -> Mapping[str, object]:
+    fields = item._asdict()  # pyright: ignore[reportPrivateUsage]  # It is public, in spite of its name.
+    if type(item).__name__ != _ITERTUPLES:
+        return fields
+    if any(name == f"_{position}" for position, name in enumerate(fields)):
+        raise InvalidTraitsError("row", "has columns whose names itertuples() changed; pass the frame itself")
+    label, *names = fields
+    return {name: fields[name] for name in (names if label == _LABEL else fields)}
+
+
+def _row_hint(item: object) -> str:
+    if isinstance(item, list | tuple):
+        is_labelled = hasattr(item[-1] if item else None, "to_frame")  # pyright: ignore[reportUnknownArgumentType]
+        return "; pass the frame itself" if is_labelled else "; pass dict(zip(names, row))"
+    found = [hint for name, hint in _ROW_HINTS.items() if hasattr(item, name)]
+    return f"; {found[0]}" if found else ""
 
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:

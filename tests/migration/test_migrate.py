@@ -356,10 +356,7 @@ def test_a_dry_run_reports_an_unreadable_vendor(move: Move) -> None:
 
 def test_moves_a_file(move: Move) -> None:
     """Its rows are counted by property; there is no listing."""
-    rows: list[Row | BadRow] = [
-        Row(1, UserTraits("u0", traits={"plan": "p0"})),
-        BadRow(2, 2, "not valid UTF-8"),
-    ]
+    rows: list[dict[str, str] | BadRow] = [{"id": "u0", "plan": "p0"}, BadRow(2, 2, "not valid UTF-8")]
 
     report = move.run(FileSource("users.jsonl", rows))
 

@@ -5,6 +5,7 @@ import sys
 import tracemalloc
 from collections import OrderedDict, UserDict, UserString
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import StrEnum
@@ -19,6 +20,7 @@ import pytest
 import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from replay_identity import REMOVE, ConfigurationError, SourceError, UserTraits, read_rows
 from replay_identity.mapping import FieldRule, RowMapping
@@ -34,6 +36,7 @@ duckdb: Any = importlib.import_module("duckdb")
 NOON: Final = datetime(2026, 11, 21, 12, tzinfo=UTC)
 NAIVE: Final = datetime(2026, 11, 21, 12)  # noqa: DTZ001
 IN_UTC: Final = RowMapping(timezone="UTC")
+RENAMED: Final = "row: has columns whose names itertuples() changed; pass the frame itself"
 NO_ID: Final = (
     'has no user id; expected one in user_id, uid, id (found id, plan); name it in a mapping: user_id = "…" (--mapping)'
 )
@@ -48,6 +51,47 @@ class Stream:
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         table, self.table = self.table, None
         return table.__arrow_c_stream__(requested_schema)
+
+
+@dataclass
+class Person:
+    """A row that is a dataclass."""
+
+    id: str
+
+
+@attrs.frozen
+class Member:
+    """A row that is an attrs class."""
+
+    id: str
+
+
+class Base(DeclarativeBase):
+    """The base of entities."""
+
+
+class Account(Base):
+    """A row that is an entity."""
+
+    __tablename__ = "accounts"
+    id: Mapped[str] = mapped_column(primary_key=True)
+
+
+class Model:
+    """A row that is a model of Pydantic."""
+
+    def model_dump(self) -> dict[str, str]:
+        """Return the row."""
+        return {"id": "u1"}
+
+
+class Broken(UserDict[str, str]):
+    """A row whose own code fails."""
+
+    def items(self) -> Any:
+        """Fail."""
+        raise RuntimeError("canary-7Q")
 
 
 @attrs.frozen
@@ -301,12 +345,31 @@ def test_reads_every_kind_of_row(row: Any) -> None:
     assert users([row]) == [UserTraits("u1", traits={"plan": "pro"})]
 
 
+@pytest.mark.parametrize("index", [True, False])
+def test_the_labels_of_itertuples_are_not_read(index: bool) -> None:  # noqa: FBT001
+    """As in the frame itself."""
+    frame = pd.DataFrame({"id": ["u1"], "plan": ["pro"]}, index=["first"])
+
+    assert users(frame.itertuples(index=index)) == users(frame) == [UserTraits("u1", traits={"plan": "pro"})]
+
+
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
         ("u1", "row: expected a mapping, got a string"),
         (None, "row: expected a mapping, got None"),
-        (("u1", "pro"), "row: expected a mapping, got a tuple"),
+        (("u1", "pro"), "row: expected a mapping, got a tuple; pass dict(zip(names, row))"),
+        ([], "row: expected a mapping, got a list; pass dict(zip(names, row))"),
+        ((0, pd.Series({"id": "u1"})), "row: expected a mapping, got a tuple; pass the frame itself"),
+        (np.array(["u1"]), "row: expected a mapping, got a ndarray; pass the frame, or a dict for each row"),
+        (Member("u1"), "row: expected a mapping, got a Member; pass attrs.asdict(row)"),
+        (Account(id="u1"), "row: expected a mapping, got an Account; select its columns instead of the entity"),
+        (Person("u1"), "row: expected a mapping, got a Person; pass dataclasses.asdict(row)"),
+        (Model(), "row: expected a mapping, got a Model; pass row.model_dump()"),
+        (object(), "row: expected a mapping, got an object"),
+        (dict, "row: cannot be read: TypeError"),
+        (Broken(), "row: cannot be read: RuntimeError"),
+        *((row, RENAMED) for row in pd.DataFrame({"id": ["u1"], "is pro": [True]}).itertuples()),
         ({"user_id": "u1", 5: "pro"}, "row: expected every name to be a string, got an int"),
         ({"user_id": "u1", "a": {5: "pro"}}, "a: expected every name to be a string, got an int"),
         ({"user_id": "u1", "a": b"x"}, "traits.a: expected a trait value, got bytes; convert it first"),
@@ -817,7 +880,7 @@ def test_reads_the_rows_of_sqlite() -> None:
     """With names; without them, the rows are tuples."""
     with sqlite3.connect(":memory:") as connection:
         plain = connection.execute("SELECT 'u1' AS id")
-        assert problems(plain) == ["line 1: row: expected a mapping, got a tuple"]
+        assert problems(plain) == ["line 1: row: expected a mapping, got a tuple; pass dict(zip(names, row))"]
         connection.row_factory = sqlite3.Row
         assert users(connection.execute("SELECT 'u1' AS id, 'pro' AS plan")) == [
             UserTraits("u1", traits={"plan": "pro"})

@@ -34,6 +34,7 @@ from replay_identity import (
     sync,
 )
 from replay_identity.adapters import KeyInfo, Page, Plan, StoredUser, SupportsDelete, SupportsRead, SupportsVerify
+from replay_identity.migration import FileSource
 from replay_identity.outcomes import Failure
 from replay_identity.sources import BadRow, Row, Rows
 from replay_identity.transport import AsyncTransport, Transport
@@ -128,6 +129,8 @@ def rows(frame: pl.DataFrame, result: sqlalchemy.Result[tuple[str]], selected: s
     sync(mixed, backends, ledger=None)
     sync(read_rows(frame), backends, ledger=None)
     dry_run(frame, backends, ledger=None)
+    FileSource("users", frame)
+    FileSource("users", mixed)
 
 
 def exhaustive(outcome: Outcome) -> bool:
