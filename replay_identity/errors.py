@@ -53,13 +53,15 @@ class InvalidTraitsError(ReplayIdentityError):
     Attributes:
         path: Dotted path of the field, for example ``traits.company.size``.
         problem: What is wrong, without the value.
+        hint: What to set so that such a value is accepted, or an empty string.
     """
 
     path: str
     problem: str
+    hint: str = ""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.problem}"
+        return _message(self.path, self.problem, self.hint)
 
 
 @attrs.frozen

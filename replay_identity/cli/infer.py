@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 
 from ..errors import printable
-from ..mapping import Inference, mapping_text
+from ..mapping import Inference, PropertyInference, mapping_text
+from ..mapping.toml import rule_settings
 from ..migration import MigrationSource
 from ..sources import BadRow, Row, SourceNotes, infer_mapping
 from . import options
@@ -105,11 +106,22 @@ def _print_inference(console: Console, inference: Inference) -> None:
 
 
 def _as_dict(inference: Inference, bad_rows: BadRows, mapping: str, notes: SourceNotes) -> dict[str, Any]:
-    fields = [{"path": printable(path), **attrs.asdict(inferred)} for path, inferred in inference.properties.items()]
     return {
-        "fields": fields,
+        "fields": [_field_as_dict(path, inferred) for path, inferred in inference.properties.items()],
         "uninspected": inference.uninspected,
         "mapping": mapping,
         "source": notes.as_dict(),
         **bad_rows.as_dict(),
+    }
+
+
+def _field_as_dict(path: str, inferred: PropertyInference) -> dict[str, Any]:
+    return {
+        "path": printable(path),
+        "users": inferred.users,
+        "cast": inferred.cast,
+        "settings": rule_settings(inferred.rule),
+        "conflicts": list(map(attrs.asdict, inferred.conflicts)),
+        "policy": inferred.policy,
+        "choices": list(map(rule_settings, inferred.choices)),
     }

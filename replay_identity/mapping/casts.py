@@ -17,6 +17,7 @@ from .._paths import MISSING
 from .._values import is_nested, iso8601
 from ..errors import InvalidTraitsError
 from ..traits import TraitType, id_text
+from .cleaning import text_hint
 from .date_casts import DateFormat, to_date, to_date_by_format, to_datetime, to_excel_date, with_timezone
 from .number_format import NumberFormat, number_hint
 
@@ -27,7 +28,7 @@ _INTEGER: Final = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0+)?")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,5})?")
 _TRUE: Final = ("true", "t", "yes", "y", "on", "1")
 _FALSE: Final = ("false", "f", "no", "n", "off", "0")
-_BOOLEANS: Final[Mapping[str, bool]] = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
+BOOLEANS: Final[Mapping[str, bool]] = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
 # An item of a PostgreSQL array, in quotes or without them, and what follows it.
 _ARRAY_ITEM: Final = re.compile(
     r"""\s*
@@ -90,8 +91,8 @@ def find_cast(
     return cast if numbers is None else partial(_read_number, cast=cast, numbers=numbers)
 
 
-def _reject(path: str, problem: str) -> NoReturn:
-    raise InvalidTraitsError(path, problem)
+def _reject(path: str, problem: str, hint: str = "") -> NoReturn:
+    raise InvalidTraitsError(path, problem, hint)
 
 
 def _keep(value: object, _path: str) -> object:
@@ -117,9 +118,9 @@ def _to_str(value: object, path: str) -> str:
 def _read_number(value: object, path: str, cast: CastFunction, numbers: NumberFormat) -> int | float:
     """Return the number in *value*, which is written as *numbers* say if it is a string."""
     if isinstance(value, str):
-        value = numbers.read(value)
+        text, value = value, numbers.read(value)
         if value is None:
-            _reject(path, "expected a number that is written as decimal, thousands and strip say")
+            _reject(path, "expected a number that is written as decimal, thousands and strip say", text_hint(text))
     number: int | float = cast(value, path)
     return number
 
@@ -130,7 +131,7 @@ def _to_int(value: object, path: str) -> int:
     elif isinstance(value, str):
         match = _INTEGER.fullmatch(value)
         if match is None:
-            _reject(path, f"expected a whole number{number_hint(value)}")
+            _reject(path, "expected a whole number", text_hint(value, number_hint(value)))
         number = int(match[1]) if len(match[1]) < _MAX_DIGITS else _INT64
     elif isinstance(value, float) and value.is_integer():
         number = int(value)
@@ -155,7 +156,7 @@ def _to_real(value: object, path: str) -> float:
         _reject(path, "expected a finite number")
     if isinstance(value, str):
         if _NUMBER.fullmatch(value) is None:
-            _reject(path, f"expected a number{number_hint(value)}")
+            _reject(path, "expected a number", text_hint(value, number_hint(value)))
         if len(value) <= _SAFE_DIGITS and "e" not in value and "E" not in value:
             return float(value)
         if len(value) > _MAX_DIGITS:
@@ -181,12 +182,12 @@ def _to_bool(value: Any, path: str) -> bool:  # noqa: ANN401  # A row's value.
     if type(value) is bool:
         return value
     if type(value) is str:
-        boolean = _BOOLEANS.get(value.lower())
+        boolean = BOOLEANS.get(value.lower())
         if boolean is not None:
             return boolean
     elif type(value) is int and value in {0, 1}:
         return value == 1
-    _reject(path, "expected one of true, false, yes, no, on, off, t, f, y, n, 1, 0")
+    _reject(path, "expected one of true, false, yes, no, on, off, t, f, y, n, 1, 0", text_hint(value))
 
 
 def _to_json(value: object, path: str) -> object:
@@ -197,17 +198,17 @@ def _to_json(value: object, path: str) -> object:
     except InvalidTraitsError as error:
         raise InvalidTraitsError(path, f"has a duplicate name in one object: {error.path}") from None
     except (ValueError, RecursionError):
-        raise InvalidTraitsError(path, "expected JSON") from None  # The cause quotes the value.
+        raise InvalidTraitsError(path, "expected JSON", text_hint(value)) from None  # The cause quotes the value.
 
 
 def _to_list(value: object, path: str, cast: CastFunction) -> list[Any]:
-    items = _array_items(value, path) if isinstance(value, str) and value[:1] == "{" else _to_json(value, path)
+    items = array_items(value, path) if isinstance(value, str) and value[:1] == "{" else _to_json(value, path)
     if not _is_list(items):
         _reject(path, "expected a list")
     return [cast(item, f"{path}[{index}]") for index, item in enumerate(items)]
 
 
-def _array_items(text: str, path: str) -> list[str | None]:
+def array_items(text: str, path: str) -> list[str | None]:
     """Return the items of a PostgreSQL array, such as ``{a,"b c",NULL}``."""
     if not text.endswith("}"):
         _reject(path, "expected a list")

@@ -14,6 +14,16 @@ _INVISIBLE: Final = re.compile(
 _JOINED: Final = "[\u0600-\u109f\u1780-\u18af\u2190-\u2bff\ufb50-\ufdff\ufe0f\ufe70-\ufefc\U0001f000-\U0001faff]"
 _JOINERS: Final = re.compile(f"(?<={_JOINED})([\u200c\u200d])[\u200c\u200d]*(?={_JOINED})|[\u200c\u200d]+")
 
+# How people and programs write that there is no value, in lower case.
+_NULLS: Final = frozenset(
+    {
+        *("", "-", "--", "\u2013", "\u2014", "\\n", "null", "(null)", "<null>", "[null]", "nil", "none", "undefined"),
+        *("na", "n/a", "<na>", "#n/a", "n.a.", "nan", "nat"),
+        *("0000-00-00", "0000-00-00 00:00:00", "0000-00-00t00:00:00z"),
+        *("#null!", "#value!", "#ref!", "#div/0!", "#name?", "#num!"),
+    }
+)
+
 
 @attrs.frozen
 class TextRules:
@@ -71,3 +81,17 @@ def visible_text(text: str) -> str:
         return text
     composed = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
     return unicodedata.normalize("NFC", _JOINERS.sub(r"\1", composed))
+
+
+def means_null(text: str) -> bool:
+    """Return True if *text* may say that there is no value."""
+    return text.lower() in _NULLS
+
+
+def text_hint(value: object, hint: str = "") -> str:
+    """Return what to set for *value*, which a cast rejected: *hint*, unless the text means null; or an empty string."""
+    if isinstance(value, str) and means_null(visible_text(value).strip()):
+        return "set nulls if this text means null"
+    if not hint and isinstance(value, str) and value != visible_text(value).strip():
+        return "set trim and normalise to remove what surrounds the text"
+    return hint

@@ -39,6 +39,7 @@ class _FieldStep:
         cast: Converts its values, or None to keep them.
         default: Returns the value of an absent field, or MISSING.
         null: The value of a field that is null, or MISSING to treat it as an absent field.
+        hint: What to set for a value that its cast rejects, if there is nothing better.
     """
 
     name: str
@@ -46,6 +47,7 @@ class _FieldStep:
     cast: CastFunction | None
     default: Callable[[], Any]
     null: Any
+    hint: str
 
     def pop(self, row: dict[str, Any]) -> Any:  # noqa: ANN401  # Any trait value, or MISSING.
         value = self.source.pop(row) if self.source.parents else row.pop(self.source.key, MISSING)
@@ -53,7 +55,12 @@ class _FieldStep:
             return self.default()
         if value is None:
             return self.default() if self.null is MISSING else self.null
-        return value if self.cast is None else self.cast(value, self.name)
+        if self.cast is None:
+            return value
+        try:
+            return self.cast(value, self.name)
+        except InvalidTraitsError as error:
+            raise InvalidTraitsError(error.path, error.problem, error.hint or self.hint) from None
 
 
 @attrs.frozen
@@ -370,6 +377,7 @@ def _compile_step(
         default=partial(copy.deepcopy, default) if isinstance(default, dict | list) else lambda: default,
         # A null id is an error for the one who looks it up.
         null=None if path in mapping.id_paths else REMOVE if removes else MISSING,
+        hint="" if path in mapping.id_paths or rule.cast == "none" else 'set on_error = "absent" to leave it out',
     )
     careful = _CarefulStep(
         step,

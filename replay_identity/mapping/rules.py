@@ -376,7 +376,7 @@ def _check_default(path: str, rule: FieldRule, zone: tzinfo | None) -> None:
     try:
         UserTraits(traits={"default": rule.find_cast(zone)(rule.default, "default")})
     except InvalidTraitsError as error:
-        raise ConfigurationError(f"fields.{printable(path)}.default", error.problem) from None
+        raise ConfigurationError(f"fields.{printable(path)}.default", error.problem, error.hint) from None
 
 
 def _check_id_rule(path: str, rule: FieldRule) -> None:

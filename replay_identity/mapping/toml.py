@@ -43,6 +43,11 @@ def mapping_text(mapping: RowMapping, notes: Mapping[str, str] | None = None) ->
     return "\n".join(filter(None, tables))
 
 
+def rule_settings(rule: FieldRule) -> str:
+    """Return the settings of *rule* that are not the default, as TOML in one line."""
+    return ", ".join(_settings(rule, FieldRule(), ""))
+
+
 def _settings(rules: RowMapping | FieldRule, defaults: RowMapping | FieldRule, prefix: str) -> Iterator[str]:
     """Yield a line for each setting in *rules* that differs from *defaults*."""
     for field in attrs.fields(type(rules)):

@@ -27,7 +27,13 @@ _BUCKETS: Final = 256
 _MASK: Final = _BUCKETS - 1
 
 _WHOLE_FLOAT: Final = re.compile(r"-?[0-9]+\.0+")
-_WORDS: Final[dict[Cast, str]] = {"bool": "boolean", "int": "integer", "real": "number", "date": "date"}
+_WORDS: Final[dict[Cast, str]] = {
+    "bool": "boolean",
+    "int": "integer",
+    "real": "number",
+    **dict.fromkeys(("date", "epoch", "excel-date"), "date"),
+    **dict.fromkeys(("strs", "ints", "reals", "bools", "dates"), "list"),
+}
 
 
 @attrs.frozen
@@ -115,8 +121,8 @@ class _TextColumns:
                 self._typed.add(path)
 
     def casts(self) -> dict[str, Cast]:
-        properties = self._inference.properties.items()
-        return {path: each.cast for path, each in properties if each.cast in _WORDS and path not in self._typed}
+        looks = {path: each.looks_like for path, each in self._inference.properties.items()}
+        return {path: cast for path, cast in looks.items() if cast in _WORDS and path not in self._typed}
 
 
 @attrs.define
@@ -167,7 +173,7 @@ class SourceInspection:
 
     @property
     def text_columns(self) -> dict[str, Cast]:
-        """Return the columns whose values are all text and all look like another type, with the cast to that type."""
+        """Return the columns whose values are all text and look like another type to `Inference`, with a cast to it."""
         return self._columns.casts()
 
     def warnings(self) -> list[str]:

@@ -67,6 +67,8 @@ def test_it_prints_json(run: RunCommand, file: str) -> None:
         "cast": "str",
         "conflicts": [{"cast": "int", "count": 1, "samples": [{"line": 3, "shape": "a9"}]}],
         "policy": None,
+        "settings": 'cast = "str"',
+        "choices": [],
     }
     assert document["mapping"].startswith("# 4 users")
     assert (document["uninspected"], document["bad_row_count"], document["bad_rows"]) == (0, 0, [])

@@ -15,7 +15,7 @@ from replay_identity import InvalidTraitsError
 from replay_identity._paths import MISSING
 from replay_identity._values import iso8601
 from replay_identity.mapping.casts import CAST_TYPES, find_cast
-from replay_identity.mapping.rules import Cast
+from replay_identity.mapping.rules import Cast, FieldRule
 from replay_identity.testing import datetimes, scalars
 from replay_identity.traits import TRAIT_TYPES
 
@@ -168,7 +168,7 @@ def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
         *each("str", "expected a string, or a number, boolean, date or UUID to write as one", [], {}, b"x"),
         *each("str", "expected a finite number", math.nan, math.inf, Decimal("sNaN")),
         *[(cast, True, problem) for cast, problem in REJECTS_BOOLEANS.items()],
-        ("str", NAIVE, "the datetime has no time zone; set timezone in the mapping"),
+        ("str", NAIVE, "the datetime has no time zone"),
         *each(
             "int",
             "expected a whole number",
@@ -180,11 +180,8 @@ def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
             [],
             NOON,
         ),
-        *each("int", "expected a whole number; set decimal or thousands to say what its comma means", "1,234", "4,5"),
-        *each(
-            "real", "expected a number; set decimal or thousands to say what its comma means", "1.234,50", "-4,5", ",5"
-        ),
-        *each("real", "expected a number; set strip to remove a currency or a percent sign", "43%", "€ 43", "12.5 EUR"),
+        *each("int", "expected a whole number", "1,234", "4,5"),
+        *each("real", "expected a number", "1.234,50", "-4,5", ",5", "43%", "€ 43", "12.5 EUR"),
         *each("int", "expected a whole number", Decimal("4.2"), Decimal("NaN"), Decimal("sNaN")),
         *each(
             "int",
@@ -220,20 +217,18 @@ def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
         ),
         *each(
             "date",
-            "expected an ISO 8601 date, such as 2026-11-21 or 2026-11-21T08:30:00Z; "
-            "set format for dates of another form",
+            "expected an ISO 8601 date, such as 2026-11-21 or 2026-11-21T08:30:00Z",
             *("21.11.2026", "03/04/2026", "3-4-26", "20261121", "21 Nov 2026", "November 21, 2026"),
         ),
         *each(
             "date",
-            "expected an ISO 8601 date, such as 2026-11-21 or 2026-11-21T08:30:00Z; "
-            "for a number, set the cast to epoch or excel-date",
+            "expected an ISO 8601 date, such as 2026-11-21 or 2026-11-21T08:30:00Z",
             *(1795262400, 45293.5, Decimal(45293)),
         ),
         *each("date", "expected a date that exists in the calendar", "2026-02-30", "2026-11-21T25:00Z"),
         ("date", "2026-11-21T12:00:00.0000001Z", "is more precise than a microsecond"),
-        ("date", "2026-11-21T12:00", "the datetime has no time zone; set timezone in the mapping"),
-        ("date", NAIVE, "the datetime has no time zone; set timezone in the mapping"),
+        ("date", "2026-11-21T12:00", "the datetime has no time zone"),
+        ("date", NAIVE, "the datetime has no time zone"),
         *each(
             "epoch",
             "expected a number of seconds or milliseconds since 1970",
@@ -253,12 +248,12 @@ def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
         *each("epoch", "is outside the years 1 to 9999", 253_402_300_800_000, -(10**14), 10**18, "9" * 300),
         *each(
             "epoch",
-            "may be seconds or milliseconds; set the cast to epoch-s or epoch-ms",
+            "may be seconds or milliseconds",
             *(4_100_000_001, "99999999999.9", -4_100_000_001, 10**10),
         ),
         *each(
             "epoch-ms",
-            "looks like seconds instead of milliseconds; set the cast to epoch or epoch-s",
+            "looks like seconds instead of milliseconds",
             *(1795262400, "1000000000", 4_100_000_000),
         ),
         *each(
@@ -266,7 +261,7 @@ def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
         ),
         *each("excel-date", "is before March 1900, where Excel counts a day that did not exist", 60, "60.9", 0, -1),
         *each("excel-date", "is outside the years 1 to 9999", 2958466, "2958465.9999999999", 10**30),
-        ("excel-date", 45293.5, "the datetime has no time zone; set timezone in the mapping"),
+        ("excel-date", 45293.5, "the datetime has no time zone"),
         *each("json", "expected JSON", "", "{", "\ud800", "[" * 100_000),
         ("json", '{"a": 1, "a": 2}', "has a duplicate name in one object: a"),
         *each("user-id", "is the id of an anonymous visitor", "$device:1", "Anonymous", "visitor:7", "anon1"),
@@ -293,11 +288,73 @@ def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
     ],
 )
 def test_rejects_inexact_casts(cast: str, value: Any, problem: str) -> None:
-    """The error names the path, but not the value."""
+    """The error names the path, but not the value; what to set is tested below."""
     with pytest.raises(InvalidTraitsError) as caught:
         find_cast(cast, None)(value, "field")
 
     assert (caught.value.path, caught.value.problem) == ("field", problem)
+
+
+@pytest.mark.parametrize(
+    ("cast", "value", "hint"),
+    [
+        *each("int", 'set decimal = "," or thousands = ","', "1,234"),
+        *each("real", 'set decimal = ","', "-4,5"),
+        *each("real", 'set decimal = "," with thousands = "."', "1.234,50"),
+        *each("int", 'set decimal = "," with thousands = "."', "1.234"),
+        *each("int", 'set thousands = " "', "1 234", "1\u00a0234"),
+        *each("real", "set strip to remove the currency or the percent sign", "43%", "€ 43", "12.5 EUR", "-$5"),
+        *each("real", 'set strip to remove the currency or the percent sign and thousands = ","', "$1,200.50"),
+        *each("int", "set nulls if this text means null", "", " ", "NULL", "\\N", "n/a", "NaN", "-", "#N/A"),
+        *each("date", "set nulls if this text means null", "0000-00-00", "null"),
+        *each("epoch", "set nulls if this text means null", "null"),
+        *each("excel-date", "set nulls if this text means null", "null"),
+        *each("bool", "set nulls if this text means null", "N/A"),
+        *each("json", "set nulls if this text means null", "NULL"),
+        *each("int", "set trim and normalise to remove what surrounds the text", " 42", "42\u200b"),
+        *each("int", "", "042", "x", "1e3", "4,5,6", "ABC 1", "€5€", "1 234 567 890", "9" * 200 + ","),
+        *each("bool", "", "ja"),
+        *each("date", "", "2026-W47-6", "21 xyz 2026", "1.2.30", "21/11/2026 10:00 CET", "x" * 60),
+        *each(
+            "date",
+            "set the cast to epoch or excel-date for a number",
+            1795262400,
+            45293.5,
+            Decimal(45293),
+            "45293",
+            "2026",
+        ),
+        *each("date", 'set format = "%d.%m.%Y"', "21.11.2026"),
+        *each("date", 'set format = "%d/%m/%Y" or format = "%m/%d/%Y"', "03/04/2026"),
+        *each("date", 'set format = "%B %d, %Y"', "November 21, 2026"),
+        *each("date", 'set format = "%d %b %Y %I:%M %p"', "21 Nov 2026 8:30 PM"),
+        *each("date", 'set format = "%Y/%m/%dT%H:%M:%S.%fZ"', "2026/11/21T08:30:00.5Z"),
+        *each("date", 'set format = "%a, %d %b %Y %H:%M:%S %z"', "Sat, 21 Nov 2026 08:30:00 +0100"),
+        *each(
+            "date",
+            "add the century in a query: a year of two digits does not say it",
+            *("03/04/26", "21-Nov-26", "21.11.26 08:30"),
+        ),
+        *each("int", "", None, 4.5),
+        *each("date", "", [], None),
+    ],
+)
+def test_errors_say_what_to_set(cast: str, value: Any, hint: str) -> None:
+    """If there is a setting for such a value; the value itself is not shown."""
+    with pytest.raises(InvalidTraitsError) as caught:
+        find_cast(cast, None)(value, "field")
+
+    assert caught.value.hint == hint
+
+
+def test_number_settings_that_do_not_fit_say_what_to_set() -> None:
+    """As casts without settings do."""
+    cast = FieldRule(cast="int", thousands=",").find_cast(None)
+
+    for text, hint in (("NULL", "set nulls if this text means null"), ("x", "")):
+        with pytest.raises(InvalidTraitsError) as caught:
+            cast(text, "field")
+        assert caught.value.hint == hint
 
 
 def test_names_list_items_by_index() -> None:

@@ -76,7 +76,7 @@ def test_cleans_texts_on_request() -> None:
     user = mapped(row, trim=True, lower=True, normalise=True, fields={"keep": FieldRule(trim=False, lower=False)})
 
     assert user == UserTraits("u1", email="a@b.c", traits={"a": {"b": ["x"]}, "keep": " Y ", "n": 1})
-    with pytest.raises(InvalidTraitsError, match=r"^a: expected a whole number$"):
+    with pytest.raises(InvalidTraitsError, match=r"^a: expected a whole number; set on_error"):
         mapped({"a": " x "}, fields={"a": FieldRule(trim=True, cast="int")})
     only = mapped({"a": " X ", "b": " X "}, fields={"a": FieldRule(trim=True)})
     assert only.traits == {"a": "X", "b": " X "}
@@ -142,7 +142,7 @@ def test_unreadable_values_may_be_left_out() -> None:
         {"a": {"seats": 1}, "since": date(2026, 11, 21)},
     ]
     assert mapping.unreadable == {"since": 2, "a.seats": 3}
-    with pytest.raises(InvalidTraitsError, match=r"^score: expected a number$"):
+    with pytest.raises(InvalidTraitsError, match=r'^score: expected a number; set on_error = "absent"'):
         mapping.to_user({"score": "x"})
 
 
@@ -199,9 +199,9 @@ def test_reads_numbers_as_people_write_them(text: Any, settings: dict[str, Any],
 )
 def test_rejects_numbers_written_otherwise(text: str, settings: dict[str, Any]) -> None:
     """A point is not a decimal sign where the comma is, and groups have three digits."""
-    assert problem(text, cast="real", **settings) == (
-        "expected a number that is written as decimal, thousands and strip say"
-    )
+    expected = "expected a number that is written as decimal, thousands and strip say"
+
+    assert problem(text, cast="real", **settings) == expected
 
 
 def test_number_settings_apply_to_integers_and_lists() -> None:
@@ -211,7 +211,7 @@ def test_number_settings_apply_to_integers_and_lists() -> None:
     assert cast("1.234,00", cast="int", **settings) == 1234
     assert cast('["1.234", "5,0"]', cast="ints", **settings) == [1234, 5]
     assert cast('{"1.234,5",6}', cast="reals", **settings) == [1234.5, 6.0]
-    assert problem("1,5", cast="int", **settings) == "expected a whole number"
+    assert problem("1,5", cast="int", **settings).startswith("expected a whole number")
 
 
 @given(number=st.integers(-(10**12), 10**12), cents=st.integers(0, 99))
@@ -252,7 +252,7 @@ def test_reads_dates_in_the_formats_of_a_field(text: Any, form: str | list[str],
 @pytest.mark.parametrize("text", ["2026-11-21", "31.02.2026", "21.11.2026 x", "", 20261121, None, ["21.11.2026"]])
 def test_rejects_dates_of_another_format(text: Any) -> None:
     """ISO 8601 is one of them."""
-    assert problem(text, cast="date", format="%d.%m.%Y") == "expected a date in the format of the mapping"
+    assert problem(text, cast="date", format="%d.%m.%Y").startswith("expected a date in the format of the mapping")
 
 
 def test_rejects_dates_that_fit_two_formats() -> None:

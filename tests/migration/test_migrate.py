@@ -226,7 +226,9 @@ def test_counts_unusable_users(move: Move) -> None:
     report = move.run(move.source(mapping=mapping))
 
     assert report.listing == ListingStats(users=2, unusable=2)
-    assert report.run.bad_rows[1] == BadRow(2, 2, "plan: expected a whole number")
+    assert report.run.bad_rows[1] == BadRow(
+        2, 2, 'plan: expected a whole number; set on_error = "absent" to leave it out'
+    )
 
 
 def test_resumes_at_the_checkpoint(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:

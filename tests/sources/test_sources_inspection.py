@@ -149,6 +149,38 @@ def test_text_that_looks_like_a_type_is_found() -> None:
     assert found == {"seats": "int", "price": "real", "active": "bool", "since": "date", "company.size": "int"}
 
 
+@pytest.mark.parametrize(
+    ("text", "cast"),
+    [
+        ("$5.00", "real"),
+        ("43%", "int"),
+        ("1,000", "real"),
+        ("12,50", "real"),
+        ("yes", "bool"),
+        ("N", "bool"),
+        ("1700000000", "epoch"),
+        ("1700000000000", "epoch"),
+        ("45293", "excel-date"),
+        ("43 ", "int"),
+        ("01/02/2026", "date"),
+        ("01/02/26", "date"),
+        ("2026-11-21 08:30", "date"),
+        ("{a,b}", "strs"),
+    ],
+)
+def test_text_that_needs_settings_is_found(text: str, cast: str) -> None:
+    """Beside texts that mean null, too: what `infer` gives a type, or leaves to a person."""
+    inspection = inspected(UserTraits("u1", traits={"a": text}), UserTraits("u2", traits={"a": "NULL"}))
+
+    assert inspection.text_columns == {"a": cast}
+    assert inspection.warnings()[0].startswith("1 column of text that looks like another type: a (")
+
+
+def test_nulls_alone_look_like_no_type() -> None:
+    """Nor do nulls among other texts."""
+    assert columns(a="NULL", b="N/A") == {}
+
+
 def test_values_with_a_type_are_not_found() -> None:
     """Nor are removals, lists, and numbers that are names."""
     assert columns(seats=43, active=True, plan=REMOVE, tags=["1"], zip="12345", phone="1234567") == {}

@@ -25,7 +25,7 @@ def test_maps_a_line_of_json() -> None:
 
     assert rows == [
         Row(1, UserTraits("u1", traits={"seats": 3}, types={"seats": "int"})),
-        BadRow(2, 2, "seats: expected a whole number"),
+        BadRow(2, 2, 'seats: expected a whole number; set on_error = "absent" to leave it out'),
     ]
 
 
