@@ -5,6 +5,7 @@ nothing can undo.
 """
 
 import re
+import unicodedata
 from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
@@ -31,6 +32,7 @@ _NULLS: Final = (
 _PHRASES: Final = (
     *("anonymous user", "guest user", "unknown user", "not authenticated", "not logged in"),
     *("not set", "not available", "not applicable", "not provided"),
+    "user id",  # The name of the field in place of its value.
 )
 _JOINTS: Final = (" ", "_", "-", "")
 _PLACEHOLDERS: Final = frozenset(
@@ -39,7 +41,7 @@ _PLACEHOLDERS: Final = frozenset(
         *(phrase.replace(" ", joint) for phrase in _PHRASES for joint in _JOINTS),
         *("anonymous", "anon", "guest", "unknown", "unidentified"),
         *("true", "false"),  # A condition in place of the id: `user && user.id`.
-        *("0", "-1", "0.0", "-0"),  # The zero value of a number, and "not found"; databases count ids from 1.
+        *("-1", "0x0"),  # "Not found", and a pointer to nothing.
         *("n/a", "n.a.", "#n/a"),  # Written by people and by spreadsheets.
         *("#null!", "#value!", "#ref!", "#name?", "#div/0!", "#num!", "#error!"),  # The errors of spreadsheets.
         *("infinity", "-infinity", "+infinity", "-inf", "+inf"),  # A number that is out of range; "inf" may be a name.
@@ -47,26 +49,38 @@ _PLACEHOLDERS: Final = frozenset(
         # Written by people for "nothing", and what is empty as text.
         *("-", "--", "---", "\u2013", "\u2014", "?", "??", "???"),
         *("[]", "{}", "()", "<>", '""', "''", "``", "(blank)", "(empty)", "<empty>", "<blank>"),
-        # The UUID and the ObjectId of zeros.
-        *("00000000-0000-0000-0000-000000000000", "00000000000000000000000000000000", "000000000000000000000000"),
+        "00000000-0000-0000-0000-000000000000",
     )
 )
 # In lower case, "nat" may be a name.
 _PLACEHOLDERS_IN_THIS_CASE: Final = frozenset({"NaT"})
 _NULL: Final = "|".join(map(re.escape, _NULLS))
+# How templates call an id.
+_NAME: Final = (
+    r"(?:(?:user|customer|client|account|visitor|contact|member|person|profile|external|distinct|unique|your|my|insert)"
+    r"[ _.-]*)*(?:id|uid|uuid|guid|identifier|user|email)(?:[ _-]here)?"
+)
 _PATTERN: Final = re.compile(
     rf"(?:{_NULL})(?:[\s_|:;,./+-]+(?:{_NULL}))+"  # Fields put together without a look at them.
+    r"|[+-]?0+(?:[.,]0*)?"  # The zero value of a number, also padded; databases count ids from 1.
     r"|\[object \w+\]"  # JavaScript's text of any object.
     r"|#+"  # A cell too narrow for its number.
-    r"|\{\{.*\}\}|\$\{.*\}|<%.*%>|%\(\w+\)s",  # A template that was not filled in.
+    # A template that was not filled in.
+    r"|\{\{.*\}\}|\[\[.*\]\]|\{%.*%\}|<%.*%>|\*\|.*\|\*|[$#@%]\{.*\}|\$\(.*\)|%\(\w+\)s|%+[a-z_][\w .-]*%+"
+    rf"|<{_NAME}>|\[{_NAME}\]|\{{{_NAME}\}}|[$:]+{_NAME}",
     re.DOTALL,
 )
 _CLOSING: Final = {'"': '"', "'": "'", "`": "`", "(": ")", "<": ">", "[": "]", "{": "}"}
 # Texts that begin with any other character are not looked at further.
-_STARTS: Final = frozenset((*(null[0] for null in _NULLS), *_CLOSING, *"#{$<%+-.,0123456789"))
+_STARTS: Final = frozenset((*(null[0] for null in _NULLS), *_CLOSING, *"#{$<%*@:+-.,0123456789"))
 # A longer text is not looked at for what its brackets enclose.
 _LONGEST: Final = 100
-_ZERO_WIDTH: Final = "\ufeff\u200b\u200c\u200d\u2060\u00ad\0"
+# Control characters, those that only format others, and white space; and what else has no ink: letters, marks and a
+# symbol, by the property Default_Ignorable_Code_Point of Unicode and the blank pattern of Braille.
+_WITHOUT_INK: Final = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+_BLANKS: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
 # Spreadsheets, data frames, C and JavaScript write the sign; Java and Spark write only a decimal point. An id such as
 # "12e4" has neither.
 _SCIENTIFIC: Final = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)e[+-]\d+|[+-]?(?:\d+[.,]\d*|[.,]\d+)e\d+", re.ASCII)
@@ -95,11 +109,11 @@ def as_id_rules(rules: Collection[IdRule]) -> frozenset[IdRule]:
 def _violation(user_id: str) -> Violation | None:
     # Most ids are of letters and digits only, and none of those is in scientific notation. A user's id is looked at for
     # every backend, so this must be fast.
-    text = user_id if user_id.isalnum() else _stripped(user_id)
+    text = user_id if user_id.isascii() and user_id.isalnum() else _stripped(user_id)
     folded = text.lower()
-    if folded in _PLACEHOLDERS or text in _PLACEHOLDERS_IN_THIS_CASE:
+    if not folded.strip("0") or folded in _PLACEHOLDERS or text in _PLACEHOLDERS_IN_THIS_CASE:
         return _PLACEHOLDER_ID
-    if text.isalnum() or (text and folded[0] not in _STARTS):
+    if text.isalnum() or folded[0] not in _STARTS:
         return None
     if _is_placeholder(folded):
         return _PLACEHOLDER_ID
@@ -107,13 +121,15 @@ def _violation(user_id: str) -> Violation | None:
 
 
 def _stripped(text: str) -> str:
-    """Return *text* without blanks and characters of no width at its ends."""
+    """Return *text* without blanks at its ends, and without characters that nobody sees.
+
+    Other forms of a character, such as those of full width, become the usual one.
+    """
     stripped = text.strip()
     if stripped.isascii() and stripped.isprintable():
         return stripped
-    while stripped != (shorter := stripped.strip(_ZERO_WIDTH).strip()):
-        stripped = shorter
-    return stripped
+    visible = _BLANKS.sub("", unicodedata.normalize("NFKC", stripped))
+    return "".join(each for each in visible if each.isspace() or unicodedata.category(each) not in _WITHOUT_INK).strip()
 
 
 def _is_placeholder(text: str) -> bool:

@@ -21,7 +21,7 @@ from . import options
 from .exit_codes import ExitCode
 from .inputs import resolve_ledger, resolve_settings
 from .ledger import select_counts
-from .tables import Cells, by_title, new_table, print_lines, print_table
+from .tables import Cells, by_title, new_table, print_id_rules, print_lines, print_table
 from .terminal import print_json, stderr_console, stdout_console
 
 _STYLES: Final[Mapping[DeliveryState, str]] = {
@@ -134,6 +134,7 @@ def _print_rejection(console: Console, title: str, outcome: Outcome | None) -> N
             for violation in outcome.violations
         ]
         print_lines(console, new_table(title, "Field", "Rule", "Maximum", "Actual"), lines, max_lines=_MAX_FIELDS)
+        print_id_rules(console, outcome.backend, {violation.rule for violation in outcome.violations})
     elif isinstance(outcome, Rejected | Broken):
         console.print(f"{title}: {explain(outcome)}", soft_wrap=True)
         console.print()

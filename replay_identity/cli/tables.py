@@ -1,6 +1,6 @@
 """Reports as tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .._text import pluralize
+from ..adapters.id_rules import ID_RULES
 from ..bulk.comparison import BackendComparison, ComparisonReport
 from ..bulk.stats import AdjustmentKey, BackendStats, Stats, most_frequent, worst_first
 from ..errors import printable
@@ -151,6 +152,16 @@ def print_reasons(
         (new_table(f"{name}: {adjusted}", "Field", "Change", "Rule", "Users"), _adjustment_lines(stats)),
     ):
         print_lines(console, table, lines, max_lines=max_lines)
+    print_id_rules(console, name, {key.rule for key in stats.violations})
+
+
+def print_id_rules(console: Console, name: str, rules: Collection[str]) -> None:
+    """Print the setting of backend *name* that allows the ids that break one of *rules*, if there is one."""
+    broken = ", ".join(f'"{rule}"' for rule in sorted(ID_RULES.intersection(rules)))
+    if broken:
+        hint = f"if such ids are real, set allow_ids = [{broken}] in its table of the settings file"
+        console.print(f"{name}: {hint}", style="yellow", soft_wrap=True, markup=False)
+        console.print()
 
 
 def print_ledger_counts(console: Console, title: str, counts: Sequence[AccountCounts]) -> None:

@@ -38,18 +38,88 @@ PLACEHOLDERS = (
     *(" null", "null\n", "\ufeffnull", "null\u200b", "\u00a0null\u2060", "null\0"),
     *("-1", "0.0", "-0", "-Infinity", "Infinity", "-nan", "#REF!", "#DIV/0!", "########", "\\N", "NaT"),
     *("[object Undefined]", "{{user.id}}", "{{ id }}", "${user.id}", "<%= id %>", "%(id)s", "{{a\nb}}"),
-    *("00000000-0000-0000-0000-000000000000", "0" * 32, "0" * 24),
+    *(
+        "(0)",
+        '"00"',
+        "-00",
+        "+0",
+        "0.00",
+        "0,0",
+        "00",
+        "000",
+        "0" * 10,
+        "0x0",
+        "00000000-0000-0000-0000-000000000000",
+        "0" * 32,
+        "0" * 24,
+    ),
+    *("%user_id%", "%%USER_ID%%", "${userId}", "#{user.id}", "@{user}", "$(id)", "{% id %}", "*|USER_ID|*", "[[id]]"),
+    *(
+        "<user_id>",
+        "<your-user-id>",
+        "<insert id here>",
+        "[user_id]",
+        "{userId}",
+        "{customer_id}",
+        ":user_id",
+        "$userid",
+    ),
+    *("user_id", "USER ID", "userId"),
+    *(
+        "\uff4e\uff55\uff4c\uff4c",
+        "\uff2e\uff0f\uff21",
+        "\uff10",
+        "\uff10\uff10",
+        "\U0001d427\U0001d42e\U0001d425\U0001d425",
+    ),
+    *("n\u200bull", "un\u00addefined", "\u2800null\u3164", "null\ufe0f", "\u202enull\u202c", "\x7fnull\x01"),
+)
+# Of the property Default_Ignorable_Code_Point, or blank.
+INVISIBLE = (
+    *"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b\u180e\u180f\u200b\u200c\u200d\u200e\u200f\u202a\u202e\u2060\u2064",
+    *"\u2065\u206f\u2800\u3000\u3164\ufe00\ufe0f\ufeff\uffa0\ufff0\u2028\u2029\u0085\u00a0\u2003\x00\x1f\x7f",
+    *"\U0001d173\U0001bca0\U000e0001\U000e0020\U000e0100\U000e0fff",
 )
 SCIENTIFIC = (
     *("1.23457E+17", "1.23e+18", "-4.5E+3", "1E+17", "1,23457E+17", "9.0e-05", "+1.E+17", ".5e+3", " 1.2E+10\n"),
     *("1.23457E17", "1,5e3"),
 )
 REAL_IDS = (
-    *("1", "00", "01", "10", "u1", "na1", "null1", "nullable", "Nils", "nat", "inf", "test", "user", "admin", "nobody"),
+    *(
+        "1",
+        "01",
+        "100",
+        "10",
+        "u1",
+        "na1",
+        "null1",
+        "nullable",
+        "Nils",
+        "nat",
+        "inf",
+        "test",
+        "user",
+        "admin",
+        "nobody",
+    ),
     *("12e4", "1e5", "1E17", "e+5", "1e+", "1.5", "1.5e", "1-e-5", "0xe+1", "3e7a-1", "12e4-5", "1e+5a"),
     *("none@example.com", "guest42", "anonymous-7", "null-1", "auth0|null", "true-false", "0-0", "not me", "a b"),
     *(".", "..", "!", '"', "'", "(", "'null\"", "(u1)", "[a]", "()a", "{{", "é", "😀", "nu ll", "[object]"),
-    *("550e8400-e29b-41d4-a716-446655440000", "00000000-0000-0000-0000-000000000001", "0" * 23, "0" * 33),
+    *("550e8400-e29b-41d4-a716-446655440000", "00000000-0000-0000-0000-000000000001", "0" * 23 + "1"),
+    *(
+        "<u1@example.com>",
+        "[david]",
+        "{550e8400}",
+        "%2f%",
+        "50%",
+        ":smile:",
+        "$money",
+        "@user",
+        "\uff11",
+        "\u674e\u56db",
+        "id",
+    ),
+    *("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "user_id_7", "userid7", "0x1"),
     "(" * 5000 + ")" * 5000,
 )
 ACCEPTED = b'{"id": "1", "uid": "u1"}'
@@ -102,6 +172,18 @@ def rules_of(user_id: str | None, **settings: Any) -> list[str]:
 def test_a_placeholder_is_a_violation(user_id: str) -> None:
     """Whatever is around it, and in any case."""
     assert rules_of(user_id) == ["placeholder-id"]
+
+
+@given(st.text(st.sampled_from(INVISIBLE), min_size=1), st.sampled_from(["", "null", "0", "<user_id>"]))
+def test_invisible_characters_do_not_make_an_id(blanks: str, text: str) -> None:
+    """Alone, or around what would be rejected without them."""
+    assert rules_of(f"{blanks}{text}{blanks}") == ["placeholder-id"]
+
+
+@given(st.text(st.sampled_from(INVISIBLE)))
+def test_invisible_characters_around_an_id_are_for_warnings(blanks: str) -> None:
+    """The id is of one person."""
+    assert rules_of(f"{blanks}u1{blanks}") == []
 
 
 @pytest.mark.parametrize("user_id", SCIENTIFIC)

@@ -75,6 +75,16 @@ def test_check_with_adapt_shows_losses(run: RunCommand, write: WriteRows) -> Non
     assert "canary-7Q" not in result.out
 
 
+def test_check_names_the_setting_that_allows_ids(run: RunCommand, write: WriteRows) -> None:
+    """Only for rules that have one."""
+    result = run("check", write([{"id": "%user_id%"}, {"id": "u1", "a-b": 1}]), "--to", "fullstory")
+    other = run("check", write([{"id": "u1", "a-b": 1}]), "--to", "fullstory")
+
+    hint = 'if such ids are real, set allow_ids = ["placeholder-id"] in its table of the settings file'
+    assert f"fullstory: {hint}" in result.lines
+    assert "allow_ids" not in other.output
+
+
 def test_check_stops_at_ctrl_c(run: RunCommand, monkeypatch: pytest.MonkeyPatch, write: WriteRows) -> None:
     """The exit code is the one for an interruption."""
 

@@ -263,3 +263,16 @@ def test_wrong_usage_exits_with_2(explain: RunCommand, vendors: Vendors) -> None
 
     assert (extra.code, backend.code) == (2, 2)
     assert "expected one id" in extra.message
+
+
+def test_a_rejected_id_names_the_setting_that_allows_it(
+    explain: RunCommand, run: RunCommand, vendors: Vendors, write: WriteRows
+) -> None:
+    """The id may be real."""
+    del vendors
+    assert run("sync", write([{"id": "%user_id%"}])).code == 1
+
+    lines = explain("%user_id%").lines
+
+    hint = 'if such ids are real, set allow_ids = ["placeholder-id"] in its table of the settings file'
+    assert f"fullstory: {hint}" in lines
