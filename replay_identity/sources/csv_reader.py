@@ -294,8 +294,6 @@ def _trim(cells: list[str], count: int) -> bool:
 
 def _may_be_header(cells: list[str], text: str, table: _Table) -> bool:
     """Return True if *cells*, which *text* has, may be a header; fast, because few rows may."""
-    if cells[0][:1] == _BYTE_ORDER_MARK:
-        cells[0] = cells[0].lstrip(_BYTE_ORDER_MARK)
     return table.id_name in text or cells[0].lstrip()[:_START].lower() in table.starts or _starts_as_id(cells, table)
 
 
@@ -406,7 +404,9 @@ def _names(header: _Record, delimiter: str, source: str) -> list[str]:
 def _records(lines: Iterator[Line], delimiter: str) -> Iterator[_Record]:
     """Yield the records that are not blank. Errors inside a record do not change where it ends."""
     for number, content in lines:
-        record = _Record(number, number, None if content is None else _decode(content))
+        # Files that begin with a byte order mark may have been joined.
+        text = None if content is None else _decode(content).lstrip(_BYTE_ORDER_MARK)
+        record = _Record(number, number, text)
         if record.text is None or '"' in record.text:
             _complete(record, lines, delimiter)
         if record.text is None or record.text.strip():

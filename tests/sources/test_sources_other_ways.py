@@ -5,7 +5,8 @@ import gzip
 import importlib
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -115,6 +116,22 @@ def reading(sample: Sample, folder: Path) -> Reading:
         RowMapping.preset(preset) if preset else mapping,
         {name.removeprefix("--"): value for name, value in options.items()},
     )
+
+
+@pytest.mark.parametrize("name", ONE_FILE)
+def test_no_id_of_a_user_is_missing(tmp_path: Path, name: str) -> None:
+    """The ids that are read beforehand are those of the users, in their order, and perhaps those of bad rows."""
+    sample = reading(ONE_FILE[name], tmp_path)
+    users = sample.read(sample.path).users.values()
+    ids = find_ids(sample)
+
+    assert all(user.user_id in ids for user in users)
+
+
+def find_ids(sample: Reading) -> Iterator[Hashable]:
+    """Return the ids in a file, up to where it cannot be read."""
+    with suppress(ReplayIdentityError):
+        yield from read_users(sample.path, mapping=sample.mapping, **sample.options).read_ids()
 
 
 # The same bytes
