@@ -225,6 +225,11 @@ def test_casts_a_value_exactly(cast: str, value: Any, expected: Any) -> None:
             "expected an ISO 8601 date, such as 2026-11-21 or 2026-11-21T08:30:00Z",
             *(1795262400, 45293.5, Decimal(45293)),
         ),
+        *each(
+            "date",
+            "expected an ISO 8601 date, such as 2026-11-21 or 2026-11-21T08:30:00Z",
+            *("soon", True, [2026], {}),
+        ),
         *each("date", "expected a date that exists in the calendar", "2026-02-30", "2026-11-21T25:00Z"),
         ("date", "2026-11-21T12:00:00.0000001Z", "is more precise than a microsecond"),
         ("date", "2026-11-21T12:00", "the datetime has no time zone"),

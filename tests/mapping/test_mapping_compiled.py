@@ -511,6 +511,7 @@ def test_keeps_the_paths_that_no_row_had() -> None:
         ({"a": {"0": "u1"}}, {"user_id": "a.0"}, "u1"),
         ({"a": ["u1"]}, {"user_id": "a.0"}, "u1"),
         ({"uid": "u1"}, {"fields": {"id": FieldRule(cast="int")}}, "u1"),
+        ({"uid": " u1\u200b"}, {"trim": True, "normalise": True}, "u1"),
     ],
 )
 def test_whole_numbers_are_ids(row: dict[str, Any], settings: dict[str, Any], expected: str | None) -> None:

@@ -233,6 +233,7 @@ def test_grouped_numbers_survive_a_round_trip(number: int, cents: int) -> None:
         ("2026-W47-6", "%G-W%V-%u", date(2026, 11, 21)),
         ("21.11.2026 13:00", "%d.%m.%Y %H:%M", datetime(2026, 11, 21, 13, tzinfo=BERLIN)),
         ("11/21/2026 1:00 PM", "%m/%d/%Y %I:%M %p", datetime(2026, 11, 21, 13, tzinfo=BERLIN)),
+        ("11/21/2026 1 PM", "%m/%d/%Y %I %p", datetime(2026, 11, 21, 13, tzinfo=BERLIN)),
         ("21.11.2026 12:00 +0000", "%d.%m.%Y %H:%M %z", datetime(2026, 11, 21, 12, tzinfo=UTC)),
         ("20261121T120000Z", "%Y%m%dT%H%M%SZ", datetime(2026, 11, 21, 12, tzinfo=UTC)),
         ("21.11.2026 12:00 UTC", "%d.%m.%Y %H:%M UTC", datetime(2026, 11, 21, 12, tzinfo=UTC)),

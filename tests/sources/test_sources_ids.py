@@ -113,7 +113,7 @@ AS_TEXT = FieldRule(cast="str")
         (RowMapping(fields={"account.id": FieldRule(cast="str", rename="user_id")}), 3),
         (RowMapping(fields={"id": FieldRule(drop=True), "account.id": FieldRule(cast="str", rename="uid")}), 3),
         (RowMapping(unlisted="drop", null="remove", fields={"id": AS_TEXT, "seats": FieldRule(cast="int")}), 4),
-        (RowMapping(user_id="plan", fields={"plan": FieldRule(cast="bool")}), 0),
+        (RowMapping(user_id="plan", fields={"plan": FieldRule(cast="int")}), 0),
     ],
 )
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
