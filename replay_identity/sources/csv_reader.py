@@ -271,6 +271,8 @@ def _problem(cells: list[str], record: _Record, table: _Table) -> str | None:
     if not text.isascii() and _NOT_UTF8.search(text):
         index = next(index for index, cell in enumerate(cells) if _NOT_UTF8.search(cell))
         return f"{printable(table.columns[index].name)}: {_not_utf8(text)}"
+    if count == 1 and text.partition(_BYTE_ORDER_MARK)[2].strip():
+        return "has a byte order mark inside; if files were joined, pass them one by one"
     user_id = cells[table.id_index]
     if user_id.startswith(_NO_ID) or (count == 1 and (";" in user_id or "\t" in user_id)):
         return f"{printable(table.columns[table.id_index].name)}: {_id_problem(user_id)}"

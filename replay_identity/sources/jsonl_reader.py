@@ -1,6 +1,5 @@
 """Read JSON Lines: one object per line."""
 
-import codecs
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,7 +9,7 @@ from .._json import parse_json, parse_leniently, parse_traits
 from ..errors import InvalidTraitsError
 from .conversion import RowConverter
 from .json_text import Element
-from .lines import TOO_LONG, Line, not_utf8
+from .lines import TOO_LONG, Line, not_utf8, without_mark
 from .rows import BadRow, Row
 
 _TYPE_NAMES: Final[Mapping[type[object], str]] = {
@@ -53,7 +52,6 @@ def json_row(
     """
     if not converter.has_mapping and (row := _parse_fast(content, converter, line)) is not None:
         return row
-    content = content.removeprefix(codecs.BOM_UTF8)  # Of a file that was joined to another one.
     if content.isspace() or not content:
         return None
     value = _parse(content, hint)
@@ -75,7 +73,7 @@ def json_ids(lines: Iterable[bytes], converter: RowConverter) -> Iterator[str]:
     for line in lines:
         user_id = None if converter.has_mapping else _find_fast(line)
         if user_id is None:
-            content = _parse_object(line.removeprefix(codecs.BOM_UTF8))
+            content = _parse_object(without_mark(line))
             user_id = None if content is None else converter.find_id(content)
         if user_id is not None:
             yield user_id

@@ -18,7 +18,7 @@ Line: TypeAlias = tuple[int, bytes | None]
 
 
 def read_lines(stream: IO[bytes], source: str) -> Iterator[Line]:
-    """Yield the lines of *stream* without a byte order mark.
+    """Yield the lines of *stream* without a byte order mark, which any line may have in files that were joined.
 
     Raises:
         SourceError: The stream cannot be read.
@@ -27,10 +27,8 @@ def read_lines(stream: IO[bytes], source: str) -> Iterator[Line]:
     try:
         while chunk := stream.readline(MAX_LINE):
             number += 1
-            if number == 1:
-                chunk = chunk.removeprefix(codecs.BOM_UTF8)
             if len(chunk) < MAX_LINE or chunk.endswith(b"\n"):
-                yield number, chunk
+                yield number, without_mark(chunk) if chunk.startswith(codecs.BOM_UTF8) else chunk
             else:
                 _skip_line(stream)
                 yield number, None
@@ -43,6 +41,13 @@ def line_chunks(stream: IO[bytes]) -> Iterator[bytes]:
     """Yield the lines of *stream* faster than `read_lines`, those that are too long in pieces."""
     yield stream.readline(MAX_LINE).removeprefix(codecs.BOM_UTF8)
     yield from iter(partial(stream.readline, MAX_LINE), b"")
+
+
+def without_mark(content: bytes) -> bytes:
+    """Return *content* without the byte order marks at its start."""
+    while content.startswith(codecs.BOM_UTF8):
+        content = content.removeprefix(codecs.BOM_UTF8)
+    return content
 
 
 def not_utf8(content: bytes) -> str:

@@ -228,6 +228,41 @@ def test_a_repeated_header_is_a_bad_row() -> None:
     ]
 
 
+JOINED = "repeats the header; if files were joined, pass them one by one"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("marks", ["\ufeff", "\ufeff\ufeff"])
+def test_a_byte_order_mark_is_in_no_cell(encoding: str, end: str, delimiter: str, marks: str) -> None:
+    """In files that were joined it is before any line, also before quotes."""
+    file = ['"id","plan"', '"u1","pro"', "u2,free"]
+    text = "".join(f"{marks}{line}{end}" for line in [*file, *file]).replace(",", delimiter)
+
+    assert shown(text.encode(encoding)) == ["u1", "u2", f"line 4: {JOINED}", "u1", "u2"]
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_separator_line_further_down_is_no_user(mark: str) -> None:
+    """It is above the header of each file that was joined."""
+    file = f'{mark}sep=;\n"id";"plan"\nu1;pro\n'
+
+    assert shown(f"{file}{file}".encode()) == [
+        "u1",
+        "line 4: is a line that belongs above the header; if files were joined, pass them one by one",
+        f"line 5: {JOINED}",
+        "u1",
+    ]
+
+
+def test_ids_joined_without_a_line_break_are_refused() -> None:
+    """The file above had no line break at its end, and two ids would be one."""
+    problem = "has a byte order mark inside; if files were joined, pass them one by one"
+
+    assert shown("id\nu1\ufeffid\nu2\ufeff\n".encode()) == [f"line 2: {problem}", "u2\ufeff"]
+
+
 def test_a_header_in_another_order_ends_the_file() -> None:
     """All rows below it would be misread."""
     rows = read_users(io.BytesIO(b"id,plan\nu1,pro\nplan,id\nfree,u2\n"), format="csv")

@@ -151,6 +151,16 @@ def test_an_oversized_line_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> No
     assert [(row.line, type(row)) for row in rows] == [(1, BadRow), (2, Row), (3, BadRow)]
 
 
+@pytest.mark.parametrize("start", ["", "\n"])
+def test_a_byte_order_mark_hides_no_long_line(start: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line is one bad row."""
+    monkeypatch.setattr(lines, "MAX_LINE", 20)
+
+    rows = read(f'{start}\ufeff{{"id": "{"x" * 50}"}}\n{{"id": "u2"}}\n'.encode())
+
+    assert [type(row) for row in rows] == [BadRow, Row]
+
+
 def test_reads_a_line_of_the_maximum_length(monkeypatch: pytest.MonkeyPatch) -> None:
     """The line break counts."""
     line = b'{"id": "u1"}\n'
