@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 import attrs
 
-from .._paths import MISSING, FieldPath
+from .._paths import MISSING, FieldPath, parents_of
 from .._values import is_nested
 from ..errors import InvalidTraitsError, printable
 from ..traits import EMAIL_KEYS, NAME_KEYS, REMOVE, USER_ID_KEYS, TraitType, UserTraits, id_text
@@ -123,6 +123,7 @@ class CompiledMapping:
         lift: Path of the object whose fields become fields of the row, or None.
         outer_names: Names of fields beside that object that the mapping names, or that may be the user id.
         fallback_names: Other names of fields beside it that may be the name or the email address.
+        json_objects: Paths of the texts with JSON in which the mapping names fields, and how errors show them.
         where: Paths of the values that a row must have, and these values.
         texts: How to clean the texts of fields without a rule, or None.
         removes_nulls: Whether a null in such a field removes the trait at the vendors.
@@ -147,6 +148,7 @@ class CompiledMapping:
     lift: FieldPath | None
     outer_names: frozenset[str]
     fallback_names: frozenset[str]
+    json_objects: tuple[tuple[FieldPath, str], ...]
     where: tuple[tuple[FieldPath, frozenset[object]], ...]
     texts: TextRules | None
     removes_nulls: bool
@@ -192,6 +194,7 @@ class CompiledMapping:
             lift=None if mapping.lift is None else FieldPath.parse(mapping.lift),
             outer_names=_first_names([*paths, *default_ids]),
             fallback_names=frozenset(own_names) - _first_names([*paths, *default_ids]),
+            json_objects=_json_objects(rules),
             where=tuple(
                 (FieldPath.parse(path), frozenset(map(_comparable, values))) for path, values in mapping.where.items()
             ),
@@ -204,11 +207,20 @@ class CompiledMapping:
             unseen={*unseen, *mapping.where, *([] if mapping.lift is None else [mapping.lift])},
         )
 
-    def selects(self, row: Mapping[str, Any]) -> bool:
-        """Return True if *row* has the values that the mapping requires; other rows are left out."""
+    def selects(self, row: Mapping[str, Any], own_names: Mapping[str, str] | None = None) -> bool:
+        """Return True if *row* has the values that the mapping requires; other rows are left out.
+
+        Args:
+            row: A row.
+            own_names: The names of the user's own fields in it that differ from those in the source, by the latter.
+        """
         if not self.where:
             return True
-        found = [(path, values, path.get(row)) for path, values in self.where]
+        names = own_names or {}
+        found = [
+            (path, values, row.get(names[path.name]) if path.name in names else path.get(row))
+            for path, values in self.where
+        ]
         if self.unseen:
             self.unseen.difference_update([path.name for path, _, value in found if value is not MISSING])
         return all(_comparable(value) in values for _, values, value in found)
@@ -220,6 +232,7 @@ class CompiledMapping:
             InvalidTraitsError: A field cannot be cast, or the user is not valid.
         """
         outer = () if self.lift is None else self._lift_fields(row, self.lift)
+        self._parse_objects(row)
         if self.unseen:
             self._mark_seen(row)
         values = [step.pop(row) for step in self.steps]
@@ -251,10 +264,9 @@ class CompiledMapping:
         Raises:
             InvalidTraitsError: A field cannot be cast, or the id is not valid.
         """
-        if not self.selects(row):
-            return None
         if self.lift is not None:
             self._lift_fields(row, self.lift)
+        self._parse_objects(row)
         values = [step.pop(row) if index in self.id_steps else MISSING for index, step in enumerate(self.steps)]
         if self.texts is not None:
             self.texts.clean_fields(row)
@@ -281,6 +293,14 @@ class CompiledMapping:
                 raise InvalidTraitsError(printable(name), both)
             row[name] = value
         return outer
+
+    def _parse_objects(self, row: dict[str, Any]) -> None:
+        """Parse the texts with JSON in which the mapping names fields."""
+        for path, name in self.json_objects:
+            value = path.get(row)
+            if isinstance(value, str):
+                path.pop(row)
+                path.set(row, find_cast("json", None)(value, name))
 
     def _mark_seen(self, row: dict[str, Any]) -> None:
         seen = [path.name for path in self.field_paths if path.name in self.unseen and path.get(row) is not MISSING]
@@ -401,13 +421,25 @@ def _id_steps(paths: Sequence[str], mapping: RowMapping) -> frozenset[int]:
     return frozenset(index for index, path in enumerate(paths) if not outer.isdisjoint(_first_names([path])))
 
 
+def _json_objects(rules: Mapping[str, FieldRule]) -> tuple[tuple[FieldPath, str], ...]:
+    """Return the paths of texts with JSON in which other rules name fields, the outer ones first, and their names."""
+    parents = {parent for path in rules for parent in parents_of(path)}
+    paths = sorted((path for path in parents if path in rules and rules[path].cast == "json"), key=_depth)
+    return tuple((FieldPath.parse(path), printable(path)) for path in paths)
+
+
 def _first_names(paths: Sequence[str]) -> frozenset[str]:
     """Return the names in a row under which *paths* may be found: the first part of each, or the whole."""
     return frozenset({*paths, *(path.partition(".")[0] for path in paths)})
 
 
 def _comparable(value: object) -> object:
-    """Return what equals the same for another value only if both are of one kind and equal, or None."""
+    """Return what equals the same for another value only if both are of one kind and equal, or None.
+
+    Null, an absent value and an empty text are one: CSV cannot tell them apart.
+    """
+    if value is None or value is MISSING:
+        value = ""
     if isinstance(value, bool):
         return bool, value
     if isinstance(value, int | float) or (isinstance(value, Decimal) and value.is_finite()):

@@ -198,8 +198,8 @@ class RowMapping:
         unlisted: Whether fields that no setting names become traits (``"keep"``) or are ignored (``"drop"``), or only
             those that are lifted become traits (``"lifted"``).
         lift: Path of an object whose fields become fields of the row, or None.
-        where: Values that a row must have, by path: one value or several of which it must have one. Other rows are left
-            out.
+        where: Values that a row must have, by path: one value or several of which it must have one. An empty text is
+            also a null or an absent value. Other rows are left out.
         timezone: Name of the time zone of datetimes that have none; by default such datetimes are errors.
         nulls: Texts that mean null, in every field that has no setting of its own; and so for the next three.
         trim: Whether to remove spaces at both ends of texts.

@@ -25,6 +25,8 @@ _VALUE: Final = re.compile(
 )
 # What is surely a value.
 _SURE_VALUE: Final = re.compile(r"[^@\s]+@[^@\s]+|[-+]?[0-9][0-9.,:/-]*|true|false", re.IGNORECASE)
+# How alike a name must be to be a misspelling, where it need not be one.
+_MISTAKEN: Final = 0.8
 _SET_USER_ID: Final = 'name it in a mapping: user_id = "…" (--mapping)'
 
 
@@ -33,10 +35,12 @@ class _Shape:
     """What all rows with the same names share.
 
     Attributes:
-        renames: The user's own fields under another spelling, each with the name of the field.
+        own_names: The user's own fields under another spelling: the name in the source, and the name of the field.
+        renames: Those whose name is to be changed in the row.
         id_key: The field that holds the user id, after the renames, or None.
     """
 
+    own_names: Mapping[str, str]
     renames: tuple[tuple[str, str], ...]
     id_key: str | None
 
@@ -72,6 +76,8 @@ class RowConverter:
     _names: set[str] = attrs.field(init=False, factory=set[str])
     # The same of the only set of names that a source with columns has.
     _columns_shape: _Shape | None = attrs.field(init=False, default=None)
+    # Whether a row was read that the mapping's filter did not leave out.
+    _has_rows: bool = attrs.field(init=False, default=False)
     _has_explained: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
@@ -82,10 +88,10 @@ class RowConverter:
         needs_mapping = self.mapping is not None or self.has_datetimes
         self._compiled = CompiledMapping.compile(rules, has_datetimes=self.has_datetimes) if needs_mapping else None
         self._own = {setting: keys for setting, keys in OWN_FIELDS.items() if setting not in rules.user_fields}
-        self._ruled = rules.paths
+        self._ruled = rules.paths - rules.where.keys() | rules.field_paths
         self._respelled = rules.respelled
         self._outer = rules.paths - rules.field_paths
-        for path in self._ruled if rules.strict else ():
+        for path in rules.paths if rules.strict else ():
             for name in (path, *parents_of(path)):
                 self._spellings[plain_name(name)].add(name)
 
@@ -101,9 +107,10 @@ class RowConverter:
 
     def decides_id(self, column: FieldPath) -> bool:
         """Return True if *column* may hold the user id, or what decides whether the row is read at all."""
+        own_names: Mapping[str, str] = {} if self._columns_shape is None else self._columns_shape.own_names
         return any(
             column.name == path or path.startswith(f"{column.name}.") or column.name.startswith(f"{path}.")
-            for path in (*self.id_paths, *self._outer)
+            for path in (*self.id_paths, *(own_names.get(path, path) for path in self._outer))
         )
 
     def columns(self, names: Sequence[str]) -> tuple[FieldPath, ...]:
@@ -131,7 +138,7 @@ class RowConverter:
         if not may_lack_id and not self._has_id(targets):
             problem = f"has no column for the user id; {_list_columns(names)}; {_SET_USER_ID}"
             raise SourceError(self.source, problem)
-        self._columns_shape = _Shape((), _id_key(targets))
+        self._columns_shape = _Shape(renames, (), _id_key(targets))
         return paths
 
     def is_header(self, names: Iterable[str]) -> bool:
@@ -171,7 +178,8 @@ class RowConverter:
         try:
             shape = self._rename(fields)
             if self._compiled is not None:
-                return self._compiled.find_user_id(fields)
+                is_left_out = not self._compiled.selects(fields, shape.own_names)
+                return None if is_left_out else self._compiled.find_user_id(fields)
             return None if shape.id_key is None else id_text(fields[shape.id_key], shape.id_key)
         except InvalidTraitsError:
             return None
@@ -182,16 +190,19 @@ class RowConverter:
             return
         self.notes.unreadable.update(self._compiled.unreadable)
         self._compiled.unreadable.clear()
-        unused = sorted(self._compiled.unseen - self._names) if self._names and self.mapping.strict else []
         lifted = {self.mapping.lift} if self.mapping.unlisted == "lifted" else set[str | None]()
         without = self._compiled.unseen & {*self.mapping.where, *lifted}
-        if self._names or self._columns_shape is not None:
-            self.notes.add_unused({path: _similar(path, self._names) for path in unused}, without)
+        if self._has_rows:
+            unused = self._compiled.unseen | self._mistaken_defaults(self._names) if self.mapping.strict else ()
+            self.notes.add_unused({path: _similar(path, self._names) for path in sorted(unused)}, without)
+        elif self._names or self._columns_shape is not None:
+            self.notes.add_unused({}, without)
 
     def _to_user(self, fields: dict[str, Any]) -> UserTraits | None:
         shape = self._rename(fields)
-        if self._compiled is not None and not self._compiled.selects(fields):
+        if self._compiled is not None and not self._compiled.selects(fields, shape.own_names):
             return None
+        self._has_rows = True
         self._explain_object(fields, shape)
         if self._compiled is None:
             if shape.id_key is not None:
@@ -225,7 +236,7 @@ class RowConverter:
             self._names.update(names)
         renames = self._match(names)
         self.notes.misspelt.update(self._misspelt(names, renames))
-        shape = _Shape(tuple(renames.items()), _id_key({renames.get(name, name) for name in names}))
+        shape = _Shape(renames, tuple(renames.items()), _id_key({renames.get(name, name) for name in names}))
         self._shapes[names] = shape
         return shape
 
@@ -271,7 +282,7 @@ class RowConverter:
         if self._compiled is None or self.mapping is None:
             return
         known = {*names, *targets}
-        for path in sorted(self._compiled.unseen):
+        for path in sorted(self._compiled.unseen | self._mistaken_defaults(names)):
             if path in known or any(name.startswith(f"{path}.") for name in known):
                 self._compiled.unseen.discard(path)
             elif self.mapping.strict and not self._is_lifted(path, known) and known.isdisjoint(parents_of(path)):
@@ -280,6 +291,13 @@ class RowConverter:
                 raise SourceError(
                     self.source, f"the mapping names the column {printable(path)}, which it lacks; {hint}"
                 )
+
+    def _mistaken_defaults(self, names: Collection[str]) -> set[str]:
+        """Return the fields with a default that no row has, although one of *names* is almost the same."""
+        mapping = self.mapping or RowMapping()
+        others = set(names) - mapping.paths
+        absent = [path for path, rule in mapping.fields.items() if rule.default is not None and path not in names]
+        return {path for path in absent if _similar(path, others, cutoff=_MISTAKEN) is not None}
 
     def _has_id(self, targets: set[str]) -> bool:
         return any(
@@ -340,9 +358,10 @@ def _check_parents(paths: Sequence[FieldPath]) -> None:
                 raise InvalidTraitsError(f"column {printable(path.name)}", not_nestable(parent))
 
 
-def _similar(path: str, names: Iterable[str]) -> str | None:
-    by_text = {name.casefold(): name for name in names}
-    found = get_close_matches(path.casefold(), by_text, n=1)
+def _similar(path: str, names: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return which of *names* is most like *path*, and no object that it would be in, or None."""
+    by_text = {name.casefold(): name for name in set(names).difference([path, *parents_of(path)])}
+    found = get_close_matches(path.casefold(), by_text, n=1, cutoff=cutoff)
     return by_text[found[0]] if found else None
 
 

@@ -586,7 +586,7 @@ def test_finds_the_id_that_the_user_gets(
     except ConfigurationError:
         return
     try:
-        expected = mapping.to_user(copy.deepcopy(row)).user_id if mapping.selects(row) else None
+        expected = mapping.to_user(copy.deepcopy(row)).user_id
     except InvalidTraitsError:
         return
 

@@ -1,6 +1,10 @@
+import importlib
 import io
+import json
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +12,10 @@ from hypothesis import strategies as st
 from replay_identity import UserTraits
 from replay_identity.errors import SourceError
 from replay_identity.mapping import FieldRule, RowMapping
-from replay_identity.sources import BadRow, Row, Rows, read_users
+from replay_identity.sources import BadRow, Row, Rows, read_rows, read_users
+
+# Without type stubs.
+pl: Any = importlib.import_module("polars")
 
 SPELLINGS = {
     "user_id": ["User ID", "userId", "USER-ID", "User_Id"],
@@ -266,3 +273,129 @@ def test_a_mapping_finds_the_id_in_an_object() -> None:
 
         assert isinstance(row, Row)
         assert row.user.user_id == "u1"
+
+
+PERSON = {"ssn": "1", "city": "X"}
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        RowMapping(fields={"person.snn": FieldRule(drop=True)}),
+        RowMapping(fields={"person.City": FieldRule(drop=True)}),
+        RowMapping(email="person.mail.0.value"),
+        RowMapping(name=("person.city", "person.citi")),
+        RowMapping(lift="person", fields={"snn": FieldRule(drop=True)}),
+        RowMapping(fields={"person": FieldRule(cast="json"), "person.snn": FieldRule(drop=True)}),
+    ],
+)
+def test_fields_that_no_object_has_are_in_the_notes(mapping: RowMapping) -> None:
+    """In every format: what is in an object is known only at the end."""
+    named = next(path for path in mapping.field_paths if path.endswith(("snn", "City", "value", "citi")))
+    sources = [
+        read_rows([{"id": "u1", "person": dict(PERSON)}], mapping=mapping),
+        read_rows(pl.DataFrame({"id": ["u1"], "person": [PERSON]}), mapping=mapping),
+        read(f'{{"id": "u1", "person": {json.dumps(PERSON)}}}', mapping=mapping),
+    ]
+    if "person" in (*mapping.fields, mapping.lift):
+        cell = json.dumps(PERSON).replace('"', '""')
+        sources.append(read(f'id,person\nu1,"{cell}"\n', mapping=mapping))
+
+    for rows in sources:
+        assert [type(row) for row in rows] == [Row]
+        assert list(rows.notes.unused) == [named]
+
+
+def test_a_field_that_only_rows_left_out_have_is_in_the_notes() -> None:
+    """A misspelt rule applies to none of the rows that are read."""
+    mapping = RowMapping(where={"k": "no"}, fields={"snn": FieldRule(drop=True)})
+    rows = read('{"id": "u1", "k": "yes", "snn": "1"}\n{"id": "u2", "k": "no", "ssn": "2"}', mapping=mapping)
+
+    assert len(list(rows)) == 1
+    assert rows.notes.unused == {"snn": "ssn"}
+
+
+@pytest.mark.parametrize("text", ["id,seats\nu1,43\n", '{"id": "u1", "seats": "43"}'])
+def test_a_default_for_a_misspelt_field_is_not_given_to_all(text: str) -> None:
+    """A default is for a field that some rows lack, not for one whose name is almost that of another."""
+    mapping = RowMapping(fields={"seat": FieldRule(cast="int", default=1)})
+
+    if text.startswith("{"):
+        rows = read(text, mapping=mapping)
+        assert len(list(rows)) == 1
+        assert rows.notes.unused == {"seat": "seats"}
+    else:
+        assert refused(text, mapping=mapping) == (
+            "the mapping names the column seat, which it lacks; did you mean seats?"
+        )
+    assert len(list(read(text, mapping=attrs.evolve(mapping, strict=False)))) == 1
+
+
+@pytest.mark.parametrize("text", ["ID,Email,plan\nu1,a@x.com,\nu2,b@x.com,pro\n", '{"ID": "u1", "Email": "a@x.com"}'])
+@pytest.mark.parametrize("where", [{"Email": "a@x.com"}, {"ID": "u1"}, {"ID": ["u1", "u3"], "Email": "a@x.com"}])
+def test_a_filter_does_not_take_an_own_field_away(text: str, where: dict[str, object]) -> None:
+    """Under another spelling, it is still the user's own field."""
+    rows = read(text, mapping=RowMapping(where=where))
+
+    assert list(rows) == [Row(1 if text.startswith("{") else 2, UserTraits("u1", email="a@x.com"))]
+
+
+def test_a_filter_finds_rows_without_a_value(tmp_path: Path) -> None:
+    """An empty text stands for what is absent, null or empty, which CSV cannot tell apart."""
+    mapping = RowMapping(where={"gone": ""}, strict=False)
+    texts = ["id,gone\nu1,\nu2,x\n", '{"id": "u1"}\n{"id": "u2", "gone": "x"}', '{"id": "u1", "gone": null}']
+    for text in (*texts, '{"id": "u1", "gone": ""}'):
+        assert [row.user.user_id for row in read(text, mapping=mapping) if isinstance(row, Row)] == ["u1"]
+
+    path = tmp_path / "users.csv"
+    path.write_text("id,gone\nu1,\nu2,x\n", encoding="utf-8")
+    assert list(read_users(path, mapping=mapping).read_ids()) == ["u1"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_the_ids_of_a_filter_on_an_own_field_are_found(tmp_path: Path, kind: str) -> None:
+    """By the same spelling as in the rows."""
+    path = tmp_path / f"users.{kind}"
+    texts = {"csv": "ID,Email\nu1,a\nu2,b\n", "jsonl": '{"ID": "u1", "Email": "a"}\n{"ID": "u2", "Email": "b"}'}
+    path.write_text(texts[kind], encoding="utf-8")
+
+    assert list(read_users(path, mapping=RowMapping(where={"Email": "b"})).read_ids()) == ["u2"]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "user"),
+    [
+        (RowMapping(fields={"p": FieldRule(cast="json"), "p.ssn": FieldRule(drop=True)}), {"p": {"city": "X"}}),
+        (
+            RowMapping(fields={"p": FieldRule(cast="json"), "p.city": FieldRule(rename="town")}),
+            {"p": {"ssn": "1"}, "town": "X"},
+        ),
+        (
+            RowMapping(
+                fields={"p": FieldRule(cast="json"), "p.ssn": FieldRule(cast="int"), "p.city": FieldRule(drop=True)}
+            ),
+            {"p": {"ssn": 1}},
+        ),
+    ],
+)
+def test_rules_apply_inside_a_text_with_json(mapping: RowMapping, user: dict[str, Any]) -> None:
+    """As inside an object."""
+    cell = json.dumps(PERSON).replace('"', '""')
+    for text in (f'id,p\nu1,"{cell}"\n', json.dumps({"id": "u1", "p": json.dumps(PERSON)})):
+        rows = read(text, mapping=mapping)
+        assert [row.user.traits for row in rows if isinstance(row, Row)] == [user]
+        assert not rows.notes.has_problem
+
+
+def test_the_id_may_be_inside_a_text_with_json(tmp_path: Path) -> None:
+    """It is found beforehand, too."""
+    path = tmp_path / "users.csv"
+    path.write_text('p\n"{""id"": ""u1""}"\n"{"\nnull\n', encoding="utf-8")
+    rows = read_users(path, mapping=RowMapping(user_id="p.id", fields={"p": FieldRule(cast="json")}))
+
+    assert list(rows.read_ids()) == ["u1"]
+    assert [str(row) if isinstance(row, BadRow) else row.user.user_id for row in rows] == [
+        "u1",
+        "line 3: p: expected JSON",
+        "line 4: has no user id; expected one in p.id",
+    ]
