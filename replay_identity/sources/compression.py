@@ -28,6 +28,8 @@ MAX_LAYERS: Final = 3
 _LONGEST_MARK: Final = 16
 _ZIP: Final = re.compile(rb"PK(\x03\x04|\x05\x06)")
 _ENCRYPTED: Final = 0x1
+# Some programs for Windows write the other one.
+_SLASH: Final = re.compile(r"[/\\]")
 _WORKBOOK: Final = "xl/workbook.xml"
 _OTHER_DOCUMENTS: Final = frozenset(
     {"xl/workbook.bin", "word/document.xml", "ppt/presentation.xml", "mimetype", "Index/Document.iwa"}
@@ -208,6 +210,8 @@ class Archive:
     def members(self) -> list[zipfile.ZipInfo] | None:
         """Return the files in the archive, ordered by name, or None if it is an Excel workbook.
 
+        What macOS adds to archives is left out.
+
         Raises:
             SourceError: The archive is damaged, encrypted, or a document of another program.
         """
@@ -260,6 +264,6 @@ def _member_chunks(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str)
 
 
 def _is_ignored(member: zipfile.ZipInfo) -> bool:
-    """Return True for folders, and for files that macOS adds or that are hidden."""
-    parts = member.filename.split("/")
-    return member.is_dir() or parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts)
+    """Return True for folders, and for what macOS adds: all else is read or refused, hidden files as well."""
+    parts = _SLASH.split(member.filename)
+    return member.is_dir() or "__MACOSX" in parts or parts[-1] == ".DS_Store" or parts[-1].startswith("._")

@@ -1,5 +1,6 @@
 """Find the files that a source names, and open each as UTF-8 text or as a file on this machine."""
 
+import fnmatch
 import glob
 import io
 import os
@@ -19,7 +20,7 @@ import attrs
 from ..errors import ConfigurationError, SourceError, printable
 from .compression import HEAD, MAX_LAYERS, Archive, buffer, decompress, is_zip, read_problem
 from .encoding import check_encoding, decode_head, to_utf8
-from .remote import RemoteContent, find_remote, is_url
+from .remote import MATCHED_FOLDER, RemoteContent, find_remote, is_url, matches_all_below
 
 Format: TypeAlias = Literal["jsonl", "json", "csv", "parquet", "xlsx", "sql"]
 
@@ -42,6 +43,8 @@ _FORMATS: Final[Mapping[str, Format]] = {
     ".sql": "sql",
 }
 _DELIMITERS: Final[Mapping[str, str]] = {".tsv": "\t", ".psv": "|"}
+# Files of an archive that an error lists.
+_MAX_LISTED: Final = 10
 _COMPRESSED: Final = frozenset({".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".zip"})
 
 # Files that begin with one of these have no rows that can be read.
@@ -64,6 +67,7 @@ _FOREIGN: Final[Sequence[tuple[re.Pattern[bytes], str]]] = (
 )
 # No line of text goes on with a control character.
 _PARQUET: Final = re.compile(rb"PAR[1E][^\x20-\x7e\r\n\t]")
+_IN_ARCHIVE: Final = re.compile(r"zip://(.+?)::(.+)", re.IGNORECASE | re.DOTALL)
 _HTML: Final = re.compile(r"\s*<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _XML: Final = re.compile(r"\s*<\?xml\b")
 
@@ -130,6 +134,7 @@ class SourceFile:
         content: Where its bytes come from.
         encoding: Encoding of its text as the caller gave it.
         is_compressed: Whether the bytes are compressed.
+        hint: How to leave it out, if it is one of several files in an archive, or nothing.
     """
 
     name: str
@@ -139,6 +144,7 @@ class SourceFile:
     content: _Content = attrs.field(repr=False)
     encoding: str | None = None
     is_compressed: bool = False
+    hint: str = ""
 
     @contextmanager
     def open_text(self) -> Generator[io.BufferedReader]:
@@ -181,7 +187,8 @@ def find_files(
     Compressed files and zip archives are looked into, so a file is read up to its first 64 KiB.
 
     Args:
-        source: A file, ``-`` for standard input, a pattern such as ``users-*.csv``, a URL, a stream, or a list of them.
+        source: A file, ``-`` for standard input, a pattern such as ``users-*.csv``, a URL, a stream,
+            ``zip://users.csv::export.zip`` for a file in an archive, or a list of them.
         format: Format of all files; by default chosen by content and suffix, or JSON Lines for a stream without one.
         encoding: Encoding of text; by default UTF-8, or UTF-16 and UTF-32 where the file is in one of these.
 
@@ -193,11 +200,17 @@ def find_files(
     sources = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
     if not sources:
         raise ConfigurationError("source", "expected at least one file, got an empty list")
-    if sum(_is_stdin(each) for each in sources) > 1:
+    chosen = list(map(split_member, sources))
+    if sum(_is_stdin(each) for _, each in chosen) > 1:
         raise ConfigurationError("source", "standard input can be read only once")
-    expanded = [path for each in sources for path in _expanded(each)]
-    search = _Search(format, encoding)
-    return [file for each in expanded for file in search.files(_content(each))]
+    expanded = [(_Search(format, encoding, member), path) for member, each in chosen for path in _expanded(each)]
+    return [file for search, path in expanded for file in search.files(_content(path))]
+
+
+def split_member(source: Source) -> tuple[str | None, Source]:
+    """Return the file and the archive that a *source* such as ``zip://users.csv::export.zip`` names."""
+    found = _IN_ARCHIVE.fullmatch(source) if isinstance(source, str) else None
+    return (None, source) if found is None else (found[1], found[2])
 
 
 @attrs.frozen
@@ -224,10 +237,17 @@ def _copy(stream: IO[bytes], name: str, suffix: str) -> _Copy:
 
 @attrs.frozen
 class _Search:
-    """What the caller said about all files."""
+    """What the caller said about files.
+
+    Attributes:
+        format: Format of all files.
+        encoding: Encoding of their text.
+        member: Name, or pattern for the names, of the files in an archive.
+    """
 
     format: Format | None
     encoding: str | None
+    member: str | None = None
 
     def files(self, content: _Content, archives: int = 0) -> Iterator[SourceFile]:
         """Yield the files in *content*, which is inside that many *archives*."""
@@ -236,6 +256,8 @@ class _Search:
             decompressed = decompress(stream, name)
             head = decompressed.peek()
             if not is_zip(head):
+                if self.member is not None:
+                    raise SourceError(name, "is not a zip archive")
                 yield self._file(content, head, is_compressed=decompressed is not stream)
                 return
             if content.path is not None and decompressed is stream:
@@ -251,16 +273,25 @@ class _Search:
             raise SourceError(content.name, f"is inside more than {MAX_LAYERS} archives")
         archive = Archive(content.path, content.name)
         members = archive.members()
+        if self.member is not None:
+            members = _chosen(members or [], self.member, content.name)
         if members is None:
             self._check_format("xlsx", content.name)
             yield self._source_file(content, "xlsx")
             return
+        search = attrs.evolve(self, member=None)
         for member in members:
             # The member of users.csv.zip may be called anything.
             outer = _suffix(content.file_name)
             inner = member.filename if _suffix(member.filename) in _FORMATS else f"{member.filename}{outer}"
             shown = f"{content.name}: {printable(member.filename)}"
-            yield from self.files(_MemberContent(archive, member, shown, inner, content.owner), archives)
+            hint = _choice(member, members, content.name)
+            inside = _MemberContent(archive, member, shown, inner, content.owner)
+            try:
+                files = list(search.files(inside, archives))
+            except SourceError as error:
+                raise SourceError(error.source, f"{error.problem}{hint}") from None
+            yield from (attrs.evolve(file, hint=hint) for file in files)
 
     def _file(self, content: _Content, head: bytes, *, is_compressed: bool) -> SourceFile:
         """Return the file with the decompressed content that begins with *head*."""
@@ -298,6 +329,31 @@ class _Search:
         )
 
 
+def _chosen(members: Sequence[zipfile.ZipInfo], pattern: str, name: str) -> list[zipfile.ZipInfo]:
+    """Return the *members* of the archive *name* that are called, or else match, *pattern*."""
+    names = [member.filename for member in members]
+    chosen = {pattern} if pattern in names else set(fnmatch.filter(names, pattern))
+    if not chosen:
+        raise SourceError(name, f"holds no file {printable(pattern)}; found {_listed(names) or 'none'}")
+    return [member for member in members if member.filename in chosen]
+
+
+def _choice(member: zipfile.ZipInfo, members: Sequence[zipfile.ZipInfo], name: str) -> str:
+    """Return how to choose others than *member* of the *members* of the archive *name*."""
+    others = [other.filename for other in members if other is not member]
+    if not others:
+        return ""
+    example = next((other for other in others if _suffix(other) in _FORMATS), others[0])
+    return (
+        f"; the archive also holds {_listed(others)}: to read one file of it, write zip://{printable(example)}::{name}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return f"{', '.join(map(printable, names[:_MAX_LISTED]))}{more}"
+
+
 def _expanded(source: Source) -> Iterator[Source | RemoteContent]:
     """Yield *source*, or the files that match it as a pattern. Local ones exist and can be opened."""
     if isinstance(source, str) and is_url(source):
@@ -309,9 +365,12 @@ def _expanded(source: Source) -> Iterator[Source | RemoteContent]:
     pattern = str(source)
     is_pattern = glob.has_magic(pattern) and not os.path.lexists(pattern)
     paths = sorted(glob.glob(pattern, recursive=True)) if is_pattern else [pattern]  # noqa: PTH207
-    paths = [path for path in paths if not (is_pattern and Path(path).is_dir())]
+    folders = [path for path in paths if is_pattern and Path(path).is_dir()]
+    paths = [path for path in paths if path not in folders]
     if not paths:
         raise SourceError(pattern, "matches no files")
+    if folders and not matches_all_below(pattern):
+        raise SourceError(folders[0], MATCHED_FOLDER)
     for path in paths:
         if Path(path).is_file() or Path(path).is_dir() or not Path(path).exists():  # A pipe can be opened only once.
             _open(path, path).close()
@@ -370,7 +429,7 @@ def _named_format(content: _Content, text: str) -> Format:
             raise SourceError(content.name, problem)
         return "json" if first == "[" else "jsonl"
     known = ", ".join(_FORMATS)
-    problem = f"expected a name ending in {known}; or set format to one of {', '.join(get_args(Format))}"
+    problem = f"expected a name ending in {known}; or set format to one of {', '.join(get_args(Format))} (--format)"
     raise SourceError(content.name, problem)
 
 

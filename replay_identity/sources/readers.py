@@ -19,7 +19,7 @@ from .conversion import RowConverter
 from .csv_reader import csv_ids, csv_rows
 from .database_reader import database_rows, is_database
 from .excel_reader import excel_ids, excel_rows
-from .files import Format, Source, SourceFile, find_files
+from .files import Format, Source, SourceFile, find_files, split_member
 from .frames import FrameLike, is_frame
 from .json_reader import read_elements
 from .jsonl_reader import element_rows, json_ids, json_rows
@@ -58,7 +58,8 @@ def read_users(
 
     Args:
         source: A file, a pattern for several such as ``users-*.csv``, a URL, ``-`` for standard input, a binary stream,
-            which is not closed, or a list of these. An SQL file holds one query.
+            which is not closed, or a list of these. An SQL file holds one query. All files in a zip archive are read;
+            ``zip://users.csv::export.zip`` is one of them, or those that match a pattern.
         format: ``"jsonl"``, ``"json"``, ``"csv"``, ``"parquet"``, ``"xlsx"`` or ``"sql"``; by default chosen by the
             suffix and the content, and JSON Lines for a source without a name.
         anonymous: Whether to accept rows without an id as anonymous users. By default they are bad rows: usually the
@@ -166,6 +167,13 @@ def _rows_of(file: SourceFile, options: _Options, notes: SourceNotes) -> Generat
 
 def _begun(file: SourceFile, options: _Options, notes: SourceNotes) -> Iterator[Row | BadRow]:
     """Return the rows of *file* after reading the first one. A file that can be read again is closed until then."""
+    try:
+        return _begin(file, options, notes)
+    except SourceError as error:
+        raise SourceError(error.source, f"{error.problem}{file.hint}") from None
+
+
+def _begin(file: SourceFile, options: _Options, notes: SourceNotes) -> Iterator[Row | BadRow]:
     if file.is_rereadable and file.format in _IDS:
         with closing(_rows_of(file, options, SourceNotes())) as rows:
             next(rows, None)
@@ -194,7 +202,8 @@ def _are_files(source: Source | Sequence[Source]) -> bool:
     Of a pipe, even the first bytes can be read only once, and a URL would be transferred twice.
     """
     sources = source if isinstance(source, Sequence) and not isinstance(source, str) else [source]
-    paths = [Path(each) for each in sources if isinstance(each, str | Path) and not is_url(str(each))]
+    files = [file for _, file in map(split_member, sources)]
+    paths = [Path(each) for each in files if isinstance(each, str | Path) and not is_url(str(each))]
     return len(paths) == len(sources) and all(path.is_file() or glob.has_magic(str(path)) for path in paths)
 
 

@@ -16,6 +16,8 @@ import attrs
 from ..errors import ConfigurationError, SourceError, printable
 from .compression import HEAD, buffer
 
+# The files in it would be left out in silence.
+MATCHED_FOLDER: Final = "is a folder that the pattern matches; write a pattern for the files in it"
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)
 _QUERY: Final = re.compile(r"[?#].*", re.DOTALL)
 
@@ -113,16 +115,26 @@ def find_remote(url: str) -> list[RemoteContent]:
         found = filesystem.glob(address, detail=True) if is_pattern else {address: filesystem.info(address)}
     except Exception as error:  # noqa: BLE001  # Each library behind fsspec raises its own.
         raise SourceError(name, _problem(error)) from None
-    matches = sorted(match for match, details in found.items() if details["type"] != "directory")
+    folders = sorted(match for match, details in found.items() if details["type"] == "directory")
+    matches = sorted(found.keys() - set(folders))
     if not matches:
         raise SourceError(name, "matches no files" if is_pattern else "is a folder; write a pattern for its files")
+    if folders and not matches_all_below(address):
+        raise SourceError(shown_url(filesystem.unstrip_protocol(folders[0])), MATCHED_FOLDER)
     names = [shown_url(filesystem.unstrip_protocol(match)) for match in matches] if is_pattern else [name]
     return [RemoteContent(filesystem, match, shown, match) for match, shown in zip(matches, names, strict=True)]
+
+
+def matches_all_below(pattern: str) -> bool:
+    """Return True if *pattern* also matches the files in each folder that it matches."""
+    *_, above, last = ("", *pattern.split("/"))
+    return last == "**" or (above, last) == ("**", "*")
 
 
 def _filesystem(url: str, name: str) -> tuple[Any, str]:
     """Return what opens the files of a protocol, and the address of *url* there."""
     protocol = _protocol(url)
+    url = f"{protocol}{url[len(protocol) :]}"
     if "::" in url:
         raise SourceError(name, "expected a URL with one protocol")
     try:

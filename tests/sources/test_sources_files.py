@@ -66,6 +66,9 @@ def zipped(members: Mapping[str, bytes], compression: int = zipfile.ZIP_DEFLATED
     return archive.getvalue()
 
 
+WORKBOOK: Final = zipped({"[Content_Types].xml": b"", "xl/workbook.xml": b""})
+
+
 def find(source: Any, *, format: Format | None = None, encoding: str | None = None) -> SourceFile:  # noqa: A002
     """Return the only file of a source."""
     (file,) = find_files(source, format=format, encoding=encoding)
@@ -114,7 +117,9 @@ def test_unknown_suffix_needs_a_format(tmp_path: Path, name: str) -> None:
     """A given format overrides the suffix."""
     path = write(tmp_path / name, CSV)
 
-    with pytest.raises(SourceError, match=r"expected a name ending in \.jsonl, .*; or set format to one of jsonl, "):
+    with pytest.raises(
+        SourceError, match=r"expected a name ending in \.jsonl, .*; or set format to one of jsonl, .* \(--format\)"
+    ):
         find(path)
     assert find(path, format="csv").format == "csv"
     assert find(path, format="jsonl").delimiter is None
@@ -245,8 +250,8 @@ def test_names_the_missing_package_of_zstandard(tmp_path: Path, monkeypatch: pyt
 
 
 def test_pattern_names_several_files(tmp_path: Path) -> None:
-    """They are ordered by name, and folders do not count."""
-    (tmp_path / "a" / "users-4.csv").mkdir(parents=True)
+    """They are ordered by name."""
+    (tmp_path / "a").mkdir()
     for name in ("users-2.csv", "users-1.csv", "users-3.jsonl", "a/users-0.csv.gz"):
         write(tmp_path / name, CSV)
 
@@ -255,6 +260,18 @@ def test_pattern_names_several_files(tmp_path: Path) -> None:
 
     assert [file.name for file in flat] == [f"{tmp_path}/users-1.csv", f"{tmp_path}/users-2.csv"]
     assert [Path(file.name).name for file in deep] == ["users-0.csv.gz", "users-1.csv", "users-2.csv"]
+
+
+def test_a_pattern_skips_no_folder(tmp_path: Path) -> None:
+    """Spark writes a folder of files under the name of one."""
+    (tmp_path / "users-2.csv").mkdir()
+    paths = [write(tmp_path / name, CSV) for name in ("users-1.csv", "users-2.csv/part-1.csv")]
+
+    for pattern in ("users-*.csv", "**/users-*.csv"):
+        with pytest.raises(SourceError, match=r"users-2\.csv: is a folder that the pattern matches"):
+            find_files(f"{tmp_path}/{pattern}")
+    for pattern in ("**", "**/*", "**/*-1.csv"):
+        assert [file.name for file in find_files(f"{tmp_path}/{pattern}")] == list(map(str, paths))
 
 
 def test_existing_file_wins_over_the_pattern(tmp_path: Path) -> None:
@@ -433,7 +450,7 @@ def test_named_pipe_is_opened_once(tmp_path: Path) -> None:
 
 
 def test_each_member_of_a_zip_archive_is_a_file(tmp_path: Path) -> None:
-    """Members are ordered by name; folders, hidden files and those that macOS adds do not count."""
+    """Members are ordered by name; folders and what macOS adds do not count."""
     members = {
         "b.csv": CSV,
         "a.jsonl": LINES,
@@ -442,7 +459,9 @@ def test_each_member_of_a_zip_archive_is_a_file(tmp_path: Path) -> None:
         "folder/d.tsv": CSV,
         "__MACOSX/._b.csv": CANARY,
         ".DS_Store": CANARY,
-        "folder/.hidden.csv": CANARY,
+        "folder/._d.tsv": CANARY,
+        "./__MACOSX/x.csv": CANARY,
+        r"__MACOSX\._x.csv": CANARY,
     }
     path = write(tmp_path / "users.zip", zipped(members))
 
@@ -454,6 +473,67 @@ def test_each_member_of_a_zip_archive_is_a_file(tmp_path: Path) -> None:
     assert [text(file) for file in files] == [text(file) for file in files] == [LINES, CSV, CSV, CSV]
     assert all(file.is_rereadable for file in files)
     assert files[3].delimiter == "\t"
+
+
+@pytest.mark.parametrize(
+    "name", ["./a.csv", "../a.csv", "/a.csv", ".hidden.csv", ".folder/a.csv", "./.b/../a.csv", r".\a.csv", "a.csv/.csv"]
+)
+def test_no_member_of_an_archive_is_skipped(tmp_path: Path, name: str) -> None:
+    """Programs write such names."""
+    path = write(tmp_path / "users.csv.zip", zipped({name: CSV, "c.csv": CSV}))
+
+    assert sorted(file.name for file in find_files(path)) == sorted([f"{path}: {name}", f"{path}: c.csv"])
+
+
+@pytest.mark.parametrize("member", ["a/users.csv", "a/users*", "*s.csv", "[x].csv"])
+def test_one_member_of_an_archive_can_be_chosen(tmp_path: Path, member: str) -> None:
+    """The others are not looked at."""
+    members = {
+        "README.txt": CANARY,
+        "[x].csv" if member == "[x].csv" else "a/users.csv": CSV,
+        "x.bin": b"7z\xbc\xaf\x27\x1c",
+    }
+    path = write(tmp_path / "users.zip", zipped(members))
+
+    (file,) = find_files(f"zip://{member}::{path}")
+
+    assert (text(file), file.format, file.hint) == (CSV, "csv", "")
+
+
+def test_a_chosen_archive_is_read_whole(tmp_path: Path) -> None:
+    """A name is looked for in the outermost archive only."""
+    path = write(tmp_path / "users.zip", zipped({"in.zip": zipped({"a.csv": CSV, "b.csv": CSV}), "README": CANARY}))
+
+    assert [file.name for file in find_files(f"ZIP://in.zip::{path}")] == [
+        f"{path}: in.zip: a.csv",
+        f"{path}: in.zip: b.csv",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (zipped({"a.csv": CSV, "b.csv": CSV}), r"users\.zip: holds no file u\.csv; found a\.csv, b\.csv$"),
+        (zipped({f"{number:02}.csv": CSV for number in range(12)}), r"found 00\.csv, .*, 09\.csv and 2 more$"),
+        (CSV, "is not a zip archive"),
+        (WORKBOOK, "holds no file u.csv; found none"),
+    ],
+)
+def test_reports_a_member_that_there_is_not(tmp_path: Path, content: bytes, problem: str) -> None:
+    """The names of files may be shown."""
+    with pytest.raises(SourceError, match=problem):
+        find_files(f"zip://u.csv::{write(tmp_path / 'users.zip', content)}")
+
+
+def test_a_bad_member_says_how_to_leave_it_out(tmp_path: Path) -> None:
+    """An export has more files than the one with users."""
+    path = write(tmp_path / "users.zip", zipped({"README.txt": CANARY, "users.csv": CSV}))
+
+    with pytest.raises(SourceError, match=r"README\.txt: expected a name ending in") as caught:
+        find_files(path)
+
+    hint = f"; the archive also holds users.csv: to read one file of it, write zip://users.csv::{path}"
+    assert str(caught.value).endswith(f"(--format){hint}")
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
@@ -631,7 +711,6 @@ def test_says_what_a_file_without_rows_is(tmp_path: Path, content: bytes, proble
 
 
 PARQUET: Final = b"PAR1\x15\x04" + bytes(20) + b"PAR1"
-WORKBOOK: Final = zipped({"[Content_Types].xml": b"", "xl/workbook.xml": b""})
 
 
 @pytest.mark.parametrize(("content", "expected"), [(PARQUET, "parquet"), (WORKBOOK, "xlsx")])

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,20 @@ def test_an_explicit_format_overrides_the_suffix(tmp_path: Path) -> None:
     assert list(read_users(path, format="csv")) == [Row(2, USER)]
     with pytest.raises(SourceError, match=r"expected a name ending in \.jsonl, .*; or set format"):
         list(read_users(path))
+
+
+def test_chooses_a_file_in_an_archive(tmp_path: Path) -> None:
+    """The error for another one says how, and the ids are read beforehand as those of any file."""
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("orders.csv", "order,plan\n1,pro\n")
+        archive.writestr("users.csv", CSV)
+    rows = read_users(f"zip://users.csv::{path}")
+
+    with pytest.raises(SourceError, match=f"orders.csv: has no column.*write zip://users.csv::{path}$"):
+        list(read_users(path))
+    assert list(rows.read_ids()) == [USER.user_id]
+    assert list(rows) == [Row(2, USER)]
 
 
 def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:

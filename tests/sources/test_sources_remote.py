@@ -134,8 +134,8 @@ def test_names_no_secrets_in_logs(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_pattern_names_several_remote_files() -> None:
-    """They are ordered by name, and folders do not count."""
-    put(data__b_csv=CSV, data__a_csv_gz=gzip.compress(CSV), data__c_jsonl=b"", data__d_csv__x=b"")
+    """They are ordered by name."""
+    put(data__b_csv=CSV, data__a_csv_gz=gzip.compress(CSV), data__c_jsonl=b"")
 
     files = find_files("memory://data/*.csv*")
 
@@ -143,6 +143,27 @@ def test_pattern_names_several_remote_files() -> None:
         ("memory:///data/a.csv.gz", CSV),
         ("memory:///data/b.csv", CSV),
     ]
+
+
+def test_a_pattern_skips_no_remote_folder() -> None:
+    """Spark writes a folder of files under the name of one."""
+    put(data__a_csv=CSV, data__b_csv__x_csv=CSV)
+
+    with pytest.raises(SourceError, match=r"memory:///data/b\.csv: is a folder that the pattern matches"):
+        find_files("memory://data/*.csv")
+    assert [file.name for file in find_files("memory://data/**")] == [
+        "memory:///data/a.csv",
+        "memory:///data/b.csv/x.csv",
+    ]
+
+
+@pytest.mark.parametrize("protocol", ["http", "HTTP", "Http"])
+def test_a_protocol_may_be_written_in_capitals(protocol: str) -> None:
+    """As in the URLs that people copy."""
+    with serving(lambda _: response(CSV)) as server:
+        (file,) = find_files(server.url.replace("http", protocol, 1) + "/users.csv")
+
+        assert text(file) == CSV
 
 
 def test_existing_remote_file_wins_over_the_pattern() -> None:
@@ -157,9 +178,10 @@ def test_reads_a_remote_archive() -> None:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as writer:
         writer.writestr("u.csv", CSV)
+        writer.writestr("README.txt", b"")
     put(users_zip=archive.getvalue())
 
-    (file,) = find_files("memory://users.zip")
+    (file,) = find_files("zip://u.csv::memory://users.zip")
 
     assert (file.name, file.is_rereadable, text(file)) == ("memory://users.zip: u.csv", True, CSV)
 
@@ -181,7 +203,7 @@ def test_remote_file_is_copied() -> None:
         ("memory:///", "is a folder; write a pattern"),
         (f"mysql://user:{SECRET}@host/app", r"is a database; read it with a query \(--sql\)"),
         (f"nothing://user:{SECRET}@host/x.csv", "has an unknown protocol"),
-        (f"zip://x.csv::https://user:{SECRET}@host/x.zip", "expected a URL with one protocol"),
+        (f"simplecache://x::https://user:{SECRET}@host/x.zip", "expected a URL with one protocol"),
         ("http://127.0.0.1:1/x.csv", "cannot be read: Connection refused"),
         (f"ftp://user:{SECRET}@127.0.0.1:1/x.csv", "cannot be read: Connection refused"),
     ],
