@@ -285,7 +285,7 @@ class _Search:
             outer = _suffix(content.file_name)
             inner = member.filename if _suffix(member.filename) in _FORMATS else f"{member.filename}{outer}"
             shown = f"{content.name}: {printable(member.filename)}"
-            hint = _choice(member, members, content.name)
+            hint = _choice(member, members)
             inside = _MemberContent(archive, member, shown, inner, content.owner)
             try:
                 files = list(search.files(inside, archives))
@@ -338,15 +338,14 @@ def _chosen(members: Sequence[zipfile.ZipInfo], pattern: str, name: str) -> list
     return [member for member in members if member.filename in chosen]
 
 
-def _choice(member: zipfile.ZipInfo, members: Sequence[zipfile.ZipInfo], name: str) -> str:
-    """Return how to choose others than *member* of the *members* of the archive *name*."""
+def _choice(member: zipfile.ZipInfo, members: Sequence[zipfile.ZipInfo]) -> str:
+    """Return how to choose others than *member* of the *members* of an archive."""
     others = [other.filename for other in members if other is not member]
     if not others:
         return ""
     example = next((other for other in others if _suffix(other) in _FORMATS), others[0])
-    return (
-        f"; the archive also holds {_listed(others)}: to read one file of it, write zip://{printable(example)}::{name}"
-    )
+    choice = f"write zip://{printable(example)}:: before its name"
+    return f"; the archive also holds {_listed(others)}: to read one file of it, {choice}"
 
 
 def _listed(names: Sequence[str]) -> str:

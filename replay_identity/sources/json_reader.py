@@ -73,10 +73,10 @@ def _first_object(text: JsonText, *, is_one_user: bool) -> Element:
         raise SourceError(text.source, problem)
     beginning, is_whole = text.beginning()
     if not is_one_user and not is_whole:  # Better than after reading the rest of it.
-        _check_object(beginning, text.source, "")
+        check_object(beginning, text.source, "")
     element = text.element()
     if not is_one_user and not text.peek_document():
-        _check_object(beginning, text.source, "")
+        check_object(beginning, text.source, "")
     return element
 
 
@@ -183,7 +183,7 @@ class _PathSearch:
         if start == b"[":
             yield from _array(text)
         elif start == b"{":
-            _check_object(text.beginning()[0], text.source, self.path)
+            check_object(text.beginning()[0], text.source, self.path)
             yield text.element()
         elif start:
             raise SourceError(text.source, f"{printable(self.path)} is not an array of objects")
@@ -198,7 +198,7 @@ class _PathSearch:
         return f"found {', '.join(shown[:_MAX_SHOWN])}{more}"
 
 
-def _check_object(content: bytes, source: str, path: str) -> None:
+def check_object(content: bytes, source: str, path: str) -> None:
     """Raise if the object that begins with *content* looks as if the users were inside it."""
     members: dict[str, Iterable[str] | None] = {}
     arrays: list[str] = []

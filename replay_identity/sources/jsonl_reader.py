@@ -1,14 +1,17 @@
 """Read JSON Lines: one object per line."""
 
+import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, Final, TypeGuard
 
 from .._json import parse_json, parse_leniently, parse_traits
-from ..errors import InvalidTraitsError
+from ..errors import InvalidTraitsError, SourceError
 from .conversion import RowConverter
-from .json_text import Element
+from .json_reader import check_object
+from .json_text import Element, JsonText
 from .lines import TOO_LONG, Line, not_utf8, without_mark
 from .rows import BadRow, Row
 
@@ -20,6 +23,8 @@ _TYPE_NAMES: Final[Mapping[type[object], str]] = {
     bool: "a boolean",
     type(None): "null",
 }
+# Lines that show what a file is.
+_MAX_FIRST: Final = 20
 _HINT: Final = "; write one JSON object per line"
 # A string that is, or may be, the name of an id under any spelling.
 _OTHER_ID: Final = re.compile(rb'"[ _-]*(?:u[ _-]*s[ _-]*e[ _-]*r|u)?[ _-]*i[ _-]*d[ _-]*"', re.IGNORECASE).search
@@ -28,14 +33,64 @@ _FIRST_FIELD: Final = re.compile(rb'\s*+\{\s*+"(user_id|uid|id)"\s*+:\s*+"([^"\\
 
 
 def json_rows(lines: Iterator[Line], converter: RowConverter) -> Iterator[Row | BadRow]:
-    """Yield a row for each line that is not blank."""
-    for number, content in lines:
+    """Yield a row for each line that is not blank.
+
+    Raises:
+        SourceError: The first lines show that the file is something else.
+    """
+    for number, content in _checked(lines, converter.source):
         if content is None:
             yield BadRow(number, number, TOO_LONG)
         else:
             row = json_row(content, converter, number, number, hint=_HINT)
             if row is not None:
                 yield row
+
+
+def _checked(lines: Iterator[Line], source: str) -> Iterator[Line]:
+    """Return *lines* if they may be JSON Lines. More than the first one is read only unless that is an object.
+
+    Raises:
+        SourceError: They are something else.
+    """
+    first = next(lines, None)
+    if first is None:
+        return lines
+    if first[1] is not None and _parse_object(first[1]) is not None:
+        return chain([first], lines)
+    beginning = [first, *islice(lines, _MAX_FIRST)]
+    contents = [content for _, content in beginning if content is not None and not content.isspace()]
+    if len(contents) > 1 and _parse_object(contents[0]) is None:
+        _check_first(contents, source)
+    return chain(beginning, lines)
+
+
+def _check_first(contents: Sequence[bytes], source: str) -> None:
+    """Raise SourceError if *contents*, the first lines, of which the first one is not an object, are not JSON Lines."""
+    if not any(content.lstrip().startswith(b"{") for content in contents):
+        may_be_csv = any(delimiter in contents[0] for delimiter in b",;\t|")
+        hint = "csv (--format csv)" if may_be_csv else "that of the file (--format)"
+        raise SourceError(source, f"is not JSON Lines: no line begins an object; set format to {hint}")
+    if all(_has_comma(content) for content in contents[:2]):
+        problem = (
+            "has a comma after each object; remove them, or put the objects in [ ] and set format to json (--format)"
+        )
+        raise SourceError(source, problem)
+    if all(_parse_object(content) is not None for content in contents[1:]):
+        return
+    text, line = (JsonText(io.BytesIO(), source, content) for content in (b"".join(contents), contents[0]))
+    if line.strict_fault() is not None or isinstance(line.find_end(), int) or text.strict_fault() is not None:
+        return  # Only this line is not valid.
+    beginning, is_whole = text.beginning()
+    if not is_whole or not text.buffer[len(beginning) :].strip():
+        check_object(beginning, source, "")
+    raise SourceError(source, "has an object over several lines; set format to json (--format json)")
+
+
+def _has_comma(content: bytes) -> bool:
+    """Return True if a comma, which belongs into an array, follows the object in *content*."""
+    stripped = content.rstrip()
+    return stripped.endswith(b",") and _parse_object(stripped[:-1]) is not None
 
 
 def json_row(

@@ -102,7 +102,7 @@ def rows_of(
         id_of: Returns what tells a user from all others, or None.
     """
     source = _PythonSource(rows, mapping, anonymous=anonymous, id_of=id_of)
-    return Rows(source.read(), source.read_ids, source.notes)
+    return Rows(source.notes.watch(source.read()), source.read_ids, source.notes)
 
 
 @attrs.frozen

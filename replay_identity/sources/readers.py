@@ -161,7 +161,7 @@ def _read_users(source: Source | Sequence[Source], options: _Options, notes: Sou
 
 def _rows_of(file: SourceFile, options: _Options, notes: SourceNotes) -> Generator[Row | BadRow]:
     converter = options.converter(file.name, notes, has_datetimes=file.format in _WITH_DATETIMES)
-    yield from _ROWS[file.format](file, converter, options)
+    yield from notes.watch(_ROWS[file.format](file, converter, options), file.name)
     converter.finish()
 
 
@@ -227,10 +227,11 @@ def _checked_delimiter(delimiter: str | None) -> str | None:
 def _query_rows(sql: str, database: str | Path | None, options: _Options, notes: SourceNotes) -> Iterator[Row | BadRow]:
     converter = options.converter(_QUERY, notes, has_datetimes=True)
     if database is not None and is_database(database):
-        yield from database_rows(sql, _QUERY, converter, database)
+        rows = database_rows(sql, _QUERY, converter, database)
     else:
         path = None if database is None else Path(database)
-        yield from _duckdb_reader().query_rows(sql, _QUERY, converter, path)
+        rows = _duckdb_reader().query_rows(sql, _QUERY, converter, path)
+    yield from notes.watch(rows)
     converter.finish()
 
 

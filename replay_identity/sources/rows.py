@@ -56,6 +56,7 @@ class SourceNotes:
         unreadable: Number of values that were left out because their cast failed, by field.
         left_out: Number of rows that the mapping's filter left out.
         selected: Number of rows that a filter did not leave out.
+        without_rows: The files that have no row, or "the source" if it is not a file.
         warnings: Sentences about what is valid and still likely to be a mistake; see `SourceInspection`.
     """
 
@@ -67,6 +68,7 @@ class SourceNotes:
     unreadable: Counter[str] = attrs.field(factory=Counter[str])
     left_out: int = 0
     selected: int = 0
+    without_rows: list[str] = attrs.field(factory=list[str])
     warnings: list[str] = attrs.field(factory=list[str])
     # Whether the rows of a file are all read.
     _has_unused: bool = attrs.field(default=False, init=False, eq=False)
@@ -88,9 +90,20 @@ class SourceNotes:
             without = self.without.intersection(without)
         self.unused, self.without, self._has_unused = dict(unused), set(without), True
 
+    def watch(self, rows: Iterator[T], source: str = "the source") -> Iterator[T]:
+        """Yield the *rows* of one *source*, and note if there are none."""
+        left_out = self.left_out
+        first = next(rows, None)
+        if first is not None:
+            yield first
+            yield from rows
+        elif self.left_out == left_out:
+            self.without_rows.append(source)
+
     def lines(self) -> list[str]:
         """Return the notes as sentences, without any value."""
         return [
+            *(f"{source} has no rows" for source in self.without_rows),
             *(f"column {printable(name)} is read as {field}" for name, field in self.own_fields.items()),
             *(f"column {printable(name)} is a trait, not the user's own field" for name in sorted(self.look_alikes)),
             *(
@@ -125,6 +138,7 @@ class SourceNotes:
             "unused": [printable(path) for path in self.unused],
             "unreadable": {printable(name): count for name, count in self.unreadable.items()},
             "left_out": self.left_out,
+            "without_rows": self.without_rows,
             "warnings": self.warnings,
         }
 

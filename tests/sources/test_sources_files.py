@@ -532,7 +532,7 @@ def test_a_bad_member_says_how_to_leave_it_out(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"README\.txt: expected a name ending in") as caught:
         find_files(path)
 
-    hint = f"; the archive also holds users.csv: to read one file of it, write zip://users.csv::{path}"
+    hint = "; the archive also holds users.csv: to read one file of it, write zip://users.csv:: before its name"
     assert str(caught.value).endswith(f"(--format){hint}")
 
 

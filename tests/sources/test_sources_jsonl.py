@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 
 from replay_identity import UserTraits
-from replay_identity.sources import BadRow, Row, lines, read_users
+from replay_identity.errors import SourceError
+from replay_identity.sources import BadRow, Row, SourceNotes, lines, read_users
+from replay_identity.sources.conversion import RowConverter
+from replay_identity.sources.jsonl_reader import json_rows
+from replay_identity.sources.lines import read_lines
 
 CANARY = "canary-7Q"
 
@@ -41,6 +45,73 @@ def test_skips_blank_lines_and_a_byte_order_mark() -> None:
 def test_an_empty_file_has_no_rows(content: bytes) -> None:
     """A lone byte order mark is not a bad row."""
     assert read(content) == []
+
+
+IN_CSV = "is not JSON Lines: no line begins an object; set format to csv (--format csv)"
+IN_LINES = "has an object over several lines; set format to json (--format json)"
+WITH_COMMAS = "has a comma after each object; remove them, or put the objects in [ ] and set format to json (--format)"
+ONE_OBJECT = 'is one object; its users may be in {path}: set path (--path {path}); if it is one user, set path to ""'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("id,plan\nu1,pro\n", IN_CSV),
+        ('\n"id";"plan"\n\nu1;pro\n', IN_CSV),
+        ("id\tplan\nu1\tpro\n", IN_CSV),
+        ("id\nu1\nu2\n", "is not JSON Lines: no line begins an object; set format to that of the file (--format)"),
+        ("7\n7\n", "is not JSON Lines: no line begins an object; set format to that of the file (--format)"),
+        ('{"id": 1},\n{"id": 2},\n{"id": 3}\n', WITH_COMMAS),
+        ('\n{"id": 1} , \r\n\n{"id": 2},\n', WITH_COMMAS),
+        ('{"users": [\n{"id": 1},\n{"id": 2}\n]}\n', ONE_OBJECT.format(path="users")),
+        ('{\n"users":\n[{"id": 1},\n{"id": 2}\n]}\n', ONE_OBJECT.format(path="users")),
+        ('{"a": {"b": [\n' + '{"id": 1},\n' * 100 + '{"id": 2}]}}', ONE_OBJECT.format(path="a.b")),
+        ('{\n  "id": 1,\n  "a": {\n    "b": 2\n  }\n}\n{\n  "id": 2\n}\n', IN_LINES),
+        ('{\n  "id": 1, "orders": [{"a": 1}]\n}\n{\n  "id": 2\n}\n', IN_LINES),
+        ('{"id": 1,\n"plan": "pro"}\n', IN_LINES),
+    ],
+)
+def test_other_formats_are_one_error(text: str, problem: str) -> None:
+    """They would be as many bad rows as lines, and some would be users."""
+    with pytest.raises(SourceError) as caught:
+        read(text.encode())
+
+    assert str(caught.value) == f"stream: {problem}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"id": 1, "a":\n',
+        '{"id": 1, "a\n',
+        '{"id": 1},\n',
+        '{"id" 1}\n',
+        "id,plan\n",
+        '"canary"\n',
+        '{"id": [1\n',
+    ],
+)
+def test_a_broken_first_line_is_a_bad_row(text: str) -> None:
+    """The lines below it are objects."""
+    rows = read(f'{text}{{"id": "u2"}}\n{{"id": "u3"}}\n'.encode())
+
+    assert [type(row) for row in rows] == [BadRow, Row, Row]
+
+
+def test_a_long_first_line_is_a_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It shows nothing."""
+    monkeypatch.setattr(lines, "MAX_LINE", 20)
+
+    assert [type(row) for row in read(b"x" * 50 + b'\n{"id": "u2"}\n{"id": "u3"}\n')] == [BadRow, Row, Row]
+
+
+def test_more_lines_are_read_only_if_the_first_is_none() -> None:
+    """A program that writes row by row would wait for its first row to be read."""
+    stream = io.BytesIO(b'{"id": "u1"}\nplan\n')
+    rows = json_rows(read_lines(stream, "users"), RowConverter("users", None, SourceNotes()))
+
+    assert next(rows) == Row(1, UserTraits("u1"))
+    assert stream.read() == b"plan\n"
 
 
 def test_accepts_anonymous_users_only_on_request() -> None:

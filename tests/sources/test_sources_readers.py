@@ -4,14 +4,14 @@ import io
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from replay_identity import InvalidTraitsError, UserTraits
 from replay_identity.errors import ConfigurationError, SourceError
 from replay_identity.mapping import RowMapping
-from replay_identity.sources import Row, nest_fields, read_users
+from replay_identity.sources import Row, nest_fields, read_query, read_rows, read_users
 from replay_identity.sources.lines import read_lines
 
 JSON = b'{"id": "u1"}\n'
@@ -50,7 +50,7 @@ def test_chooses_a_file_in_an_archive(tmp_path: Path) -> None:
         archive.writestr("users.csv", CSV)
     rows = read_users(f"zip://users.csv::{path}")
 
-    with pytest.raises(SourceError, match=f"orders.csv: has no column.*write zip://users.csv::{path}$"):
+    with pytest.raises(SourceError, match=r"orders\.csv: has no column.*write zip://users\.csv:: before its name$"):
         list(read_users(path))
     assert list(rows.read_ids()) == [USER.user_id]
     assert list(rows) == [Row(2, USER)]
@@ -216,13 +216,42 @@ def test_notes_what_a_preset_looks_for_in_vain(content: str, note: str) -> None:
 
 
 def test_notes_what_no_file_has(tmp_path: Path) -> None:
-    """One of several files is enough, and an empty one says nothing."""
+    """One of several files is enough, and an empty one says nothing of fields."""
     for name, content in [("a", '{"id": "u1"}'), ("b", ""), ("c", '{"id": "u2", "kind": "x"}'), ("d", '{"id": "u3"}')]:
         (tmp_path / f"{name}.jsonl").write_text(content)
     rows = read_users(str(tmp_path / "*.jsonl"), mapping=RowMapping(where={"kind": "y", "age": 5}, strict=False))
 
     assert list(rows) == []
-    assert rows.notes.lines() == ["3 rows left out by where", "where leaves out every row; no row has age"]
+    assert rows.notes.lines() == [
+        f"{tmp_path / 'b.jsonl'} has no rows",
+        "3 rows left out by where",
+        "where leaves out every row; no row has age",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(b"", "jsonl"), (b"\n \n", "jsonl"), (b"id,plan\n", "csv"), (b"[]", "json"), (b'{"users": []}', "json")],
+)
+def test_a_source_without_rows_is_noted(content: bytes, kind: Literal["jsonl", "csv", "json"]) -> None:
+    """The export of last night may be broken."""
+    rows = read_users(io.BytesIO(content), format=kind, path="users" if b"users" in content else None)
+    others = [read_rows([]), read_query("SELECT 1 AS id WHERE false")]
+
+    assert list(rows) == []
+    assert (rows.notes.lines(), rows.notes.has_problem) == (["stream has no rows"], False)
+    assert rows.notes.as_dict()["without_rows"] == ["stream"]
+    assert [[*other, *other.notes.lines()] for other in others] == [["the source has no rows"]] * 2
+
+
+def test_a_bad_row_is_a_row() -> None:
+    """And so is a row that the mapping leaves out."""
+    mapping = RowMapping(where={"plan": "pro"})
+    sources = [read_users(io.BytesIO(b"id,plan\n,pro\nu1,free\n"), format="csv", mapping=mapping) for _ in range(2)]
+    sources[1] = read_users(io.BytesIO(b"id,plan\nu1,free\n"), format="csv", mapping=mapping)
+
+    assert [len(list(rows)) for rows in sources] == [1, 0]
+    assert [rows.notes.without_rows for rows in sources] == [[], []]
 
 
 def test_a_stream_that_fails_is_a_source_error() -> None:
