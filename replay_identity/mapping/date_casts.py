@@ -186,11 +186,15 @@ class DateForm:
     @classmethod
     def of(cls, text: str) -> Self | None:
         """Return the form of *text*, or None if it is not a date with a year of four digits."""
-        orders = _formats(text, "%d", "%m"), _formats(text, "%m", "%d")
-        day_first, month_first = (form if form and _reads(form, text) else None for form in orders)
-        if not day_first and not month_first:
+        day_first, month_first = _formats(text, "%d", "%m"), _formats(text, "%m", "%d")
+        if day_first is None or month_first is None:
             return None
-        return cls("" if orders[0] == orders[1] else (orders[0] or "")[2], day_first, month_first)
+        if day_first == month_first:
+            return cls("", day_first, day_first) if _reads(day_first, text) else None
+        can_be_day, can_be_month = _reads(day_first, text), _reads(month_first, text)
+        if not can_be_day and not can_be_month:
+            return None
+        return cls(day_first[2], day_first if can_be_day else None, month_first if can_be_month else None)
 
 
 @lru_cache(maxsize=256)

@@ -68,6 +68,11 @@ _COMPACT_YEARS: Final = range(1900, 2100)
 _MAX_MISMATCHES: Final = 1000
 _INTEGER: Final = re.compile(r"-?([0-9]+)")
 _LONG_INTEGER: Final = 10
+_STARTS: Final[Mapping[Cast, re.Pattern[str]]] = {
+    "int": re.compile(r"-?[0-9]+$"),
+    "real": re.compile(r"-?[0-9][0-9.eE+-]*$"),
+    "date": re.compile(r"[0-9]{4}-[0-9]"),
+}
 _NAME_WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _IDENTIFIER_WORDS: Final = frozenset(
     {
@@ -599,9 +604,10 @@ def _is_plausible(cast: Cast, value: object, items: list[Any] | None) -> bool:
         return items is not None and _ITEM_TYPES[cast].issuperset(map(type, items))
     if cast == "bool":
         return isinstance(value, bool) or (isinstance(value, str) and value.lower() in _BOOLEANS)
-    if cast == "int":
-        return not isinstance(value, float | Decimal) and not (isinstance(value, str) and "." in value)
-    return True
+    if cast == "int" and (isinstance(value, float | Decimal) or (isinstance(value, str) and "." in value)):
+        return False
+    # Most texts are neither, and a cast that fails is slow.
+    return not isinstance(value, str) or cast not in _STARTS or _STARTS[cast].match(value) is not None
 
 
 def _is_plausible_text(cast: Cast, item: str) -> bool:
@@ -620,7 +626,10 @@ def _lacks_zone(value: object, cast: Cast) -> bool:
 def _can_be_cast(value: object, cast: Cast) -> bool:
     """Return True if *cast* accepts *value*, and the result is a valid trait."""
     try:
-        UserTraits(traits={"value": _CASTS[cast](value, "value")})
+        result = _CASTS[cast](value, "value")
+        # A date may be none in UTC, and a list may have invalid items; to check is slow.
+        if not isinstance(result, str | int | float):
+            UserTraits(traits={"value": result})
     except InvalidTraitsError:
         return False
     return True

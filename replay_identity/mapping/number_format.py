@@ -35,6 +35,7 @@ _PARTS: Final = re.compile(r"-?(?P<before>[^\d\s-]*)\s*-?[0-9](?:.*[0-9])?\s*(?P
 # Other numbers of that many digits have separators only if they are identifiers.
 _LONG_NUMBER: Final = 10
 _MAX_UNITS: Final = 10
+_DIGITS: Final = re.compile(r"[1-9][0-9]{0,14}")
 # No number is longer, and searching more would be slow.
 _MAX_LENGTH: Final = 100
 
@@ -145,6 +146,8 @@ class NumberForms:
 
     def add(self, text: str, is_number: Callable[[str], bool]) -> None:
         """Keep the ways that also read *text*, as a number that *is_number* accepts."""
+        if _DIGITS.fullmatch(text):
+            return  # All ways read the same number.
         unit = _find_unit(text) if self._classes else None
         if unit is None or len(self.units) > _MAX_UNITS:
             self._classes = {}
@@ -152,11 +155,12 @@ class NumberForms:
         if unit:
             self.units.add(unit)
         read = {way: _format(*way, unit).read(text) for way in self._classes}
+        numbers = {number for number in read.values() if number is not None and is_number(number)}
         classes: dict[tuple[int, str], int] = {}
         self._classes = {
             way: classes.setdefault((self._classes[way], number), len(classes))
             for way, number in read.items()
-            if number is not None and is_number(number) and not (way[1] in {" ", "'"} and _is_long(number))
+            if number in numbers and not (way[1] in {" ", "'"} and _is_long(number))
         }
         self._fractions |= {way for way in self._classes if not (read[way] or "").lstrip("-").isdigit()}
 
