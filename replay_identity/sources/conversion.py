@@ -27,6 +27,8 @@ _VALUE: Final = re.compile(
 _SURE_VALUE: Final = re.compile(r"[^@\s]+@[^@\s]+|[-+]?[0-9][0-9.,:/-]*|true|false", re.IGNORECASE)
 # How alike a name must be to be a misspelling, where it need not be one.
 _MISTAKEN: Final = 0.8
+NAME_COLUMN: Final = "name it in the header"
+_RENAME: Final = "rename or remove all but one"
 _SET_USER_ID: Final = 'name it in a mapping: user_id = "…" (--mapping)'
 
 
@@ -275,7 +277,7 @@ class RowConverter:
     def _check_duplicates(self, names: Sequence[str]) -> None:
         duplicates = [printable(name) for name, count in Counter(names).items() if count > 1]
         if duplicates:
-            raise SourceError(self.source, f"has the column {', '.join(duplicates)} more than once")
+            raise SourceError(self.source, f"has the column {', '.join(duplicates)} more than once; {_RENAME}")
 
     def _check_mapping(self, names: Sequence[str], targets: Collection[str]) -> None:
         """Raise if the mapping names a column that there is not; the fields of an object are looked for in the rows."""

@@ -13,11 +13,13 @@ from .._paths import FieldPath
 from .._text import pluralize
 from ..errors import SourceError, printable
 from ..traits import plain_name
-from .conversion import RowConverter, above_header
+from .conversion import NAME_COLUMN, RowConverter, above_header
 from .lines import MAX_LINE, TOO_LONG, Line, not_utf8
 from .rows import BadRow, Row
 
 _DELIMITERS: Final = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+# The rest of a quoted cell, up to the end of a line in which it is not closed.
+_UNCLOSED: Final = re.compile(r'[^"]*+(?:""[^"]*+)*+')
 # A quoted cell, which may go on in the next line.
 _QUOTED: Final = re.compile(r'"[^"]*(?:""[^"]*)*(?:"|$)')
 # The first line with which Excel writes and reads the delimiter.
@@ -76,7 +78,8 @@ def csv_ids(lines: Iterator[Line], source: str, converter: RowConverter, *, deli
         SourceError: The header is not valid, or the delimiter cannot be told from it.
     """
     table = _Table.open(lines, source, converter, delimiter)
-    columns = [(index, path) for index, path in enumerate(table.columns) if converter.decides_id(path)]
+    indexed = zip(table.indexes, table.columns, strict=True)
+    columns = [(index, path) for index, path in indexed if converter.decides_id(path)]
     if not columns:
         return
     end = columns[-1][0] + 1
@@ -92,12 +95,34 @@ def csv_ids(lines: Iterator[Line], source: str, converter: RowConverter, *, deli
 
 @attrs.define
 class _Record:
-    """The text of one record, which may span several lines; None if it is too long."""
+    """A record, which may span several lines.
+
+    Attributes:
+        line: Number of its first line.
+        last_line: Number of its last line.
+        text: Its text, or None if it is too long.
+        is_closed: Whether its last quote is closed.
+        quote_line: Number of the line in which the quote of the last cell that goes on in the next line is opened.
+    """
 
     line: int
     last_line: int
     text: str | None = attrs.field(repr=False)
     is_closed: bool = True
+    quote_line: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.quote_line = self.line
+
+    def bad_row(self, problem: str) -> BadRow:
+        """Return the bad row that this is.
+
+        Of a cell over several lines, it says where it begins: its quote may be one too many, and its lines other rows.
+        """
+        if self.last_line > self.line:
+            count = self.last_line - self.quote_line + 1
+            problem = f"{problem}; the quote that is opened in line {self.quote_line} takes in {count:,} lines"
+        return BadRow(self.line, self.last_line, problem)
 
 
 @attrs.frozen
@@ -109,9 +134,10 @@ class _Table:
         delimiter: The character between cells.
         header: The names of the columns, without empty ones at the end, as `plain_name` returns them.
         starts: How these names start.
-        id_index: Index of the column of the user id, or 0.
+        id_index: Index of the column of the user id, or of the first one with a name.
         id_name: Its name as the header has it.
-        columns: The path of the field in each column.
+        indexes: The indexes of the columns that have a name.
+        columns: The path of the field in each of them.
         keeps_empty: Whether an empty cell of a column is kept, because it is an invalid id.
         records: The records below the header that are not blank.
     """
@@ -122,6 +148,7 @@ class _Table:
     starts: frozenset[str]
     id_index: int
     id_name: str
+    indexes: tuple[int, ...]
     columns: tuple[FieldPath, ...]
     keeps_empty: tuple[bool, ...]
     records: Iterator[_Record] = attrs.field(repr=False)
@@ -140,23 +167,43 @@ class _Table:
             raise SourceError(source, "is empty; expected a first line with the names of the columns")
         names = _names(first, delimiter, source)
         # Titles above the header have fewer cells than the rows.
-        rest = list(islice(records, 1 if len(names) > 1 else _MAX_TITLES))
+        rest = list(islice(records, 1 if len(names) > 1 and all(names) else _MAX_TITLES))
         _check_first(rest, len(names), delimiter, converter)
-        columns = _columns(first, names, delimiter, chain(rest, records), converter)
+        _check_unnamed(rest, names, delimiter, source)
+        columns = _columns(first, list(filter(None, names)), delimiter, chain(rest, records), converter)
         keeps_empty = tuple(path.name in converter.id_paths for path in columns)
         header = list(map(plain_name, names))
-        id_index = keeps_empty.index(True) if any(keeps_empty) else 0
+        indexes = tuple(index for index, name in enumerate(names) if name)
+        id_index = indexes[keeps_empty.index(True) if any(keeps_empty) else 0]
         return cls(
             source=source,
             delimiter=delimiter,
             header=header,
-            starts=frozenset({_SEP_START, *(name[:_START] for name in header)}),
+            starts=frozenset({_SEP_START, *(name[:_START] for name in header if name)}),
             id_index=id_index,
             id_name=names[id_index],
+            indexes=indexes,
             columns=columns,
             keeps_empty=keeps_empty,
             records=chain(rest, records),
         )
+
+
+def _check_unnamed(records: Sequence[_Record], names: Sequence[str], delimiter: str, source: str) -> None:
+    """Raise SourceError if one of the first *records* has a value in a column without a name."""
+    for record in records:
+        cells = _cells(record, delimiter)
+        if isinstance(cells, str) or len(cells) < len(names):
+            continue
+        for index, (cell, name) in enumerate(zip(cells, names, strict=False)):
+            if cell and not name:
+                raise SourceError(source, f"column {index + 1} has values, but no name; {_unnamed_hint(index, names)}")
+
+
+def _unnamed_hint(index: int, names: Sequence[str]) -> str:
+    if not any(names[1::2]):
+        return f"if the delimiter has several characters, {_SQL_HINT}"
+    return f"{NAME_COLUMN}, or, if it is the index of a data frame, export without it" if index == 0 else NAME_COLUMN
 
 
 def _columns(
@@ -234,12 +281,14 @@ def _is_quoted_whole(cells: Sequence[str], record: _Record, delimiter: str) -> b
 def _row(record: _Record, table: _Table, converter: RowConverter) -> Row | BadRow | None:
     cells = _cells(record, table.delimiter)
     if isinstance(cells, str):
-        return BadRow(record.line, record.last_line, cells)
+        return record.bad_row(cells)
     if len(cells) > 1 and not any(cells):
         return None
     problem = _problem(cells, record, table)
     if problem is not None:
-        return BadRow(record.line, record.last_line, problem)
+        return record.bad_row(problem)
+    if len(cells) > len(table.columns):
+        cells = [cells[index] for index in table.indexes]
     row: dict[str, Any] = {}
     has_nulls = converter.has_mapping
     for path, keeps_empty, cell in zip(table.columns, table.keeps_empty, cells, strict=True):
@@ -257,7 +306,7 @@ def _problem(cells: list[str], record: _Record, table: _Table) -> str | None:
     Raises:
         SourceError: They are another header.
     """
-    text, count = record.text or "", len(table.columns)
+    text, count = record.text or "", len(table.header)
     if _may_be_header(cells, text, table) and (problem := _header_problem(cells, text, table)) is not None:
         return problem
     if len(cells) != count and not _trim(cells, count):
@@ -266,17 +315,36 @@ def _problem(cells: list[str], record: _Record, table: _Table) -> str | None:
         problem = f"has {pluralize(len(cells), 'cell')}, but the header has {count}"
         is_quoted = "'" in text or (len(cells) == 1 and '"' in text)
         return f"{problem}; {_SQL_HINT}" if is_quoted else problem
+    return _cell_problem(cells, text, table)
+
+
+def _cell_problem(cells: Sequence[str], text: str, table: _Table) -> str | None:
+    """Return what is wrong with one of *cells*, of which there are as many as columns."""
+    count = len(cells)
+    if count > len(table.columns) and (problem := _unnamed_problem(cells, table)) is not None:
+        return problem
     if "\0" in text:
         return "has a zero byte; if the file is UTF-16, set encoding (--encoding)"
     if not text.isascii() and _NOT_UTF8.search(text):
         index = next(index for index, cell in enumerate(cells) if _NOT_UTF8.search(cell))
-        return f"{printable(table.columns[index].name)}: {_not_utf8(text)}"
+        return f"{_shown_column(index, table)}: {_not_utf8(text)}"
     if count == 1 and text.partition(_BYTE_ORDER_MARK)[2].strip():
         return "has a byte order mark inside; if files were joined, pass them one by one"
     user_id = cells[table.id_index]
     if user_id.startswith(_NO_ID) or (count == 1 and (";" in user_id or "\t" in user_id)):
-        return f"{printable(table.columns[table.id_index].name)}: {_id_problem(user_id)}"
+        return f"{_shown_column(table.id_index, table)}: {_id_problem(user_id)}"
     return None
+
+
+def _unnamed_problem(cells: Sequence[str], table: _Table) -> str | None:
+    for index, (cell, name) in enumerate(zip(cells, table.header, strict=True)):
+        if cell and not name:
+            return f"has a value in column {index + 1}, which has no name in the header"
+    return None
+
+
+def _shown_column(index: int, table: _Table) -> str:
+    return printable(table.columns[table.indexes.index(index)].name)
 
 
 def _id_problem(user_id: str) -> str:
@@ -319,7 +387,7 @@ def _header_problem(cells: list[str], text: str, table: _Table) -> str | None:
     id_name = table.header[table.id_index]
     # Two letters may be a value: "id" is a country.
     is_header = id_name in (names if len(id_name) > _MAX_CODE else names[table.id_index : table.id_index + 1])
-    if is_header or (len(names) > 1 and set(names).issubset(table.header)):
+    if is_header or (len(names) > 1 and "" not in names and set(names).issubset(table.header)):
         raise SourceError(table.source, "has another header further down; if files were joined, pass them one by one")
     return None
 
@@ -389,11 +457,8 @@ def _names(header: _Record, delimiter: str, source: str) -> list[str]:
         del names[-1]
     if any(map(_NOT_UTF8.search, names)):
         raise SourceError(source, f"the header is {_not_utf8(header.text or '')}")
-    if not all(names):
-        hint = "" if names[0] else "; if it is the index of a data frame, export without it"
-        if names[0] and not any(names[1::2]):
-            hint = f"; if the delimiter has several characters, {_SQL_HINT}"
-        raise SourceError(source, f"column {names.index('') + 1} has no name{hint}")
+    if not names:
+        raise SourceError(source, "the header has no names")
     if names[0].startswith("#"):
         raise SourceError(source, f"begins with a comment; {_SQL_HINT}")
     if header.text is not None and _RULER.fullmatch(header.text):
@@ -431,6 +496,8 @@ def _complete(record: _Record, lines: Iterator[Line], delimiter: str) -> None:
         if '"' in text and not _ends_in_quotes(f'"{text}', delimiter):
             record.is_closed = True
             break
+        if '"' in text and not _UNCLOSED.fullmatch(text):
+            record.quote_line = number
     record.text = "".join(parts) if size <= MAX_LINE else None
 
 

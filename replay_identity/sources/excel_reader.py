@@ -13,16 +13,16 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from difflib import get_close_matches
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 
 from .._paths import FieldPath
 from ..errors import ConfigurationError, SourceError, printable
-from .conversion import RowConverter, above_header
+from .conversion import NAME_COLUMN, RowConverter, above_header
 from .rows import BadRow, Row
 
 _OLE2: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -51,6 +51,8 @@ _INVISIBLE: Final = re.compile(r"\[(?:\$-[^\]]*|[A-Za-z]+[0-9]*)\]|_.|\*.|\\?\s"
 # A format that shows a whole number by its digits, with at least as many as the first group has zeros.
 _PLAIN_FORMAT: Final = re.compile(r"General|@|[#?,]*((?:0[,0]*)?)(?<!,)(?:\.[0#?]*)?", re.IGNORECASE)
 _MAX_TITLES: Final = 20
+# The number and the values of a row.
+_SheetRow: TypeAlias = tuple[int, tuple[object, ...]]
 
 
 @attrs.frozen
@@ -113,8 +115,8 @@ def excel_rows(path: Path, source: str, converter: RowConverter, *, sheet: str |
         ConfigurationError: openpyxl is not installed.
     """
     with contextlib.closing(read_sheet(path, source, sheet=sheet)) as rows:
-        header = _Header.read(rows, source, converter)
-        for number, values in rows:
+        header, rest = _Header.read(rows, source, converter)
+        for number, values in rest:
             problem = header.problem(values)
             row = (
                 converter.convert(header.fields(values, converter), number)
@@ -133,8 +135,8 @@ def excel_ids(path: Path, source: str, converter: RowConverter, *, sheet: str | 
         ConfigurationError: openpyxl is not installed.
     """
     with contextlib.closing(read_sheet(path, source, sheet=sheet)) as rows:
-        header = _Header.read(rows, source, converter)
-        for _, values in rows:
+        header, rest = _Header.read(rows, source, converter)
+        for _, values in rest:
             if header.problem(values) is None:
                 user_id = converter.find_id(header.fields(values, converter))
                 if user_id is not None:
@@ -156,8 +158,10 @@ class _Header:
     ids: frozenset[int]
 
     @classmethod
-    def read(cls, rows: Iterator[tuple[int, tuple[object, ...]]], source: str, converter: RowConverter) -> "_Header":
-        """Read the header.
+    def read(
+        cls, rows: Iterator[_SheetRow], source: str, converter: RowConverter
+    ) -> "tuple[_Header, Iterator[_SheetRow]]":
+        """Return the header, and the rows below it.
 
         Raises:
             SourceError: There is none, or it is not valid.
@@ -170,17 +174,21 @@ class _Header:
                 raise SourceError(source, f"the header, column {_letters(index)}: {value.problem}")
         names = _names(values)
         indexes = [index for index, name in enumerate(names) if name]
+        first = [] if all(names) else list(islice(rows, _MAX_TITLES))
+        for _, cells in first:
+            for index, (cell, name) in enumerate(zip(cells, names, strict=False)):
+                if cell is not None and not name:
+                    raise SourceError(source, f"column {_letters(index)} has values, but no name; {NAME_COLUMN}")
         try:
             paths = converter.columns([names[index] for index in indexes])
         except SourceError:
-            for number, titles in islice(rows, _MAX_TITLES):
+            for number, titles in islice(chain(first, rows), _MAX_TITLES):
                 if converter.is_header(_names(titles)):
                     raise SourceError(source, above_header(number)) from None
             raise
         columns = dict(zip(indexes, paths, strict=True))
-        return cls(
-            names, columns, frozenset(index for index, path in columns.items() if path.name in converter.id_paths)
-        )
+        ids = frozenset(index for index, path in columns.items() if path.name in converter.id_paths)
+        return cls(names, columns, ids), chain(first, rows)
 
     def problem(self, values: Sequence[object]) -> str | None:
         """Return what is wrong with a row, or None."""

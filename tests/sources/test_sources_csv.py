@@ -21,6 +21,11 @@ QUOTED_WHOLE = "is in quotes as a whole, so that it is one cell; remove the quot
 CANARY = "canary-7Q"
 
 
+def quote(line: int, count: object) -> str:
+    """Return what is said of a quote that is opened in that *line*."""
+    return f"; the quote that is opened in line {line} takes in {count} lines"
+
+
 def read(content: bytes) -> list[Row | BadRow]:
     """Return the rows of *content*."""
     return list(read_users(io.BytesIO(content), format="csv"))
@@ -80,21 +85,25 @@ def test_cells_may_hold_commas_quotes_and_line_breaks() -> None:
         ),
         (
             b'id,a\nu1,"x\n\xff"\nu2,x\n',
-            ["lines 2 to 3: a: not valid UTF-8; set encoding, perhaps to windows-1252 (--encoding)", "u2"],
+            [
+                f"lines 2 to 3: a: not valid UTF-8; set encoding, perhaps to windows-1252 (--encoding){quote(2, 2)}",
+                "u2",
+            ],
         ),
         (b"id,a\nu1\nu2,x\n", ["line 2: has 1 cell, but the header has 2", "u2"]),
         (b"id,a\nu1,canary-7Q,x\nu2,x\n", ["line 2: has 3 cells, but the header has 2", "u2"]),
-        (b'id,a\nu1,"canary-7Q\nu2,x\n', ["lines 2 to 3: has a quote that is never closed"]),
+        (b'id,a\nu1,"canary-7Q\nu2,x\n', [f"lines 2 to 3: has a quote that is never closed{quote(2, 2)}"]),
         (
             b'id,a\nu1,"canary-7Q" x\nu2,x\n',
             [f"line 2: {STRAY_QUOTE}", "u2"],
         ),
         (
             b'id,a\nu1,"canary-7Q\nu2,x\nu3,"x"\nu4,x\n',
-            [f"lines 2 to 4: {STRAY_QUOTE}", "u4"],
+            [f"lines 2 to 4: {STRAY_QUOTE}{quote(2, 3)}", "u4"],
         ),
         (b'id,a\nu1,5" screen\nu2,x\n', ["u1", "u2"]),
-        (b'id,a\nu1,"x\ny","z\n1"\nu2,x\n', ["lines 2 to 4: has 3 cells, but the header has 2", "u2"]),
+        (b'id,a\nu1,"x\ny","z\n1"\nu2,x\n', [f"lines 2 to 4: has 3 cells, but the header has 2{quote(3, 2)}", "u2"]),
+        (b'id,a\nu1,"x""\n""y\n1\nu2,x\n', [f"lines 2 to 5: has a quote that is never closed{quote(2, 4)}"]),
     ],
 )
 def test_a_bad_row_does_not_affect_others(content: bytes, expected: list[str]) -> None:
@@ -110,7 +119,7 @@ def test_a_cell_above_the_csv_limit_is_one_bad_row() -> None:
     text = b"u9,stolen\n" * 1_000_000
 
     assert shown(b'id,bio\nu1,"' + text + b'"\nu2,x\n') == [
-        "lines 2 to 1000002: has a cell of more than 131,072 characters",
+        f"lines 2 to 1000002: has a cell of more than 131,072 characters{quote(2, '1,000,001')}",
         "u2",
     ]
     assert csv.field_size_limit() == limit
@@ -120,7 +129,10 @@ def test_an_oversized_row_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> Non
     """It is skipped to its end without filling the memory."""
     monkeypatch.setattr(csv_reader, "MAX_LINE", 30)
 
-    assert shown(b'id,bio\nu1,"' + b"u9,stolen\n" * 9 + b'"\nu2,x\n') == ["lines 2 to 11: is longer than 32 MiB", "u2"]
+    assert shown(b'id,bio\nu1,"' + b"u9,stolen\n" * 9 + b'"\nu2,x\n') == [
+        f"lines 2 to 11: is longer than 32 MiB{quote(2, 10)}",
+        "u2",
+    ]
 
 
 def test_an_oversized_line_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +141,10 @@ def test_an_oversized_line_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("replay_identity.sources.lines.MAX_LINE", 30)
 
     assert shown(b"id,bio\nu1," + b"x" * 50 + b"\nu2,x\n") == ["line 2: is longer than 32 MiB", "u2"]
-    assert shown(b'id,bio\nu1,"x\n' + b"x" * 50 + b'\n"\nu2,x\n') == ["lines 2 to 4: is longer than 32 MiB", "u2"]
+    assert shown(b'id,bio\nu1,"x\n' + b"x" * 50 + b'\n"\nu2,x\n') == [
+        f"lines 2 to 4: is longer than 32 MiB{quote(2, 3)}",
+        "u2",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -137,13 +152,21 @@ def test_an_oversized_line_is_one_bad_row(monkeypatch: pytest.MonkeyPatch) -> No
     [
         (b"", "is empty; expected a first line with the names of the columns"),
         (b"\n\n", "is empty; expected a first line with the names of the columns"),
-        (b"id,plan,id,plan\n", "has the column id, plan more than once"),
-        (b"id,plan,,seats\n", "column 3 has no name"),
+        (b"id,plan,id,plan\n", "has the column id, plan more than once; rename or remove all but one"),
+        ("\xa0,\n".encode(), "the header has no names"),
+        (b"id,plan,,seats\nu1,,x,\n", "column 3 has values, but no name; name it in the header"),
+        (b"id,,plan,x\n" + b"u1\n" * 19 + b"u2,x,,\n", "column 2 has values, but no name; name it in the header"),
         (
-            b"id||plan\n",
-            f"column 2 has no name; if the delimiter has several characters, {SQL_HINT}",
+            b"id||plan\nu1|x|pro\n",
+            f"column 2 has values, but no name; if the delimiter has several characters, {SQL_HINT}",
         ),
-        (b",id\n", "column 1 has no name; if it is the index of a data frame, export without it"),
+        (
+            b",id\n1,u1\n",
+            (
+                "column 1 has values, but no name; name it in the header, or, if it is the index of a data frame, "
+                "export without it"
+            ),
+        ),
         (b"id;plan,seats\nu1;pro\n", f"the header has commas and semicolons; {SET_DELIMITER}"),
         (b"id\tplan|seats\n", f"the header has tabs and vertical bars; {SET_DELIMITER}"),
         (b"id,company,company.id\n", "column company.id: cannot be nested in company, which has a value of its own"),
@@ -285,6 +308,36 @@ def test_ignores_the_blank_cells_of_spreadsheets() -> None:
 def test_a_value_without_a_column_is_a_bad_row() -> None:
     """Nothing says what it means."""
     assert shown(b"id,plan,\nu1,pro,x\n") == ["line 2: has 3 cells, but the header has 2"]
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("id,,plan", "{},{},pro"),
+        (",id,plan", "{1},{0},pro"),
+        (" ,id,,plan,", ",{},{},pro"),
+        ("id,plan,,", "{},pro,,{}"),
+    ],
+)
+def test_an_empty_column_without_a_name_is_ignored(tmp_path: Path, header: str, row: str) -> None:
+    """Below the first rows, a value in it is a bad row."""
+    rows = [row.format(f"u{number}", "") for number in range(30)]
+    path = tmp_path / "users.csv"
+    path.write_text("\n".join([header, *rows, row.format("u30", "x"), header, ",,,", *rows]))
+
+    found = list(read_users(path))
+
+    users = [each.user for each in found if isinstance(each, Row)]
+    assert users == [UserTraits(f"u{number}", traits={"plan": "pro"}) for number in range(30)] * 2
+    assert [each.line for each in found if isinstance(each, BadRow)] == [32, 33]
+    assert {*read_users(path).read_ids()} >= {user.user_id for user in users}
+
+
+def test_names_the_cell_that_is_not_utf8() -> None:
+    """Columns without a name count."""
+    assert shown(b"id,,plan\nu1,,\xff\n") == [
+        "line 2: plan: not valid UTF-8; set encoding, perhaps to windows-1252 (--encoding)"
+    ]
 
 
 @pytest.mark.parametrize("ruler", ["----+------", "|---|:---:|", "-----|-----"])

@@ -134,7 +134,7 @@ def test_a_mapping_works_as_for_files(path: Path) -> None:
         ("SELECT json_extract('{}', 'canary7Q') AS id", "cannot be read: JSON path error near …"),
         ("SELECT abs(-9223372036854775808) AS id", "cannot be read: integer overflow"),
         ("SELECT raise(abort, 'canary7Q') AS id", "cannot be read: SQLITE_ERROR"),
-        ("SELECT 1 AS a, 2 AS a", "has the column a more than once"),
+        ("SELECT 1 AS a, 2 AS a", "has the column a more than once; rename or remove all but one"),
     ],
 )
 def test_reports_invalid_queries(path: Path, sql: str, problem: str) -> None:

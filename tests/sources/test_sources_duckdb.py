@@ -229,7 +229,7 @@ def test_opens_databases_read_only(tmp_path: Path) -> None:
             'SELECT "canary-7Q" FROM (SELECT 1 AS id) t',
             "the query is not valid: Binder Error: Referenced column … not found in FROM clause; did you mean id?",
         ),
-        ("SELECT 1 AS a, 2 AS a", "has the column a more than once"),
+        ("SELECT 1 AS a, 2 AS a", "has the column a more than once; rename or remove all but one"),
     ],
 )
 def test_reports_invalid_queries(sql: str, problem: str) -> None:

@@ -542,7 +542,7 @@ def test_leaves_out_rows_that_the_mapping_leaves_out(path: Path) -> None:
     ("header", "expected"),
     [
         (["user_id", "=A1"], "the header, column B: has a formula without a value"),
-        (["user_id", "plan", "plan"], "has the column plan more than once"),
+        (["user_id", "plan", "plan"], "has the column plan more than once; rename or remove all but one"),
         (["plan", "tier"], "has no column for the user id; found plan, tier"),
     ],
 )
@@ -554,6 +554,20 @@ def test_a_header_that_is_not_valid_is_an_error(path: Path, header: list[Any], e
         rows(path)
 
     assert caught.value.problem.startswith(expected)
+
+
+def test_a_value_without_a_name_is_an_error(path: Path) -> None:
+    """In the first rows; further down it is a bad row, and an empty column is ignored, as in CSV."""
+    header, empty, full = [" ", "id", None, "plan "], [None, "u1", None, "pro"], [None, "u1", "x"]
+
+    write(path, [header, *[empty] * 19, full])
+    with pytest.raises(SourceError, match="column C has values, but no name; name it in the header"):
+        rows(path)
+    write(path, [header, *[empty] * 20, full])
+    assert [str(row) for row in rows(path)[19:]] == [
+        str(Row(21, UserTraits("u1", traits={"plan": "pro"}))),
+        "line 22: has a value in column C, which has no name in the header",
+    ]
 
 
 def test_a_chosen_sheet_without_cells_is_an_error(path: Path) -> None:

@@ -179,7 +179,7 @@ def test_reads_the_users_of_a_table(database: str) -> None:
         ("SELECT 1 / (id - 7) AS id FROM users", "cannot be read: division by zero (SQLSTATE 22012)"),
         ("SELECT 'a' ~ '(canary7Q'", "cannot be read: invalid regular expression: … (SQLSTATE 2201B)"),
         ("SELECT pg_read_file('canary7Q') AS id", "cannot be read: UndefinedFile (SQLSTATE 58P01)"),
-        ("SELECT 1 AS a, 2 AS a", "has the column a more than once"),
+        ("SELECT 1 AS a, 2 AS a", "has the column a more than once; rename or remove all but one"),
     ],
 )
 def test_reports_invalid_queries(database: str, sql: str, problem: str) -> None:

@@ -688,7 +688,7 @@ def test_an_index_is_no_column() -> None:
 )
 def test_a_column_name_is_unique(frame: Any) -> None:
     """As in a file."""
-    assert source_problem(frame) == "has the column id more than once"
+    assert source_problem(frame) == "has the column id more than once; rename or remove all but one"
 
 
 @pytest.mark.parametrize("columns", [[0, 1], ["id", 5], [("id", "a"), ("id", "b")], ["id", None]])
