@@ -34,12 +34,13 @@ _MAX_CODE: Final = 2
 # Of a cell and of a name, that many characters are compared first: almost all rows differ there already.
 _START: Final = 3
 _SEP_START: Final = "sep"
+_JSON: Final = re.compile(r'\s*(?:\[\s*$|\[?\s*\{\s*(?:"|\}|$))')
 _MAX_TITLES: Final = 20
 # Bytes that are not UTF-8 are decoded to these, so that they affect only the cell that they are in.
 _NOT_UTF8: Final = re.compile("[\udc80-\udcff]")
 _FOR_PEOPLE: Final = "is a table printed for people, not CSV; export it as CSV, in psql with \\copy … csv header"
-# No id begins like that: in other dialects, text is in single quotes, and spreadsheets mark text by ' or =".
-_NO_ID: Final = ("'", '="')
+# No id begins like that: in other dialects, text is in single quotes, and spreadsheets mark text by ' or =.
+_NO_ID: Final = ("'", "=")
 _QUOTED_WHOLE: Final = "is in quotes as a whole, so that it is one cell; remove the quotes around each line"
 _SET_DELIMITER: Final = "set delimiter to the character between cells (--delimiter)"
 # What may be between the names of several columns, in a name.
@@ -449,6 +450,8 @@ def _find_delimiter(header: str, source: str) -> str:
 
 
 def _names(header: _Record, delimiter: str, source: str) -> list[str]:
+    if _JSON.match(header.text or ""):  # Its values must not be listed as names of columns.
+        raise SourceError(source, "is JSON instead of CSV; set format to jsonl or json (--format)")
     cells = _cells(header, delimiter)
     if isinstance(cells, str):
         raise SourceError(source, f"the header {cells}")

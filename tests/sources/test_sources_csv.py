@@ -384,14 +384,18 @@ def test_a_header_with_other_columns_ends_the_file(header: str) -> None:
         ("# exported\nid,plan\nu1,pro\n", "begins with a comment"),
         ("Report: users\n2026-11-30\nid,plan\nu1,pro\n", "line 3 looks like the header"),
         ("Users\nfrom, to\n2026-11-01,2026-11-30\n", "has more cells below the first line than in it"),
+        ('{"id":"canary-7Q"}\n', "is JSON instead of CSV; set format to jsonl or json"),
+        ('[{"id":"canary-7Q"},\n', "is JSON instead of CSV; set format to jsonl or json"),
+        ("[\n  {\n", "is JSON instead of CSV; set format to jsonl or json"),
         ("+----+------+\n| id | plan |\n+----+------+\n", "is a table printed for people"),
     ],
 )
 def test_lines_before_the_header_are_refused(text: str, problem: str) -> None:
     """Also where no id is needed."""
     for anonymous in (False, True):
-        with pytest.raises(SourceError, match=problem):
+        with pytest.raises(SourceError, match=problem) as caught:
             next(read_users(io.BytesIO(text.encode()), format="csv", anonymous=anonymous))
+        assert CANARY not in str(caught.value)
 
 
 def test_a_header_below_titles_is_named_by_its_line() -> None:
@@ -489,6 +493,7 @@ def test_blank_rows_may_come_before_the_header() -> None:
     [
         (b"id,a\n'00123,x\nu2,x\n", "id: has single quotes around it, or one before it"),
         (b'id,a\n"=""00123""",x\nu2,x\n', "id: is a formula of a spreadsheet"),
+        (b"id,a\n=1+1,x\nu2,x\n", "id: is a formula of a spreadsheet"),
         (b"id\nu1;pro\nu2\n", f"id: has a delimiter that the header does not have; {SET_DELIMITER}"),
         (b"id\nu1\tpro\nu2\n", f"id: has a delimiter that the header does not have; {SET_DELIMITER}"),
         (b"sep=,\nid,a\nsep=,\nu2,x\n", "is a line that belongs above the header"),
