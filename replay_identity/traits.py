@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
+from math import isfinite
 from typing import Any, Final, Literal, Self, TypeAlias, cast, get_args
 from uuid import UUID
 
@@ -77,6 +78,8 @@ def _id_problem(value: object) -> str:
         return "the id is null"
     if isinstance(value, str):
         return "the id is empty"
+    if not (value.is_finite() if isinstance(value, Decimal) else not isinstance(value, float) or isfinite(value)):
+        return "expected an id as text or as a whole number, got NaN or an infinity"
     if isinstance(value, float | Decimal):
         return 'expected an id as text or as a whole number; if its numbers are whole, set cast = "int" for the field'
     return "expected an id as text or as a whole number"

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Collection
 from collections.abc import Set as AbstractSet
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from ..errors import ConfigurationError
@@ -43,7 +44,11 @@ _PLACEHOLDERS: Final = frozenset(
         *("true", "false"),  # A condition in place of the id: `user && user.id`.
         *("-1", "0x0"),  # "Not found", and a pointer to nothing.
         *("n/a", "n.a.", "#n/a"),  # Written by people and by spreadsheets.
-        *("#null!", "#value!", "#ref!", "#name?", "#div/0!", "#num!", "#error!"),  # The errors of spreadsheets.
+        # The errors of spreadsheets.
+        *("#null!", "#value!", "#ref!", "#name?", "#div/0!", "#num!", "#error!", "#spill!", "#calc!", "#field!"),
+        *("#blocked!", "#busy!", "#connect!", "#external!", "#python!", "#unknown!", "#getting_data"),
+        # Fields put together without anything between them. Shorter ones, such as "nana", may be names.
+        *("".join(words) for count in (2, 3) for words in product(("null", "none", "undefined"), repeat=count)),
         *("infinity", "-infinity", "+infinity", "-inf", "+inf"),  # A number that is out of range; "inf" may be a name.
         "\\n",  # NULL in a dump of PostgreSQL or MySQL, where it is written with a capital N.
         # Written by people for "nothing", and what is empty as text.
@@ -53,7 +58,7 @@ _PLACEHOLDERS: Final = frozenset(
     )
 )
 # In lower case, "nat" may be a name.
-_PLACEHOLDERS_IN_THIS_CASE: Final = frozenset({"NaT"})
+_PLACEHOLDERS_IN_THIS_CASE: Final = frozenset({"NaT", "NaNNaN", "NaNNaNNaN", "NaTNaT"})
 _NULL: Final = "|".join(map(re.escape, _NULLS))
 # How templates call an id.
 _NAME: Final = (
@@ -61,7 +66,7 @@ _NAME: Final = (
     r"[ _.-]*)*(?:id|uid|uuid|guid|identifier|user|email)(?:[ _-]here)?"
 )
 _PATTERN: Final = re.compile(
-    rf"(?:{_NULL})(?:[\s_|:;,./+-]+(?:{_NULL}))+"  # Fields put together without a look at them.
+    rf"(?:{_NULL})(?:[\s_|:;,./+@-]+(?:{_NULL}))+"  # Fields put together without a look at them.
     r"|[+-]?0+(?:[.,]0*)?"  # The zero value of a number, also padded; databases count ids from 1.
     r"|\[object \w+\]"  # JavaScript's text of any object.
     r"|#+"  # A cell too narrow for its number.

@@ -371,5 +371,7 @@ def _list_columns(names: Sequence[str]) -> str:
     """Return which columns there are; if there may be no header, their names are values and are not shown."""
     if any(map(_VALUE.fullmatch, names)):
         return f"found {pluralize(len(names), 'column')}, but the first line looks like a row instead of a header"
+    if not names:
+        return "found no columns"
     more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
     return f"found {', '.join(map(printable, names[:_MAX_LISTED]))}{more}"

@@ -44,6 +44,8 @@ _LIKELY: Final = 0.6
 # Words of Western Europe, decoded as Cyrillic, have letters of both scripts. Words in Cyrillic have not.
 _MIXED_WORD: Final = re.compile(r"[A-Za-z][\u0400-\u04ff]|[\u0400-\u04ff][A-Za-z]")
 _FOREIGN_WORD: Final = re.compile(r"[^\x00-\x7f]{2,}")
+# In these places, ISO 8859 has control characters that no text has, and the encodings of Windows have characters.
+_CONTROL: Final = re.compile(r"[\x80-\x9f]")
 _QUOTED: Final = re.compile(r'"[^"]*"')
 
 
@@ -193,14 +195,21 @@ def _decoded(stream: io.BufferedReader, encoding: str, name: str, *, has_bare_re
         except UnicodeError:
             decoder.setstate(state)
             text, is_valid = _valid_start(decoder, chunk), False
+        if is_valid and codecs.lookup(encoding).name.startswith("iso8859") and (control := _CONTROL.search(text)):
+            text, is_valid = text[: control.start()], False
         text = text.replace("\r", "\n") if has_bare_returns else text
         line += text.count("\n")
         if text:
             yield text.encode("utf-8", "surrogatepass")
         if not is_valid:
-            likely = likely_encoding(chunk)
+            likely = likely_encoding(chunk) or _likely_utf_8(chunk)
             hint = "set encoding to that of the file" if likely in {None, encoding} else f"perhaps it is {likely}"
             raise SourceError(name, f"line {line} is not valid {encoding}; {hint}")
+
+
+def _likely_utf_8(chunk: bytes) -> str | None:
+    """Return UTF-8 if *chunk*, which is not valid in another encoding, is valid in it."""
+    return None if chunk.isascii() or _decode_start(chunk, _UTF_8) is None else _UTF_8
 
 
 def _valid_start(decoder: codecs.IncrementalDecoder, chunk: bytes) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Final, TypeGuard
 
+import attrs
+
 from .._json import parse_json, parse_leniently, parse_traits
 from ..errors import InvalidTraitsError, SourceError
 from .conversion import RowConverter
@@ -116,11 +118,32 @@ def json_row(
 
 
 def element_rows(elements: Iterator[Element], converter: RowConverter) -> Iterator[Row | BadRow]:
-    """Yield a row for each element of a JSON document."""
-    for line, last_line, content in elements:
-        row = BadRow(line, last_line, TOO_LONG) if content is None else json_row(content, converter, line, last_line)
-        if row is not None:
-            yield row
+    """Yield a row for each element of a JSON document. A bad row has its number if it shares a line with others."""
+    held: BadRow | None = None  # Until it is known whether the next element is on the same line.
+    previous = 0
+    try:
+        for number, (line, last_line, content) in enumerate(elements, 1):
+            if held is not None:
+                yield _numbered(held, number - 1) if line == previous else held
+            held = None
+            row = (
+                BadRow(line, last_line, TOO_LONG) if content is None else json_row(content, converter, line, last_line)
+            )
+            if isinstance(row, BadRow) and line != previous:
+                held = row
+            elif row is not None:
+                yield _numbered(row, number) if isinstance(row, BadRow) else row
+            previous = last_line
+    except SourceError:
+        if held is not None:
+            yield held
+        raise
+    if held is not None:
+        yield held
+
+
+def _numbered(row: BadRow, number: int) -> BadRow:
+    return attrs.evolve(row, problem=f"element {number:,}: {row.problem}")
 
 
 def json_ids(lines: Iterable[bytes], converter: RowConverter) -> Iterator[str]:

@@ -34,6 +34,7 @@ PLACEHOLDERS = (
     *("NULL", "nan", "#N/A", "n.a.", "unknown", "Anonymous User", "anonymous_user", "not-set", "NOT_AUTHENTICATED"),
     *("(null)", "<null>", "<NA>", '"null"', "'None'", "[undefined]", "{null}", "`nil`", "( null )", '"(null)"'),
     *("undefined undefined", "null-null", "None|nil", "null_undefined", "nan,nan", "null::null", "NA/NA"),
+    *("undefinedundefined", "NullNull", "nonenull", "nullundefinednull", "NaNNaN", "null@null", "#SPILL!", "#CALC!"),
     *("", " ", "\t\n", "\u200b", "\ufeff", '""', "''", '" "', "-", "--", "\u2014", "?", "[]", "{}", "()", "(blank)"),
     *(" null", "null\n", "\ufeffnull", "null\u200b", "\u00a0null\u2060", "null\0"),
     *("-1", "0.0", "-0", "-Infinity", "Infinity", "-nan", "#REF!", "#DIV/0!", "########", "\\N", "NaT"),

@@ -883,6 +883,20 @@ def test_reads_any_encoding_that_is_given(tmp_path: Path, encoding: str, rows: s
     assert text(find(path, encoding=encoding)).decode() == rows * 9_999
 
 
+@pytest.mark.parametrize("given", ["latin-1", "iso-8859-15", "L1"])
+@pytest.mark.parametrize(
+    ("written", "letters"), [("windows-1252", "5 \u20ac"), ("windows-1252", "\u2026"), ("utf-8", "\u00c0 \u00df")]
+)
+def test_control_characters_are_another_encoding(tmp_path: Path, given: str, written: str, letters: str) -> None:
+    """In Latin-1 they would pass as text that nobody sees."""
+    path = write(tmp_path / "u.csv", f"id,name\nu1,Zoe\nu2,{letters}\n".encode(written))
+
+    with find(path, encoding=given).open_text() as stream:
+        assert stream.readline() == b"id,name\n"
+        with pytest.raises(SourceError, match=f"line 3 is not valid iso8859-.*; perhaps it is {written}"):
+            stream.read()
+
+
 @pytest.mark.parametrize("lines", [1, 2, 9_999])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_invalid_bytes_are_reported_with_their_line(tmp_path: Path, lines: int, end: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from replay_identity.errors import SourceError
-from replay_identity.sources import json_text
+from replay_identity.sources import BadRow, json_text, read_users
 from replay_identity.sources.json_reader import read_elements
 
 CANARY = "canary-7Q"
@@ -610,3 +610,33 @@ def test_keeps_little_of_a_document_in_memory() -> None:
 
     assert count == 200_001
     assert peak < len(content) / 2
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('[{"id": null}, {"id": "u"}, {"id": null}]', ["line 1: element 1", None, "line 1: element 3"]),
+        (
+            '[{"id": "u"}, {"id": null},\n{"id": null}, {"id": null}]',
+            [None, "line 1: element 2", "line 2: element 3", "line 2: element 4"],
+        ),
+        ('[\n{"id": null},\n{"id": null}\n]', ["line 2: id", "line 3: id"]),
+        ('[{"id": null},\n{"id": "u"}]', ["line 1: id", None]),
+        ('[{"id": null,\n"a": 1}, {"id": null}]', ["lines 1 to 2: element 1", "line 2: element 2"]),
+        ('{"id": null} {"id": null}', ["line 1: element 1", "line 1: element 2"]),
+        ('[{"id": null}]', ["line 1: id"]),
+        ('[{"id": null} 7', ["line 1: id", "error"]),
+        ('[{"id": null}, {"id": "u"} 7', ["line 1: element 1", None, "error"]),
+        ('[{"id": "u"} 7', [None, "error"]),
+    ],
+)
+def test_a_bad_row_beside_others_has_its_number(content: str, expected: list[str | None]) -> None:
+    """Their lines do not tell them apart."""
+    found: list[str | None] = []
+    try:
+        for row in read_users(io.BytesIO(content.encode()), format="json"):
+            found.append(": ".join(str(row).split(": ")[:2]) if isinstance(row, BadRow) else None)  # noqa: PERF401
+    except SourceError:
+        found.append("error")
+
+    assert found == expected

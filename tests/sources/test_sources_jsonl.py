@@ -173,6 +173,8 @@ def test_keeps_integers_of_more_than_64_bits(number: int) -> None:
         (b'{"id": "u", "a": ' + b"7" * 5000 + b"}", "line 1: has a number with too many digits"),
         (b'{"id": "u", "a": ' + b"7" * 600 + b"}", "line 1: traits.a: expected an integer of at most 400 digits"),
         (b'{"a": ' * 100_000 + b"1" + b"}" * 100_000, "line 1: nested too deeply"),
+        (b'{"id": NaN}', "line 1: id: expected an id as text or as a whole number, got NaN or an infinity"),
+        (b'{"id": -Infinity}', "line 1: id: expected an id as text or as a whole number, got NaN or an infinity"),
         (b'{"id": true}', "line 1: id: expected an id as text or as a whole number"),
         (b'{"user_id": null, "id": "7"}', "line 1: user_id: the id is null"),
         (b'{"userId": null, "id": "7"}', "line 1: user_id: the id is null"),

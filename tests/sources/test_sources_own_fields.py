@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from replay_identity import UserTraits
 from replay_identity.errors import SourceError
 from replay_identity.mapping import FieldRule, RowMapping
-from replay_identity.sources import BadRow, Row, Rows, read_rows, read_users
+from replay_identity.sources import BadRow, Row, Rows, SourceNotes, read_rows, read_users
+from replay_identity.sources.conversion import RowConverter
 
 # Without type stubs.
 pl: Any = importlib.import_module("polars")
@@ -399,3 +400,9 @@ def test_the_id_may_be_inside_a_text_with_json(tmp_path: Path) -> None:
         "line 3: p: expected JSON",
         "line 4: has no user id; expected one in p.id",
     ]
+
+
+def test_a_source_without_columns_says_so() -> None:
+    """As an empty frame has none."""
+    with pytest.raises(SourceError, match="has no column for the user id; found no columns; name it in a mapping"):
+        RowConverter("the rows", None, SourceNotes()).columns([])
