@@ -58,8 +58,10 @@ def infer_command(
     users = _resolve_source(sources or (), source_options, settings)
     with open_reader(users) as reader, spinner("read") as advance:
         rows = reader.rows()
-        inference = infer_mapping(_collect_bad_rows(track(rows, advance), bad_rows))
-    comments = {path: str(inferred) for path, inferred in inference.properties.items()}
+        inference = infer_mapping(
+            _collect_bad_rows(track(rows, advance), bad_rows), mapping=source_options.row_mapping()
+        )
+    comments = {inference.given.source_path(path): str(found) for path, found in inference.properties.items()}
     inferred_mapping = mapping_text(inference.mapping(), comments)
     if output != STDOUT or not json:
         _write(inferred_mapping, output)

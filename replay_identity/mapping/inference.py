@@ -193,6 +193,11 @@ class PropertyInference:
         """Whether a person must decide on the type."""
         return self.cast == "any" and self.looks_like != "any"
 
+    def in_time_zone(self) -> "PropertyInference":
+        """Return what is inferred for a mapping that has a time zone."""
+        is_decided = self.policy is InferencePolicy.NO_TIME_ZONE
+        return PropertyInference(self.users, self.choices[0], self.conflicts) if is_decided else self
+
     @property
     def caveats(self) -> str:
         """The policy, the choices and the conflicts as text; empty if there are none."""
@@ -213,9 +218,11 @@ class Inference:
     The fields ``user_id``, ``name`` and ``email`` are always strings and are not inspected.
 
     Attributes:
+        given: The mapping with which the users were read, which the inferred one extends.
         uninspected: Number of values in fields beyond the first 1,000.
     """
 
+    given: RowMapping = attrs.field(factory=RowMapping)
     uninspected: int = attrs.field(init=False, default=0)
     _stats: dict[str, "FieldStats"] = attrs.field(init=False, factory=dict[str, "FieldStats"])
     _parents: set[str] = attrs.field(init=False, factory=set[str])
@@ -242,19 +249,19 @@ class Inference:
     @property
     def properties(self) -> Mapping[str, PropertyInference]:
         """The inferred types by dotted path, in the order in which the fields first occurred."""
-        return {path: self._property(path, stats) for path, stats in self._stats.items()}
+        found = {path: self._property(path, stats) for path, stats in self._stats.items()}
+        return found if self.given.timezone is None else {path: each.in_time_zone() for path, each in found.items()}
 
     def mapping(self) -> RowMapping:
-        """Return a mapping that gives each field its type and accepts every row seen."""
-        return RowMapping(
-            fields={
-                path: inferred.rule
-                for path, inferred in self.properties.items()
-                if inferred.cast != "any"
-                or inferred.is_undecided
-                or ("." in path and inferred.policy is not InferencePolicy.NOT_ADDRESSABLE)
-            }
-        )
+        """Return the given mapping with a type for each field; it accepts every row seen."""
+        rules = {
+            path: inferred.rule
+            for path, inferred in self.properties.items()
+            if inferred.cast != "any"
+            or inferred.is_undecided
+            or ("." in path and inferred.policy is not InferencePolicy.NOT_ADDRESSABLE)
+        }
+        return self.given.with_rules(rules)
 
     def _property(self, path: str, stats: "FieldStats") -> PropertyInference:
         if path in self._not_addressable or not _can_have_rule(path):

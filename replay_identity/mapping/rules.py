@@ -154,7 +154,7 @@ class FieldRule:
                 "drop", "the field is dropped, so no other setting can apply to it", "remove drop or the other settings"
             )
         for setting in ("rename", "default", "on_error") if self.cast == "none" else ():
-            if getattr(self, setting) != attrs.fields_dict(FieldRule)[setting].default:
+            if setting in self.settings:
                 raise ConfigurationError(setting, "cannot be set with the cast none, which leaves no value")
         if self.on_error == "absent" and self.cast == "any":
             raise ConfigurationError("on_error", "needs a cast", "set cast, which tells what the value should be")
@@ -162,6 +162,12 @@ class FieldRule:
         for setting in ("decimal", "thousands", "strip"):
             self._check_casts(setting, _NUMBER_CASTS)
         self.find_cast(None)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The settings that are not the default."""
+        defaults = {field.name: field.default for field in attrs.fields(FieldRule)}
+        return {name: value for name, default in defaults.items() if (value := getattr(self, name)) != default}
 
     def find_cast(self, zone: tzinfo | None) -> CastFunction:
         """Return the function that casts the field's values; *zone* applies to datetimes without a time zone.
@@ -174,7 +180,7 @@ class FieldRule:
         return find_cast(self.cast, zone, formats=formats, numbers=None if numbers == NumberFormat() else numbers)
 
     def _check_casts(self, setting: str, casts: frozenset[str]) -> None:
-        if getattr(self, setting) != attrs.fields_dict(FieldRule)[setting].default and self.cast not in casts:
+        if setting in self.settings and self.cast not in casts:
             raise ConfigurationError(setting, f"is only for the casts {', '.join(sorted(casts))}", "set cast")
 
 
@@ -328,6 +334,29 @@ class RowMapping:
                 raise ConfigurationError(f"fields.{printable(path)}.rename", problem)
             targets[target] = path, rule
         return targets
+
+    def source_path(self, trait: str) -> str:
+        """Return the path in a row of the field that becomes *trait*, or is in the object that becomes its parent."""
+        for target in reversed(prefixes(trait)):
+            if target in self.targets:
+                return self.targets[target][0] + trait.removeprefix(target)
+        return trait
+
+    def with_rules(self, rules: Mapping[str, FieldRule]) -> Self:
+        """Return the mapping with *rules* for traits that it gives; a field that has a cast keeps its rule."""
+        fields = dict(self.fields)
+        for trait, rule in rules.items():
+            path = self.source_path(trait)
+            given = fields.get(path, FieldRule())
+            if given.cast == "any":
+                fields[path] = attrs.evolve(rule, **{**given.settings, "nulls": self._all_nulls(given, rule)})
+        return attrs.evolve(self, fields=fields)
+
+    def _all_nulls(self, given: FieldRule, added: FieldRule) -> tuple[str, ...] | None:
+        """Return the texts that mean null by the rule *given*, or by the mapping if it has none, or by another rule."""
+        if added.nulls is None:
+            return given.nulls
+        return tuple(sorted({*(self.nulls if given.nulls is None else given.nulls), *added.nulls}))
 
     @property
     def respelled(self) -> Mapping[str, str]:

@@ -114,12 +114,16 @@ def read_query(
     return Rows(_query_rows(sql, database, options, notes), notes=notes)
 
 
-def infer_mapping(rows: Iterable[Row | BadRow | RowLike | FrameLike] | FrameLike) -> Inference:
-    """Return the types inferred from the users in *rows*, which `read_users` or `read_rows` returned, or can read.
+def infer_mapping(
+    rows: Iterable[Row | BadRow | RowLike | FrameLike] | FrameLike, *, mapping: RowMapping | None = None
+) -> Inference:
+    """Return the types inferred from the users in *rows*. Bad rows are ignored.
 
-    Bad rows are ignored.
+    Args:
+        rows: What `read_users` or `read_rows` returned, or anything that `read_rows` can read.
+        mapping: The mapping with which they were read, which the inferred one then extends.
     """
-    inference = Inference()
+    inference = Inference(mapping or RowMapping())
     for row in rows_of(rows, anonymous=True):
         if isinstance(row, Row):
             inference.add(row.user, row.line)

@@ -1,6 +1,7 @@
 """`replay-identity infer`."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from replay_identity.cli.row_report import MAX_BAD_ROWS
 from replay_identity.emulator import Fault
 from replay_identity.mapping import inference as inference_module
 from replay_identity.mapping import load_mapping
-from replay_identity.sources import BadRow, infer_mapping, read_users
+from replay_identity.sources import BadRow, Row, infer_mapping, read_users
 
 ROWS = "user_id,seats,zip,plan\nu1,4711,10115,pro\nu2,secret7,20095,free\nu3,3,30159,\nu4,5,04109,pro\n"
 
@@ -148,3 +149,58 @@ def test_a_missing_file_needs_no_settings(run: RunCommand) -> None:
 
     assert result.code == 2
     assert "nowhere.jsonl" in result.err
+
+
+GIVEN = """\
+user_id = "Kunde"
+timezone = "Europe/Berlin"
+nulls = ["-"]
+[fields."Plan Name"]
+rename = "plan"
+[fields.secret]
+drop = true
+[fields.props]
+cast = "json"
+[fields.Seats]
+rename = "seats"
+"""
+TABLE = """\
+Kunde,Plan Name,Seats,joined,props,secret,score
+k1,pro,43,2024-01-02 03:04:05,"{""n"": ""5""}",canary,NULL
+k2,free,-,2024-02-13 03:04:05,"{""n"": ""7""}",canary,-
+k3,free,-,2024-02-13 03:04:05,"{""n"": ""7""}",canary,5
+"""
+SEGMENT = """\
+{"type": "identify", "userId": "u1", "traits": {"plan": "pro", "seats": "43"}}
+{"type": "track", "userId": "u1", "event": "x", "properties": {"a": 1}}
+"""
+
+
+@pytest.mark.usefixtures("vendors")
+@pytest.mark.parametrize(
+    ("name", "content", "options", "traits"),
+    [
+        (
+            "a.csv",
+            TABLE,
+            ["--mapping", "given.toml"],
+            {"plan": "pro", "seats": 43, "joined": datetime(2024, 1, 2, 2, 4, 5, tzinfo=UTC), "props": {"n": 5}},
+        ),
+        ("a.jsonl", SEGMENT, ["--preset", "segment"], {"plan": "pro", "seats": 43}),
+    ],
+)
+def test_the_given_mapping_is_extended(
+    run: RunCommand, name: str, content: str, options: list[str], traits: dict[str, object]
+) -> None:
+    """What it drops stays out, and its names are kept, so that the result reads the same file."""
+    Path("given.toml").write_text(GIVEN, encoding="utf-8")
+    Path(name).write_text(content, encoding="utf-8")
+
+    assert run("infer", name, *options, "--output", "all.toml").code == 0
+
+    rows = list(read_users(name, mapping=load_mapping("all.toml")))
+    assert next(row.user.traits for row in rows if isinstance(row, Row)) == traits
+    assert not [row for row in rows if isinstance(row, BadRow)]
+    # Once more, it changes nothing.
+    assert run("infer", name, "--mapping", "all.toml", "--output", "again.toml").code == 0
+    assert load_mapping("again.toml") == load_mapping("all.toml")
