@@ -13,12 +13,40 @@
 No message contains a trait value, a user id or a key. Messages name the field or the setting instead.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
 import attrs
 
 MAX_SHOWN: Final = 100
+_URL: Final = re.compile(
+    r"(?P<protocol>[a-z][a-z0-9+.-]+)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL
+)
+_HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[^:@\[\]\\]*)(:[0-9]*)?", re.IGNORECASE)
+URL_HINT: Final = "write a URL as protocol://user:password@host/path, and / ? # @ in a password as %2F %3F %23 %40"
+# Their URLs have no password, and their files may have an @ in the name.
+_WITHOUT_PASSWORD: Final = frozenset({"s3", "s3a", "gs", "gcs", "file", "memory"})
+# What a mistyped URL or the settings of a connection have, and hardly any name of a file.
+_MAY_BE_SECRET: Final = re.compile(
+    r"://|:(?! ).*@|^[\w+.-]+//.*@|\?[\w.-]+=|(password|passwd|pwd|secret|token)\s*=", re.IGNORECASE | re.DOTALL
+)
+
+
+def shown_source(name: str) -> str:
+    """Return the *name* of a source without user, password and settings: of a URL the protocol, host and path at most.
+
+    Where a password may have characters that a URL must not have, or if the URL is mistyped, nothing of it is shown.
+    """
+    url = _URL.fullmatch(name)
+    if url is None:
+        return "…" if _MAY_BE_SECRET.search(name) else name
+    protocol, authority, path = url["protocol"], url["authority"], url["path"]
+    hosts = authority.rpartition("@")[2]
+    can_have_password = ":" in authority or protocol.lower() not in _WITHOUT_PASSWORD
+    if (can_have_password and "@" in path + url["rest"]) or not all(map(_HOST.fullmatch, hosts.split(","))):
+        return f"{protocol}://…"
+    return printable(f"{protocol}://{hosts}{path}")
 
 
 class ReplayIdentityError(Exception):
@@ -69,11 +97,11 @@ class SourceError(ReplayIdentityError):
     """A source of users cannot be read.
 
     Attributes:
-        source: Name of the file.
+        source: Name of the file, or URL without the user, the password and the settings.
         problem: What is wrong, without the file's content.
     """
 
-    source: str
+    source: str = attrs.field(converter=shown_source)
     problem: str
 
     def __str__(self) -> str:

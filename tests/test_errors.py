@@ -15,7 +15,7 @@ from replay_identity import (
     ReplayIdentityError,
     UserTraits,
 )
-from replay_identity.errors import MAX_SHOWN, NotAcceptedError, SourceError, printable
+from replay_identity.errors import MAX_SHOWN, NotAcceptedError, SourceError, printable, shown_source
 
 ALL: list[tuple[ReplayIdentityError, str]] = [
     (ConfigurationError("api_key", "is missing", "set IT"), "api_key: is missing; set IT"),
@@ -136,3 +136,66 @@ def test_any_name_can_be_shown(name: str) -> None:
 
     assert len(shown) <= MAX_SHOWN
     assert shown.isprintable()
+
+
+SECRET = "canary7Q"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("https://host/a.csv", "https://host/a.csv"),
+        ("https://host", "https://host"),
+        ("https://host:8080/a@b.csv", "https://…"),
+        (f"https://host/a.csv?key={SECRET}", "https://host/a.csv"),
+        (f"https://host/a.csv#{SECRET}", "https://host/a.csv"),
+        (f"https://host?{SECRET}/a@b", "https://…"),
+        (f"https://user:{SECRET}@host:8080/a.csv", "https://host:8080/a.csv"),
+        (f"https://{SECRET}@host/a.csv", "https://host/a.csv"),
+        (f"https://user:a@{SECRET}@host/a.csv", "https://host/a.csv"),
+        (f"https://user:a/{SECRET}@host/a.csv", "https://…"),
+        (f"https://user:1?{SECRET}@host/a.csv", "https://…"),
+        (f"https://token/{SECRET}@host/a.csv", "https://…"),
+        (f"https://user:{SECRET}", "https://…"),
+        (f"zip://a.csv::https://user:{SECRET}@host/a.zip", "zip://…"),
+        ("s3://bucket/a@b.csv", "s3://bucket/a@b.csv"),
+        ("s3://bucket/a\n.csv", "s3://bucket/a\\u000a.csv"),
+        ("https://[::1]:80/a.csv", "https://[::1]:80/a.csv"),
+        ("postgresql:///app", "postgresql:///app"),
+        (f"postgresql://u:{SECRET}@h1:5432,h2:5432/app?sslmode=require", "postgresql://h1:5432,h2:5432/app"),
+        (f"postgresql://u:ge#{SECRET}@host/app", "postgresql://…"),
+        (f"postgresql://u:ge/{SECRET}@/app?host=x", "postgresql://…"),
+        (f"postgresql://app:{SECRET}@[h/x", "postgresql://…"),
+        (f"https:/user:{SECRET}@host/a.csv", "…"),
+        (f"postgresql:user:{SECRET}@host", "…"),
+        (f"postgres//user:{SECRET}@host", "…"),
+        (f"postgres//{SECRET}@host", "…"),
+        (f"user:{SECRET}@host/a.csv", "…"),
+        (f"jdbc:postgresql://host/app?password={SECRET}", "…"),
+        (f"https:\\\\user:{SECRET}@host\\a.csv", "…"),
+        (f" https://user:{SECRET}@host/a.csv", "…"),
+        (f"https/host/a.csv?key={SECRET}", "…"),
+        (f"host=db PASSWORD = {SECRET}", "…"),
+        ("C:/data/users.csv", "C:/data/users.csv"),
+        ("users-?.csv", "users-?.csv"),
+        ("country=DE/users@host.csv", "country=DE/users@host.csv"),
+        ("users.zip: a@b.csv", "users.zip: a@b.csv"),
+    ],
+)
+def test_a_shown_source_has_no_secrets(name: str, shown: str) -> None:
+    """Where a password may have characters that a URL must not have, nothing is shown."""
+    assert shown_source(name) == shown
+    assert SourceError(name, "is empty").source == shown
+
+
+@given(
+    st.sampled_from(["https://", "postgresql://", "https:/", "postgres:", "postgres//", "//", ""]),
+    st.sampled_from(["", "/x.csv", "?x=1", "/app?x=1#y"]),
+    st.text("aZ1:/?#@%[]&= ", max_size=8).map(str.strip),
+)
+def test_a_password_is_never_shown(beginning: str, end: str, password: str) -> None:
+    """Whatever its characters, and however the URL is mistyped."""
+    name = f"{beginning}user:{password}{SECRET}@host{end}"
+
+    assert SECRET not in shown_source(name)
+    assert shown_source(shown_source(name)) == shown_source(name)

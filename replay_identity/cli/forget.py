@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias, get_args
 
 import typer
@@ -41,11 +40,11 @@ UserIdsArgument: TypeAlias = Annotated[
     list[str] | None, typer.Argument(metavar="USER_ID...", help="The ids of the users in your application.")
 ]
 FromOption: TypeAlias = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--from",
         metavar="FILE",
-        help="A file with an id on each line, or a file of users in any format that `sync` reads; - for stdin.",
+        help="A file or URL with an id on each line, or with users in any format that `sync` reads; - for stdin.",
     ),
 ]
 EmailsOption: TypeAlias = Annotated[
@@ -72,7 +71,7 @@ def forget_command(  # noqa: PLR0913  # One for each option.
     json: options.JsonOption = False,
 ) -> None:
     """Delete users in the ledger and at every vendor, and print receipts; ask once for confirmation first."""
-    if file is not None and str(file) == "-" and not yes:
+    if file == "-" and not yes:
         raise typer.BadParameter(
             "standard input is read for ids, so nobody can be asked; pass --yes", param_hint="--yes"
         )

@@ -16,7 +16,7 @@ from platformdirs import user_state_path
 from ..adapters.protocols import SupportsRead
 from ..bulk.options import DeliveryOptions
 from ..config import Settings, load_ledger_path, load_settings
-from ..errors import LedgerError, SourceError
+from ..errors import LedgerError, SourceError, shown_source
 from ..ledger import Ledger
 from ..mapping import RowMapping
 from ..migration import FileSource, MigrationSource, RowReader, VendorSource
@@ -210,7 +210,9 @@ def resolve_source(
 
 def file_source(names: Sequence[str], options: SourceOptions, *, anonymous: bool = False) -> FileSource:
     """Return the users of the files *names*, or of the query on them."""
-    return FileSource(", ".join(names), prefetch_first(read_rows(names, options, anonymous=anonymous)))
+    return FileSource(
+        ", ".join(map(shown_source, names)), prefetch_first(read_rows(names, options, anonymous=anonymous))
+    )
 
 
 def must_be_file(name: str, options: SourceOptions) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import attrs
@@ -15,6 +15,7 @@ from ..errors import InvalidTraitsError
 from ..sources import BadRow
 from ..sources.files import find_files
 from ..sources.lines import TOO_LONG, read_lines
+from ..sources.remote import URL_SETTINGS, is_url
 from ..traits import USER_ID_KEYS, own_field
 from .exit_codes import ExitCode
 from .inputs import read_rows
@@ -27,6 +28,16 @@ _COMPRESSED_SUFFIXES: Final = frozenset({".gz", ".gzip", ".zst", ".zstd", ".bz2"
 _MAX_PROBLEMS: Final = 20
 # A line of a table, of JSON Lines or of comments.
 _IN_TABLE: Final = re.compile(r"[,;\t{]|^#")
+_QUOTES: Final = frozenset("\"'`´‘’‚“”„«»‹›")  # noqa: RUF001  # The quotes that people type.
+# Names of columns with ids, by their last word: customer_id, customerId, Kundennummer.
+_HEADER: Final = re.compile(
+    r"(?i:(.*[\W_])?(id|ids|uid|uuid|guid|key|number|no|nr|identifier)\.?|.*[a-z](nummer|kennung|schlüssel|numéro))"
+    r"|(?i:users?|user ?names?|logins?|customers?|accounts?|e-?mails?|names?)|.*[a-z]I[dD]s?"
+)
+# A name in letters, above ids that all begin like u1, cus_1 or 4711.
+_WORDS: Final = re.compile(r"([A-Z]?[a-zà-öø-ÿ]+|[A-Z]+)([ _-]([A-Z]?[a-zà-öø-ÿ]+|[A-Z]+))*")
+_NUMBERED: Final = re.compile(r"[^\W\d_]{0,3}[_-]?[0-9]")
+_IS_HEADER: Final = "this looks like a header; remove it, or pass --format csv; if it is an id, pass it as an argument"
 
 
 @attrs.frozen
@@ -47,7 +58,7 @@ class ListedUser:
 
 
 def list_users(
-    user_ids: Sequence[str], file: Path | None, source: SourceOptions, emails: Sequence[str]
+    user_ids: Sequence[str], file: str | None, source: SourceOptions, emails: Sequence[str]
 ) -> list[ListedUser]:
     """Return the users in the arguments, then those in *file* or the query, then the e-mail addresses; each once.
 
@@ -93,35 +104,43 @@ def _exit_with(problems: Sequence[str]) -> None:
     raise typer.Exit(ExitCode.USAGE)
 
 
-def _users_in_rows(file: Path | None, source: SourceOptions) -> Iterator[ListedUser]:
+def _users_in_rows(file: str | None, source: SourceOptions) -> Iterator[ListedUser]:
     has_only_encoding = source == SourceOptions(encoding=source.encoding)
-    if file is not None and has_only_encoding and (str(file) == "-" or _suffix(file) in _LIST_SUFFIXES):
+    if file is not None and has_only_encoding and (file == "-" or _suffix(file) in _LIST_SUFFIXES):
         return _ids_in_lines(file, source.encoding)
     return _ids_of_rows(file, source)
 
 
-def _suffix(file: Path) -> str:
-    name = Path(file.name.lower())
+def _suffix(file: str) -> str:
+    name = PurePosixPath(URL_SETTINGS.sub("", file.lower()) if is_url(file) else Path(file).name.lower())
     while name.suffix in _COMPRESSED_SUFFIXES:
         name = name.with_suffix("")
     return name.suffix
 
 
-def _ids_of_rows(file: Path | None, source: SourceOptions) -> Iterator[ListedUser]:
-    for row in read_rows([] if file is None else [str(file)], source):
+def _ids_of_rows(file: str | None, source: SourceOptions) -> Iterator[ListedUser]:
+    for row in read_rows([] if file is None else [file], source):
         if isinstance(row, BadRow):
             yield ListedUser(str(row).removesuffix(f": {row.problem}"), problem=row.problem)
         else:
             yield ListedUser(f"line {row.line}", row.user.user_id)
 
 
-def _ids_in_lines(file: Path, encoding: str | None) -> Iterator[ListedUser]:
+def _ids_in_lines(file: str, encoding: str | None) -> Iterator[ListedUser]:
     """Yield the id on each line of a text that is not blank."""
     for found in find_files(file, format="jsonl", encoding=encoding):  # The format says that it is text, nothing else.
         with found.open_text() as stream:
-            for number, content in read_lines(stream, found.name):
-                if content is None or content.strip():
-                    yield _id_on_line(number, content)
+            lines = read_lines(stream, found.name)
+            yield from _checked_header([_id_on_line(*line) for line in lines if line[1] is None or line[1].strip()])
+
+
+def _checked_header(listed: Sequence[ListedUser]) -> Iterator[ListedUser]:
+    """Yield *listed*, with a problem instead of the first id if it is the header of the others."""
+    ids = [user.user_id for user in listed if user.user_id is not None]
+    for user in listed[:1]:
+        is_header = len(ids) > 1 and _WORDS.fullmatch(user.user_id or "") and all(map(_NUMBERED.match, ids[1:]))
+        yield ListedUser(user.place, problem=_IS_HEADER) if is_header else user
+    yield from listed[1:]
 
 
 def _id_on_line(number: int, content: bytes | None) -> ListedUser:
@@ -134,8 +153,10 @@ def _id_on_line(number: int, content: bytes | None) -> ListedUser:
         return ListedUser(place, problem="not valid UTF-8; pass its --encoding")
     if text != text.strip():
         return ListedUser(place, problem="there are blanks around the id; remove them, or pass the id as an argument")
-    if number == 1 and own_field(text) in USER_ID_KEYS:
-        return ListedUser(place, problem="this is a header; remove it, or pass --format csv")
+    if not _QUOTES.isdisjoint((text[0], text[-1])):
+        return ListedUser(place, problem="there are quotes around the id; remove them, or pass the id as an argument")
+    if own_field(text) in USER_ID_KEYS or _HEADER.fullmatch(text):
+        return ListedUser(place, problem=_IS_HEADER)
     if _IN_TABLE.search(text):
         problem = "this is not a single id; for a table pass --format, or pass the id as an argument"
         return ListedUser(place, problem=problem)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeGuard, TypeVar
 import attrs
 
 from .._paths import FieldPath
-from ..errors import ConfigurationError, SourceError, printable
+from ..errors import ConfigurationError, SourceError, printable, shown_source
 from .conversion import RowConverter
 from .redaction import MessageCatalog, QueryNames
 from .rows import BadRow, Row
@@ -23,8 +23,6 @@ SQLITE_MAGIC: Final = b"SQLite format 3\0"
 SQLITE_TIMEOUT: Final = 10.0
 
 _SQLITE_URL: Final = "sqlite://"
-# Of connection strings that are not URLs.
-_SECRET: Final = re.compile(r"(?i)(?:password|pwd)\s*=")
 _POSTGRES_URLS: Final = ("postgresql://", "postgres://")
 _SELECT_ONLY: Final = "expected exactly one SELECT statement"
 # SQLite reads a misspelled column in double quotes as text, the same for every user; in backticks it never does.
@@ -103,7 +101,7 @@ def is_database(database: str | Path) -> bool:
     name = str(database)
     if name.startswith((_SQLITE_URL, *_POSTGRES_URLS)):
         return True
-    if "://" in name or _SECRET.search(name):  # Its name may hold a password.
+    if ("://" in name or shown_source(name) != name) and not Path(name).exists():
         raise SourceError("the database", f"expected a file, or a URL with {_SQLITE_URL} or {_POSTGRES_URLS[0]}")
     return _is_sqlite_file(Path(database))
 

@@ -17,7 +17,7 @@ from typing import IO, Final, Literal, TextIO, TypeAlias, get_args
 
 import attrs
 
-from ..errors import ConfigurationError, SourceError, printable
+from ..errors import URL_HINT, ConfigurationError, SourceError, printable, shown_source
 from .compression import HEAD, MAX_LAYERS, Archive, buffer, decompress, is_zip, read_problem
 from .encoding import check_encoding, decode_head, to_utf8
 from .remote import MATCHED_FOLDER, RemoteContent, find_remote, is_url, matches_all_below
@@ -366,6 +366,8 @@ def _expanded(source: Source) -> Iterator[Source | RemoteContent]:
     paths = sorted(glob.glob(pattern, recursive=True)) if is_pattern else [pattern]  # noqa: PTH207
     folders = [path for path in paths if is_pattern and Path(path).is_dir()]
     paths = [path for path in paths if path not in folders]
+    if shown_source(pattern) != pattern and not any(map(os.path.lexists, paths)):
+        raise SourceError(pattern, f"is no file; {URL_HINT}")
     if not paths:
         raise SourceError(pattern, "matches no files")
     if folders and not matches_all_below(pattern):

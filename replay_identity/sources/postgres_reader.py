@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias, TypeVar
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.abc import Buffer
@@ -16,7 +15,7 @@ from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoade
 from psycopg.types.json import JsonLoader
 from psycopg.types.string import TextLoader
 
-from ..errors import SourceError, printable
+from ..errors import URL_HINT, SourceError, shown_source
 from .database_reader import NOT_UTF8, Unreadable
 from .redaction import MessageCatalog, QueryNames, keep_words, similar_names
 
@@ -174,7 +173,8 @@ def _attempt(call: Callable[[], T], url: str) -> T:
         return call()
     except psycopg.Error as error:
         problem = _connection_problem(error)
-    raise SourceError(_shown_url(url), problem)  # Not inside the handler: the context would quote the URL.
+    hint = f"; {URL_HINT}" if shown_source(url).endswith("…") else ""
+    raise SourceError(url, f"{problem}{hint}")  # Not inside the handler: the context would quote the URL.
 
 
 def _register_loaders(connection: Connection) -> None:
@@ -237,13 +237,3 @@ def _known_connection_reason(error: psycopg.Error) -> str | None:
     if missing is not None:
         return f"the {missing[1]} does not exist"
     return next((reason for reason in _CONNECTION_REASONS if reason in text), None)
-
-
-def _shown_url(url: str) -> str:
-    """Return the host and the database of *url*, without the user, the password and the settings."""
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return "postgresql://…"
-    return printable(f"postgresql://{host}{parts.path}")

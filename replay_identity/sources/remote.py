@@ -13,13 +13,13 @@ from urllib.parse import unquote
 
 import attrs
 
-from ..errors import ConfigurationError, SourceError, printable
+from ..errors import ConfigurationError, SourceError, shown_source
 from .compression import HEAD, buffer
 
 # The files in it would be left out in silence.
 MATCHED_FOLDER: Final = "is a folder that the pattern matches; write a pattern for the files in it"
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)
-_QUERY: Final = re.compile(r"[?#].*", re.DOTALL)
+URL_SETTINGS: Final = re.compile(r"[?#].*", re.DOTALL)
 
 _EXTRA: Final = "'replay-identity[files]'"
 # The package that opens the files of a protocol.
@@ -47,15 +47,6 @@ SILENCE: Final = 60
 def is_url(source: str) -> bool:
     """Return True if *source* is the URL of a file on another machine."""
     return _URL.match(source) is not None
-
-
-def shown_url(url: str) -> str:
-    """Return *url* without user, password and query, which may hold keys."""
-    protocol, _, rest = url.partition("://")
-    end = min(rest.find(mark) % (len(rest) + 1) for mark in "/?#")
-    if ":" in rest[:end] and "@" in rest[end:]:  # Perhaps a password with a slash or a question mark in it.
-        return f"{protocol}://…"
-    return printable(f"{protocol}://{rest[:end].rpartition('@')[2]}{_QUERY.sub('', rest[end:])}")
 
 
 @attrs.frozen
@@ -106,10 +97,10 @@ def find_remote(url: str) -> list[RemoteContent]:
         SourceError: The protocol is unknown, or no file matches the pattern.
         ConfigurationError: A package for the protocol is not installed.
     """
-    name = shown_url(url)
+    name = shown_source(url)
     filesystem, address = _filesystem(url, name)
     if _protocol(url) in _WEB:  # Web servers do not list their files, and a question mark begins the query.
-        return [RemoteContent(filesystem, address, name, unquote(_QUERY.sub("", url)))]
+        return [RemoteContent(filesystem, address, name, unquote(URL_SETTINGS.sub("", url)))]
     try:
         is_pattern = glob.has_magic(address) and not filesystem.exists(address)
         found = filesystem.glob(address, detail=True) if is_pattern else {address: filesystem.info(address)}
@@ -120,8 +111,8 @@ def find_remote(url: str) -> list[RemoteContent]:
     if not matches:
         raise SourceError(name, "matches no files" if is_pattern else "is a folder; write a pattern for its files")
     if folders and not matches_all_below(address):
-        raise SourceError(shown_url(filesystem.unstrip_protocol(folders[0])), MATCHED_FOLDER)
-    names = [shown_url(filesystem.unstrip_protocol(match)) for match in matches] if is_pattern else [name]
+        raise SourceError(shown_source(filesystem.unstrip_protocol(folders[0])), MATCHED_FOLDER)
+    names = [shown_source(filesystem.unstrip_protocol(match)) for match in matches] if is_pattern else [name]
     return [RemoteContent(filesystem, match, shown, match) for match, shown in zip(matches, names, strict=True)]
 
 

@@ -1,6 +1,7 @@
 """`replay-identity forget` with several users, a file of users, and e-mail addresses."""
 
 import gzip
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -162,6 +163,35 @@ def test_a_query_names_the_users(forget: RunCommand, synced: Vendors) -> None:
     assert left(synced) == IDS[2:]
 
 
+@pytest.mark.parametrize("name", ["ids.txt", "ids", "ids.txt.gz", "users.csv"])
+def test_a_url_names_the_users(forget: RunCommand, synced: Vendors, name: str) -> None:
+    """As a file does, whatever the settings of the URL."""
+    memory: Any = import_module("fsspec").filesystem("memory")
+    memory.pipe(name, FILES[name])
+
+    assert forget("--from", f"memory://{name}", "--yes").code == 0
+    assert left(synced) == IDS[2:]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://u:canary-7Q@127.0.0.1:1/ids.csv",
+        "https://127.0.0.1:1/ids.txt?token=canary-7Q",
+        "http:/u:canary-7Q@127.0.0.1:1/ids.txt",
+        "postgresql://u:canary/7Q@127.0.0.1:1/app",
+        "postgres//u:canary-7Q@127.0.0.1:1/app",
+    ],
+)
+def test_a_secret_in_the_url_is_not_printed(forget: RunCommand, synced: Vendors, url: str) -> None:
+    """Nor is anybody deleted."""
+    result = forget("--from", url, "--yes")
+
+    assert result.code == 2
+    assert "7Q" not in result.out + result.err
+    assert left(synced) == IDS
+
+
 @pytest.mark.parametrize("arguments", [[IDS[0], IDS[1], IDS[0]], ["--email", EMAIL, "--email", EMAIL, IDS[0]]])
 def test_a_repeated_user_is_deleted_once(forget: RunCommand, synced: Vendors, arguments: list[str]) -> None:
     """And the repetition is counted."""
@@ -193,7 +223,13 @@ def test_standard_input_cannot_also_confirm(forget: RunCommand, synced: Vendors)
 BAD_LISTS: Final = {
     "an id with blanks": (b"canary-u1 \n", ["line 1: there are blanks around the id"]),
     "bytes that are not text": (b"canary-u1\n\xff\xfa\n", ["line 2: not valid UTF-8"]),
-    "a header": (b"User ID\ncanary-u1\n", ["line 1: this is a header"]),
+    "quotes": (b"'canary-u1'\n\"canary-u2\"\ncanary-u3`\n", [f"line {n}: there are quotes" for n in (1, 2, 3)]),
+    "other quotes": ("“canary-u1”\n«canary-u2»\n".encode(), [f"line {n}: there are quotes" for n in (1, 2)]),
+    "a header": (b"User ID\ncanary-u1\n", ["line 1: this looks like a header"]),
+    "a header below a blank line": (b"\ncustomer_id\ncanary-u1\n", ["line 2: this looks like a header"]),
+    "a header between lists": (b"canary-u1\nmemberId\ncanary-u2\n", ["line 2: this looks like a header"]),
+    "a header in German": (b"Kundennummer\n4711\n", ["line 1: this looks like a header"]),
+    "a header in any language": (b"Cliente\nu1\ncu_2\n4711\n", ["line 1: this looks like a header"]),
     "a table": (b"user_id,email\ncanary-u1,a@example.com\n", ["line 1: this is not a single id", "line 2: this is"]),
     "objects": (b'{"id": "canary-u1"}\n# canary-u2\n', ["line 1: this is not a single id", "line 2: this is not"]),
     "several": (b"canary-u1 \nid,a\n", ["line 1: there are blanks", "line 2: this is not a single id"]),
@@ -212,6 +248,18 @@ def test_a_bad_list_deletes_nobody(forget: RunCommand, synced: Vendors, content:
     assert len(result.err.splitlines()) == len(problems) + 1
     assert left(synced) == IDS
     assert known() == [5, 5]
+
+
+@pytest.mark.parametrize("ids", [["david", "test-user", "O'Brien"], ["alice", "b1", "bob"], ["alice"], ["a1", "b2"]])
+def test_an_id_in_words_is_no_header(forget: RunCommand, vendors: Vendors, ids: list[str]) -> None:
+    """Unless all others have numbers."""
+    del vendors
+    Path("ids.txt").write_text("\n".join(ids), encoding="utf-8")
+
+    result = forget("--from", "ids.txt", "--yes", "--json")
+
+    assert result.code == 0
+    assert len(result.document["users"]) == len(ids)
 
 
 def test_a_line_that_is_too_long_is_named(forget: RunCommand, synced: Vendors, monkeypatch: pytest.MonkeyPatch) -> None:

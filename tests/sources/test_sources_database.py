@@ -217,6 +217,8 @@ def test_reads_rows_one_by_one(path: Path) -> None:
         "postgresql+psycopg://ada:canary-7Q@127.0.0.1/app",
         "jdbc:postgresql://127.0.0.1/app?password=canary-7Q",
         "host=127.0.0.1 password=canary-7Q",
+        "postgresql:/ada:canary-7Q@127.0.0.1/app",
+        "postgres//ada:canary-7Q@127.0.0.1/app",
     ],
 )
 def test_a_secret_in_an_unknown_name_is_not_shown(database: str) -> None:

@@ -19,7 +19,7 @@ from psycopg.pq import DiagnosticField, Format
 from support.postgres import is_postgres_installed, running_postgres
 
 from replay_identity import ConfigurationError, UserTraits
-from replay_identity.errors import SourceError
+from replay_identity.errors import URL_HINT, SourceError
 from replay_identity.mapping import RowMapping
 from replay_identity.sources import BadRow, Row, postgres_reader, read_query
 
@@ -231,8 +231,8 @@ def test_says_why_no_connection_is_made(database: str, old: str, new: str, probl
             f"postgresql://app:{SECRET}@127.0.0.1:1/x",
             "postgresql://127.0.0.1:1/x: cannot be opened: Connection refused",
         ),
-        (f"postgres://app:{SECRET}@h/x?sslmod=1", "postgresql://h/x: cannot be opened: invalid URI query parameter"),
-        (f"postgresql://app:{SECRET}@[h/x", "postgresql://…: cannot be opened: the URL is not valid"),
+        (f"postgres://app:{SECRET}@h/x?sslmod=1", "postgres://h/x: cannot be opened: invalid URI query parameter"),
+        (f"postgresql://app:{SECRET}@[h/x", f"postgresql://…: cannot be opened: the URL is not valid; {URL_HINT}"),
     ],
 )
 def test_hides_the_password_of_a_wrong_url(url: str, problem: str) -> None:

@@ -16,7 +16,6 @@ from support.servers import responding, serving, silent_port, tls_for
 from replay_identity.errors import ConfigurationError, SourceError
 from replay_identity.sources import read_users, remote
 from replay_identity.sources.files import SourceFile, find_files
-from replay_identity.sources.remote import shown_url
 
 CSV: Final = b"user_id,plan\nu1,pro\n"
 SECRET: Final = "canary-7Q"
@@ -267,27 +266,3 @@ def test_package_of_a_rare_protocol_is_not_known(monkeypatch: pytest.MonkeyPatch
         find_files("github://owner/u.csv")
 
     assert caught.value.hint == "see the documentation of fsspec"
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("https://host/a.csv", "https://host/a.csv"),
-        ("https://host", "https://host"),
-        ("https://host:8080/a@b.csv", "https://…"),
-        (f"https://host/a.csv?key={SECRET}", "https://host/a.csv"),
-        (f"https://host/a.csv#{SECRET}", "https://host/a.csv"),
-        (f"https://host?{SECRET}/a@b", "https://host"),
-        (f"https://user:{SECRET}@host:8080/a.csv", "https://host:8080/a.csv"),
-        (f"https://{SECRET}@host/a.csv", "https://host/a.csv"),
-        (f"https://user:a@{SECRET}@host/a.csv", "https://host/a.csv"),
-        (f"https://user:a/{SECRET}@host/a.csv", "https://…"),
-        (f"https://user:1?{SECRET}@host/a.csv", "https://…"),
-        ("s3://bucket/a@b.csv", "s3://bucket/a@b.csv"),
-        ("s3://bucket/a\n.csv", "s3://bucket/a\\u000a.csv"),
-        ("https://[::1]:80/a.csv", "https://[::1]:80/a.csv"),
-    ],
-)
-def test_shown_url_has_no_secrets(url: str, shown: str) -> None:
-    """Where a password has characters that a URL may not have, only the protocol is shown."""
-    assert shown_url(url) == shown
