@@ -29,6 +29,7 @@ _SURE_VALUE: Final = re.compile(r"[^@\s]+@[^@\s]+|[-+]?[0-9][0-9.,:/-]*|true|fal
 _MISTAKEN: Final = 0.8
 NAME_COLUMN: Final = "name it in the header"
 _RENAME: Final = "rename or remove all but one"
+_LABELS: Final = re.compile(r"__index_level_[0-9]{1,3}__")
 _SET_USER_ID: Final = 'name it in a mapping: user_id = "…" (--mapping)'
 
 
@@ -115,6 +116,15 @@ class RowConverter:
             for path in (*self.id_paths, *(own_names.get(path, path) for path in self._outer))
         )
 
+    def without_labels(self, names: Sequence[str]) -> list[int]:
+        """Return the positions of all columns but those with the labels of a data frame, if the mapping names none.
+
+        These are what pandas makes of an index without a name in Parquet and Arrow.
+        """
+        labels = {name for name in names if _LABELS.fullmatch(name) and name not in self._ruled}
+        self.notes.labels.update(labels)
+        return [position for position, name in enumerate(names) if name not in labels]
+
     def columns(self, names: Sequence[str]) -> tuple[FieldPath, ...]:
         """Return where the value of each column goes in the fields of a row.
 
@@ -138,7 +148,8 @@ class RowConverter:
             raise SourceError(self.source, f"{problem} {printable(path)}; {hint}")
         may_lack_id = self.anonymous and not any(map(_SURE_VALUE.fullmatch, names))
         if not may_lack_id and not self._has_id(targets):
-            problem = f"has no column for the user id; {_list_columns(names)}; {_SET_USER_ID}"
+            labels = f" beside {', '.join(sorted(self.notes.labels))}" if self.notes.labels else ""
+            problem = f"has no column for the user id; {_list_columns(names)}{labels}; {_SET_USER_ID}"
             raise SourceError(self.source, problem)
         self._columns_shape = _Shape(renames, (), _id_key(targets))
         return paths
@@ -369,6 +380,8 @@ def _similar(path: str, names: Iterable[str], *, cutoff: float = 0.6) -> str | N
 
 def _list_columns(names: Sequence[str]) -> str:
     """Return which columns there are; if there may be no header, their names are values and are not shown."""
+    if not names:
+        return "found no column"
     if any(map(_VALUE.fullmatch, names)):
         return f"found {pluralize(len(names), 'column')}, but the first line looks like a row instead of a header"
     if not names:

@@ -462,6 +462,8 @@ def _names(header: _Record, delimiter: str, source: str) -> list[str]:
         raise SourceError(source, f"the header is {_not_utf8(header.text or '')}")
     if not names:
         raise SourceError(source, "the header has no names")
+    if delimiter == "|" and not names[0] and (header.text or "").rstrip().endswith("|"):
+        raise SourceError(source, _FOR_PEOPLE)  # Markdown.
     if names[0].startswith("#"):
         raise SourceError(source, f"begins with a comment; {_SQL_HINT}")
     if header.text is not None and _RULER.fullmatch(header.text):

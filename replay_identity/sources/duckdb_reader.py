@@ -32,6 +32,9 @@ _SETTINGS: Final[Mapping[str, _Setting]] = {
     # Otherwise an unknown table name would resolve to a Python variable of the caller.
     "python_enable_replacements": "false",
 }
+# What the first bytes of a database contain.
+_MAGIC: Final = b"DUCK"
+_MAGIC_BYTES: Final = 12
 _FINAL_SETTINGS: Final = "SET TimeZone = 'UTC'; SET lock_configuration = true"
 
 _WITH_ZONE: Final = "TIMESTAMP WITH TIME ZONE"
@@ -110,6 +113,11 @@ class _Query:
             return
         raise SourceError(self.source, problem)
 
+    def select(self, connection: duckdb.DuckDBPyConnection, names: Sequence[str]) -> "_Query":
+        """Return the query with only the columns *names* of its result."""
+        chosen = ", ".join(map(_identifier, names))
+        return _Query.prepare(connection, f"SELECT {chosen} FROM ({self.sql}\n)", self.source)  # noqa: S608
+
     def columns(self, paths: Sequence[FieldPath]) -> list[_Column]:
         """Return the columns, given where their values go."""
         return [_Column(path, _restore_function(type_)) for path, type_ in zip(paths, self.types, strict=True)]
@@ -130,7 +138,7 @@ def parquet_rows(path: Path, source: str, converter: RowConverter) -> Iterator[R
         SourceError: The file cannot be read.
     """
     with _connect(None) as connection:
-        yield from _rows(connection, _Query.prepare(connection, _parquet_query(path), source), converter)
+        yield from _rows(connection, _parquet_query(connection, path, source, converter), converter)
 
 
 def parquet_ids(path: Path, source: str, converter: RowConverter) -> Iterator[str]:
@@ -140,20 +148,25 @@ def parquet_ids(path: Path, source: str, converter: RowConverter) -> Iterator[st
         SourceError: The file cannot be read.
     """
     with _connect(None) as connection:
-        query = _Query.prepare(connection, _parquet_query(path), source)
+        query = _parquet_query(connection, path, source, converter)
         fields = dict(zip(query.names, converter.columns(query.names), strict=True))
         selected = [name for name, field in fields.items() if converter.decides_id(field)]
         if not selected:
             return
-        ids_query = _Query.prepare(connection, f"SELECT {', '.join(map(_identifier, selected))} {query.sql}", source)
+        ids_query = query.select(connection, selected)
         columns = ids_query.columns([fields[name] for name in selected])
         ids = (converter.find_id(_fields(columns, values)) for values in ids_query.fetch(connection))
         yield from (user_id for user_id in ids if user_id is not None)
 
 
-def _parquet_query(path: Path) -> str:
+def _parquet_query(connection: duckdb.DuckDBPyConnection, path: Path, source: str, converter: RowConverter) -> _Query:
     # A directory such as country=DE adds no column; a query in SQL can ask for that.
-    return f"FROM read_parquet({_literal(glob.escape(str(path)))}, hive_partitioning = false)"
+    files = f"FROM read_parquet({_literal(glob.escape(str(path)))}, hive_partitioning = false)"
+    query = _Query.prepare(connection, files, source)
+    kept = converter.without_labels(query.names)
+    if not kept or len(kept) == len(query.names):
+        return query
+    return query.select(connection, [query.names[index] for index in kept])
 
 
 def query_rows(sql: str, source: str, converter: RowConverter, database: Path | None = None) -> Iterator[Row | BadRow]:
@@ -251,12 +264,25 @@ def _restored(value: object, restore: _Restore) -> object:
 @contextlib.contextmanager
 def _connect(database: Path | None) -> Generator[duckdb.DuckDBPyConnection]:
     """Open a read-only connection that spills only to a temporary directory."""
-    if database is not None and not database.is_file():
-        is_missing = not database.exists()
-        raise SourceError(str(database), "cannot be read: No such file" if is_missing else "not a DuckDB database file")
+    if database is not None:
+        _check_database(database)
     with tempfile.TemporaryDirectory(prefix="replay-identity-") as spill, _open(database, spill) as connection:
         connection.execute(_FINAL_SETTINGS)
         yield connection
+
+
+def _check_database(database: Path) -> None:
+    if not database.exists():
+        raise SourceError(str(database), "cannot be read: No such file")
+    with contextlib.suppress(OSError):  # DuckDB says why it cannot be read.
+        if not database.is_file() or _MAGIC not in _first_bytes(database):
+            hint = "to query other files, name them in the query instead: FROM 'users.csv'"
+            raise SourceError(str(database), f"not a database of DuckDB or SQLite; {hint}")
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_MAGIC_BYTES)
 
 
 def _open(database: Path | None, spill: str) -> contextlib.closing[duckdb.DuckDBPyConnection]:

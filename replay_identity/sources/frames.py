@@ -5,6 +5,7 @@ None of these libraries is imported: a frame is known by what it can do.
 
 import importlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
@@ -97,7 +98,7 @@ def open_frame(frame: Any, source: str) -> Frame:  # noqa: ANN401  # Of any libr
         return Frame(frame.schema.names, lambda indexes: _arrow_batches(frame, indexes))
     if isinstance(frame, ArrowStream):
         chunks = _duckdb_reader().stream_chunks(frame, source)
-        return Frame(next(chunks), lambda _indexes: chunks, close=chunks.close)
+        return Frame(next(chunks), partial(_chosen_columns, chunks), close=chunks.close)
     return open_frame(_interchange().from_dataframe(frame), source)
 
 
@@ -169,6 +170,11 @@ def _polars_values(column: Any) -> Sequence[Any]:  # noqa: ANN401
         return values
     numbers = column.to_physical().to_list()
     return from_epoch(numbers, column.dtype.time_unit, is_utc=column.dtype.time_zone is not None)
+
+
+def _chosen_columns(chunks: Iterator[Chunk], indexes: Sequence[int]) -> Iterator[Chunk]:
+    for chunk in chunks:
+        yield [chunk[index] for index in indexes]
 
 
 def _arrow_batches(batches: Any, indexes: Sequence[int]) -> Iterator[Chunk]:  # noqa: ANN401

@@ -151,8 +151,10 @@ class _PythonSource:
     def _read_frame(self, rows: object, numbers: Iterator[int]) -> Iterator[Row | BadRow]:
         converter = self._converter()
         with closing(open_frame(rows, _SOURCE)) as frame:
-            paths = self._columns(frame, converter)
-            for chunk in frame.read(range(len(paths))):
+            names = _column_names(frame)
+            kept = converter.without_labels(names)
+            paths = self._columns(frame, [names[index] for index in kept], converter)
+            for chunk in frame.read(kept):
                 for fields, number in zip(_chunk_fields(chunk, paths), numbers, strict=False):
                     if isinstance(fields, InvalidTraitsError):
                         yield BadRow(number, number, str(fields))
@@ -160,8 +162,7 @@ class _PythonSource:
                         yield row
         converter.finish()
 
-    def _columns(self, frame: Frame, converter: RowConverter) -> Sequence[FieldPath]:
-        names = _column_names(frame)
+    def _columns(self, frame: Frame, names: Sequence[str], converter: RowConverter) -> Sequence[FieldPath]:
         try:
             return converter.columns(names)
         except SourceError as error:

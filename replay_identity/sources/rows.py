@@ -50,6 +50,7 @@ class SourceNotes:
     Attributes:
         own_fields: The user's own fields that were found under another spelling: name of the column, and the field.
         look_alikes: Columns that became traits although they are spelled like one of the user's own fields.
+        labels: Columns with the labels of a data frame's rows, which were left out.
         misspelt: Names that differ from one that the mapping names in case, spaces, ``_`` and ``-`` only, each with it.
         unused: Fields that the mapping names and no row has, each with a similar name that rows have, or None.
         without: Paths of the mapping's filter, and of the object that it lifts, where no row has a value.
@@ -62,6 +63,7 @@ class SourceNotes:
 
     own_fields: dict[str, str] = attrs.field(factory=dict[str, str])
     look_alikes: set[str] = attrs.field(factory=set[str])
+    labels: set[str] = attrs.field(factory=set[str])
     misspelt: dict[str, str] = attrs.field(factory=dict[str, str])
     unused: dict[str, str | None] = attrs.field(factory=dict[str, "str | None"])
     without: set[str] = attrs.field(factory=set[str])
@@ -106,6 +108,10 @@ class SourceNotes:
             *(f"{source} has no rows" for source in self.without_rows),
             *(f"column {printable(name)} is read as {field}" for name, field in self.own_fields.items()),
             *(f"column {printable(name)} is a trait, not the user's own field" for name in sorted(self.look_alikes)),
+            *(
+                f"column {name} has the labels of a data frame's rows and is left out; name it in a mapping to read it"
+                for name in sorted(self.labels)
+            ),
             *(
                 f"{printable(name)} is not in the mapping, although {printable(path)} is; name it, too"
                 for name, path in sorted(self.misspelt.items())

@@ -387,6 +387,8 @@ def test_a_header_with_other_columns_ends_the_file(header: str) -> None:
         ('{"id":"canary-7Q"}\n', "is JSON instead of CSV; set format to jsonl or json"),
         ('[{"id":"canary-7Q"},\n', "is JSON instead of CSV; set format to jsonl or json"),
         ("[\n  {\n", "is JSON instead of CSV; set format to jsonl or json"),
+        ("| id | plan |\n|----|------|\n| u1 | pro |\n", "is a table printed for people"),
+        ("|id|plan|\n|:-|-:|\n|u1|pro|\n", "is a table printed for people"),
         ("+----+------+\n| id | plan |\n+----+------+\n", "is a table printed for people"),
     ],
 )

@@ -249,11 +249,15 @@ def test_does_not_read_python_variables() -> None:
 
 def test_rejects_files_that_are_not_databases(tmp_path: Path) -> None:
     """A missing file is rejected, too."""
-    (tmp_path / "text.db").write_text("users" * 1000, encoding="utf-8")
+    (tmp_path / "text.csv").write_text("id\n" * 1000, encoding="utf-8")
+    (tmp_path / "empty.db").touch()
+    (tmp_path / "bad.db").write_bytes(b"01234567DUCK" + b"x" * 10_000)
 
     assert "cannot be read: No such file" in rejected(read_query("SELECT 1", tmp_path / "no.db"))
-    assert "not a DuckDB database file" in rejected(read_query("SELECT 1", tmp_path))
-    assert "cannot be opened as a DuckDB database" in rejected(read_query("SELECT 1", tmp_path / "text.db"))
+    for name in ("", "text.csv", "empty.db"):
+        problem = "not a database of DuckDB or SQLite; to query other files, name them in the query instead"
+        assert problem in rejected(read_query("SELECT 1", tmp_path / name))
+    assert "cannot be opened as a DuckDB database" in rejected(read_query("SELECT 1", tmp_path / "bad.db"))
 
 
 def test_rejects_files_that_are_not_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,3 +330,43 @@ def test_reads_back_what_duckdb_writes(tmp_path_factory: pytest.TempPathFactory,
     assert [row.user for row in read_users(path) if isinstance(row, Row)] == [
         UserTraits.from_mapping(row) for row in rows
     ]
+
+
+def parquet_of_pandas(path: Path, labels: list[str], **columns: list[str]) -> Path:
+    """Write a frame with *labels* that have no name, as pandas does."""
+    fields = ", ".join(
+        f"unnest({values}) AS {name}" for name, values in {**columns, "__index_level_0__": labels}.items()
+    )
+    with duckdb.connect() as connection:
+        connection.execute(f"COPY (SELECT {fields}) TO '{path}' (FORMAT parquet)")
+    return path
+
+
+def test_the_labels_of_pandas_are_left_out(tmp_path: Path) -> None:
+    """With a note. A query may select them."""
+    path = parquet_of_pandas(tmp_path / "users.parquet", ["first", "second"], id=["u1", "u2"], plan=["pro", "free"])
+    rows = read_users(path)
+
+    assert [row.user for row in rows if isinstance(row, Row)] == [
+        UserTraits("u1", traits={"plan": "pro"}),
+        UserTraits("u2", traits={"plan": "free"}),
+    ]
+    assert list(rows.read_ids()) == ["u1", "u2"]
+    assert rows.notes.lines() == [
+        "column __index_level_0__ has the labels of a data frame's rows and is left out; name it in a mapping to read it"
+    ]
+    first = next(read_query(f"FROM '{path}'"))
+    assert isinstance(first, Row)
+    assert first.user.traits["__index_level_0__"] == "first"
+
+
+def test_labels_may_be_the_ids(tmp_path: Path) -> None:
+    """If the mapping says so; otherwise the error names them."""
+    path = parquet_of_pandas(tmp_path / "users.parquet", ["u1"], plan=["pro"])
+    only = parquet_of_pandas(tmp_path / "only.parquet", ["u1"])
+    mapping = RowMapping(user_id="__index_level_0__")
+
+    assert list(read_users(path, mapping=mapping)) == [Row(1, UserTraits("u1", traits={"plan": "pro"}))]
+    assert list(read_users(path, mapping=mapping).read_ids()) == ["u1"]
+    assert "has no column for the user id; found plan beside __index_level_0__" in rejected(read_users(path))
+    assert "has no column for the user id; found __index_level_0__" in rejected(read_users(only))

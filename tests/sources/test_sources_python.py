@@ -1022,3 +1022,14 @@ def test_users_and_rows_are_kept() -> None:
 
     assert read == [Row(1, UserTraits("u1")), *kept[1:3], Row(4, UserTraits("u4"))]
     assert list(read_rows(kept).read_ids()) == ["u1", "u2", "u4"]
+
+
+@pytest.mark.parametrize("make", [lambda table: table, reader, Stream], ids=["table", "reader", "stream"])
+def test_the_labels_in_arrow_are_left_out(make: Callable[[Any], Any]) -> None:
+    """Pandas makes a column of an index that has no name."""
+    table = pa.Table.from_pandas(pd.DataFrame({"plan": ["pro"], "id": ["u1"]}, index=["first"]))
+
+    rows = read_rows(make(table.select([2, 0, 1])))
+
+    assert [row.user for row in rows if isinstance(row, Row)] == [UserTraits("u1", traits={"plan": "pro"})]
+    assert rows.notes.labels == {"__index_level_0__"}
