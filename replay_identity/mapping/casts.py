@@ -195,8 +195,8 @@ def _to_json(value: object, path: str) -> object:
         return value
     try:
         return parse_json(value.encode())
-    except InvalidTraitsError as error:
-        raise InvalidTraitsError(path, f"has a duplicate name in one object: {error.path}") from None
+    except InvalidTraitsError:
+        raise InvalidTraitsError(path, "has a duplicate name in one object") from None  # The name is part of the value.
     except (ValueError, RecursionError):
         raise InvalidTraitsError(path, "expected JSON", text_hint(value)) from None  # The cause quotes the value.
 

@@ -235,6 +235,8 @@ def _row_mapping(item: object) -> Mapping[Any, Any]:
         InvalidTraitsError: The row has no names, or one of them twice.
     """
     if _is_mapping(item):
+        names = list(item)  # A mapping of SQLAlchemy has two columns of one name, too.
+        _check_unique(names)
         return item
     mapping: object = getattr(item, "_mapping", None)
     if _is_mapping(mapping):

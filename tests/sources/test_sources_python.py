@@ -1033,3 +1033,11 @@ def test_the_labels_in_arrow_are_left_out(make: Callable[[Any], Any]) -> None:
 
     assert [row.user for row in rows if isinstance(row, Row)] == [UserTraits("u1", traits={"plan": "pro"})]
     assert rows.notes.labels == {"__index_level_0__"}
+
+
+def test_a_name_twice_in_a_mapping_is_refused() -> None:
+    """SQLAlchemy's mappings have both; which value counts cannot be known."""
+    with sqlalchemy.create_engine("sqlite://").connect() as connection:
+        rows = list(read_rows(connection.execute(sqlalchemy.text("SELECT 1 AS id, 2 AS id")).mappings()))
+
+    assert rows == [BadRow(1, 1, "row: has the column id more than once")]
