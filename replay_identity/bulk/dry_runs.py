@@ -21,7 +21,7 @@ from .options import DeliveryOptions
 from .outbox import BitSet
 from .repeated import Users, as_rows
 from .report import SyncReport
-from .run import Ingest, OnProgress, open_ledger
+from .run import Ingest, OnProgress, inspected_at_first, open_ledger
 from .stats import Stats
 from .worker import BackendWorker, make_worker, routes_with_options
 
@@ -93,10 +93,10 @@ def dry_run(
     """
     settings = routes_with_options(backends, options)
     with _temporary_copy(ledger) as copy:
+        given = inspected_at_first(as_rows(users), copy)
         workers = [make_worker(route, copy, chosen, same_account=same_account) for route, chosen in settings]
         report = SyncReport(backends=tuple(worker.report for worker in workers))
         mirror_run = None if mirror is None else MirrorRun.begin(mirror, copy)
-        given = as_rows(users)
         rows = given if mirror_run is None else mirror_run.track(given)
         ingest = Ingest(workers, copy, report, BitSet())
         for _ in chain(ingest.look_ahead(rows), ingest.ingest(rows)):

@@ -16,6 +16,7 @@ from ..errors import SourceError
 from ..ledger import Claim, Ledger
 from ..router import Route
 from ..sources import BadRow, Row, Rows
+from ..sources.inspection import with_warnings
 from ..traits import UserTraits
 from ..transport import concurrent_sender
 from .mirror import Mirror, MirrorRun
@@ -91,6 +92,7 @@ def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and
     """
     settings, stopping, rows = routes_with_options(backends, options), stop or Event(), as_rows(users)
     with open_ledger(ledger) as opened:
+        rows = inspected_at_first(rows, opened)
         mirror_run = None if mirror is None else MirrorRun.begin(mirror, opened)
         held = BitSet()
         workers = [
@@ -108,6 +110,12 @@ def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and
         if mirror_run is not None:
             mirror_run.finish(report, settings, transport, stopping)
         return report
+
+
+def inspected_at_first(rows: Rows[Row | BadRow], ledger: Ledger | None) -> Rows[Row | BadRow]:
+    """Return *rows* with warnings, if the ledger was never used and the caller has not warned of them yet."""
+    is_first = ledger is None or not ledger.vendor_accounts()
+    return with_warnings(rows) if is_first and not rows.notes.warnings else rows
 
 
 def deliver(

@@ -6,7 +6,8 @@ import typer
 
 from ..bulk.dry_runs import check_user
 from ..outcomes import Outcome
-from ..sources import BadRow, Row, SourceInspection
+from ..sources import BadRow, Row
+from ..sources.inspection import with_warnings
 from . import options
 from .inputs import read_rows, resolve_settings
 from .progress import spinner
@@ -34,10 +35,8 @@ def check_command(
         def on_row(_row: Row | BadRow, _outcomes: Sequence[Outcome]) -> None:
             advance()
 
-        inspection = SourceInspection()
-        rows = read_rows(files, source_options, anonymous=anonymous).through(inspection.track)
+        rows = with_warnings(read_rows(files, source_options, anonymous=anonymous))
         report.run(rows, lambda user: check_user(user, backends), on_row)
-    report.notes.warnings.extend(inspection.warnings())
     if json:
         print_json(report.as_dict())
     else:

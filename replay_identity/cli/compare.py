@@ -16,13 +16,13 @@ from ..bulk.comparison import ComparisonReport
 from ..config import Settings
 from ..migration import MigrationSource
 from ..outcomes import Misconfigured
-from ..sources import Row
+from ..sources import Row, SourceNotes
 from ..traits import UserTraits
 from . import options
 from .exit_codes import ExitCode
 from .inputs import create_output, open_reader, resolve_settings, resolve_source, select_targets
 from .progress import spinner, track
-from .tables import print_comparison
+from .tables import print_comparison, print_notes
 from .terminal import confirm_or_exit, print_json, stderr_console, stdout_console
 
 _SAMPLE_SIZE: Final = 1000
@@ -82,11 +82,11 @@ def compare_command(  # noqa: PLR0913  # One for each option.
         )
     if json:
         counts = {"users": len(drawn.users), "bad_row_count": drawn.bad_row_count, "anonymous": drawn.anonymous}
-        print_json({"source": name, **counts, **report.as_dict()})
+        print_json({"source": name, **counts, "notes": drawn.notes.as_dict(), **report.as_dict()})
     else:
         print_comparison(stdout_console(), report, len(drawn.users))
     drawn.print_omitted()
-    raise typer.Exit(_exit_code(report, drawn.bad_row_count))
+    raise typer.Exit(_exit_code(report, has_problem=drawn.has_problem))
 
 
 def _only_readable_backend(settings: Settings) -> str:
@@ -104,25 +104,32 @@ class _UserSample:
     users: list[UserTraits]
     bad_row_count: int
     anonymous: int
+    notes: SourceNotes
+
+    @property
+    def has_problem(self) -> bool:
+        """Return True if a row is invalid, or the mapping does not fit the rows."""
+        return self.bad_row_count > 0 or self.notes.has_problem
 
     def print_omitted(self) -> None:
-        """Print how many rows and users were not compared."""
+        """Print how many rows and users were not compared, and how the source was read."""
         for count, text in (
             (self.bad_row_count, pluralize(self.bad_row_count, "invalid row")),
             (self.anonymous, f"{pluralize(self.anonymous, 'user')} without an id"),
         ):
             if count:
                 stderr_console().print(f"Not compared: {text}.", style="yellow")
+        print_notes(stderr_console(), self.notes)
 
 
 def _draw_sample(source: MigrationSource, size: int, seed: int | None) -> _UserSample:
     """Read all of *source*, and return *size* of its users at most."""
     with open_reader(source) as reader, spinner("read") as advance:
-        row_count = bad_row_count = 0
+        rows, row_count, bad_row_count = reader.rows(), 0, 0
 
         def users() -> Iterator[UserTraits]:
             nonlocal row_count, bad_row_count
-            for row in track(reader.rows(), advance):
+            for row in track(rows, advance):
                 row_count += 1
                 if isinstance(row, Row):
                     yield row.user
@@ -131,7 +138,8 @@ def _draw_sample(source: MigrationSource, size: int, seed: int | None) -> _UserS
 
         drawn = comparison.sample(users(), size, seed=seed)
         reader.commit(row_count)
-        return _UserSample(drawn, bad_row_count, 0 if reader.listing is None else reader.listing.anonymous)
+        anonymous = 0 if reader.listing is None else reader.listing.anonymous
+        return _UserSample(drawn, bad_row_count, anonymous, rows.notes)
 
 
 @attrs.frozen
@@ -171,11 +179,11 @@ def _confirm_writes(targets: Settings, user_count: int, *, yes: bool) -> None:
         confirm_or_exit()
 
 
-def _exit_code(report: ComparisonReport, bad_row_count: int) -> ExitCode:
+def _exit_code(report: ComparisonReport, *, has_problem: bool) -> ExitCode:
     unanswered = [backend.unanswered for backend in report.backends.values()]
     if any(stats.outcomes[Misconfigured.__name__] for stats in unanswered):
         return ExitCode.SETTINGS
     if any(stats.pending for stats in unanswered) or any(backend.problem for backend in report.backends.values()):
         return ExitCode.PENDING
-    is_ok = report.is_same and not bad_row_count and not any(stats.rejected for stats in unanswered)
+    is_ok = report.is_same and not has_problem and not any(stats.rejected for stats in unanswered)
     return ExitCode.OK if is_ok else ExitCode.REJECTED

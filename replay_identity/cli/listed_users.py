@@ -20,6 +20,7 @@ from ..traits import USER_ID_KEYS, own_field
 from .exit_codes import ExitCode
 from .inputs import read_rows
 from .options import SourceOptions
+from .tables import print_notes
 from .terminal import stderr_console
 
 # The suffixes of a list of ids; any other says how users are written.
@@ -119,11 +120,15 @@ def _suffix(file: str) -> str:
 
 
 def _ids_of_rows(file: str | None, source: SourceOptions) -> Iterator[ListedUser]:
-    for row in read_rows([] if file is None else [file], source):
+    rows = read_rows([] if file is None else [file], source)
+    for row in rows:
         if isinstance(row, BadRow):
             yield ListedUser(str(row).removesuffix(f": {row.problem}"), problem=row.problem)
         else:
             yield ListedUser(f"line {row.line}", row.user.user_id)
+    print_notes(stderr_console(), rows.notes)
+    if rows.notes.has_problem:
+        yield ListedUser("the source", problem="the mapping does not fit it, as the notes say")
 
 
 def _ids_in_lines(file: str, encoding: str | None) -> Iterator[ListedUser]:

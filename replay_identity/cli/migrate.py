@@ -26,7 +26,7 @@ from .summary import (
     print_sync_report,
     rows_read,
 )
-from .tables import format_count, new_table, print_fidelity, print_lines, print_notes
+from .tables import format_count, new_table, print_fidelity, print_lines, print_notes, print_warnings
 from .terminal import interruptible, print_json, stderr_console, stdout_console
 
 _RESUME_ADVICE: Final = "Interrupted. Nothing is lost: run the same command again."
@@ -125,6 +125,7 @@ def _finish(
     else:
         print_migration(stdout_console(), report)
         print_notes(stderr_console(), report.run.notes)
+        print_warnings(stderr_console(), report.run.notes.warnings)
     print_account_notes(stderr_console(), report.run)
     print_problems(stderr_console(), report.run)
     if report.estimate is not None:

@@ -59,6 +59,7 @@ def sync_command(  # noqa: PLR0913  # One for each option.
     rows = prefetch_first(read_rows(files, source_options))
     if dry_run or not ledger_file.has_users():
         rows.notes.warnings.extend(_inspect(files, source_options, json=json))
+    shown = list(rows.notes.warnings)
     if dry_run:
         _dry_run(rows, resolved, ledger_file, mirror_options, same_account=same_account, json=json)
     with (
@@ -78,6 +79,8 @@ def sync_command(  # noqa: PLR0913  # One for each option.
             same_account=same_account,
             mirror=opened_mirror,
         )
+    if not json:
+        print_warnings(stderr_console(), [each for each in report.notes.warnings if each not in shown])
     finish_run(report, ledger_file, title=rows_read(report), json=json, interrupted=interruption.code)
 
 

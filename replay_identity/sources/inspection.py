@@ -13,7 +13,7 @@ from ..errors import printable
 from ..mapping import Cast, Inference
 from ..mapping.cleaning import visible_text
 from ..traits import UserTraits
-from .rows import BadRow, Row
+from .rows import BadRow, Row, Rows
 
 T = TypeVar("T", Row, BadRow, Row | BadRow)
 
@@ -34,6 +34,17 @@ _WORDS: Final[dict[Cast, str]] = {
     **dict.fromkeys(("date", "epoch", "excel-date"), "date"),
     **dict.fromkeys(("strs", "ints", "reals", "bools", "dates"), "list"),
 }
+
+
+def with_warnings(rows: Rows[Row | BadRow]) -> Rows[Row | BadRow]:
+    """Return *rows*, whose notes have the warnings of a `SourceInspection` once all of them are read."""
+    inspection = SourceInspection()
+
+    def track(iterator: Iterator[Row | BadRow]) -> Iterator[Row | BadRow]:
+        yield from inspection.track(iterator)
+        rows.notes.warnings.extend(inspection.warnings())
+
+    return rows.through(track)
 
 
 @attrs.frozen

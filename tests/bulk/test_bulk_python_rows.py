@@ -125,6 +125,19 @@ def test_refuses_a_frame_without_ids(world: World) -> None:
 
 
 @kinds
+def test_the_first_run_warns_of_mistakes(world: World, make: Callable[[Any], Any]) -> None:
+    """As the command line does; later runs have nothing left to prevent."""
+    rows = [{"user_id": "a1", "seats": "43"}, {"user_id": "A1", "seats": "7"}]
+
+    reports = [dry_run(make(rows), [Fullstory("na1.key")], ledger=None).report, world.sync(make(rows))]
+
+    for report in reports:
+        assert len(report.notes.warnings) == 2
+        assert any("seats (integer)" in warning for warning in report.notes.warnings)
+    assert world.sync(make(rows)).notes.warnings == []
+
+
+@kinds
 def test_a_dry_run_takes_rows(make: Callable[[Any], Any]) -> None:
     """As `sync` does."""
     result = dry_run(make(ROWS), [Fullstory("na1.key")], ledger=None)

@@ -195,3 +195,15 @@ def test_differences_are_counted_without_a_file(run: RunCommand, write: WriteRow
 
     assert result.code == 1
     assert "fullstory 2 0 2 0 0" in result.lines
+
+
+@pytest.mark.usefixtures("identified")
+def test_it_says_how_the_source_was_read(run: RunCommand, write: WriteRows) -> None:
+    """A filter that leaves out every row compares nobody, which is no success."""
+    Path("m.toml").write_text('where = {plan = "canary-none"}\n', encoding="utf-8")
+
+    result = run("compare", write(USERS), "--to", "fullstory", "--mapping", "m.toml", "--json")
+
+    assert result.code == 1
+    assert "Note: where leaves out every row" in result.err
+    assert result.document["notes"]["left_out"] == 2

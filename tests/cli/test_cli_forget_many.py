@@ -152,6 +152,31 @@ def test_options_say_how_to_read_a_file(forget: RunCommand, synced: Vendors, opt
     assert left(synced) == IDS[1:]
 
 
+def test_it_says_how_the_file_was_read(forget: RunCommand, synced: Vendors) -> None:
+    """Before it asks."""
+    Path("users.csv").write_text("Id,plan\ncanary-u1,pro\ncanary-u2,free\n", encoding="utf-8")
+    Path("m.toml").write_text('where = {plan = "pro"}\n', encoding="utf-8")
+
+    result = forget("--from", "users.csv", "--mapping", "m.toml", "--yes")
+
+    assert result.code == 0
+    assert "Note: column Id is read as id" in result.err
+    assert "Note: 1 row left out by where" in result.err
+    assert left(synced) == IDS[1:]
+
+
+def test_a_mapping_that_does_not_fit_deletes_nobody(forget: RunCommand, synced: Vendors) -> None:
+    """Other users may be meant."""
+    Path("users.jsonl").write_text('{"id": "canary-u1"}\n', encoding="utf-8")
+    Path("m.toml").write_text("[fields.snn]\ndrop = true\n", encoding="utf-8")
+
+    result = forget("--from", "users.jsonl", "--mapping", "m.toml", "--yes")
+
+    assert result.code == 2
+    assert "the mapping names snn, which no row has" in result.err
+    assert left(synced) == IDS
+
+
 def test_a_query_names_the_users(forget: RunCommand, synced: Vendors) -> None:
     """As for `sync`, and with the confirmation for several."""
     query = "SELECT 'canary-u' || number AS id FROM (VALUES (1), (2), (1)) AS ids(number)"

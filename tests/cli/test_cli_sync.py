@@ -560,3 +560,18 @@ def test_the_first_bad_rows_are_shown(capsys: pytest.CaptureFixture[str]) -> Non
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "3 to 4 not a user" in lines
     assert "… and 2 more" in lines
+
+
+@pytest.mark.usefixtures("vendors")
+@pytest.mark.parametrize(
+    "source", [["sync", "users.csv"], ["sync", "-", "--format", "csv"], ["migrate", "--from", "users.csv"]]
+)
+def test_the_first_run_warns_once(run: RunCommand, source: list[str]) -> None:
+    """Before it where the source can be read twice, and otherwise after it; later runs have nothing left to prevent."""
+    table = b"id,seats\nu1,43\n"
+    Path("users.csv").write_bytes(table)
+    command = [*source.split(), "--ledger", "warned.db"]
+
+    errors = [run(*command, stdin=table).err for _ in range(2)]
+
+    assert [error.count("run infer first") for error in errors] == [1, 0]
