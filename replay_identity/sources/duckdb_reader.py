@@ -163,10 +163,33 @@ def _parquet_query(connection: duckdb.DuckDBPyConnection, path: Path, source: st
     # A directory such as country=DE adds no column; a query in SQL can ask for that.
     files = f"FROM read_parquet({_literal(glob.escape(str(path)))}, hive_partitioning = false)"
     query = _Query.prepare(connection, files, source)
+    _check_names(connection, path, query)
     kept = converter.without_labels(query.names)
     if not kept or len(kept) == len(query.names):
         return query
     return query.select(connection, [query.names[index] for index in kept])
+
+
+def _check_names(connection: duckdb.DuckDBPyConnection, path: Path, query: _Query) -> None:
+    """Raise SourceError if DuckDB calls a column of a file by another name, since it ignores case.
+
+    It does so for an empty name, and for the second of two that are equal but for their case.
+    """
+    statement = f"SELECT name FROM parquet_schema({_literal(glob.escape(str(path)))})"  # noqa: S608
+    in_file = {name for (name,) in connection.execute(statement).fetchall()}
+    columns = zip(query.names, query.types, strict=True)
+    renamed = [name for name, type_ in columns if not in_file.issuperset((name, *_names_inside(type_)))]
+    if renamed:
+        shown = ", ".join(map(printable, renamed))
+        problem = "has names that are empty or equal but for their case, which DuckDB changes, in"
+        raise SourceError(query.source, f"{problem} {shown}; rename them where the file is made")
+
+
+def _names_inside(type_: Any) -> Iterator[str]:  # noqa: ANN401  # DuckDB's own class.
+    """Yield the names of the fields of the objects in a type of DuckDB."""
+    for name, child in _children(type_):
+        yield from [name] if type_.id == "struct" else []
+        yield from _names_inside(child)
 
 
 def query_rows(sql: str, source: str, converter: RowConverter, database: Path | None = None) -> Iterator[Row | BadRow]:

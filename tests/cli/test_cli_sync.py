@@ -563,10 +563,8 @@ def test_the_first_bad_rows_are_shown(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.usefixtures("vendors")
-@pytest.mark.parametrize(
-    "source", [["sync", "users.csv"], ["sync", "-", "--format", "csv"], ["migrate", "--from", "users.csv"]]
-)
-def test_the_first_run_warns_once(run: RunCommand, source: list[str]) -> None:
+@pytest.mark.parametrize("source", ["sync users.csv", "sync - --format csv", "migrate --from users.csv"])
+def test_the_first_run_warns_once(run: RunCommand, source: str) -> None:
     """Before it where the source can be read twice, and otherwise after it; later runs have nothing left to prevent."""
     table = b"id,seats\nu1,43\n"
     Path("users.csv").write_bytes(table)

@@ -1,6 +1,7 @@
 """Users read from Parquet and SQL."""
 
 import builtins
+import importlib
 import io
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ from replay_identity.errors import SourceError
 from replay_identity.mapping import FieldRule, RowMapping
 from replay_identity.sources import BadRow, Row, read_query, read_users
 from replay_identity.testing import datetimes
+
+# Without type stubs.
+pa: Any = importlib.import_module("pyarrow")
+pq: Any = importlib.import_module("pyarrow.parquet")
 
 CANARY = "canary-7Q"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -369,3 +374,43 @@ def test_labels_may_be_the_ids(tmp_path: Path) -> None:
     assert list(read_users(path, mapping=mapping).read_ids()) == ["u1"]
     assert "has no column for the user id; found plan beside __index_level_0__" in rejected(read_users(path))
     assert "has no column for the user id; found __index_level_0__" in rejected(read_users(only))
+
+
+PAIR = pa.struct([("a", pa.int64()), ("A", pa.int64())])
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "shown"),
+    [
+        ("ID", pa.array(["1"]), "id_1"),
+        ("", pa.array(["1"]), "C0"),
+        ("pair", pa.array([{"a": 1, "A": 2}], PAIR), "pair"),
+        ("pairs", pa.array([[{"a": 1, "A": 2}]], pa.list_(PAIR)), "pairs"),
+    ],
+)
+def test_names_that_duckdb_changes_are_refused(tmp_path: Path, name: str, values: Any, shown: str) -> None:
+    """It ignores case, so that one of two ids or e-mail addresses would be taken for the other."""
+    path = tmp_path / "users.parquet"
+    pq.write_table(pa.table([values, pa.array(["u1"])], names=[name, "id"]), path)
+
+    for read in (lambda: list(read_users(path)), lambda: list(read_users(path).read_ids())):
+        with pytest.raises(SourceError) as caught:
+            read()
+        assert str(caught.value).endswith(f"which DuckDB changes, in {shown}; rename them where the file is made")
+
+
+def test_other_names_inside_of_parquet_are_read(tmp_path: Path) -> None:
+    """Of objects, lists, maps and arrays."""
+    path = tmp_path / "users.parquet"
+    columns = {
+        "id": pa.array(["u1"]),
+        "b": pa.array([[{"a": 1, "b": 2}]], pa.list_(pa.struct([("a", pa.int64()), ("b", pa.int64())]))),
+        "m": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())),
+        "l": pa.array([[1, 2]], pa.list_(pa.int64(), 2)),
+    }
+    pq.write_table(pa.table(columns), path)
+
+    (row,) = read_users(path)
+
+    assert isinstance(row, Row)
+    assert row.user.traits == {"b": ({"a": 1, "b": 2},), "m": {"k": 1}, "l": (1, 2)}
