@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from replay_identity import InvalidTraitsError
+from replay_identity import InvalidTraitsError, SourceError
 from replay_identity._json import parse_json, parse_traits
 from replay_identity._values import MAX_DEPTH
 from replay_identity.sources import BadRow, Row, jsonl_reader, read_users
@@ -69,8 +69,11 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read(line: bytes) -> list[Row | BadRow]:
-    """Return the row on *line*."""
-    return list(read_users(io.BytesIO(line), format="jsonl", anonymous=True))
+    """Return the row on *line*, or why it is not JSON Lines."""
+    try:
+        return list(read_users(io.BytesIO(line), format="jsonl", anonymous=True))
+    except SourceError as error:  # A carriage return ends a line.
+        return [BadRow(0, 0, str(error))]
 
 
 def content_of(read_rows: list[Row | BadRow]) -> list[Any]:

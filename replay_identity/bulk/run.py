@@ -130,7 +130,7 @@ def deliver(
 ) -> SyncReport:
     """Send the pending users of *ledger*; like `sync` without users."""
     return sync(
-        (),
+        Rows(iter(())),
         backends,
         ledger=ledger,
         options=options,

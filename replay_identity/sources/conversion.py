@@ -380,8 +380,6 @@ def _similar(path: str, names: Iterable[str], *, cutoff: float = 0.6) -> str | N
 
 def _list_columns(names: Sequence[str]) -> str:
     """Return which columns there are; if there may be no header, their names are values and are not shown."""
-    if not names:
-        return "found no column"
     if any(map(_VALUE.fullmatch, names)):
         return f"found {pluralize(len(names), 'column')}, but the first line looks like a row instead of a header"
     if not names:

@@ -367,7 +367,7 @@ def _expanded(source: Source) -> Iterator[Source | RemoteContent]:
     folders = [path for path in paths if is_pattern and Path(path).is_dir()]
     paths = [path for path in paths if path not in folders]
     if shown_source(pattern) != pattern and not any(map(os.path.lexists, paths)):
-        raise SourceError(pattern, f"is no file; {URL_HINT}")
+        raise SourceError(pattern, f"is not the name of a file; {URL_HINT}")
     if not paths:
         raise SourceError(pattern, "matches no files")
     if folders and not matches_all_below(pattern):

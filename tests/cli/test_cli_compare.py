@@ -199,7 +199,7 @@ def test_differences_are_counted_without_a_file(run: RunCommand, write: WriteRow
 
 @pytest.mark.usefixtures("identified")
 def test_it_says_how_the_source_was_read(run: RunCommand, write: WriteRows) -> None:
-    """A filter that leaves out every row compares nobody, which is no success."""
+    """A filter that leaves out every row compares nobody, which is not a success."""
     Path("m.toml").write_text('where = {plan = "canary-none"}\n', encoding="utf-8")
 
     result = run("compare", write(USERS), "--to", "fullstory", "--mapping", "m.toml", "--json")
