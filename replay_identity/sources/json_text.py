@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Iterator
 from enum import Enum, auto
-from itertools import count
 from typing import IO, Any, Final, TypeAlias
 
 import attrs
@@ -166,10 +165,12 @@ class JsonText:
         self.position += 1
         if self.take(b"]"):
             return
-        for index in count():
+        index = 0
+        while True:
             if self.peek() in {b"", b"]"}:
                 raise self.unexpected()
             yield str(index)
+            index += 1
             if self.take(b"]"):
                 return
             if not self.take(b","):
