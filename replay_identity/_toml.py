@@ -31,6 +31,8 @@ _TYPE_NAMES: Final[Mapping[object, str]] = {
 }
 # Settings that are one text or a list of texts; a text alone would otherwise be read as a list of its characters.
 _TEXTS: Final[tuple[object, ...]] = (tuple[str, ...], tuple[str, ...] | None, str | tuple[str, ...] | None)
+# A table or a setting whose name has blanks or signs, and no quotes.
+_BARE_NAME: Final = re.compile(r"""\s*(?:\[[^\]"']*(?:[^\s\w.\]"'\[-]|\w\s+\w)|[^"'=\[#{]*\w\s+\w[^=]*=)""", re.ASCII)
 _POSITION: Final = re.compile(r"at (line \d+, column \d+)")
 
 
@@ -80,9 +82,15 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         position = _POSITION.search(str(error))
         problem = f"not valid TOML at {position[1]}" if position else "not valid TOML: the file ends too early"
-        raise ConfigurationError(source, problem) from None  # The cause may quote the file.
+        hint = 'a name with blanks or signs is in quotes: [fields."First Name"]' if _has_bare_name(text) else ""
+        raise ConfigurationError(source, problem, hint) from None  # The cause may quote the file.
     except RecursionError:
         raise ConfigurationError(source, "nested too deeply") from None
+
+
+def _has_bare_name(text: str) -> bool:
+    """Return True if a table or a setting has a name that must be in quotes."""
+    return any(map(_BARE_NAME.match, text.splitlines()))
 
 
 def _first_problem(
@@ -117,7 +125,8 @@ def _join(path: str, name: str) -> str:
 def _unknown_setting(error: ForbiddenExtraKeysError, path: str, given: Collection[str]) -> ConfigurationError:
     name = min(error.extra_fields)
     known = [field.alias for field in attrs.fields(error.cl) if field.init and field.alias not in given]
-    near = get_close_matches(name.casefold().replace("-", "_"), known, n=1)
+    spelling = name.casefold().replace("-", "_")
+    near = [each for each in known if each.endswith(f"_{spelling}")] or get_close_matches(spelling, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     return ConfigurationError(_join(path, printable(name)), "unknown setting", f"{hint}use one of {', '.join(known)}")
 

@@ -149,7 +149,8 @@ class DateFormat:
             hint = "use numbers for dates and times, and %z for the time zone"
             raise ConfigurationError("format", f"%{unknown[0]} is not supported", hint)
         if not any(day <= set(directives) for day in _DAYS):
-            raise ConfigurationError("format", "does not determine a date", "include the year, the month and the day")
+            hint = "write the year as %Y, the month as %m and the day as %d, for example %d/%m/%Y"
+            raise ConfigurationError("format", "does not determine a date", hint)
         times = _TIME_DIRECTIVES.intersection(directives)
         if times and "H" not in times and not {"I", "p"} <= times:
             raise ConfigurationError("format", "does not determine the hour", "use %H, or %I with %p")

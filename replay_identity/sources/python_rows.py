@@ -235,8 +235,8 @@ def _row_mapping(item: object) -> Mapping[Any, Any]:
         InvalidTraitsError: The row has no names, or one of them twice.
     """
     if _is_mapping(item):
-        names = list(item)  # A mapping of SQLAlchemy has two columns of one name, too.
-        _check_unique(names)
+        if not _is_dict(item):
+            _check_unique(list(item))  # A mapping of SQLAlchemy may have two columns of one name.
         return item
     mapping: object = getattr(item, "_mapping", None)
     if _is_mapping(mapping):
@@ -271,6 +271,10 @@ def _row_hint(item: object) -> str:
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
     return isinstance(value, Mapping)
+
+
+def _is_dict(value: object) -> bool:
+    return type(value) is dict
 
 
 def _is_collection(value: object) -> TypeGuard[Collection[object]]:

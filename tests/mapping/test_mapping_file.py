@@ -200,6 +200,29 @@ def test_names_mistakes_by_path(tmp_path: Path, text: str, expected: str) -> Non
     assert problem(tmp_path, text).startswith(expected)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[fields.First Name]\ncast = 'int'",
+        "[fields.E-Mail (work)]",
+        "user_id = 'x'\n[fields.Größe]\n",
+        "[fields.a+b]",
+        "First Name = 'canary-7Q'",
+    ],
+)
+def test_a_name_without_its_quotes_is_named(tmp_path: Path, text: str) -> None:
+    """TOML needs them around all but letters without accents, digits, `_` and `-`."""
+    hint = '; a name with blanks or signs is in quotes: [fields."First Name"]'
+
+    assert problem(tmp_path, text).endswith(hint)
+    assert not problem(tmp_path, '[fields."First Name"]\ncast = =').endswith(hint)
+
+
+def test_the_id_is_suggested_for_its_short_name(tmp_path: Path) -> None:
+    """As people call it."""
+    assert problem(tmp_path, "id = 'canary-7Q'").startswith("id: unknown setting; did you mean user_id? ")
+
+
 def test_reports_unreadable_files(tmp_path: Path) -> None:
     """A missing file, a directory, one that is not UTF-8, and an invalid name."""
     (tmp_path / "latin.toml").write_bytes(b"# \xff")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from replay_identity import REMOVE, ConfigurationError, InvalidTraitsError, UserTraits
 from replay_identity.mapping import CompiledMapping, FieldRule, RowMapping
 
+NO_DATE = "does not determine a date; write the year as %Y, the month as %m and the day as %d, for example %d/%m/%Y"
 PART_OF_NUMBER = (
     "strip: has a text that may be part of a number: a digit, a minus, a parenthesis or a decimal sign; "
     'list units, such as "€" or "%"'
@@ -311,9 +312,9 @@ def test_times_of_excel_are_in_the_time_zone() -> None:
         *[
             ({"cast": "date", "format": form}, f"format: {expected}")
             for form, expected in [
-                ("%d.%m.", "does not determine a date; include the year, the month and the day"),
-                ("%Y-%m", "does not determine a date; include the year, the month and the day"),
-                ("", "does not determine a date; include the year, the month and the day"),
+                ("%d.%m.", NO_DATE),
+                ("%Y-%m", NO_DATE),
+                ("", NO_DATE),
                 ("%d.%m.%y", "%y does not say the century; use %Y, and add the century in a query"),
                 ("%x", "%x is not supported; use numbers for dates and times, and %z for the time zone"),
                 ("%Y-%m-%d %Z", "%Z is not supported; use numbers for dates and times, and %z for the time zone"),
