@@ -25,6 +25,7 @@ _VALUE: Final = re.compile(
 )
 # What is surely a value.
 _SURE_VALUE: Final = re.compile(r"[^@\s]+@[^@\s]+|[-+]?[0-9][0-9.,:/-]*|true|false", re.IGNORECASE)
+REPEATED_HEADER: Final = "repeats the header; if files were joined, pass them one by one"
 # How alike a name must be to be a misspelling, where it need not be one.
 _MISTAKEN: Final = 0.8
 NAME_COLUMN: Final = "name it in the header"
@@ -79,6 +80,8 @@ class RowConverter:
     _names: set[str] = attrs.field(init=False, factory=set[str])
     # The same of the only set of names that a source with columns has.
     _columns_shape: _Shape | None = attrs.field(init=False, default=None)
+    # The columns of the user id, as the source calls them.
+    _id_columns: frozenset[str] = attrs.field(init=False, default=frozenset())
     # Whether a row was read that the mapping's filter did not leave out.
     _has_rows: bool = attrs.field(init=False, default=False)
     _has_explained: bool = attrs.field(init=False, default=False)
@@ -151,6 +154,7 @@ class RowConverter:
             labels = f" beside {', '.join(sorted(self.notes.labels))}" if self.notes.labels else ""
             problem = f"has no column for the user id; {_list_columns(names)}{labels}; {_SET_USER_ID}"
             raise SourceError(self.source, problem)
+        self._id_columns = frozenset(name for name in names if renames.get(name, name) in self.id_paths)
         self._columns_shape = _Shape(renames, (), _id_key(targets))
         return paths
 
@@ -173,6 +177,8 @@ class RowConverter:
         if user is None:
             self.notes.left_out += 1
             return None
+        if user.user_id in self._id_columns:
+            return BadRow(line, last_line or line, REPEATED_HEADER)
         if user.user_id is None and not self.anonymous:
             return BadRow(line, last_line or line, self._no_id())
         return Row(line, user)

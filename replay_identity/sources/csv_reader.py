@@ -13,7 +13,7 @@ from .._paths import FieldPath
 from .._text import pluralize
 from ..errors import SourceError, printable
 from ..traits import plain_name
-from .conversion import NAME_COLUMN, RowConverter, above_header
+from .conversion import NAME_COLUMN, REPEATED_HEADER, RowConverter, above_header
 from .lines import MAX_LINE, TOO_LONG, Line, not_utf8
 from .rows import BadRow, Row
 
@@ -384,7 +384,7 @@ def _header_problem(cells: list[str], text: str, table: _Table) -> str | None:
     names = list(map(plain_name, cells))
     _trim(names, len(table.header))
     if names == table.header:
-        return "repeats the header; if files were joined, pass them one by one"
+        return REPEATED_HEADER
     id_name = table.header[table.id_index]
     # Two letters may be a value: "id" is a country.
     is_header = id_name in (names if len(id_name) > _MAX_CODE else names[table.id_index : table.id_index + 1])

@@ -62,13 +62,15 @@ def test_warns_before_the_first_sync_alone(run: RunCommand, vendors: Vendors) ->
     assert len(json.loads(run("check", file, "--json").out)["source"]["warnings"]) == 3
 
 
-def test_what_cannot_be_read_twice_is_not_inspected(run: RunCommand, vendors: Vendors) -> None:
-    """The rows would be lost."""
-    del vendors
+def test_what_cannot_be_read_twice_is_inspected_meanwhile(run: RunCommand, vendors: Vendors) -> None:
+    """Its rows are read only once, so the warnings come after the run."""
     result = run("sync", "-", "--format", "csv", stdin="id,seats\nu1,3\n")
 
     assert result.code == 0
-    assert "Warning" not in result.err
+    assert [line for line in result.err.splitlines() if line.startswith("Warning")] == [
+        "Warning: 1 column of text that looks like another type: seats (integer); run infer first"
+    ]
+    assert list(vendors.logrocket.users) == ["u1"]
 
 
 def test_an_unreadable_rest_does_not_end_the_inspection(run: RunCommand, vendors: Vendors) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from replay_identity import UserTraits
 from replay_identity.errors import SourceError
 from replay_identity.mapping import FieldRule, RowMapping
-from replay_identity.sources import BadRow, Row, Rows, SourceNotes, read_rows, read_users
+from replay_identity.sources import BadRow, Row, Rows, SourceNotes, read_query, read_rows, read_users
 from replay_identity.sources.conversion import RowConverter
 
 # Without type stubs.
@@ -406,3 +406,17 @@ def test_a_source_without_columns_says_so() -> None:
     """As an empty frame has none."""
     with pytest.raises(SourceError, match="has no column for the user id; found no columns; name it in a mapping"):
         RowConverter("the rows", None, SourceNotes()).columns([])
+
+
+def test_a_row_that_repeats_the_header_is_never_a_user(tmp_path: Path) -> None:
+    """As when CSV files were joined before they were read into a table."""
+    names = {"Id": ["Id", "u1"], "plan": ["plan", "pro"]}
+    frame = pl.DataFrame(names)
+    frame.write_parquet(tmp_path / "users.parquet")
+    query = "SELECT * FROM (VALUES ('Id', 'plan'), ('u1', 'pro')) AS t(\"Id\", plan)"
+
+    for rows in (read_rows(frame), read_users(tmp_path / "users.parquet"), read_query(query)):
+        assert list(rows) == [
+            BadRow(1, 1, "repeats the header; if files were joined, pass them one by one"),
+            Row(2, UserTraits("u1", traits={"plan": "pro"})),
+        ]
