@@ -184,20 +184,14 @@ class CompiledMapping:
             },
             default_names=default_names,
             default_ids=default_ids,
-            types={
-                target: CAST_TYPES[rule.cast]
-                for target, (_, rule) in targets.items()
-                if rule.cast in CAST_TYPES and target not in own_names
-            },
+            types=_declared_types(mapping, own_names),
             id_paths=mapping.id_paths,
             unlisted=mapping.unlisted,
             lift=None if mapping.lift is None else FieldPath.parse(mapping.lift),
             outer_names=_first_names([*paths, *default_ids]),
             fallback_names=frozenset(own_names) - _first_names([*paths, *default_ids]),
             json_objects=_json_objects(rules),
-            where=tuple(
-                (FieldPath.parse(path), frozenset(map(_comparable, values))) for path, values in mapping.where.items()
-            ),
+            where=_where(mapping),
             texts=mapping.text_rules(),
             removes_nulls=mapping.null == "remove",
             zone_info=mapping.zone_info,
@@ -382,6 +376,20 @@ def _rules(mapping: RowMapping) -> dict[str, FieldRule]:
     return rules
 
 
+def _declared_types(mapping: RowMapping, own_names: Collection[str]) -> dict[str, TraitType]:
+    """Return the types of the traits that have a cast; *own_names* are not traits."""
+    return {
+        target: CAST_TYPES[rule.cast]
+        for target, (_, rule) in mapping.targets.items()
+        if rule.cast in CAST_TYPES and target not in own_names
+    }
+
+
+def _where(mapping: RowMapping) -> tuple[tuple[FieldPath, frozenset[object]], ...]:
+    """Return the paths of the values that a row must have, and these values."""
+    return tuple((FieldPath.parse(path), frozenset(map(_comparable, values))) for path, values in mapping.where.items())
+
+
 def _compile_step(
     path: str, rule: FieldRule, mapping: RowMapping, unreadable: Counter[str]
 ) -> _FieldStep | _CarefulStep:
@@ -409,7 +417,12 @@ def _compile_step(
 
 
 def _cast_id(value: object, path: str, cast: CastFunction) -> object:
-    """Return an id as *cast* does, but reject a number that may have been another one before it became a float."""
+    """Return an id as *cast* does, but reject a number that may have been another one before it became a float.
+
+    What is empty is left as it is, for the one who looks the id up.
+    """
+    if value == "":
+        return value
     if isinstance(value, float) and abs(value) > _MAX_EXACT:
         raise InvalidTraitsError(path, "is a number that a 64-bit float cannot hold exactly; store it as text")
     return cast(value, path)

@@ -20,8 +20,9 @@ from .rows import BadRow, Row, Rows, SourceNotes
 _SOURCE: Final = "the rows"
 _HINT: Final = "pass an iterable of mappings, or a frame"
 # How to make a mapping of other kinds of rows, which are known by what they have.
+_ENTITY: Final = "_sa_instance_state"
 _ROW_HINTS: Final[Mapping[str, str]] = {
-    "_sa_instance_state": "select its columns instead of the entity",
+    _ENTITY: "select its columns instead of the entity",
     "model_dump": "pass row.model_dump()",
     "__dataclass_fields__": "pass dataclasses.asdict(row)",
     "__attrs_attrs__": "pass attrs.asdict(row)",
@@ -241,6 +242,8 @@ def _row_mapping(item: object) -> Mapping[Any, Any]:
     mapping: object = getattr(item, "_mapping", None)
     if _is_mapping(mapping):
         _check_unique(getattr(item, "_fields", ()))
+        if any(hasattr(value, _ENTITY) for value in mapping.values()):
+            raise InvalidTraitsError("row", f"has an entity as a value; {_ROW_HINTS[_ENTITY]}")
         return mapping
     if isinstance(item, NamedRow):
         return _named_fields(item)

@@ -420,3 +420,11 @@ def test_a_row_that_repeats_the_header_is_never_a_user(tmp_path: Path) -> None:
             BadRow(1, 1, "repeats the header; if files were joined, pass them one by one"),
             Row(2, UserTraits("u1", traits={"plan": "pro"})),
         ]
+
+
+@pytest.mark.parametrize("cast", ["int", "str", "json", "user-id"])
+def test_an_empty_id_is_said_to_be_empty(cast: Any) -> None:
+    """Whatever its cast expects."""
+    (row,) = read("id,plan\n,pro\n", mapping=RowMapping(fields={"id": FieldRule(cast=cast)}))
+
+    assert row == BadRow(2, 2, "id: the id is empty")

@@ -20,7 +20,7 @@ import pytest
 import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from replay_identity import REMOVE, ConfigurationError, SourceError, UserTraits, read_rows
 from replay_identity.mapping import FieldRule, RowMapping
@@ -1041,3 +1041,19 @@ def test_a_name_twice_in_a_mapping_is_refused() -> None:
         rows = list(read_rows(connection.execute(sqlalchemy.text("SELECT 1 AS id, 2 AS id")).mappings()))
 
     assert rows == [BadRow(1, 1, "row: has the column id more than once")]
+
+
+def test_rows_of_entities_say_what_to_select() -> None:
+    """As `select(Account)` yields them; its columns are read."""
+    engine = sqlalchemy.create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Account(id="u1"))
+        session.commit()
+
+        problems = [str(row) for row in read_rows(session.execute(sqlalchemy.select(Account)))]
+        rows = list(read_rows(session.execute(sqlalchemy.select(Account.id))))
+
+    engine.dispose()
+    assert problems == ["line 1: row: has an entity as a value; select its columns instead of the entity"]
+    assert rows == [Row(1, UserTraits("u1"))]
