@@ -23,7 +23,7 @@ SCALARS = (
     | st.datetimes(timezones=st.just(UTC))
 )
 DEFAULTS = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(), SCALARS, max_size=3)
-PATHS = st.text(min_size=1).filter(lambda path: all(path.split(".")))
+PATHS = st.text(min_size=1).filter(lambda path: path.strip() and all(path.split(".")))
 RULES = st.one_of(
     st.just(FieldRule(drop=True)),
     st.builds(FieldRule, cast=st.sampled_from(get_args(Cast)), null=st.sampled_from(["inherit", "absent", "remove"])),
