@@ -279,7 +279,10 @@ def test_no_value_is_in_any_error(sql: str) -> None:
         assert NUMBER not in texts
 
 
-@given(value=st.text(min_size=1), message=st.sampled_from(["", "Could not convert string '", "CSV Error on Line: 1\n"]))
+@given(
+    value=st.text(min_size=1).filter(lambda value: " to " not in value),  # With it, the message is a known one.
+    message=st.sampled_from(["", "Could not convert string '", "CSV Error on Line: 1\n"]),
+)
 def test_unknown_messages_are_hidden(value: str, message: str) -> None:
     """Whatever DuckDB says, only known words are shown."""
     error = duckdb.InvalidInputException(f"Invalid Input Error: {message}x{value}")
