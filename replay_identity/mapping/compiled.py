@@ -230,13 +230,7 @@ class CompiledMapping:
         if self.unseen:
             self._mark_seen(row)
         values = [step.pop(row) for step in self.steps]
-        if self.texts is not None:
-            self.texts.clean_fields(row)
-        traits = row if self.unlisted == "keep" else self._drop_unlisted(row, outer)
-        for path, index in self.targets:
-            if values[index] is not MISSING:
-                path.insert(traits, values[index])
-
+        traits = self._to_traits(row, outer, values)
         user_id = self._pop_user_id(traits, values)
         fields = {field: _pop_first(traits, names) for field, names in self.default_names.items()}
         for field, (index, *others) in self.user_fields.items():
@@ -258,16 +252,26 @@ class CompiledMapping:
         Raises:
             InvalidTraitsError: A field cannot be cast, or the id is not valid.
         """
-        if self.lift is not None:
-            self._lift_fields(row, self.lift)
+        outer = () if self.lift is None else self._lift_fields(row, self.lift)
         self._parse_objects(row)
         values = [step.pop(row) if index in self.id_steps else MISSING for index, step in enumerate(self.steps)]
+        return self._pop_user_id(self._to_traits(row, outer, values), values)
+
+    def _to_traits(self, row: dict[str, Any], outer: Collection[str], values: Sequence[Any]) -> dict[str, Any]:
+        """Return what is left of *row* with the *values* of the steps under their new names.
+
+        Args:
+            row: The fields that are left after those with a rule.
+            outer: Names of fields that are not lifted.
+            values: The value of each step, or MISSING.
+        """
         if self.texts is not None:
             self.texts.clean_fields(row)
+        traits = row if self.unlisted == "keep" else self._drop_unlisted(row, outer)
         for path, index in self.targets:
             if values[index] is not MISSING:
-                path.insert(row, values[index])
-        return self._pop_user_id(row, values)
+                path.insert(traits, values[index])
+        return traits
 
     def _lift_fields(self, row: dict[str, Any], lift: FieldPath) -> Collection[str]:
         """Move the fields of the object at *lift* into *row*, and return the names of the other fields."""

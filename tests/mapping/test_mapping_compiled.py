@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from replay_identity import REMOVE, ConfigurationError, InvalidTraitsError, UserTraits
@@ -583,6 +583,13 @@ ID_FIELDS = st.dictionaries(st.sampled_from(["user_id", "uid", "id", "key", "pla
         }
     ),
     lift=st.sampled_from([None, "traits"]),
+)
+@example(
+    fields={"user_id": "", "id": "u1"},
+    traits=None,
+    user_id="key",
+    settings={"unlisted": "drop", "fields": {"id": FieldRule(rename="user_id")}},
+    lift=None,
 )
 def test_finds_the_id_that_the_user_gets(
     fields: dict[str, Any], traits: Any, user_id: str | None, settings: dict[str, Any], lift: str | None
