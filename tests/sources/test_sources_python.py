@@ -1037,9 +1037,11 @@ def test_the_labels_in_arrow_are_left_out(make: Callable[[Any], Any]) -> None:
 
 def test_a_name_twice_in_a_mapping_is_refused() -> None:
     """SQLAlchemy's mappings have both; which value counts cannot be known."""
-    with sqlalchemy.create_engine("sqlite://").connect() as connection:
+    engine = sqlalchemy.create_engine("sqlite://")
+    with engine.connect() as connection:
         rows = list(read_rows(connection.execute(sqlalchemy.text("SELECT 1 AS id, 2 AS id")).mappings()))
 
+    engine.dispose()
     assert rows == [BadRow(1, 1, "row: has the column id more than once")]
 
 
