@@ -176,7 +176,7 @@ def as_routes(backends: Iterable[IdentityBackend | Route]) -> list[Route]:
     """Return a route for each of the *backends*.
 
     Raises:
-        ConfigurationError: There is no backend, one has no name or is none, or two have the same name.
+        ConfigurationError: The list is empty, a backend lacks a name or is something else, or two have the same name.
     """
     if not hasattr(backends, "__iter__") or isinstance(backends, str):  # Callers may not check types.
         raise ConfigurationError("backends", "expected several backends", "pass a list, even of one")

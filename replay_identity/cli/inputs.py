@@ -182,7 +182,7 @@ def prefetch_first(rows: Rows[Row | BadRow]) -> Rows[Row | BadRow]:
 def resolve_source(
     name: str, settings: Settings, options: SourceOptions, *, anonymous: bool = False, restart: bool = False
 ) -> MigrationSource:
-    """Return the users of the backend *name*, or of the file *name* if there is no such backend.
+    """Return the users of the backend *name*, or of the file *name* if no backend has that name.
 
     Args:
         name: Name of a backend or of a file.

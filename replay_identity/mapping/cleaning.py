@@ -14,7 +14,7 @@ _INVISIBLE: Final = re.compile(
 _JOINED: Final = "[\u0600-\u109f\u1780-\u18af\u2190-\u2bff\ufb50-\ufdff\ufe0f\ufe70-\ufefc\U0001f000-\U0001faff]"
 _JOINERS: Final = re.compile(f"(?<={_JOINED})([\u200c\u200d])[\u200c\u200d]*(?={_JOINED})|[\u200c\u200d]+")
 
-# How people and programs write that there is no value, in lower case.
+# How people and programs write that a value is missing, in lower case.
 _NULLS: Final = frozenset(
     {
         *("", "-", "--", "\u2013", "\u2014", "\\n", "null", "(null)", "<null>", "[null]", "nil", "none", "undefined"),
@@ -84,7 +84,7 @@ def visible_text(text: str) -> str:
 
 
 def means_null(text: str) -> bool:
-    """Return True if *text* may say that there is no value."""
+    """Return True if *text* may say that a value is missing."""
     return text.lower() in _NULLS
 
 

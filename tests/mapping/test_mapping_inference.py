@@ -233,7 +233,7 @@ DECIMAL: Any = {"decimal": ",", "thousands": "."}
     ],
 )
 def test_leaves_to_a_person_what_is_uncertain(values: list[Any], policy: str, choices: list[FieldRule]) -> None:
-    """There is no cast; the reason names what to choose from, and the mapping has a place for it."""
+    """The reason names what to choose from, and the mapping has a place for the cast."""
     inference = inferred(UserTraits(traits={"trait": value}) for value in values)
     found = inference.properties["trait"]
 
