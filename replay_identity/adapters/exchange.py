@@ -95,6 +95,14 @@ class Response:
         return 200 <= self.status < 300  # noqa: PLR2004  # The definition of 2xx.
 
     @property
+    def confirms(self) -> bool:
+        """Return True for a 2xx with an empty body or a JSON object.
+
+        Other text in the body may come from a proxy or a login page, whatever the status says.
+        """
+        return self.is_success and (not self.body.strip() or self.json_object() is not None)
+
+    @property
     def is_retryable(self) -> bool:
         """Return True if the same request may get another response later."""
         if self.no_response is None:

@@ -123,6 +123,32 @@ def test_a_body_is_a_json_object_or_none(body: bytes, content: object) -> None:
     assert Response(200, body=body).json_object() == content
 
 
+@pytest.mark.parametrize(
+    ("response", "confirms"),
+    [
+        (Response(200), True),
+        (Response(204), True),
+        (Response(202, body=b" \r\n"), True),
+        (Response(200, body=b"{}"), True),
+        (Response(201, body=b' {"success": false}\n'), True),
+        (Response(200, body=b"<html></html>"), False),
+        (Response(200, body=b"ok"), False),
+        (Response(200, body=b'{"id": "u'), False),
+        (Response(200, body=b"[{}]"), False),
+        (Response(200, body=b'"u1"'), False),
+        (Response(200, body=b"null"), False),
+        (Response(200, body=b"\x00"), False),
+        (Response(199, body=b"{}"), False),
+        (Response(302), False),
+        (Response(400, body=b"{}"), False),
+        (Response(0, no_response=NoResponse.TIMED_OUT), False),
+    ],
+)
+def test_success_is_nothing_or_an_object(response: Response, confirms: bool) -> None:  # noqa: FBT001
+    """A proxy or a login page responds 200 too, with other text."""
+    assert response.confirms is confirms
+
+
 @given(response=responses())
 def test_any_response_can_be_read(response: Response) -> None:
     """No header and no body raises an exception."""
