@@ -1,13 +1,16 @@
 """Validate keys and addresses early, and name the account that they belong to without a secret."""
 
 import ipaddress
+import re
 from hashlib import blake2b
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, printable
 
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+# Such as v1, v2beta and v1.1.
+_VERSION: Final = re.compile(r"v[0-9][0-9a-z._-]*")
 
 
 def check_api_key(api_key: object, *, hint: str) -> None:
@@ -25,11 +28,18 @@ def check_header(setting: str, value: str) -> None:
         raise ConfigurationError(setting, "expected printable ASCII")
 
 
-def check_base_url(base_url: str, *, allow_insecure: bool) -> str:
+def check_base_url(base_url: str, *, allow_insecure: bool, api_path: str = "") -> str:
     """Return *base_url* without a trailing slash.
 
+    Args:
+        base_url: URL of an API.
+        allow_insecure: True if a plain http URL need not be loopback.
+        api_path: The path that is appended to it, such as ``/v2/users``; a part in braces, as in ``/v1/orgs/{org}``, is
+            any text. With it, a URL that ends in a version or in the beginning of this path is refused.
+
     Raises:
-        ConfigurationError: It is not a plain http(s) URL, or it is http, not loopback, and *allow_insecure* is False.
+        ConfigurationError: It is not a plain http(s) URL, it is http, not loopback, and *allow_insecure* is False, or
+            it contains a part of *api_path*.
     """
     try:
         parts = urlsplit(base_url)
@@ -45,7 +55,41 @@ def check_base_url(base_url: str, *, allow_insecure: bool) -> str:
     if parts.scheme == "http" and not allow_insecure and not _is_loopback(parts.hostname):
         problem = "plain http would expose the key and the users"
         raise ConfigurationError("base_url", problem, "use https, or pass allow_insecure=True")
+    path = _without_api_path(parts.path, api_path) if api_path else None
+    if path is not None:
+        problem = "the URL ends in a part of the path, or in a version, that is appended to it"
+        right = printable(f"{parts.scheme}://{parts.netloc}{path}")
+        raise ConfigurationError("base_url", problem, f"write {right}")
     return base_url.rstrip("/")
+
+
+def _without_api_path(path: str, api_path: str) -> str | None:
+    """Return *path* without the part of *api_path* that it contains, or None if it contains none."""
+    names = [name for name in unquote(path).split("/") if name not in {"", "."}]
+    appended = api_path.strip("/").split("/")
+    for start in range(len(names)):
+        if _begins(names[start:], appended):
+            return "".join(f"/{quote(name)}" for name in names[:start])
+    return None
+
+
+def _begins(names: list[str], appended: list[str]) -> bool:
+    """Return True if *names* are the beginning of *appended*, all of it with more, or a version alone."""
+    if len(names) == 1 and _is_version(names[0]):
+        return True
+    if len(names) > len(appended) and not any(map(_is_version, appended)):
+        return False  # The name of one endpoint, such as /track, may also be the place of a reverse proxy.
+    return all(map(_is_same, names, appended))
+
+
+def _is_same(name: str, appended: str) -> bool:
+    if appended.startswith("{") or name.casefold() == appended.casefold():
+        return True
+    return _is_version(name) and _is_version(appended)
+
+
+def _is_version(name: str) -> bool:
+    return _VERSION.fullmatch(name.casefold()) is not None
 
 
 def account_name(base_url: str, *, api_key: str | None = None) -> str:

@@ -50,6 +50,9 @@ class HttpAdapter:
     KEY_HINT: ClassVar[str] = "pass api_key"
     # Used if base_url is None; an empty one makes base_url a required setting.
     DEFAULT_BASE_URL: ClassVar[str] = ""
+    # What is appended to base_url, such as "/v2/users" or "/v1/orgs/{org}", where braces mean any text: a base_url that
+    # ends in the beginning of it is refused. If it is empty, nothing is refused.
+    API_PATH: ClassVar[str] = ""
     LIMITS: ClassVar[Limits] = Limits()
     # True if the vendor stores each leaf of a nested trait under its dotted name.
     FLAT_TRAITS: ClassVar[bool] = False
@@ -113,7 +116,7 @@ class HttpAdapter:
         url = self._default_base_url() if self.base_url is None else self.base_url
         if not url:
             raise ConfigurationError("base_url", "the URL is missing", f"pass the URL of your {self.name} server")
-        return check_base_url(url, allow_insecure=self.allow_insecure)
+        return check_base_url(url, allow_insecure=self.allow_insecure, api_path=self.API_PATH)
 
     def _adaptation(self, user: UserTraits | None = None) -> Adaptation:
         """Return an `Adaptation` that adapts or rejects according to `on_violation`; it rejects an id of many people.

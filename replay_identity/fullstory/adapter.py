@@ -96,6 +96,7 @@ class Fullstory(HttpAdapter):
 
     PLACEHOLDER_KEY: ClassVar[str] = "na1.offline"
     KEY_HINT: ClassVar[str] = "pass api_key or set FULLSTORY_API_KEY"
+    API_PATH: ClassVar[str] = _USERS_PATH
     LIMITS: ClassVar[Limits] = LIMITS
 
     integration_source: str | None = attrs.field(default=None, kw_only=True, validator=_check_source)

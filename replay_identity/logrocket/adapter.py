@@ -50,6 +50,7 @@ class LogRocket(HttpAdapter):
     PLACEHOLDER_KEY: ClassVar[str] = "offline:offline:offline"
     KEY_HINT: ClassVar[str] = "pass api_key or set LOGROCKET_API_KEY"
     DEFAULT_BASE_URL: ClassVar[str] = "https://api.logrocket.com"
+    API_PATH: ClassVar[str] = "/v1/orgs/{org}/apps/{app}"
     LIMITS: ClassVar[Limits] = LIMITS
     FLAT_TRAITS: ClassVar[bool] = True
 

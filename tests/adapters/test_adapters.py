@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 import pytest
 
-from replay_identity import ConfigurationError, adapters
+from replay_identity import ConfigurationError, Fullstory, LogRocket, adapters
 from replay_identity.adapters import HttpAdapter
 
 ROOT: Final = Path(__file__).parents[2]
@@ -28,6 +28,16 @@ def test_every_class_and_function_has_a_docstring(name: str) -> None:
 def test_contributed_adapters_import_no_submodule(path: Path) -> None:
     """The submodules are for the core itself."""
     assert re.findall(r"replay_identity\.(?:adapters\.\w+|_\w+)", path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("address", ["https://x.example/v1/", "https://x.example/v2", "https://x.example/V2beta"])
+@pytest.mark.parametrize("kind", [Fullstory, LogRocket], ids=["fullstory", "logrocket"])
+def test_no_url_may_end_in_a_version(kind: type[HttpAdapter], address: str) -> None:
+    """The adapter appends it; with two of them, every user would be rejected."""
+    with pytest.raises(ConfigurationError) as caught:
+        kind(kind.PLACEHOLDER_KEY, base_url=address)
+
+    assert (caught.value.setting, caught.value.hint) == ("base_url", "write https://x.example")
 
 
 @attrs.frozen

@@ -104,3 +104,57 @@ def test_rejects_an_invalid_url_without_quoting_it(address: str) -> None:
 
     assert caught.value.setting == "base_url"
     assert "canary" not in str(caught.value) + "".join(traceback.format_exception(caught.value))
+
+
+USERS = "/v2/users"
+ORGS = "/v1/orgs/{org}/apps/{app}"
+
+
+@pytest.mark.parametrize(
+    ("address", "api_path", "right"),
+    [
+        ("https://api.example.com/v2", USERS, "https://api.example.com"),
+        ("https://api.example.com/V2///", USERS, "https://api.example.com"),
+        ("https://api.example.com//v2/./", USERS, "https://api.example.com"),
+        ("https://api.example.com/%76%32", USERS, "https://api.example.com"),
+        ("https://api.example.com/v2/users", USERS, "https://api.example.com"),
+        ("https://api.example.com/v2/users/batch", USERS, "https://api.example.com"),
+        ("https://api.example.com/v1", USERS, "https://api.example.com"),
+        ("https://api.example.com/v1/users", USERS, "https://api.example.com"),
+        ("https://api.example.com/v2beta", USERS, "https://api.example.com"),
+        ("https://api.example.com/v1.1", USERS, "https://api.example.com"),
+        ("https://proxy.example.com:8443/r%20s/v2", USERS, "https://proxy.example.com:8443/r%20s"),
+        ("http://[::1]:8801/v2", USERS, "http://[::1]:8801"),
+        ("https://api.example.com/v1/orgs", ORGS, "https://api.example.com"),
+        ("https://api.example.com/v1/orgs/acme", ORGS, "https://api.example.com"),
+        ("https://api.example.com/v1/orgs/acme/apps/shop/users", ORGS, "https://api.example.com"),
+        ("https://api.example.com/track", "/track", "https://api.example.com"),
+        ("https://api.example.com/v1", "/track", "https://api.example.com"),
+        ("https://api.example.com/api", "/api/send", "https://api.example.com"),
+    ],
+)
+def test_refuses_a_url_with_the_apis_path(address: str, api_path: str, right: str) -> None:
+    """The path would be in it twice, so that the vendor would find no user; the error has the right URL."""
+    with pytest.raises(ConfigurationError) as caught:
+        check_base_url(address, allow_insecure=False, api_path=api_path)
+
+    assert (caught.value.setting, caught.value.hint) == ("base_url", f"write {right}")
+    assert check_base_url(right, allow_insecure=False, api_path=api_path) == right
+
+
+@pytest.mark.parametrize(
+    ("address", "api_path"),
+    [
+        ("https://proxy.example.com/replay", USERS),
+        ("https://proxy.example.com/users", USERS),
+        ("https://proxy.example.com/v2/fullstory", USERS),
+        ("https://proxy.example.com/vendors", USERS),
+        ("https://proxy.example.com/v2-is-not-last/x", USERS),
+        ("https://proxy.example.com/orgs/acme", ORGS),
+        ("https://proxy.example.com/track/openpanel", "/track"),
+        ("https://api.example.com/v1", ""),
+    ],
+)
+def test_accepts_the_path_of_a_reverse_proxy(address: str, api_path: str) -> None:
+    """A path is refused only if it is surely a mistake."""
+    assert check_base_url(address, allow_insecure=False, api_path=api_path) == address

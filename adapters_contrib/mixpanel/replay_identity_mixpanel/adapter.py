@@ -38,6 +38,7 @@ class Mixpanel(HttpAdapter):
 
     KEY_HINT: ClassVar[str] = "pass api_key, the token of a project, or set MIXPANEL_API_KEY"
     DEFAULT_BASE_URL: ClassVar[str] = "https://api.mixpanel.com"
+    API_PATH: ClassVar[str] = "/engage"
     LIMITS: ClassVar[Limits] = LIMITS
 
     name: str = attrs.field(default="mixpanel", kw_only=True)

@@ -89,6 +89,7 @@ def test_other_regions_have_other_hosts(base_url: str | None, url: str) -> None:
         ("s3cret s3cret", {}, "api_key"),
         ("s3cret\n", {}, "api_key"),
         ("s3cret", {"base_url": "http://api.mixpanel.com"}, "base_url"),
+        ("s3cret", {"base_url": "https://api.mixpanel.com/engage"}, "base_url"),
         ("s3cret", {"base_url": "https://api.mixpanel.com/engage?ip=1"}, "base_url"),
         ("s3cret", {"on_violation": "truncate"}, "on_violation"),
     ],

@@ -54,6 +54,7 @@ class OpenPanel(HttpAdapter):
 
     KEY_HINT: ClassVar[str] = "pass api_key or set OPENPANEL_API_KEY"
     DEFAULT_BASE_URL: ClassVar[str] = "https://api.openpanel.dev"
+    API_PATH: ClassVar[str] = "/track"
     LIMITS: ClassVar[Limits] = LIMITS
 
     client_id: str = attrs.field(kw_only=True, validator=_check_client_id)

@@ -152,6 +152,7 @@ def test_an_accepted_user_is_never_verified() -> None:
         ("sec_hidden", {"client_id": "sec_hidden"}, "client_id"),
         ("sec_hidden", {"client_id": None}, "client_id"),
         ("sec_hidden", {"base_url": "http://op.example.com"}, "base_url"),
+        ("sec_hidden", {"base_url": "https://op.example.com/api/track/"}, "base_url"),
         ("sec_hidden", {"on_violation": "truncate"}, "on_violation"),
     ],
 )

@@ -86,6 +86,7 @@ class PostHog(HttpAdapter):
 
     KEY_HINT: ClassVar[str] = "pass api_key or set POSTHOG_API_KEY"
     DEFAULT_BASE_URL: ClassVar[str] = "https://us.i.posthog.com"
+    API_PATH: ClassVar[str] = _PATH
     LIMITS: ClassVar[Limits] = LIMITS
 
     name: str = attrs.field(default="posthog", kw_only=True)

@@ -176,6 +176,7 @@ def test_the_url_depends_on_the_region(base_url: str | None, url: str) -> None:
         ("phx_s3cret", {}, "api_key"),
         ("phc_s3cret" + "x" * 55, {}, "api_key"),
         ("phc_s3cret", {"base_url": "http://ph.example.com"}, "base_url"),
+        ("phc_s3cret", {"base_url": "https://ph.example.com/i/v1/"}, "base_url"),
         ("phc_s3cret", {"on_violation": "truncate"}, "on_violation"),
         ("phc_s3cret", {"now": "noon"}, "now"),
         ("phc_s3cret", {"new_id": NOON}, "new_id"),

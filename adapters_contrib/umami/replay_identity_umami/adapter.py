@@ -51,6 +51,7 @@ class Umami(HttpAdapter):
 
     PLACEHOLDER_KEY: ClassVar[str] = "00000000-0000-0000-0000-000000000000"
     KEY_HINT: ClassVar[str] = "pass the website's id as api_key or set UMAMI_API_KEY"
+    API_PATH: ClassVar[str] = "/api/send"
     LIMITS: ClassVar[Limits] = LIMITS
 
     name: str = attrs.field(default="umami", kw_only=True)

@@ -90,6 +90,7 @@ def test_base_url_can_be_anywhere(given: str, base: str) -> None:
         (WEBSITE, {}, "base_url"),
         (WEBSITE, {"base_url": ""}, "base_url"),
         (WEBSITE, {"base_url": "http://umami.example.com"}, "base_url"),
+        (WEBSITE, {"base_url": "https://umami.example.com/api"}, "base_url"),
         (WEBSITE, {"base_url": "https://umami.example.com", "on_violation": "cut"}, "on_violation"),
         ("", {"base_url": "https://umami.example.com"}, "api_key"),
         (None, {"base_url": "https://umami.example.com"}, "api_key"),
