@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import Context, copy_context
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
@@ -15,15 +16,16 @@ T = TypeVar("T")
 
 @attrs.frozen(eq=False)
 class _Call(Generic[T]):
-    """One call and the future for its result."""
+    """One call in the context of its caller, and the future for its result."""
 
     future: Future[T]
     function: Callable[[], T]
+    context: Context = attrs.field(factory=copy_context)
 
     def run(self) -> None:
         """Make the call and set the future's result or exception."""
         try:
-            self.future.set_result(self.function())
+            self.future.set_result(self.context.run(self.function))
         except BaseException as error:  # noqa: BLE001  # The future raises it.
             self.future.set_exception(error)
 
@@ -46,7 +48,7 @@ class DaemonPool(Generic[T]):
         register_fork_hooks(self)
 
     def submit(self, function: Callable[[], T]) -> "Future[T]":
-        """Call *function* on an idle or a new thread, and return its future."""
+        """Call *function* on an idle or a new thread, with the caller's context variables, and return its future."""
         call = _Call(Future[T](), function)
         with self._lock:
             # Under the same lock as `close`, or a call could be queued behind the last thread's stop signal.

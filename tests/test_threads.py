@@ -1,6 +1,7 @@
 """A pool of daemon threads."""
 
 import threading
+from contextvars import ContextVar, copy_context
 
 import pytest
 
@@ -28,6 +29,27 @@ def test_no_call_waits_for_another() -> None:
     futures = [pool.submit(lambda: together.wait() >= 0) for _ in range(20)]
 
     assert all(future.result(30) for future in futures)
+
+
+def test_a_call_has_its_callers_context() -> None:
+    """Also on a thread that another caller's context started; what the call sets stays in it."""
+    user = ContextVar("user", default="nobody")
+    pool = DaemonPool[str]()
+
+    def swap() -> str:
+        before = user.get()
+        user.set("changed")
+        return before
+
+    def call_as(name: str) -> str:
+        user.set(name)
+        return pool.submit(swap).result(30)
+
+    assert [copy_context().run(call_as, name) for name in ("ann", "bob")] == ["ann", "bob"]
+    assert pool.submit(swap).result(30) == "nobody"
+    assert user.get() == "nobody"
+    pool.close()
+    assert copy_context().run(call_as, "eve") == "eve"
 
 
 def wait_until_idle(pool: DaemonPool[int]) -> None:

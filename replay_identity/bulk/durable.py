@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from contextvars import copy_context
 from pathlib import Path
 from threading import RLock, Thread, current_thread
 from types import TracebackType
@@ -238,7 +239,7 @@ class DurableRouter:
 
     def _start(self, route: Route, options: DeliveryOptions) -> Thread:
         name = f"replay-identity to {route.name}"
-        thread = Thread(target=self._deliver, args=(route, options), name=name, daemon=True)
+        thread = Thread(target=copy_context().run, args=(self._deliver, route, options), name=name, daemon=True)
         thread.start()
         return thread
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
 from math import inf
 from threading import Thread
@@ -261,7 +262,8 @@ class BackendWorker:
     def start(self, signal: StopSignal, make_sender: SenderFactory) -> None:
         """Start the thread, which runs until *signal* ends it; an exception is kept in `error`."""
         name = f"replay-identity to {self.report.backend}"
-        thread = Thread(target=self._run_in_thread, args=(signal, make_sender), name=name, daemon=True)
+        context = copy_context()
+        thread = Thread(target=context.run, args=(self._run_in_thread, signal, make_sender), name=name, daemon=True)
         thread.start()
         self._thread = thread
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextvars import Context, copy_context
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
@@ -12,8 +13,8 @@ from .._forks import register_fork_hooks
 from ..adapters.exchange import NoResponse, Request, Response
 from .senders import Sender
 
-# The id of a request, the request, and the moment at which it times out; None ends a thread.
-_Task: TypeAlias = tuple[int, Request, float] | None
+# The id of a request, the request, the moment at which it times out and its context; None ends a thread.
+_Task: TypeAlias = tuple[int, Request, float, Context] | None
 _Result: TypeAlias = tuple[int, Response | Exception]
 
 
@@ -49,7 +50,7 @@ class ThreadSender:
         if self._is_closed:
             self._results.put((request_id, Response(0, no_response=NoResponse.CLOSED)))
             return
-        self._tasks.put((request_id, request, time.monotonic() + timeout))
+        self._tasks.put((request_id, request, time.monotonic() + timeout, copy_context()))
         if self._threads < min(self._in_flight, self.connections):
             self._start_thread()
 
@@ -113,13 +114,13 @@ def _discard_all(tasks: SimpleQueue[_Task]) -> None:
 def _work(new_sender: Callable[[], Sender], tasks: SimpleQueue[_Task], results: SimpleQueue[_Result]) -> None:
     sender = new_sender()
     while (task := tasks.get()) is not None:
-        request_id, request, end = task
+        request_id, request, end, context = task
         remaining = end - time.monotonic()
         if remaining <= 0:
             results.put((request_id, Response(0, no_response=NoResponse.NOT_SENT)))
             continue
         try:
-            results.put((request_id, sender.send(request, remaining)))
+            results.put((request_id, context.run(sender.send, request, remaining)))
         except Exception as error:  # noqa: BLE001  # Raised again in the caller's thread.
             results.put((request_id, error))
     sender.close()
