@@ -62,6 +62,7 @@ class NoResponse(Enum):
     CONNECTION_LOST = "the connection was lost before the response"
     TIMED_OUT = "no response in time"
     TOO_LARGE = "the response exceeded the size limit"
+    UNREADABLE = "the response could not be unpacked"
     DEADLINE_PASSED = "the deadline passed before the request was sent"
     CLOSED = "the transport was closed before the request was sent"
 
@@ -107,7 +108,12 @@ class Response:
         """Return True if the same request may get another response later."""
         if self.no_response is None:
             return self.status in RETRYABLE_STATUSES
-        return self.no_response in {NoResponse.NOT_SENT, NoResponse.CONNECTION_LOST, NoResponse.TIMED_OUT}
+        return self.no_response in {
+            NoResponse.NOT_SENT,
+            NoResponse.CONNECTION_LOST,
+            NoResponse.TIMED_OUT,
+            NoResponse.UNREADABLE,
+        }
 
     @property
     def may_have_applied(self) -> bool:
@@ -124,16 +130,21 @@ class Response:
     @property
     def retry_after(self) -> float | None:
         """Return the seconds the vendor asks us to wait, or None if the header is missing or invalid."""
-        value = self.headers.get("retry-after", "").strip()
-        # HTTP libraries join two headers with a comma; the longer wait satisfies both.
-        if numbers := _SECONDS.fullmatch(value) and [float(part) for part in value.split(",")]:
-            return min(max(numbers), _MAX_WAIT_S)
+        # HTTP libraries join two headers with a comma; the longest wait satisfies all of them.
+        waits = [self._wait(part) for part in _NEXT_VALUE.split(self.headers.get("retry-after", "").strip())]
+        longest = max((wait for wait in waits if wait is not None), default=None)
+        return None if longest is None else min(max(0.0, longest), _MAX_WAIT_S)
+
+    def _wait(self, value: str) -> float | None:
+        """Return the seconds from now that *value*, a number or a date, stands for."""
+        if _SECONDS.fullmatch(value):
+            return float(value)
         moment = _http_date(value)
         if moment is None:
             return None
         # A date is relative to the server's clock, which its Date header shows.
         now = _http_date(self.headers.get("date", "")) or datetime.now(UTC)
-        return max(0.0, (moment - now).total_seconds())
+        return (moment - now).total_seconds()
 
     def json_object(self) -> dict[str, Any] | None:
         """Return the body as a JSON object, or None if it is anything else."""
@@ -144,7 +155,10 @@ class Response:
         return cast("dict[str, Any]", content) if isinstance(content, dict) else None
 
 
-_SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]+)?(\s*,\s*[0-9]+(\.[0-9]+)?)*")
+_SECONDS: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
+# A date such as "Wed, 21 Oct 2026 07:28:00 GMT" has a comma of its own, which a number and a month follow.
+_NEXT_VALUE: Final = re.compile(r"\s*,\s*(?=[A-Za-z]|[0-9.]+\s*(?:,|$))")
+# About 300 years, so that no wait is too long to be added to a date.
 _MAX_WAIT_S: Final = 1e10
 
 
