@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
@@ -93,6 +94,7 @@ class StoredUser:
         type_conflicts: Types by dotted path, for traits that the vendor received with several.
         being_deleted: True while an asynchronous deletion runs.
         url: Link to the user in the vendor's application.
+        created_at: When the vendor created the user, if it says so.
     """
 
     backend: str
@@ -105,6 +107,7 @@ class StoredUser:
     type_conflicts: Mapping[str, Any] = attrs.field(factory=dict[str, Any], repr=False)
     being_deleted: bool = False
     url: str | None = attrs.field(default=None, repr=False)
+    created_at: datetime | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
@@ -196,6 +199,32 @@ class JobProgress:
 
 
 @attrs.frozen
+class ExportProgress:
+    """Progress of an export.
+
+    Attributes:
+        file_id: The vendor's id of the file, or None while the export runs.
+        makes_progress: False if the vendor does not say that the export runs.
+    """
+
+    file_id: str | None = attrs.field(default=None, repr=False)
+    makes_progress: bool = True
+
+
+@attrs.frozen
+class ExportLink:
+    """A link to the file of an export, from which anybody can download it.
+
+    Attributes:
+        url: The link, a secret.
+        expires_at: When it expires, if the vendor says so.
+    """
+
+    url: str = attrs.field(repr=False)
+    expires_at: datetime | None = None
+
+
+@attrs.frozen
 class BatchTooLarge:
     """The vendor rejected a batch for its size in bytes."""
 
@@ -239,6 +268,27 @@ class SupportsRead(Protocol):
 
         A Failure ends the iteration.
         """
+        ...
+
+
+@runtime_checkable
+class SupportsExport(Protocol):
+    """A backend that exports all users to one file, with one user per line."""
+
+    def start_export(self) -> Exchange[str | Failure]:
+        """Start an export and return the id of its operation."""
+        ...
+
+    def poll_export(self, operation: str, /) -> Exchange[ExportProgress | Failure]:
+        """Return the progress of an *operation*; `Rejected` if it has failed or the vendor no longer knows it."""
+        ...
+
+    def link_export(self, file_id: str, /) -> Exchange[ExportLink | Failure]:
+        """Return a new link to a file; `Rejected` if the vendor no longer has it."""
+        ...
+
+    def read_exported(self, line: bytes, /) -> StoredUser | None:
+        """Return the user in one *line* of the file, or None if there is none; pure."""
         ...
 
 

@@ -18,6 +18,8 @@ from ..adapters.protocols import (
     BatchTooLarge,
     Comparison,
     EncodedUser,
+    ExportLink,
+    ExportProgress,
     JobProgress,
     KeyInfo,
     Page,
@@ -29,6 +31,7 @@ from ..outcomes import Accepted, Failure, Outcome, Rejected, Skipped, SkipReason
 from ..traits import UserTraits
 from . import responses
 from .batch import BATCH_PATH, FullstoryJob
+from .export import FullstoryExport, read_individual
 from .limits import BATCH_LIMITS, LIMITS, SPENT_KEY_STATUSES
 from .payload import Payload, dumps, encode_user
 
@@ -277,6 +280,28 @@ class Fullstory(HttpAdapter):
         response = yield self._request("verify", "GET", "/me")
         return responses.read_key_info(self.name, self.region, response) or self._failure(response)
 
+    # Export users
+
+    def start_export(self) -> Exchange[str | Failure]:
+        """Start an export of all individuals and return the id of its operation; needs an Architect or Admin key."""
+        return self._export.start()
+
+    def poll_export(self, operation: str, /) -> Exchange[ExportProgress | Failure]:
+        """Return the progress of an *operation*; a Standard key is enough."""
+        return self._export.poll(_checked_segment(operation, "operation"))
+
+    def link_export(self, file_id: str, /) -> Exchange[ExportLink | Failure]:
+        """Return a new link to the file of an export; needs an Architect or Admin key."""
+        return self._export.link(_checked_segment(file_id, "file_id"))
+
+    def read_exported(self, line: bytes, /) -> StoredUser | None:
+        """Return the individual in one *line* of an export, or None if there is none."""
+        return read_individual(self.name, line)
+
+    @property
+    def _export(self) -> FullstoryExport:
+        return FullstoryExport(self.name, self._request, self.api_key, self.allow_insecure)
+
     # Delete users
 
     def delete(self, user_id: str, /) -> Exchange[Outcome]:
@@ -315,10 +340,11 @@ class Fullstory(HttpAdapter):
         return payload
 
     def _job(self, job_id: str) -> FullstoryJob:
-        if not responses.is_path_segment(checked_string(job_id, "job_id")):
-            raise InvalidTraitsError("job_id", _NOT_A_SEGMENT)
         return FullstoryJob(
-            self.name, job_id, lambda operation, path: self._request(operation, "GET", path), self.api_key
+            self.name,
+            _checked_segment(job_id, "job_id"),
+            lambda operation, path: self._request(operation, "GET", path),
+            self.api_key,
         )
 
     def _request(
@@ -342,9 +368,13 @@ class Fullstory(HttpAdapter):
 
 
 def _user_path(vendor_id: str) -> str:
-    if not responses.is_path_segment(checked_string(vendor_id, "vendor_id")):
-        raise InvalidTraitsError("vendor_id", _NOT_A_SEGMENT)
-    return f"{_USERS_PATH}/{quote(vendor_id, safe='')}"
+    return f"{_USERS_PATH}/{quote(_checked_segment(vendor_id, 'vendor_id'), safe='')}"
+
+
+def _checked_segment(text: str, name: str) -> str:
+    if not responses.is_path_segment(checked_string(text, name)):
+        raise InvalidTraitsError(name, _NOT_A_SEGMENT)
+    return text
 
 
 def _return_failure(failure: Failure) -> Exchange[Page | Failure]:
