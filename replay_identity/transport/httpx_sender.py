@@ -9,7 +9,8 @@ from contextlib import aclosing, closing, contextmanager
 from contextvars import ContextVar
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Final
+from io import SEEK_END
+from typing import BinaryIO, Final
 
 import attrs
 import httpx
@@ -33,6 +34,9 @@ NO_RESPONSE_REASONS: Final[tuple[tuple[type[Exception], NoResponse], ...]] = (
     (httpx.RemoteProtocolError, NoResponse.CONNECTION_LOST),
     (httpx.DecodingError, NoResponse.CONNECTION_LOST),
 )
+
+_PARTIAL_CONTENT: Final = 206
+_DOWNLOAD_HEADERS: Final = {**HEADERS, "accept-encoding": "gzip"}
 
 _NO_PROXY: Final = {f"all://[{host}]" if ":" in host else f"all://{host}": None for host in LOOPBACK}
 
@@ -218,6 +222,60 @@ class _BodyReader:
 
     def to_response(self, received: httpx.Response) -> Response:
         return Response(received.status_code, dict(received.headers), bytes(self.content))
+
+
+def download(request: Request, file: BinaryIO, *, stall_timeout: float, timeout: float, max_bytes: int) -> Response:
+    """Write the body of a successful response to *file* as it arrives, and return the response without it.
+
+    The body is not unpacked. A 206 continues the file, any other success replaces what is in it.
+
+    Args:
+        request: The request; no header is added that would show whose it is.
+        file: A file for reading and writing.
+        stall_timeout: Maximum seconds between two pieces of the response.
+        timeout: Maximum seconds for the whole response.
+        max_bytes: Maximum size of the file.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    end = time.monotonic() + timeout
+    try:
+        client = httpx.Client(headers=_DOWNLOAD_HEADERS, verify=_tls(), cookies=_no_cookies(), mounts=_NO_PROXY)
+    except OSError:  # As in `HttpxSender`.
+        return Response(0, no_response=NoResponse.UNTRUSTED)
+    try:
+        with client, own_request():
+            built = _build(client, request, min(stall_timeout, timeout))
+            received = client.send(built, stream=True, auth=None, follow_redirects=False)
+            with closing(received):
+                _write_body(received, file, end, max_bytes)
+    except _BodyAbortedError as error:
+        return Response(0, no_response=error.no_response)
+    except (httpx.HTTPError, TimeoutError) as error:
+        return _read_error(error)
+    except httpx.InvalidURL:
+        return Response(0, no_response=NoResponse.NOT_SENT)
+    return Response(received.status_code, dict(received.headers))
+
+
+def _write_body(received: httpx.Response, file: BinaryIO, end: float, max_bytes: int) -> None:
+    if not received.is_success:
+        return
+    size = file.seek(0, SEEK_END)
+    if received.status_code != _PARTIAL_CONTENT:
+        size = file.seek(0)
+        file.truncate()
+    elif not received.headers.get("content-range", "").startswith(f"bytes {size}-"):
+        # Another part than the one that was asked for.
+        raise _BodyAbortedError(NoResponse.CONNECTION_LOST)
+    for chunk in received.iter_raw():
+        size += len(chunk)
+        if size > max_bytes:
+            raise _BodyAbortedError(NoResponse.TOO_LARGE)
+        file.write(chunk)
+        if time.monotonic() > end:
+            raise _BodyAbortedError(NoResponse.TIMED_OUT)
 
 
 def _read_error(error: Exception) -> Response:
