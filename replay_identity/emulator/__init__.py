@@ -10,7 +10,7 @@ except ModuleNotFoundError as error:
     message = "The emulators need more packages; install them with: pip install 'replay-identity[emulator]'"
     raise ModuleNotFoundError(message, name=error.name) from error
 from .faults import Drop, Fault, Faults, Garbage
-from .fullstory import BatchJob, BatchRules, FullstoryEmulator, FullstoryUser, JobFault, JobFaults, Level
+from .fullstory import BatchJob, BatchRules, ExportRules, FullstoryEmulator, FullstoryUser, JobFault, JobFaults, Level
 from .journal import HistoryNotKeptError, RecordedRequest
 from .logrocket import LogRocketEmulator, LogRocketUser
 from .rate_limit import RateLimit
@@ -21,6 +21,7 @@ __all__ = [
     "BatchRules",
     "Drop",
     "Emulator",
+    "ExportRules",
     "Fault",
     "Faults",
     "FullstoryEmulator",

@@ -9,10 +9,11 @@ from ..http import JsonValue, ReceivedRequest, VendorResponse, json_response
 from ..journal import WriteLog
 from ..vendor import Delay, View
 from .errors import FullstoryHttpError, http_error
+from .exports import STORAGE, ExportEndpoints
 from .idempotency import IdempotencyCache
 from .jobs import EmulatedJobs, JobPages, JobRunner
-from .routes import ROLES, ApiRoute, Level, find_route, level_of, require_level
-from .single import UserListing, user_json
+from .routes import ApiRoute, Level, find_route, level_of, require_level
+from .single import StreamedImports, UserListing, user_json
 from .users import FullstoryUsers
 
 
@@ -27,15 +28,23 @@ class FullstoryApi:
     jobs: EmulatedJobs
     job_pages: JobPages
     runner: JobRunner
+    exports: ExportEndpoints
+    streams: StreamedImports
     idempotency: IdempotencyCache
     routes: Sequence[ApiRoute]
     replays_faults: bool
+    organisation: str
+    email: str
 
     async def respond(self, request: ReceivedRequest, delay: Delay) -> VendorResponse:
         """Await *delay*, apply the request and return the response."""
+        if request.segments[:1] == (STORAGE,):
+            await delay()
+            return self.exports.download(request)
+
         try:
             level = level_of(request, self.api_keys)
-            route = find_route((*self.routes, _me_route(level)), request)
+            route = find_route((*self.routes, self._me_route(level)), request)
             require_level(level, route.level)
             stored = self.idempotency.claim(request) if route.is_idempotent else None
         except FullstoryHttpError as error:
@@ -61,10 +70,17 @@ class FullstoryApi:
 
     def debug_views(self) -> Mapping[str, View]:
         """Return the views of the state by name."""
-        return {"users": self._users_json, "jobs": self._jobs_json, "applied": self.applied.as_json}
+        return {
+            "users": self._users_json,
+            "jobs": self._jobs_json,
+            "exports": self.exports.as_json,
+            "applied": self.applied.as_json,
+        }
 
     def clear(self) -> None:
-        """Delete users, jobs, page tokens, idempotency keys and counts."""
+        """Delete users, jobs, exports, page tokens, idempotency keys and counts."""
+        self.exports.clear()
+        self.streams.clear()
         self.jobs.clear()
         self.job_pages.clear()
         self.users.clear()
@@ -96,10 +112,18 @@ class FullstoryApi:
         except FullstoryHttpError as error:
             return error.response
 
+    def _me_route(self, level: Level) -> ApiRoute:
+        def me(_: ReceivedRequest) -> VendorResponse:
+            # 2026-09, https://github.com/fullstorydev/sekizui (8f3699a). Policy: a key has no scopes and no client.
+            body: JsonValue = {
+                "orgId": self.organisation,
+                "embedPartnerId": "",
+                "email": self.email,
+                "clientId": "",
+                "role": level.role,
+                "scopes": [],
+            }
+            return json_response(200, body)
 
-def _me_route(level: Level) -> ApiRoute:
-    def me(_: ReceivedRequest) -> VendorResponse:
-        # 2026-11-21, https://developer.fullstory.com/me/.
-        return json_response(200, {"email": "api@example.com", "orgId": "EMULATOR", "role": ROLES[level]})
-
-    return ApiRoute(method="GET", path=("me",), level=Level.STANDARD, handler=me)
+        # Policy: a key below Standard can ask as well, or nobody could report its role.
+        return ApiRoute(method="GET", path=("me",), level=min(Level), handler=me)

@@ -3,17 +3,19 @@
 from collections.abc import Mapping, Sequence
 
 import attrs
+from attrs import validators
 
 from ..base import Emulator
 from ..journal import WriteLog
 from .api import FullstoryApi
 from .batch import BatchEndpoints
 from .batch_rules import BatchRules, JobFaults
+from .exports import ExportEndpoints, ExportRules
 from .idempotency import IdempotencyCache
 from .jobs import BatchJob, EmulatedJobs, JobPages, JobRunner
 from .properties import Oversized
 from .routes import Level
-from .single import UserEndpoints, UserListing
+from .single import DeleteResponse, StreamedImports, UserEndpoints, UserListing
 from .users import FullstoryUser, FullstoryUsers, UserWriter
 
 
@@ -23,7 +25,9 @@ def _default_keys() -> Mapping[str, Level]:
 
 @attrs.define(kw_only=True, eq=False)
 class FullstoryEmulator(Emulator):
-    """A fake Fullstory: server API v2 for single users and batches. See `Emulator` for the shared attributes.
+    """A fake Fullstory: single, streamed and batched users, and exports of segments.
+
+    See `Emulator` for the shared attributes.
 
     Attributes:
         api_keys: The valid keys and their levels.
@@ -32,6 +36,11 @@ class FullstoryEmulator(Emulator):
         deletion_seconds: Seconds for which a deleted user is still visible as being deleted.
         replays_faults: Whether the status of an injected fault is stored under its Idempotency-Key and replayed for
             24 h, as Fullstory documents it for its own failures except 429 and those above 500.
+        organisation: The organisation's id, which GET /me reports.
+        email: The e-mail address that GET /me reports; a key of the organisation has none.
+        delete_response: Body of a successful delete: `object` is `{}`, `empty` no bytes, `no-content` a 204.
+        stream_polls: Number of polls for which the id of a streamed user is empty.
+        exports: The rules of exports of segments.
         batch: The rules of batch imports.
         job_faults: The faults to inject into batch imports after they were accepted.
     """
@@ -43,6 +52,14 @@ class FullstoryEmulator(Emulator):
     deletion_seconds: float = 30.0
     # Policy: by default a fault simulates a failure between the client and Fullstory.
     replays_faults: bool = False
+    organisation: str = "EMULATOR"
+    email: str = attrs.field(default="", repr=False)
+    delete_response: DeleteResponse = attrs.field(
+        default="object", validator=validators.in_(("object", "empty", "no-content"))
+    )
+    # Policy: the documents do not say how long a streamed import takes.
+    stream_polls: int = attrs.field(default=0, validator=validators.ge(0))
+    exports: ExportRules = attrs.field(factory=ExportRules)
     batch: BatchRules = attrs.field(factory=BatchRules)
     job_faults: JobFaults = attrs.field(init=False, factory=JobFaults)
     _users: FullstoryUsers = attrs.field(init=False, repr=False)
@@ -70,7 +87,11 @@ class FullstoryEmulator(Emulator):
         listing = UserListing(users=self._users, page_size=self.page_size, clock=self.clock)
         pages = JobPages(page_size=self.batch.page_size, last_page=self.batch.last_page)
         runner = JobRunner(self._jobs)
-        single = UserEndpoints(users=self._users, listing=listing, writer=writer)
+        streams = StreamedImports(polls=self.stream_polls)
+        exports = ExportEndpoints(rules=self.exports, users=self._users, clock=self.clock)
+        single = UserEndpoints(
+            users=self._users, listing=listing, writer=writer, streams=streams, delete_response=self.delete_response
+        )
         batch = BatchEndpoints(rules=self.batch, users=self._users, jobs=self._jobs, pages=pages, runner=runner)
         return FullstoryApi(
             api_keys=self.api_keys,
@@ -80,8 +101,12 @@ class FullstoryEmulator(Emulator):
             jobs=self._jobs,
             job_pages=pages,
             runner=runner,
+            exports=exports,
+            streams=streams,
             idempotency=IdempotencyCache(self.clock),
             # The batch routes come first, since "batch" would match as the id of a user.
-            routes=(*batch.routes(), *single.routes()),
+            routes=(*batch.routes(), *single.routes(), *exports.routes()),
             replays_faults=self.replays_faults,
+            organisation=self.organisation,
+            email=self.email,
         )

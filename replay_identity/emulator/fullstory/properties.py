@@ -302,7 +302,7 @@ def type_of(path: str, value: JsonValue, declared: Mapping[str, str]) -> str | N
         return _infer(value)
 
     # Policy: a value that does not have its declared type fails the request; the documents do not say.
-    if not _has_type(value, name):
+    if not has_type(value, name):
         raise invalid(f"The value of {path} is not of type {name}")
     return name
 
@@ -322,7 +322,8 @@ def _infer(value: JsonValue) -> str | None:
     return f"{INFERRED[type(value[0])]}s" if value else None
 
 
-def _has_type(value: JsonValue, name: str) -> bool:
+def has_type(value: JsonValue, name: str) -> bool:
+    """Return True if *value* has the type *name*."""
     check = TYPE_CHECKS[name.removesuffix("s")]
     if isinstance(value, list):
         return name.endswith("s") and all(check(item) for item in value)

@@ -20,15 +20,23 @@ BETA: Final = "v2beta"
 
 
 class Level(enum.IntEnum):
-    """The permission level of an API key; a higher level includes the lower ones."""
+    """The permission level of an API key; a higher level includes the lower ones.
 
+    Policy: a key that views only, or of unknown role, can call nothing but GET /me, and the manager of an umbrella
+    account can do what an Admin can; the documents only order Standard, Architect and Admin.
+    """
+
+    UNKNOWN = -1
+    VIEW_ONLY = 0
     STANDARD = 1
     ARCHITECT = 2
     ADMIN = 3
+    UMBRELLA_MANAGER = 4
 
-
-# The roles that GET /me reports (2026-11-21, https://developer.fullstory.com/me/).
-ROLES: Final = {Level.STANDARD: "USER", Level.ARCHITECT: "ARCHITECT", Level.ADMIN: "ADMIN"}
+    @property
+    def role(self) -> str:
+        """The role that GET /me reports (2026-11-30, https://developer.fullstory.com/me/)."""
+        return "USER" if self is Level.STANDARD else self.name
 
 
 @attrs.frozen(kw_only=True)

@@ -2,16 +2,18 @@
 
 import base64
 import hashlib
+import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 from starlette.datastructures import QueryParams
 
 from ..http import JsonObject, JsonValue, ReceivedRequest, VendorResponse, json_response
 from ..rate_limit import Clock
-from .errors import invalid, user_not_found
+from .errors import http_error, invalid, user_not_found
 from .properties import parse_object
 from .routes import ApiRoute, Level
 from .users import FullstoryUser, FullstoryUsers, UserWriter
@@ -23,6 +25,10 @@ PARAMETERS: Final = {*FILTERS, "page_token", "include_schema"}
 TOKEN_SECONDS: Final = 3600.0
 
 Filters: TypeAlias = Mapping[str, str]
+
+# The contract answers a delete with `{}`; Fullstory's own clients take an empty body and 204 as well (2026-09,
+# https://github.com/fullstorydev/sekizui, 8f3699a).
+DeleteResponse: TypeAlias = Literal["object", "empty", "no-content"]
 
 APP_URL: Final = "https://app.fullstory.com/ui/EMULATOR/segments/everyone/people:search:emulator"
 
@@ -121,6 +127,37 @@ def read_bool(text: str, name: str) -> bool:
     return text == "true"
 
 
+@attrs.define(kw_only=True)
+class StreamedImports:
+    """The requests of streamed imports, which are done after a number of polls."""
+
+    polls: int
+    _user_ids: dict[str, str] = attrs.field(init=False, factory=dict[str, str], repr=False)
+    _polls: Counter[str] = attrs.field(init=False, factory=Counter[str], repr=False)
+
+    def add(self, user_id: str) -> str:
+        """Return the id of a new request about a user."""
+        request_id = str(uuid.uuid4())
+        self._user_ids[request_id] = user_id
+        return request_id
+
+    def poll(self, request_id: str) -> str:
+        """Return the user's Fullstory id, or `""` if the request is not done.
+
+        Raises:
+            FullstoryHttpError: There is no such request (404).
+        """
+        if request_id not in self._user_ids:
+            raise http_error(404)
+        self._polls[request_id] += 1
+        return self._user_ids[request_id] if self._polls[request_id] > self.polls else ""
+
+    def clear(self) -> None:
+        """Delete all requests."""
+        self._user_ids.clear()
+        self._polls.clear()
+
+
 @attrs.frozen(kw_only=True)
 class UserEndpoints:
     """Create, update, get, list and delete single users."""
@@ -128,12 +165,18 @@ class UserEndpoints:
     users: FullstoryUsers
     listing: UserListing
     writer: UserWriter
+    streams: StreamedImports
+    delete_response: DeleteResponse
 
     def routes(self) -> Sequence[ApiRoute]:
         """Return the routes with the key level that each needs."""
         collection, user = ("v2", "users"), ("v2", "users", "*")
+        stream, request = ("v2", "users", "stream"), ("v2", "users", "stream", "*")
         write, read = Level.STANDARD, Level.ARCHITECT
         return (
+            # First, since "stream" would match as the id of a user.
+            ApiRoute(method="POST", path=stream, level=write, handler=self.stream, is_idempotent=True),
+            ApiRoute(method="GET", path=request, level=read, handler=self.streamed),
             ApiRoute(method="POST", path=collection, level=write, handler=self.create, is_idempotent=True),
             ApiRoute(method="POST", path=user, level=write, handler=self.update),
             ApiRoute(method="GET", path=user, level=read, handler=self.get),
@@ -145,6 +188,16 @@ class UserEndpoints:
     def create(self, request: ReceivedRequest) -> VendorResponse:
         """Upsert the user with the uid in the body, or create an anonymous user."""
         return _saved(self.writer.upsert(parse_object(request.body)))
+
+    def stream(self, request: ReceivedRequest) -> VendorResponse:
+        """Upsert a user like `create`, and return the id of the request instead of the user's."""
+        # Policy: the user is written at once; only its id is told later.
+        user = self.writer.upsert(parse_object(request.body))
+        return json_response(200, {"request_id": self.streams.add(user.id)}, applied=True)
+
+    def streamed(self, request: ReceivedRequest) -> VendorResponse:
+        """Return the Fullstory id that came of a streamed import, or an empty id while it runs."""
+        return json_response(200, {"id": self.streams.poll(request.segments[-1])})
 
     def update(self, request: ReceivedRequest) -> VendorResponse:
         """Update the user with the Fullstory id in the path."""
@@ -171,7 +224,7 @@ class UserEndpoints:
     def delete(self, request: ReceivedRequest) -> VendorResponse:
         """Delete the user with the Fullstory id in the path."""
         self.users.delete(request.segments[-1])
-        return json_response(200, {}, applied=True)
+        return self._deleted()
 
     def delete_by_uid(self, request: ReceivedRequest) -> VendorResponse:
         """Delete the user with the uid in the query."""
@@ -183,7 +236,12 @@ class UserEndpoints:
         if user is None:
             raise user_not_found()
         self.users.delete(user.id)
-        return json_response(200, {}, applied=True)
+        return self._deleted()
+
+    def _deleted(self) -> VendorResponse:
+        if self.delete_response == "object":
+            return json_response(200, {}, applied=True)
+        return VendorResponse(status=200 if self.delete_response == "empty" else 204, applied=True)
 
 
 def user_json(user: FullstoryUser, *, with_schema: bool) -> JsonObject:

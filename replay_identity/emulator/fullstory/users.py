@@ -27,6 +27,7 @@ class FullstoryUser:
         email: The e-mail address.
         properties: The properties.
         types: All types that each property had, oldest first, by dotted path.
+        created: When it was created, in seconds since the epoch.
         gone_at: When its deletion will be complete, or None.
     """
 
@@ -36,6 +37,7 @@ class FullstoryUser:
     email: str | None = attrs.field(default=None, repr=False)
     properties: Mapping[str, JsonValue] = attrs.field(factory=dict[str, JsonValue], repr=False)
     types: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict[str, tuple[str, ...]])
+    created: float = 0.0
     gone_at: float | None = None
 
     @property
@@ -71,6 +73,7 @@ class FullstoryUser:
             email=self.email if fields.email is None else fields.email,
             properties=properties,
             types=_add_types(self.types, fields.properties.types),
+            created=self.created,
             gone_at=self.gone_at,
         )
 
@@ -114,7 +117,7 @@ class FullstoryUsers:
     def upsert(self, fields: UserFields) -> FullstoryUser:
         """Update or create the user with this uid; without a uid, create an anonymous user."""
         existing = None if fields.uid is None else self.by_uid(fields.uid)
-        user = existing or FullstoryUser(id=str(FIRST_ID + self._created))
+        user = existing or FullstoryUser(id=str(FIRST_ID + self._created), created=self.clock())
         updated = self._store(user.updated(fields))
         self._created += existing is None
         return updated
