@@ -384,3 +384,32 @@ def test_history_needs_keeps_history(logrocket: LogRocketEmulator) -> None:
     """Without the option, reading it is an error."""
     with pytest.raises(HistoryNotKeptError, match="keeps_history=True"):
         logrocket.history("u1")
+
+
+@pytest.mark.parametrize(
+    ("form", "status", "body"),
+    [
+        ("numeric-id", 200, b'{"userID":12,"name":"Ann","traits":{}}'),
+        ("object", 200, b"{}"),
+        ("success", 200, b'{"success":true}'),
+        ("empty", 200, b""),
+        ("no-content", 204, b""),
+    ],
+)
+def test_success_can_have_other_bodies(mount_logrocket: MountLogRocket, form: Any, status: int, body: bytes) -> None:
+    """All of them identify the user."""
+    emulator = LogRocketEmulator(identify_response=form)
+    lr = mount_logrocket(emulator)
+
+    response = lr.put("/v1/orgs/acme/apps/shop/users/12", json={"name": "Ann"})
+
+    assert (response.status_code, response.content) == (status, body)
+    assert emulator.users["12"].name == "Ann"
+    assert emulator.requests[-1].applied
+
+
+def test_text_id_becomes_some_number(mount_logrocket: MountLogRocket) -> None:
+    """A client that expects its own id finds another one."""
+    lr = mount_logrocket(LogRocketEmulator(identify_response="numeric-id"))
+
+    assert lr.put("/v1/orgs/acme/apps/shop/users/ann", json={"name": "Ann"}).json()["userID"] == 1

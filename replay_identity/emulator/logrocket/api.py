@@ -5,9 +5,10 @@ from collections.abc import Set as AbstractSet
 from typing import Final, Literal, TypeAlias
 
 import attrs
+from attrs import validators
 
 from ..base import Emulator
-from ..http import JsonValue, ReceivedRequest, VendorResponse, json_response
+from ..http import JsonObject, JsonValue, ReceivedRequest, VendorResponse, json_response
 from ..journal import WriteLog
 from ..vendor import Delay, View
 from .errors import MESSAGES, Envelope, LogRocketHttpError, malformed, message_response, status_response
@@ -15,6 +16,10 @@ from .users import LogRocketUser, LogRocketUsers, check_length, js_string, parse
 
 ExclusionKind: TypeAlias = Literal["email", "user_id"]
 Exclusion: TypeAlias = tuple[ExclusionKind, str]
+
+# The documents show the user, but no captured response is public, and clients expect other bodies too (2026-11-30,
+# public connectors).
+IdentifyResponse: TypeAlias = Literal["user", "numeric-id", "object", "success", "empty", "no-content"]
 
 KEY_PARTS: Final = 3
 
@@ -41,12 +46,17 @@ class LogRocketEmulator(Emulator):
         api_key: The valid key, ``org:app:secret``, which also sets the organisation and the app.
         envelope: The JSON name of the message in an error response, or `text` for plain text.
         accepts_empty: Whether `{}` is a valid body or a malformed request.
+        identify_response: Body of a success: the `user`; `numeric-id`, the user with a number as `userID`; `object` is
+            `{}`; `success` is `{"success": true}`; `empty` is no bytes; `no-content` is a 204.
     """
 
     api_key: str = attrs.field(default="acme:shop:emulator", repr=False, validator=_has_three_parts)
     envelope: Envelope = "error"
     # Policy: every field is optional, so an empty object conforms to the schema.
     accepts_empty: bool = True
+    identify_response: IdentifyResponse = attrs.field(
+        default="user", validator=validators.in_(("user", "numeric-id", "object", "success", "empty", "no-content"))
+    )
     _api: "LogRocketApi" = attrs.field(init=False, repr=False)
 
     @property
@@ -67,6 +77,7 @@ class LogRocketEmulator(Emulator):
             applied=applied,
             envelope=self.envelope,
             accepts_empty=self.accepts_empty,
+            identify_response=self.identify_response,
         )
         return self._api
 
@@ -80,6 +91,7 @@ class LogRocketApi:
     applied: WriteLog
     envelope: Envelope
     accepts_empty: bool
+    identify_response: IdentifyResponse
     excluded: set[Exclusion] = attrs.field(init=False, factory=set[Exclusion], repr=False)
 
     async def respond(self, request: ReceivedRequest, delay: Delay) -> VendorResponse:
@@ -144,7 +156,7 @@ class LogRocketApi:
         # Policy: an excluded user can still be identified; the documents only speak of recording.
         user = self.users.put(user_id, identity)
         self.applied.record(user_id, payload)
-        return json_response(200, user.as_json(), applied=True)
+        return _identified(user, self.identify_response)
 
     def _set_excluded(self, body: bytes, *, is_excluded: bool) -> VendorResponse:
         exclusion = read_exclusion(body)
@@ -154,6 +166,21 @@ class LogRocketApi:
             self.excluded.discard(exclusion)
         # Policy: the documents show no response.
         return json_response(200, {}, applied=True)
+
+
+def _identified(user: LogRocketUser, form: IdentifyResponse) -> VendorResponse:
+    if form in {"empty", "no-content"}:
+        return VendorResponse(status=200 if form == "empty" else 204, applied=True)
+
+    digits = user.user_id[:15]
+    number = int(digits) if digits.isdecimal() else 1
+    bodies: Mapping[str, JsonObject] = {
+        "user": user.as_json(),
+        "numeric-id": {**user.as_json(), "userID": number},
+        "object": {},
+        "success": {"success": True},
+    }
+    return json_response(200, bodies[form], applied=True)
 
 
 def read_exclusion(body: bytes) -> Exclusion:
