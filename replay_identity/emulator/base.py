@@ -4,7 +4,8 @@ import asyncio
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from random import SystemRandom
 from typing import Final
 
@@ -13,15 +14,26 @@ from starlette.types import Receive, Scope, Send
 
 from .control import control_response, is_control
 from .faults import Fault, Faults, corrupt, drop_connection, wait_until_client_leaves
-from .http import JsonValue, ReceivedRequest, VendorResponse, read_request
+from .http import JsonValue, ReceivedRequest, VendorResponse, foreign_status, json_response, read_request
 from .journal import MAX_JOURNAL_BYTES, Journal, RecordedRequest, WriteLog
 from .rate_limit import Clock, Limiter, RateLimit
 from .vendor import Delay, EmulatorState, VendorApi
 
 NO_FAULT: Final = Fault()
 
+FOREIGN: Final[JsonValue] = {
+    "error": "only requests for localhost, 127.0.0.0/8 or [::1] from this machine are answered; "
+    "allow other names with allowed_hosts"
+}
+
 FIRST_ERROR: Final = 400
 TOO_MANY: Final = 429
+
+
+def _host_names(names: Collection[str]) -> AbstractSet[str]:
+    if isinstance(names, str):
+        raise TypeError('allowed_hosts: expected a set of names, got a string; write allowed_hosts={"emulator"}')
+    return frozenset(name.lower() for name in names)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -31,6 +43,8 @@ class Emulator(ABC):
     Attributes:
         clock: Returns seconds since the epoch.
         rate_limit: The rate above which requests get a 429.
+        allowed_hosts: Names besides those of loopback, without ports, under which requests are answered. All others are
+            refused, as are requests of web pages from elsewhere.
         max_body: Maximum size of a request body in bytes; larger ones get a 413.
         journal_bytes: Maximum bytes of request bodies kept in `requests`; beyond it the oldest bodies are dropped.
         keeps_history: Whether `history` records every write.
@@ -40,6 +54,7 @@ class Emulator(ABC):
 
     clock: Clock = attrs.field(default=time.time, repr=False)
     rate_limit: RateLimit | None = None
+    allowed_hosts: AbstractSet[str] = attrs.field(default=(), converter=_host_names)
     max_body: int = 50_000_000
     journal_bytes: int = MAX_JOURNAL_BYTES
     keeps_history: bool = False
@@ -58,7 +73,7 @@ class Emulator(ABC):
             limiter=Limiter(limit=self.rate_limit, clock=self.clock),
             journal=Journal(max_bytes=self.journal_bytes),
         )
-        self._asgi_app = AsgiApp(state=self._state, max_body=self.max_body)
+        self._asgi_app = AsgiApp(state=self._state, allowed_hosts=self.allowed_hosts, max_body=self.max_body)
 
     @abstractmethod
     def make_api(self, applied: WriteLog) -> VendorApi:
@@ -101,6 +116,7 @@ class AsgiApp:
     """An ASGI app that reads a request, lets a fault or the vendor respond, and records it in the journal."""
 
     state: EmulatorState
+    allowed_hosts: AbstractSet[str]
     max_body: int
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -126,6 +142,10 @@ class AsgiApp:
             raise RuntimeError(f"{type(error).__name__} at {place.filename}:{place.lineno}") from None
 
     async def _serve(self, request: ReceivedRequest, asgi: tuple[Scope, Receive, Send]) -> None:
+        refusal = foreign_status(request, self.allowed_hosts)
+        if refusal is not None:
+            await corrupt(json_response(refusal, FOREIGN), NO_FAULT)(*asgi)
+            return
         if is_control(request):
             await corrupt(control_response(self.state, request), NO_FAULT)(*asgi)
             return

@@ -1,6 +1,8 @@
 """The request that an emulator receives and the response that it sends."""
 
+import re
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final, TypeAlias
 from urllib.parse import unquote
 
@@ -14,7 +16,15 @@ JsonValue: TypeAlias = "str | int | float | bool | list[JsonValue] | dict[str, J
 JsonObject: TypeAlias = dict[str, JsonValue]
 
 BAD_REQUEST: Final = 400
+FORBIDDEN: Final = 403
 TOO_LARGE: Final = 413
+MISDIRECTED: Final = 421
+
+AUTHORITY: Final = re.compile(r"([^:@/\[\]\s]+|\[::1\])(?::\d{0,5})?", re.ASCII)
+LOOPBACK_NAME: Final = re.compile(
+    r"localhost|127(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}|\[::1\]", re.ASCII | re.IGNORECASE
+)
+ORIGIN: Final = re.compile(r"https?://(.+)", re.ASCII | re.IGNORECASE)
 
 
 @attrs.frozen(kw_only=True)
@@ -71,6 +81,31 @@ def parse_json(body: bytes) -> JsonValue:
     """
     value: JsonValue = orjson.loads(body)
     return value
+
+
+def foreign_status(request: ReceivedRequest, allowed_hosts: AbstractSet[str]) -> int | None:
+    """Return the status to refuse a request that was sent for another host or by a foreign web page, or None.
+
+    A page can make a browser send requests to this machine, and with a name that it resolves anew ("DNS rebinding") it
+    can also read the responses. Its own name is then in Host, and browsers say in Origin and Sec-Fetch-Site who sends.
+    """
+    hosts = request.headers.getlist("host")
+    # A target such as "http://other/path" names a host of its own.
+    if len(hosts) != 1 or not request.path.startswith("/") or not _is_own(hosts[0], allowed_hosts):
+        return MISDIRECTED
+
+    origins = [ORIGIN.fullmatch(origin) for origin in request.headers.getlist("origin")]
+    sites = [site.strip().lower() for site in request.headers.getlist("sec-fetch-site")]
+    if "cross-site" in sites or not all(match and _is_own(match[1], allowed_hosts) for match in origins):
+        return FORBIDDEN
+    return None
+
+
+def _is_own(authority: str, allowed_hosts: AbstractSet[str]) -> bool:
+    match = AUTHORITY.fullmatch(authority)
+    if match is None:
+        return False
+    return LOOPBACK_NAME.fullmatch(match[1]) is not None or match[1].lower() in allowed_hosts
 
 
 async def read_request(scope: Scope, receive: Receive, *, max_body: int) -> ReceivedRequest | None:

@@ -132,7 +132,7 @@ def in_process(emulator: FullstoryEmulator) -> Callable[[], httpx.Response]:
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(emulator)
-        async with httpx.AsyncClient(transport=transport, base_url="http://emulator", headers=HEADERS) as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=HEADERS) as client:
             return await client.get("/me")
 
     return lambda: asyncio.run(ask())
@@ -159,7 +159,7 @@ def test_bug_is_reported_without_its_message() -> None:
         raise KeyError("secret")
 
     emulator = FullstoryEmulator(clock=broken_clock)
-    request = httpx.Request("POST", "http://emulator/v2/users", json={}, headers={**HEADERS, "idempotency-key": "k"})
+    request = httpx.Request("POST", "http://localhost/v2/users", json={}, headers={**HEADERS, "idempotency-key": "k"})
 
     async def ask() -> None:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(emulator)) as client:

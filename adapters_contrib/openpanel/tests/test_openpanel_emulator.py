@@ -288,11 +288,11 @@ def test_equal_bytes_from_one_origin_are_briefly_duplicates(
     client: httpx.Client, openpanel: OpenPanelEmulator, clock: Any
 ) -> None:
     """A request is noted before it is processed, so the first may have been rejected."""
-    first = identify(client, {"profileId": "u1"}, origin="https://a.example", openpanel_client_secret="wrong")
-    second = identify(client, {"profileId": "u1"}, origin="https://a.example")
-    elsewhere = identify(client, {"profileId": "u1"}, origin="https://b.example")
+    first = identify(client, {"profileId": "u1"}, origin="http://localhost:3000", openpanel_client_secret="wrong")
+    second = identify(client, {"profileId": "u1"}, origin="http://localhost:3000")
+    elsewhere = identify(client, {"profileId": "u1"}, origin="http://localhost:3001")
     clock.now += 0.2
-    later = identify(client, {"profileId": "u1"}, origin="https://a.example")
+    later = identify(client, {"profileId": "u1"}, origin="http://localhost:3000")
 
     assert first.status_code == 401
     assert (second.status_code, second.text) == (200, "Duplicate event")
@@ -352,7 +352,7 @@ def test_a_rate_limit_returns_429(clock: Any) -> None:
 
 def test_the_profiles_can_be_viewed_and_deleted(client: httpx.Client, openpanel: OpenPanelEmulator) -> None:
     """In a browser, too."""
-    identify(client, {"profileId": "u1", "firstName": "Ada"}, origin="https://a.example")
+    identify(client, {"profileId": "u1", "firstName": "Ada"}, origin="http://localhost:3000")
 
     shown = client.get("/_emulator/profiles").json()
     openpanel.reset()
@@ -360,7 +360,7 @@ def test_the_profiles_can_be_viewed_and_deleted(client: httpx.Client, openpanel:
     assert shown["u1"]["firstName"] == "Ada"
     assert (openpanel.profiles, openpanel.applied) == ({}, {})
     # The same bytes again are not a duplicate either.
-    assert identify(client, {"profileId": "u1", "firstName": "Ada"}, origin="https://a.example").json()
+    assert identify(client, {"profileId": "u1", "firstName": "Ada"}, origin="http://localhost:3000").json()
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/track"), ("POST", "/track/"), ("POST", "/profile")])
