@@ -54,7 +54,7 @@ class Emulator(ABC):
 
     clock: Clock = attrs.field(default=time.time, repr=False)
     rate_limit: RateLimit | None = None
-    allowed_hosts: AbstractSet[str] = attrs.field(default=(), converter=_host_names)
+    allowed_hosts: AbstractSet[str] = attrs.field(default=frozenset[str](), converter=_host_names)
     max_body: int = 50_000_000
     journal_bytes: int = MAX_JOURNAL_BYTES
     keeps_history: bool = False

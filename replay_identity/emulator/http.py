@@ -86,8 +86,9 @@ def parse_json(body: bytes) -> JsonValue:
 def foreign_status(request: ReceivedRequest, allowed_hosts: AbstractSet[str]) -> int | None:
     """Return the status to refuse a request that was sent for another host or by a foreign web page, or None.
 
-    A page can make a browser send requests to this machine, and with a name that it resolves anew ("DNS rebinding") it
-    can also read the responses. Its own name is then in Host, and browsers say in Origin and Sec-Fetch-Site who sends.
+    A page can make a browser send requests to this machine. If the page's own name then resolves to this machine ("DNS
+    rebinding"), it can also read the responses. Host has that name, and browsers say in Origin and Sec-Fetch-Site who
+    sends.
     """
     hosts = request.headers.getlist("host")
     # A target such as "http://other/path" names a host of its own.

@@ -47,7 +47,7 @@ class LogRocketEmulator(Emulator):
         envelope: The JSON name of the message in an error response, or `text` for plain text.
         accepts_empty: Whether `{}` is a valid body or a malformed request.
         identify_response: Body of a success: the `user`; `numeric-id`, the user with a number as `userID`; `object` is
-            `{}`; `success` is `{"success": true}`; `empty` is no bytes; `no-content` is a 204.
+            `{}`; `success` is `{"success": true}`; `empty` has no bytes; `no-content` is a 204.
     """
 
     api_key: str = attrs.field(default="acme:shop:emulator", repr=False, validator=_has_three_parts)
