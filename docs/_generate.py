@@ -127,7 +127,9 @@ def responses_table() -> str:
     )
     rows = [
         documented,
-        _response_row("200 with any other body", Response(200, body=b"<html>")),
+        _response_row("200 or 204 without a body, 200 with any JSON object", Response(204)),
+        _response_row("200 with `success: false`, or with an `error` and no user", Response(200, body=ERROR)),
+        _response_row("200 with anything else: HTML, text, broken JSON", Response(200, body=b"<html>")),
         *(_response_row(str(status), Response(status, body=ERROR)) for status in STATUSES),
         *(_response_row(f"no response: {reason.value}", Response(0, no_response=reason)) for reason in NoResponse),
     ]

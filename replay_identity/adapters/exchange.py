@@ -104,6 +104,19 @@ class Response:
         return self.is_success and (not self.body.strip() or self.json_object() is not None)
 
     @property
+    def refuses(self) -> bool:
+        """Return True if the JSON object in a 2xx says that the request failed.
+
+        Our policy "refusal-in-success": ``success`` or ``ok`` is false, or ``error`` or ``errors`` is not empty.
+        """
+        content = self.json_object() if self.is_success else None
+        return content is not None and (
+            content.get("success") is False
+            or content.get("ok") is False
+            or bool(content.get("error") or content.get("errors"))
+        )
+
+    @property
     def is_retryable(self) -> bool:
         """Return True if the same request may get another response later."""
         if self.no_response is None:

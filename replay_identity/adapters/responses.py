@@ -28,10 +28,12 @@ def failure_outcome(
     if response.no_response is not None:
         return _without_response(backend, response, response.no_response)
     cause = f"HTTP {response.status}"
+    coded = f"{cause} {code}" if code else cause
+    if response.refuses:
+        return Rejected(backend, code=code or cause, message=message)
     if response.is_success:
         # The response may come from a proxy or a login page, so it confirms nothing.
         return Unknown(backend, f"{cause} with an unexpected body", status=response.status)
-    coded = f"{cause} {code}" if code else cause
     if response.status in hints:
         return Misconfigured(backend, coded, hints[response.status])
     if response.is_retryable:

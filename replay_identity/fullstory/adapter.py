@@ -139,7 +139,7 @@ class Fullstory(HttpAdapter):
 
         response = yield plan.request
         vendor_id = responses.read_id(response)
-        if vendor_id is not None:
+        if vendor_id is not None or responses.is_accepted(response):
             return Accepted(self.name, vendor_id, plan.adjustments)
         failure = self._failure(response, user=user)
         if response.status == responses.CONFLICT and plan.request.idempotency_header:
@@ -314,7 +314,7 @@ class Fullstory(HttpAdapter):
 
     def _delete(self, path: str, user_id: str) -> Exchange[Outcome]:
         response = yield self._request("delete", "DELETE", path)
-        if response.is_success and response.json_object() is not None:
+        if responses.is_accepted(response):
             return Accepted(self.name)
         if responses.is_not_found(response):
             return Skipped(self.name, SkipReason.NOT_FOUND)

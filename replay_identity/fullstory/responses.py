@@ -57,6 +57,15 @@ def read_id(response: Response) -> str | None:
     return vendor_id if isinstance(vendor_id, str) and vendor_id else None
 
 
+def is_accepted(response: Response) -> bool:
+    """Return True if *response* is a success, whether or not it shows anything.
+
+    Deletions are answered by ``{}``, and Fullstory's own driver takes a 204 for a success as well
+    (github.com/fullstorydev/sekizui at 8f3699a, read 2026-11-30).
+    """
+    return response.confirms and not response.refuses
+
+
 def is_not_found(response: Response) -> bool:
     """Return True if Fullstory says that there is no such user; a proxy or a wrong address also responds 404."""
     content = response.json_object() if response.status == NOT_FOUND else None

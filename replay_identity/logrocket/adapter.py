@@ -87,7 +87,7 @@ class LogRocket(HttpAdapter):
             return plan.unsent
 
         response = yield plan.request
-        stored = responses.read_user(response)
+        stored = responses.read_success(response)
         if stored is None:
             return responses.read_failure(self.name, response, user=user, secrets=(self.api_key,))
         sent: dict[str, Any] = orjson.loads(plan.request.body or b"{}")
@@ -149,10 +149,10 @@ class LogRocket(HttpAdapter):
     def _remove(
         self, names: Sequence[str], user_id: str, sent: Mapping[str, Any]
     ) -> Exchange[Mapping[str, Any] | Unknown]:
-        """Remove the traits *names*, beside what was *sent*, and return the user as LogRocket shows them now."""
+        """Remove the traits *names*, beside what was *sent*, and return what LogRocket then shows of the user."""
         body = {**sent, "traits": dict.fromkeys(names, "")}  # With the time, or the user would be seen now.
         response = yield self._put("identify", user_id, orjson.dumps(body))
-        stored = responses.read_user(response)
+        stored = responses.read_success(response)
         if stored is not None:
             return stored
         # Whatever the response says, the first request was applied, so the user is neither as before nor as wanted.
@@ -169,8 +169,8 @@ class LogRocket(HttpAdapter):
             raise InvalidTraitsError("user_id", "expected exactly one of user_id and email")
         # The slash at the end, and user_id instead of userID, are LogRocket's.
         response = yield Request(action, "POST", f"{self._url}/gdpr/{action}/", self._headers, orjson.dumps(content))
-        # The body of a success is not documented. HTML would come from another server.
-        if response.is_success and (not response.body or response.json_object() is not None):
+        # The body of a success is not documented.
+        if responses.read_success(response) is not None:
             return Accepted(self.name)
         return responses.read_failure(self.name, response, secrets=(self.api_key, *content.values()))
 

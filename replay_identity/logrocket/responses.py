@@ -22,15 +22,28 @@ _MAX_MESSAGE_BYTES: Final = 10_000
 
 
 def read_user(response: Response) -> Mapping[str, Any] | None:
-    """Return the user object of a successful response, or None if *response* is anything else."""
+    """Return the user that a successful response shows, with the id as text, or None if it shows none."""
     user = response.json_object() if response.is_success else None
-    return user if user is not None and isinstance(user.get("userID"), str) else None
+    if user is None or user.get("success") is False:
+        return None
+    user_id = user.get("userID")
+    if type(user_id) is int:
+        return {**user, "userID": str(user_id)}
+    return user if isinstance(user_id, str) else None
+
+
+def read_success(response: Response) -> Mapping[str, Any] | None:
+    """Return the user that a success shows, or an empty object if it shows none; None after a failure."""
+    user = read_user(response)
+    if user is None and response.confirms and not response.refuses:
+        return {}
+    return user
 
 
 def shows_user(user: Mapping[str, Any], user_id: str | None, sent: Mapping[str, Any]) -> bool:
     """Return True if *user* has *user_id* and every value that was *sent*; further traits do not matter."""
     stored = user.get("traits")
-    if user["userID"] != user_id or not isinstance(stored, dict):
+    if user.get("userID") != user_id or not isinstance(stored, dict):
         return False
     stored = cast("dict[str, Any]", stored)
     return (
@@ -49,7 +62,7 @@ def left_of_removed(
     """
     texts: Mapping[str, str] = sent.get("traits", {})
     traits = user.get("traits")
-    if "" not in texts.values() or user["userID"] != user_id or not isinstance(traits, dict):
+    if "" not in texts.values() or user.get("userID") != user_id or not isinstance(traits, dict):
         return []
     removed = tuple(f"{name}." for name, text in texts.items() if not text)
     return [

@@ -156,6 +156,29 @@ def test_success_is_nothing_or_an_object(response: Response, confirms: bool) -> 
     assert response.confirms is confirms
 
 
+@pytest.mark.parametrize(
+    ("body", "refuses"),
+    [
+        (b'{"success": false}', True),
+        (b'{"ok": false, "user": {}}', True),
+        (b'{"error": "no"}', True),
+        (b'{"error": {"code": 7}}', True),
+        (b'{"errors": ["no"]}', True),
+        (b'{"success": true, "error": null, "errors": []}', False),
+        (b'{"error": ""}', False),
+        (b'{"error": false}', False),
+        (b'{"success": 0}', False),
+        (b"{}", False),
+        (b"", False),
+        (b'[{"error": "no"}]', False),
+    ],
+)
+def test_a_success_may_refuse(body: bytes, refuses: bool) -> None:  # noqa: FBT001
+    """Only the body says so; any other status needs none to refuse."""
+    assert Response(200, body=body).refuses is refuses
+    assert not Response(400, body=body).refuses
+
+
 @given(response=responses())
 def test_any_response_can_be_read(response: Response) -> None:
     """No header and no body raises an exception."""

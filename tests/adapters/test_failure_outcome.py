@@ -16,6 +16,9 @@ HINTS = {401: "Check the key."}
     ("response", "outcome"),
     [
         (Response(200), Unknown("acme", "HTTP 200 with an unexpected body", status=200)),
+        (Response(200, body=b"<html>"), Unknown("acme", "HTTP 200 with an unexpected body", status=200)),
+        (Response(200, body=b'{"success": false}'), Rejected("acme", code="HTTP 200")),
+        (Response(201, body=b'{"error": {"a": 1}}'), Rejected("acme", code="HTTP 201")),
         (Response(400), Rejected("acme", code="HTTP 400")),
         (Response(401), Misconfigured("acme", "HTTP 401", "Check the key.")),
         (Response(404), Rejected("acme", code="HTTP 404")),

@@ -278,22 +278,23 @@ def test_supports_the_optional_protocols() -> None:
             Response(200, body=b"<html>Log in</html>"),
             Unknown("fullstory", "HTTP 200 with an unexpected body", status=200),
         ),
+        (Response(200), Accepted("fullstory")),
+        (Response(204), Accepted("fullstory")),
+        (Response(200, body=b" \r\n"), Accepted("fullstory")),
+        (Response(202, body=b"{}"), Accepted("fullstory")),
+        (Response(200, body=b'{"id": "7", "error": "no"}'), Accepted("fullstory", "7")),
+        (Response(200, body=b'{"error": "no", "message": "no"}'), Rejected("fullstory", code="HTTP 200", message="no")),
+        (Response(200, body=b'{"success": false, "code": "bad"}'), Rejected("fullstory", code="bad")),
         (
-            Response(200, body=b""),
+            Response(200, body=b'["9876"]'),
             Unknown("fullstory", "HTTP 200 with an unexpected body", status=200),
         ),
         (
             Response(200, body=b'{"id": "9876'),
             Unknown("fullstory", "HTTP 200 with an unexpected body", status=200),
         ),
-        (
-            Response(200, body=b'{"id": 7}'),
-            Unknown("fullstory", "HTTP 200 with an unexpected body", status=200),
-        ),
-        (
-            Response(200, body=b'{"id": ""}'),
-            Unknown("fullstory", "HTTP 200 with an unexpected body", status=200),
-        ),
+        (Response(200, body=b'{"id": 7}'), Accepted("fullstory")),
+        (Response(200, body=b'{"id": ""}'), Accepted("fullstory")),
         (Response(400, body=b'{"message": 7, "code": null}'), Rejected("fullstory", code="HTTP 400")),
         (Response(400, body=b'["no"]'), Rejected("fullstory", code="HTTP 400")),
         (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("fullstory", "the vendor could not be reached")),
@@ -324,7 +325,12 @@ def test_messages_are_redacted() -> None:
 
 @pytest.mark.parametrize(
     "response",
-    [Response(502), Response(200), Response(0, no_response=NoResponse.TIMED_OUT), Response(503, uncertain=True)],
+    [
+        Response(502),
+        Response(200, body=b"<html>"),
+        Response(0, no_response=NoResponse.TIMED_OUT),
+        Response(503, uncertain=True),
+    ],
 )
 def test_a_lost_anonymous_creation_is_not_retryable(response: Response) -> None:
     """Sending it again could create a second user; by uid or by id it could not."""
@@ -626,7 +632,28 @@ def test_deleting_a_missing_user_is_skipped() -> None:
     assert run(BACKEND.delete("u1"), missing)[0] == Skipped("fullstory", SkipReason.NOT_FOUND)
 
 
-@pytest.mark.parametrize("body", [b"<html>Log in</html>", b"", b"{"])
+@pytest.mark.parametrize("response", [Response(200), Response(204), Response(202, body=b"\n")])
+def test_deletion_needs_no_body(response: Response) -> None:
+    """Fullstory's own clients take these for a success."""
+    assert run(BACKEND.delete("u1"), response)[0] == Accepted("fullstory")
+    assert run(BACKEND.delete_by_id("7"), response)[0] == Accepted("fullstory")
+
+
+@pytest.mark.parametrize("response", [Response(200), Response(204), Response(200, body=b"{}")])
+def test_anonymous_creation_needs_no_id(response: Response) -> None:
+    """The user exists, though nothing shows by which id."""
+    assert run(BACKEND.identify(UserTraits(traits={"plan": "pro"})), response)[0] == Accepted("fullstory")
+
+
+@pytest.mark.parametrize("response", [Response(200), Response(204), Response(200, body=b"{}")])
+def test_reading_needs_content(response: Response) -> None:
+    """An empty success shows neither a user nor a page nor a key."""
+    exchanges = (BACKEND.get("u1"), BACKEND.get_by_id("7"), BACKEND.list_page(), BACKEND.verify())
+
+    assert all(isinstance(run(exchange, response)[0], Unknown) for exchange in exchanges)
+
+
+@pytest.mark.parametrize("body", [b"<html>Log in</html>", b"[]", b"{"])
 def test_an_unconfirmed_deletion_is_unknown(body: bytes) -> None:
     """A login page confirms nothing, and a second request does no harm."""
     outcome, _ = run(BACKEND.delete("u1"), Response(200, body=body))

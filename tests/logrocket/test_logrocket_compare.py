@@ -3,6 +3,7 @@
 from typing import Any
 
 import orjson
+import pytest
 from support.exchanges import run
 
 from replay_identity import REMOVE, LogRocket, Misconfigured, Rejected, Unknown, UserTraits, Violation
@@ -59,6 +60,21 @@ def test_a_user_expected_to_be_empty_is_not_missing() -> None:
 def test_another_user_is_unknown() -> None:
     """The response must be about the requested user."""
     assert compare(UserTraits("u1"), userID="u2") == Unknown("logrocket", "the vendor shows another user")
+
+
+def test_numeric_id_is_the_users() -> None:
+    """LogRocket may take the digits for a number."""
+    response = Response(200, body=b'{"userID": 42, "name": "Ada"}')
+
+    assert run(BACKEND.compare(UserTraits("42", name="Ada")), response)[0] == Comparison("logrocket")
+
+
+@pytest.mark.parametrize("response", [Response(200), Response(204), Response(200, body=b"{}")])
+def test_comparing_needs_the_user(response: Response) -> None:
+    """A success that shows nothing says nothing about what is stored."""
+    comparison, _ = run(BACKEND.compare(UserTraits("u1", name="Ada")), response)
+
+    assert isinstance(comparison, Unknown)
 
 
 def test_a_failure_is_returned() -> None:

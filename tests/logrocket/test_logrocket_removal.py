@@ -136,6 +136,26 @@ def test_what_is_still_left_is_not_verified() -> None:
     assert len(requests) == 2
 
 
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"success": true}'])
+def test_second_response_need_not_show_the_user(body: bytes) -> None:
+    """The removal was accepted, though nothing verifies it."""
+    user = UserTraits("u1", traits={"a": REMOVE})
+
+    outcome, requests = run(BACKEND.identify(user), showing({"a.x": "1"}), Response(200, body=body))
+
+    assert outcome == Accepted("logrocket", adjustments=BACKEND.plan(user).adjustments)
+    assert len(requests) == 2
+
+
+def test_refusal_of_the_second_request_is_unknown() -> None:
+    """The first was applied, so the user is not as before."""
+    user = UserTraits("u1", traits={"a": REMOVE})
+
+    outcome, _ = run(BACKEND.identify(user), showing({"a.x": "1"}), Response(200, body=b'{"error": "no"}'))
+
+    assert isinstance(outcome, Unknown)
+
+
 def test_second_request_has_the_same_time() -> None:
     """Otherwise LogRocket would take the user for seen now."""
     user = UserTraits("u1", traits={"a": REMOVE}, observed_at=datetime(2026, 11, 21, tzinfo=UTC))
@@ -154,8 +174,10 @@ def test_second_request_has_the_same_time() -> None:
         showing({"a.x": "1"}, user_id="u2"),
         showing(["a.x"]),
         showing({"ab": "1", "a": ""}),
+        Response(200, body=b'{"traits": {"a.x": "1"}}'),
+        Response(204),
     ],
-    ids=["blank", "null", "another user", "no object", "another name"],
+    ids=["blank", "null", "another user", "no object", "another name", "no id", "no body"],
 )
 def test_nothing_left_needs_no_second_request(response: Response) -> None:
     """Only a shown value of this user is removed."""

@@ -39,14 +39,14 @@ class Delivery:
     def __attrs_post_init__(self) -> None:
         self.turns = Turns(self.clock)
 
-    def run(self, count: int = 0) -> BackendReport:
-        """Deliver *count* users, and those who are pending in the ledger, and return the closed report."""
+    def run(self, count: int = 0, **traits: Any) -> BackendReport:
+        """Deliver *count* users with *traits*, and those pending in the ledger, and return the closed report."""
         report = BackendReport(self.backend.name)
         outbox = self._make_outbox(report)
         if isinstance(outbox, MemoryOutbox):
-            outbox.enqueue(users(count))
+            outbox.enqueue(users(count, **traits))
         else:
-            report.upserts.add(outbox.ledger.upsert(users(count), [report.backend])[report.backend])
+            report.upserts.add(outbox.ledger.upsert(users(count, **traits), [report.backend])[report.backend])
         loop = DeliveryLoop(
             Route(self.backend),
             outbox,

@@ -74,6 +74,8 @@ def covers_all_updates(response: Response, count: int) -> bool:
 def read_outcome(backend: str, response: Response, user: UserUpdates, token: str) -> Outcome:
     """Map the response to an outcome of *user*, who was alone in the request unless it covers all updates."""
     verdict = read_verdict(response)
+    if verdict is None and response.confirms and not response.refuses:
+        return Accepted(backend, adjustments=user.adjustments)
     if verdict is None:
         return _failure(backend, response, _redacted(_message(response), user, token))
     if verdict.covers(len(user.updates)):

@@ -21,7 +21,6 @@ from replay_identity.adapters import (
     redact,
 )
 
-_ACCEPTED: Final = 200
 _STORED_NOTHING: Final = 202
 _UNAUTHORIZED: Final = 401
 _CHECK_ID: Final = "Check client_id: it is the id of a client of the project, under Settings, Clients."
@@ -53,16 +52,15 @@ def read_outcome(
 ) -> Outcome:
     """Map a response to an outcome, redacting *user* and *secrets* from its message."""
     content = response.json_object() or {}
-    if response.status == _ACCEPTED:
-        if "deviceId" in content or "sessionId" in content:
-            return Accepted(backend, adjustments=adjustments)
-        if response.body.strip() == b"Duplicate event":
-            # Another request with the same bytes came within the last 100 ms. OpenPanel notes it before it processes
-            # it, so it may have failed.
-            cause = "HTTP 200, a duplicate of a request that may have failed"
-            return Unknown(backend, cause, status=response.status)
     if response.status == _STORED_NOTHING:
         return _read_discarded(backend, content) or failure_outcome(backend, response, hints=_HINTS)
+    if response.confirms and not response.refuses:
+        return Accepted(backend, adjustments=adjustments)
+    if response.is_success and response.body.strip() == b"Duplicate event":
+        # Another request with the same bytes came within the last 100 ms. OpenPanel notes it before it processes
+        # it, so it may have failed.
+        cause = f"{response.cause}, a duplicate of a request that may have failed"
+        return Unknown(backend, cause, status=response.status)
     if response.status == _UNAUTHORIZED:
         return _read_unauthorized(backend, response)
     message = content.get("message")

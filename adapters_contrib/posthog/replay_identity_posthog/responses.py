@@ -48,10 +48,11 @@ def is_retryable(response: Response) -> bool:
 
 
 def read_results(response: Response) -> Mapping[str, Any] | None:
-    """Return the results of the events by their ids, or None if *response* has none."""
-    content = response.json_object() if response.is_success else None
-    results = None if content is None else content.get("results")
-    return cast("dict[str, Any]", results) if isinstance(results, dict) else None
+    """Return the results of the events by their ids, which a success need not have; None if *response* is a failure."""
+    if not response.confirms or response.refuses:
+        return None
+    results = (response.json_object() or {}).get("results")
+    return cast("dict[str, Any]", results) if isinstance(results, dict) else {}
 
 
 def wants_retry(results: Mapping[str, Any], event: Event) -> bool:

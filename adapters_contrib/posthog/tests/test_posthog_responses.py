@@ -244,14 +244,12 @@ def test_the_transports_retries_are_not_attempts() -> None:
         (Response(503), Unavailable("posthog", "HTTP 503", status=503)),
         (Response(504), Unknown("posthog", "HTTP 504", status=504)),
         (Response(0, no_response=NoResponse.NOT_SENT), Unavailable("posthog", "the vendor could not be reached")),
-        (
-            Response(200, body=b'{"status": "Ok"}'),
-            UNREADABLE,
-        ),
-        (
-            Response(200, body=b'{"results": []}'),
-            UNREADABLE,
-        ),
+        (Response(200), OK),
+        (Response(204), OK),
+        (Response(200, body=b'{"status": "Ok"}'), OK),
+        (Response(200, body=b'{"results": []}'), OK),
+        (Response(200, body=b'{"error": "no"}'), Rejected("posthog", code="no")),
+        (Response(200, body=b"[]"), UNREADABLE),
         (Response(200, body=b"<html>"), UNREADABLE),
     ],
 )
@@ -317,7 +315,8 @@ def test_a_rejected_request_is_halved(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "response", [Response(401), Response(503), Response(0, no_response=NoResponse.TIMED_OUT), Response(200)]
+    "response",
+    [Response(401), Response(503), Response(0, no_response=NoResponse.TIMED_OUT), Response(200, body=b"<html>")],
 )
 def test_a_general_failure_applies_to_every_user(response: Response) -> None:
     """With one request: halves would get the same response."""

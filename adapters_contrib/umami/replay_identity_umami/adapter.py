@@ -89,11 +89,11 @@ class Umami(HttpAdapter):
             return plan.unsent
 
         response = yield plan.request
-        session_id = responses.read_session_id(response)
-        if session_id is not None:
-            return Accepted(self.name, session_id, plan.adjustments)
         if responses.is_for_bot(response):
             return responses.taken_for_bot(self.name)
+        session_id = responses.read_session_id(response)
+        if session_id is not None or (response.confirms and not response.refuses):
+            return Accepted(self.name, session_id, plan.adjustments)
         return responses.read_failure(self.name, response, user, self.api_key)
 
     def identify_many(self, users: Sequence[UserTraits], /) -> Exchange[tuple[Outcome, ...]]:

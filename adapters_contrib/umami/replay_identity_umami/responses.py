@@ -32,6 +32,8 @@ _USER_ERRORS: Final = frozenset({"P2000", "P2020", "P2039"})
 # Prisma's code for a query that failed in the database, and PostgreSQL's for an id too long.
 _RAW_QUERY: Final = "P2010"
 _TOO_LONG: Final = "22001"
+# In the results of a batch; "errors" is among them, and is a number.
+_COUNTS: Final = frozenset({"size", "processed", "details"})
 _PRISMA_CODE: Final = re.compile(r"P[0-9]{4}")
 
 
@@ -49,7 +51,7 @@ class BatchResult:
 
 
 def read_session_id(response: Response) -> str | None:
-    """Return the id of the user's session, or None if *response* has none; then nothing was stored."""
+    """Return the id of the user's session, or None if *response* has none."""
     content = response.json_object() if response.is_success else None
     session_id = content.get("sessionId") if content else None
     return session_id if isinstance(session_id, str) and session_id else None
@@ -72,9 +74,13 @@ def taken_for_bot(backend: str) -> Misconfigured:
 
 def read_batch(response: Response, size: int) -> BatchResult | None:
     """Return the results of a batch of *size* users, or None if *response* is not about each of them."""
-    content = response.json_object() if response.is_success else None
-    details = content.get("details") if content else None
-    if content is None or not isinstance(details, list):
+    if not response.confirms:
+        return None
+    content = response.json_object() or {}
+    if _COUNTS.isdisjoint(content):
+        return None if response.refuses else BatchResult({}, has_accepted=not is_for_bot(response))
+    details = content.get("details")
+    if not isinstance(details, list):
         return None
     errors = {
         index: _object(_object(detail.get("response")).get("error"))
@@ -112,6 +118,8 @@ def read_batch_failure(backend: str, response: Response) -> Failure:
     """
     if response.status == _SERVER_ERROR:
         return _partly_stored(backend, None)
+    if response.is_success and not _COUNTS.isdisjoint(response.json_object() or {}):
+        return Unknown(backend, f"{response.cause} whose counts do not add up", status=response.status)
     return failure_outcome(backend, response, hints=_HINTS)
 
 

@@ -123,8 +123,6 @@ def test_processed_bots_are_not_accepted() -> None:
     "response",
     [
         Response(200, body=b"<html>Log in</html>"),
-        Response(200, body=b"{}"),
-        Response(200, body=b'{"beep":"boop"}'),
         result(3),
         result(4, details=None),
         result(4, processed=3),
@@ -141,7 +139,29 @@ def test_processed_bots_are_not_accepted() -> None:
 )
 def test_results_that_do_not_add_up_are_unknown(response: Response) -> None:
     """For every user."""
-    assert outcomes_of(response)[0] == (Unknown("umami", NOT_DOCUMENTED, status=200),) * 4
+    outcomes, requests = outcomes_of(response)
+
+    assert [type(outcome) for outcome in outcomes] == [Unknown] * 4
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize("response", [Response(200), Response(204), Response(200, body=b"{}")])
+def test_success_without_results_is_accepted(response: Response) -> None:
+    """For every user."""
+    assert outcomes_of(response)[0] == (Accepted("umami"),) * 4
+
+
+@pytest.mark.parametrize("body", [b'{"error": "no"}', b'{"errors": ["no"]}', b'{"success": false}'])
+def test_refusal_in_a_success_is_a_rejection(body: bytes) -> None:
+    """As a whole, so each user is sent alone."""
+    assert [type(outcome) for outcome in outcomes_of(Response(200, body=body))[0]] == [Rejected] * 4
+
+
+def test_bots_are_recognised_together() -> None:
+    """As for a single user."""
+    outcomes, _ = outcomes_of(Response(200, body=b'{"beep":"boop"}'))
+
+    assert [type(outcome) for outcome in outcomes] == [Misconfigured] * 4
 
 
 @pytest.mark.parametrize("rejected", [{"index": 0}, {"index": 0, "response": "no"}, detail(0, "400"), detail(0, None)])

@@ -67,8 +67,14 @@ def test_being_taken_for_a_bot_is_misconfigured() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"{}", b'{"sessionId":null}', b'{"sessionId":7}', b'{"sessionId":""}', b'{"beep":"bop"}', b"<html>", b"[]"]
+    "body", [b"", b"{}", b'{"sessionId":null}', b'{"sessionId":7}', b'{"sessionId":""}', b'{"beep":"bop"}']
 )
+def test_success_without_a_session_is_accepted(body: bytes) -> None:
+    """Without an id."""
+    assert identified(Response(200, body=body)) == Accepted("umami")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"sessionId'])
 def test_any_other_200_is_unknown(body: bytes) -> None:
     """Another server may have responded."""
     assert identified(Response(200, body=body)) == Unknown("umami", "HTTP 200 with an unexpected body", status=200)

@@ -16,7 +16,15 @@ from ..strategies import user_traits, valid_users
 from .base import AdapterHooks
 from .support import USER, echoes, for_all, in_order, leaks_in, play
 
-_FOREIGN_BODIES: Final = (b"", b"<html>Log in</html>", b"[]", b"null", b'"ok"', b'{"id"', b"{}", b"\xff")
+_FOREIGN_BODIES: Final = (b"<html>Log in</html>", b"[]", b"null", b'"ok"', b'{"id"', b"\xff")
+_EMPTY_SUCCESSES: Final = (
+    Response(200),
+    Response(204),
+    Response(200, body=b" \n"),
+    Response(200, body=b"{}"),
+    Response(200, body=b'{"success": true}'),
+)
+_REFUSALS: Final = (b'{"success": false}', b'{"ok": false}', b'{"error": "no such field"}', b'{"errors": [{}]}')
 _FAILURES: Final = (
     Response(503),
     Response(429, {"retry-after": "0"}),
@@ -24,6 +32,10 @@ _FAILURES: Final = (
     Response(0, no_response=NoResponse.CONNECTION_LOST),
     Response(0, no_response=NoResponse.TIMED_OUT),
 )
+
+
+def _text(response: Response) -> str:
+    return f"{response.status} {response.body!r}"
 
 
 def _cause(response: Response) -> str:
@@ -61,6 +73,18 @@ class ResponseCases(AdapterHooks):
             assert outcome.adjustments == plan.adjustments
 
         check()
+
+    @pytest.mark.parametrize("response", _EMPTY_SUCCESSES, ids=_text)
+    def test_success_that_shows_nothing_is_accepted(self, response: Response) -> None:
+        """A 2xx with an empty body or any JSON object is a success, but verifies nothing."""
+        outcome = self._identify(response)
+        assert isinstance(outcome, Accepted)
+        assert not outcome.verified
+
+    @pytest.mark.parametrize("body", _REFUSALS)
+    def test_refusal_in_a_success_is_not_accepted(self, body: bytes) -> None:
+        """A vendor may respond with 200 and say in the body that it refused; see `Response.refuses`."""
+        assert not isinstance(self._identify(Response(200, body=body)), Accepted)
 
     @pytest.mark.parametrize("body", _FOREIGN_BODIES)
     def test_success_with_a_foreign_body_is_not_accepted(self, body: bytes) -> None:
