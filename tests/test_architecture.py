@@ -58,7 +58,7 @@ MAY_USE: Final[Mapping[str, set[str]]] = {
     "pytest_plugin": {"pytest"},
     "sources": {"duckdb", "psycopg", "openpyxl"},
     "testing": {"hypothesis", "orjson", "pytest"},
-    "transport": {"certifi", "httpx", "pycurl"},
+    "transport": {"certifi", "httpcore", "httpx", "pycurl"},
 }
 ANYWHERE: Final = {"attrs"}
 
@@ -130,7 +130,9 @@ def test_uses_a_library_only_where_it_is_wrapped(path: Path) -> None:
     assert libraries - sys.stdlib_module_names - {PACKAGE.name} <= MAY_USE.get(part(path), set()) | ANYWHERE
 
 
-@pytest.mark.parametrize(("library", "module"), [("httpx", "httpx_sender.py"), ("pycurl", "curl_sender.py")])
+@pytest.mark.parametrize(
+    ("library", "module"), [("httpx", "httpx_sender.py"), ("httpcore", "network.py"), ("pycurl", "curl_sender.py")]
+)
 def test_one_module_imports_each_http_library(library: str, module: str) -> None:
     """An HTTP library can be replaced without changing an adapter."""
     users = [path.name for path in modules() if any(name == library for _, name in imports(path))]

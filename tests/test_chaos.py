@@ -27,7 +27,7 @@ from replay_identity import (
 )
 from replay_identity.emulator import Fault, FullstoryEmulator, Level, LogRocketEmulator
 from replay_identity.outcomes import explain
-from replay_identity.transport import httpx_sender
+from replay_identity.transport import unpacking
 
 pytestmark = pytest.mark.slow
 
@@ -84,7 +84,7 @@ def test_every_fault_has_one_outcome_without_values(
     vendors: Vendors, case: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each backend has one outcome of the right kind, and no personal value is shown anywhere."""
-    monkeypatch.setattr(httpx_sender, "MAX_RESPONSE_BYTES", 2**20)
+    monkeypatch.setattr(unpacking, "MAX_RESPONSE_BYTES", 2**20)
     fault, expected = FAULT_CASES[case]
     vendors.inject(attrs.evolve(fault, times=None))
 
@@ -106,7 +106,7 @@ def test_every_fault_has_one_outcome_without_values(
 @pytest.mark.parametrize("case", FAULT_CASES)
 def test_a_retry_after_a_fault_succeeds(vendors: Vendors, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both vendors have the newest traits."""
-    monkeypatch.setattr(httpx_sender, "MAX_RESPONSE_BYTES", 2**20)
+    monkeypatch.setattr(unpacking, "MAX_RESPONSE_BYTES", 2**20)
     vendors.inject(attrs.evolve(FAULT_CASES[case][0], times=None))
     newest = attrs.evolve(USER, traits={"plan": "new"})
 

@@ -17,7 +17,8 @@ from pycurl import PREREQFUNCTION as _PREREQFUNCTION  # pyright: ignore[reportMi
 from .._forks import register_fork_hooks
 from ..adapters.exchange import NoResponse, Request, Response
 from .proxies import Proxies
-from .senders import HEADERS, MAX_RESPONSE_BYTES
+from .senders import HEADERS, MAX_HEADER_BYTES
+from .unpacking import Body, BodyAbortedError
 
 # pycurl has no type hints; `Easy` and `Multi` describe the two classes that are used here.
 pycurl: Any = _untyped
@@ -215,10 +216,12 @@ class CurlHandle:
     proxy: str = attrs.field(default="", repr=False)
     timeout: float | None = None
     times_sent: int = 0
-    is_too_large: bool = False
     has_large_body: bool = False
     head: list[bytes] = attrs.field(factory=list[bytes], repr=False)
-    body: bytearray = attrs.field(factory=bytearray, repr=False)
+    head_size: int = 0
+    body: Body | None = attrs.field(default=None, repr=False)
+    # Why the body was not read to its end.
+    aborted: NoResponse | None = None
 
     def __attrs_post_init__(self) -> None:
         for option, value in _default_options():
@@ -227,7 +230,7 @@ class CurlHandle:
             else:
                 self.easy.setopt(option, value)
         self.easy.setopt(_PREREQFUNCTION, self._before_sending)
-        self.easy.setopt(pycurl.HEADERFUNCTION, self.head.append)
+        self.easy.setopt(pycurl.HEADERFUNCTION, self._add_line)
         self.easy.setopt(pycurl.WRITEFUNCTION, self._add_chunk)
 
     def _before_sending(self, *_addresses: object) -> int:
@@ -237,10 +240,21 @@ class CurlHandle:
         verdict: int = pycurl.PREREQFUNC_OK if self.times_sent == 1 else pycurl.PREREQFUNC_ABORT
         return verdict
 
+    def _add_line(self, line: bytes) -> int | None:
+        self.head_size += len(line)
+        self.head.append(line)
+        return None if self.head_size <= MAX_HEADER_BYTES else 0
+
     def _add_chunk(self, chunk: bytes) -> int | None:
-        self.body += chunk
-        self.is_too_large = len(self.body) > MAX_RESPONSE_BYTES
-        return 0 if self.is_too_large else None
+        if self.body is None:
+            self.body = Body(ResponseHeaders(tuple(self.head)).get("content-encoding", ""))
+        try:
+            for _ in self.body.add(chunk):
+                pass
+        except BodyAbortedError as error:
+            self.aborted = error.no_response
+            return 0
+        return None
 
     def prepare(self, request: Request, *, proxy: str, timeout: float) -> None:
         """Set the options for *request*."""
@@ -271,27 +285,30 @@ class CurlHandle:
 
     def take_response(self, error: int) -> Response:
         """Return the response, or one that says why there is none, and clear the handle's state."""
-        if error:
-            response = Response(0, no_response=self._no_response(error))
-        else:
-            headers = ResponseHeaders(tuple(self.head))
-            response = Response(self.easy.getinfo(pycurl.RESPONSE_CODE), headers, bytes(self.body))
+        response = Response(0, no_response=self._no_response(error)) if error else self._read_response()
         if self.has_large_body:
             # Otherwise libcurl would keep the batch in memory until it sends another body.
             self.easy.setopt(pycurl.POSTFIELDS, b"")
             self.has_large_body = False
         self.head.clear()
-        self.body.clear()
-        self.times_sent, self.is_too_large = 0, False
+        self.times_sent, self.head_size, self.body, self.aborted = 0, 0, None, None
         return response
+
+    def _read_response(self) -> Response:
+        headers = ResponseHeaders(tuple(self.head))
+        try:
+            body = b"" if self.body is None else self.body.content()
+        except BodyAbortedError as error:
+            return Response(0, no_response=error.no_response)
+        return Response(self.easy.getinfo(pycurl.RESPONSE_CODE), headers, body)
 
     def _no_response(self, error: int) -> NoResponse:
         if error in _UNTRUSTED:
             return NoResponse.UNTRUSTED
         if not self.times_sent:
             return NoResponse.NOT_SENT
-        if self.is_too_large:
-            return NoResponse.TOO_LARGE
+        if self.aborted:
+            return self.aborted
         return NoResponse.TIMED_OUT if error == pycurl.E_OPERATION_TIMEDOUT else NoResponse.CONNECTION_LOST
 
 
@@ -302,6 +319,7 @@ def _default_options() -> Iterable[tuple[int, object]]:
     yield pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2
     yield pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1
     yield pycurl.ACCEPT_ENCODING, HEADERS["accept-encoding"]
+    yield pycurl.HTTP_CONTENT_DECODING, 0
     yield pycurl.PATH_AS_IS, 1
     # Set to empty strings, these keep libcurl from reading the environment its own way.
     yield pycurl.PROXY, ""

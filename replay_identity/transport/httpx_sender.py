@@ -17,10 +17,15 @@ import httpx
 
 from .._forks import fork_lock, register_fork_hooks
 from ..adapters.exchange import NoResponse, Request, Response
-from .senders import HEADERS, LOOPBACK, MAX_RESPONSE_BYTES, AsyncSender, Sender
+from .network import Attempt, Pools
+from .senders import HEADERS, LOOPBACK, AsyncSender, Sender
+from .unpacking import Body, BodyAbortedError
 
 # With more in flight on one client, httpx spends its time searching its own pool (encode/httpx#3215).
 MAX_PER_ASYNC_CLIENT: Final = 16
+
+# Connecting times out a little before the whole attempt does, so that we know that nothing was sent.
+_CONNECT_SHARE: Final = 0.95
 
 # Most specific first. Any other exception is a bug in this library or in an adapter, and is raised.
 NO_RESPONSE_REASONS: Final[tuple[tuple[type[Exception], NoResponse], ...]] = (
@@ -32,7 +37,7 @@ NO_RESPONSE_REASONS: Final[tuple[tuple[type[Exception], NoResponse], ...]] = (
     (TimeoutError, NoResponse.TIMED_OUT),
     (httpx.NetworkError, NoResponse.CONNECTION_LOST),
     (httpx.RemoteProtocolError, NoResponse.CONNECTION_LOST),
-    (httpx.DecodingError, NoResponse.CONNECTION_LOST),
+    (httpx.DecodingError, NoResponse.UNREADABLE),
 )
 
 _PARTIAL_CONTENT: Final = 206
@@ -63,34 +68,31 @@ class HttpxSender:
 
     def send(self, request: Request, timeout: float) -> Response:
         """Send *request* and return the response; after *timeout* seconds, or on failure, one with `no_response`."""
-        body = _BodyReader(time.monotonic() + timeout)
+        now = time.monotonic()
+        attempt = Attempt(now + timeout * _CONNECT_SHARE, now + timeout)
         try:
             client = self._client or self._own_client or self._open_own_client()
         except OSError:  # The certificates that SSL_CERT_FILE names cannot be read.
             return Response(0, no_response=NoResponse.UNTRUSTED)
         try:
-            with own_request():
-                received = client.send(_build(client, request, timeout), stream=True, auth=None, follow_redirects=False)
-                with closing(received):
-                    for chunk in received.iter_bytes():
-                        body.add(chunk)
-        except _BodyAbortedError as error:
+            with own_request(), attempt.current():
+                return _send(client, request, timeout, attempt)
+        except BodyAbortedError as error:
             return Response(0, no_response=error.no_response)
         except (httpx.HTTPError, TimeoutError) as error:
-            return _read_error(error)
+            return _read_error(error, is_connecting=attempt.is_connecting)
         except RuntimeError:
             # httpx refuses to send over a client that was closed in the meantime.
             if not client.is_closed:
                 raise
             return Response(0, no_response=NoResponse.CLOSED)
-        return body.to_response(received)
 
     def _open_own_client(self) -> httpx.Client:
         # Two threads that get here at the same time both use the client that was opened first.
         with fork_lock():
             client = self._own_client
             if client is None:
-                client = httpx.Client(headers=HEADERS, verify=_tls(), cookies=_no_cookies(), mounts=_NO_PROXY)
+                client = httpx.Client(headers=HEADERS, cookies=_no_cookies(), transport=_OwnTransport(_tls()))
                 self._own_client = client
             return client
 
@@ -107,6 +109,29 @@ class HttpxSender:
         if in_child and self._own_client is not None:
             _LEFT_TO_PARENT.append(self._own_client)
             self._own_client = None
+
+
+class _OwnTransport(httpx.HTTPTransport):
+    """httpx's own transport, which respx replaces in tests, over pools that keep to the deadline of an attempt."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:  # pyright: ignore[reportMissingSuperCall]
+        self._pool = Pools(tls)  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _send(client: httpx.Client, request: Request, timeout: float, attempt: Attempt) -> Response:
+    received = client.send(_build(client, request, timeout), stream=True, auth=None, follow_redirects=False)
+    with closing(received):
+        body = _body_of(received)
+        # A transport of the caller's may have read the response, for example in a test.
+        for chunk in (received.content,) if received.is_stream_consumed else received.iter_raw():
+            for _ in body.add(chunk):
+                attempt.remaining()
+            attempt.remaining()
+        return Response(received.status_code, dict(received.headers), body.content())
+
+
+def _body_of(received: httpx.Response) -> Body:
+    return Body("" if received.is_stream_consumed else received.headers.get("content-encoding", ""))
 
 
 # Clients whose connections belong to the parent process: collecting them would close the connections.
@@ -140,8 +165,8 @@ class AsyncHttpxSender:
         pooled.in_flight += 1
         try:
             async with asyncio.timeout(timeout):
-                return await _send(pooled.client, request, timeout)
-        except _BodyAbortedError as error:
+                return await _send_async(pooled.client, request, timeout)
+        except BodyAbortedError as error:
             return Response(0, no_response=error.no_response)
         except (httpx.HTTPError, TimeoutError) as error:
             return _read_error(error)
@@ -173,55 +198,27 @@ class AsyncHttpxSender:
             await pooled.client.aclose()
 
 
-async def _send(client: httpx.AsyncClient, request: Request, timeout: float) -> Response:  # noqa: ASYNC109  # As above.
-    body = _BodyReader(time.monotonic() + timeout)
+async def _send_async(client: httpx.AsyncClient, request: Request, timeout: float) -> Response:  # noqa: ASYNC109
     with own_request():
         built = _build(client, request, timeout)
         received = await client.send(built, stream=True, auth=None, follow_redirects=False)
         async with aclosing(received):
-            async for chunk in received.aiter_bytes():
-                body.add(chunk)
-    return body.to_response(received)
+            body = _body_of(received)
+            if received.is_stream_consumed:
+                body.add(received.content)
+            else:
+                async for chunk in received.aiter_raw():
+                    for _ in body.add(chunk):
+                        await asyncio.sleep(0)  # Other tasks run between the steps, and the timeout can end this one.
+            return Response(received.status_code, dict(received.headers), body.content())
 
 
 def _build(client: httpx.Client | httpx.AsyncClient, request: Request, timeout: float) -> httpx.Request:
-    # Connecting times out a little before the whole attempt does, so that we know that nothing was sent.
-    timeouts = httpx.Timeout(timeout, connect=timeout * 0.95, pool=timeout * 0.95)
+    connect = timeout * _CONNECT_SHARE
+    timeouts = httpx.Timeout(timeout, connect=connect, pool=connect)
     return client.build_request(
         request.method, request.url, headers=request.headers, content=request.body, timeout=timeouts
     )
-
-
-class _BodyAbortedError(Exception):
-    """The response is too large or too slow to be read to its end."""
-
-    def __init__(self, no_response: NoResponse) -> None:
-        super().__init__(no_response)
-        self.no_response = no_response
-
-
-@attrs.define
-class _BodyReader:
-    """Collect the body of a response, within the limits of size and time.
-
-    Attributes:
-        end: Moment on the monotonic clock by which all of it must have arrived. httpx's own timeouts start again with
-            each chunk, so a slow trickle would never end.
-        content: The bytes so far.
-    """
-
-    end: float
-    content: bytearray = attrs.field(factory=bytearray, repr=False)
-
-    def add(self, chunk: bytes) -> None:
-        self.content += chunk
-        if len(self.content) > MAX_RESPONSE_BYTES:
-            raise _BodyAbortedError(NoResponse.TOO_LARGE)
-        if time.monotonic() > self.end:
-            raise _BodyAbortedError(NoResponse.TIMED_OUT)
-
-    def to_response(self, received: httpx.Response) -> Response:
-        return Response(received.status_code, dict(received.headers), bytes(self.content))
 
 
 def download(request: Request, file: BinaryIO, *, stall_timeout: float, timeout: float, max_bytes: int) -> Response:
@@ -239,27 +236,28 @@ def download(request: Request, file: BinaryIO, *, stall_timeout: float, timeout:
     Raises:
         OSError: The file cannot be written.
     """
-    end = time.monotonic() + timeout
+    now = time.monotonic()
+    attempt = Attempt(now + min(stall_timeout, timeout), now + timeout)
     try:
-        client = httpx.Client(headers=_DOWNLOAD_HEADERS, verify=_tls(), cookies=_no_cookies(), mounts=_NO_PROXY)
+        client = httpx.Client(headers=_DOWNLOAD_HEADERS, cookies=_no_cookies(), transport=_OwnTransport(_tls()))
     except OSError:  # As in `HttpxSender`.
         return Response(0, no_response=NoResponse.UNTRUSTED)
     try:
-        with client, own_request():
+        with client, own_request(), attempt.current():
             built = _build(client, request, min(stall_timeout, timeout))
             received = client.send(built, stream=True, auth=None, follow_redirects=False)
             with closing(received):
-                _write_body(received, file, end, max_bytes)
-    except _BodyAbortedError as error:
+                _write_body(received, file, attempt, max_bytes)
+    except BodyAbortedError as error:
         return Response(0, no_response=error.no_response)
     except (httpx.HTTPError, TimeoutError) as error:
-        return _read_error(error)
+        return _read_error(error, is_connecting=attempt.is_connecting)
     except httpx.InvalidURL:
         return Response(0, no_response=NoResponse.NOT_SENT)
     return Response(received.status_code, dict(received.headers))
 
 
-def _write_body(received: httpx.Response, file: BinaryIO, end: float, max_bytes: int) -> None:
+def _write_body(received: httpx.Response, file: BinaryIO, attempt: Attempt, max_bytes: int) -> None:
     if not received.is_success:
         return
     size = file.seek(0, SEEK_END)
@@ -268,17 +266,16 @@ def _write_body(received: httpx.Response, file: BinaryIO, end: float, max_bytes:
         file.truncate()
     elif not received.headers.get("content-range", "").startswith(f"bytes {size}-"):
         # Another part than the one that was asked for.
-        raise _BodyAbortedError(NoResponse.CONNECTION_LOST)
+        raise BodyAbortedError(NoResponse.CONNECTION_LOST)
     for chunk in received.iter_raw():
         size += len(chunk)
         if size > max_bytes:
-            raise _BodyAbortedError(NoResponse.TOO_LARGE)
+            raise BodyAbortedError(NoResponse.TOO_LARGE)
         file.write(chunk)
-        if time.monotonic() > end:
-            raise _BodyAbortedError(NoResponse.TIMED_OUT)
+        attempt.remaining()
 
 
-def _read_error(error: Exception) -> Response:
+def _read_error(error: Exception, *, is_connecting: bool = False) -> Response:
     """Return a response that says why there is none, or raise *error* if the network is not the reason."""
     cause: BaseException | None = error
     while cause is not None:
@@ -287,7 +284,7 @@ def _read_error(error: Exception) -> Response:
         cause = cause.__cause__ or cause.__context__
     for kind, no_response in NO_RESPONSE_REASONS:
         if isinstance(error, kind):
-            return Response(0, no_response=no_response)
+            return Response(0, no_response=NoResponse.NOT_SENT if is_connecting else no_response)
     raise error
 
 

@@ -8,6 +8,8 @@ from ..adapters.exchange import Request, Response
 
 # Enough for any page of users.
 MAX_RESPONSE_BYTES: Final = 32 * 2**20
+# As in httpx's parser, but for all headers of a response together, also those of interim responses.
+MAX_HEADER_BYTES: Final = 100 * 2**10
 HEADERS: Final = {"accept-encoding": "gzip, deflate", "user-agent": f"replay-identity/{version('replay-identity')}"}
 # Never sent through a proxy from the environment: requests to this machine must not leave it.
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")

@@ -13,7 +13,7 @@ from support.children import in_children
 from support.servers import OK, serving, tls_for
 
 from replay_identity.adapters import NoResponse, Request, Response
-from replay_identity.transport import curl_sender
+from replay_identity.transport import unpacking
 from replay_identity.transport.curl_sender import (
     CurlHandle,
     CurlSender,
@@ -22,6 +22,7 @@ from replay_identity.transport.curl_sender import (
     parse_headers,
     pycurl,
 )
+from replay_identity.transport.unpacking import Body
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ def test_a_lost_response_does_not_leak_into_the_next(sender: CurlSender) -> None
 
 def test_a_giant_response_does_not_affect_the_next(sender: CurlSender, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a response over the limit, the next failure has its own reason."""
-    monkeypatch.setattr(curl_sender, "MAX_RESPONSE_BYTES", 1)
+    monkeypatch.setattr(unpacking, "MAX_RESPONSE_BYTES", 1)
 
     with serving(lambda request: OK if b"/giant" in request else None) as served:
         first = ask(sender, Request("identify", "PUT", f"{served.url}/giant"))
@@ -140,12 +141,12 @@ def test_a_giant_response_does_not_affect_the_next(sender: CurlSender, monkeypat
 
 def test_clears_what_it_received() -> None:
     """The bytes of a response are discarded with it."""
-    handle = CurlHandle(head=[b"HTTP/1.1 200 OK\r\n"], body=bytearray(b"{}"))
+    handle = CurlHandle(head=[b"HTTP/1.1 200 OK\r\n"], body=Body())
 
     handle.take_response(pycurl.E_RECV_ERROR)
 
     assert not handle.head
-    assert not handle.body
+    assert handle.body is None
 
 
 @pytest.mark.slow

@@ -7,8 +7,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from replay_identity.adapters import Request
-from replay_identity.transport.httpx_sender import HttpxSender
 from replay_identity.transport.proxies import Proxies
 
 NAMES = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
@@ -33,6 +31,7 @@ EXCEPTED = [
     "https://a.b:443",
     "http://a.b:8080",
 ]
+NOT_PROXIED = ["all://127.0.0.1", "all://localhost", "all://[::1]"]
 HOSTS = ["a.b", "x.a.b", "xa.b", "b", "c", "localhost", "x.localhost", "127.0.0.1", "10.0.0.1", "[::1]", "[fe80::1]"]
 
 
@@ -83,9 +82,10 @@ def test_uses_the_same_proxy_as_httpx(
         patch.setenv("no_proxy", ", ".join(excepted))
         patch.setattr("httpx._client.HTTPTransport", ProxyRecorder)
 
-        response = HttpxSender().send(Request("ask", "GET", f"{server}/"), 1.0)
+        with httpx.Client(mounts=dict.fromkeys(NOT_PROXIED)) as client:
+            response = client.get(f"{server}/")
 
-        assert Proxies.from_environment().url_for(server) == response.body.decode()
+        assert Proxies.from_environment().url_for(server) == response.text
 
 
 @pytest.mark.parametrize("server", ["gopher://a.b", "a.b", "http://", "https:///x", "http://a.b:x"])

@@ -21,7 +21,7 @@ from support.servers import responding, serving, silent_port, tls_for
 from replay_identity import RetryPolicy
 from replay_identity.adapters import NoResponse, Request, Response
 from replay_identity.emulator import Fault, LogRocketEmulator
-from replay_identity.transport import AsyncTransport, ConcurrentSender, Transport, curl_sender, httpx_sender
+from replay_identity.transport import AsyncTransport, ConcurrentSender, Transport, httpx_sender, unpacking
 from replay_identity.transport.curl_sender import CurlSender
 from replay_identity.transport.thread_sender import ThreadSender
 
@@ -89,8 +89,7 @@ def fresh_tls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def limit_responses(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     """Lower the limit on the size of responses."""
-    for module in (httpx_sender, curl_sender):
-        monkeypatch.setattr(module, "MAX_RESPONSE_BYTES", size)
+    monkeypatch.setattr(unpacking, "MAX_RESPONSE_BYTES", size)
 
 
 @pytest.mark.usefixtures("vendor")
@@ -210,12 +209,12 @@ def test_an_invalid_response_is_a_lost_connection(run: Run, response_bytes: byte
     assert response.no_response is NoResponse.CONNECTION_LOST
 
 
-def test_an_invalid_encoding_is_a_lost_connection(run: Run) -> None:
-    """A body that cannot be decompressed is not a response."""
+def test_a_body_that_cannot_be_unpacked_is_unreadable(run: Run) -> None:
+    """It is not a response."""
     with responding(gzipped(b"abcd")) as url:
         response = run(Request("identify", "PUT", url), 5.0)
 
-    assert response.no_response is NoResponse.CONNECTION_LOST
+    assert response.no_response is NoResponse.UNREADABLE
 
 
 def test_does_not_follow_redirects(run: Run, server: tuple[LogRocketEmulator, str], put: Request) -> None:
