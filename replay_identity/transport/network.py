@@ -1,7 +1,7 @@
 """Connections of the blocking client over httpx, which keep to the deadline of the whole attempt.
 
 httpx's own timeouts start again with each address, each part of a write and each byte of a response, so that a server
-that trickles would hold a thread for ever. Here, all of an attempt has one end.
+that trickles would hold a thread without end. Here, all of an attempt has one end.
 """
 
 import select
