@@ -243,7 +243,7 @@ def download(request: Request, file: BinaryIO, *, stall_timeout: float, timeout:
     except OSError:  # As in `HttpxSender`.
         return Response(0, no_response=NoResponse.UNTRUSTED)
     try:
-        with client, own_request(), attempt.current():
+        with closing(client), own_request(), attempt.current():
             built = _build(client, request, min(stall_timeout, timeout))
             received = client.send(built, stream=True, auth=None, follow_redirects=False)
             with closing(received):
