@@ -19,7 +19,7 @@ from ..config import Settings, load_ledger_path, load_settings
 from ..errors import LedgerError, SourceError, shown_source
 from ..ledger import Ledger
 from ..mapping import RowMapping
-from ..migration import FileSource, MigrationSource, RowReader, VendorSource
+from ..migration import FileSource, MigrationSource, RowReader, VendorSource, read_logrocket_export
 from ..sources import BadRow, Row, Rows, read_query, read_users
 from .exit_codes import read_failure_exit_code
 from .options import SourceOptions
@@ -160,13 +160,17 @@ def read_rows(files: Sequence[str] | None, options: SourceOptions, *, anonymous:
 def _read_query(
     databases: Sequence[str], options: SourceOptions, mapping: RowMapping | None, *, anonymous: bool
 ) -> Rows[Row | BadRow]:
+    database = _query_database(databases, options)
+    return read_query(options.sql or "", database, anonymous=anonymous, mapping=mapping)
+
+
+def _query_database(databases: Sequence[str], options: SourceOptions) -> str | None:
     if options.format or options.delimiter or options.encoding or options.path:
         problem = "a query names its files and says how to read them; drop the other option"
         raise typer.BadParameter(problem, param_hint="--sql, --format, --delimiter, --encoding, --path")
     if len(databases) > 1:
         raise typer.BadParameter("a query runs on one database; name its files in the query", param_hint="FILE, --sql")
-    database = next((name for name in databases if name not in _NO_DATABASE), None)
-    return read_query(options.sql or "", database, anonymous=anonymous, mapping=mapping)
+    return next((name for name in databases if name not in _NO_DATABASE), None)
 
 
 def can_be_read_twice(files: Sequence[str] | None, options: SourceOptions) -> bool:
@@ -213,6 +217,22 @@ def file_source(names: Sequence[str], options: SourceOptions, *, anonymous: bool
     return FileSource(
         ", ".join(map(shown_source, names)), prefetch_first(read_rows(names, options, anonymous=anonymous))
     )
+
+
+def logrocket_export(files: Sequence[str] | None, options: SourceOptions) -> FileSource:
+    """Return the users in *files* of LogRocket's Streaming Data Export, or in what a query on them returns."""
+    if options.sql is None and not files:
+        raise typer.BadParameter("name a file, or pass --sql with a query", param_hint="FILE")
+    rows = read_logrocket_export(
+        list(files or ()) if options.sql is None else _query_database(files or (), options),
+        sql=options.sql,
+        format=None if options.format is None else options.format.value,
+        mapping=options.row_mapping(),
+        delimiter=_DELIMITER_NAMES.get(options.delimiter, options.delimiter),
+        encoding=options.encoding,
+        path=options.path,
+    )
+    return FileSource(", ".join(map(shown_source, files or ["LogRocket's export"])), prefetch_first(rows))
 
 
 def must_be_file(name: str, options: SourceOptions) -> bool:

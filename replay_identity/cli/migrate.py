@@ -8,14 +8,14 @@ from typing import Annotated, Final, NoReturn
 import typer
 from rich.console import Console
 
-from .. import migration
+from .. import LogRocket, migration
 from .._text import pluralize
 from ..config import Settings
 from ..migration import ListingStats, MigrationReport, MigrationSource
 from ..migration.html_report import html_page
 from . import options
 from .exit_codes import ExitCode, read_failure_exit_code, sync_exit_code
-from .inputs import LedgerFile, resolve_ledger, resolve_settings, resolve_source, select_targets
+from .inputs import LedgerFile, logrocket_export, resolve_ledger, resolve_settings, resolve_source, select_targets
 from .progress import progress_display, spinner, track
 from .summary import (
     print_account_notes,
@@ -34,15 +34,30 @@ _RESUME_ADVICE: Final = "Interrupted. Nothing is lost: run the same command agai
 
 @options.with_source_options
 def migrate_command(  # noqa: PLR0913  # One for each option.
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE...",
+            help="With --from-logrocket-export: the files; with --sql too: a database, if any.",
+        ),
+    ] = None,
     *,
     source: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--from",
             metavar="NAME|FILE",
             help="A backend that can list its users, such as fullstory, or a file of users; - for stdin.",
         ),
-    ],
+    ] = None,
+    from_logrocket_export: Annotated[
+        bool,
+        typer.Option(
+            "--from-logrocket-export",
+            help="Read FILE as an events table of LogRocket's Streaming Data Export: the newest row of each "
+            "identified user.",
+        ),
+    ] = False,
     to: options.ToOption = None,
     adapt: options.AdaptOption = False,
     settings: options.SettingsOption = None,
@@ -62,15 +77,33 @@ def migrate_command(  # noqa: PLR0913  # One for each option.
     json: options.JsonOption = False,
 ) -> None:
     """Move the users of a backend or a file to other backends, and report what their limits make of each trait."""
+    _check_source(source, files, from_logrocket_export=from_logrocket_export)
     resolved = resolve_settings(settings, adapt=adapt)
-    targets = select_targets(source, resolved, to)
+    name = source or ("" if to else _exported_backend(resolved))
+    targets = select_targets(name, resolved, to)
     ledger_file = resolve_ledger(ledger, settings, to=[backend.name for backend in targets.backends], adapt=adapt)
-    users = resolve_source(source, resolved, source_options, restart=restart)
+    if from_logrocket_export:
+        users: MigrationSource = logrocket_export(files, source_options)
+    else:
+        users = resolve_source(name, resolved, source_options, restart=restart)
     if dry_run:
         report = _dry_run(users, targets, ledger_file, same_account=same_account)
         _finish(report, ledger_file, html=html, json=json, interrupted=None)
     report, code = _run(users, targets, ledger_file, same_account=same_account)
     _finish(report, ledger_file, html=html, json=json, interrupted=code)
+
+
+def _check_source(source: str | None, files: list[str] | None, *, from_logrocket_export: bool) -> None:
+    if (source is None) is not from_logrocket_export:
+        raise typer.BadParameter("pass one of them", param_hint="--from, --from-logrocket-export")
+    if source is not None and files:
+        raise typer.BadParameter("name the file after --from", param_hint="FILE")
+
+
+def _exported_backend(settings: Settings) -> str:
+    """Return the name of the backend that an export comes from if there is only one, so that it is not a target too."""
+    names = [backend.name for backend in settings.backends if isinstance(backend, LogRocket)]
+    return names[0] if len(names) == 1 else ""
 
 
 def _run(

@@ -1,5 +1,6 @@
 """Move users from a vendor or a file to other vendors, and report what their limits did to each property."""
 
+from .logrocket_export import read_logrocket_export
 from .migration import migrate
 from .readers import FileSource, MigrationSource, RowReader, VendorSource
 from .report import ListingStats, MigrationReport
@@ -12,4 +13,5 @@ __all__ = [
     "RowReader",
     "VendorSource",
     "migrate",
+    "read_logrocket_export",
 ]

@@ -61,6 +61,13 @@ class Conversion:
         except InvalidTraitsError as error:
             return BadRow(line, line, str(error))
 
+    @property
+    def unused(self) -> frozenset[str]:
+        """Return the paths that a strict mapping names, and that no user has had so far."""
+        if self._compiled is None or self.mapping is None or not self.mapping.strict:
+            return frozenset()
+        return frozenset(self._compiled.unseen)
+
     def _to_user(self, stored: StoredUser, observed_at: datetime | None) -> UserTraits:
         types = _unambiguous_types(stored)
         traits = _with_types(stored.traits, types, "")

@@ -74,20 +74,10 @@ def read_users(
         SourceError: A file cannot be read or decoded, or has no valid header; or the query fails.
         ConfigurationError: An argument is invalid, or an extra is not installed.
     """
-    if is_frame(source):  # Callers may not check types.
-        raise ConfigurationError("source", "expected files, got a frame", "read it with read_rows")
-    if format not in {None, *get_args(Format)}:
-        raise ConfigurationError("format", f"expected one of {', '.join(get_args(Format))}")
     options = _Options(
-        format=format,
-        anonymous=anonymous,
-        mapping=mapping,
-        delimiter=_checked_delimiter(delimiter),
-        encoding=encoding,
-        path=path,
+        format=format, anonymous=anonymous, mapping=mapping, delimiter=delimiter, encoding=encoding, path=path
     )
-    notes = SourceNotes()
-    return Rows(_read_users(source, options, notes), partial(_read_ids, source, options), notes)
+    return _users_in(source, options)
 
 
 def read_query(
@@ -110,8 +100,36 @@ def read_query(
         SourceError: The database cannot be opened, or the query fails.
         ConfigurationError: The extra ``warehouse``, or ``postgres`` for PostgreSQL, is not installed.
     """
-    options, notes = _Options(anonymous=anonymous, mapping=mapping), SourceNotes()
-    return Rows(_query_rows(sql, database, options, notes), notes=notes)
+    return _query_users(sql, database, _Options(anonymous=anonymous, mapping=mapping))
+
+
+def read_converted(  # The arguments of `read_users` and `read_query`.
+    converter_type: type[RowConverter],
+    source: Source | Sequence[Source] | None,
+    *,
+    sql: str | None = None,
+    format: Format | None = None,  # noqa: A002  # As in `read_users`.
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    path: str | None = None,
+) -> Rows[Row | BadRow]:
+    """Return the rows that a converter of another type makes of files, or of what the query *sql* returns.
+
+    Raises:
+        SourceError: As for `read_users` and `read_query`.
+        ConfigurationError: An argument is invalid, or an extra is not installed.
+    """
+    options = _Options(format=format, delimiter=delimiter, encoding=encoding, path=path, converter_type=converter_type)
+    if sql is None:
+        if source is None:
+            raise ConfigurationError("source", "expected files, or a query", "name a file, or pass sql")
+        return _users_in(source, options)
+    if options != _Options(converter_type=converter_type):
+        hint = "leave out format, delimiter, encoding and path"
+        raise ConfigurationError("sql", "a query names its files and says how to read them", hint)
+    if source is not None and not isinstance(source, str | Path):
+        raise ConfigurationError("source", "expected one database", "name the files in the query")
+    return _query_users(sql, source, options)
 
 
 def infer_mapping(
@@ -140,14 +158,30 @@ class _Options:
     delimiter: str | None = None
     encoding: str | None = None
     path: str | None = None
+    converter_type: type[RowConverter] = RowConverter
 
     def converter(self, source: str, notes: SourceNotes, *, has_datetimes: bool = False) -> RowConverter:
         """Return the converter of the rows of one file."""
-        return RowConverter(source, self.mapping, notes, anonymous=self.anonymous, has_datetimes=has_datetimes)
+        return self.converter_type(source, self.mapping, notes, anonymous=self.anonymous, has_datetimes=has_datetimes)
 
 
 _Read: TypeAlias = Callable[[SourceFile, RowConverter, _Options], Iterator[Row | BadRow]]
 _ReadIds: TypeAlias = Callable[[SourceFile, RowConverter, _Options], Iterator[str]]
+
+
+def _users_in(source: Source | Sequence[Source], options: _Options) -> Rows[Row | BadRow]:
+    if is_frame(source):  # Callers may not check types.
+        raise ConfigurationError("source", "expected files, got a frame", "read it with read_rows")
+    if options.format not in {None, *get_args(Format)}:
+        raise ConfigurationError("format", f"expected one of {', '.join(get_args(Format))}")
+    _check_delimiter(options.delimiter)
+    notes = SourceNotes()
+    return Rows(_read_users(source, options, notes), partial(_read_ids, source, options), notes)
+
+
+def _query_users(sql: str, database: str | Path | None, options: _Options) -> Rows[Row | BadRow]:
+    notes = SourceNotes()
+    return Rows(_query_rows(sql, database, options, notes), notes=notes)
 
 
 def _read_users(source: Source | Sequence[Source], options: _Options, notes: SourceNotes) -> Iterator[Row | BadRow]:
@@ -222,10 +256,9 @@ def _check_options(files: Sequence[SourceFile], options: _Options) -> None:
         raise ConfigurationError("path", "only JSON documents and workbooks have one", "leave it out")
 
 
-def _checked_delimiter(delimiter: str | None) -> str | None:
+def _check_delimiter(delimiter: str | None) -> None:
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
         raise ConfigurationError("delimiter", "expected one character, and no quote or line break")
-    return delimiter
 
 
 def _query_rows(sql: str, database: str | Path | None, options: _Options, notes: SourceNotes) -> Iterator[Row | BadRow]:

@@ -44,6 +44,30 @@ class BadRow:
 
 
 @attrs.define
+class EventCounts:
+    """What became a user of the rows of an export of events, of which only the newest row of each user is kept.
+
+    Attributes:
+        rows: Number of rows.
+        older: Number of rows of which a later one has the same user.
+        anonymous: Number of rows about anonymous visitors, which are left out.
+        unknown: Number of rows about visitors whose identity is unknown, which are left out.
+        time: The column with the time of the rows, or None before the first one is read.
+    """
+
+    rows: int = 0
+    older: int = 0
+    anonymous: int = 0
+    unknown: int = 0
+    time: str | None = None
+
+    def __str__(self) -> str:
+        """Return the counts as one sentence."""
+        left_out = f"left out {self.older:,} older, {self.anonymous:,} anonymous and {self.unknown:,} unknown"
+        return f"{pluralize(self.rows, 'event')} read; {left_out}"
+
+
+@attrs.define
 class SourceNotes:
     """What a person should know about how a source was read; complete once all of its rows are read.
 
@@ -59,6 +83,7 @@ class SourceNotes:
         selected: Number of rows that a filter did not leave out.
         without_rows: The files that have no row, or "the source" if it is not a file.
         warnings: Sentences about what is valid and still likely to be a mistake; see `SourceInspection`.
+        events: What was counted if the rows are events, or None.
     """
 
     own_fields: dict[str, str] = attrs.field(factory=dict[str, str])
@@ -72,6 +97,7 @@ class SourceNotes:
     selected: int = 0
     without_rows: list[str] = attrs.field(factory=list[str])
     warnings: list[str] = attrs.field(factory=list[str])
+    events: EventCounts | None = None
     # Whether the rows of a file are all read.
     _has_unused: bool = attrs.field(default=False, init=False, eq=False)
 
@@ -94,17 +120,21 @@ class SourceNotes:
 
     def watch(self, rows: Iterator[T], source: str = "the source") -> Iterator[T]:
         """Yield the *rows* of one *source*, and note if there are none."""
-        left_out = self.left_out
+        left_out = self._left_out()
         first = next(rows, None)
         if first is not None:
             yield first
             yield from rows
-        elif self.left_out == left_out:
+        elif self._left_out() == left_out:
             self.without_rows.append(source)
+
+    def _left_out(self) -> int:
+        return self.left_out + (0 if self.events is None else self.events.rows)
 
     def lines(self) -> list[str]:
         """Return the notes as sentences, without any value."""
         return [
+            *([] if self.events is None else [str(self.events)]),
             *(f"{source} has no rows" for source in self.without_rows),
             *(f"column {printable(name)} is read as {field}" for name, field in self.own_fields.items()),
             *(f"column {printable(name)} is a trait, not the user's own field" for name in sorted(self.look_alikes)),
@@ -146,6 +176,7 @@ class SourceNotes:
             "left_out": self.left_out,
             "without_rows": self.without_rows,
             "warnings": self.warnings,
+            **({} if self.events is None else {"events": attrs.asdict(self.events)}),
         }
 
 
