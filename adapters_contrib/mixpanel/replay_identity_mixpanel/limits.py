@@ -8,12 +8,10 @@ from replay_identity.adapters import Limit, Limits, Unit
 
 _READ_ON: Final = date(2026, 11, 21)
 _request_limit = partial(Limit, source="https://docs.mixpanel.com/reference/user-profile-limits", read_on=_READ_ON)
-# Stated by Mixpanel, but in an answer of the assistant of its community: the least certain source here.
-_profile_limit = partial(
-    Limit,
-    source="https://community.mixpanel.com/x/ask-ai/au2mj6pxhnmw/is-there-any-character-limit-set-on-the-attributes",
-    read_on=_READ_ON,
-)
+_DOCS: Final = "https://github.com/mixpanel/docs/blob/ba22906/docs/data-structure"
+_DOCS_READ_ON: Final = date(2026, 11, 30)
+_profile_limit = partial(Limit, source=f"{_DOCS}/user-profiles.mdx", read_on=_DOCS_READ_ON)
+_value_limit = partial(Limit, source=f"{_DOCS}/property-reference/data-type.mdx", read_on=_DOCS_READ_ON)
 
 MAX_USERS: Final = _request_limit(
     maximum=2000,
@@ -31,14 +29,28 @@ PROPERTY_NAME: Final = _profile_limit(
     maximum=255,
     unit=Unit.CHARACTERS,
     rule="property-name-length",
-    note="For names of properties; names inside an object have no published limit.",
+    note="For names of properties, of which Mixpanel cuts longer ones; names inside an object have no published limit.",
 )
-PROPERTY_VALUE: Final = _profile_limit(
+TEXT: Final = _value_limit(
+    maximum=255,
+    unit=Unit.UTF8_BYTES,
+    rule="text-length",
+    note="For each text, also within lists and objects. Mixpanel cuts a longer one without an error.",
+)
+PROPERTY_VALUE: Final = _value_limit(
     maximum=256_000,
     unit=Unit.UTF8_BYTES,
     rule="property-value-size",
-    note='"256KB", published for lists and objects, measured as compact JSON. Applying it to text is our policy.',
+    note='"256KB" for a list or an object, measured as compact JSON. It may mean 262,144 bytes; we use the smaller.',
 )
+OBJECT_KEYS: Final = _value_limit(
+    maximum=255,
+    unit=Unit.TRAITS,
+    rule="object-keys",
+    note="For each object, at any level and in lists.",
+)
+# "a max nesting depth of 3" (the same page). Our reading: the property itself is the first level.
+MAX_OBJECT_DEPTH: Final = 3
 MAX_PROPERTIES: Final = _profile_limit(
     maximum=2000,
     unit=Unit.TRAITS,
@@ -56,10 +68,10 @@ REQUEST: Final = Limit(
 
 LIMITS: Final = Limits(
     user=UPDATE,
-    name=PROPERTY_VALUE,
-    email=PROPERTY_VALUE,
+    name=TEXT,
+    email=TEXT,
     trait_name=PROPERTY_NAME,
-    trait_value=PROPERTY_VALUE,
+    trait_value=TEXT,
     trait_count=MAX_PROPERTIES,
 )
 

@@ -9,12 +9,12 @@ import orjson
 
 from replay_identity.adapters import REMOVE, Adaptation, Adjustment, UserTraits, Violation, is_list, is_nested
 
-from .limits import MAX_PROPERTIES, MAX_USERS, PROPERTY_NAME, PROPERTY_VALUE, REQUEST, UPDATE
+from .limits import MAX_PROPERTIES, MAX_USERS, PROPERTY_NAME, PROPERTY_VALUE, REQUEST, TEXT, UPDATE
 from .values import encode_value
 
-# The names with a dollar sign that applications may set; the others are Mixpanel's own
-# (https://help.mixpanel.com/hc/en-us/articles/115004708186-Profile-Properties, read 2026-11-29).
-_SETTABLE: Final = frozenset({"$first_name", "$last_name", "$phone", "$avatar"})
+# The names with a dollar sign that applications may set; the others are Mixpanel's own. `$created` is "not
+# auto-populated" (https://github.com/mixpanel/docs/blob/ba22906, reserved-properties.mdx, read 2026-11-30).
+_SETTABLE: Final = frozenset({"$first_name", "$last_name", "$phone", "$avatar", "$created"})
 _NAME: Final = "$name"
 _EMAIL: Final = "$email"
 _PATHS: Final = {_NAME: "name", _EMAIL: "email"}
@@ -82,8 +82,8 @@ def _properties(user: UserTraits, adaptation: Adaptation) -> dict[str, Any]:
     """Return the properties to set, name and e-mail first."""
     properties: dict[str, Any] = {}
     if user.name is not None:
-        properties[_NAME] = adaptation.truncate("name", user.name, PROPERTY_VALUE)
-    if user.email is not None and (email := adaptation.fit_or_drop("email", user.email, PROPERTY_VALUE)) is not None:
+        properties[_NAME] = adaptation.truncate("name", user.name, TEXT)
+    if user.email is not None and (email := adaptation.fit_or_drop("email", user.email, TEXT)) is not None:
         properties[_EMAIL] = email
     for name, value in user.traits.items():
         if value is not REMOVE and _check_name(name, adaptation):
@@ -111,8 +111,6 @@ def _check_name(name: str, adaptation: Adaptation) -> bool:
 
 
 def _value(value: Any, path: str, adaptation: Adaptation) -> Any:  # noqa: ANN401  # A trait's value becomes JSON.
-    if isinstance(value, str):
-        return adaptation.truncate(path, value, PROPERTY_VALUE)
     before = len(adaptation.adjustments)
     encoded = encode_value(value, path, adaptation)
     if (is_list(value) or is_nested(value)) and len(content := orjson.dumps(encoded)) > PROPERTY_VALUE.maximum:

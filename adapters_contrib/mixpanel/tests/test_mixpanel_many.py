@@ -145,7 +145,7 @@ def test_a_request_has_at_most_2000_updates() -> None:
 
 def test_a_request_has_at_most_ten_megabytes() -> None:
     """The limit that is documented for /import."""
-    users = [make_user(f"u{index}", **{name: name * 250_000 for name in "abc"}) for index in range(14)]
+    users = [make_user(f"u{index}", **{name: [name * 247] * 1000 for name in "abc"}) for index in range(14)]
 
     outcomes, requests = send(users, GOOD)
 

@@ -52,8 +52,8 @@ def sizes(plan: Plan) -> list[int]:
         (Decimal("1.00"), 1.0, "decimal-as-number"),
         (Decimal("0.1234567890123456789"), "0.1234567890123456789", "decimal-as-text"),
         (Decimal(2**53 + 1), "9007199254740993", "decimal-as-text"),
-        (Decimal("1e400"), "1" + "0" * 400, "decimal-as-text"),
-        (Decimal("-1e400"), "-1" + "0" * 400, "decimal-as-text"),
+        (Decimal("1e254"), 1e254, "decimal-as-number"),
+        (10**254 + 1, "1" + "0" * 253 + "1", "int-beyond-53-bits"),
         (datetime(2026, 11, 21, 8, 30, tzinfo=UTC), "2026-11-21T08:30:00", "date-as-iso8601"),
         (datetime(2026, 11, 21, 8, 30, 0, 250_000, tzinfo=UTC), "2026-11-21T08:30:00.250000", "date-as-iso8601"),
         (
@@ -106,13 +106,22 @@ def test_mixpanels_own_names_are_rejected(name: str, value: Any) -> None:
     assert [update.get("$set") for update in updates_of(LENIENT.plan(user))] == [{"$name": "Ann"}]
 
 
-@pytest.mark.parametrize("name", ["$first_name", "$last_name", "$phone", "$avatar", "name", "email", "a.b", "é"])
+@pytest.mark.parametrize(
+    "name", ["$first_name", "$last_name", "$phone", "$avatar", "$created", "name", "email", "a.b", "é"]
+)
 def test_names_for_applications_are_sent(name: str) -> None:
     """The names that Mixpanel shows, and all that do not begin with a dollar sign."""
     plan = STRICT.plan(UserTraits("u1", traits={name: "x", f"{name}_2": "y"} if name[0] != "$" else {name: "x"}))
 
     assert set_by(plan)[name] == "x"
     assert plan.adjustments == ()
+
+
+def test_the_application_sets_when_it_created_a_user() -> None:
+    """Mixpanel does not fill ``$created`` in; it has the form of its type Date."""
+    moment = datetime(2026, 11, 21, 8, 30, tzinfo=timezone(timedelta(hours=2)))
+
+    assert set_by(STRICT.plan(UserTraits("u1", traits={"$created": moment}))) == {"$created": "2026-11-21T06:30:00"}
 
 
 def test_a_display_field_can_be_removed() -> None:
@@ -139,24 +148,129 @@ def test_a_long_name_is_neither_set_nor_removed() -> None:
     assert [adjustment.kind for adjustment in LENIENT.plan(user).adjustments] == ["dropped", "dropped"]
 
 
-def test_text_is_truncated_and_lists_are_not() -> None:
-    """Half a list is another list."""
-    user = UserTraits("u1", email="e" * 256_001, traits={"text": "x" * 256_001, "list": [date(2026, 11, 21)] * 30_000})
+@pytest.mark.parametrize("number", [10**255, -(10**254), Decimal(10**255 + 1), Decimal("1e400"), Decimal("-1e400")])
+def test_a_number_is_never_truncated(number: Any) -> None:
+    """Without its last digits it would be another number."""
+    user = UserTraits("u1", traits={"n": number, "kept": 1})
+
+    assert {violation.rule for violation in STRICT.plan(user).violations} == {"text-length"}
+    assert set_by(LENIENT.plan(user)) == {"kept": 1}
+    assert LENIENT.plan(user).adjustments == (Adjustment("traits.n", "dropped", "text-length"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("x" * 256, "x" * 255),
+        ("é" * 128, "é" * 127),
+        ("x" * 254 + "é", "x" * 254),
+        ("x" * 252 + "😀", "x" * 252),
+        ("x" * 254 + "e\u0301", "x" * 254),
+    ],
+)
+def test_long_text_is_cut_between_characters(text: str, kept: str) -> None:
+    """At 255 bytes of UTF-8, wherever the text is; an e-mail address is dropped."""
+    user = UserTraits("u1", name=text, email=text, traits={"t": text, "l": [text, text, 1], "o": {"in": {"t": text}}})
 
     plan = LENIENT.plan(user)
 
-    assert set_by(plan) == {"text": "x" * 256_000}
+    assert set_by(plan) == {"$name": kept, "t": kept, "l": [kept, kept, 1], "o": {"in": {"t": kept}}}
     assert plan.adjustments == (
-        Adjustment("email", "dropped", "property-value-size"),
-        Adjustment("traits.text", "truncated", "property-value-size"),
-        Adjustment("traits.list", "dropped", "property-value-size"),
+        Adjustment("name", "truncated", "text-length"),
+        Adjustment("email", "dropped", "text-length"),
+        *(Adjustment(f"traits.{path}", "truncated", "text-length") for path in ("t", "l", "o.in.t")),
     )
-    assert {violation.path for violation in STRICT.plan(user).violations} == {"email", "traits.text", "traits.list"}
+    paths = ["name", "email", "traits.t", "traits.l", "traits.o.in.t"]
+    assert [violation.path for violation in STRICT.plan(user).violations] == paths
+
+
+def test_text_of_255_bytes_is_sent() -> None:
+    """In every place."""
+    text = "😀" * 63 + "é" + "x"
+    user = UserTraits("u1", name=text, email=text, traits={"t": text, "l": [text], "c": [{"t": text}]})
+
+    plan = STRICT.plan(user)
+
+    assert set_by(plan) == {"$name": text, "$email": text, "t": text, "l": [text], "c": [{"t": text}]}
+    assert (plan.adjustments, plan.violations) == ((), ())
+
+
+def nested(depth: int, leaf: Any = 1) -> Any:
+    """Return objects in objects, *depth* of them."""
+    return {"k": nested(depth - 1, leaf)} if depth else leaf
+
+
+def test_an_object_has_at_most_255_keys() -> None:
+    """At every level, and in lists; the last keys are dropped."""
+    full = {f"k{index}": index for index in range(255)}
+    over = {**full, "last": 1}
+    user = UserTraits("u1", traits={"o": over, "in": {"o": over}, "l": [over]})
+
+    assert STRICT.plan(user).violations == tuple(
+        Violation(path, "object-keys", 255, 256, "traits") for path in ("traits.o", "traits.in.o", "traits.l")
+    )
+    assert set_by(LENIENT.plan(user)) == {"o": full, "in": {"o": full}, "l": [full]}
+    assert LENIENT.plan(user).adjustments == tuple(
+        Adjustment(path, "dropped", "object-keys") for path in ("traits.o.last", "traits.in.o.last", "traits.l.last")
+    )
+    assert STRICT.plan(UserTraits("u1", traits={"o": full, "in": {"o": full}, "l": [full]})).violations == ()
+
+
+def test_objects_are_nested_at_most_three_deep() -> None:
+    """What is deeper is dropped."""
+    user = UserTraits("u1", traits={"o": {**nested(4), "kept": 1}})
+
+    assert STRICT.plan(UserTraits("u1", traits={"o": nested(3)})).violations == ()
+    assert STRICT.plan(user).violations == (Violation("traits.o.k.k.k", "object-depth"),)
+    assert set_by(LENIENT.plan(user)) == {"o": {"kept": 1}}
+    assert LENIENT.plan(user).adjustments == (Adjustment("traits.o.k.k.k", "dropped", "object-depth"),)
+
+
+@pytest.mark.parametrize("inner", [{"a": 1}, ["a"], []])
+@pytest.mark.parametrize("in_list", [lambda item: [item], lambda item: [[item]], lambda item: [1, item]])
+def test_objects_in_a_list_are_flat(inner: Any, in_list: Any) -> None:
+    """Nothing nested is sent in them, and an item of which nothing is left is not sent either."""
+    user = UserTraits("u1", traits={"l": in_list({"b": 1, "in": inner}), "e": [2, {"in": inner}], "n": [{"in": inner}]})
+
+    paths = ("traits.l.in", "traits.e.in", "traits.n.in")
+    assert STRICT.plan(user).violations == tuple(Violation(path, "nested-in-list") for path in paths)
+    assert set_by(LENIENT.plan(user)) == {"l": in_list({"b": 1}), "e": [2]}
+    assert LENIENT.plan(user).adjustments == tuple(Adjustment(path, "dropped", "nested-in-list") for path in paths)
+
+
+def test_a_broken_rule_of_a_list_is_named_once() -> None:
+    """All items share one path; the first that breaks it counts."""
+    user = UserTraits("u1", traits={"l": ["x" * length for length in range(250, 300)]})
+
+    assert STRICT.plan(user).violations == (Violation("traits.l", "text-length", 255, 256, "UTF-8 bytes"),)
+    assert len(LENIENT.plan(user).adjustments) == 1
+
+
+def test_an_empty_item_of_a_list_is_sent() -> None:
+    """It is a value."""
+    traits: dict[str, Any] = {"l": [{}, [], ""]}
+
+    assert set_by(STRICT.plan(UserTraits("u1", traits=traits))) == traits
+
+
+def test_a_large_list_is_dropped_as_a_whole() -> None:
+    """Half a list is another list."""
+    user = UserTraits("u1", traits={"kept": 1, "list": [date(2026, 11, 21)] * 30_000})
+
+    assert [violation.rule for violation in STRICT.plan(user).violations] == ["property-value-size"]
+    assert set_by(LENIENT.plan(user)) == {"kept": 1}
+    assert LENIENT.plan(user).adjustments == (Adjustment("traits.list", "dropped", "property-value-size"),)
+
+
+def sized_list(size: int) -> list[str]:
+    """Return a list that takes *size* bytes as compact JSON."""
+    whole, rest = divmod(size - 1, 203)
+    return ["x" * 200] * (whole - 1) + ["y" * 100, "z" * (100 + rest - 3)]
 
 
 def test_a_list_is_measured_as_compact_json() -> None:
     """256,000 bytes are valid, one more is not."""
-    within, over = ["x" * (256_000 - 4)], ["x" * (256_000 - 3)]
+    within, over = sized_list(256_000), sized_list(256_001)
 
     assert set_by(STRICT.plan(UserTraits("u1", traits={"t": within}))) == {"t": within}
     assert STRICT.plan(UserTraits("u1", traits={"t": over})).violations == (
@@ -180,9 +294,9 @@ def test_name_and_email_count_as_properties() -> None:
 
 def padded(size: int) -> UserTraits:
     """Return a user whose one update has *size* bytes."""
-    traits = {name: name * 240_000 for name in "dcba"}
-    rest = size - len(orjson.dumps({"$token": "token-1", "$distinct_id": "u1", "$set": {**traits, "z": ""}}))
-    return UserTraits("u1", traits={**traits, "z": "z" * rest})
+    traits = {name: sized_list(240_000) for name in "dcba"}
+    rest = size - len(orjson.dumps({"$token": "token-1", "$distinct_id": "u1", "$set": {**traits, "z": 0}})) + 1
+    return UserTraits("u1", traits={**traits, "z": sized_list(rest)})
 
 
 def test_an_update_of_a_megabyte_is_sent() -> None:
@@ -203,14 +317,22 @@ def test_too_large_an_update_is_one_violation() -> None:
 
 def test_the_largest_properties_are_dropped_first() -> None:
     """As few as are enough; the name may be one of them."""
-    traits = {name: name * 1000 * size for name, size in zip("abcde", (200, 250, 251, 252, 10), strict=True)}
-    user = UserTraits("u1", name="N" * 255_000, traits=traits)
+    traits = {name: sized_list(1000 * size) for name, size in zip("abcdef", (200, 250, 251, 252, 10, 254), strict=True)}
+    user = UserTraits("u1", name="N" * 255, traits=traits)
 
     plan = LENIENT.plan(user)
 
-    assert plan.adjustments == (Adjustment("name", "dropped", "update-size"),)
-    assert set_by(plan) == traits
+    assert plan.adjustments == (Adjustment("traits.f", "dropped", "update-size"),)
+    assert set_by(plan) == {"$name": "N" * 255, **{name: traits[name] for name in "abcde"}}
     assert max(sizes(plan)) <= MB
+
+
+def test_the_name_can_be_the_largest_property() -> None:
+    """It is dropped like any other."""
+    plan = LENIENT.plan(UserTraits("u" * (MB - 300), name="N" * 255, traits={"a": 1}))
+
+    assert plan.adjustments == (Adjustment("name", "dropped", "update-size"),)
+    assert set_by(plan) == {"a": 1}
 
 
 def test_removals_over_a_megabyte_are_dropped() -> None:
@@ -227,7 +349,7 @@ def test_removals_over_a_megabyte_are_dropped() -> None:
 
 def test_a_long_id_can_leave_no_room() -> None:
     """Everything is dropped, and recorded."""
-    plan = LENIENT.plan(UserTraits("u" * (MB - 1000), traits={"t": "x" * 2000}))
+    plan = LENIENT.plan(UserTraits("u" * (MB - 200), traits={"t": "x" * 250}))
 
     assert plan.adjustments == (Adjustment("traits.t", "dropped", "update-size"),)
     assert plan.violations == (Violation("traits", "nothing-left"),)
@@ -243,7 +365,53 @@ def test_an_id_that_fills_an_update_is_rejected(backend: Mixpanel, value: Any) -
     assert plan.request is None
 
 
-@given(user=user_traits(), token=st.sampled_from(["t", "x" * 32]))
+def around(maximum: int, smallest: int = 0) -> st.SearchStrategy[int]:
+    """Return a strategy for numbers on both sides of *maximum*, and small ones."""
+    return st.integers(maximum - 2, maximum + 2) | st.integers(smallest, 3)
+
+
+TEXTS = st.builds(
+    lambda character, size, end: character * (size // len(character.encode())) + end,
+    st.sampled_from("xé€😀"),
+    around(255),
+    st.sampled_from(["", "e\u0301", "é", "😀"]),
+)
+LEAVES = TEXTS | st.integers() | st.decimals(allow_nan=False, allow_infinity=False) | st.booleans() | st.just(10**255)
+WIDE = st.builds(lambda size, leaf: {f"k{index}": leaf for index in range(size)}, around(255, 1), LEAVES)
+VALUES = st.recursive(
+    LEAVES | WIDE,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, min_size=1, max_size=3),
+    max_leaves=6,
+)
+LARGE = st.integers(255_998, 256_002).map(sized_list)
+USERS_AT_LIMITS = st.builds(
+    lambda name, email, traits: UserTraits("u1", name=name, email=email, traits=traits),
+    st.none() | TEXTS,
+    st.none() | TEXTS,
+    st.dictionaries(
+        st.sampled_from(["a", "b", "c", "$created", "n" * 255, "é" * 255, "n" * 256]), VALUES | LARGE, max_size=6
+    )
+    | around(2000).map(lambda size: {f"t{index}": index for index in range(size)}),
+)
+
+
+def is_within(value: Any, objects: int = 0, *, is_item: bool = False, in_item: bool = False) -> bool:
+    """Return True if *value* is within the limits of texts and objects."""
+    if isinstance(value, str):
+        return len(value.encode()) <= 255
+    if isinstance(value, list):
+        return not in_item and all(is_within(item, objects, is_item=True) for item in value)
+    if isinstance(value, dict):
+        return (
+            not in_item
+            and objects < 3
+            and len(value) <= 255
+            and all(is_within(item, objects + 1, in_item=is_item) for item in value.values())
+        )
+    return value is not None
+
+
+@given(user=user_traits() | USERS_AT_LIMITS, token=st.sampled_from(["t", "x" * 32]))
 def test_nothing_over_a_limit_is_ever_sent(user: UserTraits, token: str) -> None:
     """Whether rejecting or adapting, measured on the JSON alone."""
     for on_violation in ("reject", "adapt"):
@@ -255,6 +423,20 @@ def test_nothing_over_a_limit_is_ever_sent(user: UserTraits, token: str) -> None
             names = [*update.get("$set", {}), *update.get("$unset", [])]
             assert 0 < len(names) <= 2000
             assert all(0 < len(name) <= 255 for name in names)
+            for value in update.get("$set", {}).values():
+                assert is_within(value)
+                assert not isinstance(value, list | dict) or len(orjson.dumps(value)) <= 256_000
+
+
+@given(user=USERS_AT_LIMITS)
+def test_every_loss_is_on_record(user: UserTraits) -> None:
+    """What is not rejected is sent whole; what adapting changes, it records, and it loses nothing else."""
+    strict, lenient = STRICT.plan(user), LENIENT.plan(user)
+
+    is_lossy = any(adjustment.kind in {"truncated", "dropped"} for adjustment in lenient.adjustments)
+    assert bool(strict.violations) == is_lossy
+    if not is_lossy:
+        assert updates_of(strict) == updates_of(lenient)
 
 
 @given(user=user_traits())
