@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from replay_identity_mixpanel import Mixpanel
 
 from replay_identity.adapters import REMOVE, Adjustment, Plan, UserTraits, Violation
+from replay_identity.emulator.http import JsonValue
 from replay_identity.testing import user_traits
 
 STRICT = Mixpanel("token-1")
@@ -226,15 +227,21 @@ def test_objects_are_nested_at_most_three_deep() -> None:
     assert LENIENT.plan(user).adjustments == (Adjustment("traits.o.k.k.k", "dropped", "object-depth"),)
 
 
+def listed(item: Any, lists: int) -> Any:
+    """Return *item* in as many lists as asked."""
+    return [1, listed(item, lists - 1)] if lists else item
+
+
 @pytest.mark.parametrize("inner", [{"a": 1}, ["a"], []])
-@pytest.mark.parametrize("in_list", [lambda item: [item], lambda item: [[item]], lambda item: [1, item]])
-def test_objects_in_a_list_are_flat(inner: Any, in_list: Any) -> None:
+@pytest.mark.parametrize("lists", [1, 2])
+def test_objects_in_a_list_are_flat(inner: Any, lists: int) -> None:
     """Nothing nested is sent in them, and an item of which nothing is left is not sent either."""
-    user = UserTraits("u1", traits={"l": in_list({"b": 1, "in": inner}), "e": [2, {"in": inner}], "n": [{"in": inner}]})
+    whole, kept = listed({"b": 1, "in": inner}, lists), listed({"b": 1}, lists)
+    user = UserTraits("u1", traits={"l": whole, "e": [2, {"in": inner}], "n": [{"in": inner}]})
 
     paths = ("traits.l.in", "traits.e.in", "traits.n.in")
     assert STRICT.plan(user).violations == tuple(Violation(path, "nested-in-list") for path in paths)
-    assert set_by(LENIENT.plan(user)) == {"l": in_list({"b": 1}), "e": [2]}
+    assert set_by(LENIENT.plan(user)) == {"l": kept, "e": [2]}
     assert LENIENT.plan(user).adjustments == tuple(Adjustment(path, "dropped", "nested-in-list") for path in paths)
 
 
@@ -370,48 +377,57 @@ def around(maximum: int, smallest: int = 0) -> st.SearchStrategy[int]:
     return st.integers(maximum - 2, maximum + 2) | st.integers(smallest, 3)
 
 
-TEXTS = st.builds(
-    lambda character, size, end: character * (size // len(character.encode())) + end,
-    st.sampled_from("xé€😀"),
-    around(255),
-    st.sampled_from(["", "e\u0301", "é", "😀"]),
+@st.composite
+def texts(draw: st.DrawFn) -> str:
+    """Return texts on both sides of 255 bytes, of characters of one to four bytes."""
+    character, size = draw(st.sampled_from("xé€😀")), draw(around(255))
+    return character * (size // len(character.encode())) + draw(st.sampled_from(["", "e\u0301", "é", "😀"]))
+
+
+LEAVES: st.SearchStrategy[Any] = (
+    texts() | st.integers() | st.decimals(allow_nan=False, allow_infinity=False) | st.booleans() | st.just(10**255)
 )
-LEAVES = TEXTS | st.integers() | st.decimals(allow_nan=False, allow_infinity=False) | st.booleans() | st.just(10**255)
-WIDE = st.builds(lambda size, leaf: {f"k{index}": leaf for index in range(size)}, around(255, 1), LEAVES)
-VALUES = st.recursive(
-    LEAVES | WIDE,
+
+
+@st.composite
+def objects(draw: st.DrawFn) -> dict[str, Any]:
+    """Return objects on both sides of 255 keys."""
+    leaf = draw(LEAVES)
+    return {f"k{index}": leaf for index in range(draw(around(255, 1)))}
+
+
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    LEAVES | objects(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, min_size=1, max_size=3),
     max_leaves=6,
 )
-LARGE = st.integers(255_998, 256_002).map(sized_list)
-USERS_AT_LIMITS = st.builds(
-    lambda name, email, traits: UserTraits("u1", name=name, email=email, traits=traits),
-    st.none() | TEXTS,
-    st.none() | TEXTS,
-    st.dictionaries(
-        st.sampled_from(["a", "b", "c", "$created", "n" * 255, "é" * 255, "n" * 256]), VALUES | LARGE, max_size=6
-    )
-    | around(2000).map(lambda size: {f"t{index}": index for index in range(size)}),
-)
 
 
-def is_within(value: Any, objects: int = 0, *, is_item: bool = False, in_item: bool = False) -> bool:
+@st.composite
+def users_at_limits(draw: st.DrawFn) -> UserTraits:
+    """Return users on both sides of every limit of a property."""
+    names = st.sampled_from(["a", "b", "c", "$created", "n" * 255, "é" * 255, "n" * 256])
+    values: st.SearchStrategy[Any] = VALUES | st.integers(255_998, 256_002).map(sized_list)
+    traits: dict[str, Any] = draw(st.dictionaries(names, values, max_size=6))
+    if draw(st.booleans()):
+        traits |= {f"t{index}": index for index in range(draw(around(2000 - len(traits))))}
+    name, email = draw(st.none() | texts()), draw(st.none() | texts())
+    return UserTraits("u1", name=name, email=email, traits=traits)
+
+
+def is_within(value: JsonValue, levels: int = 0, *, is_item: bool = False, in_item: bool = False) -> bool:
     """Return True if *value* is within the limits of texts and objects."""
     if isinstance(value, str):
         return len(value.encode()) <= 255
     if isinstance(value, list):
-        return not in_item and all(is_within(item, objects, is_item=True) for item in value)
+        return not in_item and all(is_within(item, levels, is_item=True) for item in value)
     if isinstance(value, dict):
-        return (
-            not in_item
-            and objects < 3
-            and len(value) <= 255
-            and all(is_within(item, objects + 1, in_item=is_item) for item in value.values())
-        )
+        is_allowed = not in_item and levels < 3 and len(value) <= 255
+        return is_allowed and all(is_within(item, levels + 1, in_item=is_item) for item in value.values())
     return value is not None
 
 
-@given(user=user_traits() | USERS_AT_LIMITS, token=st.sampled_from(["t", "x" * 32]))
+@given(user=user_traits() | users_at_limits(), token=st.sampled_from(["t", "x" * 32]))
 def test_nothing_over_a_limit_is_ever_sent(user: UserTraits, token: str) -> None:
     """Whether rejecting or adapting, measured on the JSON alone."""
     for on_violation in ("reject", "adapt"):
@@ -428,7 +444,7 @@ def test_nothing_over_a_limit_is_ever_sent(user: UserTraits, token: str) -> None
                 assert not isinstance(value, list | dict) or len(orjson.dumps(value)) <= 256_000
 
 
-@given(user=USERS_AT_LIMITS)
+@given(user=users_at_limits())
 def test_every_loss_is_on_record(user: UserTraits) -> None:
     """What is not rejected is sent whole; what adapting changes, it records, and it loses nothing else."""
     strict, lenient = STRICT.plan(user), LENIENT.plan(user)
