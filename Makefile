@@ -100,7 +100,7 @@ COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.1
 lock: .venv-lock/ready
 	$(COMPILE) pyproject.toml --all-extras --group dev --output-file requirements/dev.txt
 	printf '%s\n' "-e .[testing]" $(foreach folder,$(CONTRIBUTED),"-e ./$(folder)[testing]") | $(COMPILE) - --group types \
-		--group test --constraints requirements/dev.txt --no-emit-package replay-identity \
+		--group test --group clients --constraints requirements/dev.txt --no-emit-package replay-identity \
 		$(foreach folder,$(CONTRIBUTED),--no-emit-package replay-identity-$(notdir $(folder:%/=%))) \
 		--output-file requirements/contrib.txt
 	$(COMPILE) --group release --constraints requirements/dev.txt --output-file requirements/release.txt

@@ -36,6 +36,11 @@ def post(client: httpx.Client, *updates: object, **query: str) -> httpx.Response
     return client.post("/engage", params={**QUERY, **query}, json=list(updates))
 
 
+def nested_list(depth: int) -> Any:
+    """Return lists in lists."""
+    return [nested_list(depth - 1)] if depth else []
+
+
 def test_set_overwrites_and_unset_removes(serve: Serve) -> None:
     """Other properties stay; an object is replaced as a whole."""
     emulator = MixpanelEmulator()
@@ -103,20 +108,26 @@ def test_an_unknown_token_gets_a_success_and_stores_nothing(serve: Serve) -> Non
         update(7),
         update("strange"),
         update(set={}, unset=["a"]),
-        update(add={"a": 1}),
+        update(add={"a": "1"}),
+        update(add={"a": True}),
         {**update(), "more": 1},
         update(set=["a"]),
         update(set={"": 1}),
-        update(set={"n" * 256: 1}),
         update(set={"$city": "Rome"}),
         update(set={"l": ["x" * 256_000]}),
         update(set={"o": {"x": "x" * 256_000}}),
         update(set={str(index): 1 for index in range(2001)}),
         update(set={"t": "x" * 1_000_000}),
-        update(unset="a"),
+        update(set={"o": {"o": {"o": {"o": {"o": 1}}}}}),
+        update(set={"o": {f"{index}": 1 for index in range(256)}}),
+        update(set={"l": [{"o": {"a": 1}}]}),
+        update(set={"l": [{"l": [1]}]}),
+        update(set={"l": nested_list(150)}),
+        update(set={"l": nested_list(300)}),
+        update(unset=7),
         update(unset=[1]),
+        update(unset=["a", "a"]),
         update(unset=[""]),
-        update(unset=["n" * 256]),
     ],
 )
 def test_an_invalid_update_rejects_its_batch(serve: Serve, bad: object) -> None:
@@ -155,15 +166,16 @@ def test_values_at_every_limit_are_accepted(serve: Serve) -> None:
     many = {f"{index}": 1 for index in range(1999)}
 
     responses = [
-        post(client, update(set={**many, "😀" * 255: 1})),
-        post(client, update(set={"l": ["x" * 255_996]})),
+        post(client, update("many", set={**many, "😀" * 255: 1})),
+        post(client, update(set={"l": [*["x" * 253] * 999, "x" * 252]})),
+        post(client, update(set={"o": {"o": {"o": {f"{index}": 1 for index in range(255)}}}, "c": [{"a": 1}]})),
         post(client, *([update()] * 2000)),
     ]
 
-    assert [response.json() for response in responses] == [{"status": 1, "error": None}] * 3
+    assert [response.json() for response in responses] == [{"status": 1, "error": None}] * 4
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"data=%5B%5D", b"null"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'"x"', b"data=%5B%5D", b"null"])
 def test_a_body_without_updates_gets_a_zero(serve: Serve, content: bytes) -> None:
     """Although the status is 200."""
     response = serve(MixpanelEmulator()).post("/engage", params=QUERY, content=content)
@@ -189,7 +201,7 @@ def test_gzip_is_rejected(serve: Serve) -> None:
     assert (response.status_code, emulator.profiles) == (400, {})
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/engage"), ("POST", "/engage/"), ("POST", "/track")])
+@pytest.mark.parametrize(("method", "path"), [("PUT", "/engage"), ("POST", "/engage/2"), ("POST", "/track")])
 def test_other_endpoints_are_404(serve: Serve, method: str, path: str) -> None:
     """Only profile updates are supported."""
     assert serve(MixpanelEmulator()).request(method, path, params=QUERY, json=[update()]).status_code == 404

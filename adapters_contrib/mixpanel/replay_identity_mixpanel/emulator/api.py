@@ -7,18 +7,12 @@ from typing import Literal, TypeAlias
 import attrs
 
 from replay_identity.emulator import Emulator
-from replay_identity.emulator.http import (
-    JsonObject,
-    JsonValue,
-    ReceivedRequest,
-    VendorResponse,
-    json_response,
-    parse_json,
-)
+from replay_identity.emulator.http import JsonObject, JsonValue, ReceivedRequest, VendorResponse, json_response
 from replay_identity.emulator.journal import WriteLog
 from replay_identity.emulator.vendor import Delay, View
 
-from .updates import InvalidUpdateError, Update, read_update
+from .submission import Submission, read_submission
+from .updates import MAX_PROPERTIES, InvalidUpdateError, Update, read_update
 
 RejectionScope: TypeAlias = Literal["batch", "update"]
 
@@ -86,12 +80,13 @@ class MixpanelApi:
     async def respond(self, request: ReceivedRequest, delay: Delay) -> VendorResponse:
         """Await *delay*, apply the request and return the response."""
         await delay()
-        if (request.method, request.segments) != ("POST", ("engage",)):
+        # Policy: a slash at the end of the path, as some clients have it, makes no difference.
+        if request.method not in {"GET", "POST"} or request.path not in {"/engage", "/engage/"}:
             return self.error_response(404)
         if "content-encoding" in request.headers:
             # "This API does not support gzip encoding." Policy: so it responds with an error.
             return self.error_response(400)
-        return self._engage(request)
+        return self._engage(read_submission(request))
 
     def error_response(self, status: int) -> VendorResponse:
         """Return Mixpanel's error response for *status*."""
@@ -109,23 +104,19 @@ class MixpanelApi:
         self.profiles.clear()
         self.applied.clear()
 
-    def _engage(self, request: ReceivedRequest) -> VendorResponse:
-        try:
-            values = parse_json(request.body)
-        except ValueError:
-            values = None
-        if not isinstance(values, list) or not values:
-            # Policy: a body that is not an array of updates is treated like an array without a valid one.
-            return _verdict(request, 0, {0: "data, missing or empty"})
-        if len(values) > MAX_UPDATES:
+    def _engage(self, submission: Submission) -> VendorResponse:
+        if not submission.updates:
+            # Policy: a request without updates is treated like one without a valid update.
+            return _verdict(submission, 0, {0: "data, missing or empty"})
+        if len(submission.updates) > MAX_UPDATES:
             # Policy: the documentation shows no response to that.
             return self.error_response(413)
 
-        updates, errors = self._read(values)
+        updates, errors = self._read(submission.updates)
         if errors and self.rejection_scope == "batch":
-            return _verdict(request, 0, errors)
-        is_applied = self._apply(updates, sets_location=request.query.get("ip") != "0")
-        return _verdict(request, int(bool(updates)), errors, applied=is_applied)
+            return _verdict(submission, 0, errors)
+        is_applied = self._apply(updates, sets_location=submission.options.get("ip") != "0")
+        return _verdict(submission, int(bool(updates)), errors, applied=is_applied)
 
     def _read(self, values: Sequence[JsonValue]) -> tuple[list[Update], dict[int, str]]:
         """Return the valid updates among *values*, and the errors of the others by index."""
@@ -143,27 +134,29 @@ class MixpanelApi:
         known = [update for update in updates if update.token == self.api_key]
         for update in known:
             # "Defaults to 1 which would use the IP address of the request to update profile geolocation."
-            self._apply_one(update, LOCATION if sets_location else {})
+            self._apply_one(update, LOCATION if sets_location and not update.hides_location else {})
             self.applied.record(update.distinct_id, dict(update.content))
         return bool(known)
 
     def _apply_one(self, update: Update, location: Mapping[str, JsonValue]) -> None:
-        # Policy: removing properties of a profile that does not exist does not create it.
-        if update.distinct_id not in self.profiles and not update.properties:
+        if update.operation == "$delete":
+            self.profiles.pop(update.distinct_id, None)
+        if update.distinct_id not in self.profiles and not update.creates_profile:
             return
-        profile = self.profiles.setdefault(update.distinct_id, {})
-        # "Sets the properties to these values, overwriting existing values": an object as a whole.
-        profile.update({**update.properties, **location})
-        for name in update.removed:
-            profile.pop(name, None)
+        profile = {**update.applied_to(self.profiles.get(update.distinct_id, {})), **location}
+        # "Attempts to add more than 2000 user properties for a user profile will fail." Policy: without an error, since
+        # a response says only whether the updates are valid.
+        if len(profile) <= MAX_PROPERTIES:
+            self.profiles[update.distinct_id] = profile
 
 
 def _verdict(
-    request: ReceivedRequest, status: int, errors: Mapping[int, str], *, applied: bool = False
+    submission: Submission, status: int, errors: Mapping[int, str], *, applied: bool = False
 ) -> VendorResponse:
-    """Return the response: JSON if the query asks for it, else a plain 1 or 0."""
-    is_strict = request.query.get("strict") == "1"
-    if request.query.get("verbose") != "1":
+    """Return the response: JSON if the options ask for it, else a plain 1 or 0."""
+    is_strict = submission.options.get("strict") == "1"
+    # The documentation's own example has verbose=2 (user-profiles.mdx, read 2026-11-30).
+    if submission.options.get("verbose") not in {"1", "2"}:
         return VendorResponse(
             status=200, body=str(status).encode(), headers={"content-type": "text/plain"}, applied=applied
         )
