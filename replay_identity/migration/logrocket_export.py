@@ -18,11 +18,10 @@ from ..errors import InvalidTraitsError, SourceError, printable
 from ..ledger.codec import decode, encode, to_microseconds
 from ..mapping import RowMapping
 from ..mapping.casts import find_cast
-from ..sources import BadRow, Format, Row, Rows, SourceNotes
+from ..sources import BadRow, EventCounts, Format, Row, Rows, SourceNotes
 from ..sources.conversion import RowConverter
 from ..sources.files import Source
 from ..sources.readers import read_converted
-from ..sources.rows import EventCounts
 from ..traits import UserTraits, id_text, plain_name
 from .conversion import Conversion
 

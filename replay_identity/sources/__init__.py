@@ -6,10 +6,11 @@ from .frames import FrameLike
 from .inspection import SourceInspection
 from .python_rows import RowLike, read_rows
 from .readers import infer_mapping, read_query, read_users
-from .rows import BadRow, Row, Rows, SourceNotes
+from .rows import BadRow, EventCounts, Row, Rows, SourceNotes
 
 __all__ = [
     "BadRow",
+    "EventCounts",
     "Format",
     "FrameLike",
     "Row",

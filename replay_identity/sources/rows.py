@@ -45,7 +45,7 @@ class BadRow:
 
 @attrs.define
 class EventCounts:
-    """What became a user of the rows of an export of events, of which only the newest row of each user is kept.
+    """Counts of the rows in an export of events, of which only the newest row of each user is read.
 
     Attributes:
         rows: Number of rows.

@@ -157,7 +157,7 @@ def test_rows_without_a_status_are_refused(write: Any) -> None:
 
 
 def test_traits_are_unpacked_as_they_are(write: Any) -> None:
-    """LogRocket stores texts, so numbers stay texts; a null is no value; a blank one stays."""
+    """LogRocket stores texts, so numbers stay texts; a null is absent; a blank one stays."""
     traits = {"seats": "43", "zip": "01234", "a": {"b": "1"}, "c.d": "2", "list": ["x"], "n": None, "e": "", "i": 4}
 
     (user,) = users_in(read_logrocket_export(write(event(traits=traits))))
@@ -302,7 +302,7 @@ def test_a_row_needs_a_time(write: Any, value: object) -> None:
 
 
 def test_an_infinite_time_is_refused() -> None:
-    """It would win for ever."""
+    """It would always win."""
     for value in ("'NaN'::DOUBLE", "'infinity'::DOUBLE"):
         (bad,) = bad_rows_in(query(f"{value} AS updated_at"))
 
