@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Final
 from urllib.parse import quote, unquote, urlsplit
@@ -9,6 +10,10 @@ from urllib.parse import quote, unquote, urlsplit
 from ..errors import ConfigurationError, printable
 
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+# A place, and what else tells accounts apart there: a fingerprint of the key, or an organisation.
+_ACCOUNT: Final = re.compile(r"(?P<place>.*?)(?: key (?P<key>[0-9a-f]+)| org (?P<organisation>\S+))?\Z", re.DOTALL)
+# Characters: a longer text is not taken for the id of an organisation.
+_MAX_ORGANISATION: Final = 128
 # Such as v1, v2beta and v1.1.
 _VERSION: Final = re.compile(r"v[0-9][0-9a-z._-]*")
 
@@ -102,6 +107,39 @@ def account_name(base_url: str, *, api_key: str | None = None) -> str:
     if api_key is None:
         return place
     return f"{place} key {blake2b(api_key.encode(), digest_size=4, person=b'account').hexdigest()}"
+
+
+def organisation_account(account: str, organisation: str | None) -> str | None:
+    """Return the name of *account* with its *organisation* in place of the fingerprint of its key.
+
+    Return None if *account* has no such fingerprint, or *organisation* cannot be part of a name.
+    """
+    parts = _parts(account)
+    if parts["key"] is None or organisation is None or len(organisation) > _MAX_ORGANISATION:
+        return None
+    name = f"{parts['place']} org {organisation}"
+    return name if name.isprintable() and _parts(name)["organisation"] == organisation else None
+
+
+def has_key_fingerprint(account: str) -> bool:
+    """Return True if only a fingerprint of the key tells *account* from others at the same place."""
+    return _parts(account)["key"] is not None
+
+
+def at_one_place(account: str, other: str) -> bool:
+    """Return True if two accounts differ at most in the key and the organisation."""
+    return _parts(account)["place"] == _parts(other)["place"]
+
+
+def of_two_organisations(account: str, other: str) -> bool:
+    """Return True if two accounts are known to belong to different organisations."""
+    one, two = (_parts(each)["organisation"] for each in (account, other))
+    return one is not None and two is not None and one != two
+
+
+def _parts(account: str) -> Mapping[str, str | None]:
+    # Any text is at least a place.
+    return next(_ACCOUNT.finditer(account)).groupdict()
 
 
 def _is_header_safe(value: str) -> bool:

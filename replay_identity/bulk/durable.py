@@ -5,7 +5,6 @@ import logging
 import shlex
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from contextvars import copy_context
@@ -27,7 +26,15 @@ from ..transport import concurrent_sender
 from ..transport.rate_limiter import AdaptiveLimiter
 from .options import DeliveryOptions
 from .report import BackendReport
-from .worker import LEASE_RETRY_S, SenderFactory, account_of, make_limiter, make_worker, routes_with_options
+from .worker import (
+    LEASE_RETRY_S,
+    SenderFactory,
+    account_of,
+    ask_organisations,
+    make_limiter,
+    make_worker,
+    routes_with_options,
+)
 
 _logger = logging.getLogger("replay_identity.durable")
 
@@ -86,7 +93,7 @@ class _ProblemLog:
 
 def _warn_of_other_accounts(ledger: Ledger, accounts: Iterable[Account]) -> None:
     """Log a warning for each other account of the same backends at which users are pending."""
-    current = {account.backend: account.name for account in accounts}
+    current = {account.backend: ledger.stored_name(account.name) for account in accounts}
     for other in ledger.counts():
         if other.pending and other.account and current.get(other.backend, other.account) != other.account:
             _logger.warning(
@@ -132,8 +139,6 @@ class DurableRouter:
             for route, chosen in routes_with_options(backends, options)
         ]
         self._accounts = [account_of(route) for route, _ in self._settings]
-        names = Counter(account.name for account in self._accounts if account.name)
-        self._shared_accounts = {name for name, count in names.items() if count > 1}
         self._ledger = ledger if isinstance(ledger, Ledger) else Ledger(ledger)
         self._owns_ledger = not isinstance(ledger, Ledger)
         if same_account:
@@ -143,6 +148,8 @@ class DurableRouter:
         self._transport = transport
         self._delivers = deliver
         self._start_problems = _ProblemLog()
+        # The names of organisations by the accounts of keys, by the name of each backend that was asked.
+        self._organisations: dict[str, Mapping[str, str]] = {}
         # Plain attributes instead of events, whose locks a signal handler or a forked child may find locked.
         self._is_closing = False
         self._close_by = float("inf")
@@ -264,8 +271,9 @@ class DurableRouter:
 
     def _deliver_slice(self, route: Route, options: DeliveryOptions, limiter: AdaptiveLimiter) -> BackendReport:
         """Deliver with a new worker until its slice has ended, and return its report."""
+        self._learn_organisation(route)
         seconds = _SLICE_S
-        if route.account in self._shared_accounts:
+        if self._shares_account(route):
             # Another backend waits for the lease, so each delivers only the users that it has.
             self._wait_for_users(account_of(route))
             seconds = 0.0
@@ -274,6 +282,26 @@ class DurableRouter:
         # Give the lease to another process that waits for it.
         self._pause(3 * LEASE_RETRY_S)
         return worker.report
+
+    def _learn_organisation(self, route: Route) -> None:
+        """Ask once which organisation the key of *route* belongs to, and tell the ledger until it can store it."""
+        if route.name not in self._organisations:
+            self._organisations[route.name] = ask_organisations([route], self._transport, lambda: self._is_closing)
+        for account, name in self._organisations[route.name].items():
+            former = self._ledger.learn_organisation(account, name)
+            if former is not None:
+                _logger.warning(
+                    "%s: the key belonged to the account %s, and now to %s, which gets everything from nothing",
+                    route.name,
+                    former,
+                    name,
+                )
+                _warn_of_other_accounts(self._ledger, [account_of(route)])
+
+    def _shares_account(self, route: Route) -> bool:
+        """Return True if another backend of this router has the same account."""
+        accounts = [self._ledger.stored_name(account.name) for account in self._accounts if account.name]
+        return accounts.count(self._ledger.stored_name(route.account)) > 1
 
     def _wait_for_users(self, account: Account) -> None:
         """Wait until users are pending at *account*, or the router is closed."""

@@ -223,7 +223,8 @@ class MirrorRun:
             for route, options in settings:
                 transport = make_transport(make_sender, options)
                 senders.callback(transport.close)
-                vendors.append(_Vendor(route, transport, options.patience, stop))
+                account = self.ledger.stored_name(route.account) or route.name
+                vendors.append(_Vendor(route, transport, options.patience, stop, account))
             for page in self._pages():
                 if report.problem is not None or stop.is_set():
                     break
@@ -300,22 +301,19 @@ class _Vendor:
         transport: Sends the requests.
         patience: Seconds of failures after which no more users are deleted.
         stop: Event that ends the run.
+        account: The account at the vendor, or the name of a backend that names none.
         receipts: The receipts by id of the user.
         problem: Why no more users are deleted, or None.
-        account: The account at the vendor, or the name of a backend that names none.
     """
 
     route: Route
     transport: ConcurrentTransport
     patience: float
     stop: Event
+    account: str
     receipts: dict[str, DeletionReceipt] = attrs.field(factory=dict[str, DeletionReceipt], init=False, repr=False)
     problem: str | None = attrs.field(default=None, init=False)
-    account: str = attrs.field(init=False)
     _users: Iterator[VanishedUser] = attrs.field(factory=lambda: iter(()), init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.account = self.route.account or self.route.name
 
     def enqueue(self, users: Iterator[VanishedUser]) -> None:
         """Delete *users* next, except those that the vendor was asked to delete before."""

@@ -21,6 +21,8 @@ class BackendReport:
     Attributes:
         backend: Name of the backend.
         account: Printable name of its account, without secrets.
+        former_account: Account that the same key belonged to before this run, if its vendor now names another
+            organisation; else empty.
         new_account: True if the ledger has never been used for the account.
         other_accounts: Accounts that the ledger has been used for under the same name, the latest first.
         carried: Users who were pending before the run, or that another process upserted during it.
@@ -35,6 +37,7 @@ class BackendReport:
 
     backend: str
     account: str = ""
+    former_account: str = ""
     new_account: bool = False
     other_accounts: tuple[AccountCounts, ...] = ()
     carried: int = 0
@@ -109,6 +112,7 @@ class BackendReport:
         stats = self.stats.as_dict()
         return {
             "account": self.account,
+            "former_account": self.former_account,
             "new_account": self.new_account,
             "other_accounts": [attrs.asdict(counts) for counts in self.other_accounts],
             "given": self.given,

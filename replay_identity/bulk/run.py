@@ -24,7 +24,7 @@ from .options import DeliveryOptions
 from .outbox import BitSet
 from .repeated import IdCounts, RepeatedUsers, RowMerger, Users, as_rows
 from .report import Progress, SyncReport
-from .worker import BackendWorker, SenderFactory, make_worker, routes_with_options
+from .worker import BackendWorker, SenderFactory, ask_organisations, make_worker, routes_with_options
 
 OnProgress: TypeAlias = Callable[[Sequence[Progress]], None]
 OnCommitted: TypeAlias = Callable[[int], None]
@@ -95,9 +95,12 @@ def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and
         rows = inspected_at_first(rows, opened)
         mirror_run = None if mirror is None else MirrorRun.begin(mirror, opened)
         held = BitSet()
+        former = _learn_organisations(settings, opened, transport, stopping)
         workers = [
             make_worker(route, opened, chosen, held=held, same_account=same_account) for route, chosen in settings
         ]
+        for worker in workers:
+            worker.report.former_account = former.get(worker.report.backend, "")
         for worker in workers:
             worker.siblings = [each for each in workers if each is not worker and each.shares_account(worker)]
         if resend and opened is not None:
@@ -110,6 +113,18 @@ def sync(  # noqa: PLR0913  # Two inputs, and one parameter for each setting and
         if mirror_run is not None:
             mirror_run.finish(report, settings, transport, stopping)
         return report
+
+
+def _learn_organisations(
+    settings: Iterable[tuple[Route, DeliveryOptions]], ledger: Ledger | None, transport: SenderFactory, stop: Event
+) -> Mapping[str, str]:
+    """Ask which organisations the keys belong to; return the former account of each backend whose key has moved."""
+    if ledger is None:
+        return {}
+    routes = [route for route, _ in settings]
+    names = ask_organisations(routes, transport, stop.is_set)
+    moved = {account: ledger.learn_organisation(account, name) for account, name in names.items()}
+    return {route.name: moved[route.account] or "" for route in routes if route.account in moved}
 
 
 def inspected_at_first(rows: Rows[Row | BadRow], ledger: Ledger | None) -> Rows[Row | BadRow]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from contextvars import copy_context
 from functools import partial
 from math import inf
@@ -12,7 +12,9 @@ from typing import Final, Protocol, TypeAlias
 
 import attrs
 
-from ..adapters.protocols import IdentityBackend, SupportsBatch, SupportsMultiIdentify
+from ..adapters.credentials import has_key_fingerprint, organisation_account
+from ..adapters.exchange import Exchange
+from ..adapters.protocols import IdentityBackend, KeyInfo, SupportsBatch, SupportsMultiIdentify, SupportsVerify
 from ..errors import ConfigurationError
 from ..ledger import Account, Claim, Ledger
 from ..outcomes import Outcome, explain
@@ -42,6 +44,8 @@ _MIN_REPORTED_WAIT_S: Final = 0.5
 # A failed request is not repeated at once: there are other users to send, and the user stays pending.
 _SINGLE_ATTEMPT: Final = RetryPolicy(attempts=1, total=1e9)
 _MAX_ATTEMPTS: Final = 4
+# The run waits for the answer.
+_VERIFY_RETRY: Final = RetryPolicy(attempts=2, wait_initial=0.1, wait_max=1.0, total=3.0)
 _OTHER_SETTINGS: Final = "another process has begun to deliver with other settings"
 
 
@@ -380,7 +384,10 @@ def make_worker(
     else:
         if same_account:
             ledger.adopt_account(account)
+        # A key that turns out to belong to another organisation does not move what this worker sends.
+        account = attrs.evolve(account, name=ledger.stored_name(account.name))
         info = ledger.open_account(account)
+        report.account = account.name
         report.open(info)
         report.carried = ledger.pending_count(account)
         outbox = LedgerOutbox(
@@ -388,6 +395,40 @@ def make_worker(
         )
     loop = DeliveryLoop(route, outbox, report, options, limiter or make_limiter(options))
     return BackendWorker(loop, report, outbox, ledger, account)
+
+
+def ask_organisations(
+    routes: Iterable[Route], make_sender: SenderFactory, is_stopped: Callable[[], bool]
+) -> Mapping[str, str]:
+    """Ask each vendor that can tell which organisation its key belongs to.
+
+    Return the name of the organisation's account by the account of the key. A vendor without a usable answer within a
+    few seconds is left out.
+    """
+    exchanges = {
+        route.account: _organisation_account(route.account, route.backend)
+        for route in routes
+        if has_key_fingerprint(route.account) and isinstance(route.backend, SupportsVerify)
+    }
+    names: dict[str, str | None] = {}
+    if exchanges and not is_stopped():
+        # Without an answer, the run goes on as before; whatever is wrong with the sender, it meets again.
+        with suppress(Exception), closing(make_sender(len(exchanges))) as sender:
+            transport = ConcurrentTransport(sender, make_limiter(DeliveryOptions()), retry=_VERIFY_RETRY)
+            for account, exchange in exchanges.items():
+                transport.submit(exchange, partial(names.__setitem__, account))
+            until = time.monotonic() + _VERIFY_RETRY.total
+            while transport.in_flight and not is_stopped() and time.monotonic() < until:
+                transport.poll(_POLL_INTERVAL_S)
+    return {account: name for account, name in names.items() if name is not None}
+
+
+def _organisation_account(account: str, backend: SupportsVerify) -> Exchange[str | None]:
+    try:
+        answer = yield from backend.verify()
+        return organisation_account(account, answer.organisation) if isinstance(answer, KeyInfo) else None
+    except Exception:  # noqa: BLE001  # An adapter's mistake does not stop the run.
+        return None
 
 
 def account_of(route: Route) -> Account:

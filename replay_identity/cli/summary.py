@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from .._text import pluralize
+from ..adapters.credentials import at_one_place, of_two_organisations
 from ..bulk import BackendReport, DryRunReport, Estimate, SyncReport
 from ..bulk.stats import BackendStats, Cause
 from ..ledger import AccountCounts
@@ -158,6 +159,8 @@ def _print_stop(console: Console, report: SyncReport) -> None:
 
 def _account_notes(report: BackendReport) -> Iterator[str]:
     """Yield that a new account has nothing of what others have, and who is pending at another account."""
+    if report.former_account:
+        yield f"the key belonged to {report.former_account} before, and now belongs to {report.account}. Check the key."
     confirmed = [other for other in report.other_accounts if other.confirmed]
     if report.new_account and confirmed:
         known = " and ".join(
@@ -174,9 +177,11 @@ def _account_notes(report: BackendReport) -> Iterator[str]:
 
 
 def _may_be_one(report: BackendReport, others: Iterable[AccountCounts]) -> bool:
-    """Return True if the account of *report* may be one of *others* with another key, whose fingerprint comes last."""
-    place, _, key = report.account.rpartition(" ")
-    return bool(place and key) and any(other.account.rpartition(" ")[0] == place for other in others)
+    """Return True if the account of *report* may be one of *others* with another key."""
+    return any(
+        at_one_place(report.account, other.account) and not of_two_organisations(report.account, other.account)
+        for other in others
+    )
 
 
 def _count_notes(report: BackendReport) -> str:

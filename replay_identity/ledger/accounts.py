@@ -1,26 +1,32 @@
-"""The accounts of a ledger: find them, register them, and merge two of them.
+"""The accounts of a ledger: find them, register them, name them after an organisation, and merge two of them.
 
 Users are pending and rejected at an account, which is a backend's. What a vendor confirmed, what it did not get, and
 the jobs that run there belong to the vendor's own account: backends whose accounts have the same name share them.
+
+Callers may name an account by a fingerprint of the key. If the organisation of that key is known, the account is stored
+under the name of the organisation, which all of its keys have in common.
 """
 
-import re
 import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
 import attrs
+import orjson
 
+from ..adapters.credentials import at_one_place, has_key_fingerprint, of_two_organisations
 from .codec import add_names
 from .store import Account
 
+# The name under which an account is stored.
+SELECT_NAME: Final = "SELECT coalesce((SELECT name FROM organisations WHERE key_account = ?1), ?1) AS name"
 # An account without a name is the one used last under the backend's name.
 SELECT_ACCOUNT: Final = (
-    "SELECT id, vendor_account, encoding FROM accounts WHERE backend = ? AND (name = ? OR ? = '')"
+    f"SELECT id, vendor_account, encoding FROM accounts WHERE backend = ?2 AND (name = ({SELECT_NAME}) OR ?1 = '')"
     " ORDER BY used DESC, id DESC LIMIT 1"
 )
-# How the name of an account ends if only the key tells accounts apart.
-_KEY_FINGERPRINT: Final = re.compile(r"(?<= key )[0-9a-f]+$")
+# The accounts at vendors, under either of two names, to which users may have been sent.
+SELECT_OPENED: Final = "SELECT DISTINCT vendor_account FROM accounts WHERE name IN (?, ?) AND opened"
 # Keyed by account and row id, and by the vendor's account and row id.
 TABLES_BY_ACCOUNT: Final = ("pending", "rejections")
 TABLES_BY_VENDOR_ACCOUNT: Final = ("confirmed", "losses")
@@ -45,8 +51,13 @@ class StoredAccount:
 
 def resolve(db: sqlite3.Connection, account: Account) -> StoredAccount:
     """Return an account as it is stored."""
-    parameters = [account.backend, account.name, account.name]
-    return stored_account(account, db.execute(SELECT_ACCOUNT, parameters).fetchall())
+    return stored_account(account, db.execute(SELECT_ACCOUNT, [account.name, account.backend]).fetchall())
+
+
+def with_stored_name(db: sqlite3.Connection, account: Account) -> Account:
+    """Return *account* with the name under which it is stored."""
+    (name,) = db.execute(SELECT_NAME, [account.name]).fetchone()
+    return attrs.evolve(account, name=name)
 
 
 def stored_account(account: Account, rows: Sequence[tuple[int, int, str]]) -> StoredAccount:
@@ -61,7 +72,7 @@ def stored_account(account: Account, rows: Sequence[tuple[int, int, str]]) -> St
 def registered(db: sqlite3.Connection, account: Account) -> StoredAccount:
     """Return an account as it is stored; it is registered if it is new."""
     if not resolve(db, account).id:
-        bind_account(db, account)
+        bind_account(db, with_stored_name(db, account))
     return resolve(db, account)
 
 
@@ -78,8 +89,8 @@ def bind_account(db: sqlite3.Connection, account: Account) -> bool:
     ).fetchall()
     if not renamed:
         db.execute(
-            "INSERT INTO accounts (backend, name, vendor_account, encoding, used)"
-            " VALUES (?, ?, 0, ?, (SELECT 1 + coalesce(max(used), 0) FROM accounts))",
+            "INSERT INTO accounts (backend, name, vendor_account, encoding, used, opened)"
+            " VALUES (?, ?, 0, ?, (SELECT 1 + coalesce(max(used), 0) FROM accounts), 0)",
             [account.backend, account.name, account.encoding],
         )
         db.execute("UPDATE accounts SET vendor_account = id WHERE vendor_account = 0")
@@ -87,21 +98,66 @@ def bind_account(db: sqlite3.Connection, account: Account) -> bool:
     return bool(renamed)
 
 
-def find_adopted(db: sqlite3.Connection, account: Account) -> int | None:
-    """Return the id of the account used before *account*, whose key was rotated; None if there is none.
+def bind_key(db: sqlite3.Connection, key_account: str, name: str) -> None:
+    """Store the account *key_account*, whose name has a fingerprint of the key, as *name* from now on."""
+    db.execute(
+        "INSERT INTO organisations (key_account, name) VALUES (?, ?)"
+        " ON CONFLICT (key_account) DO UPDATE SET name = excluded.name",
+        [key_account, name],
+    )
+    for account_id, backend in db.execute("SELECT id, backend FROM accounts WHERE name = ?", [key_account]).fetchall():
+        known = resolve(db, Account(backend, name)).id
+        if known:
+            merge_accounts(db, account_id, known)
+        else:
+            rename_account(db, account_id, name)
+    db.execute(
+        "UPDATE mirrored SET deleted_at = replace(deleted_at, ?1, ?2) WHERE instr(deleted_at, ?1)",
+        [orjson.dumps(each).decode() for each in (key_account, name)],
+    )
 
-    If the names of two accounts differ only in the fingerprint of the key, they are the ones. Any other account counts
-    only if the ledger was never used for *account*: a backend whose key was not rotated keeps its own.
+
+def adopt(db: sqlite3.Connection, account: Account) -> bool:
+    """Give *account*, once, the state of the account used before it; return False if there is none."""
+    account = with_stored_name(db, account)
+    older = _find_adopted(db, account)
+    if older is None or not account.name or _has_adopted(db, account):
+        return False
+    older_id, older_name = older
+    name = account.name
+    if has_key_fingerprint(older_name) != has_key_fingerprint(name):
+        # The caller says which organisation the key belongs to.
+        key_account, name = (older_name, name) if has_key_fingerprint(older_name) else (name, older_name)
+        bind_key(db, key_account, name)
+    elif has_account(db, account):
+        merge_accounts(db, older_id, resolve(db, account).id)
+    else:
+        rename_account(db, older_id, name)
+    db.execute("UPDATE accounts SET has_adopted = 1 WHERE backend = ? AND name = ?", [account.backend, name])
+    return True
+
+
+def _has_adopted(db: sqlite3.Connection, account: Account) -> bool:
+    """Return True if *account* has taken over another one before: the next one may be a different account indeed."""
+    sql = "SELECT 1 FROM accounts WHERE backend = ? AND name = ? AND has_adopted"
+    return db.execute(sql, [account.backend, account.name]).fetchone() is not None
+
+
+def _find_adopted(db: sqlite3.Connection, account: Account) -> tuple[int, str] | None:
+    """Return id and name of the account used before *account*, whose key was rotated; None if there is none.
+
+    If two accounts at one place differ only in the key, they are the ones. Any other account counts only if the ledger
+    was never used for *account*: a backend whose key was not rotated keeps its own. Two organisations stay two.
     """
     rows = db.execute(
         "SELECT id, name FROM accounts WHERE backend = ? AND name <> ? ORDER BY used DESC, id DESC",
         [account.backend, account.name],
     ).fetchall()
-    place = _KEY_FINGERPRINT.sub("", account.name)
-    same_place = [older for older, name in rows if _KEY_FINGERPRINT.sub("", name) == place]
+    others = [(older, name) for older, name in rows if not of_two_organisations(name, account.name)]
+    same_place = [other for other in others if at_one_place(other[1], account.name)]
     if same_place or has_account(db, account):
         return same_place[0] if same_place else None
-    return rows[0][0] if rows else None
+    return others[0] if others else None
 
 
 def rename_account(db: sqlite3.Connection, account_id: int, name: str) -> None:
@@ -125,6 +181,10 @@ def merge_accounts(db: sqlite3.Connection, older: int, newer: int) -> None:
     for table in TABLES_BY_ACCOUNT:
         db.execute(f"UPDATE OR IGNORE {table} SET account = ? WHERE account = ?", [newer, older])
         db.execute(f"DELETE FROM {table} WHERE account = ?", [older])
+    db.execute(
+        "UPDATE accounts SET opened = max(opened, (SELECT max(opened) FROM accounts WHERE id = ?)) WHERE id = ?",
+        [older, newer],
+    )
     db.execute("DELETE FROM accounts WHERE id = ?", [older])
     _count_reasons(db)
 
@@ -144,11 +204,11 @@ def _merge_vendor_accounts(db: sqlite3.Connection, older: int, newer: int) -> No
     if older == newer:
         return
     for one, other in ((older, newer), (newer, older)):
-        # Users of the other one may have been sent without an answer.
+        # Users of the other one may have been sent without an answer, once it was opened.
         for table in ("pending", "rejections"):
             db.execute(
-                "UPDATE confirmed SET in_doubt = 1 WHERE vendor_account = ? AND row_id IN"
-                f" (SELECT row_id FROM accounts JOIN {table} ON account = id WHERE accounts.vendor_account = ?)",
+                "UPDATE confirmed SET in_doubt = 1 WHERE vendor_account = ? AND row_id IN (SELECT row_id"
+                f" FROM accounts JOIN {table} ON account = id WHERE accounts.vendor_account = ? AND opened)",
                 [one, other],
             )
     # Where they differ, nothing counts as confirmed; a removal must reach the fields that either one knows.

@@ -103,8 +103,16 @@ _VERSION_1: Final = (
     )""",
 )
 
+_VERSION_2: Final = (
+    # Which organisation a key belongs to. key_account: name of an account with a fingerprint of the key; name: of the
+    # same account with the organisation.
+    "CREATE TABLE organisations (key_account TEXT PRIMARY KEY, name TEXT NOT NULL) WITHOUT ROWID",
+    # opened: a run has opened it, so that users may have been sent; not if users have only been upserted.
+    "ALTER TABLE accounts ADD COLUMN opened INTEGER NOT NULL DEFAULT 1",
+)
+
 # The statements that migrate a ledger to each next version; the first create it.
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1,)
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_VERSION_1, _VERSION_2)
 
 _PRAGMAS: Final = (
     "PRAGMA journal_mode = WAL",

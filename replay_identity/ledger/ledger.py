@@ -88,6 +88,20 @@ class Ledger:
         """
         return self._store.adopt_account(account)
 
+    def learn_organisation(self, account: str, name: str) -> str | None:
+        """Store the *account* of a key as *name*, which is that of its organisation, from now on.
+
+        What was stored under the key is renamed; if the organisation is known from another key, the two become one. If
+        another process is delivering to one of the two at the moment, nothing is changed.
+
+        Return the account of another organisation that the key belonged to until now, or None.
+        """
+        return self._store.learn_organisation(account, name)
+
+    def stored_name(self, account: str) -> str:
+        """Return the name of the organisation's account if *account* is that of one of its keys, else *account*."""
+        return self._store.stored_name(account)
+
     def upsert(
         self,
         users: Iterable[UserTraits],

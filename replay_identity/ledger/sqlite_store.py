@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import islice
 from math import inf
 from pathlib import Path
@@ -17,17 +17,18 @@ from ..outcomes import Adjustment
 from ..traits import UserTraits
 from .accounts import (
     SELECT_ACCOUNT,
+    SELECT_NAME,
+    SELECT_OPENED,
     TABLES_BY_ACCOUNT,
     TABLES_BY_VENDOR_ACCOUNT,
     StoredAccount,
+    adopt,
     bind_account,
-    find_adopted,
-    has_account,
-    merge_accounts,
+    bind_key,
     registered,
-    rename_account,
     resolve,
     stored_account,
+    with_stored_name,
 )
 from .codec import (
     BYTES,
@@ -105,12 +106,12 @@ class SqliteStore:
     def open_account(self, account: Account) -> AccountInfo:
         """Register *account* as the latest one of its backend, and return what was known of it."""
         with self._database.transaction() as db:
-            is_known = bool(resolve(db, account).id) or bind_account(db, account)
+            is_known = bool(resolve(db, account).id) or bind_account(db, with_stored_name(db, account))
             stored = resolve(db, account)
             # Under another name of a backend, it may be an account that the ledger was used for.
             is_new = not is_known and stored.vendor_account == stored.id
             (name,) = db.execute(
-                "UPDATE accounts SET encoding = ?, used = 1 + (SELECT max(used) FROM accounts)"
+                "UPDATE accounts SET encoding = ?, opened = 1, used = 1 + (SELECT max(used) FROM accounts)"
                 " WHERE id = ? RETURNING name",
                 [account.encoding, stored.id],
             ).fetchone()
@@ -121,17 +122,30 @@ class SqliteStore:
     def adopt_account(self, account: Account) -> bool:
         """Give *account*, once, the state of the account used before it; return False if there is none."""
         with self._database.transaction() as db:
-            older = find_adopted(db, account)
-            if older is None or not account.name or _has_adopted(db, account):
-                return False
-            if has_account(db, account):
-                merge_accounts(db, older, resolve(db, account).id)
-            else:
-                rename_account(db, older, account.name)
-            db.execute(
-                "UPDATE accounts SET has_adopted = 1 WHERE backend = ? AND name = ?", [account.backend, account.name]
-            )
-        return True
+            return adopt(db, account)
+
+    def learn_organisation(self, key_account: str, name: str) -> str | None:
+        """Store the account *key_account* as *name*; return the other name that it had before, or None."""
+        opened = self._opened(key_account, name)
+        with ExitStack() as leases:
+            # Nobody may deliver to one of two accounts while they become one.
+            leased = {each for each in opened if len(opened) > 1 and leases.enter_context(self._lease(each))}
+            with self._database.transaction() as db:
+                opened = {each for (each,) in db.execute(SELECT_OPENED, [key_account, name])}
+                if len(opened) > 1 and not opened <= leased:
+                    return None
+                before = with_stored_name(db, Account("", key_account)).name
+                if before != name:
+                    bind_key(db, key_account, name)
+        return None if before in {key_account, name} else before
+
+    def _opened(self, *names: str) -> set[int]:
+        return {each for (each,) in self._database.rows(SELECT_OPENED, *names)}
+
+    def stored_name(self, account: str) -> str:
+        """Return the name under which an account of that name is stored."""
+        name: str = self._database.rows(SELECT_NAME, account)[0][0]
+        return name
 
     def vendor_accounts(self, backends: Collection[str]) -> list[Account]:
         """Return one account for each account at a vendor, after registering *backends* that are new."""
@@ -181,6 +195,7 @@ class SqliteStore:
         """Return up to *limit* pending users; the arguments are those of `Ledger.claim`."""
         with self._database.transaction() as db:
             stored = resolve(db, account)
+            db.execute("UPDATE accounts SET opened = 1 WHERE id = ? AND NOT opened", [stored.id])
             pending = db.execute(
                 "SELECT row_id FROM pending WHERE account = ? AND row_id > ? AND row_id < ? AND not_before <= ?"
                 " ORDER BY row_id",
@@ -531,15 +546,20 @@ class SqliteStore:
 
     # The file
 
-    def lease(self, account: Account) -> AbstractContextManager[bool]:
+    @contextmanager
+    def lease(self, account: Account) -> Generator[bool]:
         """Hold the right to deliver to the vendor's account; yield False if it is held already."""
         stored = self._find(account)
         if not stored.id:
             with self._database.transaction() as db:
                 stored = registered(db, account)
-        if self.path == MEMORY:
-            return self._memory_lease(stored.vendor_account)
-        return take_lease(self.path, stored.vendor_account)
+        with self._lease(stored.vendor_account) as is_ours:
+            # Another process may have merged the account with another one meanwhile.
+            yield is_ours and self._find(account).vendor_account == stored.vendor_account
+
+    def _lease(self, vendor_account: int) -> AbstractContextManager[bool]:
+        is_in_memory = self.path == MEMORY
+        return self._memory_lease(vendor_account) if is_in_memory else take_lease(self.path, vendor_account)
 
     @contextmanager
     def _memory_lease(self, vendor_account: int) -> Generator[bool]:
@@ -575,7 +595,7 @@ class SqliteStore:
             new_names.pop(name, None)
 
     def _find(self, account: Account) -> StoredAccount:
-        return stored_account(account, self._database.rows(SELECT_ACCOUNT, account.backend, account.name, account.name))
+        return stored_account(account, self._database.rows(SELECT_ACCOUNT, account.name, account.backend))
 
     def _row_id(self, db: sqlite3.Connection, user_id: str) -> int | None:
         row = db.execute(
@@ -621,12 +641,6 @@ _SELECT_LOSSES: Final = (
     "SELECT row_id, text FROM losses JOIN reasons ON id = reason"
     " WHERE vendor_account = ? AND row_id > ? ORDER BY row_id LIMIT ?"
 )
-
-
-def _has_adopted(db: sqlite3.Connection, account: Account) -> bool:
-    """Return True if *account* has taken over another one before: the next one may be a different account indeed."""
-    sql = "SELECT 1 FROM accounts WHERE backend = ? AND name = ? AND has_adopted"
-    return db.execute(sql, [account.backend, account.name]).fetchone() is not None
 
 
 def _select_claims(db: sqlite3.Connection, vendor_account: int, row_ids: Sequence[int]) -> list[Claim]:

@@ -411,6 +411,14 @@ class Store(Protocol):
         """Give *account* the state of the account used before it; return False if there is none."""
         ...
 
+    def learn_organisation(self, key_account: str, name: str) -> str | None:
+        """Store the account *key_account* as *name*; return the other name that it had before, or None."""
+        ...
+
+    def stored_name(self, account: str) -> str:
+        """Return the name under which an account of that name is stored."""
+        ...
+
     def upsert(
         self,
         users: Sequence[IncomingUser],

@@ -198,12 +198,12 @@ def test_alternating_updates_send_nothing(world: World, vendor: str, way: str) -
     world.backends, world.options = [backend(vendor)], {vendor: FAST}
     WAYS[way](world, plan)
     WAYS[way](world, seats)
-    before = len(world.logrocket.requests) + len(world.fullstory.requests)
+    before = world.logrocket_line.count + world.fullstory_line.count
 
     for row in (plan, seats, plan, seats):
         WAYS[way](world, row)
 
-    assert len(world.logrocket.requests) + len(world.fullstory.requests) == before
+    assert world.logrocket_line.count + world.fullstory_line.count == before
 
 
 @ways

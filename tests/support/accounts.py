@@ -15,6 +15,8 @@ from replay_identity.emulator import Emulator, FullstoryEmulator, LogRocketEmula
 FULLSTORY_PORTS: Final = (1, 3)
 LOGROCKET_PORTS: Final = (2, 4)
 FULLSTORY_KEYS: Final = ("na1.first", "na1.second")
+# The organisation of each key.
+ORGANISATIONS: Final = ("FIRST", "SECOND")
 LOGROCKET_KEYS: Final = ("acme:shop:first", "acme:blog:second", "umbrella:shop:third")
 # Another key of the first account.
 ROTATED_FULLSTORY_KEY: Final = "na1.rotated"
@@ -55,7 +57,9 @@ class Accounts:
 
     def __attrs_post_init__(self) -> None:
         self.fullstory = {
-            (port, key): FullstoryEmulator(keeps_history=True) for port in FULLSTORY_PORTS for key in FULLSTORY_KEYS
+            (port, key): FullstoryEmulator(keeps_history=True, organisation=organisation)
+            for port in FULLSTORY_PORTS
+            for key, organisation in zip(FULLSTORY_KEYS, ORGANISATIONS, strict=True)
         }
         self.logrocket = {
             (port, key): LogRocketEmulator(keeps_history=True, api_key=key)
@@ -89,8 +93,9 @@ class Accounts:
 
     @property
     def request_count(self) -> int:
-        """Return how many requests all accounts have received."""
-        return sum(len(emulator.requests) for emulator in (*self.fullstory.values(), *self.logrocket.values()))
+        """Return how many requests about users all accounts have received."""
+        emulators: list[Emulator] = [*self.fullstory.values(), *self.logrocket.values()]
+        return sum(request.path != "/me" for emulator in emulators for request in emulator.requests)
 
     def __enter__(self) -> Self:
         return self
