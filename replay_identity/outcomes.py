@@ -86,6 +86,7 @@ class Accepted:
         vendor_id: The vendor's own id of the user, if the response has one.
         adjustments: How what was sent differs from the user's traits.
         verified: True if the response shows every value that was sent.
+        request_id: The vendor's id of the request, if it only queued the user, by which to ask for the result.
     """
 
     retryable: ClassVar[bool] = False
@@ -94,6 +95,7 @@ class Accepted:
     vendor_id: str | None = attrs.field(default=None, repr=False)
     adjustments: tuple[Adjustment, ...] = ()
     verified: bool = False
+    request_id: str | None = attrs.field(default=None, repr=False)
 
 
 class SkipReason(StrEnum):

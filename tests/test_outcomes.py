@@ -244,6 +244,7 @@ def test_as_dict_has_the_outcomes_fields() -> None:
         "retryable": False,
         "adjustments": [{"path": "traits.x", "kind": "renamed", "rule": "rule", "sent_as": "y"}],
         "verified": False,
+        "request_id": None,
     }
 
 

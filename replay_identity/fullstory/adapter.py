@@ -1,7 +1,7 @@
 """The Fullstory backend: its users API v2, for single users and for batches."""
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal, TypeAlias, get_args
 from urllib.parse import quote, urlencode
 
 import attrs
@@ -26,7 +26,7 @@ from ..adapters.protocols import (
     Plan,
     StoredUser,
 )
-from ..errors import InvalidTraitsError
+from ..errors import ConfigurationError, InvalidTraitsError
 from ..outcomes import Accepted, Failure, Outcome, Rejected, Skipped, SkipReason, Unknown, Violation
 from ..traits import UserTraits
 from . import responses
@@ -41,6 +41,10 @@ _HOSTS: Final[Mapping[str, str]] = {"eu1": "https://api.eu1.fullstory.com"}
 _DEFAULT_HOST: Final = "https://api.fullstory.com"
 
 _USERS_PATH: Final = "/v2/users"
+_STREAM_PATH: Final = f"{_USERS_PATH}/stream"
+# The calls that may take an idempotency key, in addition to batches
+# (github.com/fullstorydev/sekizui at 8f3699a, contracts of 2026-09, read 2026-11-30).
+_KEYED_PATHS: Final = frozenset({_USERS_PATH, _STREAM_PATH})
 _IDEMPOTENCY_HEADER: Final = "idempotency-key"
 _NOT_A_SEGMENT: Final = 'expected an id other than "", "." and "..", which HTTP clients drop from a URL'
 
@@ -50,9 +54,18 @@ def _check_text(_instance: object, attribute: "attrs.Attribute[Any]", text: str 
         checked_string(text, attribute.name)
 
 
+def _check_write(_instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if value not in get_args(WriteMode):
+        raise ConfigurationError(attribute.name, 'expected "upsert" or "stream"')
+
+
 def _check_source(_instance: object, attribute: "attrs.Attribute[Any]", source: str | None) -> None:
     if source is not None:
         check_header(attribute.name, source)
+
+
+# "stream" queues a user, and responds before the user is stored.
+WriteMode: TypeAlias = Literal["upsert", "stream"]
 
 
 @attrs.frozen(kw_only=True)
@@ -89,6 +102,8 @@ class Fullstory(HttpAdapter):
         base_url: Address of the API; by default that of the key's realm.
         on_violation: ``"reject"`` a user who breaks a limit, or ``"adapt"`` the traits with a recorded loss.
         allow_ids: Rules about ids that do not apply: ``"placeholder-id"``, ``"id-in-scientific-notation"`` or both.
+        write: ``"upsert"`` a user, or ``"stream"`` the user, who is then stored a little later: the outcome has a
+            ``request_id`` for `stream_result`. A user whose Fullstory id is known is updated in either case.
         integration_source: Name of a partner's integration, sent to Fullstory with each request.
         name: Name of the backend in outcomes and settings.
         allow_insecure: Allow a plain http address that is not loopback.
@@ -102,6 +117,7 @@ class Fullstory(HttpAdapter):
     API_PATH: ClassVar[str] = _USERS_PATH
     LIMITS: ClassVar[Limits] = LIMITS
 
+    write: WriteMode = attrs.field(default="upsert", kw_only=True, validator=_check_write)
     integration_source: str | None = attrs.field(default=None, kw_only=True, validator=_check_source)
     name: str = attrs.field(default="fullstory", kw_only=True)
 
@@ -114,7 +130,7 @@ class Fullstory(HttpAdapter):
     # Identify users
 
     def plan(self, user: UserTraits, /, *, only: Container[str] | None = None) -> Plan:
-        """Return the upsert by uid, the update by Fullstory id, or the creation of an anonymous user.
+        """Return the upsert by uid, the update by Fullstory id, or the creation of an anonymous user; see `write`.
 
         With *only*, the request holds the ids and the fields in *only*.
         """
@@ -123,7 +139,7 @@ class Fullstory(HttpAdapter):
             return self._plan(payload.adaptation, None)
 
         vendor_id = user.vendor_ids.get(self.name)
-        path = _USERS_PATH if vendor_id is None else _user_path(vendor_id)
+        path = self._write_path if vendor_id is None else _user_path(vendor_id)
         anonymous = user.user_id is None and vendor_id is None
         request = self._request("identify", "POST", path, payload.content, creates=anonymous)
         return self._plan(payload.adaptation, request, payload.fields)
@@ -138,9 +154,9 @@ class Fullstory(HttpAdapter):
             return plan.unsent
 
         response = yield plan.request
-        vendor_id = responses.read_id(response)
-        if vendor_id is not None or responses.is_accepted(response):
-            return Accepted(self.name, vendor_id, plan.adjustments)
+        accepted = responses.read_accepted(self.name, response, plan.adjustments)
+        if accepted is not None:
+            return accepted
         failure = self._failure(response, user=user)
         if response.status == responses.CONFLICT and plan.request.idempotency_header:
             # The key is random, so only an earlier attempt of this exchange that still runs can hold it.
@@ -149,6 +165,16 @@ class Fullstory(HttpAdapter):
             # Without an id to upsert by, another call with a new key could create a second anonymous user.
             return attrs.evolve(failure, retryable=False)
         return failure
+
+    def stream_result(self, request_id: str, /) -> Exchange[str | Failure | None]:
+        """Return the Fullstory id of a streamed user by `Accepted.request_id`, or None while the user is not stored.
+
+        Needs an Architect or Admin key.
+        """
+        segment = quote(_checked_segment(request_id, "request_id"), safe="")
+        response = yield self._request("stream_result", "GET", f"{_STREAM_PATH}/{segment}")
+        vendor_id = responses.read_streamed_id(response)
+        return self._failure(response, request_id) if vendor_id is None else vendor_id or None
 
     # Batches
 
@@ -320,6 +346,14 @@ class Fullstory(HttpAdapter):
             return Skipped(self.name, SkipReason.NOT_FOUND)
         return self._failure(response, user_id)
 
+    @property
+    def _write_path(self) -> str:
+        return _STREAM_PATH if self.write == "stream" else _USERS_PATH
+
+    def _encoding_settings(self) -> Mapping[str, object]:
+        # Both ways to write send the same.
+        return {name: value for name, value in super()._encoding_settings().items() if name != "write"}
+
     def _default_base_url(self) -> str:
         return _HOSTS.get(self.region, _DEFAULT_HOST)
 
@@ -350,8 +384,7 @@ class Fullstory(HttpAdapter):
     def _request(
         self, operation: str, method: str, path: str, body: bytes | None = None, *, creates: bool = False
     ) -> Request:
-        # Only creating a user is documented to take a key: https://developer.fullstory.com/server/idempotent-requests.
-        idempotency_header = _IDEMPOTENCY_HEADER if path == _USERS_PATH and method == "POST" else None
+        idempotency_header = _IDEMPOTENCY_HEADER if path in _KEYED_PATHS and method == "POST" else None
         return Request(
             operation,
             method,

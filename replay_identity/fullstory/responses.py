@@ -14,7 +14,7 @@ from ..adapters.protocols import BatchTooLarge, Comparison, JobProgress, KeyInfo
 from ..adapters.redaction import redact
 from ..adapters.responses import failure_outcome
 from ..errors import InvalidTraitsError
-from ..outcomes import Failure, Rejected, Unknown
+from ..outcomes import Accepted, Adjustment, Failure, Rejected, Unknown
 from ..traits import UserTraits
 
 NOT_READY: Final = 202
@@ -31,7 +31,8 @@ _MAX_TOTAL_DIGITS: Final = 18
 
 _HINTS: Final[Mapping[int, str]] = {
     401: "Check the API key and its realm; pass the key exactly as Fullstory shows it.",
-    403: "Writing users needs a Standard key; reading and deleting them an Architect or Admin key.",
+    403: "Writing users needs a Standard key; reading and deleting them, and reading the results of a batch or of a "
+    "streamed user, an Architect or Admin key.",
 }
 # Fullstory always sends a code with these statuses. Without one, another server that has no such path has responded.
 _HINTS_WITHOUT_CODE: Final[Mapping[int, str]] = {
@@ -50,11 +51,19 @@ _DAY: Final = re.compile(rb'"(\d{4}-\d{2}-\d{2})')
 # Users
 
 
-def read_id(response: Response) -> str | None:
-    """Return the Fullstory id of the user who was created or updated, or None if *response* has none."""
+def read_accepted(backend: str, response: Response, adjustments: tuple[Adjustment, ...]) -> Accepted | None:
+    """Return `Accepted` with the id of the user, or of the request of a streamed user, or None after a failure."""
+    content = (response.json_object() if response.is_success else None) or {}
+    vendor_id, request_id = _text(content.get("id")) or None, _text(content.get("request_id")) or None
+    if vendor_id is None and request_id is None and not is_accepted(response):
+        return None
+    return Accepted(backend, vendor_id, adjustments, request_id=request_id)
+
+
+def read_streamed_id(response: Response) -> str | None:
+    """Return the Fullstory id of a streamed user, "" before Fullstory has stored them, or None after a failure."""
     content = response.json_object() if response.is_success else None
-    vendor_id = content.get("id") if content else None
-    return vendor_id if isinstance(vendor_id, str) and vendor_id else None
+    return _text(content.get("id")) if content else None
 
 
 def is_accepted(response: Response) -> bool:

@@ -174,7 +174,7 @@ class MultiUserLogRocket(LogRocket):
 
 @pytest.fixture
 def _multi_user_logrocket(monkeypatch: pytest.MonkeyPatch) -> None:
-    classes = {"fullstory": Fullstory, "logrocket": MultiUserLogRocket}
+    classes: dict[str, type[object]] = {"fullstory": Fullstory, "logrocket": MultiUserLogRocket}
     monkeypatch.setattr(backends, "load_backend_class", classes.__getitem__)
 
 

@@ -207,6 +207,8 @@ FULLSTORY = "[backends.fullstory]\napi_key = 'k'\n"
         (f"[delivery.fullstory]\nbatch = '{CANARY}'", "delivery.fullstory.batch", "unknown setting"),
         (f"{FULLSTORY}[delivery.acme]", "delivery.acme", "unknown backend"),
         (f"{FULLSTORY}on_violation = '{CANARY}'", "backends.fullstory.on_violation", "expected one of reject, adapt"),
+        (f"{FULLSTORY}write = '{CANARY}'", "backends.fullstory.write", "expected one of upsert, stream"),
+        (f"{FULLSTORY}write = 7", "backends.fullstory.write", "expected one of upsert, stream"),
         (f"{FULLSTORY}allow_insecure = '{CANARY}'", "backends.fullstory.allow_insecure", "expected true or false"),
         (f"{FULLSTORY}base_url = 7", "backends.fullstory.base_url", "expected a string"),
         (f"{FULLSTORY}name = '{CANARY}'", "backends.fullstory.name", "not a setting"),
@@ -257,8 +259,15 @@ def test_an_unknown_setting_lists_the_known_ones() -> None:
     assert error.setting == "s.toml: backends.fullstory.apikey"
     assert error.hint == (
         "did you mean api_key? "
-        "use one of api_key, base_url, on_violation, allow_ids, allow_insecure, integration_source"
+        "use one of api_key, base_url, on_violation, allow_ids, allow_insecure, write, integration_source"
     )
+
+
+def test_a_file_may_set_the_way_to_write() -> None:
+    """As it sets what the other parameters of a class are."""
+    settings = load("[backends.fullstory]\nwrite = 'stream'", offline=True)
+
+    assert settings.backends == (Fullstory("na1.offline", write="stream"),)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,8 @@ ANN = UserTraits("u1", name="Ann Canary", email="canary@example.com", traits={"p
 CREATED = Response(200, body=b'{"id": "987654321"}')
 ERROR_HINTS = {
     401: "Check the API key and its realm; pass the key exactly as Fullstory shows it.",
-    403: "Writing users needs a Standard key; reading and deleting them an Architect or Admin key.",
+    403: "Writing users needs a Standard key; reading and deleting them, and reading the results of a batch or of a "
+    "streamed user, an Architect or Admin key.",
 }
 
 
