@@ -3,6 +3,7 @@
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
@@ -125,6 +126,18 @@ class Page:
     total: int | None = None
 
 
+class Operation(StrEnum):
+    """Something that a key may or may not be allowed to do."""
+
+    WRITE = "write"
+    BATCH = "batch"
+    READ_RESULTS = "read_results"
+    LIST = "list"
+    COMPARE = "compare"
+    DELETE = "delete"
+    EXPORT = "export"
+
+
 @attrs.frozen
 class KeyInfo:
     """What a vendor reports about the key in use.
@@ -134,12 +147,14 @@ class KeyInfo:
         region: Where the vendor stores the data, if it has regions.
         level: What the key permits, as the vendor names it.
         organisation: The vendor's id of the organisation.
+        operations: What the key permits, or None if that is not known.
     """
 
     backend: str
     region: str | None = None
     level: str | None = None
     organisation: str | None = None
+    operations: tuple[Operation, ...] | None = None
 
 
 @fast_frozen

@@ -1,12 +1,12 @@
 """`replay-identity doctor`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 import attrs
 import typer
 
-from ..adapters.protocols import KeyInfo, SupportsVerify
+from ..adapters.protocols import KeyInfo, Operation, SupportsVerify
 from ..config import BackendSettings, load_backend_settings
 from ..errors import ConfigurationError
 from ..logrocket import LogRocket
@@ -20,6 +20,15 @@ from .terminal import print_json, stdout_console
 
 Health: TypeAlias = Literal["good", "unchecked", "wrong", "unavailable"]
 
+_OPERATIONS: Final[Mapping[Operation, str]] = {
+    Operation.WRITE: "write users",
+    Operation.BATCH: "send batches",
+    Operation.READ_RESULTS: "read which users a batch rejected",
+    Operation.LIST: "list users",
+    Operation.COMPARE: "compare users",
+    Operation.DELETE: "delete users",
+    Operation.EXPORT: "export users",
+}
 _STYLES: Final = {"good": "green", "unchecked": "yellow", "wrong": "red", "unavailable": "magenta"}
 # Few attempts, because a person is waiting.
 _RETRY: Final = RetryPolicy(attempts=2)
@@ -38,6 +47,7 @@ class Diagnosis:
         region: Region in which the vendor stores the data, if it has regions.
         level: Permission level of the key, as the vendor calls it.
         organisation: The vendor's id of the organisation.
+        operations: Whether the key permits each operation, or None if that is not known.
     """
 
     backend: str
@@ -48,6 +58,7 @@ class Diagnosis:
     region: str | None = None
     level: str | None = None
     organisation: str | None = None
+    operations: Mapping[str, bool] | None = None
 
 
 def doctor_command(*, settings: options.SettingsOption = None, json: options.JsonOption = False) -> None:
@@ -74,14 +85,34 @@ def diagnose(settings: BackendSettings, transport: Transport) -> Diagnosis:
 
     result = transport.run(backend.verify())
     if isinstance(result, KeyInfo):
-        good = _diagnosis(settings, "good", "the vendor accepts the key")
-        return attrs.evolve(good, region=result.region, level=result.level, organisation=result.organisation)
+        return attrs.evolve(
+            _diagnosis(settings, "good", _describe_permissions(result)),
+            region=result.region,
+            level=result.level,
+            organisation=result.organisation,
+            operations=_permissions(result),
+        )
     health: Health = "wrong" if isinstance(result, Misconfigured | Rejected) else "unavailable"
     return _diagnosis(settings, health, explain(result))
 
 
 def _diagnosis(settings: BackendSettings, health: Health, detail: str) -> Diagnosis:
     return Diagnosis(settings.name, settings.vendor, settings.key_origin, health, detail)
+
+
+def _permissions(key: KeyInfo) -> Mapping[str, bool] | None:
+    return None if key.operations is None else {each.value: each in key.operations for each in Operation}
+
+
+def _describe_permissions(key: KeyInfo) -> str:
+    """Return what the key permits and what it does not, as a sentence."""
+    if key.operations is None:
+        return "the vendor accepts the key; what a key of this level may do is unknown"
+    allowed = [text for operation, text in _OPERATIONS.items() if operation in key.operations]
+    denied = [text for operation, text in _OPERATIONS.items() if operation not in key.operations]
+    if not denied:
+        return f"the vendor accepts the key; it may {', '.join(allowed)}"
+    return f"the vendor accepts the key; it may {', '.join(allowed) or 'do nothing'}, but it cannot {', '.join(denied)}"
 
 
 def _org_and_app_origin(settings: BackendSettings) -> str:

@@ -10,7 +10,7 @@ import orjson
 
 from ..adapters.diff import compare_fields
 from ..adapters.exchange import Response
-from ..adapters.protocols import BatchTooLarge, Comparison, JobProgress, KeyInfo, Page, StoredUser
+from ..adapters.protocols import BatchTooLarge, Comparison, JobProgress, KeyInfo, Operation, Page, StoredUser
 from ..adapters.redaction import redact
 from ..adapters.responses import failure_outcome
 from ..errors import InvalidTraitsError
@@ -33,6 +33,17 @@ _HINTS: Final[Mapping[int, str]] = {
     401: "Check the API key and its realm; pass the key exactly as Fullstory shows it.",
     403: "Writing users needs a Standard key; reading and deleting them, and reading the results of a batch or of a "
     "streamed user, an Architect or Admin key.",
+}
+# What the role that /me reports permits: writing users and creating batches takes a Standard key ("USER"), everything
+# that shows or deletes users an Architect key or more, and no call is documented to take less than a Standard key (our
+# policy "viewing-writes-nothing"). What an UMBRELLA_MANAGER may do is not documented.
+# (The 2026-09 contracts in github.com/fullstorydev/sekizui at 8f3699a, and https://developer.fullstory.com/me/, read
+# 2026-11-30; the order of the roles is that of https://developer.fullstory.com/server/v2/authentication/.)
+_ROLE_OPERATIONS: Final[Mapping[str, tuple[Operation, ...]]] = {
+    "VIEW_ONLY": (),
+    "USER": (Operation.WRITE, Operation.BATCH),
+    "ARCHITECT": tuple(Operation),
+    "ADMIN": tuple(Operation),
 }
 # Fullstory always sends a code with these statuses. Without one, another server that has no such path has responded.
 _HINTS_WITHOUT_CODE: Final[Mapping[int, str]] = {
@@ -105,11 +116,11 @@ def read_page(backend: str, response: Response) -> Page | None:
 
 def read_key_info(backend: str, region: str, response: Response) -> KeyInfo | None:
     """Return the facts about the key, or None if *response* has none."""
-    content = response.json_object() if response.is_success else None
-    role = _text(content.get("role")) if content else None
-    if content is None or role is None:
+    content = (response.json_object() if response.is_success else None) or {}
+    role, organisation = _text(content.get("role")) or None, _text(content.get("orgId")) or None
+    if role is None and organisation is None:
         return None
-    return KeyInfo(backend, region, role, _text(content.get("orgId")))
+    return KeyInfo(backend, region, role, organisation, _ROLE_OPERATIONS.get(role or ""))
 
 
 def compare_user(backend: str, body: bytes, stored: StoredUser) -> Comparison:

@@ -17,7 +17,7 @@ from support.commands import RunCommand, WriteRows, start_command
 from support.vendors import Vendors
 
 from replay_identity import Fullstory, LogRocket, cli
-from replay_identity.adapters import Limit, Unit
+from replay_identity.adapters import Limit, Operation, Unit
 from replay_identity.cli import app, emulate
 from replay_identity.cli.exit_codes import ExitCode
 from replay_identity.cli.terminal import stdout_console
@@ -229,10 +229,12 @@ def test_doctor_asks_vendors_that_check_keys(run: RunCommand, vendors: Vendors) 
                 "vendor": "fullstory",
                 "key": "FULLSTORY_API_KEY",
                 "health": "good",
-                "detail": "the vendor accepts the key",
+                "detail": "the vendor accepts the key; it may write users, send batches, read which users a batch "
+                "rejected, list users, compare users, delete users, export users",
                 "region": "na1",
                 "level": "ADMIN",
                 "organisation": "EMULATOR",
+                "operations": {operation.value: True for operation in Operation},
             },
             {
                 "backend": "logrocket",
@@ -243,9 +245,36 @@ def test_doctor_asks_vendors_that_check_keys(run: RunCommand, vendors: Vendors) 
                 "region": None,
                 "level": None,
                 "organisation": None,
+                "operations": None,
             },
         ]
     }
+
+
+@pytest.mark.parametrize(
+    ("role", "may", "cannot"),
+    [
+        ("USER", "write users, send batches", "read which users a batch rejected, list users"),
+        ("VIEW_ONLY", "do nothing", "write users, send batches"),
+        ("ARCHITECT", "write users, send batches, read which users a batch rejected", None),
+        ("UMBRELLA_MANAGER", None, None),
+    ],
+)
+def test_doctor_says_what_a_key_may_do(
+    run: RunCommand, vendors: Vendors, role: str, may: str | None, cannot: str | None
+) -> None:
+    """A Standard key writes a batch but cannot read its results, which nobody would guess."""
+    vendors.fullstory.faults.add(Fault(path="/me", body=orjson.dumps({"orgId": "o1", "role": role}), times=None))
+
+    result = run("doctor")
+
+    assert result.code == 0
+    assert (f"it may {may}" in result.out) is (may is not None)
+    assert (f"but it cannot {cannot}" in result.out) is (cannot is not None)
+    assert ("what a key of this level may do is unknown" in result.out) is (may is None)
+    operations = run("doctor", "--json").document["backends"][0]["operations"]
+    assert (operations and operations["write"]) == {"USER": True, "ARCHITECT": True, "VIEW_ONLY": False}.get(role)
+    assert (operations and operations["read_results"]) == (None if may is None else role == "ARCHITECT")
 
 
 def test_doctor_checks_every_backend(run: RunCommand, vendors: Vendors) -> None:

@@ -25,6 +25,7 @@ from replay_identity.adapters import (
     Comparison,
     KeyInfo,
     NoResponse,
+    Operation,
     Page,
     Request,
     Response,
@@ -693,7 +694,8 @@ def test_verifies_a_key(role: str) -> None:
 
     credentials, requests = run(Fullstory("eu1.k").verify(), Response(200, body=body))
 
-    assert credentials == KeyInfo("fullstory", "eu1", role, "o1")
+    assert isinstance(credentials, KeyInfo)
+    assert attrs.evolve(credentials, operations=None) == KeyInfo("fullstory", "eu1", role, "o1")
     assert (requests[0].method, requests[0].url) == ("GET", "https://api.eu1.fullstory.com/me")
     assert "canary" not in repr(credentials)
 
@@ -705,8 +707,29 @@ def test_a_bad_key_is_misconfigured() -> None:
     assert outcome == Misconfigured("fullstory", "HTTP 401 unauthorized", ERROR_HINTS[401])
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"role": 7}', b"<html>"])
-def test_a_response_without_a_role_is_unknown(body: bytes) -> None:
+@pytest.mark.parametrize(
+    ("role", "operations"),
+    [
+        ("USER", (Operation.WRITE, Operation.BATCH)),
+        ("ARCHITECT", tuple(Operation)),
+        ("ADMIN", tuple(Operation)),
+        ("VIEW_ONLY", ()),
+        ("UMBRELLA_MANAGER", None),
+        ("UNKNOWN", None),
+        ("SOMETHING_NEW", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_role_decides_what_the_key_permits(role: str | None, operations: Any) -> None:
+    """What is not documented is not known."""
+    info, _ = run(BACKEND.verify(), Response(200, body=orjson.dumps({"orgId": "o1", "role": role})))
+
+    assert info == KeyInfo("fullstory", "na1", role or None, "o1", operations)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"role": 7}', b'{"role": "", "orgId": ""}', b"<html>"])
+def test_a_response_without_role_and_organisation_is_unknown(body: bytes) -> None:
     """It does not prove that the key is valid."""
     assert isinstance(run(BACKEND.verify(), Response(200, body=body))[0], Unknown)
 
