@@ -270,7 +270,10 @@ class Pools:
         """Send *request* over the pool for its server."""
         scheme, host, port = request.url.scheme.decode(), request.url.host.decode(), request.url.port
         address = f"[{host}]" if ":" in host else host
-        proxy = self._proxies.url_for(f"{scheme}://{address}:{port}" if port else f"{scheme}://{address}")
+        try:
+            proxy = self._proxies.url_for(f"{scheme}://{address}:{port}" if port else f"{scheme}://{address}")
+        except ValueError:
+            proxy = ""  # The pool says what is wrong with the URL.
         # Two threads that get here at the same time both use the pool that was stored first.
         pool = self._pools.get(proxy) or self._pools.setdefault(proxy, self._open(proxy))
         return pool.handle_request(request)
