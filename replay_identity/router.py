@@ -24,6 +24,7 @@ from .outcomes import IdentifyReport, Outcome, Rejected, Skipped, SkipReason, Un
 from .retry import RetryPolicy
 from .traits import TraitType, TraitValue, UserTraits
 from .transport import AsyncSender, AsyncTransport, Sender, Transport
+from .transport.runners import MAX_IN_FLIGHT
 
 if TYPE_CHECKING:
     import httpx
@@ -294,7 +295,19 @@ class Router:
 
 
 class AsyncRouter:
-    """Sends users to every backend, on asyncio. Takes the same arguments as `Router`."""
+    """Sends users to every backend, on asyncio. Takes the arguments of `Router`, and one more.
+
+    Args:
+        backends: Backends or routes; their names must differ.
+        transport: An `httpx.AsyncClient` or another `AsyncSender` shared by all backends; by default each has its own.
+        retry: How often, and how soon, a request is retried.
+        timeout: Seconds after which `identify` returns, even if a backend has not responded.
+        max_in_flight: Maximum number of requests in flight to one backend. Others wait in order, and the wait counts
+            towards their timeout.
+
+    Raises:
+        ConfigurationError: There is no backend, two have the same name, or a number is invalid.
+    """
 
     def __init__(
         self,
@@ -303,9 +316,11 @@ class AsyncRouter:
         transport: "httpx.AsyncClient | AsyncSender | None" = None,
         retry: RetryPolicy | None = None,
         timeout: float = 30.0,
+        max_in_flight: int = MAX_IN_FLIGHT,
     ) -> None:
         self._targets = tuple(
-            _Target(route, AsyncTransport(transport, retry=retry, timeout=timeout)) for route in as_routes(backends)
+            _Target(route, AsyncTransport(transport, retry=retry, timeout=timeout, max_in_flight=max_in_flight))
+            for route in as_routes(backends)
         )
         self._timeout = _checked_timeout(timeout)
 

@@ -24,6 +24,9 @@ from .unpacking import Body, BodyAbortedError
 # With more in flight on one client, httpx spends its time searching its own pool (encode/httpx#3215).
 MAX_PER_ASYNC_CLIENT: Final = 16
 
+# Seconds after which connections without requests are closed on asyncio.
+IDLE_S: Final = 5.0
+
 # Connecting times out a little before the whole attempt does, so that we know that nothing was sent.
 _CONNECT_SHARE: Final = 0.95
 
@@ -140,10 +143,60 @@ _LEFT_TO_PARENT: Final[list[httpx.Client]] = []
 
 @attrs.define(eq=False)
 class _PooledClient:
-    """An async client and the number of requests in flight on it."""
+    """An async client, the number of requests in flight on it, and the moment at which the last one ended."""
 
     client: httpx.AsyncClient
+    pool: "_AsyncPool | None" = None
     in_flight: int = 0
+    idle_since: float = 0.0
+
+
+@attrs.define(eq=False)
+class _AsyncPool:
+    """The clients of one event loop; those without requests are closed by a timer of the loop."""
+
+    loop: asyncio.AbstractEventLoop
+    clients: list[_PooledClient] = attrs.field(factory=list[_PooledClient], init=False)
+    _timer: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
+    # An event loop keeps only weak references to its tasks.
+    _closing: set[asyncio.Task[None]] = attrs.field(factory=set["asyncio.Task[None]"], init=False)
+
+    def pick(self) -> _PooledClient:
+        """Return a client that can send another request."""
+        for pooled in self.clients:
+            if pooled.in_flight < MAX_PER_ASYNC_CLIENT:
+                return pooled
+        client = httpx.AsyncClient(headers=HEADERS, verify=_tls(), cookies=_no_cookies(), mounts=_NO_PROXY)
+        self.clients.append(_PooledClient(client, self))
+        return self.clients[-1]
+
+    def release(self, pooled: _PooledClient) -> None:
+        """Start the timer if *pooled* has no more requests."""
+        pooled.idle_since = self.loop.time()
+        if not pooled.in_flight and self._timer is None:
+            self._timer = self.loop.call_later(IDLE_S, self._close_idle)
+
+    def _close_idle(self) -> None:
+        self._timer = None
+        latest = self.loop.time() - IDLE_S
+        idle = [pooled for pooled in self.clients if not pooled.in_flight]
+        for pooled in idle:
+            if pooled.idle_since <= latest:
+                self.clients.remove(pooled)
+                task = self.loop.create_task(pooled.client.aclose())
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+            elif self._timer is None:
+                self._timer = self.loop.call_at(pooled.idle_since + IDLE_S, self._close_idle)
+
+    async def aclose(self) -> None:
+        """Close all clients."""
+        if self._timer is not None:
+            self._timer.cancel()
+        clients, self.clients = self.clients, []
+        for pooled in clients:
+            await pooled.client.aclose()
+        await asyncio.gather(*self._closing)
 
 
 @attrs.define(eq=False)
@@ -152,14 +205,14 @@ class AsyncHttpxSender:
 
     _client: httpx.AsyncClient | None = None
     # By event loop, since connections belong to one.
-    _pools: dict[asyncio.AbstractEventLoop, list[_PooledClient]] = attrs.field(
-        factory=dict["asyncio.AbstractEventLoop", "list[_PooledClient]"], init=False
+    _pools: dict[asyncio.AbstractEventLoop, _AsyncPool] = attrs.field(
+        factory=dict["asyncio.AbstractEventLoop", _AsyncPool], init=False
     )
 
     async def send(self, request: Request, timeout: float) -> Response:  # noqa: ASYNC109  # For the whole attempt.
         """Send *request* and return the response; after *timeout* seconds, or on failure, one with `no_response`."""
         try:
-            pooled = self._pick_client()
+            pooled = self._own_pool().pick() if self._client is None else _PooledClient(self._client)
         except OSError:  # As in `HttpxSender`.
             return Response(0, no_response=NoResponse.UNTRUSTED)
         pooled.in_flight += 1
@@ -176,26 +229,22 @@ class AsyncHttpxSender:
             return Response(0, no_response=NoResponse.CLOSED)
         finally:
             pooled.in_flight -= 1
+            if pooled.pool is not None:
+                pooled.pool.release(pooled)
 
-    def _pick_client(self) -> _PooledClient:
-        if self._client is not None:
-            return _PooledClient(self._client)
+    def _own_pool(self) -> _AsyncPool:
         loop = asyncio.get_running_loop()
         if loop not in self._pools:
             # Connections of a closed loop cannot be closed any more; Python frees them with their last reference.
             self._pools = {known: pool for known, pool in self._pools.items() if not known.is_closed()}
-        pool = self._pools.setdefault(loop, [])
-        for pooled in pool:
-            if pooled.in_flight < MAX_PER_ASYNC_CLIENT:
-                return pooled
-        client = httpx.AsyncClient(headers=HEADERS, verify=_tls(), cookies=_no_cookies(), mounts=_NO_PROXY)
-        pool.append(_PooledClient(client))
-        return pool[-1]
+            self._pools[loop] = _AsyncPool(loop)
+        return self._pools[loop]
 
     async def aclose(self) -> None:
         """Close the library's own clients of this event loop; the caller closes the caller's."""
-        for pooled in self._pools.pop(asyncio.get_running_loop(), []):
-            await pooled.client.aclose()
+        pool = self._pools.pop(asyncio.get_running_loop(), None)
+        if pool is not None:
+            await pool.aclose()
 
 
 async def _send_async(client: httpx.AsyncClient, request: Request, timeout: float) -> Response:  # noqa: ASYNC109

@@ -2,11 +2,14 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
+from weakref import WeakKeyDictionary
 
-from ..adapters.exchange import AFTER_SLEEP, Exchange, Response, T
+from ..adapters.exchange import AFTER_SLEEP, Exchange, NoResponse, Response, T
+from ..errors import ConfigurationError
 from ..retry import RetryPolicy
 from .attempts import STOPPED, Action, Attempts, Send
 
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
     import httpx
 
     from .senders import AsyncSender, Sender
+
+# Maximum number of requests in flight to one backend, from one event loop.
+MAX_IN_FLIGHT: Final = 100
 
 
 class Transport:
@@ -93,8 +99,13 @@ class AsyncTransport:
             of this library.
         retry: How often and how soon to retry.
         timeout: Seconds that one attempt may take.
+        max_in_flight: Maximum number of requests in flight in one event loop. Others wait in order, and the wait counts
+            towards their timeout.
         attempts: Retry arithmetic with its own clock and jitter, in place of *retry* and *timeout*.
         sleep: Waits the given seconds, in place of a wait that `aclose` ends.
+
+    Raises:
+        ConfigurationError: *max_in_flight* is not a positive integer.
     """
 
     def __init__(
@@ -103,6 +114,7 @@ class AsyncTransport:
         *,
         retry: RetryPolicy | None = None,
         timeout: float = 30.0,
+        max_in_flight: int = MAX_IN_FLIGHT,
         attempts: Attempts | None = None,
         sleep: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
@@ -110,6 +122,9 @@ class AsyncTransport:
 
         self.attempts = attempts or Attempts(retry or RetryPolicy(), timeout)
         self._sender = as_async_sender(client)
+        self._max_in_flight = _checked_max_in_flight(max_in_flight)
+        # By event loop, since a semaphore belongs to one.
+        self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
         self._sleep = sleep
         self._pauses: set[asyncio.Future[None]] = set()
         self._closed = False
@@ -129,9 +144,37 @@ class AsyncTransport:
         if self._is_closed():
             return STOPPED
         if isinstance(action, Send):
-            return await self._sender.send(action.request, action.timeout)
+            return await self._send(action)
         await self._pause(action.seconds)
         return STOPPED if self._is_closed() else AFTER_SLEEP
+
+    async def _send(self, action: Send) -> Response:
+        """Send the request as soon as it is its turn."""
+        slots = self._own_slots()
+        if not slots.locked():
+            async with slots:
+                return await self._sender.send(action.request, action.timeout)
+        end = time.monotonic() + action.timeout
+        try:
+            async with asyncio.timeout(action.timeout):
+                await slots.acquire()
+        except TimeoutError:
+            return Response(0, no_response=NoResponse.DEADLINE_PASSED)
+        try:
+            remaining = end - time.monotonic()
+            if remaining <= 0:
+                return Response(0, no_response=NoResponse.DEADLINE_PASSED)
+            return STOPPED if self._is_closed() else await self._sender.send(action.request, remaining)
+        finally:
+            slots.release()
+
+    def _own_slots(self) -> asyncio.Semaphore:
+        """Return the slots for requests of this event loop."""
+        loop = asyncio.get_running_loop()
+        slots = self._slots.get(loop)
+        if slots is None:
+            slots = self._slots[loop] = asyncio.Semaphore(self._max_in_flight)
+        return slots
 
     async def _pause(self, seconds: float) -> None:
         """Wait until *seconds* have passed or the transport is closed."""
@@ -155,6 +198,10 @@ class AsyncTransport:
         for pause in tuple(self._pauses):
             # The pause may belong to another event loop than this one.
             pause.get_loop().call_soon_threadsafe(pause.cancel)
+        for loop, slots in tuple(self._slots.items()):
+            # The first that waits sends nothing and lets in the next one.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(slots.release)
         await self._sender.aclose()
 
     async def __aenter__(self) -> Self:
@@ -164,3 +211,9 @@ class AsyncTransport:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _checked_max_in_flight(number: object) -> int:
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise ConfigurationError("max_in_flight", "expected a number greater than 0")
+    return number
