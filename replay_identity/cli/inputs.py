@@ -13,6 +13,7 @@ import attrs
 import typer
 from platformdirs import user_state_path
 
+from .. import LogRocket
 from ..adapters.protocols import SupportsRead
 from ..bulk.options import DeliveryOptions
 from ..config import Settings, load_ledger_path, load_settings
@@ -199,7 +200,9 @@ def resolve_source(
     if backend is None:
         return file_source([name], options, anonymous=anonymous)
     if not isinstance(backend, SupportsRead):
-        raise typer.BadParameter(f"{name} cannot list its users; export them to a file and name the file")
+        export = "read its Streaming Data Export with migrate --from-logrocket-export"
+        way = export if isinstance(backend, LogRocket) else "export them to a file and name the file"
+        raise typer.BadParameter(f"{name} cannot list its users; {way}")
     if options.are_for_files:
         problem = f"{name} is a backend, and only files have a format or a query"
         raise typer.BadParameter(problem, param_hint="--format, --sql, --delimiter, --encoding, --path")

@@ -101,3 +101,13 @@ def test_several_apps_are_all_targets(vendors: Vendors, run: RunCommand) -> None
     assert result.code == 0, result.err
     assert any(line.startswith("old 1") for line in result.lines)
     assert any(line.startswith("new 1") for line in result.lines)
+
+
+def test_a_backend_that_lists_nobody_is_explained(vendors: Vendors, run: RunCommand) -> None:
+    """The error says how users leave LogRocket."""
+    del vendors
+
+    result = run("migrate", "--from", "logrocket", "--ledger", "l.db")
+
+    assert result.code == 2
+    assert "--from-logrocket-export" in result.err

@@ -539,3 +539,15 @@ def test_decimal_times_keep_their_order() -> None:
     (user,) = users_in(read_logrocket_export(sql=sql))
 
     assert Decimal(str(user.traits["n"])) == Decimal("1795262400.002")
+
+
+def test_all_files_have_the_same_time(tmp_path: Path) -> None:
+    """The clocks of two columns cannot be compared."""
+    for name, time in (("a.csv", "updated_at"), ("b.csv", "updated_at"), ("c.csv", "session_time")):
+        text = f"user_id,user_identity_status,{time}\n{name},Identified,1\n"
+        (tmp_path / name).write_text(text, encoding="utf-8")
+
+    with pytest.raises(SourceError, match="no column updated_at"):
+        list(read_logrocket_export(str(tmp_path / "*.csv")))
+
+    assert len(users_in(read_logrocket_export([tmp_path / "a.csv", tmp_path / "b.csv"]))) == 2
