@@ -36,14 +36,16 @@ from .limits import BATCH_LIMITS, LIMITS, SPENT_KEY_STATUSES
 from .payload import Payload, dumps, encode_user
 
 # Keys start with their realm; keys from before August 2022 may not, and belong to na1
-# (https://developer.fullstory.com/server/v1/getting-started, read 2026-11-21).
+# (https://developer.fullstory.com/server/v1/getting-started, read 2026-11-21; the hosts are also in the contracts of
+# 2026-09, github.com/fullstorydev/sekizui at 8f3699a, read 2026-11-30).
 _HOSTS: Final[Mapping[str, str]] = {"eu1": "https://api.eu1.fullstory.com"}
 _DEFAULT_HOST: Final = "https://api.fullstory.com"
 
+# The calls and the level of the key that each of them takes are those of the contracts of 2026-09
+# (github.com/fullstorydev/sekizui at 8f3699a, read 2026-11-30).
 _USERS_PATH: Final = "/v2/users"
 _STREAM_PATH: Final = f"{_USERS_PATH}/stream"
-# The calls that may take an idempotency key, in addition to batches
-# (github.com/fullstorydev/sekizui at 8f3699a, contracts of 2026-09, read 2026-11-30).
+# The calls that may take an idempotency key, in addition to batches; an update by Fullstory id takes none.
 _KEYED_PATHS: Final = frozenset({_USERS_PATH, _STREAM_PATH})
 _IDEMPOTENCY_HEADER: Final = "idempotency-key"
 _NOT_A_SEGMENT: Final = 'expected an id other than "", "." and "..", which HTTP clients drop from a URL'
@@ -302,7 +304,7 @@ class Fullstory(HttpAdapter):
         return responses.compare_user(self.name, payload.content, stored)
 
     def verify(self) -> Exchange[KeyInfo | Failure]:
-        """Return whose key it is and what it permits (https://developer.fullstory.com/me/)."""
+        """Return whose key it is and what it permits; a Standard key is enough (https://developer.fullstory.com/me/)."""
         response = yield self._request("verify", "GET", "/me")
         return responses.read_key_info(self.name, self.region, response) or self._failure(response)
 

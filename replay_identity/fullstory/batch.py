@@ -1,6 +1,7 @@
 """A batch import at Fullstory after it was created: poll its job, read the results, and match them with the users.
 
-Source: https://developer.fullstory.com/server/asynchronous-workflows/, read 2026-11-21.
+Sources: https://developer.fullstory.com/server/asynchronous-workflows/, read 2026-11-21, and the contracts of 2026-09
+in github.com/fullstorydev/sekizui at 8f3699a, read 2026-11-30.
 """
 
 from collections import Counter
@@ -107,8 +108,7 @@ class FullstoryJob:
     def _outcomes_by_counts(self, forbidden: Response, total: int) -> Exchange[tuple[Outcome, ...] | Failure]:
         """Accept all users if the counts show no error, for a key that may not see the results.
 
-        A Standard key may create and poll a job; seeing users takes more
-        (https://developer.fullstory.com/server/v2/authentication/, read 2026-11-21).
+        A Standard key may create and poll a job; its imports and errors take an Architect key.
         """
         progress = yield from self.poll()
         if not isinstance(progress, JobProgress):

@@ -6,8 +6,12 @@ from typing import Final
 
 from ..adapters.limits import BatchLimits, Limit, Limits, Unit
 
+# The contracts of 2026-09, in internal/connectors/fullstory/reference/2026-09/contracts of that repository;
+# https://developer.fullstory.com/server/users/create-user said the same on 2026-11-21.
+_limit = partial(Limit, source="https://github.com/fullstorydev/sekizui/tree/8f3699a", read_on=date(2026, 11, 30))
+
+# The numbers below are not in the contracts.
 _READ_ON: Final = date(2026, 11, 21)
-_limit = partial(Limit, source="https://developer.fullstory.com/server/users/create-user", read_on=_READ_ON)
 
 USER_ID: Final = _limit(maximum=256, unit=Unit.CHARACTERS, rule="uid-length")
 NAME: Final = _limit(maximum=256, unit=Unit.CHARACTERS, rule="display-name-length")

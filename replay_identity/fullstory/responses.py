@@ -1,4 +1,8 @@
-"""Read Fullstory's responses (https://developer.fullstory.com/server/, read 2026-11-21)."""
+"""Read Fullstory's responses.
+
+Sources: https://developer.fullstory.com/server/, read 2026-11-21, and the contracts of 2026-09 in
+github.com/fullstorydev/sekizui at 8f3699a, read 2026-11-30, which win where they differ.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -36,9 +40,8 @@ _HINTS: Final[Mapping[int, str]] = {
 }
 # What the role that /me reports permits: writing users and creating batches takes a Standard key ("USER"), everything
 # that shows or deletes users an Architect key or more, and no call is documented to take less than a Standard key (our
-# policy "viewing-writes-nothing"). What an UMBRELLA_MANAGER may do is not documented.
-# (The 2026-09 contracts in github.com/fullstorydev/sekizui at 8f3699a, and https://developer.fullstory.com/me/, read
-# 2026-11-30; the order of the roles is that of https://developer.fullstory.com/server/v2/authentication/.)
+# policy "viewing-writes-nothing"). What an UMBRELLA_MANAGER may do is not documented (the contracts of 2026-09; the
+# order of the levels is that of https://developer.fullstory.com/server/v2/authentication/, read 2026-11-21).
 _ROLE_OPERATIONS: Final[Mapping[str, tuple[Operation, ...]]] = {
     "VIEW_ONLY": (),
     "USER": (Operation.WRITE, Operation.BATCH),
