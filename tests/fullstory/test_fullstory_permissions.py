@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from replay_identity import Fullstory, Misconfigured, UserTraits
+from replay_identity import Accepted, Fullstory, Misconfigured, UserTraits
 from replay_identity.adapters import BatchEntry, Exchange, KeyInfo, Operation
 from replay_identity.emulator import FullstoryEmulator, Level, running
 from replay_identity.transport import Transport
@@ -25,6 +25,18 @@ CALLS: Final[Mapping[Operation, Callable[[Fullstory, str], Exchange[Any]]]] = {
     Operation.DELETE: lambda backend, _: backend.delete("u1"),
     Operation.EXPORT: lambda backend, _: backend.start_export(),
 }
+
+
+@pytest.mark.parametrize("form", ["object", "empty", "no-content"])
+def test_every_form_of_a_deletion_is_accepted(form: Any) -> None:
+    """Fullstory's own clients take all of these for a success."""
+    emulator = FullstoryEmulator(api_keys={KEY: Level.ARCHITECT}, delete_response=form)
+    with running(emulator) as server, Transport() as transport:
+        backend = Fullstory(KEY, base_url=server.url)
+        transport.run(backend.identify(ANN))
+        outcome = transport.run(backend.delete("u1"))
+
+    assert outcome == Accepted("fullstory")
 
 
 @pytest.mark.parametrize("level", [Level.VIEW_ONLY, Level.STANDARD, Level.ARCHITECT, Level.ADMIN])
