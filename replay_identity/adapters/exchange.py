@@ -107,13 +107,15 @@ class Response:
     def refuses(self) -> bool:
         """Return True if the JSON object in a 2xx says that the request failed.
 
-        Our policy "refusal-in-success": ``success`` or ``ok`` is false, or ``error`` or ``errors`` is not empty.
+        Our policy "refusal-in-success": ``success`` or ``ok`` is false, or ``error`` or ``errors`` is neither empty nor
+        a number, which would be a count.
         """
-        content = self.json_object() if self.is_success else None
-        return content is not None and (
+        content = (self.json_object() if self.is_success else None) or {}
+        errors = (value for name in ("error", "errors") if (value := content.get(name)))
+        return (
             content.get("success") is False
             or content.get("ok") is False
-            or bool(content.get("error") or content.get("errors"))
+            or any(type(value) not in {int, float} for value in errors)
         )
 
     @property

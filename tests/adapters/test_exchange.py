@@ -164,6 +164,8 @@ def test_success_is_nothing_or_an_object(response: Response, confirms: bool) -> 
         (b'{"error": "no"}', True),
         (b'{"error": {"code": 7}}', True),
         (b'{"errors": ["no"]}', True),
+        (b'{"error": true}', True),
+        (b'{"errors": 2, "error": 0.5}', False),
         (b'{"success": true, "error": null, "errors": []}', False),
         (b'{"error": ""}', False),
         (b'{"error": false}', False),

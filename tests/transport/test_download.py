@@ -54,7 +54,7 @@ def endless(piece: bytes, seconds: float) -> Generator[str, None, None]:
 
 
 def test_writes_the_body_as_it_was_sent() -> None:
-    """Whoever reads the file unpacks it."""
+    """The reader of the file unpacks it."""
     file = io.BytesIO()
     with serving(lambda _: response(b"\x1f\x8bpacked", "200 OK", "Content-Encoding: gzip")) as served:
         result = fetch(f"{served.url}/x?signature=1", file)

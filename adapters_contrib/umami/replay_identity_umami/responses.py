@@ -32,7 +32,7 @@ _USER_ERRORS: Final = frozenset({"P2000", "P2020", "P2039"})
 # Prisma's code for a query that failed in the database, and PostgreSQL's for an id too long.
 _RAW_QUERY: Final = "P2010"
 _TOO_LONG: Final = "22001"
-# In the results of a batch; "errors" is among them, and is a number.
+# In the results of a batch.
 _COUNTS: Final = frozenset({"size", "processed", "details"})
 _PRISMA_CODE: Final = re.compile(r"P[0-9]{4}")
 
