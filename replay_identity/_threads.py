@@ -4,14 +4,17 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import Context, copy_context
-from queue import SimpleQueue
-from typing import Generic, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Final, Generic, TypeVar
 
 import attrs
 
 from ._forks import register_fork_hooks
 
 T = TypeVar("T")
+
+# Seconds after which an idle thread ends, so that a pool that nobody closed leaves none.
+IDLE_S: Final = 10.0
 
 
 @attrs.frozen(eq=False)
@@ -51,23 +54,28 @@ class DaemonPool(Generic[T]):
         """Call *function* on an idle or a new thread, with the caller's context variables, and return its future."""
         call = _Call(Future[T](), function)
         with self._lock:
-            # Under the same lock as `close`, or a call could be queued behind the last thread's stop signal.
-            is_queued = not self._closed and self._idle.acquire(blocking=False)
+            # Under the same lock as `close`, or a call could be queued behind the last thread's stop signal, and a new
+            # thread would get none.
+            is_closed = self._closed
+            is_queued = not is_closed and self._idle.acquire(blocking=False)
             if is_queued:
                 self._calls.put(call)
-        if is_queued:
-            return call.future
-        if self._closed:
+            elif not is_closed:
+                self._threads += 1
+        if is_closed:
             call.run()
-            return call.future
+        elif not is_queued:
+            self._start(call)
+        return call.future
+
+    def _start(self, call: _Call[T]) -> None:
         try:
             threading.Thread(target=self._work, args=(call,), name="replay-identity", daemon=True).start()
         except RuntimeError:
             # No thread can be started, for example during interpreter shutdown, so the caller's thread does the work.
+            with self._lock:
+                self._threads -= 1
             call.run()
-        else:
-            self._threads += 1
-        return call.future
 
     def close(self) -> None:
         """Stop every thread once it is idle, without waiting. Later calls run on the thread that submits them."""
@@ -91,4 +99,16 @@ class DaemonPool(Generic[T]):
             call.run()
             del call  # An idle thread must not keep a user in memory.
             self._idle.release()
-            call = self._calls.get()
+            call = self._next_call()
+
+    def _next_call(self) -> "_Call[T] | None":
+        """Return the next call for an idle thread, or None if the thread is to end."""
+        try:
+            return self._calls.get(timeout=IDLE_S)
+        except Empty:
+            with self._lock:
+                if self._idle.acquire(blocking=False):
+                    self._threads -= 1
+                    return None
+        # A call was queued for this thread in the meantime.
+        return self._calls.get()

@@ -1,10 +1,14 @@
 """A pool of daemon threads."""
 
 import threading
+import time
 from contextvars import ContextVar, copy_context
+from queue import Empty
+from typing import Any
 
 import pytest
 
+from replay_identity import _threads
 from replay_identity._threads import DaemonPool
 
 
@@ -69,6 +73,53 @@ def test_reuses_idle_threads() -> None:
         wait_until_idle(pool)
 
     assert len(threads) == 1
+
+
+def test_idle_threads_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool that is never closed leaves no thread, and starts another when it needs one."""
+    monkeypatch.setattr(_threads, "IDLE_S", 0.01)
+    pool = DaemonPool[threading.Thread]()
+
+    for _ in range(2):
+        thread = pool.submit(threading.current_thread).result(30)
+        thread.join(30)
+        assert not thread.is_alive()
+
+    pool.close()
+
+
+def test_an_idle_thread_takes_a_call_that_was_queued_late() -> None:
+    """A call may be queued for a thread that has just stopped to wait."""
+    pool = DaemonPool[int]()
+    queue = pool._calls  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+    class LateQueue:
+        """A queue whose first wait ends without the call that is already in it."""
+
+        waits = 0
+
+        def put(self, call: Any) -> None:
+            """Queue a call."""
+            queue.put(call)
+
+        def get(self, timeout: float | None = None) -> Any:
+            """Return the next call, unless this is the first wait with a timeout."""
+            if timeout is not None and not self.waits:
+                self.waits = 1
+                while queue.empty():
+                    time.sleep(0.001)
+                raise Empty
+            return queue.get(timeout=timeout)
+
+    late: Any = LateQueue()
+    pool._calls = late  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    assert pool.submit(lambda: 1).result(30) == 1
+    idle = pool._idle  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    assert idle.acquire(timeout=30)
+    idle.release()
+
+    assert pool.submit(lambda: 2).result(30) == 2
+    pool.close()
 
 
 def test_close_stops_the_threads() -> None:
