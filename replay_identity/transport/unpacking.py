@@ -37,7 +37,7 @@ class Body:
     """
 
     def __init__(self, encoding: str = "") -> None:
-        names = [name for part in encoding.split(",") if (name := part.strip().lower()) not in {"", "identity"}]
+        names = _names(encoding) if encoding else []
         self._is_packed = bool(names)
         self._window = _ENCODINGS.get(names[0]) if len(names) == 1 else None
         self._unpack = zlib.decompressobj(_GZIP) if self._window == _GZIP else None
@@ -99,6 +99,10 @@ class Body:
         self._packed = unpack.unused_data if unpack.eof else unpack.unconsumed_tail
         if self._content.tell() > MAX_RESPONSE_BYTES:
             raise BodyAbortedError(NoResponse.TOO_LARGE)
+
+
+def _names(encoding: str) -> list[str]:
+    return [name for part in encoding.split(",") if (name := part.strip().lower()) not in {"", "identity"}]
 
 
 def _has_header(packed: bytes) -> bool:
