@@ -1,8 +1,8 @@
-"""The PostHog backend: its capture endpoint, version 1."""
+"""The PostHog backend: its capture API, version 0 or 1."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, get_args
 from uuid import UUID, uuid4
 
 import attrs
@@ -20,13 +20,16 @@ from replay_identity.adapters import (
     Rejected,
     Request,
     UserTraits,
+    check_base_url,
 )
 
 from . import responses
 from .distinct_ids import check_distinct_id
 from .events import (
+    PATHS,
     PLACEHOLDER_ID,
     PLACEHOLDER_TIME,
+    Capture,
     Event,
     RequestInfo,
     encode_body,
@@ -37,7 +40,9 @@ from .events import (
 from .limits import EVENT, LIMITS, MAX_USERS
 from .payload import Properties, encode_user, event_properties, without_largest
 
-_PATH: Final = "/i/v1/analytics/events"
+# What a base_url may not end in; the second is the documented address of a single event
+# (https://posthog.com/docs/api/capture, read 2026-11-30).
+_API_PATHS: Final = (PATHS["v0"], "/i/v0/e", PATHS["v1"])
 # As often as the SDK (PyPI posthog 7.91.1, capture_v1.py).
 _MAX_ATTEMPTS: Final = 4
 # PostHog shows this as the event's library and version.
@@ -61,6 +66,11 @@ def _check_function(setting: str, value: object) -> None:
         raise ConfigurationError(setting, "expected a function", "set it in Python; a settings file cannot contain one")
 
 
+def _check_capture(_instance: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    if value not in get_args(Capture):
+        raise ConfigurationError(attribute.name, 'expected "v0" or "v1"')
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -76,6 +86,8 @@ class PostHog(HttpAdapter):
         allow_ids: Rules about ids that do not apply: ``"placeholder-id"``, ``"id-in-scientific-notation"`` or both.
         name: Name of the backend in outcomes and settings.
         allow_insecure: Allow a plain http URL that is not loopback.
+        capture: Version of the API. ``"v0"`` is what every server has and PostHog's own SDKs use by default; its
+            response is about a request as a whole. ``"v1"`` returns a result for each user.
         now: Returns the current time.
         new_id: Generates random ids of events and requests. Never derive them from the content: PostHog drops an event
             whose id it has seen, so a trait set to a, to b and back to a would stay b.
@@ -86,10 +98,12 @@ class PostHog(HttpAdapter):
 
     KEY_HINT: ClassVar[str] = "pass api_key or set POSTHOG_API_KEY"
     DEFAULT_BASE_URL: ClassVar[str] = "https://us.i.posthog.com"
-    API_PATH: ClassVar[str] = _PATH
     LIMITS: ClassVar[Limits] = LIMITS
 
     name: str = attrs.field(default="posthog", kw_only=True)
+    # Policy: opt in to v1, as in the SDKs (PyPI posthog 7.91.1, capture_mode.py, read 2026-11-30): a self-hosted server
+    # may not have it, and responds with 404 every time.
+    capture: Capture = attrs.field(default="v0", kw_only=True, validator=_check_capture)
     now: Callable[[], datetime] = attrs.field(
         default=_utc_now, kw_only=True, repr=False, eq=False, converter=_checked_now
     )
@@ -109,8 +123,8 @@ class PostHog(HttpAdapter):
             return self._plan(adaptation, None)
 
         adjustments = tuple(adaptation.adjustments)
-        event = _event(user, properties, adjustments, uuid=PLACEHOLDER_ID, now=PLACEHOLDER_TIME)
-        info = RequestInfo(str(PLACEHOLDER_ID), timestamp(PLACEHOLDER_TIME))
+        event = self._event(user, properties, adjustments, uuid=PLACEHOLDER_ID, now=PLACEHOLDER_TIME)
+        info = self._info(PLACEHOLDER_ID, PLACEHOLDER_TIME)
         return Plan(self.name, self._request(info, [event], attempt=1, now=PLACEHOLDER_TIME), adjustments)
 
     def identify(self, user: UserTraits, /) -> Exchange[Outcome]:
@@ -122,7 +136,8 @@ class PostHog(HttpAdapter):
         """Send *users* in as few requests as possible, and return their outcomes in the same order."""
         entries = [self._event_or_outcome(user) for user in users]
         outcomes: dict[str, Outcome] = {}
-        for events in split_into_requests(entry for entry in entries if isinstance(entry, Event)):
+        empty = self._info(PLACEHOLDER_ID, PLACEHOLDER_TIME)
+        for events in split_into_requests((entry for entry in entries if isinstance(entry, Event)), empty):
             outcomes |= yield from self._send(events)
         return tuple(outcomes[entry.uuid] if isinstance(entry, Event) else entry for entry in entries)
 
@@ -134,9 +149,17 @@ class PostHog(HttpAdapter):
             raise ConfigurationError("api_key", f"expected at most {_MAX_KEY_LENGTH} characters")
 
     def _make_url(self) -> str:
-        return self._checked_base_url() + _PATH
+        return self._checked_base_url() + PATHS[self.capture]
+
+    def _checked_base_url(self) -> str:
+        base_url = super()._checked_base_url()
+        for path in _API_PATHS:
+            check_base_url(base_url, allow_insecure=self.allow_insecure, api_path=path)
+        return base_url
 
     def _make_headers(self) -> Mapping[str, str]:
+        if self.capture == "v0":
+            return super()._make_headers()
         authorization = f"Bearer {self.api_key}"
         return {**super()._make_headers(), "authorization": authorization, "posthog-sdk-info": _SDK}
 
@@ -145,7 +168,7 @@ class PostHog(HttpAdapter):
         adaptation = self._adaptation(user)
         check_distinct_id(user.user_id, adaptation)
         properties = encode_user(user, adaptation)
-        size = len(encode_event(user, event_properties(properties), uuid=PLACEHOLDER_ID, now=PLACEHOLDER_TIME))
+        size = len(self._event(user, properties, (), uuid=PLACEHOLDER_ID, now=PLACEHOLDER_TIME).content)
         if size > EVENT.maximum:
             properties = without_largest(properties, size, user, adaptation)
         if not properties and adaptation.adjustments:
@@ -157,17 +180,32 @@ class PostHog(HttpAdapter):
         properties, adaptation = self._encode(user)
         if adaptation.violations or not properties:
             return self._plan(adaptation, None).unsent
-        return _event(user, properties, tuple(adaptation.adjustments), uuid=self.new_id(), now=self.now())
+        return self._event(user, properties, tuple(adaptation.adjustments), uuid=self.new_id(), now=self.now())
+
+    def _event(
+        self,
+        user: UserTraits,
+        properties: Properties,
+        adjustments: tuple[Adjustment, ...],
+        *,
+        uuid: UUID,
+        now: datetime,
+    ) -> Event:
+        content = encode_event(user, event_properties(properties), capture=self.capture, uuid=uuid, now=now)
+        return Event(str(uuid), user, content, adjustments)
+
+    def _info(self, request_id: UUID, now: datetime) -> RequestInfo:
+        return RequestInfo(self.capture, self.api_key, str(request_id), timestamp(now))
 
     def _send(self, events: Sequence[Event]) -> Exchange[dict[str, Outcome]]:
         """Send *events* together, and again those that PostHog asks for again; return the outcomes by event id."""
-        info = RequestInfo(str(self.new_id()), timestamp(self.now()))
+        info = self._info(self.new_id(), self.now())
         outcomes: dict[str, Outcome] = {}
         for attempt in range(1, _MAX_ATTEMPTS + 1):
             response = yield self._request(info, events, attempt=attempt, now=self.now())
             results = responses.read_results(response)
             if results is None:
-                failure = responses.read_failure(self.name, response, events, self.api_key)
+                failure = responses.read_failure(self.name, response, events, self.api_key, self.capture)
                 return outcomes | (yield from self._send_halves(events, failure))
 
             outcomes |= responses.read_outcomes(self.name, response, results, events, self.api_key)
@@ -186,6 +224,9 @@ class PostHog(HttpAdapter):
         return first | (yield from self._send(events[middle:]))
 
     def _request(self, info: RequestInfo, events: Sequence[Event], *, attempt: int, now: datetime) -> Request:
+        body = encode_body(info, events)
+        if self.capture == "v0":
+            return Request("identify", "POST", self._url, self._headers, body)
         # The transport's own retries repeat the bytes and are not attempts in PostHog's sense.
         headers = {
             **self._headers,
@@ -193,12 +234,4 @@ class PostHog(HttpAdapter):
             "posthog-request-id": info.request_id,
             "posthog-request-timestamp": timestamp(now),
         }
-        body = encode_body(info, events)
         return Request("identify", "POST", self._url, headers, body, retry_on=responses.is_retryable)
-
-
-def _event(
-    user: UserTraits, properties: Properties, adjustments: tuple[Adjustment, ...], *, uuid: UUID, now: datetime
-) -> Event:
-    content = encode_event(user, event_properties(properties), uuid=uuid, now=now)
-    return Event(str(uuid), user, content, adjustments)

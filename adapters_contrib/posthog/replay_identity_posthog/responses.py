@@ -22,7 +22,7 @@ from replay_identity.adapters import (
     redact,
 )
 
-from .events import Event
+from .events import Capture, Event
 
 _NOT_FOUND: Final = 404
 _TOO_MANY_REQUESTS: Final = 429
@@ -37,19 +37,24 @@ _HINTS: Final[Mapping[int, str]] = {
     403: "Check the proxies between here and PostHog, which never responds with 403 itself.",
     415: "Check the proxies between here and PostHog: one changed the content type of the request.",
 }
+# A server without version 1 responds with 404 every time (PyPI posthog 7.91.1, capture_mode.py: v0 is the default).
+_NOT_FOUND_HINTS: Final[Mapping[Capture, str]] = {
+    "v0": "Check base_url: there is no /batch/ below it.",
+    "v1": 'Check base_url, or set capture="v0": a self-hosted server may not have version 1.',
+}
 _HEADERS_HINT: Final = "Check the proxies between here and PostHog: one changed the headers of the request."
 _HEADER_ERRORS: Final = frozenset({"missing_required_headers", "invalid_header_value"})
 _MAX_WAIT_S: Final = 30.0
 
 
 def is_retryable(response: Response) -> bool:
-    """Return True if a retry may get another response: a 404 is a proxy's, and a quota lasts for weeks."""
+    """Return True if a retry of version 1 may get another response: a 404 may be a proxy's; a quota lasts for weeks."""
     return (response.is_retryable or response.status == _NOT_FOUND) and not _is_over_quota(response)
 
 
 def read_results(response: Response) -> Mapping[str, Any] | None:
     """Return the results of the events by their ids, which a success need not have; None if *response* is a failure."""
-    if not response.confirms or response.refuses:
+    if not response.confirms or response.refuses or _is_over_quota(response):
         return None
     results = (response.json_object() or {}).get("results")
     return cast("dict[str, Any]", results) if isinstance(results, dict) else {}
@@ -108,29 +113,28 @@ def pause_after(attempt: int, response: Response) -> Sleep:
     return Sleep(max(min(2.0 ** (attempt - 1), _MAX_WAIT_S), min(response.retry_after or 0.0, _MAX_WAIT_S)))
 
 
-def read_failure(backend: str, response: Response, events: Sequence[Event], api_key: str) -> Failure:
+def read_failure(backend: str, response: Response, events: Sequence[Event], api_key: str, capture: Capture) -> Failure:
     """Map an error response to an outcome of all *events*, redacting their users and the key from its message."""
     if _is_over_quota(response):
         return Misconfigured(backend, f"{response.cause} {_OVER_QUOTA}", _QUOTA_HINT)
-    if response.status == _NOT_FOUND:
-        # PostHog has the endpoint, so a proxy has lost it temporarily; or base_url is wrong, which looks the same.
-        cause = f"{response.cause}; check base_url if it persists"
-        if response.uncertain:
-            return Unknown(backend, cause, status=response.status)
-        return Unavailable(backend, cause, response.retry_after, response.status)
     content = response.json_object() or {}
     tag, description = _text(content, "error"), _text(content, "error_description")
+    hints = {**_HINTS, 404: _NOT_FOUND_HINTS[capture]}
     return failure_outcome(
         backend,
         response,
-        hints={**_HINTS, 400: _HEADERS_HINT} if tag in _HEADER_ERRORS else _HINTS,
+        hints={**hints, 400: _HEADERS_HINT} if tag in _HEADER_ERRORS else hints,
         code=None if tag is None else _redacted(tag, events, api_key),
         message=None if description is None else _redacted(description, events, api_key),
     )
 
 
 def _is_over_quota(response: Response) -> bool:
-    return response.status == _TOO_MANY_REQUESTS and (response.json_object() or {}).get("error") == _OVER_QUOTA
+    content = response.json_object() or {}
+    # v0 may name what exceeds a quota in a 200 (rust/capture/src/api.rs, read 2026-11-30).
+    if response.is_success:
+        return bool(content.get("quota_limited"))
+    return response.status == _TOO_MANY_REQUESTS and content.get("error") == _OVER_QUOTA
 
 
 def _text(content: Mapping[str, Any], name: str) -> str | None:

@@ -7,6 +7,7 @@ import attrs
 import orjson
 from replay_identity_posthog import PostHog
 from replay_identity_posthog.emulator import PostHogEmulator
+from replay_identity_posthog.events import Capture
 
 from replay_identity.adapters import OnViolation, Request, Response, UserTraits
 from replay_identity.testing import BackendConformance
@@ -15,20 +16,23 @@ DRAWN = {"posthog-request-id", "posthog-request-timestamp"}
 
 
 class TestPostHog(BackendConformance):
-    """PostHog passes the conformance suite."""
+    """PostHog passes the conformance suite, by default with version 0."""
 
     key = "phc_secret"
+    capture: Capture = "v0"
 
     def make_backend(self, *, base_url: str | None = None, on_violation: OnViolation = "reject") -> PostHog:
         """Return a backend with the key."""
-        return PostHog(self.key, base_url=base_url, on_violation=on_violation)
+        return PostHog(self.key, base_url=base_url, on_violation=on_violation, capture=self.capture)
 
     def other_accounts(self) -> Sequence[PostHog]:
         """Return a backend of another project."""
-        return (PostHog("phc_other"),)
+        return (PostHog("phc_other", capture=self.capture),)
 
     def accepted(self, request: Request) -> Response:
-        """Return ok for each event."""
+        """Return ok, in version 1 for each event."""
+        if self.capture == "v0":
+            return Response(200, body=b'{"status": 1}')
         events = orjson.loads(request.body or b"")["batch"]
         return Response(200, body=orjson.dumps({"results": {event["uuid"]: {"result": "ok"} for event in events}}))
 
@@ -44,7 +48,7 @@ class TestPostHog(BackendConformance):
     def normalize(self, request: Request) -> Request:
         """Remove the ids and the times of sending."""
         body = orjson.loads(request.body or b"")
-        body["created_at"] = "drawn"
+        body["sent_at" if self.capture == "v0" else "created_at"] = "drawn"
         for event in body["batch"]:
             event["uuid"] = "drawn"
             # Without observed_at, this is the time of sending.
@@ -55,3 +59,9 @@ class TestPostHog(BackendConformance):
     def satisfies_other_rules(self, user: UserTraits) -> bool:
         """Return False for ids with blanks around them."""
         return user.user_id is None or user.user_id == user.user_id.strip()
+
+
+class TestPostHogV1(TestPostHog):
+    """PostHog passes the conformance suite with version 1."""
+
+    capture: Capture = "v1"

@@ -315,7 +315,9 @@ def test_an_unknown_key_gets_the_same_response(emulator: PostHogEmulator, post: 
     assert emulator.persons == {}
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("POST", "/batch/", 404), ("GET", PATH, 405)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("POST", "/decide/", 404), ("GET", PATH, 405), ("PUT", "/batch/", 405)]
+)
 def test_other_endpoints_are_404(client: httpx.Client, method: str, path: str, status: int) -> None:
     """The endpoint may have a slash at its end."""
     assert client.request(method, path, headers=HEADERS).status_code == status

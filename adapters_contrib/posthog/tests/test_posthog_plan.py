@@ -53,8 +53,36 @@ def planned(backend: PostHog, user: UserTraits) -> Request:
 
 
 def test_a_user_is_one_set_event() -> None:
-    """With the project's key, and ids and times generated on sending."""
+    """By default of version 0, with the project's key in the body."""
     backend = PostHog(KEY, now=lambda: NOON, new_id=numbered())
+
+    request = sent(backend, ANN)
+
+    assert (request.operation, request.method) == ("identify", "POST")
+    assert request.url == "https://us.i.posthog.com/batch/"
+    assert request.headers == {"accept": "application/json", "content-type": "application/json"}
+    assert orjson.loads(request.body or b"") == {
+        "api_key": KEY,
+        "sent_at": "2026-11-21T12:00:00.123Z",
+        "batch": [
+            {
+                "event": "$set",
+                "uuid": "00000000-0000-0000-0000-000000000001",
+                "distinct_id": "u1",
+                "timestamp": "2026-11-21T12:00:00.123Z",
+                "properties": {
+                    "$geoip_disable": True,
+                    "$set": {"name": "Ann", "email": "ann@example.com", "plan": "pro"},
+                    "$unset": ["old"],
+                },
+            }
+        ],
+    }
+
+
+def test_v1_has_headers_of_its_own() -> None:
+    """With the project's key, and ids and times generated on sending."""
+    backend = PostHog(KEY, capture="v1", now=lambda: NOON, new_id=numbered())
 
     request = sent(backend, ANN)
 
@@ -95,7 +123,7 @@ def test_a_plan_is_deterministic() -> None:
     def fail() -> Any:
         raise AssertionError("a plan is pure")
 
-    request = planned(PostHog(KEY, now=fail, new_id=fail), ANN)
+    request = planned(PostHog(KEY, capture="v1", now=fail, new_id=fail), ANN)
 
     body = orjson.loads(request.body or b"")
     nil, epoch = "00000000-0000-0000-0000-000000000000", "1970-01-01T00:00:00.000Z"
@@ -104,9 +132,10 @@ def test_a_plan_is_deterministic() -> None:
     assert request.headers["posthog-request-timestamp"] == epoch
 
 
-def test_a_plan_has_the_size_of_the_request() -> None:
+@pytest.mark.parametrize("capture", ["v0", "v1"])
+def test_a_plan_has_the_size_of_the_request(capture: Any) -> None:
     """So a size within the limit stays within it."""
-    backend = PostHog(KEY, now=lambda: NOON.replace(microsecond=0))
+    backend = PostHog(KEY, capture=capture, now=lambda: NOON.replace(microsecond=0))
 
     assert len(sent(backend, ANN).body or b"") == len(planned(backend, ANN).body or b"")
 
@@ -126,7 +155,7 @@ def test_observed_at_is_the_events_time(moment: datetime, written: str) -> None:
 
     body = orjson.loads(request.body or b"")
     assert body["batch"][0]["timestamp"] == written
-    assert body["created_at"] == "2026-11-21T12:00:00.123Z"
+    assert body["sent_at"] == "2026-11-21T12:00:00.123Z"
 
 
 def test_the_same_user_again_is_another_event() -> None:
@@ -157,14 +186,15 @@ def test_a_user_without_data_is_skipped(user: UserTraits) -> None:
 @pytest.mark.parametrize(
     ("base_url", "url"),
     [
-        (None, "https://us.i.posthog.com/i/v1/analytics/events"),
-        ("https://eu.i.posthog.com/", "https://eu.i.posthog.com/i/v1/analytics/events"),
-        ("http://localhost:8000/ph", "http://localhost:8000/ph/i/v1/analytics/events"),
+        (None, "https://us.i.posthog.com"),
+        ("https://eu.i.posthog.com/", "https://eu.i.posthog.com"),
+        ("http://localhost:8000/ph", "http://localhost:8000/ph"),
     ],
 )
 def test_the_url_depends_on_the_region(base_url: str | None, url: str) -> None:
     """Or on the self-hosted server."""
-    assert planned(PostHog(KEY, base_url=base_url), ANN).url == url
+    assert planned(PostHog(KEY, base_url=base_url), ANN).url == f"{url}/batch/"
+    assert planned(PostHog(KEY, base_url=base_url, capture="v1"), ANN).url == f"{url}/i/v1/analytics/events"
 
 
 @pytest.mark.parametrize(
@@ -177,6 +207,9 @@ def test_the_url_depends_on_the_region(base_url: str | None, url: str) -> None:
         ("phc_s3cret" + "x" * 55, {}, "api_key"),
         ("phc_s3cret", {"base_url": "http://ph.example.com"}, "base_url"),
         ("phc_s3cret", {"base_url": "https://ph.example.com/i/v1/"}, "base_url"),
+        ("phc_s3cret", {"base_url": "https://ph.example.com/batch/"}, "base_url"),
+        ("phc_s3cret", {"base_url": "https://ph.example.com/i/v0/e", "capture": "v1"}, "base_url"),
+        ("phc_s3cret", {"capture": "v2"}, "capture"),
         ("phc_s3cret", {"on_violation": "truncate"}, "on_violation"),
         ("phc_s3cret", {"now": "noon"}, "now"),
         ("phc_s3cret", {"new_id": NOON}, "new_id"),
@@ -199,11 +232,13 @@ def test_the_longest_key_is_accepted() -> None:
 def test_a_settings_file_creates_a_backend(tmp_path: Path) -> None:
     """It can set everything except the two functions."""
     path = tmp_path / "replay-identity.toml"
-    path.write_text('[backends.posthog]\nbase_url = "https://eu.i.posthog.com"\non_violation = "adapt"\n')
+    path.write_text(
+        '[backends.posthog]\nbase_url = "https://eu.i.posthog.com"\ncapture = "v1"\non_violation = "adapt"\n'
+    )
 
     settings = load_settings(path, {"POSTHOG_API_KEY": KEY})
 
-    assert settings.backends == (PostHog(KEY, base_url="https://eu.i.posthog.com", on_violation="adapt"),)
+    assert settings.backends == (PostHog(KEY, base_url="https://eu.i.posthog.com", capture="v1", on_violation="adapt"),)
 
 
 def test_a_settings_file_cannot_set_a_function(tmp_path: Path) -> None:

@@ -30,13 +30,14 @@ from replay_identity.outcomes import explain
 from replay_identity.testing import ScriptedTransport, responses
 
 KEY = "phc_canary"
-BACKEND = PostHog(KEY)
+BACKEND = PostHog(KEY, capture="v1")
 ANN, BOB, CAT = (UserTraits(user_id, name=f"{user_id} canary") for user_id in ("ann", "bob", "cat"))
 OK = Accepted("posthog")
 UNREADABLE = Unknown("posthog", "HTTP 200 with an unexpected body", status=200)
 ONCE = RetryPolicy(attempts=1)
 KEY_HINT = "Check the API key: it is the project's own (phc_…), of the region of base_url."
 BILLING_HINT = "Raise the billing limit of the PostHog project, or wait for its next billing period."
+V1_HINT = 'Check base_url, or set capture="v0": a self-hosted server may not have version 1.'
 HEADERS_HINT = "Check the proxies between here and PostHog: one changed the headers of the request."
 
 
@@ -230,14 +231,7 @@ def test_the_transports_retries_are_not_attempts() -> None:
                 "Check the proxies between here and PostHog: one changed the content type of the request.",
             ),
         ),
-        (
-            Response(404, {"retry-after": "5"}),
-            Unavailable("posthog", "HTTP 404; check base_url if it persists", 5.0, status=404),
-        ),
-        (
-            Response(404, uncertain=True),
-            Unknown("posthog", "HTTP 404; check base_url if it persists", status=404),
-        ),
+        (Response(404), Misconfigured("posthog", "HTTP 404", V1_HINT)),
         (Response(408), Unavailable("posthog", "HTTP 408", status=408)),
         (rejected(500, "internal_error"), Unavailable("posthog", "HTTP 500 internal_error", status=500)),
         (Response(502), Unknown("posthog", "HTTP 502", status=502)),
@@ -441,3 +435,76 @@ def test_every_response_is_an_outcome_for_each_user(response: Response) -> None:
     for outcome in identify(response, ANN, BOB)[0]:
         assert outcome.backend == "posthog"
         assert "canary" not in f"{outcome!r} {explain(outcome)}"
+
+
+V0 = PostHog(KEY)
+
+
+@pytest.mark.parametrize(
+    ("response", "outcome"),
+    [
+        (Response(200, body=b'{"status": 1}'), OK),
+        (Response(200, body=b'{"status": "Ok"}'), OK),
+        (Response(200, body=b'{"status": 1, "quota_limited": []}'), OK),
+        (Response(200), OK),
+        (Response(204), OK),
+        (
+            Response(200, body=b'{"status": 1, "quota_limited": ["events"]}'),
+            Misconfigured("posthog", "HTTP 200 billing_limit_exceeded", BILLING_HINT),
+        ),
+        (Response(200, body=b"<html>"), UNREADABLE),
+        (Response(200, body=b"1"), UNREADABLE),
+        (Response(401, body=b"API key is not valid"), Misconfigured("posthog", "HTTP 401", KEY_HINT)),
+        (Response(404), Misconfigured("posthog", "HTTP 404", "Check base_url: there is no /batch/ below it.")),
+        (Response(429, body=b"rate limited"), Unavailable("posthog", "HTTP 429", status=429)),
+        (Response(503, body=b"transient error"), Unavailable("posthog", "HTTP 503", status=503)),
+        (Response(0, no_response=NoResponse.TIMED_OUT), Unknown("posthog", "no response in time")),
+    ],
+)
+def test_v0_is_about_all_users(response: Response, outcome: Outcome) -> None:
+    """With one request, and nobody is verified."""
+    transport = ScriptedTransport(response, retry=ONCE)
+
+    outcomes = transport.run(V0.identify_many((ANN, BOB)))
+
+    assert outcomes == (outcome, outcome)
+    assert len(transport.requests) == 1
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_v0_finds_the_user_that_it_rejects(status: int) -> None:
+    """In halves of the request."""
+
+    def respond(request: Request) -> Response:
+        return Response(status if "bob" in ids_of([request])[0] else 200)
+
+    transport = ScriptedTransport(respond=respond, retry=ONCE)
+
+    outcomes = transport.run(V0.identify_many((ANN, BOB, CAT)))
+
+    assert outcomes == (OK, Rejected("posthog", code=f"HTTP {status}"), OK)
+    assert ids_of(transport.requests) == [["ann", "bob", "cat"], ["ann"], ["bob", "cat"], ["bob"], ["cat"]]
+
+
+@pytest.mark.parametrize(("status", "count"), [(404, 1), (401, 1), (429, 2), (503, 2)])
+def test_v0_is_retried_after_temporary_failures(status: int, count: int) -> None:
+    """A 404 is none: every PostHog has this address."""
+    transport = ScriptedTransport(Response(status), Response(200))
+
+    transport.run(V0.identify(ANN))
+
+    assert len(transport.requests) == count
+
+
+def test_a_v0_body_is_within_five_mebibytes() -> None:
+    """With the key that is in it."""
+    users = [UserTraits(f"u{number}", traits={"t": "x" * 900_000}) for number in range(5)]
+    transport = ScriptedTransport(respond=lambda _: Response(200))
+    transport.run(V0.identify_many((*users, UserTraits("u9", traits={"t": "y"}))))
+    room = 5 * 1024 * 1024 - len(transport.requests[0].body or b"")
+
+    for more, requests in ((0, 1), (1, 2)):
+        transport = ScriptedTransport(respond=lambda _: Response(200))
+        transport.run(V0.identify_many((*users, UserTraits("u9", traits={"t": "y" * (1 + room + more)}))))
+        assert len(transport.requests) == requests
+        assert len(transport.requests[0].body or b"") == 5 * 1024 * 1024 or more

@@ -8,7 +8,7 @@ from replay_identity_posthog import PostHog
 from replay_identity_posthog.emulator import EventFault, PostHogEmulator
 
 from replay_identity import RetryPolicy
-from replay_identity.adapters import REMOVE, Accepted, Outcome, Rejected, Unavailable, UserTraits
+from replay_identity.adapters import REMOVE, Accepted, Misconfigured, Outcome, Rejected, Unavailable, UserTraits
 from replay_identity.emulator import Fault, running
 from replay_identity.transport import Attempts, Transport
 
@@ -21,7 +21,7 @@ class World:
 
     def __init__(self, emulator: PostHogEmulator, url: str) -> None:
         self.emulator = emulator
-        self.backend = PostHog(KEY, base_url=url)
+        self.backend = PostHog(KEY, base_url=url, capture="v1")
         self.waits: list[float] = []
         self.transport = Transport(attempts=Attempts(RetryPolicy(), jitter=lambda: 0.0), sleep=self.waits.append)
 
@@ -160,7 +160,7 @@ def test_a_property_is_unset(world: World) -> None:
 
 def test_an_unknown_key_goes_unnoticed(world: World) -> None:
     """PostHog reports nothing, so an accepted user is never verified."""
-    backend = PostHog("phc_other", base_url=world.backend.base_url)
+    backend = PostHog("phc_other", base_url=world.backend.base_url, capture="v1")
 
     outcome = world.transport.run(backend.identify(user_of("u1", plan="a")))
 
@@ -184,3 +184,29 @@ def test_a_temporary_404_is_retried(world: World) -> None:
     world.emulator.faults.add(Fault(status=404))
 
     assert world.identify("u1", plan="a") == OK
+
+
+@pytest.mark.parametrize("path", ["", "/ph"])
+def test_a_server_without_v1_is_misconfigured(path: str) -> None:
+    """The hint names the setting; with version 0, the same server accepts the user."""
+    emulator = PostHogEmulator(api_key=KEY, has_v1=False)
+    with running(emulator) as server, Transport(sleep=lambda _: None) as transport:
+        v1 = PostHog(KEY, base_url=server.url + path, capture="v1")
+        outcome = transport.run(v1.identify(user_of("u1", plan="a")))
+        assert isinstance(outcome, Misconfigured)
+        assert 'capture="v0"' in outcome.hint
+
+        v0 = PostHog(KEY, base_url=server.url)
+        assert transport.run(v0.identify_many([user_of("u1", plan="b", old=REMOVE)])) == (OK,)
+
+    assert emulator.persons["u1"].properties == {"plan": "b"}
+
+
+def test_v0_says_nothing_of_a_single_user(world: World) -> None:
+    """Of an event that PostHog drops, only version 1 tells."""
+    backend = PostHog(KEY, base_url=world.backend.base_url)
+    world.emulator.event_faults.add(EventFault(result="drop"))
+
+    assert world.transport.run(backend.identify(user_of("u1", plan="a"))) == OK
+
+    assert world.stored("u1") is None

@@ -1,6 +1,6 @@
-"""A fake PostHog over real HTTP, with capture version 1 only; it shares no code with the adapter.
+"""A fake PostHog over real HTTP, with both versions of its capture API; it shares no code with the adapter.
 
-Written from PostHog's own server, rust/capture/src/v1 in https://github.com/PostHog/posthog, and its client, PyPI
+Written from PostHog's own server, rust/capture/src in https://github.com/PostHog/posthog, and its client, PyPI
 posthog 7.91.1 (both read 2026-11-21). A comment that starts with `Policy:` marks what neither of them says.
 """
 

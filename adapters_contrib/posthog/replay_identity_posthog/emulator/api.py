@@ -1,4 +1,4 @@
-"""PostHog's emulator and its API: capture version 1."""
+"""PostHog's emulator and its capture API, in both versions."""
 
 from collections.abc import Mapping
 
@@ -12,26 +12,30 @@ from replay_identity.emulator.vendor import Delay, View
 from .capture import Event, read_batch, read_key
 from .errors import PostHogHttpError, status_response
 from .event_faults import EventFaults
+from .legacy import PATHS as LEGACY_PATHS
+from .legacy import LegacyError, read_legacy
 from .persons import Person, Persons
 from .verdict import Verdict, judge
 
-PATHS = {"/i/v1/analytics/events", "/i/v1/analytics/events/"}
+PATH = "/i/v1/analytics/events"
 
 
 @attrs.define(kw_only=True, eq=False)
 class PostHogEmulator(Emulator):
-    """A fake PostHog: capture version 1.
+    """A fake PostHog: capture, version 0 and 1.
 
     See `Emulator` for the shared attributes.
 
     Attributes:
         api_key: The project's key. Any other valid-looking key gets the same responses, and its events are lost.
         max_body: Maximum size of a request body in bytes; a larger one gets a 413.
-        event_faults: The faults of single events.
+        has_v1: Whether it has version 1, which a self-hosted server may not have.
+        event_faults: The faults of single events. In version 0 nothing is said of them.
     """
 
     api_key: str = attrs.field(default="phc_emulator", repr=False)
     max_body: int = 20 * 1024 * 1024
+    has_v1: bool = True
     event_faults: EventFaults = attrs.field(init=False, factory=EventFaults)
     _persons: Persons = attrs.field(init=False, factory=Persons, repr=False)
 
@@ -42,7 +46,14 @@ class PostHogEmulator(Emulator):
 
     def make_api(self, applied: WriteLog) -> "PostHogApi":
         """Return PostHog's rules and state."""
-        return PostHogApi(api_key=self.api_key, persons=self._persons, applied=applied, faults=self.event_faults)
+        return PostHogApi(
+            api_key=self.api_key,
+            max_body=self.max_body,
+            has_v1=self.has_v1,
+            persons=self._persons,
+            applied=applied,
+            faults=self.event_faults,
+        )
 
 
 @attrs.define(kw_only=True)
@@ -50,6 +61,8 @@ class PostHogApi:
     """PostHog's rules and state, without HTTP."""
 
     api_key: str = attrs.field(repr=False)
+    max_body: int
+    has_v1: bool
     persons: Persons
     applied: WriteLog
     faults: EventFaults
@@ -57,21 +70,12 @@ class PostHogApi:
     async def respond(self, request: ReceivedRequest, delay: Delay) -> VendorResponse:
         """Await *delay*, apply the request and return the response."""
         await delay()
-        if request.path not in PATHS:
-            return VendorResponse(status=404)
-        if request.method != "POST":
-            return VendorResponse(status=405)
-        try:
-            key = read_key(request.headers)
-            events = read_batch(request.body)
-        except PostHogHttpError as error:
-            return error.as_response()
-
-        before = self.applied.total
-        results: JsonObject = {str(event.uuid): self._apply(event, key).as_json() for event in events}
-        wants_retry = any(isinstance(result, dict) and result["result"] == "retry" for result in results.values())
-        response = json_response(200, {"results": results}, applied=self.applied.total > before)
-        return attrs.evolve(response, headers={**response.headers, "retry-after": "1"}) if wants_retry else response
+        path = request.path.removesuffix("/")
+        if path in LEGACY_PATHS:
+            return self._respond_v0(request)
+        if path == PATH and self.has_v1:
+            return self._respond_v1(request)
+        return VendorResponse(status=404)
 
     def error_response(self, status: int) -> VendorResponse:
         """Return PostHog's error response for *status*."""
@@ -89,6 +93,34 @@ class PostHogApi:
         self.persons.clear()
         self.applied.clear()
         self.faults.clear()
+
+    def _respond_v0(self, request: ReceivedRequest) -> VendorResponse:
+        if request.method not in {"GET", "POST"}:
+            return VendorResponse(status=405)
+        try:
+            received = read_legacy(request, self.max_body)
+        except LegacyError as error:
+            return error.as_response()
+        before = self.applied.total
+        for event in received.events:
+            self._apply(event, received.api_key)
+        # The documentation shows 1, and the server sends this (rust/capture/src/api.rs).
+        return json_response(200, {"status": "Ok"}, applied=self.applied.total > before)
+
+    def _respond_v1(self, request: ReceivedRequest) -> VendorResponse:
+        if request.method != "POST":
+            return VendorResponse(status=405)
+        try:
+            key = read_key(request.headers)
+            events = read_batch(request, self.max_body)
+        except PostHogHttpError as error:
+            return error.as_response()
+
+        before = self.applied.total
+        results: JsonObject = {str(event.uuid): self._apply(event, key).as_json() for event in events}
+        wants_retry = any(isinstance(result, dict) and result["result"] == "retry" for result in results.values())
+        response = json_response(200, {"results": results}, applied=self.applied.total > before)
+        return attrs.evolve(response, headers={**response.headers, "retry-after": "1"}) if wants_retry else response
 
     def _persons_view(self) -> JsonValue:
         return [

@@ -9,8 +9,9 @@ from uuid import UUID
 
 import attrs
 
-from replay_identity.emulator.http import JsonObject, JsonValue, parse_json
+from replay_identity.emulator.http import JsonObject, JsonValue, ReceivedRequest
 
+from .bodies import UnpackedTooLargeError, UnsupportedEncodingError, parse_shallow, unpacked
 from .errors import ERRORS, PostHogHttpError
 
 REQUIRED_HEADERS = (
@@ -77,12 +78,16 @@ def _check_formats(headers: Mapping[str, str]) -> None:
         raise PostHogHttpError(400, "invalid_header_value", "invalid header value")
 
 
-def read_batch(body: bytes) -> Sequence[Event]:
-    """Return the events in *body*, or raise PostHogHttpError."""
-    if not body:
+def read_batch(request: ReceivedRequest, limit: int) -> Sequence[Event]:
+    """Return the events in the body of *request*, or raise PostHogHttpError."""
+    if not request.body:
         raise PostHogHttpError(400, "empty_body", "request body is empty")
     try:
-        content = parse_json(body)
+        content = parse_shallow(unpacked(request, limit))
+    except UnsupportedEncodingError:
+        raise PostHogHttpError(415, "unsupported_encoding", "unsupported content encoding") from None
+    except UnpackedTooLargeError:
+        raise PostHogHttpError(413, *ERRORS[413]) from None
     except ValueError:
         raise _malformed() from None
 
