@@ -309,6 +309,8 @@ def _newest_users(events: Rows[Row | BadRow], conversion: Conversion) -> Iterato
 
 
 def _converted(user: UserTraits, line: int, conversion: Conversion) -> Row | BadRow:
+    if conversion.mapping is None:
+        return Row(line, user)
     stored = StoredUser(
         backend="logrocket", vendor_id="", user_id=user.user_id, name=user.name, email=user.email, traits=user.traits
     )

@@ -255,6 +255,7 @@ def test_empty_names_are_absent(write: Any) -> None:
             "2026-11-21 12:00:00",
             "2026-11-21 12:00:00 UTC",
             "2026-11-21T14:00:00.000000000+02:00",
+            "2026-11-21T12:00:00.000000999Z",
         ),
         *(1795262400, 1795262400.0, 1795262400000, 1795262400000000, 1795262400000000000, " 1795262400 "),
     ],
@@ -551,3 +552,10 @@ def test_all_files_have_the_same_time(tmp_path: Path) -> None:
         list(read_logrocket_export(str(tmp_path / "*.csv")))
 
     assert len(users_in(read_logrocket_export([tmp_path / "a.csv", tmp_path / "b.csv"]))) == 2
+
+
+def test_a_table_may_have_the_device_clock() -> None:
+    """Then it decides."""
+    (user,) = users_in(query("TIMESTAMP '2026-11-21 12:00:00' AS session_time"))
+
+    assert user.observed_at == NOON
