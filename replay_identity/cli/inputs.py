@@ -200,9 +200,8 @@ def resolve_source(
     if backend is None:
         return file_source([name], options, anonymous=anonymous)
     if not isinstance(backend, SupportsRead):
-        export = "read its Streaming Data Export with migrate --from-logrocket-export"
-        way = export if isinstance(backend, LogRocket) else "export them to a file and name the file"
-        raise typer.BadParameter(f"{name} cannot list its users; {way}")
+        way = "; name it after --from-logrocket-export" if isinstance(backend, LogRocket) else ""
+        raise typer.BadParameter(f"{name} cannot list its users; export them to a file and name the file{way}")
     if options.are_for_files:
         problem = f"{name} is a backend, and only files have a format or a query"
         raise typer.BadParameter(problem, param_hint="--format, --sql, --delimiter, --encoding, --path")
