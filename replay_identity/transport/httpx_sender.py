@@ -180,14 +180,13 @@ class _AsyncPool:
         self._timer = None
         latest = self.loop.time() - IDLE_S
         idle = [pooled for pooled in self.clients if not pooled.in_flight]
-        for pooled in idle:
-            if pooled.idle_since <= latest:
-                self.clients.remove(pooled)
-                task = self.loop.create_task(pooled.client.aclose())
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
-            elif self._timer is None:
-                self._timer = self.loop.call_at(pooled.idle_since + IDLE_S, self._close_idle)
+        for pooled in (pooled for pooled in idle if pooled.idle_since <= latest):
+            self.clients.remove(pooled)
+            task = self.loop.create_task(pooled.client.aclose())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        if later := [pooled.idle_since for pooled in idle if pooled.idle_since > latest]:
+            self._timer = self.loop.call_at(min(later) + IDLE_S, self._close_idle)
 
     async def aclose(self) -> None:
         """Close all clients."""

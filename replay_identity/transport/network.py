@@ -8,6 +8,7 @@ import select
 import socket
 import ssl
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -70,7 +71,7 @@ class Attempt:
 _current: ContextVar[Attempt] = ContextVar("replay_identity_attempt")
 
 
-class _Stream(httpcore.NetworkStream):
+class _Stream(httpcore.NetworkStream, ABC):
     """A connection that keeps to the deadline of the current attempt."""
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002  # The attempt has it.
@@ -110,11 +111,13 @@ class _Stream(httpcore.NetworkStream):
             self.close()
             raise httpcore.ConnectError from error
 
+    @abstractmethod
     def read_some(self, max_bytes: int, timeout: float | None) -> bytes:
-        raise NotImplementedError
+        """Return the next bytes, or raise an OSError."""
 
+    @abstractmethod
     def write_all(self, buffer: bytes) -> None:
-        raise NotImplementedError
+        """Send all of *buffer*, which may be a part of a handshake, or raise an OSError."""
 
 
 class _TcpStream(_Stream):
@@ -248,8 +251,6 @@ def _connect(host: str, port: int, attempt: Attempt) -> socket.socket:
 
 
 def _is_readable(connection: socket.socket) -> bool:
-    if connection.fileno() < 0:
-        return True
     if not hasattr(select, "poll"):  # pragma: no cover  # Windows.
         return bool(select.select([connection], [], [], 0)[0])
     poll = select.poll()

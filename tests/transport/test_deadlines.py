@@ -23,6 +23,7 @@ from replay_identity.adapters import NoResponse, Request, Response
 from replay_identity.transport import AsyncTransport, ConcurrentSender, Transport, httpx_sender
 from replay_identity.transport.curl_sender import CurlSender
 from replay_identity.transport.thread_sender import ThreadSender
+from replay_identity.transport.unpacking import STEP_BYTES
 
 ONCE = RetryPolicy(attempts=1)
 Run = Callable[[Request, float], Response]
@@ -196,6 +197,43 @@ def test_a_server_that_reads_nothing_times_out(run: Run) -> None:
 
     assert response.no_response is NoResponse.TIMED_OUT
     assert time.monotonic() - started < HANG
+
+
+def test_a_server_that_leaves_loses_the_connection(run: Run) -> None:
+    """It may have read enough of a large request."""
+
+    def leave() -> Iterator[bytes]:
+        yield from ()
+
+    with hostile(leave, read=1) as url:
+        response = run(Request("batch", "POST", url, {}, bytes(32 * 2**20)), HANG)
+
+    assert response.no_response is NoResponse.CONNECTION_LOST
+
+
+def test_unpacking_holds_up_no_other_task() -> None:
+    """The event loop runs between the steps."""
+    packed = gzip.compress(bytes(16 * 2**20))
+    response = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def main(url: str) -> Response:
+        counting = asyncio.create_task(count())
+        async with AsyncTransport(retry=ONCE) as transport:
+            received = await transport.run(ask(Request("ask", "GET", url)))
+        counting.cancel()
+        return received
+
+    with serving(lambda _: response) as served:
+        assert len(asyncio.run(main(served.url)).body) == 16 * 2**20
+
+    assert turns > 16 * 2**20 // STEP_BYTES
 
 
 @pytest.mark.parametrize("way", ["blocking", "curl", "threads"])

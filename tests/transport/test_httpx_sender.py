@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import gzip
 import logging
 from collections.abc import Iterator
 
@@ -174,6 +175,22 @@ def test_ignores_redirects_and_auth_of_the_client() -> None:
         assert response.status == 302
         assert not other.called
         assert first.calls.last.request.headers["authorization"] == "token k"
+
+
+def test_reads_what_a_mock_has_read_already() -> None:
+    """Mocks of httpx read, and unpack, a response before anybody asks for it."""
+
+    def respond(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=gzip.compress(b"{}"), headers={"content-encoding": "gzip"})
+
+    async def awaiting() -> Response:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(respond)) as client:
+            return await AsyncTransport(client).run(ask(Request("identify", "PUT", "https://vendor.example/")))
+
+    with httpx.Client(transport=httpx.MockTransport(respond)) as client:
+        blocking = Transport(client).run(ask(Request("identify", "PUT", "https://vendor.example/")))
+
+    assert blocking.body == asyncio.run(awaiting()).body == b"{}"
 
 
 def test_a_closed_client_sends_nothing() -> None:

@@ -209,9 +209,10 @@ def test_an_invalid_response_is_a_lost_connection(run: Run, response_bytes: byte
     assert response.no_response is NoResponse.CONNECTION_LOST
 
 
-def test_a_body_that_cannot_be_unpacked_is_unreadable(run: Run) -> None:
+@pytest.mark.parametrize("packed", [b"abcd", gzip.compress(b"{}")[:-4]], ids=["not gzip", "half of it"])
+def test_a_body_that_cannot_be_unpacked_is_unreadable(run: Run, packed: bytes) -> None:
     """It is not a response."""
-    with responding(gzipped(b"abcd")) as url:
+    with responding(gzipped(packed)) as url:
         response = run(Request("identify", "PUT", url), 5.0)
 
     assert response.no_response is NoResponse.UNREADABLE
